@@ -1,4 +1,4 @@
-//! Fourier transforms of real signals of one length: plans, which others then only call.
+//! Fourier transforms of real signals of one length: plans, which callers only execute.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ pub fn forward(length: usize) -> Arc<dyn RealToComplex<f32>> {
     RealFftPlanner::new().plan_fft_forward(length)
 }
 
-/// The way back: `length` times the samples.
+/// The inverse transform, scaled by `length`.
 pub fn inverse(length: usize) -> Arc<dyn ComplexToReal<f32>> {
     RealFftPlanner::new().plan_fft_inverse(length)
 }

@@ -1,20 +1,20 @@
-//! Any sampling rate to a session's, as a stream.
+//! Resamples any sampling rate to a session's, as a stream.
 //!
-//! N seconds in are N seconds out: the filter's delay is cut off at the start and
-//! its tail is flushed at the end, so that what was at time t stays at time t.
+//! N seconds in give N seconds out: the filter's delay is cut off at the start and its tail is
+//! flushed at the end, so that a sample at time t stays at time t.
 
 use rubato::audioadapter_buffers::direct::InterleavedSlice;
 use rubato::{Async, Fft, FixedAsync, FixedSync, Indexing, PolynomialDegree, WindowFunction};
 
 use b2b_base::frame::RATE_HZ;
 
-/// How to resample (`--resampler`).
+/// The resampling method (`--resampler`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Method {
     /// Band-limited: a windowed sinc, applied in the frequency domain.
     #[default]
     Sinc,
-    /// Straight lines between samples: cheap, and it aliases.
+    /// Linear interpolation: cheap, but it aliases.
     Linear,
 }
 
@@ -24,18 +24,18 @@ pub enum ResampleError {
     /// A rate outside [`LOWEST_HZ`] to [`HIGHEST_HZ`], in Hz.
     #[error("a sampling rate of {0} Hz is outside {LOWEST_HZ} to {HIGHEST_HZ} Hz; convert the file first")]
     Rate(u32),
-    /// The resampler's own error, for people.
+    /// The resampler's error, human-readable.
     #[error("the resampler failed: {0}")]
     Failed(String),
 }
 
-/// Rates accepted, Hz. The limit bounds memory against hostile headers.
+/// Limits of accepted rates, Hz. They bound memory against hostile headers.
 pub const LOWEST_HZ: u32 = 1_000;
 /// See [`LOWEST_HZ`].
 pub const HIGHEST_HZ: u32 = 384_000;
 
-/// Length of the sinc in samples of the lower rate: with it the filter falls from
-/// 3.8 kHz to 4 kHz where that is 8 kHz.
+/// Length of the sinc in samples of the lower rate: if that is 8 kHz, the filter falls from 3.8 kHz
+/// to 4 kHz.
 const SINC_LENGTH: usize = 640;
 /// Input samples of a linear step.
 const LINEAR_CHUNK: usize = 1_024;
@@ -44,7 +44,7 @@ const LINEAR_CHUNK: usize = 1_024;
 pub struct Resampler {
     rate_hz: u32,
     to_hz: u32,
-    /// None when there is nothing to convert.
+    /// `None` if there is nothing to convert.
     engine: Option<Engine>,
     consumed: u64,
     produced: u64,
@@ -91,7 +91,7 @@ impl Resampler {
         self.rate_hz
     }
 
-    /// Takes samples; what they complete is added to `output`.
+    /// Processes samples; complete output is appended to `output`.
     pub fn push(&mut self, input: &[f32], output: &mut Vec<f32>) -> Result<(), ResampleError> {
         self.consumed += input.len() as u64;
         let before = output.len();
@@ -103,8 +103,8 @@ impl Resampler {
         Ok(())
     }
 
-    /// Ends the stream: adds what is left, so that the whole output is as long as
-    /// the whole input, to the nearest sample.
+    /// Ends the stream: appends the rest, so that the whole output is as long as the whole input,
+    /// to the nearest sample.
     pub fn finish(mut self, output: &mut Vec<f32>) -> Result<(), ResampleError> {
         let (rate, consumed) = (u64::from(self.rate_hz), self.consumed);
         let due = (consumed * u64::from(self.to_hz) + rate / 2) / rate;
@@ -166,7 +166,7 @@ impl Engine {
         self.step(Some(partial), output)
     }
 
-    /// One step over `pending`, which is full; only `partial` samples of it are real.
+    /// Performs one step over `pending`, which is full; only `partial` samples of it are real.
     fn step(&mut self, partial: Option<usize>, output: &mut Vec<f32>) -> Result<(), ResampleError> {
         let room = self.output.len();
         let from =

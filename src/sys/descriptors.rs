@@ -1,20 +1,20 @@
-//! A descriptor table of a thread's own: the limit of open descriptors counts per table,
-//! and a thread whose table is not shared opens and closes sockets without its locks.
+//! A separate descriptor table for a thread: the limit of open descriptors applies per table, and a
+//! thread with its own table opens and closes sockets without the shared table's locks.
 
 use std::io;
 use std::os::fd::RawFd;
 
 use nix::libc;
 
-/// Gives the calling thread a descriptor table of its own, in which only `keep` and the
-/// standard streams are open. What others open from now on is not in it, and what it opens
-/// is in no other: neither may use the other's numbers.
+/// Gives the calling thread its own descriptor table, in which only `keep` and the standard streams
+/// are open. Descriptors that other threads open from now on are not in it, and those it opens are
+/// in no other table: neither may use the other's numbers.
 ///
-/// Without closing the rest, a connection that another thread closes would stay open here.
+/// The rest is closed since otherwise a connection closed by another thread would stay open here.
 ///
 /// # Errors
-/// The system refuses `unshare` (some containers do): the table is still shared then, and
-/// everything works but for the limit.
+/// The system refuses `unshare` (some containers do): the table is then still shared, and
+/// everything works except the higher limit.
 pub fn own_table(keep: RawFd) -> io::Result<()> {
     // SAFETY: no pointers; from here on this thread's descriptors are its own copies.
     if unsafe { libc::unshare(libc::CLONE_FILES) } != 0 {

@@ -1,15 +1,15 @@
 //! System calls of the media threads.
 //!
-//! - `udp`: a session's socket pair; batched receiving with kernel times
-//! - `wake`: sleeping until a moment or until somebody has a command
-//! - `relay`: a relay endpoint's socket: one packet at a time, no kernel times
-//! - `descriptors`: a descriptor table of a thread's own
+//! - `udp`: batched receiving with kernel timestamps
+//! - `wake`: sleeping until a given time or a wake-up
+//! - `relay`: a relay endpoint's socket: one packet at a time, no kernel timestamps
+//! - `descriptors`: a separate descriptor table for a thread
 //!
-//! A worker does not wait on its RTP sockets. Playout only happens on ticks, and
-//! the kernel says when a packet came, so it is enough to empty the sockets at
-//! each tick: one wake and, per session, one receive and one send in 20 ms. An
-//! epoll set would wake the thread once more per packet and win nothing. A relay
-//! forwards at once, and so does wait on its sockets.
+//! A thread with sources and sinks does not wait on its RTP sockets. Playout only happens on ticks,
+//! and the kernel tells when a packet arrived, so it suffices to empty the sockets at each tick:
+//! one wake-up and, per session, one receive and one send in 20 ms. An epoll set would wake the
+//! thread once more per packet and gain nothing. A relay forwards at once, and therefore waits on
+//! its sockets.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!(

@@ -1,18 +1,18 @@
-//! A relay endpoint's sockets. A stream has one packet in 20 ms, so a socket that is
-//! ready holds one: receiving in batches would ask the kernel a second time for nothing,
-//! and packets for one destination leave from as many sockets as there are calls. So a
-//! packet costs one receive and one send, and what is batched is the waiting.
+//! A relay endpoint's sockets. A stream has one packet in 20 ms, so a socket that is ready holds
+//! one: a batched receive would only add a second system call, and packets for one destination are
+//! sent from as many sockets as there are calls. So a packet costs one receive and one send, and
+//! only the waiting is batched.
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// Binds a socket that never blocks. An IPv6 one takes IPv6 only, so that addresses look
-/// the same as in signalling.
+/// Binds a non-blocking socket. An IPv6 socket accepts IPv6 only, so that addresses look the same
+/// as in signalling.
 ///
 /// # Errors
-/// Those of the system.
+/// The system could not create or bind the socket.
 pub fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     if address.is_ipv6() {

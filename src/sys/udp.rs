@@ -1,4 +1,4 @@
-//! Datagrams of a socket that is looked at now and then: received in batches, with the kernel's times.
+//! Receives the datagrams of a polled socket in batches, with the kernel's timestamps.
 
 use std::io;
 use std::mem;
@@ -13,34 +13,35 @@ use socket2::{SockAddr, SockAddrStorage};
 use b2b_base::util::ntp::Now;
 use b2b_base::util::ntp::NtpTime;
 
-/// Datagrams taken by one call.
+/// Datagrams received by one call.
 const BATCH: usize = 8;
-/// Octets of a datagram; what is longer is cut, and no RTP of ours is.
+/// Maximum octets of a datagram; longer ones are truncated, and none of our RTP is longer.
 const SIZE: usize = 1_500;
 /// Room for one `timespec` control message, aligned.
 const CONTROL: usize = 8;
-/// A kernel time further back than this says that the wall clock was set.
+/// A kernel timestamp older than this means that the wall clock was set.
 const OLDEST: Duration = Duration::from_secs(5);
-/// Errors in a row after which a socket is left alone until the next look.
+/// Consecutive errors after which a socket is left alone until the next poll.
 const ERRORS: u32 = 16;
-/// Batches taken at one look: more than the kernel's buffer holds, so that a look
-/// empties it, and still a bound on what a flood costs.
+/// Batches per poll: more than the kernel's buffer holds, so that a poll empties it, and still a
+/// bound on the cost of a flood.
 const BATCHES: u32 = 128;
-/// Octets of the kernel's buffer asked for; the system may give less.
+/// Requested octets of the kernel's buffer; the system may give less.
 const KERNEL_BUFFER: usize = 1 << 18;
 
-/// Binds a socket that never blocks, for [`Batch::receive`].
+/// Binds a non-blocking socket for [`Batch::receive`].
 ///
 /// # Errors
-/// Those of the system.
+/// The system could not create or bind the socket.
 pub fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
     let socket = crate::relay::bind(address)?;
     time_arrivals(&socket);
     Ok(socket)
 }
 
-/// Lets the kernel say when datagrams arrived and how many found no room, and keep as many as come within a look at the
-/// socket by [`Batch::receive`]. Where something of it is refused, datagrams arrive when they are read, as far as is known.
+/// Makes the kernel report when datagrams arrived and how many were dropped, and buffer as many as
+/// arrive between two polls by [`Batch::receive`]. If the system refuses the timestamps, datagrams
+/// count as arriving when they are read.
 pub fn time_arrivals(socket: &UdpSocket) {
     let _ = setsockopt(socket, sockopt::ReceiveTimestampns, &true);
     let _ = setsockopt(socket, sockopt::RxqOvfl, &1);
@@ -53,13 +54,13 @@ struct Place {
     control: [u64; CONTROL],
 }
 
-/// What one look at a socket found.
+/// The outcome of a poll.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Received {
-    /// Datagrams handed over.
+    /// Datagrams passed on.
     pub datagrams: u32,
-    /// Datagrams that the kernel has dropped since the socket was opened because
-    /// its buffer was full; `None` when nothing was said of it now.
+    /// Datagrams that the kernel has dropped since the socket was opened because its buffer was
+    /// full; `None` if it did not report this now.
     pub overflowed: Option<u32>,
 }
 
@@ -76,9 +77,8 @@ impl Default for Batch {
 }
 
 impl Batch {
-    /// Empties the socket: hands over every datagram with the moment of its
-    /// arrival and its source. Errors that ICMP reports for packets sent before
-    /// are passed over.
+    /// Empties the socket: passes on every datagram with its arrival time and its source. Errors
+    /// that ICMP reports for packets sent earlier are skipped.
     pub fn receive(
         &mut self,
         socket: &UdpSocket,
@@ -165,7 +165,7 @@ impl Batch {
     }
 }
 
-/// What the kernel says of a datagram.
+/// What the kernel reports about a datagram.
 #[derive(Default)]
 struct Told {
     time: Option<NtpTime>,
@@ -205,7 +205,7 @@ fn wall(time: libc::timespec) -> Option<NtpTime> {
     Some(NtpTime::from_system(UNIX_EPOCH + Duration::new(seconds, nanos)))
 }
 
-/// The monotonic moment of a wall-clock time just past.
+/// The monotonic time of a recent wall-clock time.
 fn moment(now: Now, wall: NtpTime) -> Instant {
     let age = Duration::try_from_secs_f64(now.wall.millis_since(wall) / 1_000.0).unwrap_or_default();
     if age > OLDEST { now.at } else { now.at.checked_sub(age).unwrap_or(now.at) }

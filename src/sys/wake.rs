@@ -1,4 +1,4 @@
-//! Sleeping until a moment or until somebody has a command.
+//! Sleeping until a given time or a wake-up by another thread.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -14,28 +14,28 @@ use nix::sys::time::TimeSpec;
 pub struct Wake(EventFd);
 
 impl Wake {
-    /// Fails when the process has no descriptor left.
+    /// Fails if the process has no free descriptor.
     pub fn new() -> io::Result<Self> {
         Ok(Wake(EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?))
     }
 
-    /// Ends the sleep, or the next one when there is none now.
+    /// Ends the current sleep, or the next one if there is none.
     pub fn wake(&self) {
         // The only failure is a full counter, and then a wake is pending anyway.
         let _ = self.0.write(1);
     }
 
-    /// Resets it, where something else has waited on its descriptor.
+    /// Resets it, if its descriptor was waited on by other means.
     pub fn reset(&self) {
         let _ = self.0.read();
     }
 
-    /// Sleeps for `timeout` at most; for ever when it is `None`. Whether it was
-    /// woken, and did not merely wake up.
+    /// Sleeps for at most `timeout`, or without limit if that is `None`. Returns whether it was
+    /// woken, rather than timed out.
     pub fn wait(&self, timeout: Option<Duration>) -> bool {
         let woken = is_readable(&self.0, timeout);
         if woken {
-            // Resets the counter; nothing to read is what was wanted.
+            // Resets the counter; if there is nothing to read, it is reset already.
             let _ = self.0.read();
         }
         woken
@@ -54,8 +54,8 @@ impl AsRawFd for Wake {
     }
 }
 
-/// Sleeps until there is something to read, for `timeout` at most, to the microsecond where `epoll_wait` knows milliseconds
-/// only; for ever when it is `None`. Whether there is something.
+/// Sleeps until there is something to read, for at most `timeout`, with a resolution of microseconds where
+/// `epoll_wait` has milliseconds only; without limit if that is `None`. Returns whether there is something.
 pub fn is_readable(descriptor: &impl AsFd, timeout: Option<Duration>) -> bool {
     let mut fds = [PollFd::new(descriptor.as_fd(), PollFlags::POLLIN)];
     !matches!(ppoll(&mut fds, timeout.map(TimeSpec::from_duration), None), Ok(0) | Err(Errno::EINTR))

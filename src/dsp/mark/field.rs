@@ -1,18 +1,18 @@
-//! Arithmetic of GF(64), and Reed-Solomon words over it: nine symbols of message are the coefficients of a
-//! polynomial, the word is its values at 24 points. Any nine values that are right give the message back.
+//! Arithmetic in GF(64), and Reed-Solomon words over it: the nine symbols of a message are the coefficients of
+//! a polynomial, the word is its values at 24 points. Any nine correct values determine the message.
 
-/// Symbols of a message.
+/// Symbols in a message.
 pub const MESSAGE: usize = 9;
-/// Symbols of a word.
+/// Symbols in a word.
 pub const LENGTH: usize = 24;
-/// The field without its zero.
+/// Number of nonzero elements of the field.
 const ORDER: usize = 63;
 /// x^6 + x + 1, which is primitive.
 const POLYNOMIAL: usize = 0x43;
-/// Unknowns of a decoder at most, and the right side: what MESSAGE and two for each wrong symbol make.
+/// Maximum unknowns of a decoder and the right-hand side: MESSAGE, and two for each wrong symbol.
 const ROW: usize = MESSAGE + 2 * ((LENGTH - MESSAGE) / 2) + 1;
 
-/// Powers of x twice over, so that sums of two logarithms need no modulo; and logarithms.
+/// Powers of x, twice over, so that sums of two logarithms need no modulo; and logarithms.
 const TABLES: ([u8; 2 * ORDER], [u8; ORDER + 1]) = {
     let (mut exp, mut log) = ([0; 2 * ORDER], [0; ORDER + 1]);
     let (mut value, mut power) = (1, 0);
@@ -40,12 +40,12 @@ fn times(a: u8, b: u8) -> u8 {
     TABLES.0[usize::from(TABLES.1[usize::from(a)]) + usize::from(TABLES.1[usize::from(b)])]
 }
 
-/// One over `a`, which is not 0.
+/// The inverse of `a`, which must not be 0.
 fn inverse(a: u8) -> u8 {
     TABLES.0[ORDER - usize::from(TABLES.1[usize::from(a)])]
 }
 
-/// The word of a message. Symbols are below 64.
+/// The word of a message. Symbols must be below 64.
 pub fn encode(message: &[u8; MESSAGE]) -> [u8; LENGTH] {
     std::array::from_fn(|point| {
         let at = power(point);
@@ -53,9 +53,9 @@ pub fn encode(message: &[u8; MESSAGE]) -> [u8; LENGTH] {
     })
 }
 
-/// The message of a word of which only these symbols are known, `(place, symbol)`, and some of them wrong:
-/// half of those beyond nine at most. `None` where no message is so near. (Welch and Berlekamp: Q and E of
-/// smallest degree with Q(x) = y E(x) at all points; E is 0 where y is wrong, and Q / E is the message.)
+/// The message of a word of which only these symbols are known, `(place, symbol)`; at most half of those beyond
+/// nine may be wrong. `None` if no message is that near. (Welch and Berlekamp: Q and E of smallest degree with
+/// Q(x) = y E(x) at all points; E is 0 where y is wrong, and Q / E is the message.)
 pub fn decode(known: &[(usize, u8)]) -> Option<[u8; MESSAGE]> {
     let wrong = known.len().min(LENGTH).checked_sub(MESSAGE)? / 2;
     let unknowns = MESSAGE + 2 * wrong;
@@ -66,7 +66,7 @@ pub fn decode(known: &[(usize, u8)]) -> Option<[u8; MESSAGE]> {
         for (degree, cell) in of_q.iter_mut().enumerate() {
             *cell = power(place * degree);
         }
-        // E's leading coefficient is 1: its term is the right side
+        // E's leading coefficient is 1: its term is the right-hand side
         for (degree, cell) in of_e.iter_mut().take(wrong + 1).enumerate() {
             *cell = times(symbol, power(place * degree));
         }
@@ -75,7 +75,7 @@ pub fn decode(known: &[(usize, u8)]) -> Option<[u8; MESSAGE]> {
     divide(&solution[..MESSAGE + wrong], &solution[MESSAGE + wrong..unknowns])
 }
 
-/// One solution of linear equations whose right sides stand at `unknowns`.
+/// One solution of linear equations whose right-hand sides are at index `unknowns`.
 fn solve(rows: &mut [[u8; ROW]], unknowns: usize) -> Option<[u8; ROW]> {
     let mut leads = [None; ROW];
     let mut rank = 0;
@@ -101,11 +101,11 @@ fn solve(rows: &mut [[u8; ROW]], unknowns: usize) -> Option<[u8; ROW]> {
     if rows[rank..].iter().any(|row| row[unknowns] != 0) {
         return None;
     }
-    // what no equation fixes is 0: any solution has the same quotient
+    // free unknowns are 0: any solution has the same quotient
     Some(leads.map(|lead| lead.map_or(0, |row| rows[row][unknowns])))
 }
 
-/// `q` over `e`, whose leading coefficient, a 1, is left out; `None` where something remains.
+/// `q` divided by `e`, whose leading coefficient 1 is omitted; `None` if there is a remainder.
 fn divide(q: &[u8], e: &[u8]) -> Option<[u8; MESSAGE]> {
     let mut rest = [0; ROW];
     rest[..q.len()].copy_from_slice(q);

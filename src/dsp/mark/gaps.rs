@@ -1,7 +1,7 @@
-//! Where the mark was not, though it should have been.
+//! Detects gaps, where the mark was missing although expected.
 //!
-//! A word is judged when the next one was found or missed: how much of each symbol was silent, and how much of it was
-//! not its tones. Losses in a row are one gap.
+//! A word is judged when the next one was found or missed: how much of each symbol was silent, and
+//! how much of it was not its tones. Consecutive losses are one gap.
 
 use super::history::{History, THERE, WORD};
 use super::reader::Clock;
@@ -9,69 +9,70 @@ use super::tones::STEPS;
 use super::word::{SYMBOLS, Word};
 use super::{Gap, MarkEvent};
 
-/// A gap is told if it is so long, steps: 25 ms. A frame of 20 ms that was concealed is none. What conceals goes on with
-/// the symbol of before, to the end of which nothing is missing: of 40 ms, no more than 20 may be seen.
+/// Minimum length of a reported gap, steps: 25 ms. A concealed frame of 20 ms is not reported.
+/// Concealment continues the previous symbol, and nothing is missing until that symbol's end: of 40
+/// ms, only 20 may be detected.
 const TOLD: f64 = 10.0;
-/// A gap that lasts is told after so many steps, 1.5 s: within that the first word is found, also where the stream
-/// begins in the middle of one,
+/// A continuing gap is reported after this many steps, 1.5 s, within which the first word is found
+/// even if the stream begins in the middle of one,
 const LASTS: i64 = 600;
-/// and each second from then on.
+/// and then every second.
 const AGAIN: i64 = 400;
-/// Steps of a symbol that make it part of a gap.
+/// Missing steps that make a symbol part of a gap.
 const MISSING: f64 = 2.0;
-/// A symbol may be earlier or later than the others of its word by so many steps, 25 ms: a jitter buffer that left
-/// out or repeated something.
+/// Maximum offset of a symbol from the others of its word, 25 ms: a jitter buffer skipped or
+/// repeated something.
 const ASIDE: i64 = 10;
-/// A part of a word may have jumped by so many steps, 160 ms,
+/// Maximum jump of a part of a word, in steps, 160 ms,
 const JUMP: i64 = 64;
-/// if it has so many symbols, or the next word has jumped as well.
+/// if it has this many symbols, or the next word has jumped as well.
 const JUMPED: usize = 4;
-/// Silence is this much less than the sound around it: 15 dB.
+/// Power ratio by which silence is below the surrounding audio: 15 dB.
 const QUIETER: f32 = 32.0;
-/// The mean square of silence where nothing says what is quieter: −48 dBov.
+/// Mean square of silence if there is no reference: −48 dBov.
 const SILENCE: f32 = 17_000.0;
-/// How far back it is looked whether there was silence where no word was, steps.
+/// How far back silence is examined where no word was found, steps.
 const LOOKED_AT: i64 = 150;
-/// Words before the first one that are looked for: what the history has.
+/// Number of words before the first one that are searched for, as far as the history reaches.
 const BEFORE: i64 = 2;
 
-/// A word and the step in which it begins.
+/// A word, and the step at which it begins.
 #[derive(Debug, Clone, Copy)]
 pub struct Found {
     pub start: i64,
     pub word: Word,
 }
 
-/// A gap under way, in steps.
+/// A gap in progress, in steps.
 #[derive(Debug, Clone, Copy, Default)]
 struct Run {
-    /// It began with the stream: nothing has to be there before the first symbol.
+    /// It began with the stream, before the first symbol, where nothing need be missing.
     leads: bool,
     from: f64,
     missing: f64,
     silent: f64,
 }
 
-/// What was judged so far.
+/// The state of the gap detection.
 #[derive(Debug)]
 pub struct Gaps {
-    /// The step up to which it was.
+    /// Everything before this step was judged.
     judged: i64,
     /// A word that is not judged yet.
     waiting: Option<Found>,
     run: Option<Run>,
-    /// A symbol of a word was there.
+    /// A symbol of a word was detected.
     begun: bool,
-    /// The last word was not there, or there was none yet.
+    /// The last word was missing, or there was none yet.
     lost: bool,
-    /// How often it was told that this gap lasts.
+    /// How often this continuing gap was reported.
     told: i64,
-    /// The mean square of steps of a word that was there.
+    /// Mean square of the steps of words that were detected.
     loudness: f32,
 }
 
 impl Gaps {
-    /// Nothing was heard.
+    /// The initial state.
     pub fn new() -> Self {
         Gaps {
             judged: 0,
@@ -84,7 +85,7 @@ impl Gaps {
         }
     }
 
-    /// A word was found: `before(0)`. `before` has the words before it as they would have been said.
+    /// Processes a word that was found: `before(0)`. `before(n)` is the word expected `n` words earlier.
     pub fn found(
         &mut self,
         before: impl Fn(i64) -> Found,
@@ -94,7 +95,7 @@ impl Gaps {
     ) {
         let found = before(0);
         self.judge(Some(found), history, clock, events);
-        // a little before a word that follows others is a jump, which is judged with it
+        // a small gap before a word that follows others is a jump, which is judged with it
         let least = if self.lost { 0 } else { JUMP };
         for back in (1..=BEFORE).rev() {
             if self.judged < found.start - (back - 1) * WORD - least {
@@ -106,7 +107,7 @@ impl Gaps {
         self.lost = false;
     }
 
-    /// A word was not found where it was due.
+    /// Processes a word that was not found where it was due.
     pub fn missed(&mut self, due: Found, history: &History, clock: &Clock, events: &mut Vec<MarkEvent>) {
         self.judge(None, history, clock, events);
         self.waiting = Some(due);
@@ -114,7 +115,7 @@ impl Gaps {
         self.lost = true;
     }
 
-    /// After each step: tells of what lasts.
+    /// Reports a continuing gap; called after each step.
     pub fn step(&mut self, history: &History, clock: &Clock, events: &mut Vec<MarkEvent>) {
         if !self.lost {
             return;
@@ -128,7 +129,7 @@ impl Gaps {
         }
     }
 
-    /// Judges the word that waits, as far as it has come. `next` is the word after it.
+    /// Judges the waiting word, as far as it was received. `next` is the word after it.
     fn judge(&mut self, next: Option<Found>, history: &History, clock: &Clock, events: &mut Vec<MarkEvent>) {
         let Some(Found { start, word }) = self.waiting.take() else { return };
         let place = |symbol: usize| start + (symbol * STEPS) as i64;
@@ -138,13 +139,13 @@ impl Gaps {
             known.map(|window| history.share(window, word[symbol])).max().unwrap_or(0)
         };
         let mut shares: [u32; SYMBOLS] = std::array::from_fn(|symbol| share(symbol, 0));
-        // what the next word shows, or what this one shows against the one before
+        // the shift shown by the next word, or by this one against the previous one
         let jumped = match next.map_or(0, |next| next.start - start - WORD) {
             0 => self.judged - start,
             jumped => jumped,
         };
         let (shift, moved) = jump(&mut shares, jumped, share);
-        // where the first symbols are earlier, the sound jumped ahead behind them
+        // if the first symbols are early, the audio after them jumped ahead
         let early = if shift < 0 && moved & 1 == 1 { moved.trailing_ones() as usize } else { SYMBOLS };
         let late = if shift > 0 { moved.trailing_zeros() as usize } else { SYMBOLS };
         self.between(if early < SYMBOLS { start + shift } else { start }, history);
@@ -156,7 +157,7 @@ impl Gaps {
             let aside = if moved >> symbol & 1 == 1 { shift } else { 0 };
             let (mut missing, mut silent) = self.missing(place(symbol) + aside, share, history);
             if symbol == early || symbol == late {
-                // what is before it now
+                // the gap or overlap before it
                 let from = place(symbol) + shift.min(0);
                 missing += shift.abs() as f64;
                 silent += self.silent(from, from + shift.abs(), history) as f64;
@@ -174,7 +175,7 @@ impl Gaps {
         self.judged = (start + WORD + shift.max(0)).min(history.steps());
     }
 
-    /// The stream ends, in the word that is `due`. Where none is, what came after the last one is missing.
+    /// Ends the stream, in the word that is `due`. Without one, everything after the last word is missing.
     pub fn finish(
         &mut self,
         due: Option<Found>,
@@ -190,7 +191,7 @@ impl Gaps {
         self.judged = history.steps();
     }
 
-    /// How many steps of a symbol are missing, and how many were silent.
+    /// The number of steps of a symbol that are missing, and that were silent.
     fn missing(&self, place: i64, share: u32, history: &History) -> (f64, f64) {
         let power = |n: i64| history.power(place + n);
         let steps = STEPS as i64;
@@ -198,14 +199,14 @@ impl Gaps {
         if share < THERE && mean < self.loudness / QUIETER {
             return (STEPS as f64, STEPS as f64);
         }
-        // against itself: the level may change from one symbol to the next
+        // relative to the symbol itself: the level may change from one symbol to the next
         let loudest = (0..steps).map(power).fold(0.0, f32::max);
         let silent = (0..steps).filter(|&n| power(n) <= loudest / QUIETER).count() as f64;
         let other = if share < THERE { made_up(share) } else { 0.0 };
         (silent.max(other), silent)
     }
 
-    /// What is between the last word and one that begins at `start` is missing.
+    /// Counts the steps between the last word and one that begins at `start` as missing.
     fn between(&mut self, start: i64, history: &History) {
         let missing = start - self.judged;
         if missing < MISSING as i64 {
@@ -220,13 +221,13 @@ impl Gaps {
         self.judged = start;
     }
 
-    /// How many of these steps were silent.
+    /// The number of silent steps in this range.
     fn silent(&self, from: i64, to: i64, history: &History) -> i64 {
         let silence = SILENCE.max(self.loudness / QUIETER);
         (from..to).filter(|&step| history.power(step) < silence).count() as i64
     }
 
-    /// Learns from the symbols that are there how loud they are.
+    /// Measures the level of the symbols that were detected.
     fn measure(&mut self, shares: &[u32], place: impl Fn(usize) -> i64, history: &History) {
         let there = || (0..SYMBOLS).filter(|&symbol| shares[symbol] >= THERE);
         let steps = there().flat_map(|symbol| place(symbol)..place(symbol) + STEPS as i64);
@@ -245,8 +246,8 @@ impl Gaps {
     }
 }
 
-/// Finds symbols that are not at their places at another one, the same for all of them. Says how much later that is,
-/// and which they are, as bits. `jumped` is where they may be, as other words show.
+/// Looks for missing symbols at another offset, the same for all. Returns that offset and a bit
+/// mask of those symbols. `jumped` is the offset that other words suggest.
 fn jump(shares: &mut [u32], jumped: i64, share: impl Fn(usize, i64) -> u32) -> (i64, u32) {
     let at = |symbol: usize, shift: i64, now: u32| if now < THERE { share(symbol, shift) } else { 0 };
     let there = |shift: i64| {
@@ -274,7 +275,8 @@ fn jump(shares: &mut [u32], jumped: i64, share: impl Fn(usize, i64) -> u32) -> (
     if moved == 0 { none } else { (shift, moved) }
 }
 
-/// How many steps of a symbol were another sound: two that share a window have the squares of their lengths.
+/// The number of steps of a symbol that were other audio: the energies of two signals that share a
+/// window are the squares of their lengths.
 fn made_up(share: u32) -> f64 {
     let share = f64::from(share) / 510.0;
     let (own, other) = (share.sqrt(), (1.0 - share).max(0.0).sqrt());

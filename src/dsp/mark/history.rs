@@ -1,20 +1,20 @@
-//! What was measured in the last 2.56 s, by steps since the stream began.
+//! The measurements of the last 2.56 s, by steps since the stream began.
 
 use super::tones::{ALL, STEPS, Step, TONES};
 use super::word::{SYMBOLS, SYNC, SYNC_EVERY, Word};
 
-/// Steps kept. A code word has 256, is looked at once more when the next one was found, and where it is the first one,
-/// the one before it is.
+/// Steps kept. A code word has 256 steps and is examined again when the next one was found; before
+/// the first word, earlier ones are examined as well.
 const KEPT: usize = 1_024;
-/// Steps from the first symbol of a word to the last.
+/// Steps from a word's first symbol to its last.
 pub const LAST: i64 = ((SYMBOLS - 1) * STEPS) as i64;
-/// Steps of a word.
+/// Steps per word.
 pub const WORD: i64 = (SYMBOLS * STEPS) as i64;
 
-/// Both tones of a symbol are there: of 510.
+/// Minimum share, of 510, at which both tones of a symbol are present.
 pub const THERE: u32 = 300;
 
-/// Shares and powers. A window of 20 ms is named by the step in which it begins.
+/// Tone shares and powers. A window of 20 ms is identified by the step at which it begins.
 #[derive(Debug)]
 pub struct History {
     shares: Box<[[u8; ALL]; KEPT]>,
@@ -24,12 +24,12 @@ pub struct History {
 }
 
 impl History {
-    /// Nothing was measured yet.
+    /// An empty history.
     pub fn new() -> Self {
         History { shares: Box::new([[0; ALL]; KEPT]), power: Box::new([0.0; KEPT]), steps: 0 }
     }
 
-    /// Adds what the next step showed.
+    /// Adds the measurement of the next step.
     pub fn push(&mut self, step: &Step) {
         let slot = self.steps as usize % KEPT;
         self.shares[slot] = step.shares;
@@ -42,12 +42,12 @@ impl History {
         self.steps
     }
 
-    /// The last window that is complete.
+    /// The last complete window.
     pub fn newest(&self) -> i64 {
         self.steps - STEPS as i64
     }
 
-    /// Of the window that begins with a step; it is one of the last.
+    /// The tone shares of a recent window, by its first step.
     pub fn shares(&self, window: i64) -> &[u8; ALL] {
         &self.shares[(window + STEPS as i64 - 1).rem_euclid(KEPT as i64) as usize]
     }
@@ -57,19 +57,19 @@ impl History {
         self.power[step.rem_euclid(KEPT as i64) as usize]
     }
 
-    /// The shares of a symbol's two tones in a window, added: 510 at most.
+    /// The sum of the shares of a symbol's two tones in a window: at most 510.
     pub fn share(&self, window: i64, symbol: u8) -> u32 {
         let shares = self.shares(window);
         u32::from(shares[usize::from(symbol >> 3)]) + u32::from(shares[TONES + usize::from(symbol & 7)])
     }
 
-    /// How much the sync word is there in a word that would begin with a step.
+    /// The sum of the shares of the sync word's symbols, for a word that begins at this step.
     pub fn sync(&self, start: i64) -> u32 {
         let every = (SYNC_EVERY * STEPS) as i64;
         SYNC.iter().zip(0..).map(|(&symbol, n)| self.share(start + n * every, symbol)).sum()
     }
 
-    /// The likeliest symbols of a word that begins with a step, and how sure each is.
+    /// The most likely symbols of a word that begins at this step, and their confidence.
     pub fn symbols(&self, start: i64) -> (Word, [u8; SYMBOLS]) {
         let (mut word, mut sure) = ([0; SYMBOLS], [0; SYMBOLS]);
         for place in 0..SYMBOLS {
@@ -90,12 +90,13 @@ impl History {
         (word, sure)
     }
 
-    /// How much later than at `start` a word began, in steps, to a part of one. What the shares of its symbols make at
-    /// later windows less what they make at earlier ones is 0 at the right place. (Two windows alone, 10 ms before and
-    /// after, would not do: with tones 100 Hz apart, what one half of them gains the other one takes away.)
+    /// How much later than `start` a word began, in steps, with a fraction. The sum of the shares
+    /// of its symbols at later windows minus that at earlier ones is 0 at the right position. (Two
+    /// windows alone, 10 ms before and after, would not suffice: with tones 100 Hz apart, the gain
+    /// of one half is cancelled by the other.)
     pub fn shift(&self, start: i64, word: &Word) -> f64 {
         const REACH: usize = STEPS - 2;
-        /// One more on both sides, for the slope.
+        /// One more on each side, for the slope.
         const WIDTH: usize = 2 * (REACH + 1) + 1;
         let window = |place: usize| start + (place * STEPS) as i64;
         let there = |place: usize| self.share(window(place), word[place]) >= THERE;
@@ -109,7 +110,7 @@ impl History {
                     |place: usize| usize::from(if band == 0 { word[place] >> 3 } else { word[place] & 7 });
                 let now = tone(place);
                 if tone(place - 1) == now || now == tone(place + 1) {
-                    continue; // no boundary to be seen
+                    continue; // no boundary is visible
                 }
                 for (sum, offset) in sums.iter_mut().zip(-(REACH as i64) - 1..) {
                     *sum += u32::from(self.shares(window(place) + offset)[band * TONES + now]);

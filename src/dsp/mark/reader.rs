@@ -1,8 +1,8 @@
-//! Samples to what the mark in them says.
+//! Detects the mark in samples.
 //!
-//! The sync word shows where code words begin, in steps of 2.5 ms. A word that begins there is compared with those
-//! that the followed mark has; only if it is none of them it is decoded. Where the sync word is damaged, the word is
-//! looked for where it is due.
+//! The sync word shows where code words begin, in steps of 2.5 ms. A word that begins there is
+//! compared with those of the followed mark, and decoded only if it matches none of them. If the
+//! sync word is damaged, the word is searched for where it is due.
 
 use super::gaps::{Found, Gaps};
 use super::history::{History, LAST, THERE, WORD};
@@ -10,39 +10,39 @@ use super::tones::{BASE_HZ, Bank, STEP, STEPS, Step};
 use super::word::{self, SYMBOLS, Word};
 use super::{Heard, Mark, MarkEvent, WORDS, factor};
 
-/// The sync word is there: of 4,080. Noise makes 510 ± 110.
+/// Minimum of a detected sync word, of 4,080. Noise gives 510 ± 110.
 const SYNC_FOUND: u32 = 1_500;
-/// The sync word is best at a step if at none of so many before and after it is better.
+/// A sync word is best at a step if none of this many steps before and after is better.
 const AROUND: usize = 4;
-/// Two words begin at least so many steps apart.
+/// Minimum distance of two words, steps.
 const APART: i64 = 16;
-/// Symbols of 24 that make a word one of the followed mark. Words of two marks have 8 in common at most.
+/// Matching symbols, of 24, that identify a word of the followed mark. Words of two marks share 8 at most.
 const MATCHING: usize = 12;
-/// Those that do where the word is due.
+/// The same for a word where it is due.
 const MATCHING_DUE: usize = 6;
-/// A word that is due is looked for so many steps around its place,
+/// A due word is searched for this many steps around its position,
 const DUE_AROUND: i64 = 16;
-/// and so many steps after its end: until then it may be found by its sync word at another place.
+/// and this many steps after its end: until then its sync word may be found at another position.
 const DUE_AFTER: i64 = 72;
-/// Words that are not where they are due before none is due any more.
+/// Consecutive missing words after which none is due any more.
 const MISSED: u8 = 3;
-/// A symbol below this, of 255, is as good as none.
+/// Confidence, of 255, below which a symbol counts as unknown.
 const DOUBTFUL: u8 = 90;
-/// Two words are in a row up to so many steps from one to the other.
+/// Maximum distance, steps, of two consecutive words.
 const IN_A_ROW: i64 = 2 * WORD + DUE_AFTER;
-/// A clock that jumps ahead by so much says that sound is missing.
+/// A jump of the clock by at least this much means missing audio.
 const LEAST_JUMP_MS: i64 = 40;
-/// What a jump of the clock is filled up with at most, s.
+/// Maximum silence inserted for a jump of the clock, s.
 const LONGEST_JUMP_S: u64 = 30;
 
-/// The mark that is followed, and its words.
+/// The followed mark, and its words.
 #[derive(Debug)]
 struct Followed {
     mark: Mark,
     words: Box<[Word; WORDS as usize]>,
 }
 
-/// A word that was found: the next one is due a word later.
+/// The last word found; the next one is due one word later.
 #[derive(Debug, Clone, Copy)]
 struct Lock {
     start: i64,
@@ -50,7 +50,8 @@ struct Lock {
     missed: u8,
 }
 
-/// Listens to one leg, in frames of any length. About 25 KB; takes nothing for a frame but what `events` needs.
+/// The listener on one leg, for frames of any length. About 25 KB; it does not allocate per frame,
+/// except for `events`.
 #[derive(Debug)]
 pub struct MarkReader {
     expected: Option<Mark>,
@@ -58,21 +59,21 @@ pub struct MarkReader {
     factor: usize,
     bank: Bank,
     history: History,
-    /// The clock at the first sample; none before it.
+    /// The clock at the first sample; `None` before it.
     start: Option<u64>,
-    /// Samples since then.
+    /// Samples since the first one.
     taken: u64,
-    /// How much the sync word is there at the last steps.
+    /// The sync word's shares at the last steps.
     syncs: [u32; 2 * AROUND + 1],
     followed: Option<Followed>,
-    /// A mark that one word told of, and where.
+    /// A mark detected in a single word, and its position.
     unconfirmed: Option<(Mark, i64)>,
     lock: Option<Lock>,
     gaps: Gaps,
 }
 
 impl MarkReader {
-    /// Listens for `expected`, or for whatever mark comes, at 8,000, 16,000, 24,000, 32,000, 40,000 or 48,000 Hz.
+    /// A listener for `expected`, or for any mark, at 8,000, 16,000, 24,000, 32,000, 40,000 or 48,000 Hz.
     pub fn new(expected: Option<Mark>, rate_hz: u32) -> Self {
         let factor = factor(rate_hz);
         let mut reader = MarkReader {
@@ -95,14 +96,14 @@ impl MarkReader {
         reader
     }
 
-    /// The mark that is expected from now on: after a transfer, say.
+    /// Changes the expected mark, for example after a transfer.
     pub fn expect(&mut self, expected: Option<Mark>) {
         self.expected = expected;
     }
 
-    /// Takes the next samples, one channel, of which the first was heard at `at` on the reader's clock, in samples.
-    /// What they tell is added to `events`. Where the clock is 40 ms ahead or more, there was silence; less is the
-    /// unrest of the clock, and the sound goes on.
+    /// Processes the next samples, one channel, of which the first was heard at `at` on the
+    /// reader's clock, in samples. Events are appended to `events`. If the clock is 40 ms or more
+    /// ahead, there was silence; less is clock jitter, and the audio is continuous.
     pub fn push(&mut self, at: u64, samples: &[i16], events: &mut Vec<MarkEvent>) {
         let start = *self.start.get_or_insert(at);
         let due = start.wrapping_add(self.taken);
@@ -120,7 +121,7 @@ impl MarkReader {
         self.take(samples, events);
     }
 
-    /// Ends the stream: tells of a gap that lasts until now.
+    /// Ends the stream, and reports a gap that lasts until now.
     pub fn finish(&mut self, events: &mut Vec<MarkEvent>) {
         let clock = Clock::of(self);
         let due = self.due();
@@ -153,7 +154,7 @@ impl MarkReader {
         self.gaps.step(&self.history, &Clock::of(self), events);
     }
 
-    /// The sync word of a word that begins at `start` is there.
+    /// Examines a word whose sync word was detected at `start`.
     fn candidate(&mut self, start: i64, events: &mut Vec<MarkEvent>) {
         if self.lock.is_some_and(|lock| (start - lock.start).abs() < APART) {
             return;
@@ -172,14 +173,14 @@ impl MarkReader {
         }
     }
 
-    /// The word that is due, where it is due.
+    /// The next due word, and its position.
     fn due(&self) -> Option<Found> {
         let (lock, followed) = (self.lock?, self.followed.as_ref()?);
         let number = (lock.number + 1) % WORDS;
         Some(Found { start: lock.start + WORD, word: followed.words[usize::from(number)] })
     }
 
-    /// The word that is due was not found by its sync word.
+    /// Searches for the due word, as its sync word was not detected.
     fn look_where_due(&mut self, events: &mut Vec<MarkEvent>) {
         let (Some(due), Some(lock), Some(followed)) = (self.due(), self.lock, &self.followed) else {
             self.lock = None;
@@ -200,7 +201,7 @@ impl MarkReader {
         self.gaps.missed(due, &self.history, &Clock::of(self), events);
     }
 
-    /// A word of `mark` begins at `start`.
+    /// Processes a word of `mark` found at `start`.
     fn found(&mut self, start: i64, mark: Mark, number: u8, events: &mut Vec<MarkEvent>) {
         let word = word::encode(mark, number);
         let before = |back: i64| Found {
@@ -218,7 +219,7 @@ impl MarkReader {
         self.unconfirmed = None;
         self.follow(mark);
         self.lock = Some(Lock { start, number, missed: 0 });
-        // far from its place a shift is only about right
+        // the shift is only approximate far from the right position
         let mut near = start;
         for _ in 0..3 {
             near += self.history.shift(near, &word).round() as i64;
@@ -254,7 +255,7 @@ impl MarkReader {
     }
 }
 
-/// Steps as times of the reader's clock.
+/// Converts steps to times of the reader's clock.
 pub(super) struct Clock {
     start: u64,
     factor: usize,
@@ -265,13 +266,13 @@ impl Clock {
         Clock { start: reader.start.unwrap_or(0), factor: reader.factor }
     }
 
-    /// The clock at the beginning of a step; the first sample's, for what would be before it.
+    /// The clock at the beginning of a step.
     pub fn at(&self, step: f64) -> u64 {
         let samples = step * (STEP * self.factor) as f64;
         self.start.wrapping_add_signed(samples.round() as i64)
     }
 
-    /// Samples of so many steps.
+    /// The samples of this many steps.
     pub fn samples(&self, steps: i64) -> u64 {
         steps.max(0) as u64 * (STEP * self.factor) as u64
     }

@@ -1,39 +1,41 @@
-//! The tones of a symbol and how they are measured.
+//! The tones of a symbol, and their measurement.
 //!
-//! A symbol is one of eight tones in each of two bands, 20 ms long. All frequencies are multiples of 50 Hz, so that
-//! every symbol has whole periods: its phase begins at 0 and ends there, and what follows goes on without a step.
+//! A symbol is one of eight tones in each of two bands, 20 ms long. All frequencies are multiples
+//! of 50 Hz, so that every symbol has whole periods: its phase starts and ends at 0, and symbols
+//! join without a discontinuity.
 
 use std::f64::consts::TAU;
 use std::sync::{LazyLock, OnceLock};
 
-/// Tones of a band.
+/// Tones per band.
 pub const TONES: usize = 8;
-/// Both bands.
+/// Tones of both bands.
 pub const ALL: usize = 2 * TONES;
-/// Hz, low band then high band. Above the rows of DTMF (697 to 941 Hz), 100 Hz apart, below what lines cut off.
+/// Frequencies in Hz, low band first: above the DTMF rows (697 to 941 Hz), 100 Hz apart, below the
+/// band limit of lines.
 pub const HZ: [u32; ALL] = [
     1_050, 1_150, 1_250, 1_350, 1_450, 1_550, 1_650, 1_750, 1_950, 2_050, 2_150, 2_250, 2_350, 2_450, 2_550,
     2_650,
 ];
-/// What the reader works at; writers have a multiple of it.
+/// Sampling rate of the reader; writers use a multiple of it.
 pub const BASE_HZ: u32 = 8_000;
-/// The highest rate is so many times [`BASE_HZ`].
+/// Maximum multiple of [`BASE_HZ`].
 pub const MOST: usize = 6;
-/// Samples of a symbol at [`BASE_HZ`].
+/// Samples per symbol at [`BASE_HZ`].
 pub const SYMBOL: usize = 160;
-/// Samples of a step: 2.5 ms, how exactly the reader looks for boundaries.
+/// Samples per step: 2.5 ms, the reader's resolution of boundaries.
 pub const STEP: usize = 20;
-/// Steps of a symbol.
+/// Steps per symbol.
 pub const STEPS: usize = SYMBOL / STEP;
-/// The amplitude of one tone: both together are at −18 dBov.
+/// Amplitude of one tone: both together are at −18 dBov.
 const AMPLITUDE: f64 = 4_000.0;
-/// The energy of a band of a window below which it holds nothing: a tone at −75 dBov.
+/// Energy of a band in a window below which it is empty: a tone at −75 dBov.
 const FLOOR: f32 = {
     let coherent = 6.0 * SYMBOL as f32 / 2.0;
     coherent * coherent
 };
 
-/// A symbol's samples for each tone, at `factor` times [`BASE_HZ`]: tone after tone.
+/// The samples of a symbol for each tone, at `factor` times [`BASE_HZ`], tone after tone.
 pub fn samples(factor: usize) -> &'static [i16] {
     static TABLES: [OnceLock<Vec<i16>>; MOST] = [const { OnceLock::new() }; MOST];
     let length = SYMBOL * factor;
@@ -44,7 +46,7 @@ pub fn samples(factor: usize) -> &'static [i16] {
     })
 }
 
-/// Cosines, then sines, of all tones at each sample of a symbol.
+/// Cosines, then sines, of all tones for each sample of a symbol.
 static WAVES: LazyLock<Box<[[f32; 2 * ALL]; SYMBOL]>> = LazyLock::new(|| {
     let mut waves = Box::new([[0.0; 2 * ALL]; SYMBOL]);
     for (n, wave) in waves.iter_mut().enumerate() {
@@ -56,12 +58,12 @@ static WAVES: LazyLock<Box<[[f32; 2 * ALL]; SYMBOL]>> = LazyLock::new(|| {
     waves
 });
 
-/// What a step showed.
+/// The measurement of a step.
 #[derive(Debug, Clone, Copy)]
 pub struct Step {
-    /// The share of each tone in its band's energy over the last 20 ms, 255 at most; 0 where there is nothing.
+    /// The share of each tone in its band's energy over the last 20 ms, at most 255; 0 if the band is empty.
     pub shares: [u8; ALL],
-    /// The mean square of the step's samples.
+    /// Mean square of the step's samples.
     pub power: f32,
 }
 
@@ -70,20 +72,21 @@ pub struct Step {
 pub struct Bank {
     waves: &'static [[f32; 2 * ALL]; SYMBOL],
     factor: usize,
-    /// Samples of the step under way at [`BASE_HZ`], and how many.
+    /// Samples of the current step at [`BASE_HZ`], and their number.
     samples: [f32; STEP],
     filled: usize,
-    /// What is summed up for the next of them, of how many samples.
+    /// Sum for the next of them, and the number of samples in it.
     sum: i32,
     summed: usize,
-    /// Where in a symbol's table the step begins; the phase is that of the stream, so steps add up.
+    /// Index in a symbol's table at which the step begins; the phase is that of the stream, so that
+    /// steps can be added.
     place: usize,
-    /// The last steps, each with every tone's cosine and sine part.
+    /// The last steps, each with the cosine and sine components of every tone.
     steps: [[f32; 2 * ALL]; STEPS],
 }
 
 impl Bank {
-    /// Of samples at `factor` times [`BASE_HZ`].
+    /// A bank for samples at `factor` times [`BASE_HZ`].
     pub fn new(factor: usize) -> Self {
         Bank {
             waves: &WAVES,
@@ -97,7 +100,7 @@ impl Bank {
         }
     }
 
-    /// Takes samples up to the end of a step, cuts them off `samples`, and says what the step showed.
+    /// Takes samples up to the end of a step off `samples`, and returns the measurement of a complete step.
     pub fn take(&mut self, samples: &mut &[i16]) -> Option<Step> {
         while self.filled < STEP {
             if self.factor == 1 {
@@ -112,7 +115,7 @@ impl Bank {
                 }
                 break;
             }
-            // the mean of samples at a higher rate: what it folds down from above 5 kHz is in no mark
+            // average the samples of a higher rate: no mark has what aliases from above 5 kHz
             let (&sample, rest) = samples.split_first()?;
             *samples = rest;
             self.sum += i32::from(sample);

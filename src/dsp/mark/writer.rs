@@ -1,26 +1,26 @@
-//! A mark to samples.
+//! Converts a mark to samples.
 
 use super::tones::{self, SYMBOL, TONES};
 use super::word::{self, SYMBOLS, Word};
 use super::{Mark, WORDS, factor};
 
-/// Plays a mark without end: code word after code word, each with its number. Takes nothing for a frame.
+/// Plays a mark without end: numbered code words, one after the other. It does not allocate per frame.
 #[derive(Debug, Clone)]
 pub struct MarkWriter {
     mark: Mark,
     factor: usize,
-    /// Tables of all tones, a symbol long.
+    /// Tables of all tones, one symbol long.
     tones: &'static [i16],
     clock: u64,
     word: Word,
-    /// The number that `word` has.
+    /// The number of `word`.
     number: u64,
 }
 
 impl MarkWriter {
-    /// Plays `mark` at 8,000, 16,000, 24,000, 32,000, 40,000 or 48,000 Hz. `clock` is the time of the first sample in
-    /// samples; where it is the same clock that the reader's samples are told with, the reader knows the delay. Code
-    /// words begin at multiples of their length, so that one is under way where `clock` is between.
+    /// Plays `mark` at 8,000, 16,000, 24,000, 32,000, 40,000 or 48,000 Hz. `clock` is the time of
+    /// the first sample in samples; if the reader uses the same clock, it can tell the delay. Code
+    /// words begin at multiples of their length, so the first one may begin in its middle.
     pub fn new(mark: Mark, rate_hz: u32, clock: u64) -> Self {
         let factor = factor(rate_hz);
         let number = clock / (SYMBOL * SYMBOLS * factor) as u64;
@@ -28,7 +28,7 @@ impl MarkWriter {
         MarkWriter { mark, factor, tones: tones::samples(factor), clock, word, number }
     }
 
-    /// Whose mark it is.
+    /// The mark.
     pub fn mark(&self) -> Mark {
         self.mark
     }
@@ -38,7 +38,7 @@ impl MarkWriter {
         self.clock
     }
 
-    /// Fills a frame of any length, one channel.
+    /// Generates a frame of any length, one channel.
     pub fn write(&mut self, mut frame: &mut [i16]) {
         let length = SYMBOL * self.factor;
         while !frame.is_empty() {

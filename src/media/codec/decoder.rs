@@ -1,5 +1,5 @@
-//! Payloads to samples. What is large is taken when a decoder is made; nothing is taken for
-//! a packet (what the Opus crate takes for a loss is in designs/0004-media.md).
+//! Decodes payloads to samples. Memory is allocated when a decoder is created and not per packet
+//! (for allocations of the Opus crate on loss see designs/0004-media.md).
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -12,19 +12,19 @@ use super::{Codec, LONGEST_MS, Law, opus_packet};
 use crate::mix::saturate;
 use b2b_base::util::panics;
 
-/// Octets of G.711 or G.722 that are converted at once: 20 ms.
+/// Octets of G.711 or G.722 converted at once: 20 ms.
 const PIECE: usize = 160;
 
-/// The codec could make nothing of it.
+/// The codec could not decode the payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Undecodable;
 
-/// The decoder of one direction of one codec, to samples at one rate.
+/// The decoder of one codec in one direction, with output at one sampling rate.
 pub struct Decoder {
     codec: Codec,
     rate_hz: u32,
     engine: Engine,
-    /// Where the rate is not the codec's own.
+    /// Set if the rate differs from the codec's own.
     rates: Option<Box<Rates>>,
 }
 
@@ -32,14 +32,14 @@ enum Engine {
     G711(Law),
     G722(Box<G722Decoder>),
     Opus {
-        /// None once the crate has panicked: nothing of it is believed any more.
+        /// `None` once the crate has panicked, as its state is no longer reliable.
         decoder: Option<Box<OpusDecoder>>,
         floats: Box<[f32]>,
     },
 }
 
 impl Decoder {
-    /// A decoder that has heard nothing. The rate is 8,000, 16,000, 24,000 or 48,000 Hz.
+    /// A decoder in its initial state. The rate is 8,000, 16,000, 24,000 or 48,000 Hz.
     pub fn new(codec: Codec, rate_hz: u32) -> Self {
         let native = codec.native_rate_hz();
         let rates =
@@ -56,13 +56,13 @@ impl Decoder {
         Decoder { codec, rate_hz, engine, rates }
     }
 
-    /// What it decodes.
+    /// The codec.
     pub fn codec(&self) -> Codec {
         self.codec
     }
 
-    /// Decodes a payload and says how many samples that is. `to` has room for what
-    /// [`Codec::samples`] says; what goes beyond it is cut.
+    /// Decodes a payload and returns the number of samples. `to` needs room for [`Codec::samples`];
+    /// samples beyond it are dropped.
     pub fn decode(&mut self, payload: &[u8], to: &mut [i16]) -> Result<usize, Undecodable> {
         let (engine, rates) = (&mut self.engine, &mut self.rates);
         match engine {
@@ -90,31 +90,31 @@ impl Decoder {
         }
     }
 
-    /// Whether the codec makes up what was lost; else that is the caller's to do.
+    /// Whether the codec conceals losses itself; otherwise the caller must.
     pub fn conceals(&self) -> bool {
         self.codec == Codec::Opus
     }
 
-    /// Makes up at most so many samples in the place of a packet that was lost, and says how
-    /// many: a multiple of 2.5 ms, none if the codec cannot.
+    /// Conceals at most `samples` samples of a lost packet, and returns their number: a multiple of
+    /// 2.5 ms, or 0 if the codec cannot conceal.
     pub fn conceal(&mut self, samples: usize, to: &mut [i16]) -> usize {
         let step = self.rate_hz as usize / 400;
-        // In lengths that Opus knows: 2.5 ms and its doubles.
+        // Opus has lengths of 2.5 ms and its doubles.
         let whole = [8, 4, 2, 1].into_iter().map(|steps| steps * step).find(|whole| *whole <= samples);
         let Some(whole) = whole.filter(|_| self.conceals()) else { return 0 };
         self.opus(to, |decoder, _, floats| decoder.decode(&[], whole, floats)).unwrap_or(0)
     }
 
-    /// Whether a payload holds the packet before it once more, as far as the crate can read it:
-    /// one frame of at most 20 ms.
+    /// Whether a payload contains the previous packet, in a form that the crate can read: one frame
+    /// of at most 20 ms.
     pub fn recovers(&self, payload: &[u8]) -> bool {
         self.codec == Codec::Opus
             && opus_packet::has_redundancy(payload)
             && opus_packet::samples(payload, 50).is_some_and(|samples| samples <= 1)
     }
 
-    /// Decodes what was lost before this payload out of the redundancy in it (RFC 6716
-    /// §2.1.7): as many samples as the payload has itself.
+    /// Decodes the packet lost before this payload from its redundancy (RFC 6716 §2.1.7): as many
+    /// samples as the payload itself has.
     pub fn recover(&mut self, payload: &[u8], to: &mut [i16]) -> usize {
         let Some(samples) = opus_packet::samples(payload, self.rate_hz) else { return 0 };
         self.opus(to, |decoder, _, floats| decoder.decode_fec(payload, samples, floats)).unwrap_or(0)
@@ -140,7 +140,7 @@ impl Decoder {
     }
 }
 
-/// Decodes what `to` has room for, 20 ms at a time.
+/// Decodes as much as `to` has room for, 20 ms at a time.
 fn in_pieces(
     payload: &[u8],
     rate_hz: u32,

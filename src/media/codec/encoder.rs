@@ -1,5 +1,4 @@
-//! Samples to payloads. What is large is taken when an encoder is made; nothing is taken for
-//! a packet.
+//! Encodes samples to payloads. Memory is allocated when an encoder is created and not per packet.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -10,36 +9,36 @@ use rusty_opus::{Application, OpusEncoder};
 use super::rates::Rates;
 use super::{Codec, Law, MAX_PAYLOAD};
 
-/// Effort of the Opus encoder, 0 to 10: what it costs is in designs/0008-relay.md.
+/// Complexity of the Opus encoder, 0 to 10; for its cost see designs/0008-relay.md.
 const COMPLEXITY: i32 = 2;
-/// The longest frame, ms.
+/// Maximum frame length, ms.
 const FRAME_MS: u32 = 60;
-/// Samples of G.722 that are encoded at once: 20 ms.
+/// Samples of G.722 encoded at once: 20 ms.
 const PIECE: usize = 320;
 
-/// How Opus is encoded; the other codecs have nothing to choose.
+/// Settings of the Opus encoder; the other codecs have none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct OpusTuning {
-    /// Bits a second: 6,000 to 64,000, so that 60 ms fit into [`MAX_PAYLOAD`].
+    /// Bit rate, bits a second: 6,000 to 64,000, so that 60 ms fit into [`MAX_PAYLOAD`].
     pub bitrate: u32,
-    /// Loss that the far end is expected to see, percent. Above 0 each packet holds the one
-    /// before it once more, coarser (RFC 6716 §2.1.7).
+    /// Expected loss at the far end, percent. If it is above 0, each packet repeats the previous
+    /// one at a lower quality (RFC 6716 §2.1.7).
     pub expected_loss_pct: u8,
 }
 
 impl OpusTuning {
-    /// Bits a second of speech at a rate.
+    /// Default bit rate of speech at a sampling rate, bits a second.
     pub const fn bitrate(rate_hz: u32) -> u32 {
         if rate_hz > 16_000 { 32_000 } else { 24_000 }
     }
 }
 
-/// The encoder of one direction, of samples at one rate.
+/// The encoder of one codec in one direction, with input at one sampling rate.
 pub struct Encoder {
     codec: Codec,
     rate_hz: u32,
     engine: Engine,
-    /// Where the rate is not the codec's own.
+    /// Set if the rate differs from the codec's own.
     rates: Option<Box<Rates>>,
 }
 
@@ -47,14 +46,14 @@ enum Engine {
     G711(Law),
     G722(Box<G722Encoder>),
     Opus {
-        /// None once the crate has panicked: nothing is sent then.
+        /// `None` once the crate has panicked; then nothing is sent.
         encoder: Option<Box<OpusEncoder>>,
         floats: Box<[f32]>,
     },
 }
 
 impl Encoder {
-    /// An encoder of samples at 8,000, 16,000, 24,000 or 48,000 Hz.
+    /// An encoder for samples at 8,000, 16,000, 24,000 or 48,000 Hz.
     pub fn new(codec: Codec, rate_hz: u32, tuning: OpusTuning) -> Self {
         let native = codec.native_rate_hz();
         let rates =
@@ -76,12 +75,12 @@ impl Encoder {
         encoder
     }
 
-    /// What it encodes to.
+    /// The codec.
     pub fn codec(&self) -> Codec {
         self.codec
     }
 
-    /// From the next frame on.
+    /// Changes the settings from the next frame on.
     pub fn tune(&mut self, tuning: OpusTuning) {
         if let Engine::Opus { encoder: Some(encoder), .. } = &mut self.engine {
             encoder.bitrate_bps = tuning.bitrate.clamp(6_000, 64_000) as i32;
@@ -90,8 +89,8 @@ impl Encoder {
         }
     }
 
-    /// Encodes a frame of a packet time that the codec can have, and says how many octets that
-    /// is; `None`: the codec failed. `payload` has room for [`MAX_PAYLOAD`].
+    /// Encodes a frame of a packet time that the codec supports, and returns the number of octets;
+    /// `None` if the codec failed. `payload` needs room for [`MAX_PAYLOAD`].
     pub fn encode(&mut self, frame: &[i16], payload: &mut [u8]) -> Option<usize> {
         let room = payload.len().min(MAX_PAYLOAD);
         let payload = &mut payload[..room];

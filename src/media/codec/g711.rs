@@ -1,23 +1,22 @@
 //! ITU-T G.711: µ-law and A-law.
 //!
-//! Samples are 16-bit. The standard speaks of 14-bit (µ-law) and 13-bit (A-law)
-//! values; they stand in the upper bits. An input that lies exactly on a decision
-//! value belongs to the interval above it; so does the ITU's reference software
-//! (G.191). Decoding is a table; encoding is arithmetic, because a table of
-//! 64 KiB would cost the media thread more cache than it saves.
+//! Samples are 16-bit. The standard uses 14-bit (µ-law) and 13-bit (A-law) values; they occupy the
+//! upper bits. An input exactly on a decision value belongs to the interval above it, as in the
+//! ITU's reference software (G.191). Decoding uses a table; encoding uses arithmetic, because a
+//! table of 64 KiB would cost the media thread more cache than it saves.
 
 const ULAW: [i16; 256] = ulaw_table();
 const ALAW: [i16; 256] = alaw_table();
 
-/// Half of the smallest µ-law step behind the first chord, in 14-bit units: with
-/// it every chord begins at a power of two.
+/// Half of the smallest µ-law step after the first chord, in 14-bit units: with it every chord
+/// begins at a power of two.
 const ULAW_BIAS: i32 = 33;
 /// The largest 14-bit magnitude with the bias that still has 13 bits.
 const ULAW_CLIP: i32 = 8_191;
 /// Every second bit of an A-law byte is sent inverted (G.711 table 1, note).
 const ALAW_TOGGLE: u8 = 0x55;
 
-/// Which of the two laws. One byte is one sample at 8 kHz.
+/// The two laws. One octet is one sample at 8 kHz.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Law {
     /// µ-law, PCMU.
@@ -27,7 +26,7 @@ pub enum Law {
 }
 
 impl Law {
-    /// Encodes as many samples as both slices hold, and says how many.
+    /// Encodes as many samples as fit both slices, and returns their number.
     pub fn encode(self, samples: &[i16], payload: &mut [u8]) -> usize {
         let pairs = payload.iter_mut().zip(samples);
         match self {
@@ -37,7 +36,7 @@ impl Law {
         samples.len().min(payload.len())
     }
 
-    /// Decodes as many bytes as both slices hold, and says how many.
+    /// Decodes as many octets as fit both slices, and returns their number.
     pub fn decode(self, payload: &[u8], samples: &mut [i16]) -> usize {
         let pairs = samples.iter_mut().zip(payload);
         match self {

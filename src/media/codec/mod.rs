@@ -1,9 +1,9 @@
-//! Audio codecs: samples at a rate of the user's to RTP payloads and back.
+//! Audio codecs: samples at any supported rate to RTP payloads and back.
 //!
 //! - `decoder`, `encoder`: the state of one direction; shared by sinks, sources and transcoding
 //! - `g711`: µ-law and A-law (ITU-T G.711)
-//! - `opus_packet`: how long an Opus packet is, without decoding it
-//! - `rates`: between sampling rates
+//! - `opus_packet`: the length of an Opus packet, without decoding it
+//! - `rates`: conversion between sampling rates
 
 mod decoder;
 mod encoder;
@@ -22,12 +22,12 @@ use std::str::FromStr;
 
 use b2b_base::metrics::quality::Curve;
 
-/// Octets of the longest payload that we make: 60 ms of G.711 or G.722. Opus stays below it.
+/// Maximum octets of a payload that we encode: 60 ms of G.711 or G.722. Opus stays below it.
 pub const MAX_PAYLOAD: usize = 480;
-/// The longest packet that is decoded, ms: what Opus can have at most.
+/// Maximum length of a decoded packet, ms: the longest that Opus allows.
 pub const LONGEST_MS: u32 = 120;
 
-/// What can be decoded and encoded here.
+/// The supported codecs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Codec {
@@ -70,7 +70,7 @@ impl Codec {
         }
     }
 
-    /// The static payload type, or the dynamic one that we propose.
+    /// The static payload type, or the dynamic one that we offer.
     pub const fn payload_type(self) -> u8 {
         match self.static_payload_type() {
             Some(payload_type) => payload_type,
@@ -78,7 +78,7 @@ impl Codec {
         }
     }
 
-    /// RTP ticks a second. G.722 counts as if it had 8,000 samples (RFC 3551 §4.5.2).
+    /// RTP clock rate, Hz. G.722 counts as if it had 8,000 samples a second (RFC 3551 §4.5.2).
     pub const fn clock_rate(self) -> u32 {
         match self {
             Codec::Opus => 48_000,
@@ -86,7 +86,7 @@ impl Codec {
         }
     }
 
-    /// Channels in the rtpmap attribute: Opus always says two (RFC 7587 §7).
+    /// Channels in the rtpmap attribute: always two for Opus (RFC 7587 §7).
     pub const fn channels(self) -> u8 {
         match self {
             Codec::Opus => 2,
@@ -94,8 +94,7 @@ impl Codec {
         }
     }
 
-    /// What we say of ourselves in the fmtp attribute: redundancy for lost packets is welcome
-    /// (RFC 7587 §6.1).
+    /// Our fmtp attribute: we accept redundancy for lost packets (RFC 7587 §6.1).
     pub const fn fmtp(self) -> Option<&'static str> {
         match self {
             Codec::Opus => Some("useinbandfec=1"),
@@ -103,7 +102,7 @@ impl Codec {
         }
     }
 
-    /// Samples a second that are worth having of it. Opus gives any rate that we use.
+    /// The highest useful sampling rate, Hz. Opus supports any rate that we use.
     pub const fn native_rate_hz(self) -> u32 {
         match self {
             Codec::Pcmu | Codec::Pcma => 8_000,
@@ -111,7 +110,7 @@ impl Codec {
         }
     }
 
-    /// Which law of G.711 it is.
+    /// The G.711 law, if it is G.711.
     pub const fn law(self) -> Option<Law> {
         match self {
             Codec::Pcmu => Some(Law::Mu),
@@ -120,8 +119,8 @@ impl Codec {
         }
     }
 
-    /// What loss does to its quality. Opus at 8 kHz counts as wide band, too: what comes says
-    /// nothing of its bandwidth before it is decoded.
+    /// The effect of loss on its quality. Opus at 8 kHz counts as wideband, too: a packet does not
+    /// tell its bandwidth before it is decoded.
     pub const fn curve(self) -> Curve {
         match self {
             Codec::Pcmu | Codec::Pcma => Curve::G711,
@@ -130,7 +129,8 @@ impl Codec {
         }
     }
 
-    /// The packet time next to `wanted_ms` that it can have, at most 60 ms.
+    /// The packet time for `wanted_ms`: rounded down to 10 ms, from 10 to 60 ms; for Opus `wanted_ms` if
+    /// supported, otherwise 20 ms.
     pub fn ptime_ms(self, wanted_ms: u32) -> u32 {
         match (self, wanted_ms) {
             (Codec::Opus, 10 | 20 | 40 | 60) => wanted_ms,
@@ -139,12 +139,12 @@ impl Codec {
         }
     }
 
-    /// How many samples at this rate a payload holds; `None` if it cannot be one, or holds
-    /// more than [`LONGEST_MS`].
+    /// The number of samples at this rate in a payload; `None` if it is invalid, or longer than
+    /// [`LONGEST_MS`].
     pub fn samples(self, payload: &[u8], rate_hz: u32) -> Option<usize> {
         match self {
             Codec::Opus => opus_packet::samples(payload, rate_hz),
-            // An octet is 125 us of sound in all of them.
+            // An octet is 125 us of audio in all of them.
             _ => {
                 let samples = payload.len() * rate_hz as usize / 8_000;
                 (samples <= (rate_hz * LONGEST_MS / 1_000) as usize).then_some(samples)
@@ -162,7 +162,7 @@ impl fmt::Display for Codec {
 impl FromStr for Codec {
     type Err = UnknownCodec;
 
-    /// Reads an encoding name; case does not matter (RFC 8866 §6.6).
+    /// Parses an encoding name, ignoring case (RFC 8866 §6.6).
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Codec::ALL
             .into_iter()

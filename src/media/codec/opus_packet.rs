@@ -1,8 +1,8 @@
-//! The length of an Opus packet, from its first two octets (RFC 6716 §3).
+//! The length of an Opus packet by its first two octets (RFC 6716 §3).
 
 use super::LONGEST_MS;
 
-/// Frames that a packet holds; `None` for a packet that has no such number (§3.2.5).
+/// Frames in a packet; `None` if its frame count is missing or 0 (§3.2.5).
 pub fn frames(packet: &[u8]) -> Option<usize> {
     match packet.first()? & 0x03 {
         0 => Some(1),
@@ -11,8 +11,7 @@ pub fn frames(packet: &[u8]) -> Option<usize> {
     }
 }
 
-/// How many samples a packet decodes to at this rate; `None` if it is none, or longer than
-/// Opus allows (§3.4 R5).
+/// Samples of a packet at this rate; `None` if it is invalid, or longer than Opus allows (§3.4 R5).
 pub fn samples(packet: &[u8], rate_hz: u32) -> Option<usize> {
     let config = packet.first()? >> 3;
     // In steps of 2.5 ms (§3.1, table 2).
@@ -25,11 +24,11 @@ pub fn samples(packet: &[u8], rate_hz: u32) -> Option<usize> {
     (steps * 5 <= LONGEST_MS as usize * 2).then_some(steps * rate_hz as usize / 400)
 }
 
-/// Whether a packet is one frame of one channel that holds the one before it once more: its
-/// LBRR flag, which lies where it can be read without a range decoder (§4.2.3).
+/// Whether a packet is a single mono frame that contains the previous one: its LBRR flag, which can
+/// be read here without a range decoder (§4.2.3).
 pub fn has_redundancy(packet: &[u8]) -> bool {
     match packet {
-        // SILK or hybrid, mono, code 0. The flag stands behind one VAD flag for each 20 ms.
+        // SILK or hybrid, mono, code 0. The flag follows one VAD flag for each 20 ms.
         [toc, first, ..] if toc >> 3 < 16 && toc & 0x07 == 0 => {
             let voices = samples(packet, 400).unwrap_or(8).div_ceil(8);
             first >> (7 - voices.min(3)) & 1 == 1

@@ -1,8 +1,8 @@
-//! Between sampling rates that are small multiples of each other: a windowed sinc, 16 samples
-//! of the lower rate on each side, cut into one short filter for each place that an output
-//! sample can have between two input samples. The resampler for files is exact and long, and
-//! one that works in the frequency domain delays by half a packet; this one delays by 2 ms
-//! against 8 kHz, by 1 ms against 16 kHz.
+//! Converts between sampling rates that are small multiples of each other: a windowed sinc with 16
+//! samples of the lower rate on each side, split into one short filter for each phase of an output
+//! sample between two input samples. The resampler for files is exact and long, and one in the
+//! frequency domain delays by half a packet; this one delays by 2 ms for 8 kHz, and by 1 ms for 16
+//! kHz.
 
 use std::f64::consts::PI;
 
@@ -10,35 +10,35 @@ use crate::mix::saturate;
 
 /// Samples of the lower rate on each side.
 const REACH: usize = 16;
-/// Of the Kaiser window: about 70 dB.
+/// Parameter of the Kaiser window: about 70 dB.
 const BETA: f64 = 7.0;
 /// Input samples filtered at once: 10 ms at 48 kHz.
 const BLOCK: usize = 480;
-/// The lowest rate is this part of the highest.
+/// Maximum ratio of the highest to the lowest rate.
 const MAX_DOWN: usize = 6;
-/// The longest filter: 48 to 8 kHz.
+/// Taps of the longest filter: 48 to 8 kHz.
 const MAX_TAPS: usize = 2 * REACH * MAX_DOWN;
-/// Output samples of one place that are summed up beside each other, in vector registers.
+/// Output samples of one phase computed in parallel, in vector registers.
 const LANES: usize = 16;
-/// Every `down`th input sample is a strand of its own, so that what one tap is multiplied with for
-/// consecutive outputs lies side by side. All strands of a block, and what is read past their ends.
+/// Every `down`th input sample forms a strand, so that the samples which one tap multiplies for consecutive
+/// outputs are adjacent. Length of all strands of a block, and what is read past their ends.
 const STRANDS: usize = BLOCK + MAX_TAPS + MAX_DOWN + LANES;
 
-/// A converter and what it remembers, at most 3 KB.
+/// A converter with its state, at most 3 KB.
 #[derive(Debug, Clone)]
 pub struct Rates {
     up: usize,
     down: usize,
-    /// A filter for each place; what is nought is left out. A place that stands on an input sample
-    /// has one tap, and gives that sample as it is.
+    /// One filter for each phase, without zero taps. The phase that coincides with an input sample
+    /// has one tap and passes the sample through.
     places: Box<[Box<[Tap]>]>,
-    /// Input samples before the next ones: one less than a filter reaches over.
+    /// The last input samples: one fewer than a filter spans.
     history: Box<[f32]>,
-    /// Where the next output sample stands, in `up`ths of an input sample.
+    /// Position of the next output sample, in `up`ths of an input sample.
     place: usize,
 }
 
-/// What one input sample counts for, and which: so many strands on, and so many samples in it.
+/// A filter coefficient, and its input sample: the strand and the index in it, relative to the first.
 #[derive(Debug, Clone, Copy)]
 struct Tap {
     value: f32,
@@ -47,20 +47,20 @@ struct Tap {
 }
 
 impl Rates {
-    /// The rates that there are, Hz.
+    /// The supported rates, Hz.
     pub const ALL: [u32; 4] = [8_000, 16_000, 24_000, 48_000];
 
-    /// From one of [`Rates::ALL`] to another one.
+    /// A converter from one of [`Rates::ALL`] to another.
     ///
     /// # Panics
-    /// If a rate is none of them.
+    /// If a rate is not supported.
     pub fn new(from_hz: u32, to_hz: u32) -> Self {
         let known = |rate_hz: u32| Self::ALL.contains(&rate_hz);
         assert!(known(from_hz) && known(to_hz), "no converter from {from_hz} to {to_hz} Hz");
         let (from, to) = (from_hz as usize / 8_000, to_hz as usize / 8_000);
         let common = gcd(from, to);
         let (up, down) = (to / common, from / common);
-        // The filter as a whole, at the rate of which both are parts.
+        // The whole filter, at the common multiple of both rates.
         let wide = up.max(down);
         let length = 2 * REACH * wide / up;
         let middle = (REACH * wide - 1) as f64;
@@ -71,11 +71,11 @@ impl Rates {
             sinc * bessel(BETA * beside.sqrt()) / bessel(BETA)
         };
         let filter = |place: usize| -> Box<[Tap]> {
-            // The newest input sample's tap last.
+            // The tap of the newest input sample comes last.
             let values: Vec<f64> = (0..length).rev().map(|n| tap(place + n * up)).collect();
             let sum: f64 = values.iter().sum();
             let values = values.into_iter().map(|value| value / sum).enumerate();
-            // The sinc's zeros are nought but for rounding.
+            // Zeros of the sinc differ from 0 only by rounding.
             let heard = values.filter(|(_, value)| value.abs() > 1e-9);
             let tap = |(n, value): (usize, f64)| Tap {
                 value: value as f32,
@@ -89,16 +89,16 @@ impl Rates {
         Rates { up, down, places, history, place: 0 }
     }
 
-    /// What comes next has nothing to do with what was before.
+    /// Clears the history, as what follows is unrelated.
     pub fn forget(&mut self) {
         self.history.fill(0.0);
     }
 
-    /// Converts samples, and says how many that makes: as many as both rates say over time,
-    /// and exactly that many for each 10 ms.
+    /// Converts samples and returns their number: the ratio of the rates on average, and exactly
+    /// for each 10 ms.
     ///
     /// # Panics
-    /// If `to` has no room for them.
+    /// If `to` is too short.
     pub fn process(&mut self, from: &[i16], to: &mut [i16]) -> usize {
         let mut made = 0;
         for block in from.chunks(BLOCK) {
@@ -121,12 +121,12 @@ impl Rates {
             let strand = strands[place(before + first)..].iter_mut();
             strand.zip(block[first..].iter().step_by(down)).for_each(|(to, it)| *to = f32::from(*it));
         }
-        // Where each strand begins; after the last one comes the first one again, a step on.
+        // Start of each strand; after the last one follows the first again, one step on.
         let bases: [usize; 2 * MAX_DOWN] = std::array::from_fn(place);
         let mut made = 0;
         for first in 0..up {
-            // This output, and every `up`th after it, stands at the same place between two input
-            // samples, each `down` samples on.
+            // This output and every `up`th after it have the same phase, each `down` input samples
+            // further.
             let position = self.place + first * down;
             let (at, filter) = (position / up, &self.places[position % up]);
             let count = block.len().saturating_sub(at).div_ceil(down);
@@ -141,7 +141,7 @@ impl Rates {
         assert!(made <= to.len(), "no room for {made} samples");
         self.place += made * down;
         self.place -= block.len() * up;
-        // The last of the line, oldest first.
+        // Save the end of the input, oldest first.
         for (n, to) in self.history.iter_mut().enumerate() {
             *to = strands[place(n + block.len())];
         }
@@ -149,8 +149,7 @@ impl Rates {
     }
 }
 
-/// The sums of a filter for consecutive outputs. The order in which a sum is made is the same
-/// wherever it stands.
+/// The filter sums for consecutive outputs. The order of summation is the same at every position.
 fn sums(filter: &[Tap], bases: &[usize], strands: &[f32]) -> [f32; LANES] {
     let mut sums = [0.0; LANES];
     for tap in filter {

@@ -1,36 +1,35 @@
-//! Takes the sound of digits out of a stream. They are seen only after a while, so all sound
-//! waits for 60 ms: what is given out is known to be of no digit.
+//! Removes DTMF tones from a stream. As digits are detected with a delay, all audio is delayed by
+//! 60 ms, so that no tone is let through before it is detected.
 
 use super::LineDetector;
 use crate::codec::rates::Rates;
 
-/// How long sound waits, samples at 8 kHz: 60 ms.
+/// Delay of the audio, samples at 8 kHz: 60 ms.
 const DELAY: usize = 480;
-/// Samples at 8 kHz that are looked at at once.
+/// Samples at 8 kHz processed at once.
 const PIECE: usize = 160;
 
-/// It has to be known that there is a digit before its first sample goes out.
+/// A digit must be detected before its first sample is output.
 const _: () = assert!(DELAY >= LineDetector::ONSET + LineDetector::BESIDE as usize);
 
-/// See the module's text.
+/// The tone remover of one stream.
 #[derive(Debug)]
 pub struct ToneCutter {
-    /// Samples for one at 8 kHz.
+    /// Samples per sample at 8 kHz.
     factor: usize,
     rates: Option<Rates>,
     detector: LineDetector,
-    /// What waits, and where the oldest of it is.
+    /// The delayed samples, and the index of the oldest one.
     line: Box<[i16]>,
     oldest: usize,
-    /// Samples at the stream's rate that have gone out, the first ones being what waited at
-    /// the beginning.
+    /// Samples output at the stream's rate, including the initial silence of the delay line.
     out: u64,
-    /// The latest two stretches without sound, from and to, samples at 8 kHz.
+    /// The last two muted ranges, in samples at 8 kHz.
     cuts: [(u64, u64); 2],
 }
 
 impl ToneCutter {
-    /// For samples at 8,000, 16,000 or 48,000 Hz.
+    /// A remover for samples at 8,000, 16,000 or 48,000 Hz.
     pub fn new(rate_hz: u32) -> Self {
         let factor = (rate_hz / 8_000).max(1) as usize;
         ToneCutter {
@@ -44,12 +43,12 @@ impl ToneCutter {
         }
     }
 
-    /// Samples that wait, at the stream's rate.
+    /// The delay in samples at the stream's rate.
     pub fn delay(&self) -> usize {
         self.line.len()
     }
 
-    /// Takes these samples, and puts what goes out in their place.
+    /// Takes these samples and replaces them by the output.
     pub fn process(&mut self, samples: &mut [i16]) {
         for piece in samples.chunks_mut(PIECE * self.factor) {
             let mut narrow = [0; PIECE + 1];
@@ -71,7 +70,7 @@ impl ToneCutter {
             for sample in piece {
                 std::mem::swap(sample, &mut self.line[self.oldest]);
                 self.oldest = (self.oldest + 1) % self.line.len();
-                // What waited at the beginning was before all sound.
+                // The initial contents of the delay line precede all audio.
                 let place = (self.out / self.factor as u64).checked_sub(DELAY as u64);
                 self.out += 1;
                 let cut = |place: u64| self.cuts.iter().any(|(from, to)| (*from..*to).contains(&place));

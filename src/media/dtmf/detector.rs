@@ -1,16 +1,14 @@
-//! Digits out of sound, also when somebody speaks at the same time.
+//! Detects digits in audio, also during speech.
 //!
-//! The last 100 ms, looked at every 10 ms, go through eight Goertzel filters. They
-//! show a digit when one row and one column stand out of their groups, are about
-//! equally loud (twist), lie exactly where they should, and carry enough of the
-//! energy; speech seldom does that for long. A digit begins when most of the last
-//! looks show it. It ends when its own two frequencies have lost most of their
-//! power in the last 50 ms for three looks: while it sounds, speech may hide it
-//! for a moment without cutting it in two, and the pause between two equal digits
-//! is still seen.
+//! The last 100 ms are analysed every 10 ms by eight Goertzel filters. They show a digit if one row
+//! and one column stand out of their groups, are about equally loud (twist), are exactly at their
+//! frequencies, and carry enough of the energy; speech seldom does that for long. A digit begins
+//! when most of the last analyses show it. It ends when its two frequencies have lost most of their
+//! power in the last 50 ms for three analyses: while it sounds, speech may mask it for a moment
+//! without splitting it, and the pause between two equal digits is still detected.
 //!
-//! It hears digits of about 120 ms and more (ours last 200 ms). Q.24 asks a
-//! receiver on a line for 40 ms; this one would rather hear none in speech.
+//! It detects digits of about 120 ms and more (ours last 200 ms). Q.24 requires 40 ms of a line
+//! receiver; this detector rather misses short digits than detect any in speech.
 
 use std::collections::VecDeque;
 
@@ -18,41 +16,40 @@ use super::goertzel::Goertzel;
 use super::{COLUMN_HZ, KEYPAD, ROW_HZ};
 use b2b_base::frame::RATE_HZ;
 
-/// Samples that decide whether there is a digit: 10 Hz between bins.
+/// Samples by which a digit is detected: 10 Hz between bins.
 const BLOCK: usize = 800;
-/// Samples that decide whether it still sounds: no longer than the pause between
-/// two digits.
+/// Samples by which the end of a digit is detected: no longer than the pause between two digits.
 const TAIL: usize = 400;
-/// Samples from one look to the next.
+/// Samples from one analysis to the next.
 const HOP: usize = 80;
-/// The louder tone of a digit is at most this much louder (11 dB: Q.24's 4 to
-/// 8 dB, and what speech adds to one of them).
+/// Maximum power ratio of the louder tone of a digit to the other (11 dB: Q.24's 4 to 8 dB, and
+/// what speech adds to one of them).
 const TWIST: f64 = 12.0;
-/// A tone is at least this much louder than the others of its group (3 dB).
+/// Minimum power ratio of a tone to the others of its group (3 dB).
 const DOMINANCE: f64 = 2.0;
-/// How far beside a frequency its power is looked at again, and how much less must
-/// be there: a harmonic of a voice lies somewhere near, a digit lies exactly there.
+/// Relative distance from a frequency at which power is measured again, and how much less must be
+/// there: a voice's harmonic is somewhere near, a digit is exact.
 const BESIDE: f64 = 0.0125;
 const SHARPNESS: f64 = 2.0;
-/// Both tones together carry at least this share of a block.
+/// Minimum share of both tones in a block's energy.
 const SHARE: f64 = 0.15;
 /// Mean square below which a block is silence (-60 dBov).
 const FLOOR: f64 = 1_000.0;
-/// A digit begins when `ONSET_HITS` of the last `ONSET_BLOCKS` looks show it.
+/// A digit begins when `ONSET_HITS` of the last `ONSET_BLOCKS` analyses show it.
 const ONSET_BLOCKS: usize = 8;
 const ONSET_HITS: usize = 5;
-/// A digit ends after this many looks below `RELEASE` of its power.
+/// A digit ends after this many analyses below `RELEASE` of its power.
 const RELEASE_BLOCKS: usize = 3;
 const RELEASE: f64 = 0.25;
 
-/// A digit that was heard.
+/// A detected digit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Heard {
     /// `0-9 * # A-D`
     pub digit: char,
-    /// Where it began, in samples since the detector's start.
+    /// Its start, in samples since the detector's start.
     pub start: u64,
-    /// How long it lasted, in samples.
+    /// Its length, in samples.
     pub length: u64,
 }
 
@@ -64,7 +61,7 @@ pub struct Detector {
     window: VecDeque<f64>,
     /// Samples taken so far.
     taken: u64,
-    /// What the last looks showed.
+    /// The results of the last analyses.
     recent: VecDeque<Option<(usize, usize)>>,
     sounding: Option<Sounding>,
 }
@@ -73,9 +70,9 @@ pub struct Detector {
 struct Sounding {
     key: (usize, usize),
     start: u64,
-    /// The largest power of the weaker of its tones so far.
+    /// The highest power so far of the weaker of its tones.
     power: f64,
-    /// Middle of the last tail in which it sounded.
+    /// The middle of the last tail in which it sounded.
     last: u64,
     missed: usize,
 }
@@ -94,7 +91,7 @@ impl Default for Detector {
 }
 
 impl Detector {
-    /// Takes the next samples; digits that have ended in them are added to `heard`.
+    /// Processes the next samples; digits that end in them are appended to `heard`.
     pub fn push(&mut self, samples: &[i16], heard: &mut Vec<Heard>) {
         for &sample in samples {
             self.window.pop_front();
@@ -106,13 +103,13 @@ impl Detector {
         }
     }
 
-    /// Ends the stream: a digit that still sounds ends with it.
+    /// Ends the stream, and with it a digit that still sounds.
     pub fn finish(&mut self) -> Option<Heard> {
         self.recent.clear();
         self.sounding.take().map(|sounding| sounding.ended())
     }
 
-    /// All digits of a recording at 8 kHz.
+    /// All digits in a recording at 8 kHz.
     pub fn decode(samples: &[i16]) -> Vec<Heard> {
         let (mut detector, mut heard) = (Detector::default(), Vec::new());
         detector.push(samples, &mut heard);
@@ -134,7 +131,7 @@ impl Detector {
                 sounding.missed += 1;
             }
             if sounding.missed >= RELEASE_BLOCKS {
-                // What belongs to this digit must not show it again.
+                // The rest of this digit must not be detected again.
                 let kept = (self.taken - sounding.last) as usize;
                 self.window.range_mut(..BLOCK - kept).for_each(|sample| *sample = 0.0);
                 self.recent.clear();
@@ -152,7 +149,7 @@ impl Detector {
             let hits = self.recent.iter().filter(|&&other| other == Some(key)).count();
             if hits >= ONSET_HITS {
                 let first = self.recent.iter().position(|&other| other == Some(key)).unwrap_or(0);
-                // A block shows a digit once about half of it is the digit.
+                // A block shows a digit once about half of it contains the digit.
                 let ago = (self.recent.len() - 1 - first) * HOP + BLOCK / 2;
                 self.sounding = Some(Sounding {
                     key,
@@ -167,7 +164,7 @@ impl Detector {
         ended
     }
 
-    /// The key that the current block shows, if any.
+    /// The key shown by the current block, if any.
     fn shown(&self, rows: &[f64; 4], columns: &[f64; 4]) -> Option<(usize, usize)> {
         let energy = self.window.iter().map(|sample| sample * sample).sum::<f64>() / BLOCK as f64;
         if energy < FLOOR {
@@ -198,7 +195,7 @@ impl Sounding {
     }
 }
 
-/// The index of the power that stands out of its group, if one does.
+/// The index of the power that dominates its group, if one does.
 fn dominant(powers: &[f64; 4]) -> Option<usize> {
     let (index, &largest) = powers.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1))?;
     let others = powers.iter().enumerate().filter(|&(other, _)| other != index);

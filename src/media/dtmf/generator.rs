@@ -1,4 +1,4 @@
-//! A digit sequence as sound, over and over.
+//! Generates a digit sequence as tones, repeatedly.
 
 use std::time::Duration;
 
@@ -9,16 +9,15 @@ use crate::tone::Oscillator;
 pub const TONE: Duration = Duration::from_millis(200);
 /// Silence after a digit.
 pub const PAUSE: Duration = Duration::from_millis(50);
-/// Length of the raised-cosine edges inside a digit, which keep it from clicking.
+/// Length of the raised-cosine edges within a digit, which avoid clicks.
 const EDGE: Duration = Duration::from_millis(5);
-/// Silence between two sequences that leave no time between them by their period.
+/// Silence between two sequences if their period leaves no time between them.
 const MINIMUM_REST: Duration = Duration::from_millis(500);
 
-/// Plays a sequence again and again at 8 kHz.
+/// Plays a sequence repeatedly at one sampling rate.
 ///
-/// A sequence begins one period after the one before it began. One that takes
-/// longer than the period is never cut off: the next follows after a rest of
-/// half a second.
+/// Sequences begin one period apart. One that is longer than the period is not cut off: the next
+/// one follows after a pause of half a second.
 #[derive(Debug)]
 pub struct Generator {
     digits: Vec<(Oscillator, Oscillator)>,
@@ -30,7 +29,7 @@ pub struct Generator {
 }
 
 impl Generator {
-    /// The sound of a sequence at this rate, repeated with this period.
+    /// A generator of this sequence at this sampling rate, repeated with this period.
     pub fn new(sequence: &Sequence, period: Duration, rate_hz: u32) -> Self {
         let samples = |time: Duration| (time.as_micros() as u64 * u64::from(rate_hz) / 1_000_000) as usize;
         let digits: Vec<_> = sequence
@@ -52,15 +51,15 @@ impl Generator {
         Generator { digits, position: 0, length, tone, slot, edge }
     }
 
-    /// The share of the time in which a tone sounds, from 0 to 1.
+    /// The share of time in which a tone sounds, from 0 to 1.
     pub fn duty(&self) -> f64 {
         (self.digits.len() * self.tone) as f64 / self.length.max(1) as f64
     }
 
-    /// Fills the next samples. `rms` is the RMS of a digit while it sounds, in
-    /// units of a 16-bit sample; both its tones are equally loud.
+    /// Generates the next samples. `rms` is the RMS of a digit while it sounds, in units of a
+    /// 16-bit sample; both its tones are equally loud.
     pub fn fill(&mut self, samples: &mut [f32], rms: f32) {
-        // The squares of two sines of amplitude a add to a mean of a².
+        // The squares of two sines of amplitude a sum to a mean of a².
         samples.iter_mut().for_each(|sample| *sample = rms * self.next_sample());
     }
 

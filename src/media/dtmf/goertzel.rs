@@ -1,21 +1,21 @@
-//! The power of one frequency in a block of samples (Goertzel's algorithm).
+//! Measures the power of one frequency in a block of samples (Goertzel's algorithm).
 
 use std::f64::consts::TAU;
 
-/// One frequency's recursion.
+/// A Goertzel filter for one frequency.
 #[derive(Debug, Clone, Copy)]
 pub struct Goertzel {
     coefficient: f64,
 }
 
 impl Goertzel {
-    /// For `hz` at a sampling rate of `rate_hz`.
+    /// A filter for `hz` at a sampling rate of `rate_hz`.
     pub fn new(hz: f64, rate_hz: u32) -> Self {
         Goertzel { coefficient: 2.0 * (TAU * hz / f64::from(rate_hz)).cos() }
     }
 
-    /// The mean square of the component at this frequency: half the square of its
-    /// amplitude. Comparable with the mean square of the block.
+    /// The mean square of the component at this frequency: half the square of its amplitude,
+    /// comparable with the mean square of the block.
     pub fn power(&self, samples: impl IntoIterator<Item = f64>) -> f64 {
         let (mut last, mut before, mut count) = (0.0, 0.0, 0.0);
         for sample in samples {

@@ -1,38 +1,37 @@
-//! Digits that a phone sends in band, for a call: what Q.24 asks of a receiver on a line, as
-//! short as 40 ms, in short blocks, so that it costs little. The detector for recordings hears
-//! digits below speech; this one hears short ones.
+//! Detects in-band digits of a phone during a call, as Q.24 requires of a line receiver: digits as
+//! short as 40 ms, in short blocks, at low cost. The detector for recordings detects digits below
+//! speech; this one detects short ones.
 //!
-//! A block shows a digit when one row and one column stand out, are about equally loud
-//! (twist), and carry nearly all of its energy. Blocks overlap by two thirds; some in a row that show
-//! the same are a digit, if all of them together show it with the frequencies where they
-//! should be: the harmonics of a voice lie somewhere near, and glide. Some without it are its
-//! end.
+//! A block shows a digit if one row and one column stand out, are about equally loud (twist), and
+//! carry nearly all of its energy. Blocks overlap by two thirds. Several consecutive blocks that
+//! show the same make a digit, if all of them together show it at its exact frequencies: the
+//! harmonics of a voice are only near, and glide. Several blocks without it end the digit.
 
 use super::goertzel::Goertzel;
 use super::{COLUMN_HZ, Heard, KEYPAD, ROW_HZ};
 use b2b_base::frame::RATE_HZ;
 
-/// Samples of a block: 12.75 ms; 78 Hz between bins tell the tones of a group apart.
+/// Samples per block: 12.75 ms; 78 Hz between bins separate the tones of a group.
 const BLOCK: usize = 102;
-/// Samples from one look to the next.
+/// Samples from one block to the next.
 const HOP: usize = BLOCK / 3;
-/// The column may be 4 dB louder than the row, the row 8 dB louder than the column (Q.24).
+/// Maximum power ratios: the column 4 dB above the row, the row 8 dB above the column (Q.24).
 const COLUMN_LOUDER: f64 = 2.6;
 const ROW_LOUDER: f64 = 6.4;
-/// A tone is at least this much louder than the others of its group (8 dB).
+/// Minimum power ratio of a tone to the others of its group (8 dB).
 const DOMINANCE: f64 = 6.3;
-/// Both tones together carry at least this share of a block: a voice has other harmonics.
+/// Minimum share of both tones in a block's energy: a voice has other harmonics.
 const SHARE: f64 = 0.8;
 /// Mean square below which a block is silence (-45 dBov).
 const FLOOR: f64 = 30_000.0;
-/// Looks in a row that begin a digit: those that a digit of 40 ms fills; and that end it.
+/// Consecutive blocks that begin a digit, as many as a digit of 40 ms fills; and that end it.
 const ONSET: u32 = 7;
 const RELEASE: u32 = 6;
-/// What the looks of an onset see, samples: 38 ms, 26 Hz between bins.
+/// Samples covered by the blocks of an onset: 38 ms, 26 Hz between bins.
 const LONG: usize = BLOCK + HOP * (ONSET as usize - 1);
-/// Share of its energy that both tones carry there, each at its exact frequency.
+/// Minimum share of both tones in the energy there, each at its exact frequency.
 const SHARE_LONG: f64 = 0.75;
-/// A tone is as loud in the first half of it as in the second (2 dB).
+/// Maximum power ratio of a tone between both halves of that range (2 dB).
 const STEADY: f64 = 1.6;
 
 /// Finds digits in a stream at 8 kHz.
@@ -40,15 +39,15 @@ const STEADY: f64 = 1.6;
 pub struct LineDetector {
     rows: [Goertzel; 4],
     columns: [Goertzel; 4],
-    /// The last samples, and how many of the next look's are there.
+    /// The last samples, and how many of the next hop are filled.
     window: [i16; LONG],
     filled: usize,
-    /// Looks so far.
+    /// Blocks analysed so far.
     looks: u64,
-    /// What the last looks showed, and how often in a row.
+    /// The result of the last block, and for how many blocks it has not changed.
     shown: Option<(usize, usize)>,
     run: u32,
-    /// The digit that sounds, its first look, and looks without it.
+    /// The current digit, its first block, and the number of blocks without it.
     sounding: Option<((usize, usize), u64, u32)>,
 }
 
@@ -68,7 +67,7 @@ impl Default for LineDetector {
 }
 
 impl LineDetector {
-    /// Takes the next samples; digits that have ended in them go to `heard`.
+    /// Processes the next samples; digits that end in them go to `heard`.
     pub fn push(&mut self, samples: &[i16], mut heard: impl FnMut(Heard)) {
         for &sample in samples {
             if self.filled == 0 {
@@ -84,26 +83,26 @@ impl LineDetector {
         }
     }
 
-    /// All digits of a recording at 8 kHz.
+    /// All digits in a recording at 8 kHz.
     pub fn decode(samples: &[i16]) -> Vec<Heard> {
         let (mut detector, mut heard) = (LineDetector::default(), Vec::new());
         detector.push(samples, |digit| heard.push(digit));
-        // Silence ends what still sounds.
+        // Silence ends a digit that still sounds.
         detector.push(&[0; BLOCK * 4], |digit| heard.push(digit));
         heard
     }
 
-    /// From where to where the digit that sounds now has been seen, in samples since the start.
-    /// It may reach [`LineDetector::BESIDE`] farther on both sides.
+    /// The range in which the current digit was detected, in samples since the start. The digit may
+    /// extend [`LineDetector::BESIDE`] further on both sides.
     pub fn sounding(&self) -> Option<(u64, u64)> {
         let (_, since, missed) = self.sounding?;
         let begin = ((since + 1) * HOP as u64).saturating_sub(BLOCK as u64);
         Some((begin, (self.looks - u64::from(missed)) * HOP as u64))
     }
 
-    /// Samples beside what is seen of a digit that may be of it.
+    /// Samples on each side of the detected range that may belong to the digit.
     pub const BESIDE: u64 = BLOCK as u64;
-    /// How long it takes to see that there is a digit, samples.
+    /// Samples until a digit is detected.
     pub const ONSET: usize = LONG + HOP;
 
     fn look(&mut self) -> Option<Heard> {
@@ -117,7 +116,7 @@ impl LineDetector {
             if *missed >= RELEASE {
                 let digit = KEYPAD[key.0][key.1];
                 let hops = self.looks - u64::from(RELEASE) - *since;
-                // Half a block at each end is a guess.
+                // Half a block at each end is an estimate.
                 let length = hops * HOP as u64 + (BLOCK - HOP) as u64 / 2;
                 ended = Some(Heard { digit, start: *since * HOP as u64, length });
                 self.sounding = None;
@@ -132,7 +131,7 @@ impl LineDetector {
         ended
     }
 
-    /// The key that the last block shows, if any.
+    /// The key shown by the last block, if any.
     fn shows(&self) -> Option<(usize, usize)> {
         let block = &self.window[LONG - BLOCK..];
         let energy = mean_square(block);
@@ -166,7 +165,7 @@ fn mean_square(samples: &[i16]) -> f64 {
     samples.iter().map(square).sum::<f64>() / samples.len() as f64
 }
 
-/// The power that stands out of its group, if one does.
+/// The index and value of the power that dominates its group, if one does.
 fn dominant(powers: [f64; 4]) -> Option<(usize, f64)> {
     let (index, &largest) = powers.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1))?;
     let mut others = powers.iter().enumerate().filter(|&(other, _)| other != index);

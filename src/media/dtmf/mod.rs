@@ -1,10 +1,10 @@
-//! DTMF as sound (ITU-T Q.23, Q.24).
+//! In-band DTMF (ITU-T Q.23, Q.24).
 //!
-//! - `sequence`: what `--dtmf-seq` says
-//! - `generator`: digits to sound, over and over; `tone`: one digit
+//! - `sequence`: parses `--dtmf-seq`
+//! - `generator`: a repeated digit sequence as tones; `tone`: one digit
 //! - `goertzel`: the power of one frequency
-//! - `detector`: sound to digits, also below speech; `line`: short digits, for calls;
-//!   `cut`: takes them out
+//! - `detector`: detects digits, also below speech; `line`: detects short digits, for calls; `cut`:
+//!   removes them
 
 mod cut;
 mod detector;
@@ -26,15 +26,15 @@ pub use line::LineDetector;
 pub use sequence::{Sequence, SequenceError};
 pub use tone::Tone;
 
-/// The frequencies of the rows of the keypad, Hz (Q.23).
+/// Frequencies of the keypad's rows, Hz (Q.23).
 pub const ROW_HZ: [f64; 4] = [697.0, 770.0, 852.0, 941.0];
-/// The frequencies of its columns, Hz.
+/// Frequencies of its columns, Hz.
 pub const COLUMN_HZ: [f64; 4] = [1209.0, 1336.0, 1477.0, 1633.0];
 /// The digits, by row and column.
 pub const KEYPAD: [[char; 4]; 4] =
     [['1', '2', '3', 'A'], ['4', '5', '6', 'B'], ['7', '8', '9', 'C'], ['*', '0', '#', 'D']];
 
-/// The frequencies of a digit (row, column), Hz; none for anything else.
+/// The frequencies of a digit (row, column), Hz; `None` for any other character.
 pub fn frequencies(digit: char) -> Option<(f64, f64)> {
     KEYPAD.iter().zip(ROW_HZ).find_map(|(row, row_hz)| {
         let column = row.iter().position(|&key| key == digit)?;

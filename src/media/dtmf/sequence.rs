@@ -1,4 +1,4 @@
-//! A sequence of digits as a person writes it.
+//! Parses a sequence of digits as people write it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,18 +10,18 @@ pub struct Sequence {
     skipped: String,
 }
 
-/// Why a `--dtmf-seq` was refused.
+/// Why a `--dtmf-seq` was rejected.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum SequenceError {
-    /// A character is neither a digit nor one that is skipped between digits.
+    /// A character is neither a digit nor ignored punctuation.
     #[error("{character:?} in the DTMF sequence {text:?} is not a DTMF digit; use 0-9 * # A-D")]
     NotADigit {
-        /// The sequence as it was written.
+        /// The sequence as written.
         text: String,
         /// The first such character.
         character: char,
     },
-    /// Nothing is left without the characters that are skipped; the sequence as it was written.
+    /// No digit is left without punctuation; the sequence as written.
     #[error("the DTMF sequence {0:?} has no digit; use 0-9 * # A-D")]
     Empty(String),
 }
@@ -32,8 +32,8 @@ impl Sequence {
         &self.digits
     }
 
-    /// The number punctuation that was skipped, as it stood there; empty when
-    /// there was none. Say it once to the user.
+    /// The number punctuation that was ignored, as written; empty if there was none. Tell the user
+    /// once.
     pub fn skipped(&self) -> &str {
         &self.skipped
     }
@@ -42,8 +42,8 @@ impl Sequence {
 impl FromStr for Sequence {
     type Err = SequenceError;
 
-    /// Reads `0-9 * # A-D`, in either case; `+ - . ( )` and spaces are number
-    /// punctuation and skipped.
+    /// Parses `0-9 * # A-D` in either case; `+ - . ( )` and spaces are number punctuation and are
+    /// ignored.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (mut digits, mut skipped) = (Vec::new(), String::new());
         for character in text.chars() {

@@ -1,10 +1,10 @@
-//! One digit as sound, of a given length.
+//! Generates one digit as a tone of a given length.
 
 use super::frequencies;
 use crate::mix::saturate;
 use crate::tone::Oscillator;
 
-/// Length of the raised-cosine edges, which keep it from clicking, ms.
+/// Length of the raised-cosine edges, which avoid clicks, ms.
 const EDGE_MS: usize = 3;
 
 /// Both tones of a digit, equally loud, and silence after them.
@@ -17,7 +17,7 @@ pub struct Tone {
 }
 
 impl Tone {
-    /// A digit that lasts `duration_ms`; silence if it is none.
+    /// A digit of length `duration_ms`; silence if `digit` is invalid.
     pub fn new(digit: char, duration_ms: u32, rate_hz: u32) -> Self {
         let ms = rate_hz as usize / 1_000;
         let tones = frequencies(digit.to_ascii_uppercase())
@@ -25,7 +25,7 @@ impl Tone {
         Tone { tones, position: 0, length: duration_ms as usize * ms, edge: EDGE_MS * ms }
     }
 
-    /// Fills the next samples; `rms` is that of the digit while it sounds.
+    /// Generates the next samples; `rms` is the RMS of the digit while it sounds.
     pub fn fill(&mut self, samples: &mut [i16], rms: f32) {
         for sample in samples {
             *sample = match &mut self.tones {
@@ -33,7 +33,7 @@ impl Tone {
                     let from_edge = self.position.min(self.length - 1 - self.position) as f32 + 0.5;
                     let part = (from_edge / self.edge.max(1) as f32).min(1.0);
                     let envelope = 0.5 - 0.5 * (std::f32::consts::PI * part).cos();
-                    // The squares of two sines of amplitude a add to a mean of a².
+                    // The squares of two sines of amplitude a sum to a mean of a².
                     saturate(rms * envelope * (row.next_sample() + column.next_sample()))
                 }
                 _ => 0,

@@ -1,4 +1,4 @@
-//! A file to 16-bit samples at any rate.
+//! Converts a file to 16-bit samples at any rate.
 
 use std::path::Path;
 
@@ -6,19 +6,19 @@ use super::{Decoder, FileError};
 use crate::mix::saturate;
 use crate::resample::{Method, ResampleError, Resampler};
 
-/// Reads one file, or one after the other of a chain, and brings all to one rate.
+/// Reads one file, or several chained ones, and resamples all to one rate.
 pub struct Converter {
     decoder: Decoder,
     method: Method,
     to_hz: u32,
     resampler: Option<Resampler>,
     resampled: Vec<f32>,
-    /// Corrupt packets of the rounds before this one.
+    /// Corrupt packets of earlier rounds.
     corrupt_before: u64,
 }
 
 impl Converter {
-    /// Opens a file whose rate can be brought to this one.
+    /// Opens a file whose rate can be converted to this one.
     pub fn open(path: &Path, method: Method, to_hz: u32) -> Result<Self, FileError> {
         let mut converter = Converter {
             decoder: Decoder::open(path)?,
@@ -32,18 +32,18 @@ impl Converter {
         Ok(converter)
     }
 
-    /// The file as it is.
+    /// The file's decoder.
     pub fn decoder(&self) -> &Decoder {
         &self.decoder
     }
 
-    /// Packets of all rounds that could not be decoded; silence stands for them.
+    /// Packets of all rounds that could not be decoded; they are replaced by silence.
     pub fn corrupt(&self) -> u64 {
         self.corrupt_before + self.decoder.corrupt()
     }
 
-    /// Adds the next samples, if any are ready; false: those were the last ones. With `repeat` the file begins
-    /// again at its end.
+    /// Appends the next samples, if any are ready; returns `false` after the last ones. With
+    /// `repeat` the file restarts at its end.
     pub fn advance(&mut self, repeat: bool, samples: &mut Vec<i16>) -> Result<bool, FileError> {
         let more = self.decoder.advance()?;
         if more {
@@ -53,7 +53,7 @@ impl Converter {
                 pushed.map_err(|error| self.resample_error(error))?;
             }
         } else if repeat {
-            // The resampler runs on, so that the seam is like any other place.
+            // The resampler continues, so that the seam is inaudible.
             self.corrupt_before = self.corrupt();
             self.decoder = self.decoder.reopen()?;
         } else {
@@ -63,7 +63,7 @@ impl Converter {
         Ok(more || repeat)
     }
 
-    /// Starts a new resampler when the rate of the file is a new one.
+    /// Starts a new resampler if the file's rate has changed.
     fn follow_rate(&mut self) -> Result<(), FileError> {
         let rate_hz = self.decoder.rate_hz();
         if self.resampler.as_ref().is_none_or(|resampler| resampler.rate_hz() != rate_hz) {

@@ -1,4 +1,4 @@
-//! A file to mono samples at its own rate.
+//! Decodes a file to mono samples at its own rate.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -16,16 +16,14 @@ use symphonia::core::units::TimeBase;
 use super::FileError;
 use super::sniff::{SNIFF_LENGTH, format_name};
 
-/// Packets in a row that may fail: before the first that decodes, and later.
+/// Maximum consecutive failed packets: before the first that decodes, and later.
 const FAILURES_AT_START: u32 = 16;
 const FAILURES_IN_A_ROW: u32 = 1_000;
-/// The shortest and the longest part that may be missing from a file and is replaced
-/// by silence: 20 ms and 10 s.
+/// Limits of a missing part of a file that is replaced by silence: 20 ms and 10 s.
 const SHORTEST_GAP_PER_S: i64 = 50;
 const LONGEST_GAP_S: i64 = 10;
 
-/// Reads one file from its start to its end. Delay and padding that an encoder
-/// added are cut off where the file says so.
+/// Reads one file from start to end. Encoder delay and padding are removed if the file states them.
 pub struct Decoder {
     pub(super) path: PathBuf,
     file: File,
@@ -36,11 +34,11 @@ pub struct Decoder {
     rate_hz: u32,
     interleaved: Vec<f32>,
     mono: Vec<f32>,
-    /// The samples in `mono` have been decoded but not given out.
+    /// The samples in `mono` were decoded but not returned yet.
     held: bool,
     failures_in_a_row: u32,
     corrupt: u64,
-    /// Whether the track counts time in samples, and where the next packet is due.
+    /// Whether the track counts time in samples, and the time of the next packet.
     counts_samples: bool,
     due: Option<i64>,
 }
@@ -49,11 +47,10 @@ impl Decoder {
     /// Opens a file and decodes its first packet.
     ///
     /// # Errors
-    /// When the file cannot be read, its format is not one of ours, or nothing in
-    /// it decodes.
+    /// The file cannot be read, its format is not supported, or nothing in it decodes.
     pub fn open(path: &Path) -> Result<Self, FileError> {
         let open_error = |error| FileError::Open { path: path.to_path_buf(), error };
-        // Asked before it is opened: opening a FIFO waits for whoever writes to it.
+        // Checked before opening: opening a FIFO would wait for a writer.
         if !std::fs::metadata(path).map_err(open_error)?.is_file() {
             return Err(open_error(std::io::Error::other("not a regular file")));
         }
@@ -64,7 +61,7 @@ impl Decoder {
         Self::from_file(path, file)
     }
 
-    /// The same file again, from its start.
+    /// Opens the same file again, from its start.
     pub fn reopen(&self) -> Result<Self, FileError> {
         let file =
             self.file.try_clone().map_err(|error| FileError::Open { path: self.path.clone(), error })?;
@@ -127,46 +124,44 @@ impl Decoder {
         Ok((track.id, decoder))
     }
 
-    /// What the file is, in words.
+    /// The name of the file's format.
     pub fn format_name(&self) -> &'static str {
         self.format_name
     }
 
-    /// The rate of [`Decoder::samples`], Hz. It may change on the way: files can be
+    /// The rate of [`Decoder::samples`], Hz. It may change within a file, since files can be
     /// chained.
     pub fn rate_hz(&self) -> u32 {
         self.rate_hz
     }
 
-    /// Packets that could not be decoded; silence stands for them.
+    /// Packets that could not be decoded; they are replaced by silence.
     pub fn corrupt(&self) -> u64 {
         self.corrupt
     }
 
-    /// Goes on to the next samples, of which there is then at least one; false at
-    /// the end.
+    /// Advances to the next samples, at least one; returns `false` at the end.
     ///
     /// # Errors
-    /// When the file cannot be read on. A packet that is merely corrupt is counted
-    /// and replaced by silence.
+    /// The file cannot be read further. A packet that is merely corrupt is counted and replaced by
+    /// silence.
     pub fn advance(&mut self) -> Result<bool, FileError> {
         if std::mem::take(&mut self.held) { Ok(true) } else { self.decode() }
     }
 
-    /// The samples that [`Decoder::advance`] went on to: the average of all
-    /// channels, full scale ±1.
+    /// The current samples: the average of all channels, full scale ±1.
     pub fn samples(&self) -> &[f32] {
         &self.mono
     }
 
-    /// Decodes the next packet that has samples into `mono`; false at the end.
+    /// Decodes the next packet with samples into `mono`; returns `false` at the end.
     fn decode(&mut self) -> Result<bool, FileError> {
         loop {
             let packet = match self.reader.next_packet() {
                 Ok(Some(packet)) if packet.track_id == self.track => packet,
                 Ok(Some(_)) => continue,
                 Ok(None) => return Ok(false),
-                // A file cut short ends where it ends.
+                // A truncated file ends where it is cut.
                 Err(Error::IoError(error)) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
                     return Ok(false);
                 }
@@ -185,7 +180,7 @@ impl Decoder {
                     continue;
                 }
             };
-            // Before the first sound there is no timeline to keep.
+            // Before the first decoded packet there is no timeline to keep.
             let missing = if self.rate_hz > 0 { self.missing_before(&packet) } else { 0 };
             self.mono.clear();
             self.mono.resize(missing, 0.0);
@@ -215,11 +210,11 @@ impl Decoder {
         }
     }
 
-    /// Samples that should have come before this packet: the reader dropped a part
-    /// of the file. Counted as corrupt.
+    /// Samples missing before this packet because the reader skipped a part of the file. A gap is
+    /// counted as corrupt.
     fn missing_before(&mut self, packet: &Packet) -> usize {
         let gap = self.due.map_or(0, |due| packet.pts.get().saturating_sub(due));
-        // Less is a reader's rounding (Vorbis' first blocks), more is another timeline.
+        // A smaller gap is a reader's rounding (Vorbis' first blocks), a larger one another timeline.
         let rate = i64::from(self.rate_hz);
         if !self.counts_samples || gap < rate / SHORTEST_GAP_PER_S || gap > rate * LONGEST_GAP_S {
             return 0;
@@ -233,7 +228,7 @@ impl Decoder {
         track.and_then(|track| track.time_base) == TimeBase::try_from_recip(rate_hz)
     }
 
-    /// Adds the average of the channels to `mono`.
+    /// Appends the average of the channels to `mono`.
     fn downmix(&mut self, channels: usize) {
         if channels > 0 {
             let scale = 1.0 / channels as f32;
@@ -242,7 +237,7 @@ impl Decoder {
         }
     }
 
-    /// Counts a failure; an error when there are too many of them.
+    /// Counts a failure; returns an error if there are too many.
     fn failed(&mut self, error: &Error) -> Result<(), FileError> {
         self.corrupt += 1;
         self.failures_in_a_row += 1;

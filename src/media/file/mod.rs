@@ -1,6 +1,6 @@
-//! Audio files, decoded as a stream into a bounded ring by a thread of their own.
+//! Audio files, decoded as a stream into a bounded ring by a separate thread.
 //!
-//! - `sniff`: names a format by its first bytes, for errors
+//! - `sniff`: names a format by its first octets, for error messages
 //! - `decode`: MP3, WAV, FLAC and Ogg Vorbis to mono samples at the file's rate
 //! - `convert`: the same at any rate
 //! - `stream`: the thread that keeps the ring full
@@ -27,51 +27,51 @@ use crate::resample::ResampleError;
 /// Why a file cannot be played.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
-    /// It is not there, cannot be read, or is not a regular file.
+    /// The file is missing, unreadable, or not a regular file.
     #[error("cannot read {path}: {error}", path = path.display())]
     Open {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         error: std::io::Error,
     },
-    /// A container or codec that is not read here, or one that nothing knows.
+    /// The container or codec is unsupported or unknown.
     #[error("{path} is {format}, which is not supported ({reason}); use MP3, WAV, FLAC or Ogg Vorbis", path = path.display())]
     Unsupported {
         /// The file.
         path: PathBuf,
-        /// What it is by its first octets, for people.
+        /// Its format by the first octets, human-readable.
         format: String,
-        /// What the decoder says.
+        /// The decoder's error.
         reason: String,
     },
-    /// It breaks off, or not enough of it can be decoded.
+    /// The file is truncated, or too much of it cannot be decoded.
     #[error("{path} ({format}) cannot be decoded: {reason}", path = path.display())]
     Corrupt {
         /// The file.
         path: PathBuf,
-        /// What it is by its first octets, for people.
+        /// Its format by the first octets, human-readable.
         format: String,
-        /// What the decoder says.
+        /// The decoder's error.
         reason: String,
     },
-    /// Not one sample is in it.
+    /// The file has no samples.
     #[error("{path} ({format}) holds no audio", path = path.display())]
     Empty {
         /// The file.
         path: PathBuf,
-        /// What it is by its first octets, for people.
+        /// Its format by the first octets, human-readable.
         format: String,
     },
-    /// Its sampling rate cannot be made the one that is wanted.
+    /// Its sampling rate cannot be converted to the required one.
     #[error("{path}: {error}", path = path.display())]
     Resample {
         /// The file.
         path: PathBuf,
-        /// What the resampler says.
+        /// The resampler's error.
         error: ResampleError,
     },
-    /// The system refused the thread that decodes.
+    /// The system could not start the decode thread.
     #[error("cannot start the decode thread: {0}")]
     Thread(std::io::Error),
 }

@@ -1,10 +1,10 @@
-//! Names a file's format by its first bytes. The decoder finds its own way; this
-//! is for messages that tell the user what they have.
+//! Names a file's format by its first octets. The decoder detects formats itself; this is for
+//! messages that tell users what their file is.
 
-/// Bytes that are enough for [`format_name`].
+/// Octets that suffice for [`format_name`].
 pub const SNIFF_LENGTH: usize = 512;
 
-/// The name of the format that these first bytes of a file show.
+/// The name of the format that these first octets of a file indicate.
 pub fn format_name(head: &[u8]) -> &'static str {
     let at = |offset: usize, magic: &[u8]| head.get(offset..).is_some_and(|rest| rest.starts_with(magic));
     let holds = |magic: &[u8]| head.windows(magic.len()).any(|window| window == magic);

@@ -1,8 +1,8 @@
-//! The decode thread: a file to a ring of samples at a call's rate.
+//! The decode thread: decodes a file into a ring of samples at a call's rate.
 //!
-//! The thread decodes until the ring is full, then sleeps half a second: no more
-//! than that is ever missing from it. Nobody wakes it from the reading side, which
-//! is a media thread and makes no system call.
+//! The thread decodes until the ring is full, then sleeps half a second, so that no more than that
+//! is ever missing from it. The reader never wakes it, as it is a media thread that makes no system
+//! calls.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,22 +16,22 @@ use super::{Converter, FileError};
 use crate::resample::Method;
 use b2b_base::frame::RATE_HZ;
 
-/// What the ring holds at most.
+/// Capacity of the ring.
 pub const RING: Duration = Duration::from_secs(4);
-/// How long the thread sleeps when the ring is full.
+/// How long the thread sleeps if the ring is full.
 const REST: Duration = Duration::from_millis(500);
 
-/// How a file is played.
+/// Options for playing a file.
 #[derive(Debug, Clone, Copy)]
 pub struct StreamOptions {
-    /// Samples a second that come out; [`RATE_HZ`] if nothing else is said.
+    /// Output sampling rate, Hz; [`RATE_HZ`] by default.
     pub rate_hz: u32,
-    /// How it is brought to that rate.
+    /// How the file is resampled.
     pub resampler: Method,
-    /// Begin again at its end, without a gap.
+    /// Whether to restart at its end, without a gap.
     pub repeat: bool,
-    /// How much is decoded before [`FileStream::open`] returns; the ring's size at
-    /// most, and less when the file is shorter.
+    /// How much to decode before [`FileStream::open`] returns; at most the ring's capacity, and
+    /// less if the file is shorter.
     pub prebuffer: Duration,
 }
 
@@ -49,13 +49,13 @@ impl Default for StreamOptions {
 /// How decoding ended.
 #[derive(Debug)]
 pub struct StreamEnd {
-    /// Packets that could not be decoded; silence stands for them.
+    /// Packets that could not be decoded; they are replaced by silence.
     pub corrupt: u64,
     /// Why it stopped before the end of the file.
     pub error: Option<FileError>,
 }
 
-/// A file that is being decoded. Dropping it tells the thread to stop.
+/// A file being decoded. Dropping it tells the thread to stop.
 #[derive(Debug)]
 pub struct FileStream {
     shared: Arc<Shared>,
@@ -71,39 +71,39 @@ pub struct Samples {
     shared: Arc<Shared>,
 }
 
-/// What one read gave.
+/// The outcome of a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Read {
-    /// All samples were there.
+    /// All samples were available.
     Whole,
-    /// The last samples of the file; silence fills the rest.
+    /// The last samples of the file, followed by silence.
     Last,
-    /// The decoder is late: silence was given and nothing was taken.
+    /// The decoder is late: the frame is silence, and nothing was consumed.
     Late,
-    /// The file has ended before this.
+    /// The file had ended before.
     End,
 }
 
 #[derive(Debug, Default)]
 struct Shared {
-    /// All samples there will ever be are in the ring.
+    /// The file's last samples are in the ring.
     ended: AtomicBool,
-    /// Nobody wants more.
+    /// The reader wants no more.
     stop: AtomicBool,
     corrupt: AtomicU64,
 }
 
 impl FileStream {
-    /// Opens a file, starts decoding it, and returns when the prebuffer is full.
+    /// Opens a file, starts decoding it, and returns once the prebuffer is full.
     ///
     /// # Errors
-    /// What [`Decoder::open`](super::Decoder::open) says, and rates that cannot be resampled.
+    /// The errors of [`Decoder::open`](super::Decoder::open), and rates that cannot be resampled.
     pub fn open(path: &Path, options: StreamOptions) -> Result<(FileStream, Samples), FileError> {
         let (mut pump, consumer) = Pump::open(path, options)?;
         let (format_name, rate_hz) = (pump.file.decoder().format_name(), pump.file.decoder().rate_hz());
         let wanted = samples_in(options.prebuffer.min(RING), options.rate_hz);
         let shared = pump.shared.clone();
-        // What is needed before anything starts is decoded here and now.
+        // The prebuffer is decoded here, before the thread starts.
         let mut end = None;
         while end.is_none() && consumer.slots() < wanted {
             end = match pump.step() {
@@ -121,7 +121,7 @@ impl FileStream {
         Ok((FileStream { shared, thread: Some(thread), format_name, rate_hz }, samples))
     }
 
-    /// What the file is, in words.
+    /// The name of the file's format.
     pub fn format_name(&self) -> &'static str {
         self.format_name
     }
@@ -131,12 +131,12 @@ impl FileStream {
         self.rate_hz
     }
 
-    /// Packets so far that could not be decoded.
+    /// Packets that could not be decoded so far.
     pub fn corrupt(&self) -> u64 {
         self.shared.corrupt.load(Ordering::Relaxed)
     }
 
-    /// How decoding ended, once it has; then never again.
+    /// How decoding ended; returned once.
     pub fn poll_end(&mut self) -> Option<StreamEnd> {
         if !self.thread.as_ref()?.is_finished() {
             return None;
@@ -148,7 +148,7 @@ impl FileStream {
 impl Drop for FileStream {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Relaxed);
-        // Not joined: a file system that hangs must not hang whoever stops.
+        // Not joined: a hanging file system must not block the caller.
         if let Some(thread) = &self.thread {
             thread.thread().unpark();
         }
@@ -156,9 +156,9 @@ impl Drop for FileStream {
 }
 
 impl Samples {
-    /// Reads one frame. Never waits.
+    /// Reads one frame without waiting.
     pub fn read(&mut self, frame: &mut [i16]) -> Read {
-        // In this order: what was pushed before `ended` was set is in the ring now.
+        // Read in this order: everything pushed before `ended` was set is in the ring then.
         let ended = self.shared.ended.load(Ordering::Acquire);
         if self.ring.slots() < frame.len() && !ended {
             frame.fill(0);
@@ -174,7 +174,7 @@ impl Samples {
         }
     }
 
-    /// Samples that can be read now.
+    /// Samples available now.
     pub fn available(&self) -> usize {
         self.ring.slots()
     }
@@ -184,23 +184,23 @@ fn samples_in(time: Duration, rate_hz: u32) -> usize {
     (time.as_millis() as usize).saturating_mul(rate_hz as usize) / 1_000
 }
 
-/// The work of the thread.
+/// The state of the decode thread.
 struct Pump {
     file: Converter,
     repeat: bool,
-    /// Converted samples that did not fit into the ring, from `written` on.
+    /// Converted samples, of which those from `written` on did not fit into the ring yet.
     converted: Vec<i16>,
     written: usize,
-    /// The file is through; only `converted` is left.
+    /// The file is decoded completely; only `converted` is left.
     drained: bool,
     ring: Producer<i16>,
     shared: Arc<Shared>,
 }
 
-/// What a step of the pump came to.
+/// The outcome of a step.
 enum Step {
     More,
-    /// The ring has no room for what is decoded.
+    /// The ring has no room for the decoded samples.
     Full,
     End(StreamEnd),
 }
@@ -233,7 +233,7 @@ impl Pump {
         }
     }
 
-    /// Writes what is converted, or decodes the next packet if all is written.
+    /// Writes converted samples, or decodes the next packet if all are written.
     fn step(&mut self) -> Step {
         let (taken, _) = self.ring.push_partial_slice(&self.converted[self.written..]);
         self.written += taken.len();

@@ -1,11 +1,11 @@
-//! Positions on the line, in samples of one rate, against times and RTP timestamps.
+//! Converts between positions on the line, in samples of one rate, times and RTP timestamps.
 
 /// A timestamp and its position.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Anchor {
     pub timestamp: u32,
     pub position: i64,
-    /// Ticks a second of the timestamp.
+    /// Clock rate of the timestamp, Hz.
     pub ticks_hz: u32,
 }
 
@@ -16,8 +16,8 @@ pub(super) struct Clock {
 }
 
 const SECOND_NS: i64 = 1_000_000_000;
-/// Timestamps that lead further away than this from where a packet belongs by its arrival
-/// say nothing after a change of their clock, ms.
+/// Maximum distance, ms, between the position by timestamp and the one by arrival after a change of
+/// the clock rate; a timestamp further off is ignored.
 const ASTRAY_MS: i64 = 300;
 
 impl Clock {
@@ -29,31 +29,31 @@ impl Clock {
         self.rate_hz
     }
 
-    /// Samples for one at 8 kHz.
+    /// Samples per sample at 8 kHz.
     pub fn factor(self) -> usize {
         (self.rate_hz / 8_000).max(1) as usize
     }
 
-    /// Samples of a frame: 20 ms.
+    /// Samples per frame of 20 ms.
     pub fn frame(self) -> usize {
         self.rate_hz as usize / 50
     }
 
-    /// The time that samples take, ns; split, since the product of a position and a second
-    /// ends after two days.
+    /// The duration of samples, ns; computed in two parts, since the product of a position and a
+    /// second would overflow after two days.
     pub fn nanos(self, samples: i64) -> i64 {
         let rate = i64::from(self.rate_hz);
         samples / rate * SECOND_NS + samples % rate * SECOND_NS / rate
     }
 
-    /// The samples that a time takes, towards zero.
+    /// The samples of a duration, rounded towards zero.
     pub fn samples(self, nanos: i64) -> i64 {
         let rate = i64::from(self.rate_hz);
         nanos / SECOND_NS * rate + nanos % SECOND_NS * rate / SECOND_NS
     }
 
-    /// The position of a timestamp in ticks of `ticks_hz`. `undisturbed` is where the packet
-    /// belongs by its arrival.
+    /// The position of a timestamp at clock rate `ticks_hz`. `undisturbed` is the position by the
+    /// packet's arrival.
     pub fn follow(self, anchor: &Anchor, ticks_hz: u32, timestamp: u32, undisturbed: i64) -> i64 {
         let ticks = i64::from(timestamp.wrapping_sub(anchor.timestamp) as i32);
         let by = |ticks_hz: u32| {
@@ -62,8 +62,8 @@ impl Clock {
         if ticks_hz == anchor.ticks_hz {
             return by(ticks_hz);
         }
-        // The codec has changed, and its clock with it. The step counts in the clock before
-        // (RFC 7160 §4.2); some count it in the new one, some begin anew.
+        // The codec and its clock rate have changed. The step counts in the previous clock rate
+        // (RFC 7160 §4.2); some senders count it in the new one, some start anew.
         let astray = |position: i64| (position - undisturbed).abs();
         let (before, now) = (by(anchor.ticks_hz), by(ticks_hz));
         let nearer = if astray(now) < astray(before) { now } else { before };

@@ -1,28 +1,27 @@
-//! How much delay a stream needs: the lowest transit time of late, how far
-//! packets fall behind it, and the playout delay that follows from both.
+//! Estimates the delay that a stream needs: its lowest recent transit time, how far packets exceed
+//! it, and the playout delay that follows from both.
 
 use super::MS;
 
-/// The lowest transit is looked for over the last one to two of these.
+/// The lowest transit is taken over the last one to two windows.
 const WINDOW: i64 = 2_000 * MS;
-/// Buckets of the spread: 5 ms each, the last one takes the rest.
+/// Buckets of the spread histogram: 5 ms each, the last one takes the rest.
 const BUCKETS: usize = 64;
 const BUCKET: i64 = 5 * MS;
-/// Weight of one packet once the histogram is filled: it forgets over 400
-/// packets, 8 s.
+/// Weight of one packet once the histogram is filled: it decays over 400 packets, 8 s.
 const FORGET: f32 = 1.0 / 400.0;
-/// Share of arrivals that must be in time: one stall of the network stays in the
-/// rest, two within some seconds do not.
+/// Share of arrivals that must be in time: a single network stall falls in the rest, two within
+/// some seconds do not.
 const IN_TIME: f32 = 0.98;
-/// Packets that arrive together after a stall are one arrival, the latest one.
+/// Packets that arrive together after a stall count as one arrival, the latest one.
 const TOGETHER: i64 = 5 * MS;
-/// Arrivals before the spread counts.
+/// Arrivals before the spread is used.
 const SETTLED: u32 = 50;
-/// A frame takes its last packet one packet time after its first: room for that.
+/// A frame needs its last packet up to one packet time after its first: room for that.
 const FRAME_TIME: i64 = 20 * MS;
-/// The longest delay wanted, unless the least is longer.
+/// Maximum target delay, unless the minimum is longer.
 const LONGEST: i64 = 300 * MS;
-/// How fast the delay wanted falls: 0.1 ms per packet, 5 ms a second.
+/// How fast the target delay falls: 0.1 ms per packet, 5 ms a second.
 const FALL: i64 = MS / 10;
 
 #[derive(Debug, Clone)]
@@ -34,12 +33,12 @@ pub(super) struct DelayEstimator {
     lowest_before: Option<i64>,
     spread: [f32; BUCKETS],
     arrivals: u32,
-    /// Of the last arrival: when, and how far behind.
+    /// The last arrival: its time, and its excess over the lowest transit.
     last: Option<(i64, i64)>,
 }
 
 impl DelayEstimator {
-    /// `least` is the delay never gone below, ns.
+    /// An estimator with the minimum delay `least`, ns.
     pub fn new(least: i64) -> Self {
         DelayEstimator {
             least,
@@ -53,7 +52,7 @@ impl DelayEstimator {
         }
     }
 
-    /// Counts a packet and its transit (arrival minus place on the line, ns), in order of
+    /// Counts a packet and its transit (arrival minus position on the line, ns), in order of
     /// arrival.
     pub fn packet(&mut self, arrival: i64, transit: i64) {
         if arrival - self.window_start >= WINDOW {
@@ -99,7 +98,7 @@ impl DelayEstimator {
         }
     }
 
-    /// The playout delay wanted, ns.
+    /// The target playout delay, ns.
     pub fn target(&self) -> i64 {
         self.target
     }

@@ -1,17 +1,17 @@
-//! The line of samples that playout walks along: a ring, and what lies where in it.
+//! The line of samples that playout walks along: a ring, and the contents of its parts.
 
 use b2b_base::util::ntp::NtpTime;
 
-/// Packets held: of 10 ms they are twice the longest delay wanted.
+/// Maximum packets held: with 10 ms each, twice the longest target delay.
 pub(super) const SLOTS: usize = 64;
 
-/// What lies in a slot.
+/// The contents of a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Content {
-    /// Samples of a packet.
+    /// Decoded samples of a packet.
     #[default]
     Samples,
-    /// Samples that a decoder made up.
+    /// Samples concealed by a decoder.
     MadeUp,
     /// A payload that is not decoded yet.
     Payload,
@@ -20,7 +20,7 @@ pub(super) enum Content {
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Slot {
     pub start: i64,
-    /// 0: free.
+    /// 0 if the slot is free.
     pub len: i64,
     pub captured_at: Option<NtpTime>,
     pub content: Content,
@@ -36,16 +36,16 @@ impl Slot {
     }
 }
 
-/// Positions are in samples.
+/// The line. Positions are in samples.
 pub(super) struct Line {
     samples: Box<[i16]>,
     slots: [Slot; SLOTS],
-    /// Slots beyond this one are free: few are in use, and only those are looked at.
+    /// Slots from this index on are free; as few are in use, only those below are searched.
     pub used: usize,
 }
 
 impl Line {
-    /// A line that remembers at least so many samples.
+    /// A line that holds at least this many samples.
     pub fn new(samples: usize) -> Self {
         let samples = vec![0; samples.next_power_of_two()].into_boxed_slice();
         Line { samples, slots: [Slot::default(); SLOTS], used: 0 }
@@ -55,9 +55,9 @@ impl Line {
         &self.slots[..self.used]
     }
 
-    /// Says that something lies there. In which slot, and what had to go for it.
+    /// Assigns a slot. Returns its index, and the slot that was evicted for it.
     pub fn take(&mut self, taken: Slot) -> (usize, Option<Slot>) {
-        // The same start again replaces; else a free slot, or the one furthest back.
+        // A slot with the same start is replaced; otherwise use a free slot, or the oldest one.
         let same = self.held().iter().position(|slot| slot.len > 0 && slot.start == taken.start);
         let free = || self.held().iter().position(|slot| slot.len == 0);
         let (slot, gone) = match same.or_else(free) {
@@ -75,12 +75,12 @@ impl Line {
         (slot, gone)
     }
 
-    /// What a slot holds is something else now; `len` 0 frees it.
+    /// Changes the contents of a slot; `len` 0 frees it.
     pub fn change(&mut self, slot: usize, content: Content, len: i64) {
         (self.slots[slot].content, self.slots[slot].len) = (content, len);
     }
 
-    /// Frees what ends at or before a position.
+    /// Frees slots that end at or before a position.
     pub fn release(&mut self, position: i64) {
         for slot in self.slots[..self.used].iter_mut().filter(|slot| slot.end() <= position) {
             slot.len = 0;
@@ -90,7 +90,7 @@ impl Line {
         }
     }
 
-    /// The slot that covers a position the longest.
+    /// The slot that covers a position and extends furthest.
     pub fn covering(&self, position: i64) -> Option<&Slot> {
         self.held().iter().filter(|slot| slot.covers(position)).max_by_key(|slot| slot.end())
     }
@@ -100,12 +100,12 @@ impl Line {
         self.held().iter().find(|slot| slot.covers(position))
     }
 
-    /// Where the next slot behind a position begins.
+    /// Where the next slot after a position begins.
     pub fn next_start(&self, position: i64) -> Option<i64> {
         self.held().iter().filter(|slot| slot.len > 0 && slot.start > position).map(|slot| slot.start).min()
     }
 
-    /// Whether packets cover all of this stretch.
+    /// Whether packets cover this whole range.
     pub fn holds(&self, position: i64, count: usize) -> bool {
         let mut until = position;
         while until < position + count as i64 {
@@ -117,7 +117,7 @@ impl Line {
         true
     }
 
-    /// The payload that is to be decoded first, by its slot.
+    /// The payload to decode next, with the index of its slot.
     pub fn next_payload(&self) -> Option<(usize, Slot)> {
         let payloads = self
             .held()
@@ -141,7 +141,7 @@ impl Line {
         rest.copy_from_slice(&self.samples[..rest.len()]);
     }
 
-    /// Where a stretch begins in the ring, and how much of it lies before the ring's end.
+    /// The range's start in the ring, and how much of it lies before the ring's end.
     fn split(&self, position: i64, count: usize) -> (usize, usize) {
         let at = position.rem_euclid(self.samples.len() as i64) as usize;
         (at, count.min(self.samples.len() - at))

@@ -1,16 +1,16 @@
-//! The jitter buffer: decoded packets in, one 20 ms frame per tick out.
+//! The jitter buffer: takes packets and plays one 20 ms frame per tick.
 //!
-//! Every packet gets a position on one line of samples that never breaks, whatever
-//! SSRC or timestamps do; playout walks along it. Positions and times meet in the
-//! *transit* of a packet: arrival minus position. The lowest transit of late is
-//! the undisturbed network, and the playout delay is counted from it.
+//! Every packet gets a position on one unbroken line of samples, whatever SSRC or timestamps do;
+//! playout walks along it. The *transit* of a packet, arrival minus position, relates positions to
+//! times. The lowest recent transit is that of the undisturbed network, and the playout delay is
+//! counted from it.
 //!
-//! - `line`: the samples, and what lies where; `pending`: payloads that are decoded in the
-//!   order of the line
-//! - `clock`: positions, timestamps and times of one sampling rate
-//! - `delay`: lowest transit, spread, and the delay wanted
-//! - `stretch`: one pitch period more or less, which is how delay follows what is
-//!   wanted and how clock drift is corrected
+//! - `line`: the samples and the slots; `pending`: payloads that are decoded in the order of the
+//!   line
+//! - `clock`: conversion of positions, timestamps and times
+//! - `delay`: lowest transit, spread, and target delay
+//! - `stretch`: inserts or removes one pitch period, by which the delay follows its target and
+//!   clock drift is corrected
 
 mod clock;
 mod delay;
@@ -32,82 +32,83 @@ use stretch::{Change, Stretch};
 
 const MS: i64 = 1_000_000;
 const TICK_NS: i64 = 20 * MS;
-/// Samples of the longest packet of G.711: 120 ms.
+/// Samples of the longest G.711 packet, 120 ms.
 const MAX_NARROW: usize = 960;
 /// Samples held, at 8 kHz: 1.024 s.
 const RING: usize = 8_192;
 /// A packet further ahead or behind than this belongs to another timeline; samples at 8 kHz.
 const FAR_AHEAD: i64 = (RING - 960 - 2 * 160) as i64;
 const FAR_BEHIND: i64 = 8_000;
-/// Packets in a row that are too late, over this time, are a new timeline.
+/// A run of packets that are too late for longer than this is a new timeline.
 const LATE_RUN: i64 = 100 * MS;
-/// The first frame waits this much longer than the least delay, so that a first
-/// packet which was a little fast needs no correction.
+/// The first frame waits this much longer than the minimum delay, so that a first packet that was
+/// slightly fast needs no correction.
 const START_MARGIN: i64 = MS;
-/// More than this beside the delay wanted is a surplus.
+/// Excess over the target delay that is corrected.
 const SURPLUS: i64 = 22 * MS;
 /// Frames between two corrections, and before the first one.
 const CORRECTION_PAUSE: u32 = 5;
 
-/// What became of a packet.
+/// The outcome for a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Inserted {
-    /// It will be played.
+    /// The packet will be played.
     InTime,
-    /// All of it came after its playout time.
+    /// All of it arrived after its playout time.
     Late,
-    /// Too far from what is played to be believed before a second one says so.
+    /// Too far from the playout position to be believed before a second packet confirms it.
     Implausible,
-    /// Nothing that its codec could decode.
+    /// Its codec could not decode it.
     Undecodable,
 }
 
 /// One played frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Played {
-    /// Capture time of the first sample, if the sender said so.
+    /// Capture time of the first sample, if the sender told it.
     pub captured_at: Option<NtpTime>,
-    /// How the frame came about.
+    /// How the frame was produced.
     pub kind: FrameKind,
 }
 
-/// See the module's text. Positions are in samples, times in ns since `epoch`.
+/// The jitter buffer of one stream; see the module documentation. Positions are in samples, times
+/// in ns since `epoch`.
 pub struct JitterBuffer {
     epoch: Instant,
     clock: Clock,
     line: Line,
-    /// Where payloads must be decoded in order.
+    /// Payloads waiting to be decoded, if they must be decoded in order.
     pending: Option<Box<Pending>>,
     /// A timestamp of the stream and its position.
     anchor: Option<Anchor>,
-    /// Next position to play and whether playing has begun.
+    /// The next position to play, and whether playing has begun.
     position: Option<i64>,
     start_at: i64,
     playing: bool,
-    /// When the last frame was played, and whether nothing was heard in it.
+    /// When the last frame was played, and whether it was silent.
     last_tick: i64,
     silent: bool,
-    /// What was next found no room since.
+    /// Samples due next were evicted from the line since the last frame.
     dropped: bool,
     delay: DelayEstimator,
     stretch: Stretch,
-    /// A correction towards less delay is under way.
+    /// A correction to less delay is in progress.
     shrinking: bool,
     pause: u32,
     corrections: u64,
-    /// When a run of late packets began, and what was known before it.
+    /// When a run of late packets began, and the delay estimate before it.
     late_run: Option<(i64, DelayEstimator)>,
     implausible: u32,
     /// A position and its capture time.
     capture: Option<(i64, NtpTime)>,
     concealer: Concealer,
-    /// Samples made up that no frame was told of; less than 0: those told of too early.
+    /// Concealed samples not yet attributed to a frame; negative if attributed too early.
     made_up: i64,
 }
 
 impl JitterBuffer {
-    /// An empty buffer that delays by `jitter_ms` at least and plays at `rate_hz` (8,000,
-    /// 16,000, 24,000 or 48,000). `epoch` is any moment before the first arrival.
+    /// An empty buffer with the minimum delay `jitter_ms` that plays at `rate_hz` (8,000, 16,000,
+    /// 24,000 or 48,000). `epoch` is any time before the first arrival.
     pub fn new(epoch: Instant, jitter_ms: u32, rate_hz: u32) -> Self {
         let clock = Clock::new(rate_hz);
         JitterBuffer {
@@ -135,13 +136,13 @@ impl JitterBuffer {
         }
     }
 
-    /// Samples of a frame: 20 ms.
+    /// Samples per frame of 20 ms.
     pub fn frame(&self) -> usize {
         self.clock.frame()
     }
 
-    /// What may come from now on: what its decoders need is taken here. G.711 at 8 kHz has no
-    /// memory and is decoded when it comes.
+    /// Sets the codecs that may be received, and allocates their decoders. G.711 at 8 kHz is
+    /// stateless and is decoded on arrival.
     pub fn receive(&mut self, codecs: impl Iterator<Item = Codec> + Clone) {
         let plain = self.clock.factor() == 1 && codecs.clone().all(|codec| codec.law().is_some());
         match &mut self.pending {
@@ -151,13 +152,13 @@ impl JitterBuffer {
         }
     }
 
-    /// The next packet has a new timestamp origin (SSRC change). What is held is
-    /// played out; the new stream joins where its arrival says.
+    /// Sets a new timestamp origin from the next packet on (SSRC change). Held packets are played
+    /// out; the new stream is positioned by its arrival.
     pub fn new_source(&mut self) {
         self.anchor = None;
     }
 
-    /// Takes a payload of a codec that [`JitterBuffer::receive`] was told of.
+    /// Takes a payload of a codec set by [`JitterBuffer::receive`].
     pub fn payload(
         &mut self,
         codec: Codec,
@@ -189,8 +190,7 @@ impl JitterBuffer {
         Inserted::InTime
     }
 
-    /// Takes a decoded packet of a codec that counts in samples; what is longer than 120 ms is
-    /// cut.
+    /// Takes a decoded packet whose clock rate is the sampling rate; more than 120 ms is truncated.
     fn insert(
         &mut self,
         timestamp: u32,
@@ -213,7 +213,7 @@ impl JitterBuffer {
         }
     }
 
-    /// Where a packet lies on the line, unless it is refused.
+    /// The position of a packet on the line, or why it is refused.
     fn place(&mut self, ticks_hz: u32, timestamp: u32, arrival: i64, len: i64) -> Result<i64, Inserted> {
         let undisturbed = self.clock.samples(arrival - self.delay.lowest_transit().unwrap_or(0));
         let mut start = match &self.anchor {
@@ -234,7 +234,7 @@ impl JitterBuffer {
                     self.delay.packet(arrival, arrival - self.clock.nanos(start));
                     return Err(Inserted::Late);
                 }
-                // They are not late, their timeline is another one.
+                // They are not late; their timeline is another one.
                 self.delay = before.clone();
                 start = self.clock.samples(arrival - self.delay.lowest_transit().unwrap_or(0));
             }
@@ -254,14 +254,13 @@ impl JitterBuffer {
         Ok(start)
     }
 
-    /// All of it is past; or, where packets are decoded in order, those behind it are decoded.
+    /// Whether all of it is past, or, with decoding in order, packets after it were decoded already.
     fn is_late(&self, start: i64, len: i64, position: i64) -> bool {
         start + len <= position || self.pending.as_ref().is_some_and(|pending| start < pending.done)
     }
 
-    /// Plays the frame of the tick at `at`. Ticks are 20 ms apart; where some were
-    /// left out the timeline goes on all the same. `frame` is as long as
-    /// [`JitterBuffer::frame`] says.
+    /// Plays the frame of the tick at `at`. Ticks are 20 ms apart; if some were skipped, the
+    /// timeline advances all the same. `frame` must have the length [`JitterBuffer::frame`].
     pub fn play(&mut self, at: Instant, frame: &mut [i16]) -> Played {
         let now = self.nanos(at);
         let Some(position) = self.position.filter(|_| self.playing || now + TICK_NS > self.start_at) else {
@@ -271,7 +270,7 @@ impl JitterBuffer {
         let missed = if self.playing { now - self.last_tick - TICK_NS } else { 0 };
         let position = self.without_surplus(now, position + self.clock.samples(missed.max(0)));
         self.last_tick = now;
-        // The first sample is due within the frame: a stream is late by no part of a tick for as long as it lasts.
+        // The first sample is due within the frame; otherwise the stream would stay late by part of a tick.
         let before = if self.playing { 0 } else { self.clock.samples((self.start_at - now).max(0)) };
         let (silence, frame) = frame.split_at_mut((before as usize).min(frame.len()));
         silence.fill(0);
@@ -302,9 +301,9 @@ impl JitterBuffer {
         Played { captured_at: captured_at.filter(|_| kind != FrameKind::Silence), kind }
     }
 
-    /// Where playout goes on where nothing is. After silence, what of it is longer than the delay wanted is left
-    /// out, which nobody hears: so a stream that was late once is in time again after the next pause. And a delay
-    /// is never longer than what there is room for.
+    /// The position from which to continue if nothing covers it. After silence, any excess over the
+    /// target delay is skipped, which is inaudible: a stream that was late once is in time again
+    /// after the next pause. The delay also never exceeds the capacity of the line.
     fn without_surplus(&mut self, now: i64, position: i64) -> i64 {
         let dropped = std::mem::take(&mut self.dropped);
         let Some(lowest) = self.delay.lowest_transit().filter(|_| self.silent || dropped) else {
@@ -331,8 +330,8 @@ impl JitterBuffer {
         }
     }
 
-    /// What to do to the delay in this frame, and by how many samples, if the delay asks for
-    /// it and the signal allows it.
+    /// The correction of the delay in this frame, if the delay requires one and the signal allows
+    /// it.
     fn correction(&mut self, now: i64, position: i64) -> Option<(Change, usize)> {
         if self.pause > 0 {
             self.pause -= 1;
@@ -340,7 +339,7 @@ impl JitterBuffer {
         }
         let delay = now - self.clock.nanos(position) - self.delay.lowest_transit()?;
         let surplus = delay - self.delay.target();
-        // A correction goes on until there is room for neither.
+        // A correction continues until the excess is well below the threshold.
         self.shrinking = surplus > if self.shrinking { 12 * MS } else { SURPLUS };
         let wanted = if surplus < 0 {
             Change::Repeat
@@ -362,10 +361,10 @@ impl JitterBuffer {
         Some((wanted, lag))
     }
 
-    /// Where playout goes on after this frame: at `next`, or before it when there is too little
-    /// delay and the packet has not come yet. The rest is made up then and the packet is played
-    /// whole in the next frame. Else a stream that has become later would be cut off in each
-    /// frame for ever: it never holds the whole one that a period could be repeated in.
+    /// Where playout continues after this frame: at `next`, or before it if the delay is too short
+    /// and the packet has not arrived. The rest is then concealed and the packet is played whole in
+    /// the next frame. Otherwise a stream that has become later would be cut off in every frame: it
+    /// never holds a whole one in which a period could be repeated.
     fn end_of_frame(&self, now: i64, position: i64, next: i64) -> i64 {
         let Some(lowest) = self.delay.lowest_transit() else { return next };
         let missing = self.delay.target() - (now - self.clock.nanos(position) - lowest);
@@ -375,8 +374,8 @@ impl JitterBuffer {
         if end < next { end.max(next - missing).max(position) } else { next }
     }
 
-    /// A frame from what is there up to `until`, concealed where nothing is. Packets and frames begin at
-    /// different samples: what is made up for one packet is told of the frame that has most of it.
+    /// Assembles a frame from the samples up to `until`, concealing gaps. Packets and frames start at different
+    /// samples: the concealment of one packet is attributed to the frame that has most of it.
     fn assemble(&mut self, position: i64, until: i64, frame: &mut [i16]) -> FrameKind {
         let (mut made_up, mut audible) = (0, false);
         let mut done = 0;
@@ -411,8 +410,8 @@ impl JitterBuffer {
         kind
     }
 
-    /// When the sample at `position` was captured, by the first packet up to `until`: what is made up before one
-    /// may stand on another timeline.
+    /// The capture time of the sample at `position`, by the first packet up to `until`: concealed
+    /// samples before it may belong to another timeline.
     fn captured_at(&mut self, position: i64, until: i64) -> Option<NtpTime> {
         let behind = || {
             let slots = self
@@ -430,7 +429,7 @@ impl JitterBuffer {
         Some(if position >= start { time.plus(offset) } else { time.minus(offset) })
     }
 
-    /// Whether something that was received waits to be played.
+    /// Whether received samples wait to be played.
     pub fn holds_any(&self) -> bool {
         self.line.held().iter().any(|slot| slot.len > 0 && slot.content != Content::MadeUp)
     }
@@ -439,15 +438,15 @@ impl JitterBuffer {
         at.saturating_duration_since(self.epoch).as_nanos() as i64
     }
 
-    /// Playout delay of the frame played at `at`, ms: from the arrival of an
-    /// undisturbed packet to its playout. `None` before playing starts.
+    /// Playout delay of the frame played at `at`, ms: from the arrival of an undisturbed packet to
+    /// its playout. `None` before playing begins.
     pub fn delay_ms(&self, at: Instant) -> Option<f64> {
         let position = self.position.filter(|_| self.playing)?;
         let delay = self.nanos(at) - self.clock.nanos(position) - self.delay.lowest_transit()?;
         Some(delay as f64 / MS as f64)
     }
 
-    /// The delay that is wanted now, ms.
+    /// The current target delay, ms.
     pub fn target_ms(&self) -> f64 {
         self.delay.target() as f64 / MS as f64
     }
@@ -457,8 +456,8 @@ impl JitterBuffer {
         self.corrections
     }
 
-    /// Packets decoded in the order of the line, and lost ones that the packet behind them made
-    /// good (Opus).
+    /// The numbers of packets decoded in the order of the line, and of lost packets recovered from
+    /// the next packet (Opus).
     pub fn decoded_and_recovered(&self) -> (u64, u64) {
         self.pending.as_ref().map_or((0, 0), |pending| (pending.decoded, pending.recovered))
     }

@@ -1,35 +1,35 @@
-//! Payloads that wait to be decoded, in the order of the line and not of their arrival.
+//! Payloads to be decoded in the order of the line, not of their arrival.
 //!
-//! A decoder with a memory (G.722, Opus, a rate converter) must hear packets in the order in
-//! which they were sent. So a payload is kept until playout needs it: the whole delay of the
-//! buffer is its room for reordering, what is missing then is lost for good, and the packet
-//! behind it is mostly there with what Opus repeats of it.
+//! A stateful decoder (G.722, Opus, a resampler) must get packets in the order in which they were
+//! sent. A payload is therefore kept until playout needs it: the whole delay of the buffer is
+//! available for reordering, what is missing then is lost, and the next packet is usually there
+//! with the redundancy that Opus carries.
 
 use super::line::{Content, Line, SLOTS, Slot};
 use crate::codec::{Codec, Decoder, LONGEST_MS};
 
-/// Octets of the longest payload kept: what a datagram of an Ethernet holds.
+/// Maximum octets of a payload: what a datagram holds on Ethernet.
 const MOST: usize = 1_472;
-/// What decoders make up at most for one loss, and how much of its end fades, ms.
+/// Maximum concealment by a decoder for one loss, and the length of its final fade, ms.
 const MADE_UP_MS: usize = 120;
 const FADE_MS: usize = 20;
 
 pub(super) struct Pending {
     rate_hz: usize,
     decoders: Vec<Decoder>,
-    /// The decoder that was used last.
+    /// The decoder used last.
     last: usize,
-    /// By slot: codec and length of the payload, and where it is kept.
+    /// For each slot the codec and the length of its payload, and the payloads.
     kept: [(Codec, usize); SLOTS],
     payloads: Box<[u8]>,
     samples: Box<[i16]>,
-    /// Up to here everything is decoded, made up or given up.
+    /// Everything up to here is decoded, concealed or given up.
     pub done: i64,
-    /// Samples made up since the last packet.
+    /// Samples concealed since the last packet.
     made_up: usize,
-    /// Losses that the packet behind them made good.
+    /// Losses recovered from the next packet.
     pub recovered: u64,
-    /// Packets that were decoded.
+    /// Packets decoded.
     pub decoded: u64,
 }
 
@@ -51,7 +51,7 @@ impl Pending {
         pending
     }
 
-    /// Makes the decoders that are missing; others stay, with what they remember.
+    /// Creates missing decoders; existing ones keep their state.
     pub fn receive(&mut self, codecs: impl Iterator<Item = Codec>) {
         for codec in codecs {
             if !self.decoders.iter().any(|decoder| decoder.codec() == codec) {
@@ -72,15 +72,15 @@ impl Pending {
         self.payloads[slot * MOST..][..payload.len()].copy_from_slice(payload);
     }
 
-    /// Decodes onto the line until there is something, or nothing to be had, up to `limit`.
-    /// What lies before `position` has been played.
+    /// Decodes onto the line up to `limit`, as far as there is anything to decode or conceal. What
+    /// lies before `position` was played.
     pub fn decode_until(&mut self, line: &mut Line, position: i64, limit: i64) {
         self.done = self.done.max(position);
         loop {
             let next = line.next_payload();
             match next {
-                // Most of it is past. So whoever sends packets that overlap makes no more work
-                // than two of them for the time of one.
+                // Most of it is past. Overlapping packets thus cost at most twice the decoding of
+                // normal ones.
                 Some((index, slot)) if (self.done - slot.start) * 2 > slot.len => {
                     line.change(index, Content::Payload, 0);
                 }
@@ -105,20 +105,20 @@ impl Pending {
         };
         self.made_up = 0;
         self.decoded += 1;
-        // What was made up in its place has been heard.
+        // Concealment in its place was already played.
         let heard = (self.done - slot.start).clamp(0, made as i64);
         line.write(slot.start + heard, &self.samples[heard as usize..made]);
         line.change(index, Content::Samples, made as i64);
         self.done = self.done.max(slot.start + made as i64);
     }
 
-    /// Nothing is decoded at `done`, and it is to be played now.
+    /// Fills a gap at `done` that is to be played now.
     fn hole(&mut self, line: &mut Line, next: Option<(usize, Slot)>, limit: i64) {
         if let Some(there) = line.covering(self.done) {
             self.done = there.end();
             return;
         }
-        // In steps of 10 ms, so that no more is made up than is needed now.
+        // In steps of 10 ms, so that no more is concealed than needed now.
         let step = (self.rate_hz / 100) as i64;
         let longest = self.rate_hz * MADE_UP_MS / 1_000;
         let until = next.map_or(i64::MAX, |(_, slot)| slot.start);
@@ -148,14 +148,14 @@ impl Pending {
         self.put(line, Content::MadeUp, made);
     }
 
-    /// The packet before this one out of what it repeats of it.
+    /// Recovers the previous packet from this packet's redundancy.
     fn recover(&mut self, line: &mut Line, index: usize, slot: Slot) -> bool {
         let (codec, octets) = self.kept[index];
         let payload = &self.payloads[index * MOST..][..octets];
         let Some(decoder) = self.decoders.iter_mut().find(|decoder| decoder.codec() == codec) else {
             return false;
         };
-        // Without a past there is nothing that its state could go on from.
+        // Recovery needs earlier decoder state.
         if self.made_up == usize::MAX || !decoder.recovers(payload) {
             return false;
         }

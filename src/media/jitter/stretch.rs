@@ -1,34 +1,34 @@
-//! One pitch period more or less in a frame, joined by a cross-fade where the
-//! signal repeats itself (the idea of WSOLA): pitch stays, only length changes.
+//! Inserts or removes one pitch period in a frame, with a cross-fade where the signal repeats
+//! itself (the idea of WSOLA): the pitch stays, only the length changes.
 
 use crate::pitch::best_lag;
 
-/// Samples of a frame. This and all that follows is in samples at 8 kHz; at other rates, in
-/// multiples of it.
+/// Samples per frame. This and the following constants are in samples at 8 kHz, and in multiples of
+/// it at other rates.
 const FRAME: usize = 160;
-/// Periods looked for, samples: 5 to 15 ms.
+/// Limits of the period, samples: 5 to 15 ms.
 const LONGEST: usize = 120;
 const SHORTEST: usize = 40;
 /// Length of the cross-fade and of the comparison: 10 ms.
 const JOIN: usize = 80;
-/// Below this likeness a join is heard; better wait for another frame.
+/// Below this correlation the join is audible; it is better to wait for another frame.
 const ALIKE: f32 = 0.7;
-/// Mean square below which nobody hears a join: about −60 dBov.
+/// Mean square below which a join is inaudible: about −60 dBov.
 const QUIET: f32 = 1_000.0;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Change {
-    /// Play one period twice: more delay.
+    /// Play one period twice, which increases the delay.
     Repeat,
-    /// Leave one period out: less delay.
+    /// Skip one period, which reduces the delay.
     Skip,
 }
 
-/// Frames at one rate, made longer or shorter.
+/// Lengthens or shortens frames at one rate.
 pub(super) struct Stretch {
-    /// Samples for one at 8 kHz.
+    /// Samples per sample at 8 kHz.
     factor: usize,
-    /// What a change takes from the playout position on, as much as the largest needs.
+    /// Input from the playout position on, as long as the largest change needs.
     pub input: Box<[i16]>,
     signal: Box<[i16]>,
 }
@@ -39,7 +39,7 @@ impl Stretch {
         Stretch { factor, input: zeros(FRAME + LONGEST), signal: zeros(LONGEST + JOIN) }
     }
 
-    /// Samples of input that a change needs from the playout position on.
+    /// Input samples from the playout position on that a change needs.
     pub fn needed(&self, change: Change) -> usize {
         match change {
             Change::Repeat => FRAME * self.factor,
@@ -47,8 +47,8 @@ impl Stretch {
         }
     }
 
-    /// The period to repeat or skip, or `None` when the signal in `input` has none now.
-    /// `history` is what was played before, newest last.
+    /// The period to repeat or skip; `None` if the signal in `input` has none now. `history` holds
+    /// the samples played before, newest last.
     pub fn lag(&mut self, change: Change, history: &[i16], urgent: bool) -> Option<usize> {
         let (longest, join) = (LONGEST * self.factor, JOIN * self.factor);
         let signal = &mut self.signal;
@@ -67,11 +67,11 @@ impl Stretch {
         (urgent || alike >= ALIKE).then_some(lag)
     }
 
-    /// Makes the frame: `lag` samples fewer or more of the input go into it.
+    /// Produces the frame from `lag` samples more or fewer of the input.
     pub fn apply(&self, change: Change, lag: usize, history: &[i16], frame: &mut [i16]) {
         let input = &self.input;
         let length = JOIN * self.factor;
-        // `from` is what plays before the join, `to` what plays after it.
+        // `from` plays before the join, `to` after it.
         let earlier = |n: usize| match n.checked_sub(lag) {
             Some(n) => input[n],
             None => history[history.len() + n - lag],

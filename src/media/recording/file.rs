@@ -1,4 +1,4 @@
-//! A recording's file. It has another name, beside its own, until it is complete.
+//! A recording's file. It has a temporary name in the same folder until it is complete.
 
 use std::fs::{self, File};
 use std::io;
@@ -9,48 +9,48 @@ use nix::sys::statvfs::statvfs;
 
 use crate::disk::{DiskError, WavFile, WavFormat};
 
-/// What is not complete is called so: a point before the name, and this behind it.
+/// Suffix of the temporary name, which also starts with a dot.
 const PART: &str = ".part";
 
-/// Why there is no file.
+/// Why a recording's file failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FileError {
-    /// A file of this name, or its unfinished one, is there; nothing is overwritten.
+    /// A file of this name, or its unfinished file, exists; nothing is overwritten.
     #[error("{0} exists already")]
     Exists(PathBuf),
-    /// The path has no last component that a file could have.
+    /// The path does not end in a file name.
     #[error("{0} is not a file name")]
     Name(PathBuf),
-    /// None of the rates that a recording may have, in Hz.
+    /// The rate, in Hz, is not supported for recordings.
     #[error("a recording cannot have a sample rate of {0}; use 8000, 16000 or 48000")]
     Rate(u32),
     /// The disk refused to create the file, or to write to it.
     #[error(transparent)]
     Disk(#[from] DiskError),
-    /// The free space of the disk fell below its reserve.
+    /// The free space on the disk fell below the reserve.
     #[error("the disk of {path} has {free} bytes left, and {wanted} must stay free")]
     Room {
         /// The file.
         path: PathBuf,
         /// Octets free for this user.
         free: u64,
-        /// Octets that are to stay free.
+        /// Octets that must stay free.
         wanted: u64,
     },
-    /// Somebody has removed or replaced the unfinished file.
+    /// The unfinished file was removed or replaced.
     #[error("{0} was deleted while it was being written")]
     Vanished(PathBuf),
-    /// The unfinished file could not be renamed; it is left beside.
+    /// The unfinished file could not be renamed; it is left in place.
     #[error("{path} is complete, but cannot be renamed: {reason}")]
     Rename {
-        /// The name that the file was to get.
+        /// The intended name.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         reason: String,
     },
 }
 
-/// A file that is being written.
+/// A file being written.
 #[derive(Debug)]
 pub(super) struct PartFile {
     name: PathBuf,
@@ -58,20 +58,20 @@ pub(super) struct PartFile {
     wav: WavFile,
     /// Device and inode.
     id: (u64, u64),
-    /// Samples in it, of all channels.
+    /// Samples written, of all channels.
     pub written: u64,
-    /// What is to stay free on the disk, bytes.
+    /// Bytes that must stay free on the disk.
     free_bytes: u64,
 }
 
-/// The name of a file that is not complete.
+/// The temporary name of an unfinished file.
 fn part_of(path: &Path) -> Option<PathBuf> {
     let name = path.file_name()?.to_str()?;
     Some(path.with_file_name(format!(".{name}{PART}")))
 }
 
 impl PartFile {
-    /// Creates it, and its folder.
+    /// Creates the file and its folder.
     pub fn create(path: &Path, format: WavFormat, free_bytes: u64) -> Result<Self, FileError> {
         if ![8_000, 16_000, 48_000].contains(&format.rate_hz) {
             return Err(FileError::Rate(format.rate_hz));
@@ -90,12 +90,12 @@ impl PartFile {
         Ok(file)
     }
 
-    /// Whether the disk has room for more.
+    /// Checks the free disk space.
     fn check_room(&self) -> Result<(), FileError> {
         if self.free_bytes == 0 {
             return Ok(());
         }
-        // Where the system does not say, writing will.
+        // If the system cannot tell, writing will show.
         let Ok(disk) = statvfs(&self.part) else { return Ok(()) };
         let (free, wanted) = (disk.blocks_available() * disk.fragment_size(), self.free_bytes);
         match free < wanted {
@@ -104,23 +104,23 @@ impl PartFile {
         }
     }
 
-    /// Adds samples, and makes the header tell of them.
+    /// Appends samples, and updates the header.
     pub fn write(&mut self, samples: &[i16]) -> Result<(), FileError> {
         self.wav.write(samples)?;
         self.wav.settle()?;
         self.written += samples.len() as u64;
         self.check_room()?;
-        // Nobody else notices: a file without a name takes everything.
+        // Without this check the loss would go unnoticed: writing to an unlinked file succeeds.
         match fs::metadata(&self.part) {
             Ok(meta) if (meta.dev(), meta.ino()) == self.id => Ok(()),
             _ => Err(FileError::Vanished(self.name.clone())),
         }
     }
 
-    /// Brings it to the disk and gives it its name.
+    /// Syncs the file and gives it its final name.
     pub fn complete(self) -> Result<(), FileError> {
         let PartFile { name, part, wav, .. } = self;
-        // On a full disk the samples that are there are worth their name all the same.
+        // Even on a full disk the samples written are kept under the final name.
         let closed = wav.close();
         let named = name_it(&part, &name);
         let named = named.map_err(|error| FileError::Rename { path: name, reason: error.to_string() });
@@ -128,21 +128,20 @@ impl PartFile {
     }
 }
 
-/// Syncs and renames.
+/// Syncs and renames the file.
 fn name_it(part: &Path, name: &Path) -> io::Result<()> {
     File::open(part)?.sync_all()?;
     if fs::symlink_metadata(name).is_ok() {
         return Err(io::Error::other("there is another file of this name"));
     }
     fs::rename(part, name)?;
-    // The name itself is in the folder.
+    // The name is stored in the folder, so sync that, too.
     let folder = name.parent().filter(|folder| !folder.as_os_str().is_empty());
     File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
-/// Gives files of recordings that nobody writes any more, since their process was killed, their
-/// names, in this folder and the folders in it; says how many. To be called before there are
-/// recordings.
+/// Gives the files of recordings whose process was killed their final names, in this folder and its
+/// subfolders; returns their number. To be called before any recording is started.
 ///
 /// # Errors
 /// The folder cannot be read.

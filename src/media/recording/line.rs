@@ -1,11 +1,11 @@
-//! One direction of a recording: RTP packets with the moments at which they passed, in any
-//! order, to samples in their places. Pure: no clock, no I/O.
+//! One direction of a recording: converts RTP packets with their times, in any order, to samples at
+//! their positions. No I/O, no clock.
 //!
-//! A stream's first packet stands where it came; those behind it stand where their timestamps
-//! put them. So nothing of the network's jitter is heard. How much earlier or later than their
-//! places packets come tells of clocks that differ: the earliest of each few seconds ought to
-//! come exactly in its place. Where it does not, the stream is moved, in silence if there is
-//! some, else a little at the end of each packet.
+//! A stream's first packet is placed by its arrival, later ones by their timestamps, so that
+//! network jitter is not audible. How much earlier or later than their positions packets arrive
+//! shows clock drift: the earliest packet within a few seconds should arrive exactly at its
+//! position. If it does not, the stream is moved: during silence if there is any, otherwise a
+//! little with each packet.
 
 use super::Formats;
 use crate::codec::{Codec, Decoder, LONGEST_MS};
@@ -13,27 +13,27 @@ use crate::conceal::Concealer;
 use crate::forward::Header;
 use crate::timeline::Track;
 
-/// Losses up to here are made up for; a longer one is a pause, ms.
+/// Maximum loss that is concealed; a longer one is a pause, ms.
 const CONCEALED_MS: i64 = 120;
-/// What stands farther than this from where it came has begun anew, ms.
+/// Distance between position and arrival beyond which the stream has restarted, ms.
 const ASTRAY_MS: i64 = 100;
-/// For how long packets are watched before they are moved, ns.
+/// How long packets are observed before they are moved, ns.
 const WATCHED: u64 = 4_000_000_000;
-/// Streams are left alone that stand so well, ms.
+/// Deviation up to which a stream is not moved, ms.
 const GOOD_MS: i64 = 4;
-/// How far a stream is moved at the end of one packet, ms.
+/// How far a stream is moved per packet, ms.
 const STEP_MS: i64 = 5;
 /// How long it waits for silence before that, ns.
 const PATIENCE: u64 = 1_000_000_000;
-/// Samples below this are silence.
+/// Samples below this value are silence.
 const QUIET: u16 = 100;
-/// Numbers that may be missing before a stream counts as another one.
+/// Gap in sequence numbers beyond which a stream counts as another one.
 const JUMP: i64 = 1_000;
-/// Packets that wait at most: more than a ring can bring.
+/// Maximum number of waiting packets: more than a ring can bring.
 const WAITING: usize = 1_024;
 
 struct Packet {
-    /// Stream, and the sequence number with its cycles: the order.
+    /// The sort key: the stream, and its extended sequence number.
     order: (u32, i64),
     at: u64,
     payload_type: u8,
@@ -41,30 +41,30 @@ struct Packet {
     payload: Box<[u8]>,
 }
 
-/// Where a stream has come to.
+/// The position of a stream.
 struct Stream {
     id: u32,
     codec: Codec,
     sequence: i64,
     timestamp: u32,
-    /// Place of the next sample.
+    /// Position of the next sample.
     next: i64,
     /// How often the recording had been paused.
     pauses: usize,
 }
 
-/// How a stream stands.
+/// The deviation of a stream's arrivals from its positions.
 #[derive(Default)]
 struct Watch {
     since: Option<u64>,
-    /// How much later than its place the earliest packet came, samples.
+    /// How much later than its position the earliest packet arrived, samples.
     earliest: i64,
     /// How far the stream is to be moved, samples; and since when.
     owed: i64,
     owed_since: u64,
 }
 
-/// See the module's text.
+/// The state of one direction.
 pub struct Line {
     rate_hz: u32,
     pub formats: Formats,
@@ -77,19 +77,19 @@ pub struct Line {
     concealer: Concealer,
     room: Box<[i16]>,
     pub track: Track,
-    /// The last packet was silence.
+    /// The last packet was silent.
     was_quiet: bool,
-    /// Packets that were decoded, and those of formats that nobody here can decode.
+    /// Packets decoded, and packets that could not be decoded.
     pub decoded: u64,
     pub undecodable: u64,
 }
 
-/// A moment's place on the timeline, in samples, and the number of pauses before it; none: the
-/// recording is paused then.
+/// The position of a time on the timeline, in samples, and the number of pauses before it; `None`
+/// while the recording is paused.
 pub type Place<'a> = &'a dyn Fn(u64) -> Option<(i64, usize)>;
 
 impl Line {
-    /// A line on which nothing was said, at 8,000, 16,000 or 48,000 Hz.
+    /// An empty line at 8,000, 16,000 or 48,000 Hz.
     pub fn new(rate_hz: u32, formats: Formats) -> Self {
         let longest = (rate_hz * LONGEST_MS / 1_000) as usize;
         Line {
@@ -109,14 +109,14 @@ impl Line {
         }
     }
 
-    /// Another party's stream begins here: the next packet is of a new one.
+    /// Switches to another party's stream: the next packet starts a new one.
     pub fn restart(&mut self) {
         if let Some((ssrc, ..)) = &mut self.newest {
             *ssrc = !*ssrc;
         }
     }
 
-    /// Takes a packet that passed at `at`, ns.
+    /// Adds a packet of time `at`, ns.
     pub fn push(&mut self, at: u64, packet: &[u8]) {
         let Some(header) = Header::read(packet) else { return };
         let Some(payload) = packet.get(header.payload..header.payload + header.payload_len) else { return };
@@ -141,7 +141,7 @@ impl Line {
         self.waiting.insert(place, Packet { order, at, payload_type, timestamp, payload: payload.into() });
     }
 
-    /// Decodes what came before `until`, ns: what was behind it has come by then.
+    /// Decodes the packets up to `until`, ns; all packets that precede them must have arrived.
     pub fn play(&mut self, until: u64, place: Place<'_>) {
         let ready = self.waiting.iter().take_while(|packet| packet.at <= until).count();
         let ready: Vec<Packet> = self.waiting.drain(..ready).collect();
@@ -158,7 +158,7 @@ impl Line {
 
     fn packet(&mut self, packet: &Packet, arrival: i64, pauses: usize) {
         let Some(codec) = self.formats.get(packet.payload_type) else {
-            // Events and comfort noise: the numbers go on.
+            // Events and comfort noise: the sequence numbers continue.
             if let Some(stream) = self.stream.as_mut().filter(|stream| stream.id == packet.order.0) {
                 stream.sequence = stream.sequence.max(packet.order.1 + 1);
             }
@@ -205,8 +205,8 @@ impl Line {
         });
     }
 
-    /// How far the stream is to be moved before this packet, which came `late` samples after
-    /// its place. `pause`: it may be moved as far as it ought to.
+    /// How far to move the stream before this packet, which arrived `late` samples after its
+    /// position. In a `pause` it is moved all the way.
     fn moved(&mut self, at: u64, late: i64, pause: bool) -> i64 {
         let (good, step) = (self.ms(GOOD_MS), self.ms(STEP_MS));
         let watch = &mut self.watch;
@@ -232,7 +232,7 @@ impl Line {
         by
     }
 
-    /// Decodes a payload to where it belongs; says where the next one does.
+    /// Decodes a payload at its position; returns the position of the next one.
     fn decode(&mut self, codec: Codec, payload: &[u8], begins: i64) -> i64 {
         let rate_hz = self.rate_hz;
         let place = Codec::ALL.iter().position(|known| *known == codec).unwrap_or(0);
@@ -241,7 +241,7 @@ impl Line {
             self.undecodable += 1;
             return begins + codec.samples(payload, rate_hz).unwrap_or(0) as i64;
         };
-        // A move that waits for silence has found it. One to the front covers what was before.
+        // A move that waits for silence can be made now. One to the front covers earlier samples.
         let quiet = self.room[..made].iter().all(|sample| sample.unsigned_abs() < QUIET);
         let was_quiet = std::mem::replace(&mut self.was_quiet, quiet);
         let mut begins = begins;
@@ -262,7 +262,7 @@ impl Line {
         begins + made as i64
     }
 
-    /// Makes up `missing` samples.
+    /// Conceals `missing` samples.
     fn conceal(&mut self, codec: Codec, from: i64, missing: i64) {
         let (mut at, mut missing) = (from, usize::try_from(missing).unwrap_or(0));
         let place = Codec::ALL.iter().position(|known| *known == codec).unwrap_or(0);

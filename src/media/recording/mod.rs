@@ -1,15 +1,15 @@
-//! Recordings of relayed parties: what a party says and what it hears, side by side on one
-//! timeline, in a WAV file.
+//! Recordings of relayed parties: what a party says and what it hears, on one timeline, in a WAV
+//! file.
 //!
-//! - `tap`: packets on their way from a media thread
-//! - `line`: one direction, from packets to samples in their places
-//! - `sheet`: both directions and the pauses, to what is written
-//! - `file`: a file that has its name when it is complete
-//! - `thread`: who drives all that, and how the rest of the program speaks to it
+//! - `tap`: the ring of packets from a media thread
+//! - `line`: one direction, from packets to samples at their positions
+//! - `sheet`: combines both directions and the pauses
+//! - `file`: a file that gets its name when it is complete
+//! - `thread`: the thread that drives all this, and its handle
 //!
-//! A media thread copies packets and does nothing else. Everything here is a quarter of a
-//! second or more behind: packets are put in order first, and both directions take their place
-//! by the moments at which they passed by here.
+//! A media thread only copies packets. Everything here lags by a quarter of a second or more:
+//! packets are sorted first, and both directions are positioned by the times at which their packets
+//! passed the relay.
 
 mod file;
 mod line;
@@ -26,33 +26,33 @@ pub use thread::{Recorder, Started};
 
 use super::codec::Codec;
 
-/// What is recorded, and where to.
+/// Parameters of a recording.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
-    /// The file's name once it is complete. Nothing may be there.
+    /// The final name of the file. It must not exist.
     pub path: PathBuf,
-    /// What the party says on the left, what it hears on the right; else what it says.
+    /// What the party says on the left and what it hears on the right; otherwise only what it says.
     pub stereo: bool,
-    /// Samples a second: 8,000, 16,000 or 48,000.
+    /// Sampling rate, Hz: 8,000, 16,000 or 48,000.
     pub rate_hz: u32,
-    /// It ends by itself then.
+    /// Maximum length, after which it ends by itself.
     pub longest: Option<Duration>,
-    /// It ends by itself after so much silence of the party's.
+    /// Maximum silence of the party, after which it ends by itself.
     pub silence: Option<Duration>,
 }
 
-/// What a recording has come to.
+/// The result of a recording.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finished {
-    /// Which one.
+    /// The number of the recording.
     pub recording: u64,
-    /// The file, by its final name.
+    /// The file by its final name.
     pub path: PathBuf,
-    /// Of sound in the file.
+    /// Length of the audio in the file.
     pub lasts: Duration,
-    /// In how much of it the party was not silent.
+    /// How much of it the party was not silent.
     pub spoken: Duration,
-    /// What is wrong with it, in words.
+    /// What went wrong, human-readable.
     pub error: Option<String>,
 }
 
@@ -74,19 +74,19 @@ impl Default for Formats {
 }
 
 impl Formats {
-    /// A number has this meaning from now on. Numbers do not change theirs within a session
-    /// (RFC 3264 §8.3.2), so what was agreed before stays.
+    /// Sets the codec of a payload type. Payload types keep their meaning within a session (RFC
+    /// 3264 §8.3.2), so earlier entries stay.
     pub fn set(&mut self, payload_type: u8, codec: Codec) {
         self.0[usize::from(payload_type & 0x7F)] = Some(codec);
     }
 
-    /// What a number means.
+    /// The codec of a payload type.
     pub fn get(&self, payload_type: u8) -> Option<Codec> {
         self.0[usize::from(payload_type & 0x7F)]
     }
 }
 
-/// Which way a packet went.
+/// The direction of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
     /// From the party.

@@ -1,19 +1,19 @@
-//! A recording without its file: packets of both directions in, the samples to write out.
-//! Pure: moments are arguments, in ns since the recording's beginning.
+//! A recording without its file: takes packets of both directions and returns the samples to write.
+//! Times are arguments, in ns since the recording's beginning; there is no clock and no I/O.
 
 use super::line::Line;
 use super::{Formats, Plan, Side};
 use crate::mix::Energy;
 use crate::timeline;
 
-/// Packets that come later than this behind their followers are lost, ns.
+/// How long to wait for reordered packets, ns; later ones are lost.
 const ORDERED: u64 = 300_000_000;
-/// How far behind its place a packet may come, and still be written, ns.
+/// Maximum lag of a packet behind its position at which it is still written, ns.
 const PLACED: u64 = 200_000_000;
-/// Samples below this, root mean square over 20 ms, are silence: about -46 dBov.
+/// RMS over 20 ms below which audio is silence: about -46 dBov.
 const SILENT: f64 = 164.0;
 
-/// See the module's text.
+/// The state of one recording.
 pub struct Sheet {
     rate_hz: u32,
     stereo: bool,
@@ -23,28 +23,28 @@ pub struct Sheet {
     silence: Silence,
 }
 
-/// Silence of the party's, to end by, and the rest.
+/// The silence of the party, and the rest.
 struct Silence {
-    /// None: it never ends by it.
+    /// Maximum silence, samples; `None` for no limit.
     most: Option<i64>,
-    /// So far.
+    /// Current length of the silence.
     samples: i64,
-    /// Samples that were none.
+    /// Samples that were not silent.
     spoken: i64,
-    /// Of the 20 ms that are looked at.
+    /// Energy of the current 20 ms.
     energy: Energy,
 }
 
-/// Moments to places: what passes while nothing is recorded takes none.
+/// Maps times to positions; paused time takes none.
 #[derive(Debug, Default)]
 struct Clock {
     rate_hz: u32,
-    /// From when to when nothing was recorded; the last one may go on.
+    /// Start and end of each pause; the last one may be open.
     pauses: Vec<(u64, Option<u64>)>,
 }
 
 impl Clock {
-    /// The place of a moment, and the number of pauses before it; none within a pause.
+    /// The position of a time, and the number of pauses before it; `None` within a pause.
     fn place(&self, at: u64) -> Option<(i64, usize)> {
         let before = self.pauses.iter().take_while(|(from, _)| *from <= at);
         let (mut paused, mut count) = (0, 0);
@@ -55,7 +55,7 @@ impl Clock {
         Some((self.samples(at - paused), count))
     }
 
-    /// The place that a moment comes to, in a pause that of its beginning.
+    /// The position reached at a time; in a pause, that of the pause's start.
     fn reached(&self, at: u64) -> i64 {
         let paused: u64 = self
             .pauses
@@ -83,16 +83,16 @@ impl Clock {
     }
 }
 
-/// Whether a recording goes on.
+/// Whether a recording continues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GoesOn {
     Yes,
-    /// It is as long as it may be, or the party has been silent for too long.
+    /// The maximum length, or the maximum silence of the party, is reached.
     No,
 }
 
 impl Sheet {
-    /// An empty one; `said` and `heard` are the formats of both directions.
+    /// An empty recording; `said` and `heard` are the formats of both directions.
     pub fn new(plan: &Plan, said: Formats, heard: Formats) -> Self {
         let rate_hz = plan.rate_hz;
         let clock = Clock { rate_hz, pauses: Vec::new() };
@@ -109,23 +109,23 @@ impl Sheet {
         }
     }
 
-    /// Other formats from now on.
+    /// Sets other formats.
     pub fn formats(&mut self, said: Formats, heard: Formats) {
         let [left, right] = &mut self.lines;
         (left.formats, right.formats) = (said, heard);
     }
 
-    /// Packets are another party's from now on.
+    /// Switches to another party's packets.
     pub fn restart(&mut self) {
         self.lines.iter_mut().for_each(Line::restart);
     }
 
-    /// Nothing is recorded from this moment on, or it is again.
+    /// Pauses the recording at this time, or resumes it.
     pub fn pause(&mut self, at: u64, paused: bool) {
         self.clock.pause(at, paused);
     }
 
-    /// A packet has passed.
+    /// Adds a packet.
     pub fn packet(&mut self, at: u64, side: Side, packet: &[u8]) {
         match side {
             Side::Said => self.lines[0].push(at, packet),
@@ -134,25 +134,25 @@ impl Sheet {
         }
     }
 
-    /// Gives out what is complete: left, right, left, … All that came before `now` is there.
+    /// Appends what is complete: left, right, left, … Every packet up to `now` must have been added.
     pub fn advance(&mut self, now: u64, samples: &mut Vec<i16>) -> GoesOn {
         let until = now.saturating_sub(ORDERED);
         self.play(until);
         self.write(self.clock.reached(until.saturating_sub(PLACED)), samples)
     }
 
-    /// Gives out everything up to the moment of its end.
+    /// Appends everything up to the end time.
     pub fn finish(&mut self, end: u64, samples: &mut Vec<i16>) {
         self.play(end);
         self.write(self.clock.reached(end), samples);
     }
 
-    /// In how much of what was given out the party was not silent.
+    /// How much of the output the party was not silent.
     pub fn spoken(&self) -> std::time::Duration {
         std::time::Duration::from_secs_f64(self.silence.spoken as f64 / f64::from(self.rate_hz))
     }
 
-    /// What is missing, in words.
+    /// What is missing, human-readable.
     pub fn missing(&self) -> Option<String> {
         let words = ["what the party says", "what the party hears"];
         let mut lines = self.lines.iter().zip(words);
@@ -185,7 +185,7 @@ impl Sheet {
 }
 
 impl Silence {
-    /// Takes a sample; whether the silence has lasted for too long. `look` samples are judged
+    /// Adds a sample; returns whether the silence has reached its limit. `look` samples are judged
     /// together.
     fn is_too_long(&mut self, sample: i16, look: i64) -> bool {
         self.energy.add(&[sample]);

@@ -1,4 +1,4 @@
-//! A recorded endpoint's packets on their way from a media thread to the recorder.
+//! The ring that carries a recorded endpoint's packets from a media thread to the recorder.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,20 +10,20 @@ use crate::packet_ring::{PacketReader, PacketWriter, Pushed, packet_ring};
 /// Octets of a packet's head: time, direction.
 const HEAD: usize = 8 + 1;
 
-/// A media thread's end.
+/// The writing end, on a media thread.
 pub struct Tap {
     ring: PacketWriter<HEAD>,
     since: Instant,
     missed: Arc<AtomicU64>,
 }
 
-/// The other end.
+/// The reading end.
 pub struct Tapped {
     ring: PacketReader<HEAD>,
     missed: Arc<AtomicU64>,
 }
 
-/// A ring whose moments count from `since`.
+/// A new ring; times count from `since`.
 pub fn tap(since: Instant) -> (Tap, Tapped) {
     let (writer, reader) = packet_ring();
     let missed = Arc::new(AtomicU64::new(0));
@@ -37,7 +37,7 @@ impl std::fmt::Debug for Tap {
 }
 
 impl Tap {
-    /// Copies a packet. Whether more are wanted.
+    /// Copies a packet. Returns whether more are wanted.
     pub fn take(&mut self, at: Instant, side: Side, packet: &[u8]) -> bool {
         let [t0, t1, t2, t3, t4, t5, t6, t7] =
             (at.saturating_duration_since(self.since).as_nanos() as u64).to_le_bytes();
@@ -47,14 +47,14 @@ impl Tap {
         pushed != Pushed::Abandoned
     }
 
-    /// Whether nobody reads any more.
+    /// Whether the reader is gone.
     pub fn is_abandoned(&self) -> bool {
         self.ring.is_abandoned()
     }
 }
 
 impl Tapped {
-    /// Hands over what is there: moment in ns, direction, packet. Whether more may come.
+    /// Passes pending packets to `each`: time in ns, direction, packet. Returns whether more may come.
     pub fn drain(&mut self, mut each: impl FnMut(u64, Side, &[u8])) -> bool {
         self.ring.drain(|&[t0, t1, t2, t3, t4, t5, t6, t7, side], packet| {
             let side = if side == 0 { Side::Said } else { Side::Heard };
@@ -63,7 +63,7 @@ impl Tapped {
         })
     }
 
-    /// Packets that found the ring full.
+    /// Packets dropped because the ring was full.
     pub fn missed(&self) -> u64 {
         self.missed.load(Ordering::Relaxed)
     }

@@ -1,5 +1,5 @@
-//! The thread that writes recordings, and the handle to it. A second one completes files: to
-//! wait for a disk takes longer than a ring can.
+//! The thread that writes recordings, and its handle. A second thread completes files, since
+//! waiting for a disk takes longer than a ring can bridge.
 //!
 //! This is a driver: it reads the clock.
 
@@ -21,9 +21,9 @@ use crate::disk::WavFormat;
 
 /// How often rings are emptied.
 const PERIOD: Duration = Duration::from_millis(100);
-/// Files are written this many times a second of sound.
+/// Writes per second of audio.
 const WRITES: u32 = 2;
-/// Recordings that are over and still known.
+/// Maximum number of finished recordings that are remembered.
 const KNOWN: usize = 256;
 
 enum Command {
@@ -67,35 +67,35 @@ enum Command {
 /// A party whose packets are recorded.
 struct Source {
     tapped: Tapped,
-    /// It is the other one: what it says is what the recorded party would hear.
+    /// It is the other party: what it says is what the recorded party would hear.
     swapped: bool,
 }
 
-/// What the second thread does.
+/// A job of the second thread.
 enum Work {
     Complete {
         file: Box<PartFile>,
         finished: Finished,
         replies: Vec<oneshot::Sender<Finished>>,
     },
-    /// One that is over already.
+    /// Asks about a recording that has ended.
     Ask {
         recording: u64,
         reply: oneshot::Sender<Finished>,
     },
 }
 
-/// A recording that has been asked for.
+/// A recording that was requested.
 pub struct Started {
-    /// Its number, which [`Finished`] has as well.
+    /// Its number, as in [`Finished`].
     pub recording: u64,
     /// For the media thread.
     pub tap: Tap,
-    /// Whether there is a file.
+    /// Tells whether the file was created.
     pub created: oneshot::Receiver<Result<(), FileError>>,
 }
 
-/// The handle: everything returns at once.
+/// The handle of the recorder; every method returns at once.
 pub struct Recorder {
     commands: Sender<Command>,
     epoch: Instant,
@@ -104,11 +104,11 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Starts the threads; `over` is told of every recording that is over. With less than
-    /// `free_bytes` of room on the disk nothing is recorded.
+    /// Starts the threads; `over` is called for every recording that ends. Nothing is recorded if
+    /// less than `free_bytes` are free on the disk.
     ///
     /// # Errors
-    /// Those of the system.
+    /// The system could not start a thread.
     pub fn start(free_bytes: u64, over: impl Fn(Finished) + Send + 'static) -> io::Result<Recorder> {
         let (commands, queue) = crossbeam_channel::unbounded();
         let (work, works) = crossbeam_channel::unbounded();
@@ -123,7 +123,7 @@ impl Recorder {
         Ok(Recorder { commands, epoch, next: AtomicU64::new(1), threads })
     }
 
-    /// Begins a recording; `said` and `heard` are the formats of both directions.
+    /// Starts a recording; `said` and `heard` are the formats of both directions.
     pub fn begin(&self, plan: Plan, said: Formats, heard: Formats) -> Started {
         let recording = self.next.fetch_add(1, Ordering::Relaxed);
         let (created, answer) = oneshot::channel();
@@ -140,13 +140,13 @@ impl Recorder {
         Started { recording, tap, created: answer }
     }
 
-    /// Other formats were agreed on.
+    /// Changes the formats.
     pub fn formats(&self, recording: u64, said: Formats, heard: Formats) {
         self.send(Command::Formats { recording, said: Box::new(said), heard: Box::new(heard) });
     }
 
-    /// The recording goes on with another party, whose formats these are: in the place of the
-    /// first one, or, `swapped`, as who that one spoke with.
+    /// Continues the recording with another party, which has these formats: in place of the
+    /// recorded one, or, if `swapped`, as the party that the recorded one spoke with.
     pub fn follow(&self, recording: u64, said: Formats, heard: Formats, swapped: bool) -> Tap {
         let (tap, tapped) = tap(self.epoch);
         let (said, heard) = (Box::new(said), Box::new(heard));
@@ -154,20 +154,20 @@ impl Recorder {
         tap
     }
 
-    /// Nothing is recorded until it goes on; the file has no gap for it.
+    /// Pauses or resumes a recording; the pause is not in the file.
     pub fn pause(&self, recording: u64, paused: bool) {
         self.send(Command::Pause { recording, at: self.now(), paused });
     }
 
-    /// Ends a recording; the channel is dropped when there is and was none.
+    /// Ends a recording; the channel is dropped if there is and was no such recording.
     pub fn stop(&self, recording: u64) -> oneshot::Receiver<Finished> {
         let (finished, answer) = oneshot::channel();
         self.send(Command::Stop { recording, at: self.now(), finished });
         answer
     }
 
-    /// Waits for a recording's end, whoever ends it; the channel is dropped when there is and was
-    /// none.
+    /// Waits for a recording to end, for whatever reason; the channel is dropped if there is and
+    /// was no such recording.
     pub fn wait(&self, recording: u64) -> oneshot::Receiver<Finished> {
         let (finished, answer) = oneshot::channel();
         self.send(Command::Wait { recording, finished });
@@ -192,7 +192,7 @@ impl Recorder {
     }
 
     fn send(&self, command: Command) {
-        // Only a thread that has ended refuses, and that has ended every recording.
+        // Sending fails only if the thread has ended, and then every recording has ended.
         let _ = self.commands.send(command);
     }
 }
@@ -205,15 +205,15 @@ impl Drop for Recorder {
 
 struct Recording {
     plan: Plan,
-    /// When it began, ns.
+    /// When it started, ns.
     begun: u64,
     sheet: Sheet,
     sources: Vec<Source>,
     file: Box<PartFile>,
-    /// What is not written yet.
+    /// Samples not written yet.
     samples: Vec<i16>,
     missed: u64,
-    /// Who waits for its end.
+    /// Requests that wait for its end.
     waiting: Vec<oneshot::Sender<Finished>>,
 }
 
@@ -253,7 +253,7 @@ impl Writer {
         self.epoch.elapsed().as_nanos() as u64
     }
 
-    /// Whether that was the last command.
+    /// Executes a command; returns whether it was the last one.
     fn obey(&mut self, command: Command) -> bool {
         match command {
             Command::Begin { recording, plan, said, heard, at, source, created } => {
@@ -267,7 +267,7 @@ impl Writer {
                     let it = Recording { plan: *plan, begun, sheet, sources, file, samples, missed, waiting };
                     self.recordings.insert(recording, it);
                 });
-                // Whoever asked may have gone.
+                // The requester may have gone away.
                 let _ = created.send(file);
             }
             Command::Formats { recording, said, heard } => {
@@ -291,7 +291,7 @@ impl Writer {
             }
             Command::Wait { recording, finished } => match self.recordings.get_mut(&recording) {
                 Some(it) => it.waiting.push(finished),
-                // The second thread knows of its end.
+                // The second thread knows how it ended.
                 None => drop(self.work.send(Work::Ask { recording, reply: finished })),
             },
             Command::Stop { recording, at, finished } => self.end(recording, at, None, Some(finished)),
@@ -300,7 +300,7 @@ impl Writer {
         false
     }
 
-    /// Takes what has come, and writes what is complete.
+    /// Reads pending packets, and writes what is complete.
     fn look(&mut self) {
         let now = self.now();
         let mut over = Vec::new();
@@ -344,7 +344,7 @@ impl Writer {
 }
 
 impl Recording {
-    /// Takes what has come. Whether more may come.
+    /// Reads pending packets. Returns whether more may come.
     fn drain(&mut self) -> bool {
         let (sheet, begun) = (&mut self.sheet, self.begun);
         let mut more = false;
@@ -357,7 +357,7 @@ impl Recording {
                     (true, Side::Said) => Side::Heard,
                     (true, Side::Heard) => Side::Said,
                 };
-                // What came before the beginning is not of it.
+                // Packets before the start do not belong to it.
                 if let Some(at) = at.checked_sub(begun) {
                     sheet.packet(at, side, packet);
                 }

@@ -78,7 +78,7 @@ pub struct RelayId {
 pub struct EndpointConfig {
     /// Silence after which [`RelayEvent::Timeout`] is raised if RTP is expected.
     pub rtp_timeout: Option<Duration>,
-    /// Addresses besides the signalled one from which its far end may send, and the replies to them.
+    /// Sources besides the signalled one from which its far end may send, and where to send to it.
     pub sources: NamedSources,
 }
 

@@ -1,5 +1,5 @@
-//! A line of samples that never breaks: a place on it is the number of samples before it. The media thread says
-//! how far it has come and nothing else: marks are places on the line.
+//! An unbroken line of samples; a position on it is the number of samples before it. The media
+//! thread only publishes how far it has played. Marks are positions on the line.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
-/// What both ends know.
+/// State shared by both ends.
 #[derive(Debug, Default)]
 pub struct Progress {
     played: AtomicU64,
@@ -15,13 +15,13 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// How far the line has come: what lies before this place is played or thrown away.
+    /// How far the line has come: everything before this position was played or discarded.
     pub fn played(&self) -> u64 {
         self.played.load(Ordering::Acquire)
     }
 }
 
-/// The end that is written to.
+/// The writing end.
 #[derive(Debug)]
 pub struct LineWriter {
     ring: Producer<i16>,
@@ -29,7 +29,7 @@ pub struct LineWriter {
     progress: Arc<Progress>,
 }
 
-/// The media thread's end.
+/// The reading end, on the media thread.
 #[derive(Debug)]
 pub struct LineReader {
     ring: Consumer<i16>,
@@ -37,7 +37,7 @@ pub struct LineReader {
     progress: Arc<Progress>,
 }
 
-/// Both ends of a line of which so many samples may wait.
+/// Both ends of a line that holds up to this many unplayed samples.
 pub fn line(samples: usize) -> (LineWriter, LineReader) {
     let (writes, reads) = RingBuffer::new(samples);
     let progress = Arc::new(Progress::default());
@@ -46,49 +46,49 @@ pub fn line(samples: usize) -> (LineWriter, LineReader) {
 }
 
 impl LineWriter {
-    /// Takes as many samples as there is room for, and says how many.
+    /// Writes as many samples as there is room for, and returns their number.
     pub fn write(&mut self, samples: &[i16]) -> usize {
         let (taken, _) = self.ring.push_partial_slice(samples);
         self.written += taken.len() as u64;
         taken.len()
     }
 
-    /// Samples for which there is room.
+    /// Number of samples for which there is room.
     pub fn room(&self) -> usize {
         self.ring.slots()
     }
 
-    /// The place behind what is written.
+    /// The position after the last written sample.
     pub fn place(&self) -> u64 {
         self.written
     }
 
-    /// Samples that are to be played.
+    /// Number of samples still to be played.
     pub fn waiting(&self) -> u64 {
         let cleared_to = self.progress.cleared_to.load(Ordering::Relaxed);
         self.written.saturating_sub(self.progress.played().max(cleared_to))
     }
 
-    /// What is written is not to be played any more: from the reader's next frame on it is not. Marks in it
-    /// are lost.
+    /// Discards everything written so far: it is not played from the reader's next frame on. Marks
+    /// in it are lost.
     pub fn clear<T>(&mut self, marks: &mut Marks<T>) {
-        // Before the reader knows: what is thrown away counts as passed.
+        // Done before the reader is told, since discarded samples count as passed.
         let played = self.progress.played();
         marks.0.iter_mut().for_each(|(_, place)| *place = place.filter(|place| *place <= played));
         self.progress.cleared_to.store(self.written, Ordering::Release);
     }
 
-    /// What both ends know.
+    /// State shared by both ends.
     pub fn progress(&self) -> &Arc<Progress> {
         &self.progress
     }
 }
 
 impl LineReader {
-    /// Throws away what is cleared; whether there was anything.
+    /// Discards cleared samples; returns whether there were any.
     pub fn clear(&mut self) -> bool {
         let ahead = self.progress.cleared_to.load(Ordering::Acquire).saturating_sub(self.next);
-        // What was written before it was cleared is in the ring now.
+        // Everything written before the clear is in the ring now.
         let count = self.ring.slots().min(ahead as usize);
         if let Ok(chunk) = self.ring.read_chunk(count) {
             chunk.commit_all();
@@ -97,12 +97,12 @@ impl LineReader {
         count > 0
     }
 
-    /// Samples that are there.
+    /// Number of samples available.
     pub fn waiting(&self) -> usize {
         self.ring.slots()
     }
 
-    /// Plays what is there into a frame, and says how much of it.
+    /// Reads available samples into a frame, and returns their number.
     pub fn read(&mut self, frame: &mut [i16]) -> usize {
         let count = self.ring.pop_partial_slice(frame).0.len();
         self.pass(count);
@@ -114,14 +114,14 @@ impl LineReader {
         self.progress.played.store(self.next, Ordering::Release);
     }
 
-    /// Whether nobody writes any more.
+    /// Whether the writer is gone.
     pub fn is_abandoned(&self) -> bool {
         self.ring.is_abandoned()
     }
 }
 
-/// Places on a line, by name, until the line has come to them. One has no place any more when some of what is
-/// before it is not played.
+/// Named positions on a line that have not been passed. A mark has no position if samples before it
+/// were discarded.
 #[derive(Debug)]
 pub struct Marks<T>(VecDeque<(T, Option<u64>)>);
 
@@ -132,18 +132,18 @@ impl<T> Default for Marks<T> {
 }
 
 impl<T> Marks<T> {
-    /// Marks a place, which lies behind all that are marked.
+    /// Adds a mark at a position after all existing ones.
     pub fn push(&mut self, name: T, place: u64) {
         self.0.push_back((name, Some(place)));
     }
 
-    /// The next mark to which the line has come at `played`, or which is lost (`false`).
+    /// The next mark that was passed at `played`, or that is lost (`false`).
     pub fn pass(&mut self, played: u64) -> Option<(T, bool)> {
         self.0.front().filter(|(_, place)| place.is_none_or(|place| place <= played))?;
         self.0.pop_front().map(|(name, place)| (name, place.is_some()))
     }
 
-    /// How many are not passed.
+    /// Number of marks not passed.
     pub fn waiting(&self) -> usize {
         self.0.len()
     }

@@ -1,7 +1,7 @@
-//! Samples between a media thread and whoever is elsewhere, without a lock. Neither end waits here or wakes the
-//! other one.
+//! Lock-free samples between a media thread and other threads. Neither end waits or wakes the
+//! other.
 //!
-//! - `line`: what is written elsewhere and played by a media thread, with marks
+//! - `line`: samples written elsewhere and played by a media thread, with marks
 
 mod line;
 

@@ -1,4 +1,4 @@
-//! The sums of a room, and the packets that its listeners share.
+//! The mixes of a room, and the packets that its listeners share.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -15,24 +15,24 @@ use crate::sounds::SoundError;
 use crate::stage::{Played, Program, TICK_SAMPLES};
 use crate::transcode::tuning;
 
-/// Samples of the longest packet: 60 ms at 16 kHz.
+/// Maximum samples of a packet: 60 ms at 16 kHz.
 const LONGEST: usize = 960;
-/// Announcements that wait at most.
+/// Maximum number of queued announcements.
 const WAITING: usize = 16;
 
-/// A place in a room.
+/// A member's place in a room.
 #[derive(Debug)]
 pub struct Chair {
-    /// Whose endpoint this is.
+    /// The member's endpoint.
     pub id: RelayId,
-    /// What events call it.
+    /// The name used in events.
     pub party: RelayId,
     member: Member,
     gain: f32,
     speaker: Speaker,
-    /// It said something in this tick.
+    /// It had audio in this tick.
     heard: bool,
-    /// With whom it shares packets.
+    /// The index of the shared packets it gets.
     shared: Option<usize>,
 }
 
@@ -42,49 +42,49 @@ struct Announcement {
     reply: Reply<Result<Played, SoundError>>,
 }
 
-/// The packets of one tick, encoded for many.
+/// The packets of one tick, shared by listeners.
 #[derive(Debug, Clone, Copy)]
 pub struct Payloads<'a> {
     payloads: &'a [[u8; MAX_PAYLOAD]; 2],
     lengths: &'a [usize],
-    /// Ticks of a packet.
+    /// Timestamp units per packet.
     pub ticks: u32,
 }
 
 impl<'a> Payloads<'a> {
-    /// One after the other.
+    /// The payloads in order.
     pub fn iter(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         self.payloads.iter().zip(self.lengths).map(|(payload, length)| &payload[..*length])
     }
 }
 
-/// What is encoded once for all whose wishes are the same.
+/// An encoding shared by all listeners with the same settings.
 struct Shared {
-    /// Its payload type counts for nothing.
+    /// The payload type in it is ignored.
     target: SendFormat,
     deaf: bool,
     encoder: Encoder,
     pending: [i16; LONGEST + TICK_SAMPLES],
     filled: usize,
-    /// Samples of a packet.
+    /// Samples per packet.
     frame: usize,
     ticks: u32,
-    /// The last tick for which it was asked.
+    /// The last tick for which it was encoded.
     tick: u64,
     payloads: Box<[[u8; MAX_PAYLOAD]; 2]>,
     lengths: [usize; 2],
     count: usize,
 }
 
-/// See the module's text.
+/// The state of one room.
 pub struct Room {
-    /// What events call it.
+    /// The number used in events.
     pub number: u64,
-    /// Where on the machine's wheel it stands.
+    /// Its phase on the machine's wheel, if it is on it.
     pub phase: Option<u8>,
     rate_hz: u32,
     chairs: Vec<Chair>,
-    /// What each has said, one frame after the other.
+    /// The frames of all members, one after the other.
     frames: Vec<i16>,
     sum: [i32; TICK_SAMPLES],
     all: [i16; TICK_SAMPLES],
@@ -95,7 +95,7 @@ pub struct Room {
 }
 
 impl Room {
-    /// An empty room that is mixed at 8,000 or 16,000 Hz.
+    /// An empty room, mixed at 8,000 or 16,000 Hz.
     pub fn new(number: u64, rate_hz: u32) -> Self {
         Room {
             number,
@@ -112,12 +112,12 @@ impl Room {
         }
     }
 
-    /// What is mixed goes there from now on.
+    /// Sends the mix to this recording from now on.
     pub fn record(&mut self, tap: Box<Tap>) {
         self.recording = Some(Box::new(RoomTap::new(tap, self.rate_hz)));
     }
 
-    /// The mix of this tick goes to the recording, if there is one.
+    /// Sends the mix of this tick to the recording, if there is one.
     pub fn keep(&mut self, at: Instant) {
         let frame = self.frame();
         if self.recording.as_mut().is_some_and(|it| !it.take(at, &self.all[..frame])) {
@@ -125,27 +125,27 @@ impl Room {
         }
     }
 
-    /// Samples a second of what is mixed.
+    /// Sampling rate of the mix, Hz.
     pub fn rate_hz(&self) -> u32 {
         self.rate_hz
     }
 
-    /// Who is there.
+    /// The members.
     pub fn chairs(&self) -> &[Chair] {
         &self.chairs
     }
 
-    /// Whether there is anything to do in a tick.
+    /// Whether there is nothing to do in a tick.
     pub fn is_quiet(&self) -> bool {
         self.chairs.is_empty() && self.announcements.is_empty()
     }
 
-    /// Samples of a frame.
+    /// Samples per frame.
     pub fn frame(&self) -> usize {
         (self.rate_hz / 50) as usize
     }
 
-    /// Somebody enters, or is there in another way. Whether it is new here.
+    /// Adds a member, or updates its settings. Returns whether it is new.
     pub fn enter(&mut self, id: RelayId, party: RelayId, member: Member) -> bool {
         let gain = 10f32.powf(f32::from(member.volume_db) / 20.0);
         if let Some(chair) = self.chairs.iter_mut().find(|chair| chair.id == id) {
@@ -160,7 +160,7 @@ impl Room {
         true
     }
 
-    /// Somebody leaves; gives its chair, with whether it spoke.
+    /// Removes a member; returns its name in events, and whether it was speaking.
     pub fn leave(&mut self, id: RelayId) -> Option<(RelayId, bool)> {
         let place = self.chairs.iter().position(|chair| chair.id == id)?;
         let chair = self.chairs.swap_remove(place);
@@ -171,7 +171,7 @@ impl Room {
         Some((chair.party, chair.speaker.speaks))
     }
 
-    /// All are to hear this.
+    /// Queues an announcement to all members.
     pub fn announce(&mut self, program: Box<Program>, reply: Reply<Result<Played, SoundError>>) {
         if self.announcements.len() == WAITING {
             return reply.give_with(Ok(Played::Stopped), program);
@@ -179,7 +179,7 @@ impl Room {
         self.announcements.push_back(Announcement { program, reply });
     }
 
-    /// The room ends.
+    /// Closes the room.
     pub fn close(&mut self) {
         for Announcement { program, reply } in self.announcements.drain(..) {
             reply.give_with(Ok(Played::Stopped), program);
@@ -187,20 +187,20 @@ impl Room {
         self.chairs.clear();
     }
 
-    /// Where the frame goes that somebody says in this tick.
+    /// The buffer for a member's frame of this tick.
     pub fn frame_of(&mut self, chair: usize) -> &mut [i16] {
         let frame = self.frame();
         &mut self.frames[chair * frame..(chair + 1) * frame]
     }
 
-    /// Whether its frame of this tick is more than silence.
+    /// Sets whether a member's frame of this tick is more than silence.
     pub fn heard(&mut self, chair: usize, heard: bool) {
         if let Some(chair) = self.chairs.get_mut(chair) {
             chair.heard = heard;
         }
     }
 
-    /// Every frame is there: mixes them. Who has begun or ceased to speak goes to `spoke`.
+    /// Mixes the frames of all members. Members that begin or stop speaking are passed to `spoke`.
     pub fn mix(&mut self, mut spoke: impl FnMut(RelayId, bool)) {
         self.tick += 1;
         let frame = self.frame();
@@ -230,8 +230,7 @@ impl Room {
         self.all.iter_mut().zip(&self.sum).for_each(|(all, sum)| *all = clip(*sum));
     }
 
-    /// What only this one hears, if that is so: all but what it says itself, as loud as it
-    /// wants it.
+    /// The individual mix of a member, if it needs one: without its own audio, at its volume.
     pub fn own(&self, chair: usize, to: &mut [i16; TICK_SAMPLES]) -> bool {
         let frame = self.frame();
         let Some(Chair { speaker, member, gain, heard, .. }) = self.chairs.get(chair) else { return false };
@@ -246,7 +245,7 @@ impl Room {
         true
     }
 
-    /// What this one hears with others; encoded when the first of them asks in a tick.
+    /// The packets that a member shares with others; encoded on the first request in a tick.
     pub fn shared(&mut self, chair: usize, target: &SendFormat) -> Option<Payloads<'_>> {
         let rate_hz = self.rate_hz;
         let chair = self.chairs.get_mut(chair)?;
@@ -259,7 +258,7 @@ impl Room {
         let place = known.or_else(|| self.shared.iter().position(fits)).unwrap_or(self.shared.len());
         chair.shared = Some(place);
         if place == self.shared.len() {
-            // A wish that nobody had so far.
+            // Settings that are new in this room.
             self.shared.push(Shared::new(target, deaf, rate_hz));
         }
         let frame = (rate_hz / 50) as usize;

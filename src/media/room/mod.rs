@@ -1,13 +1,13 @@
-//! Rooms: parties of the relay that hear each other. Everybody hears all the others; the few
-//! who are loudest are mixed, and those who only listen share one mix, which is encoded once
-//! for each way of encoding it.
+//! Rooms: relayed parties that hear each other. Every member hears all the others; only the few
+//! loudest are mixed, and members that only listen share one mix, encoded once per set of encoding
+//! settings.
 //!
 //! - `receiver`: a party's packets to frames at the room's rate
-//! - `speakers`: who is mixed, and who speaks
-//! - `mixer`: the sums, and the packets that listeners share
-//! - `record`: the mix, for a recording
+//! - `speakers`: selects who is mixed, and detects who speaks
+//! - `mixer`: the mixes, and the packets that listeners share
+//! - `record`: the mix as packets for a recording
 //!
-//! No I/O, and time is an argument. Nothing is allocated for a tick.
+//! No I/O, and time is an argument. Nothing is allocated per tick.
 
 mod mixer;
 mod receiver;
@@ -23,30 +23,30 @@ use crate::relay::{RelayId, Reply};
 use crate::sounds::SoundError;
 use crate::stage::{Played, Program};
 
-/// How somebody is in a room.
+/// Settings of a member of a room.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Member {
-    /// The room does not hear it.
+    /// The room does not hear the member.
     pub muted: bool,
-    /// It does not hear the room.
+    /// The member does not hear the room.
     pub deaf: bool,
-    /// How loud the room is for it, dB.
+    /// Volume of the room for the member, dB.
     pub volume_db: i8,
 }
 
-/// What a media thread is told of a room.
+/// A command to a room.
 #[derive(Debug)]
 pub enum RoomAct {
-    /// There is one, mixed at this rate: 8,000 or 16,000.
+    /// Opens the room, mixed at this rate: 8,000 or 16,000.
     Open { rate_hz: u32 },
-    /// Somebody enters, or is there in another way now. `party` is what events call it.
+    /// Adds a member, or updates its settings. `party` is its name in events.
     Enter { id: RelayId, party: RelayId, member: Member },
-    /// Somebody leaves.
+    /// Removes a member.
     Leave { id: RelayId },
-    /// All hear this, after what they are to hear already.
+    /// Plays a program to all members, after those queued already.
     Play { program: Box<Program>, reply: Reply<Result<Played, SoundError>> },
-    /// What is mixed goes to a recording, too; in the place of one that it went to before.
+    /// Also sends the mix to a recording, in place of an earlier one.
     Record { tap: Box<Tap> },
-    /// There is none any more.
+    /// Closes the room.
     Close,
 }

@@ -1,4 +1,4 @@
-//! What is said in a room, for a recording: the mix of each tick as a packet of its own stream.
+//! Records a room: the mix of each tick as a packet of its own stream.
 
 use std::time::Instant;
 
@@ -7,10 +7,10 @@ use crate::recording::{Side, Tap};
 use crate::rtp::RtpHeader;
 use crate::rtp::packet::HEADER_LEN;
 
-/// Ticks of the RTP clock in 20 ms: both codecs below have 8,000 in a second (RFC 3551 §4.5.2).
+/// Timestamp units per 20 ms: both codecs below have a clock rate of 8,000 (RFC 3551 §4.5.2).
 const TICKS: u32 = 160;
 
-/// Packets for a recorder.
+/// Encodes the mix into packets for a recorder.
 pub(super) struct RoomTap {
     tap: Box<Tap>,
     payload_type: u8,
@@ -21,7 +21,7 @@ pub(super) struct RoomTap {
 }
 
 impl RoomTap {
-    /// Of a room that is mixed at 8,000 or 16,000 Hz.
+    /// A tap for a room mixed at 8,000 or 16,000 Hz.
     pub fn new(tap: Box<Tap>, rate_hz: u32) -> Self {
         let (payload_type, codec) = if rate_hz > 8_000 { (9, Codec::G722) } else { (8, Codec::Pcma) };
         let tuning = OpusTuning { bitrate: 24_000, expected_loss_pct: 0 };
@@ -35,7 +35,7 @@ impl RoomTap {
         }
     }
 
-    /// Takes the mix of a tick; whether more is wanted.
+    /// Records the mix of a tick; returns whether more is wanted.
     pub fn take(&mut self, at: Instant, mix: &[i16]) -> bool {
         let (header, payload) = self.packet.split_at_mut(HEADER_LEN);
         let Some(octets) = self.encoder.encode(mix, payload) else { return true };

@@ -1,32 +1,32 @@
-//! Who has the floor: the loudest few are mixed, with hysteresis, so that a cough takes the
-//! floor from nobody. In a room so small that all have it, nobody is left out.
+//! Speaker selection: the few loudest members are mixed, with hysteresis, so that a cough does not
+//! displace a speaker. In a small room all members are mixed.
 
 use crate::mix::Energy;
 
-/// How many are mixed at most.
+/// Maximum number of members mixed.
 pub const MIXED: usize = 4;
 
-/// Louder than this is speech, dBov.
+/// Level above which audio counts as speech, dBov.
 const SPEECH: f32 = -45.0;
-/// Somebody who is louder by this takes the place of who is mixed, dB.
+/// A louder member displaces one that is mixed if it is louder by this much, dB.
 const LEAD: f32 = 6.0;
-/// How fast a level falls, dB a tick; it rises at once, so that no word loses its beginning.
+/// How fast a level falls, dB per tick; it rises at once, so that no word loses its beginning.
 const FALL: f32 = 1.5;
-/// Ticks of quiet after which somebody has ceased to speak: half a second.
+/// Quiet ticks after which a member has stopped speaking: half a second.
 const QUIET: u8 = 25;
 /// The level of silence.
 const SILENCE: f32 = -96.0;
 
-/// One of a room, as far as the floor is concerned.
+/// The speaker state of one member.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Speaker {
     pub(super) level: f32,
     pub(super) quiet: u8,
-    /// It may be heard.
+    /// The member is not muted.
     pub has_voice: bool,
-    /// It is mixed.
+    /// The member is mixed.
     pub mixed: bool,
-    /// It speaks.
+    /// The member is speaking.
     pub speaks: bool,
 }
 
@@ -37,7 +37,7 @@ impl Default for Speaker {
 }
 
 impl Speaker {
-    /// What it said in this tick, if anything. Whether it has begun or ceased to speak.
+    /// Processes the member's frame of this tick, if any. Returns whether it began or stopped speaking.
     pub fn hear(&mut self, frame: Option<&[i16]>) -> bool {
         let frame = frame.filter(|_| self.has_voice);
         let now = frame.and_then(|frame| Energy::of(frame).dbov()).map_or(SILENCE, |level| level as f32);
@@ -49,7 +49,7 @@ impl Speaker {
     }
 }
 
-/// Says who is mixed in this tick; `speaker` is where each has what this is about.
+/// Selects who is mixed in this tick; `speaker` gives access to each item's state.
 pub(super) fn choose<T>(all: &mut [T], speaker: impl Fn(&mut T) -> &mut Speaker) {
     if all.len() <= MIXED {
         all.iter_mut().map(speaker).for_each(|it| it.mixed = it.has_voice);

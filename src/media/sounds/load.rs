@@ -1,4 +1,4 @@
-//! A file to samples at one rate, all at once.
+//! Loads a whole file as samples at one rate.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -8,7 +8,7 @@ use crate::file::{Converter, Decoder, FileError};
 use crate::resample::Method;
 use crate::stage::Sound;
 
-/// What tells one state of a file from another.
+/// Identifies a version of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stamp {
     pub modified: Option<SystemTime>,
@@ -16,7 +16,7 @@ pub(super) struct Stamp {
 }
 
 impl Stamp {
-    /// The file's now.
+    /// The current stamp of a file.
     pub fn of(path: &Path) -> Result<Stamp, SoundError> {
         let meta = std::fs::metadata(path).map_err(|error| named(path, &error))?;
         if !meta.is_file() {
@@ -43,10 +43,10 @@ fn failed(error: &FileError) -> SoundError {
     }
 }
 
-/// Whether a file can be played, as far as its beginning shows: for configurations.
+/// Checks whether a file can be played, by its beginning: for configurations.
 ///
 /// # Errors
-/// It cannot; the text names it and says why.
+/// The file cannot be played; the text names it and the reason.
 pub fn check(path: &Path) -> Result<(), SoundError> {
     let mut decoder = Decoder::open(path).map_err(|error| failed(&error))?;
     match decoder.advance().map_err(|error| failed(&error))? {
@@ -55,10 +55,10 @@ pub fn check(path: &Path) -> Result<(), SoundError> {
     }
 }
 
-/// Decodes a whole file, which may be so long.
+/// Decodes a whole file of at most this length.
 ///
 /// # Errors
-/// It cannot be played, or is longer; the text names it and says why.
+/// The file cannot be played or is too long; the text names it and the reason.
 pub fn load(path: &Path, rate_hz: u32, longest: Duration) -> Result<Sound, SoundError> {
     let most = longest.as_secs() as usize * rate_hz as usize;
     let mut file = Converter::open(path, Method::Sinc, rate_hz).map_err(|error| failed(&error))?;

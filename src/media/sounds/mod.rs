@@ -1,9 +1,9 @@
-//! Files that are played to many: decoded once for each rate, on threads of their own, and
-//! kept as samples in memory within a bound.
+//! Files played to many listeners: decoded once per rate, on separate threads, and cached in memory
+//! within a limit.
 //!
-//! - `shelf`: what is kept, and which of it leaves first; no I/O
+//! - `shelf`: the cache, and which entry is evicted first; no I/O
 //! - `load`: a file to samples
-//! - `store`: the thread that answers, those that decode, and the one that encodes
+//! - `store`: the thread that answers requests, those that decode, and the one that encodes
 
 mod load;
 mod shelf;
@@ -14,7 +14,7 @@ mod tests;
 pub use load::{check, load};
 pub use store::{Fetched, Limits, Listener, SoundStore, StoreStats, Want};
 
-/// Why something cannot be played: its name and the reason in words.
+/// Why something cannot be played: its name and the reason, human-readable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0} cannot be played")]
 pub struct SoundError(pub String);

@@ -1,5 +1,5 @@
-//! What is kept: samples by file and rate. What was used least recently leaves when it is too
-//! much; who plays it keeps it until the end all the same.
+//! The cache: samples by file and rate. The least recently used entry is evicted when the limit is
+//! exceeded; playback in progress keeps its samples.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::load::Stamp;
 use crate::stage::Sound;
 
-/// A file at a rate.
+/// A file and a sampling rate.
 pub(super) type Key = (Arc<Path>, u32);
 
 #[derive(Debug)]
@@ -18,7 +18,7 @@ struct Kept {
     used: u64,
 }
 
-/// See the module's text.
+/// The cache; see the module documentation.
 #[derive(Debug)]
 pub(super) struct Shelf {
     kept: HashMap<Key, Kept>,
@@ -28,12 +28,12 @@ pub(super) struct Shelf {
 }
 
 impl Shelf {
-    /// An empty shelf for so many octets.
+    /// An empty cache for this many octets.
     pub fn new(most: usize) -> Self {
         Shelf { kept: HashMap::new(), octets: 0, most, uses: 0 }
     }
 
-    /// What is kept of a file that is in this state now.
+    /// The cached sound of a file, if it is of this version.
     pub fn get(&mut self, key: &Key, stamp: Stamp) -> Option<Sound> {
         self.uses += 1;
         let kept = self.kept.get_mut(key).filter(|kept| kept.stamp == stamp)?;
@@ -41,7 +41,7 @@ impl Shelf {
         Some(kept.sound.clone())
     }
 
-    /// Keeps samples in the place of those of an earlier state; others may have to leave.
+    /// Caches a sound in place of an earlier version; others may be evicted.
     pub fn put(&mut self, key: Key, stamp: Stamp, sound: Sound) {
         self.remove(&key);
         self.uses += 1;
@@ -54,14 +54,14 @@ impl Shelf {
         }
     }
 
-    /// Forgets a file at a rate.
+    /// Removes an entry.
     pub fn remove(&mut self, key: &Key) {
         if let Some(kept) = self.kept.remove(key) {
             self.octets -= octets(&kept.sound);
         }
     }
 
-    /// How many, and their octets.
+    /// Number of entries, and their octets.
     pub fn len(&self) -> (usize, usize) {
         (self.kept.len(), self.octets)
     }

@@ -1,8 +1,8 @@
-//! The thread that answers who wants sounds, and those that decode for it.
+//! The thread that answers requests for sounds, and the threads that decode for it.
 //!
-//! All that touches the file system happens here, and not in who asks: a look at a file's time
-//! too, before anything that is kept of it is believed. What several hear who take Opus is encoded once for all of
-//! them, by one more thread; nobody waits for that.
+//! All file-system access happens here and not in the requester, including the check of a file's
+//! modification time before its cached entry is used. A sound that several Opus listeners hear is
+//! encoded once for all of them by another thread; no request waits for that.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -18,14 +18,14 @@ use super::shelf::{Key, Shelf};
 use crate::stage::{OpusMode, Program, Segment, Sound, Tracks};
 use b2b_base::util::panics;
 
-/// Bounds of what is kept and decoded.
+/// Limits of the cache and the decoders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Octets of samples kept; a minute has 0.96 MB at 8 kHz and 1.92 MB at 16 kHz.
+    /// Maximum octets of cached samples; a minute has 0.96 MB at 8 kHz and 1.92 MB at 16 kHz.
     pub octets: usize,
-    /// A longer file is refused.
+    /// Maximum length of a file.
     pub longest: Duration,
-    /// Files that are decoded at once.
+    /// Maximum number of files decoded at once.
     pub decoders: usize,
 }
 
@@ -36,53 +36,53 @@ impl Default for Limits {
     }
 }
 
-/// A part of what is wanted.
+/// A part of a request.
 #[derive(Debug, Clone)]
 pub enum Want {
     File(Arc<Path>),
-    /// All files of a folder that can be played, by name.
+    /// All playable files of a folder, by name.
     Folder(Arc<Path>),
-    /// Nothing has to be fetched for it.
+    /// A segment that need not be loaded.
     Made(Segment),
 }
 
-/// For whom sounds are fetched.
+/// The listener for which sounds are fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Listener {
-    /// Samples a second.
+    /// Sampling rate, Hz.
     pub rate_hz: u32,
-    /// If it hears Opus: how.
+    /// The Opus settings, if it hears Opus.
     pub opus: Option<OpusMode>,
 }
 
 impl Listener {
-    /// One that hears no Opus, so many samples a second.
+    /// A listener without Opus, at this sampling rate.
     pub const fn plain(rate_hz: u32) -> Self {
         Listener { rate_hz, opus: None }
     }
 
-    /// These segments for it, so many times; 0 is until it is stopped.
+    /// A program of these segments for it, played `times` times; 0 to repeat until stopped.
     pub fn program(&self, segments: Vec<Segment>, times: u32) -> Program {
         let program = Program::new(self.rate_hz, segments, times);
         if self.opus.is_some() { program.in_whole_ticks() } else { program }
     }
 
-    /// These tracks for it; none if there is nothing to hear in them.
+    /// Tracks for it; `None` if all are empty.
     pub fn tracks(&self, tracks: Vec<Sound>) -> Option<Tracks> {
         let tracks = Tracks::new(self.rate_hz, tracks)?;
         Some(if self.opus.is_some() { tracks.in_whole_ticks() } else { tracks })
     }
 }
 
-/// What was fetched: a segment a file.
+/// The result of a request: one segment per file.
 pub type Fetched = Result<Vec<Segment>, SoundError>;
 
-/// What the store has done so far, and holds now.
+/// Counters of the store.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct StoreStats {
     /// Files decoded.
     pub decoded: u64,
-    /// Sounds kept, and their octets.
+    /// Sounds cached, and their octets.
     pub kept: usize,
     /// See `kept`.
     pub octets: usize,
@@ -95,7 +95,7 @@ enum Job {
     Decoded { key: Key, stamp: Stamp, sound: Result<Sound, SoundError> },
 }
 
-/// See the module's text. Its threads end with it, once all that was asked for is answered.
+/// The store of sounds. Its threads end with it, once all requests are answered.
 #[derive(Debug)]
 pub struct SoundStore {
     jobs: Sender<Job>,
@@ -106,7 +106,7 @@ impl SoundStore {
     /// Starts the thread.
     ///
     /// # Errors
-    /// The system refuses a thread.
+    /// The system could not start a thread.
     pub fn start(limits: Limits) -> io::Result<SoundStore> {
         let (jobs, queue) = crossbeam_channel::unbounded();
         let (told, decoded) = crossbeam_channel::unbounded();
@@ -127,8 +127,8 @@ impl SoundStore {
         Ok(SoundStore { jobs, stats })
     }
 
-    /// Fetches all parts for a listener, and hands them to `then` on a thread of the store's: soon
-    /// if all of them are kept, at once if none is a file.
+    /// Fetches all parts for a listener and passes them to `then` on a thread of the store: soon if
+    /// all are cached, or at once, on the caller's thread, if none is a file.
     pub fn fetch(&self, wants: Vec<Want>, listener: Listener, then: impl FnOnce(Fetched) + Send + 'static) {
         if wants.iter().all(|want| matches!(want, Want::Made(_))) {
             let made = |want| match want {
@@ -141,13 +141,13 @@ impl SoundStore {
         let _ = self.jobs.send(Job::Fetch { wants, listener, then: Box::new(then) });
     }
 
-    /// What it has done, and holds.
+    /// The counters.
     pub fn stats(&self) -> StoreStats {
         *self.stats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Somebody who waits.
+/// A pending request.
 struct Asked {
     wants: Vec<(Want, Option<Sound>)>,
     opus: Option<OpusMode>,
@@ -158,12 +158,12 @@ struct Desk {
     limits: Limits,
     shelf: Shelf,
     told: Sender<Job>,
-    /// Decoders at work, and what waits for one.
+    /// Number of running decoders, and files waiting for one.
     running: usize,
     waiting: VecDeque<(Key, Stamp)>,
-    /// What is or will be decoded, and who waits for it.
+    /// Files being decoded or waiting for it, and the requests that wait for them.
     decoding: HashMap<Key, Vec<u64>>,
-    /// Who encodes, once there is something.
+    /// The queue of the encoding thread, once there is one.
     encoder: Option<Sender<(Sound, OpusMode)>>,
     asked: HashMap<u64, Asked>,
     next: u64,
@@ -177,7 +177,7 @@ impl Desk {
                 recv(decoded) -> job => job.ok(),
                 recv(queue) -> job => match job {
                     Ok(job) => Some(job),
-                    // Nobody can ask any more; what was asked is answered.
+                    // No more requests can come; finish the pending ones.
                     Err(_) if self.asked.is_empty() => return,
                     Err(_) => decoded.recv().ok(),
                 },
@@ -231,14 +231,14 @@ impl Desk {
         self.decode();
     }
 
-    /// Somebody more hears this sound, in this mode of Opus: it is encoded for all who do.
+    /// Encodes a sound for all its listeners in this Opus mode, since there is another one.
     fn encode(&mut self, sound: &Sound, opus: Option<OpusMode>) {
         let Some(mode) = opus.filter(|mode| sound.lacks(mode)) else { return };
         let encoder = self.encoder.get_or_insert_with(|| {
             let (jobs, queue) = crossbeam_channel::unbounded::<(Sound, OpusMode)>();
             let run = move || queue.iter().for_each(|(sound, mode)| sound.encode(mode));
             if let Err(error) = std::thread::Builder::new().name("sound-encode".into()).spawn(run) {
-                // Each who hears it has an encoder of its own, as for what is heard once.
+                // Each listener then has its own encoder, as for sounds heard once.
                 tracing::warn!("cannot start the thread that encodes prompts: {error}");
             }
             jobs
@@ -246,7 +246,7 @@ impl Desk {
         let _ = encoder.send((sound.clone(), mode));
     }
 
-    /// Starts decoders for what waits.
+    /// Starts decoders for waiting files.
     fn decode(&mut self) {
         while self.running < self.limits.decoders.max(1)
             && let Some((key, stamp)) = self.waiting.pop_front()
@@ -254,7 +254,7 @@ impl Desk {
             let (told, longest) = (self.told.clone(), self.limits.longest);
             let (name, (path, rate_hz)) = (key.clone(), key);
             let run = move || {
-                // A codec that panics spoils no more than this file.
+                // A codec that panics must not affect other files.
                 let loaded = std::panic::catch_unwind(|| {
                     let name = path.file_stem().unwrap_or_default();
                     panics::on_purpose("sound", name.as_encoded_bytes());
@@ -333,7 +333,7 @@ impl Asked {
     }
 }
 
-/// A folder's files in its place.
+/// Replaces a folder by its files.
 fn unfold(wants: Vec<Want>) -> Result<Vec<Want>, SoundError> {
     let mut all = Vec::with_capacity(wants.len());
     for want in wants {

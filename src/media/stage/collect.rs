@@ -2,7 +2,7 @@
 //!
 //! | state | a digit | the prompt ends | timeout |
 //! |---|---|---|---|
-//! | `Prompt` | with barge-in the prompt ends, then as in `First`; else it waits | `First`, taking waiting digits | |
+//! | `Prompt` | with barge-in: prompt ends, as in `First`; else it waits | `First`, taking waiting digits | |
 //! | `First` | taken: end, or `Between` | | `NoInput` |
 //! | `Between` | taken: end, or `Between` | | `BetweenDigits`, `TotalTime` |
 //!

@@ -1,21 +1,21 @@
-//! The decoders of one direction: which codec comes may change from packet to packet. They are
-//! made with the first packet that needs them: most calls never do.
+//! The decoders of one direction: the received codec may change from packet to packet. A decoder is
+//! created with the first packet that needs it, which most calls never send.
 
 use crate::codec::{Codec, Decoder, Undecodable};
 use crate::conceal::Concealer;
 
-/// Samples that one packet may hold: 120 ms at 16 kHz, the longest of Opus.
+/// Maximum samples of a packet: 120 ms at 16 kHz, the longest of Opus.
 pub(super) const LONGEST: usize = 1_920;
-/// Octets of G.711 or G.722 that are taken at once: 20 ms.
+/// Octets of G.711 or G.722 decoded at once: 20 ms.
 pub(super) const PIECE: usize = 160;
-/// Loss against which redundancy is sent where the far end makes use of it, percent.
+/// Loss, percent, against which redundancy is sent if the far end uses it.
 pub(super) const EXPECTED_LOSS: u8 = 5;
 
-/// Decoders by codec. The concealer is for those that have none of their own.
+/// Decoders by codec. The concealer serves those without their own concealment.
 pub(super) struct Decoders {
     rate_hz: u32,
     decoders: [Option<Decoder>; Codec::ALL.len()],
-    /// The one that was used last.
+    /// The decoder used last.
     last: usize,
     concealer: Concealer,
 }
@@ -25,8 +25,8 @@ impl Decoders {
         Decoders { rate_hz, decoders: [const { None }; 4], last: 0, concealer: Concealer::new(rate_hz) }
     }
 
-    /// Decodes up to [`PIECE`] octets of G.711 or G.722, or a whole packet of Opus, and
-    /// says how many samples that is.
+    /// Decodes up to [`PIECE`] octets of G.711 or G.722, or a whole packet of Opus, and returns the
+    /// number of samples.
     pub fn decode(
         &mut self,
         codec: Codec,
@@ -43,7 +43,7 @@ impl Decoders {
         Ok(samples)
     }
 
-    /// Makes up so many samples, at most 20 ms.
+    /// Conceals this many samples, at most 20 ms.
     pub fn conceal(&mut self, samples: usize, to: &mut [i16; LONGEST]) -> usize {
         let samples = samples.min(self.rate_hz as usize / 50);
         match self.decoders[self.last].as_mut().filter(|decoder| decoder.conceals()) {

@@ -1,30 +1,30 @@
-//! `telephone-event` (RFC 4733) between streams of different clock rates: an event's
-//! timestamp is its name, so all of its packets must keep one; durations count in ticks.
+//! `telephone-event` (RFC 4733) between streams of different clock rates: an event is identified by
+//! its timestamp, so all of its packets must keep one; durations are converted.
 
 use super::Events;
 
-/// Longest duration that a packet can say; a longer event goes on in a new segment that
-/// begins where this one ends (RFC 4733 §2.5.1.3).
+/// Maximum duration in a packet; a longer event continues in a new segment that begins where the
+/// previous one ends (RFC 4733 §2.5.1.3).
 const LONGEST: u64 = u16::MAX as u64;
 
-/// An event on its way: as it is named there, and here.
+/// An event in progress: its timestamp on the sender's timeline and on ours.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Event {
     theirs: u32,
     ours: u32,
 }
 
-/// What an event packet becomes.
+/// A rewritten event packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Written {
     pub timestamp: u32,
     pub payload: [u8; 4],
-    /// It is the first of its event.
+    /// It is the first packet of its event.
     pub first: bool,
 }
 
-/// Rewrites an event's payload. `current` is the event before it, `begins` where one that
-/// begins now stands on our timeline.
+/// Rewrites an event's payload. `current` is the event in progress, `begins` the position on our
+/// timeline of an event that starts now.
 pub(super) fn write(
     current: &mut Option<Event>,
     plan: &Events,

@@ -1,14 +1,13 @@
-//! Audio of one leg into what another leg can hear: decoded when it comes, encoded as
-//! soon as a packet is full.
+//! Transcodes the audio of one leg for another: decoded on arrival, encoded as soon as a packet is
+//! full.
 //!
 //! - `codec`: the decoders of one direction
 //! - `stream`: packets in, packets out, on the other leg's timeline
-//! - `event`: `telephone-event` beside transcoded audio
+//! - `event`: `telephone-event` in addition to transcoded audio
 //!
-//! Nothing is held back: there is no jitter buffer here, the far end has one. What did
-//! not come is concealed when the next packet shows it; what comes later than that is
-//! dropped. Opus is decoded and encoded at the other side's rate, so that only PCM and
-//! G.722 meet at a rate converter.
+//! Nothing is held back: there is no jitter buffer here, as the far end has one. A missing packet
+//! is concealed when the next one shows the gap, and dropped if it arrives later. Opus is decoded
+//! and encoded at the other side's rate, so that only PCM and G.722 need a resampler.
 
 mod codec;
 mod event;
@@ -22,38 +21,37 @@ pub use stream::{Heard, Transcoder};
 use super::codec::Codec;
 use super::remote::{MOST_EVENTS, MOST_FORMATS, SendFormat};
 
-/// `telephone-event` beside transcoded audio: payload types and clock rates.
+/// `telephone-event` in addition to transcoded audio: payload types and clock rates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Events {
     pub from: [Option<(u8, u32)>; MOST_EVENTS],
     pub to: (u8, u32),
 }
 
-/// What becomes of a direction whose legs share no codec: plain data.
+/// How one direction between legs without a common codec is transcoded, as plain data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Plan {
-    /// What comes in, by payload type.
+    /// Received codecs, by payload type.
     pub from: [Option<(u8, Codec)>; MOST_FORMATS],
     pub to: SendFormat,
     pub events: Option<Events>,
-    /// Tones of digits are taken out, and sound is 60 ms later for it.
+    /// Whether DTMF tones are removed, which delays the audio by 60 ms.
     pub cuts_tones: bool,
 }
 
 impl Plan {
-    /// What a payload type is.
+    /// The codec of a payload type.
     pub fn codec(&self, payload_type: u8) -> Option<Codec> {
         self.from.iter().flatten().find(|from| from.0 == payload_type).map(|from| from.1)
     }
 
-    /// The clock rate of a payload type that is `telephone-event`.
+    /// The clock rate of a `telephone-event` payload type.
     pub fn event_rate(&self, payload_type: u8) -> Option<u32> {
         let events = self.events.as_ref()?;
         events.from.iter().flatten().find(|from| from.0 == payload_type).map(|from| from.1)
     }
 
-    /// The rate at which samples pass from decoder to encoder: no more than the better of
-    /// the two sides has.
+    /// The sampling rate between decoder and encoder: no higher than either side's useful rate.
     fn rate_hz(&self) -> u32 {
         let from = self.from.iter().flatten().map(|from| from.1.native_rate_hz()).max().unwrap_or(8_000);
         match self.to.codec {
@@ -63,19 +61,19 @@ impl Plan {
     }
 }
 
-/// What was done.
+/// Counters of a transcoder.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct TranscodeStats {
     /// Packets decoded.
     pub decoded: u64,
     /// Packets encoded.
     pub encoded: u64,
-    /// Audio made up for what did not come, ms.
+    /// Audio concealed, ms.
     pub concealed_ms: u64,
 }
 
 impl TranscodeStats {
-    /// Both together.
+    /// The sum of both.
     pub fn plus(&self, other: &TranscodeStats) -> TranscodeStats {
         TranscodeStats {
             decoded: self.decoded + other.decoded,

@@ -1,10 +1,10 @@
-//! Packets of one leg in, packets for the other out: one direction, no I/O, no clock.
+//! Transcodes one direction: packets of one leg in, packets for the other out. No I/O, no clock.
 //!
-//! What comes has a place on the sender's timeline (timestamp) and in its sequence. Both
-//! together say what a hole is: numbers missing is a loss and is concealed, time missing
-//! without a number is a pause and stays one. What leaves takes its numbers from the other
-//! leg's [`OutSpace`], whoever else feeds that: after somebody else has, timestamps go on
-//! with time and a marker says so.
+//! A received packet has a position on the sender's timeline (timestamp) and in its sequence.
+//! Together they classify a gap: missing sequence numbers are a loss and are concealed, missing
+//! time without missing numbers is a pause and stays one. Sent packets take their numbers from the
+//! other leg's [`OutSpace`], which others may use as well: after they have, timestamps follow the
+//! time, and a marker shows it.
 
 use super::codec::{Decoders, EXPECTED_LOSS, LONGEST, PIECE};
 use super::event::{self, Event};
@@ -15,42 +15,42 @@ use crate::forward::{Header, OutSpace};
 use crate::remote::SendFormat;
 use crate::rtp::packet::HEADER_LEN;
 
-/// Bits a second of speech, where the far end does not want less.
+/// Bit rate of speech, bits a second, unless the far end wants less.
 const BITRATE: u32 = 24_000;
-/// Losses up to here are made up for; a longer one is a pause.
+/// Maximum loss that is concealed; a longer one is a pause.
 const CONCEALED_MS: u32 = 120;
-/// A timestamp may be ahead of the time that has passed by so much.
+/// Maximum advance of a timestamp over the elapsed time.
 const AHEAD_MS: u32 = 1_000;
-/// Packets that may be behind their place; what is further behind is a new stream.
+/// Maximum lag of a late packet, in packets; one further behind is a new stream.
 const LATE: i16 = 100;
-/// Samples of a packet that leaves: 60 ms at 16 kHz.
+/// Maximum samples of a sent packet: 60 ms at 16 kHz.
 const FRAME: usize = 960;
-/// Room for what one step decodes beside an unfinished frame.
+/// Room for the output of one decoding step besides an unfinished frame.
 const ROOM: usize = LONGEST + FRAME;
 
-/// What became of a packet.
+/// The outcome for a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Heard {
-    /// It was decoded, or is an event that went on.
+    /// It was decoded, or is an event that was forwarded.
     Taken,
-    /// It came after what was made up in its place.
+    /// It arrived after its place was concealed.
     Late,
-    /// The codec could make nothing of it.
+    /// The codec could not decode it.
     Undecodable,
-    /// It is of no payload type that the plan knows.
+    /// Its payload type is not in the plan.
     Unknown,
 }
 
-/// What the far end's next packet should be.
+/// The next packet expected from the far end.
 #[derive(Debug, Clone, Copy)]
 struct Expected {
     sequence: u16,
     timestamp: u32,
-    /// When the one before it came, ns.
+    /// When the previous one arrived, ns.
     at: u64,
 }
 
-/// See the module's text. About 12 KB, and what the codecs need.
+/// The transcoder of one direction. About 12 KB, and the codecs' state.
 pub struct Transcoder {
     plan: Plan,
     rate_hz: u32,
@@ -58,13 +58,13 @@ pub struct Transcoder {
     encoder: Encoder,
     pending: [i16; ROOM],
     filled: usize,
-    /// Samples of a packet that leaves.
+    /// Samples per sent packet.
     frame: usize,
     expected: Option<Expected>,
-    /// Timestamp of the next sample that leaves.
+    /// Timestamp of the next sample to be sent.
     next: u32,
-    /// The last sequence number that we used; somebody else has used another one since if
-    /// the space says so.
+    /// The last sequence number used here: if the leg's stream has another one, other packets were
+    /// sent since.
     used: Option<u16>,
     mark: bool,
     event: Option<Event>,
@@ -74,7 +74,7 @@ pub struct Transcoder {
 }
 
 impl Transcoder {
-    /// A transcoder in which nothing has passed yet.
+    /// A transcoder in its initial state.
     pub fn new(plan: &Plan) -> Self {
         let rate_hz = plan.rate_hz();
         Transcoder {
@@ -96,12 +96,12 @@ impl Transcoder {
         }
     }
 
-    /// What it was made for.
+    /// Its plan.
     pub fn plan(&self) -> &Plan {
         &self.plan
     }
 
-    /// Takes a packet that came at `at` (ns) and hands what is ready to `send`.
+    /// Processes a packet that arrived at `at` (ns), and hands finished packets to `send`.
     pub fn packet(
         &mut self,
         header: &Header,
@@ -133,19 +133,19 @@ impl Transcoder {
         }
     }
 
-    /// The far end's packet of this number holds no sound, and is not lost.
+    /// Marks the far end's packet of this number as one without audio, and not lost.
     pub fn pass_over(&mut self, sequence: u16) {
         if let Some(expected) = self.expected.as_mut().filter(|expected| expected.sequence == sequence) {
             expected.sequence = sequence.wrapping_add(1);
         }
     }
 
-    /// The far end begins a new stream.
+    /// Prepares for a new stream of the far end.
     pub fn restart(&mut self) {
         self.expected = None;
     }
 
-    /// Somebody else has sent since, or nobody yet: begins anew on the leg's timeline.
+    /// Restarts on the leg's timeline, as other packets were sent since, or none yet.
     fn resume(&mut self, at: u64, space: &OutSpace) {
         self.next = space.timestamp_at(at, self.plan.to.codec.clock_rate());
         (self.filled, self.mark, self.event) = (0, true, None);
@@ -168,7 +168,7 @@ impl Transcoder {
             let gap = header.timestamp.wrapping_sub(expected.timestamp);
             let passed = ticks(at.saturating_sub(expected.at), clock);
             if gap > passed.saturating_add(AHEAD_MS * clock / 1_000) {
-                // Backwards, or far ahead: its clock began anew. Ours goes on with time.
+                // Backwards or far ahead: the sender's clock was reset. Ours follows the time.
                 self.pause(passed, clock, at, space, send);
             } else if gap > 0 && missing && gap <= CONCEALED_MS * clock / 1_000 {
                 self.conceal(gap, clock, at, space, send);
@@ -178,7 +178,7 @@ impl Transcoder {
         }
         let (decoded, heard) = self.decode(codec, payload, at, space, send);
         self.expected = match heard {
-            // What follows finds a hole where this one was.
+            // The next packet sees a gap where this one was.
             Heard::Undecodable => self.expected,
             _ => Some(Expected {
                 sequence: header.sequence.wrapping_add(1),
@@ -189,7 +189,7 @@ impl Transcoder {
         heard
     }
 
-    /// Decodes a payload piece by piece; says how many samples it held.
+    /// Decodes a payload piece by piece; returns its number of samples.
     fn decode(
         &mut self,
         codec: Codec,
@@ -212,7 +212,7 @@ impl Transcoder {
         (all, Heard::Taken)
     }
 
-    /// Makes up what was lost.
+    /// Conceals a loss.
     fn conceal(&mut self, gap: u32, clock: u32, at: u64, space: &mut OutSpace, send: &mut impl FnMut(&[u8])) {
         let mut wanted = self.to_samples(gap, clock);
         let mut samples = [0; LONGEST];
@@ -227,12 +227,12 @@ impl Transcoder {
         }
     }
 
-    /// Nothing was said for so long: what is unfinished leaves with silence behind it, and
-    /// what follows is marked.
+    /// Inserts a pause: an unfinished packet is padded with silence and sent, and the next one gets
+    /// a marker.
     fn pause(&mut self, gap: u32, clock: u32, at: u64, space: &mut OutSpace, send: &mut impl FnMut(&[u8])) {
         let mut gap = self.to_samples(gap, clock);
         if let Some(waits) = self.cutter.as_ref().map(ToneCutter::delay).filter(|waits| *waits <= gap) {
-            // What waits is of before the pause.
+            // The delayed samples precede the pause.
             let mut left = waits;
             while left > 0 {
                 let piece = left.min(FRAME / 3);
@@ -262,7 +262,7 @@ impl Transcoder {
         self.drain(at, space, send);
     }
 
-    /// Sends what is full.
+    /// Sends full packets.
     fn drain(&mut self, at: u64, space: &mut OutSpace, send: &mut impl FnMut(&[u8])) {
         let mut taken = 0;
         let mut payload = [0; PAYLOAD];
@@ -291,7 +291,7 @@ impl Transcoder {
     ) -> Heard {
         let Some(events) = self.plan.events else { return Heard::Unknown };
         let clock = self.plan.to.codec.clock_rate();
-        // Where it begins on the sender's timeline, if its clock is that of the audio.
+        // The start on the sender's timeline, if the event's clock is that of the audio.
         let ahead = self.expected.map_or(0, |expected| header.timestamp.wrapping_sub(expected.timestamp));
         let same = self.plan.from.iter().flatten().all(|from| from.1.clock_rate() == rate);
         let ahead = if same && (ahead as i32) > 0 { self.to_samples(ahead, rate) } else { 0 };
@@ -337,7 +337,7 @@ impl Transcoder {
     }
 }
 
-/// How Opus is encoded for who listens.
+/// The Opus settings for a format.
 pub fn tuning(to: &SendFormat) -> OpusTuning {
     to.tuning(BITRATE, EXPECTED_LOSS)
 }
