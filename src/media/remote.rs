@@ -7,7 +7,7 @@ use super::codec::{Codec, OpusTuning};
 use super::transport::Channel;
 use super::transport::lock::Signalling;
 
-/// Maximum `telephone-event` payload types that a far end may have been told in one session.
+/// Maximum `telephone-event` payload types sent to a far end in the descriptions of one session.
 pub const MOST_EVENTS: usize = 4;
 /// Maximum audio formats between which a far end may change.
 pub const MOST_FORMATS: usize = 4;

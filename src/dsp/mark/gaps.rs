@@ -10,8 +10,8 @@ use super::word::{SYMBOLS, Word};
 use super::{Gap, MarkEvent};
 
 /// Minimum length of a reported gap, steps: 25 ms. A concealed frame of 20 ms is not reported.
-/// Concealment continues the previous symbol, and nothing is missing until that symbol's end: of 40
-/// ms, only 20 may be detected.
+/// Concealment continues the previous symbol, and nothing is missing until that symbol's end: of
+/// 40 ms, only 20 may be detected.
 const TOLD: f64 = 10.0;
 /// A continuing gap is reported after this many steps, 1.5 s, within which the first word is found
 /// even if the stream begins in the middle of one,

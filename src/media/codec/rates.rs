@@ -1,8 +1,7 @@
 //! Converts between sampling rates that are small multiples of each other: a windowed sinc with 16
 //! samples of the lower rate on each side, split into one short filter for each phase of an output
 //! sample between two input samples. The resampler for files is exact and long, and one in the
-//! frequency domain delays by half a packet; this one delays by 2 ms for 8 kHz, and by 1 ms for 16
-//! kHz.
+//! frequency domain delays by half a packet; this one delays by 2 ms for 8 kHz and 1 ms for 16 kHz.
 
 use std::f64::consts::PI;
 

@@ -149,7 +149,7 @@ impl Decoder {
         if std::mem::take(&mut self.held) { Ok(true) } else { self.decode() }
     }
 
-    /// The current samples: the average of all channels, full scale ±1.
+    /// The samples to which [`Decoder::advance`] advanced: the average of all channels, full scale ±1.
     pub fn samples(&self) -> &[f32] {
         &self.mono
     }

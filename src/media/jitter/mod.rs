@@ -65,7 +65,7 @@ pub enum Inserted {
 /// One played frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Played {
-    /// Capture time of the first sample, if the sender told it.
+    /// Capture time of the first sample, if the sender sent it.
     pub captured_at: Option<NtpTime>,
     /// How the frame was produced.
     pub kind: FrameKind,

@@ -349,7 +349,7 @@ impl RelayHandle {
         }
     }
 
-    /// The [`Roomer`] of a room; `None` if no such thread exists.
+    /// The `Roomer` of a room; `None` if no such thread exists.
     pub fn roomer(&self, thread: u16, number: u64) -> Option<Roomer> {
         let thread = self.threads.get(usize::from(thread))?;
         Some(Roomer { number, commands: thread.commands.clone(), shared: thread.shared.clone() })

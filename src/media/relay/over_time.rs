@@ -20,7 +20,7 @@ pub struct QualitySample {
     pub lost: u32,
     /// Interarrival jitter at that time, in tenths of a millisecond; 65,535 also stands for more.
     pub jitter_tenths: u16,
-    /// Round-trip time plus one, in tenths of a millisecond; 0 if no report has told it.
+    /// Round-trip time plus one, in tenths of a millisecond; 0 if no report has shown it yet.
     pub round_trip_tenths: u16,
 }
 
@@ -43,7 +43,7 @@ impl QualitySample {
         f64::from(self.jitter_tenths) / 10.0
     }
 
-    /// Round-trip time, ms; `None` if no report has told it.
+    /// Round-trip time, ms; `None` if no report has shown it yet.
     pub fn round_trip_ms(&self) -> Option<f64> {
         Some(f64::from(self.round_trip_tenths.checked_sub(1)?) / 10.0)
     }

@@ -427,7 +427,7 @@ impl<E: TryFrom<RelayEvent>> Driver<E> {
             place.rtcp = None;
         } else if place.rtcp.is_none() {
             let address = SocketAddr::new(place.layers.local.ip(), place.layers.local.port() + 1);
-            // If another program holds the port or no descriptor is left, the call goes on without RTCP socket.
+            // If another program holds the port or no descriptor is left, the leg has no RTCP socket.
             let Ok(rtcp) = bind(address) else { return };
             let event = EpollEvent::new(EpollFlags::EPOLLIN, token(id.slot, Channel::Rtcp));
             place.rtcp = epoll.add(&rtcp, event).is_ok().then_some(rtcp);

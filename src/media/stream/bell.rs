@@ -83,7 +83,7 @@ impl Bell {
             return;
         }
         if self.via.try_send(self.shared.clone()).is_err() {
-            // Not reached with at most [`MOST_STREAMS`] streams.
+            // Not reached with at most `MOST_STREAMS` streams.
             self.shared.rung.store(false, Ordering::Release);
         }
     }
