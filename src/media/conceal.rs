@@ -196,8 +196,7 @@ mod tests {
         assert!(concealer.in_loss());
     }
 
-    /// Voiced speech: harmonics of a pitch that glides, through a level that swells,
-    /// and some breath.
+    /// Voiced speech: harmonics of a gliding pitch at a swelling level, with some breath noise.
     fn speech(count: usize) -> Vec<i16> {
         let (mut phase, mut noise) = (0.0f64, 1u32);
         let mut sample = |n: usize| {
@@ -211,9 +210,8 @@ mod tests {
         (0..count).map(&mut sample).collect()
     }
 
-    /// A click is a jump of the slope that the signal itself does not have: the
-    /// second difference, largest at the borders of losses over the largest of the
-    /// signal around.
+    /// A click is a change of slope that the signal itself does not have: the largest second
+    /// difference at the borders of losses, relative to the largest of the signal around.
     fn worst_click(lost: usize) -> f64 {
         let clean = speech(8_000);
         let bend = |signal: &[i16]| {

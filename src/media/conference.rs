@@ -131,8 +131,8 @@ fn push(ring: &mut Producer<i16>, samples: &[i16]) {
 mod tests {
     use super::*;
 
-    /// One tick: what each far end says, what our side says to each; what each far end hears, and
-    /// what our side hears of each.
+    /// One tick: what each far end says and what our side says to each; returns what each far end
+    /// hears, and what our side hears of each.
     fn tick(participants: &mut [Participant], far: &[i16], near: &[i16]) -> (Vec<i16>, Vec<i16>) {
         let one = |participant: &mut Participant, said: i16, act: fn(&mut Participant, &mut [i16])| {
             let mut samples = [said; 160];
@@ -185,7 +185,7 @@ mod tests {
     #[test]
     fn who_was_held_hears_nothing_old() {
         let mut participants = participants(2, 8_000);
-        // The second far end is not sent to for a second.
+        // Nothing is sent to the second far end for a second.
         for _ in 0..50 {
             let (first, _) = participants.split_at_mut(1);
             tick(first, &[7], &[0]);

@@ -328,7 +328,7 @@ mod tests {
     use crate::tap::Age;
     use b2b_base::util::ntp::NtpTime;
 
-    /// Reads a WAV strictly: the sizes in the header must lie within the file.
+    /// Parses a WAV strictly: the sizes in the header must lie within the file.
     fn read(path: &Path) -> Vec<i16> {
         let bytes = std::fs::read(path).unwrap();
         let size = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
@@ -411,7 +411,7 @@ mod tests {
 
     #[test]
     fn a_full_disk_ends_the_recording_with_a_reason() {
-        // Every write to /dev/full fails with ENOSPC, the header's already.
+        // Every write to /dev/full fails with ENOSPC, including the header's.
         let error = WavFile::create(Path::new("/dev/full"), WavFormat::MONO).unwrap_err();
         assert!(error.to_string().contains("No space left"), "{error}");
 
@@ -420,7 +420,7 @@ mod tests {
         let (mut tap, tapped) = tap(RING, RATE_HZ);
         (0..300).for_each(|_| tap.push(&[1; 160], None));
         let shared = Shared::default();
-        // Returns although the tap is still open, and the tap goes on without harm.
+        // It returns although the tap is still open, and the tap can still be used.
         write_all(file, None, tapped, &shared);
         tap.push(&[1; 160], None);
         let error = shared.failure.get().expect("a failure").to_string();
@@ -431,7 +431,7 @@ mod tests {
     fn a_place_that_cannot_be_written_is_refused_at_the_start() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("file"), "").unwrap();
-        let fifo = dir.path().join("fifo.wav"); // nobody waits for its reader
+        let fifo = dir.path().join("fifo.wav"); // nothing waits for its reader
         nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
         for path in [dir.path().join("file/call.wav"), dir.path().to_path_buf(), fifo] {
             let started = Recorder::start(&path);
@@ -448,7 +448,7 @@ mod tests {
         assert!(matches!(file.write(&[0; 160]), Err(DiskError::Full { .. })));
     }
 
-    /// The child of the test below: writes without end.
+    /// The child process of the test below: writes endlessly.
     #[test]
     #[ignore = "run as a child by the_file_is_valid_after_sigkill"]
     fn child_writes_until_killed() {

@@ -126,7 +126,7 @@ mod tests {
 
     struct Run {
         lost: u32,
-        /// Number and delay in ms, in the order in which they came out.
+        /// Number and delay in ms, in order of release.
         out: Vec<(u32, f64)>,
     }
 

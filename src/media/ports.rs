@@ -137,7 +137,7 @@ mod tests {
         assert_eq!(pool.take(start + QUARANTINE), Some(port));
     }
 
-    /// Short calls without end, of one user or of many, take no port that a call needs.
+    /// An endless series of short calls, of one user or of many, takes no port that a call needs.
     #[test]
     fn where_no_port_is_free_the_one_that_rests_for_longest_is_taken() {
         let mut pool = PortPool::new(20_000..=20_003, 0);
@@ -174,8 +174,8 @@ mod tests {
         }
     }
 
-    /// Other programs bind their ports in a row (800 pairs of a bench were seen), and
-    /// whoever looks for a free one does not try for ever.
+    /// Other programs bind their ports in a row (a benchmark had 800 pairs); the search for a free
+    /// one must be bounded.
     #[test]
     fn a_block_that_another_program_holds_does_not_hide_what_is_free() {
         let now = Instant::now();

@@ -125,7 +125,7 @@ impl Joined {
 mod tests {
     use super::*;
 
-    /// The sides of what is joined now.
+    /// Both sides of what is available now.
     fn joined(joined: &mut Joined, all: bool) -> (Vec<i16>, Vec<i16>) {
         let mut samples = Vec::new();
         joined.take(all, &mut samples);

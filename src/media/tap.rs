@@ -190,8 +190,8 @@ mod tests {
         assert!(!tapped.is_over() && tapped.take(&mut Vec::new()).is_some() && tapped.is_over());
     }
 
-    /// Looks until `end`, with frames every 20 ms (and `drift` more) from `first`;
-    /// gives looks a frame and the largest delay.
+    /// Polls until `end`, with frames every 20 ms (plus `drift`) from `first`; returns polls per
+    /// frame and the largest delay.
     fn simulate(first: Duration, drift: Duration, end: Duration) -> (f64, Duration) {
         let start = Instant::now();
         let (mut pace, mut now) = (Pace::new(start), start);

@@ -233,7 +233,7 @@ mod tests {
             for n in 0..20u8 {
                 sender.send_to(&[n; 3], receiver.local_addr().unwrap()).unwrap();
             }
-            // A port where nobody listens: ICMP answers.
+            // A closed port: ICMP answers.
             let closed =
                 UdpSocket::bind(SocketAddr::new(ip.parse().unwrap(), 0)).unwrap().local_addr().unwrap();
             receiver.send_to(b"x", closed).unwrap();

@@ -1,7 +1,7 @@
-//! The sound mark: what a reader tells of what a writer plays, with everything between them that needs no codec.
-//! `src/media/tests/mark.rs` has the codecs.
+//! The sound mark: what a reader reports of what a writer plays, with everything between them
+//! except codecs. `src/media/tests/mark.rs` has the codecs.
 
-// As in test functions (clippy.toml): what a helper cannot get fails the test.
+// As in test functions (clippy.toml): a failing helper fails the test.
 #![allow(clippy::unwrap_used)]
 
 use b2b_dsp::mark::*;
@@ -9,7 +9,7 @@ use b2b_dsp::mark::*;
 const MARK: Mark = Mark { call: 4_711, side: Side::Caller };
 const OTHER: Mark = Mark { call: 4_712, side: Side::Caller };
 
-/// Numbers that look like chance.
+/// Pseudo-random numbers.
 struct Chance(u64);
 
 impl Chance {
@@ -25,13 +25,13 @@ impl Chance {
         self.next() % most
     }
 
-    /// About normal, of deviation 1.
+    /// Approximately normal, with deviation 1.
     fn normal(&mut self) -> f64 {
         (0..6).map(|_| self.next() as f64 / u64::MAX as f64 - 0.5).sum::<f64>() * 2.0_f64.sqrt()
     }
 }
 
-/// `ms` of a mark at a rate, from a clock on.
+/// `ms` of a mark at a rate, starting at a clock value.
 fn played(mark: Mark, rate_hz: u32, clock: u64, ms: u32) -> Vec<i16> {
     let mut samples = vec![0; (rate_hz / 1_000 * ms) as usize];
     let mut writer = MarkWriter::new(mark, rate_hz, clock);
@@ -39,7 +39,7 @@ fn played(mark: Mark, rate_hz: u32, clock: u64, ms: u32) -> Vec<i16> {
     samples
 }
 
-/// All that a reader tells of samples in frames of 20 ms, the first heard at `at`.
+/// Everything that a reader reports of samples in frames of 20 ms, the first heard at `at`.
 fn told(expected: Option<Mark>, rate_hz: u32, at: u64, samples: &[i16]) -> Vec<MarkEvent> {
     let (mut reader, mut events) = (MarkReader::new(expected, rate_hz), Vec::new());
     let mut clock = at;
@@ -97,7 +97,7 @@ fn a_mark_is_heard_at_every_rate_with_its_delay() {
     }
 }
 
-/// Prints what a frame of 20 ms costs: the best of many goes, since the machine does other things as well.
+/// Prints the cost of a frame of 20 ms: the best of many runs, since the machine is shared.
 #[test]
 fn a_frame_costs_little() {
     for rate_hz in [8_000, 16_000, 48_000] {
@@ -262,7 +262,7 @@ fn a_delay_and_old_sound_are_measured() {
             assert!((heard.delay_ms(8 * late_ms)).abs() < 0.5, "{late_ms}: {heard:?}");
         }
     }
-    // what was said three seconds before comes again in the middle of the call
+    // the audio of three seconds before is repeated in the middle of the call
     let mut again = samples.clone();
     again[24_000..].copy_from_slice(&samples[..24_000]);
     let heard = heard(&told(Some(MARK), 8_000, 50_000, &again));
@@ -338,7 +338,7 @@ fn clocks_that_drift_and_levels_that_change_do_no_harm() {
     }
 }
 
-/// Noise of a deviation, and frames of which some are lost: silent, or the one before again.
+/// Adds noise of a deviation, and loses some frames: they become silent or repeat the previous one.
 fn spoilt(samples: &mut [i16], noise: f64, loss_pct: u64, chance: &mut Chance) {
     let mut before = [0; 160];
     for frame in samples.chunks_mut(160) {
@@ -372,7 +372,7 @@ fn no_wrong_mark_is_believed() {
             assert_eq!(heard.mark, mark, "{call}");
             right += 1;
         }
-        // who expects another one never hears it
+        // a reader that expects another mark never hears it
         let other = Mark { call: mark.call ^ 1, side: mark.side };
         let events = told(Some(other), 8_000, 0, &samples);
         assert!(heard(&events).is_empty(), "{call}: {events:?}");
@@ -395,14 +395,14 @@ fn a_clock_that_jumps_ahead_is_a_gap() {
     for heard in heard(&events) {
         assert!((heard.delay_ms(0) - 12.5).abs() < 1.0, "{heard:?}");
     }
-    // one that is read a little early or late is none
+    // reading slightly early or late is not a jump
     let (mut reader, mut events, mut chance) = (MarkReader::new(Some(MARK), 8_000), Vec::new(), Chance(3));
     for (n, frame) in samples.chunks(160).enumerate() {
         reader.push(1_000 + n as u64 * 160 + chance.below(32), frame, &mut events);
     }
     assert_eq!(heard(&events).len(), events.len(), "{events:?}");
     assert!(heard(&events).iter().all(|heard| (heard.delay_ms(1_000) - 2.0).abs() < 2.5), "{events:?}");
-    // a clock set back: what comes then is early
+    // after a clock is set back, the samples are early
     reader.push(0, &played(MARK, 8_000, 0, 2_000), &mut events);
     assert!(heard(&events).last().unwrap().delay_ms(0).abs() < 0.5, "{events:?}");
 }

@@ -1,6 +1,6 @@
-//! What goes through a resampler: its length, place, passband and images.
+//! The output of a resampler: its length, alignment, passband and images.
 
-// As in test functions (clippy.toml): what a helper cannot get fails the test.
+// As in test functions (clippy.toml): a failing helper fails the test.
 #![allow(clippy::unwrap_used)]
 
 use b2b_dsp::resample::*;
@@ -46,7 +46,7 @@ fn an_impulse_stays_where_it_was() {
         let output = resample(Method::Sinc, rate_hz, &input);
         let peak = (0..output.len()).max_by(|&a, &b| output[a].abs().total_cmp(&output[b].abs()));
         assert!(peak.unwrap().abs_diff(4_000) <= 1, "{rate_hz} Hz: {peak:?}");
-        // Its sum is its area: 8000 / rate of it.
+        // Its sum is its area: 8000 / rate of the original.
         let area: f32 = output.iter().sum();
         assert!((area * rate_hz as f32 / 8_000.0 - 1.0).abs() < 0.01, "{rate_hz} Hz: {area}");
     }

@@ -141,8 +141,8 @@ mod tests {
         (decisions.iter().map(|x| x * 8.0).collect(), values)
     }
 
-    /// The same of table 2a (µ-law): the first interval is 1 (of 8159) wide and
-    /// its value is 0; 15 intervals of 2 follow, then chords of 16 doubling ones.
+    /// The same for table 2a (µ-law): the first interval is 1 (of 8159) wide with value 0; 15
+    /// intervals of 2 follow, then chords of 16 with doubling width.
     fn ulaw_reference() -> (Vec<f64>, Vec<f64>) {
         let (mut decisions, mut x) = (vec![0.0, 1.0], 1.0);
         for _ in 1..16 {

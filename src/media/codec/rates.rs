@@ -184,7 +184,7 @@ mod tests {
         (0..samples).map(|n| at(n) as i16).collect()
     }
 
-    /// RMS of what is left of a tone, against its own.
+    /// RMS of the output of a tone, relative to the tone.
     fn level(samples: &[i16]) -> f64 {
         let sum: f64 = samples.iter().map(|sample| f64::from(*sample).powi(2)).sum();
         (sum / samples.len() as f64).sqrt() / 10_000.0 * std::f64::consts::SQRT_2
@@ -212,7 +212,7 @@ mod tests {
                 let out = converted(hz, from, to);
                 let level = level(&out);
                 assert!((0.97..1.03).contains(&level), "{hz} Hz, {from} to {to}: {level}");
-                // Against the tone itself, delayed as the filter does.
+                // Compared with the tone itself, delayed by the filter's delay.
                 let common = gcd(from as usize, to as usize);
                 let delay = (REACH * from.max(to) as usize / common - 1) as f64
                     / (from as usize * to as usize / common) as f64;
@@ -236,7 +236,7 @@ mod tests {
                 assert!(level < 0.003, "{hz} Hz, {from} to {to}: {level}");
             }
         }
-        // Nor is there an image above it on the way up: what is left beside the tone.
+        // No image above it when upsampling either: the remainder besides the tone.
         for (from, to) in pairs().filter(|(from, to)| from < to) {
             let out = converted(1_000.0, from, to);
             let period = to as usize / 1_000;

@@ -1,4 +1,4 @@
-//! Each codec at each rate: what comes back, how much of it, and when.
+//! Each codec at each rate: the output, its length and its delay.
 
 use super::*;
 
@@ -8,7 +8,7 @@ fn tuning(rate_hz: u32) -> OpusTuning {
     OpusTuning { bitrate: OpusTuning::bitrate(rate_hz), expected_loss_pct: 0 }
 }
 
-/// Something like a voice: harmonics of a pitch that glides, below 3 kHz, in syllables.
+/// A voice-like signal: harmonics of a gliding pitch, below 3 kHz, in syllables.
 fn voice(rate_hz: u32, samples: usize) -> Vec<i16> {
     let at = |n: usize| {
         let t = n as f64 / f64::from(rate_hz);
@@ -19,7 +19,7 @@ fn voice(rate_hz: u32, samples: usize) -> Vec<i16> {
     (0..samples).map(|n| at(n) as i16).collect()
 }
 
-/// The normalised correlation of two signals at the lag where it is largest, and that lag.
+/// The highest normalised correlation of two signals, and its lag.
 fn correlation(sent: &[i16], heard: &[i16], lags: std::ops::Range<usize>) -> (f64, usize) {
     let of = |lag: usize| {
         let pairs = || sent.iter().zip(&heard[lag..]).map(|(a, b)| (f64::from(*a), f64::from(*b)));
@@ -61,7 +61,7 @@ fn a_voice_comes_back_through_each_codec_at_each_pair_of_rates() {
             let (skip, length) = (to as usize / 10, to as usize / 5);
             let sent = &voice(to, skip + length)[skip..];
             let (alike, lag) = correlation(sent, &heard[skip..], 0..to as usize / 80);
-            // Opus keeps the sound and not the shape: its high-pass filter turns the phase.
+            // Opus preserves the sound but not the waveform: its high-pass filter shifts the phase.
             let least = if codec == Codec::Opus { 0.9 } else { 0.97 };
             assert!(alike > least, "{codec} {from} to {to}: {alike} at {lag}");
         }
@@ -80,8 +80,8 @@ fn g711_at_its_own_rate_is_the_table() {
     assert_eq!(back[..160], payload[..160]);
 }
 
-/// How alike lost frames are to what would have been heard, of a voice of which one packet in
-/// ten is lost and repeated in the next one: recovered from there, or made up.
+/// Similarity of lost frames to the original, for a voice of which one packet in ten is lost and
+/// repeated in the next: recovered from there, or concealed.
 fn lossy(rate_hz: u32, recover: bool) -> f64 {
     let sound = voice(rate_hz, 2 * rate_hz as usize);
     let frame = rate_hz as usize / 50;
@@ -121,7 +121,7 @@ fn lossy(rate_hz: u32, recover: bool) -> f64 {
 fn opus_recovers_a_lost_packet_from_the_next_better_than_it_makes_one_up() {
     for rate_hz in RATES {
         let (recovered, made_up) = (lossy(rate_hz, true), lossy(rate_hz, false));
-        // Above 16 kHz the redundancy holds the lower band only.
+        // Above 16 kHz the redundancy covers the lower band only.
         assert!(recovered > 0.8 && recovered > made_up, "{rate_hz}: {recovered}, made up {made_up}");
     }
 }

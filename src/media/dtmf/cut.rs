@@ -89,10 +89,10 @@ mod tests {
     use crate::mix::saturate;
     use crate::tone::Oscillator;
 
-    /// -50 dBm0, as the root of a mean square.
+    /// -50 dBm0, as an RMS value.
     const LEAK: f64 = 51.0;
 
-    /// Tones of digits in a hum, at a rate; cut.
+    /// Digit tones in a hum, at a rate; before and after removal.
     fn cut(digits: &str, ms: u32, rms: f32, rate_hz: u32, hum: f32) -> (Vec<i16>, Vec<i16>) {
         let mut sound = vec![0; rate_hz as usize / 10 + 77];
         for digit in digits.chars() {

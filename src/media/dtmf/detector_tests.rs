@@ -1,4 +1,4 @@
-//! The detector against tones, noise, and noise that sounds like speech.
+//! The detector with tones, noise, and speech-like noise.
 
 use std::time::Duration;
 
@@ -17,8 +17,8 @@ fn tones(text: &str, seconds: usize, rms: f32) -> Vec<f32> {
     sound
 }
 
-/// Noise with the shape of speech: voiced syllables (a pitch that glides, its
-/// harmonics weighted by two formants) and hissing ones, with pauses.
+/// Speech-like noise: voiced syllables (a gliding pitch with harmonics weighted by two formants)
+/// and hissing ones, with pauses.
 pub(super) fn speech_like(seed: u64, seconds: usize, rms: f64) -> Vec<i16> {
     let mut random = StdRng::seed_from_u64(seed);
     let mut sound: Vec<f64> = Vec::with_capacity(seconds * 8_000);
@@ -84,8 +84,8 @@ fn pieces_of_any_size_give_the_same_digits() {
     assert_eq!(heard, Detector::decode(&sound));
 }
 
-/// How many of the whole sequences in 15 s come back, and everything that was heard.
-/// A sequence takes 3 s and rests for half a second: there are four, and a bit.
+/// The number of complete sequences detected in 15 s, and all detected digits. A sequence takes 3 s
+/// with a pause of half a second, so four are complete.
 fn sequences_in_speech(seed: u64, speech_below_db: f64) -> (usize, String) {
     let mut sound = speech_like(seed, 15, 2_000.0 * 10f64.powf(-speech_below_db / 20.0));
     mix(&mut sound, 0.5, &tones("442083661177", 15, 2_000.0), 0.5);

@@ -90,7 +90,7 @@ mod tests {
         let sequence = text.parse().unwrap();
         let mut generator = Generator::new(&sequence, Duration::from_millis(period_ms), 8_000);
         let mut sound = vec![0.0; samples];
-        // In uneven pieces: no piece may show.
+        // In uneven pieces, which must not be noticeable.
         for piece in sound.chunks_mut(137) {
             generator.fill(piece, 4_000.0);
         }
@@ -102,14 +102,14 @@ mod tests {
         for digit in "1234567890ABCD*#".chars() {
             let sound = play(&digit.to_string(), 1_000, 1_600);
             let (row, column) = frequencies(digit).unwrap();
-            // Away from the edges, over a whole number of 1 Hz bins' worth of time.
+            // Away from the edges, over a whole number of periods at a resolution of 1 Hz.
             let power = |hz| goertzel(&sound[80..1_520], hz, 8_000);
             let (row_power, column_power) = (power(row), power(column));
             assert!((10.0 * (row_power / column_power).log10()).abs() < 0.3, "twist of {digit}");
             for hz in ROW_HZ.into_iter().chain(COLUMN_HZ).filter(|&hz| hz != row && hz != column) {
                 assert!(power(hz) < row_power / 300.0, "{digit} leaks into {hz} Hz");
             }
-            // Half a per cent beside the frequency there is less.
+            // Half a per cent off the frequency there is less power.
             assert!(power(row) > power(row * 1.005) && power(row) > power(row * 0.995));
             assert!((Energy::of(&sound[80..1_520]).rms() - 4_000.0).abs() < 60.0);
         }
@@ -126,8 +126,8 @@ mod tests {
     #[test]
     fn the_edges_are_shaped() {
         let sound = play("1", 1_000, 1_600);
-        // The very first and last samples are near nothing, and no step is larger
-        // than a tone of 1633 Hz can make.
+        // The first and last samples are near zero, and no step is larger than a tone of 1633 Hz
+        // causes.
         assert!(sound[0].abs() < 20 && sound[1_599].abs() < 60, "{} {}", sound[0], sound[1_599]);
         assert!(Energy::of(&sound[..10]).rms() < 400.0);
         assert!(Energy::of(&sound[1_590..]).rms() < 400.0);
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_sequence_longer_than_its_period_is_played_whole() {
-        // Four digits last a second; then half a second of rest.
+        // Four digits last a second; then half a second of pause.
         let sound = play("1234", 200, 20_000);
         assert!(sound[8_000 - 400..12_000].iter().all(|&s| s == 0));
         assert!(Energy::of(&sound[12_040..12_400]).rms() > 1_000.0);

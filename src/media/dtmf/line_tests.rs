@@ -1,4 +1,4 @@
-//! Short digits as a phone sends them: lengths, levels, twist, noise, and no speech.
+//! Short digits of phones: lengths, levels, twist, noise, and no false digits in speech.
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -11,7 +11,7 @@ use crate::tone::Oscillator;
 
 const ALL: &str = "0123456789ABCD*#";
 
-/// Digits of a length with a pause between them, at odd places.
+/// Digits of a length with a pause between them, at uneven offsets.
 fn dialled(text: &str, ms: u32, pause_ms: usize, rms: f32) -> Vec<i16> {
     let mut sound = vec![0; 333];
     for digit in text.chars() {
@@ -89,7 +89,7 @@ fn frequencies_may_be_off_by_little() {
 #[test]
 fn what_is_no_digit_is_hardly_ever_taken_for_one() {
     let found: usize = (10..16).map(|seed| digits(&speech_like(seed, 20, 4_000.0)).len()).sum();
-    // It has so few harmonics that two of them may be all of it, where a digit has its own.
+    // The signal has so few harmonics that two of them may dominate, as in a digit.
     assert!(found <= 2, "{found} digits in two minutes");
     let mut random = StdRng::seed_from_u64(7);
     let noise: Vec<i16> = (0..160_000).map(|_| random.random_range(-8_000..8_000)).collect();

@@ -1,4 +1,4 @@
-//! The decoder against small files of every format, and against broken ones.
+//! The decoder with small files of every format, and with broken ones.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ pub(super) fn data(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/audio").join(name)
 }
 
-/// A WAV of one tone on every channel.
+/// A WAV with one tone on every channel.
 pub(super) fn write_wav(path: &Path, rate_hz: u32, channels: u16, seconds: f64) {
     let spec = hound::WavSpec {
         channels,
@@ -47,9 +47,9 @@ fn every_format_gives_its_length_and_the_average_of_its_channels() {
     for (name, expected_rate) in [("tone.flac", 22_050), ("tone.ogg", 22_050), ("tone.mp3", 44_100)] {
         let (samples, rate_hz, corrupt) = decode(&data(name)).unwrap();
         assert_eq!((rate_hz, corrupt), (expected_rate, 0), "{name}");
-        // Exactly: the delay and the padding of the MP3 encoder are cut off.
+        // Exactly: the delay and padding of the MP3 encoder are removed.
         assert_eq!(samples.len(), rate_hz as usize / 2, "{name}");
-        // Half scale on one of two channels; lame keeps 0.4 dB for itself.
+        // Half scale on one of two channels; lame loses 0.4 dB.
         let level = level(&samples, 440.0, rate_hz);
         assert!((level - 0.25).abs() < 0.015, "{name}: {level}");
     }
@@ -178,7 +178,7 @@ fn a_wav_without_samples_is_empty() {
     assert!(matches!(Decoder::open(&path).unwrap_err(), FileError::Empty { .. }));
 }
 
-/// A file from outside may hold anything: it plays in part or is refused, in time.
+/// A file of unknown origin may contain anything: it is played in part or refused, within bounded time.
 #[test]
 fn mutated_files_never_panic_or_run_for_ever() {
     use rand::rngs::StdRng;
@@ -194,7 +194,7 @@ fn mutated_files_never_panic_or_run_for_ever() {
         for _ in 0..rounds {
             let mut bytes = bytes.clone();
             for _ in 0..random.random_range(1..20) {
-                // Headers are where the damage is done.
+                // Damage to headers has the greatest effect.
                 let end = if random.random_bool(0.5) { 100 } else { bytes.len() };
                 let at = random.random_range(0..end.min(bytes.len()));
                 match random.random_range(0..4) {

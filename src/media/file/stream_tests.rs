@@ -1,4 +1,4 @@
-//! The decode thread: prebuffer, back-pressure, looping, the end.
+//! The decode thread: prebuffer, back-pressure, looping, end of file.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use crate::dtmf::goertzel;
 
 const FRAME: usize = 160;
 
-/// Reads to the end, waiting when the decoder is late; 60 s of real time at most.
+/// Reads to the end, waiting while the decoder is late, for at most 60 s of real time.
 fn read_all(samples: &mut Samples, limit: usize) -> Vec<i16> {
     let (mut all, mut frame, start) = (Vec::new(), [0; FRAME], Instant::now());
     while all.len() < limit && start.elapsed() < Duration::from_secs(60) {
@@ -85,7 +85,7 @@ fn the_last_frame_is_filled_up_with_silence() {
 fn a_loop_has_no_seam() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("loop.wav");
-    // A whole number of periods: a seam would show as a change of phase.
+    // A whole number of periods: a seam would show as a phase jump.
     write_wav(&path, 44_100, 1, 0.5);
     let (stream, mut samples) = FileStream::open(&path, options(1_000, true)).unwrap();
     let all = read_all(&mut samples, 80_000);

@@ -1,11 +1,11 @@
-//! A relayed packet's fate.
+//! The handling of relayed packets.
 
 use proptest::prelude::*;
 
 use super::*;
 
 const MS: u64 = 1_000_000;
-/// Moment 0 means that nothing was there yet.
+/// Time 0 means none.
 const START: u64 = 1_000 * MS;
 
 fn address(port: u16) -> SocketAddr {
@@ -21,7 +21,7 @@ fn packet(payload_type: u8, sequence: u16, timestamp: u32, ssrc: u32) -> Vec<u8>
     packet
 }
 
-/// One direction with its far end, as the relay machine would run it.
+/// One direction with its far end, as the relay machine runs it.
 struct Way {
     rule: ForwardRule,
     state: ForwardState,
@@ -51,7 +51,7 @@ impl Way {
         Way { rule, state: ForwardState::default(), out: OutSpace::new(99, 65_530, u32::MAX - 100) }
     }
 
-    /// Applies; begins streams and anchors where the rule has no answer.
+    /// Applies the rule; begins streams and anchors where the rule does not cover a packet.
     fn put(&mut self, at: u64, packet: &mut [u8]) -> Verdict {
         let (at, source) = (START + at, self.rule.source);
         loop {
@@ -70,7 +70,7 @@ impl Way {
         }
     }
 
-    /// Puts a packet that must be forwarded; gives its header then.
+    /// Puts a packet that must be forwarded; returns its new header.
     fn forwarded(&mut self, at: u64, mut packet: Vec<u8>) -> Header {
         let verdict = self.put(at, &mut packet);
         assert!(matches!(verdict, Verdict::Forward | Verdict::ForwardAndUp), "{verdict:?}");
@@ -117,7 +117,7 @@ fn payload_types_are_mapped_and_events_go_up_too() {
     assert_eq!(way.put(20 * MS, &mut event), Verdict::ForwardAndUp);
     let seen = Header::read(&event).unwrap();
     assert_eq!((seen.payload_type, seen.marker), (96, true), "the event's own marker stays");
-    // An event that is not for the other leg still goes up, untouched.
+    // An event that the other leg does not support is still passed up, unchanged.
     way.rule.payload_types = PayloadMap::EMPTY;
     way.rule.payload_types.forward(0, 0);
     way.rule.payload_types.telephone_event(101);
@@ -168,14 +168,14 @@ fn another_stream_and_another_feeder_go_on_in_the_same_space() {
     assert_eq!(after.sequence, before.sequence.wrapping_add(1));
     assert_eq!(after.timestamp, before.timestamp.wrapping_add(160));
     assert!(after.marker);
-    // A transfer: another leg feeds this one, with numbers of its own, a second later.
+    // A transfer: a second later another leg feeds this one, with its own numbers.
     way.out.settle(&mut way.rule, &mut way.state);
     let mut other = Way { out: way.out, ..Way::new() };
     let transferred = other.forwarded(1_020 * MS, packet(0, 3, 77, 5));
     assert_eq!(transferred.ssrc, before.ssrc);
     assert_eq!(transferred.sequence, before.sequence.wrapping_add(2));
     assert_eq!(transferred.timestamp, after.timestamp.wrapping_add(8_000));
-    // A packet from before the transfer must not fall into numbers that were used.
+    // A packet from before the transfer must not get a number already used.
     assert_eq!(other.put(1_020 * MS, &mut packet(0, 2, 0, 5)), Verdict::Drop(Reason::Stale));
 }
 
@@ -198,7 +198,7 @@ fn what_the_rule_does_not_cover_is_told_and_nothing_is_counted() {
 
 #[test]
 fn jitter_is_that_of_rfc_3550() {
-    // The trace of `rtp::stats`: 0, 5, -5, 0, 15 ms of transit against the first.
+    // The trace of `rtp::stats`: transit of 0, 5, -5, 0, 15 ms relative to the first.
     let mut way = Way::new();
     for (n, ms) in [0u64, 20, 45, 60, 80, 115].into_iter().enumerate() {
         way.forwarded(ms * MS, packet(0, n as u16, n as u32 * 160, 7));

@@ -94,7 +94,7 @@ mod tests {
     fn a_new_clock_goes_on_from_the_old_one() {
         let clock = Clock::new(16_000);
         let anchor = Anchor { timestamp: u32::MAX, position: 1_000, ticks_hz: 8_000 };
-        // 20 ms later: 160 ticks of the old clock.
+        // 20 ms later: 160 units of the previous clock rate.
         assert_eq!(clock.follow(&anchor, 8_000, 159, 1_320), 1_320);
         assert_eq!(clock.follow(&anchor, 48_000, 159, 1_400), 1_320, "by the old clock");
         assert_eq!(clock.follow(&anchor, 48_000, 959, 1_400), 1_320, "by the new one");

@@ -109,7 +109,7 @@ mod tests {
         stretch
     }
 
-    /// The tone goes on where the next frame will, without a step.
+    /// The tone continues into the next frame without a step.
     #[test]
     fn a_tone_goes_on_without_a_step() {
         for factor in [1, 2, 3, 6] {

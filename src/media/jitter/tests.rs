@@ -6,7 +6,7 @@ use rand::{RngExt, SeedableRng};
 use super::line::SLOTS;
 use super::*;
 
-/// Samples of a frame.
+/// Samples per frame.
 const FRAME: usize = 160;
 
 const TICK: u64 = 20_000_000;
@@ -17,7 +17,7 @@ struct Lab {
     buffer: JitterBuffer,
     timestamp: u32,
     sent: i64,
-    /// Packets on their way: arrival and number, then timestamp and samples.
+    /// Packets in flight: arrival and number, then timestamp and samples.
     wire: BTreeMap<(u64, u64), (u32, i64, usize)>,
     count: u64,
     next_tick: u64,
@@ -53,7 +53,7 @@ impl Lab {
         }
     }
 
-    /// Puts the next `samples` samples on the wire, or only lets time go by.
+    /// Sends the next `samples` samples, or only lets the time pass.
     fn packet(&mut self, samples: usize, arrival: Option<u64>) {
         if let Some(arrival) = arrival {
             self.wire.insert((arrival, self.count), (self.timestamp, self.sent, samples));
@@ -94,7 +94,7 @@ impl Lab {
         self.buffer.delay_ms(self.epoch + Duration::from_nanos(self.next_tick)).unwrap()
     }
 
-    /// The first frame with sound in it.
+    /// The first frame with audio.
     fn started(&self) -> usize {
         self.kinds.iter().position(|played| played.kind == FrameKind::Audio).unwrap()
     }
@@ -117,7 +117,7 @@ fn an_undisturbed_stream_comes_out_bit_for_bit_after_the_least_delay() {
         }
         lab.run_until(6_000_000_000);
         let (first, audio) = (lab.started(), lab.heard());
-        // The delay wanted and the margin of 1 ms; the first tick is at 7 ms.
+        // The target delay and the margin of 1 ms; the first tick is at 7 ms.
         let before = lab.played.len() - audio.len();
         assert_eq!(before / 8 + 7, jitter_ms as usize + 1, "{ptime} ms");
         let wanted: Vec<i16> = (0..audio.len() as i64).map(sine).collect();
@@ -163,7 +163,7 @@ fn losses_are_concealed_and_the_rest_is_untouched() {
     assert!(lost > 400 && after.abs_diff(lost) <= 4, "{after} concealed of {lost} lost");
     assert_eq!(lab.count_kind(FrameKind::Silence), first, "no loss was longer than 60 ms");
     assert_eq!(lab.buffer.corrections(), 0, "the timeline is the sender's");
-    // Beyond the cross-fade every received packet is what was sent.
+    // After the cross-fade every received packet is unchanged.
     for (n, packet) in lab.heard().chunks_exact(160).enumerate().filter(|(n, _)| came[*n]) {
         let from = (n * 160) as i64;
         assert_eq!(packet[80..], (from + 80..from + 160).map(sine).collect::<Vec<_>>());
@@ -188,9 +188,9 @@ fn an_hour_of_clock_drift_is_corrected() {
         let first = lab.started();
         assert!(lab.kinds[first..].iter().all(|played| played.kind == FrameKind::Audio));
         assert!(low > 58.0 && high < 85.0, "{ppm} ppm: {low} to {high} ms");
-        // 720 ms of drift at 5 to 15 ms a correction, and no more than that.
+        // 720 ms of drift at 5 to 15 ms per correction, and no more than that.
         assert!((48..=160).contains(&lab.buffer.corrections()), "{}", lab.buffer.corrections());
-        // Joins are where the tone repeats itself: no step that it does not make.
+        // Joins are where the tone repeats, so that there is no step beyond its own.
         let audio = &lab.heard()[FRAME..];
         let step = audio.windows(2).map(|w| (i32::from(w[1]) - i32::from(w[0])).abs()).max();
         assert!(step < Some(1_700), "{step:?}; the tone steps by 1256");
@@ -247,7 +247,7 @@ fn a_burst_after_a_stall_goes_on_in_the_old_place() {
     assert_eq!(tail, (40_000..70_000).map(sine).collect::<Vec<_>>(), "the timeline did not move");
 }
 
-/// Packets of 10 ms; a number and when it comes, ms.
+/// Packets of 10 ms; `comes` gives the arrival of a number, ms.
 fn short(lab: &mut Lab, comes: impl Fn(u64) -> Option<u64>, until: u64) {
     for n in 0..until {
         lab.packet(80, comes(n).map(|ms| ms * 1_000_000));
@@ -258,8 +258,8 @@ fn short(lab: &mut Lab, comes: impl Fn(u64) -> Option<u64>, until: u64) {
 #[test]
 fn what_two_stalls_have_delayed_is_in_time_again_after_the_silence() {
     let mut lab = Lab::new(60);
-    // Some of the first stall are too late, the rest is lost; so the second one begins another timeline, which is as
-    // late as its first packet, and has more packets at once than there is room for.
+    // Some packets of the first stall are too late, the rest is lost. The second stall thus starts another
+    // timeline, as late as its first packet, with more packets at once than there is room for.
     let comes = |n| match n {
         500..520 => Some(5_300),
         520..530 => None,
@@ -322,7 +322,7 @@ fn a_sender_whose_clock_stood_still_is_taken_back() {
     for n in 0..100u64 {
         lab.packet(160, Some(n * TICK));
     }
-    // Half a second of nothing, and timestamps that go on as if it had not been.
+    // Half a second without packets, and timestamps that ignore it.
     for n in 125..300u64 {
         lab.packet(160, Some(n * TICK));
     }
@@ -348,7 +348,7 @@ fn ticks_left_out_are_time_gone_by() {
     assert_eq!(lab.buffer.corrections(), 0);
 }
 
-/// What belongs at `index` of what was played when `missed` ticks were left out.
+/// The samples expected at `index` of the output after `missed` ticks were skipped.
 fn lab_samples(lab: &Lab, index: usize, missed: usize) -> Vec<i16> {
     let from = (index + missed * FRAME + lab.heard().len() - lab.played.len()) as i64;
     (from..from + 160).map(sine).collect()
@@ -357,13 +357,13 @@ fn lab_samples(lab: &Lab, index: usize, missed: usize) -> Vec<i16> {
 #[test]
 fn more_packets_than_slots_push_the_oldest_out() {
     let mut lab = Lab::new(60);
-    // 100 packets of 8 ms at once, all of them within the ring.
+    // 100 packets of 8 ms at once, all within the ring.
     for _ in 0..100 {
         lab.packet(64, Some(1_000_000));
     }
     lab.run_until(900_000_000);
     assert_eq!(lab.buffer.line.used, 0, "all are played or pushed out");
-    // 25 whole frames; packets that early also look like delay to be taken back.
+    // 25 whole frames; such early packets also look like excess delay.
     let audio = lab.count_kind(FrameKind::Audio);
     assert!((20..=SLOTS * 64 / FRAME).contains(&audio), "{audio}");
 }
@@ -376,8 +376,8 @@ fn silence_while_nothing_was_received() {
     assert!(lab.kinds.iter().all(|played| played.kind == FrameKind::Silence && played.captured_at.is_none()));
 }
 
-/// A sender that stands still for a while and goes on where it was: from then on everything
-/// comes later, and some of it in the middle of its frame.
+/// A sender that pauses and continues with its old timestamps: from then on everything arrives
+/// later, some of it in the middle of its frame.
 #[test]
 fn a_stream_that_has_become_later_is_whole_again_within_a_second() {
     for (least, later_ms) in [(40, 21), (40, 36), (40, 45), (60, 36), (60, 70), (60, 90)] {

@@ -1,4 +1,4 @@
-//! Playout at other rates and of codecs that remember: order, losses, changes of codec.
+//! Playout at other rates and with stateful codecs: order, losses, codec changes.
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -8,7 +8,7 @@ use crate::codec::{Encoder, MAX_PAYLOAD, OpusTuning};
 
 const TICK: u64 = 20_000_000;
 
-/// A packet on its way.
+/// A packet in flight.
 #[derive(Clone)]
 struct Packet {
     arrival: u64,
@@ -17,7 +17,7 @@ struct Packet {
     payload: Vec<u8>,
 }
 
-/// Harmonics of a pitch that glides, in syllables.
+/// Harmonics of a gliding pitch, in syllables.
 fn voice(rate_hz: u32, n: usize) -> i16 {
     let t = n as f64 / f64::from(rate_hz);
     let phase = std::f64::consts::TAU * (220.0 * t + 3.0 * (t * 2.0).sin());
@@ -25,7 +25,7 @@ fn voice(rate_hz: u32, n: usize) -> i16 {
     (sum * 5_000.0 * (0.5 + 0.5 * (t * 15.0).sin())) as i16
 }
 
-/// Packets of 20 ms of one codec, each when it was sent.
+/// Packets of 20 ms of one codec, with their send times.
 fn stream(codec: Codec, rate_hz: u32, count: usize, expected_loss_pct: u8) -> Vec<Packet> {
     let frame = rate_hz as usize / 50;
     let mut encoder = Encoder::new(codec, rate_hz, OpusTuning { bitrate: 32_000, expected_loss_pct });
@@ -60,14 +60,14 @@ impl Heard {
         self.buffer.decoded_and_recovered().0
     }
 
-    /// What was played from the first frame of a packet on.
+    /// What was played from the first frame with audio on.
     fn audio(&self) -> &[i16] {
         let first = self.kinds.iter().position(|kind| *kind == FrameKind::Audio).unwrap();
         &self.samples[first * self.buffer.frame()..]
     }
 }
 
-/// Plays packets in the order of their arrival, with a tick 7 ms after each 20 ms.
+/// Plays packets in order of arrival, with a tick 7 ms after each multiple of 20 ms.
 fn play(rate_hz: u32, jitter_ms: u32, mut packets: Vec<Packet>, ticks: u64) -> Heard {
     let epoch = Instant::now();
     let mut buffer = JitterBuffer::new(epoch, jitter_ms, rate_hz);
@@ -119,7 +119,7 @@ fn losses_of_opus_are_made_good_by_the_packet_behind_them() {
             });
             play(rate_hz, 60, packets, 300)
         };
-        // Nothing is repeated of what the encoder takes for silence.
+        // The encoder adds no redundancy for what it takes for silence.
         let with = lossy(10);
         assert!((18..=30).contains(&with.recovered()), "{rate_hz}: {}", with.recovered());
         let missing = 32 - with.recovered() as usize;
@@ -127,7 +127,7 @@ fn losses_of_opus_are_made_good_by_the_packet_behind_them() {
         let without = lossy(0);
         assert_eq!(without.recovered(), 0);
         assert!((27..=32).contains(&without.count(FrameKind::Concealed)));
-        // A frame that is made up goes on as loud as the voice was.
+        // A concealed frame continues at the level of the voice.
         let peak = |n: usize| {
             let frame = without.buffer.frame();
             without.samples[n * frame..][..frame].iter().map(|s| s.unsigned_abs()).max().unwrap()
@@ -178,7 +178,7 @@ fn a_stream_goes_on_through_a_change_of_codec_and_clock() {
     let mut clock = 8_000;
     for (part, codec) in [Codec::Pcmu, Codec::Opus, Codec::G722, Codec::Opus].into_iter().enumerate() {
         for (n, packet) in stream(codec, rate_hz, 200, 0).into_iter().enumerate().skip(part * 50).take(50) {
-            // RFC 7160 §4.2: the step to the first packet counts in the clock before it.
+            // RFC 7160 §4.2: the step to the first packet counts in the previous clock rate.
             timestamp = timestamp.wrapping_add(clock / 50);
             clock = codec.clock_rate();
             packets.push(Packet { arrival: n as u64 * TICK, timestamp, ..packet });
@@ -228,7 +228,7 @@ fn nonsense_is_refused_and_what_follows_is_played() {
 #[test]
 fn packets_that_overlap_do_not_make_more_work_than_their_time() {
     let mut packets = stream(Codec::Opus, 16_000, 50, 0);
-    // The same again, each a little later on the line: at most one more is decoded of each.
+    // The same packets again, each slightly later on the line: at most one more of each is decoded.
     let shifted = packets.clone().into_iter().flat_map(|packet| {
         (1..20).map(move |n| Packet { timestamp: packet.timestamp.wrapping_add(n * 48), ..packet.clone() })
     });

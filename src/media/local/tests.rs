@@ -1,4 +1,4 @@
-//! A media thread on loopback sockets. Nothing here depends on being on time.
+//! A media thread on loopback sockets. Nothing here depends on timing.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -60,7 +60,7 @@ fn speaking(rtp: SocketAddr, payload_type: u8, codec: Codec, event: (u8, u32)) -
     MediaParams { remote, abs_capture_time_id: Some(3), protection: None }
 }
 
-/// The next event; `None`: the thread has ended.
+/// The next event; `None` once the thread has ended.
 fn next(events: &mut UnboundedReceiver<RelayEvent>) -> Option<RelayEvent> {
     let end = Instant::now() + LONG;
     loop {
@@ -130,7 +130,7 @@ fn two_endpoints_exchange_audio_over_sockets() {
     assert!(matches!(handle.open(&LocalConfig::default()), Err(OpenError::Stopped)));
 }
 
-/// Polls until a level is as it should be.
+/// Polls until a level is as expected.
 fn until_level(handle: &MediaHandle, id: RelayId, wanted: impl Fn(&Levels) -> bool) {
     let end = Instant::now() + LONG;
     while !handle.levels(id).is_some_and(|levels| wanted(&levels)) {
@@ -171,14 +171,14 @@ fn a_wide_endpoint_is_muted_measured_and_sends_digits_by_command() {
 fn a_peer_that_is_gone_does_not_stop_an_endpoint() {
     let (handle, mut events) = media(12);
     let (id, local) = handle.open(&LocalConfig::default()).unwrap();
-    // Nobody listens there: every packet is answered by ICMP.
+    // Nothing listens there: every packet is answered by ICMP.
     let peer = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let remote = peer.local_addr().unwrap();
     drop(peer);
     handle.attach(id, Box::new(Frames(5)), Box::new(Count::default())).unwrap();
     handle.configure(id, params(remote)).unwrap();
     until(&mut events, |event| *event == RelayEvent::SourceEnded { id });
-    // And now somebody does, at the same address.
+    // Now a socket listens, at the same address.
     let peer = UdpSocket::bind(remote).unwrap();
     peer.set_read_timeout(Some(LONG)).unwrap();
     let mut buffer = [0; 2_000];
@@ -202,7 +202,7 @@ fn a_media_thread_ends_with_its_last_handle() {
     drop(other);
     until(&mut events, closed(id));
     while let Some(event) = next(&mut events) {
-        // What was bound ahead and never used closes with the thread, without a word.
+        // Endpoints bound ahead and never used are closed with the thread, without an event.
         assert!(!matches!(event, RelayEvent::Closed { .. }), "{event:?}");
     }
 }
@@ -218,7 +218,7 @@ fn what_cannot_be_served_is_refused() {
     assert_eq!(handle.configure(gone, params(local)), Err(CommandError::NoSuchEndpoint));
     handle.close(gone);
 
-    // No even port is in there.
+    // The range has no even port.
     let config = MediaConfig { port_range: 1..=1, ..MediaConfig::new(Ipv4Addr::LOCALHOST.into(), 1) };
     assert!(matches!(MediaHandle::spawn(config), Err(SpawnError::Ports(1))));
 

@@ -206,7 +206,7 @@ mod tests {
         let (answers, _) = crossbeam_channel::unbounded();
         let none = open(std::slice::from_ref(&thread), None, (0, config.clone()), &answers);
         assert!(matches!(none, Opening::Soon(_)) && asked.len() == 1, "its thread is asked");
-        // Nothing more can be bound: none is kept.
+        // Nothing more can be bound: none is reserved.
         thread.shared.exhausted.store(true, Ordering::Release);
         bind(5);
         assert_eq!((taken(false), thread.open()), (5, 25));

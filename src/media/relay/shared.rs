@@ -95,7 +95,7 @@ mod tests {
         assert!(!is_woken(&busy));
         turns.end([&busy, &idle].into_iter());
         assert!(is_woken(&busy) && !is_woken(&idle));
-        // the next turn does not wake whom nobody has told anything
+        // the next turn wakes no thread without commands
         turns.begin();
         turns.end([&busy, &idle].into_iter());
         assert!(!is_woken(&busy));

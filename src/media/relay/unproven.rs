@@ -122,7 +122,7 @@ mod tests {
         (HOST, port).into()
     }
 
-    /// Packets of G.711 that are sent before none may be any more.
+    /// Number of G.711 packets that may be sent.
     fn sends(unproven: &Unproven) -> usize {
         (0..100_000).take_while(|_| unproven.admits(at(4_000), 172)).count()
     }

@@ -337,7 +337,7 @@ mod tests {
         SendFormat { payload_type, codec: Codec::Pcma, ptime_ms: 20, fec: false, max_bitrate: None }
     }
 
-    /// What each hears of these, and whether it was encoded with others.
+    /// What each member hears of these frames, and whether the packets were shared.
     fn tick(room: &mut Room, said: &[i16]) -> Vec<(i16, bool)> {
         for (n, said) in said.iter().enumerate() {
             room.frame_of(n).fill(*said);
@@ -371,7 +371,7 @@ mod tests {
         room.enter(id(3), id(3), Member { deaf: true, ..Member::default() });
         alike(tick(&mut room, &[1_000, 2_000, 4_000, 100]), [2_055, 5_100, 1_100, 0]);
         room.leave(id(2));
-        // The last one has its chair now.
+        // The last one now has that chair.
         alike(
             tick(&mut room, &[1_000, 2_000, 100]).into_iter().chain([(0, true)]).collect(),
             [50, 1_100, 0, 0],

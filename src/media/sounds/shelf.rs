@@ -95,7 +95,7 @@ mod tests {
         assert!(shelf.get(&key("a"), Stamp { size: 2, ..STAMP }).is_none());
         shelf.put(key("a"), Stamp { size: 2, ..STAMP }, [2; 5].into());
         assert_eq!(shelf.len(), (2, 30));
-        // What has no room at all is not kept, and nothing else for its sake.
+        // A sound larger than the limit is not kept.
         shelf.put(key("d"), STAMP, [0; 1_000].into());
         assert!(shelf.len().1 <= 40);
     }

@@ -1,4 +1,4 @@
-//! The store with files of a folder of the test's own.
+//! The store with files in a folder of the test.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -81,7 +81,7 @@ fn who_asks_while_it_is_decoded_waits_for_the_same() {
         let segments = fetched.recv_timeout(PATIENCE).unwrap().unwrap();
         assert_eq!(segments.iter().map(Segment::len).collect::<Vec<_>>(), [160_000, 5]);
     }
-    // What stands behind it in the queue.
+    // A file after it in the queue.
     wav(&lab.path("next.wav"), 8_000, &[1; 80]);
     lab.file("next.wav", 8_000).unwrap();
     assert_eq!(lab.store.stats().decoded, 2);
@@ -131,7 +131,7 @@ fn what_cannot_be_played_is_named_with_its_reason() {
         assert!(said.contains(name) && said.contains(why), "{said}");
         assert_eq!(check(&lab.path(name)).is_err(), name != "long.wav", "{name}");
     }
-    // One part that cannot be played is all that cannot be played.
+    // One part that cannot be played fails the whole request.
     wav(&lab.path("good.wav"), 8_000, &[1; 80]);
     let wants = ["good.wav", "missing.wav"].map(|name| Want::File(lab.path(name).into()));
     assert!(lab.fetch(wants.to_vec(), 8_000).is_err());

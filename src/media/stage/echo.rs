@@ -97,7 +97,7 @@ mod tests {
         let (first, payload) = turn(&mut echo, &mut space, 1, packet(0x90, 500, 70_000, 5, &[1, 2, 3]));
         assert_eq!((first.ssrc, first.sequence, first.timestamp, first.payload_type), (77, 10, 1_000, 8));
         assert_eq!((first.marker, payload), (true, vec![1, 2, 3]));
-        // Two were lost on their way: so are they on the way back.
+        // Two were lost on their way in, and are missing on the way back.
         let (later, _) = turn(&mut echo, &mut space, 61, packet(0x80, 503, 70_480, 5, &[4]));
         assert_eq!((later.sequence, later.timestamp, later.marker), (13, 1_480, false));
         let (overtaken, _) = turn(&mut echo, &mut space, 62, packet(0x80, 502, 70_320, 5, &[4]));

@@ -75,7 +75,7 @@ mod tests {
     use super::*;
     use crate::dtmf::{Heard, LineDetector};
 
-    /// What a receiver makes of all that is read.
+    /// The digits that a receiver detects in everything read.
     fn heard(keys: &mut Keys, ticks: usize) -> Vec<(char, u64)> {
         let (mut detector, mut found) = (LineDetector::default(), Vec::new());
         for _ in 0..ticks {

@@ -153,7 +153,7 @@ mod tests {
             let mut heard = Vec::new();
             for n in 0..7 {
                 let mut frame = [9; 160];
-                // Whoever joins later, and not at a moment of the beat.
+                // A listener that joins later, and not on a tick boundary.
                 music.read(n * 20_000_000 + 3_000_000, &mut frame);
                 let place = music.place().expect("of one track");
                 heard.push((place.sound.len(), place.at, frame[0], frame[159]));

@@ -190,7 +190,7 @@ mod tests {
     use super::*;
     use crate::mix::Energy;
 
-    /// Of one tone of -16 dBm0.
+    /// RMS of one tone of -16 dBm0.
     const TONE_RMS: f64 = 32_768.0 * 0.110 / SQRT_2;
 
     fn sound(samples: &[i16]) -> Segment {
@@ -235,7 +235,7 @@ mod tests {
             ([1, 2], Some((1, 0))),
             ([3, 0], Some((1, 2))),
             ([4, 5], Some((4, 0))),
-            // Behind a silence it begins where it may.
+            // After silence it may begin anywhere.
             ([0, 6], None),
             ([7, 0], Some((6, 1))),
         ];
@@ -264,7 +264,7 @@ mod tests {
             let samples = all(&mut Program::new(rate_hz, vec![tone], 1), rate_hz as usize / 50);
             let rms = Energy::of(&samples[400..samples.len() - 400]).rms();
             assert!((rms / TONE_RMS - 1.0).abs() < 0.01, "{rms}");
-            // dBm0 of a full-scale sine is 3.17.
+            // A full-scale sine has 3.17 dBm0.
             let dbm0 = 20.0 * (rms / (32_768.0 / SQRT_2)).log10() + 3.17;
             assert!((dbm0 + 16.0).abs() < 0.1, "{dbm0}");
             assert!(samples[0].abs() < 10 && samples[samples.len() - 1].abs() < 600);

@@ -265,7 +265,7 @@ mod tests {
         }
     }
 
-    /// What so many ticks of 20 ms come to: marker, sequence, timestamp, octets.
+    /// The packets of this many ticks of 20 ms: marker, sequence, timestamp, octets.
     fn say(prompt: &mut Said, space: &mut OutSpace, ticks: u64, last: bool) -> Vec<(bool, u16, u32, usize)> {
         let mut sent = Vec::new();
         for n in 1..=ticks {
@@ -328,7 +328,7 @@ mod tests {
         const MS: u64 = 1_000_000;
         let (mut prompt, mut space) = (Said::new(&target(Codec::Pcma, 20), 8_000), space());
         let mut said = Vec::new();
-        // Due, and when it was that: the second is late, and the third behind a gap.
+        // Due time and actual time: the second is late, and the third comes after a gap.
         for (due, at) in [(20, 20), (40, 95), (60, 95), (80, 95), (100, 100), (340, 340), (360, 360)] {
             prompt.1.tick(due * MS);
             prompt.say(&[0; 160], false, at * MS, &mut space, |packet| {
@@ -348,7 +348,7 @@ mod tests {
         assert_eq!(said, expected);
     }
 
-    /// What so many ticks from here on in a sound, or of no sound, come to: whether each packet is the sound's.
+    /// For each packet of this many ticks, from here on in a sound or in none, whether it is a pre-encoded one.
     fn of_sound(
         prompt: &mut Said,
         space: &mut OutSpace,
@@ -432,7 +432,7 @@ mod tests {
                     heard.extend_from_slice(&samples[..count]);
                 });
             }
-            // The first round is encoded for this listener, the others are not.
+            // The first round is encoded for this listener, the others are pre-encoded.
             assert_eq!(prompt.0.encoder.is_some(), round == 0);
             sound.encode(prompt.0.mode.unwrap());
         }

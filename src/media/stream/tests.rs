@@ -21,7 +21,7 @@ fn events(outside: &mut AudioStream) -> Vec<StreamEvent> {
     std::iter::from_fn(|| outside.poll_event()).collect()
 }
 
-/// Streams of which an end is left; who wakes them holds them a little longer.
+/// Waits until no stream is left; the waking thread holds them a little longer.
 fn none_left(streams: &Streams) {
     let until = std::time::Instant::now() + std::time::Duration::from_secs(30);
     while streams.counters().open() > 0 {
@@ -204,7 +204,7 @@ fn a_stream_that_is_polled_says_when_there_is_news_and_wakes_nobody() {
     outside.poll_by_the_clock();
     assert!(!outside.has_news());
     inside.hear(&[1; FRAME]);
-    // Longer than those who have rung are gathered.
+    // Longer than wake-ups are gathered.
     std::thread::sleep(std::time::Duration::from_millis(20));
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     assert!(std::pin::pin!(outside.changed()).poll(&mut context).is_pending());

@@ -1,9 +1,9 @@
-//! The sound mark of b2b-dsp through what calls do to it: codecs, transcoding, loss that is concealed, the jitter buffer.
-//! `src/dsp/tests/mark.rs` has the rest.
+//! The sound mark of b2b-dsp through what calls do to it: codecs, transcoding, concealed loss, the
+//! jitter buffer. `src/dsp/tests/mark.rs` has the rest.
 //!
 //! `cargo test -p b2b-media --test mark -- --nocapture --ignored` writes the table of designs/0022-load.md.
 
-// As in test functions (clippy.toml): what a helper cannot get fails the test.
+// As in test functions (clippy.toml): a failing helper fails the test.
 #![allow(clippy::unwrap_used)]
 
 use b2b_dsp::mark::{Heard, Mark, MarkEvent, MarkReader, MarkWriter, Side};
@@ -32,7 +32,8 @@ impl Hop {
         }
     }
 
-    /// 20 ms through it. As in a transcoder and a receiver: Opus conceals itself, the others are concealed.
+    /// Passes 20 ms through it. As in a transcoder and a receiver, Opus conceals itself, and the
+    /// others use the concealer.
     fn pass(&mut self, frame: &mut [i16], burst: bool, chance: &mut StdRng) {
         let mut payload = [0; MAX_PAYLOAD];
         let octets = self.encoder.encode(frame, &mut payload).unwrap();
@@ -54,19 +55,19 @@ impl Hop {
     }
 }
 
-/// What lies between writer and reader.
+/// The path from writer to reader.
 #[derive(Clone, Copy)]
 struct Way {
     name: &'static str,
     codecs: &'static [Codec],
     rate_hz: u32,
-    /// Of the first codec only: a second loss would be another network.
+    /// Loss at the first codec only: a second loss would be another network.
     loss_pct: f64,
     bitrate: u32,
     seconds: u32,
-    /// What is added to the delay.
+    /// Added to the delay.
     late_ms: u64,
-    /// Frames that are lost in a row after two seconds.
+    /// Consecutive frames lost after two seconds.
     burst: u32,
 }
 
@@ -87,7 +88,7 @@ const WAYS: [Way; 9] = [
 ];
 
 impl Way {
-    /// A call through it, heard.
+    /// A call through it; returns what the reader reports.
     fn call(self, mark: Mark, expected: Option<Mark>, seed: u64) -> Vec<MarkEvent> {
         let mut chance = StdRng::seed_from_u64(seed);
         let clock = u64::from(chance.random_range(0..self.rate_hz * 20));
@@ -113,8 +114,8 @@ impl Way {
         events
     }
 
-    /// Calls with a seed each, of which none hears a wrong mark; prints a line of the table. Says how many of them heard
-    /// the right one, and how far the delay of one of them is from that of all.
+    /// One call per seed, none of which may detect a wrong mark; prints a line of the table. Returns how many
+    /// detected the right one, and the largest deviation of a call's delay from the overall one.
     fn calls(self, seeds: u64) -> (u64, f64) {
         let (mut right, mut words, mut gaps) = (0, 0, 0);
         let (mut delays, mut medians) = (Vec::new(), Vec::<f64>::new());
@@ -195,7 +196,7 @@ fn the_table_of_the_design_note() {
     assert!(failed.is_empty(), "{failed:?}");
 }
 
-/// 80 ms more are 80 ms more, and the sound of three seconds before is that.
+/// 80 ms of added delay are measured as such, and so is audio from three seconds before.
 #[test]
 fn added_delay_and_old_sound_are_measured_through_each_codec() {
     let mark = Mark { call: 99, side: Side::Callee };
@@ -214,7 +215,7 @@ fn added_delay_and_old_sound_are_measured_through_each_codec() {
     }
 }
 
-/// Within two seconds of sound, from wherever in a word, with 3 % lost.
+/// Within two seconds of audio, from anywhere in a word, with 3 % loss.
 #[test]
 fn a_swapped_mark_is_found_through_each_codec() {
     let (mark, other) = (Mark { call: 99, side: Side::Callee }, Mark { call: 100, side: Side::Callee });
@@ -229,7 +230,7 @@ fn a_swapped_mark_is_found_through_each_codec() {
     }
 }
 
-/// What is made up for a lost frame goes on with the tones of before, so it hides up to 20 ms of any gap.
+/// Concealment continues the previous tones, so it hides up to 20 ms of any gap.
 #[test]
 fn gaps_are_found_although_they_are_concealed() {
     let mark = Mark { call: 4_242, side: Side::Caller };
@@ -251,7 +252,7 @@ fn gaps_are_found_although_they_are_concealed() {
     }
 }
 
-/// Only the columns of DTMF are in the band of the mark: no detector has a row to go with them.
+/// Only the DTMF columns are in the band of the mark: a detector finds no row with them.
 #[test]
 fn a_mark_is_no_digit() {
     for call in 0..50 {

@@ -1,8 +1,7 @@
-//! The media path takes no memory: thousands of ticks of a machine with loss,
-//! jitter, reordering, duplicates and a packet log, with each codec, while allocations are
-//! counted.
+//! The media path does not allocate: thousands of ticks of a machine with loss, jitter, reordering,
+//! duplicates and a packet log, with each codec, while allocations are counted.
 
-// As in test functions (clippy.toml): what a helper cannot get fails the test.
+// As in test functions (clippy.toml): a failing helper fails the test.
 #![allow(clippy::unwrap_used)]
 
 use std::net::SocketAddr;
@@ -25,10 +24,10 @@ use b2b_media::stage::{Act, Music, OpusMode, Program, Segment, Sound, Tracks};
 use b2b_media::transport::Channel;
 use b2b_media::transport::protection::{Keys, MasterKey, Protection, Suite};
 
-/// Octets of the longest datagram here.
+/// Maximum octets of a datagram here.
 const SIZE: usize = 256;
 
-/// A datagram under way to an endpoint.
+/// A datagram in flight to an endpoint.
 #[derive(Clone, Copy)]
 struct UnderWay {
     slot: u32,
@@ -38,8 +37,8 @@ struct UnderWay {
     len: usize,
 }
 
-/// The sockets of two endpoints that talk to each other, with their SRTP, and what is under way between them: enough
-/// for 20 ms packets that arrive before the next one.
+/// The sockets of two endpoints that talk to each other, with their SRTP, and the packets in flight
+/// between them: enough for 20 ms packets that arrive before the next one.
 struct Wire {
     under_way: [Option<UnderWay>; 8],
     protection: [Option<Protection>; 2],
@@ -52,7 +51,7 @@ fn address(slot: u32, channel: Channel) -> SocketAddr {
 }
 
 impl Wire {
-    /// Hands over what has come; RTP is read at ticks.
+    /// Delivers what has arrived; RTP is read at ticks.
     fn deliver(&mut self, machine: &mut Machine, now: Now) {
         let ticks = machine.next_tick().is_some_and(|tick| tick <= now.at);
         for n in 0..self.under_way.len() {
@@ -116,7 +115,7 @@ impl FrameSink for Sum {
     }
 }
 
-/// What came of some ticks of two endpoints that talk to each other.
+/// The result of some ticks of two endpoints that talk to each other.
 struct Run {
     allocations: u64,
     stats: Vec<MediaStats>,
@@ -126,7 +125,7 @@ fn run(codec: Codec, rate_hz: u32, impaired: bool, ticks: usize) -> Run {
     run_with(codec, rate_hz, impaired, ticks, ([None, None], false))
 }
 
-/// `joined`: both are in a conference, with a third one that has left.
+/// With `joined`, both are in a conference with a third one that has left.
 fn run_with(
     codec: Codec,
     rate_hz: u32,
@@ -207,7 +206,7 @@ fn run_with(
     assert_eq!(control.count_total, 1, "the counter counts");
     assert_eq!(started, 2, "both have started");
 
-    // The ticks did what they are for.
+    // The ticks did real work.
     assert!(now.at - epoch > Duration::from_millis(15 * ticks as u64));
     let mut stats = Vec::new();
     for id in ids {
@@ -272,14 +271,14 @@ fn no_allocation_where_rates_are_converted_and_payloads_wait() {
 fn opus_takes_memory_for_losses_only() {
     for rate_hz in [8_000, 16_000, 48_000] {
         assert_eq!(run(Codec::Opus, rate_hz, false, 1_500).allocations, 0, "{rate_hz} Hz");
-        // What the crate takes, and gives back at once, to recover a packet or to make one up.
+        // Allocations of the crate, freed at once, to recover or conceal a packet.
         let Run { allocations, stats } = run(Codec::Opus, rate_hz, true, 1_500);
         let missing = stats[0].lost + stats[0].late;
         assert!(allocations <= 4 * missing, "{rate_hz} Hz: {allocations} for {missing} losses");
     }
 }
 
-/// Where the relay's packets go to.
+/// Receives the relay's packets.
 #[derive(Default)]
 struct Out(u64);
 
@@ -290,8 +289,8 @@ impl Transmit for Out {
     }
 }
 
-/// Four legs of a relay that speak this; what `begin` tells them runs, and each sends a packet
-/// every 20 ms.
+/// Four relay legs that use this codec; executes what `begin` returns for each, and each sends a
+/// packet every 20 ms.
 fn relay(codec: Codec, begin: impl Fn(RelayId) -> Command) -> u64 {
     let start = Now { at: Instant::now(), wall: NtpTime(0xE000_0000_0000_0000) };
     let (mut relay, mut out) = (Machine::new(start.at, 1), Out::default());
@@ -316,7 +315,7 @@ fn relay(codec: Codec, begin: impl Fn(RelayId) -> Command) -> u64 {
             packet[2..4].copy_from_slice(&(n as u16).to_be_bytes());
             packet[4..8].copy_from_slice(&(n * codec.clock_rate() / 50).to_be_bytes());
             packet[8..12].copy_from_slice(&slot.to_be_bytes());
-            // Speech and silence by turns: who has the floor changes.
+            // Speech and silence alternate, so that the active speakers change.
             let loud = if n / 50 % 4 == slot { 9_000 } else { 0 };
             let frame: [i16; 160] = std::array::from_fn(|k| if k % 16 < 8 { loud } else { -loud });
             let len = 12 + encoder.encode(&frame, &mut packet[12..]).expect("encoded");
@@ -331,7 +330,7 @@ fn relay(codec: Codec, begin: impl Fn(RelayId) -> Command) -> u64 {
         }
         while relay.poll_event().is_some() {}
     };
-    // Until everybody has spoken and been spoken to.
+    // Until every party has spoken and been played to.
     (1..500).for_each(&mut turn);
     let allocated = allocation_counter::measure(|| (500..2_500).for_each(&mut turn));
     assert!(out.0 > 4 * 2_400, "{} packets", out.0);

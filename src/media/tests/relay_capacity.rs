@@ -1,6 +1,6 @@
-//! As many calls as the server promises by default, with real sockets, in one process.
+//! As many calls as the server supports by default, with real sockets, in one process.
 
-// As in test functions (clippy.toml): what a helper cannot get fails the test.
+// As in test functions (clippy.toml): a failing helper fails the test.
 #![allow(clippy::unwrap_used)]
 
 use std::net::{IpAddr, SocketAddr};
@@ -14,9 +14,9 @@ use b2b_media::remote::Remote;
 const CALLS: usize = 10_000;
 /// Descriptors that a table must hold for the threads below.
 const TABLE: usize = 20_000;
-/// An address of our own: others test on 127.0.0.1 meanwhile, with the same ports.
+/// A separate address: other tests use 127.0.0.1 with the same ports meanwhile.
 const IP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(127, 93, 7, 1));
-/// Of the engine, without descriptions and signalling; the kernel's is not among it.
+/// Octets of the engine, without descriptions and signalling; the kernel's are not included.
 const MOST_A_CALL: u64 = 6_000;
 
 fn endpoint(relay: &RelayHandle, near: Option<RelayId>) -> RelayId {

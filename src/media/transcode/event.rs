@@ -73,7 +73,7 @@ mod tests {
     #[test]
     fn what_lasts_longer_than_a_packet_can_say_goes_on_in_a_segment() {
         let mut current = None;
-        // Two seconds: 96,000 ticks of 48 kHz.
+        // Two seconds: 96,000 units at 48 kHz.
         let written = write(&mut current, &UP, 8_000, 1, &payload(false, 16_000), 0).unwrap();
         assert_eq!(written.timestamp, 65_535);
         assert_eq!(written.payload, payload(false, (96_000u32 - 65_535) as u16));

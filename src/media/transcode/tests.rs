@@ -12,7 +12,7 @@ fn target(codec: Codec, ptime_ms: u32) -> SendFormat {
     SendFormat { payload_type: 96, codec, ptime_ms, fec: true, max_bitrate: None }
 }
 
-/// PCMU and G.722 in, events as 101.
+/// PCMU and G.722 received, events as 101.
 fn plan(to: SendFormat) -> Plan {
     let events = Events { from: [Some((101, 8_000)), None, None, None], to: (110, to.codec.clock_rate()) };
     Plan {
@@ -64,7 +64,7 @@ impl Lab {
         self.put(0, 100 + n, 9_000 + u32::from(n) * 160, &samples.collect::<Vec<_>>())
     }
 
-    /// Sequence number, timestamp and marker of what left.
+    /// Sequence number, timestamp and marker of the packets sent.
     fn line(&self) -> Vec<(u16, u32, bool)> {
         self.sent.iter().map(|(header, _)| (header.sequence, header.timestamp, header.marker)).collect()
     }
@@ -114,7 +114,7 @@ fn what_was_lost_is_made_up_and_the_line_has_no_hole() {
         assert_eq!(lab.talk(5), Heard::Late, "its place is taken");
         assert_eq!(lab.sent.len(), 9);
     }
-    // What is made up is no silence.
+    // Concealment is not silent.
     let mut lab = Lab::new(target(Codec::Pcma, 20));
     (0..5).chain([6]).for_each(|n| assert_eq!(lab.talk(n), Heard::Taken));
     let loud = lab.sent[5].1.iter().filter(|octet| g711::alaw_decode(**octet).unsigned_abs() > 4_000).count();
@@ -125,7 +125,7 @@ fn what_was_lost_is_made_up_and_the_line_has_no_hole() {
 fn a_pause_stays_a_pause() {
     let mut lab = Lab::new(target(Codec::Opus, 40));
     (0..3).for_each(|n| assert_eq!(lab.talk(n), Heard::Taken));
-    // Half a packet waits; then nothing is said for a second, with no number missing.
+    // Half a packet waits; then a second passes without audio and without a missing number.
     lab.at = START + 53 * FRAME_NS;
     lab.put(0, 103, 9_000 + 53 * 160, &[0xFF; 160]);
     lab.at += FRAME_NS;
@@ -144,7 +144,7 @@ fn a_long_loss_and_a_new_clock_go_on_with_time() {
     lab.talk(0);
     lab.talk(200);
     assert_eq!(lab.line()[1], (1_002, 50_000 + 200 * 160, true));
-    // Its clock begins anew without a new stream.
+    // Its clock restarts within the same stream.
     lab.at += FRAME_NS;
     lab.put(0, 301, 4_000_000_000, &[0xFF; 160]);
     assert_eq!(lab.sent.len(), 3);

@@ -1,4 +1,4 @@
-//! Recordings in virtual time: packets with their moments in, samples out.
+//! Recordings in virtual time: timed packets in, samples out.
 
 use super::*;
 use crate::codec::{Codec, Encoder, MAX_PAYLOAD, OpusTuning};
@@ -11,18 +11,18 @@ fn plan() -> Plan {
     Plan { path: "x.wav".into(), stereo: true, rate_hz: 8_000, longest: None, silence: None }
 }
 
-/// One who speaks a click each second of their clock: 5 ms loud, the rest a quiet hum or nothing.
+/// A speaker that emits a click every second of its clock: 5 ms loud, otherwise a quiet hum or nothing.
 struct Speaker {
     side: Side,
     codec: Codec,
     payload_type: u8,
     encoder: Encoder,
-    /// Samples of sound made so far, at 8 kHz.
+    /// Samples produced so far, at 8 kHz.
     made: u64,
     sequence: u16,
     timestamp: u32,
     ssrc: u32,
-    /// How much longer than a second the speaker's second is.
+    /// How much longer than a second the speaker's second is, as a fraction.
     slow: f64,
     hum: f64,
     /// The payload between clicks.
@@ -46,14 +46,14 @@ impl Speaker {
         }
     }
 
-    /// When the packet that is made next is sent, ns.
+    /// When the next packet is sent, ns.
     fn due(&self) -> u64 {
         (self.made as f64 / 8_000.0 * 1e9 * (1.0 + self.slow)) as u64
     }
 
     fn speak(&mut self) -> Vec<u8> {
         let clicks = self.made.is_multiple_of(8_000);
-        // The same over and over: an hour of it takes its time.
+        // The same payload is reused, as encoding an hour of it takes time.
         let known = self.codec.law().and_then(|_| self.between.clone()).filter(|_| !clicks);
         let payload = known.unwrap_or_else(|| {
             let sample = |n: u64| {
@@ -83,7 +83,7 @@ impl Speaker {
 struct Lab {
     sheet: Sheet,
     samples: Vec<i16>,
-    /// Packets on their way: when they come.
+    /// Packets in flight, with their arrival times.
     sent: Vec<(u64, Side, Vec<u8>)>,
     looked: u64,
 }
@@ -99,7 +99,7 @@ impl Lab {
         self.sent.push((at, side, packet));
     }
 
-    /// Lets it all happen until then, with a look each 100 ms.
+    /// Advances to this time, with a look every 100 ms.
     fn until(&mut self, end: u64) -> GoesOn {
         self.sent.sort_by_key(|(at, ..)| *at);
         while self.looked < end {
@@ -134,14 +134,14 @@ fn clicks(samples: &[i16]) -> Vec<i64> {
     found
 }
 
-/// Noise in 0..below, always the same.
+/// Deterministic noise in 0..below.
 fn jitter(n: u64, below: u64) -> u64 {
     let mut x = n.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     (x ^ (x >> 31)) % below.max(1)
 }
 
-/// Plays speakers for so long over a network with this jitter and loss in a thousand.
+/// Plays speakers for this long over a network with this jitter, and this loss per thousand.
 fn play(lab: &mut Lab, speakers: &mut [Speaker], length: u64, jitter_ms: u64, loss: u64) {
     for speaker in speakers {
         let mut n = 0;
@@ -168,7 +168,7 @@ fn both_sides_stand_where_they_passed_under_jitter_reordering_and_loss() {
         let (left, right) = (clicks(&left), clicks(&right));
         assert_eq!(right.len(), 30);
         assert!(left.len() >= 27, "{codec}: a click may be lost: {}", left.len());
-        // The first seconds: a stream that began late is moved when that is known.
+        // Not the first seconds: a stream that began late is moved once that is known.
         for click in left.iter().filter(|click| **click > 5 * 8_000) {
             let beside = right.iter().map(|right| (right - click).abs()).min();
             assert!(beside.is_some_and(|beside| beside <= 160), "{codec}: {click} stands {beside:?} off");
@@ -176,13 +176,13 @@ fn both_sides_stand_where_they_passed_under_jitter_reordering_and_loss() {
     }
 }
 
-/// Clocks that differ by 100 ppm are 60 ms apart after ten minutes.
+/// Clocks that differ by 100 ppm drift 60 ms apart in ten minutes.
 #[test]
 fn ten_minutes_stay_aligned_to_20_ms_whichever_clock_is_slow_or_fast_in_speech_or_silence() {
     stays_aligned(600);
 }
 
-/// And 360 ms after an hour.
+/// And 360 ms in an hour.
 #[test]
 #[ignore = "long"]
 fn an_hour_stays_aligned_to_20_ms_whichever_clock_is_slow_or_fast_in_speech_or_silence() {
@@ -212,8 +212,8 @@ fn stays_aligned(seconds: u64) {
 fn hold_is_silence_and_what_follows_stands_in_its_place_whatever_the_stream() {
     let mut lab = Lab::new(&plan());
     let mut speaker = Speaker::new(Side::Said, Codec::Pcmu);
-    // 3 s of speech, 4 s of hold in which the timestamps stand still, then speech again; then
-    // another codec of another clock, then another stream.
+    // 3 s of speech, 4 s of hold without timestamp progress, then speech again; then another codec
+    // with another clock rate, then another stream.
     for second in (0..3).chain(7..10) {
         for n in 0..50 {
             lab.packet(second * S + n * 20 * MS, Side::Said, speaker.speak());
@@ -237,7 +237,7 @@ fn hold_is_silence_and_what_follows_stands_in_its_place_whatever_the_stream() {
     let clicks = clicks(&left);
     assert_eq!(clicks.len(), expected.len(), "{clicks:?}");
     for (click, expected) in clicks.iter().zip(expected) {
-        // Codecs have a delay of their own.
+        // Codecs have their own delay.
         assert!((0..=80).contains(&(click - expected)), "{clicks:?}");
     }
 }
@@ -255,7 +255,7 @@ fn a_pause_leaves_no_gap_and_nothing_of_what_was_said_in_it() {
     for channel in lab.finish(20 * S) {
         assert_eq!(channel.len() as u64, (20_000 - 3_200) * 8);
         let clicks = clicks(&channel);
-        // Those of seconds 5, 6 and 7 are not there; second 8 comes 3.2 s early.
+        // The clicks of seconds 5, 6 and 7 are missing; that of second 8 comes 3.2 s early.
         assert_eq!(clicks[..6], [0, 8_000, 16_000, 24_000, 32_000, 38_400]);
         assert_eq!(clicks.len(), 17);
     }
@@ -271,7 +271,7 @@ fn it_ends_when_it_is_long_enough_or_the_party_silent_for_too_long() {
     assert!(lab.looked < 4 * S);
     assert_eq!(lab.samples.len(), 2 * 24_000);
 
-    // A click a second is no silence; that nobody speaks any more is.
+    // A click every second is not silence; the absence of speech is.
     let mut lab = Lab::new(&Plan { silence: seconds(2), stereo: false, ..plan() });
     let mut speakers = [Speaker::new(Side::Said, Codec::Pcmu), Speaker::new(Side::Heard, Codec::Pcmu)];
     play(&mut lab, &mut speakers[..1], 6 * S, 0, 0);

@@ -1,4 +1,4 @@
-//! Two or three legs around one machine, in virtual time.
+//! Two or three legs on one machine, in virtual time.
 
 use std::time::SystemTime;
 
@@ -42,7 +42,7 @@ fn packet(payload_type: u8, sequence: u16, timestamp: u32, ssrc: u32, payload: &
     packet
 }
 
-/// A datagram that left.
+/// A datagram that was sent.
 #[derive(Debug, Clone)]
 struct Sent {
     slot: u32,
@@ -82,7 +82,7 @@ fn remote(slot: u32) -> Remote {
     }
 }
 
-/// PCMU, and events as 101 here and 96 there.
+/// PCMU, and events as 101 on one side and 96 on the other.
 fn way() -> Way {
     let mut payload_types = PayloadMap::EMPTY;
     payload_types.forward(0, 0);
@@ -92,7 +92,7 @@ fn way() -> Way {
 }
 
 impl Lab {
-    /// These endpoints, described.
+    /// Described endpoints.
     fn new(slots: u32) -> Self {
         let start = Instant::now();
         let wall = NtpTime::from_system(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000));
@@ -139,7 +139,7 @@ impl Lab {
         self.machine.packet(self.now, slot, Channel::Rtp, source, &mut data, &mut self.wire);
     }
 
-    /// A talks for so many frames from this sequence number on.
+    /// The party sends this many frames from this sequence number on.
     fn talk(&mut self, slot: u32, from: u16, frames: u16) {
         for n in from..from + frames {
             self.put(slot, party(slot), packet(0, n, u32::from(n) * 160, 70 + slot, &[slot as u8; 160]));
@@ -147,7 +147,7 @@ impl Lab {
         }
     }
 
-    /// What has left as RTP since the last time.
+    /// The RTP sent since the last call.
     fn rtp(&mut self) -> Vec<Sent> {
         let sent = std::mem::take(&mut self.wire.0);
         sent.into_iter().filter(|sent| classify(&sent.data) == Protocol::Rtp).collect()
@@ -301,7 +301,7 @@ fn digits_are_passed_on_under_the_other_number_and_told_once() {
     let digit =
         |passed_on, digit| RelayEvent::Digit { id: id(0), digit, duration_ms: 60, passed_on, by_tone: false };
     assert_eq!(lab.events()[1..], [digit(true, '5')]);
-    // Alone, it is still told; and so is one whose end is lost.
+    // Unjoined, it is still reported, and so is one whose end is lost.
     lab.command(Command::Part { a: id(0), b: id(1) });
     lab.put(0, party(0), packet(101, 7, 9_000, 70, &[11, 10, 1, 0xE0]));
     assert_eq!(lab.events(), []);
@@ -346,7 +346,7 @@ fn rtcp_ends_at_each_leg() {
     assert_eq!(report.sender, None, "we send it nothing");
     let block = report.block.expect("it sends");
     assert_eq!((block.fraction_lost, block.cumulative_lost, block.jitter), (0, 0, 0));
-    // Their report about us: a round trip of 100 ms and a loss.
+    // Their report about us: a round-trip time of 100 ms and a loss.
     let ours = rtcp::parse(&last.data, 0).unwrap().ssrc;
     let lsr = (sender.ntp >> 16) as u32;
     let sent_at = NtpTime(sender.ntp);
@@ -372,7 +372,7 @@ fn rtcp_ends_at_each_leg() {
     assert!(lab.rtp().is_empty(), "nothing of it goes further");
     lab.machine.packet(lab.now, 1, Channel::Rtcp, party(0), &mut buffer[..3], &mut lab.wire);
     assert_eq!(lab.stats(1).rtcp.refused, 1);
-    // What we report to who has reported says when that was (RFC 3550 §6.4.1).
+    // Our report to a sender of reports tells when its last one arrived (RFC 3550 §6.4.1).
     let source = SocketAddr::new(party(0).ip(), 9);
     lab.machine.packet(lab.now, 0, Channel::Rtcp, source, &mut buffer[..len], &mut lab.wire);
     lab.talk(0, 401, 400);
@@ -429,8 +429,8 @@ fn what_is_no_rtp_is_counted_for_what_it_is() {
 }
 
 proptest! {
-    /// Loss, reordering, new streams, hold, transfers: each leg hears one stream whose
-    /// numbers never go back further than the network did.
+    /// Loss, reordering, new streams, hold, transfers: each leg receives one stream whose numbers
+    /// never go back further than the network's.
     #[test]
     fn a_leg_hears_one_stream_whatever_happens(steps in proptest::collection::vec((0u8..24, any::<u16>()), 1..300)) {
         let mut lab = Lab::joined();
@@ -468,8 +468,8 @@ proptest! {
     }
 }
 
-/// Two of them are what a call takes here, beside its sockets: at most 6 KB with the
-/// descriptions of both legs.
+/// A call needs two of them here, besides its sockets: at most 6 KB with the descriptions of both
+/// legs.
 #[test]
 fn an_endpoint_is_small() {
     assert!(std::mem::size_of::<Endpoint>() <= 1_536, "{}", std::mem::size_of::<Endpoint>());

@@ -80,7 +80,7 @@ fn packets_pass_both_ways_over_ipv4_and_ipv6() {
         let a = Party::new(&relay, ip, mux, None);
         let b = Party::new(&relay, ip, mux, Some(a.id));
         assert!(relay.join(a.id, b.id, way(), way()));
-        // Commands are obeyed in order: when this is answered, they are joined.
+        // Commands are executed in order: once this is answered, they are joined.
         relay.stats(a.id).blocking_recv().unwrap();
         for n in 1..50 {
             a.send(n);
@@ -107,7 +107,7 @@ fn packets_pass_both_ways_over_ipv4_and_ipv6() {
     }
 }
 
-/// An address that no other process uses: its ports are all free.
+/// An address that no other process uses, so that all its ports are free.
 fn own_address() -> IpAddr {
     let [.., high, low] = std::process::id().to_be_bytes();
     IpAddr::from([127, 22, high, low])
@@ -124,7 +124,7 @@ fn ports_are_even_with_a_neighbour_and_rest_while_others_are_free() {
         assert!(seen.insert(local.port()));
         relay.close(id);
     }
-    // None is free: one of those that rest is.
+    // None is free: one that rests is taken.
     let again = (0..1_500).find_map(|_| match relay.open(false, None, EndpointConfig::default()).wait() {
         Err(OpenError::Ports) => {
             std::thread::sleep(Duration::from_millis(20));
@@ -139,7 +139,7 @@ fn ports_are_even_with_a_neighbour_and_rest_while_others_are_free() {
 #[test]
 fn who_opens_an_endpoint_that_is_not_bound_yet_does_not_wait_and_joins_get_theirs() {
     let (relay, _events) = relay(own_address(), 26_000..=27_999);
-    // Once the second is answered, what is bound ahead is bound, and the thread sleeps.
+    // After the second answer, endpoints are bound ahead and the thread sleeps.
     for _ in 0..2 {
         relay.totals().into_iter().for_each(|totals| assert!(totals.blocking_recv().is_ok()));
     }
@@ -150,7 +150,7 @@ fn who_opens_an_endpoint_that_is_not_bound_yet_does_not_wait_and_joins_get_their
     let soon = openings.iter().filter(|it| matches!(it, Opening::Soon(_))).count();
     assert!(at_once > 0 && soon > 0 && at_once + soon == 200, "{at_once} at once, {soon} soon");
     let Some(Opening::Done(Ok((near, _)))) = openings.first() else { panic!("the first is bound ahead") };
-    // More than are kept: these are waited for.
+    // More than are reserved: these block.
     let joins = (0..16).filter_map(|_| relay.open_now(false, *near, &EndpointConfig::default()).ok()).count();
     assert_eq!(joins, 16);
     relay.end_turn();
@@ -158,7 +158,7 @@ fn who_opens_an_endpoint_that_is_not_bound_yet_does_not_wait_and_joins_get_their
         openings.into_iter().map(|it| it.wait().unwrap().1.port()).collect();
     assert_eq!((ports.len(), relay.open_endpoints()), (200, 216), "each has a port of its own");
     relay.shutdown();
-    // What was bound ahead is still there; then nobody binds any more, and nobody waits for that.
+    // Endpoints bound ahead are still there; after that none is bound, and opening fails at once.
     let after = (0..200).find_map(|_| relay.open(false, None, EndpointConfig::default()).wait().err());
     assert_eq!(after, Some(OpenError::Stopped));
 }
@@ -170,12 +170,12 @@ fn a_far_end_that_does_not_multiplex_finds_rtcp_on_the_port_above() {
     let open = |mux| Party::new(&relay, ip, mux, None);
     let (apart, muxed) = (open(false), open(true));
     let rtcp = |party: &Party, above| {
-        // Until this is answered the socket may not be there.
+        // Until this is answered the socket may not exist.
         relay.stats(party.id).blocking_recv().unwrap();
         let report = [0x80, 201, 0, 1, 0, 0, 0, 9];
         let to = SocketAddr::new(ip, party.relay.port() + above);
         party.socket.send_to(&report, to).unwrap();
-        // The counters come after the datagram, or it is not for this endpoint.
+        // The counters arrive after the datagram, unless it is not for this endpoint.
         let came = || relay.stats(party.id).blocking_recv().unwrap().rtcp.received == 1;
         (0..200).any(|_| {
             std::thread::sleep(Duration::from_millis(5));
@@ -195,7 +195,7 @@ fn an_address_that_is_not_ours_is_refused_at_the_start() {
     assert!(matches!(refused, Err(SpawnError::Bind { ip, .. }) if ip == elsewhere));
 }
 
-/// A leg with SRTP and a plain one: each hears the other, in its own way.
+/// A leg with SRTP and a plain one: each receives the other's packets in its own form.
 #[test]
 fn a_leg_with_srtp_and_a_plain_one_hear_each_other_and_forgeries_go_nowhere() {
     for suite in Suite::ALL {
@@ -206,7 +206,7 @@ fn a_leg_with_srtp_and_a_plain_one_hear_each_other_and_forgeries_go_nowhere() {
         let key = |n: u8| MasterKey::generate(suite, |octets| octets.fill(n));
         relay.protect(a.id, Some(Keys { local: key(1), remote: key(2) }));
         relay.join(a.id, b.id, way(), way());
-        // Its thread has obeyed all that.
+        // The thread has executed all commands.
         relay.stats(b.id).blocking_recv().unwrap();
         let (mut to_relay, mut from_relay) = (Outbound::new(&key(2)), Inbound::new(&key(1)));
         let protected = |outbound: &mut Outbound, sequence| {
@@ -218,8 +218,7 @@ fn a_leg_with_srtp_and_a_plain_one_hear_each_other_and_forgeries_go_nowhere() {
         };
         let (mut buffer, mut before) = ([0; 2_048], packet(0));
         for sequence in 1..10 {
-            // Plain, changed, and the one before once more: nobody hears of them, and they lock
-            // no source.
+            // Plain, changed, and replayed packets: none is forwarded or locks a source.
             a.send(sequence + 1_000);
             let good = protected(&mut to_relay, sequence);
             let mut forged = good.clone();
@@ -240,7 +239,7 @@ fn a_leg_with_srtp_and_a_plain_one_hear_each_other_and_forgeries_go_nowhere() {
         let stats = relay.stats(a.id).blocking_recv().unwrap();
         assert_eq!((stats.received.packets, stats.dropped.unauthenticated), (9, 27), "{stats:?}");
         assert_eq!(relay.stats(b.id).blocking_recv().unwrap().received.packets, 9);
-        // Reports of ours, too: the last one comes with the end.
+        // Our reports are protected, too: the last one comes with the close.
         relay.close(a.id);
         let (len, _) = a.socket.recv_from(&mut buffer).expect("BYE in time");
         let len = from_relay.rtcp(&mut buffer[..len]).expect("under our key");
@@ -249,7 +248,7 @@ fn a_leg_with_srtp_and_a_plain_one_hear_each_other_and_forgeries_go_nowhere() {
     }
 }
 
-/// Both legs of a call go on in another relay, one of them with SRTP.
+/// Both legs of a call continue in another relay, one of them with SRTP.
 #[test]
 fn a_call_goes_on_in_another_relay_under_the_same_keys() {
     let ip: IpAddr = "127.0.0.1".parse().unwrap();
@@ -271,7 +270,7 @@ fn a_call_goes_on_in_another_relay_under_the_same_keys() {
     let mut buffer = [0; 2_048];
     let mut hears = |a: &Party, b: &Party, sequence| {
         b.send(sequence);
-        // The BYE of a relay that ends may come before it.
+        // The BYE of a relay that ends may arrive first.
         for _ in 0..2 {
             let (len, from) = a.socket.recv_from(&mut buffer).expect("a packet in time");
             if inbound.rtp(&mut buffer[..len]).is_ok() {
@@ -286,7 +285,7 @@ fn a_call_goes_on_in_another_relay_under_the_same_keys() {
     let begun = hears(&a, &b, 1).1;
     let octets =
         [a.id, b.id].map(|id| serde_json::to_vec(&before.snapshot(id).blocking_recv().unwrap()).unwrap());
-    // It goes on for a while.
+    // It continues for a while.
     let last = hears(&a, &b, 2).1;
     before.shutdown();
 

@@ -33,7 +33,7 @@ fn packets_come_out_as_they_went_in_around_the_end_of_the_ring() {
     for n in 0..2_000u16 {
         let remote = if n % 2 == 0 { "192.0.2.7:4000" } else { "[2001:db8::7]:4000" };
         let packet = &rtp(n)[..100 + usize::from(n % 85)];
-        // Of a network of its own, and another one.
+        // Addresses in one network, and in another.
         let local = if n % 2 == 0 { LOCAL } else { party("[::1]:20000") };
         assert!(tap.take(start + ms(n.into()), (n % 3 == 0, false), local, party(remote), packet));
         if n % 50 == 0 {
@@ -75,7 +75,7 @@ fn which_key_is_pressed_is_kept_of_no_telephone_event() {
         packet.truncate(24 + length);
         packet
     };
-    // An event, with its marker; one under SRTP, by either tag; G.711, Opus that is short, RTCP.
+    // An event, with its marker; one under SRTP, with either tag; G.711, a short Opus packet, RTCP.
     for (secured, packet, kept) in [
         (false, packet(101, 4), 24),
         (false, packet(0x80 | 101, 4), 24),
@@ -117,7 +117,7 @@ fn what_finds_no_room_is_counted_and_leaves_no_hole() {
         assert!(tap.take(start, (true, false), LOCAL, party("192.0.2.7:4000"), &rtp(n)));
     }
     tapped.gather();
-    // Short enough for what is left: but it came later.
+    // Short enough for the remaining room, but it came later.
     assert!(tap.take(start, (true, false), LOCAL, party("192.0.2.7:4000"), &rtp(7)[..30]));
     tapped.gather();
     let stats = trace.stats();

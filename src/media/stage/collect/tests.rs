@@ -8,7 +8,7 @@ fn plan(max: usize) -> DigitPlan {
     DigitPlan { total: Duration::from_secs(7), ..DigitPlan::new(max) }
 }
 
-/// Presses these, a second after each other from second 1 on; what it came to and when.
+/// Presses these digits, one per second from second 1 on; returns the result and its time.
 fn press(mut collector: Collector, digits: &str) -> (Collected, u64) {
     let mut at = 0;
     for digit in digits.chars() {
@@ -67,7 +67,7 @@ fn digits_wait_for_the_end_of_the_prompt_and_what_is_too_much_is_left() {
 }
 
 proptest! {
-    /// Whatever is pressed and whenever: it ends once, in time, with what was pressed.
+    /// Whatever is pressed at whatever time: it ends once, in time, with the digits pressed.
     #[test]
     fn a_collection_ends_as_planned(
         presses in proptest::collection::vec((0u64..4_000, "[0-9*#A-D]"), 0..12),

@@ -1,30 +1,30 @@
-//! Whom an endpoint with a source and a sink has to believe, by the rules as they are written (transport/lock.rs,
-//! relay/endpoint.rs, local/held.rs) in the plainest way.
+//! Which sources an endpoint with a local source and sink must believe, by a direct implementation
+//! of the documented rules (transport/lock.rs, relay/endpoint.rs, local/held.rs).
 
 use std::net::SocketAddr;
 
 use crate::network::MS;
 use crate::party::Sent;
 
-/// A source of no better rank takes the place of one that was silent for so long.
+/// A source of no better rank replaces one that was silent for this long.
 const SOURCE_SILENCE: u64 = 250 * MS;
-/// A stream takes the place of one that was silent for so long with its first packet.
+/// A stream replaces one that was silent for this long with its first packet.
 const STREAM_SILENCE: u64 = 60 * MS;
 
-/// What has to become of a packet.
+/// The required outcome for a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
     /// Its source is not believed.
     Injected,
-    /// Its source is, its stream is not yet.
+    /// Its source is believed, its stream is not yet.
     Held,
-    /// It is taken.
+    /// It is accepted.
     Taken,
-    /// It is, and so is the one that was held.
+    /// It is accepted, and so is the held one.
     BothTaken,
 }
 
-/// A packet, as far as that matters here, and when it came.
+/// The relevant fields of a received packet, and its arrival time.
 #[derive(Debug, Clone, Copy)]
 pub struct Came {
     pub ssrc: u32,
@@ -36,28 +36,28 @@ pub struct Came {
     source: SocketAddr,
 }
 
-/// See the module's text.
+/// The rules' state; see the module documentation.
 #[derive(Debug)]
 pub struct Belief {
     signalled: SocketAddr,
     source: Option<SocketAddr>,
-    /// The stream that is taken, and when its last packet came.
+    /// The accepted stream, and when its last packet arrived.
     stream: Option<(u32, u64)>,
     held: Option<Came>,
 }
 
 impl Belief {
-    /// Nothing has come from the far end that is signalled at this address.
+    /// Nothing was received from the far end that is signalled at this address.
     pub fn new(signalled: SocketAddr) -> Self {
         Belief { signalled, source: None, stream: None, held: None }
     }
 
-    /// Where the far end has said that it receives.
+    /// Where the far end said it receives.
     pub fn signalled(&self) -> SocketAddr {
         self.signalled
     }
 
-    /// What has to become of a packet that has come at this moment, and the one that was held, if that is taken too.
+    /// The required outcome for a packet received at this time, and the held packet, if that is accepted too.
     pub fn of(&mut self, sent: &Sent, at: u64) -> (Fate, Option<Came>) {
         let Sent { ssrc, number, timestamp, source, .. } = *sent;
         let heard = self.stream.map_or(0, |(_, heard)| heard);
@@ -70,7 +70,7 @@ impl Belief {
         }
         self.source = Some(source);
         if self.stream.is_some_and(|(taken, _)| taken == ssrc) {
-            // It goes on: another one beside it has to begin anew.
+            // The stream continues: a competing one must start over.
             (self.stream, self.held) = (Some((ssrc, at)), None);
             return (Fate::Taken, None);
         }

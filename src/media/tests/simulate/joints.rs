@@ -1,4 +1,4 @@
-//! Whom the machine joins with whom, by chance.
+//! Random joins of parties.
 
 use b2b_media::forward::PayloadMap;
 use b2b_media::relay::machine::Command;
@@ -13,7 +13,7 @@ use crate::party::Joint;
 use crate::world::{ROOM, What, World};
 
 impl World {
-    /// Some parties are joined otherwise from now on.
+    /// Rejoins some parties.
     pub(super) fn joins(&mut self) {
         self.outcome.joins += 1;
         let mut free: Vec<usize> = (0..self.parties.len()).collect();
@@ -52,7 +52,7 @@ impl World {
         (party.accepted.steady, party.anchor) = (party.accepted.steady && first, None);
     }
 
-    /// A party is alone.
+    /// Parts a party.
     fn parts(&mut self, n: usize) {
         let id = self.parties[n].id;
         match self.parties[n].joint {
@@ -95,7 +95,7 @@ impl World {
         self.command(Command::Join { a, b, forward, backward });
     }
 
-    /// From one to the other, and what that is.
+    /// The way from one to the other, and its kind.
     fn way(&self, from: usize, to: usize, transcodes: bool) -> (Way, Joint) {
         let (from, peer) = (&self.parties[from], to as u32);
         let to = &self.parties[to];

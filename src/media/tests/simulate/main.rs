@@ -1,5 +1,6 @@
-//! Media in virtual time, by seeds: relay machines with parties of all kinds around them, and jitter buffers, under
-//! networks that lose, delay, reorder and repeat, with clocks that differ (scripts/simulate-media.sh, designs/0004).
+//! Media in virtual time, by seeds: relay machines with parties of all kinds, and jitter buffers,
+//! over networks that lose, delay, reorder and duplicate packets, with differing clocks
+//! (scripts/simulate-media.sh, designs/0004).
 
 mod belief;
 mod joints;
@@ -37,7 +38,7 @@ and a jitter buffer each, from the first seed on, until they have lived so many 
   --trace      what parties are joined with is printed
 ";
 
-/// A world's time.
+/// The duration of a world.
 const SPAN: u64 = 600 * SECOND;
 const HOUR: f64 = 3_600.0 * SECOND as f64;
 
@@ -50,7 +51,7 @@ struct Args {
 }
 
 fn args() -> Result<Args, ExitCode> {
-    // As a test, among others, it is brief.
+    // As a test among others, it is brief.
     let mut args = Args { seed: 1, hours: 0.5, jobs: 2, only: false, traces: false };
     seeds::flags(USAGE, |name, value| {
         match name {

@@ -1,4 +1,4 @@
-//! One direction of a network, by chance: delay, jitter that reorders, loss in bursts, stalls, copies.
+//! One direction of a random network: delay, jitter with reordering, loss in bursts, stalls, duplicates.
 
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -6,20 +6,20 @@ use rand::rngs::StdRng;
 pub const MS: u64 = 1_000_000;
 pub const SECOND: u64 = 1_000 * MS;
 
-/// How bad a network is.
+/// Properties of a network.
 #[derive(Debug, Clone, Copy)]
 pub struct Weather {
-    /// What every datagram takes, ns.
+    /// Delay of every datagram, ns.
     pub base: u64,
-    /// The mean of what some take beside it, ns; the most is four times as much.
+    /// Mean additional delay of some datagrams, ns; the maximum is four times as much.
     pub jitter: u64,
-    /// How likely a datagram is the first of a burst that is lost, and how long that is.
+    /// Probability that a datagram starts a burst of losses, and the burst's mean length.
     pub bursts: f64,
     pub burst: f64,
-    /// How likely everything waits from a datagram on, and for how long at most, ns.
+    /// Probability that a stall starts with a datagram, and its maximum length, ns.
     pub stalls: f64,
     pub stall: u64,
-    /// How likely a datagram comes twice.
+    /// Probability that a datagram is duplicated.
     pub copies: f64,
 }
 
@@ -36,7 +36,7 @@ impl Weather {
         Weather { base, jitter, bursts: loss.0, burst: loss.1, stalls: stall.0, stall: stall.1, copies }
     }
 
-    /// The most that a datagram takes, ns.
+    /// Maximum delay of a datagram, ns.
     pub fn longest(&self) -> u64 {
         self.base + 4 * self.jitter + self.stall
     }
@@ -54,7 +54,7 @@ impl Path {
         Path { weather, loses: false, stalled_until: 0 }
     }
 
-    /// When what is sent now comes: once, never or twice.
+    /// Arrival times of what is sent now: once, never or twice.
     pub fn arrivals(&mut self, rng: &mut StdRng, now: u64) -> [Option<u64>; 2] {
         let Weather { bursts, burst, stalls, stall, copies, .. } = self.weather;
         let change = if self.loses { 1.0 / burst } else { bursts };

@@ -1,4 +1,4 @@
-//! A far end: it speaks by a clock of its own, reports, moves, begins anew, and looks at all that it is sent.
+//! A far end: it sends by its own clock, reports, moves, restarts, and checks everything it receives.
 
 use std::net::SocketAddr;
 
@@ -14,23 +14,23 @@ use rand::rngs::StdRng;
 use crate::network::{MS, Path, SECOND, Weather};
 use crate::stream::Received;
 
-/// Packets of a voice before it says the same again.
+/// Packets of a voice before it repeats.
 const LOOP: usize = 50;
-/// What parties say is far louder than this.
+/// Audio of parties is far louder than this.
 const LOUD: u16 = 1_000;
 
-/// What the machine does with a party.
+/// How the machine has joined a party.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Joint {
     Alone,
-    /// Packets go to that one as they are.
+    /// Packets are forwarded to that party unchanged.
     Relayed(u32),
-    /// They are written anew, octet by octet.
+    /// They are recoded, octet by octet.
     Recoded(u32),
     Transcoded(u32),
     Room,
     Echo,
-    /// A source and a sink of frames speak to it and hear it.
+    /// A local source and sink of frames send to it and receive from it.
     Local,
 }
 
@@ -42,7 +42,7 @@ impl Joint {
         }
     }
 
-    /// What it hears is made by a clock of the machine's.
+    /// What it hears is produced by a clock of the machine.
     fn is_ticked(self) -> bool {
         matches!(self, Joint::Room | Joint::Local)
     }
@@ -56,17 +56,17 @@ pub struct Hears {
     last_at: u64,
     pub packets: u64,
     pub octets: u64,
-    /// When it last heard somebody.
+    /// When it last heard audio.
     pub loud_at: u64,
-    /// Since this moment nothing has changed for it.
+    /// Since when nothing has changed for it.
     pub since: u64,
-    /// The highest number it was sent, which never wraps.
+    /// The highest number sent to it, which never wraps.
     number: u64,
-    /// What of it has come through its network.
+    /// What of it arrived through its network.
     came: Received,
 }
 
-/// A datagram on its way to the machine.
+/// A datagram in flight to the machine.
 #[derive(Debug, Clone)]
 pub struct Sent {
     pub ssrc: u32,
@@ -84,7 +84,7 @@ impl Sent {
     }
 }
 
-/// A sender report of the machine's: the middle of its NTP time, when it left and when it comes.
+/// A sender report of the machine: the middle of its NTP time, its send and its arrival time.
 #[derive(Debug, Clone, Copy)]
 struct SenderReport {
     middle: u32,
@@ -92,13 +92,13 @@ struct SenderReport {
     comes: u64,
 }
 
-/// A report of a party's on its way.
+/// A report of a party in flight.
 #[derive(Debug)]
 pub struct Reported {
     pub data: Vec<u8>,
-    /// The middle of its NTP time, of a sender report.
+    /// The middle of its NTP time, if it is a sender report.
     pub middle: Option<u32>,
-    /// If it comes at this moment, there was no way to go.
+    /// The arrival time at which the round-trip time is 0.
     pub echoes: Option<u64>,
 }
 
@@ -109,7 +109,7 @@ pub struct Party {
     pub before: Option<SocketAddr>,
     pub codec: Codec,
     pub ptime_ms: u32,
-    /// Nanoseconds of a packet by its clock.
+    /// Packet time by its own clock, ns.
     period: f64,
     begun: u64,
     made: u64,
@@ -117,43 +117,43 @@ pub struct Party {
     number: u64,
     timestamp: u64,
     pub talks: bool,
-    /// It is on hold, both ways.
+    /// It is on hold, in both directions.
     pub held: bool,
     marker: bool,
     voice: Vec<Vec<u8>>,
     sent: (u32, u32),
     pub out: Path,
     back: Path,
-    /// When it was first heard after it moved or began a stream, last.
+    /// When it was last received for the first time after a move or a new stream.
     pub changed_at: u64,
     changed: bool,
     /// Nothing of it was lost, late or refused since.
     pub clean_since: u64,
-    /// What the machine has taken of its stream.
+    /// What the machine has accepted of its stream.
     pub accepted: Received,
     pub accepted_packets: u64,
     pub accepted_at: u64,
     pub started: bool,
-    /// The first number of its stream that the machine took since it is joined so.
+    /// The first number of its stream that the machine accepted since the current join.
     pub anchor: Option<u64>,
     pub joint: Joint,
     pub hears: Hears,
-    /// SRs of the machine.
+    /// Sender reports of the machine.
     srs: Vec<SenderReport>,
-    /// The last SR of its that has come to the machine, and when.
+    /// Its last SR that arrived at the machine, and when.
     pub told: Option<(u32, u64)>,
     /// Seconds by its clock when the world began.
     wall: u64,
     /// Compound packets that the machine has sent, and received.
     pub reports: (u32, u32),
-    /// Packets that it had been sent by the last report, and by the one before.
+    /// Packets sent to it up to the last report, and up to the one before.
     reported: [u64; 2],
-    /// The round trip that the last report which came to the machine has in it, ns.
+    /// The round-trip time in its last report that arrived at the machine, ns.
     pub round_trip: Option<u64>,
 }
 
 impl Party {
-    /// `wide`: it may have a codec that takes its time.
+    /// With `wide` it may have a codec that takes more CPU time.
     pub fn new(rng: &mut StdRng, slot: u32, weather: [Weather; 2], wide: bool) -> Self {
         let codec = match rng.random_range(0..if wide { 8 } else { 4 }) {
             0..2 => Codec::Pcmu,
@@ -162,7 +162,7 @@ impl Party {
             _ => Codec::Opus,
         };
         let ptime_ms = codec.ptime_ms([10, 20, 20, 20, 20, 30, 40, 60][rng.random_range(0..8)]);
-        // Quartz of a phone is off by 100 ppm at most; some clocks are worse.
+        // Phone crystals deviate by 100 ppm at most; some clocks are worse.
         let off = rng.random_range(-300.0..300.0);
         Party {
             id: RelayId { thread: 0, slot, generation: 1 },
@@ -202,7 +202,7 @@ impl Party {
         }
     }
 
-    /// What offer and answer say of it.
+    /// Its description by offer and answer.
     pub fn remote(&self) -> Remote {
         Remote { voice: self.voice_of(), ..Remote::at(self.at) }
     }
@@ -227,7 +227,7 @@ impl Party {
         self.begun + (self.made as f64 * self.period) as u64
     }
 
-    /// The packet that is due, and when it comes: once, never or twice. The buffer back: it is silent.
+    /// The packet that is due, and its arrival times: once, never or twice. Returns the buffer if it is silent.
     pub fn says(
         &mut self,
         rng: &mut StdRng,
@@ -266,19 +266,19 @@ impl Party {
         Ok(Sent { ssrc: self.ssrc, number, timestamp, source: self.at, at, data })
     }
 
-    /// Another SSRC, as after a restart.
+    /// Switches to another SSRC, as after a restart.
     pub fn begins_anew(&mut self, rng: &mut StdRng, at: u64) {
         (self.ssrc, self.number) = (rng.random(), rng.random_range(0..65_536) + 65_536);
         self.timestamp = rng.random_range(0..1 << 32);
         (self.changed_at, self.changed, self.sent, self.marker) = (at, true, (0, 0), true);
     }
 
-    /// A NAT has given it another port.
+    /// A NAT has assigned it another port.
     pub fn moves(&mut self, at: u64) {
         let next = SocketAddr::new(self.at.ip(), self.at.port() + 2);
         self.before = Some(std::mem::replace(&mut self.at, next));
         (self.changed_at, self.changed) = (at, true);
-        // What is not believed before the other port is, is no loss.
+        // Packets refused before the other port is believed are not lost.
         self.accepted.steady = false;
     }
 
@@ -313,14 +313,14 @@ impl Party {
         }
     }
 
-    /// A report of its own has come to the machine.
+    /// Records that a report of its own arrived at the machine.
     pub fn report_comes(&mut self, at: u64, middle: Option<u32>, echoes: Option<u64>) {
         self.reports.1 += 1;
         self.told = middle.map(|middle| (middle, at)).or(self.told);
         self.round_trip = echoes.map(|echoes| at - echoes).or(self.round_trip);
     }
 
-    /// RTP of the machine's.
+    /// Processes RTP of the machine.
     pub fn hears_rtp(&mut self, rng: &mut StdRng, at: u64, datagram: &[u8]) {
         let packet = RtpPacket::parse(datagram).expect("RTP");
         let rate = self.codec.clock_rate();
@@ -338,7 +338,8 @@ impl Party {
             assert!(hears.packets == 0 || ticks > 0, "number {step} further, {ticks} ticks");
             if self.joint.is_ticked() && hears.last_at > hears.since {
                 let frame = (rate / 1_000 * self.ptime_ms) as i32;
-                // Where a tick has no whole number of packets, whoever begins to speak is given others.
+                // If a tick does not hold a whole number of packets, a party that begins to speak
+                // gets other ones.
                 let (most, late) = match self.ptime_ms {
                     _ if self.joint == Joint::Local => (frame, 25),
                     10 | 20 => (frame, 25),
@@ -372,7 +373,7 @@ impl Party {
         }
     }
 
-    /// RTCP of the machine's: what it says has to be so.
+    /// Processes RTCP of the machine, whose contents must be correct.
     pub fn hears_rtcp(&mut self, rng: &mut StdRng, at: u64, wall: NtpTime, datagram: &[u8]) {
         let report = rtcp::parse(datagram, self.accepted.ssrc).expect("RTCP");
         self.reports.0 += 1;
@@ -426,7 +427,7 @@ impl Party {
     }
 }
 
-/// A tone in packets.
+/// The packets of a tone.
 pub fn voice(codec: Codec, ptime_ms: u32, hz: f64) -> Vec<Vec<u8>> {
     let rate = codec.native_rate_hz().min(16_000);
     let mut encoder = Encoder::new(codec, rate, OpusTuning { bitrate: 24_000, expected_loss_pct: 0 });

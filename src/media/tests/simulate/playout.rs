@@ -1,5 +1,5 @@
-//! The jitter buffer of rooms, streams and sessions under the same networks: what is not played has a
-//! reason that the network gives.
+//! The jitter buffer of rooms, streams and sessions over the same networks: whatever is not played
+//! must be explained by the network.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant, SystemTime};
@@ -16,12 +16,12 @@ use crate::party::voice;
 use crate::total::Total;
 
 const TICK: u64 = 20 * MS;
-/// Playout holds no more than a second.
+/// Playout holds at most a second.
 const MOST_MS: f64 = 1_024.0;
-/// What came this long ago has been heard, most of it.
+/// Most of what arrived this long ago was played.
 const UNHEARD: u64 = SECOND;
 
-/// A packet that has been said: when it came, if it did, and was of use.
+/// A sent packet: its arrival time, if it arrived and was used.
 #[derive(Debug, Clone, Copy)]
 struct Said {
     came: Option<u64>,
@@ -29,7 +29,7 @@ struct Said {
 
 pub fn listen(seed: u64, span: u64) -> Total {
     let mut rng = StdRng::seed_from_u64(seed ^ 0x5EED);
-    // The others take their time to decode.
+    // The other codecs take more CPU time to decode.
     let codec = match rng.random_range(0..6) {
         0 => Codec::ALL[rng.random_range(0..2)],
         n => Codec::ALL[2 + n % 2],
@@ -52,7 +52,7 @@ pub fn listen(seed: u64, span: u64) -> Total {
     let (ticks, first) = (codec.clock_rate() / 1_000 * ptime_ms, rng.random::<u32>());
     let mut path = Path::new(weather);
     let period = f64::from(ptime_ms) * 1e6 * (1.0 + ppm * 1e-6);
-    // By the source's clock a packet has its share of ms exactly.
+    // By the source's clock a packet has exactly its duration.
     let media = |n: u64| n * u64::from(ptime_ms) * MS;
     let mut said: BTreeMap<u64, Said> = BTreeMap::new();
     let mut coming: BTreeMap<(u64, u64), ()> = BTreeMap::new();
@@ -60,11 +60,11 @@ pub fn listen(seed: u64, span: u64) -> Total {
     let mut tick = SECOND + rng.random_range(0..TICK);
     let mut frame = vec![0; buffer.frame()];
     let (mut heard, mut played_to) = (Total { lived: span, ..Total::default() }, None::<u64>);
-    // When packets came in time that are not heard yet.
+    // Arrival times of packets in time that were not played yet.
     let mut unheard: VecDeque<u64> = VecDeque::new();
-    // Since the last frame that was heard there was silence.
+    // There was silence since the last frame with audio.
     let mut silent = false;
-    // When something was made up that was there, and what.
+    // When available audio was concealed, and which.
     let mut suspect: Option<(u64, u64)> = None;
     while tick < span {
         loop {
@@ -102,7 +102,7 @@ pub fn listen(seed: u64, span: u64) -> Total {
                 unheard.push_back(at);
             }
         }
-        // A thread is late now and then.
+        // A thread is occasionally late.
         let at = tick + if rng.random_range(0..100) == 0 { rng.random_range(0..5 * MS) } else { 0 };
         let now = epoch + Duration::from_nanos(at);
         let played = buffer.play(now, &mut frame);
@@ -119,7 +119,7 @@ pub fn listen(seed: u64, span: u64) -> Total {
         if let Some(captured) = played.captured_at {
             let place = (captured.millis_since(wall) * 1e6).max(0.0) as u64;
             if played.kind == FrameKind::Audio {
-                // Where a stream has begun another timeline, what was made up before it had no place on that.
+                // If a stream has started another timeline, concealment before it had no position on that.
                 if let Some((then, missed)) = suspect.take() {
                     let same = (at - then).abs_diff(place.saturating_sub(missed)) < 2 * MS;
                     assert!(
@@ -129,7 +129,7 @@ pub fn listen(seed: u64, span: u64) -> Total {
                         missed / MS
                     );
                 }
-                // The first packet behind a silence may stand anywhere in its frame.
+                // The first packet after silence may start anywhere in its frame.
                 let empty = if std::mem::take(&mut silent) { TICK } else { 0 };
                 let before = played_to.replace(place).unwrap_or(0);
                 assert!(place + empty + 1 >= before, "{place} is played after {before}: {what}");

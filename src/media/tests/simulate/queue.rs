@@ -1,9 +1,9 @@
-//! What is going to happen, in the order of its time.
+//! Future events in chronological order.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
-/// Of two things at one moment, what was put there first comes first.
+/// Of two simultaneous events, the one added first comes first.
 #[derive(Debug)]
 pub struct Queue<T> {
     events: BinaryHeap<Reverse<Event<T>>>,
@@ -27,7 +27,7 @@ impl<T> Queue<T> {
         self.events.push(Reverse(Event { at, order: self.order, what }));
     }
 
-    /// The next one, if it happens until then.
+    /// The next event, if it is due by then.
     pub fn take(&mut self, until: u64) -> Option<(u64, T)> {
         self.events.peek().filter(|Reverse(event)| event.at <= until)?;
         self.events.pop().map(|Reverse(Event { at, what, .. })| (at, what))

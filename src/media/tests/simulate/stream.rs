@@ -1,6 +1,6 @@
-//! What a receiver must know of an RTP stream, counted by RFC 3550 in the plainest way.
+//! What a receiver must know of an RTP stream, by a direct implementation of RFC 3550.
 
-/// A stream as it came. Sequence numbers are those of the sender, which never wrap.
+/// A received stream. Sequence numbers are those of the sender, which never wrap.
 #[derive(Debug, Clone, Default)]
 pub struct Received {
     pub ssrc: u32,
@@ -10,16 +10,16 @@ pub struct Received {
     came: Vec<u64>,
     zero: u64,
     pub unique: u64,
-    /// Interarrival jitter, ticks (§6.4.1).
+    /// Interarrival jitter, in timestamp units (§6.4.1).
     pub jitter: f64,
     transit: Option<f64>,
-    /// Expected and received of the last report.
+    /// Expected and received as of the last report.
     prior: (u64, u64),
-    /// Nothing but the network came between: no pause, no change of what the sender is joined with.
+    /// Only the network intervened: no pause, and no change of the sender's join.
     pub steady: bool,
 }
 
-/// Numbers before the first that may still come.
+/// Numbers before the first one that may still arrive.
 const BEFORE: u64 = 1_000;
 
 impl Received {
@@ -27,7 +27,7 @@ impl Received {
         Received { ssrc, steady: true, ..Received::default() }
     }
 
-    /// A packet with this number has come at `at` ns; it has this timestamp, of a clock with this rate.
+    /// Counts a packet with this number that arrived at `at` ns, with this timestamp at this clock rate.
     pub fn takes(&mut self, number: u64, at: u64, timestamp: u64, rate: u32) {
         if self.unique == 0 {
             (self.base, self.highest, self.zero) = (number, number, number.saturating_sub(BEFORE));
@@ -54,7 +54,7 @@ impl Received {
         self.expected() - self.unique
     }
 
-    /// What a report of now has as fraction lost; the next one counts from here.
+    /// The fraction lost in a report of now; the next one counts from here.
     pub fn fraction(&mut self) -> u8 {
         let now = (self.expected(), self.unique);
         let due = now.0 - self.prior.0;

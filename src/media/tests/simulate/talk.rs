@@ -1,4 +1,5 @@
-//! An endpoint that is joined with a source and a sink of frames, and a far end that is none, under the same networks.
+//! An endpoint joined with a local source and sink of frames, and a far end outside the machine,
+//! over the same networks.
 
 use std::f64::consts::TAU;
 use std::net::SocketAddr;
@@ -25,10 +26,10 @@ use crate::stream::Received;
 use crate::total::Total;
 use crate::world::{CHANGE, CLEAN, TIMEOUT};
 
-/// Counters are published as often.
+/// Interval at which counters are published.
 const CHORES: u64 = 500 * MS;
 
-/// Frames in which the program has heard somebody.
+/// Counts the frames in which the program heard audio.
 struct Ear(Arc<AtomicU64>);
 
 impl FrameSink for Ear {
@@ -57,18 +58,18 @@ enum What {
     Reports,
     Turns,
     Moves,
-    /// It is put on hold, or taken back.
+    /// It is put on hold, or resumed.
     Holds,
     Looks,
 }
 
-/// What comes to the endpoint's socket.
+/// What arrives at the endpoint's socket.
 enum Datagram {
     Packet(Sent),
     Report(SocketAddr, Reported),
 }
 
-/// Looks at what the endpoint sends.
+/// Checks what the endpoint sends.
 struct Wire<'a> {
     party: &'a mut Party,
     rng: &'a mut StdRng,
@@ -92,13 +93,13 @@ impl Transmit for Wire<'_> {
     }
 }
 
-/// What the endpoint has to have counted, beside what is known of the party.
+/// What the endpoint must have counted, besides what the party knows.
 #[derive(Default)]
 struct Counted {
     duplicates: u64,
     reordered: u64,
     late: u64,
-    /// Packets that were held and then taken: whether they were late is not told.
+    /// Packets that were held and then accepted: whether they were late is not reported.
     untold: u64,
     injected: u64,
     octets: u64,
@@ -113,7 +114,7 @@ struct Talk {
     wall: NtpTime,
     at: u64,
     queue: Queue<What>,
-    /// What has come and is read at the next tick, as the thread of a relay does; none: it is read at once.
+    /// What has arrived and is read at the next tick, as by a relay thread; `None` if it is read at once.
     unread: Option<Vec<(u64, Datagram)>>,
     counted: Counted,
     published: Arc<Published>,
@@ -191,7 +192,7 @@ impl Talk {
         self.queue.put(SECOND, What::Looks);
     }
 
-    /// So many seconds from now, by chance.
+    /// Schedules an event at random, in this many seconds.
     fn put(&mut self, least: u64, most: u64, what: What) {
         let at = self.at + self.rng.random_range(least * SECOND..most * SECOND);
         self.queue.put(at, what);
@@ -213,7 +214,7 @@ impl Talk {
         self.with(|machine, now, wire| machine.command(now, command, wire));
     }
 
-    /// The machine's time comes, a little late now and then.
+    /// Runs the machine's timers, occasionally a little late.
     fn wakes_until(&mut self, end: u64) {
         while let Some(wake) = self.machine.next_wake(self.moment(self.at).at) {
             let mut wake = wake.saturating_duration_since(self.epoch).as_nanos() as u64;
@@ -277,7 +278,7 @@ impl Talk {
         }
     }
 
-    /// The party is on hold, both ways, or is no more; it signals what it has signalled.
+    /// Puts the party on hold in both directions, or resumes; it signals its usual address.
     fn holds(&mut self) {
         let (at, party) = (self.at, &mut self.party);
         party.held ^= true;
@@ -289,7 +290,7 @@ impl Talk {
         self.put(least, most, What::Holds);
     }
 
-    /// Reads all that has come since the last tick.
+    /// Reads everything that has arrived since the last tick.
     fn reads(&mut self) {
         let Some(unread) = self.unread.take() else { return };
         for (arrival, datagram) in unread {
@@ -363,7 +364,7 @@ impl Talk {
         }
     }
 
-    /// Who speaks without a fault is heard, and what the endpoint has counted is what came.
+    /// A party that sends without faults must be heard, and the endpoint's counters must match what arrived.
     fn looks(&mut self) {
         let (at, party) = (self.at, &self.party);
         let heard = self.heard.load(Ordering::Relaxed);
@@ -391,7 +392,7 @@ impl Talk {
         self.measures(stats.lost, stats.rtcp.rtt_ms);
     }
 
-    /// What is published, and told at the end.
+    /// Checks what is published, and reported at the end.
     fn adds_up_locally(&self, stats: &MediaStats) {
         let (party, counted) = (&self.party, &self.counted);
         assert_eq!(stats.packets_rx, party.accepted_packets - counted.duplicates, "packets received");
@@ -418,7 +419,7 @@ impl Talk {
         }
     }
 
-    /// What the machine tells.
+    /// Checks the machine's events.
     fn tells(&mut self) {
         while let Some(event) = self.machine.poll_event() {
             match event {

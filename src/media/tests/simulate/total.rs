@@ -1,19 +1,19 @@
-//! What worlds have come to, together.
+//! Totals over worlds.
 
 use std::ops::AddAssign;
 
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Total {
-    /// Of endpoints and listeners, ns.
+    /// Lifetime of endpoints and listeners, ns.
     pub lived: u64,
-    /// RTP packets that came, and that left.
+    /// RTP packets received, and sent.
     pub packets: u64,
     pub sent: u64,
-    /// Compound RTCP packets that left.
+    /// Compound RTCP packets sent.
     pub reports: u64,
-    /// Changes of who is joined with whom.
+    /// Changes of joins.
     pub joins: u64,
-    /// Frames of listeners, those that were made up, and pitch periods more or less.
+    /// Frames of listeners, concealed frames, and pitch periods inserted or removed.
     pub frames: u64,
     pub concealed: u64,
     pub corrections: u64,

@@ -1,4 +1,4 @@
-//! What the machine sends, looked at while it sends it.
+//! Checks what the machine sends, while it sends it.
 
 use std::net::SocketAddr;
 
@@ -9,15 +9,15 @@ use rand::rngs::StdRng;
 
 use crate::party::{Joint, Party};
 
-/// See the module's text.
+/// The transmitter; see the module documentation.
 pub struct Wire<'a> {
     pub parties: &'a mut [Party],
     pub rng: &'a mut StdRng,
     pub at: u64,
     pub wall: NtpTime,
-    /// What comes from one party now.
+    /// The payload being received from one party.
     pub payload: &'a [u8],
-    /// Packets that have left, and to whom the last one.
+    /// Packets sent, and the recipient of the last one.
     pub sent: u64,
     pub to: Option<u32>,
 }

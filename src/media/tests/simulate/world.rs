@@ -1,4 +1,4 @@
-//! One relay machine, parties around it, and everything that happens between them, in virtual time.
+//! One relay machine, parties around it, and all events between them, in virtual time.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
@@ -19,25 +19,25 @@ use crate::stream::Received;
 use crate::total::Total;
 use crate::wire::Wire;
 
-/// After a move or a new stream some packets may be refused for so long, ns.
+/// After a move or a new stream packets may be refused for this long, ns.
 pub const CHANGE: u64 = 4 * SECOND;
-/// Who has spoken without a loss for so long is heard.
+/// A party that has sent without loss for this long must be heard.
 pub const CLEAN: u64 = 4 * SECOND;
-/// No RTP for so long is told.
+/// Silence after which a timeout is raised.
 pub const TIMEOUT: u64 = 10 * SECOND;
 pub const ROOM: u64 = 1;
 
-/// What happens.
+/// Events.
 #[derive(Debug)]
 pub enum What {
     Speaks(usize),
     Comes(usize, Sent),
     Reports(usize),
     ReportComes(usize, SocketAddr, Reported),
-    /// It begins to speak, or ceases to.
+    /// It begins or stops speaking.
     Turns(usize),
     Moves(usize),
-    /// It is put on hold, or taken back.
+    /// It is put on hold, or resumed.
     Holds(usize),
     Joins,
     Looks,
@@ -53,7 +53,7 @@ pub struct World {
     queue: Queue<What>,
     spare: Vec<Vec<u8>>,
     pub(super) outcome: Total,
-    /// Nobody pauses, moves or is joined anew.
+    /// Nothing pauses, moves or is rejoined.
     pub(super) calm: bool,
     traces: bool,
 }
@@ -107,7 +107,7 @@ impl World {
         world
     }
 
-    /// Lets so much time pass, and closes everything.
+    /// Runs for this time, then closes everything.
     pub fn live(mut self, span: u64) -> Total {
         while let Some((at, what)) = self.queue.take(span) {
             self.wakes_until(at);
@@ -121,7 +121,7 @@ impl World {
         self.outcome
     }
 
-    /// So many seconds from now, by chance.
+    /// A random time, in this many seconds.
     pub(super) fn within(&mut self, least: u64, most: u64) -> u64 {
         self.at + self.rng.random_range(least * SECOND..most * SECOND)
     }
@@ -135,7 +135,8 @@ impl World {
         Now { at: self.epoch + gone, wall: self.wall.plus(gone) }
     }
 
-    /// Calls the machine with a wire; what has left of RTP, and to whom the last of it.
+    /// Calls the machine with a wire; returns the number of RTP packets sent, and the recipient of
+    /// the last one.
     fn with<T>(
         &mut self,
         payload: &[u8],
@@ -162,7 +163,7 @@ impl World {
         self.with(&[], |machine, now, wire| machine.command(now, command, wire));
     }
 
-    /// The machine's own time comes, a little late now and then.
+    /// Runs the machine's own timers, occasionally a little late.
     fn wakes_until(&mut self, end: u64) {
         while let Some(wake) = self.machine.next_wake(self.now().at) {
             let mut wake = wake.saturating_duration_since(self.epoch).as_nanos() as u64;
@@ -238,7 +239,7 @@ impl World {
         self.tells();
     }
 
-    /// A packet of a party's has come.
+    /// Processes a party's packet that has arrived.
     fn comes(&mut self, n: usize, mut sent: Sent) {
         let (slot, at) = (n as u32, self.at);
         let before = self.machine.believed(slot);
@@ -262,7 +263,7 @@ impl World {
             if at - sent.at > party.out.weather.base + 40 * MS {
                 party.clean_since = at;
             }
-            // What is older than the first one since the joint began has no place in the other leg's stream.
+            // A packet older than the first one since the join has no place in the other leg's stream.
             let stale = sent.number < *party.anchor.get_or_insert(sent.number);
             let is_held = joint.peer().is_some_and(|peer| self.parties[peer as usize].held);
             match joint {
@@ -291,7 +292,7 @@ impl World {
         self.spare.push(sent.data);
     }
 
-    /// A party is on hold, both ways, or is no more.
+    /// Puts a party on hold in both directions, or resumes it.
     fn holds(&mut self, n: usize) {
         let at = self.at;
         let party = &mut self.parties[n];
@@ -315,7 +316,7 @@ impl World {
         }
     }
 
-    /// Whoever speaks without a fault is heard, and what the machine has counted is what came.
+    /// A party that sends without faults must be heard, and the machine's counters must match what arrived.
     fn looks(&mut self) {
         let at = self.at;
         for n in 0..self.parties.len() {
@@ -365,7 +366,7 @@ impl World {
         }
     }
 
-    /// What the machine tells.
+    /// Checks the machine's events.
     fn tells(&mut self) {
         while let Some(event) = self.machine.poll_event() {
             let at = self.at;

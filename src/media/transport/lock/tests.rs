@@ -1,4 +1,4 @@
-//! Who is believed, in virtual time.
+//! Which source is believed, in virtual time.
 
 use super::*;
 
@@ -12,7 +12,7 @@ fn address(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }
 
-/// A lock, and when the source that it believes was heard last.
+/// A lock, and when its believed source was last heard.
 struct Party {
     lock: SourceLock,
     at: u64,
@@ -32,7 +32,7 @@ impl Party {
         self.lock.signal(address(text), [Some(address(SIGNALLING).ip()), None], self.at);
     }
 
-    /// A packet 20 ms after the one before it; whether it is believed.
+    /// A packet 20 ms after the previous one; returns whether it is believed.
     fn packet(&mut self, source: &str) -> bool {
         self.at += 20 * MS;
         self.lock.expire(self.at);
@@ -195,7 +195,7 @@ fn signalling_from_elsewhere_brings_its_host_with_it() {
     it.pass(300);
     assert!(it.packet("198.51.100.200:40000"));
     assert_eq!(it.lock.destination(), Some(address("198.51.100.200:40000")));
-    // It comes from elsewhere again: what it sent until now is still on its way.
+    // It moves back: packets that it has sent so far are still in flight.
     it.lock.signal(address(SIGNALLED), [Some(first), None], it.at);
     assert!(it.packet("198.51.100.200:40000"));
     it.pass(1_000);

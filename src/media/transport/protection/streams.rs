@@ -202,19 +202,19 @@ mod tests {
         assert_eq!(estimate(at(1, 5), 6), at(1, 6));
         assert_eq!(estimate(at(7, 0x8001), 0), at(8, 0));
         assert_eq!(estimate(at(7, 0x8000), 0), at(7, 0));
-        // Nothing was before the first rollover.
+        // There is nothing before the first rollover.
         assert_eq!(estimate(at(0, 5), 65_000), at(0, 65_000));
     }
 
     proptest! {
-        /// Whatever order packets come in within half the space, each index is found.
+        /// In whatever order packets arrive within half the space, each index is found.
         #[test]
         fn an_index_near_the_highest_is_found(highest in 70_000u64..1 << 40, offset in -0x7FFFi64..0x7FFF) {
             let index = highest.saturating_add_signed(offset);
             prop_assert_eq!(estimate(highest, index as u16), index);
         }
 
-        /// The window against a plain list.
+        /// The window compared with a plain list.
         #[test]
         fn the_window_knows_what_it_saw(jumps in proptest::collection::vec(-150i64..150, 1..200)) {
             let (mut streams, mut seen, mut at) = (Streams::default(), Vec::new(), 10_000u64);

@@ -1,4 +1,4 @@
-//! What two directions under one key do with each other's packets.
+//! How two directions under one key handle each other's packets.
 
 use proptest::prelude::*;
 
@@ -174,7 +174,7 @@ fn a_sequence_number_is_not_protected_twice() {
     }
 }
 
-/// Two rollovers, each with packets around it that change places.
+/// Two rollovers, each with swapped packets around it.
 #[test]
 fn rollovers_are_followed_through_loss_and_reordering() {
     for suite in [Suite::AesCm128HmacSha1_32, Suite::AeadAes256Gcm] {
@@ -184,7 +184,7 @@ fn rollovers_are_followed_through_loss_and_reordering() {
             let wires: Vec<_> =
                 numbers.map(|n| (n, protected(&mut outbound, &packet(7, n as u16)))).collect();
             let mut order: Vec<_> = wires.iter().collect();
-            // The last before and the first behind the rollover change places; some are lost.
+            // The last packet before and the first after the rollover are swapped; some are lost.
             order.swap(35, 36);
             order.swap(30, 40);
             order.retain(|(n, _)| n % 7 != 0);
@@ -192,7 +192,7 @@ fn rollovers_are_followed_through_loss_and_reordering() {
                 assert_eq!(unprotected(&mut inbound, wire), Ok(packet(7, *n as u16)), "{suite}: {n}");
             }
             assert_eq!(unprotected(&mut inbound, &wires[0].1), Err(UnprotectError::Replayed));
-            // What lies between, for both sides' counters.
+            // The packets in between, for both sides' counters.
             let between = start + 72..start + 65_536;
             for n in between.step_by(5_000) {
                 let wire = protected(&mut outbound, &packet(7, n as u16));
@@ -211,7 +211,7 @@ fn streams_under_one_key_have_counters_of_their_own() {
             assert_eq!(unprotected(&mut inbound, &wire), Ok(packet(ssrc, sequence)));
         }
     }
-    // A new stream of the far end is taken whenever it begins, and however many there were.
+    // A new stream of the far end is accepted whenever it starts, and however many there were.
     for ssrc in 100..120 {
         let mut other = Outbound::new(&master(Suite::AesCm128HmacSha1_80, 1));
         let wire = protected(&mut other, &packet(ssrc, 40_000));
@@ -230,12 +230,12 @@ fn a_new_key_is_followed_whether_rollovers_go_on_or_begin_anew() {
         let wire = protected(&mut theirs, &packet(7, sequence));
         assert!(unprotected(&mut ours.inbound, &wire).is_ok());
     }
-    // The same keys again: nothing is forgotten.
+    // With the same keys nothing is forgotten.
     ours.rekey(keys(&first));
     let wire = protected(&mut theirs, &packet(7, 11));
     assert!(unprotected(&mut ours.inbound, &wire).is_ok());
     assert_eq!(unprotected(&mut ours.inbound, &wire), Err(UnprotectError::Replayed));
-    // Theirs is new, and begins anew.
+    // The far end's key is new, and its counter restarts.
     ours.rekey(keys(&second));
     assert_eq!(
         unprotected(&mut ours.inbound, &protected(&mut theirs, &packet(7, 12))),
@@ -243,7 +243,7 @@ fn a_new_key_is_followed_whether_rollovers_go_on_or_begin_anew() {
     );
     let wire = protected(&mut Outbound::new(&second), &packet(7, 12));
     assert!(unprotected(&mut ours.inbound, &wire).is_ok());
-    // A key under which the counter has gone on: made by the key's holder from before.
+    // A key under which the counter continues: created by its holder earlier.
     let mut going_on = Outbound::new(&third);
     let mut ours = Protection::new(keys(&first));
     let mut theirs = Outbound::new(&first);
@@ -269,7 +269,7 @@ fn keys_are_not_in_debug_output() {
 }
 
 proptest! {
-    /// Octets of any kind: never a panic, never taken for something.
+    /// Arbitrary octets never cause a panic and are never accepted.
     #[test]
     fn noise_is_refused(noise in proptest::collection::vec(any::<u8>(), 0..200), first in 0x80u8..0xC0) {
         for suite in Suite::ALL {
@@ -281,7 +281,7 @@ proptest! {
                 let (mut outbound, _) = pair(suite);
                 datagram.resize(len + RTCP_OVERHEAD, 0);
                 let _ = outbound.rtcp(&mut datagram.clone(), len);
-                // What the parser takes for RTP can be protected.
+                // What the parser accepts as RTP can be protected.
                 let parsed = RtpPacket::parse(&datagram[..len]).is_ok();
                 prop_assert!(outbound.rtp(&mut datagram, len).is_ok() || !parsed);
             }
@@ -296,7 +296,7 @@ proptest! {
         shuffle in proptest::collection::vec((0u32..60, any::<bool>()), 1..120),
     ) {
         let (mut outbound, mut inbound) = pair(Suite::AesCm128HmacSha1_32);
-        // Up to the start, so that both know the rollovers.
+        // Packets up to the start, so that both sides count the rollovers.
         for n in (0..start).step_by(20_000) {
             let wire = protected(&mut outbound, &packet(7, n as u16));
             prop_assert!(unprotected(&mut inbound, &wire).is_ok());

@@ -1,4 +1,4 @@
-//! Test vectors: of the RFCs, and whole packets that libsrtp's own tests hold.
+//! Test vectors of the RFCs, and whole packets from libsrtp's own tests.
 
 use super::derive::{Label, cipher, derive, keystream};
 use super::transform::Transform;
@@ -29,7 +29,7 @@ fn session_keys_are_those_of_rfc_3711_b_3() {
     let master = master(Suite::AesCm128HmacSha1_80, KEY_128, SALT_128);
     assert_eq!(derived(&master, Label::RtpCipher, 16), hex("c61e7a93744f39ee10734afe3ff7a087"));
     assert_eq!(derived(&master, Label::RtpSalt, 14), hex("30cbbc08863d8c85d49db34a9ae1"));
-    // The RFC prints 94 octets of the authentication key's stream.
+    // The RFC gives 94 octets of the authentication key's stream.
     let stream = "cebe321f6ff7716b6fd4ab49af256a156d38baa48f0a0acf3c34e2359e6cdbcee049646c43d9327a\
                   d175578ef72270986371c10c9a369ac2f94a8c5fbcdddc256d6e919a48b610ef17c2041e474035766b68642c59bb\
                   fc2f34db60dbdfb2";
@@ -109,7 +109,7 @@ fn gcm_packets_are_those_of_rfc_7714() {
     }
 }
 
-/// Whole packets, from the master key to the tag, as libsrtp makes them.
+/// Whole packets, from the master key to the tag, as libsrtp generates them.
 #[test]
 fn packets_are_those_of_libsrtp() {
     let rtp = hex("800f1234decafbadcafebabeabababababababababababababababab");

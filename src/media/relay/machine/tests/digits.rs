@@ -1,4 +1,4 @@
-//! Digits of ours in what a leg is sent.
+//! Our digits in what is sent to a leg.
 
 use super::*;
 
@@ -32,7 +32,7 @@ fn a_digit_of_ours_goes_between_what_is_relayed_in_the_same_stream() {
         assert_eq!(audio.len(), if talks { 20 } else { 0 });
         assert!(audio.windows(2).all(|two| two[1].wrapping_sub(two[0]) == 160), "no jump in time");
         assert_eq!(lab.stats(1).sent.packets, sent.len() as u64);
-        // What comes after a digit goes on behind it.
+        // What follows a digit is numbered after it.
         if !talks {
             lab.talk(0, 100, 1);
             assert_eq!(lab.rtp()[0].rtp().sequence, sent[6].rtp().sequence.wrapping_add(1));
@@ -62,7 +62,7 @@ fn a_digit_of_a_stream_that_begins_anew_is_told_whatever_its_clock_shows() {
             lab.run(FRAME * 5);
         };
         press(70, 100_000, 5, 0x8A);
-        // A carrier has another machine take over, with a clock of its own; a key is down as it does.
+        // In a carrier's network another machine takes over, with its own clock, while a key is pressed.
         press(70, 101_000, 6, 0x0A);
         press(71, 50_000, 7, 0x8A);
         press(72, 40_000, 7, 0x8A);

@@ -1,4 +1,4 @@
-//! What is measured of a stream: in the clock of what is received, and not across rests.
+//! Measurements of a stream: in the clock rate of what is received, and not across pauses.
 
 use super::*;
 use crate::forward::Clocks;
@@ -18,7 +18,7 @@ fn join_both(lab: &mut Lab) {
     lab.command(Command::Join { a: id(0), b: id(1), forward, backward });
 }
 
-/// The jitter of the next report to the first party, ticks.
+/// The jitter in the next report to the first party, in timestamp units.
 fn reported(lab: &mut Lab) -> u32 {
     lab.rtcp();
     lab.run(Duration::from_secs(8));
@@ -45,13 +45,13 @@ fn jitter_is_measured_in_the_clock_of_what_is_received() {
     assert!(stats.jitter < Duration::from_millis(1), "{:?}", stats.jitter);
     assert_eq!((stats.lost, stats.payload_type), (0, Some(0)));
     assert!(reported(&mut lab) < 8);
-    // Opus from here on, by the same stream; events and comfort noise are no sound.
+    // Opus from here on, in the same stream; events and comfort noise are not audio.
     sends(&mut lab, 111, 401, 400, 960);
     lab.put(0, party(0), packet(13, 801, 801 * 960, 70, &[5]));
     let stats = lab.stats(0);
     assert!(stats.jitter < Duration::from_millis(1), "{:?}", stats.jitter);
     assert_eq!(stats.payload_type, Some(111));
-    // Nobody is joined any more: what was measured stays what it is.
+    // No longer joined: the measurements stay.
     lab.command(Command::Part { a: id(0), b: id(1) });
     assert!(lab.stats(0).jitter < Duration::from_millis(1));
 }
@@ -96,17 +96,17 @@ fn what_a_party_on_hold_counts_on_is_no_loss() {
     lab.talk(0, 1, 50);
     lab.command(Command::Describe { id: id(0), remote: Remote { sends: false, ..remote(0) } });
     lab.run(Duration::from_secs(2));
-    // It is back before its answer is read here.
+    // It resumes before its answer is read here.
     lab.talk(0, 151, 3);
     lab.command(Command::Describe { id: id(0), remote: remote(0) });
     lab.talk(0, 156, 50);
     let stats = lab.stats(0);
     assert_eq!((stats.received.packets, stats.lost), (103, 0));
     assert!(stats.jitter < Duration::from_millis(1), "{:?}", stats.jitter);
-    // What is missing after that is.
+    // Packets missing after that are lost.
     lab.talk(0, 210, 10);
     assert_eq!(lab.stats(0).lost, 4);
-    // And what it says of itself is what it was: no report has more than that.
+    // Its own description is unchanged: no report shows more loss.
     lab.rtcp();
     lab.run(Duration::from_secs(8));
     let reports = lab.rtcp();
@@ -118,7 +118,7 @@ fn what_a_party_on_hold_counts_on_is_no_loss() {
 fn another_address_or_source_begins_a_count_of_its_own() {
     let mut lab = Lab::joined();
     lab.talk(0, 1, 50);
-    // It has moved, which its description says.
+    // It has moved, according to its description.
     let moved = Remote { rtp: party(9), ..remote(0) };
     lab.command(Command::Describe { id: id(0), remote: moved });
     for n in 120..170u16 {

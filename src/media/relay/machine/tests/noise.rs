@@ -1,4 +1,4 @@
-//! Comfort noise of a party whose other party knows none.
+//! Comfort noise of a party whose other party does not support it.
 
 use super::*;
 use crate::codec::Codec;
@@ -9,7 +9,7 @@ use crate::transcode::Plan;
 const LAW: SendFormat =
     SendFormat { payload_type: 0, codec: Codec::Pcmu, ptime_ms: 20, fec: false, max_bitrate: None };
 
-/// 0 speaks G.711, relayed or transcoded, and CN; 1 knows no CN.
+/// Party 0 sends G.711, relayed or transcoded, and CN; party 1 does not support CN.
 fn joined(transcodes: bool) -> Lab {
     let mut lab = Lab::new(3);
     let voice = Voice { gets: Some(LAW), ..Voice::NONE };
@@ -29,7 +29,7 @@ fn joined(transcodes: bool) -> Lab {
     lab
 }
 
-/// So many packets of sound, 20 ms each, from this one on.
+/// Sends this many audio packets, 20 ms each, from this number on.
 fn speak(lab: &mut Lab, transcodes: bool, from: u16, at: u32, frames: u16) {
     let payload_type = if transcodes { 8 } else { 0 };
     for n in 0..frames {

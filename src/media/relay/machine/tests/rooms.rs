@@ -8,7 +8,7 @@ use crate::stage::{Played, Program, Segment};
 
 const ROOM: u64 = 9;
 
-/// A party with a tone of its own, and what it has heard.
+/// A party with its own tone, and what it has heard.
 struct Party {
     slot: u32,
     hz: f64,
@@ -25,7 +25,7 @@ struct Hall {
 }
 
 impl Hall {
-    /// A room of these codecs, and who is in it.
+    /// A room with one party for each codec.
     fn new(rate_hz: u32, codecs: &[Codec]) -> Self {
         let mut lab = Lab::new(codecs.len() as u32);
         lab.room(RoomAct::Open { rate_hz });
@@ -52,12 +52,12 @@ impl Hall {
         self.lab.room(RoomAct::Enter { id: id(slot), party: id(slot), member });
     }
 
-    /// These parties say their tones for so long; what everybody hears is kept.
+    /// These parties play their tones for this long; what each party hears is kept.
     fn talk(&mut self, frames: usize, who: &[u32]) {
         self.talk_and(frames, who, |_| {});
     }
 
-    /// The same, and looks at all that is sent.
+    /// The same, and inspects everything sent.
     fn talk_and(&mut self, frames: usize, who: &[u32], mut look: impl FnMut(&Sent)) {
         for _ in 0..frames {
             for party in self.parties.iter_mut().filter(|party| who.contains(&party.slot)) {
@@ -95,7 +95,7 @@ impl Hall {
         }
     }
 
-    /// Whose tones somebody has heard of late, by their strength.
+    /// The parties whose tones this one has recently heard, by level.
     fn hears(&self, slot: u32) -> Vec<u32> {
         let heard = &self.parties[slot as usize].heard;
         let last = &heard[heard.len().saturating_sub(16_000 / 5)..];
@@ -118,7 +118,7 @@ impl Lab {
     }
 }
 
-/// Who speaks is given other packets than who only listens.
+/// Speakers get other packets than listeners.
 #[test]
 fn who_takes_packets_of_10_ms_is_sent_no_gap_when_they_begin_to_speak_or_cease() {
     let mut hall = Hall::new(8_000, &[Codec::Pcma; 7]);
@@ -181,7 +181,7 @@ fn each_leg_has_one_stream_whether_it_speaks_or_listens() {
     let mut hall = Hall::new(8_000, &[Codec::Pcma; 6]);
     let mut sent = Vec::new();
     for n in 0..100u32 {
-        // Two speak at a time, and give way to the next.
+        // Two speak at a time, then the next two.
         let speaks = [n / 20 % 6, (n / 20 + 1) % 6];
         for slot in speaks {
             let payload = [if n % 2 == 0 { 0x2A } else { 0xAA }; 160];
@@ -216,7 +216,7 @@ fn an_announcement_is_heard_by_all_with_what_is_said_and_one_after_the_other() {
         hall.lab.room(RoomAct::Play { program: Box::new(program), reply });
         asked
     };
-    // The tones of parties that are not there.
+    // The tones of absent parties.
     let (mut first, mut second) = (play(&mut hall, 400), play(&mut hall, 550));
     hall.talk(40, &[]);
     assert_eq!((first.get(), second.get()), (None::<Played>, None));
@@ -254,7 +254,7 @@ fn a_prompt_for_one_is_heard_by_nobody_else_and_the_bridge_ends_the_room() {
     let sent = hall.lab.rtp();
     assert_eq!(sent.iter().filter(|sent| sent.to == party(2)).count(), 3, "what it says goes to its peer");
     assert_eq!(sent.iter().filter(|sent| sent.to == party(1)).count(), 3, "who is left hears silence");
-    // And an endpoint that closes leaves.
+    // An endpoint that closes leaves the room.
     hall.lab.command(Command::Close { id: id(1) });
     hall.lab.rtp();
     hall.lab.run(FRAME * 5);

@@ -1,4 +1,4 @@
-//! Endpoints that are written as JSON and go on in another machine, which counts from another epoch.
+//! Endpoints written as JSON and restored in another machine, which counts from another epoch.
 
 use super::*;
 use crate::relay::{EndpointSnapshot, MARGIN, RestoreError};
@@ -8,7 +8,7 @@ mod protected;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Splitmix64: what happens in a world, by its seed.
+/// Splitmix64: determines the events in a world by its seed.
 struct Dice(u64);
 
 impl Dice {
@@ -34,10 +34,10 @@ impl Lab {
         serde_json::to_vec(&self.snapshot(slot)).unwrap()
     }
 
-    /// Another machine, `away` later, with these endpoints in the place of its own.
+    /// Another machine, `away` later, in which these endpoints are restored.
     fn restored(&self, away: Duration, written: &[Vec<u8>]) -> Lab {
         let now = Now { at: self.now.at + away, wall: self.now.wall.plus(away) };
-        // Another epoch: moments of before are known in this one.
+        // Another epoch: times from before are known in this one.
         let machine = Machine::new(now.at - SECOND * 600, 99);
         let mut lab = Lab { machine, now, wire: Wire::default() };
         for (slot, written) in (0..).zip(written) {
@@ -49,7 +49,7 @@ impl Lab {
     }
 }
 
-/// A party that speaks, if it does not rest, and what it has said.
+/// A party that speaks, unless it pauses, and its stream.
 #[derive(Clone, Copy)]
 struct Speaker {
     slot: u32,
@@ -62,7 +62,7 @@ impl Speaker {
         Speaker { slot, sequence: dice.roll(65_536) as u16, timestamp: dice.roll(1 << 32) as u32 }
     }
 
-    /// Time goes on by a frame; what is said in it comes, or is lost.
+    /// Advances by a frame; its packet arrives or is lost.
     fn frame(&mut self, lab: &mut Lab, comes: bool) {
         self.sequence = self.sequence.wrapping_add(1);
         self.timestamp = self.timestamp.wrapping_add(160);
@@ -80,7 +80,7 @@ impl Speaker {
     }
 }
 
-/// Both speak for so long, with losses, pauses, digits and somebody who sends what is not theirs.
+/// Both speak for this long, with losses, pauses, digits and a third-party sender.
 fn converse(lab: &mut Lab, speakers: &mut [Speaker; 2], dice: &mut Dice, frames: u64) {
     for _ in 0..frames {
         for speaker in speakers.iter_mut() {
@@ -99,13 +99,13 @@ fn converse(lab: &mut Lab, speakers: &mut [Speaker; 2], dice: &mut Dice, frames:
     }
 }
 
-/// RTP to this party, with the moments at which it left.
+/// RTP to this party, with the send times.
 fn heard(sent: &[(Instant, Sent)], slot: u32) -> Vec<(Instant, u32, u16, u32)> {
     let of = sent.iter().filter(|(_, sent)| sent.slot == slot && classify(&sent.data) == Protocol::Rtp);
     of.map(|(at, sent)| (*at, sent.rtp().ssrc, sent.rtp().sequence, sent.rtp().timestamp)).collect()
 }
 
-/// The wire of a life, each packet with its moment.
+/// The packets sent, each with its time.
 fn timed(lab: &mut Lab, wire: &mut Vec<(Instant, Sent)>, mut step: impl FnMut(&mut Lab), times: u64) {
     for _ in 0..times {
         step(lab);
@@ -124,7 +124,7 @@ fn a_life(seed: u64) {
     let written = [0, 1].map(|slot| lab.written(slot));
     let before = [0, 1].map(|slot| lab.stats(slot));
     let last = [0, 1].map(|slot| heard(&first, slot).last().copied());
-    // It goes on, and is gone; then nobody is there.
+    // It continues, then ends; for some time there is no process.
     let more = dice.roll(500);
     timed(&mut lab, &mut first, |lab| converse(lab, &mut speakers, &mut dice, 1), more);
     let away = Duration::from_millis(100) + dice.ms(5_000);
@@ -153,7 +153,7 @@ fn a_life(seed: u64) {
     }
     lab.join(0, 1);
     let mut second = Vec::new();
-    // A rest that ends with an event counts as one of sound only with the sound behind it.
+    // A pause that ends with an event counts as an audio pause only with the next audio packet.
     timed(&mut lab, &mut second, |lab| speakers.iter_mut().for_each(|it| it.frame(lab, true)), 1);
     timed(&mut lab, &mut second, |lab| lab.run(FRAME), 1);
     timed(&mut lab, &mut second, |lab| converse(lab, &mut speakers, &mut dice, 1), 100);
@@ -198,7 +198,7 @@ fn the_source_of_before_is_believed_and_a_liar_is_not() {
     let written = [0, 1].map(|slot| lab.written(slot));
     let mut lab = lab.restored(SECOND, &written);
     lab.join(0, 1);
-    // Silence is no reason to believe who was never named.
+    // Silence is no reason to believe a source that was never named.
     let liar = SocketAddr::from(([127, 6, 6, 6], 666));
     for n in 0..5 {
         lab.put(0, liar, packet(0, 60 + n, 9_600, 70, &[6; 160]));

@@ -1,4 +1,4 @@
-//! Whose packets are believed, answered and forwarded, in every window of a call.
+//! Whose packets are believed, answered and forwarded, in every phase of a call.
 
 use super::*;
 use crate::transport::lock::{Answering, NamedSources};
@@ -10,13 +10,13 @@ fn from(host: [u8; 4]) -> SocketAddr {
 const STRANGER: [u8; 4] = [127, 0, 0, 66];
 const SIGNALLING: [u8; 4] = [127, 0, 0, 7];
 
-/// A leg whose party is behind a NAT: it signals an address where nobody is.
+/// A leg whose party is behind a NAT: it signals an unreachable address.
 fn behind_nat(slot: u32) -> Remote {
     let told = SocketAddr::from(([127, 9, 9, 9], party(slot).port()));
     Remote { signalling: [Some(SIGNALLING.into()), None], rtp: told, ..remote(slot) }
 }
 
-/// Six packets of an attacker, one after the other in sequence.
+/// Six consecutive packets of an attacker.
 fn attack(lab: &mut Lab, slot: u32) {
     for n in 0..6 {
         lab.put(slot, from(STRANGER), packet(0, 900 + n, 160, 666, &[0x66; 160]));
@@ -24,7 +24,7 @@ fn attack(lab: &mut Lab, slot: u32) {
     }
 }
 
-/// Whether anything of an attacker's went on, or anything to it.
+/// Whether anything was forwarded from the attacker or sent to it.
 fn attacked(lab: &mut Lab) -> bool {
     lab.wire.0.iter().any(|sent| sent.to.ip() == from(STRANGER).ip() || sent.data.ends_with(&[0x66; 160]))
 }
@@ -77,12 +77,12 @@ fn a_stranger_is_neither_heard_nor_answered_whenever_they_come() {
             };
             assert!(heard(1, party(1)) >= 9 && heard(0, source) >= 9, "{public} {first}");
         };
-        // Described, and nothing came yet: early media, or the answer.
+        // Described, and nothing received yet: early media, or the answer.
         lab.command(Command::Describe { id: id(0), remote: there });
         attack(&mut lab, 0);
         assert_eq!(lab.stats(0).sources.locked, None);
         talk(&mut lab, 100);
-        // Held, and back.
+        // Hold and resume.
         lab.command(Command::Describe { id: id(0), remote: Remote { receives: false, ..there } });
         attack(&mut lab, 0);
         lab.command(Command::Describe { id: id(0), remote: there });
@@ -94,7 +94,7 @@ fn a_stranger_is_neither_heard_nor_answered_whenever_they_come() {
         attack(&mut lab, 0);
         lab.command(Command::Describe { id: id(0), remote: there });
         talk(&mut lab, 300);
-        // Transferred.
+        // Transfer.
         lab.join(0, 2);
         attack(&mut lab, 0);
         lab.join(0, 1);
@@ -122,7 +122,7 @@ fn keys_and_reports_of_a_stranger_are_nobodys() {
     assert!(!stats.rtcp.bye);
     let events = lab.events();
     assert!(!events.iter().any(|event| matches!(event, RelayEvent::Digit { .. })), "{events:?}");
-    // The party's own are.
+    // The party's own are accepted.
     lab.put(0, party(0), packet(101, 1, 160, 70, &[5, 0x8A, 3, 0x20]));
     assert_eq!(lab.stats(0).digits, 1);
 }
@@ -138,7 +138,7 @@ fn nobody_but_a_stranger_is_told_once() {
     assert_eq!(told(&mut lab), [], "48 packets");
     (0..8).for_each(|_| attack(&mut lab, 0));
     assert_eq!(told(&mut lab), [RelayEvent::SourceRefused { id: id(0), from: from(STRANGER) }]);
-    // Of a party that is heard nothing is told.
+    // Nothing is reported for a party that is heard.
     lab.talk(1, 1, 5);
     (0..20).for_each(|_| attack(&mut lab, 1));
     assert_eq!(told(&mut lab), []);
@@ -199,7 +199,7 @@ fn a_change_of_address_leaves_no_gap_and_stragglers_are_not_answered() {
         lab.put(0, elsewhere, packet(0, 21 + n, 3_400 + u32::from(n) * 160, 70, &[1; 160]));
     }
     assert_eq!(lab.stats(0).received.packets, 25);
-    // Of one who never comes nothing is left after a second.
+    // A new source that never sends leaves nothing after a second.
     lab.command(Command::Describe { id: id(0), remote: remote(0) });
     lab.run(Duration::from_millis(1_100));
     lab.put(0, elsewhere, packet(0, 30, 5_000, 70, &[1; 160]));

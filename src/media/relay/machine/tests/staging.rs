@@ -1,4 +1,4 @@
-//! Prompts, music and digits of legs in virtual time.
+//! Prompts, music and digits of legs, in virtual time.
 
 use tokio::sync::oneshot;
 
@@ -20,7 +20,7 @@ fn speaks(slot: u32) -> Remote {
     Remote { voice: voice(Codec::Pcmu, 20), ..remote(slot) }
 }
 
-/// A reply, and where its answer comes to.
+/// A reply, and where its answer arrives.
 pub(super) struct Asked<T: Send + 'static> {
     pub answers: crossbeam_channel::Receiver<crate::relay::Answer>,
     pub answer: oneshot::Receiver<Result<T, SoundError>>,
@@ -53,7 +53,7 @@ impl Lab {
         self.command(Command::Stage { id: id(slot), act: Box::new(act) });
     }
 
-    /// Plays so many ms of these samples, one for each ms.
+    /// Plays these samples, one for each ms, for this many ms.
     pub(super) fn play(&mut self, slot: u32, ticket: u64, ms: &[i16]) -> Asked<Played> {
         let samples: Vec<i16> = ms.iter().flat_map(|sample| [*sample; 8]).collect();
         let program = Box::new(Program::new(8_000, vec![Segment::Sound(samples.into())], 1));
@@ -68,7 +68,7 @@ impl Lab {
         asked
     }
 
-    /// A digit of this party's: `count` packets before its end.
+    /// A digit of this party: `count` packets before its end.
     fn press(&mut self, slot: u32, sequence: u16, code: u8, count: u16) {
         for n in 0..=count {
             let flags = if n == count { 0x8A } else { 0x0A };
@@ -85,7 +85,7 @@ impl Lab {
     }
 }
 
-/// One stream: numbers without a hole, timestamps never back.
+/// Checks for one stream: no gap in the numbers, and timestamps that never go back.
 fn is_one_stream(sent: &[Sent]) {
     for two in sent.windows(2) {
         let (before, after) = (two[0].rtp(), two[1].rtp());
@@ -119,7 +119,7 @@ fn a_prompt_takes_the_place_of_the_bridge_and_gives_it_back() {
         assert!(if changes { (160..=320).contains(&step) } else { step == 160 }, "{n}: {step}");
         assert_eq!(two[1].data[1] & 0x80 != 0, changes, "a marker where somebody else begins");
     }
-    // B was heard by A all the time.
+    // A heard B all the time.
     lab.play(1, 2, &[1_000; 200]);
     lab.talk(1, 10, 5);
     assert_eq!(lab.sent_to(0).len(), 5);
@@ -168,7 +168,7 @@ fn a_later_prompt_stops_the_one_before_and_one_that_comes_too_late_is_not_heard(
     lab.rtp();
     lab.run(FRAME * 3);
     assert!(lab.sent_to(0).is_empty());
-    // And who goes leaves nobody waiting.
+    // A party that leaves ends all waits.
     let mut last = lab.play(0, 10, &[5; 1_000]);
     let mut digits = lab.collect(0, None, DigitPlan::new(1));
     lab.command(Command::Close { id: id(0) });

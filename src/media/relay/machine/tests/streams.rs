@@ -1,4 +1,4 @@
-//! Streams of parties in virtual time: what is heard and said outside.
+//! Streams of parties in virtual time: audio to and from the outside.
 
 use super::staging::voice;
 use super::*;
@@ -9,7 +9,7 @@ use crate::stream::{AudioStream, StreamEnd, StreamEvent, StreamSpec, Streams};
 
 const MS: Duration = Duration::from_millis(1);
 
-/// Both legs speak PCMU, alone.
+/// Both legs use PCMU, unjoined.
 fn lab() -> Lab {
     let mut lab = Lab::new(3);
     for slot in 0..3 {
@@ -30,14 +30,14 @@ fn events(stream: &mut AudioStream) -> Vec<StreamEvent> {
     std::iter::from_fn(|| stream.poll_event()).collect()
 }
 
-/// What a party was sent since this was last asked, as samples of G.711.
+/// What was sent to a party since the last call, as decoded G.711.
 fn heard(lab: &mut Lab, slot: u32) -> Vec<i16> {
     let sent = lab.rtp().into_iter().filter(|sent| sent.to == party(slot)).collect::<Vec<_>>();
     let payloads = sent.iter().flat_map(|sent| sent.rtp().payload.to_vec());
     payloads.map(g711::ulaw_decode).collect()
 }
 
-/// A party says this level for so many frames.
+/// A party sends this level for this many frames.
 fn say(lab: &mut Lab, slot: u32, from: u16, frames: u16, level: i16) {
     for n in from..from + frames {
         let data = packet(0, n, u32::from(n) * 160, 70 + slot, &[g711::ulaw_encode(level); 160]);

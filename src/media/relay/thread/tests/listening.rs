@@ -1,4 +1,4 @@
-//! Reading what endpoints with a source and a sink have received.
+//! Reading what endpoints with a local source and sink have received.
 
 use std::net::Ipv4Addr;
 
@@ -7,7 +7,7 @@ use crate::local::{Local, LocalConfig, Published};
 use crate::relay::EndpointConfig;
 use crate::relay::shared::Turns;
 
-/// A driver whose thread does not run.
+/// A driver whose thread is not started.
 fn driver() -> Driver<RelayEvent> {
     let turns = Arc::<Turns>::default();
     Driver {

@@ -1,4 +1,4 @@
-//! Packets of all kinds that come to an endpoint: what is played, told and counted.
+//! Packets of all kinds received by an endpoint: what is played, reported and counted.
 
 use proptest::prelude::*;
 
@@ -99,7 +99,7 @@ proptest! {
     ) {
         let mut bench = Bench::plain();
         for (n, (mut bytes, rtcp, sequence, kind)) in datagrams.into_iter().enumerate() {
-            // Half of them look right at the front, so that they get further.
+            // Half of them have a valid beginning, so that they get further.
             if kind > 0 && bytes.len() >= 12 {
                 bytes[0] = 0x80 | (bytes[0] & 0x3F & if kind == 1 { 0 } else { 0xFF });
                 bytes[1] = [0, 101, 13, 8][usize::from(kind)];
@@ -120,7 +120,7 @@ fn what_is_missing_while_it_is_not_to_send_is_neither_lost_nor_expected() {
     let mut bench = Bench::plain();
     (0..10).for_each(|n| bench.receive(n * 20, 4_000, &audio(9, n as u32)));
     bench.configure(200, directed(false, true, params(20)));
-    // It speaks to somebody else meanwhile, and twice to us by mistake.
+    // It talks to another party meanwhile, and sends us two packets by mistake.
     bench.receive(1_200, 4_000, &audio(9, 60));
     bench.receive(1_400, 4_000, &audio(9, 70));
     assert_eq!((bench.stats().lost, bench.reception().expected), (0, 12));

@@ -11,13 +11,13 @@ use crate::relay::RelayId;
 const DELAY: Duration = Duration::from_micros(300);
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Datagrams under way: when they arrive, to, from, octets.
+/// Datagrams in flight: arrival time, destination, source, octets.
 struct Net {
     wire: VecDeque<(Instant, SocketAddr, SocketAddr, Vec<u8>)>,
     rng: StdRng,
     loss: f64,
     now: Instant,
-    /// Where RTP is received, by slot.
+    /// RTP ports, by slot.
     ports: Vec<u16>,
     bytes_of_bye: usize,
 }
@@ -27,7 +27,7 @@ impl Net {
         address(self.ports[slot as usize] + u16::from(channel == Channel::Rtcp))
     }
 
-    /// What has arrived at a socket until `now`.
+    /// What has arrived at a socket up to `now`.
     fn arrived(&mut self, now: Instant, to: SocketAddr) -> VecDeque<(Instant, SocketAddr, Vec<u8>)> {
         let is_here =
             |(at, there, ..): &(Instant, SocketAddr, SocketAddr, Vec<u8>)| *at <= now && *there == to;
@@ -50,7 +50,7 @@ impl Transmit for Net {
     }
 }
 
-/// What passed, in order: `s` a sink was served, `f` a source was asked.
+/// The order of events: `s` a sink was served, `f` a source was read.
 type Order = Arc<Mutex<String>>;
 
 struct Voice {
@@ -127,7 +127,7 @@ impl Lab {
         self.records += std::iter::from_fn(|| self.machine.poll_record()).count();
     }
 
-    /// Between these ports, in a place of its own.
+    /// A party between these ports, in its own slot.
     fn party(&mut self, local: u16, remote: u16) -> Party {
         self.net.ports.push(local);
         self.party_as(id(self.net.ports.len() as u32 - 1), remote)
@@ -153,7 +153,7 @@ impl Lab {
         party
     }
 
-    /// When the thread wakes next: when the machine asks for it, or when RTCP comes.
+    /// When the thread wakes next: at the machine's request, or when RTCP arrives.
     fn next_wake(&self) -> Option<Instant> {
         let rtcp = self.net.wire.iter().filter(|(_, to, ..)| to.port() % 2 == 1).map(|(at, ..)| *at);
         rtcp.chain(self.machine.next_wake(self.now)).min()
@@ -169,7 +169,7 @@ impl Lab {
         self.now = end;
     }
 
-    /// What a thread does in one turn.
+    /// One turn of a thread.
     fn turn(&mut self) {
         self.net.now = self.now;
         let now = self.clock();
@@ -187,7 +187,7 @@ impl Lab {
         self.collect();
     }
 
-    /// What has come as RTP is read.
+    /// Reads the RTP that has arrived.
     fn listen(&mut self) {
         let now = self.clock();
         for slot in self.machine.listeners().collect::<Vec<_>>() {
@@ -230,7 +230,7 @@ fn in_each_tick_all_sinks_come_before_all_sources() {
     let mut lab = Lab::new(0.0);
     let _parties = [lab.party(4_000, 5_000), lab.party(5_000, 4_000), lab.party(6_000, 7_000)];
     lab.run_for(SECOND, Duration::ZERO);
-    // Late by three ticks and a half: each of them is served by itself.
+    // Three and a half ticks late: each tick is served separately.
     lab.now += Duration::from_millis(70);
     lab.turn();
     let order = lab.order.lock().unwrap();
@@ -261,7 +261,7 @@ fn mouth_to_ear_is_packet_time_and_playout_delay() {
     lab.run_for(SECOND, Duration::ZERO);
     let heard = b.heard.lock().unwrap();
     let ticks = heard[before..].iter().position(|(_, level)| *level > 3_000).unwrap();
-    // Filled at tick 0 with what was captured in the 20 ms before it; heard 1 ms into the frame of 60 ms.
+    // Filled at tick 0 with the 20 ms captured before; heard 1 ms into the frame at 60 ms.
     assert_eq!(ticks, 3, "61 ms and the packet time are 81 ms");
 }
 

@@ -1,4 +1,4 @@
-//! Endpoints that are joined with a source and a sink of frames, in virtual time.
+//! Endpoints joined with a local source and sink of frames, in virtual time.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -36,7 +36,7 @@ mod wide;
 
 const WALL: NtpTime = NtpTime(0xE000_0000_0000_0000);
 
-/// What has left, what was told, and what became of each packet that came.
+/// What was sent, the events, and the verdict on each received packet.
 struct Collected {
     sent: Vec<Sent>,
     events: Vec<RelayEvent>,
@@ -66,7 +66,7 @@ impl Transmit for Collected {
     }
 }
 
-/// Does what its list says, then speaks for ever.
+/// Follows its script, then speaks endlessly.
 struct Script(Vec<Fill>);
 
 impl FrameSource for Script {
@@ -88,13 +88,13 @@ impl FrameSink for Heard {
     }
 }
 
-/// A machine with one endpoint, driven as a thread drives it, SRTP included.
+/// A machine with one endpoint, driven as by a thread, SRTP included.
 struct Bench {
     epoch: Instant,
     machine: Machine,
     out: Collected,
     heard: Heard,
-    /// The last moment of anything here, ms.
+    /// The last time used here, ms.
     ms: u64,
 }
 
@@ -114,7 +114,7 @@ fn params(ptime_ms: u32) -> MediaParams {
     MediaParams { remote, abs_capture_time_id: Some(1), protection: None }
 }
 
-/// The same of a far end that means to send, and to receive.
+/// The same for a far end with these directions.
 fn directed(sends: bool, receives: bool, params: MediaParams) -> MediaParams {
     MediaParams { remote: Remote { sends, receives, ..params.remote }, ..params }
 }
@@ -132,7 +132,7 @@ impl Bench {
         bench
     }
 
-    /// One that nothing is known of yet.
+    /// An endpoint that is not described yet.
     fn opened(config: LocalConfig, epoch: Instant, seed: u64) -> Self {
         let mut machine = Machine::new(epoch, seed);
         machine.keep_records();
@@ -180,7 +180,7 @@ impl Bench {
         self.act(LocalAct::Attach(source, sink));
     }
 
-    /// What offer and answer settle.
+    /// Applies what offer and answer settle.
     fn configure(&mut self, ms: u64, params: MediaParams) {
         self.ms = ms;
         self.act(LocalAct::CaptureTime(params.abs_capture_time_id));
@@ -204,7 +204,7 @@ impl Bench {
         self.datagram(ms, ms, Channel::Rtp, source, packet);
     }
 
-    /// A datagram that came at `arrival`, and is read at `ms`.
+    /// A datagram that arrived at `arrival`, and is read at `ms`.
     fn datagram(&mut self, ms: u64, arrival: u64, channel: Channel, source: SocketAddr, octets: &[u8]) {
         self.ms = ms;
         let (now, arrival) = (self.now(ms), self.now(arrival));
@@ -223,7 +223,7 @@ impl Bench {
         self.out.verdicts.extend(records.map(|PacketRecord { verdict, .. }| verdict));
     }
 
-    /// Closes the endpoint: the last report.
+    /// Closes the endpoint, with the last report.
     fn bye(&mut self, ms: u64) {
         self.ms = ms;
         self.command(Command::Close { id: id(0) });
@@ -245,7 +245,7 @@ impl Bench {
         self.machine.endpoints[0].as_ref().unwrap().diagnostics()
     }
 
-    /// How loud both directions are.
+    /// The levels of both directions.
     fn levels(&self) -> Levels {
         self.machine.endpoints[0].as_ref().and_then(|it| it.local.as_ref()).unwrap().levels()
     }
@@ -264,7 +264,7 @@ impl Bench {
         self.out.events.iter().filter(|event| **event == RelayEvent::Timeout { id: id(0) }).count()
     }
 
-    /// Digits that were heard, and how long they were.
+    /// The digits received, and their durations.
     fn digits(&self) -> Vec<(char, u32)> {
         let digit = |event: &RelayEvent| match event {
             RelayEvent::Digit { digit, duration_ms, passed_on: false, .. } => Some((*digit, *duration_ms)),
@@ -278,7 +278,7 @@ impl Bench {
     }
 }
 
-/// The first packet of a far end at its signalled port was believed.
+/// The first packet of a far end from its signalled port was believed.
 fn started() -> RelayEvent {
     RelayEvent::Started { id: id(0), from: address(4_000) }
 }

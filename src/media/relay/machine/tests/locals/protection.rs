@@ -1,4 +1,4 @@
-//! Endpoints with SRTP: what two of them hear of each other, and what others can do.
+//! Endpoints with SRTP: what two of them hear of each other, and what third parties can do.
 
 use super::*;
 use crate::transport::protection::{Keys, MasterKey, Suite};
@@ -11,7 +11,7 @@ fn with_keys(local: u8, remote: u8) -> MediaParams {
     MediaParams { protection: Some(Keys { local: key(local), remote: key(remote) }), ..params(20) }
 }
 
-/// Two endpoints and the wire between them, 10 ms long.
+/// Two endpoints, connected with a delay of 10 ms.
 struct Talk {
     near: Bench,
     far: Bench,
@@ -26,7 +26,7 @@ impl Talk {
         Talk { near, far, wire: Vec::new(), ms: 0 }
     }
 
-    /// For so long; `meddle` may change what is under way to the far endpoint.
+    /// Runs for this long; `meddle` may change packets to the far endpoint.
     fn run(&mut self, ms: u64, mut meddle: impl FnMut(u64, &mut Vec<u8>)) {
         let end = self.ms + ms;
         while self.ms < end {
@@ -81,7 +81,7 @@ fn packets_changed_on_their_way_are_dropped_and_counted() {
     talk.run(10_000, |ms, octets| {
         if ms % 100 == 10 {
             let at = ms as usize / 100 % octets.len();
-            // With another number it might pass for one that was there before.
+            // With a changed number it might pass for an earlier packet.
             octets[at.max(4)] ^= 0x10;
             changed += 1;
         }
@@ -103,7 +103,7 @@ fn plain_rtp_and_another_key_are_refused_and_nothing_follows_from_them() {
         assert!(far.unauthenticated > 90, "{far:?}");
         assert_eq!((far.packets_rx, far.injected, audio_frames(&talk.far)), (0, 0, 0));
         assert!(!talk.far.has_started());
-        // And without a key nothing of SRTP is understood as audio by reports or sources.
+        // Without a key nothing of SRTP is taken for audio, reports or sources.
         assert_eq!(near.unauthenticated + near.packets_rx > 0, near.packets_tx > 0);
     }
 }
@@ -144,7 +144,7 @@ fn the_same_keys_again_go_on_and_others_are_followed() {
     let mut talk = Talk::new(with_keys(1, 2), with_keys(2, 1));
     talk.run(1_000, |_, _| {});
     for (near, far) in [((1, 2), (2, 1)), ((3, 2), (2, 3)), ((3, 4), (4, 3))] {
-        // As after a re-INVITE: the sequence goes on, and what is under way comes too.
+        // As after a re-INVITE: the sequence continues, and packets in flight still arrive.
         talk.near.configure(talk.ms, with_keys(near.0, near.1));
         talk.far.configure(talk.ms, with_keys(far.0, far.1));
         talk.run(1_000, |_, _| {});
@@ -152,7 +152,7 @@ fn the_same_keys_again_go_on_and_others_are_followed() {
     let (near, far) = talk.stats();
     assert!(near.unauthenticated <= 2 && far.unauthenticated <= 2, "{near:?} {far:?}");
     assert!(near.lost <= 2 && far.lost <= 2);
-    // Plain again.
+    // Back to plain RTP.
     talk.near.configure(talk.ms, params(20));
     talk.near.wake(talk.ms + 20);
     let sent = &talk.near.rtp()[0];

@@ -48,7 +48,7 @@ fn an_hour_of_packets_ends_on_its_deadline() {
     for n in 0..180_000u64 {
         let deadline = sender.deadline().unwrap();
         assert_eq!(deadline, start + Duration::from_millis(20 * n));
-        // Every wake is late by up to a few ms.
+        // Every wake-up is late by up to a few ms.
         let now = Now { at: deadline + Duration::from_micros(n * 37 % 5_000), wall: WALL };
         sender.send(now, (ns(deadline), &mut out), |_| {});
     }
@@ -152,7 +152,7 @@ fn reports_measure_the_round_trip_and_end_with_bye() {
         let mut near = Bench::new(LocalConfig::default(), params.clone(), Script(Vec::new()));
         let mut far = near.facing(params);
         let mut reports = Vec::new();
-        // Both ways take 30 ms.
+        // Both directions take 30 ms.
         let mut wire: Vec<(u64, bool, Channel, Vec<u8>)> = Vec::new();
         for ms in (0..60_000).step_by(10) {
             for (due, to_far, channel, bytes) in wire.extract_if(.., |(due, ..)| *due <= ms) {

@@ -3,7 +3,7 @@
 use super::*;
 use crate::rtp::rtcp::ReportBlock;
 
-/// A packet of sound every 10 ms, whatever its sequence number.
+/// An audio packet every 10 ms, whatever its sequence number.
 struct Far {
     bench: Bench,
     n: u32,
@@ -14,7 +14,7 @@ impl Far {
         Far { bench: Bench::plain(), n: 0 }
     }
 
-    /// One that has sent two packets before this number.
+    /// A far end that has sent two packets before this number.
     fn started(sequence: u16) -> Self {
         let mut far = Far::new();
         assert_eq!(far.sends(7, sequence.wrapping_sub(2)), Verdict::Played);
@@ -22,7 +22,7 @@ impl Far {
         far
     }
 
-    /// What becomes of the next packet.
+    /// The verdict on the next packet.
     fn sends(&mut self, ssrc: u32, sequence: u16) -> Verdict {
         self.n += 1;
         let bytes = packet(0, sequence, self.n * 80, ssrc, &[0x80; 80]);
@@ -40,7 +40,7 @@ impl Far {
         self.bench.reception().expected
     }
 
-    /// What the last report says of this stream.
+    /// The last report about this stream.
     fn reported(mut self, ssrc: u32) -> ReportBlock {
         self.bench.bye(self.bench.ms);
         rtcp::parse(&self.bench.out.sent.last().unwrap().data, ssrc).unwrap().block.expect("of this stream")

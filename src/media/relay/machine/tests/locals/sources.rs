@@ -1,4 +1,4 @@
-//! Whom an endpoint with a source and a sink hears and answers.
+//! Which sources an endpoint with a local source and sink believes and sends to.
 
 use std::net::IpAddr;
 
@@ -11,13 +11,13 @@ fn far(host: [u8; 4]) -> SocketAddr {
     SocketAddr::from((host, 6_666))
 }
 
-/// A far end whose signalling comes from there.
+/// A far end with signalling from this host.
 fn signalled(signalling: Option<IpAddr>) -> MediaParams {
     let remote = Remote { signalling: [signalling, None], ..params(20).remote };
     MediaParams { remote, ..params(20) }
 }
 
-/// Where its RTP goes.
+/// Destinations of its RTP.
 fn destinations(bench: &Bench) -> Vec<SocketAddr> {
     let rtp = bench.out.sent.iter().filter(|sent| sent.channel == Channel::Rtp);
     rtp.map(|sent| sent.to).collect()
@@ -25,7 +25,7 @@ fn destinations(bench: &Bench) -> Vec<SocketAddr> {
 
 #[test]
 fn a_stranger_is_neither_heard_nor_answered_whenever_they_come() {
-    // Who signals where they are, and who is behind a NAT.
+    // A party that signals its address, and one behind a NAT.
     let public = (SocketAddr::from(([127, 0, 0, 1], 4_000)), None);
     let behind = (SocketAddr::from((SIGNALLING, 31_000)), Some(IpAddr::from(SIGNALLING)));
     for (source, signalling) in [public, behind] {
@@ -49,7 +49,7 @@ fn a_stranger_is_neither_heard_nor_answered_whenever_they_come() {
         assert_eq!((early.packets_rx, early.injected), (0, 50));
         let answered = window(&mut bench, true);
         assert_eq!((answered.packets_rx, answered.injected), (25, 100));
-        // Hold, and back, and a re-INVITE to another port.
+        // Hold, resume, and a re-INVITE to another port.
         let rtp = SocketAddr::new(there.remote.rtp.ip(), 4_100);
         let moved = MediaParams { remote: Remote { rtp, ..there.remote }, ..there.clone() };
         for (at, change, hears) in [
@@ -107,7 +107,7 @@ fn what_a_far_end_counts_on_while_it_is_held_or_elsewhere_is_no_loss() {
     let now = hear(&mut bench, 4_000, 0);
     let held = directed(false, true, params(20));
     bench.configure(now, held);
-    // A second of it; then some packets come before the answer is read.
+    // A second of hold; then some packets arrive before the answer is read.
     for n in 100..103 {
         bench.receive(now + 1_000, 4_000, &audio(7, n));
     }
@@ -115,7 +115,7 @@ fn what_a_far_end_counts_on_while_it_is_held_or_elsewhere_is_no_loss() {
     let now = hear(&mut bench, 4_000, 110) + 1_000;
     let whole = bench.reception();
     assert_eq!((bench.stats().lost, whole.expected), (0, 103));
-    // It has another address from now on, and was elsewhere meanwhile.
+    // From now on it has another address, and was elsewhere meanwhile.
     let remote = Remote { rtp: address(4_002), ..params(20).remote };
     let moved = MediaParams { remote, ..params(20) };
     bench.configure(now, moved);

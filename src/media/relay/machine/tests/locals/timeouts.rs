@@ -1,4 +1,4 @@
-//! When the silence of a far end is told, and when it is none.
+//! When the silence of a far end is a timeout, and when it is not.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Collisions, floods of digits, holds and stopped processes.
+//! SSRC collisions, floods of digits, holds and stopped processes.
 
 use super::*;
 use crate::impair::ImpairConfig;
@@ -100,13 +100,13 @@ fn a_hold_leaves_no_gap_in_the_figures_and_ours_goes_on_with_time() {
     talk(&mut bench, 0, 0);
     let held = directed(false, false, params(20));
     bench.configure(1_000, held);
-    // One more was under way.
+    // One more was in flight.
     bench.receive(1_010, 4_000, &audio(9, 50));
     (50..1_550).for_each(|n| bench.wake(n * 20));
     assert_eq!(bench.rtp().len(), 50, "nothing is sent");
     assert_eq!(bench.timeouts(), 0);
     bench.configure(31_000, params(20));
-    // The sequence goes on, the timestamps show 30 s.
+    // The sequence continues, the timestamps advance by 30 s.
     for n in 0..50u32 {
         let ms = u64::from(31_000 + n * 20);
         bench.wake(ms);
@@ -131,7 +131,7 @@ fn a_process_that_stood_still_does_not_burst() {
         bench.receive(u64::from(n) * 20, 4_000, &audio(9, n));
     }
     let (sent, heard) = (bench.rtp().len(), bench.heard.0.lock().unwrap().len());
-    // SIGSTOP for two seconds: what came meanwhile lies in the socket.
+    // SIGSTOP for two seconds: packets received meanwhile are in the socket.
     for n in 50..150u32 {
         bench.datagram(2_990, u64::from(n) * 20, Channel::Rtp, address(4_000), &audio(9, n));
     }
@@ -152,7 +152,7 @@ fn a_process_that_stood_still_does_not_burst() {
     assert_eq!(bench.stats().late, 0, "the kernel's times count, not ours");
 }
 
-/// A far end of packets 20 ms apart from one port after the other.
+/// A far end that sends packets 20 ms apart, from one port after the other.
 fn hear(bench: &mut Bench, packets: std::ops::Range<u32>, port: u16) {
     for n in packets {
         bench.receive(u64::from(n) * 20, port, &audio(9, n));
@@ -170,7 +170,7 @@ fn a_far_end_that_nat_binds_anew_is_heard_and_answered_there() {
     let mut bench = Bench::plain();
     hear(&mut bench, 0..50, 4_000);
     assert_eq!(destination(&bench), address(4_000));
-    // 300 ms of silence, then the same stream from elsewhere.
+    // 300 ms of silence, then the same stream from another port.
     bench.wake(1_300);
     hear(&mut bench, 66..120, 4_100);
     assert_eq!(destination(&bench), address(4_100));

@@ -1,4 +1,4 @@
-//! Other rates and other codecs: two endpoints on a wire.
+//! Other rates and codecs: two connected endpoints.
 
 use super::*;
 use crate::local::{Adapt, DigitMode, Level};
@@ -7,7 +7,7 @@ use crate::remote::Voice as Speech;
 const NARROW: (u8, u32) = (101, 8_000);
 const WIDE: (u8, u32) = (110, 48_000);
 
-/// Harmonics of a pitch that glides, in syllables.
+/// Harmonics of a gliding pitch, in syllables.
 struct Voice(usize, u32);
 
 fn voice(rate_hz: u32, n: usize) -> i16 {
@@ -52,7 +52,7 @@ fn with(remote: Remote) -> MediaParams {
     MediaParams { remote, abs_capture_time_id: None, protection: None }
 }
 
-/// One sends, the other plays; every 20 ms what the wire lets through.
+/// One sends, the other plays, with the packets that pass every 20 ms.
 struct Pair {
     near: Bench,
     far: Bench,
@@ -113,8 +113,7 @@ impl Pair {
     }
 }
 
-/// How alike what was played is to a tenth of a second of the voice, at the delay where it is
-/// most so.
+/// Similarity of what was played to 100 ms of the voice, at the best delay.
 fn likeness(tape: &Tape, rate_hz: u32) -> f64 {
     let (from, length) = (rate_hz as usize / 2, rate_hz as usize / 10);
     let sent: Vec<f64> = (from..from + length).map(|n| f64::from(voice(rate_hz, n))).collect();
@@ -139,7 +138,7 @@ fn a_voice_passes_between_endpoints_of_any_rate_with_each_codec() {
             let mut pair = Pair::new(at(to), from, wide(codec, 20));
             pair.run(50, |_| false);
             let alike = likeness(&pair.tape, to);
-            // Opus keeps the sound and not the shape: its high-pass filter turns the phase.
+            // Opus preserves the sound but not the waveform: its high-pass filter shifts the phase.
             let least = if codec == Codec::Opus { 0.9 } else { 0.97 };
             assert!(alike > least, "{codec} {from} to {to}: {alike}");
             let tape = pair.tape.0.lock().unwrap();
@@ -176,7 +175,7 @@ fn timestamps_run_in_the_clock_of_the_codec_through_every_change() {
     let tape = pair.tape.0.lock().unwrap();
     let first = tape.1.iter().position(|kind| *kind == FrameKind::Audio).unwrap();
     let holes = tape.1[first..].iter().filter(|kind| **kind != FrameKind::Audio).count();
-    // A packet of 60 ms ends so long after its first sample: the delay has to grow for it.
+    // A packet of 60 ms ends that long after its first sample: the delay must grow for it.
     assert!(holes <= 4, "{holes} of {}", tape.1.len());
     let stats = pair.far.stats();
     assert_eq!((stats.lost, stats.late), (0, 0));
@@ -200,12 +199,12 @@ fn losses_of_opus_are_recovered_and_cost_no_quality() {
     let mut pair = Pair::new(at(16_000), 16_000, wide(Codec::Opus, 20));
     pair.run(400, |n| n % 10 == 7);
     let diagnostics = pair.far.diagnostics();
-    // Nothing is repeated of what the encoder takes for silence.
+    // The encoder adds no redundancy for what it takes for silence.
     assert!((25..=40).contains(&diagnostics.recovered), "{diagnostics:?}");
     let stats = pair.far.stats();
     assert!(stats.concealed <= 42 - diagnostics.recovered && stats.lost >= 38, "{stats:?}");
     let robust = stats.mos.unwrap();
-    // Told that nothing is lost, the sender repeats nothing.
+    // With an expected loss of 0 the sender adds no redundancy.
     let mut pair = Pair::new(at(16_000), 16_000, wide(Codec::Opus, 20));
     pair.adapt(0, 24_000);
     pair.run(400, |n| n % 10 == 7);

@@ -1,4 +1,4 @@
-//! Snapshots that are damaged or made up: errors, and nothing worse.
+//! Damaged or forged snapshots: they cause errors, and nothing worse.
 
 use serde_json::Value;
 
@@ -7,7 +7,7 @@ use crate::codec::Codec;
 use crate::remote::{SendFormat, Voice};
 use crate::transport::protection::{Keys, MasterKey, Protection, Suite};
 
-/// One with something in every place.
+/// A snapshot with a value in every field.
 fn full() -> EndpointSnapshot {
     let mut lab = Lab::joined();
     let gets = SendFormat {
@@ -37,7 +37,7 @@ fn full() -> EndpointSnapshot {
     snapshot
 }
 
-/// If these octets are an endpoint, it lives: packets, reports, digits, a stage, its end.
+/// If these octets are a valid endpoint, use it: packets, reports, digits, a stage, closing.
 fn try_out(octets: &[u8]) -> bool {
     let Ok(snapshot) = serde_json::from_slice::<EndpointSnapshot>(octets) else { return false };
     let mut lab = Lab::new(2);
@@ -68,7 +68,7 @@ fn try_out(octets: &[u8]) -> bool {
     restored
 }
 
-/// The places of all values in a document that have no others in them.
+/// The paths of all leaf values in a document.
 fn leaves(value: &Value, path: &str, found: &mut Vec<String>) {
     match value {
         Value::Object(fields) => {

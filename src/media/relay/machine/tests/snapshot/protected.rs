@@ -1,4 +1,4 @@
-//! Endpoints with SRTP over two lives: what far ends accept, and which indices were used.
+//! Endpoints with SRTP over several lives: what far ends accept, and which indices were used.
 
 use std::collections::HashSet;
 
@@ -6,7 +6,7 @@ use super::*;
 use crate::relay::protection::{Room, protect, unprotect};
 use crate::transport::protection::{Inbound, Keys, MasterKey, Outbound, Protection, Suite};
 
-/// A far end with SRTP, which hears this endpoint.
+/// A far end with SRTP, which receives from this endpoint.
 struct FarEnd {
     inbound: Inbound,
     outbound: Outbound,
@@ -30,7 +30,7 @@ impl FarEnd {
         FarEnd { inbound, outbound, highest: None, used: HashSet::new(), heard: 0 }
     }
 
-    /// A packet has left for it, and arrives or is lost; its index is one that was never used.
+    /// A packet was sent to it, and arrives or is lost; its index was never used before.
     fn hear(&mut self, suite: Suite, mut wire: Vec<u8>, arrives: bool) {
         let is_rtcp = classify(&wire) == Protocol::Rtcp;
         let (ssrc, index) = if is_rtcp {
@@ -92,7 +92,7 @@ impl Driven {
         Driven { suite: self.suite, lab, protections, room: Box::new([0; size_of::<Room>()]) }
     }
 
-    /// What this far end sends in a frame, as it was on the wire.
+    /// What this far end sends in a frame, as on the wire.
     fn said(&mut self, far: &mut FarEnd, speaker: &mut Speaker) -> Vec<u8> {
         speaker.sequence = speaker.sequence.wrapping_add(1);
         speaker.timestamp = speaker.timestamp.wrapping_add(160);
@@ -103,7 +103,7 @@ impl Driven {
         wire
     }
 
-    /// It comes to the endpoint; whether it is what it says.
+    /// Passes it to the endpoint; returns whether it was accepted.
     fn comes(&mut self, slot: u32, mut wire: Vec<u8>) -> bool {
         let Ok(len) = unprotect(&mut self.protections[slot as usize], Channel::Rtp, &mut wire) else {
             return false;
@@ -113,7 +113,7 @@ impl Driven {
         true
     }
 
-    /// Both speak for so many frames; each hears what has left for it, but for what is lost.
+    /// Both speak for this many frames; each receives what was sent to it, except losses.
     fn converse(
         &mut self,
         far: &mut [FarEnd; 2],
@@ -137,13 +137,13 @@ impl Driven {
     }
 }
 
-/// Two lives and a third, the first of which goes on after its snapshot; `begins`: the first sequence number to the
-/// parties.
+/// Three lives, of which the first continues after its snapshot; `begins` is the first sequence
+/// number to the parties.
 fn lives(seed: u64, suite: Suite, begins: u16) {
     let mut dice = Dice(seed);
     let mut driven = Driven::new(suite);
     let mut far = [0, 1].map(|slot| FarEnd::new(suite, slot));
-    // Near to a rollover themselves, and not before they were heard.
+    // Their own streams are near a rollover, and not before the first packet is received.
     let near = |slot, dice: &mut Dice| Speaker { sequence: 65_000, ..Speaker::new(slot, dice) };
     let mut speakers = [near(0, &mut dice), near(1, &mut dice)];
     for slot in [0, 1] {
@@ -172,7 +172,7 @@ fn every_packet_is_accepted_over_three_lives_and_no_index_is_used_twice() {
     let mut dice = Dice(5);
     for seed in 0..12 {
         let suite = [Suite::AesCm128HmacSha1_80, Suite::AeadAes256Gcm][seed as usize / 6];
-        // A rollover before the snapshot, after it, within the margin, behind it; or none.
+        // A rollover before the snapshot, after it, within the margin, after the margin; or none.
         let before = [40, 300, 600, u64::from(MARGIN), u64::from(MARGIN) + 600, 30_000][seed as usize % 6];
         lives(seed, suite, (65_536 - before - dice.roll(before.min(300))) as u16);
     }
@@ -181,7 +181,7 @@ fn every_packet_is_accepted_over_three_lives_and_no_index_is_used_twice() {
 #[test]
 fn keys_that_were_agreed_on_and_not_used_yet_are_used_from_behind_what_may_have_been_sent() {
     let suite = Suite::AesCm128HmacSha1_80;
-    // The second one in the middle of a stream, which rolls over within the margin.
+    // In the second case in the middle of a stream, which rolls over within the margin.
     for begins in [1, 60_000] {
         let mut dice = Dice(9);
         let mut driven = Driven::new(suite);
@@ -205,7 +205,7 @@ fn what_was_accepted_before_the_snapshot_is_refused_after_it() {
         let mut far = FarEnd::new(suite, 0);
         let mut speaker = Speaker { sequence: 65_500, ..Speaker::new(0, &mut dice) };
         let mut said: Vec<Vec<u8>> = (0..200).map(|_| driven.said(&mut far, &mut speaker)).collect();
-        // One is on the way for longer.
+        // One is in flight for longer.
         let late = said.remove(150);
         assert!(said.iter().all(|wire| driven.comes(0, wire.clone())));
         let written = driven.written();
