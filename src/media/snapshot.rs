@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use b2b_base::util::ntp::NtpTime;
 
-/// How far a restored sender is ahead of its snapshot: RTP sequence number and rollover counter together (the SRTP
-/// index, RFC 3711 §3.3.1), and the SRTCP index.
+/// How far a restored sender is ahead of its snapshot: RTP sequence number and rollover counter
+/// together (the SRTP index, RFC 3711 §3.3.1), and the SRTCP index.
 ///
 /// The former process went on after it had written the snapshot, and how far is unknown. An index
 /// that it used must not be used again under the same key (RFC 3711 §9.1: the key stream would be

@@ -288,8 +288,8 @@ proptest! {
         }
     }
 
-    /// Loss, reordering and repetition of any kind, over rollovers: each packet that is
-    /// not too old comes through, once.
+    /// Loss, reordering and duplication of any kind, over rollovers: each packet that is
+    /// not too old is accepted exactly once.
     #[test]
     fn packets_come_through_once_in_any_order(
         start in 0u32..200_000,

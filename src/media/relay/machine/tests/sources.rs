@@ -199,7 +199,7 @@ fn a_change_of_address_leaves_no_gap_and_stragglers_are_not_answered() {
         lab.put(0, elsewhere, packet(0, 21 + n, 3_400 + u32::from(n) * 160, 70, &[1; 160]));
     }
     assert_eq!(lab.stats(0).received.packets, 25);
-    // A new source that never sends leaves nothing after a second.
+    // Back at the first address: after a second the former source is not accepted any more.
     lab.command(Command::Describe { id: id(0), remote: remote(0) });
     lab.run(Duration::from_millis(1_100));
     lab.put(0, elsewhere, packet(0, 30, 5_000, 70, &[1; 160]));
