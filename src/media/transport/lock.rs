@@ -2,19 +2,19 @@
 //! symmetric RTP (RFC 4961) for sources that the signalling or the configuration names.
 //!
 //! 1. Every source that may be learned has a rank: the signalled address and port, the signalled
-//! host, the host of its signalling, a named network. With SRTP each packet is authenticated, so
-//! any source counts as a named one. IPv6 hosts are compared by their /64. No other source is ever
-//! believed.
+//!    host, the host of its signalling, a named network. With SRTP each packet is authenticated, so
+//!    any source counts as a named one. IPv6 hosts are compared by their /64. No other source is ever
+//!    believed.
 //! 2. A source of a better rank replaces the believed one at once; one of the same or a worse rank
-//! only after the believed one has been silent for 250 ms: a NAT binding has changed, or the party
-//! now sends from elsewhere.
+//!    only after the believed one has been silent for 250 ms: a NAT binding has changed, or the party
+//!    now sends from elsewhere.
 //! 3. A new signalled address starts over. The former source is accepted for one more second, since
-//! its packets are still in flight, and any other source that may be learned replaces it at once.
-//! We send to the former source only if it may be learned itself, from its next packet on: a party
-//! behind a NAT has signalled again and still sends from the same address. After that second it
-//! counts as any other source.
+//!    its packets are still in flight, and any other source that may be learned replaces it at once.
+//!    We send to the former source only if it may be learned itself, from its next packet on: a party
+//!    behind a NAT has signalled again and still sends from the same address. After that second it
+//!    counts as any other source.
 //! 4. Packets go to the believed source, or always to the signalled address
-//! ([`Answering::Signalled`]).
+//!    ([`Answering::Signalled`]).
 //!
 //! No I/O, no clock. Times are in ns since any fixed point; 0 means none.
 
