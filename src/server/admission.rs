@@ -1,6 +1,6 @@
-//! The server's admission control: trusted addresses, limits; `passwords`: who somebody is;
-//! `known`: who is known by the way that a request comes by; `calling`: INVITE; `outgoing`: calls
-//! that go out; `registering`: REGISTER; `watching`: SUBSCRIBE; `refusing`: what the log says of refusals.
+//! The server's admission control: trusted addresses and limits; `passwords`: authentication; `known`:
+//! identity by connection or address; `calling`: INVITE; `outgoing`: outbound calls; `registering`: REGISTER;
+//! `watching`: SUBSCRIBE; `refusing`: log lines for refusals.
 
 mod calling;
 mod known;
@@ -53,10 +53,10 @@ use passwords::Lines;
 /// Q.850: no circuit is available.
 const NO_CIRCUIT: u8 = 34;
 
-/// How long the address of a gateway's host stays known that has answered us.
+/// How long the address of a gateway's host stays known after the host has answered us.
 const GATEWAY_KNOWN: Duration = Duration::from_secs(24 * 3_600);
 
-/// Who a admission works with, and whom it tells.
+/// What the admission control works with, and where it reports.
 #[derive(Clone)]
 pub struct AdmissionParts {
     pub current: Current,
@@ -65,16 +65,16 @@ pub struct AdmissionParts {
     pub board: GatewayBoard,
     pub counters: Counters,
     pub notifier: NotifierState,
-    /// Written by the admission, for all who keep room for those who belong here.
+    /// Written by the admission control, read by all that reserve capacity for known sources.
     pub known: KnownSources,
-    /// Whose certificate was shown on which connection, which the sockets say.
+    /// Certificates shown per connection, as reported by the sockets.
     pub certified: CertifiedPeers,
 }
 
 /// Decides who may call and register.
 pub struct ServerAdmission {
     parts: AdmissionParts,
-    /// The settings that this admission works with: those in force, once it has looked.
+    /// The settings that this admission control works with: those in force as of its last look.
     settings: Arc<Settings>,
     digest: DigestServer,
     penalties: Penalties,
@@ -84,33 +84,33 @@ pub struct ServerAdmission {
     channel_limits: ChannelLimits,
     gateways: Gateways,
     notifier: Notifier,
-    /// Whoever watches is to hear of another configuration.
+    /// Watchers still have to be told of a new configuration.
     reloaded: bool,
-    /// For the sockets.
+    /// Bans for the sockets.
     bans: VecDeque<Ban>,
     proven: VecDeque<Flow>,
-    /// Of proxies that nobody named.
+    /// Unlisted proxies that have already been reported.
     told: registering::Told,
     seed: [u8; 32],
-    /// The time of the last turn, and the same for people.
+    /// The time of the last turn, monotonic and as wall-clock time.
     now: Instant,
     wall: SystemTime,
     clock: WallClock,
 }
 
-/// Why a request gets no further.
+/// Why a request is not processed further.
 enum Turned {
-    /// It is refused with this. Its sender is known, or the nonce shows that their address is not
-    /// forged.
+    /// It is refused with this reply. Its sender is known, or the nonce shows that the address is not forged.
     Away(Reply),
-    /// The same, for a stranger: nothing is kept of it.
+    /// It is refused statelessly: the sender is unknown.
     Once(Reply),
-    /// It is not answered.
+    /// It is silently dropped.
     Ignored,
 }
 
 impl ServerAdmission {
-    /// Of a server that starts now, which is the time `wall`; `seed` from the operating system's generator.
+    /// For a server that starts now, at wall-clock time `wall`; `seed` is from the operating system's
+    /// generator.
     pub fn new(parts: AdmissionParts, seed: [u8; 32], now: Instant, wall: SystemTime) -> Self {
         let settings = parts.current.get();
         let config = &settings.config;
@@ -150,12 +150,12 @@ impl ServerAdmission {
         self.wall = self.clock.time_of(now);
     }
 
-    /// Where a request comes from, as far as limits and belief go.
+    /// The source of a request, for limits and trust.
     fn source(&self, request: &Request, flow: &Flow) -> EffectiveSource {
         EffectiveSource::of(request, flow, &self.settings.origins)
     }
 
-    /// Who came by this flow has given a right password.
+    /// Marks a flow as proven: its peer has given a correct password.
     fn prove(&mut self, flow: &Flow) {
         if flow.transport.is_reliable() {
             self.proven.push_back(*flow);
@@ -166,7 +166,7 @@ impl ServerAdmission {
         self.count(why);
         match why {
             NoEntry::Rate(wait) => retry_after(503, "Too Many Calls In This Second", wait),
-            // Nothing is wrong with the server: a phone need not look for another one.
+            // The server itself has no fault, so a phone need not fail over to another one (480, not 503).
             NoEntry::UserRate(wait) => retry_after(480, "Too Many Calls Of This User In This Second", wait),
             NoEntry::SourceRate => {
                 retry_after(480, "Too Many Calls From This Address In This Second", Duration::from_secs(1))
@@ -197,7 +197,7 @@ impl ServerAdmission {
         });
     }
 
-    /// What has been reloaded.
+    /// Adopts a reloaded configuration.
     fn follow(&mut self, now: Instant) {
         let settings = self.parts.current.get();
         if Arc::ptr_eq(&settings, &self.settings) {
@@ -211,7 +211,7 @@ impl ServerAdmission {
         self.channel_limits.reconfigure(&config.limits);
         registrar(&self.parts.registrar).reconfigure(settings::registrar(config));
         self.gateways.follow(now, config);
-        // Whoever is known now may call without a password.
+        // A source that is known now may call without a password.
         let banned = self.penalties.banned_sources(now);
         let known = &self.parts.known;
         self.bans.extend(banned.map(|(source, rest)| match known.knows(now, source) {
@@ -222,8 +222,7 @@ impl ServerAdmission {
         self.reloaded = true;
     }
 
-    /// The gateway that a party is, and its password. One that a reload took away while its call goes
-    /// on has none any more.
+    /// The gateway of a party, with its credentials. A gateway that a reload removed during the call has none.
     fn gateway_credentials(&self, party: &Party) -> Option<(Arc<str>, Arc<Credentials>)> {
         let Origin::Gateway(name) = self.settings.party(party).0 else { return None };
         let (trunk, _) = self.settings.trunk(name)?;
@@ -326,7 +325,7 @@ impl AdmissionControl for ServerAdmission {
                 SessionRules { asks: user.is_none_or(|user| user.session_timers), ..none }
             }
             Origin::Gateway(name) => self.settings.config.gateway(name).map_or(none, |gateway| {
-                // Who gets no re-INVITE and no UPDATE gets no refresh either.
+                // A party that takes neither re-INVITE nor UPDATE gets no refresh either.
                 let refresher =
                     if gateway.reinvites { gateway.session_refresher } else { SessionRefresher::Nobody };
                 SessionRules { asks: gateway.session_timers && gateway.reinvites, refresher }
@@ -340,7 +339,7 @@ impl AdmissionControl for ServerAdmission {
             (Origin::User(one), Origin::User(other)) | (Origin::Gateway(one), Origin::Gateway(other)) => {
                 one == other
             }
-            // Gateways with that host.
+            // Both are trusted or unknown parties at the same host.
             (Origin::Trusted | Origin::Unknown, Origin::Trusted | Origin::Unknown) => {
                 let host = |party: &Party| party.address.map(|address| address.ip().to_canonical());
                 host(one).is_some() && host(one) == host(other)
@@ -426,7 +425,7 @@ impl AdmissionControl for ServerAdmission {
         if self.gateways.answered(t, request, &result, flow)
             && let Some(from) = from
         {
-            // What a gateway's host resolves to.
+            // An address that a gateway's host name resolves to.
             self.parts.known.at_home(t.now, from, t.now + GATEWAY_KNOWN);
         }
     }
@@ -457,7 +456,7 @@ impl AdmissionControl for ServerAdmission {
         let mut client = DigestClient::new(&credentials.username, &credentials.password, self.seed)
             .only_for_any(realms)
             .at_least(settings::algorithm(configured.min_algorithm));
-        // The same numbers twice would be the same cnonce twice.
+        // The same numbers twice would give the same cnonce twice.
         self.seed = rand::random();
         if let Err(error) = client.challenged(challenge, &Authorized::default()) {
             tracing::warn!("gateway {name}: cannot answer its challenge: {error}");

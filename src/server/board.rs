@@ -1,5 +1,4 @@
-//! How gateways fare: written by admission control, read by the resolver and by whoever
-//! observes.
+//! State of the gateways: written by admission control, read by the resolver and by observers.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -10,50 +9,50 @@ use b2b_call::channels::{Channels, Holder};
 use b2b_call::resolver::{GatewayStatus, GrantedBy, Health};
 use b2b_sip::endpoint::Flow;
 
-/// Addresses that are remembered of one name: a lookup gives a few of a pool's.
+/// Maximum addresses remembered per host name: a lookup returns only some of a pool's.
 const ADDRESSES: usize = 64;
 
-/// The board; clones are the same one.
+/// The board; clones share the same state.
 #[derive(Debug, Clone, Default)]
 pub struct GatewayBoard {
-    /// Channels in use, among other places.
+    /// Channels in use, by gateways and other holders.
     pub channels: Channels,
     states: Arc<RwLock<HashMap<String, GatewayState>>>,
-    /// What names of hosts were found to be, the latest last.
+    /// Addresses that host names resolved to, the latest last.
     located: Arc<RwLock<HashMap<String, Vec<IpAddr>>>>,
-    /// Gateways at which somebody wants us to register at once.
+    /// Requested immediate registrations.
     wanted: Arc<Mutex<Vec<Wanted>>>,
 }
 
-/// Which registrations are wanted at once.
+/// Which registrations are to be tried at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wanted {
-    /// Those that wait after a failure.
+    /// Those waiting to retry after a failure.
     Failed,
-    /// That at this gateway.
+    /// The one at this gateway.
     At(String),
 }
 
-/// What is known of a gateway.
+/// The state of a gateway.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct GatewayState {
-    /// Our registration there; none: it asks for none.
+    /// Our registration there; `None`: not configured.
     pub registration: Option<RegistrationState>,
     /// Its hosts, in the order of their priority.
     pub hosts: Vec<(String, Health)>,
-    /// Where a registration of ours is in force, and by which way.
+    /// The registration of ours that is in force, and the way it went.
     pub granted_by: Option<GrantedBy>,
-    /// How many of its last calls got through; none: they are not counted.
+    /// Network effectiveness ratio over its last calls; `None`: not measured.
     pub ner: Option<NerState>,
 }
 
 impl GatewayState {
-    /// Whether anything is known: we register there, or a host was asked or called.
+    /// Whether anything is known: we register there, or a host has been probed or called.
     pub fn is_known(&self) -> bool {
         self.registration.is_some() || self.hosts.iter().any(|(_, health)| *health != Health::Unknown)
     }
 
-    /// Whether it takes calls, as far as is known.
+    /// Whether the gateway takes calls, as far as is known.
     pub fn is_up(&self) -> bool {
         let lost = self.registration.as_ref().is_some_and(|it| it.failed && !it.registered);
         let down = !self.hosts.is_empty() && self.hosts.iter().all(|(_, health)| *health == Health::Down);
@@ -61,23 +60,23 @@ impl GatewayState {
     }
 }
 
-/// How a registration of ours stands.
+/// State of a registration of ours.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RegistrationState {
     /// It is in force.
     pub registered: bool,
-    /// An attempt has come to nothing since it was last in force, or ever.
+    /// An attempt has failed since it was last in force, or none has ever succeeded.
     pub failed: bool,
-    /// The status of the last attempt; none: no answer yet, or silence.
+    /// The status of the last attempt; `None`: no response yet, or a timeout.
     pub status: Option<u16>,
-    /// What the last attempt came to, in words.
+    /// The result of the last attempt, in words.
     pub reason: String,
-    /// The registrar reaches us by the flow of the REGISTER (RFC 5626), and that is there.
+    /// The registrar reaches us over the flow of the REGISTER (RFC 5626), and that flow is up.
     pub outbound: bool,
 }
 
 impl GatewayBoard {
-    /// Every gateway that is watched, by name, and its channels in use.
+    /// Every monitored gateway, by name, with its channels in use.
     pub fn snapshot(&self) -> Vec<(String, GatewayState, usize)> {
         let states = self.states.read().unwrap_or_else(PoisonError::into_inner);
         let mut all: Vec<_> = states
@@ -88,7 +87,7 @@ impl GatewayBoard {
         all
     }
 
-    /// A registration is to be tried at once: whoever watches the gateways looks for that.
+    /// Requests an immediate registration; the gateway monitor picks it up.
     pub fn register(&self, wanted: Wanted) {
         let mut all = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
         if !all.contains(&wanted) {
@@ -96,17 +95,17 @@ impl GatewayBoard {
         }
     }
 
-    /// What was wanted since this was last asked.
+    /// Takes the registrations requested since the last call.
     pub fn take_wanted(&self) -> Vec<Wanted> {
         std::mem::take(&mut *self.wanted.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Puts up what is known now.
+    /// Sets the state of a gateway.
     pub fn set(&self, name: &str, state: GatewayState) {
         self.states.write().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), state);
     }
 
-    /// A gateway's host was looked up.
+    /// Records the result of a lookup of a gateway's host.
     pub fn located(&self, host: &str, found: &[IpAddr]) {
         let found = || found.iter().map(|ip| ip.to_canonical());
         let known = self.addresses(host);
@@ -124,14 +123,14 @@ impl GatewayBoard {
         known.drain(..surplus);
     }
 
-    /// What a host's name was found to be.
+    /// The addresses that a host name resolved to.
     pub fn addresses(&self, host: &str) -> Vec<IpAddr> {
         let located = self.located.read().unwrap_or_else(PoisonError::into_inner);
         located.get(host).cloned().unwrap_or_default()
     }
 
-    /// The gateway at which a registration of ours is in force that went by this connection; none where
-    /// several have one, since accounts at one host share it: the connection does not say whose call it is.
+    /// The gateway whose registration by us is in force and went over this connection. `None` where several
+    /// have one: accounts at one host share the connection, so it does not identify the call's gateway.
     pub fn registered_by(&self, flow: &Flow) -> Option<Arc<str>> {
         let states = self.states.read().unwrap_or_else(PoisonError::into_inner);
         let is_it = |state: &GatewayState| {
@@ -145,7 +144,7 @@ impl GatewayBoard {
         names.next().filter(|_| names.next().is_none()).map(Into::into)
     }
 
-    /// The gateway is gone.
+    /// Removes a gateway.
     pub fn remove(&self, name: &str) {
         self.states.write().unwrap_or_else(PoisonError::into_inner).remove(name);
     }

@@ -1,5 +1,5 @@
-//! What became of calls, in numbers over all of them: how long set-up and talk took, how good the audio
-//! was, what gateways' calls came to. Each is made of the records of legs as they end.
+//! Statistics over all calls: set-up time, talk time, audio quality, and results by gateway. Updated from
+//! each leg's record when the leg ends.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,19 +8,19 @@ use super::ended_calls::DISPOSITIONS;
 use b2b_call::call_fsm::CallDirection;
 use b2b_call::cdr::{Cdr, Disposition};
 
-/// Seconds from INVITE to ringing or answer: what callers call quick, and what they do not.
+/// Seconds from INVITE to ringing or answer: from quick to slow for a caller.
 const SETUP_S: [f64; 10] = [0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 /// Seconds from answer to end.
 const TALK_S: [f64; 8] = [5.0, 15.0, 30.0, 60.0, 180.0, 600.0, 1_800.0, 7_200.0];
-/// The categories of user satisfaction of G.107 (Annex B): nearly all dissatisfied, many, some,
-/// satisfied, very satisfied.
+/// The categories of user satisfaction of G.107 (Annex B): nearly all dissatisfied, many dissatisfied, some
+/// dissatisfied, satisfied, very satisfied.
 const MOS: [f64; 6] = [2.58, 3.1, 3.6, 4.03, 4.34, 4.5];
 
-/// How many observations are no more than each bound, as Prometheus has it.
+/// Number of observations at or below each bound, as Prometheus has it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Histogram {
     bounds: &'static [f64],
-    /// Of each bound, without those of lower ones; the last is for what is above all.
+    /// Count per bucket, not cumulative; the last is for values above all bounds.
     counts: Vec<u64>,
     sum: f64,
 }
@@ -38,7 +38,7 @@ impl Histogram {
         self.sum += value;
     }
 
-    /// Each bound with how many are no more than it; the last bound is infinite.
+    /// Each bound with the cumulative count at or below it; the last bound is infinite.
     pub fn buckets(&self) -> impl Iterator<Item = (f64, u64)> {
         let bounds = self.bounds.iter().copied().chain([f64::INFINITY]);
         bounds.zip(&self.counts).scan(0, |so_far, (bound, count)| {
@@ -55,22 +55,22 @@ impl Histogram {
 /// Counts by disposition, in the order of [`DISPOSITIONS`].
 pub type Results = [u64; DISPOSITIONS.len()];
 
-/// All of it at one moment.
+/// All statistics at one moment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Figures {
-    /// Of callers' legs: INVITE to the first ringing or the answer.
+    /// Callers' legs: INVITE to the first ringing or the answer.
     pub setup_s: Histogram,
-    /// Of callers' legs that were answered: answer to end.
+    /// Answered callers' legs: answer to end.
     pub talk_s: Histogram,
-    /// Of every leg that had media.
+    /// Every leg that had media.
     pub mos: Histogram,
     /// Callers' legs.
     pub calls: Results,
-    /// Every leg by or to a gateway.
+    /// Every leg from or to a gateway.
     pub by_gateway: BTreeMap<String, Results>,
 }
 
-/// Shared between the calls' thread, which adds to it, and who reads it.
+/// Shared between the calls' thread, which adds to it, and the readers.
 #[derive(Clone)]
 pub struct CallFigures(Arc<Mutex<Figures>>);
 
@@ -87,7 +87,7 @@ impl Default for CallFigures {
 }
 
 impl CallFigures {
-    /// A leg is over.
+    /// Adds the record of an ended leg.
     pub fn add(&self, record: &Cdr) {
         let mut figures = self.figures();
         let figures = &mut *figures;
@@ -104,7 +104,7 @@ impl CallFigures {
             figures.mos.observe(mos);
         }
         if let Some(gateway) = &record.gateway {
-            // Names of the configuration: as many as it has, over reloads.
+            // Gateway names come from the configuration, so their number is bounded by it, over reloads.
             let results = match figures.by_gateway.get_mut(gateway) {
                 Some(results) => results,
                 None => figures.by_gateway.entry(gateway.clone()).or_default(),
@@ -113,12 +113,12 @@ impl CallFigures {
         }
     }
 
-    /// So far.
+    /// The statistics so far.
     pub fn get(&self) -> Figures {
         self.figures().clone()
     }
 
-    /// Held for a look or an addition; a panic elsewhere leaves it whole.
+    /// Held only for a read or an addition; a panic elsewhere leaves the data consistent.
     fn figures(&self) -> MutexGuard<'_, Figures> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,4 +1,4 @@
-//! What is believed of callers and what gateways are told of them, as the configuration says.
+//! Which caller identity is trusted and what gateways are sent of it, as configured.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use b2b_call::identity::outward::{Outward, Sends};
 use b2b_call::identity::{Believed, CalledFrom as Where, Reads, UserNumbers};
 use b2b_call::lookup::{Diverted, ResolvedContact};
 
-/// How an INVITE is read that has come from here, from this user if it gave a password, from this
-/// gateway if it has shown its certificate.
+/// How an INVITE from this source is read: from this user if it was authenticated, from this gateway if it
+/// has shown its certificate.
 pub fn reads<'a>(
     settings: &'a Settings,
     identity: Option<&str>,
@@ -52,13 +52,13 @@ fn numbers(user: &User) -> UserNumbers<'_> {
     }
 }
 
-/// The number that a user has: one of its own that it has chosen, else the usual one.
+/// A user's number: the claimed one if it is one of the user's own, else the default.
 pub fn number_of(user: &User, told: &str) -> String {
     let chosen = user.numbers.iter().find(|number| *number == told);
     chosen.or(user.caller_id.as_ref()).unwrap_or(&user.name).clone()
 }
 
-/// How a gateway is told who calls.
+/// How the caller is presented to a gateway.
 pub fn outward(gateway: &Gateway) -> Arc<Outward> {
     let fields = &gateway.identity.sends;
     let has = |field: IdentityField| fields.contains(&field);
@@ -77,7 +77,7 @@ pub fn outward(gateway: &Gateway) -> Arc<Outward> {
     })
 }
 
-/// The rules on a number for a gateway, and then its form.
+/// A gateway's rewrite rules for a number, followed by its number format.
 pub fn rewrite(gateway: &Gateway, rules: &[Rewrite]) -> b2b_call::resolver::gateway::Rewrite {
     let form = match gateway.identity.format {
         NumberFormat::AsIs => Form::AsIs,
@@ -92,22 +92,22 @@ pub fn rewrite(gateway: &Gateway, rules: &[Rewrite]) -> b2b_call::resolver::gate
     })
 }
 
-/// Who has forwarded a call that comes to a gateway behind a user's phones, or from a group: for
-/// gateways that are told.
+/// The forwarding party of a call that reaches a gateway after a user's phones, or from a group; for gateways
+/// that are sent it.
 pub struct Forwarding<'a> {
     settings: &'a Settings,
     called: &'a str,
-    /// Number of the user before, and why it is not the one who answers, where that is known.
+    /// Number of the previous user, and the reason why that user does not answer, where known.
     by: Option<(String, &'static str)>,
 }
 
 impl<'a> Forwarding<'a> {
-    /// Of a call to this number.
+    /// For a call to this number.
     pub fn new(settings: &'a Settings, called: &'a str) -> Self {
         Forwarding { settings, called, by: None }
     }
 
-    /// A target is nowhere.
+    /// A target is unreachable.
     pub fn unreachable(&mut self, target: &str) {
         let user = target.strip_prefix("user/").and_then(|name| self.settings.directory.user(name));
         if let Some(user) = user {
@@ -115,7 +115,7 @@ impl<'a> Forwarding<'a> {
         }
     }
 
-    /// A contact of a target is to be called, after those before.
+    /// The next contact of a target to be called, after those before it.
     pub fn passes(&mut self, target: &str, contact: &mut ResolvedContact) {
         let group = target.starts_with("group/");
         if let Some(user) = contact.user.as_deref().and_then(|name| self.settings.directory.user(name)) {

@@ -29,7 +29,7 @@ use b2b_call::service::{
 };
 use b2b_sip::msg::Method;
 
-/// Emergency calls go before whatever a program of the server's has taken upon itself.
+/// Takes emergency calls ahead of the program's own handlers.
 pub struct EmergencyFirst(pub Current);
 
 impl ApplicationHandler for EmergencyFirst {
@@ -101,7 +101,7 @@ impl ApplicationHandler for Routes {
         self.0.get().apps.get(name)
     }
 
-    /// A party may send the other one where it could call itself.
+    /// A party may refer the other one to any target that it could call itself.
     fn handle_referral(&self, referral: Referral) -> HandlerFuture {
         let current = self.0.clone();
         Box::pin(async move {
@@ -139,8 +139,8 @@ impl ApplicationHandler for Routes {
         })
     }
 
-    /// From there on it is a call of who redirects: a user's goes through the routes, a
-    /// gateway's through that gateway.
+    /// From then on it is a call of the redirecting party: a user's goes through the routes, a gateway's
+    /// through that gateway.
     fn handle_redirect(&self, redirection: Redirection) -> HandlerFuture {
         let current = self.0.clone();
         Box::pin(async move {
@@ -197,17 +197,17 @@ impl ApplicationHandler for Routes {
     }
 }
 
-/// What a party has named is called as it is, past the routes.
+/// Calls a contact that a party has named unchanged, past the routes.
 fn as_it_is(contact: ResolvedContact, why: &str) -> HandlerAction {
     let action = HandlerAction::Dial(Box::new(DialRequest::contacts(vec![contact])));
     HandlerAction::Routed { route: None, why: why.to_owned(), action: Box::new(action) }
 }
 
-/// What the routes say, and which application takes the caller when nobody answers.
+/// The routes' decision, and the application that takes the caller when there is no answer.
 struct Decided {
     action: HandlerAction,
     unanswered: Option<String>,
-    /// The call is to be recorded, and the action does not say so itself.
+    /// The call is to be recorded, and the action does not request it itself.
     record: bool,
 }
 
@@ -217,7 +217,7 @@ impl From<HandlerAction> for Decided {
     }
 }
 
-/// Does it, and gives the caller to this application if nobody answers or can be reached.
+/// Performs the action, and gives the caller to this application if no target answers or can be reached.
 async fn or_else(
     action: HandlerAction,
     app: String,
@@ -240,7 +240,7 @@ async fn or_else(
     }
 }
 
-/// The number that a caller has: a user is who they have proved to be, whatever From says.
+/// The caller's number: for a user, the authenticated identity, whatever From says.
 fn number_of(user: Option<&User>, told: &str) -> String {
     match user {
         Some(user) => caller_policy::number_of(user, told),
@@ -248,15 +248,14 @@ fn number_of(user: Option<&User>, told: &str) -> String {
     }
 }
 
-/// Who wants to reach whom.
+/// The calling and the called party.
 struct Asking<'a> {
     id: CallId,
     called: String,
     caller: String,
     /// The number that the caller claims.
     told: String,
-    /// The number that gateways are told, where the route has none for them: of the caller whose
-    /// call another one goes on with.
+    /// The number sent to gateways where the route sets none: that of the caller whose call this one continues.
     shown: Option<String>,
     name: Option<String>,
     origin: Origin<'a>,
@@ -267,7 +266,7 @@ struct Asking<'a> {
 }
 
 impl Asking<'_> {
-    /// Where the caller is, as routes see it.
+    /// The caller's origin, as routes see it.
     fn whence(&self) -> String {
         let from = match self.origin {
             Origin::User(name) => format!("user/{name}"),
@@ -344,8 +343,8 @@ async fn route(settings: &Settings, asking: &Asking<'_>) -> Decided {
     }
 }
 
-/// The targets of a route with the contacts that they have now, and what keeps the others
-/// from being called; empty: all of them.
+/// The targets of a route with their present contacts, and the failures of targets that cannot be called;
+/// empty: all can.
 async fn stages(
     settings: &Settings,
     asking: &Asking<'_>,
@@ -365,7 +364,7 @@ async fn stages(
         };
         let mut contacts = match settings.targets.resolve(&lookup).await {
             Ok(found) => found.contacts,
-            // It is as silent as a host that does not answer: the next one is tried.
+            // Treated as a host that does not respond: the next target is tried.
             Err(error) => {
                 tracing::info!("call {}: {error}", asking.id.0);
                 failures.push(error);
@@ -375,7 +374,7 @@ async fn stages(
         };
         for contact in &mut contacts {
             forwarding.passes(target, contact);
-            // What a user or a gateway can do is narrower than what a route wants.
+            // The rules of a user or a gateway are narrower than those of a route.
             contact.policy = match (contact.policy.take(), &parts.policy) {
                 (Some(own), Some(route)) if own.codecs.is_empty() => {
                     Some(Arc::new(PairPolicy { codecs: route.codecs.clone(), ..(*own).clone() }))
@@ -393,13 +392,13 @@ async fn stages(
     }
 }
 
-/// How long all of a target may ring together: a group whose members ring at once.
+/// How long all members of a target may ring together: a group with the parallel strategy.
 fn all_together(settings: &Settings, target: &str) -> Option<Duration> {
     let group = settings.config.group(target.strip_prefix("group/")?)?;
     (group.strategy == Strategy::Parallel).then_some(group.timeout)
 }
 
-/// Stages as one: the first choices of all, then the second ones.
+/// Merges stages into one: the first choices of all, then the second ones.
 fn together(stages: Vec<DialStage>) -> DialStage {
     let mut contacts: Vec<ResolvedContact> = Vec::new();
     let mut lasts = Some(Duration::ZERO);
@@ -429,7 +428,7 @@ fn options(settings: &Settings, asking: &Asking<'_>, dial: &Dial, stages: &[Dial
         order: DialOrder::Parallel,
         ring_timeout: ring,
         trying_timeout: limits.trying,
-        // Redirected calls ring within the time of who redirected them.
+        // Redirected calls ring within the time of the redirecting target.
         total_timeout: stages.iter().map(rings).sum(),
         max_redirects: limits.redirects,
         caller: (asking.told != dial.caller || !name.is_empty()).then(|| (name, dial.caller.clone())),

@@ -1,12 +1,13 @@
-//! What a configuration needs of the media controller. Pure. The rows of the configuration's keys
-//! say which value asks for what; here are their names for people, and what no row can say.
+//! What a configuration requires of the media controller. Pure. The rows of the configuration's keys say
+//! which value requires which capability; this module has their names for people, and the requirements that
+//! no row can express.
 
 use super::controller::remote::wire::name_of;
 use super::media;
 use crate::config::{Action, ServerConfig};
 use b2b_call::controller::{Capabilities, Capability};
 
-/// A need that the controller does not meet.
+/// A requirement that the controller does not meet.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{who} needs {needs}, which the media engine does not support; {fix}")]
 pub struct Lacking {
@@ -17,7 +18,7 @@ pub struct Lacking {
     fix: &'static str,
 }
 
-/// What capabilities are called that rows ask for.
+/// Descriptions of the capabilities that rows require.
 const WORDS: [(Capability, &str); 6] = [
     (Capability::DigitEvents, "digits out of tones"),
     (Capability::DirectMedia, "media without a relay"),
@@ -27,12 +28,12 @@ const WORDS: [(Capability, &str); 6] = [
     (Capability::Transcoding, "transcoding"),
 ];
 
-/// What a configuration needs and who carries the media cannot do, in the order of its lines.
+/// What a configuration requires and the media carrier does not support, in the order of its lines.
 pub fn lacking(config: &ServerConfig) -> Vec<Lacking> {
     lacking_with(config, media::capabilities(config))
 }
 
-/// The same of a controller that has this.
+/// The same for a controller with these capabilities.
 pub fn lacking_with(config: &ServerConfig, has: Capabilities) -> Vec<Lacking> {
     let missing = WORDS.iter().filter(|(capability, _)| !has.has(*capability));
     let missing: Vec<(String, &str)> =
@@ -43,7 +44,7 @@ pub fn lacking_with(config: &ServerConfig, has: Capabilities) -> Vec<Lacking> {
         Some(Lacking { line: asked.line, who: asked.who.clone(), needs, fix: asked.need.fix })
     });
     let streams = !has.has(Capability::Streams);
-    // what an application is, its name says
+    // the name of an application tells its kind
     let voice = |action: &Action| matches!(action, Action::App { name, .. } if name.to_string().starts_with("voice_agent/"));
     let by_app = config.routes.iter().filter(|route| streams && voice(&route.action)).map(|route| Lacking {
         line: route.line,

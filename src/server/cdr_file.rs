@@ -1,4 +1,4 @@
-//! The file of call records, from its opening to the last line in it.
+//! The call record file, from opening to the last line.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,11 +8,11 @@ use b2b_base::util::redact::Redaction;
 use b2b_call::cdr::{CdrCounters, CdrError, CdrWriter, WriterConfig};
 use b2b_call::switch::RecordSink;
 
-/// Records that may wait for the disk.
+/// Records that may be queued for the disk.
 const RECORDS: usize = 65_536;
 
-/// The writer, shared between the calls' thread, which submits, and those who look after
-/// the file. Empty where no file is configured.
+/// The writer, shared between the calls' thread, which submits, and the code that maintains the file. Empty
+/// where no file is configured.
 #[derive(Clone, Default)]
 pub struct CdrFile(Arc<Mutex<Option<CdrWriter>>>);
 
@@ -20,20 +20,20 @@ impl CdrFile {
     /// Opens the file.
     ///
     /// # Errors
-    /// It cannot be opened.
+    /// If it cannot be opened.
     pub fn open(path: Option<&Path>) -> Result<Self, CdrError> {
         let Some(path) = path else { return Ok(CdrFile::default()) };
         let writer = CdrWriter::start(WriterConfig {
             path: path.to_owned(),
             queue: RECORDS,
-            // They are the operator's accounts: whole numbers.
+            // The records are the operator's own, so numbers are not redacted.
             redaction: Redaction::Off,
             durable: false,
         })?;
         Ok(CdrFile(Arc::new(Mutex::new(Some(writer)))))
     }
 
-    /// Where records go; none: nowhere.
+    /// The sink for records; `None` where no file is configured.
     pub fn sink(&self) -> Option<RecordSink> {
         self.writer().as_ref()?;
         let cdr_file = self.clone();
@@ -45,19 +45,19 @@ impl CdrFile {
         }))
     }
 
-    /// The path may mean another file from now on.
+    /// Reopens the path, which may name another file now.
     pub fn reopen(&self) {
         if let Some(writer) = self.writer().as_ref() {
             writer.reopen();
         }
     }
 
-    /// Counters so far; zeros where no file is configured.
+    /// Counters so far; zero where no file is configured.
     pub fn counters(&self) -> CdrCounters {
         self.writer().as_ref().map(CdrWriter::counters).unwrap_or_default()
     }
 
-    /// Writes what is left. Nothing can be submitted after that.
+    /// Writes the queued records. Later submissions are dropped.
     pub fn finish(&self, patience: Duration) {
         let writer = self.writer().take();
         if let Some(Err(error)) = writer.map(|writer| writer.finish(patience)) {
@@ -65,7 +65,7 @@ impl CdrFile {
         }
     }
 
-    /// Held for a look or a push into a queue; a panic elsewhere leaves it whole.
+    /// Held only for a read or a push into a queue; a panic elsewhere leaves the data consistent.
     fn writer(&self) -> MutexGuard<'_, Option<CdrWriter>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

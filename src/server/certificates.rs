@@ -5,16 +5,16 @@ use crate::config::{Gateway, ServerConfig};
 use crate::settings;
 use b2b_sip::net::{AskClient, PeerTls, Tls, TlsError, TlsFiles};
 
-/// What is wrong with them.
+/// An unusable certificate.
 #[derive(Debug, thiserror::Error)]
 #[error("{error}")]
 pub struct CertificateError {
-    /// Line of the configuration that names the file; 0: none does.
+    /// Line of the configuration that names the file; 0 if no line does.
     pub line: usize,
     pub error: TlsError,
 }
 
-/// The files that a configuration names.
+/// The certificate files that a configuration names.
 pub fn files(config: &ServerConfig) -> TlsFiles {
     let tls = config.tls.as_ref();
     let mut certificates = tls.into_iter().flat_map(|tls| &tls.certificates).map(|it| it.files.clone());
@@ -37,10 +37,10 @@ pub fn files(config: &ServerConfig) -> TlsFiles {
     }
 }
 
-/// Reads them.
+/// Loads the certificates.
 ///
 /// # Errors
-/// The first that is no good.
+/// The first invalid one.
 pub fn load(config: &ServerConfig) -> Result<Tls, CertificateError> {
     Tls::load(files(config)).map_err(|error| {
         let line = error.path().and_then(|path| line_of(config, path)).unwrap_or(0);

@@ -1,5 +1,4 @@
-//! Who may have one more call, and how much strangers are answered. Time comes in as
-//! an argument.
+//! Limits on calls, and on answers to unknown sources. Time comes in as an argument.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -20,43 +19,43 @@ pub struct ChannelLimits {
     channels: Channels,
     calls: Bucket,
     calls_rate: Rate,
-    /// Of users by name; those that are full again are as good as new ones.
+    /// Buckets of users, by name; a full bucket equals a new one.
     users: HashMap<Arc<str>, Bucket>,
     users_rate: Rate,
     sources: SourceBudget,
     strangers: SourceBudget,
     next_sweep: Instant,
-    /// When the next call may go out to gateways that take so many in a second.
+    /// When the next call may go out, for gateways with a limit of calls per second.
     gateways: HashMap<Arc<str>, Instant>,
 }
 
-/// A call waits for its gateway no longer than this: the next target may be quicker.
+/// Maximum time a call waits for a gateway's rate limit: the next target may be quicker.
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
-/// Buckets of users are swept at most this often.
+/// Minimum interval between sweeps of the users' buckets.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Why a call is not let in.
+/// Why a call is not admitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoEntry {
-    /// Too many new calls in this second; wait so long.
+    /// Too many new calls in this second; retry after this time.
     Rate(Duration),
-    /// The user has begun too many in this second; wait so long.
+    /// The user has begun too many calls in this second; retry after this time.
     UserRate(Duration),
-    /// The source has.
+    /// The source has begun too many calls in this second.
     SourceRate,
-    /// The source has all calls that one source may have.
+    /// The source has its maximum number of calls.
     Source,
-    /// The user has all calls that they may have.
+    /// The user has their maximum number of calls.
     User,
     /// All channels of the gateway are in use.
     Gateway,
-    /// The gateway takes no more calls in this second, and enough wait for the next ones.
+    /// The gateway takes no more calls in this second, and the queue for the next seconds is full.
     GatewayRate,
 }
 
 impl ChannelLimits {
-    /// A channel_limits with the places of these.
+    /// New limits over these channels.
     pub fn new(now: Instant, limits: &Limits, channels: Channels) -> Self {
         let Rates { calls: calls_rate, users: users_rate, sources, strangers } = rates(limits);
         ChannelLimits {
@@ -72,7 +71,7 @@ impl ChannelLimits {
         }
     }
 
-    /// Other limits from now on.
+    /// Applies changed limits.
     pub fn reconfigure(&mut self, limits: &Limits) {
         let Rates { calls, users, sources, strangers } = rates(limits);
         (self.calls_rate, self.users_rate) = (calls, users);
@@ -80,7 +79,7 @@ impl ChannelLimits {
         self.strangers.set_rate(strangers);
     }
 
-    /// A call comes in from somebody who may call. Gives the places that it holds.
+    /// Admits a call from a party that may call. Returns the channels that the call holds.
     ///
     /// # Errors
     /// See [`NoEntry`].
@@ -108,7 +107,7 @@ impl ChannelLimits {
             let limit = Some(config.limits.source_calls);
             channels.push(self.take(Holder::Source(network(source)), limit, NoEntry::Source)?);
         }
-        // What one may not have must not be taken from the others.
+        // The individual limits come first, so that a party over its own limit does not use up the shared one.
         if let Origin::User(name) = origin {
             self.pace(now, name)?;
         }
@@ -119,8 +118,8 @@ impl ChannelLimits {
         Ok(channels)
     }
 
-    /// The same for an emergency call, past every limit but that of such calls. None: there are as many
-    /// as may pass.
+    /// The same for an emergency call, exempt from every limit but the one for such calls. `None`: that limit
+    /// is reached.
     pub fn enter_urgent(&self, most: usize, origin: Origin<'_>) -> Option<Vec<Channel>> {
         let mut channels = vec![self.channels.take(Holder::Emergency, Some(most)).ok()?];
         let holder = match origin {
@@ -148,20 +147,20 @@ impl ChannelLimits {
         self.channels.take(holder, limit).map_err(|_| full)
     }
 
-    /// A call goes out through a gateway.
+    /// Takes a channel for a call out through a gateway.
     ///
     /// # Errors
-    /// All of its channels are in use.
+    /// If all of its channels are in use.
     pub fn through(&self, gateway: &Arc<str>, channels: Option<u32>) -> Result<Channel, NoEntry> {
         let limit = channels.map(|channels| channels as usize);
         self.take(Holder::Gateway(gateway.clone()), limit, NoEntry::Gateway)
     }
 
-    /// How long a call waits for a gateway that takes so many in a second. They go out evenly: a
+    /// How long a call waits for a gateway with a limit of calls per second. Calls go out evenly spaced: a
     /// provider counts a burst as too many.
     ///
     /// # Errors
-    /// Those before it fill the next two seconds.
+    /// If the calls before it fill the next two seconds.
     pub fn wait(&mut self, now: Instant, gateway: &Arc<str>, per_s: u32) -> Result<Duration, NoEntry> {
         let next = self.gateways.entry(gateway.clone()).or_insert(now);
         let wait = next.saturating_duration_since(now);
@@ -172,10 +171,10 @@ impl ChannelLimits {
         Ok(wait)
     }
 
-    /// A user is called: at each of the user's phones it is the same call.
+    /// Takes a channel for a call to a user: ringing at each of the user's phones, it is one call.
     ///
     /// # Errors
-    /// The user has all calls that they may have.
+    /// If the user has their maximum number of calls.
     pub fn to_user(
         &self,
         user: &str,
@@ -189,12 +188,12 @@ impl ChannelLimits {
         }
     }
 
-    /// Whether somebody whom we do not know gets an answer.
+    /// Whether a request from an unknown source is answered.
     pub fn answers_stranger(&mut self, now: Instant, source: IpAddr) -> bool {
         self.strangers.admit(now, source)
     }
 
-    /// The stranger has turned out to be a user: the challenge was worth it.
+    /// The source has turned out to be a user: its challenge is not counted against the budget.
     pub fn was_no_stranger(&mut self, source: IpAddr) {
         self.strangers.give_back(source);
     }
@@ -208,7 +207,7 @@ struct Rates {
 }
 
 fn rates(limits: &Limits) -> Rates {
-    // A second's worth may come at once.
+    // A second's worth may come as one burst.
     let second = |calls| Rate { per_second: calls, burst: calls };
     let strangers = limits.source_challenges_per_s;
     Rates {

@@ -1,6 +1,7 @@
-//! The log's lines of everyday: who registers, which calls begin, are answered, refused and end. Made of the
-//! events, a few lines a second; what is more is counted in one, and who is refused over and over has a few lines in
-//! a while. `Console` has no I/O and no clock; `start` reads the bus on a thread of its own.
+//! The routine log lines: registrations, and the begin, answer, refusal and end of calls. They are made from
+//! events, at most a few lines a second; the rest are summed up in one line, and repeated refusals of one
+//! source get a few lines per window. `Console` has no I/O and no clock; `start` reads the bus on a thread of
+//! its own.
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
@@ -13,18 +14,18 @@ use b2b_call::event::{CallRefused, Event};
 use b2b_call::leg_fsm::{LegState, TerminationCause};
 use b2b_call::{CallId, LegId};
 
-/// Lines in a second.
+/// Maximum lines per second.
 const LINES: u32 = 20;
 const SECOND: Duration = Duration::from_secs(1);
-/// Bindings and calls that are known at most: behind that they are forgotten.
+/// Maximum bindings and calls tracked; beyond that they are forgotten.
 const MOST: usize = 50_000;
-/// How long it waits for an event at a time.
+/// How long one wait for an event lasts.
 const PATIENCE: Duration = Duration::from_secs(3_600);
 
-/// Writes lines of the events from now on, until the bus ends.
+/// Logs lines for the events from now on, until the bus ends.
 ///
 /// # Errors
-/// The system refuses a thread.
+/// If the system refuses a thread.
 pub fn start(mut events: Subscriber) -> std::io::Result<()> {
     let run = move || {
         let mut console = Console::default();
@@ -33,7 +34,7 @@ pub fn start(mut events: Subscriber) -> std::io::Result<()> {
                 Ok(Some(Received::Event(event))) => {
                     console.event(event.time, &event.event).iter().for_each(|line| tracing::info!("{line}"));
                 }
-                // A flood of events: what they said is in counters, too.
+                // A flood of events: counters cover those that were lost.
                 Ok(Some(Received::Lagged(_))) | Err(_) => {}
                 Ok(None) => return,
             }
@@ -42,13 +43,13 @@ pub fn start(mut events: Subscriber) -> std::io::Result<()> {
     std::thread::Builder::new().name("console".into()).spawn(run).map(drop)
 }
 
-/// See the module's text.
+/// See the module documentation.
 #[derive(Debug, Default)]
 pub struct Console {
-    /// Contacts, by the address that they are bound to.
+    /// Contacts, by the address of record they are bound to.
     bound: HashMap<String, String>,
     calls: HashMap<CallId, Call>,
-    /// Parties of legs, which may go from call to call.
+    /// Parties of legs, which may move from call to call.
     legs: HashMap<LegId, String>,
     refusals: Refusals,
     since: Option<SystemTime>,
@@ -60,12 +61,12 @@ pub struct Console {
 struct Call {
     began: SystemTime,
     parties: Vec<String>,
-    /// Those of its bridge.
+    /// The parties of its bridge.
     joined: Option<[String; 2]>,
     answered: bool,
-    /// It has had its last line.
+    /// Its last line has been written.
     told: bool,
-    /// Why the last leg that failed did.
+    /// The cause of the last failed leg.
     failed: Option<String>,
 }
 
@@ -83,7 +84,7 @@ impl Call {
 }
 
 impl Console {
-    /// What is to be logged of an event.
+    /// The lines to log for an event.
     pub fn event(&mut self, now: SystemTime, event: &Event) -> Vec<String> {
         let Some(line) = self.line(now, event) else { return Vec::new() };
         let fresh = self.since.is_none_or(|since| now.duration_since(since).unwrap_or(SECOND) >= SECOND);
@@ -144,7 +145,7 @@ impl Console {
                 if !first {
                     return None;
                 }
-                // Whoever is refused over and over begins as many calls.
+                // A source that is refused repeatedly begins as many calls.
                 if self.refusals.is_flood(now, source.map(|it| it.ip())) {
                     return None;
                 }
@@ -180,13 +181,13 @@ impl Console {
         }
     }
 
-    /// The last line of a call whose caller is refused, in the place of "over".
+    /// The last line of a call whose caller is refused, in place of "over".
     fn refused(&mut self, now: SystemTime, refused: &CallRefused) -> Option<String> {
         let CallRefused { call, source, caller, called, status, why, .. } = refused;
         let it = self.calls.get_mut(call)?;
         it.told = true;
         let left_out = self.refusals.line(now, source.map(|it| it.ip()), ("INVITE", *status))?;
-        // What the last party dialled has said, if it was dialled.
+        // The last dialled party's response, if any was dialled.
         let why = it.failed.as_deref().unwrap_or(why);
         let (what, to) = (format!("call {}", call.0), called.as_deref().unwrap_or_default());
         let (who, source, status) = (caller.as_str(), *source, *status);

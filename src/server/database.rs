@@ -1,33 +1,32 @@
-//! SQLite files of ours: opened, made, told from those of other programs, and brought to today's
-//! version. In WAL mode, and locked for as long as they are open: two servers on one file would
-//! each overwrite what the other knows.
+//! Our SQLite files: opened or created, told apart from those of other programs, and upgraded to the current
+//! version. They use WAL mode and stay locked while open: two servers on one file would overwrite each
+//! other's data.
 
 use std::path::{Path, PathBuf};
 
 use b2b_base::util::file;
 use rusqlite::Connection;
 
-/// What is kept in a file.
+/// The kind of data in a file.
 #[derive(Debug, Clone, Copy)]
 pub struct Kind {
-    /// Marks the file as one of these (`application_id`).
+    /// Marks the file as one of this kind (`application_id`).
     pub application: i32,
     /// The version of `schema` (`user_version`).
     pub version: i32,
     pub schema: &'static str,
-    /// From each earlier version to the next one, the first from version 1.
+    /// Upgrades from each version to the next one, the first from version 1.
     pub upgrades: &'static [&'static str],
 }
 
-/// How much of what was kept a crash may take.
+/// How much data a crash may lose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Durability {
-    /// Nothing when the process ends in whatever way; the last seconds when the
-    /// machine loses power (SQLite's `synchronous=NORMAL`).
+    /// Nothing when the process ends, in whatever way; the last seconds when the machine loses power
+    /// (SQLite's `synchronous=NORMAL`).
     #[default]
     Process,
-    /// Nothing in either case (`synchronous=FULL`): the disk is waited for with each
-    /// group of writes.
+    /// Nothing in either case (`synchronous=FULL`): each group of writes waits for the disk.
     Power,
 }
 
@@ -44,10 +43,10 @@ pub enum DatabaseError {
     Foreign { path: PathBuf, found: String },
 }
 
-/// Opens the file, or makes it.
+/// Opens or creates the file.
 ///
 /// # Errors
-/// It cannot be opened, is in use, or is not of this kind.
+/// If it cannot be opened, is in use, or is not of this kind.
 pub fn open(path: &Path, kind: &Kind, durability: Durability) -> Result<Connection, DatabaseError> {
     file::is_no_link(path).map_err(|source| DatabaseError::Link { path: path.to_owned(), source })?;
     let failed = |source| DatabaseError::Open { path: path.to_owned(), source };
@@ -58,7 +57,7 @@ pub fn open(path: &Path, kind: &Kind, durability: Durability) -> Result<Connecti
     }
 }
 
-/// Makes the database ready. `Some`: it is not of this kind, with what was found.
+/// Prepares the database. `Some`: it is not of this kind, with what was found.
 pub fn prepare(
     connection: &Connection,
     kind: &Kind,
@@ -79,7 +78,7 @@ pub fn prepare(
     };
     connection.pragma_update(None, "synchronous", synchronous)?;
     if new || version < kind.version {
-        // All of it or nothing: rolled back when the connection is closed.
+        // All or nothing: it is rolled back when the connection is closed.
         connection.execute_batch("BEGIN IMMEDIATE")?;
         connection.pragma_update(None, "application_id", kind.application)?;
         connection.pragma_update(None, "user_version", kind.version)?;

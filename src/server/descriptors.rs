@@ -1,4 +1,4 @@
-//! Descriptors that this process may have, and how many calls fit by them.
+//! The file descriptor limit of this process, and the number of calls that it allows.
 
 use std::fmt;
 
@@ -9,19 +9,19 @@ use crate::config::ServerConfig;
 use crate::config::capacity::Capacity;
 use b2b_base::util::process;
 
-/// As many descriptors as the system lets us have.
+/// Raises the descriptor limit to the system's maximum.
 pub fn raise() -> nix::Result<()> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
 }
 
-/// How many calls fit, by the descriptors that we may have now.
+/// The number of calls that fit within the present descriptor limit.
 pub fn capacity(config: &ServerConfig) -> Capacity {
     let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft);
     Capacity::of(config, usize::try_from(limit).unwrap_or(usize::MAX), process::cores())
 }
 
-/// The same in words; where other programs carry the media, this one's ports and threads say nothing.
+/// The same in words; where other programs carry the media, this process's ports and threads do not matter.
 pub fn room(config: &ServerConfig, capacity: &Capacity) -> impl fmt::Display {
     match config.media.controller {
         Carrier::Embedded => capacity.to_string(),

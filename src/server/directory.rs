@@ -1,4 +1,4 @@
-//! Users by name, as digest authentication and the registrar ask for them. Pure.
+//! Users by name, for digest authentication and the registrar. Pure.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -10,15 +10,15 @@ use crate::config::{ServerConfig, User};
 use crate::registrar::{Aor, AorPolicy};
 use b2b_sip::auth::{Algorithm, Credentials, HexDigest, Secret};
 
-/// The users of a configuration, and the domains they are in.
+/// The users of a configuration, and its domains.
 #[derive(Debug, Clone)]
 pub struct Directory {
     users: HashMap<String, Arc<User>>,
     realm: String,
     domains: HashSet<String>,
-    /// We listen on every address: any address that a request names may be ours.
+    /// We listen on every address, so any address that a request names may be ours.
     wildcard: bool,
-    /// The domain that all our domains stand for.
+    /// The domain that all our domains are mapped to.
     home: String,
 }
 
@@ -55,7 +55,7 @@ impl Directory {
         self.users.get(name)
     }
 
-    /// The user that a digest username means: some phones send `1001@example.com`.
+    /// The user of a digest username: some phones send `1001@example.com`.
     pub fn digest_user(&self, username: &str) -> Option<&Arc<User>> {
         self.user(username).or_else(|| self.user(username.rsplit_once('@')?.0))
     }
@@ -66,7 +66,7 @@ impl Directory {
     }
 }
 
-/// An IPv6 address as a URI has it.
+/// A host in URI form: IPv6 addresses in brackets.
 fn bracketed(host: &str) -> String {
     match host.parse::<IpAddr>() {
         Ok(IpAddr::V6(address)) => format!("[{address}]"),
@@ -100,7 +100,7 @@ impl AorPolicy for Directory {
     }
 
     fn canonical(&self, aor: &Aor) -> Option<Aor> {
-        // what is canonical already has our own domain, which need not be served
+        // a canonical address has our own domain already, which need not be served
         let ours = self.serves(aor.host()) || aor.host() == self.home;
         self.user(aor.user()).filter(|_| ours).and_then(|user| self.aor(user))
     }

@@ -1,5 +1,4 @@
-//! Where a request comes from, for everything that counts or believes by source: limits,
-//! bans, nonces, media. Pure.
+//! The source of a request, for everything that counts or trusts by source: limits, bans, nonces, media. Pure.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -7,22 +6,22 @@ use super::origin::Origins;
 use b2b_sip::endpoint::{Flow, Transport};
 use b2b_sip::msg::{Request, Rport, Via};
 
-/// Named proxies that a request may have come through, one after the other.
+/// Maximum listed proxies that a request may pass in sequence.
 const MAX_PROXIES: usize = 8;
 
-/// Where a request comes from. Behind an edge proxy of ours (`registrar.proxies`) it is
-/// what that proxy saw, as the Via below its own says (RFC 3261 §18.2.1, RFC 3581 §4);
-/// else it is the other end of the flow.
+/// The source of a request. Behind an edge proxy of ours (`registrar.proxies`) it is the address that the
+/// proxy saw, as given in the Via below its own (RFC 3261 §18.2.1, RFC 3581 §4); else it is the remote end of
+/// the flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EffectiveSource {
-    /// Where the party sends from.
+    /// The address the party sends from.
     pub address: SocketAddr,
-    /// It came through a named proxy.
+    /// It came through a listed proxy.
     pub by_proxy: bool,
 }
 
 impl EffectiveSource {
-    /// Of a request that came by this flow. Lower Vias are believed from named proxies only.
+    /// The source of a request that came over this flow. Lower Vias are trusted only from listed proxies.
     pub fn of(request: &Request, flow: &Flow, origins: &Origins) -> Self {
         let mut source = EffectiveSource { address: flow.remote, by_proxy: false };
         if !origins.is_proxy(flow.remote.ip()) {
@@ -45,8 +44,8 @@ impl EffectiveSource {
     }
 }
 
-/// Where the server above this Via saw its request come from. None: it does not say.
-/// A server adds `received` wherever sent-by is not the address that it saw.
+/// The source address of the request as seen by the server above this Via; `None` if the Via does not say. A
+/// server adds `received` wherever sent-by differs from the address that it saw.
 fn seen_by_next(via: &Via<'_>) -> Option<SocketAddr> {
     let ip = via.received.or_else(|| via.host.ip())?;
     let default = if via.known_transport() == Some(Transport::Tls) { 5061 } else { 5060 };

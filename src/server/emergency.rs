@@ -1,8 +1,8 @@
-//! Emergency calls: who may make one, and by which gateways it goes, past the routes.
+//! Emergency calls: who may make one, and the gateways they go out by, past the routes.
 //!
-//! Whoever dials an emergency number is believed that it is one only if they are known: a user by their
-//! password, an address or a gateway that the operator trusts. To all others the number is one like any
-//! other: what passes limits would be the best way to get past them.
+//! A call to an emergency number is treated as one only if the caller is known: a user by password, or an
+//! address or a gateway that the operator trusts. For all others it is an ordinary number: otherwise the
+//! exemption from limits would be the easiest way around them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,27 +19,27 @@ use b2b_call::lookup::ResolvedContact;
 use b2b_call::service::{DialOptions, DialOrder, DialRequest, DialStage, DialTo, RouteTaken};
 use b2b_sip::msg::{Request, Scheme};
 
-/// How long a gateway rings at least: emergency services have queues. Timer C of RFC 3261 §16.6 is longer
-/// than that, too.
+/// Minimum ringing time at a gateway: emergency services have queues. Timer C of RFC 3261 §16.6 is no shorter
+/// than that either.
 const RING: Duration = Duration::from_secs(180);
 
-/// A host that gives no response for so long is passed over, where nothing is configured: 100 Trying takes
-/// 200 ms (RFC 3261 §17.2.1), and five INVITEs have gone out by then.
+/// Default time after which a host without any response is passed over: 100 Trying takes 200 ms (RFC 3261
+/// §17.2.1), and five INVITEs have gone out by then.
 const TRYING: Duration = Duration::from_secs(6);
 
-/// Fields about where the caller is (RFC 6442), which go across.
+/// Caller location fields (RFC 6442), which are passed on.
 const LOCATION: [&str; 2] = ["Geolocation", "Geolocation-Routing"];
 
 /// An emergency call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asked {
-    /// What was dialled: a number, or a service as a URI.
+    /// The dialled target: a number, or a service as a URI.
     pub dialled: String,
-    /// The number that gateways are called by.
+    /// The number to call at the gateways.
     pub number: String,
 }
 
-/// What an INVITE asks for if it dials an emergency number, whoever sends it.
+/// The emergency call that an INVITE requests, if it dials an emergency number, whoever the sender is.
 pub fn dialled(settings: &Settings, request: &Request, from: CalledFrom<'_>) -> Option<Asked> {
     let emergency = settings.config.emergency.as_ref()?;
     let uri = request.uri().ok()?;
@@ -48,7 +48,7 @@ pub fn dialled(settings: &Settings, request: &Request, from: CalledFrom<'_>) -> 
         (None, Scheme::Other(_)) => String::from_utf8_lossy(uri.raw).into_owned(),
         (None, scheme) => {
             let user = String::from_utf8_lossy(&uri.user_unescaped()?).into_owned();
-            // Parameters and visual separators of a number (RFC 3966 §5.1.1).
+            // Strips parameters and visual separators of a number (RFC 3966 §5.1.1).
             let number = user.split(';').next().unwrap_or_default().chars();
             number.filter(|c| scheme != Scheme::Tel || !"-.()".contains(*c)).collect()
         }
@@ -57,14 +57,14 @@ pub fn dialled(settings: &Settings, request: &Request, from: CalledFrom<'_>) -> 
     Some(Asked { dialled, number })
 }
 
-/// The same if who sends it is somebody whose emergency calls are such.
+/// The same, if emergency calls of this sender are accepted as such.
 pub fn asked(settings: &Settings, request: &Request, origin: Origin<'_>) -> Option<Asked> {
     let emergency = settings.config.emergency.as_ref()?;
     let from = match origin {
         Origin::User(_) | Origin::Trusted => CalledFrom::RequestUri,
         Origin::Gateway(name) => {
             let gateway = settings.config.gateway(name)?;
-            // Who carries such calls sends none: it would be a loop.
+            // A gateway that carries emergency calls sends none: it would be a loop.
             let believed = gateway.identity.trust && !emergency.has(name);
             believed.then(|| caller_policy::called_from(&gateway.identity.called_from))?
         }
@@ -73,8 +73,8 @@ pub fn asked(settings: &Settings, request: &Request, origin: Origin<'_>) -> Opti
     dialled(settings, request, from)
 }
 
-/// The call goes to every host of these gateways, one gateway after the other, and then to those hosts that
-/// are down as far as we know.
+/// The call goes to every host of these gateways, one gateway after the other, and then to the hosts that are
+/// considered down.
 pub fn action(
     settings: &Settings,
     call: &IncomingCall,
@@ -121,7 +121,7 @@ pub fn action(
         trying_timeout: limits.trying,
         total_timeout: ring * contacts,
         max_redirects: limits.redirects,
-        // A private one would show a name, or that there is none.
+        // On a private call, the default identity would show a name, or that there is none.
         caller: (call.who.private || !name.is_empty() || call.caller() != *caller)
             .then(|| (name, caller.clone())),
         caller_policy: settings.caller_policy(origin),
@@ -133,7 +133,7 @@ pub fn action(
     Some(HandlerAction::Dial(Box::new(DialRequest { to: DialTo::Stages(stages), options })))
 }
 
-/// How long all gateways together may ring.
+/// Maximum ringing time over all gateways together.
 pub fn longest_ring(config: &crate::config::ServerConfig) -> Duration {
     let Some(emergency) = &config.emergency else { return Duration::ZERO };
     let gateways = config.gateways.iter().filter(|gateway| emergency.has(&gateway.name));

@@ -1,4 +1,4 @@
-//! `--explain`: which route a call would take, and why, as a table for people.
+//! `--explain`: which route a call would take, and why, as a readable table.
 
 use std::net::IpAddr;
 
@@ -8,7 +8,7 @@ use super::routing::{Miss, Outcome, RouteDecision, RouteRequest, Router};
 use crate::config::{Route, ServerConfig, Target, Verstat};
 use b2b_sip::msg::Method;
 
-/// A call that somebody asks about.
+/// The call to explain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouteQuestion {
     /// The number that is called.
@@ -25,7 +25,7 @@ pub fn explain(config: &ServerConfig, question: &RouteQuestion) -> Vec<String> {
     let mut lines = Vec::new();
     let user = match (&question.from, question.address) {
         (Some(from), _) => config.user(from),
-        // somebody has to call; an address alone is not a user
+        // a caller is needed; an address alone is not a user
         (None, None) => config.users.first(),
         (None, Some(_)) => None,
     };
@@ -99,7 +99,7 @@ fn table(config: &ServerConfig, request: &RouteRequest<'_>, decision: &RouteDeci
     rows.iter().map(|[a, b, c, d]| format!("{a:>number$}  {b:<name$}  {c:>line$}  {d}")).collect()
 }
 
-/// Why a route does not match, for people.
+/// Why a route does not match, in words.
 pub fn why(route: &Route, request: &RouteRequest<'_>, miss: Miss) -> String {
     let list = |items: &mut dyn Iterator<Item = String>| items.collect::<Vec<_>>().join(", ");
     match miss {
@@ -165,7 +165,7 @@ fn outcome(config: &ServerConfig, outcome: &Outcome) -> Vec<String> {
     lines
 }
 
-/// What a lookup of a target would find, as far as the configuration tells.
+/// What a lookup of a target would find, as far as the configuration shows.
 fn words_of_target(config: &ServerConfig, target: &str, caller: &str) -> String {
     let Some((kind, name)) = target.split_once('/') else { return String::new() };
     match kind {

@@ -1,7 +1,7 @@
-//! `--explain-gateway`: what would leave for a gateway, for people. The switch, the endpoint and admission
-//! control of the server run as they do at work, but for the sockets ([`DryRun`]).
+//! `--explain-gateway`: shows the messages that would be sent to a gateway. The server's switch, endpoint and
+//! admission control run as in operation, but without sockets ([`DryRun`]).
 //!
-//! - `sample`: the configuration with nobody else in it, and a user who calls
+//! - `sample`: the configuration reduced to the gateway and a calling user
 //! - `shown`: messages as text
 
 mod sample;
@@ -30,34 +30,35 @@ use b2b_sip::net::trace::TraceSlot;
 use b2b_sip::net::{CertifiedPeers, Tls};
 use sample::Sample;
 
-/// How long REGISTER and OPTIONS may take to be due, and an INVITE: a gateway's pace is two seconds at most.
+/// Maximum wait for REGISTER and OPTIONS to be due, and for an INVITE: a gateway's pacing is two seconds at
+/// most.
 const LASTS: Duration = Duration::from_secs(10);
 
-/// What somebody wants to see.
+/// What to show.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GatewayQuestion {
     /// The gateway's name.
     pub gateway: String,
-    /// The user who calls; none: the first of the configuration.
+    /// The calling user; `None`: the first of the configuration.
     pub from: Option<String>,
-    /// The number that the user calls; none: +44 20 7946 0000, which is nobody's.
+    /// The number called; `None`: +44 20 7946 0000, which is unassigned.
     pub to: Option<String>,
 }
 
-/// What was seen of each kind.
+/// The messages seen, by kind.
 #[derive(Default)]
 struct Seen {
     register: Option<Unsent>,
     options: Option<Unsent>,
     invite: Option<Unsent>,
-    /// The first line of the last answer that the caller had.
+    /// The first line of the last response that the caller received.
     answer: Option<String>,
 }
 
 /// The answer, line by line. `tls` are the certificates that the configuration names.
 ///
 /// # Errors
-/// Nobody of that name, or no way to make a message: why, and what to do.
+/// Says why and what to do if there is no gateway of that name or no message can be made.
 pub fn explain(config: &ServerConfig, question: &GatewayQuestion, tls: Tls) -> Result<Vec<String>, String> {
     let gateway = config.gateway(&question.gateway).ok_or_else(|| {
         let names: Vec<_> = config.gateways.iter().map(|it| it.name.as_str()).collect();
@@ -84,17 +85,17 @@ pub fn explain(config: &ServerConfig, question: &GatewayQuestion, tls: Tls) -> R
     Ok(lines)
 }
 
-/// Lets b2b register and ask, and the user call.
+/// Lets b2b register and send OPTIONS, and the user call.
 fn watch(sample: &Sample, tls: Tls) -> Result<Seen, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("cannot start the runtime: {error}"))?;
     let config = &sample.config;
-    // No media server is asked: what its SDP is made from is the same.
+    // No media server is contacted: its SDP is made from the same configuration.
     let (media, _events) = EmbeddedController::start(at_hand(media::embedded(config)))
         .map_err(|error| format!("no media: {error}"))?;
     let (media, known) = (Arc::new(media), KnownSources::default());
     let sources = (known.clone(), CertifiedPeers::default());
-    // Nobody is asked by STUN.
+    // No STUN server is queried.
     let (seen_as, _) = mpsc::channel();
     let net = transports::net(config, tls, sources.clone(), &TraceSlot::default(), seen_as);
     let mut dry_run =
@@ -106,7 +107,7 @@ fn watch(sample: &Sample, tls: Tls) -> Result<Seen, String> {
     seen
 }
 
-/// As a start of the server puts them together.
+/// Assembles the parts as at a start of the server.
 fn parts(
     config: &ServerConfig,
     controller: Arc<EmbeddedController>,
@@ -138,8 +139,8 @@ fn parts(
     })
 }
 
-/// The addresses of media, where this machine has them; where it has not, others of its loopback in their
-/// place, and they are told all the same.
+/// The media addresses where this machine has them; where it has not, loopback addresses take their place,
+/// and the configured ones are still advertised.
 fn at_hand(mut media: EmbeddedConfig) -> EmbeddedConfig {
     let mut last = 0;
     let interfaces = media.interfaces.iter_mut().flat_map(|(_, addresses)| addresses);
@@ -164,7 +165,7 @@ async fn see(dry_run: &mut DryRun, sample: &Sample) -> Result<Seen, String> {
         let sees = &mut |message: &Unsent| {
             let reply = take(&mut seen, message);
             let is_enough = (seen.register.is_some(), seen.options.is_some()) == wanted;
-            // It is answered all the same: calls go by the registration.
+            // Answered in any case: calls need the registration.
             Reaction { replies: reply.into_iter().collect(), is_enough: is_enough && seen.register.is_none() }
         };
         dry_run.run(LASTS, Vec::new(), sees).await;
@@ -187,7 +188,7 @@ async fn see(dry_run: &mut DryRun, sample: &Sample) -> Result<Seen, String> {
     Ok(seen)
 }
 
-/// Keeps the first message of each kind, and answers those that are answered at once.
+/// Keeps the first message of each kind, and answers those that get an immediate answer.
 fn take(seen: &mut Seen, message: &Unsent) -> Option<bytes::Bytes> {
     let Ok(Message::Request(request)) = Message::parse(message.data.clone(), &Limits::default()) else {
         return None;

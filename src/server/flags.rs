@@ -1,4 +1,4 @@
-//! The table of the server's flags, and of those of the media server.
+//! The table of the flags of the server and of the media server.
 
 use b2b_config::keys;
 use b2b_config::role_name::RoleName::{B2bua, Media};
@@ -6,7 +6,7 @@ use b2b_config::role_name::RoleName::{B2bua, Media};
 use crate::value;
 
 keys! {
-    /// What `--role b2bua` and `--role media` have beside the shared ones.
+    /// The flags of `--role b2bua` and `--role media` beside the shared ones.
     SERVER:
     config &[B2bua], InputPath, path;
     http_bind &[B2bua], Text, sip_bind;

@@ -1,5 +1,5 @@
-//! Where the requests of a dialog may go, by who is in it: what addresses are to users,
-//! gateways and proxies of this configuration. What becomes of that says `call::policy`.
+//! Permitted next hops of in-dialog requests, by party: the relation of addresses to users, gateways and
+//! proxies of this configuration. `call::policy` decides on the result.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -17,11 +17,11 @@ use b2b_call::policy::{Asker, Decision, Party, Place, Redirects, Trunk, Way, dec
 use b2b_sip::endpoint::{Flow, HopJudge, HopRule, HopVerdict, NextHop, PeerWay, Whereabouts};
 use b2b_sip::msg::Uri;
 
-/// The rules of those who are known.
+/// The rules for known parties.
 pub struct HopRules {
     parts: Parts,
     gateways: HashMap<Arc<str>, Arc<Judge>>,
-    /// Of trusted addresses and `sip:` targets of routes: gateways with that host.
+    /// For trusted addresses and `sip:` targets of routes: treated as gateways with that host.
     host: Arc<Judge>,
     proxy: Arc<Judge>,
 }
@@ -34,16 +34,16 @@ struct Parts {
 }
 
 impl HopRules {
-    /// With the settings in force at each time, these bindings, and what this board knows of
-    /// gateways' hosts.
+    /// Rules over the settings in force at each time, these bindings, and the gateway host addresses on this
+    /// board.
     pub fn new(current: Current, registrar: SharedRegistrar, board: GatewayBoard) -> Self {
         let parts = Parts { current, registrar, board };
         let judge = |who| Arc::new(Judge { parts: parts.clone(), who });
         HopRules { host: judge(Who::Host), proxy: judge(Who::Proxy), gateways: HashMap::new(), parts }
     }
 
-    /// Of somebody who calls or subscribes; `identity` is who they have proven to be, `gateway` whose
-    /// certificate they have shown.
+    /// The rule for a party that calls or subscribes; `identity` is its authenticated user, `gateway` the
+    /// gateway whose certificate it has shown.
     pub fn of_caller(
         &mut self,
         settings: &Settings,
@@ -63,7 +63,7 @@ impl HopRules {
         }
     }
 
-    /// Of somebody who is called.
+    /// The rule for a called party.
     pub fn of_contact(&mut self, settings: &Settings, contact: &ResolvedContact) -> HopRule {
         let by_proxy = contact.flow.is_some_and(|flow| settings.origins.is_proxy(flow.remote.ip()));
         match (&contact.user, &contact.gateway) {
@@ -95,7 +95,7 @@ impl HopRules {
     }
 }
 
-/// Where a user is registered.
+/// A user's registered phones.
 struct Phones {
     registrar: SharedRegistrar,
     aor: Aor,
@@ -108,8 +108,8 @@ impl fmt::Debug for Phones {
 }
 
 impl Whereabouts for Phones {
-    /// By the binding of the phone that the call is with: the one with this contact, else one
-    /// of the same host, else the only one there is.
+    /// Uses the binding of the phone in the call: the one with this contact, else one of the same host, else
+    /// the only one there is.
     fn now_at(&self, now: Instant, target: &[u8], lost: &Flow) -> Option<PeerWay> {
         let registrar = registrar(&self.registrar);
         let bindings = registrar.lookup(now, &self.aor);
@@ -125,7 +125,7 @@ impl Whereabouts for Phones {
             .or(bindings.first().filter(|_| bindings.len() == 1))?;
         let flow = match registrar.next_hop(binding) {
             Reached::Flow(flow, _) | Reached::FlowOr(flow, _) => flow,
-            // A named proxy's or a network's of ours: it came from there.
+            // The request came through a listed proxy or from a network of ours.
             Reached::Path(_) | Reached::Contact => binding.flow,
         };
         Some(match flow.flow() {
@@ -134,14 +134,14 @@ impl Whereabouts for Phones {
         })
     }
 
-    /// A REGISTER came from there, and that is always asked for its password.
+    /// A REGISTER came from there, and REGISTER always requires a password.
     fn are_at(&self, now: Instant, flow: &Flow) -> bool {
         let (bindings, ip) = (registrar(&self.registrar).lookup(now, &self.aor), flow.remote.ip());
         bindings.iter().any(|it| it.flow.remote.ip().to_canonical() == ip.to_canonical())
     }
 }
 
-/// Judges the next hops of a party that may name some.
+/// Judges the next hops that a party may name.
 struct Judge {
     parts: Parts,
     who: Who,
@@ -162,7 +162,7 @@ impl fmt::Debug for Judge {
 
 impl HopJudge for Judge {
     fn judge(&self, hop: NextHop<'_>) -> HopVerdict {
-        // The address that the message came from: the usual case.
+        // The usual case: the address that the message came from.
         if hop.came_by == Some(hop.address) {
             return HopVerdict::Follow;
         }
@@ -178,7 +178,7 @@ impl HopJudge for Judge {
             Who::Proxy => {
                 let ip = hop.address.ip().to_canonical();
                 let inside = settings.config.server.inside.iter().any(|net| net.contains(&ip));
-                // Behind a proxy that does not stand in Record-Route it is the phone who names it.
+                // Behind a proxy that does not add itself to Record-Route, it is the phone that names the hop.
                 let by_proxy = !ours && (inside || settings.origins.is_proxy(ip));
                 (Asker { party: Party::User(""), by_proxy }, Place::Own)
             }
@@ -201,15 +201,15 @@ impl HopJudge for Judge {
     }
 }
 
-/// What is a gateway's own.
+/// The addresses of a gateway.
 struct Own<'a> {
-    /// None: it is no more than the address that it came by.
+    /// `None`: only the address that it came from is known.
     gateway: Option<&'a Gateway>,
     came_by: Option<IpAddr>,
     board: &'a GatewayBoard,
 }
 
-/// How well a host fits an address.
+/// How closely a host matches an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Fit {
     Address,
@@ -217,7 +217,7 @@ enum Fit {
 }
 
 impl Own<'_> {
-    /// What the next hop is to it, where it is not ours.
+    /// What the next hop is to it, unless the hop is ours.
     fn place<'s>(&self, settings: &'s Settings, hop: &NextHop<'_>) -> Place<'s> {
         let ip = hop.address.ip().to_canonical();
         let name = self.gateway.map(|gateway| gateway.name.as_str());
@@ -263,7 +263,7 @@ impl Own<'_> {
         hosts.chain(sources.map(|net| net.addr())).chain(self.came_by)
     }
 
-    /// Whether a name is that of a host of it, or in the domain of one: a cluster's members.
+    /// Whether a name is that of one of its hosts, or in the domain of one, as for members of a cluster.
     fn is_named(&self, name: &str) -> bool {
         let name = name.trim_end_matches('.').to_ascii_lowercase();
         let hosts = self.gateway.into_iter().flat_map(Gateway::reached_by);
@@ -284,7 +284,7 @@ fn fit(gateway: &Gateway, board: &GatewayBoard, at: SocketAddr) -> Option<Fit> {
     gateway.reached_by().filter_map(of_host).max()
 }
 
-/// Where a host is: its address, or what its name was last found to be.
+/// A host's addresses: itself, or what its name last resolved to.
 fn addresses(host: &str, board: &GatewayBoard) -> impl Iterator<Item = IpAddr> + use<> {
     match host.parse::<IpAddr>() {
         Ok(ip) => vec![ip.to_canonical()],
@@ -293,7 +293,7 @@ fn addresses(host: &str, board: &GatewayBoard) -> impl Iterator<Item = IpAddr> +
     .into_iter()
 }
 
-/// From where an address can be reached.
+/// The scope in which an address is reachable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reach {
     Host,

@@ -1,9 +1,9 @@
-//! The HTTP client of menu trees: one POST a question, by HTTP or HTTPS, on a thread for each web
-//! server: one that sends without end holds up its own questions, and those of no other server.
+//! The HTTP client of menu trees: one POST per query, by HTTP or HTTPS, on a thread for each web server, so
+//! that a server that sends without end delays only its own queries.
 //!
-//! Who is asked is a stranger to the calls: how much is read of an answer, how long that takes and
-//! where it leads are limited. A redirect is followed on the same server only: nobody is sent what
-//! is meant for another one, and no server makes us ask a third, such as our own control interface.
+//! The servers are not trusted: the size and duration of a response and the targets of redirects are limited.
+//! A redirect is followed on the same server only: data meant for one server is not sent to another, and no
+//! server makes us query a third one, such as our own control interface.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,25 +23,26 @@ use b2b_app::Applications;
 use b2b_app::ivr::{AskUrl, Ivr, UrlAnswer, UrlQuestion};
 use b2b_sip::net::Tls;
 
-/// Why nothing was asked.
+/// Error text when no request was sent.
 const ENDED: &str = "not requested: the server is stopping";
-/// Octets of an answer's body.
+/// Maximum octets of a response body.
 const LARGEST: usize = 64 << 10;
-/// Longest, whoever waits.
+/// Maximum duration of a query, whatever its caller allows.
 const LONGEST: Duration = Duration::from_secs(60);
-/// The same for a connection.
+/// Maximum duration of connection set-up.
 const CONNECT: Duration = Duration::from_secs(10);
-/// An unused connection is closed after this time, and so many are kept for a server.
+/// Idle time after which an unused connection is closed, and how many are kept per server.
 const KEPT: (Duration, usize) = (Duration::from_secs(30), 8);
-/// Redirects that are followed for one question.
+/// Maximum redirects followed per query.
 const REDIRECTS: usize = 3;
-/// Names are looked up by threads; a system that does not answer holds no more of them.
+/// Maximum lookup threads: names are looked up by threads, and an unresponsive resolver holds no more than
+/// these.
 const LOOKUPS: usize = 8;
 
-/// Web servers that have a thread of their own; those that are asked later share these.
+/// Maximum web servers with a thread of their own; further servers share these threads.
 const WORKERS: usize = 32;
 
-/// Asks URLs. A handle that can be cloned.
+/// Queries URLs. A handle that can be cloned.
 #[derive(Clone)]
 pub struct HttpClient(Arc<Shared>);
 
@@ -49,35 +50,34 @@ struct Shared {
     tls: Tls,
     workers: Mutex<Workers>,
     answered: AtomicU64,
-    /// No answer, none in time, or one that is not taken.
+    /// No response, none in time, or one that is not accepted.
     failed: AtomicU64,
 }
 
 #[derive(Default)]
 struct Workers {
-    /// By the origin of a server's URL.
+    /// Index of a worker, by the origin of the server's URL.
     of: HashMap<String, usize>,
     all: Vec<(Worker, oneshot::Sender<()>)>,
-    /// No more are begun.
+    /// No further workers are started.
     over: bool,
 }
 
-/// A thread, and what is kept for the questions that it asks.
+/// A thread, and the client that its queries use.
 #[derive(Clone)]
 struct Worker {
     handle: Handle,
     client: Arc<Mutex<Kept>>,
 }
 
-/// The client in use, and the authorities that it was made for; none: without any.
+/// The client in use, and the certificate authorities that it was built for; `None`: without any.
 type Kept = Option<(Option<Arc<ClientConfig>>, Client)>;
 
-/// The threads; dropped, they end, and with them every question.
+/// The threads; dropping this ends them and every query with them.
 pub struct HttpClientThreads(Arc<Shared>);
 
 impl HttpClient {
-    /// Servers are checked against the authorities of `tls`. Threads begin with their first
-    /// question.
+    /// Servers are verified against the authorities of `tls`. Threads start with their first query.
     pub fn new(tls: Tls) -> (HttpClient, HttpClientThreads) {
         let shared =
             Shared { tls, workers: Mutex::default(), answered: AtomicU64::new(0), failed: AtomicU64::new(0) };
@@ -85,13 +85,13 @@ impl HttpClient {
         (HttpClient(shared.clone()), HttpClientThreads(shared))
     }
 
-    /// What became of questions.
+    /// Numbers of answered and failed queries.
     pub fn counters(&self) -> [(&'static str, u64); 2] {
         let Shared { answered, failed, .. } = &*self.0;
         [("answered", answered.load(Ordering::Relaxed)), ("failed", failed.load(Ordering::Relaxed))]
     }
 
-    /// Makes the menu trees of a configuration known by their names; this client asks for them.
+    /// Registers the menu trees of a configuration by their names; they query through this client.
     pub fn enlist(&self, apps: &Applications, config: &ServerConfig) {
         for flow in &config.apps.ivrs {
             let ivr = Ivr::new(flow.clone(), config.apps.prompts.clone());
@@ -113,7 +113,7 @@ impl AskUrl for HttpClient {
                     answered = tokio::time::timeout(LONGEST, asking.post(&worker, url, question)) => {
                         answered.unwrap_or_else(|_| Err("no answer".to_owned()))
                     }
-                    // Nobody waits any more.
+                    // The query's caller waits no longer.
                     () = reply.closed() => Err("too late".to_owned()),
                 };
                 let count = if answered.is_ok() { &asking.answered } else { &asking.failed };
@@ -136,7 +136,7 @@ impl Worker {
         let (stop, stopped) = oneshot::channel::<()>();
         let run = move || {
             drop(runtime.block_on(stopped));
-            // A name that is still looked up is no reason to wait.
+            // A name that is still being looked up is no reason to wait.
             runtime.shutdown_background();
         };
         std::thread::Builder::new().name("http-client".into()).spawn(run)?;
@@ -145,7 +145,7 @@ impl Worker {
 }
 
 impl Shared {
-    /// The worker of a URL's server.
+    /// Finds or starts the worker for a URL's server.
     fn worker(&self, url: &Url) -> Result<Worker, String> {
         let mut workers = self.workers();
         if workers.over {
@@ -167,7 +167,7 @@ impl Shared {
     }
 
     fn workers(&self) -> MutexGuard<'_, Workers> {
-        // A panic elsewhere leaves nothing half done behind this lock.
+        // A panic elsewhere leaves the data behind this lock consistent.
         self.workers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -203,12 +203,12 @@ impl Shared {
         Ok(body)
     }
 
-    /// The client for this URL: another one once there are other certificates.
+    /// The client for this URL; it is rebuilt when the certificates have changed.
     async fn client(&self, worker: &Worker, url: &Url) -> Result<Client, String> {
         let authorities = match self.tls.client().await {
             Ok(config) => Some(config),
             Err(error) if url.scheme() == "https" => return Err(error.to_string()),
-            // Plain HTTP goes without.
+            // Plain HTTP needs none.
             Err(_) => None,
         };
         let mut kept = worker.client.lock().unwrap_or_else(PoisonError::into_inner);
@@ -242,14 +242,14 @@ fn follow(attempt: Attempt<'_>) -> reqwest::redirect::Action {
     }
 }
 
-/// Whether both are of one origin, or the second is the first made secure.
+/// Whether both have the same origin, or the second is the first upgraded to HTTPS.
 fn is_same_server(from: &Url, to: &Url) -> bool {
     let upgraded = from.scheme() == "http" && to.scheme() == "https" && from.host() == to.host();
     upgraded || matches!(to.scheme(), "http" | "https") && from.origin() == to.origin()
 }
 
 impl Drop for HttpClientThreads {
-    /// Nobody waits for them: a server that sends without end would have to be waited for, too.
+    /// The threads are not joined: a server that sends without end would block that.
     fn drop(&mut self) {
         let mut workers = self.0.workers();
         workers.over = true;

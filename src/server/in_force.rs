@@ -1,5 +1,4 @@
-//! A configuration in force, ready to be asked; a new one takes its place as a
-//! whole (SIGHUP).
+//! The configuration in force, ready for use; SIGHUP replaces it as a whole.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -28,41 +27,40 @@ use b2b_sip::msg::{Scheme, Uri};
 use b2b_sip::net::{Ban, Listening, listener_of, local_addr};
 use b2b_sip::networks::Networks;
 
-/// Addresses by which the outside has seen us that are remembered.
+/// Maximum public addresses of ours that are remembered.
 const SEEN: usize = 4;
 
-/// Where bindings are, for the calls' thread alone but for restarts.
+/// The registrar: used by the calls' thread alone, except for reloads.
 pub type SharedRegistrar = Arc<Mutex<Registrar>>;
 
-/// The registrar, whoever panicked while holding it.
+/// Locks the registrar, even after a panic of another holder.
 pub fn registrar(shared: &SharedRegistrar) -> MutexGuard<'_, Registrar> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What a configuration comes to.
+/// What a configuration is turned into.
 pub struct Settings {
     pub config: Arc<ServerConfig>,
     pub directory: Arc<Directory>,
     pub origins: Origins,
     pub router: Router,
-    /// By the place of the route.
+    /// By index of the route.
     pub routes: Vec<RouteParts>,
     trunks: HashMap<Arc<str>, (Gateway, Redirects)>,
-    /// How the audio of users is to be of whom something is said.
+    /// Audio settings of users that have any, by name.
     audio: Arc<HashMap<String, PartyAudio>>,
-    /// What is known of the hosts of gateways.
+    /// State of the gateways' hosts.
     pub board: GatewayBoard,
-    /// What routes and groups name.
+    /// Resolver of the targets of routes and groups.
     pub targets: ChainResolver,
     pub apps: Applications,
 }
 
 impl Settings {
-    /// Of this configuration, with the bindings of this registrar and the gateways as
-    /// this board says.
+    /// Settings from this configuration, with this registrar's bindings and this board's gateway state.
     ///
     /// # Errors
-    /// Groups that contain each other.
+    /// If groups contain each other.
     pub fn new(
         config: ServerConfig,
         bindings: SharedRegistrar,
@@ -82,7 +80,7 @@ impl Settings {
         let gateways = GatewayResolver::new(trunks.clone(), board.clone());
         let trunks = trunks.into_iter().zip(&config.gateways);
         let trunks = trunks.map(|(it, from)| (it.name.clone(), (it, settings::redirects(from)))).collect();
-        // The operator writes the routes, and may name any URI.
+        // The operator writes the routes, which may name any URI.
         let single = ChainResolver::new(vec![Arc::new(users), Arc::new(gateways)])
             .with(DirectResolver::new(DirectPolicy::Anybody));
         let groups = GroupResolver::new(settings::groups(&config), Arc::new(single.clone()))?;
@@ -93,7 +91,7 @@ impl Settings {
         Ok(Settings { config, directory, origins, router, routes, trunks, audio, board, targets, apps })
     }
 
-    /// What may be offered to a caller whose configuration says so.
+    /// The codecs and media rules that a caller's own configuration sets, if any.
     pub fn caller_policy(&self, origin: Origin<'_>) -> Option<Arc<PairPolicy>> {
         let audio = match origin {
             Origin::User(name) => self.audio.get(name)?,
@@ -103,12 +101,12 @@ impl Settings {
         audio.policy.clone()
     }
 
-    /// A gateway as calls through it need it, and where its redirects may lead.
+    /// A gateway as its calls need it, and where its redirects may lead.
     pub fn trunk(&self, name: &str) -> Option<&(Gateway, Redirects)> {
         self.trunks.get(name)
     }
 
-    /// Who the party of a leg is, as routes see it.
+    /// The origin and class of a leg's party, as routes see it.
     pub fn party<'a>(&'a self, party: &'a Party) -> (Origin<'a>, Option<&'a str>) {
         let user = party.user.as_deref().and_then(|name| self.directory.user(name));
         let gateway = party.gateway.as_deref().and_then(|name| self.config.gateway(name));
@@ -122,22 +120,22 @@ impl Settings {
         }
     }
 
-    /// A ban for the sockets. Of somebody who may call without a password it is none: only
-    /// their REGISTERs are to be refused, and those are read first.
+    /// A ban for the sockets. A source that may call without a password gets none: only its REGISTERs are to
+    /// be refused, and that requires reading them.
     pub fn ban(&self, source: IpAddr, until: Instant) -> Ban {
         Ban { source, until: (!self.origins.knows_some(source)).then_some(until) }
     }
 
-    /// The first and last address of every block whose sources are known: those that are
-    /// named, and gateways' hosts that are addresses.
+    /// The first and last address of every block of known sources: those configured, and gateways' hosts
+    /// given as addresses.
     pub fn known_blocks(&self) -> Vec<(IpAddr, IpAddr)> {
         let hosts = self.config.gateways.iter().flat_map(|gateway| &gateway.hosts);
         let hosts = hosts.filter_map(|host| host.host.parse::<IpAddr>().ok());
         self.origins.blocks().into_iter().chain(hosts.map(|host| (host, host))).collect()
     }
 
-    /// Who a caller is, as routes see them: where they come from, and their class. `gateway`: whose
-    /// certificate they have shown.
+    /// A caller's origin and class, as routes see it. `gateway` is the one whose certificate the caller has
+    /// shown.
     pub fn caller<'a>(
         &'a self,
         identity: Option<&'a str>,
@@ -150,8 +148,8 @@ impl Settings {
         }
     }
 
-    /// Who sends without a password: the gateway whose certificate was shown, else who is known
-    /// by this address.
+    /// The origin of a sender without a password: the gateway whose certificate was shown, else the party
+    /// known by this address.
     pub fn sender<'a>(&'a self, gateway: Option<&str>, address: IpAddr) -> (Origin<'a>, Option<&'a str>) {
         match gateway.and_then(|name| self.config.gateway(name)) {
             Some(gateway) => (Origin::Gateway(&gateway.name), Some(gateway.class.as_str())),
@@ -159,7 +157,7 @@ impl Settings {
         }
     }
 
-    /// Whose names in certificates are whose.
+    /// Pairs of a certificate name and its gateway.
     pub fn certified_names(&self) -> impl Iterator<Item = (&str, &str)> {
         self.config
             .gateways
@@ -168,12 +166,12 @@ impl Settings {
     }
 }
 
-/// Where users are, as the registrar knows.
+/// Users' bindings, from the registrar.
 struct Registered {
     directory: Arc<Directory>,
     registrar: SharedRegistrar,
     audio: Arc<HashMap<String, PartyAudio>>,
-    /// Where no Contact leads, not even inside our networks: it would be a call past the routes.
+    /// No Contact may lead to these, not even inside our networks: such a call would bypass the routes.
     gateways: Networks,
 }
 
@@ -206,7 +204,7 @@ fn contact_of(binding: &crate::registrar::Binding, way: NextHop<'_>) -> Binding 
         NextHop::Path(path) => (None, None, text(path)),
         NextHop::Flow(flow, path) => (flow.flow(), Some(flow.remote_uri()), text(path)),
         NextHop::FlowOr(flow, other) => {
-            // The other one is tried only when the flow is there to be tried first.
+            // The other one is tried only if a flow exists to be tried first.
             let next = BindingFlow { remote: if flow.id.is_some() { other } else { flow.remote }, ..flow };
             (flow.flow(), Some(next.remote_uri()), None)
         }
@@ -222,16 +220,16 @@ pub struct Current(Arc<InForce>);
 
 struct InForce {
     settings: RwLock<Arc<Settings>>,
-    /// Where we listen, with the real ports, once we do.
+    /// Our listening addresses with the actual ports, once bound.
     listening: OnceLock<Vec<SocketAddr>>,
-    /// The same with the names of listeners, as bound.
+    /// The bound sockets with the names of listeners.
     sockets: OnceLock<Vec<Listening>>,
-    /// By which addresses the outside sees us, as a STUN server says.
+    /// Our public addresses, as STUN servers report them.
     seen: RwLock<Vec<SocketAddr>>,
 }
 
 impl Current {
-    /// These, for now.
+    /// Starts with these settings.
     pub fn new(settings: Settings) -> Self {
         let settings = RwLock::new(Arc::new(settings));
         Current(Arc::new(InForce {
@@ -242,49 +240,49 @@ impl Current {
         }))
     }
 
-    /// Those in force.
+    /// The settings in force.
     pub fn get(&self) -> Arc<Settings> {
         self.0.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Others from now on; calls that are up keep what they have.
+    /// Replaces the settings; calls that are up keep what they have.
     pub fn set(&self, settings: Settings) {
         *self.0.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
     }
 }
 
 impl Current {
-    /// We listen here, whatever is configured later.
+    /// Records the bound sockets, which stay whatever is configured later.
     pub fn listens(&self, sockets: Vec<Listening>) {
         let at = sockets.iter().map(|it| local_addr::concrete(it.bound)).collect();
-        // The first time counts: listeners stay as they are.
+        // Only the first call counts: listeners never change.
         let _ = self.0.listening.set(at);
         let _ = self.0.sockets.set(sockets);
     }
 
-    /// The outside sees us by this address, too.
+    /// Records a further public address of ours.
     pub fn seen_as(&self, seen: SocketAddr) {
         let mut all = self.0.seen.write().unwrap_or_else(PoisonError::into_inner);
         all.retain(|it| *it != seen);
         all.push(seen);
-        // What was ours a while ago may be another one's.
+        // An address that was ours a while ago may belong to another host now.
         let surplus = all.len().saturating_sub(SEEN);
         all.drain(..surplus);
     }
 
-    /// Whether the outside sees us by this address.
+    /// Whether this is one of our public addresses.
     fn is_seen_at(&self, at: SocketAddr) -> bool {
         let all = self.0.seen.read().unwrap_or_else(PoisonError::into_inner);
         all.iter().any(|it| it.ip() == at.ip().to_canonical() && it.port() == at.port())
     }
 
-    /// The name of the listener that a flow is of, if it has one.
+    /// The name of the listener that a flow belongs to, if it has one.
     pub fn listener_of(&self, flow: &Flow) -> Option<Arc<str>> {
         listener_of(self.0.sockets.get()?, flow)?.name.clone()
     }
 
-    /// Whether we listen at this address, or are said to by `advertise`. Where ports are not
-    /// known yet, it is as configured.
+    /// Whether we listen at this address, or `advertise` says so. Where ports are not known yet, the
+    /// configured ones count.
     pub fn listens_at(&self, settings: &Settings, at: SocketAddr) -> bool {
         if self.is_seen_at(at) {
             return true;
@@ -308,8 +306,8 @@ impl Current {
         any_bound || any_port && (advertised.next().is_some() || everywhere && is_of_this_machine(ip))
     }
 
-    /// Whether a URI leads to us: a domain of ours, or host and port of a listener (RFC 3261 §16.5,
-    /// §19.1.4). Where ports are not known yet, each is ours.
+    /// Whether a URI leads to us: a domain of ours, or host and port of a listener (RFC 3261 §16.5, §19.1.4).
+    /// Where ports are not known yet, every port counts as ours.
     pub fn leads_here(&self, settings: &Settings, target: &str) -> bool {
         let Ok(uri) = Uri::parse(target.as_bytes()) else { return false };
         let Some(host) = uri.host.map(|host| host.to_string().to_ascii_lowercase()) else { return false };
@@ -340,13 +338,13 @@ impl Current {
     }
 }
 
-/// Whether an address is one of this machine's: the way to it begins there.
+/// Whether an address is one of this machine's: the local address of the route to it is the address itself.
 fn is_of_this_machine(ip: IpAddr) -> bool {
     ip.is_loopback() || local_addr::towards(ip).is_ok_and(|from| from == ip)
 }
 
-/// What programs may name: users and groups of ours by their URIs, and every target that
-/// a route may have. Parties do not get here: see `leading`.
+/// Targets that programs may name: users and groups of ours by their URIs, and every target that a route may
+/// have. Targets named by parties go through `leading` instead.
 pub struct PartyTargets(pub Current);
 
 impl Resolver for PartyTargets {
@@ -364,7 +362,7 @@ impl Resolver for PartyTargets {
             let target = match own {
                 Ok(Some(user)) if settings.config.group(&user).is_some() => format!("group/{user}"),
                 Ok(Some(user)) => format!("user/{user}"),
-                // A URI elsewhere: a route may have such a one.
+                // A foreign URI: a route may have one.
                 Ok(None) | Err(_) => request.target.clone(),
             };
             let found = settings.targets.resolve(&request.with_target(target)).await?;
@@ -373,7 +371,7 @@ impl Resolver for PartyTargets {
     }
 }
 
-/// The user part of a URI of ours; none: it is no URI.
+/// The user part of a URI of ours; `None`: it is no URI.
 pub(super) fn own_user(settings: &Settings, target: &str) -> Result<Option<String>, LookupError> {
     let Ok(uri) = Uri::parse(target.as_bytes()) else { return Ok(None) };
     let Some(host) = uri.host else { return Ok(None) };

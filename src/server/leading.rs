@@ -1,5 +1,5 @@
-//! Where a URI that a party of a call names leads (3xx, Refer-To): what it is to that party.
-//! What becomes of it says `call::policy`.
+//! Where a URI named by a party of a call (3xx, Refer-To) leads: its relation to that party. `call::policy`
+//! decides on the result.
 
 use std::net::IpAddr;
 
@@ -12,35 +12,35 @@ use b2b_call::lookup::ResolvedContact;
 use b2b_call::policy::{Asker, Decision, Party, Place, Redirects, Trunk, Way, decide};
 use b2b_sip::msg::{Host, Scheme, Uri};
 
-/// Where a party says that it wants to lead us.
+/// The target that a party asks for.
 #[derive(Clone, Copy)]
 pub struct Claim<'a> {
     pub by: &'a Named,
-    /// What was dialled to reach it.
+    /// The contact that was dialled to reach it.
     pub dialled: Option<&'a ResolvedContact>,
     pub way: Way,
     /// The URI that it names.
     pub target: &'a str,
-    /// Hosts under which it knows itself and us in its dialog.
+    /// Hosts by which the party addresses itself and us in its dialog.
     pub hosts: &'a [String],
-    /// The caller, for gateways to be told.
+    /// The caller's number, for gateways that are sent it.
     pub caller: Option<&'a str>,
 }
 
-/// Where it leads, and why.
+/// The decision on a claim, with its reason.
 #[derive(Debug)]
 pub enum Led {
-    /// The party's own call of this number, through the routes.
+    /// A call by the party itself to this number, through the routes.
     Number(String, &'static str),
-    /// This is called as it is.
+    /// This contact is called unchanged.
     Contact(Box<ResolvedContact>, &'static str),
-    /// Nowhere. `line`: what would allow it in the configuration.
+    /// The claim is refused. `line`: the configuration line that would allow it.
     NotFollowed { why: String, line: Option<String> },
 }
 
 /// Decides on a claim.
 pub fn lead(current: &Current, settings: &Settings, claim: &Claim<'_>) -> Led {
-    // An application's, of what the party has pressed.
+    // Sent by an application, for the digits that the party has pressed.
     let pressed =
         |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_digit() || "+*#".contains(c));
     if claim.way == Way::Refer && pressed(claim.target) {
@@ -72,7 +72,7 @@ pub fn lead(current: &Current, settings: &Settings, claim: &Claim<'_>) -> Led {
             Party::Gateway(Trunk { name: Some(name), .. }) => {
                 through(settings, claim, &uri, name, verdict.why)
             }
-            // The same way as before: what is known of a host goes on being so.
+            // The dialled host's media policy and early media still apply.
             _ => {
                 let contact = ResolvedContact::new(claim.target, 0);
                 let audio = claim.dialled.map(|it| (it.policy.clone(), it.early_media));
@@ -95,7 +95,7 @@ fn trunk_name<'a>(party: Party<'a>) -> Option<&'a str> {
     }
 }
 
-/// What would allow it.
+/// The configuration line that would allow it.
 fn line(settings: &Settings, key: &str, name: &str, place: Place<'_>) -> String {
     let value = match (place, settings.trunk(name).map(|(_, redirects)| redirects)) {
         (Place::Gateway(other), Some(Redirects::Gateways(named))) => {
@@ -108,14 +108,14 @@ fn line(settings: &Settings, key: &str, name: &str, place: Place<'_>) -> String 
     format!("to allow it, write {key} = {value} in [[gateway]] {name}")
 }
 
-/// The number that a URI means, without what a number's own parameters say of it.
+/// The number in a URI, without the number's own parameters.
 fn number(uri: &Uri<'_>) -> Option<String> {
     let user = String::from_utf8(uri.user_unescaped()?.into_owned()).ok()?;
     let number = user.split(';').next().unwrap_or_default();
     (!number.is_empty()).then(|| number.to_owned())
 }
 
-/// As a call through a gateway; the URI stays as it was named.
+/// A call through a gateway; the URI stays as the party named it.
 fn through(settings: &Settings, claim: &Claim<'_>, uri: &Uri<'_>, name: &str, why: &'static str) -> Led {
     let gateway = settings.config.gateway(name).zip(settings.trunk(name));
     let (Some((config, (gateway, _))), true) = (gateway, number(uri).is_some()) else {
@@ -128,7 +128,7 @@ fn through(settings: &Settings, claim: &Claim<'_>, uri: &Uri<'_>, name: &str, wh
     Led::Contact(Box::new(gateway.at(claim.target, &host.to_string(), claim.caller)), why)
 }
 
-/// Nothing but the number counts of what a user names, so what looks like one of ours is one.
+/// A user's target counts only by its number, so any URI that looks like ours counts as ours.
 fn place_of_user<'a>(settings: &Settings, claim: &Claim<'_>, uri: &Uri<'_>) -> Place<'a> {
     let Some(host) = uri.host else { return of_scheme(uri) };
     if !matches!(uri.scheme, Scheme::Sip | Scheme::Sips) {
@@ -137,7 +137,7 @@ fn place_of_user<'a>(settings: &Settings, claim: &Claim<'_>, uri: &Uri<'_>) -> P
     if settings.directory.serves(&host.to_string().to_ascii_lowercase()) || is_of_dialog(claim, uri) {
         return Place::Number;
     }
-    // Phones write their own address, or that of the proxy that they registered by.
+    // Phones write their own address, or that of the proxy that they registered through.
     let Some(ip) = host.ip().map(|ip| ip.to_canonical()) else {
         let dialled = claim.dialled.and_then(|it| Uri::parse(it.uri.as_bytes()).ok()?.host);
         return if dialled == Some(host) { Place::Own } else { Place::Elsewhere };
@@ -146,7 +146,7 @@ fn place_of_user<'a>(settings: &Settings, claim: &Claim<'_>, uri: &Uri<'_>) -> P
     if is_phone || settings.origins.is_proxy(ip) { Place::Own } else { Place::Elsewhere }
 }
 
-/// Whether a URI names a host under which the party called us, or we called it: a phone behind a
+/// Whether a URI names a host by which the party addressed us, or we addressed the party: a phone behind a
 /// proxy writes the proxy's domain, and means a number of ours.
 fn is_of_dialog(claim: &Claim<'_>, uri: &Uri<'_>) -> bool {
     let host = uri.host.map(|host| host.to_string().to_ascii_lowercase());
@@ -157,7 +157,7 @@ fn of_scheme<'a>(uri: &Uri<'_>) -> Place<'a> {
     if uri.scheme == Scheme::Tel { Place::Number } else { Place::Elsewhere }
 }
 
-/// The addresses that a party's phone has: its contact's, and where it signals from.
+/// The addresses of a party's phone: that of its contact, and those its signalling comes from.
 fn phone(claim: &Claim<'_>) -> impl Iterator<Item = IpAddr> + use<> {
     let host = |text: &String| Uri::parse(text.as_bytes()).ok()?.host?.ip();
     let contact = claim.dialled.and_then(|it| host(&it.uri));
@@ -177,7 +177,7 @@ fn place_of_gateway<'a>(
     let Some(host) = uri.host else { return of_scheme(uri) };
     let other_way = uri.params.has("method")
         || uri.params.value("maddr").is_some_and(|maddr| {
-            // It is asked for there instead (RFC 3261 §19.1.1).
+            // `maddr` takes precedence over the host (RFC 3261 §19.1.1).
             !maddr.eq_ignore_ascii_case(host.to_string().as_bytes())
         });
     if !matches!(uri.scheme, Scheme::Sip | Scheme::Sips) || other_way {
@@ -210,8 +210,8 @@ fn place_of_gateway<'a>(
     }
 }
 
-/// Whether a URI leads to this host of a gateway: by its name, by a name below it, or by an address
-/// that the name was found to be; by the port too, where the host has one.
+/// Whether a URI leads to this host of a gateway: by its name, by a subdomain of it, or by an address that
+/// the name resolved to; and by the port, where the host has one.
 fn is_host(settings: &Settings, host: &GatewayHost, uri: &Uri<'_>) -> bool {
     let tls = uri.scheme == Scheme::Sips || uri.transport().is_some_and(|it| it.eq_ignore_ascii_case(b"tls"));
     let port = uri.port.unwrap_or(if tls { 5061 } else { 5060 });
@@ -235,7 +235,7 @@ fn is_host(settings: &Settings, host: &GatewayHost, uri: &Uri<'_>) -> bool {
     }
 }
 
-/// A name in lower case, without the dot of a fully qualified one.
+/// A name in lower case, without the trailing dot of a fully qualified one.
 fn bare(name: &str) -> String {
     name.trim_end_matches('.').to_ascii_lowercase()
 }

@@ -1,27 +1,27 @@
-//! What of `[log]` a reload changes: the level, and the file of SIP messages.
+//! The part of `[log]` that a reload changes: the level, and the file of SIP messages.
 
 use crate::config::Log as Config;
 use b2b_base::logging;
 use b2b_sip::net::trace::{SipTrace, TraceSlot};
 
-/// Where lines and messages go.
+/// Destination of log lines and SIP traces.
 #[derive(Default)]
 pub struct Log {
     /// For the sockets.
     pub trace: TraceSlot,
 }
 
-/// What is to be changed; a new file is open already.
+/// The pending changes; a new trace file is open already.
 pub struct Change {
     level: tracing::Level,
     trace: Option<Option<SipTrace>>,
 }
 
 impl Log {
-    /// Looks at a new configuration, and changes nothing yet.
+    /// Prepares the change to a new configuration, and changes nothing yet.
     ///
     /// # Errors
-    /// A file that cannot be made, in words.
+    /// If the trace file cannot be created, in words.
     pub fn change(&self, old: &Config, new: &Config) -> Result<Change, String> {
         let moved = old.sip_trace != new.sip_trace;
         let begin = || new.sip_trace.as_deref().map(SipTrace::create).transpose();
@@ -32,7 +32,7 @@ impl Log {
         Ok(Change { level: new.level, trace })
     }
 
-    /// Does it.
+    /// Applies the change.
     pub fn set(&self, change: Change) {
         logging::set_level(change.level);
         if let Some(trace) = change.trace {

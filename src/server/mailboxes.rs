@@ -1,4 +1,4 @@
-//! The folder of voicemail: what is there at the start, and the thread that moves messages.
+//! The voicemail folder: recovery at the start, and the thread that moves messages.
 
 use std::fs::{self, File};
 use std::io;
@@ -13,7 +13,7 @@ use super::recordings::lock;
 use b2b_app::voicemail::{Age, COMING, FileWork, Message, MessageFiles, SHORTEST, VoicemailConfig};
 use b2b_call::recording::recover;
 
-/// Octets of a second: 8,000 samples of 16 bits.
+/// Octets per second: 8,000 samples of 16 bits.
 const SECOND: u64 = 16_000;
 /// Octets before the first sample.
 const HEADER: u64 = 44;
@@ -25,7 +25,7 @@ enum Work {
 
 type Reply = oneshot::Sender<Result<(), String>>;
 
-/// The folder, which nobody else has as long as this is there.
+/// The folder, locked against other servers as long as this exists.
 #[derive(Debug)]
 pub struct Folder {
     _lock: File,
@@ -34,11 +34,11 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Opens it; messages that were being left when a process before this one was killed become
-    /// messages. To be called before anything is recorded.
+    /// Opens the folder; messages whose recording was cut off when an earlier process was killed become
+    /// complete messages. Must be called before anything is recorded.
     ///
     /// # Errors
-    /// It cannot be made, or another server has it; in words.
+    /// If it cannot be created, or another server has it; in words.
     pub fn open(config: &VoicemailConfig) -> Result<Folder, String> {
         let path = config.folder.clone();
         let refused = |error: io::Error| {
@@ -47,7 +47,7 @@ impl Folder {
         fs::create_dir_all(&path).map_err(refused)?;
         let lock = lock(&path).map_err(refused)?;
         for mailbox in &config.mailboxes {
-            // Callers are told, and the owner of the machine is: calls go on.
+            // Callers and the machine's owner are told; calls go on.
             if let Err(error) = settle(config, &mailbox.name) {
                 tracing::error!("mailbox {}: {error}; callers cannot leave messages there", mailbox.name);
             }
@@ -55,7 +55,7 @@ impl Folder {
         let (work, works) = crossbeam_channel::unbounded::<(Work, Reply)>();
         let run = move || {
             for (work, reply) in works {
-                // Who does not wait any more has lost interest; it was done all the same.
+                // A requester that no longer waits needs no answer; the work was done all the same.
                 let _ = reply.send(work.run().map_err(|error| error.to_string()));
             }
         };
@@ -67,7 +67,7 @@ impl Folder {
     fn ask(&self, work: Work) -> FileWork {
         let (reply, answer) = oneshot::channel();
         if let Some(sender) = &self.work {
-            // Without the thread the answer says so.
+            // If the thread is gone, the dropped channel gives the answer below.
             let _ = sender.send((work, reply));
         }
         Box::pin(async move { answer.await.unwrap_or_else(|_| Err("the server is stopping".to_owned())) })
@@ -104,7 +104,7 @@ impl Work {
     }
 }
 
-/// To a name that nobody has, and onto the disk.
+/// Renames to an unused name, and syncs to the disk.
 fn rename(from: &Path, to: &Path) -> io::Result<()> {
     if fs::symlink_metadata(to).is_ok() {
         return Err(io::Error::other("there is another file of this name"));
@@ -115,7 +115,7 @@ fn rename(from: &Path, to: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// What a killed process left of a mailbox's messages becomes messages, if it is long enough.
+/// Turns the messages that a killed process left in a mailbox into complete messages, if they are long enough.
 fn settle(config: &VoicemailConfig, mailbox: &str) -> io::Result<()> {
     let coming = config.folder.join(mailbox).join(COMING);
     fs::create_dir_all(&coming)?;
@@ -134,7 +134,7 @@ fn settle(config: &VoicemailConfig, mailbox: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// The messages of a mailbox; without its folders there are none.
+/// The messages of a mailbox; a mailbox without folders has none.
 pub fn messages(config: &VoicemailConfig, mailbox: &str) -> Vec<Message> {
     let of = |age: Age| {
         let entries = fs::read_dir(config.folder_of(mailbox, age)).into_iter().flatten().flatten();
@@ -145,7 +145,7 @@ pub fn messages(config: &VoicemailConfig, mailbox: &str) -> Vec<Message> {
         };
         entries.filter_map(message).collect::<Vec<_>>()
     };
-    // What is in both was moved while the machine went down: it is an old one.
+    // A message in both folders was being moved when the machine went down: it is an old one.
     [Age::New, Age::Old].into_iter().flat_map(of).collect()
 }
 

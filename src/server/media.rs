@@ -1,4 +1,4 @@
-//! Who carries the media: the embedded engine, or another program.
+//! The media carrier: the embedded engine, or another program.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use b2b_call::controller::{
 };
 use b2b_sip::net::local_addr;
 
-/// What a carrier can do, known before there is one.
+/// The capabilities of the configured carrier, known before it is started.
 pub fn capabilities(config: &ServerConfig) -> Capabilities {
     match config.media.controller {
         Carrier::Embedded => EmbeddedController::CAPABILITIES,
@@ -29,17 +29,17 @@ pub fn capabilities(config: &ServerConfig) -> Capabilities {
 /// How long a start waits for the first media server.
 const SETTLE: Duration = Duration::from_secs(3);
 
-/// Another program that carries media, as alarms see it.
+/// Another program that carries media, as alarms report it.
 pub struct CarrierLook {
     /// Host and port.
     pub name: String,
-    /// Why it is not there; none: it is.
+    /// Why it is down; `None`: it is up.
     pub down: Option<String>,
-    /// New calls may go there.
+    /// Whether it accepts new calls.
     pub takes_calls: bool,
 }
 
-/// rtpengine, and where it is.
+/// The rtpengine controller, and its address.
 #[derive(Clone)]
 pub struct Rtpengine {
     server: SocketAddr,
@@ -55,10 +55,10 @@ pub enum Media {
 }
 
 impl Media {
-    /// Starts it.
+    /// Starts the carrier.
     ///
     /// # Errors
-    /// What is in the way.
+    /// If it cannot start, in words.
     pub fn start(config: &ServerConfig) -> Result<(Media, mpsc::UnboundedReceiver<MediaEvent>), String> {
         match &config.media.controller {
             Carrier::Embedded => {
@@ -91,7 +91,7 @@ impl Media {
         }
     }
 
-    /// For the switch.
+    /// The media controller, for the switch.
     pub fn controller(&self) -> Arc<dyn MediaController> {
         match self {
             Media::Embedded(it) => it.clone(),
@@ -100,7 +100,7 @@ impl Media {
         }
     }
 
-    /// Hears when a thread has panicked without which no media is carried.
+    /// Receives a message when a thread panics without which no media is carried.
     pub fn panicked(&self) -> Receiver<String> {
         match self {
             Media::Embedded(it) => it.panicked(),
@@ -109,7 +109,7 @@ impl Media {
         }
     }
 
-    /// Endpoints that are not released.
+    /// Number of endpoints that are not released.
     pub fn endpoints(&self) -> usize {
         match self {
             Media::Embedded(it) => it.endpoints(),
@@ -118,7 +118,7 @@ impl Media {
         }
     }
 
-    /// Requests to media servers that wait for their answers.
+    /// Number of requests to media servers that await a response.
     pub fn waiting(&self) -> usize {
         match self {
             Media::Remote(it) => it.waiting(),
@@ -151,8 +151,8 @@ impl Media {
         }
     }
 
-    /// Waits a little until there is somebody to carry media: the first calls are not to be
-    /// refused because connections take a moment.
+    /// Waits briefly until there is a media server, so that the first calls are not refused because
+    /// connections take a moment.
     pub fn settle(&self) {
         if let Media::Remote(it) = self
             && !it.wait_for_one(SETTLE)
@@ -161,7 +161,7 @@ impl Media {
         }
     }
 
-    /// Joins across media threads.
+    /// Number of joins across media threads.
     pub fn trunks(&self) -> usize {
         match self {
             Media::Embedded(it) => it.trunks(),
@@ -169,7 +169,8 @@ impl Media {
         }
     }
 
-    /// Streams to and from parties: how many there are, have been, and samples that nobody took.
+    /// Streams to and from parties: how many are open, how many have been opened, and the number of dropped
+    /// samples.
     pub fn streams(&self) -> (usize, u64, u64) {
         match self {
             Media::Embedded(embedded) => {
@@ -188,7 +189,7 @@ impl Media {
         }
     }
 
-    /// Tables of descriptors that media threads have.
+    /// Number of descriptor tables of the media threads.
     pub fn tables(&self) -> usize {
         match self {
             Media::Embedded(it) => it.tables(),
@@ -196,8 +197,8 @@ impl Media {
         }
     }
 
-    /// The outside sees us by this address: descriptions of this network name it from now on; none: of
-    /// the usual one. Other programs say what their own configuration says.
+    /// Sets our public address for a network: SDP for this network names it from now on; `None`: for the
+    /// default network. Other programs advertise what their own configuration says.
     pub fn seen_as(&self, network: Option<&str>, ip: IpAddr) {
         if let Media::Embedded(it) = self {
             it.set_told(network, ip);
@@ -214,7 +215,7 @@ impl Media {
     }
 }
 
-/// What the embedded engine is started with.
+/// The configuration of the embedded engine.
 pub(super) fn embedded(config: &ServerConfig) -> EmbeddedConfig {
     let media = &config.media;
     let ips = |advertise: &[Advertise]| -> Vec<IpAddr> {
@@ -249,7 +250,7 @@ pub(super) fn embedded(config: &ServerConfig) -> EmbeddedConfig {
     }
 }
 
-/// Where RTP of a listener is bound, and what is told instead.
+/// The addresses to which a listener's RTP is bound, and those advertised instead.
 fn own(
     it: &ListenerConfig,
     bound: impl Fn(&[Listener]) -> Vec<IpAddr>,
@@ -259,7 +260,7 @@ fn own(
     (bind, it.media_advertise.iter().copied().chain(ips(&it.advertise)).collect())
 }
 
-/// The first address of each family, and what is told instead of it.
+/// The first address of each family, and the one advertised instead of it.
 fn one_of_each_family(bind: Vec<IpAddr>, told: &[IpAddr]) -> Vec<(IpAddr, Option<IpAddr>)> {
     let mut addresses: Vec<(IpAddr, Option<IpAddr>)> = Vec::new();
     for ip in bind {

@@ -1,5 +1,6 @@
-//! From where a party may send media beside what the signalling names, where it may have some sent
-//! without a proof that somebody is there, and how they are encrypted, as configured. Pure.
+//! The source addresses from which a party may send media in addition to those that the signalling names,
+//! where media may be sent without proof that the recipient is there, and the encryption, as configured.
+//! Pure.
 
 use std::net::IpAddr;
 
@@ -15,9 +16,9 @@ use b2b_call::handler::Party;
 use b2b_call::switch::admission::MediaRules;
 use b2b_sip::net::local_addr;
 
-/// The network that a party's media is in; none: the usual one. It is that of the listener that its
-/// gateway names, else of the one that its signalling comes or goes by, else of the one where the route
-/// to it begins, by which its signalling will go.
+/// The network of a party's media; `None`: the default one. It is that of the listener that the party's
+/// gateway names, else of the listener that its signalling uses, else of the listener where the route to it
+/// begins, which its signalling will use.
 pub fn interface(
     current: &Current,
     settings: &Settings,
@@ -25,7 +26,7 @@ pub fn interface(
     party: &Party,
 ) -> Option<String> {
     let config = &settings.config;
-    // Other programs bind what they are told at their own start.
+    // Other programs bind what their own configuration says.
     if config.listeners.is_empty() || config.media.controller != Carrier::Embedded {
         return None;
     }
@@ -52,7 +53,7 @@ pub fn interface(
     of_route.map(|it| it.name.clone())
 }
 
-/// The rules for a party: its own, and those for everybody. It is registered from these addresses.
+/// The rules for a party: its own, and those for everyone. `registered` are its registered addresses.
 pub fn of(settings: &Settings, party: &Party, registered: &[IpAddr]) -> MediaRules {
     let (config, address) = (&settings.config, party.address);
     let mut spared = config.server.inside.clone();
@@ -88,7 +89,7 @@ pub fn of(settings: &Settings, party: &Party, registered: &[IpAddr]) -> MediaRul
         Origin::Trusted | Origin::Unknown => String::new(),
     };
     spared.extend_from_slice(&sources.networks);
-    // Whoever has no name is counted by the address that they call from.
+    // A party without a name is counted by its source address.
     let counted = match party.as_str() {
         "" => address.map(|address| address.ip().to_string()).unwrap_or_default(),
         name => name.to_owned(),

@@ -1,4 +1,4 @@
-//! Rooms, parking lots and mailboxes: what outlives a change of the configuration.
+//! Rooms, parking lots and mailboxes: the state that outlives a change of the configuration.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
@@ -17,15 +17,15 @@ pub struct MeetingPlaces {
     pub rooms: Rooms,
     pub lots: Lots,
     pub mailboxes: Mailboxes,
-    /// Opened when there are mailboxes.
+    /// Opened once there are mailboxes.
     folder: Arc<Mutex<Option<Arc<Folder>>>>,
     clock: WallClock,
 }
 
 impl MeetingPlaces {
-    /// Of a server that starts now, which is this time.
+    /// The places of a server that starts at this time.
     pub fn new(now: Instant, started: SystemTime) -> Self {
-        // As part of a file's name: without colons.
+        // Part of a file name, so it has no colons.
         let prefix = humantime::format_rfc3339_seconds(started).to_string().replace(':', "-");
         MeetingPlaces {
             rooms: Rooms::new(&prefix),
@@ -36,10 +36,10 @@ impl MeetingPlaces {
         }
     }
 
-    /// Makes those of a configuration known by their names.
+    /// Registers those of a configuration by their names.
     ///
     /// # Errors
-    /// The folder of voicemail cannot be used; in words.
+    /// If the voicemail folder cannot be used; in words.
     pub fn enlist(&self, apps: &Applications, config: &ServerConfig) -> Result<(), String> {
         for room in &config.apps.conferences {
             apps.add(Arc::new(Conference::new(room.clone(), &self.rooms)));

@@ -1,47 +1,50 @@
-//! The server: it assembles signalling, calls and media from a configuration.
+//! The server: assembles signalling, calls and media from a configuration.
 //!
 //! - `server`: assembly, signals, drain
-//! - `applications`: those that are always there, by name; `http_client`: asks URLs for menu trees;
-//!   `web`: how HTTP clients of ours begin
-//! - `queues`: their agents' phones; music; `meeting_places`: rooms, parking lots, mailboxes
-//! - `mailboxes`: the folder of voicemail
+//! - `applications`: the built-in applications, by name; `http_client`: queries URLs for menu trees; `web`:
+//!   common base of our HTTP clients
+//! - `queues`: agents' phones and music; `meeting_places`: rooms, parking lots, mailboxes
+//! - `mailboxes`: the voicemail folder
 //! - `cdr_file`: the file of call records
-//! - `call_figures`: set-up, talk, audio and results over all calls
-//! - `ended_calls`: calls that are over, to be found later; `records`: records of legs, to all who keep them;
-//!   `database`: SQLite files of ours
-//! - `certificates`: those that a configuration names, for TLS
-//! - `in_force`: the configuration in force, ready to be asked
+//! - `call_figures`: set-up time, talk time, audio quality and results over all calls
+//! - `ended_calls`: searchable store of ended calls; `records`: distributes leg records to all consumers;
+//!   `database`: our SQLite files
+//! - `certificates`: the TLS certificates that a configuration names
+//! - `in_force`: the configuration in force
 //! - `admission`: passwords, trusted addresses, REGISTER
-//! - `descriptors`: how many there are, and calls by them; `log`: what of it a reload changes
-//! - `channel_limits`: who may have one more call, and how much strangers are answered
-//! - `controller`: media carried by others
-//! - `media`: who carries the media; `capabilities`: what a configuration needs
-//!   of the media controller; `media_server`: the role that carries media for others
-//! - `caller_policy`: what is believed of callers, and what gateways are told of them
-//! - `media_rules`: from where parties may send media
-//! - `seen`: what follows when the outside sees us by another address
-//! - `gateway`: our registrations at gateways, and their health
-//! - `board`: how gateways fare; `counters`: what admission control counted
-//! - `flags`, `value`: its flags
-//! - `config`: what the server is told
-//! - `console`: the log's lines of everyday
+//! - `descriptors`: file descriptor limit and the call capacity it allows; `log`: log settings that a reload
+//!   changes
+//! - `channel_limits`: limits on calls, and on answers to unknown sources
+//! - `controller`: media carried by other programs
+//! - `media`: the media carrier; `capabilities`: what a configuration requires of the media controller;
+//!   `media_server`: the role that carries media for others
+//! - `caller_policy`: which caller identity is trusted, and what gateways are sent of it
+//! - `media_rules`: the source addresses from which parties may send media
+//! - `seen`: reaction to a changed public address
+//! - `gateway`: our registrations at gateways, and the gateways' health
+//! - `board`: state of the gateways; `counters`: admission control counters
+//! - `flags`, `value`: the server's flags
+//! - `config`: the configuration
+//! - `console`: routine log lines
 //! - `calls`: the routes as a handler of incoming calls
 //! - `directory`: users by name, for digest and registrar
-//! - `leading`: where a URI that a party names leads
-//! - `notifier`: BLF and MWI: who watches whom, by SUBSCRIBE and NOTIFY
-//! - `settings`: the configuration in the words of the rooms below; `signalling`: what endpoint and switch are told
-//! - `hops`: where the requests of a dialog may go
-//! - `registrar`: addresses of record and where they are reached
-//! - `recordings`: the folder of recordings: what is left, and what goes
-//! - `effective_source`: where a request comes from, before proxies of ours
-//! - `origin`: who a request comes from, by its address
+//! - `leading`: where a URI named by a party leads
+//! - `notifier`: BLF and MWI by SUBSCRIBE and NOTIFY
+//! - `settings`: the configuration in the types of the lower layers; `signalling`: endpoint and switch
+//!   configuration
+//! - `hops`: permitted next hops of in-dialog requests
+//! - `registrar`: addresses of record and their bindings
+//! - `recordings`: the recordings folder: recovery and retention
+//! - `effective_source`: the source of a request, before proxies of ours
+//! - `origin`: the origin of a request, by its address
 //! - `routing`: which route takes a call, and why the others do not
-//! - `own`: a configured server with applications of a program's own
-//! - `outbox`: what waits to be written to a WebSocket
-//! - `control`: programs command calls; `http`: control and observation; `hep`: copies of messages
+//! - `own`: a configured server with a program's own applications
+//! - `outbox`: outgoing queue of a WebSocket
+//! - `control`: call control by programs; `http`: control and observation; `hep`: copies of SIP messages
 //! - `emergency`: calls to emergency services, past the routes
-//! - `explain`: the same for people; `explain_gateway`: what would leave for a gateway
-//! - `reload`: what becomes of a configuration that is read again; `replay`: a call run again from its journal, in words
+//! - `explain`: routing decisions in words; `explain_gateway`: the messages that would be sent to a gateway
+//! - `reload`: applying a configuration that is read again; `replay`: replays a call from its journal, in
+//!   words
 //! - `transports`: listeners, and how they are reached
 
 pub mod admission;

@@ -1,4 +1,4 @@
-//! Who a request comes from, as far as its address and its password tell. Pure.
+//! The origin of a request, by its address and password. Pure.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -7,20 +7,20 @@ use ipnet::{IpNet, Ipv6Net};
 
 use crate::config::{ServerConfig, TRUSTED_CLASS};
 
-/// Who a request was found to come from.
+/// The origin of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin<'a> {
-    /// A user who gave a password; the user's name, not an alias.
+    /// An authenticated user; the user's name, not an alias.
     User(&'a str),
     /// A gateway, by its access list.
     Gateway(&'a str),
     /// A trusted address.
     Trusted,
-    /// Nobody who is known: to be asked for a password.
+    /// An unknown party, which has to authenticate.
     Unknown,
 }
 
-/// The address lists of a configuration, ready to be asked.
+/// The address lists of a configuration, ready for lookups.
 #[derive(Debug, Clone)]
 pub struct Origins {
     /// The narrowest blocks first.
@@ -30,13 +30,13 @@ pub struct Origins {
     proxies: Vec<IpNet>,
 }
 
-/// A block of a gateway.
+/// An address block of a gateway.
 #[derive(Debug, Clone)]
 struct Source {
     net: IpNet,
     name: Arc<str>,
     class: Arc<str>,
-    /// Where alone it counts; none: at every listener.
+    /// The only listener for which it counts; `None`: every listener.
     listener: Option<Arc<str>>,
 }
 
@@ -61,8 +61,8 @@ impl Origins {
         Origins { gateways, trusted, proxies }
     }
 
-    /// Who sends from this address, by whatever listener, and the class of such callers. A gateway's
-    /// list comes before the trusted one, a narrow block before a wide one.
+    /// The party that sends from this address, at any listener, and the class of its calls. Gateways' lists
+    /// come before the trusted one, a narrow block before a wide one.
     pub fn of(&self, address: IpAddr) -> (Origin<'_>, Option<&str>) {
         // an IPv4 peer on an IPv6 socket
         let address = address.to_canonical();
@@ -76,7 +76,7 @@ impl Origins {
         }
     }
 
-    /// The gateway that sends from this address to this listener, where it is known there alone.
+    /// The gateway that sends from this address to this listener, where its block is limited to that listener.
     pub fn at(&self, listener: Option<&str>, address: IpAddr) -> Option<&Arc<str>> {
         let listener = listener?;
         let address = address.to_canonical();
@@ -86,7 +86,7 @@ impl Origins {
         found.listener.is_some().then_some(&found.name)
     }
 
-    /// The gateway that has this address among its `sources`, wherever it is known.
+    /// The gateway that has this address among its `sources`, at whatever listener.
     pub fn gateway_with(&self, address: IpAddr) -> Option<(&str, &str)> {
         let address = address.to_canonical();
         let found = self.gateways.iter().find(|it| it.net.contains(&address))?;
@@ -99,14 +99,14 @@ impl Origins {
         self.proxies.iter().any(|net| net.contains(&address))
     }
 
-    /// The first and last address of every block that is named.
+    /// The first and last address of every configured block.
     pub fn blocks(&self) -> Vec<(IpAddr, IpAddr)> {
         let blocks = self.gateways.iter().map(|it| &it.net).chain(&self.trusted).chain(&self.proxies);
         blocks.map(|net| (net.network(), net.broadcast())).collect()
     }
 
-    /// Whether a gateway, somebody trusted or an edge proxy of ours sends from this address,
-    /// or from its IPv6 /64.
+    /// Whether a gateway, a trusted party or an edge proxy of ours sends from this address, or from its IPv6
+    /// /64.
     pub fn knows_some(&self, address: IpAddr) -> bool {
         let network = network(address);
         let blocks = self.gateways.iter().map(|it| &it.net).chain(&self.trusted).chain(&self.proxies);
@@ -114,7 +114,7 @@ impl Origins {
     }
 }
 
-/// What is banned together: an address, or an IPv6 /64.
+/// The unit of a ban: an address, or an IPv6 /64.
 fn network(source: IpAddr) -> IpNet {
     match source.to_canonical() {
         IpAddr::V6(v6) => IpNet::V6(Ipv6Net::new_assert(v6, 64).trunc()),

@@ -1,5 +1,5 @@
-//! What waits to be written to a WebSocket: writing never keeps from reading, and who takes
-//! nothing is known by how long that has been so.
+//! Outgoing queue of a WebSocket: writing never blocks reading, and a peer that reads nothing is detected by
+//! how long that has been so.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -8,21 +8,21 @@ use std::time::Instant;
 
 use futures_util::Sink;
 
-/// See the module's text. `M`: a message.
+/// See the module documentation. `M` is a message.
 pub struct Outbox<M> {
     waits: VecDeque<M>,
-    /// Something is written and not flushed.
+    /// Something is written but not flushed.
     dirty: bool,
     moved: Instant,
 }
 
 impl<M> Outbox<M> {
-    /// Nothing waits.
+    /// An empty queue.
     pub fn new() -> Self {
         Outbox { waits: VecDeque::new(), dirty: false, moved: Instant::now() }
     }
 
-    /// This is to be written, by [`Outbox::poll`].
+    /// Queues a message to be written by [`Outbox::poll`].
     pub fn push(&mut self, message: M) {
         if self.is_idle() {
             self.moved = Instant::now();
@@ -30,12 +30,12 @@ impl<M> Outbox<M> {
         self.waits.push_back(message);
     }
 
-    /// The next one that waits; it is not written here.
+    /// Takes the next queued message, without writing it.
     pub fn pop(&mut self) -> Option<M> {
         self.waits.pop_front()
     }
 
-    /// What waits is not to be written.
+    /// Drops all queued messages.
     pub fn clear(&mut self) {
         self.waits.clear();
     }
@@ -45,18 +45,18 @@ impl<M> Outbox<M> {
         self.waits.is_empty() && !self.dirty
     }
 
-    /// How many wait.
+    /// Number of queued messages.
     pub fn waiting(&self) -> usize {
         self.waits.len()
     }
 
-    /// When the socket took something last, or something began to wait.
+    /// When the socket last accepted something, or the queue became non-empty.
     pub fn moved(&self) -> Instant {
         self.moved
     }
 
-    /// Writes what the socket takes; ready when nothing waits any more. Dropping the future around
-    /// it loses nothing.
+    /// Writes what the socket accepts; ready once the queue is empty. Dropping the future around it loses
+    /// nothing.
     pub fn poll<S: Sink<M> + Unpin>(
         &mut self,
         socket: &mut S,

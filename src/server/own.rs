@@ -39,11 +39,11 @@ use b2b_call::handler::ApplicationHandler;
 /// ```
 #[derive(Clone, Default)]
 pub struct Own {
-    /// Asked about each incoming call that was let in, in this order and before the routes
-    /// ([`ApplicationHandler::can_handle`]); not about emergency calls (`[emergency]`), which go past them.
+    /// Asked about each admitted incoming call, in this order and before the routes
+    /// ([`ApplicationHandler::can_handle`]); emergency calls (`[emergency]`) bypass them.
     pub handlers: Vec<Arc<dyn ApplicationHandler>>,
-    /// Given calls by name, as `app = "…"` of routes, nodes of menus and commands say it. A name is best
-    /// `own/…`: one that the configuration gives to something of its own is refused there.
+    /// Given calls by name, as named by `app = "…"` of routes, by menu nodes and by commands. A name should
+    /// begin with `own/`: the configuration refuses a name of its own kind there.
     pub applications: Vec<Arc<dyn ApplicationHandler>>,
 }
 
@@ -53,7 +53,7 @@ impl Own {
         self.applications.iter().map(|app| app.name().to_owned()).collect()
     }
 
-    /// They are among those that calls of this configuration can be given to.
+    /// Registers the applications among those of this configuration.
     pub(crate) fn enlist(&self, settings: &Settings) {
         for app in &self.applications {
             settings.apps.add(app.clone());

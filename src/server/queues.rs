@@ -1,4 +1,4 @@
-//! Queues in the server: their settings, and agents whose phones come and go.
+//! Queues in the server: their settings, and agents whose phones register and unregister.
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -16,15 +16,15 @@ use b2b_call::controller::{MusicClass, MusicSource};
 use b2b_call::event::{Event, EventFilter, UnknownWord};
 use b2b_call::service::CallService;
 
-/// Makes the queues known by their names.
+/// Registers the queues by their names.
 pub fn enlist(apps: &Applications, desk: &QueueDesk) {
     for handler in QueueHandler::all(desk) {
         apps.add(handler);
     }
 }
 
-/// The same with what agents have said before the last end of the server. Whose configured state is another one than it
-/// was then has that one.
+/// The same with the states that agents had set before the server last ended. An agent whose configured state
+/// has changed since then gets the configured one.
 pub fn resumed(mut settings: DeskSettings, saved: &SavedAgents) -> DeskSettings {
     for agent in &mut settings.agents {
         let said = saved.found().get(&*agent.plan.name);
@@ -36,11 +36,11 @@ pub fn resumed(mut settings: DeskSettings, saved: &SavedAgents) -> DeskSettings 
     settings
 }
 
-/// Queues attend to their callers from now on, know who is there, and keep what agents say.
+/// Starts the queues: they serve callers, track agents' phones, and save agents' states.
 pub fn start(desk: &QueueDesk, parts: &AdmissionParts, service: &CallService, saved: SavedAgents) {
     desk.start(service);
     if saved.is_kept() {
-        // What was lost between is asked for.
+        // After lost events, all states are read again.
         match of_queues(&parts.bus) {
             Ok(events) => {
                 let keeping = keep_duties(desk.clone(), parts.current.clone(), saved, events);
@@ -51,15 +51,15 @@ pub fn start(desk: &QueueDesk, parts: &AdmissionParts, service: &CallService, sa
     }
     let (current, registrar, events) =
         (parts.current.clone(), parts.registrar.clone(), parts.bus.subscribe());
-    // If the service has stopped nobody calls any more.
+    // If the service has stopped, there are no more calls.
     let _ = service.spawn(follow_phones(desk.clone(), current, registrar, service.clone(), events));
 }
 
-/// The class of music that applications ask for where their configuration says nothing.
+/// Default class of music for applications.
 const USUAL_MUSIC: &str = "default";
 
-/// The classes of music on hold; and the usual one, where the configuration has none: callers
-/// who wait are to know that they still do.
+/// The classes of music on hold, with the default one added where the configuration has none: waiting callers
+/// are to hear that they are still connected.
 pub fn music(config: &ServerConfig) -> Vec<MusicClass> {
     classes(&config.apps.music)
 }
@@ -86,8 +86,8 @@ fn classes(configured: &[Music]) -> Vec<MusicClass> {
     classes
 }
 
-/// The queues of a configuration. Agents who are users have their own names, whatever alias
-/// they are called by.
+/// The queues of a configuration. Agents who are users are listed by the user's own name, even if configured
+/// by an alias.
 pub fn settings(config: &ServerConfig) -> DeskSettings {
     let mut settings = config.apps.queues.clone();
     for agent in &mut settings.agents {
@@ -102,9 +102,9 @@ fn of_queues(bus: &EventBus) -> Result<Subscriber, UnknownWord> {
     Ok(bus.subscribe_to(EventFilter::all().of_types("application,reloaded")?))
 }
 
-/// Writes down what agents say of themselves, until the service stops.
+/// Saves the states that agents set, until the service stops.
 async fn keep_duties(desk: QueueDesk, current: Current, saved: SavedAgents, mut events: Subscriber) {
-    // Whoever is no agent any more starts anew if it becomes one again.
+    // A removed agent starts anew if it becomes an agent again.
     let known = of_configuration(&current);
     for name in saved.found().keys().filter(|name| !known.contains_key(*name)) {
         saved.set(name, None);
@@ -115,7 +115,7 @@ async fn keep_duties(desk: QueueDesk, current: Current, saved: SavedAgents, mut 
                 Event::Application { app, name, data, .. } if app == "queue" && name == "duty" => {
                     data["agent"].as_str().map(str::to_owned)
                 }
-                // Agents may have come or gone, and may be configured otherwise.
+                // Agents may have been added, removed or changed.
                 Event::Reloaded { error: None } => None,
                 _ => continue,
             },
@@ -133,15 +133,14 @@ async fn keep_duties(desk: QueueDesk, current: Current, saved: SavedAgents, mut 
     }
 }
 
-/// The state of each agent by the configuration in force.
+/// The configured state of each agent.
 fn of_configuration(current: &Current) -> HashMap<String, Duty> {
     let settings = current.get();
     let agents = settings.config.apps.queues.agents.iter();
     agents.map(|agent| (agent.plan.name.to_string(), agent.plan.duty)).collect()
 }
 
-/// Tells the queues which agents' phones are registered, now and whenever that changes,
-/// until the service stops.
+/// Tells the queues which agents' phones are registered, now and at each change, until the service stops.
 async fn follow_phones(
     desk: QueueDesk,
     current: Current,
@@ -162,7 +161,7 @@ async fn follow_phones(
                 }
                 _ => continue,
             },
-            // Whatever was lost may have been about one of them.
+            // The lost events may have been about one of them.
             Received::Lagged(_) => None,
         };
         if about.as_ref().is_some_and(|aor| !users.contains_key(aor)) {

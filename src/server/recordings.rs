@@ -1,7 +1,7 @@
-//! The folder of recordings: what a killed process left gets its name, and what is older or more
-//! than is to be kept goes.
+//! The recordings folder: names what a killed process left, and removes recordings beyond the configured age
+//! and size.
 //!
-//! This is a driver: a thread that looks at a disk, and at the clock.
+//! This is a driver: a thread that reads a disk and the clock.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -14,14 +14,14 @@ use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use crate::config::Recording;
 use b2b_call::recording::{RecordingRules, recover};
 
-/// How often the folder is looked at.
+/// Interval between looks at the folder.
 const EVERY: Duration = Duration::from_secs(60);
-/// Held by the one server that writes there.
+/// Locked by the one server that writes there.
 const LOCK: &str = ".lock";
-/// Empty folders of days go after so long.
+/// Minimum age at which an empty folder of a day is removed.
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// What calls are recorded by; none: there is no folder.
+/// The rules for recording calls; `None`: no folder is configured.
 pub fn rules(recording: &Recording) -> Option<RecordingRules> {
     let folder = recording.folder.clone()?;
     Some(RecordingRules {
@@ -34,20 +34,20 @@ pub fn rules(recording: &Recording) -> Option<RecordingRules> {
     })
 }
 
-/// A recording that is complete.
+/// A complete recording.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kept {
     pub path: PathBuf,
     pub bytes: u64,
-    /// When it was complete.
+    /// When it was completed.
     pub at: SystemTime,
 }
 
-/// Which of these are older, or more, than is to be kept. Pure.
+/// The recordings beyond the configured age or total size. Pure.
 fn surplus(mut kept: Vec<Kept>, now: SystemTime, longest: Option<Duration>, most: Option<u64>) -> Vec<Kept> {
     kept.sort_by(|a, b| b.at.cmp(&a.at).then_with(|| b.path.cmp(&a.path)));
     let mut bytes = 0u64;
-    // The latest first: from the first one on that is too much, all are.
+    // Latest first: all from the first surplus one on are surplus.
     let fits = kept.iter().take_while(|it| {
         bytes = bytes.saturating_add(it.bytes);
         let age = now.duration_since(it.at).unwrap_or_default();
@@ -57,14 +57,14 @@ fn surplus(mut kept: Vec<Kept>, now: SystemTime, longest: Option<Duration>, most
     kept.split_off(fits)
 }
 
-/// Every recording that is complete: what is being written has another name.
+/// Collects every complete recording: unfinished ones have another name.
 pub fn complete(folder: &Path, found: &mut Vec<Kept>) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let path = entry.path();
         let meta = match entry.metadata() {
             Ok(meta) => meta,
-            // It has got its name, or has gone, meanwhile.
+            // The file was renamed or removed in the meantime.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(error),
         };
@@ -79,7 +79,7 @@ pub fn complete(folder: &Path, found: &mut Vec<Kept>) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes what is not to be kept; says how many.
+/// Removes surplus recordings; returns their number.
 fn clean(recording: &Recording, folder: &Path, now: SystemTime) -> io::Result<usize> {
     let mut found = Vec::new();
     complete(folder, &mut found)?;
@@ -96,14 +96,14 @@ fn clean(recording: &Recording, folder: &Path, now: SystemTime) -> io::Result<us
     for entry in fs::read_dir(folder)?.flatten() {
         let old = |at: SystemTime| now.duration_since(at).unwrap_or_default() > DAY;
         if entry.metadata().is_ok_and(|meta| meta.is_dir() && meta.modified().is_ok_and(old)) {
-            // It goes if it is empty.
+            // Fails, and leaves the folder, unless it is empty.
             let _ = fs::remove_dir(entry.path());
         }
     }
     Ok(removed)
 }
 
-/// No other server's folder as long as this is held: it would take what we write for left over.
+/// Locks the folder against other servers, which would take our unfinished recordings for leftovers.
 pub(super) fn lock(folder: &Path) -> io::Result<File> {
     let file = File::options().create(true).append(true).open(folder.join(LOCK))?;
     match file.try_lock() {
@@ -113,7 +113,7 @@ pub(super) fn lock(folder: &Path) -> io::Result<File> {
     }
 }
 
-/// The thread that looks; it ends with its handle.
+/// The retention thread; it ends when this is dropped.
 pub struct Keeper {
     _lock: File,
     stop: Option<Sender<()>>,
@@ -121,11 +121,10 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// Names what a process before this one left, and looks from now on. To be called before
-    /// anything is recorded.
+    /// Names what an earlier process left, and starts retention. Must be called before anything is recorded.
     ///
     /// # Errors
-    /// The folder cannot be made or read, in words.
+    /// If the folder cannot be created or read, in words.
     pub fn start(recording: &Recording) -> Result<Option<Keeper>, String> {
         let Some(folder) = recording.folder.clone() else { return Ok(None) };
         let refused = |error: io::Error| {

@@ -1,11 +1,11 @@
-//! Records of legs that are over, to all who want them.
+//! Distributes the records of ended legs to all consumers.
 
 use super::call_figures::CallFigures;
 use super::cdr_file::CdrFile;
 use super::ended_calls::EndedCallStore;
 use b2b_call::switch::RecordSink;
 
-/// Where the calls' thread hands records over.
+/// The sink to which the calls' thread submits records.
 pub fn sink(
     cdr_file: &CdrFile,
     ended_calls: Option<&EndedCallStore>,

@@ -1,5 +1,4 @@
-//! Lines of the log that say whom the server has refused: how they read, and how many there may be. No I/O,
-//! no clock.
+//! Log lines for refusals: their format and their rate limit. No I/O, no clock.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -8,19 +7,19 @@ use std::time::{Duration, SystemTime};
 
 use b2b_sip::known::network;
 
-/// For so long a source has so many lines of a kind; all sources together have [`ALL`].
+/// Period of the rate limit: in it, a source has this many lines of a kind; all sources together have [`ALL`].
 const WINDOW: Duration = Duration::from_secs(60);
 const EACH: u32 = 5;
 const ALL: u32 = 100;
-/// Sources and kinds that are remembered at most; others share a window.
+/// Maximum sources and kinds tracked; others share a window.
 const MOST: usize = 1_024;
-/// Characters of what a party has sent.
+/// Maximum characters of text that a party has sent.
 const LONG: usize = 80;
 
-/// What a line is about: its method, and the status.
+/// The kind of a line: method and status.
 pub type Kind = (&'static str, u16);
 
-/// See the module's text.
+/// See the module documentation.
 #[derive(Debug, Default)]
 pub struct Refusals {
     each: HashMap<(Option<IpAddr>, Kind), Window>,
@@ -36,7 +35,7 @@ struct Window {
 
 impl Window {
     fn is_over(&self, now: SystemTime) -> bool {
-        // A clock that was put back begins anew.
+        // A clock that was set back starts a new window.
         self.since.is_none_or(|since| now.duration_since(since).map_or(true, |it| it >= WINDOW))
     }
 
@@ -50,7 +49,7 @@ impl Window {
 }
 
 impl Refusals {
-    /// Whether a line may be written; then how many were left out before it.
+    /// Whether a line may be written; if so, how many were left out before it.
     pub fn line(&mut self, now: SystemTime, source: Option<IpAddr>, kind: Kind) -> Option<u64> {
         let mut key = (source.map(network), kind);
         if self.each.len() >= MOST && !self.each.contains_key(&key) {
@@ -77,19 +76,19 @@ impl Refusals {
     }
 }
 
-/// Who was refused.
+/// A refusal to log.
 #[derive(Debug, Clone, Copy)]
 pub struct Refusal<'a> {
-    /// What is refused, in our words: `call 7`, `REGISTER`.
+    /// The refused operation, in our words: `call 7`, `REGISTER`.
     pub what: &'a str,
-    /// Who asks, as far as it is known; empty: nobody who is.
+    /// The requester, as far as known; empty if unknown.
     pub who: &'a str,
     pub source: Option<SocketAddr>,
     /// The number called, or the address registered.
     pub to: &'a str,
     pub status: u16,
     pub why: &'a str,
-    /// What was left out before.
+    /// Number of lines left out before this one.
     pub left_out: u64,
 }
 
@@ -113,7 +112,7 @@ impl std::fmt::Display for Refusal<'_> {
     }
 }
 
-/// What a party has sent, so that it reads as one word, or in quotes: it cannot be taken for words of ours.
+/// Text that a party has sent, as one word or in quotes, so that it cannot be taken for our own words.
 pub fn quoted(text: &str) -> Cow<'_, str> {
     let is_plain = |c: char| c.is_alphanumeric() || "+-._*#@:/!?=;[]".contains(c);
     if !text.is_empty() && text.len() <= LONG && text.chars().all(is_plain) {
@@ -122,7 +121,7 @@ pub fn quoted(text: &str) -> Cow<'_, str> {
     cut(text, LONG)
 }
 
-/// A sentence that may have words of a party in it: in quotes where it has quotes itself.
+/// A sentence that may contain a party's words: quoted if it has quotes itself.
 pub fn sentence(text: &str) -> Cow<'_, str> {
     let longest = 3 * LONG;
     match text.len() <= longest && !text.contains(|c: char| c.is_control() || c == '"') {

@@ -1,24 +1,24 @@
-//! What becomes of a configuration that is read again. Pure but for the reading.
+//! Applying a configuration that is read again. Pure, except for the reading.
 
 use super::Reload;
 use crate::config::ServerConfig;
 use crate::config::diff::Changes;
 use b2b_base::util::exit::{Exit, Failure};
 
-/// What reading a configuration again has come to.
+/// The result of reading a configuration again.
 #[derive(Debug)]
 pub enum Reloaded {
-    /// It says the same.
+    /// It is unchanged.
     Same,
-    /// It says something else.
+    /// It has changed.
     Changed {
-        /// What holds from now on: the new one, but with the old one's listeners and
-        /// whatever else takes a restart.
+        /// What holds from now on: the new configuration, but with the old one's listeners and other settings
+        /// that require a restart.
         config: Box<ServerConfig>,
-        /// What changes, in words.
+        /// The changes, in words.
         changes: Changes,
     },
-    /// It is wrong, and the old one stays.
+    /// It is invalid; the old one stays in force.
     Kept(Failure),
 }
 
@@ -43,7 +43,7 @@ pub fn reload(old: &ServerConfig, read: &Reload) -> Reloaded {
 }
 
 impl Reloaded {
-    /// For the log: whether something is wrong, and what happened.
+    /// For the log: what happened, and whether it is an error.
     pub fn words(&self) -> Vec<(bool, String)> {
         match self {
             Reloaded::Same => vec![(false, "the configuration has not changed".to_string())],

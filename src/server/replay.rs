@@ -1,4 +1,4 @@
-//! A call run again from its journal, in words: `b2b replay`.
+//! Replays a call from its journal, in words: `b2b replay`.
 
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
@@ -6,18 +6,19 @@ use std::time::{Duration, Instant};
 use b2b_call::journal::{Journal, JournalError};
 use b2b_call::switch::replay::{Replay, Replayed, Shown};
 
-/// What a run has to say.
+/// The output of a replay.
 pub struct Said {
-    /// For the standard output.
+    /// Text for the standard output.
     pub text: String,
-    /// Whether each message was as the journal has it.
+    /// Whether each message was the same as in the journal.
     pub is_same: bool,
 }
 
-/// Runs the call of this journal; `messages`: with each message whole. `start` stands for the moment when it began.
+/// Replays the call of this journal; with `messages`, each message is shown whole. `start` stands for the
+/// time of the call's begin.
 ///
 /// # Errors
-/// It is no journal.
+/// If the text is no journal.
 pub fn replay(text: &str, messages: bool, start: Instant) -> Result<Said, JournalError> {
     let journal = Journal::parse(text)?;
     let (is_cut, program) = (journal.is_cut, journal.begin.program.clone());
@@ -40,7 +41,7 @@ pub fn replay(text: &str, messages: bool, start: Instant) -> Result<Said, Journa
     Ok(Said { text: said, is_same: replayed.differs.is_none() && replayed.unsent == 0 })
 }
 
-/// How it went, in a sentence or two.
+/// The result, in a sentence or two.
 fn verdict(replayed: &Replayed, other: Option<&str>, program: &str) -> String {
     let Replayed { same, differs, unsent } = replayed;
     let mut said = match differs {
@@ -80,10 +81,10 @@ fn show(said: &mut String, shown: &Shown) {
     };
 }
 
-/// A test in Rust that runs the journal of this file again.
+/// A Rust test that replays the journal of this file.
 ///
 /// # Errors
-/// The file is no journal.
+/// If the file is no journal.
 pub fn as_test(text: &str, file: &str) -> Result<String, JournalError> {
     Journal::parse(text)?;
     Ok(test_of(file))

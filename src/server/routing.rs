@@ -1,8 +1,7 @@
 //! Which route takes a call. Pure: a request in, a decision out.
 //!
-//! Routes are asked in the order of the configuration; the first in which everything
-//! matches that it names decides. What it costs: no allocation for a route that does
-//! not match, one for the trail of those before the one that does.
+//! Routes are tried in the order of the configuration; the first one all of whose conditions match decides.
+//! Cost: no allocation for a route that does not match, and one for the list of misses before the match.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -16,53 +15,53 @@ use crate::config::{
 };
 use b2b_sip::msg::Method;
 
-/// What routing knows of a request.
+/// The properties of a request that routing uses.
 #[derive(Debug, Clone, Copy)]
 pub struct RouteRequest<'a> {
-    /// INVITE, or a method outside of a dialog.
+    /// INVITE, or the method of an out-of-dialog request.
     pub method: &'a Method,
     /// User part of the Request-URI, unescaped.
     pub called: &'a str,
-    /// User part of From, or what the caller is configured to be.
+    /// User part of From, or the caller's configured number.
     pub caller: &'a str,
     /// The class of the user or gateway, [`crate::config::TRUSTED_CLASS`], or none.
     pub class: Option<&'a str>,
-    /// Where it comes from.
+    /// The origin of the request.
     pub origin: Origin<'a>,
-    /// The address that it came from.
+    /// The source address.
     pub address: IpAddr,
-    /// What came of verifying the caller's number.
+    /// The result of verifying the caller's number.
     pub verstat: Verstat,
 }
 
-/// What is to be done with a call.
+/// The routing decision for a call.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RouteDecision {
-    /// The route that matched, by its place in the configuration; none: no route did.
+    /// Index of the matching route in the configuration; `None`: no route matched.
     pub route: Option<usize>,
     /// Its name, for logs and records.
     pub name: Option<Arc<str>>,
     /// Why each earlier route did not match, in order.
     pub misses: Vec<Miss>,
-    /// What happens.
+    /// The outcome.
     pub outcome: Outcome,
 }
 
-/// What happens to a call.
+/// What is done with a call.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
-    /// It goes on.
+    /// It is routed to targets.
     Dial(Dial),
-    /// It is answered.
+    /// It is refused with this response.
     Reject { status: u16, reason: Option<Arc<str>> },
     /// An application takes it.
     App(Arc<str>),
 }
 
-/// A call that goes on.
+/// A call that is routed to targets.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Dial {
-    /// Whom to look up: `user/1001`, `gateway/carrier/+44…`, `group/sales`, `sip:…`.
+    /// The targets to look up: `user/1001`, `gateway/carrier/+44…`, `group/sales`, `sip:…`.
     pub targets: Vec<String>,
     /// The called number, rewritten.
     pub called: String,
@@ -70,30 +69,30 @@ pub struct Dial {
     pub caller: String,
     /// The values of the policy's header rules; empty for those without.
     pub header_values: Vec<String>,
-    /// The application that takes the caller when nobody answers.
+    /// The application that takes the caller if no target answers.
     pub unanswered: Option<String>,
-    /// What else holds.
+    /// The remaining settings of the route.
     pub policy: Arc<Policy>,
 }
 
-/// Why a route does not match. The first of these, in this order, that is so.
+/// Why a route does not match: the first condition, in this order, that fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Miss {
-    /// Another method.
+    /// The method differs.
     Method,
-    /// Another class of callers.
+    /// The class of the caller differs.
     Class,
-    /// From elsewhere.
+    /// The origin differs.
     Source,
-    /// Another result of verifying the caller's number.
+    /// The result of verifying the caller's number differs.
     Verstat,
-    /// Another called number.
+    /// The called number does not match.
     Called,
-    /// Another caller.
+    /// The caller does not match.
     Caller,
 }
 
-/// The routes of a configuration, ready to be asked.
+/// The routes of a configuration, ready for lookups.
 #[derive(Debug, Clone)]
 pub struct Router {
     routes: Vec<Prepared>,
@@ -119,7 +118,7 @@ impl Router {
         Router { routes: config.routes.iter().map(|route| Prepared::new(config, route)).collect() }
     }
 
-    /// Which route takes the call, and what becomes of it. Without a route, 404.
+    /// The route that takes the call, and the outcome. Without a route, 404.
     pub fn route(&self, request: &RouteRequest<'_>) -> RouteDecision {
         let mut misses = Vec::new();
         for (index, prepared) in self.routes.iter().enumerate() {
@@ -142,7 +141,7 @@ impl Router {
     }
 }
 
-/// What the patterns of a route found in the numbers.
+/// The captures of a route's patterns in the numbers.
 struct Found<'a> {
     called: Option<Captures<'a>>,
     caller: Option<Captures<'a>>,
@@ -161,7 +160,7 @@ fn matched<'a>(route: &Route, request: &RouteRequest<'a>) -> Result<Found<'a>, M
     if !route.verstat.is_empty() && !route.verstat.contains(&request.verstat) {
         return Err(Miss::Verstat);
     }
-    // asking first is cheaper than looking for groups, and most routes do not match
+    // matching is cheaper than capturing, and most routes do not match
     if route.called.as_ref().is_some_and(|pattern| !pattern.matches(request.called)) {
         return Err(Miss::Called);
     }
@@ -180,7 +179,7 @@ fn comes_from(source: &SourceMatch, request: &RouteRequest<'_>) -> bool {
         SourceMatch::User(name) => request.origin == Origin::User(name),
         SourceMatch::Users => matches!(request.origin, Origin::User(_)),
         SourceMatch::Trusted => request.origin == Origin::Trusted,
-        // an IPv4 peer on an IPv6 socket has an IPv4 address here, too
+        // an IPv4 peer on an IPv6 socket counts as IPv4 here, too
         SourceMatch::Net(net) => net.contains(&request.address.to_canonical()),
     }
 }
@@ -189,7 +188,7 @@ impl Prepared {
     fn new(config: &ServerConfig, route: &Route) -> Self {
         let mut route = route.clone();
         for source in &mut route.sources {
-            // requests come with the user's own name
+            // requests carry the user's own name, not an alias
             if let SourceMatch::User(name) = source
                 && let Some(user) = config.user(name)
             {
@@ -253,15 +252,15 @@ impl Prepared {
     }
 }
 
-/// The same, as a text of its own.
+/// The same, as a new string.
 pub(super) fn escaped(text: &str) -> String {
     let mut filled = String::with_capacity(text.len());
     push_escaped(&mut filled, text);
     filled
 }
 
-/// Text as the user part of a URI (RFC 3261 §25.1 user): what a caller dialled must
-/// not become another host, or a parameter.
+/// Escapes text as the user part of a URI (RFC 3261 §25.1 user): a dialled number must not add another host
+/// or a parameter.
 fn push_escaped(filled: &mut String, text: &str) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     for byte in text.bytes() {
@@ -277,7 +276,7 @@ fn push_escaped(filled: &mut String, text: &str) {
 }
 
 impl Dial {
-    /// How the targets are tried.
+    /// The order in which targets are tried.
     pub fn strategy(&self) -> Strategy {
         self.policy.strategy
     }

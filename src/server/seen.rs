@@ -1,5 +1,5 @@
-//! By which address the outside sees us has been found out (STUN), and what follows: SDP names it, gateways
-//! that know us by our registration are told, and so is whoever watches.
+//! Reaction to a changed public address (STUN): SDP names it, gateways that know us by registration get a new
+//! REGISTER, and watchers are told.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -14,10 +14,10 @@ use b2b_call::event::{AddressSeen, Event};
 use b2b_call::switch::driver::Jobs;
 use b2b_sip::net::SeenAs;
 
-/// Does so until the sockets are gone.
+/// Does so until the sockets are closed.
 ///
 /// # Errors
-/// The system refused a thread.
+/// If the system refuses a thread.
 pub fn follow(seen: Receiver<SeenAs>, media: Media, admission: AdmissionParts, jobs: Jobs) -> io::Result<()> {
     let run = move || {
         for SeenAs { listener, local, seen } in seen {
@@ -30,7 +30,7 @@ pub fn follow(seen: Receiver<SeenAs>, media: Media, admission: AdmissionParts, j
                 }
             }
             admission.current.seen_as(seen);
-            // Those of another listener are told the address of that.
+            // Gateways of another listener keep that listener's address.
             let known = config.gateways.iter();
             for gateway in known.filter(|it| it.register.is_some() && it.listener.as_deref() == listener) {
                 admission.board.register(Wanted::At(gateway.name.clone()));
@@ -46,8 +46,8 @@ pub fn follow(seen: Receiver<SeenAs>, media: Media, admission: AdmissionParts, j
     Ok(())
 }
 
-/// Whether what a socket is seen as stands in SDP: RTP has the address of that socket, which is `media.bind`
-/// or the listener's `media`, else the first one of a family, and nothing else is said of it.
+/// Whether a socket's public address goes into SDP: RTP has the address of that socket, which is `media.bind`
+/// or the listener's `media`, else the first one of a family, and no `advertise` overrides it.
 fn names_media(config: &ServerConfig, listener: Option<&str>, local: SocketAddr, seen: SocketAddr) -> bool {
     let first_of =
         |bound: &[Listener]| bound.iter().map(|it| it.bind.ip()).find(|ip| ip.is_ipv4() == local.is_ipv4());

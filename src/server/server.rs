@@ -1,6 +1,6 @@
-//! The server from its start to its end: assembly, reload, drain.
+//! The server from start to end: assembly, reload, drain.
 //!
-//! - `process`: signals, what is said at the start, exit codes
+//! - `process`: signals, start-up messages, exit codes
 
 mod process;
 
@@ -54,16 +54,16 @@ use b2b_sip::known::KnownSources;
 use b2b_sip::net::{CertifiedPeers, Tls};
 pub use process::{run, signals};
 
-/// Events that a slow subscriber may be behind.
+/// Maximum events that a slow subscriber may lag behind.
 const EVENTS: usize = 16_384;
-/// How long BYEs may take once calls are ended.
+/// Maximum time for BYEs once calls are ended.
 const PARTING: Duration = Duration::from_secs(4);
-/// How often the drain is looked at.
+/// Interval at which the drain is checked.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// A server at work.
+/// A running server.
 pub struct Server {
-    /// Before the switch: whoever asks it ends first.
+    /// Dropped before the switch, so that its requests end first.
     http: Option<HttpServer>,
     own: Own,
     switch: SwitchThread,
@@ -78,12 +78,12 @@ pub struct Server {
     cdr_file: CdrFile,
     ended_calls: Option<EndedCallStore>,
     log: Log,
-    /// After the switch, whose messages it sends.
+    /// Dropped after the switch, whose messages it sends.
     _exporter: Option<Exporter>,
-    /// After all that may record.
+    /// Dropped after everything that may record.
     _keeper: Option<Keeper>,
     tls: Tls,
-    /// Last: what is asked of them ends with the others.
+    /// Dropped last: the others' requests to these end first.
     _voices: VoiceThreads,
     _web: HttpClientThreads,
 }
@@ -92,12 +92,12 @@ impl Server {
     /// Binds, opens the store, and takes calls.
     ///
     /// # Errors
-    /// What is in the way, with the exit code in a [`Failure`].
+    /// Why it cannot start, with the exit code in a [`Failure`].
     pub fn start(config: ServerConfig) -> anyhow::Result<Server> {
         Server::start_with(config, Own::default())
     }
 
-    /// The same with applications of the program's own, which stay over [`Server::reload`]. A configuration that
+    /// The same with a program's own applications, which stay over [`Server::reload`]. A configuration that
     /// names them is read by [`load_with`](crate::config::load_with).
     ///
     /// # Errors
@@ -238,7 +238,7 @@ impl Server {
             web: web.clone(),
             started: now,
         };
-        // After the media threads: what it opens is no concern of their descriptors.
+        // After the media threads, so that its descriptors are not in their tables.
         let http = config.http.as_ref().map(|http| HttpServer::start(http, api)).transpose().map_err(sip)?;
         Ok(Server {
             http,
@@ -263,7 +263,7 @@ impl Server {
         })
     }
 
-    /// The bound SIP addresses, with the real ports.
+    /// The bound SIP addresses, with the actual ports.
     pub fn listening(&self) -> &[(Transport, SocketAddr)] {
         self.switch.listening()
     }
@@ -278,7 +278,7 @@ impl Server {
         descriptors::capacity(&self.admission.current.get().config).with_tables(self.media.tables())
     }
 
-    /// Runs things on the calls' thread: snapshots, counters.
+    /// Runs jobs on the calls' thread: snapshots, counters.
     pub fn jobs(&self) -> Jobs {
         self.switch.jobs()
     }
@@ -288,12 +288,12 @@ impl Server {
         self.switch.service()
     }
 
-    /// The bus of everything that happens.
+    /// The bus of all events.
     pub fn bus(&self) -> &EventBus {
         &self.admission.bus
     }
 
-    /// Gateways, and the places that calls hold.
+    /// The state of the gateways, and the channels in use.
     pub fn board(&self) -> &GatewayBoard {
         &self.admission.board
     }
@@ -303,11 +303,11 @@ impl Server {
         self.admission.counters.get()
     }
 
-    /// Another configuration from now on. Calls that are up keep what they have;
-    /// listeners, media and the store stay as they are.
+    /// Replaces the configuration. Calls that are up keep what they have; listeners, media and the store stay
+    /// as they are.
     ///
     /// # Errors
-    /// It does not fit together; the old one stays.
+    /// If it is inconsistent; the old one stays.
     pub fn reload(&self, config: ServerConfig) -> Result<(), String> {
         let AdmissionParts { registrar, board, current, .. } = &self.admission;
         let (limits, files) = (config.limits.clone(), certificates::files(&config));
@@ -332,7 +332,7 @@ impl Server {
         Ok(())
     }
 
-    /// Looks at the certificates for new ones; connections that are up stay.
+    /// Checks for new certificates; connections that are up stay.
     fn renew_certificates(&self) {
         let before = self.tls.refused();
         match self.tls.reload(certificates::files(&self.admission.current.get().config)) {
@@ -346,8 +346,8 @@ impl Server {
         }
     }
 
-    /// Takes no new calls, lets those that are up end by themselves for so long,
-    /// then ends them. `hurry` ends the waiting.
+    /// Takes no new calls, lets those that are up continue for at most `patience`, then ends them. A signal
+    /// on `hurry` ends the wait.
     pub fn stop(self, patience: Duration, hurry: &Receiver<Signal>) {
         let jobs = self.switch.jobs();
         let calls = jobs.run_blocking(|switch, _, _| {
@@ -371,7 +371,7 @@ impl Server {
             held
         });
         self.control.stop();
-        // Whoever listens hears how they ended.
+        // Waits for a turn, so that subscribers hear how the calls ended.
         jobs.run_blocking(|_, _, _| {});
         drop(self.http);
         self.switch.stop();
@@ -396,7 +396,7 @@ impl Server {
     }
 }
 
-/// Who is asked about incoming calls, in this order.
+/// The handlers of incoming calls, in the order in which they are asked.
 fn handlers(own: &Own, desk: &QueueDesk, current: &Current) -> Vec<Arc<dyn ApplicationHandler>> {
     let mut all: Vec<Arc<dyn ApplicationHandler>> = vec![Arc::new(AgentCodes::new(desk.clone()))];
     if !own.handlers.is_empty() {
@@ -407,7 +407,7 @@ fn handlers(own: &Own, desk: &QueueDesk, current: &Current) -> Vec<Arc<dyn Appli
     all
 }
 
-/// Waits until it is so, at most for `patience`; a signal ends it earlier.
+/// Waits until the condition holds, at most for `patience`; a signal other than SIGHUP ends the wait.
 fn wait(jobs: &Jobs, patience: Duration, hurry: &Receiver<Signal>, is_so: fn(&Switch) -> bool) {
     let end = Instant::now() + patience;
     while Instant::now() < end && jobs.run_blocking(move |switch, _, _| is_so(switch)) == Some(false) {

@@ -1,4 +1,4 @@
-//! The configuration in the words of the rooms below. Pure.
+//! The configuration in the types of the lower layers. Pure.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -32,7 +32,7 @@ use b2b_sip::net::budget::Rate;
 use b2b_sip::net::{NetLimits, ProvenBy};
 use b2b_sip::networks::Networks;
 
-/// For the digest server.
+/// Settings of the digest server.
 pub fn digest(config: &ServerConfig) -> DigestConfig {
     let mut digest = DigestConfig {
         nonce_lifetime: config.registrar.nonce_life,
@@ -44,7 +44,7 @@ pub fn digest(config: &ServerConfig) -> DigestConfig {
     digest
 }
 
-/// In the words of digest authentication.
+/// The algorithm as digest authentication names it.
 pub fn algorithm(algorithm: MinAlgorithm) -> Algorithm {
     match algorithm {
         MinAlgorithm::Md5 => Algorithm::Md5,
@@ -52,7 +52,7 @@ pub fn algorithm(algorithm: MinAlgorithm) -> Algorithm {
     }
 }
 
-/// For the registrar.
+/// Settings of the registrar.
 pub fn registrar(config: &ServerConfig) -> RegistrarConfig {
     let registrar = &config.registrar;
     RegistrarConfig {
@@ -75,7 +75,7 @@ fn networks(blocks: &[IpNet]) -> Networks {
     blocks.iter().map(|net| (net.network(), net.prefix_len())).collect()
 }
 
-/// Where gateways are, as far as the configuration says it by addresses.
+/// The gateways' addresses, as far as the configuration gives addresses rather than names.
 pub fn gateway_addresses(config: &ServerConfig) -> Networks {
     let hosts = config.gateways.iter().flat_map(|gateway| &gateway.hosts);
     let hosts = hosts.filter_map(|host| host.host.parse::<IpAddr>().ok());
@@ -83,18 +83,18 @@ pub fn gateway_addresses(config: &ServerConfig) -> Networks {
     hosts.map(IpNet::from).chain(sources.copied()).map(|net| (net.network(), net.prefix_len())).collect()
 }
 
-/// For who fails to authenticate.
+/// Penalties for failed authentication.
 pub fn penalties(config: &ServerConfig) -> PenaltyConfig {
     PenaltyConfig::new(config.limits.auth_failures, config.limits.ban)
 }
 
-/// For calls, those that are up aside.
+/// Session timers for new calls.
 pub fn session_timers(config: &ServerConfig) -> SessionTimers {
     let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
     SessionTimers { expires: seconds(config.server.session_expires), min_se: seconds(config.server.min_se) }
 }
 
-/// For the sockets.
+/// Limits of the sockets.
 pub fn net_limits(config: &ServerConfig) -> NetLimits {
     let default = NetLimits::default();
     let rate = config.limits.source_messages_per_s;
@@ -109,7 +109,7 @@ pub fn net_limits(config: &ServerConfig) -> NetLimits {
     }
 }
 
-/// For the gateway resolver.
+/// Gateways for the gateway resolver.
 pub fn gateways(config: &ServerConfig) -> Vec<Gateway> {
     config
         .gateways
@@ -150,14 +150,14 @@ pub fn gateways(config: &ServerConfig) -> Vec<Gateway> {
         .collect()
 }
 
-/// By which settings of TLS connections with a gateway are made: its own have its name. None: as
-/// with everybody.
+/// The name of the TLS settings for connections with a gateway: the gateway's name if it has its own; `None`:
+/// the default ones.
 pub fn tls_of(gateway: &crate::config::Gateway) -> Option<Arc<str>> {
     (gateway.tls.outward != GatewayOutward::default()).then(|| gateway.name.as_str().into())
 }
 
-/// By which URN a gateway tells our flows from those of others with the account (RFC 5626 §4.1), if it is asked
-/// for one. Made of names it is the same after each start: a UUID of our own kind (RFC 9562 §5.8).
+/// The URN that tells our flows at a gateway from those of others with the account (RFC 5626 §4.1), if one is
+/// wanted. It is derived from names, so it is the same after each start: a custom UUID (RFC 9562 §5.8).
 pub fn instance(realm: &str, gateway: &crate::config::Gateway) -> Option<Arc<str>> {
     let asks = gateway.registering.outbound.then_some(&gateway.registering)?;
     if let Some(written) = &asks.instance {
@@ -166,7 +166,7 @@ pub fn instance(realm: &str, gateway: &crate::config::Gateway) -> Option<Arc<str
     let mut hash = Sha256::new();
     for name in [realm, gateway.auth.as_ref().map_or("", |auth| &auth.username), &gateway.name] {
         hash.update(name.as_bytes());
-        // No name has it.
+        // A separator that no name contains.
         hash.update([0]);
     }
     let mut octets = [0; 16];
@@ -189,8 +189,7 @@ pub fn redirects(gateway: &crate::config::Gateway) -> Redirects {
     }
 }
 
-/// What may be offered to anybody of whom nothing else is said: everything, and what
-/// b2b can transcode to.
+/// The default offer policy: everything, and the codecs that b2b can transcode to.
 pub fn pair_policy(config: &ServerConfig) -> PairPolicy {
     PairPolicy {
         transcode: !config.media.codecs.is_empty(),
@@ -199,7 +198,7 @@ pub fn pair_policy(config: &ServerConfig) -> PairPolicy {
     }
 }
 
-/// Encryption of media, as the controller is told.
+/// Media encryption rules, for the controller.
 pub fn srtp_rules(srtp: &Srtp) -> SrtpRules {
     SrtpRules {
         offer: match srtp.offer {
@@ -213,13 +212,13 @@ pub fn srtp_rules(srtp: &Srtp) -> SrtpRules {
     }
 }
 
-/// How the audio of users is to be of whom something is said, by their names.
+/// Audio settings of the users that have any, by name.
 pub fn users_audio(config: &ServerConfig) -> HashMap<String, PartyAudio> {
     let said = config.users.iter().map(|user| (user.name.clone(), party_audio(config, &user.sound)));
     said.filter(|(_, audio)| *audio != PartyAudio::default()).collect()
 }
 
-/// How a party's audio is to be.
+/// A party's audio settings.
 fn party_audio(config: &ServerConfig, sound: &PartySound) -> PartyAudio {
     let audio = audio_rules(sound);
     let policy = match audio.is_default() {
@@ -238,7 +237,7 @@ fn party_audio(config: &ServerConfig, sound: &PartySound) -> PartyAudio {
     PartyAudio { policy, early_media }
 }
 
-/// How a party's audio is to be, as the controller is told.
+/// A party's audio settings, for the controller.
 fn audio_rules(sound: &PartySound) -> AudioRules {
     AudioRules {
         digits: match sound.dtmf {
@@ -254,7 +253,7 @@ fn audio_rules(sound: &PartySound) -> AudioRules {
     }
 }
 
-/// What may be offered where only these codecs are allowed; none: nothing is said.
+/// The policy that allows only these codecs; `None` if the list is empty.
 fn own_policy(config: &ServerConfig, codecs: &[Codec]) -> Option<Arc<PairPolicy>> {
     let policy = || PairPolicy { codecs: names(codecs), ..pair_policy(config) };
     (!codecs.is_empty()).then(|| Arc::new(policy()))
@@ -264,18 +263,18 @@ fn names(codecs: &[Codec]) -> Vec<String> {
     codecs.iter().map(|codec| codec.as_str().to_ascii_uppercase()).collect()
 }
 
-/// What a route means for a call, beyond where it goes.
+/// Settings of a route for its calls, beyond the targets.
 #[derive(Debug, Clone, Default)]
 pub struct RouteParts {
-    /// What may be offered to its targets.
+    /// The codecs that may be offered to its targets.
     pub policy: Option<Arc<PairPolicy>>,
-    /// Encryption of the media of targets of which nothing is said.
+    /// Media encryption for targets without a setting of their own.
     pub srtp: Option<Arc<SrtpRules>>,
-    /// What leads from one target to the next.
+    /// Which failures lead from one target to the next.
     pub failover: Failover,
 }
 
-/// Of every route, in order.
+/// The settings of every route, in order.
 pub fn routes(config: &ServerConfig) -> Vec<RouteParts> {
     let parts = |route: &Route| match &route.action {
         Action::Dial { policy, .. } => RouteParts {
@@ -291,7 +290,7 @@ pub fn routes(config: &ServerConfig) -> Vec<RouteParts> {
     config.routes.iter().map(parts).collect()
 }
 
-/// How long a caller may have to wait for an answer.
+/// Maximum time a caller may wait for an answer.
 pub fn longest_ring(config: &ServerConfig) -> Duration {
     let in_group = |group: &crate::config::Group| match group.strategy {
         Strategy::Serial => group.timeout * group.members.len() as u32,
@@ -311,12 +310,12 @@ pub fn longest_ring(config: &ServerConfig) -> Duration {
     config.routes.iter().map(of_route).max().unwrap_or_default().max(ring)
 }
 
-/// A host as a URI has it.
+/// A host in URI form: IPv6 addresses in brackets.
 fn bracketed(host: &str) -> String {
     if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_string() }
 }
 
-/// For the group resolver.
+/// Groups for the group resolver.
 pub fn groups(config: &ServerConfig) -> HashMap<String, Group> {
     let named = config.groups.iter().map(|from| {
         let members: Vec<String> = from.members.iter().map(written).collect();
@@ -331,7 +330,7 @@ pub fn groups(config: &ServerConfig) -> HashMap<String, Group> {
     named.collect()
 }
 
-/// A member as a resolver reads it. Its templates have nothing to fill in.
+/// A member in the resolver's syntax. Its templates have no placeholders.
 fn written(target: &Target) -> String {
     let literal =
         |template: &crate::config::Template| template.literal().map(str::to_string).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What the SIP endpoint and the switch are told of the configuration.
+//! Configuration of the SIP endpoint and the switch.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use b2b_sip::known::KnownSources;
 use b2b_sip::msg::Method;
 use b2b_sip::net::local_addr;
 
-/// What the switch is told.
+/// The configuration of the switch.
 pub fn switch(config: &ServerConfig) -> SwitchConfig {
     let server = &config.server;
     let listener = config.listening().next().map(|it| local_addr::concrete(it.bind).ip());
@@ -36,13 +36,13 @@ pub fn switch(config: &ServerConfig) -> SwitchConfig {
     }
 }
 
-/// What the SIP endpoint is told; `known` are the sources that belong here.
+/// The configuration of the SIP endpoint; `known` are the known sources.
 pub fn endpoint(config: &ServerConfig, known: &KnownSources) -> EndpointConfig {
     let server = &config.server;
     EndpointConfig {
         user_agent: server.user_agent.clone(),
         advertised: transports::advertised(config),
-        // The dialling gives up first: this is for handlers that never decide.
+        // Dialling times out first; this limit is for handlers that never decide.
         answer_timeout: Duration::from_secs(300).max(
             settings::longest_ring(config).max(emergency::longest_ring(config)) + Duration::from_secs(60),
         ),

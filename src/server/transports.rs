@@ -1,4 +1,4 @@
-//! Listeners, and how they are reached, in the words of the SIP stack. Pure.
+//! Listeners and their advertised addresses, in the types of the SIP stack. Pure.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::mpsc::Sender;
@@ -10,7 +10,7 @@ use b2b_sip::known::KnownSources;
 use b2b_sip::net::trace::TraceSlot;
 use b2b_sip::net::{CertifiedPeers, NameService, NamedListener, NetConfig, SeenAs, StunConfig, Tls};
 
-/// For the sockets.
+/// The configuration of the sockets.
 pub fn net(
     config: &ServerConfig,
     tls: Tls,
@@ -49,7 +49,7 @@ pub fn net(
     }
 }
 
-/// What is bound for UDP and TCP, and for TLS.
+/// The addresses bound for UDP and TCP, and those for TLS.
 fn sockets(listen: &[Listener]) -> (Vec<SocketAddr>, Vec<SocketAddr>) {
     let (mut bind, mut bind_tls) = (Vec::new(), Vec::new());
     for listener in listen {
@@ -61,8 +61,8 @@ fn sockets(listen: &[Listener]) -> (Vec<SocketAddr>, Vec<SocketAddr>) {
     (bind, bind_tls)
 }
 
-/// What stands in Via and Contact instead of the listeners' own addresses. Those that have a name
-/// come first: where they say nothing it is their own address, and not what the others say.
+/// The addresses in Via and Contact instead of the listeners' own. Named listeners come first: one without
+/// `advertise` uses its own address, not the default `advertise`.
 pub fn advertised(config: &ServerConfig) -> Vec<Advertised> {
     let server = &config.server;
     let mut all = Vec::new();
@@ -79,8 +79,8 @@ pub fn advertised(config: &ServerConfig) -> Vec<Advertised> {
     all
 }
 
-/// The addresses whose flows are of a listener. One that no other listener has is its own whatever
-/// the port: connections of ours begin at others.
+/// The socket addresses whose flows belong to a listener. An IP address that no other listener has belongs to
+/// it with any port: our outgoing connections use other ports.
 fn sockets_of(config: &ServerConfig, named: &ListenerConfig) -> Vec<SocketAddr> {
     let elsewhere = |ip: IpAddr| {
         let ours = named.listen.iter().filter(|it| it.bind.ip() == ip).count();
@@ -97,7 +97,7 @@ fn sockets_of(config: &ServerConfig, named: &ListenerConfig) -> Vec<SocketAddr> 
     all
 }
 
-/// These, for the listener that `at` gives of a family.
+/// The advertised addresses for the listener that `at` gives for a family.
 fn entries(
     server: &Server,
     advertise: &[Advertise],
@@ -122,7 +122,7 @@ fn entries(
                 inside: server.inside.iter().map(|net| (net.addr(), net.prefix_len())).collect(),
             };
             match advertise.port {
-                // It cannot be the port of TLS as well.
+                // The port cannot be that of TLS as well.
                 Some(_) => all.extend([
                     one(Some(Transport::Udp), advertise.port),
                     one(Some(Transport::Tcp), advertise.port),

@@ -1,13 +1,13 @@
-//! Values of the server's flags: one parser each. An error says how to write it right.
+//! Parsers for the values of the server's flags. An error says how to write the value correctly.
 
 use std::net::SocketAddr;
 
 pub use b2b_config::value::*;
 
-/// `--route`: a number, and where calls to it go.
+/// `--route`: a number, and the target of calls to it.
 ///
 /// # Errors
-/// As of all here: what is wrong, and what to write.
+/// What is wrong, and how to write it.
 pub fn route(text: &str) -> Read<(String, String)> {
     match text.split_once('=') {
         Some((number, uri)) if !number.is_empty() => Ok((self::number(number)?, target(uri)?)),
@@ -15,10 +15,10 @@ pub fn route(text: &str) -> Read<(String, String)> {
     }
 }
 
-/// `--listen`: where something other than SIP is reached.
+/// `--listen`: the address of an interface other than SIP.
 ///
 /// # Errors
-/// As of all here: what is wrong, and what to write.
+/// What is wrong, and how to write it.
 pub fn listen(text: &str) -> Read<SocketAddr> {
     text.parse().map_err(|_| {
         "not an IP address with a port; write it like 127.0.0.1:8090, or with port 0 for any free one"
@@ -26,10 +26,10 @@ pub fn listen(text: &str) -> Read<SocketAddr> {
     })
 }
 
-/// `--rtp-ports`: the first and the last one.
+/// `--rtp-ports`: the first and the last port.
 ///
 /// # Errors
-/// As of all here: what is wrong, and what to write.
+/// What is wrong, and how to write it.
 pub fn port_range(text: &str) -> Read<(u16, u16)> {
     let range =
         text.split_once('-').and_then(|(first, last)| Some((first.parse().ok()?, last.parse().ok()?)));
@@ -42,7 +42,7 @@ pub fn port_range(text: &str) -> Read<(u16, u16)> {
 /// `--max-endpoints`.
 ///
 /// # Errors
-/// As of all here: what is wrong, and what to write.
+/// What is wrong, and how to write it.
 pub fn endpoints(text: &str) -> Read<usize> {
     let number = text.parse().ok().filter(|number| (1..=1_000_000).contains(number));
     number.ok_or_else(|| "not a whole number from 1 to 1000000".to_string())

@@ -1,14 +1,13 @@
-//! What every HTTP client of ours has in common.
+//! Common base of all our HTTP clients.
 
 use reqwest::ClientBuilder;
 use reqwest::redirect::Policy;
 
-/// A client's beginnings: nothing from the environment has a say in where it goes, and it follows
-/// nobody. Whoever it is to trust for HTTPS is told with `tls_backend_preconfigured`; until then
-/// it is nobody.
+/// A client builder that ignores proxy settings of the environment, follows no redirects, and trusts no
+/// certificate authority until `tls_backend_preconfigured` sets one.
 pub fn client() -> ClientBuilder {
     let builder = ClientBuilder::new().no_proxy().redirect(Policy::none()).tcp_nodelay(true);
-    // Without this reqwest looks for a provider of ciphers that nobody has installed, and panics.
+    // Without this, reqwest looks for a default crypto provider, which is not installed, and panics.
     match nobody() {
         Ok(config) => builder.tls_backend_preconfigured(config),
         Err(error) => {
@@ -26,7 +25,7 @@ fn nobody() -> Result<rustls::ClientConfig, rustls::Error> {
         .with_no_client_auth())
 }
 
-/// The innermost cause: what is around it repeats the URL, in which a secret may be.
+/// The innermost cause: the outer errors repeat the URL, which may contain a secret.
 pub fn words(error: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(deeper) = cause.source() {
