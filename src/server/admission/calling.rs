@@ -1,4 +1,4 @@
-//! INVITE at admission control: who may call, and what their calls hold.
+//! INVITE at admission control: who may call, and which channels the call holds.
 
 use std::time::Instant;
 
@@ -14,7 +14,7 @@ use b2b_sip::endpoint::{Flow, Reply};
 use b2b_sip::msg::Request;
 
 impl ServerAdmission {
-    /// Who calls, and what follows from that.
+    /// Identifies the caller, and derives the rules for the call.
     pub(super) fn caller(&mut self, now: Instant, request: &Request, flow: &Flow) -> Result<Caller, Turned> {
         let (from, gateway) = (self.source(request, flow), self.known_by(request, flow));
         let (identity, channels) = self.admit(now, request, from, gateway.as_deref())?;
@@ -33,7 +33,7 @@ impl ServerAdmission {
         Ok(Caller { identity, gateway, source: from.address, channels, policy, hops, tls, listener })
     }
 
-    /// Who calls, if a password has told, and what the call holds.
+    /// The caller's user, if authenticated by password, and the channels that the call holds.
     fn admit(
         &mut self,
         now: Instant,
@@ -43,7 +43,7 @@ impl ServerAdmission {
     ) -> Result<(Option<String>, Vec<Channel>), Turned> {
         let settings = self.settings.clone();
         let service = request.uri().is_ok_and(|uri| uri.is_service());
-        // RFC 3261 §8.2.2.1; nobody is asked for a password for that.
+        // RFC 3261 §8.2.2.1; this refusal needs no authentication.
         if service && emergency::dialled(&settings, request, Default::default()).is_none() {
             return Err(self.turned(now, request, from, Turned::Once(Reply::status(416))));
         }
@@ -75,7 +75,7 @@ impl ServerAdmission {
         }
     }
 
-    /// Whether an INVITE may turn out to be an emergency call: for strangers that takes a password.
+    /// Whether an INVITE may be an emergency call: for an unknown sender, a password decides later.
     pub(super) fn may_be_urgent(&self, request: &Request, flow: &Flow) -> bool {
         let settings = self.parts.current.get();
         let (gateway, source) = (self.known_by(request, flow), self.source(request, flow));

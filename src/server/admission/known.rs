@@ -1,4 +1,4 @@
-//! Which gateway a request comes from, as the way says by which it comes.
+//! Which gateway a request comes from, by the way it came.
 
 use std::sync::Arc;
 
@@ -7,18 +7,18 @@ use b2b_sip::endpoint::{Flow, Transport};
 use b2b_sip::msg::Request;
 
 impl ServerAdmission {
-    /// The gateway whose certificate was shown on the connection that a request came by. A proxy of
-    /// ours shows its own, and not that of who sends through it.
+    /// The gateway whose certificate was shown on the request's connection. A proxy of ours shows its own
+    /// certificate, not that of the party that sends through it.
     fn certified(&self, flow: &Flow) -> Option<Arc<str>> {
         let shows = flow.transport == Transport::Tls && !self.settings.origins.is_proxy(flow.remote.ip());
         shows.then(|| self.parts.certified.peer(flow)).flatten()
     }
 
-    /// The gateway that is known by the way that a request comes by: by the certificate that it has
-    /// shown, or by the token of our contact there, which nobody else was told; or since we have registered
-    /// there by that connection, and a NAT or a CGNAT's pool lets its calls come by no other way; or by its
-    /// address at the listener that it is configured to be at. By another listener such a one is not known
-    /// by anything: whoever forges its address, or has the same one in another network, is somebody else.
+    /// The gateway identified by the way that a request came: by the certificate shown on its connection; by
+    /// the token of our contact there, which nobody else was given; by the connection over which we
+    /// registered there (behind a NAT or a CGNAT pool, calls come over no other); or by its address at the
+    /// listener that it is configured for. At another listener, that address identifies nobody: the sender
+    /// may have forged it, or have the same address in another network.
     pub(super) fn known_by(&self, request: &Request, flow: &Flow) -> Option<Arc<str>> {
         let (origins, source) = (&self.settings.origins, flow.remote.ip());
         let registered = || {

@@ -1,4 +1,4 @@
-//! Calls that go out: what a contact's leg holds, and how long it waits.
+//! Outgoing calls: the channels that a contact's leg holds, and how long it waits.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
@@ -10,7 +10,8 @@ use b2b_call::channels::{Channel, Holder};
 use b2b_call::lookup::{Diverted, ResolvedContact};
 use b2b_call::switch::admission::Outgoing;
 
-/// Who calls a gateway: the user, else the number that the gateway is told; and what is called.
+/// The ends of a call to a gateway: the calling user, else the number that the gateway is sent; and the
+/// called number.
 fn ends(contact: &ResolvedContact, held: &[Channel]) -> Ends {
     let user = held.iter().find_map(|it| match it.holder() {
         Holder::User(name) => Some(&**name),
@@ -27,8 +28,8 @@ fn ends(contact: &ResolvedContact, held: &[Channel]) -> Ends {
 }
 
 impl ServerAdmission {
-    /// What the leg of a contact is to hold, and how long its INVITE waits; an error is as if the contact
-    /// had said so.
+    /// The channels that a contact's leg is to hold, and how long its INVITE waits; an error counts as the
+    /// contact's own response.
     pub(super) fn dialled(
         &mut self,
         now: Instant,
@@ -36,7 +37,7 @@ impl ServerAdmission {
         held: &[Channel],
     ) -> Result<Outgoing, (u16, &'static str)> {
         let (mut channels, mut wait) = (Vec::new(), Duration::ZERO);
-        // Both: what it has become, by a transfer or a redirect, is an ordinary call.
+        // Both conditions: once transferred or redirected, it is an ordinary call.
         let urgent = contact.emergency.is_some() && held.iter().any(|it| *it.holder() == Holder::Emergency);
         if let Some(gateway) = &contact.gateway {
             let most = gateway.channels.filter(|_| !urgent);
@@ -61,7 +62,7 @@ impl ServerAdmission {
             });
             channels.push(channel?);
         }
-        // Whoever redirects has one call more for it.
+        // The redirecting user holds one more call for it.
         let diverted = contact.diverted.as_deref().into_iter().flat_map(Diverted::all);
         for name in diverted.filter_map(|it| it.user.as_deref()) {
             let Some(user) = self.settings.directory.user(name) else { continue };

@@ -1,4 +1,4 @@
-//! Who sends a request, by their password, and what wrong ones cost.
+//! Authentication of requests by password, and the penalties for wrong ones.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -13,14 +13,14 @@ use b2b_sip::endpoint::{HeaderFields, Reply};
 use b2b_sip::msg::{Method, Name, Request};
 use b2b_sip::net::budget::{Bucket, Rate};
 
-/// Lines about wrong passwords in the log.
+/// Rate of log lines about wrong passwords.
 const LINES: Rate = Rate { per_second: 1, burst: 30 };
 
-/// How long an address stays known that a right password came from, where no registration
-/// keeps it known for longer.
+/// How long an address stays known after a correct password came from it, unless a registration keeps it
+/// known for longer.
 const ACQUAINTED: Duration = Duration::from_secs(3_600);
 
-/// Lines about wrong passwords, so many and no more.
+/// Rate limit for log lines about wrong passwords.
 pub(super) struct Lines {
     left: Bucket,
     skipped: u64,
@@ -31,7 +31,7 @@ impl Lines {
         Lines { left: Bucket::new(now), skipped: 0 }
     }
 
-    /// Writes one, or counts it.
+    /// Writes a line, or counts it as skipped.
     fn write(&mut self, now: Instant, line: impl FnOnce() -> String) {
         if self.left.take(now, LINES).is_err() {
             self.skipped += 1;
@@ -45,7 +45,7 @@ impl Lines {
 }
 
 impl ServerAdmission {
-    /// Who sends this, by their password.
+    /// Authenticates the sender by password.
     pub(super) fn authenticate(
         &mut self,
         now: Instant,
@@ -56,7 +56,7 @@ impl ServerAdmission {
         self.at(now);
         let source = from.ip();
         let settings = self.settings.clone();
-        // A named proxy is many phones, and some hide which one it was.
+        // A listed proxy stands for many phones, and some proxies hide which one it was.
         let is_proxy = settings.origins.is_proxy(source);
         let known = is_proxy || !matches!(settings.origins.of(source).0, Origin::Unknown);
         let server = &settings.config.server;
@@ -72,16 +72,16 @@ impl ServerAdmission {
             None => true,
         };
         let banned = !is_proxy && matches!(self.penalties.source(now, source), Standing::Banned(_));
-        // Where somebody of ours is at home a neighbour's guesses silence nobody.
+        // At an address where a user of ours is registered, a neighbour's guesses silence nobody.
         if banned && !(claim.is_some() && looked_at) && !self.parts.known.knows(now, source) {
             self.parts.counters.count(|it| &mut it.banned);
-            // A proxy that gets no answer would try again, and think that we are gone.
+            // Without an answer, a proxy would retry, and then consider us dead.
             return Err(if from.by_proxy { Turned::Once(Reply::status(403)) } else { Turned::Ignored });
         }
         let mut proven = false;
         let (status, headers) = if !looked_at {
             self.parts.counters.count(|it| &mut it.slowed);
-            // As to a wrong password: nobody learns which one was right.
+            // The same answer as to a wrong password, so that it does not reveal a correct one.
             (side.status(), self.digest.challenge(now, asked, false))
         } else {
             match self.digest.verify(now, request, asked, &*settings.directory) {
@@ -111,9 +111,8 @@ impl ServerAdmission {
         Err(if proven { Turned::Away(reply) } else { Turned::Once(reply) })
     }
 
-    /// Whether credentials are verified at all. Those of an acquaintance always are: a
-    /// nonce that the user's right password was used with, or the very address and port
-    /// that the user is registered from.
+    /// Whether credentials are verified at all. They always are for a nonce that the user's correct password
+    /// was used with before, and for the exact address and port that the user is registered from.
     fn is_looked_at(&self, now: Instant, user: &str, source: IpAddr, is_proxy: bool) -> bool {
         self.penalties.pair(now, source, self.name(user)) == Standing::Clear
             && (is_proxy || self.penalties.source(now, source) == Standing::Clear)
@@ -125,13 +124,12 @@ impl ServerAdmission {
         aor.is_some_and(|aor| registrar(&self.parts.registrar).is_registered_from(now, &aor, address))
     }
 
-    /// One name for all that a user may write for themselves: nobody has more attempts for
-    /// knowing their aliases.
+    /// Maps all aliases of a user to one name, so that aliases give no further attempts.
     fn name<'a>(&'a self, user: &'a str) -> &'a str {
         self.settings.directory.digest_user(user).map_or(user, |found| &found.name)
     }
 
-    /// The password is right; the name may be that of an alias.
+    /// The password is correct; `user` may be an alias.
     fn recognized(
         &mut self,
         now: Instant,
@@ -143,7 +141,8 @@ impl ServerAdmission {
             return Err(Turned::Away(Reply::status(403)));
         };
         self.parts.counters.count(|it| &mut it.authenticated);
-        // What failed was not an acquaintance's, whose calls would buy a neighbour attempts.
+        // Authentication by a known nonce or address resets no penalties: otherwise a user's calls would give
+        // a neighbour new attempts.
         if !acquainted {
             self.penalties.succeeded(source, &found.name);
         }
@@ -176,7 +175,7 @@ impl ServerAdmission {
             }
             _ => {}
         }
-        // Whoever is banned is not looked at: this is when it begins.
+        // Requests of banned sources are not verified, so this is the start of the ban.
         if let Standing::Banned(time) = stands
             && !is_proxy
         {

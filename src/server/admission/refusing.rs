@@ -1,5 +1,5 @@
-//! What the log says of requests that admission control refuses or leaves unanswered: REGISTER, SUBSCRIBE, and INVITE
-//! that never becomes a call. Wrong passwords are in `passwords`; to be asked for one is no refusal.
+//! Log lines for requests that admission control refuses or leaves unanswered: REGISTER, SUBSCRIBE, and
+//! INVITE that never becomes a call. Wrong passwords are logged in `passwords`; a challenge is no refusal.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
@@ -12,7 +12,7 @@ use b2b_sip::endpoint::Reply;
 use b2b_sip::msg::{Method, Request, phrase};
 
 impl ServerAdmission {
-    /// Says that a request of this sender is refused, where that is so; `who` is empty where nobody is known.
+    /// Logs the refusal of a request, if the reply is one; `who` is empty for an unknown sender.
     pub(super) fn tell_refused(
         &mut self,
         now: Instant,
@@ -37,7 +37,7 @@ impl ServerAdmission {
         tracing::info!("{}", Refusal { what, who, source, to: &to, status, why, left_out });
     }
 
-    /// The same of what has turned a request away.
+    /// The same, for the reason why a request was turned away.
     pub(super) fn turned(
         &mut self,
         now: Instant,
@@ -51,7 +51,7 @@ impl ServerAdmission {
         turned
     }
 
-    /// Nobody knows it, and it has been asked for its password often enough.
+    /// Logs that requests of an unknown source are no longer answered: it has been challenged often enough.
     pub(super) fn tell_ignored(&mut self, now: Instant, source: IpAddr) {
         self.at(now);
         let Some(left_out) = self.refusals.line(self.wall, Some(source), ("ignored", 0)) else { return };
@@ -63,7 +63,7 @@ impl ServerAdmission {
     }
 }
 
-/// Who has sent it, in a word.
+/// The origin in one word.
 pub(super) fn words(origin: Origin<'_>) -> String {
     match origin {
         Origin::User(name) => format!("user/{name}"),

@@ -1,4 +1,4 @@
-//! REGISTER at admission control: bindings, and what becomes of them.
+//! REGISTER at admission control: bindings, and their events.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -19,7 +19,7 @@ use b2b_sip::msg::{Method, Request};
 impl ServerAdmission {
     pub(super) fn register(&mut self, now: Instant, request: &Request, flow: &Flow) -> Fate {
         let source = self.source(request, flow);
-        // A trusted address is no user yet whose bindings could change.
+        // A trusted address is not authenticated as a user, so it may not change bindings.
         let user = match self.authenticate(now, request, source, Side::Server) {
             Ok(user) => user,
             Err(turned) => match self.turned(now, request, source, turned) {
@@ -51,7 +51,7 @@ impl ServerAdmission {
         match progress.filter(|_| outcome == Outcome::Pending) {
             None => Fate::Reply(kept(outcome, reply)),
             Some(mut progress) => {
-                // A crash must not undo what the phone has been told.
+                // A crash must not undo the state that the phone has been told of.
                 let shared = self.parts.registrar.clone();
                 Fate::Later(Box::pin(async move {
                     loop {
@@ -65,8 +65,8 @@ impl ServerAdmission {
         }
     }
 
-    /// A proxy of ours that is forgotten in the configuration, or a phone that lies: told
-    /// once for each source in a while.
+    /// Either a proxy of ours missing in the configuration, or a lying phone: logged at most once per source
+    /// in a period.
     fn proxy_not_named(&mut self, now: Instant, source: IpAddr, user: String) {
         if self.told.is_new(now, source) {
             let why = decide(Asker::new(Party::User(&user)), Way::Path, Place::Elsewhere).why;
@@ -98,7 +98,7 @@ impl ServerAdmission {
         self.publish(event);
     }
 
-    /// Bindings whose time is over go, and those that a NAT may hide are kept reachable.
+    /// Removes expired bindings, and keeps those behind a NAT reachable.
     pub(super) fn work_of_registrar(&mut self, t: &mut Turn<'_>) {
         let mut registrar_now = registrar(&self.parts.registrar);
         if registrar_now.next_timeout().is_none_or(|at| at > t.now) {
@@ -118,13 +118,13 @@ impl ServerAdmission {
     }
 }
 
-/// Of which sources something has been said lately.
+/// Sources that have been reported lately.
 #[derive(Debug, Default)]
 pub(super) struct Told(HashMap<IpAddr, Instant>);
 
-/// How long nothing more is said of a source.
+/// Period in which a source is not reported again.
 const SAID_ENOUGH: Duration = Duration::from_secs(600);
-/// Sources at most; of further ones nothing is said meanwhile.
+/// Maximum sources tracked; further ones are not reported meanwhile.
 const MAX_TOLD: usize = 1_024;
 
 impl Told {
@@ -145,12 +145,12 @@ impl Told {
     }
 }
 
-/// 500 instead, if what it says would not survive a restart (RFC 3261 §10.3 step 7).
+/// Replies 500 instead if the binding would not survive a restart (RFC 3261 §10.3 step 7).
 fn kept(outcome: Outcome, reply: Reply) -> Reply {
     if outcome == Outcome::Kept { reply } else { Reply::status(500) }
 }
 
-/// Two line ends, or OPTIONS; that too where the flow was lost with a restart.
+/// Sends a CRLF keep-alive, or OPTIONS; OPTIONS also where the flow was lost by a restart.
 fn keep_alive_to(t: &mut Turn<'_>, keep_alive: &KeepAlive) {
     let binding = &keep_alive.binding;
     let flow = binding.flow.flow();

@@ -32,7 +32,7 @@ impl ServerAdmission {
         }
     }
 
-    /// Whoever is known may watch; a gateway has nothing to watch here.
+    /// Any known party may watch; a gateway has nothing to watch here.
     fn watch(
         &mut self,
         t: &mut Turn<'_>,
@@ -71,7 +71,7 @@ impl ServerAdmission {
         })
     }
 
-    /// Tells what has changed of what is watched, or is watched no more.
+    /// Notifies watchers of changes, and of subscriptions that a reload ends.
     pub(super) fn work_of_notifier(&mut self, t: &mut Turn<'_>) {
         if std::mem::take(&mut self.reloaded) {
             self.notifier.follow(t, &self.settings);

@@ -1,4 +1,4 @@
-//! REGISTER to a provider, and its answers.
+//! REGISTER to a provider, and its responses.
 
 use std::time::{Duration, Instant};
 
@@ -17,18 +17,18 @@ use b2b_sip::msg::Response;
 use b2b_sip::msg::contact_token::ContactToken;
 use b2b_sip::registration::{Account, Order, Pace, Place, Registrant, Registration, State};
 
-/// A registration at work.
+/// A registration in progress or in force.
 pub(super) struct Client {
     registrant: Registrant,
     pub state: RegistrationState,
-    /// By which way the last registration was granted.
+    /// The flow over which the last registration was granted.
     flow: Option<Flow>,
-    /// The flow of RFC 5626 that is kept alive.
+    /// The flow that is kept alive (RFC 5626).
     held: Option<Flow>,
 }
 
 impl Client {
-    /// For a gateway that asks for one; `realm` is the server's.
+    /// For a gateway with registration configured; `realm` is the server's.
     pub fn new(gateway: &Gateway, realm: &str, (seed, token): ([u8; 32], ContactToken)) -> Option<Self> {
         let (expires, auth) = (gateway.register?, gateway.auth.as_ref()?);
         let user = escaped(&auth.username);
@@ -62,13 +62,13 @@ impl Client {
         self.registrant.user()
     }
 
-    /// Whether this is the token of our contact, which is in force.
+    /// Whether this is the token of our contact in force.
     pub fn is_token(&self, token: ContactToken) -> bool {
         self.registrant.is_token(token)
     }
 
-    /// Where it is registered, and by which way: calls go there, too, since other hosts of a
-    /// provider may know nothing of it. None: no registration is in force.
+    /// The host that granted the registration, and the flow: calls go the same way, since other hosts of a
+    /// provider may not know it. `None`: no registration is in force.
     pub fn granted_by(&self, gateway: &Gateway) -> Option<GrantedBy> {
         let host = gateway.hosts.get(self.registrant.granted_by()?)?;
         let routes = self.registrant.service_route().iter().map(|route| String::from_utf8_lossy(route));
@@ -80,12 +80,12 @@ impl Client {
         })
     }
 
-    /// When what is to be done.
+    /// The schedule of the registration.
     pub fn schedule(&mut self) -> &mut Registration {
         &mut self.registrant.schedule
     }
 
-    /// Where it is.
+    /// The state of the registration.
     pub fn state(&self) -> State {
         self.registrant.schedule.state()
     }
@@ -95,7 +95,7 @@ impl Client {
         self.state().is_in_force()
     }
 
-    /// When to call its `timeout`.
+    /// When to call the schedule's `timeout`.
     pub fn next_timeout(&self) -> Option<Instant> {
         self.registrant.schedule.next_timeout()
     }
@@ -108,18 +108,18 @@ impl Client {
     /// The request that an order asks for.
     pub fn request(&mut self, order: Order, t: &mut Turn<'_>) -> Option<OutOfDialog> {
         let request = self.registrant.request(order, t.sip)?;
-        // The next one goes by the flow that is kept (RFC 5626 §4.2.2), unless that may be why it failed.
+        // The next one uses the flow that is kept alive (RFC 5626 §4.2.2), unless that flow may be why it
+        // failed.
         let flow = self.held.filter(|_| !self.state.failed);
         Some(OutOfDialog { flow, ..request })
     }
 
-    /// Whether this is the flow that is kept.
+    /// Whether this is the flow that is kept alive.
     pub fn holds(&self, flow: &Flow) -> bool {
         self.held.is_some_and(|held| (held.id, held.remote) == (flow.id, flow.remote))
     }
 
-    /// The flow to be kept alive and how often it may be silent at most, and one that nobody has to keep any
-    /// more for this registration.
+    /// The flow to keep alive with its keep-alive interval, and a flow that this registration no longer needs.
     pub fn follow_flow(&mut self) -> (Option<(Flow, Duration)>, Option<Flow>) {
         let granted = self.flow.zip(self.registrant.outbound());
         let wanted = granted.map(|(flow, outbound)| (flow, outbound.every(flow.transport)));
@@ -128,7 +128,7 @@ impl Client {
         (wanted, old.filter(|old| !self.holds(old)))
     }
 
-    /// The flow that was kept is gone: nothing goes there any more.
+    /// The kept flow is lost: no more requests use it.
     pub fn lost(&mut self, now: Instant) -> Order {
         (self.flow, self.held) = (None, None);
         let order = self.registrant.schedule.lost(now);
@@ -136,19 +136,19 @@ impl Client {
         order
     }
 
-    /// The request that takes back a contact of ours which the last one has replaced, if it has.
+    /// The request that removes our previous contact, if the last registration replaced it.
     pub fn remove_stale(&mut self, t: &mut Turn<'_>) -> Option<OutOfDialog> {
         self.registrant.remove_stale(t.sip)
     }
 
-    /// It could not be sent at all.
+    /// The request could not be sent at all.
     pub fn unsent(&mut self, now: Instant, error: InviteError) -> Order {
         let order = self.registrant.unsent(now, error);
         self.show();
         order
     }
 
-    /// Takes what became of it. `contact` is ours as the request had it.
+    /// Handles the result of a request. `contact` is ours as the request had it.
     pub fn answered(
         &mut self,
         now: Instant,
@@ -174,14 +174,14 @@ impl Client {
         self.state.outbound = self.state.registered && self.held.is_some();
     }
 
-    /// How it stands.
+    /// The event for the present state.
     pub fn event(&mut self, gateway: &str) -> Event {
         self.state.registered = self.is_in_force();
         let RegistrationState { registered, status, reason, .. } = self.state.clone();
         Event::GatewayRegistration { gateway: gateway.to_owned(), registered, status, reason }
     }
 
-    /// A line for what the last answer came to.
+    /// Logs the result of the last response.
     pub fn log(&self, name: &str, now: Instant, leaving: bool) {
         let due = self.registrant.schedule.due().map(|at| at.saturating_duration_since(now).as_secs());
         let RegistrationState { registered, failed, reason, .. } = &self.state;
@@ -199,7 +199,7 @@ impl Client {
     }
 }
 
-/// Where requests to a host go: `sip:host:port;transport=udp`.
+/// The URI for requests to a host: `sip:host:port;transport=udp`.
 pub(super) fn uri(gateway: &Gateway, host: usize) -> String {
     let name = gateway.hosts.get(host).map(ToString::to_string).unwrap_or_default();
     match gateway.transport {
@@ -208,7 +208,7 @@ pub(super) fn uri(gateway: &Gateway, host: usize) -> String {
     }
 }
 
-/// A host as a registrar.
+/// A gateway's host as a registrar.
 fn place(gateway: &Gateway, host: usize, user: &str) -> Place {
     let (way, registrar) = (uri(gateway, host), registrar(gateway, host));
     Place {
@@ -219,7 +219,7 @@ fn place(gateway: &Gateway, host: usize, user: &str) -> Place {
     }
 }
 
-/// The Request-URI: the provider's domain, if it is known, else its host.
+/// The Request-URI: the provider's domain if configured, else the host.
 fn registrar(gateway: &Gateway, host: usize) -> String {
     match &gateway.from_domain {
         Some(_) => format!("sip:{}", domain(gateway, host)),

@@ -1,31 +1,31 @@
-//! Whether a host answers OPTIONS, as a table with hysteresis: one miss is none, and a
-//! host that was down has to answer twice.
+//!  Whether a host answers OPTIONS, as a table with hysteresis: a single miss does not count, and a
+//!  host that was down has to answer twice.
 //!
-//! | state \\ event | Answer | Miss |
-//! |---|---|---|
-//! | Unknown | Up | UnknownMissed |
-//! | UnknownMissed | Up | Down |
-//! | Up | Up | UpMissed |
-//! | UpMissed | Up | Down |
-//! | Down | DownAnswered | Down |
-//! | DownAnswered | Up | Down |
+//!  | state \\ event | Answer | Miss |
+//!  |---|---|---|
+//!  | Unknown | Up | UnknownMissed |
+//!  | UnknownMissed | Up | Down |
+//!  | Up | Up | UpMissed |
+//!  | UpMissed | Up | Down |
+//!  | Down | DownAnswered | Down |
+//!  | DownAnswered | Up | Down |
 
 use b2b_call::resolver::Health;
 
-/// What is known of a host.
+/// State of a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum State {
-    /// It has not been asked, or has not had the time to answer.
+    /// It has not been probed, or the response is still pending.
     Unknown,
-    /// The first question was not answered.
+    /// The first probe got no response.
     UnknownMissed,
     /// It answers.
     Up,
-    /// It answered, but for the last time.
+    /// It answered, except for the last probe.
     UpMissed,
     /// It does not answer.
     Down,
-    /// It did not answer, but for the last time.
+    /// It did not answer, except for the last probe.
     DownAnswered,
 }
 
@@ -34,7 +34,7 @@ impl State {
     pub const ALL: [State; 6] =
         [State::Unknown, State::UnknownMissed, State::Up, State::UpMissed, State::Down, State::DownAnswered];
 
-    /// As the resolver sees it.
+    /// The health as the resolver sees it.
     pub fn health(self) -> Health {
         match self {
             State::Unknown | State::UnknownMissed => Health::Unknown,
@@ -43,22 +43,22 @@ impl State {
         }
     }
 
-    /// The last question contradicts the state: it is soon asked again.
+    /// Whether the last probe contradicts the state, so that the next one comes soon.
     pub fn is_doubtful(self) -> bool {
         matches!(self, State::UnknownMissed | State::UpMissed | State::DownAnswered)
     }
 }
 
-/// What became of a question.
+/// Result of a probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Event {
-    /// Any answer of somebody who takes calls.
+    /// Any response from a host that takes calls.
     Answer,
-    /// Silence, no way, or 503.
+    /// No response, no route, or 503.
     Miss,
 }
 
-/// The table.
+/// The transition table.
 pub fn next(state: State, event: Event) -> State {
     use State as S;
     match (state, event) {

@@ -1,13 +1,12 @@
-//! Gateways as somebody we depend on: our registrations there, and whether their hosts
-//! answer.
+//! Gateways that we depend on: our registrations there, and the health of their hosts.
 //!
-//! - `health_fsm`: a host's health as a table; `probe`: the same with its times
-//! - `ner`: whether its calls get through
+//! - `health_fsm`: a host's health as a table; `probe`: the same with its timing
+//! - `ner`: whether calls through a gateway succeed
 //! - `realms`: which challenges get a gateway's password
 //! - `client`: a registration (`sip::registration`) of a gateway
 //!
-//! [`Gateways`] drives them. It has no socket and no clock: requests go out by the
-//! endpoint that a turn brings, answers come in by [`Gateways::answered`].
+//! [`Gateways`] drives them. It has no socket and no clock: requests are sent by the endpoint of the turn,
+//! and responses come in by [`Gateways::answered`].
 
 mod client;
 pub mod health_fsm;
@@ -38,16 +37,16 @@ use ner::{Change, Ends, Ner};
 use probe::Probe;
 use realms::{Answerable, Realms};
 
-/// The component of errors about realms.
+/// Component name of errors about realms.
 pub const REALM: &str = "gateway_realm";
 
-/// The gateways of a configuration, watched.
+/// The gateways of a configuration, monitored.
 pub struct Gateways {
     watched: Vec<Watched>,
     board: GatewayBoard,
     realms: Realms,
     requests: HashMap<RequestId, Asked>,
-    /// What is to be sent at the next chance.
+    /// Requests to be sent in the next turn.
     orders: VecDeque<(u64, Order)>,
     dice: StdRng,
     last_id: u64,
@@ -56,24 +55,23 @@ pub struct Gateways {
     stopped: bool,
 }
 
-/// A gateway as it was configured when it was last begun with.
+/// A gateway with the configuration that its monitoring began with.
 struct Watched {
     id: u64,
     config: Gateway,
     client: Option<Client>,
     probes: Vec<Probe>,
-    /// Whether its calls get through; none: they are not counted.
+    /// Ratio of its calls that get through; `None`: not counted.
     ner: Option<Ner>,
-    /// It is not in the configuration any more, or has changed: only the end of its
-    /// registration is waited for.
+    /// It was removed from the configuration, or has changed: only the end of its registration is awaited.
     leaving: bool,
 }
 
-/// Too few of its calls have got through.
+/// Too few of the gateway's calls have got through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OutOfUse;
 
-/// Whose question a request was.
+/// The purpose of a request.
 #[derive(Debug, Clone, Copy)]
 enum Asked {
     Register(u64),
@@ -81,7 +79,7 @@ enum Asked {
 }
 
 impl Gateways {
-    /// None yet; see [`Gateways::follow`].
+    /// Starts without gateways; see [`Gateways::follow`].
     pub fn new(board: GatewayBoard, realms: Realms, seed: [u8; 32]) -> Self {
         Gateways {
             watched: Vec::new(),
@@ -97,8 +95,7 @@ impl Gateways {
         }
     }
 
-    /// Watches the gateways of this configuration. What did not change goes on as it
-    /// is: its registration stays.
+    /// Monitors the gateways of this configuration. Unchanged gateways continue, and their registrations stay.
     pub fn follow(&mut self, now: Instant, config: &ServerConfig) {
         let old: Vec<(u64, bool)> = self
             .watched
@@ -117,7 +114,7 @@ impl Gateways {
         }
     }
 
-    /// Other rules on how many calls have to get through: what was counted by old ones is gone.
+    /// Applies changed rules on how many calls have to get through: the counts under the old rules are dropped.
     fn count_by(&mut self, gateway: &Gateway) {
         let same = |it: &&mut Watched| !it.leaving && it.config.name == gateway.name;
         let Some(it) = self.watched.iter_mut().find(same) else { return };
@@ -128,10 +125,11 @@ impl Gateways {
         }
     }
 
-    /// A call is about to go to a gateway: its number there, for [`Gateways::decided`]; none: nobody counts.
+    /// A call is about to go to a gateway. Returns its number there, for [`Gateways::decided`]; `None`: calls
+    /// are not counted.
     ///
     /// # Errors
-    /// It is not to go there: too few have got through.
+    /// If the gateway is out of use: too few calls have got through.
     pub fn attempt(&mut self, gateway: &str, ends: Ends, urgent: bool) -> Result<Option<u64>, OutOfUse> {
         let it = self.watched.iter_mut().find(|it| !it.leaving && it.config.name == gateway);
         let Some(ner) = it.and_then(|it| it.ner.as_mut()) else { return Ok(None) };
@@ -139,7 +137,7 @@ impl Gateways {
         ner.begin(self.last_attempt, ends, urgent).then_some(Some(self.last_attempt)).ok_or(OutOfUse)
     }
 
-    /// What became of that call: whether it got through; none: it says nothing.
+    /// Takes the result of that call: whether it got through; `None`: it tells nothing.
     pub fn decided(&mut self, now: Instant, gateway: &str, number: u64, effective: Option<bool>) {
         let it = self.watched.iter_mut().find(|it| !it.leaving && it.config.name == gateway);
         let Some((id, ner)) = it.and_then(|it| Some((it.id, it.ner.as_mut()?))) else { return };
@@ -174,13 +172,13 @@ impl Gateways {
             ner: gateway.ner.clone().map(Ner::new),
             leaving: false,
         });
-        // Begun with by `work`.
+        // Started by `work`.
         self.orders.push_back((id, Order::Nothing));
         self.show(id);
     }
 
-    /// Registrations that wait to begin do so, once an older one of the same gateway
-    /// is gone: its end would take away the same contact.
+    /// Starts pending registrations once an older one of the same gateway has ended: its end would remove the
+    /// same contact.
     fn start(&mut self, now: Instant) {
         let leaving: Vec<String> =
             self.watched.iter().filter(|it| it.leaving).map(|it| it.config.name.clone()).collect();
@@ -205,7 +203,7 @@ impl Gateways {
         self.sweep();
     }
 
-    /// Ends every registration; nothing new begins.
+    /// Ends every registration; nothing new is started.
     pub fn stop(&mut self, now: Instant) {
         self.stopped = true;
         for id in self.watched.iter().filter(|it| !it.leaving).map(|it| it.id).collect::<Vec<_>>() {
@@ -218,7 +216,7 @@ impl Gateways {
         self.watched.iter().all(|it| it.client.is_none())
     }
 
-    /// When to call [`Gateways::work`]; a time that has passed: at once.
+    /// When to call [`Gateways::work`]; a time in the past means at once.
     pub fn next_timeout(&self, now: Instant) -> Option<Instant> {
         if !self.orders.is_empty() {
             return Some(now);
@@ -229,7 +227,7 @@ impl Gateways {
         clients.chain(probes).chain(ners).min()
     }
 
-    /// Registrations that somebody wants at once.
+    /// Starts the registrations that were requested at once.
     fn hurry(&mut self, now: Instant) {
         for wanted in self.board.take_wanted() {
             for it in self.watched.iter_mut().filter(|it| !it.leaving) {
@@ -245,7 +243,7 @@ impl Gateways {
         }
     }
 
-    /// Sends what is due.
+    /// Sends the requests that are due.
     pub fn work(&mut self, t: &mut Turn<'_>) {
         self.hurry(t.now);
         for index in 0..self.watched.len() {
@@ -292,7 +290,7 @@ impl Gateways {
     fn ask(&mut self, t: &mut Turn<'_>, index: usize, host: usize) {
         let Some(it) = self.watched.get_mut(index) else { return };
         let options = OutOfDialog {
-            // Some tell by its host who asks (RFC 3261 §11.1 lets it be there).
+            // Some gateways identify the sender by the host of Contact (RFC 3261 §11.1 allows it).
             contact: Some(Bytes::new()),
             route: it.config.proxy_route().into_iter().map(Bytes::from).collect(),
             tls: settings::tls_of(&it.config),
@@ -301,7 +299,7 @@ impl Gateways {
         };
         match t.sip.request_outside(t.now, options) {
             Ok(request) => drop(self.requests.insert(request, Asked::Probe(it.id, host))),
-            // Patience ends with a miss.
+            // The probe's timeout counts this as a miss.
             Err(error) => tracing::warn!("gateway {}: {error}", it.config.name),
         }
     }
@@ -320,7 +318,7 @@ impl Gateways {
         self.show(id);
     }
 
-    /// What became of a request; `false`: it is none of ours.
+    /// Takes the result of a request; `false`: it is none of ours.
     pub fn answered(
         &mut self,
         t: &mut Turn<'_>,
@@ -349,7 +347,7 @@ impl Gateways {
                 }
                 client.log(&it.config.name, now, it.leaving);
                 self.orders.push_back((id, order));
-                // We are reached elsewhere now, and who is called there would be somebody else.
+                // Our address has changed, and the old one may belong to another host now.
                 if let Some(request) = client.remove_stale(t).filter(|_| !it.leaving)
                     && let Err(error) = t.sip.request_outside(now, request)
                 {
@@ -362,7 +360,7 @@ impl Gateways {
                 if let Some((flow, every)) = held {
                     t.sip.hold_flow(&flow, every);
                 }
-                // Accounts at one host share a connection.
+                // Accounts at one host may share a connection.
                 if let Some(old) = old.filter(|old| !self.is_held(old)) {
                     t.sip.let_flow_go(&old);
                 }
@@ -391,7 +389,8 @@ impl Gateways {
         self.watched.iter().filter_map(|it| it.client.as_ref()).any(|client| client.holds(flow))
     }
 
-    /// The gateway at which a contact with this token is registered. All are compared.
+    /// The gateway at which a contact with this token is registered. All are compared, so that the time does
+    /// not depend on the match.
     pub fn with_token(&self, token: ContactToken) -> Option<Arc<str>> {
         let mut found = None;
         for it in self.watched.iter().filter(|it| !it.leaving) {
@@ -402,7 +401,7 @@ impl Gateways {
         found
     }
 
-    /// A flow that a registration of ours is in force by is gone (RFC 5626 §4.5): another one is made.
+    /// The flow of a registration in force is lost (RFC 5626 §4.5): a new one is set up.
     pub fn flow_closed(&mut self, now: Instant, flow: &Flow) {
         let mut lost = Vec::new();
         for it in &mut self.watched {
@@ -419,8 +418,8 @@ impl Gateways {
         }
     }
 
-    /// Which realms of a challenge to a call may have the gateway's password. Of one that
-    /// may not the log and an alarm tell, with the line that lets it in.
+    /// The realms of a challenge to a call that may have the gateway's password. A realm that may not is
+    /// reported in the log and by an alarm, with the configuration line that allows it.
     pub fn answerable(&mut self, gateway: &Gateway, challenge: &Response) -> Option<Vec<String>> {
         match self.realms.answerable(gateway, &b2b_sip::auth::realms(challenge)) {
             Answerable::Realms(realms) => Some(realms),
@@ -439,7 +438,7 @@ impl Gateways {
         }
     }
 
-    /// What happened since this was last asked.
+    /// Takes the events since the last call.
     pub fn take_events(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.events)
     }
@@ -457,7 +456,7 @@ impl Gateways {
         self.board.set(&it.config.name, state);
     }
 
-    /// Registrations that have ended go.
+    /// Removes registrations that have ended.
     fn sweep(&mut self) {
         self.watched.retain_mut(|it| {
             if it.client.as_ref().is_some_and(|client| client.is_over()) {
@@ -468,7 +467,7 @@ impl Gateways {
     }
 }
 
-/// Whether nothing has changed that a registration or a probe depends on.
+/// Whether nothing has changed on which a registration or a probe depends.
 fn is_same(old: &Gateway, new: &Gateway) -> bool {
     let same_auth = old.auth == new.auth || (old.register.is_none() && new.register.is_none());
     let same_answers = (&old.realms, old.min_algorithm) == (&new.realms, new.min_algorithm);

@@ -1,16 +1,16 @@
-//! The network effectiveness ratio of a gateway (ITU-T E.425): of its last calls the share that the network
-//! has brought to somebody, whether that one answers, is busy, does not answer or refuses. Below a
-//! bound the gateway is out of use for a time, then one call tries it. Pure: time is an argument.
+//!  The network effectiveness ratio of a gateway (ITU-T E.425): the share of its last calls that the network
+//!  delivered, whether the called party answers, is busy, does not answer or refuses. Below a bound, the
+//!  gateway is out of use for a time; then one call tries it. Pure: time is an argument.
 //!
-//! One caller, and one number that is called, are a quarter of the calls at most: who dials dead
-//! numbers, and a number that many dial and that is dead, take no gateway from others.
+//!  One caller, and one called number, account for a quarter of the calls at most: neither a caller who dials
+//!  dead numbers nor a dead number that many dial takes the gateway from others.
 //!
-//! | state \\ event | a call got through | one did not | one says nothing | time is over |
-//! |---|---|---|---|---|
-//! | In | In | In; Out, if the share is below | In | – |
-//! | Out | Out | Out | Out | Trying |
-//! | Trying, its call | In, nothing counted | Out | Trying, without a call | – |
-//! | Trying, another call | Trying | Trying | Trying | – |
+//!  | state \\ event | a call got through | one did not | one says nothing | time is over |
+//!  |---|---|---|---|---|
+//!  | In | In | In; Out, if the share is below | In | – |
+//!  | Out | Out | Out | Out | Trying |
+//!  | Trying, its call | In, nothing counted | Out | Trying, without a call | – |
+//!  | Trying, another call | Trying | Trying | Trying | – |
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
@@ -21,17 +21,17 @@ use crate::config::NerRules;
 #[derive(Debug)]
 pub struct Ner {
     rules: NerRules,
-    /// The last `rules.calls` calls, or those by which it came to be out of use.
+    /// The last `rules.calls` calls, or those that put it out of use.
     results: VecDeque<Decided>,
-    /// Calls that are not decided, by their number.
+    /// Undecided calls, by their number.
     open: HashMap<u64, Ends>,
     state: State,
-    /// The number of the last call that began, and of the last one that does not count any more.
+    /// Number of the last call that began, and of the last one that no longer counts.
     last: u64,
     before: u64,
 }
 
-/// Who calls and what is called, as numbers that tell them apart.
+/// Caller and called number, as hashes that tell them apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ends {
     pub caller: u64,
@@ -48,28 +48,28 @@ struct Decided {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     In,
-    /// Until then.
+    /// Out of use until this time.
     Out(Instant),
-    /// By the call of this number; none: by the next one.
+    /// Tried by the call of this number; `None`: by the next one.
     Trying(Option<u64>),
 }
 
-/// What has become of the gateway.
+/// How the gateway's state has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
     Nothing,
-    /// It is out of use: so many of so many calls got through.
+    /// It is out of use: this many of this many calls got through.
     Out(usize, usize),
-    /// The call that tried it got through.
+    /// The trial call got through.
     In,
 }
 
-/// How it stands, for those who look.
+/// The state, for observers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NerState {
-    /// Calls that got through, of those that are counted.
+    /// Counted calls that got through.
     pub effective: usize,
-    /// Calls that are counted.
+    /// Counted calls.
     pub calls: usize,
     /// Whether it is out of use, and whether a call may try it.
     pub out: Option<Out>,
@@ -78,33 +78,33 @@ pub struct NerState {
 /// Out of use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Out {
-    /// Nobody calls it.
+    /// No calls go there.
     Resting,
-    /// The next call does.
+    /// The next call tries it.
     Trying,
 }
 
 impl NerState {
-    /// The ratio in percent; none: no call is counted.
+    /// The ratio in percent; `None`: no call is counted.
     pub fn percent(&self) -> Option<usize> {
         (self.effective * 100).checked_div(self.calls)
     }
 }
 
 impl Ner {
-    /// Nothing is known yet.
+    /// Starts in use, with no calls counted.
     pub fn new(rules: NerRules) -> Self {
         let (results, open) = (VecDeque::new(), HashMap::new());
         Ner { rules, results, open, state: State::In, last: 0, before: 0 }
     }
 
-    /// What it was told.
+    /// The rules in force.
     pub fn rules(&self) -> &NerRules {
         &self.rules
     }
 
-    /// A call of this number, higher than all before, is about to go out. `false`: it is not to go here.
-    /// `urgent`: it is, whatever is known.
+    /// A call of this number, higher than all before, is about to go out. `false`: it must not use this
+    /// gateway. An `urgent` call always may.
     pub fn begin(&mut self, number: u64, ends: Ends, urgent: bool) -> bool {
         match &mut self.state {
             State::In => {}
@@ -117,7 +117,8 @@ impl Ner {
         true
     }
 
-    /// The call of this number got through, did not, or says nothing: its caller has hung up first.
+    /// The result of the call of this number: it got through, it did not, or it tells nothing, as when the
+    /// caller hung up first.
     pub fn decided(&mut self, now: Instant, number: u64, effective: Option<bool>) -> Change {
         let Some(ends) = self.open.remove(&number) else { return Change::Nothing };
         match (self.state, effective) {
@@ -162,7 +163,7 @@ impl Ner {
         Change::Out(effective, calls)
     }
 
-    /// Of as many calls like this one the oldest goes.
+    /// Removes the oldest of the calls like this one once there are `most` of them.
     fn make_room(&mut self, most: usize, alike: impl Fn(&Decided) -> bool) {
         if self.results.iter().filter(|it| alike(it)).count() >= most
             && let Some(oldest) = self.results.iter().position(alike)
@@ -179,7 +180,7 @@ impl Ner {
         }
     }
 
-    /// Time has passed. `true`: it may be tried from now on.
+    /// Handles the time. `true`: a call may try the gateway from now on.
     pub fn timeout(&mut self, now: Instant) -> bool {
         let over = matches!(self.state, State::Out(until) if until <= now);
         if over {
@@ -188,7 +189,7 @@ impl Ner {
         over
     }
 
-    /// How it stands.
+    /// The state, for observers.
     pub fn state(&self) -> NerState {
         NerState {
             effective: self.results.iter().filter(|it| it.effective).count(),

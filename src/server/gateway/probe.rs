@@ -1,4 +1,4 @@
-//! OPTIONS to one host, again and again. Pure: time is an argument.
+//! Periodic OPTIONS to one host. Pure: time is an argument.
 
 use std::time::{Duration, Instant};
 
@@ -8,41 +8,41 @@ use rand::rngs::StdRng;
 use super::health_fsm::{Event, State, next};
 use b2b_call::resolver::Health;
 
-/// No answer for so long is a miss: five datagrams have gone out (RFC 3261 §17.1.2.2).
-/// The transaction itself would wait for 32 s.
+/// Time without a response that counts as a miss: five datagrams have gone out (RFC 3261 §17.1.2.2). The
+/// transaction itself would wait for 32 s.
 const PATIENCE: Duration = Duration::from_secs(8);
 
-/// How soon a host is asked again that did not answer as it used to.
+/// Delay of the next probe after a result that contradicts the state.
 const SOON: Duration = Duration::from_secs(5);
 
-/// The questions to one host.
+/// The probes of one host.
 #[derive(Debug)]
 pub struct Probe {
     state: State,
     every: Duration,
-    /// The next question, or the end of patience with the last one.
+    /// Time of the next probe, or timeout of the pending one.
     at: Instant,
     waiting: bool,
 }
 
-/// What is to be done.
+/// What to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
     Nothing,
-    /// Ask.
+    /// Send a probe.
     Ask,
     /// The host's health has changed.
     Changed(Health),
 }
 
 impl Probe {
-    /// The first question is due soon, each host at a time of its own.
+    /// The first probe is due soon, at a random time for each host.
     pub fn new(now: Instant, every: Duration, dice: &mut StdRng) -> Self {
         let at = now + every.min(SOON).mul_f64(dice.random_range(0.0..=0.5));
         Probe { state: State::Unknown, every, at, waiting: false }
     }
 
-    /// How the host fares.
+    /// The host's health.
     pub fn health(&self) -> Health {
         self.state.health()
     }
@@ -52,7 +52,7 @@ impl Probe {
         self.at
     }
 
-    /// Time has passed.
+    /// Handles the time.
     pub fn timeout(&mut self, now: Instant, dice: &mut StdRng) -> Order {
         if self.at > now {
             return Order::Nothing;
@@ -64,7 +64,7 @@ impl Probe {
         Order::Ask
     }
 
-    /// What became of the question; nothing, if patience was at its end before.
+    /// Takes the result of a probe; ignored after its timeout.
     pub fn answered(&mut self, now: Instant, event: Event, dice: &mut StdRng) -> Order {
         if !self.waiting {
             return Order::Nothing;

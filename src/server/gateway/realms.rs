@@ -1,6 +1,5 @@
-//! Which realms get a gateway's password: those that its own hosts have asked for, kept over
-//! restarts in a file. Somebody behind a gateway can send a challenge, too, and would have an
-//! answer to guess the password from.
+//! Which realms get a gateway's password: those that its own hosts have asked for, kept over restarts in a
+//! file. A party behind a gateway can send a challenge, too, and could guess the password from the response.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -10,34 +9,34 @@ use crossbeam_channel::{Sender, unbounded};
 
 use crate::config::{Gateway, ServerConfig, Store};
 
-/// Realms of one gateway at most.
+/// Maximum realms of one gateway.
 const MAX_REALMS: usize = 16;
 
-/// Octets of a realm that is learned.
+/// Maximum octets of a learned realm.
 const LONGEST: usize = 255;
 
-/// The file's octets.
+/// Maximum octets of the file.
 const LARGEST: u64 = 1 << 20;
 
 /// Realms by gateway.
 #[derive(Debug, Default)]
 pub struct Realms {
     known: BTreeMap<String, Vec<String>>,
-    /// To the thread that writes the file; none: they are lost at a restart.
+    /// Sender to the thread that writes the file; `None`: the realms are lost at a restart.
     file: Option<Sender<String>>,
 }
 
-/// What may be answered of a challenge.
+/// Which realms of a challenge may be answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answerable {
-    /// These realms, and no others.
+    /// Only these realms.
     Realms(Vec<String>),
-    /// None of those that were asked for; the first of them.
+    /// None of the realms asked for; the first of them.
     Refused(String),
 }
 
 impl Realms {
-    /// Of this configuration: beside the registrar's store, if there is one.
+    /// The realms for this configuration, in a file beside the registrar's store, if there is one.
     pub fn beside(config: &ServerConfig) -> Self {
         match &config.server.store {
             Store::Memory => Realms::default(),
@@ -49,7 +48,7 @@ impl Realms {
         }
     }
 
-    /// Those that are in this file, if it is there.
+    /// The realms from this file, if it exists.
     fn open(path: PathBuf) -> Self {
         let known = read(&path).unwrap_or_else(|error| {
             if error.kind() != std::io::ErrorKind::NotFound {
@@ -72,8 +71,8 @@ impl Realms {
         Realms { known, file: thread.is_ok().then_some(file) }
     }
 
-    /// A host of the gateway itself has asked for these: in answer to REGISTER or OPTIONS,
-    /// which nobody behind it answers.
+    /// A host of the gateway itself has asked for these, in response to REGISTER or OPTIONS, which no party
+    /// behind it answers.
     pub fn learn(&mut self, gateway: &Gateway, asked: Vec<String>) {
         if gateway.auth.is_none() {
             return;
@@ -90,8 +89,8 @@ impl Realms {
         }
     }
 
-    /// Which of the realms that an INVITE or BYE was asked for may be answered. Where none
-    /// is known yet the first one is taken.
+    /// Which realms of a challenge to an INVITE or BYE may be answered. Where none is known yet, the first
+    /// one is accepted.
     pub fn answerable(&mut self, gateway: &Gateway, asked: &[String]) -> Answerable {
         let Some(first) = asked.first() else { return Answerable::Realms(Vec::new()) };
         let allowed = match gateway.realms.is_empty() {
@@ -109,7 +108,7 @@ impl Realms {
         }
     }
 
-    /// Those that are known of a gateway: of the configuration, or learned.
+    /// The known realms of a gateway: configured or learned.
     pub fn of<'a>(&'a self, gateway: &'a Gateway) -> &'a [String] {
         match gateway.realms.is_empty() {
             false => &gateway.realms,
@@ -124,7 +123,7 @@ impl Realms {
     }
 }
 
-/// A gateway that leads elsewhere now, or with another account, begins anew.
+/// A gateway with other hosts or another account gets a new entry.
 fn key(gateway: &Gateway) -> String {
     let hosts: Vec<String> = gateway.hosts.iter().map(ToString::to_string).collect();
     let user = gateway.auth.as_ref().map_or("", |auth| auth.username.as_str());
@@ -138,7 +137,7 @@ fn read(path: &Path) -> std::io::Result<BTreeMap<String, Vec<String>>> {
     serde_json::from_str(&text).map_err(std::io::Error::other)
 }
 
-/// The whole file, or what was there before.
+/// Writes the file as a whole, or leaves the old one.
 fn write(path: &Path, text: &str) -> std::io::Result<()> {
     let mut new = path.as_os_str().to_owned();
     new.push(".new");
