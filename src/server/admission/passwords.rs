@@ -111,8 +111,9 @@ impl ServerAdmission {
         Err(if proven { Turned::Away(reply) } else { Turned::Once(reply) })
     }
 
-    /// Whether credentials are verified at all. They always are for a nonce that the user's correct password
-    /// was used with before, and for the exact address and port that the user is registered from.
+    /// Whether the penalties so far allow credentials to be verified. `authenticate` verifies those of an
+    /// acquaintance in any case: with a nonce that the user's correct password was used with before, or from
+    /// the exact address and port that the user is registered from.
     fn is_looked_at(&self, now: Instant, user: &str, source: IpAddr, is_proxy: bool) -> bool {
         self.penalties.pair(now, source, self.name(user)) == Standing::Clear
             && (is_proxy || self.penalties.source(now, source) == Standing::Clear)

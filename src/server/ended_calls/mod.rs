@@ -1,14 +1,14 @@
-//! Calls that are over, for whoever looks for one later: a row a call, made of its legs' records,
-//! in an SQLite database that outlives the process, or in one in memory.
+//! Ended calls, for later searches: one row per call, made of its legs' records, in an SQLite database that
+//! outlives the process, or in one in memory.
 //!
-//! - this file: the store, and what it shares with its thread
+//! - this file: the store, and the state shared with its thread
 //! - `row`: a call, put together from the records of its legs
-//! - `table`: rows in the database, and how they are found
-//! - `writer`: the thread that has the database to itself
+//! - `table`: rows in the database, and searches
+//! - `writer`: the thread that owns the database
 //!
-//! Who hands a record over never waits: while the disk does not take rows the queue fills, and when
-//! it is full, records are lost and counted. Questions go to the same thread, so that they see what
-//! was handed over before.
+//! Submitting a record never blocks: while the disk refuses rows, the queue fills, and once it is full,
+//! records are dropped and counted. Queries run on the same thread, so their results include every record
+//! submitted before them.
 
 mod row;
 mod table;
@@ -29,9 +29,9 @@ pub use row::{AUDIO, DISPOSITIONS, EndedBy, EndedCall};
 pub use table::{Found, Wanted};
 use writer::Question;
 
-/// Records that may wait for the disk.
+/// Maximum records queued for the disk.
 const RECORDS: usize = 65_536;
-/// Questions that may wait; each of them is one client's.
+/// Maximum queued queries, each of one client.
 const QUESTIONS: usize = 64;
 
 /// Why ended calls cannot be kept.
@@ -45,16 +45,16 @@ pub enum EndedCallsError {
     Thread(#[from] std::io::Error),
 }
 
-/// Why a question has no answer.
+/// Why a query has no result.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FindError {
-    /// So many wait already.
+    /// Too many queries are waiting.
     #[error("too many queries are waiting for the database of ended calls")]
     Busy,
     /// The store is closed.
     #[error("the server is stopping")]
     Stopping,
-    /// What the database says.
+    /// The error of the database.
     #[error("the database of ended calls cannot be read: {0}")]
     Database(String),
 }
@@ -62,11 +62,11 @@ pub enum FindError {
 /// Counters so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct EndedCallsCounters {
-    /// Records of legs that are in the database.
+    /// Leg records in the database.
     pub written: u64,
-    /// Records that found the queue full, or the store closed.
+    /// Records dropped because the queue was full or the store was closed.
     pub lost: u64,
-    /// Groups of records that the database did not take at once.
+    /// Groups of records that the database did not accept at the first attempt.
     pub failures: u64,
 }
 
@@ -83,20 +83,20 @@ struct Open {
     over: Receiver<()>,
 }
 
-/// The store, for the calls' thread, which hands records over, and for those who ask.
+/// The store, for the calls' thread, which submits records, and for queries.
 #[derive(Clone)]
 pub struct EndedCallStore {
-    /// None: closed.
+    /// `None` once the store is closed.
     open: Arc<Mutex<Option<Open>>>,
     shared: Arc<Shared>,
 }
 
 impl EndedCallStore {
-    /// Opens the database and starts its thread; `now` is when the process began, which tells its
-    /// calls from those of others.
+    /// Opens the database and starts its thread; `now` is the start time of the process, which distinguishes
+    /// its calls from those of other processes.
     ///
     /// # Errors
-    /// The file cannot be opened, is in use or of another kind; or the system refuses the thread.
+    /// If the file cannot be opened, is in use or of another kind, or the system refuses the thread.
     pub fn open(keeping: EndedCalls, now: SystemTime) -> Result<EndedCallStore, EndedCallsError> {
         let connection = match &keeping.store {
             Store::Memory => table::in_memory()?,
@@ -115,7 +115,7 @@ impl EndedCallStore {
         Ok(EndedCallStore { open: Arc::new(Mutex::new(Some(Open { records, questions, over }))), shared })
     }
 
-    /// Takes a leg's record; never waits.
+    /// Submits a leg's record; never blocks.
     pub fn submit(&self, record: Box<Cdr>) {
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let sent = open.as_ref().is_some_and(|open| open.records.try_send(record).is_ok());
@@ -124,7 +124,7 @@ impl EndedCallStore {
         }
     }
 
-    /// The calls that are wanted, latest first.
+    /// The matching calls, latest first.
     ///
     /// # Errors
     /// [`FindError`].
@@ -152,12 +152,12 @@ impl EndedCallStore {
         }
     }
 
-    /// Writes what is left and closes the database; `false`: it takes longer than `patience`.
+    /// Writes what is queued and closes the database; `false` if that takes longer than `patience`.
     pub fn finish(&self, patience: Duration) -> bool {
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(Open { records, questions, over }) = open else { return true };
         drop((records, questions));
-        // Nothing is ever sent: the thread drops its end when it is through.
+        // Nothing is ever sent: the thread drops its end when it is finished.
         !matches!(over.recv_timeout(patience), Err(crossbeam_channel::RecvTimeoutError::Timeout))
     }
 }

@@ -10,26 +10,27 @@ use b2b_call::cdr::{Cdr, Disposition, HangupBy};
 use b2b_call::failure;
 use b2b_call::verdict::Audio;
 
-/// Who ended a call.
+/// The party that ended a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EndedBy {
     Caller,
     Callee,
-    /// The server: a limit, a command, an application, nobody who answered.
+    /// The server: a limit, a command, an application, or no answer.
     Server,
 }
 
-/// A call that is over.
+/// An ended call.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct EndedCall {
     /// Its place in the list: later calls have higher numbers, over restarts, too.
     pub id: i64,
-    /// Its number in the process that had it; `GET /calls/{call}` has its account, if `account` says so.
+    /// Its number in the process that handled it; `GET /calls/{call}` returns its account, if `account` is
+    /// true.
     pub call: u64,
-    /// Whether it is of this process. Of those only the latest have an account.
+    /// Whether the call is of this process. Only the latest of those have an account.
     pub account: bool,
-    /// The call that it came from by transfer, or itself, in the same process.
+    /// The call that it was transferred from, or itself, in the same process.
     pub linked: u64,
     #[serde(with = "b2b_call::event::rfc3339")]
     #[schema(value_type = String)]
@@ -37,19 +38,19 @@ pub struct EndedCall {
     pub duration_ms: u64,
     /// From the INVITE to the first ringing.
     pub ring_ms: Option<u64>,
-    /// From the answer to the end; none: it was not answered.
+    /// From the answer to the end; none: not answered.
     pub talk_ms: Option<u64>,
-    /// The caller, or of a call that began here the party that was called first.
+    /// The caller; for a call that began at the server, the party that was called first.
     pub from: String,
     pub from_name: Option<String>,
     pub to: String,
-    /// Where the signalling of the first leg was.
+    /// Signalling address of the first leg.
     pub source: Option<String>,
     pub route: Option<String>,
-    /// The gateways that it came by and left by.
+    /// The gateways that it came in and went out through.
     pub gateway_in: Option<String>,
     pub gateway_out: Option<String>,
-    /// What became of the first leg: answered, no_answer, busy, cancelled or failed.
+    /// Result of the first leg: answered, no_answer, busy, cancelled or failed.
     pub disposition: &'static str,
     /// Its Q.850 cause, by number and by name.
     pub q850: u8,
@@ -57,13 +58,13 @@ pub struct EndedCall {
     /// The final status of the INVITE.
     pub sip_status: Option<u16>,
     pub ended_by: EndedBy,
-    /// How its audio went; none: it had none.
+    /// Which parties had audio; none: it had no media.
     pub audio: Option<Audio>,
     /// The worst of its legs (G.107).
     pub mos: Option<f64>,
     /// Packets lost on the way here, the worst of its legs.
     pub lost_pct: Option<f64>,
-    /// On the first leg, and on another one that was answered.
+    /// On the first leg, and on another leg that was answered.
     pub codec: Option<String>,
     pub codec_out: Option<String>,
     pub legs: u32,
@@ -71,13 +72,13 @@ pub struct EndedCall {
     pub recording: Option<String>,
 }
 
-/// Which parties hung up: bits, since legs end in any order.
+/// Which parties hung up, as bits, since legs end in any order.
 const BY_CALLER: u8 = 1;
 const BY_CALLEE: u8 = 2;
-/// A leg that never was answered ended by itself; of a call that was answered that is no end.
+/// An unanswered leg was ended by the remote party; for an answered call that does not count as the end.
 const BY_REFUSAL: u8 = 4;
 
-/// A call in the making, as the database has it. Times are in ms, `start` since 1970.
+/// A call being put together, as stored in the database. Times are in ms, `start` since 1970.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Row {
     pub call: i64,
@@ -90,7 +91,7 @@ pub struct Row {
     pub caller: String,
     pub caller_name: Option<String>,
     pub callee: String,
-    /// Whom another leg called.
+    /// The called party of another leg.
     pub other: Option<String>,
     pub source: Option<String>,
     pub route: Option<String>,
@@ -109,7 +110,7 @@ pub struct Row {
     pub recording: Option<String>,
 }
 
-/// As the database has them.
+/// In the database's numbering.
 pub const DISPOSITIONS: [(Disposition, &str); 5] = [
     (Disposition::Answered, "answered"),
     (Disposition::NoAnswer, "no_answer"),
@@ -118,7 +119,7 @@ pub const DISPOSITIONS: [(Disposition, &str); 5] = [
     (Disposition::Failed, "failed"),
 ];
 
-/// As the database has them.
+/// In the database's numbering.
 pub const AUDIO: [(Audio, &str); 5] = [
     (Audio::BothWays, "both_ways"),
     (Audio::OnlyFromCaller, "only_from_caller"),
@@ -127,7 +128,7 @@ pub const AUDIO: [(Audio, &str); 5] = [
     (Audio::NotJudged, "not_judged"),
 ];
 
-/// The number that the database has for it.
+/// The database's number of a value.
 fn number<T: PartialEq>(names: &[(T, &str)], value: &T) -> u8 {
     (0..).zip(names).find(|(_, (it, _))| it == value).map_or(u8::MAX, |(number, _)| number)
 }
@@ -137,7 +138,7 @@ fn ms(duration: Duration) -> i64 {
 }
 
 impl Row {
-    /// With one more leg's record.
+    /// Adds one more leg's record.
     pub fn add(&mut self, record: &Cdr) {
         let start = ms(record.start.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default());
         let inbound = record.direction == CallDirection::Inbound;
@@ -150,7 +151,7 @@ impl Row {
             self.other = self.other.take().or(Some(before).filter(|_| self.legs > 0));
             let before = std::mem::replace(&mut self.codec, record.codec.clone());
             self.codec_out = self.codec_out.take().or(before);
-            // Who was taken for the caller is another party.
+            // The leg taken for the caller's turns out to be another party's.
             if self.by & BY_CALLER != 0 {
                 self.by = self.by & !BY_CALLER | if self.talk.is_some() { BY_CALLEE } else { BY_REFUSAL };
             }
@@ -168,7 +169,7 @@ impl Row {
             self.q850 = record.ending.q850;
             self.status = record.ending.sip_status;
         } else if answered || self.other.is_none() {
-            // A leg that was answered tells more than one that only rang.
+            // An answered leg tells more than one that only rang.
             self.other = Some(record.callee.clone());
             self.gateway_out.clone_from(&record.gateway);
             self.codec_out.clone_from(&record.codec);
@@ -192,7 +193,7 @@ impl Row {
         self.legs += 1;
     }
 
-    /// For people: `id` is its place, `run` tells whether it is of this process.
+    /// For the API: `id` is the place in the list; `is_of_this_run` tells whether the call is of this process.
     pub fn shown(self, id: i64, is_of_this_run: bool) -> EndedCall {
         let answered = self.talk.is_some();
         let ended_by = match self.by {

@@ -1,4 +1,4 @@
-//! Rows in the database, and how they are found.
+//! Rows in the database, and searches.
 
 use std::time::{Duration, SystemTime};
 
@@ -13,7 +13,7 @@ use crate::database::Kind;
 /// `b2bC`.
 pub const KIND: Kind = Kind { application: 0x6232_6243, version: 1, schema: SCHEMA, upgrades: &[] };
 
-/// `run` is when the process that had the call began: numbers of calls begin anew with each.
+/// `run` is the start time of the process that had the call: call numbers begin anew with each process.
 const SCHEMA: &str = "
 CREATE TABLE call (
     id INTEGER PRIMARY KEY, run INTEGER NOT NULL, call INTEGER NOT NULL, linked INTEGER NOT NULL,
@@ -38,23 +38,23 @@ pub fn in_memory() -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// What is asked for; what is none does not count.
+/// Search conditions; `None` matches everything.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Wanted {
-    /// In the caller's or the callee's number, name or URI.
+    /// Part of the caller's or the callee's number, name or URI.
     pub party: Option<String>,
-    /// It began at this moment or later.
+    /// Calls that began at this time or later.
     pub since: Option<SystemTime>,
-    /// It began before this moment.
+    /// Calls that began before this time.
     pub until: Option<SystemTime>,
     pub route: Option<String>,
-    /// It came or left by this gateway.
+    /// The gateway that the call came in or went out through.
     pub gateway: Option<String>,
-    /// A number of [`super::row::DISPOSITIONS`].
+    /// Index in [`super::row::DISPOSITIONS`].
     pub disposition: Option<u8>,
-    /// Q.850.
+    /// Q.850 cause.
     pub cause: Option<u8>,
-    /// Numbers of [`super::row::AUDIO`]; empty: any.
+    /// Indices in [`super::row::AUDIO`]; empty: any.
     pub audio: Vec<u8>,
     pub mos_below: Option<f64>,
     /// Calls before this one in the list.
@@ -62,15 +62,15 @@ pub struct Wanted {
     pub limit: usize,
 }
 
-/// What was found.
+/// The result of a search.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, ToSchema)]
 #[schema(as = EndedCalls)]
 pub struct Found {
-    /// All that are kept, whether they are wanted or not.
+    /// All stored calls, matching or not.
     pub total: u64,
     /// Latest first.
     pub calls: Vec<EndedCall>,
-    /// Ask for `?before=` this for more.
+    /// For more, ask with `?before=` this.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<i64>,
 }
@@ -92,12 +92,12 @@ impl<'a> Statements<'a> {
         })
     }
 
-    /// The row of a call, with its place.
+    /// The row of a call, with its id.
     pub fn look(&mut self, run: i64, call: i64) -> rusqlite::Result<Option<(i64, Row)>> {
         self.look.query_row(params![run, call], |row| Ok((row.get(0)?, read(row)?))).optional()
     }
 
-    /// None: a place behind all others.
+    /// `None`: a new id after all others.
     pub fn put(&mut self, id: Option<i64>, run: i64, row: &Row) -> rusqlite::Result<()> {
         self.put.execute(params![
             id,
@@ -132,7 +132,7 @@ impl<'a> Statements<'a> {
         Ok(())
     }
 
-    /// The oldest go that are too many, or that began before.
+    /// Deletes the oldest calls beyond the maximum number, and those that began before `since`.
     pub fn bound(&self, calls: u64, since: Option<i64>) -> rusqlite::Result<()> {
         let calls = i64::try_from(calls).unwrap_or(i64::MAX);
         self.connection.execute("DELETE FROM call WHERE id <= (SELECT max(id) FROM call) - ?", [calls])?;
@@ -180,7 +180,7 @@ pub fn millis(at: SystemTime) -> i64 {
         .unwrap_or(i64::MAX)
 }
 
-/// Finds them; `run` is that of this process.
+/// Finds the matching calls; `run` is that of this process.
 pub fn find(connection: &Connection, run: i64, wanted: &Wanted) -> rusqlite::Result<Found> {
     let mut terms: Vec<&str> = Vec::new();
     let mut values: Vec<Value> = Vec::new();
@@ -192,7 +192,7 @@ pub fn find(connection: &Connection, run: i64, wanted: &Wanted) -> rusqlite::Res
     };
     let text = |it: &Option<String>| it.clone().map(Value::Text);
     let whole = |it: Option<u8>| it.map(|it| Value::Integer(i64::from(it)));
-    // `instr` has no wildcards, so that what is asked for needs no escape; `lower` changes ASCII only.
+    // `instr` has no wildcards, so the search text needs no escape; `lower` changes ASCII only.
     let party = wanted.party.as_ref().map(|party| Value::Text(party.to_ascii_lowercase()));
     term(
         "(instr(lower(caller), ?) OR instr(lower(callee), ?) OR instr(lower(coalesce(other, '')), ?) \

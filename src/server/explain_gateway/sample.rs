@@ -1,4 +1,5 @@
-//! Who calls: a user of the configuration, on a phone that can do all that b2b can, and nobody else.
+//! The sample caller: a user of the configuration, on a phone that supports everything that b2b does, in a
+//! configuration reduced to that user.
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
@@ -17,33 +18,33 @@ use b2b_sip::auth::{Authorized, DigestClient};
 use b2b_sip::endpoint::{Flow, Transport};
 use b2b_sip::msg::{Limits, Message, Method};
 
-/// The number that is called where none is named: London, in the range that Ofcom keeps for films.
+/// The number called by default: London, in the range that Ofcom reserves for drama use.
 const NUMBER: &str = "+442079460000";
-/// Where the phone is: TEST-NET-3 (RFC 5737).
+/// The phone's address: TEST-NET-3 (RFC 5737).
 pub const PHONE: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::new(203, 0, 113, 250), 5060));
-/// The password that the caller has for this one call.
+/// The caller's password for this one call.
 const PASSWORD: &str = "a sample of a password";
 
-/// What runs, and how it came about.
+/// The configuration to run, and how it was derived.
 pub struct Sample {
-    /// The configuration, of which only the gateway, the caller and one route are left.
+    /// The configuration, reduced to the gateway, the caller and one route.
     pub config: ServerConfig,
-    /// The number that is called.
+    /// The number called.
     pub called: String,
-    /// By which way the call goes.
+    /// How the call is routed.
     pub way: Way,
-    /// The user who calls is none of the configuration.
+    /// The calling user is not in the configuration.
     pub is_made_up: bool,
 }
 
-/// By which way a call goes.
+/// How a call is routed.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Way {
-    /// It is one for help, which goes to these gateways, past the routes.
+    /// An emergency call, which goes to these gateways, past the routes.
     Emergency(Vec<String>),
     /// By this route: its name and line.
     Route(String, usize),
-    /// No route leads there.
+    /// No route leads to the gateway.
     Nowhere,
 }
 
@@ -54,7 +55,7 @@ impl Sample {
         let (user, is_made_up) = caller(config, question.from.as_deref())?;
         let called = question.to.clone().unwrap_or_else(|| NUMBER.to_owned());
         let found = route(config, gateway, &user, &called);
-        // Whoever has a password may call for help (`emergency`).
+        // Any authenticated user may make emergency calls (`emergency`).
         let helps = config.emergency.as_ref().filter(|emergency| emergency.number_of(&called).is_some());
         let way = match (helps, &found) {
             (Some(emergency), _) => Way::Emergency(emergency.gateways.clone()),
@@ -65,7 +66,7 @@ impl Sample {
             users: vec![User {
                 credentials: Credentials::Password(Secret::new(PASSWORD)),
                 max_calls: None,
-                // The caller's leg is plain: it is the other one that is looked at.
+                // The caller's leg is unencrypted: the other leg is the one of interest.
                 srtp: Some(Srtp::default()),
                 ..user
             }],
@@ -74,7 +75,7 @@ impl Sample {
             routes: vec![found.unwrap_or_else(|| direct(gateway))],
             ..config.clone()
         };
-        // Nothing is written, and nobody is asked.
+        // Nothing is written, and no other system is contacted.
         sample.server.store = Store::Memory;
         sample.server.cdr = None;
         sample.log.sip_trace = None;
@@ -87,13 +88,13 @@ impl Sample {
         Ok(Sample { config: sample, called, way, is_made_up })
     }
 
-    /// Whom it is about.
+    /// The gateway to explain.
     #[expect(clippy::indexing_slicing, reason = "made with one")]
     pub fn gateway(&self) -> &Gateway {
         &self.config.gateways[0]
     }
 
-    /// The gateways that take the call, where it is one for help and this gateway is none of them.
+    /// The gateways that take the call, where it is an emergency call and this gateway is none of them.
     pub fn goes_elsewhere(&self) -> Option<&[String]> {
         match &self.way {
             Way::Emergency(gateways) if !gateways.contains(&self.gateway().name) => Some(gateways),
@@ -101,13 +102,13 @@ impl Sample {
         }
     }
 
-    /// Who calls.
+    /// The calling user.
     #[expect(clippy::indexing_slicing, reason = "made with one")]
     pub fn user(&self) -> &User {
         &self.config.users[0]
     }
 
-    /// By which way the phone reaches b2b.
+    /// The transport by which the phone reaches b2b.
     pub fn transport(&self) -> Transport {
         let only_tls = self.config.listening().all(|it| it.transport == Transport::Tls);
         if only_tls { Transport::Tls } else { Transport::Udp }
@@ -142,7 +143,7 @@ fn caller(config: &ServerConfig, name: Option<&str>) -> Result<(User, bool), Str
     Ok((known.cloned().unwrap_or_else(made_up), known.is_none()))
 }
 
-/// The route that the call takes, with the gateway as its only target; none: it does not lead there.
+/// The route that the call takes, with the gateway as its only target; `None`: no route leads to it.
 fn route(config: &ServerConfig, gateway: &Gateway, user: &User, called: &str) -> Option<Route> {
     let request = RouteRequest {
         method: &Method::Invite,
@@ -168,7 +169,7 @@ fn route(config: &ServerConfig, gateway: &Gateway, user: &User, called: &str) ->
     Some(route)
 }
 
-/// `to = "gateway/NAME"`, and nothing else.
+/// A route with only `to = "gateway/NAME"`.
 fn direct(gateway: &Gateway) -> Route {
     let targets = vec![Target::Gateway { name: gateway.name.clone(), number: None }];
     Route {
@@ -195,7 +196,7 @@ pub struct Phone {
 }
 
 impl Phone {
-    /// The phone of who calls.
+    /// The calling user's phone.
     pub fn new(sample: &Sample) -> Self {
         let domain = signalling::switch(&sample.config).domain;
         let user = sample.user().name.clone();
@@ -240,7 +241,7 @@ impl Phone {
         message.into()
     }
 
-    /// What the phone says to an answer, and the first line of one that is final.
+    /// The phone's requests after a response, and the first line of a final one.
     pub fn answered(&mut self, flow: &Flow, data: &Bytes) -> (Vec<Bytes>, Option<String>) {
         let Ok(Message::Response(response)) = Message::parse(data.clone(), &Limits::default()) else {
             return Default::default();
@@ -257,7 +258,7 @@ impl Phone {
     }
 }
 
-/// 200 to REGISTER or OPTIONS, as a gateway that is content says it.
+/// 200 to REGISTER or OPTIONS, as a gateway that accepts it sends it.
 pub fn ok(request: &Bytes) -> Bytes {
     let request = String::from_utf8_lossy(request);
     let fields = request.lines().skip(1).take_while(|line| !line.is_empty());

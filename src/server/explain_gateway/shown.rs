@@ -1,4 +1,4 @@
-//! Messages as text, without what nobody else may know.
+//! Messages as text, with secrets left out.
 
 use super::Unsent;
 use super::sample::{Sample, Way};
@@ -6,7 +6,7 @@ use crate::config::{Action, Carrier, Gateway, HeaderChange, HeaderRule, Route, S
 use b2b_sip::endpoint::Transport;
 use b2b_sip::msg::veil::without_keys;
 
-/// What stands before the messages.
+/// The lines before the messages.
 pub fn head(config: &ServerConfig, gateway: &Gateway, sample: &Sample) -> Vec<String> {
     let mut lines = vec![format!("gateway  {} (line {})", gateway.name, gateway.line)];
     if let Some(profiled) = &gateway.profile {
@@ -54,8 +54,7 @@ pub fn head(config: &ServerConfig, gateway: &Gateway, sample: &Sample) -> Vec<St
     lines
 }
 
-/// A message, or why there is none.
-/// Values of these fields are left out.
+/// A message, or why there is none. Values of the `secret` fields are left out.
 pub fn message(secret: &[String], method: &str, message: Option<&Unsent>, why: &str) -> Vec<String> {
     let mut lines = vec![String::new()];
     let Some(message) = message else {
@@ -83,7 +82,7 @@ pub fn message(secret: &[String], method: &str, message: Option<&Unsent>, why: &
     lines
 }
 
-/// Fields whose values the configuration writes: they may be tokens.
+/// Fields whose values the configuration sets: they may be tokens.
 pub fn secret_fields(gateway: &Gateway, routes: &[Route]) -> Vec<String> {
     let rules = routes.iter().filter_map(|route| match &route.action {
         Action::Dial { policy, .. } => Some(&policy.headers),

@@ -389,8 +389,7 @@ impl Gateways {
         self.watched.iter().filter_map(|it| it.client.as_ref()).any(|client| client.holds(flow))
     }
 
-    /// The gateway at which a contact with this token is registered. All are compared, so that the time does
-    /// not depend on the match.
+    /// The gateway at which a contact with this token is registered. All are compared, without an early exit.
     pub fn with_token(&self, token: ContactToken) -> Option<Arc<str>> {
         let mut found = None;
         for it in self.watched.iter().filter(|it| !it.leaving) {

@@ -1,6 +1,6 @@
-//! SIP messages to a HEP collector (Homer, and others that speak HEPv3): copies go over UDP, from a
-//! thread of their own. The calls' thread only puts a message into a bounded queue; what has no room
-//! there is counted, and nobody waits.
+//! SIP messages to a HEP collector (Homer, and others that speak HEPv3): copies are sent over UDP, from a
+//! thread of their own. The calls' thread only puts a message into a bounded queue and never blocks; messages
+//! that find it full are dropped and counted.
 //!
 //! - `packet`: a message as a packet
 
@@ -24,10 +24,10 @@ use b2b_sip::msg::veil::without_secrets;
 use b2b_sip::net::tap::{Direction, Seen};
 use packet::{Agent, Passed, encode};
 
-/// Messages that may wait to be sent: half a second of 500 calls a second.
+/// Maximum queued messages: half a second at 500 calls a second.
 const WAITING: usize = 4_096;
 
-/// What became of messages.
+/// Messages by result.
 #[derive(Debug, Default)]
 struct Counted {
     sent: AtomicU64,
@@ -41,7 +41,7 @@ struct Counted {
 pub struct HepCounters(Arc<Counted>);
 
 impl HepCounters {
-    /// By result: sent, no room in the queue, too long for a packet, not taken by the system.
+    /// By result: sent, dropped for lack of room in the queue, too long for a packet, refused by the system.
     pub fn get(&self) -> [(&'static str, u64); 4] {
         let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let it = &self.0;
@@ -54,17 +54,17 @@ impl HepCounters {
     }
 }
 
-/// The thread that sends. Dropped, it sends what waits, and ends.
+/// The sending thread. When this is dropped, the thread sends what is queued, and ends.
 pub struct Exporter {
     stop: Option<Sender<Infallible>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Exporter {
-    /// Begins. What is given away is to be called with each message.
+    /// Starts the exporter. The returned mirror is to be called with each message.
     ///
     /// # Errors
-    /// The system gives no socket or no thread, in words.
+    /// If the system gives no socket or no thread, in words.
     pub fn start(config: &Hep, counters: &HepCounters) -> Result<(Exporter, Mirror), String> {
         let refused = |error: io::Error| {
             format!("cannot send HEP to {}: {error}; check hep.collector", config.collector)
@@ -107,7 +107,7 @@ fn mirror(sender: Sender<Seen>, counters: HepCounters, captured_only: bool) -> M
     })
 }
 
-/// Sends what comes, until it is told to stop or nobody gives anything any more; then what waits.
+/// Sends messages until it is told to stop or all senders are gone; then sends what is queued.
 fn send(
     socket: &UdpSocket,
     waiting: &Receiver<Seen>,
@@ -138,7 +138,7 @@ fn send(
         };
         let counter = match encode(&passed, agent).map(|packet| socket.send(&packet)) {
             Some(Ok(_)) => &counters.0.sent,
-            // Nobody listens there, and the like: the next one may get through.
+            // Such as no listener there: the next one may get through.
             Some(Err(_)) => &counters.0.failed,
             None => &counters.0.too_long,
         };
@@ -146,7 +146,7 @@ fn send(
     }
 }
 
-/// The value of Call-ID; empty where there is none.
+/// The value of Call-ID; empty if there is none.
 fn call_id(message: &[u8]) -> &[u8] {
     let lines =
         message.split(|octet| *octet == b'\n').skip(1).take_while(|line| !line.trim_ascii().is_empty());

@@ -1,5 +1,5 @@
-//! A message as a HEPv3 packet (HEP Network Protocol Specification, revision 36): a head and chunks,
-//! all numbers in network order. Pure.
+//! A message as a HEPv3 packet (HEP Network Protocol Specification, revision 36): a header and chunks, all
+//! numbers in network byte order. Pure.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, SystemTime};
@@ -22,39 +22,39 @@ const PASSWORD: u16 = 0x0E;
 const PAYLOAD: u16 = 0x0F;
 const CORRELATION: u16 = 0x11;
 
-/// What the payload is: SIP.
+/// The payload type: SIP.
 const SIP: u8 = 1;
-/// Of families, as the protocol numbers them.
+/// Address families and transports, by their protocol numbers.
 const V4: u8 = 2;
 const V6: u8 = 10;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 
-/// A SIP message that passed.
+/// A captured SIP message.
 #[derive(Debug, Clone, Copy)]
 pub struct Passed<'a> {
     pub at: SystemTime,
     pub from: SocketAddr,
     pub to: SocketAddr,
-    /// It came as a datagram; what came encrypted is told as TCP.
+    /// It was received or sent as a datagram; encrypted messages are reported as TCP.
     pub udp: bool,
-    /// The Call-ID: legs of one call have several.
+    /// The Call-ID; it differs between the legs of a call.
     pub correlation: &'a [u8],
     pub message: &'a [u8],
 }
 
-/// Who says so.
+/// The capture agent.
 #[derive(Debug, Clone, Copy)]
 pub struct Agent<'a> {
     pub id: u32,
     pub password: Option<&'a str>,
 }
 
-/// The packet; none: it is too long for one.
+/// The packet; `None`: the message is too long for one.
 pub fn encode(passed: &Passed<'_>, agent: Agent<'_>) -> Option<Vec<u8>> {
     let mut packet = Vec::with_capacity(160 + passed.message.len() + passed.correlation.len());
     packet.extend_from_slice(b"HEP3\0\0");
-    // A socket for both families sees IPv4 as IPv6.
+    // A dual-stack socket shows IPv4 as IPv6.
     let (from, to) = (passed.from.ip().to_canonical(), passed.to.ip().to_canonical());
     let v4 = from.is_ipv4() && to.is_ipv4();
     chunk(&mut packet, FAMILY, &[if v4 { V4 } else { V6 }])?;

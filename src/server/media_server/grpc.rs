@@ -1,4 +1,4 @@
-//! Sessions over gRPC: `proto/b2b/media/v1/sessions.proto` in the words of `wire`.
+//! Sessions over gRPC: `proto/b2b/media/v1/sessions.proto` in the types of `wire`.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -22,7 +22,7 @@ use crate::controller::remote::grpc::schema::{
 };
 use crate::controller::remote::wire::{self, MOST, VERSION};
 
-/// The most octets of a request.
+/// Maximum octets of a request.
 const BODY: usize = 4 * 1_024 * 1_024;
 
 struct Door(Arc<Sessions>);
@@ -32,7 +32,7 @@ pub(super) fn router(sessions: Arc<Sessions>) -> Router {
     Router::new().route_service(&format!("/{SERVICE_NAME}/{{*call}}"), service)
 }
 
-/// A refusal of the token, for who asked over gRPC: its clients understand no other words.
+/// Turns a refused token into a gRPC status: gRPC clients do not understand the HTTP response.
 pub(super) async fn refusals(request: Asking, next: Next) -> Answer {
     let kind = request.headers().get(CONTENT_TYPE);
     let grpc = kind.is_some_and(|it| it.as_bytes().starts_with(b"application/grpc"));

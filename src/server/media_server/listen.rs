@@ -11,15 +11,15 @@ use crate::http::connections::{ConnectionCounters, Places, Proof};
 use crate::http::listen::accept;
 use b2b_sip::known::KnownSources;
 
-/// Connections at once.
+/// Maximum simultaneous connections.
 const CONNECTIONS: usize = 256;
-/// How long a connection may stay without a request; controlling servers close theirs earlier.
+/// How long a connection may stay idle; controlling servers close theirs earlier.
 const HEAD: Duration = Duration::from_secs(60);
-/// Octets of a request's head.
+/// Maximum octets of a request's head.
 const HEAD_BYTES: u32 = 16 * 1_024;
-/// How often an HTTP/2 connection is asked whether it is there, and how long its answer may take.
+/// Interval of HTTP/2 pings, and the timeout of their responses.
 const ALIVE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(10));
-/// Requests at once on an HTTP/2 connection.
+/// Maximum simultaneous requests on an HTTP/2 connection.
 const STREAMS: u32 = 64;
 
 /// Serves until it is dropped.
@@ -33,7 +33,7 @@ pub(super) async fn run(listener: std::net::TcpListener, router: Router) {
 }
 
 async fn serve(stream: TcpStream, router: Router, proof: Proof) {
-    // Small answers, each of which somebody waits for.
+    // Responses are small, and each has a client waiting for it.
     let _ = stream.set_nodelay(true);
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(64 * 1_024);

@@ -1,11 +1,11 @@
 //! The role `media`: the embedded engine, for servers elsewhere.
 //!
-//! - `sessions`: who holds what, and what has happened for whom
+//! - `sessions`: what each session holds, and its events
 //! - `obey`: verbs for the engine
-//! - `rest`, `grpc`: two doors to the same; `listen`: connections
+//! - `rest`, `grpc`: two interfaces to the same sessions; `listen`: connections
 //!
-//! A controlling server has a session with a lease. Without a word for so long, or with a
-//! word of good-bye, all that it held is released.
+//! A controlling server has a session with a lease. Once it sends nothing for the lease time, or ends the
+//! session, all that it holds is released.
 
 mod grpc;
 mod listen;
@@ -31,22 +31,22 @@ use b2b_base::util::vital::Vital;
 use b2b_call::controller::{EmbeddedConfig, EmbeddedController};
 use sessions::Sessions;
 
-/// How often leases are looked at.
+/// Interval at which leases are checked.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// What a media server is told.
+/// Configuration of a media server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MediaServerConfig {
     /// Where controlling servers reach it, by REST and by gRPC.
     pub listen: SocketAddr,
-    /// What they must have; none: whoever is on this machine.
+    /// The token they must present; `None`: only clients on this machine are accepted.
     pub token: Option<Secret>,
-    /// Local address of RTP, and the address that descriptions name, if another one.
+    /// Local address of RTP, and the address in SDP, if it differs.
     pub bind: IpAddr,
     pub advertise: Option<IpAddr>,
     /// First and last port of RTP and RTCP, both included.
     pub ports: (u16, u16),
-    /// With so many endpoints, new calls are to go elsewhere; none: as many as have ports.
+    /// Number of endpoints from which new calls are to go elsewhere; `None`: as many as the ports allow.
     pub most: Option<usize>,
 }
 
@@ -60,10 +60,10 @@ impl MediaServerConfig {
 /// Runs a media server until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// What keeps it from starting, with the exit code in a [`Failure`].
+/// Why it cannot start, with the exit code in a [`Failure`].
 pub fn run(config: &MediaServerConfig) -> anyhow::Result<u8> {
     let usage = |why: String| Failure::new(Exit::Usage, why);
-    // Recordings and messages; who else looks at them is not said here. Before any thread is made.
+    // Recordings and messages are readable by their owner only. Set before any thread is made.
     FileMode::OWNER.is_for_all();
     let signals = server::signals(&[Signal::SIGTERM, Signal::SIGINT])?;
     if let Err(error) = descriptors::raise() {
@@ -90,7 +90,7 @@ pub fn run(config: &MediaServerConfig) -> anyhow::Result<u8> {
         .layer(middleware::from_fn_with_state(guard, guard::check))
         .layer(middleware::from_fn(grpc::refusals));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    // Media threads have descriptors of their own: they must not wake a runtime.
+    // Media threads have descriptor tables of their own, so they must not wake a runtime.
     let between = sessions.clone();
     let hear = move || {
         while let Some(event) = events.blocking_recv() {
@@ -123,7 +123,7 @@ pub fn run(config: &MediaServerConfig) -> anyhow::Result<u8> {
     };
     let thread = std::thread::Builder::new().name("media-server".into()).spawn(serve)?;
     let mut out = std::io::stdout().lock();
-    // A closed pipe has seen enough.
+    // A closed pipe needs no output.
     let _ = writeln!(out, "READY role=media listen={local}").and_then(|()| out.flush());
     drop(out);
     let broken = select! {
@@ -138,7 +138,7 @@ pub fn run(config: &MediaServerConfig) -> anyhow::Result<u8> {
         tracing::error!("thread {thread} panicked: the media server exits");
     }
     drop(stop);
-    // Its panic was told.
+    // Its panic has been reported.
     let _ = thread.join();
     sessions.end_all();
     tracing::info!("stopped: {} media endpoints left", controller.endpoints());

@@ -11,14 +11,14 @@ use b2b_call::controller::{
     RecordingId, Verb,
 };
 
-/// What a verb came to: at once, or later.
+/// The result of a verb: at once, or later.
 enum Came {
     Now(Result<Answer<Stats>, MediaError>),
     Later(Pin<Box<dyn Future<Output = Result<Answer<Stats>, MediaError>> + Send>>),
 }
 
 impl Sessions {
-    /// Obeys one verb; its answer, if it is there.
+    /// Runs one verb; returns its result, if it is available at once.
     pub(super) fn verb(self: &Arc<Self>, key: &str, Numbered { id, mut verb }: Numbered) -> Option<Answered> {
         let about = if verb.describes() { endpoints(&mut verb) } else { Vec::new() };
         match self.start(key, verb) {
@@ -66,7 +66,7 @@ impl Sessions {
         of(self.state().session(key)?)
     }
 
-    /// A recording of the session's; its name is known once it has begun.
+    /// A recording of the session, whose name is known once it has begun.
     fn begun(self: &Arc<Self>, key: &str, id: RecordingId, future: MediaFuture<RecordingId>) -> Came {
         let (sessions, key) = (self.clone(), key.to_owned());
         let keep = move |there: RecordingId| {
@@ -92,9 +92,9 @@ impl Sessions {
         let room = |id| self.conference(key, id);
         Ok(match verb {
             Verb::Allocate { endpoint: Some(endpoint), mut spec } => {
-                // One that is gone is near nothing.
+                // A released endpoint is near nothing.
                 spec.near = spec.near.and_then(|near| at(near).ok());
-                // The verbs behind it are about it.
+                // Waited for, since the verbs that follow refer to it.
                 let (there, local) = media.allocate_endpoint(*spec).wait()?;
                 let mut state = self.state();
                 let taken =
@@ -145,14 +145,14 @@ impl Sessions {
                 let begun = media.record_conference(room(conference)?, &spec);
                 self.begun(key, recording, begun)
             }
-            // Who asks gives the names here.
+            // The controlling server assigns the names here.
             Verb::Allocate { endpoint: None, .. }
             | Verb::Record { recording: None, .. }
             | Verb::RecordConference { recording: None, .. }
             | Verb::CreateConference { conference: None, .. } => {
                 return Err(MediaError::Unsupported(verb.capability()));
             }
-            // What makes and ends nothing passes on as it is, with the engine's names.
+            // Verbs that create and end nothing are passed on with the engine's names.
             mut verb => {
                 for name in verb.names_mut().into_iter().flatten() {
                     match name {
@@ -167,7 +167,7 @@ impl Sessions {
     }
 }
 
-/// The endpoints that a verb is about.
+/// The endpoints that a verb refers to.
 fn endpoints(verb: &mut Verb) -> Vec<EndpointId> {
     let endpoint = |name| match name {
         NameMut::Endpoint(id) => Some(*id),
@@ -180,7 +180,7 @@ fn done() -> Came {
     Came::Now(Ok(Answer::Done))
 }
 
-/// Polls once: what was asked for has begun already.
+/// Polls once: the operation has been started already.
 fn came<T: Send + Unpin + 'static>(
     future: MediaFuture<T>,
     read: impl FnOnce(T) -> Answer<Stats> + Send + 'static,

@@ -1,4 +1,4 @@
-//! Sessions over REST: docs/media-servers.md has the paths.
+//! Sessions over REST; docs/media-servers.md lists the paths.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,10 +12,10 @@ use axum::{Json, Router};
 use super::sessions::Sessions;
 use crate::controller::remote::wire::{Asked, Hello, MOST, VERSION};
 
-/// The most octets of a request.
+/// Maximum octets of a request.
 const BODY: usize = 4 * 1_024 * 1_024;
 
-/// From where on.
+/// Number of the first event to return.
 #[derive(serde::Deserialize)]
 struct From {
     from: u64,

@@ -1,4 +1,4 @@
-//! Sessions of controlling servers: what they hold, and what has happened for them.
+//! Sessions of controlling servers: what they hold, and their events.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,21 +14,21 @@ use b2b_call::controller::{
     Capability, ConferenceId, EmbeddedController, EndpointId, MediaController, MediaEvent, RecordingId,
 };
 
-/// Without a request for so long a session is over.
+/// Time without a request after which a session ends.
 pub(super) const LEASE: Duration = Duration::from_secs(6);
-/// A request for what happens is answered after so long, though nothing has.
+/// Time after which a request for events is answered even without events.
 pub(super) const WAIT: Duration = Duration::from_secs(2);
-/// Recordings that are over and still known, for those who ask late.
+/// Maximum ended recordings that are remembered, for late requests.
 const KEPT: usize = 1_024;
-/// Sessions at once.
+/// Maximum simultaneous sessions.
 const SESSIONS: usize = 64;
-/// What may have happened that nobody has asked for; then the session is over.
+/// Maximum undelivered events; beyond it the session ends.
 const UNHEARD: usize = 100_000;
 
-/// See the module's text.
+/// See the module documentation.
 pub(super) struct Sessions {
     pub controller: Arc<EmbeddedController>,
-    /// Endpoints, from which on new calls are to go elsewhere.
+    /// Number of endpoints from which new calls are to go elsewhere.
     most: usize,
     state: Mutex<State>,
 }
@@ -36,9 +36,9 @@ pub(super) struct Sessions {
 #[derive(Default)]
 pub(super) struct State {
     sessions: HashMap<String, Session>,
-    /// No new calls come any more.
+    /// The server is closing: no new sessions are accepted.
     closing: bool,
-    /// Whose they are, and by which name.
+    /// The session of each, and its name there.
     pub endpoints: HashMap<EndpointId, (String, EndpointId)>,
     pub recordings: HashMap<RecordingId, (String, RecordingId)>,
     pub conferences: HashMap<ConferenceId, (String, ConferenceId)>,
@@ -50,11 +50,11 @@ pub(super) struct Session {
     pub endpoints: HashMap<EndpointId, EndpointId>,
     pub recordings: HashMap<RecordingId, RecordingId>,
     pub conferences: HashMap<ConferenceId, ConferenceId>,
-    /// Recordings that are over, oldest first.
+    /// Ended recordings, oldest first.
     recorded: VecDeque<RecordingId>,
-    /// The last request, and what it was answered.
+    /// The last request, and its response.
     batch: (u64, Vec<Happening>),
-    /// Number of the first that is kept.
+    /// Number of the first event that is kept.
     first: u64,
     happened: VecDeque<Happening>,
     more: Arc<Notify>,
@@ -66,7 +66,7 @@ impl Sessions {
     }
 
     pub fn state(&self) -> MutexGuard<'_, State> {
-        // A panic elsewhere leaves nothing half done behind this lock.
+        // A panic elsewhere leaves the data behind this lock consistent.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -87,7 +87,7 @@ impl Sessions {
         }
     }
 
-    /// A new session; none: there are too many.
+    /// A new session; `None`: there are too many.
     pub fn begin(&self, now: Instant) -> Option<Welcome> {
         let mut state = self.state();
         if state.closing || state.sessions.len() >= SESSIONS {
@@ -114,8 +114,8 @@ impl Sessions {
         Some(Welcome { version: VERSION, session: key, lease_ms, capabilities, load })
     }
 
-    /// Obeys verbs in their order; the answers that are there at once. A request that was answered
-    /// is answered again. None: no such session.
+    /// Runs verbs in order; returns the results that are available at once. A repeated request gets its
+    /// response again. `None`: no such session.
     pub fn obey(self: &Arc<Self>, key: &str, asked: Asked, now: Instant) -> Option<Happenings> {
         {
             let mut state = self.state();
@@ -135,8 +135,7 @@ impl Sessions {
         Some(Happenings { happened, ..Happenings::default() })
     }
 
-    /// What has happened from this number on, once something has, or a while later. None: no
-    /// such session.
+    /// The events from this number on, once there are any, or after a while. `None`: no such session.
     pub async fn events(&self, key: &str, from: u64, clock: impl Fn() -> Instant) -> Option<Happenings> {
         let patience = tokio::time::sleep(WAIT);
         tokio::pin!(patience);
@@ -163,7 +162,7 @@ impl Sessions {
         }
     }
 
-    /// An answer that was not there at once.
+    /// A result that was not available at once.
     pub fn answered(&self, key: &str, answered: Answered) {
         self.tell(&mut self.state(), key, Happening::Answer(Box::new(answered)));
     }
@@ -178,7 +177,7 @@ impl Sessions {
         }
     }
 
-    /// What has happened in the engine.
+    /// Takes an event of the engine.
     pub fn happened(&self, event: MediaEvent, now: Instant) {
         let mut state = self.state();
         let whose = |state: &State, id: &EndpointId| state.endpoints.get(id).cloned();
@@ -236,7 +235,7 @@ impl Sessions {
         self.tell(&mut state, &key, Happening::Event(Box::new(event)));
     }
 
-    /// Ends the sessions whose lease has run out.
+    /// Ends the sessions whose lease has expired.
     pub fn expire(&self, now: Instant) {
         let mut state = self.state();
         let over = state.sessions.iter().filter(|(_, session)| now > session.heard + LEASE);
@@ -247,7 +246,7 @@ impl Sessions {
         }
     }
 
-    /// Ends a session; whether there was one.
+    /// Ends a session; returns whether it existed.
     pub fn end(&self, key: &str) -> bool {
         let mut state = self.state();
         let known = state.sessions.contains_key(key);
@@ -255,7 +254,7 @@ impl Sessions {
         known
     }
 
-    /// Ends all of them; there will be no more.
+    /// Ends all sessions, and accepts no more.
     pub fn end_all(&self) {
         let mut state = self.state();
         state.closing = true;
@@ -263,7 +262,7 @@ impl Sessions {
         keys.iter().for_each(|key| self.over(&mut state, key));
     }
 
-    /// A session is over, with all that it holds.
+    /// Ends a session and releases all that it holds.
     fn over(&self, state: &mut State, key: &str) {
         let Some(session) = state.sessions.remove(key) else { return };
         tracing::info!("a session has ended: {} endpoints released", session.endpoints.len());
@@ -280,7 +279,7 @@ impl Sessions {
 }
 
 impl Session {
-    /// A recording is over; it is known for a while.
+    /// A recording has ended; it stays known for a while.
     fn over(&mut self, recording: RecordingId) {
         self.recorded.push_back(recording);
         if self.recorded.len() > KEPT

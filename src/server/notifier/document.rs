@@ -1,9 +1,9 @@
-//! What a NOTIFY says: `application/dialog-info+xml` (RFC 4235 §4) and
-//! `application/simple-message-summary` (RFC 3842 §5). Pure.
+//! The bodies of NOTIFY: `application/dialog-info+xml` (RFC 4235 §4) and `application/simple-message-summary`
+//! (RFC 3842 §5). Pure.
 
 use std::fmt::Write as _;
 
-/// How far a dialog is, in the words of RFC 4235 §3.7.1.
+/// The state of a dialog, as in RFC 4235 §3.7.1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DialogState {
     Trying,
@@ -13,7 +13,7 @@ pub enum DialogState {
 }
 
 impl DialogState {
-    /// As it stands in a document.
+    /// The state as written in a document.
     pub fn as_str(self) -> &'static str {
         match self {
             DialogState::Trying => "trying",
@@ -24,12 +24,12 @@ impl DialogState {
     }
 }
 
-/// A dialog of whoever is watched.
+/// A dialog of the watched party.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DialogLine {
-    /// The same for as long as it is there.
+    /// Constant for the lifetime of the dialog.
     pub id: String,
-    /// Whether the watched party began it; none: nobody did.
+    /// Whether the watched party began it; `None`: unknown.
     pub initiator: Option<bool>,
     pub state: DialogState,
 }
@@ -41,8 +41,8 @@ pub struct MessageCounts {
     pub old: u32,
 }
 
-/// A document of all dialogs; one without any has a dialog that is over, since there are
-/// phones that put no lamp out without one.
+/// A document of all dialogs. An empty one contains a terminated dialog, since some phones do not turn their
+/// lamp off without one.
 pub fn dialog_info(version: u32, entity: &str, dialogs: &[DialogLine]) -> String {
     let mut text = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\r\n\
@@ -65,7 +65,7 @@ pub fn dialog_info(version: u32, entity: &str, dialogs: &[DialogLine]) -> String
     text
 }
 
-/// How many messages wait.
+/// The message summary of a mailbox.
 pub fn message_summary(account: &str, counts: MessageCounts) -> String {
     let MessageCounts { new, old } = counts;
     let waiting = if new > 0 { "yes" } else { "no" };
@@ -74,8 +74,7 @@ pub fn message_summary(account: &str, counts: MessageCounts) -> String {
     )
 }
 
-/// A text as XML has it, in an attribute or between tags; what XML cannot have at all
-/// becomes U+FFFD.
+/// Escapes text for XML attributes and content; characters that XML cannot contain become U+FFFD.
 fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {

@@ -1,5 +1,5 @@
-//! Follows the event bus for the notifier, in a task on the calls' thread, and wakes the admission
-//! when something has changed that somebody watches.
+//! Follows the event bus for the notifier, in a task on the calls' thread, and wakes the admission control
+//! when something watched has changed.
 
 use super::document::MessageCounts;
 use super::state::{Mailbox, NotifierState};
@@ -14,7 +14,7 @@ use b2b_call::event::Event;
 use b2b_call::service::CallService;
 use b2b_call::switch::driver::Jobs;
 
-/// Who is watched.
+/// Follows the state of watched resources.
 pub struct Follower {
     state: NotifierState,
     current: Current,
@@ -24,7 +24,7 @@ pub struct Follower {
     jobs: Jobs,
 }
 
-/// What an event, or some, may have changed beside the legs, which are counted one by one.
+/// What an event, or several, may have changed beside the legs, which are tracked one by one.
 #[derive(Debug, Default, Clone, Copy)]
 struct Look {
     legs: bool,
@@ -33,7 +33,7 @@ struct Look {
     mailboxes: bool,
 }
 
-/// Follows from now on, until the service stops.
+/// Starts following, until the service stops.
 pub fn start(
     parts: &AdmissionParts,
     places: &MeetingPlaces,
@@ -49,9 +49,9 @@ pub fn start(
         queues: queues.clone(),
         jobs,
     };
-    // Whoever asks first is to find them.
+    // So that the first subscriber finds them.
     follower.take_mailboxes();
-    // If the service has stopped nobody calls any more.
+    // If the service has stopped, there are no more calls.
     let _ = service.spawn(follower.run(parts.bus.subscribe()));
 }
 
@@ -104,12 +104,12 @@ impl Follower {
         }
     }
 
-    /// Of a user who may have been dialled by an alias.
+    /// The user's own name, as the user may have been dialled by an alias.
     fn own_name(&self, name: &str) -> Option<String> {
         self.current.get().directory.user(name).map(|user| user.name.clone())
     }
 
-    /// The mailboxes of the configuration, with what lies in them.
+    /// Reads the configured mailboxes with their message counts.
     fn take_mailboxes(&self) {
         let settings = self.current.get();
         let mailbox = |mailbox: &MailboxConfig| {
@@ -123,7 +123,7 @@ impl Follower {
         self.state.set_mailboxes(configured.iter().filter_map(mailbox));
     }
 
-    /// Events were lost: the calls that there are say how it stands.
+    /// After lost events: reads all legs from the present calls.
     async fn take_legs_anew(&self) {
         let calls = self.jobs.run(|switch, t, _| switch.snapshot(t.now)).await.unwrap_or_default();
         let legs = calls.into_iter().flat_map(|call| call.legs);

@@ -1,13 +1,13 @@
-//! BLF and MWI, busy lamp fields and message waiting: the server as notifier (RFC 6665) of the packages
-//! `dialog` (RFC 4235) and `message-summary` (RFC 3842).
+//! BLF and MWI, busy lamp field and message waiting indication: the server as notifier (RFC 6665) of the
+//! packages `dialog` (RFC 4235) and `message-summary` (RFC 3842).
 //!
-//! - `subscribe_request`: what a SUBSCRIBE asks for
+//! - `subscribe_request`: what a SUBSCRIBE requests
 //! - `resource`: what it names
 //! - `subscription_fsm`: a subscription as a table
-//! - `state`: how everything stands that can be watched; `follow`: from the event bus
-//! - `document`: what a NOTIFY says
+//! - `state`: the state of everything that can be watched; `follow`: its updates from the event bus
+//! - `document`: the bodies of NOTIFY
 //!
-//! Here: the subscriptions, on the calls' thread.
+//! This file: the subscriptions, on the calls' thread.
 
 pub mod document;
 pub mod follow;
@@ -36,18 +36,17 @@ use state::NotifierState;
 use subscribe_request::{Package, SubscribeRequest};
 use subscription_fsm::{Action, Event, State, step};
 
-/// NOTIFYs of one subscription are at least so far apart, those in answer to a SUBSCRIBE
-/// aside.
+/// Minimum interval between NOTIFYs of one subscription, except those in response to a SUBSCRIBE.
 const PACE: Duration = Duration::from_millis(100);
 
 /// Why a subscription ends (RFC 6665 §4.1.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reason {
-    /// They want no more, or their time is over.
+    /// The subscriber unsubscribed, or the subscription expired.
     Timeout,
-    /// We stop: whoever wants to may ask again at once.
+    /// The server stops: the subscriber may resubscribe at once.
     Deactivated,
-    /// What they watch is no more.
+    /// The watched resource no longer exists.
     NoResource,
 }
 
@@ -68,15 +67,15 @@ struct Subscription {
     event: Bytes,
     resource: Resource,
     entity: String,
-    /// Whom it is counted for.
+    /// The subscriber that it counts for.
     subscriber: String,
     expires_at: Instant,
     reason: Reason,
-    /// When the latest NOTIFY went out.
+    /// When the latest NOTIFY was sent.
     told_at: Option<Instant>,
-    /// Of the next document.
+    /// Version of the next document.
     version: u32,
-    /// Dialogs of the latest document that were not over.
+    /// Dialogs of the latest document that were not terminated.
     shown: Vec<(String, Option<bool>)>,
     queued: Queued,
 }
@@ -107,12 +106,12 @@ pub struct Notifier {
     of_subscriber: HashMap<String, usize>,
     notifies: HashMap<RequestId, SubscriptionId>,
     timers: TimerQueue<SubscriptionId>,
-    /// No new ones, and the end of those that are there is still to be told.
+    /// No new subscriptions are accepted, and existing ones are being terminated.
     draining: bool,
     parts: bool,
 }
 
-/// Who subscribes, and what may be had.
+/// The subscriber, and the settings in force.
 #[derive(Clone, Copy)]
 pub struct Asking<'a> {
     pub settings: &'a Settings,
@@ -120,7 +119,7 @@ pub struct Asking<'a> {
 }
 
 impl Notifier {
-    /// None yet; they show what this state says.
+    /// Starts without subscriptions; they report this state.
     pub fn new(state: NotifierState) -> Self {
         Notifier {
             state,
@@ -134,8 +133,7 @@ impl Notifier {
         }
     }
 
-    /// A SUBSCRIBE outside any dialog, of somebody who is known; what is told to them goes by
-    /// this rule.
+    /// A SUBSCRIBE of a known party outside any dialog; NOTIFYs follow the hop rule.
     ///
     /// # Errors
     /// The response that refuses it.
@@ -199,12 +197,12 @@ impl Notifier {
             queued: Queued::default(),
         };
         self.subscriptions.insert(id, subscription);
-        // Without any time it is a question that is answered once (RFC 6665 §4.4.3).
+        // With a zero expiry it is a fetch, with a single NOTIFY (RFC 6665 §4.4.3).
         self.granted(t, id, expires);
         Ok(())
     }
 
-    /// A SUBSCRIBE in a subscription: more time, or no more.
+    /// A SUBSCRIBE within a subscription: refresh or unsubscribe.
     pub fn resubscribe(
         &mut self,
         t: &mut Turn<'_>,
@@ -217,7 +215,7 @@ impl Notifier {
         };
         let asked = match subscribe_request::read(request) {
             Ok(asked) if asked.event == it.event => asked,
-            // A second event in a dialog of the first one (RFC 6665 §4.5.2).
+            // A second event in the dialog of the first one (RFC 6665 §4.5.2).
             Ok(_) => {
                 return drop(t.sip.answer_subscriber(t.now, id, transaction, subscribe_request::bad_event()));
             }
@@ -245,7 +243,7 @@ impl Notifier {
         self.step(t, id, Event::Subscribed);
     }
 
-    /// What became of a request of ours. `false`: it was no NOTIFY of a subscription.
+    /// Takes the result of a request of ours. `false`: it was no NOTIFY of a subscription.
     pub fn answered(
         &mut self,
         t: &mut Turn<'_>,
@@ -266,7 +264,7 @@ impl Notifier {
         true
     }
 
-    /// Tells what has changed, and does what is due.
+    /// Sends notifications of changes, and handles what is due.
     pub fn work(&mut self, t: &mut Turn<'_>) {
         if std::mem::take(&mut self.parts) {
             self.end_all(t, Reason::Deactivated, |_| true);
@@ -297,22 +295,22 @@ impl Notifier {
         }
     }
 
-    /// Another configuration: whoever watches what is no more is told so.
+    /// Applies a changed configuration: subscriptions to removed resources are terminated.
     pub fn follow(&mut self, t: &mut Turn<'_>, settings: &Settings) {
         self.end_all(t, Reason::NoResource, |it| !it.resource.is_in(settings));
     }
 
-    /// No more subscriptions from now on; those that are there end with the next work.
+    /// Accepts no more subscriptions; existing ones are terminated by the next `work`.
     pub fn drain(&mut self) {
         (self.draining, self.parts) = (true, true);
     }
 
-    /// When [`Notifier::work`] is wanted; `now` if it is at once.
+    /// When to call [`Notifier::work`]; `now` if at once.
     pub fn next_timeout(&self, now: Instant) -> Option<Instant> {
         if self.parts { Some(now) } else { self.timers.next() }
     }
 
-    /// Whether nobody is subscribed.
+    /// Whether there are no subscriptions.
     pub fn is_empty(&self) -> bool {
         self.subscriptions.is_empty()
     }
@@ -340,7 +338,7 @@ impl Notifier {
         if let Some(action) = action
             && !self.notify(t, id, action)
         {
-            // Nothing can be sent there: it is as if they had refused it.
+            // A NOTIFY that cannot be sent counts as refused by the subscriber.
             self.state.count(|of| &mut of.untold);
             return self.step(t, id, Event::Untold);
         }
@@ -349,7 +347,7 @@ impl Notifier {
         if over { self.forget(t, id) } else { self.arm(id) }
     }
 
-    /// What waits for its pace and need not.
+    /// Sends a NOTIFY that waits for its interval, once that is over.
     fn step_on(&mut self, t: &mut Turn<'_>, id: SubscriptionId) {
         let due = self
             .subscriptions
@@ -431,8 +429,7 @@ impl Notifier {
 }
 
 impl Subscription {
-    /// The dialogs of the next document: those there are, and those that have ended since
-    /// the latest one.
+    /// The dialogs of the next document: the present ones, and those terminated since the latest one.
     fn dialogs(&mut self, now: Vec<DialogLine>) -> Vec<DialogLine> {
         let is_there = |id: &str| now.iter().any(|line| line.id == id);
         let ended = self.shown.iter().filter(|(id, _)| !is_there(id));

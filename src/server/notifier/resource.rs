@@ -1,4 +1,4 @@
-//! What can be watched, and what a SUBSCRIBE names.
+//! Resources that can be watched, and the one that a SUBSCRIBE names.
 
 use std::net::IpAddr;
 
@@ -9,21 +9,21 @@ use crate::in_force::{Settings, own_user};
 use crate::routing::{Outcome, RouteRequest};
 use b2b_sip::msg::{Method, Request};
 
-/// What is watched.
+/// A watched resource.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Resource {
     /// The calls of a user, by the user's own name.
     User(String),
     /// A slot of a parking lot.
     Slot { lot: String, slot: u32 },
-    /// A queue: whether anybody waits.
+    /// A queue: whether callers wait in it.
     Queue(String),
-    /// The messages in a mailbox, by its name.
+    /// The messages in a mailbox, by the mailbox's name.
     Mailbox(String),
 }
 
 impl Resource {
-    /// Whether this configuration still has it. Of mailboxes the state tells.
+    /// Whether this configuration still has it. Mailboxes are tracked in the notifier's state.
     pub fn is_in(&self, settings: &Settings) -> bool {
         let apps = &settings.config.apps;
         match self {
@@ -37,20 +37,20 @@ impl Resource {
     }
 }
 
-/// Who asks.
+/// The subscriber.
 #[derive(Debug, Clone, Copy)]
 pub struct Watcher<'a> {
-    /// Who the watcher has proved to be, a user's own name; none: the address is trusted.
+    /// The watcher's authenticated user, by its own name; `None`: trusted by address.
     pub user: Option<&'a str>,
     pub address: IpAddr,
 }
 
-/// What the Request-URI of a SUBSCRIBE names, and how it is called in documents. A user
-/// comes before a slot, a slot before a number that a route leads to a queue with, and that
-/// before a queue's name (`queue-sales`).
+/// The resource that the Request-URI of a SUBSCRIBE names, and its entity in documents. A user takes
+/// precedence over a slot, a slot over a number that a route sends to a queue, and that over a queue's name
+/// (`queue-sales`).
 ///
 /// # Errors
-/// The status that says why there is none: 404, or 403 for a mailbox of somebody else.
+/// The status if there is none: 404, or 403 for another user's mailbox.
 pub fn find(
     settings: &Settings,
     state: &NotifierState,
@@ -84,7 +84,7 @@ fn slot(settings: &Settings, called: &str) -> Option<Resource> {
     Some(Resource::Slot { lot: lot.name.clone(), slot })
 }
 
-/// The queue that the watcher would wait in after dialling it.
+/// The queue that the watcher would reach by dialling it.
 fn routed(settings: &Settings, called: &str, watcher: Watcher<'_>) -> Option<Resource> {
     let (origin, class) = settings.caller(watcher.user, None, watcher.address);
     let user = watcher.user.and_then(|name| settings.directory.user(name));

@@ -1,5 +1,5 @@
-//! How everything stands that can be watched, as the event bus tells: written by whoever
-//! follows the bus, read by the subscriptions.
+//! The state of everything that can be watched: written by the follower of the event bus, read by the
+//! subscriptions.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,54 +10,54 @@ use b2b_call::LegId;
 use b2b_call::call_fsm::CallDirection;
 use b2b_call::leg_fsm::LegState;
 
-/// Dialogs of one document at most: it is to fit a datagram.
+/// Maximum dialogs of one document, so that it fits a datagram.
 const DIALOGS: usize = 8;
 
-/// Shared; clones are the same.
+/// Shared state; clones are the same.
 #[derive(Debug, Clone, Default)]
 pub struct NotifierState(Arc<Mutex<Watched>>);
 
 #[derive(Debug, Default)]
 struct Watched {
-    /// Whose a leg is.
+    /// The user of each leg.
     legs: HashMap<LegId, String>,
     users: HashMap<String, BTreeMap<LegId, Line>>,
     /// Lot and slot.
     slots: BTreeSet<(String, u32)>,
-    /// Those where somebody waits.
+    /// Queues with waiting callers.
     queues: BTreeSet<String>,
     mailboxes: BTreeMap<String, Mailbox>,
-    /// By how many subscriptions.
+    /// Number of subscriptions by resource.
     watched: HashMap<Resource, usize>,
-    /// What of it has changed since that was last asked.
+    /// Watched resources that have changed since the last `take_changed`.
     changed: BTreeSet<Resource>,
-    /// Subscriptions, for whoever observes.
+    /// Number of subscriptions, for observers.
     subscriptions: usize,
     counters: NotifierCounters,
 }
 
-/// What became of subscriptions so far.
+/// Counters of subscriptions since the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct NotifierCounters {
-    /// Taken.
+    /// Accepted.
     pub begun: u64,
-    /// Given more time.
+    /// Refreshed.
     pub refreshed: u64,
-    /// Refused, the limits aside; a challenge is no refusal.
+    /// Refused, except by limits; a challenge is no refusal.
     pub refused: u64,
-    /// Refused by a limit, or because we stop.
+    /// Refused by a limit, or because the server stops.
     pub over_limit: u64,
-    /// They wanted no more, or to be told once only.
+    /// Unsubscribed, or a single fetch.
     pub ended: u64,
-    /// Their time was over.
+    /// Expired.
     pub expired: u64,
-    /// A NOTIFY had no 2xx.
+    /// Ended because a NOTIFY got no 2xx.
     pub untold: u64,
-    /// What they watched is no more.
+    /// Ended because the watched resource was removed.
     pub no_resource: u64,
-    /// We stopped.
+    /// Ended because the server stopped.
     pub stopped: u64,
-    /// NOTIFYs, each counted once however often it was sent.
+    /// NOTIFYs, without retransmissions.
     pub notifies: u64,
 }
 
@@ -65,7 +65,7 @@ pub struct NotifierCounters {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mailbox {
     pub name: String,
-    /// Whose it is, by their own names.
+    /// Its users, by their own names.
     pub users: Vec<String>,
     pub counts: MessageCounts,
 }
@@ -85,7 +85,7 @@ impl Watched {
 }
 
 impl NotifierState {
-    /// A leg of this user's phone begins. An inbound one is of a call that the user makes.
+    /// A leg of this user's phone begins. An inbound leg belongs to a call that the user makes.
     pub fn leg_began(&self, leg: LegId, user: &str, direction: CallDirection) {
         let mut watched = self.lock();
         let line = Line { initiator: direction == CallDirection::Inbound, state: LegState::Created };
@@ -94,7 +94,7 @@ impl NotifierState {
         watched.touch(Resource::User(user.to_owned()));
     }
 
-    /// A leg has moved. Legs of nobody's phone are passed over.
+    /// A leg has changed its state. Legs that are no user's are ignored.
     pub fn leg_moved(&self, leg: LegId, state: LegState) {
         let mut watched = self.lock();
         let Some(user) = watched.legs.get(&leg).cloned() else { return };
@@ -111,7 +111,7 @@ impl NotifierState {
         watched.touch(Resource::User(user));
     }
 
-    /// Every leg of a user's phone there is: what was known before is forgotten.
+    /// Replaces all legs of users' phones.
     pub fn set_legs(&self, legs: impl Iterator<Item = (LegId, String, CallDirection, LegState)>) {
         let mut watched = self.lock();
         let before: Vec<String> = watched.users.drain().map(|(user, _)| user).collect();
@@ -127,7 +127,7 @@ impl NotifierState {
         }
     }
 
-    /// Every slot that is taken.
+    /// Replaces the occupied slots.
     pub fn set_slots(&self, taken: impl Iterator<Item = (String, u32)>) {
         let mut watched = self.lock();
         let before = std::mem::replace(&mut watched.slots, taken.collect());
@@ -137,7 +137,7 @@ impl NotifierState {
         }
     }
 
-    /// Every queue where somebody waits.
+    /// Replaces the queues with waiting callers.
     pub fn set_queues(&self, waiting: impl Iterator<Item = String>) {
         let mut watched = self.lock();
         let before = std::mem::replace(&mut watched.queues, waiting.collect());
@@ -147,7 +147,7 @@ impl NotifierState {
         }
     }
 
-    /// Every mailbox.
+    /// Replaces the mailboxes.
     pub fn set_mailboxes(&self, mailboxes: impl Iterator<Item = Mailbox>) {
         let mut watched = self.lock();
         let now = mailboxes.map(|mailbox| (mailbox.name.clone(), mailbox)).collect();
@@ -161,12 +161,12 @@ impl NotifierState {
         }
     }
 
-    /// What lies in a mailbox; none: there is no such mailbox.
+    /// The message counts of a mailbox; `None`: there is no such mailbox.
     pub fn messages(&self, mailbox: &str) -> Option<MessageCounts> {
         self.lock().mailboxes.get(mailbox).map(|it| it.counts)
     }
 
-    /// The mailbox of a user, or the one of this name, and whose it is.
+    /// The mailbox of a user, else the one of this name, and its users.
     pub fn mailbox(&self, user: Option<&str>, name: &str) -> Option<(String, Vec<String>)> {
         let watched = self.lock();
         let of_user = |it: &&Mailbox| user.is_some_and(|user| it.users.iter().any(|other| other == user));
@@ -174,10 +174,10 @@ impl NotifierState {
         found.map(|it| (it.name.clone(), it.users.clone()))
     }
 
-    /// The dialogs of what is watched, those that are furthest first.
+    /// The dialogs of a resource, the most advanced ones first.
     pub fn dialogs(&self, resource: &Resource) -> Vec<DialogLine> {
         let watched = self.lock();
-        // Nobody called from there, somebody was brought: as a phone sees a call that came in.
+        // A parked or queued call did not originate there, so it is shown like an incoming call.
         let one = |id: String| vec![DialogLine { id, initiator: Some(false), state: DialogState::Confirmed }];
         match resource {
             Resource::User(user) => {
@@ -200,12 +200,12 @@ impl NotifierState {
         }
     }
 
-    /// Subscriptions that are held.
+    /// Number of subscriptions.
     pub fn subscriptions(&self) -> usize {
         self.lock().subscriptions
     }
 
-    /// What became of them so far.
+    /// Counters since the start.
     pub fn counters(&self) -> NotifierCounters {
         self.lock().counters
     }
@@ -214,7 +214,7 @@ impl NotifierState {
         *count(&mut self.lock().counters) += 1;
     }
 
-    /// Whether something has changed that is watched.
+    /// Whether a watched resource has changed.
     pub fn has_changed(&self) -> bool {
         !self.lock().changed.is_empty()
     }
@@ -240,7 +240,7 @@ impl NotifierState {
         }
     }
 
-    /// Held for a look or a change; a panic elsewhere leaves it whole.
+    /// Held only for a read or a change; a panic elsewhere leaves the data consistent.
     fn lock(&self) -> MutexGuard<'_, Watched> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

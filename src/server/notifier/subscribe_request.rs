@@ -1,4 +1,4 @@
-//! What a SUBSCRIBE asks for, and what is wrong with it. Pure.
+//! What a SUBSCRIBE requests, and what is wrong with it. Pure.
 
 use std::time::Duration;
 
@@ -9,9 +9,9 @@ use b2b_sip::msg::{Name, Request};
 
 /// The value of Allow-Events.
 const EVENTS: &str = "dialog, message-summary";
-/// The shortest subscription: a phone that asks for less asks too often.
+/// Minimum duration of a subscription: a phone that requests less subscribes too often.
 pub const SHORTEST: Duration = Duration::from_secs(60);
-/// The longest one, and the usual one (RFC 4235 §3.2, RFC 3842 §3.4).
+/// Maximum and default duration (RFC 4235 §3.2, RFC 3842 §3.4).
 pub const LONGEST: Duration = Duration::from_secs(3_600);
 
 /// An event package.
@@ -24,7 +24,7 @@ pub enum Package {
 }
 
 impl Package {
-    /// The one of this name.
+    /// The package of this name.
     fn named(name: &[u8]) -> Option<Package> {
         match name {
             _ if name.eq_ignore_ascii_case(b"dialog") => Some(Package::Dialog),
@@ -33,7 +33,7 @@ impl Package {
         }
     }
 
-    /// The type of its documents.
+    /// The content type of its documents.
     pub fn content_type(self) -> &'static str {
         match self {
             Package::Dialog => "application/dialog-info+xml",
@@ -42,13 +42,13 @@ impl Package {
     }
 }
 
-/// What is asked for.
+/// A SUBSCRIBE as read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SubscribeRequest {
     pub package: Package,
-    /// Event, with its id: every NOTIFY has it (RFC 6665 §8.2.1).
+    /// Event, with its id: every NOTIFY carries it (RFC 6665 §8.2.1).
     pub event: Bytes,
-    /// What is granted; zero: once, or no more.
+    /// The granted duration; zero: a fetch, or unsubscribe.
     pub expires: Duration,
 }
 
@@ -83,7 +83,7 @@ pub fn read(request: &Request) -> Result<SubscribeRequest, Reply> {
     Ok(SubscribeRequest { package, event, expires })
 }
 
-/// 489 with what there is.
+/// 489 with the supported packages.
 pub fn bad_event() -> Reply {
     with("Allow-Events", EVENTS, Reply::status(489))
 }

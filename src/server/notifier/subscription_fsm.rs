@@ -1,53 +1,53 @@
-//! A subscription of theirs as a table (RFC 6665 §4.2): one NOTIFY is under way at a time,
-//! changes meanwhile go into the next one, and that one waits for its pace.
+//! A subscription to us as a table (RFC 6665 §4.2): one NOTIFY is outstanding at a time; changes meanwhile go
+//! into the next one, which waits for the minimum interval.
 
 use Action::*;
 
 /// States.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
-    /// They know what we know.
+    /// The subscriber is up to date.
     Idle,
-    /// There is something newer to tell, and the pace forbids it yet.
+    /// There is news, and the minimum interval is not over yet.
     Waiting,
-    /// A NOTIFY is under way.
+    /// A NOTIFY is outstanding.
     Notifying,
-    /// The same, and there is something newer to tell.
+    /// A NOTIFY is outstanding, and there is further news.
     Stale,
-    /// The same, and what is to be told is the last.
+    /// A NOTIFY is outstanding, and the next one is the last.
     LastWaits,
-    /// The last NOTIFY is under way.
+    /// The last NOTIFY is outstanding.
     Closing,
     Over,
 }
 
-/// What happens.
+/// Events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
-    /// A SUBSCRIBE, the first one or another: it is owed a NOTIFY at once.
+    /// A SUBSCRIBE, the first one or another: a NOTIFY is due at once.
     Subscribed,
-    /// What is watched has changed.
+    /// The watched resource has changed.
     Changed,
-    /// The pace allows the next one.
+    /// The minimum interval is over.
     Due,
-    /// They want no more, their time is over, or we stop.
+    /// Unsubscribed, expired, or the server stops.
     End,
     /// 2xx to a NOTIFY of ours.
     Told,
-    /// Another answer, or none: they do not want to know any more.
+    /// Another response, or none: the subscription is over.
     Untold,
 }
 
-/// What to do.
+/// Actions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// NOTIFY with what we know, active.
+    /// NOTIFY with the present state, active.
     Notify,
     /// The same, terminated.
     NotifyLast,
 }
 
-/// The table.
+/// The transition table.
 pub fn step(state: State, event: Event) -> (State, Option<Action>) {
     use {Event as E, State as S};
     match (state, event) {

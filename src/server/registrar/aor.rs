@@ -6,27 +6,25 @@ use std::sync::Arc;
 
 use b2b_sip::msg::{Scheme, Uri};
 
-/// An address of record in the canonical form of RFC 3261 §10.3 step 5: user with
-/// its escapes decoded, host in lower case; without parameters and password. `sip`
-/// and `sips` name the same one (RFC 5630 §3.3 would tell them apart only by how
-/// they are reached), and so do different ports: phones write the port that they
+/// An address of record in the canonical form of RFC 3261 §10.3 step 5: user with its escapes decoded, host
+/// in lower case; without parameters and password. `sip` and `sips` name the same AOR (RFC 5630 §3.3 would
+/// distinguish them only by how they are reached), and so do different ports: phones write the port that they
 /// send to.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Aor(Arc<str>);
 
-/// Longest AOR that we keep.
+/// Maximum length of an AOR in octets.
 const MAX_LEN: usize = 256;
 
 impl Aor {
-    /// `user@host`. `None`: a part is empty, too long or holds a control character.
+    /// Makes `user@host`. `None`: a part is empty or too long, or holds a control character.
     pub fn new(user: &str, host: &str) -> Option<Aor> {
         let text = format!("{user}@{}", host.to_ascii_lowercase());
         let sound = !user.is_empty() && !host.is_empty() && text.len() <= MAX_LEN;
         (sound && !text.contains(char::is_control) && !host.contains('@')).then(|| Aor(text.into()))
     }
 
-    /// The address of record that a `sip` or `sips` URI names. `None`: there is no
-    /// user in it, or it is no such URI.
+    /// The address of record that a `sip` or `sips` URI names. `None`: it has no user, or it is no such URI.
     pub fn of_uri(uri: &Uri<'_>) -> Option<Aor> {
         let host = uri.host.filter(|_| matches!(uri.scheme, Scheme::Sip | Scheme::Sips))?;
         let user = uri.user_unescaped()?;
@@ -43,13 +41,13 @@ impl Aor {
         self.0.rsplit_once('@').map_or("", |(user, _)| user)
     }
 
-    /// The part behind it; IPv6 in brackets.
+    /// The part after the last `@`; IPv6 in brackets.
     pub fn host(&self) -> &str {
         self.0.rsplit_once('@').map_or("", |(_, host)| host)
     }
 }
 
-/// Equal, ordered and hashed as its text is.
+/// Equality, order and hash are those of the text.
 impl Borrow<str> for Aor {
     fn borrow(&self) -> &str {
         &self.0

@@ -7,20 +7,19 @@ use super::SentBy;
 use b2b_sip::endpoint::{Flow, FlowId, Transport};
 use b2b_sip::msg::Uri;
 
-/// Names a binding for its life; never used twice, restarts included.
+/// Identifies a binding for its lifetime; never reused, not even after a restart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BindingId(pub u64);
 
-/// The way that a REGISTER came by.
+/// The flow that a REGISTER came over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BindingFlow {
     pub transport: Transport,
-    /// Where it reached us.
+    /// Our address that it reached.
     pub local: SocketAddr,
-    /// Where it came from: `received` and `rport`.
+    /// Its source address: `received` and `rport`.
     pub remote: SocketAddr,
-    /// `None` after a restart: over UDP any socket of ours at `local` will do, a
-    /// connection is gone.
+    /// `None` after a restart: over UDP any socket of ours at `local` will do; a connection is lost.
     pub id: Option<FlowId>,
 }
 
@@ -31,48 +30,48 @@ impl From<&Flow> for BindingFlow {
 }
 
 impl BindingFlow {
-    /// The flow, if it was seen since the start.
+    /// The flow, if it has been seen since the start.
     pub fn flow(&self) -> Option<Flow> {
         let BindingFlow { transport, local, remote, id } = *self;
         id.map(|id| Flow { transport, local, remote, id })
     }
 
-    /// The other end as a URI, `sip:192.0.2.1:5062;transport=udp`: where to send to
-    /// when the flow itself is gone.
+    /// The remote end as a URI, `sip:192.0.2.1:5062;transport=udp`: the destination when the flow itself is
+    /// lost.
     pub fn remote_uri(&self) -> String {
         let transport = self.transport.as_str().to_ascii_lowercase();
         format!("sip:{};transport={transport}", self.remote)
     }
 }
 
-/// What is known of one contact.
+/// The properties of a contact.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Binding {
     pub id: BindingId,
-    /// The contact URI as it came: the Request-URI of a call to it.
+    /// The contact URI as received: the Request-URI of a call to it.
     pub contact: Box<[u8]>,
     /// Contact parameters other than `expires`, with their semicolons.
     pub params: Box<[u8]>,
-    /// Preference in thousandths, 0 to 1000; 1000 if the phone says nothing.
+    /// Preference in thousandths, 0 to 1000; 1000 if the phone gives none.
     pub q: u16,
-    /// The binding is gone from this moment on.
+    /// When the binding expires.
     pub expires: Instant,
     /// Call-ID and CSeq of the last REGISTER for it (§10.3 step 7).
     pub call_id: Box<[u8]>,
     pub cseq: u32,
-    /// `Path` of the REGISTER (RFC 3327), a list as in a Route: the preloaded route
-    /// set of a call. Empty: none.
+    /// `Path` of the REGISTER (RFC 3327), a list as in a Route: the preloaded route set of a call; empty if
+    /// there is none.
     pub path: Box<[u8]>,
     pub flow: BindingFlow,
-    /// Where the phone sends from: `flow.remote`, or what a named proxy saw.
+    /// The address the phone sends from: `flow.remote`, or the one that a listed proxy saw.
     pub source: SocketAddr,
-    /// What the REGISTER's Vias said next to where it came from.
+    /// What the REGISTER's Vias say, compared with its source address.
     pub sent_by: SentBy,
     /// `+sip.instance` (RFC 5626), quotes and brackets included.
     pub instance: Option<Box<[u8]>>,
-    /// `reg-id` (RFC 5626): which of the phone's flows this is.
+    /// `reg-id` (RFC 5626): identifies one of the phone's flows.
     pub reg_id: Option<u32>,
-    /// `User-Agent`, cut to 128 bytes, for people.
+    /// `User-Agent`, cut to 128 octets, for display.
     pub user_agent: Box<str>,
 }
 
@@ -82,7 +81,7 @@ impl Binding {
         Uri::parse(&self.contact).ok()
     }
 
-    /// The contact URI as text; other bytes than UTF-8 are replaced.
+    /// The contact URI as text; invalid UTF-8 is replaced.
     pub fn contact_str(&self) -> std::borrow::Cow<'_, str> {
         String::from_utf8_lossy(&self.contact)
     }
@@ -92,13 +91,13 @@ impl Binding {
         self.uri()?.host?.ip()
     }
 
-    /// Whether the contact names another host than the phone sends from: it does not know
-    /// its own public address.
+    /// Whether the contact names another host than the phone sends from, so that the phone does not know its
+    /// own public address.
     pub fn behind_nat(&self) -> bool {
         self.contact_ip().is_none_or(|ip| ip.to_canonical() != self.source.ip().to_canonical())
     }
 
-    /// How long it has to live.
+    /// Time until it expires.
     pub fn remaining(&self, now: Instant) -> Duration {
         self.expires.saturating_duration_since(now)
     }

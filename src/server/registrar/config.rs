@@ -1,4 +1,4 @@
-//! What a registrar is told: its limits, and which addresses are whose.
+//! Configuration of a registrar: its limits, and which addresses are whose.
 
 use std::time::Duration;
 
@@ -6,25 +6,24 @@ use super::aor::Aor;
 use super::operation::ExpiryLimits;
 use super::reach::Trusted;
 
-/// What a registrar is told.
+/// Configuration of a registrar.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegistrarConfig {
-    /// Shortest life of a binding, whole seconds, up to an hour; who asks for less
-    /// gets 423.
+    /// Minimum lifetime of a binding, whole seconds, up to an hour; a request for less gets 423.
     pub min_expires: Duration,
-    /// Longest; who asks for more gets this.
+    /// Maximum lifetime; a request for more gets this.
     pub max_expires: Duration,
-    /// For those who say nothing.
+    /// Lifetime for requests that give none.
     pub default_expires: Duration,
-    /// Contacts of one address of record; beyond it 403.
+    /// Maximum contacts of one address of record; beyond it, 403.
     pub max_contacts: usize,
-    /// Bindings of all; beyond it 503.
+    /// Maximum bindings in total; beyond it, 503.
     pub max_bindings: usize,
-    /// What keeps the way through a NAT open: there may be one that nobody sees.
+    /// What keeps NAT bindings open: there may be a NAT that cannot be detected.
     pub keep_alive: KeepAliveKind,
-    /// How often.
+    /// Interval between keep-alives.
     pub keep_alive_interval: Duration,
-    /// Which networks count for the way to a contact.
+    /// Networks that matter for the route to a contact.
     pub trusted: Trusted,
 }
 
@@ -43,40 +42,36 @@ impl Default for RegistrarConfig {
     }
 }
 
-/// What is sent to phones that registered over UDP.
+/// Keep-alives for phones that registered over UDP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeepAliveKind {
-    /// Nothing.
+    /// None.
     Off,
-    /// Two line ends: the least.
+    /// CRLF: the smallest.
     Crlf,
-    /// OPTIONS: tells also whether the phone is there.
+    /// OPTIONS: also shows whether the phone is there.
     Options,
 }
 
-/// Which addresses of record are ours, and whose.
+/// Which addresses of record are ours, and who may register them.
 pub trait AorPolicy {
-    /// Whether requests to this domain (host of the Request-URI, lower case) are for
-    /// this registrar.
+    /// Whether requests to this domain (host of the Request-URI, lower case) are for this registrar.
     fn serves(&self, domain: &str) -> bool;
 
-    /// The AOR that this one stands for, if it exists here: itself, or that of
-    /// which its domain or its user is an alias.
+    /// The canonical AOR, if it exists here: the AOR itself, or the one that its domain or user is an alias of.
     fn canonical(&self, aor: &Aor) -> Option<Aor>;
 
-    /// Whether `user` may change the bindings of `aor`. `None`: not authenticated,
-    /// but trusted for their address.
+    /// Whether `user` may change the bindings of `aor`. `None`: not authenticated, but trusted by address.
     fn may_register(&self, user: Option<&str>, aor: &Aor) -> bool;
 
-    /// Contacts that this AOR may have at once. `None`: as
-    /// [`RegistrarConfig::max_contacts`] says.
+    /// Maximum contacts of this AOR. `None`: [`RegistrarConfig::max_contacts`] applies.
     fn max_contacts(&self, _: &Aor) -> Option<usize> {
         None
     }
 }
 
 impl RegistrarConfig {
-    /// The limits in whole seconds, as messages have them.
+    /// The limits in whole seconds, as messages carry them.
     pub(super) fn expiry_limits(&self) -> ExpiryLimits {
         let seconds = |it: Duration| u32::try_from(it.as_secs()).unwrap_or(u32::MAX);
         ExpiryLimits {

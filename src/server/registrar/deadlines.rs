@@ -1,5 +1,5 @@
-//! When to look at which binding again: a heap with one entry that counts for each
-//! binding. What is put off stays where it is and is looked at too early once.
+//! When to look at which binding again: a heap with one valid entry for each binding. A postponed deadline
+//! keeps its entry, which falls due too early once.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -8,8 +8,7 @@ use std::time::Instant;
 use super::aor::Aor;
 use super::binding::BindingId;
 
-/// Entries that no longer count are cleared away when there are more than those
-/// that do, and so many.
+/// Stale entries are cleared once they outnumber the valid ones and this limit.
 const SLACK: usize = 1_024;
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,12 +22,12 @@ struct Entry {
 #[derive(Debug, Default)]
 pub(super) struct Deadlines {
     heap: BinaryHeap<Reverse<Entry>>,
-    /// The entry that counts.
+    /// The time of the valid entry.
     at: HashMap<BindingId, Instant>,
 }
 
 impl Deadlines {
-    /// Asks for a look at `at` or earlier.
+    /// Schedules a look at `at` or earlier.
     pub fn set(&mut self, at: Instant, id: BindingId, aor: &Aor) {
         match self.at.get(&id) {
             Some(set) if *set <= at => return,
@@ -46,7 +45,7 @@ impl Deadlines {
         self.at.remove(&id);
     }
 
-    /// Takes out what is due. Who is to be looked at again has to be set again.
+    /// Takes out one that is due. Bindings to be looked at again have to be set again.
     pub fn due(&mut self, now: Instant) -> Option<(BindingId, Aor)> {
         loop {
             let Reverse(first) = self.heap.peek()?;
@@ -62,12 +61,12 @@ impl Deadlines {
         }
     }
 
-    /// When the next one is due; it may be early.
+    /// When the next one is due; possibly too early.
     pub fn next(&self) -> Option<Instant> {
         self.heap.peek().map(|Reverse(entry)| entry.at)
     }
 
-    /// Entries held, those that count and all.
+    /// Number of entries held: valid ones, and all.
     pub fn held(&self) -> (usize, usize) {
         (self.at.len(), self.heap.len())
     }

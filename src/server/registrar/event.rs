@@ -1,4 +1,4 @@
-//! What comes out of a registrar: events, keep-alives, counters.
+//! Outputs of a registrar: events, keep-alives, counters.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use super::aor::Aor;
 use super::binding::Binding;
 use super::config::KeepAliveKind;
 
-/// A keep-alive to be sent now.
+/// A keep-alive that is to be sent now.
 #[derive(Debug, Clone)]
 pub struct KeepAlive {
     pub kind: KeepAliveKind,
@@ -19,24 +19,24 @@ pub struct KeepAlive {
 pub enum RegistrarEvent {
     /// A new contact.
     Registered { aor: Aor, binding: Arc<Binding> },
-    /// The same contact again, for longer.
+    /// The same contact again, with a new expiry.
     Refreshed { aor: Aor, binding: Arc<Binding> },
-    /// A contact is gone.
+    /// A contact was removed.
     Removed { aor: Aor, binding: Arc<Binding>, why: Removal },
 }
 
-/// Why a contact is gone.
+/// Why a contact was removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Removal {
-    /// Its time is over.
+    /// It expired.
     Expired,
-    /// The phone took it back.
+    /// The phone removed it.
     Unregistered,
-    /// We took it away.
+    /// The operator removed it.
     ByOperator,
 }
 
-/// What happened so far.
+/// Counters since the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RegistrarCounters {
     pub registered: u64,
@@ -44,7 +44,7 @@ pub struct RegistrarCounters {
     pub unregistered: u64,
     pub expired: u64,
     pub queries: u64,
-    /// 4xx and 5xx.
+    /// Requests answered with 4xx or 5xx.
     pub refused: u64,
     pub keep_alives: u64,
 }

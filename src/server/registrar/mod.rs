@@ -1,15 +1,14 @@
-//! The registrar (RFC 3261 §10): addresses of record and the contacts at which
-//! they are reached at the moment.
+//! The registrar (RFC 3261 §10): addresses of record and the contacts at which they are currently reached.
 //!
 //! - `aor`: an address of record in its canonical form
-//! - `binding`: AOR to contact, with expiry and the flow that it came by
-//! - `reach`: by which way a contact is reached
-//! - `store`: the `LocationStore` trait, and one in memory
-//! - `sqlite`: one that a restart does not empty
-//! - `operation`: what a REGISTER asks for; `rules`: what becomes of the bindings;
-//!   `reply`: what it is answered
+//! - `binding`: AOR to contact, with expiry and the flow that it came over
+//! - `reach`: the route to a contact
+//! - `store`: the `LocationStore` trait, and a store in memory
+//! - `sqlite`: a store that survives restarts
+//! - `operation`: what a REGISTER requests; `rules`: the resulting changes of the bindings; `reply`: the
+//!   responses
 //! - `service`: the machine around them: `handle`, `lookup`, expiry, keep-alive
-//! - `config`, `event`: what it is told, and what comes out
+//! - `config`, `event`: inputs and outputs
 //! - `deadlines`: when to look at a binding again
 //! - `pending`: replies that wait until their binding would survive a crash
 

@@ -1,22 +1,21 @@
-//! What a REGISTER asks for (RFC 3261 §10.3 steps 6 and 7), checked as far as that
-//! goes without looking at the bindings.
+//! What a REGISTER requests (RFC 3261 §10.3 steps 6 and 7), checked as far as is possible without the bindings.
 
 use std::time::Duration;
 
 use b2b_sip::msg::{Name, NameAddr, Request, chars};
 
-/// Bytes of a contact with its parameters, of a Path and of a Call-ID that we keep.
+/// Maximum octets of a contact with its parameters, of a Path, of a Call-ID, and of a User-Agent.
 const MAX_CONTACT: usize = 1_024;
 const MAX_PATH: usize = 2_048;
 const MAX_CALL_ID: usize = 256;
 const MAX_USER_AGENT: usize = 128;
 
-/// What a malformed expiry stands for (§20.10, §20.19).
+/// Value of a malformed expiry (§20.10, §20.19).
 const MALFORMED_EXPIRES: u32 = 3_600;
-/// A minimum is enforced only on what asks for less than this (§10.3 step 7).
+/// The minimum is enforced only on requests for less than this (§10.3 step 7).
 const HOUR: u32 = 3_600;
 
-/// How long bindings live.
+/// Limits of the lifetime of bindings, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ExpiryLimits {
     pub min: u32,
@@ -31,7 +30,7 @@ pub(super) enum Refusal {
     Bad(&'static str),
     /// 423 with Min-Expires.
     IntervalTooBrief,
-    /// 500: a newer REGISTER of the same client has been served.
+    /// 500: a later REGISTER of the same client has been handled.
     OutOfOrder,
     /// 403: more contacts than an AOR may have.
     TooManyContacts,
@@ -39,18 +38,18 @@ pub(super) enum Refusal {
     Overloaded,
 }
 
-/// What is asked for.
+/// The requested operation.
 #[derive(Debug)]
 pub(super) enum Operation<'a> {
-    /// No Contact: tell what there is.
+    /// No Contact: list the bindings.
     Query,
     /// `Contact: *` with `Expires: 0`.
     RemoveAll,
-    /// These contacts; no two of them are equivalent.
+    /// Update these contacts; no two of them are equivalent.
     Update(Vec<Wanted<'a>>),
 }
 
-/// One contact.
+/// One requested contact.
 #[derive(Debug)]
 pub(super) struct Wanted<'a> {
     pub contact: NameAddr<'a>,
@@ -83,7 +82,7 @@ impl<'a> Operation<'a> {
         for contact in request.contacts() {
             let contact = contact.map_err(|_| Refusal::Bad("Invalid Contact"))?;
             let wanted = Wanted::of(contact, header, limits)?;
-            // Named twice: the last one counts.
+            // A contact is listed twice: the last one counts.
             all.retain(|before| !before.contact.uri.equivalent(&wanted.contact.uri));
             all.push(wanted);
         }
@@ -111,12 +110,12 @@ impl<'a> Wanted<'a> {
         })
     }
 
-    /// How long the binding is to live.
+    /// The requested lifetime of the binding.
     pub fn lifetime(&self) -> Duration {
         Duration::from_secs(self.expires.into())
     }
 
-    /// The parameters that the answer repeats: all but `expires`.
+    /// The parameters that the response repeats: all but `expires`.
     pub fn kept_params(&self) -> Box<[u8]> {
         let mut kept = Vec::new();
         for param in self.contact.params.iter().filter(|param| !param.is("expires")) {
@@ -131,7 +130,7 @@ impl<'a> Wanted<'a> {
     }
 }
 
-/// The Path of a REGISTER as one list; empty without.
+/// The Path of a REGISTER as one list; empty if there is none.
 pub(super) fn path(request: &Request) -> Result<Box<[u8]>, Refusal> {
     let mut path = Vec::new();
     for hop in request.headers(Name::Path) {
@@ -149,20 +148,20 @@ pub(super) fn path(request: &Request) -> Result<Box<[u8]>, Refusal> {
     }
 }
 
-/// The User-Agent, for people.
+/// The User-Agent, for display.
 pub(super) fn user_agent(request: &Request) -> Box<str> {
     let value = request.header(Name::UserAgent).unwrap_or_default();
     let text = String::from_utf8_lossy(&clean(value)).into_owned();
     text[..text.floor_char_boundary(MAX_USER_AGENT)].into()
 }
 
-/// Without folds and control characters: it goes into messages again.
+/// Replaces folds and control characters: the value goes into messages again.
 fn clean(value: &[u8]) -> Box<[u8]> {
     let plain = |byte: &u8| if chars::is(*byte, chars::CONTROL) { b' ' } else { *byte };
     chars::unfold(value).iter().map(plain).collect()
 }
 
-/// Seconds. What is no number, or none that fits 32 bits, stands for an hour.
+/// Seconds. A value that is no number, or does not fit 32 bits, counts as an hour.
 fn expires(value: &[u8]) -> u32 {
     chars::number(chars::trim(value)).and_then(|it| u32::try_from(it).ok()).unwrap_or(MALFORMED_EXPIRES)
 }

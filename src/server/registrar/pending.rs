@@ -1,11 +1,10 @@
-//! Replies that wait until a crash could not undo what they say.
+//! Replies held back until a crash could not undo what they say.
 
 use std::collections::VecDeque;
 
 use super::store::{Commit, LocationStore, Outcome};
 
-/// Things that wait for commits, in order. `T` is what a server needs to send the
-/// reply: transaction and reply.
+/// Items that wait for commits, in order. `T` is what a server needs to send the reply: transaction and reply.
 #[derive(Debug)]
 pub struct PendingReplies<T> {
     waiting: VecDeque<(Commit, T)>,
@@ -23,8 +22,8 @@ impl<T> PendingReplies<T> {
         self.waiting.push_back((commit, it));
     }
 
-    /// The next one whose outcome is known: `Kept` sends the reply as it is,
-    /// `Failed` 500 instead (RFC 3261 §10.3 step 7).
+    /// Takes the next item whose outcome is known: for `Kept` the reply is sent as it is, for `Failed` 500
+    /// instead (RFC 3261 §10.3 step 7).
     pub fn pop(&mut self, store: &dyn LocationStore) -> Option<(Outcome, T)> {
         let (commit, _) = self.waiting.front()?;
         match store.outcome(*commit) {
@@ -33,12 +32,12 @@ impl<T> PendingReplies<T> {
         }
     }
 
-    /// How many wait.
+    /// Number of waiting items.
     pub fn len(&self) -> usize {
         self.waiting.len()
     }
 
-    /// Whether none waits.
+    /// Whether no item waits.
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }

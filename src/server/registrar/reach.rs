@@ -1,6 +1,5 @@
-//! Where a contact is reached: on the flow that it registered by, at its Contact, or by its
-//! Path. A user's Contact leads nowhere but to the host that it registered from, or inside
-//! networks of ours.
+//! The route to a contact: over the flow that it registered on, to its Contact, or by its Path. A user's
+//! Contact may lead only to the host that it registered from, or into networks of ours.
 
 use std::net::SocketAddr;
 
@@ -10,16 +9,16 @@ use b2b_sip::msg::{Name, NameAddr, Request, elements};
 use b2b_sip::networks::Networks;
 use b2b_sip::sent_by::{self, SIP, SentBy};
 
-/// Which networks count for the way to a contact.
+/// Networks that matter for the route to a contact.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Trusted {
-    /// Edge proxies: from them Path (RFC 3327) and further Vias count.
+    /// Edge proxies, whose Path (RFC 3327) and further Vias are trusted.
     pub proxies: Networks,
-    /// Networks of ours, without NAT between them and us.
+    /// Our own networks, with no NAT between them and us.
     pub inside: Networks,
 }
 
-/// What the Vias of a REGISTER that came by this flow say.
+/// What the Vias say of a REGISTER that came over this flow.
 pub(super) fn sent_by_of(request: &Request, flow: &Flow, proxies: &Networks) -> SentBy {
     if proxies.contain(flow.remote.ip()) {
         return SentBy::Proxy;
@@ -30,7 +29,7 @@ pub(super) fn sent_by_of(request: &Request, flow: &Flow, proxies: &Networks) -> 
     request.top_via().map_or(SentBy::Elsewhere, |via| SentBy::of_via(&via, flow.remote))
 }
 
-/// For a database.
+/// The number in the database.
 pub fn as_number(sent_by: SentBy) -> u8 {
     match sent_by {
         SentBy::Source => 1,
@@ -42,14 +41,14 @@ pub fn as_number(sent_by: SentBy) -> u8 {
     }
 }
 
-/// From a database.
+/// The value of a number in the database.
 pub fn of_number(number: u8) -> Option<SentBy> {
     use SentBy::{Elsewhere, Name, OtherPort, OtherPortAnsweredBack, Proxy, Source};
     let all = [Source, OtherPort, OtherPortAnsweredBack, Name, Elsewhere, Proxy];
     all.into_iter().find(|it| as_number(*it) == number)
 }
 
-/// Whether somebody between the phone and us has left a mark: a further Via, or Path.
+/// Whether an intermediary between the phone and us has left a trace: a further Via, or Path.
 pub(super) fn was_forwarded(request: &Request) -> bool {
     request.headers(Name::Via).nth(1).is_some() || request.header(Name::Path).is_some()
 }
@@ -59,13 +58,13 @@ const SIPS: u16 = 5061;
 /// Where a request for a contact is sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NextHop<'a> {
-    /// By this route set: its first hop is a named proxy.
+    /// By this route set, whose first hop is a listed proxy.
     Path(&'a [u8]),
-    /// By this way, with this route set, which may be empty.
+    /// Over this flow, with this route set, which may be empty.
     Flow(BindingFlow, &'a [u8]),
-    /// By the first way; at this address if nobody is there.
+    /// Over this flow; to this address if the flow is not there.
     FlowOr(BindingFlow, SocketAddr),
-    /// Where the contact URI says: inside a network of ours.
+    /// To the contact URI, which is inside a network of ours.
     Contact,
 }
 
@@ -76,21 +75,21 @@ impl Binding {
         if self.sent_by == SentBy::Proxy {
             return match trusted.proxies.contain(self.flow.remote.ip()) {
                 true if !self.path.is_empty() => self.by_path(trusted),
-                // It is the proxy's to know the way, unless the phone is in the open.
+                // The proxy is to route it, unless the phone has a public address.
                 true => match self.contact_address() {
                     Some(at) if same_host(at, self.source) && !same_host(at, self.flow.local) => {
                         NextHop::Contact
                     }
                     _ => flow,
                 },
-                // Named no more.
+                // The proxy is no longer listed.
                 false => flow,
             };
         }
         let Some(at) = self.contact_address().filter(|_| !self.keeps_to_its_flow()) else { return flow };
         let inside = |at: SocketAddr| trusted.inside.contain(at.ip());
         let same = same_host(at, self.flow.remote);
-        // By the socket of ours that it knows, and in the words of that.
+        // Uses our socket that the phone knows, in that socket's address family.
         let at_contact = SocketAddr::new(self.flow.remote.ip(), at.port());
         match self.sent_by {
             // On this machine that port may be one of ours.
@@ -106,8 +105,8 @@ impl Binding {
         }
     }
 
-    /// A Path begins with who has written it last. If that is no named proxy, the one that
-    /// handed the REGISTER on has not written any, and the phone may have.
+    /// A Path begins with the proxy that wrote it last. If that is no listed proxy, the one that forwarded
+    /// the REGISTER wrote no Path, and the phone may have forged it.
     fn by_path(&self, trusted: &Trusted) -> NextHop<'_> {
         let first = elements(&self.path).next().and_then(NameAddr::parse);
         let Some(uri) = first.map(|first| first.uri) else { return NextHop::Flow(self.flow, b"") };
@@ -115,7 +114,7 @@ impl Binding {
         if ip.is_some_and(|ip| trusted.proxies.contain(ip)) {
             return NextHop::Path(&self.path);
         }
-        // Its own port, since that of a connection is of no use once that is gone.
+        // The proxy's own port: that of a connection is useless once the connection is lost.
         let mut flow = self.flow;
         if flow.id.is_none() && flow.transport.is_reliable() {
             let default = if flow.transport == Transport::Tls { SIPS } else { SIP };
@@ -130,13 +129,13 @@ impl Binding {
         self.flow.transport != Transport::Udp || self.reg_id.is_some() || outbound()
     }
 
-    /// The address that the contact names, for UDP; none: it names none.
+    /// The address that the contact names, for UDP; `None` if it names none.
     fn contact_address(&self) -> Option<SocketAddr> {
         sent_by::address(&self.uri()?)
     }
 
-    /// Whether the way back has to be kept open: over UDP to whoever is not in our own
-    /// networks. A named proxy sees to that itself.
+    /// Whether the NAT binding has to be kept open: over UDP, for any source outside our own networks. A
+    /// listed proxy sees to that itself.
     pub fn needs_keep_alive(&self, trusted: &Trusted) -> bool {
         let remote = self.flow.remote.ip();
         self.flow.transport == Transport::Udp

@@ -1,4 +1,4 @@
-//! Answers to REGISTER (RFC 3261 §10.3 step 8).
+//! Responses to REGISTER (RFC 3261 §10.3 step 8).
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,16 +11,15 @@ use super::store::Commit;
 use b2b_sip::endpoint::Reply;
 use b2b_sip::msg::{Name, Request};
 
-/// An answer, and what it waits for.
+/// A response, and the write it waits for.
 #[derive(Debug, Clone)]
 pub struct RegistrarReply {
-    /// For `Endpoint::respond`.
+    /// To be sent with `Endpoint::respond`.
     pub reply: Reply,
-    /// Do not send it before this write is kept ([`super::Registrar::store`],
+    /// The response must wait until this write is kept ([`super::Registrar::store`],
     /// [`super::PendingReplies`]): otherwise a crash could undo what it says.
     pub commit: Commit,
-    /// A proxy between the phone and us that is not named: its marks, Path or a further
-    /// Via, do not count.
+    /// There is an unlisted proxy between the phone and us, whose Path or further Via is ignored.
     pub unnamed_proxy: bool,
 }
 
@@ -28,7 +27,7 @@ pub struct RegistrarReply {
 pub(super) fn listed(now: Instant, request: &Request, bindings: &[Arc<Binding>], path_counts: bool) -> Reply {
     let mut headers = Vec::new();
     for binding in bindings {
-        // Rounded up: a second that has begun is the phone's.
+        // Rounded up: a started second counts for the phone.
         let left = binding.remaining(now).as_millis().div_ceil(1_000);
         let mut value = Vec::with_capacity(binding.contact.len() + binding.params.len() + 24);
         value.push(b'<');
@@ -49,7 +48,7 @@ pub(super) fn listed(now: Instant, request: &Request, bindings: &[Arc<Binding>],
     Reply { status: 200, headers, ..Reply::default() }
 }
 
-/// The answer that says why not.
+/// The response for a refusal.
 pub(super) fn refusal(refusal: Refusal, limits: &ExpiryLimits) -> Reply {
     let header = |name: &'static str, value: String| (Bytes::from(name), Bytes::from(value));
     match refusal {
@@ -69,7 +68,7 @@ pub(super) fn refusal(refusal: Refusal, limits: &ExpiryLimits) -> Reply {
     }
 }
 
-/// An answer of nothing but a status; an empty phrase is the standard one.
+/// A response with only a status; an empty phrase means the standard one.
 pub(super) fn refused(status: u16, reason: &str) -> Reply {
     Reply { status, reason: reason.to_owned(), ..Reply::default() }
 }

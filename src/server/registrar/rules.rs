@@ -1,12 +1,12 @@
-//! What becomes of the bindings of an address of record (RFC 3261 §10.3 steps 6
-//! and 7): all of a REGISTER, or nothing of it.
+//! Changes of the bindings of an address of record (RFC 3261 §10.3 steps 6 and 7): all that a REGISTER
+//! requests, or none.
 
 use std::sync::Arc;
 
 use super::binding::Binding;
 use super::operation::{Operation, Refusal, Wanted};
 
-/// One thing to do. Indices are those of the bindings and of the contacts wanted.
+/// One change. Indices are those of the bindings and of the requested contacts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
     Add { wanted: usize },
@@ -14,14 +14,14 @@ pub(super) enum Step {
     Remove { binding: usize },
 }
 
-/// Who asks.
+/// The client that sent the REGISTER.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Asker<'a> {
     pub call_id: &'a [u8],
     pub cseq: u32,
 }
 
-/// The steps that lead from the bindings that are alive to those wanted.
+/// The changes from the present bindings to the requested ones.
 pub(super) fn steps(
     bindings: &[Arc<Binding>],
     operation: &Operation<'_>,
@@ -53,7 +53,7 @@ pub(super) fn steps(
                 return Err(Refusal::OutOfOrder);
             }
             *taken = true;
-            // Two old ones may both be equivalent to it and not to each other.
+            // Two old bindings may both be equivalent to it, but not to each other.
             if contact.expires == 0 || found {
                 steps.push(Step::Remove { binding });
                 removed += 1;
@@ -73,8 +73,8 @@ pub(super) fn steps(
     }
 }
 
-/// Whether a contact is the one of a binding: with a reg-id the same flow of the
-/// same phone, whatever its URI has become (RFC 5626 §6); else by URI.
+/// Whether a requested contact is that of a binding: with a reg-id, the same flow of the same phone, even
+/// with a changed URI (RFC 5626 §6); else by URI.
 fn is_same(binding: &Binding, wanted: &Wanted<'_>) -> bool {
     match (wanted.instance, wanted.reg_id, &binding.instance, binding.reg_id) {
         (Some(instance), Some(reg_id), Some(old), Some(old_id)) => instance == &**old && reg_id == old_id,

@@ -1,4 +1,4 @@
-//! The machine: REGISTER in, reply out; expiry and keep-alive by time.
+//! The registrar's machine: REGISTER in, reply out; expiry and keep-alive by time.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -19,19 +19,19 @@ use super::store::{Change, Commit, LocationStore};
 use b2b_sip::endpoint::{Flow, Reply};
 use b2b_sip::msg::Request;
 
-/// Who sends a REGISTER, and by which way.
+/// The sender of a REGISTER, and its flow.
 #[derive(Debug, Clone, Copy)]
 pub struct Sender<'a> {
     pub flow: &'a Flow,
-    /// Where the phone sends from: the other end of the flow, or what a proxy in front of us
-    /// saw.
+    /// The address the phone sends from: the remote end of the flow, or the address that a proxy in front of
+    /// us saw.
     pub source: SocketAddr,
-    /// The user who has authenticated; none: nobody has to.
+    /// The authenticated user; `None`: authentication is not required.
     pub user: Option<&'a str>,
 }
 
-/// A registrar. Take its events and keep-alives after each call, and wake it at
-/// [`Registrar::next_timeout`] with [`Registrar::handle_timeout`].
+/// A registrar. Its events and keep-alives must be taken after each call, and [`Registrar::handle_timeout`]
+/// called at [`Registrar::next_timeout`].
 pub struct Registrar {
     config: RegistrarConfig,
     limits: ExpiryLimits,
@@ -45,7 +45,7 @@ pub struct Registrar {
 }
 
 impl Registrar {
-    /// A registrar with what the store holds.
+    /// A registrar with the bindings in the store.
     pub fn new(config: RegistrarConfig, store: Box<dyn LocationStore>, now: Instant) -> Self {
         let (limits, interval) = (config.expiry_limits(), config.keep_alive_interval);
         let (mut expiry, mut last_id) = (Deadlines::default(), 0);
@@ -62,21 +62,21 @@ impl Registrar {
         let mut registrar =
             Registrar { config, limits, store, expiry, keep_alive, due, last_id, events, counters };
         for (index, (aor, binding)) in held.iter().enumerate() {
-            // Spread over one interval: they did not all register at once either.
+            // Spread over one interval, since they did not all register at once either.
             let part = index as u32 % 1_024;
             registrar.watch(now + interval * part / 1_024, aor, binding);
         }
         registrar
     }
 
-    /// Another configuration from now on. Bindings that are there keep their time, and
-    /// their keep-alive until its next turn.
+    /// Replaces the configuration. Existing bindings keep their expiry, and their keep-alive until it is next
+    /// due.
     pub fn reconfigure(&mut self, config: RegistrarConfig) {
         self.limits = config.expiry_limits();
         self.config = config;
     }
 
-    /// Answers a REGISTER.
+    /// Handles a REGISTER.
     pub fn handle(
         &mut self,
         now: Instant,
@@ -91,8 +91,8 @@ impl Registrar {
             self.counters.refused += 1;
             return RegistrarReply { reply, commit: Commit::NONE, unnamed_proxy };
         }
-        // It lists also what other writes, still on their way, have changed: so it
-        // waits for the last of all.
+        // The reply also lists changes of other writes that are still pending, so it waits for the last write
+        // of all.
         RegistrarReply { reply, commit: self.store.latest(), unnamed_proxy }
     }
 
@@ -111,7 +111,7 @@ impl Registrar {
             return reply::refused(404, "");
         };
         let aor = policy.canonical(&named);
-        // Before 404: who may not register an address does not learn whether it is there.
+        // Before 404: a party that may not register an address does not learn whether it exists.
         if !policy.may_register(sender.user, aor.as_ref().unwrap_or(&named)) {
             return reply::refused(403, "");
         }
@@ -126,7 +126,7 @@ impl Registrar {
         }
     }
 
-    /// Changes bindings as asked, or not at all.
+    /// Changes the bindings as requested, or not at all.
     fn update(
         &mut self,
         now: Instant,
@@ -140,7 +140,7 @@ impl Registrar {
         let path = if sent_by == SentBy::Proxy { operation::path(request)? } else { Box::default() };
         let cseq = request.cseq().map_err(|_| Refusal::Bad("Invalid CSeq"))?.number;
         let call_id = request.call_id().map_err(|_| Refusal::Bad("Invalid Call-ID"))?;
-        // What has expired and was not looked at yet is gone all the same.
+        // Expired bindings that have not been looked at yet are removed first.
         self.drop_expired(now, aor);
         let Operation::Update(wanted) = &operation else {
             if matches!(operation, Operation::Query) {
@@ -254,13 +254,12 @@ impl Registrar {
         self.remove_where(aor, Removal::Expired, |binding| binding.expires <= now);
     }
 
-    /// Takes every contact of an AOR away.
+    /// Removes every contact of an AOR.
     pub fn remove(&mut self, aor: &Aor) {
         self.remove_where(aor, Removal::ByOperator, |_| true);
     }
 
-    /// The contacts at which an AOR is reached, best first: by `q`, then by who
-    /// registered for longest.
+    /// The contacts at which an AOR is reached, best first: by `q`, then by latest expiry.
     pub fn lookup(&self, now: Instant, aor: &Aor) -> Vec<Arc<Binding>> {
         let bindings = self.store.bindings(aor).iter();
         let mut alive: Vec<_> = bindings.filter(|binding| binding.expires > now).cloned().collect();
@@ -273,8 +272,8 @@ impl Registrar {
         binding.next_hop(&self.config.trusted)
     }
 
-    /// Whether an AOR is registered from this very address and port: nobody else sends from
-    /// there, others behind the same NAT included.
+    /// Whether an AOR is registered from this exact address and port: no other party sends from there, not
+    /// even behind the same NAT.
     pub fn is_registered_from(&self, now: Instant, aor: &Aor, address: SocketAddr) -> bool {
         let canonical = |at: SocketAddr| (at.ip().to_canonical(), at.port());
         let same =
@@ -282,12 +281,12 @@ impl Registrar {
         self.store.bindings(aor).iter().any(same)
     }
 
-    /// Shows every binding.
+    /// Calls `each` with every binding.
     pub fn each_registered(&self, each: &mut dyn FnMut(&Binding)) {
         self.store.visit(&mut |_, bindings| bindings.iter().for_each(|binding| each(binding)));
     }
 
-    /// Where a user is registered from.
+    /// The addresses that an AOR is registered from.
     pub fn known_sources(&self, now: Instant, aor: &Aor) -> Vec<std::net::IpAddr> {
         let bindings = self.store.bindings(aor);
         let valid = bindings.iter().filter(|binding| binding.expires > now);
@@ -298,7 +297,7 @@ impl Registrar {
         self.config.keep_alive != KeepAliveKind::Off && binding.needs_keep_alive(&self.config.trusted)
     }
 
-    /// Asks for a keep-alive at `at`, if the binding needs any.
+    /// Schedules a keep-alive at `at`, if the binding needs any.
     fn watch(&mut self, at: Instant, aor: &Aor, binding: &Arc<Binding>) {
         match self.is_kept_alive(binding) {
             true => self.keep_alive.set(at, binding.id, aor),
@@ -311,7 +310,7 @@ impl Registrar {
         [self.expiry.next(), self.keep_alive.next()].into_iter().flatten().min()
     }
 
-    /// Removes what has expired and finds keep-alives that are due.
+    /// Removes expired bindings and collects the keep-alives that are due.
     pub fn handle_timeout(&mut self, now: Instant) {
         while let Some((id, aor)) = self.expiry.due(now) {
             let expires = self.store.bindings(&aor).iter().find(|it| it.id == id).map(|it| it.expires);
@@ -323,7 +322,7 @@ impl Registrar {
         }
         while let Some((id, aor)) = self.keep_alive.due(now) {
             let found = self.store.bindings(&aor).iter().find(|it| it.id == id && it.expires > now);
-            // The configuration may have changed since it was asked for.
+            // The configuration may have changed since it was scheduled.
             if let Some(binding) = found.filter(|it| self.is_kept_alive(it)).cloned() {
                 self.keep_alive.set(now + self.config.keep_alive_interval, id, &aor);
                 self.counters.keep_alives += 1;
@@ -337,17 +336,17 @@ impl Registrar {
         self.due.pop_front()
     }
 
-    /// What happened, in order.
+    /// The next event, in order.
     pub fn poll_event(&mut self) -> Option<RegistrarEvent> {
         self.events.pop_front()
     }
 
-    /// Where the bindings are kept.
+    /// The store of the bindings.
     pub fn store(&self) -> &dyn LocationStore {
         &*self.store
     }
 
-    /// Timer entries held, those that count and all.
+    /// Number of timer entries held: valid ones, and all.
     pub fn timers_held(&self) -> (usize, usize) {
         let (expiry, keep_alive) = (self.expiry.held(), self.keep_alive.held());
         (expiry.0 + keep_alive.0, expiry.1 + keep_alive.1)

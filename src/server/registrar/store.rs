@@ -1,4 +1,4 @@
-//! Where bindings are kept.
+//! Storage of bindings.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::{Bound, ControlFlow};
@@ -12,63 +12,62 @@ use super::binding::{Binding, BindingId};
 /// One change to the bindings of an address of record.
 #[derive(Debug, Clone)]
 pub enum Change {
-    /// Add it, or put it in the place of the one with its id.
+    /// Adds it, or replaces the one with its id.
     Put(Arc<Binding>),
-    /// Take it away.
+    /// Removes it.
     Remove(BindingId),
 }
 
-/// Names a write. Later ones are greater.
+/// Identifies a write. Later ones are greater.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Commit(pub u64);
 
 impl Commit {
-    /// Nothing was written, or nothing has to be waited for.
+    /// No write, or none that has to be waited for.
     pub const NONE: Commit = Commit(0);
 }
 
-/// What became of a write.
+/// The outcome of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// On its way.
+    /// Not written yet.
     Pending,
-    /// A restart would serve it.
+    /// It would survive a restart.
     Kept,
-    /// It could not be written. It stands in memory, and is tried again; a restart
-    /// before that would not serve it.
+    /// It could not be written. It is in memory, and the write is retried; a restart before that loses it.
     Failed,
 }
 
-/// Is shown an AOR and its bindings, and says whether that is enough.
+/// Called with an AOR and its bindings; returns whether to go on.
 pub type Visitor<'a> = dyn FnMut(&Aor, &[Arc<Binding>]) -> ControlFlow<()> + 'a;
 
-/// Bindings by address of record. Reads answer at once, from memory; writes may take
-/// effect on disk later, which [`LocationStore::outcome`] tells.
+/// Bindings by address of record. Reads return at once, from memory; writes may reach the disk later, as
+/// [`LocationStore::outcome`] reports.
 pub trait LocationStore: Send {
-    /// The bindings of an AOR, in the order in which they were first made; expired
-    /// ones that nobody has removed included.
+    /// The bindings of an AOR, in the order of their creation; includes expired ones that have not been
+    /// removed.
     fn bindings(&self, aor: &Aor) -> &[Arc<Binding>];
 
-    /// Makes these changes, at once for readers. A restart finds all of them or none.
+    /// Applies these changes, for readers at once. A restart finds all of them or none.
     fn apply(&mut self, aor: &Aor, changes: Vec<Change>);
 
     /// The last write.
     fn latest(&self) -> Commit;
 
-    /// What became of a write.
+    /// The outcome of a write.
     fn outcome(&self, commit: Commit) -> Outcome;
 
-    /// Changes whenever the outcome of some write is known. `None`: it always is.
+    /// Changes whenever the outcome of some write becomes known. `None`: it is always known.
     fn progress(&self) -> Option<watch::Receiver<u64>>;
 
-    /// Whether writes keep up. While they do not, a REGISTER gets 503.
+    /// Whether the store keeps up with writes. While it does not, a REGISTER gets 503.
     fn accepts(&self) -> bool;
 
-    /// Shows the AORs that have bindings and come behind `after`, in their order, until one
-    /// is enough. What is not shown costs nothing.
+    /// Visits, in order, the AORs after `after` that have bindings, until `each` breaks. The rest costs
+    /// nothing.
     fn visit_behind(&self, after: &str, each: &mut Visitor<'_>);
 
-    /// Shows every AOR that has bindings.
+    /// Visits every AOR that has bindings.
     fn visit(&self, each: &mut dyn FnMut(&Aor, &[Arc<Binding>])) {
         self.visit_behind("", &mut |aor, bindings| {
             each(aor, bindings);
@@ -76,10 +75,10 @@ pub trait LocationStore: Send {
         });
     }
 
-    /// How many bindings there are.
+    /// Number of bindings.
     fn len(&self) -> usize;
 
-    /// Whether there are none.
+    /// Whether there are no bindings.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -89,7 +88,7 @@ pub trait LocationStore: Send {
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     aors: HashMap<Aor, Vec<Arc<Binding>>>,
-    /// The same AORs: only what comes and goes pays for the order.
+    /// The same AORs in order; only added and removed AORs cost time here.
     sorted: BTreeSet<Aor>,
     len: usize,
 }

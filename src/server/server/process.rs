@@ -1,4 +1,4 @@
-//! The server as a process: what it says at its start, signals, and its end.
+//! The server as a process: its start-up messages, signals, and end.
 
 use std::time::{Duration, SystemTime};
 
@@ -18,7 +18,7 @@ use b2b_call::event::Event;
 /// Runs a server until a signal ends it.
 ///
 /// # Errors
-/// What keeps it from starting.
+/// Why it cannot start.
 pub fn run(config: ServerConfig, read: &Reload, own: Own) -> anyhow::Result<u8> {
     let signals = signals(&[Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP])?;
     if let Err(error) = descriptors::raise() {
@@ -61,7 +61,7 @@ pub fn run(config: ServerConfig, read: &Reload, own: Own) -> anyhow::Result<u8> 
                 error
             }
         };
-        // What is said to have changed is in force.
+        // The changes that are reported are in force.
         match error.as_ref().filter(|_| refused) {
             Some(error) => {
                 tracing::error!("the reload is refused, the old configuration stays in force: {error}")
@@ -71,7 +71,7 @@ pub fn run(config: ServerConfig, read: &Reload, own: Own) -> anyhow::Result<u8> 
                 false => tracing::info!("{words}"),
             }),
         }
-        // Whoever reloads has mended something, here or there.
+        // A reload usually follows a repair, here or at the provider.
         server.board().register(Wanted::Failed);
         server.jobs().run_blocking(|switch, t, _| switch.wake_admission(t));
         server.admission.bus.publish(SystemTime::now(), Event::Reloaded { error });
@@ -90,16 +90,16 @@ pub fn run(config: ServerConfig, read: &Reload, own: Own) -> anyhow::Result<u8> 
     }
 }
 
-/// What there is to do.
+/// What woke the process.
 enum Woken {
     Signal(Signal),
-    /// A thread that calls cannot do without.
+    /// A thread has panicked that calls cannot do without.
     Panicked(String),
     /// No signal will ever come.
     Never,
 }
 
-/// Waits for it; certificates are looked at meanwhile.
+/// Waits for one; checks the certificates meanwhile.
 fn woken(signals: &Receiver<Signal>, server: &Server) -> Woken {
     let (calls, media) = (server.switch.panicked(), server.media.panicked());
     loop {
@@ -114,7 +114,7 @@ fn woken(signals: &Receiver<Signal>, server: &Server) -> Woken {
     }
 }
 
-/// These signals as values; to be called before any thread is made.
+/// Blocks these signals and delivers them as values; must be called before any thread is made.
 pub fn signals(wanted: &[Signal]) -> anyhow::Result<Receiver<Signal>> {
     let set = SigSet::from_iter(wanted.iter().copied());
     set.thread_block()?;

@@ -1,4 +1,4 @@
-//! What agents of queues have said of themselves, in the file of the registrations.
+//! States that queue agents have set, in the database of the registrations.
 
 use std::collections::HashMap;
 
@@ -7,16 +7,16 @@ use rusqlite::{Connection, params};
 
 use super::writer::Job;
 
-/// What one agent has said.
+/// The saved state of one agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SavedAgent {
-    /// The `state` that its configuration had then.
+    /// The `state` in its configuration at that time.
     pub configured: String,
-    /// What it has said.
+    /// The state that the agent has set.
     pub state: String,
 }
 
-/// The table: what it had at the start, and how it is written. Without a file nothing is kept.
+/// The table: its content at the start, and the writer. Without a database nothing is kept.
 #[derive(Debug, Clone, Default)]
 pub struct SavedAgents {
     found: HashMap<String, SavedAgent>,
@@ -28,20 +28,20 @@ impl SavedAgents {
         SavedAgents { found, jobs: Some(jobs) }
     }
 
-    /// As it was when the file was opened.
+    /// The content when the database was opened.
     pub fn found(&self) -> &HashMap<String, SavedAgent> {
         &self.found
     }
 
-    /// Whether anything is kept.
+    /// Whether states are kept.
     pub fn is_kept(&self) -> bool {
         self.jobs.is_some()
     }
 
-    /// This from now on, within milliseconds; none: nothing is kept of the agent any more.
+    /// Saves a state within milliseconds; `None` deletes the agent's row.
     pub fn set(&self, name: &str, saved: Option<SavedAgent>) {
         if let Some(jobs) = &self.jobs {
-            // Without the store nobody is asked any more.
+            // Once the store is gone, its saved states are no longer needed.
             let _ = jobs.send(Job::Agent(name.to_owned(), saved));
         }
     }

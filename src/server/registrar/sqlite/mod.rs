@@ -1,12 +1,12 @@
-//! Bindings that outlive the process: read from memory, written behind by a thread
-//! that gathers writes into one transaction (group commit).
+//! Bindings that outlive the process: read from memory, and written behind by a thread that gathers writes
+//! into one transaction (group commit).
 //!
-//! - this file: the store, and what it shares with its thread
+//! - this file: the store, and the state shared with its thread
 //! - `writer`: the thread
-//! - `rows`: bindings as rows; `agents`: what agents of queues have said, in a table beside them
+//! - `rows`: bindings as rows; `agents`: states that queue agents have set, in a second table
 //!
-//! What [`LocationStore::outcome`] calls kept survives any end of the process; with
-//! [`Durability::Power`] also one of the machine.
+//! Writes that [`LocationStore::outcome`] reports as kept survive any end of the process; with
+//! [`Durability::Power`] also a power loss.
 
 mod agents;
 mod rows;
@@ -33,10 +33,10 @@ use crate::database::{self, DatabaseError};
 pub use agents::{SavedAgent, SavedAgents};
 use writer::Job;
 
-/// Writes on their way at most; beyond it [`LocationStore::accepts`] says no.
+/// Maximum pending writes; beyond it [`LocationStore::accepts`] returns `false`.
 const MAX_QUEUED: usize = 20_000;
 
-/// Failed writes are remembered in so many ranges.
+/// Maximum ranges of failed writes that are remembered.
 const MAX_FAILED: usize = 1_024;
 
 /// Why the database cannot be used.
@@ -48,14 +48,14 @@ pub enum StoreError {
     Thread(#[from] std::io::Error),
 }
 
-/// What store and thread share.
+/// State shared by the store and its thread.
 #[derive(Debug)]
 struct Shared {
     /// The outcome of every write up to this one is known.
     settled: watch::Sender<u64>,
-    /// [`Shared::settled`] again, to be read without a lock.
+    /// Copy of [`Shared::settled`] that can be read without a lock.
     done: AtomicU64,
-    /// Those of them that failed, oldest first.
+    /// The settled writes that failed, oldest first.
     failed: Mutex<VecDeque<RangeInclusive<u64>>>,
     queued: AtomicUsize,
     written: AtomicU64,
@@ -100,7 +100,7 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens or makes the database and reads what is still alive.
+    /// Opens or creates the database and reads the bindings that have not expired.
     ///
     /// # Errors
     /// [`StoreError`]: it cannot be opened, is in use, or is not ours.
@@ -127,26 +127,25 @@ impl SqliteStore {
         Ok(SqliteStore { memory, shared, last: 0, skipped, agents, jobs: Some(jobs), thread: Some(thread) })
     }
 
-    /// What agents of queues have said.
+    /// The states that queue agents have set.
     pub fn agents(&self) -> SavedAgents {
         self.agents.clone()
     }
 
-    /// Waits until the outcome of every write so far is known; `false`: it takes
-    /// longer than `patience`.
+    /// Waits until the outcome of every write so far is known; `false` if that takes longer than `patience`.
     pub fn flush(&self, patience: Duration) -> bool {
         let (done, wait) = crossbeam_channel::bounded(1);
         let sent = self.jobs.as_ref().is_some_and(|jobs| jobs.send(Job::Flush(done)).is_ok());
         sent && wait.recv_timeout(patience).is_ok()
     }
 
-    /// Lets every write fail from now on, or no longer.
+    /// Makes every write fail from now on, or no longer.
     #[cfg(test)]
     fn fail(&self, fail: bool) -> bool {
         self.jobs.as_ref().is_some_and(|jobs| jobs.send(Job::Fail(fail)).is_ok()) && self.flush(Duration::MAX)
     }
 
-    /// Holds the thread up until what this gives is dropped.
+    /// Blocks the thread until the returned sender is dropped.
     #[cfg(test)]
     fn pause(&self) -> Sender<()> {
         let (hold, wait) = crossbeam_channel::bounded(0);
@@ -154,7 +153,7 @@ impl SqliteStore {
         hold
     }
 
-    /// Rows that could not be read when the database was opened.
+    /// Number of rows that could not be read when the database was opened.
     pub fn skipped(&self) -> usize {
         self.skipped
     }
@@ -166,9 +165,9 @@ impl SqliteStore {
 }
 
 impl Drop for SqliteStore {
-    /// Everything on its way is written before.
+    /// Pending writes are completed first.
     fn drop(&mut self) {
-        // The others who may send have nothing to say any more.
+        // Other senders have nothing left to send.
         let _ = self.jobs.take().map(|jobs| jobs.send(Job::Close));
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -188,7 +187,7 @@ impl LocationStore for SqliteStore {
         self.last += 1;
         self.shared.queued.fetch_add(1, Ordering::Relaxed);
         let job = Job::Write { commit: self.last, aor: aor.clone(), changes: changes.clone() };
-        // The thread lives as long as we do; without it every write stays pending.
+        // The thread lives as long as the store; without it every write stays pending.
         let _ = self.jobs.as_ref().map(|jobs| jobs.send(job));
         self.memory.apply(aor, changes);
     }
@@ -218,9 +217,8 @@ impl LocationStore for SqliteStore {
     }
 }
 
-/// Both clocks at one moment. Bindings expire by the steady one and are stored by
-/// that of the wall, which is read anew for each group of writes: a step of it does
-/// not disturb what is alive.
+/// Both clocks at one moment. Bindings expire by the steady clock and are stored with wall-clock time, which
+/// is read anew for each group of writes: a step of the wall clock does not affect live bindings.
 #[derive(Debug, Clone, Copy)]
 struct Clocks {
     steady: Instant,
@@ -242,7 +240,7 @@ impl Clocks {
         }
     }
 
-    /// `None`: it is over.
+    /// `None`: it has expired.
     fn to_steady(self, wall_ms: i64) -> Option<Instant> {
         let ahead = u64::try_from(wall_ms.checked_sub(self.wall_ms)?).ok().filter(|ahead| *ahead > 0)?;
         self.steady.checked_add(Duration::from_millis(ahead))

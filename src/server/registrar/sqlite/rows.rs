@@ -1,4 +1,4 @@
-//! Bindings as rows. Rows are found by their id alone: the memory is the index.
+//! Bindings as rows. Rows are found by id alone: the index is in memory.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::registrar::reach;
 use crate::registrar::store::{Change, LocationStore, MemoryStore};
 use b2b_sip::endpoint::Transport;
 
-/// `b2bR`. The second version knows more of the way than whether there was a second Via, the third one has agents.
+/// `b2bR`. Version 2 adds details of the route beyond whether there was a second Via; version 3 adds agents.
 pub const KIND: Kind =
     Kind { application: 0x6232_6252, version: 3, schema: SCHEMA, upgrades: &[FROM_1, FROM_2] };
 
@@ -33,15 +33,15 @@ const FROM_2: &str = "CREATE TABLE agent (name TEXT PRIMARY KEY, configured TEXT
 const COLUMNS: &str = "id, aor, contact, params, q, expires_ms, call_id, cseq, path, transport, local, remote, \
                        sent_by, instance, reg_id, user_agent, source";
 
-/// From version 1, which knew whether there was a second Via and no more: 6 is
-/// `SentBy::Proxy`, 5 `SentBy::Elsewhere`.
+/// From version 1, which stored only whether there was a second Via: 6 is `SentBy::Proxy`, 5
+/// `SentBy::Elsewhere`.
 const FROM_1: &str = "
 ALTER TABLE binding RENAME COLUMN via_proxy TO sent_by;
 ALTER TABLE binding ADD COLUMN source TEXT NOT NULL DEFAULT '';
 UPDATE binding SET sent_by = CASE sent_by WHEN 0 THEN 5 ELSE 6 END, source = remote;
 ";
 
-/// Reads what is alive and deletes the rest; tells how many rows made no sense.
+/// Reads the live bindings and deletes expired ones; returns the number of unreadable rows.
 pub fn load(connection: &Connection, clocks: &Clocks, memory: &mut MemoryStore) -> rusqlite::Result<usize> {
     connection.execute("DELETE FROM binding WHERE expires_ms <= ?", [clocks.wall_ms])?;
     let mut skipped = 0;

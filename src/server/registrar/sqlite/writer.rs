@@ -1,5 +1,4 @@
-//! The thread that writes: what comes while it gathers, or while it writes, goes
-//! into the next transaction together.
+//! The writer thread: jobs that arrive while it gathers or writes go into the next transaction together.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -17,44 +16,44 @@ use crate::registrar::aor::Aor;
 use crate::registrar::binding::{Binding, BindingId};
 use crate::registrar::store::Change;
 
-/// Writes are gathered this long: a reply waits for it at most, and a busy server
-/// pays for fifty transactions a second.
+/// How long writes are gathered: the maximum delay of a reply, and fifty transactions a second on a busy
+/// server.
 const GATHER: Duration = Duration::from_millis(20);
-/// Rows in one transaction.
+/// Maximum rows in one transaction.
 const MAX_ROWS: usize = 4_096;
-/// After a failure: when to try again, if nothing comes in between.
+/// Time between retries after a failure, if no job comes first.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// Something to do.
+/// A job for the thread.
 pub enum Job {
     Write {
         commit: u64,
         aor: Aor,
         changes: Vec<Change>,
     },
-    /// What an agent has said; none: nothing is kept of it.
+    /// The state of an agent; `None`: its row is deleted.
     Agent(String, Option<SavedAgent>),
-    /// Tell when everything before is settled.
+    /// Send when all earlier writes are settled.
     Flush(Sender<()>),
-    /// Write what is there, and end.
+    /// Write what is pending, and end.
     Close,
-    /// From now on the disk is as good as read-only, or no longer.
+    /// Make writes fail as on a read-only disk, or no longer.
     #[cfg(test)]
     Fail(bool),
-    /// Do nothing until the other end is dropped.
+    /// Block until the other end is dropped.
     #[cfg(test)]
     Pause(Receiver<()>),
 }
 
-/// Rows to be written, the newest state of each; `None`: to be deleted.
+/// Rows to write, with the latest state of each; `None`: to be deleted.
 type Rows = BTreeMap<BindingId, (Aor, Option<Arc<Binding>>)>;
 
-/// A transaction in the making.
+/// A transaction being gathered.
 #[derive(Default)]
 struct Batch {
-    /// Also those of transactions that failed.
+    /// Includes those of failed transactions.
     rows: Rows,
-    /// The same; the newest of each.
+    /// Likewise; the latest of each.
     agents: BTreeMap<String, Option<SavedAgent>>,
     closed: bool,
     commits: Option<RangeInclusive<u64>>,
@@ -97,9 +96,9 @@ impl Batch {
     }
 }
 
-/// Until the store is dropped.
+/// Runs until the store is dropped.
 pub fn run(connection: &Connection, queue: &Receiver<Job>, shared: &Shared) {
-    // Prepared anew only after a failure, which may have been theirs.
+    // Prepared again only after a failure, which they may have caused.
     let mut statements = None;
     let mut batch = Batch::default();
     let mut failing = false;
@@ -137,7 +136,7 @@ pub fn run(connection: &Connection, queue: &Receiver<Job>, shared: &Shared) {
         for done in batch.flushes.drain(..) {
             let _ = done.send(());
         }
-        // Nobody is left to wait for a disk that does not come back.
+        // The store is closed: a failing disk is not waited for.
         if !open && failing {
             return;
         }
@@ -190,7 +189,7 @@ fn transaction<'a>(
     Ok(statements)
 }
 
-/// Says once that writing fails, and once that it works again.
+/// Logs once that writing fails, and once that it works again.
 fn report(written: &rusqlite::Result<()>, failing: &mut bool) {
     match written {
         Err(error) if !*failing => {
