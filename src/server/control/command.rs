@@ -1,4 +1,4 @@
-//! What a program may want, as JSON: `{"command": "play", "call": 7, "sound": "welcome.wav"}`.
+//! The commands of programs, as JSON: `{"command": "play", "call": 7, "sound": "welcome.wav"}`.
 
 use std::collections::BTreeMap;
 
@@ -13,85 +13,84 @@ use super::sound::Sounds;
 pub use super::transfer::TransferBy;
 use b2b_app::queue::machine::agent::Duty;
 
-/// A command with who gave it its id, how long it may take, and what it is about.
+/// A command with its id, its deadline, and the call or leg that it applies to.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Order {
-    /// The program's own name of it: 1 to 64 letters, digits and `.`, `_`, `:`, `-`. The same id
-    /// again is the same command. Without one it gets one.
+    /// The program's own id for it: 1 to 64 letters, digits and `.`, `_`, `:`, `-`. A repeated id means the
+    /// same command. Without one, the server assigns an id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// The call that it is about; of its legs the first one is meant.
+    /// The call that it applies to; of its legs, the first one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub call: Option<u64>,
-    /// The leg that it is about.
+    /// The leg that it applies to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub leg: Option<u64>,
-    /// It is given up after so many seconds, 1 to 86400. Without it: an hour for what lasts by its
-    /// nature (calling, playing, collecting), else 30 seconds.
+    /// Time after which it fails, in seconds, 1 to 86400. Default: an hour for commands that last by nature
+    /// (calling, playing, collecting), else 30 seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deadline_s: Option<u64>,
     #[serde(flatten)]
     pub command: Command,
 }
 
-/// What is wanted. `call` or `leg` say of whom, unless it says otherwise.
+/// The command. Unless stated otherwise, it applies to the party of `call` or `leg`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Command {
-    /// Calls a party; done when it answers. Then it is joined with `to`, or given to `app`, or
-    /// waits for commands. Result: `call`, `leg`, and `bridge` with `to`.
+    /// Calls a party; completes when the party answers. The party is then joined with `to`, or given to
+    /// `app`, or waits for commands. Result: `call`, `leg`, and `bridge` with `to`.
     Originate {
-        /// Whom to call: a target as routes have it, `user/1001`, or a list of them.
+        /// The party to call: a target as in routes, `user/1001`, or a list of targets.
         from: Targets,
-        /// Whom to join with who answers: a target, or a list of them.
+        /// The party to join with the one that answers: a target, or a list of them.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         to: Option<Targets>,
-        /// In which order the targets of a list ring.
+        /// The order in which the targets of a list ring.
         #[serde(default, skip_serializing_if = "RingOrder::is_parallel")]
         order: RingOrder,
-        /// The application that gets who answers: `ivr/main`, `conference/blue`.
+        /// The application that gets the party that answers: `ivr/main`, `conference/blue`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         app: Option<String>,
-        /// The number that counts as called, for `app`.
+        /// The called number that `app` sees.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         number: Option<String>,
-        /// The number that is shown.
+        /// The caller number to present.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         caller: Option<String>,
-        /// How long each may ring; without it `limits.ring_s`.
+        /// Maximum ringing time of each target; default `limits.ring_s`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         ring_s: Option<u64>,
-        /// What is noted on the call.
+        /// Variables to set on the call.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         variables: BTreeMap<String, String>,
-        /// More header fields of the INVITEs, to both: names and values. They stand in the place of
-        /// b2b's own.
+        /// Additional header fields of the INVITEs to both parties: names and values. They replace b2b's own.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         headers: CommandHeaders,
     },
-    /// Calls somebody for this party, and joins both at the answer. Result: `bridge`.
+    /// Calls a target for this party, and joins both when it answers. Result: `bridge`.
     Dial {
-        /// A target as routes have it, or a list of them: who answers first is joined.
+        /// A target as in routes, or a list of them: the first to answer is joined.
         to: Targets,
-        /// In which order the targets of a list ring.
+        /// The order in which the targets of a list ring.
         #[serde(default, skip_serializing_if = "RingOrder::is_parallel")]
         order: RingOrder,
-        /// The number that is shown.
+        /// The caller number to present.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         caller: Option<String>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         ring_s: Option<u64>,
-        /// More header fields of the INVITE: names and values. They stand in the place of b2b's own.
+        /// Additional header fields of the INVITE: names and values. They replace b2b's own.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         headers: CommandHeaders,
     },
     /// Answers a caller.
     Answer {
-        /// More header fields of the 200: names and values.
+        /// Additional header fields of the 200: names and values.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         headers: CommandHeaders,
     },
-    /// Refuses a caller who is not answered.
+    /// Refuses a caller who has not been answered.
     Reject {
         /// 300 to 699.
         #[serde(default = "busy")]
@@ -99,61 +98,61 @@ pub enum Command {
         #[serde(default, skip_serializing_if = "String::is_empty")]
         reason: String,
     },
-    /// Ends a leg, or all of a call.
+    /// Ends a leg, or a whole call.
     Hangup {
-        /// Why, as a Q.850 cause, 1 to 127: in the BYE, the CANCEL or the refusal, whose status follows from it.
+        /// The Q.850 cause, 1 to 127: in the BYE, the CANCEL or the refusal, whose status is derived from it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cause: Option<u8>,
-        /// The words beside it; without them the cause's own.
+        /// The text of the cause; default: the cause's standard text.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         text: Option<String>,
     },
-    /// Joins two answered legs; the other one's call becomes part of this one's. Result: `bridge`.
+    /// Joins two answered legs; the other leg's call becomes part of this one's. Result: `bridge`.
     Bridge {
         /// The other leg.
         with: u64,
-        /// Whether who is left stays when the other one hangs up.
+        /// Whether the remaining party stays when the other one hangs up.
         #[serde(default)]
         keep: bool,
     },
-    /// Takes the bridge of this leg down. Both parties stay: this one in its call, the other one in
-    /// a call of its own. Result: `call`, `leg`, and `other` with its `call` and `leg`.
+    /// Takes down the bridge of this leg. Both parties stay: this one in its call, the other one in a call of
+    /// its own. Result: `call`, `leg`, and `other` with its `call` and `leg`.
     Unbridge {
-        /// The application that gets the other one; without it that one waits for commands.
+        /// The application that gets the other party; without it, that party waits for commands.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         app: Option<String>,
     },
-    /// Puts the party on hold: nothing of it is heard, and it hears music.
+    /// Puts the party on hold: it is not heard, and it hears music.
     Hold {
-        /// The class of music; without it `default`, or silence where the media server has no
-        /// music. An empty one is silence.
+        /// The class of music; default `default`, or silence where the media server has no music. An empty
+        /// string means silence.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         class: Option<String>,
     },
-    /// Takes the party back that was put on hold.
+    /// Retrieves the party from hold.
     Resume {},
-    /// Sends the other party of this leg's bridge to a target; done when the target has answered.
-    /// Result: `by`; and of `refer` its `status` and whether it is `confirmed`.
+    /// Transfers the other party of this leg's bridge to a target; completes when the target has answered.
+    /// Result: `by`; for `refer` also `status` and whether it is `confirmed`.
     Transfer {
-        /// A target as routes have it; for `refer` a `sip:`, `sips:` or `tel:` URI.
+        /// A target as in routes; for `refer` a `sip:`, `sips:` or `tel:` URI.
         to: String,
         #[serde(default, skip_serializing_if = "TransferBy::is_dial")]
         by: TransferBy,
-        /// With `refer`: the leg's own party goes, which is in no bridge.
+        /// With `refer`: transfers the leg's own party, which is in no bridge.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         own: bool,
-        /// A target as routes have it that is called from here when the party does not take the
-        /// REFER, or its call is refused.
+        /// A target as in routes that is called from here if the party does not accept the REFER, or if its
+        /// call is refused.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         fallback: Option<String>,
-        /// More header fields of the INVITE, or of the REFER: names and values.
+        /// Additional header fields of the INVITE, or of the REFER: names and values.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         headers: CommandHeaders,
     },
-    /// Plays to its end, or until it is stopped. Result: `complete`.
+    /// Plays to the end, or until it is stopped. Result: `complete`.
     Play {
         sound: Sounds,
-        /// How often; 0 is until it is stopped.
+        /// Number of repetitions; 0 repeats until it is stopped.
         #[serde(default = "once")]
         times: u32,
     },
@@ -165,27 +164,27 @@ pub enum Command {
         digits: Digits,
     },
     StopCollecting {},
-    /// Plays, and collects from the beginning of it.
+    /// Plays, and collects digits from the start of the playback.
     PlayAndCollect {
         sound: Sounds,
         #[serde(default = "once")]
         times: u32,
-        /// Whether the first digit ends what is played.
+        /// Whether the first digit ends the playback.
         #[serde(default = "yes")]
         barge_in: bool,
         #[serde(flatten)]
         digits: Digits,
     },
-    /// Whether DTMF tones in the party's audio are digits.
+    /// Whether DTMF tones in the party's audio are detected as digits.
     HearTones {
         on: bool,
     },
-    /// Records the call, or one leg, as `[recording]` says.
+    /// Records the call, or one leg, as `[recording]` is configured.
     Record {
         #[serde(default, skip_serializing_if = "Whole::is_call")]
         what: Whole,
     },
-    /// Nothing is recorded until it goes on.
+    /// Pauses or continues the recording.
     PauseRecording {
         paused: bool,
         #[serde(default, skip_serializing_if = "Whole::is_call")]
@@ -196,62 +195,62 @@ pub enum Command {
         #[serde(default, skip_serializing_if = "Whole::is_call")]
         what: Whole,
     },
-    /// Plays music until it is stopped: the party waits.
+    /// Plays music on hold to the party until it is stopped.
     Music {
         #[serde(default = "default_class")]
         class: String,
     },
     StopMusic {},
-    /// Whether the party hears itself.
+    /// Whether the party's audio is echoed back to it.
     Echo {
         on: bool,
     },
-    /// Presses keys for the party's far end, as RFC 4733 events.
+    /// Sends digits to the party, as RFC 4733 events.
     SendDigits {
         digits: String,
-        /// Of each key: 40 to 5000.
+        /// Duration of each digit in ms: 40 to 5000.
         #[serde(default = "key_ms")]
         ms: u32,
     },
-    /// Notes something on the call; an empty value takes it away.
+    /// Sets a variable of the call; an empty value removes it.
     SetVariable {
         name: String,
         value: String,
     },
-    /// Takes the party from whatever has it, and gives it to an application; the other party of
-    /// its bridge is hung up.
+    /// Takes the party from its present owner and gives it to an application; the other party of its bridge
+    /// is hung up.
     Handle {
         /// `ivr/main`, `queue/sales`, `remote/agent`.
         app: String,
-        /// As if it had called this number.
+        /// The called number that the application sees.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         number: Option<String>,
     },
-    /// Whom a target reaches now. Result: `contacts`.
+    /// Looks up the contacts that a target reaches now. Result: `contacts`.
     Lookup {
         target: String,
     },
-    /// Changes an agent's state. Result: the agent. Neither `call` nor `leg`.
+    /// Changes an agent's state. Result: the agent. Takes neither `call` nor `leg`.
     Agent {
         agent: String,
         state: Duty,
     },
-    /// Mutes a member (`leg`), or all who are no moderators.
+    /// Mutes a member (`leg`), or all members that are not moderators.
     RoomMute {
         room: String,
         muted: bool,
     },
-    /// How loud the room is for a member (`leg`): -12 to 12.
+    /// Volume of the room for a member (`leg`), in dB: -12 to 12.
     RoomVolume {
         room: String,
         db: i8,
     },
-    /// Whether nobody may come in but moderators.
+    /// Whether the room is locked, so that only moderators may enter.
     RoomLock {
         room: String,
         locked: bool,
     },
-    /// Sends a member (`leg`) away.
+    /// Removes a member (`leg`) from a room.
     RoomKick {
         room: String,
     },
@@ -259,12 +258,12 @@ pub enum Command {
         room: String,
         on: bool,
     },
-    /// Plays to all who are in a room. Result: `complete`.
+    /// Plays to all members of a room. Result: `complete`.
     RoomPlay {
         room: String,
         sound: Sounds,
     },
-    /// Takes a command back that is under way: it fails with `cancelled`.
+    /// Cancels a running command: it fails with `cancelled`.
     Cancel {
         /// Its id.
         of: String,
@@ -275,12 +274,12 @@ pub enum Command {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Whole {
-    /// The whole call, whoever of its parties comes and goes.
+    /// The whole call, over all changes of its parties.
     #[default]
     Call,
-    /// One leg: what its party says on the left, what it hears on the right.
+    /// One leg: the audio from its party on the left, the audio to it on the right.
     Leg,
-    /// What the party of one leg says.
+    /// Only the audio from the party of one leg.
     Said,
 }
 
@@ -305,11 +304,11 @@ fn default_class() -> String {
 fn key_ms() -> u32 {
     100
 }
-/// Longest id.
+/// Maximum length of an id.
 const ID: usize = 64;
 
 impl Order {
-    /// From a JSON object.
+    /// Reads an order from a JSON object.
     ///
     /// # Errors
     /// What is wrong with it, in words.
@@ -345,14 +344,14 @@ fn whole(
     }
 }
 
-/// Whether this can be the id of a command.
+/// Whether a text is valid as the id of a command.
 pub fn is_id(text: &str) -> bool {
     (1..=ID).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte))
 }
 
 impl Command {
-    /// As JSON has it.
+    /// The name of the command in JSON.
     pub fn word(&self) -> &'static str {
         match self {
             Command::Originate { .. } => "originate",

@@ -1,4 +1,4 @@
-//! Whom programs have called: targets of theirs, and how they are dialled.
+//! Parties that programs call: their targets, and how they are dialled.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,16 +11,16 @@ use crate::in_force::Settings;
 use b2b_call::lookup::{LookupError, ResolvedContact};
 use b2b_call::service::{CallService, DialOptions, DialOrder};
 
-/// Targets of one command; more are a mistake.
+/// Maximum targets of one command.
 const MOST_TARGETS: usize = 32;
 
-/// Whom a program wants called: a target, or several of which the first to answer has the call.
+/// A target to call, or several, of which the first to answer gets the call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(untagged)]
 pub enum Targets {
-    /// One.
+    /// One target.
     One(String),
-    /// Several, 1 to 32.
+    /// Several targets, 1 to 32.
     Several(Vec<String>),
 }
 
@@ -32,13 +32,15 @@ impl Targets {
         }
     }
 
-    /// Whose number others are shown, where nobody says.
+    /// The target whose number is presented by default.
     pub fn first(&self) -> &str {
         self.all().first().map_or("", String::as_str)
     }
 
+    /// Checks the number of targets.
+    ///
     /// # Errors
-    /// What is wrong with their number, in words.
+    /// If there are too few or too many, in words.
     pub fn check(&self) -> Result<(), String> {
         match self.all().len() {
             1..=MOST_TARGETS => Ok(()),
@@ -53,11 +55,11 @@ impl fmt::Display for Targets {
     }
 }
 
-/// In which order targets ring, and the contacts of each.
+/// The order in which the targets ring, and the contacts of each.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RingOrder {
-    /// All together; the contacts of a target that come later, later.
+    /// All targets together; contacts of a target with lower priority ring later.
     #[default]
     Parallel,
     /// One target after the other.
@@ -65,7 +67,7 @@ pub enum RingOrder {
 }
 
 impl RingOrder {
-    /// Whether it is what is meant where nothing is said.
+    /// Whether it is the default.
     pub fn is_parallel(&self) -> bool {
         *self == RingOrder::Parallel
     }
@@ -78,11 +80,11 @@ impl RingOrder {
     }
 }
 
-/// The contacts of targets as routes have them; a URI of ours is the user or group that it names. With several
-/// targets those that reach nobody are left out.
+/// The contacts of targets as in routes; a URI of ours is the user or group that it names. Of several
+/// targets, those that reach no contact are left out.
 ///
 /// # Errors
-/// Nobody is reached by any of them: why not by the first.
+/// If no target reaches any contact: the error of the first one.
 pub async fn contacts(
     service: &CallService,
     targets: &Targets,
@@ -93,8 +95,8 @@ pub async fn contacts(
     })
 }
 
-/// How somebody is called who is to see `caller`, or else the number of `shown`; each contact may
-/// ring for so many seconds. `headers`: more fields of the INVITE.
+/// The dial options: `caller` is the number presented, else that of `shown`; each contact rings for at most
+/// `ring_s` seconds. `headers` are additional fields of the INVITE.
 pub fn options(
     settings: &Settings,
     caller: Option<&str>,
@@ -109,7 +111,7 @@ pub fn options(
         ring_timeout: ring,
         total_timeout: match order {
             RingOrder::Parallel => ring * 3,
-            // Each of as many as are dialled at most.
+            // Room for the maximum number of contacts dialled.
             RingOrder::Serial => ring * 64,
         },
         max_redirects: settings.config.limits.redirects,
@@ -119,7 +121,7 @@ pub fn options(
     }
 }
 
-/// What a callee may see of a target: its last part, without host and parameters.
+/// The part of a target that a callee may see: the last part, without host and parameters.
 fn number_of(target: &str) -> String {
     let bare = target.strip_prefix("sips:").or_else(|| target.strip_prefix("sip:")).unwrap_or(target);
     let user = bare.split(['@', ';', '?']).next().unwrap_or(bare);

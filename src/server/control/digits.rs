@@ -1,32 +1,33 @@
-//! Which digits a program waits for.
+//! Digits that a program collects.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// Digits of a collection at most.
+/// Maximum digits of a collection.
 pub(super) const MOST_DIGITS: usize = 64;
 
-/// Which digits are awaited.
+/// The digits to collect.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Digits {
-    /// No more than these: 1 to 64.
+    /// Maximum number of digits: 1 to 64.
     pub max: usize,
-    /// These end it and are not part of it.
+    /// Digits that end the collection and are not part of the result.
     #[serde(default = "hash")]
     pub terminators: String,
-    /// Longest wait for the first one, from the end of what is played.
+    /// Maximum wait for the first digit, from the end of the playback.
     #[serde(default = "first")]
     pub first_s: f64,
-    /// Longest wait between two.
+    /// Maximum wait between two digits.
     #[serde(default = "between")]
     pub between_s: f64,
-    /// Longest wait for all.
+    /// Maximum time for the whole collection.
     #[serde(default = "total")]
     pub total_s: f64,
-    /// Whether digits count that came before.
+    /// Whether digits pressed earlier count.
     #[serde(default)]
     pub type_ahead: bool,
-    /// Nobody but who asks for the result is told what is pressed: it is in no event, account or trace.
+    /// Whether the digits are secret: they are in no event, account or trace, only in the result of the
+    /// command.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub secret: bool,
 }
@@ -48,7 +49,7 @@ fn total() -> f64 {
 }
 
 impl Digits {
-    /// What no type says.
+    /// Checks what the types do not enforce.
     pub(super) fn check(&self) -> Result<(), String> {
         if !(1..=MOST_DIGITS).contains(&self.max) {
             return Err(format!("max: 1 to {MOST_DIGITS}"));

@@ -1,4 +1,4 @@
-//! Header fields that programs want in SIP messages of ours.
+//! Header fields that programs set in our SIP messages.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,11 +9,13 @@ use b2b_call::headers::{HeaderChange, HeaderRule, RuledMessage};
 /// Names and values.
 pub type CommandHeaders = BTreeMap<String, String>;
 
-/// Most fields of one command.
+/// Maximum header fields of one command.
 const MOST: usize = 32;
 
+/// Checks the header fields.
+///
 /// # Errors
-/// What cannot be sent, in words.
+/// If one cannot be sent, in words.
 pub fn check(fields: &CommandHeaders) -> Result<(), String> {
     if fields.len() > MOST {
         return Err(format!("headers: up to {MOST}"));
@@ -25,7 +27,7 @@ pub fn check(fields: &CommandHeaders) -> Result<(), String> {
     Ok(())
 }
 
-/// For INVITEs of ours: each stands in the place of those of its name.
+/// Rules for our INVITEs: each replaces the fields of its name.
 pub fn rules(fields: &CommandHeaders) -> Arc<[HeaderRule]> {
     let rule = |(name, value): (&String, &String)| HeaderRule {
         to: RuledMessage::Invite,
@@ -35,7 +37,7 @@ pub fn rules(fields: &CommandHeaders) -> Arc<[HeaderRule]> {
     fields.iter().map(rule).collect()
 }
 
-/// For other messages of ours.
+/// Fields for our other messages.
 pub fn pairs(fields: &CommandHeaders) -> Vec<(String, String)> {
     fields.iter().map(|(name, value)| (name.clone(), value.clone())).collect()
 }

@@ -1,21 +1,21 @@
-//! Parties on hold: with music where there is some, and with patience where an offer is under way.
+//! Parties on hold: with music where there is any, and with retries while another offer is pending.
 
 use std::time::Duration;
 
 use b2b_call::LegId;
 use b2b_call::service::{CallError, CallService};
 
-/// How often an offer of ours gives way to another one, and after how long it is tried again:
-/// RFC 3261 §14.1 has 2.1 to 4 s for whoever asks, and the other offer is over then.
+/// How often a pending offer makes us retry, and the interval: RFC 3261 §14.1 has 2.1 to 4 s for the owner of
+/// the Call-ID, by which time the other offer is over.
 const TRIES: u32 = 60;
 const PAUSE: Duration = Duration::from_millis(100);
-/// The music of who names none.
+/// The default class of music.
 const USUAL: &str = "default";
 
-/// Does what cannot be done while an offer is under way.
+/// Retries an operation that is impossible while an offer is pending.
 ///
 /// # Errors
-/// As it has them; [`CallError::Busy`] after six seconds.
+/// Those of the operation; [`CallError::Busy`] after six seconds.
 pub(super) async fn patiently<T, F: Future<Output = Result<T, CallError>>>(
     service: &CallService,
     work: impl Fn() -> F,
@@ -29,29 +29,29 @@ pub(super) async fn patiently<T, F: Future<Output = Result<T, CallError>>>(
     Err(CallError::Busy)
 }
 
-/// Puts a party on hold, with music of this class; an empty one: silence.
+/// Puts a party on hold, with music of this class; an empty class means silence.
 ///
 /// # Errors
-/// There is no such class, or as [`CallService::hold`].
+/// If there is no such class, or as [`CallService::hold`].
 pub(super) async fn hold(service: &CallService, leg: LegId, class: Option<&str>) -> Result<(), CallError> {
     let silent = match class {
         Some("") => true,
         class => match service.start_moh(leg, class.unwrap_or(USUAL)).await {
             Ok(()) => false,
-            // There is none, and nobody has asked for it.
+            // There is no music, and none was requested.
             Err(CallError::Media(_)) if class.is_none() => true,
             Err(error) => return Err(error),
         },
     };
     let held = patiently(service, || service.hold(leg, silent)).await;
     if held.is_err() && !silent {
-        // It may be gone.
+        // The leg may be gone.
         let _ = service.stop_moh(leg).await;
     }
     held
 }
 
-/// Takes a party back; its music ends.
+/// Retrieves a party from hold; its music ends.
 ///
 /// # Errors
 /// As [`CallService::resume`].

@@ -1,23 +1,23 @@
-//! What commands leave behind that are over: a call that is recorded, a party that hears itself or is on
-//! hold. It ends with the part of the program that wanted it. No I/O.
+//! Lasting effects of finished commands: a recorded call, a party that is echoed or on hold. They end with
+//! the program's part in the call. No I/O.
 
 use super::command::{Command, Whole};
 
-/// What is left in a call that somebody has.
+/// Lasting effects in a call that a program has.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Left {
-    /// It is recorded; its leg is, by itself.
+    /// The call is recorded; its leg is recorded by itself.
     pub recording: bool,
     pub leg_recording: bool,
     /// Its party is on hold.
     pub hold: bool,
-    /// Its party hears itself.
+    /// Its party's audio is echoed.
     pub echo: bool,
-    /// Whether tones are digits is not as configured.
+    /// Tone detection differs from the configuration.
     pub tones: bool,
 }
 
-/// Whether a command leaves something behind, or takes it away.
+/// Whether a command starts or ends a lasting effect.
 pub fn leaves(command: &Command) -> bool {
     matches!(
         command,
@@ -31,7 +31,7 @@ pub fn leaves(command: &Command) -> bool {
 }
 
 impl Left {
-    /// This is done.
+    /// Notes that a command is done.
     pub fn note(&mut self, command: &Command) {
         match command {
             Command::Record { what: Whole::Call } => self.recording = true,

@@ -1,7 +1,7 @@
-//! Which commands there are and were: one of an id, once. No I/O, no clock.
+//! Present and past commands: each id is used once. No I/O, no clock.
 //!
-//! Commands that are over are remembered until so many later ones are over, too; those that are
-//! under way are bounded by refusing more.
+//! Finished commands are remembered until a number of later ones have finished, too; the number of running
+//! commands is bounded by refusing more.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 use utoipa::ToSchema;
 
-/// How a command stands.
+/// State of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
@@ -20,41 +20,40 @@ pub enum State {
     Failed,
 }
 
-/// Why a command is over and not done.
+/// Why a command failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Failure {
-    /// One word: `gone`, `wrong_state`, `unknown`, `refused`, `media`, `deadline`, `cancelled`,
-    /// `stopping`.
+    /// One word: `gone`, `wrong_state`, `unknown`, `refused`, `media`, `deadline`, `cancelled`, `stopping`.
     pub reason: &'static str,
-    /// The same for people.
+    /// The same in words.
     pub error: String,
-    /// SIP's status, where a party or a lookup has refused.
+    /// The SIP status, where a party or a lookup has refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
 }
 
-/// The fields of a `Failure`, of a command that may also be done: as the OpenAPI document has them.
+/// The fields of a `Failure`, for a command that may also have succeeded: for the OpenAPI document.
 #[derive(ToSchema)]
 #[allow(dead_code)] // a description; nobody makes one
 struct MaybeFailure {
     /// One word: see `Failure`.
     reason: Option<String>,
-    /// The same for people.
+    /// The same in words.
     error: Option<String>,
-    /// SIP's status, where a party or a lookup has refused.
+    /// The SIP status, where a party or a lookup has refused.
     status: Option<u16>,
 }
 
-/// What is known of a command.
+/// Status of a command.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Status {
     pub id: String,
-    /// What it wants: `play`.
+    /// Its name: `play`.
     pub command: &'static str,
-    /// The call that it is about, as soon as that is known.
+    /// The call that it applies to, once known.
     pub call: Option<u64>,
     pub state: State,
-    /// What came of it.
+    /// Its result.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub result: Option<Value>,
     #[serde(flatten)]
@@ -63,44 +62,44 @@ pub struct Status {
 }
 
 struct Entry {
-    /// Of what was asked: another thing under the same id is a mistake.
+    /// Digest of the request: a different request under the same id is an error.
     digest: [u8; 32],
     status: Status,
-    /// Whether those who wait for its end may know of it.
+    /// Whether waiters may learn of its end.
     told: watch::Sender<bool>,
 }
 
-/// What becomes of a command that has come.
+/// What to do with a submitted command.
 #[derive(Debug)]
 pub enum Begun {
-    /// It is new: carry it out.
+    /// It is new and has to be carried out.
     New(watch::Receiver<bool>),
-    /// It has been here before: nothing is to be done.
+    /// It was submitted before: nothing has to be done.
     Known(watch::Receiver<bool>),
-    /// Something else has been here by this name.
+    /// A different command was submitted under this id.
     Differs,
-    /// Too many are under way.
+    /// Too many commands are running.
     Full,
 }
 
-/// See the module's text.
+/// See the module documentation.
 pub struct Memory {
     entries: HashMap<Arc<str>, Entry>,
     over: VecDeque<Arc<str>>,
     running: usize,
-    /// Under way at most.
+    /// Maximum running commands.
     most: usize,
-    /// Remembered at most.
+    /// Maximum remembered commands.
     kept: usize,
 }
 
 impl Memory {
-    /// None yet: `most` under way at once, `kept` remembered.
+    /// Starts empty: at most `most` commands run at once, and `kept` finished ones are remembered.
     pub fn new(most: usize, kept: usize) -> Self {
         Memory { entries: HashMap::new(), over: VecDeque::new(), running: 0, most, kept }
     }
 
-    /// A command has come.
+    /// Registers a submitted command.
     pub fn begin(
         &mut self,
         id: &Arc<str>,
@@ -125,15 +124,15 @@ impl Memory {
         Begun::New(waits)
     }
 
-    /// It is about this call.
+    /// Sets the call that a command applies to.
     pub fn is_about(&mut self, id: &str, call: u64) {
         if let Some(entry) = self.entries.get_mut(id) {
             entry.status.call = Some(call);
         }
     }
 
-    /// It is over; what is known of it then, and how who waits is told. None: it was over before,
-    /// or never was.
+    /// Registers the end of a command; returns its final status, and the channel for its waiters. `None`: it
+    /// had ended before, or never existed.
     pub fn end(
         &mut self,
         id: &Arc<str>,
@@ -156,22 +155,22 @@ impl Memory {
         Some((status, told))
     }
 
-    /// Is told of the end of one.
+    /// A receiver for the end of a command.
     pub fn follow(&self, id: &str) -> Option<watch::Receiver<bool>> {
         self.entries.get(id).map(|entry| entry.told.subscribe())
     }
 
-    /// What is known of one.
+    /// The status of a command.
     pub fn status(&self, id: &str) -> Option<Status> {
         self.entries.get(id).map(|entry| entry.status.clone())
     }
 
-    /// How many are under way.
+    /// Number of running commands.
     pub fn running(&self) -> usize {
         self.running
     }
 
-    /// The ids of those.
+    /// The ids of the running commands.
     pub fn all_running(&self) -> Vec<Arc<str>> {
         let running = self.entries.iter().filter(|(_, entry)| entry.status.state == State::Running);
         running.map(|(id, _)| id.clone()).collect()

@@ -1,15 +1,16 @@
-//! Programs command calls: what a call application can do, as values, whatever carries them.
+//! Call control by programs: everything that a call application can do, as values, independent of the
+//! transport.
 //!
-//! - `command`: what may be wanted, as JSON; `sound`: what is played; `digits`: what is collected
-//! - `needs`: what one needs: a scope, a call, time, values that go together
-//! - `memory`: which commands there are and were: one of an id, once, without I/O
-//! - `remote`: calls that are given to a program; `left`: what one of those has begun in its call
-//! - `running`: one under way, and its one end; `run`: carrying it out
+//! - `command`: the commands, as JSON; `sound`: what is played; `digits`: what is collected
+//! - `needs`: the requirements of a command: a scope, a call, time, consistent values
+//! - `memory`: present and past commands, each id once, without I/O
+//! - `remote`: calls that are given to a program; `left`: lasting effects that it has started in its call
+//! - `running`: a running command, and its single end; `run`: carrying it out
 //! - `dial`: how targets of programs are dialled; `hold`: parties on hold
 //!
-//! A command is a task on the calls' thread. However it ends it has exactly one end: an event
-//! `command_completed` or `command_failed` on the bus, and the same in the memory. Its id is the
-//! program's own, so that it can ask again when it does not know whether it was heard.
+//! A command is a task on the calls' thread. However it ends, it ends exactly once: by an event
+//! `command_completed` or `command_failed` on the bus, and the same in the memory. Its id is the program's
+//! own, so a program can query it if it does not know whether the command arrived.
 
 pub mod command;
 pub mod dial;
@@ -48,12 +49,12 @@ use memory::{Begun, Memory};
 pub use memory::{Failure, State, Status};
 use running::Running;
 
-/// Commands under way at most.
+/// Maximum running commands.
 const RUNNING: usize = 4_096;
-/// Commands that are remembered when they are over.
+/// Maximum finished commands that are remembered.
 const KEPT: usize = 4_096;
 
-/// What commands are carried out with.
+/// What commands work with.
 #[derive(Clone)]
 pub struct Parts {
     pub service: CallService,
@@ -61,20 +62,20 @@ pub struct Parts {
     pub current: Current,
     pub queues: QueueDesk,
     pub places: MeetingPlaces,
-    /// What time it is, for the last words of a server that stops.
+    /// The wall clock, for the last events of a stopping server.
     pub clock: fn() -> SystemTime,
 }
 
-/// On whose behalf a command comes.
+/// The originator of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Who {
     /// A program that may command every call.
     Program,
-    /// One that has this leg, and nothing else.
+    /// A program that has this leg, and no other.
     Holder(LegId),
 }
 
-/// Why a command is not even begun.
+/// Why a command is not started.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     #[error("{0}")]
@@ -91,14 +92,14 @@ pub enum Refused {
     Over,
 }
 
-/// A command that was taken.
+/// An accepted command.
 #[derive(Debug, Clone)]
 pub struct Taken {
     pub id: Arc<str>,
     told: watch::Receiver<bool>,
 }
 
-/// Commands so far.
+/// Counters since the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counters {
     pub completed: u64,
@@ -118,15 +119,15 @@ struct Inner {
     refused: AtomicU64,
 }
 
-/// How a command that is under way is told to end.
+/// How a running command is told to end.
 struct Cancel {
     who: Who,
-    /// What a token needs for it.
+    /// The token scope that it requires.
     scope: Scope,
     end: oneshot::Sender<Undo>,
 }
 
-/// Whether what it has begun is to end with it.
+/// Whether the effects of a command end with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Undo {
     Yes,
@@ -135,15 +136,15 @@ enum Undo {
 
 struct Book {
     memory: Memory,
-    /// How those that are under way are told to end.
+    /// How the running commands are told to end.
     cancels: HashMap<Arc<str>, Cancel>,
-    /// Legs that programs have, and what those have begun with them.
+    /// Legs that programs have, and the lasting effects started there.
     holders: HashMap<LegId, Left>,
     stopping: bool,
 }
 
 impl Control {
-    /// No commands yet.
+    /// Starts without commands.
     pub fn new(parts: Parts) -> Self {
         let memory = Memory::new(RUNNING, KEPT);
         let book = Book { memory, cancels: HashMap::new(), holders: HashMap::new(), stopping: false };
@@ -157,14 +158,14 @@ impl Control {
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
-        // Nothing panics while it holds it.
+        // Nothing panics while holding it.
         self.0.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a command, and begins with it unless it is known already.
+    /// Accepts a command, and starts it unless its id is known already.
     ///
     /// # Errors
-    /// Nothing begins, and no event follows.
+    /// If nothing is started; no event follows.
     pub fn submit(&self, order: Order, who: Who) -> Result<Taken, Refused> {
         self.begin(order, who).inspect_err(|_| {
             self.0.refused.fetch_add(1, Ordering::Relaxed);
@@ -204,47 +205,47 @@ impl Control {
             told
         };
         let running = Running::new(self, &id, who);
-        // A service that has stopped drops it, and that is its end.
+        // A stopped service drops the task, which ends the command.
         let _ = self.0.parts.service.spawn(running.run(order, cancelled));
         Ok(Taken { id, told })
     }
 
-    /// What is known of a command.
+    /// The status of a command.
     pub fn status(&self, id: &str) -> Option<Status> {
         self.book().memory.status(id)
     }
 
-    /// A command that was taken before.
+    /// A command that was accepted before.
     pub fn taken(&self, id: &str) -> Option<Taken> {
         let told = self.book().memory.follow(id)?;
         Some(Taken { id: id.into(), told })
     }
 
-    /// Waits for the end of a command that was taken; what is known of it then.
+    /// Waits for the end of an accepted command, and returns its status.
     pub async fn wait(&self, mut taken: Taken) -> Option<Status> {
-        // Of one that has been forgotten nothing is known.
+        // A forgotten command has no status.
         let _ = taken.told.wait_for(|told| *told).await;
         self.status(&taken.id)
     }
 
-    /// What a token needs to take this one back; none: it is over, or never existed.
+    /// The token scope required to cancel this command; `None`: it has ended, or never existed.
     pub fn scope(&self, id: &str) -> Option<Scope> {
         self.book().cancels.get(id).map(|cancel| cancel.scope)
     }
 
-    /// Takes a command back. `false`: it is over, or never existed.
+    /// Cancels a command. `false`: it has ended, or never existed.
     pub fn cancel(&self, id: &str) -> bool {
         let cancel = self.book().cancels.remove(id);
         cancel.is_some_and(|cancel| cancel.end.send(Undo::Yes).is_ok())
     }
 
-    /// Somebody has this leg from now on, and commands it.
+    /// Gives a leg to a program, which may command it from now on.
     fn give(&self, leg: LegId) {
         self.book().holders.insert(leg, Left::default());
     }
 
-    /// Nobody has it any more: its holder's commands end. What they play, collect or dial goes on until whoever
-    /// gets the leg ends it, and so does what is left of those that are over.
+    /// Takes a leg from its holder, whose commands end. Playback, collection and dialling that they started
+    /// go on until the next owner of the leg ends them, and so do the effects of finished commands.
     fn take(&self, leg: LegId) -> Left {
         let (theirs, left): (Vec<_>, _) = {
             let mut book = self.book();
@@ -252,13 +253,13 @@ impl Control {
             (theirs, book.holders.remove(&leg).unwrap_or_default())
         };
         for (_, cancel) in theirs {
-            // It may be over.
+            // It may have ended.
             let _ = cancel.end.send(Undo::No);
         }
         left
     }
 
-    /// A command is done that leaves something behind. `false`: who wanted it has the leg no more.
+    /// Notes a lasting effect of a command. `false`: its originator no longer has the leg.
     fn note(&self, id: &Arc<str>, leg: LegId, command: &Command) -> bool {
         let mut book = self.book();
         let wanted = book.cancels.contains_key(id);
@@ -271,7 +272,7 @@ impl Control {
         }
     }
 
-    /// How many are under way.
+    /// Number of running commands.
     pub fn running(&self) -> usize {
         self.book().memory.running()
     }
@@ -286,7 +287,7 @@ impl Control {
         }
     }
 
-    /// Takes none any more; all that are under way are over.
+    /// Accepts no more commands, and ends all that are running.
     pub fn stop(&self) {
         let running = {
             let mut book = self.book();
@@ -298,7 +299,7 @@ impl Control {
         }
     }
 
-    /// The end of a command, however it comes; later ones do nothing.
+    /// Ends a command, for whatever reason; later calls do nothing.
     fn end(&self, id: &Arc<str>, outcome: Result<Value, Failure>) {
         let ended = {
             let mut book = self.book();
@@ -312,7 +313,7 @@ impl Control {
         };
         counter.fetch_add(1, Ordering::Relaxed);
         let event = event(status);
-        // Who has waited for the end, and listens to events then, hears of what comes later.
+        // A waiter that subscribes to events after the end receives only later events.
         if self.0.parts.service.tell_watched(event.clone(), told).is_err() {
             self.0.parts.bus.publish((self.0.parts.clock)(), event);
         }
@@ -329,7 +330,7 @@ fn event(status: Status) -> Event {
     match status.failure {
         None => {
             let mut result = status.result.unwrap_or_default();
-            // Who wants it asks for it: GET /commands/{id}.
+            // The digits are available on request: GET /commands/{id}.
             if result.get("secret").is_some()
                 && let Some(fields) = result.as_object_mut()
             {
@@ -343,7 +344,7 @@ fn event(status: Status) -> Event {
     }
 }
 
-/// Who has one leg only commands that one.
+/// Limits an order to the holder's own leg.
 fn of_holder(order: Order, leg: LegId) -> Result<Order, Refused> {
     let own = order.leg.is_none_or(|it| it == leg.0) && order.call.is_none();
     if let Command::Unbridge { app: None } = order.command {
@@ -357,7 +358,7 @@ fn of_holder(order: Order, leg: LegId) -> Result<Order, Refused> {
 }
 
 impl Failure {
-    /// Without a status.
+    /// A failure without a status.
     pub fn new(reason: &'static str, error: impl Into<String>) -> Self {
         Failure { reason, error: error.into(), status: None }
     }

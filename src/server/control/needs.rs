@@ -1,4 +1,4 @@
-//! What a command needs: a token's scope, a call, time, values that go together.
+//! Requirements of a command: a token's scope, a call, time, consistent values.
 
 use super::command::{Command, is_id};
 use super::dial::Targets;
@@ -7,7 +7,7 @@ use super::header_fields;
 use crate::config::tokens::Scope;
 
 impl Command {
-    /// What a token needs for it.
+    /// The token scope that it requires.
     pub fn scope(&self) -> Scope {
         match self {
             Command::Lookup { .. } => Scope::Read,
@@ -25,12 +25,12 @@ impl Command {
         }
     }
 
-    /// Whether it has to say of which call or leg.
+    /// Whether it requires a call or a leg.
     pub fn needs_call(&self) -> bool {
         self.is_of_a_leg() || matches!(self, Command::Bridge { .. } | Command::Handle { .. })
     }
 
-    /// Whether it is about one leg, or its call, and nothing else.
+    /// Whether it applies to one leg, or its call, and nothing else.
     pub fn is_of_a_leg(&self) -> bool {
         !matches!(
             self,
@@ -49,7 +49,7 @@ impl Command {
         )
     }
 
-    /// Whether it lasts by its nature.
+    /// Whether it lasts by nature.
     pub fn lasts(&self) -> bool {
         matches!(
             self,
@@ -64,7 +64,7 @@ impl Command {
         )
     }
 
-    /// What no type says.
+    /// Checks what the types do not enforce.
     pub(super) fn check(&self) -> Result<(), String> {
         let number = |name: &str, text: &Option<String>| match text {
             Some(text) if text.is_empty() || text.contains(char::is_control) => {

@@ -1,4 +1,4 @@
-//! Carrying a command out, over `CallService`, and taking it back.
+//! Carries a command out, over `CallService`, and undoes it.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use b2b_call::service::{
 };
 use b2b_call::{CallId, LegId};
 
-/// Between two keys, ms: as RFC 4733 receivers want it.
+/// Pause between two digits, ms: as RFC 4733 receivers need it.
 const KEY_GAP_MS: u32 = 60;
 
 impl From<CallError> for Failure {
@@ -73,7 +73,7 @@ fn done() -> Done {
     Ok(json!({}))
 }
 
-/// One command being carried out.
+/// A command being carried out.
 pub(super) struct Run<'a> {
     pub parts: &'a Parts,
     pub order: &'a Order,
@@ -81,7 +81,7 @@ pub(super) struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// The call and the leg that it is about.
+    /// The call and the leg that it applies to.
     async fn about(&self) -> Result<(CallId, LegId), Failure> {
         let of = match (self.order.leg, self.order.call) {
             (Some(leg), _) => Watched::Leg(LegId(leg)),
@@ -101,7 +101,7 @@ impl Run<'_> {
         Ok(self.about().await?.0)
     }
 
-    /// Does it. Every command stands here: one that nobody carries out does not compile.
+    /// Carries it out. The match is exhaustive, so that every command is implemented.
     pub async fn carry_out(&self) -> Done {
         let service = &self.parts.service;
         match &self.order.command {
@@ -219,12 +219,12 @@ impl Run<'_> {
         done()
     }
 
-    /// Ends what has begun: it took too long, or nobody wants it any more.
+    /// Undoes what has begun: the command timed out, or was cancelled.
     pub async fn take_back(&self) {
         let service = &self.parts.service;
         if let Command::Originate { .. } = self.order.command {
             if let Some(call) = self.running.call() {
-                // Whoever is gone needs no end.
+                // A call that is over needs no hangup.
                 let _ = service.hangup_call(call).await;
             }
             return;
@@ -243,7 +243,7 @@ impl Run<'_> {
             }
             Command::Collect { .. } => service.stop_collecting(leg).await,
             Command::Dial { .. } => service.stop_dialling(leg).await,
-            // What is done at once, is the end of something, or stays when nobody waits for it any more.
+            // Commands that take effect at once, that end something, or whose effect stays.
             Command::Originate { .. }
             | Command::Answer { .. }
             | Command::Reject { .. }
@@ -351,7 +351,7 @@ impl Run<'_> {
             }
             match app {
                 Some(app) => service.hand_over(leg, app, number.as_deref()).await?,
-                // It waits for commands; unless it is over.
+                // The call waits for commands, unless it is over.
                 None if to.is_none() => drop(service.enter(call, Place::Program).await),
                 None => {}
             }
@@ -359,13 +359,13 @@ impl Run<'_> {
         };
         let result = told.await;
         if result.is_err() {
-            // Nobody else would end it. It is over if its party has hung up.
+            // Nothing else would end it. It is over already if its party has hung up.
             let _ = service.hangup_call(call).await;
         }
         result
     }
 
-    /// Calls somebody for a leg. `own`: they see the party's own number.
+    /// Calls contacts for a leg. `own`: they are presented the party's own number.
     pub(super) async fn dial(
         &self,
         leg: LegId,
@@ -379,7 +379,7 @@ impl Run<'_> {
         let request = DialRequest { to: DialTo::Contacts(found), options };
         match self.parts.service.dial_and_bridge(leg, request).await {
             Ok(bridge) => Ok(json!({ "bridge": bridge.0 })),
-            // Its party has gone: nobody has refused.
+            // The party has hung up: no target has refused.
             Err(DialError::Failed(_)) if self.parts.service.locate(leg).await.is_err() => {
                 Err(CallError::Gone.into())
             }

@@ -1,4 +1,4 @@
-//! A command under way: however it comes to its end, it has one.
+//! A running command: it ends exactly once, for whatever reason.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -10,12 +10,12 @@ use super::run::Run;
 use super::{Control, Failure, Undo, Who, left, stopping};
 use b2b_call::CallId;
 
-/// How long a command may take that says nothing of it, and does not last by its nature.
+/// Default deadline of commands that do not last by nature.
 const QUICK: Duration = Duration::from_secs(30);
-/// The same for those that last.
+/// Default deadline of commands that last.
 const LASTING: Duration = Duration::from_secs(3_600);
 
-/// A command under way; dropped, it is over.
+/// A running command; dropping it ends it.
 pub(super) struct Running {
     control: Control,
     id: Arc<str>,
@@ -24,7 +24,7 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// It is taken, and not begun.
+    /// The command is accepted, but not started.
     pub fn new(control: &Control, id: &Arc<str>, who: Who) -> Self {
         Running { control: control.clone(), id: id.clone(), who, call: OnceLock::new() }
     }
@@ -35,7 +35,7 @@ impl Running {
         let deadline = order.deadline_s.map_or(usual, Duration::from_secs);
         let parts = self.control.0.parts.clone();
         let run = Run { parts: &parts, order: &order, running: &self };
-        // Those are quick, and undone only when they are known to be done.
+        // Commands with lasting effects are quick, and undone only once they are known to be done.
         let leaves = left::leaves(&order.command);
         let mut work = std::pin::pin!(run.carry_out());
         let outcome = tokio::select! {
@@ -58,7 +58,7 @@ impl Running {
                 Err(undo.map_or_else(|_| stopping(), |_| Failure::new("cancelled", "it was taken back")))
             }
             woken = parts.service.sleep(deadline) => {
-                // What comes of a hold is known when its party answers, or not at all.
+                // The result of a hold is known only when its party responds, if ever.
                 if !leaves || matches!(order.command, Command::Hold { .. }) {
                     run.take_back().await;
                 }
@@ -73,24 +73,24 @@ impl Running {
         self.control.end(&self.id, outcome);
     }
 
-    /// It is about this call.
+    /// Sets the call that it applies to.
     pub fn is_about(&self, call: CallId) {
         if self.call.set(call).is_ok() {
             self.control.book().memory.is_about(&self.id, call.0);
         }
     }
 
-    /// The call that it is about, once that is known.
+    /// The call that it applies to, once known.
     pub fn call(&self) -> Option<CallId> {
         self.call.get().copied()
     }
 
-    /// Whether who has the leg has wanted it.
+    /// Whether the holder of the leg has sent it.
     pub fn is_of_holder(&self) -> bool {
         matches!(self.who, Who::Holder(_))
     }
 
-    /// Takes another one back.
+    /// Cancels another command.
     pub fn cancel(&self, id: &str) -> bool {
         self.control.cancel(id)
     }
@@ -98,7 +98,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Unless it has ended.
+        // Does nothing if it has ended.
         self.control.end(&self.id, Err(stopping()));
     }
 }

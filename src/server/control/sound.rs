@@ -1,4 +1,4 @@
-//! What is played: files of the prompts' folder, digits, tones, silence.
+//! What is played: files of the prompts folder, digits, tones, silence.
 
 use std::path::{Component, Path};
 use std::time::Duration;
@@ -9,9 +9,9 @@ use utoipa::ToSchema;
 use b2b_app::Prompts;
 use b2b_call::controller::{Part, Prompt};
 
-/// Parts of one prompt at most.
+/// Maximum parts of one prompt.
 const PARTS: usize = 100;
-/// The longest tone or silence.
+/// Maximum duration of a tone or silence.
 const LONGEST_MS: u64 = 600_000;
 
 /// One sound, or several one after the other.
@@ -26,7 +26,7 @@ pub enum Sounds {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(untagged)]
 pub enum Sound {
-    /// A file of `[prompts]`' folder: WAV, MP3, FLAC or Ogg Vorbis.
+    /// A file of the `[prompts]` folder: WAV, MP3, FLAC or Ogg Vorbis.
     Name(String),
     File(FileSound),
     Digits(DigitSound),
@@ -41,7 +41,7 @@ pub struct FileSound {
     file: String,
 }
 
-/// `{"digits": "4711"}`, said with the files `digits/` of the folder.
+/// `{"digits": "4711"}`, spoken with the files in `digits/` of the folder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DigitSound {
@@ -54,7 +54,7 @@ pub struct DigitSound {
 pub struct ToneSound {
     /// Hz: 20 to 8000.
     tone: u16,
-    /// A second one together with it.
+    /// The frequency of a second simultaneous tone.
     #[serde(default, skip_serializing_if = "is_zero")]
     and: u16,
     ms: u64,
@@ -79,7 +79,7 @@ impl Sounds {
         }
     }
 
-    /// What no type says.
+    /// Checks what the types do not enforce.
     ///
     /// # Errors
     /// In words.
@@ -115,7 +115,7 @@ impl Sounds {
         })
     }
 
-    /// The same for the media.
+    /// The prompt for the media engine.
     pub fn prompt(&self, prompts: &Prompts, times: u32) -> Prompt {
         let part = |sound: Sound| match sound {
             Sound::Name(file) | Sound::File(FileSound { file }) => vec![prompts.file(&file)],
@@ -132,7 +132,7 @@ impl Sounds {
     }
 }
 
-/// Whether a name is one of a file below a folder, and nowhere else.
+/// Whether a name is that of a file below a folder, and cannot leave it.
 fn is_below(name: &str) -> bool {
     !name.is_empty()
         && !name.contains('\0')

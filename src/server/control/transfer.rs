@@ -1,4 +1,4 @@
-//! Transfers that programs command: called from here, or by the party itself (REFER).
+//! Transfers that programs command: dialled from here, or by the party itself (REFER).
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -17,10 +17,10 @@ use b2b_call::service::{CallError, ReferError, ReferRequest};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TransferBy {
-    /// b2b, and it joins both.
+    /// b2b calls the target, and joins both.
     #[default]
     Dial,
-    /// The party itself: it is asked to (REFER, RFC 3515), and both legs end here.
+    /// The party itself: it is sent a REFER (RFC 3515), and both legs end here.
     Refer,
 }
 
@@ -29,7 +29,7 @@ impl TransferBy {
         *self == TransferBy::Dial
     }
 
-    /// What no type says.
+    /// Checks what the types do not enforce.
     pub(super) fn check(self, to: &str, is_of_refer: bool) -> Result<(), String> {
         match self {
             TransferBy::Dial if is_of_refer => Err("own and fallback go with by = \"refer\"".to_owned()),
@@ -58,7 +58,7 @@ impl From<ReferError> for Failure {
 }
 
 impl Run<'_> {
-    /// The partner of a leg is called a target for, from here.
+    /// Calls a target, from here, for the partner of a leg.
     pub(super) async fn transfer(&self, leg: LegId, to: &str, headers: &CommandHeaders) -> Done {
         let mut events = self.parts.bus.subscribe();
         self.parts.service.transfer_with(leg, to, header_fields::rules(headers)).await?;
@@ -84,8 +84,8 @@ impl Run<'_> {
         Err(CallError::Stopping.into())
     }
 
-    /// The partner of a leg, or its own party, is asked to call by itself. If it does not, the
-    /// fall-back is called from here.
+    /// Refers the partner of a leg, or its own party, to a target. If that fails, the fall-back is called
+    /// from here.
     pub(super) async fn refer(
         &self,
         leg: LegId,
@@ -105,7 +105,7 @@ impl Run<'_> {
         match (fallback, &error) {
             (Some(to), ReferError::Refused(_) | ReferError::Failed(_)) => {
                 tracing::info!("leg {}: {error}; b2b calls {to} itself", leg.0);
-                // Of the party that was asked: where it has gone, both fail.
+                // For the party that was referred: if it has hung up, both fail.
                 match own {
                     false => self.transfer(leg, to, headers).await,
                     true => {

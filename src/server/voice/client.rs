@@ -1,4 +1,4 @@
-//! Reaches voice agents by WebSocket, as their client.
+//! Connects to voice agents by WebSocket, as a client.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ pub struct WebSocketAgents {
 }
 
 impl WebSocketAgents {
-    /// On the threads of this desk; `wss` by the authorities of that.
+    /// Runs on the threads of this desk; `wss` is verified against the authorities of `tls`.
     pub fn new(desk: VoiceDesk, tls: Tls) -> Self {
         WebSocketAgents { desk, tls, pool: Pool::default() }
     }
@@ -51,7 +51,7 @@ impl Reach for WebSocketAgents {
 }
 
 impl WebSocketAgents {
-    /// A connection for one call. It is given up when nobody waits for it any more.
+    /// A connection for one call. The attempt ends when the call no longer waits for it.
     async fn connection(&self, agent: Arc<AgentConfig>) -> Result<Box<dyn Line>, String> {
         let (handle, tls, asked) = (self.desk.handle(), self.tls.clone(), agent.clone());
         let (mut reply, answer) = oneshot::channel();
@@ -65,7 +65,7 @@ impl WebSocketAgents {
         Ok(Box::new(Connected { socket, agent, desk: self.desk.clone(), handle }))
     }
 
-    /// A place on a connection with others.
+    /// A place on a shared connection.
     async fn slot(&self, agent: Arc<AgentConfig>) -> Result<Box<dyn Line>, String> {
         let (mut slot, opening) = self.pool.slot(&agent);
         if let Some(opening) = opening {
@@ -76,8 +76,8 @@ impl WebSocketAgents {
     }
 }
 
-/// Opens a connection for several calls, and carries them. It stays when the one who wanted it first has
-/// gone: others may wait for it.
+/// Opens a connection for several calls, and carries them. It stays even if the first call is gone, since
+/// others may wait for it.
 async fn opens(opening: Opening, desk: VoiceDesk, tls: Tls) {
     match connect_in_time(&opening.agent, &tls).await {
         Ok(socket) => {
@@ -101,7 +101,7 @@ async fn connect(agent: &AgentConfig, tls: &Tls) -> Result<Socket, String> {
         AgentWay::Tcp { host, port, secure } => {
             let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(failed)?;
             let _ = stream.set_nodelay(true);
-            // An address has no name.
+            // An IP address has no name to verify.
             let name = host.parse::<std::net::IpAddr>().is_err().then_some(host.as_str());
             match secure {
                 false => Box::new(stream),
@@ -147,7 +147,7 @@ struct Connected {
     socket: Socket,
     agent: Arc<AgentConfig>,
     desk: VoiceDesk,
-    /// The socket is this runtime's.
+    /// The runtime that the socket belongs to.
     handle: Handle,
 }
 
@@ -161,7 +161,7 @@ impl Line for Connected {
     }
 }
 
-/// A place on a connection of several.
+/// A place on a shared connection.
 struct SharedLine {
     slot: Slot,
     agent: Arc<AgentConfig>,
@@ -178,14 +178,14 @@ impl Line for SharedLine {
             let joining = Joining { start, stream, party, ended, slot, place: Place::take(&desk) };
             match calls.send(joining).await {
                 Ok(()) => parting(end.await.ok()),
-                // It has gone since there was a place on it.
+                // The connection has closed since the place was taken.
                 Err(_) => parting(Some(Outcome::Left)),
             }
         })
     }
 }
 
-/// What the agent is told first, and what it talks to.
+/// The start message for the agent, its audio stream, and the party.
 fn parts(agent: &AgentConfig, talk: Talk) -> (Start, AudioStream, Party) {
     let start = Start {
         version: VERSION,

@@ -1,9 +1,8 @@
-//! What is said beside sound on a voice agent's WebSocket, as JSON text; sound is binary: L16,
-//! samples of 16 bits, little-endian, one channel.
+//! Messages beside audio on a voice agent's WebSocket, as JSON text; audio is binary: L16, samples of 16
+//! bits, little-endian, one channel.
 //!
-//! RTP's L16 is big-endian (RFC 3551 §4.5.11). Here it is little-endian, since that is what
-//! programs have in memory, what WAV files and speech software take, and nothing on this way is
-//! RTP.
+//! RTP's L16 is big-endian (RFC 3551 §4.5.11). Here it is little-endian, since that is the form in the memory
+//! of programs and in WAV files, and the one that speech software takes, and nothing on this path is RTP.
 
 use std::collections::BTreeMap;
 
@@ -11,20 +10,20 @@ use serde::{Deserialize, Serialize};
 
 use b2b_call::controller::{StreamEnd, StreamEvent, StreamSpec};
 
-/// What a client says.
+/// A client's message.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Said {
-    /// Told back when what was sent before it is played.
+    /// Requests a `mark` in return when everything sent before it has been played.
     Mark { name: String },
-    /// Nothing of what waits is to be played.
+    /// Drops all audio that is queued for playback.
     Clear {},
-    /// Plays what waits, and then it is over. A voice agent may say where its caller goes.
+    /// Plays what is queued, then ends the stream. A voice agent may name a target for its caller.
     Stop {
         #[serde(default)]
         transfer: Option<String>,
     },
-    /// Presses keys for the party.
+    /// Sends digits to the party.
     Dtmf {
         digits: String,
         #[serde(default)]
@@ -32,37 +31,37 @@ pub enum Said {
     },
 }
 
-/// What the server says.
+/// A server's message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Told {
     Start(Box<Start>),
-    /// `played`: to the last sample before it; else it was cleared.
+    /// `played`: whether everything before the mark was played; otherwise it was cleared.
     Mark {
         name: String,
         played: bool,
     },
-    /// The party has pressed this.
+    /// A digit that the party has pressed.
     Dtmf {
         digit: char,
     },
-    /// So much of what the party said was not sent, since the client did not read.
+    /// Duration of the party's audio that was dropped because the client did not read.
     Lost {
         ms: u64,
     },
-    /// It is over; the server closes the WebSocket, unless others are on it.
+    /// The stream is over; the server closes the WebSocket, unless other streams are on it.
     Stop {
         reason: String,
-        /// What the client has done wrong, in words, where it is told here and not as it is closed.
+        /// The client's fault, in words, where it is reported here and not by closing.
         #[serde(skip_serializing_if = "Option::is_none")]
         error: Option<String>,
     },
 }
 
-/// The first message: nothing comes before it.
+/// The first message.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Start {
-    /// Of this protocol.
+    /// The version of this protocol.
     pub version: u32,
     pub call: u64,
     pub leg: u64,
@@ -72,28 +71,28 @@ pub struct Start {
     pub caller: String,
     pub called: String,
     pub format: Format,
-    /// Whether what the client sends is played.
+    /// Whether the client's audio is played.
     pub speaks: bool,
-    /// Fields of the caller's INVITE whose names begin with `X-`.
+    /// Header fields of the caller's INVITE whose names begin with `X-`.
     pub headers: BTreeMap<String, String>,
-    /// What has been noted on the call.
+    /// The call's variables.
     pub variables: BTreeMap<String, String>,
 }
 
-/// Of the sound, both ways.
+/// The audio format, in both directions.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Format {
     pub encoding: &'static str,
     pub byte_order: &'static str,
     pub channels: u8,
     pub rate_hz: u32,
-    /// Of what the server sends; a client may send any whole number of samples.
+    /// The server's frame duration; a client may send any whole number of samples.
     pub frame_ms: u32,
     pub frame_octets: usize,
 }
 
 impl Format {
-    /// Of a stream.
+    /// The format of a stream.
     pub fn of(spec: StreamSpec) -> Self {
         Format {
             encoding: "L16",
@@ -107,15 +106,15 @@ impl Format {
 }
 
 impl Told {
-    /// The end of a stream.
+    /// The message for the end of a stream.
     pub fn end(why: StreamEnd) -> Told {
         Told::Stop { reason: why.as_str().to_owned(), error: None }
     }
 
-    /// What has happened in a stream of this rate; or it has ended.
+    /// The message for an event of a stream with this rate.
     ///
     /// # Errors
-    /// The end.
+    /// The reason, if the event is the stream's end.
     pub fn of(event: StreamEvent, rate_hz: u32) -> Result<Told, StreamEnd> {
         Ok(match event {
             StreamEvent::Digit(digit) => Told::Dtmf { digit },
@@ -125,9 +124,9 @@ impl Told {
         })
     }
 
-    /// As it is sent.
+    /// The message as JSON text.
     pub fn text(&self) -> String {
-        // Strings, numbers and maps of strings: that cannot fail.
+        // Strings, numbers and maps of strings: this cannot fail.
         serde_json::to_string(self).unwrap_or_default()
     }
 }

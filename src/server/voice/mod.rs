@@ -1,13 +1,13 @@
-//! Voice agents over WebSocket: a party's sound as L16 frames both ways, with marks, clear and
-//! digits. Clients come by `GET /legs/{leg}/audio`, or are called as `voice_agent/<name>`; it is the
-//! same protocol. `docs/voice-agents.md` is its manual.
+//! Voice agents over WebSocket: a party's audio as L16 frames in both directions, with marks, clear and
+//! digits. Clients connect with `GET /legs/{leg}/audio`, or are called as `voice_agent/<name>`; the protocol
+//! is the same. `docs/voice-agents.md` is its manual.
 //!
-//! - `message`: what is said as JSON; `session`: what a client may say when, without I/O
+//! - `message`: the JSON messages; `session`: what a client may send when, without I/O
 //! - `talk`: one client and one stream; `many`: an agent with several calls on one connection
-//! - `client`: agents that we connect to; `pulse`: whether somebody is still there
+//! - `client`: agents that we connect to; `pulse`: detection of a lost peer
 //!
-//! All of it runs on threads of its own, with a runtime each: neither the calls nor the control
-//! interface share theirs with a thousand sockets.
+//! All of it runs on threads of its own, with a runtime each: neither the calls nor the control interface
+//! share theirs with a thousand sockets.
 
 pub mod client;
 mod many;
@@ -32,12 +32,12 @@ use message::Start;
 use session::Fault;
 use talk::{Outcome, Party, Socket};
 
-/// Of the protocol.
+/// The version of the protocol.
 pub const VERSION: u32 = 1;
-/// Threads at most.
+/// Maximum threads.
 const THREADS: usize = 4;
 
-/// Talks, and their threads' runtimes. A handle that can be cloned.
+/// Talks, and the runtimes of their threads. A handle that can be cloned.
 #[derive(Clone)]
 pub struct VoiceDesk(Arc<Desk>);
 
@@ -47,19 +47,19 @@ struct Desk {
     open: AtomicUsize,
     /// Connections that carry several calls.
     connections: AtomicUsize,
-    /// By the place of the word in [`VoiceDesk::ends`].
+    /// By index of the word in [`VoiceDesk::ends`].
     ends: [AtomicU64; Outcome::WORDS.len() + Fault::WORDS.len()],
     agents: [AtomicU64; 2],
 }
 
-/// The threads; dropped, they end, and with them every talk.
+/// The threads; dropping this ends them and every talk with them.
 pub struct VoiceThreads(Vec<(oneshot::Sender<()>, JoinHandle<()>)>);
 
 impl VoiceDesk {
     /// Starts the threads: half as many as there are cores.
     ///
     /// # Errors
-    /// The system refuses one.
+    /// If the system refuses one.
     pub fn start() -> std::io::Result<(VoiceDesk, VoiceThreads)> {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let (mut handles, mut threads) = (Vec::new(), Vec::new());
@@ -81,21 +81,21 @@ impl VoiceDesk {
         Ok((VoiceDesk(Arc::new(desk)), VoiceThreads(threads)))
     }
 
-    /// Makes the agents of a configuration known by their names.
+    /// Registers the agents of a configuration by their names.
     pub fn enlist(apps: &Applications, config: &ServerConfig, reach: &Arc<dyn Reach>) {
         for agent in &config.apps.voice_agents {
             apps.add(Arc::new(VoiceAgent::new(agent.clone(), reach.clone())));
         }
     }
 
-    /// A thread's runtime: one after the other.
+    /// The runtime of the next thread, in rotation.
     pub fn handle(&self) -> Handle {
         let desk = &self.0;
         let n = desk.next.fetch_add(1, Ordering::Relaxed) % desk.handles.len();
         desk.handles[n].clone()
     }
 
-    /// Talks on the runtime that the socket belongs to. None: the server stops.
+    /// Runs a talk on the runtime that the socket belongs to. `None`: the server stops.
     pub async fn talk(
         &self,
         handle: &Handle,
@@ -114,17 +114,17 @@ impl VoiceDesk {
         talked.await.ok()
     }
 
-    /// Talks under way.
+    /// Number of talks in progress.
     pub fn open(&self) -> usize {
         self.0.open.load(Ordering::Relaxed)
     }
 
-    /// Connections to agents that take several calls on one.
+    /// Number of connections to agents that carry several calls.
     pub fn connections(&self) -> usize {
         self.0.connections.load(Ordering::Relaxed)
     }
 
-    /// How talks ended, by words.
+    /// Numbers of ended talks, by word.
     pub fn ends(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let words = Outcome::WORDS.into_iter().chain(Fault::WORDS);
         words.zip(&self.0.ends).map(|(word, count)| (word, count.load(Ordering::Relaxed)))
@@ -137,7 +137,7 @@ impl VoiceDesk {
         }
     }
 
-    /// Whether an agent that was to be reached was.
+    /// Numbers of agents that were and were not reached.
     pub fn agents(&self) -> [(&'static str, u64); 2] {
         let [failed, connected] = &self.0.agents;
         [("connected", connected.load(Ordering::Relaxed)), ("failed", failed.load(Ordering::Relaxed))]
@@ -148,7 +148,7 @@ impl VoiceDesk {
     }
 }
 
-/// A talk that is counted, until it is over.
+/// Counts a talk, until it is over.
 pub struct Place {
     desk: VoiceDesk,
 }
@@ -164,7 +164,7 @@ impl Place {
     }
 }
 
-/// A connection that is counted, until it is closed.
+/// Counts a connection, until it is closed.
 pub struct Open {
     desk: VoiceDesk,
 }

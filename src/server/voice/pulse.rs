@@ -1,4 +1,4 @@
-//! Whether somebody is still at the other end of a WebSocket. Time is an argument.
+//! Detects a lost peer of a WebSocket. Time is an argument.
 
 use std::time::{Duration, Instant};
 
@@ -7,28 +7,28 @@ use tokio_tungstenite::tungstenite::Message;
 use super::session::Fault;
 use crate::outbox::Outbox;
 
-/// See the module's text.
+/// See the module documentation.
 #[derive(Debug)]
 pub struct Pulse {
-    /// When something came last, and when a sign was asked for.
+    /// When something was last received, and when a ping was last sent.
     heard: Instant,
     pinged: Instant,
-    /// How long nothing may be read, nor answered.
+    /// Maximum time without reading or a response.
     stall: Duration,
 }
 
 impl Pulse {
-    /// It has been there until now.
+    /// The peer has been there until now.
     pub fn new(now: Instant, stall: Duration) -> Pulse {
         Pulse { heard: now, pinged: now, stall }
     }
 
-    /// Something has come, or it is we who do not read.
+    /// Something has been received, or it is we who are not reading.
     pub fn heard(&mut self, at: Instant) {
         self.heard = at;
     }
 
-    /// Looks after it, and asks for a sign when it has been quiet.
+    /// Checks the peer, and sends a ping when it has been quiet.
     ///
     /// # Errors
     /// `Stalled`.

@@ -1,36 +1,35 @@
-//! What a client of a voice agent's WebSocket may say when, and how much of it. No I/O, and time
-//! is an argument.
+//!  What a client of a voice agent's WebSocket may send when, and how much of it. No I/O, and time
+//!  is an argument.
 //!
-//! | state | sound | `mark`, `dtmf` | `clear` | `stop` |
-//! |---|---|---|---|---|
-//! | `Open` | played | done | done | `Stopping` |
-//! | `Stopping` | no more | no more | done: what waits is not played | no more |
+//!  | state | sound | `mark`, `dtmf` | `clear` | `stop` |
+//!  |---|---|---|---|---|
+//!  | `Open` | played | done | done | `Stopping` |
+//!  | `Stopping` | ignored | ignored | done: queued audio is not played | ignored |
 //!
-//! Whatever is not as it should be is a [`Fault`], which ends it.
+//!  Any violation is a [`Fault`], which ends the session.
 
 use std::time::Instant;
 
 use super::message::Said;
 
-/// Octets of a text message.
+/// Maximum octets of a text message.
 pub const TEXT: usize = 4 * 1_024;
-/// Octets of a binary one: two seconds at 16 kHz.
+/// Maximum octets of a binary message: two seconds at 16 kHz.
 pub const BINARY: usize = 64 * 1_024;
-/// Marks that are not told back yet.
+/// Maximum outstanding marks.
 const MARKS: usize = 256;
-/// Bytes of a mark's name, and of a target.
+/// Maximum octets of a mark's name, and of a target.
 const NAME: usize = 256;
-/// Keys in one message.
+/// Maximum digits in one message.
 const DIGITS: usize = 32;
-/// How long a key is pressed, ms: the usual, and what may be.
+/// Duration of a digit, ms: the default, and the permitted range.
 const PRESS: (u32, std::ops::RangeInclusive<u32>) = (100, 40..=5_000);
-/// Messages: so many a second, and so many at once. A minute of sound in frames of 20 ms may come
-/// at once.
+/// Budget of messages: rate per second, and burst. A minute of audio in frames of 20 ms may come at once.
 pub const ALL: Budget = Budget::of(1_000.0, 6_000.0);
 /// The same for text.
 pub const TEXTS: Budget = Budget::of(50.0, 300.0);
 
-/// Why a client is closed.
+/// Why a client's connection is closed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     #[error("a binary message has an odd number of octets; samples have two")]
@@ -56,7 +55,7 @@ impl Fault {
     pub const WORDS: [&'static str; 8] =
         ["odd", "too_long", "junk", "flood", "marks", "stalled", "broken", "full"];
 
-    /// For counters.
+    /// The word in counters.
     pub fn word(&self) -> &'static str {
         match self {
             Fault::Odd => "odd",
@@ -70,7 +69,7 @@ impl Fault {
         }
     }
 
-    /// The code of the closing frame (RFC 6455 §7.4.1).
+    /// The status code of the close frame (RFC 6455 §7.4.1).
     pub fn code(&self) -> u16 {
         match self {
             Fault::Broken(_) => 1002,
@@ -81,7 +80,7 @@ impl Fault {
     }
 }
 
-/// What is to be done for a client.
+/// What a client requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AgentRequest {
     Nothing,
@@ -91,7 +90,7 @@ pub enum AgentRequest {
         digits: String,
         ms: u32,
     },
-    /// The last of its sound has come.
+    /// Its last audio has been received.
     Finish,
 }
 
@@ -101,7 +100,7 @@ enum State {
     Stopping,
 }
 
-/// See the module's text.
+/// See the module documentation.
 #[derive(Debug)]
 pub struct Session {
     state: State,
@@ -111,24 +110,24 @@ pub struct Session {
 }
 
 impl Default for Session {
-    /// A client that has said nothing.
+    /// The session of a new client.
     fn default() -> Self {
         Session { state: State::Open, all: ALL, texts: TEXTS, transfer: None }
     }
 }
 
 impl Session {
-    /// Where its caller is to go when it is over.
+    /// The target for its caller when it is over.
     pub fn transfer(&mut self) -> Option<String> {
         self.transfer.take()
     }
 
-    /// Whether it has said `stop`.
+    /// Whether it has sent `stop`.
     pub fn is_stopping(&self) -> bool {
         self.state == State::Stopping
     }
 
-    /// Any message of another kind.
+    /// Takes a message of any other kind.
     ///
     /// # Errors
     /// `Flood`.
@@ -136,7 +135,7 @@ impl Session {
         if self.all.take(at) { Ok(()) } else { Err(Fault::Flood) }
     }
 
-    /// Sound; whether it is to be played.
+    /// Takes audio; returns whether it is to be played.
     ///
     /// # Errors
     /// `Flood`, `TooLong`, `Odd`.
@@ -151,7 +150,7 @@ impl Session {
         Ok(self.state == State::Open)
     }
 
-    /// A text; `marks` of its are not told back yet.
+    /// Takes a text; `marks` is the number of its outstanding marks.
     ///
     /// # Errors
     /// `Flood`, `TooLong`, `Junk`, `Marks`.
@@ -163,7 +162,7 @@ impl Session {
         self.said(serde_json::from_str(text), marks)
     }
 
-    /// The same of a text that has been read as JSON, and whose length has been looked at.
+    /// The same for a text that has been parsed as JSON, and whose length has been checked.
     ///
     /// # Errors
     /// `Flood`, `Junk`, `Marks`.
@@ -215,7 +214,7 @@ impl Session {
     }
 }
 
-/// So many a second, and so many at once.
+/// A token bucket: a rate per second, and a burst.
 #[derive(Debug, Clone, Copy)]
 pub struct Budget {
     rate: f64,
@@ -229,13 +228,13 @@ impl Budget {
         Budget { rate, most, left: most, since: None }
     }
 
-    /// So many times as much.
+    /// The budget multiplied by `count`.
     pub fn times(self, count: usize) -> Budget {
         let of = |amount: f64| amount * count as f64;
         Budget { rate: of(self.rate), most: of(self.most), left: of(self.left), since: self.since }
     }
 
-    /// Takes one; whether there was one.
+    /// Takes one token; returns whether there was one.
     pub fn take(&mut self, at: Instant) -> bool {
         let gone = self.since.map_or(0.0, |since| at.saturating_duration_since(since).as_secs_f64());
         self.since = Some(at);

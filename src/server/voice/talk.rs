@@ -1,6 +1,6 @@
-//! One client's WebSocket and one party's stream, from `start` to the closing frame. It runs on a
-//! thread of the voice desk and holds nobody up: what the client does not read is lost to it, what
-//! it sends too much of is left in its socket.
+//! One client's WebSocket and one party's stream, from `start` to the close frame. It runs on a thread of the
+//! voice desk and blocks nothing: audio that the client does not read is dropped, and surplus data of the
+//! client stays in its socket.
 
 use std::pin::Pin;
 use std::task::Poll;
@@ -22,26 +22,26 @@ use b2b_call::LegId;
 use b2b_call::controller::{AudioStream, StreamEnd};
 use b2b_call::service::CallService;
 
-/// Sound of the client's that is kept for it; beyond that its socket is not read.
+/// Maximum seconds of a client's queued audio; beyond that its socket is not read.
 pub const QUEUE_S: usize = 60;
-/// Messages that wait to be written before the party's sound is left in its ring.
+/// Maximum messages in the outbox; beyond that the party's audio stays in its ring.
 pub const OUTBOX: usize = 16;
-/// How long a closing frame may take.
+/// Maximum time for the closing handshake.
 const PARTING: Duration = Duration::from_secs(2);
-/// How often a connection is looked at.
+/// Interval at which a connection is checked.
 pub const LOOK: Duration = Duration::from_millis(250);
-/// Octets that are read at once: three frames at 16 kHz. The buffer is filled with noughts before.
+/// Octets read at once: three frames at 16 kHz. The buffer is zeroed before each read.
 const READ_AHEAD: usize = 2 * 1_024;
 
-/// Octets both ways.
+/// A byte stream in both directions.
 pub trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
 
-/// A client.
+/// A client's WebSocket.
 pub type Socket = WebSocketStream<Box<dyn Io>>;
 
-/// How much of a client is read, and how it is written to: at once.
+/// WebSocket limits for a client; messages are written at once.
 pub fn config() -> WebSocketConfig {
     WebSocketConfig::default()
         .max_message_size(Some(BINARY))
@@ -50,24 +50,24 @@ pub fn config() -> WebSocketConfig {
         .write_buffer_size(0)
 }
 
-/// How it ended.
+/// How a talk ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// The client has said `stop`, and has been heard to the end.
+    /// The client has sent `stop`, and its audio has been played to the end.
     Stopped { transfer: Option<String> },
     /// The stream has ended.
     Ended(StreamEnd),
-    /// The client has closed the WebSocket, or its connection is gone.
+    /// The client has closed the WebSocket, or its connection is lost.
     Left,
-    /// It was closed for this.
+    /// It was closed because of this fault.
     Fault(Fault),
 }
 
 impl Outcome {
-    /// Every word of [`Outcome::word`] beside those of faults.
+    /// Every word of [`Outcome::word`] except those of faults.
     pub const WORDS: [&'static str; 5] = ["stopped", "closed", "joined", "replaced", "left"];
 
-    /// Of a stream that has ended, by what its client has said.
+    /// The outcome for a stream that has ended, by what its client has sent.
     pub fn of(why: StreamEnd, session: &mut Session) -> Outcome {
         match why {
             StreamEnd::Finished => Outcome::Stopped { transfer: session.transfer() },
@@ -75,7 +75,7 @@ impl Outcome {
         }
     }
 
-    /// Of a connection that fails.
+    /// The outcome for a connection that fails.
     pub fn of_error(error: Error) -> Outcome {
         Outcome::Fault(match error {
             Error::Capacity(_) => Fault::TooLong,
@@ -86,7 +86,7 @@ impl Outcome {
         })
     }
 
-    /// For counters.
+    /// The word in counters.
     pub fn word(&self) -> &'static str {
         match self {
             Outcome::Stopped { .. } => "stopped",
@@ -97,14 +97,15 @@ impl Outcome {
     }
 }
 
-/// The party at the other side.
+/// The party on the other side.
 #[derive(Debug, Clone)]
 pub struct Party {
     pub leg: LegId,
     pub service: CallService,
 }
 
-/// Talks until somebody has enough. `stall`: how long the client may neither read nor answer.
+/// Runs a talk until one side ends it. `stall` is the maximum time that the client may neither read nor
+/// respond.
 pub async fn talk(
     socket: Socket,
     start: Start,
@@ -125,7 +126,7 @@ pub async fn talk(
     talk.tell(&Told::Start(Box::new(start)));
     let outcome = talk.run().await;
     let Talk { mut out, stream, .. } = talk;
-    // What waits to be played is not to be, and the party is free at once.
+    // Drops queued audio, and frees the party at once.
     drop(stream);
     let (code, reason) = match &outcome {
         Outcome::Left => return outcome,
@@ -149,7 +150,7 @@ struct Talk {
     samples: Vec<i16>,
 }
 
-/// The way to the client: writing never keeps from reading.
+/// The connection to the client: writing never blocks reading.
 struct Out {
     socket: Socket,
     waits: Outbox<Message>,
@@ -178,7 +179,7 @@ impl Talk {
         self.out.waits.push(Message::Text(told.text().into()));
     }
 
-    /// What the party says, and what happens, goes to the client.
+    /// Passes the party's audio and events to the client.
     fn pass_on(&mut self) -> Option<Outcome> {
         while self.out.waits.waiting() < OUTBOX {
             let count = self.stream.read(&mut self.samples);
@@ -202,7 +203,7 @@ impl Talk {
         None
     }
 
-    /// What the client says.
+    /// Handles a message of the client.
     async fn hear(&mut self, said: Option<Result<Message, Error>>) -> Result<Option<Outcome>, Fault> {
         let at = Instant::now();
         self.pulse.heard(at);
@@ -223,7 +224,7 @@ impl Talk {
                 AgentRequest::Finish => self.stream.finish(),
                 AgentRequest::Press { digits, ms } => {
                     for digit in digits.chars() {
-                        // A leg that has gone is told by the stream's end.
+                        // If the leg is gone, the stream's end tells so.
                         let _ = self.party.service.send_digit(self.party.leg, digit, ms).await;
                     }
                 }
@@ -235,11 +236,11 @@ impl Talk {
         Ok(self.pass_on())
     }
 
-    /// Whether the client is still there.
+    /// Checks whether the client is still there.
     fn look(&mut self, reads: bool) -> Result<Option<Outcome>, Fault> {
         let now = Instant::now();
         if !reads {
-            // It is we who do not listen.
+            // It is we who are not reading.
             self.pulse.heard(now);
         }
         self.pulse.look(now, &mut self.out.waits)?;
@@ -248,7 +249,7 @@ impl Talk {
 }
 
 impl Out {
-    /// Writes what waits, and gives what the client says. Dropping the future loses nothing.
+    /// Writes what is queued, and returns the client's next message. Dropping the future loses nothing.
     async fn turn(&mut self, reads: bool) -> Option<Result<Message, Error>> {
         std::future::poll_fn(|context| {
             if let Poll::Ready(Err(error)) = self.waits.poll(&mut self.socket, context) {
@@ -260,10 +261,10 @@ impl Out {
     }
 }
 
-/// Writes what waits and the closing frame, and waits until the client has closed; not for long, since
-/// who does not read does not hear why either.
+/// Writes what is queued and the close frame, and waits briefly until the client has closed: a client that
+/// does not read does not receive the reason either.
 pub async fn part(socket: &mut Socket, waits: &mut Outbox<Message>, code: u16, mut reason: String) {
-    // RFC 6455 §5.5: 125 octets with the code.
+    // RFC 6455 §5.5: 125 octets including the code.
     let end = (0..=reason.len().min(123)).rev().find(|end| reason.is_char_boundary(*end));
     reason.truncate(end.unwrap_or(0));
     let frame = CloseFrame { code: CloseCode::from(code), reason: reason.into() };
@@ -274,8 +275,8 @@ pub async fn part(socket: &mut Socket, waits: &mut Outbox<Message>, code: u16, m
                 return;
             }
         }
-        // What comes meanwhile is read away: a connection with something unread is reset, and the
-        // closing frame with it.
+        // Data that comes meanwhile is discarded: closing a connection with unread data resets it, and the
+        // close frame is lost.
         let stream = socket.get_mut();
         let _ = stream.shutdown().await;
         let mut rest = [0; 4_096];

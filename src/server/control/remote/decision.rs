@@ -1,4 +1,4 @@
-//! What a program decides on a call that it has: the words of `HandlerAction`.
+//! A program's decision on a call that it has, as a `HandlerAction`.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -17,31 +17,31 @@ use b2b_call::service::{CallService, DialOptions, DialRequest, DialTo};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "decision", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Decision {
-    /// Its part is done. Who is not in a conversation is refused or hung up.
+    /// The program's part is done. A caller who is not in a conversation is refused or hung up.
     Complete {},
     /// Calls a target, and joins it with the caller.
     Dial {
-        /// A target as routes have it, or a list of them: who answers first is joined.
+        /// A target as in routes, or a list of them: the first to answer is joined.
         to: Targets,
-        /// In which order the targets of a list ring.
+        /// The order in which the targets of a list ring.
         #[serde(default, skip_serializing_if = "RingOrder::is_parallel")]
         order: RingOrder,
-        /// The number that is shown; without it the caller's.
+        /// The caller number to present; default: the caller's own.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         caller: Option<String>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         ring_s: Option<u64>,
-        /// More header fields of the INVITE: names and values. They stand in the place of b2b's own.
+        /// Additional header fields of the INVITE: names and values. They replace b2b's own.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         headers: CommandHeaders,
     },
     /// Gives the caller to another application.
     Handle { app: String },
-    /// Gives the caller to an application, or calls a target for them.
+    /// Gives the caller to an application, or calls a target for the caller.
     TransferTo { to: String },
     /// Joins the caller with another call that this program has.
     Bridge {
-        /// Its leg.
+        /// The other call's leg.
         with: u64,
     },
     /// Refuses the caller, or hangs up.
@@ -53,7 +53,7 @@ pub enum Decision {
     },
     /// Hangs up.
     Disconnect {},
-    /// Does not want the caller: they go where they would go without this program.
+    /// Declines the caller, who goes where they would have gone without this program.
     Fallback {},
 }
 
@@ -62,7 +62,7 @@ fn busy() -> u16 {
 }
 
 impl Decision {
-    /// As JSON has it.
+    /// The name of the decision in JSON.
     pub const fn word(&self) -> &'static str {
         match self {
             Decision::Complete {} => "complete",
@@ -76,10 +76,10 @@ impl Decision {
         }
     }
 
-    /// What becomes of the call; none: the fall-back. `has` says which legs the program has.
+    /// The resulting action for the call; `None`: the fall-back. `has` tells whether the program has a leg.
     ///
     /// # Errors
-    /// It cannot be: the program still has the call, and may decide otherwise.
+    /// If it is impossible: the program still has the call, and may decide otherwise.
     pub async fn action(
         self,
         settings: &Settings,

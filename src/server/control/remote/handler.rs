@@ -1,12 +1,12 @@
-//! The way of a call that is given to a program.
+//!  The course of a call that is given to a program.
 //!
-//! | state | is done | then |
-//! |---|---|---|
-//! | `Reading` | what is noted on the call | offered: `Held`; nobody takes it: `Quieting` |
-//! | `Held` | nothing, until the program has decided or has it no longer | `Quieting` |
-//! | `Quieting` | what the program has begun with the party's ears ends | decided: over; else `Looking` |
-//! | `Looking` | is it in a conversation? | it is: over; else `Leading` |
-//! | `Leading` | where the fall-back leads; without one, is it answered? | over |
+//!  | state | is done | then |
+//!  |---|---|---|
+//!  | `Reading` | reads the call's variables | offered: `Held`; no program takes it: `Quieting` |
+//!  | `Held` | nothing, until the program has decided or no longer has it | `Quieting` |
+//!  | `Quieting` | ends what the program has started for the party to hear | decided: over; else `Looking` |
+//!  | `Looking` | is it in a conversation? | it is: over; else `Leading` |
+//!  | `Leading` | where the fall-back leads; without one, is it answered? | over |
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -23,13 +23,13 @@ use b2b_call::handler::{ApplicationHandler, HandlerAction, IncomingCall};
 use b2b_call::service::{CallError, CallService, Place};
 use b2b_call::{CallId, LegId};
 
-/// Octets of header fields that a program is told.
+/// Maximum octets of header fields that a program is sent.
 const HEADERS: usize = 16 * 1_024;
 /// The timer of [`Hold::next_timeout`].
 const DEADLINE: u32 = 1;
-/// The timer of a party that cannot be taken back yet.
+/// The timer for the next attempt to retrieve a party from hold.
 const AGAIN: u32 = 2;
-/// How often it is tried, and after how long: as `control::hold` has it.
+/// Number and interval of the attempts, as in `control::hold`.
 const TRIES: u32 = 60;
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -40,12 +40,12 @@ pub struct Remote {
     remotes: Remotes,
     control: Control,
     limits: Limits,
-    /// Who gets a call that is taken back: an application, or a target. None: it ends.
+    /// The application or target that gets a call that is taken back. `None`: the call ends.
     fallback: Option<String>,
 }
 
 impl Remote {
-    /// For programs that connect by `name`.
+    /// For programs that connect as `name`.
     pub fn new(
         name: &str,
         remotes: &Remotes,
@@ -67,7 +67,7 @@ impl ApplicationHandler for Remote {
         &self.name
     }
 
-    /// Only by name.
+    /// Called only by name.
     fn can_handle(&self, _: &IncomingCall) -> bool {
         false
     }
@@ -88,7 +88,7 @@ impl ApplicationHandler for Remote {
     }
 }
 
-/// How a program's part in a call is over.
+/// How a program's part in a call ended.
 enum End {
     Decided(HandlerAction),
     Fallback,
@@ -104,28 +104,28 @@ struct Attends {
     service: CallService,
     at: At,
     waits: Option<WantId>,
-    /// Whom it will be offered to.
+    /// The program that it will be offered to.
     program: Option<Chosen>,
     held: Option<Held>,
-    /// The program's words about it.
+    /// The receiving end of the program's words.
     line: Option<Line>,
     end: End,
     left: Left,
 }
 
-/// See the module's text.
+/// See the module documentation.
 enum At {
     Reading,
     Held(Hold),
-    /// So often it was tried to take the party from hold.
+    /// Number of attempts to retrieve the party from hold.
     Quieting(u32),
     Looking,
     Leading,
-    /// A recording of the call ends, wherever it is by now.
+    /// The call is over for this application.
     Over,
 }
 
-/// A call that a program has; dropped, it has it no more.
+/// A call that a program has; dropping it takes the call from the program.
 struct Held {
     remote: Remote,
     program: Chosen,
@@ -140,7 +140,7 @@ impl Held {
         add(&program.held);
         add(&remote.remotes.0.held);
         remote.control.give(call.leg);
-        // Unless it says otherwise: somebody has taken the call from both.
+        // The default reason: another application has taken the call from both.
         Held { remote: remote.clone(), program, call: call.call, leg: call.leg, why: "taken" }
     }
 }
@@ -150,7 +150,7 @@ impl Drop for Held {
         self.program.held.fetch_sub(1, Ordering::Relaxed);
         self.remote.remotes.0.held.fetch_sub(1, Ordering::Relaxed);
         self.remote.control.take(self.leg);
-        // A program that is gone hears nothing.
+        // A disconnected program receives nothing.
         let _ = self.program.news.send(News::Over { call: self.call, leg: self.leg, why: self.why });
     }
 }
@@ -186,7 +186,7 @@ impl Application for Attends {
                 self.is_held(End::Over, wants);
                 Err(CallError::Gone)
             }
-            // Somebody has taken the call from both.
+            // Another application has taken the call from both.
             AppEvent::Over => {
                 self.gives_back("taken");
                 Ok(())
@@ -194,7 +194,7 @@ impl Application for Attends {
             AppEvent::Answered { .. } | AppEvent::Lost(_) => Ok(()),
         };
         if went_on.is_err() {
-            // The caller has gone, or the server stops.
+            // The caller has hung up, or the server stops.
             wants.end(match self.end {
                 End::Over => HandlerAction::Complete,
                 _ => HandlerAction::Disconnect,
@@ -238,10 +238,10 @@ impl Attends {
         let (call, leg) = (self.call.call, self.call.leg);
         let known = self.remote.known(&self.call, variables);
         let held = Held::new(&self.remote, program, &self.call);
-        // A call that is over says so below.
+        // If the call is over, an event below says so.
         wants.enter(call, Place::Program);
         let (words, line) = Words::new(AppHandle::new(&self.service, wants.me()));
-        // Of one that is gone the words end.
+        // If the program is disconnected, its words end.
         let _ = held.program.news.send(News::Offer(Offer { call, leg, known, words }));
         self.remote.remotes.0.counters.offered.fetch_add(1, Ordering::Relaxed);
         (self.held, self.line) = (Some(held), Some(line));
@@ -272,7 +272,7 @@ impl Attends {
         }
     }
 
-    /// The program has it no longer, if it still had it.
+    /// Ends the program's part, if it still has the call.
     fn is_held(&mut self, end: End, wants: &mut Wants) {
         if let At::Held(_) = self.at {
             wants.cancel_timer(DEADLINE);
@@ -318,10 +318,10 @@ impl Attends {
         wants.publish(Some(self.call.call), name, "taken_back", data);
     }
 
-    /// Ends what a program has begun with a party's ears. What it records is recorded on.
+    /// Ends everything that a program has started for the party to hear. Recordings continue.
     fn quiets(&mut self, wants: &mut Wants) {
         let leg = self.call.leg;
-        // Who is not answered hears nothing; who is gone, too.
+        // These do nothing for a leg that is not answered or is gone.
         wants.stop_dialling(leg);
         wants.stop_playing(leg);
         wants.stop_collecting(leg);
@@ -333,7 +333,7 @@ impl Attends {
         }
     }
 
-    /// Takes the party from hold, with patience where an offer is under way.
+    /// Retrieves the party from hold, with retries while an offer is pending.
     fn resumes(&mut self, wants: &mut Wants) {
         if let At::Quieting(tries) = &mut self.at {
             *tries += 1;
@@ -351,7 +351,7 @@ impl Attends {
         }
         match std::mem::replace(&mut self.end, End::Fallback) {
             End::Decided(action) => wants.end(action),
-            // The call is with the fall-back, unless it is in a conversation.
+            // The fall-back gets the call, unless it is in a conversation.
             End::Fallback | End::Back(_) | End::Over => {
                 self.at = At::Looking;
                 self.waits = Some(wants.is_joined(leg));
@@ -366,7 +366,7 @@ impl Attends {
             wants.stop_leg_recording(leg);
         }
         if self.left.recording {
-            // Its file takes as long as the disk wants.
+            // Done by another application: writing the file may take long.
             wants.attend(Box::new(EndsRecording(leg)));
         }
         self.at = At::Leading;
@@ -377,7 +377,7 @@ impl Attends {
     }
 }
 
-/// Ends the recording of the call in which a leg is by now.
+/// Ends the recording of the call that a leg is in by now.
 struct EndsRecording(LegId);
 
 impl Application for EndsRecording {
@@ -399,10 +399,10 @@ impl Application for EndsRecording {
 }
 
 impl Remote {
-    /// What a program is told of a call.
+    /// The data on a call that a program is sent.
     fn known(&self, call: &IncomingCall, variables: &[(String, String)]) -> Box<OfferedCall> {
         let (mut headers, mut room) = (Vec::new(), HEADERS);
-        // Of a party that b2b has called, or that comes from elsewhere in b2b, there is no INVITE.
+        // A party that b2b has called, or that comes from another application, has no INVITE.
         for (name, value) in call.request.fields().filter(|_| !call.answered) {
             let name = name.to_string();
             let secret = name.eq_ignore_ascii_case("Authorization")

@@ -1,22 +1,22 @@
-//! How long a program may have a call, and how often it may be wrong. No I/O; time comes in.
+//!  How long a program may have a call, and how many mistakes it may make. No I/O; time comes in.
 //!
-//! | it | then |
-//! |---|---|
-//! | says nothing about the call within `answer` of the offer | taken back: `no_answer` |
-//! | gives no sign of life for `stall` | taken back: `stalled` |
-//! | has it for `most` | taken back: `too_long` |
-//! | is wrong `mistakes` times, one after the other | it is disconnected, and has no call any more |
+//!  | the program | then |
+//!  |---|---|
+//!  | says nothing about the call within `answer` of the offer | taken back: `no_answer` |
+//!  | gives no sign of life for `stall` | taken back: `stalled` |
+//!  | has it for `most` | taken back: `too_long` |
+//!  | makes `mistakes` mistakes in a row | it is disconnected, and has no more calls |
 
 use std::time::{Duration, Instant};
 
-/// What a program is allowed.
+/// Time limits of a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// To the first word about a call.
+    /// Until the first word about a call.
     pub answer: Duration,
     /// Between two signs of life.
     pub stall: Duration,
-    /// For all of it.
+    /// For the whole call.
     pub most: Duration,
 }
 
@@ -35,7 +35,7 @@ impl Back {
     pub const ALL: [Back; 5] =
         [Back::NotConnected, Back::Disconnected, Back::NoAnswer, Back::Stalled, Back::TooLong];
 
-    /// As events and metrics have it.
+    /// The word in events and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Back::NotConnected => "not_connected",
@@ -53,12 +53,12 @@ pub struct Hold {
     limits: Limits,
     offered: Instant,
     sign: Instant,
-    /// It has said something about the call.
+    /// The program has said something about the call.
     touched: bool,
 }
 
 impl Hold {
-    /// It is offered now.
+    /// The call is offered now.
     pub fn new(now: Instant, limits: Limits) -> Self {
         Hold { limits, offered: now, sign: now, touched: false }
     }
@@ -68,13 +68,13 @@ impl Hold {
         self.sign = self.sign.max(now);
     }
 
-    /// It has said something about this call.
+    /// The program has said something about this call.
     pub fn touch(&mut self, now: Instant) {
         self.touched = true;
         self.sign(now);
     }
 
-    /// When [`Hold::taken_back`] is to be asked.
+    /// When to call [`Hold::taken_back`].
     pub fn next_timeout(&self) -> Instant {
         let Limits { answer, stall, most } = self.limits;
         let first = (!self.touched).then_some(self.offered + answer);
@@ -82,7 +82,7 @@ impl Hold {
         first.map_or(usual, |first| first.min(usual))
     }
 
-    /// Whether its time is over, and why.
+    /// Whether the call is to be taken back, and why.
     pub fn taken_back(&self, now: Instant) -> Option<Back> {
         let Limits { answer, stall, most } = self.limits;
         if !self.touched && now >= self.offered + answer {
@@ -95,7 +95,7 @@ impl Hold {
     }
 }
 
-/// How often a program was wrong, one time after the other.
+/// Number of a program's mistakes in a row.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
     mistakes: u32,
@@ -103,17 +103,17 @@ pub struct Patience {
 }
 
 impl Patience {
-    /// So many mistakes are one too many.
+    /// `most` mistakes in a row are too many.
     pub fn new(most: u32) -> Self {
         Patience { mistakes: 0, most }
     }
 
-    /// It was right.
+    /// The program made no mistake.
     pub fn right(&mut self) {
         self.mistakes = 0;
     }
 
-    /// It was wrong; whether that was once too often.
+    /// The program made a mistake; returns whether it was one too many.
     pub fn wrong(&mut self) -> bool {
         self.mistakes += 1;
         self.mistakes >= self.most

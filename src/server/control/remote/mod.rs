@@ -1,11 +1,12 @@
-//! Remote applications: a call is given to a program outside, which commands it and decides on it,
-//! and is taken back when the program is gone, silent or wrong.
+//! Remote applications: a call is given to an external program, which commands it and decides on it; the call
+//! is taken back when the program is gone, silent or wrong.
 //!
 //! - `hold`: how long a program may have a call, without I/O
-//! - `handler`: the way of a call that is given to one
-//! - `decision`: what a program decides; `words`: its way to who has the call; `told`: what it is told
+//! - `handler`: the course of a call that is given to a program
+//! - `decision`: a program's decision; `words`: its words on their way to the application; `told`: what it is
+//!   sent
 //!
-//! Programs connect by their application's name. Several of one name take turns.
+//! Programs connect by their application's name. Several programs of one name take turns.
 
 pub mod decision;
 mod handler;
@@ -29,35 +30,35 @@ pub use hold::{Back, Limits, Patience};
 use told::OfferedCall;
 pub use words::Words;
 
-/// What a program tells of one call.
+/// A program's message about one call.
 #[derive(Debug)]
 pub enum Word {
     /// It is alive.
     Sign,
-    /// It has commanded something.
+    /// It has sent a command.
     Touch,
-    /// What becomes of the call.
+    /// Its decision on the call.
     Decision(Box<HandlerAction>),
-    /// It does not want it: as if it were not there.
+    /// It declines the call: handled as without the program.
     Fallback,
 }
 
-/// A call that is offered to a program; dropped, it is given up.
+/// A call offered to a program; dropping it gives the call up.
 #[derive(Debug)]
 pub struct Offer {
     pub call: CallId,
     pub leg: LegId,
-    /// What is known of it.
+    /// The data on the call.
     pub known: Box<OfferedCall>,
-    /// How the program answers.
+    /// The channel for the program's words.
     pub words: Words,
 }
 
-/// What a program is told.
+/// A message to a program.
 #[derive(Debug)]
 pub enum News {
     Offer(Offer),
-    /// It has this call no more, and why.
+    /// It no longer has this call, and why.
     Over {
         call: CallId,
         leg: LegId,
@@ -65,7 +66,7 @@ pub enum News {
     },
 }
 
-/// Programs that are connected, by the name of their application. A handle that can be cloned.
+/// Connected programs, by the name of their application. A handle that can be cloned.
 #[derive(Debug, Clone, Default)]
 pub struct Remotes(Arc<Shared>);
 
@@ -77,7 +78,7 @@ struct Shared {
     counters: Counters,
 }
 
-/// Makes those of a configuration known by their names.
+/// Registers the remote applications of a configuration by their names.
 pub fn enlist(apps: &Applications, config: &ServerConfig, remotes: &Remotes, control: &Control) {
     for it in &config.apps.remotes {
         let limits = Limits { answer: it.answer, stall: it.stall, most: it.hold };
@@ -85,11 +86,11 @@ pub fn enlist(apps: &Applications, config: &ServerConfig, remotes: &Remotes, con
     }
 }
 
-/// Those of one name.
+/// The programs of one name.
 #[derive(Debug, Default)]
 struct Programs {
     programs: Vec<Program>,
-    /// Whose turn it is.
+    /// Index of the program whose turn is next.
     next: usize,
 }
 
@@ -109,7 +110,7 @@ struct Counters {
     back: [AtomicU64; Back::ALL.len()],
 }
 
-/// A program's connection; dropped, it is gone.
+/// A program's connection; dropping it disconnects the program.
 #[derive(Debug)]
 pub struct Connected {
     remotes: Remotes,
@@ -118,24 +119,24 @@ pub struct Connected {
     pub news: mpsc::UnboundedReceiver<News>,
 }
 
-/// A program that a call is offered to.
+/// The program that a call is offered to.
 struct Chosen {
     news: mpsc::UnboundedSender<News>,
     held: Arc<AtomicUsize>,
 }
 
 impl Remotes {
-    /// None yet.
+    /// Starts without programs.
     pub fn new() -> Self {
         Self::default()
     }
 
     fn programs(&self) -> MutexGuard<'_, BTreeMap<String, Programs>> {
-        // Nothing panics while it holds it.
+        // Nothing panics while holding it.
         self.0.programs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A program has connected that takes so many calls at once.
+    /// Connects a program that takes at most `most` calls at once.
     pub fn connect(&self, name: &str, most: usize) -> Connected {
         let (news, heard) = mpsc::unbounded_channel();
         let number = self.0.last.fetch_add(1, Ordering::Relaxed);
@@ -144,7 +145,7 @@ impl Remotes {
         Connected { remotes: self.clone(), name: name.to_owned(), number, news: heard }
     }
 
-    /// Whose turn it is; none: nobody is there who takes one more.
+    /// The program whose turn it is; `None`: no program takes another call.
     fn choose(&self, name: &str) -> Option<Chosen> {
         let mut programs = self.programs();
         let line = programs.get_mut(name)?;
@@ -156,19 +157,19 @@ impl Remotes {
         Some(Chosen { news: it.news.clone(), held: it.held.clone() })
     }
 
-    /// Names with programs, how many those are, and how many calls they have.
+    /// Names with programs, the number of programs, and the number of their calls.
     pub fn view(&self) -> Vec<(String, usize, usize)> {
         let programs = self.programs();
         let held = |line: &Programs| line.programs.iter().map(|it| it.held.load(Ordering::Relaxed)).sum();
         programs.iter().map(|(name, line)| (name.clone(), line.programs.len(), held(line))).collect()
     }
 
-    /// Calls that programs have.
+    /// Number of calls that programs have.
     pub fn held(&self) -> usize {
         self.0.held.load(Ordering::Relaxed)
     }
 
-    /// What became of calls so far: a word, and how many.
+    /// Counters of calls by outcome.
     pub fn counters(&self) -> Vec<(&'static str, u64)> {
         let counters = &self.0.counters;
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);

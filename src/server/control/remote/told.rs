@@ -1,26 +1,26 @@
-//! What a program is told of its calls, beside events.
+//! Messages to a program about its calls, beside events.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// A call that a program gets, or has no more.
+/// A call that is given to a program, or taken from it.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum CallNews {
     /// A call is given to this program.
     Offer(Box<OfferedCall>),
-    /// The program has this call no more.
+    /// The program no longer has this call.
     Over {
         call: u64,
         leg: u64,
-        /// Why: one word.
+        /// The reason: one word.
         reason: String,
     },
 }
 
-/// What is known of a call that is given to a program.
+/// The data on a call that is given to a program.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct OfferedCall {
     /// The application's name, `agent` of `remote/agent`.
@@ -28,21 +28,22 @@ pub struct OfferedCall {
     pub call: u64,
     /// The leg that the program has.
     pub leg: u64,
-    /// The number that was called.
+    /// The called number.
     pub called: String,
     /// The caller's number.
     pub caller: String,
-    /// Who the caller has proved to be; none: trusted by address, or nobody asked.
+    /// The caller's authenticated user; null: trusted by address, or not asked to authenticate.
     pub identity: Option<String>,
-    /// Where the call comes from: an address and a port.
+    /// The source address and port of the call.
     pub source: String,
-    /// Its party talks already.
+    /// Whether its party has been answered.
     pub answered: bool,
     /// Names and values of the call's variables.
     pub variables: BTreeMap<String, String>,
-    /// Names and values of the header fields of the INVITE, in its order; none of a party that b2b has called.
+    /// Names and values of the header fields of the INVITE, in their order; empty for a party that b2b has
+    /// called.
     pub headers: Vec<(String, String)>,
-    /// What came of verifying the caller's number, where a trusted gateway tells it.
+    /// The result of verifying the caller's number, where a trusted gateway sends it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verstat: Option<String>,
 }

@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use super::Word;
 use b2b_call::application::AppHandle;
 
-/// Words of a program about one call that wait to be heard.
+/// Maximum queued signs of life of a program about one call.
 const MOST: usize = 64;
 
-/// How a program answers. The last one that is dropped gives the call up.
+/// The channel for a program's words. Dropping the last clone gives the call up.
 #[derive(Debug, Clone)]
 pub struct Words(Arc<Way>);
 
@@ -21,16 +21,16 @@ struct Way {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Words that wait.
+    /// Number of queued words.
     waiting: AtomicUsize,
     is_over: AtomicBool,
 }
 
-/// The application's end; dropped, the program's part is over.
+/// The application's end; dropping it ends the program's part.
 #[derive(Debug)]
 pub(super) struct Line(Arc<State>);
 
-/// Nobody has the call any more.
+/// The program has given the call up.
 #[derive(Debug)]
 pub(super) struct GivenUp;
 
@@ -40,7 +40,8 @@ impl Words {
         (Words(Arc::new(Way { app, line: line.clone() })), Line(line))
     }
 
-    /// Says this. A sign of life that does not fit is behind others. `false`: the program has the call no more.
+    /// Sends a word. A sign of life that finds the queue full is dropped, as those before it suffice.
+    /// `false`: the program no longer has the call.
     pub fn tell(&self, word: Word) -> bool {
         let Way { app, line } = &*self.0;
         if line.is_over.load(Ordering::Acquire) {
@@ -63,7 +64,7 @@ impl Drop for Way {
 }
 
 impl Line {
-    /// A word has been heard.
+    /// A word has been received.
     pub fn heard(&self, _: &Word) {
         self.0.waiting.fetch_sub(1, Ordering::Relaxed);
     }

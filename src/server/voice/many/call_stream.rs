@@ -1,5 +1,5 @@
-//! One call's stream on a connection with others. It has no socket: what it has to say goes into the
-//! outbox that all of them share.
+//! One call's stream on a shared connection. It has no socket: its messages go into the outbox that all
+//! streams share.
 
 use std::time::Instant;
 
@@ -18,26 +18,26 @@ use crate::voice::session::{AgentRequest, Fault, Session};
 use crate::voice::talk::{OUTBOX, Outcome, Party, QUEUE_S};
 use b2b_call::controller::AudioStream;
 
-/// Messages with keys that wait to be pressed: as many as may come at once.
+/// Maximum queued messages with digits to send: as many as may come at once.
 const PRESSES: usize = 300;
 
-/// What all streams of a connection use in turn.
+/// State that all streams of a connection use in turn.
 pub struct Shared {
     pub waits: Outbox<Message>,
-    /// Messages that may wait to be written; beyond that sound is left in its rings.
+    /// Maximum messages in the outbox; beyond that, audio stays in the streams' rings.
     room: usize,
     octets: BytesMut,
     samples: Vec<i16>,
 }
 
-/// See the module's text. Dropped, its party is free.
+/// See the module documentation. Dropping it frees its party.
 pub struct CallStream {
     pub number: u32,
     stream: AudioStream,
     session: Session,
     party: Party,
     presses: Option<mpsc::Sender<(String, u32)>>,
-    /// It is to be looked at, whether it has news or not.
+    /// Whether it is to be polled even without news.
     look: bool,
     ended: oneshot::Sender<Outcome>,
     place: Place,
@@ -49,14 +49,14 @@ impl Shared {
         Shared { waits: Outbox::new(), room: 0, octets: BytesMut::new(), samples: Vec::new() }
     }
 
-    /// Streams are to be looked at: so many, with frames of so many samples.
+    /// Prepares for polling `streams` streams, with `frame` samples per frame.
     pub fn look(&mut self, streams: usize, frame: usize) {
         self.room = OUTBOX * streams;
         self.samples.resize(frame, 0);
         framing::make_room(&mut self.octets, streams * (framing::HEAD + frame * 2));
     }
 
-    /// Tells this of a stream.
+    /// Queues a message on a stream.
     pub fn tell(&mut self, stream: u32, told: &Told) {
         self.waits.push(Message::Text(framing::text(stream, told)));
     }
@@ -68,7 +68,7 @@ impl CallStream {
         self.stream.spec().frame()
     }
 
-    /// A call that begins; the agent is told so.
+    /// Begins a call, and tells the agent.
     pub fn begin(number: u32, joining: Joining, shared: &mut Shared) -> CallStream {
         let Joining { start, mut stream, party, ended, slot, place } = joining;
         stream.poll_by_the_clock();
@@ -77,8 +77,8 @@ impl CallStream {
         CallStream { number, stream, session, party, presses: None, look: true, ended, place, slot }
     }
 
-    /// What the party says, and what happens, goes to the agent. `anyway`: also if there is no news.
-    /// How it ended, if it has.
+    /// Passes the party's audio and events to the agent; with `anyway`, even without news. Returns the
+    /// outcome if the stream has ended.
     pub fn pass_on(&mut self, shared: &mut Shared, anyway: bool) -> Option<Outcome> {
         let news = self.stream.has_news();
         if !(news || anyway || self.look) {
@@ -97,7 +97,7 @@ impl CallStream {
         None
     }
 
-    /// Whether nothing is left.
+    /// Passes the party's audio on; returns whether none is left.
     fn pass_sound(&mut self, shared: &mut Shared) -> bool {
         for _ in 0..OUTBOX {
             if shared.waits.waiting() >= shared.room {
@@ -114,10 +114,10 @@ impl CallStream {
         false
     }
 
-    /// Sound of the agent's.
+    /// Takes audio of the agent.
     ///
     /// # Errors
-    /// What the agent may not do; `Full`, since nobody waits for one stream.
+    /// A violation of the protocol; `Full`, since the connection does not wait for one stream.
     pub fn sound(&mut self, at: Instant, octets: &[u8], shared: &mut Shared) -> Result<(), Fault> {
         if !self.session.binary(at, octets.len())? {
             return Ok(());
@@ -132,10 +132,10 @@ impl CallStream {
         Ok(())
     }
 
-    /// Anything else that the agent says.
+    /// Takes any other message of the agent.
     ///
     /// # Errors
-    /// What the agent may not do.
+    /// A violation of the protocol.
     pub fn said(&mut self, at: Instant, said: Value) -> Result<(), Fault> {
         self.look = true;
         match self.session.json(at, said, self.stream.marks())? {
@@ -152,7 +152,7 @@ impl CallStream {
         Ok(())
     }
 
-    /// It is over. Before its application is told, its party and its slot are free.
+    /// Ends the stream. Its party and its slot are freed before its application is told.
     pub fn end(self, outcome: Outcome) {
         let CallStream { stream, slot, place, ended, .. } = self;
         place.ends(&outcome);
@@ -161,14 +161,13 @@ impl CallStream {
     }
 }
 
-/// Presses keys one after the other: the calls' thread is asked for each, and no other stream
-/// waits for that.
+/// Sends digits one after the other: each is a request to the calls' thread, for which no other stream waits.
 fn presser(party: Party) -> mpsc::Sender<(String, u32)> {
     let (presses, mut wanted) = mpsc::channel::<(String, u32)>(PRESSES);
     tokio::spawn(async move {
         while let Some((digits, ms)) = wanted.recv().await {
             for digit in digits.chars() {
-                // A leg that has gone is told by the stream's end.
+                // If the leg is gone, the stream's end tells so.
                 let _ = party.service.send_digit(party.leg, digit, ms).await;
             }
         }

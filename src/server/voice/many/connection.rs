@@ -1,5 +1,5 @@
-//! One connection with the streams of several calls, from its handshake to the closing frame. It runs
-//! on a thread of the voice desk.
+//! One connection with the streams of several calls, from its handshake to the close frame. It runs on a
+//! thread of the voice desk.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -21,18 +21,18 @@ use crate::voice::talk::{self, LOOK, Outcome, Party, Socket};
 use crate::voice::{Open, Place};
 use b2b_call::controller::AudioStream;
 
-/// How often its streams are looked at; see the module above.
+/// Interval at which its streams are polled; see the module above.
 const PACE: Duration = Duration::from_millis(5);
-/// How long a connection without calls stays.
+/// How long a connection without calls stays open.
 const IDLE: Duration = Duration::from_secs(10);
-/// Octets that are read at once: the frames of fifty streams at 16 kHz.
+/// Octets read at once: the frames of fifty streams at 16 kHz.
 const READ_AHEAD: usize = 32 * 1_024;
-/// Octets that are gathered before they are written.
+/// Octets gathered before they are written.
 const GATHER: usize = 64 * 1_024;
-/// Messages that are heard before anything else has its turn.
+/// Maximum messages received in one turn.
 const AT_ONCE: usize = 256;
 
-/// How much of an agent is read, and how it is written to: everything that is due, at once.
+/// WebSocket limits for an agent; everything that is due is written at once.
 pub fn config() -> WebSocketConfig {
     WebSocketConfig::default()
         .max_message_size(Some(BINARY + framing::HEAD))
@@ -41,12 +41,12 @@ pub fn config() -> WebSocketConfig {
         .write_buffer_size(GATHER)
 }
 
-/// A call that comes to a connection.
+/// A call that joins a connection.
 pub struct Joining {
     pub start: Start,
     pub stream: AudioStream,
     pub party: Party,
-    /// Told how it ended.
+    /// Receives the outcome.
     pub ended: oneshot::Sender<Outcome>,
     pub slot: Slot,
     pub place: Place,
@@ -57,9 +57,9 @@ pub struct Joining {
 enum End {
     /// It has had no calls for a while.
     Idle,
-    /// The agent has closed it, or it is gone.
+    /// The agent has closed it, or it is lost.
     Left,
-    /// The agent has done what it may not, and it is not known in which stream.
+    /// The agent has violated the protocol, in no particular stream.
     Fault(Fault),
 }
 
@@ -78,8 +78,7 @@ impl From<Error> for End {
     }
 }
 
-/// Carries calls until it is idle, or the agent has gone or is of no use any more: every call is
-/// told so then.
+/// Carries calls until the connection is idle, or the agent is gone or faulty, which every call is then told.
 pub async fn carry(socket: Socket, mut opening: Opening, _open: Open) {
     let now = Instant::now();
     let mut connection = Connection {
@@ -133,20 +132,20 @@ struct Connection {
     agent: String,
     socket: Socket,
     shared: Shared,
-    /// By their numbers, which only grow.
+    /// Sorted by number; numbers only grow.
     streams: Vec<CallStream>,
-    /// Those that have ended while all were looked at.
+    /// Streams that have ended during a poll of all.
     over: Vec<(u32, Outcome)>,
-    /// The number of the next one.
+    /// The number of the next stream.
     next: u32,
-    /// Which is looked at first: each in its turn.
+    /// Index of the stream that is polled first, in rotation.
     first: usize,
     pulse: Pulse,
-    /// When it had a call last.
+    /// When it last had a call.
     busy: Instant,
-    /// For messages that are of no stream that there is.
+    /// Budget for messages of unknown streams.
     strays: Budget,
-    /// For those among them that are answered.
+    /// Budget for those of them that are answered.
     answers: Budget,
     warned: bool,
 }
@@ -155,7 +154,7 @@ impl Connection {
     async fn run(&mut self, opening: &mut Opening) -> End {
         let mut looks = tokio::time::interval(LOOK);
         let mut pace = tokio::time::interval_at(opening.phase(tokio::time::Instant::now()), PACE);
-        // Who is late meets the others again.
+        // A late connection polls together with the others again.
         pace.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             let step = tokio::select! {
@@ -174,7 +173,7 @@ impl Connection {
     }
 
     fn joins(&mut self, joining: Option<Joining>) -> Result<(), End> {
-        // Neither happens: the pool has a way to it, and four thousand million calls take years.
+        // Neither happens: the pool holds a sender, and four thousand million calls take years.
         let joining = joining.ok_or(End::Left)?;
         let next = self.next.checked_add(1).ok_or(End::Left)?;
         self.streams.push(CallStream::begin(self.next, joining, &mut self.shared));
@@ -182,7 +181,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Writes what waits, and hears what the agent says: all that has come.
+    /// Writes what is queued, and handles all messages that have come from the agent.
     fn turn(&mut self, context: &mut Context<'_>) -> Poll<Result<(), End>> {
         let at = Instant::now();
         for _ in 0..AT_ONCE {
@@ -216,7 +215,7 @@ impl Connection {
         }
     }
 
-    /// Something of this stream; what it may not be ends the stream, and nothing else.
+    /// Handles a message of this stream; a fault ends the stream, and nothing else.
     fn of(
         &mut self,
         number: u32,
@@ -234,7 +233,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Something of a stream that there is not. Of one that there was it has crossed our `stop`.
+    /// Handles a message of an unknown stream. For a former stream, it has crossed our `stop`.
     fn stray(&mut self, number: u32, at: Instant) -> Result<(), End> {
         self.counts(at)?;
         if (1..self.next).contains(&number) {
@@ -258,10 +257,10 @@ impl Connection {
         if self.strays.take(at) { Ok(()) } else { Err(Fault::Flood.into()) }
     }
 
-    /// What all parties say, and what happens, goes to the agent. A connection that takes nothing
-    /// leaves each stream's sound in its ring, which loses what is too late.
+    /// Passes the audio and events of all parties to the agent. While a connection accepts nothing, each
+    /// stream's audio stays in its ring, which drops what is too late.
     fn pass_on(&mut self, anyway: bool) {
-        // One agent: all of them have the same frames.
+        // One agent: all streams have the same frame size.
         let Some(frame) = self.streams.first().map(CallStream::frame) else { return };
         self.shared.look(self.streams.len(), frame);
         self.first = if self.first + 1 < self.streams.len() { self.first + 1 } else { 0 };
@@ -278,7 +277,7 @@ impl Connection {
         }
     }
 
-    /// Whether the agent is still there, and anybody else.
+    /// Checks whether the agent is still there, and whether calls are left.
     fn look(&mut self, opening: &Opening) -> Result<(), End> {
         let now = Instant::now();
         self.pulse.look(now, &mut self.shared.waits)?;

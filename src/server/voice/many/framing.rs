@@ -1,5 +1,5 @@
-//! Which stream a message is of: sound begins with its number, 4 octets, little-endian as the
-//! samples behind it; JSON has it as `stream`.
+//! Assigns messages to streams: audio begins with the stream's number, 4 octets, little-endian as the samples
+//! after it; JSON has it as `stream`.
 
 use bytes::{BufMut, BytesMut};
 use serde::Serialize;
@@ -8,10 +8,10 @@ use tokio_tungstenite::tungstenite::{Bytes, Utf8Bytes};
 
 use crate::voice::message::Told;
 
-/// Octets before the sound.
+/// Octets before the audio.
 pub const HEAD: usize = 4;
 
-/// What is told of a stream.
+/// A message on a stream.
 #[derive(Serialize)]
 struct Numbered<'a> {
     #[serde(flatten)]
@@ -19,16 +19,16 @@ struct Numbered<'a> {
     stream: u32,
 }
 
-/// Told of this stream.
+/// The text message for this stream.
 pub fn text(stream: u32, told: &Told) -> Utf8Bytes {
-    // As that of `Told`, it cannot fail.
+    // As with `Told`, this cannot fail.
     serde_json::to_string(&Numbered { told, stream }).unwrap_or_default().into()
 }
 
-/// The stream that a text names, and the rest of it.
+/// The stream that a text message names, and the rest of it.
 ///
 /// # Errors
-/// It is no JSON object, or names none; in words.
+/// If it is no JSON object, or names no stream; in words.
 pub fn read_text(text: &str) -> Result<(u32, Value), String> {
     let mut said: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
     let number = said.as_object_mut().and_then(|fields| fields.remove("stream"));
@@ -37,19 +37,19 @@ pub fn read_text(text: &str) -> Result<(u32, Value), String> {
     Ok((number, said))
 }
 
-/// The stream that sound is of, and the sound. None: it is too short to say so.
+/// The stream of an audio message, and the audio. `None`: it is too short.
 pub fn read_sound(octets: &[u8]) -> Option<(u32, &[u8])> {
     let (number, sound) = octets.split_first_chunk::<HEAD>()?;
     Some((u32::from_le_bytes(*number), sound))
 }
 
-/// Makes room for so many octets of [`sound`]. A buffer of which everything has been written is used
-/// again: then nothing is allocated for a frame.
+/// Reserves room for [`sound`] in the buffer. A buffer that has been written completely is reused, so no
+/// frame allocates.
 pub fn make_room(buffer: &mut BytesMut, octets: usize) {
     buffer.reserve(octets);
 }
 
-/// Sound of this stream.
+/// The audio message for this stream.
 pub fn sound(stream: u32, samples: &[i16], buffer: &mut BytesMut) -> Bytes {
     buffer.reserve(HEAD + samples.len() * 2);
     buffer.put_u32_le(stream);

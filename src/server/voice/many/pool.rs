@@ -1,5 +1,5 @@
-//! Which connection a call takes: the fullest that has room, so that others become empty and close;
-//! else a new one. Calls that come while one is being opened wait for it together.
+//! Which connection a call takes: the fullest one with room, so that others become empty and close; else a
+//! new one. Calls that come while one is being opened wait for it together.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::connection::Joining;
 use b2b_app::voice_agent::AgentConfig;
 
-/// Whether a connection is up, or why it is not. None: it is being opened.
+/// Whether a connection is up, or why it is not. `None`: it is being opened.
 type Up = Option<Result<(), String>>;
 
 /// All connections. A handle that can be cloned.
@@ -27,13 +27,13 @@ struct Connections {
 struct Entry {
     id: u64,
     agent: Arc<AgentConfig>,
-    /// Slots that are given away.
+    /// Number of slots in use.
     taken: usize,
     calls: mpsc::Sender<Joining>,
     up: watch::Receiver<Up>,
 }
 
-/// A call's place on a connection; dropped, it is free.
+/// A call's place on a connection; dropping it frees the place.
 pub struct Slot {
     pool: Pool,
     id: u64,
@@ -41,7 +41,7 @@ pub struct Slot {
     up: watch::Receiver<Up>,
 }
 
-/// A connection that is to be opened. Dropped, it is gone.
+/// A connection that is to be opened. Dropping it removes the connection from the pool.
 pub struct Opening {
     pool: Pool,
     id: u64,
@@ -55,8 +55,8 @@ impl Pool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place on a connection to this agent, and what the connection needs if it is to be opened.
-    /// An agent that is configured otherwise than it was is another one.
+    /// A place on a connection to this agent, and the task to open the connection if it is new. An agent
+    /// whose configuration has changed counts as another one.
     pub fn slot(&self, agent: &Arc<AgentConfig>) -> (Slot, Option<Opening>) {
         let most = agent.calls_per_connection;
         let mut pool = self.lock();
@@ -84,7 +84,7 @@ impl Slot {
     /// Waits until the connection is up.
     ///
     /// # Errors
-    /// It is not; in words.
+    /// If it fails; in words.
     pub async fn is_up(&mut self) -> Result<(), String> {
         let stopping = || Err("the server is stopping".to_owned());
         match self.up.wait_for(Option::is_some).await {
@@ -93,7 +93,7 @@ impl Slot {
         }
     }
 
-    /// The way to the connection.
+    /// The channel to the connection.
     pub fn calls(&self) -> mpsc::Sender<Joining> {
         self.calls.clone()
     }
@@ -108,7 +108,7 @@ impl Drop for Slot {
 }
 
 impl Opening {
-    /// Who waits for it is told.
+    /// Tells the waiting calls.
     pub fn tell(&self, up: Result<(), String>) {
         if up.is_err() {
             self.close();
@@ -116,17 +116,17 @@ impl Opening {
         self.up.send_replace(Some(up));
     }
 
-    /// From when on all connections look at their streams together. `now`: where this is the first.
+    /// The common start time of all connections' polling. `now` is used if this is the first connection.
     pub fn phase(&self, now: Instant) -> Instant {
         *self.pool.lock().phase.get_or_insert(now)
     }
 
-    /// Nobody is to take a place any more.
+    /// Gives away no more places.
     pub fn close(&self) {
         self.pool.remove(self.id);
     }
 
-    /// Closes it unless somebody has a place; whether it is closed.
+    /// Closes it unless a place is in use; returns whether it is closed.
     pub fn close_if_empty(&self) -> bool {
         let mut pool = self.pool.lock();
         let before = pool.open.len();
