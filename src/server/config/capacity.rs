@@ -1,30 +1,30 @@
-//! How many calls fit into a configuration and a process. Pure.
+//! The number of calls that fit into a configuration and a process. Pure.
 
 use std::fmt;
 
 use super::ServerConfig;
 
-/// Ports that a call takes: RTP and RTCP for each leg.
+/// Ports per call: RTP and RTCP for each leg.
 const PORTS_A_CALL: usize = 4;
-/// Descriptors that a call may need: RTP and RTCP for each leg, where the peers do
-/// not put RTCP on the RTP port (RFC 5761).
+/// Maximum descriptors per call: RTP and RTCP for each leg, if the peers do not multiplex RTCP on the RTP
+/// port (RFC 5761).
 const DESCRIPTORS_A_CALL: usize = 4;
-/// Descriptors of a media thread that are not sockets of calls: sockets bound ahead for
-/// two addresses, and its own few.
+/// Descriptors of a media thread that are not sockets of calls: sockets bound in advance for two addresses,
+/// and a few of its own.
 const SPARE: usize = 200;
-/// More of them for a network of its own: sockets bound ahead for its two addresses.
+/// Additional ones per listener: sockets bound in advance for its two addresses.
 const SPARE_A_LISTENER: usize = 128;
-/// More media threads than this are not started by themselves.
+/// Maximum media threads that are started by default.
 const MOST_THREADS: usize = 64;
 
-/// How many calls fit, by what holds them back.
+/// The number of calls that fit, by limiting resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capacity {
     /// `limits.calls`.
     pub by_limit: usize,
     /// By the ports of `media.ports`.
     pub by_ports: usize,
-    /// By descriptors, whatever the peers do with RTCP: each media thread has a table of
+    /// By descriptors, assuming that no peer multiplexes RTCP: each media thread has a descriptor table of
     /// its own.
     pub by_descriptors: usize,
     /// Media threads.
@@ -32,7 +32,7 @@ pub struct Capacity {
 }
 
 impl Capacity {
-    /// What fits where a process may have this many descriptors, on so many cores.
+    /// The capacity of a process with this many descriptors, on this many cores.
     pub fn of(config: &ServerConfig, descriptors: usize, cores: usize) -> Self {
         let (first, last) = config.media.ports;
         let ports = usize::from(last.saturating_sub(first)) + 1;
@@ -49,13 +49,13 @@ impl Capacity {
         }
     }
 
-    /// The same where only so many media threads have a table of their own.
+    /// The same where only this many media threads have a table of their own.
     pub fn with_tables(self, tables: usize) -> Self {
         let tables = tables.clamp(1, self.threads.max(1));
         Capacity { by_descriptors: self.by_descriptors / self.threads.max(1) * tables, ..self }
     }
 
-    /// Calls at once.
+    /// Maximum simultaneous calls.
     pub fn calls(&self) -> usize {
         self.by_limit.min(self.by_ports).min(self.by_descriptors)
     }

@@ -1,36 +1,36 @@
-//! `media.controller`: who carries the media, as one line.
+//! `media.controller`: the media carrier, as one line.
 
 use std::net::SocketAddr;
 
-/// Who carries the media.
+/// The media carrier.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Carrier {
-    /// The engine inside.
+    /// The built-in engine.
     Embedded,
     /// rtpengine, by its `ng` protocol, over UDP.
     Rtpengine {
-        /// Its `--listen-ng`.
+        /// The address of its `--listen-ng`.
         server: SocketAddr,
-        /// Names of its `--interface`: towards parties, and between the legs of a call.
+        /// Names of its `--interface`: towards the parties, and between the legs of a call.
         outer: Option<String>,
         inner: Option<String>,
     },
-    /// Media servers (`b2b --role media`), in the order in which they are to be used.
+    /// Media servers (`b2b --role media`), in order of preference.
     Remote { servers: Vec<MediaServer> },
 }
 
 /// A media server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MediaServer {
-    /// gRPC, not REST.
+    /// Whether gRPC is used instead of REST.
     pub grpc: bool,
-    /// Its `--listen`: host and port.
+    /// Host and port of its `--listen`.
     pub authority: String,
 }
 
-/// How it is written.
+/// The accepted forms.
 const FORM: &str = "write embedded, rtpengine://ADDRESS:PORT, http://HOST:PORT or grpc://HOST:PORT";
-/// The most media servers of a list.
+/// Maximum media servers in a list.
 const MOST: usize = 16;
 
 impl MediaServer {
@@ -51,7 +51,7 @@ impl MediaServer {
 }
 
 impl Carrier {
-    /// One line, or a list of media servers.
+    /// Reads one line, or a list of media servers.
     pub(super) fn all(lines: &[&str]) -> Result<Carrier, String> {
         if let [line] = lines
             && MediaServer::parse(line).is_none()

@@ -1,5 +1,4 @@
-//! What has to fit together: names that are used once and exist, tables that need
-//! each other.
+//! Consistency checks: names that are unique and exist, tables that require each other.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -16,10 +15,10 @@ use b2b_config::keys::nearest;
 use b2b_config::section::Section;
 use b2b_config::table::Table;
 
-/// The class of callers that are only trusted by address.
+/// The class of callers that are trusted only by address.
 pub const TRUSTED_CLASS: &str = "trusted";
 
-/// What has a name by which others refer to it.
+/// Named things that others refer to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum What {
     User,
@@ -33,7 +32,7 @@ pub enum What {
 }
 
 impl What {
-    /// What it is, and one that there is, for errors.
+    /// For errors: the kind, and the kind of an existing one.
     fn words(self) -> (&'static str, &'static str) {
         match self {
             What::User => ("user", "the user or alias"),
@@ -48,22 +47,22 @@ impl What {
     }
 }
 
-/// Names that were read so far, each with its line.
+/// Names read so far, each with its line.
 #[derive(Debug, Default)]
 pub struct Names {
     known: HashMap<What, HashMap<String, usize>>,
     classes: Vec<String>,
     sources: Vec<(IpNet, String)>,
     clients: Vec<(String, String)>,
-    /// Gateways that are named before all are known: by which key, and where.
+    /// Gateways referred to before all are known: by which key, and where.
     wanted: Vec<(String, String, usize)>,
 }
 
 impl Names {
-    /// Adds the name that stands at a key.
+    /// Adds the name at a key.
     ///
     /// # Errors
-    /// It is there already.
+    /// If the name is taken.
     pub fn add(
         &mut self,
         what: What,
@@ -83,7 +82,7 @@ impl Names {
         }
     }
 
-    /// One that is there without being written down.
+    /// Adds an application that exists without being configured.
     pub fn add_own_app(&mut self, name: &str) {
         self.known.entry(What::App).or_default().insert(name.to_string(), 0);
     }
@@ -94,7 +93,7 @@ impl Names {
         }
     }
 
-    /// The very same block on two gateways would leave a call with two origins.
+    /// Adds a gateway's sources. The same block on two gateways would give a call two origins.
     pub fn add_sources(&mut self, section: &Section<'_>, gateway: &Gateway) -> Result<(), ConfigError> {
         for net in &gateway.sources {
             if let Some((_, other)) = self.sources.iter().find(|(taken, _)| taken == net) {
@@ -106,7 +105,7 @@ impl Names {
         Ok(())
     }
 
-    /// The same of a name of certificates.
+    /// The same for certificate names.
     pub fn add_clients(&mut self, section: &Section<'_>, gateway: &Gateway) -> Result<(), ConfigError> {
         for client in &gateway.tls.clients {
             if let Some((_, other)) = self.clients.iter().find(|(taken, _)| taken == client) {
@@ -127,7 +126,7 @@ impl Names {
         no_such(key, "class of callers", class, known)
     }
 
-    /// What is wrong where nothing has this name.
+    /// The problem if nothing has this name.
     pub fn no_such(&self, what: What, key: String, name: &str) -> Option<ConfigProblem> {
         let known = self.known.get(&what);
         let names = known.into_iter().flat_map(HashMap::keys).map(String::as_str);
@@ -140,7 +139,7 @@ impl Names {
         self.known.get(&what).is_some_and(|known| known.contains_key(name))
     }
 
-    /// The names that there are, in their order.
+    /// The existing names, sorted.
     pub fn all(&self, what: What) -> Vec<&str> {
         let known = self.known.get(&what).into_iter().flat_map(HashMap::keys);
         let mut known: Vec<&str> = known.map(String::as_str).collect();
@@ -148,12 +147,12 @@ impl Names {
         known
     }
 
-    /// A gateway that has to be there in the end.
+    /// Notes a reference to a gateway that has to exist in the end.
     pub fn wants_gateway(&mut self, key: String, name: &str, at: usize) {
         self.wanted.push((key, name.to_string(), at));
     }
 
-    /// The gateways that are named and are not there, and where; every gateway is known by now.
+    /// The referenced gateways that do not exist, and where; every gateway is known by now.
     pub fn missing_gateways(&self) -> impl Iterator<Item = (usize, ConfigProblem)> {
         let missing = |(key, name, at): &(String, String, usize)| {
             Some((*at, self.no_such(What::Gateway, key.clone(), name)?))
@@ -168,7 +167,7 @@ fn no_such<'a>(
     name: &str,
     known: impl Iterator<Item = &'a str>,
 ) -> ConfigProblem {
-    // sorted, so that of equally near ones the same is named each time
+    // sorted, so that the suggestion among equally near ones is stable
     let mut known: Vec<&str> = known.collect();
     known.sort_unstable();
     let hint = match nearest(name, known.into_iter()) {
@@ -178,7 +177,7 @@ fn no_such<'a>(
     ConfigProblem::NoSuch { key, what, name: name.to_string(), hint }
 }
 
-/// What one table needs from another and has not, with the table and key to point at.
+/// Missing requirements between tables, with the table and key to point at.
 pub fn together(config: &ServerConfig) -> Vec<(&'static Table, &'static str, ConfigProblem)> {
     let mut problems = tls::together(config);
     problems.extend(listener::together(config));
@@ -199,10 +198,10 @@ pub fn together(config: &ServerConfig) -> Vec<(&'static Table, &'static str, Con
 }
 
 impl ServerConfig {
-    /// Whether what is in force after a reload fits together, some of it old and some of it new.
+    /// Whether the configuration in force after a reload is consistent, parts of it being old and parts new.
     ///
     /// # Errors
-    /// What the new part of it needs and the old one has not.
+    /// The requirement of the new part that the old one does not meet.
     pub fn fits(&self) -> Result<(), String> {
         if let Some((.., problem)) = together(self).into_iter().next() {
             return Err(problem.to_string());
@@ -220,8 +219,8 @@ impl ServerConfig {
         Ok(())
     }
 
-    /// A folder of files that b2b writes which is not there, in words. A warning of the dry run: the
-    /// configuration may be meant for another machine.
+    /// A missing folder for files that b2b writes, in words. Only a warning of the dry run: the configuration
+    /// may be meant for another machine.
     pub fn missing_folder(&self) -> Option<String> {
         let store = match &self.server.store {
             Store::Sqlite(path) => Some(("server.store", path)),
@@ -236,7 +235,7 @@ impl ServerConfig {
         })
     }
 
-    /// What is allowed but hardly meant, a line each.
+    /// Settings that are allowed but probably unintended, one line each.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings: Vec<String> = self.gateways.iter().filter_map(super::profiles::warning).collect();
         for route in &self.routes {

@@ -1,4 +1,4 @@
-//! Codecs by name: what b2b may offer, and what parties may be offered.
+//! Codecs by name: those that b2b may offer, and those that parties may be offered.
 
 use b2b_config::section::Section;
 use b2b_config::table::Named;
@@ -22,14 +22,14 @@ pub enum Codec {
 }
 
 impl Codec {
-    /// Those that b2b can decode and encode, and put into an offer by itself.
+    /// The codecs that b2b can decode and encode, and may add to an offer.
     pub(super) const OWN: Named<Codec> = Named {
         refusal: "no such codec that b2b can encode; choose from",
         values: &[("opus", Codec::Opus), ("g722", Codec::G722), ("pcmu", Codec::Pcmu), ("pcma", Codec::Pcma)],
     };
 
-    /// As the configuration writes them: encoding names of SDP (RFC 3551 §6, RFC 4867, RFC 3952,
-    /// RFC 5574), in lower case.
+    /// The names in the configuration: encoding names of SDP (RFC 3551 §6, RFC 4867, RFC 3952, RFC 5574), in
+    /// lower case.
     pub(super) const NAMED: Named<Codec> = Named {
         refusal: "no such codec; choose from",
         values: &[
@@ -47,18 +47,18 @@ impl Codec {
         ],
     };
 
-    /// As the configuration writes it.
+    /// The name in the configuration.
     pub fn as_str(self) -> &'static str {
         Self::NAMED.name(&self)
     }
 }
 
-/// A party's or a route's `codecs`, best first.
+/// The `codecs` of a party or a route, best first.
 pub(super) fn codecs(section: &Section<'_>) -> Result<Vec<Codec>, ConfigError> {
     once_each(section, section.choices("codecs", &Codec::NAMED)?)
 }
 
-/// The same of those that b2b adds.
+/// The same for the codecs that b2b adds.
 pub(super) fn own(section: &Section<'_>) -> Result<Vec<Codec>, ConfigError> {
     once_each(section, section.choices("codecs", &Codec::OWN)?)
 }

@@ -1,4 +1,4 @@
-//! What a new configuration changes, and what of it takes a restart. Pure.
+//! Differences of a new configuration, and those that require a restart. Pure.
 
 use std::collections::BTreeMap;
 
@@ -6,12 +6,12 @@ use super::keys::SECTIONS;
 use super::{Apps, Gateway, Group, Route, ServerConfig, Tls, User};
 use b2b_config::table::{Applies, Row, Table};
 
-/// What changes from one configuration to the next.
+/// The differences between two configurations.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// Can be done now, without touching calls; a line each, for the log.
+    /// Changes that apply now, without affecting calls; one line each, for the log.
     pub live: Vec<String>,
-    /// Takes a restart; until then, the old value stays in force.
+    /// Changes that require a restart; until then, the old value stays in force.
     pub restart: Vec<String>,
 }
 
@@ -23,7 +23,7 @@ impl Changes {
 }
 
 impl ServerConfig {
-    /// What changes from `old` to `new`.
+    /// The differences from `old` to `new`.
     pub fn diff(old: &ServerConfig, new: &ServerConfig) -> Changes {
         let mut changes = Changes::default();
         let now = &ServerConfig::in_force(old, new.clone());
@@ -64,8 +64,8 @@ impl ServerConfig {
         changes
     }
 
-    /// The configuration that is in force after a reload: `new`, but with `old` where
-    /// a change takes a restart.
+    /// The configuration in force after a reload: `new`, but with the values of `old` where a change requires
+    /// a restart.
     pub fn in_force(old: &ServerConfig, new: ServerConfig) -> ServerConfig {
         let mut now = new;
         for kept in kept() {
@@ -78,12 +78,12 @@ impl ServerConfig {
     }
 }
 
-/// What a key, or all keys of a table, has become in a [`ServerConfig`].
+/// The field of a key, or of all keys of a table, in a [`ServerConfig`].
 struct Field {
-    /// `server.listen`; `http` for all keys of a table.
+    /// `server.listen`; for all keys of a table, `http`.
     name: &'static str,
     changed: fn(&ServerConfig, &ServerConfig) -> bool,
-    /// Puts the second one's value into the first one.
+    /// Copies the second one's value into the first one.
     keep: fn(&mut ServerConfig, &ServerConfig),
 }
 
@@ -97,7 +97,7 @@ macro_rules! fields {
     };
 }
 
-/// The fields of keys whose rows say that they wait for a restart.
+/// The fields of keys whose rows require a restart.
 const FIELDS: &[Field] = fields! {
     "server.listen": server.listen;
     "server.advertise": server.advertise;
@@ -133,32 +133,33 @@ const FIELDS: &[Field] = fields! {
 
 impl Field {
     fn is_of(&self, table: &Table, row: &Row) -> bool {
-        // the keys of `[[http.tokens]]` are in what `[http]` becomes; a secret may have a file of its own
+        // the keys of `[[http.tokens]]` are part of the `http` field; a secret may also be given by a `_file`
+        // key
         let whole = table.name.split('.').next();
         let key = row.name.strip_suffix("_file").unwrap_or(row.name);
         whole == Some(self.name) || self.name.split_once('.') == Some((table.name, key))
     }
 
-    /// As the log has it: `server.listen`, `[http]`.
+    /// The name in the log: `server.listen`, `[http]`.
     fn words(&self) -> String {
         let table = SECTIONS.into_iter().find(|table| table.name == self.name);
         table.map_or(self.name, |table| table.written).to_string()
     }
 }
 
-/// The keys of which a change takes a restart.
+/// The keys whose change requires a restart.
 fn waiting() -> impl Iterator<Item = (&'static Table, &'static Row)> {
     let rows = SECTIONS.into_iter().flat_map(|table| table.keys.iter().map(move |row| (table, row)));
     rows.filter(|(_, row)| row.applies == Applies::AtRestart)
 }
 
-/// Their fields, each once.
+/// The fields of those keys, each once.
 fn kept() -> impl Iterator<Item = &'static Field> {
     FIELDS.iter().filter(|field| waiting().any(|(table, row)| field.is_of(table, row)))
 }
 
 impl Changes {
-    /// What changes but for what has a name; `now` is what will be in force.
+    /// Differences other than of named items; `now` is the configuration that will be in force.
     fn server(&mut self, old: &ServerConfig, new: &ServerConfig, now: &ServerConfig) {
         let changed = kept().filter(|field| (field.changed)(old, new));
         self.restart = changed.map(Field::words).collect();
@@ -197,8 +198,7 @@ impl Changes {
     }
 }
 
-/// What came, went and changed among what has names. `bare` takes away what does not
-/// matter: a line that moved is no change.
+/// Added, removed and changed items with names. `bare` removes irrelevant parts: a moved line is no change.
 fn party<T: PartialEq>(
     live: &mut Vec<String>,
     what: &str,
@@ -219,7 +219,7 @@ fn party<T: PartialEq>(
     }
 }
 
-/// The first names, and how many more.
+/// The first names, and the number of further ones.
 fn some(names: &[&str]) -> String {
     const SHOWN: usize = 5;
     match names.len().checked_sub(SHOWN) {

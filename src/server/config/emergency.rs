@@ -1,4 +1,4 @@
-//! `[emergency]`: the numbers of emergency services, and who carries calls to them.
+//! `[emergency]`: the numbers of emergency services, and the gateways for calls to them.
 
 use super::check::{Names, What};
 use super::parties::Gateway;
@@ -13,17 +13,17 @@ use b2b_config::{rows, texts};
 /// `[emergency]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Emergency {
-    /// As they are dialled; at least one.
+    /// The dialled numbers; at least one.
     pub numbers: Vec<String>,
-    /// Names of the gateways that take the calls, in this order; at least one.
+    /// Names of the gateways for the calls, in this order; at least one.
     pub gateways: Vec<String>,
-    /// Sub-services of `urn:service:sos` in lower case, and the number that gateways are called by for each.
+    /// Sub-services of `urn:service:sos` in lower case, each with the number to call at the gateways.
     pub services: Vec<(String, String)>,
-    /// Calls at once that pass the limits of others.
+    /// Maximum simultaneous calls that are exempt from the other limits.
     pub calls: usize,
 }
 
-/// The service of emergency calls (RFC 5031 §4.2); its sub-services follow behind a dot.
+/// The service of emergency calls (RFC 5031 §4.2); sub-services follow after a dot.
 const SOS: &str = "urn:service:sos";
 
 pub const EMERGENCY: Table = Table {
@@ -42,7 +42,7 @@ pub const EMERGENCY: Table = Table {
     },
 };
 
-/// Reads it; none: no number is one. Every gateway is known by now.
+/// Reads the table; `None`: there are no emergency numbers. Every gateway is known by now.
 pub(super) fn emergency(section: &Section<'_>, names: &Names) -> Result<Option<Emergency>, ConfigError> {
     let numbers = section.parsed_list("numbers", number)?;
     let mut gateways = Vec::new();
@@ -68,7 +68,7 @@ pub(super) fn emergency(section: &Section<'_>, names: &Names) -> Result<Option<E
     }
 }
 
-/// A number as it is dialled.
+/// An emergency number as dialled.
 fn number(text: &str) -> Read<String> {
     let good = |c: char| c.is_ascii_digit() || "*#+".contains(c);
     match (2..=15).contains(&text.len()) && text.chars().all(good) {
@@ -87,8 +87,8 @@ fn service(text: &str) -> Read<String> {
 }
 
 impl Emergency {
-    /// The number that gateways are called by for what was dialled: a number, or a service as a URI.
-    /// None: it is no emergency number.
+    /// The number to call at the gateways for a dialled number or service URI. `None`: it is no emergency
+    /// number.
     pub fn number_of(&self, dialled: &str) -> Option<&str> {
         if let Some(number) = self.numbers.iter().find(|number| *number == dialled) {
             return Some(number);
@@ -98,7 +98,7 @@ impl Emergency {
             "" => "",
             sub => sub.strip_prefix('.').filter(|sub| !sub.is_empty())?,
         };
-        // Of a service that is not named the one above it counts.
+        // A service that is not listed uses the one above it.
         while !rest.is_empty() {
             if let Some((_, number)) = self.services.iter().find(|(name, _)| name == rest) {
                 return Some(number);
@@ -115,14 +115,14 @@ impl Emergency {
 }
 
 impl ServerConfig {
-    /// The channels of a gateway that ordinary calls may take: of one that takes emergency calls all
-    /// but one, unless it is the only one.
+    /// The channels of a gateway for ordinary calls: one channel is reserved on a gateway for emergency
+    /// calls, unless it has only one.
     pub fn channels_of(&self, gateway: &Gateway) -> Option<usize> {
         let kept = self.emergency.as_ref().is_some_and(|it| it.has(&gateway.name));
         gateway.channels.map(|channels| if kept && channels > 1 { channels - 1 } else { channels })
     }
 
-    /// What of `[emergency]` is allowed but hardly meant, a line each.
+    /// Settings of `[emergency]` that are allowed but probably unintended, one line each.
     pub(super) fn emergency_warnings(&self) -> Vec<String> {
         let Some(emergency) = &self.emergency else { return Vec::new() };
         let gateways = self.gateways.iter().filter(|it| emergency.has(&it.name));

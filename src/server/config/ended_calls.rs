@@ -1,4 +1,4 @@
-//! `[ended_calls]`: how many calls that are over are kept, where, and how long.
+//! `[ended_calls]`: how many ended calls are kept, where, and for how long.
 
 use std::time::Duration;
 
@@ -14,9 +14,9 @@ use b2b_config::{rows, text};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndedCalls {
     pub store: Store,
-    /// Calls at most, the oldest go first; 0: none are kept.
+    /// Maximum number of calls, the oldest are removed first; 0: none are kept.
     pub calls: u64,
-    /// Older ones go; none: whatever their age.
+    /// Maximum age; `None`: unlimited.
     pub age: Option<Duration>,
 }
 
@@ -33,8 +33,10 @@ pub const ENDED_CALLS: Table = Table {
     },
 };
 
+/// Reads the table.
+///
 /// # Errors
-/// The first value that cannot be.
+/// The first invalid value.
 pub fn ended_calls(section: &Section<'_>, outside: &dyn Outside) -> Result<EndedCalls, ConfigError> {
     let days: u64 = section.whole("days")?;
     let ended = EndedCalls {

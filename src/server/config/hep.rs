@@ -1,4 +1,4 @@
-//! `[hep]`: copies of SIP messages for a collector.
+//! `[hep]`: copies of SIP messages for a HEP collector.
 
 use std::net::SocketAddr;
 
@@ -11,17 +11,17 @@ use b2b_config::table::{Named, Table};
 use b2b_config::value::Read;
 use b2b_config::{rows, text};
 
-/// Whose messages go there.
+/// The calls whose messages are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum HepCalls {
     #[default]
     All,
-    /// Those of calls that are captured (`POST /calls/{id}/capture`).
+    /// Only those of calls that are captured (`POST /calls/{id}/capture`).
     Captured,
 }
 
 impl HepCalls {
-    /// As the configuration writes them.
+    /// The names in the configuration.
     pub(super) const NAMED: Named<HepCalls> =
         Named { refusal: "write", values: &[("all", HepCalls::All), ("captured", HepCalls::Captured)] };
 }
@@ -29,9 +29,9 @@ impl HepCalls {
 /// `[hep]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hep {
-    /// Who collects, over UDP.
+    /// The collector's address, over UDP.
     pub collector: SocketAddr,
-    /// Who we are there.
+    /// Our capture id.
     pub capture_id: u32,
     pub password: Option<Secret>,
     pub calls: HepCalls,
@@ -53,7 +53,7 @@ pub const HEP: Table = Table {
     },
 };
 
-/// Reads it; none: there is no collector.
+/// Reads the table; `None`: there is no collector.
 pub fn hep(section: &Section<'_>, outside: &dyn Outside) -> Result<Option<Hep>, ConfigError> {
     let collector = section.parsed("collector", collector)?;
     let calls = section.choice("calls", &HepCalls::NAMED)?;

@@ -1,4 +1,4 @@
-//! The keys of `[[gateway]]` about who calls and who is called.
+//! The keys of `[[gateway]]` about caller identity and the called number.
 
 use b2b_config::section::Section;
 use b2b_config::table::Named;
@@ -6,25 +6,25 @@ use b2b_config::value::Read;
 
 use super::{ConfigError, parse_route};
 
-/// What a gateway says and is told of callers.
+/// The exchange of identities with a gateway.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct GatewayIdentity {
-    /// It is in the trust domain (RFC 3325).
+    /// Whether it is in the trust domain (RFC 3325).
     pub trust: bool,
-    /// What it is sent; empty: nothing but who has redirected a call.
+    /// The identity fields it is sent; empty: only those of a redirecting party.
     pub sends: Vec<IdentityField>,
-    /// How numbers are written for it.
+    /// The number format for it.
     pub format: NumberFormat,
     /// The country code of national numbers.
     pub country: Option<String>,
-    /// Where the number is that its calls are for.
+    /// Where its calls have the called number.
     pub called_from: CalledFrom,
 }
 
-/// How numbers are written that are international, or national where the country is known.
+/// The format of international numbers, and of national ones where the country is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum NumberFormat {
-    /// As they are.
+    /// Unchanged.
     #[default]
     AsIs,
     /// With a plus.
@@ -35,7 +35,7 @@ pub enum NumberFormat {
     NoPlus,
 }
 
-/// Where the number is that a gateway's call is for.
+/// Where a gateway's call has the called number.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum CalledFrom {
     /// The Request-URI.
@@ -47,7 +47,7 @@ pub enum CalledFrom {
     Header(String),
 }
 
-/// A header field, or several, that say who calls.
+/// A header field, or several, that identify the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum IdentityField {
     /// P-Asserted-Identity.
@@ -64,7 +64,7 @@ pub enum IdentityField {
     Signed,
 }
 
-/// As `identity` writes them.
+/// The names in `identity`.
 pub(super) const IDENTITY: Named<IdentityField> = Named {
     refusal: "no such field; choose from",
     values: &[
@@ -77,7 +77,7 @@ pub(super) const IDENTITY: Named<IdentityField> = Named {
     ],
 };
 
-/// As `number_format` writes them.
+/// The names in `number_format`.
 pub(super) const FORMAT: Named<NumberFormat> = Named {
     refusal: "no such form; choose",
     values: &[
@@ -88,7 +88,7 @@ pub(super) const FORMAT: Named<NumberFormat> = Named {
     ],
 };
 
-/// The keys of one gateway.
+/// Reads the keys of one gateway.
 pub(super) fn gateway(section: &Section<'_>) -> Result<GatewayIdentity, ConfigError> {
     Ok(GatewayIdentity {
         trust: section.switch("trust_identity")?,

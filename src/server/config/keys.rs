@@ -1,5 +1,5 @@
-//! Every table and key of the configuration: the reader refuses what is not here, takes ranges and
-//! defaults from here, and `docs/server.md` and the schema print it.
+//! Every table and key of the configuration: the reader refuses all others and takes ranges and defaults from
+//! here; `docs/server.md` and the schema are printed from it.
 
 use b2b_config::table::Takes::{Choice, ChoiceOrTable, Choices, Secret, Switch, Tables, Texts, Whole};
 use b2b_config::table::{Table, any};
@@ -42,7 +42,7 @@ pub const SERVER: Table = Table {
         realm: text!("text", texts::quotable),
             "The realm of digest challenges. Without it: the first of `domains`, otherwise `b2b`. `ha1` values are valid for one realm only.";
         md5_only: texts!("list of patterns", Pattern::new) => ["baresip v[0-2]\\..*", "baresip v3\\.\\d\\..*", "baresip v3\\.1[01]\\..*", "Janus WebRTC .*"],
-            // up to 3.11, libre fails at a challenge that is not MD5 (ENOSYS in `sip/auth.c`)
+            // up to 3.11, libre fails at a challenge other than MD5 (ENOSYS in `sip/auth.c`)
             "Patterns for the whole `User-Agent` of phones that are challenged for MD5 only. All others may use SHA-256; these phones fail to register if they are offered both.";
         min_algorithm: Choice(&MinAlgorithm::NAMED) => "md5",
             "The weakest digest algorithm that phones may use. `sha-256` excludes phones that support MD5 only, and users that have `ha1` only.";

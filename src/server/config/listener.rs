@@ -1,5 +1,4 @@
-//! `[[listener]]`: a network of its own, which gateways name, with the address that its peers are told
-//! and the one that their RTP is bound to.
+//! `[[listener]]`: a network of its own that gateways name, with its advertised address and its RTP address.
 
 use std::net::IpAddr;
 
@@ -13,17 +12,17 @@ use b2b_config::{rows, text, texts};
 /// `[[listener]]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListenerConfig {
-    /// What gateways name.
+    /// The name that gateways use.
     pub name: String,
-    /// Where SIP listens; at least one.
+    /// SIP addresses to listen on; at least one.
     pub listen: Vec<Listener>,
-    /// What its peers are told instead of the address that a socket is bound to.
+    /// The advertised addresses, instead of those that the sockets are bound to.
     pub advertise: Vec<Advertise>,
-    /// A STUN server that says so, with its port.
+    /// A STUN server that reports the public address, with its port.
     pub stun: Option<(String, u16)>,
-    /// Where RTP of its parties is bound; empty: the addresses of `listen`.
+    /// RTP addresses for its parties; empty: the addresses of `listen`.
     pub media: Vec<IpAddr>,
-    /// What SDP names instead; empty: `advertise` where that is an address, else what is bound.
+    /// Addresses for SDP instead; empty: `advertise` where that is an address, else the bound ones.
     pub media_advertise: Vec<IpAddr>,
 }
 
@@ -78,7 +77,7 @@ pub(super) fn named(section: &Section<'_>, names: &mut Names) -> Result<Listener
     Ok(it)
 }
 
-/// The `listener` of a gateway.
+/// Reads the `listener` of a gateway.
 pub(super) fn of_gateway(section: &Section<'_>, names: &Names) -> Result<Option<String>, ConfigError> {
     let Some(text) = section.text("listener")? else { return Ok(None) };
     if names.has(What::Listener, &text.text) {
@@ -92,29 +91,29 @@ pub(super) fn of_gateway(section: &Section<'_>, names: &Names) -> Result<Option<
 }
 
 impl ServerConfig {
-    /// The STUN servers, each with the name of the listener that asks it, if that has one.
+    /// The STUN servers, each with the name of the listener that queries it, if that has one.
     pub fn stun_servers(&self) -> impl Iterator<Item = (Option<&str>, &(String, u16))> {
         let named = self.listeners.iter().filter_map(|it| Some((Some(it.name.as_str()), it.stun.as_ref()?)));
         self.server.stun.iter().map(|server| (None, server)).chain(named)
     }
 
-    /// Every socket that listens, those without a name first.
+    /// Every listening socket, unnamed ones first.
     pub fn listening(&self) -> impl Iterator<Item = &Listener> + Clone {
         self.server.listen.iter().chain(self.listeners.iter().flat_map(|it| &it.listen))
     }
 
-    /// Where every listener has a name, the one whose network serves those that are of none: the first.
+    /// The listener whose network serves parties without one, where every listener has a name: the first.
     pub fn usual_listener(&self) -> Option<&ListenerConfig> {
         self.listeners.first().filter(|_| self.server.listen.is_empty())
     }
 
-    /// Every address that any peer is told.
+    /// Every advertised address.
     pub fn advertised(&self) -> impl Iterator<Item = &Advertise> + Clone {
         self.server.advertise.iter().chain(self.listeners.iter().flat_map(|it| &it.advertise))
     }
 }
 
-/// What listeners need of other tables, with the table and key to point at.
+/// Missing requirements of listeners in other tables, with the table and key to point at.
 pub(super) fn together(config: &ServerConfig) -> Vec<(&'static Table, &'static str, ConfigProblem)> {
     let mut problems: Vec<(&'static Table, &'static str, ConfigProblem)> = Vec::new();
     let all: Vec<&Listener> = config.listening().collect();
@@ -143,10 +142,10 @@ pub(super) fn together(config: &ServerConfig) -> Vec<(&'static Table, &'static s
     problems
 }
 
-/// Whether the listeners that gateways name listen, after a reload.
+/// Whether the listeners that gateways name are listening after a reload.
 ///
 /// # Errors
-/// One waits for a restart.
+/// If one requires a restart.
 pub(super) fn are_there(config: &ServerConfig) -> Result<(), String> {
     for gateway in &config.gateways {
         let Some(name) = &gateway.listener else { continue };

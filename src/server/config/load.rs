@@ -1,4 +1,4 @@
-//! A configuration's file, and what it refers to: files beside it, the environment.
+//! Loads a configuration file and what it refers to: neighbouring files and the environment.
 
 use std::fs::File;
 use std::io::Read;
@@ -7,26 +7,26 @@ use std::path::{Component, Path, PathBuf};
 use super::parse::{Outside, parse};
 use super::{ConfigErrors, ServerConfig};
 
-/// Octets of the largest configuration: some 100,000 users.
+/// Maximum octets of a configuration: some 100,000 users.
 const LARGEST: u64 = 32 << 20;
-/// Octets of the largest file with a secret in its first line.
+/// Maximum octets of a file with a secret in its first line.
 const LARGEST_SECRET: u64 = 64 << 10;
 
 /// Why a configuration could not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// The file cannot be read.
+    /// The file is unreadable.
     #[error("cannot read the configuration {path}: {error}", path = path.display())]
     Read { path: PathBuf, error: std::io::Error },
-    /// It is wrong; a line for each error.
+    /// It is invalid; one line for each error.
     #[error("{}", errors.in_file(path))]
     Wrong { path: PathBuf, errors: ConfigErrors },
 }
 
-/// Reads a configuration. Relative paths in it mean the folder of its file.
+/// Loads a configuration. Relative paths in it are relative to the file's folder.
 ///
 /// # Errors
-/// The file cannot be read, or everything that is wrong in it.
+/// If the file cannot be read; else all errors in it.
 pub fn load(path: &Path) -> Result<ServerConfig, LoadError> {
     load_with(path, &[])
 }
@@ -43,7 +43,7 @@ pub fn load_with(path: &Path, own_apps: &[String]) -> Result<ServerConfig, LoadE
     parse(&text, &beside).map_err(|errors| LoadError::Wrong { path: path.to_path_buf(), errors })
 }
 
-/// The text of a file; not more of it than it may have, whatever the path is.
+/// Reads a file of at most `largest` octets, whatever kind of file the path names.
 fn read(path: &Path, largest: u64) -> std::io::Result<String> {
     let mut text = String::new();
     let read = File::open(path)?.take(largest + 1).read_to_string(&mut text)?;
@@ -82,8 +82,8 @@ impl Outside for Beside {
     }
 }
 
-/// The same without `..` on the way, where that is there: paths are shown to people, who may be in
-/// another folder. Links are followed as the system follows them.
+/// The path without `..` where it exists: paths are shown to operators, who may be in another folder. Links
+/// are followed as the system does.
 fn plain(path: PathBuf) -> PathBuf {
     let parts: Vec<Component<'_>> = path.components().collect();
     let Some(last) = parts.iter().rposition(|part| *part == Component::ParentDir) else { return path };

@@ -1,4 +1,4 @@
-//! The tables of keys as `docs/server.md` has them.
+//! The tables of keys as Markdown, for `docs/server.md`.
 
 use std::fmt::Write as _;
 
@@ -12,7 +12,7 @@ pub fn markdown() -> String {
         let _ = write!(text, "### {}\n\n{}\n\n", heading(section.written), section.about);
         text.push_str("| key | takes | default | meaning |\n|---|---|---|---|\n");
         for key in section.keys {
-            // A long one was broken into lines by the compiler.
+            // The compiler has broken long ones into lines.
             let default = key.default.replace('\n', " ");
             let default = if default.is_empty() { default } else { format!("`{default}`") };
             let restart = if key.applies == Applies::AtRestart { " *Takes a restart.*" } else { "" };

@@ -1,23 +1,23 @@
-//! What the server is told: TOML text → [`ServerConfig`], checked as a whole.
+//! The configuration: TOML text → [`ServerConfig`], checked as a whole.
 //!
 //! - `emergency`: numbers of emergency services
-//! - `parties`: users, gateways, groups; `route`: routes and what they do
+//! - `parties`: users, gateways, groups; `route`: routes and their actions
 //! - `apps`: applications, a file each
-//! - `pattern`: patterns on numbers and the templates that use what they found
+//! - `pattern`: patterns on numbers, and templates that use their groups
 //! - `keys`, `party_keys`: the table of every key; `markdown`: the same for `docs/server.md`; `schema`: the
 //!   same for editors
-//! - `listener`: networks of their own
-//! - `profiles`: what providers want, with sources; `profile_pages`: the same as `docs/providers.md`
-//! - `codecs`: what may be offered; `sound`: a gateway's digits; `recording`: recordings; `ended_calls`: calls that are over; `tokens`: who may ask the
-//!   control interface for what; `hep`: copies of messages
-//! - `overrides`: what flags change
-//! - `root`: the file's tables, sorted out
+//! - `listener`: separate networks
+//! - `profiles`: providers' requirements, with sources; `profile_pages`: the same as `docs/providers.md`
+//! - `codecs`: codecs to offer; `sound`: a party's audio; `recording`: recordings; `ended_calls`: ended
+//!   calls; `tokens`: access to the control interface; `hep`: copies of messages
+//! - `overrides`: settings that flags change
+//! - `root`: the file's tables, sorted
 //! - `parse`, `parse_parties`, `parse_route`, `check`: from text to types
-//! - `passwords`: those that are easily guessed
-//! - `tls`: certificates, ours and those of who connects
-//! - `texts`: values with a form of their own
+//! - `passwords`: passwords that are easily guessed
+//! - `tls`: certificates, ours and those of connecting peers
+//! - `texts`: values with a syntax of their own
 //! - `load`: the file, its neighbours and the environment
-//! - `diff`: what a new configuration changes; `capacity`: how many calls fit
+//! - `diff`: changes by a new configuration; `capacity`: the number of calls that fit
 //! - `summary`: `--dry-run`
 
 pub mod apps;
@@ -100,31 +100,30 @@ pub use tls::{GatewayTls, Tls};
 #[cfg(test)]
 pub(crate) use tests::parse_alone;
 
-/// A whole configuration. Everything in it is valid, and fits together: every name
-/// that a route or a group uses exists.
+/// A complete configuration. All of it is valid and consistent: every name that a route or a group uses exists.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ServerConfig {
     /// `[server]`.
     pub server: Server,
     /// `[[listener]]`, in the order of the file.
     pub listeners: Vec<ListenerConfig>,
-    /// `[tls]`; there whenever a listener or a gateway needs it.
+    /// `[tls]`; present whenever a listener or a gateway needs it.
     pub tls: Option<Tls>,
     /// `[media]`.
     pub media: Media,
-    /// `[http]`; none when it is off.
+    /// `[http]`; `None` when it is off.
     pub http: Option<Http>,
     /// `[registrar]`.
     pub registrar: Registrar,
     /// `[limits]`.
     pub limits: Limits,
-    /// `[emergency]`; none: no number is one.
+    /// `[emergency]`; `None`: there are no emergency numbers.
     pub emergency: Option<Emergency>,
     /// `[recording]`.
     pub recording: Recording,
     /// `[ended_calls]`.
     pub ended_calls: EndedCalls,
-    /// `[hep]`; none: nobody collects.
+    /// `[hep]`; `None`: there is no collector.
     pub hep: Option<Hep>,
     /// `[log]`.
     pub log: Log,
@@ -138,59 +137,57 @@ pub struct ServerConfig {
     pub routes: Vec<Route>,
     /// Applications.
     pub apps: Apps,
-    /// What its values ask of who carries the media.
+    /// What its values require of the media carrier.
     pub asked: Vec<Asked>,
 }
 
 /// `[server]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
-    /// Where SIP listens beside `[[listener]]`; empty only where there is one of those.
+    /// SIP addresses to listen on beside `[[listener]]`; empty only if there are such tables.
     pub listen: Vec<Listener>,
-    /// The address that peers are told instead of the one that a socket is bound
-    /// to, behind NAT: in Via, Contact and (unless `[media]` has its own) SDP.
+    /// The addresses that peers see instead of the bound ones, behind NAT: in Via, Contact and (unless
+    /// `[media]` has its own) SDP.
     pub advertise: Vec<Advertise>,
-    /// Who is asked, and at which port, by which address the outside sees us; none: nobody.
+    /// The STUN server that reports our public address, with its port.
     pub stun: Option<(String, u16)>,
-    /// How often.
+    /// Interval of the STUN queries.
     pub stun_every: Duration,
-    /// The name server to ask; none: those of the system.
+    /// The name server; `None`: those of the system.
     pub resolver: Option<SocketAddr>,
-    /// Domains that are ours, in lower case. Ours are the listeners' addresses and
-    /// the advertised one, too.
+    /// Our domains, in lower case. The listeners' addresses and the advertised one are ours, too.
     pub domains: Vec<String>,
     /// The realm of digest challenges (RFC 3261 §22.1).
     pub realm: String,
-    /// User agents that are asked for MD5 only.
+    /// User agents that are challenged for MD5 only.
     pub md5_only: Vec<Pattern>,
-    /// The weakest digest that phones may answer with.
+    /// The weakest digest algorithm that phones may use.
     pub min_algorithm: MinAlgorithm,
-    /// Answers without `qop` (RFC 2069) are refused.
+    /// Whether credentials without `qop` (RFC 2069) are refused.
     pub require_qop: bool,
     /// `User-Agent` and `Server`.
     pub user_agent: String,
-    /// Passwords that are easily guessed are meant.
+    /// Whether easily guessed passwords are intended.
     pub weak_passwords: bool,
     /// Sources that may call without a password.
     pub trusted: Vec<IpNet>,
-    /// Networks of ours: what is in them is reached where it says, and needs no proof.
+    /// Our networks: contacts in them are reached directly, and need no proof.
     pub inside: Vec<IpNet>,
-    /// Where bindings are kept.
+    /// Where bindings are stored.
     pub store: Store,
-    /// Where call records go, JSON lines; none: nowhere.
+    /// File of call records, JSON lines; `None`: no file.
     pub cdr: Option<PathBuf>,
-    /// Who may read what is written.
+    /// Permissions of written files.
     pub file_mode: FileMode,
-    /// How long calls may go on after SIGTERM.
+    /// How long calls may continue after SIGTERM.
     pub drain: Duration,
-    /// Session timers (RFC 4028): the interval that we ask for, and the longest that we
-    /// agree to.
+    /// Session timers (RFC 4028): the interval that we request, and the maximum that we accept.
     pub session_expires: Duration,
-    /// The shortest that we agree to; not above `session_expires`.
+    /// The minimum that we accept; not above `session_expires`.
     pub min_se: Duration,
 }
 
-/// The weakest digest algorithm that is good enough.
+/// The weakest digest algorithm that is accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MinAlgorithm {
     Md5,
@@ -198,7 +195,7 @@ pub enum MinAlgorithm {
 }
 
 impl MinAlgorithm {
-    /// As the configuration writes them.
+    /// The names in the configuration.
     pub(super) const NAMED: Named<MinAlgorithm> = Named {
         refusal: "no such choice; choose",
         values: &[("md5", MinAlgorithm::Md5), ("sha-256", MinAlgorithm::Sha256)],
@@ -210,7 +207,7 @@ impl MinAlgorithm {
 pub struct Listener {
     /// UDP, TCP or TLS.
     pub transport: Transport,
-    /// Port 0 takes a free one.
+    /// The bound address; port 0 takes any free port.
     pub bind: SocketAddr,
 }
 
@@ -226,11 +223,11 @@ impl fmt::Display for Listener {
 pub struct Advertise {
     /// An IP address without brackets, or a name.
     pub host: String,
-    /// The port, if another than the listener's.
+    /// The port, if it differs from the listener's.
     pub port: Option<u16>,
 }
 
-/// Where bindings are kept.
+/// Where bindings are stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Store {
     /// Lost at a restart.
@@ -240,7 +237,7 @@ pub enum Store {
 }
 
 impl Store {
-    /// Of what is written; none: in memory.
+    /// Memory without a path, else the SQLite file at the path.
     fn new(path: Option<String>, outside: &dyn Outside) -> Store {
         path.map_or(Store::Memory, |path| Store::Sqlite(outside.resolve(&path)))
     }
@@ -249,68 +246,68 @@ impl Store {
 /// `[media]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Media {
-    /// Who carries it.
+    /// The media carrier.
     pub controller: Carrier,
-    /// What media servers want of us.
+    /// The token for media servers.
     pub token: Option<Secret>,
     /// Local address of RTP; none: the IP address of the SIP listener that the leg uses.
     pub bind: Option<IpAddr>,
-    /// The address that SDP names, if it is not the one that is bound.
+    /// The address in SDP, if it is not the bound one.
     pub advertise: Option<IpAddr>,
     /// First and last port of RTP and RTCP, both included.
     pub ports: (u16, u16),
-    /// Media threads; none: as many as `limits.calls` takes, see `capacity`.
+    /// Media threads; `None`: as many as `limits.calls` requires, see `capacity`.
     pub threads: Option<usize>,
-    /// What b2b offers and takes where the route does not say, best first.
+    /// Codecs that b2b offers and accepts where the route does not say, best first.
     pub codecs: Vec<Codec>,
-    /// A leg without RTP for this long, while it is not held, is ended; none: never.
+    /// A leg that is not on hold is ended after this time without RTP; `None`: never.
     pub rtp_timeout: Option<Duration>,
-    /// From where anybody's media may come, beside what the signalling names.
+    /// Networks from which any party's media may come, beside the signalled addresses.
     pub media_from: Vec<IpNet>,
-    /// Whether media are encrypted, on each leg by itself, where neither party nor route says it.
+    /// Media encryption, for each leg by itself, where neither party nor route sets it.
     pub srtp: Srtp,
 }
 
 /// `[http]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Http {
-    /// Where the control interface listens.
+    /// The address of the control interface.
     pub bind: SocketAddr,
-    /// The bearer token that may do all; off on loopback addresses only.
+    /// The bearer token for full access; off on loopback addresses only.
     pub token: tokens::MainToken,
-    /// `[[http.tokens]]`: what others may do.
+    /// `[[http.tokens]]`: tokens with limited access.
     pub tokens: Vec<tokens::Token>,
-    /// Proxies in front: from them `X-Forwarded-For` says who asks.
+    /// Reverse proxies, whose `X-Forwarded-For` names the client.
     pub trusted_proxies: Vec<IpNet>,
 }
 
 /// `[registrar]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Registrar {
-    /// Shorter bindings are answered with 423.
+    /// Requests for shorter bindings get 423.
     pub min_expires: Duration,
-    /// Longer ones are cut to this.
+    /// Longer bindings are shortened to this.
     pub max_expires: Duration,
-    /// Where the request names no time.
+    /// The expiry for requests that name none.
     pub default_expires: Duration,
-    /// How long a nonce may be used.
+    /// The lifetime of a nonce.
     pub nonce_life: Duration,
-    /// Bindings of one user, unless `[[user]]` says otherwise.
+    /// Maximum bindings of one user, unless `[[user]]` says otherwise.
     pub max_contacts: usize,
-    /// Bindings of all users.
+    /// Maximum bindings of all users.
     pub max_bindings: usize,
-    /// What phones behind NAT are sent.
+    /// The keep-alives for phones behind NAT.
     pub keep_alive: KeepAlive,
-    /// How often.
+    /// Interval between keep-alives.
     pub keep_alive_interval: Duration,
-    /// Edge proxies: from them `Path` (RFC 3327) and a second `Via` count.
+    /// Edge proxies, whose `Path` (RFC 3327) and second `Via` are trusted.
     pub proxies: Vec<IpNet>,
 }
 
-/// What keeps the way to a phone behind NAT open.
+/// The keep-alive that keeps NAT bindings open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeepAlive {
-    /// Nothing.
+    /// None.
     Off,
     /// Two line ends.
     Crlf,
@@ -319,7 +316,7 @@ pub enum KeepAlive {
 }
 
 impl KeepAlive {
-    /// As the configuration writes them.
+    /// The names in the configuration.
     pub(super) const NAMED: Named<KeepAlive> = Named {
         refusal: "no such choice; choose",
         values: &[("crlf", KeepAlive::Crlf), ("options", KeepAlive::Options), ("off", KeepAlive::Off)],
@@ -329,40 +326,40 @@ impl KeepAlive {
 /// `[limits]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Calls at once; more are answered with 503.
+    /// Maximum simultaneous calls; further ones get 503.
     pub calls: usize,
-    /// New calls a second, all sources together.
+    /// Maximum new calls per second over all sources.
     pub calls_per_s: u32,
-    /// New calls a second of one user.
+    /// Maximum new calls per second of one user.
     pub user_calls_per_s: u32,
-    /// New calls a second of one source that is not trusted and no gateway.
+    /// Maximum new calls per second of one source that is neither trusted nor a gateway.
     pub source_calls_per_s: u32,
-    /// Calls at once of one source that is not trusted.
+    /// Maximum simultaneous calls of one source that is not trusted.
     pub source_calls: usize,
-    /// Messages a second of one source, before parsing.
+    /// Maximum messages per second of one source, before parsing.
     pub source_messages_per_s: u32,
-    /// Challenges a second that one source gets without an answer that is right.
+    /// Maximum challenges per second for one source that does not answer them correctly.
     pub source_challenges_per_s: u32,
-    /// TCP and TLS connections at once.
+    /// Maximum simultaneous TCP and TLS connections.
     pub connections: usize,
-    /// Those of one source that have proven nothing.
+    /// Maximum connections of one source that have proven nothing.
     pub source_connections: usize,
-    /// Failed authentications of one source within the ban time, before it is banned.
+    /// Failed authentications of one source within the ban time that lead to a ban.
     pub auth_failures: u32,
-    /// How long a source stays banned.
+    /// Duration of a ban.
     pub ban: Duration,
-    /// How long a target may be without any response, where its gateway does not say;
-    /// none: as long as its transaction lasts.
+    /// Maximum time without any response of a target, where its gateway does not say; `None`: as long as the
+    /// transaction lasts.
     pub trying: Option<Duration>,
-    /// How long a call may ring, where its route does not say.
+    /// Maximum ringing time, where the route does not say.
     pub ring: Duration,
-    /// How long a call may last; none: without end.
+    /// Maximum duration of a call; `None`: unlimited.
     pub duration: Option<Duration>,
-    /// 3xx answers that are followed for one call.
+    /// Maximum 3xx responses that are followed for one call.
     pub redirects: u8,
-    /// Subscriptions at once; more are answered with 503.
+    /// Maximum simultaneous subscriptions; further ones get 503.
     pub subscriptions: usize,
-    /// Those of one user, or of one trusted address; more are answered with 480.
+    /// Maximum subscriptions of one user, or of one trusted address; further ones get 480.
     pub user_subscriptions: usize,
 }
 
@@ -373,11 +370,11 @@ pub struct Log {
     pub level: tracing::Level,
     /// Text or JSON.
     pub format: Format,
-    /// What is left of numbers in log lines.
+    /// Redaction of numbers in log lines.
     pub redact: Redaction,
-    /// Every SIP message goes into this file.
+    /// The file to which every SIP message is written.
     pub sip_trace: Option<PathBuf>,
-    /// What comes into calls is kept, so that they can be run again.
+    /// Whether the inputs of calls are kept, so that they can be replayed.
     pub call_journals: bool,
 }
 

@@ -1,4 +1,4 @@
-//! `ner` of a gateway: how many of its calls have to get through.
+//! `ner` of a gateway: the share of its calls that has to get through.
 
 use std::time::Duration;
 
@@ -8,20 +8,20 @@ use b2b_config::section::Section;
 use b2b_config::table::Takes::Whole;
 use b2b_config::table::{Named, Table};
 
-/// When a gateway is out of use for its network effectiveness ratio (ITU-T E.425).
+/// When a gateway is taken out of use for its network effectiveness ratio (ITU-T E.425).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NerRules {
-    /// Below so many percent.
+    /// The bound, in percent.
     pub below: u8,
-    /// Of so many calls, the last ones.
+    /// The number of last calls that count.
     pub calls: usize,
-    /// Those that were decided longer ago are not counted.
+    /// The maximum age of calls that count.
     pub window: Duration,
-    /// For how long, before one call tries it.
+    /// Time out of use, before one call tries the gateway.
     pub out: Duration,
 }
 
-/// The word without a table.
+/// The word that may stand instead of a table.
 pub(super) const WORDS: Named<()> = Named { refusal: "no such choice; write", values: &[("off", ())] };
 
 pub const NER: Table = Table {
@@ -37,7 +37,7 @@ pub const NER: Table = Table {
     },
 };
 
-/// A gateway's `ner`; none: off.
+/// Reads a gateway's `ner`; `None`: off.
 pub(super) fn ner(section: &Section<'_>) -> Result<Option<NerRules>, ConfigError> {
     match section.choice_or_table("ner")? {
         None => Ok(None),

@@ -1,4 +1,4 @@
-//! What flags change in a configuration.
+//! Settings that flags change.
 
 use std::net::SocketAddr;
 
@@ -6,13 +6,13 @@ use super::{Action, Listener, Pattern, Policy, Route, ServerConfig, Target, Temp
 use b2b_sip::msg::{Method, Transport};
 
 impl ServerConfig {
-    /// Listens here over UDP and TCP, and nowhere else.
+    /// Listens here over UDP and TCP only.
     pub fn listen_at(&mut self, bind: SocketAddr) {
         self.server.listen =
             [Transport::Udp, Transport::Tcp].map(|transport| Listener { transport, bind }).to_vec();
     }
 
-    /// Sends every call to this SIP URI: a route before all others.
+    /// Sends every call to this SIP URI, by a route before all others.
     ///
     /// # Errors
     /// What is wrong with the URI.
@@ -20,7 +20,7 @@ impl ServerConfig {
         self.route_first("--target", None, uri)
     }
 
-    /// Sends calls to this number to this SIP URI: a route before all others.
+    /// Sends calls to this number to this SIP URI, by a route before all others.
     ///
     /// # Errors
     /// What is wrong with the URI.

@@ -1,6 +1,6 @@
-//! From text to a [`ServerConfig`]: the tables that stand once.
+//! From text to a [`ServerConfig`]: the tables that occur once.
 //!
-//! [`parse`] is pure: what it needs from outside comes through [`Outside`].
+//! [`parse`] is pure: everything from outside comes through [`Outside`].
 
 use std::path::PathBuf;
 
@@ -27,7 +27,7 @@ use b2b_config::lines::Lines;
 use b2b_config::section::Section;
 use b2b_config::value::{LOG_FORMATS, LOG_LEVELS};
 
-/// What a configuration refers to outside of its text.
+/// What a configuration refers to outside its text.
 pub trait Outside {
     /// An environment variable.
     fn variable(&self, name: &str) -> Option<String>;
@@ -35,26 +35,26 @@ pub trait Outside {
     /// The text of a file that holds a secret; `path` is [`Outside::resolve`]d.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// The error of the operating system.
     fn secret_file(&self, path: &std::path::Path) -> std::io::Result<String>;
 
-    /// Whether a file is there; `path` is [`Outside::resolve`]d.
+    /// Whether a file exists; `path` is [`Outside::resolve`]d.
     fn is_file(&self, path: &std::path::Path) -> bool;
 
-    /// Applications that are there without being written down, beside b2b's.
+    /// Applications that exist without being configured, beside b2b's.
     fn own_apps(&self) -> &[String] {
         &[]
     }
 
-    /// A path of the text, relative to the file's folder.
+    /// A path in the text, resolved relative to the file's folder.
     fn resolve(&self, path: &str) -> PathBuf;
 }
 
-/// Reads a configuration.
+/// Parses a configuration.
 ///
 /// # Errors
-/// Everything that is wrong, each with its line. Of what a table needs of its keys together, of
-/// files and of the environment it is the first of each table.
+/// All errors, each with its line. Of inconsistent keys, missing files and environment variables, only the
+/// first one in each table is reported.
 pub fn parse(text: &str, outside: &dyn Outside) -> Result<ServerConfig, ConfigErrors> {
     let lines = Lines::of(text);
     let mut root = DeTable::parse(text).map_err(|error| {
@@ -67,7 +67,7 @@ pub fn parse(text: &str, outside: &dyn Outside) -> Result<ServerConfig, ConfigEr
     Ok(ServerConfig { asked, ..config })
 }
 
-/// Reads every table, whatever is wrong with others.
+/// Reads every table, even if others are invalid.
 fn read(root: &Root<'_>, outside: &dyn Outside) -> Result<ServerConfig, ConfigError> {
     let mut names = Names::default();
     let listeners = root.each(&keys::LISTENER, |section| listener::named(section, &mut names));
@@ -124,7 +124,7 @@ fn read(root: &Root<'_>, outside: &dyn Outside) -> Result<ServerConfig, ConfigEr
     Ok(config)
 }
 
-/// `named`: there are listeners with a name, and the usual ones are not made beside them.
+/// `named`: there are named listeners, so the default ones are not added.
 fn server(section: &Section<'_>, outside: &dyn Outside, named: bool) -> Result<Server, ConfigError> {
     let mut listen = section.parsed_list("listen", texts::listener)?;
     if named && !section.has("listen") {
@@ -270,7 +270,7 @@ fn limits(section: &Section<'_>) -> Result<Limits, ConfigError> {
         source_connections: section.whole("source_connections")?,
         auth_failures: section.whole("auth_failures")?,
         ban: section.seconds("ban_s")?,
-        // Timer B ends an INVITE without a response after 32 s by itself.
+        // Without it, Timer B ends an INVITE without a response after 32 s.
         trying: section.seconds_if_set("trying_s")?,
         ring: section.seconds("ring_s")?,
         duration: section.seconds_unless_zero("call_s")?,
@@ -296,8 +296,8 @@ fn log(section: &Section<'_>, outside: &dyn Outside) -> Result<Log, ConfigError>
 
 // ---- values
 
-/// A secret that stands in the file, in the environment (`"${NAME}"`) or in a file
-/// of its own. `keys` are the key of the first two and that of the last.
+/// A secret given in the file, in the environment (`"${NAME}"`) or in a file of its own. `keys` are the key
+/// of the first two and that of the last.
 pub(super) fn secret(
     section: &Section<'_>,
     keys: [&'static str; 2],

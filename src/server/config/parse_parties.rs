@@ -23,11 +23,11 @@ use b2b_config::table::Named;
 use b2b_config::value::Read;
 use b2b_sip::endpoint::SessionRefresher;
 
-/// Whether dialogs go to a gateway's own hosts only.
+/// Whether dialogs are limited to a gateway's own hosts.
 pub(super) const DIALOG: Named<bool> =
     Named { refusal: "no such choice; choose", values: &[("any", false), ("own", true)] };
 
-/// The way of large messages.
+/// The transport of large messages.
 pub(super) const LARGE: Named<LargeMessages> = Named {
     refusal: "no such choice; choose",
     values: &[("udp", LargeMessages::Udp), ("tcp", LargeMessages::Tcp)],
@@ -51,7 +51,7 @@ pub(super) fn user(
     let reason = "a user needs a name, like name = \"1001\"";
     let name = section.needed("name", user_name, reason)?;
     let aliases = section.parsed_list("aliases", user_name)?;
-    // a user who is wrong further down is still there for those who name them
+    // an invalid user still exists for references to it
     let class = section.parsed_or_default("class", class)?;
     names.add_class(&class);
     names.add(What::User, section, "name", &name)?;
@@ -178,7 +178,7 @@ pub(super) fn gateway(
     Ok(gateway)
 }
 
-/// Who refreshes; not we, where nothing goes to the gateway inside its calls.
+/// The refresher; not us, where we send no re-INVITE or UPDATE to the gateway.
 fn session_refresher(section: &Section<'_>, reinvites: bool) -> Result<SessionRefresher, ConfigError> {
     let refresher = section.choice("session_refresher", &REFRESHER)?;
     if refresher == SessionRefresher::Us && !reinvites {
@@ -201,7 +201,7 @@ fn headers(section: &Section<'_>) -> Result<Vec<(String, Secret)>, ConfigError> 
     pairs.map(read).collect()
 }
 
-/// `own`, `routes`, or names of gateways, which may stand further down in the file.
+/// `own`, `routes`, or names of gateways, which may come later in the file.
 fn redirects(section: &Section<'_>, names: &mut Names) -> Result<Redirects, ConfigError> {
     let texts = section.texts("redirects")?;
     if !section.has("redirects") {

@@ -1,4 +1,4 @@
-//! `[[route]]`, and targets, which groups have, too.
+//! `[[route]]`, and targets, which groups have as well.
 
 use super::apps;
 use super::check::{Names, What};
@@ -18,7 +18,7 @@ use b2b_config::section::Section;
 use b2b_config::value::Read;
 use b2b_sip::msg::{Method, Name, Scheme, Uri};
 
-/// Keys that say something about a call that is sent on.
+/// Keys that apply only to a call that is routed to targets.
 const OF_DIAL: [&str; 12] = [
     "strategy",
     "set_called",
@@ -34,7 +34,7 @@ const OF_DIAL: [&str; 12] = [
     "srtp",
 ];
 
-/// Reads a route; `number` is its place in the file, from 1.
+/// Reads a route; `number` is its position in the file, from 1.
 pub(super) fn route(section: &Section<'_>, number: usize, names: &mut Names) -> Result<Route, ConfigError> {
     let name = section.parsed("name", name)?;
     if let Some(name) = &name {
@@ -200,7 +200,7 @@ pub(super) fn targets(
     Ok(targets)
 }
 
-/// A target, whose name there is.
+/// A target whose name exists.
 pub(super) fn target_at(
     section: &Section<'_>,
     key: &'static str,
@@ -220,7 +220,7 @@ pub(super) fn target_at(
     Ok(target)
 }
 
-/// The same where nothing was called that it could be made of.
+/// The same without groups of a pattern.
 pub(super) fn fixed_target(
     section: &Section<'_>,
     key: &'static str,
@@ -255,7 +255,7 @@ fn target(text: &str, pattern: Option<&Pattern>) -> Read<Target> {
     }
 }
 
-/// What a group can call: the same whatever was called.
+/// What a group may call: a target that does not depend on the called number.
 fn member(target: &Target) -> Read<()> {
     let template = match target {
         Target::Group(_) => return Err("a group cannot contain a group; list its members here".to_string()),
@@ -274,7 +274,7 @@ fn member(target: &Target) -> Read<()> {
     }
 }
 
-/// A SIP URI. Only its user part may be filled in: no caller chooses where b2b sends.
+/// A SIP URI. Only its user part may be a template, so that no caller chooses the host.
 fn uri(text: &str, pattern: Option<&Pattern>) -> Read<Target> {
     let template = Template::new(text, pattern)?;
     let (_, behind_user) = text.split_once('@').unwrap_or(("", text));
@@ -308,7 +308,7 @@ fn failover(section: &Section<'_>) -> Result<Option<Failover>, ConfigError> {
     codes.iter().map(range).collect::<Result<_, _>>().map(|ranges| Some(Failover::On(ranges)))
 }
 
-/// A status after which the next target is tried, or a class of them.
+/// A status, or a class of them, after which the next target is tried.
 pub(super) fn status(text: &str) -> Read<StatusRange> {
     match (text, text.parse::<u16>()) {
         ("4xx", _) => Ok(StatusRange(400, 499)),
@@ -371,8 +371,7 @@ pub(super) fn line(text: &str) -> Read<String> {
     }
 }
 
-/// The name of an application. Only its second part may be filled in: callers do not choose
-/// the kind.
+/// The name of an application. Only its second part may be a template, so that no caller chooses the kind.
 fn app(text: &str, called: Option<&Pattern>) -> Read<Template> {
     let template = Template::new(text, called)?;
     if template.literal().is_none() && text.split('/').next().is_some_and(|kind| kind.contains('$')) {
@@ -393,11 +392,10 @@ pub(super) fn method(text: &str) -> Read<Method> {
     }
 }
 
-/// RFC 3261 §25.1 token.
-/// The name of a SIP header field that may be written by others than b2b itself.
+/// The name of a SIP header field that may be set from outside b2b: a token (RFC 3261 §25.1).
 ///
 /// # Errors
-/// It is none, or it belongs to the dialog; in words.
+/// If it is no header name, or the field belongs to the dialog; in words.
 pub fn header_name(text: &str) -> Read<String> {
     let good = |c: char| c.is_ascii_alphanumeric() || "-.!%*_+`'~".contains(c);
     if text.is_empty() || !text.chars().all(good) {

@@ -1,4 +1,4 @@
-//! Who can be called: users, gateways, groups.
+//! Parties that can be called: users, gateways, groups.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,12 +14,12 @@ use b2b_config::table::Named;
 use b2b_sip::endpoint::SessionRefresher;
 use b2b_sip::msg::Transport;
 
-/// `[[user]]`: someone who registers.
+/// `[[user]]`: a party that registers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
     /// User part of the AOR, and the digest username.
     pub name: String,
-    /// What digest answers are checked against.
+    /// What digest responses are verified against.
     pub credentials: Credentials,
     /// Other names and numbers that reach the user.
     pub aliases: Vec<String>,
@@ -27,23 +27,23 @@ pub struct User {
     pub display_name: Option<String>,
     /// The number that callees see; none: the user's name.
     pub caller_id: Option<String>,
-    /// Numbers that the user may choose from instead.
+    /// Numbers that the user may present instead.
     pub numbers: Vec<String>,
-    /// The class that routes ask for.
+    /// The class that routes match.
     pub class: String,
-    /// Bindings at once; none: as `[registrar]` says.
+    /// Maximum simultaneous bindings; `None`: as `[registrar]` says.
     pub max_contacts: Option<usize>,
-    /// A password that is easily guessed is meant.
+    /// Whether an easily guessed password is intended.
     pub weak_password: bool,
-    /// Calls at once; none: any number.
+    /// Maximum simultaneous calls; `None`: unlimited.
     pub max_calls: Option<usize>,
-    /// From where else their phones may send media.
+    /// Further networks from which their phones may send media.
     pub media_from: Vec<IpNet>,
-    /// How their audio is to be.
+    /// Their audio settings.
     pub sound: PartySound,
-    /// Encryption of their media; none: as the route says, or everybody's.
+    /// Encryption of their media; `None`: that of the route, else the default.
     pub srtp: Option<Srtp>,
-    /// Session timers are asked for in calls to their phones.
+    /// Whether session timers are requested in calls to their phones.
     pub session_timers: bool,
     /// Line in the file.
     pub line: usize,
@@ -56,13 +56,13 @@ impl User {
     }
 }
 
-/// What a digest answer is checked against.
+/// What a digest response is verified against.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Credentials {
     /// The password: every algorithm works.
     Password(Secret),
-    /// `H(username:realm:password)` in lower-case hex (RFC 7616 §3.4.2), good for the
-    /// configured realm only. At least one is there.
+    /// `H(username:realm:password)` in lower-case hex (RFC 7616 §3.4.2), valid for the configured realm only.
+    /// At least one is present.
     Ha1 { md5: Option<Secret>, sha256: Option<Secret> },
 }
 
@@ -71,82 +71,82 @@ pub enum Credentials {
 pub struct Gateway {
     /// Its name in routes, logs and records.
     pub name: String,
-    /// What it has of a profile.
+    /// The profile it uses.
     pub profile: Option<Profiled>,
-    /// Where it is reached, in order of priority; at least one.
+    /// Its hosts, in order of priority; at least one.
     pub hosts: Vec<GatewayHost>,
-    /// The transport; none: as RFC 3263 finds it.
+    /// The transport; `None`: chosen by RFC 3263.
     pub transport: Option<Transport>,
-    /// The listener that requests to it leave by, and where alone it is known; none: any.
+    /// The listener for requests to it, and the only one where it is known; `None`: any.
     pub listener: Option<String>,
-    /// Where requests to it go first.
+    /// The first hop of requests to it.
     pub outbound_proxy: Option<GatewayHost>,
-    /// Header fields that calls to it get.
+    /// Additional header fields of calls to it.
     pub headers: Vec<(String, Secret)>,
-    /// Session timers are asked for in calls to it.
+    /// Whether session timers are requested in calls to it.
     pub session_timers: bool,
-    /// Who is to refresh them, either way.
+    /// Who is to refresh them, in both directions.
     pub session_refresher: SessionRefresher,
-    /// PRACK is offered in calls to it.
+    /// Whether PRACK is offered in calls to it.
     pub reliable: bool,
-    /// It may be asked for another session inside a call.
+    /// Whether it takes re-INVITE and UPDATE.
     pub reinvites: bool,
-    /// By which way large messages go; none: as the transport says.
+    /// The transport of large messages; `None`: by the gateway's transport.
     pub large: Option<LargeMessages>,
-    /// How we answer its challenges.
+    /// The credentials for its challenges.
     pub auth: Option<GatewayAuth>,
-    /// Realms whose challenges are answered; empty: those that its hosts have asked for.
+    /// Realms whose challenges are answered; empty: those that its hosts have used.
     pub realms: Vec<String>,
     /// Weaker challenges are not answered.
     pub min_algorithm: MinAlgorithm,
-    /// User part of From; none: the caller's number.
+    /// User part of From; `None`: the caller's number.
     pub from_user: Option<String>,
-    /// Host part of From; none: the host that is called.
+    /// Host part of From; `None`: the host that is called.
     pub from_domain: Option<String>,
-    /// We register there, with this expiry.
+    /// Expiry of our registration there; `None`: none.
     pub register: Option<Duration>,
-    /// How that registration reaches us.
+    /// How calls reach us by that registration.
     pub registering: GatewayRegistering,
-    /// OPTIONS this often; none: never.
+    /// Interval of OPTIONS; `None`: never.
     pub options: Option<Duration>,
-    /// How many of its calls have to get through; none: any number.
+    /// The share of its calls that has to get through; `None`: not measured.
     pub ner: Option<NerRules>,
-    /// Calls from these addresses are calls from this gateway.
+    /// Calls from these addresses count as calls from this gateway.
     pub sources: Vec<IpNet>,
-    /// Certificates, ours for it and its own.
+    /// Certificates: ours for it, and its own.
     pub tls: GatewayTls,
-    /// From where else it may send media.
+    /// Further networks from which it may send media.
     pub media_from: Vec<IpNet>,
-    /// Where media to it goes.
+    /// Destination of media to it.
     pub media_answer: MediaAnswer,
-    /// The class of its calls, which routes ask for.
+    /// The class of its calls, which routes match.
     pub class: String,
     /// Where its redirects and transfers may lead beside its own hosts.
     pub redirects: Redirects,
-    /// Calls at once, both ways together; none: any number.
+    /// Maximum simultaneous calls, in both directions together; `None`: unlimited.
     pub channels: Option<usize>,
-    /// New calls to it in a second; none: any number.
+    /// Maximum new calls to it per second; `None`: unlimited.
     pub calls_per_s: Option<u32>,
-    /// How long a host may be without any response; none: as `limits` say.
+    /// Maximum time without any response of a host; `None`: as `limits` say.
     pub trying: Option<Duration>,
-    /// Rules on the called number of calls to it; the first that matches applies.
+    /// Rules for the called number of calls to it; the first match applies.
     pub called: Vec<Rewrite>,
-    /// The same on the caller's number.
+    /// The same for the caller's number.
     pub caller: Vec<Rewrite>,
-    /// How its audio is to be.
+    /// Its audio settings.
     pub sound: PartySound,
-    /// Encryption of its media; none: as the route says, or everybody's.
+    /// Encryption of its media; `None`: that of the route, else the default.
     pub srtp: Option<Srtp>,
-    /// Its dialogs go to its own hosts only.
+    /// Whether its dialogs are limited to its own hosts.
     pub dialog_own: bool,
-    /// What it says and is told of callers.
+    /// The exchange of identities with it.
     pub identity: GatewayIdentity,
     /// Line in the file.
     pub line: usize,
 }
 
 impl Gateway {
-    /// Every host by which it is reached.
+    /// All hosts through which it is reached.
     pub fn reached_by(&self) -> impl Iterator<Item = &GatewayHost> {
         self.hosts.iter().chain(&self.outbound_proxy)
     }
@@ -158,7 +158,7 @@ impl Gateway {
         Some(format!("<sip:{proxy}{};lr>", transport.unwrap_or_default()))
     }
 
-    /// Whether calls may come from it without a password.
+    /// Whether calls from it are possible without a password.
     pub fn calls_in(&self) -> bool {
         !self.sources.is_empty() || !self.tls.clients.is_empty() || self.registering.contact_token
     }
@@ -181,9 +181,9 @@ pub enum Redirects {
 pub struct GatewayHost {
     /// A name or an IP address, without brackets.
     pub host: String,
-    /// The port; none: as RFC 3263 finds it.
+    /// The port; `None`: chosen by RFC 3263.
     pub port: Option<u16>,
-    /// Lower ones first; equal ones share the calls.
+    /// Priority: lower values first; equal ones share the calls.
     pub priority: u16,
 }
 
@@ -198,14 +198,14 @@ impl fmt::Display for GatewayHost {
     }
 }
 
-/// By which way messages of more than 1,300 octets go.
+/// The transport of messages of more than 1,300 octets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LargeMessages {
     Udp,
     Tcp,
 }
 
-/// How we answer a gateway's challenges.
+/// The credentials for a gateway's challenges.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GatewayAuth {
     /// The digest username.
@@ -214,33 +214,33 @@ pub struct GatewayAuth {
     pub password: Secret,
 }
 
-/// Where media to a party goes, once some has come.
+/// Destination of media to a party, once media from it has arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MediaAnswer {
-    /// To where its packets come from.
+    /// The source address of its packets.
     Source,
-    /// To where it says that it receives.
+    /// The address in its signalling.
     Signalled,
 }
 
 impl MediaAnswer {
-    /// As the configuration writes them.
+    /// The names in the configuration.
     pub(super) const NAMED: Named<MediaAnswer> = Named {
         refusal: "no such choice; choose",
         values: &[("source", MediaAnswer::Source), ("signalled", MediaAnswer::Signalled)],
     };
 }
 
-/// `[[group]]`: several that are called as one.
+/// `[[group]]`: several targets called as one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
     /// Its name in routes.
     pub name: String,
-    /// Whom it calls; at least one, none of them a group.
+    /// The targets it calls; at least one, none of them a group.
     pub members: Vec<Target>,
-    /// In which order.
+    /// The order of the calls.
     pub strategy: Strategy,
-    /// How long a member rings (serial), or all of them (parallel).
+    /// Ringing time of each member (serial), or of all together (parallel).
     pub timeout: Duration,
     /// Line in the file.
     pub line: usize,
@@ -256,13 +256,13 @@ pub enum Strategy {
 }
 
 impl Strategy {
-    /// As the configuration writes them.
+    /// The names in the configuration.
     pub(super) const NAMED: Named<Strategy> = Named {
         refusal: "no such strategy; choose",
         values: &[("serial", Strategy::Serial), ("parallel", Strategy::Parallel)],
     };
 
-    /// As the configuration writes it.
+    /// The name in the configuration.
     pub fn as_str(self) -> &'static str {
         Self::NAMED.name(&self)
     }

@@ -23,7 +23,7 @@ use super::{Codec, MinAlgorithm, parse_route};
 
 const HEADER_NAME: Takes = text!("header name", parse_route::header_name);
 
-/// How the audio of a party is to be, who is a user or a gateway: wherever a call has them.
+/// The audio keys of users and gateways, for every call with that party.
 const AUDIO: &[Row] = rows! {
     codecs: Choices(&Codec::NAMED) => [],
         "Codecs that may be offered to the party, best first. Empty: as the route says. b2b decodes and encodes the first four; the others pass through unchanged, are offered only if the other party supports them, and never if the call is recorded.";

@@ -1,13 +1,13 @@
-//! Passwords that are easily guessed: the first cause of calls at others' cost.
+//! Passwords that are easily guessed: the main cause of toll fraud.
 
 use super::ServerConfig;
 use super::parties::{Credentials, User};
 
-/// Shorter ones are tried through.
+/// Minimum length: shorter ones can be found by brute force.
 const SHORTEST: usize = 8;
 
 impl ServerConfig {
-    /// What is wrong with users' passwords that nobody insists on, a line each.
+    /// Weaknesses of users' passwords that are not marked as intended, one line each.
     pub fn weak_passwords(&self) -> Vec<String> {
         let meant = |user: &&User| !self.server.weak_passwords && !user.weak_password;
         self.users.iter().filter(meant).filter_map(weakness).collect()

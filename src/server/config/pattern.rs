@@ -1,14 +1,13 @@
-//! Patterns on numbers, and templates that use what a pattern found.
+//! Patterns on numbers, and templates that use the groups of a pattern.
 //!
-//! A pattern is a regular expression that has to match the whole number. A template
-//! is text with `$1` or `${name}` for a group of the pattern, `$0` for the whole
-//! number, and `$$` for a dollar sign.
+//! A pattern is a regular expression that has to match the whole number. A template is text with `$1` or
+//! `${name}` for a group of the pattern, `$0` for the whole number, and `$$` for a dollar sign.
 
 use std::fmt;
 
 use regex::{Captures, Regex, RegexBuilder};
 
-/// Octets that a compiled pattern may take.
+/// Maximum octets of a compiled pattern.
 const MAX_COMPILED: usize = 1 << 20;
 
 /// A regular expression that matches whole numbers.
@@ -19,10 +18,12 @@ pub struct Pattern {
 }
 
 impl Pattern {
+    /// Compiles a pattern.
+    ///
     /// # Errors
     /// What is wrong with the expression, in a line.
     pub fn new(text: &str) -> Result<Self, String> {
-        // read alone first: `a)(b` must not become right by what is put around it
+        // compiled alone first: `a)(b` must not become valid by the parentheses added
         let build = |text: &str| RegexBuilder::new(text).size_limit(MAX_COMPILED).build();
         let regex =
             build(text).and_then(|_| build(&format!("^(?:{text})$"))).map_err(|error| match error {
@@ -42,8 +43,7 @@ impl Pattern {
         self.regex.is_match(number)
     }
 
-    /// The regular expression that was meant, if this is written as Asterisk's dialplan has them:
-    /// `_1N.` for one.
+    /// The intended regular expression, if this is a pattern of Asterisk's dialplan, such as `_1N.`.
     pub fn of_a_dialplan(&self) -> Option<String> {
         let rest =
             self.text.strip_prefix('_').filter(|rest| rest.contains(|it: char| "XZN.!".contains(it)))?;
@@ -63,12 +63,12 @@ impl Pattern {
         Some(meant)
     }
 
-    /// What its groups found.
+    /// The groups' matches in a number.
     pub fn captures<'n>(&self, number: &'n str) -> Option<Captures<'n>> {
         self.regex.captures(number)
     }
 
-    /// The group that a template's name or number means.
+    /// The group that a template's name or number refers to.
     fn group(&self, name: &str) -> Option<usize> {
         match name.parse::<usize>() {
             Ok(number) => (number < self.regex.captures_len()).then_some(number),
@@ -91,7 +91,7 @@ impl fmt::Display for Pattern {
     }
 }
 
-/// Text with places for what a pattern found.
+/// Text with placeholders for the groups of a pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template {
     text: String,
@@ -105,10 +105,10 @@ enum Part {
 }
 
 impl Template {
-    /// Reads a template for the groups of `pattern`; without one, only `$0` is there.
+    /// Parses a template for the groups of `pattern`; without one, only `$0` exists.
     ///
     /// # Errors
-    /// The place that is wrong, and how to write it.
+    /// The invalid place, and how to write it.
     pub fn new(text: &str, pattern: Option<&Pattern>) -> Result<Self, String> {
         let mut parts = Vec::new();
         let mut plain = String::new();
@@ -148,7 +148,7 @@ impl Template {
         Ok(Template { text: text.to_string(), parts })
     }
 
-    /// The text, if it is the same whatever is called.
+    /// The text, if it does not depend on the called number.
     pub fn literal(&self) -> Option<&str> {
         match self.parts.as_slice() {
             [] => Some(""),
@@ -157,8 +157,7 @@ impl Template {
         }
     }
 
-    /// Fills it in. `found` are the groups of the pattern on `number`, and `write`
-    /// says how what they found is written.
+    /// Fills the template. `found` are the groups of the pattern on `number`, and `write` writes each of them.
     pub fn fill(
         &self,
         number: &str,
@@ -186,12 +185,12 @@ impl fmt::Display for Template {
     }
 }
 
-/// A rule on a number: what matches, and what it becomes.
+/// A rewrite rule for numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rewrite {
-    /// What it applies to.
+    /// The numbers it applies to.
     pub pattern: Pattern,
-    /// What comes out.
+    /// The resulting number.
     pub to: Template,
 }
 
@@ -202,7 +201,7 @@ impl Rewrite {
         Some(self.to.fill(number, Some(&found), |filled, text| filled.push_str(text)))
     }
 
-    /// The number after the first rule that applies; none when none does.
+    /// The result of the first rule that applies; `None` if none does.
     pub fn first(rules: &[Rewrite], number: &str) -> Option<String> {
         rules.iter().find_map(|rule| rule.apply(number))
     }

@@ -7,7 +7,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::profiles::{TEXT, string, tables};
 
-/// What stands before the sections.
+/// The text before the sections.
 const HEAD: &str = "# Providers
 
 <!-- written by tests/server/profiles.rs from src/server/config/profiles.toml -->

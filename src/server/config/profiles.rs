@@ -1,5 +1,5 @@
-//! Profiles of gateways: what providers want, as keys that count where the configuration has none. The data
-//! with its sources is `profiles.toml`.
+//! Profiles of gateways: providers' requirements, as keys that apply where the configuration has none. The
+//! data with its sources is `profiles.toml`.
 
 use std::ops::Range;
 use std::sync::LazyLock;
@@ -12,7 +12,7 @@ use b2b_config::table::Named;
 
 use super::{ConfigError, Gateway};
 
-/// The names, as `profile` takes them.
+/// The names for `profile`.
 pub(super) const PROFILE: Named<Profile> = Named {
     refusal: "no such profile; choose",
     values: &[
@@ -40,16 +40,16 @@ impl Profile {
     }
 }
 
-/// What a gateway has of a profile.
+/// A gateway's use of a profile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Profiled {
     /// The profile.
     pub profile: Profile,
-    /// The keys that it gave, those that the configuration has none of.
+    /// The keys it supplied, which the configuration does not have.
     pub keys: Vec<&'static str>,
 }
 
-/// The data, as TOML: profiles with their keys, sources, and what people are told of them.
+/// The data, as TOML: profiles with their keys, sources and notes.
 pub const TEXT: &str = include_str!("profiles.toml");
 
 /// A key of a profile, and its value.
@@ -85,8 +85,8 @@ pub(super) fn string<'t>(of: &'t DeTable<'_>, key: &str) -> Option<&'t str> {
     of.get(key)?.get_ref().as_str()
 }
 
-/// Writes what profiles say into the gateways of a file that was read, where they have no such key. It stands
-/// where the profile is named: what is wrong with it is wrong there.
+/// Adds the keys of profiles to the gateways of a file where they are missing. Their position is that of the
+/// `profile` key, so their errors point there.
 pub(super) fn apply(root: &mut DeTable<'_>) {
     let Some(DeValue::Array(gateways)) = root.get_mut("gateway").map(Spanned::get_mut) else { return };
     for gateway in gateways.iter_mut() {
@@ -110,7 +110,7 @@ pub(super) fn apply(root: &mut DeTable<'_>) {
     }
 }
 
-/// A value as if it stood there.
+/// A value with this position.
 fn moved<'a>(value: Spanned<DeValue<'a>>, at: &Range<usize>) -> Spanned<DeValue<'a>> {
     let value = match value.into_inner() {
         DeValue::Array(items) => DeValue::Array(items.into_iter().map(|item| moved(item, at)).collect()),
@@ -125,7 +125,7 @@ fn moved<'a>(value: Spanned<DeValue<'a>>, at: &Range<usize>) -> Spanned<DeValue<
     Spanned::new(at.clone(), value)
 }
 
-/// What a gateway has of its profile.
+/// Reads a gateway's profile.
 pub(super) fn of_gateway(section: &Section<'_>) -> Result<Option<Profiled>, ConfigError> {
     let Some(profile) = section.choice_if_set("profile", &PROFILE)? else { return Ok(None) };
     let keys = PROFILES.iter().find(|(name, _)| *name == profile.name()).map(|(_, keys)| keys);
@@ -135,7 +135,7 @@ pub(super) fn of_gateway(section: &Section<'_>) -> Result<Option<Profiled>, Conf
     Ok(Some(Profiled { profile, keys }))
 }
 
-/// What a gateway has against its profile: a provider without a registrar is asked to register us.
+/// A conflict of a gateway with its profile: it is to register at a provider without a registrar.
 pub(super) fn warning(gateway: &Gateway) -> Option<String> {
     let profile = gateway.profile.as_ref()?.profile.name();
     let (_, keys) = PROFILES.iter().find(|(name, _)| *name == profile)?;

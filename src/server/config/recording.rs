@@ -1,4 +1,4 @@
-//! `[recording]`: where recordings go, what they are, and how long they are kept.
+//! `[recording]`: the place, the format and the retention of recordings.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,30 +12,30 @@ use b2b_config::table::Takes::{OneOf, Switch, Whole};
 use b2b_config::value::Read;
 use b2b_config::{rows, text};
 
-/// Bytes of a megabyte and of a gigabyte.
+/// Octets of a megabyte and of a gigabyte.
 const MB: u64 = 1_000_000;
 const GB: u64 = 1_000 * MB;
 
 /// `[recording]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recording {
-    /// The folder; none: nothing can be recorded.
+    /// The folder; `None`: nothing can be recorded.
     pub folder: Option<PathBuf>,
-    /// Both directions, left and right; else what the caller says.
+    /// Whether both directions are recorded, left and right; else only the caller's audio.
     pub stereo: bool,
-    /// Samples a second.
+    /// Samples per second.
     pub rate_hz: u32,
-    /// A recording ends by itself then.
+    /// Maximum duration of a recording.
     pub longest: Option<Duration>,
-    /// What a party presses to begin or end a recording; empty: nothing.
+    /// The digits by which a party begins or ends a recording; empty: none.
     pub code: String,
-    /// What it presses to pause one, or to go on; empty: nothing.
+    /// The digits by which it pauses or continues one; empty: none.
     pub pause_code: String,
-    /// Older recordings are removed.
+    /// Maximum age of recordings.
     pub keep: Option<Duration>,
-    /// All recordings together, bytes: the oldest beyond it are removed.
+    /// Maximum octets of all recordings together: the oldest beyond it are removed.
     pub keep_bytes: Option<u64>,
-    /// With less room on the disk nothing is recorded, bytes.
+    /// Minimum free octets on the disk: with less, nothing is recorded.
     pub free_bytes: u64,
 }
 
@@ -60,8 +60,10 @@ pub const RECORDING: Table = Table {
     },
 };
 
+/// Reads the table.
+///
 /// # Errors
-/// The first value that cannot be.
+/// The first invalid value.
 pub fn recording(section: &Section<'_>, outside: &dyn Outside) -> Result<Recording, ConfigError> {
     let some = |key: &'static str| -> Result<Option<u64>, ConfigError> {
         Ok(Some(section.whole(key)?).filter(|value| *value > 0))

@@ -1,22 +1,22 @@
-//! The keys of `[[gateway]]` about how our registration there reaches us.
+//! The keys of `[[gateway]]` about how calls reach us by our registration there.
 
 use b2b_config::section::Section;
 use b2b_config::value::Read;
 
 use super::ConfigError;
 
-/// How a registration of ours reaches us.
+/// How calls reach us by a registration.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct GatewayRegistering {
-    /// By its flow, as RFC 5626 has it.
+    /// Over its flow (RFC 5626).
     pub outbound: bool,
-    /// The URN of this instance there; none: one that is made from the names of the account.
+    /// The URN of this instance there; `None`: derived from the names of the account.
     pub instance: Option<String>,
-    /// Its contact has a token by which calls are known that come of it.
+    /// Whether its contact has a token that identifies the resulting calls.
     pub contact_token: bool,
 }
 
-/// Of a gateway, with `register` or without.
+/// Reads the keys of a gateway; `registers`: it has `register`.
 pub(super) fn of_gateway(section: &Section<'_>, registers: bool) -> Result<GatewayRegistering, ConfigError> {
     let outbound = section.switch("outbound")?;
     let instance = section.parsed("instance", instance)?;

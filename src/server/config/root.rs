@@ -1,4 +1,4 @@
-//! The file's tables, sorted out.
+//! The file's tables, sorted.
 
 use std::collections::HashMap;
 
@@ -11,16 +11,16 @@ use b2b_config::lines::Lines;
 use b2b_config::section::{Section, described};
 use b2b_config::table::Table;
 
-/// The file's tables. Each was opened, and with that held against its rows.
+/// The file's tables. Each has been opened, and checked against its rows.
 pub(super) struct Root<'a> {
     lines: &'a Lines,
     sections: HashMap<&'static str, Vec<Section<'a>>>,
 }
 
 impl<'a> Root<'a> {
-    /// Opens every table. What is none is reported.
+    /// Opens every table, and reports unknown ones.
     pub fn open(lines: &'a Lines, root: &'a DeTable<'a>) -> Self {
-        // tables in a list stand in another one: `[[ivr.node]]`, `{ … } in hosts`
+        // tables within lists are part of another table: `[[ivr.node]]`, `{ … } in hosts`
         let tables =
             || SECTIONS.into_iter().filter(|it| it.written.starts_with('[') && !it.name.contains('.'));
         let mut sections: HashMap<&'static str, Vec<Section<'a>>> = HashMap::new();
@@ -58,17 +58,17 @@ impl<'a> Root<'a> {
         Root { lines, sections }
     }
 
-    /// Whether a table is there.
+    /// Whether a table is present.
     pub fn has(&self, table: &Table) -> bool {
         !self.all(table).is_empty()
     }
 
-    /// Tables of which there may be many.
+    /// The tables of a kind that may occur several times.
     pub fn all(&self, table: &Table) -> &[Section<'a>] {
         self.sections.get(table.name).map_or(&[], Vec::as_slice)
     }
 
-    /// Reads a table that stands once; it is empty where it is not there. An error is reported, too.
+    /// Reads a table that occurs once; if absent, it is read as empty. An error is reported, too.
     pub fn one<T>(
         &self,
         table: &'static Table,
@@ -79,7 +79,7 @@ impl<'a> Root<'a> {
         read(section).inspect_err(|error| self.lines.report(error.clone()))
     }
 
-    /// Reads tables of which there may be many; those that are wrong are reported and left out.
+    /// Reads tables that may occur several times; invalid ones are reported and left out.
     pub fn each<T>(
         &self,
         table: &Table,
@@ -88,13 +88,13 @@ impl<'a> Root<'a> {
         self.all(table).iter().filter_map(|section| self.lines.sound(read(section))).collect()
     }
 
-    /// Reports a problem at a key of a table that stands once.
+    /// Reports a problem at a key of a table that occurs once.
     pub fn report(&self, table: &'static Table, key: &str, problem: ConfigProblem) {
         let place = self.all(table).first().map_or(0, |section| section.place(key));
         self.report_at(place, problem);
     }
 
-    /// Reports a problem at an octet.
+    /// Reports a problem at an octet offset.
     pub fn report_at(&self, at: usize, problem: ConfigProblem) {
         self.lines.report(self.lines.error(at, problem));
     }

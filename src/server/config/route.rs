@@ -1,4 +1,4 @@
-//! `[[route]]`: which calls it takes, where they go, what holds for them.
+//! `[[route]]`: the calls that it takes, their targets, and their settings.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,50 +9,50 @@ use super::{Codec, Pattern, Srtp, Strategy, Template};
 use b2b_config::table::Named;
 use b2b_sip::msg::Method;
 
-/// One route. It matches when everything matches that it names.
+/// One route. It matches when all of its conditions match.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Route {
     /// Its name, or `#3` for the third.
     pub name: String,
-    /// On the called number, the whole of it.
+    /// Matches the whole called number.
     pub called: Option<Pattern>,
-    /// On the caller's number, the whole of it.
+    /// Matches the whole caller's number.
     pub caller: Option<Pattern>,
-    /// One of these classes; empty: any.
+    /// The classes of callers; empty: any.
     pub classes: Vec<String>,
-    /// From one of these; empty: from anywhere.
+    /// The sources; empty: any.
     pub sources: Vec<SourceMatch>,
-    /// One of these results of verifying the caller's number; empty: any.
+    /// The results of verifying the caller's number; empty: any.
     pub verstat: Vec<Verstat>,
-    /// One of these methods; never empty.
+    /// The methods; never empty.
     pub methods: Vec<Method>,
-    /// What becomes of the call.
+    /// What is done with the call.
     pub action: Action,
     /// Line in the file.
     pub line: usize,
 }
 
-/// What came of verifying the caller's number (`verstat`, 3GPP TS 24.229 §7.2A.20), as a gateway says that is
-/// trusted.
+/// The result of verifying the caller's number (`verstat`, 3GPP TS 24.229 §7.2A.20), as a trusted gateway
+/// sends it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Verstat {
     /// `TN-Validation-Passed`.
     Passed,
     /// `TN-Validation-Failed`.
     Failed,
-    /// `No-TN-Validation`, or nobody says it who is believed.
+    /// `No-TN-Validation`, or no trusted party sends it.
     #[default]
     None,
 }
 
 impl Verstat {
-    /// As the configuration writes them.
+    /// The names in the configuration.
     pub(super) const NAMED: Named<Verstat> = Named {
         refusal: "no such result; choose from",
         values: &[("passed", Verstat::Passed), ("failed", Verstat::Failed), ("none", Verstat::None)],
     };
 
-    /// Of the parameter's value. Some providers write the attestation behind it: `TN-Validation-Passed-A`.
+    /// Reads the parameter's value. Some providers append the attestation: `TN-Validation-Passed-A`.
     pub fn of(value: Option<&str>) -> Verstat {
         let value = value.unwrap_or_default().to_ascii_lowercase();
         let is = |word: &str| value.strip_prefix(word).is_some_and(|it| it.is_empty() || it.starts_with('-'));
@@ -63,13 +63,13 @@ impl Verstat {
         }
     }
 
-    /// As the configuration writes it.
+    /// The name in the configuration.
     pub fn as_str(self) -> &'static str {
         Self::NAMED.name(&self)
     }
 }
 
-/// Where a request comes from.
+/// The source of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SourceMatch {
     /// `gateway/carrier`.
@@ -96,12 +96,12 @@ impl fmt::Display for SourceMatch {
     }
 }
 
-/// What becomes of a call.
+/// What is done with a call.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
-    /// It goes to these; at least one.
+    /// It is routed to these targets; at least one.
     Dial { targets: Vec<Target>, policy: Box<Policy> },
-    /// It is answered with this status, 400 to 699.
+    /// It is refused with this status, 400 to 699.
     Reject { status: u16, reason: Option<String> },
     /// An application handles it: its name, with the groups of `called`.
     App {
@@ -111,12 +111,12 @@ pub enum Action {
     },
 }
 
-/// Whom a route or a group calls.
+/// A target of a route or a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
     /// `user/1001`, `user/$1`.
     User(Template),
-    /// `gateway/carrier`: with the called number; `gateway/carrier/$1`: with this one.
+    /// `gateway/carrier`: with the called number; `gateway/carrier/$1`: with the given one.
     Gateway { name: String, number: Option<Template> },
     /// `group/sales`.
     Group(String),
@@ -136,34 +136,34 @@ impl fmt::Display for Target {
     }
 }
 
-/// What holds for a call that a route sends on.
+/// Settings for a call that a route sends to targets.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
     /// How several targets are tried.
     pub strategy: Strategy,
-    /// What becomes of the called number, with the groups of `called`.
+    /// The new called number, with the groups of `called`.
     pub set_called: Option<Template>,
-    /// What becomes of the caller's number, with the groups of `caller`.
+    /// The new caller's number, with the groups of `caller`.
     pub set_caller: Option<Template>,
-    /// What becomes of the caller's name.
+    /// The new caller's name.
     pub set_caller_name: Option<String>,
-    /// What passes through the bridge.
+    /// The mode of the bridge.
     pub mode: BridgeMode,
-    /// Where RTP goes.
+    /// The path of RTP.
     pub media: MediaPath,
     /// Whether the call is to be recorded.
     pub record: bool,
-    /// How long each target rings; none: as `[limits]` says.
+    /// Ringing time of each target; `None`: as `[limits]` says.
     pub timeout: Option<Duration>,
-    /// After which answers the next target is tried.
+    /// The responses after which the next target is tried.
     pub failover: Failover,
-    /// The application that takes a caller whom nobody has answered, with the groups of `called`.
+    /// The application that takes an unanswered caller, with the groups of `called`.
     pub unanswered: Option<Template>,
-    /// In `translating` mode: changes to headers.
+    /// Changes to headers, in `translating` mode.
     pub headers: Vec<HeaderRule>,
-    /// What may be offered, best first; empty: anything. A gateway's list wins.
+    /// The codecs that may be offered, best first; empty: any. A gateway's list takes precedence.
     pub codecs: Vec<Codec>,
-    /// Encryption of the media of whom it calls, where nothing is said of them; none: everybody's.
+    /// Media encryption for targets without a setting of their own; `None`: the default.
     pub srtp: Option<Srtp>,
 }
 
@@ -187,10 +187,10 @@ impl Default for Policy {
     }
 }
 
-/// What a bridge passes through and what it handles.
+/// What a bridge passes through and what it handles itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BridgeMode {
-    /// What the far end can understand passes end to end.
+    /// Everything that the far end can understand passes end to end.
     Transparent,
     /// b2b handles REFER, INFO digits and hold.
     Intercepting,
@@ -199,7 +199,7 @@ pub enum BridgeMode {
 }
 
 impl BridgeMode {
-    /// As the configuration writes them.
+    /// The names in the configuration.
     pub(super) const NAMED: Named<BridgeMode> = Named {
         refusal: "no such mode; choose",
         values: &[
@@ -209,45 +209,45 @@ impl BridgeMode {
         ],
     };
 
-    /// As the configuration writes it.
+    /// The name in the configuration.
     pub fn as_str(self) -> &'static str {
         Self::NAMED.name(&self)
     }
 }
 
-/// Where RTP goes.
+/// The path of RTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MediaPath {
     /// Through b2b.
     Relay,
-    /// Between the parties, where both can.
+    /// Directly between the parties, where both support it.
     Direct,
 }
 
 impl MediaPath {
-    /// As the configuration writes them.
+    /// The names in the configuration.
     pub(super) const NAMED: Named<MediaPath> = Named {
         refusal: "no such path; choose",
         values: &[("relay", MediaPath::Relay), ("direct", MediaPath::Direct)],
     };
 
-    /// As the configuration writes it.
+    /// The name in the configuration.
     pub fn as_str(self) -> &'static str {
         Self::NAMED.name(&self)
     }
 }
 
-/// After which answers the next target is tried. Silence (no answer to INVITE, no
-/// connection) always is such an answer; 6xx and a caller that has gone never are.
+/// The responses after which the next target is tried. A timeout (no response to INVITE, no connection)
+/// always counts as one; 6xx and a caller who has hung up never do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failover {
-    /// Never, but after silence.
+    /// Never, except after a timeout.
     Never,
     /// After these; a class is written `5xx`.
     On(Vec<StatusRange>),
 }
 
-/// Status codes from the first to the last, both included.
+/// A range of status codes, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StatusRange(pub u16, pub u16);
 
@@ -264,37 +264,37 @@ impl Failover {
 }
 
 impl Default for Failover {
-    /// 408, 480 and every 5xx: the target did not ring, or nobody was there.
+    /// 408, 480 and every 5xx: the target did not ring, or did not answer.
     fn default() -> Self {
         Failover::On(vec![StatusRange(408, 408), StatusRange(480, 480), StatusRange(500, 599)])
     }
 }
 
-/// A change to a header of what goes to the far side, or comes back from it.
+/// A change to a header of messages to the far side, or from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeaderRule {
-    /// A header name, none that belongs to the dialog.
+    /// A header name that does not belong to the dialog.
     pub name: String,
-    /// What becomes of it.
+    /// The change.
     pub change: HeaderChange,
-    /// Of which messages.
+    /// The messages it applies to.
     pub on: HeaderOn,
 }
 
-/// What becomes of a header. Values are templates with the groups of `called`.
+/// A change of a header. Values are templates with the groups of `called`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HeaderChange {
-    /// One more line.
+    /// Adds a line.
     Add(Template),
-    /// All lines of this name go.
+    /// Removes all lines of this name.
     Remove,
-    /// One line instead of all of this name; added where there was none.
+    /// Puts one line in place of all lines of this name; adds it where there was none.
     Replace(Template),
-    /// The lines of the other leg's message go across.
+    /// Passes the lines of the other leg's message on.
     Pass,
 }
 
-/// Which messages a header rule is about.
+/// The messages that a header rule applies to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HeaderOn {
     /// The INVITE to the far side.
@@ -306,13 +306,13 @@ pub enum HeaderOn {
 }
 
 impl HeaderOn {
-    /// As the configuration writes them.
+    /// The names in the configuration.
     pub(super) const NAMED: Named<HeaderOn> = Named {
         refusal: "no such messages; choose",
         values: &[("request", HeaderOn::Request), ("response", HeaderOn::Response), ("both", HeaderOn::Both)],
     };
 
-    /// As the configuration writes it.
+    /// The name in the configuration.
     pub fn as_str(self) -> &'static str {
         Self::NAMED.name(&self)
     }

@@ -1,15 +1,15 @@
-//! The tables of keys as a JSON Schema, by which editors complete and check a configuration.
+//! The tables of keys as a JSON Schema, with which editors complete and check a configuration.
 
 use serde_json::{Map, Value, json};
 
 use super::keys::SECTIONS;
 use b2b_config::table::{Applies, Row, Table, Takes};
 
-/// The schema of the file, draft 7: what most editors' TOML plugins read.
+/// The schema of the file, draft 7: most editors' TOML plugins read it.
 pub fn schema() -> Value {
     let definitions: Map<String, Value> =
         SECTIONS.iter().map(|table| (table.name.to_string(), definition(table))).collect();
-    // tables in tables stand there
+    // nested tables are part of another table
     let tables = SECTIONS.iter().filter(|it| it.written.starts_with('[') && !it.name.contains('.'));
     let properties: Map<String, Value> = tables
         .map(|table| {

@@ -1,29 +1,29 @@
-//! How the audio of a party is to be, who is a user or a gateway: its codecs, digits, packet time, what it
-//! is told of Opus, and what becomes of it before the answer.
+//! The audio of a user or a gateway: codecs, digits, packet time, Opus parameters, and the handling of audio
+//! before the answer.
 
 use b2b_config::section::Section;
 use b2b_config::table::Named;
 
 use super::{Codec, ConfigError, codecs};
 
-/// Beside `srtp`.
+/// Audio settings beside `srtp`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PartySound {
-    /// What may be offered to it, best first; empty: as the route says.
+    /// The codecs that may be offered to it, best first; empty: as the route says.
     pub codecs: Vec<Codec>,
-    /// How digits go to it and come from it.
+    /// How digits are sent to it and received from it.
     pub dtmf: Dtmf,
-    /// The packet time that it is asked for and gets, ms; none: as the other party has it.
+    /// The packet time that it is asked to send and is sent, ms; `None`: that of the other party.
     pub ptime: Option<u8>,
-    /// It may send redundancy in Opus.
+    /// Whether it may send FEC in Opus.
     pub opus_fec: bool,
-    /// Kbit/s of its Opus at most; none: as it likes.
+    /// Maximum Opus bit rate to request of it, kbit/s; `None`: no limit.
     pub opus_kbps: Option<u16>,
-    /// It is offered and answered comfort noise.
+    /// Whether comfort noise is offered and accepted.
     pub comfort_noise: bool,
-    /// It is offered the profile with feedback.
+    /// Whether the AVPF profile is offered.
     pub avpf: bool,
-    /// What becomes of its audio before it answers.
+    /// The handling of its audio before it answers.
     pub early_media: EarlyMedia,
 }
 
@@ -42,31 +42,31 @@ impl Default for PartySound {
     }
 }
 
-/// What becomes of a session in a provisional response.
+/// The handling of a session description in a provisional response.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum EarlyMedia {
     /// The caller hears it.
     #[default]
     Pass,
-    /// The caller is told that it rings.
+    /// The caller only gets a ringing indication.
     Ringing,
-    /// The caller is told nothing.
+    /// The caller gets nothing.
     Ignore,
 }
 
-/// Asterisk and FreeSWITCH: `progressinband`, `ignore_early_media`.
+/// As `progressinband` of Asterisk and `ignore_early_media` of FreeSWITCH.
 pub(super) const EARLY_MEDIA: Named<EarlyMedia> = Named {
     refusal: "no such choice; choose",
     values: &[("pass", EarlyMedia::Pass), ("ringing", EarlyMedia::Ringing), ("ignore", EarlyMedia::Ignore)],
 };
 
-/// What Opus may be asked for, kbit/s (RFC 7587 §6.1).
+/// Bit rates that may be requested of Opus, kbit/s (RFC 7587 §6.1).
 pub(super) const OPUS_KBPS: [u64; 9] = [8, 12, 16, 24, 32, 48, 64, 96, 128];
 
-/// Packet times that every codec of b2b's can have, and those of G.711 and G.722, ms.
+/// Packet times, ms: those that every codec of b2b supports, and the further ones of G.711 and G.722.
 pub(super) const PTIMES: [u64; 6] = [10, 20, 30, 40, 50, 60];
 
-/// How digits go to a party and come from it.
+/// How digits are sent to a party and received from it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Dtmf {
     /// As telephone events (RFC 4733).
@@ -74,13 +74,13 @@ pub enum Dtmf {
     Events,
     /// As tones in the audio.
     Inband,
-    /// As events where it takes them, else as tones.
+    /// As events where it supports them, else as tones.
     Auto,
     /// As INFO.
     Info,
 }
 
-/// `events` is `rfc4733`, as Asterisk's `dtmf_mode` has it.
+/// `rfc4733` is an alias of `events`, as in Asterisk's `dtmf_mode`.
 pub(super) const DTMF: Named<Dtmf> = Named {
     refusal: "no such choice; choose",
     values: &[
@@ -92,10 +92,10 @@ pub(super) const DTMF: Named<Dtmf> = Named {
     ],
 };
 
-/// Those that need events told by the media controller.
+/// The values that require digit events from the media controller.
 pub(super) const ASKING: [&str; 3] = ["inband", "info", "auto"];
 
-/// Of a table with these keys.
+/// Reads these keys of a party's table.
 pub(super) fn of_party(section: &Section<'_>) -> Result<PartySound, ConfigError> {
     Ok(PartySound {
         codecs: codecs::codecs(section)?,

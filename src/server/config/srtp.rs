@@ -1,4 +1,4 @@
-//! `srtp` of `[media]`, users, gateways and routes: a word, or a table that says more.
+//! `srtp` of `[media]`, users, gateways and routes: a word, or a table with details.
 
 use b2b_config::rows;
 use b2b_config::section::Section;
@@ -13,12 +13,12 @@ use super::ConfigError;
 pub struct Srtp {
     /// What b2b offers.
     pub offer: SrtpOffer,
-    /// It takes plain RTP.
+    /// Whether it accepts plain RTP.
     pub plain: bool,
-    /// It takes SRTP.
+    /// Whether it accepts SRTP.
     pub encrypted: bool,
-    /// Names of the suites that are offered, best first, and taken; empty: the usual ones are
-    /// offered, all are taken.
+    /// Names of the suites that are offered, best first, and accepted; empty: the default ones are offered,
+    /// all are accepted.
     pub suites: Vec<&'static str>,
 }
 
@@ -34,7 +34,7 @@ pub enum SrtpOffer {
 }
 
 impl From<SrtpOffer> for Srtp {
-    /// With what is taken then, where nothing else is said.
+    /// The offer, with the default acceptance for it.
     fn from(offer: SrtpOffer) -> Self {
         let (plain, encrypted) = (offer != SrtpOffer::Savp, offer != SrtpOffer::None);
         Srtp { offer, plain, encrypted, suites: Vec::new() }
@@ -47,7 +47,7 @@ impl Default for Srtp {
     }
 }
 
-/// The words: a table each.
+/// The words, each of which stands for a table.
 pub(super) const WORDS: Named<SrtpOffer> = Named {
     refusal: "no such choice; choose",
     values: &[
@@ -60,7 +60,7 @@ pub(super) const WORDS: Named<SrtpOffer> = Named {
     ],
 };
 
-/// Those of which the media controller has to be able.
+/// The values that require encryption of the media controller.
 pub(super) const ASKING: [&str; 4] = ["offered", "required", "osrtp", "savp"];
 
 const OFFERS: Named<SrtpOffer> = Named {
@@ -68,7 +68,7 @@ const OFFERS: Named<SrtpOffer> = Named {
     values: &[("none", SrtpOffer::None), ("osrtp", SrtpOffer::Osrtp), ("savp", SrtpOffer::Savp)],
 };
 
-/// What is taken.
+/// What is accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Accept {
     Rtp,
@@ -106,7 +106,7 @@ pub const SRTP: Table = Table {
     },
 };
 
-/// A table's `srtp`; none: the key is not there. `transport` is that of a gateway.
+/// Reads a table's `srtp`; `None`: the key is absent. `transport` is that of a gateway.
 pub(super) fn srtp(
     section: &Section<'_>,
     transport: Option<Option<Transport>>,

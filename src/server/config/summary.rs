@@ -1,4 +1,4 @@
-//! `--dry-run`: what a configuration says, for people.
+//! `--dry-run`: a readable summary of a configuration.
 
 use super::capacity::Capacity;
 use super::tokens::MainToken;
@@ -6,7 +6,7 @@ use super::{Action, Carrier, Route, ServerConfig, Store, Target};
 use b2b_sip::msg::Method;
 
 impl ServerConfig {
-    /// The configuration in a page. `descriptors` are those that the process may have.
+    /// The configuration in a page. `descriptors` is the descriptor limit of the process.
     pub fn summary(&self, descriptors: usize) -> Vec<String> {
         let server = &self.server;
         let listen: Vec<String> = server.listen.iter().map(ToString::to_string).collect();
@@ -110,7 +110,7 @@ impl ServerConfig {
         lines
     }
 
-    /// How many users of which class.
+    /// The number of users by class.
     fn classes(&self) -> String {
         let mut classes: Vec<(&str, usize)> = Vec::new();
         for user in &self.users {
@@ -129,7 +129,7 @@ fn listed(targets: &[Target]) -> String {
 }
 
 impl Route {
-    /// What it takes, for people: `called 0(\d+), class internal`.
+    /// The conditions, in words: `called 0(\d+), class internal`.
     pub fn matches(&self) -> String {
         let mut conditions = Vec::new();
         conditions.extend(self.called.as_ref().map(|pattern| format!("called {pattern}")));
@@ -152,7 +152,7 @@ impl Route {
         if conditions.is_empty() { "anything".to_string() } else { conditions.join(", ") }
     }
 
-    /// Where it leads, for people: `gateway/carrier/+44$1`.
+    /// The targets, in words: `gateway/carrier/+44$1`.
     pub fn leads_to(&self) -> String {
         match &self.action {
             Action::Dial { targets, policy } if targets.len() > 1 => {

@@ -1,4 +1,4 @@
-//! Values that are text with a form of their own.
+//! Text values with a syntax of their own.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -31,10 +31,10 @@ pub(super) const REDACTION: Named<Redaction> = Named {
     values: &[("off", Redaction::Off), ("numbers", Redaction::Numbers)],
 };
 
-/// The value of a header field that we send.
+/// Checks the value of a header field that we send.
 ///
 /// # Errors
-/// It cannot be sent; in words.
+/// If it cannot be sent; in words.
 pub fn field_value(text: &str) -> Read<()> {
     match text.len() <= 4_096 && text.bytes().all(|octet| (b' '..=b'~').contains(&octet)) {
         true => Ok(()),
@@ -74,7 +74,7 @@ pub(super) fn domain(text: &str) -> Read<String> {
     }
 }
 
-/// Text that goes into a quoted string or a header as it is.
+/// Text that goes unchanged into a quoted string or a header.
 pub(super) fn quotable(text: &str) -> Read<String> {
     match text.trim() {
         "" => Err("it is empty".to_string()),
@@ -124,7 +124,7 @@ pub(super) fn file_mode(text: &str) -> Read<FileMode> {
     FileMode::parse(text).ok_or_else(|| "write it like 0600 or 0640; its owner reads and writes".to_string())
 }
 
-/// Where HTTP is taken; none: it is off.
+/// The HTTP listening address; `None`: off.
 pub(super) fn http_listen(text: &str) -> Read<Option<SocketAddr>> {
     match text {
         "off" => Ok(None),
@@ -132,7 +132,7 @@ pub(super) fn http_listen(text: &str) -> Read<Option<SocketAddr>> {
     }
 }
 
-/// A name of ours: it stands in targets, logs and metrics.
+/// A name of ours: it is used in targets, logs and metrics.
 pub(super) fn plain_name(text: &str) -> Read<String> {
     let good = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     match text {

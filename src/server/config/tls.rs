@@ -18,16 +18,16 @@ use b2b_sip::msg::Transport;
 /// `[tls]`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tls {
-    /// Our certificates. The first is shown to who asks for no name, or for one that none of
-    /// them has, and to servers that ask for one; none where only gateways need TLS.
+    /// Our certificates. The first is sent to clients that name no server, or one that no certificate has,
+    /// and to servers that request a client certificate; empty where only gateways need TLS.
     pub certificates: Vec<Certificate>,
-    /// PEM of the authorities that gateways are checked against; none: the system's.
+    /// PEM of the authorities for verifying gateways; `None`: the system's.
     pub authorities: Option<PathBuf>,
-    /// Listeners that ask who connects for a certificate, in their order.
+    /// Listeners that request a client certificate, in their order.
     pub asking: Vec<(Listener, AskClient)>,
-    /// PEM of the authorities that those certificates are checked against; there with `asking`.
+    /// PEM of the authorities for verifying those certificates; present with `asking`.
     pub client_authorities: Option<PathBuf>,
-    /// How often the files are looked at for a new certificate; none: at SIGHUP only.
+    /// Interval at which the files are checked for a new certificate; `None`: at SIGHUP only.
     pub reload: Option<Duration>,
     /// Lines in the file of `authorities` and `client_authorities`, for errors.
     pub lines: [usize; 2],
@@ -36,26 +36,26 @@ pub struct Tls {
 /// PEM files of a certificate with its chain, and of its private key.
 pub type CertificateFiles = (PathBuf, PathBuf);
 
-/// Whether who connects has to have a certificate.
+/// Whether a client needs a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AskClient {
-    /// It may have none.
+    /// It may connect without one.
     Request,
-    /// Without one there is no connection.
+    /// Without one the connection is refused.
     Require,
 }
 
 /// A certificate of ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Certificate {
-    /// Where it is.
+    /// Its files.
     pub files: CertificateFiles,
     /// Line in the file.
     pub line: usize,
 }
 
 impl Tls {
-    /// The same wherever it stands in the file.
+    /// The same without line numbers, for comparison.
     pub fn without_lines(&self) -> Tls {
         let mut bare = Tls { lines: [0; 2], ..self.clone() };
         bare.certificates.iter_mut().for_each(|it| it.line = 0);
@@ -63,24 +63,24 @@ impl Tls {
     }
 }
 
-/// What a gateway has of its own.
+/// A gateway's own TLS settings.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct GatewayTls {
-    /// How connections that we open differ from others.
+    /// How our connections to it differ from others.
     pub outward: GatewayOutward,
-    /// Names in lower case, `*.` for one label: calls that come by a connection whose certificate
-    /// has one of them are this gateway's.
+    /// Certificate names in lower case, `*.` for one label: calls over a connection whose certificate has one
+    /// of them are this gateway's.
     pub clients: Vec<String>,
 }
 
-/// How connections to a gateway differ from others. What it does not say is as for them.
+/// How connections to a gateway differ from others. Unset fields are as for the others.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct GatewayOutward {
-    /// Our certificate.
+    /// Our client certificate.
     pub certificate: Option<CertificateFiles>,
-    /// PEM of the authorities that the gateway is checked against.
+    /// PEM of the authorities for verifying the gateway.
     pub authorities: Option<PathBuf>,
-    /// What its certificate has to be for, in place of the host that is called.
+    /// The name that its certificate must have, in place of the called host.
     pub name: Option<String>,
 }
 
@@ -156,7 +156,7 @@ pub(super) fn tls(section: &Section<'_>, outside: &dyn Outside) -> Result<Tls, C
     Ok(tls)
 }
 
-/// Reads what `[[gateway]]` says of TLS.
+/// Reads the TLS keys of `[[gateway]]`.
 pub(super) fn of_gateway(section: &Section<'_>, outside: &dyn Outside) -> Result<GatewayTls, ConfigError> {
     let outward = GatewayOutward {
         certificate: pair(section, ["tls_certificate", "tls_key"], outside)?,
@@ -192,7 +192,7 @@ fn line(section: &Section<'_>, key: &str) -> usize {
     section.lines.line(section.place(key))
 }
 
-/// A listener that speaks TLS.
+/// A TLS listener.
 fn client_listener(text: &str) -> Read<Listener> {
     let listener = texts::listener(text)?;
     match listener.transport {
@@ -201,7 +201,7 @@ fn client_listener(text: &str) -> Read<Listener> {
     }
 }
 
-/// A name of a certificate, or `*.` and a domain for all that have one label more.
+/// A certificate name, or `*.` and a domain for all names with one more label.
 pub(super) fn client_name(text: &str) -> Read<String> {
     let fix = "write it like sip.example.com or *.example.com";
     let (domain, is_wildcard) = match text.strip_prefix("*.") {
@@ -214,14 +214,14 @@ pub(super) fn client_name(text: &str) -> Read<String> {
         return Err(format!("not a name of a certificate; {fix}"));
     }
     match is_wildcard {
-        // Authorities give whoever asks a name in `com`.
+        // Authorities give anyone a name in `com`.
         true if !name.contains('.') => Err(format!("*.{name} matches too many names; {fix}")),
         true => Ok(format!("*.{name}")),
         false => Ok(name.to_string()),
     }
 }
 
-/// What TLS needs of other tables and has not, with the table and key to point at.
+/// Missing requirements of TLS in other tables, with the table and key to point at.
 pub(super) fn together(config: &ServerConfig) -> Vec<(&'static Table, &'static str, ConfigProblem)> {
     let mut problems: Vec<(&'static Table, &'static str, ConfigProblem)> = Vec::new();
     let tls = config.tls.as_ref();
@@ -257,7 +257,7 @@ pub(super) fn together(config: &ServerConfig) -> Vec<(&'static Table, &'static s
     problems
 }
 
-/// The line that names a file of TLS.
+/// The line that names a TLS file.
 pub fn line_of(config: &ServerConfig, path: &Path) -> Option<usize> {
     let is_of = |(certificate, key): &CertificateFiles| certificate == path || key == path;
     let tls = config.tls.iter();

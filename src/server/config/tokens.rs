@@ -1,4 +1,4 @@
-//! `http.token`, `[[http.tokens]]`: who may ask the control interface for what.
+//! `http.token`, `[[http.tokens]]`: access to the control interface.
 
 use std::path::{Path, PathBuf};
 
@@ -10,10 +10,10 @@ use b2b_config::section::Section;
 use b2b_config::table::Takes::{self, Choices};
 use b2b_config::table::{Named, Table};
 
-/// What somebody may do.
+/// A permission of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Scope {
-    /// Whatever is asked for and changes nothing, but recordings and captures.
+    /// Read everything except recordings and captures.
     Read,
     /// Begin, command and end calls.
     Calls,
@@ -23,14 +23,14 @@ pub enum Scope {
     Agents,
     /// Command rooms.
     Rooms,
-    /// Be a remote application.
+    /// Act as a remote application.
     Remote,
-    /// The audio of calls.
+    /// Access the audio of calls.
     Audio,
 }
 
 impl Scope {
-    /// Every one, as the configuration writes it.
+    /// Every scope with its name in the configuration.
     pub const NAMED: Named<Scope> = Named {
         refusal: "no such scope; choose of",
         values: &[
@@ -44,7 +44,7 @@ impl Scope {
         ],
     };
 
-    /// As the configuration writes it.
+    /// The name in the configuration.
     pub fn as_str(self) -> &'static str {
         Scope::NAMED.name(&self)
     }
@@ -55,42 +55,42 @@ impl Scope {
 pub struct Scopes(Vec<Scope>);
 
 impl Scopes {
-    /// All of them.
+    /// All scopes.
     pub fn all() -> Scopes {
         Scopes(Scope::NAMED.all())
     }
 
-    /// These.
+    /// The given scopes.
     pub fn of(scopes: &[Scope]) -> Scopes {
         Scopes(scopes.to_vec())
     }
 
-    /// Their names, as the configuration writes them.
+    /// Their names in the configuration.
     pub fn names(&self) -> Vec<&'static str> {
         self.0.iter().map(|scope| scope.as_str()).collect()
     }
 
-    /// Whether this one is among them.
+    /// Whether a scope is included.
     pub fn has(&self, scope: Scope) -> bool {
         self.0.contains(&scope)
     }
 }
 
-/// `http.token`: who may do all.
+/// `http.token`: full access.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MainToken {
-    /// Whoever has this one.
+    /// For clients with this token.
     Given(Secret),
-    /// None is configured: whoever has the one that b2b makes and keeps in this file.
+    /// None is configured: for clients with the token that b2b makes and keeps in this file.
     Made(PathBuf),
-    /// Nobody: the tokens of `[[http.tokens]]` are all there are.
+    /// For no client: only the tokens of `[[http.tokens]]` exist.
     Absent,
-    /// `"off"`: whoever is on this machine.
+    /// `"off"`: for all clients on this machine.
     Off,
 }
 
 impl MainToken {
-    /// One that is made: kept where bindings are, else beside the configuration, in this folder.
+    /// A generated token: kept beside the bindings, else beside the configuration, in this folder.
     pub fn made(store: &Store, beside: &Path) -> MainToken {
         let folder = match store {
             Store::Sqlite(path) => path.parent().unwrap_or(Path::new("")),
@@ -99,7 +99,7 @@ impl MainToken {
         MainToken::Made(folder.join("http.token"))
     }
 
-    /// For a client; once the server is up, a token that it makes is in its file.
+    /// The token for a client; a generated one is in its file once the server is up.
     pub fn text(&self) -> Option<String> {
         match self {
             MainToken::Given(token) => Some(token.reveal().to_owned()),

@@ -1,15 +1,15 @@
-//! The key `headers`: header fields that an HTTP request of ours carries.
+//! The key `headers`: header fields of our HTTP requests.
 
 use crate::config::texts::field_value;
 use crate::config::{ConfigError, Secret};
 use b2b_config::section::Section;
 
-/// What every request says itself, and what `token` does.
+/// Header fields that every request sets itself, and the one that `token` sets.
 const OURS: [&str; 4] = ["host", "authorization", "content-length", "transfer-encoding"];
-/// Header fields of one request at most.
+/// Maximum header fields of one request.
 const MOST: usize = 16;
 
-/// Fields that can be sent, and are not among `ours`; no error shows a value.
+/// Reads fields that can be sent, and are not among `ours`; no error shows a value.
 pub(super) fn header_fields(
     section: &Section<'_>,
     ours: &[&str],

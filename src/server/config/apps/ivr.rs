@@ -87,7 +87,7 @@ pub const NODE: Table = Table {
     },
 };
 
-/// Keys of every kind, beside `name` and `kind`.
+/// Keys of each kind, beside `name` and `kind`.
 const KINDS: Named<&[&str]> = Named {
     refusal: "no such kind; choose",
     values: &[
@@ -154,7 +154,7 @@ pub(super) fn ivr(
     section.finish();
     let nodes = sections.iter().map(|section| node(section, prompts, outside, names));
     let nodes: Vec<Option<Node>> = nodes.map(|node| section.lines.sound(node)).collect();
-    // what leads where is looked at once every node is right
+    // references between nodes are checked only once every node is valid
     let Some(nodes) = nodes.into_iter().collect::<Option<Vec<Node>>>() else {
         return Ok(IvrFlow { name, start: String::new(), nodes: Vec::new() });
     };
@@ -164,7 +164,7 @@ pub(super) fn ivr(
     };
     let flow = IvrFlow { name, start, nodes };
     check(&flow, prompts, &|path| outside.is_file(path)).map_err(|error| {
-        // Of two nodes of one name the second is too many.
+        // Of two nodes with one name, the second is the duplicate.
         let named = |node: &Node| error.node.as_ref() == Some(&node.name);
         let at = flow.nodes.iter().rposition(named).and_then(|index| sections.get(index));
         let reason = error.problem.to_string();
@@ -204,7 +204,7 @@ fn node(
     Ok(Node { name, does })
 }
 
-/// Every key of a node, read; which of them may be there has been looked at before.
+/// All keys of a node, as read; whether they are permitted has been checked before.
 struct Reading {
     prompt: Vec<Say>,
     no_input_prompt: Vec<Say>,
@@ -341,13 +341,13 @@ impl Reading {
     }
 }
 
-/// `queue/` and a name.
+/// Makes `kind/name`, such as `queue/sales`.
 fn of_kind(section: &Section<'_>, kind: &str, name: &Template, at: usize) -> Result<Template, ConfigError> {
     let text = format!("{kind}/{name}");
     template(&text).map_err(|why| section.bad("to", at, name.as_str(), why))
 }
 
-/// Reports whom a transfer names and who is not there.
+/// Reports a transfer to a party that does not exist.
 fn reached(section: &Section<'_>, to: &Template, at: usize, names: &Names) {
     let key = section.full("to");
     let problem = match to.as_str().split_once('/') {
@@ -376,7 +376,7 @@ fn template(text: &str) -> Read<Template> {
     Template::new(text).map_err(|error| error.to_string())
 }
 
-/// Of HTTP, with a host that no variable has a say in.
+/// An HTTP URL whose host contains no variable.
 fn url(text: &str) -> Read<Template> {
     let template = template(text)?;
     let begins = template.beginning();
@@ -394,7 +394,7 @@ fn url(text: &str) -> Read<Template> {
         .to_string())
 }
 
-/// What `http` sends beside its question.
+/// The header fields that `http` sends with its query.
 fn fields(section: &Section<'_>, outside: &dyn Outside) -> Result<UrlFields, ConfigError> {
     let mut fields = header_fields(section, &["content-type", "accept"])?;
     if let Some(token) = secret(section, ["token", "token_file"], outside)? {

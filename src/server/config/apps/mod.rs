@@ -1,10 +1,9 @@
 //! Applications' tables: `[prompts]`, `[[ivr]]`, …; a file each.
 //!
-//! A table that makes an application has a name; together with its kind it is what routes
-//! and other applications call it: `ivr/main`. Names are collected before anything is read,
-//! so that who stands first may name who stands last. One more kind: a table in `KINDS`, a
-//! file here with its keys and its reader, a field of [`Apps`], and lines in `parse`,
-//! `summary` and `keys::SECTIONS`.
+//! A table that makes an application has a name; kind and name together are how routes and other applications
+//! refer to it: `ivr/main`. Names are collected before anything is read, so that earlier tables may refer to
+//! later ones. A further kind takes: a table in `KINDS`, a file here with its keys and its reader, a field of
+//! [`Apps`], and lines in `parse`, `summary` and `keys::SECTIONS`.
 
 pub mod conference;
 mod header_fields;
@@ -40,7 +39,7 @@ use b2b_config::table::Table;
 use b2b_config::value::Read;
 pub use prompts::PROMPTS;
 
-/// Every table whose name is an application's, with what its applications are called by.
+/// Every table that makes an application, with its kind in the application's name.
 const KINDS: [(&Table, &str); 7] = [
     (&ivr::IVR, "ivr"),
     (&queue::QUEUE, "queue"),
@@ -51,7 +50,7 @@ const KINDS: [(&Table, &str); 7] = [
     (&voice_agent::VOICE_AGENT, "voice_agent"),
 ];
 
-/// Every application of the file.
+/// All applications of the file.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Apps {
     /// `[prompts]`.
@@ -74,7 +73,7 @@ pub struct Apps {
     pub voice_agents: Vec<AgentConfig>,
 }
 
-/// The names of all of them.
+/// Collects the names of all applications.
 pub(super) fn names(root: &Root<'_>, names: &mut Names) {
     names.add_own_app(EchoNumber::NAME);
     names.add_own_app(Milliwatt::NAME);
@@ -88,7 +87,7 @@ pub(super) fn names(root: &Root<'_>, names: &mut Names) {
     }
 }
 
-/// All of them.
+/// Reads all applications.
 pub(super) fn parse(
     root: &Root<'_>,
     outside: &dyn Outside,
@@ -115,7 +114,7 @@ pub(super) fn name(section: &Section<'_>) -> Result<String, ConfigError> {
     section.needed("name", plain_name, "routes refer to it by its name, like name = \"main\"")
 }
 
-/// Digits that a telephone has, which no error shows.
+/// A PIN of telephone digits, which no error shows.
 fn pin(section: &Section<'_>, key: &'static str) -> Result<Option<Secret>, ConfigError> {
     let short = section.switch("short_pin")?;
     match section.text_of_secret(key)? {
@@ -130,10 +129,10 @@ fn pin(section: &Section<'_>, key: &'static str) -> Result<Option<Secret>, Confi
     }
 }
 
-/// The class that is there without being written down.
+/// The class that exists without being configured.
 pub(super) const USUAL_MUSIC: &str = "default";
 
-/// The class of music that a table names, or the usual one.
+/// The class of music that a table names, or the default one.
 fn music_of(section: &Section<'_>, names: &Names) -> Result<Option<String>, ConfigError> {
     match section.text("music")?.filter(|text| text.text != USUAL_MUSIC) {
         Some(_) => music_if_set(section, names),
@@ -141,14 +140,14 @@ fn music_of(section: &Section<'_>, names: &Names) -> Result<Option<String>, Conf
     }
 }
 
-/// The class of music that a table names; none: silence.
+/// The class of music that a table names; `None`: silence.
 fn music_if_set(section: &Section<'_>, names: &Names) -> Result<Option<String>, ConfigError> {
     let Some(text) = section.text("music")? else { return Ok(None) };
     section.refer(text.at, names.no_such(What::Music, section.full("music"), &text.text));
     Ok(Some(text.text))
 }
 
-/// A file below the folder of prompts; it is reported where it is not there.
+/// A file below the prompts folder; a missing file is reported.
 fn file(
     section: &Section<'_>,
     key: &'static str,
@@ -164,7 +163,7 @@ fn file(
     Ok(Some(path))
 }
 
-/// The key `prompts`: what is said at which occasion of these, in place of what usually is.
+/// The key `prompts`: files to play at these occasions instead of the default ones.
 fn spoken<W: Copy>(
     section: &Section<'_>,
     known: &[(&str, W)],
@@ -187,7 +186,7 @@ fn spoken<W: Copy>(
     Ok(spoken)
 }
 
-/// `kind/name`, as routes and other applications name one.
+/// An application's name, `kind/name`, as routes and other applications use it.
 pub(super) fn app_name(text: &str) -> Read<String> {
     let good = |part: &str| plain_name(part).is_ok();
     match text.split_once('/') {
@@ -198,7 +197,7 @@ pub(super) fn app_name(text: &str) -> Read<String> {
 }
 
 impl Apps {
-    /// For `--dry-run`, a line each.
+    /// For `--dry-run`, one line each.
     pub fn summary(&self) -> Vec<String> {
         let mut lines = Vec::new();
         if !self.ivrs.is_empty() {
@@ -250,7 +249,7 @@ impl Apps {
         lines
     }
 
-    /// What is drawn below the summary.
+    /// The graphs below the summary.
     pub fn graphs(&self) -> Vec<String> {
         let graph = |flow: &IvrFlow| {
             let head = [String::new(), format!("flow      {} as a Mermaid graph:", flow.application())];

@@ -1,4 +1,4 @@
-//! `[[music]]`: what callers hear while they wait.
+//! `[[music]]`: music on hold.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -40,7 +40,7 @@ pub struct Music {
     pub shared: bool,
 }
 
-/// Where it comes from.
+/// The source of the music.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MusicFrom {
     Folder(PathBuf),
@@ -60,7 +60,7 @@ impl fmt::Display for MusicFrom {
 }
 
 impl MusicFrom {
-    /// How long a tone is heard, and not heard.
+    /// How long a tone sounds, and how long it pauses.
     pub const TONE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(4));
 }
 

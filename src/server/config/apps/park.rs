@@ -15,7 +15,7 @@ use b2b_config::table::{Table, any};
 use b2b_config::value::Read;
 use b2b_config::{rows, text};
 
-/// Slots of a lot at most: somebody looks at their BLF keys.
+/// Maximum slots of a lot: users watch them on BLF keys.
 const SLOTS: u32 = 1_000;
 
 pub const PARK: Table = Table {
@@ -69,7 +69,7 @@ fn slots(text: &str) -> Read<RangeInclusive<u32>> {
     }
 }
 
-/// As it is dialled: without zeros before it.
+/// A number as dialled, without leading zeros.
 fn number(text: &str) -> Option<u32> {
     text.parse().ok().filter(|number: &u32| *number > 0 && number.to_string() == text)
 }

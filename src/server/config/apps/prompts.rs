@@ -1,4 +1,4 @@
-//! `[prompts]`: where files are that callers hear.
+//! `[prompts]`: the folder of files that callers hear.
 
 use crate::config::ConfigError;
 use crate::config::parse::Outside;

@@ -101,7 +101,7 @@ pub const QUEUE: Table = Table {
     },
 };
 
-/// Agents and queues, which name each other.
+/// Reads agents and queues, which refer to each other.
 pub(super) fn queues(
     root: &Root<'_>,
     prompts: &Prompts,
@@ -126,7 +126,7 @@ fn codes(section: &Section<'_>) -> Result<Codes, ConfigError> {
     }
 }
 
-/// A number that is dialled; none: `off`.
+/// A number to dial; `None`: `off`.
 fn code(text: &str) -> Read<Option<String>> {
     match text {
         "off" => Ok(None),
@@ -213,7 +213,7 @@ fn members(
                 return Err(section.bad("agents", at, &text, "listed twice; keep one"));
             }
             Some(agent) => members.push(agent),
-            // one that is there and wrong has its own error
+            // an agent that exists and is invalid has its own error
             None => section.refer(at, names.no_such(What::Agent, section.full("agents"), &text)),
         }
     }
@@ -242,7 +242,7 @@ fn ways_out(section: &Section<'_>, names: &Names) -> Result<WaysOut, ConfigError
     })
 }
 
-/// An application that there is, or a target that can be dialled.
+/// An existing application, or a target that can be dialled.
 pub(super) fn way(
     section: &Section<'_>,
     key: &'static str,
@@ -283,7 +283,7 @@ fn sounds(
     })
 }
 
-/// Digits have to be there; larger numbers have files of their own where there are.
+/// Sound files for numbers: those of digits are required, those of larger numbers optional.
 fn numbers(
     section: &Section<'_>,
     key: &'static str,

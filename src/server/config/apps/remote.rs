@@ -31,19 +31,19 @@ pub const REMOTE: Table = Table {
 /// A remote application.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RemoteConfig {
-    /// `remote/<name>` is the application's name.
+    /// Name of the application, without `remote/`.
     pub name: String,
-    /// Who gets a call that is taken back; none: it ends.
+    /// The application or target that gets a call that is taken back; `None`: the call ends.
     pub fallback: Option<String>,
-    /// To a program's first word about a call.
+    /// Maximum time until a program's first word about a call.
     pub answer: Duration,
-    /// Between two signs of life of a program.
+    /// Maximum time between two signs of life of a program.
     pub stall: Duration,
-    /// For all of a call.
+    /// Maximum time of a program's part in a call.
     pub hold: Duration,
-    /// Mistakes one after the other that end a connection.
+    /// Number of mistakes in a row that ends a connection.
     pub mistakes: u32,
-    /// Calls of one program at once.
+    /// Maximum simultaneous calls of one program.
     pub calls: usize,
 }
 
@@ -62,7 +62,7 @@ pub(super) fn remote(section: &Section<'_>, names: &Names) -> Result<RemoteConfi
     Ok(config)
 }
 
-/// An application that there is, or a target.
+/// An existing application, or a target.
 fn fallback(section: &Section<'_>, name: &str, names: &Names) -> Result<Option<String>, ConfigError> {
     let Some(text) = section.text("fallback")? else { return Ok(None) };
     if text.text.strip_prefix("remote/") == Some(name) {

@@ -33,7 +33,7 @@ pub const VOICE_AGENT: Table = Table {
     },
 };
 
-/// What the WebSocket's own request says (RFC 6455 §4.1); the last of them with several calls on a
+/// Header fields of the WebSocket's own request (RFC 6455 §4.1); the last one is sent with several calls on a
 /// connection.
 const OURS: [&str; 6] = [
     "connection",

@@ -90,7 +90,7 @@ fn mailbox(
     Ok(mailbox)
 }
 
-/// Files that are named, else those that are there by their usual names.
+/// The configured files, else those that exist under the default names.
 fn words(section: &Section<'_>, prompts: &Prompts, outside: &dyn Outside) -> Result<Words, ConfigError> {
     let mut words = Words::default();
     for word in Word::ALL {
