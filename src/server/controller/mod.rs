@@ -1,8 +1,8 @@
-//! Media that somebody else carries: the [`MediaController`](b2b_call::controller::MediaController)s
-//! beside the embedded engine of this process.
+//! Media carried by other programs: the [`MediaController`](b2b_call::controller::MediaController)s beside
+//! this process's embedded engine.
 //!
-//! - `rtpengine`: relays by another program, over its `ng` protocol
-//! - `remote`: all of it by media servers, over REST and gRPC
+//! - `rtpengine`: relays by rtpengine, over its `ng` protocol
+//! - `remote`: all media by media servers, over REST and gRPC
 
 pub mod remote;
 pub mod rtpengine;

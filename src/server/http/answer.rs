@@ -1,4 +1,4 @@
-//! Errors as JSON: what is wrong and what to do.
+//! Errors as JSON: what is wrong, and the remedy.
 
 use axum::Json;
 use axum::http::StatusCode;
@@ -8,14 +8,14 @@ use utoipa::ToSchema;
 
 use b2b_call::CallId;
 
-/// Why a request is not answered as it would like: `{"error": …, "fix": …}`.
+/// Why a request was refused: `{"error": …, "fix": …}`.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Problem {
     #[serde(skip)]
     pub status: StatusCode,
     /// What is wrong.
     pub error: String,
-    /// What to do.
+    /// The remedy.
     pub fix: String,
 }
 
@@ -24,7 +24,7 @@ impl Problem {
         Problem { status, error: error.into(), fix: fix.into() }
     }
 
-    /// What the client asks with is not right.
+    /// The request is invalid.
     pub fn bad(error: impl Into<String>, fix: impl Into<String>) -> Self {
         Problem::new(StatusCode::BAD_REQUEST, error, fix)
     }
@@ -44,7 +44,7 @@ impl Problem {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the response took too long", fix)
     }
 
-    /// What is sent with a request cannot be taken.
+    /// The body of a request cannot be accepted.
     pub fn no_body(status: StatusCode, error: String) -> Self {
         Problem::new(status, error, "send a JSON object of 64 KiB at most, at once, with its length")
     }

@@ -1,4 +1,4 @@
-//! `GET /asyncapi.json`: what is said on WebSockets, for programs that write programs. The schemas are those of
+//! `GET /asyncapi.json`: the messages on the WebSockets, for code generators. The schemas are those of
 //! `/openapi.json`.
 
 use std::collections::BTreeSet;
@@ -17,7 +17,7 @@ pub async fn document() -> impl IntoResponse {
     ([(CONTENT_TYPE, "application/json")], text.as_str())
 }
 
-/// What may be said on these WebSockets: the name of the message, its schema, what it is.
+/// The messages on these WebSockets: name, schema, description.
 const MESSAGES: [(&str, &str, &str); 6] = [
     ("event", "Published", "Something has happened."),
     ("command", "Order", "A command, as `POST /commands` takes it."),
@@ -27,7 +27,7 @@ const MESSAGES: [(&str, &str, &str); 6] = [
     ("decision", "Decision", "What a program wants done with a call that it was given."),
 ];
 
-/// A WebSocket: its name, its path, what the server says there and what it hears.
+/// A WebSocket: its name, its path, the messages of the server and those of the client.
 const CHANNELS: [(&str, &str, &[&str], &[&str]); 3] = [
     ("events", "/events", &["event", "lost"], &[]),
     ("control", "/control", &["event", "lost", "answer"], &["command"]),
@@ -79,7 +79,7 @@ pub fn asyncapi() -> Value {
     })
 }
 
-/// This schema and those that it speaks of.
+/// Collects this schema and those that it references.
 fn collect(all: &Value, name: &str, found: &mut Map<String, Value>) {
     if found.contains_key(name) {
         return;

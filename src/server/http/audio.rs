@@ -1,7 +1,6 @@
-//! `GET /legs/{leg}/audio` and `GET /calls/{id}/audio`: a party's sound, both ways, as a WebSocket.
+//! `GET /legs/{leg}/audio` and `GET /calls/{id}/audio`: a party's audio in both directions, as a WebSocket.
 //!
-//! The connection is taken from the HTTP server's thread once it is a WebSocket: the voice desk's
-//! threads have it then.
+//! Once the connection is a WebSocket, it moves from the HTTP server's thread to those of the voice desk.
 
 use std::time::Duration;
 
@@ -29,26 +28,26 @@ use b2b_call::controller::StreamSpec;
 use b2b_call::service::{CallError, Watched};
 use b2b_call::{CallId, LegId};
 
-/// How long a client may neither read nor answer.
+/// Maximum time that a client may neither read nor respond.
 const STALL: Duration = Duration::from_secs(10);
-/// Samples a second where nothing else is asked for.
+/// Default sampling rate, Hz.
 const USUAL: u32 = 16_000;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Asked {
-    /// Samples a second, both ways.
+    /// Sampling rate in both directions, Hz.
     rate: Option<u32>,
-    /// Sound of a binary message, ms.
+    /// Audio per binary message, ms.
     frame_ms: Option<u32>,
-    /// The party hears what it hears anyway.
+    /// Listen only: what the party hears is unchanged.
     #[serde(default)]
     listen: bool,
 }
 
 type AskedQuery = Result<Query<Asked>, QueryRejection>;
 
-/// Of a leg.
+/// The audio of a leg.
 pub async fn of_leg(
     State(api): State<Api>,
     Path(leg): Path<String>,
@@ -63,7 +62,7 @@ pub async fn of_leg(
     open(api, &granted, leg.into(), asked, request).await
 }
 
-/// Of the first leg of a call: of who has called, or was called first.
+/// The audio of the first leg of a call: that of the caller, or of the party called first.
 pub async fn of_call(
     State(api): State<Api>,
     Path(call): Path<String>,
@@ -92,7 +91,7 @@ async fn open(
         return Err(Problem::bad(format!("no frames of {frame_ms} ms"), usage));
     }
     if !asked.listen {
-        // Who may hear a party may not therefore speak to it.
+        // Permission to listen does not include permission to speak.
         granted.needs(Scope::Calls)?;
     }
     let (response, upgrade) = upgrade(&mut request)?;
@@ -129,7 +128,7 @@ async fn open(
     Ok(response)
 }
 
-/// The answer that makes a WebSocket of a connection, and what gives it then (RFC 6455 §4.2).
+/// The response that upgrades the connection to a WebSocket, and the future of the upgrade (RFC 6455 §4.2).
 fn upgrade(request: &mut Request) -> Result<(Response, OnUpgrade), Problem> {
     let fix = "connect as a WebSocket, like `websocat -b ws://127.0.0.1:8080/legs/1/audio`";
     let bad = |error: String| Problem::new(StatusCode::UPGRADE_REQUIRED, error, fix);
@@ -159,7 +158,7 @@ async fn start(api: &Api, call: CallId, leg: LegId, spec: StreamSpec) -> Result<
         called: of_leg.callee,
         format: Format::of(spec),
         speaks: spec.speaks,
-        // The INVITE is not kept when it has been answered.
+        // The INVITE is not kept once it has been answered.
         headers: Default::default(),
         variables: of_call.map(|call| call.variables.into_iter().collect()).unwrap_or_default(),
     })

@@ -1,5 +1,5 @@
-//! JSON bodies. Whatever `Content-Type` says: `curl -d` says that it is a form, and a page of
-//! somebody else's is known by its `Origin`.
+//! JSON bodies. `Content-Type` is ignored: `curl -d` declares a form, and a foreign web page is recognized by
+//! its `Origin`.
 
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
@@ -8,14 +8,14 @@ use serde::de::DeserializeOwned;
 
 use super::answer::Problem;
 
-/// What a request came with.
+/// The body of a request.
 pub type Body = Result<Bytes, BytesRejection>;
 
-/// The value in it; `usage` is what to send instead.
+/// Reads the JSON value; `usage` says what to send instead.
 ///
 /// # Errors
-/// 400 for what is no JSON, 422 for what is another value, and what the connection says of a
-/// body that is too large or does not come.
+/// 400 for invalid JSON, 422 for a different value, and the connection's error for a body that is too large
+/// or does not arrive.
 pub fn json<T: DeserializeOwned>(body: Body, usage: &str) -> Result<T, Problem> {
     let body = body.map_err(|error| Problem::new(error.status(), error.body_text(), usage))?;
     serde_json::from_slice(&body).map_err(|error| match error.is_data() {
@@ -24,7 +24,7 @@ pub fn json<T: DeserializeOwned>(body: Body, usage: &str) -> Result<T, Problem> 
     })
 }
 
-/// The same of a body that may be empty: then it is none.
+/// The same for an optional body: `None` if it is empty.
 pub fn maybe_json<T: DeserializeOwned>(body: Body, usage: &str) -> Result<Option<T>, Problem> {
     match &body {
         Ok(bytes) if bytes.is_empty() => Ok(None),

@@ -1,4 +1,4 @@
-//! `GET /routes`: where calls lead, and which way a call would take.
+//! `GET /routes`: the routes of calls, and the route that a call would take.
 
 use std::net::IpAddr;
 
@@ -13,7 +13,7 @@ use super::answer::Problem;
 use super::guard::Granted;
 use crate::explain::{RouteQuestion, explain};
 
-/// The routes of the configuration, in the order in which they are asked.
+/// The routes of the configuration, in the order in which they are tried.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct CallRoutes {
     routes: Vec<CallRoute>,
@@ -26,9 +26,9 @@ struct CallRoute {
     name: String,
     /// Its line in the file.
     line: usize,
-    /// What it takes, in words: `called 0(\\d+), class internal`.
+    /// Its conditions, in words: `called 0(\\d+), class internal`.
     matches: String,
-    /// Where it leads, in words: `gateway/carrier/+44$1`.
+    /// Its targets, in words: `gateway/carrier/+44$1`.
     leads_to: String,
 }
 
@@ -47,18 +47,18 @@ pub async fn list(State(api): State<Api>) -> Json<CallRoutes> {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Asked {
-    /// The number that is called.
+    /// The called number.
     called: String,
-    /// A user, or a number; none: the first user.
+    /// A user, or a number; `None`: the first user.
     from: Option<String>,
-    /// The address that the call comes from.
+    /// The source address of the call.
     source: Option<IpAddr>,
 }
 
-/// Which way a call would take.
+/// The route that a call would take.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Explained {
-    /// As `--explain` prints it: who calls, what each route says to that, and what becomes of the call.
+    /// As `--explain` prints it: the caller, whether each route matches, and the outcome.
     lines: Vec<String>,
 }
 
@@ -76,13 +76,13 @@ pub async fn ask(
     }
     let settings = api.admission.current.get();
     let lines = explain(&settings.config, &RouteQuestion { called, from, address: source });
-    // Who asks here has no flags.
+    // Here, the parameters are those of the query and not flags.
     let lines =
         lines.iter().map(|line| without_passwords(&line.replace("--from and --source", "from and source")));
     Ok(Json(Explained { lines: lines.collect() }))
 }
 
-/// What the token of a request may do.
+/// The scopes of the token of a request.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct TokenScopes {
     scopes: Vec<&'static str>,
@@ -93,7 +93,7 @@ pub async fn token(Extension(granted): Extension<Granted>) -> Json<TokenScopes> 
     Json(TokenScopes { scopes: granted.scopes() })
 }
 
-/// The same with `***` for the password of each URI (RFC 3261 §19.1.1).
+/// The text with `***` for the password in each URI (RFC 3261 §19.1.1).
 fn without_passwords(text: &str) -> String {
     let covered = |word: &str| {
         let (before, info) = word.find("sip:").or_else(|| word.find("sips:")).and_then(|at| {

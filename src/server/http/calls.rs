@@ -1,4 +1,4 @@
-//! Calls: what is up, what happened in one, ending it.
+//! Calls: active ones, the account of one, ending one.
 
 use std::collections::HashMap;
 
@@ -19,19 +19,19 @@ use b2b_call::history::Report;
 use b2b_call::service::CallError;
 use b2b_call::switch::{CallSnapshot, Switch, Turn};
 
-/// Calls in one answer: they are looked at within one turn of the calls' thread.
+/// Maximum calls in one response: they are read within one turn of the calls' thread.
 const MOST: usize = 1_000;
 const USUAL: usize = 100;
 
 #[derive(Debug, Deserialize)]
 pub struct Asked {
-    /// Go on behind this call.
+    /// Only calls after this one.
     after: Option<u64>,
     limit: Option<usize>,
-    /// The latest that are over, too.
+    /// Includes the latest ended calls.
     #[serde(default)]
     ended: bool,
-    /// The media of each leg in numbers, too.
+    /// Includes media statistics of each leg.
     #[serde(default)]
     quality: bool,
 }
@@ -39,13 +39,13 @@ pub struct Asked {
 /// A page of calls, oldest first.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Calls {
-    /// All that are up.
+    /// Number of active calls.
     total: usize,
     calls: Vec<CallSnapshot>,
-    /// Those that are over and still known, latest first.
+    /// Ended calls that are still known, latest first.
     #[serde(skip_serializing_if = "Option::is_none")]
     ended: Option<Vec<CallId>>,
-    /// Ask for `?after=` this for more.
+    /// For more, ask with `?after=` this.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<CallId>,
 }
@@ -89,7 +89,7 @@ pub async fn list(
 pub struct One {
     #[serde(flatten)]
     report: Report,
-    /// What it is doing; none: it is over.
+    /// Its present state; null: it has ended.
     now: Option<CallSnapshot>,
 }
 

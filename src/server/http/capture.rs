@@ -1,4 +1,4 @@
-//! What was on the wire in a call: beginning and ending a capture of its media, and the file.
+//! Packet captures of a call: starting and ending a capture of its media, and the file.
 
 use std::time::Duration;
 
@@ -18,37 +18,37 @@ use b2b_call::controller::Snap;
 use b2b_call::history::{CAPTURE_BYTES, CaptureView, SipMessage};
 use b2b_call::switch::CaptureError;
 
-/// The longest that can be asked for; a call may go on for longer.
+/// Maximum duration that can be requested; a call may last longer.
 const LONGEST: u64 = 86_400;
 
-/// What a client wants.
+/// A request for a capture.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = CaptureWish)]
 pub struct CaptureRequest {
     #[serde(default)]
     media: Media,
-    /// How long; without it until the call ends.
+    /// Duration; default: until the call ends.
     seconds: Option<u64>,
 }
 
-/// What is kept of RTP.
+/// The part of RTP packets that is kept.
 #[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = CaptureMedia)]
 pub enum Media {
-    /// Nobody's voice.
+    /// Headers only, no audio.
     #[default]
     Headers,
     Whole,
 }
 
-/// A capture that has begun.
+/// A started capture.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = CaptureBegun)]
 pub struct Begun {
     call: CallId,
-    /// What it takes at most.
+    /// Its maximum size.
     most_bytes: usize,
     #[serde(flatten)]
     view: CaptureView,
@@ -128,7 +128,7 @@ pub async fn file(State(api): State<Api>, Path(id): Path<String>) -> Result<Resp
     let call = call_id(&id)?;
     let seen = api.jobs.run(move |switch, _, _| switch.capture(call)).await.ok_or_else(Problem::stopping)?;
     let write = seen.ok_or_else(|| Problem::no_such_call(call))?;
-    // Megabytes with media: others are answered meanwhile.
+    // Megabytes with media: off this thread, so that other requests are answered meanwhile.
     let file = tokio::task::spawn_blocking(write).await.map_err(|_| Problem::stopping())?;
     let name = format!("attachment; filename=\"call-{}.pcap\"", call.0);
     let fields = [(CONTENT_TYPE, "application/vnd.tcpdump.pcap".to_owned()), (CONTENT_DISPOSITION, name)];

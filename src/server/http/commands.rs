@@ -1,4 +1,4 @@
-//! Commands: `POST /commands`, and the same with its call or room in the path.
+//! Commands: `POST /commands`, and the same with the call or room in the path.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use super::body::{self, Body};
 use super::guard::{Granted, Keys};
 use crate::control::{Command, Order, Refused, State as How, Status, Taken, Who};
 
-/// The longest that an answer can be waited for.
+/// Maximum time to wait for a result.
 const LONGEST: f64 = 300.0;
 
 #[derive(Debug, Deserialize)]
@@ -37,7 +37,7 @@ fn patience(asked: Query1) -> Result<Duration, Problem> {
     }
 }
 
-/// Why a command is not taken, as an answer.
+/// The response for a refused command.
 pub fn refused(error: &Refused) -> Problem {
     let (status, fix) = match error {
         Refused::Bad(_) => {
@@ -52,7 +52,7 @@ pub fn refused(error: &Refused) -> Problem {
     Problem::new(status, error.to_string(), fix)
 }
 
-/// Reads and begins a command, if the token allows it.
+/// Parses and starts a command, if the token permits it.
 pub fn submit(api: &Api, granted: &Granted, value: Value) -> Result<Taken, Problem> {
     let order = Order::parse(value).map_err(|error| refused(&Refused::Bad(error)))?;
     granted.needs(order.command.scope())?;
@@ -62,12 +62,12 @@ pub fn submit(api: &Api, granted: &Granted, value: Value) -> Result<Taken, Probl
     api.control.submit(order, Who::Program).map_err(|error| refused(&error))
 }
 
-/// Whoever may not give a command may not take it back either.
+/// Cancelling a command requires the same scope as giving it.
 fn may_cancel(api: &Api, granted: &Granted, id: &str) -> Result<(), Problem> {
     api.control.scope(id).map_or(Ok(()), |scope| granted.needs(scope))
 }
 
-/// What is known of it when it is over, or the patience is.
+/// The status of a command once it has ended, or after `patience`.
 async fn answer(api: &Api, taken: Taken, patience: Duration) -> Result<Response, Problem> {
     let id = taken.id.clone();
     let over = match patience.is_zero() {
@@ -92,7 +92,7 @@ fn unknown(id: &str) -> Problem {
     Problem::new(StatusCode::NOT_FOUND, format!("there is no command {id:?}"), fix)
 }
 
-/// What is said of a command beside its path.
+/// The fields of a command beside those in its path.
 fn fields(body: Body) -> Result<Value, Problem> {
     Ok(body::maybe_json(body, "send a JSON object, or nothing")?.unwrap_or_else(|| json!({})))
 }
@@ -139,7 +139,7 @@ pub async fn of_room(
     answer(&api, taken, patience).await
 }
 
-/// Adds what the path says.
+/// Adds the fields from the path.
 fn with(value: &mut Value, more: [(&str, Value); 2]) -> Result<(), Problem> {
     let Value::Object(fields) = value else {
         return Err(refused(&Refused::Bad("a command is a JSON object".to_owned())));

@@ -1,9 +1,9 @@
-//! Places for connections: so many at once, so many of one source, and some that are kept for
-//! this machine and for sources that are known. Who has shown no token yet goes first.
+//! Slots for connections: limits in total and per source, and a share reserved for this machine and for known
+//! sources. Connections without a token yet are displaced first.
 //!
-//! Behind a web proxy (`http.trusted_proxies`) the source is the proxy: a connection of it is
-//! nobody's alone, since it carries the requests of many, and whom they come from is known only
-//! once they are read. Requests count by who sent them, connections by who opened them.
+//! Behind a web proxy (`http.trusted_proxies`) the source is the proxy: its connection carries requests of
+//! many clients, which are known only once the requests are read. Requests count by client, connections by
+//! the peer that opened them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -21,28 +21,28 @@ use tokio::sync::oneshot;
 
 use b2b_sip::known::{KnownSources, network};
 
-/// A place that a connection holds until this is dropped.
+/// A slot that a connection holds until this is dropped.
 pub(crate) struct Place {
     id: u64,
     source: IpAddr,
-    /// Whether a request that had a token has come by it.
+    /// Whether a request with a token has come over it.
     pub proof: Proof,
     table: Arc<Mutex<Table>>,
 }
 
-/// Whether a request has come by a connection that may do something here: with a token, or where
-/// none is wanted. Clones are the same. Each request of the connection has it among its extensions.
+/// Whether a permitted request has come over a connection: with a token, or where none is required. Clones
+/// share the same state. Each request of the connection has it among its extensions.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Proof(Arc<AtomicBool>);
 
-/// A router whose requests have the proof of their connection.
+/// A router that adds the connection's proof to its requests.
 pub(crate) struct Proving {
     proof: Proof,
     router: TowerToHyperService<Router>,
 }
 
 impl Proof {
-    /// This router, which may give the proof with each request.
+    /// Wraps this router, which may give the proof with each request.
     pub fn by_requests(self, router: Router) -> Proving {
         Proving { proof: self, router: TowerToHyperService::new(router) }
     }
@@ -67,7 +67,7 @@ impl Service<Request<Incoming>> for Proving {
     }
 }
 
-/// What became of connections for which there was no free place. A handle that can be cloned.
+/// Counts of connections that found no free slot. A handle that can be cloned.
 #[derive(Debug, Clone, Default)]
 pub struct ConnectionCounters(Arc<[AtomicU64; 2]>);
 
@@ -79,7 +79,7 @@ impl ConnectionCounters {
     }
 }
 
-/// All places.
+/// All slots.
 pub(crate) struct Places {
     most: usize,
     known: KnownSources,
@@ -90,7 +90,7 @@ pub(crate) struct Places {
 #[derive(Default)]
 struct Table {
     last: u64,
-    /// The oldest first.
+    /// Oldest first.
     held: BTreeMap<u64, Held>,
     per_source: HashMap<IpAddr, usize>,
 }
@@ -106,13 +106,13 @@ impl Places {
         Places { most, known, counters, table: Arc::default() }
     }
 
-    /// A place for a connection of this source, and what ends it when another one needs the
-    /// place more; none: there is none.
+    /// A slot for a connection of this source, and a receiver that tells it to end when another connection
+    /// needs the slot more; `None`: there is none.
     pub fn take(&self, now: Instant, source: IpAddr) -> Option<(Place, oneshot::Receiver<()>)> {
         let source = network(source);
         let at_home = source.is_loopback() || self.known.knows(now, source);
         let mut table = lock(&self.table);
-        // A quarter of all for one source, and a quarter that strangers do not get.
+        // One source gets a quarter of all slots, and unknown sources do not get the last quarter.
         let quarter = self.most / 4;
         let most = if at_home { self.most } else { self.most - quarter };
         let full = table.per_source.get(&source).is_some_and(|own| *own >= quarter.max(1));
@@ -133,7 +133,7 @@ impl Places {
 }
 
 impl Table {
-    /// The oldest of these that has proved nothing yet goes.
+    /// Displaces the oldest of these connections without a proof.
     fn displace(&mut self, of: impl Fn(&Held) -> bool) -> Option<()> {
         let unproven = |(_, held): &(&u64, &Held)| of(held) && !held.proof.given();
         let id = *self.held.iter().find(unproven)?.0;

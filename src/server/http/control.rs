@@ -1,7 +1,7 @@
 //! `GET /control`: commands and events on one WebSocket.
 //!
-//! A client says commands, a JSON object each, and hears `accepted` or `refused` at once; their
-//! ends are events like all others.
+//! A client sends commands, a JSON object each, and gets `accepted` or `refused` at once; their results are
+//! events like all others.
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
@@ -21,21 +21,21 @@ use super::said::{self, Answer};
 use b2b_call::CallId;
 use b2b_call::bus::Subscriber;
 
-/// Bytes of a command.
+/// Maximum octets of a command.
 const MESSAGE: usize = 64 * 1_024;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Asked {
-    /// Go on behind the event with this number.
+    /// Only events after the one with this number.
     after: Option<u64>,
-    /// Events of this call only.
+    /// Only events of this call.
     call: Option<u64>,
-    /// `commands`: the ends of commands only.
+    /// `commands`: only the results of commands.
     only: Option<Only>,
-    /// Only events of these types, with commas between them.
+    /// Only events of these types, comma-separated.
     r#type: Option<String>,
-    /// Only events from these planes; the same.
+    /// Only events of these planes, comma-separated.
     plane: Option<String>,
 }
 
@@ -56,7 +56,7 @@ pub async fn stream(
     let Query(asked) = asked.map_err(|error| Problem::bad(error.body_text(), usage))?;
     let filter = events::filter(asked.r#type.as_deref(), asked.plane.as_deref())?;
     let events = match asked.only {
-        // Who commands is told at once, however many watch.
+        // A commanding client is woken at once, however many others are subscribed.
         Some(Only::Commands) => events::subscribe_alone(&api, asked.after)?,
         None => events::subscribe(&api, asked.after)?,
     };
@@ -72,7 +72,7 @@ pub async fn stream(
 async fn serve(socket: WebSocket, api: Api, granted: Granted, mut events: Subscriber, wanted: Wanted) {
     let mut line = Line::new(socket, events::STALL);
     loop {
-        // Events wait where they are; commands are heard all the same.
+        // Events wait on the bus; commands are read all the same.
         let idle = line.is_idle();
         tokio::select! {
             said = line.hear() => match said {
@@ -95,7 +95,7 @@ async fn serve(socket: WebSocket, api: Api, granted: Granted, mut events: Subscr
     }
 }
 
-/// Begins what a client says; what it is told at once.
+/// Starts a client's command; returns the immediate response.
 fn heard(api: &Api, granted: &Granted, text: &str) -> Message {
     let parsed = serde_json::from_str::<Value>(text)
         .map_err(|error| Problem::bad(format!("invalid JSON: {error}"), "send a JSON object"));

@@ -1,4 +1,4 @@
-//! `GET /calls/ended`: calls that are over, latest first.
+//! `GET /calls/ended`: ended calls, latest first.
 
 use std::time::SystemTime;
 
@@ -12,11 +12,11 @@ use super::Api;
 use super::answer::Problem;
 use crate::ended_calls::{AUDIO, DISPOSITIONS, FindError, Found, Wanted};
 
-/// Calls in one answer.
+/// Maximum calls in one response.
 const MOST: usize = 1_000;
 const USUAL: usize = 100;
 
-/// What the query takes.
+/// The parameters of the query.
 pub const QUERY: [&str; 11] = [
     "party",
     "since",

@@ -1,4 +1,4 @@
-//! `GET /events`: the bus as a WebSocket, one JSON object an event.
+//! `GET /events`: the event bus as a WebSocket, one JSON object per event.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,35 +20,35 @@ use b2b_call::CallId;
 use b2b_call::bus::{Received, ResumeError, Subscriber};
 use b2b_call::event::{Event, EventFilter, Published};
 
-/// How long a client may take to read one event before it is given up. It loses events
-/// long before that, and is told.
+/// Time that a client may take to read one event before it is disconnected. It loses events long before that,
+/// and is told.
 pub const STALL: Duration = Duration::from_secs(60);
-/// The subprotocol, for clients that have to name one: browsers, to bring a token beside it.
+/// The subprotocol, for clients that have to name one, such as browsers that send a token in another one.
 const PROTOCOL: &str = "b2b.events";
-/// How often a quiet connection is looked at.
+/// Interval of pings on a quiet connection.
 const PING: Duration = Duration::from_secs(30);
-/// Bytes that a client may say at once: it has nothing to say.
+/// Maximum octets of a client's message: clients have nothing to send.
 const MESSAGE: usize = 4 * 1_024;
-/// Bytes that are written at once, and that wait to be written at most.
+/// Octets that are written at once, and the maximum that may wait to be written.
 const WRITE_LOT: usize = 32 * 1_024;
 const WRITE_BEHIND: usize = 256 * 1_024;
-/// Events that are looked at for one write.
+/// Maximum events read for one write.
 const LOT: usize = 256;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Asked {
-    /// Go on behind the event with this number.
+    /// Only events after the one with this number.
     after: Option<u64>,
-    /// Only of this call.
+    /// Only events of this call.
     call: Option<u64>,
-    /// Only of these types, with commas between them.
+    /// Only events of these types, comma-separated.
     r#type: Option<String>,
-    /// Only from these planes; the same.
+    /// Only events of these planes, comma-separated.
     plane: Option<String>,
 }
 
-/// Which events a query asks for.
+/// The event filter of a query.
 pub fn filter(types: Option<&str>, planes: Option<&str>) -> Result<EventFilter, Problem> {
     let fix = "docs/events.md lists the types of events and their planes";
     let filter = types.map_or_else(|| Ok(EventFilter::all()), |types| EventFilter::all().of_types(types));
@@ -75,7 +75,7 @@ pub async fn stream(
     Ok(upgrade.on_upgrade(move |socket| feed(socket, subscriber, wanted)).into_response())
 }
 
-/// Everything from now on, or from behind the event with this number.
+/// Subscribes to all events from now on, or after the one with this number.
 pub fn subscribe(api: &Api, after: Option<u64>) -> Result<Subscriber, Problem> {
     match after {
         None => Ok(api.crowd.subscribe()),
@@ -83,7 +83,7 @@ pub fn subscribe(api: &Api, after: Option<u64>) -> Result<Subscriber, Problem> {
     }
 }
 
-/// The same, woken by each event itself: for few.
+/// The same, woken by each event individually: for few subscribers.
 pub fn subscribe_alone(api: &Api, after: Option<u64>) -> Result<Subscriber, Problem> {
     match after {
         None => Ok(api.admission.bus.subscribe()),
@@ -91,7 +91,7 @@ pub fn subscribe_alone(api: &Api, after: Option<u64>) -> Result<Subscriber, Prob
     }
 }
 
-/// With bounds on what a client may say at once, and on what waits for it.
+/// Limits a client's messages, and the data that waits for it.
 pub fn bounded(upgrade: WebSocketUpgrade, message: usize) -> WebSocketUpgrade {
     upgrade
         .protocols([PROTOCOL])
@@ -104,14 +104,14 @@ fn gone(error: &ResumeError) -> Problem {
     Problem::new(StatusCode::GONE, error.to_string(), "leave after= out, and read GET /calls once")
 }
 
-/// Which events somebody wants.
+/// The events that a client wants.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted {
-    /// Of this call only.
+    /// Only those of this call.
     pub call: Option<CallId>,
-    /// Ends of commands only.
+    /// Only the results of commands.
     pub commands: bool,
-    /// With these keys.
+    /// The digits that the client may see.
     pub keys: Keys,
 }
 
@@ -126,17 +126,16 @@ impl Wanted {
 #[derive(Debug, Clone, Copy)]
 pub struct Over;
 
-/// What comes to who follows the bus.
+/// An item for a subscriber of the bus.
 pub enum Pulse {
     Event(Arc<Published>),
-    /// A ping because nothing came, or how many were lost.
+    /// A ping because no event came, or the number of lost events.
     Other(Message),
     /// The bus has ended.
     Over,
 }
 
-/// The next event that is wanted; a ping if nothing comes. Nothing is lost when the future is
-/// dropped.
+/// The next matching event; a ping if none comes. Dropping the future loses nothing.
 pub async fn pulse(events: &mut Subscriber, wanted: impl Fn(&Event) -> bool) -> Pulse {
     let quiet = tokio::time::sleep(PING);
     tokio::pin!(quiet);
@@ -159,7 +158,7 @@ fn lost(count: u64) -> Message {
     said::message(&said::Missed::Lost { count })
 }
 
-/// An event as it is sent; none: it cannot be written.
+/// The message for an event; `None`: it is hidden or cannot be serialized.
 pub fn written(event: &Published, keys: Keys) -> Option<Message> {
     let whole = match keys {
         Keys::Shown => true,
@@ -174,7 +173,7 @@ pub fn written(event: &Published, keys: Keys) -> Option<Message> {
     text.map(Message::Text)
 }
 
-/// The next message for who wants these.
+/// The next message for a client.
 pub async fn next(events: &mut Subscriber, wanted: Wanted) -> Result<Message, Over> {
     loop {
         match pulse(events, |event| wanted.has(event)).await {
@@ -189,7 +188,7 @@ pub async fn next(events: &mut Subscriber, wanted: Wanted) -> Result<Message, Ov
     }
 }
 
-/// What is wanted and there already, of so many events at most.
+/// The matching events that are already available, out of a limited number.
 pub fn there(events: &mut Subscriber, wanted: Wanted) -> impl Iterator<Item = Message> {
     let received = std::iter::from_fn(|| events.try_recv()).take(LOT);
     received.filter_map(move |received| match received {
@@ -199,8 +198,8 @@ pub fn there(events: &mut Subscriber, wanted: Wanted) -> impl Iterator<Item = Me
     })
 }
 
-/// Sends this and all that is wanted and there behind it, together; whether the client has taken each
-/// in time.
+/// Sends this message together with all matching ones that are available; returns whether the client has
+/// accepted each in time.
 async fn send_lot(socket: &mut WebSocket, first: Message, events: &mut Subscriber, wanted: Wanted) -> bool {
     for message in std::iter::once(first).chain(there(events, wanted)) {
         if !in_time(socket.feed(message)).await {
@@ -218,7 +217,7 @@ async fn feed(mut socket: WebSocket, mut events: Subscriber, wanted: Wanted) {
     loop {
         let message = tokio::select! {
             said = socket.recv() => match said {
-                // Pongs, and words that nobody asked for.
+                // Pongs, and messages that are ignored.
                 Some(Ok(Message::Text(_) | Message::Binary(_) | Message::Ping(_) | Message::Pong(_))) => continue,
                 Some(Ok(Message::Close(_)) | Err(_)) | None => return,
             },

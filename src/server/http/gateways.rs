@@ -1,4 +1,4 @@
-//! Gateways: whether they take calls.
+//! Gateways: their state.
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -23,41 +23,41 @@ pub struct Gateways {
 pub struct Gateway {
     name: String,
     class: String,
-    /// Whether it takes calls, as far as is known.
+    /// Whether it takes calls, as far as known.
     up: bool,
-    /// Whether anything is known: of a gateway at which we do not register and that nobody has asked (`options_s = 0`)
-    /// or called nothing is, and `up` is a guess.
+    /// Whether its state is known: it is not for a gateway without a registration that has not been probed
+    /// (`options_s = 0`) or called; `up` is then a guess.
     known: bool,
-    /// Our registration there; none: it asks for none.
+    /// Our registration there; null: not configured.
     registration: Option<Registration>,
     hosts: Vec<Host>,
-    /// How many of its last calls got through; none: they are not counted.
+    /// Network effectiveness ratio over its last calls; null: not measured.
     ner: Option<Ner>,
-    /// Calls now.
+    /// Calls in progress.
     channels: usize,
-    /// Calls at most; none: any number.
+    /// Maximum calls; null: unlimited.
     most: Option<usize>,
 }
 
-/// How a registration of ours stands.
+/// State of a registration of ours.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Registration {
     registered: bool,
-    /// Of the last attempt; none: no answer yet, or silence.
+    /// Status of the last attempt; null: no response yet, or a timeout.
     status: Option<u16>,
     reason: String,
-    /// Whether its calls come by the flow of the REGISTER, which is kept alive (RFC 5626).
+    /// Whether its calls come over the flow of the REGISTER, which is kept alive (RFC 5626).
     outbound: bool,
 }
 
 /// The network effectiveness ratio of a gateway (ITU-T E.425).
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Ner {
-    /// None: no call is counted.
+    /// Null: no call is counted.
     percent: Option<usize>,
-    /// How many calls that is of.
+    /// Number of calls that it is computed from.
     calls: usize,
-    /// `resting`: it is out of use; `trying`: the next call decides; none: it is in use.
+    /// `resting`: out of use; `trying`: the next call decides; null: in use.
     out: Option<&'static str>,
 }
 
@@ -65,7 +65,7 @@ pub struct Ner {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Host {
     host: String,
-    /// `up`, `down`, or `unknown` when nobody has asked.
+    /// `up`, `down`, or `unknown` if it has not been probed.
     health: &'static str,
 }
 

@@ -1,5 +1,5 @@
-//! Who may ask: whoever has the token; without one whoever is on this machine, but no
-//! web page that a browser here has open, and nobody whom a proxy here lets through.
+//! Access control: clients with the token; without a token, clients on this machine, but no web page that a
+//! browser here has open, and no client of a proxy here.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -23,33 +23,35 @@ use super::source::Source;
 use crate::config::Secret;
 use crate::config::tokens::{Scope, Scopes, Token};
 
-/// Needs no token: it says nothing but whether calls are taken.
+/// Requires no token: it only says whether calls are taken.
 const OPEN: &str = "/healthz";
-/// What stands before a token, in base64url, among the subprotocols of a WebSocket.
+/// Prefix of a token, in base64url, among the subprotocols of a WebSocket.
 const PROTOCOL: &str = "bearer.";
-/// What proxies say of whom they ask for (RFC 7239, RFC 9110 §7.6.3, custom). Not all of them do: it is a
-/// second lock, for a server that wants no token.
+/// Header fields that proxies add about their clients (RFC 7239, RFC 9110 §7.6.3, custom). Not all proxies
+/// add them: this is a second barrier, for a server that requires no token.
 const OF_PROXIES: [HeaderName; 4] =
     [FORWARDED, VIA, HeaderName::from_static("x-forwarded-for"), HeaderName::from_static("x-real-ip")];
 
-/// What is asked of requests.
+/// The access rules for requests.
 pub struct Guard {
     tokens: Vec<Known>,
 }
 
 struct Known {
-    /// As a hash: comparing says nothing of its length either.
+    /// A hash, so that the comparison does not even reveal the length.
     hash: [u8; 32],
     scopes: Granted,
 }
 
-/// What the token of a request may do.
+/// The scopes of the token of a request.
 #[derive(Debug, Clone)]
 pub struct Granted(Arc<Scopes>);
 
 impl Granted {
+    /// Checks for a scope.
+    ///
     /// # Errors
-    /// It may not do this: 403, with what is needed.
+    /// If the token does not have it: 403, with the scope required.
     pub fn needs(&self, scope: Scope) -> Result<(), Problem> {
         if self.0.has(scope) {
             return Ok(());
@@ -60,19 +62,19 @@ impl Granted {
     }
 }
 
-/// Which keys a token is told of.
+/// The digits that a token may see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keys {
     /// None.
     Hidden,
-    /// Those that commands have collected: it may collect them itself.
+    /// Those that commands have collected: the token may collect them itself.
     Collected,
-    /// All that are no secret.
+    /// All that are not secret.
     Shown,
 }
 
 impl Granted {
-    /// Whether it may do anything at all.
+    /// Whether it has any scope.
     fn is_some(&self) -> bool {
         *self.0 != Scopes::of(&[])
     }
@@ -82,7 +84,7 @@ impl Granted {
         self.0.names()
     }
 
-    /// Which keys that were pressed it is told of: they are what was said in a call.
+    /// The pressed digits that it may see: they are content of a call.
     pub fn keys(&self) -> Keys {
         match () {
             () if self.0.has(Scope::Audio) || self.0.has(Scope::Record) => Keys::Shown,
@@ -97,7 +99,7 @@ fn hash(secret: &str) -> [u8; 32] {
 }
 
 impl Guard {
-    /// Of `http.token`, which may do all, and the others.
+    /// For `http.token`, which has full access, and the other tokens.
     pub fn new(token: Option<&Secret>, others: &[Token]) -> Self {
         let all = token.map(|token| (token, Scopes::all()));
         let others = others.iter().map(|it| (&it.secret, it.scopes.clone()));
@@ -108,10 +110,10 @@ impl Guard {
         Guard { tokens: all.into_iter().chain(others).map(known).collect() }
     }
 
-    /// `authority`: what stands in its place in a request of HTTP/2, which has no Host (RFC 9113 §8.3.1).
+    /// `authority` takes the place of Host in an HTTP/2 request without it (RFC 9113 §8.3.1).
     fn admits(&self, path: &str, authority: Option<&str>, headers: &HeaderMap) -> Result<Granted, Problem> {
         let host = authority.or(text(headers, &HOST));
-        // A page of another site, in a browser of somebody who can reach us.
+        // A page of another site, in a browser of a user who can reach us.
         if let Some(origin) = headers.get(ORIGIN)
             && host != origin.to_str().ok().and_then(|it| Some(it.split_once("://")?.1))
         {
@@ -128,7 +130,7 @@ impl Guard {
         }
         if !self.tokens.is_empty() {
             let given = hash(&given(headers));
-            // Every one is looked at: how long it takes says nothing.
+            // All tokens are compared, so that the time reveals nothing.
             let mut found = None;
             for known in &self.tokens {
                 if bool::from(known.hash.ct_eq(&given)) {
@@ -145,7 +147,7 @@ impl Guard {
             let error = "the request comes through a proxy, and no token is required";
             return Err(Problem::new(StatusCode::FORBIDDEN, error, fix));
         }
-        // A name that an attacker lets point here (DNS rebinding) is in Host.
+        // In DNS rebinding, Host has an attacker's name that resolves to this machine.
         if host.is_none_or(is_this_machine) {
             return Ok(Granted(Arc::new(Scopes::all())));
         }
@@ -155,13 +157,13 @@ impl Guard {
     }
 }
 
-/// Lets a request through whose token has this scope.
+/// Passes a request on if its token has this scope.
 pub async fn scoped(State(scope): State<Scope>, request: Request, next: Next) -> Response {
     let granted = request.extensions().get::<Granted>().map(|granted| granted.needs(scope));
     match granted {
         Some(Ok(())) => next.run(request).await,
         Some(Err(problem)) => problem.into_response(),
-        // Nobody has looked at the token: a mistake of ours opens nothing.
+        // The token was not checked, by a mistake of ours: access is denied.
         None => Problem::stopping().into_response(),
     }
 }
@@ -170,8 +172,8 @@ fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-/// The token of a request. A browser's WebSocket has no header fields that a page could set: it
-/// brings the token as a subprotocol.
+/// The token of a request. A page cannot set header fields of a browser's WebSocket, so it sends the token as
+/// a subprotocol.
 fn given(headers: &HeaderMap) -> String {
     if let Some(token) = text(headers, &AUTHORIZATION).and_then(bearer) {
         return token.to_owned();
@@ -194,12 +196,12 @@ fn is_this_machine(host: &str) -> bool {
     name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-/// Lets a request through, or answers it.
+/// Passes a request on, or refuses it.
 pub async fn check(State(guard): State<Arc<Guard>>, mut request: Request, next: Next) -> Response {
     let authority = request.uri().authority().map(Authority::as_str);
     match guard.admits(request.uri().path(), authority, request.headers()) {
         Ok(granted) => {
-            // What needs no token proves nothing.
+            // A request that requires no token proves nothing.
             if let Some(proof) = request.extensions().get::<Proof>().filter(|_| granted.is_some()) {
                 proof.give();
             }

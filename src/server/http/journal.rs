@@ -1,4 +1,4 @@
-//! `GET /calls/{id}/journal`: what has come into a call, to run it again.
+//! `GET /calls/{id}/journal`: the inputs of a call, for a replay.
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Extension, Path, Query, State};
@@ -13,7 +13,7 @@ use super::guard::{Granted, Keys};
 use b2b_call::journal::redaction::redacted;
 use b2b_call::switch::{Switch, Turn};
 
-/// The word by which secrets are asked for.
+/// The value of the parameter that keeps secrets.
 pub const KEEP: &str = "keep";
 
 #[derive(Debug, Deserialize)]
@@ -65,7 +65,7 @@ pub async fn file(
     };
     let journal = match whole {
         true => journal,
-        // Every line is read: others are answered meanwhile.
+        // Every line is parsed: off this thread, so that other requests are answered meanwhile.
         false => {
             tokio::task::spawn_blocking(move || redacted(&journal)).await.map_err(|_| Problem::stopping())?
         }

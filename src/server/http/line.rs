@@ -1,5 +1,5 @@
-//! A client's WebSocket, read and written at the same time: who does not read what it is told is
-//! heard all the same, until it has taken nothing for too long.
+//! A client's WebSocket, read and written at the same time: a client that does not read is still heard, until
+//! it has accepted nothing for too long.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -11,22 +11,22 @@ use tokio::time::timeout_at;
 
 use crate::outbox::Outbox;
 
-/// Messages that wait to be written before the client is read no more: answers to what it says.
+/// Queued messages beyond which the client is no longer read: responses to its messages.
 const BEHIND: usize = 1_024;
 
-/// See the module's text.
+/// See the module documentation.
 pub struct Line<S = WebSocket> {
     socket: S,
     out: Outbox<Message>,
-    /// How long it may take nothing.
+    /// Maximum time that the client may accept nothing.
     stall: Duration,
 }
 
-/// What came of a turn.
+/// The result of a turn.
 #[derive(Debug, PartialEq)]
 pub enum Heard {
     Said(Message),
-    /// All that waited is written.
+    /// All queued messages are written.
     Written,
     /// The client has closed, is gone, or does not read.
     Gone,
@@ -36,22 +36,22 @@ impl<S, E> Line<S>
 where
     S: Sink<Message> + Stream<Item = Result<Message, E>> + Unpin,
 {
-    /// Nothing is said yet.
+    /// Starts with an empty queue.
     pub fn new(socket: S, stall: Duration) -> Self {
         Line { socket, out: Outbox::new(), stall }
     }
 
-    /// This is to be written, by [`Line::hear`].
+    /// Queues a message to be written by [`Line::hear`].
     pub fn say(&mut self, message: Message) {
         self.out.push(message);
     }
 
-    /// Whether nothing waits to be written.
+    /// Whether all messages are written.
     pub fn is_idle(&self) -> bool {
         self.out.is_idle()
     }
 
-    /// Writes what waits, and gives what the client says. Dropping the future loses nothing.
+    /// Writes queued messages, and returns the client's next message. Dropping the future loses nothing.
     pub async fn hear(&mut self) -> Heard {
         loop {
             let (busy, until) = (!self.is_idle(), self.patience());
@@ -62,18 +62,18 @@ where
             match timeout_at(until.into(), turn).await {
                 Ok(heard) => return heard,
                 Err(_) if self.patience() <= Instant::now() => return Heard::Gone,
-                // It has taken something meanwhile.
+                // The client has accepted something in the meantime.
                 Err(_) => {}
             }
         }
     }
 
-    /// Until when it may take nothing.
+    /// When the client is considered stuck.
     fn patience(&self) -> Instant {
         self.out.moved() + self.stall
     }
 
-    /// Writes what waits, and says good-bye.
+    /// Writes queued messages and a close frame.
     pub async fn close(mut self) {
         self.say(Message::Close(None));
         while !self.is_idle() {

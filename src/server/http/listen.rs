@@ -1,4 +1,4 @@
-//! Connections: how many, and how long they may do nothing.
+//! Connections: their number, and their timeouts.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,22 +18,23 @@ use super::connections::{ConnectionCounters, Places, Proof};
 use super::source::{self, Source};
 use b2b_sip::known::KnownSources;
 
-/// Connections at once.
+/// Maximum simultaneous connections.
 const CONNECTIONS: usize = 2_000;
-/// How long the head of a request may take, or a connection may stay without one.
+/// Maximum time for the head of a request, and idle time between requests.
 const HEAD: Duration = Duration::from_secs(20);
-/// How long a client may not take what is sent to it, ms.
+/// Maximum time that sent data may stay unacknowledged, ms.
 const UNREAD_MS: u32 = 60_000;
-/// Bytes of a request's head.
+/// Maximum octets of a request's head.
 const HEAD_BYTES: usize = 32 * 1_024;
-/// Bytes that a connection may have read ahead.
+/// Maximum octets that a connection may have read ahead.
 const READ_AHEAD: usize = 64 * 1_024;
-/// How long those who listen are given for what was said last.
+/// Time that subscribers get for the last messages.
 const PARTING: Duration = Duration::from_millis(100);
-/// How long to wait when the system has no descriptor for another connection.
+/// Pause when the system has no descriptor for another connection.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Serves, behind web proxies that are trusted, known sources first, until it is told to stop, or nobody can tell it any more.
+/// Serves, behind trusted web proxies and with priority for known sources, until it is told to stop, or its
+/// controller is dropped.
 pub async fn run(
     listener: std::net::TcpListener,
     router: Router,
@@ -53,7 +54,7 @@ pub async fn run(
     }
 }
 
-/// Takes connections while they have places, until it is dropped.
+/// Accepts connections while there are slots, until it is dropped.
 pub(crate) async fn accept<F>(listener: TcpListener, places: Places, serve: impl Fn(TcpStream, Proof) -> F)
 where
     F: Future<Output = ()> + Send + 'static,
@@ -62,7 +63,8 @@ where
         match listener.accept().await {
             Ok((stream, from)) => {
                 let Some((place, over)) = places.take(Instant::now(), from.ip()) else {
-                    // Without a word: whoever takes all places would have an answer for each.
+                    // Closed without a response: otherwise a client that takes all slots would get one for
+                    // each.
                     continue;
                 };
                 let served = serve(stream, place.proof.clone());
@@ -84,9 +86,9 @@ where
 
 async fn serve(stream: TcpStream, router: Router, trusted: Arc<[IpNet]>, unread_ms: u32, proof: Proof) {
     let Ok(peer) = stream.peer_addr() else { return };
-    // Answers are written whole: nothing is gained by waiting for more.
+    // Responses are written whole, so Nagle's algorithm gains nothing.
     let _ = stream.set_nodelay(true);
-    // Nor does an answer wait for who never reads it.
+    // A response does not wait forever for a client that never reads it.
     let _ = setsockopt(&stream, sockopt::TcpUserTimeout, &unread_ms);
     let router = proof.by_requests(router);
     let service = service_fn(move |mut request: Request<Incoming>| {

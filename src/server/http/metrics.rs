@@ -1,4 +1,4 @@
-//! `GET /metrics`: everything that is counted and held.
+//! `GET /metrics`: all counters and gauges.
 
 use std::time::SystemTime;
 
@@ -25,7 +25,7 @@ use b2b_call::switch::{SwitchCounters, SwitchHoldings};
 use b2b_sip::endpoint::{Counters, Holdings};
 use b2b_sip::net::NetCounters;
 
-/// What the calls' thread knows.
+/// Data from the calls' thread.
 struct Seen {
     states: Vec<(CallState, usize)>,
     calls: SwitchCounters,
@@ -107,7 +107,8 @@ fn process(page: &mut Page, api: &Api) {
     let cpu = process::cpu_time().as_secs_f64();
     page.one("b2b_cpu_seconds_total", Kind::Counter, "CPU time, all threads.", format_args!("{cpu:.6}"));
     page.one("b2b_resident_bytes", Kind::Gauge, "Resident memory.", process::resident_bytes());
-    // The same, and more, as Prometheus' own clients name it: dashboards and rules of others know no other names.
+    // The same, and more, under the names of Prometheus' own clients: common dashboards and rules know no
+    // others.
     page.one(
         "process_cpu_seconds_total",
         Kind::Counter,
@@ -169,7 +170,7 @@ fn ended_calls(page: &mut Page, api: &Api) {
     page.each("b2b_ended_calls_total", "result", Kind::Counter, help, results);
 }
 
-/// Callers' legs, all legs by a gateway, and the audio of all.
+/// Callers' legs, all legs by gateway, and the audio of all.
 fn call_figures(page: &mut Page, figures: &Figures) {
     let help = "From a caller's INVITE to the first ringing or the answer.";
     page.histogram("b2b_call_setup_seconds", help, &figures.setup_s);
@@ -212,7 +213,7 @@ fn sip(page: &mut Page, sip: &Counters, net: &NetCounters) {
     }
 }
 
-/// Where dialogs led away from the party itself.
+/// Next hops of dialogs that are not the party's own.
 fn next_hops(page: &mut Page, sip: &Counters) {
     let results = [("elsewhere", sip.hops_elsewhere), ("refused", sip.hops_refused)];
     let help = "Next hops of dialogs that are not the party's own: followed, or replaced by its flow.";
@@ -233,7 +234,7 @@ fn registrations(page: &mut Page, counters: &RegistrarCounters, bindings: usize)
     page.each("b2b_registrar_total", "result", Kind::Counter, help, results);
 }
 
-/// Bounded by kind, never by source: a flood has many of those.
+/// By kind, never by source: a flood has many sources.
 fn abuse(page: &mut Page, seen: &Seen, admission: &AdmissionCounters) {
     let kinds = [
         ("over_budget", seen.net.over_budget),
@@ -269,7 +270,7 @@ fn abuse(page: &mut Page, seen: &Seen, admission: &AdmissionCounters) {
     );
 }
 
-/// As many series as the configuration has gateways.
+/// One series for each configured gateway.
 fn gateways(page: &mut Page, api: &Api) {
     let gateways = api.admission.board.snapshot();
     let up = gateways.iter().map(|(name, state, _)| (name, u8::from(state.is_up())));
@@ -285,7 +286,7 @@ fn gateways(page: &mut Page, api: &Api) {
     page.each("b2b_gateway_channels", "gateway", Kind::Gauge, "Channels in use.", channels);
 }
 
-/// BLF and MWI. How many there are now: `b2b_held`.
+/// BLF and MWI. The present number is in `b2b_held`.
 fn subscriptions(page: &mut Page, counters: &NotifierCounters) {
     let results = [
         ("begun", counters.begun),
@@ -304,7 +305,7 @@ fn subscriptions(page: &mut Page, counters: &NotifierCounters) {
     page.one("b2b_subscription_notifies_total", Kind::Counter, help, counters.notifies);
 }
 
-/// What programs wanted.
+/// Commands of programs.
 fn commands(page: &mut Page, api: &Api) {
     let counters = api.control.counters();
     let results =
@@ -316,7 +317,7 @@ fn commands(page: &mut Page, api: &Api) {
     page.one("b2b_remote_programs", Kind::Gauge, "Connected programs.", programs);
 }
 
-/// Streams to and from parties, and who is at the other end.
+/// Streams to and from parties, and the connections to their clients.
 fn voices(page: &mut Page, api: &Api) {
     let (_, opened, missed) = api.media.streams();
     page.one("b2b_media_streams_total", Kind::Counter, "Audio streams to and from parties.", opened);
@@ -330,7 +331,7 @@ fn voices(page: &mut Page, api: &Api) {
     page.each("b2b_voice_agents_total", "result", Kind::Counter, help, api.voices.agents());
 }
 
-/// Media servers, where they carry the media.
+/// Media servers, if they carry the media.
 fn media_servers(page: &mut Page, api: &Api) {
     let servers = api.media.servers();
     if servers.is_empty() {
@@ -351,7 +352,7 @@ fn media_servers(page: &mut Page, api: &Api) {
     page.each("b2b_media_server_load", "server", Kind::Gauge, "All legs at a media server.", load);
 }
 
-/// Whatever is held for calls; all of it goes back to zero without calls.
+/// Everything that is held for calls; without calls, all of it returns to zero.
 fn held(page: &mut Page, seen: &Seen, api: &Api) {
     let (held, sip) = (&seen.held, &seen.sip_held);
     let what = [

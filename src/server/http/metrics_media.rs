@@ -3,7 +3,7 @@
 use super::text::{Kind, Page};
 use b2b_call::controller::{Drops, Ports, Totals};
 
-/// Writes them.
+/// Writes the metrics.
 pub fn media(page: &mut Page, (totals, ports): &(Totals, Ports)) {
     let ways = |(received, sent): (u64, u64)| [("received", received), ("sent", sent)];
     for (name, help, values) in [

@@ -1,22 +1,25 @@
-//! Control and observation over HTTP, on a thread and a runtime of its own: nothing that
-//! a client does can hold a call up but a short job on the calls' thread.
+//! Control and observation over HTTP, on a thread and a runtime of its own: clients can delay calls only by
+//! short jobs on the calls' thread.
 //!
-//! - `refused`: what was, by status
-//! - `listen`: connections and their patience; `connections`: who has room for how many
-//! - `source`: where a request comes from, before proxies of ours
-//! - `own_token`: the token that is made; `guard`: who may ask; `routes`: for what, each path; `openapi`: the same as a document
-//! - `audio`: a party's sound as a WebSocket
-//! - `answer`: errors as JSON, with what to do; `body`: JSON that clients send
-//! - `calls`: what is up, accounts, ending one; `originate`: beginning one
+//! - `refused`: counts of refusals, by status
+//! - `listen`: connections and their timeouts; `connections`: slots for connections
+//! - `source`: the source of a request, before proxies of ours
+//! - `own_token`: the generated token; `guard`: access control; `routes`: each path with its scope;
+//!   `openapi`: the same as a document
+//! - `audio`: a party's audio as a WebSocket
+//! - `answer`: errors as JSON, with the remedy; `body`: JSON that clients send
+//! - `calls`: active calls, accounts, ending one; `originate`: beginning one
 //! - `remote`: programs that calls are given to
-//! - `commands`: commanding calls; `control`: the same and all events, as a WebSocket
-//! - `capture`: what was on the wire; `recording`: what was said; `journal`: what has come in, to run a call again
-//! - `queues`: who waits, and agents; `places`: rooms and parking; `gateways`: whether they are up
-//! - `events`: the bus as a WebSocket; `line`: one that is read and written at the same time; `said`: what clients are answered there
-//! - `registrations`: who is registered; `call_routes`: where calls lead
-//! - `alarms`: what somebody has to look at
+//! - `commands`: commands for calls; `control`: the same with all events, as a WebSocket
+//! - `capture`: packet captures; `recording`: recordings on demand; `journal`: the inputs of a call, for a
+//!   replay
+//! - `queues`: queues and agents; `places`: rooms and parking; `gateways`: the state of gateways
+//! - `events`: the bus as a WebSocket; `line`: a WebSocket that is read and written at the same time; `said`:
+//!   responses to clients on WebSockets
+//! - `registrations`: registered users; `call_routes`: the routes of calls
+//! - `alarms`: what an operator has to look at
 //! - `page`: all of it for people, in a browser
-//! - `metrics`: everything that is counted; `metrics_media`: media; `text`: as Prometheus reads it
+//! - `metrics`: all counters and gauges; `metrics_media`: media; `text`: the format of Prometheus
 //!
 //! `docs/http.md` is the manual.
 
@@ -92,16 +95,16 @@ use b2b_sip::net::Tls;
 use guard::Guard;
 use routes::Route;
 
-/// Bytes of a request's body.
+/// Maximum octets of a request's body.
 const BODY: usize = 64 * 1_024;
-/// How long a request's body may take to come.
+/// Maximum time for a request's body to arrive.
 const BODY_PATIENCE: Duration = Duration::from_secs(10);
-/// How long an answer may take to make. The calls' thread answers within milliseconds.
+/// Maximum time to make a response. The calls' thread responds within milliseconds.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The same where clients may wait for the end of something.
+/// The same where clients may wait for a result.
 const LONG: Duration = Duration::from_secs(310);
 
-/// What requests are answered from.
+/// What the handlers of requests use.
 #[derive(Clone)]
 pub struct Api {
     pub jobs: Jobs,
@@ -110,12 +113,12 @@ pub struct Api {
     pub remotes: Remotes,
     pub media: Media,
     pub admission: AdmissionParts,
-    /// Who follows the events.
+    /// Shared subscription of all clients that follow the events.
     pub crowd: Crowd,
     pub cdr_file: CdrFile,
     pub tls: Tls,
     pub call_figures: CallFigures,
-    /// None: none are kept.
+    /// `None`: ended calls are not kept.
     pub ended_calls: Option<EndedCallStore>,
     pub queues: QueueDesk,
     pub voices: VoiceDesk,
@@ -125,13 +128,13 @@ pub struct Api {
     /// Whether calls have journals.
     pub journals: bool,
     pub refused: refused::Refused,
-    /// Menu trees ask URLs by it.
+    /// Menu trees query URLs through it.
     pub web: HttpClient,
     /// When the server started.
     pub started: Instant,
 }
 
-/// The control interface at work. Dropped, it closes every connection.
+/// The running control interface. Dropping it closes every connection.
 pub struct HttpServer {
     local: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
@@ -139,11 +142,10 @@ pub struct HttpServer {
 }
 
 impl HttpServer {
-    /// Binds, and answers from now on.
+    /// Binds, and serves from now on.
     ///
     /// # Errors
-    /// The address cannot be bound, or the system refuses a thread; in words, with what
-    /// to do.
+    /// If the address cannot be bound, or the system refuses a thread; in words, with the remedy.
     pub fn start(config: &Http, api: Api) -> Result<HttpServer, String> {
         let refused = |error: std::io::Error| {
             format!(
@@ -181,7 +183,7 @@ impl HttpServer {
         Ok(HttpServer { local, stop: Some(stop), thread: Some(thread) })
     }
 
-    /// Where it listens, with the real port.
+    /// The listening address, with the actual port.
     pub fn local(&self) -> SocketAddr {
         self.local
     }
@@ -224,8 +226,8 @@ fn router(api: Api, guard: Guard) -> Router {
         .with_state(api)
 }
 
-/// A body is there as a whole before anybody looks at it: however long the answer may take, who sends
-/// it does not take longer than that.
+/// Reads the body completely before the handler runs: however long the response may take, the client has to
+/// send the body within [`BODY_PATIENCE`].
 async fn whole(request: Request, next: middleware::Next) -> Response {
     use axum::body::HttpBody;
     if request.body().is_end_stream() {
@@ -241,7 +243,7 @@ async fn whole(request: Request, next: middleware::Next) -> Response {
     }
 }
 
-/// An answer takes so long at most.
+/// Limits the time for a response.
 async fn in_time(State(patience): State<Duration>, request: Request, next: middleware::Next) -> Response {
     let answer = tokio::time::timeout(patience, next.run(request)).await;
     answer.unwrap_or_else(|_| Problem::too_slow().into_response())

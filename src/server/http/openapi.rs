@@ -1,5 +1,5 @@
-//! `GET /openapi.json`: the interface for programs that write programs, from the table of routes
-//! and the types that are read and written.
+//! `GET /openapi.json`: the interface for code generators, made from the table of routes and the types that
+//! are read and written.
 
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
@@ -24,7 +24,7 @@ use crate::control::remote::decision::Decision;
 use crate::control::remote::told::CallNews;
 use b2b_call::event::Published;
 
-/// What a program may send to `POST /commands`, one of each kind.
+/// Examples of `POST /commands`, one for each kind of command.
 pub fn examples() -> Vec<Value> {
     vec![
         json!({ "command": "originate", "from": "user/1001", "app": "ivr/main", "id": "call-back-17" }),
@@ -80,7 +80,7 @@ pub fn openapi() -> OpenApi {
     let mut schemas: Schemas = Vec::new();
     Problem::schemas(&mut schemas);
     schemas.push((Problem::name().into_owned(), Problem::schema()));
-    // Said on the WebSocket of a remote application.
+    // Messages on the WebSocket of a remote application.
     schemas.push((Decision::name().into_owned(), Decision::schema()));
     Answer::schemas(&mut schemas);
     schemas.push((Answer::name().into_owned(), Answer::schema()));
@@ -88,7 +88,7 @@ pub fn openapi() -> OpenApi {
     schemas.push((CallNews::name().into_owned(), CallNews::schema()));
     Missed::schemas(&mut schemas);
     schemas.push((Missed::name().into_owned(), Missed::schema()));
-    // The same of `/events`, and of all that follows the bus.
+    // The same for `/events`, and all others that follow the bus.
     Published::schemas(&mut schemas);
     schemas.push((Published::name().into_owned(), Published::schema()));
     let mut paths = PathsBuilder::new();
@@ -108,7 +108,7 @@ pub fn openapi() -> OpenApi {
         .build()
 }
 
-/// What clients call it: `get_calls_id`.
+/// The operation id for clients: `get_calls_id`.
 fn operation_id(route: &Route) -> String {
     let method = serde_json::to_value(&route.method).unwrap_or_default();
     let words = route.path.split(['/', '.']).map(|part| part.trim_matches(['{', '}']));
@@ -116,7 +116,7 @@ fn operation_id(route: &Route) -> String {
     parts.filter(|part| !part.is_empty()).collect::<Vec<_>>().join("_").to_lowercase()
 }
 
-/// What a word in a path or a query may be.
+/// The type of a parameter in a path or a query.
 fn values(path: &str, name: &str) -> Object {
     let of = |kind| ObjectBuilder::new().schema_type(SchemaType::Type(kind));
     match name {
@@ -130,7 +130,7 @@ fn values(path: &str, name: &str) -> Object {
     }
 }
 
-/// Words of commands about rooms, without `room_`, or about calls.
+/// The names of commands for rooms, without `room_`, or for calls.
 fn verbs(of_rooms: bool) -> BTreeSet<String> {
     let examples = examples();
     let words = examples.iter().filter_map(|it| {
@@ -145,7 +145,7 @@ fn verbs(of_rooms: bool) -> BTreeSet<String> {
     words.map(str::to_owned).collect()
 }
 
-/// Each under the word of its command; a second one of the same, with its number.
+/// Each example under the name of its command; further ones of the same command are numbered.
 fn named_examples() -> Vec<(String, Example)> {
     let mut named: Vec<(String, Example)> = Vec::new();
     for value in examples() {

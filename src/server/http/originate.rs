@@ -1,4 +1,4 @@
-//! `POST /calls`: a call of ours from one target to another.
+//! `POST /calls`: a call that the server originates between two targets.
 
 use axum::Json;
 use axum::extract::State;
@@ -16,24 +16,24 @@ use b2b_call::CallId;
 use b2b_call::lookup::LookupError;
 use b2b_call::service::{CallService, DialError, DialOptions, DialRequest, DialTo, RouteTaken};
 
-/// What a client wants.
+/// A request for a call.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = CallWish)]
 pub struct OriginateRequest {
-    /// Whom to call first: a target as routes have it, `user/1001`, or a list of them, of whom the first to answer has
-    /// the call.
+    /// The target to call first, as in routes, `user/1001`, or a list of targets, of which the first to
+    /// answer gets the call.
     from: Targets,
-    /// Whom to join with who answers: a target, or a list of them.
+    /// The target to join with the party that answers, or a list of targets.
     to: Targets,
-    /// In which order the targets of a list ring.
+    /// The order in which the targets of a list ring.
     #[serde(default)]
     order: RingOrder,
-    /// The number that both see; without it each sees the other's target.
+    /// The number that both parties see; default: each sees the other's target.
     caller: Option<String>,
-    /// How long each may ring; without it `limits.ring_s`.
+    /// Maximum ringing time of each target; default `limits.ring_s`.
     ring_s: Option<u64>,
-    /// More header fields of the INVITEs, to both: names and values.
+    /// Additional header fields of the INVITEs to both parties: names and values.
     #[serde(default)]
     headers: CommandHeaders,
 }
@@ -46,7 +46,7 @@ pub struct Begun {
 
 const USAGE: &str = "send {\"from\": \"user/1001\", \"to\": \"gateway/carrier/+44…\"} as JSON, or lists of targets; order, caller, ring_s and headers may be added";
 
-/// Begins it. What becomes of it `GET /calls/{id}` and the events tell.
+/// Begins the call. Its result is in `GET /calls/{id}` and in the events.
 pub async fn begin(
     State(api): State<Api>,
     body: Body,
@@ -102,7 +102,7 @@ async fn join(
     };
     if let Err(error) = service.dial_and_bridge(leg, onward).await {
         tracing::info!("call {}: {error}", call.0);
-        // Nobody else would end it. It is over if its party has hung up.
+        // Nothing else would end it. It is over already if its party has hung up.
         let _ = service.hangup(leg).await;
     }
 }

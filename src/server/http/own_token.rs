@@ -1,4 +1,4 @@
-//! The token that b2b makes where none is configured. It stands in a file that nobody else reads, and
+//! The token that b2b generates where none is configured. It is in a file that only its owner can read, and
 //! stays the same over restarts: `docs/http.md`.
 
 use std::fs::{File, OpenOptions};
@@ -13,13 +13,13 @@ use nix::fcntl::OFlag;
 use crate::config::Secret;
 use b2b_base::util::file;
 
-/// Octets of the file that are looked at.
+/// Maximum octets of the file that are read.
 const LARGEST: u64 = 4_096;
 
 /// The token in this file, or a new one that is written into it.
 ///
 /// # Errors
-/// There is none and none can be written; in words, with what to do.
+/// If there is none and none can be written; in words, with the remedy.
 pub fn of(path: &Path) -> Result<Secret, String> {
     let instead = "set http.token or http.token_file, or to try things on this machine http.token = \"off\"";
     let refused = |error: io::Error| {
@@ -39,7 +39,7 @@ pub fn of(path: &Path) -> Result<Secret, String> {
     Ok(Secret::new(token))
 }
 
-/// The first line of the file; none where there is no file.
+/// The first line of the file; `None` if there is no file.
 fn known(path: &Path) -> io::Result<Option<String>> {
     let opened = OpenOptions::new().read(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(path);
     let file: File = match opened {

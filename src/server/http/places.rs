@@ -1,4 +1,4 @@
-//! Rooms and parking: who is where.
+//! Rooms and parking lots, with their occupants.
 
 use std::collections::HashMap;
 
@@ -21,31 +21,31 @@ pub struct Rooms {
     rooms: Vec<Room>,
 }
 
-/// A room, whether somebody is in it or not.
+/// A room, occupied or empty.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Room {
     name: String,
-    /// Members at most; none: it is no longer in the configuration, and ends with its last member.
+    /// Maximum members; null: it is no longer in the configuration, and ends with its last member.
     most: Option<usize>,
-    /// Whether a PIN is asked for.
+    /// Whether a PIN is required.
     pin: bool,
     locked: bool,
     recording: bool,
-    /// In the order of their coming.
+    /// In order of arrival.
     members: Vec<Attendee>,
 }
 
-/// Somebody in a room.
+/// A member of a room.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Attendee {
     call: u64,
     leg: u64,
-    /// Its own: what it called from, or was called by.
+    /// The member's own number: the one it called from, or was called by.
     number: String,
     moderator: bool,
     muted: bool,
     volume_db: i8,
-    /// Hears music until a moderator is there.
+    /// Whether it hears music until a moderator is there.
     waits: bool,
 }
 
@@ -55,7 +55,7 @@ pub struct Lots {
     lots: Vec<Lot>,
 }
 
-/// A lot: its slots, and those that are taken.
+/// A parking lot: its slots, and the occupied ones.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Lot {
     name: String,
@@ -64,15 +64,15 @@ pub struct Lot {
     taken: Vec<Slot>,
 }
 
-/// Somebody in a slot.
+/// A party in a slot.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Slot {
     slot: u32,
     call: u64,
     leg: u64,
-    /// Its own: what it called from, or was called by.
+    /// The party's own number: the one it called from, or was called by.
     number: String,
-    /// Who has parked it, if that is known.
+    /// The party that has parked it, if known.
     by: Option<String>,
 }
 
@@ -88,7 +88,7 @@ async fn numbers(api: &Api, legs: Vec<LegId>) -> Result<HashMap<LegId, String>, 
     api.jobs.run(look).await.ok_or_else(Problem::stopping)
 }
 
-/// What is known of every room, by name.
+/// The state of every room, by name.
 async fn rooms(api: &Api) -> Result<Vec<Room>, Problem> {
     let settings = api.admission.current.get();
     let mut live: HashMap<String, RoomView> =

@@ -1,4 +1,4 @@
-//! Queues and agents: who waits, who is at work, and changing that.
+//! Queues and agents: waiting callers, states of agents, and changing them.
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -26,7 +26,7 @@ pub struct Agents {
     agents: Vec<AgentView>,
 }
 
-/// What an agent is to be.
+/// The requested state of an agent.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = AgentWish)]
@@ -76,7 +76,7 @@ pub async fn set_state(
     changed.map(Json).ok_or_else(|| no_agent(&name))
 }
 
-/// A counter of a queue: its name, what it counts, and which it is.
+/// A counter of a queue: its name, its description, and its value.
 type Counted = (&'static str, &'static str, fn(&QueueCounters) -> u64);
 
 const COUNTERS: [Counted; 9] = [
@@ -95,7 +95,7 @@ const COUNTERS: [Counted; 9] = [
     ("b2b_queue_missed_total", "Calls offered to agents and not answered.", |it| it.missed),
 ];
 
-/// Queues in `/metrics`: as many series as the configuration has queues.
+/// Queues in `/metrics`: one series for each configured queue.
 pub async fn metrics(page: &mut Page, desk: &QueueDesk) {
     if desk.settings().agents.is_empty() && desk.settings().queues.is_empty() {
         return;

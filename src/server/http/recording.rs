@@ -1,4 +1,4 @@
-//! Recording a call on demand: beginning, pausing, ending.
+//! Recording a call on demand: starting, pausing, ending.
 
 use std::future::Future;
 
@@ -15,7 +15,7 @@ use b2b_call::CallId;
 use b2b_call::controller::Recorded;
 use b2b_call::service::CallError;
 
-/// What a client wants of a recording that runs.
+/// A request to pause or continue a recording.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = RecordingWish)]
@@ -23,14 +23,14 @@ pub struct RecordingRequest {
     paused: bool,
 }
 
-/// A recording that is over.
+/// A recording that has ended.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Over {
     call: CallId,
     file: String,
-    /// Of sound in the file.
+    /// Duration of the audio in the file.
     seconds: f64,
-    /// What is wrong with it; none: nothing.
+    /// The error, if there was one; null: none.
     error: Option<String>,
 }
 

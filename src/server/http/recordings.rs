@@ -1,4 +1,4 @@
-//! Recordings that are complete: which there are, and one of them as a file.
+//! Complete recordings: a list, and each one as a file.
 
 use std::ffi::OsStr;
 use std::path::{Path as FilePath, PathBuf};
@@ -18,7 +18,7 @@ use super::Api;
 use super::answer::Problem;
 use crate::recordings::{Kept, complete};
 
-/// Recordings in one answer.
+/// Maximum recordings in one response.
 const MOST: usize = 1_000;
 const USUAL: usize = 100;
 
@@ -27,7 +27,7 @@ const USUAL: usize = 100;
 pub struct Asked {
     /// The folder of a day, like `2026-11-26`.
     day: Option<String>,
-    /// Go on behind this one.
+    /// Only recordings after this one.
     after: Option<String>,
     limit: Option<usize>,
 }
@@ -35,18 +35,18 @@ pub struct Asked {
 /// A page of recordings, latest first.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Recordings {
-    /// All that are there, of the day that was asked for.
+    /// Number of recordings, of the requested day if one was given.
     total: usize,
     recordings: Vec<Recording>,
-    /// Ask for `?after=` this for more.
+    /// For more, ask with `?after=` this.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
 }
 
-/// A recording that is complete.
+/// A complete recording.
 #[derive(Debug, Serialize, ToSchema)]
 struct Recording {
-    /// `GET /recordings/` and this is the file.
+    /// `GET /recordings/` followed by this returns the file.
     file: String,
     bytes: u64,
     #[serde(with = "b2b_call::event::rfc3339")]
@@ -72,14 +72,14 @@ pub async fn list(
 fn page(folder: &FilePath, asked: &Asked) -> std::io::Result<Recordings> {
     let mut found = Vec::new();
     complete(folder, &mut found)?;
-    // Of a file that is in no folder of a day there is no request.
+    // Only files in the folder of a day can be requested.
     let named = |kept: Kept| {
         let (day, name) = named(kept.path.strip_prefix(folder).ok()?)?;
         let wanted = asked.day.as_deref().is_none_or(|wanted| wanted == day);
         wanted.then(|| Recording { file: format!("{day}/{name}"), bytes: kept.bytes, completed: kept.at })
     };
     let mut recordings: Vec<Recording> = found.into_iter().filter_map(named).collect();
-    // Names begin with the moment in which the recording began.
+    // Names begin with the start time of the recording.
     recordings.sort_by(|a, b| b.file.cmp(&a.file));
     let total = recordings.len();
     if let Some(after) = &asked.after {
@@ -92,7 +92,7 @@ fn page(folder: &FilePath, asked: &Asked) -> std::io::Result<Recordings> {
     Ok(Recordings { total, recordings, next })
 }
 
-/// The folder and the name of a file, if it is in one folder and no more.
+/// The folder and the name of a file, if it is exactly one folder deep.
 fn named(path: &FilePath) -> Option<(&str, &str)> {
     let mut parts = path.iter().map(OsStr::to_str);
     match (parts.next(), parts.next(), parts.next()) {
@@ -101,7 +101,7 @@ fn named(path: &FilePath) -> Option<(&str, &str)> {
     }
 }
 
-/// `GET /recordings/{day}/{name}`: the file, or the parts of it that `Range` asks for.
+/// `GET /recordings/{day}/{name}`: the file, or the parts of it that `Range` requests.
 pub async fn file(
     State(api): State<Api>,
     Path((day, name)): Path<(String, String)>,
@@ -116,7 +116,7 @@ pub async fn file(
             "GET /recordings lists the complete ones",
         )
     })?;
-    // It answers what goes wrong with a status of its own.
+    // It turns failures into a status of its own.
     let Ok(response) = ServeFile::new_with_mime(path, &mime()).oneshot(request).await;
     Ok(response.into_response())
 }
@@ -125,7 +125,7 @@ fn mime() -> mime::Mime {
     "audio/wav".parse().unwrap_or(mime::APPLICATION_OCTET_STREAM)
 }
 
-/// The recording of this name; none: there is none, or the name leads elsewhere.
+/// The recording of this name; `None`: there is none, or the name leads elsewhere.
 fn within(folder: &FilePath, day: &str, name: &str) -> Option<PathBuf> {
     if name.starts_with('.') || !name.ends_with(".wav") {
         return None;

@@ -1,5 +1,5 @@
-//! How often requests were refused, by their status, and connections: whoever guesses tokens or takes
-//! all places is seen.
+//! Counts of refused requests, by status, and of refused connections, so that token guessing and connection
+//! floods are visible.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +10,7 @@ use axum::response::Response;
 
 use super::connections::ConnectionCounters;
 
-/// Those that are counted by themselves.
+/// Statuses that are counted individually.
 const STATUSES: [(u16, &str); 9] = [
     (400, "400"),
     (401, "401"),
@@ -41,14 +41,14 @@ impl Refused {
         }
     }
 
-    /// By status; what has none of its own is `other`.
+    /// By status; statuses without a count of their own are `other`.
     pub fn counters(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let words = STATUSES.iter().map(|(_, word)| *word).chain(["other"]);
         words.zip(self.statuses.iter().map(|count| count.load(Ordering::Relaxed)))
     }
 }
 
-/// Looks at an answer.
+/// Counts a response.
 pub async fn counted(State(refused): State<Refused>, response: Response) -> Response {
     refused.count(response.status());
     response

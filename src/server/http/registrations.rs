@@ -1,4 +1,4 @@
-//! Who is registered.
+//! Registered users.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::answer::Problem;
 use crate::in_force::registrar;
 use crate::registrar::{Aor, Binding, LocationStore};
 
-/// Addresses of record in one answer.
+/// Maximum addresses of record in one response.
 const MOST: usize = 1_000;
 const USUAL: usize = 100;
 
@@ -22,20 +22,20 @@ type Page = Vec<(Aor, Vec<Arc<Binding>>)>;
 
 #[derive(Debug, Deserialize)]
 pub struct Asked {
-    /// One user only, by name or alias.
+    /// Only this user, by name or alias.
     user: Option<String>,
-    /// Go on behind this address of record.
+    /// Only addresses of record after this one.
     after: Option<String>,
     limit: Option<usize>,
 }
 
-/// A page of them.
+/// A page of registrations.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Registrations {
-    /// Bindings of everybody.
+    /// Number of bindings in total.
     bindings: usize,
     registrations: Vec<Registration>,
-    /// Ask for `?after=` this for more.
+    /// For more, ask with `?after=` this.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
 }
@@ -52,7 +52,7 @@ struct Contact {
     expires_s: u64,
     q: f64,
     transport: String,
-    /// Where it registered from, before any proxy of ours.
+    /// The source address of the registration, before any proxy of ours.
     remote: String,
     behind_nat: bool,
     user_agent: String,
@@ -78,7 +78,7 @@ pub async fn list(
         },
         None => None,
     };
-    // The calls' thread waits for this lock: nothing is written while it is held.
+    // The calls' thread waits for this lock: nothing is serialized while it is held.
     let (bindings, (found, more)) = {
         let registrar = registrar(&api.admission.registrar);
         let store = registrar.store();
@@ -101,8 +101,7 @@ pub async fn list(
     Ok(Json(Registrations { bindings, registrations, next }))
 }
 
-/// Up to `limit` addresses of record behind this one, in their order, and whether there are
-/// more.
+/// Up to `limit` addresses of record after this one, in order, and whether there are more.
 fn page(store: &dyn LocationStore, after: &str, limit: usize) -> (Page, bool) {
     let (mut found, mut more) = (Vec::with_capacity(limit), false);
     store.visit_behind(after, &mut |aor, bindings| {

@@ -1,7 +1,7 @@
 //! `GET /remote/{name}`: a program that calls are given to, on a WebSocket.
 //!
-//! It hears `offer` for each call that it gets, the events of its calls, and `over` when it has one
-//! no more. It says commands about them, decisions, and `{"ping": …}`.
+//! It receives `offer` for each call that it gets, the events of its calls, and `over` when it no longer has
+//! one. It sends commands about them, decisions, and `{"ping": …}`.
 
 use std::collections::{HashMap, HashSet};
 
@@ -30,7 +30,7 @@ use crate::control::{Failure, Order, Refused, Who};
 use b2b_call::event::{Event, Published};
 use b2b_call::{CallId, LegId};
 
-/// Bytes of a command.
+/// Maximum octets of a command.
 const MESSAGE: usize = 64 * 1_024;
 
 /// Remote applications.
@@ -39,14 +39,14 @@ pub struct RemoteApps {
     remotes: Vec<RemoteApp>,
 }
 
-/// One of them.
+/// A remote application.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct RemoteApp {
     name: String,
     fallback: Option<String>,
-    /// Programs that are connected.
+    /// Number of connected programs.
     programs: usize,
-    /// Calls that they have.
+    /// Number of their calls.
     calls: usize,
 }
 
@@ -88,13 +88,13 @@ async fn serve(socket: WebSocket, api: Api, config: RemoteConfig) {
         commands: HashSet::new(),
         patience: Patience::new(config.mistakes),
     };
-    // A program that does not read is as good as gone.
+    // A program that does not read counts as gone.
     let mut line = Line::new(socket, config.stall);
     loop {
-        // Events wait where they are; what it says is heard all the same.
+        // Events wait on the bus; the program's messages are read all the same.
         let idle = line.is_idle();
         tokio::select! {
-            // What has been offered is known before its events.
+            // An offer is sent before the events of its call.
             biased;
             news = connected.news.recv() => match news {
                 Some(news) => line.say(talk.news(news)),
@@ -110,7 +110,8 @@ async fn serve(socket: WebSocket, api: Api, config: RemoteConfig) {
                         talk.lives();
                         continue;
                     }
-                    // Its library is alive; whether it is, it says itself.
+                    // This shows only that its WebSocket library is alive; the program itself shows that by
+                    // messages.
                     Heard::Said(_) | Heard::Written => continue,
                     Heard::Gone => return,
                 };
@@ -125,7 +126,7 @@ async fn serve(socket: WebSocket, api: Api, config: RemoteConfig) {
             pulse = events::pulse(&mut events, |event| talk.wants(event)), if idle => match pulse {
                 Pulse::Event(event) => {
                     talk.saw(&event.event);
-                    // It has the call: whatever is pressed there is told to it.
+                    // The program has the call, so it may see all digits pressed there.
                     let end = talk.secret_end(&event).or_else(|| events::written(&event, Keys::Shown));
                     end.into_iter().for_each(|message| line.say(message));
                 }
@@ -142,16 +143,16 @@ struct Held {
     words: Words,
 }
 
-/// A program's side of the conversation.
+/// The server's side of a program's connection.
 struct Talk {
     api: Api,
     calls: HashMap<LegId, Held>,
-    /// Commands whose ends it waits for.
+    /// Commands whose results it waits for.
     commands: HashSet<String>,
     patience: Patience,
 }
 
-/// It was wrong once too often; the last word.
+/// The last response to a program with too many mistakes.
 struct TooOften(Answer);
 
 impl Talk {
@@ -183,7 +184,7 @@ impl Talk {
         }
     }
 
-    /// The end of a command of its own that has collected a secret: no event has that.
+    /// The result of a command of its own that has collected secret digits, which no event contains.
     fn secret_end(&self, published: &Published) -> Option<Message> {
         let Event::CommandCompleted { id, result, .. } = &published.event else { return None };
         result.get("secret")?;
@@ -192,10 +193,10 @@ impl Talk {
         Some(said::message(&told))
     }
 
-    /// It gives a sign of life.
+    /// Notes a sign of life of the program.
     fn lives(&self) {
         for held in self.calls.values() {
-            // One that it has no more is told of below.
+            // If the program no longer has the call, a message below says so.
             held.words.tell(Word::Sign);
         }
     }
@@ -266,7 +267,7 @@ impl Talk {
             error => No::Wrong(error),
         })?;
         if let Some(held) = self.calls.get(&leg) {
-            // One that it has no more is told of below.
+            // If the program no longer has the call, a message below says so.
             held.words.tell(Word::Touch);
         }
         self.commands.insert(taken.id.to_string());
@@ -298,11 +299,11 @@ impl Talk {
     }
 }
 
-/// Why something is not done.
+/// Why a message has no effect.
 enum No {
-    /// It is nonsense.
+    /// It is invalid.
     Wrong(Refused),
-    /// It makes sense, and cannot be.
+    /// It is valid, but impossible now.
     Late(Problem),
 }
 

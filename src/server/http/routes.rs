@@ -1,5 +1,5 @@
-//! Every path that is answered, with who may ask and what it says: the router and the OpenAPI
-//! document are made of the same table.
+//! Every path with its access rule and its description: the router and the OpenAPI document are made from
+//! this table.
 
 use axum::routing::{MethodRouter, delete, get, patch, post, put};
 use utoipa::ToSchema;
@@ -17,7 +17,7 @@ use crate::control::{Order, Status};
 use crate::ended_calls::Found;
 use b2b_app::queue::machine::view::{AgentView, QueueView};
 
-/// The schemas of a type and of what is in it.
+/// The schemas of a type and of the types in it.
 pub type Schemas = Vec<(String, RefOr<Schema>)>;
 
 /// A JSON body.
@@ -40,18 +40,18 @@ impl Shape {
 pub struct Route {
     pub method: HttpMethod,
     pub path: &'static str,
-    /// What a token needs; none: whatever it may do, the handler looks.
+    /// The scope that a token needs; `None`: any token, and the handler checks.
     pub scope: Option<Scope>,
-    /// What it is for.
+    /// Its description.
     pub says: &'static str,
-    /// Names of what the query may have.
+    /// The parameters of the query.
     pub query: &'static [&'static str],
     pub takes: Option<Shape>,
-    /// A body has to come.
+    /// Whether a body is required.
     pub must: bool,
     pub status: u16,
     pub gives: Option<Shape>,
-    /// An answer may take as long as the client wants.
+    /// Whether the response may take as long as the client wants.
     pub lasts: bool,
     pub handler: MethodRouter<Api>,
 }
@@ -77,7 +77,7 @@ impl Route {
         Route { must: true, ..self.may_take::<T>() }
     }
 
-    /// A body may come, or none.
+    /// A body is optional.
     fn may_take<T: ToSchema>(self) -> Route {
         Route { takes: Some(Shape::of::<T>()), ..self }
     }
@@ -97,7 +97,7 @@ impl Route {
 
 const AUDIO: &str = "A party's audio, in both directions, as a WebSocket.";
 
-/// All of them.
+/// All routes.
 pub fn routes() -> Vec<Route> {
     use HttpMethod::{Delete, Get, Patch, Post, Put};
     let (read, record, audio) = (Some(Scope::Read), Some(Scope::Record), Some(Scope::Audio));

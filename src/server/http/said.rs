@@ -1,4 +1,4 @@
-//! What clients of WebSockets are answered at once, and told beside events.
+//! Immediate responses to clients on WebSockets, and messages to them beside events.
 
 use axum::extract::ws::Message;
 use serde::Serialize;
@@ -7,46 +7,46 @@ use utoipa::ToSchema;
 
 use super::answer::Problem;
 
-/// The answer to what a client of `/control` or `/remote/{name}` has said.
+/// The response to a message of a client of `/control` or `/remote/{name}`.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Answer {
-    /// A command has begun; its end is an event with this `id`. Or a decision is carried out.
+    /// A command has been started, and its result is an event with this `id`; or a decision is carried out.
     Accepted {
-        /// Of the command, its own or a new one; of a decision what the client has given, or null.
+        /// The id of the command, the client's or a new one; for a decision the client's id, or null.
         id: Value,
-        /// What was decided; none: it is a command.
+        /// The decision; absent for a command.
         #[serde(skip_serializing_if = "Option::is_none")]
         decision: Option<&'static str>,
-        /// The leg that was decided on.
+        /// The leg of the decision.
         #[serde(skip_serializing_if = "Option::is_none")]
         leg: Option<u64>,
     },
-    /// It is not done.
+    /// The message was refused.
     Refused {
-        /// What the client has given; null: none.
+        /// The client's id; null: none.
         id: Value,
-        /// As HTTP would say it: 400, 403, 404, 409, 410, 503.
+        /// The status that HTTP would give: 400, 403, 404, 409, 410, 503.
         status: u16,
-        /// Why, for people.
+        /// Why, in words.
         error: String,
-        /// What to do.
+        /// The remedy.
         fix: String,
     },
-    /// The answer to `{"ping": …}`.
+    /// The response to `{"ping": …}`.
     Pong {
-        /// What stood there.
+        /// The value in the ping.
         ping: Value,
     },
 }
 
 impl Answer {
-    /// A command has begun.
+    /// A command has been started.
     pub fn accepted(id: &str) -> Answer {
         Answer::Accepted { id: id.into(), decision: None, leg: None }
     }
 
-    /// It is not done.
+    /// A message was refused.
     pub fn refused(id: &Value, problem: &Problem) -> Answer {
         let Problem { status, error, fix } = problem;
         let (error, fix) = (error.to_string(), fix.to_string());
@@ -54,18 +54,18 @@ impl Answer {
     }
 }
 
-/// Events were lost: the client reads too slowly.
+/// Events were lost because the client reads too slowly.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Missed {
-    /// So many between the last one and the next.
+    /// Events between the last one and the next were lost.
     Lost {
-        /// How many.
+        /// Number of lost events.
         count: u64,
     },
 }
 
-/// As a message of text.
+/// The message as JSON text.
 pub fn message(said: &impl Serialize) -> Message {
     Message::Text(serde_json::to_string(said).unwrap_or_default().into())
 }

@@ -1,5 +1,5 @@
-//! Where a request comes from, for what counts by source: the other end of its connection,
-//! or, behind web proxies of ours (`http.trusted_proxies`), what they have written into
+//! The source of a request, for everything that counts by source: the remote end of its connection, or,
+//! behind web proxies of ours (`http.trusted_proxies`), the address that they have added to
 //! `X-Forwarded-For`. Pure.
 
 use std::net::{IpAddr, SocketAddr};
@@ -13,8 +13,8 @@ pub struct Source(pub IpAddr);
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// Where a request comes from. Each proxy writes behind what it got, so that the list is read
-/// from its end, as long as trusted ones have written it.
+/// The source of a request. Each proxy appends to the list that it received, so the list is read from its
+/// end, as long as the entries come from trusted proxies.
 pub fn of(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
     let mut source = peer.to_canonical();
     let lists = headers.get_all(FORWARDED_FOR).iter().map(|value| value.to_str().unwrap_or_default());
@@ -29,7 +29,7 @@ pub fn of(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
     source
 }
 
-/// Some proxies write a port behind the address.
+/// Some proxies append a port to the address.
 fn address(text: &str) -> Option<IpAddr> {
     let bare = text.trim_start_matches('[').trim_end_matches(']');
     bare.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|at| at.ip()))

@@ -1,23 +1,23 @@
-//! The text format of Prometheus, version 0.0.4: a few kinds of lines, written plainly
-//! because what is counted lives elsewhere and there is nothing to register.
+//! The text format of Prometheus, version 0.0.4: only a few kinds of lines, written directly, because the
+//! values live elsewhere and nothing has to be registered.
 
 use std::fmt::{Display, Write};
 
 use crate::call_figures::Histogram;
 
-/// As Prometheus asks for it.
+/// The content type that Prometheus expects.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// What a number is.
+/// The type of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// It only grows; its name ends in `_total`.
+    /// Only increases; its name ends in `_total`.
     Counter,
     Gauge,
     Histogram,
 }
 
-/// A value of a label, as it is written.
+/// Escapes the value of a label.
 fn escaped(text: &str) -> String {
     text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
@@ -27,15 +27,15 @@ fn escaped(text: &str) -> String {
 pub struct Page(String);
 
 impl Page {
-    /// One number.
+    /// Writes a metric with one value.
     pub fn one(&mut self, name: &str, kind: Kind, help: &str, value: impl Display) {
         self.head(name, kind, help);
         // Writing to a string cannot fail.
         let _ = writeln!(self.0, "{name} {value}");
     }
 
-    /// One number for each value of a label. The label has few values: each is a series
-    /// that Prometheus keeps.
+    /// Writes a metric with one value for each value of a label. The label must have few values: each is a
+    /// series that Prometheus stores.
     pub fn each<L: Display, V: Display>(
         &mut self,
         name: &str,
@@ -50,7 +50,7 @@ impl Page {
         }
     }
 
-    /// How many of what was observed are no more than each bound.
+    /// Writes a histogram.
     pub fn histogram(&mut self, name: &str, help: &str, histogram: &Histogram) {
         self.head(name, Kind::Histogram, help);
         let mut all = 0;
@@ -62,7 +62,7 @@ impl Page {
         let _ = writeln!(self.0, "{name}_sum {}\n{name}_count {all}", histogram.sum());
     }
 
-    /// One number for each pair of values of two labels, which have few values.
+    /// Writes a metric with one value for each pair of values of two labels, which must have few values.
     pub fn each_of_two<V: Display>(
         &mut self,
         name: &str,

@@ -1,4 +1,4 @@
-//! `GET /users`: who is configured, and who of them is not registered.
+//! `GET /users`: the configured users, and whether they are registered.
 
 use std::time::Instant;
 
@@ -15,16 +15,16 @@ use crate::registrar::Aor;
 
 /// Users that are looked up at once.
 const LOT: usize = 500;
-/// Users in one answer.
+/// Maximum users in one response.
 const MOST: usize = 1_000;
 const USUAL: usize = 100;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Asked {
-    /// Only those who are, or who are not.
+    /// Only users that are registered, or that are not.
     registered: Option<bool>,
-    /// Go on behind this user, in the order of the configuration.
+    /// Only users after this one, in the order of the configuration.
     after: Option<String>,
     limit: Option<usize>,
 }
@@ -32,10 +32,10 @@ pub struct Asked {
 /// A page of users, in the order of the configuration.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Users {
-    /// All of the configuration.
+    /// Number of configured users.
     total: usize,
     users: Vec<User>,
-    /// Ask for `?after=` this for more.
+    /// For more, ask with `?after=` this.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
 }
@@ -47,7 +47,7 @@ struct User {
     display_name: Option<String>,
     aliases: Vec<String>,
     class: String,
-    /// Contacts that are alive; 0: the user is not registered.
+    /// Number of valid contacts; 0: the user is not registered.
     contacts: usize,
 }
 

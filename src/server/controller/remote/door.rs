@@ -1,23 +1,23 @@
-//! One way to a media server: five questions, asked over REST or over gRPC.
+//! A connection to a media server: five requests, sent over REST or over gRPC.
 
 use std::time::Duration;
 
 use super::wire::{Asked, Happenings, Hello, Welcome};
 use super::{RemoteServer, Transport, grpc, rest};
 
-/// How long a connection may take, and an answer that does not wait for anything.
+/// Maximum time to connect, and for a response that does not wait for events.
 pub(super) const PATIENCE: Duration = Duration::from_secs(3);
-/// The most octets of an answer.
+/// Maximum octets of a response.
 pub(super) const MOST_OCTETS: usize = 16 * 1_024 * 1_024;
 
-/// A way to a media server.
+/// A connection to a media server.
 #[derive(Clone)]
 pub(super) enum Door {
     Rest(rest::Client),
     Grpc(grpc::Client),
 }
 
-/// Why there is no answer.
+/// Why there is no response.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LinkError {
     #[error("not connected ({0}); start the media server, or correct its address in media.controller")]
@@ -35,14 +35,14 @@ pub(super) enum LinkError {
 }
 
 impl LinkError {
-    /// Whether the same question may be asked again at once.
+    /// Whether the same request may be repeated at once.
     pub fn is_of_the_way(&self) -> bool {
         matches!(self, LinkError::Connect(_) | LinkError::Broken(_))
     }
 }
 
 impl Door {
-    /// A way; nothing is connected yet.
+    /// A client; nothing is connected yet.
     pub fn new(server: &RemoteServer) -> Result<Door, LinkError> {
         Ok(match server.transport {
             Transport::Rest => Door::Rest(rest::Client::new(server)?),
@@ -70,7 +70,7 @@ impl Door {
         within(PATIENCE, obeyed).await
     }
 
-    /// What happens from this number on, within so long.
+    /// The events from this number on, waiting at most for `patience`.
     pub async fn events(
         &self,
         session: &str,

@@ -1,5 +1,5 @@
-//! The way over gRPC: the messages of `proto/b2b/media/v1/sessions.proto`, and what they are
-//! in the words of [`wire`].
+//! The gRPC client: the messages of `proto/b2b/media/v1/sessions.proto`, and their conversion to the types of
+//! [`wire`].
 
 use std::sync::Arc;
 
@@ -20,23 +20,23 @@ pub mod schema;
 
 use schema::media_sessions_client::MediaSessionsClient;
 
-/// See the module's text.
+/// See the module documentation.
 #[derive(Clone)]
 pub(super) struct Client {
     sessions: MediaSessionsClient<Channel>,
     bearer: Option<MetadataValue<tonic::metadata::Ascii>>,
-    /// For verbs: a stream that is open is one write for each way, a request of its own several.
+    /// For verbs: on an open stream a request is one write in each direction, a separate request takes several.
     talk: Arc<Mutex<Option<Talk>>>,
 }
 
-/// A stream of requests with verbs, and of their answers.
+/// A stream of requests with verbs, and of their responses.
 struct Talk {
     ask: mpsc::UnboundedSender<schema::Asked>,
     answers: Streaming<schema::Happenings>,
 }
 
 impl Client {
-    /// To be called within a runtime.
+    /// Must be called within a runtime.
     pub fn new(server: &RemoteServer) -> Result<Client, LinkError> {
         let bearer = match &server.token {
             None => None,
@@ -84,7 +84,8 @@ impl Client {
         let verbs = asked.verbs.iter().map(written).collect::<Result<_, _>>()?;
         let asked = schema::Asked { session: session.to_owned(), batch: asked.batch, verbs };
         let mut place = self.talk.lock().await;
-        // Put back with its answer: one that is given up for lost would answer the next request.
+        // Put back only after its response: the late response to an abandoned request would be taken for the
+        // next one.
         let mut talk = match place.take() {
             Some(talk) if talk.ask.send(asked.clone()).is_ok() => talk,
             _ => self.talk(asked).await?,
@@ -95,10 +96,10 @@ impl Client {
         happenings(answer)
     }
 
-    /// A new stream, with its first request.
+    /// Opens a new stream, with its first request.
     async fn talk(&self, first: schema::Asked) -> Result<Talk, LinkError> {
         let (ask, mut asked) = mpsc::unbounded_channel();
-        // Nothing is lost: the receiver is here.
+        // Cannot fail: the receiver is still here.
         let _ = ask.send(first);
         let requests = poll_fn(move |context| asked.poll_recv(context));
         let answers = self.sessions.clone().obey(self.request(requests)).await;

@@ -1,4 +1,4 @@
-//! What each media server holds, and which of them takes new calls.
+//! What each media server holds, and which one takes new calls.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
@@ -8,20 +8,20 @@ use tokio::sync::{mpsc, oneshot};
 use super::wire::{Load, Numbered, Stats};
 use b2b_call::controller::{Answer, ConferenceId, Descriptions, EndpointId, MediaError, RecordingId, Verb};
 
-/// Who waits for an answer.
+/// The waiting requester of a verb.
 pub(super) type Reply = oneshot::Sender<Result<Answer<Stats>, MediaError>>;
 
 pub(super) struct State {
     pub servers: Vec<Server>,
-    /// Where the last new call went.
+    /// The server of the last new call.
     pub current: usize,
-    /// Of verbs, endpoints, recordings and rooms alike.
+    /// Last number given to a verb, endpoint, recording or room.
     pub last: u64,
     pub endpoints: HashMap<EndpointId, Endpoint>,
-    /// Those that are released, until their server has said its last word of them.
+    /// Released endpoints, until their server has reported the last event of them.
     pub closing: HashMap<EndpointId, usize>,
     pub recordings: HashMap<RecordingId, usize>,
-    /// Those that are over, oldest first; who waits for one may be late.
+    /// Ended recordings, oldest first, for late requests.
     pub recorded: VecDeque<RecordingId>,
     pub conferences: HashMap<ConferenceId, usize>,
 }
@@ -29,28 +29,28 @@ pub(super) struct State {
 pub(super) struct Server {
     pub name: String,
     pub up: bool,
-    /// Why not.
+    /// Why it is down.
     pub trouble: String,
     pub load: Load,
     pub queue: mpsc::UnboundedSender<Vec<Numbered>>,
-    /// Verbs that nobody waits for before the next one: they go with it.
+    /// Verbs that may wait: they are sent with the next one.
     pub held: Vec<Numbered>,
     pub waiting: HashMap<u64, Waiting>,
 }
 
-/// Who waits for a verb's answer.
+/// A verb without a result yet.
 pub(super) struct Waiting {
-    /// None: its endpoint is in use already, and will say it.
+    /// `None`: its endpoint is in use already, and will report a failure.
     pub reply: Option<Reply>,
-    /// What it allocates.
+    /// The endpoint that it allocates.
     pub allocates: Option<EndpointId>,
 }
 
 pub(super) struct Endpoint {
     pub server: usize,
-    /// Somebody knows its name, and will release it.
+    /// The requester knows its name, and will release it.
     pub given: bool,
-    /// Its server is gone, or would not make it.
+    /// Its server is down, or refused to create it.
     pub gone: Option<Gone>,
     pub described: Option<Descriptions>,
 }
@@ -60,7 +60,7 @@ pub(super) struct Gone {
     pub why: MediaError,
 }
 
-/// What a verb is about: it goes where that is.
+/// The object of a verb, which determines the verb's server.
 pub(super) enum About {
     Endpoint(EndpointId),
     Recording(RecordingId),
@@ -68,7 +68,7 @@ pub(super) enum About {
 }
 
 impl Server {
-    /// Whether a verb may wait for the next one: it is about what is not asked for yet itself.
+    /// Whether a verb may wait for the next one: its endpoint is still to be allocated itself.
     pub fn may_wait(&self, verb: &Verb) -> bool {
         let Verb::HearTones { endpoint: of, .. } = verb else { return false };
         let opens = |verb: &Verb| matches!(verb, Verb::Allocate { endpoint, .. } if *endpoint == Some(*of));
@@ -77,7 +77,7 @@ impl Server {
 }
 
 impl State {
-    /// A new endpoint and its server. `given`: whoever asks has its name from now on.
+    /// A new endpoint and its server. `given`: the requester gets the name at once.
     pub fn place(
         &mut self,
         near: Option<EndpointId>,
@@ -96,9 +96,8 @@ impl State {
         self.last
     }
 
-    /// The server of something new: where that is which it belongs to; else where the last new
-    /// call went, as long as it takes more, and then the first that does. So calls that may come
-    /// to be joined are together.
+    /// The server for a new object: that of the object it belongs to; else that of the last new call, as long
+    /// as it accepts more, and then the first that does. Calls that may be joined later are thus together.
     pub fn pick(&mut self, near: Option<usize>) -> Result<usize, MediaError> {
         let is = |at: usize, good: fn(&Server) -> bool| self.servers.get(at).is_some_and(good);
         if let Some(near) = near.filter(|at| is(*at, |it| it.up)) {

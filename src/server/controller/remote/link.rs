@@ -1,4 +1,4 @@
-//! The session with one media server: its verbs, and what happens in it.
+//! The session with one media server: its verbs and its events.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,9 +11,9 @@ use super::door::{Door, LinkError, PATIENCE};
 use super::table::{Queue, Table};
 use super::wire::{Asked, Hello, MOST, Numbered, VERSION, Welcome};
 
-/// How long to wait before a server that is not there is asked again.
+/// Pause before the next attempt to connect to a server that is down.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How long a good-bye may take.
+/// Maximum time to end the session.
 const PARTING: Duration = Duration::from_secs(1);
 
 /// Keeps a session with a server until the sender of `parting` is dropped.
@@ -35,7 +35,7 @@ pub(super) async fn run(
             Ok(welcome) => {
                 told = false;
                 tracing::info!("media server {name}: connected; it has {} endpoints", welcome.load.endpoints);
-                // What was asked of the session before is answered already.
+                // The verbs of the previous session have been answered already.
                 while asked.try_recv().is_ok() {}
                 table.up(at, welcome.load);
                 let ended = session(at, &door, &welcome, &mut asked, &table, &mut parting).await;
@@ -48,7 +48,7 @@ pub(super) async fn run(
                     table.trouble(at, error.to_string());
                     tracing::error!("{reason}; {lost} endpoints are lost");
                 }
-                // It may be there all the same: then nothing is held for nobody.
+                // The server may still be up: this makes it release everything of the session.
                 let _ = tokio::time::timeout(PARTING, door.end(&welcome.session)).await;
                 if ended.is_none() {
                     return;
@@ -82,7 +82,7 @@ async fn begin(door: &Door) -> Result<Welcome, LinkError> {
     }
 }
 
-/// Until it breaks, which says why; none: we are told to part.
+/// Runs until it breaks, which returns the error; `None`: we were told to end it.
 async fn session(
     at: usize,
     door: &Door,
@@ -98,7 +98,7 @@ async fn session(
     }
 }
 
-/// Verbs, as many in a request as wait.
+/// Sends verbs, with all that are queued in one request.
 async fn speak(
     at: usize,
     door: &Door,
@@ -122,7 +122,7 @@ async fn speak(
         batch += 1;
         let request = Asked { batch, verbs };
         let answers = match door.obey(session, &request).await {
-            // An idle connection was closed just now. The number says that it is the same again.
+            // An idle connection was closed just now. The number marks the request as a repetition.
             Err(error) if error.is_of_the_way() => door.obey(session, &request).await?,
             answers => answers?,
         };
@@ -131,7 +131,7 @@ async fn speak(
     }
 }
 
-/// What happens; asking for it is what keeps the session, too.
+/// Polls for events, which also renews the session's lease.
 async fn listen(at: usize, door: &Door, welcome: &Welcome, table: &Table) -> Result<(), LinkError> {
     let patience = Duration::from_millis(welcome.lease_ms) / 3 + PATIENCE;
     let mut next = 0;

@@ -1,16 +1,15 @@
 //! Media carried by media servers (`b2b --role media`).
 //!
-//! - `wire`: what passes, whichever way it travels
-//! - `verbs`: what is asked of the controller, for a server; and its answers
-//! - `holdings`: what each server holds, and which of them takes new calls
-//! - `table`: the same, shared: verbs on their way there, answers and events on theirs back
+//! - `wire`: the messages, independent of the transport
+//! - `verbs`: verbs of the controller, prepared for a server, and their results
+//! - `holdings`: what each server holds, and which one takes new calls
+//! - `table`: the same, shared: verbs to the servers, results and events from them
 //! - `link`: the session with one server
-//! - `door`: one way to a server, of which there are `rest` and `grpc`
+//! - `door`: a connection to a server, by `rest` or `grpc`
 //!
-//! Requests leave in the order of the calls, several in one where they are quick. New calls
-//! stay with the server that took the last one; when it dies or is full they go to the first
-//! of the list that takes them. Legs of a call are on one server. When a server dies, its
-//! endpoints fail and no others.
+//! Requests are sent in the order of the calls, several in one message where they come in quick succession.
+//! New calls stay with the server of the last one; when it dies or is full, they go to the first of the list
+//! that accepts them. All legs of a call are on one server. When a server dies, only its endpoints fail.
 
 mod door;
 pub mod grpc;
@@ -33,7 +32,7 @@ use b2b_base::util::vital::Vital;
 use b2b_call::controller::{Capabilities, Capability, EmbeddedController, MediaEvent, MusicClass};
 use table::Table;
 
-/// How a media server is spoken to.
+/// The protocol for a media server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {
     Rest,
@@ -44,7 +43,7 @@ pub enum Transport {
 #[derive(Debug, Clone)]
 pub struct RemoteServer {
     pub transport: Transport,
-    /// Its `--listen`: host and port.
+    /// Host and port of its `--listen`.
     pub authority: String,
     pub token: Option<SecretText>,
 }
@@ -52,30 +51,30 @@ pub struct RemoteServer {
 /// What [`RemoteController::start`] needs.
 #[derive(Debug, Clone)]
 pub struct RemoteConfig {
-    /// In the order in which they are to be used.
+    /// In order of preference.
     pub servers: Vec<RemoteServer>,
-    /// Music on hold, by name: the files are the media servers'.
+    /// Music on hold, by name; the files are on the media servers.
     pub music: Vec<MusicClass>,
 }
 
-/// A media server, as it is seen from here.
+/// The state of a media server, as seen from here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerHealth {
     /// Host and port.
     pub authority: String,
-    /// There is a session with it.
+    /// Whether there is a session with it.
     pub up: bool,
-    /// Why there is none; empty: there is.
+    /// Why there is no session; empty if there is one.
     pub trouble: String,
-    /// What it said last of what it carries; nothing as long as there is no session.
+    /// The load it last reported; empty without a session.
     pub load: wire::Load,
     /// Endpoints of ours that it holds.
     pub endpoints: usize,
-    /// New calls go there.
+    /// Whether new calls go there.
     pub current: bool,
 }
 
-/// See the module's text.
+/// See the module documentation.
 pub struct RemoteController {
     table: Arc<Table>,
     vital: Vital,
@@ -85,16 +84,16 @@ pub struct RemoteController {
 }
 
 impl RemoteController {
-    /// What it can do, known before there is one: all that the engine can but to lead packets and
-    /// samples here.
+    /// The capabilities, known before it is started: all of the engine's, except passing packets and samples
+    /// to this process.
     pub const CAPABILITIES: Capabilities = EmbeddedController::CAPABILITIES
         .without(Capabilities::of(&[Capability::Capture, Capability::Streams]));
 
-    /// Starts the thread that speaks with the servers. They need not be there yet: until one
-    /// answers there are no endpoints.
+    /// Starts the thread for the servers. They need not be up yet: until one responds, no endpoints can be
+    /// created.
     ///
     /// # Errors
-    /// The system refuses a thread or a runtime.
+    /// If the system refuses a thread or a runtime.
     pub fn start(
         config: RemoteConfig,
     ) -> std::io::Result<(RemoteController, mpsc::UnboundedReceiver<MediaEvent>)> {
@@ -115,7 +114,7 @@ impl RemoteController {
                 for (index, (server, asked)) in servers.into_iter().zip(asked).enumerate() {
                     running.spawn(link::run(index, server, asked, links.clone(), parting.subscribe()));
                 }
-                // The sender is dropped: that is the sign, too.
+                // A dropped sender is the signal, too.
                 let _ = stopped.await;
                 drop(parting);
                 while running.join_next().await.is_some() {}
@@ -135,12 +134,12 @@ impl RemoteController {
         Ok((controller, events))
     }
 
-    /// Endpoints that are not released.
+    /// Number of endpoints that are not released.
     pub fn endpoints(&self) -> usize {
         self.table.endpoints()
     }
 
-    /// Requests that wait for their answers.
+    /// Number of requests that await a response.
     pub fn waiting(&self) -> usize {
         self.table.waiting()
     }
@@ -150,17 +149,17 @@ impl RemoteController {
         self.table.servers()
     }
 
-    /// Waits for a session with one of them, for so long; whether there is one.
+    /// Waits for a session with one of them, at most for `patience`; returns whether there is one.
     pub fn wait_for_one(&self, patience: std::time::Duration) -> bool {
         self.table.wait_for_one(patience)
     }
 
-    /// Hears when the thread has panicked.
+    /// Receives a message when the thread panics.
     pub fn panicked(&self) -> Receiver<String> {
         self.vital.panicked()
     }
 
-    /// Ends the sessions, and so every endpoint.
+    /// Ends the sessions, and thereby every endpoint.
     pub fn shutdown(&self) {
         drop(self.stop.lock().unwrap_or_else(PoisonError::into_inner).take());
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();

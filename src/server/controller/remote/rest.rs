@@ -1,4 +1,4 @@
-//! The way over REST: JSON over HTTP.
+//! The REST client: JSON over HTTP.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use super::door::{LinkError, MOST_OCTETS, PATIENCE};
 use super::wire::{Asked, Happenings, Hello, Welcome};
 use crate::web::{self, words};
 
-/// A connection that nobody has used for so long is closed: before the server does it.
+/// Idle time after which a connection is closed, before the server closes it.
 const IDLE: Duration = Duration::from_secs(10);
 
-/// See the module's text.
+/// See the module documentation.
 #[derive(Clone)]
 pub(super) struct Client {
     http: reqwest::Client,

@@ -1,5 +1,5 @@
-//! What servers hold, shared by those who ask and those who carry: verbs on their way there, answers
-//! and events on theirs back.
+//! What servers hold, shared by the requesters and the links: verbs to the servers, results and events from
+//! them.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -15,17 +15,17 @@ use b2b_call::controller::{
     RecordingId, Verb,
 };
 
-/// Recordings that are over and still known.
+/// Maximum ended recordings that are remembered.
 const KEPT: usize = 1_024;
 
-/// Verbs that belong into one request, if there is room.
+/// Groups of verbs that go into one request, if there is room.
 pub(super) type Queue = mpsc::UnboundedReceiver<Vec<Numbered>>;
 
-/// See the module's text.
+/// See the module documentation.
 pub(super) struct Table {
     events: mpsc::UnboundedSender<MediaEvent>,
     state: Mutex<State>,
-    /// A server has come.
+    /// Notified when a server comes up.
     came: Condvar,
 }
 
@@ -54,7 +54,7 @@ impl Table {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // A panic elsewhere leaves nothing half done behind this lock.
+        // A panic elsewhere leaves the data behind this lock consistent.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -79,12 +79,12 @@ impl Table {
         state.servers.iter().enumerate().map(health).collect()
     }
 
-    /// A new endpoint, near that one where it is known, else where new calls go.
+    /// A new endpoint, on the server of `near` if that is known, else where new calls go.
     pub fn place(&self, near: Option<EndpointId>) -> Result<EndpointId, MediaError> {
         self.state().place(near, false).map(|(id, _)| id)
     }
 
-    /// The same, named at once and asked for together with the next verb.
+    /// The same, named at once and allocated together with the next verb.
     pub fn open(&self, spec: EndpointSpec) -> Result<EndpointId, MediaError> {
         let mut state = self.state();
         let (endpoint, server) = state.place(spec.near, true)?;
@@ -99,7 +99,7 @@ impl Table {
         Ok(endpoint)
     }
 
-    /// A new recording where this is.
+    /// A new recording on the server of `about`.
     pub fn recording(&self, about: &About) -> Result<RecordingId, MediaError> {
         let mut state = self.state();
         let server = state.server_of(about)?;
@@ -117,7 +117,7 @@ impl Table {
         Ok(id)
     }
 
-    /// Sends a verb; its answer comes by the receiver.
+    /// Sends a verb; its result comes by the receiver.
     pub fn ask(
         &self,
         about: &About,
@@ -155,19 +155,19 @@ impl Table {
         let waits = server.may_wait(&verb);
         server.held.push(Numbered { id, verb });
         if !waits {
-            // A link that has ended has answered all that waits.
+            // If the link has ended, it has answered all waiting requests.
             let _ = server.queue.send(std::mem::take(&mut server.held));
         }
         Ok(answer)
     }
 
-    /// The last word of an endpoint whose counters nobody can tell.
+    /// Reports the end of an endpoint whose counters are unavailable.
     fn close(&self, endpoint: EndpointId, since: Instant) {
         let stats = Box::new(EndpointStats::new(since));
         let _ = self.events.send(MediaEvent::Closed { endpoint, stats });
     }
 
-    /// What a server says.
+    /// Handles a message of a server.
     pub fn happened(&self, server: usize, happening: Happening, now: Instant) {
         match happening {
             Happening::Answer(answered) => self.answered(server, *answered, now),
@@ -203,7 +203,7 @@ impl Table {
                     it.given = true;
                 }
             }
-            // Why it could not be made is the answer to whatever was asked of it since.
+            // The reason why it could not be created is the result of all requests to it since.
             (None, Err(MediaError::NoSuchEndpoint(id))) => {
                 if let Some(gone) = state.endpoints.get(id).and_then(|it| it.gone.as_ref()) {
                     result = Err(gone.why.clone());
@@ -214,12 +214,12 @@ impl Table {
         drop(guard);
         let abandoned = reply.is_some_and(|reply| reply.send(result).is_err());
         if let Some(endpoint) = allocates.filter(|_| abandoned) {
-            // Nobody waits for it, and nobody will ever release it.
+            // The requester is gone, so nothing would ever release it.
             let _ = self.ask(&About::Endpoint(endpoint), Verb::Release { endpoint });
         }
     }
 
-    /// An event of something that this server holds.
+    /// Translates an event of an object that this server holds.
     fn known(&self, at: usize, event: Event, now: Instant) -> Option<MediaEvent> {
         let mut state = self.state();
         if let Event::Recorded { recording, .. } = &event {
@@ -264,7 +264,7 @@ impl Table {
         })
     }
 
-    /// A server is there.
+    /// A server is up.
     pub fn up(&self, at: usize, load: Load) {
         if let Some(server) = self.state().servers.get_mut(at) {
             (server.up, server.load) = (true, load);
@@ -273,28 +273,28 @@ impl Table {
         self.came.notify_all();
     }
 
-    /// Why a server is not there.
+    /// Sets the reason why a server is down.
     pub fn trouble(&self, at: usize, why: String) {
         if let Some(server) = self.state().servers.get_mut(at) {
             server.trouble = why;
         }
     }
 
-    /// Waits for a server, for so long; whether there is one.
+    /// Waits for a server, at most for `patience`; returns whether one is up.
     pub fn wait_for_one(&self, patience: Duration) -> bool {
         let none = |state: &mut State| !state.servers.iter().any(|it| it.up);
         let waited = self.came.wait_timeout_while(self.state(), patience, none);
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 
-    /// What a server says that it carries.
+    /// Sets the load that a server reports.
     pub fn loaded(&self, at: usize, load: Load) {
         if let Some(server) = self.state().servers.get_mut(at) {
             server.load = load;
         }
     }
 
-    /// A server is gone, with all that it held; how many endpoints that were.
+    /// A server is down, with all that it held; returns the number of lost endpoints.
     pub fn down(&self, at: usize, reason: &str, now: Instant) -> usize {
         let mut state = self.state();
         let Some(server) = state.servers.get_mut(at) else { return 0 };
@@ -303,7 +303,7 @@ impl Table {
         server.held.clear();
         state.recordings.retain(|_, server| *server != at);
         state.conferences.retain(|_, server| *server != at);
-        // Those that were about to be are answered below.
+        // Endpoints that were being created are answered below.
         state.endpoints.retain(|_, it| it.server != at || it.given);
         let mut lost = Vec::new();
         for (id, it) in state.endpoints.iter_mut().filter(|(_, it)| it.server == at && it.gone.is_none()) {

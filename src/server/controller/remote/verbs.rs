@@ -1,4 +1,4 @@
-//! Verbs for a media server, and what it answers.
+//! Verbs for a media server, and their results.
 
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ use b2b_call::controller::{
     MediaError, MediaFuture, Music, NameMut, RecordingId, Verb,
 };
 
-/// What a verb makes, by the name that it was given here.
+/// The object that a verb creates, by the name given to it here.
 enum Made {
     Nothing,
     Endpoint(EndpointId),
@@ -18,7 +18,7 @@ enum Made {
 }
 
 impl Made {
-    /// An answer of a media server, to who asks here: names are of those that make things.
+    /// The result for the requester: creating verbs return the names given here.
     fn named(self, answer: Answer) -> Answer {
         match (self, answer) {
             (Made::Endpoint(id), Answer::Allocated { rtp, .. }) => {
@@ -32,7 +32,7 @@ impl Made {
 }
 
 impl RemoteController {
-    /// Names what a verb makes, and says where it is to be carried out.
+    /// Names the object that a verb creates, and determines the verb's server.
     fn address(&self, verb: &mut Verb) -> Result<(About, Made), MediaError> {
         let [about, _] = verb.names_mut();
         let about = about.map(|name| match name {
@@ -57,12 +57,12 @@ impl RemoteController {
                 Ok((about, Made::Recording(id)))
             }
             (None, Some(about)) => Ok((about, Made::Nothing)),
-            // Nobody could say which server it is for.
+            // The verb's server cannot be determined.
             (Some(MadeMut::Recording(_)) | None, None) => Err(MediaError::Unsupported(verb.capability())),
         }
     }
 
-    /// A class of music that is named is one of ours: media servers have none.
+    /// Resolves a named class of music from ours: media servers have none.
     fn music_of(&self, verb: &mut Verb) -> Result<(), MediaError> {
         if let Verb::StartMoh { class, .. } = verb
             && let Music::Named(name) = class

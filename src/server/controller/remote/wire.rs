@@ -1,10 +1,10 @@
-//! What passes between a controlling server and a media server, whichever way it travels: verbs and
-//! their answers as they are asked for anywhere ([`Verb`], [`Answer`]), with names that the controlling
-//! server chooses. In JSON, which over gRPC stands in the fields of its own messages.
+//! The messages between a controlling server and a media server, independent of the transport: verbs and
+//! results as everywhere else ([`Verb`], [`Answer`]), with names that the controlling server chooses. They
+//! are JSON, which gRPC carries in the fields of its own messages.
 //!
-//! The controlling server numbers endpoints, recordings and rooms, so that it need not wait
-//! for one verb before it sends the next. Changes that the other side would not understand
-//! raise [`VERSION`]; the other side refuses another one's sessions.
+//! The controlling server numbers endpoints, recordings and rooms, so that it need not wait for the result of
+//! a verb before it sends the next. Changes that the other side would not understand raise [`VERSION`]; a
+//! server refuses sessions of another version.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -16,12 +16,12 @@ use b2b_call::controller::{
     MOST_SAMPLES, MediaError, QualitySample, Recorded, RecordingId, RtcpStats, Sources, TranscodeStats, Verb,
 };
 
-/// Of this schema.
+/// The version of this schema.
 pub const VERSION: u32 = 3;
-/// The most verbs of one request, and the most happenings of one answer.
+/// Maximum verbs of one request, and maximum events of one response.
 pub const MOST: usize = 256;
 
-/// Asks for a session.
+/// Requests a session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
     pub version: u32,
@@ -31,26 +31,26 @@ pub struct Hello {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Welcome {
     pub version: u32,
-    /// A secret: who has it commands the session.
+    /// A secret: its holder commands the session.
     pub session: String,
-    /// Without a request for so long, the session and all that it holds is gone.
+    /// Time without a request after which the session and all that it holds is released.
     pub lease_ms: u64,
-    /// Their names; who does not know one passes over it.
+    /// The names of the capabilities; unknown ones are ignored.
     pub capabilities: Vec<String>,
     pub load: Load,
 }
 
-/// What a media server carries at the moment.
+/// The present load of a media server.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Load {
     pub version: u32,
     pub sessions: usize,
     pub endpoints: usize,
-    /// With so many endpoints it takes no new calls.
+    /// Number of endpoints from which it takes no new calls.
     pub most: usize,
     pub conferences: usize,
     pub recordings: usize,
-    /// Whether new calls may come.
+    /// Whether new calls are accepted.
     pub accepting: bool,
 }
 
@@ -59,39 +59,39 @@ pub fn name_of(capability: Capability) -> String {
     serde_json::to_value(capability).ok().and_then(|it| Some(it.as_str()?.to_owned())).unwrap_or_default()
 }
 
-/// What a server can do, of what we know.
+/// The capabilities of a server, as far as we know them.
 pub fn capabilities(names: &[String]) -> Capabilities {
     let known = Capability::ALL.into_iter().filter(|one| names.contains(&name_of(*one)));
     Capabilities::of(&known.collect::<Vec<_>>())
 }
 
-/// Verbs, to be obeyed in this order.
+/// Verbs to be carried out in this order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Asked {
-    /// Counts requests from 1 on. One that comes again is answered again and not obeyed.
+    /// Counts requests from 1 on. A repeated request gets its response again without being carried out again.
     pub batch: u64,
     pub verbs: Vec<Numbered>,
 }
 
-/// A verb with the number that its answer has.
+/// A verb with the number of its result.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Numbered {
     pub id: u64,
     pub verb: Verb,
 }
 
-/// What has happened, oldest first: answers that were there at once, or all that came later.
+/// Events, oldest first: results that were available at once, or everything that came later.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Happenings {
-    /// Of the first; those before it need not be kept any more.
+    /// The number of the first one; the server may forget those before it.
     pub first: u64,
     pub happened: Vec<Happening>,
-    /// With answers to a question for what happens.
+    /// Present in responses to a poll for events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load: Option<Load>,
 }
 
-/// One thing that has happened.
+/// A result or an event.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Happening {
@@ -99,17 +99,17 @@ pub enum Happening {
     Event(Box<Event>),
 }
 
-/// The answer to a verb.
+/// The result of a verb.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Answered {
     pub id: u64,
     pub result: Result<Answer<Stats>, MediaError>,
-    /// What stands between parties and the media server since.
+    /// The session descriptions between the parties and the media server after the verb.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub described: Vec<Described>,
 }
 
-/// What a party was told last, and has said last.
+/// The last session descriptions sent to and received from a party.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Described {
     pub endpoint: EndpointId,
@@ -117,7 +117,7 @@ pub struct Described {
     pub both: Descriptions,
 }
 
-/// What happens; see `MediaEvent`.
+/// An event; see `MediaEvent`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Event {
@@ -133,7 +133,7 @@ pub enum Event {
     Failed { endpoint: EndpointId, reason: String },
 }
 
-/// `EndpointStats`, with moments as how long ago they were, in µs.
+/// `EndpointStats`, with times as their age, in µs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Stats {
     pub since_ago_us: u64,
@@ -151,7 +151,7 @@ pub struct Stats {
     pub transcoded: TranscodeStats,
     pub timeouts: u32,
     pub rtcp: RtcpStats,
-    /// A media server of before has none.
+    /// Absent in messages of an older media server.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub over_time: Vec<QualitySample>,
 }
@@ -188,7 +188,7 @@ fn before(now: Instant, ago_us: u64) -> Instant {
 }
 
 impl Stats {
-    /// As they are sent now.
+    /// Converts the statistics, with ages relative to `now`.
     pub fn new(stats: &EndpointStats, now: Instant) -> Stats {
         Stats {
             since_ago_us: ago(now, stats.since),
@@ -210,7 +210,7 @@ impl Stats {
         }
     }
 
-    /// As they are to us, who have them now.
+    /// Converts them back, with ages relative to our `now`.
     pub fn stats(self, now: Instant) -> EndpointStats {
         EndpointStats {
             since: before(now, self.since_ago_us),

@@ -1,11 +1,11 @@
-//! Bencode, the notation of the `ng` protocol: integers, octets, lists, dictionaries.
+//! Bencode, the encoding of the `ng` protocol: integers, octets, lists, dictionaries.
 //!
-//! A small file of our own: of the crates, `serde_bencode` rests since 2023, and neither
-//! it nor `bt_bencode` bounds how deep a datagram may make them recurse.
+//! Implemented here because, of the crates, `serde_bencode` has been dormant since 2023, and neither it nor
+//! `bt_bencode` limits the recursion depth that a datagram can cause.
 
 use std::fmt;
 
-/// Deeper than any answer of rtpengine's; what goes deeper is no answer.
+/// Maximum nesting: deeper than any reply of rtpengine.
 const DEEPEST: usize = 16;
 
 /// A bencoded value. Octets need not be text.
@@ -14,11 +14,11 @@ pub enum Value {
     Int(i64),
     Octets(Vec<u8>),
     List(Vec<Value>),
-    /// In the order of the keys.
+    /// Sorted by key.
     Dict(Vec<(Vec<u8>, Value)>),
 }
 
-/// Why octets are no value.
+/// Why octets are not a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BencodeError {
     #[error("it ends in the middle of a value")]
@@ -32,7 +32,7 @@ pub enum BencodeError {
 }
 
 impl Value {
-    /// A dictionary; keys in any order.
+    /// A dictionary; the keys may come in any order.
     pub fn dict<'a>(entries: impl IntoIterator<Item = (&'a str, Value)>) -> Value {
         let mut entries: Vec<(Vec<u8>, Value)> =
             entries.into_iter().map(|(key, value)| (key.as_bytes().to_vec(), value)).collect();
@@ -40,12 +40,12 @@ impl Value {
         Value::Dict(entries)
     }
 
-    /// A list of texts.
+    /// A list of strings.
     pub fn texts(texts: &[&str]) -> Value {
         Value::List(texts.iter().map(|text| Value::from(*text)).collect())
     }
 
-    /// What stands under a key.
+    /// The value of a key.
     pub fn get(&self, key: &str) -> Option<&Value> {
         match self {
             Value::Dict(entries) => {
@@ -55,7 +55,7 @@ impl Value {
         }
     }
 
-    /// The first of a list.
+    /// The first item of a list.
     pub fn first(&self) -> Option<&Value> {
         match self {
             Value::List(values) => values.first(),
@@ -63,7 +63,7 @@ impl Value {
         }
     }
 
-    /// Octets.
+    /// The value as octets.
     pub fn octets(&self) -> Option<&[u8]> {
         match self {
             Value::Octets(octets) => Some(octets),
@@ -71,12 +71,12 @@ impl Value {
         }
     }
 
-    /// Octets that are text.
+    /// The value as text.
     pub fn text(&self) -> Option<&str> {
         std::str::from_utf8(self.octets()?).ok()
     }
 
-    /// An integer.
+    /// The value as an integer.
     pub fn int(&self) -> Option<i64> {
         match self {
             Value::Int(value) => Some(*value),
@@ -84,7 +84,7 @@ impl Value {
         }
     }
 
-    /// As it is sent.
+    /// Encodes the value.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {
             Value::Int(value) => out.extend_from_slice(format!("i{value}e").as_bytes()),
@@ -105,7 +105,7 @@ impl Value {
         }
     }
 
-    /// Reads one value that takes all octets.
+    /// Decodes a value that takes up all octets.
     ///
     /// # Errors
     /// See [`BencodeError`].
@@ -182,7 +182,7 @@ impl Reader<'_> {
         }
     }
 
-    /// A number up to and with `end`.
+    /// Reads a number, including the `end` after it.
     fn int(&mut self, end: u8) -> Result<i64, BencodeError> {
         let rest = self.octets.get(self.at..).unwrap_or_default();
         let length = memchr::memchr(end, rest).ok_or(BencodeError::Short)?;

@@ -1,4 +1,4 @@
-//! The thread that drives the machine: its socket, its clock, and who waits for answers.
+//! The thread that drives the machine: its socket, its clock, and the requesters that wait for results.
 
 use std::collections::HashMap;
 use std::io;
@@ -17,13 +17,13 @@ use super::{Opened, Shared};
 use b2b_base::util::vital::Vital;
 use b2b_call::controller::{EndpointId, EndpointStats, LocalDescription, MediaError, MediaEvent};
 
-/// How long the last deletions may take when we stop.
+/// Maximum time for the last deletions when we stop.
 const PARTING: Duration = Duration::from_secs(1);
 
 pub(super) type Opening = oneshot::Sender<Result<(EndpointId, LocalDescription), MediaError>>;
 pub(super) type Counting = oneshot::Sender<Result<Box<EndpointStats>, MediaError>>;
 
-/// What the thread is asked for.
+/// A command for the thread.
 pub(super) enum Command {
     Open { id: EndpointId, ipv6: bool, timeout: Option<Duration>, reply: Opening },
     Want(EndpointId, Wanted),
@@ -31,7 +31,7 @@ pub(super) enum Command {
     Release(EndpointId),
 }
 
-/// The thread. It ends when nobody can send commands any more.
+/// Starts the thread. It ends once all senders of commands are gone.
 pub(super) fn start(
     server: SocketAddr,
     interfaces: Interfaces,
@@ -100,7 +100,7 @@ impl Driver {
                         left.into_keys().for_each(|id| self.relay.release(Instant::now(), id));
                     }
                 },
-                // An error says that nobody listens there: time will tell the same.
+                // The error says that nothing listens there, which the timeouts will show as well.
                 read = self.socket.recv(&mut datagram) => match read {
                     Ok(length) => self.relay.input(Instant::now(), &datagram[..length]),
                     Err(error) => {
@@ -132,7 +132,7 @@ impl Driver {
     async fn outputs(&mut self) {
         while let Some(output) = self.relay.poll() {
             match output {
-                // What cannot be sent is sent again later.
+                // A datagram that cannot be sent is retransmitted later.
                 Output::Transmit(datagram) => drop(self.socket.send(&datagram).await),
                 Output::Opened(id, result) => self.opened(id, result),
                 Output::Counted(id, result) => {
@@ -152,7 +152,7 @@ impl Driver {
             self.shared.opened(id, *places);
         }
         let answer = result.map(|places| (id, LocalDescription { rtp: places.party }));
-        // Nobody waits for it, and nobody will ever release it.
+        // The requester is gone, so nothing would ever release it.
         if reply.send(answer).is_err() && rtp.is_some() {
             self.shared.state().endpoints.remove(&id);
             self.relay.release(Instant::now(), id);

@@ -1,9 +1,8 @@
-//! Requests of the `ng` protocol and their replies: cookies, retransmission, giving up.
-//! A machine without I/O.
+//! Requests of the `ng` protocol and their replies: cookies, retransmission, timeout. A machine without I/O.
 //!
-//! A request is `<cookie> <dictionary>` in a datagram. Its reply has the same cookie; the
-//! server answers a request that it has seen already with the same reply, so that it may be
-//! sent again (rtpengine keeps replies for some seconds).
+//! A request is `<cookie> <dictionary>` in a datagram. Its reply has the same cookie; the server answers a
+//! repeated request with the same reply, so requests may be retransmitted (rtpengine keeps replies for some
+//! seconds).
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
@@ -12,7 +11,7 @@ use bytes::Bytes;
 
 use super::bencode::{BencodeError, Value};
 
-/// When a request is sent again, from its last time on; after the last one it is given up.
+/// Intervals before each retransmission of a request; after the last one it has timed out.
 const PAUSES: [Duration; 4] = [
     Duration::from_millis(150),
     Duration::from_millis(350),
@@ -20,10 +19,10 @@ const PAUSES: [Duration; 4] = [
     Duration::from_millis(1_300),
 ];
 
-/// Requests that wait for their replies. `T` says what for.
+/// Requests that await their replies. `T` is their purpose.
 #[derive(Debug)]
 pub struct Exchanges<T> {
-    /// Of our cookies: another process at our address must not get our replies.
+    /// Prefix of our cookies: another process at our address must not get our replies.
     prefix: String,
     next: u64,
     open: HashMap<u64, Open<T>>,
@@ -38,12 +37,12 @@ struct Open<T> {
     what: T,
 }
 
-/// What time brings.
+/// An action that is due.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Due<T> {
-    /// To be sent once more.
+    /// Retransmit this.
     Again(Bytes),
-    /// Nobody has answered this.
+    /// This has timed out.
     GivenUp(T),
 }
 
@@ -57,12 +56,12 @@ pub enum ReplyError {
 }
 
 impl<T> Exchanges<T> {
-    /// No requests yet. `prefix` has no spaces, and is nobody else's.
+    /// Starts without requests. `prefix` has no spaces, and is unique.
     pub fn new(prefix: String) -> Self {
         Exchanges { prefix, next: 1, open: HashMap::new(), due: BTreeSet::new() }
     }
 
-    /// A request as a datagram; it will be retransmitted until it is answered.
+    /// A request as a datagram; it is retransmitted until it is answered.
     pub fn ask(&mut self, now: Instant, what: T, request: &Value) -> Bytes {
         let number = self.next;
         self.next += 1;
@@ -75,10 +74,10 @@ impl<T> Exchanges<T> {
         datagram
     }
 
-    /// A datagram of the server's: what it answers, and how.
+    /// Takes a datagram from the server; returns the request that it answers, and the reply.
     ///
     /// # Errors
-    /// It is no reply; nothing changes. One that comes a second time is none either.
+    /// If it is no reply, or a duplicate; nothing changes.
     pub fn reply(&mut self, datagram: &[u8]) -> Result<(T, Value), ReplyError> {
         let space = memchr::memchr(b' ', datagram).ok_or(ReplyError::Cookie)?;
         let cookie = std::str::from_utf8(&datagram[..space]).map_err(|_| ReplyError::Cookie)?;
@@ -93,12 +92,12 @@ impl<T> Exchanges<T> {
         Ok((open.what, value))
     }
 
-    /// When [`Exchanges::timeout`] has something to say.
+    /// When to call [`Exchanges::timeout`].
     pub fn next_timeout(&self) -> Option<Instant> {
         self.due.first().map(|(at, _)| *at)
     }
 
-    /// The next thing that time brings; to be called until there is none.
+    /// The next action that is due; must be called until there is none.
     pub fn timeout(&mut self, now: Instant) -> Option<Due<T>> {
         let (at, number) = self.due.first().copied().filter(|(at, _)| *at <= now)?;
         self.due.remove(&(at, number));
@@ -114,7 +113,7 @@ impl<T> Exchanges<T> {
         }
     }
 
-    /// Requests that wait.
+    /// Number of pending requests.
     pub fn len(&self) -> usize {
         self.open.len()
     }

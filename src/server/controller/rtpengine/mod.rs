@@ -1,13 +1,13 @@
 //! Relays by rtpengine, over its `ng` protocol.
 //!
-//! - `bencode`: the notation; `exchange`: requests and replies as datagrams
-//! - `words`: what is asked for, and what answers mean
+//! - `bencode`: the encoding; `exchange`: requests and replies as datagrams
+//! - `words`: the commands, and the meaning of replies
 //! - `relay`: endpoints as a machine; `driver`: the thread that drives it
 //!
-//! Descriptions are ours, as with the embedded engine: rtpengine is told addresses only, and
-//! gives ports. Every endpoint is an `ng` call of two ends, and a bridge sends the inner ends
-//! of two endpoints to each other: packets pass rtpengine twice, but a party's address never
-//! changes, whoever it speaks with. designs/0016-remote-media.md says why.
+//! Session descriptions are ours, as with the embedded engine: rtpengine is only told addresses, and
+//! allocates ports. Every endpoint is an `ng` call of two ends, and a bridge sends the inner ends of two
+//! endpoints to each other: packets pass rtpengine twice, but the address for a party never changes,
+//! whichever party it is bridged with. designs/0016-remote-media.md says why.
 
 mod bencode;
 mod driver;
@@ -37,17 +37,17 @@ use relay::{Places as Opened, Wanted};
 use words::End;
 pub use words::Interfaces;
 
-/// Where rtpengine is, and what it is told.
+/// The address of rtpengine, and its settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RtpengineConfig {
-    /// Its `--listen-ng`.
+    /// The address of its `--listen-ng`.
     pub server: SocketAddr,
     pub interfaces: Interfaces,
-    /// Identifiers come from it; from the operating system's generator, except in tests.
+    /// Seed for identifiers; from the operating system's generator, except in tests.
     pub seed: u64,
 }
 
-/// See the module's text.
+/// See the module documentation.
 pub struct RtpengineController {
     commands: Mutex<Option<mpsc::UnboundedSender<Command>>>,
     shared: Arc<Shared>,
@@ -55,10 +55,10 @@ pub struct RtpengineController {
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// What callers and the thread both see.
+/// State shared by callers and the thread.
 struct Shared {
     state: Mutex<State>,
-    /// Somebody answers, as far as is known.
+    /// Whether rtpengine responds, as far as is known.
     alive: AtomicBool,
 }
 
@@ -76,7 +76,7 @@ struct Entry {
 
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
-        // A panic elsewhere leaves nothing half done behind this lock.
+        // A panic elsewhere leaves the data behind this lock consistent.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -117,13 +117,13 @@ impl State {
     }
 }
 
-/// What of a policy rtpengine can do as we use it: nothing is decoded.
+/// The part of a policy that rtpengine supports as we use it: nothing is decoded.
 fn relayed(policy: PairPolicy) -> PairPolicy {
     PairPolicy { transcode: false, tones: false, ..policy }
 }
 
 impl RtpengineController {
-    /// What it can do, known before there is one.
+    /// The capabilities, known before it is started.
     pub const CAPABILITIES: Capabilities = Capabilities::of(&[
         Capability::Endpoints,
         Capability::Pairs,
@@ -132,11 +132,11 @@ impl RtpengineController {
         Capability::Statistics,
     ]);
 
-    /// Starts the thread that speaks with rtpengine. It need not be there yet: until it
-    /// answers there are no endpoints.
+    /// Starts the thread for rtpengine, which need not be up yet: until it responds, no endpoints can be
+    /// created.
     ///
     /// # Errors
-    /// The system refuses a socket or a thread.
+    /// If the system refuses a socket or a thread.
     pub fn start(
         config: RtpengineConfig,
     ) -> std::io::Result<(RtpengineController, mpsc::UnboundedReceiver<MediaEvent>)> {
@@ -156,17 +156,17 @@ impl RtpengineController {
         Ok((controller, events))
     }
 
-    /// Endpoints that are not released.
+    /// Number of endpoints that are not released.
     pub fn endpoints(&self) -> usize {
         self.shared.state().endpoints.len()
     }
 
-    /// Whether it answers. Until it has not answered for long enough, it is thought to.
+    /// Whether rtpengine responds. It is assumed to, until it has not responded for long enough.
     pub fn is_alive(&self) -> bool {
         self.shared.alive.load(Ordering::Relaxed)
     }
 
-    /// Hears when the thread has panicked.
+    /// Receives a message when the thread panics.
     pub fn panicked(&self) -> Receiver<String> {
         self.vital.panicked()
     }
@@ -182,12 +182,12 @@ impl RtpengineController {
 
     fn tell(&self, command: Command) {
         if let Some(commands) = &*self.commands.lock().unwrap_or_else(PoisonError::into_inner) {
-            // Without a thread nothing is held either.
+            // Without the thread, nothing is held either.
             let _ = commands.send(command);
         }
     }
 
-    /// Brings rtpengine in line with what an endpoint was told and has said.
+    /// Updates rtpengine with the latest session descriptions of an endpoint.
     fn push(&self, state: &State, id: EndpointId) {
         if let Some(wanted) = state.wanted(id) {
             self.tell(Command::Want(id, wanted));
@@ -219,7 +219,7 @@ impl RtpengineController {
         Ok(joined)
     }
 
-    /// The same for a join that exists already, and for an endpoint without one.
+    /// The same for an existing join, or for an endpoint without one.
     fn rejoin(&self, state: &mut State, id: EndpointId) -> Result<(), MediaError> {
         match state.get(id)?.joined {
             Some(other) => self.join(state, id, other).map(drop),
@@ -393,7 +393,7 @@ impl MediaBackend for RtpengineController {
                 Ok(Answer::Done)
             }
             Verb::Stats { endpoint } => return self.counted(endpoint),
-            // Nothing: without a word, as the trait has it. It learns sources by itself.
+            // Ignored silently, as the trait specifies. rtpengine learns sources by itself.
             Verb::SignalledFrom { .. } | Verb::SendDigit { .. } | Verb::TakesInfo { .. } => Ok(Answer::Done),
             Verb::DirectOffer { .. }
             | Verb::ReturnOffer { .. }
@@ -430,8 +430,8 @@ impl MediaBackend for RtpengineController {
     }
 }
 
-/// What rtpengine says to the machine that has asked it for an endpoint, each time with the cookie
-/// that is waited for. For fuzzing, from outside this room.
+/// Feeds replies of rtpengine to a machine that has requested endpoints, each with the cookie that is
+/// awaited. For fuzzing, from outside this module.
 #[cfg(fuzzing)]
 pub fn hear_replies(mut now: std::time::Instant, replies: &mut dyn Iterator<Item = &[u8]>) {
     let mut relay = relay::Relay::new(now, "f".to_owned(), Interfaces::default());

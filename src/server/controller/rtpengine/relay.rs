@@ -1,9 +1,8 @@
-//! Endpoints in rtpengine: what it is asked for each of them, in which order. A machine
-//! without I/O; the table is [`Held::step`].
+//! Endpoints in rtpengine: the requests for each of them, and their order. A machine without I/O; the table
+//! is [`Held::step`].
 //!
-//! An endpoint is an `ng` call with two ends, see `words`. To change anything both ends are
-//! described again: an offer, then an answer. What is wanted meanwhile waits, and only the
-//! last of it is said.
+//! An endpoint is an `ng` call with two ends, see `words`. Any change describes both ends again: an offer,
+//! then an answer. Changes meanwhile wait, and only the latest is sent.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -16,14 +15,14 @@ use super::exchange::{Due, Exchanges, ReplyError};
 use super::words::{self, Counted, End, Interfaces, NOBODY_V4, NOBODY_V6, Words};
 use b2b_call::controller::{AddressFamily, EndpointId, EndpointStats, MediaError, MediaEvent};
 
-/// How often an endpoint is looked at until its party's RTP comes, and at least once in.
+/// Interval of queries for an endpoint until its party's RTP arrives, and the maximum interval.
 const LOOKS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
-/// How often endpoints are gone through for those whose turn it is.
+/// Interval at which endpoints are checked for queries that are due.
 const ROUND: Duration = Duration::from_millis(250);
-/// How often we ask whether somebody is there, while nothing else is asked.
+/// Interval of pings while no other request is pending.
 const PING: Duration = Duration::from_secs(1);
 
-/// Which exchange this is.
+/// The purpose of an exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Asked {
     Ping,
@@ -33,42 +32,42 @@ enum Asked {
     Delete(EndpointId),
 }
 
-/// Where an endpoint receives.
+/// The receiving addresses of an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Places {
     pub party: SocketAddr,
-    /// From the other endpoint of a bridge.
+    /// For the other endpoint of a bridge.
     pub inner: SocketAddr,
 }
 
-/// What an endpoint is to do.
+/// The requested state of an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Wanted {
     pub party: End,
     pub inner: End,
-    /// RTP of the party is to be expected.
+    /// Whether RTP of the party is expected.
     pub expects: bool,
 }
 
-/// What comes out of the machine.
+/// Outputs of the machine.
 #[derive(Debug)]
 pub enum Output {
     Transmit(Bytes),
-    /// The answer to [`Relay::open`].
+    /// The result of [`Relay::open`].
     Opened(EndpointId, Result<Places, MediaError>),
-    /// The answer to [`Relay::look`].
+    /// The result of [`Relay::look`].
     Counted(EndpointId, Result<Box<EndpointStats>, MediaError>),
     Event(MediaEvent),
 }
 
-/// How far an endpoint's last exchange is.
+/// The state of an endpoint's last exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
-    /// The offer is on its way.
+    /// The offer is pending.
     Offering,
-    /// The answer is.
+    /// The answer is pending.
     Answering,
-    /// Nothing is.
+    /// No exchange is pending.
     Steady,
     /// It is being deleted.
     Ending,
@@ -79,7 +78,7 @@ struct Held {
     call_id: String,
     ipv6: bool,
     step: Step,
-    /// What was said last, or is being said.
+    /// The state that was sent last, or is being sent.
     said: Wanted,
     wanted: Wanted,
     party: Option<SocketAddr>,
@@ -89,7 +88,7 @@ struct Held {
     looking: bool,
     asked_for: bool,
     next_look: Instant,
-    /// When the party's counter moved last, or was armed.
+    /// When the party's counter last changed, or the timeout was armed.
     moved: Instant,
     timeout: Option<Duration>,
     timed_out: bool,
@@ -100,7 +99,7 @@ struct Held {
 #[derive(Debug)]
 pub struct Relay {
     interfaces: Interfaces,
-    /// Of the call-ids.
+    /// Prefix of the call-ids.
     prefix: String,
     exchanges: Exchanges<Asked>,
     held: HashMap<EndpointId, Held>,
@@ -114,7 +113,7 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// No endpoints. `prefix` is nobody else's, and has no spaces.
+    /// Starts without endpoints. `prefix` is unique, and has no spaces.
     pub fn new(now: Instant, prefix: String, interfaces: Interfaces) -> Self {
         Relay {
             interfaces,
@@ -130,25 +129,25 @@ impl Relay {
         }
     }
 
-    /// What is to be done.
+    /// The next output.
     pub fn poll(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
 
-    /// When [`Relay::timeout`] is to be called.
+    /// When to call [`Relay::timeout`].
     pub fn next_timeout(&self) -> Instant {
         let rounds = (!self.held.is_empty()).then_some(self.next_round);
         let others = rounds.into_iter().chain(self.exchanges.next_timeout());
         others.fold(self.next_ping, Instant::min)
     }
 
-    /// An endpoint of whose party nothing is known.
+    /// Opens an endpoint whose party is still unknown.
     pub fn open(&mut self, now: Instant, id: EndpointId, ipv6: bool, timeout: Option<Duration>) {
         if !self.alive {
             return self.outputs.push_back(Output::Opened(id, Err(MediaError::Stopped)));
         }
         let party = End::at(if ipv6 { NOBODY_V6 } else { NOBODY_V4 });
-        // Whatever parties have, endpoints have IPv4 among themselves, where there is some.
+        // Whatever the parties have, endpoints use IPv4 between each other, where available.
         let wanted = Wanted { party, inner: End::at(NOBODY_V4), expects: false };
         let held = Held {
             call_id: format!("{}-{}", self.prefix, id.0),
@@ -172,7 +171,7 @@ impl Relay {
         self.say(now, id, Asked::Offer(id));
     }
 
-    /// What an endpoint is to do from now on.
+    /// Sets the requested state of an endpoint.
     pub fn want(&mut self, now: Instant, id: EndpointId, wanted: Wanted) {
         let Some(held) = self.held.get_mut(&id) else { return };
         held.wanted = wanted;
@@ -181,7 +180,7 @@ impl Relay {
         self.go_on(now, id);
     }
 
-    /// Asks for an endpoint's counters.
+    /// Requests an endpoint's counters.
     pub fn look(&mut self, now: Instant, id: EndpointId) {
         match self.held.get_mut(&id).filter(|held| !held.released) {
             Some(held) => {
@@ -203,17 +202,17 @@ impl Relay {
         }
     }
 
-    /// Whether somebody answers, as far as is known.
+    /// Whether rtpengine responds, as far as is known.
     pub fn is_alive(&self) -> bool {
         self.alive
     }
 
-    /// Endpoints that are not gone.
+    /// Number of endpoints that are not closed.
     pub fn len(&self) -> usize {
         self.held.len()
     }
 
-    /// A datagram of rtpengine's.
+    /// Handles a datagram of rtpengine.
     pub fn input(&mut self, now: Instant, datagram: &[u8]) {
         let (asked, reply) = match self.exchanges.reply(datagram) {
             Ok(reply) => reply,
@@ -233,7 +232,7 @@ impl Relay {
         self.replied(now, asked, &reply);
     }
 
-    /// Time has passed.
+    /// Handles the time.
     pub fn timeout(&mut self, now: Instant) {
         while let Some(due) = self.exchanges.timeout(now) {
             match due {
@@ -264,8 +263,8 @@ impl Relay {
         }
     }
 
-    /// Nobody answers: what was asked has failed, and every endpoint with it unless somebody
-    /// has been heard meanwhile.
+    /// A request has timed out: it has failed, and so has every endpoint, unless rtpengine has been heard
+    /// meanwhile.
     fn given_up(&mut self, now: Instant, asked: Asked) {
         if self.alive && now >= self.heard + PING {
             self.alive = false;
@@ -299,7 +298,7 @@ impl Relay {
                     self.outputs.push_back(Output::Opened(id, Err(MediaError::Family(family))));
                     self.go_on(now, id);
                 }
-                // Ports that have changed are those of a call that it had forgotten.
+                // Changed ports belong to a new call: rtpengine had lost the old one.
                 Some(party) if held.places.is_none_or(|places| same(places.party, party)) => {
                     held.party.get_or_insert(party);
                     held.step = Step::Answering;
@@ -322,7 +321,7 @@ impl Relay {
                 held.looking = false;
                 match words::counted(reply) {
                     Some(counted) => self.counted(now, id, counted),
-                    // Nothing new: whoever asked has what is known.
+                    // No news: the requester gets the known counters.
                     None => {
                         held.next_look = now + LOOKS.0;
                         if std::mem::take(&mut held.asked_for) {
@@ -340,7 +339,7 @@ impl Relay {
         }
     }
 
-    /// An exchange has come to nothing.
+    /// An exchange has failed.
     fn failed(&mut self, now: Instant, asked: Asked, id: EndpointId, reason: &str) {
         let Some(held) = self.held.get_mut(&id) else { return };
         match asked {
@@ -366,7 +365,7 @@ impl Relay {
         }
     }
 
-    /// An endpoint's media is lost: said once.
+    /// An endpoint's media is lost, which is reported once.
     fn fail(&mut self, id: EndpointId, reason: &str) {
         let Some(held) = self.held.get_mut(&id) else { return };
         if std::mem::take(&mut held.asked_for) {
@@ -379,7 +378,7 @@ impl Relay {
         }
     }
 
-    /// Says what is to be said next of an endpoint, if nothing is being said.
+    /// Sends the next request for an endpoint, if none is pending.
     fn go_on(&mut self, now: Instant, id: EndpointId) {
         let Some(held) = self.held.get_mut(&id) else { return };
         match held.step() {
@@ -456,14 +455,13 @@ impl Relay {
     }
 }
 
-/// Whether this is the address that we know: of an end that is told to send nowhere, only the
-/// port comes back.
+/// Whether this is the known address: for an end that is told to send nowhere, only the port is returned.
 fn same(known: SocketAddr, told: SocketAddr) -> bool {
     known.port() == told.port() && (told.ip().is_unspecified() || known.ip() == told.ip())
 }
 
 impl Held {
-    /// What comes next; none: nothing, or something is under way.
+    /// The next step; `None`: none is due, or an exchange is pending.
     fn step(&self) -> Option<Step> {
         match self.step {
             Step::Offering | Step::Answering | Step::Ending => None,

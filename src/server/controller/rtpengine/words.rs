@@ -1,8 +1,7 @@
-//! What the machine says to rtpengine, and reads of its answers. Pure.
+//! Commands to rtpengine, and the parsing of its replies. Pure.
 //!
-//! One `ng` call for each endpoint, with two ends: `party` is where the party is, `inner`
-//! where the endpoint's bridge is. Session descriptions here are only for rtpengine: each
-//! says one address.
+//! Each endpoint is one `ng` call with two ends: `party` is towards the party, `inner` towards the endpoint's
+//! bridge. Session descriptions here are only for rtpengine: each gives one address.
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -13,18 +12,17 @@ use super::bencode::Value;
 const INNER: &str = "inner";
 const PARTY: &str = "party";
 
-/// Where nobody is, before an end has an address. An unspecified address would make
-/// rtpengine answer with one.
+/// A placeholder address, before an end has one. An unspecified address would make rtpengine reply with one.
 pub const NOBODY_V4: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9);
 /// The same in IPv6.
 pub const NOBODY_V6: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), 9);
 
-/// Which network interfaces of rtpengine's the ends are on: names of its `--interface`.
+/// The network interfaces of the ends in rtpengine: names of its `--interface`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Interfaces {
-    /// Towards parties; none: its default.
+    /// Towards the parties; `None`: its default.
     pub outer: Option<String>,
-    /// Between endpoints; none: its default.
+    /// Between endpoints; `None`: its default.
     pub inner: Option<String>,
 }
 
@@ -32,39 +30,39 @@ pub struct Interfaces {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct End {
     pub rtp: SocketAddr,
-    /// RTCP shares the RTP port.
+    /// Whether RTCP shares the RTP port.
     pub rtcp_mux: bool,
-    /// None: the port behind RTP's.
+    /// `None`: the port after RTP's.
     pub rtcp: Option<SocketAddr>,
 }
 
 impl End {
-    /// RTP here, RTCP behind it.
+    /// RTP to this address, RTCP to the next port.
     pub fn at(rtp: SocketAddr) -> End {
         End { rtp, rtcp_mux: false, rtcp: None }
     }
 
-    /// Nothing is to be sent there: 0.0.0.0, as RFC 2543 holds. A direction would be passed on
-    /// by rtpengine, and not obeyed.
+    /// A hold: 0.0.0.0, as in RFC 2543. rtpengine would pass a direction attribute on without obeying it.
     pub fn nowhere(ipv6: bool) -> End {
         let ip = if ipv6 { IpAddr::V6(Ipv6Addr::UNSPECIFIED) } else { IpAddr::V4(Ipv4Addr::UNSPECIFIED) };
         End::at(SocketAddr::new(ip, 9))
     }
 }
 
-/// `command`s about the call of an endpoint.
+/// Commands about the call of an endpoint.
 pub struct Words<'a> {
     pub call_id: &'a str,
     pub interfaces: &'a Interfaces,
 }
 
 impl Words<'_> {
-    /// Says where the inner end sends to; the answer says where parties are to send.
+    /// Sets the destination of the inner end; the reply has the address that parties are to send to.
     pub fn offer(&self, inner: End, ipv6: bool) -> Value {
         self.describe("offer", inner, Some(if ipv6 { "IP6" } else { "IP4" }))
     }
 
-    /// Says where the party's end sends to; the answer says where the other endpoint is to.
+    /// Sets the destination of the party's end; the reply has the address that the other endpoint is to send
+    /// to.
     pub fn answer(&self, party: End) -> Value {
         self.describe("answer", party, None)
     }
@@ -77,11 +75,11 @@ impl Words<'_> {
             ("to-tag", PARTY.into()),
             ("sdp", Value::Octets(description(end).into_bytes())),
             ("ICE", "remove".into()),
-            // What the party was told about this was told by us; our answer says it here.
+            // We have negotiated this with the party ourselves; our answer gives rtpengine the result.
             ("rtcp-mux", Value::texts(&["offer"])),
-            // Without the first the ports of an end change with the address of the other one. With
-            // the second it drops, once it has learned where an end sends from, what comes from
-            // elsewhere; of several it learns the one that is nearest to what we have said.
+            // Without the first, the ports of an end change with the address of the other one. With the
+            // second, once rtpengine has learned the source address of an end, it drops packets from
+            // elsewhere; of several sources it learns the one nearest to the address that we have given.
             ("flags", Value::texts(&["port-latching", "strict-source"])),
             ("endpoint-learning", "heuristic".into()),
         ];
@@ -96,12 +94,12 @@ impl Words<'_> {
         Value::dict(entries)
     }
 
-    /// Asks for counters.
+    /// Queries the counters.
     pub fn query(&self) -> Value {
         Value::dict([("command", "query".into()), ("call-id", self.call_id.into())])
     }
 
-    /// Ends it at once; the answer has the last counters.
+    /// Ends the call at once; the reply has the last counters.
     pub fn delete(&self) -> Value {
         Value::dict([
             ("command", "delete".into()),
@@ -111,12 +109,12 @@ impl Words<'_> {
     }
 }
 
-/// Asks whether anybody is there.
+/// Checks that rtpengine responds.
 pub fn ping() -> Value {
     Value::dict([("command", "ping".into())])
 }
 
-/// PCMU stands for whatever is carried: rtpengine forwards every payload type.
+/// PCMU stands for any payload: rtpengine forwards every payload type.
 fn description(end: End) -> String {
     let family = if end.rtp.is_ipv4() { "IP4" } else { "IP6" };
     let (ip, port) = (end.rtp.ip(), end.rtp.port());
@@ -134,14 +132,14 @@ fn description(end: End) -> String {
     text
 }
 
-/// Where the other end receives, of the answer to `offer` or `answer`.
+/// The receiving address for the other end, from the reply to `offer` or `answer`.
 pub fn address(reply: &Value) -> Option<SocketAddr> {
     let description = b2b_sdp::SessionDescription::parse(reply.get("sdp")?.octets()?).ok()?;
     let audio = description.audio(description.audio_index()?).ok()?;
     Some(audio.rtp()).filter(|rtp| rtp.port() != 0)
 }
 
-/// What was refused, and why.
+/// The reason of an error reply.
 pub fn refusal(reply: &Value) -> Option<String> {
     if reply.get("result").and_then(Value::text) != Some("error") {
         return None;
@@ -150,19 +148,19 @@ pub fn refusal(reply: &Value) -> Option<String> {
     Some(String::from_utf8_lossy(reason).chars().filter(|it| !it.is_control()).take(200).collect())
 }
 
-/// Of a call's counters what is ours to know.
+/// The counters of a call that we use.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counted {
     /// RTP from the party: packets, octets.
     pub received: (u64, u64),
-    /// RTP from the other endpoint, that went to the party.
+    /// RTP from the other endpoint that was sent to the party.
     pub sent: (u64, u64),
-    /// Where the party's RTP comes from, as rtpengine has learnt it.
+    /// The source address of the party's RTP, as rtpengine has learned it.
     pub from: Option<SocketAddr>,
     pub ssrc: Option<u32>,
 }
 
-/// Reads the answer to `query` or `delete`.
+/// Reads the reply to `query` or `delete`.
 pub fn counted(reply: &Value) -> Option<Counted> {
     let tags = reply.get("tags")?;
     let stream = |tag: &str| {

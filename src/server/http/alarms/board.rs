@@ -1,4 +1,4 @@
-//! The alarms that stand: raised and ended by looks at the server and by events. Pure.
+//! The active alarms: raised and ended by checks of the server and by events. Pure.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,17 +12,17 @@ use crate::gateway;
 use b2b_call::event::{Event, MediaRefused, rfc3339};
 use b2b_sip::net::ReloadRefused;
 
-/// Alarms of one kind; what goes beyond stands under one subject.
+/// Maximum alarms of one kind; further ones share one subject.
 const EACH: usize = 40;
 const OTHERS: &str = "others";
-/// Of the ticks since the last look: fewer late ones are nothing.
+/// Share of late ticks since the last check below which there is no alarm.
 const LATE: f64 = 0.01;
-/// Ticks since the last look: of fewer nothing is concluded.
+/// Minimum ticks since the last check for a conclusion.
 const TICKS: u64 = 50;
-/// The part of the RTP ports that has to be free.
+/// The share of the RTP ports that has to be free.
 const SPARE_PORTS: f64 = 0.05;
 
-/// A queue, as far as alarms go.
+/// The state of a queue, as far as alarms need it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct QueueLook {
     pub name: String,
@@ -31,68 +31,68 @@ pub struct QueueLook {
     pub goal: Duration,
 }
 
-/// The disk of recordings.
+/// The disk of the recordings.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DiskLook {
     pub folder: String,
-    /// Octets.
+    /// Free octets.
     pub free: u64,
-    /// Octets that stay free.
+    /// Octets that are to stay free.
     pub wanted: u64,
 }
 
-/// A look at the server. Counters are since its start.
+/// The state of the server at a check. Counters are since its start.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Look {
-    /// Programs that are to carry media and do not answer, and why.
+    /// Media carriers that do not respond, and why.
     pub carriers_down: Vec<(String, String)>,
-    /// None of them takes calls: how many there are.
+    /// Number of media servers, if none of them takes calls.
     pub no_media: Option<usize>,
-    /// Those that take no calls, and why.
+    /// Gateways that take no calls, and why.
     pub gateways_down: Vec<(String, String)>,
-    /// Files of certificates that soon are good no longer, and until when each is.
+    /// Certificate files that expire soon, and when.
     pub certificates: Vec<(PathBuf, SystemTime)>,
     /// Why new certificates are not in use.
     pub certificate_refused: Option<ReloadRefused>,
-    /// Calls that are left; none: it takes calls.
+    /// Number of remaining calls while draining; `None`: the server takes calls.
     pub draining: Option<usize>,
     pub disk: Option<DiskLook>,
-    /// RTP ports that are not in use, resting ones not counted, and all of them.
+    /// Free RTP ports, except resting ones, and the number of all.
     pub ports: (usize, usize),
     pub queues: Vec<QueueLook>,
-    /// 20 ms for a party each, and how many were late.
+    /// Ticks of 20 ms for a party, and the number of late ones.
     pub ticks: (u64, u64),
     pub records_lost: u64,
-    /// For want of room.
+    /// For lack of capacity.
     pub calls_refused: u64,
-    /// Panics, and events that had no place.
+    /// Panics, and events without a valid transition.
     pub bugs: u64,
 }
 
-/// So many wrong PINs are no slips of a finger.
+/// Number of wrong PINs that are no typing errors.
 const GUESSED: u64 = 5;
 
-/// An alarm that stands.
+/// An active alarm.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Alarm {
     name: &'static str,
     severity: Severity,
-    /// Which gateway, queue, source; empty: the server.
+    /// The gateway, queue or source concerned; empty: the server.
     subject: String,
     text: String,
     #[serde(with = "rfc3339")]
     #[schema(value_type = String)]
     since: SystemTime,
-    /// When it happened for the last time.
+    /// When it last occurred.
     #[serde(with = "rfc3339")]
     #[schema(value_type = String)]
     latest: SystemTime,
-    /// How often it happened.
+    /// How often it occurred.
     count: u64,
     fix: &'static str,
 }
 
-/// What stands.
+/// The active alarms.
 #[derive(Debug, Default)]
 pub struct Board {
     alarms: BTreeMap<(Kind, String), Alarm>,
@@ -100,17 +100,17 @@ pub struct Board {
 }
 
 impl Board {
-    /// Every alarm, the worst first.
+    /// Every active alarm, the worst first.
     pub fn alarms(&self) -> Vec<Alarm> {
         self.alarms.values().cloned().collect()
     }
 
-    /// How many of a kind stand.
+    /// Number of active alarms of a kind.
     pub fn count(&self, kind: Kind) -> usize {
         self.alarms.keys().filter(|(of, _)| *of == kind).count()
     }
 
-    /// The server was looked at.
+    /// Takes a check of the server.
     pub fn look(&mut self, now: SystemTime, look: Look) {
         let before = self.before.take().unwrap_or_else(|| look.clone());
         let mut so = Vec::new();
@@ -184,7 +184,7 @@ impl Board {
         self.before = Some(look);
     }
 
-    /// Something happened.
+    /// Takes an event.
     pub fn event(&mut self, time: SystemTime, event: &Event) {
         match event {
             Event::EmergencyCall(it) => {
@@ -241,7 +241,7 @@ impl Board {
         }
     }
 
-    /// It is so, or has happened so many times more. An alarm that stands keeps its beginning.
+    /// Raises an alarm, or counts `times` further occurrences. An active alarm keeps its start.
     fn raise(&mut self, now: SystemTime, kind: Kind, subject: String, text: String, times: u64) {
         let known = self.alarms.contains_key(&(kind, subject.clone()));
         let subject = match known || self.count(kind) < EACH {

@@ -1,18 +1,18 @@
-//! Which alarms there are: how bad each is, how long what happened once stays, and what to do.
+//! The kinds of alarms: their severity, the lifetime of alarms for events, and the remedy.
 
 use std::time::Duration;
 
-/// How bad it is.
+/// Severity of an alarm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
-    /// Calls are lost, something that has to be kept is, or somebody needs help.
+    /// Calls or records are lost, or an emergency call was made.
     Critical,
-    /// Somebody has to look at it.
+    /// An operator has to look at it.
     Warning,
 }
 
-/// What is wrong.
+/// The cause of an alarm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     EmergencyCall,
@@ -40,18 +40,18 @@ pub enum Kind {
     Bug,
 }
 
-/// When an alarm is over.
+/// When an alarm ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ends {
-    /// It is no longer so when the server is looked at.
+    /// When a check of the server finds the cause gone.
     NotSo,
     /// So long after it happened for the last time.
     After(Duration),
-    /// Somebody says that it is.
+    /// When an event says so.
     Said,
 }
 
-/// What is to be known of a kind.
+/// The properties of a kind.
 struct Row {
     name: &'static str,
     severity: Severity,
@@ -255,12 +255,12 @@ impl Kind {
         self.row().severity
     }
 
-    /// When it is over.
+    /// When it ends.
     pub const fn ends(self) -> Ends {
         self.row().ends
     }
 
-    /// What to do.
+    /// The remedy.
     pub const fn fix(self) -> &'static str {
         self.row().fix
     }

@@ -1,8 +1,8 @@
-//! Alarms: what somebody has to look at, since when, and what to do.
+//! Alarms: what an operator has to look at, since when, and the remedy.
 //!
-//! - `kinds`: which there are
-//! - `board`: which stand, without I/O
-//! - `watch`: the looks at the server that raise and end them
+//! - `kinds`: the kinds of alarms
+//! - `board`: the active alarms, without I/O
+//! - `watch`: the checks of the server that raise and end them
 
 mod board;
 mod kinds;
@@ -21,18 +21,18 @@ use board::{Alarm, Board};
 use kinds::Kind;
 pub use watch::run;
 
-/// The board of a server; clones are the same one.
+/// The alarms of a server; clones share the same state.
 #[derive(Debug, Clone, Default)]
 pub struct Alarms(Arc<Mutex<Board>>);
 
 impl Alarms {
-    /// Held for a moment. A panic elsewhere leaves it whole.
+    /// Held briefly. A panic elsewhere leaves the data consistent.
     fn board(&self) -> MutexGuard<'_, Board> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Every alarm that stands, the worst first.
+/// Every active alarm, the worst first.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Standing {
     alarms: Vec<Alarm>,
@@ -43,7 +43,7 @@ pub async fn list(State(api): State<Api>) -> Json<Standing> {
     Json(Standing { alarms: api.alarms.board().alarms() })
 }
 
-/// How many stand, in `/metrics`.
+/// Number of active alarms, in `/metrics`.
 pub fn metrics(page: &mut Page, alarms: &Alarms) {
     let board = alarms.board();
     let standing = Kind::ALL.map(|kind| (kind.name(), board.count(kind)));

@@ -1,4 +1,4 @@
-//! Looks at the server every two seconds, and reads its events.
+//! Checks the server every two seconds, and reads its events.
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -12,10 +12,10 @@ use crate::http::Api;
 use b2b_call::bus::{Received, Subscriber};
 
 const EVERY: Duration = Duration::from_secs(2);
-/// ACME clients renew 30 days before the end: what is not renewed a week before it will not be.
+/// ACME clients renew 30 days before expiry: a certificate not renewed a week before it will not be.
 const LAST_DAYS: Duration = Duration::from_secs(7 * 86_400);
 
-/// Watches until the server ends.
+/// Runs until the server ends.
 pub async fn run(api: Api, mut events: Subscriber) {
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -23,7 +23,7 @@ pub async fn run(api: Api, mut events: Subscriber) {
         tokio::select! {
             received = events.recv() => match received {
                 Some(Received::Event(event)) => api.alarms.board().event(event.time, &event.event),
-                // A flood of events: what they said is in counters, too.
+                // A flood of events: counters cover those that were lost.
                 Some(Received::Lagged(_)) => {}
                 None => return,
             },
@@ -35,7 +35,7 @@ pub async fn run(api: Api, mut events: Subscriber) {
     }
 }
 
-/// None: the calls' thread has ended.
+/// `None`: the calls' thread has ended.
 async fn look(api: &Api) -> Option<Look> {
     let seen =
         api.jobs.run(|switch, _, _| (switch.is_draining(), switch.holdings().calls, switch.counters()));
@@ -68,12 +68,12 @@ async fn look(api: &Api) -> Option<Look> {
     })
 }
 
-/// Those that end within the time that it takes to get a new one.
+/// The certificates that expire sooner than a new one could be obtained.
 fn soon_over(expiries: Vec<(PathBuf, SystemTime)>, now: SystemTime) -> Vec<(PathBuf, SystemTime)> {
     expiries.into_iter().filter(|(_, until)| *until < now + LAST_DAYS).collect()
 }
 
-/// Why a gateway takes no calls; none: it does.
+/// Why a gateway takes no calls; `None`: it does.
 fn why(state: &GatewayState) -> Option<String> {
     if state.is_up() {
         return None;

@@ -1,8 +1,8 @@
 //! The page at `/`: everything that the server does, live, in a browser.
 //!
-//! Its files are in `files/`, as they are served: there is no build step, and nothing that comes
-//! from elsewhere. It says nothing without the interface behind it, so it needs no token: who has
-//! none is asked for one. `docs/page.md` is the manual.
+//! Its files are in `files/`, as they are served: there is no build step, and no resource from elsewhere.
+//! Without the interface behind it the page has no data, so it needs no token itself: it asks users without a
+//! token for one. `docs/page.md` is the manual.
 
 use std::sync::LazyLock;
 
@@ -16,8 +16,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use sha2::{Digest, Sha256};
 
-/// What the browser may do for this page: run and read what this server has, and nothing else. No
-/// text becomes markup or code, wherever it came from.
+/// What the browser may do for this page: run and read files of this server, and nothing else. No text
+/// becomes markup or code, whatever its origin.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src blob:; connect-src 'self'; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
                       require-trusted-types-for 'script'; trusted-types 'none'";
@@ -64,7 +64,7 @@ const FILES: &[File] = &[
     file!("/page/theme.js", SCRIPT, "theme.js"),
 ];
 
-/// A name for what is in the files: another one with every change.
+/// An entity tag for each file, which changes with its content.
 static TAGS: LazyLock<Vec<HeaderValue>> = LazyLock::new(|| {
     let tag = |file: &File| {
         let hash = Sha256::digest(file.text.as_bytes());
@@ -92,7 +92,7 @@ fn answer(place: usize, headers: &HeaderMap) -> Response {
     let same = known.split(',').any(|it| it.trim().trim_start_matches("W/").as_bytes() == tag.as_bytes());
     let fields = [
         (ETAG, tag.clone()),
-        // It is asked each time whether it is still the same: a new server has a new page.
+        // The browser revalidates each time: a new server may have a new page.
         (CACHE_CONTROL, HeaderValue::from_static("no-cache")),
         (CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
         (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
@@ -106,7 +106,7 @@ fn answer(place: usize, headers: &HeaderMap) -> Response {
     }
 }
 
-/// What is not the page is of this moment: no cache keeps it, and no browser guesses what it is.
+/// Other responses are never cached, and their type is never sniffed.
 pub async fn never_kept(mut answer: Response) -> Response {
     let fields = answer.headers_mut();
     fields.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
