@@ -71,7 +71,7 @@ pub struct AdmissionParts {
     pub certified: CertifiedPeers,
 }
 
-/// Decides who may call and register.
+/// Admission control: decides on calls, registrations and subscriptions.
 pub struct ServerAdmission {
     parts: AdmissionParts,
     /// The settings that this admission control works with: those in force as of its last look.

@@ -65,7 +65,7 @@ impl GatewayState {
 pub struct RegistrationState {
     /// It is in force.
     pub registered: bool,
-    /// An attempt has failed since it was last in force, or none has ever succeeded.
+    /// An attempt has failed since it was last in force, or since the start.
     pub failed: bool,
     /// The status of the last attempt; `None`: no response yet, or a timeout.
     pub status: Option<u16>,
@@ -195,10 +195,10 @@ mod tests {
         };
         for (registered, failed, of_a) in [
             (true, false, Health::Up),
-            // A refresh has failed: it is in force for a while.
+            // A refresh has failed: the registration stays in force until it expires.
             (true, true, Health::Up),
             (false, true, Health::Down),
-            // Nobody has answered yet.
+            // No response yet.
             (false, false, Health::Up),
         ] {
             board.set("g", state(registered, failed));

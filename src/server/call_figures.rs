@@ -52,7 +52,7 @@ impl Histogram {
     }
 }
 
-/// Counts by disposition, in the order of [`DISPOSITIONS`].
+/// Number of legs by disposition, in the order of [`DISPOSITIONS`].
 pub type Results = [u64; DISPOSITIONS.len()];
 
 /// All statistics at one moment.

@@ -1,4 +1,4 @@
-//! The routes as a handler of incoming calls.
+//! The routes as the handler of incoming calls.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -49,7 +49,7 @@ impl ApplicationHandler for EmergencyFirst {
     }
 }
 
-/// Sends calls where the routes say.
+/// Routes calls as the configuration says.
 pub struct Routes(pub Current);
 
 impl ApplicationHandler for Routes {

@@ -89,7 +89,7 @@ mod tests {
             "[media] needs encrypted media (srtp = \"offered\"), which the media engine does not support; write \
              srtp = \"off\""
         );
-        // A line that moved is no change.
+        // A moved line is no change.
         assert_eq!(ServerConfig::diff(&config(""), &config("\n")).restart, [""; 0]);
     }
 

@@ -94,12 +94,12 @@ mod tests {
             ("UDP 198.51.100.7;branch=z9hG4bK2", "198.51.100.7:5060"),
             ("TLS [2001:db8::7];branch=z9hG4bK2", "[2001:db8::7]:5061"),
             ("TCP x.invalid;branch=z9hG4bK2;received=2001:db8::7;rport=40123", "[2001:db8::7]:40123"),
-            // What a phone writes itself stands before what the proxy adds.
+            // Parameters that a phone writes itself come before those that the proxy adds.
             ("UDP 10.0.0.7;received=203.0.113.9;branch=z9hG4bK2;received=198.51.100.7", "198.51.100.7:5060"),
         ] {
             assert_eq!(phone(via), (source.to_owned(), true), "{via}");
         }
-        // A name of which nobody says where it was seen, and no Via at all: the proxy.
+        // A name without a source address, and no Via at all: the proxy counts.
         assert_eq!(phone("UDP phone.example;branch=z9hG4bK2"), ("192.0.2.5:5060".to_owned(), true));
         assert_eq!(of(&[EDGE], "192.0.2.5:5060", &["192.0.2.5/32"]), ("192.0.2.5:5060".to_owned(), true));
         let liar = ["UDP 203.0.113.5;branch=z9hG4bK1", "UDP 198.51.100.7;branch=z9hG4bK2"];

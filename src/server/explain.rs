@@ -11,11 +11,11 @@ use b2b_sip::msg::Method;
 /// The call to explain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouteQuestion {
-    /// The number that is called.
+    /// The called number.
     pub called: String,
     /// A user, or a number.
     pub from: Option<String>,
-    /// The address that the call comes from.
+    /// The source address of the call.
     pub address: Option<IpAddr>,
 }
 

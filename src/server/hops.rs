@@ -255,7 +255,7 @@ impl Own<'_> {
         }
     }
 
-    /// The addresses that are known to be its own.
+    /// The addresses known to be its own.
     fn addresses(&self) -> impl Iterator<Item = IpAddr> {
         let hosts = self.gateway.into_iter().flat_map(Gateway::reached_by);
         let hosts = hosts.flat_map(|host| addresses(&host.host, self.board));
@@ -333,7 +333,7 @@ mod tests {
         [[gateway]]\nname = \"here\"\nhosts = [\"127.0.0.7:5080\"]\n\
         [[gateway]]\nname = \"there\"\nhosts = [\"127.0.0.7:5090\"]\n";
 
-    /// What becomes of a hop: `own`, `told` or `flow`.
+    /// The outcome for a hop: `own`, `told` or `flow`.
     fn judged(gateway: &str, came_by: &str, hop: &str, name: Option<&str>) -> &'static str {
         let store = Box::new(MemoryStore::new());
         let registrar = Registrar::new(RegistrarConfig::default(), store, Instant::now());

@@ -38,7 +38,7 @@ pub enum Led {
     NotFollowed { why: String, line: Option<String> },
 }
 
-/// Decides on a claim.
+/// Decides where a claim leads.
 pub fn lead(current: &Current, settings: &Settings, claim: &Claim<'_>) -> Led {
     // Sent by an application, for the digits that the party has pressed.
     let pressed =

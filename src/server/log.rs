@@ -7,7 +7,7 @@ use b2b_sip::net::trace::{SipTrace, TraceSlot};
 /// Destination of log lines and SIP traces.
 #[derive(Default)]
 pub struct Log {
-    /// For the sockets.
+    /// The slot of the sockets' SIP trace.
     pub trace: TraceSlot,
 }
 

@@ -181,7 +181,7 @@ impl Media {
         }
     }
 
-    /// What the embedded engine has carried, and its ports.
+    /// Statistics of the embedded engine, and its ports.
     pub async fn totals(&self) -> (Totals, Ports) {
         match self {
             Media::Embedded(it) => it.totals().await,

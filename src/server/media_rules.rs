@@ -192,7 +192,7 @@ mod tests {
         let carrier = Party { gateway: Some("carrier".into()), ..Party::default() };
         assert_eq!(of("", &carrier).as_deref(), Some("mpls"));
         assert_eq!(of("controller = \"http://127.0.0.1:1\"", &carrier), None);
-        // The route to it begins at 127.0.0.1, which is no listener's with a name.
+        // The route to it begins at 127.0.0.1, which no named listener has.
         let other = Party { address: Some(([127, 0, 0, 7], 5060).into()), ..Party::default() };
         assert_eq!(of("", &other), None);
     }

@@ -108,23 +108,23 @@ mod web;
 use crate::config::ServerConfig;
 use b2b_base::util::exit::Failure;
 
-/// The programs in the guide for users of the library.
+/// The doc-tests of the library's user guide.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/library.md")]
 struct DocsOfTheLibrary;
 
-/// Reads the configuration again, with the flags that win over it, for SIGHUP.
+/// Reads the configuration again for SIGHUP, with the flags that override it.
 pub type Reload = Box<dyn Fn() -> Result<ServerConfig, Failure> + Send>;
 
-/// Runs the server until it is told to stop; the number is the exit code.
+/// Runs the server until it is told to stop; returns the exit code.
 ///
 /// # Errors
-/// What keeps it from starting, with the exit code in a [`Failure`].
+/// Why it cannot start, with the exit code in a [`Failure`].
 pub fn run(config: ServerConfig, reload: Reload) -> anyhow::Result<u8> {
     run_with(config, reload, own::Own::default())
 }
 
-/// The same with applications of the program's own.
+/// The same with a program's own applications.
 ///
 /// # Errors
 /// As [`run`].

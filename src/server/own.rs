@@ -1,11 +1,11 @@
-//! A configured server with applications of a program's own.
+//! A configured server with a program's own applications.
 
 use std::sync::Arc;
 
 use crate::in_force::Settings;
 use b2b_call::handler::ApplicationHandler;
 
-/// What a program adds to a server: it stays over reloads.
+/// Handlers and applications that a program adds to a server; they stay over reloads.
 ///
 /// ```no_run
 /// # use std::{path::Path, sync::Arc};
@@ -76,7 +76,7 @@ mod tests {
     /// Generous: a loaded machine is slow, a broken server never gets there.
     const PATIENCE: Duration = Duration::from_secs(20);
 
-    /// Refuses every call, with a status of its own; as a handler those for one number.
+    /// Refuses every call, with its own status; as a handler, only calls to one number.
     struct Refuses(&'static str, u16);
 
     impl ApplicationHandler for Refuses {
@@ -104,7 +104,7 @@ mod tests {
         file
     }
 
-    /// The final status of a call of this number.
+    /// The final status of a call to this number.
     fn calls(server: &Server, number: &str) -> String {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -127,7 +127,7 @@ mod tests {
         }
     }
 
-    /// Takes every call, as a handler does that says nothing of which ones it wants.
+    /// Takes every call, as a handler does that does not override `can_handle`.
     struct TakesAll;
 
     impl ApplicationHandler for TakesAll {
@@ -161,7 +161,7 @@ mod tests {
             let mut datagram = [0; 4_096];
             let (length, from) = services.recv_from(&mut datagram).expect("a call for help");
             let invite = String::from_utf8_lossy(&datagram[..length]).into_owned();
-            // Its way back, so that the caller is not left waiting.
+            // A response, so that the caller is not left waiting.
             let fields: String = invite
                 .lines()
                 .filter(|line| {

@@ -69,7 +69,7 @@ impl Refusals {
         Some(std::mem::take(&mut it.left_out))
     }
 
-    /// Whether lines about this source are being left out.
+    /// Whether lines about this source are currently being left out.
     pub fn is_flood(&self, now: SystemTime, source: Option<IpAddr>) -> bool {
         let source = source.map(network);
         self.each.iter().any(|((from, _), it)| *from == source && it.left_out > 0 && !it.is_over(now))

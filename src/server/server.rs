@@ -268,12 +268,12 @@ impl Server {
         self.switch.listening()
     }
 
-    /// Where the control interface listens, if it does.
+    /// The address of the control interface, if it is on.
     pub fn http(&self) -> Option<SocketAddr> {
         self.http.as_ref().map(HttpServer::local)
     }
 
-    /// How many calls fit.
+    /// The number of calls that fit.
     pub fn capacity(&self) -> Capacity {
         descriptors::capacity(&self.admission.current.get().config).with_tables(self.media.tables())
     }
@@ -283,7 +283,7 @@ impl Server {
         self.switch.jobs()
     }
 
-    /// The handle for calls.
+    /// The handle for call control.
     pub fn service(&self) -> CallService {
         self.switch.service()
     }
@@ -298,7 +298,7 @@ impl Server {
         &self.admission.board
     }
 
-    /// What admission control counted.
+    /// The counters of admission control.
     pub fn counters(&self) -> AdmissionCounters {
         self.admission.counters.get()
     }

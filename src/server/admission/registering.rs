@@ -65,8 +65,8 @@ impl ServerAdmission {
         }
     }
 
-    /// Either a proxy of ours missing in the configuration, or a lying phone: logged at most once per source
-    /// in a period.
+    /// Either a proxy of ours missing in the configuration, or a lying phone: reported at most once per
+    /// source in a period.
     fn proxy_not_named(&mut self, now: Instant, source: IpAddr, user: String) {
         if self.told.is_new(now, source) {
             let why = decide(Asker::new(Party::User(&user)), Way::Path, Place::Elsewhere).why;

@@ -99,7 +99,7 @@ pub(super) fn gateway(section: &Section<'_>) -> Result<GatewayIdentity, ConfigEr
     })
 }
 
-/// A country code (ITU-T E.164.1): one to three digits, the first of them no 0.
+/// A country code (ITU-T E.164.1): one to three digits, not beginning with 0.
 pub(super) fn country(text: &str) -> Read<String> {
     let good = (1..=3).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
     match good && !text.starts_with('0') {

@@ -12,7 +12,7 @@ const LARGEST: u64 = 32 << 20;
 /// Maximum octets of a file with a secret in its first line.
 const LARGEST_SECRET: u64 = 64 << 10;
 
-/// Why a configuration could not be loaded.
+/// Why a configuration cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The file is unreadable.

@@ -250,7 +250,7 @@ pub struct Media {
     pub controller: Carrier,
     /// The token for media servers.
     pub token: Option<Secret>,
-    /// Local address of RTP; none: the IP address of the SIP listener that the leg uses.
+    /// Local address of RTP; `None`: the IP address of the SIP listener that the leg uses.
     pub bind: Option<IpAddr>,
     /// The address in SDP, if it is not the bound one.
     pub advertise: Option<IpAddr>,
@@ -309,7 +309,7 @@ pub struct Registrar {
 pub enum KeepAlive {
     /// None.
     Off,
-    /// Two line ends.
+    /// CRLF.
     Crlf,
     /// OPTIONS.
     Options,

@@ -25,7 +25,7 @@ pub struct User {
     pub aliases: Vec<String>,
     /// The name that callees see.
     pub display_name: Option<String>,
-    /// The number that callees see; none: the user's name.
+    /// The number that callees see; `None`: the user's name.
     pub caller_id: Option<String>,
     /// Numbers that the user may present instead.
     pub numbers: Vec<String>,

@@ -11,7 +11,7 @@ use super::ConfigError;
 /// Encryption of a party's media (RFC 4568).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Srtp {
-    /// What b2b offers.
+    /// The offer of b2b.
     pub offer: SrtpOffer,
     /// Whether it accepts plain RTP.
     pub plain: bool,
@@ -193,7 +193,7 @@ mod tests {
         let savp = "transport = \"tls\"\nsrtp = { offer = \"savp\", accept = [\"rtp\"] }";
         assert!(refused(savp).contains("add \"srtp\""));
         assert!(refused("srtp = { accept = \"srtp\" }").contains("add \"rtp\""));
-        // keys in clear are for those who insist
+        // keys in clear text are only for users who insist
         for lines in ["srtp = \"offered\"", "transport = \"udp\"\nsrtp = \"savp\""] {
             assert!(refused(lines).contains("transport = \"tls\""), "{}", refused(lines));
         }

@@ -59,7 +59,7 @@ impl fmt::Display for Targets {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RingOrder {
-    /// All targets together; contacts of a target with lower priority ring later.
+    /// All targets together; lower-priority contacts of a target ring later.
     #[default]
     Parallel,
     /// One target after the other.

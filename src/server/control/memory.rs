@@ -34,7 +34,7 @@ pub struct Failure {
 
 /// The fields of a `Failure`, for a command that may also have succeeded: for the OpenAPI document.
 #[derive(ToSchema)]
-#[allow(dead_code)] // a description; nobody makes one
+#[allow(dead_code)] // only a description, never constructed
 struct MaybeFailure {
     /// One word: see `Failure`.
     reason: Option<String>,

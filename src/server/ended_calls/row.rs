@@ -1,4 +1,4 @@
-//! A call, put together from the records of its legs, which come one after the other as legs end.
+//! A call, put together from the records of its legs, which arrive one after the other as legs end.
 
 use std::time::{Duration, SystemTime};
 

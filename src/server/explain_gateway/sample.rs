@@ -49,8 +49,10 @@ pub enum Way {
 }
 
 impl Sample {
+    /// The sample for a question.
+    ///
     /// # Errors
-    /// There is no such user.
+    /// If there is no such user.
     pub fn new(config: &ServerConfig, gateway: &Gateway, question: &GatewayQuestion) -> Result<Self, String> {
         let (user, is_made_up) = caller(config, question.from.as_deref())?;
         let called = question.to.clone().unwrap_or_else(|| NUMBER.to_owned());

@@ -105,7 +105,7 @@ impl Client {
         self.state().is_over()
     }
 
-    /// The request that an order asks for.
+    /// The request for an order.
     pub fn request(&mut self, order: Order, t: &mut Turn<'_>) -> Option<OutOfDialog> {
         let request = self.registrant.request(order, t.sip)?;
         // The next one uses the flow that is kept alive (RFC 5626 §4.2.2), unless that flow may be why it

@@ -1,14 +1,14 @@
-//!  Whether a host answers OPTIONS, as a table with hysteresis: a single miss does not count, and a
-//!  host that was down has to answer twice.
+//! Whether a host answers OPTIONS, as a table with hysteresis: a single miss does not count, and a
+//! host that was down has to answer twice.
 //!
-//!  | state \\ event | Answer | Miss |
-//!  |---|---|---|
-//!  | Unknown | Up | UnknownMissed |
-//!  | UnknownMissed | Up | Down |
-//!  | Up | Up | UpMissed |
-//!  | UpMissed | Up | Down |
-//!  | Down | DownAnswered | Down |
-//!  | DownAnswered | Up | Down |
+//! | state \\ event | Answer | Miss |
+//! |---|---|---|
+//! | Unknown | Up | UnknownMissed |
+//! | UnknownMissed | Up | Down |
+//! | Up | Up | UpMissed |
+//! | UpMissed | Up | Down |
+//! | Down | DownAnswered | Down |
+//! | DownAnswered | Up | Down |
 
 use b2b_call::resolver::Health;
 

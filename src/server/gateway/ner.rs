@@ -1,16 +1,16 @@
-//!  The network effectiveness ratio of a gateway (ITU-T E.425): the share of its last calls that the network
-//!  delivered, whether the called party answers, is busy, does not answer or refuses. Below a bound, the
-//!  gateway is out of use for a time; then one call tries it. Pure: time is an argument.
+//! The network effectiveness ratio of a gateway (ITU-T E.425): the share of its last calls that the network
+//! delivered, whether the called party answers, is busy, does not answer or refuses. Below a bound, the
+//! gateway is out of use for a time; then one call tries it. Pure: time is an argument.
 //!
-//!  One caller, and one called number, account for a quarter of the calls at most: neither a caller who dials
-//!  dead numbers nor a dead number that many dial takes the gateway from others.
+//! One caller, and one called number, account for a quarter of the calls at most: neither a caller who dials
+//! dead numbers nor a dead number that many dial takes the gateway from others.
 //!
-//!  | state \\ event | a call got through | one did not | one says nothing | time is over |
-//!  |---|---|---|---|---|
-//!  | In | In | In; Out, if the share is below | In | – |
-//!  | Out | Out | Out | Out | Trying |
-//!  | Trying, its call | In, nothing counted | Out | Trying, without a call | – |
-//!  | Trying, another call | Trying | Trying | Trying | – |
+//! | state \\ event | a call got through | one did not | one says nothing | time is over |
+//! |---|---|---|---|---|
+//! | In | In | In; Out, if the share is below | In | – |
+//! | Out | Out | Out | Out | Trying |
+//! | Trying, its call | In, nothing counted | Out | Trying, without a call | – |
+//! | Trying, another call | Trying | Trying | Trying | – |
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
@@ -216,7 +216,7 @@ mod tests {
         (Ner::new(NerRules { below: 50, calls: 4, window, out: OUT }), Instant::now())
     }
 
-    /// Each call is somebody else's, to another number.
+    /// Each call has a different caller and a different called number.
     fn other(ner: &Ner) -> Ends {
         Ends { caller: ner.last, called: ner.last }
     }
@@ -242,7 +242,7 @@ mod tests {
     #[test]
     fn it_is_out_when_of_enough_calls_too_few_got_through_and_not_before() {
         let (mut ner, now) = ner();
-        // Half of four is not below 50 %, and three are too few.
+        // Half of four is not below 50 %, and three calls are too few.
         for effective in [false, false, true, true, false, true] {
             assert_eq!(call(&mut ner, now, effective), Change::Nothing);
         }

@@ -86,7 +86,7 @@ mod tests {
 
     use super::*;
 
-    /// A probe, and what it does while a host answers or not: the time of each change.
+    /// Runs a probe of a host that answers or not; returns the time of each change.
     fn run(answers: impl Fn(Duration) -> bool, time: Duration) -> Vec<(u64, Health)> {
         let (start, mut dice) = (Instant::now(), StdRng::from_seed([1; 32]));
         let mut probe = Probe::new(start, Duration::from_secs(30), &mut dice);

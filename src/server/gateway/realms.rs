@@ -170,7 +170,7 @@ mod tests {
         assert_eq!(first, Answerable::Realms(realms(&["carrier.example"])));
         let evil = realms(&["evil.example"]);
         assert_eq!(known.answerable(&gateway, &evil), Answerable::Refused("evil.example".into()));
-        // A forking proxy sends several: only the known one is answered.
+        // A forking proxy sends several challenges: only the one with the known realm is answered.
         let both = known.answerable(&gateway, &realms(&["evil.example", "carrier.example"]));
         assert_eq!(both, Answerable::Realms(realms(&["carrier.example"])));
         known.learn(&gateway, realms(&["node2.example"]));

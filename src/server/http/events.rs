@@ -158,7 +158,7 @@ fn lost(count: u64) -> Message {
     said::message(&said::Missed::Lost { count })
 }
 
-/// The message for an event; `None`: it is hidden or cannot be serialized.
+/// The message for an event; `None`: it cannot be serialized.
 pub fn written(event: &Published, keys: Keys) -> Option<Message> {
     let whole = match keys {
         Keys::Shown => true,

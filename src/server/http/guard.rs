@@ -264,7 +264,7 @@ mod tests {
         for (path, open) in [("/", true), ("/page/main.js", true), ("/page", false), ("/page/x.js", false)] {
             assert_eq!(guard.admits(path, None, &HeaderMap::new()).is_ok(), open, "{path}");
         }
-        // Not even the page is for a name that somebody else lets point here.
+        // The page is refused, too, for a name that an attacker lets point here.
         let headers = HeaderMap::from_iter([(HOST, HeaderValue::from_static("evil.example"))]);
         assert!(Guard::new(None, &[]).admits("/", None, &headers).is_err());
     }
@@ -321,7 +321,7 @@ mod tests {
                 [(HOST, "127.0.0.1:8080"), (name.clone(), "192.0.2.1"), (AUTHORIZATION, "Bearer right")];
             assert_eq!(asked(&open, &fields), Err(StatusCode::FORBIDDEN), "{name}");
             assert_eq!(asked(&closed, &fields), Ok(()), "{name}");
-            // Whoever balances load asks through one.
+            // A load balancer asks through a proxy.
             let headers = HeaderMap::from_iter([(name, HeaderValue::from_static("192.0.2.1"))]);
             assert!(open.admits(OPEN, None, &headers).is_ok());
             assert!(open.admits("/", None, &headers).is_err());

@@ -107,7 +107,7 @@ mod tests {
 
     use super::*;
 
-    /// A client that takes so many messages, and says these.
+    /// A client that accepts this many messages, and sends these.
     struct Client {
         takes: usize,
         says: VecDeque<Message>,

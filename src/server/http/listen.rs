@@ -141,7 +141,7 @@ mod tests {
             client.read_to_string(&mut answer).await.expect("an answer");
             answer
         };
-        // Before the silent ones have to say something, after `HEAD`.
+        // Before the silent connections time out, after `HEAD`.
         let answer = tokio::time::timeout(HEAD * 3 / 4, asked).await.expect("it does not wait for them");
         assert!(answer.ends_with("well"), "{answer}");
     }
@@ -184,7 +184,7 @@ mod tests {
     async fn who_does_not_read_an_answer_loses_the_connection() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
         let address = listener.local_addr().expect("an address");
-        // More than the system keeps for both.
+        // More than the system buffers for both ends.
         let router = Router::new().route("/", get(|| async { vec![b'x'; 64 << 20] }));
         let mut client = TcpStream::connect(address).await.expect("the server");
         let (stream, _) = listener.accept().await.expect("the client");

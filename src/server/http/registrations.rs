@@ -162,7 +162,7 @@ mod tests {
     #[test]
     fn pages_in_their_order_have_everybody_once_while_others_come_and_go() {
         let mut store = MemoryStore::new();
-        // Not in their order, two contacts each, and every tenth is gone again.
+        // Out of order, two contacts each, and every tenth removed again.
         for user in (0..1_000).map(|index| index * 619 % 1_000) {
             store.apply(&aor(user), vec![Change::Put(binding(2 * user)), Change::Put(binding(2 * user + 1))]);
         }
@@ -177,7 +177,7 @@ mod tests {
             after = found.last().map(|(aor, _)| aor.to_string()).unwrap_or_default();
             assert!(found.iter().all(|(_, bindings)| bindings.len() == 2));
             seen.extend(found.into_iter().map(|(aor, _)| aor));
-            // The next page begins behind somebody who is gone by then, or is not.
+            // The next page begins after an address of record that may be gone by then.
             let last: Aor = after.parse().unwrap();
             let gone = store.bindings(&last).iter().map(|it| Change::Remove(it.id)).collect();
             if pages % 2 == 0 {

@@ -73,7 +73,7 @@ mod tests {
     #[test]
     fn one_notify_is_under_way_at_a_time_and_the_last_one_is_the_last() {
         let events = [E::Subscribed, E::Changed, E::Due, E::End, E::Told, E::Untold];
-        // Every walk of seven events.
+        // Every sequence of seven events.
         for walk in 0..events.len().pow(7) {
             let (mut state, mut under_way, mut last, mut rest) = (S::Idle, 0, false, walk);
             for _ in 0..7 {

@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::aor::Aor;
 use super::binding::BindingId;
 
-/// Stale entries are cleared once they outnumber the valid ones and this limit.
+/// Stale entries are cleared once they outnumber the valid ones by more than this.
 const SLACK: usize = 1_024;
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -34,7 +34,7 @@ pub(super) enum Refusal {
     OutOfOrder,
     /// 403: more contacts than an AOR may have.
     TooManyContacts,
-    /// 503: the store is full, or its writes do not keep up.
+    /// 503: the store is full, or does not keep up with writes.
     Overloaded,
 }
 

@@ -21,7 +21,7 @@ use b2b_app::voice_agent::{AgentConfig, AgentWay, Connecting, Line, Parting, Rea
 use b2b_call::controller::AudioStream;
 use b2b_sip::net::Tls;
 
-/// Connects to agents.
+/// Connects to voice agents.
 #[derive(Clone)]
 pub struct WebSocketAgents {
     desk: VoiceDesk,

@@ -1,12 +1,12 @@
-//!  What a client of a voice agent's WebSocket may send when, and how much of it. No I/O, and time
-//!  is an argument.
+//! What a client of a voice agent's WebSocket may send when, and how much of it. No I/O, and time
+//! is an argument.
 //!
-//!  | state | sound | `mark`, `dtmf` | `clear` | `stop` |
-//!  |---|---|---|---|---|
-//!  | `Open` | played | done | done | `Stopping` |
-//!  | `Stopping` | ignored | ignored | done: queued audio is not played | ignored |
+//! | state | sound | `mark`, `dtmf` | `clear` | `stop` |
+//! |---|---|---|---|---|
+//! | `Open` | played | done | done | `Stopping` |
+//! | `Stopping` | ignored | ignored | done: queued audio is not played | ignored |
 //!
-//!  Any violation is a [`Fault`], which ends the session.
+//! Any violation is a [`Fault`], which ends the session.
 
 use std::time::Instant;
 

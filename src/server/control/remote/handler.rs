@@ -1,12 +1,12 @@
-//!  The course of a call that is given to a program.
+//! The course of a call that is given to a program.
 //!
-//!  | state | is done | then |
-//!  |---|---|---|
-//!  | `Reading` | reads the call's variables | offered: `Held`; no program takes it: `Quieting` |
-//!  | `Held` | nothing, until the program has decided or no longer has it | `Quieting` |
-//!  | `Quieting` | ends what the program has started for the party to hear | decided: over; else `Looking` |
-//!  | `Looking` | is it in a conversation? | it is: over; else `Leading` |
-//!  | `Leading` | where the fall-back leads; without one, is it answered? | over |
+//! | state | is done | then |
+//! |---|---|---|
+//! | `Reading` | reads the call's variables | offered: `Held`; no program takes it: `Quieting` |
+//! | `Held` | nothing, until the program has decided or no longer has it | `Quieting` |
+//! | `Quieting` | ends what the program has started for the party to hear | decided: over; else `Looking` |
+//! | `Looking` | is it in a conversation? | it is: over; else `Leading` |
+//! | `Leading` | where the fall-back leads; without one, is it answered? | over |
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -93,7 +93,7 @@ enum End {
     Decided(HandlerAction),
     Fallback,
     Back(Back),
-    /// The call is over.
+    /// The call has ended.
     Over,
 }
 

@@ -1,11 +1,11 @@
-//!  How long a program may have a call, and how many mistakes it may make. No I/O; time comes in.
+//! How long a program may have a call, and how many mistakes it may make. No I/O; time comes in.
 //!
-//!  | the program | then |
-//!  |---|---|
-//!  | says nothing about the call within `answer` of the offer | taken back: `no_answer` |
-//!  | gives no sign of life for `stall` | taken back: `stalled` |
-//!  | has it for `most` | taken back: `too_long` |
-//!  | makes `mistakes` mistakes in a row | it is disconnected, and has no more calls |
+//! | the program | then |
+//! |---|---|
+//! | says nothing about the call within `answer` of the offer | taken back: `no_answer` |
+//! | gives no sign of life for `stall` | taken back: `stalled` |
+//! | has it for `most` | taken back: `too_long` |
+//! | makes `mistakes` mistakes in a row | it is disconnected, and has no more calls |
 
 use std::time::{Duration, Instant};
 
@@ -156,7 +156,7 @@ mod tests {
             assert_eq!(hold.taken_back(at(start, seconds)), None);
             hold.sign(at(start, seconds));
         }
-        // An old sign is no news.
+        // An old sign of life changes nothing.
         hold.sign(at(start, 3));
         assert_eq!(
             (hold.next_timeout(), hold.taken_back(at(start, 100))),

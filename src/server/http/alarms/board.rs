@@ -65,7 +65,7 @@ pub struct Look {
     pub records_lost: u64,
     /// For lack of capacity.
     pub calls_refused: u64,
-    /// Panics, and events without a valid transition.
+    /// Panics, and illegal or impossible states.
     pub bugs: u64,
 }
 
@@ -329,7 +329,7 @@ mod tests {
     #[test]
     fn what_happened_stays_for_a_while_and_is_counted() {
         let mut board = Board::default();
-        // What was counted before the first look is nobody's news.
+        // Counts from before the first check raise no alarm.
         board.look(at(0), Look { records_lost: 5, ticks: (9_000, 9_000), ..Look::default() });
         assert_eq!(standing(&board), []);
         board.look(at(2), Look { records_lost: 7, ticks: (9_100, 9_000), ..Look::default() });

@@ -45,9 +45,9 @@ pub enum Kind {
 pub enum Ends {
     /// When a check of the server finds the cause gone.
     NotSo,
-    /// So long after it happened for the last time.
+    /// This long after the last occurrence.
     After(Duration),
-    /// When an event says so.
+    /// Once an event reports its end.
     Said,
 }
 

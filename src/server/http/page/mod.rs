@@ -121,7 +121,7 @@ mod tests {
     #[test]
     fn nothing_comes_from_elsewhere_and_no_text_becomes_markup() {
         for file in FILES {
-            // The name of a namespace is no address that anybody asks.
+            // The name of an XML namespace is no address that is requested.
             let text = file.text.replace("http://www.w3.org/2000/svg", "");
             for never in [
                 "http://",
