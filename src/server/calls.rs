@@ -343,8 +343,8 @@ async fn route(settings: &Settings, asking: &Asking<'_>) -> Decided {
     }
 }
 
-/// The targets of a route with their present contacts, and the failures of targets that cannot be called;
-/// empty: all can.
+/// The targets of a route with their present contacts; `failures` gets why the other targets cannot be
+/// called. Empty if none can be called.
 async fn stages(
     settings: &Settings,
     asking: &Asking<'_>,

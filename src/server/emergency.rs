@@ -19,8 +19,8 @@ use b2b_call::lookup::ResolvedContact;
 use b2b_call::service::{DialOptions, DialOrder, DialRequest, DialStage, DialTo, RouteTaken};
 use b2b_sip::msg::{Request, Scheme};
 
-/// Minimum ringing time at a gateway: emergency services have queues. Timer C of RFC 3261 §16.6 is no shorter
-/// than that either.
+/// Minimum ringing time at a gateway: emergency services have queues. Timer C of RFC 3261 §16.6 is longer
+/// than that, too.
 const RING: Duration = Duration::from_secs(180);
 
 /// Default time after which a host without any response is passed over: 100 Trying takes 200 ms (RFC 3261

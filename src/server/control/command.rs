@@ -152,7 +152,7 @@ pub enum Command {
     /// Plays to the end, or until it is stopped. Result: `complete`.
     Play {
         sound: Sounds,
-        /// Number of repetitions; 0 repeats until it is stopped.
+        /// How many times to play; 0 repeats until it is stopped.
         #[serde(default = "once")]
         times: u32,
     },

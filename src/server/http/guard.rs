@@ -1,5 +1,5 @@
-//! Access control: clients with the token; without a token, clients on this machine, but no web page that a
-//! browser here has open, and no client of a proxy here.
+//! Access control: clients need the token; where none is required, only clients on this machine are admitted,
+//! but no web page open in a browser here, and no client of a proxy here.
 
 use std::net::IpAddr;
 use std::sync::Arc;
