@@ -30,7 +30,7 @@ use b2b_sip::networks::Networks;
 /// Maximum public addresses of ours that are remembered.
 const SEEN: usize = 4;
 
-/// The registrar: used by the calls' thread alone, except for reloads.
+/// The registrar: used mainly by the calls' thread; reloads and the control interface lock it briefly.
 pub type SharedRegistrar = Arc<Mutex<Registrar>>;
 
 /// Locks the registrar, even after a panic of another holder.

@@ -75,7 +75,7 @@ impl ServerAdmission {
         }
     }
 
-    /// Whether an INVITE may be an emergency call: for an unknown sender, a password decides later.
+    /// Whether an INVITE may be an emergency call: for an unknown sender, a password has to prove it.
     pub(super) fn may_be_urgent(&self, request: &Request, flow: &Flow) -> bool {
         let settings = self.parts.current.get();
         let (gateway, source) = (self.known_by(request, flow), self.source(request, flow));

@@ -149,7 +149,7 @@ pub struct Server {
     /// The addresses that peers see instead of the bound ones, behind NAT: in Via, Contact and (unless
     /// `[media]` has its own) SDP.
     pub advertise: Vec<Advertise>,
-    /// The STUN server that reports our public address, with its port.
+    /// The STUN server that reports our public address, with its port; `None`: STUN is not used.
     pub stun: Option<(String, u16)>,
     /// Interval of the STUN queries.
     pub stun_every: Duration,

@@ -38,7 +38,7 @@ pub struct EndedCall {
     pub duration_ms: u64,
     /// From the INVITE to the first ringing.
     pub ring_ms: Option<u64>,
-    /// From the answer to the end; none: not answered.
+    /// From the answer to the end; null: not answered.
     pub talk_ms: Option<u64>,
     /// The caller; for a call that began at the server, the party that was called first.
     pub from: String,
@@ -58,7 +58,7 @@ pub struct EndedCall {
     /// The final status of the INVITE.
     pub sip_status: Option<u16>,
     pub ended_by: EndedBy,
-    /// Which parties had audio; none: it had no media.
+    /// Which parties had audio; null: it had no media.
     pub audio: Option<Audio>,
     /// The worst of its legs (G.107).
     pub mos: Option<f64>,

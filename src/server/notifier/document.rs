@@ -29,7 +29,7 @@ impl DialogState {
 pub struct DialogLine {
     /// Constant for the lifetime of the dialog.
     pub id: String,
-    /// Whether the watched party began it; `None`: unknown.
+    /// Whether the watched party began it; `None`: the document gives no direction.
     pub initiator: Option<bool>,
     pub state: DialogState,
 }

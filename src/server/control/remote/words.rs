@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use super::Word;
 use b2b_call::application::AppHandle;
 
-/// Maximum queued signs of life of a program about one call.
+/// Queued words of a program about one call beyond which further signs of life are dropped.
 const MOST: usize = 64;
 
 /// The channel for a program's words. Dropping the last clone gives the call up.
