@@ -1,5 +1,4 @@
-//! The identity of a client and its path to other parties: the keys of the builder, and
-//! their validation.
+//! The identity of a client and its path to other parties: the builder's settings and their validation.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -19,14 +18,14 @@ pub enum Transport {
     Tls,
 }
 
-/// Whose certificates a client trusts.
+/// The certificate authorities that a client trusts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tls {
-    /// PEM with the certificates of the authorities that count, and no others: a private
-    /// authority. None: those that the system knows.
+    /// PEM file with the certificates of the only authorities to trust, such as a private authority. `None`:
+    /// the authorities known to the system.
     pub ca_file: Option<PathBuf>,
-    /// Whether servers are checked at all. Without it who is in between reads everything, keys of
-    /// SRTP too: `false` is for tests.
+    /// Whether server certificates are verified. `false` is for tests: without verification a man in the
+    /// middle reads everything, SRTP keys included.
     pub verify: bool,
 }
 
@@ -37,13 +36,13 @@ impl Default for Tls {
 }
 
 impl Tls {
-    /// Servers whose certificate is signed by an authority in this PEM file.
+    /// Trusts only servers whose certificate is signed by an authority in this PEM file.
     pub fn ca_file(path: impl Into<PathBuf>) -> Self {
         Tls { ca_file: Some(path.into()), ..Tls::default() }
     }
 }
 
-/// The builder's keys of this subject.
+/// The builder's account settings.
 #[derive(Clone, Default)]
 pub(super) struct Account {
     display_name: Option<String>,
@@ -60,7 +59,7 @@ pub(super) struct Account {
     headers: Vec<(String, String)>,
 }
 
-/// Without the password.
+/// Omits the password.
 impl fmt::Debug for Account {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Account")
@@ -73,87 +72,86 @@ impl fmt::Debug for Account {
 }
 
 impl ClientBuilder {
-    /// The name that others see beside the identity.
+    /// The display name sent with the identity.
     pub fn display_name(mut self, name: impl Into<String>) -> Self {
         self.account.display_name = Some(name.into());
         self
     }
 
-    /// What servers are answered that ask for a password (digest with MD5, SHA-256 or SHA-512-256;
-    /// RFC 3261 §22, RFC 8760): for registrations, calls, and requests in calls.
+    /// The credentials that answer digest challenges (MD5, SHA-256 or SHA-512-256; RFC 3261 §22, RFC 8760)
+    /// for registrations, calls, and requests within calls.
     pub fn credentials(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
         self.account.credentials = Some((user.into(), password.into()));
         self
     }
 
-    /// The credentials are for this realm only. Without it, they answer whoever asks.
+    /// Restricts the credentials to this realm. Default: they answer a challenge for any realm.
     pub fn realm(mut self, realm: impl Into<String>) -> Self {
         self.account.realm = Some(realm.into());
         self
     }
 
-    /// Registers the client there when it starts, keeps the registration up and takes it back at
-    /// the end: `sip:example.com`. Said more than once: servers that stand for one another, the
-    /// first is tried first. Calls to the identity's own domain go to the one that is in use.
+    /// Registers the client with this registrar, such as `sip:example.com`, at start, refreshes the
+    /// registration, and removes it when the client stops. Repeated calls add fallback servers, tried in
+    /// order. Calls to the identity's own domain go to the server in use.
     pub fn registrar(mut self, uri: impl Into<String>) -> Self {
         self.account.registrars.push(uri.into());
         self
     }
 
-    /// For how long to register; the registrar may grant less. It is refreshed at half of a short
-    /// time, ten minutes before the end of a long one. Without it 5 minutes.
+    /// The registration lifetime to request; the registrar may grant less. A short registration is refreshed
+    /// at half its lifetime, a long one ten minutes before it expires. Default: 5 minutes.
     pub fn register_expires(mut self, expires: Duration) -> Self {
         self.account.expires = Some(expires);
         self
     }
 
-    /// How soon a registration that fails is tried again: after about `first`, then after ever
-    /// longer times up to `longest` (RFC 5626 §4.5). Without it 2 s and 5 minutes.
+    /// The retry delays after a failed registration: about `first`, then growing up to `longest` (RFC 5626
+    /// §4.5). Default: 2 s and 5 minutes.
     pub fn register_retry(mut self, first: Duration, longest: Duration) -> Self {
         self.account.retry = Some((first, longest));
         self
     }
 
-    /// How often two line ends go to the registrar where the registration went over UDP: a NAT
-    /// on the way forgets a client that is silent for half a minute or so, and calls no longer reach
-    /// it. Without it 29 s; the time varies by a fifth. [`Duration::ZERO`]: never, as where there is no
-    /// NAT, or where sleep matters more.
+    /// The interval of keep-alives (CRLF CRLF) to the registrar when the registration went over UDP: a NAT on
+    /// the path drops its binding after about half a minute of silence, and calls no longer arrive. Default:
+    /// 29 s, varied by a fifth. [`Duration::ZERO`] disables them, for a path without NAT or to save power.
     pub fn keep_alive(mut self, every: Duration) -> Self {
         self.account.keep_alive = Some(every);
         self
     }
 
-    /// Who this device is: `urn:uuid:` and a UUID that the program makes once and keeps, since it has to
-    /// be the same after each start (RFC 5626 §4.1). REGISTER asks for a flow by it: a registrar that
-    /// grants one sends calls by the connection that we have made, is asked now and then whether it is
-    /// still there, over UDP too, by messages that it answers (§4.4), and we register again when it is
-    /// not; a new connection takes the place of the old one at the registrar. Without it, or where the
-    /// registrar knows no flows: an ordinary registration.
+    /// The instance ID of this device: `urn:uuid:` and a UUID that the program creates once and stores, since
+    /// it must be the same after each start (RFC 5626 §4.1). REGISTER then requests an outbound flow. A
+    /// registrar that grants it sends calls over the connection that the client opened; the client probes the
+    /// flow with keep-alives that the registrar answers, over UDP too (§4.4), and registers again when the
+    /// flow has failed; at the registrar a new connection replaces the old one. Without an instance ID, or
+    /// with a registrar that does not support flows, the registration is an ordinary one.
     pub fn instance(mut self, urn: impl Into<String>) -> Self {
         self.account.instance = Some(urn.into());
         self
     }
 
-    /// A proxy that gets everything first: `sip:proxy.example.com;transport=tcp`.
+    /// The outbound proxy for all requests: `sip:proxy.example.com;transport=tcp`.
     pub fn outbound_proxy(mut self, uri: impl Into<String>) -> Self {
         self.account.proxy = Some(uri.into());
         self
     }
 
-    /// What requests go by whose URI does not say it. Without it as RFC 3263 says: UDP, where
-    /// DNS has no other opinion.
+    /// The transport for requests whose URI names none. Default: as RFC 3263 selects it: UDP, unless DNS
+    /// records say otherwise.
     pub fn transport(mut self, transport: Transport) -> Self {
         self.account.transport = Some(transport);
         self
     }
 
-    /// Whose certificates count. Without it: those of the system's authorities.
+    /// The TLS trust settings. Default: the system's authorities.
     pub fn tls(mut self, tls: Tls) -> Self {
         self.account.tls = tls;
         self
     }
 
-    /// Adds a header field to every INVITE of this client's.
+    /// Adds a header field to every INVITE of this client.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.account.headers.push((name.into(), value.into()));
         self
@@ -161,7 +159,7 @@ impl ClientBuilder {
 }
 
 impl Account {
-    /// The same as the agent takes it.
+    /// Checks these settings and converts them to the agent's.
     pub(super) fn check(self, mistakes: &mut Mistakes) -> (Signalling, Option<RegistrationConfig>) {
         mistakes.take("display_name", self.display_name.as_deref().map_or(Ok(()), plain));
         mistakes.take("credentials", self.credentials.as_ref().map_or(Ok(()), named));
@@ -208,7 +206,7 @@ impl Account {
             headers: self.headers,
             dns: true,
         };
-        // Half of twice the base is the first wait at least.
+        // The first wait is at least half of twice the base.
         let pace = Pace { base: base / 2, max, refused: None };
         let registrars = self.registrars;
         let registration = (!registrars.is_empty()).then_some(RegistrationConfig {
@@ -300,7 +298,7 @@ fn ping(every: Duration) -> Result<Option<Duration>, Fault> {
 }
 
 fn tls(roots: Roots, wanted: bool) -> Result<Option<Roots>, Fault> {
-    // The system's are read when they are needed.
+    // The system's certificates are read only when they are needed.
     match roots.load() {
         Ok(_) => Ok(Some(roots)),
         Err(_) if !wanted => Ok(None),

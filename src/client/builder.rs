@@ -1,4 +1,4 @@
-//! The settings of a client, checked together at its start.
+//! The settings of a client, all checked together by [`ClientBuilder::build`].
 
 mod calls;
 
@@ -21,10 +21,10 @@ use b2b_sip::msg::{Host, Scheme, Uri};
 use calls::CallKeys;
 pub(super) use calls::CallSettings;
 
-/// Packet times that every codec can send, ms.
+/// Packet times that every codec supports, ms.
 const PTIMES: [u32; 4] = [10, 20, 40, 60];
 
-/// An error in one key, and its remedy.
+/// An error in one setting, and its remedy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mistake {
     /// The builder's method.
@@ -35,10 +35,10 @@ pub struct Mistake {
     pub fix: String,
 }
 
-/// Everything that is wrong with a configuration.
+/// All errors in a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BuildError {
-    /// One each, in the order of the keys; never empty.
+    /// One entry per error, in the order of the settings; never empty.
     pub mistakes: Vec<Mistake>,
 }
 
@@ -54,7 +54,7 @@ impl fmt::Display for BuildError {
 
 impl std::error::Error for BuildError {}
 
-/// A client to be.
+/// Collects the settings of a client.
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct ClientBuilder {
@@ -81,7 +81,7 @@ pub struct ClientBuilder {
     pub(super) account: Account,
 }
 
-/// The settings of a client.
+/// The checked settings of a client.
 #[derive(Debug, Clone)]
 pub(super) struct Settings {
     pub agent: AgentConfig,
@@ -127,91 +127,88 @@ impl ClientBuilder {
         self
     }
 
-    /// Where SIP (UDP and TCP) and RTP are received: an address with a port (0: a free one).
-    /// Without it: a free port, on loopback where the identity is there, else on every address.
+    /// The local address for SIP (UDP and TCP) and RTP: an IP address with a port, 0 for a free one. Default:
+    /// a free port, on loopback if the identity's host is a loopback address, else on every address.
     pub fn bind(mut self, address: impl Into<String>) -> Self {
         self.bind = Some(address.into());
         self
     }
 
-    /// Codecs in order of priority. Without it: Opus, G.722, PCMU, PCMA.
+    /// Codecs in order of preference. Default: Opus, G.722, PCMU, PCMA.
     pub fn codecs(mut self, codecs: impl Into<Vec<Codec>>) -> Self {
         self.codecs = codecs.into();
         self
     }
 
-    /// Samples a second of everything that a call takes and gives, whatever its codec is: 8,000,
-    /// 16,000 (without it), 24,000 or 48,000.
+    /// Sample rate of all audio that a call delivers and accepts, whatever its codec, Hz: 8,000, 16,000
+    /// (default), 24,000 or 48,000.
     pub fn rate_hz(mut self, rate_hz: u32) -> Self {
         self.rate_hz = rate_hz;
         self
     }
 
-    /// How much sound is in a packet of ours, ms: 10, 20 (without it), 40 or 60.
+    /// Audio per sent packet, ms: 10, 20 (default), 40 or 60.
     pub fn ptime_ms(mut self, ptime_ms: u32) -> Self {
         self.ptime_ms = ptime_ms;
         self
     }
 
-    /// How long received sound is held back at least, so that packets that come late are still
-    /// played, ms: up to 500; without it 40.
+    /// Minimum delay of the jitter buffer, so that late packets can still be played, ms: up to 500. Default:
+    /// 40.
     pub fn jitter_ms(mut self, jitter_ms: u32) -> Self {
         self.jitter_ms = jitter_ms;
         self
     }
 
-    /// Whether sound is encrypted (SRTP, keys by SDES, RFC 4568). Keys stand in the session
-    /// description, and so are as secret as the signalling is. Without it: off.
+    /// Whether audio is encrypted (SRTP with SDES keys, RFC 4568). The session description carries the keys,
+    /// so they are only as secret as the signalling. Default: off.
     pub fn srtp(mut self, policy: SrtpPolicy) -> Self {
         self.srtp = policy;
         self
     }
 
-    /// A call that should hear something and does not for this long is ended; without it 60 s, so
-    /// that a call survives half a minute without a network.
+    /// Ends a call that expects RTP and receives none for this long. Default: 60 s, so that a call survives
+    /// half a minute without a network.
     pub fn rtp_timeout(mut self, timeout: Duration) -> Self {
         self.rtp_timeout = timeout;
         self
     }
 
-    /// Events that wait for a slow reader before it loses its oldest ones; without it 1,024.
+    /// Events queued for a slow subscriber before it loses the oldest ones. Default: 1,024.
     pub fn event_buffer(mut self, events: usize) -> Self {
         self.events = events;
         self
     }
 
-    /// Whether [`crate::ClientEvent::Level`] tells how loud calls are; without it not.
+    /// Whether [`crate::ClientEvent::Level`] reports the loudness of calls. Default: no.
     pub fn levels(mut self, wanted: bool) -> Self {
         self.levels = wanted;
         self
     }
 
-    /// What sound of calls comes from and goes to; without it nothing but what the program plays,
-    /// writes and reads.
+    /// The audio sources and sinks of calls. Default: none but what the program plays, writes and reads.
     pub fn audio(mut self, audio: Audio) -> Self {
         self.audio = audio;
         self
     }
 
-    /// What is done to the sound that calls say: echo cancellation, noise suppression, gain
-    /// control, on a thread of their own for each call; it leaves a packet later for it. Without
-    /// it: nothing. Feature `processing`.
+    /// Processing of sent audio: echo cancellation, noise suppression, gain control. It runs on one thread
+    /// per call and delays sent audio by one packet. Default: none. Requires the feature `processing`.
     #[cfg(feature = "processing")]
     pub fn processing(mut self, processing: Processing) -> Self {
         self.processing = processing;
         self
     }
 
-    /// Whether lost RTP is answered: Opus is sent more robustly, and a codec that takes loss badly
-    /// gives way to another one of `codecs` by re-INVITE. What was done comes as
-    /// [`crate::ClientEvent::Recovery`]. Without it: yes.
+    /// Whether the client reacts to lost RTP: it sends Opus more robustly, and replaces a codec that
+    /// tolerates loss badly by another one of `codecs` with a re-INVITE. [`crate::ClientEvent::Recovery`]
+    /// reports each step. Default: yes.
     pub fn recovery(mut self, wanted: bool) -> Self {
         self.recovery = wanted;
         self
     }
 
-    /// Makes the network towards this client worse, to see what a program does then: received RTP
-    /// is lost, late, swapped or doubled.
+    /// Impairs received RTP (loss, delay, reordering, duplicates), to test how a program copes.
     pub fn impairment(mut self, impairment: ImpairConfig) -> Self {
         self.impairment = Some(impairment);
         self
@@ -223,24 +220,23 @@ impl ClientBuilder {
         self
     }
 
-    /// Writes a debug log of each call into this folder, which is made: its SIP messages, its
-    /// events, and what was counted, with their times. Digests of passwords and keys of media stand
-    /// in it; nobody but this user may read it.
+    /// Writes a debug log of each call into this folder, which is created: SIP messages, events and counters,
+    /// with their times. The logs hold password digests and media keys; only this user may read them.
     pub fn call_logs(mut self, folder: impl Into<PathBuf>) -> Self {
         self.call_logs = Some(folder.into());
         self
     }
 
-    /// Adds an attribute to the audio line of every session description of ours, behind those that
-    /// are there; without a value it is `a=name`. What b2b says itself cannot be said twice: codecs
-    /// come from `codecs`, the packet time from `ptime_ms`.
+    /// Adds an attribute to the audio section of every session description that the client sends, after the
+    /// existing ones; without a value it is `a=name`. Attributes that b2b writes itself cannot be repeated:
+    /// codecs come from `codecs`, the packet time from `ptime_ms`.
     pub fn sdp_attribute(mut self, name: impl Into<String>, value: Option<&str>) -> Self {
         self.attributes.push((name.into(), value.map(str::to_owned)));
         self
     }
 
-    /// What the sound of each call passes: `make` is asked once for every call, before it has
-    /// sound. Without it: nothing.
+    /// The pipeline that the audio of each call passes. `make` is called once per call, before the call has
+    /// audio. Default: none.
     pub fn pipeline(mut self, make: impl Fn(FrameFormat) -> AudioPipeline + Send + Sync + 'static) -> Self {
         self.pipelines = Pipelines::new(make);
         self
@@ -249,7 +245,7 @@ impl ClientBuilder {
     /// Checks everything. The client starts with [`SipClient::start`] or its first use.
     ///
     /// # Errors
-    /// All mistakes together.
+    /// Returns every mistake at once.
     pub fn build(self) -> Result<SipClient, BuildError> {
         self.settings().map(SipClient::with)
     }
@@ -345,7 +341,7 @@ impl Mistakes {
 struct Identity {
     uri: String,
     user: String,
-    /// Its host, if that is this machine alone.
+    /// The host, if it is a loopback address.
     loopback: Option<IpAddr>,
 }
 

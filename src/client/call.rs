@@ -1,4 +1,4 @@
-//! A call as the program holds it.
+//! A call, as the program controls it.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -18,37 +18,37 @@ use b2b_call::agent::{Codec, DtmfMode, RemoteIdentity, SessionDescriptions};
 use b2b_media::codec::rates::Rates;
 use b2b_media::stereo::Joined;
 
-/// A call of one client. Never used twice.
+/// The identifier of a call, unique within its client and never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CallId(pub u64);
 
-/// How sound is sent to the far end.
+/// The negotiated parameters of sent audio.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Agreed {
-    /// The codec of what we send.
+    /// The codec of sent audio.
     pub codec: Codec,
     /// Its packet time, ms.
     pub ptime_ms: u32,
-    /// Where the far end wants RTP.
+    /// Where the far end receives RTP.
     pub remote_rtp: SocketAddr,
 }
 
-/// What the program and the client's thread know of a call.
+/// The state of a call that the program and the client's thread share.
 pub(super) struct Shared {
     pub leg: LegId,
     pub remote: String,
     pub state: watch::Sender<CallState>,
     pub agreed: Mutex<Option<Agreed>>,
-    /// Who the far end is, as it was told.
+    /// The identity that the far end or the registrar gave.
     pub identity: Mutex<Option<RemoteIdentity>>,
-    /// How it has sounded, once its media are closed.
+    /// The final measurements, set once the media are closed.
     pub measured: Mutex<Option<(Quality, MediaStats)>>,
     pub audio: Program,
     pub rate_hz: u32,
-    /// What the far end hears while it is held, if we play something to it.
+    /// The sound playing to the far end while it is on hold, if there is one.
     pub hold_sound: Mutex<Option<Playback>>,
     pub dtmf: DtmfMode,
-    /// How long a digit lasts, ms.
+    /// The length of a digit, ms.
     pub digit_ms: u32,
     pub commands: mpsc::WeakUnboundedSender<Command>,
     pub events: broadcast::WeakSender<ClientEvent>,
@@ -59,7 +59,7 @@ impl Shared {
         CallId(self.leg.0)
     }
 
-    /// Offer and answer have settled this; what was before.
+    /// Stores the result of offer and answer; returns the previous one.
     pub fn agree(&self, agreed: Agreed) -> Option<Agreed> {
         self.agreed.lock().unwrap_or_else(PoisonError::into_inner).replace(agreed)
     }
@@ -69,37 +69,37 @@ impl Shared {
         *self.agreed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Who the far end is from now on.
+    /// Stores the identity of the far end.
     pub fn identify(&self, identity: RemoteIdentity) {
         *self.identity.lock().unwrap_or_else(PoisonError::into_inner) = Some(identity);
     }
 
-    /// Its media are closed: how it has sounded.
+    /// Stores the final measurements, when the media are closed.
     pub fn measured(&self, quality: Quality, counted: MediaStats) {
         *self.measured.lock().unwrap_or_else(PoisonError::into_inner) = Some((quality, counted));
     }
 
-    /// How it sounds and what was counted, now or at its end.
+    /// The quality and counters, current or, for an ended call, final.
     pub async fn measure(&self) -> Option<(Quality, MediaStats)> {
         let leg = self.leg;
         let now = self.ask(|reply| Command::Quality { leg, reply }).await.flatten();
         now.or_else(|| *self.measured.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Sends a command and waits for what comes of it; `None`: the client is gone.
+    /// Sends a command and waits for its reply; `None` if the client has stopped.
     pub async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
         let (reply, answer) = oneshot::channel();
         self.commands.upgrade()?.send(command(reply)).ok()?;
         answer.await.ok()
     }
 
-    /// What both sides have said in descriptions.
+    /// The session descriptions of both sides.
     pub async fn descriptions(&self) -> Option<SessionDescriptions> {
         let leg = self.leg;
         self.ask(|reply| Command::Descriptions { leg, reply }).await.flatten()
     }
 
-    /// How the call ended, if it has.
+    /// The cause of the end, once the call has ended.
     pub fn end(&self) -> Option<EndCause> {
         match &*self.state.borrow() {
             CallState::Ended(cause) => Some(cause.clone()),
@@ -107,15 +107,15 @@ impl Shared {
         }
     }
 
-    /// Waits for a state.
+    /// Waits until the state satisfies `wanted`.
     pub async fn reach(&self, wanted: impl FnMut(&CallState) -> bool) -> CallState {
         let mut states = self.state.subscribe();
-        // The sender is in `self`: it cannot be gone.
+        // `self` holds the sender, so the channel cannot close.
         let state = states.wait_for(wanted).await;
         state.map_or(CallState::Ended(EndCause::ClientStopped), |state| state.clone())
     }
 
-    /// Plays a sound in place of the one that is played.
+    /// Plays a sound, replacing the current one.
     pub fn play(&self, sound: Sound) -> Result<Playback, PlayError> {
         if let Some(cause) = self.end() {
             return Err(PlayError::Ended(cause));
@@ -139,39 +139,39 @@ impl Shared {
     }
 }
 
-/// A call that we made, or answered. Clones are the same call. Dropping it changes nothing: the
-/// call ends with [`Call::hangup`], with its client, or with the far end.
+/// An outgoing or answered call. Clones refer to the same call. Dropping it has no effect: the call ends with
+/// [`Call::hangup`], with its client, or when the far end hangs up.
 #[derive(Clone)]
 pub struct Call(pub(super) Arc<Shared>);
 
 impl Call {
-    /// Its name in events.
+    /// The call's identifier in events.
     pub fn id(&self) -> CallId {
         self.0.id()
     }
 
-    /// The far end's address: whom we called, or who called us.
+    /// The far end's address: the called URI, or the caller's.
     pub fn remote(&self) -> &str {
         &self.0.remote
     }
 
-    /// Who the far end is, where that was told ([`ClientEvent::Identified`]); else
-    /// [`Call::remote`] is known alone.
+    /// The identity of the far end, if one was received ([`ClientEvent::Identified`]); otherwise only
+    /// [`Call::remote`] is known.
     pub fn identity(&self) -> Option<RemoteIdentity> {
         self.0.identity.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Where it is now.
+    /// The current state.
     pub fn state(&self) -> CallState {
         self.0.state.borrow().clone()
     }
 
-    /// How sound is sent to the far end, once that is settled.
+    /// The parameters of sent audio, once negotiated.
     pub fn agreed(&self) -> Option<Agreed> {
         self.0.agreed()
     }
 
-    /// Samples a second of all its sound.
+    /// The sample rate of all its audio, Hz.
     pub fn rate_hz(&self) -> u32 {
         self.0.rate_hz
     }
@@ -179,7 +179,7 @@ impl Call {
     /// Waits until the far end answers.
     ///
     /// # Errors
-    /// [`CallError::Ended`]: it did not, and the cause says why and what to do.
+    /// [`CallError::Ended`] if the call ends first; the cause says why and what to do.
     pub async fn wait_for_answer(&self) -> Result<(), CallError> {
         self.0.answered().await
     }
@@ -192,35 +192,35 @@ impl Call {
         }
     }
 
-    /// Ends the call, however far it is, and waits until that is done: BYE is answered, or has
-    /// not been for 32 s (RFC 3261 §17.1.2.2). A call that is over stays so.
+    /// Ends the call in any state and waits for completion: the BYE is answered, or has timed out after 32 s
+    /// (RFC 3261 §17.1.2.2). An ended call is left as it is.
     ///
     /// # Errors
-    /// [`CallError::Stopped`]: the client went first.
+    /// [`CallError::Stopped`] if the client stops first.
     pub async fn hangup(&self) -> Result<(), CallError> {
         let leg = self.0.leg;
         if self.0.end().is_none() {
-            // A call that ended on its way there is hung up, too.
+            // If the call has ended in the meantime, the hangup has succeeded as well.
             let _ = self.0.ask(|reply| Command::Hangup { leg, reply }).await.ok_or(CallError::Stopped)?;
             self.wait_for_end().await;
         }
         Ok(())
     }
 
-    /// How it has sounded so far, or, of a call that is over, has sounded at all. At most half a
-    /// second old. `None`: there was nothing to hear yet, or the client is gone.
+    /// The quality of the call so far, or of the whole call once it is over. At most half a second old.
+    /// `None` if there has been no audio yet, or the client has stopped.
     pub async fn quality(&self) -> Option<Quality> {
         self.0.measure().await.map(|(quality, _)| quality)
     }
 
-    /// What was counted since its beginning, as it was counted: packets, octets, gaps, frames that
-    /// were late. As old as [`Call::quality`], and `None` where that is.
+    /// The raw media counters since the call began: packets, octets, gaps, late frames. As old as
+    /// [`Call::quality`], and `None` in the same cases.
     pub async fn statistics(&self) -> Option<MediaStats> {
         self.0.measure().await.map(|(_, counted)| counted)
     }
 
-    /// The session descriptions between the far end and us, as they were sent: for attributes that
-    /// b2b has no word for. `None`: the call is over.
+    /// The session descriptions exchanged with the far end, as sent, for attributes that b2b does not
+    /// interpret. `None` once the call is over.
     pub async fn descriptions(&self) -> Option<SessionDescriptions> {
         self.0.descriptions().await
     }
@@ -230,9 +230,9 @@ impl Call {
         Events::new(&self.0.events, Some(self.id()))
     }
 
-    /// The call's sound, as frames heard and samples said by the program, at the client's rate.
-    /// It may be asked for before the call is answered. Who asked for it before gets and says
-    /// nothing any more.
+    /// The audio of the call at the client's rate: received frames, and samples to send. It may be requested
+    /// before the call is answered. A new [`CallAudio`] replaces an earlier one, which then neither receives
+    /// nor sends anything.
     ///
     /// # Errors
     /// See [`AudioError`].
@@ -240,7 +240,7 @@ impl Call {
         self.audio_at(self.0.rate_hz)
     }
 
-    /// The same at a rate of its own: 8,000, 16,000, 24,000 or 48,000 samples a second.
+    /// Like [`Call::audio`], at another rate: 8,000, 16,000, 24,000 or 48,000 Hz.
     ///
     /// # Errors
     /// See [`AudioError`].
@@ -257,9 +257,9 @@ impl Call {
         Ok(audio)
     }
 
-    /// Records the call from now on, or from its answer, into a stereo WAV at the client's rate:
-    /// left what is sent, right what is received, aligned in time. A file in its place is lost,
-    /// and so is the recording of this call that runs, which ends.
+    /// Records the call from now on, or from its answer, to a stereo WAV file at the client's rate: sent
+    /// audio left, received audio right, aligned in time. An existing file is overwritten. A recording of
+    /// this call that is already running ends, and its file is lost if it has the same path.
     ///
     /// # Errors
     /// The file cannot be written, or the call is over.
@@ -270,7 +270,7 @@ impl Call {
         record(path.into(), self.0.rate_hz, Taped(self.0.clone())).await
     }
 
-    /// Plays a sound in place of the one that is played. It begins when the call is answered.
+    /// Plays a sound, replacing the current one. It starts when the call is answered.
     ///
     /// # Errors
     /// See [`PlayError`].
@@ -279,7 +279,7 @@ impl Call {
     }
 }
 
-/// A call, for the thread that records it.
+/// A call, as the recording thread sees it.
 struct Taped(Arc<Shared>);
 
 impl ToRecord for Taped {
@@ -294,7 +294,7 @@ impl ToRecord for Taped {
     fn ended(&self, path: PathBuf, outcome: Outcome) {
         let event = ClientEvent::RecordingEnded { call: self.0.id(), path, outcome };
         if let Some(events) = self.0.events.upgrade() {
-            // Without a reader there is nobody to tell.
+            // An error means that there is no subscriber.
             let _ = events.send(event);
         }
     }

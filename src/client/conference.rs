@@ -1,4 +1,4 @@
-//! Several calls as one conversation, mixed here.
+//! Conferences: several calls mixed locally.
 
 use std::fmt;
 
@@ -7,29 +7,29 @@ use tokio::sync::{mpsc, oneshot};
 use super::driver::{Command, Gathering};
 use super::{Call, CallError, CallId, SipClient};
 
-/// Several calls of one client as one conversation. Every far end hears all the others, and what
-/// is said or played to any of them here; here everybody is heard on each of the calls, but by
-/// the client's devices on one of them, so that nobody is heard twice. A call that is muted or over
-/// is as silent for the others as it is here; one that is held is out until it is taken back. Clones are the same
-/// conference; dropping it changes nothing: it ends with [`Conference::end`] or with its calls.
+/// A local conference of several calls of one client. Each far end hears all the others and everything that
+/// is said or played to any of them here. On this side each call's audio contains every far end, except that
+/// the client's devices play only one of the calls, so that nobody is heard twice. A muted or ended call is
+/// silent for the others too; a call on hold is left out until it is resumed. Clones refer to the same
+/// conference; dropping it has no effect: it ends with [`Conference::end`] or with its calls.
 #[derive(Clone)]
 pub struct Conference {
     id: ConferenceId,
     commands: mpsc::WeakUnboundedSender<Command>,
 }
 
-/// A conference of one client. Never used twice.
+/// The identifier of a conference, unique within its client and never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct ConferenceId(pub u64);
 
 impl Conference {
-    /// The most calls that one takes: each is mixed for each other one.
+    /// The maximum number of calls: the mixer produces one mix per call from all the others.
     pub const MOST: usize = 16;
 
-    /// A conference of two calls, so of three with who is here. Both have to be answered.
+    /// Joins two answered calls, which makes a conference of three with the local party.
     ///
     /// # Errors
-    /// One of them is not answered, is in a conference already, or is of another client.
+    /// A call is not answered, is already in a conference, or belongs to another client.
     pub async fn of(a: &Call, b: &Call) -> Result<Conference, CallError> {
         Self::begin(&[a, b]).await
     }
@@ -47,32 +47,32 @@ impl Conference {
         Ok(Conference { id, commands })
     }
 
-    /// Takes another call in.
+    /// Adds a call.
     ///
     /// # Errors
-    /// As for [`Conference::of`], or there are too many, or the conference is over.
+    /// As for [`Conference::of`], or the conference is full or over.
     pub async fn add(&self, call: &Call) -> Result<(), CallError> {
         let leg = call.0.leg;
         ask(&self.commands, Gathering::Add(self.id, leg)).await.map(drop)
     }
 
-    /// Takes a call out: its far end is alone with who is here again, and so is the last one of
-    /// a conference.
+    /// Removes a call, which becomes a call between its far end and the local party again. So does the last
+    /// remaining call.
     ///
     /// # Errors
-    /// It is not in this conference.
+    /// The call is not in this conference.
     pub async fn remove(&self, call: &Call) -> Result<(), CallError> {
         let leg = call.0.leg;
         ask(&self.commands, Gathering::Remove(self.id, leg)).await.map(drop)
     }
 
-    /// The calls that are in it now; none: it is over.
+    /// The current members; empty once the conference is over.
     pub async fn members(&self) -> Vec<CallId> {
         let members = ask(&self.commands, Gathering::Members(self.id)).await;
         members.map(|(_, members)| members).unwrap_or_default()
     }
 
-    /// Makes it as many conversations of two as it has calls.
+    /// Ends the conference; its calls continue as separate calls.
     pub async fn end(self) {
         let _ = ask(&self.commands, Gathering::End(self.id)).await;
     }
@@ -89,10 +89,10 @@ async fn ask(
 }
 
 impl SipClient {
-    /// A conference of these calls, up to [`Conference::MOST`].
+    /// Joins these calls, up to [`Conference::MOST`].
     ///
     /// # Errors
-    /// As for [`Conference::of`]; there have to be two at least.
+    /// As for [`Conference::of`], or there are fewer than two calls.
     pub async fn conference<'a>(
         &self,
         calls: impl IntoIterator<Item = &'a Call>,

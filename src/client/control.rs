@@ -6,35 +6,35 @@ use super::driver::{Command, Control};
 use super::{Call, CallError, Codec, DtmfMode, Sound};
 use b2b_call::agent::Change;
 
-/// Digits that wait at most.
+/// Maximum number of digits in one request.
 const DIGITS: usize = 64;
 
 impl Call {
-    /// Holds the far end: it hears what this call plays and what the program writes, but no
-    /// microphone, file or other source, from now on; what it says goes to no loudspeaker or other
-    /// sink. Waits until it has agreed (RFC 3264 §8.4). In a conference it is out until
-    /// [`Call::resume`]. Devices are closed when no call has needed them for two seconds.
+    /// Puts the far end on hold and waits until it agrees (RFC 3264 §8.4). From now on it hears what this
+    /// call plays and what the program writes, but no microphone, file or other source, and its audio goes to
+    /// no loudspeaker or other sink. A call on hold is left out of its conference until [`Call::resume`].
+    /// Devices close once no call has needed them for two seconds.
     ///
     /// # Errors
-    /// The call is not answered, or is over, or the far end refuses.
+    /// The call is not answered or is over, or the far end refuses.
     pub async fn hold(&self) -> Result<(), CallError> {
         self.change(Change::Hold, Vec::new()).await
     }
 
-    /// Holds the far end, and plays this to it in place of what is played: music, or
-    /// `Sound::silence`. [`Call::resume`] ends the sound.
+    /// Puts the far end on hold and plays this sound to it, music or `Sound::silence`, replacing the current
+    /// one. [`Call::resume`] ends the sound.
     ///
     /// # Errors
     /// As for [`Call::hold`], or the sound cannot be played.
     pub async fn hold_with(&self, sound: Sound) -> Result<(), CallError> {
         self.hold().await?;
         let playing = self.play(sound).await?;
-        // The one before, if it is held already, is replaced by this one.
+        // Replaces the previous sound of a call that is already on hold.
         self.0.hold_sound.lock().unwrap_or_else(PoisonError::into_inner).replace(playing);
         Ok(())
     }
 
-    /// Takes the far end back.
+    /// Takes the far end off hold.
     ///
     /// # Errors
     /// As for [`Call::hold`].
@@ -45,11 +45,11 @@ impl Call {
         Ok(())
     }
 
-    /// Offers these codecs, in this order, from now on, and waits until the far end has chosen;
-    /// [`Call::agreed`] says which. The sound of the call keeps its rate.
+    /// Offers these codecs from now on, in this order, and waits for the answer; [`Call::agreed`] has the
+    /// chosen codec. The sample rate of the call's audio is unchanged.
     ///
     /// # Errors
-    /// As for [`Call::hold`], or there is none to offer.
+    /// As for [`Call::hold`], or the list is empty.
     pub async fn change_codecs(&self, codecs: &[Codec]) -> Result<(), CallError> {
         if codecs.is_empty() {
             return Err(CallError::NoCodec);
@@ -63,12 +63,12 @@ impl Call {
         asked.await.unwrap_or_else(|| Err(self.gone()))
     }
 
-    /// Sends digits (`0-9 * # A-D`), one after the other behind those that wait; `None`: as the
-    /// builder says. What is played or said meanwhile gives way to them, but by INFO. It does
-    /// not wait until they are sent.
+    /// Queues digits (`0-9 * # A-D`) behind those already waiting; with a `mode` of `None` they are sent as
+    /// the builder says. Digits replace the audio sent meanwhile, except by INFO. It does not wait until they
+    /// are sent.
     ///
     /// # Errors
-    /// That cannot be sent, or the call is not answered.
+    /// The digits are invalid, or the call is not answered.
     pub async fn send_digits(
         &self,
         digits: &str,
@@ -83,9 +83,8 @@ impl Call {
         self.control(Control::Digits { digits: wanted, ms: self.0.digit_ms, mode }).await
     }
 
-    /// Sends silence in place of everything that is said or played, or no longer. Digits are
-    /// sent all the same. In a conference with devices the microphone is silent for all while one
-    /// of its calls is muted.
+    /// Starts or stops sending silence in place of all audio. Digits are still sent. In a conference with
+    /// devices, one muted call silences the microphone for all calls.
     ///
     /// # Errors
     /// The call is over, or has no media yet.
@@ -93,19 +92,19 @@ impl Call {
         self.control(Control::Mute(muted)).await
     }
 
-    /// Multiplies what is heard of the far end: 1.0 as it is, 0.5 half as loud (-6 dB). What gets
-    /// louder than full scale stays there.
+    /// Sets the gain of received audio: 1.0 is unchanged, 0.5 is half the amplitude (-6 dB). Samples beyond
+    /// full scale are clipped.
     ///
     /// # Errors
-    /// As for [`Call::mute`], or the factor is negative or no number.
+    /// As for [`Call::mute`], or the factor is negative or not a number.
     pub async fn set_volume_in(&self, factor: f32) -> Result<(), CallError> {
         self.control(Control::Volume { sent: None, heard: Some(factor) }).await
     }
 
-    /// Multiplies what the far end hears, as [`Call::set_volume_in`].
+    /// Sets the gain of sent audio, like [`Call::set_volume_in`].
     ///
     /// # Errors
-    /// The same.
+    /// As for [`Call::set_volume_in`].
     pub async fn set_volume_out(&self, factor: f32) -> Result<(), CallError> {
         self.control(Control::Volume { sent: Some(factor), heard: None }).await
     }

@@ -1,4 +1,4 @@
-//! Why something did not work, and what to do next.
+//! The errors of the client, each with a remedy.
 
 use std::path::PathBuf;
 
@@ -10,17 +10,17 @@ use b2b_call::agent::AgentError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// Its configuration is wrong.
+    /// The configuration is invalid.
     #[error(transparent)]
     Build(#[from] super::BuildError),
-    /// The address is taken, or not one of this machine.
+    /// The address is in use, or does not belong to this machine.
     #[error(
         "cannot bind {addr}: {error}; remove `bind` for any free port, or stop the program that uses the port"
     )]
     Bind {
-        /// The address and port that were asked for.
+        /// The requested address and port.
         addr: std::net::SocketAddr,
-        /// The error of the system.
+        /// The system error.
         error: std::io::Error,
     },
     /// The SIP trace cannot be written.
@@ -28,25 +28,25 @@ pub enum StartError {
     Trace {
         /// The file of the trace.
         path: PathBuf,
-        /// The error of the system.
+        /// The system error.
         error: std::io::Error,
     },
-    /// A thread or a descriptor was refused.
+    /// The system refused a thread or a file descriptor.
     #[error("the system refused a resource of the client: {0}; check the limits of this process (ulimit -a)")]
     System(String),
-    /// `stop` came before.
+    /// `stop` was called before.
     #[error("this client is stopped; create another one")]
     Stopped,
 }
 
-/// Why no other device is used.
+/// Why a device was not changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeviceError {
     /// The client could not start.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// Its calls have no devices.
+    /// The client's calls use no devices.
     #[error("the calls of this client have no devices; build it with Audio::Devices, or as a softphone")]
     NoDevices,
 }
@@ -55,7 +55,7 @@ pub enum DeviceError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CallError {
-    /// The client could not start, which the first call makes it do.
+    /// The client could not start; the first call starts it.
     #[error(transparent)]
     Start(#[from] StartError),
     /// The target cannot be called.
@@ -66,22 +66,22 @@ pub enum CallError {
         /// The error, as text.
         reason: String,
     },
-    /// A header field that cannot be set.
+    /// The header field cannot be set.
     #[error("the header field {0:?} cannot be set; use another name, like X-Account")]
     Header(String),
-    /// No socket or no room for its audio.
+    /// No socket or no capacity for the call's media.
     #[error("no media for the call: {0}")]
     Media(String),
-    /// The call is over: this is how it ended.
+    /// The call is over, with this cause.
     #[error("the call is over: {0}")]
     Ended(EndCause),
-    /// The call was answered or refused before.
+    /// The call was already answered or refused.
     #[error("the call no longer waits for an answer; check its state")]
     NotWaiting,
     /// The call is not answered yet, or is over.
     #[error("the call must be answered first; check its state, or use wait_for_answer")]
     NotAnswered,
-    /// The far end did not agree to a change: the call goes on as it was.
+    /// The far end refused a change; the call continues unchanged.
     #[error("the far end refused: {status} {reason}; the call is unchanged")]
     Refused {
         /// The final status, 300 to 699.
@@ -89,87 +89,87 @@ pub enum CallError {
         /// The reason phrase.
         reason: String,
     },
-    /// Only who has made an offer can hear something before the answer.
+    /// Early media requires an offer in the caller's INVITE.
     #[error("the caller's offer does not allow early media; answer instead")]
     NoEarlyMedia,
-    /// The far end was sent to somebody, and did not get there.
+    /// The transfer failed: the far end did not reach the target.
     #[error("not transferred: {}", untransferred(*status))]
     Transfer {
-        /// The final status of the call that the far end made; `None`: it has not said how that ended.
+        /// The final status of the call to the target; `None` if the far end did not report it.
         status: Option<u16>,
     },
-    /// These calls cannot be one conversation.
+    /// These calls cannot be joined.
     #[error("no such conference: {0}")]
     Conference(&'static str),
-    /// There is nothing to offer.
+    /// The list of codecs is empty.
     #[error("no codec to offer; set at least one, such as Codec::Pcmu")]
     NoCodec,
-    /// That cannot be dialled.
+    /// The digits cannot be sent.
     #[error("{0:?} cannot be sent; use up to 64 of 0-9 * # A-D")]
     Digits(String),
     /// The sound cannot be played.
     #[error(transparent)]
     Play(#[from] PlayError),
-    /// The status refuses nothing.
+    /// The status is not a refusal.
     #[error("{0} is not a refusal; use 400 to 699, such as 486 (busy) or 603 (decline)")]
     Status(u16),
-    /// The client is gone.
+    /// The client has stopped.
     #[error("the client is stopped; keep a SipClient for as long as its calls are to last")]
     Stopped,
 }
 
-/// Why a sound is not played.
+/// Why a sound was not played.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PlayError {
     /// The call is over.
     #[error("the call is over: {0}")]
     Ended(EndCause),
-    /// More sounds are asked for than one call takes at once.
+    /// Too many sounds are queued on this call.
     #[error("too many files play at once; wait for one to finish")]
     Busy,
-    /// The sound cannot be made.
+    /// The sound cannot be read or generated.
     #[error("{0}")]
     Sound(String),
-    /// The client is gone.
+    /// The client has stopped.
     #[error("the client is stopped; keep a SipClient for as long as its calls are to last")]
     Stopped,
 }
 
-/// Why a call's sound cannot be had.
+/// Why a call's audio is not available.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AudioError {
-    /// Not one of the rates.
+    /// The sample rate is not supported.
     #[error("a sample rate of {0} is not supported; use 8000, 16000, 24000 or 48000")]
     Rate(u32),
     /// The call is over.
     #[error("the call is over: {0}")]
     Ended(EndCause),
-    /// It was asked for too often at once.
+    /// Too many requests are pending.
     #[error("too many requests at once; keep the CallAudio, or wait until the call has audio")]
     Busy,
-    /// The client is gone.
+    /// The client has stopped.
     #[error("the client is stopped; keep a SipClient for as long as its calls are to last")]
     Stopped,
 }
 
-/// Why a call is not recorded.
+/// Why a call was not recorded.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecordError {
-    /// The file.
+    /// The file cannot be written.
     #[error(transparent)]
     Disk(#[from] b2b_media::disk::DiskError),
     /// The call is over.
     #[error("the call is over: {0}")]
     Ended(EndCause),
-    /// It was asked for too often at once.
+    /// Too many requests are pending.
     #[error("too many requests at once; wait until the call has audio")]
     Busy,
 }
 
-/// Why a transfer came to nothing.
+/// The text of a failed transfer.
 fn untransferred(status: Option<u16>) -> String {
     match status {
         Some(status @ (405 | 420 | 501)) => {

@@ -1,4 +1,4 @@
-//! The events of a client, as one stream of values.
+//! The events of a client, as one stream.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -18,21 +18,21 @@ use b2b_call::agent::Codec;
 pub enum ClientEvent {
     /// An inbound call; [`super::SipClient::incoming`] returns the call itself.
     Incoming {
-        /// Its number; [`super::SipClient::incoming`] gives the call.
+        /// The call's identifier.
         call: CallId,
         /// The caller: the URI of From.
         from: String,
         /// The called party: the URI of To.
         to: String,
     },
-    /// A call has gone on.
+    /// The state of a call changed.
     State {
         /// The call.
         call: CallId,
-        /// Its state from now on.
+        /// The new state.
         state: CallState,
     },
-    /// The far end says how far our call is: 180 (it rings), 183 (it may be heard already) …
+    /// A provisional response to an outgoing call: 180 (ringing), 183 (early media possible), and others.
     Progress {
         /// The call.
         call: CallId,
@@ -41,101 +41,101 @@ pub enum ClientEvent {
         /// The reason phrase.
         reason: String,
     },
-    /// Offer and answer have settled how sound is sent to the far end.
+    /// Offer and answer have settled the parameters of sent audio.
     Agreed {
         /// The call.
         call: CallId,
         /// The codec of sent audio.
         codec: Codec,
-        /// Sound in a packet, in ms.
+        /// Audio per packet, in ms.
         ptime_ms: u32,
         /// Where RTP is sent to.
         remote_rtp: SocketAddr,
     },
-    /// The first RTP packet has come.
+    /// The first RTP packet was received.
     MediaStarted {
         /// The call.
         call: CallId,
     },
-    /// No RTP comes or goes any more: the media of a call that had [`ClientEvent::MediaStarted`] are
-    /// closed.
+    /// The media of a call that had [`ClientEvent::MediaStarted`] are closed: no RTP is sent or received any
+    /// more.
     MediaStopped {
         /// The call.
         call: CallId,
     },
-    /// Something is wrong with the sound of a call on this side; the call goes on.
+    /// A problem with a call's audio on this side; the call continues.
     Audio {
         /// The call.
         call: CallId,
-        /// What it is.
+        /// The problem.
         problem: AudioProblem,
     },
-    /// The far end holds us, or takes us back.
+    /// The far end put us on hold, or resumed the call.
     Held {
         /// The call.
         call: CallId,
-        /// Whether we are held from now on.
+        /// Whether we are on hold now.
         held: bool,
     },
-    /// The far end is somebody else now, as after a transfer at its side, or the registrar says who it
-    /// is (RFC 3325, RFC 4916).
+    /// The identity of the far end changed, as after a transfer on its side, or the registrar reported it
+    /// (RFC 3325, RFC 4916).
     Identified {
         /// The call.
         call: CallId,
-        /// Who is there. Where it is not `asserted`, the far end says it of itself.
+        /// The identity. Unless it is `asserted`, it is the far end's own claim.
         identity: RemoteIdentity,
     },
-    /// A digit of the far end's: by RFC 4733 or INFO, or in its sound where the builder asks for
+    /// A digit from the far end: by RFC 4733 or INFO, or in-band where the builder enables
     /// `dtmf_in_band_detection`.
     Digit {
         /// The call.
         call: CallId,
         /// `0-9 * # A-D`
         digit: char,
-        /// How long it was pressed, in ms.
+        /// Duration of the digit, in ms.
         duration_ms: u32,
     },
-    /// How a call sounds: every 5 s, and once more, of the whole call, when its media are closed.
+    /// The quality of a call: every 5 s, and once more for the whole call when its media are closed.
     Quality {
         /// The call.
         call: CallId,
-        /// The numbers.
+        /// The measurements.
         quality: Quality,
-        /// Whether it is of the whole call, which is over.
+        /// Whether this covers the whole call, which is over.
         last: bool,
     },
-    /// Something was done about lost RTP, or nothing comes any more, or comes again.
+    /// A reaction to lost RTP, or the start or end of a silence.
     Recovery {
         /// The call.
         call: CallId,
         /// The action.
         step: RecoveryStep,
     },
-    /// The device of all calls is another one, or has gone, or is back. With a `problem` and `works`
-    /// they go on with the default device, and a device that was asked for by its name is looked for
-    /// every 2 s; with a `problem` alone they are silent, and both are tried once a second; without
-    /// one `device` is in use from now on.
+    /// The device for all calls was replaced, failed or works again. With a `problem` and `works`, calls use
+    /// the default device, and a device chosen by name is retried every 2 s. With a `problem` and without
+    /// `works`, calls are silent, and both devices are retried once a second. Without a `problem`, `device`
+    /// is in use from now on.
     Device {
         /// Microphone or loudspeaker.
         side: DeviceSide,
-        /// The name of the device that is in use now; `None`: the default one, or none works.
+        /// The name of the device in use; `None` for the default device, or if none works.
         device: Option<String>,
-        /// The problem, as text; `None`: solved.
+        /// The problem, as text; `None` once it is solved.
         problem: Option<String>,
-        /// Whether there is sound: by the device itself, or by the default device.
+        /// Whether there is audio, from the device itself or from the default device.
         works: bool,
     },
-    /// How loud a call is, ten times a second where [`super::ClientBuilder::levels`] asked for it:
-    /// dB below full scale, `None` for silence.
+    /// The loudness of a call in dB below full scale, `None` for silence; reported ten times a second if
+    /// [`super::ClientBuilder::levels`] is on.
     Level {
         /// The call.
         call: CallId,
-        /// Of what comes from the far end.
+        /// Level of received audio.
         heard_dbfs: Option<f64>,
-        /// Of what goes to the far end.
+        /// Level of sent audio.
         sent_dbfs: Option<f64>,
     },
-    /// The far end does not take a digit that we sent by INFO: send digits another way.
+    /// The far end refused a digit sent by INFO: use another mode.
     DigitRefused {
         /// The call.
         call: CallId,
@@ -144,14 +144,14 @@ pub enum ClientEvent {
         /// The final status of the INFO, 300 to 699.
         status: u16,
     },
-    /// A recording has ended, and its file is closed. When it ended with its call, only
-    /// [`crate::SipClient::events`] tell.
+    /// A recording has ended and its file is closed. If it ended because its call ended, only
+    /// [`crate::SipClient::events`] reports it.
     RecordingEnded {
         /// The call.
         call: CallId,
         /// The file.
         path: PathBuf,
-        /// The content of the file, or the error of the disk.
+        /// What the file contains, or the disk error.
         outcome: Result<Recorded, DiskError>,
     },
     /// The audio before this mark is sent ([`crate::Outgoing::mark`]).
@@ -168,70 +168,70 @@ pub enum ClientEvent {
         /// As [`crate::Outgoing::mark`] returned it.
         mark: MarkId,
     },
-    /// The call that the far end makes by our wish gets this provisional response.
+    /// A provisional response to the call that the far end makes for our transfer.
     TransferProgress {
-        /// The call that is transferred.
+        /// The transferred call.
         call: CallId,
         /// 100 to 199.
         status: u16,
     },
-    /// What became of it: 2xx, it is answered, and this call ends. `None`: the far end has said no
-    /// more.
+    /// The result of a transfer. 2xx: the target answered, and this call ends. `None`: the far end reported
+    /// nothing more.
     TransferEnded {
-        /// The call that is transferred.
+        /// The transferred call.
         call: CallId,
         /// The final status.
         status: Option<u16>,
     },
-    /// The far end sends us to `target`; `attended`: to take over a call of its own.
+    /// The far end asks us to call `target` (REFER).
     TransferRequested {
         /// The call.
         call: CallId,
         /// The URI of Refer-To.
         target: String,
-        /// Whether Refer-To has Replaces (RFC 3891).
+        /// Whether Refer-To has Replaces (RFC 3891): the new call takes over a call of the far end.
         attended: bool,
     },
-    /// We go there, with the call `to`: [`super::SipClient::find`] gives it.
+    /// We follow a transfer with the call `to`: [`super::SipClient::find`] returns it.
     Transferring {
-        /// The call in which the far end asked for it.
+        /// The call in which the far end requested it.
         call: CallId,
         /// The new call.
         to: CallId,
     },
-    /// The call `by` has been answered in the place of this one, which ends.
+    /// The call `by` was answered in place of this one, which ends.
     Replaced {
         /// The call that ends.
         call: CallId,
-        /// The call in its place.
+        /// The call that replaces it.
         by: CallId,
     },
-    /// This machine has another address on the way to the registrar: registrar and far ends are
-    /// told, and calls go on.
+    /// The local address toward the registrar changed: the registrar and the far ends are updated, and calls
+    /// continue.
     AddressChanged {
-        /// Our address until now.
+        /// The old address.
         from: IpAddr,
-        /// Our address from now on.
+        /// The new address.
         to: IpAddr,
     },
     /// The registration changed; also reported at every refresh.
     Registration {
-        /// Where it is now.
+        /// The new state.
         state: RegistrationState,
     },
-    /// This reader was too slow: so many of its oldest events are lost, all calls counted.
+    /// This reader was too slow and lost its oldest events, counted over all calls.
     Lost {
-        /// How many events.
+        /// The number of lost events.
         count: u64,
     },
-    /// The media thread has died, and every call's sound with it: make another client.
+    /// The media thread died, and all calls lost their audio: create a new client.
     MediaLost,
     /// The client has stopped. Nothing follows.
     Stopped,
 }
 
 impl ClientEvent {
-    /// The call that it is about.
+    /// The call that the event is about.
     pub fn call(&self) -> Option<CallId> {
         match self {
             ClientEvent::Incoming { call, .. }
@@ -266,8 +266,8 @@ impl ClientEvent {
     }
 }
 
-/// Events from the moment on at which it was made. A reader that is slow loses its oldest events
-/// and is told how many; no other reader, and no call, waits for it.
+/// The events since this stream was created. A slow reader loses its oldest events and is told how many;
+/// neither other readers nor calls wait for it.
 #[derive(Debug)]
 pub struct Events {
     receiver: Option<broadcast::Receiver<ClientEvent>>,
@@ -279,8 +279,8 @@ impl Events {
         Events { receiver: sender.upgrade().map(|sender| sender.subscribe()), only }
     }
 
-    /// The next event; `None`: the client has stopped, or, of one call's events, the call is
-    /// over. Nothing is lost when the future is dropped.
+    /// The next event; `None` once the client has stopped or, for the events of one call, the call is over.
+    /// Dropping the future loses no event.
     pub async fn next(&mut self) -> Option<ClientEvent> {
         loop {
             let event = match self.receiver.as_mut()?.recv().await {

@@ -1,4 +1,4 @@
-//! The client as the program holds it.
+//! The client, as the program controls it.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -15,14 +15,14 @@ use super::{
 };
 use b2b_call::agent::DialAs;
 
-/// Calls that wait for the program to take them; more are refused with 486.
+/// Incoming calls that wait for the program; further ones are refused with 486.
 const WAITING: usize = 64;
-/// How long a client that is dropped may take to write its BYEs.
+/// How long a dropped client may take to send its BYEs.
 const DROP_PATIENCE: Duration = Duration::from_secs(1);
 
-/// A SIP client: one identity, one address, any number of calls. Clones are the same client. When
-/// the last one is dropped, calls are hung up and the client's threads end; [`SipClient::stop`]
-/// waits for the far ends, too.
+/// A SIP client: one identity, one address, any number of calls. Clones refer to the same client. Dropping
+/// the last one hangs up all calls and ends the client's threads; [`SipClient::stop`] also waits for the far
+/// ends.
 #[derive(Clone)]
 pub struct SipClient(Arc<Inner>);
 
@@ -31,32 +31,31 @@ struct Inner {
     running: OnceCell<Running>,
 }
 
-/// What a started client has.
+/// The state of a started client.
 pub(super) struct Running {
     pub local: SocketAddr,
     pub commands: mpsc::UnboundedSender<Command>,
     pub events: broadcast::WeakSender<ClientEvent>,
     pub registration: watch::Receiver<RegistrationState>,
-    /// Disconnected when the thread has ended.
+    /// Disconnected once the thread has ended.
     pub over: std::sync::Mutex<std::sync::mpsc::Receiver<()>>,
 }
 
 impl SipClient {
-    /// A started client with nothing said but who it is, `sip:alice@example.com`: a
-    /// [`ClientBuilder::softphone`] without levels, so its calls have the default microphone and
-    /// loudspeaker of the machine. Where there are none, calls are silent on this side, and
-    /// [`ClientEvent::Device`] says so with the first call. A program that wants no devices takes the
-    /// builder, which has none unless it is told.
+    /// Starts a client with only an identity, `sip:alice@example.com`, and the settings of
+    /// [`ClientBuilder::softphone`] without levels: its calls use the machine's default microphone and
+    /// loudspeaker. If there are none, calls are silent on this side, and [`ClientEvent::Device`] reports it
+    /// with the first call. For a client without devices, use the builder, whose default is none.
     ///
     /// # Errors
-    /// The identity is none, or the system refuses sockets or threads.
+    /// The identity is invalid, or the system refuses sockets or threads.
     pub async fn new(identity: impl Into<String>) -> Result<SipClient, StartError> {
         let client = ClientBuilder::of_a_person(identity).build()?;
         client.start().await?;
         Ok(client)
     }
 
-    /// A client with more said of it.
+    /// A builder, for a client with other settings.
     pub fn builder() -> ClientBuilder {
         ClientBuilder::new()
     }
@@ -65,10 +64,10 @@ impl SipClient {
         SipClient(Arc::new(Inner { settings, running: OnceCell::new() }))
     }
 
-    /// Binds and starts, if that is not done yet. Calls do it by themselves.
+    /// Binds the sockets and starts the threads, unless already done. Calls start the client by themselves.
     ///
     /// # Errors
-    /// See [`StartError`]; it may be tried again.
+    /// See [`StartError`]; a failed start may be retried.
     pub async fn start(&self) -> Result<(), StartError> {
         self.running().await.map(|_| ())
     }
@@ -77,40 +76,41 @@ impl SipClient {
         self.running_with(&mut None).await
     }
 
-    /// The same; if this starts it, it begins with this command, and takes it.
+    /// Like `running`; if this call starts the client, it takes `first` as the first command.
     async fn running_with(&self, first: &mut Option<Command>) -> Result<&Running, StartError> {
         let start = || driver::start(self.0.settings.clone(), first.take());
         let running = self.0.running.get_or_try_init(start).await?;
         if running.commands.is_closed() { Err(StartError::Stopped) } else { Ok(running) }
     }
 
-    /// The way to its thread; `None`: it is not started.
+    /// The command channel; `None` if the client is not started.
     pub(super) fn commands(&self) -> Option<&mpsc::UnboundedSender<Command>> {
         self.0.running.get().map(|running| &running.commands)
     }
 
-    /// Where this client receives SIP; `None`: it is not started.
+    /// The address where this client receives SIP; `None` if it is not started.
     pub fn local(&self) -> Option<SocketAddr> {
         self.0.running.get().map(|running| running.local)
     }
 
-    /// A URI that reaches this client from where its address does; `None`: it is not started.
+    /// A URI for this client, reachable wherever its address is; `None` if it is not started.
     pub fn uri(&self) -> Option<String> {
         self.local().map(|local| format!("sip:{}@{local}", self.0.settings.agent.user))
     }
 
-    /// Calls `target`, a `sip:` URI. It does not wait for an answer.
+    /// Calls `target`, a `sip:` URI, without waiting for the answer.
     ///
     /// # Errors
-    /// The target is no URI that can be called, or there is no media for it.
+    /// The target is not a URI that can be called, or there is no media for it.
     pub async fn call(&self, target: impl Into<String>) -> Result<Call, CallError> {
         self.call_with(target, []).await
     }
 
-    /// The same with header fields of its INVITE, behind those of the builder: names and values.
+    /// Like [`SipClient::call`], with additional header fields (name and value) in the INVITE, after those of
+    /// the builder.
     ///
     /// # Errors
-    /// As for `call`, or a header field is none, or one that b2b writes itself.
+    /// As for [`SipClient::call`], or a header field is invalid or one that b2b writes itself.
     pub async fn call_with(
         &self,
         target: impl Into<String>,
@@ -124,14 +124,15 @@ impl SipClient {
         answer.await.map_err(|_| CallError::Stopped)?.map(Call)
     }
 
-    /// Calls that come from now on, to whoever asked for them last.
+    /// Incoming calls from now on. The most recent stream receives them.
     ///
     /// # Errors
     /// The client cannot start.
     pub async fn incoming(&self) -> Result<IncomingCalls, StartError> {
         let (sender, receiver) = mpsc::channel::<IncomingCall>(WAITING);
         let (reply, done) = oneshot::channel();
-        // A client that is started by this takes calls before it registers: they may come at once.
+        // If this starts the client, the stream is installed before the registration: calls may arrive at
+        // once.
         let mut command = Some(Command::Incoming { sender, reply });
         let running = self.running_with(&mut command).await?;
         if let Some(command) = command {
@@ -141,12 +142,12 @@ impl SipClient {
         Ok(IncomingCalls(receiver))
     }
 
-    /// Registers at once: for the first time after [`SipClient::unregister`], or again, as after a
-    /// refusal that is mended. Where a registrar is named, the start does it by itself. Waits for
-    /// the outcome of the first attempt.
+    /// Registers at once: after [`SipClient::unregister`], or again once the reason of a refusal is fixed.
+    /// With a registrar set, the client registers by itself at start. Waits for the result of the first
+    /// attempt.
     ///
     /// # Errors
-    /// See [`RegisterError`]; as text it says what to do.
+    /// See [`RegisterError`]; its text says what to do.
     pub async fn register(&self) -> Result<(), RegisterError> {
         let (reply, outcome) = oneshot::channel();
         let commands = &self.running().await?.commands;
@@ -154,8 +155,7 @@ impl SipClient {
         outcome.await.map_err(|_| RegisterError::Stopped)?
     }
 
-    /// Takes the registration back and waits for the registrar's answer. Nothing to do without
-    /// one.
+    /// Removes the registration and waits for the registrar's answer. Does nothing if there is none.
     pub async fn unregister(&self) {
         let Some(running) = self.0.running.get() else { return };
         let (reply, done) = oneshot::channel();
@@ -164,24 +164,24 @@ impl SipClient {
         }
     }
 
-    /// Where the registration is now.
+    /// The current state of the registration.
     pub fn registration(&self) -> RegistrationState {
         self.0.running.get().map(|running| running.registration.borrow().clone()).unwrap_or_default()
     }
 
-    /// Takes another microphone, in calls that are up, too: by a name of [`crate::Devices::list`], or
-    /// the default one. [`ClientEvent::Device`] tells when a call has it, and when it does not work.
+    /// Selects another microphone, also for calls in progress: by a name from [`crate::Devices::list`], or
+    /// the default one. [`ClientEvent::Device`] reports when it is in use and when it fails.
     ///
     /// # Errors
-    /// The client cannot start, or its calls have no devices.
+    /// The client cannot start, or its calls use no devices.
     pub async fn use_microphone(&self, name: Option<&str>) -> Result<(), DeviceError> {
         self.choose(DeviceSide::Microphone, name).await
     }
 
-    /// Takes another loudspeaker, as [`SipClient::use_microphone`].
+    /// Selects another loudspeaker, like [`SipClient::use_microphone`].
     ///
     /// # Errors
-    /// The same.
+    /// As for [`SipClient::use_microphone`].
     pub async fn use_loudspeaker(&self, name: Option<&str>) -> Result<(), DeviceError> {
         self.choose(DeviceSide::Loudspeaker, name).await
     }
@@ -193,7 +193,7 @@ impl SipClient {
         done.await.map_err(|_| StartError::Stopped)?
     }
 
-    /// What happens from now on.
+    /// The events of this client from now on.
     ///
     /// # Errors
     /// The client cannot start.
@@ -201,8 +201,8 @@ impl SipClient {
         Ok(Events::new(&self.running().await?.events, None))
     }
 
-    /// Takes the registration back, hangs up every call, waits at most `patience` for the far ends to confirm it, and ends the
-    /// client's threads. A client that is not started needs none of it.
+    /// Removes the registration, hangs up every call, waits at most `patience` for the far ends to confirm,
+    /// and ends the client's threads. Does nothing if the client is not started.
     pub async fn stop(&self, patience: Duration) {
         let Some(running) = self.0.running.get() else { return };
         let (reply, done) = oneshot::channel();
@@ -216,7 +216,7 @@ impl Drop for Inner {
     fn drop(&mut self) {
         let Some(running) = self.running.take() else { return };
         drop(running.commands);
-        // BYEs are written now or, when the program ends after this, never.
+        // The process may exit after this, so the BYEs have to be sent now.
         let over = running.over.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
         let _ = over.recv_timeout(DROP_PATIENCE);
     }

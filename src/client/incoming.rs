@@ -1,4 +1,4 @@
-//! Calls that come.
+//! Incoming calls.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,33 +11,32 @@ use super::{Call, CallError, CallId, CallState, Playback, Sound};
 use b2b_call::agent::SessionDescriptions;
 use b2b_sip::msg::NameAddr;
 
-/// The status for a call that nobody decided about.
+/// The status for a call that was dropped undecided.
 const NOBODY: u16 = 480;
 
-/// Calls that come, in order. While a client has none of these, it refuses calls with 480
-/// (Temporarily Unavailable).
+/// Incoming calls, in order. A client without such a stream refuses calls with 480 (Temporarily Unavailable).
 #[derive(Debug)]
 pub struct IncomingCalls(pub(super) mpsc::Receiver<IncomingCall>);
 
 impl IncomingCalls {
-    /// The next call; `None`: the client has stopped, or others took its calls over.
+    /// The next call; `None` once the client has stopped, or a newer stream receives its calls.
     pub async fn next(&mut self) -> Option<IncomingCall> {
         self.0.recv().await
     }
 }
 
-/// A call that rings here. Dropped, it is refused with 480.
+/// An incoming call that is ringing. Dropping it refuses it with 480.
 pub struct IncomingCall {
     pub(super) shared: Arc<Shared>,
     pub(super) to: String,
     pub(super) replaces: Option<CallId>,
-    /// Of its INVITE, in order.
+    /// The header fields of the INVITE, in order.
     pub(super) headers: Vec<(String, String)>,
     pub(super) decided: bool,
 }
 
 impl IncomingCall {
-    /// Its name in events.
+    /// The call's identifier in events.
     pub fn id(&self) -> CallId {
         self.shared.id()
     }
@@ -52,29 +51,29 @@ impl IncomingCall {
         &self.to
     }
 
-    /// The call whose place it is to take, which ends when this one is answered (RFC 3891).
+    /// The call that this one replaces; it ends when this one is answered (RFC 3891).
     pub fn replaces(&self) -> Option<CallId> {
         self.replaces
     }
 
-    /// The header fields of the INVITE, in order, as they came: names and values.
+    /// The header fields of the INVITE, in order and unchanged: names and values.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
         self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// The first header field of this name, in any case; compact forms have their long names.
+    /// The first header field of this name, case-insensitive; compact forms are found by their long names.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
-    /// The name that stands beside the caller's URI.
+    /// The display name of the From header field.
     pub fn display_name(&self) -> Option<String> {
         let from = NameAddr::parse(self.header("From")?.as_bytes())?.display_name()?;
         Some(String::from_utf8_lossy(&from).into_owned()).filter(|name| !name.is_empty())
     }
 
-    /// The caller's session description in `remote`, if its INVITE has one, and ours once it is
-    /// said. `None`: the call is over.
+    /// The session descriptions: the caller's in `remote`, if its INVITE has one, and ours once it is sent.
+    /// `None` once the call is over.
     pub async fn descriptions(&self) -> Option<SessionDescriptions> {
         self.shared.descriptions().await
     }
@@ -84,8 +83,7 @@ impl IncomingCall {
         self.shared.state.borrow().clone()
     }
 
-    /// Tells the caller that it rings here (180). Calls ring by themselves unless the builder says
-    /// otherwise (`ring_at_once`).
+    /// Sends 180 (Ringing). Calls ring by themselves unless the builder says otherwise (`ring_at_once`).
     ///
     /// # Errors
     /// The caller has cancelled.
@@ -93,8 +91,8 @@ impl IncomingCall {
         self.control(Control::Ring).await
     }
 
-    /// Begins early media (183) with this sound: the caller hears it, and is heard, before the
-    /// call is answered; reliably where the caller can do that (RFC 3262). Again: another sound.
+    /// Starts early media (183) with this sound: caller and callee hear each other before the answer. The 183
+    /// is sent reliably if the caller supports it (RFC 3262). A further call plays another sound.
     ///
     /// # Errors
     /// The caller has cancelled or sent no offer, or the file cannot be played.
@@ -112,7 +110,7 @@ impl IncomingCall {
         }
     }
 
-    /// Answers, and waits until the caller has acknowledged it.
+    /// Answers and waits for the caller's ACK.
     ///
     /// # Errors
     /// The caller has cancelled, or there is no media for the call.

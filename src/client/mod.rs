@@ -1,14 +1,14 @@
-//! Calls from a program: a SIP client in three steps of the same stairs. Each step is the one
-//! before with more of it said; nothing has to be thrown away on the way up.
+//! A SIP client library, in three steps. Each step adds settings to the one before; no code has to be
+//! rewritten on the way.
 //!
 //! | page | what it says |
 //! |---|---|
-//! | this one | the three steps, with the types of each |
-//! | [`book::threads`] | which threads there are, what is copied where, what may block |
-//! | [`book::troubleshooting`] | what goes wrong, how it looks, what to do |
+//! | this one | the three steps and their types |
+//! | [`book::threads`] | threads, copies of audio, and what may block |
+//! | [`book::troubleshooting`] | problems, their symptoms and remedies |
 //!
-//! `docs/client.md` in the repository has the examples, the figures, and a table for those who
-//! come from `rvoip`, `pjsua2` or `baresip`.
+//! `docs/client.md` in the repository has examples, measurements, and a comparison with `rvoip`, `pjsua2` and
+//! `baresip`.
 //!
 //! # First step: a call
 //!
@@ -25,10 +25,10 @@
 //! # }
 //! ```
 //!
-//! Calls that come are what [`SipClient::incoming`] yields, each an [`IncomingCall`] to
-//! [`answer`](IncomingCall::answer) or [`reject`](IncomingCall::reject); [`SipClient::uri`] says
-//! where they reach this client. The last [`SipClient`] that is dropped hangs up and ends the
-//! threads; [`SipClient::stop`] waits for the far ends, too.
+//! [`SipClient::incoming`] yields incoming calls, each an [`IncomingCall`] to
+//! [`answer`](IncomingCall::answer) or [`reject`](IncomingCall::reject); [`SipClient::uri`] returns the URI
+//! that reaches this client. Dropping the last [`SipClient`] hangs up and ends the threads;
+//! [`SipClient::stop`] also waits for the far ends.
 //!
 //! # Second step: the builder
 //!
@@ -49,12 +49,11 @@
 //! # }
 //! ```
 //!
-//! [`ClientBuilder`] has every key with what holds without it. Its presets say several at once:
-//! [`softphone`](ClientBuilder::softphone) for somebody with a loudspeaker and a microphone,
-//! [`agent`](ClientBuilder::agent) for a headset, [`headless`](ClientBuilder::headless) for
-//! programs.
+//! [`ClientBuilder`] documents every setting with its default. Presets combine several:
+//! [`softphone`](ClientBuilder::softphone) for a person with a loudspeaker and a microphone,
+//! [`agent`](ClientBuilder::agent) for a headset, [`headless`](ClientBuilder::headless) for programs.
 //!
-//! # Third step: the sound itself
+//! # Third step: the audio itself
 //!
 //! ```no_run
 //! # async fn example(call: b2b_client::Call) -> Result<(), Box<dyn std::error::Error>> {
@@ -66,33 +65,32 @@
 //! # }
 //! ```
 //!
-//! [`Call::audio`] gives frames of 20 ms as they are heard and takes samples to say, with marks
-//! that come back when they are sent and a [`flush`](Outgoing::flush) for barge-in.
-//! [`AudioPipeline`] puts processors, sources and sinks of the program's own on the media
-//! thread, [`Conference`] mixes calls, [`Call::quality`] and [`ClientEvent::Quality`] say how it
-//! sounds.
+//! [`Call::audio`] delivers received frames of 20 ms and accepts samples to send, with marks that report when
+//! they are sent and a [`flush`](Outgoing::flush) for barge-in. [`AudioPipeline`] runs the program's own
+//! processors, sources and sinks on the media thread, [`Conference`] mixes calls, [`Call::quality`] and
+//! [`ClientEvent::Quality`] report audio quality.
 //!
-//! # A server to be registered at
+//! # Registration
 //!
-//! Where [`ClientBuilder::registrar`] names one (or several, that stand for one another), the
-//! start registers by itself; [`SipClient::register`] waits for the outcome, which as an error says
-//! what to do. The registration is refreshed, tried again after failures, made anew over a
-//! new connection or at the next server, and taken back by [`SipClient::stop`]. After a wrong
-//! password, and any other refusal, the client waits to be asked. [`SipClient::registration`] says
-//! where it is, [`ClientEvent::Registration`] when that changes.
+//! With [`ClientBuilder::registrar`] (repeated for fallback servers), the client registers when it starts;
+//! [`SipClient::register`] waits for the result, and its error says what to do. The client refreshes the
+//! registration, retries it after failures, repeats it over a new connection or at the next server, and
+//! removes it in [`SipClient::stop`]. After a wrong password or another refusal it waits for the next
+//! [`SipClient::register`]. [`SipClient::registration`] returns the current state,
+//! [`ClientEvent::Registration`] reports changes.
 //!
 //! # Events
 //!
-//! [`SipClient::events`] and [`Call::events`] are streams of [`ClientEvent`]: registration, calls,
-//! digits, quality, devices, recovery. A slow reader loses its own oldest events and is told how
-//! many; nobody waits for it.
+//! [`SipClient::events`] and [`Call::events`] are streams of [`ClientEvent`]: registration, calls, digits,
+//! quality, devices, recovery. A slow reader loses its oldest events and is told how many; nothing else waits
+//! for it.
 //!
 //! # Any executor
 //!
-//! Methods are `async` and wait for channels only. The client's threads bring their own runtime;
-//! the caller's may be tokio's or another one, or a `block_on`.
+//! Methods are `async` and wait for channels only. The client's threads have their own runtime; the program
+//! may use tokio, another executor, or `block_on`.
 
-// not in [workspace.lints]: the other crates are internal and promise nothing
+// not in [workspace.lints]: the other crates are internal and have no public API
 #![warn(missing_docs)]
 
 mod account;
@@ -142,7 +140,7 @@ pub use b2b_call::agent::{
 };
 pub use b2b_media::disk::DiskError;
 
-// its example is compiled
+// compiles the example in the README
 #[cfg(doctest)]
 #[doc = include_str!("README.md")]
 struct Readme;

@@ -3,10 +3,11 @@
 use crate::{Audio, ClientBuilder, Codec, Devices};
 
 impl ClientBuilder {
-    /// For somebody at a machine with a loudspeaker and a microphone: the default devices, wide band, levels, and (feature `processing`) echo cancellation, noise suppression
-    /// and gain control. Where there are no devices calls are silent on this side, which
-    /// [`crate::ClientEvent::Device`] tells with the first call. Without the feature `processing` echo
-    /// is not cancelled: a loudspeaker is heard by its own far end.
+    /// For a person at a machine with a loudspeaker and a microphone: default devices, wideband audio, levels
+    /// and, with the feature `processing`, echo cancellation, noise suppression and gain control. Without
+    /// devices, calls are silent on this side, which [`crate::ClientEvent::Device`] reports with the first
+    /// call. Without the feature `processing` there is no echo cancellation: the far end hears itself through
+    /// the loudspeaker.
     pub fn softphone(self) -> Self {
         let softphone = self.at_devices();
         #[cfg(feature = "processing")]
@@ -14,8 +15,8 @@ impl ClientBuilder {
         softphone
     }
 
-    /// For an agent of a call centre, with a headset: as `softphone`, but nothing is taken out as an
-    /// echo, since a headset has none and cancellation costs a little of both voices.
+    /// For a call-centre agent with a headset: like `softphone`, but without echo cancellation, which a
+    /// headset does not need and which degrades both voices slightly.
     pub fn agent(self) -> Self {
         let agent = self.at_devices();
         #[cfg(feature = "processing")]
@@ -23,8 +24,8 @@ impl ClientBuilder {
         agent
     }
 
-    /// For programs without ears, many calls at once and tests: no devices, no processing, no
-    /// levels; G.711 before the rest and 8 kHz, which together cost least.
+    /// For programs, many simultaneous calls and tests: no devices, no processing, no levels; G.711 preferred
+    /// and 8 kHz, which together cost least.
     pub fn headless(self) -> Self {
         let headless = self.audio(Audio::None).levels(false);
         let headless = headless.codecs([Codec::Pcmu, Codec::Pcma, Codec::G722, Codec::Opus]).rate_hz(8_000);

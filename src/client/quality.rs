@@ -1,45 +1,44 @@
-//! How a call sounds, in numbers.
+//! The audio quality of a call, in numbers.
 
 use b2b_call::agent::{Codec, LegReport, Level};
 
-/// How a call sounds. Packets and frames are counted since its beginning; what is measured over a
-/// time is that of the whole call in [`super::Call::quality`] and in the last event, and of the
-/// last 5 s in the events before.
+/// The audio quality of a call. Packets and frames are counted since the call began. Other values cover the
+/// whole call in [`super::Call::quality`] and in the last event, and the last 5 s in the events before.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Quality {
-    /// The codec of what we hear; `None`: nothing has come.
+    /// The codec of received audio; `None` if none was received.
     pub codec: Option<Codec>,
     /// Packets sent.
     pub sent: u64,
     /// Packets received.
     pub received: u64,
-    /// Packets lost on the way to us.
+    /// Packets lost toward us.
     pub lost: u64,
     /// Packets that came too late to be played.
     pub late: u64,
-    /// Frames of 20 ms that were made up.
+    /// Concealed frames of 20 ms.
     pub concealed: u64,
-    /// Packets that playout missed, in percent of those expected: lost and not made good, or late.
+    /// Packets missing at playout (lost and not recovered, or late), in percent of those expected.
     pub loss_pct: f64,
-    /// Loss of sent audio in the far end's last report, percent.
+    /// Loss of sent audio according to the far end's last report, percent.
     pub remote_loss_pct: Option<f64>,
-    /// Interarrival jitter now (RFC 3550 A.8), ms.
+    /// Current interarrival jitter (RFC 3550 A.8), ms.
     pub jitter_ms: f64,
-    /// Round trip (RFC 3550 §6.4.1), ms; `None`: the far end has not reported yet.
+    /// Round-trip time (RFC 3550 §6.4.1), ms; `None` until the far end has reported.
     pub rtt_ms: Option<f64>,
-    /// Mouth to ear, one way, ms, as far as it is known here: playout and half of the round trip.
+    /// One-way mouth-to-ear delay, ms, as far as it is known here: playout plus half the round trip.
     pub delay_ms: Option<f64>,
-    /// Mean opinion score of what is heard, 1 to 4.5, by the E-model of its codec (ITU-T G.107,
-    /// G.107.1): see [`b2b_base::metrics::quality`]. `None`: nothing was to be heard.
+    /// Mean opinion score of received audio, 1 to 4.5, by the E-model of its codec (ITU-T G.107, G.107.1):
+    /// see [`b2b_base::metrics::quality`]. `None` if no audio was expected.
     pub mos: Option<f64>,
-    /// How loud the far end is, dB below full scale; `None`: silent, or the call is over.
+    /// Level of received audio, dB below full scale; `None` if it is silent or the call is over.
     pub heard_dbfs: Option<f64>,
-    /// How loud we are, as above.
+    /// Level of sent audio, likewise.
     pub sent_dbfs: Option<f64>,
 }
 
 impl Quality {
-    /// Of a report, measured since `before`.
+    /// From a report, measured since `before`.
     pub(super) fn of(now: &LegReport, before: &LegReport) -> Quality {
         let span = now.reception.since(&before.reception);
         Quality {

@@ -1,11 +1,10 @@
-//! What a client does about lost RTP, as a table without I/O: Opus is sent more robustly in
-//! steps, a codec that takes loss badly gives way to one that does not, and silence of the far
-//! end is told.
+//! The reaction to lost RTP, as a table without I/O: Opus is sent more robustly in steps, a codec that
+//! tolerates loss badly is replaced by one that does not, and silence of the far end is reported.
 //!
-//! # How robust
+//! # Robustness
 //!
-//! Every 5 s a call's loss is looked at: the worse of what we hear and of what the far end says
-//! that it hears, since a path that is bad one way often is so the other way.
+//! A call's loss is evaluated every 5 s. It is the worse of the local loss and the loss that the far end
+//! reports, since a path that is bad one way often is bad the other way too.
 //!
 //! | step \ loss | below 1.5 % | to 3 % | to 5 % | to 10 % | above |
 //! |---|---|---|---|---|---|
@@ -13,19 +12,19 @@
 //! | [`Step::Robust`] | Usual, after three in a row | – | – | – | Sparing |
 //! | [`Step::Sparing`] | Robust, after three in a row | Robust, after three in a row | – | – | – |
 //!
-//! Up at once, down slowly, and between the two is a band in which nothing changes.
+//! Steps up are immediate, steps down are slow, and a band between the thresholds changes nothing.
 //!
 //! # Another codec
 //!
-//! Above 10 % twice in a row, the most robust codec of the client's list that is more so than the
-//! one in use is offered first by re-INVITE (Opus before G.711 before G.722), once in a call: an
-//! offer that was refused would be refused again, and going back would only lose more.
+//! Above 10 % twice in a row, a re-INVITE offers first the most robust codec of the client's list, if it is
+//! more robust than the one in use (Opus before G.711 before G.722). This happens once per call: a refused
+//! offer would be refused again, and going back would only lose more.
 //!
 //! # Silence
 //!
-//! Nothing for 2 s where something should come is told, and so is the return. No re-INVITE is sent
-//! in it: over a network that loses everything it would time out, and that ends the call
-//! (RFC 3261 §14.1), which otherwise goes on when the network is back.
+//! 2 s without RTP where it is expected are reported, and so is its return. No re-INVITE is sent during a
+//! silence: over a network that loses everything it would time out, and that ends the call (RFC 3261 §14.1),
+//! which otherwise continues when the network is back.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -33,26 +32,26 @@ use std::time::{Duration, Instant};
 use b2b_call::agent::{Adapt, Codec};
 use b2b_media::codec::OpusTuning;
 
-/// Looks below the lower threshold before a step down.
+/// Evaluations below the lower threshold before a step down.
 const CALM: u8 = 3;
-/// Looks above the highest threshold before another codec is offered.
+/// Evaluations above the highest threshold before another codec is offered.
 const PATIENCE: u8 = 2;
-/// How long nothing must come before it is told.
+/// Silence before it is reported.
 const SILENCE: Duration = Duration::from_secs(2);
 
-/// How robust sound is sent.
+/// How robustly audio is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Step {
-    /// As calls begin: Opus with redundancy for 5 % of loss.
+    /// Initial: Opus with redundancy for 5 % loss.
     Usual,
-    /// Redundancy for 15 %.
+    /// Redundancy for 15 % loss.
     Robust,
-    /// Redundancy for 30 %, and two thirds of the bits: the path may be too narrow.
+    /// Redundancy for 30 % loss at two thirds of the bit rate: the path may be too narrow.
     Sparing,
 }
 
 impl Step {
-    /// What the session is told; nothing changes with another codec than Opus.
+    /// The tuning for the session; it affects Opus only.
     pub(super) fn adapt(self, rate_hz: u32) -> Adapt {
         let usual = OpusTuning::bitrate(rate_hz);
         let (expected_loss_pct, bitrate) = match self {
@@ -63,7 +62,7 @@ impl Step {
         Adapt { expected_loss_pct, bitrate }
     }
 
-    /// The table above.
+    /// The next step, by the table of this module.
     fn next(self, loss_pct: f64, calm: u8) -> Step {
         match self {
             Step::Usual | Step::Robust if loss_pct > 10.0 => Step::Sparing,
@@ -74,39 +73,39 @@ impl Step {
         }
     }
 
-    /// Loss below which a step down is thought of.
+    /// The loss below which a step down is considered.
     fn floor(self) -> f64 {
         if self == Step::Sparing { 3.0 } else { 1.5 }
     }
 }
 
-/// What was done about a call's sound, or could not be.
+/// A reaction to the state of a call's audio.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum RecoveryStep {
-    /// Sound is sent more robustly, or less so again.
+    /// Audio is sent more robustly, or less so again.
     Sending {
-        /// How it is sent from now on.
+        /// The step from now on.
         step: Step,
         /// Loss that the far end reports, percent.
         loss_pct: f64,
     },
     /// Another codec is offered; [`super::ClientEvent::Agreed`] follows if it is taken.
     Offering {
-        /// The codec that is offered.
+        /// The offered codec.
         codec: Codec,
         /// Loss that the far end reports, percent.
         loss_pct: f64,
     },
-    /// Nothing has come for so long, although something should. The call goes on until
+    /// No RTP has arrived although it is expected. The call goes on until
     /// [`super::ClientBuilder::rtp_timeout`].
     Silent {
-        /// For how long.
+        /// The length of the silence so far.
         since: Duration,
     },
-    /// Something comes again, after so long.
+    /// RTP has resumed after a silence.
     Back {
-        /// How long nothing came.
+        /// The length of the silence.
         after: Duration,
     },
 }
@@ -138,25 +137,25 @@ impl fmt::Display for RecoveryStep {
     }
 }
 
-/// What is seen of a call.
+/// One observation of a call.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Seen {
     pub at: Instant,
     /// Packets received so far.
     pub received: u64,
-    /// Something should come: nobody holds.
+    /// Whether RTP is expected: neither side is on hold.
     pub expected: bool,
-    /// The worse loss of both ways, when it was time to look at it.
+    /// The worse loss of both directions, if an evaluation is due.
     pub loss_pct: Option<f64>,
-    /// What we send.
+    /// The codec of sent audio.
     pub codec: Option<Codec>,
 }
 
-/// One call's state. See the module's text.
+/// The state of one call. See the module documentation.
 #[derive(Debug, Clone)]
 pub(super) struct Recovery {
     step: Step,
-    /// Looks in a row below the step's floor, and above every threshold.
+    /// Evaluations in a row below the step's floor, and above every threshold.
     calm: u8,
     heavy: u8,
     offered: bool,
@@ -178,11 +177,11 @@ impl Recovery {
         }
     }
 
-    /// What to do about what is seen. `codecs` are the client's own.
+    /// The reactions to an observation. `codecs` are the client's own.
     pub fn look(&mut self, seen: Seen, codecs: &[Codec]) -> Vec<RecoveryStep> {
         let mut steps = Vec::new();
         steps.extend(self.silence(&seen));
-        // What is lost in a silence is no property of the path, and an offer into it is fatal.
+        // Loss during a silence says nothing about the path, and a re-INVITE then would end the call.
         if let (Some(loss_pct), false) = (seen.loss_pct, self.silent) {
             self.robustness(loss_pct, &mut steps);
             let better = seen.codec.and_then(|codec| more_robust(codec, codecs));
@@ -218,19 +217,19 @@ impl Recovery {
     }
 }
 
-/// The most robust of these codecs, if it is more so than this one.
+/// The most robust of these codecs, if it is more robust than `codec`.
 fn more_robust(codec: Codec, codecs: &[Codec]) -> Option<Codec> {
     let rank = |codec: &Codec| match codec {
         Codec::Opus => 2,
         Codec::Pcmu | Codec::Pcma => 1,
         Codec::G722 => 0,
     };
-    // The first of those that are alike: the order is the user's.
+    // Of equals the first: the order is the user's.
     let best = codecs.iter().rev().max_by_key(|codec| rank(codec))?;
     (rank(best) > rank(&codec)).then_some(*best)
 }
 
-/// Codecs to offer, this one first.
+/// The codecs to offer, this one first.
 pub(super) fn first(codec: Codec, codecs: &[Codec]) -> Vec<Codec> {
     std::iter::once(codec).chain(codecs.iter().copied().filter(|other| *other != codec)).collect()
 }
@@ -239,7 +238,7 @@ pub(super) fn first(codec: Codec, codecs: &[Codec]) -> Vec<Codec> {
 mod tests {
     use super::*;
 
-    /// A call that is looked at every 5 s, in which packets come.
+    /// A call that receives packets and is evaluated every 5 s.
     struct Bench {
         recovery: Recovery,
         seen: Seen,

@@ -1,42 +1,41 @@
-//! Where a client\'s registration is.
+//! The state of a client's registration.
 
 use std::time::Duration;
 
 use super::StartError;
 use b2b_call::agent::RegistrationError;
 
-/// Where the registration is.
+/// The state of the registration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RegistrationState {
     /// No registration was requested, or it was removed.
     #[default]
     Off,
-    /// Asked for; there is no answer yet.
+    /// Requested, without an answer yet.
     Registering,
-    /// In force for this long, if it is not refreshed before, which it is.
+    /// In force; the client refreshes it before it expires.
     Registered {
-        /// As the registrar has granted.
+        /// The lifetime that the registrar granted.
         expires: Duration,
-        /// Its URI: the one of several that took it.
+        /// The URI of the registrar that accepted it.
         registrar: String,
-        /// The URI where calls for us come to.
+        /// The contact URI at which calls reach this client.
         contact: String,
     },
-    /// Not in force, or not refreshed; `retry_in`: when the client tries again by itself, none:
-    /// not before [`super::SipClient::register`].
+    /// Not in force, or not refreshed.
     Failed {
-        /// Why not, in kind.
+        /// The kind of failure.
         error: RegistrationError,
-        /// Status of the last response; `None`: there was none.
+        /// Status of the last response; `None` if there was none.
         status: Option<u16>,
-        /// From now; `None`: only when it is asked for.
+        /// When the client retries by itself, from now; `None`: not until [`super::SipClient::register`].
         retry_in: Option<Duration>,
     },
 }
 
 impl RegistrationState {
-    /// Whether calls reach us by it.
+    /// Whether the registration is in force.
     pub fn is_registered(&self) -> bool {
         matches!(self, RegistrationState::Registered { .. })
     }
@@ -49,14 +48,13 @@ pub enum RegisterError {
     /// The client could not start.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// It does not know where.
+    /// No registrar is set.
     #[error("no registrar is set; set one with registrar(uri) in the builder")]
     NoRegistrar,
-    /// The first attempt came to nothing. The client may go on trying by itself: see
-    /// [`RegistrationState::Failed`].
+    /// The first attempt failed. The client may keep trying by itself: see [`RegistrationState::Failed`].
     #[error(transparent)]
     Failed(#[from] RegistrationError),
-    /// The client is gone, or the registration was taken back meanwhile.
+    /// The client has stopped, or the registration was removed in the meantime.
     #[error("the registration was removed, or the client is stopped")]
     Stopped,
 }

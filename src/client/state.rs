@@ -1,18 +1,18 @@
-//! Where a call is in its life, as a table of what happens to it.
+//! The state of a call, as a table of events.
 
 use crate::EndCause;
 
-/// Where a call is.
+/// The state of a call.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum CallState {
-    /// Asked for; nothing has been heard of the far end.
+    /// Requested; the far end has not responded.
     Dialling,
-    /// It rings: there, or here.
+    /// Ringing, at the far end or here.
     Ringing,
-    /// Answered, and the answer acknowledged.
+    /// Answered and acknowledged.
     Answered,
-    /// Over. Nothing follows.
+    /// Over. No other state follows.
     Ended(EndCause),
 }
 
@@ -32,7 +32,7 @@ pub(super) enum Happening {
     Ended(EndCause),
 }
 
-/// The next state; `None`: nothing changes.
+/// The next state; `None` if nothing changes.
 ///
 /// | state \ happening | Progress | Answered | Ended |
 /// |---|---|---|---|

@@ -1,43 +1,41 @@
-//! Transfers: a far end is sent to somebody else, or sends us.
+//! Transfers, sent and received.
 
 use tokio::sync::oneshot;
 
 use super::driver::{Command, Control, Whom};
 use super::{Call, CallError, CallId, SipClient};
 
-/// What becomes of a far end's wish that we call somebody else (REFER), or that another call
-/// takes its place (Replaces). Both come from within a call, or name one that only its far end
-/// knows.
+/// The treatment of requests of the far end that we call another party (REFER), or that another call replaces
+/// this one (Replaces). Both arrive within a call, or name one that only its far end knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum TransferPolicy {
-    /// It is done at once, and told.
+    /// Accepted at once and reported.
     #[default]
     Accept,
-    /// The program decides, with [`Call::accept_transfer`] or [`Call::refuse_transfer`] within
-    /// 32 s; a call that is to replace another one comes from [`SipClient::incoming`] like others.
+    /// The program decides within 32 s, with [`Call::accept_transfer`] or [`Call::refuse_transfer`]; a call
+    /// that replaces another one arrives at [`SipClient::incoming`] like any other.
     Ask,
-    /// It is refused (603).
+    /// Refused with 603.
     Refuse,
 }
 
 impl Call {
-    /// Sends the far end to `target`, a URI that it is to call (blind transfer, RFC 3515), and
-    /// waits until that call is answered; this one then ends. Meanwhile
-    /// [`super::ClientEvent::TransferProgress`] tells how it goes.
+    /// Transfers the far end to `target`, a URI for it to call (blind transfer, RFC 3515), and waits until
+    /// that call is answered; this one then ends. [`super::ClientEvent::TransferProgress`] reports the
+    /// progress.
     ///
     /// # Errors
-    /// The target is no URI, this call is not answered, or [`CallError::Transfer`]: nobody
-    /// answered there; this call goes on then, unless its far end has hung up.
+    /// The target is not a URI, this call is not answered, or the target did not answer
+    /// ([`CallError::Transfer`]); then this call continues unless its far end has hung up.
     pub async fn transfer(&self, target: impl Into<String>) -> Result<(), CallError> {
         self.send_to(Whom::Target(target.into())).await
     }
 
-    /// Sends the far end to the far end of `other`: the two are connected, and both our calls
-    /// with them end (attended transfer, RFC 5589). What is waited for is as for
-    /// [`Call::transfer`]. It is kind to hold both before.
+    /// Connects the far end to the far end of `other`; both calls end here (attended transfer, RFC 5589).
+    /// Waits for the same result as [`Call::transfer`]. Put both calls on hold first.
     ///
     /// # Errors
-    /// The same; both calls have to be answered, and of one client.
+    /// As for [`Call::transfer`]; both calls must be answered and belong to one client.
     pub async fn transfer_to(&self, other: &Call) -> Result<(), CallError> {
         if !self.0.commands.upgrade().zip(other.0.commands.upgrade()).is_some_and(|(a, b)| a.same_channel(&b))
         {
@@ -52,23 +50,23 @@ impl Call {
         asked.await.unwrap_or_else(|| Err(self.gone()))
     }
 
-    /// Goes where the far end sends this call, after [`super::ClientEvent::TransferRequested`]:
-    /// calls there. This call goes on until its far end hangs up, or for some seconds behind the
-    /// other one's answer.
+    /// Follows the far end's transfer request after [`super::ClientEvent::TransferRequested`]: calls its
+    /// target. This call continues until its far end hangs up, or for some seconds after the answer of the
+    /// new one.
     ///
     /// # Errors
-    /// It sends us nowhere (any more), or there cannot be called.
+    /// There is no such request (any more), or the target cannot be called.
     pub async fn accept_transfer(&self) -> Result<Call, CallError> {
         let leg = self.0.leg;
         let accepted = self.0.ask(|reply| Command::AcceptTransfer { leg, reply }).await;
         accepted.unwrap_or_else(|| Err(self.gone())).map(Call)
     }
 
-    /// Does not go where the far end sends this call; it goes on. The status is 400 to 699, such
-    /// as 603 (decline).
+    /// Refuses the far end's transfer request; the call continues. The status is 400 to 699, such as 603
+    /// (decline).
     ///
     /// # Errors
-    /// It sends us nowhere (any more), or the status refuses nothing.
+    /// There is no such request (any more), or the status is not a refusal.
     pub async fn refuse_transfer(&self, status: u16) -> Result<(), CallError> {
         if !(400..700).contains(&status) {
             return Err(CallError::Status(status));
@@ -78,8 +76,8 @@ impl Call {
 }
 
 impl SipClient {
-    /// A call by its name in events: so the one is found that takes the place of another.
-    /// `None`: it is over, or of another client.
+    /// The call with this identifier from events, such as one that replaces another. `None` if it is over or
+    /// belongs to another client.
     pub async fn find(&self, call: CallId) -> Option<Call> {
         let (reply, answer) = oneshot::channel();
         let commands = self.commands()?;

@@ -1,10 +1,10 @@
-//! The builder's keys for what happens in calls.
+//! The builder's call settings.
 
 use super::ClientBuilder;
 use crate::TransferPolicy;
 use b2b_call::agent::{CallOptions, DtmfMode};
 
-/// What was said of calls.
+/// The call settings, as given to the builder.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct CallKeys {
     pub max: usize,
@@ -15,7 +15,7 @@ pub(super) struct CallKeys {
     in_band_digits: bool,
 }
 
-/// What the client's thread has to know of that.
+/// The part of them that the client's thread needs.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CallSettings {
     pub max: usize,
@@ -57,40 +57,38 @@ impl CallKeys {
 }
 
 impl ClientBuilder {
-    /// Calls at once; while there are so many, others are refused with 486. Without it 1,000.
+    /// Maximum simultaneous calls; further ones are refused with 486. Default: 1,000.
     pub fn max_calls(mut self, calls: usize) -> Self {
         self.calls.max = calls;
         self
     }
 
-    /// Whether a caller hears at once that it rings (180), as without this; else
-    /// [`crate::IncomingCall::ring`] tells it.
+    /// Whether incoming calls send 180 at once (default); otherwise [`crate::IncomingCall::ring`] sends it.
     pub fn ring_at_once(mut self, at_once: bool) -> Self {
         self.calls.ring_at_once = at_once;
         self
     }
 
-    /// What becomes of it when a far end sends us to somebody else. Without it: we go.
+    /// The treatment of transfer requests from the far end. Default: accept.
     pub fn transfers(mut self, policy: TransferPolicy) -> Self {
         self.calls.transfers = policy;
         self
     }
 
-    /// How digits are sent where [`crate::Call::send_digits`] is not told. Without it: RFC 4733.
+    /// The default mode of [`crate::Call::send_digits`]. Default: RFC 4733.
     pub fn dtmf(mut self, mode: DtmfMode) -> Self {
         self.calls.dtmf = mode;
         self
     }
 
-    /// How long each digit of [`crate::Call::send_digits`] lasts, ms: 40 to 5,000. Without it 120.
+    /// The length of each digit of [`crate::Call::send_digits`], ms: 40 to 5,000. Default: 120.
     pub fn digit_ms(mut self, ms: u32) -> Self {
         self.calls.digit_ms = ms;
         self
     }
 
-    /// Whether digits are looked for in the sound of the far end, too: some gateways send them
-    /// no other way. It costs as much as the rest of a call in G.711; speech may be taken for a
-    /// digit, if seldom. Without it: no.
+    /// Whether digits are also detected in received audio: some gateways send them no other way. Detection
+    /// costs as much as the rest of a G.711 call, and speech is occasionally taken for a digit. Default: no.
     pub fn dtmf_in_band_detection(mut self, detect: bool) -> Self {
         self.calls.in_band_digits = detect;
         self

@@ -1,4 +1,4 @@
-//! What the builder finds.
+//! Validation by the builder.
 
 use super::*;
 use crate::Tls;
@@ -80,7 +80,7 @@ fn an_identity_on_loopback_stays_there_and_another_one_does_not() {
     assert_eq!(bind("sip:a@example.com"), "0.0.0.0:0");
 }
 
-/// What sound a client has: whether devices, levels, the rate.
+/// The audio settings of a client: devices, levels, rate.
 fn sound(builder: ClientBuilder) -> (bool, bool, u32) {
     (matches!(builder.audio, Audio::Devices(_)), builder.levels, builder.rate_hz)
 }
