@@ -1,5 +1,5 @@
-//! Samples by way of another thread: put into a ring, and taken out of another one a packet
-//! later. Neither side waits for the other.
+//! Processing through another thread: samples go into one ring and are taken from another one packet later.
+//! Neither side waits for the other.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,19 +10,19 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use super::AudioProblem;
 use super::pipeline::{AudioPipeline, AudioProcessor, FrameFormat, Processors};
 
-/// How often the other thread looks at its rings: the media thread must not wake it, which would
-/// be a system call.
+/// How often the other thread polls its rings: the media thread must not wake it, which would take a system
+/// call.
 pub(super) const LOOK: Duration = Duration::from_millis(4);
-/// Sound that fits a ring, in parts of a second.
+/// Capacity of a ring, as a fraction of a second (1/2).
 pub(super) const ROOM: usize = 2;
 
 /// The media thread's end.
 pub(super) struct Detour {
     there: Producer<i16>,
     back: Consumer<i16>,
-    /// Samples that are on their way.
+    /// Samples in transit.
     waiting: usize,
-    /// Packets that were not ready.
+    /// Packets that were not ready in time.
     late: Arc<AtomicU64>,
 }
 
@@ -39,11 +39,11 @@ impl AudioProcessor for Detour {
         if push(&mut self.there, frame) {
             self.waiting += frame.len();
         }
-        // A packet that came late once is made up for, or the delay would stay.
+        // Drops the backlog after a late packet, or the delay would stay.
         while self.back.slots() >= 3 * frame.len() {
             self.waiting -= pop(&mut self.back, frame);
         }
-        // A whole packet or none: the thread is late, or has just begun.
+        // Takes a whole packet or none: the other thread is late, or has just started.
         if first || self.back.slots() < frame.len() {
             frame.fill(0);
             if !first {
@@ -55,17 +55,17 @@ impl AudioProcessor for Detour {
     }
 }
 
-/// All of it, or nothing when there is no room.
+/// Pushes all samples, or none if they do not fit.
 pub(super) fn push(ring: &mut Producer<i16>, samples: &[i16]) -> bool {
     ring.push_entire_slice(samples).is_ok()
 }
 
-/// Fills all of `samples` or none; says how many.
+/// Fills all of `samples` or none; returns how many.
 pub(super) fn pop(ring: &mut Consumer<i16>, samples: &mut [i16]) -> usize {
     if ring.pop_entire_slice(samples).is_ok() { samples.len() } else { 0 }
 }
 
-/// Processors of one direction, on the other thread.
+/// The processors of one direction, on the other thread.
 struct Work {
     processors: Processors,
     arrived: Consumer<i16>,
@@ -73,7 +73,7 @@ struct Work {
     block: Box<[i16]>,
 }
 
-/// Takes processors to a thread of their own, and leaves a detour in their place.
+/// Moves the processors to the other thread, and puts a detour in their place.
 fn take(processors: &mut Processors, rate_hz: u32, block_ms: u32, late: &Arc<AtomicU64>) -> Option<Work> {
     if processors.is_empty() {
         return None;
@@ -85,8 +85,7 @@ fn take(processors: &mut Processors, rate_hz: u32, block_ms: u32, late: &Arc<Ato
     Some(Work { processors: std::mem::replace(processors, detour), arrived, done, block })
 }
 
-/// A pipeline whose processors run on a thread of their own; without a thread to be had, sound
-/// passes unprocessed.
+/// A pipeline whose processors run on a separate thread; if none can be started, audio passes unprocessed.
 pub(super) fn apart(mut pipeline: AudioPipeline, format: FrameFormat) -> AudioPipeline {
     let FrameFormat { rate_hz, ptime_ms } = format;
     let late = pipeline.problems.late.clone();
@@ -106,7 +105,7 @@ pub(super) fn apart(mut pipeline: AudioPipeline, format: FrameFormat) -> AudioPi
     pipeline
 }
 
-/// Until the call drops its ends.
+/// Runs until the call drops its ends.
 fn run(mut works: Vec<Work>, rate_hz: u32) {
     while works.iter().any(|work| !work.arrived.is_abandoned()) {
         for Work { processors, arrived, done, block } in &mut works {
@@ -147,7 +146,7 @@ mod tests {
         for _ in 0..3 {
             detour.process(&mut [7; 160], 8_000);
         }
-        // The first one cannot be there.
+        // The first packet cannot be ready.
         assert_eq!(problems.take(), [AudioProblem::Late(2)]);
         assert_eq!(problems.take(), []);
         detour.process(&mut [7; 160], 8_000);
@@ -176,7 +175,7 @@ mod tests {
                 assert_eq!(told.recv().expect("processed").as_deref(), Some("pipeline"));
             }
             let heard = audio.incoming.try_next().expect("a frame");
-            // One that is not ready in time is silent; none comes in its own packet.
+            // A late packet is silent; the first is always one packet late.
             for (sample, count) in [(said[0], &mut sent), (heard[0], &mut received)] {
                 assert!(sample % 2 == 0 && sample < 2 * n, "{sample} in packet {n}");
                 *count += u32::from(sample > 0);

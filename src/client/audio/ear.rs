@@ -1,4 +1,4 @@
-//! What a call hears, on the media thread.
+//! The received audio of a call, on the media thread.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,8 +10,8 @@ use super::post::Desk;
 use b2b_base::frame::{FrameSink, InFrame};
 use b2b_media::stereo::Tape;
 
-/// Received frames, through the pipeline's processors to its sink, where it is not
-/// left out, and to the program.
+/// The receiver of a call's audio: frames pass the pipeline's processors to its sink, unless that is left
+/// out, and to the program.
 pub(crate) struct Ear {
     listeners: Desk<Listener>,
     tapes: Desk<Tape>,
@@ -19,13 +19,13 @@ pub(crate) struct Ear {
     sink: Option<Box<dyn FrameSink>>,
     is_loudspeaker: bool,
     processors: Processors,
-    /// What is processed; empty without processors.
+    /// Buffer for processing; empty without processors.
     frame: Box<[i16]>,
     rate_hz: u32,
 }
 
 impl Ear {
-    /// Takes the pipeline's receiving half out of it.
+    /// Takes the receiving half out of the pipeline.
     pub(super) fn new(
         listeners: Desk<Listener>,
         tapes: Desk<Tape>,
@@ -50,7 +50,7 @@ impl Ear {
 
 impl FrameSink for Ear {
     fn frame(&mut self, heard: &InFrame<'_>) {
-        // Recorded is what is received, before anything is done to it.
+        // The recording contains received audio before any processing.
         if let Some(tape) = self.tapes.current() {
             tape.frame(heard.samples);
         }

@@ -1,5 +1,5 @@
-//! Waiting for the media thread. That thread stores how far it is and wakes nobody; the client's thread looks,
-//! right after each tick, and wakes who waits.
+//! Waiting for the media thread, which stores its progress but wakes no other thread: the client's thread
+//! polls right after each tick and wakes waiting tasks.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -7,16 +7,16 @@ use tokio::sync::{Notify, futures::Notified};
 
 #[derive(Debug, Default)]
 pub(super) struct Gate {
-    /// How far it was at the last look.
+    /// The progress at the last poll.
     seen: AtomicU64,
     closed: AtomicBool,
-    /// Nobody waits any more.
+    /// The waiting side was dropped.
     left: AtomicBool,
     notify: Notify,
 }
 
 impl Gate {
-    /// Nothing will happen any more.
+    /// Marks the call as over.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Release);
     }
@@ -25,28 +25,29 @@ impl Gate {
         self.closed.load(Ordering::Acquire)
     }
 
-    /// Nobody will wait any more.
+    /// Marks the waiting side as dropped.
     pub fn leave(&self) {
         self.left.store(true, Ordering::Relaxed);
     }
 
-    /// Whether looks may end.
+    /// Whether polling may end.
     pub fn is_done(&self) -> bool {
         self.is_closed() || self.left.load(Ordering::Relaxed)
     }
 
-    /// The next change, from this call on, even if it comes before the first poll: first this,
-    /// then look at what is waited for, then wait.
+    /// The next change after this call, even one before the first poll of the future. Usage: call this, check
+    /// the condition, then wait.
     pub fn change(&self) -> Notified<'_> {
         self.notify.notified()
     }
 
-    /// Wakes all who wait.
+    /// Wakes all waiting tasks.
     pub fn wake(&self) {
         self.notify.notify_waiters();
     }
 
-    /// The client's thread: wakes who waits if the media thread is further than it was, and says whether it is.
+    /// Called by the client's thread: wakes waiting tasks if the media thread has advanced, and returns
+    /// whether it has.
     pub fn look(&self, at: u64) -> bool {
         let moved = self.seen.swap(at, Ordering::Relaxed) != at;
         if moved || self.is_closed() {

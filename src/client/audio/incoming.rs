@@ -1,4 +1,4 @@
-//! What a call hears, as frames for the program.
+//! The received audio of a call, as frames for the program.
 
 use std::fmt;
 use std::ops::Deref;
@@ -12,21 +12,21 @@ use b2b_base::frame::{FrameKind, InFrame};
 use b2b_media::codec::rates::Rates;
 use b2b_media::tap::{Tap, Tapped, tap};
 
-/// What may be on its way to the program.
+/// Maximum audio in transit to the program.
 const RING: Duration = Duration::from_secs(1);
-/// The same in frames.
+/// The same, in frames.
 const FRAMES: usize = 50;
 
-/// What both ends know.
+/// The state that both ends share.
 #[derive(Debug, Default)]
 pub(crate) struct InLine {
     pub(super) gate: Gate,
-    /// Frames up to now.
+    /// Frames so far.
     heard: AtomicU64,
 }
 
 impl InLine {
-    /// Wakes who waits for a frame, and says whether one has come.
+    /// Wakes the task that waits for a frame; returns whether one has arrived.
     pub(super) fn look(&self) -> bool {
         self.gate.look(self.heard.load(Ordering::Acquire))
     }
@@ -38,11 +38,11 @@ pub(super) struct Listener {
     line: Arc<InLine>,
 }
 
-/// What a call hears: a frame every 20 ms, from the moment on at which it is answered. While the
-/// far end is silent, frames are, too.
+/// The received audio of a call: one frame every 20 ms from the answer on. While the far end is silent,
+/// frames are silent too.
 pub struct Incoming {
     frames: Tapped<(u64, FrameKind)>,
-    /// The frame that is read.
+    /// The samples of the frame being read.
     heard: Vec<i16>,
     rates: Option<Rates>,
     pool: Arc<Pool>,
@@ -50,11 +50,10 @@ pub struct Incoming {
     rate_hz: u32,
 }
 
-/// Where the samples of a frame go when it is dropped.
+/// Returned sample buffers of dropped frames.
 type Pool = Mutex<Vec<Vec<i16>>>;
 
-/// 20 ms of received sound: mono samples, to be read as a slice. It is one of a pool: dropped, it
-/// is used again.
+/// 20 ms of received audio: mono samples, readable as a slice. Dropping it returns its buffer to a pool.
 pub struct AudioFrame {
     samples: Vec<i16>,
     number: u64,
@@ -69,17 +68,17 @@ impl AudioFrame {
         &self.samples
     }
 
-    /// Samples a second.
+    /// The sample rate, Hz.
     pub fn rate_hz(&self) -> u32 {
         self.rate_hz
     }
 
-    /// How many frames of 20 ms there were before it, those that were lost included.
+    /// Number of 20 ms frames before this one, lost ones included.
     pub fn number(&self) -> u64 {
         self.number
     }
 
-    /// How it came about: received, made up for a loss, or silence.
+    /// The origin of the frame: received, concealed, or silence.
     pub fn kind(&self) -> FrameKind {
         self.kind
     }
@@ -113,7 +112,7 @@ impl fmt::Debug for AudioFrame {
     }
 }
 
-/// Both ends of a line: frames come at `call_hz` and are given at `rate_hz`.
+/// Creates both ends of a line: frames arrive at `call_hz` and are delivered at `rate_hz`.
 pub(super) fn incoming(call_hz: u32, rate_hz: u32) -> (Incoming, Listener, Arc<InLine>) {
     let (writer, reader) = tap(RING, call_hz);
     let line = Arc::new(InLine::default());
@@ -129,7 +128,7 @@ pub(super) fn incoming(call_hz: u32, rate_hz: u32) -> (Incoming, Listener, Arc<I
 }
 
 impl Listener {
-    /// Hands a frame over, or counts it where the program has not taken those before.
+    /// Delivers a frame, or counts it as lost if the program has fallen behind.
     pub fn frame(&mut self, heard: &InFrame<'_>) {
         let number = self.line.heard.load(Ordering::Relaxed);
         self.frames.push(heard.samples, (number, heard.kind));
@@ -142,7 +141,7 @@ impl Used for Listener {
         self.line.gate.close();
     }
 
-    /// The program's end is dropped.
+    /// Whether the program's end was dropped.
     fn is_abandoned(&self) -> bool {
         self.frames.is_abandoned()
     }
@@ -155,13 +154,13 @@ impl Drop for Listener {
 }
 
 impl Incoming {
-    /// The next frame; `None`: the call is over, or another one listens in place of this.
-    /// Nothing is lost when the future is dropped.
+    /// The next frame; `None` once the call is over or a newer listener has replaced this one. Dropping the
+    /// future loses no frame.
     pub async fn next(&mut self) -> Option<AudioFrame> {
         loop {
             let line = self.line.clone();
             let change = line.gate.change();
-            // In this order: what came before the end is there.
+            // Checked in this order, so frames that arrived before the end are delivered.
             let closed = line.gate.is_closed();
             if let Some(frame) = self.try_next() {
                 return Some(frame);
@@ -173,7 +172,7 @@ impl Incoming {
         }
     }
 
-    /// The next frame, if it is there.
+    /// The next frame, if one is available.
     pub fn try_next(&mut self) -> Option<AudioFrame> {
         self.heard.clear();
         let (number, kind) = self.frames.take(&mut self.heard)?;
@@ -189,12 +188,12 @@ impl Incoming {
         Some(AudioFrame { samples, number, kind, rate_hz: self.rate_hz, pool: self.pool.clone() })
     }
 
-    /// Samples a second of all frames.
+    /// The sample rate of all frames, Hz.
     pub fn rate_hz(&self) -> u32 {
         self.rate_hz
     }
 
-    /// Frames that are lost since this reader was more than a second behind.
+    /// Frames lost because this reader was more than a second behind.
     pub fn overruns(&self) -> u64 {
         self.frames.dropped()
     }
@@ -251,7 +250,7 @@ mod tests {
                 assert!(n == 0 || frame.iter().all(|sample| sample.abs_diff(1_000) < 20));
             }
         });
-        // The first frame, and the list that it goes back to.
+        // The first frame, and the list of its pool.
         assert_eq!(measured.count_total, 2);
     }
 

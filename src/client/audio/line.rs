@@ -1,4 +1,4 @@
-//! A call's sound between the program and the media thread: both sides' ends.
+//! The audio of a call between the program and the media thread: both ends.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,18 +11,18 @@ use super::post::{Desk, Post, Used, post};
 use super::{CallAudio, Ear, Prepared, Progress, Voice};
 use b2b_media::stereo::{Joined, Tape, tapes};
 
-/// What is left out of a call; the media thread looks with each packet.
+/// The parts of a call's audio that are left out; the media thread checks them with each packet.
 #[derive(Debug, Default)]
 pub(super) struct LeftOut {
-    /// The far end is held: source and sink of the pipeline.
+    /// The far end is on hold: leaves out source and sink of the pipeline.
     pub held: AtomicBool,
-    /// A source that is the client's microphone: another call of a conference takes it there.
+    /// Leaves out a source that is the client's microphone: another call of the conference carries it.
     pub microphone: AtomicBool,
-    /// A sink that is the client's loudspeaker: another call of a conference has all voices.
+    /// Leaves out a sink that is the client's loudspeaker: another call of the conference plays all voices.
     pub loudspeaker: AtomicBool,
 }
 
-/// The program's side of a call's sound.
+/// The program's end of a call's audio.
 pub(crate) struct Program {
     player: Player,
     speech: Post<Speech>,
@@ -33,19 +33,19 @@ pub(crate) struct Program {
     left_out: Arc<LeftOut>,
 }
 
-/// The media thread's side, until it is attached.
+/// The media thread's end, until it is attached.
 pub(crate) struct Media {
     pub(super) talker: Talker,
     pub(super) speech: Desk<Speech>,
     pub(super) listener: Desk<Listener>,
     pub(super) sent: Desk<Tape>,
     pub(super) received: Desk<Tape>,
-    /// The session sends silence in place of what is said.
+    /// The session sends silence in place of all audio.
     pub(super) muted: Arc<AtomicBool>,
     pub(super) left_out: Arc<LeftOut>,
 }
 
-/// Both sides of a new call's sound.
+/// Creates both ends of a new call's audio.
 pub(crate) fn sides() -> (Program, Media) {
     let (player, talker) = player();
     let ((speech, speeches), (listener, listeners)) = (post(), post());
@@ -66,12 +66,12 @@ pub(crate) fn sides() -> (Program, Media) {
 }
 
 impl Program {
-    /// Plays this next, in place of what is played; `None`: too much at once.
+    /// Plays this next, replacing the current sound; `None` if too many are in transit.
     pub fn play(&self, source: Prepared) -> Option<Arc<Progress>> {
         self.player.play(source)
     }
 
-    /// Frames of the program's own, at its rate; `None`: too many at once.
+    /// Opens the audio for the program at its rate; `None` if too many requests are pending.
     pub fn open(&self, call_hz: u32, rate_hz: u32) -> Option<(CallAudio, Lines)> {
         let (heard, listener, incoming) = incoming(call_hz, rate_hz);
         let (said, speech, outgoing) = outgoing(call_hz, rate_hz);
@@ -82,37 +82,38 @@ impl Program {
 }
 
 impl Program {
-    /// Both sides of the call from now on, in place of those of before; `None`: too many at once.
+    /// Records both sides of the call from now on, replacing an earlier recording; `None` if too many
+    /// requests are pending.
     pub fn tape(&self, rate_hz: u32) -> Option<Joined> {
         let (sent, received, joined) = tapes(rate_hz);
-        // Received sound is the clock.
+        // Received audio is the clock.
         self.received.send(received).ok()?;
         self.sent.send(sent).ok()?;
         Some(joined)
     }
 
-    /// The session sends silence in place of what is said, or no longer.
+    /// Mutes or unmutes sent audio.
     pub fn mute(&self, muted: bool) {
         self.muted.store(muted, Ordering::Relaxed);
     }
 
-    /// The far end is held from now on, or no longer: the pipeline's source is not heard there and
-    /// its sink hears nothing.
+    /// Puts the far end on hold or resumes it: on hold, the pipeline's source is not sent and its sink
+    /// receives nothing.
     pub fn hold(&self, held: bool) {
         self.left_out.held.store(held, Ordering::Relaxed);
     }
 
-    /// Whether it is.
+    /// Whether the far end is on hold.
     pub fn is_held(&self) -> bool {
         self.left_out.held.load(Ordering::Relaxed)
     }
 
-    /// Whether it is muted.
+    /// Whether sent audio is muted.
     pub fn is_muted(&self) -> bool {
         self.muted.load(Ordering::Relaxed)
     }
 
-    /// Whether this call takes the client's microphone to its far end, and has its far end in the
+    /// Sets whether this call sends the client's microphone to its far end and plays its far end on the
     /// client's loudspeaker.
     pub fn seat(&self, microphone: bool, loudspeaker: bool) {
         self.left_out.microphone.store(!microphone, Ordering::Relaxed);
@@ -131,7 +132,7 @@ impl Used for Tape {
 }
 
 impl Media {
-    /// What the media thread asks and tells, through this pipeline.
+    /// The media thread's source and sink of the call, with this pipeline.
     pub fn attached(self, mut pipeline: AudioPipeline, rate_hz: u32) -> (Voice, Ear) {
         let Media { talker, speech, listener, sent, received, muted, left_out } = self;
         let voice = Voice::new(talker, speech, sent, (muted, left_out.clone()), &mut pipeline, rate_hz);
@@ -139,27 +140,27 @@ impl Media {
     }
 }
 
-/// What the client's thread looks at while a program has a call's frames.
+/// What the client's thread polls while a program uses a call's audio.
 pub(crate) struct Lines {
     incoming: Arc<InLine>,
     pub(crate) outgoing: Arc<OutLine>,
 }
 
 impl Lines {
-    /// Wakes who waits for what is there now, and says whether the media thread has gone on.
+    /// Wakes waiting tasks; returns whether the media thread has advanced.
     pub fn look(&self) -> bool {
         let heard = self.incoming.look();
         self.outgoing.look() || heard
     }
 
-    /// Whether looks may end.
+    /// Whether polling may end.
     pub fn is_done(&self) -> bool {
         self.incoming.gate.is_done() && self.outgoing.gate.is_done()
     }
 }
 
 impl Drop for Lines {
-    /// Nothing will happen any more: wakes all who wait.
+    /// Marks the call as over: wakes all waiting tasks.
     fn drop(&mut self) {
         for gate in [&self.incoming.gate, &self.outgoing.gate] {
             gate.close();

@@ -1,17 +1,16 @@
 //! The audio that a call sends and receives, for the program.
 //!
-//! - `sound`: what can be played
+//! - `sound`: sounds to play
 //! - `device`: microphones and loudspeakers
-//! - `processing`: echo, noise, gain
-//! - `player`: playing, from the program to the media thread without a lock on its side
-//! - `incoming`, `outgoing`: frames heard and samples said by the program itself
+//! - `processing`: echo cancellation, noise suppression, gain control
+//! - `player`: playback, from the program to the media thread, which takes no lock
+//! - `incoming`, `outgoing`: received frames and samples to send, for the program
 //! - `recording`: both sides of a call in a file
-//! - `pipeline`: processors, sources and sinks of the program's own
+//! - `pipeline`: the program's own processors, sources and sinks
 //! - `detour`: processing on another thread
-//! - `problem`: what is wrong with a call's sound
-//! - `voice`, `ear`: the media thread's side of a call: what it says, what it hears
-//! - `line`: both sides of a call's sound; `post`: how things get to the media thread; `gate`:
-//!   waiting for it
+//! - `problem`: audio problems of a call
+//! - `voice`, `ear`: sent and received audio of a call on the media thread
+//! - `line`: both ends of a call's audio; `post`: passing objects to the media thread; `gate`: waiting for it
 
 mod detour;
 mod device;
@@ -55,7 +54,7 @@ pub(super) use processing::processed;
 pub(super) use sound::{Decoding, Prepared};
 pub(super) use voice::Voice;
 
-/// A call's sound in the program's hands: both halves may go to tasks of their own.
+/// The audio of a call for the program: both halves may move to separate tasks.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct CallAudio {

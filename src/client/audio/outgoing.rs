@@ -1,4 +1,4 @@
-//! What a call says, as samples of the program.
+//! The sent audio of a call, as samples from the program.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,27 +10,27 @@ use b2b_base::frame::{Fill, OutFrame};
 use b2b_media::codec::rates::Rates;
 use b2b_media::ring::{LineReader, LineWriter, Marks, Progress, line};
 
-/// A place in what a call says, see [`Outgoing::mark`].
+/// A position in the sent audio, see [`Outgoing::mark`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MarkId(pub u64);
 
-/// Why samples are not said.
+/// Why samples were not sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WriteError {
-    /// [`Outgoing::flush`] came while the write waited: the rest of it is not said.
+    /// [`Outgoing::flush`] was called during the write: the rest of it is not sent.
     #[error("flushed: the rest of this audio is not played; write the next audio")]
     Flushed,
-    /// The call is over, or another one speaks in place of this.
+    /// The call is over, or a newer writer has replaced this one.
     #[error("this audio is no longer sent; the call is over, or call.audio() was called again")]
     Over,
 }
 
-/// What both ends know.
+/// The state that both ends share.
 #[derive(Debug)]
 pub(crate) struct OutLine {
     pub(super) gate: Gate,
-    /// Samples that are sent or dropped.
+    /// Samples sent or dropped so far.
     progress: Arc<Progress>,
     speaks: AtomicBool,
     underruns: AtomicU64,
@@ -38,12 +38,12 @@ pub(crate) struct OutLine {
 }
 
 impl OutLine {
-    /// The next mark that is passed, or flushed (`false`).
+    /// The next mark that was reached (`true`) or flushed (`false`).
     pub(crate) fn passed(&self) -> Option<(MarkId, bool)> {
         self.marks().pass(self.progress.played())
     }
 
-    /// Wakes who waits for room, and says whether something was sent.
+    /// Wakes the task that waits for room; returns whether samples were sent.
     pub(super) fn look(&self) -> bool {
         self.gate.look(self.progress.played())
     }
@@ -59,8 +59,8 @@ pub(super) struct Speech {
     line: Arc<OutLine>,
 }
 
-/// What a call says: samples go into a ring that holds a second, and out of it with each packet.
-/// Clones write to the same ring; one of them should write, others may flush.
+/// The audio that a call sends: samples enter a ring of one second and leave it with each packet. Clones
+/// write to the same ring; one of them should write, the others may flush.
 #[derive(Clone)]
 pub struct Outgoing(Arc<Mouth>);
 
@@ -79,16 +79,16 @@ struct Ends {
 
 struct Convert {
     rates: Rates,
-    /// What a piece of [`PIECE_MS`] becomes.
+    /// Output buffer for one piece of [`PIECE_MS`].
     made: Box<[i16]>,
-    /// Samples of a piece before.
+    /// Samples of a piece before conversion.
     piece: usize,
 }
 
-/// How much is converted at once.
+/// Length of one conversion step.
 const PIECE_MS: u32 = 10;
 
-/// Both ends of a line: samples are written at `rate_hz` and sent at `call_hz`.
+/// Creates both ends of a line: samples are written at `rate_hz` and sent at `call_hz`.
 pub(super) fn outgoing(call_hz: u32, rate_hz: u32) -> (Outgoing, Speech, Arc<OutLine>) {
     let (samples, played) = line(call_hz as usize);
     let line = Arc::new(OutLine {
@@ -100,7 +100,7 @@ pub(super) fn outgoing(call_hz: u32, rate_hz: u32) -> (Outgoing, Speech, Arc<Out
     });
     let convert = (call_hz != rate_hz).then(|| Convert {
         rates: Rates::new(rate_hz, call_hz),
-        // A piece of another length may make one more than its share.
+        // A piece of another length may yield one sample more than its share.
         made: vec![0; (call_hz * PIECE_MS / 1_000) as usize + 1].into(),
         piece: (rate_hz * PIECE_MS / 1_000) as usize,
     });
@@ -110,7 +110,7 @@ pub(super) fn outgoing(call_hz: u32, rate_hz: u32) -> (Outgoing, Speech, Arc<Out
 }
 
 impl Ends {
-    /// Takes as many samples as there is room for.
+    /// Writes as many samples as fit.
     fn write(&mut self, mut samples: &[i16]) -> usize {
         let Some(Convert { rates, made, piece }) = &mut self.convert else {
             return self.samples.write(samples);
@@ -131,13 +131,13 @@ impl Outgoing {
         self.0.ends.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Samples a second of what is written.
+    /// Sample rate of written samples, Hz.
     pub fn rate_hz(&self) -> u32 {
         self.0.rate_hz
     }
 
-    /// Writes all of these mono samples behind what was written before, and waits for room while
-    /// there is none: it is never more than a second ahead of what is sent.
+    /// Writes all of these mono samples after those written before, waiting for room as needed: it is never
+    /// more than a second ahead of transmission.
     ///
     /// # Errors
     /// See [`WriteError`].
@@ -162,17 +162,17 @@ impl Outgoing {
         }
     }
 
-    /// Writes as many of these samples as there is room for now, and says how many.
+    /// Writes as many of these samples as fit now, and returns how many.
     ///
     /// # Errors
-    /// [`WriteError::Over`]
+    /// [`WriteError::Over`].
     pub fn try_write(&self, samples: &[i16]) -> Result<usize, WriteError> {
         let mut ends = self.ends();
         if self.0.line.gate.is_closed() { Err(WriteError::Over) } else { Ok(ends.write(samples)) }
     }
 
-    /// Marks this place: [`crate::ClientEvent::MarkPlayed`] comes when what was written
-    /// before it is sent, [`crate::ClientEvent::MarkFlushed`] when it is flushed.
+    /// Marks this position: [`crate::ClientEvent::MarkPlayed`] reports when all samples before it are sent,
+    /// [`crate::ClientEvent::MarkFlushed`] when they are flushed.
     pub fn mark(&self) -> MarkId {
         let mut ends = self.ends();
         ends.marks += 1;
@@ -181,9 +181,8 @@ impl Outgoing {
         id
     }
 
-    /// Drops what is written and not sent: the far end has begun to speak (barge-in). At most one
-    /// more packet with it leaves after this. A write that waits ends with
-    /// [`WriteError::Flushed`].
+    /// Drops written samples that are not sent yet, as for barge-in when the far end starts to speak. At most
+    /// one more packet with such samples is sent. A waiting write ends with [`WriteError::Flushed`].
     pub fn flush(&self) {
         let mut ends = self.ends();
         ends.flushes += 1;
@@ -195,19 +194,18 @@ impl Outgoing {
         self.0.line.gate.wake();
     }
 
-    /// Says whether there is something to say without a pause: from then on an empty ring counts
-    /// as an underrun, and not as silence.
+    /// Declares whether the program has continuous audio to send: while it does, an empty ring counts as an
+    /// underrun.
     pub fn speaks(&self, speaks: bool) {
         self.0.line.speaks.store(speaks, Ordering::Relaxed);
     }
 
-    /// Packets for which nothing was there although the program speaks, see
-    /// [`Outgoing::speaks`].
+    /// Packets without samples although the program speaks, see [`Outgoing::speaks`].
     pub fn underruns(&self) -> u64 {
         self.0.line.underruns.load(Ordering::Relaxed)
     }
 
-    /// Samples that are written and not sent yet, at the call's rate.
+    /// Written samples that are not sent yet, at the call's rate.
     pub fn waiting(&self) -> u64 {
         self.ends().samples.waiting()
     }
@@ -229,12 +227,12 @@ impl fmt::Debug for Outgoing {
 }
 
 impl Speech {
-    /// Drops what is flushed; before each packet.
+    /// Drops flushed samples; called before each packet.
     pub fn discard(&mut self) {
         self.samples.clear();
     }
 
-    /// Fills a frame with what is written; `None`: nothing is.
+    /// Fills a frame with written samples; `None` if there are none.
     pub fn fill(&mut self, frame: &mut OutFrame<'_>) -> Option<Fill> {
         let said = self.samples.read(frame.samples);
         frame.samples[said..].fill(0);
@@ -254,7 +252,7 @@ impl Used for Speech {
         self.line.gate.close();
     }
 
-    /// The program's end is dropped, and all it has written is sent.
+    /// Whether the program's end was dropped and all its samples are sent.
     fn is_abandoned(&self) -> bool {
         self.samples.is_abandoned() && self.samples.waiting() == 0
     }
@@ -289,7 +287,7 @@ mod tests {
         assert_eq!(outgoing.try_write(&[2; 500]), Ok(160), "the room that was free");
         assert_eq!(said(&mut speech), Some([2; 160]));
         assert_eq!(said(&mut speech), None);
-        // Nothing to drop is fine.
+        // An empty flush is allowed.
         outgoing.flush();
         assert_eq!(outgoing.try_write(&[3; 8_000]), Ok(8_000));
         assert_eq!(said(&mut speech), Some([3; 160]));

@@ -7,14 +7,13 @@ use super::Problems;
 use super::detour::apart;
 use b2b_base::frame::{FrameSink, FrameSource};
 
-/// Changes sound on its way: filters, gain, echo cancellation.
+/// Changes audio in transit: filters, gain, echo cancellation.
 ///
-/// It is asked on the media thread: it must not allocate, lock, log, make a system call or wait,
-/// and has to be quick (see [`b2b_base::frame`]). One that cannot be so runs on a thread of its own,
-/// see [`AudioPipeline::apart`].
+/// It is called on the media thread: it must not allocate, lock, log, make a system call or wait, and must be
+/// quick (see [`b2b_base::frame`]). A slower one runs on a separate thread, see [`AudioPipeline::apart`].
 pub trait AudioProcessor: Send {
-    /// Changes one frame in place: mono samples at `rate_hz`, which is the same for the whole
-    /// call. Received frames hold 20 ms, sent ones a packet's time: 10, 20, 40 or 60 ms.
+    /// Changes one frame in place: mono samples at `rate_hz`, which is constant during a call. Received
+    /// frames hold 20 ms, sent ones one packet: 10, 20, 40 or 60 ms.
     fn process(&mut self, frame: &mut [i16], rate_hz: u32);
 }
 
@@ -24,23 +23,23 @@ impl<F: FnMut(&mut [i16], u32) + Send> AudioProcessor for F {
     }
 }
 
-/// In the order in which sound passes them.
+/// In processing order.
 pub(super) type Processors = Vec<Box<dyn AudioProcessor>>;
 
 /// The format of a call's frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FrameFormat {
-    /// Samples a second.
+    /// Sample rate, Hz.
     pub rate_hz: u32,
-    /// How much sound is in a packet that we send, ms; the far end may ask for another time.
+    /// Audio per sent packet, ms; the far end may request another value.
     pub ptime_ms: u32,
 }
 
 /// The audio pipeline of one call.
 ///
-/// Within one tick of 20 ms the media thread takes the received frame through its processors and
-/// to its sink first, and the frame to be sent after that.
+/// Within one tick of 20 ms the media thread first passes the received frame through its processors to its
+/// sink, then the frame to be sent.
 #[derive(Default)]
 #[must_use]
 pub struct AudioPipeline {
@@ -49,7 +48,7 @@ pub struct AudioPipeline {
     pub(super) source: Option<Box<dyn FrameSource>>,
     pub(super) sink: Option<Box<dyn FrameSink>>,
     apart: bool,
-    /// Which of both are devices, that other calls use, too.
+    /// Which of both are devices shared with other calls.
     pub(super) devices: Shared,
     pub(super) problems: Problems,
 }
@@ -62,44 +61,44 @@ pub(super) struct Shared {
 }
 
 impl AudioPipeline {
-    /// One that changes nothing.
+    /// An empty pipeline.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a processor of what is sent, behind those that are there.
+    /// Adds a processor of sent audio, after the existing ones.
     pub fn sent(mut self, processor: impl AudioProcessor + 'static) -> Self {
         self.sent.push(Box::new(processor));
         self
     }
 
-    /// Adds a processor of what is received, behind those that are there.
+    /// Adds a processor of received audio, after the existing ones.
     pub fn received(mut self, processor: impl AudioProcessor + 'static) -> Self {
         self.received.push(Box::new(processor));
         self
     }
 
-    /// Runs all its processors on a thread of the call's own, where they may take their time: up
-    /// to a packet's. What is sent and what is received is a packet later then, and a packet that
-    /// is not ready is silent. Source and sink stay where they are.
+    /// Runs all its processors on a separate thread of the call, where each packet may take up to a packet's
+    /// time. Sent and received audio are then delayed by one packet, and a packet that is not ready in time
+    /// is silent. Source and sink stay on the media thread.
     pub fn apart(mut self) -> Self {
         self.apart = true;
         self
     }
 
-    /// What the call says while nothing is played into it: a microphone. A source that has ended
-    /// is silent.
+    /// The source of sent audio while nothing else plays, such as a microphone. A source that has ended is
+    /// silent.
     pub fn source(mut self, source: impl FrameSource + 'static) -> Self {
         self.source = Some(Box::new(source));
         self
     }
 
-    /// Takes what is wrong with it.
+    /// Takes its problems out.
     pub(crate) fn problems(&mut self) -> Problems {
         std::mem::take(&mut self.problems)
     }
 
-    /// Where received sound goes, behind its processors: a loudspeaker.
+    /// The sink of received audio after its processors, such as a loudspeaker.
     pub fn sink(mut self, sink: impl FrameSink + 'static) -> Self {
         self.sink = Some(Box::new(sink));
         self
@@ -117,7 +116,7 @@ impl fmt::Debug for AudioPipeline {
     }
 }
 
-/// Makes each call's pipeline.
+/// The factory of call pipelines.
 #[derive(Clone)]
 pub(crate) struct Pipelines(Arc<dyn Fn(FrameFormat) -> AudioPipeline + Send + Sync>);
 

@@ -1,6 +1,5 @@
-//! Playing: sounds go to the media thread and come back. The media thread takes no lock and wakes
-//! nobody; what it has done is in [`Progress`], which the client's thread looks at while somebody
-//! waits.
+//! Playback: sounds go to the media thread and come back. The media thread takes no lock and wakes no other
+//! thread; it stores the result in [`Progress`], which the client's thread polls while a program waits.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -11,21 +10,21 @@ use super::Prepared;
 use super::post::{Desk, Post, Used, post};
 use b2b_base::frame::{Fill, FrameSource as _, OutFrame};
 
-/// How playing ended.
+/// How a playback ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PlayEnd {
-    /// All of it is sent.
+    /// All of it was sent.
     Finished,
-    /// Another sound was played in its place, or [`Playback::stop`] was called.
+    /// Another sound replaced it, or [`Playback::stop`] was called.
     Replaced,
-    /// Its file could not be read to its end; [`crate::ClientEvent::Audio`] says why.
+    /// The file could not be read to its end; [`crate::ClientEvent::Audio`] reports the reason.
     Broken,
-    /// The call ended before.
+    /// The call ended first.
     CallEnded,
 }
 
-/// How far a sound is, for the client's thread.
+/// The state of a playback, for the client's thread.
 #[derive(Debug, Default)]
 pub(crate) struct Progress(AtomicU8);
 
@@ -34,7 +33,7 @@ const REPLACED: u8 = 2;
 const STOP: u8 = 3;
 
 impl Progress {
-    /// The end, once it has come.
+    /// The end, once it is reached.
     pub(crate) fn end(&self) -> Option<PlayEnd> {
         match self.0.load(Ordering::Acquire) {
             FINISHED => Some(PlayEnd::Finished),
@@ -48,7 +47,7 @@ impl Progress {
     }
 }
 
-/// A sound that is being played. Dropping it changes nothing.
+/// A sound that is playing. Dropping it has no effect.
 #[derive(Debug)]
 pub struct Playback {
     progress: Arc<Progress>,
@@ -65,13 +64,13 @@ impl Playback {
         self.done.await.unwrap_or(PlayEnd::CallEnded)
     }
 
-    /// Ends it with the next packet. Does nothing once it has ended.
+    /// Stops it with the next packet. Does nothing once it has ended.
     pub fn stop(&self) {
         let _ = self.progress.0.compare_exchange(0, STOP, Ordering::AcqRel, Ordering::Relaxed);
     }
 }
 
-/// A sound on its way.
+/// A sound in transit or playing.
 pub(super) struct Playing {
     source: Prepared,
     progress: Arc<Progress>,
@@ -89,7 +88,7 @@ pub(super) fn player() -> (Player, Talker) {
 }
 
 impl Player {
-    /// Plays this next, in place of what is played; `None`: too many at once.
+    /// Plays this next, replacing the current sound; `None` if too many are in transit.
     pub fn play(&self, source: Prepared) -> Option<Arc<Progress>> {
         let progress = Arc::new(Progress::default());
         self.0.send(Playing { source, progress: progress.clone() }).ok()?;
@@ -102,14 +101,14 @@ impl Used for Playing {
         self.progress.set(REPLACED);
     }
 
-    /// It was to stop, and it is told that it has.
+    /// Whether it was stopped; if so, marks it as ended.
     fn is_abandoned(&self) -> bool {
         self.progress.0.compare_exchange(STOP, REPLACED, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 }
 
 impl Talker {
-    /// Fills a frame with the sound that is played; `None`: none is, or it has just ended.
+    /// Fills a frame with the playing sound; `None` if there is none, or it has just ended.
     pub(super) fn play(&mut self, frame: &mut OutFrame<'_>) -> Option<Fill> {
         let playing = self.0.current()?;
         match playing.source.fill(frame) {

@@ -1,11 +1,11 @@
-//! Things that a program hands to the media thread, and that come back by another ring, to be
-//! dropped where that may take time. Neither side of the media thread locks or waits.
+//! Passes objects from a program to the media thread, and back through another ring to be dropped where that
+//! may take time. The media thread neither locks nor waits.
 
 use std::sync::{Mutex, PoisonError};
 
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
 
-/// What may be under way at once.
+/// Maximum number of objects in transit.
 pub(super) const ROOM: usize = 8;
 
 /// The program's end.
@@ -16,31 +16,31 @@ struct Ends<T> {
     back: Consumer<T>,
 }
 
-/// The media thread's end, with what is in use there.
+/// The media thread's end, with the object in use.
 pub(super) struct Desk<T> {
     arrived: Consumer<T>,
     back: Producer<T>,
     current: Option<T>,
 }
 
-/// What the media thread may use.
+/// An object that the media thread uses.
 pub(super) trait Used {
-    /// Another one is in its place.
+    /// Called when another object replaces it.
     fn end(&self);
-    /// Nobody wants it any more.
+    /// Whether the program has dropped its end.
     fn is_abandoned(&self) -> bool;
 }
 
-/// A way to the media thread.
+/// Creates a channel to the media thread.
 pub(super) fn post<T>() -> (Post<T>, Desk<T>) {
     let (there, arrived) = RingBuffer::new(ROOM);
-    // Room for all that there can be: giving back never fails.
+    // Room for every object that can exist, so returning one never fails.
     let (back, used) = RingBuffer::new(ROOM + 1);
     (Post(Mutex::new(Ends { there, back: used })), Desk { arrived, back, current: None })
 }
 
 impl<T> Post<T> {
-    /// Drops what has come back, and sends this; gives it back when too much is under way.
+    /// Drops the returned objects and sends this one; returns it if too many are in transit.
     pub fn send(&self, thing: T) -> Result<(), T> {
         let mut ends = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         while ends.back.pop().is_ok() {}
@@ -49,7 +49,7 @@ impl<T> Post<T> {
 }
 
 impl<T: Used> Desk<T> {
-    /// What has arrived last, until it is given back.
+    /// The latest object, until it is returned.
     pub fn current(&mut self) -> Option<&mut T> {
         while let Ok(next) = self.arrived.pop() {
             self.current.iter().for_each(T::end);
@@ -62,7 +62,7 @@ impl<T: Used> Desk<T> {
         self.current.as_mut()
     }
 
-    /// Hands over what is in use, to be dropped.
+    /// Returns the object in use, to be dropped by the program's side.
     pub fn give_back(&mut self) {
         if let Some(thing) = self.current.take() {
             let _ = self.back.push(thing);
@@ -71,8 +71,8 @@ impl<T: Used> Desk<T> {
 }
 
 impl<T> Drop for Desk<T> {
-    /// What was sent and never taken would stay in the ring for as long as the program has its end:
-    /// a file that is decoded, say, with its thread.
+    /// Drops objects that never were taken. They would otherwise stay in the ring for as long as the program
+    /// keeps its end, such as a file being decoded with its thread.
     fn drop(&mut self) {
         while self.arrived.pop().is_ok() {}
     }

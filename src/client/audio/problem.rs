@@ -8,15 +8,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AudioProblem {
-    /// The file of [`crate::Audio::Files`] cannot be read any more: the call says nothing.
+    /// The file of [`crate::Audio::Files`] can no longer be read: the call sends silence.
     NoFile(String),
-    /// The system refused a thread: the call says nothing.
+    /// The system refused a thread: the call sends silence.
     NoMicrophone(String),
-    /// The system refused a thread: nobody hears the far end.
+    /// The system refused a thread: the far end is not heard.
     NoLoudspeaker(String),
-    /// The system refused a thread: sound passes as it is.
+    /// The system refused a thread: audio is not processed.
     NotProcessed(String),
-    /// A file that was played has ended before its end.
+    /// A played file could not be read to its end.
     Broken(String),
     /// Packets that were not processed in time, and so were silent, since the last report.
     Late(u64),
@@ -35,7 +35,7 @@ impl fmt::Display for AudioProblem {
     }
 }
 
-/// Of one call's pipeline.
+/// The problems of one call's pipeline.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Problems {
     pub(super) at_start: Vec<AudioProblem>,
@@ -45,7 +45,7 @@ pub(crate) struct Problems {
 }
 
 impl Problems {
-    /// What was not told yet.
+    /// The problems that were not reported yet.
     pub fn take(&mut self) -> Vec<AudioProblem> {
         let late = self.late.load(Ordering::Relaxed);
         let more = late - std::mem::replace(&mut self.told, late);

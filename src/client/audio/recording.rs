@@ -1,4 +1,4 @@
-//! Recording: both sides of a call in a stereo WAV, written by a thread of its own.
+//! Recording: both sides of a call in a stereo WAV file, written by a separate thread.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,24 +12,24 @@ use crate::RecordError;
 use b2b_media::disk::{DiskError, WavFile, WavFormat};
 use b2b_media::stereo::Joined;
 
-/// How often what has come is written.
+/// Interval of writes.
 const GATHER: Duration = Duration::from_millis(250);
 
 /// A recording that has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Recorded {
-    /// The file: WAV, 16 bits, left what was sent, right what was received.
+    /// The file: WAV, 16 bits, sent audio left, received audio right.
     pub path: PathBuf,
-    /// How much sound is in it.
+    /// Duration of the recording.
     pub length: Duration,
-    /// Frames that are missing, with silence in their place: the disk was too slow.
+    /// Frames replaced by silence because the disk was too slow.
     pub missing: u64,
 }
 
-/// A call that is being recorded. Dropping it changes nothing: the recording ends with
-/// [`Recording::stop`], with the call, or with the next recording of the same call. Its header is
-/// right at every moment, for all but the last half second.
+/// A recording in progress. Dropping it has no effect: the recording ends with [`Recording::stop`], with the
+/// call, or with the next recording of the same call. The file header is valid at any moment, for all but the
+/// last half second.
 #[derive(Debug)]
 pub struct Recording {
     stop: Arc<AtomicBool>,
@@ -40,17 +40,17 @@ pub struct Recording {
 pub(crate) type Outcome = Result<Recorded, DiskError>;
 
 impl Recording {
-    /// Ends it, and waits until the file is closed.
+    /// Stops the recording and waits until the file is closed.
     ///
     /// # Errors
-    /// It ended early, for example because the disk is full. The audio until then is in the file.
+    /// The recording ended early, for example because the disk is full. The file holds the audio until then.
     pub async fn stop(self) -> Outcome {
         self.stop.store(true, Ordering::Release);
         self.thread.unpark();
         self.finished().await
     }
 
-    /// Waits until it has ended with its call, and the file is closed.
+    /// Waits until the recording has ended with its call, and the file is closed.
     ///
     /// # Errors
     /// As for [`Recording::stop`].
@@ -64,17 +64,17 @@ impl Recording {
     }
 }
 
-/// What is recorded.
+/// A source of recordings.
 pub(crate) trait ToRecord: Send + 'static {
-    /// Both sides from now on; `None`: too many at once.
+    /// Both sides from now on; `None` if too many requests are pending.
     fn tapes(&self) -> Option<Joined>;
-    /// Nothing more comes.
+    /// Whether the call is over.
     fn is_over(&self) -> bool;
-    /// The file is closed.
+    /// Called when the file is closed.
     fn ended(&self, path: PathBuf, outcome: Outcome);
 }
 
-/// Creates the file, and records to it on a thread of its own.
+/// Creates the file, and records to it on a separate thread.
 ///
 /// # Errors
 /// The file cannot be created.
@@ -128,7 +128,7 @@ fn write(
             end => break end,
         }
     };
-    // The header lies inside the file: it can be right even on a full disk.
+    // The header is overwritten in place, so it can be corrected even on a full disk.
     result.and(file.close())?;
     let length = Duration::from_micros(written * 1_000_000 / u64::from(rate_hz));
     Ok(Recorded { path: path.to_owned(), length, missing: joined.dropped() })
@@ -188,7 +188,7 @@ mod tests {
         let (_sent, mut received, joined) = tapes(8_000);
         (0..50).for_each(|_| received.frame(&[2; 160]));
         let file = WavFile::on_a_full_disk(&path, WavFormat { rate_hz: 8_000, channels: 2 });
-        // Nobody stops it, and the call goes on.
+        // The recording is not stopped, and the call goes on.
         let outcome = write(file, &path, 8_000, joined, || false);
         assert!(
             matches!(&outcome, Err(DiskError::Write { path: of, reason })

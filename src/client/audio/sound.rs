@@ -1,4 +1,4 @@
-//! What can be played: made ready on the program's side, filled on the media thread.
+//! Sounds to play: prepared on the program's side, read on the media thread.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,13 +8,13 @@ use b2b_base::frame::{Fill, FrameSource, OutFrame};
 use b2b_media::file::{FileStream, Read, Samples, StreamOptions};
 use b2b_media::tone::Oscillator;
 
-/// Half of full scale, which no telephone distorts.
+/// Half of full scale, which telephone paths do not distort.
 const TONE_LEVEL: f32 = 16_384.0;
 
-/// How much of a file is decoded before it is played.
+/// How much of a file is decoded before it plays.
 const PREBUFFER: Duration = Duration::from_millis(200);
 
-/// Something to play into a call.
+/// A sound to play into a call.
 pub struct Sound(Kind);
 
 enum Kind {
@@ -24,19 +24,19 @@ enum Kind {
     Source(Box<dyn FrameSource>),
 }
 
-/// A sound that is ready for the media thread.
+/// A sound, prepared for the media thread.
 pub(crate) struct Prepared {
     source: Box<dyn FrameSource>,
     decoding: Option<Decoding>,
 }
 
-/// The thread that decodes a file; it ends with the last of these. Only the program's side and the
+/// The thread that decodes a file; it ends when the last clone is dropped. Only the program's side and the
 /// client's thread lock it.
 #[derive(Clone)]
 pub(crate) struct Decoding(Arc<Mutex<FileStream>>);
 
 impl Decoding {
-    /// Once it has ended: why it did so before the end of the file, if it did.
+    /// Once decoding has ended: the error, if it ended before the end of the file.
     pub fn end(&self) -> Option<Option<String>> {
         let end = self.0.lock().unwrap_or_else(PoisonError::into_inner).poll_end()?;
         Some(end.error.map(|error| error.to_string()))
@@ -44,7 +44,7 @@ impl Decoding {
 }
 
 impl Prepared {
-    /// What tells how a file ended; `None`: it is no file.
+    /// The handle that reports the end of a file; `None` for other sounds.
     pub fn decoding(&self) -> Option<Decoding> {
         self.decoding.clone()
     }
@@ -57,24 +57,24 @@ impl FrameSource for Prepared {
 }
 
 impl Sound {
-    /// Nothing, for so long.
+    /// Silence of this length.
     pub fn silence(ms: u32) -> Self {
         Sound(Kind::Silence { ms })
     }
 
-    /// A sine at half of full scale.
+    /// A sine tone at half of full scale.
     pub fn tone(hz: f32, ms: u32) -> Self {
         Sound(Kind::Tone { hz, ms })
     }
 
-    /// A file: MP3, WAV, FLAC or Ogg Vorbis, at any rate, its channels averaged. It is opened
-    /// when it is played, and decoded by a thread of its own while it is.
+    /// A file: MP3, WAV, FLAC or Ogg Vorbis, at any rate, its channels averaged. It is opened when it plays,
+    /// and decoded by its own thread.
     pub fn file(path: impl Into<PathBuf>) -> Self {
         Sound(Kind::File { path: path.into(), repeat: false })
     }
 
-    /// The same without an end: a file begins again without a gap, as music on hold does. A
-    /// source of the program's own ends when it says so.
+    /// Repeats the sound without end: a file restarts without a gap, as music on hold does. A source of the
+    /// program's own still ends when it says so.
     pub fn repeat(self) -> Self {
         Sound(match self.0 {
             Kind::File { path, .. } => Kind::File { path, repeat: true },
@@ -84,13 +84,13 @@ impl Sound {
         })
     }
 
-    /// A source of the program's own. It is asked on the media thread: it must not allocate,
-    /// lock, log or wait, and has to be quick; see [`b2b_base::frame`].
+    /// A source of the program's own. The media thread calls it: it must not allocate, lock, log or wait, and
+    /// must be quick; see [`b2b_base::frame`].
     pub fn source(source: impl FrameSource + 'static) -> Self {
         Sound(Kind::Source(Box::new(source)))
     }
 
-    /// Makes it ready for calls at this rate.
+    /// Prepares it for calls at this rate.
     pub(crate) fn prepare(self, rate_hz: u32) -> Result<Prepared, String> {
         let samples = |ms: u32| u64::from(ms) * u64::from(rate_hz) / 1_000;
         let ready = |source: Box<dyn FrameSource>| Ok(Prepared { source, decoding: None });
@@ -116,7 +116,7 @@ impl Sound {
     }
 }
 
-/// A tone, or silence, of so many samples.
+/// A tone or silence of a given number of samples.
 struct Timed {
     left: u64,
     tone: Option<Oscillator>,
@@ -158,7 +158,7 @@ mod tests {
     use b2b_base::util::ntp::NtpTime;
     use b2b_media::dtmf::goertzel;
 
-    /// Everything that a sound says, up to so many frames.
+    /// The samples of a sound, up to this many frames.
     fn all_of(mut sound: Prepared, rate_hz: u32, frames: usize) -> Vec<i16> {
         let mut heard = Vec::new();
         let mut samples = vec![0; rate_hz as usize / 50];
@@ -186,7 +186,7 @@ mod tests {
             assert!((level(&heard) - 0.25).abs() < 0.02, "{rate_hz} Hz: {}", level(&heard));
             let endless = all_of(Sound::file(&path).repeat().prepare(rate_hz).expect("a file"), rate_hz, 100);
             assert_eq!(endless.len(), rate_hz as usize * 2);
-            // 440 Hz has whole periods in half a second: the seam is none.
+            // Half a second holds whole periods of 440 Hz, so the seam is inaudible.
             let seam = &endless[rate_hz as usize * 4 / 10..];
             assert!((level(seam) - 0.25).abs() < 0.02, "{rate_hz} Hz: {}", level(seam));
         }

@@ -1,4 +1,4 @@
-//! What a call says, on the media thread.
+//! The sent audio of a call, on the media thread.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,8 +11,8 @@ use super::post::Desk;
 use b2b_base::frame::{Fill, FrameSource, OutFrame};
 use b2b_media::stereo::Tape;
 
-/// The sound that is played, else what the program writes, else, where it is not left out, the
-/// pipeline's source; through the pipeline's processors.
+/// The source of a call's sent audio: the playing sound, else the program's samples, else the pipeline's
+/// source unless it is left out; all pass the pipeline's processors.
 pub(crate) struct Voice {
     talker: Talker,
     speeches: Desk<Speech>,
@@ -27,7 +27,7 @@ pub(crate) struct Voice {
 }
 
 impl Voice {
-    /// Takes the pipeline's sending half out of it.
+    /// Takes the sending half out of the pipeline.
     pub(super) fn new(
         talker: Talker,
         speeches: Desk<Speech>,
@@ -69,7 +69,7 @@ impl Voice {
         match &mut self.source {
             Some(source) if !self.source_ended => match source.fill(frame) {
                 Fill::End => {
-                    // Dropped with the call: here it might take time.
+                    // It is dropped with the call: dropping it on the media thread might take long.
                     self.source_ended = true;
                     Fill::Silence
                 }
@@ -100,14 +100,14 @@ impl Voice {
         for processor in &mut self.processors {
             processor.process(frame.samples, self.rate_hz);
         }
-        // A processor may have something of its own to say.
+        // A processor may add audio of its own, such as comfort noise.
         if frame.samples.iter().any(|sample| *sample != 0) { Fill::Audio } else { said }
     }
 
     fn record(&mut self, frame: &mut OutFrame<'_>) {
         let Some(tape) = self.tapes.current() else { return };
         if self.muted.load(Ordering::Relaxed) {
-            // The session does the same behind this.
+            // The session also silences the packet later.
             frame.samples.fill(0);
         }
         tape.frame(frame.samples);
@@ -199,7 +199,7 @@ mod tests {
         let rate = |frame: &mut [i16], rate_hz: u32| frame.iter_mut().for_each(|s| *s += rate_hz as i16);
         let (_, mut voice) = voice(AudioPipeline::new().source(Three(1)).sent(double).sent(rate));
         assert_eq!(fill(&mut voice), (Fill::Audio, 8_006));
-        // Comfort noise, say.
+        // Comfort noise, for example.
         assert_eq!(fill(&mut voice), (Fill::Audio, 8_000));
     }
 

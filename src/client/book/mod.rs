@@ -1,4 +1,4 @@
-//! Pages that belong to no single type.
+//! Topics that concern no single type.
 
 pub mod threads;
 pub mod troubleshooting;

@@ -1,4 +1,4 @@
-//! What the program wants of the client's thread, and how it is done.
+//! The program's commands to the client's thread, and their execution.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -16,14 +16,14 @@ use b2b_base::metrics::MediaStats;
 use b2b_call::LegId;
 use b2b_call::agent::{Change, Codec, DialAs, LegAudio, SessionDescriptions};
 
-/// What the program wants, with where the answer goes.
+/// A command of the program, with the channel for its reply.
 pub(crate) enum Command {
     Dial {
         target: String,
         how: DialAs,
         reply: oneshot::Sender<Result<Arc<Shared>, CallError>>,
     },
-    /// Answered with the first outcome.
+    /// Answered with the result of the first attempt.
     Register {
         reply: oneshot::Sender<Result<(), RegisterError>>,
     },
@@ -43,7 +43,7 @@ pub(crate) enum Command {
         leg: LegId,
         reply: oneshot::Sender<Result<(), CallError>>,
     },
-    /// Answered when the far end has agreed to it or not.
+    /// Answered when the far end has accepted or refused it.
     Change {
         leg: LegId,
         change: Change,
@@ -55,17 +55,17 @@ pub(crate) enum Command {
         control: Control,
         reply: oneshot::Sender<Result<(), CallError>>,
     },
-    /// Answered with `None` when the call has no media, or none any more.
+    /// Answered with `None` if the call has no media (any more).
     Quality {
         leg: LegId,
         reply: oneshot::Sender<Option<(Quality, MediaStats)>>,
     },
-    /// Answered with `None` when the call is over.
+    /// Answered with `None` if the call is over.
     Descriptions {
         leg: LegId,
         reply: oneshot::Sender<Option<SessionDescriptions>>,
     },
-    /// Answered when it is known whether somebody has answered there.
+    /// Answered when the result of the call to the target is known.
     Transfer {
         leg: LegId,
         whom: Whom,
@@ -75,12 +75,12 @@ pub(crate) enum Command {
         leg: LegId,
         reply: oneshot::Sender<Result<Arc<Shared>, CallError>>,
     },
-    /// Answered with the conference, and who is in it now.
+    /// Answered with the conference and its current members.
     Gather {
         gathering: Gathering,
         reply: oneshot::Sender<Result<(ConferenceId, Vec<CallId>), CallError>>,
     },
-    /// Another device, from now on; `None`: the default one.
+    /// Another device from now on; `None` for the default one.
     Choose {
         side: DeviceSide,
         name: Option<String>,
@@ -94,20 +94,20 @@ pub(crate) enum Command {
         sender: mpsc::Sender<IncomingCall>,
         reply: oneshot::Sender<()>,
     },
-    /// Wakes who waits for frames, until nobody can any more.
+    /// Wakes the task that waits for frames, until both ends are dropped or the call is over.
     Look {
         leg: LegId,
         lines: Lines,
     },
-    /// Says on `done` when the sound has ended.
+    /// Signals `done` when the sound has ended.
     Watch {
         leg: LegId,
         progress: Arc<Progress>,
-        /// Of a file.
+        /// Set for a file.
         decoding: Option<Decoding>,
         done: oneshot::Sender<PlayEnd>,
     },
-    /// Answered when it is done.
+    /// Answered when the client has stopped.
     Stop {
         patience: Duration,
         reply: oneshot::Sender<()>,
@@ -116,7 +116,7 @@ pub(crate) enum Command {
 
 impl Driver {
     pub(super) fn obey(&mut self, command: Command) {
-        // Who has stopped waiting needs no answer.
+        // A failed reply means that the caller has stopped waiting.
         match command {
             Command::Dial { target, how, reply } => drop(reply.send(self.dial(target, &how))),
             Command::Register { reply } => self.register(reply),
@@ -162,12 +162,12 @@ impl Driver {
             }
             Command::Look { leg, lines } => self.look_at(leg, lines),
             Command::Watch { leg, progress, decoding, done } => self.watch(leg, progress, decoding, done),
-            // Taken by the loop.
+            // Handled by the loop.
             Command::Stop { .. } => {}
         }
     }
 
-    /// A call's audio, through a pipeline of its own.
+    /// Builds a call's audio with its own pipeline.
     pub(super) fn audio(&self, media: Media) -> (LegAudio, Problems) {
         let mut pipeline = self.pipelines.make(self.rate_hz, self.ptime_ms);
         let problems = pipeline.problems();
@@ -175,14 +175,14 @@ impl Driver {
         (LegAudio { source: Box::new(voice), sink: Box::new(ear) }, problems)
     }
 
-    /// The same for a leg that is there.
+    /// The same for an existing leg.
     pub(super) fn audio_of(&mut self, leg: LegId, media: Media) -> LegAudio {
         let (audio, problems) = self.audio(media);
         self.troubled(leg, problems);
         audio
     }
 
-    /// Tells what is wrong with the sound of a leg, and goes on to look at it.
+    /// Reports the audio problems of a leg, and keeps watching for more.
     pub(super) fn troubled(&mut self, leg: LegId, problems: Problems) {
         if let Some(record) = self.calls.get_mut(&leg) {
             record.problems = problems;
@@ -201,7 +201,7 @@ impl Driver {
         Ok(shared)
     }
 
-    /// A leg has begun: its log, if there are any.
+    /// Starts the log of a new leg, if logging is on.
     pub(super) fn log(&mut self, leg: LegId) {
         if let Some(logs) = &mut self.logs
             && let Some(call_id) = self.service.sip_call_id(leg)

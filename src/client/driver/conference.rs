@@ -1,4 +1,4 @@
-//! Which calls are one conversation.
+//! Conferences: their members and the devices they use.
 
 use super::super::audio::Program;
 use super::super::conference::{Conference, ConferenceId};
@@ -6,7 +6,7 @@ use super::super::{CallError, CallId};
 use super::Driver;
 use b2b_call::LegId;
 
-/// What is wanted of a conference.
+/// An operation on a conference.
 #[derive(Debug)]
 pub(crate) enum Gathering {
     Begin(Vec<LegId>),
@@ -16,7 +16,7 @@ pub(crate) enum Gathering {
     End(ConferenceId),
 }
 
-/// Who is together.
+/// All conferences and their members.
 #[derive(Debug, Default)]
 pub(super) struct Conferences {
     last: u64,
@@ -36,7 +36,7 @@ impl Conferences {
 }
 
 impl Driver {
-    /// Does it, and says which conference that was and who is in it now.
+    /// Executes it; returns the conference and its current members.
     pub(super) fn gather(&mut self, gathering: Gathering) -> Result<(ConferenceId, Vec<CallId>), CallError> {
         let id = match gathering {
             Gathering::Begin(legs) => self.begin(legs)?,
@@ -82,7 +82,7 @@ impl Driver {
         Ok(id)
     }
 
-    /// Participants these legs, of which some are new.
+    /// Checks that these legs, of which `new` are new, may form a conference.
     fn admit(&mut self, legs: &[LegId], new: &[LegId]) -> Result<(), CallError> {
         if legs.len() > Conference::MOST {
             return Err(CallError::Conference("it has as many calls as one takes"));
@@ -96,7 +96,7 @@ impl Driver {
         self.mix(legs)
     }
 
-    /// Makes these one conversation, but those that are held.
+    /// Mixes these legs, except those on hold.
     fn mix(&mut self, legs: &[LegId]) -> Result<(), CallError> {
         let (held, open): (Vec<LegId>, Vec<LegId>) = legs.iter().copied().partition(|leg| self.is_held(*leg));
         if open.len() > 1 {
@@ -104,7 +104,7 @@ impl Driver {
         }
         let alone = if open.len() == 1 { &open[..] } else { &[] };
         for leg in held.iter().chain(alone) {
-            // One that is over has no media to be told.
+            // An ended leg has no media to update.
             let _ = self.service.leave_conference(*leg);
         }
         Ok(())
@@ -114,7 +114,7 @@ impl Driver {
         self.calls.get(&leg).is_some_and(|record| record.shared.audio.is_held())
     }
 
-    /// A leg is held, or no longer: so is its place in its conference.
+    /// Updates the conference of a leg that was put on hold or resumed.
     pub(super) fn regroup(&mut self, leg: LegId) {
         let Some(id) = self.conferences.of(leg) else { return };
         let Ok(members) = self.conferences.members(id).cloned() else { return };
@@ -124,16 +124,16 @@ impl Driver {
         self.seat(id);
     }
 
-    /// A leg is muted, or no longer.
+    /// Updates the conference of a leg that was muted or unmuted.
     pub(super) fn seated(&mut self, leg: LegId) {
         if let Some(id) = self.conferences.of(leg) {
             self.seat(id);
         }
     }
 
-    /// One call of a conference that is not held has the client's devices, for all: its far end and
-    /// the others hear the microphone by it, and all are heard on it. Were it more than one, every
-    /// voice would be heard once for each.
+    /// Gives the client's devices to one call of the conference that is not on hold: through it the
+    /// microphone reaches all members, and all members are heard on it. With more than one such call, every
+    /// voice would be heard several times.
     fn seat(&mut self, id: ConferenceId) {
         let Ok(members) = self.conferences.members(id).cloned() else { return };
         let audio = |leg: &LegId| self.calls.get(leg).map(|record| &record.shared.audio);
@@ -147,16 +147,16 @@ impl Driver {
         }
     }
 
-    /// A leg is in no conference any more: it has the devices itself.
+    /// Gives a leg that has left its conference its own devices again.
     fn is_alone(&mut self, leg: LegId) {
-        // One that is over has left already.
+        // An ended leg has left already.
         let _ = self.service.leave_conference(leg);
         if let Some(record) = self.calls.get(&leg) {
             record.shared.audio.seat(true, true);
         }
     }
 
-    /// A leg takes the place of another one, in its conference too.
+    /// Replaces a leg by another one, in its conference too.
     pub(super) fn sits_down(&mut self, replaced: LegId, by: LegId) {
         let Some(id) = self.conferences.of(replaced) else { return };
         let Ok(members) = self.conferences.members(id).cloned() else { return };
@@ -164,7 +164,7 @@ impl Driver {
         if let Err(error) = self.admit(&wanted, &[by]) {
             return tracing::info!("call {}: not in the conference of call {}: {error}", by.0, replaced.0);
         }
-        // Its far end may still be there, and is alone.
+        // The far end of the replaced leg may still be connected, outside the conference.
         self.is_alone(replaced);
         if let Ok(members) = self.conferences.members(id) {
             *members = wanted;
@@ -172,7 +172,7 @@ impl Driver {
         self.seat(id);
     }
 
-    /// A leg leaves its conference, if it is in one; who is left alone there leaves, too.
+    /// Removes a leg from its conference, if it is in one. A single remaining member is removed too.
     pub(super) fn leaves(&mut self, leg: LegId) {
         let Some(id) = self.conferences.of(leg) else { return };
         let Ok(members) = self.conferences.members(id) else { return };

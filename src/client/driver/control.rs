@@ -1,4 +1,4 @@
-//! What the program wants of a call that is there.
+//! Operations on an existing call.
 
 use tokio::sync::oneshot;
 
@@ -7,11 +7,11 @@ use super::Driver;
 use b2b_call::LegId;
 use b2b_call::agent::{AgentError, Change, Codec, DtmfMode};
 
-/// What is done at once, or not at all.
+/// An operation that either completes at once or fails.
 #[derive(Debug)]
 pub(crate) enum Control {
     Mute(bool),
-    /// Factors; `None`: as before.
+    /// Gains; `None` leaves one unchanged.
     Volume {
         sent: Option<f32>,
         heard: Option<f32>,
@@ -21,11 +21,11 @@ pub(crate) enum Control {
         ms: u32,
         mode: DtmfMode,
     },
-    /// It rings here.
+    /// Sends 180.
     Ring,
-    /// 183 with our answer.
+    /// Sends 183 with our SDP answer.
     Early,
-    /// We do not go where the far end sends us.
+    /// Refuses the far end's transfer request.
     RefuseTransfer(u16),
 }
 
@@ -56,7 +56,7 @@ impl Driver {
     fn early(&mut self, leg: LegId) -> Result<(), CallError> {
         let record = self.calls.get_mut(&leg).ok_or(CallError::NotWaiting)?;
         if record.media.is_none() {
-            // It has begun.
+            // Early media has already started.
             return Ok(());
         }
         if !self.service.may_be_early(leg) {
@@ -82,19 +82,20 @@ impl Driver {
         match (asked, self.calls.get_mut(&leg)) {
             (Ok(()), Some(record)) => {
                 if change == Change::Hold {
-                    // Whoever holds somebody does not wait for them before they speak freely.
+                    // The pipeline's source and sink are cut off before the far end agrees: after asking for
+                    // hold, the local party speaks freely.
                     record.shared.audio.hold(true);
                 }
                 record.changes.push_back((change, reply));
                 self.regroup(leg);
             }
-            // Who has stopped waiting needs no answer.
+            // A failed reply means that the caller has stopped waiting.
             _ => drop(reply.send(Err(CallError::NotAnswered))),
         }
     }
 }
 
-/// A call without media is not answered.
+/// A leg without media is reported as not answered.
 fn of_call(error: AgentError) -> CallError {
     match error {
         AgentError::NoSuchLeg => CallError::NotAnswered,

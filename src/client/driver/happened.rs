@@ -1,4 +1,4 @@
-//! What happens to legs, taken to the calls of the program.
+//! Maps the agent's leg events to the program's calls.
 
 use std::sync::Arc;
 
@@ -12,9 +12,9 @@ use super::{Driver, Record, go_on};
 use b2b_call::LegId;
 use b2b_call::agent::{AgentEvent, Change, ConnectError};
 
-/// No room for another call.
+/// The status when there is no capacity for another call.
 const BUSY: u16 = 486;
-/// Nobody takes calls.
+/// The status when the program accepts no calls.
 const NOBODY: u16 = 480;
 
 impl Driver {
@@ -73,7 +73,7 @@ impl Driver {
             AgentEvent::Agreed { leg, codec, ptime_ms, remote_rtp } => {
                 let Some(record) = self.calls.get(&leg) else { return };
                 let (call, agreed) = (record.shared.id(), Agreed { codec, ptime_ms, remote_rtp });
-                // Before the answer is told nothing has been agreed to yet.
+                // Nothing is reported before the answer has settled the first parameters.
                 if record.shared.agreed().is_some() && record.shared.agree(agreed) != Some(agreed) {
                     let _ = self.events.send(ClientEvent::Agreed { call, codec, ptime_ms, remote_rtp });
                 }
@@ -93,7 +93,7 @@ impl Driver {
             AgentEvent::DigitRefused { leg, digit, status } => {
                 self.tell(leg, |call| ClientEvent::DigitRefused { call, digit, status });
             }
-            // A call's voice never ends; the loop takes the loss of media.
+            // A call's source never ends; the loop handles the loss of media.
             AgentEvent::SourceEnded { .. } | AgentEvent::MediaLost => {}
             AgentEvent::Registered { .. }
             | AgentEvent::RegistrationFailed { .. }
@@ -106,7 +106,7 @@ impl Driver {
                     record.untrusted = Some(EndCause::NotTrusted { peer, reason });
                 }
             }
-            // The end follows, and says so.
+            // The end of the call follows and reports it.
             AgentEvent::Unreachable { .. } => {}
             AgentEvent::MediaClosed { leg, report } => {
                 if let Some(record) = self.calls.get_mut(&leg) {
@@ -173,7 +173,7 @@ impl Driver {
 
     pub(super) fn tell(&self, leg: LegId, event: impl FnOnce(CallId) -> ClientEvent) {
         if let Some(record) = self.calls.get(&leg) {
-            // Without a reader there is nobody to tell.
+            // An error means that there is no subscriber.
             let _ = self.events.send(event(record.shared.id()));
         }
     }

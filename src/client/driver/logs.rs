@@ -1,6 +1,5 @@
-//! A debug log of each call: its SIP messages, its events, its counters. Files are written by
-//! a thread of their own behind a bounded channel: with a slow disk lines are lost and counted,
-//! and calls wait for nothing.
+//! A debug log per call: its SIP messages, events and counters. A separate thread writes the files behind a
+//! bounded channel: on a slow disk lines are lost and counted, and calls are not delayed.
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::{File, OpenOptions};
@@ -17,14 +16,14 @@ use super::super::{CallId, ClientEvent};
 use b2b_call::LegId;
 use b2b_call::agent::{AgentService, Direction, LegReport, Seen};
 
-/// What waits for the disk at most.
+/// Maximum number of lines that wait for the disk.
 const QUEUE: usize = 4_096;
-/// Messages kept whose call is not known yet: that of a call which has just begun.
+/// Maximum number of messages kept whose leg is not known yet, such as those of a call that has just begun.
 const STRAYS: usize = 64;
 
 /// The logs of a client's calls.
 pub(super) struct Logs {
-    /// Call-ID of each dialog.
+    /// The leg of each Call-ID.
     calls: HashMap<Vec<u8>, LegId>,
     strays: VecDeque<(Vec<u8>, Seen)>,
     events: broadcast::Receiver<ClientEvent>,
@@ -34,7 +33,7 @@ pub(super) struct Logs {
 }
 
 impl Drop for Logs {
-    /// What is told is written.
+    /// Waits until the queued lines are written.
     fn drop(&mut self) {
         self.lines = None;
         if let Some(writer) = self.writer.take() {
@@ -43,17 +42,17 @@ impl Drop for Logs {
     }
 }
 
-/// What the writer is told.
+/// A command to the writer.
 enum Line {
     Write { leg: LegId, at: SystemTime, head: String, body: Vec<u8> },
     Close { leg: LegId },
 }
 
 impl Logs {
-    /// Logs go into this folder.
+    /// Starts the logs in this folder.
     ///
     /// # Errors
-    /// It cannot be made, or there is no thread.
+    /// The folder cannot be created, or no thread can be started.
     pub fn start(folder: PathBuf, events: broadcast::Receiver<ClientEvent>) -> io::Result<Logs> {
         std::fs::create_dir_all(&folder)?;
         let (lines, queue) = crossbeam_channel::bounded(QUEUE);
@@ -63,7 +62,7 @@ impl Logs {
         Ok(Logs { calls: HashMap::new(), strays: VecDeque::new(), events, lines, lost: 0, writer })
     }
 
-    /// A leg's dialog has this Call-ID.
+    /// Sets the Call-ID of a new leg.
     pub fn begins(&mut self, leg: LegId, call_id: Vec<u8>) {
         for (of, seen) in std::mem::take(&mut self.strays) {
             if of == call_id {
@@ -75,19 +74,19 @@ impl Logs {
         self.calls.insert(call_id, leg);
     }
 
-    /// Its media are closed.
+    /// Writes the final counters when the media are closed.
     pub fn counters(&mut self, leg: LegId, report: &LegReport) {
         let LegReport { stats, reception, .. } = report;
         self.write(leg, "counters".to_owned(), format!("{stats:#?}\n{reception:#?}\n").into_bytes());
     }
 
-    /// It is over, and nothing more of it is told.
+    /// Closes the log of an ended leg.
     pub fn ends(&mut self, leg: LegId) {
         self.calls.retain(|_, of| *of != leg);
         self.send(Line::Close { leg });
     }
 
-    /// Takes what has happened since it was last called.
+    /// Logs what has happened since the last call.
     pub fn look(&mut self, service: &mut AgentService) {
         while let Some((call_id, seen)) = service.take_message() {
             match self.calls.get(&call_id).copied() {
@@ -142,7 +141,7 @@ impl Logs {
     }
 }
 
-/// Ends with the client.
+/// Runs until the client has stopped.
 fn write_all(folder: &Path, lines: &Receiver<Line>) {
     let mut files: HashMap<LegId, Option<BufWriter<File>>> = HashMap::new();
     while let Ok(line) = lines.recv() {
@@ -163,7 +162,7 @@ fn write_all(folder: &Path, lines: &Receiver<Line>) {
     }
 }
 
-/// Passwords' digests and keys of media stand in it: it is for its owner only.
+/// Readable by the owner only: the log contains password digests and media keys.
 fn create(folder: &Path, leg: LegId, at: SystemTime) -> Option<BufWriter<File>> {
     let path = folder.join(format!("{}-call-{}.log", humantime::format_rfc3339_seconds(at), leg.0));
     let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);

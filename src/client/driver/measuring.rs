@@ -1,4 +1,4 @@
-//! What calls sound like, looked at in time, and what is done about it.
+//! Periodic measurement of calls, and the reaction to it.
 
 use std::time::Duration;
 
@@ -11,30 +11,30 @@ use b2b_base::metrics::MediaStats;
 use b2b_call::LegId;
 use b2b_call::agent::{Change, Codec, LegReport};
 
-/// How often the program is told.
+/// Interval of quality events.
 const EVERY: Duration = Duration::from_secs(5);
-/// How often the media thread's counters are looked at: they are as old as that at most.
+/// How often the media thread's counters are read, and so their maximum age.
 const COUNTERS: Duration = Duration::from_millis(500);
-/// The same for levels, which are those of a tenth of a second.
+/// The same with levels, which cover a tenth of a second each.
 const LEVELS: Duration = Duration::from_millis(100);
 
-/// What is wanted of all calls.
+/// The measuring settings of all calls.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Measuring {
-    /// Levels are told.
+    /// Whether levels are reported.
     pub levels: bool,
-    /// Lost RTP is answered.
+    /// Whether lost RTP is reacted to.
     pub recovery: bool,
-    /// The client's own, in its order.
+    /// The client's codecs, in order of preference.
     pub codecs: Vec<Codec>,
 }
 
-/// How often to look.
+/// The measuring interval.
 pub(super) fn pace(measuring: &Measuring) -> Duration {
     if measuring.levels { LEVELS } else { COUNTERS }
 }
 
-/// A call that is measured.
+/// The measuring state of a call.
 pub(super) struct Measured {
     told: LegReport,
     next: Instant,
@@ -43,13 +43,13 @@ pub(super) struct Measured {
 }
 
 impl Measured {
-    /// Whether we hold the far end.
+    /// Whether the far end is on hold.
     pub fn is_held(&self) -> bool {
         self.holds.ours
     }
 }
 
-/// Who holds whom.
+/// The hold state of both sides.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Holds {
     pub ours: bool,
@@ -57,7 +57,7 @@ pub(super) struct Holds {
 }
 
 impl Holds {
-    /// A change of ours has been agreed to.
+    /// Notes a change that the far end has accepted.
     pub fn changed(&mut self, change: Change) {
         match change {
             Change::Hold => self.ours = true,
@@ -68,7 +68,7 @@ impl Holds {
 }
 
 impl Driver {
-    /// Begins to measure a call that is answered.
+    /// Starts measuring an answered call.
     pub(super) fn measured(&mut self, leg: LegId) {
         let told = self.service.report(leg).unwrap_or_default();
         let now = Instant::now();
@@ -82,14 +82,14 @@ impl Driver {
         }
     }
 
-    /// Notes who holds whom.
+    /// Updates the hold state.
     pub(super) fn holds(&mut self, leg: LegId, note: impl FnOnce(&mut Holds)) {
         if let Some(measured) = self.calls.get_mut(&leg).and_then(|record| record.measured.as_mut()) {
             note(&mut measured.holds);
         }
     }
 
-    /// Looks at every call.
+    /// Measures every call.
     pub(super) fn measure(&mut self) {
         let now = Instant::now();
         let mut wanted = Vec::new();
@@ -130,7 +130,7 @@ impl Driver {
     }
 
     fn recover(&mut self, leg: LegId, step: &RecoveryStep) {
-        // A call that has just ended needs none of it.
+        // A failure means that the call has just ended.
         let _ = match step {
             RecoveryStep::Sending { step, .. } => self.service.adapt(leg, step.adapt(self.rate_hz)),
             RecoveryStep::Offering { codec, .. } => {
@@ -140,14 +140,14 @@ impl Driver {
         };
     }
 
-    /// How a call has sounded up to now.
+    /// The quality of the call so far.
     pub(super) fn quality(&mut self, leg: LegId) -> Option<(Quality, MediaStats)> {
         let report = self.service.report(leg)?;
         Some((Quality::of(&report, &LegReport::default()), report.stats))
     }
 }
 
-/// Tells the last numbers of a call whose media are closed, if it was ever answered.
+/// Reports the final measurements of a call whose media are closed, if it was answered.
 pub(super) fn last(record: &Record, report: &LegReport, events: &Events) {
     let call = record.shared.id();
     let quality = Quality::of(report, &LegReport::default());

@@ -1,12 +1,12 @@
-//! The client's thread: it owns the `AgentService`, takes commands and tells what happens.
+//! The client's thread: it owns the `AgentService`, executes commands and publishes events.
 //!
-//! - `command`: what the program wants; `control`: of a call that is there
+//! - `command`: the program's commands; `control`: operations on an existing call
 //! - `registering`: the registration
-//! - `conference`: which calls are one conversation; `transfer`: who is sent where
-//! - `happened`: what the agent tells
-//! - `logs`: a debug log of each call
-//! - `measuring`: what calls sound like
-//! - `watching`: what the media thread has done
+//! - `conference`: conferences; `transfer`: transfers
+//! - `happened`: events of the agent
+//! - `logs`: a debug log per call
+//! - `measuring`: quality of calls
+//! - `watching`: progress of the media thread
 
 mod command;
 mod conference;
@@ -56,7 +56,7 @@ enum Step {
     PatienceOver,
 }
 
-/// Starts the thread and waits until it is bound. It obeys `first` before anything comes.
+/// Starts the thread and waits until its sockets are bound. It executes `first` before anything else.
 pub(super) async fn start(settings: Settings, first: Option<Command>) -> Result<Running, StartError> {
     let (commands, receiver) = mpsc::unbounded_channel();
     let (events, _) = broadcast::channel(settings.events);
@@ -66,7 +66,7 @@ pub(super) async fn start(settings: Settings, first: Option<Command>) -> Result<
     let (weak_commands, weak_events) = (commands.downgrade(), events.downgrade());
     let thread = move || {
         let work = || run(settings, first, receiver, weak_commands, events, bound, state);
-        // Nothing of it is looked at again; whoever has a handle hears that the client has ended.
+        // No state of a panicked thread is used again; every handle sees that the client has ended.
         if catch_unwind(AssertUnwindSafe(work)).is_err() {
             tracing::error!("the client's thread panicked: its calls have ended");
         }
@@ -147,14 +147,14 @@ fn run(
         first.into_iter().for_each(|first| driver.obey(first));
         driver.serve(commands).await
     });
-    // Lookups that hang in the system's resolver are not waited for.
+    // Pending lookups in the system's resolver are abandoned.
     runtime.shutdown_background();
     if let Some(done) = done {
         let _ = done.send(());
     }
 }
 
-/// Each call's pipeline, with its devices or its file.
+/// The factory of call pipelines, with the devices or the file.
 fn pipelines(pipelines: Pipelines, audio: Audio, pair: Option<Arc<Pair>>) -> Pipelines {
     if let Some(pair) = pair {
         return Pipelines::new(move |format| pair.give(pipelines.make(format.rate_hz, format.ptime_ms)));
@@ -170,24 +170,24 @@ fn pipelines(pipelines: Pipelines, audio: Audio, pair: Option<Arc<Pair>>) -> Pip
     }
 }
 
-/// A call, and what it says until that is attached.
+/// A call and, until it is attached, its media side.
 struct Record {
     shared: Arc<Shared>,
     media: Option<Media>,
-    /// Who waits for what comes of a change, in the order in which they were asked for.
+    /// Callers that wait for the result of a change, in order of request.
     changes: VecDeque<(Change, oneshot::Sender<Result<(), CallError>>)>,
-    /// Once it is answered.
+    /// Set once the call is answered.
     measured: Option<Measured>,
-    /// Who waits for what comes of our REFER.
+    /// The caller that waits for the result of our REFER.
     transfer: Option<oneshot::Sender<Result<(), CallError>>>,
-    /// The call whose place this one takes when it is answered; with `true` that one's far end is
-    /// to hang up.
+    /// The call that this one replaces when it is answered; `true` if the far end of that one is expected to
+    /// hang up.
     follows: Option<(LegId, bool)>,
-    /// Why its end follows.
+    /// The cause of the end that will follow.
     untrusted: Option<EndCause>,
-    /// Of its sound.
+    /// The audio problems of this call.
     problems: Problems,
-    /// [`ClientEvent::MediaStarted`] was told.
+    /// Whether [`ClientEvent::MediaStarted`] was sent.
     has_media: bool,
 }
 
@@ -206,7 +206,7 @@ impl Record {
         }
     }
 
-    /// Tells what is wrong with its sound and was not told.
+    /// Reports new audio problems.
     fn tell_problems(&mut self, events: &Events) {
         let call = self.shared.id();
         for problem in self.problems.take() {
@@ -215,7 +215,7 @@ impl Record {
         }
     }
 
-    /// Its media are closed.
+    /// Handles the closing of its media.
     fn media_closed(&mut self, report: &LegReport, events: &Events) {
         self.tell_problems(events);
         measuring::last(self, report, events);
@@ -224,16 +224,16 @@ impl Record {
         }
     }
 
-    /// Whether we hold the far end, as both have agreed.
+    /// Whether the far end is on hold and has accepted it.
     fn is_held(&self) -> bool {
         self.measured.as_ref().is_some_and(Measured::is_held)
     }
 
-    /// Tells who waits for this change.
+    /// Completes a pending change.
     fn changed(&mut self, change: Change, outcome: Result<(), CallError>) {
         let waiting = self.changes.iter().position(|(wanted, _)| *wanted == change);
         if let Some((_, reply)) = waiting.and_then(|index| self.changes.remove(index)) {
-            // Who has stopped waiting needs no answer.
+            // A failed reply means that the caller has stopped waiting.
             let _ = reply.send(outcome);
         }
     }
@@ -252,7 +252,7 @@ struct Driver {
     calls: HashMap<LegId, Record>,
     watching: Watching,
     conferences: Conferences,
-    /// Calls that others have taken the place of, and when they are hung up.
+    /// Replaced calls, and when they are hung up.
     leaving: VecDeque<(Instant, LegId)>,
     incoming: Option<mpsc::Sender<IncomingCall>>,
     commands: mpsc::WeakUnboundedSender<Command>,
@@ -260,11 +260,11 @@ struct Driver {
     logs: Option<Logs>,
 }
 
-/// Where events go.
+/// The publisher of events.
 type Events = broadcast::Sender<ClientEvent>;
 
 impl Driver {
-    /// Serves until the client stops. Gives whom to tell that it has.
+    /// Runs until the client stops. Returns the channel that waits for the stop.
     async fn serve(mut self, mut commands: mpsc::UnboundedReceiver<Command>) -> Option<oneshot::Sender<()>> {
         let mut until: Option<Instant> = None;
         let mut done = None;
@@ -293,7 +293,7 @@ impl Driver {
                     done = Some(reply);
                     self.service.drain();
                 }
-                // The client was dropped: hang up and wait for nobody.
+                // The client was dropped: hang up without waiting.
                 Step::Command(None) => {
                     until = Some(Instant::now());
                     self.service.drain();
@@ -305,7 +305,7 @@ impl Driver {
                 Step::PatienceOver => break,
             }
         }
-        // No command may come any more that nobody would answer.
+        // Reject further commands, which would get no reply.
         drop(commands);
         if let Some(logs) = &mut self.logs {
             logs.look(&mut self.service);
@@ -337,15 +337,15 @@ impl Driver {
     }
 }
 
-/// Moves a call on, and tells of it.
+/// Advances the state of a call and publishes it.
 fn go_on(shared: &Shared, happening: Happening, events: &broadcast::Sender<ClientEvent>) {
     let Some(state) = state::next(&shared.state.borrow(), happening) else { return };
-    // The event first: who has waited for the state finds it there.
+    // The event is sent first, so a task that waits for the state finds it queued.
     let _ = events.send(ClientEvent::State { call: shared.id(), state: state.clone() });
     shared.state.send_replace(state);
 }
 
-/// Never, without a deadline.
+/// Sleeps until the deadline, forever if there is none.
 async fn sleep_until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline).await,

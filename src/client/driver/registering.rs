@@ -1,4 +1,4 @@
-//! The registration: what the program wants of it, and what the agent tells.
+//! The registration: commands of the program and events of the agent.
 
 use std::time::Duration;
 
@@ -8,13 +8,13 @@ use super::super::{ClientEvent, RegisterError, RegistrationState};
 use super::{Driver, Events};
 use b2b_call::agent::{AgentError, AgentEvent, AgentService, RegistrationConfig, RegistrationError};
 
-/// The registration as the driver knows it.
+/// The driver's registration state.
 pub(super) struct Registering {
     config: Option<RegistrationConfig>,
     state: watch::Sender<RegistrationState>,
-    /// Who waits for the next outcome.
+    /// Callers that wait for the next result.
     waiting: Vec<oneshot::Sender<Result<(), RegisterError>>>,
-    /// Who waits for the end.
+    /// Callers that wait for the removal.
     leaving: Vec<oneshot::Sender<()>>,
 }
 
@@ -23,14 +23,14 @@ impl Registering {
         Registering { config, state, waiting: Vec::new(), leaving: Vec::new() }
     }
 
-    /// Begins, where a registrar is named.
+    /// Starts the registration, if a registrar is set.
     ///
     /// # Errors
-    /// Its configuration is none.
+    /// The configuration is invalid.
     pub(super) fn begin(&self, service: &mut AgentService, events: &Events) -> Result<(), AgentError> {
         let Some(config) = &self.config else { return Ok(()) };
         service.register(config.clone())?;
-        // What is in force stays so while it is refreshed.
+        // A registration in force stays so while it is refreshed.
         let idle = !matches!(
             *self.state.borrow(),
             RegistrationState::Registered { .. } | RegistrationState::Registering
@@ -43,7 +43,7 @@ impl Registering {
 
     fn go_on(&self, state: RegistrationState, events: &Events) {
         self.state.send_replace(state.clone());
-        // Without a reader there is nobody to tell.
+        // An error means that there is no subscriber.
         let _ = events.send(ClientEvent::Registration { state });
     }
 
@@ -61,7 +61,7 @@ impl Registering {
         events: &Events,
     ) {
         self.go_on(RegistrationState::Failed { error: error.clone(), status, retry_in }, events);
-        // What follows at once is worth waiting for.
+        // If the next attempt follows at once, callers wait for its result.
         if retry_in != Some(Duration::ZERO) {
             let told = |reply: oneshot::Sender<_>| drop(reply.send(Err(error.clone().into())));
             self.waiting.drain(..).for_each(told);
@@ -97,7 +97,7 @@ impl Driver {
         self.service.unregister();
     }
 
-    /// What the agent tells of the registration.
+    /// Handles an event of the agent that concerns the registration.
     pub(super) fn registration_happened(&mut self, event: AgentEvent) {
         match event {
             AgentEvent::Registered { expires_s, registrar, contact } => {

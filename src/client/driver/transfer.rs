@@ -1,5 +1,4 @@
-//! Transfers, as far as they are the program's: who waits for which, and which calls follow
-//! which.
+//! Transfers: pending results, and calls that replace others.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,12 +13,12 @@ use super::{Driver, Record};
 use b2b_call::LegId;
 use b2b_call::agent::AgentError;
 
-/// The status for what policy forbids.
+/// The status for a transfer that the policy refuses.
 const DECLINE: u16 = 603;
-/// How long a far end that has sent us away may take to hang up.
+/// How long a far end that has transferred us may take to hang up.
 const LEAVE: Duration = Duration::from_secs(4);
 
-/// Where a far end is sent.
+/// The target of a transfer.
 #[derive(Debug)]
 pub(crate) enum Whom {
     Target(String),
@@ -55,11 +54,11 @@ impl Driver {
             Some(200..300) => Ok(()),
             status => Err(CallError::Transfer { status }),
         };
-        // Who has stopped waiting needs no answer.
+        // A failed reply means that the caller has stopped waiting.
         let _ = waiting.map(|waiting| waiting.send(outcome));
     }
 
-    /// A far end sends us to somebody.
+    /// Handles a transfer request of the far end.
     pub(super) fn transfer_requested(&mut self, leg: LegId, target: String, attended: bool) {
         self.tell(leg, |call| ClientEvent::TransferRequested { call, target, attended });
         match self.settings.transfers {
@@ -73,7 +72,7 @@ impl Driver {
         }
     }
 
-    /// Goes there.
+    /// Accepts the transfer request and calls its target.
     pub(super) fn accept_transfer(&mut self, leg: LegId) -> Result<Arc<Shared>, CallError> {
         let (program, media) = sides();
         let (audio, problems) = self.audio(media);
@@ -87,7 +86,7 @@ impl Driver {
         Ok(shared)
     }
 
-    /// Another leg asks for the place of one of ours. `true`: it is dealt with.
+    /// Handles a leg that is to replace one of ours; `true` if it was dealt with.
     pub(super) fn takes_place(&mut self, leg: LegId) -> bool {
         match self.settings.transfers {
             TransferPolicy::Ask => false,
@@ -108,12 +107,12 @@ impl Driver {
         }
     }
 
-    /// A leg is answered, or is an answer of ours: the one that it follows is replaced.
+    /// Completes the replacement when the new leg is answered, by us or by the far end.
     pub(super) fn followed(&mut self, leg: LegId) {
         let Some(record) = self.calls.get_mut(&leg) else { return };
         let (by, follows) = (record.shared.id(), record.follows.take());
         let Some((replaced, leaves)) = follows else { return };
-        // It may be over already.
+        // The replaced call may be over already.
         let _ = self.events.send(ClientEvent::Replaced { call: CallId(replaced.0), by });
         self.sits_down(replaced, leg);
         if leaves && self.calls.contains_key(&replaced) {
@@ -121,7 +120,7 @@ impl Driver {
         }
     }
 
-    /// Hangs up who has not done so itself.
+    /// Hangs up replaced calls whose far ends have not done so in time.
     pub(super) fn leave(&mut self) {
         let now = Instant::now();
         while self.leaving.front().is_some_and(|(at, _)| *at <= now)

@@ -1,5 +1,4 @@
-//! What the media thread has done, looked at in time while somebody waits for it: that thread
-//! wakes nobody.
+//! Polls the progress of the media thread, which wakes no other thread, while the program waits for it.
 
 use std::sync::Arc;
 
@@ -12,8 +11,8 @@ use super::{Driver, Events};
 use b2b_call::LegId;
 use b2b_media::tap::Pace;
 
-/// What is looked at, and when. All calls have their frames at the same time: a look right after
-/// that finds them all.
+/// What is polled, and when. All calls have their frames at the same time, so a poll right after the tick
+/// finds them all.
 pub(super) struct Watching {
     sounds: Vec<Watched>,
     lines: Vec<(LegId, CallId, Lines)>,
@@ -21,7 +20,7 @@ pub(super) struct Watching {
     due: Instant,
 }
 
-/// Somebody waits for the end of a sound.
+/// A sound whose end is awaited.
 struct Watched {
     leg: LegId,
     call: CallId,
@@ -36,24 +35,24 @@ impl Watching {
         Watching { sounds: Vec::new(), lines: Vec::new(), pace: Pace::new(due.into_std()), due }
     }
 
-    /// When to look; `None`: nobody waits.
+    /// When to poll next; `None` if there is nothing to poll.
     pub fn due(&self) -> Option<Instant> {
         (!self.sounds.is_empty() || !self.lines.is_empty()).then_some(self.due)
     }
 
-    /// Looks, and says when to do so again.
+    /// Polls, and schedules the next poll.
     pub fn look(&mut self, events: &Events) {
         let moved = self.tell(events);
         let now = Instant::now();
         self.due = now + self.pace.rest(now.into_std(), moved);
     }
 
-    /// Tells who waits, and says whether the media thread has gone on.
+    /// Wakes waiting tasks; returns whether the media thread has advanced.
     fn tell(&mut self, events: &Events) -> bool {
         self.sounds.retain_mut(|watched| {
             let Some(mut end) = watched.progress.end() else { return true };
             if let (PlayEnd::Finished, Some(decoding)) = (end, &watched.decoding) {
-                // Its thread ends right behind the last sample.
+                // The decoding thread ends right after the last sample.
                 let Some(broken) = decoding.end() else { return true };
                 if let Some(why) = broken {
                     end = PlayEnd::Broken;
@@ -69,7 +68,7 @@ impl Watching {
             moved |= lines.look();
             while let Some((mark, played)) = lines.outgoing.passed() {
                 let call = *call;
-                // Without a reader there is nobody to tell.
+                // An error means that there is no subscriber.
                 let _ = events.send(match played {
                     true => ClientEvent::MarkPlayed { call, mark },
                     false => ClientEvent::MarkFlushed { call, mark },
@@ -83,7 +82,7 @@ impl Watching {
 
 impl Driver {
     pub(super) fn look_at(&mut self, leg: LegId, lines: Lines) {
-        // Dropping them says that the call is over.
+        // Otherwise they are dropped, which tells the program that the call is over.
         if let Some(record) = self.calls.get(&leg) {
             self.watching.lines.push((leg, record.shared.id(), lines));
         }
@@ -96,14 +95,14 @@ impl Driver {
         decoding: Option<Decoding>,
         done: oneshot::Sender<PlayEnd>,
     ) {
-        // The same for `done`.
+        // The same applies to `done`.
         if let Some(record) = self.calls.get(&leg) {
             let call = record.shared.id();
             self.watching.sounds.push(Watched { leg, call, progress, decoding, done: Some(done) });
         }
     }
 
-    /// The call is over, and its media are closed.
+    /// Called when the call is over and its media are closed.
     pub(super) fn forget(&mut self, leg: LegId) {
         self.watching.tell(&self.events);
         self.watching.sounds.retain(|watched| watched.leg != leg);
@@ -125,7 +124,7 @@ mod tests {
         let path = folder.path().join("broken.mp3");
         let tone = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/data/audio/tone.mp3");
         let mut octets = std::fs::read(tone).expect("a file");
-        // More frames than are passed over, with good headers (64 kbit/s, 208 octets) and nothing else.
+        // More frames than the decoder skips, with valid headers (64 kbit/s, 208 octets) and no content.
         for _ in 0..2_000 {
             octets.extend([0xFF, 0xFB, 0x50, 0x64]);
             octets.extend([0xAA; 204]);

@@ -1,4 +1,4 @@
-//! The microphone of a client's calls: one thread reads it, and each call has a ring.
+//! The microphone for a client's calls: one thread reads it and fills one ring per call.
 
 use std::io;
 use std::sync::Arc;
@@ -14,12 +14,12 @@ use super::slot::{Microphones, Slot};
 use super::{IDLE_MS, LOOK, MOST, Pair, ROOM, skip};
 use b2b_base::frame::{Fill, FrameSource, OutFrame};
 
-/// A call, as the thread has it.
+/// A call, as seen by the thread.
 pub(super) struct Speaker {
     ring: Producer<i16>,
-    /// The call has asked for sound.
+    /// Set when the call requests audio.
     asked: Arc<AtomicBool>,
-    /// How long it has not.
+    /// Time since its last request.
     idle_ms: u32,
 }
 
@@ -30,7 +30,7 @@ impl Line for Speaker {
 }
 
 impl Speaker {
-    /// Whether the call wants sound, `ms` after the last look.
+    /// Whether the call needs audio, `ms` after the last check.
     fn is_on(&mut self, ms: u32) -> bool {
         self.idle_ms =
             if self.asked.swap(false, Ordering::AcqRel) { 0 } else { self.idle_ms.saturating_add(ms) };
@@ -38,21 +38,21 @@ impl Speaker {
     }
 }
 
-/// What a call hears of the microphone. See the module's text for its clock.
+/// A call's source of microphone audio. The parent module describes its clock.
 pub(super) struct Captured {
     ring: Consumer<i16>,
     asked: Arc<AtomicBool>,
     frame: usize,
-    /// Enough was there once, and it has not run dry since.
+    /// The ring has filled to its start depth, and has not run dry since.
     flows: bool,
     depth: Depth,
 }
 
-/// Frames that wait before the first one is taken. A frame comes each 20 ms and is asked for as often:
-/// where both are late by turns, one is not enough, and there is one more after the first underrun.
+/// Frames buffered before the first one is taken. A frame arrives every 20 ms and is taken as often; if both
+/// are late alternately, one does not suffice, and the first underrun adds another.
 const START: usize = 1;
 
-/// Another call. The microphone is opened with its first packet.
+/// Adds a call. The microphone opens with the call's first packet.
 pub(super) fn captured(pair: &Arc<Pair>) -> io::Result<Captured> {
     let frame = pair.rate_hz as usize / 50;
     let (ring, taken) = RingBuffer::new(frame * ROOM);
@@ -89,7 +89,7 @@ fn run(pair: &Pair) {
         passed_ms = 20;
         if slot.with(|device| device.read(&mut frame)) {
             for line in lines.iter_mut().filter(|line| line.idle_ms < IDLE_MS) {
-                // Without room the call does not take it: what is said now counts more than that.
+                // A full ring drops the frame: current audio matters more than complete audio.
                 push(&mut line.ring, &frame);
             }
         } else {
@@ -104,7 +104,7 @@ impl FrameSource for Captured {
             self.asked.store(true, Ordering::Release);
         }
         let waiting = self.ring.slots();
-        // Longer packets want more at once.
+        // Longer packets take more samples at once.
         let more = frame.samples.len().saturating_sub(self.frame);
         if waiting > MOST * self.frame + more {
             skip(&mut self.ring, waiting - self.depth.start() * self.frame - more);

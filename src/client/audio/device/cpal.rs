@@ -1,5 +1,5 @@
-//! Devices by the crate cpal (ALSA). Its callbacks run on threads of its own; rings of 20 ms
-//! frames are between them and ours.
+//! Devices through the crate cpal (ALSA). Its callbacks run on its own threads; rings of 20 ms frames connect
+//! them to ours.
 
 use std::io;
 use std::sync::Arc;
@@ -17,18 +17,18 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use super::format::{Between, Format, Kind, Offer, choose, folded};
 use super::{DeviceSide, Loudspeaker, Microphone, SoundSystem};
 
-/// How often a ring is looked at while there is nothing to do.
+/// Polling interval of a ring.
 const LOOK: Duration = Duration::from_millis(2);
-/// How long a device may give or take nothing before it counts as gone.
+/// Time without audio after which a device counts as gone.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Frames of 20 ms that a ring has room for.
+/// Capacity of a ring in frames of 20 ms.
 const ROOM: usize = 4;
 
-/// The devices of cpal's default host, with what is nearest to mono at the rate of the call.
+/// The devices of cpal's default host, opened with the format nearest to mono at the call's rate.
 pub(super) struct Cpal;
 
 impl Cpal {
-    /// Whether there is a device at all.
+    /// Whether there is any device.
     pub fn is_there() -> bool {
         let host = cpal::default_host();
         host.default_input_device().is_some() || host.default_output_device().is_some()
@@ -51,7 +51,7 @@ fn device(name: Option<&str>, default: impl FnOnce(&cpal::Host) -> Option<Device
     found.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "there is no such device"))
 }
 
-/// What a device can be opened with, of what we can convert.
+/// A format of a device, if it can be converted.
 fn offer(range: SupportedStreamConfigRange) -> Option<Offer> {
     let kind = match range.sample_format() {
         SampleFormat::I16 => Kind::I16,
@@ -77,7 +77,7 @@ fn chosen(
     Ok((format, StreamConfig { channels, sample_rate: rate_hz, buffer_size: BufferSize::Default }))
 }
 
-/// A stream that takes what a device says, in samples of its own.
+/// A stream that reads a device in its own sample type.
 fn input<T: SizedSample>(
     device: &Device,
     config: StreamConfig,
@@ -90,14 +90,14 @@ where
     let channels = usize::from(config.channels);
     let take = move |samples: &[T], _: &cpal::InputCallbackInfo| {
         for moment in samples.chunks_exact(channels) {
-            // Nobody reads: what comes later counts more.
+            // A full ring means that nothing reads; these samples are dropped.
             let _ = heard.push(folded(moment.iter().map(|sample| i16::from_sample(*sample))));
         }
     };
     device.build_input_stream(config, take, fail, None).map_err(other)
 }
 
-/// A stream that gives a device what is to be played.
+/// A stream that plays to a device in its own sample type.
 fn output<T: SizedSample + FromSample<i16>>(
     device: &Device,
     config: StreamConfig,
@@ -160,8 +160,7 @@ impl SoundSystem for Cpal {
     }
 }
 
-/// Whether an error is the end of the device. A device that says nothing of its end is found by
-/// its silence.
+/// Notes an error that ends the device. A device that fails without an error is detected by its silence.
 fn note(error: &cpal::Error, gone: &AtomicBool) {
     if matches!(error.kind(), ErrorKind::DeviceNotAvailable | ErrorKind::StreamInvalidated) {
         gone.store(true, Ordering::Release);
@@ -219,7 +218,7 @@ mod tests {
     use super::super::DeviceSide;
     use super::*;
 
-    /// In a process of its own: ALSA reads its configuration once. See the test below.
+    /// Runs in a separate process: ALSA reads its configuration once. See the test below.
     #[test]
     #[ignore = "needs ALSA_CONFIG_PATH with devices of its own: run by the test beside it"]
     fn the_devices_of_the_configuration_are_used() {

@@ -1,33 +1,33 @@
-//! How much sound waits in a ring between a device and a call: as little as does, more after it has
-//! run dry, and less again when that much was never needed.
+//! How much audio a ring between a device and a call holds: as little as possible, more after it has run dry,
+//! and less again when the extra was never needed.
 
-/// The most frames that are waited for before any is taken.
+/// Maximum number of frames to wait for before the first is taken.
 const MOST: usize = 3;
-/// Packets after which is looked whether less would have done: 2 s at first, and twice as many after
-/// each time that it ran dry, up to ten minutes.
+/// Packets between checks whether less would suffice: 2 s at first, doubled each time the ring runs dry, up
+/// to ten minutes.
 const LOOK: u32 = 100;
 const LOOK_MOST: u32 = 30_000;
-/// What is quieter may be left out: -40 dBFS.
+/// Packets below this level may be skipped: -40 dBFS.
 const QUIET: u16 = 328;
 
-/// Of one ring. Samples of 20 ms are a frame.
+/// The depth of one ring. A frame is 20 ms of samples.
 pub(super) struct Depth {
     /// Frames that have to be there before the first one is taken.
     start: usize,
-    /// Of them, as many as there are at the least.
+    /// The minimum of `start`.
     floor: usize,
-    /// Packets from one look to the next.
+    /// Packets from one check to the next.
     look: u32,
-    /// Since the last look.
+    /// Packets since the last check.
     packets: u32,
-    /// The fewest samples that were left after a packet since then.
+    /// The fewest samples left after a packet since then.
     least: usize,
-    /// A frame more than is needed waits.
+    /// The ring holds a frame more than needed.
     spare: bool,
 }
 
 impl Depth {
-    /// `start` frames are waited for.
+    /// Starts with waiting for `start` frames.
     pub fn new(start: usize) -> Self {
         Depth { start, floor: start, look: LOOK, packets: 0, least: usize::MAX, spare: false }
     }
@@ -37,7 +37,7 @@ impl Depth {
         self.start
     }
 
-    /// It was dry when a packet was due: more is waited for.
+    /// Notes that the ring was empty when a packet was due: more frames are waited for.
     pub fn ran_dry(&mut self) {
         self.start = (self.start + 1).min(MOST);
         self.look = (2 * self.look).min(LOOK_MOST);
@@ -48,8 +48,8 @@ impl Depth {
         (self.packets, self.least, self.spare) = (0, usize::MAX, false);
     }
 
-    /// A packet was taken, and so many samples are left. Whether it may be left out and the next one
-    /// taken in its place: nobody hears that, and all that follows is earlier by it.
+    /// Notes that a packet was taken and `left` samples remain. Returns whether to skip it and take the next
+    /// one instead: a quiet packet is not missed, and all later audio has less delay.
     pub fn skips(&mut self, packet: &[i16], left: usize, frame: usize) -> bool {
         let least = frame.max(packet.len());
         self.least = self.least.min(left);

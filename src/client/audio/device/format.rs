@@ -1,9 +1,9 @@
-//! What a device is opened with where it has not what a call has: another rate, more channels,
-//! other samples; and the way between both. Nothing of it needs a device.
+//! Conversion for a device that does not support the format of a call: another sample rate, channel count or
+//! sample type. None of it needs a device.
 
 use b2b_media::codec::rates::Rates;
 
-/// How a device has a sample.
+/// The sample type of a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     I16,
@@ -12,16 +12,16 @@ pub(super) enum Kind {
     U16,
 }
 
-/// What a device can be opened with.
+/// A format range that a device supports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Offer {
     pub channels: u16,
-    /// The lowest and the highest.
+    /// The lowest and the highest rate.
     pub rates_hz: (u32, u32),
     pub kind: Kind,
 }
 
-/// What it is opened with.
+/// The format that a device is opened with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Format {
     pub channels: u16,
@@ -29,9 +29,9 @@ pub(super) struct Format {
     pub kind: Kind,
 }
 
-/// The one that is nearest to mono samples of 16 bits at this rate: with its rate, or the highest
-/// of those that can be converted; then with few channels; then with samples in the order of
-/// [`Kind`]. `None`: there is none, as for a device with 44,100 Hz only.
+/// The supported format nearest to mono samples of 16 bits at this rate: with its rate, or the highest that
+/// can be converted; then with few channels; then with samples in the order of [`Kind`]. `None` if there is
+/// none, as for a device with 44,100 Hz only.
 pub(super) fn choose(offers: &[Offer], rate_hz: u32) -> Option<Format> {
     let rates: Vec<u32> = std::iter::once(rate_hz).chain(Rates::ALL.into_iter().rev()).collect();
     let fits = |offer: &Offer| {
@@ -44,21 +44,21 @@ pub(super) fn choose(offers: &[Offer], rate_hz: u32) -> Option<Format> {
     good.min_by_key(|(place, format)| (*place, format.channels, format.kind as u8)).map(|(_, format)| format)
 }
 
-/// Frames of 20 ms between the rate of a call and that of a device.
+/// Converts frames of 20 ms between the rate of a call and that of a device.
 pub(super) struct Between {
     rates: Option<Rates>,
-    /// At the rate of the device.
+    /// Buffer at the device's rate.
     frame: Vec<i16>,
 }
 
 impl Between {
-    /// From one rate to another one, of which `device_hz` is the device's.
+    /// Converts from one rate to another; `device_hz` is the device's.
     pub fn new(from_hz: u32, to_hz: u32, device_hz: u32) -> Self {
         let rates = (from_hz != to_hz).then(|| Rates::new(from_hz, to_hz));
         Between { rates, frame: vec![0; device_hz as usize / 50] }
     }
 
-    /// What the device has said, through `take`, at the rate of the call.
+    /// Reads a frame from the device through `take`, at the call's rate.
     pub fn taken<E>(
         &mut self,
         frame: &mut [i16],
@@ -74,7 +74,7 @@ impl Between {
         }
     }
 
-    /// What a call says, at the rate of the device.
+    /// A frame of the call, at the device's rate.
     pub fn given<'a>(&'a mut self, frame: &'a [i16]) -> &'a [i16] {
         match &mut self.rates {
             None => frame,
@@ -86,7 +86,7 @@ impl Between {
     }
 }
 
-/// The channels of a moment as one sample.
+/// Averages the channels of one instant to one sample.
 pub(super) fn folded(channels: impl ExactSizeIterator<Item = i16>) -> i16 {
     let count = channels.len().max(1) as i32;
     (channels.map(i32::from).sum::<i32>() / count) as i16
@@ -106,7 +106,7 @@ mod tests {
         assert_eq!(choose(&[STEREO, float, all], 16_000), format(1, 16_000, Kind::I16));
         assert_eq!(choose(&[float, STEREO], 16_000), format(2, 48_000, Kind::I32));
         assert_eq!(choose(&[float], 8_000), format(2, 48_000, Kind::F32));
-        // The rate of the call counts more than one channel does, and that more than the samples.
+        // The call's rate has priority over a mono channel, and that over the sample type.
         let narrow = Offer { channels: 1, rates_hz: (48_000, 48_000), kind: Kind::U16 };
         let wide = Offer { channels: 6, rates_hz: (16_000, 16_000), kind: Kind::F32 };
         assert_eq!(choose(&[narrow, wide], 16_000), format(6, 16_000, Kind::F32));
@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn frames_have_the_same_sound_at_the_rate_of_the_device_and_of_the_call() {
-        // A constant, after what a filter needs to begin.
+        // A constant signal, after the filter has settled.
         let mut up = Between::new(16_000, 48_000, 48_000);
         let mut down = Between::new(48_000, 16_000, 48_000);
         let mut heard = [0; 320];

@@ -1,19 +1,18 @@
 //! Sound devices: one microphone and one loudspeaker for all calls of a client.
 //!
-//! - `capture`, `playback`: one direction on a thread of its own, between a device and the rings of
-//!   the media thread, one for each call; `depth`: how much waits there; `roster`: the calls that such a thread serves
-//! - `slot`: the device that is in use, when it goes, comes back and is changed
-//! - `tools`: `arecord` and `aplay`, `program`: such a program and its pipe; `cpal`: the crate of
-//!   that name, feature `devices`, with `format`: what a device is opened with
+//! - `capture`, `playback`: one direction on its own thread, between a device and the rings of the media
+//!   thread, one per call; `depth`: how much a ring holds; `roster`: the calls that such a thread serves
+//! - `slot`: the device in use, its failure, recovery and change
+//! - `tools`: `arecord` and `aplay`; `program`: such a program and its pipe; `cpal`: the crate of that name,
+//!   feature `devices`; `format`: conversion between the formats of a device and a call
 //!
 //! # Clocks
 //!
-//! A device's clock is not the session's. The ring of a microphone holds what was said between two
-//! packets, 20 ms at most, and 20 ms more each time that it was empty when a packet was due, up to 60
-//! ms; that of a loudspeaker is empty, since the device has what comes at once, and begins with 40 ms
-//! of it. Where a frame more than is needed waits, one is left out at the next pause of the speaker
-//! (`depth`). When a device is so much slower or faster that 100 ms have come together, they are
-//! left out at once, down to that. Nothing is stretched.
+//! A device's clock is not the session's. A microphone's ring holds the audio captured between two packets,
+//! at most 20 ms, plus 20 ms each time it was empty when a packet was due, up to 60 ms. A loudspeaker's ring
+//! stays empty, since the device takes frames at once, and starts with 40 ms. When a ring holds a frame more
+//! than needed, one is skipped in the next quiet moment (`depth`). When a device is so much slower or faster
+//! that 100 ms accumulate, the excess is skipped at once. Nothing is stretched.
 
 mod capture;
 #[cfg(feature = "devices")]
@@ -49,13 +48,13 @@ use playback::{Listener, played};
 use roster::Roster;
 use slot::Choice;
 
-/// How often a thread looks whether it is needed: the media thread must not wake it.
+/// How often a thread polls for work: the media thread must not wake it.
 const LOOK: Duration = Duration::from_millis(5);
-/// How long nobody needs a device before it is closed.
+/// How long a device stays open when no call needs it.
 const IDLE_MS: u32 = 2_000;
-/// 20 ms frames of sound that wait at which some are left out.
+/// Buffered frames of 20 ms at which some are skipped.
 const MOST: usize = 5;
-/// 20 ms frames that a ring has room for.
+/// Capacity of a ring in frames of 20 ms.
 const ROOM: usize = 16;
 
 /// The source and the destination of the audio of calls.
@@ -65,23 +64,22 @@ pub enum Audio {
     /// Only audio that the program plays, writes and reads.
     #[default]
     None,
-    /// Devices, in place of a source and a sink where the pipeline has none.
+    /// Devices, as source and sink where the pipeline has none.
     Devices(Devices),
-    /// Each call says this file (MP3, WAV, FLAC, Ogg Vorbis), from its answer on and again from the
-    /// beginning when it ends, where the pipeline has no source. It is opened with each call, by
-    /// the client's thread. What is heard is recorded by [`crate::Call::record`].
+    /// Each call sends this file (MP3, WAV, FLAC, Ogg Vorbis) from its answer on, repeated, unless the
+    /// pipeline has a source. The client's thread opens it for each call. [`crate::Call::record`] records
+    /// received audio.
     Files {
         /// The file.
         say: PathBuf,
     },
-    /// A source and a sink of the program's own, where the pipeline has none: see
-    /// [`Audio::custom`].
+    /// The program's own source and sink, where the pipeline has none: see [`Audio::custom`].
     Custom(CustomAudio),
 }
 
 impl Audio {
-    /// A source and a sink of the program's own: `make` is asked once for each call. Both are
-    /// asked on the media thread, and have to be quick (see [`b2b_base::frame`]).
+    /// The program's own source and sink: `make` is called once per call. Both run on the media thread and
+    /// must be quick (see [`b2b_base::frame`]).
     pub fn custom<S: FrameSource + 'static, K: FrameSink + 'static>(
         make: impl Fn(FrameFormat) -> (S, K) + Send + Sync + 'static,
     ) -> Self {
@@ -92,15 +90,15 @@ impl Audio {
     }
 }
 
-/// Makes the source and the sink of a call.
+/// Creates the source and the sink of a call.
 type Make = dyn Fn(FrameFormat) -> (Box<dyn FrameSource>, Box<dyn FrameSink>) + Send + Sync;
 
-/// Sources and sinks of the program's own, see [`Audio::custom`].
+/// The program's own sources and sinks, see [`Audio::custom`].
 #[derive(Clone)]
 pub struct CustomAudio(Arc<Make>);
 
 impl CustomAudio {
-    /// Gives a call's pipeline what it has not.
+    /// Sets the source and the sink of a call's pipeline where it has none.
     pub(crate) fn give(&self, mut pipeline: AudioPipeline, format: FrameFormat) -> AudioPipeline {
         let (source, sink) = (self.0)(format);
         pipeline.source.get_or_insert(source);
@@ -115,7 +113,7 @@ impl fmt::Debug for CustomAudio {
     }
 }
 
-/// Which devices.
+/// The choice of sound devices.
 #[derive(Clone)]
 #[must_use]
 pub struct Devices {
@@ -130,8 +128,8 @@ impl Devices {
         Devices { system: Arc::new(system), microphone: None, loudspeaker: None }
     }
 
-    /// The default devices of this machine: by the crate cpal with the feature `devices`, else
-    /// by `arecord` and `aplay`, which both have to be in the path; `None`: neither is there.
+    /// The default devices of this machine: through the crate cpal with the feature `devices`, else through
+    /// `arecord` and `aplay`, which must both be in the path; `None` if neither is available.
     pub fn default_of_system() -> Option<Self> {
         #[cfg(feature = "devices")]
         if cpal::Cpal::is_there() {
@@ -140,29 +138,29 @@ impl Devices {
         tools::Tools::found().map(Devices::new)
     }
 
-    /// The same, or, where there is none, devices that do not work: calls are silent on this side,
-    /// [`ClientEvent::Device`] tells it, with what to do.
+    /// Like [`Devices::default_of_system`], but with devices that do not work if there are none: calls are
+    /// silent on this side, and [`ClientEvent::Device`] reports it with a remedy.
     pub fn of_system() -> Self {
         Self::default_of_system().unwrap_or_else(|| Devices::new(Nothing))
     }
 
-    /// The names that [`Devices::microphone`], [`Devices::loudspeaker`],
-    /// [`crate::SipClient::use_microphone`] and [`crate::SipClient::use_loudspeaker`] take. It may
-    /// take a moment: a program or a library is asked.
+    /// The names that [`Devices::microphone`], [`Devices::loudspeaker`], [`crate::SipClient::use_microphone`]
+    /// and [`crate::SipClient::use_loudspeaker`] accept. It may take a moment: it runs a program or calls a
+    /// library.
     ///
     /// # Errors
-    /// What is asked is not there, or fails.
+    /// The system cannot list its devices.
     pub fn list(&self, side: DeviceSide) -> io::Result<Vec<String>> {
         self.system.devices(side)
     }
 
-    /// A microphone by the name that the sound system has for it.
+    /// Selects a microphone by its name in the sound system.
     pub fn microphone(mut self, name: impl Into<String>) -> Self {
         self.microphone = Some(name.into());
         self
     }
 
-    /// A loudspeaker by the name that the sound system has for it.
+    /// Selects a loudspeaker by its name in the sound system.
     pub fn loudspeaker(mut self, name: impl Into<String>) -> Self {
         self.loudspeaker = Some(name.into());
         self
@@ -178,31 +176,31 @@ impl fmt::Debug for Devices {
     }
 }
 
-/// Opens devices. Its methods are called on threads that may wait.
+/// Opens devices. Its methods are called on threads that may block.
 pub trait SoundSystem: Send + Sync {
     /// Opens a microphone; `None` names the default one.
     ///
     /// # Errors
-    /// There is none, or it is taken, or it cannot have this rate.
+    /// There is none, it is in use, or it does not support this rate.
     fn microphone(&self, name: Option<&str>, rate_hz: u32) -> io::Result<Box<dyn Microphone>>;
 
     /// Opens a loudspeaker; `None` names the default one.
     ///
     /// # Errors
-    /// As above.
+    /// As for [`SoundSystem::microphone`].
     fn loudspeaker(&self, name: Option<&str>, rate_hz: u32) -> io::Result<Box<dyn Loudspeaker>>;
 
-    /// The names of the devices that are there; without it none are known.
+    /// The names of the available devices. The default implementation knows none.
     ///
     /// # Errors
-    /// They cannot be told.
+    /// The devices cannot be listed.
     fn devices(&self, side: DeviceSide) -> io::Result<Vec<String>> {
         let _ = side;
         Ok(Vec::new())
     }
 }
 
-/// A machine without devices.
+/// The sound system of a machine without devices.
 struct Nothing;
 
 impl Nothing {
@@ -228,7 +226,7 @@ impl SoundSystem for Nothing {
 
 /// An open microphone, used by one thread.
 pub trait Microphone {
-    /// Waits until a frame of 20 ms is full: mono samples at the rate it was opened with.
+    /// Waits for a frame of 20 ms: mono samples at the rate it was opened with.
     ///
     /// # Errors
     /// The device is gone.
@@ -237,40 +235,40 @@ pub trait Microphone {
 
 /// An open loudspeaker, used by one thread.
 pub trait Loudspeaker {
-    /// Takes a frame of 20 ms, and waits while the device has enough.
+    /// Plays a frame of 20 ms, waiting while the device's buffer is full.
     ///
     /// # Errors
     /// The device is gone.
     fn write(&mut self, frame: &[i16]) -> io::Result<()>;
 }
 
-/// Which device.
+/// The side of a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeviceSide {
-    /// Where the user's voice comes from.
+    /// Captures the user's voice.
     Microphone,
-    /// Where the far end is heard.
+    /// Plays the far end.
     Loudspeaker,
 }
 
-/// Whether a file can be said at that rate.
+/// Checks that a file can be played at this rate.
 pub(crate) fn check_file(file: &Path, rate_hz: u32) -> Result<(), String> {
     Sound::file(file).prepare(rate_hz).map(|_| ())
 }
 
-/// Gives a call's pipeline a file to say.
+/// Sets a file as the source of a call's pipeline.
 pub(crate) fn with_file(mut pipeline: AudioPipeline, file: &Path, rate_hz: u32) -> AudioPipeline {
     if pipeline.source.is_none() {
         match Sound::file(file).repeat().prepare(rate_hz) {
             Ok(source) => pipeline.source = Some(Box::new(source)),
-            // It was there when the client was built.
+            // The file existed when the client was built.
             Err(error) => pipeline.problems.at_start.push(AudioProblem::NoFile(error)),
         }
     }
     pipeline
 }
 
-/// The microphone and the loudspeaker of a client, for all of its calls.
+/// The microphone and the loudspeaker of a client, shared by its calls.
 pub(crate) struct Pair {
     system: Arc<dyn SoundSystem>,
     rate_hz: u32,
@@ -295,7 +293,7 @@ impl Pair {
         })
     }
 
-    /// Uses another device from now on, in calls that are up, too; `None`: the default one.
+    /// Changes a device from now on, also in calls in progress; `None` for the default one.
     pub fn choose(&self, side: DeviceSide, name: Option<String>) {
         match side {
             DeviceSide::Microphone => self.microphone.set(name),
@@ -303,8 +301,8 @@ impl Pair {
         }
     }
 
-    /// Gives a call's pipeline the devices where it has no source and no sink. They are opened when
-    /// a call is answered, and closed when none needs them.
+    /// Sets the devices as source and sink of a call's pipeline where it has none. They open when a call is
+    /// answered, and close when none needs them.
     pub fn give(self: &Arc<Self>, mut pipeline: AudioPipeline) -> AudioPipeline {
         if pipeline.source.is_none() {
             match captured(self) {
@@ -334,7 +332,7 @@ impl Pair {
     }
 }
 
-/// Leaves samples out.
+/// Discards samples.
 fn skip(ring: &mut Consumer<i16>, samples: usize) {
     if let Ok(chunk) = ring.read_chunk(samples) {
         chunk.commit_all();

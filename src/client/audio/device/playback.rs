@@ -1,4 +1,4 @@
-//! The loudspeaker of a client's calls: each call has a ring, and one thread plays their sum.
+//! The loudspeaker for a client's calls: each call has a ring, and one thread plays the sum.
 
 use std::io;
 use std::sync::Arc;
@@ -14,19 +14,19 @@ use super::slot::{Loudspeakers, Slot};
 use super::{IDLE_MS, LOOK, MOST, Pair, ROOM, skip};
 use b2b_base::frame::{FrameSink, InFrame};
 
-/// Frames that wait before the first one is played: each later one is given to the device as it comes,
-/// and finds one frame there that plays.
+/// Frames buffered before the first one is played: later frames go to the device as they arrive, while it
+/// still plays the previous one.
 const START: usize = 2;
-/// A call that has said nothing for so long has paused, and not run dry.
+/// A call silent for this long has paused rather than run dry.
 const PAUSE_MS: u32 = 500;
 const FRAME_TIME: Duration = Duration::from_millis(20);
 
-/// A call, as the thread has it.
+/// A call, as seen by the thread.
 pub(super) struct Listener {
     ring: Consumer<i16>,
-    /// Enough was there once, and it has not run dry since.
+    /// The ring has filled to its start depth, and has not run dry since.
     flows: bool,
-    /// How long it has had nothing, since it flowed.
+    /// Time without audio since it last flowed.
     dry_ms: u32,
     depth: Depth,
 }
@@ -49,7 +49,7 @@ impl Listener {
         }
     }
 
-    /// Nothing of it is left, in the device either.
+    /// Called when both its ring and the device are empty.
     fn runs_dry(&mut self, frame: usize) {
         self.stops();
         self.dry_ms = self.dry_ms.saturating_add(LOOK.as_millis() as u32);
@@ -59,7 +59,7 @@ impl Listener {
         }
     }
 
-    /// Adds a frame, or, where none is ready, silence until there is enough again.
+    /// Adds a frame to the sum. If none is ready, the call is silent until enough is buffered again.
     fn add_to(&mut self, sum: &mut [i16], frame: &mut [i16]) {
         if !self.is_ready(frame.len()) {
             return self.stops();
@@ -77,12 +77,12 @@ impl Listener {
     }
 }
 
-/// Where a call's sound goes to the loudspeaker.
+/// A call's sink for the loudspeaker.
 pub(super) struct Played {
     ring: Producer<i16>,
 }
 
-/// Another call. The loudspeaker is opened with its first frame.
+/// Adds a call. The loudspeaker opens with the call's first frame.
 pub(super) fn played(pair: &Arc<Pair>) -> io::Result<Played> {
     let (given, ring) = RingBuffer::new(pair.rate_hz as usize / 50 * ROOM);
     let start = || {
@@ -102,13 +102,13 @@ fn run(pair: &Pair) {
     let (mut sum, mut frame) = (vec![0; samples], vec![0; samples]);
     let mut lines: Vec<Listener> = Vec::new();
     let (mut idle_ms, mut waited) = (0, false);
-    // Until when the device has something to play, at the least: it may have more.
+    // The device has audio until at least this time; it may have more.
     let mut plays_until = Instant::now();
     while roster.refresh(&mut lines) {
         let ready = lines.iter().filter(|line| line.is_ready(samples)).count();
         let flowing = lines.iter().filter(|line| line.flows).count();
         if ready == 0 {
-            // When it is dry, too, it plays silence until there is enough again.
+            // Once the device is dry too, calls are silent until enough is buffered again.
             if Instant::now() > plays_until {
                 lines.iter_mut().for_each(|line| line.runs_dry(samples));
             }
@@ -121,7 +121,7 @@ fn run(pair: &Pair) {
             continue;
         }
         idle_ms = 0;
-        // Frames of all calls come in the same tick: this look may have been in the middle of it.
+        // Frames of all calls arrive in the same tick: this check may have been in the middle of it.
         if ready < flowing && !std::mem::replace(&mut waited, true) {
             sleep(LOOK);
             continue;
@@ -139,7 +139,7 @@ fn run(pair: &Pair) {
 
 impl FrameSink for Played {
     fn frame(&mut self, frame: &InFrame<'_>) {
-        // Without room the device does not take it.
+        // A full ring drops the frame.
         push(&mut self.ring, frame.samples);
     }
 }

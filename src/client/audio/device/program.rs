@@ -1,5 +1,5 @@
-//! A program that has a device, and the pipe to it. Nothing here waits without end: a program may
-//! stand still with its device, and the thread that uses it has to end with its calls.
+//! A program that uses a device, and the pipe to it. All waits are bounded: a program may hang with its
+//! device, and the thread that uses it must end with its calls.
 
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
@@ -11,22 +11,21 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-/// How long a program may give or take nothing before its device counts as gone. A device that
-/// wakes up, as those of Bluetooth do, takes a second.
+/// Time without audio after which a device counts as gone. A device that wakes up, such as a Bluetooth one,
+/// takes a second.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// How long one wait is.
+/// Length of one wait.
 const WAIT_MS: u8 = 20;
-/// How long the end of a program that was killed is waited for here: the kernel may hold it for as
-/// long as its device does not respond.
+/// How long to wait for a killed program: the kernel may hold it for as long as its device does not respond.
 const END: Duration = Duration::from_millis(200);
-/// What is kept of what a program says, octets.
+/// How much of a program's error output is kept, octets.
 const SAID: usize = 1_024;
-/// Frames after which it is read: a program that is not read stands still when its pipe is full.
+/// Frames between reads of its error output: a program blocks when that pipe is full.
 const FRAMES: u32 = 50;
 
-/// A program that ends with its call.
+/// A program that is killed when its device is closed.
 pub(super) struct Running {
-    /// Taken when it is dropped.
+    /// Taken on drop.
     child: Option<Child>,
     errors: Option<ChildStderr>,
     said: Vec<u8>,
@@ -34,10 +33,10 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// Starts it; what it says of errors is kept.
+    /// Starts it and collects its error output.
     ///
     /// # Errors
-    /// The system does not start it.
+    /// The system cannot start it.
     pub fn start(command: &mut Command) -> io::Result<Self> {
         let mut child = command.stderr(Stdio::piped()).spawn()?;
         let errors = child.stderr.take();
@@ -48,27 +47,27 @@ impl Running {
         Ok(running)
     }
 
-    /// What it writes, if that was asked for and not taken yet.
+    /// Its output pipe, if requested and not taken yet.
     ///
     /// # Errors
-    /// There is no pipe, or it cannot be unblocked.
+    /// There is no pipe, or it cannot be made non-blocking.
     pub fn out(&mut self) -> io::Result<ChildStdout> {
         let out = self.child.as_mut().and_then(|child| child.stdout.take()).ok_or_else(no_pipe)?;
         unblocked(&out)?;
         Ok(out)
     }
 
-    /// Where it reads, in the same way.
+    /// Its input pipe, likewise.
     ///
     /// # Errors
-    /// As above.
+    /// As for [`Running::out`].
     pub fn input(&mut self) -> io::Result<ChildStdin> {
         let input = self.child.as_mut().and_then(|child| child.stdin.take()).ok_or_else(no_pipe)?;
         unblocked(&input)?;
         Ok(input)
     }
 
-    /// Another frame has gone well.
+    /// Counts a successful frame.
     pub fn frame(&mut self) {
         self.frames += 1;
         if self.frames.is_multiple_of(FRAMES) {
@@ -76,7 +75,7 @@ impl Running {
         }
     }
 
-    /// Takes what it has said, and keeps the end of it.
+    /// Reads its error output, and keeps the last part.
     fn listen(&mut self) {
         let mut part = [0; SAID];
         while let Some(Ok(read @ 1..)) = self.errors.as_mut().map(|errors| errors.read(&mut part)) {
@@ -86,7 +85,7 @@ impl Running {
         }
     }
 
-    /// A failure, with what the program has said of it last.
+    /// The error of a failure: the last line of the program's error output, else `error`.
     pub fn failed(&mut self, error: io::Error) -> io::Error {
         self.said.clear();
         self.listen();
@@ -95,10 +94,10 @@ impl Running {
         line.map_or_else(|| error, |line| io::Error::other(line.to_owned()))
     }
 
-    /// Its end, which is waited for as long as for a frame.
+    /// Waits for its exit, for as long as for a frame.
     ///
     /// # Errors
-    /// It does not end.
+    /// It does not exit.
     pub fn ended(&mut self) -> io::Result<ExitStatus> {
         let end = match &mut self.child {
             Some(child) => end_of(child, PATIENCE)?,
@@ -113,13 +112,13 @@ impl Drop for Running {
         let Some(mut child) = self.child.take() else { return };
         let _ = child.kill();
         if let Ok(None) = end_of(&mut child, END) {
-            // Somebody has to wait for it, or it stays in the table of processes.
+            // The process must be waited for, or it stays as a zombie.
             let _ = Builder::new().name("end of a program".into()).spawn(move || child.wait());
         }
     }
 }
 
-/// Its end, if it comes in that time.
+/// Its exit status, if it exits within this time.
 fn end_of(child: &mut Child, patience: Duration) -> io::Result<Option<ExitStatus>> {
     let mut waited = Duration::ZERO;
     loop {
@@ -137,7 +136,7 @@ fn no_pipe() -> io::Error {
     io::Error::other("no pipe to the program")
 }
 
-/// Makes a pipe one whose reads and writes do not wait.
+/// Makes a pipe non-blocking.
 fn unblocked(pipe: &impl AsFd) -> io::Result<()> {
     fcntl(pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
     Ok(())
@@ -148,8 +147,8 @@ fn unblocked(pipe: &impl AsFd) -> io::Result<()> {
 struct Waited(Duration);
 
 impl Waited {
-    /// Waits until the pipe is ready or has ended, or for a moment. Time is counted in waits, which
-    /// needs no clock: a pipe with an octet now and then is waited for a few times longer.
+    /// Waits until the pipe is ready or closed, or for a moment. It counts waits rather than reading a clock:
+    /// a pipe that delivers single octets is waited for several times longer.
     fn wait(&mut self, pipe: &impl AsFd, flags: PollFlags) -> io::Result<PollFlags> {
         if self.0 >= PATIENCE {
             let why = format!("the device gave or took no sound for {} s", PATIENCE.as_secs());
@@ -166,10 +165,10 @@ impl Waited {
     }
 }
 
-/// Fills `octets` from an unblocked pipe.
+/// Fills `octets` from a non-blocking pipe.
 ///
 /// # Errors
-/// The program has ended, or says nothing for too long.
+/// The program has ended, or delivers nothing for too long.
 pub(super) fn read<P: Read + AsFd>(pipe: &mut P, mut octets: &mut [u8]) -> io::Result<()> {
     let mut waited = Waited::default();
     while !octets.is_empty() {
@@ -186,12 +185,12 @@ pub(super) fn read<P: Read + AsFd>(pipe: &mut P, mut octets: &mut [u8]) -> io::R
     Ok(())
 }
 
-/// All that an unblocked pipe has until its end.
+/// Reads a non-blocking pipe to its end.
 ///
 /// # Errors
-/// The program neither says more nor ends for too long.
+/// The program neither writes nor ends for too long.
 pub(super) fn read_all<P: Read + AsFd>(pipe: &mut P) -> io::Result<Vec<u8>> {
-    /// More is no list of devices.
+    /// A list of devices is never longer.
     const MOST: usize = 1 << 20;
     let (mut all, mut part, mut waited) = (Vec::new(), [0; 4_096], Waited::default());
     while all.len() < MOST {
@@ -208,11 +207,11 @@ pub(super) fn read_all<P: Read + AsFd>(pipe: &mut P) -> io::Result<Vec<u8>> {
     Ok(all)
 }
 
-/// Waits until what was written into a pipe of one page was taken: such a pipe has room again when
+/// Waits until the program has read everything from a pipe of one page: such a pipe has room again only when
 /// it is empty.
 ///
 /// # Errors
-/// The program has ended, or takes nothing for too long.
+/// The program has ended, or reads nothing for too long.
 pub(super) fn drained(pipe: &impl AsFd) -> io::Result<()> {
     let mut waited = Waited::default();
     loop {
@@ -226,10 +225,10 @@ pub(super) fn drained(pipe: &impl AsFd) -> io::Result<()> {
     }
 }
 
-/// Writes `octets` into an unblocked pipe.
+/// Writes `octets` to a non-blocking pipe.
 ///
 /// # Errors
-/// The program has ended, or takes nothing for too long.
+/// The program has ended, or reads nothing for too long.
 pub(super) fn write<P: Write + AsFd>(pipe: &mut P, mut octets: &[u8]) -> io::Result<()> {
     let mut waited = Waited::default();
     while !octets.is_empty() {

@@ -1,16 +1,15 @@
-//! The calls that a device's thread serves. It is started with the first one and ends with the last
-//! one.
+//! The calls that a device's thread serves. The thread starts with the first call and ends with the last.
 
 use std::io;
 use std::sync::{Mutex, PoisonError};
 use std::thread::panicking;
 
-/// An end that a call has left when it is over.
+/// A line whose other end the call drops when it is over.
 pub(super) trait Line {
     fn is_over(&self) -> bool;
 }
 
-/// Calls' lines on their way to the thread.
+/// New calls' lines, on their way to the thread.
 pub(super) struct Roster<L>(Mutex<State<L>>);
 
 struct State<L> {
@@ -25,7 +24,7 @@ impl<L> Default for Roster<L> {
 }
 
 impl<L: Line> Roster<L> {
-    /// Another call. `start` starts the thread where none runs.
+    /// Adds a call. `start` starts the thread if none runs.
     pub fn add(&self, line: L, start: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if !state.runs {
@@ -36,8 +35,7 @@ impl<L: Line> Roster<L> {
         Ok(())
     }
 
-    /// Takes those that have come and leaves out those that are over; `false`: there is none, and
-    /// the thread has to end.
+    /// Takes new lines and drops those that are over; `false` if none is left, and the thread must end.
     pub fn refresh(&self, lines: &mut Vec<L>) -> bool {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         lines.append(&mut state.arrived);
@@ -47,7 +45,7 @@ impl<L: Line> Roster<L> {
     }
 }
 
-/// Held by the thread: when a device panics, the next call starts another one.
+/// Held by the thread: if a device panics, the next call starts a new thread.
 pub(super) struct Runs<'a, L>(pub &'a Roster<L>);
 
 impl<L> Drop for Runs<'_, L> {

@@ -1,5 +1,5 @@
-//! The device that is in use on one side: opened, replaced by the default one when it fails, taken
-//! again when it is back, and changed when the program wants another one.
+//! The device in use on one side: it is opened, replaced by the default one on failure, restored when it
+//! works again, and changed when the program selects another one.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,17 +12,17 @@ use tokio::sync::broadcast;
 use super::{DeviceSide, LOOK, Loudspeaker, Microphone, SoundSystem};
 use crate::ClientEvent;
 
-/// How long after a failure a device is tried again.
+/// Retry delay after a failure.
 const AGAIN: Duration = Duration::from_secs(1);
-/// Frames of 20 ms on the default device after which the wanted one is looked for: 2 s.
+/// Frames of 20 ms on the default device between searches for the chosen one: 2 s.
 const SEARCH: u32 = 100;
 
-/// Which device is wanted; `None`: the default one. Changed while calls are up.
+/// The chosen device; `None` for the default one. It may change during calls.
 pub(super) struct Choice(Mutex<Chosen>);
 
 #[derive(Clone)]
 struct Chosen {
-    /// How many times it was changed.
+    /// Number of changes so far.
     changes: u64,
     name: Option<String>,
 }
@@ -32,7 +32,7 @@ impl Choice {
         Choice(Mutex::new(Chosen { changes: 0, name }))
     }
 
-    /// Wants this one from now on.
+    /// Chooses this device from now on.
     pub fn set(&self, name: Option<String>) {
         let mut chosen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *chosen = Chosen { changes: chosen.changes + 1, name };
@@ -42,7 +42,7 @@ impl Choice {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The same, if it was changed since.
+    /// The current choice, if it has changed since `since`.
     fn changed(&self, since: u64) -> Option<Chosen> {
         let chosen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         (chosen.changes != since).then(|| chosen.clone())
@@ -56,8 +56,8 @@ pub(super) trait Side: Clone + Send + 'static {
 
     fn open(&self, name: Option<&str>) -> io::Result<Box<Self::Device>>;
 
-    /// Whether it has a frame, or takes a silent one: programs such as `arecord` start even where
-    /// there is no device.
+    /// Tests whether the device delivers a frame, or takes a silent one: programs such as `arecord` start
+    /// even without a device.
     fn try_out(&self, device: &mut Self::Device) -> io::Result<()>;
 }
 
@@ -99,23 +99,23 @@ impl Side for Loudspeakers {
     }
 }
 
-/// The device in use, of the thread that uses it.
+/// The device in use, owned by the thread that uses it.
 pub(super) struct Slot<S: Side> {
     side: S,
     choice: Arc<Choice>,
     chosen: Chosen,
-    /// The wanted one has failed: the default one is in its place.
+    /// The chosen device has failed and the default one replaces it.
     replaced: bool,
     open: Option<Box<S::Device>>,
-    /// In a row, without a frame between.
+    /// Consecutive failures, without a frame in between.
     failures: u32,
-    /// Of the first of them.
+    /// The first of these failures.
     problem: Option<String>,
-    /// Another device than before: told when it works.
+    /// The device has changed; reported once it works.
     moved: bool,
-    /// Frames since the wanted device was looked for.
+    /// Frames since the last search for the chosen device.
     frames: u32,
-    /// Set by the thread that looks for the wanted device when it is there.
+    /// Set by the search thread when the chosen device works.
     found: Arc<AtomicBool>,
     events: broadcast::WeakSender<ClientEvent>,
 }
@@ -137,8 +137,8 @@ impl<S: Side> Slot<S> {
         }
     }
 
-    /// Uses the device for a frame, and says whether it did. After a failure it is the default
-    /// one, first at once, then after a while; where neither works, both are tried in turn.
+    /// Uses the device for one frame and returns whether that succeeded. After a failure it switches to the
+    /// default device, first at once, later after a delay; if neither works, it tries both in turn.
     pub fn with(&mut self, uses: impl FnOnce(&mut S::Device) -> io::Result<()>) -> bool {
         self.follow();
         let used = match &mut self.open {
@@ -164,12 +164,12 @@ impl<S: Side> Slot<S> {
         }
     }
 
-    /// Nobody needs it for now.
+    /// Closes the device while no call needs it.
     pub fn close(&mut self) {
         self.open = None;
     }
 
-    /// Goes to the device that is wanted now, or to the wanted one that is back.
+    /// Switches to the newly chosen device, or back to the chosen one once it works again.
     fn follow(&mut self) {
         let changed = self.choice.changed(self.chosen.changes);
         let is_back = self.found.swap(false, Ordering::AcqRel) && self.replaced;
@@ -178,19 +178,19 @@ impl<S: Side> Slot<S> {
         }
         if let Some(chosen) = changed {
             self.chosen = chosen;
-            // Of the device before.
+            // Detaches a search for the previous device.
             self.found = Arc::default();
         }
         (self.open, self.replaced, self.moved) = (None, false, true);
         (self.failures, self.problem, self.frames) = (0, None, 0);
     }
 
-    /// Looks for the wanted device in time, on a thread of its own: opening it may take long, and
-    /// the default one is in use meanwhile.
+    /// Searches for the chosen device at intervals, on a separate thread: opening it may take long, and the
+    /// default one is in use meanwhile.
     fn search(&mut self) {
         let Some(name) = self.chosen.name.clone().filter(|_| self.replaced) else { return };
         self.frames += 1;
-        // The one that was begun before holds the other end.
+        // A search in progress holds the other reference.
         if self.frames < SEARCH || Arc::strong_count(&self.found) > 1 {
             return;
         }
@@ -222,12 +222,12 @@ impl<S: Side> Slot<S> {
         let device = self.chosen.name.clone().filter(|_| works && !self.replaced);
         let event = ClientEvent::Device { side: S::SIDE, device, problem: self.problem.take(), works };
         if let Some(events) = self.events.upgrade() {
-            // Without a reader there is nobody to tell.
+            // An error means that there is no subscriber.
             let _ = events.send(event);
         }
     }
 
-    /// Before the next try, while somebody needs it.
+    /// Waits before the next try, as long as a call needs the device.
     pub fn rest(&self, is_needed: impl Fn() -> bool) {
         let mut left = if self.failures < 2 { Duration::ZERO } else { AGAIN };
         while !left.is_zero() && is_needed() {

@@ -1,5 +1,4 @@
-//! Devices by the programs of alsa-utils, `arecord` and `aplay`: no headers of ALSA are needed to
-//! build it.
+//! Devices through the alsa-utils programs `arecord` and `aplay`: the build needs no ALSA headers.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,22 +9,22 @@ use nix::fcntl::{FcntlArg, fcntl};
 use super::program::{self, Running};
 use super::{DeviceSide, Loudspeaker, Microphone, SoundSystem};
 
-/// Octets that wait in a pipe: one page, which has room again when it is empty. Of a loudspeaker it has
-/// a frame at a time, or what is played would be late by 128 ms at 16 kHz as soon as it is full.
+/// Pipe size in octets: one page, which has room again only when it is empty. A loudspeaker's pipe is given
+/// one frame at a time; a full pipe would delay playback by 128 ms at 16 kHz.
 const PIPE: i32 = 4_096;
-/// What is asked of ALSA for a microphone. All that is there is taken at once: a large one costs nothing.
+/// ALSA buffering for a microphone. All captured audio is read at once, so a large buffer costs nothing.
 const CAPTURE: [&str; 2] = ["--buffer-time=60000", "--period-time=20000"];
-/// The same for a loudspeaker, which begins to play when its buffer is full.
+/// ALSA buffering for a loudspeaker, which starts to play when its buffer is full.
 const PLAYBACK: [&str; 2] = ["--buffer-time=40000", "--period-time=10000"];
 
-/// Both programs, where they are.
+/// The paths of both programs.
 pub(super) struct Tools {
     pub arecord: PathBuf,
     pub aplay: PathBuf,
 }
 
 impl Tools {
-    /// Both, if they are in the path.
+    /// Both programs, if they are in the path.
     pub fn found() -> Option<Tools> {
         let path = std::env::var_os("PATH")?;
         let find = |program| {
@@ -35,7 +34,7 @@ impl Tools {
     }
 }
 
-/// Mono samples of 16 bits, with buffers as short as a call wants them.
+/// A command for mono samples of 16 bits, with short buffers.
 fn command(program: &Path, name: Option<&str>, rate_hz: u32, buffers: [&str; 2]) -> Command {
     let mut command = Command::new(program);
     command.args(["-q", "-t", "raw", "-f", "S16_LE", "-c", "1", "-r", &rate_hz.to_string()]);
@@ -82,7 +81,7 @@ impl SoundSystem for Tools {
     }
 }
 
-/// The names in what `-L` prints: the lines that are not indented, which are descriptions.
+/// The device names in the output of `-L`: the lines that are not indented; indented lines are descriptions.
 fn names(printed: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(printed);
     let is_name = |line: &&str| !line.is_empty() && !line.starts_with(char::is_whitespace);
@@ -112,7 +111,7 @@ struct Aplay {
     to: ChildStdin,
     octets: Vec<u8>,
     program: Running,
-    /// Nothing was written yet.
+    /// Nothing has been written yet.
     begins: bool,
 }
 
@@ -123,7 +122,7 @@ impl Loudspeaker for Aplay {
         let first = std::mem::take(&mut self.begins);
         let mut written = program::drained(&self.to);
         written = written.and_then(|()| program::write(&mut self.to, &self.octets));
-        // The pipe takes a frame without a device, too: the first one has to reach the program.
+        // The pipe accepts a frame even without a device: wait until the program has read the first one.
         if first {
             written = written.and_then(|()| program::drained(&self.to));
         }

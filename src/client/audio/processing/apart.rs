@@ -1,5 +1,5 @@
-//! Processing on a thread of its own: the media thread puts samples into rings and takes them
-//! out a packet later, and neither waits for the other.
+//! Processing on a separate thread: the media thread writes samples to rings and reads the results one packet
+//! later; neither thread waits for the other.
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
@@ -8,8 +8,8 @@ use super::super::detour::{Detour, LOOK, ROOM, pop, push};
 use super::super::pipeline::{AudioPipeline, AudioProcessor};
 use super::{Processing, Processor};
 
-/// Puts processing into a call's pipeline: first of what is sent, last of what is received. What
-/// is sent leaves one packet later. Without a thread to be had the call goes on unprocessed.
+/// Adds processing to a call's pipeline: as the first processor of sent audio and the last of received audio.
+/// Sent audio is delayed by one packet. If no thread can be started, the call continues unprocessed.
 pub(crate) fn processed(mut pipeline: AudioPipeline, processing: Processing, rate_hz: u32) -> AudioPipeline {
     if processing.is_none() {
         return pipeline;
@@ -32,7 +32,7 @@ pub(crate) fn processed(mut pipeline: AudioPipeline, processing: Processing, rat
     pipeline
 }
 
-/// The media thread's end of what is heard.
+/// The media thread's tap of received audio.
 struct Loudspeaker {
     heard: Producer<i16>,
 }
@@ -51,12 +51,12 @@ struct Worker {
 }
 
 impl Worker {
-    /// Until the call drops its ends.
+    /// Runs until the call drops its ends.
     fn run(mut self) {
         let mut block = vec![0; self.processor.block()];
         while !self.to_process.is_abandoned() {
             while pop_ready(&self.to_process, &block) {
-                // As much of the reference as of the microphone; a backlog is worked off.
+                // Takes as much reference as microphone audio, and more to work off a backlog.
                 let mut blocks = 1 + self.reference.slots() / (8 * block.len());
                 while blocks > 0 && pop(&mut self.reference, &mut block) > 0 {
                     self.processor.played(&block);

@@ -1,7 +1,7 @@
-//! Echo cancellation, noise suppression and gain control of what a call says, by WebRTC's audio
+//! Echo cancellation, noise suppression and gain control of a call's sent audio, with WebRTC's audio
 //! processing (the crate `sonora`; feature `processing`).
 //!
-//! - `apart`: the same on a thread of its own, as processors of a call's pipeline
+//! - `apart`: processing on a separate thread, as processors of a call's pipeline
 
 mod apart;
 #[cfg(test)]
@@ -17,32 +17,32 @@ pub(crate) use apart::processed;
 /// Processing of the audio that a call sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Processing {
-    /// Takes out what the loudspeaker has put into the microphone. Its reference is what the call
-    /// hears, behind the processors of the pipeline.
+    /// Removes the loudspeaker's audio from the microphone's. The reference is the call's received audio
+    /// after the processors of the pipeline.
     pub echo: bool,
-    /// Takes out steady noise, by about 12 dB.
+    /// Suppresses steady noise, by about 12 dB.
     pub noise: bool,
-    /// Brings speech to the same level, however far away the microphone is.
+    /// Brings speech to a constant level, however far away the microphone is.
     pub gain: bool,
 }
 
 impl Processing {
-    /// All of it: for a loudspeaker and a microphone in one room.
+    /// All of them: for a loudspeaker and a microphone in one room.
     pub const ALL: Processing = Processing { echo: true, noise: true, gain: true };
-    /// Nothing.
+    /// None of them.
     pub const NONE: Processing = Processing { echo: false, noise: false, gain: false };
 
-    /// Whether there is anything to do.
+    /// Whether nothing is enabled.
     pub fn is_none(self) -> bool {
         self == Processing::NONE
     }
 }
 
-/// Processes one direction of sound, in the thread of its caller. It allocates while it works: not
-/// for the media thread, where [`crate::ClientBuilder::processing`] keeps it out.
+/// Processes one direction of audio, in the thread of its caller. It allocates while it works, so it must not
+/// run on the media thread; [`crate::ClientBuilder::processing`] uses a separate one.
 pub struct Processor {
     engine: AudioProcessing,
-    /// Samples of 10 ms, the engine's frames.
+    /// Samples in 10 ms, the frame length of the engine.
     block: usize,
     out: Box<[i16]>,
 }
@@ -71,23 +71,23 @@ impl Processor {
         Processor { engine, block, out: vec![0; block].into_boxed_slice() }
     }
 
-    /// Samples of 10 ms: both methods want multiples of it, and leave what is beyond them alone.
+    /// Samples in 10 ms: both methods expect multiples of it, and ignore a remainder.
     pub fn block(&self) -> usize {
         self.block
     }
 
-    /// The loudspeaker plays this: before the microphone can hear it.
+    /// Takes audio that the loudspeaker is about to play; call it before the microphone can pick that up.
     pub fn played(&mut self, samples: &[i16]) {
         for block in samples.chunks_exact(self.block) {
-            // Only a wrong length is refused.
+            // Only a wrong length is an error.
             let _ = self.engine.process_render_i16(block, &mut self.out);
         }
     }
 
-    /// The microphone has heard this: changed in place.
+    /// Processes microphone audio in place.
     pub fn process(&mut self, samples: &mut [i16]) {
         for block in samples.chunks_exact_mut(self.block) {
-            // The delay between both is found by the canceller itself.
+            // The canceller estimates the delay between both by itself.
             let _ = self.engine.set_stream_delay_ms(0);
             if self.engine.process_capture_i16(block, &mut self.out).is_ok() {
                 block.copy_from_slice(&self.out);
