@@ -1,11 +1,11 @@
-//! The media lab: roles that call each other through systems under test, and the orchestrator
-//! that starts them and judges what arrived. Internal: its API makes no promise.
+//! The media lab: roles that call each other through systems under test, and the orchestrator that starts
+//! them and judges the received media. Internal: its API is not stable.
 //!
-//! - `role`: source, mixer, sink: one program each
-//! - `engine`: what is behind `ua`; `native`: our own SIP core and media engine
+//! - `role`: source, mixer, sink: one process each
+//! - `engine`: the engines of `ua`; `native`: our own SIP core and media engine
 //! - `orchestrator`: one process per role of a plan, verdict, report
-//! - `load`: many calls at a rate, each judged by its sound
-//! - `results`: what both say, on a terminal and as a page
+//! - `load`: many calls at a rate, each judged by its audio
+//! - `results`: the output of both, on a terminal and as a page
 //! - `config`: plans and scenes
 
 pub mod config;

@@ -1,5 +1,5 @@
-//! Figures of the whole chain, from the last metrics line of each role, and the
-//! plan's expectations held against them.
+//! Figures of the whole chain from the last metrics line of each role, checked against the plan's
+//! expectations.
 
 use super::record::{Bound, ChainFigures, Expectation, Hop, LatencyBy, RoleRecord};
 use crate::config::expect::Expect;
@@ -7,26 +7,26 @@ use b2b_base::metrics::MetricsLine;
 use b2b_base::metrics::quality;
 use b2b_config::RoleName;
 
-/// The role that passes packets on as they are.
+/// The role that relays packets unchanged.
 const RELAY: &str = RoleName::B2bua.as_str();
 
-/// What a MOS is without a latency.
+/// The description of a MOS without latency.
 pub const LISTENING_ONLY: &str = "listening only: no latency is known";
 
-/// What a latency without stamps is.
+/// The description of a latency measured without time stamps.
 pub const BY_SOUND: &str = "by the sound: no packet says when it was captured";
 
-/// Figures of a chain; `roles` in call order. `by_sound`: p50 and p95 of the latency by the recordings, which count
-/// where no packet had a stamp.
+/// Figures of a chain; `roles` in call order. `by_sound`: p50 and p95 of the latency from the recordings,
+/// used when no packet had a time stamp.
 pub fn figures(roles: &[RoleRecord], by_sound: Option<(f64, f64)>) -> ChainFigures {
     let count = roles.len().saturating_sub(1);
     let hops: Vec<Hop> = (0..count).filter_map(|from| hop(roles, from)).collect();
-    // A b2bua relays: a packet lost before it leaves a gap that the next receiver counts.
+    // A b2bua relays: the next receiver counts the gap that an earlier loss leaves.
     let ends: Vec<&Hop> = hops.iter().filter(|hop| hop.to != RELAY).collect();
     let receivers = roles.iter().skip(1).filter(|role| role.role != RELAY).count();
-    // without a word of one receiver, nothing is known about the whole
+    // without figures of every receiver, the totals are unknown
     let complete = !ends.is_empty() && ends.len() == receivers;
-    // 1 − ∏(1 − lossᵢ), in a form that keeps one hop's figure exact
+    // 1 − ∏(1 − lossᵢ), in a form that keeps the figure of a single hop exact
     let over = |part: fn(&Hop) -> f64| {
         complete
             .then(|| ends.iter().map(|hop| part(hop)).fold(0.0, |sum, loss| sum + loss - sum * loss / 100.0))
@@ -59,16 +59,17 @@ pub fn figures(roles: &[RoleRecord], by_sound: Option<(f64, f64)>) -> ChainFigur
     }
 }
 
-/// From dialling to the answer, of the call for which it took longest; none: a call of the chain was not answered.
-/// What a b2bua places is part of its caller's set-up.
+/// The longest set-up time of the chain's calls, from dialling to the answer; `None` if a call was not
+/// answered. The call that a b2bua places is part of its caller's set-up.
 fn setup_ms(roles: &[RoleRecord]) -> Option<f64> {
     let callers = roles.split_last()?.1.iter().filter(|role| role.role != RELAY);
     let setups = callers.map(|role| role.metrics.as_ref()?.setup_ms);
     setups.collect::<Option<Vec<_>>>()?.into_iter().reduce(f64::max)
 }
 
-/// Why mouth-to-ear latency was not measured, from the sink's last metrics line. `listens`: the sink
-/// plays or records for certain, by its plan. `recorded`: what was sent was looked for in what arrived, and not found.
+/// Why mouth-to-ear latency was not measured, from the sink's last metrics line. `listens`: by its plan, the
+/// sink certainly plays or records. `recorded`: the sent audio was searched for in the received recording,
+/// and not found.
 pub fn no_latency(sink: Option<&MetricsLine>, listens: bool, recorded: bool) -> Option<String> {
     let arrived = sink.map_or(0, |line| line.packets_rx);
     match sink.and_then(|line| line.latency_ms_p50) {
@@ -88,9 +89,9 @@ pub fn no_latency(sink: Option<&MetricsLine>, listens: bool, recorded: bool) -> 
     }
 }
 
-/// The stream from one role to the next, as its receiver counted it; none when
-/// the receiver heard nothing. Silence that goes back is in nobody's way: the mixer
-/// does not count it, and source and sink count it on their other side.
+/// The stream from one role to the next, as its receiver counted it; `None` if the receiver received nothing.
+/// The returned silence does not distort it: the mixer does not count it, and source and sink count it on
+/// their other side.
 fn hop(roles: &[RoleRecord], index: usize) -> Option<Hop> {
     let (from, to) = (roles.get(index)?, roles.get(index + 1)?);
     let received: &MetricsLine = to.metrics.as_ref().filter(|line| line.packets_rx > 0)?;
@@ -114,9 +115,9 @@ fn percent(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { 100.0 * part as f64 / whole as f64 }
 }
 
-/// Holds the limits of a plan against what was measured. Where an engine of the chain
-/// carries no time stamps (`latency_measured` is false), limits on latency are not judged. Where none is known, the
-/// MOS is that of listening, and says so.
+/// Checks the limits of a plan against the measurements. If an engine of the chain carries no time stamps
+/// (`latency_measured` is false), limits on latency are not judged. If no latency is known, the MOS is the
+/// listening MOS, and is labelled so.
 pub fn check(expect: &Expect, chain: &ChainFigures, latency_measured: bool) -> Vec<Expectation> {
     use Bound::{AtLeast, AtMost};
     let rows = [
@@ -248,7 +249,7 @@ mod tests {
                 ChainFigures { no_latency: no_latency(sink.as_ref(), listens, false), ..figures(&roles) };
             check(&expect, &chain, true).iter().map(Expectation::line).collect::<Vec<_>>()
         };
-        // A PBX between takes the stamp out: everything arrived, was heard and written.
+        // A PBX in between removes the stamp: everything was received, played and recorded.
         let [latency, mos] = &told(received(1_025, 0), true)[..] else { panic!("two limits") };
         assert!(
             latency.contains("1025 packets arrived") && latency.contains("abs-capture-time"),
@@ -278,7 +279,7 @@ mod tests {
         assert_eq!(judged(&roles), [(Some(80.0), true), (Some(2.0), true)]);
         of(&mut roles[1], None, 2.0);
         assert_eq!(judged(&roles)[0], (None, false), "a leg that nobody answered");
-        // What a b2bua places is part of the source's call.
+        // The call that a b2bua places is part of the source's call.
         roles[1].role = RELAY.into();
         assert_eq!(judged(&roles)[0], (Some(30.0), true));
     }
@@ -341,7 +342,7 @@ mod tests {
         (sink.latency_ms_p50, sink.latency_ms_p95) = (None, None);
         let met = [row("min_duration_s", true, false), row("max_arrival_gap_ms", true, false)];
         assert_eq!(judged(&roles, true)[..2], met);
-        // With half of it lost, less is what listening alone comes to.
+        // With half of the packets lost, even the listening MOS is below the limit.
         let mos = row("min_mos", true, true);
         assert_eq!(judged(&roles, true)[2..], [row("max_latency_ms", true, true), mos.clone()]);
         assert_eq!(judged(&roles, false)[..2], met);
@@ -349,7 +350,7 @@ mod tests {
         assert_eq!(judged(&roles, false)[2..], open);
         let line = check(&expect, &figures(&roles), false)[2].line();
         assert!(line.contains("not judged"), "{line}");
-        // What nobody heard is missed on every engine.
+        // A stream that was not received misses its limits on every engine.
         roles[2].metrics = None;
         assert_eq!(judged(&roles, false)[0], row("min_duration_s", true, true));
     }

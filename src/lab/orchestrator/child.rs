@@ -14,14 +14,14 @@ use super::output::Output;
 use super::record::RoleEnd;
 use b2b_config::RoleName;
 
-/// The environment variable that tells a child whose end is its own end.
+/// The environment variable that holds the process id of the parent with which a child must end.
 pub const PARENT_VARIABLE: &str = "B2B_PARENT";
 
 /// A child process.
 #[derive(Debug)]
 pub struct Child {
     process: Process,
-    /// What it writes.
+    /// Its output.
     pub output: Output,
     /// When it was started.
     pub started: Instant,
@@ -32,15 +32,14 @@ pub struct Child {
 }
 
 impl Child {
-    /// Starts `program` with `arguments` in a process group of its own: a Ctrl-C
-    /// on the terminal reaches only the orchestrator, which ends its children in
-    /// order. Standard input is empty.
+    /// Starts `program` with `arguments` in its own process group: a Ctrl-C on the terminal reaches only the
+    /// orchestrator, which ends its children in order. Standard input is empty.
     ///
-    /// Call it on the thread that lives as long as the program: the child asks
-    /// for a signal at the death of the thread that started it (prctl(2)).
+    /// Call it on a thread that lives as long as the program: the child requests a signal at the death of the
+    /// thread that started it (prctl(2)).
     ///
     /// # Errors
-    /// Those of starting a process or a thread.
+    /// The process or a thread cannot be started.
     pub fn spawn(role: RoleName, program: &Path, arguments: &[String], wake: Sender<()>) -> io::Result<Self> {
         let mut process = Command::new(program)
             .args(arguments)
@@ -66,7 +65,7 @@ impl Child {
                 killed: false,
             }),
             Err(error) => {
-                // nobody would follow it: it goes as it came
+                // its output could not be read: end it
                 let _ = process.kill();
                 let _ = process.wait();
                 Err(error)
@@ -79,17 +78,17 @@ impl Child {
         self.process.id()
     }
 
-    /// Whether it still ran when last looked.
+    /// Whether it was still running at the last check.
     pub fn is_running(&self) -> bool {
         self.status.is_none()
     }
 
-    /// Whether it got a SIGTERM from us.
+    /// Whether it was sent a SIGTERM.
     pub fn is_told(&self) -> bool {
         self.terminated
     }
 
-    /// Looks whether it has ended; true once, when it has.
+    /// Checks whether it has ended; returns true once.
     pub fn reap(&mut self) -> bool {
         if self.status.is_some() {
             return false;
@@ -98,7 +97,7 @@ impl Child {
         self.status.is_some()
     }
 
-    /// SIGTERM to the child alone: it ends what it started.
+    /// Sends SIGTERM to the child alone, which ends the processes that it started.
     pub fn terminate(&mut self) {
         if self.is_running() {
             self.terminated = true;
@@ -106,14 +105,14 @@ impl Child {
         }
     }
 
-    /// Asks again, where that means to hurry: a load waits for the calls under way, and then ends them.
+    /// Sends a second SIGTERM to a load, which then no longer waits for its calls but ends them.
     pub fn remind(&mut self) {
         if self.role == RoleName::Load {
             self.terminate();
         }
     }
 
-    /// SIGKILL to the child and everything that it started.
+    /// Sends SIGKILL to the child and everything that it started.
     pub fn kill(&mut self) {
         if self.is_running() {
             self.killed = true;
@@ -121,7 +120,7 @@ impl Child {
         }
     }
 
-    /// Safe while the child is not reaped: until then its id is its own.
+    /// The process group. Safe until the child is reaped: until then its id is not reused.
     fn group(&self) -> Pid {
         Pid::from_raw(self.process.id() as i32)
     }
@@ -145,7 +144,7 @@ impl Child {
 }
 
 impl Drop for Child {
-    /// No way out of a run leaves a child behind.
+    /// Kills a child that is still running, so that no exit path of a run leaves one behind.
     fn drop(&mut self) {
         if !self.reap() && self.is_running() {
             self.kill();

@@ -11,34 +11,33 @@ use b2b_base::logging::Format;
 use b2b_config::RoleName;
 use b2b_config::target;
 
-/// What every child is told besides its plan.
+/// Settings for every child besides its plan.
 #[derive(Debug, Clone)]
 pub struct Common {
-    /// How children log, unless the plan says otherwise.
+    /// The log format of the children, unless the plan sets one.
     pub format: Format,
-    /// What they log, unless the plan says otherwise.
+    /// Their log level, unless the plan sets one.
     pub level: tracing::Level,
-    /// Where they record for the report.
+    /// The folder of recordings for the report.
     pub recordings: Option<PathBuf>,
 }
 
-/// Whom a role calls: the next one of the plan.
+/// The role that a role calls: the next one of the plan.
 pub fn next_of(plan: &Plan, role: RoleName) -> Option<RoleName> {
     let after = RoleName::CHAIN.into_iter().skip_while(|name| *name != role).skip(1);
     after.into_iter().find(|name| plan.role(*name).is_some())
 }
 
-/// Whether every role of the chain is of an engine that carries time stamps, and calls the next one at a port that is
-/// not known before: what has a port of its own may be somebody else's program.
+/// Whether every role of the chain uses an engine that carries time stamps, and calls the next one at a port
+/// not known in advance: a fixed port may belong to another program.
 pub fn carries_stamps(plan: &Plan) -> bool {
     plan.roles
         .iter()
         .all(|role| role.engine().measures_latency() && role.get("target").is_none_or(target::wants_port))
 }
 
-/// The arguments of a role's process. `next` is where the role that it calls is
-/// bound, once that is known: a target's port 0 becomes its port, and a target
-/// that the plan leaves out becomes its address.
+/// The arguments of a role's process. `next` is the bound address of the role that it calls, once known: it
+/// replaces a target's port 0, and a target missing from the plan.
 pub fn arguments(plan: &Plan, role: &RolePlan, common: &Common, next: Option<SocketAddr>) -> Vec<String> {
     let mut role = role.clone();
     if common.recordings.is_some() {
@@ -65,12 +64,12 @@ pub fn arguments(plan: &Plan, role: &RolePlan, common: &Common, next: Option<Soc
     add("log-level", common.level.as_str().to_ascii_lowercase());
     add("color", "never".to_string());
     if let Some(callee) = callee {
-        // for a dry run, port 0 stands for the one that is not known yet
+        // in a dry run, port 0 stands for the unknown one
         let address = next.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
         add("target", target::derived(callee.as_str(), address));
     }
     match &common.recordings {
-        // it plays and hears nothing: its messages are all that there is to record
+        // it has no audio of its own to record, only messages
         Some(folder) if role.role == RoleName::B2bua => {
             add("sip-trace", folder.join("b2bua.sip").to_string_lossy().into_owned());
         }
@@ -96,8 +95,7 @@ fn quote(word: &str) -> String {
     }
 }
 
-/// The command lines of a plan, in start order, with a comment where something
-/// is known only at run time.
+/// The command lines of a plan, in start order, with comments for values known only at run time.
 pub fn dry_run(program: &Path, config: &OrchestratorConfig) -> Vec<String> {
     let (plan, common, reports) = (&config.plan.plan, config.common(), config.load_reports());
     let mut lines = Vec::new();

@@ -1,6 +1,6 @@
-//! Runs children to their end: signals to us, the shutdown table, the status line, and waiting. Who the
-//! children are, when which starts and what its end means is a [`Children`]'s: the chain of a plan, or the
-//! server and phones of a scene. It stays on the thread that called it; see [`Child::spawn`].
+//! Runs children to their end: signals to the orchestrator, the shutdown table, the status line, and waiting.
+//! A [`Children`] decides which children there are, when each starts and what its end means: the chain of a
+//! plan, or the server and phones of a scene. The driver stays on the calling thread; see [`Child::spawn`].
 
 use std::time::{Duration, Instant};
 
@@ -9,39 +9,39 @@ use super::record::EventKind;
 use super::shutdown::{Action, Input, Shutdown};
 use super::surroundings::Surroundings;
 
-/// Ends of children are looked for this often.
+/// Interval of checks for ended children.
 const POLL: Duration = Duration::from_millis(50);
-/// Nothing waits for less.
+/// Minimum wait.
 const SOON: Duration = Duration::from_millis(1);
-/// Between two status lines.
+/// Interval of the status line.
 const STATUS_EVERY: Duration = Duration::from_millis(500);
-/// How long the kernel may take to end what got SIGKILL.
+/// How long the kernel may take to end a process after SIGKILL.
 const KILL_LAG: Duration = Duration::from_secs(5);
 
 /// The children of a run.
 pub trait Children {
-    /// Takes what they have said, starts who is due, and tells the driver what ends the run.
+    /// Processes their output, starts those that are due, and reports to the driver what ends the run.
     fn turn(&mut self, now: Instant, driver: &mut Driver<'_>);
 
-    /// Those that run, by name.
+    /// The running children, by name.
     fn alive(&mut self) -> Vec<(String, &mut Child)>;
 
-    /// Those of them that are loads and only answer.
+    /// Those of them that are loads which only answer.
     fn callees(&mut self) -> Vec<(String, &mut Child)>;
 
-    /// We got a signal.
+    /// Called when the orchestrator receives a signal.
     fn interrupted(&mut self, signal: &'static str);
 
-    /// Says something of the run as a whole.
+    /// Reports an event of the run as a whole.
     fn say(&mut self, now: Instant, kind: EventKind, text: String);
 
-    /// The status line after so long; none: there is none.
+    /// The status line after this time; `None` if there is none.
     fn status(&self, elapsed: Duration) -> Option<String>;
 
-    /// When the next turn has something to do by itself, if that is known.
+    /// When the next turn has work by itself, if known.
     fn due(&self, now: Instant) -> Option<Instant>;
 
-    /// Whether nobody runs any more, and all that was said is taken. `running`: nothing has ended the run.
+    /// Whether no child runs and all output is processed. `running`: nothing has ended the run yet.
     fn is_over(&mut self, now: Instant, running: bool) -> bool;
 }
 
@@ -56,29 +56,29 @@ pub struct Driver<'a> {
 }
 
 impl<'a> Driver<'a> {
-    /// A run that begins now. Children that were told to end have `grace` before that is said, and `kill`
-    /// before they are killed.
+    /// A run that begins now. Children that were told to end are reminded after `grace`, and killed after
+    /// `kill`.
     pub fn new(surroundings: &'a Surroundings, now: Instant, grace: Duration, kill: Duration) -> Self {
         let shutdown = Shutdown::new(grace, kill);
         Driver { surroundings, shutdown, kill, started: now, next_status: now, killed_at: None }
     }
 
-    /// When it began.
+    /// When the run began.
     pub fn started(&self) -> Instant {
         self.started
     }
 
-    /// Whether nothing has ended it yet.
+    /// Whether nothing has ended the run yet.
     pub fn is_running(&self) -> bool {
         self.shutdown.is_running()
     }
 
-    /// Whether the children were told to end: how they end is no news then.
+    /// Whether the children were told to end; the way they end then is expected.
     pub fn is_told(&self) -> bool {
         self.shutdown.is_told()
     }
 
-    /// Runs them to their end.
+    /// Runs the children to their end.
     pub fn run(mut self, children: &mut impl Children) {
         loop {
             let now = Instant::now();
@@ -107,7 +107,7 @@ impl<'a> Driver<'a> {
         self.surroundings.console.status(String::new());
     }
 
-    /// The next line of the shutdown table, done to those that run.
+    /// Applies the next transition of the shutdown table to the running children.
     pub fn on(&mut self, now: Instant, input: Input, children: &mut impl Children) {
         let Some(action) = self.shutdown.on(now, input) else { return };
         let mut alive = match action {

@@ -1,5 +1,5 @@
-//! What the orchestrator says and remembers: its own log lines, the children's
-//! lines with their tags, and the events for the record.
+//! The orchestrator's output and memory: its own log lines, the tagged lines of the children, and the events
+//! for the record.
 
 use std::time::Instant;
 
@@ -14,10 +14,10 @@ use b2b_base::logging::{self, Format};
 use b2b_base::util::lines::is_unsafe;
 use b2b_config::RoleName;
 
-/// Events kept for the record; a run has a few dozen.
+/// Maximum events kept for the record; a run has a few dozen.
 const MAX_EVENTS: usize = 10_000;
 
-/// Says things, and keeps what the record needs.
+/// Writes lines, and collects events for the record.
 #[derive(Debug)]
 pub struct Journal {
     console: Console,
@@ -34,7 +34,7 @@ impl Journal {
         Journal { console, format, level, color, started, events: Vec::new() }
     }
 
-    /// Something happened: it is said, and kept. `name`: of the role or the load that it is about.
+    /// Logs and records an event. `name`: the role or load that it concerns.
     pub fn event(&mut self, now: Instant, kind: EventKind, name: Option<&str>, text: String) {
         let level = match kind {
             EventKind::Warning => Level::WARN,
@@ -48,7 +48,7 @@ impl Journal {
         }
     }
 
-    /// A line of our own.
+    /// Logs a line of the orchestrator.
     pub fn say(&self, level: Level, text: &str) {
         if level <= self.level {
             let role = RoleName::Orchestrator;
@@ -57,7 +57,7 @@ impl Journal {
         }
     }
 
-    /// A line of a child. `name`: of one that its role does not tell apart from others.
+    /// Logs a line of a child. `name`: for a child that its role does not identify.
     pub fn child(&self, role: RoleName, name: Option<&str>, pid: u32, line: ChildLine) {
         match (self.format, name) {
             (Format::Text, _) if line.metrics => {}
@@ -69,7 +69,7 @@ impl Journal {
         }
     }
 
-    /// What happened so far.
+    /// Takes the events so far.
     pub fn take_events(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.events)
     }
@@ -82,8 +82,8 @@ impl Journal {
     }
 }
 
-/// A child's line as JSON: its own object with `role`, `pid` and maybe `name` added, or an
-/// object around a line that is none.
+/// A child's line as JSON: its own object with `role`, `pid` and possibly `name` added, or an object around a
+/// line that is not JSON.
 fn with_its_sender(role: RoleName, name: Option<&str>, pid: u32, text: &str) -> String {
     let mut object = match serde_json::from_str::<Value>(text) {
         Ok(Value::Object(object)) => object,
@@ -101,8 +101,8 @@ fn with_its_sender(role: RoleName, name: Option<&str>, pid: u32, text: &str) -> 
     harmless_json(&Value::Object(object).to_string())
 }
 
-/// JSON escapes C0 only; what else a terminal acts on can stand only inside of
-/// strings, where its escape means the same.
+/// Escapes the remaining unsafe characters: JSON escapes C0 only. The others can occur only inside strings,
+/// where the escape means the same.
 fn harmless_json(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     for c in json.chars() {

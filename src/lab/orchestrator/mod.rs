@@ -1,15 +1,15 @@
-//! Starts one process per role of a plan, follows their output, judges the run.
+//! Starts one process per role of a plan, follows their output and judges the run.
 //!
-//! - `driver`: runs children to their end; `surroundings`: what it works with
-//! - `run`: the roles of a plan as such children; `slot`: one of them
-//! - `command`: command lines; `child`: processes; `output`: what they write
-//! - `ready`, `shutdown`, `stall`: the READY line, the table of the end, a watch
-//! - `signals`, `tag`, `journal`, `rollup`: in and out
+//! - `driver`: runs children to their end; `surroundings`: its environment
+//! - `run`: the roles of a plan; `slot`: one of them
+//! - `command`: command lines; `child`: processes; `output`: their output
+//! - `ready`, `shutdown`, `stall`: the READY line, the shutdown table, detection of stalled roles
+//! - `signals`, `tag`, `journal`, `rollup`: signals and output
 //! - `chain`, `verdict`, `summary`: figures, exit code, final table
-//! - `record`: what a run leaves behind, for the final table and the report
+//! - `record`: the results of a run, for the final table and the report
 //! - `report`: `report.json` and `report.html`
-//! - `loads`: loads beside all that, and what they have measured
-//! - `scene`: a server and phones that go by steps, in place of a chain of calls
+//! - `loads`: loads beside the chain, and their measurements
+//! - `scene`: a server and phones that follow steps, in place of a chain of calls
 
 pub mod chain;
 pub mod child;
@@ -51,7 +51,7 @@ use loads::{Load, folder};
 use record::RunRecord;
 use surroundings::Surroundings;
 
-/// What the orchestrator is told.
+/// The settings of the orchestrator.
 #[derive(Debug, Clone)]
 pub struct OrchestratorConfig {
     /// The plan to run.
@@ -60,31 +60,31 @@ pub struct OrchestratorConfig {
     pub loads: Vec<Load>,
     /// How long to wait for roles to exit by themselves.
     pub grace: Duration,
-    /// From SIGTERM to SIGKILL.
+    /// Time from SIGTERM to SIGKILL.
     pub kill: Duration,
     /// How long to wait for a role to be READY.
     pub ready: Duration,
     /// Print command lines and start nothing.
     pub dry_run: bool,
-    /// Where the report goes.
+    /// The folder of the report.
     pub report: Option<PathBuf>,
-    /// Of our own lines, and of the children's.
+    /// The format of our own lines and of the children's.
     pub format: Format,
-    /// Of our own lines.
+    /// The colour of our own lines.
     pub color: Color,
-    /// Of our own lines, and of the children's unless the plan says otherwise.
+    /// The log level of our own lines, and of the children's unless the plan sets one.
     pub level: tracing::Level,
 }
 
 impl OrchestratorConfig {
-    /// Where the roles record for the report.
+    /// The folder of the recordings.
     pub fn recordings(&self) -> Option<PathBuf> {
         let report = self.report.as_ref().map(|folder| folder.join("recordings"));
         report.or_else(|| self.passing_recordings())
     }
 
-    /// Where they record for a limit on the sound alone, or for one on a latency that no stamp may tell: nobody wants
-    /// to keep that.
+    /// A temporary folder for recordings that only serve a limit on the audio, or on a latency that no time
+    /// stamp can provide; it is not kept.
     fn passing_recordings(&self) -> Option<PathBuf> {
         let (plan, expect) = (&self.plan.plan, &self.plan.plan.expect);
         let by_sound = expect.max_latency_ms.is_some() && !command::carries_stamps(plan);
@@ -92,7 +92,7 @@ impl OrchestratorConfig {
         wanted.then(|| passing("recordings"))
     }
 
-    /// Where loads write their reports, each in a folder of its name.
+    /// The folder of the loads' reports, one subfolder per load.
     fn load_reports(&self) -> PathBuf {
         folder::reports(self.report.as_deref())
     }
@@ -110,21 +110,21 @@ pub struct Orchestrator {
 }
 
 impl Orchestrator {
-    /// An orchestrator that has not started; its roles are this very program.
+    /// An orchestrator that has not started; its roles run this executable.
     pub fn new(config: OrchestratorConfig) -> Self {
         Orchestrator { config, program: None }
     }
 
-    /// Starts another program for the roles.
+    /// Runs another executable for the roles.
     pub fn with_program(self, program: PathBuf) -> Self {
         Orchestrator { program: Some(program), ..self }
     }
 
-    /// Runs the plan to its end; the number is the exit code. Call it on the main
-    /// thread: children die with the thread that started them.
+    /// Runs the plan to its end; returns the exit code. Call it on the main thread: children die with the
+    /// thread that started them.
     ///
     /// # Errors
-    /// What keeps a run from starting, with the exit code in a [`Failure`].
+    /// The reason why a run cannot start, with the exit code in a [`Failure`].
     pub fn run(self) -> anyhow::Result<u8> {
         let config = &self.config;
         let program = match self.program {
@@ -133,7 +133,7 @@ impl Orchestrator {
         };
         if config.dry_run {
             let lines = command::dry_run(&program, config);
-            // a closed pipe has seen enough
+            // a closed pipe is not an error
             let _ = std::io::stdout().write_all((lines.join("\n") + "\n").as_bytes());
             return Ok(Exit::Ok as u8);
         }
@@ -156,17 +156,17 @@ impl Orchestrator {
     }
 }
 
-/// The place of a folder that goes with the run.
+/// The path of a temporary folder of this run.
 fn passing(what: &str) -> PathBuf {
     std::env::temp_dir().join(format!("b2b-{}.{what}", std::process::id()))
 }
 
-/// A folder that is ours alone, and goes with this value.
+/// A private folder, removed on drop.
 struct Passing(PathBuf);
 
 impl Passing {
-    /// One for the reports of loads, if there are any and nobody keeps them. Where they are kept, those of an
-    /// earlier run go.
+    /// A temporary folder for the reports of loads, if there are any and they are not kept. If they are kept,
+    /// reports of an earlier run are removed.
     fn of_loads(report: Option<&Path>, loads: &[Load]) -> Result<Option<Passing>, Failure> {
         match report {
             Some(report) => {
@@ -178,7 +178,7 @@ impl Passing {
     }
 
     fn make(folder: PathBuf) -> Result<Passing, Failure> {
-        // Where something is already, a link of somebody's for one, nothing is made.
+        // Fails if the path exists, for example as a symbolic link planted by another user.
         std::fs::DirBuilder::new()
             .mode(0o700)
             .create(&folder)
@@ -198,7 +198,7 @@ fn unwritable(folder: &Path, error: &std::io::Error) -> Failure {
     Failure::new(Exit::Usage, format!("cannot write to {folder}: {error}; choose another --report"))
 }
 
-/// Makes the folder for recordings, without those of an earlier run.
+/// Creates the folder for recordings, and removes those of an earlier run.
 fn prepare(folder: &Path) -> Result<(), Failure> {
     let failure = |error: std::io::Error| unwritable(folder, &error);
     std::fs::create_dir_all(folder).map_err(failure)?;
@@ -214,7 +214,7 @@ fn prepare(folder: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Events of libraries below us go where our own lines go.
+/// Routes log events of libraries to the console.
 fn log_to(console: &Console, config: &OrchestratorConfig, color: bool) {
     let (console, format) = (console.clone(), config.format);
     let tag = tag::tag(RoleName::Orchestrator, color);
@@ -227,7 +227,7 @@ fn log_to(console: &Console, config: &OrchestratorConfig, color: bool) {
     logging::init_with(RoleName::Orchestrator.as_str(), config.level, format, false, Box::new(emit));
 }
 
-/// Writes the report. A run that went well and cannot say so has failed.
+/// Writes the report. If it cannot be written, a successful run fails.
 fn write_report(folder: &Path, run: &mut RunRecord) -> String {
     match report::write(folder, run) {
         Ok(written) => format!("report    {}", written.html.display()),
@@ -242,13 +242,13 @@ fn write_report(folder: &Path, run: &mut RunRecord) -> String {
     }
 }
 
-/// Where the sink wrote what it heard, if it did.
+/// The path of the sink's recording, if it exists.
 fn heard(config: &OrchestratorConfig) -> Option<String> {
     let wav = config.plan.plan.role(RoleName::Sink)?.get("wav")?;
     Path::new(wav).exists().then(|| format!("heard     {wav}"))
 }
 
-/// The final table, or in JSON one line with everything but the timeline.
+/// The final table, or in JSON format one line with everything but the timeline.
 fn last_lines(format: Format, run: &RunRecord) -> Vec<String> {
     match format {
         Format::Text => summary::lines(run),

@@ -1,8 +1,7 @@
-//! What a child writes: one reader thread per stream, and bounded memory
-//! whatever comes.
+//! The output of a child: one reader thread per stream, with bounded memory.
 //!
-//! READY and metrics lines go past the log lines, so a flood of log lines does
-//! not hide them. Log lines that find their channel full are dropped and counted.
+//! READY and metrics lines bypass the log lines, so a flood of log lines does not delay them. Log lines are
+//! dropped and counted when their channel is full.
 
 use std::io::Read;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -16,19 +15,19 @@ use b2b_base::metrics::MetricsLine;
 use b2b_base::util::lines::LineReader;
 use b2b_config::RoleName;
 
-/// Log lines waiting per child.
+/// Maximum log lines queued per child.
 const MAX_LINES: usize = 10_000;
-/// Bytes of them.
+/// Maximum bytes of queued log lines.
 const MAX_BYTES: usize = 4 << 20;
-/// Bytes of one line; the rest is cut.
+/// Maximum bytes of one line; the rest is cut.
 const MAX_LINE: usize = 8 << 10;
 
 /// A line of a child.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ChildLine {
-    /// Safe to show.
+    /// The text, safe to print.
     pub text: String,
-    /// It is a metrics line, which text mode does not show.
+    /// Whether it is a metrics line, which text mode does not print.
     pub metrics: bool,
 }
 
@@ -36,7 +35,7 @@ pub struct ChildLine {
 #[derive(Debug)]
 pub struct Output {
     lines: Receiver<ChildLine>,
-    /// READY lines, good or bad. More than one is one too many.
+    /// READY lines, valid or not. A second one is an error.
     pub ready: Receiver<Result<Ready, ReadyError>>,
     /// Metrics lines.
     pub metrics: Receiver<MetricsLine>,
@@ -55,13 +54,12 @@ struct Shared {
 struct Errors {
     /// The last line of level error.
     logged: Option<String>,
-    /// The last line on standard error that is no log line.
+    /// The last line on standard error that is not a log line.
     other: Option<String>,
 }
 
 impl Output {
-    /// Reads both streams of `role` from threads of their own. `wake` is rung
-    /// when something has come.
+    /// Reads both streams of `role` on separate threads. `wake` is signalled for each new item.
     ///
     /// # Errors
     /// A thread could not be started.
@@ -89,36 +87,35 @@ impl Output {
         Ok(Output { lines, ready, metrics, shared })
     }
 
-    /// The next log line, if one waits.
+    /// The next log line, if one is queued.
     pub fn next_line(&self) -> Option<ChildLine> {
         let line = self.lines.try_recv().ok()?;
         self.shared.queued_bytes.fetch_sub(line.text.len(), Ordering::Relaxed);
         Some(line)
     }
 
-    /// Whether log lines wait.
+    /// Whether log lines are queued.
     pub fn has_lines(&self) -> bool {
         !self.lines.is_empty()
     }
 
-    /// How many lines were dropped so far.
+    /// The number of dropped lines so far.
     pub fn dropped(&self) -> u64 {
         self.shared.dropped.load(Ordering::Relaxed)
     }
 
-    /// The last line of level error; without one, the last line on standard
-    /// error that is no log line.
+    /// The last line of level error; without one, the last line on standard error that is not a log line.
     pub fn last_error(&self) -> Option<String> {
         let errors = self.shared.errors.lock().unwrap_or_else(PoisonError::into_inner);
         errors.logged.clone().or_else(|| errors.other.clone())
     }
 
-    /// Both streams are at their end.
+    /// Whether both streams have ended.
     pub fn is_closed(&self) -> bool {
         self.shared.open_streams.load(Ordering::Acquire) == 0
     }
 
-    /// Both streams are at their end and everything has been taken.
+    /// Whether both streams have ended and all items are taken.
     pub fn is_done(&self) -> bool {
         self.is_closed() && self.lines.is_empty() && self.ready.is_empty() && self.metrics.is_empty()
     }
@@ -137,7 +134,7 @@ struct Reader {
 impl Reader {
     fn follow(self, stream: impl Read, is_stdout: bool) {
         let mut lines = LineReader::new(stream, MAX_LINE);
-        // an error of a pipe is its end
+        // a read error is treated as the end of the pipe
         while let Ok(Some(raw)) = lines.next_line() {
             let text = raw.visible();
             let metrics = is_stdout && self.take(&text);
@@ -151,10 +148,10 @@ impl Reader {
         let _ = self.wake.try_send(());
     }
 
-    /// READY and metrics go their own way. Says whether it is a metrics line.
+    /// Routes READY and metrics lines to their channels. Returns whether it is a metrics line.
     fn take(&self, text: &str) -> bool {
         if ready::is_ready(text) {
-            // when four wait, the run already knows that there are too many
+            // a full channel already proves that there are too many
             let _ = self.ready.try_send(ready::parse(text, self.role));
             return false;
         }
@@ -190,7 +187,7 @@ impl Reader {
     }
 }
 
-/// Says that lines are being dropped, but not more often than once a minute.
+/// Limits warnings about dropped lines to one per minute.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct DropWarnings {
     last: Option<Instant>,
@@ -200,7 +197,7 @@ pub struct DropWarnings {
 impl DropWarnings {
     const EVERY: Duration = Duration::from_secs(60);
 
-    /// Takes the number of lines dropped so far; gives how many to warn about now.
+    /// Takes the number of lines dropped so far; returns how many to warn about now.
     pub fn on(&mut self, now: Instant, dropped: u64) -> Option<u64> {
         let due = self.last.is_none_or(|last| now >= last + Self::EVERY);
         if dropped == self.counted || !due {
@@ -212,7 +209,7 @@ impl DropWarnings {
     }
 }
 
-/// The level of a log line, text or JSON, in capitals; none when it is no log line.
+/// The level of a log line, text or JSON, in upper case; `None` if it is not a log line.
 fn level(text: &str) -> Option<String> {
     let level = if text.starts_with('{') {
         let value: serde_json::Value = serde_json::from_str(text).ok()?;
@@ -229,7 +226,7 @@ fn level(text: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    /// Everything that a child with these streams is known to have written.
+    /// The output of a child that wrote these streams.
     fn read(stdout: Vec<u8>, stderr: Vec<u8>) -> Output {
         let (wake, rung) = bounded(1);
         let streams = (std::io::Cursor::new(stdout), std::io::Cursor::new(stderr));

@@ -1,36 +1,36 @@
-//! The READY line of a child: the whole contract in one line.
+//! The READY line of a child, its whole contract with the orchestrator.
 //!
-//! `READY role=<role> sip=<ip:port> codec=pcmu ptime=20ms`; of a b2bua, which takes
-//! what comes, `READY role=b2bua sip=<ip:port>`, and ` http=<ip:port>` if it listens there; of a
-//! load `READY role=load sip=<ip:port>`, with a `sip=` for each of its addresses.
+//! `READY role=<role> sip=<ip:port> codec=pcmu ptime=20ms`; of a b2bua, which accepts any codec, `READY
+//! role=b2bua sip=<ip:port>`, plus ` http=<ip:port>` if its control interface is on; of a load `READY
+//! role=load sip=<ip:port>`, with one `sip=` per address.
 
 use std::net::SocketAddr;
 
 use b2b_config::RoleName;
 
-/// What a READY line says.
+/// A parsed READY line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ready {
-    /// Who is ready.
+    /// The role that is ready.
     pub role: RoleName,
-    /// Where its UA is bound; a real address and a real port. Of a load's addresses the first.
+    /// The bound address of its UA, with the actual port. For a load the first of its addresses.
     pub sip: SocketAddr,
-    /// Where its control interface is; none: it is off, or the role has none.
+    /// The address of its control interface; `None` if it is off, or the role has none.
     pub http: Option<SocketAddr>,
-    /// The audio it prefers; none of a b2bua or a load.
+    /// The preferred audio; `None` for a b2bua or a load.
     pub audio: Option<Audio>,
 }
 
-/// The audio that a role prefers.
+/// The preferred audio of a role.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Audio {
     /// `pcmu` or `pcma`.
     pub codec: String,
-    /// Audio in a packet, ms.
+    /// Packet time, ms.
     pub ptime_ms: u32,
 }
 
-/// Why a READY line was not taken.
+/// Why a READY line was rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "READY line not understood: {reason}; it should read READY role=<role> sip=<ip:port> codec=pcmu ptime=20ms \
@@ -40,12 +40,12 @@ pub struct ReadyError {
     reason: &'static str,
 }
 
-/// Whether a line means to be a READY line.
+/// Whether a line claims to be a READY line.
 pub fn is_ready(line: &str) -> bool {
     line == "READY" || line.starts_with("READY ")
 }
 
-/// Reads the READY line of `role`, strictly: these fields, in this order.
+/// Parses the READY line of `role` strictly: these fields, in this order.
 pub fn parse(line: &str, role: RoleName) -> Result<Ready, ReadyError> {
     let fail = |reason| ReadyError { reason };
     let words: Vec<&str> = line.split(' ').collect();

@@ -1,7 +1,7 @@
-//! What a run leaves behind, as plain values: the final table prints it and the
-//! report is made from it (`report.json` is its serialisation).
+//! The record of a run, as plain values: the final table prints it, and the report is made from it
+//! (`report.json` is its serialisation).
 //!
-//! Times in ms where the name says so, sizes in bytes, losses in percent.
+//! Times are in ms where the name says so, sizes in bytes, losses in percent.
 
 use std::path::PathBuf;
 
@@ -12,7 +12,7 @@ use b2b_base::metrics::MetricsLine;
 pub use super::loads::figures::{Calls, LoadFigures};
 pub use crate::results::expectation::{Bound, Expectation};
 
-/// The layout of the record; counted up when a field changes its meaning.
+/// The layout of the record; incremented when a field changes its meaning.
 pub const SCHEMA: u32 = 1;
 
 /// A whole run.
@@ -20,7 +20,7 @@ pub const SCHEMA: u32 = 1;
 pub struct RunRecord {
     /// [`SCHEMA`].
     pub schema: u32,
-    /// How it went; the first thing to show.
+    /// The verdict; to be shown first.
     pub verdict: Verdict,
     /// RFC 3339 UTC with milliseconds.
     pub started: String,
@@ -30,7 +30,7 @@ pub struct RunRecord {
     pub duration_s: f64,
     /// The plan that was run.
     pub plan: PlanRecord,
-    /// What ran it.
+    /// The versions of the program and the system.
     pub versions: Versions,
     /// In call order: source, mixer (if any), b2bua (if any), sink.
     pub roles: Vec<RoleRecord>,
@@ -39,12 +39,12 @@ pub struct RunRecord {
     pub loads: Vec<LoadRecord>,
     /// Figures of the whole chain.
     pub chain: ChainFigures,
-    /// The plan's `[expect]`, and the limits of its loads, checked; empty when it has none, or when the run
-    /// was interrupted or failed before it could be judged.
+    /// The plan's `[expect]` and the limits of its loads, checked; empty if there are none, or the run was
+    /// interrupted or failed before it could be judged.
     pub expectations: Vec<Expectation>,
-    /// Impairment that was on, per receiving role.
+    /// Active impairments, per receiving role.
     pub impairments: Vec<ImpairmentRecord>,
-    /// What happened when, in order: READY, endings, warnings, errors.
+    /// The events of the run, in order: READY, endings, warnings, errors.
     pub events: Vec<Event>,
     /// Every metrics line of every role, in order of arrival.
     pub timeline: Vec<MetricsLine>,
@@ -52,18 +52,18 @@ pub struct RunRecord {
     pub recordings: Option<PathBuf>,
 }
 
-/// How a run went.
+/// The verdict of a run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Verdict {
-    /// Exit code 0.
+    /// Whether the exit code is 0.
     pub ok: bool,
     /// The orchestrator's exit code.
     pub exit_code: u8,
     /// One sentence.
     pub headline: String,
-    /// What was wrong, a line each; empty when nothing was.
+    /// The reasons of a failure, one line each; empty if there are none.
     pub reasons: Vec<String>,
-    /// A signal ended the run before its time.
+    /// Whether a signal ended the run early.
     pub interrupted: bool,
 }
 
@@ -72,11 +72,11 @@ pub struct Verdict {
 pub struct PlanRecord {
     /// Its file.
     pub path: PathBuf,
-    /// Its text, as it stood in the file.
+    /// Its text, as in the file.
     pub text: String,
 }
 
-/// Versions of what took part.
+/// Versions of the program and the system.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Versions {
     /// Version of this program.
@@ -96,27 +96,27 @@ pub struct Versions {
 pub struct RoleRecord {
     /// `source`, `mixer`, `b2bua` or `sink`.
     pub role: String,
-    /// Process id; none when it was never started.
+    /// Process id; `None` if it was never started.
     pub pid: Option<u32>,
-    /// What did SIP and RTP: `native` or `baresip`.
+    /// The SIP and RTP engine: `native` or `baresip`.
     pub engine: String,
     /// The command line, quoted for a shell.
     pub command: String,
     /// The SIP address of its READY line.
     pub sip: Option<String>,
-    /// From its start to READY, ms.
+    /// Time from its start to READY, ms.
     pub ready_ms: Option<u64>,
     /// How it ended.
     pub end: RoleEnd,
     /// Its last line of level error.
     pub last_error: Option<String>,
-    /// Packets stood still for two metrics periods while a call was up.
+    /// Whether no packets moved for two metrics periods during a call.
     pub stalled: bool,
-    /// Output lines dropped because they came faster than they could be shown.
+    /// Output lines dropped because they arrived faster than they could be printed.
     pub lines_dropped: u64,
-    /// Its last metrics line; with `last` set when it printed its final one.
+    /// Its last metrics line; `last` is set if it printed its final one.
     pub metrics: Option<MetricsLine>,
-    /// Where it wrote its SIP trace, if it wrote one.
+    /// The path of its SIP trace, if it wrote one.
     pub sip_trace: Option<PathBuf>,
 }
 
@@ -125,21 +125,21 @@ pub struct RoleRecord {
 pub struct LoadRecord {
     /// Its name in the plan.
     pub name: String,
-    /// Process id; none when it was never started.
+    /// Process id; `None` if it was never started.
     pub pid: Option<u32>,
     /// The command line, quoted for a shell.
     pub command: String,
-    /// The SIP address of its READY line, the first one.
+    /// The first SIP address of its READY line.
     pub sip: Option<String>,
-    /// From its start to READY, ms.
+    /// Time from its start to READY, ms.
     pub ready_ms: Option<u64>,
     /// How it ended.
     pub end: RoleEnd,
     /// Its last line of level error.
     pub last_error: Option<String>,
-    /// Output lines dropped because they came faster than they could be shown.
+    /// Output lines dropped because they arrived faster than they could be printed.
     pub lines_dropped: u64,
-    /// What it has measured; none when it did not come to that.
+    /// Its measurements; `None` if there are none.
     pub figures: Option<LoadFigures>,
     /// The folder of its own report.
     pub report: Option<PathBuf>,
@@ -152,11 +152,11 @@ pub struct RoleEnd {
     pub code: Option<u8>,
     /// Name of the signal that ended it, if one did: `SIGSEGV`.
     pub signal: Option<String>,
-    /// We had to ask it with SIGTERM.
+    /// Whether it was sent SIGTERM.
     pub terminated: bool,
-    /// We had to end it with SIGKILL.
+    /// Whether it was sent SIGKILL.
     pub killed: bool,
-    /// For people: `exit 0`, `killed by SIGSEGV`, `never started`.
+    /// As text: `exit 0`, `killed by SIGSEGV`, `never started`.
     pub text: String,
 }
 
@@ -175,22 +175,22 @@ pub struct ChainFigures {
     pub latency_ms_p50: Option<f64>,
     /// See `latency_ms_p50`.
     pub latency_ms_p95: Option<f64>,
-    /// What the latency was measured by.
+    /// The method of the latency measurement.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latency_by: Option<LatencyBy>,
-    /// E-model (G.107) of the chain's loss and median latency.
+    /// E-model MOS (G.107) from the chain's loss and median latency.
     pub mos: Option<f64>,
-    /// The same of the loss alone, as if nothing were late: where no latency is known.
+    /// E-model MOS from loss alone, without delay, if no latency is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mos_listening: Option<f64>,
     /// Seconds of audio that the sink played out.
     pub duration_s: Option<f64>,
-    /// From dialling to the answer, of the chain's call for which it took longest, ms.
+    /// The longest set-up time of the chain's calls, from dialling to the answer, ms.
     pub setup_ms: Option<f64>,
-    /// CPU of the role that took most, over its whole life, percent of one core.
+    /// CPU of the most loaded role over its whole life, percent of one core.
     pub cpu_pct_max: Option<f64>,
-    /// Share of what was said that arrived intact, by comparing the sound, percent: where the plan
-    /// has a limit on it.
+    /// Share of the sent speech received intact, by comparison of the audio, percent; set if the plan has a
+    /// limit on it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub intact_pct: Option<f64>,
     /// Why there is no latency.
@@ -198,13 +198,13 @@ pub struct ChainFigures {
     pub no_latency: Option<String>,
 }
 
-/// What a latency was measured by.
+/// The method of a latency measurement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LatencyBy {
     /// Time stamps in the packets.
     Stamps,
-    /// What was sent, found in what arrived.
+    /// The position of sent audio in the received recording.
     Sound,
 }
 
@@ -217,13 +217,13 @@ pub struct Hop {
     pub to: String,
     /// Packets that `from` sent to `to`.
     pub packets_tx: u64,
-    /// Packets that `to` received from `from`. The mixer counts both its calls
-    /// together; here and below, this stream's share of that.
+    /// Packets that `to` received from `from`. The mixer counts its two calls together; here and below, this
+    /// stream's share of that.
     pub packets_rx: u64,
-    /// Packets that never arrived, by sequence number. Behind a b2bua, which relays, with
+    /// Packets that never arrived, by sequence number. Downstream of a b2bua, which relays, this includes
     /// those lost before it.
     pub lost: u64,
-    /// `lost` of what was expected, percent.
+    /// `lost` as a share of the expected packets, percent.
     pub loss_pct: f64,
     /// Longest gap between RTP timestamps, ms.
     pub rtp_gap_ms_max: f64,
@@ -235,11 +235,11 @@ pub struct Hop {
     pub jitter_ms_p95: f64,
     /// Packets that came too late to be played.
     pub late: u64,
-    /// 20 ms frames made up by concealment.
+    /// Concealed frames of 20 ms.
     pub concealed: u64,
 }
 
-/// Impairment of what one role received.
+/// Impairment of a role's received packets.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ImpairmentRecord {
     /// The receiving role.
@@ -248,16 +248,16 @@ pub struct ImpairmentRecord {
     pub value: String,
 }
 
-/// Something that happened.
+/// An event of the run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Event {
-    /// Since the start of the run, seconds.
+    /// Time since the start of the run, seconds.
     pub at_s: f64,
-    /// The role or the load it is about; none for the orchestrator itself.
+    /// The role or load that it concerns; `None` for the orchestrator itself.
     pub role: Option<String>,
-    /// What kind of thing it was.
+    /// The kind of event.
     pub kind: EventKind,
-    /// One line for people.
+    /// One line of text.
     pub text: String,
 }
 
@@ -271,7 +271,7 @@ pub enum EventKind {
     Ready,
     /// A child ended.
     Ended,
-    /// A signal was sent to a child, or came to us.
+    /// A signal was sent to a child, or received by the orchestrator.
     Signal,
     /// A warning.
     Warning,

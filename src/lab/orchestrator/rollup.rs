@@ -1,5 +1,4 @@
-//! One line that says where a run stands: every five seconds, and as the status
-//! line.
+//! One line with the status of a run: every five seconds, and as the status line.
 
 use std::time::Duration;
 
@@ -7,20 +6,20 @@ use super::tag;
 use b2b_base::metrics::MetricsLine;
 use b2b_config::RoleName;
 
-/// What is known of one role.
+/// The status of one role.
 #[derive(Debug, Clone, Copy)]
 pub struct Standing<'a> {
-    /// Which role.
+    /// Its role.
     pub role: RoleName,
-    /// Of a load.
+    /// The name of a load.
     pub name: Option<&'a str>,
-    /// It is ready.
+    /// Whether it is ready.
     pub ready: bool,
-    /// It has ended.
+    /// Whether it has ended.
     pub ended: bool,
-    /// It stands still.
+    /// Whether it is stalled.
     pub stalled: bool,
-    /// Its newest metrics line.
+    /// Its latest metrics line.
     pub metrics: Option<&'a MetricsLine>,
 }
 
@@ -30,7 +29,7 @@ pub fn line(elapsed: Duration, roles: &[Standing<'_>]) -> String {
     format!("{} s{}", elapsed.as_secs(), parts(roles))
 }
 
-/// The same without the time: ` | SRC tx 600 | crowd ready`.
+/// The same without the elapsed time: ` | SRC tx 600 | crowd ready`.
 pub fn parts(roles: &[Standing<'_>]) -> String {
     let mut text = String::new();
     for standing in roles {

@@ -1,5 +1,5 @@
-//! The run of a plan: its roles start one after the other, each when those before it are READY, and loads that call
-//! beside the chain when all of it is. It lasts as long as the chain and these loads, whichever is longer.
+//! The run of a plan: its roles start one after the other, each when the previous ones are READY, and calling
+//! loads when the whole chain is. The run lasts as long as the chain or these loads, whichever is longer.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -22,11 +22,11 @@ use b2b_base::logging::Format;
 use b2b_base::util::exit::Exit;
 use b2b_config::RoleName;
 
-/// Between two rollups.
+/// Interval of rollups.
 const ROLLUP_EVERY: Duration = Duration::from_secs(5);
-/// The first rollup waits this much longer: until the roles' first metrics are in.
+/// Additional delay of the first rollup, until the first metrics of the roles are received.
 const ROLLUP_LAG: Duration = Duration::from_millis(500);
-/// How long output may go on coming when every child has ended.
+/// How long output may continue after every child has ended.
 const LAST_OUTPUT: Duration = Duration::from_secs(1);
 
 /// Runs the plan of `config` to its end.
@@ -60,7 +60,7 @@ struct Roles<'a> {
     timeline: Timeline,
     ending: Ending,
     next_rollup: Instant,
-    /// Since when all are READY for whom nobody has to wait: loads that call may begin.
+    /// When all roles and answering loads became READY, so that calling loads may begin.
     complete_since: Option<Instant>,
     over_since: Option<Instant>,
 }
@@ -113,7 +113,7 @@ impl Children for Roles<'_> {
     }
 
     fn due(&self, now: Instant) -> Option<Instant> {
-        // Lines wait that this turn left for others' sake.
+        // This turn left lines in the queue to serve other children.
         let has_lines = |slot: &Slot| slot.child.as_ref().is_some_and(|child| child.output.has_lines());
         let waiting = self.slots.iter().any(|slot| !slot.is_done() && has_lines(slot));
         let load = self.slots.iter().filter(|slot| slot.child.is_none()).filter_map(|slot| self.due_of(slot));
@@ -132,7 +132,7 @@ impl Children for Roles<'_> {
 }
 
 impl Roles<'_> {
-    /// What came of it.
+    /// The record of the run.
     fn record(mut self, started: SystemTime) -> RunRecord {
         if self.ending.failed.is_none()
             && self.ending.interrupted.is_none()
@@ -172,7 +172,7 @@ impl Roles<'_> {
         }
     }
 
-    /// Starts the next role when everyone before it is READY.
+    /// Starts the next role once all previous ones are READY.
     fn start_next(&mut self, now: Instant, driver: &mut Driver<'_>) {
         let waited_for = || self.slots.iter().enumerate().filter(|(_, slot)| !slot.is_caller());
         let next = waited_for().find(|(_, slot)| slot.child.is_none()).map(|(index, _)| index);
@@ -188,7 +188,7 @@ impl Roles<'_> {
         }
     }
 
-    /// Starts loads that call, each at its time.
+    /// Starts calling loads, each at its time.
     fn start_callers(&mut self, now: Instant, driver: &mut Driver<'_>) {
         for index in 0..self.slots.len() {
             let slot = self.slots.get(index).filter(|slot| slot.child.is_none());
@@ -199,7 +199,7 @@ impl Roles<'_> {
         }
     }
 
-    /// When a load that calls is due; none: it is none, or not everybody else is READY.
+    /// When a calling load is due; `None` for other slots, or before everything else is READY.
     fn due_of(&self, slot: &Slot) -> Option<Instant> {
         let load = slot.load.as_ref().filter(|load| load.calls)?;
         Some(self.complete_since? + load.part.start_after)
@@ -249,7 +249,7 @@ impl Roles<'_> {
         words
     }
 
-    /// Whether the end has begun: of the chain somebody has ended, and every load that calls has.
+    /// Whether the end has begun: a role of the chain has ended, and so has every calling load.
     fn is_ending(&self) -> bool {
         self.has_chain_ended() && self.slots.iter().all(|slot| !slot.is_caller() || slot.has_ended())
     }
@@ -258,7 +258,7 @@ impl Roles<'_> {
         self.slots.iter().any(|slot| slot.load.is_none() && slot.has_ended())
     }
 
-    /// Loads whose calls have no end of their own go on until the chain and all other calls have ended.
+    /// Tells endless loads to end, once the chain and all other calls have ended.
     fn end_calls(&mut self, now: Instant, driver: &Driver<'_>) {
         let waits = |slot: &Slot| slot.is_caller() && !slot.is_endless() && !slot.has_ended();
         if !driver.is_running() || !self.has_chain_ended() || self.slots.iter().any(waits) {
@@ -272,12 +272,12 @@ impl Roles<'_> {
         }
     }
 
-    /// Whether nothing runs but what does not end by itself.
+    /// Whether only servers still run.
     fn only_servers(&self) -> bool {
         self.slots.iter().filter(|slot| slot.is_alive()).all(|slot| slot.role() == RoleName::B2bua)
     }
 
-    /// The same, but for loads that only answer.
+    /// Whether only servers and answering loads still run.
     fn nobody_calls(&self) -> bool {
         let mut alive = self.slots.iter().filter(|slot| slot.is_alive());
         alive.all(|slot| slot.is_callee() || slot.role() == RoleName::B2bua)
@@ -309,12 +309,12 @@ impl Roles<'_> {
         let mut ends: Vec<(usize, RoleEnd)> = Vec::new();
         for (index, slot) in self.slots.iter_mut().enumerate() {
             if let Some(end) = slot.reap(now) {
-                // its last lines before the news of its end
+                // its last lines before the report of its end
                 slot.follow(now, &mut self.journal, &self.surroundings.console, &mut self.timeline);
                 ends.push((index, end));
             }
         }
-        // several ends in one turn: what crashed comes before what missed it
+        // several ends in one turn: the crash comes before its consequences
         ends.sort_by_key(|(_, end)| verdict::severity(end));
         for (index, end) in ends {
             let Some(slot) = self.slots.get(index) else { continue };
@@ -344,13 +344,13 @@ impl Roles<'_> {
         }
     }
 
-    /// Something failed, which ends the run.
+    /// Reports a failure, which ends the run.
     fn fail(&mut self, now: Instant, driver: &mut Driver<'_>, name: Option<&str>, code: u8, reason: String) {
         self.failed(now, name, code, reason);
         driver.on(now, Input::Failed, self);
     }
 
-    /// The first failure decides the exit code.
+    /// Records a failure; the first one decides the exit code.
     fn failed(&mut self, now: Instant, name: Option<&str>, code: u8, reason: String) {
         self.journal.event(now, EventKind::Error, name, reason.clone());
         let failed = Failed { code, reason };

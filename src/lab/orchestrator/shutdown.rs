@@ -1,5 +1,4 @@
-//! The end of a run, as a table. No clock and no process in here: `now` comes
-//! in, what to do goes out.
+//! The end of a run, as a table without clock or process: it takes `now` and returns the action.
 //!
 //! | state | a role ended well | nobody calls | only servers left | a role failed | interrupt | time |
 //! |---|---|---|---|---|---|---|
@@ -9,37 +8,37 @@
 //! | Terminating | | | | | second one: → Killing, **kill** | grace: **remind**, once; kill: → Killing, **kill** |
 //! | Killing | | | | | | |
 //!
-//! Ending is the normal end: the source has hung up, and the others follow by
-//! BYE; a server (the b2bua) follows nobody and is told when it is alone, loads that only answer are
-//! told before it, since they may take back what they have registered there. Grace and kill are counted from the moment the state was entered.
+//! Ending is the normal end: the source has hung up, and the others follow by BYE. A server (the b2bua) does
+//! not end by itself and is told when it is alone. Loads that only answer are told before it, since they may
+//! remove their registrations there. Grace and kill are counted from the moment the state was entered.
 
 use std::time::{Duration, Instant};
 
-/// What happened.
+/// An event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Input {
     /// A role exited with code 0.
     EndedWell,
-    /// What still runs are servers and loads that only answer, of these at least one.
+    /// Only servers and loads that only answer still run, at least one load among them.
     NobodyCalls,
-    /// What still runs would not end by itself.
+    /// No process that still runs would end by itself.
     OnlyServers,
     /// A role failed, crashed or was not READY in time.
     Failed,
     /// SIGINT or SIGTERM to the orchestrator.
     Interrupt,
-    /// Nothing but time.
+    /// Time has passed.
     Tick,
 }
 
-/// What to do with the roles that still run.
+/// An action on the roles that still run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// Send SIGTERM to loads that only answer.
     TerminateCallees,
     /// Send SIGTERM.
     Terminate,
-    /// Say who is still there.
+    /// Report the roles that still run.
     Remind,
     /// Send SIGKILL.
     Kill,
@@ -54,7 +53,7 @@ enum State {
     Killing,
 }
 
-/// The table and where in it a run is.
+/// The table, and the current state of a run.
 #[derive(Debug, Clone)]
 pub struct Shutdown {
     grace: Duration,
@@ -73,12 +72,12 @@ impl Shutdown {
         self.state == State::Running
     }
 
-    /// Whether we have told the roles to end: how they end is no news then.
+    /// Whether the roles were told to end; the way they end then is expected.
     pub fn is_told(&self) -> bool {
         matches!(self.state, State::Terminating { .. } | State::Killing)
     }
 
-    /// The next line of the table.
+    /// The next transition.
     pub fn on(&mut self, now: Instant, input: Input) -> Option<Action> {
         let told = |interrupted| State::Terminating { since: now, reminded: false, interrupted };
         let (state, action) = match (self.state, input) {
@@ -118,7 +117,7 @@ impl Shutdown {
         action
     }
 
-    /// When to come back with [`Input::Tick`] at the latest.
+    /// The latest time of the next [`Input::Tick`].
     pub fn deadline(&self) -> Option<Instant> {
         match self.state {
             State::Running | State::Killing => None,

@@ -6,14 +6,14 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-/// Where signals come out: their names.
+/// The receiver of signals, by name.
 #[derive(Debug, Clone)]
 pub struct Interrupts {
     receiver: Receiver<&'static str>,
 }
 
 impl Interrupts {
-    /// Catches the signals from now on, and rings `wake` after each.
+    /// Catches the signals from now on, and signals `wake` after each.
     ///
     /// # Errors
     /// The handlers or the thread could not be set up.
@@ -27,7 +27,7 @@ impl Interrupts {
                     SIGTERM => "SIGTERM",
                     _ => "SIGHUP",
                 };
-                // eight that nobody has looked at yet say enough
+                // eight unprocessed signals are enough
                 let _ = sender.try_send(name);
                 let _ = wake.try_send(());
             }
@@ -35,12 +35,12 @@ impl Interrupts {
         Ok(Interrupts { receiver })
     }
 
-    /// None ever: for runs inside of another program.
+    /// A receiver without signals, for runs inside another program.
     pub fn none() -> Self {
         Interrupts { receiver: bounded(1).1 }
     }
 
-    /// The next signal, if one came.
+    /// The next signal, if one has arrived.
     pub fn next(&self) -> Option<&'static str> {
         self.receiver.try_recv().ok()
     }

@@ -1,4 +1,4 @@
-//! One role of a run, or one load: its child, and what is known of it.
+//! One role of a run, or one load: its child and its state.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -18,9 +18,9 @@ use crate::results::console::Console;
 use b2b_base::metrics::MetricsLine;
 use b2b_config::RoleName;
 
-/// Lines taken from one child before the next child's turn.
+/// Maximum lines taken from one child per turn.
 const LINES_A_TURN: usize = 64;
-/// How long the output of a child that has ended may lag behind its end.
+/// How long the output of an ended child may lag behind its end.
 const OUTPUT_LAG: Duration = Duration::from_millis(500);
 
 /// A role of a run, or a load.
@@ -28,15 +28,15 @@ const OUTPUT_LAG: Duration = Duration::from_millis(500);
 pub struct Slot {
     /// Its part of the plan.
     pub plan: RolePlan,
-    /// What more there is of a load.
+    /// Further settings of a load.
     pub load: Option<Load>,
     /// Its command line, quoted.
     pub command: String,
     /// Its process, once started.
     pub child: Option<Child>,
-    /// Its READY line, and how long it took.
+    /// Its READY line, and the time until then.
     pub ready: Option<(Ready, Duration)>,
-    /// Its newest metrics line.
+    /// Its latest metrics line.
     pub metrics: Option<MetricsLine>,
     stall: Stall,
     stalled: bool,
@@ -47,7 +47,7 @@ pub struct Slot {
     ended: bool,
 }
 
-/// Roles and loads in the order in which they start: who is called before who calls.
+/// Roles and loads in start order: callees before callers.
 pub fn in_order(config: &OrchestratorConfig) -> Vec<Slot> {
     let roles = |names: &'static [RoleName]| {
         names.iter().filter_map(|name| config.plan.plan.role(*name)).cloned().map(Slot::new)
@@ -88,17 +88,17 @@ impl Slot {
         Slot { load: Some(load.clone()), ..Slot::new(load.part.plan) }
     }
 
-    /// Which role.
+    /// Its role.
     pub fn role(&self) -> RoleName {
         self.plan.role
     }
 
-    /// What the record calls it: its role, or a load's own name.
+    /// Its name in the record: the role, or a load's own name.
     pub fn name(&self) -> &str {
         self.load.as_ref().map_or(self.plan.role.as_str(), |load| &load.part.name)
     }
 
-    /// What people call it: `sink`, `load crowd`.
+    /// Its name in messages: `sink`, `load crowd`.
     pub fn title(&self) -> String {
         match &self.load {
             Some(load) => format!("load {}", load.part.name),
@@ -106,22 +106,22 @@ impl Slot {
         }
     }
 
-    /// Where it is, once it is READY.
+    /// Its address, once it is READY.
     pub fn address(&self) -> Option<SocketAddr> {
         self.ready.as_ref().map(|(ready, _)| ready.sip)
     }
 
-    /// It is a load that makes calls.
+    /// Whether it is a load that makes calls.
     pub fn is_caller(&self) -> bool {
         self.load.as_ref().is_some_and(|load| load.calls)
     }
 
-    /// It is a load that makes calls until it is told to end.
+    /// Whether it is a load that makes calls until it is told to end.
     pub fn is_endless(&self) -> bool {
         self.load.as_ref().is_some_and(|load| load.calls && !load.ends)
     }
 
-    /// Tells an endless load to end, once, if it makes calls by now: true, when it was told.
+    /// Tells an endless load to end, once, if it is already making calls; returns whether it was told.
     pub fn end_calls(&mut self) -> bool {
         let endless = self.is_endless() && self.ready.is_some() && self.is_alive();
         match self.child.as_mut().filter(|child| endless && !child.is_told()) {
@@ -133,28 +133,28 @@ impl Slot {
         }
     }
 
-    /// It is a load that only answers: it ends when it is told.
+    /// Whether it is a load that only answers, and ends only when told.
     pub fn is_callee(&self) -> bool {
         self.load.as_ref().is_some_and(|load| !load.calls)
     }
 
-    /// It has ended, and its end has been looked at.
+    /// Whether it has ended and its end was processed.
     pub fn has_ended(&self) -> bool {
         self.ended
     }
 
-    /// Its process runs, or its end has not been looked at yet.
+    /// Whether its process runs, or its end was not processed yet.
     pub fn is_alive(&self) -> bool {
         self.child.is_some() && !self.ended
     }
 
-    /// Nothing more will come from it.
+    /// Whether no more output will come from it.
     pub fn is_done(&self) -> bool {
         self.child.as_ref().is_none_or(|child| self.ended && child.output.is_done())
     }
 
-    /// Takes what its child wrote: READY, metrics (into `timeline`), and log
-    /// lines as long as the console has room.
+    /// Processes its child's output: READY, metrics (added to `timeline`), and log lines as long as the
+    /// console has room.
     pub fn follow(
         &mut self,
         now: Instant,
@@ -208,15 +208,14 @@ impl Slot {
         }
     }
 
-    /// Looks whether the child has ended, and its output with it. Gives its end
-    /// once.
+    /// Checks whether the child and its output have ended. Returns its end once.
     pub fn reap(&mut self, now: Instant) -> Option<RoleEnd> {
         let child = self.child.as_mut()?;
         if child.reap() {
             self.reaped = Some(now);
         }
         let reaped = self.reaped.filter(|_| !self.ended)?;
-        // something that the child started may hold its pipes open
+        // a process started by the child may keep its pipes open
         if child.output.is_closed() || now >= reaped + OUTPUT_LAG {
             self.ended = true;
             return Some(child.end());
@@ -224,12 +223,12 @@ impl Slot {
         None
     }
 
-    /// The last thing that it complained about.
+    /// The last error that its child reported.
     pub fn last_error(&self) -> Option<String> {
         self.child.as_ref().and_then(|child| child.output.last_error())
     }
 
-    /// For the rollup.
+    /// Its part of the rollup.
     pub fn standing(&self) -> Standing<'_> {
         Standing {
             role: self.plan.role,
@@ -241,7 +240,7 @@ impl Slot {
         }
     }
 
-    /// For the record of the run.
+    /// Its part of the record.
     pub fn record(&self, recordings: Option<&PathBuf>) -> RoleRecord {
         let role = self.plan.role;
         let traced = self.plan.get("sip_trace").map(PathBuf::from);
@@ -266,7 +265,7 @@ impl Slot {
 }
 
 impl Slot {
-    /// The same of a load, whose report is in this folder; `kept`: for longer than the run.
+    /// The record of a load whose report is in this folder; `kept`: the folder outlives the run.
     pub fn load_record(&self, folder: &Path, kept: bool) -> LoadRecord {
         let record = self.record(None);
         LoadRecord {
@@ -284,7 +283,7 @@ impl Slot {
     }
 }
 
-/// Every metrics line of a run, as far as memory should go.
+/// All metrics lines of a run, up to a limit.
 #[derive(Debug, Default)]
 pub struct Timeline {
     /// In order of arrival.
@@ -292,7 +291,7 @@ pub struct Timeline {
 }
 
 impl Timeline {
-    /// A line each 5 s from three roles: nearly two days.
+    /// One line every 5 s from three roles, for nearly two days.
     const MAX: usize = 100_000;
 
     fn add(&mut self, line: &MetricsLine) {

@@ -1,5 +1,5 @@
-//! A role that stands still: two metrics periods during a call in which no
-//! packet moved where this role should move some.
+//! Detection of a stalled role: during a call, two metrics periods passed without a packet where this role
+//! should have some.
 
 use b2b_base::metrics::MetricsLine;
 use b2b_config::RoleName;
@@ -16,7 +16,7 @@ pub struct Stall {
 const PERIODS: u32 = 2;
 
 impl Stall {
-    /// Takes the next metrics line; says whether the role stands still.
+    /// Takes the next metrics line; returns whether the role is stalled.
     pub fn on(&mut self, role: RoleName, line: &MetricsLine) -> bool {
         if !line.in_call || line.last {
             *self = Stall::default();

@@ -1,4 +1,4 @@
-//! The end of a run for people: the final table and what follows from it.
+//! The end of a run for the user: the final table and its conclusions.
 
 use super::chain;
 use super::record::{ChainFigures, Expectation, LatencyBy, RoleRecord, RunRecord};
@@ -51,7 +51,7 @@ pub fn lines(run: &RunRecord) -> Vec<String> {
     lines
 }
 
-/// That nothing was missed, if so.
+/// The line for met expectations; `None` if one was missed, or none was judged.
 fn all_met(expectations: &[Expectation]) -> Option<String> {
     let judged = expectations.iter().filter(|expectation| expectation.judged).count();
     if judged == 0 || expectations.iter().any(Expectation::missed) {

@@ -1,4 +1,4 @@
-//! What a run works with, of a plan and of a scene alike: the program, signals and the console.
+//! The environment of a run, for plans and scenes: the program, signals and the console.
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -10,34 +10,34 @@ use super::signals::Interrupts;
 use crate::results::console::Console;
 use b2b_base::logging::Color;
 
-/// What a run works with.
+/// The environment of a run.
 #[derive(Debug)]
 pub struct Surroundings {
-    /// The program that is every role.
+    /// The executable of every role.
     pub program: PathBuf,
-    /// Signals to us.
+    /// Signals to the orchestrator.
     pub interrupts: Interrupts,
-    /// Where we write.
+    /// The output.
     pub console: Console,
     /// Whether our tags are coloured.
     pub color: bool,
-    /// Rung when something has happened; the sender goes to whoever rings.
+    /// Signalled for each event; the sender is cloned for each source of events.
     pub wake: (Sender<()>, Receiver<()>),
 }
 
-/// This very program.
+/// The path of this executable.
 ///
 /// # Errors
-/// The system does not say which file it is.
+/// The system does not report the path.
 pub fn this_program() -> anyhow::Result<PathBuf> {
     std::env::current_exe().context("cannot find this program's own file")
 }
 
 impl Surroundings {
-    /// Our standard output and the signals of this process.
+    /// Standard output and the signals of this process.
     ///
     /// # Errors
-    /// A thread cannot be started, or a signal not be caught.
+    /// A thread cannot be started, or a signal cannot be caught.
     pub fn of_this_process(program: PathBuf, color: Color) -> anyhow::Result<Self> {
         let terminal = std::io::stdout().is_terminal();
         let color = color.enabled(terminal, std::env::var_os("NO_COLOR").as_deref());
@@ -47,7 +47,7 @@ impl Surroundings {
         Ok(Surroundings { program, interrupts, console, color, wake })
     }
 
-    /// Writes the last lines, unless another signal says that nobody waits for them.
+    /// Writes the last lines, unless another signal arrives.
     pub fn finish(&self, lines: impl IntoIterator<Item = String>) {
         let may_wait = || self.interrupts.next().is_none();
         for line in lines {

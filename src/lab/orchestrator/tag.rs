@@ -1,4 +1,4 @@
-//! Who says a line: a tag in front of it, in the role's colour.
+//! Tags in front of lines, in the colour of the role.
 
 use b2b_base::logging;
 use b2b_config::RoleName;
@@ -17,7 +17,7 @@ pub fn plain(role: RoleName) -> &'static str {
     }
 }
 
-/// The tag, coloured if wanted.
+/// The tag, coloured if requested.
 pub fn tag(role: RoleName, color: bool) -> String {
     if color { logging::of_role(role.as_str(), plain(role)) } else { plain(role).to_owned() }
 }

@@ -1,4 +1,4 @@
-//! How a run went: from the ends of its roles to the exit code and the record.
+//! The verdict of a run: from the ends of its roles to the exit code and the record.
 
 use std::time::SystemTime;
 
@@ -17,42 +17,40 @@ use b2b_config::RoleName;
 /// The first failure of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failed {
-    /// The exit code that it asks for.
+    /// The exit code that it causes.
     pub code: u8,
-    /// What happened.
+    /// The reason.
     pub reason: String,
 }
 
-/// What ended a run.
+/// The causes of a run's end.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ending {
     /// The first failure.
     pub failed: Option<Failed>,
-    /// What failed after it.
+    /// Later failures.
     pub also: Vec<String>,
-    /// The signal that we got.
+    /// The signal that the orchestrator received.
     pub interrupted: Option<&'static str>,
 }
 
-/// Whether a role ended as it should: exit 0, or by the SIGTERM that we sent
-/// before it could know what to do with it.
+/// Whether a role ended as expected: exit 0, or by our SIGTERM before it could handle it.
 pub fn ended_well(end: &RoleEnd) -> bool {
     end.code == Some(0) || (end.terminated && !end.killed && end.signal.as_deref() == Some("SIGTERM"))
 }
 
-/// The exit code of a run in which a role ended like this first.
+/// The exit code of a run in which this role's end is the first failure.
 pub fn code(end: &RoleEnd) -> u8 {
     match end.code {
         _ if end.killed => Exit::Timeout as u8,
         Some(code) if code != 0 => code,
         Some(_) => Exit::Timeout as u8,
-        // a crash, like a panic
+        // a crash counts like a panic
         None => Exit::Panic as u8,
     }
 }
 
-/// Of ends that are seen at the same time, the smaller one is the likelier cause:
-/// a crash before what follows from it.
+/// The order of simultaneous ends, the likelier cause first: a crash before its consequences.
 pub fn severity(end: &RoleEnd) -> u8 {
     match (code(end), ended_well(end)) {
         (_, true) => 9,
@@ -64,20 +62,20 @@ pub fn severity(end: &RoleEnd) -> u8 {
     }
 }
 
-/// What is left of a run.
+/// The results of a run.
 #[derive(Debug)]
 pub struct Ended {
-    /// In call order.
+    /// The roles, in call order.
     pub roles: Vec<RoleRecord>,
-    /// In the order of the plan.
+    /// The loads, in the order of the plan.
     pub loads: Vec<LoadRecord>,
-    /// What ended it.
+    /// The causes of its end.
     pub ending: Ending,
-    /// What happened when.
+    /// The events.
     pub events: Vec<Event>,
 }
 
-/// Puts the record of a run together.
+/// Assembles the record of a run.
 pub fn record(
     config: &OrchestratorConfig,
     started: SystemTime,

@@ -1,4 +1,4 @@
-//! What a load has measured: out of its load.json, for the summary and the report of the run.
+//! The measurements of a load, read from its load.json, for the summary and the report of the run.
 
 use std::path::Path;
 
@@ -8,18 +8,18 @@ use serde_json::Value;
 use crate::orchestrator::record::LoadRecord;
 use crate::results::expectation::Expectation;
 
-/// The figures that matter most.
+/// The main figures.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct LoadFigures {
-    /// `passed`, `failed` or `void`; `not judged` where something else has ended the run.
+    /// `passed`, `failed` or `void`; `not judged` if something else ended the run.
     pub result: String,
-    /// What was not kept, or why it is void; empty when it passed.
+    /// The missed limits, or why it is void; empty if it passed.
     pub why: Vec<String>,
-    /// Calls that it made; none: it made none.
+    /// Outgoing calls; `None` if there were none.
     pub callers: Option<Calls>,
-    /// Calls that came to it; none: none came.
+    /// Incoming calls; `None` if there were none.
     pub callees: Option<Calls>,
-    /// From when a call was due to its answer, 99th percentile, ms; none: none was answered.
+    /// Time from a call's due time to its answer, 99th percentile, ms; `None` if none was answered.
     pub setup_p99_ms: Option<f64>,
     /// Its limits, which are among those of the run.
     #[serde(skip)]
@@ -29,19 +29,19 @@ pub struct LoadFigures {
 /// Calls of one side.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Calls {
-    /// How many began.
+    /// Started calls.
     pub begun: u64,
-    /// All of whose steps were done.
+    /// Calls that completed all steps.
     pub done: u64,
-    /// Others.
+    /// Other calls.
     pub failed: u64,
-    /// Mouth to ear, 95th percentile, ms; none: none was judged by its mark.
+    /// Mouth-to-ear latency, 95th percentile, ms; `None` if none was measured by its mark.
     pub mouth_to_ear_p95_ms: Option<f64>,
-    /// MOS of the worst hundredth; none: none was heard.
+    /// MOS of the worst percent; `None` if none was measured.
     pub mos: Option<f64>,
 }
 
-/// Reads what is in this folder; none: it has no load.json of ours.
+/// Reads this folder; `None` if it has no valid load.json.
 pub fn read(folder: &Path) -> Option<LoadFigures> {
     of(&serde_json::from_str(&std::fs::read_to_string(folder.join("load.json")).ok()?).ok()?)
 }
@@ -70,13 +70,13 @@ fn calls(side: &Value) -> Option<Calls> {
     })
 }
 
-/// A percentile, of times that there are.
+/// A percentile, if there is any measurement.
 fn times(times: &Value, percentile: &str) -> Option<f64> {
     times[percentile].as_f64().filter(|_| times["count"].as_u64().is_some_and(|count| count > 0))
 }
 
 impl LoadFigures {
-    /// Its limits as those of the run: with its name before them.
+    /// Its limits as limits of the run, prefixed with its name.
     pub fn limits<'a>(&'a self, name: &'a str) -> impl Iterator<Item = Expectation> + 'a {
         self.expectations
             .iter()
@@ -85,7 +85,7 @@ impl LoadFigures {
 }
 
 impl LoadRecord {
-    /// The run was ended before its time: what the load says of itself then is no verdict.
+    /// Marks a load as not judged because the run was ended early: its own verdict does not count.
     pub fn unjudged(&mut self) {
         if let Some(figures) = &mut self.figures {
             figures.result = "not judged".to_owned();

@@ -1,4 +1,4 @@
-//! Where the loads of a run write their reports: a folder for each, by its name.
+//! The folders of the loads' reports, one per load, by its name.
 
 use std::fs;
 use std::io;
@@ -7,19 +7,19 @@ use std::path::{Path, PathBuf};
 use super::Load;
 use crate::orchestrator::passing;
 
-/// What a load writes.
+/// The files that a load writes.
 const FILES: [&str; 3] = ["load.json", "report.html", "junit.xml"];
 
-/// The folder of all of them: that of the run's report, else one that goes with the run.
+/// The parent of these folders: the folder of the run's report, else a temporary one.
 pub fn reports(report: Option<&Path>) -> PathBuf {
     report.map_or_else(|| passing("loads"), Path::to_path_buf)
 }
 
-/// Makes the folder of a report, and takes away what loads of an earlier run have left: nobody is to take it for what
-/// this one measures.
+/// Creates the folder of a report, and removes the loads' files of an earlier run, which could be taken for
+/// results of this one.
 ///
 /// # Errors
-/// The folder cannot be made, or a file not be removed.
+/// The folder cannot be created, or a file cannot be removed.
 pub fn prepare(report: &Path, loads: &[Load]) -> io::Result<()> {
     fs::create_dir_all(report)?;
     for load in loads {
@@ -33,7 +33,7 @@ pub fn prepare(report: &Path, loads: &[Load]) -> io::Result<()> {
     Ok(())
 }
 
-/// The folder of one.
+/// The folder of one load.
 pub fn of(report: &Path, load: &Load) -> PathBuf {
     report.join(&load.part.name)
 }

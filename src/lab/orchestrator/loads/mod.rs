@@ -1,8 +1,8 @@
 //! Loads of a run: `--role load` beside the chain of a plan, or beside the phones of a scene.
 //!
-//! - here: what is known of one before it starts, and its command line
-//! - `folder`: where they write their reports
-//! - `figures`: what they have measured, out of these; `table`: that on a page
+//! - here: the settings of a load before it starts, and its command line
+//! - `folder`: the folders of their reports
+//! - `figures`: the measurements from these reports; `table`: the same on a page
 
 pub mod figures;
 pub mod folder;
@@ -17,34 +17,34 @@ use crate::config::plan::LoadPart;
 use b2b_base::logging::Format;
 use b2b_config::target;
 
-/// A load, as it will read its own flags and plan.
+/// A load, by its own flags and plan.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Load {
-    /// What the plan says.
+    /// Its part of the plan.
     pub part: LoadPart,
-    /// It makes calls. Else it only answers, and ends when it is told.
+    /// Whether it makes calls. Otherwise it only answers, and ends when told.
     pub calls: bool,
-    /// Its calls come to an end by themselves. Else they go on until those of all others are over.
+    /// Whether its calls end by themselves. Otherwise they go on until all others are over.
     pub ends: bool,
-    /// Whom it calls; port 0 stands for the server's.
+    /// The target of its calls; port 0 stands for the server's.
     pub target: Option<String>,
-    /// Where it registers users to be called; port 0 stands for the server's.
+    /// The registrar of its users; port 0 stands for the server's.
     pub registrar: Option<String>,
 }
 
-/// When a load starts.
+/// The start phase of a load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
-    /// Before the server, which is told where it is.
+    /// Before the server, whose arguments contain its address.
     Before,
-    /// When the server is READY, and before anybody calls.
+    /// When the server is READY, before any call.
     WithServer,
-    /// When everybody else has started, at its time or cue.
+    /// After all others, at its time or cue.
     WithCalls,
 }
 
 impl Load {
-    /// When it starts.
+    /// Its start phase.
     pub fn start(&self) -> Start {
         match (self.calls, &self.registrar) {
             (true, _) => Start::WithCalls,
@@ -53,7 +53,7 @@ impl Load {
         }
     }
 
-    /// The same in words.
+    /// Its start phase in words.
     pub fn when(&self) -> String {
         let name = &self.part.name;
         let when = match self.part.start_after.as_secs_f64() {
@@ -68,7 +68,8 @@ impl Load {
         }
     }
 
-    /// Its arguments. `server`: where that is, once that is known; port 0 of target and registrar becomes its port.
+    /// Its arguments. `server`: the server's address, once known; its port replaces port 0 of target and
+    /// registrar.
     pub fn arguments(
         &self,
         (format, level): (Format, Level),
@@ -90,7 +91,7 @@ impl Load {
         add("log-level", level.as_str().to_ascii_lowercase());
         add("color", "never".to_owned());
         let filled = |uri: &String| server.map_or_else(|| uri.clone(), |at| target::with_port(uri, at));
-        // flags win over the load's own plan, where these may stand as well
+        // flags take precedence over the load's own plan, which may set these as well
         plan.settings.retain(|setting| !matches!(setting.name, "target" | "registrar"));
         for (flag, uri) in [("--target", &self.target), ("--registrar", &self.registrar)] {
             words.extend(uri.iter().flat_map(|uri| [flag.to_owned(), filled(uri)]));
@@ -100,12 +101,12 @@ impl Load {
         words
     }
 
-    /// Whether a port in its arguments is known only when the server is up.
+    /// Whether an argument needs the server's port.
     pub fn wants_port(&self) -> bool {
         [&self.target, &self.registrar].into_iter().flatten().any(|uri| target::wants_port(uri))
     }
 
-    /// What the server is told of one that answers at this address: calls to its name are its own.
+    /// The server's route arguments for a load that answers at this address: calls to its name go to it.
     pub fn route(&self, at: SocketAddr) -> [String; 2] {
         let name = &self.part.name;
         ["--route".to_owned(), format!("{name}={}", target::derived(name, at))]

@@ -1,4 +1,4 @@
-//! The loads of a run on the page of its report.
+//! The loads of a run in the report page.
 
 use maud::{Markup, html};
 
@@ -6,7 +6,7 @@ use super::figures::{Calls, LoadFigures};
 use crate::orchestrator::record::LoadRecord;
 use crate::results::page::ms;
 
-/// A row for each side of each, with the way to its own report.
+/// One row per side of each load, with a link to its own report.
 pub fn section(loads: &[LoadRecord]) -> Markup {
     html! {
         @if !loads.is_empty() {

@@ -1,4 +1,4 @@
-//! Finds what was sent inside what arrived, by cross-correlation.
+//! Finds the sent signal in the received one, by cross-correlation.
 //!
 //! All signals are mono 16-bit samples at the same rate. A lag is in samples:
 //! `received[i + lag]` belongs to `sent[i]`.
@@ -7,25 +7,23 @@ use std::sync::Arc;
 
 use b2b_dsp::fft::{self, Complex, ComplexToReal, RealToComplex};
 
-/// Samples that the search for the overall lag looks at: 5 minutes at 8 kHz.
-/// What follows is found by tracking.
+/// Samples used for the overall lag: 5 minutes at 8 kHz. Tracking covers the rest.
 const SEARCH_SAMPLES: usize = 5 * 60 * 8_000;
-/// Below this normalised correlation nothing was found.
+/// Normalised correlation below which nothing was found.
 const FOUND: f64 = 0.05;
 
-/// Where `sent` lies in `received` as a whole.
+/// The position of `sent` in `received` as a whole.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Alignment {
     /// `received[i + lag]` belongs to `sent[i]`.
     pub lag: i64,
-    /// Normalised correlation at that lag: 1 is the same signal, 0 is none of it.
+    /// Normalised correlation at that lag: 1 for the same signal, 0 for an unrelated one.
     pub similarity: f64,
-    /// How loud `sent` is inside `received`, as a factor.
+    /// The gain of `sent` inside `received`, as a factor.
     pub gain: f64,
 }
 
-/// Cross-correlation of two short signals through the frequency domain, with
-/// its buffers kept for the next pair.
+/// Cross-correlation of two short signals in the frequency domain, with reusable buffers.
 pub struct Correlator {
     size: usize,
     forward: Arc<dyn RealToComplex<f32>>,
@@ -36,7 +34,7 @@ pub struct Correlator {
 }
 
 impl Correlator {
-    /// For signals that are together at most `total` samples long.
+    /// For signals with a total length of at most `total` samples.
     pub fn new(total: usize) -> Self {
         let size = total.next_power_of_two().max(2);
         let (forward, inverse) = (fft::forward(size), fft::inverse(size));
@@ -44,9 +42,8 @@ impl Correlator {
         Correlator { size, forward, inverse, spectrum_a, spectrum_b, work: vec![0.0; size] }
     }
 
-    /// The correlation Σ a\[i\]·b\[i + lag\] for every lag: index `lag` for
-    /// lags from 0, index `size + lag` for negative ones. Samples count as
-    /// fractions of full scale. Signals longer than announced are cut.
+    /// The correlation Σ a\[i\]·b\[i + lag\] for every lag: index `lag` for lags from 0, index `size + lag`
+    /// for negative ones. Samples count as fractions of full scale. Longer signals are cut.
     pub fn correlate(&mut self, a: &[i16], b: &[i16]) -> &[f32] {
         let a = &a[..a.len().min(self.size)];
         let b = &b[..b.len().min(self.size - a.len())];
@@ -64,23 +61,23 @@ impl Correlator {
         if let [first, .., last] = &mut self.spectrum_b[..] {
             (first.im, last.im) = (0.0, 0.0);
         }
-        // All lengths are the plan's own: this cannot fail.
+        // All buffers have the plan's lengths: this cannot fail.
         let _ = self.inverse.process(&mut self.spectrum_b, &mut self.work);
         let scale = 1.0 / self.size as f32;
         self.work.iter_mut().for_each(|value| *value *= scale);
         &self.work
     }
 
-    /// The value for `lag` in what [`Correlator::correlate`] gave.
+    /// The value for `lag` in the result of [`Correlator::correlate`].
     pub fn at(values: &[f32], lag: i64) -> f32 {
         let index = if lag < 0 { lag + values.len() as i64 } else { lag };
         usize::try_from(index).ok().and_then(|index| values.get(index)).copied().unwrap_or(0.0)
     }
 }
 
-/// A forward transform whose buffers have the plan's own lengths.
+/// A forward transform whose buffers have the plan's lengths.
 fn transform(plan: &dyn RealToComplex<f32>, input: &mut [f32], output: &mut [Complex<f32>]) {
-    // All lengths are the plan's own: this cannot fail.
+    // All buffers have the plan's lengths: this cannot fail.
     let _ = plan.process(input, output);
 }
 
@@ -89,8 +86,8 @@ pub fn energy(samples: &[i16]) -> f64 {
     samples.iter().map(|s| (f64::from(*s) / 32_768.0).powi(2)).sum()
 }
 
-/// The part of `received` that lies `lag` behind `sent[from..to]`, with the
-/// range of `sent` that it covers; what lies outside of `received` is left out.
+/// The part of `received` that corresponds to `sent[from..to]` at `lag`, with the range of `sent` that it
+/// covers; parts outside `received` are left out.
 pub fn overlap<'a>(
     sent: &'a [i16],
     received: &'a [i16],
@@ -106,8 +103,7 @@ pub fn overlap<'a>(
     (&sent[low as usize..high as usize], &received[(low + lag) as usize..(high + lag) as usize])
 }
 
-/// Finds `sent` in `received`. None when either is (nearly) silent or nothing
-/// of `sent` is there.
+/// Finds `sent` in `received`. `None` if either is (nearly) silent, or nothing of `sent` is found.
 pub fn align(sent: &[i16], received: &[i16]) -> Option<Alignment> {
     let head_sent = &sent[..sent.len().min(SEARCH_SAMPLES)];
     let head_received = &received[..received.len().min(SEARCH_SAMPLES)];

@@ -1,4 +1,4 @@
-//! What the recordings say about the sound: one value for both files.
+//! The analysis of the recordings: one value for both files.
 
 use serde::Serialize;
 
@@ -9,24 +9,24 @@ use super::compare::{self, Fault, Piece, State};
 use super::recordings::Recordings;
 use b2b_media::dtmf::{Detector, Heard};
 
-/// What was heard. Empty where a recording is missing.
+/// The results. Empty where a recording is missing.
 #[derive(Debug, Default)]
 pub struct Analysis {
-    /// Where the sent signal lies in the received one.
+    /// The position of the sent signal in the received one.
     pub alignment: Option<Alignment>,
     /// The sent signal piece by piece.
     pub pieces: Vec<Piece>,
-    /// Pieces that did not arrive whole.
+    /// Pieces that were not received intact.
     pub faults: Vec<Fault>,
-    /// Share of what was said that arrived intact, 0 to 1.
+    /// Share of the sent speech received intact, 0 to 1.
     pub intact: Option<f64>,
-    /// From mouth to ear by the sound, p50 and p95, ms.
+    /// Mouth-to-ear latency from the audio, p50 and p95, ms.
     pub latency_ms: Option<(f64, f64)>,
-    /// DTMF digits in what arrived.
+    /// DTMF digits in the received audio.
     pub digits: Vec<Heard>,
 }
 
-/// Listens to the recordings.
+/// Analyses the recordings.
 pub fn listen(recordings: &Recordings) -> Analysis {
     let mut analysis = Analysis::default();
     let Some(received) = &recordings.received else { return analysis };
@@ -44,13 +44,13 @@ pub fn listen(recordings: &Recordings) -> Analysis {
 }
 
 impl Analysis {
-    /// Furthest that the playout point moved during the call, ms.
+    /// The range of the playout point during the call, ms.
     pub fn moved_ms(&self) -> Option<f64> {
         let lags = || self.pieces.iter().filter(|p| p.state == State::Intact).map(|p| p.lag);
         Some((lags().max()? - lags().min()?) as f64 * 1e3 / f64::from(RATE_HZ))
     }
 
-    /// How loud it arrived, dB against how it was sent: the median of all pieces.
+    /// Gain of the received audio, dB relative to the sent audio: the median of all pieces.
     pub fn gain_db(&self) -> Option<f64> {
         let intact = self.pieces.iter().filter(|p| p.state == State::Intact);
         let mut gains: Vec<f64> = intact.map(|p| p.gain).collect();
@@ -58,8 +58,8 @@ impl Analysis {
         gains.get(gains.len() / 2).map(|gain| 20.0 * gain.log10())
     }
 
-    /// The digits that were heard, for people: what repeats stands once, with how
-    /// often it was heard and what came after the last whole time.
+    /// The detected digits, for display: a repeated sequence once, the number of repetitions, and the rest
+    /// after the last complete one.
     pub fn digits_told(&self) -> (String, usize, String) {
         let digits: Vec<char> = self.digits.iter().map(|heard| heard.digit).collect();
         let repeats = |period: &usize| digits.iter().zip(digits.iter().skip(*period)).all(|(a, b)| a == b);
@@ -69,13 +69,13 @@ impl Analysis {
         (text(&digits[..period.min(digits.len())]), whole, text(&digits[whole * period..]))
     }
 
-    /// The digits that were heard, as text.
+    /// The detected digits, as text.
     pub fn digits_text(&self) -> String {
         self.digits.iter().map(|heard| heard.digit).collect()
     }
 }
 
-/// The analysis as it stands in `report.json`.
+/// The analysis, as written to `report.json`.
 #[derive(Debug, Serialize)]
 pub struct Summary {
     audio: AudioSummary,

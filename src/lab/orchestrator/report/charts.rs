@@ -1,4 +1,4 @@
-//! Sound and packets over time, as charts of the page.
+//! Charts of audio and packets over time.
 
 use plotters::prelude::*;
 
@@ -8,11 +8,11 @@ use crate::results::charts::{
     BAD, BOTTOM, COLUMNS, INK, LEFT, RECEIVED, RIGHT, SENT, Span, WARN, columns, svg, time_mesh,
 };
 
-/// Marks that have room over a picture.
+/// Maximum marks over a picture.
 pub const MARKS: usize = 80;
 
-/// Lowest and highest sample of every column of `span`, full scale = 1.
-/// `offset` is the time of the first sample.
+/// Lowest and highest sample of every column of `span`, full scale = 1. `offset_s` is the time of the first
+/// sample.
 pub fn envelope(samples: &[i16], rate: u32, offset_s: f64, span: Span) -> Vec<(f64, f64, f64)> {
     let width = (span.to_s - span.from_s) / COLUMNS as f64;
     let index =
@@ -27,7 +27,7 @@ pub fn envelope(samples: &[i16], rate: u32, offset_s: f64, span: Span) -> Vec<(f
         .collect()
 }
 
-/// Two waveforms under each other on one time axis, faults marked over both.
+/// Two waveforms below each other on one time axis, with faults marked over both.
 pub fn waveforms(
     sent: &[(f64, f64, f64)],
     received: &[(f64, f64, f64)],
@@ -62,7 +62,7 @@ pub fn waveforms(
     })
 }
 
-/// The frame of a spectrogram: axes, with the picture put in where the data goes.
+/// The frame of a spectrogram: axes, with the picture in the plot area.
 pub fn picture(name: &str, png_uri: &str, top_hz: f64, span: Span, marks: &[(f64, char)]) -> Option<String> {
     let mut place = (0..0, 0..0);
     let svg = svg(190, |area| {

@@ -1,23 +1,23 @@
-//! How long sound took, by when its samples were captured and when they were heard: for chains whose packets do not
-//! carry time stamps.
+//! Audio latency from the capture and playout times of samples, for chains whose packets carry no time
+//! stamps.
 
 use super::RATE_HZ;
 use super::compare::{Piece, State};
 
-/// A frame is not longer than this, in samples.
+/// Maximum frame length, in samples.
 const LONGEST_FRAME: usize = RATE_HZ as usize / 10;
-/// With less of what was said in what arrived, another sound may have been taken for it.
+/// Minimum share of intact speech; with less, another sound may have been matched.
 const LEAST_INTACT: f64 = 0.5;
 
-/// When the frames of a recording were captured or heard.
+/// The capture or playout times of a recording's frames.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Clock {
-    /// First sample of a frame, nanoseconds since 1970; in order.
+    /// First sample and time of each frame, nanoseconds since 1970; in order.
     frames: Vec<(usize, i64)>,
 }
 
 impl Clock {
-    /// Reads `sample,unix_ns`; a line that is none is left out.
+    /// Parses `sample,unix_ns` lines; invalid ones are skipped.
     pub fn parse(text: &str) -> Clock {
         let row = |line: &str| {
             let (sample, ns) = line.split_once(',')?;
@@ -28,7 +28,7 @@ impl Clock {
         Clock { frames }
     }
 
-    /// When this sample was there, if its frame has a time.
+    /// The time of this sample, if its frame has one.
     pub fn at(&self, sample: usize) -> Option<i64> {
         let after = self.frames.partition_point(|(first, _)| *first <= sample);
         let (first, ns) = self.frames.get(after.checked_sub(1)?)?;
@@ -38,7 +38,7 @@ impl Clock {
     }
 }
 
-/// From mouth to ear, p50 and p95 in ms, of the pieces that arrived; none where too little did.
+/// Mouth-to-ear latency, p50 and p95 in ms, of the received pieces; `None` if too few were received.
 pub fn latency(sent: &Clock, received: &Clock, pieces: &[Piece], intact: Option<f64>) -> Option<(f64, f64)> {
     intact.filter(|share| *share >= LEAST_INTACT)?;
     let of = |piece: &Piece| {
@@ -49,7 +49,7 @@ pub fn latency(sent: &Clock, received: &Clock, pieces: &[Piece], intact: Option<
         pieces.iter().filter(|piece| piece.state == State::Intact).filter_map(of).collect();
     all.sort_by(f64::total_cmp);
     let percentile = |percent: usize| all.get((all.len() * percent / 100).min(all.len().saturating_sub(1)));
-    // Nothing is heard before it is said: then something else was found.
+    // A negative latency means that something else was matched.
     let (p50, p95) = percentile(50).copied().zip(percentile(95).copied())?;
     (p50 > 0.0).then_some((p50, p95))
 }
@@ -58,7 +58,7 @@ pub fn latency(sent: &Clock, received: &Clock, pieces: &[Piece], intact: Option<
 mod tests {
     use super::*;
 
-    /// Frames of 20 ms from this moment on.
+    /// Frames of 20 ms starting at this time.
     fn clock(ms: i64, frames: usize) -> Clock {
         let frame = |n: usize| (n * 160, (ms + 20 * n as i64) * 1_000_000);
         Clock { frames: (0..frames).map(frame).collect() }
@@ -80,8 +80,8 @@ mod tests {
 
     #[test]
     fn latency_is_from_capture_to_where_the_same_sound_was_heard() {
-        // The recording of what arrived begins 300 ms after that of what was sent, and the sound lies 50 ms
-        // earlier in it: 250 ms; from the second on 270.
+        // The received recording begins 300 ms after the sent one, and the audio is 50 ms earlier in it: 250
+        // ms; from the second on 270.
         let (sent, received) = (clock(1_000, 100), clock(1_300, 100));
         let mut pieces = vec![piece(800, -400, State::Intact); 10];
         let of = |pieces: &[Piece], intact| latency(&sent, &received, pieces, intact);

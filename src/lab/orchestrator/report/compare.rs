@@ -1,66 +1,64 @@
-//! Compares what arrived with what was sent, piece by piece: is it there, whole
-//! and in its place?
+//! Compares received with sent audio, piece by piece: is each piece present, intact and in place?
 //!
-//! The mixer adds tones and changes the level, so a piece is judged by how much
-//! of the sent signal is in it, compared with the rest of the recording, and
-//! not by what else is there. The playout point may move during a call: pieces
-//! that fit in one place only say where it is, and the others follow them (a
-//! tone or a vowel fits in many places).
+//! The mixer adds tones and changes the level, so a piece is judged by how much of the sent signal it
+//! contains relative to the rest of the recording, and not by other audio in it. The playout point may move
+//! during a call: only pieces that match in a single place locate it, and the others follow them (a tone or a
+//! vowel matches in many places).
 
 use super::align::{Alignment, Correlator, energy, overlap};
 
 /// Length of a piece: 100 ms at 8 kHz.
 pub const PIECE: usize = 800;
-/// How far a piece may lie from the one before it: 40 ms at 8 kHz. Jitter
-/// buffers move the playout point by whole packets.
+/// Maximum offset of a piece from the one before: 40 ms at 8 kHz. Jitter buffers move the playout point by
+/// whole packets.
 const REACH: i64 = 320;
-/// Normalised correlation with which a piece counts as found.
+/// Normalised correlation above which a piece counts as found.
 const FOUND: f64 = 0.5;
-/// A piece fits in one place only when nowhere further away than `BESIDE` (1 ms)
-/// fits this well in comparison.
+/// A piece matches in a single place if no place further away than `BESIDE` (1 ms) matches this well in
+/// comparison.
 const RIVAL: f32 = 0.8;
 const BESIDE: i64 = 8;
 /// Mean square of -50 dBFS: below it a piece is too quiet to be judged.
 const QUIET: f64 = 1e-5;
-/// Energy of what arrived over the usual energy of the piece above which other
-/// sounds drown it and it cannot be judged: 12 dB.
+/// Ratio of received energy to the usual energy of the piece above which other audio masks it and it cannot
+/// be judged: 12 dB.
 const DROWNED: f64 = 16.0;
-/// The same below which nothing sounds: a hole, which no other place can fill.
+/// The same ratio below which there is no audio: a hole, which no other place can fill.
 const SOUNDING: f64 = 0.25;
-/// Part of the usual gain below which a piece counts as damaged, and as missing.
+/// Share of the usual gain below which a piece counts as damaged, and as missing.
 const DAMAGED: f64 = 0.6;
 const MISSING: f64 = 0.2;
 
-/// What became of a piece of what was sent.
+/// The state of a piece of sent audio.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
-    /// Nothing was said here, or louder sounds hide it.
+    /// Nothing was said here, or louder audio masks it.
     Quiet,
-    /// It arrived.
+    /// It was received.
     Intact,
-    /// Part of it arrived.
+    /// Part of it was received.
     Damaged,
-    /// It did not arrive.
+    /// It was not received.
     Missing,
 }
 
-/// One piece of what was sent, [`PIECE`] samples long.
+/// One piece of sent audio, [`PIECE`] samples long.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Piece {
-    /// Its first sample in what was sent.
+    /// Its first sample in the sent audio.
     pub at: usize,
-    /// Where it was found: see [`super::align`].
+    /// The lag at which it was found: see [`super::align`].
     pub lag: i64,
-    /// How loud it arrived, as a factor.
+    /// Its gain, as a factor.
     pub gain: f64,
     /// The judgement.
     pub state: State,
 }
 
-/// A stretch of pieces with the same fault.
+/// Consecutive pieces with the same fault.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Fault {
-    /// From the start of what was sent, seconds.
+    /// Offset from the start of the sent audio, seconds.
     pub at_s: f64,
     /// Its length, seconds.
     pub length_s: f64,
@@ -94,7 +92,7 @@ pub fn compare(sent: &[i16], received: &[i16], alignment: &Alignment) -> Vec<Pie
     pieces
 }
 
-/// The lag of every piece that is found in one place only.
+/// The lag of every piece that matches in a single place.
 fn anchors(sent: &[i16], received: &[i16], mut lag: i64) -> Vec<Option<i64>> {
     let mut correlator = Correlator::new(2 * PIECE + 2 * REACH as usize);
     sent.chunks_exact(PIECE)
@@ -124,8 +122,7 @@ fn anchors(sent: &[i16], received: &[i16], mut lag: i64) -> Vec<Option<i64>> {
         .collect()
 }
 
-/// Drops the anchors that contradict both neighbours, which agree: another sound
-/// led them astray.
+/// Drops anchors that contradict both neighbours when these agree: another sound was matched.
 fn drop_loners(anchors: &mut [Option<i64>]) {
     let found: Vec<(usize, i64)> =
         anchors.iter().enumerate().filter_map(|(index, lag)| Some((index, (*lag)?))).collect();
@@ -143,8 +140,8 @@ fn product(a: &[i16], b: &[i16]) -> f64 {
     a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>() / 32_768f64.powi(2)
 }
 
-/// Judges each piece against the usual gain: the upper quartile of all, which
-/// stands for the rest even when a good part is missing.
+/// Judges each piece against the usual gain: the upper quartile of all, which is representative even when
+/// many pieces are missing.
 fn judge(pieces: &mut [Piece], sent: &[i16], received: &[i16]) {
     let mut gains: Vec<f64> = pieces.iter().filter(|p| p.state != State::Quiet).map(|p| p.gain).collect();
     gains.sort_by(f64::total_cmp);
@@ -167,7 +164,7 @@ fn judge(pieces: &mut [Piece], sent: &[i16], received: &[i16]) {
     }
 }
 
-/// The gain of a piece where it fits best nearby.
+/// The gain of a piece at its best match nearby.
 fn best_gain(piece: &Piece, sent: &[i16], received: &[i16]) -> f64 {
     let end = piece.at + PIECE;
     let gains = (piece.lag - REACH..=piece.lag + REACH).map(|lag| {
@@ -177,7 +174,7 @@ fn best_gain(piece: &Piece, sent: &[i16], received: &[i16]) -> f64 {
     gains.fold(0.0, f64::max)
 }
 
-/// The faults among the pieces, neighbours of the same kind joined.
+/// The faults among the pieces; adjacent pieces of the same kind are joined.
 pub fn faults(pieces: &[Piece], rate: u32) -> Vec<Fault> {
     let length_s = PIECE as f64 / f64::from(rate);
     let mut faults: Vec<Fault> = Vec::new();
@@ -197,7 +194,7 @@ pub fn faults(pieces: &[Piece], rate: u32) -> Vec<Fault> {
     faults
 }
 
-/// Share of what was said that arrived intact, 0 to 1; none when nothing was said.
+/// Share of the sent speech received intact, 0 to 1; `None` if nothing was said.
 pub fn intact_share(pieces: &[Piece]) -> Option<f64> {
     let said = pieces.iter().filter(|p| p.state != State::Quiet).count();
     let intact = pieces.iter().filter(|p| p.state == State::Intact).count();

@@ -1,5 +1,5 @@
-//! The call ladder: the traces of all roles merged into one list of messages,
-//! each once, although it stands in its sender's and in its receiver's trace.
+//! The call ladder: the traces of all roles merged into one list. A message in both its sender's and its
+//! receiver's trace is listed once.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -8,13 +8,12 @@ use std::time::{Duration, SystemTime};
 use super::trace::Traced;
 use crate::results::ladder::{Ladder, Step, printable, title};
 
-/// Longest time that a message may take and still count as the same one.
+/// Maximum transit time for two entries to count as the same message.
 const SAME: Duration = Duration::from_secs(5);
-/// Clocks and two threads: it may seem to arrive a little before it was sent.
+/// Maximum apparent negative transit time, due to clocks and threads.
 const EARLY: Duration = Duration::from_millis(50);
 
-/// Merges traces; each comes with the name of its role, in the order in which
-/// they shall stand.
+/// Merges traces; each comes with the name of its role, in display order.
 pub fn merge(traces: &[(String, Vec<Traced>)]) -> Ladder {
     let mut ladder = Ladder { parties: traces.iter().map(|(role, _)| role.clone()).collect(), steps: vec![] };
     let owner = |address: SocketAddr| {
@@ -69,8 +68,8 @@ pub fn merge(traces: &[(String, Vec<Traced>)]) -> Ladder {
     ladder
 }
 
-/// Leaves the messages of a chain in its traces: those between its roles, whose READY addresses are `ready`. A server has the
-/// calls of loads in its trace as well, hundreds of them.
+/// Keeps only the messages between the roles of a chain, whose READY addresses are `ready`. A server's trace
+/// also contains the calls of loads, hundreds of them.
 pub fn of_chain(traces: &mut [(String, Vec<Traced>)], ready: impl IntoIterator<Item = SocketAddr>) {
     let own = traces.iter().flat_map(|(_, messages)| messages.iter().map(Traced::local));
     let own: HashSet<SocketAddr> = own.chain(ready).collect();
@@ -82,7 +81,7 @@ pub fn of_chain(traces: &mut [(String, Vec<Traced>)], ready: impl IntoIterator<I
 struct Merged<'a> {
     role: usize,
     message: &'a Traced,
-    /// When the other side saw it.
+    /// When the other side logged it.
     other: Option<SystemTime>,
 }
 

@@ -1,11 +1,10 @@
-//! The report of a run: `report.json` and `report.html`, made only from what
-//! the roles recorded (`designs/0001-borders.md`, "Recordings") and from the
-//! orchestrator's record.
+//! The report of a run: `report.json` and `report.html`, made only from the recordings of the roles
+//! (`designs/0001-borders.md`, "Recordings") and the orchestrator's record.
 //!
-//! - `recordings`: reads the files; what is missing becomes a note
-//! - `clock`: when samples were captured and heard, and so how long they took
-//! - `align`, `compare`: what was sent against what arrived
-//! - `analysis`: all of that together
+//! - `recordings`: reads the files; a missing one becomes a note
+//! - `clock`: capture and playout times of samples, and the latency from them
+//! - `align`, `compare`: comparison of sent and received audio
+//! - `analysis`: the combined result
 //! - `packets`: packet timing, jitter and losses from the packet logs
 //! - `trace`, `ladder`: SIP traces, merged into one call ladder
 //! - `charts`, `spectrogram`: pictures
@@ -56,11 +55,11 @@ pub enum ReportError {
     Write { path: PathBuf, error: io::Error },
 }
 
-/// Reads the recordings of a run and writes `report.json`, `report.html` and `junit.xml`
-/// into `folder`, which is created when it is not there.
+/// Reads the recordings of a run and writes `report.json`, `report.html` and `junit.xml` into `folder`, which
+/// is created if missing.
 ///
 /// # Errors
-/// Only that a file could not be written: missing recordings become notes.
+/// A file could not be written. Missing recordings are not an error; they become notes.
 pub fn write(folder: &Path, run: &RunRecord) -> Result<Written, ReportError> {
     let recordings = recordings::read(run);
     let analysis = analysis::listen(&recordings);
@@ -80,21 +79,22 @@ pub fn write(folder: &Path, run: &RunRecord) -> Result<Written, ReportError> {
     Ok(written)
 }
 
-/// Whether a run with this exit code was carried out, well or not.
+/// Whether a run with this exit code was completed, with or without missed expectations.
 pub fn is_judged(code: u8) -> bool {
     code == Exit::Ok as u8 || code == Exit::Expectation as u8
 }
 
-/// What the recordings of a run say; each none where one is missing, or what was sent is not found in what arrived.
+/// Results from the recordings of a run; `None` where one is missing, or the sent audio is not found in the
+/// received one.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct HeardSound {
-    /// Share of what was said that arrived intact, percent.
+    /// Share of the sent speech received intact, percent.
     pub intact_pct: Option<f64>,
-    /// From mouth to ear, p50 and p95, ms.
+    /// Mouth-to-ear latency, p50 and p95, ms.
     pub latency_ms: Option<(f64, f64)>,
 }
 
-/// Listens to the recordings in this folder.
+/// Analyses the recordings in this folder.
 pub fn heard(folder: &Path) -> HeardSound {
     let analysis = analysis::listen(&recordings::sounds(folder));
     let intact = analysis.intact.filter(|_| analysis.alignment.is_some());

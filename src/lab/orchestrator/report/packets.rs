@@ -1,11 +1,11 @@
-//! What the packet log of a role says: timing, jitter, losses.
+//! Timing, jitter and loss from a role's packet log.
 
 use std::time::Duration;
 
 /// One received RTP packet, as logged.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row {
-    /// Arrival, ns on the role's own clock.
+    /// Arrival, ns on the role's clock.
     pub arrival_ns: u64,
     /// RTP sequence number.
     pub seq: u16,
@@ -15,16 +15,16 @@ pub struct Row {
     pub ssrc: u32,
     /// RTP payload type.
     pub payload_type: u8,
-    /// What the receiver made of it, in its own word.
+    /// The receiver's verdict on the packet, in its own term.
     pub verdict: String,
 }
 
-/// A packet log as figures and series; times in seconds from its first packet.
+/// Figures and series of a packet log; times in seconds from its first packet.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct PacketStory {
     /// Packets of the stream.
     pub packets: usize,
-    /// Sequence numbers that never came.
+    /// Sequence numbers that never arrived.
     pub lost: usize,
     /// Rows that could not be read.
     pub unreadable: usize,
@@ -38,14 +38,14 @@ pub struct PacketStory {
     pub spacing: Vec<(f64, f64)>,
     /// Interarrival jitter (RFC 3550 A.8) after each packet: (seconds, ms).
     pub jitter: Vec<(f64, f64)>,
-    /// When packets were missed that never came, seconds.
+    /// Times at which lost packets were missed, seconds.
     pub losses: Vec<f64>,
-    /// Verdicts of all rows and how often each was given, most frequent first.
+    /// Verdicts of all rows with their counts, most frequent first.
     pub verdicts: Vec<(String, usize)>,
 }
 
-/// Reads a packet log (columns in `designs/0001-borders.md`). Also gives the
-/// number of rows that could not be read.
+/// Parses a packet log (columns in `designs/0001-borders.md`). Also returns the number of rows that could not
+/// be read.
 pub fn parse(csv: &str) -> (Vec<Row>, usize) {
     let mut unreadable = 0;
     let rows = csv
@@ -84,16 +84,15 @@ fn number(text: &str) -> Option<u32> {
     }
 }
 
-/// Verdicts of rows that are not part of the stream: packets that the impairer
-/// lost, and what somebody else sent.
+/// Verdicts of rows outside the stream: packets dropped by the impairer, and packets of other senders.
 const NOT_OF_THE_STREAM: [&str; 6] =
     ["impaired-lost", "implausible", "injected", "malformed", "unauthenticated", "unexpected"];
 
-/// Streams told of one log; a longer list is somebody playing with SSRCs.
+/// Maximum streams reported per log; more streams mean that a sender varies its SSRC.
 const STREAMS: usize = 4;
 
-/// The streams of a log, each told by itself: the mixer receives two. Those with
-/// the most packets, in order of their beginning.
+/// The streams of a log, reported separately: the mixer receives two. Returns those with the most packets, in
+/// order of their start.
 pub fn streams(log: &[Row], unreadable: usize, rate: u32) -> Vec<PacketStory> {
     let mut streams: Vec<(u32, usize)> = Vec::new();
     for row in log.iter().filter(of_the_stream) {
@@ -118,10 +117,10 @@ fn of_the_stream(row: &&Row) -> bool {
     !NOT_OF_THE_STREAM.contains(&row.verdict.as_str())
 }
 
-/// Tells the story of a log. RTP timestamps run at `rate` Hz.
+/// Computes the figures of a log. RTP timestamps run at `rate` Hz.
 pub fn tell(log: &[Row], unreadable: usize, rate: u32) -> PacketStory {
     let mut rows: Vec<Row> = log.iter().filter(of_the_stream).cloned().collect();
-    // A row is written when the packet's fate is known.
+    // A row is written once the packet's fate is known, so rows are not in order of arrival.
     rows.sort_by_key(|row| row.arrival_ns);
     let rows = rows.as_slice();
     let mut story = PacketStory { packets: rows.len(), unreadable, ..PacketStory::default() };
@@ -164,8 +163,7 @@ fn verdicts(log: &[Row]) -> Vec<(String, usize)> {
     verdicts
 }
 
-/// Counts the sequence numbers that never came, stream by stream, and notes when
-/// they were passed.
+/// Counts the sequence numbers that never arrived, per stream, and notes when they were passed.
 fn losses(rows: &[Row], story: &mut PacketStory, seconds: impl Fn(u64) -> f64) {
     let mut streams: Vec<u32> = Vec::new();
     for row in rows {
@@ -176,7 +174,7 @@ fn losses(rows: &[Row], story: &mut PacketStory, seconds: impl Fn(u64) -> f64) {
     for ssrc in streams {
         let mut numbers: Vec<(i64, u64)> = Vec::new();
         for row in rows.iter().filter(|row| row.ssrc == ssrc) {
-            // Sequence numbers extended over wrap-around, next to the newest one.
+            // Extends the sequence number across wrap-around, relative to the newest one.
             let extended = match numbers.last() {
                 Some((last, _)) => last + i64::from(row.seq.wrapping_sub(*last as u16) as i16),
                 None => i64::from(row.seq),

@@ -1,5 +1,5 @@
-//! Reads what the roles recorded. A file that is missing or damaged never stops
-//! the report: what can be read is used, and a note says what cannot.
+//! Reads the recordings of the roles. A missing or damaged file does not stop the report: readable parts are
+//! used, and a note reports the rest.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -12,27 +12,27 @@ use super::{RATE_HZ, trace};
 use crate::orchestrator::record::RunRecord;
 use crate::results::ladder::Ladder;
 
-/// Samples read from one recording: an hour.
+/// Maximum samples read from one recording: an hour.
 const MAX_SAMPLES: usize = 3_600 * RATE_HZ as usize;
-/// Bytes read from one packet log or SIP trace.
+/// Maximum bytes read from one packet log or SIP trace.
 const MAX_BYTES: u64 = 64 << 20;
 
-/// Everything that was recorded, as far as it could be read.
+/// All recordings, as far as they could be read.
 #[derive(Debug, Default)]
 pub struct Recordings {
     /// The PCM that the source sent, 8 kHz mono.
     pub sent: Option<Vec<i16>>,
     /// What the sink played out, 8 kHz mono.
     pub received: Option<Vec<i16>>,
-    /// When what was sent was captured.
+    /// Capture times of the sent audio.
     pub sent_clock: Clock,
-    /// When what arrived was handed over.
+    /// Playout times of the received audio.
     pub received_clock: Clock,
-    /// Per receiving role and stream.
+    /// Packet figures per receiving role and stream.
     pub packets: Vec<(String, PacketStory)>,
     /// All SIP traces, merged.
     pub ladder: Ladder,
-    /// What is missing or damaged, for people.
+    /// Missing or damaged files, as text.
     pub notes: Vec<String>,
 }
 
@@ -49,7 +49,7 @@ pub fn read(run: &RunRecord) -> Recordings {
     let mut traces = Vec::new();
     for role in &run.roles {
         let name = role.role.as_str();
-        // The source receives nothing but what a peer may send back; a b2bua writes no list.
+        // The source receives only what a peer sends back; a b2bua writes no packet log.
         let log = folder.join(format!("{name}.packets.csv"));
         if (!matches!(name, "source" | "b2bua") || log.exists())
             && let Some(text) = noted(&mut all.notes, bytes(&log))
@@ -82,12 +82,12 @@ pub fn read(run: &RunRecord) -> Recordings {
     all
 }
 
-/// What was sent and what arrived, without all else.
+/// Reads only the sent and received audio.
 pub fn sounds(folder: &Path) -> Recordings {
     let mut all = Recordings::default();
     all.sent = noted(&mut all.notes, wav(&folder.join("source.sent.wav")));
     all.received = noted(&mut all.notes, wav(&folder.join("sink.received.wav")));
-    // Without them only the latency by the sound is missing.
+    // Without the clocks only the latency from the audio is missing.
     let clock = |name: &str| {
         let text = bytes(&folder.join(name)).map(|(text, _)| text).unwrap_or_default();
         Clock::parse(&String::from_utf8_lossy(&text))

@@ -6,15 +6,14 @@ use crate::results::charts::{COLUMNS, Span};
 
 /// 32 ms at 8 kHz: separates speech harmonics and DTMF frequencies.
 const WINDOW: usize = 256;
-/// Rows of the picture: one a frequency bin.
+/// Rows of the picture: one per frequency bin.
 const ROWS: usize = WINDOW / 2;
-/// Range of the colours, dBFS of a sine.
+/// Range of the colours, in dBFS of a sine.
 const DARKEST_DB: f32 = -80.0;
 const BRIGHTEST_DB: f32 = -15.0;
 
-/// The spectrogram of `span` as an indexed PNG of [`COLUMNS`] × 128 pixels, 0 Hz
-/// at the bottom. `offset_s` is the time of the first sample; outside of the
-/// samples the picture is black. None when the encoder refuses.
+/// The spectrogram of `span` as an indexed PNG of [`COLUMNS`] × 128 pixels, 0 Hz at the bottom. `offset_s` is
+/// the time of the first sample; outside the samples the picture is black. `None` if the encoder fails.
 pub fn png(samples: &[i16], rate: u32, offset_s: f64, span: Span) -> Option<Vec<u8>> {
     let pixels = pixels(samples, rate, offset_s, span);
     let mut file = Vec::new();
@@ -40,14 +39,14 @@ fn pixels(samples: &[i16], rate: u32, offset_s: f64, span: Span) -> Vec<u8> {
         let from = index(span.from_s + column as f64 * width);
         let to = index(span.from_s + (column + 1) as f64 * width);
         let mut loudest = [0f32; ROWS];
-        // Half-overlapping windows that begin in this column, one at least.
+        // Half-overlapping windows that begin in this column, at least one.
         for start in (from..to.max(from + 1)).step_by(WINDOW / 2) {
             let start = start - (WINDOW / 2) as i64;
             for (i, value) in input.iter_mut().enumerate() {
                 let sample = usize::try_from(start + i as i64).ok().and_then(|at| samples.get(at));
                 *value = sample.map_or(0.0, |s| f32::from(*s) / 32_768.0) * shape[i];
             }
-            // All lengths are the plan's own: this cannot fail.
+            // All buffers have the plan's lengths: this cannot fail.
             let _ = plan.process(&mut input, &mut output);
             for (row, bin) in loudest.iter_mut().zip(&output) {
                 *row = row.max(bin.norm());

@@ -1,10 +1,10 @@
-//! Reads SIP traces (format in `designs/0001-borders.md`). Whatever a peer put
-//! into a message comes through here, so nothing is trusted.
+//! Reads SIP traces (format in `designs/0001-borders.md`). They contain messages from peers, so the reader
+//! trusts nothing.
 
 use std::net::SocketAddr;
 use std::time::SystemTime;
 
-/// Messages read from one trace; the rest is counted.
+/// Maximum messages read from one trace; the rest is counted.
 const MAX_MESSAGES: usize = 2_000;
 
 /// One message in one role's trace.
@@ -12,20 +12,20 @@ const MAX_MESSAGES: usize = 2_000;
 pub struct Traced {
     /// When the role sent or received it.
     pub at: SystemTime,
-    /// Sent, otherwise received.
+    /// Whether it was sent; otherwise it was received.
     pub sent: bool,
     /// `udp`, `tcp`.
     pub transport: String,
-    /// Who sent it.
+    /// The sender.
     pub from: SocketAddr,
-    /// To whom.
+    /// The receiver.
     pub to: SocketAddr,
-    /// The message as it was.
+    /// The unchanged message.
     pub bytes: Vec<u8>,
 }
 
 impl Traced {
-    /// The address of the role whose trace this is.
+    /// The address of the role that wrote the trace.
     pub fn local(&self) -> SocketAddr {
         if self.sent { self.from } else { self.to }
     }
@@ -36,11 +36,11 @@ impl Traced {
 pub struct Trace {
     /// Its messages, in file order.
     pub messages: Vec<Traced>,
-    /// What was wrong with the file, for people.
+    /// Problems of the file, as text.
     pub notes: Vec<String>,
 }
 
-/// Reads a trace. After damage it goes on at the next header line.
+/// Reads a trace. After damage it continues at the next header line.
 pub fn parse(file: &[u8]) -> Trace {
     let mut trace = Trace::default();
     let mut rest = file;

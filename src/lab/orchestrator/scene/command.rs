@@ -1,4 +1,4 @@
-//! Command lines of a scene, and the files that phones read their passwords from.
+//! Command lines of a scene, and the password files of its phones.
 
 use std::fs;
 use std::io::Write;
@@ -12,15 +12,15 @@ use crate::orchestrator::command::quoted;
 use crate::orchestrator::loads::{Start, folder};
 use b2b_base::util::exit::{Exit, Failure};
 
-/// A folder with a file for each account, for our eyes only; gone when this is dropped.
+/// A private folder with one password file per account; removed on drop.
 #[derive(Debug)]
 pub struct Passwords(PathBuf);
 
 impl Passwords {
-    /// Writes them.
+    /// Writes the files.
     ///
     /// # Errors
-    /// The folder for temporary files takes none.
+    /// The folder for temporary files is not writable.
     pub fn write(phones: &[Phone]) -> Result<Self, Failure> {
         let folder = std::env::temp_dir().join(format!("b2b-scene-{}", std::process::id()));
         let failure = |error: std::io::Error| {
@@ -65,7 +65,7 @@ pub fn server(config: &SceneConfig) -> Vec<String> {
     words
 }
 
-/// A phone's arguments; `server`: where the server takes SIP.
+/// A phone's arguments; `server`: the server's SIP address.
 pub fn phone(config: &SceneConfig, phone: &Phone, password: &Path, server: SocketAddr) -> Vec<String> {
     let mut words = common(config, "phone");
     let mut add = |name: &str, value: String| words.extend([format!("--{name}"), value]);
@@ -80,7 +80,7 @@ pub fn phone(config: &SceneConfig, phone: &Phone, password: &Path, server: Socke
     words
 }
 
-/// Every command line, with comments on what is known only at run time.
+/// All command lines, with comments for values known only at run time.
 pub fn dry_run(program: &Path, config: &SceneConfig) -> Vec<String> {
     let mut lines: Vec<String> = config
         .scene

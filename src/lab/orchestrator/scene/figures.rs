@@ -1,50 +1,50 @@
-//! What was seen of a phone: from its own events, and from what the server showed.
+//! Observations of a phone: from its own events, and from the server's control interface.
 
 use serde_json::Value;
 
 use super::watch::Seen;
 use crate::config::scene::Scene;
 
-/// What is known of a phone.
+/// The observations of a phone.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Figures {
-    /// Calls that are over.
+    /// Ended calls.
     pub calls: u64,
-    /// Those that were answered.
+    /// Answered calls.
     pub answered: u64,
-    /// Those that were answered and ended as they should.
+    /// Answered calls that ended as expected.
     pub completed: u64,
     /// States of its calls, in order.
     pub states: Vec<String>,
-    /// What it heard, in order.
+    /// The audio that it heard, in order.
     pub heard: Vec<String>,
     /// How often it heard its position in a queue.
     pub positions: u64,
-    /// Agents that it was given to.
+    /// The agents that it was connected to.
     pub agents: Vec<String>,
-    /// Where it sent others.
+    /// The targets of its transfers.
     pub transfers: Vec<String>,
-    /// The worst of its calls, percent.
+    /// Highest loss of its calls, percent.
     pub loss_pct: Option<f64>,
-    /// The worst of its calls.
+    /// Lowest MOS of its calls.
     pub mos: Option<f64>,
-    /// The step that failed, and why.
+    /// The failed step and the reason.
     pub failed: Option<String>,
 }
 
-/// What a line of a phone means for the others and for people.
+/// The meaning of a phone's line for the other processes and the user.
 #[derive(Debug, Clone, PartialEq)]
 pub enum News {
-    /// To be shown.
+    /// A line to print.
     Line(String),
-    /// To be shown; who waits for this cue begins.
+    /// A line to print, and a cue for the processes that wait for it.
     Cue(String, String),
-    /// To be shown as an error.
+    /// A line to print as an error.
     Failed(String),
 }
 
 impl Figures {
-    /// A line that the phone wrote; none: nothing of interest.
+    /// Processes a line of the phone; `None` if it is not of interest.
     pub fn event(&mut self, line: &Value, scene: &Scene) -> Option<News> {
         let text = |name: &str| line[name].as_str().unwrap_or_default().to_owned();
         match line["event"].as_str()? {
@@ -85,7 +85,7 @@ impl Figures {
         }
     }
 
-    /// What a tone is: another phone, a prompt, or a tone.
+    /// Maps a tone to its origin: another phone, a prompt, or an unknown tone.
     fn hears(&mut self, hz: f64, scene: &Scene) {
         let phone = scene.phones.iter().find(|phone| phone.says == Some(hz)).map(|phone| phone.name.clone());
         let prompt = scene.prompts.iter().find(|prompt| prompt.hz == hz).map(|prompt| prompt.name.as_str());
@@ -99,7 +99,7 @@ impl Figures {
         }
     }
 
-    /// Calls as the server shows them; `account`: whose phone it is.
+    /// Processes the server's list of calls; `account`: the phone's account.
     pub fn seen(&mut self, calls: &[Seen], account: &str) {
         for call in calls.iter().filter(|call| call.users.iter().any(|user| user == account)) {
             if self.states.last() != Some(&call.state) {

@@ -1,5 +1,5 @@
-//! The loads of a scene: those that answer are there before its phones, those that call begin with them, each at its
-//! time or cue.
+//! The loads of a scene: answering loads start before its phones, calling loads with them, each at its time
+//! or cue.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -16,23 +16,23 @@ use crate::orchestrator::surroundings::Surroundings;
 use crate::orchestrator::verdict;
 use b2b_base::util::exit::Exit;
 
-/// The exit code of a scene that a load has broken, and why.
+/// The exit code and the reason of a failure of a load.
 pub type Broke = (u8, String);
 
 /// The loads of a scene.
 pub struct Loads<'a> {
     config: &'a SceneConfig,
     surroundings: &'a Surroundings,
-    /// In the order of the plan.
+    /// The loads, in the order of the plan.
     slots: Vec<Slot>,
-    /// When each may start; none: it is not its turn yet.
+    /// When each may start; `None` before its turn.
     due: Vec<Option<Instant>>,
     journal: Journal,
     timeline: Timeline,
 }
 
 impl<'a> Loads<'a> {
-    /// None has started.
+    /// The loads of a scene, none of them started.
     pub fn new(config: &'a SceneConfig, surroundings: &'a Surroundings, now: Instant) -> Self {
         let console = surroundings.console.clone();
         Loads {
@@ -45,12 +45,12 @@ impl<'a> Loads<'a> {
         }
     }
 
-    /// It is the turn of those that start then and wait for no cue.
+    /// Schedules the loads of this start phase that wait for no cue.
     pub fn begin(&mut self, now: Instant, start: Start) {
         self.give(now, |load| load.start() == start && load.part.on.is_none());
     }
 
-    /// A phone has given this cue.
+    /// Schedules the loads that wait for this cue.
     pub fn cue(&mut self, now: Instant, cue: &str) {
         self.give(now, |load| load.part.on.as_ref().is_some_and(|(on, _)| on == cue));
     }
@@ -63,17 +63,17 @@ impl<'a> Loads<'a> {
         }
     }
 
-    /// Whether all are READY that start then.
+    /// Whether all loads of this start phase are READY.
     pub fn are_ready(&self, start: Start) -> bool {
         let of = |slot: &&Slot| slot.load.as_ref().is_some_and(|load| load.start() == start);
         self.slots.iter().filter(of).all(|slot| slot.ready.is_some())
     }
 
-    /// Takes what they have said, and starts those that are due. `server`: where it is, once it is there; `told`: they
-    /// were told to end; `running`: nobody was, and the end has not begun.
+    /// Processes the output of the loads, and starts those that are due. `server`: its address, once known;
+    /// `told`: the loads were told to end; `running`: the end has not begun.
     ///
     /// # Errors
-    /// The first that broke the scene.
+    /// The first failure of a load.
     pub fn turn(
         &mut self,
         now: Instant,
@@ -95,7 +95,7 @@ impl<'a> Loads<'a> {
         let Some(slot) = self.slots.get_mut(index) else { return Ok(()) };
         slot.follow(now, &mut self.journal, &self.surroundings.console, &mut self.timeline);
         let Some(end) = slot.reap(now) else { return Ok(()) };
-        // its last lines before the news of its end
+        // its last lines before the report of its end
         slot.follow(now, &mut self.journal, &self.surroundings.console, &mut self.timeline);
         let (title, text) = (slot.title(), &end.text);
         // exit code 1 is its verdict, which is judged with the others
@@ -137,7 +137,7 @@ impl<'a> Loads<'a> {
         if late { Err((Exit::Timeout as u8, reason())) } else { Ok(()) }
     }
 
-    /// Whether calls go on that end by themselves, or are due.
+    /// Whether calling loads that end by themselves are running or due.
     pub fn are_busy(&self) -> bool {
         let mut callers = self.slots.iter().zip(&self.due).filter(|(slot, _)| slot.is_caller());
         callers.any(|(slot, due)| match slot.child {
@@ -146,7 +146,7 @@ impl<'a> Loads<'a> {
         })
     }
 
-    /// All others have ended: calls that do not end by themselves are to end. True while some go on.
+    /// Tells endless loads to end, once all others have. Returns whether any calling load still runs.
     pub fn end_calls(&mut self, now: Instant) -> bool {
         for slot in &mut self.slots {
             if slot.end_calls() {
@@ -157,30 +157,30 @@ impl<'a> Loads<'a> {
         self.slots.iter().any(|slot| slot.is_caller() && slot.is_alive())
     }
 
-    /// Those that run.
+    /// The running loads.
     pub fn alive(&mut self) -> impl Iterator<Item = (String, &mut Child)> {
         let alive = self.slots.iter_mut().filter(|slot| slot.is_alive());
         alive.filter_map(|slot| Some((slot.title(), slot.child.as_mut()?)))
     }
 
-    /// Those of them that only answer.
+    /// The running loads that only answer.
     pub fn callees(&mut self) -> impl Iterator<Item = (String, &mut Child)> {
         let callees = self.slots.iter_mut().filter(|slot| slot.is_alive() && slot.is_callee());
         callees.filter_map(|slot| Some((slot.title(), slot.child.as_mut()?)))
     }
 
-    /// Whether one runs.
+    /// Whether any load runs.
     pub fn any_alive(&self) -> bool {
         self.slots.iter().any(Slot::is_alive)
     }
 
-    /// What the server is told of those that answer.
+    /// The server's route arguments for the answering loads.
     pub fn routes(&self) -> Vec<String> {
         let answering = self.slots.iter().filter(|slot| slot.is_callee());
         answering.filter_map(|slot| Some(slot.load.as_ref()?.route(slot.address()?))).flatten().collect()
     }
 
-    /// For the status line.
+    /// Their part of the status line.
     pub fn standings(&self) -> String {
         match self.slots.as_slice() {
             [] => String::new(),
@@ -191,14 +191,14 @@ impl<'a> Loads<'a> {
         }
     }
 
-    /// What is left of them.
+    /// Their records.
     pub fn records(&self) -> Vec<LoadRecord> {
         let (report, kept) = (folder::reports(self.config.report.as_deref()), self.config.report.is_some());
         let of = |slot: &Slot| Some(slot.load_record(&folder::of(&report, slot.load.as_ref()?), kept));
         self.slots.iter().filter_map(of).collect()
     }
 
-    /// When the next one is due.
+    /// When the next load is due.
     pub fn next_due(&self) -> Option<Instant> {
         let waiting = self.slots.iter().zip(&self.due).filter(|(slot, _)| slot.child.is_none());
         waiting.filter_map(|(_, due)| *due).min()

@@ -1,9 +1,10 @@
-//! Runs a scene: a server, phones that go by steps, and loads beside them.
+//! Runs a scene: a server, phones that follow steps, and loads beside them.
 //!
-//! - `run`: the driver; `party`: one phone of it; `loads`: its loads
-//! - `command`: command lines and passwords; `prompts`: sounds that are made before
-//! - `watch`: `GET /calls` while it goes on; `records`: call records and recordings afterwards
-//! - `figures`: what was seen of whom; `verdict`: the table, expectations, exit code; `report`: all that as files
+//! - `run`: the driver; `party`: a phone; `loads`: the loads
+//! - `command`: command lines and passwords; `prompts`: generated prompts
+//! - `watch`: polls `GET /calls` during the run; `records`: call records and recordings afterwards
+//! - `figures`: observations of a phone; `verdict`: the table, expectations, exit code; `report`: the report
+//!   files
 
 mod command;
 mod figures;
@@ -27,41 +28,41 @@ use crate::config::scene::Scene;
 use b2b_base::logging::{self, Color, Format};
 use b2b_base::util::exit::Exit;
 
-/// What the orchestrator of a scene is told.
+/// The settings of a scene's orchestrator.
 #[derive(Debug, Clone)]
 pub struct SceneConfig {
-    /// What to run.
+    /// The scene to run.
     pub scene: Scene,
     /// Its loads.
     pub loads: Vec<Load>,
-    /// From SIGTERM to a word about who still runs.
+    /// Time from SIGTERM to a report of the processes that still run.
     pub grace: Duration,
-    /// From SIGTERM to SIGKILL.
+    /// Time from SIGTERM to SIGKILL.
     pub kill: Duration,
-    /// How long the server may take until it is READY.
+    /// Maximum time until the server is READY.
     pub ready: Duration,
     /// Print command lines and start nothing.
     pub dry_run: bool,
-    /// Where the report goes.
+    /// The folder of the report.
     pub report: Option<PathBuf>,
-    /// Of all lines.
+    /// The format of all lines.
     pub format: Format,
-    /// Of our own lines.
+    /// The colour of our own lines.
     pub color: Color,
-    /// Of our own lines, and of the children's.
+    /// The log level of our own lines and of the children's.
     pub level: tracing::Level,
 }
 
-/// Runs a scene to its end; the number is the exit code. Call it on the main thread: children die
-/// with the thread that started them.
+/// Runs a scene to its end; returns the exit code. Call it on the main thread: children die with the thread
+/// that started them.
 ///
 /// # Errors
-/// What keeps it from starting, with the exit code in a [`b2b_base::util::exit::Failure`].
+/// The reason why it cannot start, with the exit code in a [`b2b_base::util::exit::Failure`].
 pub fn run(config: &SceneConfig) -> anyhow::Result<u8> {
     let program = this_program()?;
     if config.dry_run {
         let lines = command::dry_run(&program, config);
-        // a closed pipe has seen enough
+        // a closed pipe is not an error
         let _ = std::io::stdout().write_all((lines.join("\n") + "\n").as_bytes());
         return Ok(Exit::Ok as u8);
     }

@@ -1,4 +1,4 @@
-//! One process of a scene: a phone, or the server.
+//! A phone of a scene and its process.
 
 use std::time::Instant;
 
@@ -11,26 +11,26 @@ use crate::orchestrator::record::RoleEnd;
 #[derive(Debug)]
 pub struct Party {
     pub phone: Phone,
-    /// When it is to start; none: its cue was not given.
+    /// When it starts; `None` until its cue is given.
     pub due: Option<Instant>,
     pub child: Option<Child>,
-    /// Its end, once its last line is taken.
+    /// Its end, once its last line is processed.
     pub end: Option<RoleEnd>,
     pub figures: Figures,
 }
 
 impl Party {
-    /// One that has not started.
+    /// A phone that has not started.
     pub fn new(phone: Phone) -> Self {
         Party { phone, due: None, child: None, end: None, figures: Figures::default() }
     }
 
-    /// It runs, or its end has not been looked at.
+    /// Whether it runs, or its end was not processed yet.
     pub fn is_alive(&self) -> bool {
         self.child.is_some() && self.end.is_none()
     }
 
-    /// Where it is, in a word or two.
+    /// Its status, in a word or two.
     pub fn standing(&self) -> String {
         match (&self.child, &self.end, &self.phone.on) {
             (_, Some(end), _) => end.text.clone(),

@@ -1,4 +1,4 @@
-//! Sounds that a scene makes before it starts: tones, in place of what people say.
+//! Prompts that a scene generates before it starts: tones in place of speech.
 
 use std::path::Path;
 
@@ -6,15 +6,15 @@ use crate::config::scene::Prompt;
 use b2b_base::util::exit::{Exit, Failure};
 use b2b_media::tone::Oscillator;
 
-/// Samples a second of a prompt: as on a telephone.
+/// Sample rate of a prompt, Hz: the telephone rate.
 const RATE_HZ: u32 = 8_000;
 /// A quarter of full scale.
 const LEVEL: f32 = 8_192.0;
 
-/// Writes each, over what may be there.
+/// Writes all prompts, overwriting existing files.
 ///
 /// # Errors
-/// The first that cannot be written.
+/// The first prompt that cannot be written.
 pub fn make(prompts: &[Prompt]) -> Result<(), Failure> {
     for prompt in prompts {
         write(prompt).map_err(|error| {

@@ -1,4 +1,4 @@
-//! What a server has written by its end: call records, and the recordings that they name.
+//! The files that a server wrote: call records, and the recordings that they name.
 
 use std::collections::BTreeSet;
 use std::io::{Read, Seek, SeekFrom};
@@ -8,21 +8,21 @@ use serde_json::Value;
 
 use super::watch::party;
 
-/// What is on record of one account.
+/// The records of one account.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct OnRecord {
-    /// Records of its conversations, those of others in them counted.
+    /// Number of records of its conversations, those of other parties included.
     pub records: usize,
-    /// Seconds of each recording of them.
+    /// Length of each of their recordings, seconds.
     pub recordings: Vec<f64>,
 }
 
-/// The records of a run: what stands in the file behind `from`, where it ended before.
+/// The call records of a run: the part of the file behind `from`, where it ended before.
 #[derive(Debug, Clone, Default)]
 pub struct Records(Vec<Value>);
 
 impl Records {
-    /// Reads them; a file that is not there has none.
+    /// Reads them; a missing file has none.
     pub fn read(path: &Path, from: u64) -> Records {
         let mut text = String::new();
         if let Ok(mut file) = std::fs::File::open(path)
@@ -33,7 +33,7 @@ impl Records {
         Records(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
     }
 
-    /// What is there of an account.
+    /// The records of an account.
     pub fn of(&self, account: &str) -> OnRecord {
         let own = self.0.iter().filter(|record| party(record).as_deref() == Some(account));
         let linked: BTreeSet<u64> = own.filter_map(|record| record["linked_id"].as_u64()).collect();
@@ -42,13 +42,14 @@ impl Records {
         OnRecord { records: records.len(), recordings: lengths(&records) }
     }
 
-    /// Seconds of every recording of the run.
+    /// Length of every recording of the run, seconds.
     pub fn recordings(&self) -> Vec<f64> {
         lengths(&self.0.iter().collect::<Vec<_>>())
     }
 }
 
-/// Seconds of the recordings that records name, each file once, and only those that can be read.
+/// Lengths in seconds of the recordings that the records name; each file counts once, unreadable ones not at
+/// all.
 fn lengths(records: &[&Value]) -> Vec<f64> {
     let files: BTreeSet<&str> =
         records.iter().filter_map(|record| record["variables"]["recording"].as_str()).collect();

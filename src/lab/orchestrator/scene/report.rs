@@ -1,4 +1,5 @@
-//! The report of a scene: report.json, report.html and junit.xml; each of its loads writes one of its own into a folder beside them.
+//! The report of a scene: report.json, report.html and junit.xml; each load writes its own report into a
+//! folder beside them.
 
 use std::fs;
 use std::io;
@@ -16,7 +17,7 @@ use crate::results::{junit, page};
 use b2b_base::logging;
 use b2b_base::util::exit::Exit;
 
-/// Writes them; the line for people. A run that went well and cannot say so has failed.
+/// Writes the report; returns the line for the user. If the report cannot be written, a successful run fails.
 pub fn write(folder: &Path, config: &SceneConfig, outcome: &mut Outcome) -> String {
     match written(folder, config, outcome) {
         Ok(()) => format!("report    {}", folder.join("report.html").display()),

@@ -1,4 +1,5 @@
-//! The run of a scene: the server with loads that answer, then phones and loads that call, each at its time or cue.
+//! The run of a scene: the server with answering loads, then phones and calling loads, each at its time or
+//! cue.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -27,33 +28,33 @@ use b2b_base::logging::{self, Format};
 use b2b_base::util::exit::Exit;
 use b2b_config::RoleName;
 
-/// Calls that are over have left `GET /calls` by then; and what a child wrote last is read.
+/// After this time, ended calls have left `GET /calls` and the last output of the children is read.
 const SETTLES: Duration = Duration::from_millis(300);
 
-/// What is left of a scene.
+/// The results of a scene.
 #[derive(Debug)]
 pub struct Outcome {
     pub parties: Vec<Party>,
     pub loads: Vec<LoadRecord>,
     pub records: Records,
     pub verdict: Verdict,
-    /// When it began.
+    /// When the scene began.
     pub started: SystemTime,
     pub took: Duration,
 }
 
-/// What ended a scene before its time.
+/// The reason why a scene ended early.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Broken {
-    /// The exit code, and why.
+    /// A failure: exit code and reason.
     Failed(u8, String),
-    /// More phones have failed than may.
+    /// More phones failed than allowed.
     TooManyFailed,
-    /// The signal that we got.
+    /// The signal that the orchestrator received.
     Interrupted(&'static str),
 }
 
-/// Runs it to its end.
+/// Runs the scene to its end.
 pub fn run(config: &SceneConfig, passwords: &Passwords, surroundings: &Surroundings) -> Outcome {
     let (now, started) = (Instant::now(), SystemTime::now());
     let cdr = config.scene.server.server.cdr.clone();
@@ -95,7 +96,7 @@ struct Parties<'a> {
     server: Option<Child>,
     server_end: Option<RoleEnd>,
     ready: Option<Ready>,
-    /// All are there whom somebody calls: phones and loads that call have begun.
+    /// All callees are ready: phones and calling loads have begun.
     complete: bool,
     seen: Option<Receiver<Vec<Seen>>>,
     broken: Option<Broken>,
@@ -152,7 +153,7 @@ impl Children for Parties<'_> {
     }
 
     fn is_over(&mut self, _: Instant, running: bool) -> bool {
-        // loads that answer are there before the server
+        // answering loads start before the server
         let begun = self.server.is_some() || !running;
         begun && !self.server_runs() && !self.loads.any_alive() && !self.parties.iter().any(Party::is_alive)
     }
@@ -163,7 +164,8 @@ impl Parties<'_> {
         self.server.is_some() && self.server_end.is_none()
     }
 
-    /// Loads, and who waits for them: the server for those that it is told of, phones for all that answer.
+    /// Handles the loads, and the start of what waits for them: the server needs the routed loads, phones
+    /// need all answering ones.
     fn turn_of_loads(&mut self, now: Instant, driver: &mut Driver<'_>) {
         let (running, told) = (driver.is_running(), driver.is_told());
         let server = self.ready.as_ref().map(|ready| ready.sip);
@@ -241,7 +243,7 @@ impl Parties<'_> {
         }
     }
 
-    /// The server is there: loads may register with it.
+    /// Called when the server is READY: loads may register with it.
     fn begin(&mut self, now: Instant, driver: &mut Driver<'_>, ready: Ready) {
         let http = ready.http.map(|at| format!(", http://{at}/")).unwrap_or_default();
         self.tell(Level::INFO, &format!("the b2bua is READY at {}{http}", ready.sip));
@@ -256,7 +258,7 @@ impl Parties<'_> {
         self.loads.begin(now, Start::WithServer);
     }
 
-    /// What the server shows.
+    /// Processes the server's lists of calls.
     fn look(&mut self) {
         let Some(seen) = &self.seen else { return };
         for calls in seen.try_iter() {
@@ -346,10 +348,10 @@ impl Parties<'_> {
         }
     }
 
-    /// What ends the scene: all have ended, too many have failed, or it takes too long.
+    /// Checks for the end of the scene: all have ended, too many have failed, or the time limit is reached.
     fn check(&mut self, now: Instant, driver: &mut Driver<'_>) {
         if !driver.is_running() {
-            // its end has begun: loads that answer go before the server does
+            // the end has begun: answering loads end before the server
             let answering = self.loads.any_alive();
             driver.on(now, if answering { Input::NobodyCalls } else { Input::OnlyServers }, self);
             return;
@@ -392,7 +394,7 @@ impl Parties<'_> {
         driver.on(now, Input::Failed, self);
     }
 
-    /// A line of our own.
+    /// Logs a line of the orchestrator.
     fn tell(&self, level: Level, text: &str) {
         if level <= self.config.level {
             let line = logging::plain_line(self.config.format, level, RoleName::Orchestrator.as_str(), text);
@@ -400,7 +402,7 @@ impl Parties<'_> {
         }
     }
 
-    /// A line of somebody's.
+    /// Prints a line of a process.
     fn show(&self, role: RoleName, name: &str, pid: u32, line: &str) {
         self.surroundings.console.line(match self.config.format {
             Format::Text => format!("{} {line}", tag::tag(role, self.surroundings.color)),

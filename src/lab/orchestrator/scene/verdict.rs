@@ -1,4 +1,4 @@
-//! How a scene went: the table, the expectations, the exit code.
+//! The result of a scene: the table, the expectations, the exit code.
 
 use serde_json::{Value, json};
 
@@ -11,20 +11,20 @@ use crate::orchestrator::record::{Bound, Expectation, LoadRecord};
 use b2b_base::logging::{self, Format};
 use b2b_base::util::exit::Exit;
 
-/// How it went.
+/// The result.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Verdict {
     /// The exit code.
     pub code: u8,
     /// One sentence.
     pub headline: String,
-    /// What was wrong, a line each.
+    /// The reasons of a failure, one line each.
     pub reasons: Vec<String>,
-    /// The expectations; none of an interrupted run.
+    /// The expectations; empty if the run was interrupted.
     pub expectations: Vec<Expectation>,
 }
 
-/// Judges it.
+/// Judges a scene.
 pub fn judge(
     config: &SceneConfig,
     parties: &[Party],
@@ -110,7 +110,7 @@ fn expectations(scene: &Scene, parties: &[Party], records: &Records) -> Vec<Expe
     rows
 }
 
-/// Its own limits; that it has measured something, if it has not.
+/// The limits of a load; if it measured nothing, one missed expectation.
 fn of_load(load: &LoadRecord) -> Vec<Expectation> {
     match &load.figures {
         Some(figures) => figures.limits(&load.name).collect(),
@@ -136,7 +136,7 @@ pub const COLUMNS: [&str; 12] = [
     "end",
 ];
 
-/// The table, the expectations and the verdict; in JSON one line.
+/// The table, the expectations and the verdict; one line in JSON format.
 pub fn lines(config: &SceneConfig, outcome: &Outcome) -> Vec<String> {
     let Outcome { loads, verdict, .. } = outcome;
     if config.format == Format::Json {
@@ -165,7 +165,7 @@ pub fn lines(config: &SceneConfig, outcome: &Outcome) -> Vec<String> {
     lines
 }
 
-/// All that there is to say, for programs.
+/// The complete result, for programs.
 pub fn figures(outcome: &Outcome) -> Value {
     let Outcome { loads, verdict, .. } = outcome;
     let phones: Vec<Value> = rows(outcome)
@@ -178,7 +178,7 @@ pub fn figures(outcome: &Outcome) -> Value {
     })
 }
 
-/// A row for each phone.
+/// One row per phone.
 pub fn rows(outcome: &Outcome) -> Vec<[String; COLUMNS.len()]> {
     outcome.parties.iter().map(|party| row(party, &outcome.records)).collect()
 }
@@ -220,7 +220,7 @@ fn aligned(rows: &[[String; COLUMNS.len()]]) -> Vec<String> {
     all.iter().map(line).collect()
 }
 
-/// A line as JSON: its own object, or one around it, with who wrote it.
+/// A line as JSON: its own object, or one around the text, with its sender.
 pub fn as_json(line: &str, role: &str, name: &str, pid: u32) -> String {
     let mut object = match serde_json::from_str(line) {
         Ok(Value::Object(object)) => Value::Object(object),

@@ -1,4 +1,4 @@
-//! Asks a server's control interface what is up, again and again.
+//! Polls a server's control interface for its calls.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -7,25 +7,25 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use serde_json::Value;
 
-/// Between two looks.
+/// Polling interval.
 const EVERY: Duration = Duration::from_millis(100);
-/// How long an answer may take.
+/// Maximum time for an answer.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Octets of an answer, at most.
+/// Maximum octets of an answer.
 const LARGEST: u64 = 8 << 20;
 
-/// A call as the server shows it.
+/// A call as reported by the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
     /// `in_queue`, `bridged` …
     pub state: String,
     /// The users whose legs it has.
     pub users: Vec<String>,
-    /// The agent that a queue gave it to.
+    /// The agent that a queue connected it to.
     pub agent: Option<String>,
 }
 
-/// Looks from a thread of its own until the receiver is dropped; `wake` is rung at each answer.
+/// Polls on a separate thread until the receiver is dropped; `wake` is signalled for each answer.
 ///
 /// # Errors
 /// The thread could not be started.
@@ -33,7 +33,7 @@ pub fn start(at: SocketAddr, token: Option<String>, wake: Sender<()>) -> io::Res
     let (sender, seen) = bounded(64);
     std::thread::Builder::new().name("watch".into()).spawn(move || {
         loop {
-            // A server that does not answer says so itself, by its end.
+            // A server that does not answer is reported by its end.
             if let Ok(calls) = get(at, token.as_deref(), "/calls?limit=1000")
                 && let Err(TrySendError::Disconnected(_)) = sender.try_send(calls_of(&calls))
             {
@@ -46,7 +46,7 @@ pub fn start(at: SocketAddr, token: Option<String>, wake: Sender<()>) -> io::Res
     Ok(seen)
 }
 
-/// One GET; the answer's JSON.
+/// Sends one GET and parses the JSON of the answer.
 fn get(at: SocketAddr, token: Option<&str>, path: &str) -> io::Result<Value> {
     let mut stream = TcpStream::connect_timeout(&at, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
@@ -70,7 +70,8 @@ fn seen(call: &Value) -> Seen {
     }
 }
 
-/// The user of a leg, or of a call record: who called us, or whom we called.
+/// The user of the remote party of a leg or a call record: the caller of an inbound one, otherwise the
+/// callee.
 pub fn party(leg: &Value) -> Option<String> {
     let side = if leg["direction"] == "inbound" { "caller" } else { "callee" };
     let text = leg[side].as_str()?;

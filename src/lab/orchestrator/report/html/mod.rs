@@ -1,8 +1,7 @@
-//! `report.html`: one page that needs nothing else. The verdict first, then the
-//! sound, the packets, the call and the figures.
+//! `report.html`: a self-contained page with the verdict first, then the audio, the packets, the call and the
+//! figures.
 //!
-//! Everything that came from a peer or a child goes through maud's escaping;
-//! only pictures of our own making are put in as they are.
+//! All text from a peer or a child passes maud's escaping; only generated pictures are inserted unescaped.
 //!
 //! - `sound`: waveforms and spectrograms
 //! - `tables`: figures, events, plan
@@ -64,7 +63,7 @@ fn verdict(run: &RunRecord) -> Markup {
     page::verdict(run.verdict.ok, word, &run.verdict.headline, &run.verdict.reasons, &about)
 }
 
-/// The figures that matter most, large.
+/// The most important figures, in large type.
 fn tiles(run: &RunRecord, analysis: &Analysis) -> Markup {
     let chain = &run.chain;
     let intact = analysis.intact.map(|share| share * 100.0);

@@ -1,4 +1,4 @@
-//! What was sent and what arrived, on one time axis.
+//! Sent and received audio on one time axis.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -13,20 +13,19 @@ use crate::results::charts::Span;
 use crate::results::page::one;
 use b2b_media::codec::g711::ulaw_encode;
 
-/// Recordings up to this long can be played on the page, seconds; longer ones
-/// would make it too large.
+/// Maximum length of recordings playable on the page, seconds; longer ones would make it too large.
 const PLAYABLE: f64 = 180.0;
-/// Faults listed in words; the chart shows all.
+/// Maximum faults listed in words; the chart shows all.
 const LISTED: usize = 20;
 
-/// The section about the sound.
+/// The section about the audio.
 pub fn section(recordings: &Recordings, analysis: &Analysis) -> Markup {
     let Recordings { sent, received, .. } = recordings;
     if sent.is_none() && received.is_none() {
         return html! {};
     }
     let rate = f64::from(RATE_HZ);
-    // Time zero is the first sample that was sent.
+    // Time zero is the first sent sample.
     let offset_s = analysis.alignment.map_or(0.0, |a| -(a.lag as f64) / rate);
     let length = |samples: &Option<Vec<i16>>| samples.as_ref().map_or(0.0, |s| s.len() as f64 / rate);
     let to_s = if sent.is_some() { length(sent) } else { length(received) };
@@ -122,7 +121,7 @@ fn wav(samples: &[i16]) -> Vec<u8> {
         file.extend(u16::to_le_bytes(half)); // µ-law, one channel
     }
     file.extend(RATE_HZ.to_le_bytes());
-    file.extend(RATE_HZ.to_le_bytes()); // a byte a sample
+    file.extend(RATE_HZ.to_le_bytes()); // one byte per sample
     for half in [1, 8, 0] {
         file.extend(u16::to_le_bytes(half)); // block, bits, no extension
     }

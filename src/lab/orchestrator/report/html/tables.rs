@@ -1,11 +1,11 @@
-//! Figures per role and hop, what happened, and where the run came from.
+//! Figures per role and hop, events, and the origin of the run.
 
 use maud::{Markup, html};
 
 use crate::orchestrator::record::{Hop, RoleRecord, RunRecord};
 use crate::results::page::{ms, one};
 
-/// Events listed.
+/// Maximum events listed.
 const EVENTS: usize = 200;
 
 /// The figures of roles, hops and the chain.
@@ -86,7 +86,7 @@ fn role_row(role: &RoleRecord) -> Markup {
     }
 }
 
-/// What happened when.
+/// The events of the run.
 pub fn history(run: &RunRecord) -> Markup {
     html! {
         h2 { "Events" }
