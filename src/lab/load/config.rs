@@ -1,4 +1,4 @@
-//! What a run of the load role is told.
+//! The settings of a load.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -19,14 +19,14 @@ use b2b_config::step::{Deed, Step};
 use b2b_config::target;
 use b2b_media::stage::Sound;
 
-/// No RTP for so long ends a leg that should hear some.
+/// A leg that expects RTP and receives none for this long is ended.
 const RTP_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Longer sounds are not played: they are held as samples.
+/// Maximum length of an audio file: files are kept as samples.
 const LONGEST_SOUND: Duration = Duration::from_secs(600);
 
-/// As many calls as the generator can make: each is remembered for 32 s behind its end (RFC 3261 §17.2), and
-/// refusals are what some targets are asked for.
+/// As many calls as the generator can make: each is remembered for 32 s after its end (RFC 3261 §17.2), and
+/// some targets are tested with refusals.
 const LIMITS: EndpointLimits = EndpointLimits {
     server_transactions: 1 << 19,
     server_bytes: 1 << 30,
@@ -35,89 +35,89 @@ const LIMITS: EndpointLimits = EndpointLimits {
     ..EndpointLimits::DEFAULT
 };
 
-/// Everything comes from one address where a server is the target, and what it may send is nothing to judge it by.
+/// All messages come from one address if a server is the target, so its rate must not count as abuse.
 const MESSAGES_PER_S: u32 = 1 << 20;
 
 /// Users to register.
 #[derive(Debug, Clone)]
 pub struct Enrolment {
-    /// They.
+    /// The users.
     pub users: Users,
-    /// The URI of where that is done.
+    /// The URI of the registrar.
     pub registrar: String,
-    /// How many a second, at most.
+    /// Maximum registrations per second.
     pub per_second: f64,
-    /// For how long to ask, seconds.
+    /// Requested lifetime, seconds.
     pub expires_s: u32,
 }
 
-/// A scenario of SIPp in the place of steps.
+/// A SIPp scenario in place of steps.
 #[derive(Debug, Clone)]
 pub struct ScenarioRun {
     /// What each call does.
     pub scenario: Arc<Scenario>,
-    /// RTP that comes to `[media_port]` goes back.
+    /// Whether RTP to `[media_port]` is echoed.
     pub rtp_echo: bool,
 }
 
-/// What a run is told.
+/// The settings of a load.
 #[derive(Debug, Clone)]
 pub struct LoadConfig {
-    /// SIP addresses, UDP and TCP; RTP binds to the same IPs. Calls go by them in turn; at least one.
+    /// SIP addresses, UDP and TCP; RTP binds to the same IPs. Calls use them in turn; at least one.
     pub binds: Vec<SocketAddr>,
-    /// Where numbers that are dialled are: a URI whose user part they take.
+    /// The URI whose user part a dialled number replaces.
     pub target: Option<String>,
     /// The domain of users.
     pub domain: String,
-    /// By which way requests go.
+    /// The transport of requests.
     pub signalling: Signalling,
     /// Whether media are encrypted.
     pub srtp: SrtpPolicy,
-    /// None: it only answers.
+    /// `None`: it only answers.
     pub callers: Option<Callers>,
-    /// Who is registered before anything else, to be called.
+    /// The users to register before anything else, to be called.
     pub enrolment: Option<Enrolment>,
-    /// What callees do; those of whom there is no kind are refused with 480.
+    /// The callees; calls that match no kind are refused with 480.
     pub callees: Vec<CalleeKind>,
-    /// What steps play, by the name that it has there.
+    /// Audio files that steps play, by their name there.
     pub sounds: Vec<(String, Sound)>,
-    /// What calls do in the place of steps; then `callers` say when, and `callees` is none.
+    /// A scenario in place of steps; then `callers` only sets the schedule, and `callees` is empty.
     pub scenario: Option<ScenarioRun>,
-    /// What descriptions say in the place of the address that RTP binds to, as of a party behind a NAT that knows nothing
-    /// of it.
+    /// The address in session descriptions in place of the one that RTP binds to, as for a party behind a NAT
+    /// of which it does not know.
     pub rtp_advertise: Option<IpAddr>,
-    /// There is no sound: the load is signalling.
+    /// Whether calls have no audio: the load is signalling only.
     pub signalling_only: bool,
-    /// What legs that say their mark are to hear.
+    /// The marks that legs with a mark expect.
     pub ears: Ears,
-    /// Calls that have figures of their own, by their numbers.
+    /// Routes with figures of their own, by number prefix.
     pub routes: Routes,
-    /// How long calls stay.
+    /// The durations of calls.
     pub holding: Holding,
-    /// Callers under way at once, at most.
+    /// Maximum simultaneous callers.
     pub at_once: Option<usize>,
-    /// In order of priority.
+    /// Codecs in order of preference.
     pub codecs: Vec<Codec>,
-    /// No call begins after this; one that only answers ends then.
+    /// No call begins after this; a load that only answers ends then.
     pub duration: Option<Duration>,
-    /// Every decision by chance comes from it.
+    /// The seed of random decisions.
     pub seed: u64,
-    /// What the run is judged by.
+    /// The limits that the run is judged by.
     pub expect: Expect,
-    /// A process of this machine that is watched.
+    /// The local process to watch.
     pub watch_pid: Option<u32>,
-    /// Write load.json into this folder.
+    /// The folder for load.json and the other report files.
     pub report: Option<PathBuf>,
-    /// Write every SIP message here.
+    /// The file for every SIP message.
     pub sip_trace: Option<PathBuf>,
-    /// Log lines down to this level, and how they look.
+    /// Log level and format.
     pub log: (tracing::Level, Format),
-    /// Whether they are coloured.
+    /// Whether log lines are coloured.
     pub color: Color,
 }
 
 impl LoadConfig {
-    /// The agent at this one of its addresses.
+    /// The configuration of the agent at one of its addresses.
     pub(super) fn agent(&self, n: usize, bind: SocketAddr) -> AgentConfig {
         AgentConfig {
             user: "load".to_owned(),
@@ -146,12 +146,12 @@ impl LoadConfig {
                 ..CallOptions::default()
             },
             limits: LIMITS,
-            // identifiers have to differ from run to run, whatever the seed of the decisions is
+            // identifiers must differ from run to run, whatever the seed of the decisions
             seed: rand::random(),
         }
     }
 
-    /// The URI of what a step dials: a number is at the target.
+    /// The URI that a step dials: a number belongs to the target.
     pub(super) fn uri_of(&self, to: &str) -> String {
         if to.contains(':') {
             return to.to_owned();
@@ -163,7 +163,7 @@ impl LoadConfig {
 /// Reads the files that steps play, once for all calls.
 ///
 /// # Errors
-/// One that cannot be played, and why.
+/// A file that cannot be played, with the reason.
 pub fn sounds<'a>(steps: impl IntoIterator<Item = &'a Step>) -> Result<Vec<(String, Sound)>, String> {
     let mut sounds: Vec<(String, Sound)> = Vec::new();
     for step in steps {
@@ -183,7 +183,7 @@ pub fn host_of(uri: &str) -> &str {
     target::host(target::host_port(place(uri)))
 }
 
-/// What stands behind the user part of a URI.
+/// The part of a URI after the user.
 pub fn place(uri: &str) -> &str {
     let rest = uri.split_once(':').map_or(uri, |(_, rest)| rest);
     rest.split_once('@').map_or(rest, |(_, place)| place)

@@ -1,38 +1,38 @@
-//! How a leg's sound went: how loud it was and what was heard in it, in steps of the call. Written by the media thread, in
-//! as much room for a call of an hour as for one of a minute.
+//! A leg's received audio over time: its level and events, in steps of the call. The media thread writes it,
+//! in constant memory whatever the length of the call.
 
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
 
 use serde::Serialize;
 
-/// Steps that are kept; when there are more, two become one.
+/// Maximum steps; when exceeded, pairs of steps are merged.
 const STEPS: usize = 240;
-/// Frames of 20 ms in a step, at first.
+/// Frames of 20 ms in a step, initially.
 const FRAMES: u32 = 10;
 const FRAME_S: f64 = 0.02;
 
-/// What was heard in a step, beside its level in the lowest octet.
+/// Events in a step, stored above its level, which is in the lowest octet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Mark {
-    /// A code word of the mark that was due.
+    /// A code word of the expected mark.
     Heard = 1 << 8,
-    /// One of another mark.
+    /// A code word of another mark.
     Foreign = 1 << 9,
     /// A gap between words.
     Gap = 1 << 10,
-    /// Frames that were made up for lost ones.
+    /// Concealed frames.
     Concealed = 1 << 11,
 }
 
-/// What the media thread writes.
+/// The state written by the media thread.
 #[derive(Debug)]
 pub struct Course {
     steps: [AtomicU32; STEPS],
     /// Frames so far.
     frames: AtomicU32,
-    /// Frames of a step.
+    /// Frames per step.
     length: AtomicU32,
 }
 
@@ -46,31 +46,31 @@ impl Default for Course {
     }
 }
 
-/// What was heard in a step.
+/// A step of the course.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Step {
-    /// The greatest amplitude, 0 to 1.
+    /// Peak amplitude, 0 to 1.
     pub peak: f64,
-    /// A code word of the mark that was due.
+    /// A code word of the expected mark.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub heard: bool,
-    /// One of another mark.
+    /// A code word of another mark.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub foreign: bool,
     /// A gap between words.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub gap: bool,
-    /// Frames that were made up for lost ones.
+    /// Concealed frames.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub concealed: bool,
 }
 
-/// How a leg's sound went.
+/// The course of a leg's audio.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Told {
-    /// How long a step is, s.
+    /// Length of a step, s.
     pub step_s: f64,
-    /// From when its sound began.
+    /// The steps from the start of its audio.
     pub steps: Vec<Step>,
 }
 
@@ -79,7 +79,7 @@ fn merged(a: u32, b: u32) -> u32 {
 }
 
 impl Course {
-    /// A frame is played. Called by one thread alone.
+    /// Adds a played frame. Only one thread may call this.
     pub fn frame(&self, samples: &[i16], concealed: bool) {
         let frame = self.frames.load(Relaxed);
         while frame / self.length.load(Relaxed) >= STEPS as u32 {
@@ -91,7 +91,7 @@ impl Course {
         self.frames.store(frame.wrapping_add(1), Relaxed);
     }
 
-    /// Something was heard in the frame that many before the last one.
+    /// Notes an event in the frame this many before the last one.
     pub fn mark(&self, before: u32, mark: Mark) {
         self.add(self.frames.load(Relaxed).saturating_sub(before + 1), mark as u32);
     }
@@ -102,7 +102,7 @@ impl Course {
         }
     }
 
-    /// Two steps become one.
+    /// Merges pairs of steps.
     fn fold(&self) {
         for at in 0..STEPS {
             let of = |at: usize| self.steps.get(at).map_or(0, |step| step.load(Relaxed));
@@ -112,7 +112,7 @@ impl Course {
         self.length.store(self.length.load(Relaxed) * 2, Relaxed);
     }
 
-    /// How it went so far; none: nothing was played.
+    /// The course so far; `None` if nothing was played.
     pub fn told(&self) -> Option<Told> {
         let (frames, length) = (self.frames.load(Relaxed), self.length.load(Relaxed));
         let count = (frames.div_ceil(length) as usize).min(STEPS);

@@ -13,12 +13,12 @@ use b2b_call::LegId;
 use b2b_config::step::Deed;
 use b2b_dsp::mark::{Mark, Side};
 
-/// Which side of a call a party is.
+/// The side of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// It calls.
+    /// The calling side.
     Caller,
-    /// It is called.
+    /// The called side.
     Callee,
 }
 
@@ -28,47 +28,47 @@ pub struct Entry {
     pub party: Party,
     /// Which side it is.
     pub role: Role,
-    /// Which agent has its leg.
+    /// The agent of its leg.
     pub agent: usize,
-    /// Its leg; none: it has none yet, or could get none.
+    /// Its leg; `None` before it has one, or if it could not get one.
     pub leg: Option<LegId>,
-    /// What it says and hears.
+    /// Its audio.
     pub sound: Arc<LegSound>,
-    /// The number in its mark; of a callee 0.
+    /// The call number in its mark; 0 for a callee.
     pub mark: u32,
-    /// The number in its caller's mark, as a header field of the INVITE says it; of a callee.
+    /// For a callee, the call number of its caller's mark, from a header field of the INVITE.
     pub told: Option<u32>,
-    /// The route whose figures it counts for, too.
+    /// The route that counts it.
     pub route: Option<usize>,
-    /// The kind whose figures it counts for, too.
+    /// The kind that counts it.
     pub kind: Option<usize>,
-    /// Its kind's place among those of its side.
+    /// The index of its kind among those of its side.
     pub place: usize,
-    /// Which call of its kind it is, from 0 on.
+    /// The number of the call within its kind, from 0.
     pub turn: u64,
-    /// When it was answered; it has something to say.
+    /// When it was answered, if it has audio to send.
     pub speaks: Option<Instant>,
-    /// When its call was due; of a callee, when its INVITE came.
+    /// When its call was due; for a callee, when its INVITE arrived.
     pub due: Instant,
-    /// When its INVITE left; none: it has not.
+    /// When its INVITE was sent, if it was.
     pub dialled: Option<Instant>,
-    /// There was a 18x.
+    /// Whether there was an 18x.
     pub rang: bool,
-    /// It was answered.
+    /// Whether it was answered.
     pub up: bool,
     /// When it hung up.
     pub hung_up: Option<Instant>,
-    /// Its last wish to be woken; earlier ones mean nothing.
+    /// Its latest alarm; earlier ones are void.
     pub wake: Option<Instant>,
-    /// It waits to hear something.
+    /// Whether it waits for audio.
     pub listens: bool,
-    /// It is through; its leg may not be.
+    /// Whether its steps are over; its leg may remain.
     pub over: bool,
-    /// What is told of it, if it is among the worst.
+    /// Its details, in case it is among the worst.
     pub call: Call,
-    /// Its dialog, where messages are kept.
+    /// Its dialog, if messages are kept.
     pub dialog: Option<Dialog>,
-    /// What passed.
+    /// Its messages.
     pub messages: Vec<Kept>,
 }
 
@@ -81,7 +81,7 @@ impl Role {
         }
     }
 
-    /// In reports.
+    /// The name in reports.
     pub fn name(self) -> &'static str {
         match self {
             Role::Caller => "caller",
@@ -91,8 +91,8 @@ impl Role {
 }
 
 impl Entry {
-    /// A party that begins. `number`: in order of beginning; `mark`: of a callee 0, who hears nobody; `due`: when its
-    /// call was due, and how long after the beginning of the run that was.
+    /// A new party. `number`: in order of starting; `mark`: 0 for a callee; `due`: when its call was due,
+    /// absolute and since the start of the run.
     pub fn new(
         party: Party,
         role: Role,
@@ -128,30 +128,30 @@ impl Entry {
         }
     }
 
-    /// What it counts for.
+    /// The figures that count it.
     pub fn counts(&self) -> Counts {
         Counts { role: self.role, route: self.route, kind: self.kind }
     }
 
-    /// The number in its caller's mark, as far as that is known; else 0.
+    /// The call number of its caller's mark, if known; else 0.
     pub fn call_in_mark(&self) -> u32 {
         self.told.unwrap_or_else(|| self.sound.mark().call)
     }
 
-    /// Whether it says its mark.
+    /// Whether it sends its mark.
     pub fn is_marked(&self) -> bool {
         self.party.steps().iter().any(|step| step.deed == Deed::SayMark)
     }
 
-    /// Whether it was up for long enough to be judged by what it has heard of marks, and says one.
+    /// Whether it was up long enough to be judged by the marks it heard, and sends one.
     pub fn can_be_judged(&self) -> bool {
         self.speaks.is_some_and(|since| since.elapsed() >= JUDGED) && self.is_marked()
     }
 
-    /// What it has heard of marks.
+    /// The marks that it heard so far.
     pub fn heard(&mut self) -> Heard {
         let mut heard = self.sound.heard();
-        // a callee takes the first mark that it hears for its caller's
+        // a callee adopts the first mark that it hears as its caller's
         let other = self.told.is_some_and(|told| ![0, told].contains(&self.sound.mark().call));
         if other && heard.foreign.is_none() {
             heard.foreign = Some(Mark { call: self.sound.mark().call, side: Side::Caller });
@@ -159,7 +159,7 @@ impl Entry {
         self.call.mouth_to_ear_ms = heard.delay_ms;
         self.call.longest_gap_ms = Some(heard.longest_gap_ms.into());
         self.call.foreign_mark = heard.foreign.map(|mark| mark.call);
-        // a callee has that of whom it hears
+        // a callee has the number that it hears
         self.call.mark = self.sound.mark().call;
         heard
     }

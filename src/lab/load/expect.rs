@@ -1,4 +1,4 @@
-//! `[expect]` of a load: limits, and what of a run is beyond them.
+//! `[expect]` of a load: limits, and their check against a run.
 
 use serde::Deserialize;
 
@@ -6,31 +6,31 @@ use super::figures::{Figures, Times};
 use super::watched::Watched;
 use crate::results::expectation::{Bound, Expectation};
 
-/// Limits; none is checked that is not set.
+/// Limits; an unset one is not checked.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Expect {
-    /// Calls of callers whose steps were all done, at least, percent.
+    /// Minimum share of callers' calls that complete all steps, percent.
     pub min_done_pct: f64,
-    /// Calls that were answered, at least, percent.
+    /// Minimum share of answered calls, percent.
     pub min_answered_pct: Option<f64>,
-    /// From when a call was due to its answer, 99th percentile, at most, ms.
+    /// Maximum set-up time from a call's due time to its answer, 99th percentile, ms.
     pub max_setup_p99_ms: Option<f64>,
-    /// MOS of the worst hundredth, at least.
+    /// Minimum MOS of the worst percent.
     pub min_mos: Option<f64>,
-    /// Mouth to ear, 95th percentile of the calls that were judged, at most, ms.
+    /// Maximum mouth-to-ear latency, 95th percentile of the judged calls, ms.
     pub max_mouth_to_ear_p95_ms: Option<f64>,
-    /// How much longer than half of the calls that were judged any of them may be heard, ms.
+    /// Maximum excess of a judged call's latency over the median, ms.
     pub max_above_median_ms: Option<f64>,
-    /// The longest gap of any call that was judged, at most, ms.
+    /// Maximum gap in any judged call, ms.
     pub max_gap_ms: Option<f64>,
-    /// RTP packets lost, at most, percent.
+    /// Maximum RTP packet loss, percent.
     pub max_loss_pct: Option<f64>,
-    /// CPU of the process that is watched, for each call, at most, ms.
+    /// Maximum CPU of the watched process per call, ms.
     pub max_cpu_ms_per_call: Option<f64>,
-    /// How much more memory it may have at the end than behind the middle of the run, KB.
+    /// Maximum memory growth of the watched process from the middle of the run to its end, KB.
     pub max_memory_grown_kb: Option<f64>,
-    /// How much more of the time than the idle sleeper the generator may have been late, percent.
+    /// Maximum excess of the generator's lateness over the idle sleeper's, percent of the time.
     pub max_late_pct: f64,
 }
 
@@ -52,26 +52,26 @@ impl Default for Expect {
     }
 }
 
-/// What a run proves.
+/// The verdict of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// Every limit was kept.
+    /// Every limit was met.
     Passed,
-    /// These were not.
+    /// These limits were missed.
     Failed(Vec<String>),
-    /// The generator was late itself: times of this run say nothing about the target.
+    /// The generator itself was late: the times of this run say nothing about the target.
     Void(String),
 }
 
-/// A run against its limits: lines, JSON and reports are made of this.
+/// A run checked against its limits: the source of lines, JSON and reports.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Judged {
-    /// The limits, each with what was measured.
+    /// The limits, each with its measurement.
     pub limits: Vec<Expectation>,
-    /// Percent of the time in which the generator was late, more than the idle sleeper. Where it is missed, limits on
-    /// times are not judged.
+    /// The generator's lateness in excess of the idle sleeper's, percent of the time. If it is missed, limits
+    /// on times are not judged.
     pub late: Expectation,
-    /// What that means; none: the generator was in time.
+    /// The explanation of a void run; `None` if the generator was in time.
     pub void: Option<String>,
 }
 
@@ -86,23 +86,23 @@ impl Judged {
         }
     }
 
-    /// Every line of it.
+    /// All rows of the table.
     pub fn rows(&self) -> impl Iterator<Item = &Expectation> {
         self.limits.iter().chain([&self.late])
     }
 }
 
-/// What a limit is on.
+/// The subject of a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum On {
     /// Counts.
     Calls,
-    /// Times, and MOS, which packets lower that are late: a generator that was late itself says nothing of them.
+    /// Times, and MOS, which late packets lower: meaningless if the generator was late.
     Times,
 }
 
 impl Expect {
-    /// Judges a run. `late`: percent of the time in which the generator was late, and the idle sleeper.
+    /// Judges a run. `late`: lateness of the generator and of the idle sleeper, percent of the time.
     pub fn judge(&self, figures: &Figures, late: (f64, f64)) -> Judged {
         use Bound::{AtLeast, AtMost};
         let (callers, callees) = (&figures.callers, &figures.callees);
@@ -135,7 +135,7 @@ impl Expect {
             };
         for (name, side) in [("min_done_pct of callers", callers), ("min_done_pct of callees", callees)] {
             let over = side.done + side.failures();
-            // a side that has no calls has no failed ones
+            // a side without calls has no failed ones
             let limit = (over > 0).then_some(self.min_done_pct);
             check(On::Calls, name, AtLeast, limit, share(side.done, over), "%", "");
         }
@@ -250,7 +250,7 @@ mod tests {
         let mut figures = run(10, 0);
         assert_eq!(missed(&figures), ["max_cpu_ms_per_call", "max_memory_grown_kb"]);
         figures.watched = Watch::start(std::process::id()).unwrap().finish();
-        // for a moment, in which nothing is known of how its memory grows
+        // a short run, in which memory growth is unknown
         assert_eq!(missed(&figures), ["max_memory_grown_kb"]);
     }
 

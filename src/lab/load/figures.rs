@@ -16,9 +16,9 @@ use super::ways::Ways;
 use super::worst::{Call, Failed, Worst};
 use b2b_call::agent::Registrations;
 
-/// Three digits: a percentile is right to 0.1 %.
+/// Three digits: a percentile is accurate to 0.1 %.
 const DIGITS: u8 = 3;
-/// The longest time that is told apart, µs.
+/// Maximum time with full resolution, µs.
 const LONGEST_US: u64 = 3_600_000_000;
 
 /// Times, µs, as a histogram.
@@ -27,29 +27,29 @@ pub struct Times(Histogram<u64>);
 
 impl Default for Times {
     fn default() -> Self {
-        // the bounds are constants that are right
+        // the bounds are valid constants
         let histogram = Histogram::new_with_max(LONGEST_US, DIGITS);
         Times(histogram.unwrap_or_else(|error| unreachable!("{error}")))
     }
 }
 
 impl Times {
-    /// Counts a time.
+    /// Records a time.
     pub fn record(&mut self, time: Duration) {
         self.0.saturating_record(u64::try_from(time.as_micros()).unwrap_or(LONGEST_US));
     }
 
-    /// How many.
+    /// Number of times.
     pub fn count(&self) -> u64 {
         self.0.len()
     }
 
-    /// What so many percent do not exceed, ms.
+    /// The time that this percentage does not exceed, ms.
     pub fn percentile_ms(&self, percent: f64) -> f64 {
         self.0.value_at_percentile(percent) as f64 / 1e3
     }
 
-    /// As JSON: percentiles in ms, and all of it in µs.
+    /// As JSON: percentiles in ms, and the histogram in µs.
     pub fn json(&self) -> Value {
         json!({
             "count": self.count(),
@@ -66,39 +66,39 @@ impl Times {
     }
 }
 
-/// One side's calls: those of callers, or of callees.
+/// The calls of one side, callers or callees.
 #[derive(Debug, Clone, Default)]
 pub struct Side {
-    /// Calls that began.
+    /// Started calls.
     pub begun: u64,
-    /// Calls that were answered.
+    /// Answered calls.
     pub answered: u64,
-    /// Calls all of whose steps were done.
+    /// Calls that completed all steps.
     pub done: u64,
-    /// Others: by step and reason.
+    /// Failed calls, by step and reason.
     pub failed: BTreeMap<(String, String), u64>,
-    /// RTP packets sent, received, and lost on the way here.
+    /// RTP packets sent, received, and lost toward this side.
     pub packets: [u64; 3],
-    /// 20 ms frames that were made up.
+    /// Concealed frames of 20 ms.
     pub concealed: u64,
-    /// Calls that heard something and lost some of it.
+    /// Calls with received audio that lost some of it.
     pub lossy: u64,
-    /// Calls whose mark was judged; what was wrong with it is among the failures.
+    /// Calls judged by their mark; faults are among the failures.
     pub judged: u64,
-    /// Calls that were long enough for it and not listened to, since they were not in the sample.
+    /// Calls long enough to be judged, but outside the sample.
     pub not_listened: u64,
-    /// Mouth to ear: each call's median.
+    /// Mouth-to-ear latency: each call's median.
     pub delay: Times,
     /// The same by call.
     pub ways: Ways,
-    /// Each call's longest gap, of those that had one.
+    /// The longest gap of each call that had one.
     pub gaps: Times,
-    /// Listening quality of what was received: 0.01 MOS each.
+    /// Listening MOS of received audio, in units of 0.01.
     mos: BTreeMap<u32, u64>,
 }
 
 impl Side {
-    /// A call is over.
+    /// Counts an ended call.
     pub fn over(&mut self, outcome: Outcome) {
         match outcome {
             Outcome::Done => self.done += 1,
@@ -106,7 +106,7 @@ impl Side {
         }
     }
 
-    /// What the call of this number has heard.
+    /// Records the marks heard by the call of this number.
     pub fn judged(&mut self, number: u64, heard: &Heard) {
         self.judged += 1;
         if let Some(ms) = heard.delay_ms {
@@ -118,18 +118,18 @@ impl Side {
         }
     }
 
-    /// How many calls failed.
+    /// Number of failed calls.
     pub fn failures(&self) -> u64 {
         self.failed.values().sum()
     }
 
-    /// A call's sound had this MOS; so many packets of it were lost.
+    /// Records a call's MOS and its number of lost packets.
     pub fn heard(&mut self, mos: f64, lost: u64) {
         *self.mos.entry((mos * 100.0).round() as u32).or_default() += 1;
         self.lossy += u64::from(lost > 0);
     }
 
-    /// The MOS that so many percent of the calls reach at least; none: nothing was heard.
+    /// The MOS of the worst `percent` of the calls; `None` without audio.
     pub fn mos_of_worst(&self, percent: f64) -> Option<f64> {
         let rank = (percent / 100.0 * self.mos.values().sum::<u64>() as f64).ceil().max(1.0) as u64;
         let mut seen = 0;
@@ -165,73 +165,73 @@ impl Side {
     }
 }
 
-/// What a party counts for.
+/// The figures that count a party.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counts {
     /// Its side.
     pub role: Role,
-    /// The route, by its place in the plan.
+    /// The route, by its index in the plan.
     pub route: Option<usize>,
-    /// The kind, by its place in [`Figures::kinds`].
+    /// The kind, by its index in [`Figures::kinds`].
     pub kind: Option<usize>,
 }
 
 /// The calls of one kind of a plan.
 #[derive(Debug, Clone, Default)]
 pub struct Kind {
-    /// Its name there.
+    /// Its name in the plan.
     pub name: String,
     /// Their figures.
     pub side: Side,
 }
 
-/// The calls whose number begins like this.
+/// The calls to numbers with this prefix.
 #[derive(Debug, Clone, Default)]
 pub struct Route {
-    /// The beginning.
+    /// The prefix.
     pub prefix: String,
-    /// Their figures, of the side whose calls are those of the run.
+    /// Their figures, on the main side.
     pub side: Side,
 }
 
 /// The figures of a run.
 #[derive(Debug, Clone, Default)]
 pub struct Figures {
-    /// Users that were registered to be called, at the end.
+    /// Users registered to be called, at the end.
     pub registrations: Registrations,
     /// Callers.
     pub callers: Side,
     /// Callees.
     pub callees: Side,
-    /// From when a call was due to its answer, so that a generator or target that stalls is seen in every
-    /// call that it delays (coordinated omission).
+    /// Set-up time, from a call's due time to its answer, so that a stalled generator or target shows in
+    /// every call that it delays (coordinated omission).
     pub setup: Times,
-    /// From the INVITE to the first 18x (E.721's post-selection delay, without the dialling).
+    /// Ringing time, from the INVITE to the first 18x (E.721's post-selection delay, without dialling).
     pub ringing: Times,
-    /// From BYE to its 200.
+    /// Time from BYE to its 200.
     pub ending: Times,
-    /// How late calls began.
+    /// Delay of call starts.
     pub lateness: Times,
-    /// Calls under way at once, at the most.
+    /// Maximum simultaneous calls.
     pub at_once: usize,
-    /// Calls that were due and did not begin since too many were under way.
+    /// Calls that were due but had to wait because too many were active.
     pub held_back: u64,
-    /// What happened when.
+    /// The figures over time.
     pub timeline: Timeline,
     /// The worst calls.
     pub worst: Worst,
-    /// Those that failed.
+    /// The failed calls.
     pub failed: Failed,
-    /// The same calls by the routes of the plan.
+    /// The calls by routes of the plan.
     pub routes: Vec<Route>,
-    /// And by its kinds of callers and callees.
+    /// The calls by kinds of callers and callees.
     pub kinds: Vec<Kind>,
-    /// The process that was watched.
+    /// The watched process.
     pub watched: Option<Watched>,
 }
 
 impl Figures {
-    /// What counts a party's call.
+    /// The sides that count a party's call.
     pub fn of(&mut self, counts: Counts) -> impl Iterator<Item = &mut Side> {
         let side = match counts.role {
             Role::Caller => &mut self.callers,
@@ -242,30 +242,30 @@ impl Figures {
         std::iter::once(side).chain(route).chain(kind)
     }
 
-    /// A leg is over; `more`: what a call among the worst has besides.
+    /// Offers an ended leg; `more` adds details if the call is among the worst.
     pub fn left(&mut self, call: &Call, more: impl FnOnce(&mut Call)) {
         self.failed.offer(call);
         self.worst.offer(call, more);
     }
 
-    /// The routes that had calls.
+    /// The routes with calls.
     pub fn routes(&self) -> impl Iterator<Item = &Route> {
         self.routes.iter().filter(|route| route.side.begun > 0)
     }
 
-    /// The sides that had calls.
+    /// The sides with calls.
     pub fn sides(&self) -> impl Iterator<Item = (&'static str, &Side)> {
         [("callers", &self.callers), ("callees", &self.callees)]
             .into_iter()
             .filter(|(_, side)| side.begun > 0)
     }
 
-    /// The side whose calls are those of the run: callees, where there are no callers.
+    /// The main side: callers, or callees if there are no callers.
     pub fn main(&self) -> &Side {
         if self.callers.begun > 0 { &self.callers } else { &self.callees }
     }
 
-    /// How many calls failed, of both sides.
+    /// Number of failed calls on both sides.
     pub fn failures(&self) -> u64 {
         self.callers.failures() + self.callees.failures()
     }
@@ -304,7 +304,7 @@ mod tests {
             let found = times.percentile_ms(percent);
             assert!((found - ms).abs() <= ms / 1e3, "{percent}: {found}");
         }
-        // what is beyond the scale counts as its end
+        // a value beyond the scale counts as its maximum
         times.record(Duration::from_secs(100_000));
         assert_eq!(times.count(), 1_001);
     }

@@ -1,5 +1,5 @@
-//! The generator: begins calls when they are due, takes every event to the party whose leg it is about, and
-//! carries out what parties want. One thread around an [`AgentService`]; sound is on its media thread.
+//! The generator: begins calls when they are due, passes every event to the party of its leg, and performs
+//! the effects of parties. One thread around an [`AgentService`]; audio is on its media thread.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -33,29 +33,29 @@ mod counting;
 mod legs;
 mod marks;
 
-/// The header field of an INVITE with the number in the caller's mark. Where the target lets it through, a callee knows
-/// whom it is to hear.
+/// The INVITE header field with the number in the caller's mark. If the target passes it on, a callee knows
+/// which mark to expect.
 const MARK: &str = "X-B2B-Mark";
 
-/// An INVITE that came.
+/// A received INVITE.
 struct Incoming<'a> {
-    /// To, as a URI.
+    /// The URI of To.
     to: &'a str,
     call_id: Vec<u8>,
     headers: Vec<(String, String)>,
 }
 
-/// Calls that begin before answers are taken again: after a stall many are due, and where all of them left at once they
-/// would find the target's socket full.
+/// Maximum calls begun before received messages are processed: after a stall many are due, and all at once
+/// would overflow the target's socket buffer.
 const BURST: u32 = 16;
 
-/// What is taken of what happens before it is looked again what is due: more than so many calls can bring.
+/// Maximum events processed before due times are checked again: more than this many calls can cause.
 const NEWS: u32 = 4 * BURST;
 
-/// How often signals and the line on the screen are looked after; what is due in between is done when it is due.
+/// Interval of checks for signals and of the status line; due events in between are handled on time.
 const TURN: Duration = Duration::from_millis(20);
 
-/// Makes and takes calls.
+/// Makes and answers calls.
 pub struct Generator {
     agents: Agents,
     config: LoadConfig,
@@ -63,37 +63,38 @@ pub struct Generator {
     began: Instant,
     entries: HashMap<u64, Entry>,
     of_leg: HashMap<Line, u64>,
-    /// Times at which parties want to be woken.
+    /// Alarms of parties.
     alarms: BinaryHeap<Reverse<(Instant, u64)>>,
     last: u64,
-    /// What passes is kept with the calls, for a report.
+    /// Whether messages are kept for a report.
     watches: bool,
     dialogs: Dialogs,
-    /// Numbers of the marks of callers.
+    /// Call numbers in marks.
     marks: Marks,
-    /// Callers under way.
+    /// Active callers.
     calling: usize,
     chance: StdRng,
-    /// Which calls are listened to. Of its own, so that what else calls do is the same with any share.
+    /// Selects the calls of the sample. It is a separate generator, so that the share does not influence
+    /// other decisions.
     sample: StdRng,
-    /// Of which kind the next call is. Of its own, for the same reason.
+    /// Selects the kind of the next call; separate for the same reason.
     choice: StdRng,
-    /// Calls so far of each kind of caller.
+    /// Calls so far per kind of caller.
     turns: Vec<u64>,
     figures: Figures,
     lateness: Lateness,
-    /// Sounds that steps play.
+    /// Audio files that steps play.
     files: Arc<[Sound]>,
     next_tick: Instant,
-    /// No call begins any more, and no call is taken.
+    /// Whether no call is started or accepted any more.
     stopping: bool,
     effects: Vec<PartyEffect>,
-    /// What parties are told once the present effects are carried out.
+    /// Events for parties, to be sent after the current effects.
     later: Vec<(u64, PartyEvent)>,
 }
 
 impl Generator {
-    /// A generator that begins now.
+    /// Starts a generator now.
     ///
     /// # Errors
     /// The address cannot be bound, or a trace cannot be written.
@@ -136,15 +137,15 @@ impl Generator {
         })
     }
 
-    /// Where it listens.
+    /// The bound addresses.
     pub fn local(&self) -> Vec<std::net::SocketAddr> {
         self.agents.local()
     }
 
-    /// Waits until all users are registered that are to be called, and begins the run then.
+    /// Waits until all users to be called are registered, then starts the run.
     ///
     /// # Errors
-    /// Some are not, and why; or this is what somebody asks for who does not want to wait.
+    /// Some users are not registered, with the reason; or `gives_up` asked to stop waiting.
     pub async fn enrolled(&mut self, gives_up: impl Fn() -> bool) -> Result<(), String> {
         let until = Instant::now() + self.agents.patience(&self.config);
         loop {
@@ -169,23 +170,24 @@ impl Generator {
         &self.figures
     }
 
-    /// Percent of the time in which it was late.
+    /// Share of time in which it was late, percent.
     pub fn late_percent(&self) -> f64 {
         self.lateness.percent()
     }
 
-    /// Calls under way: callers, and callees.
+    /// Active parties: callers and callees.
     pub fn under_way(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether every call is begun and over, where it makes calls; else only when it is stopped.
+    /// With outgoing calls: whether all are started and over. Otherwise: whether it was stopped.
     pub fn is_over(&self) -> bool {
         let no_more = self.stopping || self.pace.as_ref().is_some_and(|pace| pace.next_due().is_none());
         no_more && self.entries.is_empty()
     }
 
-    /// Begins no more calls. Those under way go on with what they do behind the times that they stay or wait for.
+    /// Starts no more calls. Active calls skip the times that they stay or wait for, and go on with their
+    /// remaining steps.
     pub fn stop(&mut self) {
         self.stopping = true;
         let mut under_way: Vec<u64> = self.entries.keys().copied().collect();
@@ -196,7 +198,7 @@ impl Generator {
         }
     }
 
-    /// Ends what is left.
+    /// Ends the remaining calls.
     pub async fn close(self) -> Figures {
         let Generator { agents, mut figures, .. } = self;
         figures.registrations = agents.registrations();
@@ -204,7 +206,7 @@ impl Generator {
         figures
     }
 
-    /// When something is due next: a call, a party, or the end of the turn.
+    /// The next due time: a call, a party, or the end of the turn.
     fn next_due(&self) -> Instant {
         let alarm = self.alarms.peek().map(|Reverse((at, _))| *at);
         let held = self.stopping || self.config.at_once.is_some_and(|most| self.calling >= most);
@@ -212,7 +214,7 @@ impl Generator {
         alarm.into_iter().chain(call).fold(self.next_tick, Instant::min)
     }
 
-    /// Goes on until the next tick is over.
+    /// Runs until the next tick is over.
     ///
     /// # Errors
     /// The media thread is gone.
@@ -237,12 +239,12 @@ impl Generator {
         }
     }
 
-    /// Takes what happens to its parties: waits for it until something is due, and goes on as long as there is more,
-    /// up to [`NEWS`] of it.
+    /// Passes events to their parties: waits until something is due, and continues while there are events, up
+    /// to [`NEWS`].
     async fn take_news(&mut self, due: Instant) -> Result<(), AgentError> {
         for taken in 0..NEWS {
             let (agent, event) = tokio::select! {
-                // while there is news, no timer is set
+                // no timer is set while there are events
                 biased;
                 event = self.agents.next_event() => event,
                 () = std::future::ready(()), if taken > 0 => return Ok(()),
@@ -256,7 +258,7 @@ impl Generator {
         Ok(())
     }
 
-    /// Begins calls that are due, [`BURST`] at most.
+    /// Begins due calls, at most [`BURST`].
     fn begin_due(&mut self, now: Instant) {
         let mut left = BURST;
         while left > 0
@@ -267,7 +269,7 @@ impl Generator {
         {
             if self.config.at_once.is_some_and(|most| self.calling >= most) {
                 self.figures.held_back += 1;
-                // counted once a turn: it begins as soon as another one is over
+                // counted once per turn: the call begins as soon as another one is over
                 return;
             }
             left -= 1;
@@ -287,7 +289,7 @@ impl Generator {
         }
     }
 
-    /// Wakes the parties whose time has come.
+    /// Wakes the parties whose alarms are due.
     fn wake_due(&mut self, now: Instant) {
         while let Some(Reverse((at, id))) = self.alarms.peek().copied() {
             if at > now {
@@ -314,7 +316,7 @@ impl Generator {
                 let chosen = waits || ears.sample.is_none_or(|share| self.sample.random::<f64>() < share);
                 (self.marks.begin(chosen), if chosen { Listens::Always } else { Listens::Never })
             }
-            // it says whom it hears, so it listens until it knows
+            // it sends the number that it hears, so it listens until it knows it
             Role::Callee if ears.sample.is_some() && !waits => (0, Listens::WhereChosen),
             Role::Callee => (0, Listens::Always),
         };
@@ -336,7 +338,7 @@ impl Generator {
         self.last
     }
 
-    /// Tells a party, and carries out what it wants.
+    /// Passes an event to a party, and performs its effects.
     fn tell(&mut self, id: u64, event: &PartyEvent) {
         let now = Instant::now();
         let mut effects = std::mem::take(&mut self.effects);
@@ -349,12 +351,12 @@ impl Generator {
         self.effects = effects;
     }
 
-    /// Tells a party once its present effects are carried out.
+    /// Passes an event to a party after its current effects.
     fn tell_later(&mut self, id: u64, event: PartyEvent) {
         self.later.push((id, event));
     }
 
-    /// A party is through; its leg may not be.
+    /// Handles the end of a party's steps; its leg may remain.
     fn over(&mut self, id: u64, outcome: Outcome) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
         if std::mem::replace(&mut entry.over, true) {
@@ -370,7 +372,7 @@ impl Generator {
         }
         self.calling -= usize::from(entry.role == Role::Caller);
         self.figures.of(entry.counts()).for_each(|side| side.over(outcome.clone()));
-        // a call that could not be placed has no leg whose end would be told
+        // a call that could not be placed has no leg that would end
         if entry.leg.is_none() {
             self.leave(id);
         }
@@ -382,17 +384,17 @@ impl Generator {
         }
     }
 
-    /// What happens now: its step of the time line.
+    /// The timeline step of this time.
     fn happens(&mut self, now: Instant) -> &mut timeline::Step {
         self.figures.timeline.at(now.saturating_duration_since(self.began))
     }
 
-    /// It makes no calls, so that those of its callees are the calls of the run.
+    /// Whether it makes no calls, so that its callees' calls are those of the run.
     fn answers_only(&self) -> bool {
         self.config.callers.is_none()
     }
 
-    /// Somebody calls: a callee, where there are some.
+    /// Handles an incoming call: a callee takes it, if there is one for it.
     fn called(&mut self, line: Line, incoming: Incoming<'_>, now: Instant) {
         let number = routes::number_of(incoming.to);
         let found = kinds::callee_of(&self.config.callees, number).filter(|_| !self.stopping);
@@ -419,7 +421,7 @@ impl Generator {
         self.tell(id, &PartyEvent::Begin);
     }
 
-    /// An event of a leg, taken to its party.
+    /// Passes an event of a leg to its party.
     fn happened(&mut self, agent: usize, event: AgentEvent) {
         let now = Instant::now();
         self.take_messages(agent);
@@ -456,7 +458,7 @@ impl Generator {
                 let arrived = status.is_some_and(|status| (200..300).contains(&status));
                 self.tell_of((agent, leg), &PartyEvent::TransferEnded { arrived });
             }
-            // a callee of ours goes nowhere else
+            // our callees follow no transfers
             AgentEvent::TransferRequested { leg, .. } => drop(self.agents.at(agent).refuse_refer(leg, 603)),
             AgentEvent::MediaClosed { leg, report } => self.media_closed((agent, leg), &report),
             AgentEvent::Ended { leg, cause } => self.ended((agent, leg), &cause, now),

@@ -1,4 +1,5 @@
-//! What a leg has heard of marks, told by the media thread to the generator: atomics, since nothing there waits.
+//! The marks that a leg has heard, passed from the media thread to the generator through atomics, since the
+//! media thread must not wait.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64};
@@ -7,33 +8,33 @@ use std::time::Duration;
 use super::sound::RATE_HZ;
 use b2b_dsp::mark::{Mark, MarkEvent, Side};
 
-/// Delays that are kept of a call, the last ones: 41 s.
+/// Delays kept per call, the latest ones: 41 s.
 const DELAYS: usize = 64;
-/// A word of which less was there says nothing of the delay.
+/// Minimum quality of a word for a delay measurement.
 const SURE: f32 = 0.75;
-/// What a callee says that hears no caller.
+/// The mark of a callee that hears no caller.
 pub const NOBODY: Mark = Mark { call: 0, side: Side::Callee };
-/// No foreign mark.
+/// The code for no foreign mark.
 const NONE: u64 = u64::MAX;
 
-/// What legs that say their mark are to hear.
+/// The marks that legs with a mark expect.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Hears {
-    /// The mark of the far end, which is a load as well: the other side of the same call.
+    /// The mark of the far end, which is a load too: the other side of the same call.
     #[default]
     Mark,
     /// Their own mark: the far end is an echo.
     Echo,
-    /// Nothing of marks: the far end plays prompts, or mixes.
+    /// No marks: the far end plays prompts, or mixes.
     None,
 }
 
-/// Which legs listen, and for what.
+/// Which legs evaluate marks, and which marks they expect.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Ears {
-    /// For what.
+    /// The expected marks.
     pub hears: Hears,
-    /// In which share of calls: callers choose, and say so in their mark. None: in all.
+    /// The share of evaluated calls; callers select them, and indicate it in their mark. `None`: all.
     pub sample: Option<f64>,
 }
 
@@ -74,25 +75,24 @@ fn sample(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Whether the caller whose mark has this number has chosen the call to be listened to.
+/// Whether the caller with this mark number has selected the call for evaluation.
 pub fn is_chosen(mark: u32) -> bool {
     mark & 1 == 1
 }
 
-/// The number of a mark behind this one, of a call that is chosen to be listened to or not; never 0, which is who hears
-/// nobody.
+/// The next mark number, for a call that is selected or not; never 0, which means that no caller is heard.
 pub fn next_mark(before: u32, chosen: bool) -> u32 {
     let counted = (before & !1).checked_add(2).unwrap_or(2);
     counted | u32::from(chosen)
 }
 
-/// A call that was up for less is too short to be judged. Before a caller hears its own number, a code word (0.64 s) has
-/// to begin, the callee to hear two of them, and to say the number in the one that begins then: five in all, twice the
-/// way between them, and what a system needs to open its audio. One more may be broken by a gap: gaps are figures of
-/// their own, and no call is called deaf for one of 50 ms.
+/// Minimum duration of a call to be judged. Before a caller hears its own number, a code word (0.64 s) has to
+/// begin, the callee has to hear two of them, and to send the number in the one that begins next: five in
+/// all, plus twice the path delay, and the time a system needs to open its audio. One more may be broken by a
+/// gap: gaps have figures of their own, and a gap of 50 ms must not make a call count as deaf.
 pub const JUDGED: Duration = Duration::from_millis(4_300);
 
-/// What the media thread writes.
+/// The state written by the media thread.
 #[derive(Debug)]
 pub(super) struct Hearing {
     words: AtomicU32,
@@ -103,7 +103,7 @@ pub(super) struct Hearing {
     /// The longest gap so far, ms.
     longest_gap: AtomicU32,
     gaps: AtomicU32,
-    /// Where the last one began: one that lasts is told again.
+    /// Start of the last gap: an ongoing one is reported repeatedly.
     last_gap: AtomicU64,
     delays: [AtomicI32; DELAYS],
     measured: AtomicU32,
@@ -125,27 +125,27 @@ impl Default for Hearing {
     }
 }
 
-/// What the generator reads.
+/// The values read by the generator.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Heard {
     /// Code words of the far end's mark, 0.64 s each.
     pub words: u32,
     /// Code words of a callee that does not hear its caller.
     pub unheard: u32,
-    /// The last mark that was neither of these.
+    /// The last other mark.
     pub foreign: Option<Mark>,
-    /// Its code words, and those of others.
+    /// Code words of all other marks.
     pub foreign_words: u32,
-    /// Gaps between words that were heard, and the longest of them, ms.
+    /// Number of gaps between heard words.
     pub gaps: u32,
-    /// See `gaps`.
+    /// The longest of these gaps, ms.
     pub longest_gap_ms: u32,
-    /// Mouth to ear, median of the last words, ms.
+    /// Mouth-to-ear latency, median of the last words, ms.
     pub delay_ms: Option<f64>,
 }
 
 impl Hearing {
-    /// Takes an event of the reader of a leg that is to hear this side.
+    /// Processes an event of the reader of a leg that expects this side's mark.
     pub(super) fn take(&self, hears: Side, event: &MarkEvent) {
         match event {
             MarkEvent::Heard(word) if word.mark.side != hears => self.foreign(word.mark),
@@ -160,7 +160,7 @@ impl Hearing {
                 self.unheard.fetch_add(1, Relaxed);
             }
             MarkEvent::Foreign(word) => self.foreign(word.mark),
-            // before the first word and after the last one nothing has to be there
+            // before the first word and after the last one no mark is expected
             MarkEvent::Silence(gap) | MarkEvent::Noise(gap) if self.words.load(Relaxed) > 0 => {
                 let ms = (gap.length * 1_000 / u64::from(RATE_HZ)) as u32;
                 let another = self.last_gap.swap(gap.from, Relaxed) != gap.from;
@@ -176,12 +176,12 @@ impl Hearing {
         self.foreign_words.fetch_add(1, Relaxed);
     }
 
-    /// Whether the far end's mark was heard.
+    /// Whether the expected mark was heard.
     pub(super) fn is_heard(&self) -> bool {
         self.words.load(Relaxed) > 0
     }
 
-    /// What was heard so far.
+    /// The marks heard so far.
     pub(super) fn read(&self) -> Heard {
         let foreign = Some(self.foreign.load(Relaxed)).filter(|code| *code != NONE).map(|code| Mark {
             call: (code >> 1) as u32,
@@ -203,8 +203,8 @@ impl Hearing {
 }
 
 impl Heard {
-    /// What is wrong with what a leg has heard, whose own mark is `own`; none: nothing. `is_under_way`: whether
-    /// a call of that number has not ended.
+    /// The fault in the marks heard by a leg with the mark `own`, if any. `is_under_way`: whether the call of
+    /// a number is active.
     pub fn fault(&self, own: Mark, is_under_way: impl Fn(u32) -> bool) -> Option<&'static str> {
         match self.foreign {
             Some(mark) if mark == own => Some("it heard itself"),

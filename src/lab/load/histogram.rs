@@ -1,4 +1,5 @@
-//! A histogram as text, for load.json: base64 of the compressed V2 form, which the tools of HdrHistogram read, too.
+//! A histogram as text, for load.json: base64 of the compressed V2 format, which the HdrHistogram tools read
+//! too.
 
 use std::collections::BTreeMap;
 use std::io::Cursor;
@@ -8,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Deserializer, Serializer as _, V2DeflateSerializer};
 
-/// What cannot be read is not one.
+/// Why a histogram cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum HistogramError {
     /// Not base64.
@@ -19,10 +20,10 @@ pub enum HistogramError {
     Form(#[from] hdrhistogram::serialization::DeserializeError),
 }
 
-/// A histogram as text; empty where there is nothing in it.
+/// A histogram as text; empty if it has no values.
 pub fn text(histogram: &Histogram<u64>) -> String {
     let mut octets = Vec::new();
-    // into memory, and no value is beyond what the form can hold
+    // it writes into memory, and no value exceeds the format
     let written = V2DeflateSerializer::new().serialize(histogram, &mut octets);
     match written {
         Ok(_) if !histogram.is_empty() => STANDARD.encode(octets),
@@ -30,10 +31,10 @@ pub fn text(histogram: &Histogram<u64>) -> String {
     }
 }
 
-/// Values and how often each was there.
+/// The values and their counts.
 ///
 /// # Errors
-/// The text is none of [`text`].
+/// The text was not written by [`text`].
 pub fn counts(text: &str) -> Result<Vec<(u64, u64)>, HistogramError> {
     if text.is_empty() {
         return Ok(Vec::new());
@@ -43,12 +44,12 @@ pub fn counts(text: &str) -> Result<Vec<(u64, u64)>, HistogramError> {
     Ok(histogram.iter_recorded().map(|at| (at.value_iterated_to(), at.count_at_value())).collect())
 }
 
-/// The histogram of small numbers.
+/// A histogram of small numbers.
 pub fn of(counts: &BTreeMap<u32, u64>) -> Histogram<u64> {
-    // the number of digits is a right one
+    // the number of digits is valid
     let mut histogram = Histogram::new(3).unwrap_or_else(|error| unreachable!("{error}"));
     for (value, count) in counts {
-        // it grows with the greatest of them
+        // the range grows with the largest value
         let _ = histogram.record_n(u64::from(*value), *count);
     }
     histogram

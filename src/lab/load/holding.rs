@@ -1,4 +1,4 @@
-//! How long calls last: a distribution.
+//! The distribution of call durations.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,22 +6,22 @@ use std::time::Duration;
 
 use rand::{Rng, RngExt};
 
-/// How long calls last.
+/// A distribution of call durations.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Holding {
-    /// Each as long, s.
+    /// Constant, s.
     Fixed(f64),
-    /// Each length between these is as likely, s.
+    /// Uniform between these, s.
     Uniform(f64, f64),
-    /// As telephone traffic is modelled (Erlang), with this mean, s.
+    /// Exponential, the model of telephone traffic (Erlang), with this mean, s.
     Exponential(f64),
 }
 
-/// No call of a load lasts longer.
+/// Maximum duration of a call.
 const LONGEST_S: f64 = 86_400.0;
 
 impl Holding {
-    /// A length by chance.
+    /// Draws a duration.
     pub fn draw(self, chance: &mut impl Rng) -> Duration {
         let seconds = match self {
             Holding::Fixed(seconds) => seconds,

@@ -1,11 +1,11 @@
-//! `junit.xml`: a test case for each limit.
+//! `junit.xml`: one test case per limit.
 
 use super::expect::Judged;
 use crate::results::junit::{self, Case, Wrong};
 
 /// The run as a test suite. `began`: RFC 3339; `took_s`: the time of the whole run.
 ///
-/// That the generator was late, for which the run is void, is an error: the test could not be carried out.
+/// A late generator, which makes the run void, is reported as an error: the test could not be performed.
 pub fn xml(judged: &Judged, began: &str, took_s: f64) -> String {
     let late = Case {
         name: judged.late.name.clone(),
@@ -16,7 +16,7 @@ pub fn xml(judged: &Judged, began: &str, took_s: f64) -> String {
     junit::suite("load", &cases, began, took_s)
 }
 
-/// A run that did not take place, and why, as a test suite.
+/// A run that could not be performed, with the reason, as a test suite.
 pub fn error(why: &str, began: &str, took_s: f64) -> String {
     let wrong = Some((Wrong::Error, why.to_owned()));
     junit::suite("load", &[Case { name: "run".to_owned(), wrong, said: why.to_owned() }], began, took_s)
@@ -28,7 +28,7 @@ mod tests {
     use super::super::figures::Figures;
     use super::*;
 
-    /// Ten calls that were answered at once, without sound.
+    /// The verdict on ten calls that were answered at once, without audio.
     fn judged(expect: Expect, late: (f64, f64)) -> String {
         let mut figures = Figures::default();
         figures.callers.begun = 10;

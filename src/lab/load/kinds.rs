@@ -1,4 +1,4 @@
-//! Kinds of callers and callees of one load: what each does, and which call is of which kind.
+//! The kinds of callers and callees of a load: their steps, and the assignment of calls to kinds.
 
 use std::sync::Arc;
 
@@ -9,30 +9,30 @@ use super::party::asks_for_headers;
 use super::users::Users;
 use b2b_config::step::Step;
 
-/// Callers that do the same.
+/// Callers with the same steps.
 #[derive(Debug, Clone)]
 pub struct CallerKind {
-    /// In figures; empty: it is the only kind, and has none of its own.
+    /// The name in figures; empty if it is the only kind, without figures of its own.
     pub name: String,
-    /// How many of the calls are of this kind, in proportion to the others.
+    /// The weight of this kind among the calls.
     pub share: f64,
-    /// What each does.
+    /// The steps of each caller.
     pub steps: Arc<[Step]>,
-    /// As whom, in turn; none: as nobody in particular.
+    /// Its users, in turn; `None` for anonymous calls.
     pub users: Option<Users>,
 }
 
-/// Who calls.
+/// The callers of a load.
 #[derive(Debug, Clone)]
 pub struct Callers {
     /// At least one.
     pub kinds: Vec<CallerKind>,
-    /// When, all of them together.
+    /// The schedule of all of them together.
     pub pace: Pace,
 }
 
 impl Callers {
-    /// The kind of the next call, by its place.
+    /// The index of the next call's kind.
     pub fn choose(&self, chance: &mut impl Rng) -> usize {
         if self.kinds.len() < 2 {
             return 0;
@@ -45,24 +45,25 @@ impl Callers {
         found.unwrap_or_default()
     }
 
-    /// Whether steps of them ask what an answer has.
+    /// Whether steps check the header fields of an answer.
     pub fn ask_for_headers(&self) -> bool {
         self.kinds.iter().any(|kind| asks_for_headers(&kind.steps))
     }
 }
 
-/// Callees that do the same.
+/// Callees with the same steps.
 #[derive(Debug, Clone)]
 pub struct CalleeKind {
-    /// In figures; empty: it is the only kind, and has none of its own.
+    /// The name in figures; empty if it is the only kind, without figures of its own.
     pub name: String,
-    /// Numbers that it is called by, as To has them; `*` at the end stands for anything. None: by all that no other kind has.
+    /// The numbers in To that select it; a trailing `*` matches anything. Empty: all that no other kind
+    /// matches.
     pub called: Vec<String>,
-    /// What each does.
+    /// The steps of each callee.
     pub steps: Arc<[Step]>,
 }
 
-/// The kind that a call to this number is for, by its place: the one that says most of the number.
+/// The index of the kind for a call to this number: the one with the most specific pattern.
 pub fn callee_of(kinds: &[CalleeKind], number: &str) -> Option<usize> {
     let fits = |pattern: &String| match pattern.strip_suffix('*') {
         Some(begin) if number.starts_with(begin) => Some(begin.len()),
@@ -71,11 +72,11 @@ pub fn callee_of(kinds: &[CalleeKind], number: &str) -> Option<usize> {
     };
     let how_well = |kind: &CalleeKind| match kind.called.is_empty() {
         true => Some(0),
-        // one that has a number goes before one that takes the rest
+        // a matching pattern goes before a kind without patterns
         false => kind.called.iter().filter_map(fits).max().map(|length| length.saturating_add(1)),
     };
     let known = kinds.iter().enumerate().filter_map(|(n, kind)| Some((how_well(kind)?, n)));
-    // of two that say as much, the first
+    // of two equally specific kinds the first
     known.max_by_key(|(well, n)| (*well, std::cmp::Reverse(*n))).map(|(_, n)| n)
 }
 

@@ -1,4 +1,5 @@
-//! What a load says while it goes on: a line that is drawn anew each second on a terminal, else one now and then.
+//! The output of a load during the run: a status line redrawn each second on a terminal, otherwise a line at
+//! intervals.
 
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -8,22 +9,22 @@ use super::figures::Figures;
 use crate::results::console::Console;
 use b2b_base::logging;
 
-/// How often the line is drawn anew.
+/// Redraw interval of the status line.
 const DRAWN: Duration = Duration::from_secs(1);
-/// How often it is said where nobody sits in front of it.
+/// Interval of lines without a terminal.
 const SAID: Duration = Duration::from_secs(5);
 
-/// Where a load says how far it is.
+/// The progress output of a load.
 pub struct Live {
     console: Console,
     began: Instant,
     told: Instant,
-    /// Calls that had begun then.
+    /// Calls that had begun by then.
     begun: u64,
 }
 
 impl Live {
-    /// Standard output; log lines go above the status line, where both are on a terminal.
+    /// Writes to standard output; log lines appear above the status line if both are on a terminal.
     ///
     /// # Errors
     /// A thread cannot be started.
@@ -40,12 +41,12 @@ impl Live {
         Ok(Live { console, began: now, told: now, begun: 0 })
     }
 
-    /// Says a line.
+    /// Prints a line.
     pub fn say(&self, line: String) {
         self.console.important_line(line, || true);
     }
 
-    /// How far the load is, if it is time to say so. `late`: percent of the time in which the generator was late.
+    /// Reports progress, if due. `late`: lateness of the generator, percent of the time.
     pub fn tell(&mut self, now: Instant, figures: &Figures, under_way: usize, late: f64) {
         let every = if self.console.has_status() { DRAWN } else { SAID };
         let since = now.saturating_duration_since(self.told);
@@ -63,7 +64,7 @@ impl Live {
         }
     }
 
-    /// Says the last lines, and waits until they are written.
+    /// Prints the last lines, and waits until they are written.
     pub fn finish(&self, lines: Vec<String>) {
         self.console.status(String::new());
         lines.into_iter().for_each(|line| self.say(line));

@@ -1,4 +1,4 @@
-//! The SIP messages of calls under way, as they passed: kept until it is known whether the call is among the worst.
+//! The SIP messages of active calls, kept until it is known whether the call is among the worst.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -9,14 +9,14 @@ use serde::Serialize;
 use crate::results::ladder::{Ladder, Step, printable, title};
 use b2b_call::agent::{Direction, Seen};
 
-/// Messages that are kept of a call: a call that repeats itself for minutes is told by its beginning.
+/// Maximum messages kept per call: a call that repeats itself for minutes is represented by its beginning.
 const OF_A_CALL: usize = 48;
-/// Octets that are kept of a message.
+/// Maximum octets kept of a message.
 const OF_A_MESSAGE: usize = 4_096;
-/// How long a message waits for the call that it begins.
+/// How long a message waits for the start of its call.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// A message that passed.
+/// A kept message.
 #[derive(Debug, Clone)]
 pub struct Kept {
     at: Instant,
@@ -29,26 +29,26 @@ pub struct Kept {
 /// A message of one of the worst calls.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Message {
-    /// From when the call was due, s.
+    /// Time since the call was due, s.
     pub at_s: f64,
-    /// Sent by this leg, or received.
+    /// Whether this leg sent it; otherwise it was received.
     pub sent: bool,
-    /// The other side of it.
+    /// The peer's address.
     pub peer: SocketAddr,
     /// `UDP`, `TCP`.
     pub transport: String,
-    /// The whole message, safe to show; a long one is cut.
+    /// The whole message, safe to print; a long one is cut.
     pub text: String,
 }
 
-/// The Call-ID of a dialog, and at which agent.
+/// The agent and the Call-ID of a dialog.
 pub type Dialog = (usize, Vec<u8>);
 
-/// Whose messages are whose.
+/// The calls of all dialogs.
 #[derive(Debug, Default)]
 pub struct Dialogs {
     of: HashMap<Dialog, u64>,
-    /// What came before its call was known.
+    /// Messages received before their call was known.
     waiting: HashMap<Dialog, (Instant, Vec<Kept>)>,
 }
 
@@ -59,13 +59,13 @@ impl From<Seen> for Kept {
             sent: seen.direction == Direction::Sent,
             far: seen.flow.remote,
             transport: seen.flow.transport.to_string(),
-            // a piece of what was read from a socket would keep all of that
+            // a slice would keep the whole receive buffer alive
             data: seen.data.get(..OF_A_MESSAGE).unwrap_or(&seen.data).into(),
         }
     }
 }
 
-/// Keeps a message with those of its call.
+/// Adds a message to those of its call.
 pub fn keep(messages: &mut Vec<Kept>, message: Kept) {
     if messages.len() < OF_A_CALL {
         messages.push(message);
@@ -73,20 +73,20 @@ pub fn keep(messages: &mut Vec<Kept>, message: Kept) {
 }
 
 impl Dialogs {
-    /// A call has this dialog; what came of it before.
+    /// Assigns a dialog to a call; returns its earlier messages.
     pub fn begin(&mut self, dialog: &Dialog, call: u64) -> Vec<Kept> {
         self.of.insert(dialog.clone(), call);
         self.waiting.remove(dialog).map(|(_, messages)| messages).unwrap_or_default()
     }
 
-    /// A call is over. One with itself has two legs with one dialog.
+    /// Removes an ended call. A call between two parties of this load has two legs with the same dialog.
     pub fn end(&mut self, dialog: &Dialog, call: u64) {
         if self.of.get(dialog) == Some(&call) {
             self.of.remove(dialog);
         }
     }
 
-    /// The call of a message; none: it waits for one to begin.
+    /// The call of a message; `None`: the message waits for its call to begin.
     pub fn call_of(&mut self, dialog: Dialog, message: Kept) -> Option<(u64, Kept)> {
         if let Some(call) = self.of.get(&dialog) {
             return Some((*call, message));
@@ -96,13 +96,13 @@ impl Dialogs {
         None
     }
 
-    /// Forgets what belongs to no call.
+    /// Drops old messages that belong to no call.
     pub fn forget_strangers(&mut self, now: Instant) {
         self.waiting.retain(|_, (since, _)| now.saturating_duration_since(*since) < PATIENCE);
     }
 }
 
-/// Messages of a call that was due then, to be told.
+/// The messages of a call for a report; `due`: when the call was due.
 pub fn told(messages: &[Kept], due: Instant) -> Vec<Message> {
     let told = messages.iter().map(|message| Message {
         at_s: (message.at.saturating_duration_since(due).as_secs_f64() * 1e4).round() / 1e4,
@@ -114,7 +114,7 @@ pub fn told(messages: &[Kept], due: Instant) -> Vec<Message> {
     told.collect()
 }
 
-/// The ladder of a leg: itself, and whom it spoke to.
+/// The ladder of a leg and its peers.
 pub fn ladder(leg: &str, messages: &[Message]) -> Ladder {
     let mut ladder = Ladder { parties: vec![leg.to_owned()], steps: Vec::new() };
     for (at, message) in messages.iter().enumerate() {

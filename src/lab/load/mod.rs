@@ -1,21 +1,22 @@
-//! Load that hears: thousands of calls at a rate against any SIP system, each judged by its sound.
+//! Load tests that evaluate audio: thousands of calls at a rate against any SIP system, each judged by its
+//! audio.
 //!
-//! - `config`: what a run is told; `plan`: a file that says it
-//! - `kinds`: what callers and callees do; `users`: who calls, from a file; `routes`: by which numbers calls are told
-//!   apart
-//! - `pace`: when calls begin; `holding`: how long they last
-//! - `party`: one leg that goes by the steps of its scenario, as a machine
-//! - `sound`: what a leg says and hears; `hearing`: what that tells
-//! - `course`: how a leg's sound went; `messages`: what was said of calls under way
+//! - `config`: the settings of a run; `plan`: a file with them
+//! - `kinds`: the steps of callers and callees; `users`: the calling users, from a file; `routes`: figures by
+//!   dialled numbers
+//! - `pace`: the schedule of calls; `holding`: their durations
+//! - `party`: a leg that follows the steps of its scenario, as a state machine
+//! - `sound`: the audio of a leg; `hearing`: the marks in it
+//! - `course`: received audio over time; `messages`: SIP messages of active calls
 //! - `generator`: calls of all parties, on one thread
-//! - `entry`: a party of it and its leg
-//! - `figures`: what is counted and measured; `timeline`: when; `worst`: in which calls; `ways`: whose sound takes
-//!   longer than that of most; `sleeper`: how late the machine itself is; `watched`: what the system under test takes
-//! - `expect`: limits and verdict; `results`: what a run says; `junit`: to services that run tests; `page`: as a
-//!   page
-//! - `histogram`: a histogram as text; `compare`: what two runs tell of a change
-//! - `live`: what it says meanwhile
-//! - `sipp`: scenarios of SIPp in the place of parties and their legs
+//! - `entry`: a party of the generator, and its leg
+//! - `figures`: counters and measurements; `timeline`: over time; `worst`: the worst calls; `ways`: calls
+//!   with more latency than most; `sleeper`: lateness of the machine; `watched`: resource usage of the system
+//!   under test
+//! - `expect`: limits and verdict; `results`: output; `junit`: for CI services; `page`: as a page
+//! - `histogram`: a histogram as text; `compare`: comparison of two runs
+//! - `live`: output during the run
+//! - `sipp`: SIPp scenarios in place of parties and their legs
 //! - `run`: the life of the process
 
 pub mod compare;

@@ -1,37 +1,37 @@
-//! When calls begin: a rate that ramps up and goes by steps, in open loop. A call that cannot begin in time
-//! is late, and counts from when it was due (coordinated omission).
+//! The schedule of calls: a rate in stages with ramps, in open loop. A call that cannot begin in time is
+//! late, and its times count from its due time (coordinated omission).
 
 use std::time::Duration;
 
 /// A rate from a point in time on.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Stage {
-    /// Calls a second at its end.
+    /// Calls per second at its end.
     pub rate: f64,
-    /// It goes there in a straight line from the rate before it, for so long.
+    /// Duration of the linear ramp from the previous rate.
     pub ramp: Duration,
-    /// It stays there for so long; none: to the end.
+    /// How long the rate is held; `None`: to the end.
     pub hold: Option<Duration>,
 }
 
-/// The times at which calls are due, from the beginning of the run.
+/// The due times of calls, from the start of the run.
 #[derive(Debug, Clone)]
 pub struct Pace {
     stages: Vec<Stage>,
-    /// At most so many calls.
+    /// Maximum number of calls.
     calls: Option<u64>,
-    /// None begins after this.
+    /// No call begins after this.
     duration: Option<Duration>,
     begun: u64,
 }
 
 impl Pace {
-    /// Calls by these stages.
+    /// Calls according to these stages.
     pub fn new(stages: Vec<Stage>, calls: Option<u64>, duration: Option<Duration>) -> Self {
         Pace { stages, calls, duration, begun: 0 }
     }
 
-    /// When the next call is due; none: there is none any more.
+    /// When the next call is due; `None` if there are no more.
     pub fn next_due(&self) -> Option<Duration> {
         if self.calls.is_some_and(|calls| self.begun >= calls) {
             return None;
@@ -40,18 +40,18 @@ impl Pace {
         (self.duration.is_none_or(|duration| due < duration)).then_some(due)
     }
 
-    /// Whether it comes to an end by itself.
+    /// Whether it ends by itself.
     pub fn has_end(&self) -> bool {
         let stages = || self.stages.iter().all(|stage| stage.hold.is_some() || stage.rate <= 0.0);
         self.calls.is_some() || self.duration.is_some() || stages()
     }
 
-    /// A call has begun.
+    /// Notes that a call has begun.
     pub fn begin(&mut self) {
         self.begun += 1;
     }
 
-    /// When so many calls are due: the inverse of the rate's integral.
+    /// The due time of a call number: the inverse of the rate's integral.
     fn time_of(&self, mut calls: f64) -> Option<Duration> {
         let (mut at, mut rate) = (0.0, 0.0);
         for stage in &self.stages {
@@ -74,13 +74,14 @@ impl Pace {
     }
 }
 
-/// The time `t` at which a rate that goes from `from` to `to` in `ramp` seconds has brought so many calls.
+/// The time `t` at which a rate that changes from `from` to `to` in `ramp` seconds has produced this number
+/// of calls.
 fn time_in_ramp(from: f64, to: f64, ramp: f64, calls: f64) -> f64 {
     if calls == 0.0 {
         return 0.0;
     }
     let slope = (to - from) / ramp;
-    // slope/2 t² + from t − calls = 0, in the form that loses nothing where the slope is small
+    // slope/2 t² + from t − calls = 0, in the form that is accurate for small slopes
     2.0 * calls / (from + (from * from + 2.0 * slope * calls).max(0.0).sqrt())
 }
 
@@ -130,7 +131,7 @@ mod tests {
     fn stages_follow_each_other_and_may_go_down() {
         let stages = vec![stage(10.0, 0, Some(1)), stage(0.0, 2, Some(1)), stage(5.0, 0, Some(1))];
         let times = all(&mut Pace::new(stages, None, None));
-        // ten in the first second, ten in the two that go down, none in one, five in the last
+        // ten in the first second, ten in the two that ramp down, none in one, five in the last
         let within = |from: f64, to: f64| times.iter().filter(|at| (from..to).contains(*at)).count();
         assert_eq!([within(0.0, 1.0), within(1.0, 3.0), within(3.0, 4.0), within(4.0, 5.0)], [10, 10, 0, 5]);
     }

@@ -1,5 +1,5 @@
-//! `report.html`: a page that needs nothing else. The verdict first, then figures, what happened when, failures and
-//! the worst calls.
+//! `report.html`: a self-contained page with the verdict first, then figures, the timeline, failures and the
+//! worst calls.
 
 use maud::{Markup, PreEscaped, html};
 use plotters::prelude::*;
@@ -51,7 +51,7 @@ fn verdict(figures: &Figures, took_s: f64, judged: &Judged, began: &str) -> Mark
     page::verdict(verdict == Verdict::Passed, word, &headline, &reasons, &about)
 }
 
-/// The figures that matter most, large.
+/// The most important figures, in large type.
 fn tiles(figures: &Figures, judged: &Judged) -> Markup {
     let missed = |name: &str| judged.limits.iter().any(|row| row.name.starts_with(name) && row.missed());
     let sides = [&figures.callers, &figures.callees];
@@ -115,7 +115,7 @@ fn over_time(timeline: &Timeline) -> Markup {
     }
 }
 
-/// What the system under test took of the machine.
+/// The resource usage of the system under test.
 fn watched(figures: &Figures) -> Markup {
     let Some(watched) = &figures.watched else { return html! {} };
     let memory: Vec<_> = watched.memory_over_time().map(|(at, kb)| (at, kb as f64 / 1024.0)).collect();
@@ -130,7 +130,7 @@ fn watched(figures: &Figures) -> Markup {
     }
 }
 
-/// Lines over the time of a run; none when plotters refuses.
+/// Lines over the time of a run; `None` if plotters fails.
 fn chart(name: &str, end_s: f64, lines: &[(&[(f64, f64)], RGBColor)]) -> Option<String> {
     let top =
         lines.iter().flat_map(|(line, _)| line.iter()).map(|(_, value)| *value).fold(1.0, f64::max) * 1.1;
@@ -145,7 +145,7 @@ fn chart(name: &str, end_s: f64, lines: &[(&[(f64, f64)], RGBColor)]) -> Option<
         time_mesh(&mut chart, name, 5, |value| format!("{value:.decimals$}"), true)?;
         for (line, colour) in lines {
             chart.draw_series([PathElement::new(line.to_vec(), colour.stroke_width(2))])?;
-            // one point alone is no line
+            // a single point is not a line
             chart.draw_series(line.iter().map(|point| Circle::new(*point, 2, colour.filled())))?;
         }
         Ok(())

@@ -1,5 +1,5 @@
-//! A party of a call under load: its leg goes by the steps of its scenario, as a machine. Events in with the
-//! time, effects out; no I/O, no clock.
+//! A party of a call under load: its leg follows the steps of its scenario, as a state machine. It takes
+//! events with their time and returns effects; no I/O, no clock.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,19 +10,19 @@ use rand::rngs::SmallRng;
 use super::holding::Holding;
 use b2b_config::step::{Deed, Step};
 
-/// How often sound is looked at for which a step waits.
+/// Polling interval of audio that a step waits for.
 const LOOK: Duration = Duration::from_millis(100);
-/// What a step waited for did not come within its time.
+/// The failure of a step whose event did not come in time.
 pub const NOT_IN_TIME: &str = "not in time";
-/// A callee's 200 is sent again until an ACK comes (RFC 3261 §13.3.1.4): a call without one is none.
+/// A callee retransmits its 200 until it receives an ACK (RFC 3261 §13.3.1.4): without one there is no call.
 const NO_ACK: &str = "no ACK came for its 200";
-/// How long the end of a call that is given up may take: the far end may answer neither INVITE nor CANCEL (RFC 3261
+/// Maximum time for the end of an abandoned call: the far end may answer neither INVITE nor CANCEL (RFC 3261
 /// §17.1.1.2, Timer B).
 const GIVEN_UP: Duration = Duration::from_secs(35);
-/// From one digit to the next: RFC 4733 §2.5.1.1 wants them apart.
+/// Interval of digits, which need pauses between them (RFC 4733 §2.5.1.1).
 const DIGIT: Duration = Duration::from_millis(250);
 
-/// What a leg says.
+/// The audio that a leg sends.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Said {
     /// Silence.
@@ -31,120 +31,120 @@ pub enum Said {
     Mark,
     /// A tone, Hz.
     Tone(f64),
-    /// A sound file from its beginning, by its place among those of the run.
+    /// An audio file from its beginning, by its index in the run.
     File(usize),
 }
 
-/// What happens to a party.
+/// An event of a party.
 #[derive(Debug, Clone, PartialEq)]
 pub enum PartyEvent {
-    /// It begins: a caller is due, or a callee is called.
+    /// It begins: a caller is due, or a callee receives a call.
     Begin,
-    /// The time it asked for has come.
+    /// Its alarm is due.
     Due,
-    /// What the INVITE that came has, or the answer to ours: told before [`PartyEvent::Begin`] or
-    /// [`PartyEvent::Answered`] where a step asks for it.
+    /// The header fields of the received INVITE or of the answer to ours: sent before [`PartyEvent::Begin`]
+    /// or [`PartyEvent::Answered`] if a step checks them.
     Received {
         /// Header fields.
         headers: Vec<(String, String)>,
     },
     /// The leg is up.
     Answered,
-    /// The call is refused or cannot be placed; by whom and why is in the cause.
+    /// The call was refused.
     Refused {
-        /// Of the final response; none: there was none.
+        /// Status of the final response; `None` if there was none.
         status: Option<u16>,
     },
-    /// The call could not even be placed, or not be answered, by ourselves.
+    /// The call could not be placed or answered for a local reason.
     NotPlaced {
-        /// In words.
+        /// The reason.
         why: String,
     },
-    /// The leg is over after it was up: the far end, or the loss of it.
+    /// An answered leg is over: the far end hung up, or was lost.
     Ended {
-        /// The far end has hung up.
+        /// Whether the far end hung up.
         by_them: bool,
     },
-    /// The far end has agreed to a hold or its end, or has not.
+    /// The far end has answered a hold or resume.
     Changed {
-        /// It has.
+        /// Whether it agreed.
         agreed: bool,
     },
-    /// What became of a transfer.
+    /// The result of a transfer.
     TransferEnded {
-        /// Somebody has answered.
+        /// Whether the target answered.
         arrived: bool,
     },
-    /// What it waits to hear is heard.
+    /// The expected audio was heard.
     Heard,
-    /// The run ends: times that it stays or waits for are over.
+    /// The run ends: steps that stay or wait end now.
     Leave,
 }
 
-/// What a party wants.
+/// An effect of a party.
 #[derive(Debug, Clone, PartialEq)]
 pub enum PartyEffect {
     /// Call this number or URI, with these header fields.
     Dial {
-        /// As it is written in the step.
+        /// As written in the step.
         to: String,
         /// Names and values.
         headers: Vec<(String, String)>,
     },
-    /// 180.
+    /// Send 180.
     Ring,
-    /// 200.
+    /// Send 200.
     Answer,
-    /// This final response.
+    /// Send this final response.
     Refuse(u16),
-    /// BYE or CANCEL.
+    /// Send BYE or CANCEL.
     HangUp,
-    /// Say this from now on.
+    /// Send this audio from now on.
     Say(Said),
     /// Play this file from now on.
     Play(String),
-    /// Be gone without a word.
+    /// Drop the leg without a message.
     Vanish,
     /// Send a digit.
     Press(char),
-    /// Hold the far end.
+    /// Put the far end on hold.
     Hold,
-    /// Take it back.
+    /// Take the far end off hold.
     Resume,
-    /// Send the far end there.
+    /// Transfer the far end to this target.
     Transfer(String),
-    /// Tell [`PartyEvent::Due`] then. The last one counts.
+    /// Send [`PartyEvent::Due`] at this time. Replaces an earlier alarm.
     WakeAt(Instant),
-    /// Tell [`PartyEvent::Heard`] as soon as this is heard; looked at with each [`PartyEvent::Due`].
+    /// Send [`PartyEvent::Heard`] as soon as this is heard; checked at each [`PartyEvent::Due`].
     Listen(Wanted),
-    /// It is through.
+    /// The party has finished its steps.
     Over(Outcome),
 }
 
-/// What a step waits to hear.
+/// The audio that a step waits for.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Wanted {
     /// The mark of the far end.
     Mark,
-    /// Tones, Hz: these and not those.
+    /// Tones, Hz: all of `these` and none of `not`.
     Tones {
-        /// All of them.
+        /// Tones that must be present.
         these: Vec<f64>,
-        /// None of them.
+        /// Tones that must be absent.
         not: Vec<f64>,
     },
 }
 
-/// How it went for a party.
+/// The result of a party.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// All steps are done.
     Done,
     /// A step failed.
     Failed {
-        /// The step, as it is written.
+        /// The step, as written.
         step: String,
-        /// In words that do not differ from call to call.
+        /// The reason, in words that are the same for every call.
         why: String,
     },
 }
@@ -153,40 +153,40 @@ pub enum Outcome {
 #[derive(Debug)]
 pub struct Party {
     steps: Arc<[Step]>,
-    /// The step that it is at.
+    /// The index of its current step.
     at: usize,
-    /// That step is begun and waits for something.
+    /// Whether that step has begun and waits.
     waits: bool,
-    /// When that has to have come.
+    /// The deadline of that step.
     until: Instant,
-    /// Digits to come, the next one last.
+    /// Digits to send, the next one last.
     digits: Vec<char>,
     headers: Vec<(String, String)>,
-    /// What the far end's INVITE or answer has.
+    /// Header fields of the far end's INVITE or answer.
     received: Vec<(String, String)>,
-    /// The leg is there.
+    /// The state of its leg.
     leg: Leg,
     holding: Holding,
     chance: SmallRng,
-    /// Its dial is given up when its time is over.
+    /// Whether its call attempt is abandoned when its time is over.
     gives_up: bool,
-    /// The far end may end the call.
+    /// Whether the far end may end the call.
     may_end: bool,
 }
 
-/// What it knows of its leg.
+/// The state of a leg.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Leg {
     None,
     Waiting,
     Up,
-    /// We have hung up, and wait for its end.
+    /// We have hung up, and wait for the end.
     Ending,
     Over,
 }
 
 impl Party {
-    /// A party that goes by these steps. Its decisions come from this seed.
+    /// A party that follows these steps. `chance` makes its random decisions.
     pub fn new(steps: Arc<[Step]>, holding: Holding, chance: SmallRng, now: Instant) -> Self {
         Party {
             steps,
@@ -204,17 +204,17 @@ impl Party {
         }
     }
 
-    /// What it goes by.
+    /// Its steps.
     pub fn steps(&self) -> &[Step] {
         &self.steps
     }
 
-    /// Whether a step asks what the far end's INVITE or answer has.
+    /// Whether a step checks the far end's header fields.
     pub fn asks_for_headers(&self) -> bool {
         asks_for_headers(&self.steps)
     }
 
-    /// Takes an event.
+    /// Processes an event.
     pub fn step(&mut self, now: Instant, event: &PartyEvent, effects: &mut Vec<PartyEffect>) {
         if self.leg == Leg::Over {
             return;
@@ -238,7 +238,7 @@ impl Party {
         self.go_on(now, effects);
     }
 
-    /// Whether what the current step waits for has come.
+    /// Whether the event that the current step waits for has come.
     fn is_met(&mut self, now: Instant, event: &PartyEvent, effects: &mut Vec<PartyEffect>) -> bool {
         let late = now >= self.until;
         let Some(deed) = self.steps.get(self.at).map(|step| &step.deed) else { return false };
@@ -285,7 +285,7 @@ impl Party {
         met
     }
 
-    /// Does steps until one waits.
+    /// Executes steps until one waits.
     fn go_on(&mut self, now: Instant, effects: &mut Vec<PartyEffect>) {
         let steps = self.steps.clone();
         while let Some(step) = steps.get(self.at) {
@@ -375,14 +375,14 @@ impl Party {
                     self.may_end = true;
                     waits = false;
                 }
-                // what they are about is over
+                // the call attempt that they qualify is over
                 Deed::GiveUp(_) | Deed::MayRefuse => waits = false,
                 Deed::Wait | Deed::HungUp => {}
                 // a refusal ends the party, so the call was answered
                 Deed::Expect(_) => {
                     return self.fail("answered", effects);
                 }
-                // for phones of a scene: refused where steps are read
+                // for phones of a scene: refused when steps are parsed
                 Deed::Cue(_) | Deed::Consult(_) | Deed::HandOver => waits = false,
             }
             if waits {
@@ -396,14 +396,14 @@ impl Party {
             }
             self.at += 1;
         }
-        // a caller whose steps end in a call hangs up; a callee too
+        // a party whose steps end during a call hangs up
         if matches!(self.leg, Leg::Up | Leg::Waiting) {
             effects.push(PartyEffect::HangUp);
         }
         self.over(Outcome::Done, effects);
     }
 
-    /// After which time the dial of the present step is given up, if it is.
+    /// The time after which the current call attempt is abandoned, if it is.
     fn gives_up_after(&mut self, steps: &[Step]) -> Option<Duration> {
         for step in steps.iter().skip(self.at + 1) {
             match step.deed {
@@ -417,27 +417,27 @@ impl Party {
         None
     }
 
-    /// Whether what the present step asks for may be refused.
+    /// Whether the current step's request may be refused.
     fn may_refuse(&self) -> bool {
         let behind = self.steps.iter().skip(self.at + 1);
         let mut terms = behind.take_while(|step| matches!(step.deed, Deed::GiveUp(_) | Deed::MayRefuse));
         terms.any(|step| step.deed == Deed::MayRefuse)
     }
 
-    /// The leg is gone.
+    /// Handles the end of the leg.
     fn ended(&mut self, event: &PartyEvent, effects: &mut Vec<PartyEffect>) {
         let step = self.steps.get(self.at).map(|step| &step.deed);
         let next = self.steps.get(self.at + 1).map(|step| &step.deed);
         let outcome = match (event, step) {
             // hung up by us, or by both at once
             (_, Some(Deed::HangUp)) if self.leg == Leg::Ending => Outcome::Done,
-            // given up
+            // abandoned
             (_, Some(Deed::Dial(_))) if self.leg == Leg::Ending => Outcome::Done,
             (PartyEvent::Refused { status: Some(_) }, Some(Deed::Dial(_))) if self.may_refuse() => {
                 Outcome::Done
             }
             (PartyEvent::Ended { by_them: true }, Some(Deed::HungUp)) => Outcome::Done,
-            // the far end has gone where it was sent to
+            // the far end has followed its transfer
             (PartyEvent::Ended { by_them: true }, Some(Deed::Transfer(_))) => Outcome::Done,
             (PartyEvent::Refused { status: Some(status) }, Some(Deed::Dial(_)))
                 if next == Some(&Deed::Expect(*status)) =>
@@ -448,7 +448,7 @@ impl Party {
                 return self.fail(&format!("refused: {status}"), effects);
             }
             (PartyEvent::Refused { status: None }, _) => return self.fail("no way to the far end", effects),
-            // whoever ended it: it is told that it is answered when the ACK comes
+            // for any end before the ACK, which is what completes the answer
             (PartyEvent::Ended { .. }, Some(Deed::Answer)) => return self.fail(NO_ACK, effects),
             (PartyEvent::Ended { by_them: true }, _) if self.may_end => Outcome::Done,
             (PartyEvent::Ended { by_them: true }, _) => return self.fail("the far end hung up", effects),
@@ -458,7 +458,7 @@ impl Party {
         effects.push(PartyEffect::Over(outcome));
     }
 
-    /// The current step has failed: the leg is hung up.
+    /// Fails the current step, and hangs up the leg.
     fn fail(&mut self, why: &str, effects: &mut Vec<PartyEffect>) {
         let step = self.steps.get(self.at).map(|step| step.text.clone()).unwrap_or_default();
         if matches!(self.leg, Leg::Waiting | Leg::Up) {
@@ -473,12 +473,12 @@ impl Party {
     }
 }
 
-/// Whether one of these steps asks what the far end's INVITE or answer has.
+/// Whether one of these steps checks the far end's header fields.
 pub fn asks_for_headers(steps: &[Step]) -> bool {
     steps.iter().any(|step| matches!(step.deed, Deed::ExpectHeader { .. }))
 }
 
-/// Looks for a field with this name and value, which may end in `*` for anything.
+/// Checks for a field with this name and value; a trailing `*` in the value matches anything.
 fn expect_header(headers: &[(String, String)], name: &str, value: &str) -> Result<(), &'static str> {
     let mut found = headers.iter().filter(|(it, _)| it.eq_ignore_ascii_case(name)).peekable();
     if found.peek().is_none() {

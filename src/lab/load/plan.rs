@@ -1,4 +1,4 @@
-//! A plan of a load: TOML, whose flags win over it.
+//! The plan of a load: a TOML file; flags take precedence over it.
 //!
 //! ```toml
 //! [load]
@@ -41,125 +41,125 @@ use b2b_call::agent::{Roots, Signalling, SrtpPolicy, Transport, sip_uri};
 use b2b_config::step::{self, Deed, Step};
 use b2b_media::codec::Codec;
 
-/// What is wrong with a plan of a load.
+/// An error in a plan.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("{path}: {error}; choose an existing plan, like plans/load.plan.toml")]
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The system error.
         error: std::io::Error,
     },
-    /// Its text is wrong, with the line.
+    /// The text is invalid.
     #[error("{path}: {error}")]
     Text {
         /// The file.
         path: PathBuf,
-        /// Why, with the line shown.
+        /// The error, with the line.
         error: toml::de::Error,
     },
-    /// A value is wrong.
+    /// A value is invalid.
     #[error("{path}: {key}: {reason}")]
     Value {
         /// The file.
         path: PathBuf,
-        /// As it is written.
+        /// The key, as written.
         key: String,
-        /// Why, and what to write.
+        /// The reason, and the remedy.
         reason: String,
     },
-    /// A file of users is wrong.
+    /// A file of users is invalid.
     #[error(transparent)]
     Users(#[from] users::UsersError),
 }
 
-/// A plan, read.
+/// A parsed plan.
 #[derive(Debug, Clone, Default)]
 pub struct LoadPlan {
     /// `[load]`.
     pub load: Table,
-    /// `[[stage]]`; none: what flags say.
+    /// `[[stage]]`; empty: the flags apply.
     pub stages: Vec<Stage>,
-    /// `[caller]`, one or several; without steps: those of flags.
+    /// `[caller]`, one or several; without steps, the flags' apply.
     pub callers: Vec<PlannedCaller>,
     /// `[callee]`, one or several.
     pub callees: Vec<CalleeKind>,
     /// `[expect]`.
     pub expect: Expect,
-    /// What legs that say their mark are to hear.
+    /// The marks that legs with a mark expect.
     pub ears: Option<Ears>,
-    /// Calls that have figures of their own, by their numbers.
+    /// Routes with figures of their own, by number prefix.
     pub routes: Routes,
-    /// How long calls stay.
+    /// The durations of calls.
     pub holding: Option<Holding>,
-    /// In order of priority.
+    /// Codecs in order of preference.
     pub codecs: Option<Vec<Codec>>,
-    /// By which way requests go.
+    /// The transport of requests.
     pub signalling: Signalling,
     /// Whether media are encrypted.
     pub srtp: SrtpPolicy,
-    /// Who is registered to be called.
+    /// The users to register, to be called.
     pub registered: Option<Users>,
-    /// Where they are registered; none: at the target.
+    /// The registrar; `None`: the target.
     pub registrar: Option<String>,
-    /// How many a second, at most; none: 100.
+    /// Maximum registrations per second; `None`: 100.
     pub register_per_s: Option<f64>,
-    /// For how long; none: ten minutes.
+    /// The registration lifetime; `None`: ten minutes.
     pub expires_s: Option<u32>,
 }
 
 /// A `[caller]`.
 #[derive(Debug, Clone)]
 pub struct PlannedCaller {
-    /// Empty, where it is the only one.
+    /// Its name; empty if it is the only one.
     pub name: String,
     /// See [`CallerKind::share`](super::kinds::CallerKind::share).
     pub share: f64,
-    /// None: it says who calls, and flags what they do.
+    /// `None`: the plan sets the users, the flags set the steps.
     pub steps: Option<Arc<[Step]>>,
-    /// Who calls, in turn.
+    /// The calling users, in turn.
     pub users: Option<Users>,
 }
 
-/// `[load]`, as it is written.
+/// `[load]`, as written.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Table {
-    /// Whom to call, and where numbers are.
+    /// The target of calls, and the host of dialled numbers.
     pub target: Option<String>,
-    /// Where SIP listens.
+    /// The local SIP address.
     pub sip_bind: Option<SocketAddr>,
-    /// Addresses in the place of that, with its port, which calls and users go by in turn.
+    /// Local addresses in place of that, with its port; calls and users use them in turn.
     pub addresses: Vec<IpAddr>,
-    /// Callers under way at once, at most.
+    /// Maximum simultaneous callers.
     pub at_once: Option<u32>,
-    /// Calls, at most.
+    /// Maximum number of calls.
     pub calls: Option<u32>,
     /// No call begins after this, s.
     pub duration_s: Option<f64>,
-    /// A scenario of SIPp in the place of steps.
+    /// A SIPp scenario in place of steps.
     pub scenario: Option<PathBuf>,
-    /// What keywords of it stand for that are not SIPp's own.
+    /// Values of its custom keywords.
     pub scenario_keys: BTreeMap<String, String>,
-    /// RTP that comes to `[media_port]` of a scenario goes back.
+    /// Whether RTP to `[media_port]` of a scenario is echoed.
     pub rtp_echo: bool,
-    /// The address that descriptions name in the place of the one that RTP binds to.
+    /// The address in session descriptions, in place of the one that RTP binds to.
     pub rtp_advertise: Option<IpAddr>,
-    /// There is no sound.
+    /// Whether calls have no audio.
     pub signalling_only: bool,
-    /// Seed of all chance.
+    /// The seed of random decisions.
     pub seed: Option<u64>,
-    /// The target may be loaded, wherever it is.
+    /// Confirms that the target may be loaded, wherever it is.
     pub target_is_mine: bool,
-    /// A process of this machine that is watched.
+    /// The local process to watch.
     pub watch_pid: Option<u32>,
     ears: Option<String>,
     routes: Vec<String>,
     hold_s: Option<Length>,
     codecs: Option<Vec<String>>,
-    /// The domain of users; none: the target's host.
+    /// The domain of users; `None`: the target's host.
     pub domain: Option<String>,
     transport: Option<Way>,
     ca_file: Option<PathBuf>,
@@ -182,7 +182,7 @@ enum Srtp {
     Required,
 }
 
-/// Seconds, or a distribution in words.
+/// Seconds, or a distribution as text.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(untagged)]
 enum Length {
@@ -220,7 +220,7 @@ struct CalleeTable {
     expires_s: Option<u32>,
 }
 
-/// A table, or several of one name.
+/// One table, or several of one name.
 #[derive(Debug)]
 struct Tables<T>(Vec<T>);
 
@@ -267,7 +267,7 @@ struct Written {
 }
 
 impl LoadPlan {
-    /// Whether it leaves requests to UDP.
+    /// Whether requests go over UDP.
     pub fn goes_over_udp(&self) -> bool {
         self.signalling.transport.is_none_or(|transport| transport == Transport::Udp)
     }
@@ -309,7 +309,7 @@ impl LoadPlan {
             let hold = stage.hold_s.map(|hold| seconds("stage.hold_s", hold)).transpose()?;
             Ok(Stage { rate: stage.rate, ramp: seconds("stage.ramp_s", stage.ramp_s)?, hold })
         };
-        // beside the plan, wherever it is used from
+        // relative to the plan, whatever the working directory
         let beside = |file: &Path| path.parent().unwrap_or(Path::new("")).join(file);
         let steps = |key: &str, steps: Option<Vec<String>>, read: fn(&str) -> Result<Vec<Step>, String>| {
             let read = steps.map(|steps| read(&steps.join(";"))).transpose();
@@ -440,7 +440,7 @@ impl LoadPlan {
     }
 }
 
-/// Several tables of one kind need a name each.
+/// Several tables of one kind must each have a name.
 fn check_names<'a>(
     table: &str,
     names: impl ExactSizeIterator<Item = Option<&'a str>> + Clone,

@@ -1,4 +1,4 @@
-//! What a run says: a table for people, and JSON.
+//! The results of a run: a table for the user, and JSON.
 
 use std::time::Duration;
 
@@ -8,18 +8,18 @@ use super::expect::{Judged, Verdict};
 use super::figures::{Figures, Side, Times};
 use super::ways::BEYOND_MS;
 
-/// How late a run was.
+/// The lateness of a run.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Late {
     /// The generator, percent of the time.
     pub generator_pct: f64,
     /// The idle sleeper, percent of the time.
     pub sleeper_pct: f64,
-    /// The longest that the idle sleeper overslept at once.
+    /// The longest delay of the idle sleeper.
     pub sleeper_longest: Duration,
 }
 
-/// The run in JSON.
+/// The run as JSON.
 pub fn json(figures: &Figures, late: Late, took_s: f64, judged: &Judged) -> Value {
     let (word, why) = match judged.verdict() {
         Verdict::Passed => ("passed", Vec::new()),
@@ -37,7 +37,7 @@ pub fn json(figures: &Figures, late: Late, took_s: f64, judged: &Judged) -> Valu
     run
 }
 
-/// The run in lines.
+/// The run as lines.
 pub fn lines(figures: &Figures, late: Late, took_s: f64, judged: &Judged) -> Vec<String> {
     let mut lines = Vec::new();
     figures.sides().for_each(|(who, side)| lines.extend(of_side(who, side, took_s)));

@@ -1,17 +1,18 @@
-//! Routes of a target, told apart by the numbers that are dialled: one that sounds bad is lost in the figures of all.
+//! Routes of a target, distinguished by dialled numbers: a single bad one would be lost in the overall
+//! figures.
 
-/// More are refused: each has figures of its own, 0.4 MB.
+/// Maximum number of routes: each has figures of its own, 0.4 MB.
 pub const MOST: usize = 64;
 
-/// Beginnings of numbers.
+/// Number prefixes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Routes(Vec<String>);
 
 impl Routes {
-    /// Routes by the beginnings of numbers.
+    /// Routes with these prefixes.
     ///
     /// # Errors
-    /// What is wrong with them, and what to write.
+    /// The error, and the remedy.
     pub fn new(prefixes: Vec<String>) -> Result<Self, String> {
         if prefixes.len() > MOST {
             return Err(format!("{} routes; name at most {MOST}", prefixes.len()));
@@ -25,19 +26,19 @@ impl Routes {
         }
     }
 
-    /// They, in the order of the plan.
+    /// The prefixes, in the order of the plan.
     pub fn prefixes(&self) -> &[String] {
         &self.0
     }
 
-    /// Which one a number or URI goes by: that with the longest beginning of it.
+    /// The route of a number or URI: the one with the longest matching prefix.
     pub fn of(&self, dialled: &str) -> Option<usize> {
         let fits = self.0.iter().enumerate().filter(|(_, prefix)| dialled.starts_with(prefix.as_str()));
         fits.max_by_key(|(_, prefix)| prefix.len()).map(|(n, _)| n)
     }
 }
 
-/// The user part of a URI; what is none stays as it is.
+/// The user part of a URI; other text is unchanged.
 pub fn number_of(uri: &str) -> &str {
     let rest = match uri.split_once(':') {
         Some(("sip" | "sips" | "tel", rest)) => rest,

@@ -1,4 +1,4 @@
-//! The life of a load: signals, the loop, what is said and written at its end.
+//! The life of a load: signals, the loop, the final output and reports.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -21,21 +21,21 @@ use super::sipp;
 use super::sleeper::Sleeper;
 use super::watched::Watch;
 
-/// How long calls under way have to end once the run is over.
+/// Maximum time for active calls to end once the run is over.
 const GRACE: Duration = Duration::from_secs(35);
-/// A shutdown that takes longer is cut off: longer than calls have to end, and reports to be written.
+/// Maximum time of a shutdown: longer than calls need to end, and reports to be written.
 const PATIENCE: Duration = Duration::from_secs(45);
 
-/// What makes calls.
+/// The maker of calls.
 enum Maker {
-    /// By steps.
+    /// Follows steps.
     Steps(Box<Generator>),
-    /// By a scenario of SIPp.
+    /// Follows a SIPp scenario.
     Scenario(Box<sipp::Generator>),
 }
 
 impl Maker {
-    /// Begins, once the users are registered that are to be called. `gives_up`: whether nobody waits any more.
+    /// Starts it, once the users to be called are registered. `gives_up`: whether to stop waiting.
     async fn start(config: LoadConfig, gives_up: impl Fn() -> bool) -> Result<Self, Failure> {
         let failed = |message: String| Failure::new(Exit::Sip, message);
         if let Some(run) = config.scenario.clone() {
@@ -100,7 +100,7 @@ impl Maker {
     }
 }
 
-/// Makes the load, and says how it went; the exit code.
+/// Runs the load and prints its results; returns the exit code.
 ///
 /// # Errors
 /// The address cannot be bound, a file cannot be written, or the media thread is gone.
@@ -123,7 +123,7 @@ pub fn run(config: LoadConfig) -> anyhow::Result<Exit> {
             maker.turn().await?;
             let asked = signals.try_recv().is_ok();
             if asked && until.is_some() {
-                // the second time: nobody waits for what is left
+                // the second signal: end without waiting
                 break;
             }
             let due = answers_only && duration.is_some_and(|duration| began.elapsed() >= duration);
@@ -137,7 +137,7 @@ pub fn run(config: LoadConfig) -> anyhow::Result<Exit> {
         let watched = watch.and_then(Watch::finish);
         anyhow::Ok((Figures { watched, ..maker.close().await }, late, took))
     });
-    // the error is written behind what is on the terminal
+    // the error is printed after the lines on the terminal
     let (figures, late, took) = ended.inspect_err(|error| {
         live.finish(Vec::new());
         if let Some(folder) = &report
@@ -169,7 +169,7 @@ fn watch(pid: u32) -> Result<Watch, Failure> {
     })
 }
 
-/// A run that is over.
+/// A finished run.
 struct Ended<'a> {
     figures: &'a Figures,
     late: Late,
@@ -179,7 +179,7 @@ struct Ended<'a> {
     at: SystemTime,
 }
 
-/// Writes what is left of the report of a run that did not take place: `junit.xml`, with why.
+/// Writes the report of a run that could not be performed: `junit.xml`, with the reason.
 fn write_error(
     folder: &Path,
     error: &anyhow::Error,

@@ -1,66 +1,67 @@
-//! A thread that only sleeps: how late the machine itself is. Where the generator was later than that, it
-//! says nothing about the target.
+//! A thread that only sleeps, to measure how late the machine itself is. A generator later than that says
+//! nothing about the target.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// How long it sleeps at a time.
+/// Length of one sleep.
 pub const NAP: Duration = Duration::from_millis(2);
-/// What is later than this is late: a quarter of a packet time.
+/// Delay that counts as late: a quarter of a packet time.
 const LATE: Duration = Duration::from_millis(5);
 
-/// In which share of the time something due would have been late.
+/// The share of the time in which a due event would have been late.
 #[derive(Debug, Clone)]
 pub struct Lateness {
     began: Instant,
     last: Instant,
     stalled: Duration,
-    /// The longest that something due was late.
+    /// The longest delay of a due event.
     longest: Duration,
 }
 
 impl Lateness {
-    /// From now on.
+    /// Starts measuring now.
     pub fn new(now: Instant) -> Self {
         Lateness { began: now, last: now, stalled: Duration::ZERO, longest: Duration::ZERO }
     }
 
-    /// What was due is done now. Of what is late the time counts once, however much was due in it.
+    /// Notes that an event due at `due` is handled now. Late time counts once, however many events were due
+    /// in it.
     pub fn done(&mut self, due: Instant, now: Instant) {
         self.stalled += now.saturating_duration_since(self.last.max(due + LATE));
         self.last = self.last.max(now);
         self.longest = self.longest.max(now.saturating_duration_since(due));
     }
 
-    /// The longest that something due was late.
+    /// The longest delay of a due event.
     pub fn longest(&self) -> Duration {
         self.longest
     }
 
-    /// Percent of the time so far.
+    /// Share of the time so far, percent.
     pub fn percent(&self) -> f64 {
         let span = self.last.saturating_duration_since(self.began).as_secs_f64();
         if span > 0.0 { self.stalled.as_secs_f64() / span * 100.0 } else { 0.0 }
     }
 }
 
-/// The thread.
+/// The sleeping thread.
 pub struct Sleeper {
     over: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
     /// Percent, in millionths.
     late: Arc<AtomicU64>,
-    /// The longest nap beyond its time, µs.
+    /// The longest delay, µs.
     longest: Arc<AtomicU64>,
 }
 
 impl Sleeper {
-    /// Begins to sleep.
+    /// Starts the thread.
     ///
     /// # Errors
-    /// There is no room for a thread.
+    /// No thread can be started.
     pub fn start() -> std::io::Result<Self> {
         let over = Arc::new(AtomicBool::new(false));
         let [late, longest] = std::array::from_fn(|_| Arc::new(AtomicU64::new(0)));
@@ -78,12 +79,12 @@ impl Sleeper {
         Ok(Sleeper { over, thread: Some(thread), late, longest })
     }
 
-    /// Percent of the time in which something due would have been late.
+    /// Share of the time in which a due event would have been late, percent.
     pub fn percent(&self) -> f64 {
         self.late.load(Relaxed) as f64 / 1e6
     }
 
-    /// The longest that it overslept at once.
+    /// The longest delay.
     pub fn longest(&self) -> Duration {
         Duration::from_micros(self.longest.load(Relaxed))
     }

@@ -1,5 +1,5 @@
-//! What a leg says and hears: made and judged on the media thread, where frames are, and told to the
-//! generator through atomics. Nothing waits, locks or allocates here.
+//! The sent and received audio of a leg: generated and judged on the media thread, and exchanged with the
+//! generator through atomics. It does not wait, lock or allocate.
 
 use std::f64::consts::TAU;
 use std::sync::Arc;
@@ -16,57 +16,57 @@ use b2b_dsp::mark::{Mark, MarkEvent, MarkReader, MarkWriter, Side, WORD_MS};
 use b2b_media::dtmf::goertzel;
 use b2b_media::stage::Sound;
 
-/// Samples a second of every leg, whatever its codec: marks and tones are within a telephone's band.
+/// Sample rate of every leg, whatever its codec, Hz: marks and tones lie within the telephone band.
 pub const RATE_HZ: u32 = 8_000;
-/// A tone is looked for in pieces of a fifth of a second: shorter than any prompt.
+/// Length of a block for tone detection, a fifth of a second: shorter than any prompt.
 const PIECE: usize = RATE_HZ as usize / 5;
-/// The mean square of a tone that is heard: 22 dB below that of one that is said.
+/// Minimum mean square of a detected tone: 22 dB below a sent one.
 const AUDIBLE: f64 = 1e6;
-/// 16 dB below full scale, as a voice is.
+/// Amplitude 12 dB below full scale, a level typical of speech.
 const AMPLITUDE: f64 = 8_000.0;
-/// Tones that are looked for at once: those that are wanted and those that are not.
+/// Maximum tones to detect at once, wanted and unwanted.
 const TONES: usize = 8;
 
-/// Marks that one frame can tell of, and some more: no room is made for them on the media thread.
+/// Capacity for mark events of one frame, with reserve: the media thread must not allocate.
 const EVENTS: usize = 64;
 
-/// Whether a leg listens to marks.
+/// Whether a leg evaluates marks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Listens {
-    /// It does.
+    /// Always.
     Always,
-    /// It does not, and says its own.
+    /// Never; it only sends its own.
     Never,
-    /// It does until it hears a caller, and goes on where that has chosen the call.
+    /// Until it hears a caller, then only if that caller has selected the call.
     WhereChosen,
 }
 
-/// A leg's sound, between the generator and the media thread.
+/// A leg's audio, shared by the generator and the media thread.
 #[derive(Debug)]
 pub struct LegSound {
-    /// The mark of this side. A callee's has the number of the call that it hears, 0 before it hears one.
+    /// The mark of this side. A callee adopts the number of the call that it hears, 0 before.
     side: Side,
     call: AtomicU32,
-    /// The side whose mark it is to hear: the other one, or its own where it is echoed.
+    /// The side whose mark it expects: the other one, or its own if echoed.
     hears: Side,
     listens: Listens,
     hearing: Hearing,
-    /// [`Said`]: 0 nothing, 1 the mark; with [`FILE`] a file, its place, and how often one was begun; else a tone in
-    /// tenths of a hertz.
+    /// Encoded [`Said`]: 0 nothing, 1 the mark; with [`FILE`] a file, its index and a start counter; else a
+    /// tone in tenths of a hertz.
     said: AtomicU32,
-    /// What files there are.
+    /// The files of the run.
     files: Arc<[Sound]>,
-    /// Tones in tenths of a hertz; with the highest bit, such as must not be there. 0: none.
+    /// Tones in tenths of a hertz; the highest bit marks an unwanted one. 0: none.
     wanted: [AtomicU32; TONES],
-    /// They are heard, since they are wanted.
+    /// Whether the tones are as wanted.
     heard: AtomicBool,
     course: Course,
 }
 
-/// A tone that must not be there.
+/// Flag of an unwanted tone.
 const NOT: u32 = 1 << 31;
 const MARK: u32 = 1;
-/// A file; behind it its place and a count, so that it begins anew where it is said again.
+/// Flag of a file, with its index and a counter, so that playing it again restarts it.
 const FILE: u32 = 1 << 30;
 const PLACES: u32 = 1 << 16;
 
@@ -75,8 +75,8 @@ fn tenths(hz: f64) -> u32 {
 }
 
 impl LegSound {
-    /// The sound of a caller of this call, which is not 0; or of a callee, whose call is. `echoed`: the far end
-    /// says what it hears.
+    /// The audio of a caller, whose `call` is not 0, or of a callee, whose `call` is 0. `echoed`: the far end
+    /// returns what it hears.
     pub fn new(side: Side, call: u32, echoed: bool, listens: Listens, files: Arc<[Sound]>) -> Self {
         LegSound {
             side,
@@ -92,17 +92,17 @@ impl LegSound {
         }
     }
 
-    /// The mark that it says.
+    /// The mark that it sends.
     pub fn mark(&self) -> Mark {
         Mark { call: self.call.load(Relaxed), side: self.side }
     }
 
-    /// Whether what it hears of marks is told.
+    /// Whether the marks it hears are evaluated.
     pub fn is_listened_to(&self) -> bool {
         match self.listens {
             Listens::Always => true,
             Listens::Never => false,
-            // who hears nobody goes on listening, and that is told
+            // a callee that hears no caller keeps listening, and that is reported
             Listens::WhereChosen => {
                 let call = self.call.load(Relaxed);
                 call == 0 || is_chosen(call)
@@ -110,17 +110,17 @@ impl LegSound {
         }
     }
 
-    /// What it has heard of marks so far.
+    /// The marks heard so far.
     pub fn heard(&self) -> Heard {
         self.hearing.read()
     }
 
-    /// How what it heard went so far.
+    /// The course of its received audio so far.
     pub fn course(&self) -> Option<course::Told> {
         self.course.told()
     }
 
-    /// Says this from the next frame on.
+    /// Sends this from the next frame on.
     pub fn say(&self, said: Said) {
         let code = match said {
             Said::Nothing => 0,
@@ -134,7 +134,7 @@ impl LegSound {
         self.said.store(code, Relaxed);
     }
 
-    /// Looks for this from now on. What has no room is not looked for.
+    /// Detects this from now on. Tones beyond the capacity are ignored.
     pub fn listen(&self, wanted: &Wanted) {
         let (these, not): (&[f64], &[f64]) = match wanted {
             Wanted::Mark => (&[], &[]),
@@ -147,7 +147,7 @@ impl LegSound {
         self.heard.store(false, Relaxed);
     }
 
-    /// Where in the call something of marks is.
+    /// Notes the position of a mark event in the course of the call.
     fn course_of(&self, now: u64, event: &MarkEvent) {
         let frame = u64::from(RATE_HZ / 50);
         let before = |at: u64| u32::try_from(now.saturating_sub(at) / frame).unwrap_or(u32::MAX);
@@ -155,10 +155,10 @@ impl LegSound {
             MarkEvent::Heard(word) if word.mark.side == self.hears => {
                 self.course.mark(0, course::Mark::Heard)
             }
-            // it hears nobody yet: whoever's it is
+            // the far end hears no caller yet: it may belong to any call
             MarkEvent::Foreign(word) if word.mark == NOBODY => {}
             MarkEvent::Heard(_) | MarkEvent::Foreign(_) => self.course.mark(0, course::Mark::Foreign),
-            // before the first word and after the last one nothing has to be there
+            // before the first word and after the last one no mark is expected
             MarkEvent::Silence(gap) | MarkEvent::Noise(gap) if self.hearing.is_heard() => {
                 let frames = u32::try_from(gap.length.div_ceil(frame)).unwrap_or(u32::MAX);
                 let first = before(gap.from);
@@ -168,7 +168,7 @@ impl LegSound {
         }
     }
 
-    /// Whether it is heard; with no tones, the mark.
+    /// Whether the wanted tones are heard; without tones, the mark.
     pub fn is_heard(&self) -> bool {
         match self.wanted[0].load(Relaxed) {
             0 => self.hearing.is_heard(),
@@ -182,7 +182,7 @@ fn samples(time: NtpTime) -> u64 {
     ((u128::from(time.0) * u128::from(RATE_HZ)) >> 32) as u64
 }
 
-/// What a leg without sound has in their place.
+/// Source and sink of a leg without audio.
 pub struct Nothing;
 
 impl FrameSource for Nothing {
@@ -195,23 +195,23 @@ impl FrameSink for Nothing {
     fn frame(&mut self, _: &InFrame<'_>) {}
 }
 
-/// Says what the leg says.
+/// The source of a leg's audio.
 pub struct Mouth {
     sound: Arc<LegSound>,
     phase: f64,
     mark: Option<MarkWriter>,
-    /// What of [`LegSound`] the file stands for that is played, and how far.
+    /// The code of the current file in [`LegSound`], and the position in it.
     file: (u32, usize),
 }
 
 impl Mouth {
-    /// A mouth for a leg.
+    /// The source of a leg.
     pub fn new(sound: Arc<LegSound>) -> Self {
         Mouth { sound, phase: 0.0, mark: None, file: (0, 0) }
     }
 
-    /// Goes on with the mark where it was, or begins it at this time. Another one begins with a code word: the
-    /// half of one would be a gap to who listens.
+    /// Continues the mark, or starts it at this time. A new mark starts at a code word boundary: half a word
+    /// would be a gap for the receiver.
     fn say_mark(&mut self, frame: &mut OutFrame<'_>) {
         let mark = self.sound.mark();
         let writer =
@@ -229,7 +229,7 @@ impl Mouth {
 }
 
 impl Mouth {
-    /// Goes on with a file; silence behind its end.
+    /// Continues a file; silence after its end.
     fn play(&mut self, said: u32, frame: &mut OutFrame<'_>) -> Fill {
         if self.file.0 != said {
             self.file = (said, 0);
@@ -252,7 +252,7 @@ impl FrameSource for Mouth {
     fn fill(&mut self, frame: &mut OutFrame<'_>) -> Fill {
         let said = self.sound.said.load(Relaxed);
         if said != MARK {
-            // after a pause it is another time
+            // after a pause the time differs
             self.mark = None;
         }
         match said {
@@ -271,18 +271,19 @@ impl FrameSource for Mouth {
     }
 }
 
-/// Judges what the leg hears.
+/// The sink that judges a leg's received audio.
 pub struct Ear {
     sound: Arc<LegSound>,
     piece: Box<[i16; PIECE]>,
     filled: usize,
-    /// None: it listens to no marks.
+    /// `None` if it evaluates no marks.
     reader: Option<Box<MarkReader>>,
     events: Vec<MarkEvent>,
 }
 
 impl Ear {
-    /// An ear for a leg: a caller expects its own call's callee, a callee whoever it hears first.
+    /// The sink of a leg: a caller expects the callee of its own call, a callee adopts the first caller that
+    /// it hears.
     pub fn new(sound: Arc<LegSound>) -> Self {
         let expected = match sound.side {
             Side::Caller => Some(Mark { side: sound.hears, ..sound.mark() }),
@@ -292,7 +293,7 @@ impl Ear {
         Ear { sound, piece: Box::new([0; PIECE]), filled: 0, reader, events: Vec::with_capacity(EVENTS) }
     }
 
-    /// Takes what the mark tells.
+    /// Evaluates marks in received audio.
     fn hear_mark(&mut self, played: &[i16]) {
         let Some(reader) = self.reader.as_mut().filter(|_| self.sound.is_listened_to()) else { return };
         let now = samples(NtpTime::from_system(SystemTime::now()));
@@ -311,7 +312,7 @@ impl Ear {
         }
     }
 
-    /// Whether the tones are there that are wanted, and no other of them.
+    /// Whether all wanted tones are present, and no unwanted one.
     fn judge(&self, wanted: &[AtomicU32]) -> bool {
         wanted.iter().map(|slot| slot.load(Relaxed)).take_while(|code| *code != 0).all(|code| {
             let hz = f64::from(code & !NOT) / 10.0;
@@ -347,10 +348,10 @@ mod tests {
 
     use super::*;
 
-    /// What `from` says, heard by `to` for so many frames.
+    /// Passes the audio of `from` to `to`, for this many frames.
     fn talk(from: &Arc<LegSound>, to: &Arc<LegSound>, frames: u32) {
         let (mut mouth, mut ear) = (Mouth::new(from.clone()), Ear::new(to.clone()));
-        // frames are heard as fast as they come here, so a mark's delay means nothing
+        // frames are processed faster than real time here, so a mark's delay has no meaning
         let began = NtpTime::from_system(SystemTime::now());
         for n in 0..frames {
             let mut samples = [0; 160];
@@ -394,16 +395,16 @@ mod tests {
         talk(&callee, &other, 250);
         let foreign = Some(Mark { call: 7, side: Side::Callee });
         assert_eq!((other.heard().words, other.heard().foreign), (0, foreign));
-        // a callee that hears nobody says so
+        // a callee that hears no caller reports it
         let lonely = sound(Side::Caller, 9);
         talk(&deaf, &lonely, 250);
         assert!(lonely.heard().unheard > 0 && lonely.heard().foreign.is_none());
-        // and who hears their own voice has an echo
+        // a caller that hears its own voice has an echo
         let echoed = sound(Side::Caller, 10);
         echoed.say(Said::Mark);
         talk(&echoed, &echoed, 250);
         assert_eq!(echoed.heard().foreign, Some(Mark { call: 10, side: Side::Caller }));
-        // which is what an echo is for
+        // which is expected with an echo
         let echoed = Arc::new(LegSound::new(Side::Caller, 11, true, Listens::Always, Arc::default()));
         echoed.say(Said::Mark);
         talk(&echoed, &echoed, 150);
@@ -419,7 +420,7 @@ mod tests {
             let callee = callee();
             [&caller, &callee].into_iter().for_each(|it| it.say(Said::Mark));
             talk(&caller, &callee, 250);
-            // it knows whom it hears, so that others can hear that
+            // it adopts the number that it hears, so that its caller can verify it
             assert_eq!(callee.mark().call, mark);
             assert_eq!((callee.is_listened_to(), callee.heard().words > 1), (chosen, chosen));
             talk(&callee, &caller, 150);

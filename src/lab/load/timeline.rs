@@ -1,49 +1,48 @@
-//! What happened when: figures of a run by second. A long run has coarser steps, so that none takes more room
-//! than a short one.
+//! Figures of a run over time, per second. A long run uses longer steps, so memory is bounded.
 
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
-/// Steps that are kept; when there are more, two become one.
+/// Maximum steps; when exceeded, pairs of steps are merged.
 const STEPS: usize = 240;
-/// Of a percentile in a step: right to 1 %.
+/// Precision of percentiles in a step: 1 %.
 const DIGITS: u8 = 2;
 
-/// What happened in a step.
+/// The figures of a step.
 #[derive(Debug, Clone)]
 pub struct Step {
-    /// Calls that began.
+    /// Started calls.
     pub begun: u64,
-    /// Calls that were answered.
+    /// Answered calls.
     pub answered: u64,
-    /// Calls that failed, of either side.
+    /// Failed calls, of either side.
     pub failed: u64,
-    /// Legs under way at once, at the most.
+    /// Maximum simultaneous legs.
     pub legs: usize,
-    /// From when a call was due to its answer, µs, of those that were answered.
+    /// Set-up times of answered calls, from their due times, µs.
     setup: Histogram<u32>,
 }
 
 impl Default for Step {
     fn default() -> Self {
-        // the number of digits is a right one
+        // the number of digits is valid
         let mut setup = Histogram::new(DIGITS).unwrap_or_else(|error| unreachable!("{error}"));
-        // it grows with the longest time in it
+        // the range grows with the longest time
         setup.auto(true);
         Step { begun: 0, answered: 0, failed: 0, legs: 0, setup }
     }
 }
 
 impl Step {
-    /// A caller's call was answered this long after it was due.
+    /// Records the set-up time of a caller's call.
     pub fn set_up(&mut self, took: Duration) {
-        // it grows, so there is room: for an hour
+        // the range grows, up to an hour
         let _ = self.setup.record(took.as_micros().min(3_600_000_000) as u64);
     }
 
-    /// What so many percent of the set-ups did not exceed, ms; none: there were none.
+    /// The set-up time that this percentage does not exceed, ms; `None` without set-ups.
     pub fn setup_ms(&self, percent: f64) -> Option<f64> {
         (!self.setup.is_empty()).then(|| self.setup.value_at_percentile(percent) as f64 / 1e3)
     }
@@ -53,16 +52,16 @@ impl Step {
         self.answered += later.answered;
         self.failed += later.failed;
         self.legs = self.legs.max(later.legs);
-        // both grow, so there is room
+        // both ranges grow
         let _ = self.setup.add(&later.setup);
     }
 }
 
-/// Figures by second, or by coarser steps.
+/// Figures per second, or per longer step.
 #[derive(Debug, Clone)]
 pub struct Timeline {
     steps: Vec<Step>,
-    /// How long a step is, s.
+    /// Length of a step, s.
     length_s: u64,
 }
 
@@ -73,7 +72,7 @@ impl Default for Timeline {
 }
 
 impl Timeline {
-    /// The step in which this is, counted from the beginning of the run.
+    /// The step at this time since the start of the run.
     pub fn at(&mut self, since: Duration) -> &mut Step {
         while since.as_secs() / self.length_s >= STEPS as u64 {
             self.fold();
@@ -85,7 +84,7 @@ impl Timeline {
         &mut self.steps[at]
     }
 
-    /// Two steps become one.
+    /// Merges pairs of steps.
     fn fold(&mut self) {
         let folded = self.steps.chunks(2).map(|pair| {
             let mut step = pair[0].clone();
@@ -96,12 +95,12 @@ impl Timeline {
         self.length_s *= 2;
     }
 
-    /// The steps, and when each began, s.
+    /// The steps with their start times, s.
     pub fn steps(&self) -> impl Iterator<Item = (f64, &Step)> {
         self.steps.iter().enumerate().map(|(n, step)| ((n as u64 * self.length_s) as f64, step))
     }
 
-    /// How long a step is, s.
+    /// Length of a step, s.
     pub fn length_s(&self) -> f64 {
         self.length_s as f64
     }

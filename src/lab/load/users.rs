@@ -1,4 +1,4 @@
-//! Users of a load, from a file: CSV, a line each, behind a line that names the columns.
+//! Users of a load, from a CSV file: a header line with the column names, then one line per user.
 //!
 //! ```csv
 //! # whom they call is in the third column
@@ -13,25 +13,25 @@ use std::sync::Arc;
 use b2b_call::agent::{Credentials, DialAs, sip_uri};
 use b2b_config::step::{Deed, Step};
 
-/// What is wrong with a file of users.
+/// An error in a file of users.
 #[derive(Debug, thiserror::Error)]
 pub enum UsersError {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("{path}: {error}; choose an existing file of users")]
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The system error.
         error: std::io::Error,
     },
-    /// A line is wrong.
+    /// A line is invalid.
     #[error("{path}:{line}: {reason}")]
     Line {
         /// The file.
         path: PathBuf,
-        /// The first one is 1.
+        /// The line, from 1.
         line: usize,
-        /// Why, and what to write.
+        /// The reason and the remedy.
         reason: String,
     },
 }
@@ -39,22 +39,22 @@ pub enum UsersError {
 /// A user.
 #[derive(Clone, PartialEq, Eq)]
 pub struct User {
-    /// User part of its URI, and name in digests.
+    /// The user part of its URI, and the user name in digests.
     pub name: String,
-    /// None: it has none, and answers no challenge.
+    /// `None`: it answers no challenge.
     pub password: Option<String>,
-    /// What `{number}` stands for.
+    /// The value of `{number}`.
     pub number: Option<String>,
 }
 
 impl std::fmt::Debug for User {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // a password is for nobody's eyes
+        // the password is never printed
         f.debug_struct("User").field("name", &self.name).field("number", &self.number).finish_non_exhaustive()
     }
 }
 
-/// Users, who take turns.
+/// Users, in turn.
 pub type Users = Arc<[User]>;
 
 /// Reads a file of users.
@@ -68,14 +68,15 @@ pub fn read(path: &Path) -> Result<Users, UsersError> {
 }
 
 fn parse(text: &str) -> Result<Users, (usize, String)> {
-    // editors of tables begin a file with a byte order mark
+    // spreadsheet programs start a file with a byte order mark
     let text = text.trim_start_matches('\u{feff}');
     let mut reader = csv::ReaderBuilder::new()
         .has_headers(false)
         .flexible(true)
         .comment(Some(b'#'))
         .from_reader(text.as_bytes());
-    // where a record begins, from where it ends: one behind a comment is said to begin at that
+    // a record's first line, computed from its end, because a record after a comment is reported to begin at
+    // the comment
     let line_of = |record: &csv::StringRecord, end: u64| {
         let read = text.get(..usize::try_from(end).unwrap_or(usize::MAX)).unwrap_or(text);
         let inside: usize = record.iter().map(|value| value.trim_end().matches('\n').count()).sum();
@@ -91,7 +92,7 @@ fn parse(text: &str) -> Result<Users, (usize, String)> {
         if !more.map_err(|error| bad(error.to_string()))? {
             break;
         }
-        // one that is not closed goes on to the end of the file
+        // an unclosed quote extends to the end of the file
         if record.iter().any(|value| value.contains('\n')) {
             return Err(bad("a quote is not closed; write \"\" for one inside of quotes".to_owned()));
         }
@@ -152,7 +153,7 @@ fn user(columns: &csv::StringRecord, record: &csv::StringRecord) -> Result<User,
 }
 
 impl User {
-    /// Who it is in a call: its URI at this domain, and what it answers challenges with.
+    /// Its identity in a call: its URI at this domain, and its credentials.
     pub fn dials(&self, domain: &str, headers: Vec<(String, String)>) -> DialAs {
         DialAs { identity: Some(self.uri(domain)), credentials: self.credentials(), headers }
     }
@@ -162,14 +163,14 @@ impl User {
         format!("sip:{}@{domain}", self.name)
     }
 
-    /// What it answers challenges with.
+    /// Its credentials for challenges.
     pub fn credentials(&self) -> Option<Credentials> {
         let password = self.password.clone()?;
         Some(Credentials { username: self.name.clone(), password, realm: None })
     }
 }
 
-/// `{user}`, `{number}` and `{n}`, the number of the call, filled in.
+/// Fills in `{user}`, `{number}` and `{n}`, the number of the call.
 pub fn fill(text: &str, user: Option<&User>, n: u64) -> String {
     if !text.contains('{') {
         return text.to_owned();
@@ -181,10 +182,10 @@ pub fn fill(text: &str, user: Option<&User>, n: u64) -> String {
     text.replace("{user}", name).replace("{number}", number).replace("{n}", &n.to_string())
 }
 
-/// Checks that these users have what steps ask for.
+/// Checks that these users have the values that the steps need.
 ///
 /// # Errors
-/// The first step that asks for something else, and what to do.
+/// The first step that needs something else, and the remedy.
 pub fn check(steps: &[Step], users: Option<&Users>) -> Result<(), String> {
     for step in steps {
         let texts: &[&String] = match &step.deed {

@@ -1,5 +1,5 @@
-//! A process of this machine that is watched while calls go on, as the system under test: what it takes of the machine,
-//! by what Linux tells in /proc. Of its children nothing is said.
+//! Watches a local process, such as the system under test, during the calls: its resource usage, from /proc.
+//! Child processes are not included.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -10,27 +10,27 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-/// How often it is looked at.
+/// Sampling interval.
 const EVERY: Duration = Duration::from_secs(1);
-/// Figures of its memory that are kept; when there are twice as many, every second one goes.
+/// Maximum kept memory samples; at twice as many, every second one is dropped.
 const STEPS: usize = 240;
 
-/// What a thread has taken so far.
+/// CPU usage of a thread so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Spent {
-    /// On a core.
+    /// Time on a core.
     cpu: Duration,
-    /// Ready to run, while the machine was busy with others.
+    /// Time runnable, waiting for a core.
     waited: Duration,
 }
 
-/// One look at the process.
+/// One sample of the process.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Reading {
-    /// By the number of the thread: its name, and what it has taken.
+    /// Name and usage by thread id.
     threads: BTreeMap<u32, (String, Spent)>,
     memory_kb: u64,
-    /// None: it is somebody else's, who does not let us see.
+    /// `None` for another user's process, whose descriptors cannot be read.
     descriptors: Option<u64>,
 }
 
@@ -42,7 +42,7 @@ impl Reading {
         let memory_kb = memory.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok()).unwrap_or(0);
         let mut threads = BTreeMap::new();
         for task in std::fs::read_dir(process.join("task"))?.flatten() {
-            // one that has ended meanwhile has no files
+            // a thread that has just ended has no files
             let read = |file: &str| std::fs::read_to_string(task.path().join(file)).ok();
             let Some(tid) = task.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
             if let (Some(name), Some(spent)) = (read("comm"), read("schedstat")) {
@@ -55,7 +55,7 @@ impl Reading {
 }
 
 impl Spent {
-    /// As schedstat has it: ns on a core, ns of waiting, and how many times.
+    /// Parses schedstat: ns on a core, ns waiting, and a count.
     fn read(schedstat: &str) -> Self {
         let mut words = schedstat
             .split_whitespace()
@@ -72,7 +72,7 @@ impl Spent {
     }
 }
 
-/// First, most and last.
+/// First, highest and last value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Level {
     before: u64,
@@ -91,22 +91,22 @@ impl Level {
     }
 }
 
-/// What was found out.
+/// The results.
 #[derive(Debug, Clone)]
 pub struct Watched {
     pid: u32,
     name: String,
-    /// Of each thread: what it had taken when it was first seen, and when it was last.
+    /// Usage of each thread: when first seen, and last.
     threads: BTreeMap<u32, (String, Spent, Spent)>,
     memory: Level,
     descriptors: Option<Level>,
-    /// Seconds from the first look on, and KB.
+    /// Memory samples: seconds since the first one, and KB.
     memory_kb: Vec<(f64, u64)>,
-    /// Looks for one of those.
+    /// Number of samples per kept one.
     every: usize,
     looks: usize,
     watched: Duration,
-    /// It was gone before the calls were.
+    /// Whether it ended before the calls did.
     ended: bool,
 }
 
@@ -131,10 +131,10 @@ impl Watched {
         }
     }
 
-    /// Another look, so long after the first one.
+    /// Adds a sample, taken this long after the first one.
     fn look(&mut self, at: Duration, reading: Reading) {
         for (tid, (name, spent)) in reading.threads {
-            // one that has begun since had taken nothing
+            // a thread that started later had used nothing before
             self.threads.entry(tid).or_insert((name, Spent::default(), spent)).2 = spent;
         }
         self.memory.now(reading.memory_kb);
@@ -152,7 +152,7 @@ impl Watched {
         }
     }
 
-    /// What threads of each name have taken.
+    /// Usage by thread name.
     fn by_name(&self) -> BTreeMap<&str, Spent> {
         let mut names: BTreeMap<&str, Spent> = BTreeMap::new();
         for (name, first, last) in self.threads.values() {
@@ -167,24 +167,24 @@ impl Watched {
         self.by_name().values().map(|spent| spent.cpu.as_secs_f64()).sum()
     }
 
-    /// CPU for each of so many calls; none: there were no calls.
+    /// CPU per call; `None` without calls.
     pub fn cpu_ms_per_call(&self, calls: u64) -> Option<f64> {
         (calls > 0).then(|| self.cpu_s() * 1e3 / calls as f64)
     }
 
-    /// Percent of the time that it had a core for.
+    /// CPU usage, percent of one core.
     fn cpu_pct(&self) -> f64 {
         self.cpu_s() / self.watched.as_secs_f64().max(0.001) * 100.0
     }
 
-    /// Percent of the time that the thread waited for a core which waited the longest.
+    /// Waiting time of the thread that waited longest for a core, percent.
     fn waited_pct(&self) -> f64 {
         let waited = self.threads.values().map(|(_, first, last)| last.since(*first).waited).max();
         waited.unwrap_or_default().as_secs_f64() / self.watched.as_secs_f64().max(0.001) * 100.0
     }
 
-    /// By how much more memory it has in the last eighth of the time than in the one behind the middle, KB: what is
-    /// filled once is filled by then. None: it was not watched for long enough.
+    /// Memory growth from the eighth after the middle of the time to its last eighth, KB: caches are full by
+    /// the middle. `None` if it was watched too briefly.
     pub fn memory_grown_kb(&self) -> Option<f64> {
         let end = self.watched.as_secs_f64();
         let median = |from: f64, to: f64| {
@@ -196,12 +196,12 @@ impl Watched {
         Some(median(0.875, 1.0)? - median(0.5, 0.625)?)
     }
 
-    /// Its memory over time: seconds, KB.
+    /// Memory over time: seconds, KB.
     pub fn memory_over_time(&self) -> impl Iterator<Item = (f64, u64)> {
         self.memory_kb.iter().copied()
     }
 
-    /// As JSON, for so many calls.
+    /// As JSON, for this number of calls.
     pub fn json(&self, calls: u64) -> Value {
         let round = |value: f64| (value * 1e4).round() / 1e4;
         let level = |it: Level| json!({"before": it.before, "most": it.most, "end": it.end});
@@ -219,7 +219,7 @@ impl Watched {
         })
     }
 
-    /// In words, for so many calls.
+    /// As text, for this number of calls.
     pub fn words(&self, calls: u64) -> String {
         let mb = |kb: u64| kb as f64 / 1024.0;
         let each = self.cpu_ms_per_call(calls).map(|ms| format!(", {ms:.3} ms a call")).unwrap_or_default();
@@ -240,7 +240,7 @@ impl Watched {
     }
 }
 
-/// A thread that watches: what it reads takes longer than a load may be late.
+/// A separate thread for watching: reading /proc takes longer than a load may be late.
 pub struct Watch {
     over: Sender<()>,
     thread: JoinHandle<Watched>,
@@ -250,7 +250,7 @@ impl Watch {
     /// Watches this process from now on.
     ///
     /// # Errors
-    /// There is no such process, or no room for a thread.
+    /// There is no such process, or no thread can be started.
     pub fn start(pid: u32) -> io::Result<Self> {
         let process = PathBuf::from(format!("/proc/{pid}"));
         let (first, began) = (Reading::take(&process)?, Instant::now());
@@ -260,7 +260,7 @@ impl Watch {
             loop {
                 let goes_on = until.recv_timeout(EVERY) == Err(RecvTimeoutError::Timeout);
                 match Reading::take(&process) {
-                    // one that has ended and is not waited for has no memory
+                    // a zombie has no memory
                     Ok(reading) if reading.memory_kb > 0 => watched.look(began.elapsed(), reading),
                     _ => watched.ended = true,
                 }
@@ -272,9 +272,9 @@ impl Watch {
         Ok(Watch { over, thread })
     }
 
-    /// A last look; what was found out. None: the thread has panicked.
+    /// Takes a last sample and returns the results; `None` if the thread panicked.
     pub fn finish(self) -> Option<Watched> {
-        // it is over already where the process is
+        // it has ended already if the process has
         let _ = self.over.send(());
         self.thread.join().ok()
     }
@@ -309,7 +309,7 @@ mod tests {
     #[test]
     fn memory_has_grown_by_what_the_second_half_added_and_a_long_run_keeps_few_figures() {
         let mut watched = Watched::new(7, reading(&[], 0));
-        // it fills until the middle, and then leaks a KB a second
+        // memory fills until the middle, and then leaks 1 KB/s
         let kb = |s: u64| if s < 4_000 { s * 100 } else { 400_000 + s };
         (1..=8_000).for_each(|s| watched.look(Duration::from_secs(s), reading(&[], kb(s))));
         assert!(watched.memory_kb.len() <= 2 * STEPS, "{}", watched.memory_kb.len());

@@ -1,54 +1,54 @@
-//! How long sound took in each call, so that calls are found whose sound takes longer than that of most: one of
-//! several ways through the target is longer than the others, which no percentile of all calls tells.
+//! Audio latency of each call, to find calls with more latency than most: one of several paths through the
+//! target may be longer than the others, which no percentile over all calls shows.
 
 use serde_json::{Value, json};
 
-/// Calls that are kept: 16 bytes each.
+/// Maximum calls kept: 16 bytes each.
 const KEPT: usize = 200_000;
-/// Numbers of calls that are told.
+/// Maximum call numbers reported.
 const TOLD: usize = 1_000;
-/// A call whose sound takes so much longer than that of half the calls goes another way: two packets of 20 ms.
+/// Excess over the median latency that indicates another path: two packets of 20 ms.
 pub const BEYOND_MS: f64 = 40.0;
 
-/// Mouth to ear of each call.
+/// Mouth-to-ear latency of each call.
 #[derive(Debug, Clone, Default)]
 pub struct Ways {
-    /// Number of the call, and ms.
+    /// Call number, and ms.
     calls: Vec<(u64, f32)>,
 }
 
-/// Of fewer calls nobody knows what is usual.
+/// Minimum number of calls for a meaningful median.
 const USUAL: usize = 10;
 
-/// Calls beyond a limit.
+/// Calls above a limit.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Slower {
-    /// Half of all calls take no longer, ms.
+    /// Median of all calls, ms.
     pub median_ms: f64,
-    /// The numbers of those that take longer by more than the limit.
+    /// The numbers of the calls above the limit.
     pub numbers: Vec<u64>,
-    /// Half of those take no longer, ms.
+    /// Median of those calls, ms.
     pub their_median_ms: f64,
-    /// Of so many calls.
+    /// Number of all calls.
     pub of: usize,
 }
 
 impl Ways {
-    /// A call's median. The first 200,000 calls are kept.
+    /// Records a call's median. The first 200,000 calls are kept.
     pub fn record(&mut self, number: u64, ms: f64) {
         if self.calls.len() < KEPT {
             self.calls.push((number, ms as f32));
         }
     }
 
-    /// How much longer than that of half the calls the longest way is, ms; none: nothing was measured.
+    /// Excess of the highest latency over the median, ms; `None` without measurements.
     pub fn beyond_median_ms(&self) -> Option<f64> {
         let longest = self.calls.iter().map(|(_, ms)| *ms).reduce(f32::max)?;
         Some(f64::from(longest - median(self.calls.iter().map(|(_, ms)| *ms))?))
     }
 
-    /// Calls whose way is longer than that of half the calls by more than `beyond_ms`; none: there are none,
-    /// or fewer than ten calls in all.
+    /// Calls whose latency exceeds the median by more than `beyond_ms`; `None` if there are none, or fewer
+    /// than ten calls in all.
     pub fn slower(&self, beyond_ms: f64) -> Option<Slower> {
         if self.calls.len() < USUAL {
             return None;
@@ -64,7 +64,7 @@ impl Ways {
         })
     }
 
-    /// As JSON: how many calls are slower than the others, and which; null: none is.
+    /// As JSON: the number of slower calls and their numbers; null if there are none.
     pub fn json(&self) -> Value {
         self.slower(BEYOND_MS).map_or(Value::Null, |it| {
             let told = it.numbers.len().min(TOLD);

@@ -1,4 +1,4 @@
-//! The worst calls of a run: what went wrong, slowly or sounded bad, as far as there is room.
+//! The worst calls of a run: those that failed, were slow or sounded bad, up to a limit.
 
 use std::collections::BTreeSet;
 
@@ -7,46 +7,46 @@ use serde::Serialize;
 use super::course;
 use super::messages::Message;
 
-/// Calls that are told of; and kept of each kind, since one call may be the worst of several.
+/// Maximum calls reported, and kept per criterion, since one call may be the worst by several.
 const KEPT: usize = 10;
-/// Calls that failed and are all told of.
+/// Maximum failed calls listed.
 const LISTED: usize = 1_000;
 
-/// What is known of a leg whose call is over.
+/// The details of a leg whose call is over.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Call {
-    /// In order of their beginning, from 1, callers and callees each.
+    /// In order of starting, from 1, separately for callers and callees.
     pub number: u64,
     /// `caller` or `callee`.
     pub side: &'static str,
-    /// The number or user that was called, as this side knows it.
+    /// The called number or user, as known to this side.
     pub dialled: String,
-    /// When it was due, from the beginning of the run, s.
+    /// When it was due, since the start of the run, s.
     pub at_s: f64,
-    /// The number in its mark; 0: a callee that heard no caller's.
+    /// The number in its mark; 0 for a callee that heard no caller.
     pub mark: u32,
     /// The step that failed.
     pub step: Option<String>,
-    /// Why it did.
+    /// The reason.
     pub why: Option<String>,
-    /// From when it was due to its answer; of callers.
+    /// Set-up time from its due time to its answer; for callers.
     pub setup_ms: Option<f64>,
-    /// Listening quality of what it received.
+    /// Listening MOS of its received audio.
     pub mos: Option<f64>,
-    /// Mouth to ear.
+    /// Mouth-to-ear latency.
     pub mouth_to_ear_ms: Option<f64>,
     /// The longest gap that it heard.
     pub longest_gap_ms: Option<f64>,
-    /// The number of the mark that it should not have heard.
+    /// The number of the unexpected mark that it heard.
     pub foreign_mark: Option<u32>,
-    /// What passed between it and others.
+    /// Its messages.
     pub messages: Vec<Message>,
-    /// How what it heard went.
+    /// Its received audio over time.
     pub sound: Option<course::Told>,
 }
 
 impl Call {
-    /// How bad it is by setup, MOS, delay and gap: greater is worse.
+    /// Its badness by setup, MOS, delay and gap: greater is worse.
     fn badness(&self) -> [Option<f64>; 4] {
         let gap = self.longest_gap_ms.filter(|gap| *gap > 0.0);
         [self.setup_ms, self.mos.map(|mos| -mos), self.mouth_to_ear_ms, gap]
@@ -57,16 +57,16 @@ impl Call {
     }
 }
 
-/// Calls that failed, the first ones of them.
+/// The first failed calls.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Failed {
     calls: Vec<Call>,
-    /// Others.
+    /// Number of further ones.
     left_out: u64,
 }
 
 impl Failed {
-    /// A call is over.
+    /// Offers an ended call.
     pub fn offer(&mut self, call: &Call) {
         match call.why.is_some() {
             true if self.calls.len() < LISTED => self.calls.push(call.clone()),
@@ -75,7 +75,7 @@ impl Failed {
     }
 }
 
-/// The worst so far.
+/// The worst calls so far.
 #[derive(Debug, Clone, Default)]
 pub struct Worst {
     failed: Vec<Call>,
@@ -84,7 +84,7 @@ pub struct Worst {
 }
 
 impl Worst {
-    /// A call is over; `tell` adds what is worth telling of it, if it is among the worst so far.
+    /// Offers an ended call; `tell` adds details if it is among the worst so far.
     pub fn offer(&mut self, call: &Call, tell: impl FnOnce(&mut Call)) {
         let place = call.why.is_some().then(|| self.place_of_failed(call)).flatten();
         let places: Vec<Option<(usize, f64)>> =
@@ -108,8 +108,8 @@ impl Worst {
         }
     }
 
-    /// The first ones stay; but a reason that is not among them takes the place of one that is there more often. None:
-    /// there is no place for it.
+    /// The first ones stay, but a new reason replaces a call whose reason occurs more often. `None`: there is
+    /// no place for it.
     fn place_of_failed(&self, call: &Call) -> Option<usize> {
         if self.failed.len() < KEPT {
             return Some(self.failed.len());
@@ -121,8 +121,8 @@ impl Worst {
         (0..KEPT).rev().find(|at| times(&self.failed[*at]) > 1)
     }
 
-    /// The worst calls: those that failed, then in turn those with the longest setup, the lowest MOS, the longest way
-    /// and the longest gap.
+    /// The worst calls: those that failed, then in turn those with the longest setup, the lowest MOS, the
+    /// highest latency and the longest gap.
     pub fn calls(&self) -> Vec<&Call> {
         let in_turn = (0..KEPT).flat_map(|rank| self.by.iter().filter_map(move |calls| calls.get(rank)));
         let mut seen = BTreeSet::new();
@@ -131,7 +131,7 @@ impl Worst {
     }
 }
 
-/// Where a call with this badness has its place; none: it has none.
+/// The place of a call with this badness; `None` if it has none.
 fn place_of(calls: &[(f64, Call)], badness: f64) -> Option<(usize, f64)> {
     let full = calls.len() == KEPT;
     if full && calls.last().is_some_and(|(least, _)| badness <= *least) {
@@ -161,7 +161,7 @@ mod tests {
         (1..=500).for_each(|n| offer(&failed(n, "refused: 503")));
         offer(&failed(501, "it heard another call"));
         offer(&failed(502, "refused: 503"));
-        // what is not kept costs nothing
+        // the details of a call that is not kept are not built
         assert_eq!(told, 12);
         assert_eq!(numbers(&worst), [1, 2, 3, 4, 5, 6, 7, 8, 9, 501]);
     }

@@ -1,4 +1,4 @@
-//! Which figures of a run are compared, in which unit, and what is good of each.
+//! The compared figures of a run, with their units and desired directions.
 
 use std::collections::BTreeSet;
 
@@ -6,22 +6,22 @@ use super::Finding;
 use super::runs::{Run, RunSide};
 use super::statistics::{Distribution, Sample};
 
-/// Calls of which a percentile above the 99th is looked at.
+/// Minimum number of calls for a percentile above the 99th.
 const MANY: u64 = 1_000;
 
-/// What is good.
+/// The desired direction of a figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Good {
-    /// Less of it.
+    /// Lower is better.
     Less,
-    /// More of it.
+    /// Higher is better.
     More,
-    /// It is of the machine that makes the load, and not of the target.
+    /// Neutral: it concerns the load generator, not the target.
     Neither,
 }
 
 impl Good {
-    /// What a sure change is.
+    /// The finding for a significant change.
     pub(super) fn finding(self, is_more: bool) -> Finding {
         match (self, is_more) {
             (Good::Neither, _) => Finding::Changed,
@@ -31,10 +31,10 @@ impl Good {
     }
 }
 
-/// Of a figure.
+/// The unit of a figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
-    /// Of 1.
+    /// A share of 1.
     Share,
     /// Milliseconds.
     Ms,
@@ -44,13 +44,13 @@ pub enum Unit {
 
 /// A figure of a run.
 pub struct Figure {
-    /// For people.
+    /// The name.
     pub name: String,
-    /// What it is told in.
+    /// Its unit.
     pub unit: Unit,
-    /// What is good of it.
+    /// Its desired direction.
     pub good: Good,
-    /// What a run says of it.
+    /// Its sample in a run.
     pub of: Box<dyn Fn(&Run) -> Sample>,
 }
 
@@ -59,13 +59,13 @@ impl Figure {
         Figure { name: name.to_owned(), unit, good, of: Box::new(of) }
     }
 
-    /// Whether a generator that was late makes it say nothing.
+    /// Whether a late generator makes it meaningless.
     pub fn is_of_time(&self) -> bool {
         self.unit == Unit::Ms && self.good != Good::Neither
     }
 }
 
-/// All figures of runs like these.
+/// All figures for these runs.
 pub fn all(sides: &[Vec<Run>; 2]) -> Vec<Figure> {
     let mut figures = Vec::new();
     for (at, name) in ["callers", "callees"].into_iter().enumerate() {
@@ -100,7 +100,7 @@ fn time(name: &str, percent: f64, of: impl Fn(&Run) -> Distribution + 'static) -
     Figure::new(name, Unit::Ms, Good::Less, move |run| Sample::Quantile(of(run), percent / 100.0))
 }
 
-/// What is counted and heard of one side's calls.
+/// Adds the counts and the audio quality of one side's calls.
 fn calls(figures: &mut Vec<Figure>, at: usize, name: &str, all: &[&RunSide]) {
     let mut add = |what: &str, unit, good, of: Box<dyn Fn(&RunSide) -> Sample>| {
         figures.push(Figure::new(&format!("{name} {what}"), unit, good, move |run| of(&run.sides[at])));
@@ -129,7 +129,7 @@ fn calls(figures: &mut Vec<Figure>, at: usize, name: &str, all: &[&RunSide]) {
             Good::Less,
             Box::new(move |side| Sample::Share(side.lossy, heard(side))),
         );
-        // packets are lost in bursts: their number says less than it seems to
+        // packets are lost in bursts, so their number overstates the sample size
         let of = |part: u64, of: u64| Sample::Plain(part as f64 / of.max(1) as f64);
         let lost = move |side: &RunSide| of(side.packets.1, side.packets.0 + side.packets.1);
         add("packets lost", Unit::Share, Good::Less, Box::new(lost));

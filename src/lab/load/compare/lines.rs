@@ -1,14 +1,14 @@
-//! A comparison for people.
+//! A comparison as text.
 
 use std::path::PathBuf;
 
 use super::figures::Unit;
 use super::{Comparison, Finding, Row};
 
-/// Room for a figure's name; a longer one has its figures on the next line.
+/// Width of a figure's name; a longer one has its figures on the next line.
 const NAME: usize = 34;
 
-/// All of it.
+/// The whole output.
 pub fn lines(comparison: &Comparison) -> Vec<String> {
     let mut lines =
         vec![files("before", &comparison.question.before), files("after", &comparison.question.after)];
@@ -88,7 +88,7 @@ fn figure(value: f64, unit: Unit) -> String {
     }
 }
 
-/// Of times as percent, which is what one asks for; of shares and MOS the difference.
+/// Times in percent, which is the usual question; shares and MOS as differences.
 fn change(before: f64, after: f64, unit: Unit) -> String {
     match unit {
         Unit::Ms if before > 0.0 => format!("{:+.1} %", (after / before - 1.0) * 100.0),
@@ -108,7 +108,7 @@ fn limit(value: f64, unit: Unit) -> String {
     }
 }
 
-/// How sure a change is, percent; rounded down.
+/// The certainty of a change, percent; rounded down.
 fn sure(doubt: f64) -> String {
     let sure = (1.0 - doubt) * 100.0;
     match sure {

@@ -1,9 +1,9 @@
-//! `b2b compare`: what two loads, or two sets of them, tell of a change, and how sure that is.
+//! `b2b compare`: the change between two loads, or two sets of them, and its certainty.
 //!
-//! - `runs`: load.json files, read
-//! - `statistics`: what samples say of a change
-//! - `figures`: which figures of a run are compared, and what is good of each
-//! - `lines`: all of it for people
+//! - `runs`: parsed load.json files
+//! - `statistics`: inference from samples to a change
+//! - `figures`: the compared figures and their desired directions
+//! - `lines`: the output as text
 
 mod figures;
 mod lines;
@@ -19,83 +19,83 @@ use figures::{Figure, Unit};
 use runs::Run;
 use statistics::{Change, Sample};
 
-/// Without more than one run on a side: changes of times by less than this, percent, are what two runs of the same
-/// system differ by on a busy machine.
+/// Default tolerance when no side has more than one run: two runs of the same system on a busy machine differ
+/// in times by this much, percent.
 const UNKNOWN_PCT: f64 = 25.0;
-/// The same of MOS.
+/// The same for MOS.
 const UNKNOWN_MOS: f64 = 0.1;
-/// Loads whose rates are further apart than this, as a factor, are not the same.
+/// Factor beyond which the rates of two loads count as different.
 const SAME_RATE: f64 = 1.1;
 
-/// What is compared.
+/// The parameters of a comparison.
 #[derive(Debug, Clone)]
 pub struct Question {
-    /// load.json files.
+    /// load.json files of the state before.
     pub before: Vec<PathBuf>,
-    /// The same.
+    /// load.json files of the state after.
     pub after: Vec<PathBuf>,
     /// Confidence level for all figures together, percent.
     pub confidence: f64,
-    /// Changes of times by less than this do not count, percent; none: 25 where no side has two runs, else 0.
+    /// Tolerance for changes of times, percent; `None`: 25 if no side has two runs, else 0.
     pub tolerance_pct: Option<f64>,
 }
 
-/// What became of a figure.
+/// The finding on a figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Finding {
-    /// Surely.
+    /// Certainly worse.
     Worse,
-    /// Surely.
+    /// Certainly better.
     Better,
-    /// Surely, and neither good nor bad.
+    /// Certainly changed, neither better nor worse.
     Changed,
-    /// It may be chance.
+    /// Possibly chance.
     Unsure,
-    /// Nothing can be said.
+    /// Not judged, for this reason.
     NotJudged(&'static str),
 }
 
 /// A figure before and after.
 #[derive(Debug, Clone)]
 pub struct Row {
-    /// For people.
+    /// The name.
     pub name: String,
-    /// Mean of the runs; none: no run had any.
+    /// Mean of the runs before; `None` if no run has it.
     pub before: Option<f64>,
-    /// The same.
+    /// Mean of the runs after, likewise.
     pub after: Option<f64>,
     unit: Unit,
-    /// Limits of the change.
+    /// The interval of the change.
     between: Option<(f64, f64)>,
-    /// That this change, or one of the others, is chance: 0 to 1.
+    /// The probability that this change, or another one, is chance: 0 to 1.
     pub doubt: f64,
-    /// What became of it.
+    /// The finding.
     pub finding: Finding,
 }
 
-/// What is found.
+/// The result of a comparison.
 #[derive(Debug, Clone)]
 pub struct Comparison {
     question: Question,
     /// The figures.
     pub rows: Vec<Row>,
-    /// What has to be known to read them.
+    /// Notes for reading the figures.
     pub notes: Vec<String>,
 }
 
 impl Comparison {
-    /// Whether a figure is surely worse.
+    /// Whether a figure is certainly worse.
     pub fn is_worse(&self) -> bool {
         self.rows.iter().any(|row| row.finding == Finding::Worse)
     }
 
-    /// All of it.
+    /// The whole output.
     pub fn lines(&self) -> Vec<String> {
         lines::lines(self)
     }
 }
 
-/// Reads the files, and compares.
+/// Reads the files and compares them.
 ///
 /// # Errors
 /// See [`RunError`].
@@ -114,7 +114,7 @@ pub fn compare(question: Question) -> Result<Comparison, RunError> {
         };
         rows.push(row(&figure, &sides, margin, 1.0 - question.confidence / 100.0));
     }
-    // all that are judged are judged together
+    // all judged figures are corrected together
     let judged: Vec<usize> = (0..rows.len()).filter(|at| rows[*at].0.finding == Finding::Unsure).collect();
     let mut doubts: Vec<f64> = judged.iter().map(|at| rows[*at].0.doubt).collect();
     statistics::together(&mut doubts);
@@ -163,7 +163,7 @@ fn row(figure: &Figure, sides: &[Vec<Run>; 2], margin: impl Fn(f64) -> f64, alph
     (row, figure.good, alpha)
 }
 
-/// What has to be known.
+/// The notes for reading the figures.
 fn notes(sides: &[Vec<Run>; 2], question: &Question) -> Vec<String> {
     let mut notes = Vec::new();
     for run in sides.iter().flatten().filter(|run| run.is_void) {

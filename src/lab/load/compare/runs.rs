@@ -1,4 +1,4 @@
-//! A load.json, read for a comparison.
+//! A load.json, parsed for a comparison.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,33 +8,33 @@ use serde::Deserialize;
 use super::statistics::Distribution;
 use crate::load::histogram::{self, HistogramError};
 
-/// What is wrong with a file.
+/// An error in a file.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("{path}: {error}; choose the load.json of a --report folder")]
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The system error.
         error: std::io::Error,
     },
-    /// It is none of a load.
+    /// It is not the file of a load.
     #[error("{path}: {error}; choose the load.json of a --report folder, made by this version of b2b")]
     Form {
         /// The file.
         path: PathBuf,
-        /// Why, with line and column.
+        /// The error, with line and column.
         error: serde_json::Error,
     },
-    /// It is of another version.
+    /// It has another version.
     #[error(
         "{path}: load.json has version {version}, this b2b reads version 1; repeat the run with this b2b"
     )]
     Version {
         /// The file.
         path: PathBuf,
-        /// What it says.
+        /// Its version.
         version: u64,
     },
     /// A histogram cannot be read.
@@ -42,9 +42,9 @@ pub enum RunError {
     Histogram {
         /// The file.
         path: PathBuf,
-        /// Whose histogram.
+        /// The key of the histogram.
         key: &'static str,
-        /// Why.
+        /// The error.
         error: HistogramError,
     },
 }
@@ -52,21 +52,21 @@ pub enum RunError {
 /// A run.
 #[derive(Debug, Clone)]
 pub struct Run {
-    /// As it was named.
+    /// Its path, as given.
     pub path: PathBuf,
-    /// The generator was late itself: its times say nothing.
+    /// Whether the generator itself was late, so that its times are meaningless.
     pub is_void: bool,
-    /// How long it took, s.
+    /// Duration, s.
     pub took_s: f64,
-    /// How much of the time more than the idle sleeper the generator was late, percent.
+    /// The generator's lateness in excess of the idle sleeper's, percent of the time.
     pub late_pct: f64,
-    /// From when a call was due to its answer, ms.
+    /// Set-up times from a call's due time to its answer, ms.
     pub setup: Distribution,
-    /// From INVITE to the first 18x, ms.
+    /// Times from INVITE to the first 18x, ms.
     pub ringing: Distribution,
-    /// From BYE to its answer, ms.
+    /// Times from BYE to its answer, ms.
     pub ending: Distribution,
-    /// How late calls began, ms.
+    /// Delays of call starts, ms.
     pub lateness: Distribution,
     /// Callers and callees.
     pub sides: [RunSide; 2],
@@ -75,23 +75,23 @@ pub struct Run {
 /// One side's calls.
 #[derive(Debug, Clone)]
 pub struct RunSide {
-    /// See [`crate::load`]'s figures of the same names.
+    /// Started calls; see [`crate::load`]'s figures of the same names.
     pub begun: u64,
-    /// Answered.
+    /// Answered calls.
     pub answered: u64,
-    /// Done.
+    /// Completed calls.
     pub done: u64,
-    /// By step and reason.
+    /// Failed calls, by step and reason.
     pub failures: BTreeMap<(String, String), u64>,
     /// RTP packets received, and lost.
     pub packets: (u64, u64),
-    /// Calls that lost some.
+    /// Calls with packet loss.
     pub lossy: u64,
-    /// 20 ms frames made up.
+    /// Concealed frames of 20 ms.
     pub concealed: u64,
-    /// Judged by their mark.
+    /// Calls judged by their mark.
     pub judged: u64,
-    /// Mouth to ear, ms.
+    /// Mouth-to-ear latencies, ms.
     pub delay: Distribution,
     /// Longest gaps of calls that had one, ms.
     pub gaps: Distribution,
@@ -187,7 +187,7 @@ impl Run {
                 range,
             ))
         };
-        // µs in the file
+        // the file has µs
         let ms = |key, times: &Times| values(key, times, 1e3, (0.0, f64::INFINITY));
         let side = |side: Side| {
             Ok(RunSide {
@@ -218,7 +218,7 @@ impl Run {
         })
     }
 
-    /// The side whose calls are those of the run.
+    /// The main side: callers, or callees if there are no callers.
     pub fn main(&self) -> &RunSide {
         let [callers, callees] = &self.sides;
         if callers.begun > 0 { callers } else { callees }
@@ -226,7 +226,7 @@ impl Run {
 }
 
 impl RunSide {
-    /// Calls that are over.
+    /// Ended calls.
     pub fn over(&self) -> u64 {
         self.done + self.failures.values().sum::<u64>()
     }

@@ -1,26 +1,27 @@
-//! What a sample says about the system that it is of, and two samples about a change.
+//! Inference from a sample to its system, and from two samples to a change.
 //!
-//! Shares have Wilson's interval, percentiles the exact one of order statistics, which asks nothing of how times are
-//! distributed. Two of them become the interval of a difference by squares of the distances to their limits (Newcombe
-//! 1998, method 10; Zou and Donner 2008). How sure a change is, is the highest confidence at which that interval has
-//! the unchanged not in it. Of several runs the spread between them counts, where it is wider (Student's t).
+//! Shares have Wilson's interval, percentiles the exact one of order statistics, which assumes no
+//! distribution. Two intervals combine to one of the difference by the squares of the distances to their
+//! limits (Newcombe 1998, method 10; Zou and Donner 2008). The certainty of a change is the highest
+//! confidence at which that interval excludes no change. With several runs, the spread between them counts
+//! where it is wider (Student's t).
 
 use statrs::distribution::{Beta, ContinuousCDF, Normal, StudentsT};
 
-/// The most that is said of a change: 1 − 10⁻⁹.
+/// Minimum reported doubt of a change: 10⁻⁹.
 const LEAST_ALPHA: f64 = 1e-9;
 
-/// Values, each with how often it was there.
+/// Values with their counts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Distribution {
-    /// Ascending, each with the count of those up to it.
+    /// Values in ascending order with cumulative counts.
     values: Vec<(f64, u64)>,
-    /// No value can be below or above.
+    /// The possible range of values.
     range: (f64, f64),
 }
 
 impl Distribution {
-    /// Of values and how often each was there, in any order.
+    /// From values and counts, in any order.
     pub fn new(counts: impl IntoIterator<Item = (f64, u64)>, range: (f64, f64)) -> Self {
         let mut values: Vec<_> = counts.into_iter().filter(|(_, count)| *count > 0).collect();
         values.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -32,17 +33,17 @@ impl Distribution {
         Distribution { values, range }
     }
 
-    /// How many.
+    /// Number of values.
     pub fn count(&self) -> u64 {
         self.values.last().map_or(0, |(_, sum)| *sum)
     }
 
-    /// The value of this rank, from 1; none: there are not so many.
+    /// The value of this rank, from 1; `None` beyond the count.
     fn ranked(&self, rank: u64) -> Option<f64> {
         self.values.get(self.values.partition_point(|(_, sum)| *sum < rank)).map(|(value, _)| *value)
     }
 
-    /// All values of several.
+    /// All values of several distributions.
     fn merged(all: &[&Self]) -> Option<Self> {
         let range = all.first()?.range;
         let counts = all.iter().flat_map(|one| {
@@ -53,19 +54,19 @@ impl Distribution {
     }
 }
 
-/// What one run tells of a figure.
+/// The sample of a figure from one run.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Sample {
-    /// So many of so many.
+    /// A part of a total.
     Share(u64, u64),
-    /// This share of the values is not above it, 0 to 1.
+    /// The value that this share (0 to 1) of the values does not exceed.
     Quantile(Distribution, f64),
-    /// A figure of which only the runs know how far it differs from one to another.
+    /// A figure whose variance is known only between runs.
     Plain(f64),
 }
 
 impl Sample {
-    /// The figure; none: there is nothing that it is of.
+    /// The figure; `None` if the sample is empty.
     pub fn value(&self) -> Option<f64> {
         match self {
             Sample::Share(_, 0) => None,
@@ -77,7 +78,8 @@ impl Sample {
         }
     }
 
-    /// How far below and above its value the figure of all calls like these may be, with confidence 1 − `alpha`.
+    /// The distances below and above the value within which the true figure lies, with confidence 1 −
+    /// `alpha`.
     fn within(&self, alpha: f64) -> Option<(f64, f64)> {
         let value = self.value()?;
         let (low, high) = match self {
@@ -92,7 +94,7 @@ impl Sample {
         Some(((value - low).max(0.0), (high - value).max(0.0)))
     }
 
-    /// What several runs tell together.
+    /// The combined sample of several runs.
     fn merged(all: &[Self]) -> Option<Self> {
         Some(match all.first()? {
             Sample::Share(..) => {
@@ -126,8 +128,8 @@ fn wilson(part: f64, of: f64, alpha: f64) -> (f64, f64) {
     (((middle - half) / (1.0 + square)).max(0.0), ((middle + half) / (1.0 + square)).min(1.0))
 }
 
-/// The ranks between which the quantile of what was sampled lies: those of the binomial distribution. The lower one is
-/// none, and the upper one beyond the sample, where it is too small to tell.
+/// The ranks between which the true quantile lies, from the binomial distribution. In a sample too small to
+/// tell, the lower one is `None` and the upper one beyond its size.
 fn ranks(count: u64, share: f64, alpha: f64) -> (Option<u64>, u64) {
     // the least k for which at most k of the values are below the quantile with this probability
     let least = |probability: f64| {
@@ -142,7 +144,7 @@ fn ranks(count: u64, share: f64, alpha: f64) -> (Option<u64>, u64) {
     ((low > 0).then_some(low), least(1.0 - alpha / 2.0) + 1)
 }
 
-/// The probability that at most k of n come, each with this one.
+/// The probability of at most k of n successes, each with probability `share`.
 fn at_most(k: u64, n: u64, share: f64) -> f64 {
     if k >= n {
         return 1.0;
@@ -162,7 +164,7 @@ fn student(probability: f64, freedom: f64) -> f64 {
 #[derive(Debug, Clone)]
 pub struct Change {
     sides: [Side; 2],
-    /// Between runs of one side: standard deviation, and degrees of freedom; none: no side has two runs.
+    /// Standard deviation between runs of one side, and degrees of freedom; `None` if no side has two runs.
     between: Option<(f64, f64)>,
 }
 
@@ -174,7 +176,7 @@ struct Side {
 }
 
 impl Change {
-    /// What the runs of each side tell; none: one of them tells nothing.
+    /// From the samples of each side; `None` if a side is empty.
     pub fn of(before: &[Sample], after: &[Sample]) -> Option<Self> {
         let (mut squares, mut freedom) = (0.0, 0.0);
         let mut side = |samples: &[Sample]| {
@@ -193,18 +195,18 @@ impl Change {
         Some(Change { sides, between })
     }
 
-    /// Before, the mean of its runs.
+    /// The figure before: the mean of its runs.
     pub fn before(&self) -> f64 {
         self.sides[0].value
     }
 
-    /// Whether anything says how far it differs by chance.
+    /// Whether its random variation is known.
     pub fn can_be_told(&self) -> bool {
         let differ = self.between.is_some_and(|(deviation, _)| deviation > 0.0);
         differ || !matches!(self.sides[0].merged, Sample::Plain(_))
     }
 
-    /// Between which limits the difference lies, after less before, with confidence 1 − `alpha`.
+    /// The interval of the difference, after minus before, with confidence 1 − `alpha`.
     pub fn interval(&self, alpha: f64) -> (f64, f64) {
         let [before, after] = &self.sides;
         let [(b_low, b_high), (a_low, a_high)] = [before, after].map(|side| self.half_widths(side, alpha));
@@ -218,7 +220,7 @@ impl Change {
             _ => student(1.0 - alpha / 2.0, freedom) * deviation / side.runs.sqrt(),
         });
         match side.merged.within(alpha) {
-            // too few calls for a limit of one run: the runs themselves have one
+            // too few calls for an interval within one run: the spread of the runs gives one
             Some((low, high)) if self.between.is_some() => {
                 let widest = |limit: f64| if limit.is_finite() { limit.max(between) } else { between };
                 (widest(low), widest(high))
@@ -228,7 +230,7 @@ impl Change {
         }
     }
 
-    /// The probability that a change by more than `margin` is seen where there is none.
+    /// The probability of observing a change beyond `margin` where there is none.
     pub fn doubt(&self, margin: f64) -> f64 {
         let is_sure = |alpha: f64| {
             let (low, high) = self.interval(alpha);
@@ -237,7 +239,7 @@ impl Change {
         if !self.can_be_told() || !is_sure(0.999) {
             return 1.0;
         }
-        // the interval is wider for a smaller alpha
+        // the interval widens as alpha decreases
         let (mut sure, mut unsure) = (0.999_f64.ln(), LEAST_ALPHA.ln());
         if is_sure(LEAST_ALPHA) {
             return LEAST_ALPHA;
@@ -250,7 +252,8 @@ impl Change {
     }
 }
 
-/// Makes doubts such that with all of them together chance is taken for a change no more often than each says (Holm).
+/// Corrects the doubts of several tests, so that chance is taken for a change in any of them no more often
+/// than each says (Holm).
 pub fn together(doubts: &mut [f64]) {
     let mut order: Vec<usize> = (0..doubts.len()).collect();
     order.sort_by(|a, b| doubts[*a].total_cmp(&doubts[*b]));
@@ -268,7 +271,7 @@ mod tests {
 
     use super::*;
 
-    /// Times with a long tail, ms, of a run that is slower by a factor.
+    /// Long-tailed times of a run, ms, slower by a factor.
     fn run(chance: &mut SmallRng, calls: u64, factor: f64) -> Distribution {
         let times = (0..calls).map(|_| {
             let tail = -chance.random_range(1e-9..1.0_f64).ln();
@@ -277,7 +280,7 @@ mod tests {
         Distribution::new(times, (0.0, f64::INFINITY))
     }
 
-    /// How many of 200 pairs of sides are taken for different.
+    /// How many of 200 pairs of sides are found different.
     fn told_apart(
         share: f64,
         runs: usize,
@@ -312,7 +315,7 @@ mod tests {
     #[test]
     fn runs_that_differ_among_each_other_are_no_change() {
         let differ = |chance: &mut SmallRng, _| 1.0 + chance.random_range(-0.2..0.2);
-        // one run a side cannot know it
+        // one run per side cannot detect it
         assert!(told_apart(0.5, 1, 1_000, differ) > 100);
         let same = told_apart(0.5, 4, 1_000, differ);
         assert!(same <= 20, "{same}");
@@ -326,7 +329,7 @@ mod tests {
             let samples = [before, after].map(|(part, of)| [Sample::Share(part, of)]);
             Change::of(&samples[0], &samples[1]).unwrap().doubt(0.0)
         };
-        // Fisher's exact test has 0.25, 0.0009 and 0.0017 for these
+        // Fisher's exact test gives 0.25, 0.0009 and 0.0017 for these
         assert!(doubt((0, 1_000), (3, 1_000)) > 0.05);
         assert!(doubt((0, 1_000), (11, 1_000)) < 0.005);
         assert!((0.0005..0.005).contains(&doubt((50, 1_000), (86, 1_000))));
@@ -341,7 +344,7 @@ mod tests {
         let few = run(&mut SmallRng::seed_from_u64(1), 50, 1.0);
         let (low, high) = Sample::Quantile(few, 0.99).within(0.05).unwrap();
         assert!(low.is_finite() && high.is_infinite(), "{low} {high}");
-        // ranks 40 and 61 of 100 are those of tables for the median
+        // tables for the median give ranks 40 and 61 of 100
         assert_eq!(ranks(100, 0.5, 0.05), (Some(40), 61));
     }
 
@@ -352,7 +355,7 @@ mod tests {
                 [before, after].map(|it| it.iter().map(|it| Sample::Plain(*it)).collect::<Vec<_>>());
             Change::of(&samples[0], &samples[1]).unwrap()
         };
-        // none was ever lost, and now some are: how often that happens nobody knows
+        // there were no losses before and some now: their variation is unknown
         assert!(!of(&[0.0, 0.0, 0.0], &[0.01]).can_be_told());
         assert!(!of(&[0.0], &[0.01]).can_be_told());
         assert!(of(&[0.0, 0.001, 0.002], &[0.01, 0.011, 0.012]).doubt(0.0) < 0.01);

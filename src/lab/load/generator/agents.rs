@@ -1,4 +1,4 @@
-//! The agents of a load: one at each of its addresses, all on the generator's thread.
+//! The agents of a load: one per address, all on the generator's thread.
 
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
@@ -10,27 +10,27 @@ use crate::load::config::LoadConfig;
 use b2b_call::LegId;
 use b2b_call::agent::{AgentError, AgentEvent, AgentService, Registrations, UserAccount, UsersConfig};
 
-/// Which agent has a leg, and its name there: names are an agent's own.
+/// An agent's index and a leg of that agent: leg ids are per agent.
 pub type Line = (usize, LegId);
 
-/// How long users may take to be registered beside the time that their number takes: a request without an
-/// answer is given up after 32 s (RFC 3261 §17.1.2.2).
+/// How long the registration of users may take beyond the time for their number: an unanswered request times
+/// out after 32 s (RFC 3261 §17.1.2.2).
 const PATIENCE: Duration = Duration::from_secs(40);
-/// How often it is looked at whether all of them are gone.
+/// Polling interval of the removal.
 const LOOK: Duration = Duration::from_millis(50);
-/// How long that may take.
+/// Maximum time for the removal.
 const LEAVING: Duration = Duration::from_secs(5);
 
-/// Agents; there is at least one.
+/// The agents; at least one.
 pub struct Agents {
     first: AgentService,
     others: Vec<AgentService>,
-    /// Which is asked first for news.
+    /// The agent polled first.
     turn: usize,
 }
 
 impl Agents {
-    /// One at each address.
+    /// Starts one agent per address.
     pub fn start(config: &LoadConfig) -> Result<Self, AgentError> {
         let mut agents = Vec::new();
         for (n, bind) in config.binds.iter().enumerate() {
@@ -42,17 +42,17 @@ impl Agents {
         Ok(Agents { first, others: agents.collect(), turn: 0 })
     }
 
-    /// How many.
+    /// The number of agents.
     fn count(&self) -> usize {
         1 + self.others.len()
     }
 
-    /// The one whose turn is the call of this number, from 1 on.
+    /// The agent for the call of this number, from 1, in turn.
     pub fn turn(&self, number: u64) -> usize {
         usize::try_from(number.saturating_sub(1)).unwrap_or_default() % self.count()
     }
 
-    /// An agent; the first one for what is none.
+    /// An agent; an invalid index selects the first one.
     pub fn at(&mut self, n: usize) -> &mut AgentService {
         match n.checked_sub(1).and_then(|n| self.others.get_mut(n)) {
             Some(agent) => agent,
@@ -64,17 +64,17 @@ impl Agents {
         std::iter::once(&self.first).chain(&self.others)
     }
 
-    /// Where they listen.
+    /// The bound addresses.
     pub fn local(&self) -> Vec<SocketAddr> {
         self.all().map(AgentService::local).collect()
     }
 
-    /// What happens next, and to which of them. Nothing is lost when the future is dropped half way.
+    /// The next event and its agent. Dropping the future loses nothing.
     pub async fn next_event(&mut self) -> (usize, AgentEvent) {
         if self.others.is_empty() {
             return (0, self.first.next_event().await);
         }
-        // what one turn of an agent has brought is taken before all of them are asked again
+        // events already queued by an agent are taken before all are polled again
         let mut all = std::iter::once(&mut self.first).chain(&mut self.others).enumerate();
         if let Some(news) = all.find_map(|(n, agent)| agent.take_news().map(|event| (n, event))) {
             return news;
@@ -83,7 +83,7 @@ impl Agents {
         for (n, agent) in std::iter::once(&mut self.first).chain(&mut self.others).enumerate() {
             futures.push((n, Box::pin(agent.next_event())));
         }
-        // each comes first once: one that always has news must not keep the others from telling theirs
+        // each agent is polled first in turn, so that a busy one does not starve the others
         self.turn = (self.turn + 1) % futures.len();
         futures.rotate_left(self.turn);
         let next = poll_fn(|context| {
@@ -97,7 +97,7 @@ impl Agents {
         pin!(next).await
     }
 
-    /// Registers the users that are to be called, each at one of the agents in turn.
+    /// Registers the users to be called, distributed over the agents.
     pub fn enrol(&mut self, config: &LoadConfig) -> Result<(), AgentError> {
         let Some(enrolment) = &config.enrolment else { return Ok(()) };
         let count = self.count();
@@ -121,13 +121,13 @@ impl Agents {
         Ok(())
     }
 
-    /// How long all of them may take.
+    /// Maximum time for all registrations.
     pub fn patience(&self, config: &LoadConfig) -> Duration {
         let Some(enrolment) = &config.enrolment else { return PATIENCE };
         PATIENCE + Duration::from_secs_f64(enrolment.users.len() as f64 / enrolment.per_second.max(0.1))
     }
 
-    /// What became of them.
+    /// The results of the registrations.
     pub fn registrations(&self) -> Registrations {
         let mut sum = Registrations::default();
         for one in self.all().map(AgentService::registrations) {
@@ -141,7 +141,7 @@ impl Agents {
         sum
     }
 
-    /// Ends what is left.
+    /// Ends the remaining legs and registrations.
     pub async fn close(mut self) {
         for n in 0..self.count() {
             self.at(n).drain();
@@ -149,7 +149,7 @@ impl Agents {
         let until = Instant::now() + LEAVING;
         let users = self.registrations().users > 0;
         while users && Instant::now() < until && !self.all().all(AgentService::is_idle) {
-            // that the last of them is gone is no event
+            // the last removal sends no event
             let _ = tokio::time::timeout(LOOK, self.next_event()).await;
         }
         self.first.close().await;
@@ -159,7 +159,7 @@ impl Agents {
     }
 }
 
-/// Who is not registered, and why.
+/// The error text for users that are not registered.
 pub fn missing(found: &Registrations) -> String {
     let why: Vec<String> = found.failures.iter().map(|(why, count)| format!("{count} times {why}")).collect();
     format!(

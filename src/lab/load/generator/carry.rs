@@ -1,4 +1,4 @@
-//! What parties want, carried out on the agent.
+//! Performs the effects of parties on the agent.
 
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::load::sound::{Ear, LegSound, Mouth, Nothing};
 use crate::load::users::{self, User};
 use b2b_call::agent::{DialAs, DtmfMode, LegAudio};
 
-/// How long a digit is.
+/// Length of a digit.
 const DIGIT_MS: u32 = 100;
 
 impl Generator {
@@ -80,7 +80,7 @@ impl Generator {
                 let _ = agent.hangup(leg);
             }
             (PartyEffect::Vanish, Some(leg)) => drop(agent.vanish(leg)),
-            // what a far end that was faster makes impossible comes as an event
+            // an operation that fails because the far end was faster is followed by an event
             (PartyEffect::Ring, Some(leg)) => drop(agent.ring(leg)),
             (PartyEffect::Refuse(status), Some(leg)) => drop(agent.reject(leg, status, "")),
             (PartyEffect::Press(digit), Some(leg)) => {
@@ -99,11 +99,11 @@ impl Generator {
     }
 }
 
-/// As whom a caller calls.
+/// The user of a caller.
 fn user_of<'a>(config: &'a LoadConfig, entry: &Entry) -> Option<&'a User> {
     let kinds = &config.callers.as_ref().filter(|_| entry.role == Role::Caller)?.kinds;
     let users = kinds.get(entry.place)?.users.as_ref()?;
-    // in turn, the first call of its kind as the first one
+    // in turn, beginning with the first call of the kind
     let turn = usize::try_from(entry.turn).unwrap_or(usize::MAX);
     users.get(turn % users.len().max(1))
 }

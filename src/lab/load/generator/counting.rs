@@ -1,10 +1,10 @@
-//! Which figures a party counts for: those of its kind and of its route.
+//! Assigns a party to the figures of its kind and route.
 
 use super::{Generator, Role};
 use crate::load::config::LoadConfig;
 
 impl Generator {
-    /// A party is of the kind at this place among those of its side.
+    /// Sets the kind of a party, by its index among those of its side.
     pub(super) fn is_of_kind(&mut self, id: u64, place: usize) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
         entry.place = place;
@@ -22,7 +22,7 @@ impl Generator {
         }
     }
 
-    /// It is known whom a party calls, or who is called by it: a route may count it.
+    /// Sets the called number of a party, which may select a route.
     pub(super) fn goes_to(&mut self, id: u64, dialled: &str) {
         let answers_only = self.answers_only();
         let Some(entry) = self.entries.get_mut(&id) else { return };
@@ -36,7 +36,7 @@ impl Generator {
     }
 }
 
-/// The names of all kinds, callers first, where there are several.
+/// The names of all kinds, callers first, if there are several.
 pub(super) fn names(config: &LoadConfig) -> impl Iterator<Item = &str> {
     let callers = config.callers.iter().flat_map(|callers| &callers.kinds).map(|kind| kind.name.as_str());
     let all = callers.chain(config.callees.iter().map(|kind| kind.name.as_str()));

@@ -1,4 +1,4 @@
-//! What happens to legs: answers, ends, and what is told of them.
+//! Events of legs: answers, ends, media reports.
 
 use std::time::Instant;
 
@@ -12,7 +12,8 @@ use b2b_call::leg_fsm::TerminationCause;
 use b2b_dsp::mark::Mark;
 
 impl Generator {
-    /// The outcome of a party, with what its mark tells: one that did all its steps may have heard somebody else.
+    /// The result of a party, including its marks: a party that completed all steps may have heard another
+    /// call.
     pub(super) fn heard_of(&mut self, id: u64, outcome: Outcome) -> Outcome {
         let deaf = self.config.ears.hears == Hears::None || self.config.signalling_only;
         let Some(entry) = self.entries.get_mut(&id).filter(|_| !deaf) else { return outcome };
@@ -28,7 +29,7 @@ impl Generator {
         let own = Mark { call: entry.mark, side: counts.role.side() };
         let since = entry.speaks.unwrap_or(self.began);
         let fault = heard.fault(own, |call| {
-            // callees know of calls by what they hear
+            // callees know calls only from the marks they hear
             let others = || self.entries.iter().filter(|(other, _)| **other != id);
             self.marks.was_under_way(call, since) || others().any(|(_, it)| it.call_in_mark() == call)
         });
@@ -65,7 +66,7 @@ impl Generator {
         }
     }
 
-    /// A leg is over.
+    /// Handles the end of a leg.
     pub(super) fn ended(&mut self, leg: Line, cause: &TerminationCause, now: Instant) {
         let Some(id) = self.of_leg.remove(&leg) else { return };
         let Some(entry) = self.entries.get_mut(&id) else { return };
@@ -78,7 +79,7 @@ impl Generator {
             TerminationCause::Failed { status, .. } if !entry.up => {
                 PartyEvent::Refused { status: Some(*status) }
             }
-            // a callee's caller has given up
+            // the caller of a callee has given up
             TerminationCause::Cancelled if entry.role == Role::Callee => PartyEvent::Ended { by_them: true },
             cause => PartyEvent::Ended { by_them: *cause == TerminationCause::RemoteHangup },
         };
@@ -86,7 +87,7 @@ impl Generator {
         self.leave(id);
     }
 
-    /// A party and its leg are over.
+    /// Removes a party whose leg is over.
     pub(super) fn leave(&mut self, id: u64) {
         let Some(agent) = self.entries.get(&id).map(|entry| entry.agent) else { return };
         self.take_messages(agent);
@@ -102,7 +103,7 @@ impl Generator {
         });
     }
 
-    /// A party's leg has this dialog from now on.
+    /// Sets the dialog of a party's leg.
     pub(super) fn begin_dialog(&mut self, id: u64, agent: usize, call_id: Option<Vec<u8>>) {
         let (Some(call_id), Some(entry)) = (call_id, self.entries.get_mut(&id)) else { return };
         if self.watches {
@@ -112,7 +113,7 @@ impl Generator {
         }
     }
 
-    /// Gives what has passed at an agent to the calls that it is of.
+    /// Assigns an agent's traced messages to their calls.
     pub(super) fn take_messages(&mut self, agent: usize) {
         if !self.watches {
             return;
@@ -128,8 +129,8 @@ impl Generator {
     }
 }
 
-/// What became of a party, with what is wrong with what it has heard: who waited in vain for a mark has perhaps heard
-/// another one.
+/// Combines a result with a fault in the marks: a party that waited in vain for a mark may have heard another
+/// one.
 fn with_fault(outcome: Outcome, fault: Option<&'static str>) -> Outcome {
     let why = fault.map(ToOwned::to_owned);
     match (outcome, why) {

@@ -1,36 +1,36 @@
-//! Numbers of calls in marks: which call a number is of, and whether that was under way when it was heard.
+//! Call numbers in marks: which call a number belongs to, and whether it was active when the mark was heard.
 
 use std::collections::{HashSet, VecDeque};
 use std::time::Instant;
 
 use crate::load::hearing::next_mark;
 
-/// Calls that are over and remembered: in the life of one call more do not end.
+/// Maximum remembered ended calls: no more end during one call.
 const REMEMBERED: usize = 1 << 16;
 
-/// Numbers of the calls of a run.
+/// The call numbers of a run.
 pub struct Marks {
-    /// The last one that was given out. It begins at chance, so that two loads are told apart.
+    /// The last number in use. The first is random, so that two loads can be told apart.
     last: u32,
     under_way: HashSet<u32>,
-    /// In the order in which they ended.
+    /// Ended calls, in order of their end.
     over: VecDeque<(Instant, u32)>,
 }
 
 impl Marks {
-    /// No call has a number; they begin behind this one.
+    /// No calls yet; numbers start after this one.
     pub fn behind(last: u32) -> Self {
         Marks { last, under_way: HashSet::new(), over: VecDeque::new() }
     }
 
-    /// A number for a call that begins, which is chosen to be listened to or not.
+    /// The number for a new call; `chosen`: whether the call is in the sample.
     pub fn begin(&mut self, chosen: bool) -> u32 {
         self.last = next_mark(self.last, chosen);
         self.under_way.insert(self.last);
         self.last
     }
 
-    /// A call is over; 0 is none.
+    /// Ends a call; 0 is ignored.
     pub fn end(&mut self, call: u32, now: Instant) {
         self.under_way.remove(&call);
         if self.over.len() == REMEMBERED {
@@ -41,7 +41,7 @@ impl Marks {
         }
     }
 
-    /// Whether a call was under way at some time since then.
+    /// Whether a call was active at any time since then.
     pub fn was_under_way(&self, call: u32, since: Instant) -> bool {
         let lately = self.over.iter().rev().take_while(|(at, _)| *at >= since);
         self.under_way.contains(&call) || lately.map(|(_, over)| *over).any(|over| over == call)

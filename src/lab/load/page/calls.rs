@@ -1,4 +1,4 @@
-//! The worst calls on a page: a table, and of each its ladder and what it heard.
+//! The worst calls on a page: a table, and for each call its ladder and its received audio.
 
 use maud::{Markup, PreEscaped, html};
 use plotters::prelude::*;
@@ -10,7 +10,7 @@ use crate::results::charts::{BAD, BOTTOM, LEFT, RECEIVED, RIGHT, SENT, WARN, svg
 use crate::results::ladder;
 use crate::results::page::{self, ms, one};
 
-/// A table of them, and of each what was said and heard.
+/// A table of the calls, and for each its messages and audio.
 pub fn worst(calls: &[&Call]) -> Markup {
     let time = |value: Option<f64>| value.map_or("–".to_owned(), ms);
     html! {
@@ -43,7 +43,7 @@ pub fn worst(calls: &[&Call]) -> Markup {
     }
 }
 
-/// What was said and heard of a call.
+/// The messages and the audio of a call.
 fn one_call(call: &Call, open: bool) -> Markup {
     let why = call.why.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
     let ladder = messages::ladder(call.side, &call.messages);
@@ -68,7 +68,7 @@ fn one_call(call: &Call, open: bool) -> Markup {
     }
 }
 
-/// How loud it was, coloured by what was heard; none when plotters refuses.
+/// The level over time, coloured by what was heard; `None` if plotters fails.
 fn sound(told: &Told) -> Option<String> {
     let peak = told.steps.iter().map(|step| step.peak).fold(0.01, f64::max);
     let end_s = told.steps.len() as f64 * told.step_s;
@@ -91,7 +91,7 @@ fn sound(told: &Told) -> Option<String> {
     })
 }
 
-/// A code word is longer than most steps: what it tells is told of the steps before its end, too.
+/// A code word is longer than most steps, so its result also applies to the steps before its end.
 fn colours(steps: &[Step]) -> Vec<RGBColor> {
     let word = |step: &Step| step.heard || step.foreign;
     (0..steps.len())

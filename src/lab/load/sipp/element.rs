@@ -1,33 +1,33 @@
-//! An element of a scenario's XML, with the line of everything that is wrong with it.
+//! An element of a scenario's XML; errors carry its line.
 
 use std::path::PathBuf;
 
 use roxmltree::{Document, Node};
 
-/// What is wrong with a scenario.
+/// An error in a scenario.
 #[derive(Debug, thiserror::Error)]
 pub enum ScenarioError {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("{path}: {error}; choose an existing SIPp XML file")]
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The system error.
         error: std::io::Error,
     },
-    /// A line is wrong, or outside of the subset.
+    /// A line is invalid, or outside the subset.
     #[error("{path}: line {line}: {reason}")]
     Line {
         /// The file.
         path: PathBuf,
-        /// From 1.
+        /// The line, from 1.
         line: u32,
-        /// Why, and what to write instead.
+        /// The reason, and the replacement.
         reason: String,
     },
 }
 
-/// A line, from 1, and what is wrong with it.
+/// A line, from 1, and its error.
 pub type Fault = (u32, String);
 
 /// An element.
@@ -37,11 +37,11 @@ pub struct Element<'a, 'input> {
     node: Node<'a, 'input>,
 }
 
-/// Attributes that are of SIPp's statistics and screens, and change nothing here.
+/// Attributes of SIPp's statistics and screens, which have no effect here.
 const IGNORED: [&str; 8] =
     ["rtd", "start_rtd", "repeat_rtd", "crlf", "counter", "hide", "display", "sanity_check"];
 
-/// Attributes outside of the subset, and what to write instead.
+/// Attributes outside the subset, and their replacements.
 const REFUSED: [(&str, &str); 4] = [
     ("start_txn", "transactions are not named; leave it out, a response belongs to a method that was sent"),
     ("ack_txn", "transactions are not named; leave it out, and write [branch-N] for that of another message"),
@@ -63,18 +63,18 @@ impl<'a, 'input> Element<'a, 'input> {
         self.node.tag_name().name()
     }
 
-    /// The line at which it begins, from 1.
+    /// Its first line, from 1.
     pub fn line(self) -> u32 {
         self.document.text_pos_at(self.node.range().start).row
     }
 
-    /// Elements within.
+    /// The child elements.
     pub fn elements(self) -> impl Iterator<Item = Element<'a, 'input>> {
         let document = self.document;
         self.node.children().filter(Node::is_element).map(move |node| Element { document, node })
     }
 
-    /// Text within, and the line at which it begins.
+    /// The text inside, and its first line.
     pub fn text(self) -> Result<(&'a str, u32), Fault> {
         let mut texts = self.node.children().filter(Node::is_text);
         let mut written = texts.by_ref().filter(|node| node.text().is_some_and(|it| !it.trim().is_empty()));
@@ -86,7 +86,7 @@ impl<'a, 'input> Element<'a, 'input> {
         Ok((text.text().unwrap_or_default(), self.document.text_pos_at(text.range().start).row))
     }
 
-    /// A fault of it.
+    /// An error at this element.
     pub fn fault(self, reason: impl Into<String>) -> Fault {
         (self.line(), reason.into())
     }
@@ -96,14 +96,14 @@ impl<'a, 'input> Element<'a, 'input> {
         self.node.attribute(name)
     }
 
-    /// An attribute that it has to have; `like`: how it is written.
+    /// A mandatory attribute; `like`: an example value.
     pub fn must(self, name: &str, like: &str) -> Result<&'a str, Fault> {
         self.get(name).ok_or_else(|| {
             self.fault(format!("<{}> has no attribute {name}; write {name}=\"{like}\"", self.name()))
         })
     }
 
-    /// An attribute that is true or false; false where it is missing.
+    /// A boolean attribute; false if missing.
     pub fn is(self, name: &str) -> Result<bool, Fault> {
         match self.get(name) {
             None | Some("false") => Ok(false),
@@ -112,7 +112,7 @@ impl<'a, 'input> Element<'a, 'input> {
         }
     }
 
-    /// An attribute that is a number, no less than 0.
+    /// A numeric attribute, at least 0.
     pub fn number(self, name: &str) -> Result<Option<f64>, Fault> {
         let Some(text) = self.get(name) else { return Ok(None) };
         match text.trim().parse::<f64>() {
@@ -121,7 +121,7 @@ impl<'a, 'input> Element<'a, 'input> {
         }
     }
 
-    /// Refuses attributes that are not among these.
+    /// Refuses attributes other than these.
     pub fn only(self, known: &[&str]) -> Result<(), Fault> {
         for attribute in self.node.attributes() {
             let name = attribute.name();

@@ -1,29 +1,30 @@
-//! What a call that failed still has to say, so that the far end does not keep it: ACK, CANCEL, BYE, or a refusal.
+//! The messages that a failed call still has to send, so that the far end does not keep it: ACK, CANCEL, BYE,
+//! or a refusal.
 
 use bytes::Bytes;
 
 use super::seen::reply;
 use b2b_sip::msg::{Limits, Message, Method, Name, NameAddr, Request, Response};
 
-/// What is known of the INVITEs of a call and of its dialog.
+/// The state of a call's INVITEs and its dialog.
 #[derive(Debug, Default)]
 pub struct Ending {
-    /// An INVITE that was sent, and has no final response.
+    /// A sent INVITE without a final response.
     pending: Option<Request>,
-    /// An INVITE that was sent, its final response, and whether ACK is missing.
+    /// A sent INVITE, its final response, and whether the ACK is missing.
     answered: Option<(Request, Response, bool)>,
-    /// An INVITE that came, and was sent no final response.
+    /// A received INVITE without a final response.
     asked: Option<Request>,
-    /// An INVITE that came, and the 2xx that was sent.
+    /// A received INVITE, and the 2xx sent to it.
     accepted: Option<(Request, Response)>,
-    /// The highest CSeq that was sent.
+    /// The highest sent CSeq.
     cseq: u32,
-    /// There was a BYE.
+    /// Whether a BYE was sent or received.
     closed: bool,
 }
 
 impl Ending {
-    /// A message is sent. One that nobody could read tells nothing.
+    /// Notes a sent message. A message that cannot be parsed is ignored.
     pub fn sent(&mut self, message: &Bytes) {
         let Ok(message) = Message::parse(message.clone(), &Limits::default()) else { return };
         let Ok(cseq) = message.cseq() else { return };
@@ -52,7 +53,7 @@ impl Ending {
         }
     }
 
-    /// A message has come, expected or not.
+    /// Notes a received message, expected or not.
     pub fn came(&mut self, message: &Message) {
         match message {
             Message::Request(request) => match request.method() {
@@ -63,7 +64,7 @@ impl Ending {
             Message::Response(response) if response.status() >= 200 => {
                 let of_invite = response.cseq().is_ok_and(|cseq| cseq.method == Method::Invite);
                 if let Some(request) = self.pending.take_if(|_| of_invite) {
-                    // an INVITE within the call may be refused, and the call is still there
+                    // a re-INVITE may be refused while the call goes on
                     let within = response.status() >= 300 && self.is_up();
                     if !within {
                         self.answered = Some((request, response.clone(), true));
@@ -79,7 +80,7 @@ impl Ending {
             || self.answered.as_ref().is_some_and(|(_, response, _)| response.status() < 300)
     }
 
-    /// The messages that are missing. `via`: without its branch; `branch`: one that was not used.
+    /// The missing messages. `via`: without its branch; `branch`: an unused one.
     pub fn messages(&self, via: &str, branch: &str) -> Vec<Bytes> {
         let mut messages = Vec::new();
         if let Some(request) = &self.asked {
@@ -103,7 +104,7 @@ impl Ending {
                 call_id: request.header(Name::CallId).unwrap_or_default(),
             };
             if *unacknowledged {
-                // RFC 3261 §17.1.1.3: ACK to a refusal has the INVITE's branch
+                // RFC 3261 §17.1.1.3: the ACK to a non-2xx response has the INVITE's branch
                 let via = if up { own("a") } else { request.header(Name::Via).unwrap_or_default().to_vec() };
                 messages.push(head.request("ACK", request.cseq().map_or(1, |cseq| cseq.number), &via));
             }
@@ -138,7 +139,7 @@ impl Ending {
     }
 }
 
-/// What requests of a dialog have in common.
+/// The common parts of requests within a dialog.
 struct Head<'a> {
     uri: &'a [u8],
     routes: Vec<&'a [u8]>,

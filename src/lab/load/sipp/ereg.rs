@@ -1,4 +1,4 @@
-//! Expressions that are looked for in the last message.
+//! Searches of the last message.
 
 use std::borrow::Cow;
 
@@ -6,10 +6,10 @@ use super::known::{Known, body_of};
 use super::scenario::{Ereg, SearchIn};
 use b2b_sip::msg::{Message, Name};
 
-/// Looks for an expression, and keeps what is found.
+/// Searches for an expression, and stores the match.
 ///
 /// # Errors
-/// It was to be there and is not, or the other way round.
+/// A match is missing although required, or the other way round.
 pub fn search(ereg: &Ereg, known: &mut Known) -> Result<(), String> {
     let text = known.last.as_ref().and_then(|last| place(&ereg.search_in, last));
     let found = text.as_deref().and_then(|text| ereg.regex.captures(text));
@@ -29,7 +29,7 @@ pub fn search(ereg: &Ereg, known: &mut Known) -> Result<(), String> {
     }
 }
 
-/// What of a message is looked at.
+/// The part of a message to search.
 fn place<'a>(search_in: &SearchIn, message: &'a Message) -> Option<Cow<'a, [u8]>> {
     match search_in {
         SearchIn::Message => Some(Cow::Borrowed(message.as_bytes())),

@@ -1,5 +1,5 @@
-//! Calls of a scenario: begins those that are due, takes every message to the call whose Call-ID it has, and carries out
-//! what calls want. One thread.
+//! The generator of a scenario's calls: starts due calls, routes every message to its call by Call-ID, and
+//! performs the effects of calls. One thread.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
@@ -27,7 +27,7 @@ use crate::load::{timeline, worst};
 use b2b_config::target;
 use b2b_sip::msg::{Limits, Message, Method};
 
-/// How long what comes again to a call that is over gets the answer of before (RFC 3261 §17.2.2, Timer J).
+/// How long retransmissions to an ended call are answered (RFC 3261 §17.2.2, Timer J).
 const REMEMBERED: Duration = Duration::from_secs(32);
 
 /// A call.
@@ -39,26 +39,26 @@ struct Call {
     due: Instant,
     dialled: Option<Instant>,
     hung_up: Option<Instant>,
-    /// Its last wish to be woken; earlier ones mean nothing.
+    /// Its latest alarm; earlier ones are void.
     wake: Option<Instant>,
     rtp: Option<Rtp>,
-    /// What is told of it, if it is among the worst.
+    /// Its details, in case it is among the worst.
     told: worst::Call,
 }
 
-/// A call that is over.
+/// An ended call.
 struct Past {
     seen: Seen,
     port: usize,
     peer: SocketAddr,
 }
 
-/// Makes or takes calls of a scenario.
+/// Makes or answers the calls of a scenario.
 pub struct Generator {
     config: LoadConfig,
     scenario: Arc<Scenario>,
     ports: Ports,
-    /// A port for RTP of all calls, one at each address.
+    /// A shared RTP port per address.
     media: Vec<Rtp>,
     target: Option<SocketAddr>,
     pace: Option<Pace>,
@@ -82,10 +82,10 @@ pub struct Generator {
 }
 
 impl Generator {
-    /// A generator that begins now.
+    /// Starts a generator now.
     ///
     /// # Errors
-    /// In words: an address cannot be bound, or a trace not be written.
+    /// An address cannot be bound, or a trace cannot be written; as text.
     pub fn start(config: LoadConfig, run: &ScenarioRun) -> Result<Self, String> {
         let now = Instant::now();
         let ports = Ports::bind(&config.binds, config.sip_trace.as_deref())?;
@@ -119,7 +119,7 @@ impl Generator {
         })
     }
 
-    /// Where it listens.
+    /// The bound addresses.
     pub fn local(&self) -> Vec<SocketAddr> {
         self.ports.local()
     }
@@ -129,28 +129,28 @@ impl Generator {
         &self.figures
     }
 
-    /// Percent of the time in which it was late.
+    /// Share of time in which it was late, percent.
     pub fn late_percent(&self) -> f64 {
         self.lateness.percent()
     }
 
-    /// Calls under way.
+    /// Active calls.
     pub fn under_way(&self) -> usize {
         self.calls.len()
     }
 
-    /// Whether every call is begun and over, where it makes calls; else only when it is stopped.
+    /// With outgoing calls: whether all are started and over. Otherwise: whether it was stopped.
     pub fn is_over(&self) -> bool {
         let no_more = self.stopping || self.pace.as_ref().is_some_and(|pace| pace.next_due().is_none());
         no_more && self.calls.is_empty()
     }
 
-    /// Begins and takes no more calls. Those under way go on.
+    /// Starts and accepts no more calls. Active calls continue.
     pub fn stop(&mut self) {
         self.stopping = true;
     }
 
-    /// Leaves what is left.
+    /// Ends the remaining calls.
     pub fn close(mut self) -> Figures {
         let side = side(&mut self.figures, if self.pace.is_some() { Role::Caller } else { Role::Callee });
         let open = self.calls.values().filter_map(|call| call.rtp.as_ref());
@@ -161,7 +161,7 @@ impl Generator {
         self.figures
     }
 
-    /// Goes on until the next tick is over.
+    /// Runs until the next tick is over.
     pub async fn turn(&mut self) {
         let tick = self.next_tick;
         loop {
@@ -197,7 +197,7 @@ impl Generator {
                 self.past.remove(&call_id);
             }
         }
-        // ports of calls have times of their own
+        // ports of calls have their own times
         if now >= self.next_rtp {
             self.next_rtp = now + if self.scenario.own_media { NAP } else { PTIME };
             self.media.iter_mut().for_each(|rtp| rtp.turn(now));
@@ -207,7 +207,7 @@ impl Generator {
         }
     }
 
-    /// Begins the calls that are due.
+    /// Starts due calls.
     fn begin_due(&mut self, now: Instant) {
         while !self.stopping
             && let Some(pace) = &mut self.pace
@@ -216,7 +216,7 @@ impl Generator {
             && self.began + due <= now
         {
             if self.config.at_once.is_some_and(|most| self.calling >= most) {
-                // counted once a turn: it begins as soon as another one is over
+                // counted once per turn: the call starts as soon as another one is over
                 self.figures.held_back += 1;
                 return;
             }
@@ -230,7 +230,7 @@ impl Generator {
         }
     }
 
-    /// Wakes the calls whose time has come.
+    /// Wakes the calls whose alarms are due.
     fn wake_due(&mut self, now: Instant) {
         while let Some(Reverse((at, id))) = self.alarms.peek().copied() {
             if at > now {
@@ -244,7 +244,7 @@ impl Generator {
         }
     }
 
-    /// A call begins.
+    /// Starts a call.
     fn enter(
         &mut self,
         role: Role,
@@ -287,7 +287,7 @@ impl Generator {
         self.last
     }
 
-    /// As whom a call is.
+    /// The account of a call.
     fn account(&self, number: u64) -> Option<(String, String)> {
         let users = self.config.callers.as_ref()?.kinds.first()?.users.as_ref()?;
         let turn = usize::try_from(number.saturating_sub(1)).unwrap_or(usize::MAX);
@@ -295,7 +295,7 @@ impl Generator {
         Some((user.name.clone(), user.password.clone()?))
     }
 
-    /// A message has come.
+    /// Handles a received message.
     fn take(&mut self, came: Came, now: Instant) {
         let message = match Message::parse(came.message, &Limits::default()) {
             Ok(message) => message,
@@ -323,7 +323,7 @@ impl Generator {
         self.tell(id, CallEvent::Received(Box::new(message)), now);
     }
 
-    /// Tells a call, and carries out what it wants.
+    /// Passes an event to a call, and performs its effects.
     fn tell(&mut self, id: u64, event: CallEvent, now: Instant) {
         let mut effects = std::mem::take(&mut self.effects);
         if let Some(call) = self.calls.get_mut(&id) {
@@ -386,7 +386,7 @@ impl Generator {
         }
     }
 
-    /// A call is done, or has failed.
+    /// Handles the end of a call's steps.
     fn over(&mut self, id: u64, outcome: Outcome, now: Instant) {
         let Some(call) = self.calls.get_mut(&id) else { return };
         if let Outcome::Failed { step, why } = &outcome {
@@ -400,7 +400,7 @@ impl Generator {
         side(&mut self.figures, role).over(outcome);
     }
 
-    /// A call has nothing to do any more.
+    /// Removes a call.
     fn leave(&mut self, id: u64, now: Instant) {
         let Some(call) = self.calls.remove(&id) else { return };
         self.figures.left(&call.told, |_| ());
@@ -415,7 +415,7 @@ impl Generator {
         self.past.insert(call_id, Past { seen: call.instance.into_seen(), port: call.port, peer: call.peer });
     }
 
-    /// What happens now: its step of the time line.
+    /// The timeline step of this time.
     fn happens(&mut self, now: Instant) -> &mut timeline::Step {
         self.figures.timeline.at(now.saturating_duration_since(self.began))
     }
@@ -428,7 +428,7 @@ fn side(figures: &mut Figures, role: Role) -> &mut Side {
     }
 }
 
-/// The user part of a target; SIPp's own word, where it has none.
+/// The user part of a target; SIPp's default if there is none.
 fn service(uri: &str) -> String {
     let user = uri.split_once(':').and_then(|(_, rest)| rest.split_once('@')).map(|(user, _)| user);
     user.unwrap_or("service").to_owned()

@@ -1,4 +1,5 @@
-//! A call of a scenario as a machine: messages and times in, messages and what happened out. No I/O, no clock.
+//! A call of a scenario as a state machine: takes messages and times, returns messages and events. No I/O, no
+//! clock.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,54 +20,53 @@ use crate::load::holding::Holding;
 use crate::load::party::Outcome;
 use b2b_sip::msg::{CSeq, Message, Method};
 
-/// How long a message is waited for that has no `timeout`: as long as a proxy waits for an answer (RFC 3261 §16.6,
-/// Timer C).
+/// Default timeout of a `recv` without `timeout`: a proxy's Timer C (RFC 3261 §16.6).
 pub const PATIENCE: Duration = Duration::from_secs(180);
-/// Steps that may be done without waiting: more is a loop.
+/// Maximum steps without waiting; more is a loop.
 const AT_A_TIME: u32 = 10_000;
 
-/// What happens to a call.
+/// An event of a call.
 #[derive(Debug, Clone)]
 pub enum CallEvent {
-    /// It is due, or the message that begins it comes next.
+    /// The call is due, or the message that begins it follows.
     Begin,
-    /// A message of its Call-ID.
+    /// A message with its Call-ID.
     Received(Box<Message>),
-    /// The time it asked for has come.
+    /// Its alarm is due.
     Due,
 }
 
-/// What a call wants done.
+/// An effect of a call.
 #[derive(Debug, Clone)]
 pub enum CallEffect {
     /// Send this to the far end.
     Send(Bytes),
-    /// Wake it then, unless it says something else until then.
+    /// Wake it at this time; replaces an earlier alarm.
     WakeAt(Instant),
-    /// RTP, to where the last session says.
+    /// An RTP action, with the address of the last session description.
     Media(Media, Option<SocketAddr>),
-    /// A line of the log.
+    /// A log line.
     Log(String),
-    /// For the figures.
+    /// An event for the figures.
     Happened(Happening),
-    /// All steps are done, or one failed. It may still have to answer what comes again.
+    /// All steps are done, or one failed. It may still have to answer retransmissions.
     Over(Outcome),
-    /// It has nothing to do any more.
+    /// The call can be removed.
     Gone,
 }
 
-/// What figures count.
+/// An event that the figures count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Happening {
-    /// Its INVITE, or what it begins with, is sent.
+    /// Its INVITE, or first request, is sent.
     Dialled,
-    /// A first 18x has come.
+    /// The first 18x is received.
     Rang,
-    /// INVITE, or what it begins with, is answered by 2xx.
+    /// Its INVITE, or first request, is answered by 2xx.
     Answered,
     /// Its BYE is sent.
     HungUp,
-    /// That is answered.
+    /// Its BYE is answered.
     Ended,
 }
 
@@ -76,16 +76,16 @@ pub struct Instance {
     known: Known,
     chance: SmallRng,
     holding: Holding,
-    /// The step that it is at.
+    /// The index of its current step.
     at: usize,
-    /// When the present step is over, or is given up.
+    /// The end or the timeout of the current step.
     deadline: Option<Instant>,
     again: Option<Retransmission>,
     seen: Seen,
     ending: Ending,
-    /// Methods of requests that were sent.
+    /// Methods of sent requests.
     asked: Vec<Method>,
-    /// The last of them, as long as it has no final response.
+    /// The CSeq of the last request, until it has a final response.
     current: Option<CSeq>,
     told: Vec<Happening>,
     over: bool,
@@ -93,7 +93,8 @@ pub struct Instance {
 }
 
 impl Instance {
-    /// A call at the beginning of its scenario. `call_id`: that of the message that begins it; none: it calls.
+    /// A call at the start of its scenario. `call_id`: that of the message that begins it; `None` for an
+    /// outgoing call.
     pub fn new(
         scenario: Arc<Scenario>,
         place: Place,
@@ -125,12 +126,12 @@ impl Instance {
         &self.known.call_id
     }
 
-    /// What it has taken, and how it answered that.
+    /// The messages that it received, and their answers.
     pub fn into_seen(self) -> Seen {
         self.seen
     }
 
-    /// Something happens.
+    /// Processes an event.
     pub fn step(&mut self, now: Instant, event: CallEvent, out: &mut Vec<CallEffect>) {
         if self.gone {
             return;
@@ -146,7 +147,7 @@ impl Instance {
         }
     }
 
-    /// Does steps until one has to wait.
+    /// Executes steps until one has to wait.
     fn go_on(&mut self, now: Instant, out: &mut Vec<CallEffect>) {
         let scenario = self.scenario.clone();
         for _ in 0..AT_A_TIME {
@@ -187,12 +188,12 @@ impl Instance {
         self.fail("it goes round and round without waiting".to_owned(), out);
     }
 
-    /// The message that begins it has not come yet.
+    /// Whether the message that begins it has not arrived yet.
     fn waits_for_its_call(&self) -> bool {
         self.known.last.is_none() && self.asked.is_empty()
     }
 
-    /// Those that may come now, up to the one that has to.
+    /// The messages acceptable now, up to the mandatory one.
     fn awaited(&self) -> impl Iterator<Item = &Receive> {
         let mut mandatory = false;
         self.scenario.steps.iter().skip(self.at).map_while(move |step| match &step.deed {
@@ -209,7 +210,7 @@ impl Instance {
             Length::Hold => return self.holding.draw(&mut self.chance),
             Length::Drawn(holding) => return holding.draw(&mut self.chance),
             Length::Normal(mean, deviation) => {
-                // Box and Muller's way
+                // Box-Muller transform
                 let (a, b) = (1.0 - self.chance.random::<f64>(), self.chance.random::<f64>());
                 mean + deviation * (-2.0 * a.ln()).sqrt() * (std::f64::consts::TAU * b).cos()
             }
@@ -221,7 +222,7 @@ impl Instance {
         Duration::from_secs_f64(ms.clamp(0.0, 86_400_000.0) / 1e3)
     }
 
-    /// A step is done: its actions, and where to go.
+    /// Completes a step: performs its actions and jump.
     fn leave_step(&mut self, at: usize, out: &mut Vec<CallEffect>) {
         self.deadline = None;
         let scenario = self.scenario.clone();
@@ -232,14 +233,14 @@ impl Instance {
         self.at = self.target(step.next).unwrap_or(at + 1);
     }
 
-    /// Where a jump goes; none: it is not taken.
+    /// The target of a jump; `None` if it is not taken.
     fn target(&mut self, next: Option<Next>) -> Option<usize> {
         let next = next?;
         let set = next.test.is_none_or(|at| self.known.variables.get(at).is_some_and(Option::is_some));
         (set && (next.chance >= 1.0 || self.chance.random::<f64>() < next.chance)).then_some(next.to)
     }
 
-    /// The actions of a step; whether the call goes on.
+    /// Performs the actions of a step; returns whether the call continues.
     fn act(&mut self, actions: &[Action], at: usize, out: &mut Vec<CallEffect>) -> bool {
         for action in actions {
             match action {
@@ -306,7 +307,7 @@ impl Instance {
         self.known.last.as_ref().and_then(|last| last.cseq().ok()).map(|cseq| cseq.method)
     }
 
-    /// The first time.
+    /// Reports an event, once per call.
     fn tell(&mut self, happening: Happening, out: &mut Vec<CallEffect>) {
         if !self.told.contains(&happening) {
             self.told.push(happening);
@@ -314,7 +315,7 @@ impl Instance {
         }
     }
 
-    /// The time has come for something.
+    /// Handles a due alarm.
     fn due(&mut self, now: Instant, out: &mut Vec<CallEffect>) {
         if let Some(again) = self.again.as_mut().filter(|it| it.next <= now) {
             match again.due(now) {
@@ -344,7 +345,7 @@ impl Instance {
         self.go_on(now, out);
     }
 
-    /// A message has come.
+    /// Handles a received message.
     fn received(&mut self, now: Instant, message: Message, out: &mut Vec<CallEffect>) {
         if let Some(answer) = self.seen.again(&message) {
             out.extend(answer.map(CallEffect::Send));
@@ -371,7 +372,7 @@ impl Instance {
             self.leave_step(at, out);
             return self.go_on(now, out);
         }
-        // who waits for the one that has to come goes on waiting, unless this one leads elsewhere
+        // the wait for the mandatory message goes on, unless this one jumps elsewhere
         let step = &scenario.steps[at];
         if self.act(&step.actions, at, out)
             && let Some(to) = self.target(step.next)
@@ -382,7 +383,8 @@ impl Instance {
         }
     }
 
-    /// The step that waits for a message: that of now, those that may come before it, and those that may come at any time.
+    /// The step that accepts a message: the current one, an optional one before it, or one accepted at any
+    /// time.
     fn find<'a>(&self, scenario: &'a Scenario, message: &Message) -> Option<(usize, &'a Receive)> {
         let receives = |at: usize| match &scenario.steps.get(at)?.deed {
             Deed::Receive(receive) => Some(receive),
@@ -419,7 +421,7 @@ impl Instance {
         }
     }
 
-    /// A response is to a request that was sent.
+    /// Whether a response belongs to a sent request.
     fn asked_for(&self, response: &Message) -> bool {
         response.cseq().is_ok_and(|cseq| self.asked.contains(&cseq.method))
     }
@@ -439,7 +441,7 @@ impl Instance {
         }
     }
 
-    /// A message that no step waits for: one of before is late, another one fails the call.
+    /// Handles an unexpected message: one accepted by an earlier step is late, any other fails the call.
     fn unexpected(&mut self, scenario: &Scenario, message: Message, out: &mut Vec<CallEffect>) {
         let before = scenario.steps.iter().take(self.at);
         let late = before.filter_map(|step| match &step.deed {
@@ -448,7 +450,7 @@ impl Instance {
         });
         let (mut late, is) = (late, |receive: &Receive| self.wants(receive, &message));
         let (may_be_late, what) = match &message {
-            // the final one to the last request is none of before, whatever earlier steps waited for
+            // the final response to the last request is never late, whatever earlier steps accepted
             Message::Response(response) => {
                 let current = response.cseq().is_ok_and(|cseq| Some(cseq) == self.current);
                 (response.status() < 200 || !current, response.status().to_string())
@@ -462,7 +464,7 @@ impl Instance {
         if let Message::Request(request) = &message
             && matches!(request.method(), Method::Bye | Method::Cancel)
         {
-            // the far end has to know that it came, whatever the scenario says
+            // a BYE is answered, whatever the scenario says
             out.push(CallEffect::Send(seen::reply(request, 200)));
         }
         self.fail(format!("unexpected {what}"), out);

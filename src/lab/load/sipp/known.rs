@@ -1,4 +1,4 @@
-//! What a call knows, and the messages that it writes with it.
+//! The values that a call knows, and the messages that it writes with them.
 
 use std::net::SocketAddr;
 
@@ -9,30 +9,30 @@ use b2b_sdp::SessionDescription;
 use b2b_sip::auth::{Authorized, DigestClient};
 use b2b_sip::msg::{Message, Method, Name, NameAddr, Response};
 
-/// Where a call is, and as whom.
+/// The identity and the addresses of a call.
 #[derive(Debug, Clone)]
 pub struct Place {
     /// Its number, from 1.
     pub number: u64,
-    /// Differs from run to run.
+    /// A value that differs from run to run.
     pub run: u32,
-    /// Where its SIP is.
+    /// Its own SIP address.
     pub local: SocketAddr,
-    /// Where the far end's is.
+    /// The far end's SIP address.
     pub remote: SocketAddr,
-    /// The far end as it is written in the target.
+    /// The far end as written in the target.
     pub remote_host: String,
-    /// Whom it calls.
+    /// The user part of the target.
     pub service: String,
-    /// Where all calls have RTP.
+    /// The RTP address shared by all calls.
     pub media: SocketAddr,
-    /// The port where it alone has RTP; none: it has no need of one.
+    /// The RTP port of this call alone; `None` if it needs none.
     pub own_media: Option<u16>,
     /// User and password for `[authentication]`.
     pub account: Option<(String, String)>,
 }
 
-/// What a call knows.
+/// The values that a call knows.
 pub struct Known {
     pub(super) place: Place,
     pub(super) call_id: Bytes,
@@ -40,22 +40,22 @@ pub struct Known {
     peer_tag: Option<Vec<u8>>,
     routes: Vec<Vec<u8>>,
     contact: Option<Vec<u8>>,
-    /// The last message that came.
+    /// The last received message.
     pub(super) last: Option<Message>,
     pub(super) variables: Vec<Option<Vec<u8>>>,
     challenge: Option<Response>,
     digest: Option<DigestClient>,
-    /// Where RTP goes.
+    /// The destination of RTP.
     pub(super) session: Option<SocketAddr>,
     /// How often each step has sent its message.
     pub(super) sent: Vec<u32>,
 }
 
-/// Why a message cannot be written, in words that do not differ from call to call.
+/// Why a message cannot be written, in words that are the same for every call.
 pub type Unwritten = String;
 
 impl Known {
-    /// A call that begins. `call_id`: that of the message that began it; none: its own.
+    /// A new call. `call_id`: that of the message that began it; `None`: generates one.
     pub fn new(place: Place, call_id: Option<Bytes>, steps: usize, variables: usize) -> Self {
         let own = || {
             let Place { number, run, local, .. } = &place;
@@ -77,7 +77,7 @@ impl Known {
         }
     }
 
-    /// A message has come that was waited for.
+    /// Notes an expected message.
     pub fn came(&mut self, message: Message, (routes, challenge, session): (bool, bool, bool)) {
         let tag = match &message {
             Message::Response(response) => response.to_tag(),
@@ -87,7 +87,8 @@ impl Known {
             self.peer_tag = Some(tag.to_vec());
         }
         if routes {
-            // RFC 3261 §12.1: the routes of a dialog stay, its Contact may change; a caller has routes the other way round
+            // RFC 3261 §12.1: the route set of a dialog is constant, its Contact may change; a caller
+            // reverses the route set
             if self.routes.is_empty() {
                 self.routes = message.headers(Name::RecordRoute).map(<[u8]>::to_vec).collect();
                 if matches!(message, Message::Response(_)) {
@@ -107,13 +108,13 @@ impl Known {
         self.last = Some(message);
     }
 
-    /// A Via of its own without its branch, and a branch that no step has.
+    /// Its Via without the branch, and a branch that no step uses.
     pub fn via(&self) -> (String, String) {
         let Place { number, run, local, .. } = &self.place;
         (format!("SIP/2.0/UDP {local}"), format!("z9hG4bK-{}-{run:x}-{number}-end", std::process::id()))
     }
 
-    /// Writes a message, for the step of this number.
+    /// Writes the message of this step.
     pub fn write(&mut self, template: &Template, step: usize) -> Result<Bytes, Unwritten> {
         if let Start::Request(method) = &template.start
             && !matches!(method.as_str(), "ACK" | "CANCEL")
@@ -145,7 +146,7 @@ impl Known {
         Ok(Bytes::from(out))
     }
 
-    /// Text of a log line.
+    /// Writes the text of a log line.
     pub fn text(&mut self, template: &Template, step: usize) -> Result<String, Unwritten> {
         let mut out = Vec::new();
         for line in &template.lines {
@@ -154,7 +155,7 @@ impl Known {
         Ok(String::from_utf8_lossy(&out).into_owned())
     }
 
-    /// One line. What is not there takes the rest of the line with it.
+    /// Writes one line. If a value is missing, the rest of the line is left out.
     fn line(
         &mut self,
         line: &[Piece],
@@ -176,7 +177,7 @@ impl Known {
         Ok(())
     }
 
-    /// One keyword; whether there is something for it.
+    /// Writes one keyword; returns whether there is a value for it.
     fn keyword(
         &mut self,
         keyword: &Keyword,
@@ -255,7 +256,7 @@ impl Known {
         Ok(true)
     }
 
-    /// What is taken of the last message.
+    /// Writes a part of the last message.
     fn last(&self, keyword: &Keyword, offset: i64, out: &mut Vec<u8>) -> bool {
         let Some(last) = &self.last else { return false };
         match (keyword, last) {
@@ -283,7 +284,7 @@ impl Known {
         }
     }
 
-    /// The header fields that answer a challenge; `out` begins with the first line of their message.
+    /// Writes the header fields that answer a challenge; `out` begins with the first line of their message.
     fn authentication(&mut self, account: (String, String), out: &mut Vec<u8>) -> Result<bool, Unwritten> {
         let Some(challenge) = self.challenge.take() else {
             return match &mut self.digest {
@@ -302,7 +303,7 @@ impl Known {
     }
 }
 
-/// No password is known.
+/// The error when no password is known.
 const NO_ACCOUNT: &str = "[authentication]: no password is known; write [authentication username=… password=…], or [caller] users in the plan";
 
 fn authorize(digest: &mut DigestClient, out: &mut Vec<u8>) -> bool {
@@ -316,7 +317,7 @@ fn authorize(digest: &mut DigestClient, out: &mut Vec<u8>) -> bool {
     !lines.is_empty()
 }
 
-/// An IP address as it stands in URIs.
+/// An IP address in URI form.
 fn host(at: SocketAddr) -> String {
     match at {
         SocketAddr::V4(at) => at.ip().to_string(),
@@ -324,7 +325,7 @@ fn host(at: SocketAddr) -> String {
     }
 }
 
-/// Where the session of a message wants RTP.
+/// The RTP address in the session description of a message.
 fn session_of(message: &Message) -> Option<SocketAddr> {
     let body = body_of(message);
     if !body.starts_with(b"v=0") {

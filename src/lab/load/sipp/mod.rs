@@ -1,11 +1,11 @@
-//! SIPp's XML scenarios: a message-level engine of its own, beside the one whose calls are legs of `call`.
+//! SIPp's XML scenarios: a separate engine at message level, beside the one whose calls are legs of `call`.
 //!
-//! - `element`, `read`, `read_actions`: XML → `scenario`; what is outside of the subset is refused by its line
+//! - `element`, `read`, `read_actions`: XML → `scenario`; anything outside the subset is refused with its
+//!   line
 //! - `template`: messages with their keywords
-//! - `instance`: a call as a machine; `known`: what it knows and writes; `ereg`: what it looks for; `seen`: what it took;
-//!   `retransmission`: what it sends again;
-//!   `ending`: what it still says if it fails
-//! - `generator`: calls of a scenario, on one thread; `ports`: their SIP; `rtp`: their RTP
+//! - `instance`: a call as a state machine; `known`: its values and messages; `ereg`: its searches; `seen`:
+//!   received messages; `retransmission`: its retransmissions; `ending`: the last messages of a failed call
+//! - `generator`: the calls of a scenario, on one thread; `ports`: their SIP; `rtp`: their RTP
 
 mod element;
 mod ending;

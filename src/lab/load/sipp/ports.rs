@@ -14,51 +14,51 @@ use tokio::net::UdpSocket;
 
 use b2b_sip::net::trace::{Direction, Record, SipTrace};
 
-/// Octets that may wait in the kernel: some thousand messages.
+/// Receive buffer in the kernel, octets: some thousand messages.
 const WAITING: usize = 4 << 20;
-/// A message is no longer.
+/// Maximum length of a message.
 const LONGEST: usize = 65_535;
-/// Messages that are taken from a port at a time.
+/// Maximum messages taken from a port at a time.
 const AT_A_TIME: usize = 256;
 
 /// A port.
 struct Port {
     socket: UdpSocket,
-    /// The same one, to send from at once: tokio's takes nothing before its reactor has looked at it.
+    /// A clone for sending at once: tokio's socket sends nothing before its reactor has polled it.
     sends: Blocking,
     local: SocketAddr,
     trace: Option<SipTrace>,
 }
 
-/// Ports; there is at least one.
+/// The ports; at least one.
 pub struct Ports {
     ports: Vec<Port>,
     buffer: Vec<u8>,
-    /// Own addresses towards others, of ports that are bound to any.
+    /// Local addresses by peer, for ports bound to any address.
     towards: HashMap<IpAddr, IpAddr>,
 }
 
-/// A message, and which port it came to.
+/// A received message and its port.
 pub struct Came {
     /// The port.
     pub port: usize,
-    /// Who sent it.
+    /// Its sender.
     pub from: SocketAddr,
     /// The message.
     pub message: Bytes,
 }
 
 impl Ports {
-    /// Binds these addresses. `trace`: where messages are written; those of the second one with `.1` behind it.
+    /// Binds these addresses. `trace`: the file for messages; for the second port with the suffix `.1`.
     ///
     /// # Errors
-    /// One cannot be bound, or the trace not be written; in words.
+    /// An address cannot be bound, or the trace cannot be written; as text.
     pub fn bind(addresses: &[SocketAddr], trace: Option<&Path>) -> Result<Self, String> {
         let mut ports = Vec::new();
         for (n, address) in addresses.iter().enumerate() {
             let bound = Blocking::bind(address).and_then(|socket| {
                 socket.set_nonblocking(true)?;
-                // the kernel gives what it may, which is enough for small loads
+                // the kernel may grant less, which is enough for small loads
                 let _ = setsockopt(&socket, sockopt::RcvBuf, &WAITING);
                 let (local, sends) = (socket.local_addr()?, socket.try_clone()?);
                 Ok((UdpSocket::from_std(socket)?, sends, local))
@@ -75,17 +75,18 @@ impl Ports {
         Ok(Ports { ports, buffer: vec![0; LONGEST], towards: HashMap::new() })
     }
 
-    /// How many.
+    /// The number of ports.
     pub fn count(&self) -> usize {
         self.ports.len()
     }
 
-    /// Where they are.
+    /// The bound addresses.
     pub fn local(&self) -> Vec<SocketAddr> {
         self.ports.iter().map(|port| port.local).collect()
     }
 
-    /// Where a port is for this peer: one that is bound to any address has that which leads there.
+    /// The local address of a port toward this peer: a port bound to any address uses the address of the
+    /// route to it.
     pub fn local_towards(&mut self, port: usize, peer: SocketAddr) -> SocketAddr {
         let Some(local) = self.ports.get(port).map(|port| port.local) else { return peer };
         if !local.ip().is_unspecified() {
@@ -101,7 +102,7 @@ impl Ports {
         SocketAddr::new(ip, local.port())
     }
 
-    /// Waits until something has come. Nothing is lost when the future is dropped half way.
+    /// Waits until a message can be read. Dropping the future loses nothing.
     pub async fn readable(&self) {
         poll_fn(|context| {
             for port in &self.ports {
@@ -114,7 +115,7 @@ impl Ports {
         .await;
     }
 
-    /// What has come; at most so many of each port, so that others have their turn.
+    /// Takes the received messages, up to a limit per port so that every port is served.
     pub fn take(&mut self, out: &mut Vec<Came>) {
         for (n, port) in self.ports.iter().enumerate() {
             for _ in 0..AT_A_TIME {

@@ -1,4 +1,4 @@
-//! SIPp's XML → a [`Scenario`]. What is outside of the subset is refused by its line.
+//! SIPp's XML → a [`Scenario`]. Anything outside the subset is refused with its line.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -15,10 +15,10 @@ use super::scenario::{
 use super::template::{Keyword, Names, Start, Template};
 use crate::load::holding::Holding;
 
-/// Attributes of every step.
+/// Attributes allowed on every step.
 const COMMON: [&str; 5] = ["next", "test", "chance", "condexec", "condexec_inverse"];
 
-/// Elements outside of the subset, and what to write instead.
+/// Elements outside the subset, and their replacements.
 const REFUSED: [(&str, &str); 6] = [
     ("sendCmd", "there is one party a scenario (no 3PCC); write a scenario for each"),
     ("recvCmd", "there is one party a scenario (no 3PCC); write a scenario for each"),
@@ -34,7 +34,7 @@ const REFUSED: [(&str, &str); 6] = [
 /// See [`ScenarioError`].
 pub fn read(path: &Path, keys: &BTreeMap<String, String>) -> Result<Scenario, ScenarioError> {
     let octets = std::fs::read(path).map_err(|error| ScenarioError::Read { path: path.to_owned(), error })?;
-    // SIPp's own say ISO-8859-1, whose octets are the first code points
+    // SIPp's own files declare ISO-8859-1, whose octets equal the first code points
     let text = String::from_utf8(octets)
         .unwrap_or_else(|error| error.as_bytes().iter().map(|octet| char::from(*octet)).collect());
     parse(path, &text, keys).map_err(|(line, reason)| ScenarioError::Line {
@@ -44,10 +44,10 @@ pub fn read(path: &Path, keys: &BTreeMap<String, String>) -> Result<Scenario, Sc
     })
 }
 
-/// Labels: their places among steps, and lines.
+/// Labels with their step index and line.
 type Labels = HashMap<String, (usize, u32)>;
 
-/// What is known while a scenario is read.
+/// The state while a scenario is read.
 pub(super) struct Reading<'a> {
     pub(super) names: Names<'a>,
     /// The scenario's folder.
@@ -55,7 +55,7 @@ pub(super) struct Reading<'a> {
     labels: Labels,
 }
 
-/// Reads the text of a scenario.
+/// Parses the text of a scenario.
 pub(super) fn parse(path: &Path, text: &str, keys: &BTreeMap<String, String>) -> Result<Scenario, Fault> {
     // SIPp's scenarios name sipp.dtd, which is not fetched
     let options = ParsingOptions { allow_dtd: true, ..ParsingOptions::default() };
@@ -101,7 +101,7 @@ pub(super) fn parse(path: &Path, text: &str, keys: &BTreeMap<String, String>) ->
     Ok(scenario)
 }
 
-/// The places of labels: a step's number, or that behind the last one.
+/// The labels: each has the index of the next step, or the index after the last one.
 fn labels(root: Element<'_, '_>) -> Result<Labels, Fault> {
     let (mut labels, mut at) = (Labels::new(), 0);
     for element in root.elements() {
@@ -121,7 +121,7 @@ fn labels(root: Element<'_, '_>) -> Result<Labels, Fault> {
     Ok(labels)
 }
 
-/// What only the whole of it tells.
+/// Checks that concern the whole scenario.
 fn check(scenario: &Scenario, root: Element<'_, '_>) -> Result<(), Fault> {
     if !scenario.steps.iter().any(|step| matches!(step.deed, Deed::Send { .. } | Deed::Receive(_))) {
         return Err(root.fault("nothing is sent or received; write a <send> or <recv>"));
@@ -296,7 +296,7 @@ impl Reading<'_> {
     }
 }
 
-/// Refuses attributes that are neither these nor those of every step.
+/// Refuses attributes other than these and those of every step.
 fn only(element: Element<'_, '_>, known: &[&str]) -> Result<(), Fault> {
     element.only(&[known, &COMMON].concat())
 }
@@ -305,7 +305,7 @@ fn millis(ms: f64) -> Duration {
     Duration::from_secs_f64(ms / 1e3)
 }
 
-/// `lost`: percent, as a share.
+/// `lost` in percent, as a share.
 fn share(element: Element<'_, '_>) -> Result<f64, Fault> {
     match element.number("lost")? {
         Some(percent) if percent > 100.0 => {
@@ -315,7 +315,7 @@ fn share(element: Element<'_, '_>) -> Result<f64, Fault> {
     }
 }
 
-/// An expression as POSIX has it: a dot is any octet, and letters are those of ASCII.
+/// A regular expression with POSIX semantics: a dot is any octet, and letters are ASCII.
 pub(super) fn regex(element: Element<'_, '_>, text: &str, any_case: bool) -> Result<Regex, Fault> {
     let built = RegexBuilder::new(text)
         .unicode(false)

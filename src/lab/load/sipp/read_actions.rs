@@ -1,4 +1,4 @@
-//! `<action>`: what is done at a step.
+//! `<action>`: the actions of a step.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,10 +8,10 @@ use super::read::{Reading, regex};
 use super::scenario::{Action, Ereg, Media, SearchIn, Stream};
 use super::template::Template;
 
-/// Octets of a packet of 20 ms, of each payload type that is played.
+/// Octets in a packet of 20 ms, for every payload type that can be played.
 pub const PACKET: usize = 160;
 
-/// Actions outside of the subset, and what to write instead.
+/// Actions outside the subset, and their replacements.
 const REFUSED: [(&str, &str); 5] = [
     (
         "play_pcap_audio",
@@ -74,7 +74,7 @@ fn ereg(reading: &mut Reading<'_>, element: Element<'_, '_>) -> Result<Ereg, Fau
             let name = header.trim_end_matches([' ', ':']);
             let occurrence = match element.get("occurrence") {
                 Some(_) => element.number("occurrence")?,
-                // as SIPp spells it
+                // SIPp's spelling
                 None => element.number("occurence")?,
             };
             let occurrence = occurrence.map_or(0, |n| (n as usize).saturating_sub(1));
@@ -165,7 +165,7 @@ fn exec(reading: &Reading<'_>, element: Element<'_, '_>) -> Result<Media, Fault>
     Ok(Media::Play(Arc::new(Stream { octets, times, payload_type })))
 }
 
-/// A file, where SIPp looks for it, or beside the scenario.
+/// The path of a file: relative to the working directory as in SIPp, or else to the scenario.
 fn found(folder: &Path, file: &str) -> PathBuf {
     let here = PathBuf::from(file);
     if here.exists() { here } else { folder.join(file) }

@@ -1,4 +1,4 @@
-//! A message that is sent again until something comes (RFC 3261 §17.1.1.2, §17.1.2.1, §13.3.1.4).
+//! Retransmission of a message until it is answered (RFC 3261 §17.1.1.2, §17.1.2.1, §13.3.1.4).
 
 use std::time::{Duration, Instant};
 
@@ -7,18 +7,18 @@ use bytes::Bytes;
 use super::seen::cseq_of;
 use b2b_sip::msg::Message;
 
-/// It comes no slower than this, unless it is an INVITE (T2).
+/// Maximum interval, except for an INVITE (T2).
 const T2: Duration = Duration::from_secs(4);
-/// It is given up after so many times T1 (Timer B).
+/// Multiple of T1 after which it is given up (Timer B).
 const GIVEN_UP: u32 = 64;
 
-/// A message that is sent again.
+/// A message with its retransmission timers.
 #[derive(Debug)]
 pub struct Retransmission {
     message: Bytes,
     /// The step that sent it.
     pub step: usize,
-    /// When it is sent again, or given up.
+    /// The time of the next retransmission, or of giving up.
     pub next: Instant,
     until: Instant,
     every: Duration,
@@ -26,14 +26,14 @@ pub struct Retransmission {
 }
 
 impl Retransmission {
-    /// A message that was sent now by this step. `t1`: after how long it is sent again for the first time.
+    /// A message that this step has just sent. `t1`: the first interval.
     pub fn new(message: Bytes, step: usize, t1: Duration, now: Instant) -> Self {
-        // Timer A is doubled without end
+        // Timer A doubles without limit
         let slowest = if message.starts_with(b"INVITE ") { Duration::MAX } else { T2 };
         Retransmission { message, step, next: now + t1, until: now + t1 * GIVEN_UP, every: t1, slowest }
     }
 
-    /// What is to be sent, now that its time has come; none: it is given up.
+    /// The message to send, now that it is due; `None` if it is given up.
     pub fn due(&mut self, now: Instant) -> Option<Bytes> {
         if now >= self.until {
             return None;
@@ -43,8 +43,8 @@ impl Retransmission {
         Some(self.message.clone())
     }
 
-    /// Whether nobody waits for it any more: a request is answered, or a request shows that a response has come. A
-    /// provisional response is an answer, too: over UDP one to INVITE.
+    /// Whether a received message ends the retransmission: a response to a request, or a request that shows
+    /// that a response has arrived. A provisional response ends it too, including one to an INVITE over UDP.
     pub fn ends_with(&self, came: &Message) -> bool {
         let response = self.message.starts_with(b"SIP/2.0");
         match came {

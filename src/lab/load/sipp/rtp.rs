@@ -1,5 +1,5 @@
-//! RTP of scenarios: sound of a file, an echo, or nothing but a port that takes what comes. One thread, which is that
-//! of the generator; no allocation for a packet.
+//! RTP of scenarios: audio from a file, an echo, or only a port that receives. All on the generator's thread;
+//! no allocation per packet.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -10,11 +10,11 @@ use super::read_actions::PACKET;
 use super::scenario::{Media, Stream};
 use b2b_media::rtp::RtpHeader;
 
-/// A packet is so long; ports are read as often.
+/// Packet time, and the polling interval of ports.
 pub const PTIME: Duration = Duration::from_millis(20);
-/// Packets that are read at a time, at most: others have their turn.
+/// Maximum packets read at a time, so that every port is served.
 const AT_A_TIME: usize = 256;
-/// Tries for a port that is even (RFC 3550 §11).
+/// Attempts to get an even port (RFC 3550 §11).
 const TRIES: usize = 16;
 
 /// A port with RTP.
@@ -22,7 +22,7 @@ pub struct Rtp {
     socket: UdpSocket,
     playing: Option<Playing>,
     echo: bool,
-    /// When it has its next turn.
+    /// The time of its next turn.
     next: Instant,
     /// Packets sent.
     pub sent: u64,
@@ -33,19 +33,19 @@ pub struct Rtp {
 struct Playing {
     stream: Arc<Stream>,
     to: SocketAddr,
-    /// The next octet of the file.
+    /// Offset of the next octet of the file.
     at: usize,
-    /// How often it was played to its end.
+    /// Number of completed repetitions.
     rounds: u32,
     paused: bool,
     header: RtpHeader,
 }
 
 impl Rtp {
-    /// A port at this address.
+    /// Binds a port at this address.
     ///
     /// # Errors
-    /// None is free.
+    /// No port is free.
     pub fn bind(ip: IpAddr, echo: bool, now: Instant) -> io::Result<Self> {
         let mut socket = UdpSocket::bind((ip, 0))?;
         for _ in 0..TRIES {
@@ -61,12 +61,12 @@ impl Rtp {
     /// Its port.
     ///
     /// # Errors
-    /// The system does not say it.
+    /// The system does not report it.
     pub fn port(&self) -> io::Result<u16> {
         Ok(self.socket.local_addr()?.port())
     }
 
-    /// What a scenario wants of it. `to`: where the far end wants RTP.
+    /// Performs a media action. `to`: where the far end receives RTP.
     pub fn perform(&mut self, media: &Media, to: Option<SocketAddr>, now: Instant) {
         match (media, &mut self.playing) {
             (Media::Play(stream), _) => {
@@ -93,12 +93,12 @@ impl Rtp {
         }
     }
 
-    /// Sends what is due, and reads what has come.
+    /// Sends due packets, and reads received ones.
     pub fn turn(&mut self, now: Instant) {
         if now < self.next {
             return;
         }
-        // after a stall of the machine it does not send all that was due at once
+        // after a stall of the machine it does not send everything due at once
         self.next = (self.next + PTIME).max(now);
         self.play();
         self.read();
@@ -136,7 +136,7 @@ impl Rtp {
                         self.sent += u64::from(self.socket.send_to(&packet[..length], from).is_ok());
                     }
                 }
-                // nobody listens where it sent to
+                // nobody listens at the destination
                 Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
                 Err(_) => return,
             }

@@ -1,4 +1,4 @@
-//! A scenario of SIPp's, read: its steps with what they do, labels and variables as places.
+//! A parsed SIPp scenario: its steps; labels and variables are resolved to indexes.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,201 +14,202 @@ use crate::load::holding::Holding;
 pub struct Scenario {
     /// Its file.
     pub path: PathBuf,
-    /// In order, labels left out.
+    /// The steps in order, without labels.
     pub steps: Vec<Step>,
-    /// How many variables its calls have.
+    /// Number of variables of each call.
     pub variables: usize,
-    /// Its calls have RTP ports of their own.
+    /// Whether each call has its own RTP port.
     pub own_media: bool,
-    /// What it is worth to count as an answer: 2xx to INVITE, where it sends or takes one, else to its first request.
+    /// Whether a 2xx to INVITE counts as the answer, since it sends or receives one; otherwise a 2xx to its
+    /// first request.
     pub has_invite: bool,
 }
 
-/// A variable of a call, by its place.
+/// A variable of a call, by index.
 pub type Variable = usize;
 
 /// A step.
 #[derive(Debug)]
 pub struct Step {
-    /// The line at which its element begins, from 1.
+    /// The first line of its element, from 1.
     pub line: u32,
-    /// What it does.
+    /// Its operation.
     pub deed: Deed,
-    /// Where to go behind it; none: to the next one.
+    /// The jump after it; `None`: continue with the next step.
     pub next: Option<Next>,
-    /// It is left out unless this variable is set, or is not.
+    /// Skips the step unless this variable is set, or is not set.
     pub only_if: Option<(Variable, bool)>,
-    /// What is done once it is done.
+    /// The actions after it.
     pub actions: Vec<Action>,
 }
 
 /// A jump.
 #[derive(Debug, Clone, Copy)]
 pub struct Next {
-    /// The step to go to; behind the last one: the end.
+    /// The target step; the index after the last one is the end.
     pub to: usize,
-    /// Only if this variable is set.
+    /// Jump only if this variable is set.
     pub test: Option<Variable>,
-    /// How likely it is, 0 to 1.
+    /// Probability of the jump, 0 to 1.
     pub chance: f64,
 }
 
-/// What a step does.
+/// The operation of a step.
 #[derive(Debug)]
 pub enum Deed {
     /// Sends a message.
     Send {
         /// The message.
         message: Template,
-        /// Sends it again after this, and after twice as long, …; none: once.
+        /// First retransmission interval, which doubles each time; `None`: no retransmission.
         retransmit: Option<Duration>,
-        /// How likely it is lost on purpose, 0 to 1.
+        /// Probability of deliberate loss, 0 to 1.
         lost: f64,
     },
     /// Waits for a message.
     Receive(Receive),
     /// Waits.
     Pause(Length),
-    /// The call is done, and takes what is sent to it again for so long.
+    /// Ends the call, but answers retransmissions for this long.
     TimeWait(Duration),
-    /// Nothing but its actions.
+    /// Only its actions.
     Nop,
 }
 
-/// How long a pause is.
+/// The length of a pause.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Length {
-    /// As long as calls stay: `--hold-s`, SIPp's `-d`.
+    /// The holding time of calls: `--hold-s`, SIPp's `-d`.
     Hold,
-    /// By a distribution.
+    /// Drawn from a distribution.
     Drawn(Holding),
-    /// Normal distribution, mean and standard deviation in ms; no less than 0.
+    /// Normal distribution, mean and standard deviation in ms; at least 0.
     Normal(f64, f64),
-    /// The ms that are in a variable.
+    /// The value of a variable, ms.
     Variable(Variable),
 }
 
-/// What message is waited for, and what is done with it.
+/// An expected message, and its handling.
 #[derive(Debug)]
 pub struct Receive {
-    /// Which one.
+    /// The message to expect.
     pub wanted: Wanted,
-    /// It may be left out.
+    /// Whether it is optional.
     pub optional: Optional,
-    /// Record-Route and Contact are kept for `[routes]` and `[next_url]`.
+    /// Keeps Record-Route and Contact for `[routes]` and `[next_url]`.
     pub routes: bool,
-    /// Its challenge is kept for `[authentication]`.
+    /// Keeps its challenge for `[authentication]`.
     pub challenge: bool,
-    /// RTP goes to where its session says.
+    /// Sends RTP to the address in its session description.
     pub session: bool,
-    /// How long it is waited for; none: as long as [`super::instance::PATIENCE`].
+    /// Timeout; `None`: [`super::instance::PATIENCE`].
     pub timeout: Option<Duration>,
-    /// Where to go if it does not come; none: the call has failed.
+    /// The step after a timeout; `None`: the call fails.
     pub on_timeout: Option<usize>,
-    /// How likely it is lost on purpose, 0 to 1.
+    /// Probability of deliberate loss, 0 to 1.
     pub lost: f64,
 }
 
-/// Whether a message may be left out.
+/// Whether a message is optional.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Optional {
-    /// It has to come.
+    /// Mandatory.
     No,
-    /// It may come before the next one that has to.
+    /// Optional before the next mandatory one.
     Yes,
-    /// It may come at any time from here on.
+    /// Optional at any time from here on.
     Global,
 }
 
-/// What message is waited for.
+/// The expected message.
 #[derive(Debug)]
 pub enum Wanted {
     /// A request with this method.
     Request(Vec<u8>),
-    /// A request whose method has this in it.
+    /// A request whose method matches.
     RequestLike(Regex),
     /// A response with this status.
     Response(u16),
-    /// A response whose status has this in it.
+    /// A response whose status matches.
     ResponseLike(Regex),
 }
 
-/// What is done at a step.
+/// An action of a step.
 #[derive(Debug)]
 pub enum Action {
-    /// Looks for an expression in the last message.
+    /// Searches the last message for an expression.
     Ereg(Ereg),
-    /// A line of the log.
+    /// Writes a log line.
     Log(Template),
     /// RTP.
     Media(Media),
 }
 
-/// An expression to be looked for.
+/// A search for an expression.
 #[derive(Debug)]
 pub struct Ereg {
     /// The line of its element.
     pub line: u32,
     /// The expression.
     pub regex: Regex,
-    /// Where it is looked for.
+    /// The part of the message to search.
     pub search_in: SearchIn,
-    /// The call fails where it is not there (`Some(true)`), or where it is (`Some(false)`).
+    /// Fails the call if there is no match (`Some(true)`), or if there is one (`Some(false)`).
     pub check: Option<bool>,
-    /// Take what was found, then its groups.
+    /// The variables for the match and its groups.
     pub assign_to: Vec<Variable>,
 }
 
-/// Where an expression is looked for.
+/// The part of a message to search.
 #[derive(Debug)]
 pub enum SearchIn {
     /// The whole message.
     Message,
     /// Its body.
     Body,
-    /// What stands behind the colon of a header field.
+    /// The value of a header field.
     Header {
         /// Its name.
         name: String,
-        /// Which one of that name, from 0.
+        /// Index among the header fields of that name, from 0.
         occurrence: usize,
-        /// Spaces behind the colon are left out.
+        /// Whether spaces after the colon are left out.
         trimmed: bool,
     },
 }
 
-/// What RTP does.
+/// An RTP action.
 #[derive(Debug, Clone)]
 pub enum Media {
-    /// Sends this.
+    /// Starts sending this stream.
     Play(Arc<Stream>),
-    /// Sends nothing for now.
+    /// Pauses sending.
     Pause,
-    /// Goes on where it was.
+    /// Resumes sending.
     Resume,
-    /// Sends back what comes, or no more.
+    /// Starts or stops the echo of received packets.
     Echo(bool),
 }
 
-/// Encoded sound of a file.
+/// The encoded audio of a file.
 #[derive(Debug)]
 pub struct Stream {
-    /// 20 ms are 160 octets of it: G.711 and G.722.
+    /// The audio; 20 ms are 160 octets (G.711 and G.722).
     pub octets: Vec<u8>,
-    /// How often it is played; none: without end.
+    /// Number of repetitions; `None`: endless.
     pub times: Option<u32>,
-    /// RTP's.
+    /// RTP payload type.
     pub payload_type: u8,
 }
 
 impl Scenario {
-    /// Its calls are made by it; else it waits for them.
+    /// Whether it makes the calls; otherwise it answers them.
     pub fn calls(&self) -> bool {
         let first = self.steps.iter().find(|step| matches!(step.deed, Deed::Send { .. } | Deed::Receive(_)));
         first.is_some_and(|step| matches!(step.deed, Deed::Send { .. }))
     }
 
-    /// A step as reports name it.
+    /// The name of a step in reports.
     pub fn name_of(&self, at: usize) -> String {
         let Some(step) = self.steps.get(at) else { return "end".to_owned() };
         let what = match &step.deed {

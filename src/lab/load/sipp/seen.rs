@@ -1,4 +1,4 @@
-//! Messages that a call has taken: one that comes again gets the answer of before.
+//! The messages that a call has received: a retransmission gets the same answer.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -6,10 +6,10 @@ use bytes::Bytes;
 
 use b2b_sip::msg::{CSeq, Message, Method, Request, ResponseWriter, phrase};
 
-/// How many messages are remembered: what comes again comes soon.
+/// Maximum remembered messages: retransmissions come soon.
 const KEPT: usize = 64;
 
-/// Messages that were taken.
+/// Received messages.
 #[derive(Debug, Clone, Default)]
 pub struct Seen {
     hasher: RandomState,
@@ -25,24 +25,25 @@ struct One {
 }
 
 impl Seen {
-    /// A message is taken.
+    /// Notes a received message.
     pub fn took(&mut self, message: &Message) {
         let hash = self.hasher.hash_one(message.as_bytes());
         let is_request = matches!(message, Message::Request(_));
-        // a scenario may go in circles
+        // a scenario may loop
         if self.taken.len() == KEPT {
             self.taken.remove(0);
         }
         self.taken.push(One { hash, is_request, cseq: message.cseq().ok(), answer: None });
     }
 
-    /// The answer to a message that was taken before; none within: it has none.
+    /// The answer to a retransmission; `Some(None)` if it has none, `None` for a new message.
     pub fn again(&self, message: &Message) -> Option<Option<Bytes>> {
         let hash = self.hasher.hash_one(message.as_bytes());
         self.taken.iter().find(|one| one.hash == hash).map(|one| one.answer.clone())
     }
 
-    /// A message is sent: a response answers the last request of its CSeq, ACK final responses to its INVITE.
+    /// Notes a sent message: a response answers the last request with its CSeq, an ACK the final responses to
+    /// its INVITE.
     pub fn answered(&mut self, message: &Bytes) {
         let Some(cseq) = cseq_of(message) else { return };
         let response = message.starts_with(b"SIP/2.0");
@@ -63,7 +64,7 @@ impl Seen {
     }
 }
 
-/// The CSeq of a message of ours.
+/// The CSeq of a message that we wrote.
 pub fn cseq_of(message: &[u8]) -> Option<CSeq> {
     let line = message
         .split(|octet| *octet == b'\n')
@@ -74,9 +75,9 @@ pub fn cseq_of(message: &[u8]) -> Option<CSeq> {
     Some(CSeq { number, method: Method::from_bytes(words.next()?.as_bytes()) })
 }
 
-/// A response of nobody in particular.
+/// A response with a fixed tag.
 pub fn reply(request: &Request, status: u16) -> Bytes {
     let written = ResponseWriter::reply_to(request, status, phrase(status), Some("none")).finish();
-    // what is copied is clean, and the rest is ours
+    // the copied parts were parsed, and the rest is ours, so writing cannot fail
     written.unwrap_or_default()
 }

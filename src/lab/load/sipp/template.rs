@@ -1,38 +1,38 @@
-//! The text of a message with its keywords, as lines of pieces.
+//! The text of a message with keywords, as lines of pieces.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use super::scenario::Variable;
 
-/// A message to be written.
+/// A message template.
 #[derive(Debug)]
 pub struct Template {
-    /// What its first line says.
+    /// The kind of its first line.
     pub start: Start,
     /// Its lines, without indentation.
     pub lines: Vec<Vec<Piece>>,
-    /// Where the body begins, as a line; none: it has none.
+    /// The index of the first line of the body; `None` without a body.
     pub body: Option<usize>,
 }
 
-/// What the first line of a message says.
+/// The kind of a message's first line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Start {
-    /// The method.
+    /// A request with this method.
     Request(String),
-    /// The status.
+    /// A response with this status.
     Response(u16),
-    /// It is text of a log line.
+    /// None: the text of a log line.
     Text,
 }
 
 /// A part of a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Piece {
-    /// As it stands.
+    /// Literal text.
     Text(String),
-    /// What is known when it is sent, with a number added where it is one.
+    /// A value known when it is sent; a number is added to a numeric one.
     Keyword(Keyword, i64),
 }
 
@@ -42,7 +42,7 @@ pub enum Piece {
 pub enum Keyword {
     CallId,
     CallNumber,
-    /// Of the message so many steps before.
+    /// Of the message this many steps before.
     Branch(usize),
     LocalIp,
     LocalIpType,
@@ -74,16 +74,16 @@ pub enum Keyword {
     },
 }
 
-/// What keywords stand for that are not SIPp's own, and who numbers variables.
+/// Values of custom keywords, and the numbering of variables.
 pub struct Names<'a> {
-    /// `-key` of SIPp.
+    /// SIPp's `-key`.
     pub keys: &'a BTreeMap<String, String>,
-    /// Variables in the order in which they are first named.
+    /// Variables in the order of their first use.
     pub variables: &'a mut Vec<String>,
 }
 
 impl Names<'_> {
-    /// The place of a variable.
+    /// The index of a variable.
     pub fn variable(&mut self, name: &str) -> Variable {
         match self.variables.iter().position(|known| known == name) {
             Some(at) => at,
@@ -95,7 +95,7 @@ impl Names<'_> {
     }
 }
 
-/// What of SIPp's keywords is outside of the subset, and what to write instead.
+/// SIPp's keywords outside the subset, and their replacements.
 const REFUSED: [(&str, &str); 11] = [
     (
         "field",
@@ -114,10 +114,10 @@ const REFUSED: [(&str, &str); 11] = [
 ];
 
 impl Template {
-    /// Reads the text of a message.
+    /// Parses the text of a message.
     ///
     /// # Errors
-    /// The line within the text, from 0, and what is wrong with it.
+    /// The line within the text, from 0, and the error.
     pub fn message(text: &str, names: &mut Names<'_>) -> Result<Self, (u32, String)> {
         let mut template = Template::lines(text, names)?;
         let first = text.lines().position(|line| !line.trim().is_empty()).unwrap_or_default() as u32;
@@ -148,7 +148,7 @@ impl Template {
         Ok(template)
     }
 
-    /// Reads text that is no message.
+    /// Parses text that is not a message.
     ///
     /// # Errors
     /// As [`Template::message`].
@@ -166,7 +166,7 @@ impl Template {
         Ok(Template { start: Start::Text, lines, body: None })
     }
 
-    /// Whether a keyword stands in it.
+    /// Whether it contains such a keyword.
     pub fn has(&self, wanted: impl Fn(&Keyword) -> bool) -> bool {
         self.lines
             .iter()
@@ -247,7 +247,7 @@ fn keyword(inside: &str, names: &mut Names<'_>) -> Result<Piece, String> {
         "last_Request_URI" => Keyword::LastRequestUri,
         "last_message" => Keyword::LastMessage,
         _ => {
-            // what a user says has its line ends as SIP has them
+            // line breaks in a user's value become those of SIP
             let value = names.keys.get(inside).map(|value| value.replace("\r\n", "\n").replace('\n', "\r\n"));
             return value.map(Piece::Text).ok_or_else(|| refusal(inside));
         }
