@@ -1,25 +1,25 @@
 //! `[expect]`: the limits that a run is judged by.
 
-/// Limits of a plan; none is checked that is not set.
+/// Limits of a plan; an unset one is not checked.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Expect {
-    /// Audio played out at the sink, at least, seconds.
+    /// Minimum audio played out at the sink, seconds.
     pub min_duration_s: Option<f64>,
-    /// Gap between RTP timestamps at any receiver, at most, ms.
+    /// Maximum gap between RTP timestamps at any receiver, ms.
     pub max_rtp_gap_ms: Option<f64>,
-    /// Time between two arrivals at any receiver, at most, ms.
+    /// Maximum time between two arrivals at any receiver, ms.
     pub max_arrival_gap_ms: Option<f64>,
-    /// Loss over the whole chain, at most, percent.
+    /// Maximum loss over the whole chain, percent.
     pub max_loss_pct: Option<f64>,
-    /// Mouth-to-ear latency, 95th percentile, at most, ms.
+    /// Maximum mouth-to-ear latency, 95th percentile, ms.
     pub max_latency_ms: Option<f64>,
-    /// MOS of the whole chain, at least.
+    /// Minimum MOS of the whole chain.
     pub min_mos: Option<f64>,
-    /// Share of what was said that arrived intact, by its sound, at least, percent.
+    /// Minimum share of the sent speech received intact, by comparison of the audio, percent.
     pub min_intact_pct: Option<f64>,
-    /// From dialling to the answer, of each call of the chain, at most, ms.
+    /// Maximum time from dialling to the answer of each call of the chain, ms.
     pub max_setup_ms: Option<f64>,
-    /// CPU of each role over its whole life, at most, percent of one core.
+    /// Maximum CPU of each role over its whole life, percent of one core.
     pub max_cpu_pct: Option<f64>,
 }
 
@@ -37,7 +37,7 @@ impl Expect {
         "max_cpu_pct",
     ];
 
-    /// The limit of this key, to be set; none for an unknown key.
+    /// The limit of this key, to be set; `None` for an unknown key.
     pub fn slot(&mut self, key: &str) -> Option<&mut Option<f64>> {
         Some(match key {
             "min_duration_s" => &mut self.min_duration_s,
@@ -53,7 +53,7 @@ impl Expect {
         })
     }
 
-    /// Whether a limit makes sense for this key; the error says what would.
+    /// Checks the range of a limit; the error states the valid one.
     pub fn check(key: &str, limit: f64) -> Result<(), String> {
         let range = match key {
             "max_loss_pct" | "min_intact_pct" => 0.0..=100.0,

@@ -1,8 +1,8 @@
-//! A plan's file: reading it, resolving its paths, the host's address.
+//! A plan's file: reads it, and resolves its paths and the host's address.
 //!
-//! A relative path in a plan means the plan's folder, and if it is not there,
-//! the working directory: for a file to read, where the file is; for a file to
-//! write, where its folder is. If it is in neither place, the plan's folder.
+//! A relative path in a plan is relative to the plan's folder or, failing that, to the working directory: an
+//! input file must exist there, for an output file its folder must. If neither matches, the plan's folder
+//! applies.
 
 use std::fs::File;
 use std::io::Read;
@@ -13,7 +13,7 @@ use super::plan::{self, HOST_PLACEHOLDER, Plan, Setting};
 use b2b_config::keys::Kind;
 use b2b_config::problem::ConfigErrors;
 
-/// Octets of the largest plan.
+/// Maximum size of a plan, octets.
 const LARGEST: u64 = 1 << 20;
 
 /// Why a plan could not be loaded.
@@ -22,10 +22,10 @@ pub enum LoadError {
     /// The file cannot be read.
     #[error("cannot read the plan {path}: {error}", path = path.display())]
     Read { path: PathBuf, error: std::io::Error },
-    /// It is wrong; a line for each error.
+    /// The plan is invalid; one line per error.
     #[error("{}", errors.in_file(path))]
     Plan { path: PathBuf, errors: ConfigErrors },
-    /// It wants the host's address, and there is none.
+    /// The plan needs the host's address, and there is none.
     #[error(
         "{path}: YOUR_HOST_IP stands for this host's address, but it has none besides loopback; \
          write an address instead",
@@ -34,18 +34,18 @@ pub enum LoadError {
     NoHostAddress { path: PathBuf },
 }
 
-/// A plan as it was loaded: resolved, and the text it came from.
+/// A loaded plan: the resolved plan and its text.
 #[derive(Debug, Clone)]
 pub struct LoadedPlan {
     /// Its file.
     pub path: PathBuf,
     /// Its text.
     pub text: String,
-    /// What it says, with paths and addresses resolved.
+    /// Its content, with paths and addresses resolved.
     pub plan: Plan,
 }
 
-/// Reads a plan and resolves what is relative in it.
+/// Reads a plan and resolves its relative paths and addresses.
 pub fn load(path: &Path) -> Result<LoadedPlan, LoadError> {
     let text = read(path).map_err(|error| LoadError::Read { path: path.to_path_buf(), error })?;
     let mut plan =
@@ -54,7 +54,7 @@ pub fn load(path: &Path) -> Result<LoadedPlan, LoadError> {
     Ok(LoadedPlan { path: path.to_path_buf(), text, plan })
 }
 
-/// Resolves what is relative in settings of the plan at `path`: paths, and the host's address.
+/// Resolves settings of the plan at `path`: relative paths, and the host's address.
 pub(super) fn resolve_all<'a>(
     path: &Path,
     settings: impl Iterator<Item = &'a mut Setting>,
@@ -80,7 +80,7 @@ pub(super) fn resolve_all<'a>(
     Ok(())
 }
 
-/// The text of a plan; not more of it than a plan can have, whatever the path is.
+/// Reads the text of a plan, up to the maximum size of one.
 pub(super) fn read(path: &Path) -> std::io::Result<String> {
     let mut text = String::new();
     let read = File::open(path)?.take(LARGEST + 1).read_to_string(&mut text)?;
@@ -111,16 +111,15 @@ fn resolve(path: &Path, kind: Kind, folder: &Path) -> PathBuf {
     if !there(&beside_plan) && there(path) { path.to_path_buf() } else { beside_plan }
 }
 
-/// The source address of the default route; else the first address of an
-/// interface that is no loopback. Nothing is sent: connecting a UDP socket only
-/// asks the routing table.
+/// The source address of the default route; else the first non-loopback interface address. Nothing is sent:
+/// connecting a UDP socket only consults the routing table.
 pub fn primary_address() -> Option<IpAddr> {
     route_source().or_else(interface_address).filter(|address| !address.is_loopback())
 }
 
 fn route_source() -> Option<IpAddr> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
-    // a documentation address (RFC 5737) outside of every local network
+    // a documentation address (RFC 5737), outside every local network
     socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
     let address = socket.local_addr().ok()?.ip();
     (!address.is_unspecified() && !address.is_loopback()).then_some(address)
@@ -133,7 +132,7 @@ fn interface_address() -> Option<IpAddr> {
             let storage = interface.address?;
             match (storage.as_sockaddr_in(), storage.as_sockaddr_in6()) {
                 (Some(v4), _) => Some(IpAddr::V4(v4.ip())),
-                // a link-local address needs a scope that a SIP URI cannot carry
+                // a link-local address needs a scope, which a SIP URI cannot carry
                 (_, Some(v6)) => Some(IpAddr::V6(v6.ip())).filter(|ip| !is_link_local(ip)),
                 _ => None,
             }
@@ -148,7 +147,7 @@ fn is_link_local(address: &IpAddr) -> bool {
     matches!(address, IpAddr::V6(v6) if (v6.segments()[0] & 0xffc0) == 0xfe80)
 }
 
-/// Whether binding here shows the lab to other machines.
+/// Whether other machines can reach the lab at this address.
 pub fn is_exposed(bind: SocketAddr) -> bool {
     !bind.ip().is_loopback()
 }

@@ -1,4 +1,4 @@
-//! The table of the lab's settings, and what holds between them.
+//! The table of the lab's settings, and the constraints between them.
 
 use b2b_config::keys;
 use b2b_config::keys::{Keys, SHARED};
@@ -10,7 +10,7 @@ const LAB_ROLES: &[RoleName] = &[Orchestrator, Source, Mixer, Sink];
 const CALLS: &[RoleName] = &[Source, Mixer, Sink];
 
 keys! {
-    /// What the lab's roles have beside [`SHARED`].
+    /// Settings of the lab's roles besides [`SHARED`].
     LAB:
     engine LAB_ROLES, Text, engine;
 
@@ -60,7 +60,7 @@ keys! {
     target_is_mine &[Load], Switch, switch;
 }
 
-/// Every setting that a plan may name, or that belongs to somebody else.
+/// All settings: those that a plan may contain, and those of other roles.
 pub const ALL: Keys = Keys(&[
     SHARED,
     LAB,
@@ -70,23 +70,23 @@ pub const ALL: Keys = Keys(&[
     b2b_phone::flags::PHONE,
 ]);
 
-/// Settings that have to fit together.
+/// Settings with constraints between them.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Together {
-    /// A file to play is named.
+    /// Whether a file to play is set.
     pub audio_file: bool,
-    /// A configuration is named.
+    /// Whether a configuration is set.
     pub config: bool,
-    /// The playout delay that was asked for.
+    /// The requested playout delay.
     pub jitter_ms: Option<u32>,
-    /// `force` is on.
+    /// Whether `force` is set.
     pub forced: bool,
 }
 
-/// What holds between settings of one role.
+/// Checks the constraints between the settings of a role.
 ///
 /// # Errors
-/// The key that is missing or wrong, and what to do.
+/// The missing or invalid key, and the remedy.
 pub fn check_together(role: RoleName, settings: Together) -> Result<(), (&'static str, String)> {
     if role == Source && !settings.audio_file {
         return Err((

@@ -1,10 +1,10 @@
-//! What a run of the lab is told. Raw text becomes checked values here, once.
+//! The configuration of the lab: raw text becomes checked values here, once.
 //!
 //! - `plan`: TOML text → [`plan::Plan`], with line numbers
 //! - `keys`, `value`: the lab's settings
 //! - `expect`: the plan's limits
-//! - `scene`: a plan of a server and phones
-//! - `files`: a plan's file: reading it, resolving paths, the host's address
+//! - `scene`: the plan of a server and phones
+//! - `files`: a plan's file: reading, paths, the host's address
 
 pub mod expect;
 pub mod files;

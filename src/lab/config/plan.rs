@@ -1,7 +1,7 @@
-//! A plan: which roles to start, with which settings, and what to expect.
+//! A plan: the roles to start, their settings, and the expectations.
 //!
-//! [`parse`] is pure: text in, checked values out. Paths and `YOUR_HOST_IP` are
-//! resolved afterwards, by [`super::files`].
+//! [`parse`] is pure: text in, checked values out. [`super::files`] resolves paths and `YOUR_HOST_IP`
+//! afterwards.
 
 use std::ops::Range;
 
@@ -17,31 +17,31 @@ use b2b_config::role_name::RoleName;
 use b2b_ua::Engine;
 pub use loads::{LoadPart, loads};
 
-/// Stands in a value for the host's primary address.
+/// The placeholder for the host's primary address.
 pub const HOST_PLACEHOLDER: &str = "YOUR_HOST_IP";
 
-/// Flags that are no keys of a plan: they make no sense there. (Roles have `engine`; the
-/// orchestrator itself has none.)
+/// Flags that have no meaning in a plan and are not keys of it. (Roles have `engine`; the orchestrator itself
+/// has none.)
 const NOT_IN_A_PLAN: [&str; 9] =
     ["plan", "dry_run", "engine", "explain", "explain_gateway", "from", "to", "source", "print_schema"];
 
-/// A plan, checked.
+/// A checked plan.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
-    /// In call order: source, mixer and b2bua (if the plan has them), sink.
+    /// In call order: source, mixer and b2bua (if present), sink.
     pub roles: Vec<RolePlan>,
     /// Limits to judge the run by.
     pub expect: Expect,
-    /// Settings of the orchestrator itself; its flags win over them.
+    /// Settings of the orchestrator itself; its flags take precedence.
     pub orchestrator: Vec<Setting>,
     /// Loads beside the chain.
     pub loads: Vec<LoadPart>,
 }
 
-/// What a plan says about one role.
+/// A plan's settings of one role.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RolePlan {
-    /// Which role.
+    /// The role.
     pub role: RoleName,
     /// Its settings.
     pub settings: Vec<Setting>,
@@ -52,11 +52,11 @@ pub struct RolePlan {
 pub struct Setting {
     /// A name from [`keys::ALL`].
     pub name: &'static str,
-    /// The value, as it would stand on a command line.
+    /// The value, as on a command line.
     pub value: String,
-    /// How it is written, and whether it is a path.
+    /// Its notation, and whether it is a path.
     pub kind: Kind,
-    /// Line in the plan; 0 for what the command line set.
+    /// Its line in the plan; 0 if the command line set it.
     pub line: usize,
 }
 
@@ -66,12 +66,12 @@ impl RolePlan {
         self.settings.iter().find(|setting| setting.name == name).map(|setting| setting.value.as_str())
     }
 
-    /// The engine that it runs on.
+    /// Its engine.
     pub fn engine(&self) -> Engine {
         self.get("engine").and_then(|name| name.parse().ok()).unwrap_or_default()
     }
 
-    /// Puts it on this engine, whatever it says. A b2bua has no choice of engines.
+    /// Sets its engine, whatever the plan says. A b2bua has no engine setting.
     pub fn set_engine(&mut self, engine: Engine) {
         if self.role == RoleName::B2bua {
             return;
@@ -89,7 +89,7 @@ impl RolePlan {
             match (setting.kind, setting.value.as_str()) {
                 (Kind::Switch, "true") => flags.push(flag),
                 (Kind::Switch, _) => {}
-                // a value that begins with a dash would be taken for a flag
+                // a value with a leading dash would be taken for a flag
                 (_, value) if value.starts_with('-') => flags.push(format!("{flag}={value}")),
                 (_, value) => flags.extend([flag, value.to_string()]),
             }
@@ -104,10 +104,10 @@ impl Plan {
         self.roles.iter().find(|plan| plan.role == role)
     }
 
-    /// Whether this build has the engine of every role.
+    /// Checks that this build includes the engine of every role.
     ///
     /// # Errors
-    /// The first role whose engine it has not, with its line.
+    /// The first role with a missing engine, with its line.
     pub fn check_engines(&self) -> Result<(), ConfigError> {
         for role in &self.roles {
             let line = role
@@ -127,25 +127,24 @@ impl Plan {
         Ok(())
     }
 
-    /// Every setting, to be resolved.
+    /// All settings, to be resolved.
     pub fn settings_mut(&mut self) -> impl Iterator<Item = &mut Setting> {
         let roles = self.roles.iter_mut().chain(self.loads.iter_mut().map(|load| &mut load.plan));
         roles.flat_map(|role| role.settings.iter_mut()).chain(self.orchestrator.iter_mut())
     }
 }
 
-/// Reads a plan.
+/// Parses a plan.
 ///
 /// # Errors
-/// Everything that is wrong, each with its line. What has to fit together is looked at where
-/// everything else is right.
+/// All errors, each with its line. Constraints between settings are checked only if everything else is valid.
 pub fn parse(text: &str) -> Result<Plan, ConfigErrors> {
     let lines = Lines::of(text);
     let plan = Reader { lines: &lines }.plan(text);
     lines.finish(plan).map(|(plan, _)| plan)
 }
 
-/// Tables of the server's configuration: who has them in a plan has named the wrong file.
+/// Tables of the server's configuration: in place of a plan they show that the wrong file was named.
 pub const OF_THE_SERVER: [&str; 28] = [
     "server",
     "listener",
@@ -220,7 +219,7 @@ impl Reader<'_> {
                 }
                 _ => {
                     let valid = ["topology", "expect", "orchestrator", "load"];
-                    // what is missing is likely this one, misspelt
+                    // the unknown table is likely a misspelling of the missing one
                     roles = self.kept(Err(self.unknown("", name, span, valid.into_iter())));
                 }
             }
@@ -228,7 +227,7 @@ impl Reader<'_> {
         Ok(Plan { roles: self.kept(roles)?, expect: expect?, orchestrator: orchestrator?, loads: loads? })
     }
 
-    /// The same, where nobody gives a cue.
+    /// Refuses loads with a cue, since a plan without a scene has none.
     fn without_cues(&self, loads: Vec<LoadPart>) -> Result<Vec<LoadPart>, ConfigError> {
         let reason = "nobody gives cues but the phones of a [scene]; start_after_s says when it starts";
         match loads.iter().find(|load| load.on.is_some()) {
@@ -237,7 +236,7 @@ impl Reader<'_> {
         }
     }
 
-    /// The same; an error is reported, and reading goes on.
+    /// Reports an error and passes the result on, so that reading continues.
     fn kept<T>(&self, read: Result<T, ConfigError>) -> Result<T, ConfigError> {
         read.inspect_err(|error| self.lines.report(error.clone()))
     }
@@ -288,8 +287,8 @@ impl Reader<'_> {
         Ok(plan)
     }
 
-    /// The settings of a role; those that are wrong are reported, and the first of them is the error.
-    /// `others`: keys of its table that are none.
+    /// Reads the settings of a role; reports all invalid ones, and returns the first as the error. `others`:
+    /// keys of the table that are not settings.
     fn settings(
         &self,
         role: RoleName,
@@ -305,11 +304,11 @@ impl Reader<'_> {
                 let problem = ConfigProblem::Twice { key: full, first: first.clone() };
                 return Err(self.error(span.start, problem));
             }
-            // a holding time is a number of seconds, or a distribution in words
+            // a holding time is a number of seconds, or a distribution as text
             let number = matches!(value.get_ref(), DeValue::Integer(_) | DeValue::Float(_));
             let kind = if key.name == "hold_s" && number { Kind::Number } else { key.kind };
             let text = self.text_of(&full, kind, value)?;
-            // the placeholder becomes an address; any serves for the check
+            // the placeholder becomes an address later; any valid one serves for the check
             (key.check)(&text.replace(HOST_PLACEHOLDER, "192.0.2.1")).map_err(|reason| {
                 let (key, value) = (full.clone(), format!("{text:?}"));
                 self.error(span.start, ConfigProblem::BadValue { key, value, reason })
@@ -321,8 +320,7 @@ impl Reader<'_> {
         read.into_iter().collect()
     }
 
-    /// The setting that a key of a role's table means. `sip_target` is the plan's
-    /// name of `target`.
+    /// The setting of a key in a role's table. In a plan `target` is called `sip_target`.
     fn key(&self, role: RoleName, name: &str, span: Range<usize>) -> Result<&'static Key, ConfigError> {
         let wanted = if name == "sip_target" { "target" } else { name };
         let in_plan = |key: &&'static Key| {
@@ -371,7 +369,7 @@ impl Reader<'_> {
         read.into_iter().collect::<Result<(), ConfigError>>().map(|()| expect)
     }
 
-    /// A value as it would stand on a command line.
+    /// A value, as on a command line.
     fn text_of(
         &self,
         key: &str,
@@ -431,7 +429,7 @@ impl Reader<'_> {
     }
 }
 
-/// The first table of a file that is no plan at all, but a configuration of the server.
+/// The first table of a file that is not a plan but a configuration of the server.
 fn server_s<'t, 'i>(
     root: &'t DeTable<'i>,
 ) -> Option<(&'t str, Range<usize>, &'t toml::Spanned<DeValue<'i>>)> {
@@ -440,7 +438,7 @@ fn server_s<'t, 'i>(
     entries.into_iter().find(|(name, ..)| !is_plan && OF_THE_SERVER.contains(name))
 }
 
-/// A setting's name in plans; those of loads have it as it is.
+/// A setting's name in plans; loads use the flag's name.
 fn plan_name(role: RoleName, key: &'static Key) -> &'static str {
     if key.name == "target" && role != RoleName::Load { "sip_target" } else { key.name }
 }

@@ -1,4 +1,4 @@
-//! A scene: a plan of a server and phones that go by steps, in place of a chain of calls.
+//! A scene: the plan of a server and phones that follow steps, in place of a chain of calls.
 //!
 //! ```toml
 //! [scene]
@@ -26,7 +26,7 @@ use b2b_phone::value;
 use b2b_server::config::parties::Credentials;
 use b2b_server::config::{self, Outside, ServerConfig};
 
-/// A scene, checked.
+/// A checked scene.
 #[derive(Debug, Clone)]
 pub struct Scene {
     /// Its file.
@@ -35,24 +35,24 @@ pub struct Scene {
     pub text: String,
     /// The server's configuration.
     pub server: ServerConfig,
-    /// Its file.
+    /// The server's configuration file.
     pub server_path: PathBuf,
-    /// Nothing goes on for longer.
+    /// The time limit of the scene.
     pub limit: Duration,
-    /// Sounds that are made before the start.
+    /// Prompts generated before the start.
     pub prompts: Vec<Prompt>,
-    /// In the order of the file.
+    /// The phones, in the order of the file.
     pub phones: Vec<Phone>,
-    /// Loads beside them.
+    /// The loads beside them.
     pub loads: Vec<LoadPart>,
-    /// What it is judged by.
+    /// The limits that it is judged by.
     pub expect: Expect,
 }
 
-/// A sound that is made before the start: a tone.
+/// A prompt generated before the start: a tone.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Prompt {
-    /// `digits/1.wav`
+    /// Its file name: `digits/1.wav`.
     pub name: String,
     pub path: PathBuf,
     pub hz: f64,
@@ -63,21 +63,21 @@ pub struct Prompt {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Phone {
     pub name: String,
-    /// The server's user.
+    /// Its user on the server.
     pub account: String,
     pub password: String,
-    /// It starts when another phone gives this cue; none: with the server.
+    /// The cue of another phone that starts it; `None`: it starts with the server.
     pub on: Option<String>,
-    /// So long after that.
+    /// The delay after that.
     pub start_after: Duration,
     pub codecs: Option<String>,
-    /// Its steps as `--steps` takes them.
+    /// Its steps, in the format of `--steps`.
     pub steps: String,
-    /// The tone that it says first, Hz.
+    /// The first tone that it sends, Hz.
     pub says: Option<f64>,
 }
 
-/// `[expect]`: at least so much, but for `max_…`.
+/// `[expect]`: lower limits, except for `max_…`.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Expect {
@@ -85,14 +85,14 @@ pub struct Expect {
     pub positions_heard: Option<u64>,
     pub transfers: Option<u64>,
     pub recordings: Option<u64>,
-    /// Phones with a step that failed, at most; 0 where nothing is said.
+    /// Maximum number of phones with a failed step; default 0.
     #[serde(default)]
     pub max_failed: u64,
-    /// Of each call's loss, at most, percent.
+    /// Maximum loss of each call, percent.
     pub max_loss_pct: Option<f64>,
-    /// Of each call, at least.
+    /// Minimum MOS of each call.
     pub min_mos: Option<f64>,
-    /// States that `GET /calls` is to have shown.
+    /// States that `GET /calls` must have shown.
     #[serde(default)]
     pub states: Vec<String>,
 }
@@ -103,7 +103,7 @@ struct File {
     scene: Head,
     #[serde(rename = "phone", default)]
     phones: Vec<PhoneTable>,
-    // read as in every plan
+    // read separately, as in every plan
     #[serde(rename = "load", default)]
     _loads: IgnoredAny,
     #[serde(default)]
@@ -138,10 +138,10 @@ struct PhoneTable {
     steps: Spanned<Vec<Spanned<String>>>,
 }
 
-/// Reads a scene; none: the plan is none, but of another kind, or no TOML.
+/// Reads a scene; `None` if the plan is of another kind, or not TOML.
 ///
 /// # Errors
-/// What is wrong with the scene, or with the server's configuration, with its line.
+/// An error in the scene or in the server's configuration, with its line.
 pub fn load(path: &Path) -> Result<Option<Scene>, LoadError> {
     let text = files::read(path).map_err(|error| LoadError::Read { path: path.to_path_buf(), error })?;
     let is_scene = toml::de::DeTable::parse(&text).is_ok_and(|root| root.get_ref().contains_key("scene"));
@@ -219,7 +219,7 @@ impl Reader<'_> {
         Ok(Scene { path, text, server, server_path, limit, prompts, phones, loads, expect: file.expect })
     }
 
-    /// The loads; what they wait for, phones have to give.
+    /// Reads the loads, and checks that a phone gives each of their cues.
     fn loads(&self, phones: &[Phone]) -> Result<Vec<LoadPart>, LoadError> {
         let at = |errors| LoadError::Plan { path: self.path.to_path_buf(), errors };
         let mut loads = plan::loads(self.text).map_err(at)?;
@@ -264,7 +264,7 @@ impl Reader<'_> {
         Ok(made)
     }
 
-    /// The server's configuration, as if the prompts were made.
+    /// Reads the server's configuration, as if the prompts existed already.
     fn server(&self, path: &Path, prompts: &[Prompt]) -> Result<ServerConfig, LoadError> {
         let text = files::read(path).map_err(|error| LoadError::Read { path: path.to_path_buf(), error })?;
         let folder = path.parent().unwrap_or(Path::new(""));
@@ -331,7 +331,7 @@ fn gives(phone: &Phone, cue: &str) -> bool {
     phone.steps.split("; ").any(|step| step.split_whitespace().eq(["cue", cue]))
 }
 
-/// The configuration's surroundings, with prompts that are made later.
+/// The environment of the configuration, with prompts that are generated later.
 struct Beforehand<'a> {
     folder: &'a Path,
     prompts: &'a [Prompt],

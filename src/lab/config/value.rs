@@ -13,7 +13,7 @@ use b2b_media::dtmf::{Sequence, SequenceError};
 use b2b_media::resample::Method;
 use b2b_ua::{Codec, Engine, Impairment};
 
-/// `--prebuffer-ms`: the ring behind it holds 4 s.
+/// `--prebuffer-ms`: the ring holds 4 s.
 pub fn prebuffer_ms(text: &str) -> Read<u32> {
     whole(text, 1_000..=4_000, " ms")
 }
@@ -54,7 +54,7 @@ pub fn output(text: &str) -> Read<Output> {
     }
 }
 
-/// `--aplay-cmd`: split like a shell would, run without one.
+/// `--aplay-cmd`: split as by a shell, but run without one.
 pub fn command(text: &str) -> Read<PlayerCommand> {
     text.parse().map_err(|error: PlayerCommandError| error.to_string())
 }
@@ -64,7 +64,7 @@ pub fn dtmf_period_ms(text: &str) -> Read<u32> {
     whole(text, 0..=3_600_000, " ms")
 }
 
-/// `--dtmf-seq`: digits, and number punctuation that is skipped.
+/// `--dtmf-seq`: digits; number punctuation is skipped.
 pub fn dtmf_seq(text: &str) -> Read<Sequence> {
     text.parse().map_err(|error: SequenceError| error.to_string())
 }
@@ -89,12 +89,12 @@ pub fn wait_ms(text: &str) -> Read<u64> {
     whole(text, 1..=3_600_000, " ms")
 }
 
-/// `--rate`: calls a second.
+/// `--rate`: calls per second.
 pub fn rate(text: &str) -> Read<f64> {
     number_in(text, 0.001..=100_000.0, " (calls a second)")
 }
 
-/// `--ears`: what legs that say their mark are to hear.
+/// `--ears`: the marks that legs with a mark expect.
 pub fn ears(text: &str) -> Read<Ears> {
     text.parse()
 }
@@ -104,7 +104,7 @@ pub fn holding(text: &str) -> Read<Holding> {
     text.parse()
 }
 
-/// Steps as one value.
+/// Steps as one flag value.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scenario(pub Arc<[Step]>);
 
@@ -136,7 +136,7 @@ pub fn pid(text: &str) -> Read<u32> {
     whole(text, 1..=u32::MAX, "")
 }
 
-/// `--engine`: what is behind `ua`.
+/// `--engine`: the engine of `ua`.
 pub fn engine(text: &str) -> Read<Engine> {
     text.parse().map_err(|_| "no such engine; choose native or baresip".to_string())
 }

@@ -20,7 +20,7 @@ use b2b_media::stage::Sound;
 pub const RATE_HZ: u32 = 8_000;
 /// Length of a block for tone detection, a fifth of a second: shorter than any prompt.
 const PIECE: usize = RATE_HZ as usize / 5;
-/// Minimum mean square of a detected tone: 22 dB below a sent one.
+/// Minimum mean square of a detected tone: 15 dB below a sent one.
 const AUDIBLE: f64 = 1e6;
 /// Amplitude 12 dB below full scale, a level typical of speech.
 const AMPLITUDE: f64 = 8_000.0;

@@ -1,10 +1,10 @@
-//! Our own engine behind the [`Ua`] trait: a signalling thread around a
-//! `AgentService`, which has the SIP stack, the legs and the media thread.
+//! Our own engine behind the [`Ua`] trait: a signalling thread around an `AgentService`, which contains the
+//! SIP stack, the legs and the media thread.
 //!
-//! - `signalling`: the thread: commands in, events out
+//! - `signalling`: the thread: takes commands, sends events
 //!
-//! The handle holds channels only. A command is answered by the signalling
-//! thread at once; it never waits for the network.
+//! The handle holds only channels. The signalling thread replies to a command at once, without waiting for
+//! the network.
 
 mod signalling;
 
@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 
 use b2b_ua::{Audio, CallId, Ua, UaConfig, UaError, UaEvent, UaStats};
 
-/// A command to the signalling thread, with where its answer goes.
+/// A command to the signalling thread, with the channel for its reply.
 enum Command {
     Dial {
         target: String,
@@ -42,7 +42,7 @@ enum Command {
     Stats {
         reply: Sender<UaStats>,
     },
-    /// Answered when it is done.
+    /// Answered when the shutdown is complete.
     Shutdown {
         grace: Duration,
         reply: Sender<()>,
@@ -125,7 +125,7 @@ impl Ua for NativeUa {
     }
 
     fn shutdown(mut self: Box<Self>, grace: Duration) {
-        // If the thread is gone there is nothing to wait for.
+        // If the thread is gone, there is nothing to wait for.
         let _ = self.ask(|reply| Command::Shutdown { grace, reply });
         self.join();
     }

@@ -1,4 +1,4 @@
-//! The signalling thread: commands in, events out, around a [`AgentService`].
+//! The signalling thread: takes commands and sends events, around an [`AgentService`].
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use b2b_call::agent::{
 };
 use b2b_ua::{Audio, CallId, Codec, UaConfig, UaError, UaEvent};
 
-/// Events that wait for a role, before some are left out.
+/// Events queued for a role before some are dropped.
 const NEWS: usize = 4_096;
 
 enum Step {
@@ -25,7 +25,7 @@ enum Step {
     GraceOver,
 }
 
-/// The thread's body. Says on `ready` which address is bound.
+/// The thread's body. Reports the bound address on `ready`.
 pub(super) fn run(
     config: UaConfig,
     commands: mpsc::UnboundedReceiver<Command>,
@@ -51,14 +51,14 @@ pub(super) fn run(
             }
         }
     });
-    // Lookups that hang in the system's resolver are not waited for.
+    // Pending lookups in the system's resolver are abandoned.
     runtime.shutdown_background();
     if let Some(done) = done {
         let _ = done.send(());
     }
 }
 
-/// Serves until shutdown. Returns whom to tell that it is done.
+/// Runs until shutdown. Returns the channel to signal its completion.
 async fn serve(
     mut service: AgentService,
     mut commands: mpsc::UnboundedReceiver<Command>,
@@ -84,7 +84,7 @@ async fn serve(
                 done = Some(reply);
                 service.drain();
             }
-            // The UA was dropped: hang up and wait for nobody.
+            // The UA was dropped: hang up without waiting.
             Step::Command(None) => {
                 until = Some(Instant::now() + Duration::ZERO);
                 service.drain();
@@ -99,7 +99,7 @@ async fn serve(
     done
 }
 
-/// Never, without a deadline.
+/// Sleeps until the deadline, forever if there is none.
 async fn sleep_until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
@@ -108,7 +108,7 @@ async fn sleep_until(deadline: Option<Instant>) {
 }
 
 fn obey(service: &mut AgentService, command: Command) {
-    // A caller that has stopped waiting needs no answer.
+    // A failed reply means that the caller has stopped waiting.
     match command {
         Command::Dial { target, audio, reply } => {
             let dialled = service.dial(&target, leg_audio(audio));
@@ -124,13 +124,13 @@ fn obey(service: &mut AgentService, command: Command) {
             let _ = reply.send(service.hangup(LegId(call.0)).map_err(ua_error));
         }
         Command::Stats { reply } => drop(reply.send(service.stats())),
-        // Taken by the loop.
+        // Handled by the loop.
         Command::Shutdown { .. } => {}
     }
 }
 
-/// A role that is gone needs no news; one that is behind is spared the news of
-/// which a peer can make any number within one call.
+/// Sends an event to the role. A send error means that the role is gone. If the role falls behind, events
+/// that a peer can produce without limit within a call are dropped.
 fn tell(events: &Sender<UaEvent>, event: AgentEvent) {
     let endless =
         matches!(event, AgentEvent::Progress { .. } | AgentEvent::Digit { .. } | AgentEvent::Hold { .. });
@@ -138,7 +138,7 @@ fn tell(events: &Sender<UaEvent>, event: AgentEvent) {
         return;
     }
     let _ = events.send(match event {
-        // The lab asks for no changes, and for no transfers.
+        // The lab requests no changes and no transfers.
         AgentEvent::MediaClosed { .. }
         | AgentEvent::TransferProgress { .. }
         | AgentEvent::TransferEnded { .. }
@@ -148,7 +148,7 @@ fn tell(events: &Sender<UaEvent>, event: AgentEvent) {
         | AgentEvent::ChangeRefused { .. } => {
             return;
         }
-        // It is registered nowhere; why there is no way, the end of the call says.
+        // The lab does not register; an unreachable target is reported by the end of the call.
         AgentEvent::Identified { .. }
         | AgentEvent::Agreed { .. }
         | AgentEvent::Registered { .. }
@@ -165,7 +165,7 @@ fn tell(events: &Sender<UaEvent>, event: AgentEvent) {
         AgentEvent::Answered { leg, codec, ptime_ms, remote_rtp } => {
             let codec = match codec {
                 ServiceCodec::Pcmu => Codec::Pcmu,
-                // The lab offers and takes no other one.
+                // The lab negotiates no other codec.
                 ServiceCodec::Pcma | ServiceCodec::G722 | ServiceCodec::Opus => Codec::Pcma,
             };
             UaEvent::Answered { call: call_id(leg), codec, ptime_ms, remote_rtp }

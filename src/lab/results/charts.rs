@@ -1,5 +1,5 @@
-//! Charts as SVG for a page: what they share. They take their colours from the page's
-//! style sheet, so that they follow its light and dark form.
+//! Common parts of SVG charts for a page. They take their colours from the page's style sheet, so that they
+//! follow its light and dark themes.
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
@@ -12,10 +12,10 @@ pub const LEFT: u32 = 58;
 pub const RIGHT: u32 = 14;
 /// Room for the labels of the time axis.
 pub const BOTTOM: u32 = 26;
-/// Columns that a series is reduced to: about one a pixel.
+/// Columns that a series is reduced to: about one per pixel.
 pub const COLUMNS: usize = (WIDTH - LEFT - RIGHT) as usize;
 
-/// Placeholders: [`themed`] turns each into a variable of the style sheet.
+/// Placeholder colours: [`themed`] replaces each by a variable of the style sheet.
 pub const INK: RGBColor = RGBColor(1, 1, 1);
 pub const GRID: RGBColor = RGBColor(2, 2, 2);
 pub const SENT: RGBColor = RGBColor(3, 3, 3);
@@ -31,13 +31,13 @@ const VARIABLES: [(&str, &str); 6] = [
     ("#060606", "var(--warn)"),
 ];
 
-/// Labels of a time axis, at most.
+/// Maximum labels of a time axis.
 const TIME_LABELS: usize = 12;
 
 pub type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 pub type DrawResult = Result<(), Box<dyn std::error::Error>>;
 
-/// A stretch of time, seconds.
+/// A time span, seconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Span {
     /// Left edge.
@@ -46,7 +46,7 @@ pub struct Span {
     pub to_s: f64,
 }
 
-/// Draws on a fresh SVG; none when plotters refuses.
+/// Draws on a new SVG; `None` if plotters fails.
 pub fn svg(height: u32, draw: impl FnOnce(&Area<'_>) -> DrawResult) -> Option<String> {
     let mut text = String::new();
     {
@@ -64,7 +64,7 @@ fn themed(mut svg: String) -> String {
     svg
 }
 
-/// Lowest and highest value of every column that has any.
+/// Lowest and highest value of every non-empty column.
 pub fn columns(series: &[(f64, f64)], span: Span) -> Vec<(f64, f64, f64)> {
     let width = (span.to_s - span.from_s) / COLUMNS as f64;
     let mut columns: Vec<(usize, f64, f64)> = Vec::new();
@@ -84,14 +84,14 @@ pub fn columns(series: &[(f64, f64)], span: Span) -> Vec<(f64, f64, f64)> {
         .collect()
 }
 
-/// Decimals that tell the labels of a time axis apart, which is so many seconds long.
+/// The decimals needed to distinguish the labels of a time axis of this length.
 fn decimals(length_s: f64) -> usize {
-    // Labels stand at 1, 2 or 5 times a power of ten: as far apart as the axis has room for them.
+    // Labels are at 1, 2 or 5 times a power of ten, as far apart as the axis allows.
     let step = length_s / TIME_LABELS as f64;
     (0..3).find(|decimals| step >= 10f64.powi(-(*decimals as i32))).unwrap_or(3)
 }
 
-/// The grid that all charts share: seconds to the right.
+/// The common grid: seconds to the right.
 pub fn time_mesh<'a, 'b: 'a>(
     chart: &mut ChartContext<
         'a,

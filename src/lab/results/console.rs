@@ -1,21 +1,20 @@
-//! Standard output of the orchestrator: lines, and on a terminal a status line
-//! below them that is erased before each line and written again after it.
+//! Standard output of the orchestrator: lines, and on a terminal a status line below them, which is erased
+//! before each line and redrawn after it.
 //!
-//! A thread of its own writes, so a terminal that stands still (Ctrl-S, a pager)
-//! holds up no shutdown.
+//! A separate thread writes, so that a stopped terminal (Ctrl-S, a pager) does not delay the shutdown.
 
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 
-/// Lines waiting to be written.
+/// Maximum lines queued.
 const MAX_WAITING: usize = 4_096;
-/// How often a full console is tried again.
+/// Retry interval on a full queue.
 const TICK: Duration = Duration::from_millis(20);
-/// Items written at once, after the first.
+/// Maximum items written at once, after the first.
 const BATCH: usize = 256;
-/// Erases the line that the cursor is on.
+/// Erases the current line.
 const ERASE: &str = "\r\u{1b}[2K";
 
 #[derive(Debug)]
@@ -25,7 +24,7 @@ enum Item {
     End,
 }
 
-/// Where the orchestrator writes. Clones write to the same place.
+/// The output of the orchestrator. Clones write to the same output.
 #[derive(Debug, Clone)]
 pub struct Console {
     items: Sender<Item>,
@@ -34,7 +33,7 @@ pub struct Console {
 }
 
 impl Console {
-    /// Writes to standard output, with a status line where that is a terminal.
+    /// Writes to standard output, with a status line if it is a terminal.
     ///
     /// # Errors
     /// The thread could not be started.
@@ -44,8 +43,8 @@ impl Console {
         Console::start(output, terminal.then_some(columns))
     }
 
-    /// Writes to `output`. `width` is asked for the terminal's columns, when the
-    /// output is a terminal; a console without it shows no status line.
+    /// Writes to `output`. `width` returns the terminal's columns if the output is a terminal; without it
+    /// there is no status line.
     ///
     /// # Errors
     /// The thread could not be started.
@@ -59,18 +58,17 @@ impl Console {
         Ok(Console { items, done, has_status: width.is_some() })
     }
 
-    /// Whether lines of children may be taken: there is room for them, and for
-    /// our own after them.
+    /// Whether there is room for lines of children, with a reserve for our own.
     pub fn has_room(&self) -> bool {
         self.items.len() < MAX_WAITING / 2
     }
 
-    /// Writes a line; drops it when nobody has read for long.
+    /// Writes a line; drops it if the queue is full.
     pub fn line(&self, line: String) {
         let _ = self.items.try_send(Item::Line(line));
     }
 
-    /// Writes a line and waits for room as long as `may_wait` says so.
+    /// Writes a line; waits for room while `may_wait` returns true.
     pub fn important_line(&self, line: String, may_wait: impl Fn() -> bool) {
         self.put(Item::Line(line), &may_wait);
     }
@@ -85,7 +83,7 @@ impl Console {
         }
     }
 
-    /// Whether a status line is shown at all.
+    /// Whether there is a status line.
     pub fn has_status(&self) -> bool {
         self.has_status
     }
@@ -97,8 +95,8 @@ impl Console {
         }
     }
 
-    /// Ends the console and waits until everything is written, as long as
-    /// `may_wait` says so. Lines that come afterwards are lost.
+    /// Ends the console; waits until everything is written, while `may_wait` returns true. Later lines are
+    /// lost.
     pub fn finish(&self, may_wait: impl Fn() -> bool) {
         self.put(Item::End, &may_wait);
         while self.done.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) && may_wait() {}
@@ -130,7 +128,7 @@ fn write_all(mut output: impl Write, waiting: &Receiver<Item>, width: Option<fn(
             }
         }
         if let Some(width) = width {
-            // the last column stays free: some terminals wrap there
+            // the last column stays empty: some terminals would wrap
             text.extend(status.chars().take(width().saturating_sub(1)));
             shown = !status.is_empty();
         }
@@ -167,7 +165,7 @@ mod tests {
         }
     }
 
-    /// What is on the screen after batches of items.
+    /// The content of the screen after batches of items.
     fn written(width: Option<fn() -> usize>, items: Vec<Item>) -> String {
         let (sender, waiting) = bounded(2 * BATCH);
         for item in items {
@@ -195,7 +193,7 @@ mod tests {
     #[test]
     fn a_line_erases_the_status_line_and_brings_it_back() {
         let items = std::iter::once(Item::Status("status".into()))
-            // fills the first batch, so that the line comes in the second
+            // fills the first batch, so that the line is in the second
             .chain((0..BATCH).map(|_| Item::Status("status".into())))
             .chain([Item::Line("line".into())])
             .collect();

@@ -1,4 +1,4 @@
-//! A limit of a plan's `[expect]`, and what was measured.
+//! A limit of a plan's `[expect]`, and its measurement.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,25 +11,24 @@ pub struct Expectation {
     pub bound: Bound,
     /// The limit.
     pub expected: f64,
-    /// What was measured; none when nothing could be, which is a failure if it was
-    /// judged.
+    /// The measurement; `None` if there is none, which is a failure if it was judged.
     pub measured: Option<f64>,
     /// `ms`, `%`, `s` or empty.
     pub unit: String,
     /// Whether it was met.
     pub pass: bool,
-    /// False for what the engines of the chain cannot measure: neither met nor missed.
+    /// False if the engines of the chain cannot measure it: neither met nor missed.
     pub judged: bool,
-    /// Why nothing was measured.
+    /// Why there is no measurement.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub unmeasured: Option<String>,
-    /// What is to be known of the value that was measured.
+    /// A remark on the measurement.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub note: Option<String>,
 }
 
 impl Expectation {
-    /// A line that is judged. A value that is no number meets nothing.
+    /// A judged limit. A value that is not finite misses every limit.
     pub fn of(name: &str, bound: Bound, expected: f64, measured: Option<f64>, unit: &str) -> Self {
         let measured = measured.filter(|value| value.is_finite());
         let pass = measured.is_some_and(|measured| match bound {
@@ -50,7 +49,7 @@ impl Expectation {
         }
     }
 
-    /// It was judged and not met.
+    /// Whether it was judged and missed.
     pub fn missed(&self) -> bool {
         self.judged && !self.pass
     }
@@ -73,7 +72,7 @@ impl Expectation {
     }
 }
 
-/// Which side of the limit is good.
+/// The side of the limit that is good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Bound {
@@ -84,7 +83,7 @@ pub enum Bound {
 }
 
 impl Bound {
-    /// For people.
+    /// In words.
     pub fn words(self) -> &'static str {
         match self {
             Bound::AtMost => "at most",

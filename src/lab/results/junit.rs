@@ -1,4 +1,4 @@
-//! `junit.xml`, as services that run tests (Jenkins, GitLab) read it: a test suite of limits.
+//! `junit.xml` in the format that CI services (Jenkins, GitLab) read: limits as a test suite.
 
 use super::expectation::Expectation;
 
@@ -7,18 +7,18 @@ use super::expectation::Expectation;
 pub struct Case {
     /// Its name.
     pub name: String,
-    /// What of it was not as it should be.
+    /// The problem, if any.
     pub wrong: Option<(Wrong, String)>,
-    /// What was seen.
+    /// Its output.
     pub said: String,
 }
 
-/// What kind of thing was not as it should be.
+/// The kind of problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wrong {
     /// It was judged and missed.
     Failure,
-    /// The test could not be carried out.
+    /// The test could not be performed.
     Error,
     /// It was not judged.
     Skipped,
@@ -35,7 +35,7 @@ impl Wrong {
 }
 
 impl Case {
-    /// A limit: a failure where it was missed, skipped where it was not judged.
+    /// A limit as a test case: a failure if missed, skipped if not judged.
     pub fn of(row: &Expectation) -> Case {
         let wrong = match row {
             row if row.missed() => Some(Wrong::Failure),
@@ -47,7 +47,8 @@ impl Case {
     }
 }
 
-/// The cases of a run of an orchestrator: its limits, and the run itself, which is an error where it could not be judged.
+/// The test cases of an orchestrator run: its limits, and the run itself, which is an error if it could not
+/// be judged.
 pub fn of_run(limits: &[Expectation], is_judged: bool, headline: &str, reasons: &[String]) -> Vec<Case> {
     let why = [&[headline.to_owned()], reasons].concat().join("; ");
     let wrong = (!is_judged).then_some((Wrong::Error, why));
@@ -55,8 +56,8 @@ pub fn of_run(limits: &[Expectation], is_judged: bool, headline: &str, reasons: 
     limits.iter().map(Case::of).chain([run]).collect()
 }
 
-/// A run as a test suite. `of`: what has run, `load`; `began`: RFC 3339; `took_s`: the time of the whole run, since its
-/// limits have none of their own.
+/// A run as a test suite. `of`: its kind, such as `load`; `began`: RFC 3339; `took_s`: the time of the whole
+/// run, since its limits have no times of their own.
 pub fn suite(of: &str, cases: &[Case], began: &str, took_s: f64) -> String {
     let count =
         |kind| cases.iter().filter(|case| matches!(&case.wrong, Some((wrong, _)) if *wrong == kind)).count();
@@ -80,7 +81,7 @@ pub fn suite(of: &str, cases: &[Case], began: &str, took_s: f64) -> String {
     xml
 }
 
-/// For text and attributes of XML 1.0: most control characters cannot stand there, however they are written (§2.2).
+/// Escapes text and attributes for XML 1.0, which excludes most control characters in any form (§2.2).
 fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {

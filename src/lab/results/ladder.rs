@@ -1,10 +1,10 @@
-//! The messages of a call as a ladder: who sent what to whom and when, as a picture and in full.
+//! The messages of a call as a ladder: sender, receiver and time, as a picture and in full.
 
 use maud::{Markup, html};
 
 use super::page::visible;
 
-/// Steps drawn; a longer trace is told in words.
+/// Maximum steps drawn; a note states how many more there are.
 const DRAWN: usize = 120;
 const TOP: usize = 34;
 const STEP: usize = 34;
@@ -14,38 +14,38 @@ const LANE: usize = 280;
 /// A message of the ladder.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step {
-    /// Since the first message, seconds.
+    /// Time since the first message, seconds.
     pub at_s: f64,
     /// Index of the sender in [`Ladder::parties`].
     pub from: usize,
     /// Index of the receiver.
     pub to: usize,
-    /// `INVITE`, `200 OK`: what stands on the arrow, safe to show.
+    /// The label of the arrow, such as `INVITE` or `200 OK`; safe to print.
     pub title: String,
     /// `udp`, `tcp`.
     pub transport: String,
-    /// From sending to receiving, ms, when both traces have it.
+    /// Time from sending to receiving, ms, if both traces have it.
     pub travel_ms: Option<f64>,
-    /// Sent by a role and not seen by the other, which has a trace.
+    /// Sent by one role but absent from the other role's trace.
     pub vanished: bool,
-    /// The same bytes went the same way before.
+    /// Whether the same bytes were sent the same way before.
     pub repeated: bool,
-    /// A failure response (400 and above).
+    /// Whether it is a failure response (400 and above).
     pub failure: bool,
-    /// The whole message, safe to show.
+    /// The whole message, safe to print.
     pub text: String,
 }
 
 /// Messages between parties.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Ladder {
-    /// Roles, then addresses of strangers, in order of the call.
+    /// Roles, then unknown addresses, in order of the call.
     pub parties: Vec<String>,
     /// The messages in order of time.
     pub steps: Vec<Step>,
 }
 
-/// Method or status of a message, for its arrow.
+/// Method or status of a message, for the label of its arrow.
 pub fn title(bytes: &[u8]) -> String {
     let start: Vec<u8> = bytes.iter().copied().skip_while(|b| matches!(b, b'\r' | b'\n')).take(200).collect();
     if start.is_empty() {
@@ -63,7 +63,7 @@ pub fn title(bytes: &[u8]) -> String {
     short
 }
 
-/// Text for people, whatever the bytes are.
+/// Printable text from any bytes.
 pub fn printable(bytes: &[u8]) -> String {
     visible(&String::from_utf8_lossy(bytes).replace("\r\n", "\n"))
 }
@@ -112,7 +112,7 @@ fn arrow(step: &Step, y: usize) -> Markup {
         Step { repeated: true, .. } => "var(--warn)",
         _ => "var(--received)",
     };
-    // The head points to the receiver; a vanished message ends half-way.
+    // The arrowhead points to the receiver; a vanished message ends half-way.
     let (end, back): (usize, isize) = match (step.vanished, from < to) {
         (false, right) => (to, if right { -9 } else { 9 }),
         (true, right) => ((from + to) / 2, if right { -9 } else { 9 }),

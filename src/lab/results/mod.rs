@@ -1,9 +1,9 @@
-//! What a run says, be it of the orchestrator or of a load.
+//! The output of a run, of the orchestrator or of a load.
 //!
-//! - `expectation`: a limit and what was measured
+//! - `expectation`: a limit and its measurement
 //! - `console`: lines, and a status line on a terminal
 //! - `junit`: limits as test cases
-//! - `page`, `charts`: a page with pictures; `ladder`: the messages of a call as one
+//! - `page`, `charts`: a page with pictures; `ladder`: the messages of a call as a ladder
 
 pub mod charts;
 pub mod console;

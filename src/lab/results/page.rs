@@ -1,6 +1,6 @@
-//! A page that needs nothing else: its frame, its verdict, and tables of limits.
+//! A self-contained page: its frame, verdict, and tables of limits.
 //!
-//! Everything that came from a peer or a child goes through maud's escaping.
+//! All text from a peer or a child passes maud's escaping.
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
@@ -23,7 +23,7 @@ pub fn document(title: &str, body: &Markup) -> String {
     visible(&page.into_string())
 }
 
-/// The first thing on a page.
+/// The verdict, at the top of the page.
 pub fn verdict(ok: bool, word: &str, headline: &str, reasons: &[String], about: &Markup) -> Markup {
     html! {
         header.verdict.good[ok] {
@@ -37,14 +37,14 @@ pub fn verdict(ok: bool, word: &str, headline: &str, reasons: &[String], about: 
     }
 }
 
-/// A figure that matters, large.
+/// An important figure, in large type.
 pub fn tile(value: Option<String>, name: &str, bad: bool) -> Markup {
     html! {
         div.tile.bad[bad] { b { (value.unwrap_or_else(|| "–".into())) } span { (name) } }
     }
 }
 
-/// Limits and what was measured.
+/// Limits and their measurements.
 pub fn expectations(list: &[Expectation]) -> Markup {
     html! {
         @if !list.is_empty() {
@@ -76,8 +76,8 @@ pub fn expectations(list: &[Expectation]) -> Markup {
     }
 }
 
-/// Makes control characters visible, except line feeds and tabs, and takes out
-/// marks that turn the direction of text: peers and children wrote some of it.
+/// Makes control characters visible, except line feeds and tabs, and removes bidirectional formatting
+/// characters: part of the text comes from peers and children.
 pub fn visible(text: &str) -> String {
     text.chars()
         .map(|c| match c {
@@ -94,22 +94,22 @@ pub fn visible(text: &str) -> String {
         .collect()
 }
 
-/// What a colour of the style sheet stands for.
+/// A legend entry: a colour of the style sheet with its meaning.
 pub fn key(colour: &str, name: &str) -> Markup {
     html! { span.key style={ "background:var(--" (colour) ")" } {} (name) }
 }
 
-/// Milliseconds for people.
+/// Formats milliseconds.
 pub fn ms(value: f64) -> String {
     format!("{} ms", if value < 10.0 { one(value) } else { format!("{value:.0}") })
 }
 
-/// One decimal.
+/// Formats with one decimal.
 pub fn one(value: f64) -> String {
     format!("{value:.1}")
 }
 
-/// As many decimals as the value needs, two at most.
+/// Formats with as many decimals as needed, at most two.
 pub fn figure(value: f64) -> String {
     let text = format!("{value:.2}");
     text.trim_end_matches('0').trim_end_matches('.').to_string()

@@ -1,11 +1,11 @@
-//! How a call's end becomes the end of a role.
+//! Maps the end of a call to the end of a role.
 
 use b2b_base::util::exit::{Exit, Failure};
 use b2b_base::util::unheard;
 use b2b_ua::{CallId, EndCause, Ua, UaError};
 
-/// What the end of a call means for the exit code. `whom` is the far end, as the
-/// user knows it; `stopping` says that we wanted to end anyway.
+/// The result of a role after the end of a call. `whom` is the far end, as the user knows it; `stopping`: the
+/// role was told to end anyway.
 pub(super) fn of_call(cause: &EndCause, whom: &str, stopping: bool) -> Result<(), Failure> {
     let failure = |message: String| Err(Failure::new(Exit::Sip, message));
     match cause {
@@ -27,7 +27,7 @@ pub(super) fn of_call(cause: &EndCause, whom: &str, stopping: bool) -> Result<()
     }
 }
 
-/// Hangs a call up. One that has just ended by itself needs none: its end is on its way.
+/// Hangs up a call. If it has just ended by itself, its end event follows.
 pub(super) fn hang_up(ua: &dyn Ua, call: CallId) {
     match ua.hangup(call) {
         Ok(()) | Err(UaError::NoSuchCall) => {}
@@ -35,7 +35,7 @@ pub(super) fn hang_up(ua: &dyn Ua, call: CallId) {
     }
 }
 
-/// A UA that cannot start or act.
+/// The failure of a UA that cannot start or act.
 pub(super) fn of_ua(error: &UaError) -> Failure {
     let exit = match error {
         UaError::Target { .. } | UaError::Trace { .. } | UaError::Unsupported(_) => Exit::Usage,
@@ -44,12 +44,12 @@ pub(super) fn of_ua(error: &UaError) -> Failure {
     Failure::new(exit, error.to_string())
 }
 
-/// An engine that has given up.
+/// The failure of an engine that has given up.
 pub(super) fn of_engine(message: &str) -> Failure {
     Failure::new(Exit::Sip, format!("the engine cannot go on: {message}"))
 }
 
-/// A hang-up that nobody confirmed in time.
+/// The failure of a hang-up that was not confirmed in time.
 pub(super) fn unconfirmed() -> Failure {
     Failure::new(
         Exit::Sip,
@@ -57,7 +57,7 @@ pub(super) fn unconfirmed() -> Failure {
     )
 }
 
-/// Something with a file, a recording or the player.
+/// The failure of a file, a recording or the player.
 pub(super) fn of_audio(error: impl std::fmt::Display) -> Failure {
     Failure::new(Exit::Audio, error.to_string())
 }

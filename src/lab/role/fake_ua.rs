@@ -1,4 +1,4 @@
-//! A UA without a network, for tests of roles: the test is the far end.
+//! A UA without a network, for tests of roles: the test plays the far end.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -13,7 +13,7 @@ use super::UaOptions;
 use super::life::Life;
 use b2b_ua::{Audio, CallId, Codec, EndCause, MediaStats, Ua, UaError, UaEvent, UaStats};
 
-/// What a role has asked its UA for.
+/// A request of the role to its UA.
 pub(super) enum Asked {
     Dial { call: CallId, target: String, audio: Audio },
     Answer { call: CallId, audio: Audio },
@@ -96,12 +96,11 @@ pub(super) struct Stage {
     role: JoinHandle<anyhow::Result<()>>,
 }
 
-/// How long a test waits for anything at all.
+/// Maximum wait of a test.
 const LONG: Duration = Duration::from_secs(60);
 
 impl Stage {
-    /// Starts a role on a fake UA. `live` gets the life, and a function that opens
-    /// the UA.
+    /// Starts a role on a fake UA. `live` receives the life, and a function that opens the UA.
     pub(super) fn start(
         role: &'static str,
         options: &UaOptions,
@@ -119,7 +118,7 @@ impl Stage {
         Stage { events, asked, signals, lines, role }
     }
 
-    /// The next thing the role asks for.
+    /// The next request of the role.
     pub(super) fn next(&self) -> Asked {
         self.asked.recv_timeout(LONG).expect("the role asks for something")
     }
@@ -174,7 +173,7 @@ impl Stage {
         let _ = self.events.send(UaEvent::Ended { call, cause });
     }
 
-    /// The role's result and everything it has printed.
+    /// The role's result and its output.
     pub(super) fn finish(self) -> (anyhow::Result<()>, Vec<String>) {
         let start = std::time::Instant::now();
         while !self.role.is_finished() {

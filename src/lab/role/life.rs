@@ -1,4 +1,4 @@
-//! What every role's life has in common: signals, READY, metrics, and waiting.
+//! The common parts of every role's process: signals, READY, metrics, and waiting.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -13,40 +13,39 @@ use b2b_base::metrics::{MediaStats, MetricsLine, UaStats};
 use b2b_base::util::{process, signal};
 use b2b_ua::{Codec, Ua, UaEvent};
 
-/// How often the metrics line is printed.
+/// Interval of metrics lines.
 const METRICS_PERIOD: Duration = Duration::from_secs(5);
-/// How often a role looks at what sends no events. Each look wakes the process.
+/// Polling interval for state that produces no events. Each poll wakes the process.
 const TICK: Duration = Duration::from_millis(500);
-/// A shutdown that takes longer is cut off.
+/// Maximum time of a shutdown.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// How long the far end may take to confirm a hang-up.
 pub(super) const HANGUP_GRACE: Duration = Duration::from_secs(5);
-/// The same when the far end has never said a word: a CANCEL would have to wait for
-/// its first response (RFC 3261 §9.1), and there may be nobody. Also for a UA whose
-/// calls have ended.
+/// The same if the far end never responded: a CANCEL would have to wait for its first response (RFC 3261
+/// §9.1), which may never come. Also for a UA whose calls have ended.
 pub(super) const UNHEARD_GRACE: Duration = Duration::from_secs(1);
 
-/// What a role woke up for.
+/// Why a role woke up.
 #[derive(Debug, PartialEq)]
 pub(super) enum Wake {
-    /// Something happened to a call.
+    /// An event of a call.
     Call(UaEvent),
-    /// Somebody wants us to end.
+    /// A signal to end.
     Stop(Signal),
-    /// Time to look around.
+    /// Time for polling.
     Tick,
 }
 
-/// What only the role knows about its metrics.
+/// The metrics that only the role knows.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Measured {
     /// Mouth-to-ear latency, p50 and p95, ms.
     pub latency_ms: Option<(f64, f64)>,
     /// Seconds of audio played out or sent.
     pub duration_s: f64,
-    /// From dialling to the answer.
+    /// Time from dialling to the answer.
     pub setup: Option<Duration>,
-    /// RMS in and out, dBov.
+    /// RMS received and sent, dBov.
     pub rms_dbov: Option<(Option<f64>, Option<f64>)>,
 }
 
@@ -55,7 +54,7 @@ pub(super) struct Life {
     role: &'static str,
     out: Box<dyn Write + Send>,
     signals: Receiver<Signal>,
-    /// Which of its calls' counters a role reports.
+    /// Selects the counters that the role reports.
     view: fn(&UaStats) -> MediaStats,
     impair: Option<String>,
     next_tick: Instant,
@@ -66,14 +65,13 @@ struct Metrics {
     started: Instant,
     printed: Instant,
     cpu: Duration,
-    /// Packets sent and received at the last line of a call, and for how many
-    /// lines they have been the same.
+    /// Packets sent and received at the last line of a call, and for how many lines they have not changed.
     packets: Option<(u64, u64)>,
     unchanged: u32,
 }
 
 impl Life {
-    /// Begins the life of a process: takes the signals.
+    /// Starts the life of a process: takes over the signals.
     pub(super) fn begin(role: &'static str, options: &UaOptions) -> anyhow::Result<Life> {
         let signals = signal::take_over(PATIENCE).context("cannot take over the signals")?;
         Ok(Life::new(role, options, signals, Box::new(std::io::stdout())))
@@ -103,7 +101,7 @@ impl Life {
         }
     }
 
-    /// Reports of all counters only these.
+    /// Selects the counters to report.
     pub(super) fn view(&mut self, view: fn(&UaStats) -> MediaStats) {
         self.view = view;
     }
@@ -118,8 +116,8 @@ impl Life {
         self.print(&format!("READY role={role} sip={sip} codec={codec} ptime={ptime}ms"));
     }
 
-    /// Waits for the next thing to do, until the moment `deadline` at most: then,
-    /// and every half second whatever else happens, comes a tick.
+    /// Waits for the next event, at most until `deadline`. At that time, and every half second in any case,
+    /// it returns a tick.
     pub(super) fn wait(&mut self, ua: &dyn Ua, deadline: Option<Instant>) -> Wake {
         let now = Instant::now();
         let until = deadline.map_or(self.next_tick, |deadline| deadline.min(self.next_tick));
@@ -143,7 +141,7 @@ impl Life {
         }
     }
 
-    /// Prints a metrics line when one is due.
+    /// Prints a metrics line if one is due.
     pub(super) fn report(&mut self, ua: &dyn Ua, measured: impl FnOnce() -> Measured) {
         let now = Instant::now();
         let period = now.saturating_duration_since(self.metrics.printed);
@@ -212,7 +210,7 @@ impl Life {
         }
     }
 
-    /// One line, in one write. A reader that is gone is no reason to end a call.
+    /// Prints one line in one write. A missing reader does not end the call.
     fn print(&mut self, line: &str) {
         let written = self.out.write_all(format!("{line}\n").as_bytes()).and_then(|()| self.out.flush());
         if let Err(error) = written {
@@ -222,7 +220,7 @@ impl Life {
 }
 
 impl Metrics {
-    /// Whether a call has been up for two periods in which no packet came or went.
+    /// Whether a call has just completed its second period without any packets.
     fn stalled(&mut self, stats: &MediaStats) -> bool {
         let packets = stats.in_call.then_some((stats.packets_tx, stats.packets_rx));
         self.unchanged = if packets.is_some() && packets == self.packets { self.unchanged + 1 } else { 0 };

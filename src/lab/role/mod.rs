@@ -1,11 +1,11 @@
-//! The lab's roles: one program each, on the `ua` adapter only.
+//! The lab's roles: one process each, using only the `ua` adapter.
 //!
 //! - `source`: plays a file into a call
-//! - `mixer`: one process, two legs; adds DTMF to what it forwards
-//! - `sink`: answers and plays or records what it hears
-//! - `life`: what every role does: signals, READY, metrics, waiting
-//! - `endings`: how a call's end becomes an exit code
-//! - `options`: what every role is told about its UA, and the record directory
+//! - `mixer`: one process, two legs; adds DTMF to the forwarded audio
+//! - `sink`: answers and plays or records the received audio
+//! - `life`: the common parts: signals, READY, metrics, waiting
+//! - `endings`: maps a call's end to an exit code
+//! - `options`: the UA settings of every role, and the record directory
 //! - `player`: the child process that plays (`aplay`)
 
 mod endings;
@@ -28,10 +28,10 @@ pub use options::{RecordDir, UaOptions};
 
 use b2b_ua::{Fill, FrameSink, FrameSource, InFrame, OutFrame, Ua, UaEvent};
 
-/// A program that runs to its end.
+/// A role as a process.
 pub trait Role {
-    /// Runs until the role's work is done or it is told to stop. An error that is
-    /// a [`b2b_base::util::exit::Failure`] carries the exit code.
+    /// Runs until the role's work is done or it is told to stop. An error that is a
+    /// [`b2b_base::util::exit::Failure`] carries the exit code.
     fn run(self) -> anyhow::Result<()>;
 }
 
@@ -44,7 +44,7 @@ fn open_ua(options: &UaOptions) -> anyhow::Result<Box<dyn Ua>> {
     crate::engine::open(options.engine, options.config.clone()).map_err(|error| endings::of_ua(&error).into())
 }
 
-/// What a role sends that only listens.
+/// The source of a role that only listens.
 struct Silence;
 
 impl FrameSource for Silence {
@@ -53,7 +53,7 @@ impl FrameSource for Silence {
     }
 }
 
-/// Where sound goes that nobody wants.
+/// The sink for unwanted audio.
 struct Discard;
 
 impl FrameSink for Discard {
@@ -68,7 +68,7 @@ fn say(event: &UaEvent) {
     }
 }
 
-/// An event in words, if people want to hear of it.
+/// An event in words; `None` if it is not worth logging.
 fn words(event: &UaEvent) -> Option<String> {
     Some(match event {
         UaEvent::Progress { status, reason, .. } => format!("{status} {reason}"),

@@ -1,23 +1,22 @@
-//! What every role is told about its UA.
+//! The UA settings of every role.
 
 use std::path::{Path, PathBuf};
 
 use b2b_ua::{Engine, UaConfig};
 
-/// What source, mixer and sink share.
+/// The common settings of source, mixer and sink.
 #[derive(Debug, Clone, Default)]
 pub struct UaOptions {
     /// `--engine`
     pub engine: Engine,
-    /// What the engine is told. SIP and RTP use one IP address; with `record` and without
-    /// `--sip-trace`, the trace goes into that directory.
+    /// The settings of the engine. SIP and RTP use one IP address; with `record` and without `--sip-trace`,
+    /// the trace goes into that directory.
     pub config: UaConfig,
-    /// `--record`: a directory for everything the report is made from.
+    /// `--record`: a directory for all data of the report.
     pub record: Option<RecordDir>,
 }
 
-/// The directory of `--record`; the file names in it are fixed (see
-/// `designs/0001-borders.md`).
+/// The directory of `--record`; its file names are fixed (see `designs/0001-borders.md`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordDir(pub PathBuf);
 

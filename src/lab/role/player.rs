@@ -1,7 +1,7 @@
 //! The player: a child process that reads S16_LE samples from its standard input.
 //!
-//! A thread of its own writes to the pipe, without ever waiting for long: a player
-//! that does not read costs lost frames, never the call or the shutdown.
+//! A separate thread writes to the pipe and never blocks for long: a player that does not read costs lost
+//! frames, but delays neither the call nor the shutdown.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -23,15 +23,15 @@ use b2b_base::frame::RATE_HZ;
 use b2b_media::latency::Latency;
 use b2b_media::tap::{Pace, Tap, Tapped, tap};
 
-/// What waits for a player that is slow.
+/// Audio buffered for a slow player.
 const RING: Duration = Duration::from_secs(1);
-/// The smallest pipe there is (256 ms): less sound hides in it.
+/// The smallest possible pipe (256 ms), so that it hides little audio.
 const PIPE_BYTES: i32 = 4_096;
-/// A player that ends within this time after its start never started.
+/// A player that ends within this time counts as not started.
 const START: Duration = Duration::from_millis(250);
-/// How often the writer looks whether the player lives.
+/// How often the writer checks that the player lives.
 const CHECK: Duration = Duration::from_millis(200);
-/// For the last samples to get into the pipe, and for the player to play them.
+/// Time for the last samples to enter the pipe, and for the player to play them.
 const DRAIN: Duration = Duration::from_secs(1);
 const PLAY_OUT: Duration = Duration::from_secs(2);
 
@@ -51,7 +51,7 @@ pub enum PlayerCommandError {
     Quotes(String),
 }
 
-/// Why there is no player, or no more.
+/// Why there is no player, or it has failed.
 #[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
 pub enum PlayerError {
     #[error("cannot start the player {command:?}: {reason}; install it, or use --output null")]
@@ -89,7 +89,7 @@ impl fmt::Display for PlayerCommand {
 }
 
 impl PlayerCommand {
-    /// Whether its program can be found and executed: as a path, or on `PATH`.
+    /// Whether the program is executable: as a path, or found on `PATH`.
     pub fn exists(&self) -> bool {
         use std::os::unix::fs::PermissionsExt;
         let executable = |path: std::path::PathBuf| {
@@ -103,7 +103,7 @@ impl PlayerCommand {
     }
 }
 
-/// A player that runs.
+/// A running player.
 #[derive(Debug)]
 pub struct Player {
     shared: Arc<Shared>,
@@ -115,15 +115,15 @@ struct Shared {
     stop: AtomicBool,
     failure: OnceLock<PlayerError>,
     latency: Arc<Latency>,
-    /// The last thing it said on standard error.
+    /// The last line of its error output.
     said: Mutex<String>,
 }
 
 impl Player {
-    /// Starts the player. Frames go into the tap.
+    /// Starts the player. Frames go into the returned tap.
     ///
     /// # Errors
-    /// When the program cannot be started or ends at once.
+    /// The program cannot be started, or ends at once.
     pub fn start(command: &PlayerCommand) -> Result<(Player, Tap), PlayerError> {
         let cannot =
             |error: io::Error| PlayerError::Start { command: command.to_string(), reason: error.to_string() };
@@ -132,7 +132,7 @@ impl Player {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
-            // An interrupt from the terminal is for us; the player gets its end of file.
+            // An interrupt from the terminal is for us only; the player gets an end of file.
             .process_group(0)
             .spawn()
             .map_err(cannot)?;
@@ -160,23 +160,23 @@ impl Player {
         Ok((Player { shared, thread }, tap))
     }
 
-    /// Why it has ended before its time, if it has.
+    /// Why it ended early, if it did.
     pub fn failure(&self) -> Option<&PlayerError> {
         self.shared.failure.get()
     }
 
-    /// Time from capture to the end of the write to the player. What the player
-    /// holds itself comes on top, and is not seen here.
+    /// Time from capture to the end of the write to the player. The player's own buffer adds to it, and is
+    /// not known here.
     pub fn latency(&self) -> Arc<Latency> {
         self.shared.latency.clone()
     }
 
-    /// Lets it play what it has, and ends it: politely, then by SIGTERM, then by
-    /// SIGKILL. Takes four seconds at most.
+    /// Lets it play its remaining audio, and ends it: by end of file, then SIGTERM, then SIGKILL. Takes at
+    /// most four seconds.
     pub fn finish(self) {
         self.shared.stop.store(true, Ordering::Release);
         self.thread.thread().unpark();
-        // The thread waits for nothing without a limit.
+        // All waits of the thread are bounded.
         let _ = self.thread.join();
     }
 }
@@ -190,7 +190,7 @@ struct Writer {
 }
 
 impl Writer {
-    /// Makes the pipe small, and writing to it never wait.
+    /// Makes the pipe small and non-blocking.
     fn prepare(&self) -> io::Result<()> {
         if let Some(stdin) = &self.stdin {
             if let Err(error) = fcntl(stdin.as_fd(), FcntlArg::F_SETPIPE_SZ(PIPE_BYTES)) {
@@ -215,7 +215,7 @@ impl Writer {
                 let bytes: Vec<u8> = samples.drain(..).flat_map(i16::to_le_bytes).collect();
                 match self.write(&bytes, stop_at) {
                     Ok(true) => {}
-                    // Told to stop while the player did not read.
+                    // Stopped while the player did not read.
                     Ok(false) => {
                         tracing::warn!(
                             "the player stopped reading: {} frames were not played",
@@ -247,8 +247,7 @@ impl Writer {
         }
     }
 
-    /// Writes all bytes; false when it was told to stop and the player did not take
-    /// them in time.
+    /// Writes all bytes; returns false if it was told to stop and the player did not read them in time.
     fn write(&mut self, mut bytes: &[u8], stop_at: Option<Instant>) -> io::Result<bool> {
         let Some(stdin) = &mut self.stdin else { return Err(io::ErrorKind::BrokenPipe.into()) };
         let mut stop_at = stop_at;
@@ -272,10 +271,10 @@ impl Writer {
         Ok(true)
     }
 
-    /// How it has ended, if it has.
+    /// Its end, if it has ended.
     fn ended(&mut self) -> Option<PlayerError> {
         let status = self.child.try_wait().ok()??;
-        // What it said last may still be on its way.
+        // Its last error line may still be in transit.
         std::thread::sleep(Duration::from_millis(50));
         let said = self.shared.said.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let said = if said.is_empty() { said } else { format!(": {said}") };
@@ -283,7 +282,7 @@ impl Writer {
     }
 
     fn fail(mut self) {
-        // A closed pipe comes a little before the end of the process.
+        // The pipe closes slightly before the process ends.
         let deadline = Instant::now() + DRAIN;
         let error = loop {
             if let Some(ended) = self.ended() {
@@ -299,7 +298,7 @@ impl Writer {
         self.end(Duration::ZERO);
     }
 
-    /// Closes the pipe, and sees to it that the child ends.
+    /// Closes the pipe, and makes sure that the child ends.
     fn end(mut self, play_out: Duration) {
         self.stdin = None;
         if self.gone_within(play_out) {
@@ -326,7 +325,7 @@ impl Writer {
     }
 }
 
-/// Keeps the last line of what the player says, and no more of it.
+/// Keeps only the last line of the player's error output.
 fn listen(mut stderr: ChildStderr, shared: &Shared) {
     let (mut buffer, mut line) = ([0; 512], Vec::new());
     while let Ok(length @ 1..) = stderr.read(&mut buffer) {

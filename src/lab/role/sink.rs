@@ -1,4 +1,4 @@
-//! The sink: answers, and plays or records what it hears.
+//! The sink: answers, and plays or records the received audio.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,22 +18,22 @@ use b2b_media::latency::Latency;
 use b2b_media::tap::{Age, Tap};
 use b2b_ua::{Audio, CallId, EndCause, FrameKind, FrameSink, InFrame, Ua, UaEvent};
 
-/// How long the engine may keep the audio of a call after the call's end.
+/// How long the engine may keep a call's audio after the end of the call.
 const AUDIO_BACK: Duration = Duration::from_secs(2);
 
-/// `--output`: where the audio goes besides files.
+/// `--output`: the playback of received audio, besides files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Output {
-    /// To the player; a missing or dying player ends the role (exit 66).
+    /// The player; a missing or dying player ends the role (exit 66).
     Aplay,
-    /// To the player if there is one and a sound card; otherwise nowhere.
+    /// The player, if there is one and a sound card; otherwise none.
     #[default]
     Auto,
-    /// Nowhere.
+    /// None.
     Null,
 }
 
-/// What the sink is told.
+/// The settings of the sink.
 #[derive(Debug, Clone)]
 pub struct SinkConfig {
     /// SIP and RTP.
@@ -60,7 +60,7 @@ impl Sink {
         Sink { config }
     }
 
-    /// Everything after the start of the process.
+    /// The role, after the start of the process.
     pub(super) fn live(
         self,
         mut life: Life,
@@ -111,13 +111,13 @@ impl Role for Sink {
     }
 }
 
-/// Where the sound goes: threads that are fed by taps.
+/// The outputs: threads fed by taps.
 struct Outputs {
     player: Option<Player>,
-    /// Without its player the role makes no sense.
+    /// Whether the role fails without its player.
     player_needed: bool,
     recorders: Vec<Recorder>,
-    /// Of the player, or of the first recording.
+    /// The latency at the player, or at the first recording.
     latency: Option<Arc<Latency>>,
 }
 
@@ -169,7 +169,7 @@ impl Outputs {
         Ok((outputs, taps))
     }
 
-    /// What is broken so that the role cannot go on.
+    /// A failed output without which the role cannot go on.
     fn failure(&mut self) -> Option<Failure> {
         if let Some(error) = self.player.as_ref().and_then(Player::failure) {
             if self.player_needed {
@@ -183,7 +183,7 @@ impl Outputs {
         self.recorders.iter().find_map(Recorder::failure).map(endings::of_audio)
     }
 
-    /// Lets everything play and write what it has.
+    /// Plays and writes all remaining audio.
     fn close(self) -> Result<(), Failure> {
         if let Some(player) = self.player {
             player.finish();
@@ -200,7 +200,7 @@ impl Outputs {
     }
 }
 
-/// Why nothing can be heard here, if so.
+/// The reason why no audio can be played here, if any.
 fn no_sound(player: &PlayerCommand) -> Option<String> {
     if !player.exists() {
         return Some(format!("no player ({player})"));
@@ -217,11 +217,11 @@ fn measured(latency: Option<&Latency>, played: &AtomicU64) -> Measured {
     }
 }
 
-/// A sink at work.
+/// A running sink.
 struct Serving<'a> {
     ua: &'a dyn Ua,
     outputs: Outputs,
-    /// Where the next call's sound goes; with the call while one is up.
+    /// The taps for the next call; they belong to the call while one is up.
     taps: Option<Vec<Tap>>,
     give_back: Sender<Vec<Tap>>,
     given_back: Receiver<Vec<Tap>>,
@@ -236,7 +236,7 @@ struct Serving<'a> {
 struct Current {
     id: CallId,
     from: String,
-    /// It was answered and acknowledged: it counts.
+    /// Whether it was answered and acknowledged, and so counts.
     up: bool,
 }
 
@@ -312,7 +312,7 @@ impl Serving<'_> {
         self.hung_up_at = None;
         self.take_taps_back();
         match endings::of_call(cause, &current.from, self.stopping) {
-            // A caller who gives up before the answer is no call.
+            // A call cancelled before the answer does not count.
             Err(_) if !current.up && *cause == EndCause::Cancelled => {}
             result => {
                 self.calls_left -= 1;
@@ -334,7 +334,7 @@ impl Serving<'_> {
         }
     }
 
-    /// Ends: hangs up a call that is there; its end ends the role.
+    /// Ends the role: hangs up a current call, whose end then ends the role.
     fn stop(&mut self) {
         self.stopping = true;
         if let (Some(call), None) = (&self.call, self.hung_up_at) {
@@ -344,7 +344,7 @@ impl Serving<'_> {
     }
 }
 
-/// The audio of a call, to where it goes.
+/// The sink of a call: passes its audio to the taps.
 struct Listener {
     taps: Vec<Tap>,
     give_back: Sender<Vec<Tap>>,
@@ -362,7 +362,7 @@ impl FrameSink for Listener {
 }
 
 impl Drop for Listener {
-    /// The call is over: the next one uses the same player and files.
+    /// Returns the taps at the end of the call: the next one uses the same player and files.
     fn drop(&mut self) {
         let _ = self.give_back.try_send(std::mem::take(&mut self.taps));
     }

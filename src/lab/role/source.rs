@@ -16,12 +16,12 @@ use b2b_media::resample::Method;
 use b2b_media::tap::{Age, Tap};
 use b2b_ua::{Audio, CallId, Fill, FrameSource, OutFrame, Ua, UaEvent};
 
-/// What is always decoded before READY.
+/// Minimum audio decoded before READY.
 const LEAST_PREBUFFER: Duration = Duration::from_millis(1_000);
-/// From the last packet to the BYE: the jitter buffers on the way still hold sound.
+/// Time from the last packet to the BYE: jitter buffers on the path still hold audio.
 const DRAIN: Duration = Duration::from_millis(500);
 
-/// What the source is told.
+/// The settings of the source.
 #[derive(Debug, Clone)]
 pub struct SourceConfig {
     /// SIP and RTP.
@@ -30,11 +30,11 @@ pub struct SourceConfig {
     pub target: String,
     /// `--audio-file`
     pub audio_file: PathBuf,
-    /// `--prebuffer-ms`: decoded before READY; at least 1000 ms are.
+    /// `--prebuffer-ms`: audio decoded before READY; at least 1000 ms.
     pub prebuffer: Duration,
     /// `--resampler`
     pub resampler: Method,
-    /// `--loop`: begin again at the end of the file.
+    /// `--loop`: restart at the end of the file.
     pub repeat: bool,
     /// `--duration-s`: hang up after this much audio.
     pub duration: Option<Duration>,
@@ -52,7 +52,7 @@ impl Source {
         Source { config }
     }
 
-    /// Everything after the start of the process.
+    /// The role, after the start of the process.
     pub(super) fn live(
         self,
         mut life: Life,
@@ -116,23 +116,23 @@ impl Role for Source {
     }
 }
 
-/// The one call of a source.
+/// The single call of a source.
 struct Playing<'a> {
     config: &'a SourceConfig,
     ua: &'a dyn Ua,
     call: CallId,
     dialled_at: Instant,
-    /// From dialling to the answer.
+    /// Time from dialling to the answer.
     setup: Option<Duration>,
     stopping: bool,
-    /// The far end has said something.
+    /// Whether the far end has responded.
     heard: bool,
-    /// When the drain is over.
+    /// When to hang up, after the drain.
     hang_up_at: Option<Instant>,
     hung_up_at: Option<Instant>,
-    /// Why the role fails although the call ends well.
+    /// Why the role fails although the call ended normally.
     failure: Option<Failure>,
-    /// The user knows that the file is corrupt.
+    /// Whether the user was warned that the file is corrupt.
     warned: bool,
 }
 
@@ -172,7 +172,7 @@ impl Playing<'_> {
         }
     }
 
-    /// Takes one event; gives the result of the call when it has ended.
+    /// Handles one event; returns the result of the call once it has ended.
     fn event(&mut self, event: UaEvent) -> Option<Result<(), Failure>> {
         match event {
             UaEvent::Fatal { message } => return Some(Err(endings::of_engine(&message))),
@@ -199,7 +199,7 @@ impl Playing<'_> {
         None
     }
 
-    /// Looks at what sends no events.
+    /// Polls state that produces no events.
     fn look(&mut self, stream: &mut FileStream, recorder: Option<&Recorder>) {
         let path = self.config.audio_file.display();
         if stream.corrupt() > 0 && !self.warned {
@@ -212,7 +212,7 @@ impl Playing<'_> {
             }
             if let Some(error) = end.error {
                 tracing::error!("{error}");
-                // What is decoded is still sent.
+                // Audio that is already decoded is still sent.
                 self.failure.get_or_insert(endings::of_audio(error));
             }
         }
@@ -245,7 +245,7 @@ fn measured(sent: &AtomicU64, setup: Option<Duration>) -> Measured {
 /// The file as the audio of a call.
 struct FileReader {
     samples: Samples,
-    /// Samples until `--duration-s` is over.
+    /// Samples left of `--duration-s`.
     left: Option<u64>,
     tap: Option<Tap>,
     sent: Arc<AtomicU64>,

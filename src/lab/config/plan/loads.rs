@@ -18,29 +18,30 @@ use b2b_config::lines::Lines;
 use b2b_config::problem::{ConfigError, ConfigErrors, ConfigProblem};
 use b2b_config::role_name::RoleName;
 
-/// Names that mean something else in a run, or in the folder of its report.
+/// Reserved names: they have another meaning in a run, or in its report folder.
 const TAKEN: [&str; 6] = ["orchestrator", "source", "mixer", "b2bua", "sink", "recordings"];
 
-/// Keys of `[[load]]` that are no flags of the load role.
+/// Keys of `[[load]]` that are not flags of the load role.
 const OWN: [&str; 3] = ["name", "on", "start_after_s"];
 
 /// A load of a plan.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LoadPart {
-    /// What others call it by: the number that the server brings to it, and its folder in the report.
+    /// Its name: the number by which the server routes calls to it, and its folder in the report.
     pub name: String,
-    /// Line in the plan.
+    /// Its line in the plan.
     pub line: usize,
-    /// Flags of the load role.
+    /// The flags of the load role.
     pub plan: RolePlan,
-    /// It starts when a phone gives this cue, on that line of the plan; none: with the source or the phones.
+    /// The cue of a phone that starts it, and the line of that key; `None`: it starts with the source or the
+    /// phones.
     pub on: Option<(String, usize)>,
-    /// So long after that.
+    /// The delay after that.
     pub start_after: Duration,
 }
 
 impl LoadPart {
-    /// What is wrong with one of its keys; with the load as a whole, where it has no such key.
+    /// An error at one of its keys; at the whole load if it has no such key.
     pub fn error(&self, key: &str, reason: impl Into<String>) -> ConfigError {
         let setting = self.plan.settings.iter().find(|setting| setting.name == key);
         let (key, value, line) = match (&self.on, setting) {
@@ -53,10 +54,10 @@ impl LoadPart {
     }
 }
 
-/// Reads the loads of a plan, whatever else is in it.
+/// Reads the loads of a plan, ignoring the rest.
 ///
 /// # Errors
-/// Everything that is wrong with them, each with its line.
+/// All errors, each with its line.
 pub fn loads(text: &str) -> Result<Vec<LoadPart>, ConfigErrors> {
     let lines = Lines::of(text);
     let reader = Reader { lines: &lines };
@@ -74,7 +75,7 @@ pub fn loads(text: &str) -> Result<Vec<LoadPart>, ConfigErrors> {
 }
 
 impl Reader<'_> {
-    /// `[[load]]`, all of them.
+    /// Reads all `[[load]]` tables.
     pub(super) fn loads(&self, value: &toml::Spanned<DeValue<'_>>) -> Result<Vec<LoadPart>, ConfigError> {
         let Some(array) = value.get_ref().as_array() else {
             let problem = ConfigProblem::WrongType {

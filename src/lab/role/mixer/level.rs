@@ -1,20 +1,20 @@
-//! How loud the tones are to be: as loud as what they are mixed with.
+//! The level of the tones: that of the audio that they are mixed with.
 
 use b2b_media::mix::Energy;
 
-/// Mean square below which a frame says nothing about the input's level (-60 dBov).
+/// Mean square below which a frame is ignored (-60 dBov).
 const QUIET: f64 = 1_074.0;
-/// The level before anything was heard: -20 dBov.
+/// Level before any input: -20 dBov.
 const INITIAL_RMS: f64 = 3_277.0;
-/// The level stays between -36 and -12 dBov, whatever comes in.
+/// The level is limited to -36 to -12 dBov.
 const LOWEST_RMS: f64 = 519.0;
 const HIGHEST_RMS: f64 = 8_231.0;
-/// Frames over which the input is averaged, once so many were heard: 3 s.
+/// Maximum frames of the running average: 3 s.
 const MEMORY: f64 = 150.0;
-/// The power of the tones, averaged over their pauses, above the input's: with both
-/// gains 0.5 the output is then 2.5 dB below the input.
+/// Power of the tones, averaged over their pauses, relative to the input's: with both gains at 0.5 the output
+/// is then 2.5 dB below the input.
 const ABOVE: f64 = 1.25;
-/// Tones that sound less often are not made louder for it.
+/// Minimum duty cycle; rarer tones are not amplified further.
 const LEAST_DUTY: f64 = 0.25;
 
 /// Follows the level of the input.
@@ -26,13 +26,13 @@ pub(super) struct Level {
 }
 
 impl Level {
-    /// For tones that sound for this share of the time.
+    /// For tones with this duty cycle.
     pub(super) fn new(duty: f64) -> Self {
         let factor = ABOVE / duty.clamp(LEAST_DUTY, 1.0);
         Level { mean_square: INITIAL_RMS * INITIAL_RMS, frames: 0.0, factor }
     }
 
-    /// Hears a frame of the input.
+    /// Processes an input frame.
     pub(super) fn hear(&mut self, frame: &Energy) {
         let square = frame.rms() * frame.rms();
         if square >= QUIET {

@@ -1,8 +1,8 @@
-//! From the one leg to the other: received frames cross a small ring and are mixed
-//! with the tones inside the outbound `fill`.
+//! The audio path from one leg to the other: received frames pass a small ring and are mixed with the tones
+//! in the outbound `fill`.
 //!
-//! Both ends run on the engine's audio thread, the entrance before the exit in each
-//! tick; the ring is there so that they may also run on two threads.
+//! Both ends run on the engine's audio thread, the entrance before the exit in each tick; with the ring they
+//! could also run on two threads.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,9 +19,9 @@ use b2b_ua::{Fill, FrameSink, FrameSource, InFrame, OutFrame};
 
 /// Samples of a received frame.
 const FRAME: usize = 160;
-/// Frames the ring holds; it is emptied to what is needed in each tick.
+/// Capacity of the ring in frames; each tick drains it to what is needed.
 const RING: usize = 16;
-/// A frame that has waited in the ring for so many fills is one too many.
+/// Consecutive fills with a leftover frame after which one frame is dropped.
 const PATIENCE: u32 = 50;
 
 /// `--mix-gain-in` and `--mix-gain-dtmf`.
@@ -31,7 +31,7 @@ pub(super) struct Gains {
     pub tones: f32,
 }
 
-/// A received frame on its way.
+/// A received frame in transit.
 #[derive(Debug, Clone, Copy)]
 struct Received {
     samples: [i16; FRAME],
@@ -39,7 +39,7 @@ struct Received {
     captured_at: Option<NtpTime>,
 }
 
-/// What came in and what went out, over the same time.
+/// Energy of received and sent audio, over the same time.
 #[derive(Debug, Default)]
 pub(super) struct Loudness {
     received: AtomicU64,
@@ -54,7 +54,7 @@ impl Loudness {
         self.samples.fetch_add(sent.samples, Ordering::Relaxed);
     }
 
-    /// RMS received and sent, dBov, and for how many seconds.
+    /// RMS received and sent, dBov, and the duration in seconds.
     pub(super) fn read(&self) -> (Option<f64>, Option<f64>, f64) {
         let samples = self.samples.load(Ordering::Relaxed);
         let dbov = |sum: &AtomicU64| Energy { sum: sum.load(Ordering::Relaxed), samples }.dbov();
@@ -62,7 +62,7 @@ impl Loudness {
     }
 }
 
-/// The sink of the inbound leg and the source of the outbound one.
+/// The sink of the inbound leg, and the source of the outbound leg.
 pub(super) fn crossing(tones: Option<Generator>, gains: Gains, loudness: Arc<Loudness>) -> (Entrance, Exit) {
     let (producer, consumer) = RingBuffer::new(RING);
     let level = Level::new(tones.as_ref().map_or(1.0, Generator::duty));
@@ -80,7 +80,7 @@ pub(super) fn crossing(tones: Option<Generator>, gains: Gains, loudness: Arc<Lou
     (Entrance { ring: producer }, exit)
 }
 
-/// Takes what the caller says.
+/// Takes the caller's audio.
 #[derive(Debug)]
 pub(super) struct Entrance {
     ring: Producer<Received>,
@@ -92,20 +92,20 @@ impl FrameSink for Entrance {
             let mut received =
                 Received { samples: [0; FRAME], length: piece.len(), captured_at: frame.captured_at };
             received.samples[..piece.len()].copy_from_slice(piece);
-            // A full ring: the outbound leg is not up yet, and wants no old sound.
+            // The ring is full while the outbound leg is not up, which needs no old audio.
             let _ = self.ring.push(received);
         }
     }
 }
 
-/// Gives the far end what the caller says, with the tones.
+/// Delivers the caller's audio with the tones to the far end.
 #[derive(Debug)]
 pub(super) struct Exit {
     ring: Consumer<Received>,
-    /// A frame that is partly sent, and how much of it.
+    /// A partly sent frame, and how much of it was sent.
     current: Option<(Received, usize)>,
     started: bool,
-    /// For how many fills in a row something was left in the ring.
+    /// Consecutive fills that left a frame in the ring.
     waited: u32,
     tones: Option<Generator>,
     gains: Gains,
@@ -139,9 +139,8 @@ impl FrameSource for Exit {
 }
 
 impl Exit {
-    /// Keeps the delay of the ring at nothing: at the start only the newest sound is
-    /// taken; later, frames that have waited long because the other clock runs
-    /// ahead, or because one burst came, go.
+    /// Keeps the delay of the ring minimal: at the start only the newest audio is used; later, frames that
+    /// stay in the ring, due to clock drift or a burst, are dropped.
     fn drop_surplus(&mut self, wanted: usize) {
         let needed = wanted.div_ceil(FRAME);
         if !self.started {
@@ -157,8 +156,8 @@ impl Exit {
         }
     }
 
-    /// Takes received samples; silence stands for what is missing. Gives the capture
-    /// time of the first sample, if it is known.
+    /// Takes received samples and fills the rest with silence. Returns the capture time of the first sample,
+    /// if known.
     fn receive(&mut self, samples: &mut [i16]) -> Option<NtpTime> {
         let (mut filled, mut captured_at) = (0, None);
         while filled < samples.len() {

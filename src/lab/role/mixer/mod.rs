@@ -1,7 +1,7 @@
-//! The mixer: answers a caller, dials a target, and adds DTMF to what it forwards.
+//! The mixer: answers a caller, dials a target, and adds DTMF to the forwarded audio.
 //!
-//! - `mixing`: the audio from the one leg to the other, on the engine's audio thread
-//! - `level`: how loud the tones are to be
+//! - `mixing`: the audio path from one leg to the other, on the engine's audio thread
+//! - `level`: the level of the tones
 
 mod level;
 mod mixing;
@@ -20,14 +20,14 @@ use b2b_media::dtmf::{Generator, Sequence};
 use b2b_ua::{Audio, CallId, EndCause, Ua, UaEvent, UaStats};
 use mixing::{Gains, Loudness, crossing};
 
-/// What the mixer is told.
+/// The settings of the mixer.
 #[derive(Debug, Clone)]
 pub struct MixerConfig {
-    /// SIP and RTP, for both legs.
+    /// SIP and RTP of both legs.
     pub ua: UaOptions,
     /// `--target`
     pub target: String,
-    /// `--dtmf-seq`; none: only forward.
+    /// `--dtmf-seq`; `None`: forward only.
     pub dtmf_seq: Option<Sequence>,
     /// `--dtmf-period-ms`: from the start of one sequence to the start of the next.
     pub dtmf_period: Duration,
@@ -49,7 +49,7 @@ impl Mixer {
         Mixer { config }
     }
 
-    /// Everything after the start of the process.
+    /// The role, after the start of the process.
     pub(super) fn live(
         self,
         mut life: Life,
@@ -95,27 +95,27 @@ fn measured(loudness: &Loudness, setup: Option<Duration>) -> Measured {
     Measured { latency_ms: None, duration_s, setup, rms_dbov: Some((received, sent)) }
 }
 
-/// The two calls of a mixer; each is gone once it has ended.
+/// The two calls of a mixer; `None` once ended.
 struct Legs {
     inbound: Option<CallId>,
     outbound: Option<CallId>,
-    /// The far end of the outbound leg has said something.
+    /// Whether the far end of the outbound leg has responded.
     heard: bool,
     caller: String,
     dialled_at: Instant,
 }
 
-/// A mixer at work.
+/// A running mixer.
 struct Bridging<'a> {
     config: &'a MixerConfig,
     ua: &'a dyn Ua,
     loudness: Arc<Loudness>,
     legs: Option<Legs>,
-    /// From dialling to the answer of the outbound leg.
+    /// Time from dialling to the answer of the outbound leg.
     setup: Option<Duration>,
     stopping: bool,
     hung_up_at: Option<Instant>,
-    /// The first thing that went wrong.
+    /// The first error.
     result: Result<(), Failure>,
 }
 
@@ -138,7 +138,7 @@ impl Bridging<'_> {
             if ended {
                 return std::mem::replace(&mut self.result, Ok(()));
             }
-            // Nobody confirms the end of a leg whose far end was never there.
+            // A far end that never responded will not confirm the end of its leg.
             let unheard = self.legs.as_ref().is_some_and(|legs| legs.inbound.is_none() && !legs.heard);
             let patience = if unheard { UNHEARD_GRACE } else { HANGUP_GRACE };
             if self.hung_up_at.is_some_and(|at| at.elapsed() >= patience) {
@@ -170,7 +170,7 @@ impl Bridging<'_> {
         Ok(())
     }
 
-    /// Logs an event that needs no decision, with the leg that it is about.
+    /// Logs an event that needs no decision, with its leg.
     fn say(&self, event: &UaEvent) {
         let (UaEvent::Progress { call, .. }
         | UaEvent::Answered { call, .. }
@@ -187,7 +187,7 @@ impl Bridging<'_> {
         }
     }
 
-    /// Takes the first caller, and calls on at the same time.
+    /// Accepts the first caller, and dials the target at the same time.
     fn incoming(&mut self, call: CallId, from: String) -> Result<(), Failure> {
         if self.legs.is_some() || self.stopping {
             tracing::info!("busy: call from {from} refused");
@@ -227,7 +227,7 @@ impl Bridging<'_> {
         Ok(())
     }
 
-    /// One leg has ended; the other follows.
+    /// Handles the end of a leg: hangs up the other one.
     fn ended(&mut self, call: CallId, cause: &EndCause) {
         let Some(legs) = &mut self.legs else { return };
         let whom = if legs.inbound.take_if(|leg| *leg == call).is_some() {
@@ -238,7 +238,7 @@ impl Bridging<'_> {
             return;
         };
         tracing::info!("the leg with {whom} has ended: {cause}");
-        // A leg that we end because of the other one may end in any confirmed way.
+        // A leg that we hang up because of the other one may end in any confirmed way.
         let ending = self.stopping || self.hung_up_at.is_some();
         if let Err(failure) = endings::of_call(cause, whom, ending) {
             tracing::error!("{failure}");
@@ -249,7 +249,7 @@ impl Bridging<'_> {
         self.hang_up();
     }
 
-    /// Hangs up every leg that is there; once.
+    /// Hangs up all legs, once.
     fn hang_up(&mut self) {
         let Some(legs) = &self.legs else { return };
         if self.hung_up_at.is_some() {
