@@ -9,9 +9,9 @@
 //!  leaves               sdp   base   config
 //! ```
 //!
-//! Each of them is a crate of the workspace, `b2b_sip` and so on; here they have one name.
-//! Commands flow down this picture, events come back as values.
-//! `designs/0018-workspace.md` says why, `designs/0001-borders.md` what crosses the borders.
+//! Each of them is a crate of the workspace (`b2b_sip` and so on), re-exported here. Commands flow down this
+//! picture, events come back as values. `designs/0018-workspace.md` gives the reasons,
+//! `designs/0001-borders.md` the interfaces.
 
 pub use b2b_app as app;
 #[cfg(feature = "program")]

@@ -18,14 +18,14 @@ use b2b::ua::UaError;
 use b2b::util::exit::{Exit, Failure};
 use b2b::util::process;
 
-/// See Cargo.toml.
+/// Cargo.toml gives the reasons.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Runs one role from its flags; the number is the exit code of a run that ended.
+/// Runs one role with its flags; returns the exit code.
 type Run = fn(&Flags) -> anyhow::Result<u8>;
 
-/// What the role dispatches to.
+/// The function of each role.
 const ROLES: &[(RoleName, Run)] = &[
     #[cfg(feature = "lab")]
     (RoleName::Orchestrator, direct),
@@ -64,7 +64,8 @@ fn main() -> ExitCode {
         Err(error) => return refused(&error),
     };
     logging::identify(role.as_str(), flags.log_format, flags.color.on_stderr());
-    // the orchestrator colours its lines, a load has a status line below them; the b2bua's configuration has a say
+    // excluded: the orchestrator colours its lines, a load has a status line below them, and the b2bua's
+    // configuration sets logging
     if !matches!(role, RoleName::Orchestrator | RoleName::Load | RoleName::B2bua) {
         logging::init(role.as_str(), flags.log_level, flags.log_format, flags.color.on_stderr());
     }
@@ -75,33 +76,33 @@ fn main() -> ExitCode {
     if matches!(role, RoleName::B2bua | RoleName::Media) {
         logging::report_panics();
     }
-    // the children of an orchestrator end with it, whatever they are
+    // the children of an orchestrator end with it, whatever their role
     if let Err(error) = process::follow_parent() {
         logging::emergency(&error.to_string());
         return (Exit::Sip as u8).into();
     }
-    // With every other role the hook has ended the process. Nothing of the run is looked at again.
+    // For every other role the hook has ended the process. No state of the run is used again.
     let Ok(ended) = catch_unwind(AssertUnwindSafe(|| run(&flags))) else {
         return (Exit::Panic as u8).into();
     };
     match ended {
         Ok(code) => code.into(),
         Err(error) => {
-            // a configuration has a line for each of its errors
+            // a configuration has one line per error
             format!("{error:#}").lines().for_each(logging::emergency);
             exit_of(&error).into()
         }
     }
 }
 
-/// What clap has to say instead of running something: help, or what is wrong.
+/// Prints a clap error: help, or a usage error.
 fn refused(error: &clap::Error) -> ExitCode {
-    // a closed pipe is the only way for this to fail
+    // this fails only if the pipe is closed
     let _ = error.print();
     if error.use_stderr() { Exit::Usage as u8 } else { Exit::Ok as u8 }.into()
 }
 
-/// Completions for a shell, or manual pages.
+/// Shell completions, or manual pages.
 fn for_shell(asked: cli::ForShell) -> ExitCode {
     match asked.run() {
         Ok(()) => (Exit::Ok as u8).into(),
@@ -112,7 +113,7 @@ fn for_shell(asked: cli::ForShell) -> ExitCode {
     }
 }
 
-/// Two loads, compared.
+/// Compares two loads.
 #[cfg(feature = "lab")]
 fn compared(compare: cli::Compare) -> ExitCode {
     use std::io::Write;
@@ -123,18 +124,18 @@ fn compared(compare: cli::Compare) -> ExitCode {
             return (failure.exit as u8).into();
         }
     };
-    // a closed pipe has seen enough
+    // a closed pipe is not an error
     let _ = std::io::stdout().write_all((found.lines().join("\n") + "\n").as_bytes());
     if found.is_worse() { Exit::Expectation as u8 } else { Exit::Ok as u8 }.into()
 }
 
-/// A call, run again from its journal.
+/// Replays a call from its journal.
 #[cfg(feature = "server")]
 fn replayed(replay: cli::Replay) -> ExitCode {
     use std::io::Write;
     match replay.run(std::time::Instant::now()) {
         Ok(said) => {
-            // a closed pipe has seen enough
+            // a closed pipe is not an error
             let _ = std::io::stdout().write_all(said.text.as_bytes());
             if said.is_same { Exit::Ok as u8 } else { Exit::Expectation as u8 }.into()
         }
@@ -145,7 +146,7 @@ fn replayed(replay: cli::Replay) -> ExitCode {
     }
 }
 
-/// A plan: a scene of phones, or a chain of calls.
+/// Runs a plan: a scene of phones, or a chain of calls.
 #[cfg(feature = "lab")]
 fn direct(flags: &Flags) -> anyhow::Result<u8> {
     #[cfg(all(feature = "phone", feature = "server"))]
@@ -155,11 +156,11 @@ fn direct(flags: &Flags) -> anyhow::Result<u8> {
     Orchestrator::new(flags.orchestrator()?).run()
 }
 
-/// The b2bua, or what somebody wants to know about its configuration.
+/// Runs the b2bua, or answers a question about its configuration.
 #[cfg(feature = "server")]
 fn serve(flags: &Flags) -> anyhow::Result<u8> {
     use std::io::Write;
-    // a closed pipe has seen enough
+    // a closed pipe is not an error
     let print = |text: String| drop(std::io::stdout().write_all((text + "\n").as_bytes()));
     if flags.server.print_schema {
         print(format!("{:#}", server::config::keys::schema()));
@@ -189,8 +190,7 @@ fn serve(flags: &Flags) -> anyhow::Result<u8> {
     Ok(Exit::Ok as u8)
 }
 
-/// Source, mixer and sink: on the `ua` adapter, and silent about exit codes but
-/// by their errors.
+/// Runs source, mixer or sink: on the `ua` adapter, with exit codes only through their errors.
 #[cfg(feature = "lab")]
 fn call_role(flags: &Flags, role: impl Role) -> anyhow::Result<u8> {
     if let Some(exposure) = flags.exposure() {
@@ -200,8 +200,8 @@ fn call_role(flags: &Flags, role: impl Role) -> anyhow::Result<u8> {
     Ok(Exit::Ok as u8)
 }
 
-/// The exit code that an error asks for. One that asks for none comes from the
-/// operating system under a call (a thread, a pipe): SIP could not go on.
+/// The exit code of an error. An error without one comes from the operating system during a call (a thread, a
+/// pipe): SIP could not go on.
 fn exit_of(error: &anyhow::Error) -> u8 {
     if let Some(failure) = error.downcast_ref::<Failure>() {
         return failure.exit as u8;

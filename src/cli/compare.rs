@@ -8,7 +8,7 @@ use clap::{ArgGroup, CommandFactory, FromArgMatches, Parser};
 use b2b_base::util::exit::{Exit, Failure};
 use b2b_lab::load::compare::{Comparison, Question, compare};
 
-/// The word that asks for it.
+/// The subcommand's name.
 const WORD: &str = "compare";
 
 const ABOUT: &str = "\
@@ -56,20 +56,20 @@ fn tolerance(text: &str) -> Result<f64, String> {
 }
 
 impl Compare {
-    /// Reads a command line that begins with the program's name; none: it asks for something else.
+    /// Parses a command line, program name included; `None` if it is another subcommand.
     ///
     /// # Errors
-    /// A `clap` error: help, or what is wrong.
+    /// A `clap` error: help, or a usage error.
     pub fn parse(words: &[OsString]) -> Option<Result<Self, clap::Error>> {
         let words = words.get(1).filter(|word| *word == WORD).map(|_| &words[1..])?;
         let matches = Compare::command().try_get_matches_from(words);
         Some(matches.and_then(|matches| Compare::from_arg_matches(&matches)))
     }
 
-    /// Reads the files, and compares.
+    /// Reads the files and compares them.
     ///
     /// # Errors
-    /// A [`Failure`] with exit code 64: which file is wrong, and what to do.
+    /// A [`Failure`] with exit code 64: the invalid file and the remedy.
     pub fn run(self) -> Result<Comparison, Failure> {
         let (before, after) = match <[PathBuf; 2]>::try_from(self.files) {
             Ok([before, after]) => (vec![before], vec![after]),

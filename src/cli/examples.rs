@@ -1,4 +1,4 @@
-//! Examples of command lines, as help shows them: all of them, or those of a role.
+//! Examples of command lines for the help text: all of them, or those of a role.
 
 use b2b_config::role_name::RoleName::{self, B2bua, Load, Media, Mixer, Orchestrator, Phone, Sink, Source};
 
@@ -93,7 +93,7 @@ Exit codes:
   0 ok   1 an expectation of the plan was not met, or a load is worse than before   64 arguments, plan or configuration
   65 SIP   66 audio   67 not ready or not ended in time   70 panic";
 
-/// What stands below the flags in help: of a role, or of all.
+/// The text below the flags in help, for one role or for all.
 pub(super) fn after_help(role: Option<RoleName>) -> String {
     let mut text = "Examples:\n".to_owned();
     for Example { purpose, lines, .. } in

@@ -1,5 +1,5 @@
-//! The flags of the program. A field's name is the key of
-//! [`crate::cli::keys::ALL`], which says whose flag it is.
+//! The flags of the program. A field's name is a key of [`crate::cli::keys::ALL`], which assigns the flag to
+//! roles.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

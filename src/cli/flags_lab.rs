@@ -1,4 +1,4 @@
-//! The flags that only the lab's roles have.
+//! The flags of the lab's roles only.
 
 use std::path::PathBuf;
 

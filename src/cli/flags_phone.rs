@@ -1,4 +1,4 @@
-//! The flags that only the phone has.
+//! The flags of the phone only.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use clap::Args;
 use b2b_client::{Codec, SrtpPolicy};
 use b2b_phone::value::{self, Steps};
 
-/// A list as one value.
+/// A list of codecs as one flag value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Codecs(pub Vec<Codec>);
 

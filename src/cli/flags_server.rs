@@ -1,4 +1,4 @@
-//! The flags that only the server has.
+//! The flags of the server only.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;

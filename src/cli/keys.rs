@@ -2,7 +2,7 @@
 
 use b2b_config::keys::{Keys, SHARED};
 
-/// The tables of all products that are built in.
+/// The tables of all products in this build.
 pub const ALL: Keys = Keys(&[
     SHARED,
     #[cfg(feature = "lab")]

@@ -1,13 +1,13 @@
-//! The command line: flags, whose they are, and what they become.
+//! The command line: flags, their roles, and the configurations made from them.
 //!
 //! - `flags`, `flags_lab`, `flags_server`, `flags_phone`: the flags, their help and defaults
-//! - `compare`, `replay`, `shell`: what is asked for without a role
-//! - `roles`: a role's command line by itself; `examples`: what help shows
-//! - `keys`: the table of them, with whose they are
+//! - `compare`, `replay`, `shell`: subcommands without a role
+//! - `roles`: roles as subcommands; `examples`: examples in help
+//! - `keys`: the table of flags with their roles
 //! - `resolve_lab`, `resolve_load`, `resolve_server`, `resolve_phone`: flags → the typed configuration of a role
-//! - `resolve_loads`: the loads of a plan → what each of them will be
+//! - `resolve_loads`: the loads of a plan → their settings
 //!
-//! [`parse`] gives [`Flags`] in which every flag belongs to the chosen role.
+//! [`parse`] returns [`Flags`] in which every flag belongs to the chosen role.
 
 #[cfg(feature = "lab")]
 mod compare;
@@ -55,10 +55,10 @@ pub use replay::Replay;
 pub use resolve_server::{Ask, ServerRun};
 pub use shell::ForShell;
 
-/// Reads a command line; the first word is the program's name.
+/// Parses a command line; the first word is the program's name.
 ///
 /// # Errors
-/// A `clap` error: help and version (to be printed, success), or what is wrong.
+/// A `clap` error: help and version (to be printed, success), or a usage error.
 pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<(RoleName, Flags), clap::Error> {
     let (named, words) = roles::named(words.into_iter().collect());
     let mut command = named.map_or_else(Flags::command, roles::command);

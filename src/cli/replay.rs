@@ -1,4 +1,4 @@
-//! `b2b replay`: runs a call again from its journal.
+//! `b2b replay`: replays a call from its journal.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use clap::{CommandFactory, FromArgMatches, Parser};
 use b2b_base::util::exit::{Exit, Failure};
 use b2b_server::replay::{Said, as_test, replay};
 
-/// The word that asks for it.
+/// The subcommand's name.
 const WORD: &str = "replay";
 
 const ABOUT: &str = "\
@@ -43,20 +43,20 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// Reads a command line that begins with the program's name; none: it asks for something else.
+    /// Parses a command line, program name included; `None` if it is another subcommand.
     ///
     /// # Errors
-    /// A `clap` error: help, or what is wrong.
+    /// A `clap` error: help, or a usage error.
     pub fn parse(words: &[OsString]) -> Option<Result<Self, clap::Error>> {
         let words = words.get(1).filter(|word| *word == WORD).map(|_| &words[1..])?;
         let matches = Replay::command().try_get_matches_from(words);
         Some(matches.and_then(|matches| Replay::from_arg_matches(&matches)))
     }
 
-    /// Runs the journal; `start` stands for the moment when its call began.
+    /// Replays the journal; `start` stands for the time when its call began.
     ///
     /// # Errors
-    /// A [`Failure`] with exit code 64: the file cannot be read, or is no journal.
+    /// A [`Failure`] with exit code 64: the file cannot be read, or is not a journal.
     pub fn run(self, start: Instant) -> Result<Said, Failure> {
         let name = self.journal.display();
         let wrong = |error: String| Failure::new(Exit::Usage, format!("{name}: {error}"));

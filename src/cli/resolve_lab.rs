@@ -1,4 +1,4 @@
-//! Flags → the typed configuration of a role of the lab.
+//! Flags → the configuration of a lab role.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ fn usage(message: impl Into<String>) -> Failure {
 }
 
 impl Flags {
-    /// What the source is told.
+    /// The configuration of the source.
     pub fn source(&self) -> Result<SourceConfig, Failure> {
         self.check_engine()?;
         self.check_together(RoleName::Source)?;
@@ -39,7 +39,7 @@ impl Flags {
         })
     }
 
-    /// What the mixer is told.
+    /// The configuration of the mixer.
     pub fn mixer(&self) -> Result<MixerConfig, Failure> {
         self.check_engine()?;
         self.check_together(RoleName::Mixer)?;
@@ -53,7 +53,7 @@ impl Flags {
         })
     }
 
-    /// What the sink is told.
+    /// The configuration of the sink.
     pub fn sink(&self) -> Result<SinkConfig, Failure> {
         self.check_engine()?;
         self.check_together(RoleName::Sink)?;
@@ -66,8 +66,8 @@ impl Flags {
         })
     }
 
-    /// What the orchestrator is told, with its plan loaded. Flags that were given
-    /// win over the plan's `[orchestrator]`, and `--engine` over its `<role>.engine`.
+    /// The configuration of the orchestrator, with its plan loaded. Flags on the command line take precedence
+    /// over the plan's `[orchestrator]`, and `--engine` over its `<role>.engine`.
     pub fn orchestrator(&self) -> Result<OrchestratorConfig, Failure> {
         self.check_engine()?;
         let path = self.lab.plan.as_deref();
@@ -111,10 +111,10 @@ impl Flags {
         })
     }
 
-    /// What the orchestrator of a scene is told; none: the plan is of another kind.
+    /// The configuration of a scene's orchestrator; `None` if the plan is of another kind.
     ///
     /// # Errors
-    /// A [`Failure`] with exit code 64: what is wrong, and in which line.
+    /// A [`Failure`] with exit code 64: the error and its line.
     #[cfg(all(feature = "phone", feature = "server"))]
     pub fn scene(&self) -> Result<Option<SceneConfig>, Failure> {
         let Some(path) = self.lab.plan.as_deref() else { return Ok(None) };
@@ -138,7 +138,7 @@ impl Flags {
         }))
     }
 
-    /// Takes one setting of a plan's `[orchestrator]`.
+    /// Applies one setting of a plan's `[orchestrator]`.
     fn set(&mut self, key: &str, text: &str) -> value::Read<()> {
         match key {
             "grace_ms" => self.lab.grace_ms = value::wait_ms(text)?,
@@ -159,7 +159,7 @@ impl Flags {
         })
     }
 
-    /// An engine that is not there is said before anything is opened or written.
+    /// Checks the engine before anything is opened or written.
     fn check_engine(&self) -> Result<(), Failure> {
         engine::in_this_build(self.lab.engine).map_err(|error| usage(error.to_string()))
     }
@@ -196,7 +196,7 @@ impl Flags {
         UaOptions { engine: self.lab.engine, config, record }
     }
 
-    /// What a bind address that others can reach exposes; none on loopback.
+    /// The warning for a bind address that other machines can reach; `None` on loopback.
     pub fn exposure(&self) -> Option<String> {
         files::is_exposed(self.sip_bind).then(|| {
             let whom = match self.sip_bind.ip() {

@@ -1,4 +1,4 @@
-//! Flags → what the load role is told.
+//! Flags → the configuration of the load role.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,10 +15,10 @@ use b2b_lab::load::users;
 use b2b_media::codec::Codec;
 
 impl Flags {
-    /// What the load is told.
+    /// The configuration of the load.
     ///
     /// # Errors
-    /// A [`Failure`] with exit code 64: what is missing or must not be, and what to do.
+    /// A [`Failure`] with exit code 64: a missing or excluded flag, and the remedy.
     pub fn load(&self) -> Result<LoadConfig, Failure> {
         let usage = |message: String| Failure::new(Exit::Usage, message);
         let lab = &self.lab;
@@ -42,7 +42,7 @@ impl Flags {
                     .to_owned(),
             ));
         }
-        // pauses of a scenario that answers are as long as calls stay, too
+        // pauses of an answering scenario use the holding time too
         let of_callers =
             |key: &&&'static str| OF_CALLERS.contains(key) && !(scenario.is_some() && **key == "hold_s");
         if let (None, Some(flag)) = (&target, self.given.iter().find(of_callers)) {
@@ -81,7 +81,7 @@ impl Flags {
             }),
         };
         for kind in &callees {
-            // who of them is called, nobody knows before
+            // which user is called is not known in advance
             users::check(&kind.steps, None).map_err(usage)?;
         }
         let duration = lab.duration_s.or(plan.load.duration_s).map(Duration::from_secs_f64);
@@ -116,7 +116,7 @@ impl Flags {
                 let ends = duration.is_some()
                     || calls.is_some()
                     || !by_flags && plan.stages.iter().all(|it| it.hold.is_some());
-                // one call, where nothing says how many; stages of a plan go on until they are asked to end
+                // without a number of calls, flags make one call; the stages of a plan go on until stopped
                 let calls = if ends || !by_flags { calls } else { Some(1) };
                 let stages = if by_flags { one } else { plan.stages };
                 Some(Callers { kinds, pace: Pace::new(stages, calls, duration) })
@@ -170,10 +170,10 @@ impl Flags {
     }
 }
 
-/// Flags that mean nothing where nobody calls.
+/// Flags without meaning if there are no callers.
 const OF_CALLERS: [&str; 6] = ["rate", "ramp_s", "hold_s", "at_once", "caller", "calls"];
 
-/// Whether a target is on this machine's loopback, or this process in a network namespace of its own.
+/// Whether a target is on this machine's loopback, or this process runs in its own network namespace.
 fn is_ours(uri: &str) -> bool {
     let rest = uri.split_once(':').map_or(uri, |(_, rest)| rest);
     let host = target::host(target::host_port(rest)).trim_matches(['[', ']']);

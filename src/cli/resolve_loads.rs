@@ -1,4 +1,4 @@
-//! The loads of a plan → what each of them will be, by its own flags and its own plan.
+//! The loads of a plan → their settings, by their own flags and plans.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -10,8 +10,8 @@ use b2b_config::target;
 use b2b_lab::config::plan::LoadPart;
 use b2b_lab::orchestrator::loads::Load;
 
-/// Reads the flags of each as its process will, so that what is wrong is said before anything starts. `server`: the
-/// plan has one, whose port is not known yet; `path`: the plan.
+/// Parses the flags of each load as its process will, so that errors are reported before anything starts.
+/// `server`: whether the plan has a server, whose port is not known yet; `path`: the plan.
 pub fn loads(parts: &[LoadPart], path: &Path, server: bool) -> Result<Vec<Load>, Failure> {
     let at = |error: ConfigError| {
         Failure::new(Exit::Usage, format!("{}:{}: {}", path.display(), error.line, error.problem))
@@ -21,7 +21,7 @@ pub fn loads(parts: &[LoadPart], path: &Path, server: bool) -> Result<Vec<Load>,
 
 fn load(part: &LoadPart, server: bool) -> Result<Load, ConfigError> {
     let words = ["b2b", "--role", "load"].map(str::to_owned).into_iter().chain(part.plan.flags());
-    // the table of keys has looked at them one by one
+    // the table of keys has checked the values one by one
     let (_, flags): (_, Flags) = crate::cli::parse(words.map(OsString::from))
         .map_err(|error| part.error("name", error.to_string()))?;
     let run = flags.load().map_err(|failure| part.error("plan", failure.message))?;
@@ -44,7 +44,7 @@ fn load(part: &LoadPart, server: bool) -> Result<Load, ConfigError> {
     Ok(Load { part: part.clone(), calls, ends, target, registrar })
 }
 
-/// What of a load says when it begins to call.
+/// The key of a load that delays its calls, and its text.
 fn waits(part: &LoadPart) -> Option<(&'static str, &'static str)> {
     match &part.on {
         Some(_) => Some(("on", "`on`")),

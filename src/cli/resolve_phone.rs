@@ -1,4 +1,4 @@
-//! Flags → what the phone is told.
+//! Flags → the configuration of the phone.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use b2b_base::util::secret::Secret;
 use b2b_phone::{Account, Calls, PhoneConfig, Script, Task};
 
 impl Flags {
-    /// What the phone is told.
+    /// The configuration of the phone.
     ///
     /// # Errors
-    /// A [`Failure`] with exit code 64: what is wrong and what to do.
+    /// A [`Failure`] with exit code 64: the error and the remedy.
     pub fn phone(&self) -> Result<PhoneConfig, Failure> {
         let usage = |message: String| Failure::new(Exit::Usage, message);
         let flags = &self.phone;
@@ -88,10 +88,10 @@ impl Flags {
     }
 }
 
-/// Flags that mean nothing on a screen.
+/// Flags without meaning for a phone with a screen.
 const SCRIPTED: [&str; 6] = ["wait", "play", "record", "dtmf", "hangup_after", "json"];
 
-/// What steps say for themselves.
+/// Flags that steps replace.
 const NOT_WITH_STEPS: [&str; 6] = ["call", "answer", "play", "record", "dtmf", "hangup_after"];
 
 #[cfg(test)]

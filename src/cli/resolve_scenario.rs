@@ -1,4 +1,4 @@
-//! Flags → the scenario of SIPp that a load goes by.
+//! Flags → the SIPp scenario of a load.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ impl Flags {
     /// The scenario, if one is named.
     ///
     /// # Errors
-    /// A [`Failure`] with exit code 64: it is wrong, or something else is named that it excludes.
+    /// A [`Failure`] with exit code 64: it is invalid, or conflicts with another flag.
     pub(super) fn scenario(&self, plan: &LoadPlan) -> Result<Option<ScenarioRun>, Failure> {
         let usage = |message: String| Failure::new(Exit::Usage, message);
         let lab = &self.lab;

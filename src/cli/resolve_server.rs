@@ -1,4 +1,4 @@
-//! Flags → what the server is told.
+//! Flags → the configuration of the server.
 
 use std::path::Path;
 
@@ -13,34 +13,34 @@ use b2b_server::explain_gateway;
 use b2b_server::media_server::MediaServerConfig;
 use b2b_server::{Reload, capabilities, certificates};
 
-/// What the server is told, and what is wanted of it.
+/// The configuration of the server, and the task.
 pub struct ServerRun {
-    /// The configuration, with the flags that win over it.
+    /// The configuration, with the flags that override it.
     pub config: ServerConfig,
-    /// What to do.
+    /// The task.
     pub ask: Ask,
-    /// Reads the same again.
+    /// Reads the configuration again.
     pub reload: Reload,
 }
 
-/// What is wanted.
+/// The task of the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ask {
-    /// To serve.
+    /// Serve.
     Serve,
-    /// To say what the configuration says; the process may have so many descriptors.
+    /// Summarise the configuration; `descriptors`: the process's limit.
     DryRun { descriptors: usize },
-    /// To say where a call would go.
+    /// Explain the route of a call.
     Explain(RouteQuestion),
-    /// To say what a gateway would be sent.
+    /// Print the messages for a gateway.
     ExplainGateway(explain_gateway::GatewayQuestion),
 }
 
 impl Flags {
-    /// What the b2bua is told.
+    /// The configuration of the b2bua.
     ///
     /// # Errors
-    /// A [`Failure`] with exit code 64: what is wrong, where, and what to do.
+    /// A [`Failure`] with exit code 64: the error, its place, and the remedy.
     pub fn b2bua(&self) -> Result<ServerRun, Failure> {
         let usage = |message: String| Failure::new(Exit::Usage, message);
         let path = self.server.config.clone().ok_or_else(|| {
@@ -91,10 +91,10 @@ impl Flags {
         Ok(ServerRun { config, ask, reload: Box::new(load) })
     }
 
-    /// What a media server is told.
+    /// The configuration of a media server.
     ///
     /// # Errors
-    /// A [`Failure`] with exit code 64: what is wrong, and what to do.
+    /// A [`Failure`] with exit code 64: the error and the remedy.
     pub fn media_server(&self) -> Result<MediaServerConfig, Failure> {
         let usage = |message: String| Failure::new(Exit::Usage, message);
         let ServerFlags { listen, token_file, rtp_bind, rtp_advertise, rtp_ports, max_endpoints, .. } =
@@ -131,7 +131,7 @@ impl Flags {
         })
     }
 
-    /// The configuration, with the flags that win over it.
+    /// The configuration, with the flags that override it.
     fn server_config(&self, path: &Path) -> Result<ServerConfig, Failure> {
         let usage = |message: String| Failure::new(Exit::Usage, message);
         let mut config = config::load(path).map_err(|error| usage(error.to_string()))?;

@@ -1,5 +1,5 @@
-//! Roles as subcommands: `b2b b2bua …` is `b2b --role b2bua …`, with help that has that role's flags only. And the
-//! whole command as shells and `man` see it.
+//! Roles as subcommands: `b2b b2bua …` is `b2b --role b2bua …`, with help on that role's flags only. Also the
+//! whole command for shell completions and `man`.
 
 use std::ffi::OsString;
 
@@ -8,7 +8,7 @@ use clap::{Command, CommandFactory};
 use super::{Flags, examples, keys};
 use b2b_config::role_name::RoleName;
 
-/// What a role is, for its help.
+/// The description of a role in its help.
 fn about(role: RoleName) -> &'static str {
     match role {
         RoleName::Orchestrator => {
@@ -36,7 +36,7 @@ fn about(role: RoleName) -> &'static str {
     }
 }
 
-/// The command line of a role: its flags alone.
+/// The command of a role, with its own flags only.
 pub(super) fn command(role: RoleName) -> Command {
     let name = format!("b2b {role}");
     let own = |id: &str| keys::ALL.find(id).is_some_and(|key| key.roles.contains(&role));
@@ -54,7 +54,7 @@ pub(super) fn command(role: RoleName) -> Command {
         })
 }
 
-/// The role that a command line names, as its first word or behind `--role`; and the line with `--role`.
+/// The role that a command line names, as its first word or with `--role`, and the line with `--role`.
 pub(super) fn named(words: Vec<OsString>) -> (Option<RoleName>, Vec<OsString>) {
     let role = |word: &OsString| word.to_str().and_then(|word| word.parse::<RoleName>().ok());
     if let Some(first) = words.get(1).and_then(role) {
@@ -66,10 +66,10 @@ pub(super) fn named(words: Vec<OsString>) -> (Option<RoleName>, Vec<OsString>) {
     (behind.and_then(|(_, word)| role(word)), words)
 }
 
-/// The whole command, with a subcommand for each role and each question, for completions and manual pages.
+/// The whole command, with a subcommand for each role and task, for completions and manual pages.
 pub(super) fn whole(others: impl IntoIterator<Item = Command>) -> Command {
     let role = |role: RoleName| {
-        // Hidden flags are those of other roles, and completions would offer them.
+        // Hidden flags belong to other roles, and completions would offer them.
         let command = command(role);
         let kept = command.get_arguments().filter(|arg| !arg.is_hide_set()).cloned();
         let after = command.get_after_help().cloned().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! `b2b completions` and `b2b man`: the command line for shells and for `man`.
+//! `b2b completions` and `b2b man`: shell completions and manual pages.
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -34,27 +34,27 @@ pub struct ForShell {
 }
 
 impl ForShell {
-    /// Reads a command line that begins with the program's name; none: it asks for something else.
+    /// Parses a command line, program name included; `None` if it is another subcommand.
     ///
     /// # Errors
-    /// A `clap` error: help, or what is wrong.
+    /// A `clap` error: help, or a usage error.
     pub fn parse(words: &[OsString]) -> Option<Result<Self, clap::Error>> {
         words.get(1).filter(|word| *word == "completions" || *word == "man")?;
         let matches = ForShell::command().try_get_matches_from(words);
         Some(matches.and_then(|matches| ForShell::from_arg_matches(&matches)))
     }
 
-    /// Prints or writes it.
+    /// Prints the completions, or writes the manual pages.
     ///
     /// # Errors
-    /// A [`Failure`] with exit code 64: the folder cannot be written to.
+    /// A [`Failure`] with exit code 64: the folder is not writable.
     pub fn run(self) -> Result<(), Failure> {
         let mut command = roles::whole(others());
         match self.wanted {
             Wanted::Completions { shell } => {
                 let mut script = Vec::new();
                 clap_complete::generate(shell, &mut command, "b2b", &mut script);
-                // a closed pipe has seen enough
+                // a closed pipe is not an error
                 let _ = std::io::stdout().write_all(&script);
                 Ok(())
             }
@@ -66,7 +66,7 @@ impl ForShell {
     }
 }
 
-/// What is asked for without a role.
+/// The subcommands without a role.
 fn others() -> Vec<Command> {
     let shell = ForShell::command().get_subcommands().cloned().collect::<Vec<_>>();
     let questions = [

@@ -1,4 +1,4 @@
-//! Flags: whose they are, and what they become.
+//! Flags: their roles, and the configurations made from them.
 
 use std::collections::BTreeSet;
 

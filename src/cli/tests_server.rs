@@ -1,4 +1,4 @@
-//! Flags of the b2bua, and what they become.
+//! Flags of the b2bua, and the configurations made from them.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
