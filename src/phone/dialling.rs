@@ -1,6 +1,6 @@
-//! What somebody types, as a URI.
+//! Converts user input to a URI.
 
-/// A URI as it is; anything else as a user at the identity's host.
+/// A URI is returned unchanged; anything else becomes a user at the identity's host.
 pub fn uri_of(number: &str, identity: &str) -> String {
     let number = number.trim();
     let is_uri = ["sip:", "sips:"]
@@ -21,13 +21,13 @@ pub fn user_of(identity: &str) -> &str {
     parts(identity).1
 }
 
-/// The URI without its user: where it registers.
+/// The URI without its user: the default registrar.
 pub fn host_of(identity: &str) -> String {
     let (scheme, _, host) = parts(identity);
     format!("{scheme}:{host}")
 }
 
-/// Scheme, user, and the rest. The client library checks it.
+/// Scheme, user, and the rest. The client library validates them.
 fn parts(identity: &str) -> (&str, &str, &str) {
     let (scheme, rest) = identity.split_once(':').unwrap_or(("sip", identity));
     let (user, host) = rest.rsplit_once('@').unwrap_or(("", rest));

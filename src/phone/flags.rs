@@ -6,7 +6,7 @@ use b2b_config::role_name::RoleName::Phone;
 use crate::value;
 
 keys! {
-    /// What `--role phone` has beside the shared ones.
+    /// Flags of `--role phone` besides the shared ones.
     PHONE:
     identity &[Phone], Text, sip_uri;
     display_name &[Phone], Text, text;

@@ -1,4 +1,4 @@
-//! How loud a call was at the most: at its end, when it is summed up, nothing sounds any more.
+//! The peak levels of a call: at its end, when it is summarised, there is no audio any more.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -8,22 +8,22 @@ use tokio::task::JoinHandle;
 
 use b2b_client::Call;
 
-/// Levels are those of a tenth of a second.
+/// Polling interval; levels cover a tenth of a second.
 const EVERY: Duration = Duration::from_millis(100);
-/// As the summary has them.
+/// Their names in the summary.
 const NAMES: [&str; 2] = ["heard_dbfs", "sent_dbfs"];
 
-/// What was heard and sent, dB below full scale.
+/// Levels received and sent, dB below full scale.
 type Levels = [Option<f64>; 2];
 
-/// Listens to a call until it is dropped.
+/// Measures a call until it is dropped.
 pub struct Loudness {
     task: JoinHandle<()>,
     most: Arc<Mutex<Levels>>,
 }
 
 impl Loudness {
-    /// Begins to listen.
+    /// Starts measuring.
     pub fn of(call: &Call) -> Loudness {
         let most = Arc::new(Mutex::new(Levels::default()));
         let (call, seen) = (call.clone(), most.clone());
@@ -39,7 +39,7 @@ impl Loudness {
         Loudness { task, most }
     }
 
-    /// Puts it into a call's figures.
+    /// Adds the peaks to a call's figures.
     pub fn put_into(&self, quality: &mut Value) {
         let most = *self.most.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(quality) = quality.as_object_mut() else { return };
@@ -57,7 +57,7 @@ impl Drop for Loudness {
     }
 }
 
-/// The larger ones; silence is none.
+/// The larger of each; `None` is silence.
 fn louder(one: Levels, other: Levels) -> Levels {
     let larger = |n: usize| match (one[n], other[n]) {
         (Some(one), Some(other)) => Some(one.max(other)),

@@ -1,12 +1,12 @@
-//! The phone: the client library on a terminal, or in the hands of a script.
+//! The phone: the client library on a terminal, or driven by a script.
 //!
-//! - `dialling`: what somebody types, as a URI
-//! - `script`: a phone without hands, a test tool; `report`: what it says
-//! - `loudness`: how loud its calls are
-//! - `stepwise`: one that goes by steps
+//! - `dialling`: user input as a URI
+//! - `script`: a phone without a user, a test tool; `report`: its output
+//! - `loudness`: peak levels of its calls
+//! - `stepwise`: a phone that follows steps
 //! - `screen`: a phone on a terminal
 //! - `flags`, `value`: its flags
-//! - `run`: the client of an account, and the one or the other with it
+//! - `run`: the client of an account, and one of these phones with it
 
 mod dialling;
 pub mod flags;
@@ -28,25 +28,25 @@ use dialling::host_of;
 
 pub use run::run;
 
-/// What a phone is told.
+/// The configuration of a phone.
 #[derive(Debug, Clone)]
 pub struct PhoneConfig {
     pub account: Account,
     pub task: Task,
-    /// What a scripted phone does in each of its calls.
+    /// The actions of a scripted phone in each of its calls.
     pub script: Script,
 }
 
-/// Who it is, and how it reaches others.
+/// The account: its identity, and its path to other parties.
 #[derive(Debug, Clone)]
 pub struct Account {
-    /// `sip:1001@127.0.0.1:5060`.
+    /// The identity: `sip:1001@127.0.0.1:5060`.
     pub identity: String,
     pub display_name: Option<String>,
     pub password: Option<Secret>,
-    /// Instead of the identity's host.
+    /// The registrar, if it is not the identity's host.
     pub registrar: Option<String>,
-    /// To register, if there is a password or a registrar.
+    /// Whether to register, if there is a password or a registrar.
     pub register: bool,
     pub proxy: Option<String>,
     pub ca_file: Option<PathBuf>,
@@ -57,37 +57,37 @@ pub struct Account {
 }
 
 impl Account {
-    /// Where to register: said, or where the identity is if there is a password for it.
+    /// The registrar: the given one, or the identity's host if there is a password.
     fn registers_at(&self) -> Option<String> {
         let own = || self.password.is_some().then(|| host_of(&self.identity));
         self.registrar.clone().or_else(own).filter(|_| self.register)
     }
 }
 
-/// What it is for.
+/// The mode of the phone.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Task {
-    /// Somebody sits in front of it.
+    /// Interactive, on a terminal.
     Screen,
-    /// Nobody does.
+    /// Scripted, with these calls.
     Scripted(Calls),
-    /// Nobody does, and it does this.
+    /// Scripted, with these steps.
     Steps(Vec<b2b_config::step::Step>),
 }
 
-/// Whose calls a phone without hands has.
+/// The calls of a scripted phone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Calls {
-    /// One of its own.
+    /// One outgoing call.
     Place { target: String },
-    /// So many that come.
+    /// A number of incoming calls.
     Answer { calls: u32 },
 }
 
-/// What is done in a call without anybody's hands.
+/// The script of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Script {
-    /// For an answer, or for the next call.
+    /// Maximum wait for an answer, or for the next call.
     pub wait: Duration,
     pub play: Option<PathBuf>,
     pub record: Option<PathBuf>,

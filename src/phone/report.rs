@@ -1,4 +1,4 @@
-//! What a scripted phone says: a line for each thing that happens, for people or as JSON.
+//! The output of a scripted phone: one line per event, as text or JSON.
 
 use std::io::Write;
 use std::time::Instant;
@@ -8,29 +8,29 @@ use serde_json::{Value, json};
 use b2b_base::util::exit::Exit;
 use b2b_client::{CallState, ClientEvent, DeviceSide, Quality, RegistrationState, RemoteIdentity, SipClient};
 
-/// Writes lines on standard output.
+/// Writes lines to standard output.
 pub struct Report {
     json: bool,
     begun: Instant,
 }
 
-/// How a call of a script went.
+/// The result of a call of a script.
 #[derive(Debug, Clone)]
 pub struct Outcome {
     pub remote: String,
     pub exit: Exit,
-    /// Why it ended, and what to do about it.
+    /// Why it ended, and the remedy.
     pub cause: String,
-    /// From asking for the call to its answer, ms; none: no answer.
+    /// Time from the start of the call to its answer, ms; `None` if there was none.
     pub setup_ms: Option<f64>,
-    /// From the answer to the end, ms.
+    /// Time from the answer to the end, ms.
     pub duration_ms: f64,
-    /// Codec, loss and so on, as the library measured them.
+    /// The quality as measured by the library: codec, loss and so on.
     pub quality: Value,
 }
 
 impl Outcome {
-    /// Of a call with this far end, of which nothing is known yet.
+    /// A call with this far end, without results yet.
     pub fn new(remote: &str) -> Self {
         let (remote, cause) = (remote.to_owned(), String::new());
         Outcome { remote, exit: Exit::Ok, cause, setup_ms: None, duration_ms: 0.0, quality: Value::Null }
@@ -38,25 +38,25 @@ impl Outcome {
 }
 
 impl Report {
-    /// The clock starts now.
+    /// Starts the clock.
     pub fn new(json: bool) -> Self {
         Report { json, begun: Instant::now() }
     }
 
-    /// Says where calls reach this phone.
+    /// Reports where calls reach this phone.
     pub fn ready(&self, client: &SipClient) {
         let sip = client.local().map(|local| local.to_string());
         self.line("ready", json!({ "sip": sip, "uri": client.uri() }));
     }
 
-    /// Says that something happened, if that is worth a line.
+    /// Reports an event, if it is worth a line.
     pub fn event(&self, event: &ClientEvent) {
         if let Some((name, fields)) = described(event) {
             self.line(name, fields);
         }
     }
 
-    /// Says how a call went.
+    /// Reports the result of a call.
     pub fn summary(&self, outcome: &Outcome) {
         let Outcome { remote, exit, cause, setup_ms, duration_ms, quality } = outcome;
         let fields = json!({
@@ -66,11 +66,11 @@ impl Report {
         self.line("summary", fields);
     }
 
-    /// One line: a name and what belongs to it.
+    /// Writes one line: a name and its fields.
     pub fn line(&self, name: &str, fields: Value) {
         let t_ms = self.begun.elapsed().as_millis() as u64;
         let line = if self.json { as_json(t_ms, name, fields) } else { as_text(t_ms, name, &fields) };
-        // Who has closed the pipe has seen enough.
+        // An error means that the pipe is closed.
         let _ = writeln!(std::io::stdout().lock(), "{line}");
     }
 }
@@ -103,7 +103,7 @@ pub fn word(state: &CallState) -> &'static str {
     }
 }
 
-/// The name and the fields of an event; none: nobody wants a line of it.
+/// The name and the fields of an event; `None` if it gets no line.
 pub fn described(event: &ClientEvent) -> Option<(&'static str, Value)> {
     Some(match event {
         ClientEvent::Incoming { call, from, to } => {
@@ -207,7 +207,7 @@ pub fn in_figures(quality: &Quality) -> Value {
     })
 }
 
-/// No more digits than mean something.
+/// Rounds to the meaningful digits.
 fn rounded(value: f64) -> f64 {
     (value * 100.0).round() / 100.0
 }

@@ -12,17 +12,17 @@ use b2b_base::util::exit::{Exit, Failure};
 use b2b_base::util::signal;
 use b2b_client::{BuildError, ClientEvent, Events, RegistrationState, SipClient, Tls};
 
-/// A phone that has not ended so long after a signal is cut off.
+/// Maximum time from a signal to the end of the phone.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// How soon a phone without hands tries again to register, at first and later.
+/// Registration retry delays of a scripted phone, first and longest.
 const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
-/// How long far ends have to confirm a hang-up, and the registrar its end.
+/// Maximum time for far ends to confirm a hang-up, and for the registrar to confirm the removal.
 const GOODBYE: Duration = Duration::from_secs(2);
 
-/// Runs a phone to its end; the exit code.
+/// Runs a phone to its end; returns the exit code.
 ///
 /// # Errors
-/// A [`Failure`] with the exit code: what is wrong and what to do.
+/// A [`Failure`] with the exit code: the error and the remedy.
 pub fn run(config: PhoneConfig) -> anyhow::Result<u8> {
     let signals = signal::take_over(PATIENCE).context("cannot take over the signals")?;
     let client = client(&config)?;
@@ -40,7 +40,7 @@ pub fn run(config: PhoneConfig) -> anyhow::Result<u8> {
             }
             let report = Report::new(config.script.json);
             let mut events = client.events().await.map_err(failed)?;
-            // Who registers may be called at once.
+            // A registered phone may receive calls at once.
             let incoming = match &config.task {
                 Task::Steps(_) => Some(client.incoming().await.map_err(failed)?),
                 _ => None,
@@ -56,7 +56,7 @@ pub fn run(config: PhoneConfig) -> anyhow::Result<u8> {
                     }
                 };
                 told = registered.inspect_err(|failure| {
-                    // The last line is the summary, also where it never came to a call.
+                    // The last line is the summary, even if there was no call.
                     let (exit, cause) = (failure.exit, failure.message.clone());
                     report.summary(&Outcome { exit, cause, ..Outcome::new("") });
                 })?;
@@ -92,9 +92,9 @@ pub fn run(config: PhoneConfig) -> anyhow::Result<u8> {
         .map(|exit| exit as u8)
 }
 
-/// Waits until it is registered, and tells it: its event may have come before anybody listened. The event
-/// of what was told that way may follow. A registrar that is not there yet is tried again for so long; one
-/// that refuses, not.
+/// Waits for the registration and reports it: its event may have preceded the subscription. The event of what
+/// was reported here may still follow. A registrar that does not answer yet is retried for up to `patience`;
+/// one that refuses is not.
 async fn registered(
     client: &SipClient,
     events: &mut Events,
@@ -154,7 +154,7 @@ fn client(config: &PhoneConfig) -> Result<SipClient, Failure> {
     }
     if let Some(registrar) = account.registers_at() {
         builder = builder.registrar(registrar);
-        // Somebody waits for it to begin.
+        // A user or a test waits for a scripted phone to start, so it retries sooner.
         if config.task != Task::Screen {
             builder = builder.register_retry(RETRY.0, RETRY.1);
         }
@@ -174,7 +174,7 @@ fn client(config: &PhoneConfig) -> Result<SipClient, Failure> {
     builder.build().map_err(|error| Failure::new(Exit::Usage, in_flags(&error)))
 }
 
-/// Mistakes of the builder as mistakes of the flags.
+/// Reports mistakes of the builder in terms of the flags.
 fn in_flags(error: &BuildError) -> String {
     let lines = error.mistakes.iter().map(|mistake| {
         let flag = match mistake.key {

@@ -1,5 +1,5 @@
-//! A phone without hands: calls or answers, plays, records, sends digits, hangs up, and says how
-//! each call went.
+//! A scripted phone: calls or answers, plays, records, sends digits, hangs up, and reports the result of each
+//! call.
 
 use std::time::{Duration, Instant};
 
@@ -15,21 +15,21 @@ use b2b_client::{
     Call, CallError, CallState, ClientEvent, EndCause, Events, IncomingCalls, SipClient, Sound,
 };
 
-/// A digit and the pause behind it, at the most.
+/// Maximum length of a digit and the pause after it.
 pub(super) const DIGIT: Duration = Duration::from_millis(250);
-/// What was sent last is still on its way.
+/// Time for the last packets to arrive.
 pub(super) const SETTLES: Duration = Duration::from_millis(300);
 
-/// How long a far end has to confirm a hang-up.
+/// Maximum time for a far end to confirm a hang-up.
 const GOODBYE: Duration = Duration::from_secs(2);
 
-/// Told to end: the signal's name.
+/// Receives the name of a signal to end.
 pub type Stop = mpsc::UnboundedReceiver<&'static str>;
 
-/// Has the calls; the exit code of the call that went worst.
+/// Makes or answers the calls; returns the exit code of the worst one.
 ///
 /// # Errors
-/// The client cannot start, or there is no such file.
+/// The client cannot start, or a file does not exist.
 pub async fn run(
     client: &SipClient,
     identity: &str,
@@ -63,7 +63,7 @@ pub async fn run(
     }
 }
 
-/// The next call, answered; none: told to stop.
+/// The next call, answered; `None` if it was told to stop.
 async fn next_call(
     incoming: &mut IncomingCalls,
     wait: Duration,
@@ -88,13 +88,13 @@ async fn next_call(
         let asked = Instant::now();
         match call.answer().await {
             Ok(call) => return Ok(Some((call, asked))),
-            // The caller has given up: the next one.
+            // The caller has given up: wait for the next call.
             Err(error) => tracing::warn!("{error}"),
         }
     }
 }
 
-/// Waits for the answer, does what the script says, and ends the call.
+/// Waits for the answer, follows the script, and ends the call.
 async fn in_call(
     client: &SipClient,
     call: &Call,
@@ -167,7 +167,7 @@ async fn in_call(
     outcome
 }
 
-/// The call that is answered in the place of this one: a transfer.
+/// Waits for the call that is answered in place of this one (a transfer).
 async fn successor(client: &SipClient, events: &mut Events) -> Call {
     while let Some(event) = events.next().await {
         if let ClientEvent::Replaced { by, .. } = event
@@ -179,8 +179,7 @@ async fn successor(client: &SipClient, events: &mut Events) -> Call {
     std::future::pending().await
 }
 
-/// Hangs up. A far end that never said a word may not be there at all, and is not waited for
-/// long (RFC 3261 §9.1).
+/// Hangs up. A far end that never responded may not exist, and is not waited for long (RFC 3261 §9.1).
 pub(super) async fn end(call: &Call) -> EndCause {
     let _ = tokio::time::timeout(GOODBYE, call.hangup()).await;
     match call.state() {
@@ -189,7 +188,8 @@ pub(super) async fn end(call: &Call) -> EndCause {
     }
 }
 
-/// What is done while the call is up. Returns when it is to be hung up; the error is of a file.
+/// Follows the script while the call is up. Returns when the call is to be hung up; the error concerns a
+/// file.
 async fn work(call: &Call, script: &Script) -> Result<(), String> {
     let deeds = async {
         if let Some(path) = &script.play {
@@ -221,7 +221,7 @@ pub(super) fn exit_of(error: &CallError) -> Exit {
     match error {
         CallError::Target { .. } => Exit::Usage,
         CallError::Ended(cause) => match exit_of_end(cause) {
-            // It was to be answered.
+            // The call should have been answered.
             Exit::Ok => Exit::Sip,
             exit => exit,
         },

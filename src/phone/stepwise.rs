@@ -1,4 +1,4 @@
-//! A phone that goes by steps: does one after the other, and says what came of each.
+//! A phone that follows steps: executes one after the other, and reports each result.
 
 use std::time::{Duration, Instant};
 
@@ -13,15 +13,15 @@ use b2b_client::{Call, CallError, EndCause, IncomingCalls, SipClient, Sound};
 use b2b_config::step::{Deed, Step};
 use b2b_media::dtmf::goertzel;
 
-/// A tone is looked for in pieces of a fifth of a second: shorter than any prompt.
+/// Blocks per second for tone detection, a fifth of a second each: shorter than any prompt.
 const PIECES_PER_S: u32 = 5;
-/// The mean square of a tone that is heard: 22 dB below that of [`Sound::tone`].
+/// Minimum mean square of a detected tone: 21 dB below that of [`Sound::tone`].
 const AUDIBLE: f64 = 1e6;
-/// No frame for so long is silence.
+/// Time without a frame that counts as silence.
 const SILENCE: Duration = Duration::from_secs(1);
-/// What a step that knows its own end may be late, on a loaded machine.
+/// Additional time for a step with its own time limit, on a loaded machine.
 const GRACE: Duration = Duration::from_secs(10);
-/// A tone that somebody says has no other end than its call's.
+/// A tone has no end other than its call's.
 const WITHOUT_END_MS: u32 = 3_600_000;
 
 /// A call of these steps.
@@ -32,17 +32,17 @@ struct Talk {
     loudness: Loudness,
 }
 
-/// The calls of a phone: that of the steps, and one that is held while another party is consulted.
+/// The calls of a phone: the current one, and one on hold during a consultation.
 #[derive(Default)]
 struct Talks {
     now: Option<Talk>,
     held: Option<Talk>,
 }
 
-/// A step that failed: the exit code, and why.
+/// A failed step: the exit code and the reason.
 type Failed = (Exit, String);
 
-/// Does all steps; the exit code of the one that failed, which is the last one.
+/// Executes all steps up to the first failed one; returns its exit code.
 pub async fn run(
     client: &SipClient,
     identity: &str,
@@ -55,7 +55,7 @@ pub async fn run(
     for (n, step) in steps.iter().enumerate() {
         let begun = Instant::now();
         let patience = match step.deed {
-            // It ends by itself, and says what was heard instead.
+            // It ends by itself, and reports what was heard instead.
             Deed::Hears { .. } => step.within + GRACE,
             _ => step.within,
         };
@@ -99,7 +99,7 @@ pub async fn run(
     Exit::Ok
 }
 
-/// Does a step.
+/// Executes a step.
 async fn one(
     client: &SipClient,
     identity: &str,
@@ -126,7 +126,7 @@ async fn one(
                 return Err((Exit::Sip, "the client has stopped".to_owned()));
             };
             let asked = Instant::now();
-            // Who has given up is not waited for: the next one.
+            // If the caller has given up, wait for the next call.
             if let Ok(call) = call.answer().await {
                 talks.now.insert(Talk::new(call)).answered(asked);
                 return Ok(());
@@ -175,7 +175,7 @@ async fn dial(client: &SipClient, uri: String, talks: &mut Talks) -> Result<(), 
     Ok(())
 }
 
-/// Waits until a piece of what the far end says has each of these tones and none of those.
+/// Waits for a block of the far end's audio with all of `these` tones and none of `not`.
 async fn hears(call: &Call, these: &[f64], not: &[f64], within: Duration) -> Result<(), Failed> {
     let mut audio = call.audio().map_err(|error| (Exit::Audio, error.to_string()))?;
     let piece = (call.rate_hz() / PIECES_PER_S) as usize;
@@ -209,7 +209,7 @@ async fn hears(call: &Call, these: &[f64], not: &[f64], within: Duration) -> Res
     }
 }
 
-/// How loud tones were at the most, in dB below a tone of full scale.
+/// The peak levels of tones, dB below a full-scale tone.
 fn levels(these: &[f64], loudest: &[f64]) -> String {
     let one = |(hz, level): (&f64, &f64)| {
         let dbfs = 10.0 * (level / (0.5 * 32_768.0_f64.powi(2))).log10();
@@ -233,7 +233,7 @@ impl Talk {
     }
 }
 
-/// Ends the calls, if there are any, and says how each went.
+/// Ends the calls, if there are any, and reports their results.
 async fn over(talks: &mut Talks, failed: Option<&Failed>, report: &Report) {
     for talk in [talks.now.take(), talks.held.take()].into_iter().flatten() {
         ended(talk, failed, report).await;

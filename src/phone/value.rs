@@ -10,7 +10,7 @@ pub fn text(text: &str) -> Read<String> {
     Ok(text.to_string())
 }
 
-/// `--codecs`: a list in order of priority.
+/// `--codecs`: a list in order of preference.
 pub fn codecs(text: &str) -> Read<Vec<Codec>> {
     let one = |name: &str| {
         let wanted = Codec::ALL.into_iter().find(|codec| codec.to_string().eq_ignore_ascii_case(name.trim()));
@@ -23,12 +23,12 @@ pub fn codecs(text: &str) -> Read<Vec<Codec>> {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Steps(pub Vec<Step>);
 
-/// `--steps`: what a phone does, with semicolons between.
+/// `--steps`: the steps of a phone, separated by semicolons.
 pub fn steps(text: &str) -> Read<Steps> {
     step::steps(text).map(Steps)
 }
 
-/// One of them.
+/// One step.
 pub fn step(text: &str) -> Read<Step> {
     step::step(text)
 }
@@ -43,7 +43,7 @@ pub fn srtp(text: &str) -> Read<SrtpPolicy> {
     }
 }
 
-/// `--dtmf`: digits as they are sent, one after the other.
+/// `--dtmf`: digits in the order of sending.
 pub fn digits(text: &str) -> Read<String> {
     let good = |digit: char| matches!(digit.to_ascii_uppercase(), '0'..='9' | '*' | '#' | 'A'..='D');
     match text.chars().find(|digit| !good(*digit)) {

@@ -1,5 +1,5 @@
-//! The screen as it is drawn: identity and registration, calls, the chosen call's quality, the
-//! log, and at the foot a question or the keys.
+//! Draws the screen: identity and registration, calls, the quality of the selected call, the log, and in the
+//! footer a prompt or the keys.
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -11,7 +11,7 @@ use super::model::{Figures, Line, Model, Question, Stage};
 
 const KEYS: &str = "d dial  a answer  h hang up  o hold  m mute  t transfer  j join two  c conference  r record  \
                     0-9*# digits  up/down choose  q quit";
-/// The least level that a gauge shows, dBFS.
+/// Minimum level of a gauge, dBFS.
 const FLOOR_DB: f64 = -60.0;
 
 /// Draws everything.

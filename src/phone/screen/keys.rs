@@ -1,11 +1,11 @@
-//! What keys do.
+//! The effects of keys.
 
 use b2b_client::CallId;
 
 use super::model::{Key, Model, Prompt, Question, Request, Stage};
 
 impl Model {
-    /// What a key asks for, if anything.
+    /// The request of a key, if any.
     pub fn key(&mut self, key: Key) -> Option<Request> {
         if key == Key::Break {
             return Some(Request::Quit);
@@ -52,7 +52,7 @@ impl Model {
         }
     }
 
-    /// To the chosen call if that is up; else the beginning of a number.
+    /// A digit for the selected call if it is up; otherwise the start of a number.
     fn digit(&mut self, digit: char) -> Option<Request> {
         match self.calls.get(self.chosen) {
             Some(line) if line.stage == Stage::Up && digit != '+' => Some(Request::Digit(line.id, digit)),

@@ -1,10 +1,10 @@
 //! The phone on a terminal.
 //!
-//! - `model`: what is shown; `keys`: what keys do to it, without a terminal
-//! - `draw`: the model as it looks
+//! - `model`: the state of the screen; `keys`: the effects of keys on it, without a terminal
+//! - `draw`: drawing of the model
 //! - `terminal`: keys and drawing
-//! - `news`: what the library tells, taken to the model
-//! - `run`: all of it together; requests carried out
+//! - `news`: events of the library, applied to the model
+//! - `run`: all of it together; executes requests
 
 pub mod draw;
 mod keys;

@@ -1,15 +1,16 @@
-//! What the screen shows and what its keys do, without a terminal: keys and news in, requests out.
+//! The state of the screen and the effects of keys, without a terminal: takes keys and events, returns
+//! requests.
 
 use std::collections::VecDeque;
 
 use b2b_client::CallId;
 
-/// Values of jitter that the sparkline keeps: five minutes of one each 5 s.
+/// Jitter values in the sparkline: five minutes at one per 5 s.
 pub const SPARKS: usize = 60;
-/// Lines of the log.
+/// Maximum lines of the log.
 const LOG: usize = 200;
 
-/// A key, as far as the phone has a use for it.
+/// A key that the phone uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Key {
     Char(char),
@@ -22,27 +23,27 @@ pub enum Key {
     Break,
 }
 
-/// What a key asks for.
+/// The request of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request {
     Dial(String),
     Answer(CallId),
-    /// Hang up, or refuse a call that rings here.
+    /// Hang up, or refuse a ringing call.
     Hangup(CallId),
     Hold(CallId),
     Resume(CallId),
     Mute(CallId, bool),
     Transfer(CallId, String),
-    /// Join the far ends of two calls, the first of which is left for the second.
+    /// Connect the far ends of two calls; the first is transferred to the second.
     Join(CallId, CallId),
-    /// All that are up, in one conversation with who is here.
+    /// Join all active calls and the user in one conversation.
     Conference(Vec<CallId>),
     Digit(CallId, char),
     Record(CallId, bool),
     Quit,
 }
 
-/// Where a call is, for people.
+/// The state of a call, for display.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stage {
     Dialling,
@@ -51,14 +52,14 @@ pub enum Stage {
     Up,
 }
 
-/// Figures of a call, as the library measures them.
+/// Measurements of a call by the library.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Figures {
     /// Packets lost, percent.
     pub loss_pct: f64,
     pub jitter_ms: f64,
     pub rtt_ms: Option<f64>,
-    /// 1 to 4.5 (ITU-T G.107).
+    /// MOS, 1 to 4.5 (ITU-T G.107).
     pub mos: Option<f64>,
 }
 
@@ -69,11 +70,11 @@ pub struct Line {
     pub remote: String,
     pub stage: Stage,
     pub codec: Option<String>,
-    /// By us; by them.
+    /// On hold by us, and by the far end.
     pub held: (bool, bool),
     pub muted: bool,
     pub recording: bool,
-    /// Heard and sent, dBFS.
+    /// Levels received and sent, dBFS.
     pub levels: (f64, f64),
     pub figures: Option<Figures>,
     /// Jitter, ms, the newest last.
@@ -100,25 +101,25 @@ impl Line {
     }
 }
 
-/// A question at the foot of the screen.
+/// A prompt in the footer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prompt {
     pub what: Question,
     pub text: String,
 }
 
-/// What is asked.
+/// The subject of a prompt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Question {
     Dial,
     Transfer(CallId),
 }
 
-/// Everything on the screen.
+/// The state of the whole screen.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Model {
     pub identity: String,
-    /// In words, and whether calls will reach us.
+    /// In words, and whether the phone is registered.
     pub registration: (String, bool),
     pub calls: Vec<Line>,
     /// Index into `calls`.
@@ -128,7 +129,7 @@ pub struct Model {
 }
 
 impl Model {
-    /// No calls.
+    /// A screen without calls.
     pub fn new(identity: String, registration: &str) -> Self {
         Model {
             identity,
@@ -140,7 +141,7 @@ impl Model {
         }
     }
 
-    /// Says something in the log.
+    /// Adds a line to the log.
     pub fn say(&mut self, line: impl Into<String>) {
         if self.log.len() == LOG {
             self.log.pop_front();
@@ -148,7 +149,7 @@ impl Model {
         self.log.push_back(line.into());
     }
 
-    /// A call begins, and is the chosen one unless another is up.
+    /// Adds a call, and selects it unless the selected call is up.
     pub fn begin(&mut self, id: CallId, remote: String, stage: Stage) {
         self.calls.push(Line::new(id, remote, stage));
         if !self.calls.get(self.chosen).is_some_and(|line| line.stage == Stage::Up) {
@@ -156,7 +157,7 @@ impl Model {
         }
     }
 
-    /// A call is over.
+    /// Removes a call.
     pub fn end(&mut self, id: CallId) {
         let Some(index) = self.calls.iter().position(|line| line.id == id) else { return };
         self.calls.remove(index);
@@ -174,7 +175,7 @@ impl Model {
         self.calls.iter_mut().find(|line| line.id == id)
     }
 
-    /// New figures of a call.
+    /// Stores new measurements of a call.
     pub fn measured(&mut self, id: CallId, figures: Figures) {
         let Some(line) = self.line(id) else { return };
         line.figures = Some(figures);

@@ -1,4 +1,4 @@
-//! What the library tells, taken to the model.
+//! Applies the library's events to the model.
 
 use super::super::report::{side_of, word};
 use super::model::{Figures, Model, Stage};
@@ -12,7 +12,7 @@ impl From<&Quality> for Figures {
 }
 
 impl Model {
-    /// Takes an event. A call of ours is in the model before its first one.
+    /// Applies an event. An outgoing call is in the model before its first event.
     pub fn news(&mut self, event: &ClientEvent) {
         match event {
             ClientEvent::Incoming { call, from, .. } => {
@@ -96,7 +96,7 @@ impl Model {
         }
     }
 
-    /// Takes what has become of the registration.
+    /// Applies a state of the registration.
     pub fn registered(&mut self, state: &RegistrationState) {
         let good = matches!(state, RegistrationState::Registered { .. });
         let words = match state {
@@ -106,7 +106,7 @@ impl Model {
             RegistrationState::Failed { error, .. } => format!("not registered: {error}"),
             _ => "unknown".to_owned(),
         };
-        // Refreshes are no news.
+        // Refreshes are not logged.
         if self.registration.0 != words {
             self.say(words.clone());
         }

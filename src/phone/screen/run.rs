@@ -1,4 +1,4 @@
-//! The screen, its keys and a client together.
+//! Runs the screen, its keys and a client together.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant, SystemTime};
@@ -14,12 +14,12 @@ use b2b_client::{
     Call, CallError, CallId, CallState, ClientEvent, Devices, IncomingCall, Recording, SipClient,
 };
 
-/// How often the clock of a call is drawn.
+/// Redraw interval of a call's clock.
 const TICK: Duration = Duration::from_millis(250);
-/// How long far ends have to confirm our hang-ups at the end.
+/// Maximum time for far ends to confirm our hang-ups at the end.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// What came of a request.
+/// The result of a request.
 enum Deed {
     Answered(Call),
     Held(CallId, bool),
@@ -27,7 +27,7 @@ enum Deed {
     Said(String),
 }
 
-/// Shows the phone until somebody quits.
+/// Shows the phone until the user quits.
 ///
 /// # Errors
 /// There is no terminal, or the client cannot start.
@@ -136,7 +136,7 @@ impl Phone<'_> {
         self.model.news(event);
     }
 
-    /// A call that is not answered yet, or was meanwhile.
+    /// Adds a call, whatever state it has reached by now.
     fn begin(&mut self, call: Call) {
         let stage = match call.state() {
             CallState::Answered => Stage::Up,
@@ -209,7 +209,7 @@ impl Phone<'_> {
             }
             Request::Conference(ids) => {
                 let calls: Vec<Call> = ids.iter().filter_map(|id| self.calls.get(id).cloned()).collect();
-                // It ends with its calls.
+                // The conference ends with its calls.
                 self.model.say(match self.client.conference(&calls).await {
                     Ok(_) => format!("a conference of {} with you", calls.len() + 1),
                     Err(error) => error.to_string(),
@@ -218,7 +218,7 @@ impl Phone<'_> {
             Request::Record(id, true) => self.record(id).await,
             Request::Record(id, false) => {
                 if let Some(recording) = self.recordings.remove(&id) {
-                    // What came of it is an event.
+                    // An event reports the result.
                     tokio::spawn(recording.stop());
                 }
                 self.recording(id, false);
@@ -227,7 +227,7 @@ impl Phone<'_> {
         }
     }
 
-    /// Into the folder that the phone was started in.
+    /// Records into the current folder.
     async fn record(&mut self, id: CallId) {
         let Some(call) = self.calls.get(&id) else { return };
         let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string().replace(':', "-");
@@ -265,12 +265,12 @@ impl Phone<'_> {
         }
     }
 
-    /// Does it beside the screen; what came of it is a deed.
+    /// Executes a request in the background; its result arrives as a deed.
     fn spawn(&self, deed: impl Future<Output = Result<Deed, CallError>> + Send + 'static) {
         let deeds = self.deeds.clone();
         tokio::spawn(async move {
             let deed = deed.await.unwrap_or_else(|error| Deed::Said(error.to_string()));
-            // The screen may be gone.
+            // A send error means that the screen is gone.
             let _ = deeds.send(deed);
         });
     }

@@ -1,4 +1,4 @@
-//! The terminal: its keys as values, and the screen drawn on it.
+//! The terminal: its keys as values, and drawing.
 
 use std::io;
 use std::time::Duration;
@@ -10,29 +10,29 @@ use tokio::sync::mpsc;
 use super::draw::draw;
 use super::model::{Key, Model};
 
-/// How often the thread of keys looks whether anybody still reads them.
+/// How often the key thread checks that its receiver exists.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// A key, or that the screen has another size.
+/// A key, or a change of the terminal's size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Input {
     Key(Key),
     Resized,
 }
 
-/// The terminal in raw mode; as it was before when this is dropped.
+/// The terminal in raw mode; restored on drop.
 pub struct Screen(DefaultTerminal);
 
 impl Screen {
-    /// Takes the terminal over. Ctrl-C is a key from now on.
+    /// Takes over the terminal. From now on Ctrl-C is a key.
     ///
     /// # Errors
-    /// It is none.
+    /// Standard output is not a terminal.
     pub fn take() -> io::Result<Screen> {
         ratatui::try_init().map(Screen)
     }
 
-    /// Draws what has changed.
+    /// Draws the changes.
     ///
     /// # Errors
     /// The terminal is gone.
@@ -47,7 +47,7 @@ impl Drop for Screen {
     }
 }
 
-/// Keys from a thread of their own, until the receiver is dropped or the terminal is gone.
+/// Reads keys on a separate thread, until the receiver is dropped or the terminal is gone.
 ///
 /// # Errors
 /// The system refuses a thread.
@@ -81,7 +81,7 @@ fn key_of(key: KeyEvent) -> Option<Key> {
     }
     let control = key.modifiers.contains(KeyModifiers::CONTROL);
     Some(match key.code {
-        // What ends every other program ends this one, from wherever it is.
+        // Ctrl-C and Ctrl-D end the phone from any state, as in other programs.
         KeyCode::Char('c' | 'd') if control => Key::Break,
         KeyCode::Char(_) if control => return None,
         KeyCode::Char(letter) => Key::Char(letter),
