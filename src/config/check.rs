@@ -1,4 +1,4 @@
-//! A table is opened: what stands in it is held against its rows.
+//! Opens a table: checks its content against its rows.
 
 use toml::de::{DeTable, DeValue};
 
@@ -10,7 +10,7 @@ use crate::table::{Row, Table, Takes};
 use crate::value::Read;
 
 impl<'a> Section<'a> {
-    /// A table of the file. Keys that do not belong here and values that cannot be are reported.
+    /// Opens a table of the file. Unknown keys and invalid values are reported.
     pub fn open(lines: &'a Lines, table: &'static Table, at: usize, values: &'a DeTable<'a>) -> Self {
         let mut section = Section::absent(lines, table);
         section.at = at;
@@ -36,7 +36,7 @@ impl<'a> Section<'a> {
         section
     }
 
-    /// Holds a value against its row.
+    /// Checks a value against its row.
     fn check(&self, row: &'static Row, value: Value<'a>) -> Result<(), ConfigError> {
         let key = row.name;
         let checked = |text: &Text, check: &dyn Fn(&str) -> Read<()>| {
@@ -64,7 +64,7 @@ impl<'a> Section<'a> {
             }
             Takes::ChoiceOrTable(names, table) => match self.choice_or_table_of(key, table, value)? {
                 Ok(text) => checked(&text, &|text| names.check(text)),
-                // whoever reads it opens it once more: what it asks of the media is asked once
+                // the code that reads it opens it again: its requirements are noted only once
                 Err(_) => Ok(()),
             },
             Takes::SwitchOrCodes(_, check) => {
@@ -73,7 +73,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// Notes what a value asks of who carries the media.
+    /// Notes a value's requirement on the media server.
     fn ask(&self, row: &'static Row, at: usize, value: Value<'a>) {
         let Some(need) = row.needs else { return };
         let written = match value.get_ref() {

@@ -1,18 +1,18 @@
-//! The tables of settings: each row is a command-line flag and, for roles, a
-//! plan key. A flag's name is its key with dashes for underscores. Here are the
-//! rows that roles of several products share; each product has those of its own.
+//! The tables of settings: each row is a command-line flag and, for roles, a plan key. A flag's name is its
+//! key with dashes for underscores. The rows shared by roles of several products are here; each product has
+//! its own table besides.
 
 use crate::role_name::RoleName::{self, B2bua, Load, Mixer, Orchestrator, Phone, Sink, Source};
 use crate::value::{self, Read};
 
-/// How a value is written in TOML, and what it names.
+/// The TOML type of a value, and its meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A string.
     Text,
-    /// A string that names a file to read.
+    /// A string with the path of an input file.
     InputPath,
-    /// A string that names a file or folder to write.
+    /// A string with the path of an output file or folder.
     OutputPath,
     /// A whole number.
     Integer,
@@ -23,7 +23,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// For error messages.
+    /// The type in words, for error messages.
     pub fn wanted(self) -> &'static str {
         match self {
             Kind::Text => "a string in quotes",
@@ -38,13 +38,13 @@ impl Kind {
 /// One setting.
 #[derive(Debug, Clone, Copy)]
 pub struct Key {
-    /// snake_case, as in a plan.
+    /// The name in snake_case, as in a plan.
     pub name: &'static str,
     /// The roles that have it.
     pub roles: &'static [RoleName],
-    /// How it is written.
+    /// Its type.
     pub kind: Kind,
-    /// Whether a value is good.
+    /// Validates a value.
     pub check: fn(&str) -> Read<()>,
 }
 
@@ -54,7 +54,7 @@ impl Key {
         format!("--{}", self.name.replace('_', "-"))
     }
 
-    /// The roles that have it, for people: `source and mixer`.
+    /// The roles that have it, as text: `source and mixer`.
     pub fn role_list(&self) -> String {
         let names: Vec<&str> = self.roles.iter().map(|role| role.as_str()).collect();
         match names.split_last() {
@@ -65,7 +65,7 @@ impl Key {
     }
 }
 
-/// Writes a table of settings down: name, roles, [`Kind`], and the function of `value` that checks it.
+/// Defines a table of settings: name, roles, [`Kind`], and the function of `value` that checks it.
 #[macro_export]
 macro_rules! keys {
     ($(#[$about:meta])* $table:ident: $($name:ident $roles:expr, $kind:ident, $check:ident;)*) => {
@@ -84,7 +84,7 @@ const RECORDING: &[RoleName] = &[Source, Mixer, Sink, Phone];
 const SIP: &[RoleName] = &[Source, Mixer, Sink, B2bua, Phone, Load];
 
 keys! {
-    /// What roles of several products have.
+    /// The settings shared by roles of several products.
     SHARED:
     log_format ALL, Text, log_format;
     color ALL, Text, color;
@@ -98,7 +98,7 @@ keys! {
     record RECORDING, OutputPath, path;
 }
 
-/// The settings of a program: tables, one after the other.
+/// The settings of a program: a list of tables.
 #[derive(Debug, Clone, Copy)]
 pub struct Keys(pub &'static [&'static [Key]]);
 
@@ -108,7 +108,7 @@ impl Keys {
         self.0.iter().copied().flatten()
     }
 
-    /// The setting of this name.
+    /// The setting with this name.
     pub fn find(self, name: &str) -> Option<&'static Key> {
         self.all().find(|key| key.name == name)
     }
@@ -119,7 +119,7 @@ impl Keys {
     }
 }
 
-/// The name among `valid` that is most like `name`.
+/// The name among `valid` that is most similar to `name`.
 pub fn nearest<'a>(name: &str, valid: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     valid
         .map(|key| (strsim::normalized_damerau_levenshtein(name, key), key))

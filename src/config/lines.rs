@@ -1,11 +1,11 @@
-//! A file that is read: its lines, and what is found in it on the way.
+//! A file that is being read: its lines, and what was found in it so far.
 
 use std::cell::RefCell;
 
 use crate::problem::{ConfigError, ConfigErrors, ConfigProblem};
 use crate::table::Need;
 
-/// A file that is read: where its lines begin, and what was found in it.
+/// A file that is being read: the offsets of its lines, and what was found in it.
 #[derive(Debug)]
 pub struct Lines {
     starts: Vec<usize>,
@@ -13,21 +13,21 @@ pub struct Lines {
     asked: RefCell<Vec<Asked>>,
 }
 
-/// What a value asks of who carries the media.
+/// A value's requirement on the media server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asked {
     /// The line of the key.
     pub line: usize,
-    /// Whose key it is: `[media]`, `route "in"`.
+    /// The table of the key: `[media]`, `route "in"`.
     pub who: String,
-    /// What it says: `record = true`; `unanswered = …` where any value asks it.
+    /// The setting: `record = true`; `unanswered = …` if any value has the requirement.
     pub words: String,
-    /// What it asks.
+    /// The requirement.
     pub need: Need,
 }
 
 impl Lines {
-    /// Those of a text.
+    /// The lines of a text.
     pub fn of(text: &str) -> Self {
         let after = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
         let starts = std::iter::once(0).chain(after).collect();
@@ -39,34 +39,34 @@ impl Lines {
         self.starts.partition_point(|start| *start <= at)
     }
 
-    /// What is wrong at an octet.
+    /// An error at an octet.
     pub fn error(&self, at: usize, problem: ConfigProblem) -> ConfigError {
         ConfigError { line: self.line(at), problem }
     }
 
-    /// Something is wrong, and reading goes on.
+    /// Reports an error; reading continues.
     pub fn report(&self, error: ConfigError) {
         self.errors.borrow_mut().push(error);
     }
 
-    /// A value asks something of who carries the media.
+    /// Adds a requirement on the media server.
     pub fn ask(&self, asked: Asked) {
         let mut all = self.asked.borrow_mut();
-        // a table in a table is opened to be checked, and to be read
+        // a nested table is opened twice, to be checked and to be read
         if !all.contains(&asked) {
             all.push(asked);
         }
     }
 
-    /// What was read; what is wrong is reported, and reading goes on.
+    /// The value, if valid; otherwise its error is reported and reading continues.
     pub fn sound<T>(&self, read: Result<T, ConfigError>) -> Option<T> {
         read.map_err(|error| self.report(error)).ok()
     }
 
-    /// What was read, with what its values ask of who carries the media.
+    /// The result, with the requirements on the media server.
     ///
     /// # Errors
-    /// Everything that is wrong.
+    /// All errors.
     pub fn finish<T>(self, read: Result<T, ConfigError>) -> Result<(T, Vec<Asked>), ConfigErrors> {
         match (read, ConfigErrors::of(self.errors.into_inner())) {
             (Ok(read), None) => Ok((read, self.asked.into_inner())),
@@ -76,11 +76,11 @@ impl Lines {
     }
 }
 
-/// A text value and where it stands.
+/// A text value and its position.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Text {
     /// The text.
     pub text: String,
-    /// The octet where it begins.
+    /// The offset where it begins.
     pub at: usize,
 }

@@ -3,24 +3,24 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// A role that `--role` takes.
+/// A role, as given to `--role`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum RoleName {
-    /// Starts the others from a plan.
+    /// Starts the other roles from a plan.
     Orchestrator,
     /// Calls and plays a file.
     Source,
-    /// Answers, adds tones, calls on.
+    /// Answers, adds tones and forwards the call.
     Mixer,
-    /// Answers and plays out.
+    /// Answers and plays the received audio.
     Sink,
-    /// Joins a caller's call and the call to whom they called: the server.
+    /// The server: bridges a caller's call with the call to the callee.
     B2bua,
-    /// Somebody's terminal phone, or a scripted one.
+    /// A phone on a terminal, or a scripted one.
     Phone,
-    /// Carries media for b2buas elsewhere.
+    /// Carries media for remote b2buas.
     Media,
-    /// Makes many calls at a rate, and takes them, and judges each by its sound.
+    /// Makes and answers many calls at a rate, and judges each by its audio.
     Load,
 }
 
@@ -39,7 +39,7 @@ impl RoleName {
     /// The roles that a plan starts, in call order.
     pub const CHAIN: [RoleName; 4] = [RoleName::Source, RoleName::Mixer, RoleName::B2bua, RoleName::Sink];
 
-    /// As written after `--role`, in plans, in READY and metrics lines.
+    /// The name in `--role`, in plans, and in READY and metrics lines.
     pub const fn as_str(self) -> &'static str {
         match self {
             RoleName::Orchestrator => "orchestrator",
@@ -60,7 +60,7 @@ impl fmt::Display for RoleName {
     }
 }
 
-/// The name is none of [`RoleName::ALL`].
+/// The name is not in [`RoleName::ALL`].
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("no such role; choose one of {}", RoleName::ALL.map(RoleName::as_str).join(", "))]
 pub struct UnknownRole;

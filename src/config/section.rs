@@ -1,6 +1,6 @@
-//! TOML tables with lines. A [`Section`] knows its keys from its [`Table`]: getters take range
-//! and default from there. When it is opened every value was held against its row (`check`), so
-//! a getter fails only where that did.
+//! TOML tables with line numbers. A [`Section`] knows its keys from its [`Table`]: getters take range and
+//! default from there. When it is opened, every value is checked against its row (`check`), so a getter fails
+//! only for values that failed there.
 
 #[cfg(debug_assertions)]
 use std::cell::RefCell;
@@ -23,20 +23,20 @@ pub(crate) type Value<'a> = &'a Spanned<DeValue<'a>>;
 pub struct Section<'a> {
     /// The file.
     pub lines: &'a Lines,
-    /// What may stand in it.
+    /// The keys that it may have.
     pub table: &'static Table,
-    /// Where it begins.
+    /// The offset where it begins.
     pub at: usize,
     pub(crate) entries: Vec<(&'static Row, Range<usize>, Value<'a>)>,
-    /// The error of a key that does not belong here.
+    /// The error of an unknown key.
     pub(crate) unknown: Option<ConfigError>,
-    /// Keys of the table that the code has asked for.
+    /// Keys that the code has read.
     #[cfg(debug_assertions)]
     read: RefCell<Vec<&'static str>>,
 }
 
 impl<'a> Section<'a> {
-    /// A table that is not in the file.
+    /// A table that is missing from the file.
     pub fn absent(lines: &'a Lines, table: &'static Table) -> Self {
         Section {
             lines,
@@ -49,8 +49,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// Says that everything was read. Builds for development find a key here that nobody
-    /// asked for.
+    /// Declares that everything was read. Debug builds panic for a key that was not.
     pub fn finish(&self) {
         #[cfg(debug_assertions)]
         for row in self.table.keys {
@@ -63,7 +62,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// The line that it begins on.
+    /// Its first line.
     pub fn line(&self) -> usize {
         self.lines.line(self.at)
     }
@@ -73,37 +72,37 @@ impl<'a> Section<'a> {
         format!("{}.{key}", self.table.name)
     }
 
-    /// Where a key stands; without it, where the table begins.
+    /// The offset of a key; if it is missing, of the table.
     pub fn place(&self, key: &str) -> usize {
         self.entries.iter().find(|(row, ..)| row.name == key).map_or(self.at, |(_, span, _)| span.start)
     }
 
-    /// Whether a key is there.
+    /// Whether a key is set.
     pub fn has(&self, key: &str) -> bool {
         self.entries.iter().any(|(row, ..)| row.name == key)
     }
 
-    /// What is wrong at a key.
+    /// An error at a key.
     pub fn error(&self, key: &str, problem: ConfigProblem) -> ConfigError {
         self.lines.error(self.place(key), problem)
     }
 
-    /// A key has to be there and is not. Where another key does not belong here, the error is that
-    /// one's: it is likely what is missing, misspelt.
+    /// The error of a missing key. If the table has an unknown key, its error is returned instead: it is
+    /// likely the missing one, misspelt.
     pub fn missing(&self, key: &str, reason: impl Into<String>) -> ConfigError {
         let missing =
             || self.error(key, ConfigProblem::Missing { key: self.full(key), reason: reason.into() });
         self.unknown.clone().unwrap_or_else(missing)
     }
 
-    /// Two keys exclude each other; the error stands at the second.
+    /// The error of two mutually exclusive keys, at the second one.
     pub fn both(&self, key: &str, other: &str, reason: &str) -> ConfigError {
         let problem =
             ConfigProblem::Both { key: self.full(key), other: self.full(other), reason: reason.to_string() };
         self.error(other, problem)
     }
 
-    /// A value cannot be.
+    /// The error of an invalid value.
     pub fn bad(&self, key: &str, at: usize, value: &str, reason: impl Into<String>) -> ConfigError {
         let problem = ConfigProblem::BadValue {
             key: self.full(key),
@@ -113,17 +112,17 @@ impl<'a> Section<'a> {
         self.lines.error(at, problem)
     }
 
-    /// A value cannot be, and is not shown.
+    /// The error of an invalid secret, which is not shown.
     pub fn bad_secret(&self, key: &str, reason: impl Into<String>) -> ConfigError {
         self.error(key, ConfigProblem::BadSecret { key: self.full(key), reason: reason.into() })
     }
 
-    /// Reports what a name turned out not to be, if anything.
+    /// Reports the problem of a reference to a name, if any.
     pub fn refer(&self, at: usize, problem: Option<ConfigProblem>) {
         problem.into_iter().for_each(|problem| self.lines.report(self.lines.error(at, problem)));
     }
 
-    /// The row of a key that is read.
+    /// The row of a key; marks it as read.
     fn row(&self, key: &'static str) -> Option<&'static Row> {
         #[cfg(debug_assertions)]
         self.read.borrow_mut().push(key);
@@ -137,7 +136,7 @@ impl<'a> Section<'a> {
         self.entries.iter().find(|(row, ..)| row.name == key).map(|(.., value)| *value)
     }
 
-    /// The default of a text, without its quotes; none: the row has none.
+    /// The default text without its quotes; `None` if the row has none.
     fn default_text(&self, key: &str) -> Option<&'static str> {
         let default = self.table.row(key)?.default;
         default.strip_prefix('"')?.strip_suffix('"')
@@ -159,12 +158,12 @@ impl<'a> Section<'a> {
         self.value(key).map(|value| self.text_of(key, value)).transpose()
     }
 
-    /// A text that no error shows.
+    /// A text that errors do not show.
     pub fn text_of_secret(&self, key: &'static str) -> Result<Option<String>, ConfigError> {
         self.value(key).map(|value| self.secret_of(key, value)).transpose()
     }
 
-    /// A text that `read` understands.
+    /// A text, parsed by `read`.
     pub fn parsed<T>(
         &self,
         key: &'static str,
@@ -174,7 +173,7 @@ impl<'a> Section<'a> {
         read(&text.text).map(Some).map_err(|reason| self.bad(key, text.at, &text.text, reason))
     }
 
-    /// The same of a key that has to be there; without it, the error has this reason.
+    /// Like `parsed`, for a mandatory key; `reason` is for the error if it is missing.
     pub fn needed<T>(
         &self,
         key: &'static str,
@@ -184,7 +183,7 @@ impl<'a> Section<'a> {
         self.parsed(key, read)?.ok_or_else(|| self.missing(key, reason))
     }
 
-    /// The same, with the default of the row.
+    /// Like `parsed`, with the default of the row.
     pub fn parsed_or_default<T>(
         &self,
         key: &'static str,
@@ -197,12 +196,12 @@ impl<'a> Section<'a> {
         read(&text.text).map_err(|reason| self.bad(key, text.at, &text.text, reason))
     }
 
-    /// One of some names, or the default of the row.
+    /// One of several names, or the default of the row.
     pub fn choice<T: Copy>(&self, key: &'static str, named: &Named<T>) -> Result<T, ConfigError> {
         self.parsed_or_default(key, |text| named.read(text))
     }
 
-    /// One of some names; none when the key is not there.
+    /// One of several names; `None` if the key is missing.
     pub fn choice_if_set<T: Copy>(
         &self,
         key: &'static str,
@@ -211,12 +210,12 @@ impl<'a> Section<'a> {
         self.parsed(key, |text| named.read(text))
     }
 
-    /// A list of texts, or a single one; none when the key is not there.
+    /// A list of texts, or a single one; empty if the key is missing.
     pub fn texts(&self, key: &'static str) -> Result<Vec<Text>, ConfigError> {
         self.value(key).map_or(Ok(Vec::new()), |value| self.texts_of(key, value))
     }
 
-    /// A list of texts that `read` understands, or the default of the row.
+    /// A list of texts, parsed by `read`, or the default of the row.
     pub fn parsed_list<T>(
         &self,
         key: &'static str,
@@ -230,7 +229,7 @@ impl<'a> Section<'a> {
         texts.iter().map(parse).collect()
     }
 
-    /// Some of some names, or the default of the row.
+    /// Several of several names, or the default of the row.
     pub fn choices<T: Copy>(&self, key: &'static str, named: &Named<T>) -> Result<Vec<T>, ConfigError> {
         self.parsed_list(key, |text| named.read_item(text))
     }
@@ -291,7 +290,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// A whole number; none: the key is not there.
+    /// A whole number; `None` if the key is missing.
     pub fn whole_if_set<T: TryFrom<u64>>(&self, key: &'static str) -> Result<Option<T>, ConfigError> {
         let (Some(row), Some(value)) = (self.row(key), self.value(key)) else { return Ok(None) };
         let number = self.number_of(row, value)?;
@@ -305,12 +304,12 @@ impl<'a> Section<'a> {
         self.whole(key).map(Duration::from_secs)
     }
 
-    /// Whole seconds; none: the key is not there.
+    /// Whole seconds; `None` if the key is missing.
     pub fn seconds_if_set(&self, key: &'static str) -> Result<Option<Duration>, ConfigError> {
         Ok(self.whole_if_set(key)?.map(Duration::from_secs))
     }
 
-    /// Whole seconds, or the default of the row; none: 0, which is never.
+    /// Whole seconds, or the default of the row; `None` for 0, which means never.
     pub fn seconds_unless_zero(&self, key: &'static str) -> Result<Option<Duration>, ConfigError> {
         Ok(Some(self.seconds(key)?).filter(|time| !time.is_zero()))
     }
@@ -396,7 +395,7 @@ impl<'a> Section<'a> {
         pairs.map(|(name, value)| Ok((name.get_ref().to_string(), self.text_of(key, value)?))).collect()
     }
 
-    /// A list of tables (`{ … }`), and of texts where the row takes them.
+    /// A list of tables (`{ … }`), and of texts if the row allows them.
     pub fn items(&self, key: &'static str) -> Result<Vec<Result<Section<'a>, Text>>, ConfigError> {
         match (self.row(key).map(|row| row.takes), self.value(key)) {
             (Some(Takes::Tables(_, table)), Some(value)) => self.items_of(key, table, false, value),
@@ -405,7 +404,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// One of some names, or a table.
+    /// One of several names, or a table.
     pub fn choice_or_table(
         &self,
         key: &'static str,
@@ -457,7 +456,7 @@ impl<'a> Section<'a> {
     }
 }
 
-/// A value's type for people; the value itself might be a secret.
+/// A value's type in words; the value itself might be a secret.
 pub fn described(value: &DeValue<'_>) -> &'static str {
     match value {
         DeValue::String(_) => "a text",

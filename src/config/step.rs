@@ -1,52 +1,52 @@
-//! The steps of a phone without hands and of the load role's callers and callees, as text:
-//! `dial 8000; hears 440 within 10 s; hang up`.
+//! The steps of a scripted phone, and of the load role's callers and callees, as text: `dial 8000; hears 440
+//! within 10 s; hang up`.
 //!
 //! | step | what it does |
-//! |---|---|
+//! | step | effect |
 //! | `dial NUMBER` | calls, and waits for the answer |
 //! | `answer` | waits for a call, and answers it |
 //! | `say HZ` | says a tone from now on, to the end of the call |
-//! | `hears HZ and HZ not HZ` | waits until the far end is these tones and not those |
-//! | `press DIGITS` | sends digits (RFC 4733) |
+//! | `say HZ` | sends a tone from now on, to the end of the call |
+//! | `hears HZ and HZ not HZ` | waits until the far end sends the tones before `not`, and none after it |
 //! | `hold`, `resume` | |
 //! | `transfer NUMBER` | sends the far end there; the call is over when it has arrived |
-//! | `consult NUMBER` | holds, calls there too, and waits for the answer: the steps that follow are in that call |
-//! | `hand over` | joins who is held and who is consulted; both calls are over then |
-//! | `hang up` | ends the call |
+//! | `transfer NUMBER` | transfers the far end to that number; the call ends once the target has answered |
+//! | `consult NUMBER` | holds, calls that number, waits for the answer; the next steps are in that call |
+//! | `hand over` | connects the held and the consulted party; both calls end |
 //! | `hung up` | waits until the far end ends the call |
 //! | `wait SECONDS` | |
-//! | `cue NAME` | says so, for whoever starts other phones then |
+//! | `cue NAME` | gives a cue, for phones that start then |
 //!
-//! The load role has no `cue`, and beside these:
+//! The load role has no `cue`, but these additional steps:
 //!
-//! | step | what it does |
+//! | step | effect |
 //! |---|---|
 //! | `header NAME: VALUE` | adds a header field to the INVITE of the next `dial` |
-//! | `expect STATUS` | the `dial` before it is to be refused with this status |
-//! | `expect header NAME: VALUE` | the INVITE that came, or the answer to ours, has this header field; `*` at the end of VALUE stands for anything |
-//! | `ring` | 180, before `answer` or `refuse` |
+//! | `expect STATUS` | the preceding `dial` must be refused with this status |
+//! | `expect header NAME: VALUE` | INVITE or answer must have this field; `*` at its end matches all |
+//! | `ring` | sends 180, before `answer` or `refuse` |
 //! | `refuse STATUS` | refuses a call |
-//! | `say mark`, `say nothing` | says the mark of its call, or silence |
-//! | `play FILE` | plays a sound file once from now on |
-//! | `vanish` | from now on it sends nothing and answers nothing |
-//! | `give up after SECONDS` | the `dial` before it is cancelled then, unless it is answered |
-//! | `may refuse` | the `dial` or `transfer` before it may be refused, by any status |
+//! | `say mark`, `say nothing` | sends the mark of its call, or silence |
+//! | `play FILE` | plays an audio file once |
+//! | `vanish` | sends nothing and answers nothing from now on |
+//! | `give up after SECONDS` | the preceding `dial` is cancelled after this time, unless answered |
+//! | `may refuse` | the preceding `dial` or `transfer` may be refused, with any status |
 //! | `may hang up` | from now on the far end may end the call |
-//! | `wait A to B` | waits for a time between these, by chance |
-//! | `hears mark` | waits until it hears the mark of the far end |
-//! | `stay` | stays for the holding time of the plan |
-//! | `N %: STEP` | does the step in so many of a hundred calls |
+//! | `wait A to B` | waits for a random time between these |
+//! | `hears mark` | waits for the mark of the far end |
+//! | `stay` | waits for the holding time of the plan |
+//! | `N %: STEP` | does the step in this percentage of calls |
 //!
-//! Steps that wait take `within SECONDS` behind them. `Hz` and `s` may stand behind their numbers.
+//! Waiting steps may end with `within SECONDS`. `Hz` and `s` may follow their numbers.
 
 use std::time::Duration;
 
-/// How long a step waits that does not say it.
+/// Default time limit of a step.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Tones that a telephone carries, Hz.
+/// Range of tones in the telephone band, Hz.
 const TONES: std::ops::RangeInclusive<f64> = 100.0..=3_800.0;
 
-/// What is done in a step.
+/// The action of a step.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Deed {
     Dial(String),
@@ -86,12 +86,12 @@ pub enum Deed {
     GiveUp(Duration),
     MayRefuse,
     MayHangUp,
-    /// [`Deed::Wait`] with a time by chance, up to this one.
+    /// [`Deed::Wait`] for a random time, up to this one.
     WaitUpTo(Duration),
 }
 
 impl Deed {
-    /// Whether only the load role can do it.
+    /// Whether only the load role supports it.
     pub fn is_of_load(&self) -> bool {
         matches!(
             self,
@@ -118,16 +118,16 @@ impl Deed {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step {
     pub deed: Deed,
-    /// How long it may take; of [`Deed::Wait`], how long it takes.
+    /// Its time limit; for [`Deed::Wait`], its length.
     pub within: Duration,
-    /// In which share of calls it is done, 0 to 1; only the load role has other than 1.
+    /// The share of calls in which it is done, 0 to 1; other than 1 only for the load role.
     pub chance: f64,
-    /// As it was written.
+    /// The step, as written.
     pub text: String,
 }
 
 impl Step {
-    /// The tone that it says, Hz.
+    /// The tone that it sends, Hz.
     pub fn says(&self) -> Option<f64> {
         match self.deed {
             Deed::Say(hz) => Some(hz),
@@ -136,10 +136,10 @@ impl Step {
     }
 }
 
-/// Reads the steps of a phone, with `;` between them, and checks that they fit together.
+/// Parses the steps of a phone, separated by `;`, and checks that they fit together.
 ///
 /// # Errors
-/// The first step that is wrong, and what to do.
+/// The first invalid step, and the remedy.
 pub fn steps(text: &str) -> Result<Vec<Step>, String> {
     let steps = all(text)?;
     if let Some(step) = steps.iter().find(|step| step.deed.is_of_load() || step.chance < 1.0) {
@@ -169,10 +169,10 @@ pub fn steps(text: &str) -> Result<Vec<Step>, String> {
     Ok(steps)
 }
 
-/// Reads the steps of a caller of the load role: one call, begun by `dial`.
+/// Parses the steps of a caller of the load role: one call, started by `dial`.
 ///
 /// # Errors
-/// The first step that is wrong, and what to do.
+/// The first invalid step, and the remedy.
 pub fn caller(text: &str) -> Result<Vec<Step>, String> {
     one_call(
         text,
@@ -181,10 +181,10 @@ pub fn caller(text: &str) -> Result<Vec<Step>, String> {
     )
 }
 
-/// Reads the steps of a callee of the load role: one call, ended by `refuse` or begun by `answer`.
+/// Parses the steps of a callee of the load role: one call, ended by `refuse` or started by `answer`.
 ///
 /// # Errors
-/// The first step that is wrong, and what to do.
+/// The first invalid step, and the remedy.
 pub fn callee(text: &str) -> Result<Vec<Step>, String> {
     one_call(
         text,
@@ -196,7 +196,8 @@ pub fn callee(text: &str) -> Result<Vec<Step>, String> {
     )
 }
 
-/// Steps of one call, which `begins`; `before` that only some are possible.
+/// Parses the steps of one call: `begins` selects the step that starts it, `before` those allowed before
+/// that.
 fn one_call(text: &str, begins: fn(&Deed) -> bool, before: fn(&Deed) -> bool) -> Result<Vec<Step>, String> {
     let steps = all(text)?;
     let mut up = false;
@@ -229,7 +230,7 @@ fn one_call(text: &str, begins: fn(&Deed) -> bool, before: fn(&Deed) -> bool) ->
             return Err(format!("the step `{}` {fault}", step.text));
         }
         up |= begins(&step.deed);
-        // a dial may have several of these behind it
+        // several of these may follow a dial
         if !matches!(step.deed, Deed::GiveUp(_) | Deed::MayRefuse) {
             before_it = Some(&step.deed);
         }
@@ -246,10 +247,10 @@ fn all(text: &str) -> Result<Vec<Step>, String> {
     Ok(steps)
 }
 
-/// Reads one step.
+/// Parses one step.
 ///
 /// # Errors
-/// What is wrong with it, and how to write it.
+/// The error, and the right format.
 pub fn step(text: &str) -> Result<Step, String> {
     let fail = |reason: &str| Err(format!("the step `{text}`: {reason}"));
     let (chance, rest) = match text.split_once("%:") {
@@ -386,7 +387,7 @@ fn tone(word: &str) -> Option<f64> {
     number(word).filter(|hz| TONES.contains(hz))
 }
 
-/// `440 and 350 not 900`: those that are heard, and those that are not.
+/// `440 and 350 not 900`: the tones that must be present, and those that must be absent.
 fn tones(words: &[&str]) -> Option<(Vec<f64>, Vec<f64>)> {
     let (mut these, mut not) = (Vec::new(), Vec::new());
     let mut wanted = true;

@@ -1,7 +1,6 @@
-//! The tables of a configuration file, and their keys. A [`Row`] is all that stands about a
-//! key: what it takes, its default, whether a change takes a restart, what it asks of the
-//! media, what it means. Who reads a file, checks it, documents it or draws up a schema of it
-//! does so by the rows.
+//! The tables of a configuration file, and their keys. A [`Row`] is the only description of a key: its type,
+//! its default, whether a change requires a restart, its requirement on the media server, its meaning.
+//! Reading, checking, documentation and the schema all use the rows.
 
 use crate::value::Read;
 
@@ -10,9 +9,9 @@ use crate::value::Read;
 pub struct Table {
     /// Its name: `server`, `user`.
     pub name: &'static str,
-    /// How it is written: `[server]`, `[[user]]`, `{ … }` for tables in a list.
+    /// Its notation: `[server]`, `[[user]]`, `{ … }` for tables in a list.
     pub written: &'static str,
-    /// What it is.
+    /// Its description.
     pub about: &'static str,
     /// Its keys.
     pub keys: &'static [Row],
@@ -24,7 +23,7 @@ impl Table {
         self.keys.iter().find(|row| row.name == key)
     }
 
-    /// Whether there may be many of it.
+    /// Whether the table can be repeated.
     pub fn is_list(&self) -> bool {
         self.written.starts_with("[[")
     }
@@ -33,53 +32,53 @@ impl Table {
 /// A key of a table.
 #[derive(Debug, Clone, Copy)]
 pub struct Row {
-    /// As written in the file.
+    /// Its name in the file.
     pub name: &'static str,
-    /// What it takes.
+    /// The type of its value.
     pub takes: Takes,
-    /// What it is without being set, as TOML; empty where that needs words.
+    /// The default, as TOML; empty if it needs a description.
     pub default: &'static str,
-    /// What it means, and what holds without it where `default` is empty.
+    /// Its description, including the default where `default` is empty.
     pub about: &'static str,
-    /// When a change of it is in force.
+    /// When a change takes effect.
     pub applies: Applies,
-    /// What some of its values ask of who carries the media.
+    /// The requirement of some of its values on the media server.
     pub needs: Option<Need>,
 }
 
-/// When a change of a key is in force.
+/// When a change of a key takes effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Applies {
     /// At a reload.
     Live,
-    /// At the next start; until then the old value holds.
+    /// At the next start; until then the old value applies.
     AtRestart,
 }
 
-/// What a value asks of who carries the media.
+/// A value's requirement on the media server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Need {
-    /// The values, as the file writes them without quotes; none: any.
+    /// The values with this requirement, as in the file but without quotes; empty: all.
     pub values: &'static [&'static str],
     /// The name of the capability.
     pub capability: &'static str,
-    /// What to do where it is not there.
+    /// The remedy if it is missing.
     pub fix: &'static str,
 }
 
 impl Row {
-    /// A key that a reload changes and that asks nothing of the media.
+    /// A key that a reload changes, without a requirement on the media server.
     pub const fn new(name: &'static str, takes: Takes, default: &'static str, about: &'static str) -> Row {
         Row { name, takes, default, about, applies: Applies::Live, needs: None }
     }
 
-    /// The same key, of which a change takes a restart.
+    /// The same key, but a change requires a restart.
     #[must_use]
     pub const fn at_restart(self) -> Row {
         Row { applies: Applies::AtRestart, ..self }
     }
 
-    /// The same key, of which these values (none: any) ask this of the media.
+    /// The same key, but these values (empty: all) have this requirement on the media server.
     #[must_use]
     pub const fn needs(
         self,
@@ -91,27 +90,27 @@ impl Row {
     }
 }
 
-/// Says what is wrong with a text.
+/// Validates a text.
 pub type Check = fn(&str) -> Read<()>;
 
-/// What a key takes. Words are for people; where there are none, they follow from the rest.
+/// The type of a key's value. Descriptions are for display; without one, it follows from the rest.
 #[derive(Debug, Clone, Copy)]
 pub enum Takes {
     /// A text.
     Text(&'static str, Check),
     /// A list of texts, or one of them.
     Texts(&'static str, Check),
-    /// A text that no error shows.
+    /// A text that errors do not show.
     Secret(&'static str),
     /// `true` or `false`.
     Switch,
-    /// A whole number, least and most. Names of keys say of what: `_s` is seconds.
+    /// A whole number, minimum and maximum. The key's name states the unit: `_s` is seconds.
     Whole(u64, u64),
     /// One of these numbers.
     OneOf(&'static [u64]),
-    /// One of some names.
+    /// One of several names.
     Choice(&'static (dyn Names + Sync)),
-    /// A list of some names, or one of them.
+    /// A list of several names, or one of them.
     Choices(&'static (dyn Names + Sync)),
     /// A table of texts.
     Pairs(&'static str),
@@ -119,13 +118,13 @@ pub enum Takes {
     Tables(&'static str, &'static Table),
     /// A list of tables and texts, or one text.
     TablesOrTexts(&'static str, &'static Table, Check),
-    /// One of some names, or a table.
+    /// One of several names, or a table.
     ChoiceOrTable(&'static (dyn Names + Sync), &'static Table),
     /// `true`, `false`, or a list of whole numbers and texts.
     SwitchOrCodes(&'static str, Check),
 }
 
-/// Any text will do.
+/// Accepts any text.
 ///
 /// # Errors
 /// None.
@@ -136,9 +135,9 @@ pub const fn any(_: &str) -> Read<()> {
 /// Any text.
 pub const TEXT: Takes = Takes::Text("text", any);
 
-/// Writes rows down: the key, what it takes, its default as TOML where it has one, [`Row::at_restart`] and
-/// [`Row::needs`] where that is so, and what it means. `..ROWS;` before them: those of that list are keys of
-/// the table, too, behind its own.
+/// Defines rows: the key, its type, its default as TOML if it has one, [`Row::at_restart`] and [`Row::needs`]
+/// where they apply, and its description. A leading `..ROWS;` adds the rows of that list after the table's
+/// own.
 #[macro_export]
 macro_rules! rows {
     (..$shared:path; $($own:tt)*) => {{
@@ -154,7 +153,7 @@ macro_rules! rows {
     (@default) => { "" };
 }
 
-/// Both lists as one, of `N` rows; the second one is not empty.
+/// Concatenates both lists to `N` rows; the second one must not be empty.
 #[must_use]
 pub const fn joined<const N: usize>(first: &[Row], second: &[Row]) -> [Row; N] {
     assert!(first.len() + second.len() == N);
@@ -166,7 +165,7 @@ pub const fn joined<const N: usize>(first: &[Row], second: &[Row]) -> [Row; N] {
     all
 }
 
-/// What a key takes whose texts a function reads: words, and that function.
+/// The type of a text that a function parses: its description, and that function.
 #[macro_export]
 macro_rules! text {
     ($words:expr, $read:expr) => {
@@ -182,34 +181,34 @@ macro_rules! texts {
     };
 }
 
-/// Values that are chosen by their names.
+/// Values selected by name.
 #[derive(Debug)]
 pub struct Named<T: 'static> {
-    /// How a refusal begins: `no such strategy; choose`.
+    /// The start of the error text: `no such strategy; choose`.
     pub refusal: &'static str,
-    /// The names, in the order in which people read them.
+    /// The names, in display order.
     pub values: &'static [(&'static str, T)],
 }
 
 impl<T: Copy> Named<T> {
-    /// The value of this name.
+    /// The value with this name.
     ///
     /// # Errors
-    /// The names that there are.
+    /// The valid names.
     pub fn read(&self, text: &str) -> Read<T> {
         let found = self.values.iter().find(|(name, _)| *name == text);
         found.map(|(_, value)| *value).ok_or_else(|| format!("{} {}", self.refusal, or(&self.plain())))
     }
 
-    /// The same for an item of a list.
+    /// Like [`Named::read`], for an item of a list.
     ///
     /// # Errors
-    /// The names that there are.
+    /// The valid names.
     pub fn read_item(&self, text: &str) -> Read<T> {
         self.read(text).map_err(|_| format!("{} {}", self.refusal, self.plain().join(", ")))
     }
 
-    /// Every value.
+    /// All values.
     pub fn all(&self) -> Vec<T> {
         self.values.iter().map(|(_, value)| *value).collect()
     }
@@ -234,13 +233,13 @@ pub trait Names: std::fmt::Debug {
     /// Whether a text is one of them.
     ///
     /// # Errors
-    /// The names that there are.
+    /// The valid names.
     fn check(&self, text: &str) -> Read<()>;
 
-    /// The same for an item of a list.
+    /// Like [`Names::check`], for an item of a list.
     ///
     /// # Errors
-    /// The names that there are.
+    /// The valid names.
     fn check_item(&self, text: &str) -> Read<()>;
 }
 
@@ -259,7 +258,7 @@ impl<T: Copy + std::fmt::Debug> Names for Named<T> {
 }
 
 impl Takes {
-    /// For people: `0 to 3600`.
+    /// The description for display: `0 to 3600`.
     pub fn words(&self) -> String {
         let quoted = |names: &dyn Names| -> Vec<String> {
             names.names().into_iter().map(|name| format!("`{name}`")).collect()

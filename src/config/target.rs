@@ -1,10 +1,9 @@
-//! The host and port of a SIP URI that is a target, and the filling-in of a
-//! port that is known only when the other side is up.
+//! The host and port of a target SIP URI; a port known only at run time is filled in later.
 
 use std::net::SocketAddr;
 
-/// `host[:port]` of a `sip:` URI's part after the scheme: without user,
-/// parameters and headers (RFC 3261 §19.1.1).
+/// The `host[:port]` of a `sip:` URI, from its part after the scheme: without user, parameters and headers
+/// (RFC 3261 §19.1.1).
 pub fn host_port(after_scheme: &str) -> &str {
     let after_user = after_scheme.rsplit_once('@').map_or(after_scheme, |(_, rest)| rest);
     let end = after_user.find([';', '?']).unwrap_or(after_user.len());
@@ -27,7 +26,7 @@ fn split(host_port: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// Whether the target's port is 0: the real one is filled in at run time.
+/// Whether the target's port is 0, to be replaced at run time.
 pub fn wants_port(target: &str) -> bool {
     target
         .split_once(':')
@@ -35,8 +34,7 @@ pub fn wants_port(target: &str) -> bool {
         .is_some_and(|port| port.parse() == Ok(0u16))
 }
 
-/// The target with its port 0 replaced by the port of `ready`, the address that
-/// the next role is bound to.
+/// The target with its port 0 replaced by the port of `ready`, the bound address of the next role.
 pub fn with_port(target: &str, ready: SocketAddr) -> String {
     let Some((scheme, rest)) = target.split_once(':') else { return target.to_string() };
     let found = host_port(rest);
@@ -48,7 +46,7 @@ pub fn with_port(target: &str, ready: SocketAddr) -> String {
     }
 }
 
-/// The target of a role that was given none: the next role where it is bound.
+/// The default target of a role: the next role at its bound address.
 pub fn derived(next: &str, ready: SocketAddr) -> String {
     format!("sip:{next}@{ready}")
 }

@@ -1,5 +1,4 @@
-//! Values of flags and plan keys that roles of several products share: one parser
-//! each, for both. An error says how to write it right.
+//! Values of flags and plan keys of several products: one parser for both. An error states the right format.
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -9,7 +8,7 @@ use tracing::Level;
 
 use crate::table::Named;
 
-/// Result of reading a value; the error is a half sentence for people.
+/// The result of parsing a value; the error is a clause for a message.
 pub type Read<T> = Result<T, String>;
 
 /// `--sip-bind`: an IP address and a port; port 0 takes a free one.
@@ -20,7 +19,7 @@ pub fn sip_bind(text: &str) -> Read<SocketAddr> {
     })
 }
 
-/// `--target`: a SIP URI. Only the outline is checked here; the UA reads the rest.
+/// `--target`: a SIP URI. Only its outline is checked here; the UA parses the rest.
 pub fn target(text: &str) -> Read<String> {
     let fix = "write it like sip:sink@127.0.0.1:5060";
     let rest = match text.split_once(':') {
@@ -57,7 +56,7 @@ pub fn path(text: &str) -> Read<std::path::PathBuf> {
     Ok(text.into())
 }
 
-/// How log lines are written.
+/// The formats of log lines.
 pub const LOG_FORMATS: Named<Format> =
     Named { refusal: "no such format; choose", values: &[("text", Format::Text), ("json", Format::Json)] };
 
@@ -97,7 +96,7 @@ pub fn switch(text: &str) -> Read<bool> {
     text.parse().map_err(|_| "neither true nor false".to_string())
 }
 
-/// `--explain`, `--from`: a number or name as it would stand in a URI.
+/// `--explain`, `--from`: a number or name, as in a URI.
 pub fn number(text: &str) -> Read<String> {
     if text.is_empty() || text.chars().any(|c| c.is_whitespace() || c.is_control() || "@<>\"".contains(c)) {
         return Err("not a number or user name alone; write it like +442083661177 or 1001".to_string());
@@ -105,8 +104,8 @@ pub fn number(text: &str) -> Read<String> {
     Ok(text.to_string())
 }
 
-/// `--identity`, `--call`, `--registrar`, `--proxy`: a SIP URI in outline; who uses it reads the
-/// rest and says what is wrong with it.
+/// `--identity`, `--call`, `--registrar`, `--proxy`: the outline of a SIP URI; the rest is parsed where it is
+/// used.
 pub fn sip_uri(text: &str) -> Read<String> {
     let scheme = text.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());
     if !matches!(scheme.as_deref(), Some("sip" | "sips")) || text.chars().any(char::is_whitespace) {
@@ -123,7 +122,7 @@ pub fn address(text: &str) -> Read<IpAddr> {
 /// A whole number in a range.
 ///
 /// # Errors
-/// The range.
+/// The valid range.
 pub fn whole<T>(text: &str, range: RangeInclusive<T>, unit: &str) -> Read<T>
 where
     T: std::str::FromStr + PartialOrd + std::fmt::Display,
@@ -137,7 +136,7 @@ where
 /// A number in a range.
 ///
 /// # Errors
-/// The range.
+/// The valid range.
 pub fn number_in(text: &str, range: RangeInclusive<f64>, unit: &str) -> Read<f64> {
     match text.parse::<f64>() {
         Ok(number) if range.contains(&number) => Ok(number),

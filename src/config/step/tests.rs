@@ -1,4 +1,4 @@
-//! Steps, read.
+//! Parsing of steps.
 
 use super::*;
 
