@@ -1,9 +1,8 @@
-//! Where audio crosses: our source, our filter, and our ear on the RTP socket.
+//! The audio border: our source, our filter, and our listener on the RTP socket.
 //!
-//! A source (`ausrc`) is found by its device name, which is the number of the call; a
-//! filter (`aufilt`) by the call's audio object. The filter takes decoded packets in
-//! place of a player: a player is pulled by a clock of its own and hears zeros where
-//! nothing has come.
+//! A source (`ausrc`) is identified by its device name, which is the number of the call; a filter (`aufilt`)
+//! by the call's audio object. The filter takes decoded packets in place of a player: a player has its own
+//! clock and hears zeros when nothing has arrived.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::mem::size_of;
@@ -21,8 +20,8 @@ use b2b_ua::CallId;
 
 const ENOMEM: c_int = 12;
 const ENODEV: c_int = 19;
-/// What the filter returns for a packet that it has taken: the library then leaves it
-/// alone, and keeps no buffer for a player that is not there.
+/// The filter's return value for a packet that it has taken: the library then ignores the packet, and keeps
+/// no buffer for a missing player.
 const TAKEN: c_int = 61;
 /// The library counts time in µs, RTP in samples of 125 µs.
 const SAMPLE_US: u64 = 125;
@@ -34,7 +33,7 @@ pub(super) struct Devices {
 }
 
 impl Devices {
-    /// Registers them.
+    /// Registers both.
     ///
     /// # Safety
     /// On the reactor thread, after `baresip_init`.
@@ -61,12 +60,12 @@ impl Devices {
         Ok(Devices { source, filter })
     }
 
-    /// Takes them out of the library's lists.
+    /// Removes both from the library's lists.
     ///
     /// # Safety
     /// On the reactor thread, when no call is left.
     pub(super) unsafe fn unregister(&mut self) {
-        // SAFETY: both are registered; the source's destructor takes it out of its list.
+        // SAFETY: both are registered; the source's destructor removes it from its list.
         unsafe {
             ffi::aufilt_unregister(&mut *self.filter);
             self.source = ffi::mem_deref(self.source);
@@ -94,14 +93,14 @@ unsafe extern "C" fn open_source(
         if state.is_null() || parameters.is_null() || device.is_null() {
             return ENODEV;
         }
-        // SAFETY: the device name that we have given to the call.
+        // SAFETY: the device name that we gave to the call.
         let device = unsafe { CStr::from_ptr(device) };
         let id = device.to_str().ok().and_then(|text| text.parse().ok()).map(CallId);
         let voice = id.and_then(|id| with(|engine| Some(engine.by_id(id)?.voice.clone())).flatten());
         let (Some(voice), Some(read)) = (voice, read) else { return ENODEV };
         // SAFETY: the library's own parameters.
         let ptime = unsafe { (*parameters).ptime };
-        // SAFETY: memory of the library with a destructor of ours; zeroed.
+        // SAFETY: memory of the library with our destructor; zeroed.
         let made = unsafe { ffi::mem_zalloc(size_of::<SourceState>(), Some(close_source)) };
         if made.is_null() {
             return ENOMEM;
@@ -110,7 +109,7 @@ unsafe extern "C" fn open_source(
         // SAFETY: the handler may be called until the state is destroyed, and
         // `close_source` stops it first.
         unsafe { voice.start(read, arg) };
-        // SAFETY: `made` has the size of the state, and nobody else knows it yet.
+        // SAFETY: `made` has the size of the state, and is not shared yet.
         unsafe {
             made.cast::<SourceState>().write(SourceState { voice: Arc::into_raw(voice) });
             *state = made;
@@ -121,10 +120,10 @@ unsafe extern "C" fn open_source(
 
 unsafe extern "C" fn close_source(data: *mut c_void) {
     guard(|| {
-        // SAFETY: the state that `open_source` has made.
+        // SAFETY: the state that `open_source` created.
         let voice = unsafe { (*data.cast::<SourceState>()).voice };
         if !voice.is_null() {
-            // SAFETY: from `Arc::into_raw`; this is its one return.
+            // SAFETY: from `Arc::into_raw`; it is returned only here.
             unsafe { Arc::from_raw(voice) }.stop();
         }
     });
@@ -146,7 +145,7 @@ unsafe extern "C" fn open_filter(
 ) -> c_int {
     guard(|| {
         let call = with(|engine| {
-            // SAFETY: calls in our table live; a getter.
+            // SAFETY: calls in our table are alive; a getter.
             let ours = |call: *mut ffi::Call| {
                 !call.is_null() && unsafe { ffi::call_audio(call) }.cast_const() == audio
             };
@@ -170,7 +169,7 @@ unsafe extern "C" fn open_filter(
 
 unsafe extern "C" fn take_packet(state: *mut FilterState, frame: *mut AudioFrame) -> c_int {
     guard(|| {
-        // SAFETY: the state that `open_filter` has made, and the library's own frame.
+        // SAFETY: the state that `open_filter` created, and the library's own frame.
         let (call, frame) = unsafe { ((*state.cast::<OurFilter>()).call, &*frame) };
         if frame.fmt != ffi::S16LE || frame.sampv.is_null() {
             return TAKEN;
@@ -187,8 +186,7 @@ unsafe extern "C" fn take_packet(state: *mut FilterState, frame: *mut AudioFrame
     })
 }
 
-/// Sees every datagram on a call's RTP socket before the library does; `arg` is the
-/// number of the call.
+/// Receives every datagram on a call's RTP socket before the library does; `arg` is the number of the call.
 pub(super) unsafe extern "C" fn on_datagram(
     _source: *mut SocketAddress,
     datagram: *mut MemoryBuffer,
@@ -214,7 +212,7 @@ pub(super) unsafe extern "C" fn on_datagram(
                 }
             });
         }
-        // Not handled: the library goes on with it.
+        // Not handled: the library processes it.
         false
     })
 }

@@ -1,4 +1,4 @@
-//! Where the library calls us, and text crosses.
+//! The border to C: callbacks from the library, and its texts.
 
 use std::ffi::{CStr, c_char};
 use std::net::{IpAddr, SocketAddr};
@@ -7,8 +7,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::ffi::{self, SocketAddress};
 use b2b_base::util::exit::Exit;
 
-/// Runs what the library has called. A panic must not unwind into C: it ends the
-/// process with the exit code of a panic. (The panic hook has spoken already.)
+/// Runs a callback of the library. A panic must not unwind into C: it ends the process with the exit code of
+/// a panic. (The panic hook has already reported it.)
 pub(super) fn guard<T>(body: impl FnOnce() -> T) -> T {
     match catch_unwind(AssertUnwindSafe(body)) {
         Ok(value) => value,
@@ -16,7 +16,7 @@ pub(super) fn guard<T>(body: impl FnOnce() -> T) -> T {
     }
 }
 
-/// A text of the library; empty for none.
+/// A text of the library; empty for null.
 ///
 /// # Safety
 /// `text` is null or ends with a zero byte.
@@ -48,7 +48,7 @@ pub(super) unsafe fn address(address: *const SocketAddress) -> Option<SocketAddr
     Some(SocketAddr::new(ip, port))
 }
 
-/// An errno of the library in words.
+/// An errno of the library as an error.
 pub(super) fn system_error(errno: i32) -> std::io::Error {
     std::io::Error::from_raw_os_error(errno)
 }

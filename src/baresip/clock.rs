@@ -1,5 +1,5 @@
-//! The engine's clock: one thread for the audio of all calls, on absolute ticks. At a
-//! tick every sink is served before any source.
+//! The engine's clock: one thread for the audio of all calls, with absolute ticks. In each tick all sinks are
+//! served before any source.
 
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -16,31 +16,31 @@ use b2b_base::frame::{Fill, FrameSink, FrameSource, InFrame, OutFrame, RATE_HZ};
 use b2b_base::util::ntp::NtpTime;
 use b2b_ua::{CallId, UaEvent};
 
-/// The grain of all packet times.
+/// The granularity of all packet times.
 const TICK: Duration = Duration::from_millis(10);
 const TICK_US: u64 = 10_000;
-/// Samples of a tick.
+/// Samples per tick.
 const TICK_SAMPLES: usize = 80;
-/// A frame for a sink, in ticks.
+/// Ticks per sink frame.
 const SINK_TICKS: u64 = 2;
-/// The longest packet, in ticks.
+/// Maximum packet length in ticks.
 const LONGEST: u64 = 6;
-/// What is this late is not caught up with: the process was stopped.
+/// A delay beyond which missed ticks are skipped: the process was stopped.
 const TOO_LATE: Duration = Duration::from_millis(500);
-/// How often calls are looked after while there are any.
+/// Interval of checks on calls, while there are any.
 const LOOK: Duration = Duration::from_millis(500);
-/// Ticks from the last frame of a source to the news that it is sent: the library's
-/// sending thread has a buffer of its own.
+/// Ticks from the last frame of a source to the event that it was sent: the library's sending thread has its
+/// own buffer.
 const FLUSH: u64 = 10;
 
-/// What a call's audio has in common between the library and the clock.
+/// The audio state that the library and the clock share for a call.
 #[derive(Default)]
 pub(super) struct Voice {
-    /// Where captured audio goes, while the library sends.
+    /// The destination of captured audio, while the library sends.
     feed: Mutex<Option<Feed>>,
-    /// Packet time of what is sent, ms.
+    /// Packet time of sent audio, ms.
     pub(super) ptime_ms: AtomicU32,
-    /// The call is up.
+    /// Whether the call is up.
     pub(super) up: AtomicBool,
     pub(super) late: AtomicU64,
     pub(super) concealed: AtomicU64,
@@ -51,15 +51,15 @@ pub(super) struct Voice {
 struct Feed {
     read: ffi::ReadHandler,
     arg: *mut c_void,
-    /// Nothing has been handed over yet.
+    /// Whether nothing was passed yet.
     fresh: bool,
 }
 
 impl Feed {
-    /// Hands samples over.
+    /// Passes samples to the library.
     ///
     /// # Safety
-    /// Under the lock of the feed: then the library's object lives.
+    /// The feed is locked, which keeps the library's object alive.
     unsafe fn give(&self, samples: &mut [i16], timestamp_us: u64) {
         let mut frame = AudioFrame {
             fmt: ffi::S16LE,
@@ -81,7 +81,7 @@ impl Feed {
 unsafe impl Send for Feed {}
 
 impl Voice {
-    /// The library sends from here on.
+    /// Starts sending.
     ///
     /// # Safety
     /// `read` may be called with `arg` until `stop` has returned.
@@ -89,7 +89,7 @@ impl Voice {
         *self.feed.lock().unwrap_or_else(PoisonError::into_inner) = Some(Feed { read, arg, fresh: true });
     }
 
-    /// The library sends no more. Waits for a frame that is just being handed over.
+    /// Stops sending. Waits while a frame is being passed.
     pub(super) fn stop(&self) {
         *self.feed.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
@@ -102,11 +102,11 @@ pub(super) struct Line {
     source: Box<dyn FrameSource>,
     sink: Box<dyn FrameSink>,
     playout: Playout,
-    /// Sent so far, µs: the library sorts frames by it.
+    /// Time sent so far, µs: the library sorts frames by it.
     sent_us: u64,
     /// The last sample of the first packet.
     held_back: Option<i16>,
-    /// The source has ended; so many ticks until that is told.
+    /// Ticks until the end of the source is reported, once it has ended.
     ending: Option<u64>,
     told: bool,
 }
@@ -144,14 +144,14 @@ impl Line {
         self.sink.frame(&InFrame { samples: &samples, captured_at: None, kind });
     }
 
-    /// Ticks of a packet.
+    /// Ticks per packet.
     fn packet(&self) -> u64 {
         let ms = u64::from(self.voice.ptime_ms.load(Relaxed));
-        // The library cuts what it is given into packets of any time.
+        // With another packet time the library cuts the audio into packets itself.
         if ms.is_multiple_of(10) && (1..=LONGEST).contains(&(ms / 10)) { ms / 10 } else { 2 }
     }
 
-    /// Captures one packet's time.
+    /// Captures the audio of one packet.
     fn capture(&mut self, ticks: u64, wall: NtpTime) {
         let mut samples = [0; TICK_SAMPLES * LONGEST as usize];
         let samples = &mut samples[..TICK_SAMPLES * ticks as usize];
@@ -180,9 +180,9 @@ impl Line {
         unsafe { feed.give(now, self.sent_us) };
     }
 
-    /// Hands over the sample that was held back. The library's sending thread begins its
-    /// own 20 ms with the first packet that is whole, and finds nothing to send where ours
-    /// comes a little late: so it begins a tick after us.
+    /// Passes the sample that was held back. The library's sending thread starts its own 20 ms clock with the
+    /// first complete packet, and finds nothing to send if ours is slightly late: so it is made to start one
+    /// tick after us.
     fn complete(&mut self) {
         let Some(mut sample) = self.held_back.take() else { return };
         let feed = self.voice.feed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -192,7 +192,7 @@ impl Line {
         }
     }
 
-    /// Counts down to the news that the source has ended.
+    /// Counts down to the report that the source has ended.
     fn count_down(&mut self, events: &Sender<UaEvent>) {
         match &mut self.ending {
             Some(0) if !self.told => {
@@ -205,16 +205,16 @@ impl Line {
     }
 }
 
-/// To the clock.
+/// A command to the clock.
 pub(super) enum Command {
     Add(Box<Line>),
     Remove(CallId),
-    /// Whether there are calls to look after.
+    /// Whether there are calls to check.
     Busy(bool),
 }
 
-/// Starts the clock; it stops when the commands' sender is dropped. `look` is called
-/// twice a second while there are calls.
+/// Starts the clock; it stops when the commands' sender is dropped. `look` is called twice per second while
+/// there are calls.
 pub(super) fn start(
     commands: Receiver<Command>,
     events: Sender<UaEvent>,
@@ -230,9 +230,9 @@ struct Clock<L> {
     events: Sender<UaEvent>,
     lines: Vec<Line>,
     busy: bool,
-    /// When tick 0 was.
+    /// The time of tick 0.
     start: Instant,
-    /// The next tick.
+    /// The number of the next tick.
     tick: u64,
     look: L,
 }
@@ -276,7 +276,7 @@ impl<L: FnMut()> Clock<L> {
         }
     }
 
-    /// When the next tick with something to do is; none without lines.
+    /// The time of the next tick with work; `None` without lines.
     fn due(&mut self) -> Option<Instant> {
         if self.lines.is_empty() {
             return None;

@@ -1,4 +1,4 @@
-//! What a role asks of calls, on the reactor thread.
+//! The role's operations on calls, on the reactor thread.
 
 use std::ffi::{CStr, CString};
 use std::ptr::{null, null_mut};
@@ -14,7 +14,7 @@ fn stopped() -> UaError {
     UaError::Stopped("it has been shut down".into())
 }
 
-/// Calls a target, which has been read before.
+/// Calls a validated target.
 pub(super) fn dial(target: &CStr, audio: Audio) -> Result<CallId, UaError> {
     let begin = with(|engine| {
         let id = engine.add(null_mut(), String::new(), true);
@@ -23,8 +23,8 @@ pub(super) fn dial(target: &CStr, audio: Audio) -> Result<CallId, UaError> {
         (engine.ua, id)
     });
     let Some((ua, id)) = begin else { return Err(stopped()) };
-    // SAFETY: on the reactor thread, with the account that the engine has made; the
-    // call's pointer comes with CALL_OUTGOING.
+    // SAFETY: on the reactor thread, with the account that the engine created; the call's pointer arrives
+    // with CALL_OUTGOING.
     let errno = unsafe { ffi::ua_connect(ua, null_mut(), null(), target.as_ptr(), ffi::NO_VIDEO) };
     with(|engine| {
         engine.dialling = None;
@@ -51,7 +51,7 @@ pub(super) fn answer(id: CallId, audio: Audio) -> Result<(), UaError> {
         Some((engine.ua, call))
     });
     let (ua, call) = waiting.ok_or_else(stopped)?.ok_or(UaError::NoSuchCall)?;
-    // SAFETY: on the reactor thread; the call is in our table, so it lives.
+    // SAFETY: on the reactor thread; the call is in our table, so it is alive.
     let errno = unsafe { ffi::ua_answer(ua, call, ffi::NO_VIDEO) };
     if errno == 0 {
         return Ok(());
@@ -72,8 +72,7 @@ pub(super) fn reject(id: CallId, status: u16, reason: &str) -> Result<(), UaErro
     if !waits.ok_or_else(stopped)? {
         return Err(UaError::NoSuchCall);
     }
-    // A control character would end the line that it stands in; and the library uses the
-    // reason as a format of printf, too.
+    // A control character would end its line, and the library also uses the reason as a printf format.
     let clean: String = reason.chars().filter(|c| !c.is_control() && *c != '%').collect();
     refuse(id, status.clamp(300, 699), &CString::new(clean).unwrap_or_default());
     Ok(())
@@ -83,13 +82,13 @@ fn refuse(id: CallId, status: u16, reason: &CStr) {
     end(id, Intent::For(EndCause::Rejected { status }), status, reason);
 }
 
-/// Ends a call in whatever state it is.
+/// Ends a call in any state.
 pub(super) fn hangup(id: CallId) -> Result<(), UaError> {
     let state = with(|engine| {
         let Some(entry) = engine.by_id(id) else {
             return if engine.is_awaited(id) { Ok(None) } else { Err(UaError::NoSuchCall) };
         };
-        // No BYE before the ACK (RFC 3261 §15): it is sent when the call comes up.
+        // No BYE before the ACK (RFC 3261 §15): it is sent when the call is established.
         if entry.state == State::Answering {
             entry.intent.get_or_insert(Intent::Hangup);
         }
@@ -103,7 +102,7 @@ pub(super) fn hangup(id: CallId) -> Result<(), UaError> {
     Ok(())
 }
 
-/// Has the library end a call; CALL_CLOSED comes before this returns.
+/// Makes the library end a call; CALL_CLOSED arrives before this returns.
 pub(super) fn end(id: CallId, intent: Intent, status: u16, reason: &CStr) {
     let found = with(|engine| {
         let ua = engine.ua;
@@ -113,11 +112,11 @@ pub(super) fn end(id: CallId, intent: Intent, status: u16, reason: &CStr) {
     });
     let Some((ua, call)) = found.flatten() else { return };
     let reason = if reason.is_empty() { null() } else { reason.as_ptr() };
-    // SAFETY: on the reactor thread; the call is in our table, so it lives.
+    // SAFETY: on the reactor thread; the call is in our table, so it is alive.
     unsafe { ffi::ua_hangup(ua, call, status, reason) };
 }
 
-/// Looks after what no event tells: silence, and confirmations that never come.
+/// Checks for conditions without events: silence, and confirmations that never arrive.
 pub(super) fn look() {
     let now = Instant::now();
     let overdue = with(|engine| {
@@ -129,8 +128,8 @@ pub(super) fn look() {
     }
 }
 
-/// Cuts off what is still there at the end. Only a call whose ACK has not come in all the
-/// time is: the far end hears BYE all the same.
+/// Ends the remaining calls at shutdown. Only a call without an ACK remains; the far end still receives a
+/// BYE.
 pub(super) fn cut_off_all() {
     for id in all() {
         end(id, Intent::Hangup, 0, c"");
@@ -141,10 +140,10 @@ fn all() -> Vec<CallId> {
     with(|engine| engine.calls.iter().map(|entry| entry.id).collect()).unwrap_or_default()
 }
 
-/// Hangs every call up.
+/// Hangs up all calls.
 pub(super) fn hang_up_all() {
     for id in all() {
-        // It may have gone with another one.
+        // A call may have ended together with another one.
         let _ = hangup(id);
     }
 }

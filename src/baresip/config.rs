@@ -1,22 +1,22 @@
-//! What the library is told, as text: its configuration and its one account.
+//! The library's configuration as text, and that of its single account.
 
 use std::ffi::CString;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 
 use b2b_ua::{Codec, UaConfig, UaError};
 
-/// Name of our source, filter and devices inside of the library.
+/// The name of our source, filter and devices within the library.
 pub(super) const OURS: &str = "b2b";
 
-/// The longest playout delay to which the library's jitter buffer may grow, ms.
+/// Maximum playout delay of the library's jitter buffer, ms.
 const LONGEST_DELAY_MS: u32 = 1_000;
-/// The clock's thread holds a frame for 10 to 30 ms; the jitter buffer before it for
-/// the rest of the playout delay that is asked for.
+/// The clock's thread holds a frame for 10 to 30 ms; the jitter buffer provides the rest of the requested
+/// playout delay.
 const HELD_BY_CLOCK_MS: u32 = 20;
-/// With less than one packet's time the buffer could not put two in order.
+/// With less than one packet time the buffer could not reorder two packets.
 const LEAST_DELAY_MS: u32 = 10;
 
-/// What this engine cannot do is refused before anything starts.
+/// Refuses unsupported configurations before anything starts.
 pub(super) fn check(config: &UaConfig) -> Result<(), UaError> {
     let unsupported = |what: &str| Err(UaError::Unsupported(what.to_owned()));
     if config.impairment.is_some() {
@@ -34,9 +34,8 @@ pub(super) fn check(config: &UaConfig) -> Result<(), UaError> {
     Ok(())
 }
 
-/// An address with one port for both UDP and TCP, where any is wanted: for port 0 the
-/// library would take one of its own for each, and who is told the one cannot call the
-/// other.
+/// An address with one free port for both UDP and TCP if port 0 is given: the library would choose a
+/// different one for each, and a peer that knows one could not call the other.
 pub(super) fn one_port(bind: SocketAddr) -> Result<SocketAddr, UaError> {
     const TRIES: u32 = 100;
     let free = || {
@@ -50,7 +49,7 @@ pub(super) fn one_port(bind: SocketAddr) -> Result<SocketAddr, UaError> {
     last.map_err(|error| UaError::Bind { addr: bind, error })
 }
 
-/// The configuration text. The library takes the first of two values for a key.
+/// The configuration text. For a repeated key, the library uses the first value.
 pub(super) fn library_text(config: &UaConfig) -> String {
     let ip = config.bind.ip();
     let delay = config.jitter_ms.saturating_sub(HELD_BY_CLOCK_MS).max(LEAST_DELAY_MS);
@@ -79,7 +78,7 @@ pub(super) fn library_text(config: &UaConfig) -> String {
     )
 }
 
-/// The account: who we are, without a registrar.
+/// The account: our identity, without a registrar.
 pub(super) fn account_text(config: &UaConfig, port: u16) -> Result<CString, UaError> {
     let codecs: Vec<&str> = config
         .codecs
@@ -101,7 +100,7 @@ pub(super) fn account_text(config: &UaConfig, port: u16) -> Result<CString, UaEr
     CString::new(text).map_err(|_| UaError::Unsupported("a user name with a zero byte".into()))
 }
 
-/// A target that the library may be asked to call.
+/// Validates a target for the library to call.
 pub(super) fn target(uri: &str) -> Result<CString, UaError> {
     let wrong = |reason: &str| UaError::Target { uri: uri.to_owned(), reason: reason.to_owned() };
     let scheme = uri.get(..4).unwrap_or_default();

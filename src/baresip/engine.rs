@@ -1,8 +1,8 @@
-//! The calls of the engine, as they are known on the reactor thread.
+//! The engine's calls, on the reactor thread.
 //!
-//! Everything of the library runs there, and so does everything in here. The state is in
-//! a thread-local cell that is never borrowed across a call into the library that could
-//! call us back: only plain getters are called under the borrow.
+//! The library runs entirely on that thread, and so does this module. The state is in a thread-local cell
+//! that is never borrowed across a library call that could call back: only plain getters are called while it
+//! is borrowed.
 
 use std::cell::RefCell;
 use std::ffi::c_char;
@@ -24,23 +24,23 @@ use super::wire::Trace;
 use b2b_base::metrics::quality;
 use b2b_ua::{Audio, CallId, EndCause, MediaStats, UaEvent, UaStats};
 
-/// Events that wait for a role, before some are left out.
+/// Events queued for a role before some are dropped.
 const NEWS: usize = 4_096;
-/// Timer B and Timer F (RFC 3261 §17.1): nobody answers any more.
+/// Timer B and Timer F (RFC 3261 §17.1): the time after which no response is expected any more.
 const GIVEN_UP: Duration = Duration::from_secs(32);
-/// From the microphone to the wire: one packet.
+/// Delay from the microphone to the wire: one packet.
 const PACKET_MS: f64 = 20.0;
 
 thread_local! {
     static ENGINE: RefCell<Option<Engine>> = const { RefCell::new(None) };
 }
 
-/// Puts an engine in its place on this thread, or takes it away.
+/// Sets or removes the engine of this thread; returns the previous one.
 pub(super) fn install(engine: Option<Engine>) -> Option<Engine> {
     ENGINE.replace(engine)
 }
 
-/// The engine of this thread, if it runs.
+/// Accesses the engine of this thread, if it runs.
 pub(super) fn with<T>(body: impl FnOnce(&mut Engine) -> T) -> Option<T> {
     ENGINE.with_borrow_mut(|engine| engine.as_mut().map(body))
 }
@@ -48,14 +48,14 @@ pub(super) fn with<T>(body: impl FnOnce(&mut Engine) -> T) -> Option<T> {
 /// A call.
 pub(super) struct Entry {
     pub id: CallId,
-    /// Alive until CALL_CLOSED; null while the library is still making it.
+    /// Alive until CALL_CLOSED; null while the library is still creating it.
     pub call: *mut ffi::Call,
     pub outgoing: bool,
     pub sip_call_id: String,
     pub state: State,
     pub peer: Peer,
     pub intent: Option<Intent>,
-    /// Its streams are there, and are ours.
+    /// Whether its streams exist and are connected to us.
     pub prepared: bool,
     pub voice: Arc<Voice>,
     pub intake: Option<Intake>,
@@ -63,26 +63,26 @@ pub(super) struct Entry {
     pub held: bool,
     pub digit: Option<char>,
     pub digits: u64,
-    /// Since when RTP is expected, or a response to our INVITE.
+    /// When RTP, or a response to our INVITE, was first expected.
     pub since: Instant,
 }
 
 impl Entry {
-    /// What both sides have agreed upon; null before there are streams.
+    /// The negotiated media; null before there are streams.
     fn media(&self) -> *const ffi::SdpMedia {
         if self.call.is_null() || !self.prepared {
             return null();
         }
-        // SAFETY: on the reactor thread; the call lives until CALL_CLOSED takes its pointer
-        // from us, and its streams with it. Getters call nobody back.
+        // SAFETY: on the reactor thread; the call lives until CALL_CLOSED takes its pointer from us, and its
+        // streams with it. Getters do not call back.
         unsafe { ffi::stream_sdpmedia(ffi::audio_strm(ffi::call_audio(self.call))) }
     }
 
-    /// What a payload type is in this call.
+    /// The kind of a payload type in this call.
     pub(super) fn kind(&self, payload_type: u8) -> Kind {
         let media = self.media();
         let is = |name: *const c_char| {
-            // SAFETY: as in `media`, which may be null; a null name stands for any.
+            // SAFETY: as in `media`, which may be null; a null name matches any.
             !unsafe { ffi::sdp_media_format(media, true, null(), payload_type.into(), name, -1, -1) }
                 .is_null()
         };
@@ -93,14 +93,14 @@ impl Entry {
         }
     }
 
-    /// Whether RTP is due from the far end.
+    /// Whether RTP from the far end is expected.
     fn receives(&self) -> bool {
         // SAFETY: as in `media`.
         !self.held && unsafe { ffi::sdp_media_dir(self.media()) } & ffi::RECEIVES != 0
     }
 }
 
-/// A call that the library has forgotten, but the far end may not have.
+/// A call that the library has closed, but whose end the far end has not confirmed.
 struct Awaited {
     id: CallId,
     sip_call_id: String,
@@ -110,7 +110,7 @@ struct Awaited {
     until: Instant,
 }
 
-/// See the module.
+/// See the module documentation.
 pub(super) struct Engine {
     pub ua: *mut ffi::Ua,
     pub codecs: Codecs,
@@ -119,16 +119,16 @@ pub(super) struct Engine {
     pub calls: Vec<Entry>,
     awaited: Vec<Awaited>,
     last_id: u64,
-    /// Our call that the library is just making.
+    /// The outgoing call that the library is creating.
     pub dialling: Option<CallId>,
-    /// Of calls that have ended.
+    /// The counters of ended calls.
     finished: UaStats,
     pub trace: Option<Trace>,
     pub log: Option<PacketLog>,
     pub ptime_ms: u32,
     pub jitter_ms: u32,
     pub rtp_timeout: Duration,
-    /// Whom to tell that no call is left.
+    /// Signalled when no call is left.
     idle: Option<Sender<()>>,
 }
 
@@ -153,8 +153,8 @@ impl Engine {
         }
     }
 
-    /// Tells the role. One that is behind is spared the news of which a peer can make any
-    /// number within one call.
+    /// Sends an event to the role. If the role falls behind, events that a peer can produce without limit
+    /// within a call are dropped.
     pub(super) fn tell(&self, event: UaEvent) {
         let endless =
             matches!(event, UaEvent::Progress { .. } | UaEvent::Digit { .. } | UaEvent::Hold { .. });
@@ -171,7 +171,7 @@ impl Engine {
         self.calls.iter_mut().find(|entry| entry.call.cast_const() == call)
     }
 
-    /// A new call, in the state in which it begins.
+    /// Adds a new call in its initial state.
     pub(super) fn add(&mut self, call: *mut ffi::Call, sip_call_id: String, outgoing: bool) -> CallId {
         self.last_id += 1;
         let id = CallId(self.last_id);
@@ -199,7 +199,7 @@ impl Engine {
         id
     }
 
-    /// Gives a call its audio.
+    /// Connects a call's audio.
     pub(super) fn connect_audio(&mut self, id: CallId, audio: Audio) {
         let Some(entry) = self.calls.iter_mut().find(|entry| entry.id == id) else { return };
         let (intake, playout) = playout();
@@ -208,14 +208,14 @@ impl Engine {
         let _ = self.clock.send(clock::Command::Add(line));
     }
 
-    /// Forgets a call that never came to be. Its audio goes.
+    /// Removes a call that never was established, and its audio.
     pub(super) fn forget(&mut self, id: CallId) {
         self.calls.retain(|entry| entry.id != id);
         let _ = self.clock.send(clock::Command::Remove(id));
         self.look_idle();
     }
 
-    /// A call that the library has closed; the pointer goes with it.
+    /// Handles a call that the library has closed; its pointer becomes invalid.
     pub(super) fn closed(&mut self, call: *const ffi::Call, text: &str) {
         let Some(index) = self.calls.iter().position(|entry| entry.call.cast_const() == call) else { return };
         let stats = MediaStats { in_call: false, ..self.measure(&self.calls[index]) };
@@ -237,7 +237,7 @@ impl Engine {
         self.look_idle();
     }
 
-    /// A request of the far end in one of our calls.
+    /// Notes a request of the far end within one of our calls.
     pub(super) fn request(&mut self, sip_call_id: &str, method: &str) {
         if let Some(entry) = self.calls.iter_mut().find(|entry| entry.sip_call_id == sip_call_id) {
             entry.peer.bye |= method == "BYE";
@@ -245,7 +245,7 @@ impl Engine {
         }
     }
 
-    /// A response to one of our requests.
+    /// Notes a response to one of our requests.
     pub(super) fn response(&mut self, sip_call_id: &str, method: &str, status: u16, reason: String) {
         if method == "INVITE"
             && let Some(entry) = self.calls.iter_mut().find(|entry| entry.sip_call_id == sip_call_id)
@@ -267,12 +267,12 @@ impl Engine {
         }
     }
 
-    /// Whether a hang-up of it waits to be confirmed.
+    /// Whether the confirmation of its hang-up is pending.
     pub(super) fn is_awaited(&self, id: CallId) -> bool {
         self.awaited.iter().any(|awaited| awaited.id == id)
     }
 
-    /// Gives up on confirmations that never came.
+    /// Gives up on overdue confirmations.
     pub(super) fn give_up(&mut self, now: Instant) {
         while let Some(index) = self.awaited.iter().position(|awaited| now >= awaited.until) {
             let Awaited { id, unconfirmed, .. } = self.awaited.swap_remove(index);
@@ -281,7 +281,7 @@ impl Engine {
         self.look_idle();
     }
 
-    /// Calls that must be ended now, and why.
+    /// The calls that must be ended now, and the causes.
     pub(super) fn overdue(&mut self, now: Instant) -> Vec<(CallId, EndCause)> {
         let mut overdue = Vec::new();
         for entry in &mut self.calls {
@@ -317,7 +317,7 @@ impl Engine {
         stats
     }
 
-    /// Tells `idle` when no call is left; at once if there is none.
+    /// Signals `idle` when no call is left; at once if there is none.
     pub(super) fn tell_idle(&mut self, idle: Sender<()>) {
         self.idle = Some(idle);
         self.look_idle();
@@ -335,7 +335,7 @@ impl Engine {
     fn measure(&self, entry: &Entry) -> MediaStats {
         let (sent, octets, refused, rtt_us) = library_counters(entry);
         let late = entry.voice.late.load(Relaxed)
-            // The jitter buffer counts what it refuses: duplicates and what is too late.
+            // The jitter buffer counts the packets that it refuses: duplicates and late ones.
             + refused.saturating_sub(entry.received.duplicates);
         let seen = entry.received.stats();
         let rtt_ms = (rtt_us > 0).then(|| f64::from(rtt_us) / 1_000.0);
@@ -357,13 +357,13 @@ impl Engine {
     }
 }
 
-/// Packets and bytes sent, packets that the jitter buffer refused, and the round trip.
+/// Packets and bytes sent, packets refused by the jitter buffer, and the round-trip time.
 fn library_counters(entry: &Entry) -> (u64, u64, u64, u32) {
     if entry.call.is_null() || !entry.prepared {
         return (0, 0, 0, 0);
     }
-    // SAFETY: on the reactor thread; the call lives until CALL_CLOSED takes its pointer
-    // from us, and its streams with it. Getters call nobody back.
+    // SAFETY: on the reactor thread; the call lives until CALL_CLOSED takes its pointer from us, and its
+    // streams with it. Getters do not call back.
     unsafe {
         let stream = ffi::audio_strm(ffi::call_audio(entry.call));
         if stream.is_null() {
@@ -371,7 +371,7 @@ fn library_counters(entry: &Entry) -> (u64, u64, u64, u32) {
         }
         let mut rtcp = ffi::RtcpStats::default();
         if let Some(ssrc) = entry.received.ssrc() {
-            // Fails before the first report: then there is no round trip.
+            // Fails before the first report, when there is no round-trip time.
             let _ = ffi::rtcp_stats(ffi::stream_rtp_sock(stream), ssrc, &mut rtcp);
         }
         (

@@ -1,4 +1,4 @@
-//! What the library tells: its events and the SIP messages that pass.
+//! Events of the library, and the SIP messages that it sends and receives.
 
 use std::ffi::{CString, c_int, c_void};
 use std::net::SocketAddr;
@@ -17,8 +17,8 @@ use b2b_ua::{CallId, Codec, EndCause, UaEvent};
 /// The library's event handler.
 pub(super) unsafe extern "C" fn on_event(event: c_int, data: *mut Bevent, _arg: *mut c_void) {
     guard(|| {
-        // SAFETY: the library's own event, alive during this call. The numbers of events
-        // differ between releases; their names do not.
+        // SAFETY: the library's own event, alive during this call. The numbers of events differ between
+        // releases, but not their names.
         let (name, call, said) = unsafe {
             (text(ffi::bevent_str(event)), ffi::bevent_get_call(data), text(ffi::bevent_get_text(data)))
         };
@@ -54,7 +54,7 @@ fn tell(call: *mut Call, event: impl FnOnce(CallId) -> UaEvent) {
 }
 
 fn incoming(call: *mut Call) {
-    // SAFETY: the call lives; its texts are copied.
+    // SAFETY: the call is alive; its texts are copied.
     let (from, to, sip_call_id) =
         unsafe { (text(ffi::call_peeruri(call)), text(ffi::call_localuri(call)), text(ffi::call_id(call))) };
     let id = with(|engine| engine.add(call, sip_call_id.clone(), false));
@@ -64,9 +64,9 @@ fn incoming(call: *mut Call) {
     }
 }
 
-/// The library has made the call that we dial.
+/// The library has created the call that we dial.
 fn outgoing(call: *mut Call) {
-    // SAFETY: the call lives.
+    // SAFETY: the call is alive.
     let sip_call_id = unsafe { text(ffi::call_id(call)) };
     with(|engine| {
         let id = engine.dialling.take()?;
@@ -76,9 +76,9 @@ fn outgoing(call: *mut Call) {
     });
 }
 
-/// The streams of a call are there: puts our names and our ear on them. Once.
+/// Connects our devices and our listener to the streams of a call, once they exist. Done once.
 fn prepare(call: *mut Call) {
-    // SAFETY: the call lives.
+    // SAFETY: the call is alive.
     let stream = unsafe { ffi::audio_strm(ffi::call_audio(call)) };
     if stream.is_null() {
         return;
@@ -91,10 +91,9 @@ fn prepare(call: *mut Call) {
     });
     let Some((id, codec)) = id.flatten() else { return };
     let device = CString::new(id.0.to_string()).unwrap_or_default();
-    // SAFETY: the call and its stream live; the library copies the name. Without an encoder
-    // it makes no filter, and nothing would be heard of one who only sends; the negotiation
-    // sets the right one. The helper goes with the socket, and its argument is a number and
-    // no pointer.
+    // SAFETY: the call and its stream are alive; the library copies the name. Without an encoder it creates
+    // no filter, and a far end that only sends would not be heard; the negotiation sets the right one. The
+    // helper is freed with the socket, and its argument is a number, not a pointer.
     let errno = unsafe {
         let audio = ffi::call_audio(call);
         ffi::audio_set_devicename(audio, device.as_ptr(), device.as_ptr())
@@ -113,11 +112,11 @@ fn prepare(call: *mut Call) {
     }
 }
 
-/// Puts the telephone event behind the codecs: the library takes the first format of the
-/// far end for the codec, and where that is the event it stops the audio.
+/// Moves the telephone event behind the codecs: the library takes the far end's first format as the codec,
+/// and stops the audio if that is the event.
 fn codecs_first(call: *mut Call) {
-    // SAFETY: the call and its streams live, and nobody walks the list: the library tells
-    // this between reading the description and using it. The element is the list's own.
+    // SAFETY: the call and its streams are alive, and the list is not being iterated: the library reports
+    // this between parsing the description and using it. The element belongs to the list.
     unsafe {
         let media = ffi::stream_sdpmedia(ffi::audio_strm(ffi::call_audio(call)));
         let event = ffi::sdp_media_rformat(media, c"telephone-event".as_ptr());
@@ -130,14 +129,14 @@ fn codecs_first(call: *mut Call) {
 }
 
 fn established(call: *mut Call) {
-    // SAFETY: the call and its streams live; getters only.
+    // SAFETY: the call and its streams are alive; getters only.
     let (codec, remote, common) = unsafe {
         let audio = ffi::call_audio(call);
         let sending = ffi::audio_codec(audio, true);
         let codec = if sending.is_null() { ffi::audio_codec(audio, false) } else { sending };
         let media = ffi::stream_sdpmedia(ffi::audio_strm(audio));
-        // What the library takes for the codec: none where the far end has refused the
-        // stream, and no codec where nothing but the telephone event is left.
+        // The format that the library takes as the codec: none if the far end has refused the stream, and no
+        // codec if only the telephone event is left.
         let first = ffi::sdp_media_rformat(media, std::ptr::null());
         let event = ffi::sdp_media_rformat(media, c"telephone-event".as_ptr());
         let common = !first.is_null() && first != event;
@@ -153,7 +152,7 @@ fn established(call: *mut Call) {
     .flatten() else {
         return;
     };
-    // The library allows its call to be ended in this handler.
+    // The library allows ending its call in this handler.
     if let Some(intent) = unwanted {
         return commands::end(id, intent, 0, c"");
     }
@@ -185,7 +184,7 @@ fn held(call: *mut Call, held: bool) {
     });
 }
 
-/// A digit begins, or the one that has begun ends.
+/// Handles the begin of a digit, or the end of the current one.
 fn digit(engine: &mut Engine, call: *mut Call, begins: Option<char>) {
     let Some(entry) = engine.by_call(call) else { return };
     let Some(digit) = std::mem::replace(&mut entry.digit, begins) else { return };
@@ -194,7 +193,7 @@ fn digit(engine: &mut Engine, call: *mut Call, begins: Option<char>) {
     engine.tell(UaEvent::Digit { call, digit, duration_ms });
 }
 
-/// The library's trace handler: every SIP message, before it is acted upon.
+/// The library's trace handler: called for every SIP message before it is processed.
 pub(super) unsafe extern "C" fn on_message(
     sent: bool,
     transport: c_int,

@@ -1,9 +1,8 @@
 //! The part of the C interface of libre and libbaresip 4 that the engine uses.
 //!
-//! Objects of the library are opaque and reached through its functions. Structures
-//! are declared only where the interface passes them by layout; their sizes and
-//! offsets are those of every release from 4.0 to 4.10 on 64-bit machines, and
-//! asserted.
+//! Objects of the library are opaque, and accessed through its functions. Structures are declared only where
+//! the interface passes them by layout; their sizes and offsets are those of every release from 4.0 to 4.10
+//! on 64-bit machines, and are asserted.
 
 use std::ffi::{c_char, c_double, c_int, c_void};
 
@@ -41,13 +40,13 @@ impl ListElement {
     }
 }
 
-/// `struct list`; only ever behind a pointer.
+/// `struct list`; only used behind a pointer.
 #[repr(C)]
 pub(super) struct List {
     _data: [u8; 0],
 }
 
-/// The head of `struct sdp_format`; only ever behind a pointer.
+/// The head of `struct sdp_format`; only used behind a pointer.
 #[repr(C)]
 pub(super) struct SdpFormat {
     pub le: ListElement,
@@ -62,7 +61,7 @@ pub(super) struct MemoryBuffer {
     pub end: usize,
 }
 
-/// `struct sa` with room to spare: written and read by the library only.
+/// `struct sa` with spare room: only the library writes and reads it.
 #[repr(C, align(8))]
 pub(super) struct SocketAddress {
     _data: [u8; 256],
@@ -347,7 +346,7 @@ unsafe extern "C" {
     ) -> c_int;
     pub(super) fn audio_codec(audio: *const Audio, sending: bool) -> *const AudioCodec;
     pub(super) fn stream_sdpmedia(stream: *const Stream) -> *mut SdpMedia;
-    /// Exported by every release, but not in the public header.
+    /// Exported by every release, but missing from the public header.
     pub(super) fn stream_rtp_sock(stream: *const Stream) -> *mut RtpSock;
     pub(super) fn stream_metric_get_tx_n_packets(stream: *const Stream) -> u32;
     pub(super) fn stream_metric_get_tx_n_bytes(stream: *const Stream) -> u32;

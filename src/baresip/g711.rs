@@ -1,5 +1,4 @@
-//! PCMU and PCMA (ITU-T G.711) as codecs of libbaresip: no module to be found in a
-//! directory of the system.
+//! PCMU and PCMA (ITU-T G.711) as codecs of libbaresip, so that no module from a system directory is needed.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr::null;
@@ -8,18 +7,17 @@ use super::border::guard;
 use super::ffi::{self, AudioCodec, ListElement};
 use b2b_ua::Codec;
 
-/// What the library's handlers return when they are asked for something else.
+/// The handlers' return value for an unsupported request.
 const EINVAL: c_int = 22;
 
-/// A sample of a µ-law byte: sign, three bits of segment, four bits of step; a bias of
-/// 33 in 14-bit values.
+/// The sample of a µ-law byte: sign, three bits of segment, four bits of step; a bias of 33 in 14-bit values.
 const fn decode_u(byte: u8) -> i16 {
     let byte = !byte;
     let magnitude = ((((byte & 0x0F) as i16) << 3) + 0x84) << ((byte >> 4) & 7);
     if byte & 0x80 != 0 { 0x84 - magnitude } else { magnitude - 0x84 }
 }
 
-/// A sample of an A-law byte: the even bits are inverted, the first segment is linear.
+/// The sample of an A-law byte: the even bits are inverted, the first segment is linear.
 const fn decode_a(byte: u8) -> i16 {
     let byte = byte ^ 0x55;
     let step = ((byte & 0x0F) as i16) << 4;
@@ -40,7 +38,7 @@ fn encode_u(sample: i16) -> u8 {
 }
 
 fn encode_a(sample: i16) -> u8 {
-    // 13 bits; negative values count from -1, as the standard's decision values ask.
+    // 13 bits; negative values count from -1, as the standard's decision values require.
     let value = i32::from(sample) >> 3;
     let (sign, magnitude) = if value >= 0 { (0x80, value) } else { (0, -value - 1) };
     let magnitude = magnitude.min(0xFFF) as u16;
@@ -89,7 +87,7 @@ unsafe fn encode(
     if fmt != ffi::S16LE || buffer.is_null() || length.is_null() || samples.is_null() {
         return EINVAL;
     }
-    // SAFETY: not null; the library hands over a length of its own.
+    // SAFETY: not null; the library passes a length of its own.
     let room = unsafe { *length };
     if room < count {
         return EINVAL;
@@ -124,7 +122,7 @@ unsafe fn decode(
     if fmt != ffi::S16LE || buffer.is_null() || count.is_null() || samples.is_null() {
         return EINVAL;
     }
-    // SAFETY: not null; the library hands over a count of its own.
+    // SAFETY: not null; the library passes a count of its own.
     let room = unsafe { *count };
     if room < length {
         return EINVAL;
@@ -183,7 +181,7 @@ pub(super) struct Codecs {
 }
 
 impl Codecs {
-    /// Registers codecs in their order, which is the order of our offers.
+    /// Registers codecs in this order, which is the order of our offers.
     ///
     /// # Safety
     /// On the reactor thread, after `baresip_init`.
@@ -196,7 +194,7 @@ impl Codecs {
         Codecs { registered }
     }
 
-    /// Takes them out of the library's list.
+    /// Removes them from the library's list.
     ///
     /// # Safety
     /// On the reactor thread, when no call is left.
@@ -207,12 +205,12 @@ impl Codecs {
         }
     }
 
-    /// The one that is offered first.
+    /// The first codec of our offers.
     pub(super) fn first(&self) -> *const AudioCodec {
         self.registered.first().map_or(null(), |(_, codec)| &raw const **codec)
     }
 
-    /// Which one the library means.
+    /// The codec with this address.
     pub(super) fn find(&self, codec: *const AudioCodec) -> Option<Codec> {
         let same = |(_, ours): &&(Codec, Box<AudioCodec>)| std::ptr::eq(&**ours, codec);
         self.registered.iter().find(same).map(|(codec, _)| *codec)
@@ -233,8 +231,8 @@ fn described(codec: Codec) -> Box<AudioCodec> {
         crate_: 8_000,
         ch: 1,
         pch: 1,
-        // The account's: with one here, a re-INVITE with another ptime leaves the library
-        // with the size of one and the clock of the other.
+        // The account sets it: if it were set here, a re-INVITE with another ptime would leave the library
+        // with the packet size of one and the clock of the other.
         ptime: 0,
         fmtp: null(),
         encupdh: null(),
@@ -253,7 +251,7 @@ mod tests {
 
     #[test]
     fn values_of_the_standard() {
-        // G.711 tables 1 and 2, scaled to 16 bits: the ends and the smallest values.
+        // G.711 tables 1 and 2, scaled to 16 bits: the extremes and the smallest values.
         let u = [(0x80, 32_124), (0x00, -32_124), (0xFF, 0), (0x7F, 0), (0xFE, 8), (0x7E, -8)];
         assert!(u.iter().all(|&(byte, sample)| DECODED_U[byte] == sample), "{u:?}");
         let a = [(0xAA, 32_256), (0x2A, -32_256), (0xD5, 8), (0x55, -8), (0xD4, 24), (0x54, -24)];

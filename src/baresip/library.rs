@@ -1,4 +1,4 @@
-//! The library's life: everything of it starts and ends on the reactor thread.
+//! The life of the library: it starts and stops on the reactor thread.
 
 use std::ffi::{CStr, c_char, c_int};
 use std::net::SocketAddr;
@@ -18,10 +18,10 @@ use super::wire::Trace;
 use super::{clock, commands, config};
 use b2b_ua::{UaConfig, UaError, UaEvent};
 
-/// `DBG_ERR` of libre's own messages, which go to standard error.
+/// `DBG_ERR`: the level of libre's own messages, which go to standard error.
 const ONLY_ERRORS: c_int = 3;
 
-/// What the library points into.
+/// Objects that the library points to.
 pub(super) struct Library {
     log: Box<Log>,
     devices: Option<Devices>,
@@ -34,7 +34,7 @@ pub(super) struct Files {
 }
 
 impl Files {
-    /// Creates what is asked for.
+    /// Creates the configured files.
     pub(super) fn create(config: &UaConfig) -> Result<Files, UaError> {
         let trace = config
             .sip_trace
@@ -47,7 +47,7 @@ impl Files {
     }
 }
 
-/// Refuses a library whose structures are not the ones that are declared here.
+/// Refuses a library whose structures differ from the ones declared here.
 pub(super) fn check_version() -> Result<(), UaError> {
     // SAFETY: returns a static text.
     let version = unsafe { border::text(ffi::baresip_version()) };
@@ -65,7 +65,7 @@ fn known(version: &str) -> Result<(), UaError> {
     }
 }
 
-/// Starts everything; gives the SIP address with its real port.
+/// Starts everything; returns the SIP address with its actual port.
 ///
 /// # Safety
 /// On the reactor thread, once.
@@ -108,7 +108,7 @@ impl Library {
             UaError::Stopped(format!("libbaresip: {what}: {}", border::system_error(errno)))
         };
         let text = config::library_text(config);
-        // SAFETY: the text has its length; the library copies it.
+        // SAFETY: the length is that of the text; the library copies it.
         let errno = unsafe { ffi::conf_configure_buf(text.as_ptr(), text.len()) };
         if errno != 0 {
             return Err(failed("its configuration was refused", errno));
@@ -135,7 +135,7 @@ impl Library {
         // SAFETY: the SIP stack has started.
         let local = unsafe { local_address(config.bind) }
             .ok_or_else(|| failed("no SIP address", nix::libc::EADDRNOTAVAIL))?;
-        // SAFETY: handlers of ours, taken out again in `stop`.
+        // SAFETY: our own handlers, removed in `stop`.
         let errno = unsafe {
             ffi::sip_set_trace_handler(ffi::uag_sip(), Some(on_message));
             ffi::bevent_register(Some(on_event), null_mut())
@@ -150,19 +150,19 @@ impl Library {
         if errno != 0 {
             return Err(failed("its account was refused", errno));
         }
-        // SAFETY: the account that has just been made.
+        // SAFETY: the account was just created.
         unsafe { ffi::ua_set_catchall(ua, true) };
         with(|engine| engine.ua = ua);
         Ok(local)
     }
 
-    /// Ends everything. Whatever call is left is cut off.
+    /// Stops everything. Remaining calls are cut off.
     ///
     /// # Safety
     /// On the reactor thread, once.
     pub(super) unsafe fn stop(&mut self) {
-        // SAFETY: the caller's promise. The order is that of the library's own program;
-        // what has not been started is ended without harm.
+        // SAFETY: the caller's promise. The order is that of the library's own program; stopping a part that
+        // was not started is harmless.
         unsafe {
             commands::cut_off_all();
             ffi::ua_stop_all(true);
@@ -183,7 +183,7 @@ impl Library {
     }
 }
 
-/// The address that peers on our own side see, with the port that the system has chosen.
+/// The address that peers on our side of the network see, with the port that the system has chosen.
 ///
 /// # Safety
 /// On the reactor thread, with a SIP stack.
@@ -210,17 +210,17 @@ unsafe extern "C" fn on_log(level: u32, message: *const c_char) {
         let message = unsafe { CStr::from_ptr(message) }.to_string_lossy();
         let message = message.trim_end();
         match level {
-            // What its warnings are about comes out of calls as errors and events.
+            // The subjects of its warnings are also reported as errors and events of calls.
             0..=2 => tracing::debug!("libbaresip: {message}"),
             _ => tracing::warn!("libbaresip: {message}"),
         }
     });
 }
 
-/// Only one engine fits into a process: the library is a set of globals.
+/// Only one engine fits into a process: the library uses global state.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
-/// The process's only engine; dropping it makes room for the next.
+/// The process's only engine; dropping it allows the next one.
 pub(super) struct Only(());
 
 impl Only {

@@ -1,18 +1,16 @@
-//! The baresip engine behind the [`Ua`] trait: libre and libbaresip do SIP and RTP, this
-//! room only carries audio, events and commands across. Decisions and the library's
-//! pitfalls: `designs/0005-baresip.md`.
+//! The baresip engine behind the [`Ua`] trait: libre and libbaresip do SIP and RTP, this crate only passes
+//! audio, events and commands. Decisions and the library's pitfalls: `designs/0005-baresip.md`.
 //!
-//! - `ffi`: the C interface; `border`: panics, texts and addresses at it
-//! - `library`: start and stop; `config`: what the library is told
-//! - `engine`: the calls, on the library's one thread (the reactor); `commands`: what
-//!   roles ask; `events`: what the library tells; `wire`: SIP messages that pass;
-//!   `outcome`: why a call ended
+//! - `ffi`: the C interface; `border`: panics, texts and addresses at that interface
+//! - `library`: start and stop; `config`: the library's configuration
+//! - `engine`: the calls, on the library's single thread (the reactor); `commands`: operations of roles;
+//!   `events`: events of the library; `wire`: SIP messages; `outcome`: why a call ended
 //! - `audio`: source, filter and socket helper; `g711`: the codecs; `clock`: the thread
 //!   that serves sinks and sources; `playout`: packets to frames
-//! - `received`: counters of received RTP; `packet_log`
+//! - `received`: counters of received RTP; `packet_log`: the log of received packets
 //!
-//! What it cannot do: mouth-to-ear latency (no abs-capture-time: `captured_at` is none),
-//! `--impair`, a source lock (`injected` stays 0), binding RTP to one address.
+//! Not supported: mouth-to-ear latency (no abs-capture-time: `captured_at` is `None`), `--impair`, a source
+//! lock (`injected` stays 0), binding RTP to one address.
 
 mod audio;
 mod border;
@@ -41,33 +39,32 @@ use b2b_ua::{Audio, CallId, Ua, UaConfig, UaError, UaEvent, UaStats};
 use border::guard;
 use library::{Files, Library, Only};
 
-/// The reactor answers at once, or it is dead.
+/// Maximum time for a reply of the reactor, which replies at once unless it is dead.
 const ANSWER: Duration = Duration::from_secs(10);
 
-/// A UA on libbaresip. Dropping it without [`Ua::shutdown`] sends BYE to every call and
-/// does not wait.
+/// A UA on libbaresip. Dropping it without [`Ua::shutdown`] sends BYE to every call without waiting.
 pub struct BaresipUa {
     local: SocketAddr,
     events: Receiver<UaEvent>,
-    /// None once it has been stopped.
+    /// `None` once it is stopped.
     parts: Option<Parts>,
 }
 
 struct Parts {
     reactor: Reactor,
-    /// The library belongs to the thread that has made it, as long as it runs.
+    /// The library's context belongs to the thread that created it, for as long as it runs.
     _context: BaresipContext,
     clock: Sender<clock::Command>,
     clock_thread: Option<JoinHandle<()>>,
     _only: Only,
 }
 
-/// Starts a UA. Call it from a thread that lives as long as the UA: the library belongs
-/// to it.
+/// Starts a UA. Call it on a thread that lives as long as the UA: the library's context belongs to that
+/// thread.
 ///
 /// # Errors
-/// The address cannot be bound, a trace cannot be written, the library is of another
-/// version, or the configuration asks for what this engine cannot do.
+/// The address cannot be bound, a trace cannot be written, the library has another version, or the
+/// configuration needs an unsupported feature.
 pub fn open(config: UaConfig) -> Result<Box<dyn Ua>, UaError> {
     config::check(&config)?;
     let config = UaConfig { bind: config::one_port(config.bind)?, ..config };
@@ -82,7 +79,7 @@ pub fn open(config: UaConfig) -> Result<Box<dyn Ua>, UaError> {
     let mut parts = Parts { reactor, _context: context, clock, clock_thread: None, _only: only };
     let started = parts.ask({
         let (clock, events) = (parts.clock.clone(), events.clone());
-        // SAFETY: on the reactor thread, and once: `Only` sees to it.
+        // SAFETY: on the reactor thread, and only once, which `Only` ensures.
         move || {
             unsafe { library::start(&config, files, events, clock) }.map(|(local, library)| {
                 LIBRARY.replace(Some(library));
@@ -115,12 +112,12 @@ pub fn open(config: UaConfig) -> Result<Box<dyn Ua>, UaError> {
 }
 
 thread_local! {
-    /// On the reactor thread.
+    /// The library, on the reactor thread.
     static LIBRARY: std::cell::RefCell<Option<Library>> = const { std::cell::RefCell::new(None) };
 }
 
 impl Parts {
-    /// Runs something on the reactor thread.
+    /// Runs a function on the reactor thread.
     fn ask<T: Send + 'static>(&self, body: impl FnOnce() -> T + Send + 'static) -> Result<T, UaError> {
         let stopped = || UaError::Stopped("its reactor is gone".into());
         let (reply, answer) = crossbeam_channel::bounded(1);
@@ -128,7 +125,7 @@ impl Parts {
         answer.recv_timeout(ANSWER).map_err(|_| stopped())
     }
 
-    /// Hangs up, waits for it at most `grace`, and ends everything.
+    /// Hangs up all calls, waits at most `grace`, and stops everything.
     fn stop(mut self, grace: Duration) {
         let until = Instant::now() + grace;
         let (idle, none_left) = crossbeam_channel::bounded(1);
@@ -141,7 +138,8 @@ impl Parts {
         }
         let ended = self.ask(|| {
             if let Some(mut library) = LIBRARY.take() {
-                // SAFETY: on the reactor thread; it was there, so this is the first time.
+                // SAFETY: on the reactor thread; the library was still present, so it is stopped for the
+                // first time.
                 unsafe { library.stop() };
             }
         });

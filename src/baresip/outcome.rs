@@ -1,43 +1,42 @@
-//! Why a call ended: from what the library says, what the messages said, and what we
-//! wanted ourselves.
+//! The cause of a call's end: from the library's text, the SIP messages, and our own intent.
 
 use b2b_ua::EndCause;
 
-/// How far a call has come.
+/// The progress of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
-    /// It came, and waits for our decision.
+    /// Incoming, waiting for our decision.
     Offered,
-    /// We have answered; there is no ACK yet.
+    /// Answered by us, without an ACK so far.
     Answering,
-    /// We call, and have not been answered.
+    /// Outgoing, not answered yet.
     Dialling,
     /// Answered and acknowledged.
     Up,
 }
 
-/// What we wanted when we ended it.
+/// Our intent when we ended it.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Intent {
     Hangup,
-    /// For a reason that needs no confirmation.
+    /// An end for this cause, which needs no confirmation.
     For(EndCause),
 }
 
-/// What the far end has sent.
+/// The far end's messages so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Peer {
-    /// Any response to our INVITE.
+    /// Whether there was any response to our INVITE.
     pub heard: bool,
     pub bye: bool,
     pub cancel: bool,
 }
 
-/// A closed call.
+/// The outcome of a closed call.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Outcome {
     Ended(EndCause),
-    /// It ends with the final response to this method: confirmed or not.
+    /// It ends with the final response to this method, confirmed or not.
     Awaits {
         method: &'static str,
         confirmed: EndCause,
@@ -68,7 +67,7 @@ pub(super) fn outcome(state: State, peer: Peer, intent: Option<Intent>, text: &s
     }
 }
 
-/// The status with which a call is refused that we hang up before we answer it.
+/// The status for an incoming call that we hang up before answering it.
 pub(super) const UNAVAILABLE: u16 = 480;
 
 fn by_far_end(state: State, peer: Peer, text: &str) -> EndCause {
@@ -89,7 +88,7 @@ fn by_far_end(state: State, peer: Peer, text: &str) -> EndCause {
     }
 }
 
-/// The text for people: without the errno behind it.
+/// The text without the trailing errno.
 fn said(text: &str) -> String {
     let words = text.split(" [").next().unwrap_or(text).trim();
     if words.is_empty() { "the call was closed".into() } else { words.to_owned() }
@@ -101,8 +100,7 @@ fn errno(text: &str) -> Option<i32> {
     rest.split(']').next()?.parse().ok()
 }
 
-/// The status and reason of "486 Busy Here", which the value of a Reason header may
-/// follow behind a comma.
+/// The status and reason of "486 Busy Here", which a comma and the value of a Reason header may follow.
 fn response(text: &str) -> Option<(u16, String)> {
     let (status, reason) = text.split_once(' ')?;
     let status = status.parse().ok().filter(|status| (300..700).contains(status))?;

@@ -1,5 +1,5 @@
-//! The packet log of `--record`: one CSV row per received RTP packet, in the columns of
-//! the native engine. A thread of its own writes.
+//! The packet log of `--record`: one CSV row per received RTP packet, in the columns of the native engine. A
+//! separate thread writes it.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -11,9 +11,9 @@ use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::received::{Rtp, Verdict};
 
-/// Rows between the threads: more than a second of 50 calls.
+/// Capacity of the ring in rows: more than a second of 50 calls.
 const RING: usize = 4_096;
-/// How often the writer looks into the ring.
+/// Polling interval of the writer.
 const PERIOD: Duration = Duration::from_millis(100);
 
 struct Row {
@@ -26,7 +26,7 @@ struct Row {
     verdict: Verdict,
 }
 
-/// The reactor's end. Dropping it writes what is queued.
+/// The reactor's end. Dropping it writes the queued rows.
 pub(super) struct PacketLog {
     ring: Option<Producer<Row>>,
     dropped: u64,
@@ -34,7 +34,7 @@ pub(super) struct PacketLog {
 }
 
 impl PacketLog {
-    /// Creates the file with its header line, and the thread that writes it.
+    /// Creates the file with its header line, and its writing thread.
     pub(super) fn create(path: &Path) -> io::Result<PacketLog> {
         let mut file = BufWriter::new(File::create(path)?);
         writeln!(file, "arrival_ns,seq,timestamp,ssrc,payload_type,size,verdict")?;
@@ -44,7 +44,7 @@ impl PacketLog {
         Ok(PacketLog { ring: Some(ring), dropped: 0, thread: Some(thread) })
     }
 
-    /// Takes a row; drops it when the disk does not keep up.
+    /// Queues a row; drops it if the disk is too slow.
     pub(super) fn push(&mut self, packet: &Rtp<'_>, size: usize, verdict: Verdict) {
         let Rtp { sequence, timestamp, ssrc, payload_type, .. } = *packet;
         let row = Row { at: SystemTime::now(), sequence, timestamp, ssrc, payload_type, size, verdict };
@@ -69,7 +69,7 @@ impl Drop for PacketLog {
 fn run(mut rows: Consumer<Row>, mut file: BufWriter<File>) {
     let mut failed = false;
     loop {
-        // Asked before the ring is emptied: what was pushed before it was left is seen.
+        // Checked before the ring is emptied, so that all rows pushed before the drop are written.
         let last = rows.is_abandoned();
         let mut written = Ok(());
         while let Ok(row) = rows.pop() {

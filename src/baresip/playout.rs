@@ -1,10 +1,9 @@
-//! From decoded packets to one 20 ms frame per tick, on the timeline of the sender.
+//! Converts decoded packets to one 20 ms frame per tick, on the sender's timeline.
 //!
-//! libbaresip's jitter buffer releases a packet when its time has come, on the
-//! reactor thread; [`Intake`] carries it over a ring to the clock's thread, where
-//! [`Playout`] puts it in its place by its timestamp. What is missing there is made up
-//! (the last frame, fading over 60 ms) and then silence, so that a frame goes out at
-//! every tick and a recording has no hole.
+//! libbaresip's jitter buffer releases a packet when it is due, on the reactor thread. [`Intake`] passes it
+//! through a ring to the clock's thread, where [`Playout`] places it by its timestamp. Missing audio is
+//! concealed (the last frame, fading over 60 ms) and then silent, so that each tick yields a frame and a
+//! recording has no gap.
 
 use std::time::{Duration, Instant};
 
@@ -12,20 +11,20 @@ use rtrb::{Consumer, Producer, RingBuffer};
 
 use b2b_base::frame::{FrameKind, RATE_HZ};
 
-/// Samples of a frame.
+/// Samples per frame.
 pub(super) const FRAME: usize = 160;
-/// Pieces the ring holds: more than a second.
+/// Capacity of the ring in pieces: more than a second.
 const RING: usize = 64;
-/// How long the first piece waits for its tick at least: the library's timers have a
-/// grain of 1 ms, and of 10 ms after a loss.
+/// Minimum wait of the first piece for its tick: the library's timers have a granularity of 1 ms, and of 10
+/// ms after a loss.
 const SLACK: Duration = Duration::from_millis(10);
-/// Frames made up in a row before silence.
+/// Consecutive concealed frames before silence.
 const FADE: u32 = 3;
-/// A timestamp this far from its place starts a new timeline.
+/// A timestamp at least this far from its place starts a new timeline.
 const JUMP: i32 = RATE_HZ as i32 / 2;
 /// Ticks without a sample after which the stream has stopped.
 const STOPPED: u32 = 25;
-/// Ticks in a row with sound waiting that nobody needs, before some of it goes.
+/// Consecutive ticks with surplus audio before some of it is dropped.
 const PATIENCE: u32 = 50;
 
 #[derive(Clone, Copy)]
@@ -33,7 +32,7 @@ struct Piece {
     at: Instant,
     timestamp: u32,
     length: usize,
-    /// Samples of the whole packet.
+    /// Samples in the whole packet.
     packet: u32,
     samples: [i16; FRAME],
 }
@@ -44,26 +43,26 @@ impl Piece {
     }
 }
 
-/// Where decoded packets go in.
+/// The input for decoded packets.
 pub(super) struct Intake {
     ring: Producer<Piece>,
 }
 
-/// Where frames come out.
+/// The output of frames.
 pub(super) struct Playout {
     ring: Consumer<Piece>,
-    /// Timestamp of the next sample to play, while there is a timeline.
+    /// Timestamp of the next sample to play, if there is a timeline.
     next: Option<u32>,
     last: [i16; FRAME],
-    /// Frames without any sample in a row.
+    /// Consecutive frames without any sample.
     missing: u32,
-    /// Ticks in a row with too much in the ring.
+    /// Consecutive ticks with surplus audio in the ring.
     crowded: u32,
-    /// Samples of the longest packet so far.
+    /// Samples in the longest packet so far.
     packet: u32,
-    /// Pieces that came after their place had been played.
+    /// Pieces that arrived after their place was played.
     pub(super) late: u64,
-    /// Frames made up.
+    /// Concealed frames.
     pub(super) concealed: u64,
 }
 
@@ -84,7 +83,7 @@ pub(super) fn playout() -> (Intake, Playout) {
 }
 
 impl Intake {
-    /// Takes a decoded packet. A full ring loses it: nobody plays.
+    /// Takes a decoded packet. A full ring drops it: nothing is being played.
     pub(super) fn push(&mut self, at: Instant, timestamp: u32, samples: &[i16]) {
         for (index, part) in samples.chunks(FRAME).enumerate() {
             let mut piece = Piece {
@@ -100,7 +99,7 @@ impl Intake {
     }
 }
 
-/// How far `a` lies behind `b` on the circle of timestamps.
+/// How far `a` is ahead of `b`, modulo the timestamp range.
 fn ahead(a: u32, b: u32) -> i32 {
     a.wrapping_sub(b) as i32
 }
@@ -144,7 +143,7 @@ impl Playout {
         FrameKind::Concealed
     }
 
-    /// Finds the place on the timeline where this tick plays; none without a stream.
+    /// Finds the position on the timeline for this tick; `None` without a stream.
     fn settle(&mut self, now: Instant) -> Option<u32> {
         if self.missing >= STOPPED {
             self.next = None;
@@ -163,10 +162,10 @@ impl Playout {
         while let Ok(front) = self.ring.peek() {
             let (offset, over) = (ahead(front.timestamp, next), ahead(front.end(), next) <= 0);
             if offset.abs() > JUMP {
-                // Another timeline.
+                // Starts another timeline.
                 next = front.timestamp;
             } else if over && ahead(newest, next) > 0 {
-                // Its place is taken, and those behind it are in time.
+                // Its place was already played, and the following ones are in time.
                 self.late += 1;
                 let _ = self.ring.pop();
                 continue;
@@ -176,8 +175,8 @@ impl Playout {
             }
             break;
         }
-        // Never less than a packet and the slack; what is more than that for a second
-        // came in one burst, or from a faster clock.
+        // Keeps at least one packet and the slack; a surplus that lasts a second came from a burst, or from a
+        // faster clock.
         let spare = ahead(newest, next) - (self.packet + 2 * FRAME as u32) as i32;
         self.crowded = if spare > 0 { self.crowded + 1 } else { 0 };
         if self.crowded >= PATIENCE {
@@ -190,7 +189,7 @@ impl Playout {
         Some(next)
     }
 
-    /// Where the newest piece ends.
+    /// The end of the newest piece.
     fn newest(&mut self) -> Option<u32> {
         let waiting = self.ring.slots();
         let chunk = self.ring.read_chunk(waiting).ok()?;
@@ -200,18 +199,18 @@ impl Playout {
         Some(last.end())
     }
 
-    /// What stands where nothing came: the last frame, ever quieter.
+    /// Conceals missing audio: repeats the last frame with decreasing volume.
     fn make_up(&self, frame: &mut [i16; FRAME]) {
         if self.missing >= FADE {
             frame.fill(0);
             return;
         }
-        // From full to nothing over the frames that are made up.
+        // From full to zero over the concealed frames.
         let start = (FADE - self.missing) as i32 * FRAME as i32;
         let whole = FADE as i32 * FRAME as i32;
         for (index, (sample, last)) in frame.iter_mut().zip(&self.last).enumerate() {
             let gain = if self.missing == 0 { whole - index as i32 } else { start - index as i32 };
-            // The last frame has been faded already when it was made up itself.
+            // The last frame was already faded when it was concealed itself.
             let before = if self.missing == 0 { whole } else { start };
             *sample = (i32::from(*last) * gain / before.max(1)) as i16;
         }

@@ -1,12 +1,12 @@
-//! What arrives on a call's RTP socket, seen before the library takes it: the
-//! library's own counters know no percentiles, no gaps and no duplicates.
+//! Packets received on a call's RTP socket, inspected before the library takes them: the library's own
+//! counters lack percentiles, gaps and duplicates.
 
 use std::time::Instant;
 
 use b2b_base::metrics::MediaStats;
 use b2b_base::metrics::stream::StreamStats;
 
-/// What the negotiation has made of a payload type.
+/// The negotiated meaning of a payload type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Audio,
@@ -14,14 +14,14 @@ pub(super) enum Kind {
     Unknown,
 }
 
-/// Sequence numbers in which a duplicate is recognised.
+/// Window of sequence numbers in which duplicates are detected.
 const WINDOW: u64 = 64;
-/// A step of the sequence beyond this is a new beginning (RFC 3550 A.1, MAX_DROPOUT).
+/// A larger step of the sequence number restarts it (RFC 3550 A.1, MAX_DROPOUT).
 const DROPOUT: i64 = 3_000;
-/// RTP ticks in a millisecond.
+/// RTP ticks per millisecond.
 const TICKS_PER_MS: u32 = 8;
 
-/// The fields of an RTP header that count.
+/// The relevant fields of an RTP header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Rtp<'a> {
     pub sequence: u16,
@@ -32,7 +32,7 @@ pub(super) struct Rtp<'a> {
 }
 
 impl<'a> Rtp<'a> {
-    /// Reads a packet (RFC 3550 §5.1); none if it is RTCP or no RTP at all.
+    /// Parses a packet (RFC 3550 §5.1); `None` for RTCP or anything but RTP.
     pub(super) fn read(datagram: &'a [u8]) -> Option<Rtp<'a>> {
         let &[first, second, s1, s0, t3, t2, t1, t0, c3, c2, c1, c0, ..] = datagram else { return None };
         // RTCP on the port of RTP (RFC 5761 §4).
@@ -56,7 +56,7 @@ impl<'a> Rtp<'a> {
     }
 }
 
-/// What a packet is to the packet log.
+/// The verdict for the packet log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
     Played,
@@ -65,11 +65,11 @@ pub(super) enum Verdict {
     UnknownPayload,
 }
 
-/// Counters of one call's received stream.
+/// The counters of one call's received stream.
 pub(super) struct Received {
     stats: StreamStats,
     source: Option<Source>,
-    /// Of sources before the present one.
+    /// Totals of earlier sources.
     lost_before: u64,
     expected_before: u64,
     pub(super) packets: u64,
@@ -77,16 +77,16 @@ pub(super) struct Received {
     pub(super) duplicates: u64,
     pub(super) reordered: u64,
     pub(super) last_arrival: Option<Instant>,
-    /// Duration of the newest telephone event, ms.
+    /// Duration of the latest telephone event, ms.
     pub(super) event_ms: u32,
 }
 
-/// Sequence numbers of one SSRC.
+/// The sequence numbers of one SSRC.
 struct Source {
     ssrc: u32,
     first: u64,
     highest: u64,
-    /// Bit n: `highest - n` has come.
+    /// Bit n is set if `highest - n` was received.
     seen: u64,
     received: u64,
 }
@@ -102,7 +102,7 @@ impl Source {
 }
 
 impl Received {
-    /// Nothing yet. `epoch` is any moment before the first arrival.
+    /// Counters at zero. `epoch` is any time before the first arrival.
     pub(super) fn new(epoch: Instant) -> Self {
         Received {
             stats: StreamStats::new(epoch),
@@ -118,17 +118,17 @@ impl Received {
         }
     }
 
-    /// The SSRC that sends now.
+    /// The SSRC of the current sender.
     pub(super) fn ssrc(&self) -> Option<u32> {
         self.source.as_ref().map(|source| source.ssrc)
     }
 
-    /// Nothing is expected (hold).
+    /// Notes that no RTP is expected (hold).
     pub(super) fn pause(&mut self) {
         self.stats.pause();
     }
 
-    /// Counts a packet. One that nobody has negotiated is no sign of life.
+    /// Counts a packet. A payload type that was not negotiated is not a sign of life.
     pub(super) fn packet(&mut self, packet: &Rtp<'_>, kind: Kind, arrival: Instant) -> Verdict {
         if kind == Kind::Unknown {
             return Verdict::UnknownPayload;
@@ -154,7 +154,7 @@ impl Received {
         Verdict::Event
     }
 
-    /// The packet's extended sequence number; none for a duplicate.
+    /// The packet's extended sequence number; `None` for a duplicate.
     fn place(&mut self, packet: &Rtp<'_>) -> Option<u64> {
         let begin = |sequence: u16| {
             let first = u64::from(sequence) + (1 << 16);
@@ -190,18 +190,18 @@ impl Received {
         }
         source.seen |= bit;
         source.received += 1;
-        // The beginning may come out of order, too.
+        // The first packets may arrive out of order, too.
         source.first = source.first.min(sequence);
         self.reordered += 1;
         Some(sequence)
     }
 
-    /// Packets that should have come by now.
+    /// Packets expected so far.
     pub(super) fn expected(&self) -> u64 {
         self.expected_before + self.source.as_ref().map_or(0, Source::expected)
     }
 
-    /// The part of the counters that is seen here.
+    /// The counters that are measured here.
     pub(super) fn stats(&self) -> MediaStats {
         MediaStats {
             packets_rx: self.packets,

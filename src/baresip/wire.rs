@@ -1,6 +1,5 @@
-//! SIP messages as they pass: what the library's events do not tell (the status of a
-//! provisional response, who ended a call, the response to our BYE), and the trace file
-//! of `--sip-trace`.
+//! SIP messages sent and received: the facts that the library's events omit (the status of a provisional
+//! response, who ended a call, the response to our BYE), and the trace file of `--sip-trace`.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -11,10 +10,10 @@ use std::time::SystemTime;
 
 use crossbeam_channel::{Receiver, Sender};
 
-/// Messages that may wait for the disk.
+/// Maximum messages queued for the disk.
 const QUEUE: usize = 4_096;
 
-/// The little that is read of a message.
+/// The parts that are read from a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Seen {
     pub call_id: String,
@@ -28,7 +27,7 @@ pub(super) enum What {
 }
 
 impl Seen {
-    /// Reads a message: its first line, Call-ID and CSeq.
+    /// Parses a message: its first line, Call-ID and CSeq.
     pub(super) fn read(message: &[u8]) -> Option<Seen> {
         let text = String::from_utf8_lossy(message);
         let mut lines = text.trim_start_matches(['\r', '\n']).split("\r\n");
@@ -53,7 +52,7 @@ impl Seen {
     }
 }
 
-/// One message of the trace.
+/// A message of the trace.
 pub(super) struct Record {
     pub at: SystemTime,
     pub sent: bool,
@@ -64,8 +63,8 @@ pub(super) struct Record {
     pub data: Vec<u8>,
 }
 
-/// The writing end of a trace file, whose format is in `designs/0001-borders.md`.
-/// Dropping it writes what is queued.
+/// The writing end of a trace file, whose format is in `designs/0001-borders.md`. Dropping it writes the
+/// queued messages.
 pub(super) struct Trace {
     queue: Option<Sender<Record>>,
     lost: u64,
@@ -82,7 +81,7 @@ impl Trace {
         Ok(Trace { queue: Some(queue), lost: 0, thread: Some(thread) })
     }
 
-    /// Queues one message; a disk that is too slow loses it.
+    /// Queues a message; drops it if the disk is too slow.
     pub(super) fn write(&mut self, record: Record) {
         if let Some(queue) = &self.queue
             && queue.try_send(record).is_err()
@@ -110,7 +109,7 @@ fn write_all(mut out: impl Write, records: &Receiver<Record>) {
         if failed {
             continue;
         }
-        // Somebody may be following the file: flush when nothing waits.
+        // Flushes when the queue is empty, since the file may be followed.
         let written = write_record(&mut out, &record)
             .and_then(|()| if records.is_empty() { out.flush() } else { Ok(()) });
         if let Err(error) = written {

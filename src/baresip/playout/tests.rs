@@ -18,7 +18,7 @@ impl Sender {
         1_000 + (timestamp % 8_000) as i16
     }
 
-    /// A packet of so many samples comes.
+    /// Sends a packet of this many samples.
     fn send(&mut self, samples: u32) {
         let range = (0..samples).map(|n| Self::value(self.timestamp.wrapping_add(n)));
         let packet: Vec<i16> = range.collect();
@@ -26,12 +26,12 @@ impl Sender {
         self.timestamp = self.timestamp.wrapping_add(samples);
     }
 
-    /// A packet is lost, or the sender is silent.
+    /// Skips samples, for a lost packet or a silent sender.
     fn skip(&mut self, samples: u32) {
         self.timestamp = self.timestamp.wrapping_add(samples);
     }
 
-    /// 20 ms pass.
+    /// Advances by 20 ms.
     fn tick(&mut self) -> (FrameKind, [i16; FRAME]) {
         self.now += Duration::from_millis(20);
         let mut frame = [0; FRAME];
@@ -110,7 +110,7 @@ fn a_stream_that_stops_fades_to_silence_and_comes_back_in_its_place() {
     sender.send(160);
     let (kind, frame) = sender.tick();
     assert!(kind == Audio && is_at(&frame, 6 * 160));
-    // And after a long time, with whatever timestamp it has then.
+    // Also after a long time, with any timestamp.
     sender.kinds(40);
     sender.skip(99_999);
     sender.send(160);
@@ -129,7 +129,7 @@ fn a_packet_behind_its_time_is_dropped_when_the_next_is_there_and_moves_the_time
     let (kind, frame) = sender.tick();
     assert!(kind == Audio && is_at(&frame, 320), "the late one is dropped");
     assert_eq!(sender.playout.late, 1);
-    // From here on everything comes one frame later: it is played, not dropped.
+    // From here on every packet arrives one frame later: it is played, not dropped.
     assert_eq!(sender.kinds(1), [Concealed]);
     for n in 3..8 {
         sender.send(160);
