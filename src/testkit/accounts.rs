@@ -1,4 +1,4 @@
-//! What is kept of calls for readers.
+//! The stored accounts and captures of calls.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use b2b_call::history::{CaptureView, Report};
 use b2b_call::switch::{CaptureError, Turn};
 
 impl Harness {
-    /// A call's account, with verdicts; none: it was never here, or is forgotten.
+    /// A call's account, with verdicts; `None` if it is unknown or forgotten.
     pub fn report(&mut self, call: CallId) -> Option<Report> {
         let turn = Turn { now: self.now, wall: self.wall, sip: &mut self.endpoint };
         let inquiry = self.switch.inquire(&turn, call)?;
@@ -26,7 +26,7 @@ impl Harness {
         self.switch.history_bytes(call)
     }
 
-    /// Begins to capture a call's media, for so long at most.
+    /// Starts to capture a call's media, for at most `longest`.
     ///
     /// # Errors
     /// See [`CaptureError`].
@@ -36,13 +36,13 @@ impl Harness {
         Ok(self.wait(Duration::ZERO, capturing.begun()))
     }
 
-    /// Ends that; whether the call is known.
+    /// Stops the capture; returns whether the call is known.
     pub fn end_capture(&mut self, call: CallId) -> bool {
         let turn = Turn { now: self.now, wall: self.wall, sip: &mut self.endpoint };
         self.switch.end_capture(&turn, call)
     }
 
-    /// The calls that are over, latest first.
+    /// The ended calls, latest first.
     pub fn ended_calls(&self) -> Vec<CallId> {
         self.switch.ended_calls(usize::MAX)
     }

@@ -1,4 +1,4 @@
-//! What holds of a switch when its calls are over.
+//! Assertions about a switch whose calls are over.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use b2b_call::switch::SwitchHoldings;
 use b2b_sip::endpoint::Holdings;
 
 impl Harness {
-    /// After the longest timer nothing is held, and every call is replayed.
+    /// Asserts that after the longest timer nothing is held, and replays every call.
     ///
     /// # Panics
-    /// Something is.
+    /// Something is held, or a replay differs.
     pub fn assert_nothing_left(&mut self) {
         self.run(Duration::from_secs(400));
         self.assert_nothing_held();
@@ -19,10 +19,10 @@ impl Harness {
         }
     }
 
-    /// Nothing is held, and nothing illegal or impossible has happened.
+    /// Asserts that nothing is held, and nothing illegal or impossible has happened.
     ///
     /// # Panics
-    /// Something is, or has.
+    /// Something is held, or has happened.
     pub fn assert_nothing_held(&self) {
         let (switch, sip) = self.holdings();
         assert_eq!(switch, SwitchHoldings::default());
@@ -39,12 +39,12 @@ impl Harness {
         assert_eq!(counters.impossible_at, None, "a bug of the switch, in this place");
     }
 
-    /// How often each field of the tables of states was asked for.
+    /// How often each entry of the state tables was used.
     pub fn rows(&self) -> &Rows {
         self.switch.rows()
     }
 
-    /// What a party's endpoint holds.
+    /// The resources that a party's endpoint holds.
     pub fn held_by(&self, party: PartyId) -> Holdings {
         self.parties[party.index()].endpoint.holdings()
     }

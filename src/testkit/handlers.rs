@@ -4,7 +4,7 @@ use b2b_call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, Incomi
 use b2b_call::lookup::{LookupFuture, LookupKind, LookupRequest, LookupResult, ResolvedContact, Resolver};
 use b2b_call::service::CallService;
 
-/// A handler of incoming calls that is an async function. Its name is `test`.
+/// A handler of incoming calls that wraps an async function. Its name is `test`.
 pub struct Handler<F>(pub F);
 
 impl<F, R> ApplicationHandler for Handler<F>
@@ -21,7 +21,7 @@ where
     }
 }
 
-/// Every target is a URI.
+/// Resolves every target as a URI.
 pub(super) struct Uris;
 
 impl Resolver for Uris {

@@ -1,4 +1,4 @@
-//! Parties that press keys.
+//! Key presses of parties.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ impl Harness {
         self.switch.endpoint_of(leg)
     }
 
-    /// The media endpoint of the one call that there is, of the leg that began it.
+    /// The media endpoint of the leg that began the single call.
     ///
     /// # Panics
-    /// There is no such call, or it is not answered.
+    /// There is no single call, or it is not answered.
     pub fn callers_endpoint(&self) -> EndpointId {
         let calls = self.snapshot();
         let [call] = calls.as_slice() else { panic!("{} calls", calls.len()) };
@@ -23,7 +23,7 @@ impl Harness {
         leg.and_then(|leg| self.endpoint_of(leg)).expect("an answered leg")
     }
 
-    /// A party presses these digits, 200 ms each, as RFC 4733 events.
+    /// Presses these digits for a party, 200 ms each, as RFC 4733 events.
     pub fn press(&mut self, endpoint: EndpointId, digits: &str) {
         for digit in digits.chars() {
             self.media.press(endpoint, digit);

@@ -1,5 +1,4 @@
-//! A media controller without media: it numbers endpoints, and writes descriptions as
-//! the embedded one does.
+//! A media controller without media: it numbers endpoints, and writes descriptions like the embedded one.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -20,7 +19,7 @@ use crate::negotiate::NegotiateError;
 use crate::negotiate::pair::{self, Side};
 use b2b_media::stream::{Inside, StreamEnd, Streams};
 
-/// Media that is only told of. Every endpoint `n` receives at 192.0.2.1:10000+2n.
+/// Simulated media. Endpoint `n` receives at 192.0.2.1:10000+2n.
 #[derive(Debug)]
 pub struct FakeMedia {
     start: Instant,
@@ -34,23 +33,23 @@ pub(super) struct State {
     held: BTreeMap<EndpointId, Side>,
     bridges: Vec<(EndpointId, EndpointId)>,
     refuse: bool,
-    /// Which share of requests fails, and by which dice.
+    /// The share of failing requests, and its random generator.
     faults: Option<(f64, StdRng)>,
-    /// Descriptions that wait until the test lets them go, while it wants that.
+    /// Descriptions held back until the test releases them, if enabled.
     gates: Option<Vec<oneshot::Sender<()>>>,
-    /// What the test says that media counted.
+    /// Counters set by the test.
     stats: HashMap<EndpointId, EndpointStats>,
     closed: VecDeque<(EndpointId, EndpointStats)>,
     silent: bool,
     digits: Vec<(EndpointId, char, u32)>,
     traces: BTreeMap<EndpointId, Arc<PacketTrace>>,
-    /// What starts the thread that wakes readers, once somebody wants a stream.
+    /// Starts the thread that wakes readers, once a stream is requested.
     streaming: Option<Streams>,
     streams: BTreeMap<EndpointId, Inside>,
 }
 
 impl FakeMedia {
-    /// Media that begins now.
+    /// Starts simulated media.
     pub(super) fn new(start: Instant) -> Self {
         let state = State {
             stage: Stage::new(start),
@@ -71,12 +70,12 @@ impl FakeMedia {
         FakeMedia { start, state: Mutex::new(state) }
     }
 
-    /// From now on an endpoint's counters are these.
+    /// Sets an endpoint's counters.
     pub fn set_stats(&self, endpoint: EndpointId, stats: EndpointStats) {
         self.state().stats.insert(endpoint, stats);
     }
 
-    /// Released endpoints have no last word from now on.
+    /// From now on, released endpoints report no final counters.
     pub fn say_nothing(&self) {
         self.state().silent = true;
     }
@@ -86,23 +85,22 @@ impl FakeMedia {
         if state.silent { None } else { state.closed.pop_front() }
     }
 
-    /// Endpoints that are not released.
+    /// Number of endpoints that are not released.
     pub fn held(&self) -> usize {
         self.state().held.len()
     }
 
-    /// Pairs that are joined.
+    /// Bridged pairs.
     pub fn bridges(&self) -> Vec<(EndpointId, EndpointId)> {
         self.state().bridges.clone()
     }
 
-    /// Digits that were to be sent since this was last asked: to which endpoint, for how
-    /// many ms.
+    /// Digits requested to be sent since the last query: endpoint, digit, length in ms.
     pub fn digits(&self) -> Vec<(EndpointId, char, u32)> {
         std::mem::take(&mut self.state().digits)
     }
 
-    /// The media's end of the stream of this endpoint's party, as long as that is there.
+    /// The media's end of the stream of this endpoint's party, if it exists.
     pub fn with_stream<T>(&self, endpoint: EndpointId, act: impl FnOnce(&mut Inside) -> T) -> Option<T> {
         let mut state = self.state();
         state.streams.retain(|_, stream| !stream.is_abandoned());
@@ -125,7 +123,7 @@ impl FakeMedia {
         self.state().stage.take_events()
     }
 
-    /// What is done with an endpoint that is not released.
+    /// Runs an operation on an endpoint that is not released.
     fn staged<T>(
         &self,
         endpoint: EndpointId,
@@ -138,38 +136,38 @@ impl FakeMedia {
         }
     }
 
-    /// Endpoints whose packets somebody keeps.
+    /// Endpoints whose packets are being captured.
     pub fn captured(&self, now: Instant) -> Vec<EndpointId> {
         let state = self.state();
         let running = state.traces.iter().filter(|(_, trace)| trace.is_running(now));
         running.map(|(endpoint, _)| *endpoint).collect()
     }
 
-    /// From now on there are no ports.
+    /// From now on, there are no free ports.
     pub fn run_out_of_ports(&self) {
         self.state().refuse = true;
     }
 
-    /// From now on this share of requests fails, by the seed, as where who carries media does not answer;
-    /// none that gives something back.
+    /// From now on, this share of requests fails, by the seed, as with a media server that does not answer.
+    /// Requests that release resources never fail.
     pub fn fail(&self, share: f64, seed: u64) {
         self.state().faults = Some((share, StdRng::seed_from_u64(seed)));
     }
 
-    /// From now on descriptions come when [`FakeMedia::describe`] says so, as where who carries media is far away.
+    /// From now on, descriptions wait for [`FakeMedia::describe`], as with a distant media server.
     pub fn hold_descriptions(&self) {
         self.state().gates.get_or_insert_default();
     }
 
-    /// Those that wait come now, and later ones at once.
+    /// Releases the waiting descriptions; later ones are not held back.
     pub fn describe(&self) {
         self.state().gates.take().into_iter().flatten().for_each(|gate| {
-            // Nobody need wait for it any more.
+            // An error means that the receiver no longer waits.
             let _ = gate.send(());
         });
     }
 
-    /// Whether this one does.
+    /// Whether this request fails.
     fn fails(&self, verb: &Verb) -> bool {
         let gives_back = matches!(
             verb,
@@ -192,7 +190,7 @@ impl FakeMedia {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What `with` makes of the sides of one endpoint, or of two.
+    /// The result of `with` for the sides of one endpoint, or of two.
     fn described<T: Into<Bytes>, E: Into<MediaError>>(
         &self,
         one: EndpointId,
@@ -215,7 +213,7 @@ impl FakeMedia {
         });
         let answer = result.map(|octets| Answer::Description(octets.into()));
         match gate {
-            // A test that is over lets everything come.
+            // At the end of a test all descriptions are released.
             Some(gate) => MediaFuture::pending(async move {
                 let _ = gate.await;
                 answer
@@ -301,7 +299,7 @@ impl MediaBackend for FakeMedia {
         }
         match verb {
             Verb::Allocate { spec, .. } => return MediaFuture::ready(self.open(&spec)),
-            // There are no packets whose source would matter.
+            // There are no packets, so their source does not matter.
             Verb::SignalledFrom { .. } => {}
             Verb::Release { endpoint } => self.release(endpoint),
             Verb::PairOffer { from, to, offer, policy } => {

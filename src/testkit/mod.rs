@@ -1,6 +1,6 @@
-//! Tests of call programs in virtual time: a switch with your handlers, parties that call it and
-//! are called, and a network between them that delays and loses datagrams by a seed. Nothing
-//! opens a socket, and no test waits for a clock. For `[dev-dependencies]` only.
+//! Tests of call programs in virtual time: a switch with your handlers, parties that call it and are called,
+//! and a network between them that delays and loses datagrams by a seed. Nothing opens a socket, and no test
+//! waits for real time. For `[dev-dependencies]` only.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -33,14 +33,14 @@
 //! harness.assert_nothing_left();
 //! ```
 //!
-//! - `network`: datagrams on their way; `party`: a user agent of the test's
-//! - `handlers`: handlers for tests, and a resolver; `passwords`: gateways that want one; `accounts`: accounts and captures of calls; `replays`: calls run again;
-//!   `restarts`: calls that go on from snapshots
-//! - `tasks`: futures that wait; `checks`: what holds at the end
-//! - `media`: a media controller without media; `stage`: prompts, digits, rooms of it;
-//!   `seen`: what the test sees of them; `keys`: what parties press
+//! - `network`: datagrams in flight; `party`: a user agent of the test
+//! - `handlers`: handlers for tests, and a resolver; `passwords`: gateways that require one; `accounts`:
+//!   accounts and captures of calls; `replays`: replays of calls; `restarts`: calls restored from snapshots
+//! - `tasks`: pending futures; `checks`: assertions at the end
+//! - `media`: a media controller without media; `stage`: its prompts, digits and rooms; `seen`: the test's
+//!   view of them; `keys`: key presses of parties
 
-// not in [workspace.lints]: the other crates are internal and promise nothing
+// not in [workspace.lints]: the other crates are internal and have no public API
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]
 
@@ -91,7 +91,7 @@ use b2b_call::switch::testkit::Commands;
 use b2b_call::switch::{
     CallSnapshot, Switch, SwitchConfig, SwitchCounters, SwitchHoldings, SwitchParts, Turn,
 };
-// By these names `media` and `stage` know them.
+// `media` and `stage` use these names.
 use b2b_call::{controller, negotiate};
 use b2b_sip::endpoint::{
     Endpoint, EndpointConfig, Extensions, Flow, FlowId, Holdings, Input, Output, SessionTimers, Transport,
@@ -102,14 +102,14 @@ use network::Flights;
 use party::Party;
 use tasks::Tasks;
 
-/// Where the switch is.
+/// The address of the switch.
 pub const B2B: &str = "192.0.2.1:5060";
 
-/// A session description of a party's.
+/// A session description of a party.
 pub const SESSION: &str = "v=0\r\no=party 1 1 IN IP4 198.51.100.7\r\ns=-\r\nc=IN IP4 198.51.100.7\r\nt=0 0\r\n\
                            m=audio 4000 RTP/AVP 8 0 101\r\na=rtpmap:101 telephone-event/8000\r\n";
 
-/// Changes messages on their way.
+/// Changes messages in transit.
 type Middlebox = Box<dyn Fn(&str) -> String>;
 
 /// A switch, parties and a network.
@@ -121,7 +121,7 @@ pub struct Harness {
     switch: Switch,
     commands: Commands,
     tasks: Tasks,
-    /// What applications do beside calls.
+    /// Futures of applications outside of calls.
     beside: Tasks,
     address: SocketAddr,
     media: Arc<FakeMedia>,
@@ -134,18 +134,18 @@ pub struct Harness {
     replays: bool,
     restarts: Option<Restarts>,
     restarted: usize,
-    /// Everything that was sent, lost or not.
+    /// Every sent message, lost ones included.
     pub wire: Vec<Sent>,
 }
 
 impl Harness {
-    /// A quiet network; targets are URIs.
+    /// A harness with a quiet network; targets are URIs.
     pub fn new(start: Instant, handlers: Vec<Arc<dyn ApplicationHandler>>) -> Self {
         let config = SwitchConfig::default();
         Harness::with(start, handlers, Arc::new(Uris), Box::new(AdmitAll), config, Network::QUIET)
     }
 
-    /// With a resolver, a front admission, a configuration and a network of the test's.
+    /// A harness with the test's own resolver, admission control, configuration and network.
     pub fn with(
         start: Instant,
         handlers: Vec<Arc<dyn ApplicationHandler>>,
@@ -196,7 +196,7 @@ impl Harness {
         }
     }
 
-    /// The handle that handlers get too.
+    /// The service handle, as handlers receive it.
     pub fn service(&self) -> CallService {
         self.switch.service()
     }
@@ -211,17 +211,17 @@ impl Harness {
         &self.bus
     }
 
-    /// The records of legs that have ended since this was last asked.
+    /// The records of legs that have ended since the last query.
     pub fn records(&mut self) -> Vec<Cdr> {
         std::iter::from_fn(|| self.records.try_recv().ok()).collect()
     }
 
-    /// What the switch counted.
+    /// The counters of the switch.
     pub fn counters(&self) -> SwitchCounters {
         self.switch.counters()
     }
 
-    /// What the switch and its endpoint hold.
+    /// The resources that the switch and its endpoint hold.
     pub fn holdings(&self) -> (SwitchHoldings, Holdings) {
         (self.switch.holdings(), self.endpoint.holdings())
     }
@@ -236,18 +236,18 @@ impl Harness {
         self.now
     }
 
-    /// Tells the switch that something happened to media.
+    /// Sends a media event to the switch.
     pub fn media_event(&mut self, event: MediaEvent) {
         self.switch.media_event(&mut Turn { now: self.now, wall: self.wall, sip: &mut self.endpoint }, event);
         self.settle();
     }
 
-    /// From now on every message is changed on its way, before it is in `wire`.
+    /// From now on, changes every message in transit, before it is added to `wire`.
     pub fn change_messages(&mut self, middlebox: impl Fn(&str) -> String + 'static) {
         self.middlebox = Some(Box::new(middlebox));
     }
 
-    /// Admission control looks at its configuration; the limits of calls stay.
+    /// Makes admission control reload its configuration; the call limits stay.
     pub fn reconfigure(&mut self) {
         let SwitchConfig { max_calls, max_duration, .. } = self.switch.config().clone();
         self.switch.reconfigure(
@@ -258,44 +258,44 @@ impl Harness {
         self.settle();
     }
 
-    /// Sources that admission control has banned, or forgiven, since it was last asked.
+    /// Sources banned or pardoned by admission control since the last query.
     pub fn bans(&mut self) -> Vec<Ban> {
         std::iter::from_fn(|| self.switch.poll_ban()).collect()
     }
 
-    /// A datagram goes out again, as a copy on the way or a retransmission.
+    /// Sends a datagram again, as a duplicate in the network or a retransmission.
     pub fn resend(&mut self, sent: &Sent) {
         self.flights.send(self.now, sent.from, sent.to, sent.data.clone());
         self.settle();
     }
 
-    /// Whether nothing is left of any call, nor of admission control once it drains.
+    /// Whether no state of any call is left and, once it drains, none of admission control.
     pub fn is_idle(&self) -> bool {
         self.switch.is_idle()
     }
 
-    /// The switch gets a message of the test's own from this address.
+    /// Delivers a message composed by the test to the switch, from this address.
     ///
     /// # Panics
-    /// It is no address.
+    /// It is not an address.
     pub fn send_raw(&mut self, from: &str, message: &str) {
         let from = from.parse().unwrap_or_else(|_| panic!("{from} is no address"));
         self.deliver(self.address, from, bytes::Bytes::copy_from_slice(message.as_bytes()));
         self.settle();
     }
 
-    /// The switch takes no new calls.
+    /// Stops accepting new calls.
     pub fn drain(&mut self) {
         self.switch.drain();
     }
 
-    /// The switch ends every call.
+    /// Ends every call.
     pub fn hang_up_all(&mut self) {
         self.switch.hang_up_all(&mut Turn { now: self.now, wall: self.wall, sip: &mut self.endpoint });
         self.settle();
     }
 
-    /// Lets a future of the test's run beside the switch, until it is ready.
+    /// Runs a future of the test beside the switch until it is ready.
     ///
     /// # Panics
     /// It is not ready after `patience` of virtual time.
@@ -312,18 +312,18 @@ impl Harness {
             let busy = self.flush();
             let stepped = self.step(end);
             let rests = !(busy || stepped || self.flush());
-            // What a step carries out before it finds nothing may be what the future waits for.
+            // The work of a step that then finds nothing more to do may be what the future waits for.
             assert!(!(idle && rests), "the future is not ready after {patience:?}");
             idle = rests;
         }
     }
 
-    /// Lets everything in flight arrive.
+    /// Delivers everything in flight.
     pub fn settle(&mut self) {
         self.run(Duration::from_millis(100));
     }
 
-    /// Lets time pass.
+    /// Advances time.
     pub fn run(&mut self, time: Duration) {
         let end = self.now + time;
         while self.step(end) {}
@@ -331,7 +331,7 @@ impl Harness {
         self.media.advance(end);
     }
 
-    /// To the next thing that happens, at most until `end`. `false`: nothing happens until then.
+    /// Advances to the next event, at most until `end`. `false` if there is none until then.
     pub fn step(&mut self, end: Instant) -> bool {
         while self.flush() {}
         let timeouts = self.parties.iter().map(|party| party.endpoint.next_timeout());
@@ -361,7 +361,7 @@ impl Harness {
         self.switch.observe(&Seen { at: self.now, direction, flow, data: data.clone() });
     }
 
-    /// Carries everything out that can be now. `false`: there was nothing.
+    /// Performs everything that is possible now. `false` if there was nothing.
     fn flush(&mut self) -> bool {
         debug_assert_eq!(self.counters().impossible_at, None, "a bug of the switch, in this place");
         let mut busy = false;
@@ -440,7 +440,7 @@ impl Harness {
                 self.flights.send(self.now, from, flow.remote, data);
                 None
             }
-            // Large requests find no TCP here.
+            // Large requests cannot use TCP here.
             Output::Connect { connect, transport: Transport::Udp, remote, .. } => {
                 Some(Input::Connected { connect, flow: flow(from, remote) })
             }
@@ -468,7 +468,7 @@ fn flow(local: SocketAddr, remote: SocketAddr) -> Flow {
     Flow { transport: Transport::Udp, local, remote, id: FlowId(1) }
 }
 
-// its example is compiled
+// compiles the example in the README
 #[cfg(doctest)]
 #[doc = include_str!("README.md")]
 struct Readme;

@@ -1,4 +1,4 @@
-//! Datagrams on their way: delayed, lost and doubled by a seed.
+//! Datagrams in flight: delayed, lost and duplicated, reproducibly by a seed.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -9,34 +9,34 @@ use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-/// How bad the network is.
+/// The impairment of the network.
 #[derive(Debug, Clone, Copy)]
 pub struct Network {
     /// Probability that a datagram is lost.
     pub loss: f64,
-    /// Probability that it comes twice.
+    /// Probability that it is duplicated.
     pub duplicate: f64,
-    /// One-way delay, between these, ms; a difference reorders.
+    /// One-way delay, between these, ms; different values cause reordering.
     pub delay_ms: (u64, u64),
-    /// The same seed loses, doubles and delays the same datagrams.
+    /// The same seed loses, duplicates and delays the same datagrams.
     pub seed: u64,
 }
 
 impl Network {
-    /// One millisecond, nothing lost.
+    /// A delay of one millisecond, without loss.
     pub const QUIET: Network = Network { loss: 0.0, duplicate: 0.0, delay_ms: (1, 1), seed: 1 };
 }
 
-/// One message that was sent.
+/// A sent message.
 #[derive(Debug, Clone)]
 pub struct Sent {
-    /// Since the start.
+    /// Time since the start.
     pub at: Duration,
     /// Address and port of the sender.
     pub from: SocketAddr,
     /// Address and port of the receiver.
     pub to: SocketAddr,
-    /// The message as on the wire, after the middlebox.
+    /// The message on the wire, after the middlebox.
     pub data: Bytes,
 }
 

@@ -1,4 +1,4 @@
-//! A user agent of the test's: it calls, answers, and remembers what happened.
+//! A user agent of the test: it calls, answers, and records events.
 
 use std::net::SocketAddr;
 
@@ -10,7 +10,7 @@ use b2b_sip::endpoint::{
 };
 use b2b_sip::msg::Method;
 
-/// Names a party.
+/// Identifies a party.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PartyId(usize);
 
@@ -23,34 +23,34 @@ impl PartyId {
 pub(super) struct Party {
     pub endpoint: Endpoint,
     pub address: SocketAddr,
-    /// Where it was before, and is still heard.
+    /// Earlier addresses, where it is still reachable.
     pub before: Vec<SocketAddr>,
-    /// Sends nothing and hears nothing.
+    /// Whether its host is down: it neither sends nor receives.
     pub dead: bool,
     events: Vec<Event>,
     up: Vec<UsageId>,
 }
 
 impl Party {
-    /// Whether it hears what is sent there.
+    /// Whether it receives datagrams for this address.
     pub fn is_at(&self, address: SocketAddr) -> bool {
         self.address == address || self.before.contains(&address)
     }
 }
 
 impl Harness {
-    /// A party at this address.
+    /// Adds a party at this address.
     ///
     /// # Panics
-    /// It is no address.
+    /// It is not an address.
     pub fn party(&mut self, address: &str) -> PartyId {
         self.party_with(address, |_| {})
     }
 
-    /// The same with an endpoint that is set up as the test likes.
+    /// Like [`Harness::party`], with an endpoint that the test configures.
     ///
     /// # Panics
-    /// It is no address.
+    /// It is not an address.
     pub fn party_with(&mut self, address: &str, set_up: impl FnOnce(&mut EndpointConfig)) -> PartyId {
         let seed = self.parties.len() as u8 + 1;
         let mut config = EndpointConfig {
@@ -77,21 +77,21 @@ impl Harness {
         &mut self.parties[party.0]
     }
 
-    /// A party's endpoint, for everything that has no shorter way here.
+    /// A party's endpoint, for operations without a shortcut here.
     pub fn endpoint(&mut self, party: PartyId) -> &mut Endpoint {
         &mut self.at(party).endpoint
     }
 
-    /// The party's host goes down.
+    /// Takes the party's host down.
     pub fn kill(&mut self, party: PartyId) {
         self.at(party).dead = true;
     }
 
-    /// The party is at this address from now on, and tells a call of it with its next request there. What is sent to the
-    /// old one still comes.
+    /// Moves the party to this address; its next request tells a call of it. Datagrams to the old address
+    /// still arrive.
     ///
     /// # Panics
-    /// It is no address.
+    /// It is not an address.
     pub fn moves(&mut self, party: PartyId, usage: UsageId, address: &str) {
         let address = address.parse().unwrap_or_else(|_| panic!("{address} is no address"));
         let it = self.at(party);
@@ -100,22 +100,22 @@ impl Harness {
         it.endpoint.forget_flow(usage);
     }
 
-    /// The party's host is back.
+    /// Brings the party's host back.
     pub fn revive(&mut self, party: PartyId) {
         self.at(party).dead = false;
     }
 
-    /// A party calls a number at the switch.
+    /// Calls a number at the switch.
     ///
     /// # Panics
-    /// The number cannot be written in a URI.
+    /// The number is not valid in a URI.
     pub fn call(&mut self, party: PartyId, number: &str, offer: Option<&str>) -> UsageId {
         let target = Bytes::from(format!("sip:{number}@{B2B}"));
         let body = offer.map(|offer| Body::sdp(offer.to_owned()));
         self.invite(party, Invite { target, body, ..Invite::default() })
     }
 
-    /// What a party tells who is to take its place in a call (RFC 3891); none: the call is over.
+    /// The Replaces value (RFC 3891) for a call that is to take this one's place; `None` if the call is over.
     pub fn replaces(&mut self, party: PartyId, usage: UsageId) -> Option<Replaces> {
         let dialog = self.endpoint(party).dialog(usage)?;
         Some(Replaces {
@@ -126,7 +126,7 @@ impl Harness {
         })
     }
 
-    /// A party sends an INVITE of the test's own.
+    /// Sends an INVITE composed by the test.
     ///
     /// # Panics
     /// It cannot be sent.
@@ -137,7 +137,7 @@ impl Harness {
         usage
     }
 
-    /// The calls that have come in at a party since it was last asked.
+    /// The incoming calls at a party since the last query.
     pub fn incoming(&mut self, party: PartyId) -> Vec<UsageId> {
         let events = &mut self.at(party).events;
         let found = events.extract_if(.., |event| matches!(event, Event::Incoming { .. }));
@@ -146,7 +146,7 @@ impl Harness {
             .collect()
     }
 
-    /// The one call that has come in at a party.
+    /// The single incoming call at a party.
     ///
     /// # Panics
     /// There is none, or there are more.
@@ -157,7 +157,7 @@ impl Harness {
         }
     }
 
-    /// A party answers the one call that has come in.
+    /// Answers the single incoming call.
     ///
     /// # Panics
     /// See [`Harness::next_call`].
@@ -167,10 +167,10 @@ impl Harness {
         usage
     }
 
-    /// A party answers an INVITE or re-INVITE.
+    /// Answers an INVITE or re-INVITE.
     ///
     /// # Panics
-    /// There is none to answer.
+    /// There is no INVITE to answer.
     pub fn answer(&mut self, party: PartyId, usage: UsageId, answer: Option<&str>) {
         let now = self.now();
         let body = answer.map(|answer| Body::sdp(answer.to_owned()));
@@ -178,7 +178,7 @@ impl Harness {
         self.settle();
     }
 
-    /// A party sends a provisional response.
+    /// Sends a provisional response.
     ///
     /// # Panics
     /// There is no INVITE to answer.
@@ -189,17 +189,17 @@ impl Harness {
         self.settle();
     }
 
-    /// A party refuses an INVITE.
+    /// Refuses an INVITE.
     ///
     /// # Panics
-    /// There is none.
+    /// There is no INVITE to refuse.
     pub fn reject(&mut self, party: PartyId, usage: UsageId, status: u16) {
         let now = self.now();
         self.endpoint(party).reject(now, usage, status, "").expect("an INVITE to refuse");
         self.settle();
     }
 
-    /// A party hangs up.
+    /// Hangs up.
     ///
     /// # Panics
     /// The call is not answered.
@@ -209,17 +209,17 @@ impl Harness {
         self.settle();
     }
 
-    /// A caller gives up.
+    /// Cancels an outgoing call.
     ///
     /// # Panics
-    /// It is not the party's call, or it is answered.
+    /// It is not an outgoing call of the party, or it is answered.
     pub fn cancel(&mut self, party: PartyId, usage: UsageId) {
         let now = self.now();
         self.endpoint(party).cancel(now, usage).expect("a call to give up");
         self.settle();
     }
 
-    /// A party refers its far end to this target, as Refer-To has it.
+    /// Refers the far end to this target, the value of Refer-To.
     ///
     /// # Panics
     /// The call is not answered.
@@ -230,22 +230,22 @@ impl Harness {
         self.settle();
     }
 
-    /// What happened at a party since it was last asked.
+    /// The events at a party since the last query.
     pub fn take(&mut self, party: PartyId) -> Vec<Event> {
         std::mem::take(&mut self.at(party).events)
     }
 
-    /// Whether a call of a party's is answered and acknowledged, and not over.
+    /// Whether a party's call is answered and acknowledged, and not over.
     pub fn is_up(&self, party: PartyId, usage: UsageId) -> bool {
         self.parties[party.0].up.contains(&usage)
     }
 
-    /// The calls of a party's that are answered, and not over.
+    /// A party's calls that are answered, and not over.
     pub fn up(&self, party: PartyId) -> Vec<UsageId> {
         self.parties[party.0].up.clone()
     }
 
-    /// The provisional responses that a caller has heard since they were last asked.
+    /// The provisional responses that a caller has received since the last query.
     pub fn heard(&mut self, party: PartyId) -> Vec<(u16, String)> {
         let of = |event: &Event| match event {
             Event::Usage { event: UsageEvent::Provisional { response, .. }, .. } => {
@@ -259,7 +259,7 @@ impl Harness {
         heard
     }
 
-    /// How a call of a party's ended; none: it has not.
+    /// How a party's call ended; `None` if it has not.
     pub fn ended(&mut self, party: PartyId, usage: UsageId) -> Option<Termination> {
         let events = &mut self.at(party).events;
         let end = events.iter().position(|event| {

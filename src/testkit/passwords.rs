@@ -1,4 +1,4 @@
-//! Gateways that want a password, and an admission that knows it.
+//! Gateways that require a password, and an admission control that knows it.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,7 +13,7 @@ use b2b_sip::msg::{Method, Request, Response};
 const USER: &str = "acme";
 const PASSWORD: &str = "secret";
 
-/// A gateway by the name of `carrier` at this host; it knows b2b as `acme`, with the password `secret`.
+/// A gateway named `carrier` at this host; it knows b2b as `acme`, with the password `secret`.
 pub fn gateway(host: &str) -> GatewayUse {
     let password = Credentials { username: USER.to_owned(), password: PASSWORD.to_owned(), realm: None };
     GatewayUse {
@@ -26,8 +26,8 @@ pub fn gateway(host: &str) -> GatewayUse {
     }
 }
 
-/// Everybody may call, and the password of [`gateway`] answers whoever asks for one: who may have it is
-/// not this admission's question.
+/// Admits everybody, and answers every challenge with the password of [`gateway`]: which servers may receive
+/// it is not decided here.
 pub struct Passwords;
 
 impl AdmissionControl for Passwords {

@@ -1,4 +1,4 @@
-//! Calls run again from their journals.
+//! Replays of calls from their journals.
 
 use std::time::Instant;
 
@@ -9,35 +9,36 @@ use b2b_call::journal::{Journal, digest};
 use b2b_call::switch::replay::{Replay, Shown};
 
 impl Harness {
-    /// The calls of this test are not replayed at its end: what they send depends on what no journal has.
+    /// Disables the replay at the end of this test: its calls send messages that depend on data outside the
+    /// journal.
     pub fn has_no_replay(&mut self) {
         self.replays = false;
     }
 
-    /// The journals of the latest calls that are over, latest first, and of those that are up.
+    /// The journals of the latest ended calls, latest first, and of active ones.
     pub fn journals(&self) -> Vec<String> {
         let calls = self.ended_calls().into_iter();
         let calls = calls.chain(self.snapshot().into_iter().map(|it| it.call));
         calls.filter_map(|call| self.journal(call)).collect()
     }
 
-    /// That of this one.
+    /// The journal of this call.
     pub fn journal(&self, call: CallId) -> Option<String> {
         self.switch.journal(call)
     }
 
-    /// Every call that is up, or was among the latest ones, sends the same messages when its journal is replayed,
-    /// as it is and without its secrets.
+    /// Asserts that every active or recent call sends the same messages when its journal is replayed, both
+    /// unchanged and with its secrets removed.
     ///
     /// # Panics
-    /// One does not.
+    /// A replay differs.
     pub fn assert_replays(&self) {
         if let Some(why) = self.replayed_otherwise().into_iter().next() {
             panic!("{why}");
         }
     }
 
-    /// Those of them that do not, in words.
+    /// The differing replays, as text.
     ///
     /// # Panics
     /// A journal cannot be read.
@@ -79,10 +80,11 @@ impl Harness {
     }
 }
 
-/// The call of a journal sends what it has sent, octet by octet (`start` stands for the moment when it began); `b2b replay --as-test` writes a test that says so.
+/// Asserts that the call of a journal sends the same messages, octet by octet (`start` stands for the time
+/// when it began); `b2b replay --as-test` writes a test with this assertion.
 ///
 /// # Panics
-/// It does not, or `journal` is none.
+/// A message differs, or `journal` is not a journal.
 pub fn assert_replayed(journal: &str, start: Instant) {
     let journal = Journal::parse(journal).unwrap_or_else(|error| panic!("{error}"));
     let mut other = None;

@@ -1,4 +1,4 @@
-//! Calls that go on from their snapshots, in another switch and another endpoint.
+//! Restores calls from their snapshots, in another switch and another endpoint.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use b2b_call::journal::Snapshot;
 use b2b_call::switch::NotWhole;
 use b2b_call::switch::restore::{Lost, TakenFrom};
 
-/// When that happens.
+/// The schedule of restarts.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Restarts {
     pub every: usize,
@@ -18,7 +18,7 @@ pub(super) struct Restarts {
 }
 
 impl Harness {
-    /// From now on calls go on from their snapshots after each so many steps.
+    /// From now on, restores calls from their snapshots each time after this many steps.
     pub fn restart_every(&mut self, steps: usize) {
         self.restarts = Some(Restarts { every: steps.max(1), steps: 0 });
     }
@@ -26,19 +26,19 @@ impl Harness {
     /// The snapshots of all calls, as octets.
     ///
     /// # Errors
-    /// A call cannot be written.
+    /// A call cannot be exported.
     ///
     /// # Panics
-    /// A snapshot cannot.
+    /// A snapshot cannot be written.
     pub fn snapshots(&self) -> Result<Vec<Vec<u8>>, NotWhole> {
         let octets = |it: Snapshot| it.to_bytes().unwrap_or_else(|error| panic!("{error}"));
         self.switch.export_all(self.now, self.wall).into_iter().map(|it| it.map(octets)).collect()
     }
 
-    /// The calls go on from their snapshots, in another switch and another endpoint of this process.
+    /// Restores the calls from their snapshots, in another switch and another endpoint of this process.
     ///
     /// # Panics
-    /// One cannot.
+    /// A call cannot be restored.
     pub fn restart(&mut self) {
         while self.flush() {}
         self.restarted += 1;
@@ -52,10 +52,11 @@ impl Harness {
         }
     }
 
-    /// The same; what was written may be changed on its way. Gives those that cannot go on.
+    /// Like [`Harness::restart`], with changes to the snapshots in between. Returns the calls that cannot be
+    /// restored.
     ///
     /// # Panics
-    /// A call cannot be written, or its octets are no snapshot any more.
+    /// A call cannot be exported, or its octets are no longer a snapshot.
     pub fn restart_with(&mut self, change: impl FnOnce(&mut Vec<Vec<u8>>)) -> Vec<Lost> {
         while self.flush() {}
         self.restarted += 1;
@@ -64,24 +65,24 @@ impl Harness {
         self.restore(&octets, TakenFrom::Here)
     }
 
-    /// How often that was.
+    /// The number of restarts.
     pub fn restarts(&self) -> usize {
         self.restarted
     }
 
-    /// The same in another process: what programs were at is gone, and new calls have identifiers from another seed.
-    /// Gives those that cannot go on.
+    /// Restores the calls as in another process: running programs are lost, and new calls have identifiers
+    /// from another seed. Returns the calls that cannot be restored.
     ///
     /// # Panics
-    /// A call cannot be written.
+    /// A call cannot be exported.
     pub fn move_to_another_process(&mut self) -> Vec<Lost> {
         self.move_to_another_process_with(|_| {})
     }
 
-    /// The same; what was written may be changed on its way.
+    /// Like [`Harness::move_to_another_process`], with changes to the snapshots in between.
     ///
     /// # Panics
-    /// A call cannot be written, or its octets are no snapshot any more.
+    /// A call cannot be exported, or its octets are no longer a snapshot.
     pub fn move_to_another_process_with(&mut self, change: impl FnOnce(&mut [Vec<u8>])) -> Vec<Lost> {
         while self.flush() {}
         self.restarted += 1;
@@ -102,13 +103,13 @@ impl Harness {
         let snapshots: Vec<Snapshot> = octets.iter().map(read).collect();
         let mut turn = Turn { now: self.now, wall: self.wall, sip: &mut self.endpoint };
         match taken {
-            // Timers of virtual time are late by nothing.
+            // Timers in virtual time are never late.
             TakenFrom::Here => self.switch.restore_within(&mut turn, &snapshots, taken, Duration::ZERO),
             TakenFrom::Elsewhere => self.switch.restore(&mut turn, &snapshots, taken),
         }
     }
 
-    /// A step was done.
+    /// Called after each step.
     pub(super) fn restart_at_times(&mut self) {
         let Some(it) = &mut self.restarts else { return };
         it.steps += 1;

@@ -1,4 +1,4 @@
-//! What a test sees of what applications do with media, and what it says of it.
+//! The test's view of the media operations of applications, and its control over them.
 
 use std::path::Path;
 use std::time::Duration;
@@ -8,27 +8,27 @@ use super::stage::{FakeRecording, FakeRoom, Heard};
 use b2b_call::controller::{ConferenceId, EndpointId, RecordingId};
 
 impl FakeMedia {
-    /// What was played since this was last asked, to parties and in rooms.
+    /// What was played since the last query, to parties and in rooms.
     pub fn heard(&self) -> Vec<Heard> {
         self.state().stage.take_heard()
     }
 
-    /// The same in words, see [`Heard::words`].
+    /// The same as text, see [`Heard::words`].
     pub fn heard_words(&self) -> Vec<String> {
         self.heard().iter().map(Heard::words).collect()
     }
 
-    /// How long a file lasts; those of which nothing is said last a second.
+    /// Sets the length of a file; the default is one second.
     pub fn set_length(&self, path: impl AsRef<Path>, lasts: Duration) {
         self.state().stage.set_length(path.as_ref(), lasts);
     }
 
-    /// This file is not there; recordings into a folder that is not there fail.
+    /// Makes this file missing; recordings into a missing folder fail.
     pub fn lose_file(&self, path: impl AsRef<Path>) {
         self.state().stage.lose(path.as_ref());
     }
 
-    /// A prompt ends before its time, as if it had come to its end by being stopped.
+    /// Ends a prompt early, as if it were stopped.
     pub fn end_prompt(&self, endpoint: EndpointId) {
         self.state().stage.stop_prompt(endpoint);
     }
@@ -38,52 +38,52 @@ impl FakeMedia {
         self.state().stage.is_playing(endpoint)
     }
 
-    /// Whether digits of a party's are awaited.
+    /// Whether digits of a party are being collected.
     pub fn is_collecting(&self, endpoint: EndpointId) -> bool {
         self.state().stage.is_collecting(endpoint)
     }
 
-    /// Whether tones of a party's are digits.
+    /// Whether in-band digits of a party are detected.
     pub fn hears_tones(&self, endpoint: EndpointId) -> bool {
         self.state().stage.hears_tones(endpoint)
     }
 
-    /// Whether a party hears itself.
+    /// Whether a party hears its own echo.
     pub fn hears_itself(&self, endpoint: EndpointId) -> bool {
         self.state().stage.hears_itself(endpoint)
     }
 
-    /// Who hears music, and of which class.
+    /// The parties that hear music, with its class.
     pub fn music(&self) -> Vec<(EndpointId, String)> {
         self.state().stage.music()
     }
 
-    /// Every recording there was.
+    /// All recordings so far.
     pub fn recordings(&self) -> Vec<(RecordingId, FakeRecording)> {
         self.state().stage.recordings()
     }
 
-    /// A recording ends by itself: after silence, or by this error.
+    /// Ends a recording by itself: after silence, or with this error.
     pub fn end_recording(&self, recording: RecordingId, error: Option<&str>) {
         self.state().stage.end_recording(recording, error);
     }
 
-    /// Of a recording, so much is no silence.
+    /// Sets how much of a recording is not silent.
     pub fn say_little(&self, recording: RecordingId, spoken: Duration) {
         self.state().stage.say_little(recording, spoken);
     }
 
-    /// Rooms, and who is in them.
+    /// The rooms and their members.
     pub fn rooms(&self) -> Vec<(ConferenceId, FakeRoom)> {
         self.state().stage.rooms()
     }
 
-    /// Who is in a room begins or ceases to speak.
+    /// A member of a room starts or stops speaking.
     pub fn speak(&self, room: ConferenceId, endpoint: EndpointId, on: bool) {
         self.state().stage.speaking(room, endpoint, on);
     }
 
-    /// Prompts, collections, music, recordings and rooms that are under way.
+    /// The number of prompts, collections, music, recordings and rooms in progress.
     pub fn under_way(&self) -> usize {
         self.state().stage.busy()
     }

@@ -1,4 +1,4 @@
-//! Futures of a switch that wait: one is polled when it was woken, since a storm has thousands of them.
+//! Pending futures of a switch: each is polled only when woken, since a storm has thousands of them.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +9,7 @@ use b2b_call::switch::Task;
 
 type Done = <Task as Future>::Output;
 
-/// Which ones were woken, in this order.
+/// The woken tasks, in order of waking.
 #[derive(Default)]
 struct Woken(Mutex<Vec<u64>>);
 
@@ -27,7 +27,7 @@ impl Wake for Wakes {
     }
 }
 
-/// See the module's text.
+/// See the module documentation.
 #[derive(Default)]
 pub(super) struct Tasks {
     waiting: BTreeMap<u64, (Task, Arc<Wakes>)>,
@@ -53,10 +53,10 @@ impl Tasks {
         }
     }
 
-    /// What those came to that need not wait any more.
+    /// The results of completed tasks.
     pub fn done(&mut self) -> Vec<Done> {
         let mut woken = std::mem::take(&mut *self.woken.0.lock().unwrap_or_else(PoisonError::into_inner));
-        // As if all were asked, in the order in which they began.
+        // Polled in the order of their start, as if all were polled.
         woken.sort_unstable();
         let mut done = Vec::new();
         for number in woken {

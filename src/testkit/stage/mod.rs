@@ -1,7 +1,7 @@
-//! What applications have to do with media, in virtual time: nothing sounds, and everything
-//! lasts as long as it would.
+//! The media operations of applications in virtual time: there is no audio, but everything takes the real
+//! time.
 //!
-//! A file lasts a second, or as long as the test says. Digits are what the test presses.
+//! A file lasts one second, or as long as the test sets. Digits are those that the test presses.
 
 mod rooms;
 
@@ -19,7 +19,7 @@ use crate::controller::{
 use rooms::Recording;
 pub use rooms::{FakeRecording, FakeRoom};
 
-/// Who waits for the answer of a verb.
+/// The reply channel of a verb.
 type Waits<T> = oneshot::Sender<Result<T, MediaError>>;
 
 /// Something that was played.
@@ -27,23 +27,23 @@ type Waits<T> = oneshot::Sender<Result<T, MediaError>>;
 pub struct Heard {
     /// When it began, in virtual time.
     pub at: Instant,
-    /// Who hears it.
+    /// Its audience.
     pub by: Hears,
     /// What was played.
     pub prompt: Prompt,
 }
 
-/// Who hears something.
+/// An audience.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hears {
     /// A party, by its endpoint.
     Party(EndpointId),
-    /// All who are in a room.
+    /// All members of a room.
     Room(ConferenceId),
 }
 
 impl Heard {
-    /// Names of files, and `tone 440`, `silence`, with a space between.
+    /// Names of files, and `tone 440` or `silence`, separated by spaces.
     pub fn words(&self) -> String {
         let word = |part: &Part| match part {
             Part::File(path) => path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned(),
@@ -54,12 +54,12 @@ impl Heard {
     }
 }
 
-/// A prompt under way.
+/// A prompt in progress.
 #[derive(Debug)]
 struct Playing {
-    /// None: until it is stopped.
+    /// `None`: until it is stopped.
     ends: Option<Instant>,
-    /// None: it is part of a collection.
+    /// `None`: it is part of a collection.
     waits: Option<Waits<Played>>,
 }
 
@@ -67,9 +67,9 @@ struct Playing {
 struct Collecting {
     plan: DigitPlan,
     digits: String,
-    /// Pressed during a prompt that no digit ends.
+    /// Digits pressed during a prompt that they do not end.
     kept: String,
-    /// From when the times count; none: a prompt is being played.
+    /// Start of the timeouts; `None` while a prompt plays.
     counts_from: Option<Instant>,
     last: Option<Instant>,
     waits: Waits<Collected>,
@@ -93,7 +93,7 @@ impl Collecting {
         }
     }
 
-    /// Whether this digit was the last one.
+    /// Adds a digit; returns the end of the collection if it is the last one.
     fn press(&mut self, now: Instant, digit: char) -> Option<CollectEnd> {
         if self.plan.terminators.contains(digit) {
             return Some(CollectEnd::Terminator(digit));
@@ -104,12 +104,12 @@ impl Collecting {
     }
 
     fn over(self, end: CollectEnd) {
-        // Who does not wait any more has lost interest.
+        // An error means that the receiver no longer waits.
         let _ = self.waits.send(Ok(Collected { digits: self.digits, end }));
     }
 }
 
-/// All of it.
+/// The whole state.
 #[derive(Debug)]
 pub(super) struct Stage {
     now: Instant,
@@ -117,7 +117,7 @@ pub(super) struct Stage {
     playing: BTreeMap<EndpointId, Playing>,
     announcing: BTreeMap<ConferenceId, Playing>,
     collecting: BTreeMap<EndpointId, Collecting>,
-    /// Digits that nobody has collected.
+    /// Digits not collected yet.
     typed: HashMap<EndpointId, String>,
     heard: Vec<Heard>,
     lengths: HashMap<PathBuf, Duration>,
@@ -206,7 +206,7 @@ impl Stage {
         self.events.push(MediaEvent::Speaking { conference, endpoint, on });
     }
 
-    /// Things that are under way.
+    /// Number of operations in progress.
     pub fn busy(&self) -> usize {
         self.playing.len()
             + self.announcing.len()
@@ -254,7 +254,7 @@ impl Stage {
 
     // ---- prompts
 
-    /// How long it lasts; none: until it is stopped.
+    /// Its length; `None`: until it is stopped.
     fn length(&self, prompt: &Prompt) -> Result<Option<Duration>, MediaError> {
         let mut once = Duration::ZERO;
         for part in &prompt.parts {
@@ -419,7 +419,7 @@ impl Stage {
 
 fn finish(playing: Option<Playing>, how: Played) {
     if let Some(waits) = playing.and_then(|it| it.waits) {
-        // Who does not wait any more has lost interest.
+        // An error means that the receiver no longer waits.
         let _ = waits.send(Ok(how));
     }
 }

@@ -1,4 +1,4 @@
-//! Recordings and rooms, which hold nothing but who is in them.
+//! Recordings and rooms, which hold only their members.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -11,29 +11,29 @@ use crate::controller::{
     Recorded, RecordingId, RecordingSpec,
 };
 
-/// A recording that was asked for.
+/// A requested recording.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FakeRecording {
-    /// Who is recorded.
+    /// The recorded party or room.
     pub of: Hears,
-    /// As it was asked for.
+    /// The request.
     pub spec: RecordingSpec,
-    /// Whether it waits for its continuation.
+    /// Whether it is paused.
     pub paused: bool,
-    /// `false`: it was stopped, or has reached its limits.
+    /// `false` once it was stopped, or has reached its limits.
     pub running: bool,
-    /// Of sound, pauses left out.
+    /// Its length without pauses.
     pub lasts: Duration,
-    /// In how much of it the party was not silent; none: in all of it.
+    /// How long the party was not silent; `None`: all the time.
     pub spoken: Option<Duration>,
 }
 
 /// A room.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FakeRoom {
-    /// As it was asked for.
+    /// The request.
     pub spec: ConferenceSpec,
-    /// Who is in it, and how.
+    /// Its members and their settings.
     pub members: BTreeMap<EndpointId, Member>,
 }
 
@@ -42,7 +42,7 @@ pub(super) struct Recording {
     pub shown: FakeRecording,
     pub since: Instant,
     pub ends: Option<Instant>,
-    /// What it has come to.
+    /// Its result.
     pub recorded: Option<Recorded>,
     pub waiting: Vec<super::Waits<Recorded>>,
 }
@@ -90,7 +90,7 @@ impl Stage {
         }
     }
 
-    /// It is of this party from now on.
+    /// Records this party from now on.
     pub fn follow(&mut self, recording: RecordingId, endpoint: EndpointId) {
         if let Some(it) = self.recordings.get_mut(&recording) {
             it.shown.of = Hears::Party(endpoint);
@@ -132,7 +132,7 @@ impl Stage {
         };
         it.recorded = Some(recorded.clone());
         for waits in std::mem::take(&mut it.waiting) {
-            // Who does not wait any more has lost interest.
+            // An error means that the receiver no longer waits.
             let _ = waits.send(Ok(recorded.clone()));
         }
         self.events.push(MediaEvent::Recorded { recording, recorded: recorded.clone() });
