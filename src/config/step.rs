@@ -1,18 +1,18 @@
 //! The steps of a scripted phone, and of the load role's callers and callees, as text: `dial 8000; hears 440
 //! within 10 s; hang up`.
 //!
-//! | step | what it does |
 //! | step | effect |
+//! |---|---|
 //! | `dial NUMBER` | calls, and waits for the answer |
 //! | `answer` | waits for a call, and answers it |
-//! | `say HZ` | says a tone from now on, to the end of the call |
 //! | `say HZ` | sends a tone from now on, to the end of the call |
 //! | `hears HZ and HZ not HZ` | waits until the far end sends the tones before `not`, and none after it |
+//! | `press DIGITS` | sends digits (RFC 4733) |
 //! | `hold`, `resume` | |
-//! | `transfer NUMBER` | sends the far end there; the call is over when it has arrived |
 //! | `transfer NUMBER` | transfers the far end to that number; the call ends once the target has answered |
 //! | `consult NUMBER` | holds, calls that number, waits for the answer; the next steps are in that call |
 //! | `hand over` | connects the held and the consulted party; both calls end |
+//! | `hang up` | ends the call |
 //! | `hung up` | waits until the far end ends the call |
 //! | `wait SECONDS` | |
 //! | `cue NAME` | gives a cue, for phones that start then |

@@ -15,7 +15,7 @@ pub struct Expect {
     pub max_latency_ms: Option<f64>,
     /// Minimum MOS of the whole chain.
     pub min_mos: Option<f64>,
-    /// Minimum share of the sent speech received intact, by comparison of the audio, percent.
+    /// Minimum share of the non-silent sent audio received intact, by comparison of the audio, percent.
     pub min_intact_pct: Option<f64>,
     /// Maximum time from dialling to the answer of each call of the chain, ms.
     pub max_setup_ms: Option<f64>,

@@ -189,8 +189,8 @@ pub struct ChainFigures {
     pub setup_ms: Option<f64>,
     /// CPU of the most loaded role over its whole life, percent of one core.
     pub cpu_pct_max: Option<f64>,
-    /// Share of the sent speech received intact, by comparison of the audio, percent; set if the plan has a
-    /// limit on it.
+    /// Share of the non-silent sent audio received intact, by comparison of the audio, percent; set if the
+    /// plan has a limit on it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub intact_pct: Option<f64>,
     /// Why there is no latency.

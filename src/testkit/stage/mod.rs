@@ -1,5 +1,5 @@
-//! The media operations of applications in virtual time: there is no audio, but everything takes the real
-//! time.
+//! The media operations of applications in virtual time: there is no audio, but
+//! everything takes as long as with real media.
 //!
 //! A file lasts one second, or as long as the test sets. Digits are those that the test presses.
 

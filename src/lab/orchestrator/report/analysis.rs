@@ -18,7 +18,7 @@ pub struct Analysis {
     pub pieces: Vec<Piece>,
     /// Pieces that were not received intact.
     pub faults: Vec<Fault>,
-    /// Share of the sent speech received intact, 0 to 1.
+    /// Share of the non-silent sent audio received intact, 0 to 1.
     pub intact: Option<f64>,
     /// Mouth-to-ear latency from the audio, p50 and p95, ms.
     pub latency_ms: Option<(f64, f64)>,

@@ -6,7 +6,7 @@ use super::compare::{Piece, State};
 
 /// Maximum frame length, in samples.
 const LONGEST_FRAME: usize = RATE_HZ as usize / 10;
-/// Minimum share of intact speech; with less, another sound may have been matched.
+/// Minimum share of intact audio; with less, another sound may have been matched.
 const LEAST_INTACT: f64 = 0.5;
 
 /// The capture or playout times of a recording's frames.

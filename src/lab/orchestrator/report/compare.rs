@@ -194,7 +194,7 @@ pub fn faults(pieces: &[Piece], rate: u32) -> Vec<Fault> {
     faults
 }
 
-/// Share of the sent speech received intact, 0 to 1; `None` if nothing was said.
+/// Share of the non-silent sent audio received intact, 0 to 1; `None` if nothing was said.
 pub fn intact_share(pieces: &[Piece]) -> Option<f64> {
     let said = pieces.iter().filter(|p| p.state != State::Quiet).count();
     let intact = pieces.iter().filter(|p| p.state == State::Intact).count();

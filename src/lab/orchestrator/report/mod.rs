@@ -88,7 +88,7 @@ pub fn is_judged(code: u8) -> bool {
 /// received one.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct HeardSound {
-    /// Share of the sent speech received intact, percent.
+    /// Share of the non-silent sent audio received intact, percent.
     pub intact_pct: Option<f64>,
     /// Mouth-to-ear latency, p50 and p95, ms.
     pub latency_ms: Option<(f64, f64)>,
