@@ -1,5 +1,5 @@
-//! The media thread's side of a call takes no memory and gives none back, whatever a program does
-//! with its sound meanwhile.
+//! The media thread's side of a call neither allocates nor frees memory, whatever a program does with its
+//! audio.
 
 use super::line::{Media, sides};
 use super::{AudioPipeline, Ear, Sound, Voice};
@@ -8,7 +8,7 @@ use b2b_base::util::ntp::NtpTime;
 
 const RATE: u32 = 16_000;
 
-/// What one tick takes and gives back.
+/// Allocations of one tick, and bytes retained.
 fn tick(voice: &mut Voice, ear: &mut Ear) -> (u64, i64) {
     let (heard, mut said) = ([500; 320], [0; 320]);
     let info = allocation_counter::measure(|| {
@@ -31,7 +31,7 @@ fn no_memory_is_taken_or_given_back_on_the_media_thread() {
     let (mut heard, mut said, mut marks, mut recorded) = (0, 0, 0, Vec::new());
     for n in 0..6_000 {
         match n % 600 {
-            // In place of the one before.
+            // Replaces the previous one.
             0 => audio = Some(program.open(RATE, 48_000).expect("room")),
             100 => audio = Some(program.open(RATE, RATE).expect("room")),
             200 => joined = Some(program.tape(RATE).expect("room")),
@@ -46,7 +46,7 @@ fn no_memory_is_taken_or_given_back_on_the_media_thread() {
             if n % 50 == 0 {
                 audio.outgoing.flush();
             }
-            // Now and then the program sleeps, and the rings run over.
+            // The program sleeps at times, and the rings overflow.
             while n % 300 > 120 && audio.incoming.try_next().is_some() {
                 heard += 1;
             }
@@ -61,7 +61,7 @@ fn no_memory_is_taken_or_given_back_on_the_media_thread() {
         }
         assert_eq!(tick(&mut voice, &mut ear), (0, 0), "tick {n}");
     }
-    // All that did what it is for.
+    // All of them were effective.
     assert!(heard > 1_000 && said > 1_000_000 && marks > 1_000, "{heard} {said} {marks}");
     let control = allocation_counter::measure(|| drop(std::hint::black_box(Box::new(1))));
     assert_eq!(control.count_total, 1, "the counter counts");

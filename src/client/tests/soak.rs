@@ -1,9 +1,9 @@
-//! Rounds of calls in which much happens, by one client, and nothing is left behind: no thread, no
-//! descriptor, no call, no memory. A program of its own, since it counts what its process holds.
+//! Many rounds of busy calls by one client leave nothing behind: no thread, descriptor, call or memory. It is
+//! a separate test binary, since it counts the resources of its process.
 //!
-//! Five rounds with `cargo test`; `scripts/soak-client.sh MINUTES` for longer, and memory is judged.
+//! Five rounds with `cargo test`; `scripts/soak-client.sh MINUTES` runs longer and also judges memory.
 
-// As in test functions (clippy.toml): what a helper cannot get fails the test.
+// As in test functions (clippy.toml): a helper that fails must fail the test.
 #![allow(clippy::unwrap_used)]
 
 use std::io;
@@ -16,14 +16,14 @@ use b2b_client::{
 use b2b_test_support::client::hand::{builder, connected_to, started};
 use b2b_test_support::client::{PATIENCE, within};
 
-/// Calls of a round that are answered.
+/// Answered calls per round.
 const CALLS: usize = 10;
-/// Rounds without a time.
+/// Rounds if no time is set.
 const ROUNDS: usize = 5;
-/// Transactions are kept for 32 s (RFC 3261 §17): until some of these are over memory grows, and is not
-/// judged.
+/// Transactions are kept for 32 s (RFC 3261 §17): memory grows until the first ones are over, and is not
+/// judged before.
 const WARM: Duration = Duration::from_secs(90);
-/// What each call may leave behind, octets: a leak of a frame or a message is more.
+/// Memory that each call may leave behind, octets: a leaked frame or message is larger.
 const LEFT: f64 = 256.0;
 
 struct Fake;
@@ -59,7 +59,7 @@ fn held() -> (usize, usize) {
     (count("/proc/self/task"), count("/proc/self/fd"))
 }
 
-/// What they are, for who looks for a leak.
+/// The names of those, to find a leak.
 fn names() -> Vec<String> {
     let list = |path: &str| std::fs::read_dir(path).expect("/proc").flatten().map(|entry| entry.path());
     let threads = list("/proc/self/task").flat_map(|task| std::fs::read_to_string(task.join("comm")));
@@ -67,7 +67,7 @@ fn names() -> Vec<String> {
     threads.map(|name| name.trim().to_owned()).chain(open).collect()
 }
 
-/// Everything that a call can do, and its end by either side.
+/// A call with every operation, ended by either side.
 async fn round(host: &SipClient, guest: &SipClient, incoming: &mut IncomingCalls) -> Vec<Call> {
     let folder = tempfile::tempdir().expect("a folder");
     let mut calls = Vec::new();
@@ -90,7 +90,7 @@ async fn round(host: &SipClient, guest: &SipClient, incoming: &mut IncomingCalls
     within("back", calls[2].0.resume()).await.expect("back");
     conference.remove(&calls[4].0).await.expect("removed");
     within("recorded", recording.stop()).await.expect("recorded");
-    // One that nobody answers.
+    // An unanswered call.
     let cancelled = host.call(guest.uri().expect("started")).await.expect("a call");
     let ringing = within("a call", incoming.next()).await.expect("it rings");
     within("cancelled", cancelled.hangup()).await.expect("cancelled");
@@ -107,7 +107,7 @@ async fn round(host: &SipClient, guest: &SipClient, incoming: &mut IncomingCalls
     calls.into_iter().map(|(here, _)| here).collect()
 }
 
-/// Waits until no more is held than this.
+/// Waits until no more resources are held than this.
 async fn settles(wanted: (usize, usize), round: usize) {
     let until = Instant::now() + PATIENCE;
     loop {

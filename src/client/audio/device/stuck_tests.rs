@@ -1,4 +1,4 @@
-//! Calls whose device stands still, over the wire.
+//! Calls with a hanging device, over the wire.
 
 use std::time::Duration;
 

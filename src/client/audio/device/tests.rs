@@ -8,18 +8,18 @@ use b2b_base::util::ntp::NtpTime;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Devices that say and take numbers, and are unplugged when the test says so.
+/// Devices that produce and take numbers, and are unplugged by the test.
 #[derive(Clone, Default)]
 struct Fake {
-    /// Of devices with a name, and of the default one: whether they are there.
+    /// Whether the named devices and the default one are unplugged.
     unplugged: Arc<AtomicU32>,
     opened: Arc<AtomicUsize>,
-    /// Frames that microphones have said.
+    /// Frames read from microphones.
     said: Arc<AtomicUsize>,
-    /// Microphones that are open now.
+    /// Open microphones.
     open: Arc<AtomicUsize>,
     loudspeakers: Arc<AtomicUsize>,
-    /// The next frame of a microphone panics.
+    /// Makes the next frame of a microphone panic.
     panics: Arc<AtomicBool>,
 }
 
@@ -81,7 +81,7 @@ impl SoundSystem for System {
     }
 }
 
-/// What is wrong, whether it works, and by which device.
+/// The problem, whether it works, and the device in use.
 type Told = (Option<String>, bool, Option<String>);
 
 /// A call's pipeline with both devices.
@@ -90,7 +90,7 @@ struct Bench {
     pair: Arc<Pair>,
     pipeline: AudioPipeline,
     events: broadcast::Receiver<ClientEvent>,
-    /// Told and not asked for yet.
+    /// Events received but not queried yet.
     told: Vec<(DeviceSide, Told)>,
     _sender: broadcast::Sender<ClientEvent>,
     heard: Receiver<(u32, i16)>,
@@ -130,7 +130,7 @@ impl Bench {
         }
     }
 
-    /// The next event of that side.
+    /// The next event of this side.
     fn event(&mut self, wanted: DeviceSide) -> Told {
         let mut found = None;
         self.until("an event", |bench| {
@@ -285,7 +285,7 @@ fn a_microphone_that_no_call_needs_is_closed_and_opened_again() {
     let Bench { fake, pipeline, pair, .. } = bench;
     drop(pipeline);
     let deadline = Instant::now() + PATIENCE;
-    // The thread has ended: nobody else has the pair.
+    // The thread has ended, so the pair has no other owner.
     while Arc::strong_count(&pair) > 1 || fake.open.load(Ordering::SeqCst) > 0 {
         assert!(Instant::now() < deadline, "the threads do not end");
         std::thread::sleep(Duration::from_millis(5));
@@ -321,7 +321,7 @@ fn a_machine_without_devices_says_what_to_do() {
 fn a_quick_device_loses_its_oldest_sound_and_not_time() {
     let mut bench = Bench::new();
     bench.until("the microphone", |bench| bench.fill().0 == Fill::Audio);
-    // Fifty frames that nobody has asked for: never more than so much of them waits.
+    // Fifty unread frames: no more than the limit ever waits.
     let before = bench.fake.said.load(Ordering::SeqCst);
     bench.until("much sound", |bench| bench.fake.said.load(Ordering::SeqCst) > before + 50);
     let opened = bench.fake.opened.load(Ordering::SeqCst);
@@ -377,7 +377,7 @@ fn a_program_that_stands_still_is_a_device_that_does_not_work() {
 #[test]
 fn a_program_that_says_much_does_not_stand_still() {
     let folder = tempfile::tempdir().expect("a folder");
-    // In 400 frames twice as much as a pipe holds.
+    // Twice the capacity of a pipe in 400 frames.
     let line = "x".repeat(320);
     let talks = format!("while echo {line} >&2; do head -c 320 /dev/zero || exit; done");
     let program = script(folder.path(), "arecord", &talks);
@@ -402,7 +402,7 @@ fn devices_are_listed_by_the_names_that_arecord_and_aplay_print() {
     assert!(error.contains("no soundcards found") && error.contains("aplay -L"), "{error}");
 }
 
-/// A program for the folder of a test.
+/// Writes a script into the folder of a test.
 pub(super) fn script(folder: &std::path::Path, name: &str, text: &str) -> std::path::PathBuf {
     use std::os::unix::fs::PermissionsExt;
     let file = folder.join(name);

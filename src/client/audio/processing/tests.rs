@@ -8,7 +8,7 @@ use crate::audio::pipeline::AudioPipeline;
 
 const RATE: u32 = 16_000;
 
-/// Noise with the spectrum and the syllables of speech, more or less.
+/// Noise with roughly the spectrum and the syllables of speech.
 fn speech(seed: u64, seconds: u32) -> Vec<f64> {
     let mut rng = StdRng::seed_from_u64(seed);
     let (mut low, mut level) = (0.0, 0.0);
@@ -25,7 +25,7 @@ fn speech(seed: u64, seconds: u32) -> Vec<f64> {
         .collect()
 }
 
-/// What a room makes of it: so far away, 60 ms of decaying reflections, 6 dB down.
+/// The echo in a room: delayed, with 60 ms of decaying reflections, 6 dB down.
 fn echo(played: &[f64], delay_ms: u32) -> Vec<f64> {
     let mut rng = StdRng::seed_from_u64(99);
     let taps = (RATE * 60 / 1_000) as usize;
@@ -50,7 +50,7 @@ fn energy(samples: &[i16]) -> f64 {
     samples.iter().map(|sample| f64::from(*sample).powi(2)).sum::<f64>() + 1.0
 }
 
-/// What is left of a microphone's samples, with that in the loudspeaker.
+/// The microphone's samples after processing, with `played` in the loudspeaker.
 fn through(processor: &mut Processor, played: &[i16], captured: &[i16]) -> Vec<i16> {
     let frame = 2 * processor.block();
     let mut out = captured.to_vec();
@@ -61,7 +61,7 @@ fn through(processor: &mut Processor, played: &[i16], captured: &[i16]) -> Vec<i
     out
 }
 
-/// How much less there is after `from` seconds, dB.
+/// The attenuation after `from` seconds, dB.
 fn loss(before: &[i16], after: &[i16], from: u32) -> f64 {
     let from = (from * RATE) as usize;
     10.0 * (energy(&before[from..]) / energy(&after[from..])).log10()
@@ -69,11 +69,11 @@ fn loss(before: &[i16], after: &[i16], from: u32) -> f64 {
 
 const ECHO: Processing = Processing { echo: true, ..Processing::NONE };
 
-/// Issue 5's figure: at least 25 dB after 3 s.
+/// The requirement of issue 5: at least 25 dB after 3 s.
 #[test]
 fn an_echo_of_the_room_is_taken_out() {
     let played = speech(1, 6);
-    // Sound through the air alone, and behind the buffers of devices.
+    // The delay of air alone, and with the buffers of devices.
     for delay_ms in [20, 160] {
         let captured = whole(&echo(&played, delay_ms));
         let out = through(&mut Processor::new(ECHO, RATE), &whole(&played), &captured);
@@ -83,8 +83,8 @@ fn an_echo_of_the_room_is_taken_out() {
     }
 }
 
-/// Both speak at once, the near voice 10 dB above the echo, as a mouth before a microphone is: it
-/// is still there. (As loud as the echo, little of it is left, which is WebRTC's choice.)
+/// In double talk the near voice, 10 dB above the echo as with a mouth near the microphone, remains. (WebRTC
+/// suppresses most of a voice as loud as the echo.)
 #[test]
 fn somebody_who_speaks_over_an_echo_is_heard() {
     let played = speech(1, 8);
@@ -157,7 +157,7 @@ fn a_call_that_is_processed_apart_is_heard_a_packet_later() {
     let voice = whole(&speech(5, 2));
     let (mut sent, wanted) = (Vec::new(), energy(&voice) / 10.0);
     let deadline = Instant::now() + Duration::from_secs(20);
-    // Again and again: on a loaded machine the thread is late, and what is late is silent.
+    // Repeated: on a loaded machine the thread is late, and late packets are silent.
     for frame in voice.chunks_exact(320).cycle() {
         if energy(&sent) > wanted {
             break;

@@ -1,5 +1,5 @@
-//! Who a client is on the wire, and by which way its calls go: seen by a server whose answers are
-//! written by hand.
+//! The identity of a client on the wire, and the path of its calls, with a server whose answers are written
+//! by hand.
 
 use b2b_client::{CallError, DtmfMode, EndCause, SipClient};
 use b2b_test_support::client::server::{Hand, Heard};
@@ -40,7 +40,7 @@ async fn a_call_answers_a_proxy_and_a_server_that_ask_for_a_password() {
         server.hear("ACK").await;
         within("answered", call.wait_for_answer()).await.expect("answered");
 
-        // What changes the call, and what ends it, is asked for a password, too.
+        // Requests that change or end the call are challenged, too.
         let holding = call.clone();
         let holding = tokio::spawn(async move { holding.hold().await });
         let again = server.hear("INVITE").await;
@@ -135,7 +135,7 @@ async fn everything_goes_to_the_outbound_proxy_first() {
     let invite = proxy.hear("INVITE").await;
     assert_eq!(invite.field("Route"), route);
     assert!(invite.first_line().starts_with(&format!("INVITE sip:bob@{} ", elsewhere.address())));
-    // Its Contact leads elsewhere; the proxy is still between.
+    // Its Contact is elsewhere; the proxy is still on the path.
     proxy.accept_as(&invite, &elsewhere.uri()).await;
     proxy.hear("ACK").await;
     within("answered", call.wait_for_answer()).await.expect("answered");

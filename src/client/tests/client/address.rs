@@ -1,5 +1,5 @@
-//! A machine that moves from one network to another: seen in a network namespace of the test's
-//! own, where the way to the server begins at one address and then at another one.
+//! A machine that moves from one network to another: in a network namespace of the test, the local address of
+//! the route to the server changes.
 
 use std::process::Command;
 
@@ -15,7 +15,7 @@ fn ip(arguments: &str) {
     assert!(done.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&done.stderr));
 }
 
-/// From now on, the way to the server begins here.
+/// Sets the local address of the route to the server.
 fn begins_at(address: &str) {
     ip(&format!("route replace local 10.77.0.1 dev lo src {address} table local"));
 }

@@ -1,4 +1,4 @@
-//! The sound of calls in a program's hands.
+//! The program's access to the audio of calls.
 
 use std::collections::BTreeMap;
 
@@ -43,7 +43,7 @@ fn tone(hz: f64, rate_hz: u32, samples: usize) -> Vec<i16> {
     (0..samples).map(|n| ((n as f64 * step).sin() * 10_000.0) as i16).collect()
 }
 
-/// Half a second that has this tone in it.
+/// Waits for half a second that contains this tone.
 async fn hears(what: &str, incoming: &mut Incoming, hz: f64) {
     let (rate_hz, mut heard) = (incoming.rate_hz(), Vec::new());
     let heard = async {
@@ -82,13 +82,13 @@ async fn frames_go_both_ways_at_rates_that_each_side_chooses() {
             while within("the end", incoming.next()).await.is_some() {}
             assert_eq!(outgoing.write(&[0; 160]).await, Err(WriteError::Over));
         }
-        // The sound ends a moment before the call does.
+        // The audio ends slightly before the call does.
         within("the end", at_bob.wait_for_end()).await;
         assert!(matches!(at_bob.audio(), Err(AudioError::Ended(_))));
     }
 }
 
-/// A call to a peer by hand, which sees each packet.
+/// A call to a hand-written peer, which sees each packet.
 async fn called(hand: &mut Hand) -> (b2b_client::SipClient, Call) {
     let alice = builder("alice").build().expect("a client");
     let call = alice.call(hand.uri()).await.expect("a call");
@@ -97,7 +97,7 @@ async fn called(hand: &mut Hand) -> (b2b_client::SipClient, Call) {
     (alice, call)
 }
 
-/// Everything that has come.
+/// Discards everything received so far.
 fn drain(hand: &Hand) {
     hand.rtp.set_nonblocking(true).expect("a socket");
     while hand.rtp.recv(&mut [0; 2_048]).is_ok() {}
@@ -117,7 +117,7 @@ async fn at_most_one_packet_of_old_sound_leaves_after_a_flush() {
         });
         hand.hears("the old sound", |peak| peak > 14_000);
         outgoing.flush();
-        // What has left up to here has come: this is loopback.
+        // All packets sent so far have arrived, since this is loopback.
         drain(&hand);
         assert_eq!(within("flushed", writer).await.expect("no panic"), Err(WriteError::Flushed));
         assert_eq!(outgoing.waiting(), 0);
@@ -215,7 +215,7 @@ async fn a_file_repeats_through_processors_on_a_thread_of_their_own() {
     let mut audio = at_bob.audio().expect("sound");
     at_alice.play(Sound::file("/nowhere.wav")).await.expect_err("no such file");
     let playing = at_alice.play(Sound::file(path).repeat()).await.expect("playing");
-    // The file has half a second.
+    // The file holds half a second.
     for _ in 0..4 {
         hears("the file", &mut audio.incoming, 440.0).await;
     }

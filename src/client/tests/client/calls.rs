@@ -1,4 +1,4 @@
-//! Clients of the library on loopback: calls that are answered, refused, given up and ended.
+//! Clients of the library on loopback: calls that are answered, refused, cancelled and ended.
 
 use std::time::Duration;
 
@@ -165,12 +165,12 @@ async fn targets_that_cannot_be_called_say_why() {
         let refused = alice.call(target).await;
         assert!(matches!(refused, Err(CallError::Target { .. })), "{target}: {refused:?}");
     }
-    // Port 9 (discard) of loopback: nobody is there, which comes back as ICMP.
+    // Port 9 (discard) of loopback: nothing listens there, and an ICMP error is returned.
     let unreachable = alice.call("sip:bob@127.0.0.1:9").await.expect("a call");
     assert!(within("an answer", unreachable.wait_for_answer()).await.is_err());
 }
 
-/// With sound of the program's own only, whatever machine this is.
+/// A client with only the program's own audio, whatever the machine.
 async fn headless(name: &str) -> SipClient {
     let client = named(name).build().expect("a client");
     client.start().await.expect("started");
@@ -180,7 +180,7 @@ async fn headless(name: &str) -> SipClient {
 #[tokio::test]
 async fn a_client_of_one_line_has_the_devices_of_the_machine() {
     let client = SipClient::new("sip:alice@127.0.0.1").await.expect("a client");
-    // No call is up: nothing is opened.
+    // No device is opened, since no call is up.
     client.use_microphone(None).await.expect("devices");
     let refused = headless("bob").await.use_microphone(None).await;
     assert!(matches!(refused, Err(b2b_client::DeviceError::NoDevices)), "{refused:?}");

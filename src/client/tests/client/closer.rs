@@ -1,5 +1,4 @@
-//! What a program sees and says that looks closer at its calls: session descriptions,
-//! counters, a log of each call, sound of its own.
+//! Detailed inspection of calls by a program: session descriptions, counters, call logs, audio of its own.
 
 use std::f64::consts::TAU;
 use std::fs;
@@ -27,7 +26,7 @@ async fn attributes_of_the_programs_own_stand_in_offer_and_answer_and_are_read_t
     assert!(at_alice.remote.contains("\r\na=X-room:blue\r\n"), "{}", at_alice.remote);
     assert!(!at_alice.remote.contains("X-desk"), "an answer says its own: {}", at_alice.remote);
     assert_eq!(at_alice.local, offer, "what one sends is what the other reads");
-    // Held: the next descriptions have them, too.
+    // On hold the next descriptions contain the attributes, too.
     within("held", call.hold()).await.expect("held");
     let at_bob = at_bob.descriptions().await.expect("it is up");
     assert!(
@@ -89,7 +88,7 @@ async fn each_call_has_a_log_of_its_messages_events_and_counters_for_its_owner_o
     bob.start().await.expect("a client");
     let (first, _first_at_bob) = connected(&alice, &bob).await;
     let (second, _) = connected(&alice, &bob).await;
-    // One that comes has a log, too.
+    // An incoming call has a log, too.
     let mut incoming = alice.incoming().await.expect("calls");
     let third = bob.call(alice.uri().expect("started")).await.expect("a call");
     within("a call", incoming.next()).await.expect("a call").reject(486).await.expect("refused");
@@ -114,7 +113,7 @@ async fn each_call_has_a_log_of_its_messages_events_and_counters_for_its_owner_o
         let order = ["INVITE sip:bob@", "SIP/2.0 200 OK", "ACK sip:bob@", "BYE sip:bob@"];
         let found: Vec<_> = order.iter().map(|wanted| text.find(wanted)).collect();
         assert!(found.iter().all(Option::is_some) && found.is_sorted(), "{found:?} in {text}");
-        // The media's last counters come from another thread: before the BYE or after it.
+        // The final media counters come from another thread, before or after the BYE.
         assert!(text.rfind("counters") > text.find("ACK sip:bob@"), "{text}");
         assert!(text.contains("event State { call: CallId(") && text.contains("packets_tx"), "{text}");
         let dialogs: Vec<_> = text.lines().filter(|line| line.starts_with("Call-ID:")).collect();
@@ -124,7 +123,7 @@ async fn each_call_has_a_log_of_its_messages_events_and_counters_for_its_owner_o
     assert!(refused.contains("received udp") && refused.contains("INVITE sip:alice@"), "{refused}");
 }
 
-/// Says one tone without an end.
+/// A source with an endless tone.
 struct Tone(u32);
 
 impl FrameSource for Tone {

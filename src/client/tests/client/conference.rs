@@ -1,4 +1,4 @@
-//! Conferences of clients: who hears whom, told by tones of which each has one of its own.
+//! Conferences of clients: each participant has its own tone, which shows who hears whom.
 
 use b2b_client::audio::Incoming;
 use b2b_client::{Call, CallError, Conference, EndCause, SipClient, Sound};
@@ -7,12 +7,12 @@ use b2b_test_support::client::{share_of, within};
 
 /// Longer than any test.
 const FOREVER: u32 = 3_600_000;
-/// What each guest says.
+/// The tone of each guest.
 const TONES: [f32; 3] = [400.0, 700.0, 1_100.0];
-/// What the host says.
+/// The tone of the host.
 const HOST: f32 = 1_700.0;
 
-/// A guest: its client, its side of the call, the host's side, and what it hears.
+/// A guest: its client, its side of the call, the host's side, and its received audio.
 struct Guest {
     _client: SipClient,
     there: Call,
@@ -32,7 +32,7 @@ async fn guests(host: &SipClient) -> Vec<Guest> {
     guests
 }
 
-/// Which of these tones are in what comes now.
+/// The tones that are present now.
 async fn tones(hears: &mut Incoming) -> Vec<f32> {
     let mut heard = Vec::new();
     while heard.len() < 4_000 {
@@ -44,7 +44,7 @@ async fn tones(hears: &mut Incoming) -> Vec<f32> {
     TONES.into_iter().chain([HOST]).filter(present).collect()
 }
 
-/// Waits until exactly these tones are heard, half a second long.
+/// Waits until exactly these tones are heard for half a second.
 async fn hears(what: &str, incoming: &mut Incoming, wanted: &[f32]) {
     let mut last = Vec::new();
     let heard = async {
@@ -69,18 +69,18 @@ async fn everybody_hears_all_the_others_and_not_themselves() {
         let others: Vec<f32> = TONES.into_iter().filter(|hz| *hz != TONES[n]).collect();
         hears(&format!("guest {n}"), &mut guest.hears, &others).await;
     }
-    // The host is heard by all, whichever call it speaks to, and hears all on any.
+    // All guests hear the host on whichever call it speaks, and the host hears all on any call.
     guests[0].here.play(Sound::tone(HOST, FOREVER)).await.expect("a tone");
     hears("guest 1", &mut guests[1].hears, &[TONES[0], TONES[2], HOST]).await;
     hears("guest 0", &mut guests[0].hears, &[TONES[1], TONES[2], HOST]).await;
     let mut at_host = guests[2].here.audio().expect("audio").incoming;
     hears("the host", &mut at_host, &TONES).await;
 
-    // A muted call: our side is silent there, and the others are not.
+    // A muted call: our side is silent for its far end, and the others are not.
     guests[0].here.mute(true).await.expect("muted");
     hears("guest 1 of the muted host", &mut guests[1].hears, &[TONES[0], TONES[2]]).await;
 
-    // One leaves, and is alone with the host; the others go on.
+    // A removed call is alone with the host; the others go on.
     conference.remove(&guests[2].here).await.expect("removed");
     hears("who left", &mut guests[2].hears, &[]).await;
     hears("guest 0", &mut guests[0].hears, &[TONES[1]]).await;
@@ -89,7 +89,7 @@ async fn everybody_hears_all_the_others_and_not_themselves() {
     conference.add(&guests[2].here).await.expect("back");
     hears("who came back", &mut guests[2].hears, &TONES[..2]).await;
 
-    // Who hangs up leaves.
+    // A guest that hangs up leaves.
     within("hung up", guests[1].there.hangup()).await.expect("hung up");
     assert_eq!(within("the end", guests[1].here.wait_for_end()).await, EndCause::RemoteHangup);
     hears("guest 0", &mut guests[0].hears, &[TONES[2]]).await;
@@ -103,7 +103,7 @@ async fn who_takes_the_place_of_a_call_takes_its_seat() {
     let (host, _) = client("host").await;
     let mut guests = guests(&host).await;
     let conference = Conference::of(&guests[0].here, &guests[1].here).await.expect("a conference");
-    // Guest 1 sends the host to another one.
+    // Guest 1 transfers the host to another client.
     let (other, mut incoming) = client("other").await;
     let sending = tokio::spawn({
         let (there, target) = (guests[1].there.clone(), other.uri().expect("started"));
@@ -134,7 +134,7 @@ async fn a_conference_that_cannot_be_says_why() {
     let ringing = host.call(callee.uri().expect("started")).await.expect("a call");
     let _rings = within("it rings", incoming.next()).await;
     assert!(matches!(conference.add(&ringing).await, Err(CallError::NotAnswered)));
-    // The last one is not in a conference with itself.
+    // The last member is not in a conference alone.
     conference.remove(a).await.expect("removed");
     assert!(conference.members().await.is_empty());
     assert!(matches!(conference.add(c).await, Err(CallError::Conference(_))));

@@ -1,5 +1,4 @@
-//! Calls with devices: what is heard and said through them, and what a program is told when one
-//! is unplugged.
+//! Calls with devices: their audio, and the events when one is unplugged.
 
 use std::io;
 use std::sync::Arc;
@@ -13,14 +12,14 @@ use b2b_client::{
 use b2b_test_support::client::server::Hand;
 use b2b_test_support::client::within;
 
-/// A headset that can be unplugged, beside default devices that stay.
+/// A headset that can be unplugged, beside permanent default devices.
 #[derive(Clone, Default)]
 struct Fake(Arc<State>);
 
 #[derive(Default)]
 struct State {
     unplugged: AtomicBool,
-    /// Frames with sound in them that were played by the headset, and by the default device.
+    /// Non-silent frames played by the headset, and by the default device.
     headset: AtomicU64,
     default: AtomicU64,
 }
@@ -125,7 +124,7 @@ fn a_preset_sets_the_rate_over_what_stood_before_it() {
     mistaken.expect("the preset has set the rate");
 }
 
-/// The payload types of the first offer, best first.
+/// The payload types of the first offer, in order of preference.
 async fn offered(client: SipClient) -> Vec<String> {
     let server = Hand::new().await;
     let _call = client.call(format!("sip:bob@{}", server.address())).await.expect("a call");
@@ -175,8 +174,8 @@ async fn each_call_says_the_file_again_and_again() {
     let at_alice = alice.call(bob.uri().expect("started")).await.expect("a call");
     let at_bob =
         within("a call", incoming.next()).await.expect("bob is there").answer().await.expect("answered");
-    // A tenth of a second is in the file: a second of it was said ten times. On a loaded machine
-    // what is concealed is quieter: then the sound after it counts.
+    // The file holds a tenth of a second, so a second of audio repeats it ten times. On a loaded machine
+    // concealed audio is quieter: then later audio counts.
     let loud = |level: Option<f64>| level.is_some_and(|level| level > -20.0);
     within("a second of sound, and then loud", async {
         while at_bob.quality().await.is_none_or(|it| it.received < 50 || !loud(it.heard_dbfs)) {

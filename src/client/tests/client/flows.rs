@@ -1,4 +1,4 @@
-//! Flows of a client that says which device it is (RFC 5626), at a registrar whose answers are written by
+//! Outbound flows of a client with an instance ID (RFC 5626), at a registrar whose answers are written by
 //! hand.
 
 use std::time::Duration;
@@ -63,7 +63,7 @@ async fn a_connection_that_was_granted_is_asked_whether_it_is_there_and_made_aga
     assert_eq!(first.field("Supported"), "path, outbound");
     grant(&mut stream, &first).await;
     until_registered(&client, true).await;
-    // Line ends that are to be answered (§4.4.1), since the registrar wants to hear of us within 5 s.
+    // Keep-alives that must be answered (§4.4.1), since the registrar expects to hear from us within 5 s.
     let mut ping = [0; 4];
     within("a keep-alive", stream.read_exact(&mut ping)).await.expect("open");
     assert_eq!(&ping, b"\r\n\r\n");
@@ -88,8 +88,8 @@ async fn a_connection_whose_other_end_is_silent_is_made_again() {
     let first = register(&mut stream).await;
     grant(&mut stream, &first).await;
     until_registered(&client, true).await;
-    // It stays open and answers nothing, as where a NAT in between has forgotten it: 10 s after the ping
-    // it counts as gone (§4.4.1).
+    // The connection stays open without answers, as when a NAT has dropped its binding: 10 s after the ping
+    // it counts as failed (§4.4.1).
     let (mut other, _) = within("another one", listener.accept()).await.expect("accepted");
     let second = register(&mut other).await;
     assert_eq!(second.number(), first.number() + 1);

@@ -1,4 +1,4 @@
-//! Who the far end of a call is, as later messages say: believed from the registrar, else a claim.
+//! The identity of the far end, updated by later messages: trusted from the registrar, otherwise a claim.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use b2b_client::{Call, ClientEvent, Events, RemoteIdentity, SipClient};
 use b2b_test_support::client::server::{Hand, Heard};
 use b2b_test_support::client::within;
 
-/// An UPDATE of who was called, without an offer.
+/// An UPDATE by the callee, without an offer.
 async fn update(by: &Hand, number: u32, invite: &Heard, from: &str, asserted: &str) {
     let via = format!("SIP/2.0/UDP {};branch=z9hG4bKupdate{number}{}", by.address(), by.address().port());
     let (to, call) = (invite.field("From"), invite.field("Call-ID"));
@@ -21,7 +21,7 @@ async fn update(by: &Hand, number: u32, invite: &Heard, from: &str, asserted: &s
     by.hear("SIP/2.0 200").await;
 }
 
-/// The next identity that is told.
+/// The next reported identity.
 async fn told(events: &mut Events) -> RemoteIdentity {
     within("an identity", async {
         loop {
@@ -38,7 +38,7 @@ fn identity(name: Option<&str>, uri: &str, asserted: bool) -> RemoteIdentity {
     RemoteIdentity { name: name.map(str::to_owned), uri: uri.to_owned(), asserted }
 }
 
-/// Alice, registered there.
+/// Alice, registered at this registrar.
 async fn registered(registrar: &Hand) -> SipClient {
     let builder = SipClient::builder().identity("sip:alice@home.example").bind("127.0.0.1:0");
     let client = builder.registrar(registrar.uri()).build().expect("a client");
@@ -54,7 +54,7 @@ async fn registered(registrar: &Hand) -> SipClient {
     client
 }
 
-/// A call of ours that this one has answered.
+/// An outgoing call that `by` has answered.
 async fn answered(client: &SipClient, by: &Hand, target: &str) -> (Call, Heard, Events) {
     let call = client.call(target).await.expect("a call");
     let events = call.events();
@@ -76,7 +76,7 @@ async fn the_registrar_is_believed_who_the_far_end_is() {
     let carol = identity(Some("Carol"), "sip:1003@home.example", true);
     assert_eq!(told(&mut events).await, carol);
     assert_eq!(call.identity(), Some(carol));
-    // The same again is no news; the next one is.
+    // The same identity is not reported again; a new one is.
     update(&registrar, 2, &invite, bob, CAROL).await;
     update(&registrar, 3, &invite, bob, "P-Asserted-Identity: <sip:1004@home.example>\r\n").await;
     assert_eq!(told(&mut events).await, identity(None, "sip:1004@home.example", true));
@@ -90,7 +90,7 @@ async fn whoever_is_no_registrar_of_ours_asserts_nothing_and_may_claim() {
     let target = format!("sip:bob@{}", liar.address());
     let (call, invite, mut events) = answered(&client, &liar, &target).await;
     update(&liar, 1, &invite, &format!("<{target}>"), CAROL).await;
-    // Nothing was told of that: this is the first.
+    // The claim before was not reported: this is the first.
     update(&liar, 2, &invite, "\"The bank\" <sip:bank@bank.example>", CAROL).await;
     let claim = identity(Some("The bank"), "sip:bank@bank.example", false);
     assert_eq!(told(&mut events).await, claim);

@@ -1,5 +1,5 @@
-//! What clients do with calls: digits, early media, volume, hold, codecs. On the wire, against a
-//! peer by hand where messages count.
+//! Operations on calls: digits, early media, volume, hold, codecs. On the wire, against a hand-written peer
+//! where messages matter.
 
 use std::time::{Duration, Instant};
 
@@ -28,7 +28,7 @@ async fn digits_come_by_events_by_info_and_in_band() {
                     heard.push(digit);
                     last = Instant::now();
                 }
-                // A machine that stood still has torn a tone: once more. Nothing else gets lost.
+                // A machine that stalled has interrupted a tone: send it again. Nothing else gets lost.
                 if mode == DtmfMode::InBand && last.elapsed() > Duration::from_secs(5) {
                     at_alice.send_digits("15#a", None).await.expect("sent");
                     last = Instant::now();
@@ -57,7 +57,7 @@ async fn digits_by_info_go_one_by_one_as_long_as_is_wanted_and_a_refused_one_is_
     let first = hand.expect("INFO");
     assert_eq!(first.field("Content-Type"), "application/dtmf-relay");
     assert_eq!(first.body(), "Signal=4\r\nDuration=250\r\n");
-    // The second one waits for the answer to the first one: what is sent after it has overtaken it.
+    // The second one waits for the answer to the first one: a later request overtakes it.
     let (at, options) = (alice.local().expect("started"), hand.in_dialog("OPTIONS", "9", &invite, ""));
     hand.send(at, &options);
     let next = hand.next_message().expect("an answer");
@@ -229,7 +229,7 @@ async fn who_is_held_hears_the_music_until_it_is_taken_back() {
     hand.hears("the end of the music", |peak| peak < 100);
 }
 
-/// Somebody who speaks all the time.
+/// A source that speaks all the time.
 struct Speaker;
 
 impl FrameSource for Speaker {
@@ -264,7 +264,7 @@ async fn who_is_held_does_not_hear_the_microphone_even_when_the_sound_on_hold_ha
         })
     };
 
-    // One that does not want to be held is spoken to again.
+    // After a refused hold, the far end hears the microphone again.
     let holding = change(true);
     let invite = hand.expect("INVITE");
     hand.hears("silence before it has agreed", |peak| peak < 100);

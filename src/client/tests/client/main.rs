@@ -1,7 +1,7 @@
-//! The client library, by its public API, on the wire. Its calls through the server and its examples
-//! are tested with the whole program.
+//! The client library on the wire, through its public API. Its calls through the server and its examples are
+//! tested with the whole program.
 
-// As in test functions (clippy.toml): what a helper cannot get fails the test.
+// As in test functions (clippy.toml): a helper that fails must fail the test.
 #![allow(clippy::unwrap_used)]
 
 mod account;

@@ -1,4 +1,4 @@
-//! Whose media a client hears and answers: its peer's, whoever sends first.
+//! A client accepts media only from its peer, whichever source sends first.
 
 use std::net::{SocketAddr, UdpSocket};
 
@@ -6,7 +6,7 @@ use b2b_client::{CallState, ClientEvent};
 use b2b_test_support::client::hand::{Hand, client};
 use b2b_test_support::client::within;
 
-/// Sound and a digit, from a third address.
+/// Sends audio and a digit from a third address.
 fn sprays(attacker: &UdpSocket, to: SocketAddr) {
     for n in 0..6u8 {
         let sound = [&[0x80, 0, 0, n, 0, 0, 0, 0, 6, 6, 6, 6][..], &[0x10; 160]].concat();
@@ -22,7 +22,7 @@ async fn a_peer_behind_a_nat_is_heard_and_answered_and_who_sends_first_is_not() 
     let mut hand = Hand::new();
     let attacker = UdpSocket::bind("127.0.0.66:0").expect("a socket");
     attacker.set_nonblocking(true).expect("a socket");
-    // It says an address where nobody is; its RTP comes from where its SIP does.
+    // Its SDP names an unused address; its RTP comes from the address of its SIP.
     let nat = hand.sdp("sendrecv").replace("c=IN IP4 127.0.0.1", "c=IN IP4 127.9.9.9");
     let nat = nat.replace("RTP/AVP 0\r\n", "RTP/AVP 0 101\r\na=rtpmap:101 telephone-event/8000\r\n");
     let call = alice.call(hand.uri()).await.expect("a call");

@@ -1,4 +1,4 @@
-//! Several calls with one microphone and one loudspeaker: nobody is heard twice.
+//! Several calls with one microphone and one loudspeaker: no voice is heard twice.
 
 use std::io;
 use std::sync::Arc;
@@ -21,10 +21,10 @@ struct Fake(Arc<State>);
 
 #[derive(Default)]
 struct State {
-    /// What the microphones say; the named one half of it.
+    /// The level of the microphones; the named one has half of it.
     says: AtomicI32,
     opened: AtomicU32,
-    /// The loudest sample of the last frame that was played.
+    /// Peak of the last played frame.
     played: AtomicI32,
 }
 
@@ -64,7 +64,7 @@ impl SoundSystem for Fake {
     }
 }
 
-/// Waits for ten frames in a row with peaks in this range.
+/// Waits for ten consecutive frames with peaks in this range.
 async fn peaks(what: &str, hears: &mut Incoming, range: std::ops::Range<i16>) {
     let mut last = 0;
     let heard = async {
@@ -91,7 +91,7 @@ async fn played(what: &str, fake: &Fake, range: std::ops::Range<i32>) {
     .await;
 }
 
-/// A host with devices in calls with two guests: theirs and its side, and what they hear.
+/// A host with devices in calls with two guests: both sides of each call, and the audio of the guests.
 async fn calls(fake: &Fake) -> (SipClient, Vec<(SipClient, Call, Call, Incoming)>) {
     let devices = Devices::new(fake.clone());
     let host = builder("host").audio(Audio::Devices(devices)).build().expect("a client");
@@ -105,7 +105,7 @@ async fn calls(fake: &Fake) -> (SipClient, Vec<(SipClient, Call, Call, Incoming)
     (host, guests)
 }
 
-/// What a guest hears of a microphone at 8,000, once.
+/// The range of a guest's audio that contains a microphone at 8,000 once.
 const ONCE: std::ops::Range<i16> = 7_000..9_000;
 const SILENCE: std::ops::Range<i16> = 0..100;
 
@@ -120,7 +120,7 @@ async fn in_a_conference_with_devices_every_voice_is_heard_once() {
         peaks(&format!("guest {n} of the microphone"), &mut guest.3, ONCE).await;
     }
     fake.0.says.store(0, Ordering::SeqCst);
-    // A tone is 16,384 at its peak; twice it would be at the rail.
+    // A tone peaks at 16,384; twice it would clip.
     guests[1].1.play(Sound::tone(440.0, FOREVER)).await.expect("a tone");
     played("the second guest in the loudspeaker", &fake, 15_000..18_000).await;
     guests[1].1.mute(true).await.expect("muted");
@@ -129,7 +129,7 @@ async fn in_a_conference_with_devices_every_voice_is_heard_once() {
     guests[0].1.mute(true).await.expect("muted");
     assert_eq!(fake.0.opened.load(Ordering::SeqCst), 2, "one microphone and one loudspeaker");
 
-    // Who is held is out, and the other one has the devices.
+    // A call on hold is left out, and the other one has the devices.
     fake.0.says.store(8_000, Ordering::SeqCst);
     within("held", here[0].hold()).await.expect("held");
     peaks("who is held", &mut guests[0].3, SILENCE).await;
@@ -143,7 +143,7 @@ async fn in_a_conference_with_devices_every_voice_is_heard_once() {
         peaks(&format!("guest {n} after the hold"), &mut guest.3, ONCE).await;
     }
 
-    // Whoever mutes one of the calls is heard by nobody.
+    // Muting one of the calls silences the user for all.
     here[1].mute(true).await.expect("muted");
     for guest in &mut guests {
         peaks("a guest of a muted host", &mut guest.3, SILENCE).await;

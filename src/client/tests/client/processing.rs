@@ -1,5 +1,5 @@
-//! Echo cancellation in a call: a room in which the microphone hears the loudspeaker, and what the far end
-//! hears of its own voice.
+//! Echo cancellation in a call: in a room where the microphone picks up the loudspeaker, how much of its own
+//! voice does the far end hear?
 
 use std::collections::VecDeque;
 use std::io;
@@ -16,14 +16,14 @@ use b2b_test_support::client::{connected, within};
 
 const RATE_HZ: u32 = 16_000;
 const FRAME: usize = RATE_HZ as usize / 50;
-/// From the loudspeaker to the microphone, frames: 80 ms.
+/// Delay from the loudspeaker to the microphone, frames: 80 ms.
 const AWAY: usize = 4;
 
-/// A room: what was played comes back at half its loudness.
+/// A room: played audio returns with half its amplitude.
 #[derive(Clone)]
 struct Room {
     air: Arc<Mutex<VecDeque<i16>>>,
-    /// Somebody speaks here.
+    /// Whether the user speaks in the room.
     speaks: Arc<AtomicBool>,
 }
 
@@ -54,7 +54,7 @@ struct Mouth(Room);
 impl Loudspeaker for Mouth {
     fn write(&mut self, frame: &[i16]) -> io::Result<()> {
         let mut air = self.0.air.lock().expect("not poisoned");
-        // A loudspeaker that is far ahead on a loaded machine leaves out what nobody has heard yet.
+        // On a loaded machine a loudspeaker far ahead of the microphone drops audio.
         if air.len() < 10 * FRAME {
             air.extend(frame);
         }
@@ -102,7 +102,7 @@ async fn level(hears: &mut Incoming) -> f64 {
     10.0 * (energy / samples as f64 / f64::from(i16::MAX).powi(2)).log10()
 }
 
-/// A call between a room and bob, who has a headset and hears this.
+/// A call between a room and bob, who has a headset; returns what bob hears.
 async fn call(room: &Room, processing: Processing) -> (SipClient, SipClient, Call, Incoming) {
     let builder = || SipClient::builder().codecs([Codec::G722]).rate_hz(RATE_HZ);
     let alice = builder().identity("sip:alice@127.0.0.1").processing(processing);
@@ -132,7 +132,7 @@ async fn the_far_end_does_not_hear_itself_where_the_microphone_hears_the_loudspe
     let echo = Processing { echo: true, ..Processing::NONE };
     let (_alice, _bob, at_bob, mut hears) = call(&room, echo).await;
     let voice = at_bob.play(Sound::source(Voice(1, 0.0))).await.expect("bob speaks");
-    // It has to find the delay and to learn the room.
+    // It has to estimate the delay and adapt to the room.
     let mut last = 0.0;
     within("15 dB less", async {
         while last > plain - 15.0 {
@@ -141,7 +141,7 @@ async fn the_far_end_does_not_hear_itself_where_the_microphone_hears_the_loudspe
         }
     })
     .await;
-    // Who speaks in the room is heard.
+    // A speaker in the room is heard.
     voice.stop();
     room.speaks.store(true, Ordering::SeqCst);
     within("the voice in the room", async { while level(&mut hears).await < plain - 6.0 {} }).await;

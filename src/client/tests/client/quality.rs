@@ -1,11 +1,11 @@
-//! What a program is told of how its calls sound.
+//! The reported quality of calls.
 
 use std::time::Duration;
 
 use b2b_client::{Call, ClientBuilder, ClientEvent, Codec, ImpairConfig, Quality, SipClient, Sound};
 use b2b_test_support::client::{connected, within};
 
-/// Looks at a call until it sounds like that.
+/// Polls a call until its quality is as wanted.
 async fn until(what: &str, call: &Call, mut wanted: impl FnMut(&Quality) -> bool) -> Quality {
     within(what, async {
         loop {
@@ -26,7 +26,7 @@ fn client(user: &str, codec: Codec) -> ClientBuilder {
 const TENTH: ImpairConfig =
     ImpairConfig { loss_pct: 10.0, jitter_ms: 0.0, reorder_pct: 0.0, dup_pct: 0.0, seed: 7 };
 
-/// Each packet comes up to 60 ms late.
+/// Delays each packet by up to 60 ms.
 const UNSTEADY: ImpairConfig =
     ImpairConfig { loss_pct: 0.0, jitter_ms: 60.0, reorder_pct: 0.0, dup_pct: 0.0, seed: 7 };
 
@@ -36,13 +36,13 @@ async fn what_comes_unsteadily_is_in_the_jitter_and_in_the_delay() {
     let bob = client("bob", Codec::Pcmu).impairment(UNSTEADY).jitter_ms(40).build().expect("a client");
     let (at_alice, at_bob) = connected(&alice, &bob).await;
     at_alice.play(Sound::tone(440.0, 3_600_000)).await.expect("playing");
-    // Delays that are uniform up to 60 ms differ by 20 ms in the mean; the filter of RFC 3550 §A.8 takes
-    // 16 packets to be near. A loaded machine makes it more.
+    // Delays that are uniform up to 60 ms differ by 20 ms on average; the filter of RFC 3550 §A.8 takes 16
+    // packets to converge. A loaded machine increases it.
     let heard = until("jitter and delay", &at_bob, |quality| {
         quality.received > 150 && quality.jitter_ms > 8.0 && quality.delay_ms.is_some()
     })
     .await;
-    // Playout waits for what is late: at least for so long as it was told.
+    // Playout waits for late packets: at least for the configured time.
     assert!(heard.delay_ms.is_some_and(|delay| delay >= 40.0), "{heard:?}");
     within("hung up", at_alice.hangup()).await.expect("hung up");
 }
@@ -55,7 +55,7 @@ async fn a_tenth_of_loss_is_in_the_score_and_told_by_both_ends() {
     let mut events = at_bob.events();
     at_alice.play(Sound::tone(440.0, 3_600_000)).await.expect("playing");
 
-    // What is late on a loaded machine counts as a loss, too: only lost packets are judged here.
+    // On a loaded machine late packets count as loss, too: only lost packets are judged here.
     let loud = |quality: &Quality| quality.heard_dbfs.is_some_and(|level| (-12.0..-6.0).contains(&level));
     let heard = until("5 s of sound", &at_bob, |quality| quality.received > 250 && loud(quality)).await;
     assert_eq!(heard.codec, Some(Codec::Pcmu));

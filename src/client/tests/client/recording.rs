@@ -1,4 +1,4 @@
-//! Calls recorded: what stands in the file, where, and that it is closed.
+//! Recordings of calls: content and position of the audio, and the closing of the file.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use b2b_client::{
     AudioPipeline, ClientEvent, Codec, Fill, FrameSink, FrameSource, InFrame, OutFrame, RecordError, Sound,
 };
 
-/// Reads a stereo WAV strictly: left and right.
+/// Parses a stereo WAV strictly: left and right channel.
 fn read(path: &Path, rate_hz: u32) -> (Vec<i16>, Vec<i16>) {
     let reader = hound::WavReader::open(path).expect("a WAV");
     let spec = reader.spec();
@@ -42,7 +42,7 @@ async fn each_side_has_a_channel_and_the_end_of_the_call_closes_the_file() {
         }
     };
     within("a second and a half", grown).await;
-    // Valid while it grows, too.
+    // The file is valid while it grows, too.
     assert!(read(&path, 16_000).0.len() > 16_000);
     within("hung up", at_bob.hangup()).await.expect("hung up");
     let recorded = within("closed", recording.finished()).await.expect("written");
@@ -58,10 +58,10 @@ async fn each_side_has_a_channel_and_the_end_of_the_call_closes_the_file() {
     assert!(matches!(at_alice.record(&path).await, Err(RecordError::Ended(_))));
 }
 
-/// Loud for one frame.
+/// Amplitude of a loud frame.
 const CLICK: i16 = 20_000;
 
-/// Clicks once when the flag is up.
+/// A source that clicks once when the flag is set.
 struct Clicks(Arc<AtomicBool>);
 
 impl FrameSource for Clicks {
@@ -74,7 +74,7 @@ impl FrameSource for Clicks {
     }
 }
 
-/// Puts the flag up when it hears a click.
+/// A sink that sets the flag when it hears a click.
 struct Claps(Arc<AtomicBool>);
 
 impl FrameSink for Claps {
@@ -85,7 +85,7 @@ impl FrameSink for Claps {
     }
 }
 
-/// Where clicks begin.
+/// The positions where clicks begin.
 fn clicks(side: &[i16]) -> Vec<usize> {
     let mut found: Vec<usize> = Vec::new();
     for (at, sample) in side.iter().enumerate() {
@@ -101,7 +101,7 @@ async fn what_is_said_at_once_when_something_is_heard_stands_beside_it() {
     let dir = tempfile::tempdir().expect("a folder");
     let path = dir.path().join("call.wav");
     for ptime_ms in [10, 20, 40] {
-        // Alice answers each click in the same tick that brings it.
+        // Alice answers each click in the tick in which it arrives.
         let heard = Arc::new(AtomicBool::new(false));
         let alice = named("alice").codecs([Codec::Pcmu]).rate_hz(8_000).ptime_ms(ptime_ms);
         let alice = alice.pipeline({
@@ -119,12 +119,12 @@ async fn what_is_said_at_once_when_something_is_heard_stands_beside_it() {
         let (at_alice, at_bob) = connected(&alice, &bob).await;
         let recording = at_alice.record(&path).await.expect("recording");
         for _ in 0..4 {
-            // Silence of a length that is no multiple of a frame.
+            // Silence with a length that is not a multiple of a frame.
             tokio::time::sleep(Duration::from_millis(333)).await;
             click.store(true, Ordering::Relaxed);
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
-        // On hold nothing is sent one way; the clock goes on.
+        // On hold one direction sends nothing; the clock goes on.
         within("held", at_bob.hold()).await.expect("held");
         tokio::time::sleep(Duration::from_millis(300)).await;
         within("taken back", at_bob.resume()).await.expect("taken back");

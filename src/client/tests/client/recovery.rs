@@ -1,4 +1,4 @@
-//! What a client does when RTP is lost, stops, or comes from elsewhere.
+//! The reaction of a client when RTP is lost, stops, or comes from another address.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use b2b_client::{
 use b2b_test_support::client::within;
 use tokio::net::UdpSocket;
 
-/// The first recovery step of that kind.
+/// The first recovery step of this kind.
 async fn step(
     what: &str,
     events: &mut Events,
@@ -35,7 +35,7 @@ fn client(user: &str) -> ClientBuilder {
 async fn a_fifth_of_loss_makes_sound_robust_and_changes_the_codec() {
     let fifth = ImpairConfig { loss_pct: 20.0, jitter_ms: 0.0, reorder_pct: 0.0, dup_pct: 0.0, seed: 11 };
     let codecs = [Codec::G722, Codec::Opus];
-    // Alice hears of the loss, too, and would offer first as often as not.
+    // Alice would see the loss, too, and often offer first.
     let alice = client("alice").codecs(codecs).recovery(false).build().expect("a client");
     let bob = client("bob").codecs(codecs).impairment(fifth).build().expect("a client");
     let mut incoming = bob.incoming().await.expect("calls");
@@ -62,7 +62,7 @@ async fn a_fifth_of_loss_makes_sound_robust_and_changes_the_codec() {
     within("hung up", at_alice.hangup()).await.expect("hung up");
 }
 
-/// A far end by hand, which has called a client.
+/// A hand-written far end that has called a client.
 struct FarEnd {
     rtp: UdpSocket,
     to: SocketAddr,
@@ -112,7 +112,7 @@ impl FarEnd {
         FarEnd { rtp, to: SocketAddr::from(([127, 0, 0, 1], media)), sequence: 65_520, call }
     }
 
-    /// Sends so many packets, each with 20 ms of sound, 20 ms apart.
+    /// Sends packets of 20 ms, 20 ms apart.
     async fn speak(&mut self, packets: usize) {
         for _ in 0..packets {
             let mut packet = vec![0x80, 0];
@@ -126,7 +126,7 @@ impl FarEnd {
         }
     }
 
-    /// Speaks until the client has sent a packet of RTP here.
+    /// Sends until the client has sent an RTP packet here.
     async fn speak_until_answered(&mut self) {
         within("the client's sound", async {
             let mut buffer = [0; 2_048];
@@ -141,7 +141,7 @@ impl FarEnd {
     }
 }
 
-/// A call without any RTP, until the network is back and a NAT has bound another port.
+/// A call without any RTP, until the network is back with another NAT port.
 async fn goes_on_after(outage: Duration) {
     let bob = client("bob").codecs([Codec::Pcmu]).build().expect("a client");
     bob.start().await.expect("started");
@@ -160,7 +160,7 @@ async fn goes_on_after(outage: Duration) {
     tokio::time::sleep(outage).await;
     assert_eq!(far.call.state(), CallState::Answered, "it survives all of it");
 
-    // The network is back, and a NAT has bound another port.
+    // The network is back, with another NAT port.
     let before = far.call.quality().await.expect("it is up").received;
     far.rtp = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
     far.sequence = far.sequence.wrapping_add(100);
@@ -178,7 +178,7 @@ async fn goes_on_after(outage: Duration) {
         }
     })
     .await;
-    // What was missing on the old path is told by the two steps; the count of the new one begins anew.
+    // The two steps report the loss on the old path; the count of the new one starts at zero.
     assert!(after.lost < 100, "{after:?}");
     assert_eq!(far.call.state(), CallState::Answered);
 }

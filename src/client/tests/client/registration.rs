@@ -1,4 +1,4 @@
-//! How a client registers, seen on the wire by a registrar whose answers are written by hand.
+//! Registrations of a client on the wire, with a registrar whose answers are written by hand.
 
 use std::task::Poll;
 use std::time::Duration;
@@ -33,7 +33,7 @@ async fn next(events: &mut Events) -> RegistrationState {
     within("a state of the registration", told).await
 }
 
-/// Nothing that begins so comes for a while.
+/// Asserts that no message with this beginning arrives for a while.
 async fn quiet(server: &Hand) {
     let heard = tokio::time::timeout(5 * SHORT, server.next()).await;
     assert!(heard.is_err(), "{heard:?}");
@@ -80,7 +80,7 @@ async fn it_answers_a_challenge_refreshes_before_the_end_and_takes_itself_back_w
         assert!(second.field("Contact").contains(&contact));
         assert!(client.registration().is_registered());
 
-        // Before the two seconds are over, and with the nonce that is known.
+        // Before the two seconds are over, and with the known nonce.
         let refresh = server.hear("REGISTER").await;
         assert_eq!(
             (refresh.field("Call-ID"), refresh.number()),
@@ -110,7 +110,7 @@ async fn who_asks_for_calls_takes_them_before_they_are_known_to_be_there() {
     let server = Hand::new().await;
     let client = alice(&server);
     let mut asked = Box::pin(client.incoming());
-    // It starts the client, and gets no further for now.
+    // This starts the client, and waits there for now.
     let started = std::future::poll_fn(|context| Poll::Ready(asked.as_mut().poll(context))).await;
     assert!(started.is_pending());
     let register = server.hear("REGISTER").await;
@@ -126,7 +126,7 @@ async fn who_asks_for_calls_takes_them_before_they_are_known_to_be_there() {
         to = register.from,
     );
     server.send(&invite, register.from).await;
-    // Refused or not, it rings first.
+    // The call rings first, whether it is refused or not.
     server.hear("SIP/2.0 180").await;
     let mut calls = within("calls", asked).await.expect("started");
     within("the call", calls.next()).await.expect("a call");
@@ -154,7 +154,7 @@ async fn a_wrong_password_is_tried_once_and_says_so() {
     assert!(error.to_string().contains("check user name and password"), "{error}");
     quiet(&server).await;
 
-    // Asked to, it tries again.
+    // On request it tries again.
     let asked = tokio::spawn(async move { (client.register().await, client) });
     let register = server.hear("REGISTER").await;
     server.grant(&register, 300).await;
@@ -264,12 +264,12 @@ async fn the_next_server_takes_over_when_one_is_gone() {
             other => panic!("{other:?}"),
         }
     }
-    // Calls at home go where the registration is.
+    // Calls to the own domain go to the registrar in use.
     let _call = client.call("sip:bob@127.0.0.1").await.expect("a call");
     let invite = there.hear("INVITE sip:bob@127.0.0.1 ").await;
     there.answer(&invite, "486 Busy", "", "").await;
 
-    // And back.
+    // And back again.
     let back = Hand::at(address).await;
     drop(there);
     let register = back.hear("REGISTER").await;
@@ -436,7 +436,7 @@ async fn over_udp_the_way_to_the_registrar_is_kept_open_while_it_is_registered()
     quiet_of_all(&server).await;
 }
 
-/// Whatever was on its way has come, and nothing follows.
+/// Waits until all messages in flight have arrived, and no more follow.
 async fn quiet_of_all(server: &Hand) {
     for _ in 0..20 {
         if tokio::time::timeout(5 * SHORT, server.datagram()).await.is_err() {

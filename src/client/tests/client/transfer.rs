@@ -1,4 +1,4 @@
-//! Transfers of clients: between clients, and message by message against a peer by hand.
+//! Transfers: between clients, and message by message against a hand-written peer.
 
 use b2b_client::{CallError, CallState, ClientEvent, DtmfMode, EndCause, SipClient, TransferPolicy};
 use b2b_test_support::client::hand::{Hand, builder, client, connected_to, started, until};
@@ -52,7 +52,7 @@ async fn an_attended_transfer_joins_the_far_ends_of_two_calls() {
     within("held", with_carol.hold()).await.expect("held");
     within("transferred", with_bob.transfer_to(&with_carol)).await.expect("transferred");
     assert_eq!(within("the end", with_bob.wait_for_end()).await, EndCause::LocalHangup);
-    // Carol has ended the one that was replaced.
+    // Carol has ended the replaced call.
     assert_eq!(within("the end", with_carol.wait_for_end()).await, EndCause::RemoteHangup);
     assert_eq!(within("the end", at_carol.wait_for_end()).await, EndCause::LocalHangup);
     assert_eq!(within("the end", at_bob.wait_for_end()).await, EndCause::RemoteHangup);
@@ -70,7 +70,7 @@ async fn an_attended_transfer_joins_the_far_ends_of_two_calls() {
     assert_eq!(within("the end", followers[1].wait_for_end()).await, EndCause::RemoteHangup);
 }
 
-/// A call with the hand, which the client made.
+/// A call by the client to the hand-written peer.
 async fn with_hand(
     client: &SipClient,
     hand: &mut Hand,
@@ -94,7 +94,7 @@ async fn refer_and_its_notifies_are_as_the_rfcs_want_them() {
     });
     let refer = hand.expect("REFER");
     assert_eq!(refer.field("Referred-By"), "<sip:alice@127.0.0.1>");
-    // The dialog with the other one, as that one sees it (RFC 3891 §3).
+    // The dialog with the other peer, from that peer's view (RFC 3891 §3).
     let our_tag = with_other.field("From").split("tag=").nth(1).expect("a tag");
     let wanted = format!(
         "<sip:hand@{}?Replaces={}%3Bto-tag%3Dhand%3Bfrom-tag%3D{our_tag}>",
@@ -126,7 +126,7 @@ async fn refer_and_its_notifies_are_as_the_rfcs_want_them() {
     assert!(seen.contains(&ClientEvent::TransferProgress { call: id, status: 180 }), "{seen:?}");
     assert_eq!(call.state(), CallState::Answered, "the call goes on");
 
-    // Blind, and refused at once.
+    // A blind transfer, refused at once.
     let transfer = tokio::spawn({
         let call = call.clone();
         async move { call.transfer("sip:carol@192.0.2.9;user=phone").await }
@@ -233,7 +233,7 @@ async fn who_sends_us_hears_how_it_goes_and_whom_we_replace_is_named() {
     target.answer(&sent, "200 OK", "", &target.sdp("sendrecv"));
     target.expect("ACK");
     assert!(heard(&mut hand, "200").starts_with("terminated"));
-    // The one that sent us does not hang up: we do, after a while.
+    // The peer that transferred us does not hang up: we do, after a while.
     let bye = hand.expect("BYE");
     hand.answer(&bye, "200 OK", "", "");
     assert_eq!(within("the end", call.wait_for_end()).await, EndCause::LocalHangup);
@@ -258,7 +258,7 @@ async fn a_target_that_refuses_is_told_and_the_call_goes_on() {
             break;
         }
     }
-    // Only calls can be asked for.
+    // Only INVITE can be requested.
     let other = "Refer-To: <sip:carol@192.0.2.9;method=BYE>\r\n";
     hand.send(at, &hand.in_dialog("REFER", "6", &invite, other));
     assert!(hand.expect("SIP/2.0 501").field("CSeq").ends_with("REFER"));
@@ -293,7 +293,7 @@ async fn an_invite_takes_the_place_of_the_call_that_it_names_and_of_no_other() {
     let bye = hand.expect("BYE");
     hand.answer(&bye, "200 OK", "", "");
     assert_eq!(within("the end", call.wait_for_end()).await, EndCause::LocalHangup);
-    // A call that rings here is its caller's to replace, not ours (RFC 3891 §3).
+    // A call that rings here can be replaced by its caller only, not by us (RFC 3891 §3).
     next.send(at, &next.request("INVITE", &uri, "d", "", &next.sdp("sendrecv")));
     let ringing = next.expect("SIP/2.0 180");
     let theirs = ringing.field("To").split("tag=").nth(1).expect("a tag");
