@@ -1,4 +1,4 @@
-//! The player thread against children that behave well and badly.
+//! The player thread with well-behaved and misbehaving children.
 
 use std::time::{Duration, Instant};
 
@@ -79,7 +79,7 @@ fn a_player_that_dies_later_is_noticed() {
 #[test]
 fn a_player_that_never_reads_delays_neither_the_tap_nor_the_end() {
     let (player, mut tap) = Player::start(&command("sleep 600")).unwrap();
-    // Ten seconds of sound: pipe and ring are full, the rest is dropped at once.
+    // Ten seconds of audio: pipe and ring are full, the rest is dropped at once.
     (0..500).for_each(|_| tap.push(&[1; 160], None));
     let start = Instant::now();
     player.finish();

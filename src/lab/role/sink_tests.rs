@@ -1,4 +1,4 @@
-//! The sink with a test as its far end.
+//! The sink, with the test as its far end.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The source with a test as its far end.
+//! The source, with the test as its far end.
 
 use nix::sys::signal::Signal;
 
@@ -33,7 +33,7 @@ fn start(config: SourceConfig) -> Stage {
     Stage::start("source", &options, move |life, ua| Source::new(config).live(life, ua))
 }
 
-/// Takes frames until the source ends, at most `limit`; waits when it is late.
+/// Takes frames until the source ends, at most `limit` of them; waits when it is late.
 fn pull(audio: &mut Audio, limit: usize) -> Vec<i16> {
     let mut all = Vec::new();
     while all.len() < limit * 160 {

@@ -1,4 +1,4 @@
-//! Every plan error, and what a good plan becomes.
+//! Every plan error, and the result of a valid plan.
 
 use super::*;
 
@@ -133,7 +133,7 @@ fn a_configuration_of_the_server_is_told_once() {
     let errors = parse(text).unwrap_err().to_string();
     assert_eq!(errors.lines().count(), 1, "{errors}");
     assert!(errors.contains("no `log` here: this is a configuration of the server"), "{errors}");
-    // A plan with one of its tables is a plan all the same.
+    // A plan that contains one of the server's tables is still treated as a plan.
     assert!(with("[log]\nlevel = \"info\"").unwrap_err().to_string().contains("`log`"));
 }
 

@@ -1,4 +1,4 @@
-//! Runs as a load writes them, compared.
+//! Comparison of runs in the format of a load.
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,8 +11,8 @@ use crate::load::figures::Figures;
 use crate::load::party::Outcome;
 use crate::load::results::{self, Late};
 
-/// A run of 1,000 calls with these set-up times in ms, as a file; so many of them failed, and the generator was late for so
-/// much of the time.
+/// A run of 1,000 calls with these set-up times in ms, as a file, with this number of failed calls and this
+/// lateness of the generator.
 fn run(folder: &TempDir, name: &str, setup: impl Fn(u64) -> f64, failed: u64, late_pct: f64) -> PathBuf {
     let mut figures = Figures::default();
     (figures.callers.begun, figures.callers.answered) = (1_000, 1_000 - failed);
@@ -38,7 +38,7 @@ fn run(folder: &TempDir, name: &str, setup: impl Fn(u64) -> f64, failed: u64, la
     path
 }
 
-/// Times with a tail, times a factor.
+/// Long-tailed times, multiplied by a factor.
 fn times(factor: f64) -> impl Fn(u64) -> f64 {
     move |n| (4.0 + (n % 97) as f64 / 20.0) * factor
 }
@@ -96,7 +96,7 @@ fn several_runs_a_side_tell_how_far_two_of_the_same_differ() {
     };
     let paths = |files: &[PathBuf]| files.to_vec();
     let before = of("a", [1.0, 1.1, 0.9, 1.05]);
-    // each of these calls would be told apart from each of those, were it not for the runs
+    // with the variance of calls alone each of these runs would differ from each of those
     let noisy = of("b", [1.1, 1.0, 1.2, 1.05]);
     let slower = of("c", [1.4, 1.5, 1.35, 1.45]);
     let compared = |after: &[PathBuf]| {

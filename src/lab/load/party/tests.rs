@@ -91,7 +91,7 @@ fn an_answer_without_an_ack_is_told_as_that() {
         assert_eq!(bench.at(0, PartyEvent::Begin)[0], PartyEffect::Answer);
         bench
     };
-    // the caller, to whom the call is up, hangs up; or the 200 is sent in vain for 32 s
+    // the caller, for which the call is up, hangs up; or the 200 is not acknowledged for 32 s
     for by_them in [true, false] {
         let ended = answers().at(5_000, PartyEvent::Ended { by_them });
         assert_eq!(failed(&ended), Some(("answer", "no ACK came for its 200")), "{by_them}");
@@ -172,7 +172,7 @@ fn a_caller_gives_up_in_time_and_stays_where_it_is_answered_before() {
     let mut bench = steps();
     bench.at(0, PartyEvent::Begin);
     assert_eq!(bench.at(100, PartyEvent::Answered)[..2], [PartyEffect::Say(Said::Mark), PartyEffect::HangUp]);
-    // refused before that is no call that was given up
+    // a refusal before that is not an abandoned call
     let mut bench = steps();
     bench.at(0, PartyEvent::Begin);
     let refused = bench.at(100, PartyEvent::Refused { status: Some(486) });
@@ -190,12 +190,12 @@ fn what_may_be_refused_or_ended_by_the_far_end_is_done_then() {
     bench.at(0, PartyEvent::Answered);
     bench.at(1_000, PartyEvent::Due);
     assert_eq!(bench.at(1, PartyEvent::Ended { by_them: true }), done);
-    // before that step it may not
+    // not allowed before that step
     let mut bench = Bench::of(step::caller("dial 1; wait 1; may hang up; stay; hang up"));
     bench.at(0, PartyEvent::Begin);
     bench.at(0, PartyEvent::Answered);
     assert!(failed(&bench.at(1, PartyEvent::Ended { by_them: true })).is_some());
-    // a transfer that is refused goes on
+    // the steps go on after a refused transfer
     let mut bench = Bench::of(step::callee("answer; transfer 700; may refuse; hang up"));
     bench.at(0, PartyEvent::Begin);
     bench.at(0, PartyEvent::Answered);
@@ -220,7 +220,7 @@ fn times_by_chance_are_within_their_limits_and_a_run_that_ends_ends_them() {
     bench.at(0, PartyEvent::Begin);
     bench.at(0, PartyEvent::Answered);
     assert_eq!(bench.at(5, PartyEvent::Leave)[0], PartyEffect::Press('1'));
-    // what else it waits for goes on
+    // other waits go on
     assert!(bench.at(5, PartyEvent::Leave).is_empty());
 }
 

@@ -1,4 +1,4 @@
-//! A plan of a load, read.
+//! Parsing of load plans.
 
 use super::*;
 use crate::load::hearing::Hears;

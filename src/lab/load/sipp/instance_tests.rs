@@ -16,7 +16,7 @@ use crate::load::holding::Holding;
 use crate::load::party::Outcome;
 use b2b_sip::msg::{Limits, Message};
 
-/// A call whose time is what the test says.
+/// A call whose time the test controls.
 struct Scene {
     call: Instance,
     now: Instant,
@@ -82,7 +82,7 @@ impl Scene {
         }
     }
 
-    /// A message comes: its first line, its CSeq, and more of it.
+    /// Delivers a message: its first line, CSeq, and further lines.
     fn comes(&mut self, first: &str, cseq: &str, more: &str) {
         let call_id = String::from_utf8(self.call.call_id().to_vec()).unwrap();
         let text = format!(
@@ -93,7 +93,7 @@ impl Scene {
         self.step(CallEvent::Received(Box::new(message)));
     }
 
-    /// Time goes on until then, with what is due meanwhile.
+    /// Advances time, handling what becomes due.
     fn passes(&mut self, ms: u64) {
         let until = self.now + Duration::from_millis(ms);
         while let Some(at) = self.wake.filter(|at| *at <= until) {
@@ -152,7 +152,7 @@ fn a_caller_goes_by_its_steps_and_knows_the_dialog() {
     let ack = "ACK sip:b@127.0.0.9 SIP/2.0\r\nRoute: <sip:p2;lr>, <sip:p1;lr>\r\n";
     assert!(scene.sent[1].starts_with(ack) && scene.sent[1].contains(";tag=far\r\n"), "{}", scene.sent[1]);
     assert!(scene.sent[1].ends_with("CSeq: 1 ACK\r\n\r\n"), "{}", scene.sent[1]);
-    // the pause is as long as calls stay
+    // the pause takes the holding time
     scene.passes(1_999);
     assert_eq!(scene.sent.len(), 2);
     scene.passes(1);
@@ -174,7 +174,7 @@ fn a_request_is_sent_again_until_something_comes_or_it_is_given_up() {
     assert_eq!((scene.sent.len(), &scene.outcome), (4, &None));
     let mut scene = Scene::new(CALL, None);
     scene.passes(32_000);
-    // seven of them, and CANCEL
+    // seven of them, and a CANCEL
     assert_eq!((scene.sent.len(), scene.failure().0), (8, "line 2: send INVITE"));
     assert!(scene.failure().1.contains("nothing came") && scene.gone);
 }
@@ -236,7 +236,7 @@ fn a_call_that_fails_is_ended_at_the_far_end() {
     assert_eq!(begins(&scene), ["INVITE", "CANCEL"]);
     let branch = |text: &str| text.split("branch=").nth(1).unwrap().lines().next().unwrap().to_owned();
     assert_eq!(branch(&scene.sent[0]), branch(&scene.sent[1]));
-    // answered, with a step that fails behind it
+    // answered, followed by a failing step
     let mut scene = Scene::new(CALL, None);
     let dialog = "Record-Route: <sip:p1;lr>\r\nContact: <sip:b@127.0.0.9>\r\n";
     scene.comes("SIP/2.0 200 OK", "1 INVITE", dialog);
@@ -248,7 +248,7 @@ fn a_call_that_fails_is_ended_at_the_far_end() {
         "{bye}"
     );
     assert!(bye.contains("To: <sip:b@x>;tag=far\r\n") && bye.contains("CSeq: 2 BYE\r\n"), "{bye}");
-    // a callee, before and behind its answer
+    // a callee, before and after its answer
     let mut scene = Scene::new(&ANSWER.replace("sip:([a-z]+)", "tel:([0-9]+)"), Some("far-1"));
     scene.comes("INVITE sip:b SIP/2.0", "1 INVITE", "");
     assert!(scene.sent[0].starts_with("SIP/2.0 500 "), "{}", scene.sent[0]);

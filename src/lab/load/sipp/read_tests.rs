@@ -1,4 +1,4 @@
-//! What of scenarios is read, and what is refused by its line.
+//! The supported parts of scenarios, and the errors for the rest, with their lines.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,12 +7,12 @@ use super::element::Fault;
 use super::read::parse;
 use super::scenario::{Deed, Length, Optional, Scenario};
 
-/// Reads steps, which begin at line 2.
+/// Parses steps, which begin at line 2.
 fn read(steps: &str) -> Result<Scenario, Fault> {
     parse(Path::new("made.xml"), &format!("<scenario>\n{steps}\n</scenario>"), &BTreeMap::new())
 }
 
-/// The reason for which steps are refused, and the line counted from the first of them.
+/// The reason why steps are refused, and the line relative to the first of them.
 fn refused(steps: &str) -> (u32, String) {
     match read(steps) {
         Ok(_) => panic!("{steps}: it is read"),
@@ -100,7 +100,7 @@ fn what_is_outside_of_the_subset_is_refused_by_its_line_and_says_what_to_write()
 fn a_file_that_is_no_scenario_is_refused() {
     let parse = |text: &str| parse(Path::new("made.xml"), text, &BTreeMap::new()).map(drop);
     assert!(parse("<plan/>").unwrap_err().1.contains("write <scenario>"));
-    // what SIPp's own scenarios begin with
+    // the head of SIPp's own scenarios
     let begins =
         "<?xml version=\"1.0\" encoding=\"ISO-8859-1\" ?>\n<!DOCTYPE scenario SYSTEM \"sipp.dtd\">\n";
     assert_eq!(parse(&format!("{begins}<scenario>{RECV}</scenario>")), Ok(()));

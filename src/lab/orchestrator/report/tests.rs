@@ -1,4 +1,4 @@
-//! The report as a whole, from made recordings.
+//! The whole report, from generated recordings.
 
 use std::fs;
 use std::path::Path;
@@ -68,7 +68,7 @@ fn wav(path: &Path, samples: &[i16]) {
     writer.finalize().expect("finalize");
 }
 
-/// Four seconds of noise, and the same 50 ms later.
+/// Four seconds of noise, and the same noise 50 ms later.
 fn sounds() -> (Vec<i16>, Vec<i16>) {
     let mut random = StdRng::seed_from_u64(11);
     let sent: Vec<i16> = (0..32_000).map(|_| random.random_range(-6_000..6_000)).collect();
@@ -82,7 +82,7 @@ fn log(packets: impl Iterator<Item = u64>) -> String {
     format!("arrival_ns,seq,timestamp,ssrc,payload_type,size,verdict\n{}", rows.collect::<String>())
 }
 
-/// Writes the report and gives back the JSON and the page.
+/// Writes the report; returns the JSON and the page.
 fn written(folder: &Path, run: &RunRecord) -> (serde_json::Value, String) {
     let written = write(&folder.join("report"), run).expect("written");
     let json = serde_json::from_slice(&fs::read(written.json).expect("json")).expect("JSON");

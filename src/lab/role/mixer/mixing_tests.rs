@@ -1,4 +1,4 @@
-//! The crossing: gains, tones, levels, capture times, and what is lost on the way.
+//! The crossing: gains, tones, levels, capture times, and losses.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +27,7 @@ fn take(exit: &mut Exit, length: usize) -> (Vec<i16>, NtpTime) {
     (samples, captured_at)
 }
 
-/// The shipped recording at 8 kHz.
+/// The bundled recording at 8 kHz.
 fn speech() -> Vec<i16> {
     use b2b_media::file::{FileStream, Read, StreamOptions};
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/sample.mp3");
@@ -111,7 +111,7 @@ fn the_output_is_as_loud_as_the_input_and_both_can_be_told_apart() {
     let digits: String = Detector::decode(&out).iter().map(|heard| heard.digit).collect();
     let whole = digits.matches("442083661177").count();
     assert!(whole >= 6, "{whole} sequences in {digits}");
-    // The speech is still in it, with its gain and in its place.
+    // The speech is still there, with its gain and at its position.
     let correlation = speech.iter().zip(&out).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>()
         / speech.iter().map(|&a| f64::from(a).powi(2)).sum::<f64>();
     assert!((correlation - 0.5).abs() < 0.05, "{correlation}");

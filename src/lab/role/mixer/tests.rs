@@ -1,4 +1,4 @@
-//! The mixer with a test as both of its far ends.
+//! The mixer, with the test as both far ends.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ fn start(config: MixerConfig) -> Stage {
     Stage::start("mixer", &options, move |life, ua| Mixer::new(config).live(life, ua))
 }
 
-/// A caller calls; the mixer dials and answers.
+/// A call arrives; the mixer dials and answers.
 fn both_legs(stage: &Stage) -> (CallId, Audio, CallId, Audio) {
     stage.incoming(1);
     let (outbound, target, outward) = stage.dialled();

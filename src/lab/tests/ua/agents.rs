@@ -1,4 +1,4 @@
-//! UAs of the native engine, and audio that can be recognised.
+//! UAs of the native engine, and recognisable audio.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,7 +29,7 @@ pub fn open(user: &str, bind: &str) -> Box<dyn Ua> {
     engine::open(Engine::Native, config(user, bind)).expect("UA")
 }
 
-/// A steady level, and a count of what was heard of one.
+/// A source with a constant level.
 pub struct Level(i16);
 
 impl FrameSource for Level {

@@ -1,5 +1,5 @@
-//! The baresip engine inside of a process: how it starts, ends, and starts again. There
-//! is one at a time, so these tests take turns.
+//! The baresip engine within a process: start, end, and restart. Only one can exist at a time, so these tests
+//! take turns.
 
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -22,7 +22,7 @@ fn open_baresip() -> Box<dyn Ua> {
     engine::open(Engine::Baresip, config("alice", "127.0.0.1:0")).expect("a UA")
 }
 
-/// Threads of the engine that are there.
+/// The number of the engine's threads.
 fn threads() -> usize {
     let names = std::fs::read_dir("/proc/self/task").expect("Linux").flatten();
     names
@@ -45,7 +45,7 @@ fn it_opens_again_after_a_shutdown_and_after_a_drop() {
         answered(&*bob);
         alice_heard.wait_for(10);
         bob_heard.wait_for(10);
-        // Both send BYE to the call that is up.
+        // Both send BYE to the established call.
         if round % 2 == 0 {
             alice.shutdown(Duration::from_secs(5))
         } else {
@@ -56,7 +56,7 @@ fn it_opens_again_after_a_shutdown_and_after_a_drop() {
     }
 }
 
-/// Hang-ups of a call that we place, before, while and after the far end answers.
+/// Hang-ups of an outgoing call, before, while and after the far end answers.
 #[test]
 fn a_call_of_ours_can_be_hung_up_in_every_state() {
     let _turn = turn();
@@ -64,7 +64,7 @@ fn a_call_of_ours_can_be_hung_up_in_every_state() {
     let target = format!("sip:peer@{}", peer.local);
     let dial = || alice.dial(&target, silence()).expect("dialled");
 
-    // Unheard of: no CANCEL may be sent yet (RFC 3261 §9.1).
+    // No response yet: no CANCEL may be sent (RFC 3261 §9.1).
     let call = dial();
     alice.hangup(call).expect("hung up");
     assert_eq!(ended(&*alice), EndCause::Cancelled);
@@ -104,13 +104,13 @@ fn a_call_of_theirs_can_be_hung_up_or_refused_before_the_answer() {
     peer.expect("SIP/2.0 480 Temporarily Unavailable\r\n");
     assert_eq!(ended(&*alice), EndCause::Rejected { status: 480 });
 
-    // The library takes a reason for a format of printf.
+    // The library uses a reason as a printf format.
     peer.send(alice.local(), &peer.invite("refused", OFFER));
     alice.reject(incoming(&*alice), 486, "100 %s%s%s%s%s%s full\r\nX: y").expect("refused");
     assert!(peer.expect("SIP/2.0 486").starts_with("SIP/2.0 486 100 ssssss fullX: y\r\n"));
     assert_eq!(ended(&*alice), EndCause::Rejected { status: 486 });
 
-    // A CANCEL before the decision; an answer comes too late.
+    // A CANCEL before the decision: a later answer fails.
     peer.send(alice.local(), &peer.invite("given-up", OFFER));
     let call = incoming(&*alice);
     let cancel = peer.request("CANCEL", "given-up", "Max-Forwards: 70\r\n", "");
@@ -121,7 +121,7 @@ fn a_call_of_theirs_can_be_hung_up_or_refused_before_the_answer() {
     alice.shutdown(Duration::from_secs(1));
 }
 
-/// The far end must not be left in a call that nobody acknowledged.
+/// The far end must not remain in a call that was not acknowledged.
 #[test]
 fn a_call_without_ack_gets_its_bye_at_the_latest_when_the_engine_ends() {
     let _turn = turn();

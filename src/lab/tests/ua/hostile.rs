@@ -1,11 +1,11 @@
-//! Session descriptions that peers send by mistake or on purpose, over the
-//! wire: each INVITE gets its answer, and the next call is as good as the first.
+//! Invalid session descriptions from peers, over the wire: each INVITE is answered, and the next call works
+//! as before.
 
 use crate::agents::{answered, ended, event, incoming, open, silence};
 use b2b_test_support::peer::{Peer, header};
 use b2b_ua::{Codec, EndCause, UaEvent};
 
-/// A description with these lines behind a usual session part.
+/// A description with these lines after a usual session part.
 fn sdp(lines: &str) -> String {
     format!("v=0\r\no=a 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n{lines}")
 }

@@ -1,6 +1,6 @@
 //! User agents of both engines, on the wire.
 
-// As in test functions (clippy.toml): what a helper cannot get fails the test.
+// As in test functions (clippy.toml): a helper that fails must fail the test.
 #![allow(clippy::unwrap_used)]
 
 mod agents;

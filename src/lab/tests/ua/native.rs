@@ -7,7 +7,7 @@ use b2b_lab::engine;
 use b2b_test_support::peer::wait_until;
 use b2b_ua::{CallId, Codec, EndCause, Engine, UaError, UaEvent};
 
-/// Two UAs talk both ways, and the caller hangs up.
+/// Two UAs exchange audio, and the caller hangs up.
 fn call_each_other(bind: &str, transport: &str) {
     let (alice, bob) = (open("alice", bind), open("bob", bind));
     assert_ne!(bob.local().port(), 0);

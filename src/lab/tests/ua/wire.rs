@@ -1,5 +1,4 @@
-//! The native engine and a raw socket that speaks SIP to it: what goes over the
-//! wire.
+//! The native engine against a raw SIP socket: the messages on the wire.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
@@ -24,7 +23,7 @@ fn no_rtp_ends_the_call() {
     peer.send(bob.local(), &reply(&bye, "200 OK"));
 }
 
-/// A call from a raw peer that is up, and its 200.
+/// An established call from a raw peer, and its 200.
 fn call_up(call: &str) -> (Peer, Box<dyn Ua>, CallId, String) {
     let (peer, bob) = (Peer::new(), open("bob", "127.0.0.1:0"));
     peer.send(bob.local(), &peer.invite(call, OFFER));
@@ -143,8 +142,8 @@ fn digits_by_rtp_are_told_once_each() {
     let line = ok.lines().find_map(|line| line.strip_prefix("m=audio ")).expect("audio line");
     let to: SocketAddr =
         format!("127.0.0.1:{}", line.split(' ').next().unwrap_or_default()).parse().expect("port");
-    // Audio first, so that the source is known; then each event thrice, as RFC
-    // 4733 §2.5.1.4 has its end sent.
+    // Audio first, so that the source is known; then each event three times, as the end of an event is sent
+    // (RFC 4733 §2.5.1.4).
     let mut sequence = 0u16;
     let mut send = |payload_type: u8, timestamp: u32, payload: &[u8]| {
         sequence += 1;
@@ -221,7 +220,7 @@ fn shutdown_waits_for_an_unanswered_bye_no_longer_than_its_grace() {
     let events = bob.events().clone();
     let before = Instant::now();
     bob.shutdown(Duration::from_millis(200));
-    // A BYE is given up after 32 s; half of that leaves room for a slow machine.
+    // A BYE times out after 32 s; half of that leaves room for a slow machine.
     assert!(before.elapsed() < Duration::from_secs(16));
     peer.expect("BYE ");
     let last = events.iter().last();
