@@ -1,4 +1,4 @@
-//! `b2b compare`: what two loads tell of a change.
+//! `b2b compare`: the change between two loads.
 
 use std::ffi::OsString;
 use std::path::PathBuf;

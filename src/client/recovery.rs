@@ -87,14 +87,14 @@ pub enum RecoveryStep {
     Sending {
         /// The step from now on.
         step: Step,
-        /// Loss that the far end reports, percent.
+        /// The loss that caused it, the worse of both directions, percent.
         loss_pct: f64,
     },
     /// Another codec is offered; [`super::ClientEvent::Agreed`] follows if it is taken.
     Offering {
         /// The offered codec.
         codec: Codec,
-        /// Loss that the far end reports, percent.
+        /// The loss that caused it, the worse of both directions, percent.
         loss_pct: f64,
     },
     /// No RTP has arrived although it is expected. The call goes on until

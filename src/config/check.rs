@@ -73,7 +73,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// Notes a value's requirement on the media server.
+    /// Notes a value's requirement on the media backend.
     fn ask(&self, row: &'static Row, at: usize, value: Value<'a>) {
         let Some(need) = row.needs else { return };
         let written = match value.get_ref() {

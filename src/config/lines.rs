@@ -13,7 +13,7 @@ pub struct Lines {
     asked: RefCell<Vec<Asked>>,
 }
 
-/// A value's requirement on the media server.
+/// A value's requirement on the media backend.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asked {
     /// The line of the key.
@@ -49,7 +49,7 @@ impl Lines {
         self.errors.borrow_mut().push(error);
     }
 
-    /// Adds a requirement on the media server.
+    /// Adds a requirement on the media backend.
     pub fn ask(&self, asked: Asked) {
         let mut all = self.asked.borrow_mut();
         // a nested table is opened twice, to be checked and to be read
@@ -63,7 +63,7 @@ impl Lines {
         read.map_err(|error| self.report(error)).ok()
     }
 
-    /// The result, with the requirements on the media server.
+    /// The result, with the requirements on the media backend.
     ///
     /// # Errors
     /// All errors.

@@ -1,5 +1,5 @@
 //! The tables of a configuration file, and their keys. A [`Row`] is the only description of a key: its type,
-//! its default, whether a change requires a restart, its requirement on the media server, its meaning.
+//! its default, whether a change requires a restart, its requirement on the media backend, its meaning.
 //! Reading, checking, documentation and the schema all use the rows.
 
 use crate::value::Read;
@@ -42,7 +42,7 @@ pub struct Row {
     pub about: &'static str,
     /// When a change takes effect.
     pub applies: Applies,
-    /// The requirement of some of its values on the media server.
+    /// The requirement of some of its values on the media backend.
     pub needs: Option<Need>,
 }
 
@@ -55,7 +55,7 @@ pub enum Applies {
     AtRestart,
 }
 
-/// A value's requirement on the media server.
+/// A value's requirement on the media backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Need {
     /// The values with this requirement, as in the file but without quotes; empty: all.
@@ -67,7 +67,7 @@ pub struct Need {
 }
 
 impl Row {
-    /// A key that a reload changes, without a requirement on the media server.
+    /// A key that a reload changes, without a requirement on the media backend.
     pub const fn new(name: &'static str, takes: Takes, default: &'static str, about: &'static str) -> Row {
         Row { name, takes, default, about, applies: Applies::Live, needs: None }
     }
@@ -78,7 +78,7 @@ impl Row {
         Row { applies: Applies::AtRestart, ..self }
     }
 
-    /// The same key, but these values (empty: all) have this requirement on the media server.
+    /// The same key, but these values (empty: all) have this requirement on the media backend.
     #[must_use]
     pub const fn needs(
         self,

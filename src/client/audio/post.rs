@@ -27,7 +27,7 @@ pub(super) struct Desk<T> {
 pub(super) trait Used {
     /// Called when another object replaces it.
     fn end(&self);
-    /// Whether the program has dropped its end.
+    /// Whether the program no longer needs it.
     fn is_abandoned(&self) -> bool;
 }
 

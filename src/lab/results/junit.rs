@@ -16,11 +16,11 @@ pub struct Case {
 /// The kind of problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wrong {
-    /// It was judged and missed.
+    /// A judged limit was missed.
     Failure,
     /// The test could not be performed.
     Error,
-    /// It was not judged.
+    /// The limit was not judged.
     Skipped,
 }
 
