@@ -34,7 +34,7 @@ pub struct Compare {
     /// Runs before the change; several runs show how much runs of the same build differ
     #[arg(long, value_name = "FILE", num_args = 1.., requires = "after")]
     before: Vec<PathBuf>,
-    /// Runs after the change the change
+    /// Runs after the change
     #[arg(long, value_name = "FILE", num_args = 1.., requires = "before")]
     after: Vec<PathBuf>,
     /// Confidence level for all figures together, percent

@@ -303,7 +303,7 @@ fn tls(roots: Roots, wanted: bool) -> Result<Option<Roots>, Fault> {
         Ok(_) => Ok(Some(roots)),
         Err(_) if !wanted => Ok(None),
         Err(why) => {
-            Err((why, "name a file of certificates in PEM, or leave it out for the system\'s".to_owned()))
+            Err((why, "name a file of certificates in PEM, or leave it out for the system's".to_owned()))
         }
     }
 }
