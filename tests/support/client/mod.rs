@@ -1,6 +1,7 @@
 //! What tests of the client library's sound share.
 
 pub mod hand;
+pub mod registrar;
 pub mod server;
 
 use std::process::{Child, Command};

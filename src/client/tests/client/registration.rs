@@ -6,9 +6,9 @@ use std::time::Duration;
 use b2b_client::{
     ClientEvent, Events, RegisterError, RegistrationError, RegistrationState, SipClient, Transport,
 };
+use b2b_test_support::client::registrar::TcpRegistrar;
 use b2b_test_support::client::server::{Hand, Heard};
 use b2b_test_support::client::{named, within};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const SHORT: Duration = Duration::from_millis(100);
 
@@ -285,40 +285,21 @@ async fn the_next_server_takes_over_when_one_is_gone() {
 
 #[tokio::test]
 async fn a_connection_that_breaks_is_made_again_and_the_registration_with_it() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("loopback");
-    let uri = format!("sip:{}", listener.local_addr().expect("bound"));
-    let builder = named("alice").registrar(uri).transport(Transport::Tcp);
+    let registrar = TcpRegistrar::new().await;
+    let builder = named("alice").registrar(registrar.uri()).transport(Transport::Tcp);
     let client = builder.register_retry(SHORT, 8 * SHORT).build().expect("a client");
     let mut events = client.events().await.expect("started");
     let mut calls = Vec::new();
     for round in 0..3 {
-        let (mut stream, from) = within("a connection", listener.accept()).await.expect("accepted");
-        let mut text = String::new();
-        let mut buffer = vec![0; 8_192];
-        while !text.contains("\r\n\r\n") {
-            let length = within("REGISTER", stream.read(&mut buffer)).await.expect("open");
-            assert!(length > 0, "closed after {text:?}");
-            text.push_str(&String::from_utf8_lossy(&buffer[..length]));
-        }
-        let register = Heard { text, from };
-        assert!(register.first_line().starts_with("REGISTER "), "{}", register.first_line());
+        let mut connection = registrar.accept().await;
+        let register = connection.hear().await;
         assert!(register.field("Via").starts_with("SIP/2.0/TCP"));
         assert!(register.field("Contact").contains("transport=tcp"), "{}", register.text);
         calls.push((register.field("Call-ID").to_owned(), register.number()));
-        let response = format!(
-            "SIP/2.0 200 OK\r\nVia: {}\r\nFrom: {}\r\nTo: {};tag=x\r\nCall-ID: {}\r\nCSeq: {}\r\nContact: {};expires=3600\r\n\
-             Content-Length: 0\r\n\r\n",
-            register.field("Via"),
-            register.field("From"),
-            register.field("To"),
-            register.field("Call-ID"),
-            register.field("CSeq"),
-            register.field("Contact")
-        );
-        stream.write_all(response.as_bytes()).await.expect("written");
+        connection.grant(&register, "").await;
         assert!(next(&mut events).await.is_registered());
         if round < 2 {
-            drop(stream);
+            drop(connection);
             let state = next(&mut events).await;
             assert!(
                 matches!(state, RegistrationState::Failed { error: RegistrationError::ConnectionLost, .. }),
