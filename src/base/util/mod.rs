@@ -4,6 +4,7 @@
 //! - `exit`: the process exit codes and the error that carries one
 //! - `file`: files that only their owner can read
 //! - `host`: IP addresses as text
+//! - `junit`: test results for CI services
 //! - `lines`: bounded lines from untrusted streams
 //! - `signal`: SIGTERM, SIGINT and SIGHUP as values
 //! - `panics`: counts panics
@@ -18,6 +19,7 @@
 pub mod exit;
 pub mod file;
 pub mod host;
+pub mod junit;
 pub mod lines;
 pub mod ntp;
 pub mod panics;

@@ -1,7 +1,8 @@
 //! `junit.xml`: one test case per limit.
 
 use super::expect::Judged;
-use crate::results::junit::{self, Case, Wrong};
+use crate::results::junit::case;
+use b2b_base::util::junit::{self, Case, Wrong};
 
 /// The run as a test suite. `began`: RFC 3339; `took_s`: the time of the whole run.
 ///
@@ -11,15 +12,17 @@ pub fn xml(judged: &Judged, began: &str, took_s: f64) -> String {
         name: judged.late.name.clone(),
         wrong: judged.void.clone().map(|why| (Wrong::Error, why)),
         said: judged.late.line(),
+        took_s: 0.0,
     };
-    let cases: Vec<Case> = judged.limits.iter().map(Case::of).chain([late]).collect();
+    let cases: Vec<Case> = judged.limits.iter().map(case).chain([late]).collect();
     junit::suite("load", &cases, began, took_s)
 }
 
 /// A run that could not be performed, with the reason, as a test suite.
 pub fn error(why: &str, began: &str, took_s: f64) -> String {
     let wrong = Some((Wrong::Error, why.to_owned()));
-    junit::suite("load", &[Case { name: "run".to_owned(), wrong, said: why.to_owned() }], began, took_s)
+    let run = Case { name: "run".to_owned(), wrong, said: why.to_owned(), took_s };
+    junit::suite("load", &[run], began, took_s)
 }
 
 #[cfg(test)]
@@ -44,7 +47,7 @@ mod tests {
         let failed = judged(expect, (0.0, 0.0));
         for part in [
             "<testsuite name=\"b2b load\" tests=\"3\" failures=\"1\" errors=\"0\" skipped=\"0\" time=\"12.500\"",
-            "<testcase name=\"max_setup_p99_ms\" classname=\"b2b.load\" time=\"0\">\n      <failure message=\"max_setup_p99_ms: \
+            "<testcase name=\"max_setup_p99_ms\" classname=\"b2b.load\" time=\"0.000\">\n      <failure message=\"max_setup_p99_ms: \
              expected at most 10 ms, measured 20",
             "<system-out>min_done_pct of callers: expected at least 100 %, measured 100.00 %</system-out>",
         ] {

@@ -32,6 +32,7 @@ use super::record::{RunRecord, Verdict};
 use crate::results::junit;
 use analysis::{Analysis, Summary};
 use b2b_base::util::exit::Exit;
+use b2b_base::util::junit::suite;
 use recordings::Recordings;
 
 /// Rate of all recordings, Hz.
@@ -74,8 +75,8 @@ pub fn write(folder: &Path, run: &RunRecord) -> Result<Written, ReportError> {
     fs::write(&written.html, html::page(run, &recordings, &analysis)).map_err(failed(&written.html))?;
     let Verdict { exit_code, headline, reasons, .. } = &run.verdict;
     let cases = junit::of_run(&run.expectations, is_judged(*exit_code), headline, reasons);
-    let suite = junit::suite("chain", &cases, &run.started, run.duration_s);
-    fs::write(&written.junit, suite).map_err(failed(&written.junit))?;
+    let xml = suite("chain", &cases, &run.started, run.duration_s);
+    fs::write(&written.junit, xml).map_err(failed(&written.junit))?;
     Ok(written)
 }
 

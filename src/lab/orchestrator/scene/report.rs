@@ -16,6 +16,7 @@ use crate::orchestrator::report::is_judged;
 use crate::results::{junit, page};
 use b2b_base::logging;
 use b2b_base::util::exit::Exit;
+use b2b_base::util::junit::suite;
 
 /// Writes the report; returns the line for the user. If the report cannot be written, a successful run fails.
 pub fn write(folder: &Path, config: &SceneConfig, outcome: &mut Outcome) -> String {
@@ -45,8 +46,8 @@ fn written(folder: &Path, config: &SceneConfig, outcome: &Outcome) -> io::Result
     let ended = &outcome.verdict;
     let cases = junit::of_run(&ended.expectations, is_judged(ended.code), &ended.headline, &ended.reasons);
     let began = logging::timestamp(outcome.started);
-    let suite = junit::suite("scene", &cases, &began, outcome.took.as_secs_f64());
-    fs::write(folder.join("junit.xml"), suite)
+    let xml = suite("scene", &cases, &began, outcome.took.as_secs_f64());
+    fs::write(folder.join("junit.xml"), xml)
 }
 
 fn html(config: &SceneConfig, outcome: &Outcome) -> String {

@@ -1,0 +1,89 @@
+//! JUnit XML, the format in which CI services (Jenkins, GitLab) read test results.
+
+/// A test case.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Case {
+    /// Its name.
+    pub name: String,
+    /// The problem, if any.
+    pub wrong: Option<(Wrong, String)>,
+    /// Its output.
+    pub said: String,
+    /// Its duration, s.
+    pub took_s: f64,
+}
+
+/// The kind of problem.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wrong {
+    /// The test has failed.
+    Failure,
+    /// The test could not be performed.
+    Error,
+    /// The test was not reached, or not judged.
+    Skipped,
+}
+
+impl Wrong {
+    fn word(self) -> &'static str {
+        match self {
+            Wrong::Failure => "failure",
+            Wrong::Error => "error",
+            Wrong::Skipped => "skipped",
+        }
+    }
+}
+
+/// A run as a test suite. `of`: its kind, such as `load`; `began`: RFC 3339; `took_s`: the duration of the run.
+pub fn suite(of: &str, cases: &[Case], began: &str, took_s: f64) -> String {
+    let count =
+        |kind| cases.iter().filter(|case| matches!(&case.wrong, Some((wrong, _)) if *wrong == kind)).count();
+    let [failures, errors, skipped] = [Wrong::Failure, Wrong::Error, Wrong::Skipped].map(count);
+    let sums = format!("tests=\"{}\" failures=\"{failures}\" errors=\"{errors}\"", cases.len());
+    let mut xml = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
+         <testsuites {sums} time=\"{took_s:.3}\">\n  \
+         <testsuite name=\"b2b {of}\" {sums} skipped=\"{skipped}\" time=\"{took_s:.3}\" timestamp=\"{}\">\n",
+        escaped(began)
+    );
+    for case in cases {
+        let (name, said) = (escaped(&case.name), escaped(&case.said));
+        let took = case.took_s;
+        xml.push_str(&format!("    <testcase name=\"{name}\" classname=\"b2b.{of}\" time=\"{took:.3}\">\n"));
+        if let Some((wrong, why)) = &case.wrong {
+            xml.push_str(&format!("      <{} message=\"{}\"/>\n", wrong.word(), escaped(why)));
+        }
+        xml.push_str(&format!("      <system-out>{said}</system-out>\n    </testcase>\n"));
+    }
+    xml.push_str("  </testsuite>\n</testsuites>\n");
+    xml
+}
+
+/// Escapes text and attributes for XML 1.0, which excludes most control characters in any form (§2.2).
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&apos;"),
+            '\n' => escaped.push_str("&#10;"),
+            '\t' => escaped.push_str("&#9;"),
+            '\0'..='\x1f' | '\u{fffe}' | '\u{ffff}' => escaped.push('\u{fffd}'),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_character_leaves_its_place_in_the_file() {
+        assert_eq!(escaped("a<b & \"c\"\u{1}\n'"), "a&lt;b &amp; &quot;c&quot;\u{fffd}&#10;&apos;");
+    }
+}
