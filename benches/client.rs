@@ -1,9 +1,9 @@
-//! The client library under load, on loopback: call setup, mouth to ear, and many calls at once
-//! with sound both ways, each through frames of the program's own. The far end is a process of
-//! its own, so that CPU time and memory are those of one client.
+//! The client library under load, on loopback: call setup time, mouth-to-ear delay, and many simultaneous
+//! calls with audio both ways, each through frames of the program. The far end is a separate process, so CPU
+//! time and memory are those of one client.
 //!
 //! usage: cargo bench --bench client -- [--quick] [--calls 500] [--seconds 20] [--processing] [--json file]
-//! `--processing`: many calls at once only, each with echo cancellation, noise suppression and gain control
+//! `--processing`: only the simultaneous calls, each with echo cancellation, noise suppression and gain control
 
 use std::io::{self, BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -17,12 +17,12 @@ use b2b::client::{
 };
 use b2b::util::process;
 
-/// G.711's own rate.
+/// Native rate of G.711.
 const RATE_HZ: u32 = 8_000;
 /// 20 ms.
 const FRAME: usize = RATE_HZ as usize / 50;
 const FRAME_TIME: Duration = Duration::from_millis(20);
-/// A sample that is no silence, whatever the codec did to it.
+/// Amplitude that is not silence after any codec.
 const LOUD: i16 = 8_000;
 
 struct Options {
@@ -68,7 +68,7 @@ fn client_with(name: &str, audio: Audio) -> SipClient {
     client.expect("a good configuration")
 }
 
-/// Answers everything and says a tone, until it is killed.
+/// Answers every call and plays a tone, until the process is killed.
 async fn far_end() {
     let client = client("far");
     let mut incoming = client.incoming().await.expect("started");
@@ -112,7 +112,7 @@ fn percentiles(mut values: Vec<f64>) -> [f64; 3] {
     [at(0.5), at(0.95), at(0.99)]
 }
 
-/// From asking for a call to its answer, ms; one after the other.
+/// Time from starting a call to its answer, in ms; calls run one after another.
 async fn setup(client: &SipClient, far: &str, calls: usize) -> [f64; 3] {
     let mut took = Vec::new();
     for _ in 0..calls {
@@ -125,29 +125,29 @@ async fn setup(client: &SipClient, far: &str, calls: usize) -> [f64; 3] {
     percentiles(took)
 }
 
-/// Where the clicks come from.
+/// Source of the clicks.
 #[derive(Clone, Copy, PartialEq)]
 enum Mouth {
-    /// A source that is asked when a packet is due, as the media thread's own sounds are.
+    /// A source called when a packet is due, as for the media thread's own sounds.
     Source,
-    /// Frames that are written in their own time by a task.
+    /// Frames written by a task at its own pace.
     Frames,
     /// Devices on both sides, see [`Card`].
     Devices,
 }
 
-/// Clicks, each in another place of its frame.
+/// Clicks, each at a different position in its frame.
 struct Clicks {
-    /// Frames from one to the next: longer than sound is under way.
+    /// Frames between clicks: more than the audio delay.
     apart: usize,
     begun: Instant,
     frames: usize,
-    /// When their first samples were captured, s.
+    /// Capture times of their first samples, s.
     captured: Arc<Mutex<Vec<f64>>>,
 }
 
 impl Clicks {
-    /// The next 20 ms, the last sample of which is captured now.
+    /// Fills in the next 20 ms; its last sample is captured now.
     fn next(&mut self, samples: &mut [i16]) {
         if self.frames.is_multiple_of(self.apart) {
             let place = self.frames * 7 % (FRAME - 8);
@@ -166,20 +166,19 @@ impl FrameSource for Clicks {
     }
 }
 
-/// A sound card that is as slow as one may be that was asked for the buffers that we ask for: its
-/// microphone has a frame each 20 ms, its loudspeaker takes frames until 40 ms wait, and plays them one
-/// after the other.
+/// A sound card with the largest latency that the requested buffers allow: its microphone yields a frame each
+/// 20 ms; its loudspeaker accepts frames until 40 ms are queued, and plays them one after another.
 #[derive(Clone)]
 struct Card {
     begun: Instant,
     clicks: Arc<Mutex<Option<Clicks>>>,
-    /// When clicks were played, s.
+    /// Playout times of clicks, s.
     played: Arc<Mutex<Vec<f64>>>,
-    /// How many times a loudspeaker has run dry.
+    /// Loudspeaker underruns.
     dry: Arc<AtomicU64>,
 }
 
-/// What waits in a loudspeaker at most.
+/// Maximum audio queued in a loudspeaker.
 const CARD: Duration = Duration::from_millis(40);
 
 struct Spoken(Option<Clicks>, Instant);
@@ -198,7 +197,7 @@ impl Microphone for Spoken {
 
 struct Heard {
     card: Card,
-    /// When the next sample is played.
+    /// Playout time of the next sample.
     next: Instant,
     begins: bool,
 }
@@ -206,7 +205,7 @@ struct Heard {
 impl Loudspeaker for Heard {
     fn write(&mut self, frame: &[i16]) -> io::Result<()> {
         let now = Instant::now();
-        // It has run dry, or has just begun.
+        // An underrun, or the first frame.
         if self.next < now && !std::mem::take(&mut self.begins) {
             self.card.dry.fetch_add(1, Ordering::Relaxed);
         }
@@ -236,8 +235,8 @@ impl SoundSystem for Card {
     }
 }
 
-/// From the capture of a sample to its playout, ms; and how many times a microphone had no sound for a
-/// packet, or a loudspeaker ran dry.
+/// Delay from the capture of a sample to its playout, ms; and the number of microphone underruns and
+/// loudspeaker underruns.
 async fn mouth_to_ear(mouth: Mouth, seconds: u64) -> ([f64; 3], u64) {
     let (begun, captured) = (Instant::now(), Arc::default());
     let apart = if mouth == Mouth::Devices { 20 } else { 5 };
@@ -263,7 +262,7 @@ async fn mouth_to_ear(mouth: Mouth, seconds: u64) -> ([f64; 3], u64) {
     let heard = incoming.next().await.expect("a call").answer().await.expect("answered");
     call.wait_for_answer().await.expect("answered");
     let mut hears = heard.audio().expect("sound").incoming;
-    // Until now nobody spoke: clicks begin with the answer.
+    // The source was silent until now: clicks begin with the answer.
     let deadline = begun.elapsed() + Duration::from_secs(seconds);
     let take = || card.clicks.lock().expect("not poisoned").take().expect("clicks");
     match mouth {
@@ -278,7 +277,7 @@ async fn mouth_to_ear(mouth: Mouth, seconds: u64) -> ([f64; 3], u64) {
                     tick.tick().await;
                     let mut samples = [0; FRAME];
                     clicks.next(&mut samples);
-                    // The ear hangs up at its deadline; what is not heard is counted there.
+                    // The ear hangs up at its deadline; clicks not heard by then are counted there.
                     if says.write(&samples).await.is_err() {
                         break;
                     }
@@ -291,7 +290,7 @@ async fn mouth_to_ear(mouth: Mouth, seconds: u64) -> ([f64; 3], u64) {
         let frame = hears.next().await.expect("the call is up");
         let at = begun.elapsed().as_secs_f64();
         if let Some(place) = frame.samples().iter().position(|sample| sample.abs() >= LOUD)
-            // A click that goes on in the next frame is one.
+            // A click that continues in the next frame counts once.
             && played.last().is_none_or(|last| at - last > 0.03)
         {
             played.push(at + place as f64 / f64::from(RATE_HZ));
@@ -301,7 +300,7 @@ async fn mouth_to_ear(mouth: Mouth, seconds: u64) -> ([f64; 3], u64) {
         played = card.played.lock().expect("not poisoned").clone();
     }
     let captured: Vec<f64> = captured.lock().expect("not poisoned").clone();
-    // What is on its way when the call ends is not heard.
+    // Audio in transit when the call ends is not heard.
     let captured: Vec<f64> =
         captured.into_iter().filter(|said| said + 0.5 < deadline.as_secs_f64()).collect();
     let delays: Vec<f64> = captured
@@ -324,7 +323,7 @@ struct Many {
     lost: u64,
 }
 
-/// Many calls at once: per call, percent of a core and kB; over all, what was missed.
+/// Many simultaneous calls: per call, percent of a core and kB; in total, the missed audio.
 async fn many(client: &SipClient, far: &str, count: usize, seconds: u64) -> Many {
     let before = process::resident_bytes();
     let mut calls: Vec<Call> = Vec::new();
@@ -334,7 +333,7 @@ async fn many(client: &SipClient, far: &str, count: usize, seconds: u64) -> Many
         calls.push(call);
     }
     let talks: Vec<_> = calls.iter().map(|call| tokio::spawn(talk(call.clone(), seconds + 3))).collect();
-    // Until every call has its sound.
+    // Wait until every call has audio.
     tokio::time::sleep(Duration::from_secs(2)).await;
     let (cpu, begun) = (process::cpu_time(), Instant::now());
     tokio::time::sleep(Duration::from_secs(seconds)).await;
@@ -362,12 +361,12 @@ async fn many(client: &SipClient, far: &str, count: usize, seconds: u64) -> Many
     }
 }
 
-/// Says something and takes what is heard; frames, underruns and overruns.
+/// Sends audio and reads the received audio; returns frames, underruns and overruns.
 async fn talk(call: Call, seconds: u64) -> (u64, u64, u64) {
     let audio = call.audio().expect("sound");
     let (mut hears, says) = (audio.incoming, audio.outgoing);
     let voice: Vec<i16> = (0..FRAME).map(|n| (n as f64 * 0.3).sin().mul_add(8_000.0, 0.0) as i16).collect();
-    // A tenth of a second ahead, which hides how late a task may be woken.
+    // A tenth of a second in advance, which hides late wake-ups of the task.
     for _ in 0..5 {
         says.write(&voice).await.expect("written");
     }

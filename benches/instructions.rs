@@ -1,5 +1,5 @@
-//! What is counted in instructions by `scripts/instructions.sh`: a call through the switch, and
-//! an RTP packet through the relay's machine, in virtual time, without sockets and threads.
+//! The work whose instructions `scripts/instructions.sh` counts: a call through the switch, and an RTP packet
+//! through the relay machine, in virtual time, without sockets and threads.
 //!
 //! usage: cargo bench --bench instructions -- call|packet COUNT
 
@@ -21,7 +21,7 @@ use b2b::util::ntp::NtpTime;
 use b2b_testkit::{Harness, SESSION};
 use nix::time::{ClockId, clock_gettime};
 
-/// Legs of the relay; each two are joined.
+/// Legs of the relay, joined in pairs.
 const LEGS: u32 = 200;
 
 struct ToBob;
@@ -36,7 +36,7 @@ impl ApplicationHandler for ToBob {
     }
 }
 
-/// Calls one after another: INVITE, answer, BYE by the caller; with what the two parties spend.
+/// Sequential calls: INVITE, answer, BYE from the caller; includes the cost of the two parties.
 fn call(count: u64) {
     let mut harness = Harness::new(Instant::now(), vec![Arc::new(ToBob)]);
     let (ann, bob) = (harness.party("192.0.2.11:5060"), harness.party("192.0.2.12:5060"));
@@ -67,7 +67,7 @@ fn leg(slot: u32) -> (RelayId, SocketAddr) {
     (RelayId { thread: 0, slot, generation: 1 }, SocketAddr::from((host, 4_000 + slot as u16 * 2)))
 }
 
-/// PCMU of 20 ms both ways through joined legs, with the timers that are due meanwhile.
+/// 20 ms PCMU packets both ways through joined legs, with the timers due meanwhile.
 fn packet(count: u64) {
     let at = Instant::now();
     let wall = NtpTime::from_system(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000));
@@ -104,13 +104,13 @@ fn packet(count: u64) {
     assert!(wire.0 >= count * 172, "every packet was forwarded");
 }
 
-/// CPU time of this thread: other programs do not count.
+/// CPU time of this thread, which excludes other programs.
 fn cpu() -> Duration {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(Duration::from).unwrap_or_default()
 }
 
 fn main() -> ExitCode {
-    // Cargo gives `--bench` beside what was asked for.
+    // Cargo adds `--bench` to the arguments.
     let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
     let count = words.get(1).and_then(|word| word.parse().ok());
     let work = match words.first().map(String::as_str) {

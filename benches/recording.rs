@@ -1,12 +1,12 @@
-//! CPU time of recordings at once: packets as they come from media threads, decoded, placed and
-//! written to files. Without what a media thread takes to copy them, which is printed beside it.
+//! CPU time of simultaneous recordings: packets as media threads deliver them, decoded, placed and written to
+//! files. The media thread's cost of copying them is excluded, and printed separately.
 //!
 //! usage: cargo bench --bench recording -- [--recordings 200] [--seconds 20] [--codec pcma]
 //!        [--folder DIR] [--quick]
 //!
-//! Each recording has 50 packets a second both ways. CPU time is that of the process without the
-//! feeding thread's, from getrusage. `missing` are packets that found a ring full, and `wrong`
-//! files that do not last as long as they should.
+//! Each recording has 50 packets a second both ways. CPU time is that of the process minus the feeding
+//! thread's, from getrusage. `missing` counts packets that found a ring full, and `wrong` files of the wrong
+//! length.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -36,7 +36,7 @@ fn options() -> Result<Options, String> {
             "--codec" => options.codec = value()?.parse().map_err(|error| format!("{error}"))?,
             "--folder" => options.folder = value()?.into(),
             "--quick" => options.seconds = 3,
-            // Cargo's own.
+            // Added by Cargo.
             "--bench" => {}
             _ => return Err(format!("{word} is unknown; see the head of benches/recording.rs")),
         }
@@ -53,7 +53,7 @@ fn cpu(who: UsageWho) -> Duration {
     time(usage.user_time()) + time(usage.system_time())
 }
 
-/// A second of a tone in packets, without their headers.
+/// One second of a tone as payloads, without RTP headers.
 fn payloads(codec: Codec) -> Vec<Vec<u8>> {
     let tuning = OpusTuning { bitrate: 24_000, expected_loss_pct: 0 };
     let mut encoder = Encoder::new(codec, 8_000, tuning);
@@ -110,7 +110,7 @@ fn main() -> ExitCode {
     let fed = (after.1 - before.1).as_secs_f64();
     let wrote = (after.0 - before.0).as_secs_f64() - fed;
     let (mut missing, mut wrong) = (0, 0);
-    // All at this moment: files are completed one after the other.
+    // Stop all at once: files are completed one after another.
     let finished: Vec<_> = taps.iter().map(|(recording, _)| recorder.stop(*recording)).collect();
     for finished in finished {
         let finished = finished.blocking_recv().expect("a file");

@@ -1,7 +1,6 @@
-//! CPU time of the process for one authenticated REGISTER that refreshes a binding:
-//! parser, transaction, digest, registrar, answer, and the thread that writes to
-//! SQLite; without sockets. And the memory of a registration that is held.
-//! `--quick` makes it short.
+//! CPU time of the process per authenticated REGISTER that refreshes a binding: parser, transaction, digest,
+//! registrar, response, and the thread that writes to SQLite; without sockets. Also the memory per stored
+//! registration. `--quick` shortens the run.
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::ControlFlow;
@@ -55,7 +54,7 @@ fn resident() -> u64 {
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap_or_default() * 1024
 }
 
-/// A server, its phones, and what the phones cost, which is not the server's.
+/// A server, its phones, and the CPU time of the phones, which is excluded from the result.
 struct Bench {
     endpoint: Endpoint,
     digest: DigestServer,
@@ -92,7 +91,7 @@ impl Bench {
         }
     }
 
-    /// What a phone does is taken off the account.
+    /// Runs work of a phone, whose CPU time is excluded.
     fn phone<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> T {
         let begun = clock(ClockId::CLOCK_THREAD_CPUTIME_ID);
         let done = work(self);
@@ -132,7 +131,7 @@ impl Bench {
         ))
     }
 
-    /// One REGISTER, as the server takes it.
+    /// Passes one REGISTER to the server.
     fn register(&mut self, user: usize, round: u32) {
         let data = self.phone(|bench| bench.request(user, round));
         self.now += Duration::from_micros(500);
@@ -183,7 +182,7 @@ impl Bench {
         }
     }
 
-    /// Waits until every reply has gone out.
+    /// Waits until every response has been sent.
     fn settle(&mut self) {
         while !self.pending.is_empty() {
             std::thread::sleep(Duration::from_millis(1));
@@ -192,8 +191,8 @@ impl Bench {
         self.turn(0);
     }
 
-    /// Microseconds of the whole process for each of `count` refreshes, at so many a
-    /// second, or as fast as they go.
+    /// CPU time of the whole process in microseconds per refresh, over `count` refreshes at `rate` per
+    /// second, or at full speed.
     fn refreshes(&mut self, count: usize, round: &mut u32, rate: Option<u32>) -> f64 {
         let (begun, phones) = (clock(ClockId::CLOCK_PROCESS_CPUTIME_ID), self.phones);
         let (start, answered) = (Instant::now(), self.answered);
@@ -204,9 +203,9 @@ impl Bench {
                 let due = start + Duration::from_secs(1) * index as u32 / rate;
                 std::thread::sleep(due.saturating_duration_since(Instant::now()));
             }
-            // Stride: neighbours in time are no neighbours in the database.
+            // The stride separates consecutive requests in the database.
             self.register((user * 7_919) % self.nonces.len(), *round);
-            // Beyond the store's own limit it would be told 503.
+            // Above the store's own limit the server answers 503.
             if self.pending.len() > 10_000 {
                 self.settle();
             }
@@ -218,8 +217,7 @@ impl Bench {
     }
 }
 
-/// Each store in a process of its own: memory that one has given back would be
-/// taken by the other.
+/// Each store runs in its own process: otherwise one would reuse memory that the other has freed.
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let quick = arguments.iter().any(|argument| argument == "--quick");
@@ -256,8 +254,7 @@ fn measure(name: &str, store: Box<dyn LocationStore>, users: usize, paced: usize
     for user in 0..users {
         bench.register(user, 0);
         bench.register(user, 1);
-        // Transactions are kept for 32 s: few at a time, so that what is measured is
-        // the registrations.
+        // Transactions are kept for 32 s: register few at a time, so that the result measures registrations.
         bench.now += Duration::from_millis(8);
         if user % 2_000 == 1_999 {
             bench.settle();

@@ -1,16 +1,15 @@
-//! CPU time per relayed RTP packet, delay and loss: the relay beside a bare forwarder with
-//! the same sockets, the same calls to the kernel and the same batches, which checks and
-//! rewrites nothing. Both in one run, interleaved, under the same load.
+//! CPU time per relayed RTP packet, delay and loss: the relay compared to a bare forwarder with the same
+//! sockets, system calls and batches, which checks and rewrites nothing. Both run interleaved under the same
+//! load.
 //!
 //! usage: cargo bench --bench relay -- [--calls 1000] [--seconds 10] [--rounds 5]
 //!        [--quick] [--json FILE]
 //!
-//! The forwarder has core 0, the load the last core. Each call sends 50 packets a second both ways,
-//! spread over the 20 ms; each carries a number and the time at which it was sent, checked
-//! at the far end. CPU time is that of the forwarding thread, from
-//! `/proc/self/task/<tid>/schedstat`; arrival times are the kernel's. `lost` is what the
-//! forwarder did not deliver, `dropped` how much of that the kernel dropped at its sockets,
-//! `unread` what it dropped at those of the load.
+//! The forwarder runs on core 0, the load on the last core. Each call sends 50 packets a second both ways,
+//! spread over the 20 ms; each carries a sequence number and its send time, checked at the far end. CPU time
+//! is that of the forwarding thread, from `/proc/self/task/<tid>/schedstat`; arrival times are the kernel's.
+//! `lost` counts packets that the forwarder did not deliver, `dropped` those of them that the kernel dropped
+//! at its sockets, `unread` those that it dropped at the sockets of the load.
 
 mod support {
     pub mod bare;
@@ -50,19 +49,19 @@ fn relay(load: &mut Load, seconds: u32) -> Measured {
         assert!(relay.join(ends[0], ends[1], way, way));
     }
     let last = relay.open(false, None, EndpointConfig::default()).wait().expect("an endpoint").0;
-    // Commands are obeyed in their order: all are joined when this is answered.
+    // Commands run in order: this answer comes after every join.
     relay.stats(last).blocking_recv().expect("counters");
     load.run(&servers, "relay-0", seconds)
 }
 
-/// The bare forwarder, told which socket sends where.
+/// The bare forwarder, with the destination of each socket.
 fn bare(load: &mut Load, seconds: u32) -> Measured {
     let routes: Vec<SocketAddr> = (0..load.calls() * 2).map(|stream| load.party(stream)).collect();
     let bare = support::bare::Bare::start(*PORTS.start(), routes);
     load.run(bare.servers(), "bare", seconds)
 }
 
-/// Pins a thread of ours, the calling one if it is `None`.
+/// Pins a thread of this process, the calling thread for `None`.
 pub fn pin(tid: Option<u32>, core: usize) {
     let tid = tid.map_or_else(|| gettid().to_string(), |tid| tid.to_string());
     let done = Command::new("taskset").args(["-pc", &core.to_string(), &tid]).output();
@@ -121,7 +120,7 @@ impl Figures {
         self.busy.push(run.cpu_ns as f64 / run.wall_ns as f64 * 100.0);
         self.sent += run.sent;
         let missing = run.sent - run.received.min(run.sent);
-        // Some of them in the warm-up.
+        // Some may have been lost during warm-up.
         self.unread += run.unread.min(missing);
         self.lost += missing.saturating_sub(run.unread);
         self.dropped += run.dropped;

@@ -1,8 +1,7 @@
-//! What a routing decision costs: 10 and 200 routes, of which the last one matches.
+//! Cost of a routing decision with 10 and 200 routes, of which the last one matches.
 //!
-//! `cargo bench --bench routing [-- --quick]`. CPU time, median of rounds, and
-//! allocations. Exits with 1 if a decision allocates for routes that do not match:
-//! times are printed and left to the reader.
+//! `cargo bench --bench routing [-- --quick]`. CPU time, median of rounds, and allocations. Exits with 1 if a
+//! decision allocates for routes that do not match; times are printed only.
 
 use std::fmt::Write as _;
 use std::hint::black_box;
@@ -16,7 +15,7 @@ use b2b::server::routing::{RouteRequest, Router};
 use b2b::sip::msg::Method;
 use nix::time::{ClockId, clock_gettime};
 
-/// A configuration alone.
+/// A host with a configuration alone.
 struct Nowhere;
 
 impl Outside for Nowhere {
@@ -88,7 +87,7 @@ fn main() -> ExitCode {
         );
         allocations.push(counted);
     }
-    // one more for the trail of those that did not match, however many these are
+    // one more for the trail of non-matching routes, whatever their number
     let [alone, few, many] = allocations[..] else { return ExitCode::FAILURE };
     if few > alone + 1 || many > few {
         println!("a route that does not match must not allocate");

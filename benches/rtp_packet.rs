@@ -1,9 +1,9 @@
-//! CPU time per RTP packet received and sent: a media thread with sources and sinks beside a
-//! bare epoll loop that only receives and sends, in the same run, under the same
-//! load on loopback. `--quick` makes it short.
+//! CPU time per RTP packet received and sent: a media thread with sources and sinks compared to a bare epoll
+//! loop that only receives and sends, in the same run, under the same load on loopback. `--quick` shortens
+//! the run.
 //!
-//! A unit is one packet received and one sent, 50 a second per session. Time is
-//! that of the serving thread alone, from `/proc/self/task/<tid>/schedstat`.
+//! A unit is one packet received and one sent, 50 a second per session. Time is that of the serving thread
+//! alone, from `/proc/self/task/<tid>/schedstat`.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -49,15 +49,15 @@ fn thread_cpu(name: &str) -> Option<u64> {
     None
 }
 
-/// What a load did.
+/// Result of a load.
 struct Measured {
     sent: u64,
     received: u64,
     cpu_ns: u64,
 }
 
-/// Sends one packet a tick from every socket for `span`, reads what comes back,
-/// and measures the thread that serves.
+/// Sends one packet per tick from every socket for `span`, reads the packets sent back, and measures the
+/// serving thread.
 fn load(peers: &[UdpSocket], thread: &str, span: Duration) -> Measured {
     let mut packet = [0x55u8; 172];
     packet[..2].copy_from_slice(&[0x80, 0]);
@@ -96,7 +96,7 @@ fn peers(count: usize) -> Vec<UdpSocket> {
     (0..count).map(bind).collect()
 }
 
-/// Receives and sends back, nothing else.
+/// Receives packets and sends them back, nothing else.
 fn bare(count: usize, span: Duration) -> Measured {
     let (servers, peers) = (peers(count), peers(count));
     for (server, peer) in servers.iter().zip(&peers) {

@@ -1,6 +1,6 @@
-//! CPU time of an endpoint with a source and a sink, for each codec and rate: encoding, RTP,
-//! jitter buffer, decoding, playout. Two of them on a wire that loses nothing (or one packet
-//! in ten), in virtual time, on one thread; a unit is one packet sent and one received.
+//! CPU time of an endpoint with a source and a sink, for each codec and rate: encoding, RTP, jitter buffer,
+//! decoding, playout. Two endpoints on a lossless wire (or one that loses one packet in ten), in virtual
+//! time, on one thread; a unit is one packet sent and one received.
 //!
 //! usage: cargo bench --bench session -- [--seconds 10] [--rounds 5]
 
@@ -21,7 +21,7 @@ use nix::time::{ClockId, clock_gettime};
 
 const TICK: Duration = Duration::from_millis(20);
 
-/// Something like a voice, made before it is needed.
+/// A voice-like signal, generated in advance.
 struct Voice(Vec<i16>, usize);
 
 impl Voice {
@@ -55,7 +55,7 @@ impl FrameSink for Last {
     }
 }
 
-/// What one endpoint sends in a tick.
+/// Packets that one endpoint sends in a tick.
 #[derive(Default)]
 struct Wire {
     packet: Vec<u8>,
@@ -84,8 +84,8 @@ fn cpu() -> Duration {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("a clock").into()
 }
 
-/// CPU time per packet sent and received, what `Describe` took, and the octets of an endpoint
-/// that is described, alone in its machine.
+/// CPU time per packet sent and received, CPU time of `Describe`, and the octets of a described endpoint
+/// alone in its machine.
 fn run(codec: Codec, rate_hz: u32, lossy: bool, seconds: u64) -> (Duration, Duration, i64) {
     let start = Now { at: Instant::now(), wall: NtpTime(0xE000_0000_0000_0000) };
     let config = LocalConfig { rate_hz, ..LocalConfig::default() };

@@ -1,6 +1,5 @@
-//! CPU time of the endpoint for one whole incoming call (INVITE, 200, ACK, BYE,
-//! 200), without sockets: what of the price of a call is the SIP core's.
-//! `--quick` makes it short.
+//! CPU time of the endpoint for one whole incoming call (INVITE, 200, ACK, BYE, 200), without sockets: the
+//! share of the SIP core in the cost of a call. `--quick` shortens the run.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -30,7 +29,7 @@ fn tag(response: &Bytes) -> String {
     to.split_once(";tag=").map(|(_, tag)| format!(";tag={tag}")).unwrap_or_default()
 }
 
-/// CPU time of this thread: other programs do not count.
+/// CPU time of this thread, which excludes other programs.
 fn cpu() -> Duration {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(Duration::from).unwrap_or_default()
 }
@@ -49,7 +48,7 @@ fn main() {
     let mut spent = Duration::ZERO;
     let mut sent = 0;
     for call in 0..calls {
-        // 500 calls a second in the endpoint's time, so that timers run as they would.
+        // 500 calls a second in the endpoint's time, so that timers run as in production.
         let now = start + Duration::from_millis(call * 2);
         let invite = request("INVITE", call, 1, "", OFFER);
         let mut usage = None;

@@ -1,10 +1,9 @@
-//! What a SIP message costs: parsing a 900-byte INVITE with the typed header
-//! fields that every layer reads, and writing it, beside a floor in the same
-//! run: a `memchr` scan for the lines of the same bytes.
+//! Cost of a SIP message: parsing a 900-byte INVITE with the typed header fields that every layer reads, and
+//! writing it, compared to a floor in the same run: a `memchr` scan for the lines of the same bytes.
 //!
-//! `cargo bench --bench sip_parse [-- --quick]`. CPU time, medians of interleaved rounds.
-//! Exits with 1 if parsing takes more than 3 allocations; times are printed and
-//! left to the reader, because even CPU time changes with the load on the machine.
+//! `cargo bench --bench sip_parse [-- --quick]`. CPU time, medians of interleaved rounds. Exits with 1 if
+//! parsing takes more than 3 allocations; times are printed only, because even CPU time varies with the load
+//! on the machine.
 
 use std::hint::black_box;
 use std::process::ExitCode;
@@ -14,7 +13,7 @@ use b2b::sip::msg::{Limits, Message, Method, Name, RequestWriter};
 use bytes::Bytes;
 use nix::time::{ClockId, clock_gettime};
 
-/// Most allocations that parsing with typed access may take.
+/// Maximum number of allocations for parsing with typed access.
 const MAX_ALLOCATIONS: u64 = 3;
 /// Target for parsing with typed access, ns.
 const TARGET_NS: f64 = 1_000.0;
@@ -46,12 +45,12 @@ fn write() -> Bytes {
     writer.body("application/sdp", SDP.as_bytes()).finish().expect("a valid message")
 }
 
-/// The floor: where the lines end, and nothing else.
+/// The floor: finds the line ends, nothing else.
 fn scan_lines(data: &[u8]) -> usize {
     memchr::memchr_iter(b'\n', data).sum()
 }
 
-/// From a receive buffer to what transaction, dialog and call layers read.
+/// From a receive buffer to the fields that transaction, dialog and call layers read.
 fn parse(data: &[u8], limits: &Limits) -> usize {
     let message = Message::parse(Bytes::copy_from_slice(data), limits).expect("a valid message");
     let via = message.top_via().expect("Via");
@@ -64,12 +63,12 @@ fn parse(data: &[u8], limits: &Limits) -> usize {
     call_id.len() + cseq.number as usize + usize::from(hops) + length as usize
 }
 
-/// CPU time of this thread: other programs on the machine do not count.
+/// CPU time of this thread, which excludes other programs.
 fn cpu_time() -> Duration {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("a clock of Linux").into()
 }
 
-/// Nanoseconds of CPU for one call, over `calls`.
+/// Nanoseconds of CPU per call of `work`, over `calls`.
 fn nanoseconds<T>(calls: u32, mut work: impl FnMut() -> T) -> f64 {
     let start = cpu_time();
     for _ in 0..calls {

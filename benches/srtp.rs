@@ -1,8 +1,8 @@
-//! What SRTP costs: a packet of 160 octets of G.711 protected and unprotected in place,
-//! with every suite, beside a floor in the same run: the same packet copied out and back.
+//! Cost of SRTP: a packet of 160 octets of G.711 protected and unprotected in place, with every suite,
+//! compared to a floor in the same run: the same packet copied out and back.
 //!
-//! `cargo bench --bench srtp [-- --quick]`. CPU time, medians of interleaved rounds. Exits
-//! with 1 if a packet allocates; times are printed and left to the reader.
+//! `cargo bench --bench srtp [-- --quick]`. CPU time, medians of interleaved rounds. Exits with 1 if a packet
+//! allocates; times are printed only.
 
 use std::hint::black_box;
 use std::process::ExitCode;
@@ -38,7 +38,7 @@ impl Way {
         self.buffer[..LEN].copy_from_slice(black_box(&self.plain));
     }
 
-    /// The floor: there and back without a key.
+    /// The floor: copied out and back without a key.
     fn copy(&mut self) {
         self.buffer[..LEN].copy_from_slice(black_box(&self.plain));
         black_box(&mut self.plain).copy_from_slice(black_box(&self.buffer[..LEN]));
@@ -55,7 +55,7 @@ impl Way {
         assert_eq!(len, LEN);
     }
 
-    /// What a forged packet costs.
+    /// Cost of a forged packet.
     fn forged(&mut self) {
         self.buffer[..LEN].copy_from_slice(black_box(&self.plain));
         self.buffer[2..4].copy_from_slice(&self.sequence.wrapping_add(1).to_be_bytes());
@@ -63,12 +63,12 @@ impl Way {
     }
 }
 
-/// CPU time of this thread: other programs on the machine do not count.
+/// CPU time of this thread, which excludes other programs.
 fn cpu_time() -> Duration {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("a clock of Linux").into()
 }
 
-/// Nanoseconds of CPU for one call, over `calls`.
+/// Nanoseconds of CPU per call of `work`, over `calls`.
 fn nanoseconds(calls: u32, mut work: impl FnMut()) -> f64 {
     let start = cpu_time();
     for _ in 0..calls {
@@ -86,7 +86,7 @@ fn main() -> ExitCode {
     let quick = std::env::args().any(|argument| argument == "--quick");
     let (rounds, calls) = if quick { (5, 10_000) } else { (21, 50_000) };
     let mut ways = Suite::ALL.map(Way::new);
-    // Of these nothing arrives: the other end would lose count of the rollovers.
+    // Their packets never arrive: a receiver of both series would lose track of the rollover counter.
     let mut alone = Suite::ALL.map(Way::new);
     let mut times = Suite::ALL.map(|_| <[Vec<f64>; 4]>::default());
     for _ in 0..rounds {

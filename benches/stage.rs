@@ -1,7 +1,6 @@
-//! CPU time of what applications play and mix, on one relay machine, without sockets, in
-//! virtual time: 20 ms of a prompt for one caller, by codec; and 20 ms of a room for one
-//! member, from its packet to the one it gets, beside what decoding its packet and encoding
-//! one cost by themselves.
+//! CPU time of playing and mixing for applications, on one relay machine, without sockets, in virtual time:
+//! 20 ms of a prompt for one caller, by codec; and 20 ms of a room for one member, from its packet to the
+//! packet it receives, compared to decoding its packet and encoding one alone.
 //!
 //! usage: cargo bench --bench stage -- [--seconds 5] [--rounds 5] [--json FILE]
 
@@ -21,9 +20,9 @@ use b2b::util::ntp::NtpTime;
 use nix::time::{ClockId, clock_gettime};
 
 const FRAME: Duration = Duration::from_millis(20);
-/// Callers of the prompts' run.
+/// Callers in the prompt runs.
 const CALLERS: u32 = 1_000;
-/// Who talks in a room; the others send silence, as phones do.
+/// Active talkers in a room; the other members send silence, as phones do.
 const TALKERS: u32 = 3;
 const TUNING: OpusTuning = OpusTuning { bitrate: 24_000, expected_loss_pct: 0 };
 
@@ -36,7 +35,7 @@ impl Transmit for Wire {
     }
 }
 
-/// Something like a voice: a pulse train that rises and falls, at this rate.
+/// A voice-like signal: a pulse train that rises and falls, at this rate.
 fn voice(rate: u32) -> Vec<i16> {
     let at = |n: u32| {
         let t = f64::from(n) / f64::from(rate);
@@ -48,7 +47,7 @@ fn voice(rate: u32) -> Vec<i16> {
     (0..rate).map(|n| at(n) as i16).collect()
 }
 
-/// A second of packets of these samples.
+/// One second of these samples as payloads.
 fn payloads(codec: Codec, rate: u32, samples: &[i16]) -> Vec<Vec<u8>> {
     let mut encoder = Encoder::new(codec, rate, TUNING);
     let mut encode = |frame: &[i16]| {
@@ -72,7 +71,7 @@ fn cpu() -> Duration {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("a clock").into()
 }
 
-/// A machine with so many parties of a codec.
+/// A machine with a number of parties on one codec.
 struct Hall {
     machine: Machine,
     wire: Wire,
@@ -101,7 +100,7 @@ impl Hall {
         self.machine.command(self.now, command, &mut self.wire);
     }
 
-    /// All ticks of so long.
+    /// Runs all ticks of `span`.
     fn run(&mut self, span: Duration) {
         let end = self.now.at + span;
         while let Some(wake) = self.machine.next_wake(self.now.at).filter(|wake| *wake <= end) {
@@ -117,7 +116,7 @@ impl Hall {
     }
 }
 
-/// CPU time of a caller's 20 ms of a prompt, which has been encoded `before` for all.
+/// CPU time per caller for 20 ms of a prompt; with `before`, the prompt is encoded once for all callers.
 fn prompts(codec: Codec, before: bool, seconds: u32) -> Duration {
     let rate = codec.native_rate_hz();
     let sound: Sound = voice(rate).into();
@@ -140,7 +139,7 @@ fn prompts(codec: Codec, before: bool, seconds: u32) -> Duration {
     spent / (CALLERS * seconds * 50)
 }
 
-/// CPU time of a member's 20 ms in a room.
+/// CPU time per member for 20 ms of a room.
 fn room(codec: Codec, rate: u32, members: u32, seconds: u32) -> Duration {
     let mut hall = Hall::new(codec, members);
     let act = |act| Command::Room { number: 1, act: Box::new(act) };
@@ -173,7 +172,7 @@ fn room(codec: Codec, rate: u32, members: u32, seconds: u32) -> Duration {
     spent / (members * seconds * 50)
 }
 
-/// CPU time of decoding what a member of such a room says, and of encoding what it hears.
+/// CPU time of decoding the audio of a room's members and of encoding the audio for them.
 fn codecs(codec: Codec, rate: u32, members: u32, seconds: u32) -> Duration {
     let native = codec.native_rate_hz();
     let speech = payloads(codec, native, &voice(native));
@@ -229,7 +228,7 @@ fn main() {
         [(Codec::Pcmu, 8_000), (Codec::Pcmu, 16_000), (Codec::G722, 16_000), (Codec::Opus, 16_000)]
     {
         for members in [5, 200] {
-            // Interleaved: what else the machine does touches both alike.
+            // Interleaved, so that other load on the machine affects both alike.
             let room = median(rounds, || room(codec, rate, members, seconds));
             let alone = median(rounds, || codecs(codec, rate, members, seconds));
             let ratio = room / alone;

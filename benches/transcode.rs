@@ -1,5 +1,5 @@
-//! CPU time per transcoded packet, for each pair of codecs: decoding, encoding and all that
-//! the relay machine does with it, without sockets. Virtual time, one thread.
+//! CPU time per transcoded packet, for each pair of codecs: decoding, encoding and all other work of the
+//! relay machine, without sockets. Virtual time, one thread.
 //!
 //! usage: cargo bench --bench transcode -- [--seconds 20] [--rounds 5] [--json FILE]
 
@@ -31,7 +31,7 @@ impl Transmit for Wire {
     }
 }
 
-/// Something like a voice: a pulse train that rises and falls, at this rate.
+/// A voice-like signal: a pulse train that rises and falls, at this rate.
 fn voice(rate: usize, seconds: usize) -> Vec<i16> {
     let at = |n: usize| {
         let t = n as f64 / rate as f64;
@@ -43,7 +43,7 @@ fn voice(rate: usize, seconds: usize) -> Vec<i16> {
     (0..rate * seconds).map(|n| at(n) as i16).collect()
 }
 
-/// A second of packets of a codec, 20 ms each.
+/// One second of payloads of a codec, 20 ms each.
 fn payloads(codec: Codec) -> Vec<Vec<u8>> {
     let law = |encode: fn(i16) -> u8| {
         voice(8_000, 1)

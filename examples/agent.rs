@@ -1,15 +1,15 @@
-//! An agent of a call centre: answers a caller, holds it with a tone, asks a colleague, and joins
-//! the two. A colleague who is not there leaves the caller with the agent. This one is a robot: one
-//! with a person has the preset `agent` behind `SipClient::builder()`, with a headset's devices.
+//! A call centre agent: answers a caller, puts it on hold with a tone, consults a colleague, and joins the
+//! two. If the colleague does not answer, the caller stays with the agent. This agent is a robot; for a human
+//! agent, use the preset `agent` of `SipClient::builder()` with the devices of a headset.
 //!
-//! `cargo run --example agent -- sip:colleague@127.0.0.1:5080`, and where to listen, if not at
-//! 127.0.0.1:5070: `127.0.0.1:5075`
+//! `cargo run --example agent -- sip:colleague@127.0.0.1:5080`, optionally with the address to listen on
+//! (default 127.0.0.1:5070): `127.0.0.1:5075`
 
 use b2b::client::{Call, CallError, ClientEvent, SipClient, Sound, TransferPolicy};
 
-/// How long the agent speaks with either of them, ms.
+/// How long the agent speaks with each of them, ms.
 const TALK_MS: u32 = 500;
-/// Longer than anybody waits.
+/// Longer than any caller waits.
 const HOUR_MS: u32 = 3_600_000;
 
 #[tokio::main(flavor = "current_thread")]
@@ -20,7 +20,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let client = SipClient::builder()
         .identity("sip:agent@127.0.0.1")
         .bind(bind)
-        // Callers do not send an agent elsewhere.
+        // Callers may not transfer an agent.
         .transfers(TransferPolicy::Refuse)
         .build()?;
     let mut incoming = client.incoming().await?;
@@ -57,7 +57,7 @@ async fn serve(client: &SipClient, caller: &Call, colleague: &str) -> Result<(),
         Err(error) => Err(error),
     };
     if joined.is_err() && !caller.state().is_over() {
-        // Nobody is left on hold.
+        // A caller is never left on hold.
         caller.resume().await?;
         caller.play(Sound::tone(220.0, TALK_MS)).await?.finished().await;
         caller.hangup().await?;
@@ -65,7 +65,7 @@ async fn serve(client: &SipClient, caller: &Call, colleague: &str) -> Result<(),
     joined
 }
 
-/// Sends the caller to who is consulted, and says how that goes.
+/// Transfers the caller to the consulted party, and prints the progress.
 async fn join(caller: &Call, consulted: &Call) -> Result<(), CallError> {
     let mut events = caller.events();
     let told = async {

@@ -1,4 +1,4 @@
-//! Answers calls, one after the other, and says what becomes of them.
+//! Answers calls, one after another, and prints how each ends.
 //!
 //! `cargo run --example answer`, or with another address: `-- 127.0.0.1:5080`
 

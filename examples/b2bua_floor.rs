@@ -1,10 +1,9 @@
-//! The floor of `scripts/bench-b2bua.sh`: a blocking socket loop that hands each datagram
-//! to the other side and knows nothing of SIP. The same datagrams in and out as a call
-//! through the server (which sends 100 only to a caller who waits); what they cost here is
-//! what the kernel costs.
+//! The floor of `scripts/bench-b2bua.sh`: a blocking socket loop that passes each datagram to the other side
+//! and knows nothing of SIP. It handles the same datagrams as a call through the server (which sends 100 only
+//! when a caller has to wait); their cost here is the kernel's.
 //!
-//! `cargo run --release --example b2bua_floor -- 127.0.0.1:5060 127.0.0.1:5070`
-//! takes calls at the first address and hands them to the second.
+//! `cargo run --release --example b2bua_floor -- 127.0.0.1:5060 127.0.0.1:5070` receives calls at the first
+//! address and passes them to the second.
 
 use std::net::{SocketAddr, UdpSocket};
 

@@ -1,7 +1,7 @@
-//! A call in under ten lines: rings somebody, plays a tone, hangs up.
+//! A call in under ten lines: dials, plays a tone, hangs up.
 //!
-//! `cargo run --example call`, while somebody answers at 127.0.0.1:5070, such as
-//! `cargo run --example answer`; or somebody else: `-- sip:bob@127.0.0.1:5080`
+//! `cargo run --example call` dials 127.0.0.1:5070, where for example `cargo run --example answer` answers;
+//! for another target: `-- sip:bob@127.0.0.1:5080`
 
 use b2b::client::{SipClient, Sound};
 

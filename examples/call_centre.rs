@@ -1,8 +1,8 @@
-//! A call centre of your own, as a program: a menu, a queue with agents, a room, all calls recorded.
+//! A custom call centre as a program: a menu, a queue with agents, a room, all calls recorded.
 //!
 //! `cargo run --example call_centre -- b2bua.toml prompts`
 //!
-//! The server is configured by the file, as `b2b --role b2bua` is; its routes may lead to what is here:
+//! The file configures the server, as for `b2b --role b2bua`; its routes may lead to the applications here:
 //!
 //! ```toml
 //! [[route]]
@@ -28,12 +28,12 @@ use b2b::call::service::CallService;
 use b2b::server::config::load_with;
 use b2b::server::own::Own;
 
-/// Where callers wait for who serves them.
+/// The queue in which callers wait for an agent.
 const QUEUE: &str = "own-sales";
-/// Where they talk to each other.
+/// The conference room of callers.
 const ROOM: &str = "own-team";
 
-/// The menu: 1 waits for an agent, 2 is the room.
+/// The menu: 1 leads to the queue, 2 to the room.
 fn menu(prompts: &Prompts) -> Result<Ivr, BuildError> {
     let flow = IvrFlow::builder("own")
         .menu("hello", "sales-or-room.wav", &[("1", "sales"), ("2", "room")])
@@ -43,7 +43,7 @@ fn menu(prompts: &Prompts) -> Result<Ivr, BuildError> {
     Ok(Ivr::new(flow, prompts.clone()))
 }
 
-/// A queue whose agents are called in turn, at these targets.
+/// A queue that calls its agents in turn, at these targets.
 fn queue(agents: &[&str], prompts: &Prompts) -> QueueDesk {
     let plan = QueuePlan {
         name: QUEUE.into(),
@@ -81,7 +81,7 @@ fn queue(agents: &[&str], prompts: &Prompts) -> QueueDesk {
     })
 }
 
-/// Everything that calls may be given to.
+/// All applications that routes may name.
 fn applications(agents: &[&str], prompts: &Prompts) -> Result<Vec<Arc<dyn ApplicationHandler>>, BuildError> {
     let room = Conference::new(RoomConfig { announced: false, ..RoomConfig::new(ROOM) }, &Rooms::new("own"));
     let mut all: Vec<Arc<dyn ApplicationHandler>> = vec![Arc::new(Recorded), Arc::new(menu(prompts)?)];
@@ -90,7 +90,7 @@ fn applications(agents: &[&str], prompts: &Prompts) -> Result<Vec<Arc<dyn Applic
     Ok(all)
 }
 
-/// Records a call, where `[recording]` of the configuration has a folder, and gives the caller to the menu.
+/// Records a call if `[recording]` of the configuration has a folder, and passes the caller to the menu.
 struct Recorded;
 
 impl ApplicationHandler for Recorded {
@@ -130,7 +130,7 @@ fn main() -> anyhow::Result<()> {
     std::process::exit(code.into());
 }
 
-// As its author would test it: in virtual time, without sockets and media.
+// Tests as an application's author would write them: in virtual time, without sockets and media.
 #[cfg(test)]
 mod tests {
     use std::time::Instant;
@@ -163,7 +163,7 @@ mod tests {
         Harness::with(Instant::now(), handlers, uris, Box::new(AdmitAll), config, Network::QUIET)
     }
 
-    /// The endpoint of who has called last.
+    /// The endpoint of the most recent caller.
     fn last_endpoint(harness: &Harness) -> EndpointId {
         let calls = harness.snapshot();
         let leg = calls.iter().flat_map(|it| &it.legs).map(|it| it.leg).max_by_key(|leg| leg.0);

@@ -1,5 +1,5 @@
-//! Speaks with a robot's voice: a processor of the program's own in the way of what is sent, and
-//! one that watches what is received.
+//! Speaks with a robot's voice: a custom processor in the sending direction, and one that observes the
+//! receiving direction.
 //!
 //! `cargo run --example custom_processor -- sip:bob@127.0.0.1:5070`
 
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use b2b::client::{AudioPipeline, AudioProcessor, SipClient, Sound};
 
-/// Multiplies with a sine. It runs on the media thread: no allocation, no lock, no waiting.
+/// Multiplies by a sine. It runs on the media thread: it must not allocate, lock or block.
 struct Robot {
     phase: f32,
 }
@@ -29,7 +29,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let meter = peak.clone();
     let client = SipClient::builder()
         .identity("sip:robot@127.0.0.1")
-        // Asked once for each call. Closures are processors, too.
+        // Called once per call. Closures are processors, too.
         .pipeline(move |_| {
             let meter = meter.clone();
             let watch = move |frame: &mut [i16], _: u32| {

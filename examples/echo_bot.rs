@@ -1,4 +1,4 @@
-//! Says back whatever a caller says, frame by frame.
+//! Echoes the caller's audio, frame by frame.
 //!
 //! `cargo run --example echo_bot`, or with another address: `-- 127.0.0.1:5080`
 

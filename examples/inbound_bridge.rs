@@ -1,5 +1,5 @@
-//! An application in a few lines: who calls is joined with the same user at another
-//! server, and the length of the conversation is printed.
+//! An application in a few lines: joins each caller with the same user at another server, and prints the
+//! length of the conversation.
 //!
 //! `cargo run --example inbound_bridge -- 127.0.0.1:5060 127.0.0.1:5070`
 

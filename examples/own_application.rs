@@ -1,10 +1,10 @@
-//! An application of your own: who calls is asked for a number, hears it again, and is
-//! joined with that user at another server.
+//! A custom application: asks the caller for a number, reads it back, and joins the caller with that user at
+//! another server.
 //!
 //! `cargo run --example own_application -- 127.0.0.1:5060 127.0.0.1:5070 prompts`
 //!
-//! The folder has `which-number.wav` and `digits/0.wav` to `digits/9.wav`;
-//! `scripts/make-prompts.sh` makes such ones.
+//! The folder has `which-number.wav` and `digits/0.wav` to `digits/9.wav`; `scripts/make-prompts.sh` makes
+//! them.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -63,7 +63,7 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-// As its author would test it: in virtual time, without sockets and media.
+// Tests as an application's author would write them: in virtual time, without sockets and media.
 #[cfg(test)]
 mod tests {
     use std::time::{Duration, Instant};

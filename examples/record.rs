@@ -1,7 +1,7 @@
-//! Calls somebody, plays a file or a tone, and records both sides until the far end hangs up or
-//! the sound is over: a stereo WAV, left what was sent, right what was received.
+//! Calls a party, plays a file or a tone, and records both sides until the far end hangs up or the sound is
+//! over: a stereo WAV with the sent audio left, the received audio right.
 //!
-//! `cargo run --example record -- sip:bob@127.0.0.1:5070 call.wav`, and a file to play if wanted
+//! `cargo run --example record -- sip:bob@127.0.0.1:5070 call.wav`, optionally with a file to play
 
 use b2b::client::{ClientEvent, SipClient, Sound};
 
@@ -18,7 +18,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     call.wait_for_answer().await?;
     let recording = call.record(&path).await?;
     let playing = call.play(sound).await?;
-    // A disk that is full ends the recording, and not the call.
+    // A full disk ends the recording, but not the call.
     tokio::spawn(async move {
         while let Some(event) = events.next().await {
             if let ClientEvent::RecordingEnded { outcome: Err(error), .. } = event {

@@ -1,6 +1,5 @@
-//! A player for the sink that plays nothing and notes when clicks come to be heard: one
-//! line each, in seconds since 1970. `scripts/bench-engines.sh` holds them against the
-//! packets on the wire.
+//! A player for the sink that plays nothing and records when clicks become audible: one line each, in seconds
+//! since 1970. `scripts/bench-engines.sh` compares them to the packets on the wire.
 //!
 //! usage: b2b --role sink --output aplay --aplay-cmd 'stopwatch clicks.txt'
 
@@ -8,11 +7,11 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::time::SystemTime;
 
-/// Samples in a second.
+/// Samples per second.
 const RATE_HZ: f64 = 8_000.0;
-/// A sample this loud belongs to a click.
+/// Minimum amplitude of a sample in a click.
 const LOUD: u16 = 5_000;
-/// Samples without a loud one before a new click.
+/// Quiet samples required before a new click.
 const QUIET: u32 = 4_000;
 
 fn main() -> io::Result<()> {
@@ -26,7 +25,7 @@ fn main() -> io::Result<()> {
         if length == 0 {
             return Ok(());
         }
-        // What is written together is heard from now on.
+        // Audio written together becomes audible from now on.
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         for (at, byte) in buffer[..length].iter().enumerate() {
             let Some(low) = low.take() else {

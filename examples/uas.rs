@@ -1,7 +1,6 @@
-//! A UAS in one loop: answers every INVITE with 200, and BYE, OPTIONS and the
-//! rest as the endpoint does. The calls' media go nowhere, or with `--echo` back
-//! to where they come from. It shows the SIP core without the rooms above it, and
-//! `scripts/bench-uas.sh` measures it.
+//! A UAS in one loop: answers every INVITE with 200, and BYE, OPTIONS and the rest as the endpoint does. The
+//! media of its calls are discarded, or with `--echo` sent back to their source. It shows the SIP core
+//! without the layers above it, and `scripts/bench-uas.sh` measures it.
 //!
 //! `cargo run --release --example uas -- 127.0.0.1:5060 [--echo]`
 
@@ -37,8 +36,7 @@ async fn main() -> anyhow::Result<()> {
         let event = stack.next_event().await;
         let now = Instant::now();
         let endpoint = stack.endpoint();
-        // An error says that the far end has gone on meanwhile: another event
-        // tells how.
+        // On an error the far end has already changed the call; another event reports how.
         let _ = match event {
             Event::Incoming { usage, .. } | Event::Usage { usage, event: UsageEvent::ReInvite { .. } } => {
                 endpoint.answer(now, usage, Some(Body::sdp(sdp.clone())))

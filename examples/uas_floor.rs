@@ -1,7 +1,7 @@
-//! The floor of `scripts/bench-uas.sh`: a blocking socket loop that copies five
-//! header fields of each INVITE and BYE behind `SIP/2.0 200 OK` and knows nothing
-//! else of SIP. What a call costs here is what the kernel and the copying cost.
-//! With a body the INVITE's comes back in it: an answer that takes the whole offer.
+//! The floor of `scripts/bench-uas.sh`: a blocking socket loop that copies five header fields of each INVITE
+//! and BYE behind `SIP/2.0 200 OK` and knows nothing else of SIP. The cost of a call here is that of the
+//! kernel and the copying. If the INVITE has a body, the response repeats it: an answer that accepts the
+//! whole offer.
 //!
 //! `cargo run --release --example uas_floor -- 127.0.0.1:5060`
 
@@ -10,7 +10,8 @@ use std::net::UdpSocket;
 fn main() -> anyhow::Result<()> {
     let bind = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:5060".to_owned());
     let socket = UdpSocket::bind(&bind)?;
-    // It repeats nothing: what finds no room while another program has the core is lost.
+    // It never retransmits, so datagrams that overflow the buffer while another program has the core are
+    // lost.
     socket2::SockRef::from(&socket).set_recv_buffer_size(4 << 20)?;
     let local = socket.local_addr()?;
     println!("listening on {local}");

@@ -1,21 +1,21 @@
-//! A voice agent: hears the caller as PCM at 16 kHz, hands each thing said to a function, and
+//! A voice agent: receives the caller's audio as PCM at 16 kHz, passes each utterance to a function, and
 //! speaks its answer. When the caller begins to speak, it stops at once (barge-in).
 //!
 //! `cargo run --example voice_agent`, or with another address: `-- 127.0.0.1:5080`
 
 use b2b::client::{Call, CallAudio, SipClient};
 
-/// Samples a second that the agent hears and says.
+/// Sample rate of the agent's audio, both ways.
 const RATE: u32 = 16_000;
-/// What is louder is speech. A real agent has a better detector.
+/// Amplitude above which audio counts as speech. A real agent has a better detector.
 const SPEECH: u16 = 1_000;
-/// So many frames of 20 ms without speech end what was said.
+/// Number of 20 ms frames without speech that end an utterance.
 const PAUSE: usize = 15;
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
-/// What the agent answers to what it has heard: here is the place of recognition, a model and
-/// synthesis. This one says it again, twice.
+/// The agent's answer to an utterance: the place for recognition, a model and synthesis. This one repeats it
+/// twice.
 async fn answer(heard: Vec<i16>) -> Vec<i16> {
     heard.repeat(2)
 }
@@ -56,7 +56,7 @@ async fn talk(call: Call) -> Result<(), Error> {
             let (heard, outgoing) = (std::mem::take(&mut heard), outgoing.clone());
             tokio::spawn(async move {
                 println!("heard {} ms", heard.len() as u32 * 1_000 / RATE);
-                // Flushed: the caller has something to say; over: the call.
+                // This fails if the caller interrupts, or once the call is over.
                 let _ = outgoing.write(&answer(heard).await).await;
             });
         }

@@ -1,5 +1,5 @@
-//! A voice agent that needs no other service: it listens to a caller, and says back what they have said
-//! once they are silent. Whoever speaks while it speaks interrupts it (barge-in).
+//! A voice agent that needs no other service: it listens to a caller, and repeats each utterance once
+//! the caller is silent. The caller interrupts it by speaking (barge-in).
 //!
 //! ```sh
 //! cargo run --example voice_agent_ws -- 127.0.0.1:9000
@@ -17,7 +17,7 @@
 //! app = "voice_agent/echo"
 //! ```
 //!
-//! With `calls_per_connection = 50` in `[[voice_agent]]` up to 50 calls come by one connection.
+//! With `calls_per_connection = 50` in `[[voice_agent]]` up to 50 calls share one connection.
 //! `docs/voice-agents.md` has the protocol.
 
 use std::collections::BTreeMap;
@@ -31,12 +31,13 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 
-/// Louder than this is speech: the mean square of a frame, -40 dBov.
+/// Speech threshold: the mean square of a frame, -40 dBov.
 const SPEECH: f64 = 32_768.0 * 32_768.0 / 20_000.0;
-/// Frames of 20 ms: so much silence ends what the caller says, and so much speech interrupts the agent.
+/// Number of 20 ms frames: of silence that end the caller's utterance, and (below) of speech that interrupt
+/// the agent.
 const SILENCE: u32 = 30;
 const INTERRUPTION: u32 = 3;
-/// Several calls on a connection: each message names its stream.
+/// Subprotocol for several calls per connection: each message names its stream.
 const MANY: &str = "b2b-voice-calls.1";
 
 #[tokio::main(flavor = "current_thread")]
@@ -47,7 +48,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     serve(listener).await
 }
 
-/// Takes calls for ever.
+/// Accepts connections forever.
 pub async fn serve(listener: TcpListener) -> Result<(), Box<dyn Error>> {
     loop {
         let (stream, _) = listener.accept().await?;
@@ -59,21 +60,21 @@ pub async fn serve(listener: TcpListener) -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// What the agent does with what it hears.
+/// State of the agent for one call.
 #[derive(Default)]
 struct Agent {
-    /// What the caller has said since they began.
+    /// Audio of the current utterance of the caller.
     said: Vec<u8>,
     loud: u32,
     quiet: u32,
-    /// It speaks, and is not heard to its end.
+    /// The agent is speaking, and its audio has not been played to the end.
     speaks: bool,
 }
 
-/// What is to be sent.
+/// The message to send next.
 enum Answer {
     Nothing,
-    /// Be silent at once.
+    /// Stop playback at once.
     Clear,
     Say(Vec<u8>),
 }
@@ -103,7 +104,7 @@ impl Agent {
     }
 }
 
-/// A message of a stream; without a number on a connection that has one call.
+/// An audio message of a stream; without a stream number on a connection with one call.
 fn sound(stream: Option<u32>, samples: &[u8]) -> Message {
     let number = stream.map(u32::to_le_bytes);
     Message::binary([number.as_ref().map_or(&[][..], |it| it), samples].concat())
@@ -128,7 +129,7 @@ async fn talk(stream: TcpStream) -> Result<(), Box<dyn Error>> {
         Ok(response)
     };
     let mut socket = accept_hdr_async(stream, confirms).await?;
-    // One for each call.
+    // One agent for each call.
     let mut agents: BTreeMap<Option<u32>, Agent> = BTreeMap::new();
     while let Some(message) = socket.next().await {
         match message? {
@@ -146,7 +147,7 @@ async fn talk(stream: TcpStream) -> Result<(), Box<dyn Error>> {
                         for part in said.chunks(32_000) {
                             socket.send(sound(stream, part)).await?;
                         }
-                        // Told back when the last sample has been heard, or cleared.
+                        // Returned when the last sample has been played, or cleared.
                         socket.send(text(stream, json!({"type": "mark", "name": "said"}))).await?;
                     }
                 }

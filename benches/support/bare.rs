@@ -1,4 +1,4 @@
-//! The floor: receives and sends on, and looks at nothing.
+//! The floor: receives and forwards, without looking at the packets.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
@@ -19,8 +19,8 @@ pub struct Bare {
 }
 
 impl Bare {
-    /// What comes to one socket of a pair leaves from the other, for where that one's
-    /// entry in `routes` says.
+    /// Packets received at one socket of a pair leave from the other, to the address in that socket's entry
+    /// of `routes`.
     pub fn start(mut port: u16, routes: Vec<SocketAddr>) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let (told, servers) = std::sync::mpsc::channel();
@@ -57,7 +57,7 @@ impl Bare {
         Bare { servers: servers.recv().expect("a running thread"), stop, thread: Some(thread) }
     }
 
-    /// Its sockets' addresses.
+    /// Addresses of its sockets.
     pub fn servers(&self) -> &[SocketAddr] {
         &self.servers
     }

@@ -1,4 +1,4 @@
-//! The load: packets of many streams in batches, each checked where it arrives.
+//! The load: packets of many streams in batches, each checked on arrival.
 
 use std::io::IoSlice;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -12,33 +12,33 @@ use nix::sys::socket::{
     ControlMessage, MsgFlags, MultiHeaders, SockaddrStorage, sendmmsg, setsockopt, sockopt,
 };
 
-/// Sockets of the far ends, half of them the callers'.
+/// Sockets of the far ends, half of them for callers.
 const SOCKETS: usize = 16;
 const PERIOD: Duration = Duration::from_millis(20);
-/// Parts of a period in which packets leave; in each one those of one socket.
+/// Send slots of a period; each serves one socket.
 const SLOTS: usize = 80;
-/// Packets a batch.
+/// Packets per batch.
 const BATCH: usize = 64;
-/// Periods before anything counts.
+/// Periods before measuring begins.
 const WARM_UP: u32 = 25;
 const PACKET: usize = 172;
-/// Octets of the kernel's buffer at a far end: seconds of its packets, so that a pause of the
-/// load is not taken for a loss.
+/// Octets of the kernel's receive buffer at a far end: holds seconds of packets, so that a pause of the load
+/// does not appear as loss.
 const KERNEL_BUFFER: usize = 16 << 20;
 /// Delays are counted in steps of 5 us up to 50 ms.
 const STEP_NS: u64 = 5_000;
 const STEPS: usize = 10_000;
 
-/// What a run came to.
+/// Result of a run.
 pub struct Measured {
     pub sent: u64,
     pub received: u64,
-    /// Numbers that did not follow each other in their stream.
+    /// Packets out of sequence in their stream.
     pub wrong: u64,
-    /// Packets that arrived and that the load did not read in time: no fault of the forwarder.
+    /// Packets that arrived but that the load did not read in time: not lost by the forwarder.
     pub unread: u64,
-    /// Packets that the kernel dropped at the forwarder's sockets, since it did not read them
-    /// in time.
+    /// Packets that the kernel dropped at the forwarder's sockets because the forwarder did not read them in
+    /// time.
     pub dropped: u64,
     pub cpu_ns: u64,
     pub wall_ns: u64,
@@ -66,7 +66,7 @@ pub struct Load {
     calls: usize,
     sockets: Vec<UdpSocket>,
     batch: Batch,
-    /// What the kernel has dropped at each socket.
+    /// Packets that the kernel has dropped at each socket.
     overflowed: [u32; SOCKETS],
 }
 
@@ -80,7 +80,7 @@ impl Load {
         let mut ports = (30_000u16..32_000).step_by(2);
         let sockets = std::iter::from_fn(|| ports.find_map(|port| free(&port)));
         let sockets: Vec<UdpSocket> = sockets.take(SOCKETS).collect();
-        // Beyond what is usual only as root; else as much as the system lets us have.
+        // Only root may exceed the system's limit; otherwise the kernel grants what it allows.
         for socket in &sockets {
             let _ = setsockopt(socket, sockopt::RcvBufForce, &KERNEL_BUFFER)
                 .or_else(|_| setsockopt(socket, sockopt::RcvBuf, &KERNEL_BUFFER));
@@ -93,16 +93,16 @@ impl Load {
     }
 
     fn socket(stream: usize) -> usize {
-        // Both ends of a call on different sockets, callers and callees apart.
+        // The ends of a call use different sockets, callers and callees separately.
         stream / 2 % (SOCKETS / 2) * 2 + stream % 2
     }
 
-    /// Where a stream's party sends from and receives.
+    /// The address at which a stream's party sends and receives.
     pub fn party(&self, stream: usize) -> SocketAddr {
         self.sockets[Load::socket(stream)].local_addr().expect("bound")
     }
 
-    /// Sends for so long through a forwarder whose thread has this name.
+    /// Sends for `seconds` through a forwarder whose thread has this name.
     pub fn run(&mut self, servers: &[SocketAddr], thread: &str, seconds: u32) -> Measured {
         let tid = thread_id(thread).expect("the serving thread is there");
         crate::pin(Some(tid), 0);
@@ -183,10 +183,10 @@ impl Load {
     }
 }
 
-/// A run under way.
+/// A run in progress.
 struct Run {
     measured: Measured,
-    /// Per stream, the number that comes next.
+    /// The next number expected, per stream.
     expected: Vec<u32>,
     epoch: Instant,
     counts_from: u32,
@@ -200,7 +200,7 @@ impl Run {
             return; // RTCP
         };
         let Some(expected) = self.expected.get_mut(stream as usize) else { return };
-        // To the other end of its call, in its order.
+        // It must arrive at the other end of its call, in order.
         let right = *expected == number && Load::socket(stream as usize ^ 1) == socket;
         *expected = number + 1;
         if number < self.counts_from {
@@ -214,7 +214,7 @@ impl Run {
     }
 }
 
-/// RTP with stream, number and time in its payload, which no relay touches.
+/// Writes RTP with stream, number and time in the payload, which no relay modifies.
 fn write(packet: &mut [u8; PACKET], stream: u32, number: u32, sent_at: u64) {
     packet[..2].copy_from_slice(&[0x80, 0]);
     packet[2..4].copy_from_slice(&(number as u16).to_be_bytes());
@@ -225,7 +225,7 @@ fn write(packet: &mut [u8; PACKET], stream: u32, number: u32, sent_at: u64) {
     packet[20..28].copy_from_slice(&sent_at.to_be_bytes());
 }
 
-/// What the kernel has dropped at these sockets: the last column of its table.
+/// Packets that the kernel has dropped at these sockets: the last column of its table.
 fn dropped_at(servers: &[SocketAddr]) -> u64 {
     let table = std::fs::read_to_string("/proc/net/udp").unwrap_or_default();
     let row = |line: &str| {

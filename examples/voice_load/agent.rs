@@ -1,4 +1,4 @@
-//! Agents, all of them in one thread: what they hear is counted, and said back or interrupted.
+//! The agents, all in one thread: they count the received frames, and echo them or interrupt themselves.
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
@@ -16,18 +16,18 @@ use crate::counts::{Counts, Line};
 use crate::frame::{self, Frames};
 use crate::http;
 
-/// Frames between two that are said at once, and from there to `clear`.
+/// Frames between two bursts, and from a burst to its `clear`.
 const ROUND: u64 = 150;
 const HEARD: u64 = 30;
-/// Every so many agents one interrupts itself.
+/// One agent in this many interrupts itself.
 const EVERY: usize = 10;
-/// Of what is said at once, at 16 kHz.
+/// Samples of a burst, at 16 kHz.
 const LOUD: usize = 32_000;
 const READ_AHEAD: usize = 64 * 1_024;
-/// How long a request may take to come.
+/// Maximum time until a request arrives.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Accepts, until the program ends.
+/// Accepts connections until the program ends.
 pub fn start(listen: SocketAddr, counts: Arc<Counts>) -> Result<(), Failure> {
     let listener = TcpListener::bind(listen)?;
     std::thread::spawn(move || {
@@ -86,13 +86,13 @@ struct Agent {
     frames: Frames,
     /// Messages name their streams.
     many: bool,
-    /// By the numbers of their streams; the only one has none, and is 0.
+    /// Keyed by stream number; the only stream of a connection with one call has none, and is 0.
     talks: BTreeMap<u32, Talk>,
-    /// What the socket has not taken.
+    /// Octets that the socket has not accepted.
     unsent: Vec<u8>,
 }
 
-/// It has gone.
+/// The connection has ended.
 struct Gone;
 
 impl Agent {
@@ -100,7 +100,7 @@ impl Agent {
         Agent { stream, frames: Frames::default(), many, talks: BTreeMap::new(), unsent: Vec::new() }
     }
 
-    /// Something has come.
+    /// Handles input from the connection.
     fn turn(&mut self, buffer: &mut [u8], loud: &[u8], counts: &Counts) -> Result<(), Gone> {
         let count = match self.stream.read(buffer) {
             Ok(0) => return Err(Gone),
@@ -157,18 +157,18 @@ impl Agent {
     }
 }
 
-/// What one hears and says.
+/// State of one stream.
 #[derive(Default)]
 struct Talk {
     call: Option<usize>,
     number: u64,
     line: Line,
-    /// It has said something at once.
+    /// It has sent a burst.
     told: bool,
 }
 
 impl Talk {
-    /// `stream`: its number as it is written, which the frame begins with.
+    /// `stream` is the encoded stream number with which the frame begins.
     fn frame(
         &mut self,
         frame: &[u8],

@@ -1,4 +1,4 @@
-//! A program that commands: how long it takes from a command to its end.
+//! A commanding program: measures the time from a command to its completion.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr};
@@ -11,21 +11,21 @@ use serde_json::{Value, json};
 use crate::frame::{self, Frames};
 use crate::{Failure, counts, http, say};
 
-/// So long the last ones may take.
+/// Maximum wait for the last results.
 const LAST: Duration = Duration::from_secs(2);
 
-/// What the listening thread has counted, us.
+/// Measurements of the listening thread, us.
 #[derive(Default)]
 struct Heard {
     accepted: Vec<u64>,
     completed: Vec<u64>,
     failed: u64,
     refused: u64,
-    /// What it was told first that was not right.
+    /// The first unexpected message.
     wrong: Option<String>,
 }
 
-/// So many a second, of all calls in turn.
+/// Sends `rate` commands a second, to all calls in turn.
 pub fn run(server: SocketAddr, rate: u32, seconds: u32) -> Result<(), Failure> {
     let calls = http::get(server, "/calls?limit=1000")?;
     let calls = calls["calls"].as_array().cloned().unwrap_or_default();
@@ -78,7 +78,7 @@ pub fn run(server: SocketAddr, rate: u32, seconds: u32) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A third of them go to the media thread and back, the others to the calls' thread only.
+/// One third reach the media thread and return, the others stay in the call thread.
 fn command(n: u32, call: u64) -> Value {
     let id = format!("t{n}");
     match n % 3 {

@@ -1,4 +1,4 @@
-//! What is counted, and what is late.
+//! Counters of all traffic, and of late arrivals.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,19 +6,19 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-/// Between two frames.
+/// Time between two frames.
 pub const FRAME: Duration = Duration::from_millis(20);
-/// How late something may be.
+/// Delay above which an arrival is late.
 const LATE: Duration = Duration::from_millis(20);
-/// So long the fastest of a stream is remembered, at least.
+/// Minimum time for which the fastest arrival of a stream is remembered.
 const MEMORY: Duration = Duration::from_secs(2);
 
-/// Things that are due every 20 ms.
+/// Events that are due every 20 ms.
 #[derive(Default)]
 pub struct Streamed {
     all: AtomicU64,
     late: AtomicU64,
-    /// The latest of all, us.
+    /// Maximum delay, us.
     most: AtomicU64,
 }
 
@@ -29,24 +29,24 @@ impl Streamed {
     }
 }
 
-/// What is counted, while it is.
+/// All counters.
 pub struct Counts {
     began: Instant,
-    /// Only what happens now counts.
+    /// Whether events are counted at present.
     counting: AtomicBool,
     pub over: AtomicBool,
-    /// At agents, and at callers.
+    /// Frames at agents; the next field counts packets at callers.
     pub frames: Streamed,
     pub packets: Streamed,
-    /// Of sound that agents were told was lost, ms.
+    /// Audio reported to agents as lost, ms.
     pub lost_ms: AtomicU64,
-    /// Connections that ended before the calls did.
+    /// Connections that ended before their calls.
     pub gone: AtomicU64,
-    /// By call: when its agent said `clear`, ns since the beginning; 0: it is silent by now.
+    /// By call: when its agent sent `clear`, ns since the beginning; 0 once the call is silent.
     pub cleared: Vec<AtomicU64>,
-    /// A `clear` while nothing was heard.
+    /// `clear` messages sent while nothing was heard.
     pub unheard: AtomicU64,
-    /// From `clear` to the first silent packet, us.
+    /// Time from `clear` to the first silent packet, us.
     silences: Mutex<Vec<u64>>,
 }
 
@@ -68,7 +68,7 @@ impl Default for Counts {
 }
 
 impl Counts {
-    /// Of so many calls.
+    /// Counters for this many calls.
     pub fn new(calls: usize) -> Arc<Counts> {
         let cleared = (0..calls).map(|_| AtomicU64::new(0)).collect();
         Arc::new(Counts { cleared, ..Counts::default() })
@@ -78,18 +78,18 @@ impl Counts {
         self.cleared.len()
     }
 
-    /// Counts from now on, or no more; when that was.
+    /// Starts or stops counting; returns the time of the change.
     pub fn measure(&self, counting: bool) -> Instant {
         self.counting.store(counting, Ordering::Relaxed);
         Instant::now()
     }
 
-    /// This moment, ns since the beginning.
+    /// `moment` in ns since the beginning.
     pub fn at(&self, moment: Instant) -> u64 {
         moment.saturating_duration_since(self.began).as_nanos() as u64 + 1
     }
 
-    /// One has come, and was due so long ago.
+    /// Counts an arrival, `ago` after it was due.
     pub fn count(&self, of: &Streamed, ago: Duration) {
         if self.counting.load(Ordering::Relaxed) {
             of.all.fetch_add(1, Ordering::Relaxed);
@@ -98,7 +98,7 @@ impl Counts {
         }
     }
 
-    /// A call is silent since then, and was told to be. `loud`: it was not before.
+    /// Records that a call has been silent since then, after a `clear`. `loud`: it was audible before.
     pub fn silent(&self, since: Instant, cleared: u64, loud: bool) {
         if !self.counting.load(Ordering::Relaxed) {
             return;
@@ -116,7 +116,7 @@ impl Counts {
     }
 }
 
-/// How microseconds are spread, in ms.
+/// Percentiles of durations in microseconds, as ms.
 pub fn spread(mut us: Vec<u64>) -> Value {
     us.sort_unstable();
     let at = |part: f64| {
@@ -126,17 +126,17 @@ pub fn spread(mut us: Vec<u64>) -> Value {
     json!({ "count": us.len(), "p50": at(0.5), "p99": at(0.99), "max": at(1.0) })
 }
 
-/// A stream that has something every 20 ms.
+/// A stream with an event every 20 ms.
 #[derive(Default)]
 pub struct Line {
-    /// When number 0 would have come, had it been as fast as the fastest; of those before `since`,
-    /// and of those behind it.
+    /// Arrival time of number 0 extrapolated from the fastest arrival; of the arrivals before `since`, and of
+    /// those after it.
     bases: [Option<Instant>; 2],
     since: Option<Instant>,
 }
 
 impl Line {
-    /// How long ago this number, which has come then, was due.
+    /// The delay of this number, which arrived at `came`, relative to its due time.
     pub fn late(&mut self, number: u64, came: Instant) -> Duration {
         let due = FRAME * u32::try_from(number).unwrap_or(u32::MAX);
         let Some(first) = came.checked_sub(due) else { return Duration::ZERO };

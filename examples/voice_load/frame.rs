@@ -1,22 +1,22 @@
-//! WebSocket frames (RFC 6455 §5.2) in buffers, without a copy: what is measured is the server.
+//! WebSocket frames (RFC 6455 §5.2) in buffers, without copies, so that the results measure the server.
 
 use std::ops::Range;
 
-/// Kinds of frames.
+/// Opcodes of frames.
 pub const TEXT: u8 = 1;
 pub const BINARY: u8 = 2;
 pub const CLOSE: u8 = 8;
 pub const PING: u8 = 9;
 pub const PONG: u8 = 10;
 
-/// A whole frame at the beginning of a buffer.
+/// A complete frame at the beginning of a buffer.
 pub struct Frame {
     pub kind: u8,
-    /// Where in the buffer its payload is; the next frame begins behind it.
+    /// Position of its payload in the buffer; the next frame begins after it.
     pub payload: Range<usize>,
 }
 
-/// Reads it, and unmasks it in place. None: there is not all of it yet.
+/// Parses a frame, and unmasks it in place. `None` if it is incomplete.
 pub fn read(buffer: &mut [u8]) -> Option<Frame> {
     let (&kind, &len) = (buffer.first()?, buffer.get(1)?);
     let (len, masked) = (len & 0x7F, len & 0x80 != 0);
@@ -37,7 +37,7 @@ pub fn read(buffer: &mut [u8]) -> Option<Frame> {
     Some(Frame { kind: kind & 0x0F, payload })
 }
 
-/// The head of a frame that is not masked.
+/// The header of an unmasked frame.
 pub fn head(kind: u8, len: usize) -> Vec<u8> {
     match u16::try_from(len) {
         Ok(len @ 0..=125) => vec![0x80 | kind, len as u8],
@@ -46,7 +46,7 @@ pub fn head(kind: u8, len: usize) -> Vec<u8> {
     }
 }
 
-/// A frame of a client, masked with nothing.
+/// A client's frame, masked with a zero key.
 pub fn of_client(kind: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = head(kind, payload.len());
     frame[1] |= 0x80;
@@ -55,15 +55,15 @@ pub fn of_client(kind: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// Octets of a connection until they are whole frames.
+/// Collects the octets of a connection into whole frames.
 #[derive(Default)]
 pub struct Frames {
     octets: Vec<u8>,
 }
 
 impl Frames {
-    /// Takes what has come; each whole frame goes to `take` with its payload, and what stands in the
-    /// buffer before that.
+    /// Adds received octets; each whole frame is passed to `take` with the buffer up to the end of its
+    /// payload.
     pub fn take(&mut self, octets: &[u8], mut take: impl FnMut(&Frame, &mut [u8])) {
         self.octets.extend_from_slice(octets);
         let mut done = 0;

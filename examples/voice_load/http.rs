@@ -1,4 +1,4 @@
-//! As much HTTP as is needed: a GET, and how a connection becomes a WebSocket, at both ends.
+//! Minimal HTTP: a GET, and the WebSocket handshake at both ends.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -8,12 +8,12 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::Failure;
 
-/// Several calls on a connection (`docs/voice-agents.md`).
+/// Subprotocol for several calls per connection (`docs/voice-agents.md`).
 const MANY: &str = "b2b-voice-calls.1";
-/// Of requests and answers.
+/// Maximum length of a head of a request or response.
 const HEAD: usize = 16 * 1_024;
 
-/// Reads to the end of a head; it, and what came behind it.
+/// Reads to the end of a head; returns it, and the octets received after it.
 fn head(stream: &mut TcpStream) -> Result<(String, Vec<u8>), Failure> {
     let (mut octets, mut buffer) = (Vec::new(), [0; 4_096]);
     loop {
@@ -29,7 +29,7 @@ fn head(stream: &mut TcpStream) -> Result<(String, Vec<u8>), Failure> {
     }
 }
 
-/// What the server says at this path.
+/// The server's answer at this path.
 pub fn get(server: SocketAddr, path: &str) -> Result<Value, Failure> {
     let mut stream = TcpStream::connect(server)?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n\r\n")?;
@@ -41,7 +41,7 @@ pub fn get(server: SocketAddr, path: &str) -> Result<Value, Failure> {
     Ok(serde_json::from_slice(&body)?)
 }
 
-/// Connects to a WebSocket; what it has said already.
+/// Opens a WebSocket; also returns the octets received after the handshake.
 pub fn connect(server: SocketAddr, path: &str) -> Result<(TcpStream, Vec<u8>), Failure> {
     let mut stream = TcpStream::connect(server)?;
     stream.set_nodelay(true)?;
@@ -57,7 +57,7 @@ pub fn connect(server: SocketAddr, path: &str) -> Result<(TcpStream, Vec<u8>), F
     }
 }
 
-/// Takes a connection as a WebSocket; whether it has several calls, which is confirmed.
+/// Accepts a connection as a WebSocket; returns whether it carries several calls, which is confirmed.
 pub fn accept(stream: &mut TcpStream) -> Result<bool, Failure> {
     let (head, _) = head(stream)?;
     let field = |wanted: &str| {

@@ -1,6 +1,6 @@
-//! Load for the control interface and for voice agents, and a stopwatch: callers with bare SIP and RTP,
-//! the agents that they are sent to, a program that commands, and subscribers to events.
-//! `scripts/bench-agent.sh` starts it; what it has counted it prints as JSON when it ends.
+//! Load generator and stopwatch for the control interface and for voice agents: callers with bare SIP and
+//! RTP, the agents to which their calls are routed, a commanding program, and subscribers to events.
+//! `scripts/bench-agent.sh` starts it; it prints its counters as JSON when it ends.
 //!
 //! ```text
 //! voice_load agents <server> <listen> <number> <calls> <seconds>    calls, and the agents at ws://<listen>/
@@ -9,10 +9,9 @@
 //! voice_load subscribers <http> <count>                             one more never reads; until standard input ends
 //! ```
 //!
-//! Nine agents in ten say back what they hear, frame by frame; the tenth says two seconds at once and
-//! clears them in the middle, again and again. Frames and packets that come more than 20 ms after they
-//! were due, by the fastest of their stream in the last seconds, are late. Those that should have come
-//! and did not are missing.
+//! Nine agents in ten echo the audio, frame by frame; the tenth repeatedly sends two seconds at once and
+//! clears them halfway. Frames and packets that arrive more than 20 ms after their due time, relative to the
+//! fastest of their stream in the last seconds, are late. Those that were due and did not arrive are missing.
 
 mod agent;
 mod command;
@@ -35,7 +34,7 @@ use counts::Counts;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// From the last call that is up to what counts.
+/// Time from the last established call to the start of counting.
 const SETTLE: Duration = Duration::from_secs(2);
 
 fn main() -> Result<(), Failure> {
@@ -57,7 +56,7 @@ fn main() -> Result<(), Failure> {
     }
 }
 
-/// Says a word to who has started us.
+/// Prints a word for the parent process.
 fn say(word: &str) {
     println!("{word}");
     let _ = std::io::stdout().flush();

@@ -1,4 +1,4 @@
-//! Callers: RTP of all of them, every 20 ms, spread over them.
+//! The callers: RTP for all of them, every 20 ms, spread over the interval.
 
 use std::collections::HashMap;
 use std::io::IoSlice;
@@ -19,30 +19,31 @@ use crate::Failure;
 use crate::counts::{Counts, FRAME, Line};
 use crate::sip::{Caller, Dialog};
 
-/// Sockets of all parties.
+/// Sockets shared by all parties.
 const SOCKETS: usize = 16;
-/// Octets of the kernel's buffer at each: a pause of ours is not taken for a loss.
+/// Octets of the kernel's receive buffer of each socket, so that a pause of this program does not appear as
+/// loss.
 const KERNEL_BUFFER: usize = 16 << 20;
-/// Parts of 20 ms in which packets leave.
+/// Send phases within 20 ms.
 const PHASES: usize = 20;
-/// Each socket is emptied in every so many of them: the kernel knows when a packet has come.
+/// Phases between two reads of a socket: the kernel timestamps arrivals.
 const LOOKS: usize = 4;
-/// Samples of 20 ms.
+/// Samples in 20 ms.
 const SAMPLES: usize = 160;
 const HEADER: usize = 12;
-/// Samples below are silence.
+/// Amplitude below which a sample is silence.
 const SILENT: i16 = 300;
-/// At the beginning of a packet filters still give back what was before, 2.5 ms.
+/// Samples at the start of a packet in which filters still ring from the previous audio, 2.5 ms.
 const FILTERED: usize = 20;
 
-/// All of them.
+/// All callers.
 pub struct Parties {
     caller: Caller,
     sockets: Vec<UdpSocket>,
     dialogs: Vec<Dialog>,
 }
 
-/// What comes to one of them.
+/// Receive state of one caller.
 #[derive(Default)]
 struct Hears {
     first: Option<u32>,
@@ -51,7 +52,7 @@ struct Hears {
 }
 
 impl Parties {
-    /// Calls so often, one after the other.
+    /// Makes `calls` calls, one after another.
     pub fn call(server: SocketAddr, number: &str, calls: usize) -> Result<Parties, Failure> {
         let free = |port: &u16| bind(SocketAddr::from((Ipv4Addr::LOCALHOST, *port))).ok();
         let first = 16_000 + (std::process::id() % 1_000) as u16 * 8;
@@ -62,7 +63,7 @@ impl Parties {
             return Err("no free ports".into());
         }
         for socket in &sockets {
-            // Beyond what is usual only as root; else as much as the system lets us have.
+            // Only root may exceed the system's limit; otherwise the kernel grants what it allows.
             let _ = setsockopt(socket, sockopt::RcvBufForce, &KERNEL_BUFFER)
                 .or_else(|_| setsockopt(socket, sockopt::RcvBuf, &KERNEL_BUFFER));
         }
@@ -74,7 +75,8 @@ impl Parties {
         Ok(Parties { caller, sockets, dialogs })
     }
 
-    /// Everybody says a tone every 20 ms, and what comes is looked at, until it is over.
+    /// Every caller sends a tone packet every 20 ms, and received packets are examined, until the run is
+    /// over.
     pub fn talk(&mut self, counts: &Counts) {
         let tone = |n: usize| (f64::from(n as u32) * 0.35).sin() * 6_000.0;
         let payload: Vec<u8> = (0..SAMPLES).map(|n| g711::ulaw_encode(tone(n) as i16)).collect();
@@ -82,7 +84,7 @@ impl Parties {
         let of: HashMap<SocketAddr, usize> =
             self.dialogs.iter().enumerate().map(|(n, dialog)| (dialog.rtp, n)).collect();
         let mut heard: Vec<Hears> = self.dialogs.iter().map(|_| Hears::default()).collect();
-        // By phase and socket.
+        // Callers by phase and socket.
         let mut lots = vec![vec![Vec::new(); SOCKETS]; PHASES];
         for n in 0..self.dialogs.len() {
             lots[n / SOCKETS % PHASES][n % SOCKETS].push(n);
@@ -124,7 +126,7 @@ impl Parties {
         }
     }
 
-    /// Ends all of them.
+    /// Ends all calls.
     pub fn hang_up(&self) -> Result<(), Failure> {
         self.dialogs.iter().try_for_each(|dialog| self.caller.hang_up(dialog))
     }

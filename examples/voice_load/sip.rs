@@ -1,14 +1,14 @@
-//! As much SIP as a call needs, one after the other.
+//! Minimal SIP for calls, one after another.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use crate::Failure;
 
-/// Nothing takes so long.
+/// Longer than anything takes.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Who calls a number.
+/// A caller that dials one number.
 pub struct Caller {
     socket: UdpSocket,
     local: SocketAddr,
@@ -16,11 +16,11 @@ pub struct Caller {
     number: String,
 }
 
-/// A call that is answered.
+/// An answered call.
 pub struct Dialog {
-    /// Where its RTP goes.
+    /// Destination of its RTP.
     pub rtp: SocketAddr,
-    /// The fields of requests inside of it.
+    /// Values for the header fields of in-dialog requests.
     n: usize,
     to: String,
     contact: String,
@@ -60,7 +60,7 @@ impl Caller {
         Ok(())
     }
 
-    /// The final answer to a request of this call.
+    /// The final response to a request of this call.
     fn answer(&self, n: usize, method: &str) -> Result<(u16, String), Failure> {
         let mut buffer = [0; 8_192];
         let (until, id) = (Instant::now() + PATIENCE, format!("load-{n}@{}", self.local));
@@ -80,7 +80,7 @@ impl Caller {
         Err(format!("{method} of call {n} is not answered").into())
     }
 
-    /// Calls, and waits until it is answered.
+    /// Calls, and waits for the answer.
     pub fn call(&self, n: usize, rtp: SocketAddr) -> Result<Dialog, Failure> {
         let body = format!(
             "v=0\r\no=- {n} 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {} RTP/AVP 0\r\n\

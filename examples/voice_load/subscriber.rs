@@ -1,4 +1,4 @@
-//! Subscribers to events: what each of them hears is counted; one never reads.
+//! Subscribers to events: counts what each receives; one never reads.
 
 use std::io::{ErrorKind, Read};
 use std::net::{SocketAddr, TcpStream};
@@ -11,22 +11,22 @@ use serde_json::{Value, json};
 use crate::frame::{self, Frames};
 use crate::{Failure, counts, http, say};
 
-/// What standard input is called.
+/// Epoll key of standard input.
 const END: u64 = u64::MAX;
 const READ_AHEAD: usize = 256 * 1_024;
-/// Of one subscriber in so many each event's time is looked at.
+/// The delay of events is measured at one subscriber in this many.
 const LOOKED_AT: usize = 50;
 
 #[derive(Default)]
 struct Told {
     events: u64,
-    /// Events that subscribers were told they had lost.
+    /// Events reported to subscribers as lost.
     lost: u64,
-    /// Numbers that did not follow each other.
+    /// Sequence numbers out of order.
     wrong: u64,
     reads: u64,
     octets: u64,
-    /// From an event to its subscriber, us.
+    /// Delay from an event to its subscriber, us.
     late: Vec<u64>,
 }
 
@@ -36,7 +36,7 @@ struct Subscriber {
     next: Option<u64>,
 }
 
-/// So many until standard input ends, and one that never reads.
+/// Runs this many until standard input ends, and one that never reads.
 pub fn run(server: SocketAddr, count: usize) -> Result<(), Failure> {
     let epoll = Epoll::new(EpollCreateFlags::empty())?;
     epoll.add(std::io::stdin(), EpollEvent::new(EpollFlags::EPOLLIN, END))?;

@@ -1,6 +1,6 @@
 #![no_main]
-//! Payloads for the decoders: the first octet chooses codec and rate, then come payloads, each
-//! behind its length, some of which are said to be lost.
+//! Payloads for the decoders: the first octet selects codec and rate; then come payloads, each after its
+//! length, some of which count as lost.
 
 use b2b::media::codec::{Codec, Decoder};
 use libfuzzer_sys::fuzz_target;
@@ -10,7 +10,7 @@ fuzz_target!(|data: &[u8]| {
     let codec = Codec::ALL[usize::from(kind & 3)];
     let rate_hz = [8_000, 16_000, 24_000, 48_000][usize::from(kind >> 2 & 3)];
     let mut decoder = Decoder::new(codec, rate_hz);
-    // 120 ms, and less than that.
+    // Room for 120 ms; some packets get less.
     let mut samples = vec![0; rate_hz as usize * 12 / 100];
     while let Some((&length, behind)) = rest.split_first() {
         let (payload, behind) = behind.split_at(usize::from(length).min(behind.len()));

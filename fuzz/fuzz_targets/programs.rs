@@ -1,6 +1,6 @@
 #![no_main]
-//! What programs say as JSON: answers of web servers that menu trees ask, commands, and messages of
-//! voice agents. The first octet says to whom.
+//! JSON from other programs: responses of web servers queried by menu trees, commands, and messages of voice
+//! agents. The first octet selects the recipient.
 
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ fuzz_target!(|data: &[u8]| {
         1 => {
             let Ok(value) = serde_json::from_slice(rest) else { return };
             match Order::parse(value) {
-                // What was understood is written so that it is understood again.
+                // A parsed order is serialised in a form that parses to the same order.
                 Ok(order) => {
                     let written = serde_json::to_value(&order).expect("JSON");
                     assert_eq!(Order::parse(written), Ok(order));

@@ -1,6 +1,6 @@
 #![no_main]
-//! The relay machine under any packets, commands and rules, transcoding among them. The
-//! input is a list of steps: an octet that says what, one that says how, and what it needs.
+//! The relay machine under arbitrary packets, commands and rules, including transcoding. The input is a list
+//! of steps: an octet for the action, one for its variant, and its arguments.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ use libfuzzer_sys::fuzz_target;
 
 const SLOTS: u8 = 3;
 
-/// What each leg hears: one stream, whatever happens.
+/// The stream that each leg receives: always a single one.
 #[derive(Default)]
 struct Ears([Option<u32>; SLOTS as usize]);
 

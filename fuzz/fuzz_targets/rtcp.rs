@@ -1,6 +1,5 @@
 #![no_main]
-//! Compound RTCP packets as a relay takes them: alone, and at an endpoint that answers with
-//! reports of its own.
+//! Compound RTCP packets as a relay receives them: alone, and at an endpoint that sends reports of its own.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

@@ -1,6 +1,5 @@
 #![no_main]
-//! Replies of rtpengine: to the machine that has an endpoint there, each with the cookie that is
-//! waited for.
+//! Replies of rtpengine to the machine that has an endpoint there, each with the expected cookie.
 
 use std::time::Instant;
 

@@ -1,12 +1,13 @@
 #![no_main]
-//! Offer and answer across two legs, and with audio of ours: the input is an offer and an answer, parted by a zero.
+//! Offer and answer across two legs, and with local audio: the input is an offer and an answer, separated by
+//! a zero octet.
 
 use b2b::call::negotiate::pair::{self, OwnAudio, PairPolicy, Side};
 use b2b::media::codec::Codec;
 use b2b::sdp::SessionDescription;
 use libfuzzer_sys::fuzz_target;
 
-/// What we write reads well, and has each number once.
+/// Checks that a generated description parses, and has each payload type once.
 fn check(body: &[u8]) {
     let description = SessionDescription::parse(body).expect("ours parses");
     for index in 0..description.lines().count() {
@@ -23,7 +24,7 @@ fn check(body: &[u8]) {
     }
 }
 
-/// A party that audio of ours speaks to, as callee and as caller.
+/// A party in conversation with local audio, as callee and as caller.
 fn ours(side: Side, offer: &[u8], answer: &[u8]) {
     let own = OwnAudio { codecs: Codec::ALL.to_vec(), ptime_ms: 20, attributes: Vec::new() };
     let mut side = side.with_own(own);
@@ -35,7 +36,7 @@ fn ours(side: Side, offer: &[u8], answer: &[u8]) {
         check(&body);
         params.validate().expect("what we agree to can be sent");
     }
-    // Who has used every number up is offered nothing.
+    // A party that has used every payload type gets no offer.
     if let Ok(body) = side.own_offer(&policy) {
         check(&body);
     }
@@ -60,7 +61,7 @@ fuzz_target!(|data: &[u8]| {
         assert!(a.is_described() && b.is_described());
         let _ = (a.remote(), b.remote());
         pair::join(&a, &b).expect("what was answered can be carried");
-        // Hold and a new offer the other way.
+        // Hold, and a new offer in the other direction.
         if let Ok(again) = pair::local_answer(&mut a, offer, &policy) {
             check(&again);
         }

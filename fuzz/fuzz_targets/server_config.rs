@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use b2b::server::config::{Outside, parse};
 use libfuzzer_sys::fuzz_target;
 
-/// Every file is there, and nothing of the real system is looked at.
+/// A system in which every file exists; the real one is not accessed.
 struct Imagined;
 
 impl Outside for Imagined {

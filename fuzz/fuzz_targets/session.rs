@@ -1,7 +1,7 @@
 #![no_main]
-//! An endpoint that is joined with a source and a sink of frames, under any datagrams and commands, in virtual time,
-//! with an impaired network and codecs that change. The input is a list of steps: an octet that says what, one that
-//! says how, and what it needs.
+//! An endpoint joined with a source and a sink of frames, under arbitrary datagrams and commands, in virtual
+//! time, with an impaired network and codec changes. The input is a list of steps: an octet for the action,
+//! one for its variant, and its arguments.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ const RATES: [u32; 4] = [8_000, 16_000, 24_000, 48_000];
 
 const ID: RelayId = RelayId { thread: 0, slot: 0, generation: 1 };
 
-/// What is sent, RTP or RTCP, to somebody: packets of RTP are counted.
+/// Sink for sent RTP and RTCP, which counts RTP packets.
 #[derive(Default)]
 struct Wire(u64);
 
@@ -38,7 +38,7 @@ impl Transmit for Wire {
     }
 }
 
-/// Gives everything that a source may give, in turn.
+/// Returns every possible result of a source, in turn.
 struct Voice(u8);
 
 impl FrameSource for Voice {
@@ -53,7 +53,7 @@ impl FrameSource for Voice {
     }
 }
 
-/// Counts frames, which are all as long as a tick.
+/// Counts frames, each one tick long.
 struct Ear(u32, Arc<AtomicUsize>);
 
 impl FrameSink for Ear {
@@ -154,7 +154,7 @@ fuzz_target!(|data: &[u8]| {
     assert!(reception.bursts <= stats.concealed, "{} bursts", reception.bursts);
     assert!(published.load().packets_rx <= stats.packets_rx);
     assert!(matches!(machine.poll_event(), Some(RelayEvent::Closed { .. })) && machine.open() == 0);
-    // A frame of each tick, and what the buffer still held.
+    // One frame per tick, and those still buffered.
     let ticks = span.as_nanos() / TICK.as_nanos() + 1;
     assert!(heard.load(Ordering::Relaxed) as u128 <= ticks + 20);
 });

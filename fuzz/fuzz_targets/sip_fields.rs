@@ -1,6 +1,6 @@
 #![no_main]
-//! Header fields whose values have a grammar of their own: digest both ways, Refer-To, Replaces,
-//! and what a SUBSCRIBE asks for. Lines become the fields in turn.
+//! Header fields whose values have their own grammar: digest both ways, Refer-To, Replaces, and the fields of
+//! a SUBSCRIBE. Input lines become the fields in turn.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Instant;

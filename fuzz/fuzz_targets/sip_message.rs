@@ -49,7 +49,7 @@ fn look_at(message: &Message) {
     }
 }
 
-/// The messages that a stream gives when it is pushed in pieces of this size.
+/// The messages decoded from a stream that arrives in pieces of this size.
 fn messages(data: &[u8], size: usize) -> Vec<Bytes> {
     let mut decoder = StreamDecoder::new(Limits::default());
     let mut out = Vec::new();
@@ -67,7 +67,7 @@ fn messages(data: &[u8], size: usize) -> Vec<Bytes> {
     out
 }
 
-/// No control character but the line ends and tabs.
+/// No control characters except line ends and tabs.
 fn clean(bytes: &[u8]) -> bool {
     bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n' | b'\t' | b' '..=b'~' | 0x80..))
 }

@@ -1,5 +1,5 @@
 #![no_main]
-//! Datagrams for SRTP and SRTCP, and lines of keys.
+//! Datagrams for SRTP and SRTCP, and SDP crypto attributes.
 
 use b2b::media::transport::protection::{Inbound, MasterKey, Outbound, RTCP_OVERHEAD, Suite};
 use b2b::sdp::Crypto;
@@ -12,7 +12,8 @@ fuzz_target!(|data: &[u8]| {
     for suite in Suite::ALL {
         let key = MasterKey::generate(suite, |octets| octets.fill(7));
         let (mut outbound, mut inbound) = (Outbound::new(&key), Inbound::new(&key));
-        // With a tag of 32 bits a guess, or a seed, may be right; then it is a replay below.
+        // A guess, or a seed, may match a 32-bit tag; a separate receiver keeps that from appearing as a
+        // replay below.
         let mut strange = Inbound::new(&key);
         let _ = strange.rtp(&mut data.to_vec());
         let _ = strange.rtcp(&mut data.to_vec());
