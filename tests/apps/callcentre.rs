@@ -1,5 +1,5 @@
-//! The call centre of `plans/callcentre.b2bua.toml`, as `docs/callcentre.md` says: a menu, the
-//! queue, an agent, a recording, a parking slot, in one conversation with one account.
+//! The call centre of `plans/callcentre.b2bua.toml`, as documented in `docs/callcentre.md`: a menu, the
+//! queue, an agent, a recording and a parking slot, in one conversation with one account.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -17,7 +17,7 @@ use crate::server_support::{Server, start_by};
 const CALLER: f64 = 600.0;
 const AGENT: f64 = 900.0;
 const COLLEAGUE: f64 = 1_500.0;
-/// What the prompts of this test are, and the music of the plan.
+/// Frequencies of this test's prompts, and of the plan's music.
 const MENU: f64 = 1_200.0;
 const MUSIC: f64 = 440.0;
 const SILENT: f64 = 60.0;
@@ -38,7 +38,7 @@ fn tone(path: &Path, hz: f64, seconds: f64) {
     file.finalize().expect("written");
 }
 
-/// The plan in a folder of its own, with free ports, and tones for prompts.
+/// Starts the plan in its own folder, with free ports, and tones as prompts.
 fn centre() -> Server {
     let whole = tempfile::tempdir().expect("a folder");
     let folder = whole.path();
@@ -67,14 +67,14 @@ fn centre() -> Server {
     start_by(&mut command, whole)
 }
 
-/// Somebody with a phone of the plan's, registered.
+/// A registered phone of one of the plan's users.
 async fn phone(name: &str, at: SocketAddr) -> SipClient {
     let client = unregistered(name, at);
     within("registered", client.register()).await.expect("registered");
     client
 }
 
-/// The phone before it registers.
+/// The same phone before registration.
 fn unregistered(name: &str, at: SocketAddr) -> SipClient {
     let builder =
         SipClient::builder().identity(format!("sip:{name}@b2b.example")).bind("127.0.0.1:0").jitter_ms(400);
@@ -90,12 +90,12 @@ async fn dials(client: &SipClient, number: &str, hz: f64) -> Party {
     party
 }
 
-/// Waits until the one call there is says this.
+/// Waits until the only call has this state.
 async fn is(server: &Server, state: &str) {
     until(server, state, |call| call["state"] == state).await;
 }
 
-/// Waits until the one call there is has become so.
+/// Waits until the only call meets the condition.
 async fn until(server: &Server, what: &str, so: impl Fn(&Value) -> bool) {
     let until = Instant::now() + PATIENCE;
     loop {
@@ -120,7 +120,7 @@ async fn a_caller_goes_by_menu_and_queue_to_an_agent_and_by_a_slot_to_a_colleagu
     is(&server, "in_queue").await;
     ann.hears(&[MUSIC], &[MENU]).await;
 
-    // The queue calls as soon as the agent is registered: who takes no calls then says 480.
+    // The queue calls the agent as soon as it is registered; a phone not yet taking calls answers 480.
     let bob = unregistered("1002", at);
     let mut incoming = bob.incoming().await.expect("calls");
     within("registered", bob.register()).await.expect("registered");

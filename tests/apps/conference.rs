@@ -1,4 +1,4 @@
-//! Rooms: who is in one hears all others, whatever their codecs, and not themselves.
+//! Conference rooms: a member hears all others, whatever their codecs, but not itself.
 
 use std::time::{Duration, Instant};
 
@@ -23,13 +23,13 @@ async fn three_codecs_in_a_room_hear_each_other_and_not_themselves() {
     ann.hears(&[BOB, CAT], &[ANN]).await;
     bob.hears(&[ANN, CAT], &[BOB]).await;
     cat.hears(&[ANN, BOB], &[CAT]).await;
-    // Muted, and back.
+    // Muted, then unmuted.
     ann.presses("*1").await;
     bob.hears(&[CAT], &[ANN, BOB]).await;
     ann.hears(&[BOB, CAT], &[ANN]).await;
     ann.presses("*1").await;
     bob.hears(&[ANN, CAT], &[BOB]).await;
-    // Who has gone is heard no more.
+    // A member that has left is no longer heard.
     cat.hangs_up().await;
     bob.hears(&[ANN], &[BOB, CAT]).await;
     ann.presses("*2").await;
@@ -54,7 +54,7 @@ async fn a_pin_opens_three_wrong_ones_do_not_and_a_moderator_sends_away() {
     let until = Instant::now() + PATIENCE;
     while cat.state() == CallState::Answered {
         assert!(Instant::now() < until, "three wrong ones are enough");
-        // The question comes when it comes; what Cat presses before that counts, too.
+        // The prompt comes at no fixed time; digits that Cat presses before it count, too.
         let _ = cat.send_digits("1#", None).await;
         tokio::time::sleep(Duration::from_millis(500)).await;
     }

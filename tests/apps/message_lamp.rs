@@ -1,4 +1,4 @@
-//! A phone's lamp for messages follows its mailbox, by SUBSCRIBE and NOTIFY.
+//! The message-waiting lamp of a phone follows its mailbox, by SUBSCRIBE and NOTIFY.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
@@ -11,11 +11,11 @@ use crate::apps::voicemail::{ASKED, BEEP, CONFIG, until_tone};
 use crate::common::child::PATIENCE;
 use crate::server_support::server;
 
-/// A phone that watches a mailbox.
+/// A phone that subscribes to a mailbox.
 struct Lamp {
     socket: UdpSocket,
     server: SocketAddr,
-    /// CSeq of the last NOTIFY, and how many there were.
+    /// CSeq of the last NOTIFY, and the number of NOTIFY requests.
     heard: (u32, u32),
     shown: String,
 }
@@ -43,7 +43,7 @@ impl Lamp {
         lamp
     }
 
-    /// Waits until the mailbox has so many messages, new and old.
+    /// Waits until the mailbox has these counts of new and old messages.
     fn shows(&mut self, counts: &str) {
         let until = Instant::now() + PATIENCE;
         let wanted = format!("Voice-Message: {counts} ");
@@ -84,7 +84,7 @@ async fn the_lamp_follows_a_message_that_is_left_heard_and_deleted() {
     assert_eq!(within("the end", ann.call.wait_for_end()).await, EndCause::RemoteHangup);
     lamp.shows("1/0");
     assert!(lamp.shown.contains("Messages-Waiting: yes"), "{}", lamp.shown);
-    // Heard to its end, and then some.
+    // Bob hears the whole message, then deletes it.
     let bob = until_tone("bob", "hear", server.sip, ASKED).await;
     bob.presses("1001#4711#").await;
     lamp.shows("0/1");

@@ -1,4 +1,4 @@
-//! Applications, by the real binary with real SIP and RTP.
+//! Applications on the real binary with real SIP and RTP.
 
 mod callcentre;
 mod conference;

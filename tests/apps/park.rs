@@ -1,4 +1,4 @@
-//! Parking: who is parked hears music, and whoever dials the slot.
+//! Parking: a parked call hears music, and is connected to the party that dials the slot.
 
 use b2b::client::{Codec, EndCause, IncomingCalls, SipClient};
 
@@ -40,7 +40,7 @@ async fn who_is_parked_hears_music_and_then_who_picks_up() {
     cat.hears(&[ANN], &[CAT, MUSIC]).await;
     cat.hangs_up().await;
     assert_eq!(within("the end", ann.call.wait_for_end()).await, EndCause::RemoteHangup);
-    // Nobody is there any more.
+    // The slot is empty again.
     let call = desk.call(format!("sip:701@{at}")).await.expect("a call");
     let end = within("refused", call.wait_for_end()).await;
     assert!(matches!(end, EndCause::Failed { status: 404, .. }), "{end:?}");

@@ -1,5 +1,5 @@
-//! A server with applications, and clients of b2b's own that talk to it: what they say is a
-//! tone of their own, and what they hear is looked for by pitch.
+//! A server with applications, and clients of this library that call it: each sends its own tone, and tones
+//! are recognised by pitch.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -10,10 +10,10 @@ use b2b::media::dtmf::goertzel;
 
 use crate::common::child::{B2b, PATIENCE, b2b};
 
-/// What sessions have.
+/// Sample rate of the sessions.
 pub const RATE_HZ: u32 = 8_000;
 
-/// A server that trusts this machine, with this in its configuration.
+/// A server that trusts this machine, with `more` in its configuration.
 pub fn server(folder: &Path, more: &str) -> (B2b, SocketAddr) {
     let config = format!(
         "[server]\nlisten = [\"udp:127.0.0.1:0\"]\nstore = \"memory\"\ntrusted = [\"127.0.0.1\"]\ndrain_s = 0\n\
@@ -30,9 +30,9 @@ pub async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, work).await.unwrap_or_else(|_| panic!("{what}: nothing came"))
 }
 
-/// Somebody with a tone of their own.
+/// A caller with its own tone.
 pub struct Party {
-    /// Kept: with the last of its handles a client ends.
+    /// Kept because a client ends with the last of its handles.
     pub _client: SipClient,
     pub call: Call,
 }
@@ -44,7 +44,7 @@ pub fn client(name: &str, codec: Codec) -> SipClient {
 }
 
 impl Party {
-    /// Calls this number and says this tone.
+    /// Calls this number and sends this tone.
     pub async fn calls(name: &str, codec: Codec, number: &str, server: SocketAddr, hz: f64) -> Party {
         let client = client(name, codec);
         let call = client.call(format!("sip:{number}@{server}")).await.expect("a call");
@@ -62,7 +62,7 @@ impl Party {
         self.call.send_digits(digits, None).await.expect("pressed");
     }
 
-    /// Waits until the party hears each of these and none of those, in half a second as a whole.
+    /// Waits for half a second in which the party hears each of these tones and none of those.
     pub async fn hears(&self, these: &[f64], not: &[f64]) {
         let mut audio = self.call.audio().expect("sound");
         let until = Instant::now() + PATIENCE;
@@ -71,12 +71,12 @@ impl Party {
             let frame = tokio::time::timeout(Duration::from_secs(5), audio.incoming.next()).await;
             match frame {
                 Ok(Some(frame)) => heard.extend_from_slice(frame.samples()),
-                // Nobody sends: silence.
+                // No packets count as silence.
                 Err(_) => heard.extend_from_slice(&[0; 4_000]),
                 Ok(None) => panic!("the call is over: {:?}", self.call.state()),
             }
             if heard.len() >= 4_000 {
-                // Tones of a server have -16 dBm0: six times that.
+                // The server's tones have -16 dBm0, six times this threshold.
                 let has = |hz: &f64| goertzel(&heard, *hz, RATE_HZ) > 1e6;
                 if these.iter().all(has) && !not.iter().any(has) {
                     return;

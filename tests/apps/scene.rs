@@ -1,5 +1,4 @@
-//! `plans/callcentre.plan.toml` by its one command: server and phones as processes, the table,
-//! the exit code.
+//! `plans/callcentre.plan.toml` as one command: server and phones as processes, the table, the exit code.
 
 use std::fs;
 use std::net::{Ipv4Addr, UdpSocket};
@@ -9,7 +8,7 @@ use nix::sys::signal::Signal;
 
 use crate::common::child::{B2b, b2b};
 
-/// The plan and its server in a folder of its own, on a loopback address of its own, with changes.
+/// Writes the plan and its server, with changes, to a separate folder, on a separate loopback address.
 fn scene(folder: &Path, last: u8, changes: &[(&str, &str)]) -> String {
     let address = Ipv4Addr::new(127, 60, (std::process::id() % 250) as u8 + 1, last);
     UdpSocket::bind((address, 0)).expect("a loopback address of our own");
@@ -31,7 +30,7 @@ fn orchestrate(plan: &str, more: &[&str]) -> B2b {
     b2b(&[&["--role", "orchestrator", "--plan", plan], more].concat())
 }
 
-/// The cells of a phone in the table.
+/// The row of a phone in the table.
 fn row(run: &B2b, name: &str) -> String {
     let lines = run.stdout();
     let mut rows = lines.iter().filter(|line| line.starts_with(&format!("{name} ")));

@@ -1,4 +1,4 @@
-//! Numbers to test lines with: what comes back, and how loud.
+//! Numbers for testing lines: the returned audio, and its level.
 
 use std::time::Instant;
 
@@ -12,12 +12,12 @@ const ROUTES: &str = "[[route]]\nname = \"echo\"\ncalled = \"600\"\napp = \"echo
                       [[route]]\nname = \"tone\"\ncalled = \"601\"\napp = \"milliwatt\"\n";
 const ANN: f64 = 700.0;
 
-/// The level of a tone with this mean square, dBm0: a full sine has 3.17 (ITU-T G.711 §4).
+/// The level of a tone with this mean square, dBm0: a full-scale sine has 3.17 (ITU-T G.711 §4).
 fn dbm0(mean_square: f64) -> f64 {
     10.0 * (mean_square / (32_768.0 * 32_768.0 / 2.0)).log10() + 3.17
 }
 
-/// Waits for half a second of a tone of this level, within 1 dB.
+/// Waits for half a second of a tone at this level, within 1 dB.
 async fn hears_at(party: &Party, hz: f64, wanted: f64) {
     let mut audio = party.call.audio().expect("sound");
     let (until, mut heard) = (Instant::now() + PATIENCE, Vec::new());

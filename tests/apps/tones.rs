@@ -1,4 +1,4 @@
-//! Digits that a gateway's parties press as tones in their sound: `dtmf = "inband"`.
+//! Digits sent as audible tones by the parties of a gateway: `dtmf = "inband"`.
 
 use std::time::{Duration, Instant};
 
@@ -11,9 +11,9 @@ use crate::apps::parties::{RATE_HZ, server, within};
 use crate::common::child::PATIENCE;
 
 const ALL: &str = "1234567890*#ABCD";
-/// -50 dBm0 as samples, root mean square.
+/// -50 dBm0 as a sample value, root mean square.
 const LEAK: f64 = 51.0;
-/// What the caller says besides.
+/// Frequency of the caller's other audio.
 const VOICE: f64 = 1_800.0;
 
 type Frames = mpsc::UnboundedReceiver<Vec<i16>>;
@@ -28,7 +28,7 @@ fn client(name: &str, address: &str) -> SipClient {
     builder.jitter_ms(200).rate_hz(RATE_HZ).codecs([Codec::Pcma]).build().expect("a client")
 }
 
-/// So many digits.
+/// Waits for this many digits.
 async fn digits(events: &mut Events, wanted: usize) -> String {
     let mut pressed = String::new();
     let all = async {
@@ -44,7 +44,7 @@ async fn digits(events: &mut Events, wanted: usize) -> String {
     pressed
 }
 
-/// What is heard until so much of it, 200 ms, is this tone, or is silence.
+/// Listens until 200 ms of audio are this tone, or silence.
 async fn until_heard(frames: &mut Frames, hz: Option<f64>) {
     let (until, mut heard) = (Instant::now() + PATIENCE, Vec::new());
     loop {
@@ -87,11 +87,11 @@ async fn digits_in_a_gateways_sound_are_events_for_who_it_calls_and_no_tone_is_l
     let at_desk = within("acknowledged", ringing.answer()).await.expect("answered");
     within("an answer", call.wait_for_answer()).await.expect("answered");
     let (mut events, mut heard) = (at_desk.events(), frames(&at_desk));
-    // Its sound comes through.
+    // The caller's audio passes.
     call.play(Sound::tone(VOICE as f32, 2_000)).await.expect("it is said");
     until_heard(&mut heard, Some(VOICE)).await;
     until_heard(&mut heard, None).await;
-    // So do its digits, as events, and nothing else of them.
+    // Its digits pass as events, and their tones do not.
     call.send_digits(ALL, DtmfMode::InBand).await.expect("pressed");
     assert_eq!(digits(&mut events, ALL.len()).await, ALL);
     call.play(Sound::tone(VOICE as f32, 60_000)).await.expect("it is said");
@@ -106,7 +106,7 @@ async fn digits_in_a_gateways_sound_are_events_for_who_it_calls_and_no_tone_is_l
         between.extend(frame);
     }
     assert!(between.len() > RATE_HZ as usize, "all of the digits: {} samples", between.len());
-    // The last piece may have the beginning of the voice.
+    // The last part may contain the beginning of the voice.
     let loudest = between[..between.len() - 160].chunks(80).map(level).fold(0.0, f64::max);
     assert!(loudest < LEAK, "{loudest} of a tone is heard");
     within("hung up", call.hangup()).await.expect("hung up");
@@ -126,7 +126,7 @@ async fn a_menu_takes_digits_in_a_gateways_sound() {
     call.send_digits("7", DtmfMode::InBand).await.expect("pressed");
     until_heard(&mut heard, Some(1_300.0)).await;
     within("hung up", call.hangup()).await.expect("hung up");
-    // Of others tones are no digits.
+    // Tones from other sources are not digits.
     let other = client("other", "127.0.0.1");
     let call = answered(&other, "menu", at).await;
     let mut heard = frames(&call);

@@ -1,4 +1,4 @@
-//! Voicemail: a message that is left is the one that is heard.
+//! Voicemail: the recorded message is the one that is played.
 
 mod trouble;
 
@@ -14,7 +14,7 @@ use crate::server_support;
 pub const CONFIG: &str = "[[mailbox]]\nname = \"1001\"\npin = \"4711\"\nmax_message_s = 60\n\
     [[route]]\nname = \"leave\"\ncalled = \"leave\"\napp = \"voicemail/1001\"\n\
     [[route]]\nname = \"hear\"\ncalled = \"hear\"\napp = \"voicemail\"\n";
-/// The beep, and what strangers hear first.
+/// The beep, and the prompt that unknown callers hear first.
 pub const BEEP: f64 = 1_000.0;
 pub const ASKED: f64 = 550.0;
 
@@ -23,7 +23,7 @@ fn messages(folder: &Path, age: &str) -> Vec<PathBuf> {
     found.map(|entry| entry.path()).collect()
 }
 
-/// Waits until so many messages of this age are there.
+/// Waits until there are this many messages of this age.
 async fn has(folder: &Path, age: &str, count: usize) -> Vec<PathBuf> {
     let until = Instant::now() + PATIENCE;
     loop {
@@ -36,7 +36,7 @@ async fn has(folder: &Path, age: &str, count: usize) -> Vec<PathBuf> {
     }
 }
 
-/// Two seconds that are like nothing else: a tone that rises, from 300 Hz by 600 Hz a second.
+/// Two seconds of unmistakable audio: a tone that rises from 300 Hz by 600 Hz a second.
 fn speech() -> Vec<i16> {
     let sample = |n: usize| {
         let t = n as f64 / f64::from(RATE_HZ);
@@ -57,15 +57,14 @@ fn wav(path: &Path, samples: &[i16]) {
     file.finalize().expect("written");
 }
 
-/// How like these are at best, 0 to 1, wherever the middle fifth of a second of `wanted` stands
-/// in `heard`.
+/// Highest similarity, 0 to 1, of the middle fifth of a second of `wanted` to any part of `heard`.
 fn likeness(wanted: &[i16], heard: &[i16]) -> f64 {
     let wanted = &wanted[wanted.len() / 2..][..RATE_HZ as usize / 5];
     let energy = |of: &[i16]| of.iter().map(|it| f64::from(*it).powi(2)).sum::<f64>();
     let (mine, mut theirs) = (energy(wanted), energy(&heard[..wanted.len()]));
     let mut best = 0.0_f64;
     for (n, place) in heard.windows(wanted.len()).enumerate() {
-        // What is much softer is not it.
+        // A much softer part is not a match.
         if theirs > mine / 4.0 {
             let both: i64 = wanted.iter().zip(place).map(|(a, b)| i64::from(*a) * i64::from(*b)).sum();
             best = best.max((both as f64).abs() / (mine * theirs).sqrt());
@@ -76,7 +75,7 @@ fn likeness(wanted: &[i16], heard: &[i16]) -> f64 {
     best
 }
 
-/// Calls, and waits for this tone of the server's.
+/// Calls, and waits for this tone of the server.
 pub async fn until_tone(name: &str, number: &str, at: std::net::SocketAddr, hz: f64) -> Party {
     let client = client(name, Codec::Pcma);
     let call = client.call(format!("sip:{number}@{at}")).await.expect("a call");
@@ -104,7 +103,7 @@ impl Party {
         }
     }
 
-    /// All that the party hears until the call is over.
+    /// All audio that the party hears until the call is over.
     async fn hears_all(&self) -> Vec<i16> {
         let mut audio = self.call.audio().expect("sound");
         let mut heard = Vec::new();
@@ -125,7 +124,7 @@ async fn the_message_that_is_left_is_the_one_that_is_heard_and_outlives_a_restar
     wav(&folder.path().join("said.wav"), &said);
     let (running, at) = server(folder.path(), CONFIG);
     let ann = until_tone("ann", "leave", at, BEEP).await;
-    // Ann's last words have to be behind the beep.
+    // Ann's message must begin after the beep.
     tokio::time::sleep(Duration::from_millis(500)).await;
     ann.call.play(Sound::file(folder.path().join("said.wav"))).await.expect("it is said");
     let until = Instant::now() + PATIENCE;
@@ -151,7 +150,7 @@ async fn the_message_that_is_left_is_the_one_that_is_heard_and_outlives_a_restar
     assert!(like > 0.9, "{like} in {} samples", heard.len());
     assert_eq!(bob.call.wait_for_end().await, EndCause::RemoteHangup);
     has(folder.path(), "old", 1).await;
-    // And it is gone when Bob says so.
+    // It is deleted when Bob asks for it.
     let bob = until_tone("bob", "hear", at, ASKED).await;
     bob.presses("1001#4711#").await;
     let until = Instant::now() + PATIENCE;
@@ -165,7 +164,7 @@ async fn the_message_that_is_left_is_the_one_that_is_heard_and_outlives_a_restar
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_busy_or_not_there_is_left_a_message() {
     let folder = tempfile::tempdir().expect("a folder");
-    // At an address of its own: one of the server's would be one of its users.
+    // At an address of its own: a URI at the server's would name one of its users.
     let desk = SipClient::builder().identity("sip:desk@127.0.0.1").bind("127.0.0.2:0");
     let desk = desk.build().expect("a client");
     let mut calls = desk.incoming().await.expect("calls");
@@ -199,7 +198,7 @@ async fn three_wrong_pins_are_the_end_of_the_call() {
     let until = Instant::now() + PATIENCE;
     while bob.call.state() == CallState::Answered {
         assert!(Instant::now() < until, "three wrong ones are enough");
-        // What Bob presses before the question counts, too.
+        // Digits that Bob presses before the prompt count, too.
         let _ = bob.call.send_digits("1001#47#", None).await;
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
@@ -213,7 +212,7 @@ async fn who_hangs_up_in_the_greeting_or_at_the_beep_leaves_nothing() {
     for hz in [440.0, BEEP] {
         until_tone("ann", "leave", at, hz).await.hangs_up().await;
     }
-    // One that is kept comes behind both.
+    // A kept message is played after both.
     let cat = until_tone("cat", "leave", at, BEEP).await;
     cat.says(700.0).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
@@ -227,10 +226,10 @@ async fn who_hangs_up_in_the_greeting_or_at_the_beep_leaves_nothing() {
 async fn where_nothing_can_be_written_the_caller_is_told_and_the_record_says_why() {
     let folder = server_support::configured(CONFIG);
     std::fs::create_dir(folder.path().join("voicemail")).expect("a folder");
-    // A file where the mailbox's folder would be: nobody may write there, root neither.
+    // A file in place of the mailbox's folder: not even root can write there.
     std::fs::write(folder.path().join("voicemail/1001"), "").expect("a file");
     let server = server_support::start(folder);
-    // Falling tones, behind the beep.
+    // Falling tones follow the beep.
     let ann = until_tone("ann", "leave", server.sip, BEEP).await;
     ann.hears_a_bit_of(330.0).await;
     assert_eq!(within("the end", ann.call.wait_for_end()).await, EndCause::RemoteHangup);

@@ -1,8 +1,8 @@
-//! Menu trees by the real server: a phone of the client library calls, what it hears is
-//! found again by correlation, and what it presses goes out as RFC 4733 and as INFO.
+//! Menu trees on the real server: a phone of the client library calls, recognises prompts by correlation, and
+//! sends digits by RFC 4733 and by INFO.
 //!
-//! - `operator`: what the operator sees: the documented tree, a new configuration
-//! - `trouble`: callers that hang up, prompts that are missing, URLs that are silent
+//! - `operator`: the operator's view: the documented tree, a new configuration
+//! - `trouble`: callers that hang up, missing prompts, unresponsive URLs
 
 mod operator;
 mod trouble;
@@ -18,14 +18,14 @@ use tokio::sync::mpsc;
 use crate::common::audio::{find, speech_like, write_wav};
 use crate::server_support::{Server, server};
 
-/// Generous: a loaded machine is slow.
+/// Generous, because a loaded machine is slow.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, work).await.unwrap_or_else(|_| panic!("{what}: nothing came"))
 }
 
-/// Prompts whose sound is of their own, by name.
+/// Prompts with distinct audio, by name.
 pub struct Sounds {
     folder: tempfile::TempDir,
     names: Vec<&'static str>,
@@ -35,11 +35,11 @@ pub struct Sounds {
 /// Samples of a prompt: 0.8 s.
 const LENGTH: usize = 6_400;
 
-/// What is looked for: any of these parts. A machine that stands still for a moment spoils one or
-/// two of them, and the beginning may lie before the jitter buffer has begun.
+/// The parts of a prompt, any of which identifies it. A stalled machine spoils one or two of them, and the
+/// beginning may be missed before the jitter buffer has started.
 const PARTS: [std::ops::Range<usize>; 3] = [600..2_600, 2_200..4_200, 3_800..5_800];
 
-/// So alike is a part to what is heard where it is played; to any other prompt, 0.95 at most.
+/// Minimum correlation of a part with its own playout; with any other prompt it is 0.95 at most.
 const ALIKE: f64 = 0.97;
 
 impl Sounds {
@@ -65,29 +65,29 @@ impl Sounds {
         &self.all[place * LENGTH..][..LENGTH]
     }
 
-    /// The table of the configuration.
+    /// The `[prompts]` table for the configuration.
     pub fn table(&self) -> String {
         format!("[prompts]\nfolder = {:?}\n", self.folder.path())
     }
 }
 
-/// What a caller hears.
+/// The audio that a caller hears.
 pub struct Ear<'a> {
     sounds: &'a Sounds,
-    /// Kept by a task of its own: who is busy searching must not lose any of it.
+    /// Collected by a separate task, so that none is lost while a search runs.
     pub frames: mpsc::UnboundedReceiver<Vec<i16>>,
     heard: Vec<i16>,
-    /// Everything before has been looked at.
+    /// Everything before this position has been searched.
     from: usize,
 }
 
 impl Ear<'_> {
-    /// Listens until it has heard this prompt; gives where it began, s.
+    /// Listens until it has heard this prompt; returns the time of its beginning, s.
     pub async fn hears(&mut self, name: &str) -> f64 {
         self.hears_any(&[name]).await.1
     }
 
-    /// Which of these it hears first.
+    /// Listens for these prompts; returns the first one heard.
     async fn hears_one_of<'a>(&mut self, names: &[&'a str]) -> &'a str {
         self.hears_any(names).await.0
     }
@@ -101,7 +101,7 @@ impl Ear<'_> {
                         let (likeness, at) =
                             find(&self.sounds.of(name)[part.clone()], &self.heard, self.from..end);
                         if likeness > ALIKE {
-                            // Whatever else is of it has been heard, too.
+                            // The rest of the prompt counts as heard, too.
                             self.from = at + LENGTH - part.start;
                             return (*name, (at as f64 - part.start as f64) / 8_000.0);
                         }
@@ -123,13 +123,14 @@ fn phone(name: &str) -> SipClient {
     phone_at(name, "127.0.0.1:0")
 }
 
-/// A URI at the server's own address is one of its users: whom it is to call is elsewhere.
+/// A client at `address`. A phone that the server shall call needs an address other than the server's, whose
+/// URIs name its users.
 pub fn phone_at(name: &str, address: &str) -> SipClient {
     let builder = SipClient::builder().identity(format!("sip:{name}@127.0.0.1")).bind(address).jitter_ms(400);
     builder.rate_hz(8_000).codecs([Codec::Pcma]).build().expect("a client")
 }
 
-/// Calls a number at the server, and is answered.
+/// Calls a number at the server, and waits for the answer.
 pub async fn calls<'a>(
     client: &SipClient,
     server: &Server,
@@ -142,7 +143,7 @@ pub async fn calls<'a>(
     (call, Ear { sounds, frames, heard: Vec::new(), from: 0 })
 }
 
-/// What a call hears, from now on.
+/// The audio of a call from now on.
 pub fn frames(call: &Call) -> mpsc::UnboundedReceiver<Vec<i16>> {
     let (keep, frames) = mpsc::unbounded_channel();
     let mut audio = call.audio().expect("sound");
@@ -156,14 +157,14 @@ pub fn frames(call: &Call) -> mpsc::UnboundedReceiver<Vec<i16>> {
     frames
 }
 
-/// The one call that the server has.
+/// The server's only call.
 pub fn only_call(server: &Server) -> Value {
     let calls = server.get("/calls").json();
     assert_eq!(calls["total"], 1, "{calls}");
     calls["calls"][0].clone()
 }
 
-/// Waits until nothing is left of any call.
+/// Waits until the server has no calls.
 pub async fn is_empty(server: &Server) {
     let empty = async {
         while server.get("/calls").json()["total"] != 0 {
@@ -291,7 +292,7 @@ async fn a_transfer_joins_the_caller_with_who_answers() {
     ear.hears("menu").await;
     call.send_digits("2", None).await.expect("a digit");
     let ringing = within("a call", incoming.next()).await.expect("bob is there");
-    // It rings meanwhile: 425 Hz.
+    // Meanwhile ringback is heard: 425 Hz.
     tone(&mut ear.frames, 425.0).await;
     let at_bob = within("acknowledged", ringing.answer()).await.expect("answered");
     at_bob.play(Sound::tone(900.0, 30_000)).await.expect("playing");
@@ -306,7 +307,7 @@ async fn a_transfer_joins_the_caller_with_who_answers() {
     assert_eq!(records(&server, 2).len(), 2, "one for each leg");
 }
 
-/// Listens until a fifth of a second is this tone.
+/// Listens until the tone lasts a fifth of a second.
 pub async fn tone(frames: &mut mpsc::UnboundedReceiver<Vec<i16>>, hz: f64) {
     let search = async {
         let mut heard: Vec<i16> = Vec::new();

@@ -1,4 +1,4 @@
-//! What the operator sees: the tree of the documentation, and a new configuration.
+//! The operator's view: the documented tree, and a new configuration.
 
 use nix::sys::signal::{Signal, kill};
 
@@ -22,7 +22,7 @@ fn the_tree_of_the_documentation_is_good_and_drawn() {
     assert_eq!(refused.status.code(), Some(64), "its prompts are not there");
     assert!(String::from_utf8_lossy(&refused.stderr).contains("welcome.wav does not exist"));
 
-    // The names that the script gives are those of the example.
+    // The script makes prompts with the names used in the example.
     let script = include_str!("../../../scripts/make-prompts.sh");
     std::fs::create_dir_all(folder.path().join("prompts/digits")).expect("a folder");
     let said = script.lines().filter_map(|line| line.strip_prefix("say ")?.split(' ').next());
@@ -69,7 +69,7 @@ async fn a_new_configuration_has_another_tree_and_calls_that_are_up_keep_theirs(
     std::fs::write(&path, format!("{rest}{}", tree("new"))).expect("a file");
     kill(server.process.pid(), Signal::SIGHUP).expect("a signal");
     let bob = phone("bob");
-    // It takes a moment: calls hear the old tree until then.
+    // It takes effect after a moment: until then calls hear the old tree.
     let takes_over = async {
         loop {
             let (call, mut ear) = calls(&bob, &server, "main", &sounds).await;

@@ -1,5 +1,4 @@
-//! What goes wrong: callers that hang up at each step, prompts that are missing, URLs that
-//! are slow or silent.
+//! Failures: callers that hang up at each step, missing prompts, URLs that are slow or do not respond.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -7,7 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 use super::{MENU, NAMES, Sounds, calls, is_empty, main_menu, phone, phone_at, records, within};
 use crate::server_support::{Server, server, until};
 
-/// Everything that calls hold is back to none.
+/// All held resources are back to zero.
 fn nothing_is_held(server: &Server) {
     for name in ["calls", "legs", "media_endpoints", "timers"] {
         until(name, || (held(server, name) == 0.0).then_some(()));
@@ -30,7 +29,7 @@ async fn a_caller_may_hang_up_at_each_step() {
     let server = main_menu(&sounds, &bob.uri().expect("started"));
     let mut incoming = bob.incoming().await.expect("calls");
     let ann = phone("ann");
-    // Heard before the end, and pressed then.
+    // The prompts heard before hanging up, and the digits pressed after each.
     let steps: [&[(&str, &str)]; 6] = [
         &[],
         &[("hello", "")],
@@ -78,7 +77,7 @@ async fn a_prompt_that_vanishes_is_passed_over_and_one_that_was_never_there_is_r
     assert!(said.contains("second.toml:10: `ivr.node.name` = \"hello\": the prompt"), "{said}");
 }
 
-/// Answers POSTs one after the other: what it was asked comes out. None: it is silent.
+/// Answers successive POSTs, and passes their bodies on. `None`: it does not respond.
 fn url(answers: Vec<Option<&'static str>>) -> (SocketAddr, std::sync::mpsc::Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
     let address = listener.local_addr().expect("an address");

@@ -1,8 +1,8 @@
-//! Queues by the real server: callers and agents are phones of the client library, agents
-//! register with passwords, and what is heard is found again by correlation and by pitch.
+//! Queues on the real server: callers and agents are phones of the client library, agents register with
+//! passwords, and audio is recognised by correlation and by pitch.
 //!
-//! - `restart`: what agents have said, over the end of a server
-//! - `trouble`: who rejects, vanishes or hangs up; ways out; prompts that are gone
+//! - `restart`: states of agents across a restart of the server
+//! - `trouble`: agents that reject, vanish or hang up; ways out; missing prompts
 
 mod restart;
 mod trouble;
@@ -48,7 +48,7 @@ called = "sales"
 app = "queue/sales"
 "#;
 
-/// A server that trusts only 127.0.0.5, where callers are.
+/// A server that trusts only 127.0.0.5, the callers' address.
 fn office(sounds: &Sounds, queue: &str) -> Server {
     let folder = tempfile::tempdir().expect("a folder");
     let config = format!(
@@ -61,16 +61,16 @@ fn office(sounds: &Sounds, queue: &str) -> Server {
     start(folder)
 }
 
-/// What callers of most tests hear: their position again and again.
+/// Audio for callers in most tests: their position, repeatedly.
 const SPOKEN: &str =
     "welcome = \"welcome.wav\"\nmusic = \"calm\"\nposition = \"position.wav\"\nannounce_s = 5\n";
 
-/// A phone where callers are.
+/// A phone at the callers' address.
 fn caller(name: &str) -> SipClient {
     crate::apps::ivr::phone_at(name, "127.0.0.5:0")
 }
 
-/// The registered phone of a user, and its calls.
+/// The registered phone of a user, and its incoming calls.
 async fn registered(server: &Server, user: &str) -> (SipClient, IncomingCalls) {
     let builder =
         SipClient::builder().identity(format!("sip:{user}@127.0.0.1")).bind("127.0.0.2:0").jitter_ms(400);
@@ -91,7 +91,7 @@ fn state(server: &Server, agent: &str) -> String {
     server.get(&format!("/agents/{agent}")).json()["state"].as_str().unwrap_or("none").to_owned()
 }
 
-/// Waits until an agent is in this state.
+/// Waits until an agent has this state.
 fn is(server: &Server, agent: &str, wanted: &str) {
     until(&format!("{agent} {wanted}"), || (state(server, agent) == wanted).then_some(()));
 }
@@ -102,7 +102,7 @@ fn put(server: &Server, agent: &str, state: &str) -> u16 {
     server.ask_with("PUT", &path, "Content-Type: application/json\r\n", &body).status
 }
 
-/// Both hear the other one's tone.
+/// Each party hears the tone of the other.
 async fn talk(caller: &Call, agent: &Call) {
     caller.play(Sound::tone(600.0, 60_000)).await.expect("playing");
     agent.play(Sound::tone(900.0, 60_000)).await.expect("playing");
@@ -135,7 +135,7 @@ async fn a_caller_hears_welcome_position_and_music_and_reaches_an_agent_who_regi
     assert_eq!(queue["callers"][0]["number"], "ann");
     assert_eq!(queue["callers"][0]["call"], seen["call"]);
     assert_eq!(state(&server, "1001"), "logged_out", "no phone is registered");
-    // Once more, after five seconds.
+    // Repeated after five seconds.
     ear.hears("position").await;
 
     let (_phone, mut incoming) = registered(&server, "1001").await;
@@ -210,7 +210,7 @@ async fn agents_log_out_and_pause_by_feature_codes_and_by_http() {
     within("hung up", call.hangup()).await.expect("hung up");
     dial(&phone, "*45").await;
     assert_eq!(state(&server, "1001"), "logged_out");
-    // Who is no agent gets no answer.
+    // A user who is not an agent is refused.
     let (other, _) = registered(&server, "1003").await;
     let refused = other.call(format!("sip:*45@{}", server.sip)).await.expect("a call");
     assert!(within("a refusal", refused.wait_for_answer()).await.is_err());

@@ -1,4 +1,4 @@
-//! What agents have said, over the end of a server.
+//! States of agents across a restart of the server.
 
 use std::path::Path;
 
@@ -42,7 +42,7 @@ fn set(server: &Server, agent: &str, state: &str) {
     assert_eq!(answer.status, 200, "{}", answer.text());
 }
 
-/// Ends the server as a crash does, and starts it anew with this state in ann's configuration.
+/// Ends the server as a crash would, and restarts it with this state in ann's configuration.
 fn again(mut server: Server, store: &str, state: &str) -> Server {
     server.process.signal(Signal::SIGKILL);
     server.process.wait();

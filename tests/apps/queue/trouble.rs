@@ -1,4 +1,4 @@
-//! What goes wrong in queues.
+//! Failures in queues.
 
 use super::*;
 
@@ -16,7 +16,7 @@ async fn who_rejects_and_who_does_not_answer_cost_the_caller_only_time() {
     let ann = caller("ann");
     let (call, _) = calls(&ann, &server, "sales", &sounds).await;
     rings(&mut first).await.reject(486).await.expect("rejected");
-    // The backup's phone rings in vain.
+    // The second agent's phone rings without an answer.
     let unanswered = rings(&mut second).await;
     is(&server, "1002", "paused");
     until("the end of the ringing", || ended(&unanswered).then_some(()));
@@ -36,7 +36,7 @@ async fn a_caller_who_hangs_up_at_each_step_leaves_nothing() {
     let sounds = Sounds::new(&NAMES);
     let server = office(&sounds, SPOKEN);
     let ann = caller("ann");
-    // In the welcome, while it waits, and while a phone rings.
+    // The caller hangs up during the welcome, while waiting, and while a phone rings.
     let (call, mut ear) = calls(&ann, &server, "sales", &sounds).await;
     ear.frames.recv().await.expect("the call is up");
     within("hung up", call.hangup()).await.expect("hung up");

@@ -1,4 +1,4 @@
-//! A recording of a call to an application: `record = true` beside `app`.
+//! Recording of a call to an application: `record = true` with `app`.
 
 use b2b::client::{Codec, EndCause};
 

@@ -1,4 +1,4 @@
-//! What becomes of recordings when disks or servers fail, and when they are old.
+//! Recordings on disk and server failures, and the removal of old ones.
 
 use std::fs;
 use std::path::Path;
@@ -50,7 +50,7 @@ fn a_full_disk_ends_the_recording_and_not_the_call_and_says_so() {
     let folder = configured(&route(&bob, "[recording]\nfolder = \"rec\"\nfree_mb = 0\n"));
     let (rec, config) = (folder.path().join("rec"), folder.path().join("b2bua.toml"));
     fs::create_dir(&rec).expect("a folder");
-    // A disk of 96 KiB, three seconds of sound, that only this process sees.
+    // A disk of 96 KiB, three seconds of audio, visible only to this process.
     let mut command = Command::new("unshare");
     command
         .args(["--map-root-user", "--mount", "sh", "-c"])
@@ -63,13 +63,13 @@ fn a_full_disk_ends_the_recording_and_not_the_call_and_says_so() {
         talk(&mut both, 25);
         lab.server.get(&lab.path).json()["now"]["recording"].is_null().then_some(())
     });
-    // They still hear each other.
+    // The parties still hear each other.
     let before = lab.ann.listen(1).len();
     talk(&mut both, 10);
     assert_eq!((before, lab.ann.listen(10).len()), (1, 10));
     let now = lab.server.get(&lab.path).json();
     assert_eq!(now["now"]["state"], "bridged", "{now}");
-    // Its folder, as it sees it.
+    // The folder as the server process sees it.
     let root = Path::new("/proc").join(lab.server.process.pid().to_string()).join("root");
     let seen = root.join(rec.strip_prefix("/").expect("a whole path"));
     let named = until("the name", || {
@@ -112,7 +112,7 @@ fn old_recordings_go_and_what_is_being_written_stays() {
     let server = start(folder);
     until("the old one to go", || (!day.join("old.wav").exists()).then_some(()));
     assert!(day.join("young.wav").exists() && day.join("notes.txt").exists());
-    // Its folder is no other server's: that would take what is being written for left over.
+    // A second server may not share the folder: it would take files in progress for leftovers.
     let config = server.folder.path().join("b2bua.toml");
     let second =
         Command::new(env!("CARGO_BIN_EXE_b2b")).args(["--role", "b2bua", "--config"]).arg(config).output();

@@ -1,6 +1,6 @@
-//! Recordings of calls between two phones, by the real server.
+//! Recordings of calls between two phones, on the real server.
 //!
-//! - `app`: of applications
+//! - `app`: calls to applications
 //! - `disk`: full disks, killed servers, old files
 //! - `moved`: recordings across a transfer
 
@@ -27,7 +27,7 @@ const ANN: f64 = 440.0;
 const BOB: f64 = 700.0;
 const CARD: f64 = 1_200.0;
 
-/// One who says tones: how many packets so far.
+/// A phone that sends tones, and the number of packets so far.
 struct Voice<'a> {
     phone: &'a Phone,
     to: SocketAddr,
@@ -40,7 +40,7 @@ impl<'a> Voice<'a> {
         Voice { phone, to, hz, said: 0 }
     }
 
-    /// 20 ms of its tone, or of silence.
+    /// Sends 20 ms of its tone, or of silence.
     fn say(&mut self, tone: bool) {
         let payload = std::array::from_fn(|n| {
             let t = (f64::from(self.said) * 160.0 + n as f64) / 8_000.0;
@@ -52,7 +52,7 @@ impl<'a> Voice<'a> {
     }
 }
 
-/// All say bursts of 200 ms, 200 ms apart, for so many packets, at the same moments.
+/// All phones send bursts of 200 ms, 200 ms apart, for this many packets, simultaneously.
 fn talk(voices: &mut [Voice<'_>], packets: u32) {
     let start = Instant::now();
     for n in 0..packets {
@@ -62,7 +62,7 @@ fn talk(voices: &mut [Voice<'_>], packets: u32) {
     }
 }
 
-/// Left and right of a file.
+/// Left and right channels of a file.
 fn channels(path: &Path) -> [Vec<i16>; 2] {
     let mut reader = hound::WavReader::open(path).expect("a WAV");
     assert_eq!((reader.spec().channels, reader.spec().sample_rate), (2, 8_000));
@@ -70,13 +70,13 @@ fn channels(path: &Path) -> [Vec<i16>; 2] {
     [0, 1].map(|n| all.iter().skip(n).step_by(2).copied().collect())
 }
 
-/// In how many stretches of 20 ms there is a tone.
+/// Number of 20 ms intervals with the tone.
 fn with_tone(samples: &[i16], hz: f64) -> usize {
     let loud = |stretch: &&[i16]| goertzel(stretch, hz, 8_000) > 1e6;
     samples.chunks_exact(160).filter(loud).count()
 }
 
-/// Where bursts begin, samples.
+/// Positions of burst starts, in samples.
 fn bursts(samples: &[i16]) -> Vec<usize> {
     let mut found: Vec<usize> = Vec::new();
     let mut quiet = 800;
@@ -93,7 +93,7 @@ fn bursts(samples: &[i16]) -> Vec<usize> {
     found
 }
 
-/// The files that are complete, and their names when they are not.
+/// All recordings, complete or in progress.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
     let mut files: Vec<PathBuf> = Vec::new();
@@ -120,7 +120,7 @@ fn ask(lab: &Lab, method: &str, body: &str) -> crate::server_support::Answer {
     lab.server.ask_with(method, &path, "Content-Type: application/json\r\n", body)
 }
 
-/// The records of the call's legs.
+/// The CDRs of the call's legs.
 fn records(lab: &Lab, count: usize) -> Vec<Value> {
     let text = until("the records", || {
         let text = std::fs::read_to_string(lab.server.folder.path().join("cdr.jsonl")).unwrap_or_default();
@@ -135,7 +135,7 @@ fn a_route_records_its_calls_in_stereo_aligned_across_hold() {
     runs(&lab);
     let mut voices = [Voice::new(&lab.ann, lab.for_ann, ANN), Voice::new(&lab.bob, lab.for_bob, BOB)];
     talk(&mut voices, 75);
-    // Ann holds Bob for a while, and both are silent.
+    // Ann holds Bob for a while; both are silent.
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let _at_the_end = CallsOff(&over);
@@ -196,11 +196,11 @@ fn on_demand_over_http_with_a_pause_that_leaves_the_card_number_out() {
     assert!(with_tone(&left, ANN) > 30 && with_tone(&right, BOB) > 30);
     let seconds = over["seconds"].as_f64().expect("a number");
     assert!((seconds - left.len() as f64 / 8_000.0).abs() < 0.01);
-    // No gap: bursts before and after the pause stand as close as they would without it.
+    // No gap: bursts before and after the pause are as close as they would be without it.
     let said = bursts(&left);
     assert_eq!(said.len(), 4, "{said:?}");
     assert_eq!(recording(&lab), Value::Null);
-    // Once more: another file.
+    // A second recording makes another file.
     assert_eq!(ask(&lab, "POST", "").status, 202);
     runs(&lab);
     lab.end();

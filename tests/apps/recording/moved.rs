@@ -1,4 +1,4 @@
-//! A recording goes on when one of its parties is sent to somebody else.
+//! A recording continues when one of its parties is transferred.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,13 +11,13 @@ use crate::server_support::until;
 
 const CAT: f64 = 1_000.0;
 
-/// Where an INVITE wants audio.
+/// The address for audio in an INVITE.
 fn media_of(invite: &str) -> SocketAddr {
     let port = invite.split("m=audio ").nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok());
     SocketAddr::from(([127, 0, 0, 1], port.expect("an offer")))
 }
 
-/// The one who is recorded, or the other one, leaves; the file is one.
+/// The recorded party or the other one leaves; the recording stays one file.
 fn transferred(recorded_leaves: bool) {
     let cat = Phone::new("cat");
     let to_cat = format!("{FOLDER}[[route]]\ncalled = \"cat\"\nto = \"{}\"\n", cat.uri());

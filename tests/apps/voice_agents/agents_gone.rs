@@ -1,5 +1,5 @@
-//! Agents that the server calls, and that are not what they should be: their callers go to the fall-back,
-//! and a call beside them notices nothing. What good ones are told.
+//! Faulty agents that the server calls: their callers go to the fallback, and a simultaneous call is not
+//! affected. Also what working agents receive.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use super::*;
 use crate::server_support::phone::Phone;
 use b2b_test_support::tls::{Authority, accept};
 
-/// 700 is an agent's that fails over to a tone.
+/// 700 leads to an agent whose fallback is a tone.
 fn lines(url: &str, more: &str) -> String {
     format!(
         "[[route]]\ncalled = \"700\"\napp = \"voice_agent/ada\"\n{ROUTES}[[voice_agent]]\nname = \"ada\"\nurl = \"{url}\"\n\
@@ -63,7 +63,7 @@ async fn an_agent_that_does_not_become_a_web_socket_is_passed_over() {
         let meets = async {
             let mut stream = next(&listener).await;
             let _ = stream.write_all(answer.as_bytes()).await;
-            // Whatever it asks is read, and the last one says nothing until it is given up.
+            // Reads all requests; the last variant does not respond until the server gives up.
             let mut rest = Vec::new();
             if !answer.is_empty() {
                 let _ = stream.shutdown().await;
@@ -111,12 +111,12 @@ async fn an_agent_that_sends_what_it_may_not_loses_its_caller_to_the_fall_back()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_that_says_nothing_at_all_keeps_its_caller_until_they_go() {
-    // A machine that stands still for a second is no agent that does.
+    // The limit is above a second's stall of the machine, which must not count as the agent's.
     let (listener, server) = house("stall_s = 3\n").await;
     let meets =
         async { Client::begin(accept_async(next(&listener).await).await.expect("a WebSocket")).await };
     let (ann, mut agent) = tokio::join!(Caller::calls(&server, "700"), meets);
-    // Several times as long as it might stall: its library answers pings.
+    // Several times the stall limit: the agent's library answers pings.
     agent.until("ten seconds", |it| (it.heard.len() > 16_000 * 10).then_some(())).await;
     assert_eq!(application(&server), "voice_agent/ada");
     ann.hangs_up().await;
@@ -159,8 +159,8 @@ async fn an_agent_is_sent_its_header_fields_and_told_those_of_the_caller_that_be
     nothing_is_left(&server).await;
 }
 
-/// An agent behind TLS, in a thread of its own: it ends the call when it has heard something. What it was
-/// told at first; none: nobody became its client.
+/// An agent behind TLS, in a separate thread: it ends the call once it has received audio. Returns its first
+/// message; `None` if no client connected.
 fn behind_tls(
     pair: (std::path::PathBuf, std::path::PathBuf),
 ) -> (u16, std::thread::JoinHandle<Option<Value>>) {

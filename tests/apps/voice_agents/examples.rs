@@ -1,4 +1,4 @@
-//! The examples that stand beside the manual do what it says.
+//! The examples of the manual behave as documented.
 
 use std::process::{Child, Command, Stdio};
 
@@ -28,7 +28,7 @@ async fn the_agent_says_back_what_was_said_once_the_caller_is_silent_on_either_k
         ));
         let mut ann = Caller::calls(&server, "600").await;
         let mut said = speech_like(8_000, 1.5);
-        // Again every six seconds: a machine that stands still spoils what is said meanwhile.
+        // Repeated every six seconds, because a stalled machine spoils part of it.
         said.resize(8_000 * 6, 0);
         let _folder = ann.says(&said).await;
         ann.hears(&said[2_400..9_600]).await;
@@ -55,7 +55,7 @@ async fn the_python_client_says_back_what_it_hears() {
         .spawn();
     let mut child = Killed(child.expect("python3"));
     until("the client", || (server.metric("b2b_held{what=\"voice_sockets\"}") == 1.0).then_some(()));
-    // What Ann hears from now on has not come by the server alone.
+    // Audio that Ann hears from now on passes through the client.
     ann.forgets();
     ann.hears(&said[8_000..10_400]).await;
     ann.hangs_up().await;

@@ -1,5 +1,5 @@
-//! WebSockets that break their protocol, slow ones, and those that go in the middle of a word: clients
-//! here, agents in `agents_gone`.
+//! WebSockets that break their protocol, are slow, or end in the middle of a word: clients here, agents in
+//! `agents_gone`.
 
 use nix::sys::socket::{setsockopt, sockopt};
 use tokio::io::AsyncWriteExt;
@@ -8,7 +8,7 @@ use tokio::net::TcpSocket;
 use super::trouble::{Witness, ends, newest_leg};
 use super::*;
 
-/// A frame of a client (RFC 6455 §5.2) with this first octet, masked with zeros.
+/// A client's frame (RFC 6455 §5.2) with this first octet, masked with zeros.
 fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![first];
     match payload.len() {
@@ -52,7 +52,7 @@ async fn what_is_no_web_socket_any_more_is_closed_and_counted_and_its_call_goes_
     for (what, octets, code, word) in cases {
         let before = ends(&server, word);
         let mut client = Client::open(&server, &format!("/legs/{leg}/audio")).await;
-        // It may be closed before all of it is written.
+        // The server may close the connection before all of it is written.
         let _ = client.socket.get_mut().write_all(&octets).await;
         let (closed, reason) = client.reads_to_the_end().await;
         assert_eq!(closed, code, "{what}: {reason}");
@@ -71,7 +71,7 @@ async fn who_reads_slowly_loses_sound_is_told_how_much_and_stays() {
     let witness = Witness::new(&server).await;
     let ann = Caller::calls(&server, "600").await;
     let leg = newest_leg(&server);
-    // Little room on the way, so that it is full soon.
+    // Small buffers, so that they fill soon.
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.set_recv_buffer_size(4_096).expect("a size");
     setsockopt(&socket, sockopt::TcpMaxSeg, &536).expect("a size");
@@ -87,7 +87,7 @@ async fn who_reads_slowly_loses_sound_is_told_how_much_and_stays() {
         }
     };
     within("something lost", reads).await;
-    // It is heard all the time, and has its answer when it reads again.
+    // It is heard all the time, and receives its answer when it reads again.
     slow.tell(json!({"type": "mark", "name": "still here"})).await;
     slow.is_told(json!({"type": "mark", "name": "still here", "played": true})).await;
     slow.tell(json!({"type": "stop"})).await;
@@ -107,7 +107,7 @@ async fn who_goes_in_the_middle_of_a_word_leaves_the_party_to_its_application() 
     for closes in [false, true] {
         let before = ends(&server, "left");
         let mut client = Client::open(&server, &format!("/legs/{leg}/audio?rate=8000")).await;
-        // A minute, and a mark behind it that never comes back.
+        // A minute, followed by a mark that is never returned.
         client.say(&[9_000; 480_000]).await;
         client.tell(json!({"type": "mark", "name": "never"})).await;
         client.beside(ann.hears_sound(true)).await;
@@ -116,10 +116,10 @@ async fn who_goes_in_the_middle_of_a_word_leaves_the_party_to_its_application() 
             false => drop(client),
         }
         until("left", || (ends(&server, "left") == before + 1.0).then_some(()));
-        // Ann says nothing, and hears that again.
+        // Ann is silent, and hears her echo.
         ann.hears_sound(false).await;
     }
-    // Ann's application has Ann: the echo.
+    // Ann is back with her application, the echo.
     let _said = ann.says(&[8_000; 8_000]).await;
     ann.hears_sound(true).await;
     witness.has_noticed_nothing().await;

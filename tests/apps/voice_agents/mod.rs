@@ -1,9 +1,9 @@
-//! Voice agents by the real server: phones of the client library, WebSockets of agents, and what is
-//! heard on either side found again by correlation.
+//! Voice agents on the real server: phones of the client library, WebSockets of agents, and the audio at
+//! either end recognised by correlation.
 //!
-//! - `trouble`: clients that are hostile, slow or gone; `hostile`: those that break the protocol itself
-//! - `outward`: agents that the server calls; `agents_gone`: those that are no good
-//! - `many`: several calls on one connection; `examples`: those that stand beside the manual
+//! - `trouble`: hostile, slow or vanished clients; `hostile`: clients that break the protocol itself
+//! - `outward`: agents that the server calls; `agents_gone`: faulty ones
+//! - `many`: several calls on one connection; `examples`: those of the manual
 
 mod agents_gone;
 mod examples;
@@ -27,10 +27,10 @@ use crate::apps::ivr::{frames, is_empty, only_call, phone_at, within};
 use crate::common::audio::{find, speech_like, write_wav};
 use crate::server_support::{Server, server, until};
 
-/// Somebody answers and waits.
+/// An application that answers and waits.
 const ROUTES: &str = "[[route]]\ncalled = \"600\"\napp = \"echo\"\n";
 
-/// A WebSocket with a party's sound, and what has come by it.
+/// A WebSocket with the audio of a party, and all that it has received.
 pub struct Client<S = TcpStream> {
     socket: WebSocketStream<S>,
     pub start: Value,
@@ -50,7 +50,7 @@ impl Client {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
-    /// The first message says what it is about.
+    /// The first message describes the stream.
     pub async fn begin(mut socket: WebSocketStream<S>) -> Self {
         let first = within("start", socket.next()).await.expect("a message").expect("whole");
         let start: Value = serde_json::from_str(first.to_text().expect("text")).expect("JSON");
@@ -58,7 +58,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         Client { socket, start, heard: Vec::new(), told: Vec::new(), closed: None }
     }
 
-    /// Takes a message; whether there was one.
+    /// Reads a message; false at the end.
     async fn turn(&mut self) -> bool {
         match self.socket.next().await {
             Some(Ok(Message::Binary(octets))) => {
@@ -92,7 +92,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         within(what, search).await
     }
 
-    /// Does this, and reads meanwhile: who does not read is given up.
+    /// Runs the work, and reads meanwhile: the server gives up a client that does not read.
     pub async fn beside<T>(&mut self, work: impl Future<Output = T>) -> T {
         tokio::pin!(work);
         loop {
@@ -103,7 +103,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         }
     }
 
-    /// Reads on until the server closes.
+    /// Reads until the server closes the connection.
     pub async fn reads_to_the_end(&mut self) -> (u16, String) {
         within("the end", async { while self.turn().await {} }).await;
         self.closed.clone().expect("a closing frame")
@@ -120,12 +120,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         }
     }
 
-    /// Waits for this to be told.
+    /// Waits for this message.
     pub async fn is_told(&mut self, what: Value) {
         self.until(&what.to_string(), |it| it.told.contains(&what).then_some(())).await;
     }
 
-    /// Waits until it has heard this, which is at 8 kHz, or any 0.3 s of it.
+    /// Waits until it has heard this voice, given at 8 kHz, or any 0.3 s of it.
     async fn hears(&mut self, voice: &[i16]) {
         let every = self.start["format"]["rate_hz"].as_u64().expect("a rate") as usize / 8_000;
         let mut from = 0;
@@ -141,15 +141,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     }
 }
 
-/// Samples of a part of a voice that is known again: 0.3 s.
+/// Samples of the part that identifies a voice: 0.3 s.
 const PART: usize = 2_400;
 
-/// Whether a part of this begins there: a machine that stands still spoils what is said meanwhile.
+/// Whether any part of the voice is found there: a stalled machine spoils some of them.
 fn has_any_part(heard: &[i16], offsets: std::ops::Range<usize>, voice: &[i16]) -> bool {
     voice.chunks_exact(PART.min(voice.len())).any(|part| find(part, heard, offsets.clone()).0 > 0.9)
 }
 
-/// Somebody who has called.
+/// A caller in a call.
 pub struct Caller {
     _client: SipClient,
     pub call: Call,
@@ -166,7 +166,7 @@ impl Caller {
         Caller { _client: client, call, frames, heard: Vec::new() }
     }
 
-    /// Says this again and again.
+    /// Plays these samples repeatedly.
     pub async fn says(&self, samples: &[i16]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("said.wav");
@@ -175,7 +175,7 @@ impl Caller {
         folder
     }
 
-    /// What was heard until now does not count.
+    /// Discards the audio heard so far.
     pub fn forgets(&mut self) {
         while self.frames.try_recv().is_ok() {}
         self.heard.clear();
@@ -217,7 +217,7 @@ impl Caller {
     }
 }
 
-/// Nothing is held for calls or streams.
+/// The server holds no resources for calls or streams.
 pub async fn nothing_is_left(server: &Server) {
     is_empty(server).await;
     for what in ["media_endpoints", "media_streams", "voice_sockets"] {
@@ -246,7 +246,7 @@ async fn what_is_said_on_either_side_is_heard_on_the_other_at_every_rate() {
                    "frame_octets": rate / 25})
         );
         client.hears(&speech[8_000..10_400]).await;
-        // The same sound at another rate.
+        // The same audio at another rate.
         client.say(&speech_like(rate, 6.0)[rate as usize * 3..]).await;
         client.beside(ann.hears(&speech[28_000..47_200])).await;
         client.tell(json!({"type": "stop"})).await;
@@ -265,7 +265,7 @@ async fn a_mark_comes_back_when_it_is_heard_and_clear_ends_what_is_said() {
     client.say(&[9_000; 8_000]).await;
     client.tell(json!({"type": "mark", "name": "one second"})).await;
     client.is_told(json!({"type": "mark", "name": "one second", "played": true})).await;
-    // What comes late is made up for, by 200 ms at most.
+    // Audio behind schedule catches up, by 200 ms at most.
     assert!(began.elapsed() > Duration::from_millis(700), "{:?}: before it can be heard", began.elapsed());
     client.say(&[9_000; 320_000]).await;
     client.tell(json!({"type": "mark", "name": "never"})).await;
@@ -295,7 +295,7 @@ async fn stop_lets_the_last_word_be_heard_and_the_call_goes_on() {
     assert_eq!(client.told.last(), Some(&json!({"type": "stop", "reason": "finished"})));
     let speech = speech_like(8_000, 3.0);
     ann.hears(&speech[22_000..23_960]).await;
-    // Its application has Ann again, who hears the echo.
+    // Ann is back with her application, and hears the echo.
     let _said = ann.says(&[8_000; 8_000]).await;
     ann.hears_sound(true).await;
     ann.hangs_up().await;

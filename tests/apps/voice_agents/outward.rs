@@ -1,4 +1,4 @@
-//! Agents that the server calls: what they are told, what becomes of their callers.
+//! Agents that the server calls: the messages to them, and the further course of their calls.
 
 use serde_json::json;
 use tokio::net::{TcpListener, UnixListener};
@@ -7,7 +7,7 @@ use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 
 use super::*;
 
-/// Agents' place, and a server that sends 700 there.
+/// The listener of agents, and a server that routes 700 there.
 struct House {
     listener: TcpListener,
     server: Server,
@@ -24,7 +24,7 @@ async fn house(agent: &str) -> House {
 }
 
 impl House {
-    /// The next connection, which says who it is.
+    /// The next connection, whose path and token are checked.
     async fn accepts(&self) -> Client {
         let (stream, _) = within("a connection", self.listener.accept()).await.expect("a connection");
         #[allow(clippy::result_large_err, reason = "the type is the crate's")]
@@ -37,7 +37,7 @@ impl House {
         Client::begin(socket).await
     }
 
-    /// A caller, and the agent that has them.
+    /// A caller, and the agent that takes the call.
     async fn talk(&self) -> (Caller, Client) {
         tokio::join!(Caller::calls(&self.server, "700"), self.accepts())
     }
@@ -115,7 +115,7 @@ async fn an_agent_sends_its_caller_on_and_a_caller_who_hangs_up_is_told() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_that_is_not_there_is_passed_over() {
-    // Nobody listens; nobody answers the handshake; it is refused.
+    // No listener; no response to the handshake; a refused handshake.
     for (what, listens) in [("closed", false), ("silent", true)] {
         let house = house("token = \"secret\"\nfallback = \"milliwatt\"\n").await;
         let House { listener, server } = house;

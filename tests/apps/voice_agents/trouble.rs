@@ -1,12 +1,11 @@
-//! Clients that are hostile, slow or gone: each is closed with a code and counted, and nobody else
-//! notices.
+//! Hostile, slow or vanished clients: each is closed with a code and counted, and others are not affected.
 
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::*;
 
-/// Another call's stream, which must not notice anything. It is read all the time.
+/// Another call's stream, which must not be affected. It is read all the time.
 pub struct Witness {
     ann: Caller,
     reads: tokio::task::JoinHandle<Client>,
@@ -73,7 +72,7 @@ async fn what_is_not_as_it_should_be_is_closed_with_a_code_and_counted() {
         let before = ends(&server, word);
         let mut client = Client::open(&server, &format!("/legs/{leg}/audio")).await;
         for message in messages {
-            // It may have been closed by now.
+            // The connection may have been closed by now.
             if client.socket.feed(message).await.is_err() {
                 break;
             }
@@ -84,7 +83,7 @@ async fn what_is_not_as_it_should_be_is_closed_with_a_code_and_counted() {
         assert!(!reason.is_empty());
         until(word, || (ends(&server, word) == before + 1.0).then_some(()));
     }
-    // 300 marks behind a minute of sound.
+    // 300 marks after a minute of audio.
     let mut client = Client::open(&server, &format!("/legs/{leg}/audio")).await;
     client.say(&[1; 160_000]).await;
     for _ in 0..299 {
@@ -109,7 +108,7 @@ async fn who_never_reads_is_given_up_and_who_is_killed_is_gone_at_once() {
     let killed = Client::open(&server, &format!("/legs/{leg}/audio")).await;
     drop(killed);
     until("left", || (ends(&server, "left") == 1.0).then_some(()));
-    // It is there, and answers nothing.
+    // The connection stays open, but the client does not answer.
     let deaf = Client::open(&server, &format!("/legs/{leg}/audio")).await;
     until("stalled", || (ends(&server, "stalled") == 1.0).then_some(()));
     drop(deaf);
@@ -124,14 +123,14 @@ async fn who_sends_more_than_a_minute_waits_and_nothing_is_lost() {
     let server = server(ROUTES);
     let ann = Caller::calls(&server, "600").await;
     let mut client = Client::open(&server, &path(&server, "?rate=8000")).await;
-    // Two minutes as fast as the socket takes them, read beside it.
+    // Two minutes as fast as the socket accepts them, without reading meanwhile.
     let sound = vec![0i16; 8_000 * 120];
     for part in sound.chunks(8_000) {
         let octets: Vec<u8> = part.iter().flat_map(|sample| sample.to_le_bytes()).collect();
         client.socket.feed(Message::Binary(octets.into())).await.expect("kept");
     }
     let sent = tokio::time::timeout(Duration::from_secs(3), client.socket.flush()).await;
-    // Small buffers or large ones: either way the call is as it was.
+    // Whether the buffers held all of it or not, the call is unaffected.
     let _ = sent;
     let wanted = client.heard.len() + 16_000;
     client.until("sound", |it| (it.heard.len() >= wanted).then_some(())).await;

@@ -1,15 +1,14 @@
-//! What goes wrong in voicemail: callers that hang up at each step, greetings that are missing,
-//! disks that are full.
+//! Failures in voicemail: callers that hang up at each step, missing greetings, full disks.
 
 use std::process::Command;
 
 use super::*;
 use crate::server_support::{Server, configured, start, start_by, until};
 
-/// A greeting of one's own, and a message.
+/// A personal greeting, and a message.
 const GREETING: f64 = 620.0;
 const MESSAGE: f64 = 1_500.0;
-/// What asks for the PIN, and what says which keys there are; a new message is counted.
+/// The PIN prompt, and the prompt that explains the keys; a new message is counted.
 const PIN: f64 = 660.0;
 const ONE_NEW: f64 = 880.0;
 
@@ -20,7 +19,7 @@ fn tone(path: &Path, hz: f64, seconds: f64) {
     wav(path, &samples);
 }
 
-/// Everything that calls hold is back to none.
+/// All held resources are back to zero.
 fn nothing_is_held(server: &Server) {
     for what in ["calls", "legs", "media_endpoints", "timers", "tasks"] {
         let series = format!("b2b_held{{what=\"{what}\"}}");
@@ -70,7 +69,7 @@ async fn a_greeting_is_heard_before_the_beep_and_one_that_has_gone_is_passed_ove
     ann.presses("#").await;
     assert_eq!(within("the end", ann.call.wait_for_end()).await, EndCause::RemoteHangup);
     has(server.folder.path(), "new", 1).await;
-    // It is there again.
+    // The greeting is there again.
     tone(&mine, GREETING, 1.0);
     let cat = until_tone("cat", "leave", server.sip, GREETING).await;
     assert!(messages(server.folder.path(), "tmp").is_empty(), "nothing of it is recorded");
@@ -86,7 +85,7 @@ async fn a_full_disk_ends_the_message_and_what_there_is_of_it_is_kept() {
     let folder = configured(&format!("{recording}{CONFIG}"));
     let (voicemail, config) = (folder.path().join("voicemail"), folder.path().join("b2bua.toml"));
     std::fs::create_dir(&voicemail).expect("a folder");
-    // A disk of 64 KiB, four seconds of sound, that only this process sees.
+    // A disk of 64 KiB, four seconds of audio, visible only to this process.
     let mut command = Command::new("unshare");
     command
         .args(["--map-root-user", "--mount", "sh", "-c"])
@@ -95,10 +94,10 @@ async fn a_full_disk_ends_the_message_and_what_there_is_of_it_is_kept() {
     let server = start_by(&mut command, folder);
     let ann = until_tone("ann", "leave", server.sip, BEEP).await;
     ann.says(700.0).await;
-    // It was cut, good bye.
+    // The message was cut off: the goodbye prompt.
     ann.hears_a_bit_of(330.0).await;
     assert_eq!(within("the end", ann.call.wait_for_end()).await, EndCause::RemoteHangup);
-    // Its folder, as it sees it.
+    // The folder as the server process sees it.
     let root = Path::new("/proc").join(server.process.pid().to_string()).join("root");
     let seen = root.join(server.folder.path().strip_prefix("/").expect("a whole path"));
     let kept = has(&seen, "new", 1).await;

@@ -1,6 +1,6 @@
 //! Agents that take several calls on one connection.
 //!
-//! - `streams`: each call is its own; `places`: which connection a call takes
+//! - `streams`: separation of calls; `places`: the connection that a call takes
 //! - `trouble`: what ends a stream, and what ends a connection
 
 mod places;
@@ -19,7 +19,7 @@ use super::*;
 
 const SUBPROTOCOL: &str = "b2b-voice-calls.1";
 
-/// A program's place, and a server that sends 700 there. 8 kHz, as phones have it.
+/// The listener of a program, and a server that routes 700 there. 8 kHz, the rate of the phones.
 struct House {
     listener: TcpListener,
     server: Server,
@@ -42,7 +42,7 @@ fn house_at(socket: TcpSocket, agent: &str) -> House {
 }
 
 impl House {
-    /// The next connection of a program that speaks the extension.
+    /// Accepts the next connection as a program that supports the extension.
     async fn accepts(&self) -> Program {
         let (stream, _) = within("a connection", self.listener.accept()).await.expect("a connection");
         #[allow(clippy::result_large_err, reason = "the type is the crate's")]
@@ -55,7 +55,7 @@ impl House {
         Program { socket, streams: BTreeMap::new(), closed: None }
     }
 
-    /// A caller, and the connection that is opened for them; their stream is the first.
+    /// A caller, and the connection that the server opens for it, with its stream as the first.
     async fn first(&self) -> (Caller, Program) {
         let meets = async {
             let mut program = self.accepts().await;
@@ -76,20 +76,20 @@ impl House {
         self.server.metric("b2b_voice_connections")
     }
 
-    /// How many calls are with this application.
+    /// Number of calls in this application.
     fn calls_at(&self, application: &str) -> usize {
         let calls = self.server.get("/calls").json();
         let all = calls["calls"].as_array().expect("calls").iter();
         all.filter(|call| call["application"] == application).count()
     }
 
-    /// Nobody has opened another connection.
+    /// The server has not opened another connection.
     fn has_been_asked_no_more(&self) {
         assert!(self.listener.accept().now_or_never().is_none(), "another connection");
     }
 }
 
-/// What has come of one call.
+/// Messages received for one call.
 #[derive(Default)]
 struct Stream {
     start: Value,
@@ -104,7 +104,7 @@ struct Program {
     closed: Option<(u16, String)>,
 }
 
-/// Sound of a stream, as it is sent.
+/// An audio message of a stream.
 fn sound(stream: u32, samples: &[i16]) -> Message {
     let octets = samples.iter().flat_map(|sample| sample.to_le_bytes());
     Message::binary(stream.to_le_bytes().into_iter().chain(octets).collect::<Vec<u8>>())
@@ -116,7 +116,7 @@ fn named(stream: u32, mut what: Value) -> Message {
 }
 
 impl Program {
-    /// Takes a message; whether there was one.
+    /// Reads a message; false at the end.
     async fn turn(&mut self) -> bool {
         match self.socket.next().await {
             Some(Ok(Message::Binary(octets))) => {
@@ -162,7 +162,7 @@ impl Program {
         within(what, search).await
     }
 
-    /// Does this, and reads meanwhile.
+    /// Runs the work, and reads meanwhile.
     async fn beside<T>(&mut self, work: impl Future<Output = T>) -> T {
         tokio::pin!(work);
         loop {
@@ -173,13 +173,13 @@ impl Program {
         }
     }
 
-    /// Reads on until the server closes.
+    /// Reads until the server closes the connection.
     async fn reads_to_the_end(&mut self) -> (u16, String) {
         within("the end", async { while self.turn().await {} }).await;
         self.closed.clone().expect("a closing frame")
     }
 
-    /// Waits until this stream has begun.
+    /// Waits for the start of this stream.
     async fn has(&mut self, stream: u32) {
         let begun = |it: &Stream| it.start != Value::Null;
         self.until("start", |it| it.streams.get(&stream).is_some_and(begun).then_some(())).await;
@@ -204,12 +204,12 @@ impl Program {
         self.streams.get(&stream).map_or(&[], |it| &it.told)
     }
 
-    /// Waits for this to be told of this stream.
+    /// Waits for this message of the stream.
     async fn is_told(&mut self, stream: u32, what: Value) {
         self.until(&format!("{stream}: {what}"), |it| it.told(stream).contains(&what).then_some(())).await;
     }
 
-    /// Waits until a stream has ended; why.
+    /// Waits for the end of a stream; returns the reason.
     async fn is_over(&mut self, stream: u32) -> String {
         let reason = |it: &mut Self| {
             let stop = it.told(stream).iter().find(|it| it["type"] == "stop")?;
@@ -218,7 +218,7 @@ impl Program {
         self.until(&format!("the end of {stream}"), reason).await
     }
 
-    /// Waits until it has heard this of a stream, or any 0.3 s of it.
+    /// Waits until a stream has carried this audio, or any 0.3 s of it.
     async fn hears(&mut self, stream: u32, voice: &[i16]) {
         let mut from = 0;
         let look = |it: &mut Self| {
@@ -232,7 +232,7 @@ impl Program {
         self.until("what was said", look).await;
     }
 
-    /// This call is as it was: what is said to it is played, and nothing else has been told of it.
+    /// The call is unaffected: audio sent to it is played, and it has no other messages.
     async fn is_well(&mut self, stream: u32) {
         let before = self.told(stream).len();
         self.says(stream, &[100; 160]).await;

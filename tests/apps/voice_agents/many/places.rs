@@ -1,4 +1,4 @@
-//! Which connection a call takes, and how long one stays; programs that do not know the extension.
+//! Which connection a call takes, and how long connections stay open; programs without the extension.
 
 use tokio_tungstenite::accept_async;
 
@@ -16,7 +16,7 @@ async fn a_call_over_the_limit_opens_another_connection_which_closes_when_it_is_
     program.is_well(1).await;
     program.beside(carl.hangs_up()).await;
     assert_eq!(second.is_over(1).await, "closed");
-    // The fullest with room: the first, once somebody has left it.
+    // The fullest with room: the first, once a call has left it.
     program.beside(ann.hangs_up()).await;
     assert_eq!(program.is_over(1).await, "closed");
     let dora = house.joins(&mut program, 3).await;
@@ -56,7 +56,7 @@ async fn a_program_that_does_not_confirm_the_extension_is_told_of_and_its_caller
     let mut events = Socket::to(&house.server, "/events").await;
     let meets = async {
         let (stream, _) = within("a connection", house.listener.accept()).await.expect("a connection");
-        // As a program that takes one call on each connection.
+        // Behaves as a program that takes one call per connection.
         let mut socket = accept_async(stream).await.expect("a WebSocket");
         while let Some(Ok(message)) = socket.next().await {
             assert!(!message.is_text(), "nothing is told to it: {message:?}");

@@ -1,8 +1,8 @@
-//! Two calls on one connection: what belongs to one is not the other's.
+//! Two calls on one connection stay separate.
 
 use super::*;
 
-/// Voices that nobody takes for each other: two seconds each.
+/// Distinguishable voices of two seconds each.
 fn voices() -> [Vec<i16>; 4] {
     let all = speech_like(8_000, 8.0);
     [0, 1, 2, 3].map(|n| all[n * 16_000..][..16_000].to_vec())
@@ -85,7 +85,7 @@ async fn digits_pass_both_ways_in_their_own_stream() {
     program.is_told(1, json!({"type": "dtmf", "digit": "5"})).await;
     program.is_told(2, json!({"type": "dtmf", "digit": "7"})).await;
     let mut events = [ann.call.events(), bob.call.events()];
-    // Two messages: they are pressed one after the other.
+    // Two messages: their digits are sent one after the other.
     program.tells(1, json!({"type": "dtmf", "digits": "12"})).await;
     program.tells(2, json!({"type": "dtmf", "digits": "89"})).await;
     program.tells(1, json!({"type": "dtmf", "digits": "3"})).await;
@@ -115,12 +115,12 @@ async fn stop_ends_its_own_stream_and_the_connection_goes_on() {
     assert_eq!(program.is_over(1).await, "finished");
     program.beside(within("the end", ann.call.wait_for_end())).await;
     program.is_well(2).await;
-    // Ann's place is free, and that number is used no more.
+    // Ann's place is free; her stream number is not reused.
     let carl = house.joins(&mut program, 3).await;
     program.tells(3, json!({"type": "stop", "transfer": "600"})).await;
     assert_eq!(program.is_over(3).await, "finished");
     until("the echo", || (house.calls_at("echo") == 1).then_some(()));
-    // What comes for one that is over is nobody's, and nothing is said of it.
+    // Messages for an ended stream are ignored without an answer.
     program.says(1, &[9_000; 1_600]).await;
     program.tells(1, json!({"type": "clear"})).await;
     program.is_well(2).await;

@@ -1,5 +1,5 @@
-//! What ends a stream and what ends a connection: the other calls go on in the one case, and go to the
-//! fall-back in the other.
+//! Errors that end a stream, after which the other calls go on, and errors that end a connection, whose calls
+//! go to the fallback.
 
 use nix::sys::socket::{setsockopt, sockopt};
 
@@ -29,7 +29,7 @@ async fn a_connection_that_ends_gives_every_caller_to_the_fall_back() {
             drop(program);
         } else {
             for message in messages {
-                // It may have been closed by now.
+                // The connection may have been closed by now.
                 if program.socket.feed(message).await.is_err() {
                     break;
                 }
@@ -54,7 +54,7 @@ async fn a_program_that_answers_nothing_is_given_up_and_both_of_its_callers_fall
     let house = house("calls_per_connection = 2\nstall_s = 2\n");
     let (mut ann, mut program) = house.first().await;
     let mut bob = house.joins(&mut program, 2).await;
-    // It is there, and neither reads nor answers.
+    // The connection stays open, but the program neither reads nor answers.
     until("stalled", || (ends(&house.server, "stalled") == 2.0).then_some(()));
     tokio::join!(ann.hears_sound(true), bob.hears_sound(true));
     assert_eq!(house.calls_at("milliwatt"), 2);
@@ -78,7 +78,7 @@ async fn what_is_wrong_in_one_stream_ends_that_one_and_its_caller_alone_falls_ba
         ("junk", Box::new(move |n| vec![text(n, "\"type\":\"stop\",\"transfer\":\"\"")])),
         ("flood", Box::new(move |n| vec![text(n, "\"type\":\"clear\""); 1_000])),
         ("flood", Box::new(move |n| vec![sound(n, &[]); 9_000])),
-        // More than a minute, which nobody waits for here.
+        // More than a minute, too long to wait for in this test.
         ("full", Box::new(move |n| vec![sound(n, &[0; 8_000]); 70])),
         (
             "marks",
@@ -122,7 +122,7 @@ async fn a_number_that_no_stream_has_is_answered_with_stop_and_the_calls_go_on()
     }
     program.tells(7, json!({"type": "stop"})).await;
     assert_eq!(program.is_over(7).await, "unknown");
-    // Thousands of them are not answered each.
+    // Thousands of them are not answered individually.
     program.streams.remove(&0);
     for _ in 0..5_000 {
         program.socket.feed(sound(0, &[])).await.expect("sent");
@@ -141,7 +141,7 @@ async fn a_stream_with_a_minute_ahead_keeps_no_other_from_being_heard() {
     let house = house("calls_per_connection = 2\nstall_s = 60\n");
     let (mut ann, mut program) = house.first().await;
     let mut bob = house.joins(&mut program, 2).await;
-    // Ann's waits, all of it; Bob's comes behind it on the same connection.
+    // All of Ann's audio waits; Bob's follows it on the same connection.
     program.says(1, &[9_000; 120_000]).await;
     program.tells(1, json!({"type": "mark", "name": "15 s"})).await;
     program.says(1, &[9_000; 350_000]).await;
@@ -164,7 +164,7 @@ async fn a_stream_with_a_minute_ahead_keeps_no_other_from_being_heard() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_reads_too_slowly_is_told_in_each_stream_what_that_one_has_lost() {
     let socket = TcpSocket::new_v4().expect("a socket");
-    // Little room on the way, so that it is full soon.
+    // Small buffers, so that they fill soon.
     socket.set_recv_buffer_size(4_096).expect("a size");
     setsockopt(&socket, sockopt::TcpMaxSeg, &536).expect("a size");
     socket.bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
@@ -181,7 +181,7 @@ async fn who_reads_too_slowly_is_told_in_each_stream_what_that_one_has_lost() {
         }
     };
     within("something lost", reads).await;
-    // Both are heard all the time, and have their answers when it reads again.
+    // Both are heard all the time, and receive their answers when the program reads again.
     for stream in [1, 2] {
         program.tells(stream, json!({"type": "mark", "name": "still here"})).await;
         program.is_told(stream, json!({"type": "mark", "name": "still here", "played": true})).await;
