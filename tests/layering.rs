@@ -1,9 +1,9 @@
-//! Holds the borders between the rooms: who may import whom, where `unsafe` and the
-//! clock may stand, how long a file may be. Between rooms that are crates the compiler
-//! holds them; here stands what each crate may depend on.
+//! Enforces the borders between the rooms: permitted imports, where `unsafe` and the clock may be used, and
+//! the length of files. For rooms that are crates the compiler enforces imports, and the permitted
+//! dependencies of each crate are checked here.
 //!
-//! It reads the sources as text. That is enough for `crate::`, `super::` and `b2b_room::`
-//! paths, and needs no compiler.
+//! It reads the sources as text, which is sufficient for `crate::`, `super::` and `b2b_room::` paths, and
+//! needs no compiler.
 
 mod rust_text;
 
@@ -12,27 +12,26 @@ use std::path::{Path, PathBuf};
 
 use rust_text::tokens;
 
-/// Who may import whom; the longest name that fits a module counts. A room may
-/// always import itself. Rooms that assemble name what they may reach, too:
-/// nobody goes around the adapter to a plane.
+/// Permitted imports of each module; the longest matching name applies. A room may always import itself.
+/// Rooms that assemble others are limited, too: none may bypass the adapter to reach a plane.
 const BORDERS: &[(&str, &[&str])] = &[
-    // Leaves: nothing of ours, but the small things in base.
+    // Leaves: no imports except the small utilities in base.
     ("base", &[]),
     ("sdp", &["base"]),
-    // Planes: neither knows the other.
+    // Planes: each independent of the other.
     ("sip", &["base"]),
     ("sys", &["base"]),
     ("dsp", &["base"]),
     ("media", &["base", "dsp", "sys"]),
     // Calls.
     ("call", &["base", "media", "sdp", "sip"]),
-    // Applications: calls and their media in the words of the call model only.
+    // Applications: calls and their media through the call model only.
     ("app", &["base::util", "call"]),
-    // The library's front: the call model, samples and files; of SIP only its names.
+    // The public library: the call model, samples and files; of SIP only its names.
     ("client", &["base", "call", "media", "sip::msg"]),
-    // Calls in virtual time, for tests: a switch, its parties, and media that only say what they do.
+    // Calls in virtual time, for tests: a switch, its parties, and media that only report their actions.
     ("testkit", &["call", "media::stream", "sip"]),
-    // The adapter: values only; an engine has a room of its own.
+    // The adapter: values only; an engine has its own room.
     ("ua", &["base"]),
     ("baresip", &["base", "ua"]),
     // Assembly. Roles use calls through the adapter, and signal processing.
@@ -40,7 +39,7 @@ const BORDERS: &[(&str, &[&str])] = &[
     ("lab::engine", &["baresip", "lab::native", "ua"]),
     ("lab::role", &["base", "lab::engine", "media", "ua"]),
     ("lab::load", &["base", "call", "config", "dsp", "lab::results", "media"]),
-    // the engine of scenarios writes and reads messages itself
+    // the scenario engine writes and parses messages itself
     (
         "lab::load::sipp",
         &["base", "config", "lab::load", "media", "sdp", "sip::auth", "sip::msg", "sip::net::trace"],
@@ -74,21 +73,21 @@ const BORDERS: &[(&str, &[&str])] = &[
     ("cli", &["server", "base", "client", "config", "lab", "media", "phone", "ua"]),
 ];
 
-/// The rooms that are crates, `b2b_room`, each where it stands.
+/// The rooms that are crates, `b2b_room`, each in its folder.
 const CRATES: &[&str] = &[
     "app", "baresip", "base", "call", "client", "config", "dsp", "lab", "media", "phone", "sdp", "server",
     "sip", "sys", "testkit", "ua",
 ];
 
-/// What tests may use, in whatever room: nothing that is shipped does.
+/// Rooms that only tests may use, in any room.
 const FOR_TESTS: &[&str] = &["test-support", "testkit"];
 
-/// Parts of a plane that assembling rooms must leave alone, although they may use
-/// the rest of it: they drive calls.
+/// Parts of a plane that assembling rooms may not use, although they may use the rest of it: these parts
+/// drive calls.
 const ONLY_CALLS: &[&str] = &["media::local", "media::transport", "media::relay", "sys"];
 const ASSEMBLY: &[&str] = &["lab::role", "lab::config", "lab::orchestrator", "config", "cli", "client"];
 
-/// Where the clock is read: drivers, and threads that talk to people or disks.
+/// Modules that may read the clock: drivers, and threads that communicate with people or disks.
 const CLOCK: &[&str] = &[
     "server::controller::remote",
     "server::controller::rtpengine::driver",
@@ -167,7 +166,7 @@ fn crates_depend_only_on_what_they_may() {
     report(faults);
 }
 
-/// The rooms that a part of a manifest names.
+/// The rooms named in a part of a manifest.
 fn named_rooms(part: &str) -> impl Iterator<Item = &str> {
     let named = part.lines().filter_map(|line| line.strip_prefix("b2b-"));
     named.filter_map(|rest| rest.split(['.', ' ', '=']).next())
@@ -204,7 +203,7 @@ fn files_are_short() {
     report(long.map(told).collect());
 }
 
-/// What has more stands for several things.
+/// A struct with more fields has several responsibilities.
 #[test]
 fn structs_of_calls_and_applications_have_at_most_twenty_fields() {
     let mut files = Vec::new();
@@ -265,7 +264,7 @@ fn clock_outside(source: &Source) -> Vec<String> {
     read.map(|three| format!("{}: {}::now() outside of a driver", source.path.display(), three[0])).collect()
 }
 
-/// Whether a path lies in a module.
+/// Whether a path is in a module.
 fn within(path: &str, module: &str) -> bool {
     path.strip_prefix(module).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
 }
@@ -314,7 +313,7 @@ fn rust_files(folder: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// Modules in files of their own that exist for tests only.
+/// Modules in separate files that exist for tests only.
 fn test_modules(source: &Source) -> Vec<String> {
     let tokens = tokens(&source.text);
     let mut names = Vec::new();
@@ -332,7 +331,7 @@ fn test_modules(source: &Source) -> Vec<String> {
     names
 }
 
-/// The source up to its inline test module, which stands at the end.
+/// The source up to its inline test module, which is at the end.
 fn without_tests(text: &str) -> &str {
     let inline = text.match_indices("#[cfg(test)]\nmod ").find(|(at, _)| {
         let line = text[*at..].lines().nth(1).unwrap_or("");
@@ -341,7 +340,7 @@ fn without_tests(text: &str) -> &str {
     inline.map_or(text, |(at, _)| &text[..at])
 }
 
-/// Everything of this crate that a source names, as paths from the crate's root.
+/// All items of this crate that a source names, as paths from the crate's root.
 fn imports(source: &Source) -> Vec<String> {
     let mut found = Vec::new();
     let all = tokens(&source.text);
@@ -354,7 +353,7 @@ fn imports(source: &Source) -> Vec<String> {
             tree(&all, index + 2, other.to_string(), &mut found);
         }
     }
-    // `super` means something else inside of an inline module.
+    // `super` has another meaning inside an inline module.
     let own = tokens(without_tests(&source.text));
     for index in starts(&own, "super") {
         let mut module = source.module.as_str();
@@ -370,14 +369,14 @@ fn imports(source: &Source) -> Vec<String> {
     found
 }
 
-/// Where a path begins with this word.
+/// Positions where a path begins with this word.
 fn starts(tokens: &[String], word: &str) -> Vec<usize> {
     let begins = |at: usize| at == 0 || tokens[at - 1] != "::";
     let goes_on = |at: usize| tokens.get(at + 1).is_some_and(|token| token == "::");
     (0..tokens.len()).filter(|&at| tokens[at] == word && begins(at) && goes_on(at)).collect()
 }
 
-/// Follows a path, with its `{a, b}`, and collects its ends; gives the place after it.
+/// Follows a path, with its `{a, b}`, and collects its ends; returns the position after it.
 fn tree(tokens: &[String], mut at: usize, mut path: String, found: &mut Vec<String>) -> usize {
     loop {
         match tokens.get(at).map(String::as_str) {
@@ -419,7 +418,7 @@ fn join(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_string() } else { format!("{path}::{name}") }
 }
 
-// ---- the rules catch what they are for
+// ---- the rules catch violations
 
 #[cfg(test)]
 mod rules {

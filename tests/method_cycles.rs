@@ -1,9 +1,10 @@
-//! Holds how large a set of methods of `Switch` may be that all reach each other: what follows from a step of a call
-//! is a value that the turn carries out (`switch::follow`), and not one more method that the others call in a circle.
+//! Limits the size of a set of methods of `Switch` that all reach each other: a consequence of a step of a
+//! call is a value that the turn carries out (`switch::follow`), not one more method that the others call in
+//! a cycle.
 //!
 //! It reads the sources as text, without a compiler: a method calls another one by `self.name(…)` and
-//! `switch.name(…)`, by the name alone on another receiver where nothing else in the room has a method of that
-//! name, by `Switch::name`, and through functions and closures that stand in the room.
+//! `switch.name(…)`, by the name alone on another receiver if nothing else in the room has a method of that
+//! name, by `Switch::name`, and through functions and closures in the room.
 
 mod rust_text;
 
@@ -13,18 +14,18 @@ use std::path::{Path, PathBuf};
 
 use rust_text::tokens;
 
-/// The most methods that may all reach each other.
+/// Maximum number of methods that may all reach each other.
 const MOST: usize = 15;
 
-/// The largest sets that are printed.
+/// Number of the largest sets to print.
 const PRINTED: usize = 8;
 
-/// A function of the folder, and what it calls.
+/// A function of the folder, and its calls.
 struct Function {
-    /// The type whose method it is; none: it is no method.
+    /// The type of which it is a method; `None` for a free function.
     of: Option<String>,
     name: String,
-    /// A parameter is a switch, or it is a method of it.
+    /// It has a switch as a parameter, or is a method of it.
     has_switch: bool,
     body: Vec<String>,
 }
@@ -100,7 +101,7 @@ fn functions_of(folder: &Path) -> Vec<Function> {
     functions
 }
 
-/// Files of a folder that are no tests.
+/// Files of a folder that are not tests.
 fn rust_files(folder: &Path, files: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).expect("readable folder") {
         let path = entry.expect("readable folder").path();
@@ -113,7 +114,7 @@ fn rust_files(folder: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// A source up to its inline test module, which stands at the end.
+/// The source up to its inline test module, which is at the end.
 fn without_tests(text: &str) -> &str {
     let inline = text.match_indices("#[cfg(test)]").find(|(at, mark)| {
         let next = text[at + mark.len()..].trim_start();
@@ -122,10 +123,10 @@ fn without_tests(text: &str) -> &str {
     inline.map_or(text, |(at, _)| &text[..at])
 }
 
-/// The functions of a source, each with its parameters and body; one inside of another one is part of it.
+/// The functions of a source, each with its parameters and body; a nested function is part of the outer one.
 fn functions_in(tokens: &[String], found: &mut Vec<Function>) {
     let (mut at, mut of) = (0, None);
-    // Where the `impl` that is open has its end.
+    // End of the current `impl`.
     let mut end = 0;
     while at < tokens.len() {
         if at >= end {
@@ -154,7 +155,7 @@ fn functions_in(tokens: &[String], found: &mut Vec<Function>) {
     }
 }
 
-/// The type of an `impl`, of which these are the words up to its brace.
+/// The type of an `impl`, from the words before its brace.
 fn implemented(words: &[String]) -> Option<String> {
     let mut depth = 0_usize;
     let mut outer = Vec::new();
@@ -179,7 +180,7 @@ fn position(tokens: &[String], from: usize, sign: &str) -> usize {
     (from..tokens.len()).find(|it| tokens[*it] == sign).unwrap_or(tokens.len())
 }
 
-/// The place behind the brace that closes this one.
+/// The position after the brace that closes this one.
 fn behind(tokens: &[String], open: usize) -> usize {
     let mut depth = 0_usize;
     for (at, token) in tokens.iter().enumerate().skip(open) {
@@ -193,7 +194,7 @@ fn behind(tokens: &[String], open: usize) -> usize {
     tokens.len()
 }
 
-// ---- who calls whom
+// ---- the call graph
 
 fn calls_among(functions: &[Function]) -> Vec<Vec<usize>> {
     let mut by_name: HashMap<&str, Vec<usize>> = HashMap::new();
@@ -215,7 +216,7 @@ fn calls_among(functions: &[Function]) -> Vec<Vec<usize>> {
     functions.iter().map(calls).collect()
 }
 
-/// Which of the functions of a name is called, or named as one, at this place of a body.
+/// The functions of this name that are called, or passed as values, at this position of a body.
 fn called_at(functions: &[Function], caller: &Function, at: usize, named: &[usize]) -> Option<Vec<usize>> {
     let before = |back: usize| at.checked_sub(back).map(|it| caller.body[it].as_str()).unwrap_or_default();
     let after = |on: usize| caller.body.get(at + on).map(String::as_str).unwrap_or_default();
@@ -227,7 +228,7 @@ fn called_at(functions: &[Function], caller: &Function, at: usize, named: &[usiz
     match before(1) {
         "." if is_call && before(2) == "self" && before(3) != "." => Some(of(caller.of.as_deref())),
         "." if is_call && before(2) == "switch" && before(3) != "." => Some(of(Some("Switch"))),
-        // Whatever else it is called on may be a switch where nothing else has a method of that name.
+        // Another receiver may be a switch if nothing else has a method of that name.
         "." if is_call && is_name(before(2)) && before(3) != "." => {
             let only = named.iter().all(|it| functions[*it].has_switch && functions[*it].of.is_some());
             Some(named.iter().copied().filter(|_| only).collect())
@@ -235,7 +236,7 @@ fn called_at(functions: &[Function], caller: &Function, at: usize, named: &[usiz
         "::" if before(2) == "Self" => Some(of(caller.of.as_deref())),
         "::" => Some(of(Some(before(2)))),
         "." => None,
-        // A function that is given no switch calls none.
+        // A function without a switch parameter calls no methods of it.
         _ => Some(named.iter().copied().filter(|it| is_given_one(&functions[*it])).collect()),
     }
 }
@@ -244,7 +245,7 @@ fn called_at(functions: &[Function], caller: &Function, at: usize, named: &[usiz
 
 struct Search<'a> {
     calls: &'a [Vec<usize>],
-    /// When a node was met, and the earliest one that is reached from it.
+    /// When a node was visited, and the earliest node reachable from it.
     met: Vec<Option<(usize, usize)>>,
     open: Vec<usize>,
     is_open: Vec<bool>,
@@ -264,7 +265,7 @@ fn connected_sets(calls: &[Vec<usize>]) -> Vec<Vec<usize>> {
 }
 
 impl Search<'_> {
-    /// Gives the earliest node that is reached from this one.
+    /// Returns the earliest node reachable from this one.
     fn visit(&mut self, node: usize) -> usize {
         let own = self.next;
         self.next += 1;

@@ -1,7 +1,7 @@
-//! The whole program: by the real binary with real SIP, RTP and HTTP, and what its parts do together.
-//! Parts by themselves are tested in their crates; this is one program, since each links everything.
+//! The whole program: the real binary with real SIP, RTP and HTTP, and the interaction of its parts. The
+//! parts alone are tested in their crates; these tests are one program, because each would link everything.
 
-// As in test functions (clippy.toml): what a helper cannot get fails the test.
+// As in test functions (clippy.toml): a failure in a helper fails the test.
 #![allow(clippy::unwrap_used)]
 
 #[macro_use]

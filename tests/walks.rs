@@ -1,11 +1,11 @@
-//! The files and functions that designs/0027-walks.md and 0029-media-walks.md name are there, and their headings count
-//! them.
+//! The files and functions named in designs/0027-walks.md and 0029-media-walks.md exist, and the headings
+//! count the files.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The pages, and where a file without a folder is.
+/// The pages, and the folder of files named without one.
 const PAGES: [(&str, &str); 2] =
     [("designs/0027-walks.md", "call/switch"), ("designs/0029-media-walks.md", "media")];
 
@@ -15,7 +15,7 @@ fn what_the_walks_name_is_there() {
     assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
 }
 
-/// What a page says that is not so.
+/// Incorrect statements of a page.
 fn faults(page: &str, usual: &str) -> Vec<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let text = fs::read_to_string(root.join(page)).expect("the page");
@@ -27,7 +27,7 @@ fn faults(page: &str, usual: &str) -> Vec<String> {
         };
         let mut files = BTreeSet::new();
         for step in steps.split("\n\n").flat_map(numbered) {
-            // What happens stands behind a colon, and may name anything.
+            // The text after a colon describes the step, and may name anything.
             let named = step.split(": ").next().unwrap_or_default();
             let mut file: Option<(PathBuf, String)> = None;
             for name in named.split('`').skip(1).step_by(2) {
@@ -54,7 +54,7 @@ fn faults(page: &str, usual: &str) -> Vec<String> {
     faults
 }
 
-/// The steps of a list, each in one line.
+/// The steps of a list, each on one line.
 fn numbered(list: &str) -> Vec<String> {
     let lines = list.split('\n').fold(String::new(), |all, line| match line.starts_with("   ") {
         true => all + " " + line.trim_start(),

@@ -1,5 +1,5 @@
-//! Each codec with each: offered and chosen between two clients, and transcoded by b2b's own
-//! server. What one side says is looked for in what the other one hears.
+//! Every pair of codecs: negotiated between two clients, and transcoded by the server. Audio sent at one side
+//! is searched for in the audio heard at the other.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use b2b_test_support::client::{PATIENCE, connected, named, within};
 
 const RATE_HZ: u32 = 16_000;
 
-/// Says this again and again.
+/// Plays these samples repeatedly.
 struct Voice(Arc<[i16]>, usize);
 
 impl FrameSource for Voice {
@@ -21,20 +21,21 @@ impl FrameSource for Voice {
     }
 }
 
-/// A quarter of the samples: the voices have nothing above 2 kHz.
+/// A quarter of the samples: the voices contain nothing above 2 kHz.
 fn coarse(samples: &[i16]) -> Vec<i16> {
     samples.chunks(4).map(|four| (four.iter().map(|&s| i32::from(s)).sum::<i32>() / 4) as i16).collect()
 }
 
-/// What they say: the second backwards, so that neither is in the other.
+/// The two voices: the second is the first backwards, so that neither occurs in the other.
 fn voices() -> [Arc<[i16]>; 2] {
     let there = crate::common::audio::speech_like(RATE_HZ, 2.0);
     let here: Vec<i16> = there.iter().rev().copied().collect();
     [there.into(), here.into()]
 }
 
-/// Waits for half a second of a voice in three that are heard. Opus keeps the sound, not the wave;
-/// a machine that stood still has spoilt those three, not the ones after them.
+/// Waits until half a second of a voice occurs in three seconds of received audio. The likeness is below 1
+/// because Opus keeps the sound, not the waveform; if a stall of the machine spoils three seconds, the next
+/// three are searched.
 async fn hears(call: &Call, voice: &[i16], what: &str) {
     let mut incoming = call.audio().expect("sound").incoming;
     let needle = coarse(&voice[8_000..16_000]);
@@ -54,7 +55,7 @@ async fn hears(call: &Call, voice: &[i16], what: &str) {
     }
 }
 
-/// Both say something, and both hear it.
+/// Both parties send a voice, and both hear the other's.
 async fn talk(calls: [&Call; 2], what: &str) {
     let voices = voices();
     for (call, voice) in calls.iter().zip(&voices) {
@@ -67,7 +68,7 @@ async fn talk(calls: [&Call; 2], what: &str) {
 #[tokio::test]
 async fn of_two_lists_the_first_codec_of_the_offer_that_both_have_is_spoken() {
     for first in Codec::ALL {
-        // All four pairs of a list at once.
+        // All four second codecs at once.
         let talks = Codec::ALL.map(|second| async move {
             let offer = if first == second { vec![first] } else { vec![first, second] };
             let alice = named("alice").codecs(offer).build().expect("a client");
@@ -104,7 +105,7 @@ async fn the_server_transcodes_between_clients_that_have_no_codec_in_common() {
         builder.codecs([codec]).build().expect("a client")
     };
     let caller = &user;
-    // Four phones at once, each called in the three other codecs.
+    // Four phones at once, each called with the three other codecs.
     let [a, b, c, d] = Codec::ALL.map(|theirs| async move {
         let name = theirs.to_string().to_lowercase();
         let bob = caller(&name, theirs);

@@ -1,4 +1,4 @@
-//! The example of a call centre's agent, with a caller and a colleague.
+//! The example of a call centre agent, with a caller and a colleague.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -7,7 +7,7 @@ use b2b::client::{CallState, ClientEvent, EndCause, Sound};
 use b2b_test_support::client::hand::{client, until};
 use b2b_test_support::client::within;
 
-/// Its output stays open: who cannot write ends.
+/// Its output stays open, because a failed write would end the process.
 struct Ended(Child, Option<BufReader<ChildStdout>>);
 
 impl Drop for Ended {
@@ -17,7 +17,7 @@ impl Drop for Ended {
     }
 }
 
-/// The agent, and where it waits.
+/// The agent, and the URI at which it waits.
 fn agent(colleague: &str) -> (Ended, String) {
     let tests = std::env::current_exe().expect("the path of this test");
     let built = tests.parent().and_then(|deps| deps.parent()).expect("a folder of builds");
@@ -58,7 +58,7 @@ async fn the_agent_holds_its_caller_asks_a_colleague_and_joins_them() {
 #[tokio::test]
 async fn a_caller_whose_colleague_is_not_there_is_taken_back() {
     let (caller, _) = client("caller").await;
-    // Port 9 (discard) of loopback: nobody is there.
+    // Port 9 (discard) of loopback, where nothing listens.
     let (_agent, uri) = agent("sip:nobody@127.0.0.1:9");
     let mut events = caller.events().await.expect("events");
     let call = caller.call(uri).await.expect("a call");

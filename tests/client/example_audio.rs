@@ -1,4 +1,4 @@
-//! The examples that have sound in their hands: each is built, runs, and does what it says.
+//! The examples that process audio: each is built, runs, and behaves as documented.
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
@@ -7,12 +7,12 @@ use std::time::Duration;
 use b2b::client::{Call, CallAudio, EndCause, Incoming, SipClient, Sound};
 use b2b_test_support::client::{Running, best_share_of, example, named, share_of, within};
 
-/// An example that answers, and where.
+/// Starts an example that answers calls; returns its URI.
 fn answers(name: &str) -> (Running, String) {
     let spawned = example(name).arg("127.0.0.1:0").stdout(Stdio::piped()).spawn();
     let mut running = Running(spawned.expect("cargo test builds examples"));
     let mut line = String::new();
-    // It stays open: what is printed later must go somewhere.
+    // The pipe stays open, because the example prints more later.
     BufReader::new(running.0.stdout.as_mut().expect("piped")).read_line(&mut line).expect("its first line");
     (running, line.trim().strip_prefix("waiting at ").expect("its address").to_owned())
 }
@@ -24,7 +24,7 @@ async fn calls(uri: String) -> (SipClient, Call) {
     (alice, call)
 }
 
-/// Waits for 200 ms in a row that please.
+/// Waits for 200 ms of audio that satisfy the condition.
 async fn hears(what: &str, incoming: &mut Incoming, pleases: impl Fn(&[i16]) -> bool) {
     let mut heard = Vec::new();
     let heard = async {
@@ -65,11 +65,11 @@ async fn the_voice_agent_answers_what_was_said_and_stops_when_it_is_interrupted(
     let (_alice, call) = calls(uri).await;
     let CallAudio { mut incoming, .. } = call.audio().expect("sound");
     let said = call.play(Sound::tone(500.0, 3_000)).await.expect("playing");
-    // It does not speak while it is spoken to.
+    // The agent is silent while the caller speaks.
     hears("silence", &mut incoming, silence).await;
     within("said", said.finished()).await;
     hears("the answer", &mut incoming, tone(500.0)).await;
-    // Nearly six seconds of answer are left.
+    // Nearly six seconds of the answer remain.
     let interruption = call.play(Sound::tone(900.0, 1_000)).await.expect("playing");
     hears("silence again", &mut incoming, silence).await;
     within("said", interruption.finished()).await;
@@ -85,7 +85,7 @@ async fn the_custom_processor_makes_a_robots_voice() {
     let ringing = within("a call", calls.next()).await.expect("a client");
     let call = within("acknowledged", ringing.answer()).await.expect("answered");
     let mut audio = call.audio().expect("sound");
-    // 440 Hz times 100 Hz.
+    // 440 Hz multiplied by 100 Hz.
     let modulated = |heard: &[i16]| {
         let shares = [340.0, 440.0, 540.0].map(|hz| share_of(heard, hz, 16_000));
         shares[0] > 0.4 && shares[1] < 0.05 && shares[2] > 0.4

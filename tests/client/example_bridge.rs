@@ -1,4 +1,4 @@
-//! `examples/inbound_bridge.rs`: as short as it is said to be, and it joins who calls.
+//! `examples/inbound_bridge.rs`: it is as short as documented, and joins callers.
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;

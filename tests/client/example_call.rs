@@ -1,5 +1,5 @@
-//! The program of the README: as short as it says, the one that is built, and it calls; and the
-//! one that answers.
+//! The program in the README: it is as short as documented, equal to the compiled example, and makes a call;
+//! and the example that answers.
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
@@ -7,7 +7,7 @@ use std::process::Stdio;
 use b2b::client::EndCause;
 use b2b_test_support::client::{Running, example, named, within};
 
-/// What follows the comment at the top.
+/// The program without the comment at the top.
 fn program() -> &'static str {
     include_str!("../../examples/call.rs").split_once("\n\n").expect("a comment, and a program").1
 }

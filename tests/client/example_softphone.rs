@@ -1,4 +1,4 @@
-//! `examples/softphone.rs`: short, and it calls, answers and says what it sees.
+//! `examples/softphone.rs`: it is short, makes and answers calls, and prints events.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Stdio};
@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::common::child::b2b;
 use b2b::client::{ClientEvent, EndCause, SipClient};
 
-/// Generous: a loaded machine is slow, a broken program never calls.
+/// Generous, because a loaded machine is slow; reached only if the program never calls.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 struct Ended(Child);
@@ -19,7 +19,7 @@ impl Drop for Ended {
     }
 }
 
-/// Where `cargo test` has put the examples: beside the tests. Without any device, wherever it runs.
+/// `cargo test` puts the examples next to the tests. An empty PATH excludes audio devices on every machine.
 fn softphone(arguments: &[&str]) -> Ended {
     let tests = std::env::current_exe().expect("the path of this test");
     let built = tests.parent().and_then(|deps| deps.parent()).expect("a folder of builds");

@@ -1,4 +1,4 @@
-//! The code of the guide for those who come from another library is that of the examples.
+//! The code in the guide for users of other libraries is that of the examples.
 
 const GUIDE: &str = include_str!("../../docs/client.md");
 const EXAMPLES: [&str; 3] = [

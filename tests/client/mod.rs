@@ -1,4 +1,5 @@
-//! The client library through the server, and its examples. By itself it is tested in `src/client/tests`.
+//! The client library with the server, and its examples. Tests of the library alone are in
+//! `src/client/tests`.
 
 mod codecs;
 mod example_agent;

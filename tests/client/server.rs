@@ -1,5 +1,5 @@
-//! Clients registered at b2b's own server, over UDP, TCP and TLS: calls through it, its
-//! certificate, its end and its return.
+//! Clients registered at the server, over UDP, TCP and TLS: calls through it, its certificate, its shutdown
+//! and restart.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -16,7 +16,7 @@ use nix::sys::signal::Signal;
 
 const SHORT: Duration = Duration::from_millis(100);
 
-/// A server that trusts nobody, with two users.
+/// A server without trusted peers, with two users.
 fn server(listen: &str, more: &str, folder: &Path) -> (B2b, SocketAddr) {
     let config = format!(
         "[server]\nlisten = [\"{listen}\"]\nstore = \"memory\"\ndomains = [\"b2b.example\"]\ndrain_s = 0\n{more}\n\
@@ -37,7 +37,7 @@ fn user(name: &str, password: &str, registrar: &str) -> ClientBuilder {
     builder.registrar(registrar).credentials(name, password).register_retry(SHORT, 4 * SHORT)
 }
 
-/// Waits until it is registered.
+/// Waits until the client is registered.
 async fn registered(client: &SipClient) {
     client.start().await.expect("started");
     within("a registration", async {
@@ -48,7 +48,7 @@ async fn registered(client: &SipClient) {
     .await;
 }
 
-/// Waits until the registrations of all are so.
+/// Waits until every registration satisfies the condition.
 async fn all(clients: &[&SipClient], wanted: impl Fn(&RegistrationState) -> bool) {
     for client in clients {
         within("a change of the registration", async {
@@ -93,7 +93,7 @@ async fn two_users_register_with_either_digest_and_call_each_other() {
         let algorithm = if more.is_empty() { "algorithm=SHA-256" } else { "algorithm=MD5" };
         let seen = std::fs::read_to_string(&trace).expect("a trace");
         let answers: Vec<_> = seen.lines().filter(|line| line.contains("uthorization: Digest")).collect();
-        // REGISTER, INVITE, and the end of the registration.
+        // REGISTER, INVITE, and the REGISTER that removes the binding.
         assert!(answers.len() >= 3 && answers.iter().all(|line| line.contains(algorithm)), "{answers:#?}");
         drop(server);
     }
@@ -112,7 +112,7 @@ async fn a_device_by_its_instance_is_reached_by_its_newest_connection_alone() {
     let mut nobody = before.incoming().await.expect("calls");
     registered(&before).await;
     talk(&ann, &mut nobody).await;
-    // The program starts again, without having taken the registration back.
+    // The program restarts without having removed its binding.
     let now = bob().expect("a client");
     let mut incoming = now.incoming().await.expect("calls");
     registered(&now).await;
@@ -145,10 +145,11 @@ async fn a_wrong_password_is_told_from_a_dead_server() {
 async fn a_server_that_comes_back_has_the_registrations_again_and_calls_work() {
     for transport in [Transport::Tcp, Transport::Udp] {
         let folder = tempfile::tempdir().expect("a folder");
-        // Bound twice: so an address of its own, and a port that the system gives to nobody.
+        // The address is bound twice: hence a separate loopback address, and a port outside the ephemeral
+        // range.
         let (first, address) = server("udp:127.0.41.1:5062", "", folder.path());
         let at = format!("sip:{address}");
-        // What is noticed over UDP is that a refresh fails, or is a registration anew.
+        // Over UDP the loss is noticed only when a refresh fails or a new registration is needed.
         let brief =
             |builder: ClientBuilder| builder.transport(transport).register_expires(Duration::from_secs(2));
         let ann = brief(user("1001", "one", &at)).build().expect("a client");
@@ -210,7 +211,8 @@ async fn over_tls_a_private_authority_is_trusted_when_it_is_named_and_only_then(
     registered(&bob).await;
     talk(&ann, &mut incoming).await;
 
-    // Who names none trusts the system's, which do not know ours; a bare machine has none at all.
+    // Without configured authorities a client trusts the system's, which do not include the test's; a bare
+    // machine has none.
     let eve = over_tls(user("1001", "one", &at), Tls::default());
     let outcome = within("an outcome", eve.register()).await;
     assert!(matches!(outcome, Err(RegisterError::Failed(_))), "{outcome:?}");

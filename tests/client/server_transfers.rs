@@ -1,4 +1,4 @@
-//! Clients that transfer each other through b2b's own server: who talks to whom then is heard.
+//! Clients that transfer each other through the server, verified by audio.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -43,7 +43,7 @@ async fn connected(from: &SipClient, to: &str, incoming: &mut IncomingCalls) -> 
     (ours, theirs)
 }
 
-/// Waits until this call hears the tone and nothing else.
+/// Waits until this call receives the tone and nothing else.
 async fn hears_the_tone(call: &Call) {
     let mut incoming = call.audio().expect("audio").incoming;
     let rate_hz = incoming.rate_hz();
@@ -78,7 +78,7 @@ async fn a_caller_is_sent_to_somebody_else_blindly() {
     at_carol.play(Sound::tone(HZ, 3_600_000)).await.expect("a tone");
     hears_the_tone(&at_ann).await;
     assert_eq!((at_ann.state(), at_carol.state()), (CallState::Answered, CallState::Answered));
-    // The server, which is her registrar, has told whom she talks with.
+    // The server, which is her registrar, has sent her the identity of the new party.
     let identity = within("who is there", async {
         loop {
             let event = told.next().await.expect("the call is up");

@@ -1,9 +1,9 @@
-//! Audio for the tests: made from a seed, and found again by correlation.
+//! Audio for the tests: generated from a seed, and found again by correlation.
 
 use std::path::Path;
 
-/// Seconds of speech-like audio at `rate` Hz: a buzz with moving formants in
-/// syllables, so that every stretch differs from every other one.
+/// Seconds of speech-like audio at `rate` Hz: a buzz with moving formants in syllables, so that all parts
+/// differ.
 pub fn speech_like(rate: u32, seconds: f64) -> Vec<i16> {
     let mut noise = 0x2545_f491_4f6c_dd1d_u64;
     let mut phase = 0.0_f64;
@@ -51,9 +51,9 @@ pub fn read_wav(path: &Path) -> Vec<i16> {
     reader.into_samples::<i16>().map(|sample| sample.expect("a sample")).collect()
 }
 
-/// The best normalised correlation (0..1) of `needle` anywhere in `haystack`
-/// within `offsets`, and the offset in samples where it is. Only where every eighth sample
-/// is alike are all of them looked at: debug builds multiply slowly.
+/// The best normalised correlation (0..1) of `needle` anywhere in `haystack` within `offsets`, and its offset
+/// in samples. All samples are compared only where every eighth sample is alike, because debug builds
+/// multiply slowly.
 pub fn find(needle: &[i16], haystack: &[i16], offsets: std::ops::Range<usize>) -> (f64, usize) {
     offsets
         .filter(|&offset| offset + needle.len() <= haystack.len())
@@ -66,7 +66,7 @@ pub fn find(needle: &[i16], haystack: &[i16], offsets: std::ops::Range<usize>) -
         .unwrap_or((0.0, 0))
 }
 
-/// The normalised correlation of every so many samples.
+/// The normalised correlation of every `step`th sample.
 fn likeness(one: &[i16], other: &[i16], step: usize) -> f64 {
     let (mut dot, mut own, mut its) = (0_i64, 0_i64, 0_i64);
     let mut at = 0;

@@ -1,4 +1,4 @@
-//! A `b2b` process under test: its lines, its READY, its end. Killed on drop.
+//! A `b2b` process under test: its output lines, its READY line, its end. Killed on drop.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
@@ -11,7 +11,7 @@ use b2b::ua::Engine;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// Long enough for the slowest machine: nothing waits this long when all is well.
+/// Long enough for the slowest machine; reached only on failure.
 pub const PATIENCE: Duration = Duration::from_secs(90);
 
 pub struct B2b {
@@ -39,7 +39,7 @@ impl B2b {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .env_remove("NO_COLOR")
-            // Tests measure memory page by page: a huge page of the kernel's comes when it can.
+            // Tests measure memory page by page, and the kernel assigns huge pages at unpredictable times.
             .env("MIMALLOC_ALLOW_THP", "0")
             .spawn()
             .expect("the b2b binary starts");
@@ -80,7 +80,7 @@ impl B2b {
         })
     }
 
-    /// Waits for `READY` and gives back the SIP address in it.
+    /// Waits for `READY` and returns the SIP address in it.
     pub fn ready(&mut self) -> SocketAddr {
         let line = self.wait_for_line("READY role=");
         let address = line.split("sip=").nth(1).and_then(|rest| rest.split(' ').next());
@@ -96,7 +96,7 @@ impl B2b {
         status
     }
 
-    /// Waits for the end and asserts on the exit code; shows the output if it differs.
+    /// Waits for the end and asserts the exit code; shows the output if it differs.
     pub fn assert_exit(&mut self, code: i32) {
         let status = self.wait();
         assert_eq!(status.code(), Some(code), "exit was {status}\n{}", self.output());
@@ -120,7 +120,7 @@ impl B2b {
             }
             assert!(start.elapsed() < PATIENCE, "waited {PATIENCE:?} for {what}\n{}", self.output());
             if !self.is_running() {
-                // Its last lines may still be on their way.
+                // Its last lines may still be in transit.
                 let waited = over.get_or_insert_with(Instant::now).elapsed();
                 assert!(waited < Duration::from_secs(5), "it ended before {what}\n{}", self.output());
             }

@@ -1,12 +1,11 @@
-//! What the whole-program tests share: starting `b2b`, reading its lines,
-//! making audio and comparing it.
+//! Shared parts of the whole-program tests: starting `b2b`, reading its lines, making audio and comparing it.
 
 pub mod audio;
 pub mod child;
 pub mod orchestrated;
 
-/// Makes each of these functions, which take an engine, a test of every engine of this
-/// build: `native::name` and, with the feature, `baresip::name`.
+/// Makes a test for every engine of this build from each of these functions, which take an engine:
+/// `native::name` and, with the feature, `baresip::name`.
 macro_rules! on_every_engine {
     ($($(#[$attribute:meta])* $test:ident,)*) => {
         mod native {

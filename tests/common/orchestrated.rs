@@ -9,19 +9,19 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// Long enough for any machine; nothing is asserted about how long things take.
+/// Long enough for any machine; no test asserts durations.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The fixture program. `cargo test` builds it, but `cargo test --test <name>`
-/// does not, so it is brought up to date here.
+/// The fixture program. `cargo test` builds it, but `cargo test --test <name>` does not, so it is brought up
+/// to date here.
 pub fn fixture() -> &'static Path {
     static FIXTURE: OnceLock<PathBuf> = OnceLock::new();
     FIXTURE.get_or_init(|| {
         let test = std::env::current_exe().expect("own file");
         let profile = test.parent().and_then(Path::parent).expect("target/<profile>/deps").to_path_buf();
         let mut build = Command::new(env!("CARGO"));
-        // What `cargo test` says to tests of this package would look like a change to the build
-        // scripts of others (ring's looks at it): they and all above them would be built again.
+        // Build scripts of other crates (such as ring's) would take the variables that `cargo test` sets for
+        // this package as a change, and rebuild those crates and all their dependents.
         let said = std::env::vars_os().map(|(name, _)| name);
         for name in said.filter(|it| it.to_str().is_some_and(of_a_package)) {
             build.env_remove(name);
@@ -40,20 +40,20 @@ fn of_a_package(name: &str) -> bool {
     ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_CRATE_"].iter().any(|it| name.starts_with(it))
 }
 
-/// A folder with a plan in which every role behaves as it is told.
+/// A folder with a plan in which every role has a prescribed behaviour.
 pub struct Scene {
     pub folder: tempfile::TempDir,
     plan: String,
 }
 
-/// How a run ended.
+/// Result of a run.
 pub struct Ended {
     pub code: Option<i32>,
     pub stdout: String,
 }
 
 impl Scene {
-    /// Behaviours of sink, mixer (empty: none) and source; `more` ends the plan.
+    /// Takes the behaviours of sink, mixer (empty: none) and source; `more` is appended to the plan.
     pub fn new(sink: &str, mixer: &str, source: &str, more: &str) -> Self {
         let folder = tempfile::tempdir().expect("folder");
         let trace = |behaviour: &str| format!("\"{}\"", folder.path().join(behaviour).display());
@@ -69,7 +69,7 @@ impl Scene {
         Scene { folder, plan }
     }
 
-    /// With a b2bua before the sink that behaves like this.
+    /// Adds a b2bua with this behaviour before the sink.
     pub fn with_b2bua(mut self, behaviour: &str) -> Self {
         let trace = self.folder.path().join(behaviour);
         let lines = format!("b2bua.config = \"none.toml\"\nb2bua.sip_trace = \"{}\"\n", trace.display());
@@ -77,7 +77,7 @@ impl Scene {
         self
     }
 
-    /// With a load that has these keys, and behaves like this.
+    /// Adds a load with these keys and this behaviour.
     pub fn with_load(mut self, name: &str, keys: &str, behaviour: &str) -> Self {
         let trace = self.folder.path().join(behaviour);
         let trace = trace.display();
@@ -104,7 +104,7 @@ impl Scene {
         self.start(flags).end()
     }
 
-    /// The process id of a role that has the behaviour `pid`, once it wrote it.
+    /// The process id of a role with the behaviour `pid`, once it has written it.
     pub fn pid(&self, role: &str) -> Pid {
         let path = self.folder.path().join(format!("{role}.pid"));
         let text = wait_for(&format!("{role}.pid"), || std::fs::read_to_string(&path).ok());
@@ -112,7 +112,7 @@ impl Scene {
     }
 }
 
-/// A run that goes on.
+/// A run in progress.
 pub struct Running {
     pub process: Child,
 }
@@ -135,7 +135,7 @@ impl Running {
     }
 }
 
-/// Waits until something is there.
+/// Waits until `look` returns a value.
 pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {

@@ -1,4 +1,4 @@
-//! What the documents point at is there, and each document is pointed at.
+//! All link targets of the documents exist, and each document is linked.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ fn documents() -> Vec<PathBuf> {
     found
 }
 
-/// Its text without blocks of code.
+/// The text of a document without code blocks.
 fn prose(document: &Path) -> String {
     let text = std::fs::read_to_string(root().join(document)).expect("text");
     let mut code = false;
@@ -36,12 +36,12 @@ fn prose(document: &Path) -> String {
     lines.map(|line| format!("{line}\n")).collect()
 }
 
-/// What stands between these two.
+/// The parts of the text between these two.
 fn between<'a>(text: &'a str, begin: &str, end: char) -> impl Iterator<Item = &'a str> {
     text.split(begin).skip(1).filter_map(move |rest| rest.split_once(end)).map(|(it, _)| it)
 }
 
-/// What a link to a heading says, as GitHub makes it.
+/// The anchors of a document's headings, in GitHub's format.
 fn anchors(document: &Path) -> BTreeSet<String> {
     let text = prose(document);
     let headings = text.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#'));
@@ -107,7 +107,7 @@ fn every_file_that_a_manual_names_is_there() {
         for word in words {
             let kept = ["docs/", "examples/", "packaging/", "plans/", "proto/", "scripts/"];
             let has_kind = word.rsplit('/').next().is_some_and(|name| name.contains('.'));
-            // What the lab writes is there once it has run.
+            // Files in `target/` exist only after the lab has run.
             let is_ours = kept.iter().any(|folder| word.starts_with(folder)) && !word.contains("target/");
             if is_ours && has_kind {
                 seen += 1;
@@ -121,7 +121,7 @@ fn every_file_that_a_manual_names_is_there() {
     assert!(missing.is_empty(), "{missing:#?}");
 }
 
-/// The text of every file of Rust below.
+/// The text of all Rust files below a folder.
 fn code(folder: &Path) -> String {
     let entries = std::fs::read_dir(folder).expect("a folder").flatten();
     let texts = entries.map(|it| match it.path() {

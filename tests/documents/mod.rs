@@ -1,4 +1,4 @@
-//! Documents: what they name is there.
+//! The files and tests that documents name exist.
 
 mod links;
 mod regressions;

@@ -1,5 +1,4 @@
-//! The regression suite of `designs/0002-sip-core.md` is there: each test that its
-//! tables name exists, under that name.
+//! The regression suite of `designs/0002-sip-core.md`: each test named in its tables exists under that name.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -32,7 +31,7 @@ fn every_test_that_the_design_names_is_there() {
     let rows = design.lines().filter_map(|line| line.strip_prefix("| ")?.split_once(" | "));
     let mut named = 0;
     for (what, cell) in rows.filter(|(_, cell)| *cell != "tests |") {
-        // In brackets stands where a test is.
+        // The place of a test is in brackets.
         let outside: String = cell.split('(').map(|part| part.rsplit(')').next().unwrap_or(part)).collect();
         for name in outside.split('`').skip(1).step_by(2) {
             assert!(tests.contains(name), "{what}: there is no test {name}");

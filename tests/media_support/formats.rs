@@ -1,4 +1,4 @@
-//! Parties that do not speak the same: one codec here and another there, SRTP here and RTP there.
+//! Parties with different formats: different codecs, or SRTP on one side and RTP on the other.
 
 use super::*;
 use b2b::call::controller::{SrtpPolicy, SrtpRules, SrtpSuite};
@@ -7,17 +7,17 @@ use b2b::media::transport::protection::{Inbound, MasterKey, Outbound, RTP_OVERHE
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-/// A level that no silence has, and that each sound here is beyond.
+/// A level above all silence and below every sound here.
 const LOUD: u16 = 4_000;
 const SUITE: SrtpSuite = SrtpSuite::AesCm128HmacSha1_80;
 
-/// 20 ms of a square wave of 1 kHz, coded so.
+/// 20 ms of a square wave of 1 kHz in this encoding.
 fn sound(encode: fn(i16) -> u8) -> Vec<u8> {
     (0..160).map(|n| encode(if n / 4 % 2 == 0 { 8_000 } else { -8_000 })).collect()
 }
 
 impl Party {
-    /// Sends the next packet with this payload type, changed by `seal` where it goes out.
+    /// Sends the next packet with this payload type, encrypted by `seal` if given.
     fn send_as(&mut self, to: SocketAddr, payload_type: u8, payload: &[u8], seal: Option<&mut Outbound>) {
         let mut packet = vec![0x80, payload_type];
         packet.extend_from_slice(&self.next.to_be_bytes());
@@ -34,7 +34,7 @@ impl Party {
         self.rtp.send_to(&packet, to).expect("loopback");
     }
 
-    /// Packets that have come, and what comes in a short while.
+    /// Packets received so far, and within a short while.
     fn packets(&self) -> Vec<Vec<u8>> {
         let (mut packets, mut buffer) = (Vec::new(), [0; 2_048]);
         while let Ok((length, _)) = self.rtp.recv_from(&mut buffer) {
@@ -43,7 +43,7 @@ impl Party {
         packets
     }
 
-    /// Whether sound of this payload type has come.
+    /// Whether audio of this payload type has arrived.
     fn hears_sound(&self, payload_type: u8, decode: fn(u8) -> i16) -> bool {
         let loud = |packet: &Vec<u8>| {
             packet.len() >= 172
@@ -53,7 +53,7 @@ impl Party {
         self.packets().iter().any(loud)
     }
 
-    /// Its description with another audio line, and more lines.
+    /// Its description with another audio line, and additional lines.
     fn says_like(&self, profile: &str, formats: &str, more: &str) -> Bytes {
         let text = String::from_utf8(self.says(1, "sendrecv").to_vec()).expect("text");
         format!("{}{more}", text.replace("RTP/AVP 0", &format!("{profile} {formats}"))).into()
@@ -87,7 +87,7 @@ impl Carried<'_> {
         [a, b].into_iter().for_each(|id| self.media.release_endpoint(id));
     }
 
-    /// A party with SRTP and one with RTP hear each other, and without its key the one is not heard.
+    /// A party with SRTP and one with RTP hear each other; without its key the SRTP party is not heard.
     pub(super) async fn encrypted(&mut self) {
         if !self.has(Capability::Encryption) {
             return;
@@ -111,7 +111,7 @@ impl Carried<'_> {
         let to_a = address(&answer.await);
         good("a bridge", self.media.bridge(a, b)).await;
 
-        // Sound that nobody has encrypted goes no further.
+        // Unencrypted audio is not forwarded.
         for _ in 0..10 {
             bob.send_as(to_b, 0, &sound(ulaw_encode), None);
             assert!(!ann.hears_sound(0, ulaw_decode), "what was not encrypted is heard");
@@ -123,7 +123,7 @@ impl Carried<'_> {
             bob.send_as(to_b, 0, &sound(ulaw_encode), Some(&mut outbound));
             heard.0 = heard.0 || ann.hears_sound(0, ulaw_decode);
             for mut packet in bob.packets() {
-                // Reports come, too.
+                // Reports arrive, too.
                 let clear = inbound.rtp(&mut packet).ok();
                 let opened = clear.is_some_and(|length| packet[12..length] == sound(ulaw_encode));
                 heard.1 = heard.1 || opened;

@@ -1,5 +1,5 @@
-//! What every media controller must do, whoever carries the media: the same steps for all of them.
-//! Real sockets on this machine stand for the parties.
+//! Requirements on every media controller: the same steps for all of them. Real sockets on this machine
+//! represent the parties.
 
 mod formats;
 mod verbs;
@@ -18,7 +18,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A controller, and what happens in it.
+/// A controller, and its events.
 pub struct Carried<'a> {
     pub media: &'a dyn MediaController,
     pub events: UnboundedReceiver<MediaEvent>,
@@ -27,7 +27,7 @@ pub struct Carried<'a> {
     seen: Vec<MediaEvent>,
 }
 
-/// One party: where it hears.
+/// One party, with its sockets.
 struct Party {
     rtp: UdpSocket,
     next: u16,
@@ -62,7 +62,7 @@ impl Party {
         self.send(to, &[0xff; 160]);
     }
 
-    /// The next packet, of PCMU.
+    /// Sends the next PCMU packet.
     fn send(&mut self, to: SocketAddr, payload: &[u8]) {
         let mut packet = vec![0x80, 0];
         packet.extend_from_slice(&self.next.to_be_bytes());
@@ -73,11 +73,11 @@ impl Party {
         self.rtp.send_to(&packet, to).expect("loopback");
     }
 
-    /// Whether RTP comes, in a short while.
+    /// Whether RTP arrives within a short while.
     fn hears(&self) -> bool {
         let mut buffer = [0; 2_048];
         while let Ok((length, _)) = self.rtp.recv_from(&mut buffer) {
-            // RTP, and no report.
+            // RTP rather than a report.
             if length >= 172 && buffer[1] & 0x7f == 0 {
                 return true;
             }
@@ -91,7 +91,7 @@ impl Party {
     }
 }
 
-/// Where a description says that RTP is wanted.
+/// The RTP address in a description.
 fn address(description: &[u8]) -> SocketAddr {
     let text = String::from_utf8_lossy(description);
     let word = |start: &str, n: usize| {
@@ -101,7 +101,7 @@ fn address(description: &[u8]) -> SocketAddr {
     format!("{}:{}", word("c=", 2), word("m=", 1)).parse().expect("an address")
 }
 
-/// Speaks both ways until both hear.
+/// Sends audio both ways until both parties hear it.
 fn both_hear(a: (&mut Party, SocketAddr), b: (&mut Party, SocketAddr), what: &str) {
     let (start, mut heard) = (Instant::now(), (false, false));
     while heard != (true, true) {
@@ -112,7 +112,7 @@ fn both_hear(a: (&mut Party, SocketAddr), b: (&mut Party, SocketAddr), what: &st
     }
 }
 
-/// Speaks until nothing of it comes through any more.
+/// Sends audio until none of it arrives any more.
 fn falls_silent(from: &mut Party, to: SocketAddr, other: &Party, what: &str) {
     let start = Instant::now();
     let mut quiet = 0;
@@ -132,7 +132,7 @@ impl<'a> Carried<'a> {
         Carried { media, events, folder, seen: Vec::new() }
     }
 
-    /// The first event that is like this and has not been taken; others stay.
+    /// The first matching event not yet taken; others stay.
     async fn event(&mut self, what: &str, like: impl Fn(&MediaEvent) -> bool) -> MediaEvent {
         let found = async {
             loop {
@@ -148,7 +148,7 @@ impl<'a> Carried<'a> {
     async fn endpoint(&self, near: Option<EndpointId>) -> (EndpointId, SocketAddr) {
         let mut spec = EndpointSpec::new(AddressFamily::V4);
         spec.near = near;
-        // One that has just started may not be there yet.
+        // A media server that has just started may not be available yet.
         let start = Instant::now();
         loop {
             match soon("an endpoint", self.media.allocate_endpoint(spec.clone())).await {
@@ -165,7 +165,7 @@ impl<'a> Carried<'a> {
         self.media.capabilities().has(capability)
     }
 
-    /// All of it.
+    /// All steps.
     pub async fn suite(mut self) {
         self.calls().await;
         self.transcoding().await;
@@ -195,7 +195,7 @@ impl<'a> Carried<'a> {
             |id| move |it: &MediaEvent| matches!(it, MediaEvent::Started { endpoint, .. } if *endpoint == id);
         self.event("start of a's media", started(a)).await;
 
-        // What both have said is known here, without a question.
+        // Both descriptions are known to the controller without a request.
         assert!(self.media.repeats(a, &ann.says(1, "sendrecv")));
         assert!(!self.media.repeats(a, &ann.says(2, "sendrecv")));
         let described = self.media.descriptions(b).expect("described");
@@ -205,7 +205,7 @@ impl<'a> Carried<'a> {
         assert_eq!(address(&refresh), to_b);
         self.media.withdraw_offer(b);
 
-        // Hold that b2b answers, and resume.
+        // Hold answered by b2b, and resume.
         let held = good("hold", self.media.local_answer(a, ann.says(2, "sendonly"), &policy)).await;
         assert!(String::from_utf8_lossy(&held).contains("a=recvonly"), "{held:?}");
         ann.forget();
@@ -228,7 +228,7 @@ impl<'a> Carried<'a> {
         good("a bridge", self.media.bridge(a, b)).await;
         both_hear((&mut ann, to_a), (&mut bob, to_b), "joined again");
 
-        // An offer of ours, as at a transfer.
+        // An offer from b2b, as in a transfer.
         let (mut eve, (c, _)) = (Party::new(), self.endpoint(Some(a)).await);
         let offer = good("our offer", self.media.local_offer(c, Some(a), &policy)).await;
         let to_c = address(&offer);
@@ -249,7 +249,7 @@ impl<'a> Carried<'a> {
         }
     }
 
-    /// What cannot be is refused, in the same words.
+    /// Impossible requests are refused, with the same errors by every controller.
     async fn refusals(&mut self) {
         let (ann, policy) = (Party::new(), PairPolicy::default());
         let (a, _) = self.endpoint(None).await;
@@ -274,7 +274,7 @@ impl<'a> Carried<'a> {
         }
     }
 
-    /// Prompts, digits, recordings, music: or words that say that it cannot.
+    /// Prompts, digits, recordings, music, or the error that they are not supported.
     async fn applications(&mut self) {
         let (mut ann, policy) = (Party::new(), PairPolicy::default());
         let (a, _) = self.endpoint(None).await;
@@ -329,7 +329,7 @@ impl<'a> Carried<'a> {
         self.media.release_endpoint(a);
     }
 
-    /// A room of two.
+    /// A conference of two.
     async fn rooms(&mut self) {
         if !self.has(Capability::Conferences) {
             let spec = ConferenceSpec { rate_hz: 8_000, most: 2 };

@@ -1,14 +1,14 @@
-//! What applications ask of a media controller, verb by verb: judged by what a party hears on its
-//! socket, and by what lies in a file.
+//! Requests of applications to a media controller, verb by verb: verified by the audio at a party's socket,
+//! and by files.
 
 use super::*;
 
-/// A sample that no silence has, and that every tone here goes beyond.
+/// A sample value above all silence and below every tone here.
 const LOUD: u16 = 1_500;
-/// So many turns of 20 ms without it are silence.
+/// Number of 20 ms turns without audio that count as silence.
 const QUIET_TURNS: usize = 15;
 
-/// What a party says: 20 ms of sines at once.
+/// The signal a party sends: 20 ms of simultaneous sines.
 #[derive(Clone, Copy)]
 struct Saying(&'static [f64]);
 
@@ -17,7 +17,7 @@ const A_TONE: Saying = Saying(&[1_000.0]);
 /// The key 5 (ITU-T Q.23).
 const KEY_5: Saying = Saying(&[770.0, 1_336.0]);
 
-/// What came within a turn.
+/// Packets received in a turn.
 #[derive(Default)]
 struct Heard {
     loudest: u16,
@@ -26,14 +26,14 @@ struct Heard {
 }
 
 impl Party {
-    /// Its description, with events as payload type 101.
+    /// Its description, with telephone events as payload type 101.
     fn says_with_events(&self, version: u32) -> Bytes {
         let text = String::from_utf8(self.says(version, "sendrecv").to_vec()).expect("text");
         let text = text.replace("RTP/AVP 0\r\n", "RTP/AVP 0 101\r\n");
         format!("{text}a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\n").into()
     }
 
-    /// The next 20 ms.
+    /// Sends the next 20 ms.
     fn say(&mut self, to: SocketAddr, saying: Saying) {
         let from = usize::from(self.next) * 160;
         let sample = |n: usize| {
@@ -44,7 +44,7 @@ impl Party {
         self.send(to, &(0..160).map(sample).collect::<Vec<u8>>());
     }
 
-    /// What has come, and what comes within 20 ms.
+    /// Packets received so far, and within 20 ms.
     fn listen(&self) -> Heard {
         let (start, mut heard, mut buffer) = (Instant::now(), Heard::default(), [0; 2_048]);
         while start.elapsed() < Duration::from_millis(20) {
@@ -63,7 +63,7 @@ impl Party {
     }
 }
 
-/// Says this until that holds of what somebody hears.
+/// Sends a signal until the condition on received audio holds.
 async fn says_until(
     (party, to): (&mut Party, SocketAddr),
     saying: Saying,
@@ -81,7 +81,7 @@ async fn says_until(
     }
 }
 
-/// Says a tone until that one has heard nothing loud for a while.
+/// Sends a tone until the other party has heard nothing loud for a while.
 async fn is_not_heard(from: (&mut Party, SocketAddr), by: Option<&Party>, what: &str) {
     let mut quiet = 0;
     says_until(from, A_TONE, what, |party| {
@@ -99,7 +99,7 @@ fn loudest(path: &std::path::Path) -> u16 {
 }
 
 impl Carried<'_> {
-    /// A party that is described, where it is reached.
+    /// A described party, and its address at the controller.
     async fn described(&self) -> (Party, EndpointId, SocketAddr) {
         let (party, policy) = (Party::new(), PairPolicy::default());
         let (id, _) = self.endpoint(None).await;
@@ -118,7 +118,7 @@ impl Carried<'_> {
         self.what_it_cannot().await;
     }
 
-    /// An endpoint that is opened with its first description.
+    /// An endpoint opened with its first description.
     async fn opening(&mut self) {
         let (mut ann, policy) = (Party::new(), PairPolicy::default());
         let id = good("an endpoint", self.media.open_endpoint(EndpointSpec::new(AddressFamily::V4))).await;
@@ -132,10 +132,10 @@ impl Carried<'_> {
         self.media.release_endpoint(id);
     }
 
-    /// Digits out as events, in as tones, and a collection that is ended.
+    /// Digits sent as events, received as tones, and a collection that is cancelled.
     async fn digits(&mut self) {
         let (mut ann, a, to_a) = self.described().await;
-        // Who sees no digits sends none, either.
+        // A controller that does not detect digits does not send them, either.
         if self.has(Capability::DigitEvents) {
             says_until((&mut ann, to_a), NOTHING, "an event", |ann| {
                 self.media.send_digit(a, '5', 100);
@@ -156,7 +156,7 @@ impl Carried<'_> {
             let mut turn = 0;
             while !collecting.is_finished() {
                 assert!(turn < 1_500, "no digit of the tones");
-                // A key for 120 ms, then silence as long.
+                // A key for 120 ms, then 120 ms of silence.
                 ann.say(to_a, if turn % 12 < 6 { KEY_5 } else { NOTHING });
                 turn += 1;
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -182,8 +182,7 @@ impl Carried<'_> {
         self.media.release_endpoint(a);
     }
 
-    /// What is said while a recording pauses is not in it; what another party says that it follows
-    /// is.
+    /// Audio sent while a recording is paused is not in it; audio of another party after it resumes is.
     async fn recordings(&mut self) {
         if !self.has(Capability::Recording) {
             return;
@@ -218,7 +217,7 @@ impl Carried<'_> {
         self.media.release_endpoint(c);
     }
 
-    /// A prompt for all of a room, its recording, and who is taken out of it.
+    /// A prompt for all members of a conference, its recording, and the removal of a member.
     async fn room_verbs(&mut self) {
         if !self.has(Capability::Conferences) {
             return;
@@ -257,7 +256,7 @@ impl Carried<'_> {
         [a, b].into_iter().for_each(|id| self.media.release_endpoint(id));
     }
 
-    /// Parties that exchange media themselves, and are taken back.
+    /// Parties that exchange media directly, and return to the controller.
     async fn direct(&mut self) {
         let (ann, bob, policy) = (Party::new(), Party::new(), PairPolicy::default());
         let (a, _) = self.endpoint(None).await;
@@ -279,7 +278,7 @@ impl Carried<'_> {
         [a, b].into_iter().for_each(|id| self.media.release_endpoint(id));
     }
 
-    /// What a controller does not have it refuses by name.
+    /// A controller refuses unsupported requests by capability.
     async fn what_it_cannot(&mut self) {
         let (_, a, _) = self.described().await;
         if !self.has(Capability::Capture) {

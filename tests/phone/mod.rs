@@ -1,4 +1,4 @@
-//! The phone: in the hands of a script, and on a terminal.
+//! The phone: controlled by a script, and on a terminal.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -145,7 +145,7 @@ fn channels(path: &Path) -> [Vec<i16>; 2] {
     [0, 1].map(|side| samples.iter().skip(side).step_by(2).copied().collect())
 }
 
-/// A quarter of the samples, which is enough to know a voice by and takes a sixteenth of the time.
+/// A quarter of the samples, which is enough to recognise a voice and takes a sixteenth of the time.
 fn coarse(samples: &[i16]) -> Vec<i16> {
     samples.chunks(4).map(|four| (four.iter().map(|&s| i32::from(s)).sum::<i32>() / 4) as i16).collect()
 }
@@ -155,7 +155,7 @@ fn steps_begin_when_a_registrar_comes_up_that_was_not_there_and_end_with_65_with
     let folder = tempfile::tempdir().expect("a folder");
     let file = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
     std::fs::write(file("password"), "one\n").expect("a file");
-    // A port that nobody has: the socket is closed again.
+    // A port without a listener: the socket is closed again.
     let at = UdpSocket::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a port");
     let identity = format!("sip:1001@{at}");
     let password = file("password");
@@ -206,7 +206,7 @@ fn phones_register_with_passwords_and_record_what_the_other_one_plays() {
     assert!(refused.output().contains("password"), "{}", refused.output());
 
     let hers = audio::speech_like(16_000, 8.0);
-    // As much of a voice, and nothing of the first one is in it.
+    // Another voice of the same length that has nothing in common with the first one.
     let his: Vec<i16> = hers.iter().rev().copied().collect();
     for (name, voice) in [("hers.wav", &hers), ("his.wav", &his)] {
         audio::write_wav(Path::new(&file(name)), 16_000, voice);
@@ -220,11 +220,11 @@ fn phones_register_with_passwords_and_record_what_the_other_one_plays() {
     let mut alice = start(account("1001", "one"), &alice);
     alice.assert_exit(0);
     bob.assert_exit(0);
-    // Sent left, heard right.
+    // Sent audio is left, received audio right.
     for (recording, sent, heard) in [(at_alice, &hers, &his), (at_bob, &his, &hers)] {
         let [left, right] = channels(Path::new(&recording));
         for (side, voice) in [(left, sent), (right, heard)] {
-            // A machine that stands still for a moment spoils some half seconds of fourteen.
+            // A stalled machine spoils some of the fourteen half seconds.
             let (voice, side) = (coarse(&voice[8_000..120_000]), coarse(&side));
             let mut alike = voice.chunks(2_000).map(|needle| audio::find(needle, &side, 0..side.len()).0);
             assert!(alike.any(|likeness| likeness > 0.8), "in {recording}");
@@ -260,7 +260,7 @@ impl Terminal {
         let screen = shown.clone();
         std::thread::spawn(move || {
             let mut octets = [0; 4_096];
-            // The end of the phone is an error here.
+            // Reading fails when the phone ends.
             while let Ok(count @ 1..) = output.read(&mut octets) {
                 screen.lock().expect("not poisoned").process(&octets[..count]);
             }
@@ -346,7 +346,7 @@ fn on_a_terminal_a_call_rings_and_is_answered_or_refused() {
         alice.assert_exit(code);
         bob.shows("none; d dials");
     }
-    // Ctrl-C is a key there, and ends it.
+    // Ctrl-C is a key there, and ends the phone.
     bob.type_in("\u{3}");
     assert_eq!(bob.phone.wait().expect("waitable").code(), Some(0));
 }

@@ -1,6 +1,6 @@
-//! Rust as text, taken apart without a compiler.
+//! Rust source as text, tokenised without a compiler.
 
-/// Names and signs of a source; comments, strings and characters are left out.
+/// Names and symbols of a source; comments, strings and characters are left out.
 pub fn tokens(text: &str) -> Vec<String> {
     let mut tokens = Vec::new();
     let mut rest = text;
@@ -44,7 +44,7 @@ fn string(text: &str) -> Option<usize> {
     let from = text.len() - body.len() + 1;
     let mut chars = text[from..].char_indices();
     if quote == '\'' && !body.starts_with("'\\") {
-        // A character has its end right behind it; a lifetime has none.
+        // In a character literal a quote follows the character; in a lifetime it does not.
         let (_, inside) = chars.next()?;
         return text[from + inside.len_utf8()..].starts_with('\'').then(|| from + inside.len_utf8() + 1);
     }

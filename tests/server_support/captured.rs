@@ -1,4 +1,4 @@
-//! A call between two phones through the server, and what the server captured of it.
+//! A call between two phones through the server, and the server's capture of it.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -11,7 +11,7 @@ pub struct Frame {
     pub ns: u64,
     pub from: SocketAddr,
     pub to: SocketAddr,
-    /// What is kept of the UDP payload, and how long it was.
+    /// The captured part of the UDP payload; the next field is its original length.
     pub kept: Vec<u8>,
     pub length: usize,
 }
@@ -38,7 +38,7 @@ impl Frame {
     }
 }
 
-/// Reads a file of ours: nanoseconds, link type RAW, IPv4, UDP.
+/// Reads one of the server's capture files: nanoseconds, link type RAW, IPv4, UDP.
 pub fn read(file: &[u8]) -> Vec<Frame> {
     let word = |at: usize| u32::from_le_bytes(file[at..at + 4].try_into().expect("four octets"));
     assert_eq!((word(0), word(20)), (0xa1b2_3c4d, 101));
@@ -65,14 +65,14 @@ pub fn read(file: &[u8]) -> Vec<Frame> {
     frames
 }
 
-/// Ann and Bob in a call, and where the server wants to hear each of them.
+/// Ann and Bob in a call, and the server's media address for each of them.
 pub struct Lab {
     pub ann: Phone,
     pub bob: Phone,
     pub server: Server,
     pub path: String,
     pub dialog: Dialog,
-    /// Bob's side of it.
+    /// Bob's dialog.
     pub answered: Dialog,
     pub for_ann: SocketAddr,
     pub for_bob: SocketAddr,
@@ -83,14 +83,14 @@ impl Lab {
         Lab::with("", "")
     }
 
-    /// The same with these tables, and these keys of the route.
+    /// The same with these tables, and these keys in the route.
     pub fn with(tables: &str, keys: &str) -> Lab {
         let bob = Phone::new("bob");
         let route = format!("[[route]]\nname = \"to bob\"\ncalled = \".*\"\nto = \"{}\"\n", bob.uri());
         Lab::at(server(&format!("{tables}{route}{keys}")), bob)
     }
 
-    /// A call at this server, whose every number is this one's.
+    /// A call at this server, which routes every number to `bob`.
     pub fn at(server: Server, bob: Phone) -> Lab {
         let ann = Phone::new("ann");
         let dialog = std::thread::scope(|scope| {
@@ -99,14 +99,14 @@ impl Lab {
             (dialog, answered.join().expect("Bob has answered"))
         });
         let (dialog, answered) = dialog;
-        // Packets before that are dropped.
+        // Packets before the bridge are dropped.
         let call = until("the bridge", || {
             let call = server.get("/calls").json()["calls"][0].clone();
             (call["bridge"]["state"] == "active").then_some(call)
         });
         let id = call["call"].as_u64().expect("a call");
         let path = format!("/calls/{id}");
-        // As the server's descriptions say: first that to Bob, then that to Ann.
+        // From the server's descriptions: first the one to Bob, then the one to Ann.
         let messages = read(&server.get(&format!("{path}/pcap")).body);
         let wanted: Vec<SocketAddr> = messages
             .iter()
@@ -121,7 +121,7 @@ impl Lab {
         Lab { ann, bob, server, path, dialog, answered, for_ann, for_bob }
     }
 
-    /// Both speak at once; what each of them hears.
+    /// Both send at the same time; returns the packets that each of them hears.
     pub fn talk(&self, packets: u16) -> [Vec<Vec<u8>>; 2] {
         std::thread::scope(|scope| {
             scope.spawn(|| self.ann.speak(self.for_ann, packets));
@@ -134,7 +134,7 @@ impl Lab {
         read(&self.server.get(&format!("{}/pcap", self.path)).body)
     }
 
-    /// The call's frames, once so many packets of media are among them.
+    /// The call's frames, once they include this many media packets.
     pub fn with_media(&self, packets: usize) -> Vec<Frame> {
         until("the packets", || {
             let frames = self.frames();
@@ -151,7 +151,7 @@ impl Lab {
         until("the end", || (self.server.get(&self.path).json()["over"] == true).then_some(()));
     }
 
-    /// The call's frames, once the last of its media, RTCP BYE of each leg, is among them.
+    /// The call's frames, once they include the RTCP BYE of each leg, which ends its media.
     pub fn last_words(&self) -> Vec<Frame> {
         until("RTCP BYE", || {
             let frames = self.frames();

@@ -35,11 +35,11 @@ impl Socket {
 
     pub async fn say_text(&mut self, text: &str) {
         use futures_util::SinkExt;
-        // Whoever is refused may be closed already.
+        // After a refusal the connection may be closed already.
         let _ = self.0.send(Message::Text(text.to_owned().into())).await;
     }
 
-    /// The next text; none: the server has closed.
+    /// The next text message; `None` once the server has closed.
     pub async fn hear(&mut self) -> Option<Value> {
         use futures_util::StreamExt;
         loop {
@@ -52,7 +52,7 @@ impl Socket {
         }
     }
 
-    /// The next that is like this; others are passed over.
+    /// The next matching message; others are skipped.
     pub async fn hear_of(&mut self, what: &str, like: impl Fn(&Value) -> bool) -> Value {
         loop {
             let heard = self.hear().await.unwrap_or_else(|| panic!("closed while waiting for {what}"));
@@ -62,7 +62,7 @@ impl Socket {
         }
     }
 
-    /// The end of a command.
+    /// The final event of a command.
     pub async fn end_of(&mut self, id: &str) -> Value {
         let end = |it: &Value| {
             it["id"] == id && matches!(it["type"].as_str(), Some("command_completed" | "command_failed"))

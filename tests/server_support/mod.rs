@@ -19,12 +19,12 @@ pub struct Server {
     pub sip: SocketAddr,
     pub http: SocketAddr,
     pub folder: tempfile::TempDir,
-    /// Where `B2B_TEST_MEDIA` is `server`.
+    /// The media server, if `B2B_TEST_MEDIA` is `server`.
     _media: Option<B2b>,
 }
 
-/// Starts one that trusts this machine, with these lines behind `[http]` and what
-/// follows from them. It wants a token where they begin with one.
+/// Starts a server that trusts this machine, with these lines after `[http]`. It requires a token if they
+/// begin with one.
 pub fn server(lines: &str) -> Server {
     start(configured(lines))
 }
@@ -42,14 +42,14 @@ pub fn configured(lines: &str) -> tempfile::TempDir {
     folder
 }
 
-/// Starts the one that is configured in this folder.
+/// Starts the server configured in this folder.
 pub fn start(folder: tempfile::TempDir) -> Server {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_b2b"));
     command.args(["--role", "b2bua", "--config"]).arg(folder.path().join("b2bua.toml"));
     start_by(&mut command, folder)
 }
 
-/// The same by another command.
+/// The same with another command.
 pub fn start_by(command: &mut std::process::Command, folder: tempfile::TempDir) -> Server {
     let media = carried_elsewhere(folder.path());
     let mut process = B2b::start(command);
@@ -68,12 +68,12 @@ pub fn start_by(command: &mut std::process::Command, folder: tempfile::TempDir) 
     Server { process, sip, http, folder, _media: media.map(|(media, _)| media) }
 }
 
-/// With `B2B_TEST_MEDIA=server` in the environment a media server carries the media of each server
-/// that a test starts, if its configuration says nothing else: all tests can be run so.
+/// With `B2B_TEST_MEDIA=server` in the environment a media server carries the media of each server that a
+/// test starts, unless its configuration names a controller: all tests can run this way.
 fn carried_elsewhere(folder: &std::path::Path) -> Option<(B2b, SocketAddr)> {
     std::env::var_os("B2B_TEST_MEDIA").filter(|it| it == "server")?;
     let path = folder.join("b2bua.toml");
-    // Some have it elsewhere.
+    // Some configurations have their own controller.
     let text = std::fs::read_to_string(&path).ok().filter(|text| !text.contains("controller = "))?;
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_b2b"));
     command.args(["--role", "media", "--listen", "127.0.0.1:0", "--rtp-ports", "20000-59999"]);
@@ -90,7 +90,7 @@ fn carried_elsewhere(folder: &std::path::Path) -> Option<(B2b, SocketAddr)> {
     Some((media, at))
 }
 
-/// What came back.
+/// A response.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -114,7 +114,7 @@ impl Answer {
 }
 
 impl Server {
-    /// One request, with further lines of its head.
+    /// One request, with additional header lines.
     pub fn ask_with(&self, method: &str, path: &str, fields: &str, body: &str) -> Answer {
         let request = format!(
             "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Length: {}\r\n{fields}\r\n{body}",
@@ -136,7 +136,7 @@ impl Server {
         self.ask_with("POST", path, "Content-Type: application/json\r\n", &body.to_string())
     }
 
-    /// A number from the metrics; the name with its labels.
+    /// A value from the metrics; `series` includes the labels.
     pub fn metric(&self, series: &str) -> f64 {
         let page = self.get("/metrics").text();
         let found = page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
@@ -144,11 +144,11 @@ impl Server {
     }
 }
 
-/// Sends octets and reads until the far end closes; no answer is status 0.
+/// Sends octets and reads until the far end closes; without a response the status is 0.
 pub fn exchange(to: SocketAddr, request: &[u8]) -> Answer {
     let mut stream = TcpStream::connect(to).expect("the control interface");
     stream.set_read_timeout(Some(child::PATIENCE)).expect("a timeout");
-    // Whoever refuses early may close before all is written.
+    // A server that refuses early may close before all is written.
     let _ = stream.write_all(request);
     let mut received = Vec::new();
     let _ = stream.read_to_end(&mut received);
@@ -173,7 +173,7 @@ fn unchunked(mut body: &[u8]) -> Vec<u8> {
     whole
 }
 
-/// Asks again until there is an answer to like.
+/// Repeats a query until it returns a value.
 pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let start = std::time::Instant::now();
     loop {

@@ -1,4 +1,4 @@
-//! A phone of a few lines: what it says is written out, what it hears is text.
+//! A minimal phone: its messages are written out, received ones are text.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,8 +9,8 @@ use super::child::PATIENCE;
 mod refer;
 mod user;
 
-/// Calls off what [`Phone::agree`] does when it is dropped: also where its test fails, which would wait
-/// for ever for that thread.
+/// Ends [`Phone::agree`] when dropped, also if the test fails, which would otherwise wait forever for that
+/// thread.
 pub struct CallsOff<'a>(pub &'a AtomicBool);
 
 impl Drop for CallsOff<'_> {
@@ -23,19 +23,19 @@ pub struct Phone {
     name: &'static str,
     sip: UdpSocket,
     rtp: UdpSocket,
-    /// Where its descriptions say that it is.
+    /// The address in its descriptions.
     told: Ipv4Addr,
-    /// The number under which it takes telephone events, if it does.
+    /// Payload type for telephone events, if supported.
     pub events: Option<u8>,
-    /// What it says in Allow, if it does.
+    /// Value of its Allow, if any.
     pub allows: Option<&'static str>,
-    /// Its payload types, and lines about them.
+    /// Its payload types, and their attribute lines.
     formats: (&'static str, String),
     /// The profile of its audio line.
     pub profile: &'static str,
 }
 
-/// What a phone needs to go on in a call.
+/// State for further requests in a call.
 pub struct Dialog {
     from: String,
     to: String,
@@ -48,8 +48,8 @@ impl Phone {
         Phone::at(name, [Ipv4Addr::LOCALHOST; 3])
     }
 
-    /// One whose signalling and whose media come from these addresses, and which says that its
-    /// media are at the third.
+    /// A phone with these addresses for signalling and media, whose descriptions give the third as media
+    /// address.
     pub fn at(name: &'static str, [sip, rtp, told]: [Ipv4Addr; 3]) -> Phone {
         let socket = |ip| {
             let socket = UdpSocket::bind((ip, 0)).expect("loopback");
@@ -68,13 +68,13 @@ impl Phone {
         }
     }
 
-    /// It lists these payload types, with these lines (each ends with CR and LF).
+    /// Sets these payload types, with these lines (each ends with CR and LF).
     pub fn speaking(mut self, types: &'static str, lines: &str) -> Phone {
         self.formats = (types, lines.to_owned());
         self
     }
 
-    /// Its media have another port from now on, which its next description says.
+    /// Moves its media to another port, which its next description gives.
     pub fn moves(&mut self) {
         let ip = self.rtp().ip();
         self.rtp = UdpSocket::bind((ip, 0)).expect("loopback");
@@ -101,7 +101,7 @@ impl Phone {
         self.allows.map(|methods| format!("Allow: {methods}\r\n")).unwrap_or_default()
     }
 
-    /// The next message that begins so; others are passed over.
+    /// The next message that begins like this; others are skipped.
     pub fn hear(&self, beginning: &str) -> (String, SocketAddr) {
         let (start, mut buffer) = (Instant::now(), vec![0; 65_536]);
         while start.elapsed() < PATIENCE {
@@ -114,7 +114,7 @@ impl Phone {
         panic!("{} has heard no {beginning:?}", self.name);
     }
 
-    /// The message that begins so, if one has come by now; others are passed over.
+    /// The next message that begins like this, if one has arrived by now; others are skipped.
     pub fn next(&self, beginning: &str) -> Option<(String, SocketAddr)> {
         let mut buffer = vec![0; 65_536];
         while let Ok((length, from)) = self.sip.recv_from(&mut buffer) {
@@ -135,14 +135,14 @@ impl Phone {
         dialog
     }
 
-    /// Acknowledges this answer to what it has asked for.
+    /// Acknowledges this response to its INVITE.
     pub fn confirmed(&self, answer: &str, (from, call_id): (String, String), server: SocketAddr) -> Dialog {
         let dialog = Dialog { from, to: field(answer, "To"), call_id, peer: server };
         self.request(&dialog, "ACK", 1);
         dialog
     }
 
-    /// Sends an INVITE; gives its From and Call-ID.
+    /// Sends an INVITE; returns its From and Call-ID.
     pub fn ask_for(&self, server: SocketAddr, number: &str) -> (String, String) {
         self.ask_with(server, number, "")
     }
@@ -172,19 +172,19 @@ impl Phone {
         (from, call_id)
     }
 
-    /// Answers the call that comes in next.
+    /// Answers the next incoming call.
     pub fn answer(&self) -> Dialog {
         let (invite, peer) = self.hear("INVITE");
         self.answer_to(&invite, peer)
     }
 
-    /// Says that this call rings.
+    /// Sends 180 for this call.
     pub fn ring_to(&self, invite: &str, peer: SocketAddr) {
         let to = format!("{};tag={}", field(invite, "To"), self.name);
         self.respond_with("180 Ringing", invite, &to, "", "", peer);
     }
 
-    /// Lets the caller hear something before it answers.
+    /// Sends 183 with early media.
     pub fn progress_to(&self, invite: &str, peer: SocketAddr) {
         let to = format!("{};tag={}", field(invite, "To"), self.name);
         let more = format!("Contact: <{}>\r\nContent-Type: application/sdp\r\n", self.uri());
@@ -199,18 +199,18 @@ impl Phone {
         let more = format!("Contact: <{}>\r\n{allow}Content-Type: application/sdp\r\n", self.uri());
         self.respond(invite, &to, &more, &body, peer);
         self.hear("ACK");
-        // Seen from here: who we are comes first.
+        // The local party comes first.
         Dialog { from: to, to: field(invite, "From"), call_id: field(invite, "Call-ID"), peer }
     }
 
-    /// Hangs up, and waits for the answer.
+    /// Hangs up, and waits for the response.
     pub fn hang_up(&self, dialog: &Dialog) {
-        // Behind whatever else it has asked.
+        // A CSeq after all its other requests.
         self.request(dialog, "BYE", 1_000);
         self.hear("SIP/2.0 200");
     }
 
-    /// The far end hangs up; gives the Call-ID.
+    /// Waits for the far end to hang up; returns the Call-ID.
     pub fn let_go(&self) -> String {
         let (bye, peer) = self.hear("BYE");
         self.agree_to(&bye, peer);
@@ -228,26 +228,26 @@ impl Phone {
         self.grant_for(600, register, peer, more);
     }
 
-    /// The same for so many seconds.
+    /// The same for `seconds`.
     pub fn grant_for(&self, seconds: u32, register: &str, peer: SocketAddr, more: &str) {
         let to = format!("{};tag={}", field(register, "To"), self.name);
         let more = format!("Contact: {};expires={seconds}\r\n{more}", field(register, "Contact"));
         self.respond(register, &to, &more, "", peer);
     }
 
-    /// Asks for a password, for this realm.
+    /// Challenges a request for this realm.
     pub fn challenge(&self, request: &str, peer: SocketAddr, realm: &str) {
         let to = format!("{};tag={}", field(request, "To"), self.name);
         let more = format!("WWW-Authenticate: Digest realm=\"{realm}\", nonce=\"1\"\r\n");
         self.respond_with("401 Unauthorized", request, &to, &more, "", peer);
     }
 
-    /// Says 200 to a request.
+    /// Answers 200 to a request.
     pub fn agree_to(&self, request: &str, peer: SocketAddr) {
         self.respond(request, &field(request, "To"), "", "", peer);
     }
 
-    /// Whether a message that begins so is among what has come by now.
+    /// Whether a message that begins like this has arrived by now.
     pub fn has_heard(&self, beginning: &str) -> bool {
         let (mut buffer, mut found) = (vec![0; 65_536], false);
         while let Ok((length, _)) = self.sip.recv_from(&mut buffer) {
@@ -256,7 +256,7 @@ impl Phone {
         found
     }
 
-    /// Sends so many packets of silence to where the far end wants them.
+    /// Sends this many packets of silence to the far end's address.
     pub fn speak(&self, to: SocketAddr, packets: u16) {
         for n in 0..packets {
             let mut packet = vec![0x80, 8];
@@ -269,7 +269,7 @@ impl Phone {
         }
     }
 
-    /// Sends a packet of G.711 A-law, 20 ms of sound, the `n`th one.
+    /// Sends packet `n` of G.711 A-law, 20 ms of audio.
     pub fn sound(&self, to: SocketAddr, n: u16, payload: &[u8; 160]) {
         let mut packet = vec![0x80, 8];
         packet.extend_from_slice(&n.to_be_bytes());
@@ -286,8 +286,8 @@ impl Phone {
         self.rtp.send_to(&[&head.concat(), payload].concat(), to).expect("loopback");
     }
 
-    /// Presses a key for 100 ms, as a telephone event under this number; the `n`th packet is its
-    /// first.
+    /// Presses a key for 100 ms, as a telephone event with this payload type; `n` is the sequence number of
+    /// its first packet.
     pub fn press_event(&self, to: SocketAddr, n: u16, payload_type: u8, code: u8) {
         for packet in event(n, payload_type, code) {
             self.rtp.send_to(&packet, to).expect("loopback");
@@ -299,7 +299,7 @@ impl Phone {
         self.other_packet(to, (payload_type, n, timestamp), &[0xd5; 160]);
     }
 
-    /// Asks for another direction of its media, and acknowledges the answer, which it gives.
+    /// Requests another direction of its media, and acknowledges the response, which it returns.
     pub fn change(&self, dialog: &Dialog, cseq: u32, direction: &str) -> String {
         let body =
             format!("{}a={direction}\r\n", self.session().replacen("o=- 1 1", &format!("o=- 1 {cseq}"), 1));
@@ -310,7 +310,7 @@ impl Phone {
         answer
     }
 
-    /// Answers the next INVITE, inside of its call, with this direction; gives that INVITE.
+    /// Answers the next re-INVITE with this direction; returns that INVITE.
     pub fn answer_again(&self, direction: &str) -> String {
         let (invite, peer) = self.hear("INVITE");
         let body = format!("{}a={direction}\r\n", self.session());
@@ -320,7 +320,7 @@ impl Phone {
         invite
     }
 
-    /// Refuses the next INVITE; gives it.
+    /// Refuses the next INVITE; returns it.
     pub fn refuse_again(&self, status: &str) -> String {
         let (invite, peer) = self.hear("INVITE");
         self.respond_with(status, &invite, &field(&invite, "To"), "", "", peer);
@@ -328,7 +328,7 @@ impl Phone {
         invite
     }
 
-    /// What has come by now, and will within a moment: payloads.
+    /// Payloads received so far, and within a moment.
     pub fn payloads(&self) -> Vec<Vec<u8>> {
         let (start, mut buffer, mut found) = (Instant::now(), [0; 2_048], Vec::new());
         while start.elapsed() < Duration::from_millis(300) {
@@ -345,7 +345,7 @@ impl Phone {
         self.hear("SIP/2.0 200");
     }
 
-    /// Agrees to whatever it is asked, until it is called off.
+    /// Answers 200 to every request, until it is called off.
     pub fn agree(&self, over: &AtomicBool) {
         let mut buffer = vec![0; 65_536];
         while !over.load(Ordering::Acquire) {
@@ -361,17 +361,17 @@ impl Phone {
         }
     }
 
-    /// Where it wants to hear.
+    /// Its RTP address.
     pub fn rtp(&self) -> SocketAddr {
         self.rtp.local_addr().expect("an address")
     }
 
-    /// Where the next packet that it hears comes from, if one comes soon.
+    /// The source of the next packet, if one arrives soon.
     pub fn heard_from(&self) -> Option<SocketAddr> {
         self.rtp.recv_from(&mut [0; 2_048]).ok().map(|(_, from)| from)
     }
 
-    /// The next so many packets that it hears.
+    /// The next `packets` packets that it hears.
     pub fn listen(&self, packets: usize) -> Vec<Vec<u8>> {
         let (start, mut buffer, mut heard) = (Instant::now(), [0; 2_048], Vec::new());
         while heard.len() < packets {
@@ -382,7 +382,7 @@ impl Phone {
         heard
     }
 
-    /// What has come by now.
+    /// Packets received by now.
     pub fn packets_by_now(&self) -> Vec<Vec<u8>> {
         let (mut buffer, mut found) = ([0; 2_048], Vec::new());
         self.rtp.set_nonblocking(true).expect("a socket");
@@ -393,7 +393,7 @@ impl Phone {
         found
     }
 
-    /// Whether something like this is among what has come.
+    /// Whether a matching packet has arrived.
     pub fn heard(&self, like: impl Fn(&[u8]) -> bool) -> bool {
         let (mut buffer, mut found) = ([0; 2_048], false);
         for _ in 0..200 {
@@ -403,8 +403,8 @@ impl Phone {
         found
     }
 
-    /// Hears until it is called off, and so many packets at least: sequence numbers and sources (RFC 3550
-    /// §5.1).
+    /// Listens until it is called off, and for at least this many packets; returns sequence numbers and
+    /// sources (RFC 3550 §5.1).
     pub fn hears_until(&self, over: &AtomicBool, least: usize) -> Vec<(u16, u32)> {
         let (mut buffer, mut heard, start) = ([0; 2_048], Vec::new(), Instant::now());
         while !over.load(Ordering::Acquire) || heard.len() < least && start.elapsed() < PATIENCE {
@@ -456,7 +456,7 @@ impl Phone {
     }
 }
 
-/// The packets of a key that is pressed for 100 ms (RFC 4733 §2.5.1), the end three times.
+/// The packets of a key pressed for 100 ms (RFC 4733 §2.5.1), the end three times.
 pub fn event(n: u16, payload_type: u8, code: u8) -> [Vec<u8>; 4] {
     [0, 1, 2, 3].map(|step| {
         let (marker, end, duration) = if step == 0 { (0x80, 0, 160u16) } else { (0, 0x80, 800) };
@@ -477,7 +477,7 @@ pub fn direction_of(description: &str) -> &str {
     attributes.into_iter().find(|it| directions.contains(it)).unwrap_or("sendrecv")
 }
 
-/// Where the one who has answered so wants to hear.
+/// The RTP address in this answer.
 pub fn rtp_of(answer: &str) -> SocketAddr {
     let line = |start: &str| answer.lines().find_map(|line| line.strip_prefix(start)).expect("a description");
     let port = line("m=audio ").split(' ').next().and_then(|port| port.parse().ok()).expect("a port");

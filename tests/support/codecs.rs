@@ -1,12 +1,12 @@
-//! The codecs of a far end, and what a tone is after them: the crates themselves, not what
-//! b2b has around them.
+//! The codecs of a far end, and the purity of a tone after them: the codec crates themselves, without b2b's
+//! wrappers.
 
 use audio_codec::g722::{G722Decoder, G722Encoder};
 use audio_codec::{Decoder as _, Encoder as _};
 use b2b_media::codec::g711;
 use rusty_opus::{Application, OpusDecoder, OpusEncoder};
 
-/// What a far end has, beside `telephone-event`.
+/// Codecs that a far end may have, in addition to `telephone-event`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Has {
     Pcmu,
@@ -35,13 +35,13 @@ impl Has {
         if self == Has::Opus { 48_000 } else { 8_000 }
     }
 
-    /// Samples a second of the codec itself.
+    /// The codec's own sample rate.
     pub fn rate(self) -> usize {
         [8_000, 8_000, 16_000, 48_000][self as usize]
     }
 }
 
-/// A far end's encoder and decoder: the crates themselves, not what the relay has around them.
+/// A far end's encoder and decoder: the crates themselves, without the relay's wrappers.
 pub struct Codecs {
     has: Has,
     g722: (G722Encoder, G722Decoder),
@@ -93,7 +93,7 @@ pub fn rms(samples: &[i16]) -> f64 {
     (samples.iter().map(|sample| f64::from(*sample).powi(2)).sum::<f64>() / samples.len() as f64).sqrt()
 }
 
-/// How much of the signal is a tone of so many hertz, 0 to 1.
+/// Share of a tone of this frequency in the signal, 0 to 1.
 pub fn purity(samples: &[i16], rate: usize, hz: f64) -> f64 {
     let (mut sine, mut cosine) = (0.0, 0.0);
     for (n, sample) in samples.iter().enumerate() {

@@ -8,7 +8,7 @@ const A: u16 = 1;
 const SRV: u16 = 33;
 const NAPTR: u16 = 35;
 
-/// Records by name and type; the data as it stands on the wire (RFC 1035 §3.3).
+/// Records by name and type; the data in wire format (RFC 1035 §3.3).
 #[derive(Default)]
 pub struct Zone(HashMap<(String, u16), Vec<Vec<u8>>>);
 
@@ -52,7 +52,7 @@ pub struct NameServer {
 }
 
 impl NameServer {
-    /// Without a zone it takes questions and never answers.
+    /// Without a zone it receives queries and never answers.
     pub fn start(zone: Option<Zone>) -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("socket");
         let addr = socket.local_addr().expect("address");
@@ -72,13 +72,13 @@ impl NameServer {
         NameServer { addr, asked }
     }
 
-    /// How many questions came so far.
+    /// Number of queries so far.
     pub fn questions(&self) -> usize {
         self.asked.lock().expect("not poisoned").len()
     }
 }
 
-/// Name and type that are asked for, and where the question ends.
+/// Queried name and type, and where the question ends.
 fn question(query: &[u8]) -> Option<(String, u16, usize)> {
     let (mut at, mut labels) = (12, Vec::new());
     loop {
@@ -87,7 +87,7 @@ fn question(query: &[u8]) -> Option<(String, u16, usize)> {
         if length == 0 {
             break;
         }
-        // Resolvers mix upper and lower case, against forgers.
+        // Resolvers mix upper and lower case as a protection against forged answers.
         labels.push(String::from_utf8_lossy(query.get(at..at + length)?).to_ascii_lowercase());
         at += length;
     }
@@ -97,18 +97,18 @@ fn question(query: &[u8]) -> Option<(String, u16, usize)> {
 
 fn response(query: &[u8], kind: u16, records: &[Vec<u8>]) -> Vec<u8> {
     let mut out = query.to_vec();
-    // An authoritative answer without error; one question, no further sections.
+    // An authoritative response without error: one question, the answers, an SOA if there are none.
     out[2..4].copy_from_slice(&[0x85, 0x80]);
     let nothing = u8::from(records.is_empty());
     out[4..12].copy_from_slice(&[0, 1, 0, records.len() as u8, 0, nothing, 0, 0]);
     if records.is_empty() {
-        // SOA of the root: says how long there will be nothing (RFC 2308 §3).
+        // SOA of the root: gives the lifetime of the negative answer (RFC 2308 §3).
         let numbers = [1u32, 600, 600, 600, 300].map(u32::to_be_bytes).concat();
         out.extend([0, 0, 6, 0, 1, 0, 0, 1, 44, 0, 22, 0, 0]);
         out.extend(numbers);
     }
     for data in records {
-        // The name is that of the question; class IN, for five minutes.
+        // The name is that of the question; class IN, TTL five minutes.
         out.extend([0xc0, 12]);
         out.extend(kind.to_be_bytes());
         out.extend([0, 1, 0, 0, 1, 44]);

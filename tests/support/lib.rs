@@ -1,5 +1,5 @@
-//! What tests of several crates share: far ends that a test has in its hand. A feature for each that
-//! needs more than the standard library.
+//! Shared parts of the tests of several crates: far ends under a test's control. Each part that needs more
+//! than the standard library has a feature.
 //!
 //! - `peer`: a UDP socket that speaks SIP
 //! - `dns`: a name server

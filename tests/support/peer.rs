@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
-/// Generous: a loaded machine is slow, a broken engine never comes.
+/// Generous, because a loaded machine is slow; reached only on failure.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
@@ -48,7 +48,7 @@ impl Peer {
         Some(String::from_utf8_lossy(&buffer[..length]).into_owned())
     }
 
-    /// The next message that begins like this; others are passed over.
+    /// The next message that begins like this; others are skipped.
     pub fn expect(&self, start: &str) -> String {
         loop {
             let message = self.received().unwrap_or_else(|| panic!("no {start}"));
@@ -73,7 +73,7 @@ impl Peer {
         self.request("INVITE", call, "Max-Forwards: 70\r\n", body)
     }
 
-    /// A request in the dialog that `ok`, the 200 to our INVITE, made.
+    /// A request in the dialog established by `ok`, the 200 to the local INVITE.
     pub fn in_dialog(&self, method: &str, cseq: u32, ok: &str, content_type: &str, body: &str) -> String {
         let contact = header(ok, "Contact");
         let target = contact.trim_start_matches('<').split('>').next().unwrap_or_default();

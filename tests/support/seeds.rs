@@ -1,15 +1,15 @@
-//! Simulations by seed: their command line, which is that of a test, too, and seeds on threads.
+//! Simulations by seed: their command line, which also accepts that of a test, and their threads.
 
 use std::ops::ControlFlow;
 use std::process::ExitCode;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// Reads the command line. `take` is given the name of each flag, and what gives its value where it has one; `false`:
-/// there is no such flag. What `cargo test` says to every test is passed over.
+/// Parses the command line. `take` receives the name of each flag, and a function that returns its value, if
+/// any; it returns `false` for an unknown flag. Flags of `cargo test` are ignored.
 ///
 /// # Errors
-/// The usage, or what is wrong, has been printed: with what to exit.
+/// The usage or the error has been printed; returns the exit code.
 pub fn flags(
     usage: &str,
     mut take: impl FnMut(&str, &mut dyn FnMut() -> Result<String, String>) -> Result<bool, String>,
@@ -46,15 +46,15 @@ pub fn flags(
     }
 }
 
-/// A value that is a number.
+/// Parses a number.
 ///
 /// # Errors
-/// It is none, in words.
+/// The text is not a number.
 pub fn number<T: FromStr>(text: String) -> Result<T, String> {
     text.parse().map_err(|_| format!("'{text}' is no number"))
 }
 
-/// Each seed from the first one on, on so many threads, until one of them says that it is enough.
+/// Runs each seed from `first` on, on `jobs` threads, until one of them breaks.
 pub fn each(first: u64, jobs: usize, one: impl Fn(u64) -> ControlFlow<()> + Sync) {
     let (next, enough) = (AtomicU64::new(first), AtomicBool::new(false));
     std::thread::scope(|scope| {

@@ -1,9 +1,9 @@
-//! Datagrams at an endpoint that is in calls, in virtual time. Shared by the fuzz target
-//! `sip_in` and by `src/sip/tests/sip/fuzz_corpus.rs`, which replays its corpus.
+//! Datagrams at an endpoint that is in calls, in virtual time. Shared by the fuzz target `sip_in` and by
+//! `src/sip/tests/sip/fuzz_corpus.rs`, which replays its corpus.
 //!
-//! The input is datagrams with 0x1e between them. So that they can belong to something,
-//! `[call_id]`, `[tag]` and `[branch]` stand for those of the endpoint's last response,
-//! or of its INVITE before there was one, and `[rack]` for the RSeq of that response.
+//! The input is datagrams separated by 0x1e. To make them match a dialog or transaction, `[call_id]`,
+//! `[tag]`, `[branch]` and `[cseq]` are replaced by those of the endpoint's last response, or of its INVITE
+//! before there was one, and `[rack]` by the RSeq of that response.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ use bytes::Bytes;
 
 const SESSION: &str =
     "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";
-/// More than one datagram can make the endpoint hold: a transaction, a usage, timers.
+/// Upper bound of what one datagram can make the endpoint hold: a transaction, a usage, timers.
 const HELD_PER_DATAGRAM: usize = 32;
 
 struct Bench {
@@ -29,8 +29,7 @@ struct Bench {
     fed: usize,
 }
 
-/// Feeds the datagrams, then ends all calls: nothing may be left of them. What the
-/// endpoint has counted.
+/// Feeds the datagrams, then ends all calls: nothing may be left of them. Returns the endpoint's counters.
 pub fn run(data: &[u8]) -> Counters {
     let config = EndpointConfig {
         accept: vec![Method::Register, Method::Info, Method::Message, Method::Notify],
@@ -52,7 +51,7 @@ pub fn run(data: &[u8]) -> Counters {
         sent: String::new(),
         fed: 1,
     };
-    // A call of ours, that responses can belong to.
+    // An outgoing call that responses can belong to.
     let invite = Invite {
         flow: Some(flow),
         target: Bytes::from_static(b"sip:peer@192.0.2.2"),
@@ -83,7 +82,7 @@ impl Bench {
         assert!(held <= self.fed * HELD_PER_DATAGRAM, "{held} held after {} datagrams", self.fed);
     }
 
-    /// The datagram with what the endpoint sent last in its places.
+    /// The datagram with values of the endpoint's last message in its placeholders.
     fn filled_in(&self, datagram: &[u8]) -> Vec<u8> {
         let after = |text: &str, what: &str| -> Option<String> {
             let rest = text.split_once(what)?.1;
@@ -117,12 +116,12 @@ impl Bench {
     }
 
     fn drain(&mut self) {
-        // What each event leads to is less than this: otherwise it goes round in circles.
+        // Each event causes fewer outputs than this, unless there is an infinite loop.
         for _ in 0..10_000 {
             let Some(output) = self.endpoint.poll_output() else { return };
             match output {
                 Output::Transmit { data, .. } => {
-                    // The INVITE of our own call comes again and again.
+                    // Retransmissions of the outgoing INVITE do not replace a response.
                     if data.starts_with(b"SIP/2.0") || !self.sent.starts_with("SIP/2.0") {
                         self.sent = String::from_utf8_lossy(&data).into_owned();
                     }
@@ -140,11 +139,11 @@ impl Bench {
         panic!("output without end");
     }
 
-    /// A user who takes every call and answers everything.
+    /// A user that accepts every call and answers everything.
     fn decide(&mut self, event: Event) {
         let (now, endpoint) = (self.now, &mut self.endpoint);
         let session = || Some(Body::sdp(SESSION));
-        // What cannot be done now is an error value, and that is all.
+        // Operations that are impossible now return an error, which is ignored.
         match event {
             Event::FlowClosed { .. } | Event::Located { .. } => {}
             Event::Resubscribe { subscription, transaction, .. } => {
@@ -192,7 +191,7 @@ impl Bench {
         }
     }
 
-    /// All calls end, and time passes.
+    /// Ends all calls, and lets time pass.
     fn end(&mut self) {
         for usage in std::mem::take(&mut self.usages) {
             if self.endpoint.bye(self.now, usage).is_err() {

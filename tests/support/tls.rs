@@ -21,10 +21,10 @@ use rustls::{
     StreamOwned,
 };
 
-/// Generous: a loaded machine is slow, a broken driver never answers.
+/// Generous, because a loaded machine is slow; reached only on failure.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// An authority, and the folder that everything of it is in.
+/// An authority, and the folder with all its files.
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     folder: PathBuf,
@@ -48,7 +48,7 @@ impl Authority {
         self.issue_for(file, hosts, &[])
     }
 
-    /// The same, for these purposes; none: it does not say what it is for.
+    /// The same, for these purposes; if empty, the certificate is not restricted.
     pub fn issue_for(&self, file: &str, hosts: &[&str], purposes: &[Purpose]) -> (PathBuf, PathBuf) {
         let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
         let mut params = CertificateParams::new(hosts).expect("hosts");
@@ -56,7 +56,7 @@ impl Authority {
         self.write(file, params)
     }
 
-    /// The same, with these URIs beside its hosts.
+    /// The same, with these URIs in addition to its hosts.
     pub fn issue_uris(&self, file: &str, hosts: &[&str], uris: &[&str]) -> (PathBuf, PathBuf) {
         let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
         let mut params = CertificateParams::new(hosts).expect("hosts");
@@ -65,7 +65,7 @@ impl Authority {
         self.write(file, params)
     }
 
-    /// A certificate that is good until the beginning of this day.
+    /// A certificate valid until the beginning of this day.
     pub fn issue_until(
         &self,
         file: &str,
@@ -94,12 +94,12 @@ fn chain(path: &Path) -> Vec<CertificateDer<'static>> {
 pub type Client = StreamOwned<ClientConnection, TcpStream>;
 pub type Callee = StreamOwned<ServerConnection, TcpStream>;
 
-/// Connects, with a server that has a certificate of this authority for `name`.
+/// Connects to a server that has a certificate of this authority for `name`.
 pub fn connect(addr: SocketAddr, authority: &Path, name: &str) -> Client {
     connect_by(&client(authority, &Shows::new(None)), addr, name)
 }
 
-/// The certificate that a client has, and whether it was asked for one.
+/// A client's certificate, if any, and whether the server requested one.
 #[derive(Debug)]
 pub struct Shows {
     own: Option<Arc<CertifiedKey>>,
@@ -133,7 +133,7 @@ impl ResolvesClientCert for Shows {
     }
 }
 
-/// What clients of one configuration share: what they show, and sessions to take up again.
+/// The shared part of clients with one configuration: their certificate, and sessions for resumption.
 pub fn client(authority: &Path, shows: &Arc<Shows>) -> Arc<ClientConfig> {
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
@@ -143,7 +143,7 @@ pub fn client(authority: &Path, shows: &Arc<Shows>) -> Arc<ClientConfig> {
     Arc::new(config)
 }
 
-/// Connects as one of them.
+/// Connects with this configuration.
 pub fn connect_by(config: &Arc<ClientConfig>, addr: SocketAddr, name: &str) -> Client {
     let name = ServerName::try_from(name.to_owned()).expect("name");
     let connection = ClientConnection::new(config.clone(), name).expect("client");
@@ -152,16 +152,16 @@ pub fn connect_by(config: &Arc<ClientConfig>, addr: SocketAddr, name: &str) -> C
     StreamOwned::new(connection, stream)
 }
 
-/// Whether nothing is answered on a connection, which is ended by the other side.
+/// Whether the other side ends a connection without a response.
 pub fn is_refused(stream: &mut (impl Read + Write)) -> bool {
-    // The end may come while we write, or after it.
+    // The end may come during the write, or after it.
     let written = stream.write_all(options(1).as_bytes()).and_then(|()| stream.flush());
     let mut rest = Vec::new();
     let read = written.and_then(|()| stream.read_to_end(&mut rest));
     rest.is_empty() && read.map_or_else(|error| error.kind() != ErrorKind::WouldBlock, |_| true)
 }
 
-/// Whether the first of these certificates is the one of a file.
+/// Whether the first of these certificates is that of the file.
 pub fn is_of(shown: Option<&[CertificateDer<'_>]>, file: &Path) -> bool {
     shown.and_then(<[_]>::first) == chain(file).first()
 }
@@ -172,17 +172,17 @@ fn roots(authority: &Path) -> RootCertStore {
     roots
 }
 
-/// Takes one connection in.
+/// Accepts one connection.
 pub fn accept(listener: &TcpListener, pair: &(PathBuf, PathBuf)) -> Callee {
     accept_with(listener, pair, None)
 }
 
-/// The same, of somebody who has to show a certificate of this authority.
+/// The same, and requires a client certificate of this authority.
 pub fn accept_asking(listener: &TcpListener, pair: &(PathBuf, PathBuf), authority: &Path) -> Callee {
     accept_with(listener, pair, Some(authority))
 }
 
-/// Who speaks TLS on a connection that is there, and writes its secrets where tshark reads them.
+/// A key log of TLS connections, in a file for tshark.
 #[derive(Debug)]
 pub struct Keys(Mutex<fs::File>);
 
@@ -193,7 +193,7 @@ impl Keys {
 }
 
 impl KeyLog for Keys {
-    /// A line of the key log that NSS had first.
+    /// A line in the key log format of NSS.
     fn log(&self, label: &str, client_random: &[u8], secret: &[u8]) {
         let hex = |octets: &[u8]| octets.iter().map(|octet| format!("{octet:02x}")).collect::<String>();
         let mut file = self.0.lock().expect("the file");
@@ -201,8 +201,8 @@ impl KeyLog for Keys {
     }
 }
 
-/// Speaks TLS on a connection that was accepted, whose secrets are written down. With an authority: who
-/// connects has to show a certificate of it. Reading waits for as long as the connection is there.
+/// TLS on an accepted connection, with its secrets logged. With an authority the client has to present a
+/// certificate of it. Reads block for as long as the connection is open.
 pub fn secured(
     stream: TcpStream,
     pair: &(PathBuf, PathBuf),
@@ -214,7 +214,7 @@ pub fn secured(
     StreamOwned::new(ServerConnection::new(Arc::new(config)).expect("server"), stream)
 }
 
-/// The next connection; nobody may come at all.
+/// The next connection, within a time limit.
 fn next_of(listener: &TcpListener) -> TcpStream {
     let until = Instant::now() + PATIENCE;
     listener.set_nonblocking(true).expect("a listener");
@@ -257,7 +257,7 @@ fn server_config((certificate, key): &(PathBuf, PathBuf), authority: Option<&Pat
         .expect("a pair")
 }
 
-/// Reads one message: its head, and as much of a body as it says. Empty: closed.
+/// Reads one message: its head, and its body by Content-Length. Empty once closed.
 pub fn read_message(stream: &mut impl Read) -> String {
     let mut bytes = Vec::new();
     loop {
@@ -286,7 +286,7 @@ pub fn field(message: &str, name: &str) -> String {
     value.unwrap_or_else(|| panic!("no {name} in {message}")).to_owned()
 }
 
-/// The answer to a request, with these lines after the usual ones.
+/// The response to a request, with additional lines.
 pub fn answer(request: &str, status: &str, lines: &str, body: &str) -> String {
     let fields = ["Via", "From", "Call-ID", "CSeq"].map(|name| format!("{name}: {}", field(request, name)));
     let to = field(request, "To");
@@ -301,7 +301,7 @@ pub fn send(stream: &mut impl Write, message: &str) {
     stream.flush().expect("sent");
 }
 
-/// An OPTIONS of its own transaction.
+/// An OPTIONS in its own transaction.
 pub fn options(n: u32) -> String {
     format!(
         "OPTIONS sip:x@h SIP/2.0\r\nVia: SIP/2.0/TLS 127.0.0.1:9;branch=z9hG4bK{n}\r\nFrom: <sip:a@h>;tag=a\r\n\
@@ -309,7 +309,7 @@ pub fn options(n: u32) -> String {
     )
 }
 
-/// Asks over a connection, which has to answer.
+/// Sends an OPTIONS over a connection, and requires a 200.
 pub fn ask(stream: &mut (impl Read + Write), n: u32) {
     send(stream, &options(n));
     let answer = read_message(stream);

@@ -1,4 +1,4 @@
-//! A phone of a user, who has a password.
+//! A phone of a user with a password.
 
 use std::net::SocketAddr;
 
@@ -8,7 +8,7 @@ use b2b::sip::msg::{Limits, Message, Method};
 use super::Phone;
 
 impl Phone {
-    /// Sends an INVITE as the user of its name, with the password for which a first one is asked.
+    /// Sends an INVITE as the user of its name, with credentials for the challenge to a first INVITE.
     pub fn ask_as_user(&self, server: SocketAddr, number: &str, password: &str) -> (String, String) {
         let first = format!("{}-{}-first", self.name, self.port());
         self.ask_in(server, number, &first, "");

@@ -1,4 +1,4 @@
-//! A peer whose SIP and RTP are written by hand, and what is done with clients beside it.
+//! A peer whose SIP and RTP are written by hand, and helpers for clients connected to it.
 
 use std::collections::HashSet;
 use std::net::{SocketAddr, UdpSocket};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::{PATIENCE, within};
 use b2b_client::{Call, ClientBuilder, ClientEvent, Codec, Events, IncomingCalls, SipClient};
 
-/// A client in G.711, which a hand-made peer can read.
+/// A client with G.711, which a hand-written peer can decode.
 pub fn builder(name: &str) -> ClientBuilder {
     SipClient::builder().identity(format!("sip:{name}@127.0.0.1")).codecs([Codec::Pcmu]).rate_hz(8_000)
 }
@@ -22,7 +22,7 @@ pub async fn started(builder: ClientBuilder) -> (SipClient, IncomingCalls) {
     (client, incoming)
 }
 
-/// A call that is up, as both sides hold it.
+/// An established call, at both ends.
 pub async fn connected_to(from: &SipClient, to: &SipClient, incoming: &mut IncomingCalls) -> (Call, Call) {
     let ours = from.call(to.uri().expect("started")).await.expect("a call");
     let ringing = within("a call", incoming.next()).await.expect("it rings");
@@ -31,14 +31,14 @@ pub async fn connected_to(from: &SipClient, to: &SipClient, incoming: &mut Incom
     (ours, theirs)
 }
 
-/// Waits for an event; what comes before it is given, too.
+/// Waits for an event; returns it with those before it.
 pub async fn until(
     events: &mut Events,
     what: &str,
     mut wanted: impl FnMut(&ClientEvent) -> bool,
 ) -> Vec<ClientEvent> {
     let mut seen = Vec::new();
-    // The whole search: reports on quality come without an end.
+    // The limit applies to the whole search, because quality reports keep coming.
     let search = async {
         loop {
             let event = events.next().await;
@@ -54,7 +54,7 @@ pub async fn until(
     seen
 }
 
-/// A peer by hand: it blocks, which the client's own threads do not mind.
+/// A hand-written peer: it blocks, which does not affect the client's own threads.
 pub struct Hand {
     sip: UdpSocket,
     pub local: SocketAddr,
@@ -62,7 +62,7 @@ pub struct Hand {
     seen: HashSet<String>,
 }
 
-/// A message that has come, and from where.
+/// A received message, and its source.
 pub struct Came {
     pub text: String,
     pub from: SocketAddr,
@@ -77,7 +77,7 @@ impl Came {
         self.text.split_once("\r\n\r\n").map_or("", |(_, body)| body)
     }
 
-    /// Where the RTP of this session description goes.
+    /// The RTP address in this session description.
     pub fn rtp(&self) -> SocketAddr {
         let line = self.body().lines().find(|line| line.starts_with("m=audio ")).expect("audio");
         let port = line.split(' ').nth(1).and_then(|port| port.parse().ok()).expect("a port");
@@ -111,7 +111,7 @@ impl Hand {
         format!("sip:hand@{}", self.local)
     }
 
-    /// A description of ours, in PCMU.
+    /// A local description, in PCMU.
     pub fn sdp(&self, direction: &str) -> String {
         let port = self.rtp.local_addr().expect("bound").port();
         format!(
@@ -124,7 +124,7 @@ impl Hand {
         self.sip.send_to(text.as_bytes(), to).expect("sent");
     }
 
-    /// The next message that begins like this; copies and others are passed over.
+    /// The next message that begins like this; retransmissions and others are skipped.
     pub fn expect(&mut self, start: &str) -> Came {
         let until = Instant::now() + PATIENCE;
         let mut others = Vec::new();
@@ -138,7 +138,7 @@ impl Hand {
         panic!("no {start}, but {others:?}");
     }
 
-    /// The next message that is no copy.
+    /// The next message that is not a retransmission.
     pub fn next_message(&mut self) -> Option<Came> {
         let mut buffer = [0; 65_535];
         loop {
@@ -168,7 +168,7 @@ impl Hand {
         self.send(request.from, &text);
     }
 
-    /// A request that starts something.
+    /// A request outside a dialog.
     pub fn request(&self, method: &str, target: &str, call_id: &str, headers: &str, body: &str) -> String {
         let content = if body.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
         format!(
@@ -180,8 +180,8 @@ impl Hand {
         )
     }
 
-    /// A request in a dialog. `other` is a message of the far end's in it: its request, or its
-    /// response to ours.
+    /// A request in a dialog. `other` is a message of the far end in it: its request, or its response to a
+    /// local one.
     pub fn in_dialog(&self, method: &str, cseq: &str, other: &Came, headers: &str) -> String {
         let theirs = other.text.starts_with("SIP/2.0");
         let (from, to) = if theirs { ("From", "To") } else { ("To", "From") };
@@ -200,7 +200,7 @@ impl Hand {
         )
     }
 
-    /// Takes the client's call: what it sent, answered.
+    /// Takes the client's call; returns its INVITE, which was answered.
     pub fn take_call(&mut self) -> Came {
         let invite = self.expect("INVITE");
         self.answer(&invite, "200 OK", "", &self.sdp("sendrecv"));
@@ -208,7 +208,7 @@ impl Hand {
         invite
     }
 
-    /// Waits for a packet of PCMU that pleases; its samples' magnitude is given with it.
+    /// Waits for a PCMU packet whose largest sample satisfies the condition.
     pub fn hears(&self, what: &str, mut pleases: impl FnMut(i16) -> bool) {
         let until = Instant::now() + PATIENCE;
         while Instant::now() < until {
@@ -219,7 +219,7 @@ impl Hand {
         panic!("{what}: never heard");
     }
 
-    /// The largest sample of the next packet of PCMU.
+    /// The largest sample of the next PCMU packet.
     pub fn loudness(&self) -> i16 {
         let mut buffer = [0; 2_048];
         loop {
@@ -230,7 +230,7 @@ impl Hand {
         }
     }
 
-    /// Says something: `count` packets of PCMU, 20 ms apart.
+    /// Sends `count` packets of PCMU, 20 ms apart.
     pub fn speaks(&self, to: SocketAddr, count: u16) {
         for n in 0..count {
             let mut packet = vec![0x80, 0, 0, 0, 0, 0, 0, 0, 9, 9, 9, 9];

@@ -1,4 +1,4 @@
-//! What tests of the client library's sound share.
+//! Shared parts of the tests of the client library's audio.
 
 pub mod hand;
 pub mod registrar;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use b2b_client::{Call, ClientBuilder, FrameKind, FrameSink, InFrame, SipClient};
 
-/// Generous: a loaded machine is slow, a broken client never comes.
+/// Generous, because a loaded machine is slow; reached only on failure.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 pub async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
@@ -20,7 +20,7 @@ pub fn named(name: &str) -> ClientBuilder {
     SipClient::builder().identity(format!("sip:{name}@127.0.0.1"))
 }
 
-/// A call that is answered, as its caller and its callee have it.
+/// An answered call, at its caller and its callee.
 pub async fn connected(alice: &SipClient, bob: &SipClient) -> (Call, Call) {
     let mut incoming = bob.incoming().await.expect("calls");
     let at_alice = alice.call(bob.uri().expect("started")).await.expect("a call");
@@ -30,7 +30,7 @@ pub async fn connected(alice: &SipClient, bob: &SipClient) -> (Call, Call) {
     (at_alice, at_bob)
 }
 
-/// How much of a signal is a sine of this frequency: 1 is all of it.
+/// Share of a sine of this frequency in a signal: 1 is all of it.
 pub fn share_of(samples: &[i16], hz: f64, rate_hz: u32) -> f64 {
     let (mut re, mut im, mut all) = (0.0, 0.0, 0.0);
     for (n, sample) in samples.iter().enumerate() {
@@ -41,7 +41,7 @@ pub fn share_of(samples: &[i16], hz: f64, rate_hz: u32) -> f64 {
     2.0 * (re * re + im * im) / (samples.len() as f64 * f64::max(all, 1.0))
 }
 
-/// A sink that keeps what it hears.
+/// A sink that stores the received audio.
 pub struct Kept(pub rtrb::Producer<i16>);
 
 impl FrameSink for Kept {
@@ -52,8 +52,8 @@ impl FrameSink for Kept {
     }
 }
 
-/// The next 4,000 samples that are a sine of this frequency and nothing else. On a loaded machine
-/// frames come late, and what stands for them is no sine: then those after them count.
+/// The next 4,000 samples that consist of a sine of this frequency alone. On a loaded machine frames are late
+/// and their replacement is not a sine; the search then continues after them.
 pub async fn next_tone(kept: &mut rtrb::Consumer<i16>, hz: f64, rate_hz: u32) -> Vec<i16> {
     let pure = async {
         loop {
@@ -69,13 +69,13 @@ pub async fn next_tone(kept: &mut rtrb::Consumer<i16>, hz: f64, rate_hz: u32) ->
     within("a tone", pure).await
 }
 
-/// The greatest share that this sine has of any so many samples in a row.
+/// The greatest share of this sine in any `window` samples.
 pub fn best_share_of(samples: &[i16], hz: f64, rate_hz: u32, window: usize) -> f64 {
     let starts = (0..=samples.len().saturating_sub(window)).step_by(window / 4);
     starts.map(|at| share_of(&samples[at..at + window], hz, rate_hz)).fold(0.0, f64::max)
 }
 
-/// An example that runs; it ends with the test.
+/// A running example; it ends with the test.
 pub struct Running(pub Child);
 
 impl Drop for Running {
@@ -85,7 +85,7 @@ impl Drop for Running {
     }
 }
 
-/// An example where `cargo test` has put it: beside the tests.
+/// An example, which `cargo test` puts next to the tests.
 pub fn example(name: &str) -> Command {
     let tests = std::env::current_exe().expect("the path of this test");
     let built = tests.parent().and_then(|deps| deps.parent()).expect("a folder of builds");

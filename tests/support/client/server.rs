@@ -1,4 +1,4 @@
-//! A SIP server whose answers a test writes by hand.
+//! A SIP server whose responses are written by hand in a test.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -8,14 +8,14 @@ use tokio::net::UdpSocket;
 
 use super::within;
 
-/// A server at an address of its own.
+/// A server with its own address.
 pub struct Hand {
     socket: UdpSocket,
-    /// Branches that were heard: what comes again was sent again.
+    /// Branches received so far: messages that repeat one are retransmissions.
     heard: RefCell<HashSet<(String, String)>>,
 }
 
-/// A message that came.
+/// A received message.
 #[derive(Debug, Clone)]
 pub struct Heard {
     pub text: String,
@@ -45,7 +45,7 @@ impl Heard {
         self.field("CSeq").split(' ').next().and_then(|number| number.parse().ok()).expect("a number")
     }
 
-    /// A parameter of the credentials that it carries.
+    /// A parameter of its credentials.
     pub fn credential(&self, name: &str) -> String {
         let value = self.find("Authorization").or_else(|| self.find("Proxy-Authorization"));
         let value = value.unwrap_or_else(|| panic!("no credentials in {}", self.text));
@@ -74,7 +74,7 @@ impl Hand {
         format!("sip:{}", self.address())
     }
 
-    /// The next message that begins so; others, and what was heard before, are passed over.
+    /// The next message that begins like this; others, and retransmissions, are skipped.
     pub async fn hear(&self, beginning: &str) -> Heard {
         within(beginning, async {
             loop {
@@ -87,12 +87,12 @@ impl Hand {
         .await
     }
 
-    /// Waits for two line ends, which keep a NAT open; messages are passed over.
+    /// Waits for two line ends, which keep a NAT binding open; messages are skipped.
     pub async fn keep_alive(&self) {
         within("a keep-alive", async { while self.datagram().await != b"\r\n\r\n" {} }).await;
     }
 
-    /// The next datagram, whatever it is.
+    /// The next datagram, whatever its content.
     pub async fn datagram(&self) -> Vec<u8> {
         let mut buffer = vec![0; 65_536];
         let (length, _) = self.socket.recv_from(&mut buffer).await.expect("a datagram");
@@ -100,7 +100,7 @@ impl Hand {
         buffer
     }
 
-    /// Sends this, as it is.
+    /// Sends this text unchanged.
     pub async fn send(&self, text: &str, to: SocketAddr) {
         self.socket.send_to(text.as_bytes(), to).await.expect("sent");
     }
@@ -121,7 +121,7 @@ impl Hand {
         }
     }
 
-    /// Answers with this status line, these lines, and a session description if there is one.
+    /// Answers with this status line, these lines, and a session description unless it is empty.
     pub async fn answer(&self, request: &Heard, status: &str, lines: &str, body: &str) {
         let to = request.field("To");
         let tag = if to.contains("tag=") { "" } else { ";tag=hand" };
@@ -138,13 +138,13 @@ impl Hand {
         self.socket.send_to(response.as_bytes(), request.from).await.expect("sent");
     }
 
-    /// Grants a REGISTER for so many seconds.
+    /// Grants a REGISTER for this many seconds.
     pub async fn grant(&self, register: &Heard, seconds: u32) {
         let lines = format!("Contact: {};expires={seconds}\r\n", register.field("Contact"));
         self.answer(register, "200 OK", &lines, "").await;
     }
 
-    /// Asks for a password.
+    /// Challenges a request.
     pub async fn challenge(&self, request: &Heard, status: u16, algorithm: &str, nonce: &str) {
         let name = if status == 401 { "WWW-Authenticate" } else { "Proxy-Authenticate" };
         let lines = format!(
@@ -163,7 +163,7 @@ impl Hand {
         self.accept_with(invite, contact, "sendrecv").await;
     }
 
-    /// Agrees to be held.
+    /// Answers a hold.
     pub async fn accept_held(&self, invite: &Heard) {
         self.accept_with(invite, &self.uri(), "recvonly").await;
     }
