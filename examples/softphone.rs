@@ -1,11 +1,11 @@
 //! A phone in a terminal: calls, or answers, with the devices of this machine, and prints events. A line of
 //! digits sends them as DTMF, an empty line hangs up.
 //!
-//! `cargo run --example softphone` waits for a call; `cargo run --example softphone --
-//! sip:bob@127.0.0.1:5070` makes one; with an account, `cargo run --example softphone -- 1001 PASSWORD
-//! 127.0.0.1 [1002]`, it registers first. Other users of this machine can see arguments: beyond a trial, a
-//! program should read its password from a file. Without `arecord` and `aplay` (or the feature `devices`) the
-//! call is silent on this side.
+//! `cargo run --example softphone` waits for a call;
+//! `cargo run --example softphone -- sip:bob@127.0.0.1:5070` makes one; with an account,
+//! `cargo run --example softphone -- 1001 PASSWORD 127.0.0.1 [1002]`, it registers first. Other users of this
+//! machine can see arguments: beyond a trial, a program should read its password from a file. Without
+//! `arecord` and `aplay` (or the feature `devices`) the call is silent on this side.
 
 use b2b::client::{CallState, ClientEvent, Devices, RecoveryStep, SipClient};
 

@@ -1,6 +1,5 @@
-//! baresip calls the sink and is called by the source; what arrives is compared
-//! with what was sent. `cargo test --release -- --ignored interop`; needs
-//! `baresip` (Debian: baresip-core).
+//! baresip calls the sink and is called by the source; received audio is compared with sent audio.
+//! `cargo test --release -- --ignored interop`; needs `baresip` (Debian: baresip-core).
 
 use std::thread;
 use std::time::Duration;
@@ -24,7 +23,7 @@ fn interop_baresip_calls_the_sink() {
     assert_eq!(metrics["rtp_loss"], 0);
     let heard = samples(&wav);
     assert!(heard.len() > 3 * 8_000, "only {} samples", heard.len());
-    // The first half second may hold the jitter buffer's adaptation to baresip's clock.
+    // In the first half second the jitter buffer may adapt to baresip's clock.
     assert_arrived(&said[..heard.len().min(said.len()) - 8_000], &heard, 0.7);
 }
 

@@ -1,6 +1,6 @@
-//! Captured calls, read by tshark: what our writer makes of every transport, and the files of
-//! the server: every message is SIP, every checksum right, RTP is RTP although only its
-//! header was kept. `cargo test -- --ignored interop_capture`.
+//! Captured calls, dissected by tshark: the output of the capture writer for every transport, and the files
+//! of the server: every message is SIP, every checksum is right, RTP is recognised although only its header
+//! was kept. `cargo test -- --ignored interop_capture`.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -101,7 +101,7 @@ fn interop_capture_is_dissected_by_tshark() {
     assert_eq!(tshark(&file, &wrong, &["frame.number"]), [""; 0]);
 }
 
-/// What tshark prints.
+/// The output of tshark.
 fn output(file: &Path, arguments: &[&str]) -> String {
     let mut command = Command::new("tshark");
     command.arg("-r").arg(file).args(["-o", "udp.check_checksum:TRUE", "-o", "ip.check_checksum:TRUE"]);
@@ -132,7 +132,7 @@ fn interop_capture_of_the_server_has_dialogs_and_streams_without_loss() {
         let calls: BTreeSet<&str> = calls.lines().collect();
         assert_eq!(calls.len(), 2, "each leg has its own");
 
-        // The descriptions lead tshark to the streams: nothing is decoded by force.
+        // tshark finds the streams by the descriptions: no decoding is forced.
         let streams = output(&file, &["-q", "-z", "rtp,streams"]);
         let found: Vec<Vec<&str>> = streams
             .lines()

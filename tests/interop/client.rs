@@ -1,5 +1,5 @@
-//! The client library and the scripted phone with programs that are not ours: Debian's baresip in
-//! each codec, both ways, over UDP and TLS; hold and transfer seen on the wire; SIPp both ways.
+//! The client library and the scripted phone with third-party programs: Debian's baresip in each codec, both
+//! ways, over UDP and TLS; hold and transfer verified on the wire; SIPp both ways.
 //! `cargo test --release --test program interop::client:: -- --ignored` needs `baresip` (baresip-core),
 //! `sipp` (sip-tester) and `tshark`.
 
@@ -15,18 +15,18 @@ use b2b::client::{CallState, ClientEvent, Codec, SipClient, Sound, Tls};
 use b2b_test_support::tls::Authority;
 use serde_json::Value;
 
-/// What somebody says: ours is theirs backwards, so that neither is in the other.
+/// The parties' audio: ours is theirs backwards, so that neither occurs in the other.
 fn voices() -> (Vec<i16>, Vec<i16>) {
     let theirs = crate::common::audio::speech_like(8_000, 20.0);
     (theirs[..6 * 8_000].iter().rev().copied().collect(), theirs)
 }
 
-/// baresip with these codecs, and what else there is: parameters of its URI, lines of its configuration.
+/// baresip with these codecs, parameters of its URI, lines of its configuration, and arguments.
 fn baresip(folder: &Path, codecs: &str, uri: &str, config: &str, arguments: &[&str]) -> Baresip {
     Baresip::start(folder, &Setup { codecs, uri, config, ..Setup::saying(&voices().1) }, arguments)
 }
 
-/// Ends it; what it heard, at 8 kHz.
+/// Ends it; returns the audio it heard, at 8 kHz.
 fn heard_by(baresip: Baresip) -> Vec<i16> {
     narrow(&baresip.end().0.expect("baresip records"), 0)
 }
@@ -43,8 +43,8 @@ fn narrow(path: &Path, channel: usize) -> Vec<i16> {
         .collect()
 }
 
-/// Wants a second of what was said in what was heard: one of them, since baresip throws away what comes
-/// while the machine stands still.
+/// Requires one second of the sent audio in the received audio: only one, since baresip discards audio that
+/// arrives while the machine stalls.
 fn assert_like(said: &[i16], heard: &[i16], least: f64, what: &str) {
     let mut best = 0.0_f64;
     for second in said.chunks_exact(8_000).skip(1) {
@@ -63,7 +63,7 @@ fn phone(arguments: &[&str]) -> Running {
     Running::start("phone", &mut command)
 }
 
-/// Waits for its end; its summary.
+/// Waits for its end; returns its summary.
 fn summary(phone: Running) -> Value {
     let ended = phone.wait_ok();
     let last = ended.output.last().expect("a summary");
@@ -77,7 +77,7 @@ fn path(path: &Path) -> &str {
 #[test]
 #[ignore = "needs baresip; .ci/run installs it"]
 fn interop_the_phone_calls_baresip_in_each_codec_and_both_hear_each_other() {
-    // Opus keeps what is heard, not the wave.
+    // Opus keeps the sound, not the waveform.
     let codecs = [
         ("pcmu", "PCMU/8000/1", 0.9),
         ("pcma", "PCMA/8000/1", 0.9),
@@ -127,7 +127,7 @@ fn on_a_runtime(test: impl Future<Output = ()>) {
     runtime.block_on(async { tokio::time::timeout(LIMIT, test).await.expect("in time") });
 }
 
-/// What is on the wire at this port, in order: requests by method, responses by status.
+/// The messages on the wire at this port, in order: requests by method, responses by status.
 fn ladder(messages: &[Sip]) -> Vec<String> {
     messages.iter().map(|sip| sip.line().to_owned()).collect()
 }
@@ -151,7 +151,7 @@ fn interop_hold_resume_and_transfer_of_baresip_are_seen_on_the_wire() {
         call.resume().await.expect("resumed");
         call.transfer(second.uri()).await.expect("transferred");
         call.wait_for_end().await;
-        // The two of them talk.
+        // The two remaining parties talk.
         tokio::time::sleep(Duration::from_secs(3)).await;
         client.stop(Duration::from_secs(5)).await;
     });
@@ -220,7 +220,7 @@ fn interop_baresip_over_tls_with_a_private_authority_and_not_with_a_stranger() {
     fs::write(&both, pem).expect("written");
     let more = format!("sip_certificate {}\n", both.display());
     let baresip = baresip(&folder.path().join("b"), "PCMU/8000/1", ";transport=tls", &more, &[]);
-    // baresip listens for TLS one port above.
+    // baresip listens for TLS at the next port.
     let target = format!("sip:baresip@127.0.0.1:{};transport=tls", baresip.port + 1);
     let stranger = Authority::new(folder.path(), "stranger");
     on_a_runtime(async {

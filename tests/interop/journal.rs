@@ -1,5 +1,5 @@
-//! A call of two baresips, run again from its journal by a b2b in an empty folder and without a configuration:
-//! every message as tshark has seen it, to the last byte.
+//! A call between two baresips, replayed from its journal by a b2b in an empty folder and without a
+//! configuration: every message equals the one captured by tshark, to the last byte.
 //! `cargo test --test program interop::journal:: -- --ignored` needs `baresip` (baresip-core) and `tshark`.
 
 use std::collections::BTreeSet;
@@ -13,7 +13,7 @@ use crate::interop::support::signal;
 use crate::interop::support::wire::Capture;
 use crate::server_support::{server, until};
 
-/// The messages that `b2b replay --messages` has printed as sent: to whom, and their text.
+/// The messages that `b2b replay --messages` has printed as sent: destination and text.
 fn sent(said: &str) -> BTreeSet<(String, String)> {
     let begins = |line: &str| {
         let (moment, rest) = line.trim_start().split_once("  ")?;
@@ -26,7 +26,7 @@ fn sent(said: &str) -> BTreeSet<(String, String)> {
             None => text.push_str(line),
             Some(next) => {
                 let message = std::mem::take(&mut text);
-                // An empty line stands before each, and a line end behind.
+                // Each is preceded by an empty line, and followed by a line end.
                 sent.extend(
                     to.replace(next).flatten().map(|to| (to, message[1..message.len() - 1].to_owned())),
                 );
@@ -53,7 +53,7 @@ fn interop_a_call_of_two_baresips_is_run_again_elsewhere_to_the_last_byte() {
         (call["state"] == "bridged").then(|| call["call"].as_u64().expect("a number"))
     };
     let call = until("the call to be up", || talks(&server));
-    // baresip does not say when an exchange is over, and takes no other one before.
+    // baresip does not report the end of a transaction, and accepts no other before it.
     thread::sleep(Duration::from_secs(1));
     for key in ["/hold", "/resume"] {
         caller.running.types(key);

@@ -1,6 +1,6 @@
-//! Scenarios of SIPp in the load role against SIPp itself.
+//! SIPp's scenarios in the load role against SIPp itself.
 //! `cargo test --release --test program interop::load:: -- --ignored --test-threads 1`; needs `sipp` (Debian:
-//! sip-tester), whose own scenarios come from the program that is installed.
+//! sip-tester), whose built-in scenarios come from the installed program.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::interop::support::{Running, bound, free_port, print_version};
 
-/// A scenario of SIPp's own, as a file.
+/// A built-in scenario of SIPp, as a file.
 fn own(folder: &Path, name: &str) -> PathBuf {
     let output = Command::new("sipp").args(["-sd", name]).output();
     let text = output.unwrap_or_else(|error| panic!("sipp: {error}; .ci/run installs it")).stdout;
@@ -21,7 +21,7 @@ fn own(folder: &Path, name: &str) -> PathBuf {
     path
 }
 
-/// SIPp with a scenario of its own.
+/// SIPp with a built-in scenario.
 fn sipp(folder: &Path, name: &str, port: u16, more: &[&str]) -> Running {
     print_version("sipp", "-v", "SIPp");
     let mut command = Command::new("sipp");
@@ -32,20 +32,20 @@ fn sipp(folder: &Path, name: &str, port: u16, more: &[&str]) -> Running {
     running
 }
 
-/// The load role with a scenario of SIPp's own.
+/// The load role with a built-in scenario of SIPp.
 fn load(folder: &Path, name: &str, more: &[&str]) -> (Running, String) {
     let (scenario, report) = (own(folder, name), folder.join("report"));
     let words = ["--sip-bind", "127.0.0.1:0", "--scenario", scenario.to_str().expect("UTF-8"), "--report"];
     Running::role("load", &[&words[..], &[report.to_str().expect("UTF-8")], more].concat())
 }
 
-/// What load.json says.
+/// The content of load.json.
 fn report(folder: &Path) -> Value {
     let text = fs::read_to_string(folder.join("report/load.json")).expect("a report");
     serde_json::from_str(&text).expect("JSON")
 }
 
-/// Wants all calls done, and none failed.
+/// Requires all calls done, and none failed.
 fn all_done(run: &Value, side: &str, calls: u32) {
     let side = &run[side];
     assert_eq!(
@@ -67,7 +67,7 @@ fn interop_the_load_role_calls_sipp_by_its_uac_and_branchc() {
         let (callers, _) = load(folder.path(), caller, &flags);
         let ended = callers.wait();
         let run = report(folder.path());
-        // branchs refuses whom branchc is not, which fails no call
+        // branchs refuses a caller that branchc does not claim to be, which fails no call
         all_done(&run, "callers", 30);
         assert!(ended.code == Some(0) || run["verdict"]["result"] == "void", "{run:#}");
         callee.wait_ok();

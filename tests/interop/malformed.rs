@@ -1,5 +1,5 @@
-//! Hostile messages at the port of a sink that is in a call: the call does not
-//! suffer. `cargo test --release -- --ignored interop`.
+//! Hostile messages at the port of a sink that is in a call: the call is not affected.
+//! `cargo test --release -- --ignored interop`.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::interop::support::{Running, assert_arrived, file, samples, signal, write_wav};
 
-/// Messages of our own: what RFC 4475 does not have, and what broke others.
+/// Additional messages: cases that RFC 4475 lacks, and that broke other implementations.
 fn messages(at: SocketAddr) -> Vec<Vec<u8>> {
     let request = |method: &str, rest: &str| {
         format!(
@@ -48,7 +48,7 @@ fn messages(at: SocketAddr) -> Vec<Vec<u8>> {
         request("OPTIONS", &format!("{call}Subject: {}\r\n\r\n", "(".repeat(20_000))),
         [request("OPTIONS", call), b"Subject: \xff\xfe\x1b[31m\0\r\n\r\n".to_vec()].concat(),
     ];
-    // The torture messages, where they are beside the project.
+    // The torture messages, if they are stored next to the project.
     let folder = std::env::var_os("B2B_RFC4475").map_or(file("../shared/rfc4475"), PathBuf::from);
     if let Ok(entries) = fs::read_dir(folder) {
         let mut paths: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
@@ -77,7 +77,7 @@ fn interop_malformed_messages_leave_a_call_unharmed() {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback");
     for message in &messages {
         let _ = socket.send_to(message, at);
-        // Spread over the call, and below what counts as a flood.
+        // Spread over the call, and below the rate of a flood.
         thread::sleep(Duration::from_millis(40));
     }
     for message in &messages {
@@ -95,12 +95,12 @@ fn interop_malformed_messages_leave_a_call_unharmed() {
     let received = sink.wait_ok().metrics();
     drop(stuck.read(&mut [0; 100]));
     assert_eq!(received["rtp_loss"], 0);
-    // What leaves while BYE is on its way may not be counted any more: on a busy machine, half a second.
+    // Packets sent while BYE is in transit may not be counted: half a second on a busy machine.
     let (sent, received) = (sent["packets_tx"].as_u64(), received["packets_rx"].as_u64());
     let (sent, received) = (sent.expect("a count"), received.expect("a count"));
     assert!(sent >= 500 && (sent - 25..=sent).contains(&received), "{sent} sent, {received} received");
-    // A machine that stands still moves the sound by as much as it stood, and costs up to a fifth of it; a
-    // message that ended or stopped the call would cost the rest.
+    // A stall of the machine shifts the audio by its length, and costs up to a fifth of it; a message that
+    // ended or stopped the call would cost the rest.
     assert_arrived(&said, &samples(&heard), 0.6);
 }
 
@@ -126,7 +126,7 @@ fn interop_malformed_messages_leave_the_server_without_a_call_and_in_order() {
     let folder = tempfile::tempdir().expect("dir");
     let config = folder.path().join("b2bua.toml");
     let port = crate::interop::support::free_port();
-    // Whatever is an INVITE after all leads to a callee that is not there.
+    // Messages that are valid INVITEs lead to a callee that does not exist.
     let text = format!(
         "[server]\nlisten = [\"udp:127.0.0.1:{port}\", \"tcp:127.0.0.1:{port}\"]\nstore = \"memory\"\n\
          trusted = [\"127.0.0.0/8\"]\ndrain_s = 2\n[http]\nlisten = \"off\"\n\

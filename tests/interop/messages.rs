@@ -1,5 +1,5 @@
-//! A SIPp watches a mailbox (RFC 3842): nothing in it, a message once somebody has left one, and
-//! the end. `cargo test --test program interop::messages:: -- --ignored`; needs `sipp` (Debian: sip-tester).
+//! A SIPp subscribes to a mailbox (RFC 3842): it is empty, then has a message, then the subscription ends.
+//! `cargo test --test program interop::messages:: -- --ignored`; needs `sipp` (Debian: sip-tester).
 
 use std::fs;
 use std::thread;
@@ -39,7 +39,7 @@ fn interop_sipp_is_told_of_a_message_that_is_left() {
     write_wav(&voice, &signal(3));
     let target = format!("sip:leave@{at}");
     let voice = voice.to_str().expect("UTF-8");
-    // Behind the greeting and the beep two seconds of it are left.
+    // After the greeting and the beep two seconds of it remain.
     let (source, _) =
         Running::role("source", &["--sip-bind", "127.0.0.2:0", "--target", &target, "--audio-file", voice]);
     source.wait_ok();

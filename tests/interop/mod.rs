@@ -1,5 +1,6 @@
-//! With programs that b2b did not write: SIPp, baresip, tshark, Chromium. Marked as ignored, since they
-//! have to be installed: `cargo test --release --test program interop:: -- --ignored --test-threads 1`.
+//! Tests with third-party programs: SIPp, baresip, tshark, Chromium. They are ignored by default, because the
+//! programs have to be installed:
+//! `cargo test --release --test program interop:: -- --ignored --test-threads 1`.
 
 mod b2bua;
 mod baresip;

@@ -2,9 +2,9 @@
 
 use std::process::Command;
 
-/// A secure trunk, a carrier on a private network, phones of a LAN and behind a NAT, and Asterisk that
-/// demands a client certificate, where `B2B_ASTERISK` says that one is (`scripts/interop.sh --get-asterisk`).
-/// They have a namespace each, and what each has seen is judged from captures there.
+/// A secure trunk, a carrier on a private network, phones of a LAN and behind a NAT, and, if `B2B_ASTERISK`
+/// gives its location (`scripts/interop.sh --get-asterisk`), Asterisk that requires a client certificate.
+/// Each has its own namespace, and is checked by captures there.
 #[test]
 #[ignore = "needs root, iproute2, iptables, dumpcap, tshark, openssl and python3"]
 fn one_process_serves_five_networks_and_shows_none_of_them_an_address_of_another() {

@@ -1,7 +1,6 @@
-//! docs/phones.md, done by a test: three baresips of Debian register at the b2b of
-//! `plans/b2bua.toml` and call, hold, resume and transfer. What they heard is compared,
-//! and what went over the wire. `cargo test --release -- --ignored interop_phones`;
-//! needs `baresip` (Debian: baresip-core) and `tshark`.
+//! docs/phones.md as a test: three of Debian's baresips register at the b2b of `plans/b2bua.toml` and call,
+//! hold, resume and transfer. The audio they heard and the messages on the wire are checked.
+//! `cargo test --release -- --ignored interop_phones`; needs `baresip` (Debian: baresip-core) and `tshark`.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -16,10 +15,10 @@ use crate::interop::support::wire::{
 use crate::interop::support::{Running, bound, file, free_port, print_version, samples};
 use nix::sys::signal::Signal;
 
-/// What each phone says, in Hz (plans/phones).
+/// The tone of each phone, in Hz (plans/phones).
 const TONES: [(&str, f64); 3] = [("1001", 440.0), ("1002", 620.0), ("1003", 1_000.0)];
 
-/// The server of `plans/b2bua.toml`, on ports that are free.
+/// The server of `plans/b2bua.toml`, on free ports.
 fn server(folder: &Path, media: &str) -> (Running, u16) {
     let plan = fs::read_to_string(file("plans/b2bua.toml")).expect("the plan");
     fs::create_dir_all(folder.join("plans")).expect("folder");
@@ -34,7 +33,7 @@ fn server(folder: &Path, media: &str) -> (Running, u16) {
     (server, at.port())
 }
 
-/// The phone of `plans/phones`, at this server, on ports that are free; registered.
+/// The phone of `plans/phones`, registered at this server, on free ports.
 fn phone(folder: &Path, name: &str, server: u16) -> (Running, SocketAddr) {
     let folder = folder.join(name);
     fs::create_dir(&folder).expect("folder");
@@ -57,14 +56,14 @@ fn phone(folder: &Path, name: &str, server: u16) -> (Running, SocketAddr) {
     (phone, SocketAddr::from(([127, 0, 0, 1], port)))
 }
 
-/// Where Debian puts baresip's modules, with or without the architecture.
+/// The folder of baresip's modules on Debian, with or without the architecture.
 fn modules() -> &'static str {
     let folders = ["/usr/lib/baresip/modules", "/usr/lib/x86_64-linux-gnu/baresip/modules"];
     let found = folders.into_iter().find(|folder| Path::new(folder).join("g711.so").exists());
     found.expect("baresip's modules; .ci/run installs them")
 }
 
-/// What a phone wrote of what it heard.
+/// A phone's recording of the audio it heard.
 fn dump(folder: &Path, name: &str) -> Vec<i16> {
     let entries = fs::read_dir(folder.join(name)).expect("folder");
     let mut paths = entries.map(|entry| entry.expect("entry").path());
@@ -72,14 +71,14 @@ fn dump(folder: &Path, name: &str) -> Vec<i16> {
     samples(&found.unwrap_or_else(|| panic!("{name} has heard nothing")))
 }
 
-/// Types what docs/phones.md says is typed.
+/// Types a line that docs/phones.md documents.
 fn type_as_documented(phone: &mut Running, text: &str) {
     let docs = fs::read_to_string(file("docs/phones.md")).expect("the documentation");
     assert!(docs.lines().any(|line| line.trim_start().starts_with(text)), "docs/phones.md has no {text}");
     phone.types(text);
 }
 
-/// The first message that is like this, and its place.
+/// The first matching message at or after this time.
 fn find<'a>(messages: &'a [Sip], after: f64, what: &str, like: impl Fn(&Sip) -> bool) -> &'a Sip {
     let found = messages.iter().find(|it| it.at >= after && like(it));
     found.unwrap_or_else(|| {
@@ -91,7 +90,7 @@ fn find<'a>(messages: &'a [Sip], after: f64, what: &str, like: impl Fn(&Sip) -> 
     })
 }
 
-/// Ports of RTP, where `free_port` gives none: a server binds some of them at its start.
+/// RTP ports outside the range of `free_port`: a server binds some of them at its start.
 fn media_ports() -> (u16, u16) {
     let first = 20_000 + (std::process::id() % 150) as u16 * 64;
     (first, first + 63)
@@ -128,7 +127,7 @@ fn interop_phones_do_the_same_by_rtpengine() {
     drop(rtpengine);
 }
 
-/// A media server of ours, on ports of this machine, and the line of `[media]` that names it.
+/// A b2b media server, on ports of this machine, and the line of `[media]` that names it.
 fn media_server(scheme: &str, ports: (u16, u16)) -> (Running, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_b2b"));
     command.args(["--role", "media", "--listen", "127.0.0.1:0", "--rtp-ports"]);
@@ -204,8 +203,7 @@ fn interop_calls_of_an_rtpengine_that_dies_are_ended_and_new_ones_refused() {
     drop(ended);
 }
 
-/// The documented conversation, over a server with these lines of `[media]`, whose RTP has these
-/// ports.
+/// The documented conversation, over a server with these lines of `[media]` and these RTP ports.
 fn talk(media: (u16, u16), lines: &str) {
     print_version("baresip", "-h", "baresip v");
     let folder = tempfile::tempdir().expect("dir");
@@ -240,7 +238,7 @@ fn talk(media: (u16, u16), lines: &str) {
     server.signal(Signal::SIGTERM);
     server.wait_ok();
 
-    // Registered with passwords, and taken back at the end.
+    // Registered with passwords, and unregistered at the end.
     let [a, b, c] = [alice_at, bob_at, carol_at].map(|at| wire.sip(at.port()));
     for leg in [&a, &b, &c] {
         let asked = find(leg, 0.0, "challenge", |it| it.is_response(401, "REGISTER"));
@@ -252,7 +250,7 @@ fn talk(media: (u16, u16), lines: &str) {
         find(leg, signed.at, "deregistration", gone);
     }
 
-    // The call, by a password of its own.
+    // The call, which is challenged separately.
     let signed = |it: &Sip| it.is_request("INVITE") && it.field("Proxy-Authorization").is_some();
     let call = find(&a, 0.0, "INVITE with a password", signed);
     let up = find(&a, call.at, "answer", |it| it.is_response(200, "INVITE"));
@@ -293,7 +291,7 @@ fn talk(media: (u16, u16), lines: &str) {
     let over = find(&b, gone.at, "BYE at the end", |it| it.is_request("BYE"));
     find(&c, over.at, "BYE to the third phone", |it| it.is_request("BYE"));
 
-    // Audio both ways, in every part of it.
+    // Audio both ways, in each phase.
     let [alice_says, bob_says, carol_says] = TONES.map(|(_, tone)| tone);
     let both = |what: &str, from: f64, to: f64, ways: [(&[Rtp], f64, &[f64]); 2]| {
         for (packets, tone, others) in ways {
@@ -311,7 +309,7 @@ fn talk(media: (u16, u16), lines: &str) {
     both("after it", resumed.at + 0.5, refer.at, ways);
     let ways = [(to_carol.as_slice(), bob_says, &[alice_says][..]), (&to_bob, carol_says, &[alice_says])];
     both("after the transfer", gone.at + 0.5, over.at, ways);
-    // The same by what the phones wrote. The clock of a phone's player is its own.
+    // The same from the phones' recordings. A phone's player has its own clock.
     for (name, tone, least) in [
         ("1001", bob_says, 2.0),
         ("1002", alice_says, 3.0),
@@ -322,7 +320,7 @@ fn talk(media: (u16, u16), lines: &str) {
         assert!(found >= least, "{name} wrote {found} s of {tone} Hz");
     }
 
-    // Nothing of one shows on another, hold and transfer included.
+    // No identity of one leg shows on another, including hold and transfer.
     let legs = [(&a, alice_at), (&b, bob_at), (&c, carol_at)];
     for (leg, at) in legs {
         let words = identity(leg, at);

@@ -1,6 +1,5 @@
-//! Calls with SRTP: two agents of ours, by themselves and through the server, and an agent with
-//! baresip (module `srtp`), both ways.
-//! What is heard is compared with what was said.
+//! Calls with SRTP: between two agents, directly and through the server, and between an agent and baresip
+//! (module `srtp`), both ways. The received audio is compared with the sent audio.
 //! `cargo test --release --test program interop::srtp:: -- --ignored` needs `baresip` (Debian: baresip-core).
 
 use std::fs;
@@ -18,7 +17,7 @@ use b2b::call::agent::{
 use b2b::call::leg_fsm::TerminationCause;
 use b2b::frame::{Fill, FrameSink, FrameSource, InFrame, OutFrame};
 
-/// Says something, then is silent.
+/// Plays the samples, then silence.
 struct Says(std::vec::IntoIter<i16>);
 
 impl FrameSource for Says {
@@ -77,8 +76,8 @@ fn on_a_runtime(test: impl Future<Output = ()>) {
     runtime.block_on(async { tokio::time::timeout(LIMIT, test).await.expect("in time") });
 }
 
-/// Answers whoever calls. When media have run for so long, the first agent hangs up: `None`.
-/// What ends a call before that is given.
+/// Answers every call. Once media have run for this long, the first agent hangs up: `None`. A cause that ends
+/// a call before that is returned.
 async fn talk(
     agents: &mut [(AgentService, Option<LegAudio>)],
     lasting: Duration,
@@ -203,7 +202,7 @@ fn baresip(folder: &Path, kind: &str, said: &[i16], arguments: &[&str]) -> Bares
     Baresip::start(folder, &setup, arguments)
 }
 
-/// Ends baresip; gives what it heard and what it printed.
+/// Ends baresip; returns its audio and its output.
 fn farewell(baresip: Baresip) -> (Vec<i16>, String) {
     let (dump, ended) = baresip.end();
     let heard = dump.map(|dump| samples(&dump)).unwrap_or_default();
@@ -234,7 +233,7 @@ fn interop_baresip_calls_with_srtp() {
             assert_eq!(over, None, "{kind} {policy:?}\n{printed}");
             assert!(printed.contains("SRTP is Enabled"), "{printed}");
             let stats = agents[0].0.stats().total();
-            // It sends an APP before its keys are set and a BYE after they are gone, both plain.
+            // It sends an APP before its keys are set and a BYE after they are deleted, both unencrypted.
             assert!(stats.lost == 0 && stats.unauthenticated <= 2, "{stats:?}");
             assert_arrived(&answered, &heard, 0.7);
             let hears = hears.0.lock().expect("no panic");
@@ -262,14 +261,14 @@ fn interop_baresip_is_called_with_srtp() {
             let over = talk(&mut agents, Duration::from_secs(5)).await;
             let (heard, printed) = farewell(baresip);
             if (kind, policy) == ("srtp-mand", SrtpPolicy::Offered) {
-                // Keys under RTP/AVP are nothing to it.
+                // It ignores keys under RTP/AVP.
                 assert!(matches!(over, Some(TerminationCause::Failed { status: 488, .. })), "{over:?}");
                 return;
             }
             assert_eq!(over, None, "{kind} {policy:?}\n{printed}");
             assert!(printed.contains("SRTP is Enabled"), "{printed}");
             let stats = agents[0].0.stats().total();
-            // It sends an APP before its keys are set and a BYE after they are gone, both plain.
+            // It sends an APP before its keys are set and a BYE after they are deleted, both unencrypted.
             assert!(stats.lost == 0 && stats.unauthenticated <= 2, "{stats:?}");
             assert_arrived(&said, &heard, 0.7);
             assert_arrived(&answered[..3 * 8_000], &hears.0.lock().expect("no panic"), 0.7);

@@ -1,8 +1,8 @@
-//! What profiles of providers send, and what they never send: one server with a gateway of each profile, providers that are
-//! emulated by name (DNS, TLS, TCP, UDP), and tshark, which reads TLS by the keys that the providers write down.
-//! `cargo test --release --test program interop::trunks -- --ignored` needs `tshark`.
+//! Messages that provider profiles must and must never send: one server with a gateway of each profile,
+//! emulated providers with names (DNS, TLS, TCP, UDP), and tshark, which decrypts TLS with the providers' key
+//! log. `cargo test --release --test program interop::trunks -- --ignored` needs `tshark`.
 //!
-//! The emulators are ours: they prove what leaves, not what a provider takes.
+//! The providers are emulated here: the test proves what is sent, not what a real provider accepts.
 
 mod providers;
 mod seen;
@@ -19,25 +19,26 @@ use b2b_test_support::tls::{Authority, Keys};
 use providers::{Provider, Way};
 use seen::Seen;
 
-/// Something about a message, and whether it is so.
+/// A property of a message, and its check.
 type Said = (&'static str, fn(&Seen) -> bool);
 
-/// A profile, and what is asserted of it.
+/// A profile, and its assertions.
 struct Row {
     profile: &'static str,
-    /// The last octet of the provider's address, and the way to it.
+    /// The last octet of the provider's address; the next field is its transport.
     last: u8,
     way: Way,
     /// Its names.
     names: &'static [&'static str],
-    /// Further lines of its `[[gateway]]`.
+    /// Additional lines of its `[[gateway]]`.
     lines: &'static str,
-    /// What the route calls there; `$1` is the number, and further lines of the route.
+    /// The target of the route, in which `$1` is the number; the next field has additional lines of the
+    /// route.
     to: &'static str,
     route: &'static str,
-    /// Some message is so.
+    /// Each holds for at least one message.
     must: &'static [Said],
-    /// No message is so.
+    /// Each holds for no message.
     never: &'static [Said],
 }
 
@@ -61,7 +62,7 @@ const REMOTE_PARTY: Said = ("Remote-Party-ID", |it| it.has("Remote-Party-ID:"));
 const AGAIN: Said =
     ("a re-INVITE or UPDATE", |it| (it.is("INVITE") && !it.to_tag.is_empty()) || it.is("UPDATE"));
 
-/// What leaves for nobody.
+/// Properties that no message may have.
 const NOBODY: &[Said] = &[
     ("an address of our side", |it| it.has("127.0.")),
     ("a sips: URI", |it| it.has("sips:")),
@@ -204,7 +205,7 @@ const ROWS: &[Row] = &[
         names: &["wa.meta.vc"],
         lines: "username = \"442079460000\"\npassword = \"a good secret\"\nfrom_domain = \"sbc.example.com\"\n",
         to: "gateway/whatsapp/$1",
-        // In which a phone's hold would go on.
+        // This mode would forward a phone's hold.
         route: "mode = \"transparent\"\n",
         must: &[
             WITH_PLUS,
@@ -233,7 +234,7 @@ const ROWS: &[Row] = &[
         names: &["asterisk.example.com"],
         lines: "hosts = [\"asterisk.example.com\"]\n",
         to: "gateway/asterisk/$1",
-        // What holds in one phone is to be seen by the PBX.
+        // A phone's hold must reach the PBX.
         route: "mode = \"transparent\"\n",
         must: &[
             OPTIONS,
@@ -261,7 +262,7 @@ const ROWS: &[Row] = &[
     },
 ];
 
-/// Where b2b is.
+/// Address of the server.
 const OURS: &str = "127.0.76.1";
 
 fn provider_at(last: u8) -> Ipv4Addr {
@@ -343,7 +344,7 @@ fn interop_trunks_leave_what_they_must_and_nothing_that_they_must_not() {
         let to = if row.to.contains("$1") { CALLED } else { "" };
         call(&format!("9{index}{to}"));
     }
-    // The first OPTIONS come within half of 5 s, and those that are never sent would have come by then.
+    // The first OPTIONS are sent within half of 5 s; any that must not be sent would have been sent by then.
     std::thread::sleep(Duration::from_secs(4).saturating_sub(begun.elapsed()));
     for (row, provider) in ROWS.iter().zip(&running) {
         let wants_options = row.must.iter().any(|(words, _)| words.contains("OPTIONS"));
@@ -373,7 +374,7 @@ fn interop_trunks_leave_what_they_must_and_nothing_that_they_must_not() {
             row.must.len() + row.never.len()
         );
     }
-    // Telekom's own: nothing leaves but by the connection of the registration.
+    // Specific to Telekom: all messages use the connection of the registration.
     let telekom = provider_at(14).to_string();
     let by_telekom = seen.iter().filter(|it| it.to == telekom && it.is_sip());
     let mut streams: Vec<_> = by_telekom.map(|it| it.stream.clone()).collect();

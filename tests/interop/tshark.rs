@@ -1,6 +1,5 @@
-//! tshark's own analysis of the main job, 60 seconds and more: nothing lost, no
-//! discontinuity, packets on time. Run it on a quiet machine, with a release
-//! build: `cargo test --release -- --ignored interop_tshark`.
+//! tshark's own analysis of the main job, 60 seconds and more: nothing lost, no discontinuity, packets on
+//! time. Run it on a quiet machine, with a release build: `cargo test --release -- --ignored interop_tshark`.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,15 +8,14 @@ use std::time::Duration;
 use crate::interop::support::{Running, file, print_version};
 use nix::sys::signal::Signal;
 
-/// One RTP packet as tshark saw it.
+/// One RTP packet as captured by tshark.
 struct Packet {
     time: f64,
     seq: u16,
     timestamp: u32,
 }
 
-/// The RTP streams of a capture, by SSRC, those of a minute and more: whatever
-/// else runs on loopback does not matter.
+/// The RTP streams of a capture with a minute or more, by SSRC: other traffic on loopback is ignored.
 fn streams(capture: &Path) -> Vec<Vec<Packet>> {
     let output = Command::new("tshark")
         .args(["-r"])
@@ -80,8 +78,8 @@ fn interop_tshark_finds_no_gap_in_the_main_job() {
         assert_eq!(jumps.count(), 0, "timestamps that do not follow each other");
         assert!((mean - 20.0).abs() <= 0.05, "mean {mean} ms");
         streams_seen += 1;
-        // How late a packet leaves depends on the machine: the figure is printed,
-        // and a limit is only set where the machine is known to be quiet.
+        // Send delays depend on the machine: the figure is printed, and limited only on a machine known to be
+        // quiet.
         if std::env::var_os("B2B_QUIET_MACHINE").is_some() {
             assert!(longest <= 40.0, "longest gap {longest} ms");
         }

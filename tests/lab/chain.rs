@@ -1,5 +1,5 @@
-//! Source -> sink and source -> mixer -> sink as programs, on every engine of this
-//! build and with engines mixed: what arrives is what left, in order and without a hole.
+//! Source -> sink and source -> mixer -> sink as programs, on every engine of this build and with engines
+//! mixed: the audio arrives as sent, in order and without gaps.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
@@ -10,7 +10,7 @@ use b2b::ua::Engine;
 
 const RATE: u32 = 8_000;
 
-/// Every role on this engine.
+/// Flags that select this engine for every role.
 fn on(engine: Engine) -> [&'static str; 2] {
     match engine {
         Engine::Native => ["--engine", "native"],
@@ -18,8 +18,8 @@ fn on(engine: Engine) -> [&'static str; 2] {
     }
 }
 
-/// Runs a plan made of these `[topology]` and `[expect]` lines in a new
-/// directory with `speech.wav` in it; gives the directory and the ended process.
+/// Runs a plan with these `[topology]` and `[expect]` lines in a new directory that contains `speech.wav`;
+/// returns the directory and the ended process.
 fn run_plan(seconds: f64, topology: &str, expect: &str, args: &[&str]) -> (tempfile::TempDir, B2b) {
     let dir = tempfile::tempdir().expect("a temporary directory");
     write_wav(&dir.path().join("speech.wav"), RATE, &speech_like(RATE, seconds));
@@ -42,14 +42,14 @@ const DIRECT: &str = "source.sip_target = \"sip:sink@127.0.0.1:0\"";
 const MIXED: &str = "source.sip_target = \"sip:mixer@127.0.0.1:0\"\n\
      mixer.sip_bind = \"127.0.0.1:0\"\nmixer.sip_target = \"sip:sink@127.0.0.1:0\"";
 
-/// What was sent is found in what arrived, quarter second by quarter second and in
-/// its place: nothing is missing, doubled or out of order. A quarter in which a busy
-/// machine made the jitter buffer conceal or stretch may be off; one in ten is allowed.
+/// Searches the received audio for the sent audio, in quarters of a second and at their positions: nothing is
+/// missing, duplicated or out of order. A quarter in which a busy machine made the jitter buffer conceal or
+/// stretch may differ; one in ten is allowed.
 fn assert_same_audio(dir: &Path, floor: f64) {
     let quarter = RATE as usize / 4;
     let sent = speech_like(RATE, 70.0);
     let got = read_wav(&dir.join("out.wav"));
-    // A second that is whole, among the first three.
+    // An intact second, among the first three.
     let mut scores = Vec::new();
     let whole = [4, 8, 12].into_iter().find_map(|n| {
         let (score, at) = find(&sent[n * quarter..(n + 4) * quarter], &got, 0..(n + 8) * quarter);
@@ -72,7 +72,7 @@ fn assert_same_audio(dir: &Path, floor: f64) {
     assert!(lost.len() * 10 <= count, "of {count} quarters of a second these are not found: {lost:?}");
 }
 
-/// By how much playout may move between two quarters, in samples.
+/// Maximum movement of playout between two quarters, in samples.
 const SLACK: usize = 800;
 
 on_every_engine! {
@@ -122,12 +122,12 @@ fn the_mixer_adds_digits_in_order_and_leaves_the_speech_in(engine: Engine) {
     let topology = format!("{MIXED}\nmixer.dtmf_seq = \"+44 (20) 8*#A\"");
     let (dir, mut it) = run_plan(8.0, &topology, "max_loss_pct = 0", &on(engine));
     it.assert_exit(0);
-    // The tones lie over the speech: found, but less alike.
+    // The tones are mixed into the speech, which lowers its likeness.
     assert_same_audio(dir.path(), 0.3);
     let got = read_wav(&dir.path().join("out.wav"));
     let digits: String = b2b::media::dtmf::Detector::decode(&got).iter().map(|heard| heard.digit).collect();
     let sequence = "44208*#A";
-    // A tone that a busy machine tore apart is heard twice, or not: ask for a whole round of four.
+    // A tone interrupted by a busy machine is detected twice, or not at all: require one whole round.
     assert!(digits.contains(sequence), "the sequence: {digits}");
     assert!(digits.len() > 2 * sequence.len(), "again and again: {digits}");
 }
@@ -140,7 +140,7 @@ fn a_violated_expectation_is_exit_1_with_expected_and_measured(engine: Engine) {
     assert!(line.contains("30") && (line.contains("2.") || line.contains("1.9")), "{output}");
 }
 
-// libbaresip has no impairer: it refuses --impair (below).
+// libbaresip has no impairment: it refuses --impair (below).
 #[test]
 fn loss_and_jitter_are_survived_without_a_hole_in_the_timeline() {
     let topology = format!("{DIRECT}\nsink.impair = \"loss=5,jitter=20,reorder=2,dup=1,seed=7\"");
@@ -188,7 +188,7 @@ fn a_limit_on_latency_is_judged_on_every_engine(engine: Engine) {
     assert_eq!(it.output().contains("by the sound"), !engine.measures_latency(), "{}", it.output());
 }
 
-/// The report has the latency by the sound beside that of the stamps.
+/// The report contains the latency measured by audio and the latency measured by stamps.
 #[test]
 fn the_latency_by_the_sound_is_that_of_the_stamps() {
     let dir = tempfile::tempdir().expect("a temporary directory");
@@ -203,7 +203,7 @@ fn the_latency_by_the_sound_is_that_of_the_stamps() {
     assert!((stamps - sound).abs() < 20.0, "{stamps} ms by stamps, {sound} ms by the sound");
 }
 
-/// What stands between takes the header extension out of the offer, as a PBX does: no stamp comes through.
+/// The intermediary removes the header extension from the offer, as a PBX does: no stamps pass.
 #[test]
 fn behind_a_pbx_the_latency_is_measured_by_the_sound() {
     let free = UdpSocket::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a free port");
@@ -216,7 +216,7 @@ fn behind_a_pbx_the_latency_is_measured_by_the_sound() {
     assert!(output.contains("met min_mos") && !output.contains("listening only"), "{output}");
 }
 
-/// Passes SIP messages on to this address and back, without the header extension for capture times.
+/// Forwards SIP messages to this address and back, without the header extension for capture times.
 fn pbx_before(callee: SocketAddr) -> SocketAddr {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
     let address = socket.local_addr().expect("bound");
@@ -233,7 +233,7 @@ fn pbx_before(callee: SocketAddr) -> SocketAddr {
     address
 }
 
-/// Speech goes through a chain whose roles run on these engines.
+/// Sends speech through a chain whose roles run on these engines.
 #[cfg(feature = "baresip")]
 fn mixed(source: Engine, mixer: Engine, sink: Engine) {
     let engines =
@@ -259,7 +259,7 @@ fn speech_goes_through_a_native_mixer_between_baresip_ends() {
     mixed(Engine::Baresip, Engine::Native, Engine::Baresip);
 }
 
-/// The long one: run by `.ci/run`.
+/// The long test: run by `.ci/run`.
 fn a_minute_through_the_mixer_has_no_gap_and_no_loss(engine: Engine) {
     let expect = "min_duration_s = 60\nmax_rtp_gap_ms = 20\nmax_loss_pct = 0\nmax_latency_ms = 250";
     let (dir, mut it) = run_plan(60.5, MIXED, expect, &on(engine));
@@ -267,8 +267,8 @@ fn a_minute_through_the_mixer_has_no_gap_and_no_loss(engine: Engine) {
     assert_same_audio(dir.path(), 0.9);
 }
 
-/// A peer that sends on with numbers of its own hides what it lost: the mixer here, whose caller's
-/// packets are lost, and whose callee gets every packet. Nothing is left of what was recorded for that.
+/// A peer that forwards with its own sequence numbers hides its losses: here the mixer, which loses packets
+/// from its caller, while its callee gets every packet. The temporary recordings are deleted afterwards.
 #[test]
 fn what_cannot_be_heard_is_missed_whatever_the_sequence_numbers_say() {
     let (_dir, mut it) = run_plan(4.0, DIRECT, "min_intact_pct = 80", &[]);

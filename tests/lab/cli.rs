@@ -1,4 +1,4 @@
-//! The program from outside: exit codes and messages of its command line.
+//! The program as its users see it: exit codes and messages of its command line.
 
 use std::process::{Command, Output};
 
@@ -56,7 +56,7 @@ fn help_and_version_succeed() {
 
 #[test]
 fn a_bind_address_that_others_reach_is_warned_about() {
-    // an address for documentation (RFC 5737): no host has it, so nothing is exposed
+    // a documentation address (RFC 5737): no host has it, so nothing is exposed
     let output = b2b("--role sink --output null --sip-bind 192.0.2.1:0");
     assert_eq!(output.status.code(), Some(65));
     let stderr = String::from_utf8(output.stderr).expect("UTF-8");
@@ -183,7 +183,7 @@ fn every_shipped_plan_is_a_good_plan() {
     for folder in ["plans", "plans/strict"] {
         for entry in std::fs::read_dir(folder).expect("folder") {
             let path = entry.expect("entry").path();
-            // a load's is no plan of the orchestrator
+            // the plan of a load is not for the orchestrator
             let of_load = path.file_name().is_some_and(|name| name == "load.plan.toml");
             if path.to_string_lossy().ends_with(".plan.toml") && !of_load {
                 let output = b2b(&format!("--role orchestrator --plan '{}' --dry-run", path.display()));
@@ -195,7 +195,7 @@ fn every_shipped_plan_is_a_good_plan() {
     assert!(plans >= 3);
 }
 
-/// A build without the engine says so before it opens, writes or starts anything.
+/// A build without the engine reports it before it opens, writes or starts anything.
 #[cfg(not(feature = "baresip"))]
 #[test]
 fn an_engine_that_was_not_built_is_exit_64_and_says_how_to_build_it() {
@@ -254,7 +254,7 @@ fn the_orchestrator_s_engine_is_that_of_every_role_whatever_the_plan_says() {
         commands.map(|line| named(line).flatten()).collect::<Vec<_>>()
     };
     let all = |engine: &str| vec![Some(engine.to_owned()); 3];
-    // A plan for an engine that this build lacks can be run on the one that it has.
+    // A plan for an engine that this build lacks can run on the one that it has.
     assert_eq!(engines("--engine native"), all("native"));
     if cfg!(feature = "baresip") {
         assert_eq!(engines("--engine baresip"), all("baresip"));

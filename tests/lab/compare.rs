@@ -1,4 +1,4 @@
-//! `b2b compare` from outside: loads that were made, compared.
+//! `b2b compare` as its users see it, with the results of real loads.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use crate::common::child::b2b;
 
-/// A load of 40 calls against callees that do this; where its load.json is.
+/// Runs a load of 40 calls against callees with these steps; returns the path of its load.json.
 fn load(folder: &TempDir, name: &str, callee: &str) -> PathBuf {
     let mut callees = b2b(&["--role", "load", "--sip-bind", "127.0.0.1:0", "--callee", callee]);
     let target = format!("sip:1000@{}", callees.ready());

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// A network namespace that goes with this value.
+/// A network namespace, deleted on drop.
 struct Namespace(String);
 
 impl Namespace {
@@ -15,7 +15,7 @@ impl Namespace {
         it
     }
 
-    /// With an interface of this address.
+    /// With an interface that has this address.
     fn with_interface(name: &str, address: &str) -> Self {
         let it = Namespace::new(name);
         it.ip("link add host0 type veth peer name far0");
@@ -29,7 +29,7 @@ impl Namespace {
         ip(&[&["-n", &self.0], &words.split(' ').collect::<Vec<_>>()[..]].concat());
     }
 
-    /// Runs a plan in it.
+    /// Runs a plan in the namespace.
     fn run(&self, plan: &Path, report: &Path) -> Output {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.0, env!("CARGO_BIN_EXE_b2b"), "orchestrator", "--plan"]);
@@ -48,14 +48,14 @@ fn ip(words: &[&str]) {
     assert!(done.success(), "ip {}: {done}; this test needs root", words.join(" "));
 }
 
-/// The plan of the design folder, four seconds of it, with changes.
+/// The example plan of the designs folder, shortened to four seconds, with changes.
 fn plan(folder: &Path, changes: &[(&str, &str)]) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut text = std::fs::read_to_string(root.join("designs/example.plan.toml")).expect("the plan");
     let audio = format!("source.audio_file = {:?}\nsource.duration_s = 4", root.join("assets/sample.mp3"));
     text = text.replace("source.audio_file = \"../assets/sample.mp3\"", &audio);
     text = text.replace("../target/example.wav", "example.wav");
-    // A busy machine is late.
+    // Audio is late on a busy machine.
     text = text.replace("max_latency_ms = 250", "max_latency_ms = 10000");
     for (from, to) in changes {
         assert!(text.contains(from), "{from}");
@@ -66,8 +66,8 @@ fn plan(folder: &Path, changes: &[(&str, &str)]) -> PathBuf {
     path
 }
 
-/// Every role is reached at the host's address, offers it for its sound, and warns of who can reach it. `ready`: those
-/// that say so when they are READY.
+/// Every role binds to the host's address, offers it for audio, and warns about its reachability. `ready`:
+/// the roles that warn when they are READY.
 fn assert_on_host(namespace: &Namespace, address: &str, ready: &[&str], changes: &[(&str, &str)]) {
     let folder = tempfile::tempdir().expect("a folder");
     let report = folder.path().join("report");

@@ -1,18 +1,18 @@
-//! The load role against itself: one process calls, one answers.
+//! The load role against itself: one process calls, the other answers.
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::common::child::{B2b, b2b};
 
-/// Callees that go by these steps, and where they are.
+/// Callees with these steps, and their URI.
 pub fn callees(steps: &str) -> (B2b, String) {
     let mut callees = b2b(&["--role", "load", "--sip-bind", "127.0.0.1:0", "--callee", steps]);
     let target = format!("sip:1000@{}", callees.ready());
     (callees, target)
 }
 
-/// Callers with these flags: the exit code, and what load.json says.
+/// Runs callers with these flags; returns the exit code and load.json.
 pub fn run(target: &str, flags: &[&str]) -> (i32, Value) {
     let folder = TempDir::new().unwrap();
     let report = folder.path().to_str().unwrap();
@@ -29,7 +29,7 @@ pub fn run(target: &str, flags: &[&str]) -> (i32, Value) {
     (code, run)
 }
 
-/// Each limit is a test case, with the verdict that load.json has.
+/// Each limit is a test case, with the verdict from load.json.
 fn tells_the_same(run: &Value, junit: &str) {
     let limits = run["expectations"].as_array().unwrap();
     assert_eq!(junit.matches("<testcase ").count(), limits.len(), "{junit}");
@@ -46,7 +46,7 @@ fn tells_the_same(run: &Value, junit: &str) {
     }
 }
 
-/// Whether calls went wrong. A machine that is late makes a verdict void, and proves nothing here.
+/// Whether calls failed. Lateness of the machine makes the verdict void, which proves nothing here.
 fn failed(run: &Value) -> bool {
     run["verdict"]["result"] == "failed"
 }
@@ -77,7 +77,7 @@ fn what_is_not_heard_fails_its_step_and_the_run() {
         let messages = call["messages"].as_array().unwrap();
         let begins = |message: &Value, with: &str| message["text"].as_str().unwrap().starts_with(with);
         assert!(messages[0]["sent"] == true && begins(&messages[0], "INVITE "), "{call:#}");
-        // BYE and its answer
+        // BYE and its response
         let last = messages.last().unwrap();
         assert!(messages.len() >= 5 && last["sent"] == false && begins(last, "SIP/2.0 200"), "{call:#}");
         assert!(call["sound"]["steps"].as_array().unwrap().len() > 1, "{call:#}");
@@ -113,14 +113,14 @@ fn without_sound_there_is_signalling_and_no_rtp() {
     );
 }
 
-/// Whether each of the callers failed for this.
+/// Whether every caller failed, and for this reason.
 fn all_heard(run: &Value, why: &str) -> bool {
     let callers = &run["callers"];
     callers["failures"].as_array().unwrap().iter().all(|failure| failure["why"] == why)
         && callers["failed"] == callers["begun"]
 }
 
-/// What callers do that say and hear marks for long enough to be judged.
+/// Callers that send and hear marks for long enough to be judged.
 const MARKED: [&str; 8] =
     ["--caller", "dial 1; say mark; stay; hang up", "--hold-s", "5", "--rate", "20", "--calls", "10"];
 
@@ -131,7 +131,7 @@ fn marks_tell_whose_call_is_heard_and_how_long_it_took() {
     assert!(!failed(&run), "{run:#}");
     let ears = &run["callers"]["ears"];
     assert_eq!(ears["judged"], 10, "{run:#}");
-    // a packet, a jitter buffer of 60 ms, and what a busy machine adds
+    // a packet, a jitter buffer of 60 ms, and the delay of a busy machine
     let p50 = ears["mouth_to_ear"]["p50_ms"].as_f64().unwrap();
     assert!((60.0..400.0).contains(&p50), "{run:#}");
 }
@@ -142,7 +142,7 @@ fn a_call_without_the_far_end_s_mark_or_with_an_echo_is_a_failed_one() {
     let (code, silent) = run(&target, &MARKED);
     assert!(code == 1 && all_heard(&silent, "it heard nothing"), "{silent:#}");
     let (_callees, target) = callees("answer; say mark; hung up");
-    // Its number is said once it was heard, in the fourth second where the machine is not busy.
+    // The call's number is sent once the mark was heard, in the fourth second on an idle machine.
     let longer = MARKED.map(|word| if word == "5" { "9" } else { word });
     let (code, wrong) = run(&target, &[&longer[..], &["--ears", "echo"]].concat());
     assert!(code == 1 && all_heard(&wrong, "it heard another call"), "{wrong:#}");

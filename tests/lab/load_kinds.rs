@@ -1,4 +1,4 @@
-//! Several kinds of callers and callees in one load, and how a load is ended.
+//! Several kinds of callers and callees in one load, and the end of a load.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::common::child::{B2b, b2b};
 
-/// A load by this plan, which is written into this folder with its report.
+/// Starts a load by this plan, which is written into this folder with its report.
 fn load(folder: &Path, name: &str, plan: &str, flags: &[&str]) -> B2b {
     let (plan_file, report) = (folder.join(format!("{name}.toml")), folder.join(name));
     fs::write(&plan_file, plan).unwrap();
@@ -17,7 +17,7 @@ fn load(folder: &Path, name: &str, plan: &str, flags: &[&str]) -> B2b {
     b2b(&[&["--role", "load", "--plan", plan_file, "--report", report][..], flags].concat())
 }
 
-/// Waits for its end, and reads what it says.
+/// Waits for the end of a load, and reads its load.json.
 fn told(mut load: B2b, folder: &Path, name: &str) -> Value {
     load.wait();
     let text = fs::read_to_string(folder.join(name).join("load.json"));
@@ -67,7 +67,7 @@ fn callers_of_several_kinds_reach_callees_by_their_numbers_and_each_has_figures(
         let begun = figure(&callers, caller, "begun");
         assert!(begun > 0, "{callers:#}");
         assert_eq!(begun, figure(&callers, caller, "done"), "{callers:#}");
-        // one whose CANCEL was as fast as its INVITE may not have come there
+        // every call reached its callee, also a cancelled one
         assert_eq!(begun, figure(&callees, callee, "begun"), "{caller}: {callers:#}\n{callees:#}");
         assert_eq!(figure(&callees, callee, "answered"), if callee == "phone" { begun } else { 0 });
     }
@@ -84,7 +84,7 @@ fn a_load_that_is_asked_to_end_ends_its_calls_and_says_how_they_were() {
          [[stage]]\nrate = 50\n[caller]\nsteps = [\"dial 1000\", \"say mark\", \"stay\", \"hang up\"]\n"
     );
     let mut callers = load(folder.path(), "callers", &plan, &[]);
-    // of these, 10 legs are under way for an hour
+    // five legs at a time, which would last an hour
     callers.wait_for_line("READY");
     callers.wait_for_line("5 legs under way");
     callers.signal(Signal::SIGINT);

@@ -1,5 +1,5 @@
-//! The load role by scenarios of SIPp, without SIPp: against itself, with a server between, and against a phone of the
-//! lab. With SIPp: tests/interop/load.rs.
+//! The load role with scenarios of SIPp, without SIPp: against itself, with a server between, and against a
+//! phone of the lab. Tests with SIPp are in tests/interop/load.rs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,8 @@ fn scenario(name: &str) -> [String; 2] {
     ["--scenario".to_owned(), path.to_str().unwrap().to_owned()]
 }
 
-/// A load with these flags that writes a report into this folder, where its scenarios look for files.
+/// A load with these flags that writes a report into this folder, which is also the working directory of its
+/// scenarios.
 fn load(folder: &Path, flags: &[&str]) -> B2b {
     let report = folder.join("report");
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_b2b"));
@@ -24,7 +25,7 @@ fn load(folder: &Path, flags: &[&str]) -> B2b {
     B2b::start(command.args(flags))
 }
 
-/// Waits for the end of a load: the exit code, and what load.json says.
+/// Waits for the end of a load; returns the exit code and load.json.
 fn end(mut load: B2b, folder: &Path) -> (i32, Value) {
     let code = load.wait().code().unwrap();
     let text = fs::read_to_string(folder.join("report/load.json"));
@@ -32,7 +33,8 @@ fn end(mut load: B2b, folder: &Path) -> (i32, Value) {
     (code, serde_json::from_str(&text).unwrap())
 }
 
-/// Calls by scenarios on both sides, with a server between them where `server` says so: what each side says.
+/// Runs calls by scenarios on both sides, with a server between them if `server` is set; returns both
+/// reports.
 fn calls([caller, callee]: [&str; 2], more: [&[&str]; 2], server: bool, calls: u32) -> [Value; 2] {
     let folders = [TempDir::new().unwrap(), TempDir::new().unwrap()];
     folders.iter().for_each(|folder| fs::write(folder.path().join("tone.ulaw"), [0x55_u8; 1_600]).unwrap());
@@ -62,7 +64,7 @@ fn calls([caller, callee]: [&str; 2], more: [&[&str]; 2], server: bool, calls: u
     [calling, called]
 }
 
-/// Whether all calls of a side were done.
+/// Asserts that all calls of a side were completed.
 fn all_done(run: &Value, side: &str, calls: u32) {
     let side = &run[side];
     assert_eq!((&side["done"], &side["failed"]), (&calls.into(), &0.into()), "{run:#}");
@@ -82,7 +84,7 @@ fn scenarios_call_and_answer_each_other_with_a_server_between() {
     assert_eq!((&calling["callers"]["answered"], &called["callees"]["answered"]), (&50.into(), &50.into()));
 }
 
-/// What scenarios of `tests/interop` are told by SIPp's `-key`.
+/// Values for SIPp's `-key` in the scenarios of `tests/interop`.
 const KEYS: [&str; 12] = [
     "rtcp=a=rtcp-mux",
     "more=",
@@ -121,7 +123,7 @@ fn each_pair_of_scenarios_goes_to_its_end_with_a_server_between() {
 
 #[test]
 fn a_stream_of_a_file_is_sent_as_rtp_and_echoed() {
-    // A quarter of what is sent in this time is enough: the machine may be busy.
+    // A quarter of the packets sent in this time is enough, because the machine may be busy.
     let flags = ["--hold-s", "2"];
     let [calling, called] = calls(["uac.xml", "uas.xml"], [&flags, &["--rtp-echo"]], false, 2);
     all_done(&calling, "callers", 2);
@@ -152,7 +154,7 @@ fn an_answer_that_no_step_waits_for_fails_the_call_by_its_line() {
     assert_eq!(calling["verdict"]["result"], "failed");
 }
 
-/// What the program says about these flags before it begins.
+/// The error for these flags before the load begins.
 fn refused(flags: &[&str]) -> String {
     let mut load = b2b(&[&["--role", "load"], flags].concat());
     assert_eq!(load.wait().code(), Some(64));

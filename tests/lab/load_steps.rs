@@ -1,4 +1,4 @@
-//! Steps and ears of the load role, by one process that calls and one that answers.
+//! Steps and audio analysis of the load role, with one process that calls and one that answers.
 
 use tempfile::TempDir;
 
@@ -15,7 +15,7 @@ fn a_part_of_the_calls_is_listened_to_and_the_others_are_heard_to_say_their_mark
     let ears = &run["callers"]["ears"];
     let (judged, others) = (ears["judged"].as_u64().unwrap(), ears["not_listened_to"].as_u64().unwrap());
     assert_eq!(judged + others, 20, "{run:#}");
-    // what is not listened to is not judged
+    // calls without audio analysis are not judged
     assert!(run["callers"]["failed"].as_u64().unwrap() <= judged, "{run:#}");
     assert!((3..=14).contains(&judged), "{run:#}");
 }
@@ -30,7 +30,7 @@ fn header_fields_of_the_invite_and_of_its_answer_are_looked_at() {
     let (code, run_of) = run(&target, &["--caller", caller, "--calls", "2", "--rate", "10"]);
     let failure = &run_of["callers"]["failures"][0];
     assert_eq!((code, &failure["why"]), (1, &"it has another value".into()), "{run_of:#}");
-    // and a callee that is called without it refuses nothing, but fails its step and ends the call
+    // and a callee called without the field does not refuse the call, but fails its step and ends it
     let caller = "dial 1000; stay; hang up";
     let (code, run_of) = run(&target, &["--caller", caller, "--calls", "1"]);
     assert_eq!((code, &run_of["callers"]["failed"]), (1, &1.into()), "{run_of:#}");
@@ -67,7 +67,7 @@ fn a_callee_that_has_vanished_answers_no_bye_and_hears_of_no_refusal() {
     let caller = "dial 1000; stay; hang up";
     let flags = ["--caller", caller, "--calls", "2", "--rate", "10", "--hold-s", "1", "--signalling-only"];
     let (code, run) = run(&target, &flags);
-    // a 481 would have ended them at once; BYE is sent again until 64*T1 are over (RFC 3261 §17.1.2.2)
+    // a 481 would have ended them at once; BYE is retransmitted until 64*T1 have passed (RFC 3261 §17.1.2.2)
     let failure = &run["callers"]["failures"][0];
     let told = (&failure["step"], &failure["why"], &failure["calls"]);
     assert_eq!((code, told), (1, (&"hang up".into(), &"not in time".into(), &2.into())), "{run:#}");

@@ -1,4 +1,4 @@
-//! The load role as many users of a server: by digest, over TLS with SRTP.
+//! The load role as many users of a server: with digest authentication, over TLS with SRTP.
 
 use std::fs;
 use std::net::Ipv4Addr;
@@ -14,10 +14,10 @@ use crate::server_support::phone::{Phone, field};
 use crate::server_support::{Server, start};
 use b2b_test_support::tls::Authority;
 
-/// How many users there are on each side.
+/// Number of users on each side.
 const USERS: u32 = 6;
 
-/// A server that trusts nobody, whose users are 1001… and 2001…, with these lines behind.
+/// A server without trusted peers, whose users are 1001… and 2001…, with these lines appended.
 fn server(lines: &str) -> Server {
     let folder = tempfile::tempdir().unwrap();
     let authority = Authority::new(folder.path(), "ca");
@@ -35,7 +35,7 @@ fn server(lines: &str) -> Server {
     start(folder)
 }
 
-/// A file of users whose names begin at 1001 or 2001, each with the number of one of the other side.
+/// A file of users whose names begin at 1001 or 2001, each with a number of the other side.
 fn users(folder: &Path, name: &str, first: u32, wrong: bool) {
     let lines = (1..=USERS).map(|n| {
         let (user, number) = (first + n, if first == 1000 { 2000 + n } else { 1000 + n });
@@ -47,7 +47,7 @@ fn users(folder: &Path, name: &str, first: u32, wrong: bool) {
     fs::write(folder.join(name), text).unwrap();
 }
 
-/// Runs callers by a plan that is in this folder, to their end: the exit code, and what load.json says.
+/// Runs callers by a plan in this folder to their end; returns the exit code and load.json.
 fn run(folder: &Path, plan: &str) -> (i32, Value) {
     let mut callers = load(folder, "callers.toml", plan);
     let code = callers.wait().code().unwrap();
@@ -88,7 +88,7 @@ fn callers_are_users_in_turn_over_tls_with_srtp() {
     };
     let (_, good) = run(folder.path(), &plan("srtp = \"required\"\n", "users = \"users.csv\"\n"));
     assert_eq!(good["callers"]["done"], 12, "{good:#}");
-    // nobody in particular, and somebody with another password, are asked for one and have none
+    // callers without credentials, and with a wrong password, fail the challenge
     let (_, nobody) = run(folder.path(), &plan("", ""));
     assert_eq!(
         (&nobody["callers"]["done"], &nobody["callers"]["failed"]),
@@ -115,7 +115,7 @@ fn callees_are_registered_at_several_addresses_and_callers_call_from_several() {
     let mut callees = load(folder.path(), "callees.toml", &callees);
     let ready = callees.wait_for_line("READY role=load");
     assert!(ready.contains("sip=127.0.0.2:") && ready.contains("sip=127.0.0.3:"), "{ready}");
-    // before anybody is called
+    // before any call
     let registered = server.get("/registrations").json().to_string();
     for n in 1..=USERS {
         assert!(registered.contains(&format!("{}@", 2000 + n)), "{registered}");
@@ -157,7 +157,7 @@ fn a_load_whose_callees_are_not_registered_does_not_begin_and_says_how_many() {
     let said = callees.output();
     assert!(said.contains("6 of 6 users of [callee] are not registered (6 times"), "{said}");
     assert!(!said.contains("READY"), "{said}");
-    // A service that runs tests reads why.
+    // Test services read the reason in junit.xml.
     let junit = fs::read_to_string(folder.path().join("callees.toml.report/junit.xml")).unwrap();
     assert!(junit.contains("errors=\"1\"") && junit.contains("are not registered"), "{junit}");
 }
@@ -184,9 +184,9 @@ fn users_are_registered_no_faster_than_asked_for_and_again_before_they_lapse() {
         assert!(field(&register, "Contact").contains(&to[5..9]), "{register}");
         registrar.grant_for(2, &register, peer, "");
     }
-    // five gaps of 100 ms, of which 50 may be made up for
+    // five gaps of 100 ms, of which up to 50 ms may be caught up
     assert!(times[5] - times[0] >= Duration::from_millis(400), "{times:?}");
-    // half of two seconds, at the earliest nine tenths of it
+    // refreshes are due after half of two seconds, at the earliest at nine tenths of that
     assert!(times[6] - times[0] >= Duration::from_millis(850), "{times:?}");
     assert!(of_first.len() == 2 && of_first[0] == of_first[1], "{of_first:?}");
 }

@@ -1,4 +1,5 @@
-//! Loads of plans, by the real binary: beside a chain with a server, and beside the phones of a scene.
+//! Loads of plans, with the real binary: simultaneously with a chain with a server, and with the phones of a
+//! scene.
 
 use std::fs;
 use std::path::Path;
@@ -25,7 +26,7 @@ fn orchestrate(plan: &str, report: &Path) -> B2b {
     run
 }
 
-/// The record of a load in the report of its run, which is the one that it has written itself.
+/// The record of a load in the report of its run, which equals the load's own report.
 fn load<'a>(run: &'a Value, report: &Path, name: &str) -> &'a Value {
     let own = json(&report.join(name).join("load.json"));
     let loads = run["loads"].as_array().unwrap();
@@ -48,7 +49,7 @@ fn the_busy_plan_judges_the_chain_and_the_calls_beside_it() {
     let mut run = orchestrate("plans/busy.plan.toml", folder.path());
     let code = run.wait().code();
     let report = json(&folder.path().join("report.json"));
-    // a machine that stands still for long spoils the sound, and is told as that
+    // a long stall of the machine spoils the audio, and is reported
     let limits = report["expectations"].as_array().unwrap();
     let kept = limits.iter().all(|limit| limit["pass"] == true);
     assert_eq!(code, Some(if kept { 0 } else { 1 }), "{}", run.output());
@@ -74,7 +75,7 @@ fn the_busy_plan_judges_the_chain_and_the_calls_beside_it() {
 
 #[test]
 fn nobody_outlives_an_orchestrator_that_is_killed() {
-    // it cannot take away what goes with its run
+    // the killed orchestrator cannot delete its run's temporary files, which therefore go into this folder
     let folder = TempDir::new().unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_b2b"));
     command.args(["--role", "orchestrator", "--plan", "plans/busy.plan.toml"]).env("TMPDIR", folder.path());
@@ -89,7 +90,7 @@ fn nobody_outlives_an_orchestrator_that_is_killed() {
     }
 }
 
-/// Its number 600 says what it hears.
+/// Its number 600 is an echo.
 const SERVER: &str = "[server]\nlisten = [\"udp:127.0.0.1:0\", \"tcp:127.0.0.1:0\"]\ntrusted = [\"127.0.0.0/8\"]\n\
     store = \"memory\"\ndrain_s = 2\n[http]\nlisten = \"127.0.0.1:0\"\ntoken = \"off\"\n\
     [[user]]\nname = \"1001\"\npassword = \"secret-of-1001\"\n[[user]]\nname = \"2000\"\npassword = \"secret-of-2000\"\n\
@@ -140,8 +141,8 @@ steps = ["dial 600", "say 700 Hz", "hears 700 Hz", "cue they-talk", "wait 2 s", 
 calls_completed = 1
 "#;
 
-/// A scene with loads in this folder, with changes to its plan. How late the machine is and what it does to the sound of
-/// its calls is not judged.
+/// Writes a scene with loads into this folder, with changes to its plan. Lateness of the machine and its
+/// effect on the audio are not judged.
 fn scene(folder: &Path, changes: &[(&str, &str)]) -> String {
     let write = |name: &str, text: &str| fs::write(folder.join(name), text).unwrap();
     write("b2bua.toml", SERVER);
@@ -170,7 +171,7 @@ fn loads_of_a_scene_call_while_its_phones_do() {
     let done = |name: &str, side: &str| load(&told, &report, name)["figures"][side]["done"].as_u64();
     assert_eq!((done("crowd", "callers"), done("members", "callees")), (Some(10), Some(10)), "{told:#}");
     assert_eq!(done("later", "callers"), Some(2), "{told:#}");
-    // it goes on as long as the others
+    // it lasts as long as the others
     let steady = done("steady", "callers").unwrap();
     assert!(steady >= 2 && done("aside", "callees") == Some(2 + steady), "{told:#}");
     assert_eq!(told["phones"][0]["heard"], "ann", "{told:#}");

@@ -1,4 +1,4 @@
-//! The media lab, by the real binary: roles, chains of them, plans and the orchestrator.
+//! The media lab with the real binary: roles, chains of them, plans and the orchestrator.
 
 mod chain;
 mod cli;

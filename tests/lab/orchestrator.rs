@@ -1,15 +1,15 @@
-//! The orchestrator against children that behave badly.
+//! The orchestrator with misbehaving children.
 
 use std::io::{BufRead, BufReader};
 
 use crate::common::orchestrated::{Ended, Scene, is_running, wait_for};
 use nix::sys::signal::Signal;
 
-/// A source that ends well.
+/// A source that succeeds.
 const SOURCE: &str = "ready+metrics=0+done+exit=0";
-/// A mixer or sink that ends well after it.
+/// A mixer or sink that succeeds after it.
 const GOOD: &str = "ready+metrics=0+follow+exit=0";
-/// Ends in order when told.
+/// Ends regularly on SIGTERM.
 const PATIENT: &str = "catch+pid+ready+wait+exit=0";
 /// Ignores SIGTERM.
 const DEAF: &str = "catch+pid+ready+forever";
@@ -84,7 +84,7 @@ fn ending_before_ready_is_a_failure_even_with_exit_0() {
 fn a_role_that_ends_before_the_others_are_started_is_a_failure() {
     let ended = Scene::new("ready+exit=0", "sleep=500+ready+follow+exit=0", SOURCE, "").run("");
     assert_eq!(ended.code, Some(67));
-    // before the mixer or before the source: as quick as it was seen
+    // before the mixer or before the source, depending on how quickly it was noticed
     has(&ended, "the sink has ended (exit 0) before the ");
     has(&ended, " was started");
     assert!(!ended.stdout.contains("started the source"));
@@ -216,7 +216,7 @@ fn a_second_sigint_kills() {
     let scene = Scene::new(DEAF, "", DEAF, "");
     let mut running = scene.start("");
     let pids = ["sink", "source"].map(|role| scene.pid(role));
-    // signals that come before the first is taken count once: send until it is over
+    // signals that arrive before the first is handled count once: repeat until the end
     wait_for("the end", || {
         running.signal(Signal::SIGINT);
         running.process.try_wait().expect("wait")
@@ -275,7 +275,7 @@ fn where_the_run_stands_is_said_again_and_again() {
     let mut running = scene.start("");
     let stdout = running.process.stdout.take().expect("stdout");
     let mut lines = BufReader::new(stdout).lines().map(|line| line.expect("UTF-8"));
-    // Five seconds lie between two of them: as long as it takes.
+    // Five seconds pass between two of them.
     for _ in 0..2 {
         let line = lines.find(|line| line.contains(" s | SRC")).expect("a line before the end");
         assert!(line.starts_with("[ORCH] ") && line.contains("| SRC ready | SINK ready"), "{line}");
@@ -339,7 +339,7 @@ fn the_report_is_written_whatever_the_roles_recorded() {
 
 #[test]
 fn a_b2bua_stands_before_the_sink_and_is_told_to_end_when_it_is_alone() {
-    // without being told, it would run on for ever; and it is not waited for
+    // without a signal, it would run forever; and it is not waited for
     let scene = Scene::new(GOOD, GOOD, SOURCE, "").with_b2bua("catch+ready+metrics=0+wait+exit=0");
     let ended = scene.run("--grace-ms 600000 --kill-ms 600000 --color always");
     assert_eq!(ended.code, Some(0));

@@ -1,34 +1,34 @@
-//! The orchestrator with loads beside the chain, against children that behave as they are told.
+//! The orchestrator with loads in addition to the chain, and children with prescribed behaviour.
 
 use crate::common::orchestrated::{Ended, Scene};
 
-/// A source that ends well.
+/// A source that succeeds.
 const SOURCE: &str = "ready+metrics=0+done+exit=0";
-/// A sink that ends well after it.
+/// A sink that succeeds after it.
 const SINK: &str = "ready+metrics=0+follow+exit=0";
-/// Ends in order when told: a server, or a sink.
+/// Ends regularly on SIGTERM: a server, or a sink.
 const PATIENT: &str = "catch+ready+wait+exit=0";
-/// Callees that end in order when told.
+/// Callees that end regularly on SIGTERM.
 const ANSWERS: &str = "catch+ready+wait+load=passed+exit=0";
 /// Callers that end by themselves.
 const CROWD: &str = "ready+load=passed+exit=0";
 
 const CALLEE: &str = "callee = \"answer; say mark; hung up\"";
 const CALLER: &str = "target = \"sip:answers@127.0.0.1:0\"";
-/// Of callers where there is no server.
+/// The target of callers in plans without a server.
 const ELSEWHERE: &str = "target = \"sip:answers@127.0.0.1:9\"";
 
 fn has(ended: &Ended, text: &str) {
     assert!(ended.stdout.contains(text), "no {text:?}");
 }
 
-/// What stands behind `before` in the first line that has it.
+/// The text after `before` in the first line that contains it.
 fn behind<'a>(ended: &'a Ended, before: &str) -> &'a str {
     let mut lines = ended.stdout.lines().filter_map(|line| line.split_once(before));
     lines.next().unwrap_or_else(|| panic!("no {before:?}")).1
 }
 
-/// Where the line is that has this.
+/// The index of the first line that contains this text.
 fn place(ended: &Ended, text: &str) -> usize {
     ended.stdout.lines().position(|line| line.contains(text)).unwrap_or_else(|| panic!("no {text:?}"))
 }

@@ -1,4 +1,4 @@
-//! The orchestrator with the real source and sink: how runs end before their time.
+//! The orchestrator with the real source and sink: premature ends of runs.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use crate::common::orchestrated::{is_running, wait_for};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// A run whose output goes to a file, to be looked at while it goes on.
+/// A run whose output goes to a file, which can be read meanwhile.
 struct Run {
     process: Child,
     output: PathBuf,
@@ -16,7 +16,7 @@ struct Run {
 }
 
 impl Run {
-    /// An endless call from source to sink, that is up.
+    /// An established endless call from source to sink.
     fn in_call(flags: &str) -> Self {
         let folder = tempfile::tempdir().expect("folder");
         let plan = folder.path().join("plan.toml");
@@ -59,7 +59,7 @@ impl Run {
         kill(Pid::from_raw(self.process.id() as i32), signal).expect("kill");
     }
 
-    /// Waits for the end: exit code and output.
+    /// Waits for the end; returns exit code and output.
     fn end(mut self) -> (Option<i32>, String) {
         let status = self.process.wait().expect("wait");
         let text = self.text();

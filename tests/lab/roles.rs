@@ -1,5 +1,5 @@
-//! Each lab role alone, as a program, on every engine of this build: the READY
-//! contract, metrics, exit codes, and every way to stop it.
+//! Each lab role alone, as a program, on every engine of this build: the READY contract, metrics, exit codes,
+//! and every way to stop it.
 
 use std::net::UdpSocket;
 use std::process::Command;
@@ -10,7 +10,7 @@ use crate::common::child::{B2b, PATIENCE, role};
 use b2b::ua::Engine;
 use nix::sys::signal::Signal;
 
-/// A directory with a WAV of so many seconds of speech-like audio.
+/// A directory with a WAV of this length with speech-like audio.
 fn wav_of(seconds: f64) -> (tempfile::TempDir, String) {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let path = dir.path().join("speech.wav");
@@ -19,7 +19,7 @@ fn wav_of(seconds: f64) -> (tempfile::TempDir, String) {
     (dir, path)
 }
 
-/// A SIP peer of ten lines: answers each request with `response`, a status line.
+/// A minimal SIP peer: answers each request with `response`, a status line.
 fn peer_that_answers(response: &'static str) -> (String, std::thread::JoinHandle<Vec<String>>) {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
     socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
@@ -283,14 +283,15 @@ fn a_wav_is_valid_after_sigkill(engine: Engine) {
 fn a_wav_that_can_grow_no_further_ends_the_sink_with_66_and_the_call_with_bye(engine: Engine) {
     let (dir, wav) = wav_of(30.0);
     let out = dir.path().join("out.wav");
-    // A limit of 32 KiB on files stands for a full disk: it needs no file system of its own.
+    // A limit of 32 KiB on files simulates a full disk without a separate file system.
     let limited = r#"trap '' XFSZ; ulimit -f 64; exec "$0" "$@""#;
     let mut sink = B2b::start(
         Command::new("sh")
             .args(["-c", limited, env!("CARGO_BIN_EXE_b2b"), "--role", "sink", "--output", "null", "--wav"])
             .arg(&out)
             .args(["--engine", &engine.to_string()])
-            // A coverage build writes its counts at exit; they would be cut off and spoil the rest.
+            // A coverage build writes its counters at exit; the limit would truncate them and invalidate the
+            // others.
             .env("LLVM_PROFILE_FILE", "/dev/null"),
     );
     let target = format!("sip:sink@{}", sink.ready());

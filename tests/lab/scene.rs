@@ -13,7 +13,7 @@ pub struct Scene {
     pub sink: B2b,
     pub at: SocketAddr,
     pub peer: Peer,
-    /// Calls that have ended.
+    /// Number of calls that have ended.
     pub served: usize,
 }
 
@@ -28,7 +28,7 @@ impl Scene {
         self.peer.socket.send_to(message.as_bytes(), self.at).expect("sent");
     }
 
-    /// Calls with this offer; gives the 200, which is acknowledged.
+    /// Calls with this offer; returns the 200, which is acknowledged.
     pub fn call(&mut self, call: &str, offer: &str) -> String {
         self.send(&self.peer.invite(call, offer));
         let ok = self.peer.expect("SIP/2.0 200");
@@ -37,7 +37,7 @@ impl Scene {
         ok
     }
 
-    /// Hangs up; the sink ends well.
+    /// Hangs up; the sink exits with 0.
     pub fn bye(&mut self, cseq: u32, ok: &str) {
         self.send(&self.peer.in_dialog("BYE", cseq, ok, "", ""));
         self.peer.expect("SIP/2.0 200");
@@ -45,14 +45,14 @@ impl Scene {
     }
 }
 
-/// Where an answer wants its RTP.
+/// The RTP address in an answer.
 pub fn rtp_address(ok: &str) -> SocketAddr {
     let value = |name: &str| ok.lines().find_map(|line| line.strip_prefix(name)).expect("in the answer");
     let port = value("m=audio ").split(' ').next().unwrap_or_default().to_owned();
     format!("{}:{port}", value("c=IN IP4 ")).parse().expect("an address")
 }
 
-/// An RTP stream from a socket of its own, which the offer names.
+/// An RTP stream from its own socket, which the offer names.
 pub struct Stream {
     pub socket: UdpSocket,
     pub to: Option<SocketAddr>,
@@ -63,7 +63,7 @@ impl Stream {
         Stream { socket: UdpSocket::bind("127.0.0.1:0").expect("a socket"), to: None }
     }
 
-    /// An offer of these payload types; PCMU is the first.
+    /// An offer of these payload types, of which PCMU is the first.
     pub fn offer(&self, payload_types: &str) -> String {
         let port = self.socket.local_addr().expect("bound").port();
         OFFER.replace("39998 RTP/AVP 8 0", &format!("{port} RTP/AVP {payload_types}"))
@@ -78,14 +78,14 @@ impl Stream {
         self.socket.send_to(&packet, self.to.expect("known")).expect("sent");
     }
 
-    /// One packet of speech-less audio, in its place.
+    /// Sends one packet of silence, at its position.
     pub fn audio(&self, sequence: u16) {
         self.send(0, sequence, u32::from(sequence) * 160, &[0xff; 160]);
     }
 }
 
 impl Scene {
-    /// So many calls with a bit of sound in each, one after the other.
+    /// Makes `count` calls with a little audio in each, one after another.
     pub fn calls(&mut self, name: &str, count: u32) {
         for n in 0..count {
             let mut stream = Stream::new();
@@ -104,7 +104,7 @@ impl Scene {
                 }
             }
             self.served += 1;
-            // Until the role has heard of it, it is busy.
+            // The role is busy until it has processed the end of the call.
             let over =
                 |sink: &B2b| sink.stderr().iter().filter(|line| line.contains("call has ended")).count();
             wait_until("the end of the call", || over(&self.sink) == self.served);
@@ -124,7 +124,7 @@ pub fn calling(engine: Engine, peer: &Peer, more: &[&str]) -> (tempfile::TempDir
     (dir, source, invite)
 }
 
-/// Whence a request came that its sender will answer to.
+/// The address in a request's Via, where its sender accepts requests.
 pub fn sent_by(request: &str) -> SocketAddr {
     let via = header(request, "Via");
     via.split([' ', ';']).nth(1).and_then(|sent_by| sent_by.parse().ok()).expect("an address in Via")

@@ -1,5 +1,4 @@
-//! The plans that ship are read without an error, and play a recording that is
-//! what assets/README.md says.
+//! The shipped plans load without an error, and play a recording that matches assets/README.md.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,7 +16,8 @@ fn plans() -> Vec<PathBuf> {
     let folders = ["plans", "plans/strict"];
     let entries = folders.iter().flat_map(|folder| fs::read_dir(root().join(folder)).expect("folder"));
     let paths = entries.map(|entry| entry.expect("entry").path());
-    // A scene has phones in place of roles; tests/apps/scene.rs runs it. A load is read by the tests of its flags.
+    // A scene has phones instead of roles; tests/apps/scene.rs runs it. The plan of a load is covered by the
+    // tests of its flags.
     let others = ["\n[scene]\n", "\n[load]\n"];
     let is_chain = |path: &PathBuf| {
         let text = fs::read_to_string(path).expect("a plan");
@@ -60,8 +60,7 @@ fn the_plan_of_the_design_folder_is_valid() {
     assert!(text.contains("YOUR_HOST_IP"));
 }
 
-/// `output = "auto"` plays nowhere without a sound card: then only a recording
-/// shows when sound arrives.
+/// Without a sound card `output = "auto"` discards audio: then only a recording measures its arrival.
 #[test]
 fn a_plan_that_expects_a_latency_has_a_place_to_measure_it() {
     for path in plans().into_iter().chain([root().join("designs/example.plan.toml")]) {
@@ -72,7 +71,8 @@ fn a_plan_that_expects_a_latency_has_a_place_to_measure_it() {
     }
 }
 
-/// It plays five seconds, and everything that it expects but the latency, which a busy machine can break, is met.
+/// It plays five seconds, and all its expectations are met except the latency, which a busy machine can
+/// violate.
 #[test]
 fn the_first_plan_ends_after_five_seconds_of_sound_with_a_verdict() {
     let mut run = crate::common::child::b2b(&["orchestrator", "--plan", "plans/quick.plan.toml"]);
@@ -91,7 +91,7 @@ on_every_engine! {
     the_plans_for_everybody_pass,
 }
 
-/// All limits of the plan are met, but those on latency where it is not measured.
+/// All limits of the plan are met, except those on latency where it is not measured.
 fn the_plans_for_everybody_pass(engine: Engine) {
     for plan in ["plans/sk.plan.toml", "plans/smk.plan.toml"] {
         let engine = engine.to_string();

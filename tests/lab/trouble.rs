@@ -1,6 +1,5 @@
-//! Source and sink as programs, on every engine of this build, against a raw peer that
-//! is in the way: odd offers and answers, RTP that nobody negotiated, floods, and ends at
-//! the wrong moment.
+//! Source and sink as programs, on every engine of this build, against a misbehaving raw peer: odd offers and
+//! answers, RTP that was not negotiated, floods, and ends at the wrong moment.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -27,7 +26,7 @@ fn a_payload_type_that_nobody_negotiated_is_no_rtp(engine: Engine) {
     let mut stream = Stream::new();
     let ok = scene.call("other", &stream.offer("0"));
     stream.to = Some(rtp_address(&ok));
-    // It goes on for as long as the call does.
+    // It continues for as long as the call.
     scene.peer.socket.set_read_timeout(Some(Duration::from_millis(20))).expect("set");
     let bye = (0..4_000u16).find_map(|sequence| {
         stream.send(111, sequence, u32::from(sequence) * 160, &[7; 60]);
@@ -60,8 +59,7 @@ fn a_hang_up_before_the_ack_waits_for_it(engine: Engine) {
     scene.sink.assert_exit(0);
 }
 
-/// The sink answers at once: whichever comes first, CANCEL or 200, the next call is
-/// served.
+/// The sink answers at once: whether CANCEL or 200 comes first, the next call is served.
 fn a_call_that_is_cancelled_leaves_the_sink_ready(engine: Engine) {
     let mut scene = Scene::new(engine, &["--calls", "2"]);
     scene.send(&scene.peer.invite("given-up", OFFER));
@@ -85,7 +83,7 @@ fn a_call_that_is_cancelled_leaves_the_sink_ready(engine: Engine) {
         while header(&scene.peer.expect("SIP/2.0 200"), "CSeq") != "2 BYE" {}
         scene.sink.wait_for_line("the call has ended");
     }
-    // The sink is free again once its media has let go, which may be after the 487.
+    // The sink is free again once its media are released, which may be after the 487.
     let ok = (0..100)
         .find_map(|n| {
             let call = format!("next-{n}");
@@ -152,7 +150,7 @@ fn a_far_end_that_only_sends_is_heard(engine: Engine) {
 fn an_answer_without_a_common_codec_ends_the_call_with_65(engine: Engine) {
     for answer in [OFFER.replace("8 0", "18"), OFFER.replace("39998", "0")] {
         let peer = Peer::new();
-        // Silence is not what ends it.
+        // Silence does not end it.
         let (_dir, mut source, invite) = calling(engine, &peer, &["--rtp-timeout-s", "300"]);
         let from = sent_by(&invite);
         peer.socket.send_to(accepted(&peer, &invite, &answer).as_bytes(), from).expect("sent");
@@ -163,7 +161,7 @@ fn an_answer_without_a_common_codec_ends_the_call_with_65(engine: Engine) {
     }
 }
 
-/// Whatever an offer says, there is an answer or a refusal, and the next caller is served.
+/// Every offer gets an answer or a refusal, and the next caller is served.
 fn odd_offers_get_a_final_response_and_harm_nothing(engine: Engine) {
     let mut scene = Scene::new(engine, &["--calls", "100"]);
     let long = "x".repeat(5_000);
@@ -232,7 +230,7 @@ fn a_flood_on_the_rtp_port_harms_nothing(engine: Engine) {
     for n in 0..5_000u32 {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let noise: Vec<u8> = random.to_le_bytes().repeat((random >> 56) as usize);
-        // Noise, noise that begins like RTP, and RTP out of any order.
+        // Noise, noise with an RTP-like beginning, and RTP out of order.
         match n % 4 {
             0 => drop(stream.socket.send_to(&noise, to)),
             1 => drop(stream.socket.send_to(&[&[0x80 | noise.len() as u8, 0], &noise[..]].concat(), to)),
@@ -240,7 +238,7 @@ fn a_flood_on_the_rtp_port_harms_nothing(engine: Engine) {
             _ => stream.send(0, random as u16, (random >> 16) as u32, &[0x7f; 400]),
         }
     }
-    // The system may have lost what it had no room for.
+    // The kernel may have dropped packets for lack of buffer space.
     scene.peer.socket.set_read_timeout(Some(Duration::from_secs(1))).expect("set");
     let bye = scene.peer.in_dialog("BYE", 2, &ok, "", "");
     let confirmed = (0..60).any(|_| {

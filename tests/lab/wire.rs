@@ -1,7 +1,6 @@
-//! Source and sink as programs, on every engine of this build, against a raw socket
-//! that speaks SIP and RTP to them: what they do on the wire. The engines behind `ua`
-//! are told apart by nothing but `--engine`; libbaresip wants a main thread of its own,
-//! so they are driven through the program.
+//! Source and sink as programs, on every engine of this build, against a raw socket that speaks SIP and RTP
+//! to them: their behaviour on the wire. The engines behind `ua` are selected by `--engine` alone; libbaresip
+//! requires its own main thread, so they are driven through the program.
 
 use std::net::UdpSocket;
 use std::time::Duration;
@@ -114,8 +113,8 @@ fn digits_by_rtp_are_told_once_each(engine: Engine) {
     let ok = scene.call("rtp-digits", &offer);
     assert!(ok.contains("a=rtpmap:96 telephone-event/8000\r\n"), "{ok}");
     stream.to = Some(rtp_address(&ok));
-    // Audio first, so that the source is known; then each event with its updates and
-    // its end thrice (RFC 4733 §2.5.1.4).
+    // Audio first, so that the source is known; then each event with its updates and its end three times (RFC
+    // 4733 §2.5.1.4).
     let pause = || std::thread::sleep(Duration::from_millis(5));
     for sequence in 0..20 {
         stream.audio(sequence);
@@ -155,7 +154,7 @@ fn what_arrives_and_what_is_lost_is_counted(engine: Engine) {
     let mut stream = Stream::new();
     let ok = scene.call("lossy", &stream.offer("0"));
     stream.to = Some(rtp_address(&ok));
-    // Fifty packets at their pace; 20 to 24 are missing.
+    // Fifty packets at their regular pace; 20 to 24 are missing.
     for sequence in (0..50).filter(|n| !(20..25).contains(n)) {
         stream.audio(sequence);
         std::thread::sleep(Duration::from_millis(20));
@@ -228,7 +227,7 @@ fn a_call_to_where_nobody_listens_fails_with_65(engine: Engine) {
         .assert_exit(65);
 }
 
-/// What a process holds.
+/// Resources held by a process.
 #[derive(Debug)]
 struct Held {
     descriptors: usize,
@@ -262,7 +261,7 @@ fn calls_leave_no_descriptor_and_no_thread_behind(engine: Engine) {
     scene.calls("first", 5);
     let before = scene.held();
     scene.calls("then", 20);
-    // What closes a little later is no leak.
+    // Resources that are released a little later are not a leak.
     wait_until("what the calls held is given back", || scene.held().no_more_than(&before));
     scene.sink.signal(Signal::SIGTERM);
     scene.sink.assert_exit(0);
@@ -272,8 +271,8 @@ fn two_hundred_calls_leave_no_memory_behind(engine: Engine) {
     let mut scene = Scene::new(engine, &["--calls", "1000"]);
     scene.calls("first", 200);
     let (before, memory_before) = (scene.held(), scene.memory_kb());
-    // Transactions stay for 64 times T1 (RFC 3261 §17): what the second half takes,
-    // the first half has given back by now.
+    // Transactions stay for 64 times T1 (RFC 3261 §17): those of the first half are released before the
+    // second half adds its own.
     std::thread::sleep(Duration::from_secs(34));
     scene.calls("second", 200);
     wait_until("what the calls held is given back", || scene.held().no_more_than(&before));

@@ -1,9 +1,9 @@
-//! From the INVITE to the answer, or to what stands for one.
+//! From the INVITE to the final response.
 
 use super::lab::{Lab, Place};
 use crate::interop::support::wire::Sip;
 
-/// The final answer to a caller's INVITE.
+/// The final response to a caller's INVITE.
 fn verdict(lab: &Lab, caller: &Place) -> Sip {
     let is_final = |it: &Sip| {
         it.line().starts_with("SIP/2.0 ")
@@ -29,7 +29,7 @@ fn interop_b2bua_tells_the_caller_why_it_was_refused() {
         ("404", "\r\nReason: Q.850;cause=1", "404 Not Found", Some("1")),
         ("480", "\r\nReason: Q.850;cause=18;text=\"x\"", "480 Temporarily Unavailable", Some("18")),
         ("486", "\r\nReason: Q.850;cause=17", "486 Busy Here", Some("17")),
-        // What is about us is not the caller's to know.
+        // Responses about the server itself are hidden from the caller.
         ("401", "", "502 ", None),
         ("503", "", "500 ", None),
     ];
@@ -108,7 +108,7 @@ fn interop_b2bua_fails_over_to_the_second_gateway_on_503_and_not_on_busy() {
 #[ignore = "needs sipp; .ci/run installs it"]
 fn interop_b2bua_ends_a_call_that_goes_round_in_a_circle_or_too_far() {
     let (ann, bob) = (Place::new("ann", 21), Place::new("bob", 22));
-    // It is its own gateway: the call comes back to where it was.
+    // The server is its own gateway: the call returns to the route from which it came.
     let own = crate::interop::support::free_port();
     let lines =
         bob.route("bob") + &format!("[[route]]\ncalled = \"loop\"\nto = \"sip:loop@127.0.0.1:{own}\"\n");
@@ -118,7 +118,7 @@ fn interop_b2bua_ends_a_call_that_goes_round_in_a_circle_or_too_far() {
     let cat = Place::new("cat", 23);
     lab.sipp(&cat, "caller").calls("loop").wait_ok();
     assert!(verdict(&lab, &cat).line().starts_with("SIP/2.0 482"), "{}", verdict(&lab, &cat).text);
-    // A call that goes on has one hop less.
+    // A forwarded call has one hop less.
     let dan = Place::new("dan", 24);
     let callee = lab.sipp(&bob, "callee").listens();
     lab.sipp(&dan, "caller").key("hops", "17").args(&["-d", "200"]).calls("bob").wait_ok();
@@ -151,7 +151,7 @@ fn interop_b2bua_carries_an_offer_that_comes_late_with_media_both_ways() {
 fn interop_b2bua_ends_a_callee_whose_200_crosses_the_cancel() {
     let (ann, bob) = (Place::new("ann", 21), Place::new("bob", 22));
     let lab = Lab::new(&bob.route("bob"));
-    // It wants ACK and BYE for its 200.
+    // The scenario expects ACK and BYE for its 200.
     let callee = lab.sipp(&bob, "callee_too_late").listens();
     lab.sipp(&ann, "uac_cancel").calls("bob").wait_ok();
     callee.wait_ok();

@@ -1,4 +1,4 @@
-//! RTP that the test sends and counts itself.
+//! RTP sent and counted by the test itself.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
@@ -66,14 +66,13 @@ impl Ear {
         self.socket.local_addr().expect("address").port()
     }
 
-    /// Says this octet to there in PCMU, 50 packets a second, until what is given back is
-    /// dropped.
+    /// Sends this octet to `to` in PCMU, 50 packets a second, until the returned value is dropped.
     pub fn says(&self, octet: u8, to: SocketAddr) -> Saying {
         self.speaks((0, 160), move || vec![octet; 160], to)
     }
 
-    /// Sends what comes next under a payload type with so many ticks a packet, 50 packets a
-    /// second, until what is given back is dropped.
+    /// Sends the payloads of `next` with a payload type and this many ticks per packet, 50 packets a second,
+    /// until the returned value is dropped.
     pub fn speaks(
         &self,
         (payload_type, ticks): (u8, u32),
@@ -93,8 +92,8 @@ impl Ear {
         Saying(stop)
     }
 
-    /// A digit of this payload type, as phones send it: the end three times (RFC 4733
-    /// §2.5.1). Eight packets.
+    /// Sends a digit with this payload type, as phones do: the end three times (RFC 4733 §2.5.1). Eight
+    /// packets.
     pub fn presses(&self, event: u8, payload_type: u8, to: SocketAddr) {
         let start = u32::from(self.seq.load(Ordering::Relaxed)) * 160;
         for step in 0..8_u16 {
@@ -111,12 +110,12 @@ impl Ear {
         self.arrived.lock().expect("whole").clone()
     }
 
-    /// Waits until so many more have arrived.
+    /// Waits until this many more packets of the octet have arrived.
     pub fn hears(&self, octet: u8, packets: usize) {
         self.hears_so_many(packets, |it| it.payload == [octet; 160]);
     }
 
-    /// Waits until so many more have arrived that are like this.
+    /// Waits until this many more matching packets have arrived.
     pub fn hears_so_many(&self, packets: usize, like: impl Fn(&Arrived) -> bool) {
         let count = || self.arrived().iter().filter(|it| like(it)).count();
         let (end, before) = (Instant::now() + LIMIT, count());
@@ -126,7 +125,7 @@ impl Ear {
         }
     }
 
-    /// Wants nothing more to arrive for a while, but for what is on its way.
+    /// Requires that nothing more arrives for a while, except packets in transit.
     pub fn hears_nothing(&self) {
         thread::sleep(Duration::from_millis(150));
         let before = self.arrived().len();
@@ -141,7 +140,7 @@ impl Drop for Ear {
     }
 }
 
-/// Speaks until it is dropped.
+/// Sends until it is dropped.
 pub struct Saying(Arc<AtomicBool>);
 
 impl Drop for Saying {

@@ -1,4 +1,4 @@
-//! A ring group of three, as the wire shows it. docs/server.md shows how to run it.
+//! A ring group of three on the wire. docs/server.md explains how to run it.
 
 use super::lab::{Lab, Place};
 use crate::interop::support::wire::{Capture, Sip, assert_hidden, audio_address, identity};
@@ -27,7 +27,7 @@ fn interop_b2bua_rings_a_group_of_three_and_the_first_to_answer_has_the_call() {
     let dan_answers = lab.sipp(&dan, "callee_early_answers").listens();
     let caller = lab.sipp(&ann, "caller").args(&["-d", "1500"]).calls("group");
     let early = lab.told(&ann, "183", |it| it.line().starts_with("SIP/2.0 183"));
-    // What the caller hears first is the member whose 183 came first.
+    // The caller's early media come from the member whose 183 came first.
     let hears = audio_address(early.body()).expect("a session");
     let speaking = [ann.ear.says(0x31, hears), bob.ear.says(0x32, lab.media_for(&bob))];
     ann.ear.hears(0x32, 5);
@@ -47,7 +47,7 @@ fn interop_b2bua_rings_a_group_of_three_and_the_first_to_answer_has_the_call() {
     let mut call_ids: Vec<&str> = legs.iter().filter_map(|leg| leg[0].field("Call-ID")).collect();
     call_ids.dedup();
     assert_eq!(call_ids.len(), 3, "a Call-ID for each branch");
-    // The two CANCELs, each with its 487 and the ACK to it; for the winner none.
+    // The two CANCELs, each with its 487 and ACK; none for the winner.
     for leg in &legs[..2] {
         let cancel = at(leg, "CANCEL", |it| it.is_request("CANCEL"));
         let reason = cancel.field("Reason").unwrap_or_default();
@@ -57,7 +57,7 @@ fn interop_b2bua_rings_a_group_of_three_and_the_first_to_answer_has_the_call() {
         assert!(!leg.iter().any(|it| it.is_request("BYE")));
     }
     assert!(!legs[2].iter().any(|it| it.is_request("CANCEL")));
-    // One early session for the caller: the first one. Later ones are not told.
+    // One early session for the caller: the first one. Later ones are not forwarded.
     let caller = wire.sip(ann.sip.port());
     let early: Vec<&Sip> = caller.iter().filter(|it| it.is_response(183, "INVITE")).collect();
     assert_eq!(early.len(), 1, "{early:#?}");
@@ -73,7 +73,7 @@ fn interop_b2bua_acknowledges_a_late_200_of_a_group_and_hangs_it_up() {
     let ann = Place::new("ann", 31);
     let (bob, cat, dan) = (Place::new("bob", 32), Place::new("cat", 33), Place::new("dan", 34));
     let lab = Lab::new(&group([&bob, &cat, &dan]));
-    // Bob answers while the CANCEL is on its way: the scenario wants ACK and BYE.
+    // Bob answers while the CANCEL is in transit: the scenario expects ACK and BYE.
     let late = lab.sipp(&bob, "callee_too_late").listens();
     let rings = lab.sipp(&cat, "uas_cancelled").listens();
     let answers = lab.sipp(&dan, "callee_early_answers").listens();

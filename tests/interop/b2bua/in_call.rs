@@ -1,4 +1,4 @@
-//! Inside a call: hold, digits, requests that go across.
+//! Inside a call: hold, digits, forwarded requests.
 
 use std::thread;
 use std::time::Duration;
@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::lab::{Lab, Place, Sipp};
 use crate::interop::support::wire::{Sip, audio_address};
 
-/// Holds as phones do: a line of the session, and the address of its `c=` line where
-/// it is not the holder's own (RFC 2543's way).
+/// Ways in which phones hold: an attribute line, the address of the `c=` line if it is not the holder's own
+/// (RFC 2543 style), and the expected answer.
 const HOLDS: [(&str, Option<&str>, &str); 3] = [
     ("a=sendonly", None, "a=recvonly"),
     ("a=inactive", None, "a=inactive"),
@@ -18,7 +18,7 @@ pub fn is_reinvite(it: &Sip) -> bool {
     it.is_request("INVITE") && it.has_tag()
 }
 
-/// Both hear each other, then neither hears a thing while it is held, then both again.
+/// Both hear each other, neither hears anything during hold, then both do again.
 fn hold_and_resume(lab: &Lab, (holder, held): (&Place, &Place), across: bool, how: &str) {
     let speaking = [holder.ear.says(0x41, lab.media_for(holder)), held.ear.says(0x42, lab.media_for(held))];
     holder.ear.hears(0x42, 10);
@@ -67,7 +67,7 @@ fn holds_in_every_way(caller_holds: bool) {
             hold_and_resume(&lab, (holder, held), across, &format!("{mode} {hold} {address:?}"));
             caller.wait_ok();
             callee.wait_ok();
-            // The first one is of the call itself.
+            // The first one belongs to the call itself.
             let told = lab.messages(holder);
             let sessions: Vec<&str> =
                 told.iter().filter(|it| it.is_response(200, "INVITE")).map(Sip::body).collect();
@@ -91,8 +91,8 @@ fn interop_b2bua_holds_and_resumes_for_the_callee_in_every_way_and_mode() {
     holds_in_every_way(false);
 }
 
-/// A call in which the caller sends a request of this method; what the callee got, and
-/// what the caller was told.
+/// A call in which the caller sends a request of this method; returns the request to the callee, and the
+/// response to the caller.
 fn asked(
     lab: &Lab,
     (ann, bob): (&Place, &Place),
@@ -177,7 +177,7 @@ fn interop_b2bua_carries_an_update_across_as_one_and_its_answer_back() {
         let body = session.body();
         assert!(body.contains(way) && body.contains("c=IN IP4 127.0.0.1\r"), "{}", session.text);
     }
-    // To who does not allow it, as a re-INVITE.
+    // To a callee without UPDATE in Allow, it goes as a re-INVITE.
     let told = call(lab.sipp(&bob, "callee_moved"));
     let got = lab.told(&bob, "re-INVITE", is_reinvite);
     assert!(got.body().contains("a=sendonly"), "{}", got.text);
@@ -191,7 +191,7 @@ fn interop_b2bua_relays_digits_between_two_payload_types() {
     let lab = Lab::new(&bob.route("bob"));
     let formats =
         |number: u8| format!("0 {number}\r\na=rtpmap:{number} telephone-event/8000\r\na=fmtp:{number} 0-15");
-    // Each says what it wants digits to be sent to it as (RFC 3264 §5.1).
+    // Each description gives the payload type for digits sent to its author (RFC 3264 §5.1).
     let callee = lab.sipp(&bob, "callee").key("formats", &formats(97)).listens();
     let caller = lab.sipp(&ann, "caller").key("formats", &formats(101)).args(&["-d", "3000"]).calls("bob");
     let type_of = |session: &str| -> Option<u8> {
@@ -222,7 +222,7 @@ fn interop_b2bua_relays_digits_between_two_payload_types() {
     callee.wait_ok();
 }
 
-/// Each is told where the other one hears, and RTP goes past the server.
+/// Each party gets the other one's media address, and RTP bypasses the server.
 #[test]
 #[ignore = "needs sipp; .ci/run installs it"]
 fn interop_b2bua_leads_rtp_past_itself_where_a_route_says_so() {
@@ -245,7 +245,7 @@ fn interop_b2bua_leads_rtp_past_itself_where_a_route_says_so() {
     for party in [callee, caller] {
         party.wait_ok();
     }
-    // Nothing else of the one shows to the other.
+    // Nothing else of one party is visible to the other.
     for (place, other) in [(&ann, &bob), (&bob, &ann)] {
         let said = lab.messages(place);
         let port = other.sip.port().to_string();

@@ -1,4 +1,4 @@
-//! A b2bua, and SIPps around it.
+//! A b2bua, with SIPp instances around it.
 
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
@@ -12,7 +12,7 @@ use super::ear::Ear;
 use crate::interop::support::wire::{Sip, audio_address};
 use crate::interop::support::{LIMIT, Running, file, free_port};
 
-/// A server that trusts this machine unless told otherwise, and everybody's files.
+/// A server that trusts this machine unless configured otherwise, and the files of all parties.
 pub struct Lab {
     pub folder: tempfile::TempDir,
     server: Option<Running>,
@@ -20,12 +20,12 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// With these lines behind `[server]`.
+    /// With these lines after `[server]`.
     pub fn new(lines: &str) -> Lab {
         Lab::listening("127.0.0.1", "\"127.0.0.0/8\", \"::1\"", lines)
     }
 
-    /// On this host only, trusting these.
+    /// On this address only, trusting these.
     pub fn listening(host: &str, trusted: &str, lines: &str) -> Lab {
         Lab::start((host, free_port()), trusted, lines)
     }
@@ -63,7 +63,7 @@ impl Lab {
         Sipp { lab: self, at: place.sip, name, command, keys: Vec::new() }
     }
 
-    /// What a party has sent and received until now.
+    /// Messages that a party has sent and received so far.
     pub fn messages(&self, place: &Place) -> Vec<Sip> {
         let path = self.folder.path().join(format!("{}.msg", place.name));
         let text = fs::read(path).map(|it| String::from_utf8_lossy(&it).into_owned()).unwrap_or_default();
@@ -79,7 +79,7 @@ impl Lab {
         parts.filter_map(message).collect()
     }
 
-    /// The first message like this that the server sent to a party; waits for it.
+    /// Waits for the first matching message that the server sent to a party.
     pub fn told(&self, place: &Place, what: &str, like: impl Fn(&Sip) -> bool) -> Sip {
         let end = Instant::now() + LIMIT;
         loop {
@@ -95,13 +95,13 @@ impl Lab {
         }
     }
 
-    /// Where the server takes a party's RTP: by its offer, or its answer.
+    /// The server's RTP address for a party, from its offer or answer.
     pub fn media_for(&self, place: &Place) -> SocketAddr {
         let session = self.told(place, "session", |it| it.body().starts_with("v=0"));
         audio_address(session.body()).expect("an address")
     }
 
-    /// SIGTERM; all that is left is the call records.
+    /// Sends SIGTERM; returns the CDRs, which are all that is left.
     pub fn end(mut self) -> String {
         let server = self.server.take().expect("still there");
         server.signal(Signal::SIGTERM);
@@ -120,7 +120,7 @@ pub struct Sipp<'a> {
 }
 
 impl Sipp<'_> {
-    /// `[name]` of the scenario.
+    /// Sets `[name]` of the scenario.
     pub fn key(mut self, name: &str, value: &str) -> Self {
         self.command.args(["-key", name, value]);
         self.keys.push(name.to_owned());
@@ -132,7 +132,7 @@ impl Sipp<'_> {
         self
     }
 
-    /// Waits for calls; they may come now.
+    /// Starts it, and waits until it listens.
     pub fn listens(self) -> Running {
         let at = self.at;
         let running = self.start();
@@ -153,14 +153,14 @@ impl Sipp<'_> {
         Running::start(self.name, &mut self.command)
     }
 
-    /// Calls this user of the server's.
+    /// Calls this user of the server.
     pub fn calls(self, user: &str) -> Running {
         let at = self.lab.at.to_string();
         self.args(&["-s", user, &at]).start()
     }
 }
 
-/// Whether somebody has this port. To try to bind it could keep SIPp from it.
+/// Whether this port is bound. A trial bind could keep SIPp from binding it.
 fn is_bound(port: u16) -> bool {
     let port = format!(":{port:04X}");
     ["udp", "udp6", "tcp", "tcp6"].iter().any(|table| {
@@ -169,7 +169,7 @@ fn is_bound(port: u16) -> bool {
     })
 }
 
-/// A party: where its SIP is, and its RTP.
+/// A party with its SIP and RTP addresses.
 pub struct Place {
     pub name: &'static str,
     pub sip: SocketAddr,
@@ -177,7 +177,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// At 127.0.0.`host`: every party has an address of its own.
+    /// At 127.0.0.`host`: every party has its own address.
     pub fn new(name: &'static str, host: u8) -> Place {
         Place::at(name, IpAddr::from([127, 0, 0, host]))
     }

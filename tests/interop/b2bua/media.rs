@@ -1,4 +1,4 @@
-//! What b2b makes of RTP: digits that came by INFO, another codec, transcoding.
+//! Conversions of RTP: digits received by INFO, a codec change, transcoding.
 
 use std::f64::consts::{SQRT_2, TAU};
 use std::thread;
@@ -13,17 +13,17 @@ use crate::interop::support::LIMIT;
 use crate::interop::support::wire::Sip;
 use b2b_test_support::codecs::{Codecs, Has, purity, rms};
 
-/// How long packets may take to stop coming.
+/// Wait for further packets.
 const SETTLES: Duration = Duration::from_millis(300);
 
-/// The digits of these payload types, once the last of them has ended.
+/// The digit packets of this payload type, once the last digit has ended.
 fn digit(ear: &Ear, payload_type: u8) -> Vec<Arrived> {
     let end = Instant::now() + LIMIT;
     loop {
         let arrived = ear.arrived();
         let digits: Vec<Arrived> = arrived.into_iter().filter(|it| it.payload_type == payload_type).collect();
         if digits.last().is_some_and(|it| it.payload.get(1).is_some_and(|flags| flags & 0x80 != 0)) {
-            // The end comes three times.
+            // The end is sent three times.
             thread::sleep(SETTLES);
             return ear.arrived().into_iter().filter(|it| it.payload_type == payload_type).collect();
         }
@@ -48,7 +48,7 @@ fn interop_b2bua_makes_digits_of_info_telephone_events_where_it_intercepts() {
             .args(&["-d", "1500"])
             .key("body", &body);
         let caller = caller.key("more_asked", "\r\nContent-Type: application/dtmf-relay").calls("bob");
-        // They talk meanwhile.
+        // The parties talk meanwhile.
         let speaking = [ann.ear.says(0x41, lab.media_for(&ann)), bob.ear.says(0x42, lab.media_for(&bob))];
         bob.ear.hears(0x41, 5);
         let digits = digit(&bob.ear, payload_type);
@@ -56,7 +56,7 @@ fn interop_b2bua_makes_digits_of_info_telephone_events_where_it_intercepts() {
         caller.wait_ok();
         callee.wait_ok();
 
-        // RFC 4733 §2.5.1: one event, of 250 ms in the end, told so three times.
+        // RFC 4733 §2.5.1: one event, with a final duration of 250 ms, which is sent three times.
         let first = &digits[0];
         assert!(digits.iter().all(|it| it.payload.len() == 4 && it.payload[0] == event), "{digits:?}");
         let same = |it: &Arrived| (it.timestamp, it.ssrc) == (first.timestamp, first.ssrc);
@@ -70,7 +70,7 @@ fn interop_b2bua_makes_digits_of_info_telephone_events_where_it_intercepts() {
         assert!(ends == [2_000; 3] && rising.last() < Some(&2_000), "{durations:?}");
         let ended = digits.iter().filter(|it| it.payload[1] & 0x80 != 0).count();
         assert!(ended == 3 && digits[digits.len() - 3].payload[1] & 0x80 != 0, "{digits:?}");
-        // In the one stream that the audio is in.
+        // In the same stream as the audio.
         let heard = bob.ear.arrived();
         assert!(heard.iter().all(|it| it.ssrc == first.ssrc), "{heard:?}");
         let steps = heard.windows(2).map(|two| two[1].seq.wrapping_sub(two[0].seq));
@@ -103,7 +103,7 @@ fn interop_b2bua_changes_the_codec_of_a_call_by_reinvite() {
         assert!(asked.iter().all(|it| it.body().contains(" RTP/AVP 8")), "{mode}: {asked:#?}");
         drop(speaking);
 
-        // Where b2b has answered itself, the other one's codec stays.
+        // Where b2b has answered itself, the other party's codec does not change.
         let (type_of_bob, from_ann, from_bob) = match across {
             true => (8, 0x43, 0x44),
             false => (0, ulaw_encode(alaw_decode(0x43)), alaw_encode(ulaw_decode(0x44))),
@@ -137,8 +137,8 @@ fn tone(has: Has, hz: f64) -> impl FnMut() -> Vec<u8> + Send + 'static {
     }
 }
 
-/// Waits for two seconds of packets: all of this payload type, and little in them but a
-/// tone that is as loud as it was.
+/// Waits for two seconds of packets: all of this payload type, with little in them but a tone at its original
+/// level.
 fn hears_tone(ear: &Ear, (has, payload_type): (Has, u8), hz: f64, what: &str) {
     let missing = 100_usize.saturating_sub(ear.arrived().len());
     ear.hears_so_many(missing, |it| it.payload_type == payload_type);
@@ -146,7 +146,7 @@ fn hears_tone(ear: &Ear, (has, payload_type): (Has, u8), hz: f64, what: &str) {
     assert!(heard.iter().all(|it| it.payload_type == payload_type), "{what}: {heard:?}");
     let mut codecs = Codecs::new(has);
     let samples: Vec<i16> = heard.iter().flat_map(|it| codecs.decode(&it.payload)).collect();
-    // The first half second is for codecs to find their way.
+    // Codecs may adapt for the first half second.
     let blocks: Vec<&[i16]> = samples.chunks_exact(has.rate() / 10).skip(5).collect();
     let is_tone = |block: &&&[i16]| {
         let level = rms(block) / (LEVEL / SQRT_2);
@@ -159,7 +159,7 @@ fn hears_tone(ear: &Ear, (has, payload_type): (Has, u8), hz: f64, what: &str) {
 #[test]
 #[ignore = "needs sipp; .ci/run installs it"]
 fn interop_b2bua_transcodes_between_parties_that_share_no_codec() {
-    // G.711 and G.722 have numbers of their own (RFC 3551 §6); ours for Opus is 111.
+    // G.711 and G.722 have static payload types (RFC 3551 §6); b2b uses 111 for Opus.
     let number = |has: Has| if has == Has::Opus { 111 } else { has.payload_type() };
     let formats = |has: Has| format!("{0}\r\n{1}", number(has), has.rtpmap(number(has)).trim_end());
     for (a, b) in

@@ -6,7 +6,7 @@ use crate::interop::support::wire::Sip;
 const USERS: &str = "[[user]]\nname = \"1001\"\npassword = \"secret-1001\"\n[[user]]\nname = \"1002\"\npassword = \"secret-1002\"\n\
                      [registrar]\nmin_expires_s = 30\n";
 
-/// The answer to a REGISTER of 1001 from here with these further header fields.
+/// The response to a REGISTER of 1001 from this place with these additional header fields.
 fn register(lab: &Lab, place: &Place, password: &str, more: &str) -> Sip {
     let sipp = lab.sipp(place, "registers").key("more", more).args(&["-au", "1001", "-ap", password]);
     sipp.calls("1001").wait_ok();
@@ -45,7 +45,7 @@ fn interop_b2bua_registers_by_the_rules() {
     assert!(brief.line().starts_with("SIP/2.0 423"), "{}", brief.text);
     assert_eq!(brief.field("Min-Expires"), Some("30"));
 
-    // `*` takes all, and needs Expires: 0 (RFC 3261 §10.2.2).
+    // `*` removes all bindings, and requires Expires: 0 (RFC 3261 §10.2.2).
     let kept = good(&Place::new("star", 64), "\r\nContact: *\r\nExpires: 60");
     assert!(kept.line().starts_with("SIP/2.0 400"), "{}", kept.text);
     assert!(bound().text.contains(&one.uri("1001")));
@@ -58,7 +58,7 @@ fn interop_b2bua_registers_by_the_rules() {
 #[ignore = "needs sipp; .ci/run installs it"]
 fn interop_b2bua_calls_bindings_in_order_of_q_and_equal_ones_together() {
     for (strategy, qs, rings_s) in [("serial", ["0.3", "0.9"], 1), ("parallel", ["0.5", "0.5"], 20)] {
-        // 1002 calls; whoever is at 127.0.0.65 needs no password.
+        // 1002 calls; 127.0.0.65 needs no password.
         let route = format!(
             "{USERS}[[route]]\ncalled = '1\\d{{3}}'\nto = \"user/$0\"\nstrategy = \"{strategy}\"\n[limits]\nring_s = {rings_s}\n"
         );
@@ -68,7 +68,7 @@ fn interop_b2bua_calls_bindings_in_order_of_q_and_equal_ones_together() {
             let bound = register(&lab, place, "secret-1001", &contact(place, &format!(";expires=600;q={q}")));
             assert!(bound.line().starts_with("SIP/2.0 200"), "{}", bound.text);
         }
-        // Who is asked first rings until its time is over.
+        // The first contact rings until its time is over.
         let rings = lab.sipp(&two, "uas_cancelled").listens();
         let answers = if strategy == "serial" { "callee" } else { "callee_early_answers" };
         let answers = lab.sipp(&one, answers).listens();
@@ -83,7 +83,7 @@ fn interop_b2bua_calls_bindings_in_order_of_q_and_equal_ones_together() {
     }
 }
 
-/// Rings for a user who has registered; who calls gives a password, or is not let in.
+/// Rings for a registered user; the caller has to give a password, or is rejected.
 #[test]
 #[ignore = "needs sipp; .ci/run installs it"]
 fn interop_b2bua_calls_a_registered_phone_for_who_has_a_password() {

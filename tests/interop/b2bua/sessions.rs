@@ -1,15 +1,15 @@
-//! Changes of a session that cross, and sessions that end unless they are refreshed.
+//! Crossing session changes, and sessions that end unless they are refreshed.
 
 use super::in_call::is_reinvite;
 use super::lab::{Lab, Place};
 use crate::interop::support::wire::{Capture, Sip};
 
-/// CSeq numbers and times of what is like this.
+/// CSeq numbers and times of matching messages.
 fn of(leg: &[Sip], like: impl Fn(&Sip) -> bool) -> Vec<(String, f64)> {
     let number =
         |it: &Sip| it.field("CSeq").unwrap_or_default().split(' ').next().unwrap_or_default().to_owned();
     let mut found: Vec<_> = leg.iter().filter(|it| like(it)).map(|it| (number(it), it.at)).collect();
-    // But for what was sent again.
+    // Without retransmissions.
     found.dedup_by(|later, earlier| later.0 == earlier.0);
     found
 }
@@ -34,7 +34,7 @@ fn interop_b2bua_refuses_changes_that_cross_with_491_and_tries_its_own_again() {
         of(leg, |it| it.is_response(status, "INVITE") && it.to == place.sip)
     };
 
-    // Bob's first one crosses Ann's, the second one goes across to Ann.
+    // Bob's first request crosses Ann's, the second one is forwarded to Ann.
     let (his, to_her) = (asks(&bob, &b), asked(&ann, &a));
     assert_eq!(his.len(), 2, "{ladder}");
     assert_eq!(told(&bob, &b, 491).len(), 1, "{ladder}");
@@ -42,7 +42,7 @@ fn interop_b2bua_refuses_changes_that_cross_with_491_and_tries_its_own_again() {
     assert_eq!(told(&bob, &b, 200).last().expect("a 200").0, his[1].0, "{ladder}");
     assert!(to_her.len() == 1 && to_her[0].1 > his[1].1, "{ladder}");
 
-    // Ann's first one gives way to that, the second one succeeds at last.
+    // Ann's first request yields to that, the second one finally succeeds.
     let (hers, to_him) = (asks(&ann, &a), asked(&bob, &b));
     let refused = told(&ann, &a, 491);
     assert!(refused.len() == 1 && refused[0].0 == hers[0].0 && refused[0].1 > his[1].1, "{ladder}");
@@ -59,7 +59,7 @@ fn interop_b2bua_refuses_changes_that_cross_with_491_and_tries_its_own_again() {
     assert!(answer.body().contains("RTP/AVP 8\r\n"), "{}\n{}", answer.text, ladder());
 }
 
-/// Half of the 90 s that the parties want: no interval is shorter (RFC 4028 §4).
+/// Refreshes are due after half of the agreed 90 s, which is the minimum interval (RFC 4028 §4).
 #[test]
 #[ignore = "needs sipp and tshark; .ci/run installs them. Takes 50 s"]
 fn interop_b2bua_keeps_sessions_alive_for_parties_that_leave_that_to_it() {
@@ -70,7 +70,7 @@ fn interop_b2bua_keeps_sessions_alive_for_parties_that_leave_that_to_it() {
         |seconds: u32, refresher: &str| format!("\r\nSession-Expires: {seconds};refresher={refresher}");
     let supported = "\r\nSupported: timer\r\nAllow: INVITE, ACK, BYE, CANCEL, UPDATE";
     let long = ["-timeout", "100"];
-    // Bob takes no UPDATE.
+    // Bob does not support UPDATE.
     let callee = lab.sipp(&bob, "callee_moved").args(&long);
     let callee = callee.key("more", &format!("\r\nRequire: timer{}", wants(90, "uac"))).listens();
     let caller = lab.sipp(&ann, "caller_keeps_time").args(&long).args(&["-d", "500"]);
@@ -87,7 +87,7 @@ fn interop_b2bua_keeps_sessions_alive_for_parties_that_leave_that_to_it() {
     };
     let expires = |it: &Sip| it.field("Session-Expires").unwrap_or_default().replace(' ', "");
 
-    // Too short, and how long it is to be (§7.3, §9).
+    // Too short an interval, and the agreed one (§7.3, §9).
     let short = first(&a, "422", &|it| it.is_response(422, "INVITE"));
     assert_eq!(short.field("Min-SE"), Some("90"), "{}", short.text);
     assert_eq!(of(&b, |it| it.is_request("INVITE") && !it.has_tag()).len(), 1, "it went on to Bob");
@@ -98,7 +98,7 @@ fn interop_b2bua_keeps_sessions_alive_for_parties_that_leave_that_to_it() {
     assert!(expires(&offered).starts_with("1800"), "{}", offered.text);
     assert!(offered.field("Supported").is_some_and(|it| it.contains("timer")), "{}", offered.text);
 
-    // Each leg by itself: Ann's by UPDATE, Bob's by the session as it is; both in time.
+    // Each leg is refreshed separately: Ann's by UPDATE, Bob's by the unchanged session; both in time.
     assert_eq!((refresh.body(), expires(&refresh).as_str()), ("", "90;refresher=uac"), "{}", refresh.text);
     let update = first(&a, "UPDATE", &|it| it.is_request("UPDATE"));
     let again = first(&b, "re-INVITE", &|it| it.to == bob.sip && is_reinvite(it));
@@ -110,7 +110,7 @@ fn interop_b2bua_keeps_sessions_alive_for_parties_that_leave_that_to_it() {
     }
     assert!(!a.iter().any(|it| it.to == ann.sip && is_reinvite(it)), "Bob's refresh went across");
     assert!(!b.iter().any(|it| it.is_request("UPDATE")), "Ann's refresh went across");
-    // Who ends the call is Ann.
+    // Ann ends the call.
     assert_eq!(of(&a, |it| it.is_request("BYE") && it.from == ann.sip).len(), 1);
     let end = first(&b, "BYE", &|it| it.is_request("BYE"));
     assert!(end.at > again.at, "{}", end.text);

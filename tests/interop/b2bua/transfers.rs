@@ -57,7 +57,7 @@ fn interop_b2bua_joins_the_two_far_ends_of_an_attended_transfer() {
     let told = after(&a, "last NOTIFY", refer, &notify);
     after(&a, "BYE", told, &|it| it.is_request("BYE"));
     after(&again_leg, "BYE", refer, &|it| it.is_request("BYE") && it.to == again.sip);
-    // Each is asked anew, and the REFER goes to neither.
+    // Each gets a re-INVITE, and neither gets the REFER.
     for leg in [&b, &c] {
         after(leg, "re-INVITE", refer, &|it| it.is_request("INVITE") && it.has_tag());
         assert!(!leg.iter().any(|it| it.is_request("REFER") || it.text.contains("Replaces")));
@@ -81,7 +81,7 @@ fn interop_b2bua_joins_the_two_far_ends_of_an_attended_transfer() {
 #[ignore = "needs sipp; .ci/run installs it"]
 fn interop_b2bua_transfers_blindly_and_tells_the_referrer() {
     let (ann, bob, cat) = (Place::new("ann", 51), Place::new("bob", 52), Place::new("cat", 53));
-    // Who is transferred to is a number that the routes take.
+    // The transfer target is a number with a route.
     let lines = bob.route("bob")
         + &format!(
             "[[gateway]]\nname = \"g\"\nhosts = [\"{}\"]\ntransport = \"udp\"\noptions_s = 0\n",

@@ -1,11 +1,11 @@
-//! TCP, IPv6, and legs that differ.
+//! TCP, IPv6, and legs with different transports.
 
 use std::net::IpAddr;
 
 use super::lab::{Lab, Place};
 use crate::interop::support::wire::audio_address;
 
-/// A call with audio both ways, from and to parties over these transports.
+/// A call with audio both ways, between parties on these transports.
 fn call(lab: &Lab, (ann, bob): (&Place, &Place), (from, to): (&str, &str)) {
     let callee = lab.sipp(bob, "callee").args(&["-t", to]).listens();
     let caller = lab.sipp(ann, "caller").args(&["-t", from, "-d", "2000"]).calls("bob");

@@ -1,4 +1,4 @@
-//! Chromium without a window, steered by the DevTools protocol.
+//! Headless Chromium, controlled by the DevTools protocol.
 
 use std::path::Path;
 use std::process::Command;
@@ -15,13 +15,13 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 use crate::interop::support::{LIMIT, Running};
 
-/// A tab of a browser of its own; both end when it is dropped.
+/// A tab of its own browser; both end on drop.
 pub struct Tab {
     runtime: tokio::runtime::Runtime,
     socket: WebSocketStream<TcpStream>,
     session: String,
     next: u64,
-    /// What went wrong in the page: exceptions, errors on the console, dialogs.
+    /// Errors of the page: exceptions, errors on the console, dialogs.
     pub trouble: Vec<String>,
     _browser: Running,
     _profile: tempfile::TempDir,
@@ -43,7 +43,7 @@ impl Tab {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let socket = runtime.block_on(async {
             let stream = TcpStream::connect(address).await.expect("the browser listens");
-            // Pictures are large.
+            // Screenshots are large.
             let config = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
             let opened = tokio_tungstenite::client_async_with_config(url, stream, Some(config)).await;
             opened.expect("a WebSocket").0
@@ -68,14 +68,14 @@ impl Tab {
         tab
     }
 
-    /// Asks for something and waits for the answer.
+    /// Sends a command and waits for the result.
     pub fn ask(&mut self, method: &str, params: Value) -> Value {
         let answer = self.answer(method, params);
         assert!(answer.get("error").is_none(), "{method}: {answer}");
         answer["result"].clone()
     }
 
-    /// Asks for something; the answer, or the refusal.
+    /// Sends a command; returns the response, which may be an error.
     fn answer(&mut self, method: &str, params: Value) -> Value {
         self.next += 1;
         let mut request = json!({ "id": self.next, "method": method, "params": params });
@@ -103,14 +103,14 @@ impl Tab {
         self.ask("Page.navigate", json!({ "url": url }));
     }
 
-    /// Opens the page anew, and waits until the old one is gone.
+    /// Reloads the page, and waits until the old one is gone.
     pub fn reload(&mut self) {
         self.value("window.old = true");
         self.ask("Page.reload", json!({}));
         self.until("the page anew", "!window.old && document.body");
     }
 
-    /// Runs a script before every page that is opened from now on.
+    /// Runs a script before every page opened from now on.
     pub fn before_each(&mut self, script: &str) {
         self.ask("Page.addScriptToEvaluateOnNewDocument", json!({ "source": script }));
     }
@@ -120,7 +120,7 @@ impl Tab {
         self.evaluated(expression).unwrap_or_else(|error| panic!("{expression}: {error}"))
     }
 
-    /// The same, or why the page has none.
+    /// The same, or the error of the page.
     fn evaluated(&mut self, expression: &str) -> Result<Value, Value> {
         let wish = json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
         let answer = self.answer("Runtime.evaluate", wish);
@@ -131,12 +131,12 @@ impl Tab {
         Ok(result["result"]["value"].clone())
     }
 
-    /// Waits until an expression is true; a page that is not there yet is not.
+    /// Waits until an expression is true; it is false while the page is not there yet.
     pub fn until(&mut self, what: &str, expression: &str) -> Value {
         let guarded = format!("(() => {{ try {{ return {expression}; }} catch {{ return false; }} }})()");
         let end = Instant::now() + LIMIT;
         loop {
-            // A page that is being left says so in place of an answer.
+            // A page that is being left returns an error instead of a value.
             let value = self.evaluated(&guarded).unwrap_or(Value::Null);
             if !matches!(value, Value::Null | Value::Bool(false)) && value != json!("") && value != json!(0) {
                 return value;
@@ -153,12 +153,12 @@ impl Tab {
         }
     }
 
-    /// Waits until this text can be read.
+    /// Waits until the page shows this text.
     pub fn reads(&mut self, text: &str) {
         self.until(text, &format!("document.body.innerText.includes({})", json!(text)));
     }
 
-    /// Presses a key as a hand would: a character, or Enter, Escape, Tab, ArrowDown, ArrowUp.
+    /// Presses a key like a user: a character, or Enter, Escape, Tab, ArrowDown, ArrowUp.
     pub fn press(&mut self, key: &str) {
         let (code, text) = match key {
             "Enter" => (13, "\r"),
@@ -179,39 +179,39 @@ impl Tab {
         );
     }
 
-    /// Types a text into what has the focus.
+    /// Types a text into the focused element.
     pub fn types(&mut self, text: &str) {
         self.ask("Input.insertText", json!({ "text": text }));
     }
 
-    /// How large the window is, in CSS pixels.
+    /// Sets the size of the window, in CSS pixels.
     pub fn size(&mut self, width: u32, height: u32) {
         let wish = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600 });
         self.ask("Emulation.setDeviceMetricsOverride", wish);
     }
 
-    /// What the system's colours are: `dark` or `light`.
+    /// Sets the system's colour scheme: `dark` or `light`.
     pub fn colours(&mut self, which: &str) {
         let feature = json!({ "name": "prefers-color-scheme", "value": which });
         self.ask("Emulation.setEmulatedMedia", json!({ "features": [feature] }));
     }
 
-    /// Writes a picture of the window.
+    /// Saves a screenshot.
     pub fn picture(&mut self, path: &Path) {
         let answer = self.ask("Page.captureScreenshot", json!({ "format": "png" }));
         let octets = BASE64_STANDARD.decode(answer["data"].as_str().expect("a picture")).expect("base64");
         std::fs::write(path, octets).expect("written");
     }
 
-    /// Nothing went wrong in the page.
+    /// Asserts that the page had no errors.
     pub fn is_sound(&mut self) {
-        // What was said before this answer has been heard.
+        // Events before this answer have been processed.
         self.value("1");
         assert!(self.trouble.is_empty(), "{:#?}", self.trouble);
     }
 }
 
-/// What of the browser's news is trouble. A server that is away is none of the page.
+/// The event as an error of the page, if it is one. Failed requests to an unreachable server are not.
 fn wrong(said: &Value) -> Option<String> {
     let params = &said["params"];
     let trouble = match said["method"].as_str()? {

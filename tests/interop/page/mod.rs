@@ -1,7 +1,7 @@
-//! The page in Chromium, over calls of b2b's own phones: what it shows, by keyboard, on a phone, in
-//! dark and light, with hostile names, and when the server goes away.
+//! The page in Chromium, during calls of b2b's own phones: its content, by keyboard, on a mobile phone, in
+//! dark and light, with hostile names, and when the server is unavailable.
 //! `cargo test --release --test program interop::page:: -- --ignored` needs `chromium`. With
-//! `B2B_WRITE_DOCS=1` it writes the pictures of docs/page.md.
+//! `B2B_WRITE_DOCS=1` it writes the screenshots of docs/page.md.
 
 mod browser;
 mod parties;
@@ -31,7 +31,7 @@ const VIEWS: [&str; 10] = [
     "routes",
 ];
 
-/// One of each, so that every list has something to say.
+/// One of each, so that no list is empty.
 const EVERYTHING: &str = "[recording]\nfolder = \"recordings\"\n\
     [[user]]\nname = \"1001\"\npassword = \"x\"\n\
     [[gateway]]\nname = \"carrier\"\nhosts = [\"127.0.0.1:9\"]\noptions_s = 0\n\
@@ -40,7 +40,7 @@ const EVERYTHING: &str = "[recording]\nfolder = \"recordings\"\n\
     [[conference]]\nname = \"team\"\n[[park]]\nname = \"lot\"\nslots = \"701-720\"\n\
     [[route]]\ncalled = \"8000\"\napp = \"queue/sales\"\n";
 
-/// A phone that answers, or calls, and says something for as long as the test lasts.
+/// A phone that answers, or calls, and plays audio for as long as the test lasts.
 fn phone(folder: &Path, arguments: &[&str]) -> Running {
     let voice = folder.join("voice.wav");
     if !voice.exists() {
@@ -51,7 +51,7 @@ fn phone(folder: &Path, arguments: &[&str]) -> Running {
     Running::start("phone", command.arg(voice).args(arguments))
 }
 
-/// A server with a call of two phones that talk: Ann, 1001, has called 200, which is Bob.
+/// A server with a call between two phones: Ann, 1001, has called 200, which is Bob.
 fn with_a_call(tab: &mut Tab) -> (Server, [Running; 2]) {
     print_version("chromium", "--version", "Chromium");
     let folder = tempfile::tempdir().expect("a folder");
@@ -74,7 +74,7 @@ fn only_call(server: &Server) -> u64 {
     until("a call", || server.get("/calls").json()["calls"][0]["call"].as_u64())
 }
 
-/// Writes a picture into the docs, if that is wanted.
+/// Writes a screenshot into the docs if requested.
 fn picture(tab: &mut Tab, name: &str) {
     if std::env::var_os("B2B_WRITE_DOCS").is_some() {
         tab.picture(&file("docs").join(name));
@@ -100,7 +100,7 @@ fn interop_page_shows_a_call_as_it_happens_and_ends_it_after_a_question() {
     let id = only_call(&server);
     tab.reads("1001");
     tab.reads("1 up");
-    // Who is not looked for is not shown.
+    // Calls that do not match the filter are hidden.
     tab.press("/");
     tab.until("the filter", "document.activeElement.id === 'filter'");
     tab.types("nobody-here");
@@ -118,7 +118,7 @@ fn interop_page_shows_a_call_as_it_happens_and_ends_it_after_a_question() {
     tab.reads("audio both ways");
     tab.until("charts", "document.querySelectorAll('.chart polyline').length >= 4");
     tab.until("counters that grow", "document.body.innerText.match(/received\\s+\\d+ packets/)");
-    // The words below the picture are those of the account.
+    // The text below the diagram is that of the account.
     let words = tab.value("document.querySelector('ol.words').textContent");
     for part in ["INVITE · offer", "200 OK", "route", "first packet"] {
         assert!(words.as_str().is_some_and(|words| words.contains(part)), "{part} in {words}");
@@ -158,7 +158,7 @@ fn interop_page_shows_a_call_as_it_happens_and_ends_it_after_a_question() {
     let paused = server.get(&format!("/calls/{id}")).json()["now"]["recording"]["paused"].clone();
     assert_eq!(paused, json!(true));
 
-    // No is the answer to whoever presses Enter without reading.
+    // No is the default, for users who press Enter without reading.
     tab.press("x");
     tab.until("the question", "document.querySelector('#ask').open");
     tab.press("Enter");
@@ -197,7 +197,7 @@ fn interop_page_goes_by_keyboard_alone_with_the_focus_in_sight() {
     for key in ["j k", "Enter", "Esc", "filter"] {
         assert!(listed.as_str().is_some_and(|text| text.contains(key)), "{key} in {listed}");
     }
-    // What is behind a dialog does not hear keys.
+    // Elements behind a dialog receive no keys.
     tab.press("2");
     assert_eq!(tab.value("location.hash"), json!("#routes"));
     tab.press("Escape");
@@ -208,16 +208,16 @@ fn interop_page_goes_by_keyboard_alone_with_the_focus_in_sight() {
     tab.until("a row with the focus", "document.activeElement.matches('tbody tr')");
     let outline = tab.value("getComputedStyle(document.activeElement).outlineStyle");
     assert_eq!(outline, json!("solid"), "the focus is in sight");
-    // It stays there while the row says something else.
+    // The focus stays while the content of the row changes.
     tab.value("window.was = document.activeElement; window.text = was.innerText");
     tab.until("another second", "was.innerText !== text && document.activeElement === was");
     tab.press("Enter");
     tab.until("the call", &format!("location.hash === '#call/{id}'"));
-    // The hash is there before what it leads to, and keys are of what is there.
+    // The hash changes before the content, and keys apply to the current content.
     tab.reads(&format!("Call {id}"));
     tab.press("Escape");
     tab.until("all calls", "location.hash === '#calls'");
-    // By Tab: first the way past the navigation, then everything that can be pressed.
+    // With Tab: first the link past the navigation, then everything that can be pressed.
     tab.reload();
     tab.until("the calls", "document.querySelector('tbody tr')");
     tab.press("Tab");
@@ -240,7 +240,7 @@ fn interop_page_fits_a_phone_and_is_dark_and_light() {
     tab.colours("dark");
     let (server, _phones) = with_a_call(&mut tab);
     let id = only_call(&server);
-    // Somebody waits for longer than the goal: an alarm, and a row in two tables.
+    // A caller waits longer than the goal: an alarm, and a row in two tables.
     let asks = crate::server_support::phone::Phone::new("carl");
     asks.ask_for(server.sip, "8000");
     asks.hear("SIP/2.0 200");
@@ -312,7 +312,7 @@ fn interop_page_hostile_names_stay_text() {
     );
     socket.send_to(invite.as_bytes(), to).expect("loopback");
     bob.hear("INVITE");
-    // It can be read, and it is nothing but text.
+    // It is readable, and only text.
     tab.reads("<img src=x onerror=alert(1)>");
     tab.value("document.querySelector('td a').click()");
     tab.until("the ladder", "document.querySelectorAll('svg.ladder .signal').length >= 2");
@@ -323,14 +323,14 @@ fn interop_page_hostile_names_stay_text() {
         assert_eq!(tab.value(&format!("document.querySelectorAll({place:?}).length")), json!(0), "{place}");
     }
     assert_eq!(tab.value("window.hacked"), json!(0));
-    // Were there a place where text becomes markup, the policy would not let it.
+    // If any code turned text into markup, the policy would prevent it.
     let blocked = tab.value("(() => { try { document.body.innerHTML = '<b>x</b>'; return 'done'; } catch (it) { return it.name; } })()");
     assert_eq!(blocked, json!("TypeError"));
     tab.trouble.retain(|it| !it.contains("TrustedHTML"));
     tab.is_sound();
 }
 
-/// A server at these ports in this folder.
+/// Configures a server with these ports in this folder.
 fn at_ports(folder: &Path, [sip, http]: [u16; 2], lines: &str) {
     let text = format!(
         "[server]\nlisten = [\"udp:127.0.0.1:{sip}\"]\ntrusted = [\"127.0.0.0/8\"]\nstore = \"memory\"\n\

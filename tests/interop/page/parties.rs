@@ -1,4 +1,4 @@
-//! Who is in a call, on the page: users with passwords, one of them an agent of a queue.
+//! The parties of a call on the page: users with passwords, one of them an agent of a queue.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ const QUEUE: &str = "[[user]]\nname = \"1001\"\npassword = \"one\"\n[[user]]\nna
     [[route]]\nname = \"to sales\"\ncalled = \"8000\"\napp = \"queue/sales\"\n\
     [[route]]\nname = \"users\"\ncalled = '10\\d\\d'\nto = \"user/$0\"\n";
 
-/// A server that trusts no address.
+/// A server without trusted addresses.
 pub(super) fn untrusting(lines: &str) -> Server {
     let folder = tempfile::tempdir().expect("a folder");
     let [sip, http] = [free_port(), free_port()];
@@ -26,7 +26,7 @@ pub(super) fn untrusting(lines: &str) -> Server {
     start(folder)
 }
 
-/// A phone of a user, registered.
+/// The registered phone of a user.
 pub(super) fn of_user(server: &Server, folder: &Path, user: &str, password: &str, more: &[&str]) -> Running {
     let file = folder.join(format!("{user}.password"));
     std::fs::write(&file, password).expect("a file");
@@ -59,7 +59,7 @@ fn interop_page_names_the_agent_who_serves_a_call_and_shows_no_challenge_as_a_fa
     let titles = tab.value(titles);
     assert_eq!((&titles[0][0], &titles[1][0]), (&json!("1001"), &json!("1002")), "{titles}");
     assert!(titles[1][1].as_str().is_some_and(|it| it.starts_with("sip:1002")), "{titles}");
-    // 407 is asked for and answered: the exchange of every user with a password.
+    // A 407 and its answer: the exchange of every user with a password.
     let words = tab.value("document.querySelector('ol.words').textContent");
     assert!(words.as_str().is_some_and(|it| it.contains("407 asks for a password")), "{words}");
     assert_eq!(tab.value("document.querySelectorAll('svg.ladder .refused').length"), json!(0), "{words}");

@@ -1,4 +1,4 @@
-//! The report of a run in Chromium, as narrow as a phone.
+//! The report of a run in Chromium, with the width of a mobile phone.
 
 use std::path::Path;
 use std::process::Command;
@@ -34,7 +34,8 @@ fn the_report_of_a_short_run_is_read_on_a_phone() {
         tab.until("the width", &format!("innerWidth === {width}"));
         let wide = tab.value("[document.documentElement.scrollWidth, innerWidth]");
         assert_eq!(wide[0], wide[1], "the page scrolls sideways");
-        // What was measured is seen without scrolling; pictures and long tables show that there is more of them.
+        // Measured values are visible without scrolling; diagrams and long tables indicate that they
+        // continue.
         let limits = "document.querySelector('.limits').closest('.scroll')";
         let widths = tab.value(&format!("[{limits}.scrollWidth, {limits}.clientWidth]"));
         assert_eq!(widths[0], widths[1], "the table of limits is cut at {width}");

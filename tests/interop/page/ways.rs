@@ -1,4 +1,4 @@
-//! Routes on the page, and a call that is started there.
+//! Routes on the page, and a call started there.
 
 use serde_json::json;
 
@@ -27,7 +27,7 @@ fn interop_page_lists_routes_and_explains_a_number_by_keyboard() {
     tab.types("1001");
     tab.press("Enter");
     tab.reads("MATCH");
-    // What comes of it is told to screen readers, too.
+    // The result is announced to screen readers, too.
     let told = tab.value("document.querySelector('p[role=status].figure').innerText");
     assert!(told.as_str().is_some_and(|it| it.contains("dial sip:0123@192.0.2.1")), "{told}");
     is_narrow_enough(&mut tab, "an explanation");

@@ -1,5 +1,5 @@
-//! Debian's baresip (package baresip-core), headless: it answers by itself, says what a file has, and
-//! records what it hears.
+//! Debian's baresip (package baresip-core), headless: it answers automatically, plays a file, and records
+//! what it hears.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,18 +9,18 @@ use nix::sys::signal::Signal;
 
 use super::{Ended, Running, bound, free_port, print_version, write_wav};
 
-/// A baresip at work.
+/// A running baresip.
 pub struct Baresip {
     pub running: Running,
     folder: PathBuf,
     pub port: u16,
 }
 
-/// What it is like.
+/// Its configuration.
 pub struct Setup<'a> {
-    /// What it says, at 8 kHz.
+    /// Audio that it plays, at 8 kHz.
     pub said: &'a [i16],
-    /// As `audio_codecs` has them.
+    /// In the format of `audio_codecs`.
     pub codecs: &'a str,
     /// Parameters of its URI.
     pub uri: &'a str,
@@ -37,7 +37,7 @@ impl<'a> Setup<'a> {
     }
 }
 
-/// Where Debian puts its modules, with or without the architecture.
+/// The folder of its modules on Debian, with or without the architecture.
 fn modules() -> PathBuf {
     let folders = ["/usr/lib/baresip/modules", "/usr/lib/x86_64-linux-gnu/baresip/modules"];
     let found = folders.iter().map(PathBuf::from).find(|folder| folder.join("g711.so").exists());
@@ -80,7 +80,7 @@ impl Baresip {
         format!("sip:baresip@127.0.0.1:{}", self.port)
     }
 
-    /// Ends it; its recording of what it heard, if it heard something, and what it printed.
+    /// Ends it; returns its recording, if it heard anything, and its output.
     pub fn end(self) -> (Option<PathBuf>, Ended) {
         self.running.signal(Signal::SIGTERM);
         let ended = self.running.wait();

@@ -1,4 +1,4 @@
-//! Runs roles of `b2b` and other programs beside each other, on loopback.
+//! Runs roles of `b2b` and other programs together, on loopback.
 
 pub mod baresip;
 pub mod wire;
@@ -17,10 +17,10 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-/// Nothing here takes longer, however busy the machine is.
+/// Nothing here takes longer, even on a busy machine.
 pub const LIMIT: Duration = Duration::from_secs(60);
 
-/// The name and version of a peer, printed; the test fails when it is not there.
+/// Prints the name and version of a peer; the test fails if it is not installed.
 pub fn print_version(program: &str, flag: &str, what: &str) {
     let output = Command::new(program)
         .arg(flag)
@@ -33,13 +33,13 @@ pub fn print_version(program: &str, flag: &str, what: &str) {
     println!("peer: {}", line.trim());
 }
 
-/// A free port for both UDP and TCP, even, with a free one above it (RTP, RTCP). Below
-/// what the system gives to others and what a b2b takes for RTP: it may be bound later.
+/// A free port for both UDP and TCP, even, with a free one above it (RTP, RTCP). It is outside the ephemeral
+/// range and b2b's RTP range, because it may be bound later.
 pub fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     for _ in 0..775 {
         let number = std::process::id().wrapping_mul(37).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
-        // SIPp takes the pair above as well, for video.
+        // SIPp uses the pair above as well, for video.
         let port = 10_000 + (number % 775) as u16 * 8;
         let free = |port: u16| UdpSocket::bind(("0.0.0.0", port)).is_ok();
         if free(port) && free(port + 1) && TcpListener::bind(("0.0.0.0", port)).is_ok() {
@@ -49,8 +49,7 @@ pub fn free_port() -> u16 {
     panic!("no free port");
 }
 
-/// SIPp with a scenario of ours, in a folder with something to play; one that is called
-/// listens already.
+/// SIPp with a scenario of this project, in a folder with audio to play; as a callee it listens already.
 pub fn sipp(folder: &Path, scenario: &str, port: u16, arguments: &[&str]) -> Running {
     print_version("sipp", "-v", "SIPp");
     write_ulaw(&folder.join("tone.ulaw"), &signal(30));
@@ -64,7 +63,7 @@ pub fn sipp(folder: &Path, scenario: &str, port: u16, arguments: &[&str]) -> Run
     running
 }
 
-/// Waits until somebody has this UDP or TCP port.
+/// Waits until this UDP or TCP port is bound.
 pub fn bound(port: u16) {
     let end = Instant::now() + LIMIT;
     while !is_bound(port) {
@@ -94,9 +93,9 @@ pub struct Running {
     keys: Option<ChildStdin>,
 }
 
-/// How a program ended.
+/// Result of a program.
 pub struct Ended {
-    /// Its exit code; none when a signal ended it.
+    /// Its exit code; `None` if a signal ended it.
     pub code: Option<i32>,
     /// Standard output, line by line.
     pub output: Vec<String>,
@@ -110,7 +109,7 @@ impl Running {
         Running::spawn(name, command.stdin(Stdio::null()))
     }
 
-    /// Starts a program that is told what to do by [`Running::types`].
+    /// Starts a program controlled by [`Running::types`].
     pub fn interactive(name: &str, command: &mut Command) -> Running {
         Running::spawn(name, command.stdin(Stdio::piped()))
     }
@@ -133,7 +132,7 @@ impl Running {
         keys.write_all(format!("{text}\n").as_bytes()).expect("it reads what is typed");
     }
 
-    /// Starts a role and waits until it is READY; gives its SIP address, too.
+    /// Starts a role and waits until it is READY; also returns its SIP address.
     pub fn role(role: &str, arguments: &[&str]) -> (Running, String) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_b2b"));
         command.args(["--role", role]).args(arguments);
@@ -144,7 +143,7 @@ impl Running {
         (running, sip)
     }
 
-    /// Waits for a line of standard output with this in it.
+    /// Waits for a line of standard output that contains `part`.
     pub fn line(&mut self, part: &str) -> String {
         if let Some(line) = self.line_within(part, LIMIT) {
             return line;
@@ -153,7 +152,7 @@ impl Running {
         panic!("{}: no line with {part:?}\n{}\n{}", self.name, self.seen.join("\n"), log.join("\n"));
     }
 
-    /// The same, for who can do without.
+    /// The same with a time limit, without failing.
     pub fn line_within(&mut self, part: &str, limit: Duration) -> Option<String> {
         let end = Instant::now() + limit;
         loop {
@@ -165,7 +164,7 @@ impl Running {
         }
     }
 
-    /// Waits for a line of standard error with this in it.
+    /// Waits for a line of standard error that contains `part`.
     pub fn log_line(&mut self, part: &str) -> String {
         let end = Instant::now() + LIMIT;
         loop {
@@ -207,7 +206,7 @@ impl Running {
         Ended { code: status.code(), output, log: log.join("\n") }
     }
 
-    /// Waits for the end and wants exit code 0.
+    /// Waits for the end and requires exit code 0.
     pub fn wait_ok(self) -> Ended {
         let name = self.name.clone();
         let ended = self.wait();
@@ -254,7 +253,7 @@ pub fn file(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// The samples of a WAV file, as far as they go.
+/// The samples of a WAV file, which may be truncated.
 pub fn samples(path: &Path) -> Vec<i16> {
     let mut reader =
         hound::WavReader::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
@@ -262,8 +261,7 @@ pub fn samples(path: &Path) -> Vec<i16> {
     reader.samples::<i16>().map_while(Result::ok).collect()
 }
 
-/// A signal that fits in one place only: noise whose loudness follows noise.
-/// 8 kHz, below full scale.
+/// An unambiguously alignable signal: noise whose level is also random. 8 kHz, below full scale.
 pub fn signal(seconds: usize) -> Vec<i16> {
     let mut state = 0x2545_f491_u32;
     let mut random = move || {
@@ -275,7 +273,7 @@ pub fn signal(seconds: usize) -> Vec<i16> {
     let mut smooth = 0;
     (0..seconds * 8_000)
         .map(|_| {
-            // Low-pass, so that it is speech-like in its band.
+            // Low-pass filtered, for a speech-like spectrum.
             smooth += (random() / 3 - smooth) / 3;
             smooth as i16
         })
@@ -295,14 +293,14 @@ pub fn write_wav(path: &Path, samples: &[i16]) {
     writer.finalize().expect("finalize");
 }
 
-/// Writes samples as raw µ-law, as SIPp plays it.
+/// Writes samples as raw µ-law, the format that SIPp plays.
 pub fn write_ulaw(path: &Path, samples: &[i16]) {
     let bytes: Vec<u8> = samples.iter().map(|s| b2b::media::codec::g711::ulaw_encode(*s)).collect();
     fs::write(path, bytes).expect("write");
 }
 
-/// Wants `sent` in `received`; both are 8 kHz mono. `at_least` is the share that must be intact,
-/// 0 to 1: less than all of it, since a machine that stands still spoils what is said meanwhile.
+/// Requires `sent` in `received`; both are 8 kHz mono. `at_least` is the share that must be intact, 0 to 1:
+/// less than all of it, since a stalled machine spoils some audio.
 pub fn assert_arrived(sent: &[i16], received: &[i16], at_least: f64) {
     use b2b::lab::orchestrator::report::{align, compare};
     let found = align::align(sent, received).expect("what was sent is in what arrived");

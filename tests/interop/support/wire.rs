@@ -1,4 +1,4 @@
-//! What went over loopback between our programs, as tshark saw it.
+//! The traffic between programs on loopback, as captured by tshark.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -8,14 +8,14 @@ use nix::sys::signal::Signal;
 
 use super::{Running, print_version};
 
-/// A capture under way.
+/// A capture in progress.
 pub struct Capture {
     tshark: Running,
     path: PathBuf,
 }
 
 impl Capture {
-    /// Begins; `filter` in the words of pcap-filter(7).
+    /// Starts a capture; `filter` uses the syntax of pcap-filter(7).
     pub fn start(folder: &Path, filter: &str) -> Capture {
         print_version("tshark", "-v", "TShark");
         let path = folder.join("wire.pcapng");
@@ -23,12 +23,12 @@ impl Capture {
         command.args(["-i", "lo", "-f", filter, "-B", "16", "-a", "duration:120", "-w"]).arg(&path);
         let mut tshark = Running::start("tshark", &mut command);
         tshark.log_line("Capturing on");
-        // It says so before the first packet can be caught.
+        // It prints this before it can capture the first packet.
         std::thread::sleep(std::time::Duration::from_millis(700));
         Capture { tshark, path }
     }
 
-    /// Ends it, and gives the file.
+    /// Ends it, and returns the file.
     pub fn stop(self) -> PathBuf {
         std::thread::sleep(std::time::Duration::from_millis(300));
         self.tshark.signal(Signal::SIGINT);
@@ -37,7 +37,7 @@ impl Capture {
         self.path
     }
 
-    /// Ends it, and reads what was caught.
+    /// Ends it, and reads the packets.
     pub fn end(self) -> Wire {
         let mut command = Command::new("tshark");
         command.arg("-r").arg(self.stop()).args(["-T", "fields", "-E", "separator=|"]);
@@ -108,7 +108,7 @@ impl Sip {
         self.fields(name).next()
     }
 
-    /// All lines of a header field.
+    /// All values of a header field.
     pub fn fields<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         let head = self.text.split("\r\n\r\n").next().unwrap_or_default();
         head.lines().skip(1).filter_map(move |line| {
@@ -137,12 +137,12 @@ impl Sip {
     }
 }
 
-/// What was caught, in order.
+/// The captured packets, in order.
 pub struct Wire {
     pub packets: Vec<Packet>,
 }
 
-/// G.711 µ-law in RTP, from one place to another.
+/// G.711 µ-law in RTP, from one address to another.
 #[derive(Debug, Clone)]
 pub struct Rtp {
     pub at: f64,
@@ -151,7 +151,7 @@ pub struct Rtp {
 }
 
 impl Wire {
-    /// The SIP messages from or to a port, in order. Over TCP one message a segment.
+    /// The SIP messages from or to a port, in order. Over TCP one message per segment.
     pub fn sip(&self, port: u16) -> Vec<Sip> {
         let ours = |packet: &&Packet| packet.from.port() == port || packet.to.port() == port;
         let message = |packet: &Packet| {
@@ -161,7 +161,7 @@ impl Wire {
         self.packets.iter().filter(ours).filter_map(message).collect()
     }
 
-    /// The SIP messages from or to a port, one a line, for people.
+    /// The SIP messages from or to a port, one per line, for people.
     pub fn ladder(&self, port: u16) -> String {
         let messages = self.sip(port);
         let start = messages.first().map_or(0.0, |it| it.at);
@@ -173,7 +173,7 @@ impl Wire {
         messages.iter().map(line).collect()
     }
 
-    /// RTP that went to an address, RTCP left out.
+    /// RTP sent to an address, without RTCP.
     pub fn rtp_to(&self, to: SocketAddr) -> Vec<Rtp> {
         let is_rtp = |packet: &&Packet| {
             packet.to == to
@@ -190,14 +190,14 @@ impl Wire {
     }
 }
 
-/// Where a session description wants its audio.
+/// The audio address in a session description.
 pub fn audio_address(sdp: &str) -> Option<SocketAddr> {
     let ip = sdp.lines().rev().find_map(|line| line.strip_prefix("c=IN IP")?.split(' ').nth(1))?;
     let port = sdp.lines().find_map(|line| line.strip_prefix("m=audio ")?.split(' ').next())?;
     Some(SocketAddr::new(ip.trim().parse().ok()?, port.parse().ok()?))
 }
 
-/// What µ-law packets say between two times.
+/// The audio of µ-law packets between two times.
 pub fn heard(packets: &[Rtp], from: f64, to: f64) -> Vec<i16> {
     let within = packets.iter().filter(|it| (from..to).contains(&it.at) && it.payload_type == 0);
     within
@@ -205,7 +205,7 @@ pub fn heard(packets: &[Rtp], from: f64, to: f64) -> Vec<i16> {
         .collect()
 }
 
-/// How many seconds of 8 kHz sound are little but this tone.
+/// Seconds of 8 kHz audio that consist almost entirely of this tone.
 pub fn seconds_of(tone: f64, samples: &[i16]) -> f64 {
     const BLOCK: usize = 800;
     let is_tone = |block: &&[i16]| {
@@ -216,14 +216,14 @@ pub fn seconds_of(tone: f64, samples: &[i16]) -> f64 {
             re += f64::from(*sample) * (step * index as f64).cos();
             im += f64::from(*sample) * (step * index as f64).sin();
         }
-        // A sine has all its energy here, and silence none.
+        // A sine has all its energy at this frequency; silence has none.
         let share = 2.0 * (re * re + im * im) / BLOCK as f64 / energy.max(1.0);
         energy / BLOCK as f64 > 100.0_f64.powi(2) && share > 0.8
     };
     samples.chunks_exact(BLOCK).filter(is_tone).count() as f64 / 10.0
 }
 
-/// The words of a leg that name it or its place: they must not show on another.
+/// The values that identify a leg or its address: they must not show on another.
 pub fn identity(leg: &[Sip], party: SocketAddr) -> Vec<String> {
     let mut words = vec![party.to_string()];
     let tag = |value: &str| Some(value.split_once(";tag=")?.1.split(';').next()?.trim().to_owned());
@@ -245,7 +245,7 @@ pub fn identity(leg: &[Sip], party: SocketAddr) -> Vec<String> {
     words
 }
 
-/// Wants no word of one leg in any message to the party of another.
+/// Requires that no such value of one leg is in any message to the party of another.
 pub fn assert_hidden(words: &[String], other: &[Sip], party: SocketAddr) {
     for message in other.iter().filter(|message| message.to == party) {
         for word in words {

@@ -1,4 +1,4 @@
-//! Providers of a few lines: they grant, agree and answer.
+//! Minimal providers: they grant registrations, agree to requests and answer calls.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
@@ -7,22 +7,22 @@ use std::sync::{Arc, Mutex};
 
 use b2b_test_support::tls::{Keys, answer, field, read_message, secured, send};
 
-/// How a provider is reached.
+/// Transport of a provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
     Udp,
     Tcp,
     Tls,
-    /// Who connects has to show a certificate.
+    /// A client certificate is required.
     MutualTls,
 }
 
-/// One that runs; it ends with its process.
+/// A running provider; it ends with its process.
 pub struct Provider {
     heard: Arc<Mutex<Vec<String>>>,
 }
 
-/// What it answers by.
+/// State for its responses.
 #[derive(Clone)]
 struct Desk {
     heard: Arc<Mutex<Vec<String>>>,
@@ -32,7 +32,7 @@ struct Desk {
 }
 
 impl Provider {
-    /// At the usual port of its transport.
+    /// At the default port of its transport.
     pub fn start(
         ip: Ipv4Addr,
         way: Way,
@@ -70,7 +70,7 @@ impl Provider {
         Provider { heard }
     }
 
-    /// Whether a message that begins so has come.
+    /// Whether a message that begins like this has arrived.
     pub fn has_heard(&self, beginning: &str) -> bool {
         self.heard.lock().expect("no panic").iter().any(|message| message.starts_with(beginning))
     }
@@ -117,7 +117,7 @@ impl Desk {
         reply
     }
 
-    /// The answer to an offer: its first format, and its first suite with a key of ours.
+    /// The answer to an offer: its first format, and its first suite with a new key.
     fn description(&self, invite: &str) -> String {
         let lines = |start: &str| invite.lines().find(|line| line.starts_with(start)).unwrap_or_default();
         let mut media = lines("m=audio ").split(' ').skip(2);

@@ -1,15 +1,15 @@
-//! Frames as tshark dissects them, TLS by its keys.
+//! Frames as dissected by tshark, with TLS decrypted.
 
 use std::path::Path;
 use std::process::Command;
 
-/// What tshark says of a frame; of several messages in it all, with commas between. Empty: not there.
+/// The fields of a frame; those of several messages are separated by commas. Empty: not present.
 #[derive(Debug, Default)]
 pub struct Seen {
     pub to: String,
     /// The TCP connection.
     pub stream: Option<String>,
-    /// The frame has TLS.
+    /// The frame contains TLS.
     pub tls: bool,
     pub server_name: String,
     /// Types of handshake messages.
@@ -27,7 +27,7 @@ pub struct Seen {
     pub attributes: String,
     request_line: String,
     status_line: String,
-    /// Header fields, a line each.
+    /// Header fields, one per line.
     head: String,
     body: String,
 }
@@ -56,18 +56,18 @@ const FIELDS: [&str; 20] = [
 ];
 
 impl Seen {
-    /// Whether it has a request with this method.
+    /// Whether it contains a request with this method.
     pub fn is(&self, method: &str) -> bool {
         !self.request_line.is_empty() && self.method.split(',').any(|it| it == method)
     }
 
-    /// Whether it has SIP that could be read.
+    /// Whether it contains readable SIP.
     pub fn is_sip(&self) -> bool {
         !self.request_line.is_empty() || !self.status_line.is_empty()
     }
 
-    /// Whether this text is in a message: its first line, its header fields, each behind a line end, and its
-    /// session description.
+    /// Whether a message contains this text: in its first line, its header fields, each after a line end, or
+    /// its session description.
     pub fn has(&self, text: &str) -> bool {
         [&self.request_line, &self.head, &self.attributes, &self.proto, &self.body]
             .iter()

@@ -1,5 +1,5 @@
-//! A system under test: a bridge that hands SIP messages from caller to callee and back, with its own address in
-//! Contact and SDP; or an echo that answers by itself.
+//! A system under test: a bridge that passes SIP messages between caller and callee, with its own address in
+//! Contact and SDP; or an echo that answers calls itself.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -15,19 +15,19 @@ use super::relay::{Call, Calls};
 
 const NAP: Duration = Duration::from_millis(5);
 const PACKET: Duration = Duration::from_millis(20);
-/// Stalls of a run that change no figure of it: five packets.
+/// Total stall time that does not change the results of a run: five packets.
 const STALLED: Duration = Duration::from_millis(100);
 
-/// Until it is dropped.
+/// Runs until it is dropped.
 pub struct Bridge {
     pub local: SocketAddr,
-    /// For how long it was kept from running, µs.
+    /// Total stall time, µs.
     stalled_us: Arc<AtomicU64>,
     _runtime: Runtime,
 }
 
 impl Bridge {
-    /// Calls go to this callee; without one they are echoed.
+    /// Starts a bridge to this callee; without one, an echo.
     pub fn start(plan: Plan, callee: Option<SocketAddr>) -> Bridge {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         let runtime = builder.worker_threads(1).enable_all().build().unwrap();
@@ -40,13 +40,13 @@ impl Bridge {
         Bridge { local, stalled_us, _runtime: runtime }
     }
 
-    /// The machine kept it from running: what it added to calls was not planted.
+    /// Whether the machine stalled it: such delays of calls were not planted.
     pub fn was_late(&self) -> bool {
         Duration::from_micros(self.stalled_us.load(Relaxed)) > STALLED
     }
 }
 
-/// Does nothing, and counts how much longer that takes where it is more than a packet.
+/// Sleeps repeatedly, and counts delays longer than a packet.
 async fn sleep(stalled_us: Arc<AtomicU64>) {
     loop {
         let began = Instant::now();
@@ -95,13 +95,13 @@ fn field<'a>(message: &'a str, name: &str) -> Option<&'a str> {
     message.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
 }
 
-/// The number of the call in the number that is dialled: behind the two digits of the route.
+/// The number of the call in the dialled number: after the two digits of the route.
 fn number(invite: &str) -> Option<u64> {
     let dialled = invite.strip_prefix("INVITE sip:")?.split('@').next()?;
     dialled.get(2..)?.parse().ok()
 }
 
-/// A message as the other side gets it.
+/// A message as sent to the other side.
 fn bridged(message: &str, from: Side, call: &Call, local: SocketAddr) -> String {
     let (head, body) = message.split_once("\r\n\r\n").unwrap_or((message, ""));
     let to = if from == Side::Caller { Side::Callee } else { Side::Caller };
@@ -117,7 +117,7 @@ fn bridged(message: &str, from: Side, call: &Call, local: SocketAddr) -> String 
     format!("{sent}\r\n{body}")
 }
 
-/// A description with the port that the one who reads it sends to.
+/// A description with the port to which its recipient sends.
 fn described(sdp: &str, (from, to): (Side, Side), call: &Call) -> String {
     let line = |start: &str| sdp.lines().find_map(|line| line.strip_prefix(start));
     let ip: IpAddr = line("c=IN IP4 ").unwrap().parse().unwrap();
@@ -126,7 +126,7 @@ fn described(sdp: &str, (from, to): (Side, Side), call: &Call) -> String {
     sdp.replace(&format!("m=audio {port} "), &format!("m=audio {} ", call.port(to)))
 }
 
-/// What an echo answers.
+/// The response of an echo.
 fn echo(request: &str, call: &Call, local: SocketAddr) -> Option<String> {
     if request.starts_with("ACK ") {
         return None;

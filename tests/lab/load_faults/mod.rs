@@ -1,5 +1,5 @@
-//! Faults that are planted in a system under test are found by the load role, each in its call, and nothing is found
-//! where nothing is planted. `scripts/load-faults.sh` is the same with more calls and seeds.
+//! The load role detects faults planted in a system under test, each in its call, and reports none where none
+//! is planted. `scripts/load-faults.sh` runs the same test with more calls and seeds.
 
 mod bridge;
 mod plan;
@@ -17,12 +17,12 @@ use crate::common::child::b2b;
 use bridge::Bridge;
 use plan::{Fault, Plan, ROUTES};
 
-/// Runs on a machine that is late itself.
+/// Maximum number of runs if the machine itself is late.
 const ATTEMPTS: usize = 3;
-/// A thread that only sleeps is late for more of the time, percent: the machine does something else.
+/// Percentage of time for which a thread that only sleeps may be late; above it the machine is busy.
 const BUSY_PCT: f64 = 1.0;
 
-/// What a load says of a call.
+/// A finding of a load about a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Found {
     AnotherCall,
@@ -30,7 +30,7 @@ enum Found {
     Late,
     NoAck,
     OverCall,
-    /// Its route is below the limit of MOS.
+    /// Its route misses the MOS limit.
     Loss,
     Other,
 }
@@ -57,26 +57,26 @@ impl Fault {
         }
     }
 
-    /// Whether it may be told so, too: a callee that waits for its ACK says nothing.
+    /// Whether the fault may also be reported like this: a callee that waits for its ACK sends nothing.
     fn may_be_found_as(self, found: Found) -> bool {
         found == self.is_found_as() || (self == Fault::NoAck && found == Found::OneWay)
     }
 }
 
-/// What was found in a run.
+/// Findings of a run.
 struct Run {
-    /// By number of the call.
+    /// By call number.
     found: BTreeMap<u64, BTreeSet<Found>>,
     passed: bool,
-    /// One of the two loads, or the system under test, was late itself: times prove nothing.
+    /// One of the two loads, or the system under test, was late itself, so times prove nothing.
     late: bool,
-    /// What both said of calls that failed, by number of the call.
+    /// Reports of both loads on failed calls, by call number.
     failed: BTreeMap<u64, Vec<String>>,
-    /// What both said at their ends.
+    /// Final output of both loads.
     said: String,
 }
 
-/// Calls at a rate through a system with these faults.
+/// Runs calls at a rate through a system with these faults.
 fn run(plan: &Plan, rate: u32, echo: bool) -> Run {
     let folder = TempDir::new().unwrap();
     let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
@@ -129,7 +129,7 @@ fn report(folder: &Path) -> Value {
     serde_json::from_str(&fs::read_to_string(folder.join("load.json")).unwrap()).unwrap()
 }
 
-/// The number of a call in what it dialled.
+/// The number of a call, from its dialled number.
 fn behind_route(dialled: &str) -> u64 {
     dialled[2..].parse().unwrap()
 }
@@ -138,7 +138,7 @@ fn number_of(call: &Value) -> u64 {
     behind_route(call["dialled"].as_str().unwrap())
 }
 
-/// What a report says of which call.
+/// The findings of a report, with their calls.
 fn findings(report: &Value, plan: &Plan) -> Vec<(u64, Found)> {
     let failed = report["failed_calls"]["calls"].as_array().unwrap().iter().map(|call| {
         let what = match call["why"].as_str().unwrap() {
@@ -150,7 +150,7 @@ fn findings(report: &Value, plan: &Plan) -> Vec<(u64, Found)> {
         };
         (number_of(call), what)
     });
-    // callees count calls as they come: those of callers are told by their numbers
+    // callees number calls in order of arrival; the callers' numbers identify theirs
     let slower = report["callers"]["ears"]["slower_calls"]["numbers"].as_array();
     let slower = slower.into_iter().flatten().map(|number| (number.as_u64().unwrap(), Found::Late));
     let routes = report["expectations"].as_array().unwrap().iter().filter(|row| row["pass"] == false);
@@ -162,7 +162,7 @@ fn findings(report: &Value, plan: &Plan) -> Vec<(u64, Found)> {
     failed.chain(slower).chain(by_route).collect()
 }
 
-/// A row for each kind of fault: planted, found, and calls that this was said of for no reason.
+/// For each kind of fault: planted, found, and wrongly reported calls.
 fn table(plan: &Plan, run: &Run) -> [(usize, usize, usize); KINDS.len()] {
     KINDS.map(|(_, kind)| {
         let planted = plan.faults.iter().filter(|(_, fault)| fault.is_found_as() == kind);
@@ -175,7 +175,7 @@ fn table(plan: &Plan, run: &Run) -> [(usize, usize, usize); KINDS.len()] {
     })
 }
 
-/// Calls of which something is said that is no fault of theirs, or of which nothing is said.
+/// Calls with a wrong finding or a missing one.
 fn wrong(plan: &Plan, run: &Run) -> Vec<String> {
     let all: BTreeSet<u64> = plan.faults.keys().chain(run.found.keys()).copied().collect();
     let told = all.iter().filter_map(|n| {
@@ -196,8 +196,9 @@ fn setting(name: &str, usual: u32) -> u32 {
     std::env::var(name).map_or(usual, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text}")))
 }
 
-/// Calls through a system with these faults: whether each was found, and nothing else. A machine that is busy with other
-/// things adds faults of its own, which the loads and the bridge tell: there it is tried again, and proves nothing in the end.
+/// Runs calls through a system with these faults; checks that each fault was found, and nothing else. A busy
+/// machine adds faults of its own, which the loads and the bridge detect: the run is then repeated, and
+/// proves nothing in the end.
 fn compare(system: &str, seed: u32, plan: &Plan, rate: u32) -> Result<(), String> {
     for _ in 0..ATTEMPTS {
         let run = run(plan, rate, system == "echo");
@@ -215,7 +216,7 @@ fn compare(system: &str, seed: u32, plan: &Plan, rate: u32) -> Result<(), String
             wrong.iter().for_each(|call| println!("     {call}"));
             return Err(format!("seed {seed}, {system}:\n{}\n{}", wrong.join("\n"), run.said));
         }
-        // with nothing planted, all limits are kept
+        // with nothing planted, all limits are met
         if wrong.is_empty() && plan.faults.is_empty() && !run.passed && !run.late {
             return Err(format!("seed {seed}, {system}: not passed\n{}", run.said));
         }
@@ -226,7 +227,7 @@ fn compare(system: &str, seed: u32, plan: &Plan, rate: u32) -> Result<(), String
     Ok(())
 }
 
-/// One after the other: beside each other they would be late.
+/// Runs are sequential, because parallel ones would delay each other.
 #[test]
 fn planted_faults_are_found_each_in_its_call_and_nothing_where_none_is() {
     let number = |name, usual| setting(&format!("LOAD_FAULTS_{name}"), usual);
@@ -236,7 +237,7 @@ fn planted_faults_are_found_each_in_its_call_and_nothing_where_none_is() {
     let mut faults = Vec::new();
     let first = number("FIRST", 1);
     for seed in first..first + seeds {
-        // a call is over after six seconds, and what is left of it after one more
+        // a call is over after six seconds, and its remains after one more
         let plan = |echo| Plan::new(seed.into(), calls.into(), u64::from(rate) * 7, echo);
         let runs = [("bridge", plan(false)), ("bridge", plan(false).without_faults()), ("echo", plan(true))];
         faults.extend(runs.iter().filter_map(|(system, plan)| compare(system, seed, plan, rate).err()));

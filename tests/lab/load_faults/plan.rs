@@ -1,4 +1,4 @@
-//! Which fault is planted into which call, by a seed.
+//! Assignment of planted faults to calls, by a seed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,43 +13,44 @@ pub enum Side {
     Callee,
 }
 
-/// What is wrong with a call. The side is the one whose ears it is about.
+/// The fault of a call. A side is the party whose received audio is affected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// Callers hear each other's callees.
+    /// The callers of two calls hear each other's callees.
     Crossed { with: u64 },
-    /// Each talks to the other one's callee, both ways.
+    /// Each caller is connected to the other one's callee, both ways.
     Swapped { with: u64 },
-    /// One of them hears nothing.
+    /// One party hears nothing.
     OneWay { deaf: Side },
-    /// 80 ms more, both ways.
+    /// 80 ms of additional delay, both ways.
     Late,
     /// No ACK reaches the callee.
     NoAck,
-    /// One of them hears what was said in that call, which is over.
+    /// One party hears audio from that earlier call, which is over.
     Stale { of: u64, to: Side },
     /// The route loses packets.
     Loss,
 }
 
-/// Beginnings of the numbers that are dialled, and how many of ten calls go there.
+/// Prefixes of dialled numbers, and their shares of ten calls.
 pub const ROUTES: [(&str, u32); 4] = [("20", 3), ("30", 3), ("40", 3), ("70", 1)];
-/// The one that loses packets.
+/// The route that loses packets.
 pub const LOSSY: &str = "70";
 
-/// How a load goes and what is wrong with it.
+/// The calls of a load and their faults.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// What each call dials, from the first on: its route, and the number of the call.
+    /// Numbers dialled by the calls, in order: route and call number.
     pub dialled: Vec<String>,
-    /// By number of the call, from 1 on.
+    /// By call number, starting at 1.
     pub faults: BTreeMap<u64, Fault>,
-    /// Calls whose sound is heard again.
+    /// Calls whose audio is replayed in others.
     pub recorded: BTreeSet<u64>,
 }
 
 impl Plan {
-    /// So many calls. `apart`: a call is over before so many more have begun. `echo`: there is no callee.
+    /// Plans `calls` calls. `apart`: a call is over before this many more have begun. `echo`: there is no
+    /// callee.
     pub fn new(seed: u64, calls: u64, apart: u64, echo: bool) -> Plan {
         let mut chance = StdRng::seed_from_u64(seed);
         let dialled = (1..=calls).map(|n| format!("{}{n:05}", route(&mut chance))).collect();
@@ -76,7 +77,7 @@ impl Plan {
         plan
     }
 
-    /// The same calls, and nothing wrong with them.
+    /// The same calls without faults.
     pub fn without_faults(mut self) -> Plan {
         self.faults.clear();
         self.recorded.clear();
@@ -87,14 +88,14 @@ impl Plan {
         self.dialled.get(n as usize - 1).is_some_and(|number| number.starts_with(LOSSY))
     }
 
-    /// There is such a call, and nothing is planned for it.
+    /// Whether there is such a call, and nothing is planned for it.
     fn is_free(&self, n: u64) -> bool {
         (1..=self.dialled.len() as u64).contains(&n)
             && !self.faults.contains_key(&n)
             && !self.recorded.contains(&n)
     }
 
-    /// A fault in so many calls that are free, where it finds what it needs.
+    /// Plants a fault in up to `count` free calls that meet its conditions.
     fn plant(&mut self, order: &[u64], count: u64, mut fault: impl FnMut(&mut Plan, u64) -> Option<Fault>) {
         let mut planted = 0;
         for n in order {
@@ -109,7 +110,7 @@ impl Plan {
         assert_eq!(planted, count, "no room for all faults; more calls are needed");
     }
 
-    /// A fault in two calls that follow each other.
+    /// Plants a fault in two consecutive calls.
     fn pair(&mut self, order: &[u64], fault: impl Fn(u64) -> Fault) {
         let two = order.iter().find(|n| self.is_free(**n) && self.is_free(**n + 1));
         let n = *two.expect("no room for all faults; more calls are needed");

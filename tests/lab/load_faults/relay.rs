@@ -1,4 +1,4 @@
-//! The media of the bridge: two sockets a call, and what goes wrong between them.
+//! The media of the bridge: two sockets per call, and the faults between them.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -16,13 +16,13 @@ use super::plan::{Fault, Plan, Side};
 const ADDED: Duration = Duration::from_millis(80);
 const LOST: f64 = 0.08;
 const JITTER_MS: u64 = 8;
-/// How often it is looked whether a call is over.
+/// Interval at which the end of a call is checked.
 const LOOK: Duration = Duration::from_millis(500);
 
 /// A call's media.
 pub struct Call {
     pub number: u64,
-    /// What faces a party, and where that is.
+    /// The socket towards each party, and the party's address.
     legs: [(UdpSocket, OnceLock<SocketAddr>); 2],
     pub over: AtomicBool,
 }
@@ -32,10 +32,10 @@ type Payloads = Vec<Vec<u8>>;
 /// All calls.
 pub struct Calls {
     plan: Plan,
-    /// Whoever calls hears themselves.
+    /// Callers hear themselves.
     pub echo: bool,
     under_way: Mutex<HashMap<u64, Arc<Call>>>,
-    /// The payloads that parties sent, of calls that are heard again.
+    /// Payloads sent by parties, for calls that are replayed.
     said: Mutex<HashMap<(u64, usize), Payloads>>,
 }
 
@@ -53,12 +53,12 @@ impl Call {
         &self.legs[side as usize]
     }
 
-    /// The port that a party sends to.
+    /// The port to which a party sends.
     pub fn port(&self, of: Side) -> u16 {
         self.leg(of).0.local_addr().unwrap().port()
     }
 
-    /// A party has said where it receives.
+    /// Sets the address at which a party receives.
     pub fn receives(&self, side: Side, at: SocketAddr) {
         let _ = self.leg(side).1.set(at);
     }
@@ -69,12 +69,12 @@ impl Calls {
         Arc::new(Calls { plan, echo, under_way: Mutex::default(), said: Mutex::default() })
     }
 
-    /// What is wrong with a call.
+    /// The fault of a call.
     pub fn fault(&self, number: u64) -> Option<Fault> {
         self.plan.faults.get(&number).copied()
     }
 
-    /// A call begins.
+    /// Begins a call.
     pub async fn begin(self: &Arc<Self>, number: u64) -> Arc<Call> {
         let leg = async || (UdpSocket::bind("127.0.0.1:0").await.unwrap(), OnceLock::new());
         let legs = [leg().await, leg().await];
@@ -96,7 +96,7 @@ impl Calls {
     }
 }
 
-/// What one party of a call says, brought to who is to hear it.
+/// Forwards the packets of one party of a call to the party that is to hear them.
 async fn relay(calls: Arc<Calls>, call: Arc<Call>, from: Side) {
     let to = if calls.echo { from } else { from.other() };
     let fault = calls.fault(call.number);
@@ -133,7 +133,7 @@ async fn relay(calls: Arc<Calls>, call: Arc<Call>, from: Side) {
             _ => {}
         }
         if !packet.is_empty() {
-            // none overtakes another one
+            // packets stay in order
             let due = queue.back().map_or(due, |(last, _)| due.max(*last));
             queue.push_back((due, packet));
         }
@@ -155,7 +155,7 @@ async fn relay(calls: Arc<Calls>, call: Arc<Call>, from: Side) {
     }
 }
 
-/// Where the payload of an RTP packet begins; none: it is RTCP (RFC 5761 §4), or nothing.
+/// The position of the payload in an RTP packet; `None` for RTCP (RFC 5761 §4), or anything else.
 fn payload_at(packet: &[u8]) -> Option<usize> {
     let (first, kind) = (*packet.first()?, *packet.get(1)?);
     if first >> 6 != 2 || (72..=76).contains(&(kind & 0x7f)) {
