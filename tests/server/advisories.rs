@@ -1,12 +1,12 @@
-//! What CI says of crates with known holes: `.ci/run deny`, with a `cargo-deny` of our own.
+//! CI and crates with known vulnerabilities: `.ci/run deny`, with a substitute for `cargo-deny`.
 
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use crate::common::child::PATIENCE;
 
-/// Whether `.ci/run deny` is content, and what it says, where the database of holes can be had and holds one of
-/// ours.
+/// Whether `.ci/run deny` succeeds, and its output, depending on whether the advisory database is available
+/// and whether it lists one of our crates.
 fn looked_for(can_be_had: bool, holds_one: bool) -> (bool, String) {
     let folder = tempfile::tempdir().expect("a folder");
     let tool = folder.path().join("cargo-deny");

@@ -1,5 +1,5 @@
-//! Captures of calls that the real binary makes: what was on the wire, to the octet.
-//! `interop_capture.rs` lets tshark read them.
+//! Captures of calls by the real binary: the packets on the wire, to the octet. `interop_capture.rs` has them
+//! read by tshark.
 
 use std::net::SocketAddr;
 
@@ -72,7 +72,7 @@ fn without_a_wish_a_capture_has_headers_only_and_ends_when_it_is_told_to() {
     let ended = lab.server.get(&lab.path).json()["media_captured"].clone();
     assert_eq!((&ended["running"], &ended["media"]), (&json!(false), &json!("headers")));
     lab.talk(10);
-    // A capture begun later would have them by now.
+    // A capture still running would have recorded them by now.
     std::thread::sleep(std::time::Duration::from_millis(300));
     assert_eq!(lab.server.get(&lab.path).json()["media_captured"], ended);
     assert_eq!(lab.capture(&json!({ "media": "headers", "seconds": 60 })), 202, "anew");

@@ -1,5 +1,5 @@
-//! What is said of calls that programs command: where their targets lead, which state they are in,
-//! which codec and quality their legs have, and why they ended.
+//! Calls commanded by programs: where their targets lead, their state, the codec and quality of their legs,
+//! and why they ended.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use crate::server::remote::{PATIENT, given, offered, program};
 use crate::server_support::phone::{CallsOff, Phone, field, rtp_of};
 use crate::server_support::{Server, server, until};
 
-/// The records of all legs that are over.
+/// Waits for this many CDRs.
 fn records(server: &Server, count: usize) -> Vec<Value> {
     until("the records", || {
         let text = std::fs::read_to_string(server.folder.path().join("cdr.jsonl")).ok()?;
@@ -68,7 +68,7 @@ fn a_party_is_sent_to_another_port_of_this_machine_and_our_own_uris_are_looked_u
 
 #[test]
 fn a_phone_is_sent_nowhere_by_its_own_wish_but_where_it_may_call() {
-    // A trusted address may lead to its own host, and to no other one.
+    // A trusted address may refer to its own host, but to no other.
     let elsewhere = std::net::Ipv4Addr::new(127, 0, 0, 3);
     let (ann, bob) = (Phone::new("ann"), Phone::new("bob"));
     let carol = Phone::at("carol", [elsewhere; 3]);
@@ -147,7 +147,7 @@ fn both_parties_and_both_records_hear_the_same_reason_when_a_call_ends_for_want_
     let (ann, bob) = (Phone::new("ann"), Phone::new("bob"));
     let server = server("[media]\nrtp_timeout_s = 3\n");
     let ((a, _), (b, _)) = (called(&server, &ann), called(&server, &bob));
-    // Whoever says nothing is ended: the first one of them takes the other one with it.
+    // A silent leg is ended: the first one takes the other one with it.
     done(&server, &json!({ "command": "bridge", "leg": a["leg"], "with": b["leg"] }));
     for phone in [&ann, &bob] {
         let (bye, peer) = phone.hear("BYE");

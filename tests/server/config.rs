@@ -1,5 +1,5 @@
-//! The server's configuration from outside: the program's answers, the example that
-//! ships, and its documentation.
+//! The server's configuration as its users see it: output of the program, the shipped example, and the
+//! documentation.
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -29,7 +29,7 @@ fn refused(arguments: &[&str]) -> String {
 
 const EXAMPLE: &str = "plans/b2bua.toml";
 
-/// A configuration of its own in a folder of its own.
+/// Writes a configuration into its own folder.
 fn written(text: &str) -> (tempfile::TempDir, String) {
     let folder = tempfile::tempdir().expect("folder");
     let path = folder.path().join("my server.toml");
@@ -44,7 +44,7 @@ fn the_example_is_safe() {
     assert!(config.server.listen.iter().all(|listener| listener.bind.ip().is_loopback()));
     assert!(config.http.as_ref().is_some_and(|http| http.bind.ip().is_loopback()));
     assert!(config.server.trusted.is_empty());
-    // It is for trying things, and says so.
+    // It is for trials, and warns about that.
     assert!(matches!(&config.warnings()[..], [one] if one.starts_with("http.token is \"off\"")));
     assert!(matches!(config.routes.last().expect("routes").action, Action::Reject { status: 404, .. }));
 }
@@ -208,8 +208,7 @@ fn calls_to_a_number_go_where_a_flag_says_and_other_calls_do_not() {
     assert!(dial("aab").contains("dial    sip:sink@127.0.0.1:5070\n"), "{}", dial("aab"));
 }
 
-/// The tables of docs/server.md are those of the code. With `B2B_WRITE_DOCS` set, this
-/// writes them.
+/// The tables of docs/server.md match the code. With `B2B_WRITE_DOCS` set, this test writes them.
 #[test]
 fn the_documentation_has_every_key() {
     const BEGIN: &str = "<!-- keys: written by tests/server/config.rs -->\n";

@@ -1,4 +1,4 @@
-//! What the log tells of everyday things, and how calls are counted.
+//! Log lines for everyday events, and the counting of calls.
 
 use crate::server_support::phone::Phone;
 use crate::server_support::{configured, server, start};
@@ -60,7 +60,7 @@ fn a_reload_changes_the_level_and_begins_and_ends_the_trace() {
     let more = format!("{before}\n[log]\nlevel = \"debug\"\nsip_trace = \"trace.txt\"\n");
     reload(&mut server, &more, "changed: log.sip_trace");
     call(&server, &Phone::new("cat"));
-    // In words, and not as Rust has it.
+    // In words, not in Rust's debug format.
     server.process.wait_for_line(": route to bob");
     let written = crate::server_support::until("messages in the trace", || {
         let text = std::fs::read_to_string(&trace).unwrap_or_default();
@@ -73,7 +73,7 @@ fn a_reload_changes_the_level_and_begins_and_ends_the_trace() {
     let lines = server.process.output();
     assert_eq!(lines.matches(": route to bob").count(), 1, "{lines}");
     assert_eq!(std::fs::metadata(&trace).expect("a trace").len(), whole);
-    // A file that cannot be made changes nothing.
+    // A file that cannot be created changes nothing.
     let nowhere = format!("{before}\n[log]\nlevel = \"debug\"\nsip_trace = \"nowhere/trace.txt\"\n");
     reload(&mut server, &nowhere, "the old configuration stays in force: log.sip_trace");
 }

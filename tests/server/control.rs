@@ -1,4 +1,4 @@
-//! Commands of programs, over HTTP and WebSocket, on calls of the real binary.
+//! Commands of programs, over HTTP and WebSocket, for calls on the real binary.
 
 use serde_json::{Value, json};
 
@@ -6,21 +6,21 @@ use crate::server_support::control::Socket;
 use crate::server_support::phone::{CallsOff, Dialog, Phone};
 use crate::server_support::{Server, server, until};
 
-/// A command, and what came of it.
+/// Runs a command; returns its final status.
 pub fn command(server: &Server, order: &Value) -> Value {
     let answer = server.post("/commands?wait=60", order);
     assert!(matches!(answer.status, 200 | 409), "{order}: {} {}", answer.status, answer.text());
     answer.json()
 }
 
-/// The same, done.
+/// The same, for a command that succeeds; returns its result.
 pub fn done(server: &Server, order: &Value) -> Value {
     let status = command(server, order);
     assert_eq!(status["state"], "completed", "{order}: {status}");
     status["result"].clone()
 }
 
-/// Calls this phone, which answers, and nobody else: its leg.
+/// Calls this phone alone, which answers; returns its leg.
 pub fn called(server: &Server, phone: &Phone) -> (Value, Dialog) {
     std::thread::scope(|scope| {
         let asks = scope.spawn(|| done(server, &json!({ "command": "originate", "from": phone.uri() })));
@@ -29,14 +29,14 @@ pub fn called(server: &Server, phone: &Phone) -> (Value, Dialog) {
     })
 }
 
-/// Nothing is held any more, but for what SIP keeps of a dialog for retransmissions.
+/// Nothing is held, except SIP state of dialogs for retransmissions.
 pub fn all_quiet(server: &Server) {
     for what in ["calls", "legs", "commands", "map_entries", "accounts", "media_endpoints"] {
         none_held(server, what);
     }
 }
 
-/// Nothing at all is held any more: 32 s later (timers L and M of RFC 6026).
+/// Nothing at all is held: 32 s later (timers L and M of RFC 6026).
 pub fn all_over(server: &Server) {
     all_quiet(server);
     for what in
@@ -113,7 +113,7 @@ fn two_called_parties_are_joined_and_one_is_given_to_a_room_and_back() {
     let joined = done(&server, &json!({ "command": "bridge", "leg": a["leg"], "with": b["leg"] }));
     let calls = server.get("/calls").json();
     assert_eq!((&calls["total"], &calls["calls"][0]["bridge"]["bridge"]), (&json!(1), &joined["bridge"]));
-    // The room takes Ann from the bridge; Bob is hung up.
+    // The conference takes Ann from the bridge; Bob is hung up.
     let over = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
         let over = &over;
@@ -213,7 +213,7 @@ async fn commands_and_their_ends_share_a_web_socket_and_go_on_from_a_number() {
         .say(&json!({ "command": "play", "leg": leg, "sound": { "tone": 440, "ms": 60_000 }, "id": "p1" }))
         .await;
     socket.hear_of("accepted", |it| it["type"] == "accepted" && it["id"] == "p1").await;
-    // Another connection stops it, and the first one breaks before it hears of that.
+    // Another connection stops it, and the first one breaks before it receives the event.
     ann.listen(3);
     drop(socket);
     let mut other = Socket::to(&server, "/control?only=commands").await;
@@ -223,7 +223,7 @@ async fn commands_and_their_ends_share_a_web_socket_and_go_on_from_a_number() {
     let mut resumed = Socket::to(&server, &format!("/control?after={after}&call={call}")).await;
     let stopped = resumed.end_of("p1").await;
     assert_eq!((&stopped["result"], &stopped["command"]), (&json!({ "complete": false }), &json!("play")));
-    // Exactly behind the number: nothing is left out, and nothing comes twice.
+    // Exactly after the number: no event is missing, and none is repeated.
     let last = stopped["seq"].as_u64().expect("a number");
     for from in [after, last - 1] {
         let mut exact = Socket::to(&server, &format!("/events?after={from}")).await;

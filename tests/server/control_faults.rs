@@ -1,5 +1,5 @@
-//! Commands that go wrong: ids twice, calls that end, time that is over, servers that stop, wrong
-//! tokens, bodies that are none, clients that do not read.
+//! Failing commands: repeated ids, calls that end, expired deadlines, servers that stop, wrong tokens,
+//! invalid bodies, clients that do not read.
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -56,7 +56,7 @@ async fn a_command_whose_call_ends_fails_once() {
     for end in &ends {
         assert_eq!((&end["type"], &end["reason"]), (&json!("command_failed"), &json!("gone")), "{end}");
     }
-    // Nothing more is said of them: what comes next is of the next command.
+    // No more events about them: the next one belongs to the next command.
     socket.say(&json!({ "command": "lookup", "target": "user/none", "id": "next" })).await;
     socket.hear_of("accepted", |it| it["type"] == "accepted").await;
     let next = socket.hear().await.expect("open");
@@ -199,7 +199,7 @@ async fn a_token_does_what_its_scopes_say_and_403_names_the_one_that_is_needed()
     );
 }
 
-/// Subscribers, one of whom never reads.
+/// Subscribers, one of which never reads.
 const MANY: usize = 100;
 
 #[tokio::test]
@@ -213,7 +213,7 @@ async fn a_client_that_never_reads_holds_nobody_up() {
     let rounds = 300;
     let mut talks = Socket::to(&server, "/control?only=commands").await;
     for n in 0..rounds {
-        // Long words, so that what is not read fills whatever is between.
+        // Long texts, so that unread data fills all buffers in between.
         let target = format!("user/{}", "x".repeat(5_000));
         talks.say(&json!({ "command": "lookup", "target": target, "id": format!("n{n}") })).await;
         talks.end_of(&format!("n{n}")).await;
@@ -230,7 +230,7 @@ async fn who_does_not_read_is_heard_all_the_same() {
     let server = server("");
     let mut deaf = Socket::to(&server, "/control").await;
     let mut talks = Socket::to(&server, "/control?only=commands").await;
-    // More than the system keeps for both ends of a connection.
+    // More than the kernel buffers at both ends of a connection.
     for n in 0..1_200 {
         let target = format!("user/{}", "x".repeat(8_000));
         talks.say(&json!({ "command": "lookup", "target": target, "id": format!("n{n}") })).await;
@@ -265,7 +265,7 @@ fn a_command_is_taken_back_with_the_scope_that_it_needs_itself() {
         let room = ask("host", "GET", "/rooms/blue", "").json();
         (room["members"].as_array().map(Vec::len) == Some(1)).then_some(())
     });
-    // A room that has just begun has nothing to play to yet.
+    // A conference that has just begun has no members to play to yet.
     let long = (0..).find_map(|n| {
         let order = format!("{{\"id\": \"long{n}\", \"sound\": {{\"tone\": 440, \"ms\": 60000}}}}");
         ask("host", "POST", "/rooms/blue/play", &order);

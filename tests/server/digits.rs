@@ -1,12 +1,12 @@
-//! Keys that parties press, as foreign PBXs have them: telephone events (RFC 4733) under a number of
-//! before, and INFO to and from those that know nothing else.
+//! Keys pressed by parties, as sent by other PBXs: telephone events (RFC 4733) with a previous payload type,
+//! and INFO to and from parties that support nothing else.
 
 use std::net::SocketAddr;
 
 use crate::server_support::phone::{Dialog, Phone, rtp_of};
 use crate::server_support::{Server, server, until};
 
-/// A call from one to the other, with the addresses at which b2b hears them.
+/// A call between two phones, with the addresses at which b2b receives their media.
 struct Call {
     server: Server,
     dialogs: [Dialog; 2],
@@ -23,7 +23,7 @@ fn call(ann: &Phone, bob: &Phone) -> Call {
     Call { server, dialogs: [of_ann, of_bob], rtp: [rtp_of(&answer), rtp_of(&invite)] }
 }
 
-/// Sends until a packet like this is heard.
+/// Sends until a matching packet is heard.
 fn pressed(from: &Phone, to: SocketAddr, payload_type: u8, by: &Phone, like: impl Fn(&[u8]) -> bool) {
     let mut n = 1;
     until("the key", || {

@@ -1,4 +1,4 @@
-//! Emergency calls at the real program: services in the Request-URI, the alarm, strangers.
+//! Emergency calls on the real program: services in the Request-URI, the alarm, strangers.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ fn lines(carrier: &Phone) -> String {
     )
 }
 
-/// Sends an INVITE for this URI; gives its final response.
+/// Sends an INVITE for this URI; returns its final response.
 fn ask(uri: &str, server: SocketAddr, answer: impl FnOnce()) -> String {
     let socket = UdpSocket::bind("127.0.0.2:0").expect("loopback");
     socket.set_read_timeout(Some(Duration::from_millis(200))).expect("a timeout");

@@ -1,5 +1,5 @@
-//! `GET /calls/ended` of the real binary: calls that are over are found, also after the process has
-//! been killed and has begun again.
+//! `GET /calls/ended` of the real binary: ended calls are found, also after the process was killed and
+//! restarted.
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! `GET /events` of the real binary: every event is as its schema says, and a client may ask for some of them.
+//! `GET /events` of the real binary: every event matches its schema, and a client may request a subset.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use crate::server_support::control::Socket;
 use crate::server_support::phone::Phone;
 use crate::server_support::{server, until};
 
-/// All that has come by now and until this one.
+/// All events up to this one.
 async fn until_this(socket: &mut Socket, like: impl Fn(&Value) -> bool) -> Vec<Value> {
     let mut heard = Vec::new();
     loop {
@@ -41,13 +41,13 @@ async fn events_are_as_their_schema_says_and_a_client_hears_the_types_and_planes
     for event in &heard {
         assert_eq!(misfits(&document, schema, event), Vec::<String>::new(), "{event}");
         let mut unsaid = unsaid(&document, schema, event, "");
-        // What these hold depends on the command, and on the application.
+        // The content of these depends on the command, and on the application.
         unsaid.retain(|path| !path.starts_with("/result/") && !path.starts_with("/data/"));
         assert_eq!(unsaid, Vec::<String>::new(), "{event}");
     }
     let complete = |it: &Value| it["type"] == "recording" && it["on"] == false;
     let heard = until_this(&mut some, complete).await;
-    // A recording begins when its file is open, whatever is played meanwhile.
+    // A recording begins when its file is open, which may be at any point of the playback.
     let of = |kind: &str, on: bool| {
         let found = heard.iter().find(|it| it["type"] == kind && it["on"] == on);
         found.unwrap_or_else(|| panic!("no {kind} with on = {on}: {heard:?}"))

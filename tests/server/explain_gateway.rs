@@ -1,4 +1,4 @@
-//! `--explain-gateway`: what it prints is what leaves.
+//! `--explain-gateway` prints the messages that are actually sent.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -11,7 +11,7 @@ use b2b::sip::msg::{Limits, Message, Method};
 use crate::server_support::phone::{Phone, field};
 use crate::server_support::{configured, start};
 
-/// The codecs of the phone that the explanation has call.
+/// The codecs of the calling phone in the explanation.
 const FORMATS: (&str, &str) = (
     "8 0 9 96 101",
     "a=rtpmap:96 opus/48000/2\r\na=fmtp:96 useinbandfec=1\r\na=rtpmap:101 telephone-event/8000\r\n\
@@ -22,7 +22,7 @@ fn phone(name: &'static str, last: u8) -> Phone {
     Phone::at(name, [Ipv4Addr::new(127, 0, 0, last); 3]).speaking(FORMATS.0, FORMATS.1)
 }
 
-/// An address that no other test takes, since its port has to be known before it is bound.
+/// An address for this test alone, since its port has to be known before it is bound.
 fn own_address() -> Ipv4Addr {
     static TAKEN: AtomicU8 = AtomicU8::new(0);
     Ipv4Addr::new(127, 0, 78, 1 + TAKEN.fetch_add(1, Ordering::Relaxed))
@@ -36,14 +36,14 @@ fn explained(config: &Path, arguments: &[&str]) -> (bool, String) {
     (output.status.success(), String::from_utf8_lossy(&text).into_owned())
 }
 
-/// The message behind the line that begins with this method.
+/// The message after the line that begins with this method.
 fn printed(text: &str, method: &str) -> String {
     let behind = text.split_once(&format!("\n{method} ")).unwrap_or_else(|| panic!("no {method}: {text}")).1;
     let lines = behind.lines().skip(1).take_while(|line| line.starts_with("  ") || line.is_empty());
     lines.map(|line| format!("{}\r\n", line.trim_start_matches("  "))).collect()
 }
 
-/// A message without what is random, or counted up.
+/// A message without random or counted parts.
 fn without_chance(message: &str) -> Vec<String> {
     let cut = |line: &str, at: &str| match line.find(at) {
         Some(from) => line[..from + at.len()].to_owned(),
@@ -53,7 +53,7 @@ fn without_chance(message: &str) -> Vec<String> {
         "Via" => cut(line, "branch="),
         "From" => cut(line, ";tag="),
         "Call-ID" | "B2b-Hop" => line.split(' ').next().unwrap_or_default().to_owned(),
-        // The first of a dialog of ours has any number.
+        // The first CSeq of a dialog is random.
         "CSeq" => line.split(' ').next_back().unwrap_or_default().to_owned(),
         "o" => cut(line, "o=-"),
         "m" => line.split(' ').enumerate().filter(|(n, _)| *n != 1).map(|(_, word)| word).collect(),
@@ -64,7 +64,7 @@ fn without_chance(message: &str) -> Vec<String> {
     message.trim_end().lines().map(line).collect()
 }
 
-/// Calls a number as a user of this name, on a phone at that address, with a password.
+/// Calls a number as this user, on a phone at that address, with a password.
 fn call(name: &'static str, server: SocketAddr, number: &str) -> Phone {
     let stranger = phone(name, 2);
     stranger.ask_for(server, number);
@@ -110,7 +110,8 @@ fn what_is_printed_of_a_registration_by_its_flow_is_what_leaves() {
     assert!(field(&register, "Contact").contains(">;reg-id=1;+sip.instance=\"<urn:uuid:"), "{register}");
 }
 
-/// Compares what is printed, with these tables and these lines of the gateway; gives it.
+/// Compares the printed messages with the sent ones, with these tables and these lines of the gateway;
+/// returns the output.
 fn compare(tables: &str, of_gateway: &str) -> String {
     let carrier = phone("carrier", 3);
     let host = carrier.uri().split_once('@').expect("an address").1.to_owned();

@@ -1,5 +1,5 @@
-//! Figures of a call: what was spoken, how evenly it came, what was lost. What peers do in the field
-//! is no loss and no jitter.
+//! Figures of a call: the codec in use, jitter, losses. Common behaviour of peers does not count as loss or
+//! jitter.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use crate::server_support::phone::{Phone, direction_of, rtp_of};
 use crate::server_support::{Server, server, until};
 
 const BOTH: (&str, &str) = ("111 0", "a=rtpmap:111 opus/48000/2\r\na=rtcp-mux\r\n");
-/// SSRC of what these phones send.
+/// SSRC of these phones.
 const SSRC: u32 = 7;
 
 fn record_of(server: &Server, direction: &str) -> Value {
@@ -26,8 +26,8 @@ fn record_of(server: &Server, direction: &str) -> Value {
         .unwrap_or_else(|| panic!("{direction}: {text}"))
 }
 
-/// The offer leads with Opus, and PCMU is what is spoken, every 20 ms: jitter is that of PCMU's clock,
-/// in the account, in the record and in what the far end is told by RTCP.
+/// The offer begins with Opus, but PCMU is used, every 20 ms: jitter is in PCMU's clock, in the account, in
+/// the CDR and in RTCP to the far end.
 #[test]
 fn jitter_and_codec_are_those_of_what_is_spoken() {
     let (ann, bob) = (Phone::new("ann").speaking(BOTH.0, BOTH.1), Phone::new("bob").speaking(BOTH.0, BOTH.1));
@@ -39,7 +39,7 @@ fn jitter_and_codec_are_those_of_what_is_spoken() {
     let (to, theirs) = (rtp_of(&invite), bob.answer_to(&invite, peer));
     let (answer, _) = ann.hear("SIP/2.0 200");
     let mine = ann.confirmed(&answer, asked, server.sip);
-    // Real time, since jitter is of it; how late a busy machine sends is measured as well.
+    // Real time, because jitter depends on it; the sending delay of a busy machine is measured as well.
     let (start, mut reported, mut late) = (Instant::now(), None, Duration::ZERO);
     for n in 0..1_000u32 {
         let due = start + Duration::from_millis(20) * n;
@@ -72,7 +72,7 @@ fn jitter_and_codec_are_those_of_what_is_spoken() {
     drop(theirs);
 }
 
-/// A peer that counts its sequence numbers on while it is held, as Asterisk does, has lost nothing.
+/// A peer whose sequence numbers continue during hold, as Asterisk's do, has lost nothing.
 #[test]
 fn a_hold_is_no_loss() {
     let (ann, bob) = (Phone::new("ann"), Phone::new("bob"));
@@ -118,7 +118,7 @@ fn a_hold_is_no_loss() {
     assert!(record["mos"].as_f64().is_some_and(|mos| mos > 4.3), "{record}");
 }
 
-/// Also of a call that is over: where else would one look by which provider it went?
+/// Also for an ended call, whose provider can be found nowhere else.
 #[test]
 fn an_account_has_the_gateway_of_each_leg() {
     let (ann, bob) = (Phone::new("ann"), Phone::new("bob"));
@@ -143,7 +143,7 @@ fn an_account_has_the_gateway_of_each_leg() {
     assert_eq!(gateways, [&Value::Null, &Value::from("carrier")], "{over}");
 }
 
-/// What the list of calls says of each: the route, whom a leg is of, and, for those who ask, how it sounds.
+/// The list of calls has for each the route, the party of a leg, and, if requested, the quality.
 #[test]
 fn a_list_of_calls_has_route_party_and_if_asked_for_quality() {
     let (ann, bob) = (Phone::new("ann"), Phone::new("bob"));
@@ -182,7 +182,7 @@ fn a_leg_s_quality_over_time_is_kept_from_the_beginning_and_over_the_end() {
         let account = lab.server.get(&lab.path).json();
         account["legs"][at]["over_time"].as_array().cloned().unwrap_or_default()
     };
-    // A report is due within some seconds; whoever opens the page then has those of before.
+    // A report is due within some seconds; a page opened later shows earlier ones, too.
     until("a report of each leg", || {
         lab.talk(25);
         (points(0).len() >= 2 && !points(1).is_empty()).then_some(())

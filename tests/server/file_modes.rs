@@ -1,4 +1,5 @@
-//! What the server writes is for its own user, whatever the umask says, and goes into no link.
+//! Files written by the server are accessible to its own user only, whatever the umask, and are never written
+//! through links.
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Copies of SIP messages for a HEPv3 collector, as a collector sees them.
+//! Copies of SIP messages for a HEPv3 collector, as received there.
 
 use std::collections::BTreeMap;
 use std::net::UdpSocket;
@@ -10,7 +10,7 @@ use crate::server_support::child::{B2b, PATIENCE};
 use crate::server_support::phone::Phone;
 use crate::server_support::{Server, configured, server, until};
 
-/// A collector; it reads chunks and knows nothing else of HEP.
+/// A collector that parses chunks, and nothing else of HEP.
 struct Collector(UdpSocket);
 
 /// Chunks by their type.
@@ -41,7 +41,7 @@ impl Collector {
         Some(chunks)
     }
 
-    /// What comes until a message begins so.
+    /// All messages up to one that begins like this.
     fn until(&self, beginning: &str) -> Vec<Chunks> {
         let (start, mut heard) = (Instant::now(), Vec::new());
         while start.elapsed() < PATIENCE {
@@ -102,7 +102,7 @@ fn every_message_of_a_call_reaches_the_collector_whole_with_who_sent_it_to_whom(
     let seconds = u32::from_be_bytes(first[&9].clone().try_into().expect("four octets"));
     let now = std::time::SystemTime::UNIX_EPOCH.elapsed().expect("a clock").as_secs();
     assert!(now - u64::from(seconds) < 300, "{seconds} is no time of today");
-    // Both legs, both ways, each with a Call-ID of its own.
+    // Both legs, both ways, each with its own Call-ID.
     let lines: Vec<String> = heard
         .iter()
         .map(|it| String::from_utf8_lossy(&it[&0x0F]).lines().next().unwrap_or("").to_owned())
@@ -148,7 +148,7 @@ fn of_captured_calls_only_what_comes_while_they_are_captured_is_sent() {
         text.starts_with("INVITE") || text.starts_with("SIP/2.0") && text.contains(" INVITE\r\n")
     };
     assert!(heard.iter().any(|it| it[&0x0F].starts_with(b"BYE")));
-    // The ACK may have come after the capture had begun.
+    // The ACK may have arrived after the capture began.
     assert!(!heard.iter().any(before), "the call was answered before it was captured");
 }
 
@@ -157,7 +157,7 @@ fn a_collector_that_is_away_costs_no_call() {
     let (ann, bob) = (Phone::new("ann"), Phone::new("bob"));
     let collector = Collector::new();
     let server = exports(&collector, "all", &bob);
-    // Nobody listens there any more: the system says so to each second message.
+    // Nothing listens there any more: the kernel reports it for every second message.
     drop(collector);
     let dialog = call(&server, &ann, &bob);
     hang_up(&ann, &bob, &dialog);

@@ -1,5 +1,5 @@
-//! Commands that put a party on hold, take it back, and take a bridge down: what the phones are
-//! told, and what they hear.
+//! Commands that hold a party, resume it, and take a bridge down: the messages to the phones, and what they
+//! hear.
 
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicBool;
@@ -13,13 +13,13 @@ use crate::server_support::{Server, server, until};
 
 const MUSIC: &str = "[[music]]\nname = \"default\"\ntone = \"440\"\n";
 
-/// A party that was called and has answered.
+/// A called party that has answered.
 struct Party {
     phone: Phone,
     leg: Value,
     call: Value,
     dialog: Dialog,
-    /// Where it is to speak to.
+    /// Destination of its RTP.
     rtp: SocketAddr,
 }
 
@@ -37,7 +37,7 @@ fn called(server: &Server, name: &'static str) -> Party {
 }
 
 impl Party {
-    /// Says this until the other one hears it; what that one has heard meanwhile.
+    /// Sends this until the other party hears it; returns what that party has heard meanwhile.
     fn is_heard_by(&self, other: &Party, payload: u8) -> Vec<Vec<u8>> {
         let mut heard = Vec::new();
         let mut n = u16::from(payload) * 200;
@@ -53,7 +53,7 @@ impl Party {
     }
 }
 
-/// Commands something, and does that meanwhile.
+/// Runs a command, and `meanwhile` at the same time.
 fn while_done<T>(server: &Server, order: &Value, meanwhile: impl FnOnce() -> T) -> (Value, T) {
     std::thread::scope(|scope| {
         let asks = scope.spawn(|| command(server, order));
@@ -68,7 +68,7 @@ fn two(server: &Server) -> (Party, Party) {
     (ann, bob)
 }
 
-/// Whether a leg is on hold, and how its bridge is.
+/// Whether a leg is on hold, and the state of its bridge.
 fn seen(server: &Server, leg: &Value) -> (Value, Value) {
     let call = server.get("/calls").json()["calls"][0].clone();
     let legs = call["legs"].as_array().expect("legs").clone();
@@ -84,7 +84,7 @@ fn hang_up(server: &Server, parties: &[&Party]) {
             scope.spawn(|| party.phone.agree(&over));
         }
         for party in parties {
-            // One may have gone with another one.
+            // A leg may have ended with another one.
             command(server, &json!({ "command": "hangup", "leg": party.leg }));
         }
         all_quiet(server);
@@ -105,7 +105,7 @@ fn a_party_on_hold_is_told_so_hears_music_and_is_not_heard_until_it_is_taken_bac
     assert_eq!(seen(&server, &ann.leg), (json!(true), json!("held")));
     ann.phone.payloads();
     assert!(ann.phone.listen(10).iter().all(|it| it[12..] != [0x12; 160]), "music");
-    // Ann speaks all the same; and a second time nobody is asked.
+    // Ann sends audio all the same; a second hold causes no request.
     for n in 0..30 {
         ann.phone.sound(ann.rtp, 10_000 + n, &[0x22; 160]);
         bob.phone.sound(bob.rtp, 10_000 + n, &[0x23; 160]);
@@ -152,7 +152,7 @@ fn without_music_nothing_is_heard_and_a_party_alone_can_be_put_on_hold() {
     let hold = json!({ "command": "hold", "leg": ann.leg, "class": "" });
     let (held, invite) = while_done(&server, &hold, || ann.phone.answer_again("inactive"));
     assert_eq!((&held["state"], direction_of(&invite)), (&json!("completed"), "inactive"), "{held}");
-    // An application that gets Ann takes Ann back.
+    // An application that receives Ann resumes her.
     let handle = json!({ "command": "handle", "leg": ann.leg, "app": "echo" });
     let (handled, invite) = while_done(&server, &handle, || ann.phone.answer_again("sendrecv"));
     assert_eq!((&handled["state"], direction_of(&invite)), (&json!("completed"), "sendrecv"), "{handled}");
@@ -171,7 +171,7 @@ fn a_hold_that_comes_to_nothing_changes_nothing() {
     assert_eq!(seen(&server, &ann.leg), (json!(false), json!("active")));
     ann.is_heard_by(&bob, 0x51);
     bob.is_heard_by(&ann, 0x52);
-    // Taken back while Ann's phone thinks: Ann is not on hold when it has answered.
+    // The deadline passes before Ann's phone has answered: she is resumed afterwards.
     let late = json!({ "command": "hold", "leg": ann.leg, "id": "late", "deadline_s": 1 });
     assert_eq!(server.post("/commands", &late).status, 202);
     let (invite, peer) = ann.phone.hear("INVITE");
@@ -237,7 +237,7 @@ fn a_bridge_is_taken_down_and_both_parties_stay_each_with_a_call_of_its_own() {
     assert_eq!(done(&server, &unbridge), *result, "the same again is the same");
     let again = command(&server, &json!({ "command": "unbridge", "leg": bob.leg }));
     assert_eq!(again["reason"], "wrong_state", "{again}");
-    // Nobody hears the other one; then they are joined again.
+    // The parties do not hear each other; then they are joined again.
     bob.phone.payloads();
     for n in 0..20 {
         ann.phone.sound(ann.rtp, 20_000 + n, &[0x63; 160]);
@@ -248,7 +248,7 @@ fn a_bridge_is_taken_down_and_both_parties_stay_each_with_a_call_of_its_own() {
     assert!(silence.iter().chain(&heard).all(|it| it.first() != Some(&0x63)), "Bob has heard Ann");
     assert_eq!(server.get("/calls").json()["total"], 1);
 
-    // And once more: Bob goes to an application.
+    // Again, and Bob goes to an application.
     let unbridge = json!({ "command": "unbridge", "leg": ann.leg, "app": "echo" });
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -277,7 +277,7 @@ async fn who_a_program_has_put_on_hold_is_taken_back_when_the_program_is_gone() 
     let (answer, _) = ann.hear("SIP/2.0 200");
     let dialog = ann.confirmed(&answer, (from, call_id), server.sip);
     agent.end_of("a").await;
-    // Who has one call says who gets the other party.
+    // A program with one of the calls has to name the application for the other party.
     agent.say(&json!({ "command": "unbridge", "leg": leg, "id": "u" })).await;
     let refused = agent.hear_of("a word", |it| it["type"] == "refused").await;
     assert_eq!(refused["status"], 400, "{refused}");
@@ -291,7 +291,7 @@ async fn who_a_program_has_put_on_hold_is_taken_back_when_the_program_is_gone() 
     all_over(&server);
 }
 
-/// Channels and samples of a WAV file, each channel by itself.
+/// Samples of a WAV file by channel.
 fn wav(server: &Server, result: &Value) -> Vec<Vec<i16>> {
     let path = server.folder.path().join(result["file"].as_str().expect("a file"));
     let mut reader = hound::WavReader::open(&path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
@@ -332,7 +332,7 @@ fn one_leg_is_recorded_by_itself_what_it_says_or_both_sides() {
     assert_eq!(gone["reason"], "gone", "{gone}");
     let whole = done(&server, &json!({ "command": "stop_recording", "call": ann.call }));
     assert_eq!(wav(&server, &whole).len(), 2, "{whole}");
-    // One that nobody stops is complete with its leg.
+    // A recording that is not stopped is completed with its leg.
     done(&server, &json!({ "command": "record", "leg": ann.leg, "what": "said" }));
     hang_up(&server, &[&ann, &bob]);
     let files = || {

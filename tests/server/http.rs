@@ -1,4 +1,4 @@
-//! The control interface of the real binary, from outside.
+//! The control interface of the real binary, as seen by clients.
 
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
@@ -66,7 +66,7 @@ fn without_a_token_in_the_configuration_one_is_made_that_outlives_a_restart() {
     std::fs::write(&file, text.replace("token = \"off\"\n", "")).expect("a file");
     let kept = folder.path().join("http.token");
     let mut first = start(folder);
-    // As nginx passes on what comes to it from the Internet: nothing tells it from a local program.
+    // As forwarded by nginx from the Internet: it cannot be told from a local program's request.
     for path in ["/calls", "/metrics", "/openapi.json", "/events"] {
         assert_eq!(first.get(path).status, 401, "{path}");
     }
@@ -114,7 +114,7 @@ fn pages_in_a_browser_here_are_refused() {
 fn what_is_too_long_or_no_http_is_refused_and_others_are_served() {
     let server = server("");
     let long = format!("GET /calls HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n", "x".repeat(100_000));
-    // 0: it was closed before all of it was read.
+    // 0: closed before all of it was read.
     let refused = exchange(server.http, long.as_bytes()).status;
     assert!(matches!(refused, 0 | 400 | 431), "{refused}");
     let refused = exchange(server.http, b"INVITE sip:a@b SIP/2.0\r\n\r\n").status;
@@ -122,7 +122,7 @@ fn what_is_too_long_or_no_http_is_refused_and_others_are_served() {
     assert_eq!(server.get("/healthz").status, 200);
 }
 
-/// A server at which every number is Bob.
+/// A server that routes every number to Bob.
 fn to_bob(bob: &Phone) -> Server {
     server(&format!("[[route]]\nname = \"to bob\"\ncalled = \".*\"\nto = \"{}\"\n", bob.uri()))
 }
@@ -143,7 +143,7 @@ fn a_call_with_one_way_audio_tells_the_cause_while_it_is_up_and_after() {
     let id = calls["calls"][0]["call"].as_u64().expect("a call");
     assert_eq!((&calls["total"], &calls["calls"][0]["state"]), (&json!(1), &json!("bridged")));
     let path = format!("/calls/{id}");
-    // Where the server wants Ann's audio stands in the answer that it sent.
+    // The server's address for Ann's audio is in the answer that it sent.
     let pcap = server.get(&format!("{path}/pcap"));
     assert_eq!(pcap.field("content-type"), Some("application/vnd.tcpdump.pcap"));
     let text = String::from_utf8_lossy(&pcap.body).into_owned();
@@ -153,9 +153,9 @@ fn a_call_with_one_way_audio_tells_the_cause_while_it_is_up_and_after() {
     }
     let media = media.expect("an answer with audio");
     ann.speak(media, 100);
-    // Bob's words at the place of Ann's: an injection.
+    // Bob's audio sent to the port for Ann's: an injection.
     bob.speak(media, 1);
-    // Talks of less than a second are not judged.
+    // Conversations shorter than a second are not judged.
     std::thread::sleep(Duration::from_millis(1_100));
     let live = until("the counters", || {
         let live = server.get(&path).json();
@@ -231,7 +231,7 @@ fn a_call_is_begun_and_ended_by_request() {
     until("the bridge", || {
         (server.get(&format!("/calls/{id}")).json()["now"]["state"] == "bridged").then_some(())
     });
-    // Counters come from media threads, whose descriptors are not the runtime's.
+    // Counters come from media threads, whose descriptors do not belong to the runtime.
     for _ in 0..50 {
         assert_eq!(server.get(&format!("/calls/{id}")).status, 200, "{}", server.process.output());
     }

@@ -1,4 +1,4 @@
-//! The control interface of the real binary: what is asked for by parts, and its end.
+//! The control interface of the real binary: paged lists, and shutdown.
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::server_support::phone::Phone;
 use crate::server_support::{Server, configured, server, start, until};
 
-/// A server at which every number is Bob, who never answers.
+/// A server that routes every number to Bob, who never answers.
 fn ringing(bob: &Phone) -> Server {
     server(&format!("[[route]]\nname = \"to bob\"\ncalled = \".*\"\nto = \"{}\"\n", bob.uri()))
 }
@@ -42,7 +42,7 @@ async fn events_are_taken_from_a_number_on_and_of_one_call() {
     for caller in [&ann, &cat] {
         caller.ask_for(server.sip, "200");
     }
-    // To the INVITE of the second call.
+    // Up to the INVITE of the second call.
     let (mut heard, mut dialled) = (Vec::new(), 0);
     while dialled < 2 {
         let event = all.next().await;
@@ -96,7 +96,7 @@ fn recordings_are_listed_and_given_to_who_may_hear_them_and_nothing_else_is() {
     write(folder.path(), "2026-11-26", "b.wav", "x");
     std::fs::write(folder.path().join("secret.wav"), "secret").expect("a file");
     let server = start(folder);
-    // It is being written. What was left so at the start gets its name.
+    // A recording in progress. Leftovers get their final name at the start.
     write(server.folder.path(), "2026-11-26", ".c.wav.part", "y");
     let ask = |token: &str, path: &str, more: &str| {
         server.ask_with("GET", path, &format!("Authorization: Bearer {token}-token-1\r\n{more}"), "")
@@ -210,7 +210,7 @@ fn routes_are_listed_and_explained_without_passwords() {
         assert_eq!(get("agent-token-1", path).status, 403, "{path}");
         assert_eq!(server.get(path).status, 401, "{path}");
     }
-    // What a token may do it is told, whatever that is.
+    // Every token may query its own scopes.
     assert_eq!(get("agent-token-1", "/token").json(), json!({ "scopes": ["agents"] }));
     assert_eq!(server.get("/token").status, 401);
 }

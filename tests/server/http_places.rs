@@ -1,4 +1,4 @@
-//! The control interface of the real binary: rooms, slots and gateways.
+//! The control interface of the real binary: rooms, parking slots and gateways.
 
 use serde_json::{Value, json};
 
@@ -63,7 +63,7 @@ fn gateways_say_whether_they_are_up_and_how_many_calls_they_have() {
         (&gateway["name"], &gateway["up"], &gateway["channels"]),
         (&json!("carrier"), &json!(true), &json!(0))
     );
-    // That is a guess: nobody has asked it, and we do not register there.
+    // An assumption: it was never probed, and has no registration.
     assert_eq!(gateway["known"], false);
     assert_eq!(server.metric("b2b_gateway_known{gateway=\"carrier\"}"), 0.0);
     assert_eq!((&gateway["most"], &gateway["registration"]), (&json!(3), &Value::Null));

@@ -1,4 +1,4 @@
-//! Journals of calls: each is fetched from the real server, and the call is run again from it.
+//! Journals of calls: each is fetched from the real server, and the call is replayed from it.
 
 use std::time::Instant;
 
@@ -18,7 +18,7 @@ fn get(server: &Server, token: &str, path: &str) -> Answer {
     server.ask_with("GET", path, &format!("Authorization: Bearer {token}\r\n"), "")
 }
 
-/// The call that is up or was up last.
+/// The current or most recent call.
 fn path(server: &Server) -> String {
     let calls = get(server, "all", "/calls?ended=true").json();
     let id = calls["calls"][0]["call"].as_u64().or_else(|| calls["ended"][0].as_u64());
@@ -29,7 +29,7 @@ fn is_over(server: &Server, path: &str) {
     until("its end", || (get(server, "all", path).json()["over"] == true).then_some(()));
 }
 
-/// Every message is sent again as it was.
+/// Every message is sent again unchanged.
 fn assert_replays(journal: &str) {
     let read = Journal::parse(journal).unwrap_or_else(|error| panic!("{error}\n{journal}"));
     assert!(!read.is_cut && !read.sent.is_empty());

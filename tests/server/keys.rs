@@ -1,4 +1,4 @@
-//! Which keys a party presses is told to whom it may be told; PINs are told to nobody.
+//! Keys pressed by a party are visible only to authorised clients; PINs to none.
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
@@ -31,7 +31,7 @@ fn press(phone: &Phone, dialog: &Dialog, first: u32, keys: &str) {
     }
 }
 
-/// What is noted of each key of a call.
+/// The notes about the keys of a call.
 fn noted(account: &Value) -> Vec<String> {
     let records = account["timeline"]["records"].as_array().expect("records");
     let keys = records.iter().filter(|record| record["fact"] == "digit");
@@ -55,7 +55,7 @@ async fn a_pin_is_in_no_event_account_trace_or_capture_and_other_keys_need_a_sco
         assert!(hidden.get("digit").is_none(), "{hidden}");
         assert_eq!(reader.hear_of("a key", digit).await, hidden);
     }
-    // Of a key that is no secret: what was on its way is hidden for a moment more.
+    // The first key that is not secret: keys in transit stay hidden for a moment longer.
     let mut cseq = 10;
     let shown = loop {
         ann.press(&dialog, cseq, '5');
@@ -91,7 +91,7 @@ async fn a_pin_is_in_no_event_account_trace_or_capture_and_other_keys_need_a_sco
     }
 }
 
-/// A menu tree that asks for a card, tells a web server, and goes on for a minute.
+/// A menu tree that asks for a card number, sends it to a web server, and goes on for a minute.
 fn card(secret: bool, web: SocketAddr) -> String {
     format!(
         "[[route]]\ncalled = \"8001\"\napp = \"ivr/card\"\n[[ivr]]\nname = \"card\"\n\
@@ -102,7 +102,7 @@ fn card(secret: bool, web: SocketAddr) -> String {
     )
 }
 
-/// A web server that is asked once; what it was asked.
+/// A web server for one request, which it returns.
 fn web() -> (SocketAddr, std::thread::JoinHandle<String>) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback");
     let at = listener.local_addr().expect("an address");
@@ -119,9 +119,9 @@ fn web() -> (SocketAddr, std::thread::JoinHandle<String>) {
     (at, asked)
 }
 
-/// What there is of a call, in words and octets, where a caller has pressed `4711` for a menu tree.
+/// All traces of a call in which the caller has entered `4711` in a menu tree.
 struct Left {
-    /// Events, the account, the call's list and record, the log.
+    /// Events, the account, the call's list and CDR, the log.
     words: Vec<(&'static str, String)>,
     trace: String,
     pcap: Vec<u8>,
@@ -130,7 +130,7 @@ struct Left {
 
 async fn pressed(secret: bool, by_event: bool) -> Left {
     let (at, asked) = web();
-    // All that the log has.
+    // The log at its most detailed level.
     let tokens = TOKENS.replace("[log]\n", "[log]\nlevel = \"trace\"\n");
     let server = server(&format!("{tokens}{}", card(secret, at)));
     let mut events = Socket::with(&server, "/events", Some("all")).await.expect("events");
@@ -181,7 +181,7 @@ async fn pressed(secret: bool, by_event: bool) -> Left {
     Left { words, trace, pcap, asked }
 }
 
-/// The keys that packets of the caller's tell.
+/// Number of telephone-event packets of the caller.
 fn keys_in(pcap: &[u8]) -> usize {
     let is_event = |it: &&captured::Frame| !it.is_sip() && it.kept.len() > 12 && it.kept[1] & 0x7F == 101;
     captured::read(pcap).iter().filter(is_event).count()
@@ -201,7 +201,7 @@ async fn what_a_menu_asks_for_in_secret_is_left_nowhere_but_with_the_web_server_
         assert!(!String::from_utf8_lossy(&left.pcap).contains("Signal=4"));
         assert_eq!(keys_in(&left.pcap), 0, "events in the capture, by_event = {by_event}");
     }
-    // What is no secret is found in all that: the test can see it.
+    // Digits that are not secret are found in all that, which shows that the test detects them.
     let left = pressed(false, false).await;
     let has = |name: &str| left.words.iter().any(|(what, text)| *what == name && text.contains("4711"));
     assert!(has("account") && has("record"), "{:?}", left.words);
@@ -225,7 +225,7 @@ async fn digits_that_a_command_collects_in_secret_are_for_who_asks_for_them() {
     };
     for (name, secret, first) in [("open", false, 2), ("secret", true, 10)] {
         collect(name, secret);
-        // It may not have begun: what is pressed before it is none of it.
+        // The collection may not have begun: earlier digits do not count.
         let mut cseq = first;
         let done = loop {
             ann.press(&dialog, cseq, '7');

@@ -1,5 +1,5 @@
-//! Applications whose media a media server carries, over both of its doors: what they play, hear, mix and write is
-//! there, as with the embedded engine.
+//! Applications with media carried by a media server, over both of its interfaces: they play, hear, mix and
+//! record as with the embedded engine.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -51,14 +51,14 @@ agents = ["cat"]
 name = "cat"
 "#;
 
-/// Whether it is 20 ms of PCMA that no silence is.
+/// Whether it is 20 ms of PCMA that is not silence.
 fn is_sound(packet: &[u8]) -> bool {
     packet.len() == 172
         && packet[1] & 0x7f == 8
         && packet[12..].iter().any(|it| !matches!(it & 0x7f, 0x50..=0x5f))
 }
 
-/// Says a tone until something holds.
+/// Sends a tone until the condition holds.
 fn says_until(phone: &Phone, what: &str, holds: impl Fn() -> bool) {
     let to = phone.heard_from().expect("something is played");
     let (start, mut n) = (Instant::now(), 0);
@@ -81,7 +81,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Gives a leg to the menu, hears its prompt, and presses a key there.
+/// Passes a leg to the menu, waits for its prompt, and presses a key there.
 fn chooses(
     server: &Server,
     (phone, leg, dialog): (&Phone, &Value, &crate::server_support::phone::Dialog),
@@ -115,7 +115,7 @@ fn by(scheme: &str) {
     ann.packets_by_now();
     says_until(&bob, "Ann hears Bob", || ann.packets_by_now().iter().any(|packet| is_sound(packet)));
     assert_eq!(media.load()["conferences"], 1);
-    // Ann waits for Cat, who serves her.
+    // Ann waits for Cat, the agent.
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let over = &over;
@@ -128,9 +128,9 @@ fn by(scheme: &str) {
         });
         media.holds(3);
         scope.spawn(|| cat.agree(over));
-        // Then she leaves a message; Cat is hung up.
+        // Then Ann leaves a message; Cat is hung up.
         done(&server, &json!({ "command": "handle", "leg": a["leg"], "app": "ivr/main" }));
-        // What Cat's phone spoke is offered no more.
+        // A re-INVITE no longer offers the media of Cat's phone.
         ann.answer_again("sendrecv");
         until("the menu's prompt", || ann.heard(is_sound).then_some(()));
         ann.press(&in_a, 12, '2');

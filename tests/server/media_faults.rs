@@ -1,5 +1,5 @@
-//! Media servers that are slow, hang, are dead, full or of another kind, and b2buas that sleep: what
-//! becomes of calls, and which alarms stand.
+//! Media servers that are slow, stalled, dead, full or incompatible, and b2buas that are suspended: the
+//! effects on calls, and the alarms raised.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -21,7 +21,7 @@ fn configured(controller: &str, bob: &Phone) -> Server {
     server(&format!("[media]\ncontroller = {controller}\n[[route]]\nto = \"{}\"\n", bob.uri()))
 }
 
-/// A way to that address whose connections take so long to be there.
+/// A proxy to that address whose connections take this long to be established.
 fn slow_way(to: SocketAddr, pause: Duration) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let at = listener.local_addr().expect("an address");
@@ -52,8 +52,8 @@ fn the_first_call_of_all_is_taken_though_the_media_server_is_slow_to_answer() {
     media.holds(0);
 }
 
-/// A way to that address; the first connection with a request to allocate breaks before its answer is
-/// through.
+/// A proxy to that address; the first connection with an allocation request breaks before its response has
+/// passed.
 fn breaking_way(to: SocketAddr) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let at = listener.local_addr().expect("an address");
@@ -172,7 +172,7 @@ fn a_media_server_that_hangs_is_as_good_as_dead_and_holds_nothing_once_it_wakes(
     all_quiet(&server);
 }
 
-/// Alarms about media that stand: names and subjects.
+/// Active alarms about media: names and subjects.
 pub fn alarms(server: &Server) -> Vec<(String, String)> {
     let standing = server.get("/alarms").json();
     let alarms = standing["alarms"].as_array().expect("a list").iter().map(|alarm| {
@@ -185,7 +185,7 @@ pub fn alarms(server: &Server) -> Vec<(String, String)> {
     alarms.filter(|(name, _)| matches!(&**name, "no_media" | "media_server_down")).collect()
 }
 
-/// Until just these stand.
+/// Waits until exactly these are active.
 pub fn alarmed(server: &Server, expected: &[(&str, String)]) {
     until("these alarms and no others", || {
         let standing = alarms(server);
@@ -208,7 +208,7 @@ fn alarms_stand_while_a_media_server_is_dead_and_while_none_takes_calls() {
     alarmed(&server, std::slice::from_ref(&dead));
     assert_eq!(server.metric("b2b_alarms{alarm=\"media_server_down\"}"), 1.0);
     assert_eq!(server.metric("b2b_alarms{alarm=\"no_media\"}"), 0.0);
-    // The other one is full: the list is exhausted.
+    // The other one is full now, so no server is left.
     let ann = Phone::new("ann");
     let (dialog, _) = call(&server, &ann, &bob);
     alarmed(&server, &[("no_media", String::new()), dead.clone()]);
@@ -223,8 +223,8 @@ fn alarms_stand_while_a_media_server_is_dead_and_while_none_takes_calls() {
     alarmed(&server, &[]);
 }
 
-/// A media server over REST that welcomes with these words and answers nothing else; the requests that
-/// came, by their first lines.
+/// A media server over REST that answers session requests with these words, and nothing else; also returns
+/// the request lines received.
 fn welcoming(words: &'static str) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let at = listener.local_addr().expect("an address");

@@ -1,6 +1,6 @@
-//! Whose media a call has: its parties', whoever else sends to its ports. An attacker at a third address knows
-//! every port of the call, and sends RTP to them in every window; parties are public (they send from
-//! where they say) or behind a NAT (they say an address where nobody is).
+//! The media of a call are those of its parties, whoever else sends to its ports. An attacker at a third
+//! address knows every port of the call, and sends RTP to them at every stage; parties are public (they send
+//! from the address they announce) or behind a NAT (they announce an unreachable address).
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::server_support::phone::{Dialog, Phone, event, rtp_of};
 use crate::server_support::{Server, server, until};
 
-/// Nobody is there.
+/// An unused address.
 const NOWHERE: Ipv4Addr = Ipv4Addr::new(127, 9, 9, 9);
 const CALLER: u8 = 0x11;
 const CALLEE: u8 = 0x22;
@@ -29,7 +29,7 @@ fn behind_nat(name: &'static str, last: u8) -> Phone {
     Phone::at(name, [host(last), host(last), NOWHERE])
 }
 
-/// Somebody at a third address.
+/// An attacker at a third address.
 struct Attacker {
     socket: UdpSocket,
     sent: u16,
@@ -42,7 +42,7 @@ impl Attacker {
         Attacker { socket, sent: 0 }
     }
 
-    /// Six packets to each of these ports, in sequence, and a digit.
+    /// Sends six packets to each of these ports, in sequence, and a digit.
     fn sprays(&mut self, ports: &[SocketAddr]) {
         for _ in 0..6 {
             self.sent += 1;
@@ -57,14 +57,14 @@ impl Attacker {
         }
     }
 
-    /// RTP that has come to it.
+    /// Number of RTP packets that it received.
     fn heard(&self) -> usize {
         let mut buffer = [0; 2_048];
         std::iter::from_fn(|| self.socket.recv_from(&mut buffer).ok()).count()
     }
 }
 
-/// Both speak until each has heard the other; nothing of an attacker's is among it.
+/// Both parties send until each has heard the other; nothing from an attacker is heard.
 fn talk(n: &mut u16, one: (&Phone, SocketAddr, u8), other: (&Phone, SocketAddr, u8)) {
     let mut heard = [Vec::new(), Vec::new()];
     until("both to be heard", || {
@@ -100,7 +100,7 @@ fn attacked(mut caller: Phone, callee: Phone) {
     let asked = caller.ask_for(server.sip, "200");
     let (invite, peer) = callee.hear("INVITE");
     let to_b = rtp_of(&invite);
-    // Every port there is near it: those of this call among them.
+    // All ports nearby, including those of this call.
     let near: Vec<_> =
         (0..40).map(|step| SocketAddr::new(to_b.ip(), (to_b.port() & !1) - 40 + step * 2)).collect();
     callee.ring_to(&invite, peer);
@@ -111,7 +111,7 @@ fn attacked(mut caller: Phone, callee: Phone) {
     let to_a = rtp_of(&progress);
     let both = [to_a, to_b];
     attacker.sprays(&both);
-    // Early media; whoever is behind a NAT has to send first.
+    // Early media; a party behind a NAT has to send first.
     talk(&mut n, (&caller, to_a, CALLER), (&callee, to_b, CALLEE));
     let _ = callee.answer_to(&invite, peer);
     let (answer, _) = caller.hear("SIP/2.0 200");
@@ -124,7 +124,7 @@ fn attacked(mut caller: Phone, callee: Phone) {
     caller.change(&dialog, 2, "sendrecv");
     attacker.sprays(&both);
     talk(&mut n, (&caller, to_a, CALLER), (&callee, to_b, CALLEE));
-    // Hold, and back.
+    // Hold, and resume.
     caller.change(&dialog, 3, "inactive");
     attacker.sprays(&both);
     caller.change(&dialog, 4, "sendrecv");
@@ -132,7 +132,7 @@ fn attacked(mut caller: Phone, callee: Phone) {
     talk(&mut n, (&caller, to_a, CALLER), (&callee, to_b, CALLEE));
     let refused = report(&server)["legs"][0]["media"]["refused_source"].as_u64();
     assert!(refused >= Some(30), "{refused:?}");
-    // The callee is sent elsewhere.
+    // The callee is transferred.
     caller.refer(&dialog, 5, &format!("sip:300@{}", server.sip));
     let (invite, peer) = third.hear("INVITE");
     let to_c = rtp_of(&invite);
@@ -153,7 +153,8 @@ fn who_sends_first_gets_nothing_of_a_call_of_phones_behind_a_nat() {
     attacked(behind_nat("ann", 2), behind_nat("bob", 3));
 }
 
-/// A call whose callee sends its media from another address than its signalling; whether the caller hears it.
+/// A call whose callee sends its media from another address than its signalling; also returns whether the
+/// caller hears it.
 fn from_elsewhere(lines: &str, callee: &Phone, target: &str) -> (Server, Dialog, Phone, bool) {
     let ann = public("ann", 2);
     let server = server(&format!("[[route]]\ncalled = \"200\"\nto = [\"{target}\"]\n{lines}"));
@@ -164,7 +165,7 @@ fn from_elsewhere(lines: &str, callee: &Phone, target: &str) -> (Server, Dialog,
     let (answer, _) = ann.hear("SIP/2.0 200");
     let dialog = ann.confirmed(&answer, asked, server.sip);
     let mut heard = false;
-    // More than what is told at least.
+    // More than the minimum that is reported.
     for n in 1..=80 {
         callee.sound(to_b, n, &[CALLEE; 160]);
         ann.sound(rtp_of(&answer), n, &[CALLER; 160]);
@@ -203,7 +204,7 @@ fn a_phone_with_one_address_for_sip_and_one_for_rtp_is_named_and_let_in_by_the_l
 
 #[test]
 fn a_carrier_whose_media_come_from_elsewhere_is_heard_and_answered_as_its_gateway_says() {
-    // It names where its signalling is, and sends from another machine.
+    // Its descriptions give its signalling address, but it sends from another machine.
     let carrier = || Phone::at("200", [host(5), host(55), host(5)]);
     let gateway = |carrier: &Phone, more: &str| {
         let uri = carrier.uri();
@@ -234,14 +235,14 @@ fn a_carrier_whose_media_come_from_elsewhere_is_heard_and_answered_as_its_gatewa
     assert!(named.recv_from(&mut buffer).is_ok_and(|(length, _)| buffer[12..length].starts_with(&[CALLER])));
 }
 
-/// Somebody who has never asked for anything, at this port.
+/// A host that has never requested anything, at this port.
 fn bystander(port: u16) -> UdpSocket {
     let socket = UdpSocket::bind((host(77), port)).expect("loopback");
     socket.set_read_timeout(Some(Duration::from_millis(200))).expect("a timeout");
     socket
 }
 
-/// Says these packets; how many of them the bystander gets.
+/// Sends these packets; returns the number that the bystander receives.
 fn gets(bystander: &UdpSocket, phone: &Phone, to: SocketAddr, packets: std::ops::Range<u16>) -> usize {
     std::thread::scope(|scope| {
         let speaks = scope.spawn(|| {
@@ -278,7 +279,7 @@ fn who_is_named_and_has_proved_nothing_gets_as_much_of_all_calls_as_of_two_and_n
         (ann, dialog, named, rtp_of(&invite), rtp_of(&answer))
     };
     let (_ann, _, named, to, _) = call();
-    // A socket overflows where the machine stands still: it is spoken until something was withheld.
+    // A stalled machine makes a socket overflow: send until some packets were withheld.
     let mut rounds = 0..20;
     let mut got = 0;
     while !report(&server).to_string().contains("withheld") {
@@ -289,7 +290,7 @@ fn who_is_named_and_has_proved_nothing_gets_as_much_of_all_calls_as_of_two_and_n
     // Another call.
     let (_ann, _, named, to, back) = call();
     assert_eq!(gets(&named, &bob, to, 0..50), 0);
-    // Until something comes from there.
+    // Until a packet arrives from there.
     named.send_to(&[&[0x80, 8, 0, 1][..], &[0x55; 168]].concat(), back).expect("loopback");
     assert!(gets(&named, &bob, to, 0..50) >= 45);
 }
@@ -304,7 +305,7 @@ fn a_phone_behind_a_named_proxy_sends_from_where_the_proxy_saw_it() {
             bob.uri()
         );
         let server = server(&lines);
-        // Its SIP is the proxy's; its media come from its NAT.
+        // Its signalling comes from the proxy; its media come from its NAT.
         let ann = Phone::at("ann", [host(7), host(8), NOWHERE]);
         let asked = ann.ask_with(server.sip, "200", seen);
         let (invite, peer) = bob.hear("INVITE");
@@ -325,7 +326,7 @@ fn a_phone_behind_a_named_proxy_sends_from_where_the_proxy_saw_it() {
     }
 }
 
-/// A menu: who presses 1 is told with a tone, who presses 2 is hung up on.
+/// A menu: 1 plays a tone, 2 hangs up.
 const MENU: &str = "[[route]]\ncalled = \"8000\"\napp = \"ivr/menu\"\n[[ivr]]\nname = \"menu\"\n\
     [[ivr.node]]\nname = \"ask\"\nkind = \"menu\"\nprompt = \"silence:100\"\nchoices = { 1 = \"right\", 2 = \"wrong\" }\n\
     first_s = 60\ntotal_s = 120\n\
@@ -366,7 +367,7 @@ fn keys_of_a_stranger_choose_nothing_in_a_menu() {
     }
 }
 
-/// What a description says of `a=rtcp` and of ICE, all of it somebody else's; their sockets.
+/// `a=rtcp` and ICE attributes of a description that all name another host; and that host's sockets.
 fn lies() -> (String, [UdpSocket; 2]) {
     let sockets = [(); 2].map(|()| bystander(0));
     let [one, two] = sockets.each_ref().map(|it| it.local_addr().expect("an address").port());
@@ -380,7 +381,7 @@ fn lies() -> (String, [UdpSocket; 2]) {
     (lines, sockets)
 }
 
-/// Who hears RTCP of a phone: the port after that of its RTP.
+/// The socket for RTCP of a phone: at the port after that of its RTP.
 fn rtcp_of(phone: &Phone) -> Option<UdpSocket> {
     let at = SocketAddr::new(phone.rtp().ip(), phone.rtp().port().checked_add(1)?);
     let socket = UdpSocket::bind(at).ok()?;
@@ -388,7 +389,7 @@ fn rtcp_of(phone: &Phone) -> Option<UdpSocket> {
     Some(socket)
 }
 
-/// A phone that tells these lies, and whose port for RTCP is free.
+/// A phone with these false attributes, and a free port for RTCP.
 fn liar(name: &'static str, last: u8, lines: &str) -> (Phone, UdpSocket) {
     until("two ports", || {
         let phone = public(name, last).speaking("8", lines);
@@ -421,7 +422,7 @@ fn what_a_description_says_of_rtcp_and_candidates_leads_nothing_to_anybody_else(
         }
         let dialog = ann.confirmed(&answer, asked, server.sip);
         let (to_a, mut n, mut buffer) = (rtp_of(&answer), 0, [0; 2_048]);
-        // Until there has been a report of what was heard: RTP goes both ways meanwhile.
+        // RTP goes both ways until there has been a receiver report.
         until("a report", || {
             n += 1;
             ann.sound(to_a, n, &[CALLER; 160]);

@@ -1,5 +1,5 @@
-//! `b2b --role media` and the b2bua that it carries media for, as two programs: calls through it,
-//! its death, the b2bua's death, lists of servers, tokens.
+//! `b2b --role media` and the b2bua whose media it carries, as two programs: calls through it, its death, the
+//! b2bua's death, lists of servers, tokens.
 
 use std::collections::HashSet;
 use std::io::{Read, Write};
@@ -20,12 +20,12 @@ pub struct MediaServer {
 }
 
 impl MediaServer {
-    /// With these flags besides; a free port.
+    /// With these additional flags, on a free port.
     pub fn start(flags: &[&str]) -> MediaServer {
         MediaServer::start_by(&mut std::process::Command::new(env!("CARGO_BIN_EXE_b2b")), flags)
     }
 
-    /// The same by another command.
+    /// The same with another command.
     pub fn start_by(command: &mut std::process::Command, flags: &[&str]) -> MediaServer {
         let mut args = vec!["--role", "media"];
         if !flags.contains(&"--listen") {
@@ -41,7 +41,7 @@ impl MediaServer {
         MediaServer { process, at: at.unwrap_or_else(|| panic!("no address in {line:?}")) }
     }
 
-    /// What it says that it carries.
+    /// Its load report.
     pub fn load(&self) -> Value {
         let request = format!("GET /v1/load HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.at);
         exchange(self.at, request.as_bytes()).json()
@@ -52,7 +52,7 @@ impl MediaServer {
     }
 }
 
-/// A b2bua whose media these carry, with one party whom all calls go to; ready to take them.
+/// A b2bua with media on these servers, and one party to which all calls go; ready for calls.
 pub fn carried_by(controller: &str, bob: &Phone, lines: &str) -> Server {
     let server =
         server(&format!("[media]\ncontroller = {controller}\n{lines}[[route]]\nto = \"{}\"\n", bob.uri()));
@@ -99,7 +99,7 @@ fn a_call_through(scheme: &str) {
     });
     let (dialog, to_ann) = answering;
     media.holds(2);
-    // Sound both ways.
+    // Audio both ways.
     std::thread::scope(|scope| {
         scope.spawn(|| bob.speak(to_bob, 100));
         ann.speak(to_ann, 100);
@@ -115,7 +115,7 @@ fn a_call_through(scheme: &str) {
     });
 }
 
-/// Where a message's description says that RTP is wanted.
+/// The RTP address in a message's description.
 fn rtp_of(message: &str) -> SocketAddr {
     let line = |start| message.lines().find(|line| line.starts_with(start)).expect("a description");
     let (ip, port) = (line("c=").split(' ').nth(2), line("m=").split(' ').nth(1));
@@ -132,14 +132,14 @@ fn a_call_goes_through_a_media_server_over_grpc() {
     a_call_through("grpc");
 }
 
-/// So many calls up at once, each by a caller of its own.
+/// Makes this many simultaneous calls, each by its own caller.
 pub fn calls(server: &Server, bob: &Phone, count: usize) -> Vec<(Phone, Dialog)> {
     let mut seen = HashSet::new();
     let mut one = || {
         let ann = Phone::new("ann");
         let dialog = std::thread::scope(|scope| {
             scope.spawn(|| {
-                // On a slow machine an INVITE comes again.
+                // On a slow machine the INVITE is retransmitted.
                 let (invite, peer) = loop {
                     let (invite, peer) = bob.hear("INVITE");
                     if seen.insert(field(&invite, "Call-ID")) {
@@ -166,7 +166,7 @@ fn calls_of_a_media_server_that_is_killed_are_ended_and_reported_and_new_ones_go
     first.holds(2 * CALLS);
     second.holds(0);
     first.process.signal(Signal::SIGKILL);
-    // Every party of every call is told.
+    // Every party of every call gets a BYE.
     let mut told = HashSet::new();
     while told.len() < CALLS {
         told.insert(bob.let_go());
@@ -178,13 +178,13 @@ fn calls_of_a_media_server_that_is_killed_are_ended_and_reported_and_new_ones_go
         let text = std::fs::read_to_string(server.folder.path().join("cdr.jsonl")).unwrap_or_default();
         (text.lines().count() >= 2 * CALLS).then_some(text)
     });
-    // Q.850 102: recovery on timer expiry, which is what a loss of media is said to be. The leg whose
-    // loss is heard first has it; the other one of the call is hung up with it.
+    // Q.850 102, recovery on timer expiry, is the cause for a loss of media. It is recorded for the leg whose
+    // loss is noticed first; the call's other leg is hung up with it.
     assert!(text.matches("\"hangup_cause_q850\":102").count() >= CALLS, "{text}");
     all_quiet(&server);
     assert_eq!(server.metric("b2b_held{what=\"media_requests\"}"), 0.0);
     assert_eq!(server.metric(&format!("b2b_media_server_up{{server=\"{}\"}}", first.at)), 0.0);
-    // New ones go to the next one in the list.
+    // New calls go to the next one in the list.
     let ann = Phone::new("ann");
     let (dialog, _) = call(&server, &ann, &bob);
     second.holds(2);
@@ -223,7 +223,7 @@ fn a_media_server_releases_everything_of_a_b2bua_that_is_killed() {
 #[test]
 fn without_a_media_server_a_call_is_refused_with_503_and_when_to_try_again() {
     let bob = Phone::new("bob");
-    // Nobody listens there.
+    // Nothing listens there.
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a port");
     let lines = format!("[media]\ncontroller = \"http://{nobody}\"\n[[route]]\nto = \"{}\"\n", bob.uri());
     let server = server(&lines);
@@ -308,7 +308,7 @@ fn a_server_with_the_token_is_let_in_while_others_without_it_hold_every_connecti
     let request = |token: &str, more: &str| {
         format!("GET /v1/load HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {token}\r\n{more}\r\n", media.at)
     };
-    // More than one source may have; each stays open once it is refused.
+    // More than the limit per source; each stays open after its refusal.
     let mut strangers = Vec::new();
     for n in 0..80 {
         let mut stranger = std::net::TcpStream::connect(media.at).expect("a connection");
@@ -344,7 +344,7 @@ fn what_a_stranger_sends_to_a_media_server_is_refused_and_ends_nothing() {
     assert_eq!(ask("GET", "/v1/sessions/0/events?from=0", ""), 404);
     assert_eq!(ask("DELETE", "/v1/sessions/0", ""), 404);
     let long = format!("{{\"batch\":1,\"verbs\":[{}]}}", " ".repeat(5_000_000));
-    // Who is refused before all is written may not hear it.
+    // A client refused before it has sent everything may not receive the response.
     assert!(matches!(ask("POST", "/v1/sessions/0/verbs", &long), 413 | 0));
     exchange(
         media.at,

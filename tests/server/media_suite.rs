@@ -1,4 +1,4 @@
-//! One suite for all who carry media: the embedded engine, and a media server by REST and by gRPC.
+//! One suite for all media controllers: the embedded engine, and a media server by REST and by gRPC.
 //! (rtpengine: `tests/interop`.)
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -23,7 +23,7 @@ async fn the_engine_inside_does_what_every_media_controller_must() {
     let loopback = vec![(IpAddr::V4(Ipv4Addr::LOCALHOST), None)];
     let config = EmbeddedConfig { music: music(), ..EmbeddedConfig::new(loopback, 20_000..=59_999, 7) };
     let (media, mut inside) = EmbeddedController::start(config).expect("it starts");
-    // Media threads have descriptors of their own: they must not wake a runtime.
+    // Media threads have separate descriptors: they must not wake a runtime.
     let (told, events) = tokio::sync::mpsc::unbounded_channel();
     std::thread::spawn(move || {
         while let Some(event) = inside.blocking_recv() {
@@ -48,9 +48,9 @@ async fn by(transport: Transport) {
         let load = server.load();
         (load["endpoints"] == 0 && load["conferences"] == 0 && load["recordings"] == 0).then_some(())
     });
-    // It lets go before it says so.
+    // The server releases resources before it reports it.
     until("nothing held here", || ((media.endpoints(), media.waiting()) == (0, 0)).then_some(()));
-    // A good-bye leaves no session either.
+    // A shutdown ends the session as well.
     assert_eq!(server.load()["sessions"], 1);
     media.shutdown();
     assert_eq!(server.load()["sessions"], 0);

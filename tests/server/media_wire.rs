@@ -1,5 +1,4 @@
-//! What a b2bua and a media server say to each other, octet for octet: whoever has written the other
-//! side reads it so.
+//! The protocol between a b2bua and a media server, octet for octet, as other implementations depend on it.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -33,7 +32,7 @@ fn prompt() -> Prompt {
     Prompt::file("/a.wav").then(tone).then(Part::Silence(Duration::from_secs(2)))
 }
 
-/// Every verb, and how it is written; `@SPEC` and so on are the constants.
+/// Every verb, and its encoding; `@SPEC` and so on stand for the constants.
 fn verbs() -> Vec<(Verb, &'static str)> {
     let policy = || PairPolicy { extensions: Vec::new(), ..PairPolicy::default() };
     let (sdp, plan, spec) =
@@ -192,7 +191,7 @@ fn written(text: &str) -> String {
     names.iter().fold(text.to_owned(), |text, (name, json)| text.replace(name, json))
 }
 
-/// The names that an enum has in JSON, by what it says to one that it does not know.
+/// The names of an enum in JSON, from its error for an unknown name.
 fn names<T: serde::de::DeserializeOwned + std::fmt::Debug>() -> BTreeSet<String> {
     let error = serde_json::from_str::<T>(r#""no such name""#).expect_err("refused").to_string();
     let known = error.split("expected one of ").nth(1).unwrap_or_else(|| panic!("{error}"));
@@ -223,7 +222,7 @@ fn every_answer_is_written_and_read_as_it_always_was() {
         assert_eq!(serde_json::to_string(answer).expect("written"), *json);
         assert_eq!(&serde_json::from_str::<Answer<Stats>>(json).expect("read"), answer);
     }
-    // Counters have moments, which are told as how long ago they were.
+    // Counters contain moments, which are encoded as elapsed times.
     let now = Instant::now();
     let since = now.checked_sub(Duration::from_millis(5)).expect("a clock that has run for a while");
     let counted = Answer::Stats(Box::new(Stats::new(&EndpointStats::new(since), now)));
@@ -263,7 +262,7 @@ fn a_media_server_takes_every_verb_and_answers_each() {
         let path = format!("/v1/sessions/{session}/verbs");
         ask(&path, &format!("{{\"batch\":{batch},\"verbs\":[{numbered}]}}"))
     };
-    // What they are about is gone soon: nothing takes its time.
+    // Their targets end soon, so that no verb takes long.
     let verbs: Vec<String> = verbs().iter().map(|(_, json)| written(json)).collect();
     let answer = obey(1, &verbs);
     assert_eq!(answer.status, 200, "{}", answer.text());
@@ -285,7 +284,7 @@ fn a_media_server_takes_every_verb_and_answers_each() {
     assert_eq!((of("send_digit"), of("record"), of("start_moh")), (gone(1), gone(1), gone(1)));
     assert_eq!(of("play_to_conference"), json!({ "Err": "conference" }));
     assert!(matches!(&of("stop_recording")["Err"]["file"], Value::String(_)));
-    // A verb that makes something without the name that it is to have is none.
+    // A creating verb without the name for its result is invalid.
     let nameless = written(r#"{"allocate":{"spec":@SPEC}}"#);
     let refused = obey(2, &[nameless]).status;
     assert!((400..500).contains(&refused), "{refused}");

@@ -1,4 +1,5 @@
-//! The server, by the real binary and by its admission: registrar, routing, records, limits, control interface.
+//! The server, with the real binary and with its admission: registrar, routing, records, limits, control
+//! interface.
 
 mod admission;
 mod advisories;

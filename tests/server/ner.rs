@@ -1,4 +1,5 @@
-//! A gateway whose calls do not get through, at the real program: taken out of use, tried by one call, and back.
+//! A gateway with a low network effectiveness ratio, on the real program: taken out of use, tried by one
+//! call, and restored.
 
 use serde_json::Value;
 
@@ -36,7 +37,7 @@ fn a_gateway_that_brings_calls_to_nobody_is_out_of_use_until_one_gets_through() 
     });
     until("its time to be over", || (carrier_of(&server)["ner"]["out"] == "trying").then_some(()));
     assert_eq!(carrier_of(&server)["up"], false, "nobody knows yet");
-    // One call tries it; the next one is refused here meanwhile.
+    // One call tries it; the next one is refused locally meanwhile.
     let (dan, eve) = (phone("dan", 2), phone("eve", 2));
     dan.ask_for(server.sip, "204");
     let (invite, peer) = carrier.hear("INVITE");

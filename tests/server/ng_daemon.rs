@@ -1,5 +1,5 @@
-//! rtpengine's `ng` client against a daemon that is made of faults: the first datagram of every
-//! command is lost, a reply with somebody else's cookie comes first, and the right one three times.
+//! rtpengine's `ng` client with a faulty daemon: the first datagram of every command is lost, replies with
+//! wrong cookies come first, and the right one comes three times.
 
 use std::collections::{HashMap, HashSet};
 use std::net::{SocketAddr, UdpSocket};
@@ -12,21 +12,21 @@ use b2b::server::controller::rtpengine::{Interfaces, RtpengineConfig, RtpengineC
 use crate::server::media_faults::alarmed;
 use crate::server_support::{server, until};
 
-/// What lies between a right port and one of a reply that is not ours.
+/// Distance between a right port and one in a wrong reply.
 const WRONG: u16 = 10_000;
 
-/// What came to the daemon.
+/// Requests received by the daemon.
 #[derive(Default)]
 struct Heard {
-    /// How often each cookie.
+    /// Number of datagrams with each cookie.
     times: HashMap<String, usize>,
-    /// Commands in their order, each once, and what call they are about.
+    /// Commands in order, without repetitions, with the call of each.
     commands: Vec<(String, String)>,
     /// First port of each call.
     ports: HashMap<String, u16>,
 }
 
-/// The text behind a key of a bencoded dictionary; good enough for requests of ours.
+/// The text value of a key in a bencoded dictionary; sufficient for b2b's requests.
 fn entry(request: &str, key: &str) -> String {
     let Some(at) = request.find(&format!("{}:{key}", key.len())) else { return String::new() };
     let value = &request[at + key.len() + key.len().to_string().len() + 1..];

@@ -1,4 +1,4 @@
-//! The OpenAPI document against what the real binary takes and answers.
+//! The OpenAPI document compared with the requests and responses of the real binary.
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use crate::server_support::captured::Lab;
 use crate::server_support::phone::Phone;
 use crate::server_support::{server, until};
 
-/// What of a value the schema does not allow; a schema of the kinds that are in the document.
+/// The parts of a value that the schema does not allow; supports the kinds of schema in the document.
 pub fn misfits(whole: &Value, schema: &Value, value: &Value) -> Vec<String> {
     let mut found = Vec::new();
     if let Some(to) = schema["$ref"].as_str() {
@@ -58,7 +58,7 @@ pub fn misfits(whole: &Value, schema: &Value, value: &Value) -> Vec<String> {
     found
 }
 
-/// All parts of a schema that speak of one value.
+/// All parts of a schema that apply to the same value.
 fn parts<'a>(whole: &'a Value, schema: &'a Value) -> Vec<&'a Value> {
     let behind = schema["$ref"].as_str().and_then(|to| whole.pointer(to.trim_start_matches('#')));
     let of = ["allOf", "oneOf"].into_iter().filter_map(|of| schema[of].as_array()).flatten();
@@ -66,7 +66,7 @@ fn parts<'a>(whole: &'a Value, schema: &'a Value) -> Vec<&'a Value> {
     std::iter::once(schema).chain(inner).collect()
 }
 
-/// Fields of an answer that its schema does not speak of, at any depth.
+/// Fields of a response that its schema does not describe, at any depth.
 pub fn unsaid(whole: &Value, schema: &Value, answer: &Value, path: &str) -> Vec<String> {
     let parts = parts(whole, schema);
     let mut found = Vec::new();
@@ -108,7 +108,7 @@ fn examples_of_commands_fit_the_schema_and_what_is_no_command_does_not() {
     }
 }
 
-/// Something of everything that is listed.
+/// One entry for every list.
 const HOUSE: &str = r#"
 [recording]
 folder = "recordings"
@@ -168,7 +168,7 @@ fn answers_have_the_fields_that_their_schemas_name_and_no_others() {
     check("post", "/calls/{id}/capture", &format!("{}/capture", lab.path), &json!({ "media": "whole" }));
     assert_eq!(server.ask("POST", &format!("{}/recording", lab.path)).status, 202);
     lab.talk(50);
-    // Talks of less than a second are not judged.
+    // Conversations shorter than a second are not judged.
     until("a verdict", || {
         let verdict = &server.get(&lab.path).json()["verdicts"][0];
         verdict["audio"].as_str().is_some_and(|audio| audio != "not_judged").then_some(())

@@ -1,5 +1,4 @@
-//! What operators are given beside the program: the dashboard, the unit, the guide. All of it names
-//! what the server has.
+//! Material for operators: the dashboard, the unit, the guide. All their references exist in the server.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -22,7 +21,7 @@ fn named(text: &str) -> BTreeSet<String> {
     words.map(|word| word.trim_end_matches('_').to_owned()).collect()
 }
 
-/// Every metric of a server that has one of everything.
+/// Every metric of a server with one of everything.
 fn served() -> BTreeSet<String> {
     let server = server(
         "[[user]]\nname = \"1001\"\npassword = \"x\"\n[[gateway]]\nname = \"g\"\nhosts = [\"127.0.0.1:9\"]\n\
@@ -56,7 +55,7 @@ fn every_metric_of_the_dashboard_and_of_the_guide_is_one_of_the_server() {
         let (open, close) = (expr.matches('(').count(), expr.matches(')').count());
         assert_eq!(open, close, "{expr}");
     }
-    // A histogram is served under three names.
+    // A histogram is exposed under three names.
     let mut rules = named(&read("docs/alerts.yml"));
     rules = rules
         .iter()
@@ -71,8 +70,7 @@ fn every_metric_of_the_dashboard_and_of_the_guide_is_one_of_the_server() {
     assert!(guide.is_subset(&served), "{:?}", guide.difference(&served));
 }
 
-/// Lines of the guide that stand in its blocks marked `log`: each is one of the sources, with `…`
-/// for what changes.
+/// The guide's blocks marked `log`: each line occurs in the sources, with `…` for variable parts.
 #[test]
 fn every_log_line_of_the_guide_is_written_somewhere() {
     let guide = read("docs/operations.md");
@@ -89,7 +87,7 @@ fn every_log_line_of_the_guide_is_written_somewhere() {
             }
         }
     }
-    // A text that goes on in the next line of a source.
+    // Joins texts that continue on the next source line.
     let mut whole = String::new();
     for line in sources.lines() {
         match line.strip_suffix('\\') {
@@ -121,7 +119,7 @@ fn the_unit_takes_rights_away_and_stops_with_sigterm() {
     }
 }
 
-/// With our binary in the place of the installed one.
+/// With the built binary in place of the installed one.
 #[test]
 #[ignore = "needs systemd-analyze"]
 fn the_unit_is_one_that_systemd_takes() {
@@ -147,7 +145,8 @@ fn the_container_runs_what_the_unit_runs() {
     assert!(!container.lines().any(|line| line.trim() == "USER root"));
 }
 
-/// What git leaves out at any depth (a build folder of 7 GB below `fuzz`, for one) is not sent to the builder either.
+/// Folders that git ignores at any depth (for example a build folder of 7 GB in `fuzz`) are not sent to the
+/// builder either.
 #[test]
 fn the_container_is_built_without_what_git_ignores() {
     let left_out = read(".dockerignore");

@@ -1,4 +1,4 @@
-//! The page at `/`, as it is served. What it does in a browser: `tests/interop/page`.
+//! The page at `/`, as served. Tests of its behaviour in a browser: `tests/interop/page`.
 
 use crate::server_support::{Server, exchange, server};
 
@@ -22,7 +22,7 @@ fn the_page_is_served_with_a_policy_that_lets_nothing_in_from_elsewhere() {
         assert!(policy.contains("frame-ancestors 'none'"), "{policy}");
         assert!(!policy.contains("unsafe"), "{policy}");
     }
-    // Whatever the page names is there.
+    // All files that the page references exist.
     let text = page.text();
     let named: Vec<&str> = text.split("\"page/").skip(1).filter_map(|rest| rest.split('"').next()).collect();
     assert!(named.len() >= 4, "{named:?}");

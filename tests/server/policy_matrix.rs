@@ -1,6 +1,6 @@
-//! Where a party may lead us, judged by what goes over the wire: 3xx, Refer-To and the
-//! Request-URI, for users, gateways, trusted hosts and users behind a named proxy; attacks and
-//! everyday use in one table each. Strangers are asked for a password before any of it.
+//! Destinations that a party may choose, verified on the wire: 3xx, Refer-To and the Request-URI, for users,
+//! gateways, trusted hosts and users behind a named proxy; one table of attacks and everyday use for each.
+//! Strangers are challenged before any of it.
 
 use b2b::call::channels::Holder;
 use b2b::call::event::Event;
@@ -22,12 +22,12 @@ pub const OTHER: &str = "192.0.2.22:5060";
 pub const HOST: &str = "192.0.2.40:5060";
 /// A phone behind a named proxy, seen as that proxy.
 pub const PROXIED: &str = "192.0.2.50:5060";
-/// Nobody's.
+/// An unrelated address.
 pub const ELSEWHERE: &str = "192.0.2.99:5060";
 
 const EVERYBODY: [&str; 8] = [ANN, GUEST, USER, CARRIER, OTHER, HOST, PROXIED, ELSEWHERE];
 
-/// The number that reaches each of them.
+/// The number that reaches each party.
 fn number_of(party: &str) -> &'static str {
     match party {
         GUEST => "1002",
@@ -39,7 +39,7 @@ fn number_of(party: &str) -> &'static str {
     }
 }
 
-/// A server with everybody at it. `carrier`: more keys of that gateway.
+/// A server with all these parties. `carrier`: additional keys of that gateway.
 pub struct World {
     pub bench: Bench,
     parties: Vec<PartyId>,
@@ -76,7 +76,7 @@ impl World {
         self.parties[at]
     }
 
-    /// Somebody calls with a user's password.
+    /// A party calls with a user's password.
     pub fn call_as(&mut self, address: &str, user: &str, invite: Invite) -> UsageId {
         let party = self.party(address);
         let asked = self.bench.harness.invite(party, invite.clone());
@@ -95,15 +95,14 @@ impl World {
         self.call_as(ANN, "1001", invite(&format!("sip:{number}@192.0.2.1")))
     }
 
-    /// The INVITEs of new calls that b2b has sent since this many messages: to whom, and all of
-    /// it.
+    /// The INVITEs of new calls that b2b has sent after this many messages: destination and text.
     pub fn called_since(&self, messages: usize) -> Vec<(String, String)> {
         let sent = self.bench.harness.wire.iter().skip(messages);
         let sent =
             sent.filter(|it| it.from.to_string() == "192.0.2.1:5060" && it.line().starts_with("INVITE"));
         let new = sent.filter(|it| !it.field("To").is_some_and(|to| to.contains(";tag=")));
         let mut calls: Vec<_> = new.map(|it| (it.to.to_string(), it.text())).collect();
-        // Retransmissions are no calls.
+        // Retransmissions are not new calls.
         calls.dedup_by_key(|(_, text)| call_id(text));
         calls
     }
@@ -121,7 +120,7 @@ impl World {
         self.called_since(before)
     }
 
-    /// A party of a call refers the other one; gives who is called for that.
+    /// A party of a call refers the other one; returns the resulting calls.
     fn refer(&mut self, address: &str, usage: UsageId, to: &str) -> Vec<(String, String)> {
         let (party, before) = (self.party(address), self.bench.harness.wire.len());
         let now = self.bench.harness.now();
@@ -148,12 +147,14 @@ pub fn line(text: &str, start: &str) -> Option<String> {
     text.lines().find_map(|line| line.strip_prefix(start)).map(str::to_owned)
 }
 
-/// Whom a party's wish leads to, and what is asked for there; none: nobody.
+/// Party, requested target, and the expected destination with its Request-URI; `None` if the request is not
+/// followed.
 type Row = (&'static str, &'static str, Option<(&'static str, &'static str)>);
 
-/// What a 3xx names.
+/// Targets of a 3xx.
 const REDIRECTS: &[Row] = &[
-    // Past the routes: a carrier's address, anywhere else, a number that the class has no route for.
+    // Circumventing the routes: a carrier's address, any other address, a number without a route for the
+    // class.
     (GUEST, "sip:+900@192.0.2.21:5060", None),
     (GUEST, "sip:+900@192.0.2.99", None),
     (GUEST, "sip:+900@b2b.example", None),
@@ -185,7 +186,7 @@ const REDIRECTS: &[Row] = &[
     (HOST, "sip:late@192.0.2.40:5060", Some((HOST, "sip:late@192.0.2.40:5060"))),
 ];
 
-/// What a Refer-To names.
+/// Targets of a Refer-To.
 const REFERS: &[Row] = &[
     (GUEST, "sip:+900@192.0.2.21:5060", None),
     (GUEST, "tel:+900", None),
@@ -201,7 +202,7 @@ const REFERS: &[Row] = &[
     (USER, "sip:1002@b2b.example?Subject=x&Route=%3Csip:192.0.2.99%3E", Some((GUEST, ""))),
     (PROXIED, "sip:1002@192.0.2.50", Some((GUEST, ""))),
     (CARRIER, "sip:+4420@192.0.2.21:5060", Some((CARRIER, "sip:+4420@192.0.2.21:5060"))),
-    // What it could call itself.
+    // Targets that it could call directly.
     (CARRIER, "sip:1002@b2b.example", Some((GUEST, ""))),
     (HOST, "sip:other@192.0.2.40:5060", Some((HOST, "sip:other@192.0.2.40:5060"))),
 ];
@@ -329,7 +330,7 @@ fn redirects_lets_a_gateway_lead_to_others_it_names_or_through_the_routes() {
     assert!(text.starts_with("INVITE sip:+44;rn=+45@192.0.2.22:5060 "), "{text}");
     assert_eq!(lead(named, "sip:+44@192.0.2.99").0, [""; 0]);
     assert_eq!(lead(named, "sip:1003@b2b.example").0, [""; 0]);
-    // Its class may call users, and not out.
+    // Its class may call users, but not outside numbers.
     let routes = "redirects = \"routes\"";
     assert_eq!(lead(routes, "sip:1003@192.0.2.99").0, [USER]);
     assert_eq!(lead(routes, "sip:1003@b2b.example").0, [USER]);
@@ -424,13 +425,13 @@ fn a_stranger_is_asked_for_a_password_and_leads_nowhere() {
     assert_eq!(world.called_since(before), []);
 }
 
-/// A phone behind a proxy knows us by the proxy's domain.
+/// A phone behind a proxy knows the server by the proxy's domain.
 #[test]
 fn a_refer_to_the_host_of_its_own_dialog_names_a_number_of_ours() {
     for (to, wanted) in [
         ("sip:1002@office.example", Some((GUEST, ""))),
         ("sip:+4420@OFFICE.example", Some((CARRIER, "sip:+4420@192.0.2.21:5060"))),
-        // Of its own class; and of no other host.
+        // That host only: other names are not followed.
         ("sip:+900@office.example.evil.example", None),
         ("sip:1002@other.example", None),
     ] {
@@ -451,7 +452,7 @@ fn a_refer_to_the_host_of_its_own_dialog_names_a_number_of_ours() {
     }
 }
 
-/// The last status that a referrer was told.
+/// The last statuses that a referrer received: in response to its REFER, and by NOTIFY.
 pub fn told(world: &mut World, address: &str) -> (Option<u16>, Option<u16>) {
     let (mut answered, mut last) = (None, None);
     let party = world.party(address);
@@ -468,7 +469,7 @@ pub fn told(world: &mut World, address: &str) -> (Option<u16>, Option<u16>) {
 
 #[test]
 fn a_user_whose_name_is_configured_is_shown_by_no_other_whatever_they_say() {
-    // The second number goes transparently.
+    // The second number is forwarded transparently.
     for number in ["1002", "21"] {
         let mut world = World::new(
             "[[user]]\nname = \"1005\"\npassword = \"secret\"\ndisplay_name = \"Ann\"\n\

@@ -1,5 +1,5 @@
-//! Who may take the place of a party in its call: its own user and gateway, and whoever was referred
-//! to it; in an INVITE with Replaces and in a REFER with one, judged by what goes over the wire.
+//! Who may take over a dialog by Replaces: the dialog's own user or gateway, and a party referred to it; with
+//! INVITE and with REFER, verified on the wire.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::server::policy_matrix::{
     ANN, CARRIER, ELSEWHERE, GUEST, OTHER, PROXIED, USER, World, invite, told,
 };
 
-/// The name of a party's dialog, as b2b knows it.
+/// The identifiers of a party's dialog, as b2b knows it.
 fn name_of(world: &mut World, party: PartyId, usage: UsageId) -> Replaces {
     let dialog = world.bench.harness.endpoint(party).dialog(usage).expect("a dialog");
     Replaces {
@@ -22,7 +22,7 @@ fn name_of(world: &mut World, party: PartyId, usage: UsageId) -> Replaces {
     }
 }
 
-/// Ann talks to somebody: both of their calls.
+/// Ann talks to a party; returns the calls of both.
 fn talking(world: &mut World, number: &str, to: &str) -> (UsageId, UsageId) {
     let ann = world.call(number);
     let party = world.party(to);
@@ -45,12 +45,12 @@ fn status(world: &mut World, address: &str, call: UsageId) -> Option<u16> {
 
 #[test]
 fn an_invite_takes_the_place_of_its_own_user_and_of_nobody_else() {
-    // Whose dialog is named: Ann's, or that of whom Ann talks to.
+    // The named dialog is Ann's, or that of the other party.
     for (asker, user, of_ann, wanted) in [
         (GUEST, "1002", true, Some(481)),
         (GUEST, "1002", false, Some(481)),
         (PROXIED, "1004", true, Some(481)),
-        // Each from another phone of theirs.
+        // Each from another phone of the same user.
         (ELSEWHERE, "1001", true, None),
         (PROXIED, "1003", false, None),
     ] {
@@ -117,7 +117,7 @@ fn a_refer_names_dialogs_of_its_own_user_only() {
         let (ann, theirs) = talking(&mut world, "1003", USER);
         let (ann_at, user_at, guest, proxied) =
             (world.party(ANN), world.party(USER), world.party(GUEST), world.party(PROXIED));
-        // Somebody else's call, or Ann's second one.
+        // An unrelated call, or Ann's second one.
         let second = match own {
             true => world.call("1004"),
             false => world.call_as(GUEST, "1002", invite("sip:1004@192.0.2.1")),

@@ -1,11 +1,12 @@
-//! Profiles of providers: their page, and what `--explain-gateway` says of them.
+//! Profiles of providers: their page, and their explanation by `--explain-gateway`.
 
 use std::path::Path;
 use std::process::Command;
 
 use b2b::server::config::profile_pages;
 
-/// docs/providers.md is written from the data of the profiles. With `B2B_WRITE_DOCS` set, this writes it.
+/// docs/providers.md is generated from the data of the profiles. With `B2B_WRITE_DOCS` set, this test writes
+/// it.
 #[test]
 fn the_page_of_providers_is_that_of_the_profiles() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/providers.md");

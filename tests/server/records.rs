@@ -1,4 +1,4 @@
-//! The file of call records of the real binary.
+//! The CDR file of the real binary.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use crate::server_support::{Server, server, until};
 
 const NUMBER: &str = "07700900123";
 
-/// Calls Bob by a number that is somebody's.
+/// Calls Bob by a number that identifies a person.
 fn call(server: &Server, caller: &Phone, bob: &Phone) {
     let dialog = std::thread::scope(|scope| {
         scope.spawn(|| bob.answer());

@@ -1,4 +1,4 @@
-//! A registration at a provider that has refused us: nobody waits for it longer than they like.
+//! A retry of a registration that the provider has refused, on request instead of after a wait.
 
 use nix::sys::signal::Signal;
 use serde_json::json;
@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::server_support::phone::{Phone, field};
 use crate::server_support::{server, until};
 
-/// The next REGISTER, refused; its CSeq.
+/// Refuses the next REGISTER; returns its CSeq.
 fn refused(provider: &Phone) -> String {
     let (register, peer) = provider.hear("REGISTER");
     provider.refuse_to("404 Not Found", &register, peer);
@@ -31,7 +31,7 @@ fn a_refused_registration_is_tried_at_once_by_sighup_and_by_command() {
     server.process.signal(Signal::SIGHUP);
     let second = refused(&provider);
     assert_ne!(first, second, "no retransmission");
-    // Until the answer is here there is nothing to ask again.
+    // A retry has no effect until the response has been processed.
     let third = until("a REGISTER", || {
         let answer = server.post("/gateways/carrier/register", &json!({}));
         assert_eq!(answer.status, 202, "{}", answer.text());

@@ -1,5 +1,4 @@
-//! A registrar that is killed in the middle of its work, and the one after it:
-//! every reply that was sent is true.
+//! A registrar that is killed while working, and its successor: every response that was sent holds.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
@@ -17,7 +16,7 @@ use bytes::Bytes;
 
 const DATABASE: &str = "B2B_TEST_REGISTRATIONS";
 const USERS: u32 = 200;
-/// Users below this refresh for ever, the others register and leave.
+/// Users below this refresh forever, the others register and leave.
 const STAY: u32 = 100;
 
 struct Everybody;
@@ -63,7 +62,7 @@ fn open(path: &Path) -> Registrar {
     Registrar::new(RegistrarConfig::default(), Box::new(store), Instant::now())
 }
 
-/// Registers and says what was answered, until it is killed.
+/// Registers users and prints the responses, until it is killed.
 #[test]
 #[ignore = "the process that the test below kills"]
 fn the_registrar_that_is_killed() {
@@ -90,7 +89,7 @@ fn the_registrar_that_is_killed() {
                 continue;
             };
             assert_eq!(outcome, Outcome::Kept);
-            // Cut off by the kill, or refused by a closed pipe: then nobody was told.
+            // Cut off by the kill, or refused by a closed pipe: then no response was reported.
             let _ = out.write_all(format!("KEPT {user} {cseq} {expires}\n").as_bytes());
         }
         while registrar.poll_event().is_some() {}
@@ -117,8 +116,8 @@ fn a_killed_registrar_had_told_nobody_what_the_next_one_does_not_serve() {
             .expect("the child starts");
         let mut told: HashMap<u32, (u32, u32)> = HashMap::new();
         let lines = BufReader::new(child.stdout.take().expect("its output")).lines();
-        // In the second round everything is out of order at first, since the Call-IDs
-        // are the same: that child ends by itself, having changed nothing.
+        // In the second round all requests are out of order at first, since the Call-IDs are the same: that
+        // child ends by itself, without changes.
         for line in lines.map_while(Result::ok) {
             let mut words = line.strip_prefix("KEPT ").unwrap_or_default().split(' ');
             let mut word = || words.next().and_then(|word| word.parse::<u32>().ok());

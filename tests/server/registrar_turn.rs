@@ -1,5 +1,5 @@
-//! The turn of a server around the registrar: REGISTER comes as a datagram, is
-//! judged, authenticated and served, and its reply goes out when it is kept.
+//! The server's processing around the registrar: REGISTER arrives as a datagram, is checked, authenticated
+//! and served, and its response is sent once it is stored.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -72,7 +72,7 @@ impl Server {
         }
     }
 
-    /// What becomes of a REGISTER; `None`: it is not answered.
+    /// The response to a REGISTER; `None` if there is none.
     fn register(
         &mut self,
         request: &Request,
@@ -110,7 +110,7 @@ impl Server {
         }
     }
 
-    /// Takes a datagram in; gives what goes out once everything is kept.
+    /// Processes a datagram; returns the response once everything is stored.
     fn turn(&mut self, flow: Flow, data: Bytes) -> Option<Response> {
         self.endpoint.handle_input(self.now, Input::Datagram { flow, data });
         let mut answer = None;
@@ -167,7 +167,7 @@ impl Phone {
         Phone { user, digest: DigestClient::new(user, password, [5; 32]), flow: flow(remote) }
     }
 
-    /// One REGISTER.
+    /// Sends one REGISTER.
     fn send(&mut self, server: &mut Server) -> (Option<Response>, Authorized) {
         server.sent += 1;
         let authorized = self.digest.authorize(&Method::Register, b"sip:b2b.example");
@@ -176,8 +176,8 @@ impl Phone {
             .iter()
             .map(|(name, value)| format!("{}: {}\r\n", name.escape_ascii(), String::from_utf8_lossy(value)))
             .collect();
-        // One row of numbers for all: two phones with a Call-ID would look like one
-        // request that was forked on its way (RFC 3261 §8.2.2.2).
+        // One CSeq series for all: two phones with the same Call-ID would look like one request that was
+        // forked on its way (RFC 3261 §8.2.2.2).
         let (user, sent) = (self.user, server.sent);
         let text = format!(
             "REGISTER sip:b2b.example SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.5:5060;branch=z9hG4bK{sent};rport\r\n\
@@ -188,8 +188,8 @@ impl Phone {
         (server.turn(self.flow, Bytes::from(text)), authorized)
     }
 
-    /// REGISTER as often as it is asked for credentials; the last status, and how
-    /// many requests it took. 0: no answer.
+    /// Sends REGISTER as often as it is challenged; returns the last status, and the number of requests.
+    /// Status 0: no response.
     fn register(&mut self, server: &mut Server) -> (u16, u32) {
         for tries in 1.. {
             let (response, sent) = self.send(server);
@@ -222,7 +222,7 @@ fn a_phone_registers_refreshes_with_one_request_and_is_found_on_its_flow() {
     assert!(found[0].behind_nat());
     let now = server.now;
     drop(server);
-    // Another process: the old nonce means nothing to it, and nobody notices.
+    // Another process: the old nonce is invalid there, which users do not notice.
     let mut server = Server::new(open());
     server.digest = DigestServer::new(DigestConfig::default(), [3; 32], server.now);
     let found = server.registrar.lookup(server.now, &aor);
@@ -246,7 +246,7 @@ fn guesses_are_not_looked_at_after_a_few_and_the_user_goes_on_at_home_and_elsewh
     assert!(server.digest.counters().rejected <= 6, "no guess is looked at meanwhile");
     let mut lucky = Phone::new("1001", "secret", "203.0.113.9:5060");
     assert_eq!(lucky.register(&mut server).0, 401, "the right one neither, and nothing tells");
-    // Patience does not help.
+    // Waiting between guesses does not help.
     let before = server.digest.counters().rejected;
     for guess in 0..40 {
         server.now += Duration::from_secs(20);
@@ -273,7 +273,7 @@ fn behind_one_nat_a_guesser_shuts_out_neither_whom_it_guesses_nor_its_neighbours
     assert_eq!(owner.register(&mut server), (200, 2), "with a new nonce from where it is registered");
     let mut neighbour = Phone::new("1002", "other", "198.51.100.7:40888");
     assert_eq!(neighbour.register(&mut server).0, 200);
-    // A password of one's own does not buy attempts at others' (a success between guesses).
+    // A valid password of one's own does not allow more attempts at others' (a success between guesses).
     let looked_at = server.digest.counters().rejected;
     for guess in 0..10 {
         let mut attacker = Phone::new("1001", &format!("late{guess}"), "198.51.100.7:40888");

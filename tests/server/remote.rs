@@ -1,4 +1,4 @@
-//! Calls that are given to a program, on a WebSocket of the real binary.
+//! Calls passed to a program, over a WebSocket of the real binary.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::server_support::control::Socket;
 use crate::server_support::phone::Phone;
 use crate::server_support::{Server, server, until};
 
-/// A server that gives every call to `remote/agent`, whose fall-back is `echo`.
+/// A server that passes every call to `remote/agent`, whose fallback is `echo`.
 pub fn given(limits: &str) -> Server {
     server(&format!(
         "[[remote]]\nname = \"agent\"\nfallback = \"echo\"\n{limits}\
@@ -15,10 +15,10 @@ pub fn given(limits: &str) -> Server {
     ))
 }
 
-/// Times that no load can break.
+/// Limits that no load can exceed.
 pub const PATIENT: &str = "answer_s = 600\nstall_s = 3600\n";
 
-/// A program that is connected.
+/// A connected program.
 pub async fn program(server: &Server) -> Socket {
     let mut socket = Socket::to(server, "/remote/agent").await;
     socket.say(&json!({ "ping": 1 })).await;
@@ -30,7 +30,7 @@ pub async fn offered(socket: &mut Socket) -> Value {
     socket.hear_of("an offer", |it| it["type"] == "offer").await
 }
 
-/// Commands something, and hears how it ends.
+/// Runs a command; returns its final event.
 pub async fn does(socket: &mut Socket, order: Value) -> Value {
     socket.say(&order).await;
     let accepted =
@@ -41,12 +41,12 @@ pub async fn does(socket: &mut Socket, order: Value) -> Value {
     end["result"].clone()
 }
 
-/// The application that has the only call.
+/// The application of the only call.
 pub fn application(server: &Server) -> Value {
     server.get("/calls").json()["calls"][0]["application"].clone()
 }
 
-/// The call is with the fall-back.
+/// Waits until the call is at the fallback.
 pub fn fallen_back(server: &Server) {
     until("the fall-back", || (application(server) == "echo").then_some(()));
 }
@@ -126,10 +126,10 @@ async fn two_programs_of_one_name_take_turns() {
     bob.ask_for(server.sip, "200");
     let of_bob = offered(&mut second).await;
     assert_eq!((&of_ann["caller"], &of_bob["caller"]), (&json!("ann"), &json!("bob")));
-    // One does not command what the other has.
+    // A program cannot command calls of another one.
     second.say(&json!({ "command": "answer", "leg": of_ann["leg"], "id": "x" })).await;
     assert_eq!(second.hear_of("a refusal", |it| it["id"] == "x").await["status"], 404);
-    // Who is gone is asked no more.
+    // A disconnected program gets no more offers.
     drop(first);
     until("one program", || (server.get("/remotes").json()["remotes"][0]["programs"] == 1).then_some(()));
     second.say(&json!({ "decision": "reject", "leg": of_bob["leg"] })).await;

@@ -1,4 +1,4 @@
-//! `examples/python/remote.py` does what `docs/control.md` says of it.
+//! `examples/python/remote.py` behaves as documented in `docs/control.md`.
 
 use std::process::{Child, Command, Stdio};
 
@@ -37,7 +37,7 @@ fn the_python_program_asks_for_a_digit_and_sends_the_caller_where_it_says() {
         let answer = ann.hear("SIP/2.0 200").0;
         let dialog = ann.confirmed(&answer, (from, call_id), server.sip);
         done += 1.0;
-        // Its `answer` is over, so what is at work is its question.
+        // Its `answer` is done, so the command in progress is its question.
         until("the question", || {
             let over = server.metric("b2b_commands_total{result=\"completed\"}") == done;
             (over && server.metric("b2b_held{what=\"commands\"}") == 1.0).then_some(())

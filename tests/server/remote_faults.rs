@@ -1,4 +1,4 @@
-//! Programs that are not there, die, are silent or talk nonsense: their calls go to the fall-back.
+//! Programs that are absent, die, are silent or send nonsense: their calls go to the fallback.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use crate::server_support::control::Socket;
 use crate::server_support::phone::{Dialog, Phone};
 use crate::server_support::{Server, server, until};
 
-/// Answers what the server answers with, and hangs up once it is with the fall-back.
+/// Confirms the server's answer, and hangs up once the call is at the fallback.
 fn talks_to_the_fallback(server: &Server, ann: &Phone, asked: (String, String)) {
     let answer = ann.hear("SIP/2.0 200").0;
     let dialog = ann.confirmed(&answer, asked, server.sip);
@@ -153,13 +153,13 @@ async fn a_program_that_talks_nonsense_is_disconnected_after_so_much_of_it() {
         agent.say_text(text).await;
         assert_eq!(agent.hear_of("a refusal", refused).await["status"], 400, "{text}");
     }
-    // One that is right between them.
+    // A valid message in between.
     agent.say(&json!({ "ping": 2 })).await;
     agent.hear_of("a pong", |it| it["type"] == "pong").await;
     for order in [
         json!({ "command": "dance", "leg": offer["leg"] }),
         json!({ "decision": "dance", "leg": offer["leg"] }),
-        // Not of its call: a program commands that one only.
+        // These do not concern its call, and a program commands that one only.
         json!({ "command": "originate", "from": "user/1001" }),
     ] {
         agent.say(&order).await;

@@ -1,4 +1,4 @@
-//! Programs that send a party away by REFER, and header fields of theirs in our messages.
+//! Programs that transfer a party by REFER, and header fields from programs in our messages.
 
 use serde_json::{Value, json};
 
@@ -7,12 +7,12 @@ use crate::server::remote::{PATIENT, does, given, offered, program};
 use crate::server_support::phone::{CallsOff, Dialog, Phone, field};
 use crate::server_support::{Server, server, until};
 
-/// A server where 200 is this phone.
+/// A server that routes 200 to this phone.
 fn leading_to(phone: &Phone) -> Server {
     server(&format!("[[route]]\ncalled = \"200\"\nto = [\"{}\"]\n", phone.uri()))
 }
 
-/// Ann calls Bob: the call, and Bob's dialog.
+/// Ann calls Bob; returns the call, and Bob's dialog.
 fn talk(server: &Server, ann: &Phone, bob: &Phone) -> (Value, Dialog) {
     let (from, call_id) = ann.ask_for(server.sip, "200");
     let dialog = bob.answer();
@@ -51,7 +51,7 @@ fn own_sends_no_party_of_a_bridge_away() {
     let (ann, bob) = (Phone::new("ann"), Phone::new("bob"));
     let server = leading_to(&bob);
     let (call, _) = talk(&server, &ann, &bob);
-    // `own` is for a leg that is in no bridge.
+    // `own` requires a leg without a bridge.
     let order =
         json!({ "command": "transfer", "call": call, "to": "tel:+4930123", "by": "refer", "own": true });
     assert_eq!(command(&server, &order)["reason"], "wrong_state");
@@ -71,7 +71,7 @@ fn who_takes_no_refer_is_called_for_from_here_by_the_fallback() {
     let (ann, bob, carol) = (Phone::new("ann"), Phone::new("bob"), Phone::new("carol"));
     let server = leading_to(&bob);
     let (call, dialog) = talk(&server, &ann, &bob);
-    // Without a fall-back it fails with the party's own word, and both talk on.
+    // Without a fallback it fails with the party's response, and both talk on.
     for (answer, told, status) in
         [("501 Not Implemented", None, 501), ("202 Accepted", Some("486 Busy Here"), 486)]
     {

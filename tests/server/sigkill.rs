@@ -1,6 +1,5 @@
-//! The server killed (SIGKILL) in a storm of calls, and the one after it: phones are
-//! reached without registering again, and of the records of finished calls none is
-//! torn and none is missing.
+//! A server killed (SIGKILL) during a storm of calls, and its successor: phones are reached without
+//! registering again, and no CDR of a finished call is torn or missing.
 
 use std::collections::HashSet;
 use std::fs;
@@ -21,9 +20,9 @@ use crate::common::child::{B2b, PATIENCE, b2b};
 const PHONES: usize = 40;
 const SESSION: &[u8] = b"v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
                          m=audio 4000 RTP/AVP 0\r\na=rtcp-mux\r\n";
-/// Calls that are set up or torn down at any moment.
+/// Calls being set up or torn down at any moment.
 const AT_ONCE: usize = 16;
-/// Records that are there when the server is killed, at least.
+/// Minimum number of CDRs when the server is killed.
 const RECORDS: usize = 600;
 
 fn socket() -> (UdpSocket, SocketAddr) {
@@ -48,7 +47,7 @@ fn start(folder: &Path) -> (B2b, SocketAddr) {
 fn configure(folder: &Path, drain_s: u32) {
     let users: String =
         (0..PHONES).map(|n| format!("[[user]]\nname = \"u{n}\"\npassword = \"secret\"\n")).collect();
-    // The second server has to have the first one's address, which nobody else takes meanwhile.
+    // The second server needs the first one's address, which no other test may take meanwhile.
     static TAKEN: AtomicU8 = AtomicU8::new(0);
     let ip = Ipv4Addr::new(127, 0, 77, 1 + TAKEN.fetch_add(1, Ordering::Relaxed));
     let text = format!(
@@ -61,7 +60,7 @@ fn configure(folder: &Path, drain_s: u32) {
     fs::write(folder.join("b2bua.toml"), text).expect("a file");
 }
 
-/// Fields that any request of ours has.
+/// Fields common to all requests of the test.
 fn request(method: &Method, uri: &str, from: SocketAddr, call: &str, number: u32) -> RequestWriter {
     RequestWriter::new(method, uri.as_bytes())
         .header_fmt(Name::Via, format_args!("SIP/2.0/UDP {from};branch=z9hG4bK{call}x{number}{method}"))
@@ -72,7 +71,7 @@ fn request(method: &Method, uri: &str, from: SocketAddr, call: &str, number: u32
         .header_fmt(Name::Contact, format_args!("<sip:ann@{from}>"))
 }
 
-/// All phones register with their passwords, from one socket.
+/// Registers all phones with their passwords, from one socket.
 fn register(server: SocketAddr, socket: &UdpSocket, at: SocketAddr) {
     for phone in 0..PHONES {
         let mut client = DigestClient::new(format!("u{phone}"), "secret", [7; 32]);
@@ -104,7 +103,7 @@ fn register(server: SocketAddr, socket: &UdpSocket, at: SocketAddr) {
     }
 }
 
-/// Sends until the answer is there, and not that to another one.
+/// Sends until the response to this request arrives.
 fn exchange(socket: &UdpSocket, server: SocketAddr, data: &Bytes, call: &str, number: u32) -> Response {
     let begun = Instant::now();
     while begun.elapsed() < PATIENCE {
@@ -120,7 +119,7 @@ fn exchange(socket: &UdpSocket, server: SocketAddr, data: &Bytes, call: &str, nu
     panic!("no answer");
 }
 
-/// The phones: they answer every call and every BYE. Who was called is noted.
+/// The phones: they answer every call and every BYE. The called ones are recorded.
 fn answer(socket: &UdpSocket, at: SocketAddr, stop: &AtomicBool, called: &Mutex<HashSet<String>>) {
     while !stop.load(Ordering::Relaxed) {
         let Some(Message::Request(request)) = receive(socket) else { continue };
@@ -143,20 +142,20 @@ fn answer(socket: &UdpSocket, at: SocketAddr, stop: &AtomicBool, called: &Mutex<
     }
 }
 
-/// Where a request came from: its Via.
+/// The server's address, from the request's Via.
 fn server_of(request: &Request) -> SocketAddr {
     let via = request.top_via().expect("a Via");
     format!("{}:{}", via.host, via.port.unwrap_or(5060)).parse().expect("an address")
 }
 
-/// Calls and hangs up at once, again and again, many at a time. Call-IDs of the calls
-/// that have ended, in that order, as the answers to BYE say.
+/// Calls and hangs up repeatedly, many calls at a time. Collects the Call-IDs of ended calls, in the order of
+/// the responses to BYE.
 struct Caller<'a> {
     socket: &'a UdpSocket,
     at: SocketAddr,
     server: SocketAddr,
     made: usize,
-    /// Whether a call is hung up at once, and another one follows it.
+    /// Whether a call is hung up at once; the next field, whether another one follows it.
     hangs_up: bool,
     again: bool,
     answered: usize,
@@ -179,7 +178,7 @@ impl<'a> Caller<'a> {
         let _ = self.socket.send_to(&invite.finish().expect("a request"), self.server);
     }
 
-    /// Takes one response; `false`: there was none.
+    /// Processes one response; `false` if there was none.
     fn turn(&mut self) -> bool {
         let Some(Message::Response(response)) = receive(self.socket) else { return false };
         if response.status() < 200 {
@@ -212,7 +211,7 @@ impl<'a> Caller<'a> {
     }
 }
 
-/// The records in the file; every line of it is one.
+/// The CDRs in the file, of which every line is one.
 fn records(path: &Path) -> Vec<serde_json::Value> {
     let text = fs::read_to_string(path).unwrap_or_default();
     assert!(text.is_empty() || text.ends_with('\n'), "the last line is torn");
@@ -248,14 +247,13 @@ fn a_server_killed_in_a_storm_has_its_records_and_the_next_one_its_phones() {
     }
     server.signal(Signal::SIGKILL);
     server.wait();
-    // Answers that were on their way.
+    // Responses in transit.
     while caller.turn() {}
     let finished = std::mem::take(&mut caller.finished);
 
-    // Who has heard of the end of a call finds its record, unless the server was killed
-    // before it could hand on the last ones. A record waits for the last counters of its media
-    // thread, of which there are two: they overtake each other, but by no more than the calls
-    // that were up together.
+    // A call whose end was confirmed has its CDR, unless the server was killed before it could write the last
+    // ones. A CDR waits for the last counters of its media thread, of which there are two: CDRs may overtake
+    // each other, but by no more than the number of simultaneous calls.
     let before = fs::read(&cdr).expect("records");
     let found: HashSet<String> = records(&cdr)
         .iter()
@@ -267,7 +265,7 @@ fn a_server_killed_in_a_storm_has_its_records_and_the_next_one_its_phones() {
     let after: Vec<&String> = finished[kept..].iter().filter(|call| found.contains(*call)).collect();
     assert!(after.len() < AT_ONCE, "the {kept}th record is missing, and there are {after:?}");
 
-    // The next one: nobody registers again, and everybody is reached.
+    // The successor: all phones are reached without registering again.
     called.lock().expect("not poisoned").clear();
     let (mut server, again) = start(folder.path());
     assert_eq!(again, address);

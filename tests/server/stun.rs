@@ -1,5 +1,4 @@
-//! Behind a NAT whose address changes: a STUN server says by which one the outside sees us, and liars say
-//! others.
+//! Behind a NAT whose address changes: a STUN server reports our public address, and attackers report others.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +10,7 @@ use crate::server_support::{configured, server, start};
 
 const COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
 
-/// A success response to this transaction that says this address (RFC 8489 §14.2).
+/// A success response to this transaction with this address (RFC 8489 §14.2).
 pub fn answer(transaction: &[u8], said: SocketAddr) -> Vec<u8> {
     let SocketAddr::V4(said) = said else { panic!("IPv4") };
     let port = said.port() ^ 0x2112;
@@ -25,24 +24,24 @@ pub fn answer(transaction: &[u8], said: SocketAddr) -> Vec<u8> {
     message
 }
 
-/// What liars say.
+/// The attackers' address.
 const LIE: &str = "203.0.113.66:6666";
 
-/// A STUN server that says this of who asks, among liars elsewhere, until it is called off.
+/// A STUN server that reports this address, with attackers at other sockets, until it is called off.
 fn serve(stun: &UdpSocket, said: &str, liars: &[&UdpSocket], over: &AtomicBool) {
     let [said, lie] = [said, LIE].map(|it| it.parse::<SocketAddr>().expect("an address"));
     let mut buffer = [0; 2_048];
     while !over.load(Ordering::Acquire) {
         let Ok((length, from)) = stun.recv_from(&mut buffer) else { continue };
         if buffer[..2] != [0, 1] {
-            // What a socket answers that did not ask.
+            // Not a request, but a socket's reply to an unsolicited response.
             continue;
         }
         assert_eq!(buffer[..8], [0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42]);
         let transaction = &buffer[8..length];
         let mut guess = transaction.to_vec();
         guess[11] ^= 1;
-        // From elsewhere, with a transaction that was not asked for, and with the plain address.
+        // From another socket, with an unknown transaction, and a second, different response.
         for liar in liars {
             liar.send_to(&answer(transaction, lie), from).expect("loopback");
         }
@@ -58,7 +57,8 @@ fn stun_socket(last: u8) -> UdpSocket {
     socket
 }
 
-/// Hears b2b register at once, by what it knows; then by what it has been told; and take the first back.
+/// Expects registrations with the local address at first, then with the reported one; then the first one is
+/// removed.
 fn registers_anew(carrier: &Phone, own: &str, said: &str) {
     let mut contact = String::new();
     for _ in 0..4 {
@@ -77,7 +77,7 @@ fn registers_anew(carrier: &Phone, own: &str, said: &str) {
     carrier.agree_to(&removal, peer);
 }
 
-/// A gateway at this phone, with an account there and these lines, to which this number goes.
+/// A gateway at this phone, with an account there and these lines, and the route of this number.
 fn with_account(name: &str, carrier: &Phone, number: &str, lines: &str) -> String {
     format!(
         "[[gateway]]\nname = \"{name}\"\nhosts = [\"{}\"]\ntransport = \"udp\"\noptions_s = 0\n\
@@ -137,7 +137,7 @@ fn each_listener_with_a_name_is_told_its_own_address_which_no_other_says() {
     );
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        // The server of the one lies to the other, by its very transaction.
+        // Each server sends false responses to the other listener, with its very transaction.
         scope.spawn(|| serve(&stuns[0], told[0], &[&stuns[1]], &over));
         scope.spawn(|| serve(&stuns[1], told[1], &[&stuns[0]], &over));
         let _over = CallsOff(&over);

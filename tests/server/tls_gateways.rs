@@ -1,4 +1,4 @@
-//! The server as a program: which gateway somebody is who shows a certificate, and who is none.
+//! The server as a program: identification of gateways by their certificates, and refusal of all others.
 
 use std::io::{Read, Write};
 use std::net::UdpSocket;
@@ -11,7 +11,7 @@ use b2b_test_support::tls::{
 
 type Pair = (PathBuf, PathBuf);
 
-/// Calls of `teams`, which is known by its certificate, go to bob; nobody else may call.
+/// Calls of `teams`, which is identified by its certificate, go to bob; no other party may call.
 struct Scene {
     server: Server,
     bob: UdpSocket,
@@ -41,7 +41,7 @@ impl Scene {
         Scene { server, bob, authority, calls: 0 }
     }
 
-    /// Somebody who connects to the listener at this address, and shows this certificate if asked.
+    /// A client connected to the listener at this address, which presents this certificate if requested.
     fn connect(
         &mut self,
         folder: &Path,
@@ -53,7 +53,7 @@ impl Scene {
         connect_by(&client(&folder.join("ours.pem"), &Shows::new(own)), at, "localhost")
     }
 
-    /// Calls, and gives the status of the answer; bob is busy.
+    /// Calls, and returns the status of the response; bob is busy.
     fn call(&mut self, stream: &mut (impl Read + Write), bob: Option<&UdpSocket>) -> String {
         self.calls += 1;
         let contact = "Contact: <sip:ann@127.0.0.1:9;transport=tls>\r\n";
@@ -101,7 +101,7 @@ fn a_gateway_is_who_shows_its_certificate_and_nobody_else() {
         assert_eq!(scene.call(&mut stream, Some(&bob)), "486", "again");
         open.push(stream);
     }
-    // The same address, while the gateway's connections are there.
+    // The same address, while the gateway's connections exist.
     for (listener, own, why) in [
         ("127.0.0.3", Some(&other), "another name of the same authority"),
         ("127.0.0.2", None, "no certificate, where one is only requested"),
@@ -121,7 +121,7 @@ fn a_gateway_is_who_shows_its_certificate_and_nobody_else() {
     scene.server.stop();
 }
 
-/// An address may be shared: the certificate says more.
+/// An address may be shared, so the certificate takes precedence.
 #[test]
 fn a_certificate_counts_for_more_than_the_address_that_it_comes_from() {
     let folder = tempfile::tempdir().expect("folder");
@@ -142,7 +142,7 @@ fn a_certificate_counts_for_more_than_the_address_that_it_comes_from() {
     assert_eq!(scene.call(&mut stream, Some(&cat)), "486", "the address's");
 }
 
-/// What goes back to a gateway that called goes by its settings, too, once its connection is gone.
+/// Requests to a gateway that called use its settings, too, once its connection is gone.
 #[test]
 fn a_call_that_came_by_certificate_ends_by_a_connection_with_our_identity_for_it() {
     let temporary = tempfile::tempdir().expect("folder");

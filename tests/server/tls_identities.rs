@@ -1,4 +1,5 @@
-//! The server as a program: which certificate it shows to whom, and by which name it checks others.
+//! The server as a program: which certificate it presents to each peer, and the name by which it verifies
+//! others.
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
@@ -20,7 +21,7 @@ fn call(server: &Server, number: u32) -> std::net::UdpSocket {
     let contact = format!("Contact: <sip:ann@{from}>\r\n");
     let invite = request("INVITE", "UDP", &from, "", number, &contact, &sdp("127.0.0.1"));
     let invite = invite.replace("INVITE sip:lab@", &format!("INVITE sip:{number}@"));
-    // Each is another call.
+    // Each is a separate call.
     let invite = invite.replace("anns-call", &format!("call-from-{from}"));
     ann.send_to(invite.as_bytes(), server.udp).expect("sent");
     ann
@@ -50,7 +51,7 @@ fn two_names_have_two_certificates_and_a_bad_one_among_new_ones_changes_none() {
     let mut server =
         Server::start_among_strangers(folder, "listen = [\"udp:127.0.0.1:0\", \"tls:127.0.0.1:0\"]", tables);
     let at = server.at("tls");
-    // The client refuses a certificate that is not for its name.
+    // The client refuses a certificate for another name.
     let both = |authority: &Authority| {
         for (n, name) in [(1, "localhost"), (2, "sbc.customer.example")] {
             ask(&mut connect(at, &authority.pem, name), n);
@@ -120,7 +121,7 @@ fn gateways_at_one_address_see_our_certificate_for_each_and_get_connections_of_t
         receive(&ann, "SIP/2.0 486");
         open.push(stream);
     }
-    // Each again by its own.
+    // Each again on its own connection.
     for number in [2, 1, 3] {
         let ann = call(&server, number);
         let invite = busy(&mut open[number as usize - 1]);
@@ -165,7 +166,7 @@ fn registrations_and_questions_go_by_the_certificate_for_their_gateway() {
     drop(server);
 }
 
-/// RFC 5922 §4: the name is the one that was asked for, and not the one that DNS has given.
+/// RFC 5922 §4: the name is the one requested, not the one returned by DNS.
 #[test]
 fn a_certificate_has_to_be_for_the_host_of_the_gateway_and_not_for_what_srv_names() {
     let temporary = tempfile::tempdir().expect("folder");
@@ -201,7 +202,7 @@ fn a_certificate_has_to_be_for_the_host_of_the_gateway_and_not_for_what_srv_name
     let mut stream = accept(&listeners[1], &authority.issue("node", &["node.two.test"]));
     let mut rest = Vec::new();
     assert!(std::io::Read::read_to_end(&mut stream, &mut rest).is_err() && rest.is_empty());
-    // 503 goes no further (RFC 3261 §21.5.4).
+    // 503 is not forwarded (RFC 3261 §21.5.4).
     receive(&ann, "SIP/2.0 500");
 }
 

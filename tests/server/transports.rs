@@ -1,5 +1,4 @@
-//! The server as a program: calls from one transport to another, as they look on the
-//! wire, and its certificates.
+//! The server as a program: calls between transports, as seen on the wire, and its certificates.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -12,8 +11,8 @@ use b2b_test_support::dns::{NameServer, Zone};
 use b2b_test_support::tls::{Authority, PATIENCE, accept, answer, ask, connect, field, read_message, send};
 use nix::sys::signal::Signal;
 
-/// Nobody is there, and no other test will be: a port that has just been given back is soon another
-/// one's.
+/// An address without listeners, in this test or any other: a port that was just released may soon be bound
+/// again.
 const NOBODY: (Ipv4Addr, u16) = (Ipv4Addr::new(127, 9, 9, 9), 9);
 
 /// A server that trusts this machine, with these lines in `[server]` and after it.
@@ -28,7 +27,7 @@ impl Server {
         Server::start_among_strangers(folder, &(trusted.to_owned() + server), rest)
     }
 
-    /// The same, that trusts nobody.
+    /// The same, without trusted addresses.
     pub fn start_among_strangers(folder: &Path, server: &str, rest: &str) -> Self {
         let config = configuration(folder, server, rest);
         let mut b2b = b2b(&["--role", "b2bua", "--config", config.to_str().expect("UTF-8")]);
@@ -36,7 +35,7 @@ impl Server {
         Server { b2b, udp }
     }
 
-    /// Where it listens for this transport.
+    /// Its address for this transport.
     pub fn at(&mut self, transport: &str) -> SocketAddr {
         let line = self.b2b.wait_for_line(&format!("listening: {transport} "));
         line.rsplit(' ').next().and_then(|it| it.parse().ok()).unwrap_or_else(|| panic!("{line}"))
@@ -63,7 +62,7 @@ fn configuration(folder: &Path, server: &str, rest: &str) -> std::path::PathBuf 
     path
 }
 
-/// Everything goes there.
+/// A route for all calls.
 fn route(target: &str) -> String {
     format!("[[route]]\nto = \"{target}\"\n")
 }
@@ -85,7 +84,7 @@ pub(super) fn port(socket: &UdpSocket) -> u16 {
     socket.local_addr().expect("address").port()
 }
 
-/// The next message that begins like this; what else comes are copies and 100.
+/// The next message that begins like this; retransmissions and 100 are skipped.
 pub(super) fn receive(socket: &UdpSocket, start: &str) -> String {
     let mut buffer = [0; 65_535];
     loop {
@@ -115,7 +114,7 @@ pub(super) fn sdp(address: &str) -> String {
     )
 }
 
-/// A request of the caller, whose Call-ID and tag are telling.
+/// A request of the caller, with a recognisable Call-ID and tag.
 pub(super) fn request(
     method: &str,
     via: &str,
@@ -194,7 +193,7 @@ fn a_call_from_udp_to_tls_and_one_back() {
     assert!(field(&bye, "Via").starts_with("SIP/2.0/TLS "), "{bye}");
     send(&mut callee, &answer(&bye, "200 OK", "", ""));
 
-    // Back: a phone that has no listener of its own calls over TLS.
+    // In the other direction: a phone without a listener calls over TLS.
     let mut phone = connect(at_tls, &authority.pem, "localhost");
     let contact = "Contact: <sip:bob@127.0.0.1:9;transport=tls>\r\n";
     let bobs = |request: String| request.replace("ann@caller", "bob@caller").replace("anns-", "bobs-");
@@ -257,7 +256,7 @@ fn a_call_over_ipv6_from_udp_to_tcp() {
     server.stop();
 }
 
-/// RFC 3261 §18.1.1: what is larger than 1,300 octets goes by TCP.
+/// RFC 3261 §18.1.1: requests larger than 1,300 octets use TCP.
 #[test]
 fn a_large_invite_goes_by_tcp_and_falls_back_to_udp() {
     let folder = tempfile::tempdir().expect("folder");
@@ -291,13 +290,13 @@ fn a_large_invite_goes_by_tcp_and_falls_back_to_udp() {
     receive(&ann, "SIP/2.0 486");
 }
 
-/// Who names UDP gets UDP: providers drop the SYN, and the call would wait for it.
+/// An explicit UDP is respected: providers drop the SYN, and the call would wait for it.
 #[test]
 fn a_large_invite_stays_with_udp_where_that_is_named() {
     let folder = tempfile::tempdir().expect("folder");
     let bob = udp("127.0.0.1:0");
     let at_bob = bob.local_addr().expect("address");
-    // Somebody would take the connection.
+    // A TCP connection would be accepted.
     let listener = TcpListener::bind(at_bob).expect("the same port for TCP");
     listener.set_nonblocking(true).expect("a listener");
     let gateway = |name: &str, large: &str| {
@@ -444,7 +443,7 @@ fn the_certificate_is_looked_at_without_being_told_to() {
     server.stop();
 }
 
-/// RFC 3263 §4.3: one of two servers of a gateway's name is not there.
+/// RFC 3263 §4.3: one of two servers of a gateway's name is unreachable.
 #[test]
 fn a_gateway_is_found_by_srv_and_its_dead_server_passed_over() {
     let folder = tempfile::tempdir().expect("folder");
@@ -479,6 +478,6 @@ fn a_call_to_a_port_where_nobody_is_fails_at_once() {
     let contact = format!("Contact: <sip:ann@{from}>\r\n");
     let invite = request("INVITE", "UDP", &from, "", 1, &contact, &sdp("127.0.0.1"));
     ann.send_to(invite.as_bytes(), server.udp).expect("sent");
-    // Before Timer B, after 32 s, which would be 408; a 503 is not for the caller.
+    // Before Timer B, which would give 408 after 32 s; a 503 is not forwarded to the caller.
     receive(&ann, "SIP/2.0 500");
 }

@@ -1,11 +1,11 @@
-//! What tests of trunks share: phones at addresses of their own, and one of them as a gateway.
+//! Shared parts of the tests of trunks: phones with their own addresses, one of them as a gateway.
 
 use std::net::Ipv4Addr;
 
 use crate::server_support::phone::Phone;
 use crate::server_support::{Server, configured, start};
 
-/// A phone at 127.0.0.`last`, signalling and media.
+/// A phone at 127.0.0.`last`, for signalling and media.
 pub fn phone(name: &'static str, last: u8) -> Phone {
     Phone::at(name, [Ipv4Addr::new(127, 0, 0, last); 3])
 }
@@ -15,7 +15,7 @@ pub fn at(phone: &Phone) -> String {
     phone.uri().split_once('@').expect("an address").1.to_owned()
 }
 
-/// A gateway at this phone, with these lines, to which 200 goes.
+/// A gateway at this phone, with these lines, and the route of 200 to it.
 pub fn carrier(phone: &Phone, lines: &str) -> String {
     let host = at(phone);
     let address = host.split(':').next().expect("an address");
@@ -25,17 +25,17 @@ pub fn carrier(phone: &Phone, lines: &str) -> String {
     )
 }
 
-/// The same, and 300 goes to the other phone.
+/// The same, with a route of 300 to the other phone.
 pub fn configuration(gateway: &Phone, lines: &str, other: &Phone) -> String {
     format!("{}{}", carrier(gateway, lines), route("300", other))
 }
 
-/// By which a number goes to this phone.
+/// A route of this number to this phone.
 pub fn route(called: &str, to: &Phone) -> String {
     format!("[[route]]\ncalled = \"{called}\"\nto = [\"{}\"]\n", to.uri())
 }
 
-/// A server with these lines that trusts nobody but this address.
+/// A server with these lines that trusts this address only.
 pub fn trusting(address: &str, lines: &str) -> Server {
     let folder = configured(lines);
     let path = folder.path().join("b2bua.toml");

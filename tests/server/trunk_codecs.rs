@@ -1,5 +1,4 @@
-//! What gateways are offered and sent: codecs that b2b only passes on, packet times, what comes
-//! before the answer.
+//! Media offered and sent to gateways: codecs that b2b only passes on, packet times, early media.
 
 use std::time::Duration;
 
@@ -11,8 +10,8 @@ use crate::server_support::{server, until};
 
 const G729: &str = "a=rtpmap:18 G729/8000\r\na=fmtp:18 annexb=no\r\n";
 
-/// A gateway at this phone, with these lines, to which 200 goes, and 201 with a recording; 300 goes
-/// to an application, 400 to the other phone.
+/// A gateway at this phone, with these lines, which receives 200, and 201 with a recording; 300 goes to an
+/// application, 400 to the other phone.
 fn configuration(gateway: &Phone, lines: &str, other: &Phone) -> String {
     format!(
         "[recording]\nfolder = \"rec\"\n{}[[route]]\ncalled = \"201\"\nto = \"gateway/carrier\"\nrecord = true\n\
@@ -48,7 +47,7 @@ fn a_codec_that_b2b_does_not_know_passes_by_its_name_as_it_is() {
     assert!(ok.contains(G729), "{ok}");
     let near = caller.confirmed(&ok, asked, server.sip);
     let mut n = 0;
-    // 20 ms of it are 20 octets.
+    // 20 ms are 20 octets in this codec.
     until("the packet as it is", || {
         n += 1;
         caller.other_packet(rtp_of(&ok), (18, n, u32::from(n) * 160), &[0x5A; 20]);
@@ -69,7 +68,7 @@ fn who_has_nothing_else_is_refused_where_it_would_have_to_be_decoded() {
         caller.hear("SIP/2.0 488");
     }
     assert!(!carrier.has_heard("INVITE"));
-    // The next one of its list is taken.
+    // The next codec in its list is chosen.
     let caller = phone("both", 2).speaking("18 8", G729);
     let asked = caller.ask_for(first.sip, "300");
     let (ok, _) = caller.hear("SIP/2.0 200");
@@ -118,7 +117,7 @@ fn a_gateway_gets_packets_of_its_time_where_they_are_made_for_it() {
     caller.hang_up(&near);
     carrier.let_go();
 
-    // It calls an application.
+    // The gateway calls an application.
     let carrier = phone("calls", 3).speaking("0", "");
     let asked = carrier.ask_for(server.sip, "300");
     let (ok, _) = carrier.hear("SIP/2.0 200");
@@ -129,7 +128,7 @@ fn a_gateway_gets_packets_of_its_time_where_they_are_made_for_it() {
     assert!(heard.iter().all(|packet| packet.len() == 12 + 240), "packets of the application");
     carrier.hang_up(&near);
 
-    // One that asks for another one gets that.
+    // A gateway that requests another packet time gets that.
     let carrier = phone("insists", 3).speaking("0", "a=ptime:40\r\n");
     let asked = carrier.ask_for(server.sip, "300");
     let (ok, _) = carrier.hear("SIP/2.0 200");
@@ -142,7 +141,7 @@ fn a_gateway_gets_packets_of_its_time_where_they_are_made_for_it() {
     carrier.hang_up(&near);
 }
 
-/// What the caller is told of a 183 with a session, and of a 180 with one.
+/// The caller's messages for a 183 with a session, and for a 180 with one.
 fn told(early_media: &str) -> (Option<String>, String) {
     let (caller, carrier, other) = (phone("caller", 2), phone("carrier", 3), phone("other", 4));
     let server = server(&configuration(&carrier, early_media, &other));
@@ -156,7 +155,7 @@ fn told(early_media: &str) -> (Option<String>, String) {
     carrier.answer_to(&invite, peer);
     let (ok, _) = caller.hear("SIP/2.0 200");
     let near = caller.confirmed(&ok, asked, server.sip);
-    // The call has sound, whatever came before.
+    // The call has audio, whatever came before.
     let mut n = 1;
     until("sound", || {
         for _ in 0..5 {
@@ -182,7 +181,7 @@ fn what_comes_before_the_answer_is_heard_or_is_ringing_or_is_nothing() {
     assert_eq!(told("early_media = \"ignore\"").0, None);
 }
 
-/// One that knows comfort noise, among others under its static number.
+/// A phone that supports comfort noise, with its static payload type.
 pub fn noisy(name: &'static str, last: u8) -> Phone {
     phone(name, last).speaking("8 13", "a=rtpmap:13 CN/8000\r\n")
 }
@@ -199,7 +198,7 @@ fn comfort_noise_of_a_gateway_is_soft_noise_for_who_knows_none() {
     let (ok, _) = caller.hear("SIP/2.0 200");
     assert!(!types(&ok).contains(&13), "{ok}");
     let near = caller.confirmed(&ok, asked, server.sip);
-    // Sound, and then one packet of noise.
+    // Audio, and then one packet of noise.
     let (to, mut n) = (rtp_of(&invite), 1);
     until("sound", || {
         carrier.sound(to, n, &[0x55; 160]);
@@ -212,7 +211,7 @@ fn comfort_noise_of_a_gateway_is_soft_noise_for_who_knows_none() {
     let samples = heard.iter().flat_map(|packet| &packet[12..]).map(|octet| alaw_decode(*octet));
     let loudest = samples.map(i16::unsigned_abs).max().expect("samples");
     assert!((30..400).contains(&loudest), "soft, and no silence: {loudest}");
-    // The next word ends it.
+    // The next audio packet ends it.
     n += 20;
     until("the word", || {
         carrier.sound(to, n, &[0x77; 160]);
@@ -245,7 +244,7 @@ fn comfort_noise_passes_between_two_who_know_it_and_is_answered() {
     caller.hang_up(&near);
     carrier.let_go();
 
-    // It calls somebody who knows none, and an application.
+    // It calls a phone without comfort noise, and an application.
     let carrier = noisy("calls", 3);
     let asked = carrier.ask_for(server.sip, "400");
     other.answer();

@@ -1,4 +1,4 @@
-//! Digits of gateways that take no telephone events: as tones in what they hear.
+//! Digits for gateways without telephone events: as tones in their audio.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -10,8 +10,8 @@ use super::trunk::{configuration, phone};
 use crate::server_support::phone::{Phone, rtp_of};
 use crate::server_support::{server, until};
 
-/// Sends silence for so long, a packet each 20 ms, and gives what has come to the other one
-/// meanwhile, by its timestamps, in samples of A-law.
+/// Sends silence for this time, a packet every 20 ms; returns the audio received by the other phone
+/// meanwhile, by timestamp, in decoded A-law samples.
 pub fn talk(from: &Phone, to: SocketAddr, n: &mut u16, ms: u64, by: &Phone) -> Vec<(u32, Vec<i16>)> {
     let (end, mut heard) = (Instant::now() + Duration::from_millis(ms), Vec::new());
     while Instant::now() < end {
@@ -27,8 +27,8 @@ pub fn talk(from: &Phone, to: SocketAddr, n: &mut u16, ms: u64, by: &Phone) -> V
     heard
 }
 
-/// Goes on until the other one has heard a digit, and what followed it, as a receiver plays it: by
-/// timestamps.
+/// Sends until the other phone has received a digit and the audio after it; returns the audio as a receiver
+/// plays it, in timestamp order.
 pub fn hear(digit: char, from: &Phone, to: SocketAddr, n: &mut u16, by: &Phone) -> Vec<i16> {
     let mut heard = Vec::new();
     let mut played = || {
@@ -44,7 +44,7 @@ pub fn hear(digit: char, from: &Phone, to: SocketAddr, n: &mut u16, by: &Phone) 
     })
 }
 
-/// Stretches in which a digit sounds, in ms: 5 ms of both its frequencies and of no other row.
+/// Durations of the digit, in ms: runs of blocks of 10 ms with both its frequencies.
 pub fn sounding(digit: char, samples: &[i16]) -> Vec<usize> {
     let (row, column) = frequencies(digit).expect("a digit");
     let (mut found, mut silence) = (Vec::new(), true);
@@ -82,7 +82,7 @@ fn an_event_is_heard_as_one_tone_of_its_length_by_a_gateway_with_tones() {
     let five = sounding('5', &samples);
     assert_eq!(five.len(), 1, "heard once: {five:?}");
     assert!((90..=120).contains(&five[0]), "as long as it was pressed: {five:?}");
-    // The caller's silence is not mixed into it, and no other digit is there.
+    // The caller's silence is not mixed into it, and it contains no other digit.
     let strongest = samples.iter().map(|sample| sample.unsigned_abs()).max().expect("samples");
     assert!((10_000..16_000).contains(&strongest), "-10 dBm0 each: {strongest}");
     for hz in ROW_HZ.into_iter().filter(|hz| *hz != 770.0) {
@@ -101,7 +101,7 @@ fn a_gateway_that_takes_events_gets_events_and_one_that_does_not_gets_tones() {
         let (mut caller, mut carrier, other) = (phone("caller", 2), phone("carrier", 3), phone("other", 4));
         (caller.events, carrier.events) = (Some(101), events);
         let server = server(&configuration(&carrier, "dtmf = \"auto\"", &other));
-        // The gateway is called, and presses no key itself.
+        // The gateway is called, and sends no digits itself.
         let asked = caller.ask_for(server.sip, "200");
         let (invite, peer) = carrier.hear("INVITE");
         assert!(invite.contains("telephone-event"), "{invite}");
@@ -133,7 +133,7 @@ fn a_gateway_that_takes_events_gets_events_and_one_that_does_not_gets_tones() {
 #[test]
 fn an_info_becomes_a_tone_for_a_gateway_with_tones() {
     let (caller, mut carrier, other) = (phone("caller", 2), phone("carrier", 3), phone("other", 4));
-    // It would take it as INFO, too.
+    // It would support INFO, too.
     carrier.allows = Some("INVITE, ACK, BYE, CANCEL, INFO");
     let server = server(&configuration(&carrier, "dtmf = \"inband\"", &other));
     let asked = caller.ask_for(server.sip, "200");

@@ -1,4 +1,4 @@
-//! Registrations at providers by RFC 5626: what REGISTER says, and how their flows are kept.
+//! Registrations at providers according to RFC 5626: the content of REGISTER, and keeping flows open.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::time::{Duration, Instant};
@@ -37,7 +37,7 @@ fn granted(register: &str, more: &str) -> String {
     answer(register, "200 OK", &contact, "")
 }
 
-/// A registrar over UDP that hears SIP and STUN.
+/// A registrar over UDP that receives SIP and STUN.
 struct Registrar(UdpSocket);
 
 impl Registrar {
@@ -151,7 +151,7 @@ fn a_provider_whose_edge_knows_no_outbound_gets_a_registration_without_it() {
     shows(&server, false);
 }
 
-/// What a token of a Contact opens is nobody's business: no file, no log, no page and no collector has it.
+/// The token in a Contact gives access, so no file, log, page or collector may contain it.
 #[test]
 fn a_token_is_in_the_register_and_nowhere_else() {
     let registrar = Registrar::new();
@@ -178,7 +178,7 @@ fn a_token_is_in_the_register_and_nowhere_else() {
     registrar.say(&granted(&register, ""), peer);
     shows(&server, false);
 
-    // From an address that nobody has heard of; some copy the Request-URI into To.
+    // From an unknown address; some providers copy the Request-URI into To.
     let provider = UdpSocket::bind("127.0.0.5:0").expect("loopback");
     provider.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     let (from, uri) = (provider.local_addr().expect("an address"), contact.trim_matches(['<', '>']));

@@ -1,5 +1,5 @@
-//! Encryption of media by party, in one process: a trunk that insists, plain phones, a route. What
-//! stands in descriptions on the wire.
+//! Media encryption by party, in one process: a trunk that requires it, plain phones, a route. Verified by
+//! the descriptions on the wire.
 
 use super::trunk::{configuration, phone};
 use crate::server_support::phone::{Phone, field};
@@ -9,7 +9,7 @@ const SUITE: &str = "AES_CM_128_HMAC_SHA1_80";
 /// 30 octets 0xAB.
 const KEY: &str = "q6urq6urq6urq6urq6urq6urq6urq6urq6urq6ur";
 
-/// One that speaks SRTP, with this behind its key.
+/// A phone with SRTP, with this text after its key.
 fn secure(name: &'static str, last: u8, more: &str) -> Phone {
     let line = format!("a=crypto:1 {SUITE} inline:{KEY}{more}\r\n");
     let mut phone = phone(name, last).speaking("8", &line);
@@ -43,7 +43,7 @@ fn a_trunk_that_insists_on_srtp_and_plain_phones_live_in_one_process() {
     carrier.let_go();
     drop(far);
 
-    // Beside it, phones among themselves are plain.
+    // Meanwhile phones talk to each other without encryption.
     let caller = phone("another", 2);
     let asked = caller.ask_for(server.sip, "300");
     let (invite, peer) = plain.hear("INVITE");
@@ -58,7 +58,7 @@ fn a_trunk_that_insists_on_srtp_and_plain_phones_live_in_one_process() {
 #[test]
 fn a_trunk_that_insists_is_not_talked_out_of_it() {
     let (caller, plain) = (phone("caller", 2), phone("plain", 4));
-    // It says plain RTP, whatever it is offered.
+    // It answers with plain RTP, whatever the offer.
     let carrier = phone("carrier", 3);
     let server = server(&configuration(&carrier, INSISTS, &plain));
     caller.ask_for(server.sip, "200");
@@ -109,7 +109,7 @@ fn a_route_says_how_those_are_called_who_do_not_say_it_themselves() {
     }
 }
 
-/// Asterisk with `use_avpf = yes` refuses what has another profile.
+/// Asterisk with `use_avpf = yes` refuses other profiles.
 #[test]
 fn a_gateway_with_avpf_is_offered_the_profile_with_feedback_and_nobody_else_hears_of_it() {
     for (lines, profile, plain) in [

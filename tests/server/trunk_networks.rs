@@ -1,5 +1,5 @@
-//! Gateways that name a listener: what goes to them leaves by it, shows its address and no other, and
-//! they are known there alone.
+//! Gateways with a named listener: messages to them leave from it, show its address only, and the gateways
+//! are recognised only there.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 
@@ -10,11 +10,11 @@ use b2b_test_support::tls::{PATIENCE, answer, read_message, send};
 
 const CARRIERS_SIDE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 11);
 
-/// One that listens at 127.0.0.1 and, as `carrier`, at 127.0.0.11, with these lines about that. Nobody is
-/// trusted by address.
+/// A server that listens at 127.0.0.1 and, as `carrier`, at 127.0.0.11, with these additional lines for that
+/// listener. It trusts 127.0.0.2 only.
 fn two_networks(about: &str, lines: &str) -> Server {
     let listener = format!("[[listener]]\nname = \"carrier\"\nlisten = \"udp:{CARRIERS_SIDE}:0\"\n{about}");
-    // Media servers have addresses of their own.
+    // Media servers have their own addresses.
     trusting("127.0.0.2", &format!("[media]\ncontroller = \"embedded\"\n{listener}{lines}"))
 }
 
@@ -96,7 +96,7 @@ fn rtp_is_bound_in_the_network_of_each_party() {
     caller.speak(ours[0], 20);
     carrier.speak(ours[1], 20);
     until("what was said", || (carrier.heard_from() == Some(ours[1])).then_some(()));
-    // Each would see the other's address: it stays relayed though the route says "direct".
+    // Each party would see the other's address: media stay relayed though the route says "direct".
     std::thread::sleep(std::time::Duration::from_secs(2));
     carrier.speak(ours[1], 20);
     caller.speak(ours[0], 20);
@@ -106,11 +106,11 @@ fn rtp_is_bound_in_the_network_of_each_party() {
     drop(far);
 }
 
-/// The liar has the gateway's address in the other network.
+/// The attacker has the gateway's address in the other network.
 #[test]
 fn a_gateway_is_known_at_its_own_listener_and_elsewhere_its_address_is_nobodys() {
     let (callee, carrier, liar) = (phone("callee", 4), phone("carrier", 3), phone("liar", 3));
-    // It says by which port it listens there.
+    // OPTIONS tells the gateway the listener's port.
     let server = two_networks(
         "",
         &format!(
@@ -163,7 +163,7 @@ fn connections_to_a_gateway_begin_at_its_listener() {
         assert!(field(&options, "Via").contains(&format!("TCP {}:", from.ip())), "{options}");
         send(&mut connection, &answer(&options, "200 OK", "", ""));
         begun.push(from.ip().to_string());
-        // It stays open: the other gateway does not use it all the same.
+        // It stays open, but the other gateway does not use it.
         open.push(connection);
     }
     begun.sort();

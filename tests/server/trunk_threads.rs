@@ -1,5 +1,5 @@
-//! Parties of two calls, each on a media thread of its own, which a program joins: their digits and their
-//! noise are for each other what they are on one thread.
+//! Parties of two calls, each on its own media thread, joined by a program: digits and comfort noise work as
+//! on a single thread.
 
 use std::sync::atomic::AtomicBool;
 
@@ -18,7 +18,7 @@ fn two_threads(gateway: &Phone, lines: &str) -> Server {
     server(&format!("[media]\nthreads = 2\n{}", carrier(gateway, lines)))
 }
 
-/// Calls this target, where this phone answers: the leg, and what it was offered.
+/// Calls this target, at which the phone answers; returns the leg, and the INVITE.
 fn called(server: &Server, target: &str, phone: &Phone) -> (Value, String) {
     std::thread::scope(|scope| {
         let asks = scope.spawn(|| done(server, &json!({ "command": "originate", "from": target })));
@@ -28,7 +28,7 @@ fn called(server: &Server, target: &str, phone: &Phone) -> (Value, String) {
     })
 }
 
-/// Joins the gateway's call with another one, runs this, and hangs up.
+/// Joins the gateway's call with another one, runs `run`, and hangs up.
 fn joined(server: &Server, gateway: &Phone, other: &Phone, run: impl FnOnce(&str, &str)) {
     let (far, to_gateway) = called(server, "gateway/carrier/200", gateway);
     let (near, to_other) = called(server, &other.uri(), other);

@@ -1,5 +1,5 @@
-//! By which way requests go to a provider: the host and the flow that granted the registration, its
-//! Service-Route, an outbound proxy.
+//! The path of requests to a provider: the host and flow that granted the registration, its Service-Route, an
+//! outbound proxy.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
@@ -64,7 +64,7 @@ fn what_a_gateway_is_not_to_be_told_is_not_in_its_invite() {
     assert_eq!(run("session_timers = false\nreliable = false\n"), (false, false, false, true));
 }
 
-/// Meta's WhatsApp ends a call that gets one.
+/// Meta's WhatsApp ends a call that receives one.
 #[test]
 fn a_gateway_that_takes_no_reinvites_gets_none_when_the_other_party_holds_or_a_program_does() {
     let (carrier, caller) = (phone("carrier", 3), phone("caller", 2));
@@ -99,7 +99,7 @@ fn a_gateway_that_takes_no_reinvites_gets_none_when_the_other_party_holds_or_a_p
     }
 }
 
-/// Behind a CGNAT nobody knows the addresses of a provider's pool: its connection says who it is.
+/// Behind a CGNAT the addresses of a provider's pool are unknown: its connection identifies it.
 #[test]
 fn calls_by_the_connection_of_a_registration_are_the_gateways_and_others_from_there_are_not() {
     let callee = phone("callee", 4);
@@ -141,7 +141,7 @@ fn calls_by_the_connection_of_a_registration_are_the_gateways_and_others_from_th
     callee.refuse_to("486 Busy Here", &theirs, peer);
     let refused = std::iter::repeat_with(|| read_message(&mut connection)).find(|it| !it.contains(" 100 "));
     assert!(refused.as_deref().is_some_and(|it| it.starts_with("SIP/2.0 486")), "{refused:?}");
-    // The same words from the same address, by another connection.
+    // The same request from the same address, on another connection.
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     socket.bind(&SocketAddr::from(([127, 0, 0, 3], 0)).into()).expect("its address");
     socket.connect(&server.sip.into()).expect("a connection");
@@ -156,7 +156,7 @@ fn calls_by_the_connection_of_a_registration_are_the_gateways_and_others_from_th
     assert!(!callee.has_heard("INVITE"));
 }
 
-/// A LAN beside a trunk that is behind a NAT: each is told the address by which it reaches us.
+/// A LAN and a trunk that is reached through a NAT: each gets the address at which it reaches the server.
 #[test]
 fn who_is_inside_is_told_our_own_address_and_everybody_else_the_advertised_one() {
     let (carrier, phone_inside, caller) = (phone("carrier", 3), phone("inside", 4), phone("caller", 2));
@@ -199,7 +199,7 @@ fn who_is_inside_is_told_our_own_address_and_everybody_else_the_advertised_one()
 #[test]
 fn an_outbound_proxy_gets_everything_and_the_request_uri_keeps_its_name() {
     let (proxy, caller) = (phone("proxy", 3), phone("caller", 2));
-    // Nobody could look this name up.
+    // A name that cannot be resolved.
     let server = server(&format!(
         "[[gateway]]\nname = \"carrier\"\nhosts = [\"provider.invalid\"]\noutbound_proxy = \"{}\"\n\
          transport = \"udp\"\noptions_s = 1\n{ACCOUNT}{TO_CARRIER}",

@@ -1,4 +1,4 @@
-//! What users are offered, answered and sent by the keys of their own, whichever side calls.
+//! Media offered, answered and sent to users according to their own keys, whichever side calls.
 
 use super::trunk::{phone, route, trusting};
 use super::trunk_codecs::{noisy, ptime, types};
@@ -8,7 +8,7 @@ use crate::server_support::{Server, until};
 
 const PASSWORD: &str = "a good secret";
 
-/// The user `ann` with these lines, whom 200 reaches by another name; 300 goes to the other phone, who is
+/// The user `ann` with these lines, also reached by the alias 200; 300 goes to the other phone, which is
 /// trusted, 400 to an application.
 fn with_user(lines: &str, other: &Phone) -> Server {
     let user = format!(
@@ -83,7 +83,7 @@ fn a_user_is_told_its_codecs_packet_time_opus_and_noise_whichever_side_calls() {
     ann.refuse_to("486 Busy Here", &invite, peer);
     other.hear("SIP/2.0 486");
 
-    // It calls an application, and somebody who has none of that.
+    // The user calls an application, and a phone without such keys.
     let asked = ann.ask_as_user(server.sip, "400", PASSWORD);
     let (ok, _) = ann.hear("SIP/2.0 200");
     assert_eq!((ptime(&ok), types(&ok)), (Some("40"), vec![8, 13]), "{ok}");

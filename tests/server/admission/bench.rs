@@ -1,4 +1,4 @@
-//! A server around the harness of calls.
+//! A server around the test harness for calls.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -51,16 +51,16 @@ impl Outside for Nothing {
     }
 }
 
-/// A configuration of the test's.
+/// A configuration for a test.
 pub fn config(text: &str) -> ServerConfig {
     let mut config = parse(text, &Nothing).unwrap_or_else(|error| panic!("{error}"));
-    // What gateways were learned to be lies beside the store: nothing of one test is known to another.
+    // Learned properties of gateways are stored next to the store: tests must not share them.
     config.server.store = Store::Memory;
     config
 }
 
 impl Bench {
-    /// A server with this configuration. The harness has its address.
+    /// A server with this configuration, at the harness's address.
     pub fn new(text: &str) -> Bench {
         Bench::with_store(text, Box::new(MemoryStore::new()))
     }
@@ -96,13 +96,13 @@ impl Bench {
         Bench { harness, parts }
     }
 
-    /// What admission control counted.
+    /// Counters of admission control.
     pub fn counted(&self) -> AdmissionCounters {
         self.parts.counters.get()
     }
 
-    /// A party sends a request outside any call and again with its password when it is
-    /// asked for one; gives the last status.
+    /// A party sends a request outside any call, and repeats it with its password if challenged; returns the
+    /// last status.
     pub fn ask(&mut self, party: PartyId, request: OutOfDialog, user: &str, password: &str) -> u16 {
         let mut digest = DigestClient::new(user, password, [9; 32]);
         let mut sent = Authorized::default();
@@ -127,7 +127,7 @@ impl Bench {
         }
     }
 
-    /// A party registers for so many seconds.
+    /// A party registers for `seconds`.
     pub fn register(&mut self, party: PartyId, user: &str, password: &str, seconds: u32) -> u16 {
         let of = Bytes::from(format!("<sip:{user}@{B2B}>"));
         let register = OutOfDialog {
@@ -140,7 +140,7 @@ impl Bench {
         self.ask(party, register, user, password)
     }
 
-    /// The requests outside calls that have come in at a party since it was last asked.
+    /// Requests outside calls that a party has received since the previous call of this method.
     pub fn asked(&mut self, party: PartyId) -> Vec<(ServerTransactionId, Request)> {
         let events = self.harness.take(party).into_iter();
         let requests = events.filter_map(|event| match event {
@@ -157,14 +157,14 @@ impl Bench {
         self.harness.settle();
     }
 
-    /// Another configuration from now on.
+    /// Puts another configuration in force.
     pub fn reload(&mut self, text: &str) {
         let (registrar, board) = (self.parts.registrar.clone(), self.parts.board.clone());
         self.parts.current.set(Settings::new(config(text), registrar, board).expect("it fits together"));
         self.harness.reconfigure();
     }
 
-    /// What went to this address and begins so.
+    /// Messages to this address that begin like this.
     pub fn sent_to(&self, address: &str, begins: &str) -> Vec<String> {
         let to = address.parse().expect("an address");
         let sent = self.harness.wire.iter().filter(|sent| sent.to == to);

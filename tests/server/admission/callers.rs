@@ -1,4 +1,4 @@
-//! Who calls: users by their password, gateways by their address.
+//! The identity of callers: users by their password, gateways by their address.
 
 use std::task::{Context, Waker};
 use std::time::Duration;

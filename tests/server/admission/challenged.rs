@@ -1,4 +1,4 @@
-//! Providers that ask for the password inside of calls, and others that ask for it.
+//! Providers that challenge requests inside calls, and other parties that ask for the password.
 
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
@@ -13,9 +13,9 @@ use super::bench::Bench;
 
 const ANN: &str = "192.0.2.11:5060";
 const ONE: &str = "192.0.2.21:5060";
-/// A phone that is no gateway.
+/// A phone that is not a gateway.
 const TWO: &str = "192.0.2.22:5060";
-/// Of who writes messages by hand, so that nothing of an endpoint's answers for it.
+/// Tag of the hand-written far end, which no endpoint answers for.
 const TAG: &str = "hand";
 
 fn config(gateway: &str) -> String {
@@ -39,14 +39,14 @@ impl Credentials for Account {
     }
 }
 
-/// A call of Ann's with a far end that is written by hand.
+/// A call between Ann and a hand-written far end.
 struct Call {
     bench: Bench,
     ann: (PartyId, UsageId),
     at: &'static str,
     digest: DigestServer,
     realm: &'static str,
-    /// How much of the wire has been looked at.
+    /// Number of messages on the wire already examined.
     looked: usize,
 }
 
@@ -62,7 +62,7 @@ fn digest(now: Instant) -> DigestServer {
 }
 
 impl Call {
-    /// Ann calls a number, and who is there answers.
+    /// Ann calls a number, and the far end answers.
     fn out(gateway: &str, number: &str, at: &'static str) -> Call {
         Call::out_by(&config(gateway), number, at)
     }
@@ -149,7 +149,7 @@ impl Call {
         self.bench.harness.send_raw(self.at, &response);
     }
 
-    /// What the far end's digest says of a request. `None`: its credentials are good.
+    /// The challenge of the far end's digest to a request; `None` if its credentials are valid.
     fn judged(&mut self, sent: &Sent) -> Option<Vec<(String, String)>> {
         let source = [192, 0, 2, 1].into();
         let who = Asked { source, realm: self.realm, side: Side::Server, md5_only: false };
@@ -164,7 +164,8 @@ impl Call {
         }
     }
 
-    /// A request of this method is challenged, comes again with good credentials, and gets this.
+    /// Challenges a request of this method, checks that it is repeated with valid credentials, and sends this
+    /// response.
     fn challenges(&mut self, method: &str, status: &str, fields: &[(String, String)], body: &str) -> Sent {
         let first = self.next(method);
         let asked = self.judged(&first).expect("no credentials before they are asked for");
@@ -185,7 +186,7 @@ impl Call {
         again
     }
 
-    /// A request of this method is challenged, and gets no credentials.
+    /// Challenges a request of this method, and checks that no credentials follow.
     fn keeps_it(&mut self, method: &str) {
         let first = self.next(method);
         let asked = self.judged(&first).expect("no credentials");
@@ -210,7 +211,7 @@ impl Call {
         self.bench.harness.settle();
     }
 
-    /// What Ann has heard of Ann's one request.
+    /// The response that Ann received to her one request.
     fn ann_heard(&mut self) -> u16 {
         let heard: Vec<u16> = self.bench.harness.take(self.ann.0).into_iter().filter_map(status).collect();
         let [status] = heard[..] else { panic!("{heard:?}") };
@@ -288,7 +289,7 @@ fn a_refer_is_sent_again_and_its_notify_names_the_one_that_was_taken() {
 #[test]
 fn a_refresh_of_the_session_is_sent_again_with_credentials() {
     let mut call = Call::out(PASSWORD, "100", ONE);
-    // The timer is agreed on in a re-INVITE.
+    // The timer is negotiated in a re-INVITE.
     let timer = [("Session-Expires".to_owned(), "600;refresher=uac".to_owned())];
     call.ann_reinvites();
     call.challenges("INVITE", "200 OK", &timer, SESSION);
@@ -335,7 +336,7 @@ fn a_nonce_that_is_too_old_costs_one_more_round_and_a_wrong_password_none() {
     call.bench.harness.run(Duration::from_secs(5));
     assert!(call.find("INFO").is_none(), "once, and once more");
     assert_eq!(call.ann_heard(), 488);
-    // Who asks again says that the password is wrong.
+    // A repeated challenge means that the password is wrong.
     call.ann_says(Method::Info);
     for _ in 0..2 {
         let sent = call.next("INFO");
@@ -357,7 +358,7 @@ fn nobody_else_gets_the_password() {
     assert_eq!(call.ann_heard(), 488);
     call.ann_says(Method::Info);
     call.keeps_it("INFO");
-    // A phone that is no gateway, though it knows the realm.
+    // A phone that is not a gateway, though it knows the realm.
     let mut call = Call::out(PASSWORD, "300", TWO);
     call.ann_reinvites();
     call.keeps_it("INVITE");
@@ -368,7 +369,7 @@ fn nobody_else_gets_the_password() {
     let mut call = Call::out("", "100", ONE);
     call.ann_reinvites();
     call.keeps_it("INVITE");
-    // A phone that has the address of a gateway, and was not called through it.
+    // A phone that has the address of a gateway, but was not called through it.
     let text =
         config(PASSWORD).replace("sources = [\"192.0.2.21\"]", "sources = [\"192.0.2.21\", \"192.0.2.22\"]");
     let mut call = Call::out_by(&text, "300", TWO);

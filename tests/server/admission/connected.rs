@@ -1,4 +1,4 @@
-//! What gateways say of their party while a call is up, and liars.
+//! Identities of the connected party as given by gateways during a call, some of them false.
 
 use b2b::sip::endpoint::{Body, HeaderFields};
 use b2b_testkit::SESSION;
@@ -9,7 +9,7 @@ use super::bench::Bench;
 const BOB: &str = "192.0.2.12:5060";
 const CARRIER: &str = "192.0.2.21:5060";
 
-/// What Bob is told of the other party when the carrier says that this is Bob's bank.
+/// The identities that Bob receives when the carrier claims to be Bob's bank.
 fn told(trust: &str) -> Vec<String> {
     let mut bench = Bench::new(&format!(
         "[[gateway]]\nname = \"carrier\"\nhosts = [\"{CARRIER}\"]\nsources = [\"192.0.2.21\"]\noptions_s = 0\n{trust}\

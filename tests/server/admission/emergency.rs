@@ -1,4 +1,5 @@
-//! Emergency calls: what they pass, what is kept for them, and that strangers get nothing by the number.
+//! Emergency calls: the limits that they bypass, the resources reserved for them, and that the number gives
+//! strangers no access.
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use b2b_testkit::{PartyId, SESSION};
 
 use super::bench::Bench;
 
-/// Trusted.
+/// A trusted address.
 const ANN: &str = "192.0.2.11:5060";
 /// A phone with a password.
 const PHONE: &str = "198.51.100.7:5060";
@@ -21,7 +22,8 @@ const PEER: &str = "192.0.2.23:5060";
 
 const EMERGENCY: &str = "[emergency]\nnumbers = [\"112\", \"911\"]\ngateways = [\"carrier\", \"backup\"]\n";
 
-/// Two gateways for emergency calls and a peer that is not believed; every other number goes to the carrier.
+/// Two gateways for emergency calls and a peer whose identities are not trusted; all other numbers go to the
+/// carrier.
 fn text(limits: &str, carrier: &str, user: &str, emergency: &str) -> String {
     format!(
         "[server]\ntrusted = [\"192.0.2.11\"]\n[limits]\n{limits}\n{emergency}\
@@ -41,7 +43,7 @@ fn bench(limits: &str, carrier: &str, user: &str) -> (Bench, [PartyId; 4]) {
     (bench, parties)
 }
 
-/// User 1001 calls, with further header fields.
+/// User 1001 calls, with additional header fields.
 fn user_calls(bench: &mut Bench, phone: PartyId, number: &str, fields: &[(&str, &str)]) -> UsageId {
     user_calls_with(bench, phone, number, fields, "secret")
 }
@@ -93,12 +95,13 @@ fn ordinary(bench: &mut Bench, ann: PartyId, carrier: PartyId) -> UsageId {
 fn a_users_call_for_help_passes_class_channels_rates_and_its_own_limit() {
     let (mut bench, [ann, phone, carrier, _]) =
         bench("calls_per_s = 1\nuser_calls_per_s = 1", "channels = 2\ncalls_per_s = 1", "max_calls = 1");
-    // Of two channels one is kept.
+    // One of two channels is reserved.
     ordinary(&mut bench, ann, carrier);
     bench.harness.run(Duration::from_secs(1));
     let second = bench.harness.call(ann, "100", Some(SESSION));
     assert_eq!(refused(&mut bench, ann, second), 503);
-    // In one second: more than the user, the server and the carrier take, and its class may call nobody.
+    // In one second: above the limits of the user, the server and the carrier, from a class that may not call
+    // anywhere.
     let barred = user_calls(&mut bench, phone, "100", &[]);
     assert_eq!(refused(&mut bench, phone, barred), 503, "the second has had its call");
     for number in ["112", "911", "112"] {
@@ -134,7 +137,7 @@ fn the_last_place_is_kept_and_emergency_calls_come_beyond_it_and_while_the_serve
     assert!(up.iter().all(|call| bench.harness.is_up(phone, *call)));
     let ordinary = bench.harness.call(ann, "100", Some(SESSION));
     assert_eq!(refused(&mut bench, ann, ordinary), 503);
-    // At its very end it takes nobody.
+    // At the very end of the drain no calls are accepted.
     bench.harness.hang_up_all();
     let late = bench.harness.call(ann, "112", Some(SESSION));
     assert_eq!(refused(&mut bench, ann, late), 503);
@@ -152,7 +155,8 @@ fn without_the_table_nothing_is_kept_and_the_number_is_one_like_others() {
     assert_eq!(refused(&mut bench, ann, second), 503);
 }
 
-/// Strangers, a gateway that is not believed, the gateway that takes the calls, and a wrong password.
+/// Strangers, a gateway whose identities are not trusted, the gateway that takes the calls, and a wrong
+/// password.
 #[test]
 fn who_only_says_the_number_gets_nothing_by_it() {
     let (mut bench, [ann, phone, carrier, backup]) = bench("calls = 3\nsource_challenges_per_s = 5", "", "");
@@ -163,7 +167,7 @@ fn who_only_says_the_number_gets_nothing_by_it() {
     }
     bench.harness.wire.clear();
     let start = bench.harness.now();
-    // The server is full but for the place that is kept.
+    // The server is full except for the reserved place.
     let calls: Vec<_> = (0..300)
         .map(|n| {
             let from = format!("<sip:1001@192.0.2.1>;user={n}");
@@ -193,7 +197,7 @@ fn who_only_says_the_number_gets_nothing_by_it() {
     }
     assert!(bench.harness.incoming(carrier).is_empty() && bench.harness.incoming(backup).is_empty());
     assert_eq!(bench.sent_to(CARRIER, "INVITE ").len() + bench.sent_to(BACKUP, "INVITE ").len(), 0);
-    // Those who may still can.
+    // Authorised callers still can.
     let call = user_calls(&mut bench, phone, "112", &[]);
     bench.harness.answer_next(carrier, SESSION);
     assert!(bench.harness.is_up(phone, call));

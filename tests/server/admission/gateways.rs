@@ -1,4 +1,4 @@
-//! Gateways: our registrations at a provider, and whether its hosts answer.
+//! Gateways: registrations at a provider, and the availability of its hosts.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ impl Credentials for Account {
     }
 }
 
-/// A registrar of the provider's.
+/// The registrar of a provider.
 pub struct Provider {
     pub party: PartyId,
     digest: DigestServer,
@@ -50,7 +50,7 @@ impl Provider {
         Provider { party: bench.harness.party(at), digest, seen: Vec::new() }
     }
 
-    /// Answers everything that has come: asks for a password, then grants so much.
+    /// Answers all requests received: challenges them, then grants this expiry.
     pub fn serve(&mut self, bench: &mut Bench, granted: u32) {
         loop {
             let asked = bench.asked(self.party);
@@ -78,7 +78,7 @@ impl Provider {
     }
 }
 
-/// 200 with our contact among others, as a registrar lists them.
+/// 200 that lists our contact among others, as registrars do.
 fn accepted(request: &Request, granted: u32) -> Reply {
     let contact = request.header(Name::Contact).map(|it| String::from_utf8_lossy(it).into_owned());
     let listed = match request.number::<u32>(Name::Expires) {
@@ -87,7 +87,7 @@ fn accepted(request: &Request, granted: u32) -> Reply {
             format!("<sip:acme@198.51.100.9>;expires=9999, {};expires={granted}", contact.expect("a contact"))
         }
     };
-    // The endpoint of the test writes no Contact of its own outside calls.
+    // The test's endpoint adds no Contact of its own outside calls.
     Reply { headers: vec![("Contact".into(), listed.into())], ..Reply::status(200) }
 }
 
@@ -134,7 +134,7 @@ fn it_registers_with_its_password_refreshes_in_time_and_takes_it_back_at_the_sto
     assert_eq!(with_password.to().unwrap().uri.user, Some(&b"acme"[..]));
     assert_eq!(with_password.contact().unwrap().unwrap().uri.user, Some(&b"acme"[..]));
     assert_eq!(expires(with_password), Some(600));
-    // Ours is granted 120 s, whatever the other contact has.
+    // Our contact is granted 120 s, independently of the other one.
     pass(&mut bench, &mut provider, Duration::from_secs(600), 120);
     let refreshes = provider.seen.len() - 2;
     assert!((9..=13).contains(&refreshes), "{refreshes} in ten minutes of two");
@@ -180,7 +180,7 @@ fn a_refused_registration_takes_the_gateway_out_of_use_and_is_not_insisted_on() 
     assert!(bench.harness.incoming(provider.party).is_empty());
     bench.harness.answer_next(spare, SESSION);
     assert!(bench.harness.is_up(ann, call));
-    // After one to two minutes, then twice as long each time.
+    // The first wait is one to two minutes, then it doubles each time.
     let mut waits = Vec::new();
     for _ in 0..5 {
         let mut waited = 0;
@@ -218,7 +218,7 @@ fn a_refused_registration_is_tried_at_once_when_somebody_asks() {
         bench.harness.reconfigure();
         provider.serve(&mut bench, 600);
         assert!(is_registered(&bench));
-        // What is in force has not failed.
+        // A registration in force has not failed.
         bench.parts.board.register(Wanted::Failed);
         bench.harness.reconfigure();
         assert!(bench.asked(provider.party).is_empty());
@@ -245,7 +245,7 @@ fn a_nonce_that_has_run_out_costs_one_more_round_and_no_registration() {
     bench.harness.settle();
     pass(&mut bench, &mut provider, Duration::from_secs(240), 120);
     assert!(is_registered(&bench));
-    // Each of the refreshes was asked for its password anew.
+    // Each refresh was challenged again.
     let refreshes = provider.seen.len() - 2;
     assert!(refreshes >= 6 && refreshes.is_multiple_of(2), "{refreshes}");
 }
@@ -355,19 +355,19 @@ fn a_reload_keeps_what_did_not_change_and_moves_what_did() {
     bench.harness.settle();
     provider.serve(&mut bench, 600);
     assert_eq!(provider.seen.len(), 2);
-    // Another number of channels is none of the provider's business.
+    // A changed number of channels does not affect the provider.
     bench.reload(&config(&format!("{REGISTERS}\nchannels = 5")));
     provider.serve(&mut bench, 600);
     assert_eq!(provider.seen.len(), 2);
     assert!(is_registered(&bench));
-    // Another expiry is: the old registration is taken back, a new one made.
+    // A changed expiry does: the old registration is removed, a new one made.
     bench.reload(&config(&REGISTERS.replace("600", "700")));
     provider.serve(&mut bench, 700);
     let asked: Vec<_> = provider.seen[2..].iter().filter_map(expires).collect();
-    // One after the other: the end of the old one must not take the new one away.
+    // Sequentially: removing the old one must not remove the new one.
     assert_eq!(asked, [0, 700, 700], "the end, the new one, and that with its password");
     assert!(is_registered(&bench));
-    // So does another password, that of before.
+    // So does a changed password, here the previous one.
     let before = provider.seen.len();
     bench.reload(&config(&REGISTERS.replace("secret", "old").replace("600", "700")));
     provider.serve(&mut bench, 700);
@@ -376,7 +376,7 @@ fn a_reload_keeps_what_did_not_change_and_moves_what_did() {
     bench.reload(&config(&REGISTERS.replace("600", "700")));
     provider.serve(&mut bench, 700);
     assert!(is_registered(&bench));
-    // And one that is gone is left.
+    // The registration of a removed gateway is removed.
     let before = provider.seen.len();
     bench.reload("[server]\ntrusted = [\"192.0.2.11\"]\n");
     provider.serve(&mut bench, 700);
@@ -384,13 +384,13 @@ fn a_reload_keeps_what_did_not_change_and_moves_what_did() {
     assert!(bench.parts.board.snapshot().is_empty());
 }
 
-/// Asks every INVITE that comes in for a password; how often, until one is answered, if
-/// any is.
+/// Challenges every incoming INVITE; returns the number of challenges until one is answered, and whether any
+/// was.
 fn calls_with_password(bench: &mut Bench, carrier: PartyId, realm: &str) -> (usize, bool) {
     calls_when_asked_by(DigestConfig::default(), bench, carrier, realm)
 }
 
-/// The same where the carrier asks so.
+/// The same with this digest configuration.
 fn calls_when_asked_by(
     config: DigestConfig,
     bench: &mut Bench,
@@ -433,7 +433,7 @@ fn a_gateway_that_asks_a_call_for_its_password_gets_it_and_a_wrong_one_only_once
         assert_eq!(calls_with_password(&mut bench, carrier, "provider"), asked, "{password}");
         match bench.harness.ended(ann, call) {
             None => assert!(bench.harness.is_up(ann, call), "{password}"),
-            // Whose password is wrong is no business of the caller's.
+            // The wrong password of a gateway is not reported to the caller.
             Some(Termination::Failed { response }) => {
                 assert_eq!((password, response.status()), ("wrong", 502))
             }
@@ -463,7 +463,7 @@ fn a_callee_behind_a_carrier_that_asks_for_its_password_does_not_get_it() {
     });
     let line = "realm = [\"provider\", \"evil.example\"]";
     assert!(alarm.as_ref().is_some_and(|it| it.contains(line)), "{alarm:?}");
-    // The provider's own realm is answered as ever.
+    // The provider's own realm is answered as before.
     bench.harness.call(ann, "100", Some(SESSION));
     assert_eq!(calls_with_password(&mut bench, provider.party, "provider"), (1, true));
 }

@@ -1,9 +1,8 @@
-//! The next hop in dialogs with gateways, by messages in the shapes of known providers: what
-//! stands behind a Route is never judged, what is nobody's is followed and told, what leads
-//! inside is not followed.
+//! The next hop in dialogs with gateways, with messages in the formats of known providers: addresses behind a
+//! Route are never checked, unrelated public ones are followed and reported, internal ones are not followed.
 //!
-//! Shapes: Telnyx (flexisip#202), Twilio (pyVoIP#297), sipgate (kamailio#2961); addresses are
-//! theirs where they say something, and of the documentation blocks elsewhere.
+//! Formats: Telnyx (flexisip#202), Twilio (pyVoIP#297), sipgate (kamailio#2961); addresses are the providers'
+//! where they matter, and from the documentation blocks elsewhere.
 
 use b2b::sip::endpoint::Body;
 use b2b_testkit::{PartyId, SESSION, UsageId};
@@ -13,13 +12,13 @@ use crate::server_support::phone::field;
 
 const ANN: &str = "192.0.2.11:5060";
 
-/// A provider's answer or INVITE, as far as it says where it is.
+/// The address-related fields of a provider's response or INVITE.
 struct Shape {
     host: &'static str,
     contact: &'static str,
-    /// Of a response; in a request it is the other way round.
+    /// In the order of a response; in a request it is reversed.
     record_route: &'static [&'static str],
-    /// Where our requests have to go, and their Route fields.
+    /// Expected destination of our requests, with their Route fields.
     reached: &'static str,
 }
 
@@ -54,7 +53,7 @@ fn config(host: &str, more: &str) -> String {
     )
 }
 
-/// 200 to a request of ours, with a session to an INVITE.
+/// 200 to one of our requests, with a session for an INVITE.
 fn ok(request: &str, lines: &str) -> String {
     let to = field(request, "To");
     let to = if to.contains(";tag=") { to } else { format!("{to};tag=carrier") };
@@ -67,13 +66,13 @@ fn ok(request: &str, lines: &str) -> String {
     format!("SIP/2.0 200 OK\r\n{copied}To: {to}\r\n{lines}{kind}Content-Length: {}\r\n\r\n{body}", body.len())
 }
 
-/// The values of Route, one after the other.
+/// The values of Route, in order.
 fn routes(message: &str) -> Vec<String> {
     let fields = message.lines().filter_map(|line| line.strip_prefix("Route: "));
     fields.flat_map(|value| value.split(", ").map(str::to_owned)).collect()
 }
 
-/// Where the last message of ours went that begins so.
+/// The destination and text of our last message that begins like this.
 fn last(bench: &Bench, begins: &str) -> (String, String) {
     let sent = bench.harness.wire.iter().rev();
     let ours = |sent: &&b2b_testkit::Sent| {
@@ -85,7 +84,7 @@ fn last(bench: &Bench, begins: &str) -> (String, String) {
     (sent.to.to_string(), sent.text())
 }
 
-/// A call of ann's that the carrier answers with these lines.
+/// A call from ann that the carrier answers with these lines.
 fn called(bench: &mut Bench, carrier: &str, lines: &str) -> (PartyId, UsageId) {
     let ann = bench.harness.party(ANN);
     let call = bench.harness.call(ann, "4420", Some(SESSION));
@@ -96,7 +95,7 @@ fn called(bench: &mut Bench, carrier: &str, lines: &str) -> (PartyId, UsageId) {
     (ann, call)
 }
 
-/// A call of the carrier's that ann has answered.
+/// A call from the carrier that ann has answered.
 fn calls(bench: &mut Bench, carrier: &str, lines: &str) -> (PartyId, UsageId) {
     let ann = bench.harness.party(ANN);
     let request = |method: &str, to_tag: &str, body: &str| {
@@ -116,7 +115,7 @@ fn calls(bench: &mut Bench, carrier: &str, lines: &str) -> (PartyId, UsageId) {
     (ann, call)
 }
 
-/// Ann asks for another session, and hangs up: where the re-INVITE, its ACK and the BYE went.
+/// Ann changes the session, and hangs up; returns the destinations of the re-INVITE, its ACK and the BYE.
 fn reinvite_ack_bye(
     bench: &mut Bench,
     carrier: &str,
@@ -187,7 +186,7 @@ fn providers_with_private_hops_behind_a_public_one_hear_ack_bye_and_reinvite() {
 
 const CARRIER: &str = "198.51.100.10:5060";
 
-/// Where the ACK goes for an answer with this Contact, and what the timeline says of it.
+/// The destination of the ACK to an answer with this Contact, and the timeline's note about it.
 fn ack_for(contact: &str, more: &str) -> (String, Option<String>) {
     let mut bench = Bench::new(&config("198.51.100.10", more));
     called(&mut bench, CARRIER, &format!("Contact: <{contact}>\r\n"));
@@ -277,7 +276,7 @@ fn by_a_named_proxy_it_is_the_proxys_hop_and_never_one_that_only_the_phone_names
     for (lines, routes_of_bye) in [
         (format!("{phone}{edge}"), vec!["<sip:203.0.113.5;lr>"]),
         (format!("{phone}{edge}{carrier}"), vec!["<sip:203.0.113.5;lr>", "<sip:198.51.100.10;lr>"]),
-        // It does not stand in Record-Route itself.
+        // The proxy does not add itself to Record-Route.
         (phone.to_owned(), vec![]),
         (format!("{phone}{carrier}"), vec!["<sip:198.51.100.10;lr>"]),
     ] {

@@ -1,4 +1,4 @@
-//! What a call may cost: how many at once, how many a second, how long.
+//! Limits of calls: simultaneous calls, calls per second, duration.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::bench::Bench;
 const ANN: &str = "192.0.2.11:5060";
 const BOB: &str = "192.0.2.12:5060";
 
-/// Everybody is trusted, and everybody is called at Bob's.
+/// All addresses are trusted, and every number leads to Bob.
 fn to_bob(limits: &str) -> (Bench, PartyId, PartyId) {
     let mut bench = Bench::new(&format!(
         "[server]\ntrusted = [\"192.0.2.0/24\"]\n[limits]\n{limits}\n[[route]]\nto = \"sip:bob@{BOB}\"\n"
@@ -52,7 +52,7 @@ fn a_call_ends_when_it_has_lasted_for_as_long_as_it_may_and_both_are_told_why() 
     bench.harness.assert_nothing_left();
 }
 
-/// What Ann is told of session timers when Ann asks for so many seconds.
+/// The Session-Expires that Ann receives after requesting this many seconds.
 fn agreed(bench: &mut Bench, ann: PartyId, bob: PartyId) -> Option<String> {
     let now = bench.harness.wire.len();
     call(bench, ann, bob);
@@ -76,14 +76,14 @@ fn session_timers_are_as_configured_and_a_reload_changes_those_of_new_calls_alon
     let bob = bench.harness.party_with(BOB, |config| config.session_timers = None);
     let old = call(&mut bench, ann, bob);
     bench.reload(&text("session_expires_s = 700\nmin_se_s = 600"));
-    // 422 with Min-SE: 600, and Ann asks again.
+    // 422 with Min-SE: 600, and Ann tries again.
     assert_eq!(agreed(&mut bench, ann, bob).as_deref(), Some("600;refresher=uac"));
     let [first, .., last] = &*bench.sent_to(BOB, "INVITE ") else { panic!("two INVITEs") };
     assert!(first.contains("\r\nSession-Expires: 1800\r\n"), "{first}");
     assert!(last.contains("\r\nSession-Expires: 700\r\nMin-SE: 600\r\n"), "{last}");
     let refused = bench.sent_to(ANN, "SIP/2.0 422 ");
     assert!(matches!(&*refused, [one] if one.contains("\r\nMin-SE: 600\r\n")), "{refused:?}");
-    // The call that was up is refreshed each 150 s as it was agreed on.
+    // The established call is refreshed every 150 s as agreed.
     bench.harness.wire.clear();
     bench.harness.run(Duration::from_secs(200));
     assert!(bench.harness.is_up(ann, old));
@@ -132,7 +132,7 @@ fn a_gateway_without_a_free_channel_is_passed_over_and_refused_when_it_was_the_l
     bench.harness.answer_next(spare, SESSION);
     assert!(bench.harness.is_up(ann, first) && bench.harness.is_up(ann, second));
     assert!(refused(&mut bench, ann, "100").starts_with("SIP/2.0 503 "));
-    // Its channel counts both ways.
+    // Its channels count in both directions.
     let refusal = refused(&mut bench, carrier, "bob");
     assert!(refusal.starts_with("SIP/2.0 503 "), "{refusal}");
     assert!(

@@ -1,5 +1,5 @@
-//! The server in virtual time: its admission control, its routes and its resolvers around a
-//! switch without sockets.
+//! The server in virtual time: its admission control, its routes and its resolvers around a switch without
+//! sockets.
 pub mod bench;
 mod callers;
 mod challenged;

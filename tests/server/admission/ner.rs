@@ -1,4 +1,4 @@
-//! A gateway whose calls do not get through: out of use, tried, and back.
+//! A gateway with a low network effectiveness ratio: taken out of use, tried, and restored.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ impl World {
         World { bench, ann, carrier, spare, calls: 0 }
     }
 
-    /// A call from another number to another one.
+    /// A call from a new number to a new number.
     fn call(&mut self) -> UsageId {
         self.calls += 1;
         let (from, to) = (200 + self.calls, 500 + self.calls);
@@ -58,7 +58,8 @@ impl World {
         self.bench.harness.invite(self.ann, invite)
     }
 
-    /// The carrier answers the call with this status; whether the spare one was asked then, who is busy.
+    /// The carrier answers the call with this status; returns whether the spare gateway, which is busy, was
+    /// tried next.
     fn fails(&mut self, call: UsageId, status: u16) -> bool {
         let asked = self.bench.harness.next_call(self.carrier);
         self.bench.harness.reject(self.carrier, asked, status);
@@ -68,7 +69,7 @@ impl World {
         !next.is_empty()
     }
 
-    /// A call goes to the spare one at once.
+    /// A call goes to the spare gateway at once.
     fn passes_it_over(&mut self) {
         let call = self.call();
         assert!(self.bench.harness.incoming(self.carrier).is_empty());
@@ -77,7 +78,7 @@ impl World {
         assert!(self.bench.harness.ended(self.ann, call).is_some());
     }
 
-    /// Calls in percent, and whether it is out of use.
+    /// Effective calls in percent, and whether the gateway is out of use.
     fn ner(&self) -> (Option<usize>, Option<Out>) {
         let (_, state, _) = self.bench.parts.board.snapshot().remove(0);
         let ner = state.ner.expect("it is counted");
@@ -98,7 +99,7 @@ fn it_is_passed_over_when_too_few_calls_get_through_and_comes_back_by_one_that_d
     assert_eq!(world.ner(), (Some(0), Some(Out::Resting)));
     assert_eq!(world.bench.parts.board.health("carrier", CARRIER), Health::Down);
     world.passes_it_over();
-    // One call tries it, and others go elsewhere meanwhile.
+    // One call tries it, while others go elsewhere.
     world.bench.harness.run(Duration::from_secs(61));
     assert_eq!(world.ner().1, Some(Out::Trying));
     let first = world.call();
@@ -110,11 +111,11 @@ fn it_is_passed_over_when_too_few_calls_get_through_and_comes_back_by_one_that_d
     assert!(world.bench.harness.ended(world.ann, first).is_some());
     assert_eq!(world.ner().1, Some(Out::Resting));
     world.passes_it_over();
-    // A caller who hangs up at once has said nothing.
+    // A caller that hangs up at once decides nothing.
     world.bench.harness.run(Duration::from_secs(61));
     let quick = world.call();
     assert_eq!(world.bench.harness.incoming(world.carrier).len(), 1);
-    // 100 Trying has to come before a CANCEL goes (RFC 3261 §9.1).
+    // CANCEL is sent only after 100 Trying (RFC 3261 §9.1).
     world.bench.harness.run(Duration::from_secs(1));
     world.bench.harness.cancel(world.ann, quick);
     assert_eq!(world.ner().1, Some(Out::Trying));
@@ -164,7 +165,7 @@ fn silence_counts_as_much_as_a_refusal_of_the_network() {
     assert_eq!(world.ner(), (Some(0), Some(Out::Resting)));
 }
 
-/// Somebody who dials dead numbers without end, and a dead number that everybody dials.
+/// A caller that dials invalid numbers repeatedly, and an invalid number dialled by many callers.
 #[test]
 fn one_caller_and_one_number_take_the_gateway_from_nobody() {
     let mut world = World::new();

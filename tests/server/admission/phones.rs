@@ -1,4 +1,4 @@
-//! Phones behind NAT after a restart, and parties that send RTP to each other.
+//! Phones behind NAT after a restart, and parties that exchange RTP directly.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use super::bench::Bench;
 const ANN: &str = "192.0.2.11:5060";
 const BOB: &str = "192.0.2.12:5060";
 
-/// What SQLite brings back: the address that the phone registered from, but no socket.
+/// A binding restored from SQLite: it has the address from which the phone registered, but no socket.
 fn of_before() -> Box<dyn LocationStore> {
     let binding = Binding {
         id: BindingId(1),
@@ -51,7 +51,7 @@ fn after_a_restart_a_phone_behind_nat_is_called_and_kept_reachable_where_it_regi
     let mut bench = Bench::with_store(text, of_before());
     let (ann, bob) = (bench.harness.party(ANN), bench.harness.party(BOB));
     bench.harness.run(Duration::from_secs(25));
-    // No line ends: which socket of ours the NAT knows is not known any more.
+    // OPTIONS instead of line ends: the socket whose NAT binding is open is no longer known.
     assert!(!bench.sent_to(BOB, "OPTIONS sip:1001@192.168.1.7:5060 ").is_empty());
     let call = bench.harness.call(ann, "1001", Some(SESSION));
     assert_eq!(bench.sent_to(BOB, "INVITE sip:1001@192.168.1.7:5060 ").len(), 1);

@@ -1,4 +1,4 @@
-//! Who refreshes the sessions of a gateway's calls (RFC 4028), and whose calls ask for a timer.
+//! The refresher of sessions in calls of a gateway (RFC 4028), and which calls request a timer.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ impl Trunk {
         Trunk { bench, ann, carrier }
     }
 
-    /// A value of Session-Expires that went this way.
+    /// The value of Session-Expires in a message sent this way.
     fn said(&self, from: &str, to: &str, begins: &str) -> Option<String> {
         let at = |text: &str| text.parse().expect("an address");
         let mut sent = self.bench.harness.wire.iter();
@@ -38,14 +38,14 @@ impl Trunk {
         found.unwrap_or_else(|| panic!("no {begins}")).field("Session-Expires")
     }
 
-    /// Ann calls; what the INVITE to the carrier has.
+    /// Ann calls; returns the value in the INVITE to the carrier.
     fn out(&mut self) -> Option<String> {
         self.bench.harness.call(self.ann, "100", Some(SESSION));
         self.bench.harness.answer_next(self.carrier, SESSION);
         self.said(B2B, ONE, "INVITE")
     }
 
-    /// The carrier calls, and names this refresher; what our 2xx has.
+    /// The carrier calls, and names this refresher; returns the value in our 2xx.
     fn inward(&mut self, refresher: SessionRefresher) -> Option<String> {
         let (target, body) = (format!("sip:200@{B2B}").into(), Some(Body::sdp(SESSION)));
         self.bench.harness.invite(self.carrier, Invite { target, body, refresher, ..Invite::default() });
@@ -53,7 +53,7 @@ impl Trunk {
         self.said(B2B, ONE, "SIP/2.0 200")
     }
 
-    /// How many refreshes b2b sends, and how many the carrier.
+    /// Number of refreshes sent by b2b, and by the carrier.
     fn refreshes(&mut self) -> (usize, usize) {
         self.bench.harness.wire.clear();
         self.bench.harness.run(Duration::from_secs(1_000));
@@ -91,7 +91,7 @@ fn a_call_of_the_gateways_is_refreshed_by_whom_it_names_and_else_as_is_written()
         ("", Either, "600;refresher=uac", (0, 3)),
         ("session_refresher = \"them\"", Either, "600;refresher=uac", (0, 3)),
         ("session_refresher = \"us\"", Either, "600;refresher=uas", (3, 0)),
-        // It insists (§9: whom the UAC names stays).
+        // It insists (§9: the refresher chosen by the UAC stays).
         ("session_refresher = \"us\"", Us, "600;refresher=uac", (0, 3)),
         ("session_refresher = \"them\"", Them, "600;refresher=uas", (3, 0)),
     ] {
@@ -106,7 +106,7 @@ fn a_gateway_that_gets_no_re_invites_gets_no_refreshes_either() {
     let mut trunk = Trunk::new("reinvites = false");
     assert_eq!(trunk.out(), None);
     assert_eq!(trunk.refreshes().0, 0);
-    // It wants the callee to refresh, who keeps no timer then (RFC 4028 §9).
+    // It wants the callee to refresh, which then keeps no timer (RFC 4028 §9).
     let mut trunk = Trunk::new("reinvites = false");
     assert_eq!(trunk.inward(SessionRefresher::Them), None);
     assert_eq!(trunk.refreshes().0, 0);

@@ -1,4 +1,4 @@
-//! The registrar as the server drives it.
+//! The registrar as driven by the server.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -99,7 +99,7 @@ fn wrong_passwords_are_not_looked_at_after_a_few_and_time_heals() {
     for _ in 0..3 {
         assert_eq!(bench.register(eve, "1001", "guess", 60), 401);
     }
-    // Half of them were free; now nothing is looked at for a while, right password or not.
+    // Half of the allowed failures cost nothing; now credentials are ignored for a while, right or wrong.
     assert_eq!(bench.register(eve, "1001", "secret", 60), 401);
     assert_eq!((bench.counted().slowed, bench.counted().rejected), (1, 3));
     bench.harness.run(Duration::from_secs(2));
@@ -107,7 +107,7 @@ fn wrong_passwords_are_not_looked_at_after_a_few_and_time_heals() {
     bench.harness.run(Duration::from_secs(60));
     assert_eq!(bench.register(eve, "1001", "secret", 60), 401);
     assert_eq!(bench.counted().rejected, 4);
-    // Not so from elsewhere, nor for others from there.
+    // This applies neither to other addresses, nor to other users at this one.
     let (elsewhere, neighbour) =
         (bench.harness.party("192.0.2.67:5060"), bench.harness.party("192.0.2.66:5070"));
     assert_eq!(bench.register(elsewhere, "1001", "secret", 60), 200);
@@ -172,7 +172,7 @@ fn the_sockets_hear_of_bans_but_not_of_who_may_call_without_a_password() {
     let [Ban { source, until: Some(until) }] = &*bans else { panic!("{bans:?}") };
     assert_eq!((*source, bench.counted().bans), (at, 2));
     assert!(*until > bench.harness.now() + Duration::from_secs(590));
-    // Whoever is trusted from now on may call.
+    // A source that is trusted from now on may call.
     bench.reload(&text("192.0.2.0/24"));
     assert!(bench.harness.bans().contains(&Ban { source: at, until: None }));
 }
@@ -191,7 +191,7 @@ fn copies_of_one_wrong_password_are_one_failure() {
     assert_eq!(bench.counted().rejected, 1);
 }
 
-/// A disk that does not take what it is given.
+/// A disk that refuses writes.
 struct Full(MemoryStore);
 
 impl LocationStore for Full {

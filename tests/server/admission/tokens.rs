@@ -1,4 +1,4 @@
-//! Trunks that are known by the token of the contact that we have registered there, and liars.
+//! Trunks recognised by the token in the contact registered there, and callers with false tokens.
 
 use b2b::sip::endpoint::{Body, Invite, Termination};
 use b2b::sip::msg::Name;
@@ -11,7 +11,7 @@ const BOB: &str = "192.0.2.12:5060";
 const CAT: &str = "192.0.2.13:5060";
 const ONE: &str = "192.0.2.21:5060";
 const TWO: &str = "192.0.2.22:5060";
-/// A provider's SBC that nobody has told us of, or a liar.
+/// A provider's SBC at an unknown address, or an attacker.
 const ELSEWHERE: &str = "198.51.100.7:5060";
 const TOKEN: &str = ";b2b-token=";
 
@@ -61,8 +61,8 @@ impl World {
         self.other.serve(&mut self.bench, 600);
     }
 
-    /// Who is called when somebody elsewhere calls this URI: at Bob's the carrier's calls come out, at Cat's the
-    /// other's. None: a password is asked for.
+    /// The party that is called when an unknown address calls this URI: Bob for calls of the carrier, Cat for
+    /// those of the other gateway. `None`: the call is challenged.
     fn reaches(&mut self, uri: &str) -> Option<&'static str> {
         let before = [BOB, CAT].map(|at| self.bench.sent_to(at, "INVITE ").len());
         let invite = Invite {
@@ -98,7 +98,7 @@ fn a_call_to_the_contact_with_the_token_is_that_gateways_wherever_it_comes_from(
     assert!(String::from_utf8_lossy(&first).contains(&carrier), "one token for all of a registration");
     assert_eq!(world.reaches(&carrier), Some(BOB));
     assert_eq!(world.reaches(&other), Some(CAT));
-    // Trunks call a number at that contact.
+    // Trunks put the called number into the contact URI.
     let number = carrier.replacen("sip:acme@", "sip:+442079460000@", 1);
     assert_eq!(world.reaches(&format!("{number};user=phone")), Some(BOB));
     let record = world.bench.harness.records();
@@ -124,12 +124,12 @@ fn a_liar_is_asked_for_a_password() {
         format!("{plain}{TOKEN}{}", &token[..31]),
         format!("{plain}{TOKEN}{token}0"),
         format!("{plain};token={token}"),
-        // One of them is right.
+        // One of the two tokens is right.
         format!("{plain}{TOKEN}{guess}{TOKEN}{token}"),
     ] {
         assert_eq!(world.reaches(&liar), None, "{liar}");
     }
-    // The token of one gateway makes nobody another one, whatever else is said.
+    // The token of a gateway gives its identity only, whatever else the URI contains.
     assert_eq!(world.reaches(&format!("{plain}{TOKEN}{others}")), Some(CAT));
 }
 
@@ -138,7 +138,7 @@ fn a_token_of_a_registration_that_is_over_is_nobodys() {
     let mut world = World::new();
     let old = contact(&world.carrier);
     assert_eq!(world.reaches(&old), Some(BOB));
-    // Registered anew.
+    // Registered again.
     world.bench.reload(&config("expires_s = 900"));
     world.bench.harness.settle();
     world.serve();
@@ -146,7 +146,7 @@ fn a_token_of_a_registration_that_is_over_is_nobodys() {
     assert_ne!(old, new);
     assert_eq!(world.reaches(&old), None);
     assert_eq!(world.reaches(&new), Some(BOB));
-    // And not at all.
+    // No longer registered.
     world.bench.reload(&config("expires_s = 900").replacen("contact_token = true\n", "", 1));
     world.bench.harness.settle();
     world.serve();

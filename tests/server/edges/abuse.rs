@@ -1,4 +1,4 @@
-//! What strangers get, and what they do not.
+//! What strangers get, and what they are denied.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ fn a_stranger_who_may_be_forged_gets_one_small_challenge_and_no_more() {
     let invite = stranger.invite("1001", "forged", 1, &Authorized::default());
     stranger.send(&invite);
     let mut answers = Vec::new();
-    // No ACK: Timer G would repeat a 407 after 0.5, 1.5 and 3.5 s.
+    // No ACK: Timer G would retransmit a 407 after 0.5, 1.5 and 3.5 s.
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_secs(5) {
         answers.extend(stranger.datagram(Duration::from_millis(100)));
@@ -28,7 +28,7 @@ fn a_stranger_who_may_be_forged_gets_one_small_challenge_and_no_more() {
     let [challenge] = &answers[..] else { panic!("{:?}", answers.iter().map(text).collect::<Vec<_>>()) };
     let line = b"SIP/2.0 407 Proxy Authentication Required\r\n";
     assert!(challenge.starts_with(line), "{}", text(challenge));
-    // A request as short as it can be, and its challenge.
+    // A minimal request, and its challenge.
     let register = stranger.registration("1001", "sip:a@h", ("short", 1), &Authorized::default());
     stranger.send(&register);
     let challenge = stranger.datagram(Duration::from_secs(60)).expect("a challenge");
@@ -97,7 +97,7 @@ fn wrong_passwords_for_many_names_lead_to_silence_for_their_source_and_for_nobod
         assert_eq!(guesser.register(&name, "guess", "sip:a@h", &call), 401, "attempt {attempt}");
     }
     server.wait_for_line("127.0.7.4 is banned for ");
-    // Not even the right password is looked at, nor a call.
+    // Not even the right password is checked, nor a call processed.
     let register = guesser.registration("1001", "sip:a@h", ("late", 1), &Authorized::default());
     guesser.send(&register);
     let invite = guesser.invite("1001", "late-call", 1, &Authorized::default());
@@ -106,7 +106,7 @@ fn wrong_passwords_for_many_names_lead_to_silence_for_their_source_and_for_nobod
     let contact = format!("sip:1002@{}", phone.at);
     assert_eq!(phone.register("1002", "secret", &contact, "phone"), 200);
     assert!(guesser.datagram(Duration::from_millis(500)).is_none(), "a banned source got an answer");
-    // The sockets drop what it sends before it is parsed: what is read is in the trace.
+    // The sockets drop its messages before parsing: parsed messages are in the trace.
     let read = |call: &str| {
         let trace = std::fs::read_to_string(folder.path().join("trace.sip")).unwrap_or_default();
         trace.lines().any(|line| line == format!("Call-ID: {call}"))
@@ -136,7 +136,7 @@ fn a_source_is_dropped_unread_beyond_its_messages_a_second() {
     while flooder.datagram(Duration::from_millis(500)).is_some() {
         answers += 1;
     }
-    // OPTIONS is answered to anybody: only what is unread gets nothing.
+    // OPTIONS from any source is answered: only dropped messages get no response.
     let allowed = 10 + 5 * (begun.elapsed().as_secs() + 1);
     assert!((1..=allowed).contains(&answers), "{answers} answers, {allowed} allowed");
 }
@@ -154,7 +154,7 @@ fn a_call_with_a_password_goes_through_and_credentials_without_a_user_in_their_u
     assert_eq!(challenge.status(), 407);
     let mut digest = DigestClient::new("1001", "secret", [3; 32]);
     digest.challenged(&challenge, &Authorized::default()).expect("a challenge");
-    // As SIPp signs by itself.
+    // Credentials as SIPp computes them.
     let credentials = digest.authorize(&Method::Invite, format!("sip:{address}").as_bytes());
     let invite = caller.invite("1002", "call", 2, &credentials);
     caller.send(&invite);
@@ -204,7 +204,7 @@ fn the_filter_for_fail2ban_finds_who_tries_passwords_and_nobody_whom_they_name()
     }
     server.wait_for_line("127.0.7.22 is banned for ");
     let log = folder.path().join("log");
-    // A reason phrase of a party, and a line that looks like one of the journal's.
+    // A reason phrase from a party, and one that looks like a line of the journal.
     let forged = [
         "2026-11-26T00:00:00.000Z INFO  b2bua call 7: over after 0 s, 1001: 603 192.0.2.4 is banned for 9 s: wrong \
          passwords for many users, the last one \"x\"",

@@ -1,5 +1,5 @@
-//! Where a dialog leads: users are reached by the flow that they came by, whatever their
-//! Contact and Record-Route say.
+//! Destinations in dialogs: users are reached by the flow that they used, whatever their Contact and
+//! Record-Route contain.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -14,7 +14,7 @@ use crate::common::child::{B2b, PATIENCE};
 use crate::server_support::phone::field;
 use b2b_test_support::tls::read_message;
 
-/// Ann and bob, and a carrier that nobody's class leads to.
+/// Ann and bob, and a carrier to which no class of a user leads.
 struct Stage {
     _folder: tempfile::TempDir,
     _server: B2b,
@@ -41,14 +41,14 @@ impl Stage {
         Stage { _folder: folder, _server: child, at, bob, carrier }
     }
 
-    /// Nothing has come at the carrier, by what came elsewhere in the meantime.
+    /// Nothing has arrived at the carrier; messages elsewhere show that it would have by now.
     fn assert_carrier_heard_nothing(&self) {
         let heard = self.carrier.datagram(Duration::from_millis(50));
         assert_eq!(heard.as_deref().map(String::from_utf8_lossy), None);
     }
 }
 
-/// What a caller says of itself in its INVITEs.
+/// A caller's claims about itself in its INVITEs.
 struct Said {
     call: &'static str,
     via: String,
@@ -56,7 +56,7 @@ struct Said {
     more: String,
 }
 
-/// A request of ann's as text.
+/// A request of ann as text.
 fn request(method: &str, said: &Said, at: SocketAddr, (to_tag, cseq): (&str, u32), more: &str) -> String {
     let body = if method == "INVITE" { std::str::from_utf8(SESSION).expect("text") } else { "" };
     let kind = if body.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
@@ -85,7 +85,7 @@ fn to_tag(message: &str) -> String {
     format!(";tag={}", field(message, "To").split_once(";tag=").expect("a tag").1)
 }
 
-/// A way of ann's to the server, where messages are text.
+/// Ann's connection to the server, with messages as text.
 pub trait Way {
     fn say(&mut self, message: &str);
     fn hear(&mut self, beginning: &str) -> String;
@@ -136,7 +136,7 @@ pub fn ok(request: &str, more: &str) -> String {
     format!("SIP/2.0 200 OK\r\n{copied}{more}{kind}Content-Length: {}\r\n\r\n{body}", body.len())
 }
 
-/// Bob's request in the call with the server, whose INVITE this was.
+/// Bob's request in the call that began with this INVITE.
 fn of_bob(bob: &mut Peer, invite: &Request, method: &Method, cseq: u32, changed: bool) -> Bytes {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let target = text(invite.contact().expect("a Contact").expect("a URI").uri.raw);
@@ -156,7 +156,7 @@ fn of_bob(bob: &mut Peer, invite: &Request, method: &Method, cseq: u32, changed:
     .into()
 }
 
-/// Ann calls bob, who answers; gives the tag of the call, and bob's INVITE.
+/// Ann calls bob, who answers; returns the tag of the call, and the INVITE to bob.
 fn connect(ann: &mut impl Way, stage: &mut Stage, said: &Said) -> (String, Request) {
     ann.say(&request("INVITE", said, stage.at, ("", 1), ""));
     let challenge = ann.hear("SIP/2.0 407");
@@ -171,7 +171,7 @@ fn connect(ann: &mut impl Way, stage: &mut Stage, said: &Said) -> (String, Reque
     (tag, theirs)
 }
 
-/// Bob hangs up; ann's BYE.
+/// Bob hangs up; returns the BYE to ann.
 fn hung_up(ann: &mut impl Way, stage: &mut Stage, invite: &Request, cseq: u32) -> String {
     let bye = of_bob(&mut stage.bob, invite, &Method::Bye, cseq, false);
     stage.bob.send(&bye);
@@ -197,7 +197,7 @@ fn a_callers_lies_lead_neither_bye_nor_reinvite_nor_ack_to_the_carrier() {
         more: format!("Record-Route: <sip:{carrier};lr>\r\n"),
     };
     let (_, theirs) = connect(&mut ann, &mut stage, &said);
-    // Bob's re-INVITE goes across, and its 200 lies again.
+    // Bob's re-INVITE is forwarded, and its 200 has false addresses again.
     let again = of_bob(&mut stage.bob, &theirs, &Method::Invite, 10, true);
     stage.bob.send(&again);
     let reinvite = ann.hear("INVITE");
@@ -258,7 +258,7 @@ fn a_phone_that_listens_on_another_port_than_it_sends_from_is_reached_at_its_con
         contact: format!("sip:ann@{}", listens.at),
         more: String::new(),
     };
-    // What answers its requests goes to its sent-by, too (RFC 3261 §18.2.2).
+    // Responses to its requests go to its sent-by, too (RFC 3261 §18.2.2).
     struct Asymmetric<'a>(&'a mut Peer, &'a mut Peer);
     impl Way for Asymmetric<'_> {
         fn say(&mut self, message: &str) {
@@ -280,7 +280,7 @@ fn tcp(at: SocketAddr) -> TcpStream {
     stream
 }
 
-/// A phone behind a NAT whose Contact says nothing of TCP.
+/// A phone behind a NAT whose Contact does not name TCP.
 fn by_tcp() -> Said {
     Said {
         call: "anns",

@@ -1,4 +1,4 @@
-//! Doors stay open for those who belong, whatever strangers do.
+//! The server stays reachable for authorised parties, whatever strangers do.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
@@ -15,7 +15,7 @@ use crate::common::child::{PATIENCE, b2b};
 const USERS: &str = "[[user]]\nname = \"1001\"\npassword = \"secret\"\n\
                      [[user]]\nname = \"1002\"\npassword = \"secret\"\n[[route]]\nto = \"user/$0\"\n";
 
-/// A connection to a server from one of the addresses of this machine.
+/// A connection to a server from one of this machine's addresses.
 pub fn connect(from: [u8; 4], server: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     socket.bind(&SocketAddr::from((Ipv4Addr::from(from), 0)).into()).expect("loopback");
@@ -25,7 +25,7 @@ pub fn connect(from: [u8; 4], server: SocketAddr) -> TcpStream {
     stream
 }
 
-/// What is answered on a connection; none: it was closed.
+/// The response on a connection; `None` if it was closed.
 fn ask(stream: &mut TcpStream, request: &[u8]) -> Option<Response> {
     stream.write_all(request).ok()?;
     let mut decoder = StreamDecoder::new(Limits::default());
@@ -43,7 +43,7 @@ fn ask(stream: &mut TcpStream, request: &[u8]) -> Option<Response> {
     }
 }
 
-/// A phone registers over TCP; the last status.
+/// A phone registers over TCP; returns the last status.
 fn register(stream: &mut TcpStream, user: &str, call: &str) -> Option<u16> {
     let (at, to) = (stream.local_addr().ok()?, stream.peer_addr().ok()?);
     let IpAddr::V4(ip) = at.ip() else { return None };
@@ -68,12 +68,12 @@ fn a_phone_registers_over_tcp_while_strangers_hold_every_connection_that_they_ge
     let mut strangers: Vec<TcpStream> =
         (0..875).map(|number| connect([127, 0, 9, 1 + (number % 5) as u8], address)).collect();
     for stream in &mut strangers {
-        // Those that have gone already do not take it.
+        // Writing fails on connections that are already closed.
         let _ = stream.write_all(b"\r\n\r\n");
     }
     let mut phone = connect([127, 0, 9, 99], address);
     assert_eq!(register(&mut phone, "1001", "phone"), Some(200));
-    // What strangers do now does not close it.
+    // Later connections of strangers do not close it.
     strangers.truncate(100);
     strangers.extend((0..400).map(|number| connect([127, 0, 9, 100 + (number % 50) as u8], address)));
     let mut peer = Peer::new([127, 0, 9, 99], address);
@@ -127,7 +127,7 @@ fn a_carriers_health_checks_are_all_answered_while_strangers_flood() {
                 let mut peer = Peer::new([127, 0, 9, 60 + stranger], address);
                 let mut number = 0;
                 while !over.load(std::sync::atomic::Ordering::Relaxed) {
-                    // More together than the 2,000 answers a second that there are for all.
+                    // In total more than the 2,000 responses a second available for all.
                     for _ in 0..16 {
                         number += 1;
                         let request = options(&mut peer, &format!("flood-{stranger}-{number}"));
@@ -141,7 +141,7 @@ fn a_carriers_health_checks_are_all_answered_while_strangers_flood() {
         for number in 0..40 {
             let call = format!("alive-{number}");
             let request = options(&mut carrier, &call);
-            // As a carrier does, again when nothing comes: a full socket's loss is no refusal.
+            // Retransmits like a carrier: a loss at a full socket is not a refusal.
             for _ in 0..3 {
                 carrier.send(&request);
                 if let Some(Message::Response(response)) = carrier.message(Duration::from_millis(500))

@@ -1,5 +1,5 @@
-//! Who calls, on the real binary and on the wire: what is believed of phones and gateways, what each party
-//! is told, and that nobody learns of a caller who stays unknown.
+//! Caller identity on the real binary and on the wire: claims of phones and gateways that are trusted, the
+//! identity that each party receives, and the privacy of anonymous callers.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use b2b::sip::msg::{Limits, Message, Method};
 use super::peer::{Peer, SESSION, server};
 use crate::common::child::{B2b, PATIENCE};
 
-/// All that `identity` may list.
+/// All values that `identity` may list.
 const ALL: &str = "identity = [\"pai\", \"ppi\", \"rpid\", \"diversion\", \"history-info\", \"stir\"]";
 
 /// A phone with a number that it may show, a second phone, and two gateways.
@@ -27,8 +27,8 @@ struct World {
 }
 
 impl World {
-    /// `carrier`, `other`: keys of the gateways; `routes` before those that are always there: `0…` leads to
-    /// the carrier, `+…` to the other gateway, anything else to a user.
+    /// `carrier`, `other`: keys of the gateways; `routes` come before the standard ones: `0…` leads to the
+    /// carrier, `+…` to the other gateway, anything else to a user.
     fn new(folder: &Path, net: u8, [carrier, other]: [&str; 2], routes: &str) -> World {
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 9));
         let [ann, bob, trunk, second] = [1, 2, 3, 4].map(|host| Peer::new([127, 0, net, host], nowhere));
@@ -65,7 +65,7 @@ impl World {
         }
     }
 
-    /// Somebody calls a number, with these fields; From and To are among them or as usual.
+    /// A party calls a number, with these fields; From and To have defaults.
     fn call(&mut self, caller: Who, number: &str, fields: &str) {
         self.calls += 1;
         let (at, call) = (self.at, format!("call{}", self.calls));
@@ -105,8 +105,7 @@ impl World {
         peer.send(text(2, &credentials).as_bytes());
     }
 
-    /// The INVITE for this number that somebody gets, as it came. It is refused with this status and
-    /// these fields.
+    /// The INVITE for this number at a party, unchanged. It is refused with this status and these fields.
     fn refuses(&mut self, callee: Who, number: &str, status: u16, fields: &[(&'static str, &str)]) -> String {
         let peer = self.peer(callee);
         let begun = Instant::now();
@@ -128,7 +127,7 @@ impl World {
         panic!("no INVITE for {number} at {callee:?}");
     }
 
-    /// The final response that who made the latest call gets, but for a challenge.
+    /// The final response to the latest call, except a challenge.
     fn refused(&mut self, caller: Who) -> u16 {
         let (begun, call) = (Instant::now(), format!("call{}", self.calls));
         let peer = self.peer(caller);
@@ -145,7 +144,7 @@ impl World {
         panic!("no answer for {caller:?}");
     }
 
-    /// The INVITE that comes of a call; the callee is busy.
+    /// The INVITE that results from a call; the callee is busy.
     fn told(&mut self, caller: Who, (callee, number): (Who, &str), fields: &str) -> String {
         self.call(caller, number, fields);
         self.refuses(callee, number, 486, &[])
@@ -177,7 +176,7 @@ fn from(invite: &str) -> &str {
 
 const IDENTITIES: [&str; 3] = ["P-Asserted-Identity", "P-Preferred-Identity", "Remote-Party-ID"];
 
-/// Everything by which a caller could be found out.
+/// Every field that could reveal a caller.
 const TELLTALE: &str = "P-Asserted-Identity: \"Hidden Ann\" <sip:+493077110@b2b.example>, <tel:+493077110>\r\n\
     P-Preferred-Identity: <sip:+493077111@b2b.example>\r\n\
     Remote-Party-ID: \"Hidden Ann\" <sip:+493077110@b2b.example>;party=calling\r\n\
@@ -186,7 +185,7 @@ const TELLTALE: &str = "P-Asserted-Identity: \"Hidden Ann\" <sip:+493077110@b2b.
     Subject: Hidden Ann calls\r\nReply-To: <sip:secretann@b2b.example>\r\nCall-Info: <http://secretann>\r\n\
     Organization: Hidden Ann Ltd\r\nIdentity: +493077110;info=<https://x/1>\r\nPrivacy: id\r\n";
 
-/// A route that would pass all of it on.
+/// A route that would pass all of them on.
 const PASSES: &str = "[[route]]\ncalled = '00\\d+'\nto = \"gateway/carrier\"\nmode = \"translating\"\nheaders = [\
     { pass = \"P-Asserted-Identity\" }, { pass = \"P-Preferred-Identity\" }, { pass = \"Remote-Party-ID\" }, \
     { pass = \"Diversion\" }, { pass = \"History-Info\" }, { pass = \"Referred-By\" }, { pass = \"Subject\" }, \
@@ -204,14 +203,14 @@ fn assert_unknown(invite: &str) {
 fn a_caller_who_wants_to_stay_unknown_is_to_all_who_are_not_trusted() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut world = World::new(folder.path(), 90, [ALL, ""], PASSES);
-    // A list of what is sent, rules that pass on, nothing at all, and a phone.
+    // A gateway with all identity fields, a route that passes fields on, a gateway without any, and a phone.
     for callee in [(Who::Carrier, "0111"), (Who::Carrier, "00111"), (Who::Other, "+4411"), (Who::Bob, "bob")]
     {
         assert_unknown(&world.told(Who::Ann, callee, TELLTALE));
         let anonymous = format!("From: <sip:anonymous@anonymous.invalid>;tag=1\r\n{TELLTALE}");
         assert_unknown(&world.told(Who::Ann, callee, &anonymous));
     }
-    // Who does not ask for it is told as ever.
+    // Callers that do not request privacy are shown as usual.
     let shown = TELLTALE.replace("Privacy: id", "Privacy: none");
     assert_eq!(
         from(&world.told(Who::Ann, (Who::Bob, "bob"), &shown)),
@@ -229,7 +228,7 @@ fn a_trusted_gateway_knows_who_stays_unknown() {
     assert_eq!(values(&invite, "Privacy"), ["id"]);
     let asserted = ["\"Hidden Ann\" <sip:+493077110@trunk.example>"];
     assert_eq!(values(&invite, "P-Asserted-Identity"), asserted);
-    // An account in From is not who calls.
+    // An account in From is not the caller's identity.
     let invite = world.told(Who::Ann, (Who::Other, "+4411"), "Privacy: id\r\n");
     assert!(from(&invite).starts_with("\"Anonymous\" <sip:acct7@127.0.91.4>"), "{invite}");
     assert!(!invite.contains("493077") && !invite.contains("Hidden"), "{invite}");
@@ -276,7 +275,7 @@ fn only_a_trusted_gateway_is_believed_who_calls() {
     assert!(!invite.contains("+4980") && !invite.contains("+49-80"), "{invite}");
     let invite = world.told(Who::Other, (Who::Bob, "bob"), claims);
     assert_eq!(from(&invite), "\"Bank\" <sip:+49800@b2b.example>");
-    // Whoever stays unknown has a number all the same, for routes.
+    // Routes match the number of an anonymous caller all the same.
     let unknown = "From: <sip:anonymous@anonymous.invalid>;tag=1\r\nPrivacy: id\r\nP-Asserted-Identity: <sip:+493077@x>\r\n";
     assert_unknown(&world.told(Who::Other, (Who::Bob, "bob"), unknown));
     assert_unknown(&world.told(Who::Carrier, (Who::Bob, "bob"), unknown));
@@ -286,7 +285,7 @@ fn only_a_trusted_gateway_is_believed_who_calls() {
     assert!(final_status(&world.other, PATIENCE).is_some_and(|status| status == 603), "its number is known");
 }
 
-/// The next final status but 486.
+/// The next final status except 486.
 fn final_status(peer: &Peer, patience: Duration) -> Option<u16> {
     let begun = Instant::now();
     while begun.elapsed() < patience {
@@ -311,7 +310,7 @@ fn a_provider_with_accounts_gets_the_account_in_from_and_the_number_beside_it() 
     assert_eq!(from(&invite), "\"Hidden Ann\" <sip:1234567e0@sipgate.example>");
     assert_eq!(values(&invite, "P-Preferred-Identity"), ["\"Hidden Ann\" <sip:493077110@sipgate.example>"]);
     assert_eq!(values(&invite, "P-Asserted-Identity"), Vec::<&str>::new());
-    // Its own calls name the account, and what was dialled in To.
+    // The account's own calls have it in From, and the dialled number in To.
     let from_outside = "From: <sip:+4477@x>;tag=1\r\nTo: <sip:bob@sipgate.example>\r\n";
     world.call(Who::Carrier, "1234567e0", from_outside);
     world.refuses(Who::Bob, "bob", 486, &[]);
@@ -345,7 +344,7 @@ fn a_forwarded_call_keeps_its_caller_and_names_who_has_forwarded_it() {
     let at = world.carrier.at;
     let history = format!("<sip:00493088110@127.0.95.3>;index=1|<sip:0123@{at};cause=302>;index=1.1;mp=1");
     assert_eq!(values(&invite, "History-Info").join("|"), history);
-    // Another gateway's list has it not.
+    // The other gateway's list does not include it.
     world.call(Who::Carrier, "bob", caller);
     world.refuses(Who::Bob, "bob", 302, &[("Contact", "<sip:+44123@b2b.example>")]);
     let invite = world.refuses(Who::Other, "+44123", 486, &[]);
@@ -385,7 +384,7 @@ fn what_was_signed_goes_between_gateways_where_the_numbers_stay() {
     let asserted = ["<sip:+4477;verstat=TN-Validation-Passed@127.0.96.3>"];
     assert_eq!(values(&invite, "P-Asserted-Identity"), asserted);
     assert_eq!(from(&invite), "<sip:+4477@127.0.96.3>", "the number without what was said of it");
-    // Another number than that of To, a phone, and who is no gateway.
+    // A number other than that in To, a phone, and a caller that is not a gateway.
     world.call(Who::Other, "0911", SIGNED);
     let invite = world.refuses(Who::Carrier, "+4411", 486, &[]);
     assert_eq!(of(&invite), ["", "", ""].map(str::to_owned), "{invite}");
@@ -399,7 +398,7 @@ fn what_was_signed_goes_between_gateways_where_the_numbers_stay() {
     assert!(!records.contains("\"caller\":\"+4477;"), "{records}");
 }
 
-/// A robocaller would say `passed`, and who hates somebody would have it say `failed`.
+/// A robocaller would claim `passed`, and an attacker would have a victim's calls marked `failed`.
 #[test]
 fn calls_go_by_what_a_trusted_gateway_has_verified_and_by_nobody_elses_word() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -432,7 +431,7 @@ fn calls_go_by_what_a_trusted_gateway_has_verified_and_by_nobody_elses_word() {
     assert_eq!(heard.filter(|it| it.starts_with(b"INVITE")).count(), 0, "nobody else reaches Bob");
 }
 
-/// The records, once this is among them.
+/// The CDRs, once they contain this text.
 fn records(folder: &Path, wanted: &str) -> String {
     let begun = Instant::now();
     loop {

@@ -1,5 +1,5 @@
-//! Where a party leads us, on the real binary: applications behind a redirect, and a watcher whose
-//! connection is gone.
+//! Redirections by a party on the real binary: applications behind a redirect, and a watcher whose connection
+//! is gone.
 
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
@@ -22,7 +22,7 @@ const APPLICATIONS: &str = "[[route]]\ncalled = \"900\"\napp = \"milliwatt\"\n\
     [[agent]]\nname = \"ann\"\n[[music]]\nname = \"hum\"\ntone = \"440\"\n\
     [[queue]]\nname = \"sales\"\nagents = [\"ann\"]\nmusic = \"hum\"\n";
 
-/// The answer to a call of a peer's.
+/// The final response to a peer's call.
 fn answer(peer: &mut Peer, call: &str) -> b2b::sip::msg::Response {
     loop {
         match peer.message(PATIENCE) {
@@ -60,12 +60,12 @@ fn a_users_redirect_to_the_number_of_an_application_gives_the_caller_to_it() {
         let bye = caller.in_call(&Method::Bye, &ok, &call, 2);
         assert_eq!(caller.ask(&bye, &call, 2).status(), 200);
     }
-    // Nobody but applications was called.
+    // Only applications were called.
     let more = bob.datagram(Duration::from_millis(50));
     assert!(more.is_none_or(|it| !it.starts_with(b"INVITE")));
 }
 
-/// Ann watches bob over TCP, and claims to be at the carrier's address.
+/// Ann subscribes to bob over TCP, with the carrier's address as Contact.
 fn subscribes(stream: &mut TcpStream, target: &str) {
     let at = stream.local_addr().expect("an address");
     let request = |cseq: u32, credentials: &str| {
@@ -101,7 +101,7 @@ fn a_watcher_whose_connection_is_gone_is_told_where_it_is_registered_and_nobody_
     let (_server, at) = server(folder.path(), "trusted = [\"127.0.84.1\"]", &lines);
     let mut caller = Peer::new([127, 0, 84, 1], at);
     let (mut ann, mut bob) = (Peer::new([127, 0, 84, 2], at), Peer::new([127, 0, 84, 3], at));
-    // Ann sends from one port and listens at another: calls to Ann go there, too.
+    // Ann sends from one port and listens at another, where calls to her go, too.
     let mut sends = Peer::new([127, 0, 84, 2], at);
     assert_eq!(sends.register("ann", "secret-of-ann", &format!("sip:ann@{}", ann.at), "ann"), 200);
     let contact = format!("sip:bob@{}", bob.at);
@@ -109,7 +109,7 @@ fn a_watcher_whose_connection_is_gone_is_told_where_it_is_registered_and_nobody_
     let mut stream = connect([127, 0, 84, 2], at);
     subscribes(&mut stream, &format!("sip:ann@{};transport=udp", carrier.at));
     drop(stream);
-    // A call rings at bob: what ann watches has changed.
+    // A call rings at bob, which changes the state that ann watches.
     let invite = caller.invite("bob", "rings", 1, &Authorized::default());
     caller.send(&invite);
     let theirs = bob.wait_for(&Method::Invite);

@@ -1,4 +1,4 @@
-//! Stop, reload, and a provider from its registration to its end.
+//! Stop, reload, and the lifetime of a registration at a provider.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ fn to(number: &str, peer: &Peer) -> String {
     format!("[[route]]\ncalled = \"{number}\"\nto = \"sip:{number}@{}\"\n", peer.at)
 }
 
-/// A callee has to be there before the server whose route names it.
+/// A callee has to exist before the server whose route names it.
 fn callee(address: [u8; 4]) -> Peer {
     Peer::new(address, "127.0.0.1:9".parse().expect("an address"))
 }
@@ -40,7 +40,7 @@ fn at_sigterm_new_calls_get_503_with_retry_after_and_the_call_that_is_up_goes_on
     let refusal = late.ask(&invite, "late", 1);
     assert_eq!(refusal.status(), 503);
     assert!(refusal.header(Name::RetryAfter).is_some());
-    // The call is no worse off.
+    // The call is not affected.
     let info = ann.in_call(&Method::Info, &ok, "up", 2);
     assert_eq!(ann.ask(&info, "up", 2).status(), 200);
     assert!(server.is_running());
@@ -78,13 +78,13 @@ fn sighup_puts_a_good_configuration_in_force_refuses_a_bad_one_and_touches_no_ca
     let ok = ann.call(&mut bob, "bob", "up");
     let invite = ann.invite("cat", "before", 1, &Authorized::default());
     assert_eq!(ann.ask(&invite, "before", 1).status(), 404);
-    // A bad one: the old one stays, and says where it is bad.
+    // An invalid one: the old one stays, and the error gives the line.
     fs::write(folder.path().join("b2bua.toml"), "[server]\nlissten = 1\n").expect("a file");
     server.signal(Signal::SIGHUP);
     let line = server.wait_for_line("the new configuration is refused, the old one stays");
     assert!(line.contains("b2bua.toml:2"), "{line}");
     let second = ann.call(&mut bob, "bob", "second");
-    // A good one, with a limit of calls below those that are up.
+    // A valid one, with a limit below the number of current calls.
     write(folder.path(), TRUSTED, &format!("[limits]\ncalls = 3\n{routes}"));
     server.signal(Signal::SIGHUP);
     server.wait_for_line("changed: [limits]");
@@ -116,7 +116,7 @@ fn a_provider_sees_a_registration_with_a_password_and_its_end_at_the_stop() {
     let challenge = "Digest realm=\"carrier.example\", nonce=\"n1\", qop=\"auth\", algorithm=SHA-256";
     provider.answer(&first, 401, &[(Name::WwwAuthenticate, challenge)]);
     let second = loop {
-        // The first one may have been sent again before the answer came.
+        // The first one may have been retransmitted before the response arrived.
         let register = provider.wait_for(&Method::Register);
         if register.cseq().expect("a CSeq").number > first.cseq().expect("a CSeq").number {
             break register;

@@ -1,5 +1,5 @@
-//! The server's edges, on the real binary: strangers, floods, wrong passwords, NAT,
-//! dialogs, drain, reload, a provider. Each peer has an address of its own in 127.0.0.0/8.
+//! The server's edges, on the real binary: strangers, floods, wrong passwords, NAT, dialogs, drain, reload, a
+//! provider. Each peer has its own address in 127.0.0.0/8.
 
 mod abuse;
 mod dialogs;

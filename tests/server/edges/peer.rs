@@ -1,4 +1,4 @@
-//! A peer with a socket of its own, and the server that it speaks to.
+//! A peer with its own socket, and the server with which it communicates.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -23,7 +23,7 @@ pub fn server(folder: &Path, server: &str, lines: &str) -> (B2b, SocketAddr) {
     (child, address)
 }
 
-/// Its configuration; `server` goes into `[server]`.
+/// Writes its configuration; `server` goes into `[server]`.
 pub fn write(folder: &Path, server: &str, lines: &str) {
     let text = format!(
         "[server]\nlisten = [\"udp:127.0.0.1:0\", \"tcp:127.0.0.1:0\"]\ndomains = [\"b2b.example\"]\n\
@@ -41,7 +41,7 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// At this address, on a port of its own.
+    /// At this address, on a free port.
     pub fn new(address: [u8; 4], server: SocketAddr) -> Peer {
         let socket = UdpSocket::bind((Ipv4Addr::from(address), 0)).expect("loopback");
         socket.set_read_timeout(Some(Duration::from_millis(20))).expect("a timeout");
@@ -49,7 +49,7 @@ impl Peer {
         Peer { socket, at, server, count: 0 }
     }
 
-    /// The beginning of a request.
+    /// The common fields of a request.
     pub fn request(&mut self, method: &Method, uri: &str, call: &str, number: u32) -> RequestWriter {
         self.count += 1;
         let (at, count) = (self.at, self.count);
@@ -97,7 +97,7 @@ impl Peer {
         self.socket.send_to(data, self.server).expect("loopback");
     }
 
-    /// The next datagram within so long.
+    /// The next datagram within this time.
     pub fn datagram(&self, patience: Duration) -> Option<Bytes> {
         let begun = Instant::now();
         let mut data = [0; 8_192];
@@ -111,7 +111,7 @@ impl Peer {
         }
     }
 
-    /// The next message within so long.
+    /// The next message within this time.
     pub fn message(&self, patience: Duration) -> Option<Message> {
         let begun = Instant::now();
         loop {
@@ -122,7 +122,7 @@ impl Peer {
         }
     }
 
-    /// The final response to the request, which is sent again as long as nothing comes.
+    /// The final response to the request, which is retransmitted until then.
     pub fn ask(&mut self, request: &Bytes, call: &str, cseq: u32) -> Response {
         let begun = Instant::now();
         while begun.elapsed() < PATIENCE {
@@ -139,7 +139,7 @@ impl Peer {
         panic!("no answer to {}", String::from_utf8_lossy(request));
     }
 
-    /// Registers with a password; the last status.
+    /// Registers with a password; returns the last status.
     pub fn register(&mut self, user: &str, password: &str, contact: &str, call: &str) -> u16 {
         let mut digest = DigestClient::new(user, password, [7; 32]);
         let first = self.registration(user, contact, (call, 1), &Authorized::default());
@@ -168,7 +168,7 @@ impl Peer {
         panic!("no {method}");
     }
 
-    /// Answers a request; a 200 to an INVITE brings a session.
+    /// Answers a request; a 200 to an INVITE has a session.
     pub fn answer(&self, request: &Request, status: u16, headers: &[(Name<'static>, &str)]) {
         let reason = if status == 200 { "OK" } else { "No" };
         let mut response = ResponseWriter::reply_to(request, status, reason, Some("peer"));
@@ -183,7 +183,7 @@ impl Peer {
         self.send(&response.finish().expect("a response"));
     }
 
-    /// A call of this peer's that the other one answers. Its 200.
+    /// This peer calls, and the other one answers; returns its 200.
     pub fn call(&mut self, callee: &mut Peer, number: &str, call: &str) -> Response {
         let invite = self.invite(number, call, 1, &Authorized::default());
         self.send(&invite);
@@ -203,7 +203,7 @@ impl Peer {
         ok
     }
 
-    /// A request in the call that this 200 began.
+    /// A request in the call established by this 200.
     pub fn in_call(&mut self, method: &Method, ok: &Response, call: &str, cseq: u32) -> Bytes {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let target = text(ok.contact().expect("a Contact").expect("a URI").uri.raw);

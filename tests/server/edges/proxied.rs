@@ -1,5 +1,5 @@
-//! Phones behind an edge proxy that is named, as Kamailio is with `path` and `nathelper`:
-//! they are called by it, and each answers for itself.
+//! Phones behind a named edge proxy, such as Kamailio with `path` and `nathelper`: they are called through
+//! it, but each is held responsible separately.
 
 use b2b::sip::auth::Authorized;
 use b2b::sip::msg::{Method, Name};
@@ -12,7 +12,7 @@ const LINES: &str = "[registrar]\nproxies = [\"127.0.10.5\", \"127.0.10.6\"]\n[l
     [[user]]\nname = \"1001\"\npassword = \"secret\"\n[[user]]\nname = \"1002\"\npassword = \"secret\"\n\
     [[user]]\nname = \"1003\"\npassword = \"secret\"\n[[route]]\ncalled = \"100[0-9]\"\nto = \"user/$0\"\n";
 
-/// What the edge adds to a phone's request.
+/// The edge's additions to a phone's request.
 fn handed_on(edge: &Peer, user: &str, seen: &str) -> Says {
     Says::truly(edge, user)
         .via(edge.at.to_string())
@@ -31,7 +31,7 @@ fn a_phone_is_called_by_the_path_that_a_named_proxy_wrote_and_its_octets_come_ba
         ("1001", format!("<sip:{};lr;received=sip:198.51.100.7:40123%3Btransport=udp;ob>", edge.at), false),
         // Two nodes of one cluster.
         ("1002", format!("<sip:{};lr>, <sip:{};lr>", other.at, edge.at), true),
-        // Written by the phone, since this edge writes none.
+        // Written by the phone, since this edge adds none.
         ("1003", format!("<sip:{};lr>", carrier.at), false),
     ] {
         let says =
@@ -86,7 +86,7 @@ fn a_phone_behind_a_named_proxy_is_banned_and_its_neighbour_registers_and_calls(
         assert_eq!(response.status(), 401, "{user}");
     }
     process.wait_for_line("198.51.100.66 is banned for ");
-    // It is answered: a proxy that hears nothing thinks that b2b is gone.
+    // It gets a response: a proxy without responses would consider b2b dead.
     let response = ask(&mut edge, to, ("1001", "secret"), "late", &bad, None);
     assert_eq!(response.status(), 403);
     let good = handed_on(&edge, "1002", "198.51.100.67");

@@ -1,5 +1,5 @@
-//! Where a call to a phone goes: by what its REGISTER said, and by where that came from.
-//! Judged by the sockets, a liar's and that of the carrier whose address the liar names.
+//! Destinations of calls to phones, depending on the content and the source of their REGISTER. Verified at
+//! the sockets of an attacker and of the carrier whose address it names.
 
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ fn a_second_via_a_path_or_a_contact_of_a_phones_leads_nobody_to_the_carrier() {
     {
         let mut liar = Peer::new([127, 0, 8, 1], address);
         let (mut caller, call) = (Peer::new([127, 0, 8, 2], address), format!("lie-{number}"));
-        // The last one alone stands.
+        // Only the last registration remains.
         let gone = Says::truly(&liar, "1001").field("X: 1");
         let says = gone.clone().contact(contact).field(fields);
         let response = register(&mut liar, "1001", &format!("r-{number}"), &says);
@@ -52,7 +52,7 @@ fn a_second_via_a_path_or_a_contact_of_a_phones_leads_nobody_to_the_carrier() {
         let theirs = liar.wait_for(&Method::Invite);
         assert!(theirs.header(Name::Route).is_none());
         liar.answer(&theirs, 486, &[]);
-        // The carrier may have got something before that.
+        // The carrier would have received it before that.
         assert!(heard_nothing(&carrier), "{fields} leads to the carrier");
         unregister(&mut liar, &format!("r-{number}-gone"));
     }
@@ -87,7 +87,7 @@ fn a_pbx_that_sends_from_one_port_and_listens_on_another_is_called_at_its_contac
     let folder = tempfile::tempdir().expect("a folder");
     let (_process, address) = server(folder.path(), TRUSTED, &users(""));
     let (mut sends, mut listens) = (Peer::new([127, 0, 8, 3], address), Peer::new([127, 0, 8, 3], address));
-    // As CUBE does: no rport, so that answers come where it listens (RFC 3261 §18.2.2).
+    // As CUBE does: without rport, so that responses go to its listening port (RFC 3261 §18.2.2).
     let says = Says::truly(&listens, "1001").via(listens.at.to_string());
     let ok = ask(
         &mut sends,
@@ -119,7 +119,7 @@ fn a_pbx_that_asks_for_rport_is_called_where_it_sent_from_and_at_its_contact_if_
     caller.send(&invite);
     let theirs = sends.wait_for(&Method::Invite);
     sends.answer(&theirs, 486, &[]);
-    // Nobody listens there any more: this machine says so at once.
+    // Nothing listens there any more: this machine reports it at once.
     drop(sends);
     let mut caller = Peer::new([127, 0, 8, 2], address);
     let ok = caller.call(&mut listens, "1001", "second");
@@ -137,7 +137,7 @@ fn keep_alives_go_to_every_phone_on_udp_but_those_inside() {
     let mut inside = Peer::new([127, 0, 9, 1], address);
     let says = Says::truly(&inside, "1001");
     register(&mut inside, "1001", "inside", &says);
-    // In the open, as far as anybody can tell.
+    // Not known to be behind a NAT.
     let mut outside = Peer::new([127, 0, 8, 4], address);
     let says = Says::truly(&outside, "1002");
     register(&mut outside, "1002", "outside", &says);
@@ -163,7 +163,7 @@ fn a_watcher_is_told_by_the_way_that_it_asked_by_and_not_at_its_contact() {
     let told = liar.wait_for(&Method::Notify);
     assert!(has(told.uri_bytes(), &carrier.at.to_string()), "its bytes stay the Request-URI");
     liar.answer(&told, 200, &[]);
-    // Another NOTIFY, when 1002 is called.
+    // Calling 1002 causes another NOTIFY.
     let mut phone = Peer::new([127, 0, 8, 6], address);
     let says = Says::truly(&phone, "1002");
     register(&mut phone, "1002", "phone", &says);
@@ -190,7 +190,7 @@ fn a_watcher_is_told_by_the_way_that_it_asked_by_and_not_at_its_contact() {
 #[test]
 fn a_service_route_of_a_registrars_leads_no_call_anywhere() {
     let folder = tempfile::tempdir().expect("a folder");
-    // The registrar and its friend are there before the server is.
+    // The registrar and the Service-Route's target exist before the server.
     let nobody = "127.0.0.1:9".parse().expect("an address");
     let mut carrier = Peer::new([127, 0, 8, 10], nobody);
     let elsewhere = Peer::new([127, 0, 8, 11], nobody);
@@ -210,7 +210,7 @@ fn a_service_route_of_a_registrars_leads_no_call_anywhere() {
     let invite = caller.invite("0123", "out", 1, &Authorized::default());
     caller.send(&invite);
     let theirs = carrier.wait_for(&Method::Invite);
-    // It stands in Route (RFC 3608 §5); the flow of the registration holds all the same.
+    // It is in Route (RFC 3608 §5); the request still uses the flow of the registration.
     assert_eq!(theirs.header(Name::Route), Some(route.as_bytes()));
     carrier.answer(&theirs, 486, &[]);
     assert!(heard_nothing(&elsewhere));

@@ -1,4 +1,4 @@
-//! What the log says of whom the server refuses. Nothing listens for HTTP here: the lines are of no thread of its.
+//! Log lines for refused requests. HTTP is off here: the lines do not depend on its thread.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ const PARTIES: &str = "[[user]]\nname = \"1001\"\npassword = \"secret\"\n\
     [[route]]\ncalled = \"1.*\"\nto = \"user/$0\"\n";
 const TRUSTED: &str = "trusted = [\"127.0.8.0/28\"]\n";
 
-/// Calls from a trusted address; the final status.
+/// Calls from a trusted address; returns the final status.
 fn call(peer: &mut Peer, number: &str, call: &str) -> u16 {
     let invite = peer.invite(number, call, 1, &Authorized::default());
     peer.ask(&invite, call, 1).status()
@@ -32,7 +32,7 @@ fn each_refusal_is_a_line_with_its_source_user_number_status_and_reason() {
     server.wait_for_line(&format!("ann from {at} to 200 refused with 404: none takes 200 from ann"));
     assert_eq!(call(&mut caller, "1001", "absent"), 480);
     server.wait_for_line(&format!("ann from {at} to 1001 refused with 480: "));
-    // Requests that are no call: another user's address, too short an interval, more calls than may be.
+    // Refusals other than unknown numbers: another user's address, too short an interval, too many calls.
     let mut phone = Peer::new([127, 0, 8, 17], address);
     let at = phone.at;
     let mut digest = DigestClient::new("1001", "secret", [7; 32]);
@@ -105,12 +105,12 @@ fn a_flood_of_refused_calls_is_a_few_lines() {
     server.wait_for_line(&format!("ann from {} to 922 refused with 403", other.at));
     let of_flooder = format!("from {} to 911 refused", flooder.at);
     let lines = server.stderr().iter().filter(|line| line.contains(&of_flooder)).count();
-    // Five in a minute.
+    // Five per minute.
     assert!((5..=40).contains(&lines), "{lines} lines");
 }
 
-/// A caller whose number, name and called number are those of a liar, and a callee whose reason phrase is: each line
-/// that they bring about begins as ours do, and stays one line.
+/// A caller with forged log text in its number, name and called number, and a callee with such a reason
+/// phrase: each line that they cause begins like ours, and stays one line.
 #[test]
 fn no_party_writes_lines_of_its_own() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -176,7 +176,7 @@ fn no_party_writes_lines_of_its_own() {
     assert_eq!(banned(&lines), Vec::<String>::new());
 }
 
-/// Whom the shipped filter of fail2ban finds in these lines; nobody where there is no fail2ban.
+/// The sources that the shipped fail2ban filter finds in these lines; none if fail2ban is not installed.
 fn banned(lines: &[String]) -> Vec<String> {
     let folder = tempfile::tempdir().expect("a folder");
     let log = folder.path().join("log");

@@ -1,4 +1,4 @@
-//! A REGISTER or INVITE of which the test writes every field, and the password that goes with it.
+//! A REGISTER or INVITE with every field written by the test, and its credentials.
 
 use std::time::{Duration, Instant};
 
@@ -8,18 +8,18 @@ use b2b::sip::msg::{Message, Method, Response};
 use super::peer::{Peer, SESSION};
 use crate::common::child::PATIENCE;
 
-/// What the request says of its sender.
+/// The request's claims about its sender.
 #[derive(Clone)]
 pub struct Says {
     /// Sent-by with its parameters.
     pub via: String,
     pub contact: String,
-    /// Further header fields, whole lines.
+    /// Additional header fields, whole lines.
     pub more: String,
 }
 
 impl Says {
-    /// The truth.
+    /// True values.
     pub fn truly(peer: &Peer, user: &str) -> Says {
         let at = peer.at;
         Says { via: format!("{at};rport"), contact: format!("sip:{user}@{at}"), more: String::new() }
@@ -39,7 +39,7 @@ impl Says {
     }
 }
 
-/// A second Via, of a phone behind NAT that an edge proxy has seen there.
+/// A second Via, of a phone behind NAT, with the address observed by an edge proxy.
 pub fn behind(seen: &str, port: u16) -> String {
     format!("Via: SIP/2.0/UDP 192.168.1.7:5060;branch=z9hG4bKphone;received={seen};rport={port}")
 }
@@ -76,8 +76,8 @@ fn request(
     )
 }
 
-/// Asks, by its own socket or wherever else the answer may come, and once more with the
-/// password; the last response.
+/// Sends a request, and repeats it with the password; returns the last response, received at its own socket
+/// or at another one.
 pub fn ask(
     peer: &mut Peer,
     (method, uri): (&Method, &str),
@@ -102,7 +102,7 @@ pub fn ask(
     unreachable!("it ends with an answer");
 }
 
-/// The ACK of a refusal goes by the same Via.
+/// The ACK to a refusal, with the same Via.
 fn acknowledge(peer: &Peer, invite: &str, response: &Response) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let to = text(response.header(b2b::sip::msg::Name::To).expect("a To"));
@@ -139,15 +139,14 @@ fn answer(peer: &Peer, hears: Option<&Peer>, request: &str, (call, cseq): (&str,
     panic!("no answer to {request}");
 }
 
-/// Registers so; it has to be taken.
+/// Registers with these claims, successfully.
 pub fn register(peer: &mut Peer, user: &str, call: &str, says: &Says) -> Response {
     let response = ask(peer, (&Method::Register, "sip:b2b.example"), (user, "secret"), call, says, None);
     assert_eq!(response.status(), 200);
     response
 }
 
-/// Whether anything at all has come here by now: what was sent before has arrived, since
-/// this machine delivers at once.
+/// Whether nothing has arrived by now: earlier messages would have, since this machine delivers at once.
 pub fn heard_nothing(peer: &Peer) -> bool {
     peer.datagram(Duration::from_millis(50)).is_none()
 }

@@ -1,4 +1,4 @@
-//! Bodies of requests that are too large, cut off, slow, or not what they should be.
+//! Request bodies that are too large, cut off, slow, or invalid.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -9,7 +9,7 @@ use super::{NEIGHBOUR, Neighbour, nothing_is_held};
 use crate::server_support::child::PATIENCE;
 use crate::server_support::{Server, exchange, server};
 
-/// Every path that takes a body, with the method, and a body that it would take.
+/// Every path that takes a body, with the method, and a valid body.
 const TAKERS: [(&str, &str, &str); 8] = [
     ("POST", "/commands", "{\"command\":\"hangup\",\"call\":1}"),
     ("POST", "/calls/1/hangup", "{}"),
@@ -56,10 +56,10 @@ async fn a_body_that_is_not_what_it_should_be_is_refused_in_words_wherever_it_is
         let mut octets = not_utf8.into_bytes();
         octets.extend([0xff; 20]);
         assert!(matches!(exchange(server.http, &octets).status, 400 | 404 | 409 | 422), "{method} {path}");
-        // It is read as JSON whatever it calls itself.
+        // It is parsed as JSON whatever its Content-Type.
         let odd = server.ask_with(method, path, "Content-Type: application/xml\r\n", good).status;
         assert!(!matches!(odd, 400 | 415), "{method} {path}: {odd}");
-        // Too long, said so or not.
+        // Too long, with and without Content-Length.
         let long = format!("{{\"a\":\"{}\"}}", "x".repeat(70_000));
         let answer = server.ask_with(method, path, json_type, &long);
         assert_eq!(answer.status, 413, "{method} {path}: {}", answer.text());
@@ -98,7 +98,7 @@ async fn a_body_that_is_cut_off_or_does_not_come_ends_in_time_and_begins_nothing
     let order = json!({ "command": "hangup", "call": neighbour.call, "id": "half" }).to_string();
     let first = &order[..order.len() / 2];
     let lines = format!("Content-Type: application/json\r\nContent-Length: {}\r\n", order.len());
-    // Half of it, and the client goes.
+    // Half of it, then the client closes.
     for goes in [Shutdown::Write, Shutdown::Both] {
         let mut cut = TcpStream::connect(server.http).expect("the control interface");
         cut.set_read_timeout(Some(PATIENCE)).expect("a timeout");
@@ -109,14 +109,14 @@ async fn a_body_that_is_cut_off_or_does_not_come_ends_in_time_and_begins_nothing
         let _ = cut.read_to_string(&mut answer);
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400"), "{answer}");
     }
-    // Half of it, and silence: of a command that may wait for minutes, too.
+    // Half of it, then silence: also for a command that may wait for minutes.
     for path in ["/commands?wait=300", "/calls/1/hangup?wait=300", "/rooms/blue/lock", "/calls"] {
         let answer = exchange(server.http, (head(&server, "POST", path, &lines) + first).as_bytes());
         assert_eq!(answer.status, 408, "{path}: {}", answer.head);
         assert!(answer.json()["fix"].is_string());
     }
     assert_eq!(server.get("/commands/half").status, 404, "it never began");
-    // One octet after the other gains nothing: it is the whole that has its time.
+    // Sending one octet at a time does not help: the limit applies to the whole.
     let mut drips = TcpStream::connect(server.http).expect("the control interface");
     drips.write_all(head(&server, "POST", "/commands?wait=300", &lines).as_bytes()).expect("sent");
     drips.set_read_timeout(Some(std::time::Duration::from_millis(500))).expect("a timeout");
@@ -140,7 +140,7 @@ async fn many_who_never_finish_a_request_are_let_go_and_others_are_answered_mean
     let mut slow: Vec<_> = (0..200)
         .map(|n| {
             let mut stream = TcpStream::connect(server.http).expect("the control interface");
-            // Nothing, the beginning of a head, or all of it but its end.
+            // Nothing, the beginning of a head, or all of it except its end.
             let part =
                 [&b""[..], b"GET /calls HT", b"POST /commands HTTP/1.1\r\nHost: localhost\r\nX: "][n % 3];
             stream.write_all(part).expect("sent");
@@ -153,7 +153,7 @@ async fn many_who_never_finish_a_request_are_let_go_and_others_are_answered_mean
     }
     for stream in &mut slow {
         let mut rest = Vec::new();
-        // Closed, in whatever way.
+        // Closed with or without a response.
         let _ = stream.read_to_end(&mut rest);
         assert!(rest.is_empty() || rest.starts_with(b"HTTP/1.1 408") || rest.starts_with(b"HTTP/1.1 400"));
     }

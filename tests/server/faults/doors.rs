@@ -1,4 +1,4 @@
-//! Tokens: every path and every command wants the right one, and nothing else opens it.
+//! Tokens: every path and every command requires the right one, and nothing else gives access.
 
 use serde_json::{Value, json};
 
@@ -7,8 +7,8 @@ use crate::server_support::{Answer, Server, exchange, server};
 
 const SCOPES: [&str; 7] = ["read", "calls", "record", "agents", "rooms", "remote", "audio"];
 
-/// A server with a token that may do all, `all`; for each scope one that may do that only, `only-…`,
-/// and one that may do everything else, `but-…`.
+/// A server with a token for all scopes, `all`; for each scope a token with that scope only, `only-…`, and
+/// one with all other scopes, `but-…`.
 fn house() -> Server {
     let mut tokens = String::from("token = \"all\"\n");
     for scope in SCOPES {
@@ -23,13 +23,13 @@ fn house() -> Server {
     ))
 }
 
-/// Asks with this token, or without one; `fields` stand in the head.
+/// Sends a request with this token, or without one; `fields` are in its head.
 fn ask(server: &Server, token: Option<&str>, method: &str, path: &str, fields: &str, body: &str) -> Answer {
     let token = token.map_or_else(String::new, |token| format!("Authorization: Bearer {token}\r\n"));
     server.ask_with(method, path, &format!("Content-Type: application/json\r\n{token}{fields}"), body)
 }
 
-/// A WebSocket's request; the answer without a close in its head would not end.
+/// A WebSocket request; without a close in the head its response would not end.
 fn upgrade(server: &Server, token: Option<&str>, path: &str, protocol: &str) -> u16 {
     use std::io::{Read, Write};
     let token = token.map_or_else(String::new, |token| format!("Authorization: Bearer {token}\r\n"));
@@ -55,7 +55,7 @@ fn every_path_wants_a_token_and_the_scope_that_the_document_names() {
         for (method, operation) in methods.as_object().expect("methods") {
             let path = path.replace("{name}", "agent").replace("{verb}", "hangup").replace("{id}", "1");
             let path = path.replace("{leg}", "1");
-            // Who speaks needs one more.
+            // Sending audio requires one more scope.
             let path = if path.ends_with("/audio") { path + "?listen=true" } else { path };
             let method = method.to_uppercase();
             if path == "/healthz" {
@@ -70,16 +70,16 @@ fn every_path_wants_a_token_and_the_scope_that_the_document_names() {
                         assert_eq!(answer.status, 401, "{method} {path} {token:?}");
                         assert_eq!(answer.field("www-authenticate"), Some("Bearer"), "{method} {path}");
                     }
-                    // It may be refused for something else.
+                    // It may be refused for another reason.
                     _ => {
                         assert!(!matches!(answer.status, 0 | 401 | 403), "{method} {path}: {}", answer.status)
                     }
                 }
             }
-            // Others look at what is asked for: see below.
+            // Others depend on the request: see below.
             let Some(scope) = operation["security"][0]["token"][0].as_str() else {
                 let of_command = path.starts_with("/commands") && method != "GET";
-                // What a token may do is told to whoever has it.
+                // Every valid token may query its own scopes.
                 let of_token = path == "/token";
                 assert!(of_command || of_token || path.ends_with("/hangup"), "{method} {path}: no scope");
                 continue;
@@ -98,7 +98,7 @@ fn every_path_wants_a_token_and_the_scope_that_the_document_names() {
     assert!(doors > 30, "{doors}");
 }
 
-/// What a command needs.
+/// The scope required by a command.
 fn scope_of(command: &str) -> &'static str {
     match command {
         "lookup" => "read",
@@ -179,7 +179,7 @@ fn every_web_socket_wants_its_scope_before_it_is_one() {
         let taken = upgrade(&server, Some("all"), path, "");
         assert!(matches!(taken, 101 | 404), "{path}: {taken}");
     }
-    // A browser brings it as a subprotocol: base64url of `all`, of `wrong`, and nonsense.
+    // Browsers send it as a subprotocol: base64url of `all`, of `wrong`, and nonsense.
     for (offered, status) in
         [("YWxs", 101), ("d3Jvbmc", 401), ("YWxs=", 401), ("!", 401), ("", 401), ("YWxs.YWxs", 401)]
     {
@@ -205,7 +205,7 @@ fn the_page_is_open_and_shows_nothing_without_a_token_and_a_strange_site_is_refu
         ("Authorization: Basic YWxsOmFsbA==\r\n", 401),
         ("Authorization: Bearer\r\n", 401),
         ("Authorization: Bearer all all\r\n", 401),
-        // The first one is looked at, whatever else stands there.
+        // Only the first one counts, whatever else is there.
         ("Authorization: Bearer wrong\r\nAuthorization: Bearer all\r\n", 401),
     ] {
         assert_eq!(ask(&server, None, "GET", "/calls", fields, "").status, status, "{fields:?}");

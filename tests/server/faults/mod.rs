@@ -1,11 +1,11 @@
-//! What goes wrong at the control interface, with remote programs and with web servers, beside a call that must not
-//! notice any of it; in the end nothing is held.
+//! Faults at the control interface, in remote programs and in web servers, during a call that must not be
+//! affected; in the end nothing is held.
 //!
-//! - `programs`: remote programs that die, stall, talk nonsense, or are configured anew
+//! - `programs`: remote programs that die, stall, send nonsense, or are reconfigured
 //! - `doors`: tokens, at every path and for every command
-//! - `bodies`: what is sent to paths that take something
-//! - `panics`: a handler's, and those of the threads that calls need
-//! - `web_servers`: servers that menu trees ask
+//! - `bodies`: request bodies
+//! - `panics`: of a handler, and of the threads that calls need
+//! - `web_servers`: servers queried by menu trees
 
 mod bodies;
 mod doors;
@@ -27,13 +27,13 @@ use crate::server_support::control::Socket;
 use crate::server_support::phone::{Dialog, Phone};
 use crate::server_support::{Server, until};
 
-/// Where a neighbour's call goes. It stands before other routes.
+/// The route of the neighbour's call, before other routes.
 const NEIGHBOUR: &str = "[[route]]\ncalled = \"900\"\napp = \"milliwatt\"\n";
 
-/// Packets that a neighbour hears at least.
+/// Minimum number of packets that a neighbour hears.
 const LEAST: usize = 50;
 
-/// A call of somebody else's, who hears a tone all the time and is to notice nothing.
+/// An independent call that hears a tone all the time and must not be affected.
 struct Neighbour {
     phone: Arc<Phone>,
     dialog: Dialog,
@@ -44,7 +44,7 @@ struct Neighbour {
 }
 
 impl Neighbour {
-    /// Calls before anybody else does.
+    /// Calls before any other caller.
     async fn calls(server: &Server) -> Neighbour {
         let phone = Arc::new(Phone::new("nan"));
         let dialog = phone.call(server.sip, "900");
@@ -57,7 +57,7 @@ impl Neighbour {
         Neighbour { phone, dialog, call, events, over, hears }
     }
 
-    /// Until now nothing has happened in this call, and no packet was missing. The neighbour hangs up.
+    /// So far the call had no events and no missing packets. The neighbour hangs up.
     async fn has_noticed_nothing(mut self, server: &Server) {
         let marker = json!({ "command": "set_variable", "call": self.call, "name": "m", "value": "1", "id": "marker" });
         done(server, &marker);
@@ -78,7 +78,7 @@ impl Neighbour {
     }
 }
 
-/// Every gauge of what is held is zero again.
+/// All gauges of held resources are zero again.
 fn nothing_is_held(server: &Server) {
     let start = Instant::now();
     loop {
@@ -98,14 +98,14 @@ fn nothing_is_held(server: &Server) {
     }
 }
 
-/// What is known of this call; null when it is over.
+/// The entry of this call; null when it is over.
 fn call_of(server: &Server, call: &Value) -> Value {
     let calls = server.get("/calls").json();
     let found = calls["calls"].as_array().expect("calls").iter().find(|it| it["call"] == *call);
     found.cloned().unwrap_or_default()
 }
 
-/// This call is with that application.
+/// The call is in that application.
 fn is_with(server: &Server, call: &Value, app: &str) {
     until(app, || (call_of(server, call)["application"] == app).then_some(()));
 }

@@ -1,5 +1,5 @@
-//! What a panic costs: a handler's its own call, that of a thread that calls need the process, with
-//! a goodbye and a record for every call. `B2B_PANIC` says where it may be had, in debug builds only.
+//! Effects of a panic: in a handler it ends its own call; in a thread that calls need it ends the process,
+//! with a BYE and a CDR for every call. `B2B_PANIC` selects the place, in debug builds only.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::process::Command;
@@ -12,7 +12,7 @@ use crate::server::media_servers::{MediaServer, carried_by};
 use crate::server_support::phone::{Phone, rtp_of};
 use crate::server_support::{Server, configured, start_by, until};
 
-/// A server in which this place panics when it is told to.
+/// A server in which this place can be made to panic.
 fn breakable(place: &str) -> Server {
     breakable_with(place, "")
 }
@@ -41,7 +41,7 @@ async fn a_handler_that_panics_ends_its_own_call_and_no_other() {
     ann.ask_for(server.sip, "panic");
     ann.hear("SIP/2.0 500");
     until("its record", || records(&server).iter().find(|it| it["callee"] == "panic").cloned());
-    // Whoever calls next is served.
+    // The next caller is served.
     let bob = Phone::new("bob");
     let call = bob.call(server.sip, "901");
     bob.listen(5);
@@ -56,7 +56,7 @@ async fn a_handler_that_panics_ends_its_own_call_and_no_other() {
     server.process.assert_exit(0);
 }
 
-/// Nobody else has noticed, one panic of a media thread is counted, and the process ends as it should.
+/// Other calls are not affected, one panic of a media thread is counted, and the process ends normally.
 async fn only_one_of_media(mut server: Server, neighbour: Neighbour) {
     neighbour.has_noticed_nothing(&server).await;
     assert_eq!(server.metric("b2b_panics_total{thread=\"media\"}"), 1.0);
@@ -83,7 +83,7 @@ async fn a_codec_that_panics_costs_the_sound_of_its_own_party_and_nothing_else()
         n += 1;
         (server.metric("b2b_panics_total{thread=\"media\"}") >= 1.0).then_some(())
     });
-    // The room goes on, for Ann, too.
+    // The room goes on, also for Ann.
     bob.listen(20);
     ann.listen(20);
     bob.hang_up(&bobs);
@@ -138,12 +138,12 @@ fn a_media_server_whose_media_thread_panics_ends_with_a_code_that_says_so() {
     payload[155..].copy_from_slice(b"panic");
     bob.sound(rtp_of(&invite), 1, &payload);
     media.process.assert_exit(70);
-    // Whoever it carried is told, by the server that has the call.
+    // The server that has the call sends BYE to the parties whose media were carried.
     ann.let_go();
     bob.let_go();
 }
 
-/// Calls that are up; where the first one's media is received.
+/// Established calls, and the address for the first one's media.
 fn talking(server: &Server) -> ([Phone; 3], SocketAddr) {
     let phones = ["ann", "bob", "cat"].map(Phone::new);
     let mut rtp = Vec::new();
@@ -157,7 +157,7 @@ fn talking(server: &Server) -> ([Phone; 3], SocketAddr) {
     (phones, rtp[0])
 }
 
-/// Every party is told, every call has its record, and the exit code says why.
+/// Every party gets a BYE, every call has its CDR, and the exit code gives the reason.
 fn ends_cleanly(mut server: Server, phones: &[Phone]) {
     for phone in phones {
         phone.let_go();

@@ -1,4 +1,4 @@
-//! Remote programs: killed in every state of a call, deaf, wrong, configured anew.
+//! Remote programs: killed in every state of a call, unresponsive, faulty, reconfigured.
 
 use futures_util::SinkExt;
 use nix::sys::signal::Signal;
@@ -11,7 +11,7 @@ use crate::server_support::control::Socket;
 use crate::server_support::phone::{CallsOff, Dialog, Phone, rtp_of};
 use crate::server_support::{Server, server, until};
 
-/// What calls may need, and where they go.
+/// Configuration for all that the calls need, and their routes.
 fn lines(remote: &str) -> String {
     format!(
         "[recording]\nfolder = \"rec\"\n[[music]]\nname = \"default\"\ntone = \"440\"\n[[conference]]\nname = \"blue\"\n\
@@ -19,12 +19,12 @@ fn lines(remote: &str) -> String {
     )
 }
 
-/// A server that gives every call but the neighbour's to `remote/agent`.
+/// A server that passes every call except the neighbour's to `remote/agent`.
 fn house(limits: &str) -> Server {
     server(&lines(&format!("[[remote]]\nname = \"agent\"\nfallback = \"echo\"\n{limits}")))
 }
 
-/// A call that a program has, which it has answered.
+/// A call at a program, which has answered it.
 async fn answered(server: &Server, ann: &Phone, agent: &mut Socket) -> (Value, Dialog) {
     let asked = ann.ask_for(server.sip, "200");
     let offer = offered(agent).await;
@@ -37,7 +37,7 @@ fn back(server: &Server, why: &str) -> f64 {
     server.metric(&format!("b2b_remote_calls_total{{result=\"{why}\"}}"))
 }
 
-/// Recordings that are complete.
+/// Number of complete recordings.
 fn recordings(server: &Server) -> usize {
     let mut folders = vec![server.folder.path().join("rec")];
     let mut found = 0;
@@ -53,7 +53,7 @@ fn recordings(server: &Server) -> usize {
     found
 }
 
-/// Begins a command that lasts.
+/// Starts a command that lasts.
 async fn begins(agent: &mut Socket, mut order: Value, leg: &Value) {
     order["leg"] = leg.clone();
     order["id"] = json!(format!("w{leg}"));
@@ -65,7 +65,7 @@ async fn begins(agent: &mut Socket, mut order: Value, leg: &Value) {
 async fn a_program_killed_before_its_first_word_is_heard_loses_the_call_to_the_fall_back() {
     let server = house(PATIENT);
     let neighbour = Neighbour::calls(&server).await;
-    // It has not said a word; it has, and does not wait for the answer; it calls somebody else.
+    // It has sent nothing; it has sent a command without waiting for the result; it is calling another party.
     for (n, state) in ["offered", "first command", "ringing"].into_iter().enumerate() {
         let (ann, bob) = (Phone::new("ann"), Phone::new("bob"));
         let mut agent = program(&server).await;
@@ -155,7 +155,7 @@ async fn a_program_killed_while_it_does_something_leaves_nothing_of_it_behind() 
 
 #[tokio::test]
 async fn what_a_program_has_left_on_is_off_for_who_gets_the_call() {
-    // The next one is a program, too: what reaches the phone is its doing only.
+    // The fallback is a program, too: all that reaches the phone then comes from it.
     let server = server(&lines(
         "[[remote]]\nname = \"agent\"\nfallback = \"remote/second\"\nanswer_s = 600\nstall_s = 3600\n\
          [[remote]]\nname = \"second\"\nanswer_s = 600\nstall_s = 3600\n",
@@ -181,7 +181,7 @@ async fn what_a_program_has_left_on_is_off_for_who_gets_the_call() {
             n += 1;
             ann.heard(|packet| packet.ends_with(&said)).then_some(())
         });
-        // And what is played, which comes before the echo.
+        // And the prompt, which takes precedence over the echo.
         begins(&mut agent, json!({ "command": "play", "sound": { "tone": 440, "ms": 600_000 } }), leg).await;
         until("a tone", || ann.heard(|packet| !packet.ends_with(&said)).then_some(()));
         match killed {
@@ -212,7 +212,7 @@ async fn who_is_in_a_conversation_or_elsewhere_stays_there_when_the_program_is_k
     let remote = format!("[[remote]]\nname = \"agent\"\nfallback = \"echo\"\n{PATIENT}{far}");
     let server = server(&lines(&remote));
     let neighbour = Neighbour::calls(&server).await;
-    // In a room: the program has decided, and has nothing more to do with it.
+    // In a conference: the program has decided, and is no longer involved.
     let ann = Phone::new("ann");
     let mut agent = program(&server).await;
     let (offer, dialog) = answered(&server, &ann, &mut agent).await;
@@ -228,8 +228,8 @@ async fn who_is_in_a_conversation_or_elsewhere_stays_there_when_the_program_is_k
     ann.hang_up(&dialog);
     assert_eq!(back(&server, "disconnected"), 0.0);
 
-    // It sends the other party of a conversation on, and is killed while the target rings: that goes on,
-    // and so does what is recorded.
+    // It transfers the other party of a conversation, and is killed while the target rings: the transfer goes
+    // on, and so does the recording.
     let (ann, bob) = (Phone::new("ann"), Phone::new("bob"));
     let mut agent = program(&server).await;
     let (offer, _in_ann) = answered(&server, &ann, &mut agent).await;
@@ -277,7 +277,7 @@ async fn a_program_that_never_reads_is_disconnected_and_its_call_goes_on_without
     let mut agent = program(&server).await;
     let asked = ann.ask_for(server.sip, "200");
     let offer = offered(&mut agent).await;
-    // It lives, and wants long answers.
+    // It is alive, and its requests cause long responses.
     let ping = Message::text(json!({ "ping": "x".repeat(60_000) }).to_string());
     let flood = tokio::spawn(async move { while agent.0.send(ping.clone()).await.is_ok() {} });
     let answer = ann.hear("SIP/2.0 200").0;
@@ -287,7 +287,7 @@ async fn a_program_that_never_reads_is_disconnected_and_its_call_goes_on_without
         .await
         .expect("disconnected")
         .expect("flooded");
-    // Whichever clock was faster.
+    // Depends on which timeout comes first.
     assert_eq!(back(&server, "disconnected") + back(&server, "stalled"), 1.0);
     ann.hang_up(&dialog);
     neighbour.has_noticed_nothing(&server).await;
@@ -327,7 +327,7 @@ async fn each_kind_of_nonsense_is_refused_and_too_much_at_once_disconnects() {
     }
     agent.0.send(Message::binary(vec![0; 1_000])).await.expect("sent");
     assert_eq!(agent.hear_of("a refusal", refused).await["status"], 400);
-    // What makes sense, and is not its own, or cannot be.
+    // Valid commands for calls of others, or impossible ones.
     for (order, status) in [
         (json!({ "command": "play", "leg": 77, "sound": { "tone": 440, "ms": 10 } }), 404),
         (json!({ "command": "hangup", "call": neighbour.call }), 404),
@@ -362,7 +362,7 @@ async fn a_configuration_that_changes_or_takes_away_a_remote_touches_no_call_tha
     let (first, in_ann) = answered(&server, &ann, &mut agent).await;
     let path = server.folder.path().join("b2bua.toml");
     let old = std::fs::read_to_string(&path).expect("a file");
-    // Another fall-back: for calls that come from now on.
+    // Another fallback: for calls from now on.
     let changed = old.replace("fallback = \"echo\"", "fallback = \"milliwatt\"");
     std::fs::write(&path, &changed).expect("a file");
     server.process.signal(Signal::SIGHUP);
@@ -370,7 +370,7 @@ async fn a_configuration_that_changes_or_takes_away_a_remote_touches_no_call_tha
         (server.get("/remotes").json()["remotes"][0]["fallback"] == "milliwatt").then_some(())
     });
     let (second, in_bob) = answered(&server, &bob, &mut agent).await;
-    // No such application any more, and no route to it.
+    // The application and its route are removed.
     let (before, rest) = changed.split_once("[[remote]]").expect("a remote");
     let rest = &rest[rest.find("[[route]]").expect("routes")..];
     let without = format!("{before}{rest}").replace("remote/agent", "echo");
@@ -385,7 +385,7 @@ async fn a_configuration_that_changes_or_takes_away_a_remote_touches_no_call_tha
     }
     let in_cat = cat.call(server.sip, "200");
     drop(agent);
-    // Each goes where it was to go when it came.
+    // Each goes to the fallback in force when it came.
     is_with(&server, &first["call"], "echo");
     is_with(&server, &second["call"], "milliwatt");
     for (phone, dialog) in [(&ann, &in_ann), (&bob, &in_bob), (&cat, &in_cat)] {

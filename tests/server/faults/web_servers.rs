@@ -1,5 +1,5 @@
-//! Web servers that menu trees ask: wrong ones, silent ones, endless ones cost the call that asks,
-//! and no other; what is told to one is told to no other.
+//! Web servers queried by menu trees: faulty, silent or endless ones affect the call that queries them, and
+//! no other; data for one server goes to no other.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -15,14 +15,14 @@ use b2b_test_support::tls::{Authority, accept};
 
 const RIGHT: &str = "HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n{\"next\":\"told\"}";
 
-/// A web server, what it was asked, and how many octets it could send.
+/// A web server, the number of its requests, and the octets that it could send.
 struct Web {
     at: SocketAddr,
     asked: Arc<AtomicUsize>,
     sent: Arc<AtomicU64>,
 }
 
-/// Does this with each connection, once its question is read.
+/// Handles each connection with this, once its request is read.
 fn web(
     does: impl Fn(&mut TcpStream, SocketAddr, &AtomicU64) -> std::io::Result<()> + Send + Sync + 'static,
 ) -> Web {
@@ -40,7 +40,7 @@ fn web(
             std::thread::spawn(move || {
                 if question(&mut stream).is_some() {
                     asked.fetch_add(1, Ordering::Relaxed);
-                    // Whoever has had enough closes.
+                    // The client closes the connection when it gives up.
                     let _ = does(&mut stream, at, &sent);
                 }
             });
@@ -49,7 +49,7 @@ fn web(
     web
 }
 
-/// One request: with a POST its JSON, without a body otherwise.
+/// Reads one request: a POST with its JSON, otherwise without a body.
 fn question(stream: &mut impl Read) -> Option<String> {
     let (mut read, mut piece) = (Vec::new(), [0; 4_096]);
     loop {
@@ -65,7 +65,7 @@ fn question(stream: &mut impl Read) -> Option<String> {
     }
 }
 
-/// Sends this again and again.
+/// Sends this repeatedly.
 fn for_ever(stream: &mut TcpStream, piece: &[u8], sent: &AtomicU64) -> std::io::Result<()> {
     loop {
         stream.write_all(piece)?;
@@ -73,9 +73,9 @@ fn for_ever(stream: &mut TcpStream, piece: &[u8], sent: &AtomicU64) -> std::io::
     }
 }
 
-/// A number, and a tree that asks this URL; the call's records say what came of it.
+/// A number, and a tree that queries this URL; the outcome is in the call's CDRs.
 fn tree(name: &str, url: &str, more: &str) -> String {
-    // Nothing but time ends these.
+    // Only a timeout ends these.
     let patience_s = if ["silent", "interims"].contains(&name) { 5 } else { 60 };
     let end = |outcome: &str| {
         format!(
@@ -91,7 +91,7 @@ fn tree(name: &str, url: &str, more: &str) -> String {
     )
 }
 
-/// Calls the tree of this name; what came of it, when it is over.
+/// Calls the tree of this name; returns the outcome once it is over.
 fn outcome(server: &Server, name: &'static str) -> String {
     let phone = Phone::new(name);
     let call = phone.ask_for(server.sip, name);
@@ -112,7 +112,7 @@ async fn a_web_server_ends_no_call_but_the_one_that_asks_it() {
     let elsewhere = web(|stream, _, _| stream.write_all(RIGHT.as_bytes()));
     let other = elsewhere.at;
     let kinds = [
-        // As many as overflowed the stack of the calls' thread once.
+        // The number that once overflowed the stack of the call thread.
         (
             "interim",
             web(move |it, _, _| {
@@ -170,7 +170,7 @@ async fn a_web_server_ends_no_call_but_the_one_that_asks_it() {
     assert_eq!(of("circle").asked.load(Ordering::Relaxed), 4, "three redirects are followed");
     assert_eq!(elsewhere.asked.load(Ordering::Relaxed), 0, "nobody else is asked, or told the token");
     for name in ["endless", "header"] {
-        // What the sockets' buffers hold counts, too.
+        // Includes the content of socket buffers.
         assert!(of(name).sent.load(Ordering::Relaxed) < 64 << 20, "{name} is not read to its end");
     }
     neighbour.has_noticed_nothing(&server).await;
@@ -186,7 +186,7 @@ fn a_web_server_that_never_comes_to_an_end_holds_up_no_question_of_another_menu(
     let names = ["one", "two", "three", "four"];
     let trees: String = names.iter().map(|name| tree(name, &url(&endless), "")).collect();
     let server = server(&format!("{trees}{}", tree("other", &url(&right), "")));
-    // More of them than there are processors; it may be asked for one after the other.
+    // More requests than processors; they may be made sequentially.
     let phones = names.map(|name| {
         let phone = Phone::new(name);
         let call = phone.ask_for(server.sip, name);
@@ -195,7 +195,7 @@ fn a_web_server_that_never_comes_to_an_end_holds_up_no_question_of_another_menu(
     });
     until("it to say much", || (endless.sent.load(Ordering::Relaxed) > 1 << 20).then_some(()));
     assert_eq!(outcome(&server, "other"), "told");
-    // None of them is over: a minute each.
+    // None of them is over: each lasts a minute.
     let calls = server.get("/calls").json();
     assert_eq!(calls["calls"].as_array().map(Vec::len), Some(4), "{calls}");
     drop(phones);

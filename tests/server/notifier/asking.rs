@@ -1,4 +1,4 @@
-//! What a subscription is granted, refused, and ended with.
+//! How subscriptions are granted, refused, and ended.
 
 use b2b::sip::msg::Name;
 use nix::sys::signal::Signal;
@@ -49,7 +49,7 @@ fn a_gateway_may_watch_nobody_and_a_trusted_address_everybody() {
     let event = [("Event", "dialog")];
     let mut carrier = Watcher::new([127, 0, 9, 31], address, "1001");
     assert_eq!(carrier.subscribe("1002", "carrier", &event).status(), 403);
-    // Without any password.
+    // Without a password.
     let mut desk = Watcher::new([127, 0, 9, 32], address, "nobody");
     assert_eq!(desk.subscribe("1002", "desk", &event).status(), 200);
     assert_eq!(desk.told("desk").states(), ["terminated"]);

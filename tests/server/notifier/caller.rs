@@ -1,4 +1,4 @@
-//! A user who calls.
+//! A user that calls.
 
 use b2b::sip::auth::{Authorized, DigestClient};
 use b2b::sip::msg::{Message, Method, Response};
@@ -6,7 +6,7 @@ use b2b::sip::msg::{Message, Method, Response};
 use crate::common::child::PATIENCE;
 use crate::server::edges::peer::Peer;
 
-/// An INVITE with a password, of which nothing is waited for.
+/// Sends an INVITE with a password, without waiting for responses.
 pub fn calls(ann: &mut Peer, number: &str, call: &str) {
     let first = ann.invite(number, call, 1, &Authorized::default());
     let response = ann.ask(&first, call, 1);
@@ -34,7 +34,7 @@ pub fn final_response(peer: &Peer, cseq: u32) -> Response {
     }
 }
 
-/// Calls what answers by itself; its 200.
+/// Calls an application, which answers; returns its 200.
 pub fn talks(ann: &mut Peer, number: &str, call: &str) -> Response {
     calls(ann, number, call);
     let ok = final_response(ann, 2);

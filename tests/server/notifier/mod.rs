@@ -1,4 +1,4 @@
-//! BLF, on the real binary: SUBSCRIBE and NOTIFY as they go over the wire.
+//! BLF, on the real binary: SUBSCRIBE and NOTIFY on the wire.
 
 mod asking;
 mod caller;

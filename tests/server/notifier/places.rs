@@ -15,12 +15,12 @@ fn the_lamp_of_a_slot_is_on_while_somebody_is_parked_there() {
     let mut watcher = Watcher::new([127, 0, 9, 42], address, "1003");
     watcher.watch("701", "first", 600);
     assert_eq!(watcher.told("first").states(), ["terminated"]);
-    // Who calls the lot itself is parked in its first slot.
+    // A call to the lot itself is parked in its first slot.
     let ok = talks(&mut ann, "700", "call");
     let told = watcher.told("first");
     assert_eq!(told.dialogs(), [("701".to_owned(), "recipient".to_owned(), "confirmed".to_owned())]);
     assert_eq!((told.version(), told.attribute("entity")), (1, "sip:701@b2b.example"));
-    // Who comes now is told at once; the other slot is free.
+    // A later subscriber gets the state at once; the other slot is free.
     let mut late = Watcher::new([127, 0, 9, 43], address, "1002");
     late.watch("701", "late", 600);
     assert_eq!(late.told("late").states(), ["confirmed"]);
@@ -51,7 +51,7 @@ fn the_lamp_of_a_queue_is_on_while_anybody_waits() {
     let second = talks(&mut cat, "8001", "cat");
     hangs_up(&mut ann, &first, "ann");
     hangs_up(&mut cat, &second, "cat");
-    // The first one's leaving has changed nothing.
+    // The end of the first call has changed nothing.
     let dark = watcher.told("number");
     assert_eq!((dark.version(), dark.states()), (2, vec!["terminated".to_owned()]));
 }

@@ -26,7 +26,7 @@ fn a_lamp_goes_early_confirmed_and_terminated_as_a_call_passes_on_both_sides() {
     let folder = tempfile::tempdir().expect("a folder");
     let (_server, address) = server(folder.path(), "", USERS);
     let (mut bob, mut ann) = (bob([127, 0, 9, 1], address), Peer::new([127, 0, 9, 2], address));
-    // Each by another phone: what one is told does not wait for the other.
+    // On separate phones, so that NOTIFY requests for one do not wait for the other.
     let mut of_bob = Watcher::new([127, 0, 9, 3], address, "1003");
     let mut of_ann = Watcher::new([127, 0, 9, 4], address, "1003");
     of_bob.watch("bob", "watch-bob", 600);
@@ -116,7 +116,7 @@ fn changes_while_a_notify_is_unanswered_come_in_one_after_it() {
     let ack = ann.in_call(&Method::Ack, &ok, "call", 2);
     ann.send(&ack);
     bob.wait_for(&Method::Ack);
-    // Three states have passed, and no NOTIFY but the first one, again and again.
+    // Three state changes have passed, with retransmissions of the first NOTIFY only.
     while let Some(message) = watcher.peer.message(std::time::Duration::from_millis(300)) {
         let Message::Request(request) = message else { panic!("{message:?}") };
         assert_eq!(request.as_bytes(), first.request.as_bytes());

@@ -1,4 +1,4 @@
-//! A phone with BLF keys: what it asks for, and what it is told.
+//! A phone with BLF keys: its subscriptions and notifications.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -11,7 +11,7 @@ use bytes::Bytes;
 use crate::common::child::PATIENCE;
 use crate::server::edges::peer::Peer;
 
-/// A NOTIFY in the words of a phone.
+/// The content of a NOTIFY.
 #[derive(Debug, Clone)]
 pub struct Told {
     pub state: String,
@@ -22,7 +22,7 @@ pub struct Told {
 }
 
 impl Told {
-    /// What stands behind `name=` of the document's element.
+    /// The value of this attribute of the document's element.
     pub fn attribute(&self, name: &str) -> &str {
         let document = self.body.split_once("<dialog-info").map_or("", |(_, document)| document);
         let found = document.split_once(&format!(" {name}=\"")).and_then(|(_, rest)| rest.split_once('"'));
@@ -56,13 +56,13 @@ impl Told {
     }
 }
 
-/// A phone that watches.
+/// A phone that subscribes.
 pub struct Watcher {
     pub peer: Peer,
     user: &'static str,
-    /// By Call-ID: the URI, the Contact and To that the server gave, the last number.
+    /// By Call-ID: the URI, the server's Contact and To, the last CSeq.
     dialogs: HashMap<String, (String, String, String, u32)>,
-    /// The last NOTIFY of each.
+    /// The last NOTIFY in each subscription.
     heard: HashMap<Vec<u8>, u32>,
 }
 
@@ -84,7 +84,7 @@ impl Watcher {
         request.finish().expect("a request")
     }
 
-    /// SUBSCRIBE, and again with the password when that is asked for.
+    /// Sends SUBSCRIBE, and repeats it with the password if challenged.
     pub fn subscribe(&mut self, number: &str, call: &str, fields: &[(&str, &str)]) -> Response {
         let uri = format!("sip:{number}@b2b.example");
         let to = format!("<{uri}>");
@@ -117,14 +117,14 @@ impl Watcher {
         response
     }
 
-    /// SUBSCRIBE for dialogs, for so many seconds; it has to be taken.
+    /// Subscribes to dialogs for this many seconds, successfully.
     pub fn watch(&mut self, number: &str, call: &str, seconds: u32) {
         let response =
             self.subscribe(number, call, &[("Event", "dialog"), ("Expires", &seconds.to_string())]);
         assert_eq!(response.status(), 200, "{number}");
     }
 
-    /// SUBSCRIBE in a subscription.
+    /// Sends SUBSCRIBE in a subscription.
     pub fn refresh(&mut self, call: &str, fields: &[(&str, &str)]) -> Response {
         let (_, contact, to, cseq) = self.dialogs.get_mut(call).expect("subscribed");
         *cseq += 1;
@@ -133,7 +133,7 @@ impl Watcher {
         self.peer.ask(&request, call, cseq)
     }
 
-    /// The next NOTIFY, which is not answered yet.
+    /// The next NOTIFY, without answering it.
     pub fn hear(&mut self, call: &str) -> Told {
         let begun = Instant::now();
         while begun.elapsed() < PATIENCE {
@@ -144,7 +144,7 @@ impl Watcher {
             assert_eq!(*request.method(), Method::Notify, "{request:?}");
             let id = request.call_id().expect("a Call-ID").to_vec();
             let number = request.cseq().expect("a CSeq").number;
-            // Sent again before our answer came.
+            // A retransmission before our response arrived.
             if self.heard.get(&id).is_some_and(|last| number <= *last) {
                 continue;
             }
@@ -165,14 +165,14 @@ impl Watcher {
         panic!("no NOTIFY for {call}");
     }
 
-    /// The next NOTIFY, which is answered with 200.
+    /// The next NOTIFY, answered with 200.
     pub fn told(&mut self, call: &str) -> Told {
         let told = self.hear(call);
         self.peer.answer(&told.request, 200, &[]);
         told
     }
 
-    /// What it is told until a dialog is in that state, alone.
+    /// All notifications until one dialog is in that state, and no other is left.
     pub fn told_until(&mut self, call: &str, state: &str) -> Vec<Told> {
         let mut all = Vec::new();
         loop {
