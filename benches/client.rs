@@ -19,7 +19,7 @@ use b2b::util::process;
 
 /// Native rate of G.711.
 const RATE_HZ: u32 = 8_000;
-/// 20 ms.
+/// Samples in 20 ms.
 const FRAME: usize = RATE_HZ as usize / 50;
 const FRAME_TIME: Duration = Duration::from_millis(20);
 /// Amplitude that is not silence after any codec.

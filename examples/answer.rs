@@ -14,7 +14,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         let from = ringing.from().to_owned();
         match ringing.answer().await {
             Ok(call) => println!("{from}: {}", call.wait_for_end().await),
-            // A caller who has hung up meanwhile: the next one is answered all the same.
+            // This caller hung up meanwhile; the next one is still answered.
             Err(CallError::Ended(cause)) => println!("{from}: {cause}"),
             Err(error) => return Err(error.into()),
         }

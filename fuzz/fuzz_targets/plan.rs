@@ -1,5 +1,5 @@
 #![no_main]
-//! Plans.
+//! Parsing of plans.
 
 use libfuzzer_sys::fuzz_target;
 

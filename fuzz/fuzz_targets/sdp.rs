@@ -1,5 +1,5 @@
 #![no_main]
-//! Session descriptions.
+//! Parsing of session descriptions.
 
 use b2b::sdp::{AudioMedia, Format, Origin, SessionDescription};
 use libfuzzer_sys::fuzz_target;

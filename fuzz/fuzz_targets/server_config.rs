@@ -1,5 +1,5 @@
 #![no_main]
-//! The server's configuration.
+//! Parsing of the server's configuration.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -142,7 +142,8 @@ fn a_call_without_the_far_end_s_mark_or_with_an_echo_is_a_failed_one() {
     let (code, silent) = run(&target, &MARKED);
     assert!(code == 1 && all_heard(&silent, "it heard nothing"), "{silent:#}");
     let (_callees, target) = callees("answer; say mark; hung up");
-    // The call's number is sent once the mark was heard, in the fourth second on an idle machine.
+    // A callee sends the call's number once it has heard its caller's mark, on an idle machine in the
+    // fourth second.
     let longer = MARKED.map(|word| if word == "5" { "9" } else { word });
     let (code, wrong) = run(&target, &[&longer[..], &["--ears", "echo"]].concat());
     assert!(code == 1 && all_heard(&wrong, "it heard another call"), "{wrong:#}");

@@ -29,14 +29,14 @@ pub fn called(server: &Server, phone: &Phone) -> (Value, Dialog) {
     })
 }
 
-/// Nothing is held, except SIP state of dialogs for retransmissions.
+/// Waits until nothing is held, except SIP state of dialogs for retransmissions.
 pub fn all_quiet(server: &Server) {
     for what in ["calls", "legs", "commands", "map_entries", "accounts", "media_endpoints"] {
         none_held(server, what);
     }
 }
 
-/// Nothing at all is held: 32 s later (timers L and M of RFC 6026).
+/// Waits until nothing at all is held, which takes 32 s (timers L and M of RFC 6026).
 pub fn all_over(server: &Server) {
     all_quiet(server);
     for what in

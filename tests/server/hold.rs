@@ -105,7 +105,7 @@ fn a_party_on_hold_is_told_so_hears_music_and_is_not_heard_until_it_is_taken_bac
     assert_eq!(seen(&server, &ann.leg), (json!(true), json!("held")));
     ann.phone.payloads();
     assert!(ann.phone.listen(10).iter().all(|it| it[12..] != [0x12; 160]), "music");
-    // Ann sends audio all the same; a second hold causes no request.
+    // Both parties send audio during the hold; a second hold command sends no re-INVITE.
     for n in 0..30 {
         ann.phone.sound(ann.rtp, 10_000 + n, &[0x22; 160]);
         bob.phone.sound(bob.rtp, 10_000 + n, &[0x23; 160]);

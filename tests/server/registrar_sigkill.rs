@@ -142,7 +142,7 @@ fn a_killed_registrar_had_told_nobody_what_the_next_one_does_not_serve() {
             let found = registrar.lookup(Instant::now(), &aor);
             match expires {
                 0 => assert_eq!(found.len(), 0, "{user} has left"),
-                _ if *user >= STAY => {} // may have left, nobody was told
+                _ if *user >= STAY => {} // may have left without a reported response
                 _ => {
                     assert_eq!(found.len(), 1, "{user} is served at once");
                     assert!(found[0].cseq >= *cseq, "{user} at least as it was answered");

@@ -29,7 +29,7 @@ pub fn server(lines: &str) -> Server {
     start(configured(lines))
 }
 
-/// A folder with such a configuration.
+/// A folder with this configuration.
 pub fn configured(lines: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     let own = lines.starts_with("token") || lines.starts_with("[[http.tokens]]");

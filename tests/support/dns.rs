@@ -22,13 +22,13 @@ impl Zone {
         self.add(name, A, address.octets().to_vec())
     }
 
-    /// RFC 2782.
+    /// Adds an SRV record (RFC 2782).
     pub fn srv(self, name: &str, priority: u16, port: u16, target: &str) -> Self {
         let numbers = [priority, 0, port].map(u16::to_be_bytes).concat();
         self.add(name, SRV, [numbers, on_the_wire(target)].concat())
     }
 
-    /// RFC 3403 §4.1.
+    /// Adds a NAPTR record (RFC 3403 §4.1).
     pub fn naptr(self, name: &str, order: u16, service: &str, replacement: &str) -> Self {
         let text = |text: &str| [vec![text.len() as u8], text.as_bytes().to_vec()].concat();
         let numbers = [order, 1].map(u16::to_be_bytes).concat();

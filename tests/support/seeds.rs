@@ -22,7 +22,7 @@ pub fn flags(
                 "--help" => return Ok(false),
                 "-q" | "--quiet" | "--nocapture" | "--ignored" | "--include-ignored" => {}
                 "--test-threads" | "--skip" | "--exact" => drop(value()),
-                // The name of a test.
+                // The name of a test, from `cargo test`.
                 other if !other.starts_with('-') => {}
                 other => {
                     if !take(other, &mut value)? {

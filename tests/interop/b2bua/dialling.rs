@@ -108,7 +108,7 @@ fn interop_b2bua_fails_over_to_the_second_gateway_on_503_and_not_on_busy() {
 #[ignore = "needs sipp; .ci/run installs it"]
 fn interop_b2bua_ends_a_call_that_goes_round_in_a_circle_or_too_far() {
     let (ann, bob) = (Place::new("ann", 21), Place::new("bob", 22));
-    // The server is its own gateway: the call returns to the route from which it came.
+    // The server is its own gateway: the call returns to the same route.
     let own = crate::interop::support::free_port();
     let lines =
         bob.route("bob") + &format!("[[route]]\ncalled = \"loop\"\nto = \"sip:loop@127.0.0.1:{own}\"\n");

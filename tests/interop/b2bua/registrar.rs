@@ -1,4 +1,4 @@
-//! Registrations.
+//! Registrations at the b2bua.
 
 use super::lab::{Lab, Place};
 use crate::interop::support::wire::Sip;

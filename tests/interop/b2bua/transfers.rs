@@ -1,4 +1,4 @@
-//! Transfers.
+//! Attended and blind transfers through the b2bua.
 
 use super::lab::{Lab, Place};
 use crate::interop::support::wire::{Capture, Sip, assert_hidden, identity};

@@ -29,7 +29,7 @@ pub struct Call {
 
 type Payloads = Vec<Vec<u8>>;
 
-/// All calls.
+/// The media of all calls.
 pub struct Calls {
     plan: Plan,
     /// Callers hear themselves.

@@ -137,7 +137,7 @@ fn the_last_place_is_kept_and_emergency_calls_come_beyond_it_and_while_the_serve
     assert!(up.iter().all(|call| bench.harness.is_up(phone, *call)));
     let ordinary = bench.harness.call(ann, "100", Some(SESSION));
     assert_eq!(refused(&mut bench, ann, ordinary), 503);
-    // At the very end of the drain no calls are accepted.
+    // At the end of the drain, when calls are hung up, no call is accepted.
     bench.harness.hang_up_all();
     let late = bench.harness.call(ann, "112", Some(SESSION));
     assert_eq!(refused(&mut bench, ann, late), 503);

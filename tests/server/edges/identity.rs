@@ -310,7 +310,7 @@ fn a_provider_with_accounts_gets_the_account_in_from_and_the_number_beside_it() 
     assert_eq!(from(&invite), "\"Hidden Ann\" <sip:1234567e0@sipgate.example>");
     assert_eq!(values(&invite, "P-Preferred-Identity"), ["\"Hidden Ann\" <sip:493077110@sipgate.example>"]);
     assert_eq!(values(&invite, "P-Asserted-Identity"), Vec::<&str>::new());
-    // The account's own calls have it in From, and the dialled number in To.
+    // Calls to the account have it in the Request-URI; To or P-Called-Party-ID has the dialled number.
     let from_outside = "From: <sip:+4477@x>;tag=1\r\nTo: <sip:bob@sipgate.example>\r\n";
     world.call(Who::Carrier, "1234567e0", from_outside);
     world.refuses(Who::Bob, "bob", 486, &[]);
