@@ -113,8 +113,8 @@ fn digits_by_rtp_are_told_once_each(engine: Engine) {
     let ok = scene.call("rtp-digits", &offer);
     assert!(ok.contains("a=rtpmap:96 telephone-event/8000\r\n"), "{ok}");
     stream.to = Some(rtp_address(&ok));
-    // Audio first, so that the source is known; then each event with its updates and its end three times (RFC
-    // 4733 §2.5.1.4).
+    // Audio first, so that the source is known; then each event with its updates and its end three times
+    // (RFC 4733 §2.5.1.4).
     let pause = || std::thread::sleep(Duration::from_millis(5));
     for sequence in 0..20 {
         stream.audio(sequence);
