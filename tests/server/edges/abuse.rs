@@ -186,6 +186,7 @@ fn the_filter_for_fail2ban_finds_who_tries_passwords_and_nobody_whom_they_name()
         "x\" from 192.0.2.1:5060 (REGISTER)",
         "x\" from 192.0.2.2:5060 (REGISTER) (1 such lines before it were left out)",
         "192.0.2.3 is banned for 9 s: wrong passwords for many users, the last one \"x\"",
+        "x\" from 192.0.2.6: attempts for this user from there are ignored for 9 s; if it is your phone, correct its password",
     ];
     let mut liar = Peer::new([127, 0, 7, 21], address);
     for (number, name) in forged.into_iter().enumerate() {
@@ -203,6 +204,15 @@ fn the_filter_for_fail2ban_finds_who_tries_passwords_and_nobody_whom_they_name()
         guesser.register(&format!("{attempt}"), "guess", "sip:a@h", &format!("guess-{attempt}"));
     }
     server.wait_for_line("127.0.7.22 is banned for ");
+    let mut persistent = Peer::new([127, 0, 7, 23], address);
+    // Attempts in between are not verified: the next one counts only after a pause.
+    let is_refused = |line: &String| line.contains("from 127.0.7.23: attempts for this user from there");
+    let mut attempts = 0..300;
+    while !server.stderr().iter().any(is_refused) {
+        let attempt = attempts.next().expect("a line before three hundred attempts");
+        persistent.register("1001", "guess", "sip:a@h", &format!("persistent-{attempt}"));
+        std::thread::sleep(Duration::from_millis(300));
+    }
     let log = folder.path().join("log");
     // A reason phrase from a party, and one that looks like a line of the journal.
     let forged = [
@@ -219,7 +229,8 @@ fn the_filter_for_fail2ban_finds_who_tries_passwords_and_nobody_whom_they_name()
     let found = String::from_utf8(found.expect("fail2ban-regex").stdout).expect("text");
     let found: Vec<&str> = found.lines().collect();
     println!("{}\n{found:?}", server.stderr().join("\n"));
-    assert!(found.iter().all(|it| ["127.0.7.21", "127.0.7.22"].contains(it)), "{found:?}");
+    assert!(found.iter().all(|it| ["127.0.7.21", "127.0.7.22", "127.0.7.23"].contains(it)), "{found:?}");
     let times = |ip: &str| found.iter().filter(|it| **it == ip).count();
     assert!(times("127.0.7.22") >= 6, "{found:?}");
+    assert_eq!(times("127.0.7.23"), 2, "{found:?}");
 }
