@@ -250,7 +250,7 @@ impl Running {
 
     fn complain(&self, why: &str, wants: &mut Wants) {
         let (name, at) = (&self.ivr.name, self.node());
-        tracing::error!("{name}: node {at}: {why}");
+        tracing::error!("call {}: {name}: node {at}: {why}", self.call.call.0);
         let data = serde_json::json!({ "node": at, "error": why });
         wants.publish(Some(self.call.call), name, "failed", data);
     }
