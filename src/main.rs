@@ -167,6 +167,7 @@ fn serve(flags: &Flags) -> anyhow::Result<u8> {
         return Ok(Exit::Ok as u8);
     }
     let run = flags.b2bua()?;
+    let usage = |why: String| Failure::new(Exit::Usage, why);
     let lines = match &run.ask {
         Ask::Serve => {
             let log = &run.config.log;
@@ -178,10 +179,14 @@ fn serve(flags: &Flags) -> anyhow::Result<u8> {
             }
             return server::run(run.config, run.reload);
         }
-        Ask::DryRun { descriptors } => run.config.summary(*descriptors),
+        Ask::DryRun { descriptors } => {
+            let tls = server::certificates::load(&run.config).map_err(|error| usage(error.to_string()))?;
+            let expired = server::certificates::expired(&tls, std::time::SystemTime::now());
+            let expired = expired.into_iter().map(|warning| format!("warning   {warning}"));
+            run.config.summary(*descriptors).into_iter().chain(expired).collect()
+        }
         Ask::Explain(question) => server::explain::explain(&run.config, question),
         Ask::ExplainGateway(question) => {
-            let usage = |why: String| Failure::new(Exit::Usage, why);
             let tls = server::certificates::load(&run.config).map_err(|error| usage(error.to_string()))?;
             server::explain_gateway::explain(&run.config, question, tls).map_err(usage)?
         }

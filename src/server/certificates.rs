@@ -1,5 +1,8 @@
 //! The certificates that a configuration names, for the sockets.
 
+use std::path::PathBuf;
+use std::time::SystemTime;
+
 use crate::config::tls::{AskClient as Ask, GatewayOutward, line_of};
 use crate::config::{Gateway, ServerConfig};
 use crate::settings;
@@ -46,4 +49,17 @@ pub fn load(config: &ServerConfig) -> Result<Tls, CertificateError> {
         let line = error.path().and_then(|path| line_of(config, path)).unwrap_or(0);
         CertificateError { line, error }
     })
+}
+
+/// A warning for each of our certificates that has expired: it is used, and peers that check it refuse it.
+pub fn expired(tls: &Tls, now: SystemTime) -> Vec<String> {
+    let expired = tls.expiries().into_iter().filter(|(_, until)| *until <= now);
+    let warning = |(file, until): (PathBuf, SystemTime)| {
+        let until = humantime::format_rfc3339_seconds(until);
+        format!(
+            "the certificate {} has expired at {until}: peers that check it will refuse it; renew it",
+            file.display()
+        )
+    };
+    expired.map(warning).collect()
 }

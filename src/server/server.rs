@@ -126,6 +126,7 @@ impl Server {
         let places = MeetingPlaces::new(now, SystemTime::now());
         places.enlist(&in_force.apps, &config).map_err(usage)?;
         let tls = certificates::load(&config).map_err(|error| usage(error.to_string()))?;
+        warn_of_expired(&tls);
         let thread = |error| sip(format!("cannot start a thread: {error}"));
         let (voices, voice_threads) = VoiceDesk::start().map_err(thread)?;
         let (web, web_threads) = HttpClient::new(tls.clone());
@@ -315,7 +316,9 @@ impl Server {
         let in_force =
             Settings::new(config, registrar.clone(), board.clone()).map_err(|error| error.to_string())?;
         let log = self.log.change(&current.get().config.log, &in_force.config.log)?;
-        self.tls.reload(files).map_err(|error| error.to_string())?;
+        if self.tls.reload(files).map_err(|error| error.to_string())? {
+            warn_of_expired(&self.tls);
+        }
         self.own.enlist(&in_force);
         self.places.enlist(&in_force.apps, &in_force.config)?;
         remote::enlist(&in_force.apps, &in_force.config, &self.remotes, &self.control);
@@ -336,7 +339,10 @@ impl Server {
     fn renew_certificates(&self) {
         let before = self.tls.refused();
         match self.tls.reload(certificates::files(&self.admission.current.get().config)) {
-            Ok(true) => tracing::info!("the certificate has changed: new connections use the new one"),
+            Ok(true) => {
+                tracing::info!("the certificate has changed: new connections use the new one");
+                warn_of_expired(&self.tls);
+            }
             Ok(false) => {}
             // The alarm stands meanwhile.
             Err(error) if before.is_some_and(|before| before.reason == error.to_string()) => {}
@@ -393,6 +399,13 @@ impl Server {
                 self.media.endpoints(),
             );
         }
+    }
+}
+
+/// Logs the certificates that have expired; the alarm `certificate_expires` stands for them, too.
+fn warn_of_expired(tls: &Tls) {
+    for warning in certificates::expired(tls, SystemTime::now()) {
+        tracing::warn!("{warning}");
     }
 }
 

@@ -5,6 +5,7 @@ use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 
 use super::transports::{Server, receive, request, sdp, udp};
+use crate::common::child::b2b;
 use crate::server_support::{configured, start, until};
 use b2b_test_support::dns::{NameServer, Zone};
 use b2b_test_support::tls::{
@@ -215,7 +216,14 @@ fn a_certificate_tells_until_when_it_is_good_and_an_alarm_stands_when_that_is_so
     let authority = Authority::new(folder.path(), "ca");
     authority.issue_until("first", "sbc.example", (2_101, 2, 3));
     authority.issue_until("other", "other.example", (2_026, 1, 2));
-    let server = start(folder);
+    let path = folder.path().join("b2bua.toml");
+    let mut dry = b2b(&["--role", "b2bua", "--dry-run", "--config", path.to_str().expect("UTF-8")]);
+    dry.assert_exit(0);
+    let has_expired = "other.pem has expired at 2026-01-02T00:00:00Z";
+    let said = dry.stdout().concat();
+    assert!(said.contains(has_expired) && !said.contains("first.pem has expired"), "{said}");
+    let mut server = start(folder);
+    server.process.wait_for_line(has_expired);
     let series = |file: &str| {
         let path = server.folder.path().join(file);
         server.metric(&format!("b2b_certificate_not_after_seconds{{file=\"{}\"}}", path.display()))
