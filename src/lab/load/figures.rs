@@ -123,6 +123,13 @@ impl Side {
         self.failed.values().sum()
     }
 
+    /// Why calls have failed, the most frequent reason first.
+    pub fn reasons(&self) -> impl Iterator<Item = String> {
+        let mut failed: Vec<_> = self.failed.iter().collect();
+        failed.sort_by_key(|(_, calls)| std::cmp::Reverse(**calls));
+        failed.into_iter().map(|((step, why), calls)| format!("{calls} at `{step}`: {why}"))
+    }
+
     /// Records a call's MOS and its number of lost packets.
     pub fn heard(&mut self, mos: f64, lost: u64) {
         *self.mos.entry((mos * 100.0).round() as u32).or_default() += 1;

@@ -1,20 +1,38 @@
 //! `junit.xml`: one test case per limit.
 
 use super::expect::Judged;
+use super::figures::{Figures, Side};
+use crate::results::expectation::Expectation;
 use crate::results::junit::case;
 use b2b_base::util::junit::{self, Case, Wrong};
 
-/// The run as a test suite. `began`: RFC 3339; `took_s`: the time of the whole run.
+/// Reasons of failed calls in the message of a missed limit.
+const REASONS: usize = 5;
+
+/// The run as a test suite. `began`: RFC 3339; `took_s`: the time of the whole run. A missed limit has the
+/// reasons of failed calls in its message.
 ///
 /// A late generator, which makes the run void, is reported as an error: the test could not be performed.
-pub fn xml(judged: &Judged, began: &str, took_s: f64) -> String {
+pub fn xml(figures: &Figures, judged: &Judged, began: &str, took_s: f64) -> String {
+    let of_side = |(who, side): (&str, &Side)| {
+        side.reasons().map(|reason| format!("; {who}: {reason}")).take(REASONS).collect::<String>()
+    };
+    let reasons: String =
+        [("callers", &figures.callers), ("callees", &figures.callees)].map(of_side).concat();
+    let of_limit = |limit: &Expectation| {
+        let mut limit = case(limit);
+        if let Some((Wrong::Failure, message)) = &mut limit.wrong {
+            message.push_str(&reasons);
+        }
+        limit
+    };
     let late = Case {
         name: judged.late.name.clone(),
         wrong: judged.void.clone().map(|why| (Wrong::Error, why)),
         said: judged.late.line(),
         took_s: 0.0,
     };
-    let cases: Vec<Case> = judged.limits.iter().map(case).chain([late]).collect();
+    let cases: Vec<Case> = judged.limits.iter().map(of_limit).chain([late]).collect();
     junit::suite("load", &cases, began, took_s)
 }
 
@@ -28,7 +46,6 @@ pub fn error(why: &str, began: &str, took_s: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::expect::Expect;
-    use super::super::figures::Figures;
     use super::*;
 
     /// The verdict on ten calls that were answered at once, without audio.
@@ -38,7 +55,7 @@ mod tests {
         figures.callers.answered = 10;
         figures.callers.done = 10;
         figures.setup.record(std::time::Duration::from_millis(20));
-        xml(&expect.judge(&figures, late), "2026-01-01T00:00:00Z", 12.5)
+        xml(&figures, &expect.judge(&figures, late), "2026-01-01T00:00:00Z", 12.5)
     }
 
     #[test]
@@ -63,5 +80,15 @@ mod tests {
         }
         let passed = judged(Expect::default(), (0.0, 0.0));
         assert!(!["<failure", "<skipped", "<error"].iter().any(|word| passed.contains(word)), "{passed}");
+    }
+    #[test]
+    fn a_missed_limit_has_the_reasons_of_failed_calls() {
+        let mut figures = Figures::default();
+        figures.callers.begun = 10;
+        figures.callers.done = 8;
+        figures.callers.failed.insert(("hears 440 Hz".to_owned(), "not in time".to_owned()), 2);
+        let judged = Expect::default().judge(&figures, (0.0, 0.0));
+        let failed = xml(&figures, &judged, "2026-01-01T00:00:00Z", 12.5);
+        assert!(failed.contains("; callers: 2 at `hears 440 Hz`: not in time\"/>"), "{failed}");
     }
 }

@@ -118,9 +118,7 @@ fn of_side(who: &str, side: &Side, took_s: f64) -> Vec<String> {
         ));
     }
     lines.extend(side.ways.slower(BEYOND_MS).map(|slower| format!("{:<9} {slower}", "")));
-    let mut failed: Vec<_> = side.failed.iter().collect();
-    failed.sort_by_key(|(_, calls)| std::cmp::Reverse(**calls));
-    lines.extend(failed.iter().map(|((step, why), calls)| format!("{:<9} {calls} at `{step}`: {why}", "")));
+    lines.extend(side.reasons().map(|reason| format!("{:<9} {reason}", "")));
     lines
 }
 

@@ -201,5 +201,5 @@ fn write(folder: &Path, run: &Ended<'_>) -> std::io::Result<()> {
     std::fs::write(folder.join("load.json"), format!("{json:#}\n"))?;
     let page = page::page(run.figures, run.late, run.took, run.judged, &began);
     std::fs::write(folder.join("report.html"), page)?;
-    std::fs::write(folder.join("junit.xml"), junit::xml(run.judged, &began, run.took))
+    std::fs::write(folder.join("junit.xml"), junit::xml(run.figures, run.judged, &began, run.took))
 }
