@@ -102,7 +102,7 @@ pub struct LabFlags {
     /// How long to wait for a role to be READY
     #[arg(long, help_heading = "Orchestrator", value_name = "MS", default_value = "10000", value_parser = value::wait_ms)]
     pub ready_ms: u64,
-    /// Write report.json and report.html (orchestrator), load.json (load) into this folder
+    /// Write report.json and report.html (orchestrator) or load.json (load), and junit.xml, into this folder
     #[arg(long, help_heading = "Orchestrator and load", value_name = "FOLDER", value_parser = value::path)]
     pub report: Option<PathBuf>,
 

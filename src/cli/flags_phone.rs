@@ -69,4 +69,7 @@ pub struct PhoneFlags {
     /// Write events as JSON lines; the last line is a summary with the quality
     #[arg(long, help_heading = "Phone, scripted")]
     pub json: bool,
+    /// Write the result as JUnit XML, for CI services: a test case for each step or call
+    #[arg(long, help_heading = "Phone, scripted", value_name = "FILE", value_parser = value::path)]
+    pub junit: Option<PathBuf>,
 }

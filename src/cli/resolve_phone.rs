@@ -83,13 +83,14 @@ impl Flags {
                 dtmf: flags.dtmf.clone(),
                 hangup_after: flags.hangup_after.map(Duration::from_secs_f64),
                 json: flags.json,
+                junit: flags.junit.clone(),
             },
         })
     }
 }
 
 /// Flags without meaning for a phone with a screen.
-const SCRIPTED: [&str; 6] = ["wait", "play", "record", "dtmf", "hangup_after", "json"];
+const SCRIPTED: [&str; 7] = ["wait", "play", "record", "dtmf", "hangup_after", "json", "junit"];
 
 /// Flags that steps replace.
 const NOT_WITH_STEPS: [&str; 6] = ["call", "answer", "play", "record", "dtmf", "hangup_after"];

@@ -25,4 +25,5 @@ keys! {
     dtmf &[Phone], Text, digits;
     hangup_after &[Phone], Number, seconds;
     json &[Phone], Switch, switch;
+    junit &[Phone], OutputPath, path;
 }

@@ -94,4 +94,6 @@ pub struct Script {
     pub dtmf: Option<String>,
     pub hangup_after: Option<Duration>,
     pub json: bool,
+    /// File for the result as JUnit XML.
+    pub junit: Option<PathBuf>,
 }

@@ -1,17 +1,23 @@
 //! The output of a scripted phone: one line per event, as text or JSON.
 
+use std::cell::RefCell;
 use std::io::Write;
-use std::time::Instant;
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
 
-use b2b_base::util::exit::Exit;
+use b2b_base::util::exit::{Exit, Failure};
+use b2b_base::util::junit::{self, Case, Wrong};
 use b2b_client::{CallState, ClientEvent, DeviceSide, Quality, RegistrationState, RemoteIdentity, SipClient};
 
-/// Writes lines to standard output.
+/// Writes lines to standard output, and collects results as test cases.
 pub struct Report {
     json: bool,
     begun: Instant,
+    /// RFC 3339.
+    began: String,
+    cases: RefCell<Vec<Case>>,
 }
 
 /// The result of a call of a script.
@@ -40,7 +46,8 @@ impl Outcome {
 impl Report {
     /// Starts the clock.
     pub fn new(json: bool) -> Self {
-        Report { json, begun: Instant::now() }
+        let began = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
+        Report { json, begun: Instant::now(), began, cases: RefCell::default() }
     }
 
     /// Reports where calls reach this phone.
@@ -64,6 +71,30 @@ impl Report {
             "setup_ms": setup_ms, "duration_ms": duration_ms, "quality": quality,
         });
         self.line("summary", fields);
+    }
+
+    /// Adds a test case: a step, or a call.
+    pub fn case(&self, name: String, took: Duration, wrong: Option<(Wrong, String)>) {
+        let said = wrong.as_ref().map_or("ok", |(_, why)| why).to_owned();
+        self.cases.borrow_mut().push(Case { name, wrong, said, took_s: took.as_secs_f64() });
+    }
+
+    /// Writes the test cases. What has ended the run before any of them is a test case by itself.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write_junit(&self, path: &Path, ended: Option<&str>) -> Result<(), Failure> {
+        if let Some(why) = ended {
+            self.case("run".to_owned(), self.begun.elapsed(), Some((Wrong::Error, why.to_owned())));
+        }
+        let took = self.begun.elapsed().as_secs_f64();
+        std::fs::write(path, junit::suite("phone", &self.cases.borrow(), &self.began, took)).map_err(
+            |error| {
+                let message =
+                    format!("--junit {}: {error}; choose a file in an existing folder", path.display());
+                Failure::new(Exit::Usage, message)
+            },
+        )
     }
 
     /// Writes one line: a name and its fields.

@@ -32,64 +32,76 @@ pub fn run(config: PhoneConfig) -> anyhow::Result<u8> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     runtime
         .block_on(async {
-            let failed = |error: b2b_client::StartError| Failure::new(Exit::Sip, error.to_string());
-            client.start().await.map_err(failed)?;
-            let identity = &config.account.identity;
             if config.task == Task::Screen {
-                return screen::run(&client, identity, &mut stop).await;
+                client.start().await.map_err(not_started)?;
+                return screen::run(&client, &config.account.identity, &mut stop).await;
             }
             let report = Report::new(config.script.json);
-            let mut events = client.events().await.map_err(failed)?;
-            // A registered phone may receive calls at once.
-            let incoming = match &config.task {
-                Task::Steps(_) => Some(client.incoming().await.map_err(failed)?),
-                _ => None,
-            };
-            report.ready(&client);
-            let mut told = None;
-            if config.account.registers_at().is_some() {
-                let registered = tokio::select! {
-                    registered = registered(&client, &mut events, &report, config.script.wait) => registered,
-                    _ = stop.recv() => {
-                        client.stop(GOODBYE).await;
-                        return Ok(Exit::Ok);
-                    }
-                };
-                told = registered.inspect_err(|failure| {
-                    // The last line is the summary, even if there was no call.
-                    let (exit, cause) = (failure.exit, failure.message.clone());
-                    report.summary(&Outcome { exit, cause, ..Outcome::new("") });
-                })?;
-            }
-            let ended = {
-                let work = async {
-                    match (&config.task, incoming) {
-                        (Task::Steps(steps), Some(incoming)) => {
-                            Ok(stepwise::run(&client, identity, incoming, steps, &report, &mut stop).await)
-                        }
-                        (Task::Scripted(calls), _) => {
-                            script::run(&client, identity, calls, &config.script, &report, &mut stop).await
-                        }
-                        _ => Ok(Exit::Ok),
-                    }
-                };
-                let mut work = std::pin::pin!(work);
-                loop {
-                    tokio::select! {
-                        biased;
-                        Some(event) = events.next() => {
-                            if told.take_if(|told| *told == event).is_none() {
-                                report.event(&event);
-                            }
-                        }
-                        ended = &mut work => break ended,
-                    }
-                }
-            };
+            let ended = scripted(&client, &config, &report, &mut stop).await;
             client.stop(GOODBYE).await;
+            if let Some(path) = &config.script.junit {
+                report.write_junit(path, ended.as_ref().err().map(ToString::to_string).as_deref())?;
+            }
             ended
         })
         .map(|exit| exit as u8)
+}
+
+fn not_started(error: b2b_client::StartError) -> Failure {
+    Failure::new(Exit::Sip, error.to_string())
+}
+
+/// Starts a scripted phone, registers it if it has a registrar, and runs its script.
+async fn scripted(
+    client: &SipClient,
+    config: &PhoneConfig,
+    report: &Report,
+    stop: &mut script::Stop,
+) -> anyhow::Result<Exit> {
+    client.start().await.map_err(not_started)?;
+    let identity = &config.account.identity;
+    let mut events = client.events().await.map_err(not_started)?;
+    // A registered phone may receive calls at once.
+    let incoming = match &config.task {
+        Task::Steps(_) => Some(client.incoming().await.map_err(not_started)?),
+        _ => None,
+    };
+    report.ready(client);
+    let mut told = None;
+    if config.account.registers_at().is_some() {
+        let registered = tokio::select! {
+            registered = registered(client, &mut events, report, config.script.wait) => registered,
+            _ = stop.recv() => return Ok(Exit::Ok),
+        };
+        told = registered.inspect_err(|failure| {
+            // The last line is the summary, even if there was no call.
+            let (exit, cause) = (failure.exit, failure.message.clone());
+            report.summary(&Outcome { exit, cause, ..Outcome::new("") });
+        })?;
+    }
+    let work = async {
+        match (&config.task, incoming) {
+            (Task::Steps(steps), Some(incoming)) => {
+                Ok(stepwise::run(client, identity, incoming, steps, report, stop).await)
+            }
+            (Task::Scripted(calls), _) => {
+                script::run(client, identity, calls, &config.script, report, stop).await
+            }
+            _ => Ok(Exit::Ok),
+        }
+    };
+    let mut work = std::pin::pin!(work);
+    loop {
+        tokio::select! {
+            biased;
+            Some(event) = events.next() => {
+                if told.take_if(|told| *told == event).is_none() {
+                    report.event(&event);
+                }
+            }
+            ended = &mut work => return ended,
+        }
+    }
 }
 
 /// Waits for the registration and reports it: its event may have preceded the subscription. The event of what

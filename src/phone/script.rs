@@ -11,6 +11,7 @@ use super::loudness::Loudness;
 use super::report::{Outcome, Report, in_figures};
 use super::{Calls, Script};
 use b2b_base::util::exit::{Exit, Failure};
+use b2b_base::util::junit::Wrong;
 use b2b_client::{
     Call, CallError, CallState, ClientEvent, EndCause, Events, IncomingCalls, SipClient, Sound,
 };
@@ -46,21 +47,28 @@ pub async fn run(
                 .await
                 .map_err(|error| Failure::new(exit_of(&error), error.to_string()))?;
             let outcome = in_call(client, &call, asked, script, stop).await;
-            report.summary(&outcome);
+            tell(report, asked, "call", &outcome);
             Ok(outcome.exit)
         }
         Calls::Answer { calls } => {
             let mut incoming = client.incoming().await?;
             let mut worst = Exit::Ok;
-            for _ in 0..*calls {
+            for n in 1..=*calls {
                 let Some((call, asked)) = next_call(&mut incoming, script.wait, stop).await? else { break };
                 let outcome = in_call(client, &call, asked, script, stop).await;
-                report.summary(&outcome);
+                tell(report, asked, &format!("{n} answer"), &outcome);
                 worst = if worst == Exit::Ok { outcome.exit } else { worst };
             }
             Ok(worst)
         }
     }
+}
+
+/// Reports a call, which is a test case.
+fn tell(report: &Report, asked: Instant, name: &str, outcome: &Outcome) {
+    report.summary(outcome);
+    let failed = (outcome.exit != Exit::Ok).then(|| (Wrong::Failure, outcome.cause.clone()));
+    report.case(format!("{name} {}", outcome.remote), asked.elapsed(), failed);
 }
 
 /// The next call, answered; `None` if it was told to stop.

@@ -9,6 +9,7 @@ use super::loudness::Loudness;
 use super::report::{Outcome, Report, in_figures};
 use super::script::{DIGIT, SETTLES, Stop, end, exit_of};
 use b2b_base::util::exit::Exit;
+use b2b_base::util::junit::Wrong;
 use b2b_client::{Call, CallError, EndCause, IncomingCalls, SipClient, Sound};
 use b2b_config::step::{Deed, Step};
 use b2b_media::dtmf::goertzel;
@@ -87,11 +88,17 @@ pub async fn run(
             _ => {}
         }
         report.line("step", fields);
+        let wrong = failed.as_ref().map(|(_, cause)| (Wrong::Failure, cause.clone()));
+        report.case(format!("{} {}", n + 1, step.text), begun.elapsed(), wrong);
         let ends = matches!(step.deed, Deed::HangUp | Deed::HungUp | Deed::Transfer(_) | Deed::HandOver);
         if failed.is_some() || ends {
             over(&mut talks, failed.as_ref(), report).await;
         }
         if let Some((exit, _)) = failed {
+            for (n, step) in steps.iter().enumerate().skip(n + 1) {
+                let skipped = Some((Wrong::Skipped, "an earlier step has failed".to_owned()));
+                report.case(format!("{} {}", n + 1, step.text), Duration::ZERO, skipped);
+            }
             return exit;
         }
     }

@@ -137,6 +137,36 @@ fn where_the_registrar_does_not_take_it_the_last_line_is_a_summary_too() {
     );
 }
 
+#[test]
+fn each_step_is_a_test_case_of_the_junit_file_and_so_is_a_registration_that_fails() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("junit.xml").to_str().expect("UTF-8").to_owned();
+    let (mut bob, uri) = answering(&[]);
+    let steps = format!("dial {uri}; hears 600 Hz within 0.5 s; press 1; hang up");
+    let account = ["--identity", "sip:alice@127.0.0.1", "--junit", &file];
+    let mut alice = phone(&[&account[..], &["--steps", &steps]].concat());
+    alice.assert_exit(1);
+    bob.wait();
+    let xml = std::fs::read_to_string(&file).expect("a file");
+    for part in [
+        "<testsuite name=\"b2b phone\" tests=\"4\" failures=\"1\" errors=\"0\" skipped=\"2\"",
+        &format!("<testcase name=\"1 dial {uri}\" classname=\"b2b.phone\" time=\""),
+        "<testcase name=\"2 hears 600 Hz within 0.5 s\" classname=\"b2b.phone\" time=\"",
+        "<failure message=\"",
+        "<testcase name=\"4 hang up\" classname=\"b2b.phone\" time=\"0.000\">\n      <skipped message=\"an earlier step has failed\"/>",
+    ] {
+        assert!(xml.contains(part), "{part}\n{xml}");
+    }
+    // Nobody answers the REGISTER.
+    let silent = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let registrar = format!("sip:{}", silent.local_addr().expect("an address"));
+    let more = ["--registrar", &registrar, "--wait", "0.3", "--steps", "dial 1002"];
+    phone(&[&account[..], &more].concat()).assert_exit(65);
+    let xml = std::fs::read_to_string(&file).expect("a file");
+    assert!(xml.contains("tests=\"1\" failures=\"0\" errors=\"1\""), "{xml}");
+    assert!(xml.contains("<error message=\"not registered within 0.3 s: "), "{xml}");
+}
+
 /// The two channels of a stereo WAV.
 fn channels(path: &Path) -> [Vec<i16>; 2] {
     let reader = hound::WavReader::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
