@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # The client library's figures: call setup, mouth to ear, many calls at once, on loopback.
 # usage: scripts/bench-client.sh [quick] [json file]
-# 1,000 calls one after the other, 20 s of clicks, 500 calls at once for 20 s; quick: 100 calls,
-# 5 s. Needs two cores: the far end is a process of its own.
-# Held to: setup p99 at most B2B_BENCH_SETUP_MS (15), mouth to ear p95 at most
-# B2B_BENCH_EAR_MS (90), the same with devices on both sides at most B2B_BENCH_DEVICES_MS (200), CPU a call at most B2B_BENCH_CPU_PCT (0.08) of a core, memory a call
-# at most B2B_BENCH_KB (1000), underruns at most B2B_BENCH_UNDERRUNS (0). The exit code is 3
-# where anything but memory was over its limit: the machine may be the cause.
+# 1,000 sequential calls, 20 s of clicks, 500 parallel calls for 20 s; quick: 100 calls, 5 s. Needs two cores: the peer
+# is a separate process.
+# Limits: setup p99 at most B2B_BENCH_SETUP_MS (15), mouth to ear p95 at most B2B_BENCH_EAR_MS (90), with devices on
+# both sides at most B2B_BENCH_DEVICES_MS (200), CPU per call at most B2B_BENCH_CPU_PCT (0.08) of a core, memory per
+# call at most B2B_BENCH_KB (1000), underruns at most B2B_BENCH_UNDERRUNS (0). The exit code is 3 if any limit but
+# memory was exceeded: the machine may be the cause.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 options=()

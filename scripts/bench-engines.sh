@@ -1,15 +1,13 @@
 #!/usr/bin/env bash
-# Latency, CPU and memory of the engines side by side, as rows of a Markdown table.
+# Latency, CPU and memory of the engines compared, as rows of a Markdown table.
 # usage: scripts/bench-engines.sh [program=target/dist/b2b] [seconds=30] [engines="native baresip"]
-# Needs tshark that may capture on loopback, and builds made before:
+# Needs tshark with permission to capture on loopback, and these builds:
 #   cargo build --profile dist --features baresip && cargo build --profile dist --example stopwatch
-# Latency is measured from outside, so in the same way on every engine: the source plays
-# one click a second. On the wire, tshark sees when the packet leaves that holds the
-# click's first sample: less the packet time, that is when the sample was spoken. At the
-# sink, examples/stopwatch stands in for the player and notes when it is given the
-# sample. Both read the same clock. Native says what its own time stamps measured, too:
-# the two figures check each other. CPU and memory: scripts/bench-roles.sh, over the
-# whole of plans/smk.plan.toml.
+# Latency is measured from outside, so in the same way for every engine: the source plays one click a second. On the
+# wire, tshark sees the time at which the packet with the click's first sample is sent; less the packet time, that is
+# when the sample was spoken. At the sink, examples/stopwatch takes the place of the player and records when it gets the
+# sample. Both use the same clock. The native engine also reports its own measurement as a cross-check. CPU and memory:
+# scripts/bench-roles.sh, over the whole of plans/smk.plan.toml.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 program=${1:-target/dist/b2b} seconds=${2:-30} engines=${3:-native baresip}

@@ -1,15 +1,14 @@
 #!/usr/bin/env bash
-# What b2b --role load can do on two cores, and SIPp beside it, in one run.
+# Capacity of b2b --role load on two cores, and of SIPp, in one run.
 # usage: scripts/bench-load.sh [quick] [signalling] [server] [direct]
 #   signalling  calls without sound, each hung up at once, against examples/uas_floor: generator on core 0, floor
 #               on core 1. The rate goes up until the generator loses a call or is late; SIPp by turns with it.
 #   server      300 calls whose sound is judged through b2b --role b2bua: callers on core 0, callees on core 1, the
 #               server on both
 #   direct      1,000 such calls between two load roles
-# Without a name all three, about 6 minutes; quick: one. Needs sipp, taskset and jq, and two cores.
-# Held to: B2B_BENCH_CPS (4000) calls/s, no failed call, own lateness at most an idle sleeper's + 0.1 % (the verdict
-# of the role). Exit code 1 where a call failed, 3 where the rate was not reached or a verdict is void: the machine may
-# be the cause.
+# Default: all three, about 6 minutes; quick: one. Needs sipp, taskset and jq, and two cores. Limits: B2B_BENCH_CPS
+# (4000) calls/s, no failed call, own lateness at most an idle sleeper's + 0.1 % (the verdict of the role). Exit code 1
+# if a call failed, 3 if the rate was not reached or a verdict is void: the machine may be the cause.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 quick=; [ "${1:-}" != quick ] || { quick=1; shift; }
@@ -18,7 +17,7 @@ goal=${B2B_BENCH_CPS:-4000}
 built=target/${B2B_PROFILE:-dist}
 cargo build -q --profile "${B2B_PROFILE:-dist}" -p b2b --bin b2b --example uas_floor
 ulimit -Sn "$(ulimit -Hn)"
-# addresses of its own: their ports are nobody else's
+# separate addresses, so that no other process uses their ports
 at=127.79.$(($$ / 250 % 250 + 1)).$(($$ % 250 + 1)) media=127.80.${at#127.79.}
 out=$(mktemp -d)
 pids=()
@@ -99,7 +98,7 @@ signalling() {
     [ -z "$quick" ] || rates=(2000 "$goal") length=5
     start floor 'listening on' 1 "$built/examples/uas_floor" "$at:5060"; floor=$pid
     for rate in "${rates[@]}"; do
-        # a second try: one stall of a machine with neighbours is no limit of the generator
+        # a second attempt: one stall of a shared machine is not a limit of the generator
         for tries in 1 2; do
             [ -n "$b2b" ] || break
             by_b2b "$rate" $length && { best=$rate; break; }
@@ -129,7 +128,7 @@ judged() { # name, calls, a second, target
     [ -z "$quick" ] || hold=5
     rm -rf "$out/callers"
     before=$(spent "$callees")
-    # all of them are up at once for so long
+    # all of them are up simultaneously for this time
     timed "$out/callers.log" taskset -c 0 "$built/b2b" --role load --sip-bind "$at:5071" --target "$4" --rate "$rate" \
         --calls "$calls" --hold-s $((calls / rate + hold)) --report "$out/callers"
     cost=$(calc %.0f "$(spent "$callees") - $before")
@@ -145,7 +144,7 @@ longest gap \($part.ears.longest_gaps.max_ms) ms, MOS \($part.mos.p1), \(.verdic
         esac
         [ "$(figure $side "$part.ears.judged")" = "$calls" ] || lost "$name, $side: not all $calls were judged"
     done
-    # RTP packets both ways are what costs
+    # RTP packets in both directions are the main cost
     local packets=$(($(figure callers '.callers.packets.sent + .callers.packets.received')))
     printf '%s: callers %.1f s CPU in %.1f s, %.2f us a packet; callees %.1f s\n' "$name" "$cpu" \
         "$(calc %.1f "$took / 1e3")" "$(calc %.2f "$cpu * 1e6 / $packets")" "$(calc %.1f "$cost / 1e9")"

@@ -1,11 +1,10 @@
 #!/usr/bin/env bash
-# CPU per relayed RTP packet, delay and loss, beside a bare forwarder in the same run.
+# CPU per relayed RTP packet, delay and loss, compared with a bare forwarder in the same run.
 # usage: scripts/bench-relay.sh [quick] [json file]
-# 1,000 calls both ways, 5 interleaved runs of 10 s; quick: 200 calls, 3 runs of 3 s.
-# Needs taskset and two cores: the forwarder has one, the load the other.
-# Held to: loss at most B2B_BENCH_LOST (0) packets, CPU at most B2B_BENCH_RATIO (1.15) times
-# the floor, delay p99 at most
-# B2B_BENCH_P99_US (1000); else the exit code is 3. On a machine that does other work look at the floor first.
+# 1,000 calls both ways, 5 interleaved runs of 10 s; quick: 200 calls, 3 runs of 3 s. Needs taskset and two cores, one
+# for the forwarder and one for the load. Limits: loss at most B2B_BENCH_LOST (0) packets, CPU at most B2B_BENCH_RATIO
+# (1.15) times the floor, delay p99 at most B2B_BENCH_P99_US (1000); otherwise the exit code is 3. On a busy machine
+# check the floor first.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 options=()

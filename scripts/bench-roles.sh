@@ -1,11 +1,9 @@
 #!/usr/bin/env bash
-# CPU and memory of each role over a whole run of a plan: per thread the share of one
-# core and how often a second it waited (each wait is a wake-up) and was preempted; per
-# role the sum, with the start and threads that have ended, and the largest memory.
+# CPU and memory of each role over a whole run of a plan: per thread its share of one core, and its waits (wake-ups) and
+# preemptions per second; per role the sum including the start and ended threads, and the largest memory.
 # usage: scripts/bench-roles.sh [plan=plans/smk.plan.toml] [program=target/dist/b2b] [engine=native]
-# Times are what the scheduler counted. On a machine that does other work they grow by
-# half: caches are cold after every sleep. So the load average is printed with them.
-# Limits of the project: 0.5 % and 20 MB a role, on a quiet machine.
+# Times are those of the scheduler. On a busy machine they grow by half, since caches are cold after every sleep, so the
+# load average is printed with them. Limits of the project: 0.5 % and 20 MB a role, on a quiet machine.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 plan=${1:-plans/smk.plan.toml} program=${2:-target/dist/b2b} engine=${3:-native}
@@ -17,7 +15,7 @@ trap 'rm -rf "$out"' EXIT
 "$program" --role orchestrator --plan "$plan" --engine "$engine" >"$out/run.log" 2>&1 &
 orchestrator=$!
 
-# What is known of each child; the last look at it before it ends is the one that counts.
+# What is known about each child; the last poll before its end counts.
 look() {
     local child role
     for child in $(cat /proc/$orchestrator/task/*/children 2>/dev/null); do

@@ -2,9 +2,8 @@
 # CPU per call of examples/uas under SIPp (INVITE, 200, ACK, BYE, 200), and of a
 # bare socket loop (examples/uas_floor) beside it, in interleaved runs.
 # usage: scripts/bench-uas.sh [calls-per-second=500] [calls=10000] [runs=3] [udp|tcp]
-# The server has one core, SIPp the other. Needs sipp and taskset. The limit that
-# the median is held to: 0.08 ms a call at 500 calls/s (B2B_BENCH_LIMIT_MS). On a
-# machine that does other work both figures grow: look at the floor first. Over it the exit code is 3.
+# One core for the server, one for SIPp. Needs sipp and taskset. Limit for the median: 0.08 ms a call at 500 calls/s
+# (B2B_BENCH_LIMIT_MS); above it the exit code is 3. On a busy machine both figures grow: check the floor first.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 rate=${1:-500} calls=${2:-10000} runs=${3:-3} transport=${4:-udp}

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Puts a mended bug back by its patch, says which tests of the call model fail and what the simulation finds, and takes
-# the patch out again: a bug that neither finds is one that could come back unseen.
+# Puts a fixed bug back with its patch, prints which tests of the call model fail and what the simulation finds, and
+# removes the patch again: a bug that neither finds could come back unnoticed.
 #
 # usage: scripts/bug-back.sh PATCH [CALLS]     100,000 simulated calls at most
 set -euo pipefail

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A Debian package of b2b: the program with all its roles, the unit, a configuration to begin with, manual pages and
-# completions, into target/deb. It is for this machine's architecture, and for its libc or a newer one.
+# Builds a Debian package of b2b into target/deb: the program with all roles, the unit, an initial configuration, manual
+# pages and completions. It is for this machine's architecture, and for its libc or a newer one.
 # usage: scripts/build-deb.sh [program]
 # Without a program it builds one (--profile dist). Needs dpkg-deb and objdump.
 set -euo pipefail
@@ -34,7 +34,7 @@ gzip -9n -c CHANGELOG.md >"$root/usr/share/doc/b2b/changelog.gz"
 find "$root/usr/share/man" -type f -exec gzip -9n {} +
 chmod -R u=rwX,go=rX "$root"
 
-# The newest version of libc's symbols that the program asks for.
+# The newest libc symbol version that the program needs.
 libc=$(objdump -T "$program" | grep -o 'GLIBC_[0-9.]*' | sort -Vu | tail -n 1)
 install -d "$root/DEBIAN"
 install -m 755 packaging/deb/postinst packaging/deb/prerm packaging/deb/postrm "$root/DEBIAN/"

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Builds `b2b` as it is shipped (`--profile dist`), by a profile of itself at work (rustc's profile-guided
-# optimisation): a program that counts is built first and carries calls, media, registrations and applications on this
-# machine's loopback; the second build is laid out by what it has counted. docs/benchmarks.md has what that brings.
+# Builds `b2b` as it is shipped (`--profile dist`) with rustc's profile-guided optimisation: first an instrumented
+# program carries calls, media, registrations and applications on this machine's loopback; the second build uses its
+# profile. docs/benchmarks.md has the gain.
 # usage: scripts/build-pgo.sh
-# Writes target/pgo/b2b, with all roles: counts are of a crate with its features, and the load that is at work here is a
+# Writes target/pgo/b2b, with all roles: a profile belongs to a crate with its features, and the load used here is a
 # role of the lab. Takes about three times a build, two cores, taskset, python3, and rustup's llvm-tools.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -22,7 +22,7 @@ build() {
 build "-Cprofile-generate=$into/counts"
 cp "$into/$host/dist/b2b" "$into/counting"
 
-# Each process writes its counts when it ends. Counting takes time: a figure that is over its goal (3) is none here.
+# Each process writes its profile when it ends. Instrumentation takes time, so exceeded goals (3) do not count here.
 at_work() {
     echo "at work: $*"
     B2B_BINARY=$into/counting LLVM_PROFILE_FILE=$into/counts/%p.profraw "$@" --json "$into/at-work.json" >"$into/at-work.log" 2>&1 ||

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Everybody who means harm at once (scripts/hostile/README.md): strangers, insiders with one password,
-# malicious gateways and web servers, RTP from third addresses, beside 200 calls of `b2b --role load`, which
-# hears each of them. Fails unless no call of others is lost, late or overheard, nobody is billed, the process lives,
-# its memory is bounded, and its counters say what happened.
+# All attackers at once (scripts/hostile/README.md): strangers, insiders with one password, malicious gateways and web
+# servers, RTP from third addresses, during 200 calls of `b2b --role load`, which judges the audio of each. Passes if no
+# other call is lost, late or overheard, nobody is billed, the process survives, its memory is bounded, and its counters
+# report what happened.
 # usage: scripts/hostile.sh [MINUTES=60 | quick] [--calls N] [--json FILE]
 #        scripts/hostile.sh --list
 #        scripts/hostile.sh --only ATTACK [--binary PATH [--base]]   one by itself: does it win?

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Instructions of a call and of a relayed RTP packet, counted by callgrind: the same on a busy machine. Each is
-# what COUNT more of them take, so that start and end do not count.
+# Instructions of a call and of a relayed RTP packet, counted by callgrind, so independent of the machine's load. Each
+# is the difference that COUNT more of them make, so start and end do not count.
 # usage: scripts/instructions.sh [--against COMMIT]
 # `--against`: also for that commit, and by how much this tree is dearer. Needs valgrind.
 set -euo pipefail
@@ -19,8 +19,8 @@ cleanup() {
 trap cleanup EXIT
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}
 
-# The bench of a tree, built. Each tree has a folder of its own: cargo takes a source for built that is older than
-# what another tree of the same crates has left there.
+# Builds the bench of a tree. Each tree has its own folder: cargo takes a source for built if it is older than the files
+# that another tree of the same crates has left there.
 build() { # tree, where to
     local built
     [ "$1" = . ] || export CARGO_TARGET_DIR=$CARGO_TARGET_DIR/then
@@ -38,7 +38,7 @@ each() { # program, what, how many
 build . "$work/now"
 if [ -n "$against" ]; then
     git worktree add -q --detach "$work/tree" "$against"
-    # A commit of before this bench gets it.
+    # A commit older than this bench gets it.
     if [ ! -e "$work/tree/benches/instructions.rs" ]; then
         cp benches/instructions.rs "$work/tree/benches/"
         printf '\n[[bench]]\nname = "instructions"\nharness = false\n' >>"$work/tree/Cargo.toml"

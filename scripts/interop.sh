@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# b2b and programs of others: each peer in each scenario, as caller and as callee, with sound judged at both
-# ends (scripts/interop/README.md). Writes what this run has seen; a whole run writes docs/interop.md.
+# b2b with other programs: each peer in each scenario, as caller and as callee, with audio judged at both ends
+# (scripts/interop/README.md). Writes the results of this run; a complete run writes docs/interop.md.
 # usage: scripts/interop.sh [--quick] [--peers NAME,…] [--only SCENARIO,…] [--binary PATH] [--jobs N] [--keep] [--write]
 #        scripts/interop.sh --list
 #        scripts/interop.sh --networks [--binary PATH] [--asterisk FOLDER]   one b2b in five networks (networks.py)
 #        scripts/interop.sh --get-asterisk FOLDER     Asterisk of Debian sid into a folder, for --asterisk
-# `--quick` is five minutes with what Debian 12 packages. Needs root (network namespaces), Python 3, iproute2,
-# iptables, tshark, openssl and the peers; a peer that is not here is "not tried".
+# `--quick` takes five minutes with the programs that Debian 12 packages. Needs root (network namespaces), Python 3,
+# iproute2, iptables, tshark, openssl and the peers; a peer that is not installed is "not tried".
 set -euo pipefail
 cd "$(dirname "$0")/.."
 case " $* " in

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Faults planted in a system under test, and what `b2b --role load` finds of them: a bridge and an echo of ours
-# (tests/lab/load_faults) through which two loads call each other, with crossed, one-way, late, lost and old sound and
-# lost ACKs in calls that a seed chooses; and the same calls with nothing wrong. Call by call, planted and found are to
-# be the same. A run on a machine that was late itself is void, and tried again, three times at most.
+# Plants faults in a system under test, and checks what `b2b --role load` finds: a bridge and an echo of ours
+# (tests/lab/load_faults) through which two loads call each other, with crossed, one-way, late, lost and old audio and
+# lost ACKs in calls that a seed chooses; and the same calls without faults. Planted and found faults must be equal,
+# call by call. A run on a machine that was late itself is void, and repeated up to three times.
 # usage: scripts/load-faults.sh [seeds=10] [calls=1000] [calls-per-second=20] [first-seed=1]
-# Two cores: about three minutes a seed, half of one core (B2B_PROFILE=release: less).
+# Two cores: about three minutes per seed, half of one core (B2B_PROFILE=release: less).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export LOAD_FAULTS_SEEDS=${1:-10} LOAD_FAULTS_CALLS=${2:-1000} LOAD_FAULTS_RATE=${3:-20} LOAD_FAULTS_FIRST=${4:-1}

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Makes prompts for a demonstration: make-prompts.sh FOLDER [LANGUAGE]
 #
-# Words by espeak-ng (Debian: apt install espeak-ng), 22,050 Hz WAV; b2b takes them as they
-# are. For a real service have somebody speak them: the names of the files stay.
+# Speech by espeak-ng (Debian: apt install espeak-ng), 22,050 Hz WAV, which b2b plays directly. For a real service have
+# a person record them under the same file names.
 set -euo pipefail
 
 folder=${1:?"a folder, like: $0 prompts"}
@@ -34,7 +34,7 @@ say wait.wav "Your wait will be about"
 say minutes.wav "minutes."
 say soon.wav "You will be served soon."
 
-# Voicemail: docs/apps/voicemail.md says who hears which.
+# Voicemail: docs/apps/voicemail.md says who hears which prompt.
 say voicemail/greeting.wav "Nobody can take your call. Please leave a message after the tone."
 say voicemail/kept.wav "Your message has been saved."
 say voicemail/not_kept.wav "There was nothing to be heard. Your message has not been saved."

@@ -4,9 +4,8 @@
 #
 # usage: scripts/make-sample.sh [output.mp3]
 #
-# All tones lie below 3.4 kHz and outside of 650 to 1700 Hz, where DTMF is: the
-# mixer's digits stay readable over them. No pause is longer than 0.5 s: a second
-# of silence in a recording is then a fault of the chain, not of the sample.
+# All tones are below 3.4 kHz and outside 650 to 1700 Hz, the band of DTMF, so the mixer's digits stay detectable. No
+# pause is longer than 0.5 s: a second of silence in a recording is then a fault of the chain, not of the sample.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")/.." && pwd)
@@ -65,7 +64,7 @@ tone 0.4 sine 440
 say en-gb+f3 0.5 "This was the whole recording. If you have followed it up to here without a gap, the laboratory works. Thank you for listening, and goodbye."
 
 sox "${parts[@]}" "$work/joined.wav"
-# Bring the whole to -20 dBFS RMS.
+# Normalise the whole to -20 dBFS RMS.
 rms=$(sox "$work/joined.wav" -n remix - stats 2>&1 | awk '/^RMS lev dB/ { print $4 }')
 gain=$(awk -v rms="$rms" 'BEGIN { print -20 - rms }')
 sox "$work/joined.wav" "$work/sample.wav" gain "$gain"

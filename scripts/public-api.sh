@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# What the published crates promise, as text in docs/api/: one line an item. Fails where the code says
-# something else; a change of these files is a change that users of the library see (CHANGELOG.md).
+# The public API of the published crates, as text in docs/api/, one line per item. Fails if the code differs; users of
+# the library see every change in these files (CHANGELOG.md).
 # usage: scripts/public-api.sh [--write]
-# Needs rustdoc's JSON, which is not stable: scripts/public-api/Cargo.toml says of which Rust. With another
-# one nothing is compared, and the script ends with 3.
+# Needs rustdoc's unstable JSON: scripts/public-api/Cargo.toml names the Rust version. With another one nothing is
+# compared, and the script exits with 3.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 crates=(b2b-sip b2b-dsp b2b-media b2b-call b2b-client b2b-testkit)
@@ -15,7 +15,7 @@ if [[ $(rustc --version) != "rustc $wanted."* ]]; then
     exit 3
 fi
 cargo build --quiet --manifest-path scripts/public-api/Cargo.toml --target-dir "$target/public-api"
-# Only rustdoc itself gets what is unstable: the builds of all else stay as they are.
+# Only rustdoc itself gets unstable features: all other builds are unchanged.
 rustdoc=$(mktemp)
 made=$(mktemp -d)
 trap 'rm -rf "$rustdoc" "$made"' EXIT

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The tests of the crate sys, where the library's `unsafe` is, under AddressSanitizer and under
-# valgrind. Both take the stable toolchain. The library alone is built, in a folder of its own
-# (target/sanitize): that takes minutes, and nothing else uses it, so CI does not run this.
+# Runs the tests of the crate sys, which has the library's `unsafe`, under AddressSanitizer and under valgrind. Both use
+# the stable toolchain. The library alone is built, in a separate folder (target/sanitize): that takes minutes, and
+# nothing else uses it, so CI does not run this.
 # usage: scripts/sanitize-sys.sh [asan|valgrind ...]      both without a word
 # Needs valgrind for the second.
 set -euo pipefail
@@ -20,13 +20,13 @@ for tool in "$@"; do
     printf '\n==== %s\n' "$tool"
     case $tool in
     asan)
-        # With a target named, build scripts and macros are built without it.
+        # With an explicit target, build scripts and macros are built without it.
         program=$(build asan '-Zsanitizer=address -Cforce-frame-pointers=yes')
         ASAN_OPTIONS=detect_stack_use_after_return=1:strict_init_order=1 "$program"
         ;;
     valgrind)
         command -v valgrind >/dev/null || { echo "valgrind is not installed"; exit 1; }
-        # The tests of descriptors take them away from their thread, valgrind's own among them.
+        # The tests of descriptors close those of their thread, including valgrind's own.
         program=$(build plain '')
         valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite \
             --show-leak-kinds=definite --num-callers=30 \

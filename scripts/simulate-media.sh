@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Simulated media by seed, in virtual time: relay machines and jitter buffers under networks that lose, delay,
-# reorder and repeat, with clocks that differ; what is sent, heard and reported is checked against what came.
-# What fails is printed with its seed: exit code 1.
+# Simulated media from a seed, in virtual time: relay machines and jitter buffers on networks that lose, delay, reorder
+# and duplicate, with differing clocks; what is sent, played and reported is checked against what arrived. Failures are
+# printed with their seed: exit code 1.
 #
 # usage: scripts/simulate-media.sh [--seed N] [--hours N] [--jobs N] [--only] [--trace]
 #        scripts/simulate-media.sh            10,000 hours of endpoints

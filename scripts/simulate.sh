@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Simulated calls by seed, in virtual time: parties, every application, transfers, faults and a bad network,
-# with what has to hold checked after each world (designs/0023-call-value.md). What fails is printed with its
-# seed, the fewest calls that fail as well, and the line that runs them again: exit code 1.
+# Simulated calls from a seed, in virtual time: parties, every application, transfers, faults and a bad network; the
+# invariants are checked after each world (designs/0023-call-value.md). A failure is printed with its seed, the fewest
+# calls that still fail, and the command that repeats them: exit code 1.
 #
 # usage: scripts/simulate.sh [--seed N] [--calls N] [--minutes N] [--jobs N] [--mix NAME] [--replay] ...
 #        scripts/simulate.sh             a million calls

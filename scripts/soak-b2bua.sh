@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
-# Soak: 50 calls/s, nearly all with RTP both ways, each judged by its sound, about 250 at once, for so many
-# minutes.
-# Fails unless memory is flat, nothing is held afterwards, and the records say of every
-# call what the load says. The series of memory, as the load has watched it, goes into the JSON.
+# Soak test: 50 calls/s for the given minutes, nearly all with RTP both ways and each judged by its audio, about 250 at
+# once. Fails unless memory is flat, nothing is held afterwards, and the records of every call agree with the load. The
+# load's series of memory measurements goes into the JSON.
 # usage: scripts/soak-b2bua.sh [MINUTES=30] [--rate 50] [--json file]
 # Needs taskset, python3.
 set -euo pipefail

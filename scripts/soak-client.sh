@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Soak of the client library: rounds of ten calls with devices, conference, hold, recording, digits, files, ended by
-# either side, and one that is cancelled, for so many minutes. Fails where a thread, a descriptor, a call or memory is
-# left behind.
+# Soak test of the client library: rounds of ten calls with devices, conference, hold, recording, digits, files, ended
+# by either side, and a cancelled one, for the given minutes. Fails if a thread, a descriptor, a call or memory is left
+# behind.
 # usage: scripts/soak-client.sh [MINUTES=30], 4 at least: memory is judged after 90 s
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Installs a package in a Debian root (this machine's own, with everything that is written beside it and thrown away
-# at the end), starts the server as its unit does, asks it how it is, stops it, removes and purges it.
+# Installs a package in a Debian root (this machine's own, with all changes in an overlay that is discarded at the end),
+# starts the server as its unit does, checks its health, stops it, removes and purges it.
 # usage: scripts/test-deb.sh [package]
-# Needs root: it makes namespaces for mounts, processes and the network, where nothing but loopback is. The exit code
-# is 77 where this machine cannot lay one file system over another.
+# Needs root: it creates namespaces for mounts, processes and the network, with loopback only. The exit code is 77 if
+# this machine does not support overlay file systems.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 package=$(realpath "${1:-$(ls -t "${CARGO_TARGET_DIR:-target}"/deb/*.deb | head -n 1)}")
@@ -30,7 +30,7 @@ within b2b --version
 [ -e "$root/usr/share/man/man1/b2b.1.gz" ] || fails "no manual page"
 [ ! -x "$(command -v systemd-analyze)" ] || within systemd-analyze verify /usr/lib/systemd/system/b2b.service
 
-# As the unit does: its command, a user without rights, and the folder that systemd makes.
+# Like the unit: its command, an unprivileged user, and the folder that systemd creates.
 command=$(sed -n 's/^ExecStart=//p' "$root/usr/lib/systemd/system/b2b.service")
 within install -d -o nobody -g nogroup -m 750 /var/lib/b2b
 # shellcheck disable=SC2086 # words of the command
@@ -43,7 +43,7 @@ for _ in $(seq 150); do
 done
 [ "${health:-}" = ok ] || { cat "$layers/said"; fails "it does not serve"; }
 [ -e "$root/var/lib/b2b/b2b.sqlite" ] || fails "no store below /var/lib/b2b"
-# The only one of that name in this namespace of processes.
+# The only process of that name in this PID namespace.
 within sh -c 'kill -TERM $(cat /proc/[0-9]*/stat | awk "\$2 == \"(b2b)\" { print \$1 }")'
 wait $! || { cat "$layers/said"; fails "it ended with $?"; }
 

@@ -1,13 +1,11 @@
 #!/usr/bin/env bash
-# A whole call from start to stop under valgrind: source -> mixer -> sink, each on the
-# engine baresip. Fails when memcheck finds an error, lost memory or a descriptor that
-# nobody closed, in whatever part of the program. scripts/valgrind-baresip.supp has what
-# the C libraries do and why it is let pass.
-# "Lost" is what nothing points to (definite, indirect). What is only pointed into is
-# not: both libre and Rust keep pointers behind a header (mem_alloc, Arc, hash tables),
-# and statics live on at exit.
+# A whole call from start to stop under valgrind: source -> mixer -> sink, each on the engine baresip. Fails if memcheck
+# finds an error, lost memory or an open descriptor in any part of the program. scripts/valgrind-baresip.supp lists what
+# the C libraries do and why it is accepted.
+# "Lost" is memory without a pointer to it (definite, indirect). Interior pointers are not lost: both libre and Rust
+# keep pointers behind a header (mem_alloc, Arc, hash tables), and statics live on at exit.
 # usage: scripts/valgrind-baresip.sh [program=target/debug/b2b] [seconds=3] [engine=baresip]
-# Needs valgrind, and a build with --features baresip; a debug build names its lines.
+# Needs valgrind, and a build with --features baresip; a debug build gives line numbers.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 program=${1:-target/debug/b2b} seconds=${2:-3} engine=${3:-baresip}
@@ -47,7 +45,7 @@ ready() { # role: sets address
     exit 1
 }
 
-# So many seconds of noise as a WAV file: 8 kHz, mono, 16 bits.
+# A WAV file with the given seconds of noise: 8 kHz, mono, 16 bits.
 noise() {
     local data=$((seconds * 16000))
     word() { printf '\\x%02x' $(($1 & 255)) $(($1 >> 8 & 255)) $(($1 >> 16 & 255)) $(($1 >> 24)); }
@@ -70,8 +68,8 @@ for role in source mixer sink; do
     unset "pids[$role]"
     # the others wait for a call that does not come
     [ $code -eq 0 ] || kill "${pids[@]}" 2>/dev/null || true
-    # Not counted: what the caller of valgrind had open, and the two ends of the queue
-    # of baresip-rs (see the suppressions).
+    # Not counted: descriptors inherited from valgrind's caller, and the two ends of the queue of baresip-rs (see the
+    # suppressions).
     descriptors=$(awk '/^==[0-9]+== Open /{ open++ } /inherited from parent|mqueue_alloc/ && open > known { known = open; fine++ }
         /lost in loss record/ { exit } END { print open - fine }' "$out/$role.valgrind")
     packets=$(sed -n 's/.*"packets_tx":\([0-9]*\),"packets_rx":\([0-9]*\).*/\1 sent, \2 received/p' "$out/$role.out" | tail -n 1)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Asterisk of Debian sid into a folder, from the mirror that this machine's apt has: Debian 12 has no package
-# of it. Outside of every repository; about 600 MB, two minutes.
+# Installs Asterisk of Debian sid into a folder, from the mirror that this machine's apt uses: Debian 12 has no package.
+# Outside of any repository; about 600 MB, two minutes.
 # usage: scripts/interop/get-asterisk.sh FOLDER
 set -euo pipefail
 folder=$(realpath -m "${1:?a folder}")
@@ -11,7 +11,7 @@ mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' 'Codenam
 [ -x "$folder/usr/sbin/asterisk" ] && { echo "$folder has it already"; exit 0; }
 debootstrap --variant=minbase sid "$folder" "$mirror"
 cp /etc/apt/apt.conf.d/* "$folder/etc/apt/apt.conf.d/" 2>/dev/null || true
-# Its mounts are this shell's only, and end with it.
+# Its mounts belong to this shell, and end with it.
 unshare --mount --fork bash -euo pipefail -c '
     mount --bind /proc "$1/proc"
     mount --bind /dev "$1/dev"
