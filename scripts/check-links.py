@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Each link of the built book leads to a page and an anchor that are there: scripts/check-links.py [target/book]"""
+"""Checks that each link of the built book leads to an existing page and anchor: scripts/check-links.py [target/book]"""
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
@@ -22,7 +22,7 @@ class Page(HTMLParser):
 
 def main():
     book = Path(sys.argv[1] if len(sys.argv) > 1 else "target/book").resolve()
-    # The page of all pages repeats them; that of a wrong address has links from the site's root.
+    # The print page repeats them; the 404 page has links from the site's root.
     files = [it for it in book.rglob("*.html") if it.name not in ("print.html", "404.html", "toc.html")]
     pages = {it: Page(it.read_text(encoding="utf-8")) for it in files}
     seen, dead = 0, []

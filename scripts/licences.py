@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""What deny.toml asks of the dependencies, where cargo-deny is not installed: to build it takes
-longer than every other check. Licences (SPDX expressions, by cargo metadata and not by the text
-of the files), crates that are banned, versions that are not said, places that are not crates.io.
+"""Checks the dependencies against deny.toml if cargo-deny is not installed, whose build takes
+longer than every other check: licences (SPDX expressions from cargo metadata, not from the text
+of the files), banned crates, missing versions, sources other than crates.io.
 
 usage: scripts/licences.py        prints what is refused and ends with 1, or one line and 0
 """
@@ -18,7 +18,7 @@ INDEX = "registry+https://github.com/rust-lang/crates.io-index"
 
 
 def allowed(expression, names):
-    """Whether an SPDX expression can be met: OR of ANDs of names; AND binds closer."""
+    """Whether an SPDX expression can be satisfied: OR of ANDs of names; AND binds closer."""
     words = re.findall(r"\(|\)|[^\s()]+", expression.replace("/", " OR "))
 
     def either():
@@ -69,7 +69,7 @@ def main():
         if not met:
             refused.append(f"{name}: licence {licence} is not allowed")
         if package["source"] is None:
-            # `allow-wildcard-paths`: `cargo package` leaves out what tests take from a folder
+            # `allow-wildcard-paths`: `cargo package` leaves out what tests use from a folder
             wild = [
                 it["name"]
                 for it in package["dependencies"]

@@ -3,8 +3,8 @@
 
 usage: scripts/run-book.py [--binary PROGRAM] [--examples FOLDER] [--write] [--jobs N] [PAGE...]
 
-Each page has network and process namespaces of its own and a copy of the repository's files, so ports 5060 and 8080 are
-free and what a block has started ends with the page. The blocks of a page share one bash. What a page may say:
+Each page has its own network and process namespaces and a copy of the repository's files, so ports 5060 and 8080 are
+free and what a block has started ends with the page. The blocks of a page share one bash. Annotations of a page:
 
     # expect: text                    in a block: its output has this, within 10 s; `…` stands for anything
     <!-- output -->                   above a ```text block: so does the block before print, line for line in this order
@@ -14,8 +14,8 @@ free and what a block has started ends with the page. The blocks of a page share
     <!-- before: commands -->         lines of what a reader of this page has already, such as a call that is up
     <!-- not run: reason -->          above a block: why it does not run here
 
-A block fails where a command of it exits non-zero. `cargo run` and `cargo build --release` mean the given program and
-examples. Exit code 77: no namespace can be made here.
+A block fails if one of its commands exits non-zero. `cargo run` and `cargo build --release` mean the given program and
+examples. Exit code 77: no namespace can be created here.
 """
 import argparse
 import os
@@ -42,9 +42,9 @@ esac
 echo "cargo $*: nothing that the book's run has" >&2
 exit 1
 """
-# A program that nobody types to.
+# A program without keyboard input.
 TERMINAL = "sleep infinity | {{ {0}; }} &{1}"
-# Reads names of files with blocks, and says how each went; a block that fails ends it.
+# Reads names of files with blocks, and prints the result of each; a failed block ends it.
 SHELL = r"""
 exec 8<&0 9>&1 </dev/null >&2
 ip link set lo up || exit 1
@@ -70,7 +70,7 @@ def pages(names):
 
 
 def blocks_of(text):
-    """The blocks of a page that are commands, each with what it is to print: (kind, first line, last line, lines)."""
+    """The command blocks of a page, each with its expected output: (kind, first line, last line, lines)."""
     blocks, note, fence, inside, begun = [], "", None, [], 0
     for number, line in enumerate(text.splitlines(), 1):
         if fence == "before" and line.strip() == "-->":
@@ -98,13 +98,13 @@ def blocks_of(text):
 
 
 def like(text):
-    """A pattern for a line of a page: `…` stands for anything, and so much blank is as good as another."""
+    """A pattern for a line of a page: `…` stands for anything, and the amount of blanks does not matter."""
     parts = [r"[ \t]+".join(map(re.escape, part.split())) for part in text.split("…")]
     return r"[ \t]*.*?[ \t]*".join(parts)
 
 
 def missing(kind, wanted, printed):
-    """The first of these lines that is not printed, or the first printed one that is not among these."""
+    """The first of these lines that is not printed, or the first printed one that is not among them."""
     if kind in PRINTED:
         here, there = ({plain(line) for line in lines} for lines in (wanted, printed.splitlines()))
         more = () if kind == "<!-- ladder -->" else printed.splitlines()
@@ -124,7 +124,7 @@ def plain(line):
 
 
 def run(page, program, examples, write, times):
-    """Runs a page; returns how many blocks ran, those that did not, and what failed."""
+    """Runs a page; returns the number of blocks run, those not run, and the failures."""
     text = (ROOT / page).read_text()
     blocks = blocks_of(text)
     if all(block.reason or block.hidden for block in blocks):
@@ -191,7 +191,7 @@ def last(output):
 
 
 def settle(text, output):
-    """Waits until what is started in the background is there: servers say READY, phones with a password register."""
+    """Waits until background programs are ready: servers print READY, phones with a password register."""
     text = re.sub(r"<<'?(\w+)'?(.*)\n(?:.*\n)*?\1\b", r"\2", text)
     commands = re.sub(r"\\\n|\"[^\"]*\"|'[^']*'", " ", text)
     background = re.findall(r"[^\n;&]*(?<!&)&(?![&>])", commands)
@@ -203,7 +203,7 @@ def settle(text, output):
         if said.count("READY") >= servers and len(re.findall(r"state.{1,3}registered", said)) >= phones:
             break
         time.sleep(0.05)
-    # A program of another kind has a moment.
+    # Other programs get a moment.
     time.sleep(0.3 if len(background) > servers + phones else 0)
 
 
@@ -243,7 +243,7 @@ def main():
             print(problem, flush=True)
         return problem
 
-    # Most of a page is waiting for calls, so several run at once. What fails so is tried again by itself.
+    # A page mostly waits for calls, so several run at once. A failed one is retried alone.
     with ThreadPoolExecutor(given.jobs) as pool:
         for result in pool.map(timed, pages(given.page)):
             page, count, blocks = result[:3]

@@ -17,32 +17,32 @@ FLOOR = Path(os.environ.get("B2B_FLOOR", BUILT / "examples/b2bua_floor"))
 MUX, SOCKETS = "a=rtcp-mux", "a=sendrecv"
 NUMBERS = itertools.count()
 PROBLEMS, SLOW, TABLE = [], [], []
-# How many times a goal a figure may be. A machine that stands still for 50 ms once makes a hundredth of a thousand
-# calls late.
+# The factor by which a figure may exceed its goal. One stall of 50 ms delays a hundredth of a thousand calls.
 WIDE = float(os.environ.get("B2B_BENCH_WIDE", "1"))
 WIDE_LATENCY = float(os.environ.get("B2B_BENCH_WIDE_LATENCY", WIDE))
-# Calls before the first that count.
+# Warm-up calls.
 WARM_UP = 1_000
-# REGISTERs; those that answer a challenge come on top.
+# REGISTERs, not counting those that answer a challenge.
 REGISTERED_PER_S = 1000
 REFRESHED = 'b2b_registrar_total{result="refreshed"}'
 CURVE = [(10, MUX), (100, MUX), (1000, MUX), (1000, SOCKETS), (10_000, MUX)]
 
 
 def load(house, name, who, rtcp, *more):
-    """A load by the scenario of a caller or callee: its messages say all that is in the capture and the descriptions."""
+    """A load that runs the scenario of a caller or callee, whose messages are fully defined for the capture and the
+    descriptions."""
     scenario = ROOT / f"tests/sipp/load/{who}.xml"
     return Load(house, name, "--scenario", scenario, "--scenario-key", f"rtcp={rtcp}", *more)
 
 
 def caller(house, watched, calls, rate, rtcp=MUX, hold_s=0):
-    """A caller at work: so many calls at this rate."""
+    """A running caller: this many calls at this rate."""
     more = ["--rate", rate, "--calls", calls, "--hold-s", hold_s, "--watch-pid", watched.pid]
     return load(house, f"caller-{next(NUMBERS)}", "caller", rtcp, "--target", f"sip:bench@{watched.address}", *more)
 
 
 def loaded(house, watched, calls, rate, rtcp=MUX):
-    """What the load found out about the watched process, with so many calls at this rate."""
+    """The load's measurements of the watched process, with this many calls at this rate."""
     told = caller(house, watched, calls, rate, rtcp).finish(calls / rate * 3 + 30, calls)
     return told["watched"] | {"calls_per_s": calls / told["took_s"]}
 
@@ -79,7 +79,7 @@ def call_cost(options):
 
 
 def floor_cost(house, floor, options):
-    """The floor loses what its buffer has no room for; where that is the end of a call, it is not the server's."""
+    """The floor loses what exceeds its buffer; a call that ends for that reason is not the server's fault."""
     for _ in range(3):
         try:
             return loaded(house, floor, options.calls, options.rate)["cpu_ms_per_call"]
@@ -110,7 +110,7 @@ def latency(options):
 
 
 def slab():
-    """Bytes that the kernel holds for sockets and what belongs to them."""
+    """Bytes that the kernel holds for sockets and their data."""
     wanted = ("UDP", "sock_inode_cache", "filp", "dentry", "eventpoll_epi", "eventpoll_pwq")
     try:
         slabs = [line.split() for line in Path("/proc/slabinfo").read_text().splitlines()[2:]]
@@ -120,7 +120,7 @@ def slab():
 
 
 def held(options, count, rtcp):
-    """With `count` calls held: memory of each, and what another call costs."""
+    """With `count` calls held: memory of each, and the cost of another call."""
     ramp = min(200.0, max(10.0, count / 5))
     hold = count / ramp + 6 + options.curve_calls / 100 * 2 + 12
     each = 2 if rtcp == MUX else 4
@@ -158,14 +158,14 @@ def held(options, count, rtcp):
 
 
 def besides(server):
-    """Requests that came once and have brought no refresh yet."""
+    """Original requests without a refresh yet."""
     told = server.metrics()
     return told["b2b_sip_requests_received_total"] - told["b2b_sip_absorbed_total"] - told[REFRESHED]
 
 
 def registrations(count):
     """A load registers `count` users, and waits for their refreshes; the server keeps them in SQLite."""
-    # Refreshes come at 0.45 to 0.5 of this, one by one as the users were registered: all are by then.
+    # Refreshes come at 0.45 to 0.5 of this, one by one in the order of registration: by then all have come.
     expires = max(8, round(count / REGISTERED_PER_S * 2.4))
     with House() as house:
         users = "".join(f'[[user]]\nname = "u{n}"\npassword = "secret-{n}"\n' for n in range(count))
@@ -181,7 +181,7 @@ def registrations(count):
         before, cpu, begun = refreshed(), server.cpu(), time.monotonic()
         wait_for(lambda: refreshed() - before >= min(count * 0.6, 30_000), "refreshes", expires * 2, 0.2)
         spent, seconds, done = server.cpu() - cpu, time.monotonic() - begun, refreshed() - before
-        # A refresh that is challenged or put off is a request more; some are on their way to the disk.
+        # A challenged or postponed refresh is one more request; some are on their way to the disk.
         wait_for(lambda: besides(server) - others <= count / 1000 + 3, "refreshes that are not challenged or put off", 10)
         told = phones.ended()["registrations"]
         check(told["registered"] == count, f"{told['registered']} of {count} users were registered at the end")
@@ -200,7 +200,7 @@ def registrations(count):
 
 
 def relay(options):
-    """scripts/bench-relay.sh, at the end of everything else."""
+    """Runs scripts/bench-relay.sh after everything else."""
     out = Path(options.json).with_suffix(".relay.json").resolve()
     subprocess.run(["scripts/bench-relay.sh", *["quick"][: options.quick], str(out)], cwd=ROOT, check=False)
     return json.loads(out.read_text()) if out.exists() else {}
@@ -212,7 +212,7 @@ def check(holds, words, problems=PROBLEMS):
 
 
 def judged(what, figure, goal=None, wide=WIDE, problems=SLOW):
-    """A line of the table at the end; the figure is held to its goal, if there is one."""
+    """A line of the final table; the figure is compared with its goal, if there is one."""
     holds = goal is None or figure <= goal * wide
     TABLE.append(f"{what:68} {figure:>10} {f'goal {goal}' if goal else '':10} {'' if holds else 'NOT HELD'}")
     check(holds, what, problems)

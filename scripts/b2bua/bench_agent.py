@@ -9,7 +9,7 @@ from pathlib import Path
 from load import Load, Measure
 from machine import BUILT, HERE, LAST_CORE, PARTIES, CallsFailed, House, Process, Server, arguments, conclude, wait_for
 
-# The agents' side of WebSockets, and callers whose packets are timed with it, by one clock.
+# The agents' side of WebSockets, and callers whose packets are timed with the same clock.
 VOICE = Path(os.environ.get("B2B_VOICE_LOAD", BUILT / "examples/voice_load"))
 AGENTS = f"{PARTIES}:5080"
 HELD = ("calls", "legs", "media_endpoints", "media_streams", "voice_sockets", "commands")
@@ -22,7 +22,7 @@ def percent(part, of):
 
 
 class Bench:
-    """The server, and what is found out about it."""
+    """The server, and what is measured of it."""
 
     def __init__(self, house, quick, calls, per_connection):
         self.house, self.quick, self.calls, self.rows, self.problems, self.slow = house, quick, calls, {}, [], []
@@ -31,8 +31,8 @@ class Bench:
         self.server = Server(house, HERE / "bench_agent/b2bua.toml", **words)
 
     def measured(self, case, count, seconds, rate=0, **starts):
-        """Starts these parts of examples/voice_load, one after the other, and short calls by a load, which are hung up
-        once they are answered; what each tells, and CPU of both sides."""
+        """Starts these parts of examples/voice_load one after the other, and short calls by a load, hung up once
+        answered; returns the output of each, and the CPU time of both sides."""
         loads = {}
         for name, words in starts.items():
             loads[name] = Process(self.house, f"{case}-{name}", [VOICE, *words], LAST_CORE, stdin=subprocess.PIPE)
@@ -55,7 +55,7 @@ class Bench:
         for what in (what for what in ("frames", "packets") if calls[what]["all"]):
             came = calls[what]["all"]
             row |= {f"{what}_late_percent": percent(calls[what]["late"], came), f"{what}_latest_ms": calls[what]["most_ms"]}
-            # What lies at both ends of the time is nobody's.
+            # The start and the end of the period do not count.
             row[f"{what}_missing_percent"] = max(0.0, percent(calls["due"] - came, calls["due"]))
             for how in ("late", "missing"):
                 self.held(f"{case}: {how} {what}", row[f"{what}_{how}_percent"], ALLOWED["LATE"], "%")
@@ -85,7 +85,7 @@ class Bench:
         self.tell(row, clear_to_silence_ms=clear, calls_per_connection=self.per_connection)
         self.held("streams: clear to silence", clear["p99"], ALLOWED["CLEAR_MS"])
         if unheard:
-            # The load clears at its own times, whatever has come by then.
+            # The load clears at fixed times, whatever has arrived by then.
             self.slow.append(f"streams: {unheard} times nothing was heard before a clear")
 
     def commands(self):

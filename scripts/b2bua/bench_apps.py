@@ -9,7 +9,7 @@ from load import Load, Measure, prompt
 from machine import HERE, PARTIES, House, Server, arguments, conclude, wait_for
 
 PLANS = HERE / "bench_apps"
-# Name, what it is, number, calls, percent that say something, codec, calls if quick.
+# Name, description, number, calls, percent that send audio, codec, calls if quick.
 CASES = [
     ("relay", "calls relayed, both ways", "relay", 200, 100, "pcmu", 30),
     ("prompt", "callers who hear a prompt, PCMU", "8000", 1000, 0, "pcmu", 100),
@@ -20,7 +20,7 @@ CASES = [
     ("rooms", "in rooms of five at 16 kHz, 40 % speak, PCMU", "9{}", 500, 40, "pcmu", 50),
     ("rooms8", "in rooms of five at 8 kHz, 40 % speak, PCMU", "6{}", 500, 40, "pcmu", 50),
     ("recording", "calls relayed and recorded", "recorded", 200, 100, "pcmu", 30),
-    # The callee has PCMU alone.
+    # The callee has PCMU only.
     ("transcoded-opus", "calls between Opus and PCMU, both ways", "relay", 50, 100, "opus", 10),
     ("transcoded-g722", "calls between G.722 and PCMU, both ways", "relay", 200, 100, "g722", 30),
     ("voicemail", "callers who leave a message", "8200", 100, 100, "pcmu", 20),
@@ -28,13 +28,13 @@ CASES = [
 
 
 def rooms():
-    """Those with five callers, as configuration."""
+    """Rooms with five callers, as configuration."""
     room = Template((PLANS / "room.toml").read_text())
     return "".join(room.substitute(name=f"{of}{n:03}", hz=hz) for of, hz in ((9, 16000), (6, 8000)) for n in range(100))
 
 
 def measured(server, case, quick):
-    """A case's figures, and its load's that has ended."""
+    """The figures of a case and of its finished load."""
     name, what, number, calls, say, codec, few = case
     calls, house = few if quick else calls, server.house
     numbers = (number.format(f"{n // 5:03}") for n in range(calls))
@@ -42,7 +42,7 @@ def measured(server, case, quick):
     plan = {"plan": PLANS / "held.toml", "users": f"{name}.csv", "calls": calls, "say": say, "codec": codec}
     before = server.rss()
     load = Load(house, name, server=server.address, **plan)
-    # One whose calls do not stay up ends, with an exit code.
+    # A load whose calls do not stay up ends with an exit code.
     wait_for(lambda: server.holdings()["calls"] == calls or not load.is_alive(), f"{calls} calls", 60 + calls / 50, 0.2)
     time.sleep(0.5 if quick else 3)
     measure = Measure(server, [load])
@@ -50,7 +50,7 @@ def measured(server, case, quick):
     row = {"case": name, "what": what, "calls": calls, "kb_each": round((server.rss() - before) / calls / 1024, 1)}
     row |= measure.row()
     load.end(signal.SIGINT, 90)
-    # SIP's transactions stay for half a minute (RFC 3261 §17.2.2): they may.
+    # SIP transactions stay for half a minute (RFC 3261 §17.2.2), which is allowed.
     wait_for(lambda: not any(map(server.holdings().get, ("calls", "legs", "media_endpoints"))), "calls to end", 60, 0.2)
     return row, load
 

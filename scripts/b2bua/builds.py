@@ -10,11 +10,11 @@ from machine import AT, HERE, House, Process, Server, arguments, wait_for
 from bench import FLOOR, MUX, caller, load, loaded
 
 WARM_UP = 500
-# What is kept of a call is packed once nothing has happened to it for 32 s.
+# The data of a call is packed 32 s after its last event.
 QUIET = 40
 
 
-# What `,HOW` adds to the configuration, behind which line.
+# What `,HOW` adds to the configuration, and after which line.
 HOW = {
     "": ("[log]\n", ""),
     "off": ("[log]\n", "call_journals = false\n"),
@@ -24,7 +24,7 @@ HOW = {
 
 
 class Build:
-    """A `b2b`, by its name in the table, and what is different about its configuration."""
+    """A `b2b`, with its name in the table and its differences in configuration."""
 
     def __init__(self, words):
         name, _, path = words.partition("=")
@@ -43,7 +43,7 @@ class Build:
 
 
 def calls(build, options):
-    """CPU time of a call, ms, by a server of its own."""
+    """CPU time of a call in ms, measured with a separate server."""
     with House() as house:
         callee = load(house, "callee", "callee", MUX)
         server = build.serves(house, callee)
@@ -55,7 +55,7 @@ def calls(build, options):
 
 
 def floor(options):
-    """That of a loop that hands each datagram to the other side."""
+    """The same for a loop that forwards each datagram to the other side."""
     with House() as house:
         callee = load(house, "callee", "callee", MUX)
         bare = Process(house, "floor", [FLOOR, at := f"{AT}:5058", callee.address], 0).ready("listening")
@@ -65,7 +65,7 @@ def floor(options):
 
 
 def held(build, options):
-    """Resident KB of a call that is up, with `--held` of them."""
+    """Resident KB per active call, with `--held` of them."""
     count = options.held
     ramp = min(200.0, count / 5)
     with House() as house:
@@ -89,7 +89,7 @@ def main():
     floors = []
     what, unit = (held, "KB a held call") if options.held else (calls, f"ms of CPU a call at {options.rate}/s")
     for run in range(options.runs):
-        # Another one is first each time: what a machine does in turns with them is nobody's.
+        # A different one is first each time, so periodic disturbances of the machine affect all.
         order = builds[run % len(builds):] + builds[: run % len(builds)]
         for build in order:
             build.seen.append(what(build, options))

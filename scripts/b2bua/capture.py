@@ -1,6 +1,6 @@
-"""How long a B2BUA takes for a message: from a capture of the loopback interface.
+"""The time that a B2BUA takes for a message, from a capture of the loopback interface.
 
-The legs have nothing in common on the wire but the Subject of their INVITEs.
+On the wire the legs share only the Subject of their INVITEs.
 """
 
 import subprocess
@@ -23,7 +23,7 @@ class Capture(Process):
         wait_for(lambda: is_there() or not self.is_alive(), "the capture", 10)
 
     def finish(self):
-        """Milliseconds from in to out: of INVITE, 180 and 200 to INVITE."""
+        """Milliseconds from in to out, for INVITE, 180 and 200 to INVITE."""
         time.sleep(1.5)
         self.end()
         command = ["tshark", "-r", self.file, "-d", f"udp.port=={self.port},sip", "-Y", 'sip.CSeq.method == "INVITE"', "-T", "fields"]
@@ -33,9 +33,9 @@ class Capture(Process):
 
 
 def added(found, port):
-    """What the one at `port` added to each message's way."""
-    first = {}  # (message, leg's Call-ID, direction) → when it was seen first
-    legs = defaultdict(dict)  # Subject → Call-ID of the leg that came in, and of the one that went out
+    """The time that the server at `port` added to each message."""
+    first = {}  # (message, leg's Call-ID, direction) → when it was first seen
+    legs = defaultdict(dict)  # Subject → Call-ID of the inbound and of the outbound leg
     for at, source, method, status, call, subject in found:
         way = "out" if source == port else "in"
         first.setdefault((method or status, call, way), float(at) * 1e3)
@@ -44,7 +44,7 @@ def added(found, port):
     times = {"INVITE": [], "180": [], "200": []}
     for pair in (pair for pair in legs.values() if len(pair) == 2):
         for message, took in times.items():
-            # A request goes from the leg that came in to the one that went out.
+            # A request goes from the inbound leg to the outbound one.
             ways = ("in", "out") if message == "INVITE" else ("out", "in")
             came, went = first.get((message, pair[ways[0]], "in")), first.get((message, pair[ways[1]], "out"))
             if came is not None and went is not None:

@@ -1,4 +1,4 @@
-"""Loads at work: `b2b --role load` (docs/load.md), by flags or a plan; and what a server takes meanwhile."""
+"""Running loads: `b2b --role load` (docs/load.md), with flags or a plan; and what a server uses meanwhile."""
 
 import contextlib
 import json
@@ -14,7 +14,7 @@ from itertools import count
 
 from machine import BINARY, LAST_CORE, CallsFailed, Process, filled
 
-# A second signal would cut it off: so long calls under way have, and the report.
+# A second signal would cut it off: calls in progress, and the report, have this long.
 PATIENCE = 90
 NUMBERS = count()
 TICKS = 'b2b_media_ticks_total{when="%s"}'
@@ -30,8 +30,8 @@ def prompt(path, seconds):
 
 
 class Load(Process):
-    """It is ready once it is there; it ends with its house, by `ended`, or when its calls are over, for `finish`.
-    A plan has what is here for its `$name`."""
+    """Created when ready; it ends with its house, by `ended`, or for `finish` when its calls are over. `$name` in a
+    plan is replaced by these values."""
 
     def __init__(self, house, name, *flags, plan=None, core=LAST_CORE, patience=60, binary=BINARY, **words):
         self.report = house.path / name
@@ -44,7 +44,7 @@ class Load(Process):
         self.address = re.search(r"READY role=load sip=(\S+)", self.said())[1]
 
     def told(self, patience=PATIENCE, how=None):
-        """Waits for its end, after this signal, and reads load.json."""
+        """Sends this signal, waits for its end, and reads load.json."""
         if how:
             self.child.send_signal(how)
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -55,7 +55,7 @@ class Load(Process):
         return json.loads((self.report / "load.json").read_text())
 
     def finish(self, patience=PATIENCE, calls=None, how=None):
-        """As `told`: each call has to be done, and so many of them, if they are counted."""
+        """Like `told`, but every call has to be complete, and their number right if given."""
         told = self.told(patience, how)
         side = told["callers" if told["callers"]["begun"] else "callees"]
         if side["done"] != side["begun"] or calls not in (None, side["done"]):
@@ -63,13 +63,13 @@ class Load(Process):
         return told
 
     def ended(self, calls=None):
-        """SIGINT: calls that stay hang up, none begins."""
+        """SIGINT: remaining calls hang up, no new one begins."""
         return self.finish(calls=calls, how=signal.SIGINT)
 
 
 class Measure:
-    """What a server and its loads take from now on until `row`; beside it, how late the machine itself is: a load
-    without calls sleeps on the server's core."""
+    """What a server and its loads use from now on until `row`, and how late the machine itself is: a load without calls
+    sleeps on the server's core."""
 
     def __init__(self, server, loads):
         self.server, self.loads = server, loads

@@ -1,7 +1,7 @@
 """The server under test and the loads around it: started, watched, ended.
 
-CPU time is what the scheduler counted for every thread of a process (schedstat, ns).
-The server has the first core, all load the last one.
+CPU time is that of the scheduler for every thread of a process (schedstat, ns).
+The server has the first core, all loads share the last one.
 """
 
 import argparse
@@ -22,13 +22,13 @@ from string import Template
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-# Figures come from what is shipped; CI has a quicker build.
+# Published figures come from the shipped profile; CI uses a quicker build.
 BUILT = ROOT / "target" / os.environ.get("B2B_PROFILE", "dist")
 BINARY = Path(os.environ.get("B2B_BINARY", BUILT / "b2b"))
 LAST_CORE = (os.cpu_count() or 1) - 1
-# A server and its media have an address of their own: tens of thousands of ports are nobody else's there.
+# A server and its media have their own address, so that nothing else uses any of tens of thousands of ports.
 AT = f"127.77.{os.getpid() // 250 % 250 + 1}.{os.getpid() % 250 + 1}"
-# So have parties whose port has to be theirs while they are gone, too.
+# So do parties whose port must stay free while they are gone.
 PARTIES = AT.replace("127.77", "127.78")
 PORTS = count(5060)
 NEVER = (
@@ -38,16 +38,16 @@ NEVER = (
     "b2b_impossible_total",
     'b2b_records_total{result="lost"}',
 )
-# The exit code where only figures of time or CPU were over their limits: nothing was lost, wrong or left.
+# The exit code if only limits of time or CPU were exceeded: nothing was lost, wrong or left over.
 ONLY_SLOW = 3
 
 
 class CallsFailed(SystemExit):
-    """A call did not go as its plan or scenario says; these words are the end of the run."""
+    """A call did not follow its plan or scenario; this text ends the run."""
 
 
 def arguments(**usual):
-    """The command line: words, and flags with what they are without."""
+    """The command line: words, and flags with their defaults."""
     parser = argparse.ArgumentParser()
     parser.add_argument("words", nargs="*")
     for name, value in usual.items():
@@ -62,7 +62,7 @@ def median(values):
 
 
 def filled(plan, path, **words):
-    """Writes a plan or configuration there, with these words for its `$name`."""
+    """Writes a plan or configuration there, replacing its `$name` by these values."""
     path.write_text(Template(plan.read_text()).substitute(words))
     return path
 
@@ -74,14 +74,14 @@ class Process:
         self.house, self.name, self.log = house, name, house.path / f"{name}.log"
         words = ["taskset", "-c", str(core), *map(str, command)]
         more.setdefault("stdin", subprocess.DEVNULL)
-        # What it costs is read from /proc under this pid: taskset becomes the program.
+        # Its cost is read from /proc under this pid: taskset becomes the program.
         self.child = subprocess.Popen(
             words, stdout=self.log.open("w"), stderr=subprocess.STDOUT, cwd=house.path, **more)
         self.pid = self.child.pid
         house.callback(self.end, signal.SIGKILL)
 
     def ready(self, words="READY", patience=60):
-        """Waits until it says so."""
+        """Waits until it prints this."""
         wait_for(lambda: words in self.said() or not self.is_alive(), self.name, patience)
         if words not in self.said():
             raise CallsFailed(f"{self.name} did not start:\n{self.said()[-3000:]}")
@@ -91,7 +91,7 @@ class Process:
         return self.log.read_text(errors="replace")
 
     def of_threads(self, tell, names=""):
-        """What `tell` says of the folder of each thread in /proc whose name begins so, by name."""
+        """The result of `tell` for the folder in /proc of each thread whose name begins like this, by name."""
         found = Counter()
         for task in Path(f"/proc/{self.pid}").glob("task/*"):
             with contextlib.suppress(OSError):
@@ -100,7 +100,7 @@ class Process:
         return found
 
     def cpu_by_thread(self):
-        """Seconds on a core so far, by name of the thread."""
+        """Seconds on a core so far, by thread name."""
         return self.of_threads(lambda task: int((task / "schedstat").read_text().split()[0]) / 1e9)
 
     def cpu(self):
@@ -125,17 +125,17 @@ class Process:
 
 
 class House(contextlib.ExitStack):
-    """A folder, and every process that was started in it; all end with it."""
+    """A folder, and every process started in it; all end with it."""
 
     def __init__(self):
         super().__init__()
-        # SIGTERM ends the house as an exception does: nothing is left running.
+        # SIGTERM ends the house like an exception: nothing is left running.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         self.path = Path(self.enter_context(tempfile.TemporaryDirectory(prefix="b2b-load-")))
 
 
 class Server(Process):
-    """A server by this configuration, in which `$at` and `$http` are its addresses and `$media` that of its media."""
+    """A server with this configuration, in which `$at` and `$http` are its addresses and `$media` that of its media."""
 
     def __init__(self, house, config, name="server", core=0, binary=BINARY, **words):
         self.address, self.http = (f"{AT}:{next(PORTS)}" for _ in range(2))
@@ -146,13 +146,13 @@ class Server(Process):
         self.ready()
 
     def rests(self):
-        """Remembers what it has without calls: media threads have some endpoints bound ahead."""
+        """Records what it holds without calls: media threads have some endpoints bound ahead."""
         wait_for(lambda: self.sockets() > 60, "the media threads", 60)
         self.at_rest = self.descriptors()
         return self
 
     def descriptors(self):
-        """Of the process, and of each media thread, which has a table of its own."""
+        """For the process, and for each media thread, which has its own table."""
         own = self.of_threads(lambda task: len(os.listdir(task / "fd")), "relay-")
         own["process"] = len(os.listdir(f"/proc/{self.pid}/fd"))
         return own
@@ -163,13 +163,13 @@ class Server(Process):
         return own.total() - own["process"]
 
     def holdings(self):
-        """What the server says that it holds for calls; all of it is 0 without any."""
+        """What the server reports to hold for calls; all of it is 0 without any."""
         held = re.compile(r'b2b_held\{what="([^"]+)"\}')
         return {held.match(name)[1]: int(value) for name, value in self.metrics().items() if held.match(name)}
 
     def not_let_go(self):
-        """What is held now that should not be, in words; more descriptors than without calls, too. Media threads keep up
-        to 64 endpoints bound ahead."""
+        """Leftovers as text, including more descriptors than without calls. Media threads keep up to 64 endpoints bound
+        ahead."""
         words = [f"{name} is {value}, not 0" for name, value in self.holdings().items() if value]
         for name, n in self.descriptors().items():
             if n > self.at_rest[name] + 2:
@@ -177,7 +177,7 @@ class Server(Process):
         return words
 
     def is_quiet(self, legs):
-        """Whether so many legs have their records, and nothing is held of any call."""
+        """Whether this many legs have their records, and nothing is held for any call."""
         with contextlib.suppress(OSError):
             return self.records.read_bytes().count(b"\n") >= legs and not self.not_let_go()
         return False
@@ -192,25 +192,25 @@ class Server(Process):
         return {name: float(value) for name, _, value in samples if name}
 
     def never(self):
-        """What must never happen and did, in words."""
+        """Impossible events that happened, as text."""
         metrics = self.metrics()
         return [f"{name} is {metrics[name]:.0f}" for name in NEVER if metrics.get(name)]
 
     def stop(self):
-        """SIGTERM; what is wrong with what the server says is left of its calls, in words."""
+        """Sends SIGTERM; returns faults in what the server reports as left of its calls, as text."""
         self.end(signal.SIGTERM, 60)
         last = re.search(r"left: (.*)", self.said())
         self.left = {name: int(n) for n, name in re.findall(r"(\d+) ([a-z ]+)", last[1])} if last else None
         return [] if last and not any(self.left.values()) else [f"left at the end: {self.left}"]
 
     def cdrs(self):
-        """Every record; a line that is no JSON is an error."""
+        """Every record; a line that is not JSON is an error."""
         return [json.loads(line) for line in self.records.read_text().splitlines()] if self.records.exists() else []
 
 
 def conclude(path, problems, slow=(), **found):
-    """Writes what was found, says what was not held, and exits: 0, 1 for a problem, ONLY_SLOW where the machine may be
-    the cause."""
+    """Writes the results, prints exceeded limits, and exits: 0, 1 for a problem, ONLY_SLOW if the machine may be the
+    cause."""
     result = {"machine": machine(), **found, "problems": problems, "slow": list(slow)}
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     Path(path).write_text(json.dumps(result, indent=1) + "\n")
@@ -229,7 +229,7 @@ def wait_for(is_so, what, patience=20.0, pause=0.05):
 
 
 def machine():
-    """What figures depend on."""
+    """The conditions on which figures depend."""
     cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     version = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=ROOT)
     found = {"cpu": cpu[1] if cpu else "unknown", "cores": os.cpu_count(), "kernel": os.uname().release}

@@ -1,5 +1,5 @@
-"""See scripts/soak-b2bua.sh and scripts/storm-b2bua.sh: calls of the kinds in calls/*.toml through a server, and what its
-records have to say of them."""
+"""See scripts/soak-b2bua.sh and scripts/storm-b2bua.sh: calls of the kinds in calls/*.toml through a server, and the
+check of its records."""
 
 import json
 import signal
@@ -11,9 +11,9 @@ from collections import Counter
 from load import Load
 from machine import HERE, House, Server, arguments, conclude, wait_for
 
-# A machine that stood still for so long at once (ms, by threads that only sleep, on the server's core and on the loads') may be
-# why sound was not heard: in calls that began within a second of it, and in so many times as much of the calls as of the
-# time was late. It is never why somebody else was heard.
+# A stall of the machine of this length (ms, measured by threads that only sleep, on the server's core and on the
+# loads') may explain unheard audio: in calls that began within a second of it, and in this multiple of the share of
+# time that was late. It never explains hearing the wrong party.
 STALL_MS, BEGUN_S, TIMES = 20, 1, 4
 NOT_HEARD = ("it heard nothing", "the far end did not hear it")
 PLANS = HERE / "calls"
@@ -22,26 +22,27 @@ ENDS = {
     "answered": "ANSWERED", "lab": "ANSWERED", "cancelled": "CANCELLED", "refused": "BUSY", "unanswered": "NO ANSWER",
     "nowhere": "NO ANSWER", "gone-caller": "ANSWERED", "gone-callee": "ANSWERED",
 }
-# What is filled once is filled by calls that do not count: tables, arenas, the ring of events, and dialogs and
-# transactions that wait for stragglers (RFC 3261: 32 s).
+# Warm-up calls, which do not count, fill what is filled once: tables, arenas, the ring of events, and dialogs and
+# transactions that wait for late messages (RFC 3261: 32 s).
 WARM_UP, WARM_UP_S = 1_200, 45
 
 
 class Mix:
-    """A server, callees for the kinds of a plan, callers on demand, and how many calls of each kind there were."""
+    """A server, callees for the kinds of a plan, callers on demand, and the number of calls of each kind."""
 
     def __init__(self, house, plan, rtp_timeout_s, *flags):
         self.house, self.plan, self.flags = house, PLANS / plan, flags
         self.counts, self.runs, self.heard, self.unheard, self.problems = Counter(), 0, 0, 0, []
         self.callees = Load(house, "callees", *flags, plan=PLANS / "callees.toml")
-        # There is nobody at this address who would answer, and no ICMP says so.
+        # Nobody answers at this address, and there is no ICMP.
         self.deaf = socket.socket(type=socket.SOCK_DGRAM)
         self.deaf.bind(("127.0.0.1", 0))
         addresses = {"callees": self.callees.address, "deaf": "%s:%d" % self.deaf.getsockname()}
         self.server = Server(house, PLANS / "b2bua.toml", rtp_timeout_s=rtp_timeout_s, **addresses).rests()
 
     def call(self, calls, rate, **limits):
-        """So many calls, each as its plan says; who hears somebody else, or nobody, has failed. What the load tells."""
+        """Runs this many calls according to their plan; a party that hears another one, or nobody, has failed. Returns
+        the load's output."""
         self.runs += 1
         flags = ["--target", f"sip:any@{self.server.address}", "--rate", rate, "--calls", calls, "--seed", self.runs]
         flags += ["--watch-pid", self.server.pid, *self.flags]
@@ -64,13 +65,13 @@ class Mix:
         return found
 
     def rest(self):
-        """Waits until every leg has its record and nothing is held: INVITE and BYE to a peer that is gone take 32 s each
+        """Waits until every leg has its record and nothing is held: INVITE and BYE to a vanished peer take 32 s each
         (RFC 3261, Timers B and F), one after the other."""
         legs = 2 * self.counts.total()
         wait_for(lambda: self.server.is_quiet(legs), f"the end of run {self.runs}", 128, 0.5)
 
     def end(self):
-        """Ends everything; what was held, is left, and is wrong."""
+        """Ends everything; returns what was held, is left, and is wrong."""
         self.rest()
         found = {"holdings": self.server.holdings(), "descriptors": self.server.descriptors()}
         self.problems += self.server.not_let_go() + self.server.never() + self.server.stop()
@@ -81,9 +82,9 @@ class Mix:
         return found | {"calls": self.counts, "records": len(records), "left": self.server.left}
 
     def wrong(self, records):
-        """In words, where callees did not hear their callers, and where the records differ from the loads."""
+        """As text, where callees did not hear their callers, and where the records differ from the loads."""
         callees = self.callees.told(how=signal.SIGINT)["callees"]
-        # Where callers were not heard in time, callees may not be either.
+        # If callers were not heard in time, callees may not be either.
         unheard = [it for it in callees["failures"] if it["why"] in NOT_HEARD and self.unheard]
         problems = [f"callees: {it['calls']} at `{it['step']}`: {it['why']}" for it in callees["failures"] if it not in unheard]
         ends = Counter((user_of(it["callee"]), it["direction"], it["disposition"]) for it in records)
@@ -102,14 +103,14 @@ def user_of(uri):
 
 
 def memory(told):
-    """Figures of the server's memory, as a load has watched it."""
+    """Figures of the server's memory, as watched by a load."""
     kb = told["watched"]["memory_kb"]
     series = [[it["at_s"], it["memory_kb"]] for it in told["watched"]["over_time"]]
     return {"rss_kb_first_last": [kb["before"], kb["end"]], "grown_kb": kb["grown"], "rss_kb_series": series}
 
 
 def allowed_kb(options, calls):
-    """By how much memory may grow: what calls leave behind, and what the allocator and a short run may do besides."""
+    """The permitted growth of memory: what calls leave behind, plus the effects of the allocator and of a short run."""
     return options.noise_kb + round(options.bytes_per_call * calls / 1024)
 
 
@@ -139,7 +140,7 @@ def soak():
     options = arguments(rate=50, bytes_per_call=60, noise_kb=1024, json="target/soak-b2bua.json")
     minutes = float((options.words or [30])[0])
     total = round(minutes * 60 * options.rate)
-    # From the eighth behind the middle to the last one.
+    # From the eighth after the middle to the last one.
     allowed = allowed_kb(options, total * 3 / 8)
     with House() as house:
         mix = Mix(house, "soak.toml", 10)

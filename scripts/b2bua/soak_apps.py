@@ -14,17 +14,17 @@ from machine import HERE, PARTIES, House, Server, arguments, conclude, wait_for
 from soak import allowed_kb, memory, user_of
 
 PLANS = HERE / "soak_apps"
-# Opus costs twenty times as much: a call in ten.
+# Opus costs twenty times as much: one call in ten.
 CODECS = {"pcma": 0.3, "pcmu": 0.3, "g722": 0.3, "opus": 0.1}
-# Who stays; 2004 comes and goes, 2005 is killed again and again.
+# Agents who stay; 2004 comes and goes, 2005 is killed repeatedly.
 AGENTS = {"1001": "pcma", "2001": "pcma", "2002": "opus", "2003": "pcma"}
 GOES = {"2004": signal.SIGTERM, "2005": signal.SIGKILL}
-# By then an agent's call is over for its queue, too, s.
+# After this time an agent's call is over for its queue, too, s.
 NOTICED = 0.5
 
 
 class Loads:
-    """Loads under way, and what they have told at their end."""
+    """Running loads, and their output at their end."""
 
     def __init__(self, house, server, problems):
         self.house, self.server, self.problems, self.told, self.killed = house, server, problems, {}, 0
@@ -46,7 +46,7 @@ class Loads:
                 self.problems.append(f"{load.name}: exit code {code}: {' '.join(load.said().split())[-800:]}")
 
     def comes_and_goes(self, user, over):
-        """An agent who is ended again and again, and comes back at the same address."""
+        """An agent who is killed repeatedly and comes back at the same address."""
         lives = 0
         while not over.is_set():
             agent = self.agent(user, at=f"{PARTIES}:{user}", life=f"-{lives}")
@@ -56,7 +56,7 @@ class Loads:
             over.wait(random.uniform(0, 3))
 
     def wrong(self, records):
-        """In words, where records, recordings and the loads differ."""
+        """As text, where records, recordings and the loads differ."""
         problems, placed, answered, offered = [], Counter(), Counter(), Counter()
         for name, one in self.told.items():
             for number, side in one["kinds"].items():
@@ -73,11 +73,11 @@ class Loads:
             if len(own) != placed[number]:
                 problems.append(f"{number}: {len(own)} inbound records of {placed[number]} calls")
             up = [it["billmsec"] for it in own if it["disposition"] == "ANSWERED"]
-            # An answer may cross with the caller's giving up.
+            # An answer may cross the caller's hang-up.
             if not sum(ms > 1000 for ms in up) <= answered[number] <= len(up):
                 problems.append(f"{number}: {len(up)} records are answered, {answered[number]} calls were")
         for name in sorted({*AGENTS, *GOES, *outbound}):
-            # An agent who goes refuses calls by 480; who is killed tells nothing.
+            # An agent who leaves refuses calls with 480; a killed one sends nothing.
             came = sum(it["sip_status"] != 480 or name not in GOES for it in outbound[name])
             if GOES.get(name) != signal.SIGKILL and came != offered[name]:
                 problems.append(f"{name}: {came} outbound records, {offered[name]} calls came")

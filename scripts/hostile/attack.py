@@ -1,4 +1,5 @@
-"""What an attack is, and how one runs: alone, where it says whether it has won, or again and again until it is told to end."""
+"""The definition of an attack, and how one runs: alone, reporting whether it has won, or repeatedly until it is
+stopped."""
 
 import argparse
 import contextlib
@@ -16,31 +17,31 @@ import world as worlds
 
 FILES = ("strangers", "insider", "gateway", "webserver", "rtp")
 ALL = {}
-# In the run of all an attack rests for so many times as long as it took.
+# In the combined run an attack rests for this multiple of its duration.
 REST = 2
 
 
 @dataclasses.dataclass
 class Attack:
-    """One way to do harm. `work(self, world)` gives (won, what it got)."""
+    """One attack. `work(self, world)` gives (won, what it gained)."""
 
     name: str
     finding: str
     title: str
     work: object
-    # Metrics of which one has to go up when the attack is refused: beginnings of names with labels.
+    # Metrics of which one has to increase when the attack is refused: beginnings of names with labels.
     counters: tuple = ()
-    # Lines for sections of the configuration: what both versions know, and what only the new one does.
+    # Lines for sections of the configuration: those known to both versions, and those of the new one only.
     lines: dict = dataclasses.field(default_factory=dict)
     new_lines: dict = dataclasses.field(default_factory=dict)
-    # It needs a server without a token, or one that nobody else uses: not together with others.
+    # It needs a server without a token, or one of its own: it cannot run together with others.
     alone: bool = False
-    # The commit before issue 15 withstood it, too.
+    # The commit before issue 15 also withstood it.
     held: bool = False
-    # What it wins is a server that does not answer in time: not judged on a machine that had no time for the server.
+    # It wins if the server does not answer in time: not judged on a machine that had no time for the server.
     timed: bool = False
     place: int = 0
-    # Who makes it.
+    # The attacker's class.
     file: str = ""
 
     def number(self, n):
@@ -51,7 +52,7 @@ class Attack:
         return world.at(100 + self.place)
 
     def other(self, world):
-        """Where its victims are."""
+        """The addresses of its victims."""
         return world.at(150 + self.place)
 
     def attacker(self, world, n=0, ip=None, **more):
@@ -65,7 +66,7 @@ class Attack:
         return sip.Phone(world.server, ip, name, worlds.password(name), worlds.DOMAIN, **more)
 
     def who(self, n=0):
-        """A mark of its own for sound."""
+        """A separate mark for audio."""
         return 0xA0000000 + self.place * 16 + n
 
     def changes(self, base):
@@ -78,7 +79,7 @@ class Attack:
 
 
 def attack(name, finding, title, **more):
-    """Makes the function below an attack."""
+    """Registers the function below as an attack."""
 
     def known(work):
         ALL[name] = Attack(name, finding, title, work, place=len(ALL), file=work.__module__, **more)
@@ -106,7 +107,7 @@ def ears(*places):
 
 
 def talk(first, call, second, other):
-    """Both parties say their marks to where the server wants them."""
+    """Both parties send their marks to the server's media addresses."""
     first.talk(call.media())
     second.talk(other.media())
 
@@ -120,7 +121,7 @@ def main():
     options = words.parse_args()
     world = worlds.World.read(options.world)
     one = load()[options.name]
-    # Where there is not enough of the machine for all it is not the server's fault.
+    # A machine too small for everything is not the server's fault.
     os.nice(10)
     begun = time.monotonic()
     end = begun + options.seconds
@@ -144,12 +145,12 @@ def main():
         now = time.monotonic()
         if now >= end:
             break
-        # All attackers together would leave the server nothing of a small machine; theirs is another one.
+        # All attackers together would leave the server nothing of a small machine; in reality they have another one.
         time.sleep(min(end - now, max(0.5, REST * (now - round_begun))))
     print(json.dumps(told), flush=True)
 
 
 if __name__ == "__main__":
-    # One module, whoever imports it.
+    # One module, whichever module imports it.
     sys.modules["attack"] = sys.modules["__main__"]
     main()

@@ -1,5 +1,5 @@
-"""The honest parties whom nobody may be led to: the carrier, a neighbour gateway, a machine of nobody.
-They answer whatever comes, say a caller's sound back to it, and write down every request."""
+"""The honest parties to which nobody may be led: the carrier, a neighbour gateway, an uninvolved host. They answer
+every request, echo a caller's audio, and log every request."""
 
 import contextlib
 import os
@@ -17,14 +17,14 @@ import world as worlds
 def diary(world, who):
     def write(phone, message):
         world.note(who, method=message.method, uri=message.uri, text=message.text, source=list(message.source))
-        # As a carrier that knows b2b by its address: it asks for nothing.
+        # Like a carrier that knows b2b by its address: no authentication.
         return False
 
     return write
 
 
 def echo(world, who, ear):
-    """What comes goes back to where it came from. What attackers say is known packet by packet."""
+    """Returns everything to its source. Attackers' audio is recognised packet by packet."""
     while True:
         select.select([ear], [], [])
         with contextlib.suppress(OSError):
@@ -36,7 +36,7 @@ def echo(world, who, ear):
 
 
 def doors(world, who, ip):
-    """TCP, too: who connects is written down."""
+    """TCP, too: connections are logged."""
     listener = socket.create_server((ip, 5060))
     while True:
         connection, source = listener.accept()

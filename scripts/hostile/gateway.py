@@ -1,4 +1,4 @@
-"""A gateway that means harm: it is in the configuration, calls go to it, and it answers as it likes."""
+"""A malicious gateway: it is in the configuration, calls go to it, and its answers are arbitrary."""
 
 import contextlib
 import re
@@ -46,7 +46,7 @@ def gateway_redirect(one, world):
 @attack("gateway-realm", "M5", "a gateway's challenge with another realm than its own, MD5 without qop",
         counters=('b2b_alarms{alarm="realm_refused"}',))
 def gateway_realm(one, world):
-    """The first realm is its own. What answers the second is guessed offline, or used at a neighbour."""
+    """The first realm is its own. The answer to the second is cracked offline, or used at a neighbour."""
     with Evil(one, world) as evil:
         shown = {}
 

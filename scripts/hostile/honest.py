@@ -1,5 +1,5 @@
-"""Honest calls beside the attacks: loads of `b2b --role load` call, talk, hang up, and call again, and each party judges what
-it hears of the other by its mark.
+"""Honest calls during the attacks: loads of `b2b --role load` call, talk, hang up, and call again, and each party
+judges the other's audio by its mark.
 
 Every third caller is behind NAT (descriptions name an address of its own network), every tenth calls the carrier, which says
 its sound back; all others call each other's phones. All give their passwords. `Subject` passes the server and says which
