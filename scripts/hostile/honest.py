@@ -1,9 +1,10 @@
 """Honest calls during the attacks: loads of `b2b --role load` call, talk, hang up, and call again, and each party
 judges the other's audio by its mark.
 
-Every third caller is behind NAT (descriptions name an address of its own network), every tenth calls the carrier, which says
-its sound back; all others call each other's phones. All give their passwords. `Subject` passes the server and says which
-number was dialled: a phone that is called without it, or by the number of others, is called by nobody honest.
+Every third caller is behind NAT (its SDP has an address of its own network), every tenth calls the carrier, which
+echoes
+its audio; all others call each other's phones. All use their passwords. `Subject` passes the server and carries the
+dialled number: a phone that is called without it, or with the number of others, is not called by an honest party.
 """
 
 import signal
@@ -17,7 +18,7 @@ from load import Load
 PLANS = Path(__file__).with_name("honest_plans")
 # How long a call lasts, s.
 MEAN = 6
-# A load that is asked to end waits for its calls for 35 s, and takes users back.
+# A load that is asked to end waits up to 35 s for its calls, and unregisters its users.
 PATIENCE = 60
 
 
@@ -52,25 +53,25 @@ class Honest:
         return all(load.is_alive() for load in self.loads.values())
 
     def end(self):
-        """Callers first: phones answer until nobody calls any more. What became of all calls."""
+        """Ends callers first: phones answer until nobody calls any more. Returns the outcome of all calls."""
         order = [*list(self.loads)[1:], "phones"]
         return told({name: self.loads[name].told(PATIENCE, signal.SIGINT) for name in order})
 
 
 def told(runs):
-    """Figures of all loads together; `failed` has those of each kind by reason, `late` limits that were not kept."""
+    """Figures of all loads together; `failed` has those of each kind by reason, `late` the exceeded limits."""
     phones, callers = runs["phones"]["callees"], {name: run["callers"] for name, run in runs.items() if name != "phones"}
     sides, failed = {"phones": phones, **callers}, defaultdict(Counter)
     for name, side in sides.items():
         for it in side["failures"]:
             failed[kind_of(it["step"], it["why"])][f"{name}, {it['step']}: {it['why']}"] += it["calls"]
         failed["stuck"][name] += side["begun"] - side["done"] - side["failed"]
-        # One that was not heard in time may have heard another one meanwhile.
+        # A party that was not heard in time may have heard another one meanwhile.
         failed["overheard"][f"{name}, other marks"] = sum(
             it["foreign_mark"] is not None and kind_of(it["step"], it["why"]) != "overheard"
             for it in runs[name]["failed_calls"]["calls"])
     people = [it for name, it in callers.items() if "paid" not in name]
-    # Those who call phones, phones, and each who hears itself at the carrier: more than was said has come from elsewhere.
+    # Parties that call phones, phones, and each that hears itself at the carrier: any excess audio came from elsewhere.
     ways = [(people, [phones]), ([phones], people), *(([it], [it]) for it in callers.values() if it not in people)]
     for said, heard in ways:
         more = sum(it["packets"]["received"] for it in heard) - sum(it["packets"]["sent"] for it in said)

@@ -1,4 +1,4 @@
-"""Attackers with a password: one phone's, or a token that may only read. None of them has a route that leads out."""
+"""Attackers with a password: one phone's, or a read-only token. None of them has an outbound route."""
 
 import contextlib
 import json
@@ -14,14 +14,14 @@ import world as worlds
 from attack import attack, ears, talk
 
 
-# What was not followed: a counter, and next hops of dialogs.
+# Targets that were not followed: a counter, and next hops of dialogs.
 LED = ('b2b_abuse_total{kind="not_followed"}', 'b2b_sip_next_hops_total{result="')
 
 UNNAMED = ('b2b_alarms{alarm="proxy_not_named"}',)
 
 
 def dear():
-    """A number that is on the bill of whoever is found to call it, known again in the carrier's diary."""
+    """A number that is billed to the party found to call it, recognised in the carrier's log."""
     return f"{worlds.DEAR}{sip.fresh('')[:8]}"
 
 
@@ -30,7 +30,7 @@ def billed(world, number, who="carrier"):
 
 
 def pair(one, world, stack):
-    """Two phones of the attacker, registered."""
+    """Two registered phones of the attacker."""
     caller, callee = (stack.enter_context(one.attacker(world, n)) for n in (0, 1))
     for phone in (caller, callee):
         status = phone.register()
@@ -42,7 +42,7 @@ def pair(one, world, stack):
 @attack("redirect", "H1 a", "a user's phone answers 300, 301, 302 or 305 with the carrier's address",
         counters=LED)
 def redirect(one, world):
-    """A number that this user has no route to, by every host that could be meant."""
+    """A number without a route for this user, with every host that could be meant."""
     carrier, nobody = f"{world.at(80)}:5060", f"{world.at(91)}:5060"
     hosts = [(302, carrier), (300, carrier), (301, carrier), (305, carrier), (302, nobody), (302, worlds.DOMAIN),
              (302, f"{carrier};transport=tcp"), (302, f"{world.at(1)};maddr={world.at(80)}"), (302, "")]
@@ -61,7 +61,7 @@ def redirect(one, world):
 
 
 def registered_elsewhere(one, world, fields=(), via=None, contact=None):
-    """Registers one phone so, and calls it with the other."""
+    """Registers one phone like this, and calls it from the other."""
     number = dear()
     with contextlib.ExitStack() as stack:
         caller = stack.enter_context(one.attacker(world, 0))
@@ -136,7 +136,7 @@ def dialog(one, world):
 
 
 def others_call(one, world, stack):
-    """Two victims who talk to each other."""
+    """Two victims in a call with each other."""
     first, second = (stack.enter_context(one.victim(world, n)) for n in (5, 6))
     for phone in (first, second):
         phone.register()
@@ -244,13 +244,13 @@ def media_elsewhere(one, world):
             it.bye(wait=False)
         if not up:
             raise RuntimeError("no call")
-        # Two streams for half a minute are what anybody may be sent unasked.
+        # Two streams for half a minute is what may be sent unasked.
         words = f"{victim.all} packets ({victim.octets // 1000} KB) of {len(up)} calls to the victim"
         return victim.all > 3200, words
 
 
 def ask(world, path, token=None, timeout=5, headers=()):
-    """What the control interface answers: (status, text)."""
+    """The response of the HTTP interface: (status, text)."""
     token = world.token if token is None else token
     fields = dict(headers) | ({"Authorization": f"Bearer {token}"} if token else {})
     request = urllib.request.Request(f"http://{world.http}{path}", headers=fields)
@@ -278,7 +278,7 @@ def pin(one, world):
             raise RuntimeError(f"{wrong} guesses in a minute")
         call, inside = caller.call("8300"), False
         if call.status == 200:
-            # A pause may have ended just now: then it is the wrong one that is looked at.
+            # A pause may have just ended: then the wrong one is examined.
             call.digits("0000#4711#")
             inside = caller.until(lambda: one.number(0) in ask(world, "/rooms/closed")[1], 3)
             call.bye()
@@ -294,7 +294,7 @@ def key_reader(one, world):
         time.sleep(0.5)
         listed = json.loads(ask(world, "/calls", world.reader)[1])
         text = "".join(ask(world, f"/calls/{it['call']}?format=text", world.reader)[1] for it in listed["calls"])
-        # As what was pressed, and in the bodies of INFO.
+        # As pressed keys, and in the bodies of INFO.
         told = ["".join(re.findall(how, text)) for how in (r"digit:? +(\S) INFO", r"Signal=(\S)")]
         call.bye()
         seen = max(told, key=len)

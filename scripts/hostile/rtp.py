@@ -1,4 +1,4 @@
-"""RTP and RTCP from addresses that nobody has named, at every media port of the server."""
+"""RTP and RTCP from unannounced addresses, to every media port of the server."""
 
 import contextlib
 import struct
@@ -11,7 +11,7 @@ DROPPED = ("b2b_media_dropped_total",)
 
 
 def spray(world, ear, who, times=1, odd=0, make=None):
-    """One packet at every even port of the server's media, so often; `ear` hears who answers."""
+    """Sends a packet to every even media port of the server, this often; `ear` counts the answers."""
     for number in range(times):
         octets = make(number) if make else sound.packet(who, number, ear.ssrc)
         for port in world.ports:
@@ -51,14 +51,15 @@ class Victims:
         return call, other
 
     def stolen(self):
-        """What the thief heard of anybody, honest calls, too; what each heard of the other, and of the thief."""
+        """What the attacker heard of anybody, including honest calls; what each party heard of the other, and of the
+        attacker."""
         one = self.one
         heard = self.thief.all
         spoken = self.first.count(one.who(0)) + self.second.count(one.who(0))
         return heard, self.first.count(one.who(6)), self.second.count(one.who(5)), spoken
 
     def verdict(self, share=0.6):
-        """A thief has won who hears, is heard, or keeps the others from it: they hear `share` of what was said."""
+        """The attacker wins if it hears, is heard, or blocks the others' audio: they hear `share` of what was sent."""
         heard, first, second, spoken = self.stolen()
         words = f"thief heard {heard}, caller {first} of {self.second.sent}, callee {second} of {self.first.sent}"
         cut = first < share * self.second.sent or second < share * self.first.sent
@@ -76,7 +77,7 @@ def rtp_early(one, world):
             phone.answer(invite)
 
         them.callee.on_invite = progress
-        # Early media cannot reach who is behind NAT and has sent nothing.
+        # Early media cannot reach a party behind NAT that has sent nothing.
         call = them.caller.call(one.number(6), patience=10)
         if call.status != 200:
             raise RuntimeError(f"no call: {call.status}")

@@ -26,7 +26,7 @@ CORES = f"0-{machine.LAST_CORE}"
 
 
 class Server(machine.Server):
-    """The server under attack, with a token for those who judge."""
+    """The server under attack, with a token for the judging processes."""
 
     def __init__(self, house, world, binary, chosen):
         self.world, self.http = world, world.http
@@ -36,7 +36,7 @@ class Server(machine.Server):
                 changes.setdefault(section, []).extend(it for it in lines if it not in changes.get(section, []))
         config = house.path / "b2b.toml"
         config.write_text(worlds.configuration(world, attacks.ALL.values(), changes))
-        # As a service that nobody has told about files of its own.
+        # Like a service with default file limits.
         command = ["sh", "-c", 'umask 022; exec "$@"', "sh", binary, "--role", "b2bua", "--config", config]
         Process.__init__(self, house, "server", command, CORES)
         self.ready("READY role=b2bua", 120)
@@ -48,7 +48,7 @@ class Server(machine.Server):
             return answer.read().decode()
 
     def counted(self):
-        """/metrics, or nothing: it may be that it cannot answer."""
+        """/metrics, or nothing if the server cannot answer."""
         try:
             return self.metrics()
         except OSError:
@@ -77,7 +77,7 @@ def house_with(options, chosen, calls=0, token=True, together=False):
 
 
 def attacker(house, world, one, seconds):
-    """A process that attacks, for so long."""
+    """An attacking process, for this long."""
     command = [sys.executable, "-B", HERE / "attack.py", world.path, one.name, seconds]
     errors = (house.path / f"attack-{one.name}.err").open("w")
     log = house.path / f"attack-{one.name}.log"
@@ -94,7 +94,7 @@ def told(process):
 
 
 def risen(before, after, beginnings):
-    """Of the counters that should have gone up, those that did."""
+    """Which of the counters that should have increased did."""
     return {
         name: after[name] - before.get(name, 0) for name in after
         if any(name.startswith(it) for it in beginnings) and after[name] > before.get(name, 0)
@@ -102,7 +102,7 @@ def risen(before, after, beginnings):
 
 
 def alone(options, one):
-    """One attack against a server of its own; what became of it."""
+    """One attack against a separate server; returns the outcome."""
     house, world, server = house_with(options, [one], token=one.name != "http-proxied")
     with house:
         before = server.counted()
@@ -129,7 +129,7 @@ def alone(options, one):
 
 
 def each(options):
-    """Every attack by itself."""
+    """Every attack alone."""
     names = options.only or list(attacks.ALL)
     results = {}
     for name in names:
@@ -174,7 +174,7 @@ def main():
     if options.only and not options.together or options.each:
         results = each(options)
         sys.exit(any(it["won"] or it["errors"] for it in results.values()))
-    # It needs this module, whole.
+    # It needs the whole of this module.
     import together
 
     sys.exit(together.run(options))

@@ -1,4 +1,4 @@
-"""As much SIP as attackers and their victims need: messages as text, digests, a phone with a thread."""
+"""The SIP that attackers and their victims need: messages as text, digests, a phone with a thread."""
 
 import contextlib
 import hashlib
@@ -15,7 +15,7 @@ _numbers = itertools.count(int.from_bytes(os.urandom(4)))
 
 
 def fresh(word="x"):
-    """A name that nobody else has."""
+    """A unique name."""
     return f"{word}{next(_numbers):x}{os.urandom(3).hex()}"
 
 
@@ -24,7 +24,7 @@ def md5(text):
 
 
 class Message:
-    """A request or a response, as it was read."""
+    """A parsed request or response."""
 
     def __init__(self, text, source=None):
         self.text, self.source = text, source
@@ -61,7 +61,7 @@ class Message:
         return found[1] if found else self.get("contact").split(";")[0]
 
     def media(self):
-        """Where the body wants its RTP."""
+        """The RTP address in the body."""
         host = re.search(r"^c=IN IP4 (\S+)", self.body, re.M)
         port = re.search(r"^m=audio (\d+)", self.body, re.M)
         return (host[1], int(port[1])) if host and port else None
@@ -102,7 +102,7 @@ def credentials(challenge, method, uri, user, password, nc=1):
 
 
 class Call:
-    """A dialog of a phone: what it sends in it goes to the server, with the ids that it has."""
+    """A dialog of a phone: its requests go to the server, with the dialog's ids."""
 
     def __init__(self, phone, call_id, ours, theirs, target, answer=None, invite=None):
         self.phone, self.call_id, self.ours, self.theirs, self.target = phone, call_id, ours, theirs, target
@@ -113,7 +113,7 @@ class Call:
         return self.answer.status if self.answer else 200
 
     def media(self):
-        """Where the server wants this party's RTP."""
+        """The server's RTP address for this party."""
         return (self.answer if self.invite is None else self.invite).media()
 
     @property
@@ -150,8 +150,8 @@ class Call:
 
 
 class Phone:
-    """A UDP or TCP socket and the thread that reads it. `on_invite(phone, message)` says what is
-    done with a call; without it the call is answered."""
+    """A UDP or TCP socket and the thread that reads it. `on_invite(phone, message)` handles a call; without it calls
+    are answered."""
 
     def __init__(self, server, ip, user="nobody", password="", domain="b2b.example", port=0, tcp=False, sdp_ip=None,
                  media_port=None):
@@ -298,7 +298,7 @@ class Phone:
         return self.reply(invite, status, phrase, [("Contact", self.contact), *fields], body)
 
     def answer(self, invite, body=None, fields=(), contact=None):
-        """200 to it; the call, which `next_call` gives, too."""
+        """Answers with 200 and returns the call, as `next_call` does."""
         body = self.session() if body is None else body
         ours = self.reply(invite, 200, "OK", [("Contact", contact or self.contact), *fields], body)
         call = Call(self, invite.call_id, ours, invite.get("from"), invite.target(), invite=invite)
@@ -312,11 +312,11 @@ class Phone:
             return self.coming.get(timeout=patience)
 
     def heard(self, method, since=0):
-        """Requests of this method that came."""
+        """Received requests with this method."""
         return [it for it in self.seen[since:] if it.method == method]
 
     def until(self, is_so, patience=PATIENCE):
-        """Whether it became so in time."""
+        """Whether this became true in time."""
         end = time.monotonic() + patience
         while not is_so():
             if time.monotonic() > end:
@@ -328,7 +328,7 @@ class Phone:
 
     def request(self, method, uri, call_id=None, ours=None, theirs=None, cseq=1, fields=(), body="", wait=True,
                 via=None, contact=None, login=True, patience=PATIENCE, to=None):
-        """Sends it, gives a password if it is asked for one, and gives the final response; None: there was none."""
+        """Sends it, authenticates if challenged, and returns the final response, or None."""
         call_id = call_id or fresh("id") + "@attack"
         ours = ours or f"<sip:{self.user}@{self.domain}>;tag={fresh('t')}"
         theirs = theirs or f"<{uri}>"
@@ -371,7 +371,7 @@ class Phone:
         return found
 
     def register(self, fields=(), contact=None, via=None, expires=600, **more):
-        """The final status, 0 without any."""
+        """The final status, or 0."""
         uri = f"sip:{self.domain}"
         answer = self.request(
             "REGISTER", uri, theirs=f"<sip:{self.user}@{self.domain}>", fields=[("Expires", str(expires)), *fields],
@@ -382,7 +382,7 @@ class Phone:
         return status
 
     def call(self, number, body=None, fields=(), contact=None, patience=PATIENCE, ack=True, **more):
-        """Calls it; `status` of what comes back says how it went."""
+        """Calls it; `status` of the result is the outcome."""
         uri = number if ":" in number else f"sip:{number}@{self.domain}"
         call_id, ours = fresh("call") + "@attack", f"<sip:{self.user}@{self.domain}>;tag={fresh('t')}"
         call = Call(self, call_id, ours, f"<{uri}>", uri)

@@ -1,4 +1,4 @@
-"""RTP of attackers and their victims, whose octets say who sent it: what arrives is known exactly."""
+"""RTP of attackers and their victims, whose payload identifies the sender, so that received audio is known exactly."""
 
 import contextlib
 import os
@@ -9,26 +9,26 @@ import threading
 import time
 
 MARK = b"b2bHOST1"
-# RTP header; mark, who.
+# RTP header; mark, sender.
 HEADER, BODY = struct.Struct("!BBHII"), struct.Struct("!8sI")
 SIZE = 160
 
 
 def packet(who, number, ssrc):
-    """20 ms of PCMU that nobody would want to hear."""
+    """20 ms of PCMU noise."""
     body = BODY.pack(MARK, who)
     return HEADER.pack(0x80, 0, number & 0xFFFF, number * SIZE & 0xFFFFFFFF, ssrc) + body.ljust(SIZE, b"\xff")
 
 
 def read(octets):
-    """Who says it; None: it is nobody's here."""
+    """The sender; None: unknown."""
     if len(octets) == HEADER.size + SIZE and octets[12:20] == MARK:
         return BODY.unpack_from(octets, HEADER.size)[1]
     return None
 
 
 def event(digit, number, start, ssrc, end=False, length=800, kind=101):
-    """A key by RFC 4733."""
+    """A key according to RFC 4733."""
     code = "0123456789*#".index(digit)
     head = HEADER.pack(0x80, kind | (0x80 if number == start else 0), number & 0xFFFF, start * SIZE, ssrc)
     return head + struct.pack("!BBH", code, (0x80 if end else 0) | 10, length)
@@ -49,7 +49,7 @@ def pair(ip, port=0):
 
 
 class Sound:
-    """A party's RTP: says its mark every 20 ms, counts whose it hears."""
+    """A party's RTP: sends its mark every 20 ms and counts received marks by sender."""
 
     def __init__(self, ip, who, port=0):
         self.socket, self.who, self.ssrc = pair(ip, port), who, int.from_bytes(os.urandom(4))
@@ -60,7 +60,7 @@ class Sound:
         self.thread.start()
 
     def talk(self, target):
-        """From now on, to there; None: no more."""
+        """From now on, send there; None: stop."""
         self.target = target
 
     def close(self):
@@ -73,7 +73,7 @@ class Sound:
 
     @property
     def all(self):
-        """Packets of anybody."""
+        """Packets from anybody."""
         return sum(self.heard.values()) + self.foreign
 
     def _turn(self):

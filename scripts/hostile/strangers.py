@@ -1,4 +1,4 @@
-"""Attackers without a password: floods, doors kept shut, accounts of others locked."""
+"""Attackers without a password: floods, connections held open, accounts of others locked."""
 
 import contextlib
 import multiprocessing
@@ -24,7 +24,7 @@ def options(world, ip=None):
 
 
 def answers(phone, world, times, pause=0.05, patience=1.5):
-    """How many OPTIONS of a phone are answered, each sent once, in an even pace."""
+    """The number of a phone's OPTIONS that are answered, each sent once, at an even pace."""
     boxes = []
     for _ in range(times):
         call_id = sip.fresh()
@@ -40,20 +40,20 @@ def answers(phone, world, times, pause=0.05, patience=1.5):
 
 
 def unread(world):
-    """Datagrams that the kernel has dropped since the server did not get to reading them: then the machine was too
-    busy, and who was not answered says nothing about the server."""
+    """Datagrams dropped by the kernel because the server did not read them in time: then the machine was too busy, and
+    a missing answer proves nothing about the server."""
     ip, port = world.server
     wanted = f"{int.from_bytes(socket.inet_aton(ip), 'little'):08X}:{port:04X}"
     lines = (line.split() for line in Path("/proc/net/udp").read_text().splitlines()[1:])
     return sum(int(words[-1]) for words in lines if words[1] == wanted)
 
 
-# Where Python has no name for it yet.
+# Python may have no name for it.
 IP_PKTINFO = getattr(socket, "IP_PKTINFO", 8)
 
 
 class Forged:
-    """A UDP socket that sends from any address of this machine, as who forges an address does."""
+    """A UDP socket that sends from any address of this machine, like a source with forged addresses."""
 
     def __init__(self, to):
         self.to, self.socket = to, socket.socket(type=socket.SOCK_DGRAM)
@@ -68,7 +68,7 @@ class Forged:
 
 
 class Few:
-    """The same from few addresses, a socket each."""
+    """The same from few addresses, with one socket each."""
 
     def __init__(self, to, sources):
         self.of = {}
@@ -86,7 +86,8 @@ class Few:
 
 
 def flood(world, seconds, rate, make, sources):
-    """So many messages a second from these addresses in turn, in a process that ends by itself: `make(n, source)`."""
+    """Sends this many messages a second from these addresses in turn, in a process that ends by itself: `make(n,
+    source)`."""
 
     def work():
         sender = Few(world.server, sources) if len(sources) < 100 else Forged(world.server)
@@ -97,11 +98,11 @@ def flood(world, seconds, rate, make, sources):
                 with contextlib.suppress(OSError):
                     sender.send(make(sent, source), source)
                 sent += 1
-            # Evenly: between bursts the budget of answers fills up again.
+            # Evenly: between bursts the answer budget is refilled.
             time.sleep(0.0001)
         sender.close()
 
-    # A process of its own: who is asked meanwhile does not wait for this one's turns.
+    # A separate process, so that the party being tested does not wait for this one's turns.
     flooding = multiprocessing.get_context("fork").Process(target=work, daemon=True)
     flooding.start()
     return flooding
@@ -110,7 +111,7 @@ def flood(world, seconds, rate, make, sources):
 @attack("options-flood", "M4", "12,000 OPTIONS/s of four strangers while the carrier asks whether we live",
         counters=('b2b_abuse_total{kind="unanswered"}',), timed=True)
 def options_flood(one, world):
-    # From the carrier's address, with a socket of its own.
+    # From the carrier's address, with a separate socket.
     with sip.Phone(world.server, world.at(80), "carrier") as carrier:
         four = [world.at(240 + n) for n in range(4)]
         whole = {it: options(world, it).replace(b"branch=z9hG4bK", b"branch=z9hG4bK#") for it in four}
@@ -125,7 +126,7 @@ def options_flood(one, world):
 
 
 def judged(found, of, words, dropped):
-    """`dropped`: the part of all datagrams that the kernel dropped; with too many it says nothing."""
+    """`dropped`: the share of all datagrams that the kernel dropped; if it is too high the result proves nothing."""
     words += f" ({dropped:.0%} of all dropped by the kernel)" if dropped > 0.01 else ""
     return dropped < 0.5 and found < 0.9 * of * (1 - dropped) - 1, words
 
@@ -134,7 +135,7 @@ def judged(found, of, words, dropped):
         lines={"limits": ["auth_failures = 4"]},
         counters=('b2b_abuse_total{kind="authentication_failed"}',), timed=True)
 def wrong_passwords(one, world):
-    """From addresses that change: each is banned, the account's owner must not be."""
+    """From changing addresses: each is banned, the account's owner must not be."""
     source = one_of(201)
     with sip.Phone(world.server, source, one.number(5), "a wrong one") as stranger:
         for _ in range(8):
@@ -147,7 +148,7 @@ def wrong_passwords(one, world):
 
 
 def one_of(block):
-    """An address that was never used."""
+    """An unused address."""
     return f"127.{block}.{random.randrange(1, 255)}.{random.randrange(1, 255)}"
 
 
@@ -199,7 +200,7 @@ def slow_http(one, world):
 @attack("http-proxied", "M6", "requests behind a reverse proxy on this machine, no token",
         counters=("b2b_http_refused_total",))
 def http_proxied(one, world):
-    """nginx' `proxy_pass http://127.0.0.1:8080` says exactly this, with or without a field of its own."""
+    """nginx' `proxy_pass http://127.0.0.1:8080` sends exactly this, with or without an additional field."""
     taken = []
     for headers in ({"X-Forwarded-For": "198.51.100.7"}, {"Forwarded": "for=198.51.100.7"}, {}):
         status, _ = ask(world, "/calls", token="", headers=headers.items())
@@ -211,11 +212,11 @@ def http_proxied(one, world):
 @attack("forged-sources", "L6", "a flood from 20,000 addresses, 12,000 messages a second", alone=True,
         lines={"limits": ["source_messages_per_s = 500"]}, counters=('b2b_abuse_total{kind="over_budget"}',), timed=True)
 def forged_sources(one, world):
-    """All who are in no list share a bucket once the table is full; a registered phone and the carrier must not."""
+    """All unlisted sources share a bucket once the table is full; a registered phone and the carrier must not."""
     with one.victim(world, 5) as phone, sip.Phone(world.server, world.at(80), "carrier") as carrier:
         phone.register()
         many = [f"127.210.{n // 250}.{n % 250 + 1}" for n in range(20_000)]
-        # What is dropped by the parser costs the server the least, and us, too.
+        # A message dropped by the parser costs the server the least, and us, too.
         flooding = flood(world, 12, 12_000, lambda *_: b"x", many)
         time.sleep(2)
         found, before = [0, 0], unread(world)

@@ -1,4 +1,4 @@
-"""All attacks at once beside honest calls, and the verdict."""
+"""All attacks at once during honest calls, and the verdict."""
 
 import contextlib
 import subprocess
@@ -10,17 +10,18 @@ import run as runs
 import world as worlds
 from honest import Honest
 
-# What any call may be at worst: how long its sound takes from mouth to ear, ms, and its MOS, which is lower where 5 %
-# are missing. The longest gap is in the plans.
+# Limits for every call: mouth-to-ear delay of its audio in ms, and its MOS, which is lower where 5 % are missing. The
+# plans have the longest gap.
 WAY_MS, MOS = 500, 3.8
-# What a debug build of the server may have more at the end than after the first minute, and beside that a minute.
+# How much more a debug build of the server may have at the end than after the first minute, and additionally per
+# minute.
 MEMORY_KB, MEMORY_KB_MINUTE = 48_000, 200
-# A thread of the server that waits for the machine for more percent of the time than this: what is late, or not
-# answered in time, says nothing about the server. All else does.
+# If a thread of the server waits for the machine for a higher percentage of the time than this, lateness and missing
+# answers prove nothing about the server. Everything else does.
 BUSY = 20
-# Nor does it where a program that only sleeps has overslept this much at once: half of what is late.
+# The same applies if an idle program has overslept this much at once: half of the lateness limit.
 STOPPED_MS = 250
-# Attacks end within so long after the time is over.
+# Attacks end within this time after the end of the run.
 PATIENCE = 90
 
 
@@ -54,7 +55,7 @@ def run(options):
         told = honest.end()
         after, left = server.counted(), held_after(server)
         problems, timed = judge(world, told, left, took) + server.never(), late(told)
-        # What only a machine with time for all of it can be held to.
+        # Limits that apply only to a machine with enough time for everything.
         found = {}
         for one in chosen:
             it = runs.told(working[one.name]) or {"times": 0, "wins": 0, "got": "", "errors": 1, "error": "did not end"}
@@ -68,7 +69,7 @@ def run(options):
                 problems.append(f"{one.name}: no counter says so ({', '.join(one.counters)})")
     abuse = {k: v - before.get(k, 0) for k, v in after.items() if "abuse" in k and v > before.get(k, 0)}
     show(found, told, abuse)
-    # Whether the machine left the server the time to be judged by it.
+    # Whether the machine left the server enough time to be judged.
     had_time = told["watched"]["waited_pct"] <= BUSY and told["sleeper_ms"] < STOPPED_MS
     for it in [] if had_time else timed:
         print(f"not judged, on a machine that was so busy: {it}")
@@ -78,7 +79,7 @@ def run(options):
 
 
 def held_after(server):
-    """What is held of any call, once that is nothing, or 80 s after the end."""
+    """What is still held for any call, once that is nothing, or 80 s after the end."""
     end = time.monotonic() + 80
     while True:
         held = {name: it for name, it in server.holdings().items() if it and name != "sip_subscriptions"}
@@ -88,7 +89,7 @@ def held_after(server):
 
 
 def late(honest):
-    """In words, what honest calls did not get, or not in time."""
+    """What honest calls did not get, or not in time, as text."""
     words = list(honest["late"])
     words += [f"{honest['way_ms']:.0f} ms from mouth to ear, {WAY_MS} are allowed"] if honest["way_ms"] > WAY_MS else []
     words += [f"the worst call's MOS is {honest['mos']}, {MOS} is the least"] if honest["mos"] < MOS else []
@@ -97,13 +98,13 @@ def late(honest):
 
 
 def failed(honest, **kinds):
-    """Those of these kinds, in words."""
+    """Those of these kinds, as text."""
     found = ((what, honest["failed"].get(kind)) for kind, what in kinds.items())
     return [f"{sum(whose.values())} {what}: {whose}" for what, whose in found if whose]
 
 
 def judge(world, honest, left, took):
-    """In words, what did not hold of everybody else, however busy the machine was."""
+    """Failures for all other parties, however busy the machine was, as text."""
     problems = [f"honest calls: {it}" for it in failed(
         honest, overheard="times somebody else was heard", strange_calls="phones were called by nobody honest")]
     if not honest["calls"] or honest["judged"] < 0.8 * honest["parties"]:

@@ -1,4 +1,4 @@
-"""A web server that a menu asks, and that answers as nobody should."""
+"""A malicious web server that a menu queries."""
 
 import contextlib
 import socket
@@ -48,7 +48,7 @@ def lives(world, ip, patience=5):
 
 
 def asked_by_a_call(one, world, work, seconds=8):
-    """A caller's menu asks it. (the server lives, seconds that the call lasted, requests)"""
+    """A caller's menu queries it. (the server lives, seconds that the call lasted, requests)"""
     with Web(one, world, work) as web, one.attacker(world, 0) as caller:
         caller.register()
         begun = time.monotonic()
@@ -65,7 +65,7 @@ def judged(alive, took, _):
     return not alive, "the process ended" if not alive else f"the call ended after {took:.1f} s, others go on"
 
 
-# What such a server answers is no answer.
+# The response of such a server is no response.
 FAILED = ('b2b_ivr_questions_total{result="failed"}',)
 
 

@@ -1,4 +1,4 @@
-"""Who is where, and what the server is told. Each run has a /24 of loopback to itself.
+"""The addresses of a run, and the server's configuration. Each run has its own /24 of loopback.
 
 .1 the server   .2 its media   .20-.51 honest phones   .71 a gateway beside malicious ones
 .80 the honest carrier   .90 who never asked for media   .91 a machine of nobody
@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 DOMAIN = "b2b.example"
-# What the honest carrier may be called for. Whatever else it is asked for is on somebody's bill.
+# Numbers that may be called at the honest carrier. Any other one is on somebody's bill.
 PAID = "+4930"
 # Nobody has a route to it.
 DEAR = "+9005551234"
@@ -20,13 +20,13 @@ FIRST_PORT = 20000
 
 
 class World:
-    """What every process of a run knows."""
+    """The data shared by every process of a run."""
 
     def __init__(self, known):
         self.__dict__.update(known)
         self.known = known
         self.folder = Path(known["folder"])
-        # Of a diary, by whose it is.
+        # From a log, by owner.
         self.read_so_far = {}
 
     @staticmethod
@@ -56,17 +56,17 @@ class World:
 
     @property
     def ports(self):
-        """Of the server's RTP: a call takes two pairs, which rest for half a minute after it."""
+        """Of the server's RTP: a call takes two pairs, which stay unused for half a minute after it."""
         return range(FIRST_PORT, FIRST_PORT + max(2000, 50 * self.calls), 2)
 
     @property
     def media(self):
         return self.at(2)
 
-    # ---- what parties write down
+    # ---- logs of the parties
 
     def note(self, who, **what):
-        """A line of a party's diary."""
+        """A line of a party's log."""
         with (self.folder / f"{who}.jsonl").open("a") as diary:
             diary.write(json.dumps({"at": time.monotonic(), **what}) + "\n")
 
@@ -75,11 +75,11 @@ class World:
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
     def carrier_saw(self, word, who="carrier", method=None):
-        """What the carrier (or the neighbour) was sent of late that has this word in it."""
+        """Recent requests to the carrier (or the neighbour) that contain this word."""
         return [it for it in self.recent(who) if word in it["text"] and method in (None, it["method"])]
 
     def recent(self, who):
-        """The end of a diary, which grows for an hour: each line is read once."""
+        """The end of a log, which grows for an hour: each line is read once."""
         at, lines = self.read_so_far.setdefault(who, [0, collections.deque(maxlen=5000)])
         path = self.folder / f"{who}.jsonl"
         if path.exists():
@@ -100,8 +100,8 @@ def user(name, kind):
 
 
 def configuration(world, attacks, changes):
-    """The server's configuration. `changes`: lines for sections, by their name; those that the commit
-    before issue 15 does not know stay out of it."""
+    """The server's configuration. `changes`: lines for sections, by their name; those that the commit before issue 15
+    does not know are left out."""
     sections = {
         "server": [
             f'listen = ["udp:{world.at(1)}:5060", "tcp:{world.at(1)}:5060"]', f'domains = ["{DOMAIN}"]',
@@ -109,10 +109,10 @@ def configuration(world, attacks, changes):
         ],
         "http": [f'listen = "{world.http}"'],
         "media": [f'bind = "{world.media}"', f'ports = "{world.ports[0]}-{world.ports[-1] + 1}"', "threads = 1", "rtp_timeout_s = 20"],
-        # More than honest calls and attackers make together, and less than with a flood of one user.
+        # More than honest calls and attackers make together, and less than a flood by one user.
         "limits": [f"calls_per_s = {80 + world.calls // 2}"],
         "registrar": [f"max_bindings = {4 * world.calls + 2000}"],
-        # An hour's trace is 12 GB, and who writes so much waits for the disk.
+        # An hour's trace is 12 GB, and writing that much waits for the disk.
         "log": ['level = "info"', *([] if world.together and not world.quick else ['sip_trace = "trace.txt"'])],
     }
     if world.token:
@@ -132,7 +132,7 @@ def configuration(world, attacks, changes):
     return text + PARTIES.format(net=world.net, gift=world.gift, tones=", ".join(['"tone:440:5000"'] * 24))
 
 
-# What an attack of such a file has for itself.
+# What an attack in such a file uses.
 PARTY = {
     "gateway": r"""
 [[gateway]]
