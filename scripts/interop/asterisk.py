@@ -1,7 +1,8 @@
 """Asterisk (chan_pjsip) as a trunk of b2b, from a folder with Debian sid (`scripts/interop.sh --get-asterisk`).
 
-One Asterisk at 10.9.1.20 for all cells. A cell sets the endpoint's options, and what the extensions do by the
-global variable DOES; calls of its own are originated from the command line.
+One Asterisk at 10.9.1.20 for all cells. A cell sets the endpoint's options, and the actions of the extensions through
+the
+global variable DOES; Asterisk's own calls are originated from the command line.
 """
 
 import contextlib
@@ -19,7 +20,7 @@ from world import Gone
 
 ADDRESS, SIX, LAST = "10.9.1.20", "fd09:1::20", 20
 class Party:
-    """What a scenario of phones.py takes for a phone: the one Asterisk, told what to do."""
+    """The one Asterisk, with the interface of a phone that phones.py expects."""
 
     def __init__(self, case, name="1001", transport="udp", srtp=None, codecs="ulaw,alaw", six=False, answer="auto"):
         self.case, self.peer, self.name = case, case.peer, name
@@ -189,7 +190,7 @@ class Asterisk(PhonePeer):
         self._start(world, Path(folder) / "asterisk.log")
 
     def _resolve_nothing(self):
-        # Names that nobody knows here are to fail at once: a reload looks some up.
+        # Unknown names must fail at once: a reload looks some up.
         files = {
             "resolv.conf": "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n",
             "hosts": f"127.0.0.1 localhost {socket.gethostname()}\n",
@@ -214,19 +215,19 @@ class Asterisk(PhonePeer):
             raise Gone("Asterisk has no chan_pjsip")
 
     def by_the_book(self, case):
-        """The configuration that Debian ships, with what docs/asterisk.md adds to it."""
+        """The configuration that Debian ships, with the additions of docs/asterisk.md."""
         with self._with_blocks(case, "asterisk.md"):
             case.serve(text=bythebook.blocks("asterisk.md", "b2b.toml")[0])
             bythebook.call_both_ways(case, ADDRESS, "6001", "1002")
 
     def load_by_the_book(self, case):
-        """The same with what docs/load.md adds, and both loads at its machine; there is no b2bua."""
+        """The same with the additions of docs/load.md, and both loads on its machine; there is no b2bua."""
         with self._with_blocks(case, "load.md"):
             bythebook.load(case, case.world.host("peers", LAST), "the load on Asterisk")
 
     @contextlib.contextmanager
     def _with_blocks(self, case, document):
-        """Asterisk with the files that Debian ships and the blocks of this document behind them."""
+        """Asterisk with the files that Debian ships and the blocks of this document appended."""
         own = {name: (self.folder / "etc" / name).read_text() for name in ("pjsip.conf", "extensions.conf")}
         shared = case.world.processes.index(self.process)
         self.process.end()
@@ -242,11 +243,11 @@ class Asterisk(PhonePeer):
             for name, text in own.items():
                 (self.folder / "etc" / name).write_text(text)
             self._start(case.world, case.folder.parent / "asterisk.log")
-            # It is for the cells that follow: it does not end with this one.
+            # It serves the following cells, so it does not end with this one.
             case.world.processes[shared] = case.world.processes.pop()
 
     def ask(self, command):
-        """A command, and what Asterisk says to it."""
+        """Runs a command and returns Asterisk's output."""
         words = [
             "nsenter",
             "-t",
@@ -331,13 +332,13 @@ class Asterisk(PhonePeer):
         case.message("302 of the peer", f"sip.Status-Code == 302 && ip.src == {ADDRESS}")
 
     def hold_by_peer(self, case):
-        """It holds for a phone of its own: moh_passthrough."""
+        """It holds on behalf of its own phone: moh_passthrough."""
         if not baresip.Baresip.here():
             raise Gone("there is no baresip to be its phone")
         PhonePeer.hold_by_peer(self, case)
 
     def connected_line(self, case):
-        """It says that somebody else is talking, right after the ACK of its 200; nobody is worse off."""
+        """It reports another talker right after the ACK of its 200; no call is affected."""
         self.serve(case)
         case.listen()
         self.Party(case)

@@ -1,4 +1,4 @@
-"""What Asterisk is told: its files, and what differs from scenario to scenario."""
+"""Asterisk's configuration: its files, and the differences between scenarios."""
 
 from server import DOMAIN, password
 from world import SERVER, SERVER6
@@ -18,7 +18,7 @@ astlogdir => /mnt/log
 [options]
 verbose = 3
 """
-# What it does when it is called as 1001, and the other side of calls of its own (`DOES@apps`).
+# Its actions when called as 1001, and the other side of its own calls (`DOES@apps`).
 EXTENSIONS = """[globals]
 DOES=tone
 [from-b2b]
@@ -86,7 +86,7 @@ type=transport
 protocol=udp
 bind=[::]:5060
 """
-# Of the scenario: what the extensions do.
+# Per scenario: the actions of the extensions.
 DOES = {
     "transfer-by-peer": "transfer",
     "dtmf-in": "digits",
@@ -99,7 +99,7 @@ DOES = {
     "redirect-out": "redirect",
     "connected-line": "connected",
 }
-# Of the scenario: options of the endpoint.
+# Per scenario: options of the endpoint.
 OPTIONS = {
     "info-in": {"dtmf_mode": "info"},
     **{it: {"dtmf_mode": "inband"} for it in ("inband-in", "inband-out")},
@@ -145,7 +145,7 @@ def endpoint(transport, allow, six, options, register):
         "[trunk]\ntype=auth\nauth_type=digest\nusername=trunk\npassword=right-horse-trunk\n"
         "[trunk]\ntype=aor\nmax_contacts=2\n"
     )
-    # A phone of its own, without a password.
+    # Its own phone, without a password.
     text += (
         f"[phone]\ntype=endpoint\ncontext=from-phone\ndisallow=all\nallow={allow}\ndirect_media=no\n"
         f"[phone]\ntype=identify\nendpoint=phone\nmatch={PHONE}\n"

@@ -1,4 +1,4 @@
-"""baresip as Debian has it: a phone that is driven by its keys (docs/phones.md)."""
+"""Debian's baresip: a phone that is controlled by key presses (docs/phones.md)."""
 
 import re
 import shutil
@@ -19,7 +19,7 @@ def modules():
 
 
 class Party:
-    """One baresip. `address` is where b2b sends RTP to."""
+    """One baresip. `address` is the destination of b2b's RTP."""
 
     def __init__(
         self,
@@ -101,7 +101,7 @@ class Party:
         for digit in digits:
             self.process.key(digit)
             self.case.pause(0.35)
-            # What ends a digit.
+            # Marks the end of a digit.
             self.process.key("\x04")
             self.case.pause(0.2)
 
@@ -111,7 +111,7 @@ class Party:
     refuse = hang_up
 
     def heard(self, hz):
-        """Seconds of a tone in what it has decoded; once it has ended."""
+        """Seconds of a tone in its decoded audio; available once it has ended."""
         self.process.end(signal.SIGTERM)
         dumps = sorted(self.folder.glob("dump-*-dec.wav"))
         if not dumps:

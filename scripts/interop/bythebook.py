@@ -1,5 +1,4 @@
-"""What docs/asterisk.md, docs/kamailio.md and docs/load.md say, done as they say it: their blocks, with the addresses of
-this run."""
+"""Runs the blocks of docs/asterisk.md, docs/kamailio.md and docs/load.md literally, with the addresses of this run."""
 
 import json
 import re
@@ -31,7 +30,7 @@ def blocks(document, name):
 
 
 def call_both_ways(case, address, number, of_ours):
-    """A phone `number` that is registered at `address` calls `of_ours`, and 1002 calls it."""
+    """A phone `number` registered at `address` calls `of_ours`, and 1002 calls it."""
     case.listen()
     ours = case.our("1002", ANSWERS + "cue up; wait 2; hang up")
     peer = baresip.Party(case, number, server=address, domain=address, register_there=True)
@@ -42,18 +41,18 @@ def call_both_ways(case, address, number, of_ours):
     case.pause(1)
     case.our("1002", f"dial {number}; say {FIRST} Hz; hears {PEER} Hz within 15 s; wait 2; hang up").done()
     found = peer.heard(FIRST)
-    # Of each of the two calls.
+    # For each of the two calls.
     if found < 2:
         raise Gone(f"{number} has heard {FIRST} Hz for {found:.1f} s")
 
 
 def words(document, name):
-    """The command lines of a block, each as its words, without what a shell does with it."""
+    """The command lines of a block, each as a list of words, without the shell's processing."""
     return [[it for it in shlex.split(line) if it != "&"] for line in blocks(document, name)[0].splitlines()]
 
 
 def load(case, machine, name):
-    """Both loads of this block of docs/load.md, with 20 calls in the place of its rate; all are judged by their sound."""
+    """Both loads of this block of docs/load.md, with 20 calls instead of its rate; all are judged by their audio."""
     answers, calls = ([case.binary, *line[1:]] for line in words("load.md", name))
     for flag, few in (("--rate", 5), ("--duration-s", 4)):
         calls[calls.index(flag) + 1] = few
@@ -64,7 +63,7 @@ def load(case, machine, name):
     caller = case.world.start(machine, calls, case.folder / "caller.log")
     code = caller.wait(60)
     callee.end(patience=30)
-    # 1: void, too, which a busy machine is enough for.
+    # 1 is also the code for void, for which a busy machine is enough.
     if code not in (0, 1):
         raise Gone(f"the caller has ended with {code}: {caller.text[-300:]}")
     for side in ("caller", "callee"):
@@ -79,12 +78,12 @@ def _judge(folder, side):
     found = json.loads((folder / "load.json").read_text())
     of_side, verdict = found[f"{side}s"], found["verdict"]
     counts = {"begun": of_side["begun"], "judged": of_side["ears"]["judged"], "failed": of_side["failed"]}
-    # On a machine that kept a thread waiting that only sleeps, sound has gaps; what is wrong in the page fails all.
+    # If the machine delayed a thread that only sleeps, audio has gaps; a fault in the page fails all calls.
     may_fail = 0 if found["sleeper_late_pct"] <= 0.1 else 10
     if counts["begun"] != 20 or counts["judged"] < 20 - may_fail or counts["failed"] > may_fail:
         late = f"a thread that only slept was late for {found['sleeper_late_pct']:.1f} %"
         raise Gone(f"of 20 calls the {side} has {counts}, {of_side['failures']}; {late}: {verdict}")
-    # Sound may come past the system that is tried: what it says of where RTP goes to must be its own address.
+    # Audio could bypass the system under test, so the RTP address in its SDP must be its own.
     for call in found["worst_calls"]:
         got = [it["text"] for it in call["messages"] if not it["sent"]]
         to = {it for text in got for it in re.findall(r"^c=IN IP4 (\S+)", text, re.M)}

@@ -1,4 +1,4 @@
-"""One cell of the table while it runs: its folder, its capture, b2b, and what is judged when it is over."""
+"""One running cell of the table: its folder, its capture, b2b, and the checks when it is over."""
 
 import shutil
 import signal
@@ -12,12 +12,12 @@ from world import SERVER, SERVER6, Gone
 
 
 def _ours(address):
-    """b2b's address towards this one."""
+    """b2b's address as seen from this one."""
     return SERVER6 if ":" in address else SERVER
 
 
 class Case:
-    """A scenario with a peer. `gone` is why it failed, None while it has not."""
+    """A scenario with a peer. `gone` is the reason of its failure, None until then."""
 
     def __init__(self, world, binary, folder, peer, scenario):
         self.world, self.binary, self.peer, self.scenario = world, binary, peer, scenario
@@ -28,12 +28,12 @@ class Case:
         self.before = len(world.processes)
 
     def serve(self, changes=None, more="", text=None):
-        """b2b with these changes to its configuration (server.configuration), or with all of it written out."""
+        """b2b with these changes to its configuration (server.configuration), or with a complete one."""
         self.server = Server(self.world, self.binary, self.folder, changes, more, text)
         return self.server
 
     def listen(self):
-        """Begins the capture of everything that b2b sends and gets."""
+        """Starts the capture of everything that b2b sends and receives."""
         path = self.folder / "capture.pcap"
         self.listener = self.world.start(
             "server",
@@ -48,11 +48,11 @@ class Case:
         return OurPhone(self, name, steps, **more)
 
     def registered(self, name):
-        """Waits until b2b says that this user is registered."""
+        """Waits until b2b reports that this user is registered."""
         self.server.process.says(rf"{name}@\S+ is registered from", 15)
 
     def later(self, check):
-        """A check of the capture, done when the capture is whole: it raises `Gone`."""
+        """A check of the capture, run when the capture is complete: it raises `Gone`."""
         self.checks.append(check)
 
     @staticmethod
@@ -61,13 +61,13 @@ class Case:
 
     @staticmethod
     def pause(seconds):
-        """Lets time go by: what is heard then is judged."""
+        """Waits; the audio of this time is judged."""
         time.sleep(seconds)
 
-    # ---- expectations, all of the whole capture
+    # ---- expectations, all for the complete capture
 
     def hears(self, address, hz, after=0.0, before=None, at_least=0.4):
-        """RTP (G.711) that b2b sends to this address has this tone for so many seconds in that time."""
+        """RTP (G.711) from b2b to this address has this tone for at least these seconds within that time."""
 
         def check():
             found = self.capture.tone_seconds(_ours(address), address, hz, after, before)
@@ -78,7 +78,7 @@ class Case:
         self.later(check)
 
     def hears_digits(self, address, digits):
-        """RTP (G.711) that b2b sends to this address has these digits as tones, and as no events."""
+        """RTP (G.711) from b2b to this address has these digits as tones, and not as events."""
 
         def check():
             found = judge.digits(self.capture.samples(_ours(address), address))
@@ -112,7 +112,7 @@ class Case:
         self.later(check)
 
     def message(self, what, filter_, count=1):
-        """So many messages at least that this display filter of tshark takes; `what` names them."""
+        """At least this many messages that match this display filter of tshark; `what` names them."""
 
         def check():
             found = self.capture.messages(filter_)
@@ -132,7 +132,7 @@ class Case:
     # ---- the end
 
     def end(self):
-        """Ends what the scenario has started; the capture last."""
+        """Ends everything that the scenario has started; the capture last."""
         server = [it for it in (self.server and self.server.process, getattr(self, "listener", None)) if it]
         for process in reversed(self.world.processes[self.before :]):
             if process not in server:
@@ -154,13 +154,13 @@ class Case:
             raise Gone("b2b has panicked: " + log[log.index("panicked at") :][:160])
 
     def last_words(self):
-        """Of a failure: the message of the capture that most likely says why."""
+        """For a failure: the message of the capture that most likely explains it."""
         if not self.capture:
             return ""
         found = self.capture.messages(
             "sip.Status-Code >= 300 && sip.Status-Code != 401 && sip.Status-Code != 407 " "&& sip.Status-Code != 487"
         )
-        # Who refuses first is who refuses; where nobody does, it is what came last.
+        # The first refusal is the cause; without one, the last message.
         found = found[:1] or self.capture.messages("sip")[-1:]
         if not found:
             return "no SIP message in the capture"

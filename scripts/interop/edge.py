@@ -1,5 +1,5 @@
 """Kamailio's configuration and start: as an edge before phones (Path), as a registrar with a dispatcher, or as one of
-several servers that have one name."""
+several servers with the same name."""
 
 import subprocess
 from pathlib import Path
@@ -59,7 +59,7 @@ EDGE = """
   $du = "sip:10.9.0.1:5060"; t_relay(); exit;
 }
 """
-# Phones behind the NAT of the run are where their packets come from.
+# Phones behind the NAT of the run are reached at the source of their packets.
 REGISTRAR = """
   if ($si=="10.9.3.2") {
     force_rport();
@@ -83,7 +83,7 @@ REGISTRAR = """
 }
 onreply_route[1] { if ($si=="10.9.3.2") fix_nated_contact(); }
 """
-# One of a set: what it puts into Record-Route is the name of all, so that each of them can have the next request.
+# One of a set: its Record-Route has the common name, so that each of them can get the next request.
 MEMBER = """
   record_route_preset("trunk.test");
   if ($si=="10.9.0.1") $du = "sip:10.9.1.51:5060"; else $du = "sip:10.9.0.1:5060";
@@ -133,6 +133,6 @@ def start_with(case, text, last=LAST):
 
 
 def before(case):
-    """An edge proxy before phones; the proxy that they are told."""
+    """An edge proxy before phones; phones are configured with it."""
     start(case, EDGE)
     return f"sip:{ADDRESS}:5060"

@@ -1,4 +1,4 @@
-"""Janus with its SIP plug-in as Debian has it: what a browser says to it by WebRTC, it says to b2b by SIP.
+"""Debian's Janus with its SIP plug-in: it connects a browser's WebRTC to b2b's SIP.
 
 One Janus for all cells; its browser is janusphone.py, beside it.
 """
@@ -14,7 +14,7 @@ from server import DOMAIN, password
 from world import SERVER, Gone
 
 ADDRESS, LAST = "10.9.1.80", 80
-# Debian's own Python: the one that has what Debian packages.
+# Debian's own Python, which has Debian's packages.
 PYTHON = "/usr/bin/python3"
 FILES = {
     "janus.jcfg": "general: {{\n  admin_secret = \"no\"\n}}\nmedia: {{\n  ipv6 = false\n}}\n"
@@ -74,7 +74,7 @@ class Party:
         self.process.type("refuse")
 
     def heard(self, hz):
-        """Seconds of a tone in what the browser has heard; once it has ended."""
+        """Seconds of a tone in the browser's incoming audio; available once it has ended."""
         self.process.type("quit")
         self.process.wait(5)
         return judge.wav_tone(self.wav, hz)

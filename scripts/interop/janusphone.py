@@ -1,9 +1,10 @@
-"""A WebRTC phone at the SIP plug-in of a Janus: run with a Python that has aiortc (Debian: python3-aiortc).
+"""A WebRTC phone at the SIP plug-in of a Janus: run it with a Python that has aiortc (Debian: python3-aiortc).
 
 usage: janusphone.py URL USER PASSWORD DOMAIN PROXY HZ WAV EXPIRES_S auto|manual [SRTP]
 
-It registers, says a tone in every call, and writes what it hears. It does what its input says, a line each:
-`dial URI`, `answer`, `refuse`, `hangup`, `hold`, `resume`, `transfer URI`, `info DIGITS`, `quit`; `event …` says what came.
+It registers, sends a tone in every call, and writes the incoming audio. It executes its input, one command per line:
+`dial URI`, `answer`, `refuse`, `hangup`, `hold`, `resume`, `transfer URI`, `info DIGITS`, `quit`; `event …` reports
+events.
 """
 
 import asyncio
@@ -21,12 +22,12 @@ from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 from av import AudioFrame
 
 RATE, SAMPLES = 8000, 160
-# What the judges read in a capture.
+# Read by the judges in a capture.
 CODECS = ("audio/PCMU", "audio/PCMA")
 
 
 class Tone(MediaStreamTrack):
-    """A tone, a packet every 20 ms."""
+    """A tone, one packet every 20 ms."""
 
     kind = "audio"
 
@@ -65,7 +66,7 @@ class Phone:
         return await asyncio.to_thread(lambda: json.load(urllib.request.urlopen(request, timeout=20)))
 
     async def say(self, request, jsep=None, **words):
-        """A request to the plug-in; what comes of it is an event."""
+        """A request to the plug-in; its result is an event."""
         more = {"jsep": jsep} if jsep else {}
         said = await self.ask(self.path, janus="message", body={"request": request, **words}, **more)
         if said.get("janus") not in ("ack", "success"):
@@ -91,7 +92,7 @@ class Phone:
         self.ears.close()
         for it in done:
             it.result()
-        # A thread waits for an event still, for as long as Janus lets it.
+        # A thread still waits for an event, for as long as Janus lets it.
         os._exit(0)
 
     async def events(self, url):
@@ -119,7 +120,7 @@ class Phone:
         return {"sdp": jsep["sdp"], "type": jsep["type"]}
 
     def connection(self):
-        # Without servers of its own it would ask one of Google's.
+        # Without configured servers it would use one of Google's.
         self.call = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self.call.on("track", lambda track: asyncio.ensure_future(self.hear(track)))
         return self.call

@@ -1,4 +1,4 @@
-"""What came over the wire and what was heard: tones in RTP and in WAV files, messages by tshark."""
+"""Checks of messages on the wire and of audio: tones in RTP and in WAV files, messages by tshark."""
 
 import array
 import bisect
@@ -11,7 +11,7 @@ import wave
 from pathlib import Path
 
 RATE = 8000
-# A tone is judged by pieces of so many samples: 100 ms.
+# A tone is judged in pieces of this many samples: 100 ms.
 PIECE = 800
 Message = collections.namedtuple("Message", "frame time source target line")
 
@@ -34,7 +34,7 @@ TABLES = {0: [_ulaw(it) for it in range(256)], 8: [_alaw(it) for it in range(256
 
 
 def share(samples, hz, rate=RATE):
-    """The share of the energy of these samples that is at this frequency (Goertzel), 0 to 1; 0 for silence."""
+    """The share of the energy of these samples at this frequency (Goertzel), 0 to 1; 0 for silence."""
     energy = sum(it * it for it in samples)
     if energy < len(samples) * 100 * 100:
         return 0.0
@@ -47,14 +47,14 @@ def share(samples, hz, rate=RATE):
 
 
 def tone_seconds(samples, hz, rate=RATE):
-    """For how long the samples are this tone more than anything else."""
+    """How long this tone dominates the samples."""
     piece = PIECE * rate // RATE
     found = sum(share(samples[at : at + piece], hz, rate) > 0.5 for at in range(0, len(samples) - piece + 1, piece))
     return found * PIECE / RATE
 
 
 def read_wav(path, channel=-1):
-    """Samples (one channel) and their rate. A file whose program did not end well may lack its length."""
+    """Samples (one channel) and their rate. The file of a killed program may lack its length."""
     octets = Path(path).read_bytes()
     if len(octets) < 44:
         return array.array("h"), RATE
@@ -72,7 +72,7 @@ def wav_tone(path, hz, after=0.0, channel=-1):
 
 
 def write_tone(path, hz, seconds=60, rate=RATE):
-    """A WAV file, mono, with a tone; at a third of full scale."""
+    """A mono WAV file with a tone at a third of full scale."""
     cycle = array.array("h", (int(11000 * math.sin(2 * math.pi * hz * n / rate)) for n in range(rate)))
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
@@ -89,7 +89,8 @@ KEYS = {it: (ROWS[n // 4], COLUMNS[n % 4]) for n, it in enumerate("123A456B789C*
 
 
 def said(hz, seconds, digits=""):
-    """Samples of a tone, then of digits with 100 ms each and 100 ms between them, and of as much of the tone again."""
+    """Samples of a tone, then of digits with 100 ms each and 100 ms between them, then the same length of the tone
+    again."""
 
     def sound(part, *tones):
         return [int(sum(11000 * math.sin(2 * math.pi * it * n / RATE) for it in tones) / (len(tones) or 1)) for n in range(int(part * RATE))]
@@ -113,7 +114,7 @@ def digits(samples):
 
 
 def write_g711(path, samples, kind=0):
-    """Samples as PCMU (0) or PCMA (8) without a header: of each the code that is nearest."""
+    """Samples as PCMU (0) or PCMA (8) without a header: the nearest code of each."""
     order = sorted((value, code) for code, value in enumerate(TABLES[kind]))
     values = [it[0] for it in order]
 
@@ -127,7 +128,7 @@ def write_g711(path, samples, kind=0):
 
 
 class Capture:
-    """A capture file, read when it is whole."""
+    """A capture file, read when it is complete."""
 
     def __init__(self, path):
         self.path, self.read, self.found = Path(path), None, {}
@@ -139,7 +140,7 @@ class Capture:
         return self.read
 
     def rtp(self, source, target, after=0.0, before=None):
-        """(payload type, payload, time) of RTP from one address to another, without what a router repeats."""
+        """(payload type, payload, time) of RTP from one address to another, without a router's duplicates."""
         seen = set()
         for time, one, one_port, other, other_port, octets in self.packets():
             if (one, other) != (source, target) or time < after or (before and time > before):
@@ -162,7 +163,7 @@ class Capture:
         return tone_seconds(self.samples(source, target, after, before), hz)
 
     def sounds(self, source, target, after=0.0, before=None):
-        """In words: packets and payload types of RTP from one address to another."""
+        """As text: packets and payload types of RTP from one address to another."""
         kinds = collections.Counter(kind for kind, _, _ in self.rtp(source, target, after, before))
         return ", ".join(f"{count} packets of type {kind}" for kind, count in kinds.items()) or "no RTP"
 
@@ -182,7 +183,7 @@ class Capture:
         return found
 
     def messages(self, filter_):
-        """SIP messages that this display filter takes."""
+        """SIP messages that match this display filter."""
         if filter_ not in self.found:
             names = (
                 "frame.number",
@@ -216,7 +217,7 @@ def _datagrams(path):
     order = "<" if octets[:4] in (b"\xd4\xc3\xb2\xa1", b"\x4d\x3c\xb2\xa1") else ">"
     unit = 1e9 if octets[:4] in (b"\x4d\x3c\xb2\xa1", b"\xa1\xb2\x3c\x4d") else 1e6
     link = struct.unpack_from(order + "I", octets, 20)[0] & 0xFFFF
-    # Length of a link header and where its protocol stands: Ethernet, Linux cooked 1 and 2.
+    # Length of a link header and position of its protocol: Ethernet, Linux cooked 1 and 2.
     skip, kind = {1: (14, 12), 113: (16, 14), 276: (20, 0)}[link]
     at = 24
     while at + 16 <= len(octets):

@@ -1,6 +1,6 @@
-"""Kamailio as Debian has it, as a registrar with a dispatcher; `edge.py` has it before phones, too.
+"""Debian's Kamailio as a registrar with a dispatcher; `edge.py` uses it before phones, too.
 
-b2b registers there as `kamtrunk`, and sends calls to it as to a gateway. Its phone is a baresip.
+b2b registers there as `kamtrunk`, and sends calls to it as a gateway. Its phone is a baresip.
 """
 
 import re
@@ -44,7 +44,7 @@ register = true
 expires_s = 60
 options_s = 0
 """
-# Two servers of one name: the first has all calls while it is there.
+# Two servers with one name: the first gets all calls while it is available.
 RECORDS = f"""_sip._udp.trunk.test SRV 1 1 5060 one.trunk.test
 _sip._udp.trunk.test SRV 2 1 5060 two.trunk.test
 one.trunk.test A {ADDRESS}
@@ -66,12 +66,12 @@ to = "gateway/set"
 """
 
 
-# What it has besides its phone's.
+# Its additions to the phone's scenarios.
 WRITTEN = ("register-there", "srv-in-call", "srv-next-call", "by-the-book", "load-by-the-book")
 
 
 class Phone(baresip.Party):
-    """A baresip that is registered at Kamailio."""
+    """A baresip registered at Kamailio."""
 
     def __init__(self, case, name="1001", **more):
         server = f"[{SIX}]" if more.get("six") else ADDRESS
@@ -79,7 +79,7 @@ class Phone(baresip.Party):
 
 
 class Kamailio(PhonePeer):
-    """The registrar: b2b is one of its destinations, and its phones are behind a gateway of b2b's."""
+    """The registrar: b2b is one of its destinations, and its phones are behind one of b2b's gateways."""
 
     name, title, quick = "kamailio", "Kamailio (registrar, dispatcher)", True
     Party = Phone
@@ -134,10 +134,10 @@ class Kamailio(PhonePeer):
         bythebook.call_both_ways(case, ADDRESS, "2001", "+49301002")
 
     def load_by_the_book(self, case):
-        """rtpengine and Kamailio as docs/load.md starts them, and both loads, at one machine; there is no b2bua."""
+        """rtpengine and Kamailio as docs/load.md starts them, and both loads, on one machine; there is no b2bua."""
         machine = case.world.host("peers", LAST)
         (case.folder / "kamailio.cfg").write_text("#!KAMAILIO\n" + bythebook.blocks("load.md", "kamailio.cfg")[0])
-        # Between the two is a line that waits.
+        # A line that waits is between the two.
         media, _, proxy = bythebook.words("load.md", "rtpengine and Kamailio")
         for command, port in ((media, 2223), (proxy, 5060)):
             case.world.start(machine, command, case.folder / f"{command[0]}.log", cwd=case.folder)
@@ -149,10 +149,11 @@ class Kamailio(PhonePeer):
         case.listen()
         case.server.process.says("(?i)gateway.*kamtrunk.*registered|registered.*kamtrunk", 15)
 
-    # ---- two servers of one name
+    # ---- two servers with one name
 
     def _set(self, case):
-        """Both, the name server that knows them, b2b, and the phone behind both: the first one's process, the phone."""
+        """Starts both, the name server that knows them, b2b, and the phone behind both; returns the first one's process
+        and the phone."""
         path = case.folder / "records"
         path.write_text(RECORDS)
         script = Path(__file__).with_name("names.py")
@@ -165,7 +166,7 @@ class Kamailio(PhonePeer):
         return first, baresip.Party(case, register=False)
 
     def srv_in_call(self, case):
-        """The first server ends in a call: the next requests of the call are for the name, which the second has."""
+        """The first server dies in a call: its next requests go to the name, which the second has."""
         first, peer = self._set(case)
         ours = case.our(
             "1002",
@@ -190,7 +191,8 @@ class Kamailio(PhonePeer):
             )
 
     def srv_next_call(self, case):
-        """The first server falls silent between two calls: the next one is the second server's, and so is the third."""
+        """The first server falls silent between two calls: the next one goes to the second server, and so does the
+        third."""
         _, peer = self._set(case)
         call = f"dial 1001 within 45 s; say {FIRST} Hz; hears {PEER} Hz within 15 s; "
         ours = case.our("1002", call + "wait 1; hang up; cue silent; wait 1; " + call + "wait 1; hang up; " + call + "wait 1; hang up")
@@ -200,7 +202,7 @@ class Kamailio(PhonePeer):
         try:
             ours.done(120)
         finally:
-            # Its machine is for the cells that follow, too.
+            # Its machine is needed by the following cells.
             case.world.end_silence("peers", LAST)
         case.hears(peer.address, FIRST, after=silent)
         case.message("a call by the first server", f"sip.Status-Code == 200 && sip.CSeq.method == INVITE && ip.src == {ADDRESS}")

@@ -1,4 +1,4 @@
-"""Linphone's console as Debian has it (linphonec): a phone that is driven by its prompt."""
+"""Debian's Linphone console (linphonec): a phone that is controlled through its prompt."""
 
 import re
 import shutil
@@ -9,12 +9,12 @@ from phones import NO_PHONE, PhonePeer, Place
 from server import DOMAIN, password
 from world import Gone
 
-# SRTP as linphone says it: how, and whether nothing else will do.
+# SRTP in linphone's terms: the method, and whether it is mandatory.
 POLICIES = {None: ("none", 0), "srtp": ("srtp", 0), "srtp-mand": ("srtp", 1)}
 
 
 class Party:
-    """One linphonec. `address` is where b2b sends RTP to."""
+    """One linphonec. `address` is the destination of b2b's RTP."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class Party:
         place = Place(case, 40, name, home, six, transport, server, proxy)
         self.address = place.address
         self.folder = case.folder / f"linphone-{name}"
-        # Its database is not made where its folder is not.
+        # It does not create its database without the folder.
         (self.folder / ".local/share/linphone").mkdir(parents=True)
         said = judge.write_tone(self.folder / "said.wav", hz)
         self.wav = self.folder / "heard.wav"
@@ -136,7 +136,7 @@ class Party:
     refuse = hang_up
 
     def heard(self, hz):
-        """Seconds of a tone in what it has recorded; once it has ended."""
+        """Seconds of a tone in its recording; available once it has ended."""
         self.process.type("quit")
         self.case.pause(1)
         self.process.end()

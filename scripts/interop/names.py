@@ -1,7 +1,7 @@
 """A name server with a few records, for the cells that need one. usage: names.py ADDRESS FILE
 
-A line of the file is a record: `NAME A ADDRESS` or `NAME SRV PRIORITY WEIGHT PORT HOST`. What is not there has
-no record (NOERROR without answers, RFC 2308 §2.2): whoever asks for NAPTR or AAAA first goes on then.
+A line of the file is a record: `NAME A ADDRESS` or `NAME SRV PRIORITY WEIGHT PORT HOST`. Other names have
+no record (NOERROR without answers, RFC 2308 §2.2): a client that asks for NAPTR or AAAA first then continues.
 """
 
 import socket
@@ -19,7 +19,7 @@ def name(text):
 
 
 def records(path):
-    """(name, type) to the data of its records."""
+    """Maps (name, type) to the data of its records."""
     found = {}
     for line in Path(path).read_text().splitlines():
         match line.split():
@@ -32,7 +32,7 @@ def records(path):
 
 
 def answer(known, query):
-    """The answer to a query of one question."""
+    """The answer to a query with one question."""
     at, labels = 12, []
     while query[at]:
         labels.append(query[at + 1 : at + 1 + query[at]].decode().lower())
@@ -41,7 +41,7 @@ def answer(known, query):
     kind = struct.unpack_from("!H", query, at + 1)[0]
     found = known.get((".".join(labels), kind), [])
     body = b"".join(struct.pack("!HHHIH", 0xC00C, kind, IN, TTL_S, len(it)) + it for it in found)
-    # An answer of who has authority, to whom recursion may be wanted or not.
+    # An authoritative answer, with both recursion flags set.
     return query[:2] + struct.pack("!HHHHH", 0x8580, 1, len(found), 0, 0) + question + body
 
 

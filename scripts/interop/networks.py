@@ -1,13 +1,13 @@
 """One b2b in five networks at once, of which none may see anything of the others (docs/gateways.md, Several networks).
 
     lan       192.168.50.11    phones, plain
-    carrier   10.20.0.9        a carrier on a private network, by a listener of its own, with its own RTP address
-    secure    198.51.100.10    a trunk that takes TLS and SRTP and nothing else
+    carrier   10.20.0.9        a carrier on a private network, by its own listener, with its own RTP address
+    secure    198.51.100.10    a trunk that accepts only TLS and SRTP
     asterisk  198.51.100.18    Asterisk, TLS and SRTP, which demands a client certificate
     home      192.168.9.11     phones behind a source NAT (198.51.100.26)
 
 b2b is 192.168.50.1, 10.20.0.5 (RTP 10.20.0.6) and 203.0.113.5; `wan` routes between the last one and the rest. Carrier
-and secure trunk are a b2b each, with phones of its own behind it. Every namespace has a capture.
+and secure trunk are a b2b each, with their own phones behind it. Every namespace has a capture.
 
 usage: scripts/interop.sh --networks [--binary PATH] [--asterisk FOLDER]       needs root; a minute
 """
@@ -30,13 +30,13 @@ from world import Gone, World
 LAN, CARRIER, SECURE, ASTERISK, HOME = "192.168.50.11", "10.20.0.9", "198.51.100.10", "198.51.100.18", "192.168.9.11"
 OURS = {"lan": "192.168.50.1", "carrier": "10.20.0.5", "wan": "203.0.113.5"}
 CARRIER_RTP, NAT = "10.20.0.6", "198.51.100.26"
-# Of each network: the addresses that packets there may have, and what no message there may name.
+# Per network: the permitted addresses of packets, and the names that no message there may contain.
 ELSEWHERE = {
     "lan": ({LAN, OURS["lan"]}, ["10.20.0.", "203.0.113.", "198.51.100.", "192.168.9."]),
     "carrier": ({CARRIER, OURS["carrier"], CARRIER_RTP}, ["192.168.", "203.0.113.", "198.51.100."]),
     "secure": ({SECURE, OURS["wan"]}, ["192.168.", "10.20.0.", NAT, ASTERISK]),
     "asterisk": ({ASTERISK, OURS["wan"]}, ["192.168.", "10.20.0.", NAT, SECURE]),
-    # Its NAT's outer address is its own: it stands in `received` of what is answered to it.
+    # The outer address of its NAT is permitted: it is in `received` of responses to it.
     "home": ({HOME, OURS["wan"]}, ["192.168.50.", "10.20.0.", SECURE, ASTERISK]),
 }
 SERVER = """
@@ -116,7 +116,7 @@ set_called = "1001"
 called = '1\\d{{3}}'
 to = "user/$0"
 """
-# A carrier: what is called 2... is a phone of its own, 1... goes to b2b.
+# A carrier: 2... is its own phone, 1... goes to b2b.
 PROVIDER = """
 [[listener]]
 name = "inner"
@@ -139,7 +139,7 @@ USERS = {"1002": "lan", "1004": "lan", "1005": "lan", "1007": "lan", "1003": "ho
 
 
 class Networks(World):
-    """The namespaces of the module's text."""
+    """The namespaces described at the head of the module."""
 
     def __enter__(self):
         try:
@@ -163,7 +163,7 @@ class Networks(World):
                 ("asterisk", "198.51.100.17"),
                 ("nat", "198.51.100.25"),
                 ("home", "192.168.9.254"),
-                # If it could, it would: nothing but b2b is in between.
+                # It would if it could: only b2b is in between.
                 ("lan", OURS["lan"]),
                 ("carrier", OURS["carrier"]),
             ):
@@ -182,7 +182,7 @@ class Networks(World):
             self._in(space, "ip", "link", "set", link, "up")
 
     def host(self, net, last):
-        """Where the class Asterisk wants to be."""
+        """The address expected by the class Asterisk."""
         return "asterisk"
 
 
@@ -215,7 +215,7 @@ class Run:
         return self.world.start(space, words, self.folder / f"phone-{space}-{name}.log", cwd=self.folder)
 
     def ours(self, name, steps):
-        """A phone of b2b's, registered."""
+        """One of b2b's phones, registered."""
         space = USERS[name]
         home = {"lan": (OURS["lan"], LAN), "home": (OURS["wan"], HOME)}[space]
         return self.registered(self.phone(space, name, *home, steps))
@@ -269,7 +269,7 @@ class Run:
         if not peer.here():
             print("not tried: Asterisk is not here (--asterisk FOLDER)", flush=True)
             return
-        # Whoever shows no certificate of that authority gets no connection.
+        # A client without a certificate of that authority gets no connection.
         asteriskconf.TRANSPORTS = asteriskconf.TRANSPORTS.replace(
             "verify_server=yes", "verify_server=yes\nverify_client=yes\nrequire_client_cert=yes"
         )
@@ -281,7 +281,7 @@ class Run:
         self.asterisk = peer
 
     def calls(self):
-        """Five calls at once, a party in each network, each of whom hears the other one."""
+        """Five calls at once, a party in each network; the parties of each call hear each other."""
         answers = "answer; say 750 Hz; hears 600 Hz within 20 s; hung up within 30 s"
         calls = "dial {}; say 600 Hz; hears 750 Hz within 20 s; wait 3; hang up"
         parties = [
@@ -304,8 +304,8 @@ class Run:
             self.ok(what)
 
     def refusals(self):
-        """What is not as the trunk wants it does not get in."""
-        # What cannot be reached is a 500 for the caller (RFC 3261 §16.7, 6).
+        """Traffic that the trunk does not accept is rejected."""
+        # An unreachable target is a 500 for the caller (RFC 3261 §16.7, 6).
         wanted = [("plain RTP to the secure trunk", "3101", "488"), ("UDP to the secure trunk", "3201", "500")]
         if self.asterisk:
             wanted.append(("a certificate of another authority to Asterisk", "3301", "500"))
@@ -318,7 +318,7 @@ class Run:
                 raise Gone(f"{what}: the call was not refused with {status} ({code}): {process.text[-400:]}")
             self.ok(f"{what} is refused: {refused.group(1)}")
 
-    # ---- what was seen
+    # ---- results
 
     def judge(self):
         for space, (addresses, names) in ELSEWHERE.items():
@@ -338,7 +338,7 @@ class Run:
         seen = {it for row in rows for it in row[:2] if it}
         if seen - allowed:
             raise Gone(f"{space}: packets of {sorted(seen - allowed)}")
-        # Over UDP there is SIP at 5060, and media.
+        # UDP carries only SIP at 5060, and media.
         ports = lambda row: {int(it) for it in row[2:] if it.isdigit()}
         rtp = [row for row in rows if ports(row) and 5060 not in ports(row)]
         ways = {(row[0], row[1]) for row in rtp}
@@ -349,7 +349,7 @@ class Run:
         self.ok(f"{space}: {len(rows)} packets, {len(rtp)} of RTP, all between {', '.join(sorted(seen))}")
 
     def _names(self, space, path, names):
-        """No octets of any packet are such a text. What is encrypted is looked at in `_messages`."""
+        """No packet contains such a text. `_messages` checks encrypted ones."""
         octets = Path(path).read_bytes()
         for name in names:
             at = octets.find(name.encode())
@@ -368,7 +368,7 @@ class Run:
             self.ok(f"{space}: no call is signalled in the clear")
 
     def _messages(self):
-        """The same of what b2b has sent by TLS, as its trace has it."""
+        """The same for b2b's TLS messages, from its trace."""
         text = (self.folder / "b2b" / "trace.txt").read_text(errors="replace")
         records = re.split(r"\n(?=--- )", "\n" + text)
         for space, peer in (("secure", SECURE), ("asterisk", ASTERISK)):
@@ -419,7 +419,7 @@ def main():
 
 
 def built():
-    """What scripts/interop.sh has built."""
+    """The program built by scripts/interop.sh."""
     return Path(os.environ.get("B2B_BINARY") or f"target/{os.environ.get('B2B_PROFILE', 'dist')}/b2b")
 
 

@@ -1,4 +1,5 @@
-"""b2b's own phone (`--role phone`) at the far side of a call: it says a tone, hears another, and says so."""
+"""b2b's own phone (`--role phone`) as the other party of a call: it sends a tone, checks for another, and reports
+it."""
 
 import json
 
@@ -7,7 +8,7 @@ from world import SERVER, SERVER6, Gone, wait_for
 
 
 class OurPhone:
-    """A registered phone that does its steps (docs/client.md) one after the other."""
+    """A registered phone that runs its steps (docs/client.md) in sequence."""
 
     def __init__(self, case, name, steps, codecs="pcmu,pcma", srtp="off", six=False, last=None):
         self.case, self.name = case, name
@@ -58,7 +59,7 @@ class OurPhone:
         return [it for it in self.events() if all(it.get(key) == value for key, value in fields.items())]
 
     def cue(self, name, seconds=40):
-        """Waits until its steps have come to this cue."""
+        """Waits until its steps have reached this cue."""
         wait_for(
             f"cue {name} of our phone {self.name}",
             lambda: self.saw(event="step", cue=name, ok=True) or self._over(),

@@ -1,6 +1,6 @@
-"""What is done with any phone: a peer with a `Party` (baresip.py, linphone.py) has these scenarios.
+"""Scenarios for any phone: each peer with a `Party` (baresip.py, linphone.py) has them.
 
-1001 is the peer and says 440 Hz; 1002 and 1003 are phones of b2b's own and say 600 and 750 Hz.
+1001 is the peer and sends 440 Hz; 1002 and 1003 are b2b's own phones and send 600 and 750 Hz.
 """
 
 import edge
@@ -10,7 +10,7 @@ PEER, FIRST, SECOND = 440, 600, 750
 ANSWERS = f"answer; say {FIRST} Hz; hears {PEER} Hz within 15 s; "
 
 
-# What is nothing for a phone.
+# Scenarios that do not apply to a phone.
 NO_PHONE = {
     "register-there": "a phone",
     "direct": "a phone has one leg",
@@ -32,19 +32,19 @@ NO_PHONE = {
 
 
 class Place:
-    """Where a phone of a program is: among the peers or behind the NAT, from that number on; and where it registers."""
+    """The network of a program's phone: among the peers or behind the NAT, from that number on; and its registrar."""
 
     def __init__(self, case, base, name, home, six, transport, server=None, proxy=None):
         net, last = ("home", base) if home else ("peers", base + int(name) % 10 + int(name) % 100 // 10 * 4)
         self.machine, self.at = case.world.host(net, last), case.world.address(net, last, six)
-        # Where b2b sends RTP to.
+        # The destination of b2b's RTP.
         self.address = NAT if home else self.at
         host = server or (f"[{SERVER6}]" if six else SERVER)
         self.proxy = proxy or f"sip:{host}:{5061 if transport == 'tls' else 5060};transport={transport}"
 
 
 def transferred(case, begin):
-    """1002 calls the peer, and sends it to 1003. `begin` makes the peer, which is given back."""
+    """1002 calls the peer and transfers it to 1003. `begin` creates the peer, which is returned."""
     other = case.our("1003", f"answer; say {SECOND} Hz; hears {PEER} Hz within 15 s; cue here; wait 2; hang up")
     peer = begin()
     ours = case.our("1002", f"dial 1001; say {FIRST} Hz; hears {PEER} Hz within 15 s; transfer 1003")
@@ -76,18 +76,18 @@ def joined(case, begin, held, asked):
 
 
 class PhonePeer:
-    """Scenarios of a phone."""
+    """Scenarios for a phone."""
 
     Party = None
-    # Scenarios that are nothing for this program, and why.
+    # Scenarios that do not apply to this program, with reasons.
     NOT = {}
-    # How this program wants SRTP said: as an offer beside plain RTP, and as a demand.
+    # This program's SRTP settings: offered beside plain RTP, and required.
     SRTP, SRTP_MUST = "srtp", "srtp-mand"
     MUST = {"users": {"1001": 'srtp = "required"\n'}}
     PCMA, PCMU = "PCMA/8000/1", "PCMU/8000/1"
-    # What a party of this program takes for session timers.
+    # Session timer settings of this program's party.
     TIMERS = {}
-    # Where calls for it go.
+    # The destination of calls to it.
     TARGET = "user/1001"
 
     @classmethod
@@ -166,7 +166,7 @@ class PhonePeer:
 
     @staticmethod
     def _ear(case, peer, hz, by_capture):
-        """What the peer has heard: in the RTP to it, or in its own recording where RTP says nothing to others."""
+        """The peer's incoming audio: from the RTP to it, or from its own recording if the RTP is encrypted."""
         if by_capture:
             case.hears(peer.address, hz)
         else:
@@ -214,7 +214,7 @@ class PhonePeer:
         self._edge(case, self._call_out)
 
     def long_call(self, case):
-        """Registrations last a minute here: the peer's is refreshed while it talks, and changes nothing."""
+        """Registrations last a minute here: the peer's is refreshed during the call, and nothing changes."""
         self.serve(case, {"registrar": {"max_expires_s": 60}})
         case.listen()
         steps = ANSWERS + f"cue up; wait 70; hears {PEER} Hz within 5 s; hang up"
@@ -228,7 +228,7 @@ class PhonePeer:
         again = f"sip.Method == REGISTER && ip.src == {peer.address} && frame.time_epoch > {up}"
         case.message("a REGISTER within the call", again)
 
-    # ---- SRTP: the far side is always plain
+    # ---- SRTP: the other party is always plain
 
     def srtp_in(self, case):
         self._call_in(case, {"media": {"srtp": "offered"}}, by_capture=False, srtp=self.SRTP)
@@ -242,7 +242,7 @@ class PhonePeer:
         self._call_in(case, {"media": {"srtp": "offered"}}, by_capture=False, srtp=self.SRTP_MUST)
 
     def srtp_must_out(self, case):
-        """Everybody else is plain: that it is called with `RTP/SAVP` stands at the user, or at the gateway."""
+        """All others are plain: the user or the gateway sets that it is called with `RTP/SAVP`."""
         self._call_out(case, self.MUST, by_capture=False, srtp=self.SRTP_MUST)
         case.message("an offer of RTP/SAVP", 'sip.Method == INVITE && sdp.media.proto == "RTP/SAVP"')
         case.message("an answer with keys", 'sdp.media_attr contains "crypto" && sip.Status-Code == 200')
@@ -273,7 +273,7 @@ class PhonePeer:
         case.hears(peer.address, FIRST, after=back)
 
     def transparent(self):
-        """A route by which a hold and its like reach the peer; b2b answers them otherwise."""
+        """A route that passes hold and similar requests on to the peer; b2b answers them otherwise."""
         return f'[[route]]\nname = "transparent"\ncalled = "1001"\nmode = "transparent"\nto = "{self.TARGET}"\n'
 
     def hold_of_peer(self, case):
@@ -453,7 +453,7 @@ class PhonePeer:
         ours.cue("up")
         ours.done(90)
         case.message("Session-Expires to the peer", f"sip.Session-Expires && ip.dst == {peer.address}")
-        # Whoever is the refresher: re-INVITE or UPDATE, after the call is up.
+        # Either refresher: re-INVITE or UPDATE, after the call is up.
         refresh = "(sip.Method == UPDATE || sip.Method == INVITE) && sip.to.tag"
         case.message(
             "a refresh on the peer's leg", f"{refresh} && (ip.src == {peer.address} || ip.dst == {peer.address})"

@@ -1,7 +1,7 @@
-"""Why a cell is red, where that is known. A red cell without a reason here makes the run fail.
+"""Known reasons of red cells. A red cell without a reason here makes the run fail.
 
-(peer, scenario): words that what is seen then has, and what happens there and whose fault it is. A cell that
-is red in another way has no reason.
+(peer, scenario): text that the result must contain, and what happens and whose fault it is. A cell that
+is red for another cause has no reason.
 """
 
 REASONS = {
@@ -20,6 +20,6 @@ REASONS["linphone", "prack-out"] = (
 
 
 def of(key, cell):
-    """The reason of this red cell; None: nobody knows it."""
+    """The reason of this red cell; None: unknown."""
     words, reason = REASONS.get(key, ("", None))
     return reason if words in cell.get("why", "") else None

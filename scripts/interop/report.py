@@ -1,4 +1,4 @@
-"""docs/interop.md: the table of what a run has seen, reasons of red cells, versions."""
+"""docs/interop.md: the table of a run's results, reasons of red cells, versions."""
 
 import textwrap
 import time
@@ -8,7 +8,7 @@ import scenarios
 
 
 def outcome(cell):
-    """What stands in the table."""
+    """The text of a cell."""
     if cell is None:
         return "not tried"
     return {"ok": "ok", "n/a": "n/a", "not tried": "not tried"}.get(cell["state"], f"FAIL {cell.get('number')}")
@@ -34,7 +34,7 @@ def wrapped(words, first="", further=""):
 
 
 def text(peers, cells, about):
-    """The page. `cells`: (peer, scenario) to its result; `about`: when, how long, with which options."""
+    """The page. `cells` maps (peer, scenario) to its result; `about`: when, how long, with which options."""
     number(peers, cells)
     tried = [it for it in cells.values() if it["state"] in ("ok", "FAIL")]
     yield "# b2b and programs of others"

@@ -1,4 +1,4 @@
-"""rtpengine as Debian has it, in user space: it carries the media of calls
+"""Debian's rtpengine, in user space: it carries the media of calls
 that b2b switches. Its phone is a baresip.
 """
 
@@ -11,7 +11,7 @@ from world import SERVER, SERVER6
 
 
 class Rtpengine(baresip.Baresip):
-    """The scenarios of baresip, with `media.controller` at rtpengine, which is beside b2b."""
+    """The scenarios of baresip, with `media.controller` set to rtpengine, which runs beside b2b."""
 
     name, title, quick = "rtpengine", "rtpengine (media), baresip", False
     REGISTERS = ("register-udp", "register-tcp", "register-tls")
@@ -56,7 +56,7 @@ class Rtpengine(baresip.Baresip):
         )
         case.pause(0.7)
         changes = {name: dict(keys) for name, keys in (changes or {}).items()}
-        # The threads are of b2b's own media.
+        # The threads belong to b2b's own media.
         changes.setdefault("media", {}).update(controller="rtpengine://127.0.0.1:22222")
         case.serve(changes, more)
         return process

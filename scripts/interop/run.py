@@ -31,7 +31,7 @@ from world import Gone, World
 
 ROOT = Path(__file__).resolve().parents[2]
 PEERS = [Sipp, Baresip, Linphone, Kamailio, Asterisk, Janus, Rtpengine, Scanner]
-# A cell that is red is run once more: a machine that builds beside the run may have been too busy.
+# A red cell is run once more: a build beside the run may have kept the machine too busy.
 TRIES = 2
 
 
@@ -57,7 +57,7 @@ def run_cell(world, chosen, peer, row, folder):
     method = getattr(peer, row.method, None)
     if row.name in peer.NOT:
         why = peer.NOT[row.name]
-        # What the program could do and nobody has written is no property of the program.
+        # A scenario that nobody has written is no property of the program.
         return {"state": "not tried" if why.startswith(("not written", "not here")) else "n/a", "why": why}
     if method is None:
         return {"state": "not tried"}
@@ -79,14 +79,14 @@ def run_cell(world, chosen, peer, row, folder):
         if not why:
             return result
         result.update(why=" ".join(why.split()), message=case.last_words(), folder=str(folder.relative_to(ROOT)))
-        # What is known to be red is not tried again.
+        # Known red cells are not retried.
         if reasons.of((peer.name, row.name), result):
             break
     return result
 
 
 def run_peer(chosen, wanted, top, peer):
-    """All cells of a peer, in namespaces of their own; and its version, where it is here."""
+    """All cells of a peer, in their own namespaces; and its version, if it is installed."""
     peer.options = chosen
     if not peer.here():
         print(f"{peer.name}: is not here; not tried", flush=True)
@@ -111,7 +111,7 @@ def run_peer(chosen, wanted, top, peer):
 
 
 def tell(peer, row, cell, chosen):
-    """Says how a cell went; a green one needs its capture no more."""
+    """Prints the result of a cell; a green one no longer needs its capture."""
     if cell["state"] in ("ok", "FAIL"):
         tries = "" if cell["tries"] == 1 else f", try {cell['tries']}"
         print(
@@ -145,7 +145,7 @@ def main():
     begun, cells, versions = time.monotonic(), {}, []
     certificates(top)
     tried = [it for it in peers if it.name in names and (it.quick or not chosen.quick)]
-    # A process each: most of the time both wait for calls.
+    # One process each: most of the time both wait for calls.
     with multiprocessing.get_context("fork").Pool(chosen.jobs) as pool:
         for more, version in pool.imap(functools.partial(run_peer, chosen, wanted, top), tried, chunksize=1):
             cells.update(more)
@@ -170,14 +170,14 @@ def main():
 
 
 def built(binary):
-    """Version of b2b and what names the binary: the tree may have moved on since it was built."""
+    """Version of b2b and identity of the binary: the tree may have changed since it was built."""
     version = subprocess.run([binary, "--version"], capture_output=True, text=True, check=False).stdout.split()
     digest = hashlib.sha256(Path(binary).read_bytes()).hexdigest()
     return f"{version[-1] if version else ''} (binary sha256 {digest[:16]}…)"
 
 
 def verdict(cells, seconds):
-    """Says how it went; the exit code."""
+    """Prints the result; returns the exit code."""
     states = [it["state"] for it in cells.values()]
     red = [key for key, it in cells.items() if it["state"] == "FAIL"]
     bare = [key for key in red if not reasons.of(key, cells[key])]

@@ -1,4 +1,4 @@
-"""SIPVicious, which looks for servers, users and passwords, as Debian has it: a visitor."""
+"""Debian's SIPVicious, which scans for servers, users and passwords."""
 
 import re
 import shutil
@@ -11,7 +11,7 @@ TOOLS = ("svmap", "svwar", "svcrack")
 
 
 class Scanner:
-    """It has an address of its own, and b2b's users are 1001 to 1004 and 1011 (server.py)."""
+    """It has its own address, and b2b's users are 1001 to 1004 and 1011 (server.py)."""
 
     name, title, quick = "sipvicious", "SIPVicious (scanner)", False
     NOT = {row.name: "a scanner" for row in scenarios.ALL if row.name != "scan"}
@@ -43,13 +43,13 @@ class Scanner:
 
         run("svmap", "-p5060")
         found = run("svwar", "-e1000-1020", "-m", "REGISTER") + run("svwar", "-e1000-1020", "-m", "INVITE", "--force")
-        # Its table of what it takes for users of ours.
+        # Its table of supposed users.
         users = sorted(set(re.findall(r"\| (1\d{3}) ", found)))
         if users and users != [str(it) for it in range(1000, 1021)]:
             raise Gone(f"it tells users from others: {users}")
         if "The password for" in run("svcrack", "-u1002", "-r1-300", "-z4"):
             raise Gone("it has found a password")
-        # Nobody else is worse off.
+        # No other party is affected.
         ours = case.our("1002", "dial 1003; say 600 Hz; hears 750 Hz within 15 s; wait 1; hang up")
         ours.done()
         callee.done()

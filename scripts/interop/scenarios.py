@@ -1,6 +1,6 @@
-"""The scenarios: rows of the table. A peer has a method for each that it can do.
+"""The scenarios: rows of the table. A peer has a method for each that it supports.
 
-`in`: the peer calls; `out`: it is called; `by the peer`, `of the peer`: who does it, and to whom it is done.
+`in`: the peer calls; `out`: it is called; `by the peer`, `of the peer`: it acts, or is acted on.
 """
 
 import collections

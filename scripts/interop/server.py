@@ -7,7 +7,7 @@ from pathlib import Path
 from world import SERVER, SERVER6, Gone
 
 DOMAIN = "b2b.test"
-# Users: 1001 and 1011 are the peer's, 1002 to 1004 b2b's own phones, 1100 to 1199 a crowd behind one address.
+# Users: 1001 and 1011 are the peer's, 1002 to 1004 b2b's own phones, 1100 to 1199 many phones behind one address.
 USERS = ["1001", "1011", "1002", "1003", "1004", "2000", "2001", *(str(1100 + n) for n in range(100))]
 
 
@@ -16,14 +16,14 @@ def password(name):
 
 
 def certificates(folder):
-    """An authority and a certificate of it for the server and the peers, as PEM files."""
+    """An authority and a certificate signed by it for the server and the peers, as PEM files."""
     folder = Path(folder)
-    # Linphone looks for an address among the names, too.
+    # Linphone also looks for an address among the names.
     names = f"subjectAltName=DNS:b2b.test,DNS:{SERVER}," + ",".join(
         f"IP:{it}" for it in (SERVER, SERVER6, "10.9.1.20", "10.9.1.30")
     )
     known = folder / "names.ext"
-    # Another run may use them at this moment. They hold for 30 days.
+    # Another run may be using them. They are valid for 30 days.
     if (
         (folder / "cert.pem").exists()
         and known.read_text() == names + "\n"
@@ -70,8 +70,8 @@ def certificates(folder):
 
 
 def configuration(certs, changes, more):
-    """The configuration's text. `changes`: keys of sections that are other than here, and in `users` lines of
-    users; `more`: what follows the users, routes to peers for example."""
+    """The configuration's text. `changes`: keys of sections that differ from these, and in `users` lines of users;
+    `more`: text after the users, for example routes to peers."""
     changes = dict(changes)
     lines = changes.pop("users", {})
     known = {
@@ -104,7 +104,7 @@ def sections(known):
 
 
 def users(names, lines=None):
-    """`lines`: what stands at a user besides."""
+    """`lines`: additional lines of a user."""
     return "".join(
         f'[[user]]\nname = "{it}"\npassword = "{password(it)}"\n{(lines or {}).get(it, "")}' for it in names
     )
@@ -136,7 +136,7 @@ class Server:
     """b2b in the namespace `server`, ready."""
 
     def __init__(self, world, binary, folder, changes=None, more="", text=None):
-        """`text`: all of the configuration, instead of that of the scenarios."""
+        """`text`: a complete configuration, instead of that of the scenarios."""
         self.folder = Path(folder)
         config = self.folder / "b2b.toml"
         config.write_text(text or configuration(world.folder, changes or {}, more))

@@ -1,4 +1,4 @@
-"""SIPp as Debian has it: a peer whose every message is written here. As user 1001 it calls and is called."""
+"""Debian's SIPp: a peer whose every message is written here. As user 1001 it calls and is called."""
 
 import re
 import shutil
@@ -47,7 +47,7 @@ class Sipp(Extra):
     @staticmethod
     def _serve(case, changes=None, more=""):
         changes = dict(changes or {})
-        # It knows MD5 only, and takes the last of several challenges.
+        # It supports MD5 only, and uses the last of several challenges.
         changes.setdefault("server", {})["md5_only"] = ["SIPp"]
         case.serve(changes, more)
         case.listen()
@@ -112,7 +112,7 @@ class Sipp(Extra):
         case.no_message("something to the hidden hop", f"ip.dst == {hidden}")
 
     def media_elsewhere(self, case):
-        """b2b answers to where the media come from, which is the host that signals."""
+        """b2b sends to the source of the media, which is the host that signals."""
         body = sdp().replace("[media_ip]", "10.9.1.77")
         self._calls(case, Script(called="1002").invite(body).up().says("440.ulaw").over(), self.ANSWERS)
 
@@ -181,7 +181,7 @@ class Sipp(Extra):
             "ACK", uri=uri, lost=False
         )
         self._serve(case)
-        # Nobody answers: 1002 rings at a SIPp that does not.
+        # Nobody answers: 1002 rings at a SIPp that does not answer.
         self._register(case, user="1002")
         silent = Script("1002").called_by().respond("180 Ringing").gets(request="CANCEL").agree()
         rings = Party(case, silent, "rings")
@@ -247,7 +247,7 @@ class Sipp(Extra):
 
     def early_out(self, case):
         script = Script().called_by().respond("183 Session Progress", "", sdp()).says("523.ulaw").pause(2)
-        # The INVITE is the last request still.
+        # The INVITE is still the last request.
         script.respond("200 OK", "", sdp(), lost=True).gets(request="ACK").says("440.ulaw").over()
         self._called(case, script)
         case.hears_before_answer("10.9.2.12", 523)
@@ -261,7 +261,7 @@ class Sipp(Extra):
 
     @staticmethod
     def _keeps_invite(script):
-        """200 to the INVITE after another request: its headers are those that were kept."""
+        """200 to the INVITE after another request, with the stored header fields."""
         script.steps[0] = script.steps[0].replace(
             "</action>",
             (

@@ -1,4 +1,4 @@
-"""SIPp, further: digits in each way, another codec within a call, a CANCEL that crosses the answer."""
+"""More SIPp: digits in each way, another codec within a call, a CANCEL that crosses the answer."""
 
 import edge
 import judge
@@ -7,7 +7,7 @@ from sippscript import Party, Script, sdp
 from world import Gone
 
 AT = "10.9.1.60"
-# Its digits are tones: such a thing is a gateway, as `dtmf` is a key of gateways.
+# Its digits are tones, so it is a gateway: `dtmf` is a key of gateways.
 TONES = f"""
 [[gateway]]
 name = "tones"
@@ -25,7 +25,7 @@ to = "gateway/tones"
 
 
 class Extra:
-    """What a SIPp (sipp.py) can do besides."""
+    """Further scenarios of a SIPp (sipp.py)."""
 
     HEARS = "hears 440 Hz within 15 s; "
 
@@ -41,9 +41,9 @@ class Extra:
             raise Gone(f"1002 got the digits `{ours.digits()}` instead of 159")
 
     def dtmf_in(self, case):
-        # Its events are a source of their own (SSRC), which b2b does not take beside another one: RFC 4733 §2.1 has
-        # them as part of the audio. Digits come from the port that this word has put into a line with `audio` in it, audio from that of the SDP:
-        # they are the same.
+        # Its events have a separate SSRC, which b2b does not accept beside another one: RFC 4733 §2.1 has them as part
+        # of the audio. Digits are sent from the port that this keyword inserts in a line with `audio` in it, audio from
+        # that of the SDP: they are the same.
         body = sdp(0, 96) + "a=x-audio:[media_port]\n"
         script = Script(called="1002").invite(body).up().says("440.ulaw").pause(1.5)
         self._digits_in(case, script.says_no_more().press("159").over())
@@ -84,7 +84,7 @@ class Extra:
     # ---- another codec
 
     def codec_change(self, case):
-        """PCMU, then PCMA by a re-INVITE; the far side knows PCMU only."""
+        """PCMU, then PCMA by a re-INVITE; the other party supports PCMU only."""
         judge.write_g711(case.folder / "440.alaw", judge.said(440, 10), kind=8)
         script = Script(called="1002").invite().up().says("440.ulaw").pause(2)
         script.request("INVITE", body=sdp(8, version=2)).up().says("440.alaw", "8,PCMA/8000").over()
@@ -128,7 +128,7 @@ class Extra:
     # ---- session timers
 
     def timers(self, case):
-        """It wants the session refreshed every 90 s, by who calls: b2b does so after half of that."""
+        """It wants the session refreshed every 90 s by the caller: b2b does so after half of that."""
         wants = "Require: timer\nSession-Expires: 90;refresher=uac\n"
         script = Script().called_by().respond("180 Ringing").respond("200 OK", wants, sdp(), lost=True)
         script.gets(request="ACK").says("440.ulaw").gets(request="INVITE", timeout=60000).agree(wants, sdp())
@@ -159,11 +159,11 @@ class Extra:
     # ---- CANCEL and 200 cross
 
     def cancel_race_in(self, case):
-        """The peer cancels what has been answered: it says 200 to CANCEL (RFC 3261 §9.2), the call is up; BYE ends it."""
+        """The peer cancels an answered call: it sends 200 to CANCEL (RFC 3261 §9.2), the call is up; BYE ends it."""
         uri = "sip:1002@b2b.test"
         script = Script(called="1002").invite().gets(response=100, optional=True).gets(response=180, optional=True)
         script.gets(response=200, rrs="true").request("CANCEL", uri=uri, cseq=2, back=4)
-        # It is of the INVITE, or of no transaction any more.
+        # It matches the INVITE, or no transaction any more.
         script.gets(response=200).request("ACK", lost=False).says("440.ulaw").pause(2)
         script.request("BYE").gets(response=200)
         self._serve(case)

@@ -1,4 +1,4 @@
-"""Scripts of SIPp, put together step by step, and a SIPp that does one."""
+"""SIPp scripts, built step by step, and a SIPp that runs one."""
 
 import judge
 from server import DOMAIN, password
@@ -14,7 +14,7 @@ m=audio [rtpstream_audio_port] RTP/AVP {kinds}
 a={direction}
 """
 EVENTS = "telephone-event/8000"
-# 96: the only one that SIPp sends digits with.
+# 96: the only payload type with which SIPp sends digits.
 NAMES = {0: "PCMU/8000", 8: "PCMA/8000", 9: "G722/8000", 96: EVENTS, 101: EVENTS}
 
 
@@ -25,8 +25,8 @@ def sdp(*kinds, direction="sendrecv", version=1):
 
 
 class Script:
-    """A scenario of SIPp, put together step by step. `called`: whom it calls; none: it is called. `routes`: it keeps to
-    Record-Route, which most scripts have no need to."""
+    """A SIPp scenario, built step by step. `called`: the callee; None: it is called. `routes`: it follows Record-Route,
+    which most scripts do not need."""
 
     def __init__(self, user="1001", called=None, routes=False):
         self.user, self.called, self.routes, self.steps, self.count = user, called, routes, [], 0
@@ -40,11 +40,11 @@ class Script:
         return self
 
     def request(self, method, more="", body="", uri="[next_url]", lost=True, cseq=None, back=0):
-        """A request of a caller, or within a call that came in."""
+        """A request from a caller, or within an inbound call."""
         if method not in ("ACK", "CANCEL"):
             self.count += 1
         tag = "" if uri != "[next_url]" and method in ("INVITE", "CANCEL", "REGISTER") else "[peer_tag_param]"
-        # CANCEL has the branch of its INVITE, so many steps before it.
+        # CANCEL has the branch of its INVITE, this many steps before it.
         branch = f"[branch-{back}]" if back else "[branch]"
         if self.called is None:
             ends = "From: [$2]\nTo: [$1]\n"
@@ -65,7 +65,7 @@ class Script:
         )
 
     def respond(self, status, more="", body="", lost=False):
-        """A response of one that is called, to the last request."""
+        """A callee's response to the last request."""
         return self._send(
             f"SIP/2.0 {status}\n[last_Via:]\n[last_From:]\n[last_To:];tag=[pid]u[call_number]\n[last_Call-ID:]\n"
             + ("[last_Record-Route:]\n" if self.routes else "")
@@ -75,7 +75,7 @@ class Script:
         )
 
     def agree(self, more="", body=""):
-        """200 to a request within a call: its To has a tag already."""
+        """200 to a request within a call: its To already has a tag."""
         return self._send(
             "SIP/2.0 200 OK\n[last_Via:]\n[last_From:]\n[last_To:]\n[last_Call-ID:]\n[last_CSeq:]\n"
             f"Contact: <sip:{self.user}@[local_ip]:[local_port];transport=[transport]>\n{more}",
@@ -108,14 +108,14 @@ class Script:
         return self
 
     def press(self, digits):
-        """Telephone events, of payload type 96."""
+        """Telephone events, with payload type 96."""
         self.steps.append(f'<nop><action><exec play_dtmf="{digits}"/></action></nop>')
         return self.pause(0.6 * len(digits))
 
     # ---- the usual parts
 
     def invite(self, body=None, more="", answer=None):
-        """INVITE, its challenge, and INVITE with the answer to it."""
+        """INVITE, its challenge, and INVITE with credentials."""
         uri = f"sip:{self.called}@{DOMAIN}"
         body = sdp() if body is None else body
         self.request("INVITE", more, body, uri).gets(response=100, optional=True).gets(response=407, auth="true")
@@ -131,11 +131,11 @@ class Script:
         return self.ringing().gets(response=200, rrs="true").request("ACK", more, body, lost=False)
 
     def over(self):
-        """The far end hangs up."""
+        """The other party hangs up."""
         return self.gets(request="BYE").agree()
 
     def called_by(self):
-        """INVITE comes; its ends are kept for requests of our own."""
+        """INVITE arrives; its From and To are kept for our own requests."""
         self.steps.append(
             '<recv request="INVITE" rrs="true"><action>'
             '<ereg regexp=".*" search_in="hdr" header="From:" assign_to="1"/>'
@@ -155,7 +155,7 @@ class Script:
 
 
 class Party:
-    """A SIPp that does one script."""
+    """A SIPp that runs one script."""
 
     def __init__(self, case, script, name="script", net="peers", last=60, words=(), calls=1, six=False, server=None):
         self.case, self.name = case, name
@@ -191,7 +191,7 @@ class Party:
                 30000,
                 "-trace_err",
                 "-trace_msg",
-                # By itself it would name an IPv6 address without brackets.
+                # By default it would name an IPv6 address without brackets.
                 *(["-auth_uri", DOMAIN] if six else []),
                 *words,
             ],

@@ -1,10 +1,10 @@
 """Network namespaces of a run, and the processes in them. All end with the run.
 
 server  10.9.0.1, fd09::1: b2b; it routes between the others, each of which is a machine with one address
-peers   10.9.1.N, fd09:1::N: programs of others
-phones  10.9.2.N, fd09:2::N: phones of b2b's own
-nat     10.9.3.2: source NAT with ports of its own choice
-home    192.168.9.N: who is behind that NAT
+peers   10.9.1.N, fd09:1::N: other programs
+phones  10.9.2.N, fd09:2::N: b2b's own phones
+nat     10.9.3.2: source NAT with its own choice of ports
+home    192.168.9.N: machines behind that NAT
 """
 
 import contextlib
@@ -25,16 +25,16 @@ NETS = {
     "nat": ("10.9.3", "fd09:3:"),
     "home": ("192.168.9", None),
 }
-# The processor may be busy with builds: everything waits for so many times as long as it needs.
+# Builds may keep the processor busy: every wait is multiplied by this.
 PATIENCE = float(os.environ.get("B2B_PATIENCE", "1"))
 
 
 class Gone(Exception):
-    """A scenario cannot go on: what did not come, or what should not have come."""
+    """A scenario cannot continue: the missing or unexpected event."""
 
 
 def wait_for(what, check, seconds=10.0):
-    """What `check` gives, once it is true; `Gone` after so many seconds."""
+    """The result of `check`, once it is true; `Gone` after this many seconds."""
     until = time.monotonic() + seconds * PATIENCE
     while True:
         found = check()
@@ -46,7 +46,7 @@ def wait_for(what, check, seconds=10.0):
 
 
 class Process:
-    """A program in a namespace, with a terminal that can be typed into. It ends with `end`."""
+    """A program in a namespace, with a terminal that accepts input. It ends with `end`."""
 
     def __init__(self, space, command, log, environment=None, cwd=None):
         self.log, self.name = Path(log), Path(str(command[0])).name
@@ -82,7 +82,7 @@ class Process:
         os.write(self.terminal, key.encode())
 
     def says(self, pattern, seconds=10.0, since=0):
-        """Waits until it has written this, from that place of its output on."""
+        """Waits until it has printed this, from that position of its output on."""
         what = f"`{pattern}` from {self.name}"
         return wait_for(what, lambda: re.search(pattern, self.text[since:]) or self._over(what), seconds)
 
@@ -106,7 +106,7 @@ class Process:
         return code
 
     def vanish(self):
-        """It and its children are gone, at once and without a word."""
+        """Kills it and its children at once."""
         os.killpg(self.child.pid, signal.SIGKILL)
         self.end()
 
@@ -149,7 +149,7 @@ class World:
         return self
 
     def _snat(self, name, address):
-        """Who is at home has this address outside, with ports of its own choice."""
+        """The outside address of machines at `home`; the NAT chooses the ports."""
         for kind in ("udp", "tcp"):
             rule = f"-t nat -A POSTROUTING -s 192.168.9.0/24 -p {kind} -j SNAT --to-source {address}:40000-49999 --random"
             self._in(name, "iptables", *rule.split())
@@ -176,7 +176,7 @@ class World:
         )
 
     def host(self, net, last):
-        """The machine with this address, as a namespace: made when it is first asked for."""
+        """The machine with this address, as a namespace, created at the first request."""
         name = f"{net}-{last}"
         if name in self.made:
             return name
@@ -218,7 +218,7 @@ class World:
         return f"{NETS[net][1]}:{last}" if six else f"{NETS[net][0]}.{last}"
 
     def silence(self, net, last):
-        """What is for this machine is lost from now on, and nobody is told."""
+        """From now on packets to this machine are silently lost."""
         self._in(f"{net}-{last}", "iptables", "-A", "INPUT", "-j", "DROP")
 
     def end_silence(self, net, last):
@@ -230,7 +230,7 @@ class World:
         return process
 
     def listens(self, name, port):
-        """Waits until somebody has this UDP port there."""
+        """Waits until a process has this UDP port there."""
         check = ["nsenter", f"--net=/run/netns/{self.space(name)}", "ss", "-lunH", f"sport = :{port}"]
         wait_for(
             f"a program at UDP port {port}",
@@ -238,7 +238,7 @@ class World:
         )
 
     def end_all(self, after=0):
-        """Ends the processes that were started, but the first `after`."""
+        """Ends the started processes except the first `after`."""
         for process in reversed(self.processes[after:]):
             process.end()
         del self.processes[after:]
