@@ -1,0 +1,107 @@
+"""See scripts/hold-b2bua.sh."""
+
+import json
+import subprocess
+import time
+
+from load import Load
+from machine import (
+    AT, BUILT, HERE, LAST_CORE, PARTIES, ROOT, House, Process, Server, arguments, conclude, wait_for)
+
+RTP = f"{PARTIES}:7000"
+RAMP = 100
+# A call without a packet for this long is ended, so every call needs RTP.
+TIMEOUT_S = 20
+# Share of packets that may be lost. Lateness is not judged.
+LOST = 1e-4
+
+
+class Rtp(Process):
+    """examples/rtp_load, with its commands."""
+
+    def __init__(self, house, full):
+        command = [BUILT / "examples/rtp_load", AT, RTP, full]
+        super().__init__(house, "rtp", command, LAST_CORE, stdin=subprocess.PIPE)
+        self.ready("ready")
+
+    def tell(self, word, answer):
+        """Sends a command; returns the line that answers it."""
+        before = self.said().count(answer)
+        self.child.stdin.write(f"{word}\n".encode())
+        self.child.stdin.flush()
+        wait_for(lambda: self.said().count(answer) > before, f"an answer to {word}")
+        return self.said().splitlines()[-1]
+
+    def report(self):
+        return json.loads(self.tell("report", "streams"))
+
+
+def side(house, who, *more):
+    """A load whose session descriptions name the one socket."""
+    host, _, port = RTP.partition(":")
+    words = (ROOT / f"tests/sipp/load/{who}.xml").read_text()
+    path = house.path / f"{who}.xml"
+    path.write_text(words.replace("[media_ip]", host).replace("[media_port]", port))
+    return Load(house, who, "--scenario", path, "--scenario-key", "rtcp=a=rtcp-mux", *more)
+
+
+def serving(house, callee):
+    config = (HERE / "bench/b2bua.toml").read_text()
+    config = config.replace("rtp_timeout_s = 0", f"rtp_timeout_s = {TIMEOUT_S}").replace('listen = "off"', 'listen = "$http"\ntoken = "off"')
+    path = house.path / "hold.template.toml"
+    path.write_text(config)
+    return Server(house, path, callee=callee.address, threads=2).rests()
+
+
+def share(count):
+    return (count["sent"] - count["received"]) / max(count["sent"], 1)
+
+
+def main():
+    options = arguments(calls=10_000, full=1_000, minutes=10, json="target/hold-b2bua.json")
+    problems, minutes = [], []
+    with House() as house:
+        callee = side(house, "callee")
+        server = serving(house, callee)
+        rtp, before = Rtp(house, options.full), server.rss()
+        hold = options.calls / RAMP + 40 + options.minutes * 60
+        caller = side(house, "caller", "--rate", RAMP, "--calls", options.calls, "--hold-s", hold,
+                         "--target", f"sip:bench@{server.address}")
+        are_up = lambda: server.holdings()["calls"] == options.calls or not caller.is_alive()
+        wait_for(are_up, f"{options.calls} calls", options.calls / RAMP * 2 + 20, 0.5)
+        time.sleep(5)
+        print(f"{server.holdings()['calls']} calls are up; 50 packets a second both ways in {rtp.tell('full', ' calls')}", flush=True)
+        time.sleep(10)
+        rtp.report()
+        for minute in range(options.minutes):
+            cpu = server.cpu()
+            time.sleep(60)
+            row = {"minute": minute + 1, "calls": server.holdings()["calls"], "rss_mb": round(server.rss() / 2**20, 1)}
+            row |= {"cpu_percent": round((server.cpu() - cpu) / 60 * 100, 1), **rtp.report()}
+            minutes.append(row)
+            lost = f"lost {share(row['full']) * 100:.4f} % and {share(row['slow']) * 100:.4f} %, {row['unread']} unread by the load"
+            print(f"  {minute + 1:>3} min: {row['calls']} calls, {row['rss_mb']} MB, {row['cpu_percent']} % of a core, {lost}", flush=True)
+            if row["calls"] != options.calls:
+                problems.append(f"{row['calls']} calls are up in minute {minute + 1}")
+            unread = row["unread"]
+            for kind in ("full", "slow"):
+                count = row[kind]
+                if count["sent"] - count["received"] - unread > count["sent"] * LOST + 64:
+                    problems.append(f"minute {minute + 1}, {kind}: {count}, {unread} unread")
+        problems += server.never()
+        caller.finish(hold * 2, options.calls)
+        callee.ended(options.calls)
+        rtp.child.stdin.close()
+        wait_for(lambda: server.is_quiet(options.calls * 2), f"all to be given back: {server.not_let_go()}", 60, 0.5)
+        problems += server.stop()
+        records = server.cdrs()
+        short = sum(it["billmsec"] < options.minutes * 60_000 for it in records)
+        if len(records) != options.calls * 2 or short:
+            problems.append(f"{len(records)} records, {short} of calls that ended too early")
+    each = round((minutes[-1]["rss_mb"] * 2**20 - before) / 1024 / options.calls, 1)
+    print(f"{options.calls} calls for {options.minutes} minutes, {options.full} of them with full RTP: {each} KB each")
+    conclude(options.json, problems, minutes=minutes, kb_each=each)
+
+
+if __name__ == "__main__":
+    main()
