@@ -27,7 +27,7 @@ pub(super) const WORDS: Named<()> = Named { refusal: "no such choice; write", va
 pub const NER: Table = Table {
     name: "ner",
     written: "{ … } in `ner`",
-    about: "When a gateway is taken out of service because too few of its calls succeed. See `docs/gateways.md`, Health.",
+    about: "When a gateway is taken out of service because too few of its calls succeed. See `docs/gateways.md`, Failing calls (`ner`).",
     keys: rows! {
         below: Whole(1, 100) => 50,
             "In percent: it is taken out of service when a smaller share of its last calls has reached somebody.";

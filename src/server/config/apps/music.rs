@@ -19,7 +19,7 @@ use b2b_config::{rows, text};
 pub const MUSIC: Table = Table {
     name: "music",
     written: "[[music]]",
-    about: "A class of music on hold, for queues and other applications. It takes effect when the server starts.",
+    about: "A class of music on hold, for queues and other applications. Changed keys take a restart; changed files do not.",
     keys: rows! {
         name: NAME, at_restart(), "Its name.";
         folder: Text("path", any), at_restart(),
