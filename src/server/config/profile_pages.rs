@@ -12,25 +12,25 @@ const HEAD: &str = "# Providers
 
 <!-- written by tests/server/profiles.rs from src/server/config/profiles.toml -->
 
-A `profile` gives a gateway the keys that its provider wants. Every key that the configuration has wins, and all others
-are as [server.md](server.md) says. What would leave is shown without sending anything:
+A `profile` sets the keys of a gateway that its provider requires. Keys in the configuration take precedence; all others
+have the defaults of [server.md](server.md). This prints the requests that b2b would send, without sending them:
 
 <!-- not run: NAME is a gateway of yours; gateways.md explains one -->
 ```sh
 b2b --role b2bua --config b2bua.toml --explain-gateway NAME --to +442079460001
 ```
 
-Of each key the tables say why it is so, and who says that: the page that was read (a stored copy of it, on 2026-11-23),
-*review* (our review of public pages and issues of 2026-11-22; the page was not read again), *not verified* (from
-experience: look before you rely on it), or *choice* (no fact of theirs, but a decision of ours). No account of any of
-them was there to try this with: `tests/interop/trunks.rs` asserts on the wire what leaves and what never does, with
-providers that it emulates, and no more.
+The tables give the reason and the source of each key: the URL of a page (read in a stored copy on 2026-11-23), *review*
+(our review of public pages and issues on 2026-11-22; the page was not read again), *not verified* (from experience:
+check it before you rely on it), or *choice* (our decision, not a requirement of the provider). We had no account at any
+provider: `tests/interop/trunks.rs` checks on the wire what b2b sends and what it never sends, with emulated providers
+only.
 
-A profile has no password, no number and no network of a provider in it: `sources`, from where its calls may come without
-a password, is yours to write. Lists of networks change, and an old one lets strangers in.
+A profile contains no password, no number and no network of a provider. Set `sources`, the addresses that may call
+without a password, yourself: lists of networks change, and an outdated one admits strangers.
 
-In no profile, and yours to write: `listener`, `ptime`, `dtmf`, `early_media`, and REFER towards the provider
-(the command `transfer`). What a provider wants of these is not known to us, or depends on what you have there.
+No profile sets `listener`, `ptime`, `dtmf` or `early_media`, or decides about REFER to the provider (the command
+`transfer`). The requirements of providers for these are not known to us, or depend on your account.
 ";
 
 /// The page.
@@ -46,12 +46,12 @@ pub fn markdown() -> String {
 fn section(page: &mut String, profile: &DeTable<'_>) {
     let of = |key: &str| string(profile, key).unwrap_or_default();
     let _ = write!(page, "\n## {}\n\n`profile = \"{}\"`. {}\n", of("title"), of("name"), of("about"));
-    let _ = write!(page, "\n```toml\n{}```\n\nWhat it wants:\n\n", of("example"));
+    let _ = write!(page, "\n```toml\n{}```\n\nRequirements:\n\n", of("example"));
     list(page, profile, "wants");
-    page.push_str("\nWhat leaves, and what never does:\n\n");
-    let _ = writeln!(page, "- leaves: {}", joined(profile, "must"));
+    page.push_str("\nWhat b2b sends:\n\n");
+    let _ = writeln!(page, "- always: {}", joined(profile, "must"));
     let _ = writeln!(page, "- never: {}", joined(profile, "never"));
-    page.push_str("\n| key | value | why | who says so |\n|---|---|---|---|\n");
+    page.push_str("\n| key | value | reason | source |\n|---|---|---|---|\n");
     for key in tables(profile, "key") {
         let of = |name: &str| string(key, name).unwrap_or_default();
         let value = key.get("value").map(|value| written(value.get_ref())).unwrap_or_default();
@@ -62,7 +62,7 @@ fn section(page: &mut String, profile: &DeTable<'_>) {
         let _ = writeln!(page, "| `{}` | `{value}` | {} | {source} |", of("key"), of("why"));
     }
     if !texts(profile, "missing").is_empty() {
-        page.push_str("\nNot there:\n\n");
+        page.push_str("\nNot supported, or left to you:\n\n");
         list(page, profile, "missing");
     }
 }
