@@ -15,7 +15,7 @@ def outcome(cell):
 
 
 def number(peers, cells):
-    """Numbers for red cells, in the order of the table."""
+    """Numbers the failed cells, in the order of the table."""
     keys = [(peer.name, row.name) for row in scenarios.ALL for peer in peers]
     red = [cells[key] for key in keys if cells.get(key, {}).get("state") == "FAIL"]
     for count, cell in enumerate(red, 1):
@@ -37,19 +37,18 @@ def text(peers, cells, about):
     """The page. `cells` maps (peer, scenario) to its result; `about`: when, how long, with which options."""
     number(peers, cells)
     tried = [it for it in cells.values() if it["state"] in ("ok", "FAIL")]
-    yield "# b2b and programs of others"
+    yield "# Interoperability"
     yield ""
     yield from wrapped(
-        "Written by `scripts/interop.sh` (`scripts/interop/README.md`): all here is of the run named below. Each cell "
-        "is one run of one scenario with phones of b2b's own at the other side; sound is judged at both ends by tones, "
-        "messages by tshark. `not tried` is not `ok`; `n/a`: this program does not do that, the reason is below. Numbers are those of "
-        "the list "
-        "below the table."
+        "Written by `scripts/interop.sh` (`scripts/interop/README.md`) from the run named below. Each cell is one run of "
+        "one scenario, with b2b's own phones on the other side. Tones at both ends check the audio, tshark checks the "
+        "messages. `not tried`: no result; `n/a`: the program does not support this, the reason is below. A number "
+        "after `FAIL` refers to the list below the table."
     )
     yield ""
     yield from wrapped(
         f"Run of {about['when']}, {about['seconds'] / 60:.0f} minutes: {about['what']}. b2b {about['b2b']}. "
-        f"{sum(it['state'] == 'ok' for it in tried)} of {len(tried)} cells that were run are ok."
+        f"{sum(it['state'] == 'ok' for it in tried)} of {len(tried)} cells that ran are ok."
     )
     yield ""
     yield "| scenario | " + " | ".join(it.title for it in peers) + " |"
@@ -57,7 +56,7 @@ def text(peers, cells, about):
     for row in scenarios.ALL:
         yield f"| {row.title} | " + " | ".join(outcome(cells.get((it.name, row.name))) for it in peers) + " |"
     yield ""
-    yield "## Red cells"
+    yield "## Failed cells"
     yield ""
     red = sorted((cell["number"], key) for key, cell in cells.items() if cell["state"] == "FAIL")
     if not red:
@@ -65,16 +64,16 @@ def text(peers, cells, about):
     for count, key in red:
         cell = cells[key]
         yield from wrapped(
-            f"**{' '.join(key)}**: {reasons.of(key, cell) or 'no reason is known.'}", f"{count}. ", "   "
+            f"**{' '.join(key)}**: {reasons.of(key, cell) or 'the reason is not known.'}", f"{count}. ", "   "
         )
         yield from wrapped(
             f"Seen: {cell['why']}; {cell['message'] or 'no capture'} (`{cell['folder']}/capture.pcap`).", "   ", "   "
         )
     late = [" ".join(key) for key, cell in cells.items() if cell["state"] == "ok" and cell.get("tries", 1) > 1]
     yield ""
-    yield from wrapped(f"Green only when tried again: {', '.join(late) or 'none'}.")
+    yield from wrapped(f"Passed only in a second attempt: {', '.join(late) or 'none'}.")
     yield ""
-    yield "## Not applicable, and not written"
+    yield "## Not applicable, or not written"
     yield ""
     for peer in peers:
         groups = {}
