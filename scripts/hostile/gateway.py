@@ -43,7 +43,7 @@ def gateway_redirect(one, world):
         return taken, f"the call went to {', '.join(taken)}" if taken else "nothing dialled"
 
 
-@attack("gateway-realm", "M5", "a gateway's challenge with another realm than its own, MD5 without qop",
+@attack("gateway-realm", "M5", "a gateway's challenge with a foreign realm, MD5 without qop",
         counters=('b2b_alarms{alarm="realm_refused"}',))
 def gateway_realm(one, world):
     """The first realm is its own. The answer to the second is cracked offline, or used at a neighbour."""
@@ -73,7 +73,7 @@ def gateway_realm(one, world):
             ("answered its own realm only" if shown else "answered none")
 
 
-@attack("gateway-dialog", "Found later 1", "a gateway's Contact and Record-Route name the neighbour and us",
+@attack("gateway-dialog", "Found later 1", "a gateway's Contact and Record-Route name another gateway (the neighbour) and b2b",
         counters=LED)
 def gateway_dialog(one, world):
     with Evil(one, world) as evil:
@@ -91,7 +91,7 @@ def gateway_dialog(one, world):
             seen = world.carrier_saw(word, "neighbour")
             if seen:
                 taken.append(f"{seen[0]['method']} by {way}")
-        return taken, f"the neighbour was sent {', '.join(taken)}" if taken else "all of it came to the gateway"
+        return taken, f"the neighbour received {', '.join(taken)}" if taken else "all requests went to the gateway"
 
 
 @attack("gateway-reinvite", "Found later 1", "a gateway's re-INVITE moves its Contact to the carrier, and its media to a victim",
@@ -117,7 +117,7 @@ def gateway_reinvite(one, world):
         return bool(seen), f"{len(seen)} requests at the carrier, {victim.all} packets at the victim"
 
 
-@attack("gateway-garbage", "–", "a gateway answers with what is no SIP, with 60 KB, a hundred times, and twice", held=True)
+@attack("gateway-garbage", "–", "a gateway responds with non-SIP data, with 60 KB, a hundred times, and twice", held=True)
 def gateway_garbage(one, world):
     with Evil(one, world) as evil:
         def reply(phone, invite):

@@ -55,7 +55,7 @@ def redirect(one, world):
             callee.on_invite = lambda phone, invite: phone.reply(invite, status, "Elsewhere", [("Contact", f"<{uri}>")])
             caller.call(one.number(1)).bye()
             if world.carrier_saw(number) or world.carrier_saw(number, "elsewhere"):
-                taken.append(f"{status}{' to a machine of nobody' if host == nobody else ''}"
+                taken.append(f"{status}{' to an unknown host' if host == nobody else ''}"
                              f"{' by TCP' if 'tcp' in host else ''}{' by maddr' if 'maddr' in host else ''}")
         return taken, f"calls at our cost by {', '.join(taken)}" if taken else "nothing dialled"
 
@@ -86,7 +86,7 @@ def path(one, world):
     return registered_elsewhere(one, world, fields=[("Supported", "path"), ("Path", "<sip:{at};lr>")])
 
 
-@attack("contact", "H1", "REGISTER with a Contact at the carrier, nothing else", held=True)
+@attack("contact", "H1", "REGISTER with a Contact at the carrier, without other forgeries", held=True)
 def contact(one, world):
     return registered_elsewhere(one, world)
 
@@ -132,7 +132,7 @@ def dialog(one, world):
                 continue
             if world.carrier_saw(word):
                 taken.append(f"{world.carrier_saw(word)[0]['method']} by {way}")
-    return taken, f"the carrier was sent {', '.join(taken)}" if taken else "all of it came to the caller"
+    return taken, f"the carrier received {', '.join(taken)}" if taken else "all requests went to the caller"
 
 
 def others_call(one, world, stack):
@@ -151,7 +151,7 @@ def others_call(one, world, stack):
     return call, other, hears
 
 
-@attack("replaces", "L1", "INVITE with Replaces of others' dialog, its identifiers known", counters=LED)
+@attack("replaces", "L1", "INVITE with Replaces for a dialog of other users whose identifiers are known", counters=LED)
 def replaces(one, world):
     with contextlib.ExitStack() as stack:
         call, other, hears = others_call(one, world, stack)
@@ -174,7 +174,7 @@ def replaces(one, world):
         return heard > 0, f"{heard} packets of the victims heard" if heard else f"refused: {answers}"
 
 
-@attack("refer-replaces", "Found later 6", "REFER with Replaces of others' dialog", counters=LED)
+@attack("refer-replaces", "Found later 6", "REFER with Replaces for a dialog of other users", counters=LED)
 def refer_replaces(one, world):
     with contextlib.ExitStack() as stack:
         call, other, hears = others_call(one, world, stack)
@@ -195,7 +195,7 @@ def refer_replaces(one, world):
         return heard or cut, f"{heard} packets of a victim heard" if heard else "cut the call" if cut else "refused"
 
 
-@attack("invite-flood", "M7", "200 INVITE/s of one user where 80 calls/s are allowed",
+@attack("invite-flood", "M7", "200 INVITE/s from one user; the limit is 80 calls/s",
         counters=('b2b_abuse_total{kind="user_over_rate"}',), timed=True)
 def invite_flood(one, world):
     with contextlib.ExitStack() as stack:
@@ -230,7 +230,7 @@ def invite_flood(one, world):
         return refused, f"{refused} of {tried} calls of another user got 503{why}"
 
 
-@attack("media-elsewhere", "issue 15 §2", "SDP that names somebody who never asked: 24 calls of 7 s to an announcement",
+@attack("media-elsewhere", "issue 15 §2", "SDP that names an uninvolved third party: 24 calls of 7 s to an announcement",
         counters=("b2b_media_dropped_total",))
 def media_elsewhere(one, world):
     with contextlib.ExitStack() as stack:
@@ -282,10 +282,10 @@ def pin(one, world):
             call.digits("0000#4711#")
             inside = caller.until(lambda: one.number(0) in ask(world, "/rooms/closed")[1], 3)
             call.bye()
-        return inside, f"{wrong} wrong ones, then the right one was " + ("taken" if inside else "not taken")
+        return inside, f"{wrong} wrong PINs, then the correct one was " + ("accepted" if inside else "rejected")
 
 
-@attack("key-reader", "M3", "a token for `read` sees the PIN that somebody presses")
+@attack("key-reader", "M3", "a token with the scope `read` sees the PIN that a caller presses")
 def key_reader(one, world):
     with one.victim(world, 5) as victim:
         victim.register()
@@ -298,7 +298,7 @@ def key_reader(one, world):
         told = ["".join(re.findall(how, text)) for how in (r"digit:? +(\S) INFO", r"Signal=(\S)")]
         call.bye()
         seen = max(told, key=len)
-        return "4711" in "".join(told), f"keys {seen!r} in the account of the call" if seen else "no key is told"
+        return "4711" in "".join(told), f"digits {seen!r} in the account of the call" if seen else "no digit is disclosed"
 
 
 @attack("files", "L2", "another user of the machine reads the SIP trace and the call records")

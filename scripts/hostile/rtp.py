@@ -63,10 +63,10 @@ class Victims:
         heard, first, second, spoken = self.stolen()
         words = f"thief heard {heard}, caller {first} of {self.second.sent}, callee {second} of {self.first.sent}"
         cut = first < share * self.second.sent or second < share * self.first.sent
-        return heard > 5 or spoken > 5 or cut, words + (f", both heard {spoken} of the thief" if spoken else "")
+        return heard > 5 or spoken > 5 or cut, words + (f", both heard {spoken} from the thief" if spoken else "")
 
 
-@attack("rtp-early", "H2", "one packet a port between 183 and the answer; the caller is behind NAT", counters=DROPPED)
+@attack("rtp-early", "H2", "one packet to each port between 183 and the answer; the caller is behind NAT", counters=DROPPED)
 def rtp_early(one, world):
     with Victims(one, world) as them:
         def progress(phone, invite):
@@ -87,7 +87,7 @@ def rtp_early(one, world):
         return them.verdict(share=0.3)
 
 
-@attack("rtp-ringing", "H2", "two packets a port while it rings; the caller is behind NAT", held=True, counters=DROPPED)
+@attack("rtp-ringing", "H2", "two packets to each port while the callee rings; the caller is behind NAT", held=True, counters=DROPPED)
 def rtp_ringing(one, world):
     with Victims(one, world) as them:
         def rings(phone, invite):
@@ -104,7 +104,7 @@ def rtp_ringing(one, world):
         return them.verdict()
 
 
-@attack("rtp-answer", "H2", "one packet a port between the answer and the first packet; the caller is behind NAT",
+@attack("rtp-answer", "H2", "one packet to each port between the answer and the first packet; the caller is behind NAT",
         counters=DROPPED)
 def rtp_answer(one, world):
     with Victims(one, world) as them:
@@ -116,7 +116,7 @@ def rtp_answer(one, world):
         return them.verdict()
 
 
-@attack("rtp-cut", "H2", "public parties: six packets a port before the first, then ten a second",
+@attack("rtp-cut", "H2", "public parties: six packets to each port before the first RTP, then ten a second",
         counters=DROPPED)
 def rtp_cut(one, world):
     with Victims(one, world, nat=False) as them:
@@ -132,7 +132,7 @@ def rtp_cut(one, world):
         return them.verdict()
 
 
-@attack("rtp-reinvite", "H2", "packets at every port while the caller, behind NAT, holds and comes back",
+@attack("rtp-reinvite", "H2", "packets to every port while the caller, behind NAT, holds and resumes",
         counters=DROPPED)
 def rtp_reinvite(one, world):
     with Victims(one, world) as them:
@@ -151,7 +151,7 @@ def rtp_reinvite(one, world):
         return them.verdict(share=0.3)
 
 
-@attack("rtp-during", "H2", "packets at every port, ten times, while two parties talk", held=True, counters=DROPPED)
+@attack("rtp-during", "H2", "packets to every port, ten times, while two parties talk", held=True, counters=DROPPED)
 def rtp_during(one, world):
     with Victims(one, world) as them:
         call, other = them.call()
@@ -163,7 +163,7 @@ def rtp_during(one, world):
         return them.verdict()
 
 
-@attack("rtp-digits", "Found later 7", "key 7 by RFC 4733 at every port before a caller's first packet, into a menu",
+@attack("rtp-digits", "Found later 7", "digit 7 by RFC 4733 to every port before a caller's first packet, into a menu",
         counters=DROPPED)
 def rtp_digits(one, world):
     with Victims(one, world) as them, one.attacker(world, 0) as gift:
@@ -175,10 +175,10 @@ def rtp_digits(one, world):
             spray(world, them.thief, one.who(0), 1, make=lambda _: sound.event("7", turn, 0, them.thief.ssrc, turn == 2))
         came = gift.until(lambda: gift.heard("INVITE"), 3)
         call.bye()
-        return came, "the caller was led where the stranger wanted" if came else "the menu heard nothing"
+        return came, "the menu followed the stranger's digit" if came else "the menu received nothing"
 
 
-@attack("rtcp-bye", "H2", "RTCP BYE of the thief, and with the caller's SSRC, at every odd port", held=True)
+@attack("rtcp-bye", "H2", "RTCP BYE with the thief's SSRC, and with the caller's, to every odd port", held=True)
 def rtcp_bye(one, world):
     with Victims(one, world, nat=False) as them:
         call, other = them.call()
@@ -193,4 +193,4 @@ def rtcp_bye(one, world):
         _, first, second, _ = them.stolen()
         cut = call.ended.is_set() or other.ended.is_set() or first - before[1] < 25 or second - before[2] < 25
         call.bye()
-        return cut, "the call was cut" if cut else "the call went on"
+        return cut, "the call was cut" if cut else "the call continued"

@@ -108,7 +108,7 @@ def flood(world, seconds, rate, make, sources):
     return flooding
 
 
-@attack("options-flood", "M4", "12,000 OPTIONS/s of four strangers while the carrier asks whether we live",
+@attack("options-flood", "M4", "12,000 OPTIONS/s from four strangers while the carrier sends its own OPTIONS",
         counters=('b2b_abuse_total{kind="unanswered"}',), timed=True)
 def options_flood(one, world):
     # From the carrier's address, with a separate socket.
@@ -122,7 +122,7 @@ def options_flood(one, world):
         found = answers(carrier, world, 40)
         dropped = unread(world) - before
         flooding.join()
-    return judged(found, 40, f"{found} of 40 OPTIONS of the carrier answered", dropped / (3.5 * rate))
+    return judged(found, 40, f"{found} of 40 OPTIONS from the carrier answered", dropped / (3.5 * rate))
 
 
 def judged(found, of, words, dropped):
@@ -131,7 +131,7 @@ def judged(found, of, words, dropped):
     return dropped < 0.5 and found < 0.9 * of * (1 - dropped) - 1, words
 
 
-@attack("wrong-passwords", "M1", "a stranger gives wrong passwords for somebody's account",
+@attack("wrong-passwords", "M1", "a stranger sends wrong passwords for a user's account",
         lines={"limits": ["auth_failures = 4"]},
         counters=('b2b_abuse_total{kind="authentication_failed"}',), timed=True)
 def wrong_passwords(one, world):
@@ -144,7 +144,7 @@ def wrong_passwords(one, world):
     fresh_place = one_of(202)
     with one.victim(world, 5, ip=fresh_place) as owner:
         status = owner.register(patience=3)
-    return status != 200, f"the owner's right password: {status or 'no answer'}"
+    return status != 200, f"the owner's correct password: {status or 'no answer'}"
 
 
 def one_of(block):
@@ -169,13 +169,13 @@ def idle_connections(one, world):
         status = 0
         with contextlib.suppress(OSError), one.victim(world, 5, tcp=True) as phone:
             status = phone.register(patience=10)
-        return status != 200, f"{len(held)} connections held; a phone from elsewhere: {status or 'shut out'}"
+        return status != 200, f"{len(held)} connections held; a phone from another address: {status or 'no connection'}"
     finally:
         for it in held:
             it.close()
 
 
-@attack("slow-http", "L3", "2,000 silent connections of one source to the control interface", timed=True,
+@attack("slow-http", "L3", "2,000 silent connections from one source to the HTTP interface", timed=True,
         counters=("b2b_http_connections_full_total",))
 def slow_http(one, world):
     held, (host, port) = [], world.http.split(":")
@@ -197,7 +197,7 @@ def slow_http(one, world):
             it.close()
 
 
-@attack("http-proxied", "M6", "requests behind a reverse proxy on this machine, no token",
+@attack("http-proxied", "M6", "requests through a reverse proxy on this machine, without a token",
         counters=("b2b_http_refused_total",))
 def http_proxied(one, world):
     """nginx' `proxy_pass http://127.0.0.1:8080` sends exactly this, with or without an additional field."""
@@ -234,7 +234,7 @@ def forged_sources(one, world):
     return judged(sum(found), 16, words, dropped / (10 * 12_000))
 
 
-@attack("garbage", "–", "garbage, INVITE and REGISTER of nobody by UDP and TCP", held=True,
+@attack("garbage", "–", "garbage, INVITE and REGISTER from unknown users over UDP and TCP", held=True,
         counters=("b2b_sip_malformed_total",), timed=True)
 def garbage(one, world):
     def make(_, source):

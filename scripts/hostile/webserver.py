@@ -62,7 +62,7 @@ def asked_by_a_call(one, world, work, seconds=8):
 
 
 def judged(alive, took, _):
-    return not alive, "the process ended" if not alive else f"the call ended after {took:.1f} s, others go on"
+    return not alive, "the process ended" if not alive else f"the call ended after {took:.1f} s, others continue"
 
 
 # The response of such a server is no response.
@@ -74,7 +74,7 @@ def web_interim(one, world):
     return judged(*asked_by_a_call(one, world, lambda it: it.sendall(b"HTTP/1.1 100 \r\n\r\n" * 2000)))
 
 
-@attack("web-head", "H4", "a header without end", held=True, counters=FAILED)
+@attack("web-head", "H4", "an endless header", held=True, counters=FAILED)
 def web_head(one, world):
     def work(connection):
         connection.sendall(b"HTTP/1.1 200 OK\r\n")
@@ -84,7 +84,7 @@ def web_head(one, world):
     return judged(*asked_by_a_call(one, world, work))
 
 
-@attack("web-body", "H4", "a body without end", held=True, counters=FAILED)
+@attack("web-body", "H4", "an endless body", held=True, counters=FAILED)
 def web_body(one, world):
     def work(connection):
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n")
@@ -94,7 +94,7 @@ def web_body(one, world):
     return judged(*asked_by_a_call(one, world, work))
 
 
-@attack("web-redirect", "H4", "redirects in a circle, and to the control interface", held=True, counters=FAILED)
+@attack("web-redirect", "H4", "redirects in a loop, and to the HTTP interface", held=True, counters=FAILED)
 def web_redirect(one, world):
     to = [f"http://{one.source(world)}:8000/again", f"http://{world.http}/calls"]
 
@@ -103,9 +103,9 @@ def web_redirect(one, world):
         connection.sendall(f"HTTP/1.1 302 Found\r\nLocation: {to[0]}\r\nContent-Length: 0\r\n\r\n".encode())
 
     alive, took, asked = asked_by_a_call(one, world, work)
-    return not alive or asked > 20, judged(alive, took, asked)[1] + f", it was asked {asked} times"
+    return not alive or asked > 20, judged(alive, took, asked)[1] + f", {asked} requests"
 
 
-@attack("web-silence", "H4", "silence", held=True, counters=FAILED)
+@attack("web-silence", "H4", "no response", held=True, counters=FAILED)
 def web_silence(one, world):
     return judged(*asked_by_a_call(one, world, lambda _: time.sleep(9)))
