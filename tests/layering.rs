@@ -60,6 +60,7 @@ const BORDERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("lab::orchestrator", &["base", "config", "dsp", "lab::config", "lab::results", "media", "ua"]),
+    ("lab::results", &["base"]),
     ("lab", &[]),
     ("lab::tests", &["lab", "ua"]),
     ("server::config", &["app", "base", "config", "sip::endpoint::SessionRefresher", "sip::msg"]),
