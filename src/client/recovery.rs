@@ -116,22 +116,26 @@ impl fmt::Display for RecoveryStep {
             RecoveryStep::Sending { step, loss_pct } => {
                 write!(
                     f,
-                    "{loss_pct:.1} % are lost: sound is sent {}",
+                    "{loss_pct:.1} % packet loss: audio is sent {}",
                     match step {
                         Step::Usual => "as usual",
-                        Step::Robust => "more robustly",
-                        Step::Sparing => "more robustly, with fewer bits",
+                        Step::Robust => "with more protection",
+                        Step::Sparing => "with more protection, at a lower bit rate",
                     }
                 )
             }
             RecoveryStep::Offering { codec, loss_pct } => {
-                write!(f, "{loss_pct:.1} % are lost: {codec} is offered, which takes that better")
+                write!(f, "{loss_pct:.1} % packet loss: offering {codec}, which tolerates it better")
             }
             RecoveryStep::Silent { since } => {
-                write!(f, "nothing has come for {:.0} s: look at the network", since.as_secs_f64())
+                write!(
+                    f,
+                    "no RTP for {:.0} s: the far end sends none, or the network loses it",
+                    since.as_secs_f64()
+                )
             }
             RecoveryStep::Back { after } => {
-                write!(f, "sound comes again, after {:.0} s", after.as_secs_f64())
+                write!(f, "RTP is back after {:.0} s", after.as_secs_f64())
             }
         }
     }

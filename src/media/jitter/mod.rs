@@ -439,11 +439,11 @@ impl JitterBuffer {
     }
 
     /// Playout delay of the frame played at `at`, ms: from the arrival of an undisturbed packet to
-    /// its playout. `None` before playing begins.
+    /// its playout; 0 while playout runs ahead of a stream that has stopped. `None` before playing begins.
     pub fn delay_ms(&self, at: Instant) -> Option<f64> {
         let position = self.position.filter(|_| self.playing)?;
         let delay = self.nanos(at) - self.clock.nanos(position) - self.delay.lowest_transit()?;
-        Some(delay as f64 / MS as f64)
+        Some(delay.max(0) as f64 / MS as f64)
     }
 
     /// The current target delay, ms.
