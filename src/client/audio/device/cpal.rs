@@ -15,12 +15,10 @@ use cpal::{
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::format::{Between, Format, Kind, Offer, choose, folded};
-use super::{DeviceSide, Loudspeaker, Microphone, SoundSystem};
+use super::{DeviceSide, GONE_AFTER, Loudspeaker, Microphone, SoundSystem};
 
 /// Polling interval of a ring.
 const LOOK: Duration = Duration::from_millis(2);
-/// Time without audio after which a device counts as gone.
-const PATIENCE: Duration = Duration::from_secs(2);
 /// Capacity of a ring in frames of 20 ms.
 const ROOM: usize = 4;
 
@@ -171,7 +169,7 @@ fn note(error: &cpal::Error, gone: &AtomicBool) {
 fn wait(gone: &AtomicBool, ready: impl Fn() -> bool) -> io::Result<()> {
     let mut waited = Duration::ZERO;
     while !ready() {
-        if gone.load(Ordering::Acquire) || waited > PATIENCE {
+        if gone.load(Ordering::Acquire) || waited > GONE_AFTER {
             return Err(io::Error::new(io::ErrorKind::BrokenPipe, "the device is gone"));
         }
         sleep(LOOK);

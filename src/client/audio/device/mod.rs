@@ -39,6 +39,10 @@ use std::time::Duration;
 use rtrb::Consumer;
 use tokio::sync::broadcast;
 
+/// Time without audio after which a device counts as gone. A device that wakes up, such as a Bluetooth one,
+/// takes a second.
+const GONE_AFTER: Duration = Duration::from_secs(3);
+
 use super::pipeline::{AudioPipeline, FrameFormat};
 use super::{AudioProblem, Sound};
 use crate::ClientEvent;

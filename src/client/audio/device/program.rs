@@ -7,13 +7,11 @@ use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitSta
 use std::thread::{Builder, sleep};
 use std::time::Duration;
 
+use super::GONE_AFTER;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-/// Time without audio after which a device counts as gone. A device that wakes up, such as a Bluetooth one,
-/// takes a second.
-const PATIENCE: Duration = Duration::from_secs(3);
 /// Length of one wait.
 const WAIT_MS: u8 = 20;
 /// How long to wait for a killed program: the kernel may hold it for as long as its device does not respond.
@@ -100,7 +98,7 @@ impl Running {
     /// It does not exit.
     pub fn ended(&mut self) -> io::Result<ExitStatus> {
         let end = match &mut self.child {
-            Some(child) => end_of(child, PATIENCE)?,
+            Some(child) => end_of(child, GONE_AFTER)?,
             None => None,
         };
         end.ok_or_else(|| io::Error::new(io::ErrorKind::TimedOut, "the program does not end"))
@@ -150,8 +148,8 @@ impl Waited {
     /// Waits until the pipe is ready or closed, or for a moment. It counts waits rather than reading a clock:
     /// a pipe that delivers single octets is waited for several times longer.
     fn wait(&mut self, pipe: &impl AsFd, flags: PollFlags) -> io::Result<PollFlags> {
-        if self.0 >= PATIENCE {
-            let why = format!("the device gave or took no sound for {} s", PATIENCE.as_secs());
+        if self.0 >= GONE_AFTER {
+            let why = format!("the device gave or took no sound for {} s", GONE_AFTER.as_secs());
             return Err(io::Error::new(io::ErrorKind::TimedOut, why));
         }
         let mut pipes = [PollFd::new(pipe.as_fd(), flags)];
