@@ -187,7 +187,7 @@ pub fn decide<'a>(asker: Asker<'a>, way: Way, place: Place<'a>) -> Verdict<'a> {
 /// The destination of a new call: 3xx and Refer-To.
 fn call<'a>(party: Party<'a>, way: Way, place: Place<'a>) -> Verdict<'a> {
     let trunk = match party {
-        Party::Stranger => return verdict(Decision::Refuse, "nobody who is known asks"),
+        Party::Stranger => return verdict(Decision::Refuse, "the request is from an unknown party"),
         Party::User(_) => {
             return match place {
                 Place::Number | Place::Own => verdict(Decision::Routes, "a call of the user's own"),
@@ -218,7 +218,7 @@ fn call<'a>(party: Party<'a>, way: Way, place: Place<'a>) -> Verdict<'a> {
 
 fn replaces<'a>(party: Party<'a>, place: Place<'a>) -> Verdict<'a> {
     match (party, place) {
-        (Party::Stranger, _) => verdict(Decision::Refuse, "nobody who is known asks"),
+        (Party::Stranger, _) => verdict(Decision::Refuse, "the request is from an unknown party"),
         (_, Place::Own) => verdict(Decision::Follow, "a dialog of its own"),
         (_, Place::Referred) => verdict(Decision::Follow, "a party of the dialog has referred it here"),
         _ => verdict(Decision::Refuse, "a dialog of others"),
@@ -245,7 +245,9 @@ fn dialog_hop<'a>(asker: Asker<'a>, place: Place<'a>) -> Verdict<'a> {
 fn contact<'a>(asker: Asker<'a>, place: Place<'a>) -> Verdict<'a> {
     match (asker, place) {
         (Asker { by_proxy: true, .. }, _) => verdict(Decision::Flow, "by the Path of a named proxy"),
-        (Asker { party: Party::Stranger, .. }, _) => verdict(Decision::Refuse, "nobody who is known asks"),
+        (Asker { party: Party::Stranger, .. }, _) => {
+            verdict(Decision::Refuse, "the request is from an unknown party")
+        }
         (_, Place::Own) => verdict(Decision::Follow, "where the phone says that it listens"),
         _ => verdict(Decision::Flow, "the flow that the phone came by"),
     }

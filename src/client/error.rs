@@ -176,7 +176,7 @@ fn untransferred(status: Option<u16>) -> String {
             format!("{status}; the far end cannot do that: call both, and join them")
         }
         Some(status) => format!("{status}; {}", advice(status).unwrap_or("try another target")),
-        None => "the far end hung up, or did not say how it went; ask whoever was to be called".to_owned(),
+        None => "the far end hung up, or did not report the result; ask the transfer target".to_owned(),
     }
 }
 

@@ -123,7 +123,7 @@ async fn one(
             dial(client, uri_of(number, identity), talks).await.map_err(refused)?;
         }
         (Deed::HandOver, Some(talk)) => {
-            let Some(held) = &talks.held else { return Err((Exit::Usage, "nobody is held".to_owned())) };
+            let Some(held) = &talks.held else { return Err((Exit::Usage, "no call is on hold".to_owned())) };
             held.call.transfer_to(&talk.call).await.map_err(refused)?;
             held.call.wait_for_end().await;
             talk.call.wait_for_end().await;

@@ -160,7 +160,7 @@ fn outcome(config: &ServerConfig, outcome: &Outcome) -> Vec<String> {
     let timeout = policy.timeout.unwrap_or(config.limits.ring);
     lines.push(format!("ring    at most {} s", timeout.as_secs()));
     if let Some(app) = &dial.unanswered {
-        lines.push(format!("then    {app}, if nobody answers"));
+        lines.push(format!("then    {app}, if unanswered"));
     }
     lines
 }

@@ -381,5 +381,5 @@ pub(super) fn own_user(settings: &Settings, target: &str) -> Result<Option<Strin
         return Err(not_allowed("it is not on this server"));
     }
     let user = uri.user_unescaped().and_then(|user| String::from_utf8(user.into_owned()).ok());
-    user.map(Some).ok_or_else(|| not_allowed("it names nobody"))
+    user.map(Some).ok_or_else(|| not_allowed("it has no user part"))
 }

@@ -66,7 +66,7 @@ pub fn lead(current: &Current, settings: &Settings, claim: &Claim<'_>) -> Led {
     match verdict.decision {
         Decision::Routes => match number(&uri) {
             Some(number) => Led::Number(number, verdict.why),
-            None => not_followed("it names nobody"),
+            None => not_followed("it has no user part"),
         },
         Decision::Follow | Decision::FollowCounted => match party {
             Party::Gateway(Trunk { name: Some(name), .. }) => {
@@ -119,7 +119,7 @@ fn number(uri: &Uri<'_>) -> Option<String> {
 fn through(settings: &Settings, claim: &Claim<'_>, uri: &Uri<'_>, name: &str, why: &'static str) -> Led {
     let gateway = settings.config.gateway(name).zip(settings.trunk(name));
     let (Some((config, (gateway, _))), true) = (gateway, number(uri).is_some()) else {
-        return Led::NotFollowed { why: "it names nobody".to_owned(), line: None };
+        return Led::NotFollowed { why: "it has no user part".to_owned(), line: None };
     };
     let matching = config.hosts.iter().find(|host| is_host(settings, host, uri));
     let Some(host) = matching.or(config.hosts.first()) else {

@@ -111,7 +111,7 @@ fn explain_says_who_takes_a_caller_whom_nobody_answers() {
     std::fs::write(&path, text).expect("a file");
     let config = path.to_str().expect("UTF-8");
     let explained = answer(&["--config", config, "--explain", "1001", "--from", "1001"]);
-    assert!(explained.contains("\nthen    voicemail/1001, if nobody answers\n"), "{explained}");
+    assert!(explained.contains("\nthen    voicemail/1001, if unanswered\n"), "{explained}");
 }
 
 #[test]

@@ -33,7 +33,7 @@ pub enum FlowProblem {
     #[error("the call never ends from here; lead it to a hangup, transfer or another application")]
     NoEnd,
     #[error(
-        "a caller who presses nothing goes round for ever ({0}); let one of these lead elsewhere, with no_input or failed"
+        "a caller without input never leaves these nodes ({0}); lead one of them elsewhere with no_input or failed"
     )]
     Circle(String),
     #[error("the prompt file {0} does not exist; add the file, or correct the name")]

@@ -208,7 +208,10 @@ impl Running {
             }
             Do::Http { url, fields, timeout } => {
                 let (Some(urls), Some(machine)) = (self.ivr.urls.clone(), &self.machine) else {
-                    self.complain("nobody asks URLs here: give the application one who does", wants);
+                    self.complain(
+                        "this program has no HTTP client for URL nodes: set one with `urls`",
+                        wants,
+                    );
                     return self.goes_on(now, Came::NotTold, wants);
                 };
                 let name = &self.ivr.flow.name;

@@ -124,7 +124,7 @@ impl Application for PicksUp {
 impl PicksUp {
     fn takes(&mut self, wants: &mut Wants) {
         let Some(Parked { leg: parked, .. }) = lock(&self.parking.lot).take(self.slot) else {
-            return wants.end(HandlerAction::Reject { status: 404, reason: "Nobody Parked".to_owned() });
+            return wants.end(HandlerAction::Reject { status: 404, reason: "Slot Empty".to_owned() });
         };
         self.parked = Some(parked);
         self.parking.tell(wants, &self.call, "picked_up", self.slot);

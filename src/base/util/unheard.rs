@@ -6,7 +6,7 @@ pub const UNREACHABLE: &str = "no answer from that address";
 /// No response within 64*T1 (408).
 pub const SILENT: &str = "no answer in 32 s";
 /// It rang, and there was no final response (408).
-pub const RANG_OUT: &str = "it rang, and nobody answered";
+pub const RANG_OUT: &str = "it rang without an answer";
 
 /// A failure as text.
 pub fn in_words(status: u16, reason: &str) -> String {

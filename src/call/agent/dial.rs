@@ -44,7 +44,7 @@ impl AgentService {
         }
         let ip_of = |uri: &Uri<'_>| uri.host.and_then(|host| host.ip());
         if ip_of(&uri).is_some_and(|ip| ip.is_unspecified()) {
-            return Err(bad("a wildcard address reaches nobody".to_owned()));
+            return Err(bad("a wildcard address is no destination".to_owned()));
         }
         let identity = how.identity.as_ref().or(self.config.identity.as_ref());
         let way = self.config.signalling.way(&uri, identity.map(String::as_str), self.home());

@@ -125,7 +125,8 @@ impl AgentService {
     fn registrant(&self, config: &RegistrationConfig) -> Result<Registrant, AgentError> {
         let signalling = &self.config.signalling;
         let bad = |reason: &str| AgentError::Target { uri: String::new(), reason: reason.to_owned() };
-        let identity = self.config.identity.as_ref().ok_or_else(|| bad("who registers needs an identity"))?;
+        let identity =
+            self.config.identity.as_ref().ok_or_else(|| bad("a registration needs an identity"))?;
         let mut places = Vec::new();
         for registrar in &config.registrars {
             let uri = sip_uri(registrar)?;

@@ -189,7 +189,7 @@ impl<'a> Expansion<'a> {
             None => match self.resolver.others.lookup(&self.request.with_target(target)).await {
                 Ok(Some(found)) => found.tiers().map(<[_]>::to_vec).collect(),
                 Ok(None) => {
-                    self.missed.push(format!("nobody knows '{target}'"));
+                    self.missed.push(format!("'{target}' is unknown"));
                     Tiers::new()
                 }
                 Err(error) => {

@@ -176,7 +176,7 @@ impl Switch {
             dialling.is_some_and(|it| it.purpose.caller().is_some())
         };
         if dials(into) || dials(from) {
-            return Err(CallError::WrongState("somebody is called for a leg"));
+            return Err(CallError::WrongState("another party is being dialled for a leg"));
         }
         if self.is_leaving(a) || self.is_leaving(b) {
             return Err(CallError::Gone);

@@ -20,7 +20,7 @@ impl Switch {
         let (_, other, _) = self.bridged(leg).ok_or(CallError::WrongState("the leg is in no bridge"))?;
         let dialling = self.calls.get(call).and_then(|it| it.dialling.as_ref());
         if let Some(Purpose::Transfer { .. } | Purpose::Caller { .. }) = dialling.map(|it| &it.purpose) {
-            return Err(CallError::WrongState("somebody is called for the leg"));
+            return Err(CallError::WrongState("another party is being dialled for the leg"));
         }
         if self.is_asked(call) {
             return Err(CallError::Busy);

@@ -253,7 +253,7 @@ async fn whither(
         let rounds = stages.into_iter().flat_map(|contacts| rounds(contacts, order)).map(plain);
         return Whither::Call(rounds.collect(), why);
     }
-    Whither::NotFollowed { why: "nobody decides where it may lead".to_owned(), line: None }
+    Whither::NotFollowed { why: "no policy allows its destination".to_owned(), line: None }
 }
 
 /// Sets the diversion reason of a diverted contact that has none yet.

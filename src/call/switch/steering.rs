@@ -38,7 +38,7 @@ impl Switch {
                 self.with_dial(call, Dial::cancel);
                 Ok(())
             }
-            _ => Err(CallError::WrongState("nobody is dialled for the leg")),
+            _ => Err(CallError::WrongState("no party is being dialled for the leg")),
         }
     }
 

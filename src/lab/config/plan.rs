@@ -229,7 +229,7 @@ impl Reader<'_> {
 
     /// Refuses loads with a cue, since a plan without a scene has none.
     fn without_cues(&self, loads: Vec<LoadPart>) -> Result<Vec<LoadPart>, ConfigError> {
-        let reason = "nobody gives cues but the phones of a [scene]; start_after_s says when it starts";
+        let reason = "only the phones of a [scene] give cues; use start_after_s";
         match loads.iter().find(|load| load.on.is_some()) {
             Some(load) => Err(load.error("on", reason)),
             None => Ok(loads),

@@ -254,7 +254,7 @@ impl Party {
             (Deed::Transfer(_), PartyEvent::TransferEnded { arrived: true }) => true,
             (Deed::Transfer(_), PartyEvent::TransferEnded { arrived: false }) if self.may_refuse() => true,
             (Deed::Transfer(_), PartyEvent::TransferEnded { arrived: false }) => {
-                self.fail("nobody answered there", effects);
+                self.fail("no answer", effects);
                 return false;
             }
             (Deed::Press(_), PartyEvent::Due) if late => match self.digits.pop() {

@@ -372,10 +372,7 @@ impl LoadPlan {
             return Err(bad("caller.share", format!("{share} is no share; write 0 or more")));
         }
         if !callers.is_empty() && callers.iter().all(|it| it.share == Some(0.0)) {
-            return Err(bad(
-                "caller.share",
-                "nobody calls; write a share of more than 0 somewhere".to_owned(),
-            ));
+            return Err(bad("caller.share", "no calls are made; set a share above 0".to_owned()));
         }
         let mut registered: Vec<User> = Vec::new();
         for file in callees.iter().filter_map(|it| it.users.as_deref()) {

@@ -30,7 +30,7 @@ pub const NER: Table = Table {
     about: "When a gateway is taken out of service because too few of its calls succeed. See `docs/gateways.md`, Failing calls (`ner`).",
     keys: rows! {
         below: Whole(1, 100) => 50,
-            "In percent: it is taken out of service when a smaller share of its last calls has reached somebody.";
+            "In percent: the gateway is taken out of service when a smaller share of its last calls was effective.";
         calls: Whole(3, 1_000) => 20, "How many of its last calls count; fewer calls decide nothing.";
         window_s: Whole(10, 86_400) => 300, "Calls that were decided earlier do not count.";
         out_s: Whole(1, 86_400) => 60, "How long it is out of service before one call tries it.";

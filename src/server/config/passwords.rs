@@ -22,8 +22,8 @@ fn weakness(user: &User) -> Option<String> {
         _ => return None,
     };
     Some(format!(
-        "the password of user {} (line {}) {why}: whoever guesses it calls at your cost; take another one, or insist \
-         by weak_password = true (for all: server.weak_passwords)",
+        "the password of user {} (line {}) {why}: an attacker who guesses it makes calls at your cost; choose another one, \
+         or allow it with weak_password = true (for all users: server.weak_passwords)",
         user.name, user.line
     ))
 }

@@ -290,7 +290,7 @@ impl Known {
             return match &mut self.digest {
                 Some(digest) => Ok(authorize(digest, out)),
                 None => {
-                    Err("[authentication]: nobody has asked; write auth=\"true\" at the <recv> of 401 or 407"
+                    Err("[authentication]: no challenge was received; write auth=\"true\" at the <recv> of 401 or 407"
                         .to_owned())
                 }
             };

@@ -28,7 +28,7 @@ pub const PARK: Table = Table {
         timeout_s: Whole(5, 86_400) => 60, "How long a caller is parked before `back_to` is called.";
         ring_s: Whole(5, 600) => 20, "How long `back_to` then rings.";
         back_to: Text("target", any),
-            "The target of callers that nobody retrieves: `user/1001`, `group/reception`. Without it: the party that parked them.";
+            "The target of parked callers that are not retrieved: `user/1001`, `group/reception`. Without it: the party that parked them.";
         music: Text("name of a `[[music]]`", any) => "default", "The music class for parked callers.";
         announce: Switch => false, needs(&["true"], "prompts", "take announce out"),
             "Whether a party that transfers a caller to the first free slot is called for `ring_s`, from the slot's number, and hears that number, with the digits of `[prompts]`; a party that dials the lot hears its own slot.";

@@ -195,9 +195,9 @@ mod tests {
         let (mut one, opening) = pool.slot(&agent);
         let (mut other, _) = pool.slot(&agent);
         let opening = opening.expect("one is to be opened");
-        opening.tell(Err("nobody is there".to_owned()));
-        assert_eq!(one.is_up().await, Err("nobody is there".to_owned()));
-        assert_eq!(other.is_up().await, Err("nobody is there".to_owned()));
+        opening.tell(Err("the agent is not connected".to_owned()));
+        assert_eq!(one.is_up().await, Err("the agent is not connected".to_owned()));
+        assert_eq!(other.is_up().await, Err("the agent is not connected".to_owned()));
         assert!(pool.slot(&agent).1.is_some(), "it is tried anew");
     }
 }

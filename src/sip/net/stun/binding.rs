@@ -106,7 +106,7 @@ impl Binding {
             return News::NotOurs;
         }
         let Some((transaction, _)) = self.asked.filter(|_| from == self.server) else {
-            return News::Refused("it comes from somebody who was not asked");
+            return News::Refused("it does not come from the server that was asked");
         };
         let Some(said) = answer(datagram, &transaction) else {
             return News::Refused("nothing was asked by that name");
@@ -148,7 +148,7 @@ impl Binding {
             return Err("the address that it says is of the other family");
         }
         if nowhere || ip.is_multicast() || address.port() == 0 {
-            return Err("the address that it says is nobody's");
+            return Err("its address is not a host's");
         }
         // A server on the Internet sees no private address, and a server on another machine
         // sees no loopback address.
