@@ -460,7 +460,8 @@ proptest! {
             if let Some((before, ssrc)) = highest[slot] {
                 prop_assert_eq!(rtp.ssrc, ssrc);
                 let step = rtp.sequence.wrapping_sub(before) as i16;
-                prop_assert!((-20..3_000).contains(&step), "{}", step);
+                // What is no restart (RFC 3550 A.1) is passed on as it came: step 6 may go back as far.
+                prop_assert!((-100..3_000).contains(&step), "{}", step);
                 if step <= 0 { continue; }
             }
             highest[slot] = Some((rtp.sequence, rtp.ssrc));
