@@ -1,8 +1,8 @@
-// Beside mdBook's script: what assistive technology and the keyboard need of its theme.
+// Adds to mdBook's theme what assistive technology and keyboard users need.
 (() => {
   'use strict';
   document.getElementById('mdbook-menu-bar')?.setAttribute('role', 'banner');
-  // The contents are opened by the label of a hidden checkbox, which no keyboard reaches: a button presses it.
+  // The label of a hidden checkbox opens the contents; the keyboard cannot reach it, so a button clicks it.
   const label = document.getElementById('mdbook-sidebar-toggle');
   const contents = document.getElementById('mdbook-sidebar');
   if (label && contents) {
@@ -20,9 +20,9 @@
     label.style.display = 'none';
     label.before(button);
   }
-  // A corner of a table heads nothing.
+  // An empty corner cell of a table is not a heading.
   for (const it of document.querySelectorAll('th:empty')) it.replaceWith(document.createElement('td'));
-  // What scrolls sideways does so by keyboard, too.
+  // Makes elements that scroll sideways focusable, so that they scroll by keyboard, too.
   const scrolling = () => {
     for (const it of document.querySelectorAll('pre > code, .table-wrapper')) {
       const scrolls = it.scrollWidth > it.clientWidth;

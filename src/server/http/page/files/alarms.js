@@ -1,4 +1,4 @@
-// What somebody has to look at: since when, and what to do.
+// The alarms: what needs attention, since when, and what to do.
 
 import { badge, dayOf, h, span, words } from './dom.js';
 import * as api from './api.js';
@@ -12,10 +12,10 @@ function item(alarm) {
     h('p', { class: 'faint' }, `since ${dayOf(alarm.since)} (${span((Date.now() - Date.parse(alarm.since)) / 1000)})${times}`));
 }
 
-/** Alarms as they were last read. */
+/** The result of the last read. */
 export const alarms = { list: [] };
 
-/** Reads them. */
+/** Reads the alarms from the server. */
 export async function read() {
   alarms.list = (await api.get('alarms', { alarms: [] })).alarms;
   return alarms.list;

@@ -1,4 +1,4 @@
-// Requests, with the token where one is needed; it is kept for this tab only.
+// HTTP requests, with a token if the server requires one. The token is stored for this tab only.
 
 import { byId, setText } from './dom.js';
 
@@ -12,10 +12,10 @@ function token() {
 
 function keep(text) {
   kept = text;
-  try { sessionStorage.setItem(PLACE, text); } catch { /* it is kept until the page is loaded again */ }
+  try { sessionStorage.setItem(PLACE, text); } catch { /* no storage: the token lasts until a reload */ }
 }
 
-/** Asks for a token; many may want one at once, and one answer is for all. */
+/** Asks the user for a token. Concurrent requests share one dialog and its answer. */
 function ask(why) {
   asking ??= new Promise((done) => {
     const dialog = byId('token');
@@ -61,7 +61,7 @@ async function request(method, path, body, patience = AbortSignal.timeout(15000)
   }
 }
 
-/** JSON at a path; `missing` instead where the server has nothing there. */
+/** The JSON at a path; `missing`, if given, on 404. */
 export async function get(path, missing) {
   try {
     return await (await request('GET', path)).json();
@@ -79,11 +79,11 @@ export async function act(method, path, body) {
   return said && (answer.headers.get('content-type') || '').includes('json') ? JSON.parse(said) : null;
 }
 
-/** A URL of what is at a path, for elements that cannot send the token; who takes it gives it back. */
-// However long it takes: a recording of an hour is 100 MB.
+/** A blob URL of a path's content, for elements that cannot send the token. The caller revokes it. */
+// No timeout: a recording of an hour is 100 MB.
 export const blobUrl = async (path) => URL.createObjectURL(await (await request('GET', path, undefined, null)).blob());
 
-/** A file, saved under this name. */
+/** Saves the content of a path as a file of this name. */
 export async function save(path, name) {
   const link = document.createElement('a');
   link.href = await blobUrl(path);
@@ -92,7 +92,7 @@ export async function save(path, name) {
   setTimeout(() => URL.revokeObjectURL(link.href), 60000);
 }
 
-/** A browser's WebSocket has no header fields of ours: the token goes as a subprotocol. */
+/** Browsers cannot set header fields of a WebSocket: the token is sent as a subprotocol. */
 export function socket(path) {
   const url = new URL(path, document.baseURI);
   url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';

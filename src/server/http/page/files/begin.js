@@ -1,10 +1,10 @@
-// A form that starts a call, for tokens that may.
+// The form that starts a call, for tokens that permit it.
 
 import { h, say, setText } from './dom.js';
 import * as api from './api.js';
 import { field } from './form.js';
 
-/** Targets, with commas between them. */
+/** One target, or an array of comma-separated ones. */
 const targets = (text) => {
   const all = text.split(',').map((it) => it.trim()).filter(Boolean);
   return all.length === 1 ? all[0] : all;
@@ -44,7 +44,7 @@ export function beginCall() {
   let looked = false;
   return {
     element,
-    /** It is there for tokens with the scope `calls`. */
+    /** Shows the form if the token has the scope `calls`. */
     async look() {
       if (looked) return;
       const token = await api.get('token', null);

@@ -1,4 +1,4 @@
-// One call: what it is doing, its verdicts, quality over time, ladder, and what can be done to it.
+// One call: its state, verdicts, quality over time, ladder diagram, and actions.
 
 import { badge, bytes, clock, confirmed, count, h, say, setText, span } from './dom.js';
 import * as api from './api.js';
@@ -7,7 +7,7 @@ import { ladder, ladderWords } from './ladder.js';
 import { messages } from './messages.js';
 import { numberOf, parties, stateBadge, stateOf } from './calls.js';
 
-/** Series outlive the view: who comes back sees what was. */
+/** Series by call. They outlive the view, so a user who returns to a call sees its history. */
 const known = new Map();
 
 function seriesOf(call) {
@@ -53,7 +53,7 @@ export function callView(id) {
     [h('ul', { class: 'verdicts' }), h('div', { class: 'legs' }), h('div', { class: 'charts' }), h('div', { class: 'picture' }), h('div')];
   const noted = h('p');
   let report = null;
-  /** Its timeline, with legs that have the names of their parties. */
+  /** The timeline, its legs named by their parties. */
   let timeline = null;
   let drawn = '';
 
@@ -94,7 +94,7 @@ export function callView(id) {
     const wanted = JSON.stringify([!!now, now?.recording?.paused, captured?.running]);
     if (tools.dataset.for === wanted) return;
     tools.dataset.for = wanted;
-    // The focus stays at its place although the words change.
+    // Keeps the focus at its position although the labels change.
     const at = [...tools.children].indexOf(document.activeElement);
     tools.replaceChildren(...[
       now && button(captured?.running ? 'Stop capture' : 'Capture media', capture),
@@ -129,7 +129,7 @@ export function callView(id) {
       if (!series.has(leg.leg)) series.set(leg.leg, new Series());
       if (now) series.get(leg.leg).add(report.duration_ms / 1000, leg.media);
     }
-    // The server has kept them from the beginning; what was read here is all there is elsewhere.
+    // The server's series begin with the call. Without them: the values that this page has read.
     const lines = report.legs.map((leg) => ({
       name: `leg ${leg.leg}`, points: leg.over_time?.length ? leg.over_time : series.get(leg.leg)?.points ?? [],
     })).filter((it) => it.points.length);
@@ -169,7 +169,7 @@ export function callView(id) {
     },
     shown: () => watch.observe(picture),
     gone: () => watch.disconnect(),
-    // Counters have no event of their own.
+    // Counters change without an event.
     everyMs: 2000,
     wants: (event) => String(event.call) === id,
     keys: { x: hangUp, c: capture, e: record },

@@ -1,4 +1,4 @@
-// The calls that are up.
+// The active calls.
 
 import { badge, h, span, setText, words } from './dom.js';
 import * as api from './api.js';
@@ -9,17 +9,17 @@ import { table } from './table.js';
 const SHOWN = 300;
 const MOST = 1000;
 
-/** The number or name of a URI. */
+/** The number or user name of a URI. */
 export const numberOf = (uri) => String(uri ?? '').replace(/^(sips?|tel):/, '').split(/[@;?]/)[0];
 
-/** Who calls, and who is called, as far as its legs say: the user who is connected, with the number that was dialled. */
+/** Caller and callee, as far as the legs show: the connected user, with the number that was dialled. */
 export function parties(call) {
   const first = call.legs.find((leg) => leg.direction === 'inbound') || call.legs[0];
   if (!first) return ['', ''];
   const joined = call.bridge ? [call.bridge.a, call.bridge.b] : [];
   const others = call.legs.filter((leg) => leg !== first);
   const other = others.find((leg) => joined.includes(leg.leg)) || others[0];
-  // Nobody has called: it began here, and all of them were called.
+  // No inbound leg: the server placed this call, so every party is a callee.
   const called = (leg) => leg?.user || numberOf(leg?.callee);
   if (first.direction !== 'inbound') return [called(first), called(other) || call.application || ''];
   const dialled = first.callee || called(other);
@@ -32,10 +32,10 @@ export function stateBadge(state) {
   return badge(kinds[state] || 'note', words(state));
 }
 
-/** Its state; a bridge that is held is what people mean by a held call. */
+/** The call's state; `held` if its bridge is held. */
 export const stateOf = (call) => (call.bridge?.state === 'held' ? 'held' : call.state);
 
-/** What stands beside a call's state. */
+/** Remarks beside a call's state. */
 function notes(call) {
   const notes = [];
   if (call.legs.some((leg) => leg.holds)) notes.push('on hold');
@@ -43,7 +43,7 @@ function notes(call) {
   return notes.join(', ');
 }
 
-/** Of the leg that fares worst. */
+/** The lowest MOS of the call's legs. */
 function mos(call) {
   const all = call.legs.map((leg) => leg.quality?.mos).filter((it) => typeof it === 'number');
   if (!all.length) return '–';
@@ -99,13 +99,13 @@ export function callsView() {
     element: h('section', null,
       h('div', { class: 'bar' }, h('h2', null, 'Calls'), figure, h('label', { class: 'filter' }, filter)), begin.element, list.element, ended.element),
     async refresh() {
-      // Who looks for one of many wants all of them.
+      // A filter searches more calls than are shown.
       const limit = filter.value ? MOST : SHOWN;
       seen = await api.get(`calls?quality=true&limit=${limit}`);
       at = Date.now();
       draw();
       await begin.look();
-      // What is up does not wait for what is over.
+      // Not awaited: active calls do not wait for the ended ones.
       ended.refresh();
     },
     tick: draw,

@@ -1,5 +1,5 @@
-// Making and changing elements. Text is set as text, never as markup: numbers and names come
-// from strangers.
+// Creates and changes elements. Text is set as text, never as markup: numbers and names are
+// untrusted input.
 
 const SVG = 'http://www.w3.org/2000/svg';
 
@@ -24,12 +24,12 @@ export const s = (tag, props, ...children) => fill(document.createElementNS(SVG,
 
 export const byId = (id) => document.getElementById(id);
 
-/** Changes a text only where it is another one. */
+/** Sets an element's text if it differs. */
 export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-/** 4 s, 3:07, 2:03:07. */
+/** A duration: 4 s, 3:07, 2:03:07. */
 export function span(seconds) {
   const all = Math.max(0, Math.floor(seconds));
   if (all < 60) return `${all} s`;
@@ -38,7 +38,7 @@ export function span(seconds) {
   return hours ? `${hours}:${two(minutes)}:${two(rest)}` : `${minutes}:${two(rest)}`;
 }
 
-/** 1,234.5 MB and the like. */
+/** A size, like 234.5 MB. */
 export function bytes(count) {
   for (const [unit, size] of [['GB', 1e9], ['MB', 1e6], ['kB', 1e3]]) {
     if (count >= size) return `${(count / size).toFixed(1)} ${unit}`;
@@ -48,26 +48,26 @@ export function bytes(count) {
 
 export const count = (number) => Number(number).toLocaleString('en-US', { maximumFractionDigits: 1 });
 
-/** The time of day of a moment. */
+/** The time of day. */
 export const clock = (at) => new Date(at).toLocaleTimeString(undefined, { hour12: false });
 
-/** The same, with the day where it is not today's. */
+/** The time of day, with the date unless it is today. */
 export const dayOf = (at) => {
   const day = new Date(at);
   return day.toDateString() === new Date().toDateString() ? clock(at) : `${day.toLocaleDateString()} ${clock(at)}`;
 };
 
-/** Words of a machine for people. */
+/** An identifier as words. */
 export const words = (name) => String(name ?? '').replaceAll('_', ' ');
 
-/** A state with a mark of its own: colour is never the only sign. */
+/** A state with a mark, because colour must not be the only sign. */
 export function badge(kind, text) {
   const marks = { good: '●', warn: '▲', bad: '✕', idle: '○', note: '◆' };
   return h('span', { class: `badge ${kind}` }, h('span', { 'aria-hidden': 'true' }, marks[kind] || '○'), ' ', text);
 }
 
 let told;
-/** Says something to whoever watches, screen readers included. */
+/** Shows a message for eight seconds; screen readers announce it. */
 export function say(text, bad) {
   const place = byId('said');
   clearTimeout(told);
@@ -75,9 +75,9 @@ export function say(text, bad) {
   told = setTimeout(() => place.replaceChildren(), 8000);
 }
 
-/** Answers the question that is open. */
+/** Answers the open question. */
 let answerOpen = null;
-/** Asks before something that cannot be undone; whether it may be done. */
+/** Asks for confirmation of an action that cannot be undone; resolves to whether the user confirmed. */
 export function confirmed(title, text, yes) {
   const dialog = byId('ask');
   answerOpen?.(false);
@@ -94,7 +94,7 @@ export function confirmed(title, text, yes) {
     };
     const { signal } = listening;
     dialog.querySelector('form').addEventListener('submit', (event) => answerOpen(event.submitter?.value === 'yes'), { signal });
-    // `close` comes later than the dialog is closed: the next question may be open by then.
+    // `close` fires after the dialog has closed: the next question may be open by then.
     dialog.addEventListener('close', () => { if (!dialog.open) answerOpen(false); }, { signal });
   });
 }

@@ -1,4 +1,4 @@
-// The calls that are over, as the server keeps them: found by party, by what became of them, by sound.
+// Ended calls from the server's store, filtered by party, result and audio.
 
 import { badge, dayOf, h, say, setText, span } from './dom.js';
 import * as api from './api.js';
@@ -6,9 +6,9 @@ import { table } from './table.js';
 
 const SHOWN = 25;
 const MOST = 1000;
-/** Between two readings, however often calls begin and end. */
+/** Minimum time between two reads, however often calls begin and end. */
 const REST_MS = 3000;
-/** Below it people complain (G.107, "many users dissatisfied"). */
+/** A lower MOS is poor (G.107: "many users dissatisfied"). */
 export const POOR_MOS = 3.6;
 
 const KINDS = { answered: 'good', no_answer: 'idle', cancelled: 'idle', busy: 'warn', failed: 'bad' };
@@ -21,7 +21,7 @@ function audio(call) {
   return poor ? { badge: () => badge('warn', 'both ways'), sign: 'poor' } : AUDIO.both_ways;
 }
 
-/** What became of it: of one that was not answered, why. */
+/** The result of a call; with the cause if it failed. */
 function result(call) {
   const word = call.disposition.replace('_', ' ');
   const text = call.disposition === 'failed' ? `${word}: ${call.cause.replaceAll('_', ' ').toLowerCase()}` : word;
@@ -50,7 +50,7 @@ export function endedCalls() {
   let shown = SHOWN;
   let read = 0;
 
-  /** What can be done with its recording; the file is asked for by its folder and name. */
+  /** Actions for the call's recording; its path is the file's folder and name. */
   function recorded(call) {
     if (!call.recording) return [];
     const path = `recordings/${call.recording.split('/').slice(-2).map(encodeURIComponent).join('/')}`;
@@ -79,7 +79,7 @@ export function endedCalls() {
     } catch (error) {
       return setText(figure, error.message);
     }
-    // What was asked for before may come later.
+    // Ignores the response of an earlier request that arrives late.
     if (turn !== turns) return;
     element.hidden = found === null;
     if (found === null) return;

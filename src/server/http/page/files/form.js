@@ -1,10 +1,10 @@
-// Fields of forms, each with its label.
+// Form fields, each with its label.
 
 import { h } from './dom.js';
 
 let made = 0;
 
-/** A field with a label; `value` is what is written in it. */
+/** A field with a label; `value` is its trimmed text. */
 export function field(label, props) {
   const id = `field-${++made}`;
   const input = h('input', { id, autocomplete: 'off', spellcheck: 'false', ...props });

@@ -1,11 +1,11 @@
-// A call's timeline as a ladder: the first leg on the left, b2b beside it, further legs to the
-// right; time runs down. Arrows are messages, bands are media; every row says in words what it is.
+// A call's timeline as a ladder diagram: the first leg on the left, b2b beside it, further legs to the
+// right; time runs down. Arrows are messages, bands are media; every row has a label.
 
 import { h, s, words } from './dom.js';
 
 const ROW = 34;
 const TOP = 44;
-/** Lanes beside the first leg and b2b; later legs share the last one. */
+/** Lanes besides the first leg's and b2b's; further legs share the last one. */
 const LANES = 3;
 const CHAR = 6.6;
 
@@ -16,10 +16,10 @@ const REASONS = {
   503: 'Unavailable', 600: 'Busy', 603: 'Declined',
 };
 
-/** A refusal; to be asked for a password is none, the same request comes again with it. */
+/** Whether a record is a refusal. A challenge is not: the request is repeated with credentials. */
 const refused = (record) => record.status >= 400 && record.status !== 401 && record.status !== 407;
 
-/** What a record is, in words. */
+/** The label of a record. */
 export function said(record) {
   switch (record.kind) {
     case 'signal': {
@@ -39,7 +39,7 @@ const cut = (text, width) => {
   return text.length > fits ? `${text.slice(0, fits - 1)}…` : text;
 };
 
-/** The ladder of a timeline, so many pixels wide. */
+/** The ladder diagram of a timeline; `width` in pixels. */
 export function ladder(timeline, width) {
   const legs = timeline.legs;
   const lanes = Math.max(2, Math.min(legs.length, 1 + LANES) + 1);
@@ -73,7 +73,7 @@ export function ladder(timeline, width) {
     const media = record.kind === 'media' && record.fact === 'first packet';
     if (media && record.leg !== null && !flowing.has(record.leg)) flowing.set(record.leg, y);
   });
-  // Media flows from its first packet to the end of the picture: a band beside the lane.
+  // A band on the lane, from the first RTP packet to the end of the leg or of the diagram.
   for (const [leg, y] of flowing) {
     const ends = timeline.records.findIndex((it) => it.leg === leg && it.kind === 'state' && /destroyed|failed/.test(it.state));
     const to = ends < 0 ? height - 6 : TOP + (ends + (gap >= 0 && ends >= gap ? 1 : 0)) * ROW + ROW / 2;
@@ -105,7 +105,7 @@ export function ladder(timeline, width) {
   }
 }
 
-/** A remark of one row, beginning at its lane where there is room. */
+/** A row's remark, which begins at its lane if there is room. */
 function note(into, width, gutter, y, mark, text, kind, lane = gutter + 8) {
   const room = width - lane - 14;
   const needed = Math.min(text.length * CHAR + 28, width - gutter - 8);
@@ -117,7 +117,7 @@ function note(into, width, gutter, y, mark, text, kind, lane = gutter + 8) {
     s('text', { class: 'remark', x: from + 12, y: y + 4 }, shown));
 }
 
-/** The same in words, for who does not see the picture. */
+/** The timeline as text, for users who cannot see the diagram. */
 export function ladderWords(timeline) {
   const names = new Map(timeline.legs.map((leg) => [leg.leg, leg.name]));
   return h('ol', { class: 'words' }, timeline.records.map((record) => {

@@ -1,4 +1,4 @@
-// Queues, rooms, parking, agents, registrations, gateways: lists that are read and shown.
+// Lists: queues, agents, rooms, parking, registrations, gateways.
 
 import { badge, count, h, say, setText, span, words } from './dom.js';
 import * as api from './api.js';
@@ -6,7 +6,7 @@ import { table } from './table.js';
 
 const callCell = (call) => (call === null || call === undefined ? '' : { text: String(call), href: `#call/${call}` });
 
-/** A view of lists that hangs below one title. */
+/** A view of lists below one title. */
 function view(title, parts, refresh, wants) {
   const problem = h('p', { class: 'empty', hidden: true });
   return {
@@ -18,7 +18,7 @@ function view(title, parts, refresh, wants) {
   };
 }
 
-/** Says that a server has none of these, or is older than this list. */
+/** Says that the server does not report this kind, because it has none or is too old. */
 function absent(it, found, what) {
   it.problem.hidden = found !== null;
   if (found === null) setText(it.problem, `This server does not report ${what}.`);
@@ -155,7 +155,7 @@ export function registrationsView() {
   return { ...it, focus: list.focus };
 }
 
-/** How a gateway fares: nobody knows of one that is neither registered at nor asked (options_s = 0). */
+/** The state of a gateway; unknown without registration and without OPTIONS (options_s = 0). */
 function fares(gateway) {
   if (!gateway.up) return ['bad', 'down'];
   return gateway.known ? ['good', 'up'] : ['idle', 'not monitored'];

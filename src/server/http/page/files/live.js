@@ -1,15 +1,15 @@
-// What happens, as it happens: the WebSocket `/events`, taken up behind the last event that was
-// seen; where it cannot be had, whoever shows something polls.
+// Live events: the WebSocket `/events`, resumed after the last event that was received. While
+// it is unavailable, the views poll.
 
 import { clock } from './dom.js';
 import * as api from './api.js';
 
 const RETRY_MS = [300, 700, 1500, 3000, 5000];
-/** While polling, how often the WebSocket is tried again. */
+/** Time between two attempts to open the WebSocket while polling. */
 const AGAIN_MS = 15000;
 
 export const live = {
-  /** connecting, live, polling, or off: nothing answers. */
+  /** connecting, live, polling, or off: the server does not answer. */
   state: 'connecting',
   since: Date.now(),
   /** The latest events, newest first. */
@@ -20,7 +20,7 @@ const listeners = { event: [], state: [], stale: [] };
 let last = null;
 let failures = 0;
 
-/** `event`: one came; `state`: the link changed; `stale`: whatever is shown is to be read anew. */
+/** `event`: an event arrived; `state`: the link changed; `stale`: the view must be read again. */
 export const on = (what, act) => listeners[what].push(act);
 const tell = (what, value) => listeners[what].forEach((act) => act(value));
 
@@ -31,7 +31,7 @@ function state(now) {
   tell('state', now);
 }
 
-/** In words. */
+/** The state of the link: its mark and its words. */
 export function linkWords() {
   switch (live.state) {
     case 'live': return ['●', 'live'];
@@ -42,7 +42,7 @@ export function linkWords() {
 }
 
 async function answers() {
-  // Whatever it says: it is there. Stopping is 503.
+  // Any status will do: the server answers 503 while it stops.
   try {
     await fetch('healthz', { cache: 'no-store', signal: AbortSignal.timeout(5000) });
     return true;
@@ -67,7 +67,7 @@ function connect() {
     opened = true;
     failures = 0;
     state('live');
-    // Before the first event of a new connection everything may have changed.
+    // Everything may have changed before a new connection's first event.
     if (!resumed) tell('stale');
   };
   socket.onmessage = (message) => take(JSON.parse(message.data));
@@ -76,7 +76,7 @@ function connect() {
     failures += 1;
     const there = await answers();
     if (!there) state('off');
-    // It answers, but not to this: that number is of an earlier run of the server.
+    // The server answers but refuses to resume: the sequence number is from an earlier run.
     if (there && !opened && resumed) {
       last = null;
       failures = 0;
@@ -87,10 +87,10 @@ function connect() {
   };
 }
 
-/** Begins; to be called once. */
+/** Connects; to be called once. */
 export function begin() {
   connect();
 }
 
-/** How often a view reads anew although nothing was told. */
+/** The interval at which a view is read again without an event. */
 export const everyMs = () => (live.state === 'live' ? 5000 : 2000);

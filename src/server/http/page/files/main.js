@@ -1,4 +1,4 @@
-// Which view is shown, when it is read anew, and the keyboard.
+// Selects the view, reads it again when it is due, and handles the keyboard.
 
 import { badge, byId, count, h, say, setText } from './dom.js';
 import * as api from './api.js';
@@ -16,14 +16,14 @@ const VIEWS = [
   ['alarms', 'Alarms', alarmsView], ['server', 'Server', serverView],
   ['routes', 'Routes', routesView],
 ];
-/** Between two readings at least, however much happens. */
+/** Minimum time between two reads, however many events arrive. */
 const LEAST_MS = 600;
 
 const made = new Map();
 let view = null;
 let reading = false;
 let due = 0;
-/** An event makes nobody read before this. */
+/** Events cause no read before this time. */
 let rested = 0;
 let timer;
 
@@ -39,7 +39,7 @@ function route() {
 function show() {
   const { name, key, make } = route();
   view?.gone?.();
-  // A call's view is made anew each time; lists stay as they were left.
+  // A call's view is created each time; the other views are kept.
   if (!made.has(key) || key.startsWith('call/')) made.set(key, make());
   view = made.get(key);
   if (key.startsWith('call/')) made.delete(key);
@@ -76,12 +76,12 @@ async function refresh() {
     await shown.refresh();
     document.body.classList.remove('old');
   } catch (error) {
-    // What is shown stays, and is marked as old.
+    // The old data stays, marked as old.
     document.body.classList.add('old');
     if (error instanceof api.Refused) say(error.message, true);
   }
   reading = false;
-  // A slow answer is a server with much to do.
+  // A slow response means a busy server: wait longer.
   const rest = Math.max(LEAST_MS, 4 * (Date.now() - begun));
   rested = Date.now() + rest;
   soon(shown === view ? Math.max(Math.min(shown.everyMs ?? everyMs(), everyMs()), rest) : 0);
@@ -93,7 +93,7 @@ async function watchAlarms() {
     const link = byId('nav').querySelector('[data-view=alarms]');
     link.replaceChildren('Alarms', ...(many ? [' ', badge('bad', count(many))] : []));
     title();
-  } catch { /* the link says that nothing answers */ }
+  } catch { /* the link shows that the server does not answer */ }
 }
 
 // ---- keyboard
@@ -119,7 +119,7 @@ function pressed(event) {
     return;
   }
   if (typing) return;
-  // 0 stands behind 9.
+  // On a keyboard 0 follows 9: the tenth view.
   const number = /^[0-9]$/.test(event.key) ? Number(event.key) || 10 : 0;
   const acts = {
     '?': help,
@@ -185,7 +185,7 @@ setInterval(() => view.tick?.(), 1000);
 setInterval(watchAlarms, 10000);
 showTheme();
 show();
-// The first request asks for the token, where one is needed; what follows has it.
+// The first request asks for the token if the server requires one; later requests have it.
 api.get('calls?limit=1').catch(() => null).then(() => {
   begin();
   watchAlarms();

@@ -1,4 +1,4 @@
-// The SIP messages of a call as text, once somebody wants to read them: a token needs the scope `record`.
+// The SIP messages of a call as text, read when the list is opened: the token needs the scope `record`.
 
 import { h, setText } from './dom.js';
 import * as api from './api.js';
@@ -27,7 +27,7 @@ export function messages(call) {
     const now = at;
     try {
       const all = (await api.get(`calls/${call}/messages`)).messages;
-      // Those that are there stay open; of a long call the server has the first and the latest.
+      // Rows are reused, so open ones stay open; the server keeps the first and latest messages of a long call.
       const keys = all.map((it) => `${it.at_ms} ${it.sent} ${it.remote}`);
       for (const key of rows.keys()) if (!keys.includes(key)) rows.delete(key);
       list.replaceChildren(...all.map((it, n) => {
@@ -44,7 +44,7 @@ export function messages(call) {
 
   return {
     element,
-    /** `records`: how much has happened in the call. */
+    /** `records`: the number of records in the call's timeline. */
     refresh(records) {
       at = records;
       read();

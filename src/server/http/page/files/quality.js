@@ -1,4 +1,4 @@
-// Media quality over time: one small chart a figure, one line a leg.
+// Media quality over time: a small chart per figure, a line per leg.
 
 import { h, s } from './dom.js';
 
@@ -11,14 +11,14 @@ export const FIGURES = [
   { name: 'MOS', unit: '', of: (point) => point.mos, least: 4.5, from: 1, digits: 2 },
 ];
 
-/** Points of a leg from counters that were read one after the other. */
+/** A leg's points, from successive readings of its counters. */
 export class Series {
   constructor() {
     this.points = [];
     this.before = null;
   }
 
-  /** Counters `quality` at `at_s` of the call. */
+  /** Adds the counters `quality`, read `at_s` seconds into the call. */
   add(at_s, quality) {
     const before = this.before;
     if (before && at_s - before.at_s < 1.5) return;
@@ -30,7 +30,7 @@ export class Series {
         round_trip_ms: quality.round_trip_ms, mos: quality.mos,
       });
     }
-    // Twice as far apart when there are too many: the whole call stays in sight.
+    // Drops every second point when there are too many, so that the whole call stays visible.
     if (this.points.length > 240) this.points = this.points.filter((_, at) => at % 2 === 0);
     this.before = { at_s, quality };
   }

@@ -1,4 +1,4 @@
-// The routes in their order, and which way a call would take.
+// The routes in their order, and the route that a call would take.
 
 import { h, setText } from './dom.js';
 import * as api from './api.js';
@@ -23,7 +23,7 @@ export function routesView() {
       const { lines } = await api.get(`routes/explain?${asked.join('&')}`);
       setText(answer, lines.join('\n'));
       answer.hidden = false;
-      // What is decided, for who does not see the table.
+      // The decision, for screen readers.
       setText(figure, lines.slice(lines.lastIndexOf('') + 1).join('; ').replace(/ +/g, ' '));
     } catch (error) {
       answer.hidden = true;

@@ -1,11 +1,11 @@
-// The server's figures, from /metrics, and what happened last.
+// The server's figures, from /metrics, and its latest events.
 
 import { bytes, clock, count, h, setText, span } from './dom.js';
 import * as api from './api.js';
 import { live } from './live.js';
 import { table } from './table.js';
 
-/** Prometheus' text as a map from name with labels to number. */
+/** Parses the Prometheus text format into a map from name with labels to number. */
 export function parse(text) {
   const found = new Map();
   for (const line of text.split('\n')) {
@@ -16,7 +16,7 @@ export function parse(text) {
   return found;
 }
 
-/** What rates are measured over. */
+/** Rates are measured over this time. */
 const SPAN_MS = 12000;
 
 const sum = (metrics, name) => [...metrics].filter(([key]) => key === name || key.startsWith(`${name}{`)).reduce((all, [, it]) => all + it, 0);
@@ -63,7 +63,7 @@ export function serverView() {
     async refresh() {
       const now = parse(await api.text('metrics'));
       const at = Date.now();
-      // A call's packets are added up every few seconds, with its reports: a shorter span says nothing.
+      // A call's packets are counted every few seconds, with its reports, so a shorter span is meaningless.
       while (samples.length > 1 && at - samples[1].at >= SPAN_MS) samples.shift();
       before = samples.length > 0 && at - samples[0].at >= SPAN_MS / 2 ? samples[0] : null;
       const rows = figures(now, at);

@@ -1,5 +1,5 @@
-// Tables whose rows stay the same elements while what they say changes: focus, selection and
-// reading position survive every refresh. On a narrow screen a row is a card (page.css).
+// Tables that keep their row elements when the content changes, so focus, selection and reading
+// position survive every refresh. On a narrow screen a row is a card (page.css).
 
 import { h, setText } from './dom.js';
 
@@ -18,7 +18,7 @@ const sign = (cell) =>
   JSON.stringify([cell.text, cell.href, cell.sign, cell.buttons?.map((it) => [it.text, it.label, !!it.off])]);
 
 /**
- * A table. `columns`: headings; `open`: what Enter on a row does. Its `update` takes rows
+ * A table. `columns`: headings; `open`: called on Enter or a click on a row. `update` takes rows
  * `{ key, cells }`: a cell is text, or `{ text, href }`, `{ badge, sign }`, `{ buttons }`.
  */
 export function table(caption, columns, { open, empty = 'nothing' } = {}) {

@@ -1,7 +1,7 @@
-// Before the first picture: a page that turns dark late has blinded somebody by then.
+// Runs before the first paint, so that a dark page does not flash white.
 'use strict';
 (() => {
   let wish = null;
-  try { wish = localStorage.getItem('b2b.theme'); } catch { /* a browser that keeps nothing */ }
+  try { wish = localStorage.getItem('b2b.theme'); } catch { /* the browser has no storage */ }
   if (wish === 'dark' || wish === 'light') document.documentElement.dataset.theme = wish;
 })();
