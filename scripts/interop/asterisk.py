@@ -112,17 +112,17 @@ class Asterisk(PhonePeer):
     TARGET = "gateway/asterisk"
     PCMA, PCMU = "alaw", "ulaw"
     NOT = {
-        **{it: "a server with an address of its own" for it in ("nat-in", "nat-out", "edge-in", "edge-out", "crowd")},
-        "timers-422": "asks for no interval below ours",
-        **{it: "there is one of it" for it in ("srv-in-call", "srv-next-call")},
-        "delayed-in": "always offers",
-        "attended-by-peer": "joins two calls within itself, and sends no REFER with Replaces",
-        "long-call": "it calls by its address here",
-        **{it: "its timing is its own" for it in ("glare", "cancel-race-in", "cancel-race-out")},
-        "hops-in": "a carrier's, which SIPp is",
-        "media-elsewhere": "its media are where it says",
-        "scan": "no scanner",
-        "codec-change": "keeps the codec of a call",
+        **{it: "a server with its own address" for it in ("nat-in", "nat-out", "edge-in", "edge-out", "crowd")},
+        "timers-422": "never requests an interval below b2b's minimum",
+        **{it: "only one instance runs" for it in ("srv-in-call", "srv-next-call")},
+        "delayed-in": "always sends an offer",
+        "attended-by-peer": "joins two calls internally, without REFER with Replaces",
+        "long-call": "identified by its address here, without a registration",
+        **{it: "its timing cannot be controlled" for it in ("glare", "cancel-race-in", "cancel-race-out")},
+        "hops-in": "a carrier's scenario, which SIPp plays",
+        "media-elsewhere": "sends media from the address in its SDP",
+        "scan": "not a scanner",
+        "codec-change": "does not change the codec during a call",
     }
 
     def __init__(self):

@@ -128,14 +128,14 @@ class Baresip(PhonePeer):
     Party = Party
     NOT = {
         **NO_PHONE,
-        "attended-by-peer": "1.0 sends REFER without Replaces only",
-        "timers": "1.0 has no RFC 4028",
-        "prack-in": "1.0 has no 100rel",
-        "prack-out": "1.0 has no 100rel",
-        "info-in": "1.0 has RFC 4733 only",
-        "info-out": "always takes telephone-event",
-        "delayed-in": "always offers",
-        "early-out": "1.0 answers 183 without sound of its own",
+        "attended-by-peer": "1.0 sends REFER only without Replaces",
+        "timers": "1.0 does not support RFC 4028",
+        "prack-in": "1.0 does not support 100rel",
+        "prack-out": "1.0 does not support 100rel",
+        "info-in": "1.0 supports RFC 4733 only",
+        "info-out": "always supports telephone-event",
+        "delayed-in": "always sends an offer",
+        "early-out": "1.0 sends no audio with 183",
     }
 
     @staticmethod

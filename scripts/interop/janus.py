@@ -86,18 +86,18 @@ class Janus(PhonePeer):
     SRTP = "srtp"
     NOT = {
         **NO_PHONE,
-        **{it: "a server with an address of its own" for it in ("nat-in", "nat-out")},
+        **{it: "a server with its own address" for it in ("nat-in", "nat-out")},
         **{it: "not written: its configuration here has no IPv6" for it in ("ipv6-in", "ipv6-out")},
-        **{it: "not written: its certificates are for sips only" for it in ("register-tls", "call-tls")},
-        **{it: "digits are the browser's, and aiortc has no telephone-event" for it in ("dtmf-in", "dtmf-out")},
-        **{it: "passes what the browser has: aiortc says no other codec" for it in ("codec-in", "codec-out")},
-        "attended-by-peer": "not written: a second call is a second handle of it",
-        "info-out": "passes telephone-event",
-        "early-out": "not written: `progress` of a later version",
-        "prack-in": "has no 100rel of its own",
-        "prack-out": "has no 100rel of its own",
-        "timers": "has no RFC 4028 of its own",
-        "delayed-in": "always offers",
+        **{it: "not written: its TLS settings apply to sips only" for it in ("register-tls", "call-tls")},
+        **{it: "the browser sends digits, and aiortc has no telephone-event" for it in ("dtmf-in", "dtmf-out")},
+        **{it: "passes on the browser's codecs, and aiortc offers no others" for it in ("codec-in", "codec-out")},
+        "attended-by-peer": "not written: a second call needs a second handle",
+        "info-out": "passes on telephone-event",
+        "early-out": "not written: needs `progress` of a later version",
+        "prack-in": "does not support 100rel itself",
+        "prack-out": "does not support 100rel itself",
+        "timers": "does not support RFC 4028 itself",
+        "delayed-in": "always sends an offer",
     }
 
     @staticmethod

@@ -86,22 +86,22 @@ class Kamailio(PhonePeer):
     TARGET = "gateway/kamailio"
     NOT = {
         **{it: why for it, why in baresip.Baresip.NOT.items() if it not in WRITTEN},
-        "register-udp": "a registrar",
-        "register-tcp": "a registrar",
-        "register-tls": "a registrar",
+        "register-udp": "a registrar, not a phone",
+        "register-tcp": "a registrar, not a phone",
+        "register-tls": "a registrar, not a phone",
         "call-tls": "not written: its phone is a plain baresip over UDP",
-        "edge-in": "a registrar",
-        "edge-out": "a registrar",
+        "edge-in": "a registrar, not a phone",
+        "edge-out": "a registrar, not a phone",
         "early-out": "not written: its phone is a plain baresip over UDP",
         "info-in": "not written: its phone is a plain baresip over UDP",
-        "timers": "its phone has no RFC 4028",
-        **{it: "its phone has RFC 4733 only" for it in ("inband-in", "inband-out")},
-        "long-call": "a registrar",
+        "timers": "its phone does not support RFC 4028",
+        **{it: "its phone supports RFC 4733 only" for it in ("inband-in", "inband-out")},
+        "long-call": "a registrar, not a phone",
     }
 
     def __init__(self):
         if not shutil.which("rtpengine"):
-            self.NOT = {**self.NOT, "load-by-the-book": "not here: rtpengine"}
+            self.NOT = {**self.NOT, "load-by-the-book": "not here: rtpengine is not installed"}
 
     @staticmethod
     def here():

@@ -156,8 +156,8 @@ class Linphone(PhonePeer):
     PCMA, PCMU = ("PCMA",), ("PCMU",)
     NOT = {
         **{row: why for row, why in NO_PHONE.items() if row != "redirect-out"},
-        "prack-in": "supports 100rel and never requires it",
-        "info-out": "always takes telephone-event",
+        "prack-in": "supports 100rel but never requires it",
+        "info-out": "always supports telephone-event",
     }
 
     @staticmethod

@@ -12,22 +12,22 @@ ANSWERS = f"answer; say {FIRST} Hz; hears {PEER} Hz within 15 s; "
 
 # Scenarios that do not apply to a phone.
 NO_PHONE = {
-    "register-there": "a phone",
-    "direct": "a phone has one leg",
-    "connected-line": "a phone is who it is",
-    "hops-in": "a carrier's, which SIPp is",
-    "media-elsewhere": "its media are where it says",
-    "by-the-book": "no page is about it",
-    "load-by-the-book": "no page is about it",
-    "scan": "no scanner",
-    "crowd": "SIPp is the crowd",
-    "srv-in-call": "one program is no set of servers",
-    "srv-next-call": "one program is no set of servers",
-    "timers-422": "asks for no interval below ours",
-    "redirect-out": "does not redirect",
-    **{it: "its timing is its own" for it in ("glare", "cancel-race-in", "cancel-race-out")},
-    **{it: "`dtmf` is a key of gateways" for it in ("inband-in", "inband-out")},
-    "codec-change": "keeps the codec of a call",
+    "register-there": "a phone, not a registrar",
+    "direct": "a phone has only one leg",
+    "connected-line": "a phone's identity does not change",
+    "hops-in": "a carrier's scenario, which SIPp plays",
+    "media-elsewhere": "sends media from the address in its SDP",
+    "by-the-book": "no page of the documentation describes it",
+    "load-by-the-book": "no page of the documentation describes it",
+    "scan": "not a scanner",
+    "crowd": "SIPp simulates the phones",
+    "srv-in-call": "needs several servers",
+    "srv-next-call": "needs several servers",
+    "timers-422": "never requests an interval below b2b's minimum",
+    "redirect-out": "does not send 302",
+    **{it: "its timing cannot be controlled" for it in ("glare", "cancel-race-in", "cancel-race-out")},
+    **{it: "`dtmf` is a key of gateways only" for it in ("inband-in", "inband-out")},
+    "codec-change": "does not change the codec during a call",
 }
 
 

@@ -1,21 +1,21 @@
 """Known reasons of red cells. A red cell without a reason here makes the run fail.
 
-(peer, scenario): text that the result must contain, and what happens and whose fault it is. A cell that
-is red for another cause has no reason.
+(peer, scenario): a text that the result must contain, then what happens and which program is at fault. A cell
+that is red for another cause has no reason.
 """
 
 REASONS = {
     ("linphone", "srtp-out"): (
         "an answer with keys: 0 messages",
-        "Linphone 5.1 takes `RTP/AVP` with `a=crypto` for plain RTP and answers without keys (it does not do RFC "
-        "8643): the call is up and heard, and not encrypted. With `RTP/SAVP` it would be; see `srtp-must-out`.",
+        "Linphone 5.1 treats `RTP/AVP` with `a=crypto` as plain RTP and answers without keys (it does not support RFC "
+        "8643): the call has audio, without encryption. With `RTP/SAVP` it is encrypted; see `srtp-must-out`.",
     ),
 }
 
 REASONS["linphone", "prack-out"] = (
     "200 to PRACK: 0 messages",
     "Linphone 5.1 with `100rel_support_level=2` sends its 180 reliably and answers the PRACK with 501, where RFC 3262 §3 "
-    "wants a 2xx; its 200 to the INVITE comes all the same, the call is up and heard both ways. Linphone's.",
+    "requires a 2xx; it still answers the INVITE with 200, and the call has audio both ways. A fault of Linphone.",
 )
 
 

@@ -17,13 +17,13 @@ class Rtpengine(baresip.Baresip):
     REGISTERS = ("register-udp", "register-tcp", "register-tls")
     NOT = {
         **baresip.Baresip.NOT,
-        **{it: "no media" for it in (*REGISTERS, "cancel-by-peer", "cancel-of-peer", "busy-in", "busy-out")},
+        **{it: "no media involved" for it in (*REGISTERS, "cancel-by-peer", "cancel-of-peer", "busy-in", "busy-out")},
         **{
-            it: "b2b refuses SRTP with rtpengine when it reads its configuration"
+            it: "b2b rejects a configuration with SRTP and rtpengine"
             for it in ("srtp-in", "srtp-out", "srtp-must-in", "srtp-must-out")
         },
-        "codec-in": "b2b lets it relay only",
-        "codec-out": "b2b lets it relay only",
+        "codec-in": "b2b uses it as a relay only",
+        "codec-out": "b2b uses it as a relay only",
     }
 
     @staticmethod

@@ -57,7 +57,7 @@ def run_cell(world, chosen, peer, row, folder):
     method = getattr(peer, row.method, None)
     if row.name in peer.NOT:
         why = peer.NOT[row.name]
-        # A scenario that nobody has written is no property of the program.
+        # An unwritten scenario says nothing about the program.
         return {"state": "not tried" if why.startswith(("not written", "not here")) else "n/a", "why": why}
     if method is None:
         return {"state": "not tried"}

@@ -13,22 +13,22 @@ from world import Gone
 class Sipp(Extra):
     name, title, quick = "sipp", "SIPp", True
     NOT = {
-        "direct": "a phone has one leg",
-        "connected-line": "a phone is who it is",
-        "srv-in-call": "one program is no set of servers",
-        "srv-next-call": "one program is no set of servers",
-        "attended-by-peer": "one script of it has one call",
-        "long-call": "one script of it has one dialog",
-        "by-the-book": "no page is about it",
-        "load-by-the-book": "no page is about it",
-        "scan": "no scanner",
+        "direct": "a phone has only one leg",
+        "connected-line": "a phone's identity does not change",
+        "srv-in-call": "needs several servers",
+        "srv-next-call": "needs several servers",
+        "attended-by-peer": "a script handles one call only",
+        "long-call": "a script handles one dialog only",
+        "by-the-book": "no page of the documentation describes it",
+        "load-by-the-book": "no page of the documentation describes it",
+        "scan": "not a scanner",
         "register-tls": "Debian's build has no TLS",
         "call-tls": "Debian's build has no TLS",
-        "register-there": "a phone",
-        "srtp-in": "no SRTP",
-        "srtp-out": "no SRTP",
-        "srtp-must-in": "no SRTP",
-        "srtp-must-out": "no SRTP",
+        "register-there": "a phone, not a registrar",
+        "srtp-in": "does not support SRTP",
+        "srtp-out": "does not support SRTP",
+        "srtp-must-in": "does not support SRTP",
+        "srtp-must-out": "does not support SRTP",
     }
 
     @staticmethod
@@ -181,7 +181,7 @@ class Sipp(Extra):
             "ACK", uri=uri, lost=False
         )
         self._serve(case)
-        # Nobody answers: 1002 rings at a SIPp that does not answer.
+        # Not answered: 1002 rings at a SIPp that does not answer.
         self._register(case, user="1002")
         silent = Script("1002").called_by().respond("180 Ringing").gets(request="CANCEL").agree()
         rings = Party(case, silent, "rings")
