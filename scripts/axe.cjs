@@ -22,7 +22,7 @@ const FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-background-networking
         await page.goto('about:blank');
         await page.goto(url, { waitUntil: 'load' });
         await page.waitForSelector('h1, h2');
-        // The page of the server asks it first.
+        // The server's page first requests data from the server.
         if (url.startsWith('http')) await new Promise((done) => { setTimeout(done, 1500); });
         await page.evaluate(axe);
         const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ['violations'] }));
