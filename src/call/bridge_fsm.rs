@@ -142,7 +142,7 @@ pub enum HeldBy {
 impl HeldBy {
     /// Derived from the direction of each leg, seen from b2b: a party that says `sendonly` or `inactive`, or
     /// gives `0.0.0.0` as its address, is sent nothing (RFC 3264 §8.4). A party that only listens
-    /// (`recvonly`) puts nobody on hold.
+    /// (`recvonly`) does not put the other on hold.
     pub fn of(a: Direction, b: Direction) -> HeldBy {
         match (a.send, b.send) {
             (true, true) => HeldBy::Nobody,

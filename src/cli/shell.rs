@@ -10,7 +10,7 @@ use clap_complete::Shell;
 use super::roles;
 use b2b_base::util::exit::{Exit, Failure};
 
-/// What is wanted of the command line itself.
+/// The subcommands.
 #[derive(Debug, Clone, Subcommand)]
 enum Wanted {
     /// Print shell completions, like `b2b completions bash > /etc/bash_completion.d/b2b`
@@ -25,7 +25,7 @@ enum Wanted {
     },
 }
 
-/// The command line, for somebody else than who types it.
+/// A command line with one of these subcommands.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "b2b", max_term_width = 100)]
 pub struct ForShell {

@@ -9,7 +9,7 @@ use super::{Call, CallError, CallId, SipClient};
 
 /// A local conference of several calls of one client. Each far end hears all the others and everything that
 /// is said or played to any of them here. On this side each call's audio contains every far end, except that
-/// the client's devices play only one of the calls, so that nobody is heard twice. A muted or ended call is
+/// the client's devices play only one of the calls, so that no party is heard twice. A muted or ended call is
 /// silent for the others too; a call on hold is left out until it is resumed. Clones refer to the same
 /// conference; dropping it has no effect: it ends with [`Conference::end`] or with its calls.
 #[derive(Clone)]

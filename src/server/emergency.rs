@@ -39,7 +39,7 @@ pub struct Asked {
     pub number: String,
 }
 
-/// The emergency call that an INVITE requests, if it dials an emergency number, whoever the sender is.
+/// The emergency call that an INVITE requests, if it dials an emergency number; from any sender.
 pub fn dialled(settings: &Settings, request: &Request, from: CalledFrom<'_>) -> Option<Asked> {
     let emergency = settings.config.emergency.as_ref()?;
     let uri = request.uri().ok()?;

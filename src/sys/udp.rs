@@ -110,8 +110,8 @@ impl Batch {
         received: &mut Received,
         take: &mut impl FnMut(Instant, SocketAddr, &mut [u8]),
     ) -> io::Result<usize> {
-        // Whatever the kernel writes through comes from this pointer, and so does the only
-        // reference to a place, which is made when nobody needs the place's pointers any more.
+        // Every pointer that the kernel writes through is derived from this one, and so is the only
+        // reference to a place, which is created when the place's pointers are no longer needed.
         let places: *mut Place = self.places.as_mut_ptr();
         let mut vectors: [libc::iovec; BATCH] = std::array::from_fn(|n| libc::iovec {
             // SAFETY: `n` is below BATCH, the number of places; nothing is read.

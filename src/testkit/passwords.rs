@@ -26,8 +26,8 @@ pub fn gateway(host: &str) -> GatewayUse {
     }
 }
 
-/// Admits everybody, and answers every challenge with the password of [`gateway`]: which servers may receive
-/// it is not decided here.
+/// Admits every request, and answers every challenge with the password of [`gateway`]: it does not decide
+/// which servers may receive it.
 pub struct Passwords;
 
 impl AdmissionControl for Passwords {

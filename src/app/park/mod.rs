@@ -1,5 +1,5 @@
-//! Call parking: a caller waits in a slot, with music, until somebody dials the slot, or returns to the
-//! parking party after a timeout.
+//! Call parking: a caller waits in a slot, with music, until another party dials the slot, or returns
+//! to the parking party after a timeout.
 //!
 //! - `lot`: the occupied slots, without I/O
 //! - `attend`: the parked caller, and the party that picks them up

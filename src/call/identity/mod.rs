@@ -8,7 +8,7 @@
 //! | in the trust domain (RFC 3325) | P-Asserted-Identity, else Remote-Party-ID, else From | its assertion |
 //! | a user | one of its own, by P-Preferred-Identity or From; else the default one | the password |
 //! | an address of the operator's | From | the address |
-//! | anybody else | From | nothing |
+//! | any other sender | From | nothing |
 //!
 //! A request for privacy is honoured from any sender: it only hides what the same message shows. `outward`
 //! writes the identity, `number` formats numbers, `diversion` reads and writes who has forwarded the call,
@@ -146,7 +146,7 @@ const ANONYMOUS_HOST: &[u8] = b"anonymous.invalid";
 
 fn unbelieved(request: &Request) -> CallerIdentity {
     let mut number = caller_number(request);
-    // A `verstat` of an untrusted sender is removed: nobody has verified the number.
+    // A `verstat` of an untrusted sender is removed: the number is not verified.
     if let Some((_, rest)) = signed::split_verstat(&number) {
         number = rest;
     }

@@ -106,7 +106,7 @@ impl CallService {
     /// ```no_run
     /// # use b2b_call::{LegId, service::{CallService, DialError, DialOptions, DialOrder}};
     /// # async fn whoever(service: CallService) -> Result<LegId, DialError> {
-    /// // Both ring; who answers first has the call.
+    /// // Both ring; the first to answer gets the call.
     /// let together = DialOptions { order: DialOrder::Parallel, ..DialOptions::default() };
     /// service.dial_targets(&["user/1001", "gateway/carrier/+4930123456"], together).await
     /// # }

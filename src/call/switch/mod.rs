@@ -40,8 +40,8 @@
 //!   a point in time
 //! - `stepping`: applications that are state machines; `effects`: carries out their requests
 //! - `slots`: slabs whose keys are never reused; `counters`: what was late, ignored or impossible
-//! - `journaling`: writes down the inputs of calls; `run`: a switch that is fed from a journal, and works
-//!   with `nobody`; `replay`: replays one call for inspection
+//! - `journaling`: writes down the inputs of calls; `run`: a switch that is fed from a journal, with the
+//!   stand-ins of `nobody`; `replay`: replays one call for inspection
 //! - `export`: calls as bytes; `restore`: calls that continue from them
 
 mod across;

@@ -19,7 +19,7 @@
 //!   name of the credentials may differ from that of the identity.
 //! - *certificate not trusted*: the server's authority is not among the system's. Give its file to
 //!   [`Tls::ca_file`](crate::Tls::ca_file). The name in the certificate must be the host of the URI.
-//! - *nobody answers*: the client retries with growing delays, and at once when a connection comes up. Check
+//! - *no response*: the client retries with growing delays, and at once when a connection comes up. Check
 //!   the address, the transport and any firewall.
 //!
 //! # A call fails

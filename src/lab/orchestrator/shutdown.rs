@@ -1,6 +1,6 @@
 //! The end of a run, as a table without clock or process: it takes `now` and returns the action.
 //!
-//! | state | a role ended well | nobody calls | only servers left | a role failed | interrupt | time |
+//! | state | a role ended well | no callers left | only servers left | a role failed | interrupt | time |
 //! |---|---|---|---|---|---|---|
 //! | Running | → Ending | | | → Terminating, **terminate** | → Terminating, **terminate** | |
 //! | Ending | | → Dismissing, **terminate callees** | → Terminating, **terminate** | → Terminating, **terminate** | → Terminating, **terminate** | grace: → Terminating, **terminate** |

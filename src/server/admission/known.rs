@@ -15,9 +15,9 @@ impl ServerAdmission {
     }
 
     /// The gateway identified by the way that a request came: by the certificate shown on its connection; by
-    /// the token of our contact there, which nobody else was given; by the connection over which we
+    /// the token of our contact there, which no other peer was given; by the connection over which we
     /// registered there (behind a NAT or a CGNAT pool, calls come over no other); or by its address at the
-    /// listener that it is configured for. At another listener, that address identifies nobody: the sender
+    /// listener that it is configured for. At another listener, that address identifies no gateway: the sender
     /// may have forged it, or have the same address in another network.
     pub(super) fn known_by(&self, request: &Request, flow: &Flow) -> Option<Arc<str>> {
         let (origins, source) = (&self.settings.origins, flow.remote.ip());

@@ -72,7 +72,7 @@ impl ServerAdmission {
             None => true,
         };
         let banned = !is_proxy && matches!(self.penalties.source(now, source), Standing::Banned(_));
-        // At an address where a user of ours is registered, a neighbour's guesses silence nobody.
+        // At an address where one of our users is registered, a neighbour's guesses do not ban that user.
         if banned && !(claim.is_some() && looked_at) && !self.parts.known.knows(now, source) {
             self.parts.counters.count(|it| &mut it.banned);
             // Without an answer, a proxy would retry, and then consider us dead.

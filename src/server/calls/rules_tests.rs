@@ -149,7 +149,7 @@ fn refer(harness: &mut Harness, (party, usage): (PartyId, UsageId), to: &str) ->
 
 #[test]
 fn a_transfer_to_a_number_goes_by_the_routes_with_the_class_of_who_asks() {
-    // 1001 may call out, and so send Bob there; through the group as anybody may.
+    // 1001 may call out, and so may transfer Bob there; through the group, as any user may.
     for (target, number) in
         [("<sip:0123@b2b.example>", "0123"), ("<sip:sales@192.0.2.1>", "0555"), ("<tel:0124>", "0124")]
     {
@@ -166,7 +166,7 @@ fn a_transfer_to_a_number_goes_by_the_routes_with_the_class_of_who_asks() {
         harness.hang_up(cat, c);
         harness.assert_nothing_left();
     }
-    // A guest may not, nor may somebody who is behind a gateway.
+    // A guest may not, nor may a party behind a gateway.
     for guest in [true, false] {
         let (mut harness, a, b, cat) = talking(if guest { "1002" } else { "1001" });
         let asks = if guest { a } else { b };

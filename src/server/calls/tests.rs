@@ -19,7 +19,7 @@ pub const ANN: &str = "192.0.2.11:5060";
 pub const BOB: &str = "192.0.2.12:5060";
 pub const CAT: &str = "192.0.2.13:5060";
 
-/// Everybody is who they say they are.
+/// Believes every claimed identity.
 struct Believing;
 
 impl AdmissionControl for Believing {
@@ -215,7 +215,7 @@ fn a_groups_time_is_each_members_in_turn_or_all_of_theirs_together() {
             harness.run(Duration::from_secs(10));
             assert!(matches!(harness.ended(cat, c), Some(Termination::RemoteCancel { .. })));
         }
-        // Nobody there picked up: 408 is one of the failures that lead on.
+        // No answer there: 408 is one of the failures that try the next target.
         harness.answer_next(dan, SESSION);
         assert!(!harness.is_up(bob, b));
         harness.hang_up(ann, a);

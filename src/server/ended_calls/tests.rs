@@ -266,7 +266,7 @@ fn what_the_database_does_not_take_is_tried_again_and_questions_are_answered_mea
             assert_eq!(ask(), 0);
         }
         assert_eq!(shared.written.load(Ordering::Relaxed), 0);
-        // Closed while the disk takes nothing: nobody waits for it.
+        // Closed while the disk refuses writes: the thread does not wait for it.
         drop((records, questions));
         thread.join().unwrap();
     });

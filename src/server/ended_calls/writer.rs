@@ -14,25 +14,24 @@ use super::table::{self, Found, Statements, Wanted};
 use crate::config::EndedCalls;
 use b2b_call::cdr::Cdr;
 
-/// Records in one transaction.
+/// Maximum number of records in a transaction.
 const TOGETHER: usize = 4_096;
-/// How long the thread lets more come after it has written what there was: to be woken, and to end a
-/// transaction, costs more than a row.
+/// Pause between transactions, in which records accumulate: a wake-up and a commit cost more than a row.
 const PAUSE: Duration = Duration::from_millis(250);
-/// Questions between two transactions.
+/// Maximum number of queries between two transactions.
 const AT_ONCE: usize = 4;
-/// How often calls are looked for that are too old, where none ends.
+/// Interval at which expired calls are removed while no call ends.
 const HOUR: Duration = Duration::from_secs(3_600);
-/// When a failed transaction is tried again.
+/// Delay before a failed transaction is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// What somebody wants to know.
+/// A query, and the channel for its result.
 pub struct Question {
     pub wanted: Wanted,
     pub answer: oneshot::Sender<rusqlite::Result<Found>>,
 }
 
-/// Until both queues are closed and empty, or closed while the disk takes nothing.
+/// Runs until both queues are closed and empty, or closed while the disk refuses writes.
 pub fn run(
     connection: &Connection,
     run: i64,
@@ -49,12 +48,12 @@ pub fn run(
             select! {
                 recv(records) -> record => batch.extend(record.ok()),
                 recv(questions) -> question => asked.extend(question.ok()),
-                // Calls become too old without new ones, too.
+                // Calls expire without new ones, too.
                 default(HOUR) => {}
             }
         }
-        // A look takes a while in a long list: records come first, however many ask. What was handed over
-        // before a question is in its answer, however much that is.
+        // A query of a long list takes a while, so records come first, however many queries wait. A
+        // query's result includes every record submitted before it, however many those are.
         asked.extend(questions.try_iter().take(AT_ONCE.saturating_sub(asked.len())));
         let more = match asked.is_empty() || failing {
             true => TOGETHER.saturating_sub(batch.len()),
@@ -77,7 +76,7 @@ pub fn run(
         }
         for Question { wanted, answer } in asked.drain(..).filter(|it| !it.answer.is_closed()) {
             let wanted = Wanted { since: wanted.since.max(oldest(keeping)), ..wanted };
-            // Who asked may be gone.
+            // The querying task may have gone.
             let _ = answer.send(table::find(connection, run, &wanted));
         }
         match questions.recv_timeout(if failing { RETRY } else { PAUSE }) {
@@ -89,14 +88,14 @@ pub fn run(
     }
 }
 
-/// All of them or none; what is too much or too old goes.
+/// Writes all records or none, and removes rows that are too many or too old.
 fn write(
     connection: &Connection,
     run: i64,
     keeping: &EndedCalls,
     batch: &[Box<Cdr>],
 ) -> rusqlite::Result<()> {
-    // Dropped before it is committed, it is rolled back.
+    // Rolled back if dropped before the commit.
     let transaction = connection.unchecked_transaction()?;
     let mut statements = Statements::new(connection)?;
     for record in batch {
@@ -112,12 +111,12 @@ fn write(
     transaction.commit()
 }
 
-/// Calls that began before are not kept any more.
+/// Calls that began before this time are no longer kept.
 fn oldest(keeping: &EndedCalls) -> Option<SystemTime> {
     SystemTime::now().checked_sub(keeping.age?)
 }
 
-/// Says once that writing fails, and once that it works again.
+/// Logs once that writing fails, and once that it works again.
 fn report(written: &rusqlite::Result<()>, failing: &mut bool) {
     match written {
         Err(error) if !*failing => {

@@ -225,7 +225,7 @@ fn who_asks_again_while_it_is_forgotten_is_told_at_once() {
     let mut scene = Scene::new();
     let (_, to) = scene.subscribe("1002", DIALOG);
     let notify = scene.requests.pop().unwrap();
-    // Both have come before anybody looks.
+    // Both arrive before either is processed.
     scene.input(Scene::response(&notify, 481));
     scene.ask("sip:192.0.2.1", &to, DIALOG);
     scene.settle();

@@ -119,7 +119,7 @@ impl DigestClient {
     }
 
     /// Sets the weakest algorithm that is answered: an MD5 response is easier to attack
-    /// offline for whoever captures it.
+    /// offline once it is captured.
     #[must_use]
     pub fn at_least(self, weakest: Algorithm) -> Self {
         DigestClient { weakest, ..self }

@@ -7,7 +7,7 @@
 //! - A **source** that fails for many different names is guessing names: it is banned.
 //! - A **user** whose password is guessed from many sources: each further source has one
 //!   attempt instead of many. A right password succeeds at the first attempt and a guess does
-//!   not, so the attempts of others lock nobody out.
+//!   not, so the attempts of others never lock the user out.
 //!
 //! Count only [`Verdict::Rejected`](super::Verdict::Rejected): its nonce proves that the
 //! source receives what is sent to it, so a forged source address cannot get another host

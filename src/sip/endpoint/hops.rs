@@ -191,7 +191,7 @@ pub(super) fn flow_after(now: Instant, dialog: &Dialog, request: &Request, flow:
     let moves = match &dialog.hops {
         // A peer that has reconnected is reached by the new connection.
         HopRule::Follow | HopRule::Kept => same_way,
-        // Nobody can impersonate the peer: the request must come from the same host, or by a
+        // No host can impersonate the peer: the request must come from the same host, or by a
         // flow for which the peer has proved itself.
         HopRule::Flow(whereabouts) => {
             let proven = || whereabouts.as_ref().is_some_and(|it| it.are_at(now, &flow));

@@ -1,11 +1,11 @@
 //! A token in the URI of our Contact that identifies a registrar's calls when they return:
-//! whoever sends it got it from us, or has read it in transit.
+//! a sender of the token got it from us, or has read it in transit.
 //!
 //! It is a URI parameter, `;b2b-token=…`, because the user part often changes: trunks replace
 //! it by the called number. A registrar keeps the URI unchanged (RFC 3261 §10.3 step 7), and
 //! a Request-URI keeps all its parameters (§16.6 step 2).
 //!
-//! The parser removes it from requests, so that it is not shown to anyone.
+//! The parser removes it from requests, so that no other party sees it.
 
 use std::fmt;
 use std::hint::black_box;

@@ -131,7 +131,7 @@ fn write_all(mut out: impl Write, records: Receiver<Record>, lost: &AtomicU64) {
         }
         let lost_now = lost.load(Ordering::Relaxed);
         let result = write_record(&mut out, &record, lost_now - lost_told)
-            // Somebody may be following the file, so flush when the queue is empty.
+            // A program may be following the file, so flush when the queue is empty.
             .and_then(|()| if records.is_empty() { out.flush() } else { Ok(()) });
         lost_told = lost_now;
         if let Err(error) = result {

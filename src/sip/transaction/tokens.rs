@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-/// Slots by the random bits of tokens. Only our own tokens are inserted, so nobody else can
+/// Slots by the random bits of tokens. Only our own tokens are inserted, so no peer can
 /// fill the map or choose its keys. A hit is only valid once the whole token was compared.
 #[derive(Default)]
 pub struct Tokens(HashMap<u64, u32, BuildHasherDefault<AsItIs>>);

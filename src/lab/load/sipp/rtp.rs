@@ -136,7 +136,7 @@ impl Rtp {
                         self.sent += u64::from(self.socket.send_to(&packet[..length], from).is_ok());
                     }
                 }
-                // nobody listens at the destination
+                // no socket is open at the destination
                 Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
                 Err(_) => return,
             }

@@ -287,7 +287,7 @@ fn a_database_of_the_first_version_opens_and_its_bindings_keep_to_their_flow() {
         {
             let [binding] = store.bindings(&aor(user)) else { panic!("one binding of {user}") };
             assert_eq!((binding.source, binding.sent_by), (remote.parse().unwrap(), sent_by));
-            // Nobody is named whom the second Via, or the Path, could have come from.
+            // No origin is known that the second Via, or the Path, could have come from.
             let way = binding.next_hop(&Trusted::default());
             assert_eq!(way, NextHop::Flow(binding.flow, b""));
             assert_eq!(binding.flow.remote, remote.parse().unwrap());

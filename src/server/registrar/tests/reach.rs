@@ -70,7 +70,7 @@ fn over_udp_sent_by_rport_and_contact_say_where_a_phone_listens() {
             "198.51.100.7:40123;transport=udp then 198.51.100.7:5060",
         ),
         (REMOTE, "198.51.100.7;rport", "sip:pbx@198.51.100.7:40123", here),
-        // A private sent-by, or anybody else's: NAT.
+        // A private sent-by, or one of another host: NAT.
         (REMOTE, "192.168.1.7:5060;rport", "sip:1001@192.168.1.7:5060", here),
         (REMOTE, "192.168.1.7:40123", "sip:1001@198.51.100.7:5060", here),
         // A name says nothing of NAT; the Contact does.

@@ -1,4 +1,4 @@
-//! Which server takes what, and what becomes of it when one dies. Nobody speaks with a server here.
+//! The assignment of endpoints to servers, also when a server fails. No server is contacted.
 
 use super::*;
 use b2b_call::controller::{AddressFamily, EndpointSpec};
