@@ -42,7 +42,7 @@ start() { # name, line that says that it is ready, cores, command: sets pid
     echo "$name did not start"
     exit 1
 }
-stop() { # pid: by SIGINT, as somebody at its terminal does
+stop() { # pid: by SIGINT, as from its terminal
     kill -INT "$1" && wait "$1" || true
 }
 # Nanoseconds on a core of all threads of a process.

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # All attackers at once (scripts/hostile/README.md): strangers, insiders with one password, malicious gateways and web
 # servers, RTP from third addresses, during 200 calls of `b2b --role load`, which judges the audio of each. Passes if no
-# other call is lost, late or overheard, nobody is billed, the process survives, its memory is bounded, and its counters
+# other call is lost, late or overheard, no call is billed, the process survives, memory is bounded, and its counters
 # report what happened.
 # usage: scripts/hostile.sh [MINUTES=60 | quick] [--calls N] [--json FILE]
 #        scripts/hostile.sh --list

@@ -34,7 +34,7 @@ class Mix:
         self.house, self.plan, self.flags = house, PLANS / plan, flags
         self.counts, self.runs, self.heard, self.unheard, self.problems = Counter(), 0, 0, 0, []
         self.callees = Load(house, "callees", *flags, plan=PLANS / "callees.toml")
-        # Nobody answers at this address, and there is no ICMP.
+        # This address does not respond and sends no ICMP.
         self.deaf = socket.socket(type=socket.SOCK_DGRAM)
         self.deaf.bind(("127.0.0.1", 0))
         addresses = {"callees": self.callees.address, "deaf": "%s:%d" % self.deaf.getsockname()}

@@ -33,7 +33,7 @@ class Honest:
             nat, paid = n % 3 == 0, n % 10 == 9
             callers[("paid" if paid else "calls") + ("-nat" if nat else "")].append(
                 (str(3000 + n), f"{worlds.PAID}{n:04d}" if paid else phone))
-        # Phones are registered before anybody calls them.
+        # Phones register before the first call to them.
         phone = Template((PLANS / "phone.toml").read_text())
         kinds = "".join(phone.substitute(tens=tens) for tens in sorted({name[:3] for name, _ in phones}))
         self._load("phones", "phones.toml", 36, phones, kinds=kinds, pid=server.pid)

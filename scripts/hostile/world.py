@@ -12,9 +12,9 @@ import time
 from pathlib import Path
 
 DOMAIN = "b2b.example"
-# Numbers that may be called at the honest carrier. Any other one is on somebody's bill.
+# Numbers that may be called at the honest carrier. A call to any other number is toll fraud.
 PAID = "+4930"
-# Nobody has a route to it.
+# No caller has a route to it.
 DEAR = "+9005551234"
 FIRST_PORT = 20000
 

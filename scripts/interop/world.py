@@ -115,7 +115,7 @@ class Process:
             self.child.send_signal(how)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.child.wait(patience)
-            # With its children: those of a Kamailio that did not end in time would keep its port, and answer nobody.
+            # With its children: those of a Kamailio that did not end in time would keep its port without answering.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.child.pid, signal.SIGKILL)
             self.child.wait()
