@@ -84,7 +84,7 @@ fn what_is_wrong_says_where_and_what_to_write() {
         ("[[caller]]\nname = \"a\"\n[[caller]]\nname = \"a\"", "caller.name: there are two \"a\""),
         ("[caller]\nname = \"a\"\n[callee]\nname = \"a\"\nsteps = [\"answer\"]", "is a caller's name, too"),
         ("[caller]\nshare = -1", "caller.share: -1 is no share"),
-        ("[caller]\nshare = 0", "caller.share: nobody calls"),
+        ("[caller]\nshare = 0", "caller.share: no calls are made"),
     ] {
         let error = parse(text).unwrap_err().to_string();
         assert!(error.contains(said) && error.contains("load.toml"), "{text}: {error}");
