@@ -167,6 +167,8 @@ fn loads_of_a_scene_call_while_its_phones_do() {
     let report = folder.path().join("report");
     let mut run = orchestrate(&scene(folder.path(), &[]), &report);
     run.assert_exit(0);
+    let junit = fs::read_to_string(report.join("junit.xml")).unwrap();
+    assert!(junit.contains("b2b scene") && junit.contains("failures=\"0\" errors=\"0\""), "{junit}");
     let told = json(&report.join("report.json"));
     let done = |name: &str, side: &str| load(&told, &report, name)["figures"][side]["done"].as_u64();
     assert_eq!((done("crowd", "callers"), done("members", "callees")), (Some(10), Some(10)), "{told:#}");

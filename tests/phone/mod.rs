@@ -11,7 +11,7 @@ use std::time::Instant;
 use crate::common::audio;
 use crate::common::child::{B2b, PATIENCE, b2b};
 use nix::pty::{Winsize, openpty};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const PHONE: [&str; 2] = ["--role", "phone"];
 
@@ -144,8 +144,10 @@ fn each_step_is_a_test_case_of_the_junit_file_and_so_is_a_registration_that_fail
     let (mut bob, uri) = answering(&[]);
     let steps = format!("dial {uri}; hears 600 Hz within 0.5 s; press 1; hang up");
     let account = ["--identity", "sip:alice@127.0.0.1", "--junit", &file];
-    let mut alice = phone(&[&account[..], &["--steps", &steps]].concat());
+    let mut alice = phone(&[&account[..], &["--steps", &steps, "--json"]].concat());
     alice.assert_exit(1);
+    let heard = events(&alice, "step").into_iter().find(|it| it["n"] == 2).expect("the second step");
+    assert_eq!((&heard["wanted_hz"], &heard["heard_hz"]), (&json!([600.0]), &json!([])), "{heard}");
     bob.wait();
     let xml = std::fs::read_to_string(&file).expect("a file");
     for part in [

@@ -273,6 +273,42 @@ fn of_several_targets_who_answers_first_has_the_call() {
     drop(dialog);
 }
 
+/// The first target refuses; only then the second one is called, and answers. Returns once both parties talk.
+fn in_turn(server: &Server, first: &Phone, second: &Phone) {
+    let (invite, peer) = first.hear("INVITE ");
+    assert!(!second.has_heard("INVITE "), "one after the other");
+    first.refuse_to("486 Busy Here", &invite, peer);
+    first.hear("ACK");
+    second.answer();
+    until("the bridge", || (server.get("/calls").json()["calls"][0]["state"] == "bridged").then_some(()));
+}
+
+#[test]
+fn lists_of_targets_are_called_in_turn_by_the_command_dial_and_by_post_calls() {
+    let [ann, bob, cat] = ["ann", "bob", "cat"].map(Phone::new);
+    let server = server("");
+    let to = json!([bob.uri(), cat.uri()]);
+    let over = |dialog: &Dialog| {
+        std::thread::scope(|scope| {
+            scope.spawn(|| cat.let_go());
+            ann.hang_up(dialog);
+        });
+        until("the end", || (server.get("/calls").json()["total"] == 0).then_some(()));
+    };
+    let (begun, dialog) = called(&server, &ann);
+    let order = json!({ "command": "dial", "leg": begun["leg"], "to": to, "order": "serial", "id": "d1" });
+    assert_eq!(server.post("/commands", &order).status, 202);
+    in_turn(&server, &bob, &cat);
+    assert_eq!(server.get("/commands/d1?wait=60").json()["state"], "completed");
+    over(&dialog);
+
+    let order = json!({ "from": [ann.uri()], "to": to, "order": "serial" });
+    assert_eq!(server.post("/calls", &order).status, 201);
+    let dialog = ann.answer();
+    in_turn(&server, &bob, &cat);
+    over(&dialog);
+}
+
 #[test]
 fn a_hangup_with_a_cause_says_it_to_the_party_and_in_the_records() {
     let ann = Phone::new("ann");

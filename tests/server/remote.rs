@@ -104,7 +104,7 @@ async fn decisions_refuse_and_dial() {
     agent.say(&json!({ "decision": "handle", "leg": offer["leg"], "app": "ivr/none", "id": "no" })).await;
     let refused = agent.hear_of("a refusal", |it| it["id"] == "no").await;
     assert_eq!(refused["status"], 409, "{refused}");
-    agent.say(&json!({ "decision": "dial", "leg": offer["leg"], "to": bob.uri() })).await;
+    agent.say(&json!({ "decision": "dial", "leg": offer["leg"], "to": [bob.uri()] })).await;
     bob.answer();
     let answer = cat.hear("SIP/2.0 200").0;
     let dialog = cat.confirmed(&answer, cats, server.sip);
@@ -113,6 +113,22 @@ async fn decisions_refuse_and_dial() {
         scope.spawn(|| bob.let_go());
         cat.hang_up(&dialog);
     });
+    all_quiet(&server);
+}
+
+#[tokio::test]
+async fn the_offer_of_an_originated_call_has_no_header_fields() {
+    let ann = Phone::new("ann");
+    let server = given(PATIENT);
+    let mut agent = program(&server).await;
+    let order = json!({ "command": "originate", "from": ann.uri(), "app": "remote/agent", "number": "200" });
+    assert_eq!(server.post("/commands", &order).status, 202);
+    let dialog = ann.answer();
+    let offer = offered(&mut agent).await;
+    assert_eq!((&offer["called"], &offer["answered"]), (&json!("200"), &json!(true)), "{offer}");
+    assert_eq!(offer["headers"], json!([]), "no message has brought it: {offer}");
+    ann.hang_up(&dialog);
+    agent.hear_of("the end", |it| it["type"] == "over").await;
     all_quiet(&server);
 }
 
