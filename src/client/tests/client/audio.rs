@@ -1,12 +1,13 @@
 //! The program's access to the audio of calls.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use b2b_test_support::client::hand::{Hand, builder, until};
 use b2b_test_support::client::{Kept, connected, named, next_tone, share_of, within};
 
 use b2b_client::{
-    AudioError, AudioPipeline, Call, CallAudio, ClientEvent, Codec, Incoming, Sound, WriteError,
+    AudioError, AudioPipeline, AudioProblem, Call, CallAudio, ClientEvent, Codec, Incoming, Sound, WriteError,
 };
 
 #[tokio::test]
@@ -227,4 +228,26 @@ async fn a_file_repeats_through_processors_on_a_thread_of_their_own() {
     let played = at_alice.play(Sound::file(path)).await.expect("playing");
     assert_eq!(within("the file's end", played.finished()).await, b2b_client::PlayEnd::Finished);
     assert!(threads.try_iter().all(|name| name.as_deref() == Some("pipeline")));
+}
+
+#[tokio::test]
+async fn processors_that_are_too_slow_are_an_event_of_the_call() {
+    let alice = named("alice").pipeline(|_| {
+        let slow = |_: &mut [i16], _: u32| std::thread::sleep(Duration::from_millis(60));
+        AudioPipeline::new().sent(slow).apart()
+    });
+    let (alice, bob) = (alice.build().expect("a client"), named("bob").build().expect("a client"));
+    bob.start().await.expect("a client");
+    let mut events = alice.events().await.expect("a client");
+    let (at_alice, _at_bob) = connected(&alice, &bob).await;
+    let late = async {
+        loop {
+            match events.next().await.expect("running") {
+                ClientEvent::Audio { call, problem: AudioProblem::Late(packets) } => return (call, packets),
+                _ => {}
+            }
+        }
+    };
+    let (call, packets) = within("the event", late).await;
+    assert!(call == at_alice.id() && packets > 0, "{packets}");
 }
