@@ -410,8 +410,14 @@ fn a_url_that_does_not_answer_is_given_up_in_time_and_a_caller_may_go_meanwhile(
 
 #[test]
 fn without_somebody_who_asks_urls_the_node_fails() {
-    let (mut harness, _, _) = called(asking());
+    let mut harness = harness_with(asking(), None);
+    let mut bus = harness.bus().subscribe();
+    let ann = harness.party(ANN);
+    harness.call(ann, "x", Some(SESSION));
     assert_eq!(harness.media().heard_words(), ["down.wav"]);
+    let told = told(&mut bus);
+    let failed = told.iter().find(|it| it.starts_with("failed ask ")).expect("an event of the call");
+    assert!(failed.contains("no HTTP client"), "{failed}");
     harness.hang_up_all();
     harness.assert_nothing_left();
 }
