@@ -9,9 +9,12 @@ const callCell = (call) => (call === null || call === undefined ? '' : { text: S
 /** A view of lists below one title. */
 function view(title, parts, refresh, wants) {
   const problem = h('p', { class: 'empty', hidden: true });
+  const element = h('section', null, h('div', { class: 'bar' }, h('h2', null, title)), problem, parts);
+  // A caption that repeats the title is for screen readers only.
+  for (const caption of element.querySelectorAll('caption')) caption.classList.toggle('said', caption.textContent === title);
   return {
     title,
-    element: h('section', null, h('div', { class: 'bar' }, h('h2', null, title)), problem, parts),
+    element,
     refresh,
     wants,
     problem,
