@@ -77,7 +77,10 @@ fn a_blind_transfer_joins_who_stays_with_the_target_and_tells_how_it_goes() {
         let shown = if caller_transfers { "<sip:callee@" } else { "<sip:party1@" };
         assert!(from.starts_with(shown), "whom Cat will talk to: {from}");
         harness.ring(cat, c, 180, None);
+        let dialling = harness.snapshot().remove(0).dialling.expect("the target rings");
+        assert!(dialling.transfer && dialling.targets == [uri(CAT)], "{dialling:?}");
         harness.answer(cat, c, Some(SESSION));
+        assert_eq!(harness.snapshot()[0].dialling, None);
         let (answered, progress) = told(&mut harness, leaves);
         assert_eq!(answered, Some(202));
         assert_eq!(progress.last(), Some(&(200, true)), "{progress:?}");
