@@ -51,6 +51,9 @@ agents = ["cat"]
 name = "cat"
 "#;
 
+/// A route whose calls are recorded.
+const RECORDED: &str = "[[route]]\ncalled = \"300\"\napp = \"ivr/main\"\nrecord = true\n";
+
 /// Whether it is 20 ms of PCMA that is not silence.
 fn is_sound(packet: &[u8]) -> bool {
     packet.len() == 172
@@ -95,8 +98,11 @@ fn chooses(
 fn by(scheme: &str) {
     let media = MediaServer::start(&[]);
     let (ann, bob, cat) = (Phone::new("ann"), Phone::new("bob"), Phone::new("cat"));
-    let lines =
-        format!("[media]\ncontroller = \"{scheme}://{}\"\n{APPS}target = \"{}\"\n", media.at, cat.uri());
+    let lines = format!(
+        "[media]\ncontroller = \"{scheme}://{}\"\n{APPS}target = \"{}\"\n{RECORDED}",
+        media.at,
+        cat.uri()
+    );
     let server = server(&lines);
     until("a session with the media server", || {
         let page = server.get("/metrics").text();
@@ -150,6 +156,12 @@ fn by(scheme: &str) {
     let new = mail.join("1001/new");
     until("a message in the mailbox", || (files(&new).len() == 1).then_some(()));
     bob.hang_up(&in_b);
+    let recordings = folder.join("recordings");
+    assert_eq!(files(&recordings).len(), 1, "that of the command");
+    let in_menu = ann.call(server.sip, "300");
+    until("the menu's prompt", || ann.heard(is_sound).then_some(()));
+    ann.hang_up(&in_menu);
+    until("the recording of the route", || (files(&recordings).len() == 2).then_some(()));
     all_quiet(&server);
     until("nothing held there", || {
         let load = media.load();
