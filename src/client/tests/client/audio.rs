@@ -242,9 +242,9 @@ async fn processors_that_are_too_slow_are_an_event_of_the_call() {
     let (at_alice, _at_bob) = connected(&alice, &bob).await;
     let late = async {
         loop {
-            match events.next().await.expect("running") {
-                ClientEvent::Audio { call, problem: AudioProblem::Late(packets) } => return (call, packets),
-                _ => {}
+            let event = events.next().await.expect("running");
+            if let ClientEvent::Audio { call, problem: AudioProblem::Late(packets) } = event {
+                return (call, packets);
             }
         }
     };
