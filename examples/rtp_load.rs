@@ -4,8 +4,8 @@
 //!
 //! Every socket that the server has at the first address gets a packet a second from the second address, which the
 //! session descriptions of all calls name. The packets that come back tell which two sockets belong to a call. Commands
-//! on standard input: `full` gives that many calls 50 packets a second both ways; `report` prints the packets sent,
-//! received and out of order since the last report, as JSON. The end of the input ends the program.
+//! on standard input: `full` gives that many calls 50 packets a second both ways; `report` prints, as JSON, the packets
+//! sent, received, and missing between the received ones since the last report. The end of the input ends the program.
 
 use std::collections::HashMap;
 use std::io::{BufRead, IoSlice};
@@ -51,7 +51,10 @@ struct Stream {
 struct Count {
     sent: u64,
     received: u64,
-    wrong: u64,
+    /// Gaps in the numbers; a late packet fills one. Packets in flight count neither as received nor as missing.
+    missing: i64,
+    /// From a socket of another call.
+    misled: u64,
 }
 
 struct Load {
@@ -100,16 +103,21 @@ impl Load {
         let (began, mut batch) = (Instant::now(), Batch::default());
         let mut headers = MultiHeaders::<SockaddrStorage>::preallocate(BATCH, None);
         let mut packets = vec![[0_u8; PACKET]; BATCH];
+        let mut is_complete = false;
         for tick in 0_usize.. {
             let due = began + TICK * u32::try_from(tick)?;
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
             match told.try_recv().as_deref() {
-                Ok("full") => self.choose(full),
+                Ok("full") => {
+                    self.choose(full);
+                    is_complete = true;
+                }
                 Ok("report") => self.report(),
                 Err(Disconnected) => return Ok(()),
                 _ => {}
             }
-            if tick % LOOK == 0 {
+            // All calls are up then; the table of 20,000 sockets takes long to read.
+            if tick % LOOK == 0 && !is_complete {
                 self.look()?;
             }
             self.send(tick, &mut headers, &mut packets);
@@ -192,15 +200,22 @@ impl Load {
             if it.other.is_some() {
                 let count = &mut counts[usize::from(!it.is_full)];
                 count.received += 1;
-                count.wrong += u64::from(it.expected != number || it.other != other);
+                count.missing += match i64::from(number) - i64::from(it.expected) {
+                    late @ ..0 => late.signum(),
+                    gap => gap,
+                };
+                count.misled += u64::from(it.other != other);
             }
-            (it.other, it.expected) = (other, number + 1);
+            (it.other, it.expected) = (other, it.expected.max(number + 1));
         });
         self.unread = received.overflowed.unwrap_or(self.unread);
     }
 
     fn report(&mut self) {
-        let side = |it: Count| serde_json::json!({ "sent": it.sent, "received": it.received, "out_of_turn": it.wrong });
+        let side = |it: Count| {
+            let Count { sent, received, missing, misled } = it;
+            serde_json::json!({ "sent": sent, "received": received, "missing": missing, "misled": misled })
+        };
         let streams = self.streams.iter().filter(|it| it.other.is_some()).count();
         let unread = self.unread.wrapping_sub(self.unread_before);
         println!(

@@ -14,6 +14,8 @@ RAMP = 100
 TIMEOUT_S = 20
 # Share of packets that may be lost. Lateness is not judged.
 LOST = 1e-4
+# Share that may be in flight at the end of a minute. More means that a stream has stopped, which leaves no gap.
+IN_FLIGHT = 1e-2
 
 
 class Rtp(Process):
@@ -56,7 +58,7 @@ def serving(house, callee):
 
 
 def share(count):
-    return (count["sent"] - count["received"]) / max(count["sent"], 1)
+    return count["missing"] / max(count["received"], 1)
 
 
 def main():
@@ -85,11 +87,11 @@ def main():
             print(f"  {minute + 1:>3} min: {row['calls']} calls, {row['rss_mb']} MB, {row['cpu_percent']} % of a core, {lost}", flush=True)
             if row["calls"] != options.calls:
                 problems.append(f"{row['calls']} calls are up in minute {minute + 1}")
-            unread = row["unread"]
             for kind in ("full", "slow"):
                 count = row[kind]
-                if count["sent"] - count["received"] - unread > count["sent"] * LOST + 64:
-                    problems.append(f"minute {minute + 1}, {kind}: {count}, {unread} unread")
+                lost = count["missing"] - row["unread"] > count["received"] * LOST + 64
+                if lost or count["misled"] or count["received"] < count["sent"] * (1 - IN_FLIGHT):
+                    problems.append(f"minute {minute + 1}, {kind}: {count}, {row['unread']} unread")
         problems += server.never()
         caller.finish(hold * 2, options.calls)
         callee.ended(options.calls)
