@@ -18,6 +18,8 @@ export function parse(text) {
 
 /** Rates are measured over this time. */
 const SPAN_MS = 12000;
+/** The longest time between two RTCP reports of a leg; its packets are counted with each. A shorter span may have none. */
+const REPORT_MS = 7000;
 
 const sum = (metrics, name) => [...metrics].filter(([key]) => key === name || key.startsWith(`${name}{`)).reduce((all, [, it]) => all + it, 0);
 
@@ -63,9 +65,8 @@ export function serverView() {
     async refresh() {
       const now = parse(await api.text('metrics'));
       const at = Date.now();
-      // A call's packets are counted every few seconds, with its reports, so a shorter span is meaningless.
       while (samples.length > 1 && at - samples[1].at >= SPAN_MS) samples.shift();
-      before = samples.length > 0 && at - samples[0].at >= SPAN_MS / 2 ? samples[0] : null;
+      before = samples.length > 0 && at - samples[0].at >= REPORT_MS ? samples[0] : null;
       const rows = figures(now, at);
       if (facts.children.length !== rows.length) {
         facts.replaceChildren(...rows.map(([term]) => h('div', null, h('dt', null, term), h('dd'))));
