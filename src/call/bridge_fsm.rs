@@ -7,12 +7,10 @@
 //! | Held | | | Active | Terminated |
 //! | Terminated | | | | |
 //!
-//! A bridge starts once both legs are answered ([`may_start`]). Their media may be joined earlier, for early
+//! A bridge starts once both legs are answered, unless one of them is ending. Their media may be joined earlier, for early
 //! media; that is not a state of the bridge.
 
 use serde::{Deserialize, Serialize};
-
-use super::leg_fsm::LegState;
 
 /// The state of a bridge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -119,11 +117,6 @@ pub fn next(state: BridgeState, event: BridgeEvent) -> Result<BridgeState, Illeg
     })
 }
 
-/// Whether a bridge of two legs in these states may start.
-pub fn may_start(a: LegState, b: LegState) -> bool {
-    a == LegState::Answered && b == LegState::Answered
-}
-
 /// The party or parties that put a bridge on hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
@@ -183,16 +176,6 @@ mod tests {
                 let got = next(state, event);
                 assert_eq!(got.ok(), expected, "{state:?} + {event:?}");
                 assert_eq!(got.err(), expected.is_none().then_some(IllegalEvent { state, event }));
-            }
-        }
-    }
-
-    #[test]
-    fn it_starts_with_two_answered_legs_and_with_nothing_less() {
-        for a in LegState::ALL {
-            for b in LegState::ALL {
-                let answered = (a, b) == (LegState::Answered, LegState::Answered);
-                assert_eq!(may_start(a, b), answered, "{a:?} {b:?}");
             }
         }
     }

@@ -9,7 +9,7 @@ use super::dialling::refuse;
 use super::table::{Bridge, Leg, Purpose};
 use super::waiting::{OnApplied, OnDescription, OnEndpoint, OnMedia, Won};
 use super::{Switch, Turn};
-use crate::bridge_fsm::{self, BridgeEvent, BridgeMode, BridgeState};
+use crate::bridge_fsm::{BridgeEvent, BridgeMode, BridgeState};
 use crate::call_fsm::CallEvent;
 use crate::controller::{EndpointId, EndpointSpec, Joined, MediaError};
 use crate::event::Event;
@@ -256,7 +256,14 @@ impl Switch {
         let Won { call, caller, callee, .. } = won;
         match result {
             Ok(()) => {
-                let bridge = self.make_bridge(t, caller, callee, won.mode, won.auto_hangup);
+                let bridge = match self.make_bridge(t, caller, callee, won.mode, won.auto_hangup) {
+                    Ok(bridge) => bridge,
+                    Err(error) => {
+                        tracing::info!("legs {} and {} are not joined: {error}", caller.0, callee.0);
+                        self.hang_up(t, callee);
+                        return refuse(won.purpose(), DialError::CallerGone);
+                    }
+                };
                 if won.record
                     && let Err(error) = self.record_call(t, call, None)
                 {
@@ -265,7 +272,7 @@ impl Switch {
                 if won.direct {
                     self.may_lead_past(t, call);
                 }
-                if let (Some(reply), Ok(bridge)) = (won.reply, bridge) {
+                if let Some(reply) = won.reply {
                     let _ = reply.send(Ok(bridge));
                 }
             }
@@ -365,11 +372,12 @@ impl Switch {
         mode: BridgeMode,
         auto_hangup: bool,
     ) -> Result<BridgeId, CallError> {
-        let states = (self.calls.leg(a).ok_or(CallError::Gone)?, self.calls.leg(b).ok_or(CallError::Gone)?);
-        if !bridge_fsm::may_start(states.0.life.state(), states.1.life.state()) {
+        let legs = (self.calls.leg(a).ok_or(CallError::Gone)?, self.calls.leg(b).ok_or(CallError::Gone)?);
+        // A leg that is ending has no media any more, and its far end may be gone for as long as its BYE takes.
+        if !(legs.0.is_up() && legs.1.is_up()) {
             return Err(CallError::WrongState("both legs have to be answered"));
         }
-        let call = states.0.call;
+        let call = legs.0.call;
         let described = |leg: &Leg| matches!(leg.life.on_ack(), OnAck::Nothing | OnAck::Refresh(_));
         if self.calls.leg(a).is_none_or(described) {
             self.join_media(t, a, b);

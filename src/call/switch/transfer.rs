@@ -186,7 +186,7 @@ impl Switch {
         Ok(joined)
     }
 
-    /// Ends two legs that could not be joined since one of them has gone meanwhile: nothing else would ever
+    /// Ends two legs that could not be joined since one of them is ending or gone: nothing else would ever
     /// end the other one.
     fn end_if_apart(&mut self, t: &mut Turn<'_>, joined: Result<BridgeId, CallError>, legs: [LegId; 2]) {
         if let Err(error) = joined {

@@ -1,8 +1,9 @@
-//! Failures between two parties: glare, loops, lost media.
+//! Failures between two parties: glare, loops, lost media, a join that fails.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use b2b_call::bridge_fsm::BridgeMode;
 use b2b_call::controller::{EndpointId, MediaEvent};
 use b2b_call::handler::{ApplicationHandler, HandlerAction, IncomingCall};
 use b2b_call::lookup::{LookupFuture, LookupKind, LookupRequest, LookupResult, ResolvedContact, Resolver};
@@ -13,7 +14,8 @@ use b2b_sip::endpoint::{Body, Event, Invite, UsageEvent};
 use b2b_testkit::{Handler, Harness, Network, SESSION, Sent};
 use tokio::sync::oneshot;
 
-use crate::routed::{ANN, BOB, routed, to_bob};
+use crate::routed::{ANN, BOB, CAT, routed, to_bob, uri};
+use crate::transfers;
 
 /// Every message of this method or status from b2b to an address.
 fn told<'a>(harness: &'a Harness, start: &str, address: &str) -> Vec<&'a Sent> {
@@ -198,5 +200,32 @@ fn what_a_lookup_finds_is_dialled_by_nobody_else_once_its_dialling_was_stopped()
     harness.answer_next(bob, SESSION);
     assert!(harness.is_up(ann, a));
     harness.hang_up(ann, a);
+    harness.assert_nothing_left();
+}
+
+#[test]
+fn a_transfer_target_that_answers_while_its_partner_is_being_hung_up_is_hung_up_too() {
+    let mut harness = transfers::harness(BridgeMode::Intercepting);
+    let (ann, bob, cat) = (harness.party(ANN), harness.party(BOB), harness.party(CAT));
+    let a = harness.call(ann, "bob", Some(SESSION));
+    harness.answer_next(bob, SESSION);
+    harness.take(ann);
+    harness.refer(ann, a, format!("<{}>", uri(CAT)));
+    let c = harness.next_call(cat);
+    // Bob's host is down, so his leg is ending until its BYE times out.
+    harness.kill(bob);
+    let is_bob = |contact: &Option<String>| contact.as_ref().is_some_and(|it| it.contains(BOB));
+    let leg = harness.snapshot()[0].legs.iter().find(|leg| is_bob(&leg.contact)).expect("Bob's leg").leg;
+    let service = harness.service();
+    harness.wait(Duration::from_secs(1), service.hangup(leg)).expect("a BYE to Bob");
+    harness.answer(cat, c, Some(SESSION));
+    harness.run(Duration::from_secs(3));
+    let (answered, progress) = transfers::told(&mut harness, ann);
+    assert_eq!((answered, progress.last()), (Some(202), Some(&(503, true))), "{progress:?}");
+    assert!(!harness.is_up(cat, c) && !harness.is_up(ann, a));
+    assert_eq!(told(&harness, "BYE", CAT).len(), 1);
+    assert!(harness.media().bridges().is_empty());
+    // Timer F (RFC 3261 §17.1.2.2) ends Bob's leg.
+    harness.run(Duration::from_secs(33));
     harness.assert_nothing_left();
 }
