@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use b2b_call::controller::Part;
+use b2b_call::controller::{Part, check_sound};
 
 /// The location of prompts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +29,14 @@ impl Prompts {
     /// The file of a prompt.
     pub fn path(&self, name: &str) -> Arc<Path> {
         self.folder.join(name).into()
+    }
+
+    /// Checks that a file can be played, by reading its beginning.
+    ///
+    /// # Errors
+    /// The reason, and what to do about it.
+    pub fn check(path: &Path) -> Result<(), String> {
+        check_sound(path).map_err(|error| error.to_string())
     }
 
     /// The file as a part of a prompt.

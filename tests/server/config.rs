@@ -163,6 +163,27 @@ fn every_error_is_told_with_its_line_by_all_who_read_the_file() {
 }
 
 #[test]
+fn a_sound_file_that_cannot_be_played_is_refused_before_the_first_call() {
+    let (folder, path) = written(
+        "[server]\nlisten = \"udp:127.0.0.1:0\"\n[voicemail]\n[[user]]\nname = \"1\"\npassword = \"x\"\n\
+         [[mailbox]]\nname = \"1\"\npin = \"998877\"\ngreeting = \"hello.wav\"\n\
+         [[ivr]]\nname = \"main\"\n[[ivr.node]]\nname = \"a\"\nkind = \"play_prompt\"\nprompt = \"hello.wav\"\n\
+         [[music]]\nname = \"default\"\nfile = \"hello.wav\"\n",
+    );
+    let prompts = folder.path().join("prompts");
+    std::fs::create_dir(&prompts).expect("folder");
+    std::fs::write(prompts.join("hello.wav"), "no sound").expect("write");
+    for question in [&["--dry-run"][..], &[]] {
+        let message = refused(&[&["--config", &path], question].concat());
+        for line in ["10: `mailbox.greeting`", "13: `ivr.node.name`", "19: `music.file`"] {
+            let of = message.lines().find(|it| it.contains(&format!("my server.toml:{line}")));
+            let of = of.unwrap_or_else(|| panic!("no {line} in {message}"));
+            assert!(of.contains("hello.wav (") && of.contains("cannot be played; correct the file"), "{of}");
+        }
+    }
+}
+
+#[test]
 fn what_rtpengine_cannot_do_is_refused_with_every_line() {
     let (_folder, path) = written(
         "[media]\ncontroller = \"rtpengine://127.0.0.1:2223\"\n[[gateway]]\nname = \"g\"\nhosts = \"192.0.2.1\"\n\

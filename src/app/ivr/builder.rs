@@ -1,6 +1,5 @@
 //! Flows written in code.
 
-use std::path::Path;
 use std::time::Duration;
 
 use super::ask_url::UrlFields;
@@ -229,23 +228,23 @@ impl FlowBuilder {
         self.node(name, Writing::Http(url.to_owned(), fields, next, failed))
     }
 
-    /// The flow, if it is consistent and every prompt file exists.
+    /// The flow, if it is consistent and every prompt file can be played. It reads the beginnings of the files.
     ///
     /// # Errors
     /// See [`BuildError`].
     pub fn build(self, prompts: &Prompts) -> Result<IvrFlow, BuildError> {
         let flow = self.read(prompts)?;
-        check(&flow, prompts, &Path::is_file)?;
+        check(&flow, prompts, &Prompts::check)?;
         Ok(flow)
     }
 
-    /// As [`FlowBuilder::build`], without checking that prompt files exist.
+    /// As [`FlowBuilder::build`], without checking prompt files.
     ///
     /// # Errors
     /// See [`BuildError`].
     pub fn build_unchecked(self, prompts: &Prompts) -> Result<IvrFlow, BuildError> {
         let flow = self.read(prompts)?;
-        check(&flow, prompts, &|_| true)?;
+        check(&flow, prompts, &|_| Ok(()))?;
         Ok(flow)
     }
 

@@ -1,4 +1,4 @@
-//! Finds errors in a flow before it is used. Pure; whether a file exists is decided by a callback.
+//! Finds errors in a flow before it is used. Pure; a callback checks prompt files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -36,13 +36,14 @@ pub enum FlowProblem {
         "a caller without input never leaves these nodes ({0}); lead one of them elsewhere with no_input or failed"
     )]
     Circle(String),
-    #[error("the prompt file {0} does not exist; add the file, or correct the name")]
-    NoPrompt(String),
+    /// A prompt file that does not exist or cannot be played, in the words of the check.
+    #[error("{0}")]
+    Prompt(String),
     #[error("a menu needs choices, like choices = {{ 1 = \"sales\" }}")]
     NoChoices,
     #[error("{0:?} cannot be pressed; the keys are 0 to 9, *, # and A to D")]
     Keys(String),
-    #[error("{0:?} is there twice; remove one; remove one")]
+    #[error("{0:?} is there twice; remove one")]
     ChoiceTwice(String),
     #[error("{0:?} ends the input (terminators), so it cannot be a choice")]
     Terminates(String),
@@ -56,11 +57,14 @@ pub enum FlowProblem {
     Open(String),
 }
 
-/// Returns the first error. `is_there` tells whether a prompt file exists.
+/// Checks that a prompt file can be played, or tells why not.
+pub type CheckPrompt<'a> = &'a dyn Fn(&Path) -> Result<(), String>;
+
+/// Returns the first error.
 ///
 /// # Errors
 /// See [`FlowProblem`].
-pub fn check(flow: &IvrFlow, prompts: &Prompts, is_there: &dyn Fn(&Path) -> bool) -> Result<(), FlowError> {
+pub fn check(flow: &IvrFlow, prompts: &Prompts, check_prompt: CheckPrompt<'_>) -> Result<(), FlowError> {
     let at = |node: &Node, problem| FlowError { node: Some(node.name.clone()), problem };
     let whole = |problem| FlowError { node: None, problem };
     if flow.nodes.is_empty() {
@@ -82,7 +86,7 @@ pub fn check(flow: &IvrFlow, prompts: &Prompts, is_there: &dyn Fn(&Path) -> bool
         }
         alone(node).map_err(|problem| at(node, problem))?;
         for say in node.says() {
-            missing(say, prompts, is_there).map_err(|problem| at(node, problem))?;
+            playable(say, prompts, check_prompt).map_err(|problem| at(node, problem))?;
         }
     }
     graph(flow).map_err(|(node, problem)| at(node, problem))
@@ -144,16 +148,13 @@ fn nonzero(given: &[(&'static str, bool)]) -> Result<(), FlowProblem> {
     }
 }
 
-fn missing(say: &Say, prompts: &Prompts, is_there: &dyn Fn(&Path) -> bool) -> Result<(), FlowProblem> {
+fn playable(say: &Say, prompts: &Prompts, check_prompt: CheckPrompt<'_>) -> Result<(), FlowProblem> {
     let files = match say {
         Say::Part(Part::File(path)) => vec![path.clone()],
         Say::Part(_) => Vec::new(),
         Say::Digits(_) => prompts.digit_files(),
     };
-    match files.iter().find(|path| !is_there(path)) {
-        Some(path) => Err(FlowProblem::NoPrompt(path.display().to_string())),
-        None => Ok(()),
-    }
+    files.iter().try_for_each(|path| check_prompt(path)).map_err(FlowProblem::Prompt)
 }
 
 /// Finds unreachable nodes, nodes without an exit, and loops.

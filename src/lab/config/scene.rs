@@ -350,6 +350,13 @@ impl Outside for Beforehand<'_> {
         path.is_file() || self.prompts.iter().any(|prompt| prompt.path == path)
     }
 
+    fn sound(&self, path: &Path) -> Result<(), String> {
+        match self.prompts.iter().any(|prompt| prompt.path == path) {
+            true => Ok(()),
+            false => config::playable(path),
+        }
+    }
+
     fn resolve(&self, path: &str) -> PathBuf {
         self.folder.join(path)
     }

@@ -34,7 +34,7 @@ fn failed(error: &FileError) -> SoundError {
     match error {
         FileError::Open { path, error } => named(path, error),
         FileError::Unsupported { path, format, reason } => {
-            named(path, &format!("{format}: {reason}; WAV, MP3, FLAC and Ogg Vorbis can be"))
+            named(path, &format!("{format}: {reason}; use WAV, MP3, FLAC or Ogg Vorbis"))
         }
         FileError::Corrupt { path, format, reason } => named(path, &format!("{format}: {reason}")),
         FileError::Empty { path, format } => named(path, &format!("{format}: it holds no audio")),

@@ -122,7 +122,7 @@ fn what_cannot_be_played_is_named_with_its_reason() {
     let said = |name| lab.file(name, 8_000).unwrap_err().0;
     for (name, why) in [
         ("missing.wav", "No such file"),
-        ("text.wav", "WAV, MP3, FLAC and Ogg Vorbis can be"),
+        ("text.wav", "use WAV, MP3, FLAC or Ogg Vorbis"),
         ("folder.wav", "not a regular file"),
         ("empty.wav", "("),
         ("long.wav", "longer than"),

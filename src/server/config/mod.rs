@@ -84,7 +84,7 @@ pub use identity::{CalledFrom, GatewayIdentity, IdentityField, NumberFormat};
 pub use listener::ListenerConfig;
 pub use load::{LoadError, load, load_with};
 pub use ner::NerRules;
-pub use parse::{Outside, parse};
+pub use parse::{Outside, parse, playable};
 pub use parse_route::header_name;
 pub use parties::{Gateway, GatewayHost, Group, MediaAnswer, Redirects, Strategy, User};
 pub use pattern::{Pattern, Rewrite, Template};

@@ -23,6 +23,7 @@ use super::{
     apps, codecs, emergency, ended_calls, hep, keys, listener, parse_parties, parse_route, profiles,
     recording, tls,
 };
+use b2b_app::Prompts;
 use b2b_config::lines::Lines;
 use b2b_config::section::Section;
 use b2b_config::value::{LOG_FORMATS, LOG_LEVELS};
@@ -41,6 +42,14 @@ pub trait Outside {
     /// Whether a file exists; `path` is [`Outside::resolve`]d.
     fn is_file(&self, path: &std::path::Path) -> bool;
 
+    /// Checks that a sound file can be played; `path` is [`Outside::resolve`]d.
+    ///
+    /// # Errors
+    /// The reason, and what to do about it.
+    fn sound(&self, path: &std::path::Path) -> Result<(), String> {
+        playable(path)
+    }
+
     /// Applications that exist without being configured, beside b2b's.
     fn own_apps(&self) -> &[String] {
         &[]
@@ -48,6 +57,14 @@ pub trait Outside {
 
     /// A path in the text, resolved relative to the file's folder.
     fn resolve(&self, path: &str) -> PathBuf;
+}
+
+/// What [`Outside::sound`] does with a file on this machine.
+///
+/// # Errors
+/// The reason, and what to do about it.
+pub fn playable(path: &std::path::Path) -> Result<(), String> {
+    Prompts::check(path)
 }
 
 /// Parses a configuration.

@@ -23,6 +23,10 @@ impl Outside for Made {
         !path.to_string_lossy().contains("missing")
     }
 
+    fn sound(&self, path: &Path) -> Result<(), String> {
+        self.is_file(path).then_some(()).ok_or_else(|| format!("there is no file {}", path.display()))
+    }
+
     fn resolve(&self, path: &str) -> PathBuf {
         Path::new("/etc/b2b").join(path)
     }

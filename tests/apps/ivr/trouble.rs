@@ -74,7 +74,8 @@ async fn a_prompt_that_vanishes_is_passed_over_and_one_that_was_never_there_is_r
     let output = command.output().expect("run");
     assert_eq!(output.status.code(), Some(64));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(said.contains("second.toml:10: `ivr.node.name` = \"hello\": the prompt"), "{said}");
+    assert!(said.contains("second.toml:10: `ivr.node.name` = \"hello\": /"), "{said}");
+    assert!(said.contains("hello.wav (No such file"), "{said}");
 }
 
 /// Answers successive POSTs, and passes their bodies on. `None`: it does not respond.

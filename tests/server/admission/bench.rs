@@ -42,7 +42,7 @@ impl Outside for Nothing {
         Err(io::ErrorKind::NotFound.into())
     }
 
-    fn is_file(&self, _: &std::path::Path) -> bool {
+    fn is_file(&self, _: &Path) -> bool {
         false
     }
 

@@ -163,7 +163,7 @@ pub(super) fn ivr(
         return Err(section.missing("node", "a menu tree needs at least one [[ivr.node]]"));
     };
     let flow = IvrFlow { name, start, nodes };
-    check(&flow, prompts, &|path| outside.is_file(path)).map_err(|error| {
+    check(&flow, prompts, &|path| outside.sound(path)).map_err(|error| {
         // Of two nodes with one name, the second is the duplicate.
         let named = |node: &Node| error.node.as_ref() == Some(&node.name);
         let at = flow.nodes.iter().rposition(named).and_then(|index| sections.get(index));

@@ -147,7 +147,7 @@ fn music_if_set(section: &Section<'_>, names: &Names) -> Result<Option<String>, 
     Ok(Some(text.text))
 }
 
-/// A file below the prompts folder; a missing file is reported.
+/// A file below the prompts folder; one that cannot be played is reported.
 fn file(
     section: &Section<'_>,
     key: &'static str,
@@ -156,8 +156,7 @@ fn file(
 ) -> Result<Option<Arc<Path>>, ConfigError> {
     let Some(text) = section.text(key)? else { return Ok(None) };
     let path = prompts.path(&text.text);
-    if !outside.is_file(&path) {
-        let reason = format!("there is no file {}; add it, or correct its name", path.display());
+    if let Err(reason) = outside.sound(&path) {
         section.lines.report(section.bad(key, text.at, &text.text, reason));
     }
     Ok(Some(path))
@@ -179,8 +178,10 @@ fn spoken<W: Copy>(
                 let all: Vec<_> = known.iter().map(|(name, _)| *name).collect();
                 bad(format!("there is no occasion {occasion}; choose one of {}", all.join(", ")));
             }
-            Some(_) if !outside.is_file(&path) => bad(format!("there is no file {}", path.display())),
-            Some((_, word)) => spoken.push((*word, path)),
+            Some((_, word)) => match outside.sound(&path) {
+                Ok(()) => spoken.push((*word, path)),
+                Err(reason) => bad(reason),
+            },
         }
     }
     Ok(spoken)

@@ -82,11 +82,12 @@ pub(super) fn music(
     }
     let source = match (folder, file, tone) {
         (Some(folder), ..) => MusicFrom::Folder(folder),
-        (_, Some(file), _) if !outside.is_file(&file) => {
-            let reason = format!("there is no file {}; add it, or correct its name", file.display());
-            return Err(section.bad("file", section.place("file"), &file.display().to_string(), reason));
-        }
-        (_, Some(file), _) => MusicFrom::File(file),
+        (_, Some(file), _) => match outside.sound(&file) {
+            Ok(()) => MusicFrom::File(file),
+            Err(reason) => {
+                return Err(section.bad("file", section.place("file"), &file.display().to_string(), reason));
+            }
+        },
         (_, _, Some(tone)) => MusicFrom::Tone(tone),
         (None, None, None) => {
             let reason =

@@ -42,10 +42,10 @@ pub(super) fn park(
     names: &Names,
 ) -> Result<LotConfig, ConfigError> {
     let announce = section.switch("announce")?.then(|| prompts.clone());
-    let missing = announce.iter().flat_map(Prompts::digit_files).find(|file| !outside.is_file(file));
-    if let Some(file) = missing {
-        let reason = format!("there is no file {}: digits cannot be played", file.display());
-        return Err(section.bad("announce", section.place("announce"), "true", &reason));
+    let mut files = announce.iter().flat_map(Prompts::digit_files);
+    if let Err(reason) = files.try_for_each(|file| outside.sound(&file)) {
+        let reason = format!("digits cannot be played: {reason}");
+        return Err(section.bad("announce", section.place("announce"), "true", reason));
     }
     let config = LotConfig {
         name: name(section)?,

@@ -293,13 +293,15 @@ fn numbers(
     let mut files = BTreeMap::new();
     for number in 0..100_usize {
         let path = prompts.path(&format!("digits/{number}.{}", prompts.ending));
-        match outside.is_file(&path) {
-            true => drop(files.insert(number, path)),
-            false if number < 10 => {
-                let reason = format!("numbers cannot be played: there is no file {}", path.display());
+        if number >= 10 && !outside.is_file(&path) {
+            continue;
+        }
+        match outside.sound(&path) {
+            Ok(()) => drop(files.insert(number, path)),
+            Err(reason) => {
+                let reason = format!("numbers cannot be played: {reason}");
                 return Err(section.bad(key, section.place(key), "", reason));
             }
-            false => {}
         }
     }
     Ok(Numbers(files))

@@ -1,6 +1,7 @@
 //! `[voicemail]` and `[[mailbox]]`.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use super::{file, name, pin, spoken};
 use crate::config::parse::Outside;
@@ -93,9 +94,17 @@ fn mailbox(
 /// The configured files, else those that exist under the default names.
 fn words(section: &Section<'_>, prompts: &Prompts, outside: &dyn Outside) -> Result<Words, ConfigError> {
     let mut words = Words::default();
+    // A default file that cannot be played is reported, not left out.
+    let exists = |path: &Path| {
+        let is_file = outside.is_file(path);
+        if is_file && let Err(reason) = outside.sound(path) {
+            section.lines.report(section.bad("prompts", section.at, "", reason));
+        }
+        is_file
+    };
     for word in Word::ALL {
         let path = prompts.path(&format!("voicemail/{}.{}", word.as_str(), prompts.ending));
-        if outside.is_file(&path) {
+        if exists(&path) {
             words.set(word, &*path);
         }
     }
@@ -103,7 +112,7 @@ fn words(section: &Section<'_>, prompts: &Prompts, outside: &dyn Outside) -> Res
         words.set(word, &*path);
     }
     let number = |number: usize| Some((number, prompts.path(&format!("digits/{number}.{}", prompts.ending))));
-    let files = (0..100).filter_map(number).filter(|(_, path)| outside.is_file(path));
+    let files = (0..100).filter_map(number).filter(|(_, path)| exists(path));
     words.numbers = Numbers(files.collect::<BTreeMap<_, _>>());
     Ok(words)
 }

@@ -28,7 +28,7 @@ fn errors_have_the_line_of_the_node_and_a_fix() {
         ("name = \"a\"\nkind = \"play_prompt\"", "line 3: `ivr.node.prompt` is missing"),
         (
             "name = \"a\"\nkind = \"play_prompt\"\nprompt = \"missing.wav\"\nnext = \"bye\"",
-            "line 3: `ivr.node.name` = \"a\": the prompt file /etc/b2b/prompts/missing.wav does not exist",
+            "line 3: `ivr.node.name` = \"a\": there is no file /etc/b2b/prompts/missing.wav",
         ),
         (
             "name = \"a\"\nkind = \"play_prompt\"\nprompt = \"tone:5:5\"\nnext = \"bye\"",
