@@ -164,23 +164,28 @@ pub fn decide<'a>(asker: Asker<'a>, way: Way, place: Place<'a>) -> Verdict<'a> {
         Way::Redirect | Way::Refer => call(asker.party, way, place),
         Way::Replaces => replaces(asker.party, place),
         Way::Path | Way::Via => match asker {
-            Asker { by_proxy: true, .. } => {
-                verdict(Decision::Follow, "a named proxy says where its phones are")
-            }
-            _ => allowed_by("registrar.proxies", Decision::Ignore, "it is of no named proxy"),
+            Asker { by_proxy: true, .. } => verdict(Decision::Follow, "`registrar.proxies` lists the proxy"),
+            _ => allowed_by(
+                "registrar.proxies",
+                Decision::Ignore,
+                "`registrar.proxies` does not list the sender",
+            ),
         },
         Way::ServiceRoute => match asker.party {
-            Party::Gateway(_) => verdict(Decision::Follow, "the gateway's registrar names its own way"),
-            _ => verdict(Decision::Ignore, "it is of no registrar of ours"),
+            Party::Gateway(_) => verdict(Decision::Follow, "it is of the gateway's registrar"),
+            _ => verdict(Decision::Ignore, "it is not of a registrar that b2b registers with"),
         },
         Way::DialogHop => dialog_hop(asker, place),
         Way::RegisterContact | Way::SubscribeContact => contact(asker, place),
         Way::RouteHeader => match asker.by_proxy {
-            true => verdict(Decision::Follow, "a named proxy says its own way"),
-            false => verdict(Decision::Ignore, "a Route is not followed for others"),
+            true => verdict(Decision::Follow, "`registrar.proxies` lists the sender"),
+            false => verdict(
+                Decision::Ignore,
+                "a Route header is followed only for a proxy of `registrar.proxies`",
+            ),
         },
-        Way::RequestUri => verdict(Decision::Ignore, "the number counts, not where it is said to be"),
-        Way::UriHeaders => verdict(Decision::Ignore, "header fields in a URI are not sent for others"),
+        Way::RequestUri => verdict(Decision::Ignore, "only the number is used, not the host"),
+        Way::UriHeaders => verdict(Decision::Ignore, "header fields of a URI are never sent"),
     }
 }
 
@@ -190,28 +195,28 @@ fn call<'a>(party: Party<'a>, way: Way, place: Place<'a>) -> Verdict<'a> {
         Party::Stranger => return verdict(Decision::Refuse, "the request is from an unknown party"),
         Party::User(_) => {
             return match place {
-                Place::Number | Place::Own => verdict(Decision::Routes, "a call of the user's own"),
+                Place::Number | Place::Own => verdict(Decision::Routes, "it is a call of the user"),
                 _ => verdict(
                     Decision::Refuse,
-                    "it is no number of this server: it would be a call past the routes",
+                    "it is not a number of this server, so the call would bypass the routes",
                 ),
             };
         }
         Party::Gateway(trunk) => trunk,
     };
     match (place, trunk.redirects) {
-        (Place::Own, _) => verdict(Decision::Follow, "a host of its own"),
+        (Place::Own, _) => verdict(Decision::Follow, "it is a host of the gateway"),
         // The gateway could call the number itself.
-        (Place::Number, _) if way == Way::Refer => verdict(Decision::Routes, "a call of its own"),
+        (Place::Number, _) if way == Way::Refer => verdict(Decision::Routes, "it is a call of the gateway"),
         (Place::Gateway(name), Redirects::Gateways(allowed)) if allowed.iter().any(|it| **it == *name) => {
-            verdict(Decision::Through(name), "its `redirects` name that gateway")
+            verdict(Decision::Through(name), "`redirects` names that gateway")
         }
-        (_, Redirects::Routes) => verdict(Decision::Routes, "its `redirects` go through the routes"),
-        _ if trunk.name.is_none() => verdict(Decision::Refuse, "it is not its own host"),
+        (_, Redirects::Routes) => verdict(Decision::Routes, "`redirects` is \"routes\""),
+        _ if trunk.name.is_none() => verdict(Decision::Refuse, "it is not the host of the party"),
         _ => allowed_by(
             "redirects",
             Decision::Refuse,
-            "it is no host of the gateway, and its `redirects` name it not",
+            "it is not a host of the gateway, and `redirects` does not name it",
         ),
     }
 }
@@ -219,37 +224,41 @@ fn call<'a>(party: Party<'a>, way: Way, place: Place<'a>) -> Verdict<'a> {
 fn replaces<'a>(party: Party<'a>, place: Place<'a>) -> Verdict<'a> {
     match (party, place) {
         (Party::Stranger, _) => verdict(Decision::Refuse, "the request is from an unknown party"),
-        (_, Place::Own) => verdict(Decision::Follow, "a dialog of its own"),
-        (_, Place::Referred) => verdict(Decision::Follow, "a party of the dialog has referred it here"),
-        _ => verdict(Decision::Refuse, "a dialog of others"),
+        (_, Place::Own) => verdict(Decision::Follow, "it is a dialog of the party"),
+        (_, Place::Referred) => {
+            verdict(Decision::Follow, "the other party of the dialog referred the party here")
+        }
+        _ => verdict(Decision::Refuse, "it is not a dialog of the party"),
     }
 }
 
 fn dialog_hop<'a>(asker: Asker<'a>, place: Place<'a>) -> Verdict<'a> {
     let trunk = match asker {
-        Asker { by_proxy: true, .. } => return verdict(Decision::Follow, "the hop that a named proxy gives"),
+        Asker { by_proxy: true, .. } => {
+            return verdict(Decision::Follow, "`registrar.proxies` lists the proxy");
+        }
         Asker { party: Party::Gateway(trunk), .. } => trunk,
-        _ => return verdict(Decision::Flow, "the flow that the party came by"),
+        _ => return verdict(Decision::Flow, "the party is reached over its own flow"),
     };
     match place {
-        Place::Own => verdict(Decision::Follow, "a host of its own"),
-        Place::Inside | Place::Number => verdict(Decision::Flow, "it leads inside"),
-        Place::Gateway(_) => verdict(Decision::Flow, "it is another gateway's"),
+        Place::Own => verdict(Decision::Follow, "it is a host of the gateway"),
+        Place::Inside | Place::Number => verdict(Decision::Flow, "it is this server or an internal address"),
+        Place::Gateway(_) => verdict(Decision::Flow, "it is a host of another gateway"),
         Place::Elsewhere | Place::Referred => match trunk.dialog_own {
-            true => allowed_by("dialog", Decision::Flow, "its `dialog` is \"own\""),
-            false => verdict(Decision::FollowCounted, "it is no host of the gateway"),
+            true => allowed_by("dialog", Decision::Flow, "`dialog` is \"own\""),
+            false => verdict(Decision::FollowCounted, "it is not a host of the gateway"),
         },
     }
 }
 
 fn contact<'a>(asker: Asker<'a>, place: Place<'a>) -> Verdict<'a> {
     match (asker, place) {
-        (Asker { by_proxy: true, .. }, _) => verdict(Decision::Flow, "by the Path of a named proxy"),
+        (Asker { by_proxy: true, .. }, _) => verdict(Decision::Flow, "the Path of the proxy is used"),
         (Asker { party: Party::Stranger, .. }, _) => {
             verdict(Decision::Refuse, "the request is from an unknown party")
         }
-        (_, Place::Own) => verdict(Decision::Follow, "where the phone says that it listens"),
-        _ => verdict(Decision::Flow, "the flow that the phone came by"),
+        (_, Place::Own) => verdict(Decision::Follow, "it is the phone's own address"),
+        _ => verdict(Decision::Flow, "the phone is reached over its own flow"),
     }
 }
 

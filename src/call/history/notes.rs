@@ -62,7 +62,7 @@ pub(super) fn note(timeline: &mut Timeline, now: Instant, event: &Event) {
             timeline.decision(now, Some(*leg), "answered first", format_args!("{cancelled} cancelled"));
         }
         Event::NextHop(NextHop { leg, address, followed, why, .. }) => {
-            let way = if *followed { "" } else { "not followed, by the flow it came by: " };
+            let way = if *followed { "" } else { "not followed, sent over the party's own flow: " };
             timeline.decision(now, Some(*leg), "next hop", format_args!("{address}: {way}{why}"));
         }
         Event::Redirected { leg, to, .. } => timeline.decision(now, Some(*leg), "redirected", to),

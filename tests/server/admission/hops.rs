@@ -204,7 +204,7 @@ fn a_gateways_own_hops_are_followed_silently_other_public_ones_are_told() {
     let (to, told) = ack_for("sip:1@203.0.113.77:5062", "");
     assert_eq!(to, "203.0.113.77:5062");
     let told = told.expect("a line in the timeline");
-    assert!(told.contains("203.0.113.77:5062: it is no host of the gateway"), "{told}");
+    assert!(told.contains("203.0.113.77:5062: it is not a host of the gateway"), "{told}");
 }
 
 #[test]
