@@ -157,7 +157,7 @@ fn established(call: *mut Call) {
         return commands::end(id, intent, 0, c"");
     }
     if !common {
-        let message = "the far end answered without a codec of ours".into();
+        let message = "the far end's answer has no supported codec".into();
         return commands::end(id, Intent::For(EndCause::Protocol { message }), 0, c"");
     }
     with(|engine| {

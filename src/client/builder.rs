@@ -383,7 +383,7 @@ fn codecs(codecs: &[Codec]) -> Result<(), Fault> {
         return Err(("none is left".to_owned(), "name at least one, such as Codec::Pcmu".to_owned()));
     }
     match codecs.iter().enumerate().find(|(index, codec)| codecs[..*index].contains(codec)) {
-        Some((_, twice)) => Err((format!("{twice} stands there twice"), "name each once".to_owned())),
+        Some((_, twice)) => Err((format!("{twice} is there twice"), "name each once".to_owned())),
         None => Ok(()),
     }
 }

@@ -286,7 +286,7 @@ impl<'a> Section<'a> {
                 .parse()
                 .ok()
                 .and_then(|number: u64| T::try_from(number).ok())
-                .ok_or_else(|| self.bad(key, self.at, default, "no number that fits")),
+                .ok_or_else(|| self.bad(key, self.at, default, "not a number in the permitted range")),
         }
     }
 
@@ -294,8 +294,8 @@ impl<'a> Section<'a> {
     pub fn whole_if_set<T: TryFrom<u64>>(&self, key: &'static str) -> Result<Option<T>, ConfigError> {
         let (Some(row), Some(value)) = (self.row(key), self.value(key)) else { return Ok(None) };
         let number = self.number_of(row, value)?;
-        let fits =
-            T::try_from(number).map_err(|_| self.bad(key, value.span().start, "", "no number that fits"));
+        let fits = T::try_from(number)
+            .map_err(|_| self.bad(key, value.span().start, "", "not a number in the permitted range"));
         fits.map(Some)
     }
 
@@ -328,7 +328,7 @@ impl<'a> Section<'a> {
                 Some(number) => return Ok(number),
                 None => format!("not a whole number from {least} to {most}"),
             },
-            _ => "this key takes no number".to_string(),
+            _ => "this key does not take a number".to_string(),
         };
         let (key, value_text) = (self.full(row.name), number.as_str().to_string());
         Err(self.lines.error(value.span().start, ConfigProblem::BadValue { key, value: value_text, reason }))

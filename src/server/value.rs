@@ -11,7 +11,7 @@ pub use b2b_config::value::*;
 pub fn route(text: &str) -> Read<(String, String)> {
     match text.split_once('=') {
         Some((number, uri)) if !number.is_empty() => Ok((self::number(number)?, target(uri)?)),
-        _ => Err("no number; write it like 1000=sip:1000@127.0.0.1:5070".to_string()),
+        _ => Err("not a number; write it like 1000=sip:1000@127.0.0.1:5070".to_string()),
     }
 }
 

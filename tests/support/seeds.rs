@@ -51,7 +51,7 @@ pub fn flags(
 /// # Errors
 /// The text is not a number.
 pub fn number<T: FromStr>(text: String) -> Result<T, String> {
-    text.parse().map_err(|_| format!("'{text}' is no number"))
+    text.parse().map_err(|_| format!("'{text}' is not a number"))
 }
 
 /// Runs each seed from `first` on, on `jobs` threads, until one of them breaks.

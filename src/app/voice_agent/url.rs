@@ -30,7 +30,7 @@ impl FromStr for AgentUrl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || "no URL of a WebSocket; write it like ws://127.0.0.1:9000/agent".to_owned();
+        let wrong = || "not the URL of a WebSocket; write it like ws://127.0.0.1:9000/agent".to_owned();
         if !text.bytes().all(|byte| byte.is_ascii_graphic()) || text.contains('#') {
             return Err(wrong());
         }
@@ -38,7 +38,7 @@ impl FromStr for AgentUrl {
             Some(("ws", rest)) => tcp(rest, false).ok_or_else(wrong)?,
             Some(("wss", rest)) => tcp(rest, true).ok_or_else(wrong)?,
             Some(("ws+unix", rest)) => {
-                unix(rest).ok_or("no Unix socket; write it like ws+unix:///run/agent.sock:/path")?
+                unix(rest).ok_or("not a Unix socket; write it like ws+unix:///run/agent.sock:/path")?
             }
             _ => return Err(wrong()),
         };

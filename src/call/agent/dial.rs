@@ -44,7 +44,7 @@ impl AgentService {
         }
         let ip_of = |uri: &Uri<'_>| uri.host.and_then(|host| host.ip());
         if ip_of(&uri).is_some_and(|ip| ip.is_unspecified()) {
-            return Err(bad("a wildcard address is no destination".to_owned()));
+            return Err(bad("a wildcard address is not a destination".to_owned()));
         }
         let identity = how.identity.as_ref().or(self.config.identity.as_ref());
         let way = self.config.signalling.way(&uri, identity.map(String::as_str), self.home());
@@ -52,7 +52,10 @@ impl AgentService {
         let home = way.home;
         let hop = first_hop(&way).map_or_else(|| ip_of(&uri), |hop| ip_of(&hop));
         if hop.is_some_and(|ip| ip.is_ipv4() != self.config.bind.is_ipv4()) {
-            return Err(bad(format!("its address family is not that of our bind {}", self.config.bind)));
+            return Err(bad(format!(
+                "its address family is not that of the bind address {}",
+                self.config.bind
+            )));
         }
         let ip = self.address_towards(hop);
         let (session, rtp) = self.open_session()?;

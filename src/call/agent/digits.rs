@@ -39,7 +39,7 @@ impl AgentService {
     /// There is no such leg, it has no media yet, `digit` is not a DTMF digit, or too many digits wait.
     pub fn digit(&mut self, id: LegId, digit: char, ms: u32, mode: DtmfMode) -> Result<(), AgentError> {
         if telephone_event::code(digit).is_none() {
-            return Err(AgentError::Media(format!("{digit:?} is no DTMF digit; use 0-9 * # A-D")));
+            return Err(AgentError::Media(format!("{digit:?} is not a DTMF digit; use 0-9 * # A-D")));
         }
         let mode = match mode {
             DtmfMode::Rfc4733 => DigitMode::Event,

@@ -82,7 +82,7 @@ impl AgentService {
         let connections = net.connections_refused + net.closed_not_reading + net.closed_bad_framing;
         if dropped + connections + net.accept_errors + sip.malformed + sip.overloaded > 0 {
             tracing::info!(
-                "SIP refused: {} malformed messages, {} requests for want of room, {dropped} messages \
+                "SIP refused: {} malformed messages, {} requests at a full queue, {dropped} messages \
                  dropped unanswered, {connections} connections, {} not accepted by the system",
                 sip.malformed,
                 sip.overloaded,

@@ -65,7 +65,7 @@ impl fmt::Debug for AppAnswer {
 }
 
 /// The answer is of another kind than was asked for: the application has mixed up the numbers of two wants.
-const OTHER: CallError = CallError::WrongState("another answer is asked for than came");
+const OTHER: CallError = CallError::WrongState("the answer is of another kind than requested");
 
 impl AppAnswer {
     /// Whether the want succeeded, for every kind that reports success.

@@ -293,7 +293,7 @@ fn open(path: &Path) -> io::Result<File> {
     let file = file::open(path, OpenOptions::new().append(true).read(true), OFlag::O_NONBLOCK)?;
     let kind = file.metadata()?.file_type();
     if kind.is_fifo() || kind.is_socket() || kind.is_dir() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file"));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file"));
     }
     let length = file.metadata()?.len();
     let mut last = [b'\n'];

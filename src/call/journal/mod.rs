@@ -236,7 +236,7 @@ impl Journal {
                 return Err(bad("it says nothing".to_owned()));
             };
             let way = |flows: &[Flow], by: usize| {
-                flows.get(by).copied().ok_or_else(|| bad(format!("there is no way {by}")))
+                flows.get(by).copied().ok_or_else(|| bad(format!("there is no transport {by}")))
             };
             let input = match kind.as_str() {
                 "begin" => {

@@ -166,7 +166,7 @@ impl Snapshot {
         // Times that no clock can represent are rejected.
         let longest = Duration::from_micros(LONGEST_US);
         if head.age > longest || head.standing.last > longest || head.taken > Duration::from_secs(1 << 40) {
-            return Err(damaged("it has a moment that no call has"));
+            return Err(damaged("its time is outside every call"));
         }
         Ok(Snapshot { head, records })
     }

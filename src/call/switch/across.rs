@@ -195,7 +195,7 @@ impl Switch {
         let offers = offers.is_some();
         if offers && session.is_err() {
             self.answer_exchange(t, from, origin, Err(Reply::status(488)));
-            return self.break_up(t, from, Some(to), "a 2xx whose offer is of no use");
+            return self.break_up(t, from, Some(to), "a 2xx whose offer cannot be used");
         }
         if offers && let Some(it) = self.calls.leg_mut(from) {
             it.life.expect_on_ack(OnAck::AnswerTo(to));

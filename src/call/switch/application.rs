@@ -74,6 +74,6 @@ impl Switch {
         if place.state() == Some(it.state) || self.advance_if_legal(t, call, event) {
             return Ok(());
         }
-        Err(CallError::WrongState("the call cannot get there from where it is"))
+        Err(CallError::WrongState("the call's state does not allow it"))
     }
 }

@@ -20,7 +20,7 @@ impl Routes {
         let double = |n: usize| prefixes[..n].contains(&prefixes[n]);
         match (0..prefixes.len()).find(|n| prefixes[*n].is_empty() || double(*n)) {
             Some(n) => {
-                Err(format!("{:?} is no route; write the beginning of a number, each once", prefixes[n]))
+                Err(format!("{:?} is not a route; write the beginning of a number, each once", prefixes[n]))
             }
             None => Ok(Routes(prefixes)),
         }

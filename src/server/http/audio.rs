@@ -57,7 +57,7 @@ pub async fn of_leg(
 ) -> Result<Response, Problem> {
     let number = leg.parse().map(LegId);
     let leg = number.map_err(|_| {
-        Problem::bad(format!("{leg:?} is no leg"), "use its number, as in the legs of GET /calls")
+        Problem::bad(format!("{leg:?} is not a leg"), "use its number, as in the legs of GET /calls")
     })?;
     open(api, &granted, leg.into(), asked, request).await
 }

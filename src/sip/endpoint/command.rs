@@ -251,9 +251,7 @@ impl Addressing<'_> {
         }
         let elsewhere = !self.route.is_empty() || self.outbound.is_some() || self.flow.is_some();
         if !elsewhere && Hop::of(&uri) == Hop::Nowhere {
-            return Err(bad_target(
-                "not a sip: URI that leads to a host by a transport that is there".to_owned(),
-            ));
+            return Err(bad_target("not a sip: URI with a host and a transport that is enabled".to_owned()));
         }
         let bad = |name: &str| InviteError::BadHeader { name: name.to_owned() };
         let outbound = match self.outbound {

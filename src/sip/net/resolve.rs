@@ -45,7 +45,9 @@ impl Resolver {
                 Ok(dns) => Ok(Resolver::Dns(Box::new(dns))),
                 // Not an error, since all targets may be addresses.
                 Err(error) if server.is_none() => {
-                    tracing::warn!("the system names no name server ({error}): no NAPTR and no SRV");
+                    tracing::warn!(
+                        "the system has no name server ({error}): NAPTR and SRV are not looked up"
+                    );
                     Ok(Resolver::System)
                 }
                 Err(error) => Err(error.to_string()),

@@ -72,7 +72,7 @@ fn what_is_wrong_says_where_and_what_to_write() {
         ("[[stage]]\nrate = -1", "stage.rate: -1 is no rate"),
         ("[caller]\nsteps = [\"jump\"]", "caller.steps: the step `jump`"),
         ("[expect]\nmin_done = 3", "unknown field `min_done`"),
-        ("[load]\nroutes = [\"\"]", "load.routes: \"\" is no route"),
+        ("[load]\nroutes = [\"\"]", "load.routes: \"\" is not a route"),
         ("[load]\ntransport = \"sctp\"", "expected one of `udp`, `tcp`, `tls`"),
         ("[load]\nsrtp = true", "srtp"),
         ("[callee]\nregister_per_s = 0", "callee.register_per_s: 0 is no rate"),

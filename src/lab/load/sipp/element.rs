@@ -117,7 +117,7 @@ impl<'a, 'input> Element<'a, 'input> {
         let Some(text) = self.get(name) else { return Ok(None) };
         match text.trim().parse::<f64>() {
             Ok(number) if (0.0..=86_400_000.0).contains(&number) => Ok(Some(number)),
-            _ => Err(self.fault(format!("{name}=\"{text}\" is no number from 0 to 86400000"))),
+            _ => Err(self.fault(format!("{name}=\"{text}\" is not a number from 0 to 86400000"))),
         }
     }
 

@@ -185,7 +185,7 @@ impl Instance {
             }
             self.leave_step(self.at, out);
         }
-        self.fail("it goes round and round without waiting".to_owned(), out);
+        self.fail("it loops without waiting".to_owned(), out);
     }
 
     /// Whether the message that begins it has not arrived yet.

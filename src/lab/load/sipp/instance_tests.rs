@@ -367,5 +367,5 @@ fn a_loop_without_a_wait_fails_the_call() {
     let steps = "<recv request=\"INVITE\"/>\n<label id=\"a\"/>\n<nop next=\"a\"/>";
     let mut scene = Scene::new(steps, Some("far-1"));
     scene.comes("INVITE sip:b SIP/2.0", "1 INVITE", "");
-    assert!(scene.failure().1.contains("round and round"));
+    assert!(scene.failure().1.contains("loops without waiting"));
 }

@@ -110,8 +110,9 @@ fn labels(root: Element<'_, '_>) -> Result<Labels, Fault> {
                 element.only(&["id"])?;
                 let id = element.must("id", "1")?;
                 if let Some((_, line)) = labels.insert(id.to_owned(), (at, element.line())) {
-                    return Err(element
-                        .fault(format!("the label {id} stands at line {line} already; write another id")));
+                    return Err(
+                        element.fault(format!("the label {id} is at line {line} already; write another id"))
+                    );
                 }
             }
             "send" | "recv" | "pause" | "timewait" | "nop" => at += 1,

@@ -139,7 +139,9 @@ fn exec(reading: &Reading<'_>, element: Element<'_, '_>) -> Result<Media, Fault>
         None => Some(1),
         Some(Ok(times)) => u32::try_from(times).ok().filter(|times| *times > 0),
         Some(Err(_)) => {
-            return Err(element.fault(format!("rtp_stream=\"{written}\": how often is no number; write -1")));
+            return Err(
+                element.fault(format!("rtp_stream=\"{written}\": the count is not a number; write -1"))
+            );
         }
     };
     let payload_type = match (parts.next(), parts.next()) {
