@@ -7,6 +7,7 @@
 //!
 //! This is a driver, a thread with a file: it reads the clock.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -78,7 +79,6 @@ pub struct WavFile {
     /// Bytes of audio for which disk space is reserved, and whether to reserve more.
     reserved_bytes: u32,
     reserves: bool,
-    buffer: Vec<u8>,
 }
 
 impl WavFile {
@@ -102,22 +102,20 @@ impl WavFile {
             settled_bytes: 0,
             reserved_bytes: 0,
             reserves: true,
-            buffer: Vec::new(),
         })
     }
 
     /// Appends samples.
     pub fn write(&mut self, samples: &[i16]) -> Result<(), DiskError> {
-        self.buffer.clear();
-        self.buffer.extend(samples.iter().flat_map(|sample| sample.to_le_bytes()));
-        let added = u32::try_from(self.buffer.len()).unwrap_or(u32::MAX);
+        let bytes = little_endian(samples);
+        let added = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         let grown = self
             .data_bytes
             .checked_add(added)
             .filter(|&size| size <= u32::MAX - HEADER as u32)
             .ok_or_else(|| DiskError::Full { path: self.path.clone() })?;
         self.reserve(grown);
-        let written = self.file.write_all_at(&self.buffer, HEADER as u64 + u64::from(self.data_bytes));
+        let written = self.file.write_all_at(&bytes, HEADER as u64 + u64::from(self.data_bytes));
         written.map_err(|error| self.write_error(&error))?;
         self.data_bytes = grown;
         let unsettled = self.data_bytes - self.settled_bytes;
@@ -161,6 +159,14 @@ impl WavFile {
 
     fn write_error(&self, error: &io::Error) -> DiskError {
         DiskError::Write { path: self.path.clone(), reason: error.to_string() }
+    }
+}
+
+/// The samples as the file has them: no copy is made on a little-endian machine.
+fn little_endian(samples: &[i16]) -> Cow<'_, [u8]> {
+    match cfg!(target_endian = "little") {
+        true => Cow::Borrowed(bytemuck::cast_slice(samples)),
+        false => samples.iter().flat_map(|sample| sample.to_le_bytes()).collect(),
     }
 }
 
