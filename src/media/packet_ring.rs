@@ -3,7 +3,7 @@
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
-/// Octets of a ring: 3 s of a leg's packets, with 20 ms of G.711 each, in both directions.
+/// Octets of a ring for both directions of a leg: 3 s of packets with 20 ms of G.711 each.
 pub const RING: usize = 64 * 1_024;
 /// Maximum octets of a packet; we have no longer ones.
 pub const LONGEST: usize = 2_048;
@@ -32,9 +32,9 @@ pub struct PacketReader<const HEAD: usize> {
     packet: Box<[u8; LONGEST]>,
 }
 
-/// Both ends of a ring.
-pub fn packet_ring<const HEAD: usize>() -> (PacketWriter<HEAD>, PacketReader<HEAD>) {
-    let (ring, read) = RingBuffer::new(RING);
+/// Both ends of a ring of so many octets.
+pub fn packet_ring<const HEAD: usize>(octets: usize) -> (PacketWriter<HEAD>, PacketReader<HEAD>) {
+    let (ring, read) = RingBuffer::new(octets);
     (PacketWriter(ring), PacketReader { ring: read, packet: Box::new([0; LONGEST]) })
 }
 
@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn packets_come_out_as_they_went_in_around_the_end_of_the_ring() {
-        let (mut writer, mut reader) = packet_ring::<3>();
+        let (mut writer, mut reader) = packet_ring::<3>(RING);
         let mut seen = 0u32;
         let look = |reader: &mut PacketReader<3>, seen: &mut u32| {
             reader.drain(|head, packet| {
@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn what_finds_no_room_is_missed_and_a_ring_that_nobody_reads_says_so() {
-        let (mut writer, reader) = packet_ring::<11>();
+        let (mut writer, reader) = packet_ring::<11>(RING);
         assert_eq!(writer.push(&[0; 11], &[1; LONGEST + 1]), Pushed::Missed);
         let pushed = (0..1_000).filter(|_| writer.push(&[0; 11], &[1; 172]) == Pushed::Taken).count();
         assert_eq!(pushed, RING / (172 + 11 + LENGTH));
@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn who_wants_no_more_gets_no_more() {
-        let (mut writer, mut reader) = packet_ring::<1>();
+        let (mut writer, mut reader) = packet_ring::<1>(RING);
         (0..5).for_each(|n| assert_eq!(writer.push(&[n], &[]), Pushed::Taken));
         let mut seen = Vec::new();
         assert!(!reader.drain(|head, _| {

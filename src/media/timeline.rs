@@ -2,6 +2,9 @@
 
 /// Length of the cross-fade at overlaps, ms.
 const FADE_MS: u32 = 2;
+/// Audio for which a track keeps memory, ms: more than is between two takes. A longer pause of the taker, when
+/// the machine is busy, must not enlarge every track for good.
+const KEPT_MS: u32 = 600;
 
 /// One direction of a call. Positions are in samples.
 #[derive(Debug)]
@@ -10,12 +13,15 @@ pub struct Track {
     begin: i64,
     samples: Vec<i16>,
     fade: usize,
+    /// Samples for which memory is kept.
+    kept: usize,
 }
 
 impl Track {
     /// An empty track.
     pub fn new(rate_hz: u32) -> Self {
-        Track { begin: 0, samples: Vec::new(), fade: (rate_hz * FADE_MS / 1_000) as usize }
+        let samples = |ms: u32| (rate_hz * ms / 1_000) as usize;
+        Track { begin: 0, samples: Vec::new(), fade: samples(FADE_MS), kept: samples(KEPT_MS) }
     }
 
     /// The first position that has not been taken off.
@@ -34,6 +40,7 @@ impl Track {
         let late = usize::try_from(self.begin - at).unwrap_or(0);
         let Some(samples) = samples.get(late..).filter(|samples| !samples.is_empty()) else { return };
         let at = usize::try_from(at - self.begin).unwrap_or(0);
+        self.samples.reserve_exact(self.kept.saturating_sub(self.samples.len()));
         if self.samples.len() < at {
             self.samples.resize(at, 0);
         }
@@ -60,6 +67,7 @@ pub fn take<'a>(tracks: impl ExactSizeIterator<Item = &'a mut Track>, until: i64
         let places = samples[from..].iter_mut().skip(channel).step_by(channels);
         places.zip(there).for_each(|(place, sample)| *place = sample);
         track.begin += count as i64;
+        track.samples.shrink_to(track.kept);
     }
 }
 

@@ -31,6 +31,8 @@ const QUIET: u16 = 100;
 const JUMP: i64 = 1_000;
 /// Maximum number of waiting packets: more than a ring can bring.
 const WAITING: usize = 1_024;
+/// Waiting packets for which memory is kept: more than there are unless the recorder has been delayed.
+const KEPT: usize = 64;
 
 struct Packet {
     /// The sort key: the stream, and its extended sequence number.
@@ -145,6 +147,7 @@ impl Line {
     pub fn play(&mut self, until: u64, place: Place<'_>) {
         let ready = self.waiting.iter().take_while(|packet| packet.at <= until).count();
         let ready: Vec<Packet> = self.waiting.drain(..ready).collect();
+        self.waiting.shrink_to(KEPT);
         for packet in &ready {
             if let Some((arrival, pauses)) = place(packet.at) {
                 self.packet(packet, arrival, pauses);

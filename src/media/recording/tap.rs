@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use super::Side;
-use crate::packet_ring::{PacketReader, PacketWriter, Pushed, packet_ring};
+use crate::packet_ring::{PacketReader, PacketWriter, Pushed, RING, packet_ring};
 
 /// Octets of a packet's head: time, direction.
 const HEAD: usize = 8 + 1;
@@ -13,6 +13,8 @@ const HEAD: usize = 8 + 1;
 /// The writing end, on a media thread.
 pub struct Tap {
     ring: PacketWriter<HEAD>,
+    /// What the party hears is wanted, too.
+    both: bool,
     since: Instant,
     missed: Arc<AtomicU64>,
 }
@@ -23,11 +25,11 @@ pub struct Tapped {
     missed: Arc<AtomicU64>,
 }
 
-/// A new ring; times count from `since`.
-pub fn tap(since: Instant) -> (Tap, Tapped) {
-    let (writer, reader) = packet_ring();
+/// A new ring for what the party says, or for `both` directions; times count from `since`.
+pub fn tap(since: Instant, both: bool) -> (Tap, Tapped) {
+    let (writer, reader) = packet_ring(if both { RING } else { RING / 2 });
     let missed = Arc::new(AtomicU64::new(0));
-    (Tap { ring: writer, since, missed: missed.clone() }, Tapped { ring: reader, missed })
+    (Tap { ring: writer, both, since, missed: missed.clone() }, Tapped { ring: reader, missed })
 }
 
 impl std::fmt::Debug for Tap {
@@ -39,6 +41,9 @@ impl std::fmt::Debug for Tap {
 impl Tap {
     /// Copies a packet. Returns whether more are wanted.
     pub fn take(&mut self, at: Instant, side: Side, packet: &[u8]) -> bool {
+        if side == Side::Heard && !self.both {
+            return !self.is_abandoned();
+        }
         let [t0, t1, t2, t3, t4, t5, t6, t7] =
             (at.saturating_duration_since(self.since).as_nanos() as u64).to_le_bytes();
         let head = [t0, t1, t2, t3, t4, t5, t6, t7, u8::from(side == Side::Heard)];

@@ -22,7 +22,7 @@ use crate::disk::WavFormat;
 /// How often rings are emptied.
 const PERIOD: Duration = Duration::from_millis(100);
 /// Writes per second of audio.
-const WRITES: u32 = 2;
+const WRITES: usize = 2;
 /// Maximum number of finished recordings that are remembered.
 const KNOWN: usize = 256;
 
@@ -127,7 +127,7 @@ impl Recorder {
     pub fn begin(&self, plan: Plan, said: Formats, heard: Formats) -> Started {
         let recording = self.next.fetch_add(1, Ordering::Relaxed);
         let (created, answer) = oneshot::channel();
-        let (tap, tapped) = tap(self.epoch);
+        let (tap, tapped) = tap(self.epoch, plan.stereo);
         self.send(Command::Begin {
             recording,
             plan: Box::new(plan),
@@ -148,7 +148,8 @@ impl Recorder {
     /// Continues the recording with another party, which has these formats: in place of the
     /// recorded one, or, if `swapped`, as the party that the recorded one spoke with.
     pub fn follow(&self, recording: u64, said: Formats, heard: Formats, swapped: bool) -> Tap {
-        let (tap, tapped) = tap(self.epoch);
+        // If it is swapped, what the party hears is what the recorded one says.
+        let (tap, tapped) = tap(self.epoch, true);
         let (said, heard) = (Box::new(said), Box::new(heard));
         self.send(Command::Follow { recording, said, heard, source: Source { tapped, swapped } });
         tap
@@ -371,10 +372,15 @@ impl Recording {
         if !self.drain() {
             return Ok(GoesOn::No);
         }
+        let a_second = (self.plan.rate_hz * (1 + u32::from(self.plan.stereo))) as usize;
+        let enough = a_second / WRITES;
+        let most = enough + a_second * PERIOD.as_millis() as usize / 1_000;
+        self.samples.reserve_exact(most.saturating_sub(self.samples.len()));
         let goes_on = self.sheet.advance(now.saturating_sub(self.begun), &mut self.samples);
-        let enough = self.plan.rate_hz * (1 + u32::from(self.plan.stereo)) / WRITES;
-        if self.samples.len() >= enough as usize {
+        if self.samples.len() >= enough {
             self.write()?;
+            // A delay of this thread must not enlarge every recording for good.
+            self.samples.shrink_to(most);
         }
         Ok(goes_on)
     }

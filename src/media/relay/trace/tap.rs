@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use super::{Packet, PacketTrace, Snap};
 use crate::forward::Header;
-use crate::packet_ring::{PacketReader, PacketWriter, Pushed, packet_ring};
+use crate::packet_ring::{PacketReader, PacketWriter, Pushed, RING, packet_ring};
 
 /// How often rings are emptied.
 const PERIOD: Duration = Duration::from_millis(100);
@@ -36,7 +36,7 @@ pub struct Tapped {
 
 /// A new ring into a trace.
 pub fn tap(trace: Arc<PacketTrace>) -> (Tap, Tapped) {
-    let (writer, reader) = packet_ring();
+    let (writer, reader) = packet_ring(RING);
     (Tap { ring: writer, trace: trace.clone() }, Tapped { ring: reader, trace })
 }
 
