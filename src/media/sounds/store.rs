@@ -40,7 +40,7 @@ impl Default for Limits {
 #[derive(Debug, Clone)]
 pub enum Want {
     File(Arc<Path>),
-    /// All playable files of a folder, by name.
+    /// All playable files of a folder, by name. Files that turn out not to be are left out.
     Folder(Arc<Path>),
     /// A segment that need not be loaded.
     Made(Segment),
@@ -112,6 +112,7 @@ impl SoundStore {
         let (told, decoded) = crossbeam_channel::unbounded();
         let stats = Arc::new(Mutex::new(StoreStats::default()));
         let desk = Desk {
+            bad: HashMap::new(),
             limits,
             shelf: Shelf::new(limits.octets),
             told,
@@ -149,13 +150,23 @@ impl SoundStore {
 
 /// A pending request.
 struct Asked {
-    wants: Vec<(Want, Option<Sound>)>,
+    parts: Vec<Part>,
     opus: Option<OpusMode>,
     then: Then,
 }
 
+/// A part of a pending request.
+struct Part {
+    want: Want,
+    /// Of a folder: it is left out if it cannot be played.
+    optional: bool,
+    sound: Option<Sound>,
+}
+
 struct Desk {
     limits: Limits,
+    /// Files of folders that cannot be played.
+    bad: HashMap<Arc<Path>, Stamp>,
     shelf: Shelf,
     told: Sender<Job>,
     /// Number of running decoders, and files waiting for one.
@@ -197,12 +208,14 @@ impl Desk {
         };
         let (id, mut missing) = (self.next, Vec::new());
         self.next += 1;
-        let mut asked = Asked { wants: Vec::new(), opus, then };
-        for want in wants {
+        let mut asked = Asked { parts: Vec::new(), opus, then };
+        for (want, optional) in wants {
             let sound = match &want {
                 Want::File(path) => {
                     let stamp = match Stamp::of(path) {
+                        Ok(stamp) if optional && self.bad.get(path) == Some(&stamp) => continue,
                         Ok(stamp) => stamp,
+                        Err(_) if optional => continue,
                         Err(error) => return (asked.then)(Err(error)),
                     };
                     let key = (path.clone(), rate_hz);
@@ -215,7 +228,10 @@ impl Desk {
                 }
                 Want::Folder(_) | Want::Made(_) => None,
             };
-            asked.wants.push((want, sound));
+            asked.parts.push(Part { want, optional, sound });
+        }
+        if asked.parts.is_empty() {
+            return (asked.then)(Err(SoundError("no file of the folder can be played".into())));
         }
         if missing.is_empty() {
             return asked.answer();
@@ -301,40 +317,65 @@ impl Desk {
                 }
             }
             Err(error) => {
-                for asked in waits.into_iter().filter_map(|id| self.asked.remove(&id)).collect::<Vec<_>>() {
-                    (asked.then)(Err(error.clone()));
+                for id in waits {
+                    self.not_decoded(id, &key.0, stamp, &error);
                 }
             }
         }
         self.decode();
     }
+
+    /// A file could not be decoded for a request, which may do without it.
+    fn not_decoded(&mut self, id: u64, path: &Arc<Path>, stamp: Stamp, error: &SoundError) {
+        let Some(asked) = self.asked.get_mut(&id) else { return };
+        let needed = asked.parts.iter().any(|part| part.is_of(path) && !part.optional);
+        if !needed {
+            asked.parts.retain(|part| !part.is_of(path));
+            if self.bad.insert(path.clone(), stamp) != Some(stamp) {
+                tracing::warn!("a file of a folder is left out: {error}");
+            }
+        }
+        let failed = needed || asked.parts.is_empty();
+        if (failed || asked.is_complete())
+            && let Some(asked) = self.asked.remove(&id)
+        {
+            match failed {
+                true => (asked.then)(Err(error.clone())),
+                false => asked.answer(),
+            }
+        }
+    }
+}
+
+impl Part {
+    fn is_of(&self, path: &Arc<Path>) -> bool {
+        matches!(&self.want, Want::File(wanted) if wanted == path)
+    }
 }
 
 impl Asked {
     fn take(&mut self, path: &Arc<Path>, sound: &Sound) {
-        for (want, place) in &mut self.wants {
-            if matches!(want, Want::File(wanted) if wanted == path) {
-                *place = Some(sound.clone());
-            }
+        for part in self.parts.iter_mut().filter(|part| part.is_of(path)) {
+            part.sound = Some(sound.clone());
         }
     }
 
     fn is_complete(&self) -> bool {
-        self.wants.iter().all(|(want, sound)| sound.is_some() || matches!(want, Want::Made(_)))
+        self.parts.iter().all(|part| part.sound.is_some() || matches!(part.want, Want::Made(_)))
     }
 
     fn answer(self) {
-        let segment = |(want, sound): (Want, Option<Sound>)| match (want, sound) {
+        let segment = |Part { want, sound, .. }: Part| match (want, sound) {
             (_, Some(sound)) => Some(Segment::Sound(sound)),
             (Want::Made(segment), None) => Some(segment),
             _ => None,
         };
-        (self.then)(Ok(self.wants.into_iter().filter_map(segment).collect()));
+        (self.then)(Ok(self.parts.into_iter().filter_map(segment).collect()));
     }
 }
 
-/// Replaces a folder by its files.
-fn unfold(wants: Vec<Want>) -> Result<Vec<Want>, SoundError> {
+/// Replaces a folder by its files, which are optional.
+fn unfold(wants: Vec<Want>) -> Result<Vec<(Want, bool)>, SoundError> {
     let mut all = Vec::with_capacity(wants.len());
     for want in wants {
         match want {
@@ -349,9 +390,9 @@ fn unfold(wants: Vec<Want>) -> Result<Vec<Want>, SoundError> {
                     return Err(named("no WAV, MP3, FLAC or Ogg file is in it".into()));
                 }
                 files.sort();
-                all.extend(files.into_iter().map(|path| Want::File(path.into())));
+                all.extend(files.into_iter().map(|path| (Want::File(path.into()), true)));
             }
-            want => all.push(want),
+            want => all.push((want, false)),
         }
     }
     Ok(all)

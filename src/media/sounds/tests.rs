@@ -153,6 +153,26 @@ fn a_folder_is_its_sounds_by_name() {
 }
 
 #[test]
+fn a_file_of_a_folder_that_cannot_be_played_is_left_out() {
+    let lab = Lab::new(Limits::default());
+    let folder = || vec![Want::Folder(lab.path("").into())];
+    let lengths = || -> Result<Vec<usize>, _> {
+        lab.fetch(folder(), 8_000).map(|segments| segments.iter().map(Segment::len).collect())
+    };
+    std::fs::write(lab.path("a.wav"), "no sound").unwrap();
+    assert!(lengths().is_err(), "nothing else is there");
+    assert!(lengths().unwrap_err().0.contains("no file of the folder"), "it is known");
+    wav(&lab.path("b.wav"), 8_000, &[1; 2]);
+    wav(&lab.path("c.wav"), 8_000, &[1; 3]);
+    assert_eq!(lengths(), Ok(vec![2, 3]));
+    wav(&lab.path("a.wav"), 8_000, &[1; 40]);
+    assert_eq!(lengths(), Ok(vec![40, 2, 3]), "it has been exchanged");
+    std::fs::write(lab.path("b.wav"), "no sound at all").unwrap();
+    let named = vec![Want::File(lab.path("b.wav").into())];
+    assert!(lab.fetch(named, 8_000).is_err(), "by its name it is an error");
+}
+
+#[test]
 fn what_is_heard_a_second_time_in_opus_is_encoded_for_all() {
     let lab = Lab::new(Limits::default());
     wav(&lab.path("a.wav"), 16_000, &[1_000; 16_000]);
