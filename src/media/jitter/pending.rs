@@ -10,6 +10,9 @@ use crate::codec::{Codec, Decoder, LONGEST_MS};
 
 /// Maximum octets of a payload: what a datagram holds on Ethernet.
 const MOST: usize = 1_472;
+/// Slots that have memory from the beginning: 320 ms of packets. Only a stream with more jitter makes it grow, at
+/// most twice, to all slots.
+const USUAL: usize = 16;
 /// Maximum concealment by a decoder for one loss, and the length of its final fade, ms.
 const MADE_UP_MS: usize = 120;
 const FADE_MS: usize = 20;
@@ -21,7 +24,7 @@ pub(super) struct Pending {
     last: usize,
     /// For each slot the codec and the length of its payload, and the payloads.
     kept: [(Codec, usize); SLOTS],
-    payloads: Box<[u8]>,
+    payloads: Vec<u8>,
     samples: Box<[i16]>,
     /// Everything up to here is decoded, concealed or given up.
     pub done: i64,
@@ -40,7 +43,7 @@ impl Pending {
             decoders: Vec::new(),
             last: 0,
             kept: [(Codec::Pcmu, 0); SLOTS],
-            payloads: vec![0; SLOTS * MOST].into_boxed_slice(),
+            payloads: vec![0; USUAL * MOST],
             samples: vec![0; (rate_hz * LONGEST_MS / 1_000) as usize].into_boxed_slice(),
             done: i64::MIN,
             made_up: usize::MAX,
@@ -68,6 +71,11 @@ impl Pending {
     /// Keeps the payload of a slot.
     pub fn keep(&mut self, slot: usize, codec: Codec, payload: &[u8]) {
         let payload = &payload[..payload.len().min(MOST)];
+        if self.payloads.len() < (slot + 1) * MOST {
+            let slots = (slot + 1).next_power_of_two().min(SLOTS);
+            self.payloads.reserve_exact(slots * MOST - self.payloads.len());
+            self.payloads.resize(slots * MOST, 0);
+        }
         self.kept[slot] = (codec, payload.len());
         self.payloads[slot * MOST..][..payload.len()].copy_from_slice(payload);
     }

@@ -10,7 +10,7 @@ use b2b_base::frame::FrameKind;
 /// Minimum delay, ms: it covers the jitter of most networks.
 const JITTER_MS: u32 = 40;
 
-/// The receiver of one party. About 20 KB if only G.711 is received at 8 kHz, otherwise 120 KB.
+/// The receiver of one party. About 20 KB if only G.711 is received at 8 kHz, otherwise 60 KB.
 pub struct RoomReceiver {
     buffer: JitterBuffer,
 }
