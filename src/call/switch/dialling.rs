@@ -78,7 +78,9 @@ impl Switch {
             it.passing.policy = options.caller_policy.clone().or_else(|| it.passing.policy.take());
             it.passing.rules = LegRules::new(options.rules.clone(), false);
             let shown = || shown_by(it.life.invite()?, it.identity.who.as_deref());
-            it.identity.shown = options.caller.clone().or_else(shown).map(Box::new);
+            if let Some(shown) = options.caller.clone().or_else(shown) {
+                it.identity.shown = Some(Box::new(shown));
+            }
         }
         let dialling =
             Dialling { purpose, options, began: now, lookup: None, dial: None, branches: Vec::new() };

@@ -51,7 +51,10 @@ impl Switch {
         // An application that dials by itself has no asking leg.
         let shown = dialling.options.caller.clone().filter(|_| asks.is_none());
         let who = asks.and_then(|leg| self.calls.leg(leg)?.identity.who.as_deref());
-        let (mut invite, rules) = self.write_invite(it, (caller, who), &dialling.options, offer);
+        let answered = || asks.filter(|_| caller.is_none()).and_then(|leg| self.shown(leg));
+        let told = dialling.options.caller.clone().or_else(answered);
+        let (mut invite, rules) =
+            self.write_invite(it, (caller, told.as_ref(), who), &dialling.options, offer);
         let withheld = it.contact.as_deref().map(|contact| contact.withheld).unwrap_or_default();
         let onward = caller.map(|caller| t.sip.onward(caller));
         let caller = caller.cloned();
@@ -97,11 +100,12 @@ impl Switch {
     }
 
     /// The INVITE of a branch, for a caller or on our own behalf, and the header rules for everything sent to
-    /// it.
+    /// it. `told`: the name and number to show in place of those in the caller's INVITE, which is gone once the
+    /// caller is answered.
     pub(super) fn write_invite(
         &self,
         leg: &Leg,
-        (caller, who): (Option<&Request>, Option<&CallerIdentity>),
+        (caller, told, who): (Option<&Request>, Option<&(String, String)>, Option<&CallerIdentity>),
         options: &DialOptions,
         offer: Option<Bytes>,
     ) -> (Invite, Arc<[HeaderRule]>) {
@@ -118,13 +122,13 @@ impl Switch {
             diverted: contact.and_then(|it| it.diverted.as_deref()),
             domain: &self.config.domain,
         };
-        let name = caller_name(caller, options.caller.as_ref(), who);
+        let name = caller_name(caller, told, who);
         let from = options.from.clone().or_else(|| writing.anonymous_from()).map(Bytes::from);
         let from = from.or_else(|| {
             let uri = contact.and_then(|contact| contact.from.as_ref())?;
             Some([&name[..], b"<", uri.as_bytes(), b">"].concat().into())
         });
-        let from = from.or_else(|| self.caller_as_ours(caller, options.caller.as_ref(), who));
+        let from = from.or_else(|| self.caller_as_ours(caller, told, who));
         let mut headers: Vec<(Bytes, Bytes)> = options
             .headers
             .iter()

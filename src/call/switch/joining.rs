@@ -6,6 +6,7 @@ use super::admission::MediaRules;
 use super::command::Reply;
 use super::dial::{BranchNo, DialFailure};
 use super::dialling::refuse;
+use super::invite::shown_by;
 use super::table::{Bridge, Leg, Purpose};
 use super::waiting::{OnApplied, OnDescription, OnEndpoint, OnMedia, Won};
 use super::{Switch, Turn};
@@ -336,6 +337,11 @@ impl Switch {
             return Err(MediaError::Stopped);
         };
         let Some(usage) = it.usage else { return Err(MediaError::Stopped) };
+        if it.identity.shown.is_none() {
+            // The INVITE is dropped with the answer; an application may dial for the caller later.
+            let shown = it.life.invite().and_then(|invite| shown_by(invite, it.identity.who.as_deref()));
+            it.identity.shown = shown.map(Box::new);
+        }
         let headers = std::mem::take(&mut it.passing.given);
         let reply = Response { headers, body: session.map(Body::sdp), ..Response::status(200) };
         if let Err(error) = t.sip.reply(t.now, usage, reply) {

@@ -292,6 +292,7 @@ async fn a_transfer_joins_the_caller_with_who_answers() {
     ear.hears("menu").await;
     call.send_digits("2", None).await.expect("a digit");
     let ringing = within("a call", incoming.next()).await.expect("bob is there");
+    assert!(ringing.from().starts_with("sip:ann@"), "the callee sees the caller: {}", ringing.from());
     // Meanwhile ringback is heard: 425 Hz.
     tone(&mut ear.frames, 425.0).await;
     let at_bob = within("acknowledged", ringing.answer()).await.expect("answered");

@@ -72,6 +72,10 @@ fn a_caller_that_is_answered_is_handed_on_and_dialled_for() {
     assert!(harness.incoming(bob).is_empty());
     harness.run(Duration::from_secs(5));
     harness.answer_next(bob, SESSION);
+    let bob_at = BOB.parse().unwrap();
+    let invite = harness.wire.iter().find(|it| it.to == bob_at && it.line().starts_with("INVITE"));
+    let from = invite.unwrap().field("From").unwrap();
+    assert!(from.starts_with("<sip:party1@"), "the caller's number outlives the answer: {from}");
     let call = harness.snapshot().remove(0);
     assert_eq!((call.state, call.application), (CallState::Bridged, None));
     assert!(call.bridge.is_some());

@@ -132,10 +132,14 @@ fn an_identity_that_is_to_stay_private_goes_nowhere() {
 
 /// Ann calls Bob as a private caller.
 fn calls_unknown(harness: &mut Harness, ann: PartyId) -> UsageId {
+    calls_with(harness, ann, "id")
+}
+
+fn calls_with(harness: &mut Harness, ann: PartyId, privacy: &str) -> UsageId {
     let invite = Invite {
         target: format!("sip:bob@{B2B}").into(),
         from: Some("\"Hidden Ann\" <sip:4930771@phones.example>".into()),
-        headers: vec![("Privacy".into(), "id".into())],
+        headers: vec![("Privacy".into(), Bytes::copy_from_slice(privacy.as_bytes()))],
         body: Some(Body::sdp(SESSION.to_owned())),
         ..Invite::default()
     };
@@ -192,6 +196,30 @@ fn a_caller_who_stays_unknown_does_so_in_transfers() {
             }
         }
         assert!(requests > 1, "{mode:?}");
+    }
+}
+
+/// An application answers, then dials for the caller: their INVITE is gone by then.
+#[test]
+fn who_is_dialled_for_an_answered_caller_sees_the_caller_unless_they_stay_unknown() {
+    for (privacy, expected) in
+        [("none", "\"Hidden Ann\" <sip:4930771@"), ("id", "\"Anonymous\" <sip:anonymous@anonymous.invalid>")]
+    {
+        let menu = Handler(|call: IncomingCall, service: CallService| async move {
+            service.answer(call.leg).await.expect("an answer");
+            HandlerAction::TransferTo(uri(BOB))
+        });
+        let mut harness = Harness::new(Instant::now(), vec![Arc::new(menu)]);
+        let (ann, bob) = (harness.party(ANN), harness.party(BOB));
+        calls_with(&mut harness, ann, privacy);
+        harness.run(Duration::from_secs(1));
+        harness.answer_next(bob, SESSION);
+        let sent = harness.wire.iter().find(|it| it.to == BOB.parse().unwrap()).expect("an INVITE");
+        let from = sent.field("From").expect("From");
+        assert!(sent.line().starts_with("INVITE") && from.starts_with(expected), "{privacy}: {from}");
+        assert_eq!(sent.text().contains("4930771"), privacy == "none", "{}", sent.text());
+        harness.hang_up_all();
+        harness.assert_nothing_left();
     }
 }
 
