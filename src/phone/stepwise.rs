@@ -106,6 +106,12 @@ pub async fn run(
     Exit::Ok
 }
 
+/// Puts the call on hold. What the phone says is its user's voice, which the held party does not hear.
+async fn hold(call: &Call) -> Result<(), CallError> {
+    call.hold().await?;
+    call.mute(true).await
+}
+
 /// Executes a step.
 async fn one(
     client: &SipClient,
@@ -118,7 +124,7 @@ async fn one(
     match (&step.deed, &talks.now) {
         (Deed::Dial(number), _) => dial(client, uri_of(number, identity), talks).await.map_err(refused)?,
         (Deed::Consult(number), Some(talk)) => {
-            talk.call.hold().await.map_err(refused)?;
+            hold(&talk.call).await.map_err(refused)?;
             talks.held = talks.now.take();
             dial(client, uri_of(number, identity), talks).await.map_err(refused)?;
         }
@@ -151,8 +157,11 @@ async fn one(
             talk.call.send_digits(digits, None).await.map_err(refused)?;
             tokio::time::sleep(DIGIT * digits.len() as u32 + SETTLES).await;
         }
-        (Deed::Hold, Some(talk)) => talk.call.hold().await.map_err(refused)?,
-        (Deed::Resume, Some(talk)) => talk.call.resume().await.map_err(refused)?,
+        (Deed::Hold, Some(talk)) => hold(&talk.call).await.map_err(refused)?,
+        (Deed::Resume, Some(talk)) => {
+            talk.call.resume().await.map_err(refused)?;
+            talk.call.mute(false).await.map_err(refused)?;
+        }
         (Deed::Transfer(number), Some(talk)) => {
             talk.call.transfer(uri_of(number, identity)).await.map_err(refused)?;
             talk.call.wait_for_end().await;

@@ -69,6 +69,19 @@ fn a_summary_says_how_loud_the_far_end_was_though_its_end_is_silent() {
 }
 
 #[test]
+fn a_phone_on_hold_is_not_heard_until_it_resumes() {
+    let heard =
+        "answer; say 1500 Hz; hears 600 Hz; hears not 600 Hz; hears 600 Hz within 20 s; hung up within 30 s";
+    let mut bob = phone(&["--identity", "sip:bob@127.0.0.1", "--steps", heard, "--json"]);
+    let ready: Value = serde_json::from_str(&bob.wait_for_line("\"ready\"")).expect("JSON");
+    let uri = ready["uri"].as_str().expect("a URI");
+    let steps = format!("dial {uri}; say 600 Hz; hears 1500 Hz; hold; wait 8; resume; wait 3; hang up");
+    let mut alice = phone(&["--identity", "sip:alice@127.0.0.1", "--steps", &steps, "--json"]);
+    alice.assert_exit(0);
+    bob.assert_exit(0);
+}
+
+#[test]
 fn steps_join_who_is_held_and_who_is_consulted() {
     let [(mut bob, held), (mut carol, asked)] = [answering(&[]), answering(&[])];
     let steps = format!("dial {held}; consult {asked}; cue asked; hand over within 10 s");
