@@ -1,6 +1,7 @@
 //! The control interface of the real binary, as seen by clients.
 
 use std::os::unix::fs::PermissionsExt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::json;
@@ -128,6 +129,34 @@ fn to_bob(bob: &Phone) -> Server {
 }
 
 #[test]
+fn messages_in_the_middle_of_a_long_call_are_left_out_and_counted() {
+    let (ann, bob) = (Phone::new("ann"), Phone::new("bob"));
+    let server = to_bob(&bob);
+    let a = std::thread::scope(|scope| {
+        let answered = scope.spawn(|| bob.answer());
+        let a = ann.call(server.sip, "200");
+        answered.join().expect("Bob has answered");
+        a
+    });
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| bob.agree(&over));
+        for cseq in 2..42 {
+            ann.press(&a, cseq, '7');
+        }
+        over.store(true, Ordering::Release);
+    });
+    let id = server.get("/calls").json()["calls"][0]["call"].as_u64().expect("a call");
+    let told = server.get(&format!("/calls/{id}/messages")).json();
+    let (kept, left_out) = (told["messages"].as_array().expect("messages"), &told["messages_left_out"]);
+    assert!(left_out.as_u64().is_some_and(|it| it > 10), "{left_out}");
+    assert_eq!(server.get(&format!("/calls/{id}")).json()["messages_left_out"], *left_out);
+    let starts =
+        |it: &serde_json::Value, with: &str| it["text"].as_str().is_some_and(|it| it.starts_with(with));
+    assert!(starts(&kept[0], "INVITE") && starts(&kept[kept.len() - 1], "SIP/2.0 200"));
+}
+
+#[test]
 fn a_call_with_one_way_audio_tells_the_cause_while_it_is_up_and_after() {
     let (ann, bob) = (Phone::new("ann"), Phone::new("bob"));
     let server = to_bob(&bob);
@@ -183,8 +212,9 @@ fn a_call_with_one_way_audio_tells_the_cause_while_it_is_up_and_after() {
     }
     assert!(String::from_utf8_lossy(&server.get(&format!("{path}/pcap")).body).contains("BYE sip:"));
     assert_eq!(server.get("/calls?ended=true").json()["ended"], json!([id]));
-    let messages = server.get(&format!("{path}/messages")).json()["messages"].clone();
-    let messages = messages.as_array().expect("messages");
+    let answer = server.get(&format!("{path}/messages")).json();
+    assert_eq!(answer["messages_left_out"], 0);
+    let messages = answer["messages"].as_array().expect("messages");
     let first_lines: Vec<&str> =
         messages.iter().filter_map(|it| it["text"].as_str()?.lines().next()).collect();
     assert!(first_lines[0].starts_with("INVITE sip:200@"), "{first_lines:?}");

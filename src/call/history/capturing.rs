@@ -103,10 +103,11 @@ impl CallHistory {
         Some(move || messages.to_pcap(trace.map(|trace| trace.packets()).as_ref()))
     }
 
-    /// A call's messages as text, which is created when the closure is called.
-    pub fn messages(&self, call: CallId) -> Option<impl FnOnce() -> Vec<SipMessage> + Send + use<>> {
+    /// A call's messages as text, which is created when the closure is called, and the number of those that are
+    /// not stored.
+    pub fn messages(&self, call: CallId) -> Option<impl FnOnce() -> (Vec<SipMessage>, u64) + Send + use<>> {
         let messages = self.entries.get(&call)?.messages.clone();
-        Some(move || messages.shown())
+        Some(move || (messages.shown(), messages.left_out()))
     }
 
     /// A call has ended: its capture stays for some time.

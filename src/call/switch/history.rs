@@ -176,8 +176,8 @@ impl Switch {
         self.history.pcap(call)
     }
 
-    /// The SIP messages of a call, to be formatted elsewhere.
-    pub fn messages(&self, call: CallId) -> Option<impl FnOnce() -> Vec<SipMessage> + Send + use<>> {
+    /// The SIP messages of a call, to be formatted elsewhere, and the number of those that are not stored.
+    pub fn messages(&self, call: CallId) -> Option<impl FnOnce() -> (Vec<SipMessage>, u64) + Send + use<>> {
         self.history.messages(call)
     }
 

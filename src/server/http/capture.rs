@@ -111,7 +111,10 @@ pub async fn end(State(api): State<Api>, Path(id): Path<String>) -> Result<Statu
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Messages {
     call: CallId,
+    /// The first and the latest messages.
     messages: Vec<SipMessage>,
+    /// Number of messages between them, which are not stored.
+    messages_left_out: u64,
 }
 
 /// `GET /calls/{id}/messages`
@@ -119,8 +122,9 @@ pub async fn messages(State(api): State<Api>, Path(id): Path<String>) -> Result<
     let call = call_id(&id)?;
     let seen = api.jobs.run(move |switch, _, _| switch.messages(call)).await.ok_or_else(Problem::stopping)?;
     let shown = seen.ok_or_else(|| Problem::no_such_call(call))?;
-    let messages = tokio::task::spawn_blocking(shown).await.map_err(|_| Problem::stopping())?;
-    Ok(Json(Messages { call, messages }))
+    let read = tokio::task::spawn_blocking(shown).await;
+    let (messages, messages_left_out) = read.map_err(|_| Problem::stopping())?;
+    Ok(Json(Messages { call, messages, messages_left_out }))
 }
 
 /// `GET /calls/{id}/pcap`

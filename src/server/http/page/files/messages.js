@@ -26,7 +26,8 @@ export function messages(call) {
     reading = true;
     const now = at;
     try {
-      const all = (await api.get(`calls/${call}/messages`)).messages;
+      const answer = await api.get(`calls/${call}/messages`);
+      const all = answer.messages;
       // Rows are reused, so open ones stay open; the server keeps the first and latest messages of a long call.
       const keys = all.map((it) => `${it.at_ms} ${it.sent} ${it.remote}`);
       for (const key of rows.keys()) if (!keys.includes(key)) rows.delete(key);
@@ -35,7 +36,8 @@ export function messages(call) {
         return rows.get(keys[n]);
       }));
       seen = now;
-      setText(note, '→ sent by b2b, ← received. Password digests and SRTP keys are masked; Save PCAP has the original octets.');
+      const left = answer.messages_left_out ? ` ${answer.messages_left_out} messages after the first ones are not stored.` : '';
+      setText(note, `→ sent by b2b, ← received.${left} Password digests and SRTP keys are masked; Save PCAP has the original octets.`);
     } catch (error) {
       setText(note, error.message);
     }
