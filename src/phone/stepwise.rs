@@ -216,11 +216,16 @@ async fn hears(call: &Call, these: &[f64], not: &[f64], within: Duration) -> Res
             heard.clear();
         }
         if Instant::now() >= until {
-            let not = not.iter().map(|hz| format!(", and no {hz} Hz")).collect::<String>();
-            return Err((
-                Exit::Expectation,
-                format!("not heard within {} s; {}{not}", within.as_secs_f64(), levels(these, &loudest)),
-            ));
+            let (seconds, not) = (within.as_secs_f64(), not.iter().map(|hz| format!("{hz} Hz")));
+            let not = not.collect::<Vec<_>>().join(", ");
+            let why = match (these, &not[..]) {
+                ([], not) => format!("{not} was still heard after {seconds} s"),
+                (_, "") => format!("not heard within {seconds} s; {}", levels(these, &loudest)),
+                (_, not) => {
+                    format!("not heard within {seconds} s without {not}; {}", levels(these, &loudest))
+                }
+            };
+            return Err((Exit::Expectation, why));
         }
     }
 }
