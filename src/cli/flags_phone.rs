@@ -53,7 +53,8 @@ pub struct PhoneFlags {
     /// within 10 s; press 1; hung up". No screen; docs/client.md lists the steps
     #[arg(long, help_heading = "Phone, scripted", value_name = "STEPS", value_parser = value::steps)]
     pub steps: Option<Steps>,
-    /// How long to wait for an answer, for the next inbound call, or for the registration
+    /// How long to wait for an answer, for the next inbound call, or for the registration; steps have `within` for
+    /// the first two
     #[arg(long, help_heading = "Phone, scripted", value_name = "SECONDS", default_value = "60", value_parser = value::seconds)]
     pub wait: f64,
     /// Play this file after the answer: MP3, WAV, FLAC or OGG Vorbis
