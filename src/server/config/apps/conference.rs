@@ -29,7 +29,7 @@ pub const CONFERENCE: Table = Table {
         music: Text("name of a `[[music]]`", any) => "default", "The music class for that.";
         announced: Switch => true, "Whether participants hear others join and leave.";
         recordings: Text("path", any),
-            "The folder for recordings; it is created if it does not exist. Without it: the room cannot be recorded.";
+            "The folder for recordings, created if missing. Without it: the room cannot be recorded.";
         recorded: Switch => false, "Whether every conference is recorded from its start.";
         then: text!("name of an application", app_name),
             "The application for participants who leave by `*2`: `ivr/main`. Without it: hung up.";
