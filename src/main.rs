@@ -181,9 +181,9 @@ fn serve(flags: &Flags) -> anyhow::Result<u8> {
         }
         Ask::DryRun { descriptors } => {
             let tls = server::certificates::load(&run.config).map_err(|error| usage(error.to_string()))?;
-            let expired = server::certificates::expired(&tls, std::time::SystemTime::now());
-            let expired = expired.into_iter().map(|warning| format!("warning   {warning}"));
-            run.config.summary(*descriptors).into_iter().chain(expired).collect()
+            let warnings = server::certificates::warnings(&tls, std::time::SystemTime::now());
+            let warnings = warnings.into_iter().map(|warning| format!("warning   {warning}"));
+            run.config.summary(*descriptors).into_iter().chain(warnings).collect()
         }
         Ask::Explain(question) => server::explain::explain(&run.config, question),
         Ask::ExplainGateway(question) => {

@@ -51,8 +51,9 @@ pub fn load(config: &ServerConfig) -> Result<Tls, CertificateError> {
     })
 }
 
-/// A warning for each of our certificates that has expired: it is used, and peers that check it refuse it.
-pub fn expired(tls: &Tls, now: SystemTime) -> Vec<String> {
+/// A warning for each of our certificates that has expired or is that of an authority: it is used, and peers that
+/// check it refuse it.
+pub fn warnings(tls: &Tls, now: SystemTime) -> Vec<String> {
     let expired = tls.expiries().into_iter().filter(|(_, until)| *until <= now);
     let warning = |(file, until): (PathBuf, SystemTime)| {
         let until = humantime::format_rfc3339_seconds(until);
@@ -61,5 +62,12 @@ pub fn expired(tls: &Tls, now: SystemTime) -> Vec<String> {
             file.display()
         )
     };
-    expired.map(warning).collect()
+    let authorities = tls.authorities().into_iter().map(|file| {
+        format!(
+            "the certificate {} is that of an authority (CA:TRUE), as `openssl req -x509` makes it: peers that check \
+             it will refuse it; make one for the server with `-addext basicConstraints=critical,CA:FALSE`",
+            file.display()
+        )
+    });
+    expired.map(warning).chain(authorities).collect()
 }

@@ -126,7 +126,7 @@ impl Server {
         let places = MeetingPlaces::new(now, SystemTime::now());
         places.enlist(&in_force.apps, &config).map_err(usage)?;
         let tls = certificates::load(&config).map_err(|error| usage(error.to_string()))?;
-        warn_of_expired(&tls);
+        warn_of_certificates(&tls);
         let thread = |error| sip(format!("cannot start a thread: {error}"));
         let (voices, voice_threads) = VoiceDesk::start().map_err(thread)?;
         let (web, web_threads) = HttpClient::new(tls.clone());
@@ -317,7 +317,7 @@ impl Server {
             Settings::new(config, registrar.clone(), board.clone()).map_err(|error| error.to_string())?;
         let log = self.log.change(&current.get().config.log, &in_force.config.log)?;
         if self.tls.reload(files).map_err(|error| error.to_string())? {
-            warn_of_expired(&self.tls);
+            warn_of_certificates(&self.tls);
         }
         self.own.enlist(&in_force);
         self.places.enlist(&in_force.apps, &in_force.config)?;
@@ -341,7 +341,7 @@ impl Server {
         match self.tls.reload(certificates::files(&self.admission.current.get().config)) {
             Ok(true) => {
                 tracing::info!("the certificate has changed: new connections use the new one");
-                warn_of_expired(&self.tls);
+                warn_of_certificates(&self.tls);
             }
             Ok(false) => {}
             // The alarm stands meanwhile.
@@ -402,9 +402,9 @@ impl Server {
     }
 }
 
-/// Logs the certificates that have expired; the alarm `certificate_expires` stands for them, too.
-fn warn_of_expired(tls: &Tls) {
-    for warning in certificates::expired(tls, SystemTime::now()) {
+/// Logs the certificates that have expired or are those of authorities.
+fn warn_of_certificates(tls: &Tls) {
+    for warning in certificates::warnings(tls, SystemTime::now()) {
         tracing::warn!("{warning}");
     }
 }

@@ -240,6 +240,18 @@ fn a_certificate_tells_until_when_it_is_good_and_an_alarm_stands_when_that_is_so
 }
 
 #[test]
+fn a_certificate_of_an_authority_is_a_warning_at_start_and_in_a_dry_run() {
+    let folder = configured("[tls]\ncertificate = \"own.pem\"\nkey = \"own.key\"\n");
+    Authority::new(folder.path(), "ca").issue_authority("own", "sbc.example");
+    let path = folder.path().join("b2bua.toml");
+    let mut dry = b2b(&["--role", "b2bua", "--dry-run", "--config", path.to_str().expect("UTF-8")]);
+    dry.assert_exit(0);
+    let warning = "own.pem is that of an authority (CA:TRUE)";
+    assert!(dry.stdout().iter().any(|line| line.starts_with("warning") && line.contains(warning)));
+    start(folder).process.wait_for_line(warning);
+}
+
+#[test]
 fn a_certificate_that_is_refused_without_sighup_is_an_alarm_until_a_good_one_is_there() {
     let folder = configured("[tls]\ncertificate = \"first.pem\"\nkey = \"first.key\"\nreload_s = 1\n");
     let authority = Authority::new(folder.path(), "ca");

@@ -65,6 +65,13 @@ impl Authority {
         self.write(file, params)
     }
 
+    /// A certificate for this host that is itself that of an authority, as `openssl req -x509` makes it.
+    pub fn issue_authority(&self, file: &str, host: &str) -> (PathBuf, PathBuf) {
+        let mut params = CertificateParams::new(vec![host.to_owned()]).expect("a host");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        self.write(file, params)
+    }
+
     /// A certificate valid until the beginning of this day.
     pub fn issue_until(
         &self,

@@ -65,6 +65,7 @@ struct InForce {
     usual: Outward,
     peers: BTreeMap<Arc<str>, Outward>,
     expiries: Vec<(PathBuf, SystemTime)>,
+    authorities: Vec<PathBuf>,
 }
 
 impl std::fmt::Debug for Tls {
@@ -118,6 +119,11 @@ impl Tls {
     /// expiry cannot be read are left out.
     pub fn expiries(&self) -> Vec<(PathBuf, SystemTime)> {
         self.get().expiries.clone()
+    }
+
+    /// The files of our certificates that are those of an authority (CA:TRUE): most peers refuse them as ours.
+    pub fn authorities(&self) -> Vec<PathBuf> {
+        self.get().authorities.clone()
     }
 
     fn get(&self) -> Arc<InForce> {
@@ -175,12 +181,13 @@ impl InForce {
             Ok((name.clone(), Outward::own(&files, peer, &contents, before)?))
         };
         let peers = files.peers.iter().map(own).collect::<Result<_, TlsError>>()?;
-        let expiries = files.own().map(|own| PairPem::of(&contents, own));
         // One certificate may be used for several purposes.
-        let expiries: BTreeMap<_, _> =
-            expiries.filter_map(|own| Some((own.path(), own.not_after()?))).collect();
-        let expiries = expiries.into_iter().collect();
-        Ok(InForce { files, contents, inward, usual, peers, expiries })
+        let own: BTreeMap<PathBuf, PairPem> =
+            files.own().map(|own| PairPem::of(&contents, own)).map(|own| (own.path(), own)).collect();
+        let expiries = own.iter().filter_map(|(path, own)| Some((path.clone(), own.not_after()?))).collect();
+        let authorities = own.iter().filter(|(_, own)| own.is_authority());
+        let authorities = authorities.map(|(path, _)| path.clone()).collect();
+        Ok(InForce { files, contents, inward, usual, peers, expiries, authorities })
     }
 }
 

@@ -249,6 +249,14 @@ impl PairPem {
         SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
     }
 
+    /// Whether the certificate is that of an authority (CA:TRUE, RFC 5280 §4.2.1.9).
+    pub fn is_authority(&self) -> bool {
+        let Ok(chain) = self.certificate.certificates() else { return false };
+        let own = chain.first().and_then(|own| x509_parser::parse_x509_certificate(own).ok());
+        let constraints = own.as_ref().and_then(|(_, own)| own.basic_constraints().ok().flatten());
+        constraints.is_some_and(|it| it.value.ca)
+    }
+
     /// The certificate and key, ready for use.
     pub fn certified_key(&self) -> Result<Arc<CertifiedKey>, TlsError> {
         let (chain, private) = self.pair()?;
