@@ -15,7 +15,7 @@ pub enum Carrier {
         outer: Option<String>,
         inner: Option<String>,
     },
-    /// Media servers (`b2b --role media`), in order of preference.
+    /// Media servers (`b2b media`), in order of preference.
     Remote { servers: Vec<MediaServer> },
 }
 

@@ -76,7 +76,7 @@ pub const MEDIA: Table = Table {
     about: "RTP.",
     keys: rows! {
         controller: Texts("`embedded`, `rtpengine://ADDRESS:PORT`, `http://HOST:PORT` or `grpc://HOST:PORT`, or a list of the last two", any) => "embedded", at_restart(),
-            "The media engine: b2b itself, rtpengine at its `--listen-ng`, or media servers (`b2b --role media`), of which a new call uses the first that accepts it. docs/media-servers.md compares them.";
+            "The media engine: b2b itself, rtpengine at its `--listen-ng`, or media servers (`b2b media`), of which a new call uses the first that accepts it. docs/media-servers.md compares them.";
         token: Secret("text"), at_restart(), "The token of the media servers.";
         token_file: PATH, at_restart(), "A file with that token in its first line.";
         bind: text!("IP address", texts::ip), at_restart(),

@@ -56,7 +56,7 @@ impl Pattern {
                 '.' => meant.push_str(".+"),
                 '!' => meant.push_str(".*"),
                 '+' | '*' => meant.extend(['\\', letter]),
-                '0'..='9' | '#' | '[' | ']' | '-' => meant.push(letter),
+                '0'..='9' | '#' | '[' | ']' | '-' | '(' | ')' => meant.push(letter),
                 _ => return None,
             }
         }

@@ -17,7 +17,7 @@ have the defaults of [server.md](server.md). This prints the requests that b2b w
 
 <!-- not run: NAME is a gateway of yours; gateways.md explains one -->
 ```sh
-b2b --role b2bua --config b2bua.toml --explain-gateway NAME --to +442079460001
+b2b b2bua --config b2bua.toml --explain-gateway NAME --to +442079460001
 ```
 
 The tables give the reason and the source of each key: the URL of a page (read in a stored copy on 2026-11-23), *review*

@@ -285,7 +285,9 @@ fn failover_can_be_on_off_or_a_list() {
 #[test]
 fn what_is_hardly_meant_is_warned_about() {
     let warnings = |text: &str| good(text).warnings().join("\n");
-    for (written, meant) in [("_1XXX", r"1\d\d\d"), ("_0ZN.", "0[1-9][2-9].+"), ("_+44!", r"\+44.*")] {
+    for (written, meant) in
+        [("_1XXX", r"1\d\d\d"), ("_0ZN.", "0[1-9][2-9].+"), ("_+44!", r"\+44.*"), ("_9(X.)", r"9(\d.+)")]
+    {
         let told = warnings(&format!("[[route]]\ncalled = '{written}'\nto = \"sip:a@b\"\n"));
         assert!(told.contains("Asterisk") && told.ends_with(&format!("write '{meant}'")), "{told}");
     }

@@ -75,10 +75,7 @@ pub fn run(config: &MediaServerConfig) -> anyhow::Result<u8> {
         EmbeddedController::start(engine).map_err(|error| usage(error.to_string()))?;
     let controller = Arc::new(controller);
     let refused = |error: std::io::Error| {
-        usage(format!(
-            "cannot listen at cannot listen at --listen {}: {error}; choose another address",
-            config.listen
-        ))
+        usage(format!("cannot listen at --listen {}: {error}; choose another address", config.listen))
     };
     let listener = std::net::TcpListener::bind(config.listen).map_err(refused)?;
     listener.set_nonblocking(true).map_err(refused)?;
