@@ -140,6 +140,17 @@ impl Switch {
             (_, status) => for_caller(status),
         };
         let own = status == failure.status && !failure.reason.is_empty();
+        if !failure.ours
+            && status != failure.status
+            && let Some(it) = self.calls.leg_mut(caller)
+        {
+            // Operators look for what the far end sent.
+            let said = match &failure.reason[..] {
+                "" => b2b_sip::msg::phrase(failure.status),
+                said => said,
+            };
+            it.why.told = Some(format!("the callee answered {} {said}", failure.status));
+        }
         self.hang_up_with(t, caller, status, if own { &failure.reason } else { phrase });
     }
 

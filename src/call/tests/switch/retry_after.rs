@@ -10,6 +10,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use b2b_call::bus::Received;
+use b2b_call::event::{Event as News, EventFilter};
 use b2b_call::resolver::ChainResolver;
 use b2b_call::service::{DialOptions, DialRequest, DialTo};
 use b2b_call::switch::SwitchConfig;
@@ -228,9 +230,16 @@ fn who_refuses_a_call_with_retry_after_is_not_called_again_and_the_next_contact_
         hangs_up(harness, ann, &cat);
 
         let (mut harness, _, bob) = dialling(&[(BOB, 0)]);
+        let mut refused = harness.bus().subscribe_to(EventFilter::all().of_types("call_refused").unwrap());
         let invite = last(&harness, BOB, "INVITE");
         bob.says(&mut harness, &invite, line, "Retry-After: 2\r\n", "");
         assert!(answered(&harness, ANN, "INVITE").starts_with(&[for_ann]), "{line}");
+        let Some(Received::Event(it)) = refused.try_recv() else { panic!("no refusal") };
+        let News::CallRefused(it) = &it.event else { panic!("{it:?}") };
+        let passed = line.starts_with("500");
+        let why =
+            if passed { "Server Internal Error" } else { "the callee answered 503 Service Unavailable" };
+        assert_eq!((it.status, &it.why[..]), (for_ann, why), "operators see what the far end sent");
         harness.run(Duration::from_secs(10));
         assert_eq!(asked(&harness, BOB), ["INVITE", "ACK"]);
         nothing_left(harness);
