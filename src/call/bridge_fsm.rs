@@ -7,8 +7,8 @@
 //! | Held | | | Active | Terminated |
 //! | Terminated | | | | |
 //!
-//! A bridge starts once both legs are answered, unless one of them is ending. Their media may be joined earlier, for early
-//! media; that is not a state of the bridge.
+//! A bridge starts once both legs are answered, unless one of them is ending. Their media may be joined earlier,
+//! for early media; that is not a state of the bridge.
 
 use serde::{Deserialize, Serialize};
 
