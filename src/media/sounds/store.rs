@@ -208,15 +208,17 @@ impl Desk {
         };
         let (id, mut missing) = (self.next, Vec::new());
         self.next += 1;
-        let mut asked = Asked { parts: Vec::new(), opus, then };
+        let (mut asked, mut left_out) = (Asked { parts: Vec::new(), opus, then }, None);
         for (want, optional) in wants {
             let sound = match &want {
                 Want::File(path) => {
                     let stamp = match Stamp::of(path) {
-                        Ok(stamp) if optional && self.bad.get(path) == Some(&stamp) => continue,
-                        Ok(stamp) => stamp,
-                        Err(_) if optional => continue,
-                        Err(error) => return (asked.then)(Err(error)),
+                        Ok(stamp) if !optional || self.bad.get(path) != Some(&stamp) => stamp,
+                        Err(error) if !optional => return (asked.then)(Err(error)),
+                        _ => {
+                            left_out = path.parent().map(Path::to_owned);
+                            continue;
+                        }
                     };
                     let key = (path.clone(), rate_hz);
                     let kept = self.shelf.get(&key, stamp);
@@ -231,7 +233,8 @@ impl Desk {
             asked.parts.push(Part { want, optional, sound });
         }
         if asked.parts.is_empty() {
-            return (asked.then)(Err(SoundError("no file of the folder can be played".into())));
+            let folder = left_out.unwrap_or_default();
+            return (asked.then)(Err(SoundError(format!("{} (none of its files)", folder.display()))));
         }
         if missing.is_empty() {
             return asked.answer();
