@@ -14,8 +14,8 @@ use crate::dialog::request::Draft;
 use crate::dialog::usage::{OurInvite, Phase, Progress, TheirInvite};
 use crate::msg::{Method, Name, NameAddr, Request, Response};
 
-/// Maximum number of our INVITEs whose 2xx may still be retransmitted; beyond it re-INVITEs
-/// are refused.
+/// Maximum number of our INVITEs whose retransmitted 2xx are acknowledged again (RFC 3261 §13.2.2.4). The oldest
+/// ones are forgotten first: their far end has answered several INVITEs since.
 const LINGERING: usize = 8;
 
 impl Endpoint {
@@ -47,12 +47,12 @@ impl Endpoint {
         if it.theirs.is_some() || it.ours.iter().any(|ours| ours.progress != Progress::Succeeded) {
             return Err(CommandError::WrongState("another INVITE is under way"));
         }
-        if it.ours.len() >= LINGERING {
-            return Err(CommandError::WrongState("too many re-INVITEs at once"));
-        }
         let Some(dialog) = it.dialogs.first_mut() else { return Err(CommandError::Gone) };
         if dialog.offer_answer != OfferAnswer::Idle {
             return Err(CommandError::WrongState("an offer is under way"));
+        }
+        if it.ours.len() >= LINGERING {
+            it.ours.remove(0);
         }
         dialog.local_cseq += 1;
         let cseq = dialog.local_cseq;

@@ -72,6 +72,49 @@ fn either_side_changes_the_session_with_a_reinvite() {
 }
 
 #[test]
+fn reinvites_may_follow_each_other_as_often_as_somebody_holds_and_resumes() {
+    for network in [Network::QUIET, Network { duplicate: 1.0, ..Network::QUIET }] {
+        let mut pair = Pair::new(network);
+        let (a, b) = pair.connected(Transport::Udp);
+        for n in 0..20 {
+            let now = pair.now;
+            let offer = format!("offer {n}");
+            pair.ends[A]
+                .reinvite(now, a, Some(Body::sdp(offer.clone())))
+                .unwrap_or_else(|it| panic!("{n}: {it}"));
+            pair.settle();
+            let asked = pair.take(B).into_iter().any(|event| match event {
+                Event::Usage { event: UsageEvent::ReInvite { request }, .. } => {
+                    request.body() == offer.as_bytes()
+                }
+                _ => false,
+            });
+            assert!(asked, "{n}");
+            let now = pair.now;
+            pair.ends[B].answer(now, b, Some(Body::sdp("answer"))).unwrap();
+            pair.settle();
+            let answered = |event: &Event| {
+                matches!(
+                    event,
+                    Event::Usage { event: UsageEvent::ReInviteAnswered { ack_wanted: false, .. }, .. }
+                )
+            };
+            assert!(pair.take(A).iter().any(answered), "{n}");
+        }
+        // All transactions end in 32 s, those of forgotten INVITEs, too.
+        pair.run(Duration::from_secs(40));
+        assert!(pair.take(A).is_empty());
+        let now = pair.now;
+        pair.ends[B].bye(now, b).unwrap();
+        pair.settle();
+        assert!(matches!(
+            pair.take(A).as_slice(),
+            [Event::Usage { event: UsageEvent::Terminated { .. }, .. }]
+        ));
+    }
+}
+
+#[test]
 fn a_reinvite_without_offer_gets_one_and_answers_in_the_ack() {
     let mut pair = Pair::new(Network::QUIET);
     let (a, b) = pair.connected(Transport::Udp);
