@@ -77,7 +77,7 @@ impl Bench {
             id: FlowId(1),
         };
         let now = Instant::now();
-        let config = EndpointConfig { accept: vec![Method::Register], ..EndpointConfig::new([1; 32]) };
+        let config = EndpointConfig { outside: vec![Method::Register], ..EndpointConfig::new([1; 32]) };
         Bench {
             endpoint: Endpoint::new(config),
             digest: DigestServer::new(DigestConfig::default(), [2; 32], now),

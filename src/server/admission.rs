@@ -39,7 +39,9 @@ use b2b_call::identity::Reads;
 use b2b_call::lookup::{Credentials, ResolvedContact};
 use b2b_call::reason::Reason;
 use b2b_call::switch::Turn;
-use b2b_call::switch::admission::{Admission, AdmissionControl, Fate, MediaRules, Outgoing, SessionRules};
+use b2b_call::switch::admission::{
+    Admission, AdmissionControl, Fate, MediaRules, Outgoing, Proof, SessionRules,
+};
 use b2b_sip::auth::{Authorized, DigestClient, DigestServer, Penalties};
 use b2b_sip::endpoint::{
     Flow, HeaderFields, HopRule, Reply, RequestFailure, RequestId, ServerTransactionId, SessionRefresher,
@@ -100,8 +102,8 @@ pub struct ServerAdmission {
 
 /// Why a request is not processed further.
 enum Turned {
-    /// It is refused with this reply. Its sender is known, or the nonce shows that the address is not forged.
-    Away(Reply),
+    /// It is refused with this reply, which is kept for retransmissions.
+    Away(Proof, Reply),
     /// It is refused statelessly: the sender is unknown.
     Once(Reply),
     /// It is silently dropped.
@@ -245,7 +247,7 @@ impl AdmissionControl for ServerAdmission {
         self.follow(now);
         match self.caller(now, request, flow) {
             Ok(caller) => Admission::Accept(Box::new(caller)),
-            Err(Turned::Away(reply)) => Admission::Refuse(reply),
+            Err(Turned::Away(proof, reply)) => Admission::Refuse(proof, reply),
             Err(Turned::Once(reply)) => Admission::RefuseOnce(reply),
             Err(Turned::Ignored) => Admission::Ignore,
         }
@@ -269,7 +271,7 @@ impl AdmissionControl for ServerAdmission {
         self.follow(now);
         match request.method() {
             Method::Register => self.register(now, request, flow),
-            _ => Fate::Reply(Reply::status(405)),
+            _ => Fate::ReplyOnce(Reply::status(405)),
         }
     }
 

@@ -46,7 +46,8 @@ pub fn endpoint(config: &ServerConfig, known: &KnownSources) -> EndpointConfig {
         answer_timeout: Duration::from_secs(300).max(
             settings::longest_ring(config).max(emergency::longest_ring(config)) + Duration::from_secs(60),
         ),
-        accept: vec![Method::Register, Method::Info, Method::Message, Method::Notify, Method::Subscribe],
+        accept: vec![Method::Info, Method::Message, Method::Notify],
+        outside: vec![Method::Register, Method::Subscribe],
         session_timers: Some(settings::session_timers(config)),
         extensions: Extensions { reliable: true, refer: true, replaces: true },
         known: known.clone(),

@@ -15,7 +15,7 @@ const MAX_ADDRESSES: usize = 1 << 20;
 const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How well a source is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Acquaintance {
     /// The configuration names it.
     Named,
@@ -62,6 +62,12 @@ impl KnownSources {
     /// Whether the source is named or a registered user is at home there.
     pub fn knows(&self, now: Instant, source: IpAddr) -> bool {
         self.acquaintance(now, source) != Acquaintance::Stranger
+    }
+
+    /// Whether any source is known.
+    pub fn knows_any(&self) -> bool {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        !known.blocks.is_empty() || !known.until.is_empty()
     }
 
     /// How well this address is known.

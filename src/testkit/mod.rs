@@ -168,7 +168,8 @@ impl Harness {
         };
         let (switch, commands) = Switch::in_hand(config, parts);
         let endpoint = EndpointConfig {
-            accept: vec![Method::Info, Method::Message, Method::Notify, Method::Register],
+            accept: vec![Method::Info, Method::Message, Method::Notify],
+            outside: vec![Method::Message, Method::Notify, Method::Register],
             session_timers: Some(SessionTimers::default()),
             extensions: Extensions { reliable: true, refer: true, replaces: true },
             ..EndpointConfig::new([200; 32])

@@ -55,7 +55,8 @@ impl Harness {
         let seed = self.parties.len() as u8 + 1;
         let mut config = EndpointConfig {
             user: format!("party{seed}"),
-            accept: vec![Method::Info, Method::Message, Method::Notify, Method::Register],
+            accept: vec![Method::Info, Method::Message, Method::Notify],
+            outside: vec![Method::Message, Method::Notify, Method::Register],
             extensions: Extensions { reliable: true, refer: true, replaces: true },
             ..EndpointConfig::new([seed; 32])
         };

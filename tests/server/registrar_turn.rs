@@ -59,7 +59,7 @@ struct Server {
 impl Server {
     fn new(store: Box<dyn LocationStore>) -> Self {
         let now = Instant::now();
-        let config = EndpointConfig { accept: vec![Method::Register], ..EndpointConfig::new([1; 32]) };
+        let config = EndpointConfig { outside: vec![Method::Register], ..EndpointConfig::new([1; 32]) };
         Server {
             endpoint: Endpoint::new(config),
             users: Users(HashMap::from([("1001", "secret"), ("1002", "other")])),

@@ -32,7 +32,8 @@ struct Bench {
 /// Feeds the datagrams, then ends all calls: nothing may be left of them. Returns the endpoint's counters.
 pub fn run(data: &[u8]) -> Counters {
     let config = EndpointConfig {
-        accept: vec![Method::Register, Method::Info, Method::Message, Method::Notify],
+        accept: vec![Method::Info, Method::Message, Method::Notify],
+        outside: vec![Method::Register, Method::Message, Method::Notify],
         extensions: Extensions { reliable: true, refer: true, replaces: true },
         session_timers: Some(SessionTimers::default()),
         ..EndpointConfig::new([7; 32])

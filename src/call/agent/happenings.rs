@@ -52,7 +52,7 @@ impl AgentService {
             Event::Request { transaction, .. } => {
                 // An agent takes no requests outside calls.
                 let now = self.stack.now();
-                if let Err(error) = self.stack.endpoint().respond(now, transaction, Reply::status(405)) {
+                if let Err(error) = self.stack.endpoint().respond_once(now, transaction, Reply::status(405)) {
                     tracing::debug!("a request outside calls: {error}");
                 }
             }

@@ -24,10 +24,10 @@ use b2b_sip::net::Ban;
 pub enum Admission {
     /// Passed to the handlers.
     Accept(Box<Caller>),
-    /// Refused.
-    Refuse(Reply),
-    /// Refused without keeping state: a challenge to a stranger.
+    /// Refused without keeping state, as a stranger always is.
     RefuseOnce(Reply),
+    /// Refused; the reply is repeated until it is acknowledged.
+    Refuse(Proof, Reply),
     /// Not answered.
     Ignore,
 }
@@ -75,18 +75,30 @@ impl Caller {
 impl Admission {
     /// Whether this is a challenge, after which the same call returns with credentials.
     pub fn is_question(&self) -> bool {
-        matches!(self, Admission::Refuse(reply) | Admission::RefuseOnce(reply) if matches!(reply.status, 401 | 407))
+        matches!(self, Admission::Refuse(_, reply) | Admission::RefuseOnce(reply) if matches!(reply.status, 401 | 407))
     }
+}
+
+/// Why state is kept for the sender of a request outside calls: there is no reply with state without it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// It gave a correct password.
+    Password,
+    /// It used a nonce that we sent to its address, so that its address is not forged; such replies are within
+    /// the budget for challenges.
+    Nonce,
+    /// The configuration names its address, its certificate or the contact that it used.
+    Configured,
 }
 
 /// The decision on a request outside any call.
 pub enum Fate {
-    /// Answered at once.
-    Reply(Reply),
-    /// Answered at once without keeping state: a challenge to a stranger.
+    /// Answered at once without keeping state, as a stranger always is.
     ReplyOnce(Reply),
+    /// Answered at once; the reply is kept for retransmissions.
+    Reply(Proof, Reply),
     /// Answered when this future is ready: a store has to be queried.
-    Later(Pin<Box<dyn Future<Output = Reply> + Send>>),
+    Later(Proof, Pin<Box<dyn Future<Output = Reply> + Send>>),
     /// Not answered.
     Ignore,
 }
@@ -159,7 +171,7 @@ pub trait AdmissionControl: Send {
 
     /// Handles a SUBSCRIBE outside any dialog: admission control answers it itself and sends the NOTIFYs.
     fn subscribe(&mut self, t: &mut Turn<'_>, transaction: ServerTransactionId, _: &Request, _: &Flow) {
-        let _ = t.sip.respond(t.now, transaction, Reply::status(405));
+        let _ = t.sip.respond_once(t.now, transaction, Reply::status(405));
     }
 
     /// Handles a further SUBSCRIBE in a subscription that admission control has accepted.
@@ -311,7 +323,7 @@ impl AdmissionControl for AdmitAll {
     }
 
     fn request(&mut self, _: Instant, _: &Request, _: &Flow) -> Fate {
-        Fate::Reply(Reply::status(405))
+        Fate::ReplyOnce(Reply::status(405))
     }
 
     fn is_same(&self, _: &Party, _: &Party) -> bool {

@@ -142,7 +142,7 @@ impl Switch {
         self.counters.incoming += u64::from(!admission.is_question());
         let caller = match admission {
             Admission::Accept(caller) => *caller,
-            Admission::Refuse(reply) => {
+            Admission::Refuse(_, reply) => {
                 self.refuse(t, usage, reply);
                 return None;
             }
@@ -193,14 +193,14 @@ impl Switch {
             return self.parts.admission.subscribe(t, transaction, request, flow);
         }
         match self.parts.admission.request(t.now, request, flow) {
-            Fate::Reply(reply) => self.respond(t, transaction, reply),
+            Fate::Reply(_, reply) => self.respond(t, transaction, reply),
             Fate::ReplyOnce(reply) => {
                 if let Err(error) = t.sip.respond_once(t.now, transaction, reply) {
                     tracing::debug!("a request outside calls: {error}");
                 }
             }
             Fate::Ignore => t.sip.ignore_request(transaction),
-            Fate::Later(future) => {
+            Fate::Later(_, future) => {
                 self.run(future, Found::Reply, OnFound::Outside { transaction });
             }
         }

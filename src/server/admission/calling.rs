@@ -8,7 +8,7 @@ use crate::effective_source::EffectiveSource;
 use crate::emergency;
 use crate::origin::Origin;
 use b2b_call::channels::Channel;
-use b2b_call::switch::admission::Caller;
+use b2b_call::switch::admission::{Caller, Proof};
 use b2b_sip::auth::Side;
 use b2b_sip::endpoint::{Flow, Reply};
 use b2b_sip::msg::Request;
@@ -55,10 +55,11 @@ impl ServerAdmission {
             },
             _ => None,
         };
+        let proof = if identity.is_some() { Proof::Password } else { Proof::Configured };
         let (origin, _) = settings.caller(identity.as_deref(), gateway, source);
         let urgent = emergency::asked(&settings, request, origin).zip(settings.config.emergency.as_ref());
         if service && urgent.is_none() {
-            return Err(self.turned(now, request, from, Turned::Away(Reply::status(416))));
+            return Err(self.turned(now, request, from, Turned::Away(proof, Reply::status(416))));
         }
         let past_limits = urgent.and_then(|(_, it)| self.channel_limits.enter_urgent(it.calls, origin));
         let entered = match past_limits {
@@ -70,7 +71,7 @@ impl ServerAdmission {
             Err(why) => {
                 let (reply, who) = (self.no_entry(why), words(origin));
                 self.tell_refused(now, request, (&who, from.address), &reply);
-                Err(Turned::Away(reply))
+                Err(Turned::Away(proof, reply))
             }
         }
     }

@@ -8,6 +8,7 @@ use crate::effective_source::EffectiveSource;
 use crate::in_force::registrar;
 use crate::origin::Origin;
 use b2b_call::event::Event;
+use b2b_call::switch::admission::Proof;
 use b2b_sip::auth::{Asked, Failure, Side, Standing, Verdict};
 use b2b_sip::endpoint::{HeaderFields, Reply};
 use b2b_sip::msg::{Method, Name, Request};
@@ -108,7 +109,7 @@ impl ServerAdmission {
         }
         let reply = Reply { headers, ..Reply::status(status) };
         // A copy of a wrong password must not count as another one.
-        Err(if proven { Turned::Away(reply) } else { Turned::Once(reply) })
+        Err(if proven { Turned::Away(Proof::Nonce, reply) } else { Turned::Once(reply) })
     }
 
     /// Whether the penalties so far allow credentials to be verified. `authenticate` verifies those of an
@@ -139,7 +140,7 @@ impl ServerAdmission {
         acquainted: bool,
     ) -> Result<String, Turned> {
         let Some(found) = self.settings.directory.digest_user(user).cloned() else {
-            return Err(Turned::Away(Reply::status(403)));
+            return Err(Turned::Away(Proof::Password, Reply::status(403)));
         };
         self.parts.counters.count(|it| &mut it.authenticated);
         // Authentication by a known nonce or address resets no penalties: otherwise a user's calls would give

@@ -45,7 +45,7 @@ impl ServerAdmission {
         from: EffectiveSource,
         turned: Turned,
     ) -> Turned {
-        if let Turned::Away(reply) | Turned::Once(reply) = &turned {
+        if let Turned::Away(_, reply) | Turned::Once(reply) = &turned {
             self.tell_refused(now, request, ("", from.address), reply);
         }
         turned

@@ -10,7 +10,7 @@ use crate::registrar::{Commit, KeepAlive, KeepAliveKind, Outcome, RegistrarEvent
 use b2b_call::event::Event;
 use b2b_call::policy::{Asker, Party, Place, Way, decide};
 use b2b_call::switch::Turn;
-use b2b_call::switch::admission::Fate;
+use b2b_call::switch::admission::{Fate, Proof};
 use b2b_sip::auth::Side;
 use b2b_sip::endpoint::{Flow, OutOfDialog, Reply};
 use b2b_sip::known::network;
@@ -23,7 +23,7 @@ impl ServerAdmission {
         let user = match self.authenticate(now, request, source, Side::Server) {
             Ok(user) => user,
             Err(turned) => match self.turned(now, request, source, turned) {
-                Turned::Away(reply) => return Fate::Reply(reply),
+                Turned::Away(proof, reply) => return Fate::Reply(proof, reply),
                 Turned::Once(reply) => return Fate::ReplyOnce(reply),
                 Turned::Ignored => return Fate::Ignore,
             },
@@ -49,18 +49,19 @@ impl ServerAdmission {
         }
         let (commit, reply) = (answer.commit, answer.reply);
         match progress.filter(|_| outcome == Outcome::Pending) {
-            None => Fate::Reply(kept(outcome, reply)),
+            None => Fate::Reply(Proof::Password, kept(outcome, reply)),
             Some(mut progress) => {
                 // A crash must not undo the state that the phone has been told of.
                 let shared = self.parts.registrar.clone();
-                Fate::Later(Box::pin(async move {
+                let replied = async move {
                     loop {
                         let outcome = registrar(&shared).store().outcome(commit);
                         if outcome != Outcome::Pending || progress.changed().await.is_err() {
                             return kept(outcome, reply);
                         }
                     }
-                }))
+                };
+                Fate::Later(Proof::Password, Box::pin(replied))
             }
         }
     }

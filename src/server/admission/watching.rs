@@ -4,6 +4,7 @@ use super::{Origin, ServerAdmission, Turned, refusing};
 use crate::notifier::Asking;
 use crate::notifier::resource::Watcher;
 use b2b_call::switch::Turn;
+use b2b_call::switch::admission::Proof;
 use b2b_sip::auth::Side;
 use b2b_sip::endpoint::{Flow, Reply, ServerTransactionId};
 use b2b_sip::msg::Request;
@@ -20,7 +21,7 @@ impl ServerAdmission {
         self.follow(t.now);
         let answered = match self.watch(t, transaction, request, flow) {
             Ok(()) => Ok(()),
-            Err(Turned::Away(reply)) => t.sip.respond(t.now, transaction, reply),
+            Err(Turned::Away(_, reply)) => t.sip.respond(t.now, transaction, reply),
             Err(Turned::Once(reply)) => t.sip.respond_once(t.now, transaction, reply),
             Err(Turned::Ignored) => {
                 t.sip.ignore_request(transaction);
@@ -52,13 +53,14 @@ impl ServerAdmission {
                 self.parts.notifier.count(|of| &mut of.refused);
                 let (who, reply) = (format!("gateway/{name}"), Reply::status(403));
                 self.tell_refused(t.now, request, (&who, source.address), &reply);
-                return Err(Turned::Away(reply));
+                return Err(Turned::Away(Proof::Configured, reply));
             }
             Origin::User(_) | Origin::Trusted => None,
         };
         if user.is_some() {
             self.prove(flow);
         }
+        let proof = if user.is_some() { Proof::Password } else { Proof::Configured };
         let settings = self.settings.clone();
         let watcher = Watcher { user: user.as_deref(), address };
         let asking = Asking { settings: &settings, watcher };
@@ -67,7 +69,7 @@ impl ServerAdmission {
             let known = || refusing::words(settings.sender(gateway.as_deref(), address).0);
             let who = user.as_ref().map_or_else(known, |user| format!("user/{user}"));
             self.tell_refused(t.now, request, (&who, source.address), &reply);
-            Turned::Away(reply)
+            Turned::Away(proof, reply)
         })
     }
 

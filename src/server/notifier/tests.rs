@@ -42,7 +42,7 @@ impl Scene {
         let config = parse_alone(CONFIG).unwrap();
         let settings =
             Settings::new(config, Arc::new(Mutex::new(registrar)), GatewayBoard::default()).unwrap();
-        let endpoint = EndpointConfig { accept: vec![Method::Subscribe], ..EndpointConfig::new([7; 32]) };
+        let endpoint = EndpointConfig { outside: vec![Method::Subscribe], ..EndpointConfig::new([7; 32]) };
         let state = NotifierState::default();
         Scene {
             now,

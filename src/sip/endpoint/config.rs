@@ -19,11 +19,14 @@ pub struct EndpointConfig {
     /// Addresses for Via and Contact that replace those of our listeners; the first one that
     /// matches a flow is used.
     pub advertised: Vec<Advertised>,
-    /// Methods beyond those of a call that are reported as requests to be answered with
-    /// `respond`, in and out of dialogs: INFO, MESSAGE, REGISTER, … Unless INFO is listed, an
-    /// INFO in a call gets 200 and is discarded.
+    /// Methods beyond those of a call that are reported in dialogs as requests to be answered with
+    /// `respond`: INFO, MESSAGE, … Unless INFO is listed, an INFO in a call gets 200 and is discarded.
     #[serde(with = "methods")]
     pub accept: Vec<Method>,
+    /// Methods that are reported outside dialogs: REGISTER, SUBSCRIBE, … Any other one gets 405 there,
+    /// without state.
+    #[serde(with = "methods", default)]
+    pub outside: Vec<Method>,
     /// Session timers (RFC 4028); `None` to not offer `timer`.
     pub session_timers: Option<SessionTimers>,
     /// Extensions to RFC 3261 that the endpoint supports and advertises.
@@ -39,7 +42,8 @@ pub struct EndpointConfig {
     /// Maximum numbers of entries held.
     #[serde(skip)]
     pub limits: EndpointLimits,
-    /// Known sources, which are answered however many requests strangers send.
+    /// Known sources, which are answered however many requests strangers send. Unless any is known, all
+    /// sources share the limits.
     #[serde(skip)]
     pub known: KnownSources,
     /// Limits of the parser.
@@ -126,6 +130,7 @@ impl EndpointConfig {
             user: String::new(),
             advertised: Vec::new(),
             accept: Vec::new(),
+            outside: Vec::new(),
             session_timers: None,
             extensions: Extensions::default(),
             services: false,
@@ -145,12 +150,13 @@ impl EndpointConfig {
 /// Limits on what an endpoint holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EndpointLimits {
-    /// Server transactions. A call takes two until 32 s after its end. Beyond the limit a
-    /// request outside any dialog gets 503; another eighth is reserved for requests in
-    /// dialogs and CANCEL.
+    /// Server transactions. A call takes two until 32 s after its end. Named sources have six eighths of
+    /// them, homes of registered users four, strangers two, and one source as many as are still free of
+    /// those. Beyond its share a request outside any dialog gets 503; another eighth is reserved for requests
+    /// in dialogs.
     pub server_transactions: usize,
-    /// Bytes of messages kept by server transactions, with the same eighth in reserve: a
-    /// request until its response, the response for 32 s.
+    /// Bytes of messages kept by server transactions, with the same shares: a request until its response, a
+    /// response of up to 4 KB for 32 s. Requests in one call keep a 128th of them, or 64 KB.
     pub server_bytes: usize,
     /// Usages.
     pub usages: usize,

@@ -2,17 +2,25 @@
 
 use std::time::Instant;
 
-use super::Endpoint;
 use super::outbox::ReplyPath;
+use super::{Endpoint, UsageId};
 use crate::msg::{Name, Request};
+use crate::transaction::shares::Held;
+
+/// Octets that requests in one call may keep however small the limit for all is.
+const LEAST_OF_CALL: usize = 1 << 16;
 
 impl Endpoint {
-    /// Whether server transactions have reached this many eighths of a limit, by number or by
-    /// size.
-    pub(super) fn is_full(&self, eighths: usize) -> bool {
+    /// Whether no more server transactions are kept for this source; `reserve`: for requests in dialogs.
+    pub(super) fn is_full(&self, now: Instant, path: &ReplyPath, reserve: bool) -> bool {
         let limits = &self.config.limits;
-        self.servers.count() >= limits.server_transactions + limits.server_transactions / 8 * (eighths - 8)
-            || self.servers.bytes() >= limits.server_bytes / 8 * eighths
+        let limit = Held { count: limits.server_transactions, octets: limits.server_bytes };
+        self.servers.shares().is_full(now, path.flow.remote.ip(), limit, reserve)
+    }
+
+    /// Whether requests in this call keep as many octets as those of one call may.
+    pub(super) fn is_full_of(&self, call: UsageId) -> bool {
+        self.servers.shares().of_call(call) >= (self.config.limits.server_bytes / 128).max(LEAST_OF_CALL)
     }
 
     /// Refuses a request with 503 and Retry-After.

@@ -18,8 +18,8 @@ pub(super) fn allow(config: &EndpointConfig) -> String {
     let Extensions { reliable, refer, .. } = config.extensions;
     let extensions = [(Method::Prack, reliable), (Method::Refer, refer), (Method::Notify, refer)];
     let extensions = extensions.iter().filter_map(|(method, on)| on.then_some(method));
-    let accepted =
-        config.accept.iter().filter(|method| !OURS.contains(method) && **method != Method::Register);
+    let accepted = config.accept.iter().chain(&config.outside);
+    let accepted = accepted.filter(|method| !OURS.contains(method) && **method != Method::Register);
     let more = extensions.chain(accepted);
     let mut names: Vec<&Method> = OURS.iter().collect();
     for method in more {
@@ -123,7 +123,7 @@ impl Endpoint {
             return self.refuse(now, &path, &request, 481);
         }
         // Requests in established calls have priority over new calls.
-        if self.is_full(9) {
+        if self.is_full(now, &path, true) {
             return self.overloaded(now, &path, &request);
         }
         match (usage, subscription) {
@@ -135,11 +135,8 @@ impl Endpoint {
 
     /// Handles a request without a To tag (§8.2.1, §8.2.2).
     fn outside(&mut self, now: Instant, path: ReplyPath, flow: Flow, request: Request) {
-        if self.is_full(8) {
-            return self.overloaded(now, &path, &request);
-        }
         let method = request.method().clone();
-        let accepted = self.config.accept.contains(&method);
+        let accepted = self.config.outside.contains(&method);
         if !accepted && !OURS.contains(&method) {
             return self.not_allowed(now, &path, &request);
         }
@@ -170,8 +167,11 @@ impl Endpoint {
             return;
         }
         match method {
-            Method::Invite => self.incoming(now, path, flow, request),
             Method::Options => self.options(now, &path, &request),
+            _ if (accepted || method == Method::Invite) && self.is_full(now, &path, false) => {
+                self.overloaded(now, &path, &request);
+            }
+            Method::Invite => self.incoming(now, path, flow, request),
             // RFC 6086 §4.2.2: INFO is only valid in a dialog, accepted or not.
             _ if accepted && method != Method::Info => {
                 let copy = request.clone();
@@ -185,14 +185,17 @@ impl Endpoint {
     }
 
     fn not_allowed(&mut self, now: Instant, path: &ReplyPath, request: &Request) {
+        // A method that is taken in dialogs only is none of those that are taken here.
+        let refused = request.method().to_string();
         let allow = self.allow_outside();
+        let allow = allow.split(", ").filter(|it| *it != refused).collect::<Vec<_>>().join(", ");
         let headers = [(Name::Allow, allow.as_bytes())];
         self.refuse_with(now, path, request, 405, "Method Not Allowed", &headers);
     }
 
     /// The value of Allow outside of dialogs.
     fn allow_outside(&self) -> String {
-        match self.config.accept.contains(&Method::Register) {
+        match self.config.outside.contains(&Method::Register) {
             true => format!("{}, REGISTER", self.identity.allow),
             false => self.identity.allow.clone(),
         }

@@ -33,6 +33,7 @@ impl Endpoint {
         id: UsageId,
         request: Request,
     ) {
+        let full = self.is_full_of(id);
         let Some(usage) = self.usages.get_mut(id).filter(|usage| !usage.is_over()) else {
             return self.refuse(now, &path, &request, 481);
         };
@@ -62,7 +63,8 @@ impl Endpoint {
             return self.refuse(now, &path, &request, 481);
         }
         let limit = self.config.limits.requests_per_call;
-        if *request.method() != Method::Bye && !usage.requests.take(now, limit) {
+        let within = usage.requests.take(now, limit);
+        if *request.method() != Method::Bye && (!within || full) {
             return self.overloaded(now, &path, &request);
         }
         let addressee = Addressee { tag: local_tag, usage: Some(id) };

@@ -7,6 +7,7 @@
 //! - `key`: matching of requests to server transactions (§17.2.3)
 //! - `client`, `server`: the slabs of state machines, and their operation
 //! - `ack_cancel`: the ACK for a non-2xx and the CANCEL, built from the INVITE
+//! - `shares`: what server transactions keep, and for whom
 //! - `slots`: shrinking slabs after a flood
 //! - `tokens`: maps the random parts of tags and branches to slab slots
 
@@ -18,6 +19,7 @@ pub mod key;
 pub mod non_invite_client;
 pub mod non_invite_server;
 pub mod server;
+pub mod shares;
 pub mod slots;
 pub mod timer;
 pub mod timer_queue;

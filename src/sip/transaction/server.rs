@@ -8,12 +8,14 @@ use bytes::Bytes;
 use slab::Slab;
 
 use super::key::{merge_key, server_key};
+use super::shares::{Owner, Shares};
 use super::slots::give_back;
 use super::timer::TimerTable;
 use super::timer_queue::{Queued, TimerQueue};
 use super::{Action, Timer, TimerLengths, invite_server, non_invite_server};
-use crate::endpoint::ServerTransactionId;
 use crate::endpoint::outbox::{Outbox, ReplyPath, Way};
+use crate::endpoint::{ServerTransactionId, UsageId};
+use crate::known::KnownSources;
 use crate::msg::{Method, Request, ResponseWriter, Via};
 
 enum Machine {
@@ -79,7 +81,7 @@ impl Machine {
     }
 }
 
-struct Server<U> {
+struct Server {
     generation: u32,
     machine: Machine,
     timers: TimerTable,
@@ -94,12 +96,13 @@ struct Server<U> {
     /// Our To tag in a refusal that was acknowledged: the response to a crossing CANCEL has
     /// the same tag.
     tag: Option<Box<[u8]>>,
-    /// Its share of `ServerTransactions::bytes`.
+    /// Its part of what `owner` holds.
     weight: usize,
-    user: U,
+    owner: Owner,
+    user: Option<UsageId>,
 }
 
-impl<U> Server<U> {
+impl Server {
     /// Size of the messages that it keeps, in octets.
     fn weigh(&self) -> usize {
         let request = self.request.as_deref().map_or(0, |request| request.as_bytes().len());
@@ -109,18 +112,21 @@ impl<U> Server<U> {
 
 /// The kind of a request that matched a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Matched<U> {
+pub enum Matched {
     /// A retransmission, or an ACK for a refusal: nothing more to do.
     Absorbed,
     /// An ACK with the branch of an INVITE that was answered with 2xx.
-    AckForUser(U),
+    AckForUser(Option<UsageId>),
 }
 
-/// All server transactions of an endpoint; `U` identifies the transaction user.
-pub struct ServerTransactions<U> {
-    slab: Slab<Server<U>>,
+/// Octets of the largest response that is kept for retransmissions of a request other than INVITE.
+const MOST_KEPT: usize = 4_096;
+
+/// All server transactions of an endpoint.
+pub struct ServerTransactions {
+    slab: Slab<Server>,
     removals: usize,
-    bytes: usize,
+    shares: Shares,
     keys: HashMap<Arc<[u8]>, u32>,
     merge_keys: HashMap<u64, u32>,
     secret: [u64; 2],
@@ -130,13 +136,13 @@ pub struct ServerTransactions<U> {
     lengths: TimerLengths,
 }
 
-impl<U: Copy> ServerTransactions<U> {
+impl ServerTransactions {
     /// `secret` is the key for hashes of requests.
-    pub fn new(lengths: TimerLengths, secret: [u64; 2]) -> Self {
+    pub fn new(lengths: TimerLengths, secret: [u64; 2], known: KnownSources) -> Self {
         ServerTransactions {
             slab: Slab::new(),
             removals: 0,
-            bytes: 0,
+            shares: Shares::new(known),
             keys: HashMap::new(),
             merge_keys: HashMap::new(),
             secret,
@@ -154,7 +160,7 @@ impl<U: Copy> ServerTransactions<U> {
         out: &mut Outbox,
         request: &Request,
         via: &Via<'_>,
-    ) -> Option<Matched<U>> {
+    ) -> Option<Matched> {
         server_key(&mut self.scratch, request, via, request.method())?;
         let slot = *self.keys.get(self.scratch.as_slice())?;
         let user = self.slab.get(slot as usize)?.user;
@@ -167,7 +173,11 @@ impl<U: Copy> ServerTransactions<U> {
     }
 
     /// The INVITE transaction that a CANCEL is for (§9.2).
-    pub fn cancelled(&mut self, cancel: &Request, via: &Via<'_>) -> Option<(ServerTransactionId, U)> {
+    pub fn cancelled(
+        &mut self,
+        cancel: &Request,
+        via: &Via<'_>,
+    ) -> Option<(ServerTransactionId, Option<UsageId>)> {
         server_key(&mut self.scratch, cancel, via, &Method::Invite)?;
         let slot = *self.keys.get(self.scratch.as_slice())?;
         let server = self.slab.get(slot as usize)?;
@@ -187,7 +197,7 @@ impl<U: Copy> ServerTransactions<U> {
         out: &mut Outbox,
         request: Request,
         path: ReplyPath,
-        user: U,
+        user: Option<UsageId>,
     ) -> Option<ServerTransactionId> {
         let via = request.top_via().ok()?;
         server_key(&mut self.scratch, &request, &via, request.method())?;
@@ -205,6 +215,7 @@ impl<U: Copy> ServerTransactions<U> {
         let merge_key = merge_key(&request, self.secret);
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
+        let owner = self.shares.begin(now, path.flow.remote.ip(), user);
         let slot = self.slab.insert(Server {
             generation,
             machine,
@@ -217,6 +228,7 @@ impl<U: Copy> ServerTransactions<U> {
             response: Bytes::new(),
             tag: None,
             weight: 0,
+            owner,
             user,
         }) as u32;
         self.keys.insert(key, slot);
@@ -228,7 +240,7 @@ impl<U: Copy> ServerTransactions<U> {
     }
 
     /// Sets the user of a transaction.
-    pub fn assign(&mut self, id: ServerTransactionId, user: U) {
+    pub fn assign(&mut self, id: ServerTransactionId, user: Option<UsageId>) {
         if self.request(id).is_some() {
             self.slab[id.slot as usize].user = user;
         }
@@ -276,7 +288,19 @@ impl<U: Copy> ServerTransactions<U> {
         // Kept for up to 32 s, so copied without the writer's spare capacity.
         self.slab[id.slot as usize].response = Bytes::copy_from_slice(&response);
         self.happen(now, out, id.slot, Happening::Respond(status));
+        self.forget_large(id.slot);
         true
+    }
+
+    /// Only an INVITE's response is kept whatever its size: there are as many of those as calls. What is too
+    /// large otherwise consists of the sender's own Via, and a retransmission gets nothing.
+    fn forget_large(&mut self, slot: u32) {
+        let Some(server) = self.slab.get_mut(slot as usize) else { return };
+        if matches!(server.machine, Machine::NonInvite(_)) && server.response.len() > MOST_KEPT {
+            server.response = Bytes::new();
+            let weight = server.weigh();
+            self.shares.weighs(&server.owner, std::mem::replace(&mut server.weight, weight), weight);
+        }
     }
 
     /// Ends a transaction at once; retransmissions of its request will count as new.
@@ -288,7 +312,7 @@ impl<U: Copy> ServerTransactions<U> {
 
     /// Handles the due timers. Returns a request that its user has not answered in time, with
     /// the user; `None` if there are no more due timers.
-    pub fn timeout(&mut self, now: Instant, out: &mut Outbox) -> Option<(U, Box<Request>)> {
+    pub fn timeout(&mut self, now: Instant, out: &mut Outbox) -> Option<(Option<UsageId>, Box<Request>)> {
         while let Some((at, id)) = self.timers.pop_due(now) {
             out.counters.steps += 1;
             let Some(server) = self.slab.get_mut(id.slot as usize).filter(|s| s.generation == id.generation)
@@ -318,19 +342,19 @@ impl<U: Copy> ServerTransactions<U> {
         self.timers.next()
     }
 
-    /// Size of the messages kept by all transactions, in octets.
-    pub fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// Number of transactions.
-    pub fn count(&self) -> usize {
-        self.slab.len()
+    /// What the transactions keep, and for whom.
+    pub fn shares(&self) -> &Shares {
+        &self.shares
     }
 
     /// Numbers of transactions, timer entries and map entries, and the slab capacity.
     pub fn holdings(&self) -> [usize; 4] {
-        [self.slab.len(), self.timers.len(), self.keys.len() + self.merge_keys.len(), self.slab.capacity()]
+        [
+            self.slab.len(),
+            self.timers.len(),
+            self.keys.len() + self.merge_keys.len() + self.shares.entries(),
+            self.slab.capacity(),
+        ]
     }
 
     fn happen(&mut self, now: Instant, out: &mut Outbox, slot: u32, happening: Happening) -> bool {
@@ -400,7 +424,7 @@ impl<U: Copy> ServerTransactions<U> {
             }
         }
         let weight = server.weigh();
-        self.bytes = self.bytes + weight - std::mem::replace(&mut server.weight, weight);
+        self.shares.weighs(&server.owner, std::mem::replace(&mut server.weight, weight), weight);
         let id = ServerTransactionId { slot, generation: server.generation };
         self.timers.arm(&mut server.queued, server.timers.next(), id);
         deliver
@@ -410,7 +434,7 @@ impl<U: Copy> ServerTransactions<U> {
         let mut server = self.slab.remove(slot as usize);
         let id = ServerTransactionId { slot, generation: server.generation };
         self.timers.disarm(&mut server.queued, id);
-        self.bytes -= server.weight;
+        self.shares.end(&server.owner, server.weight);
         self.keys.remove(&server.key);
         if let Some(merge_key) = server.merge_key
             && self.merge_keys.get(&merge_key) == Some(&slot)

@@ -27,7 +27,7 @@ impl AdmissionControl for Pacing {
     }
 
     fn request(&mut self, _: Instant, _: &Request, _: &Flow) -> Fate {
-        Fate::Reply(Reply::status(405))
+        Fate::ReplyOnce(Reply::status(405))
     }
 
     fn outgoing(

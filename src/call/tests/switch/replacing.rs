@@ -28,7 +28,7 @@ impl AdmissionControl for Believing {
     }
 
     fn request(&mut self, _: Instant, _: &Request, _: &Flow) -> Fate {
-        Fate::Reply(Reply::status(405))
+        Fate::ReplyOnce(Reply::status(405))
     }
 }
 

@@ -139,6 +139,7 @@ fn whatever_users_and_network_do_each_call_ends_once_and_nothing_is_left() {
         let network = Network { loss: 0.15, duplicate: 0.1, delay_ms: (1, 200), seed };
         let configs = [1, 2].map(|end| EndpointConfig {
             accept: vec![Method::Info, Method::Message],
+            outside: vec![Method::Message],
             extensions: match seed % 2 {
                 0 => Extensions::default(),
                 _ => Extensions { reliable: true, refer: true, replaces: true },

@@ -24,5 +24,6 @@ mod requests;
 mod schedules;
 mod session;
 mod session_timer;
+mod shares;
 mod stranger;
 mod vanish;

@@ -210,7 +210,7 @@ fn refusals_have_the_same_tag_for_each_retransmission_and_another_for_each_reque
 
 #[test]
 fn accepted_methods_come_up_and_are_answered() {
-    let accepting = EndpointConfig { accept: vec![Method::Message], ..config(2) };
+    let accepting = EndpointConfig { outside: vec![Method::Message], ..config(2) };
     let mut pair = Pair::with(Network::QUIET, [config(1), accepting], ["192.0.2.1:5060", "192.0.2.2:5060"]);
     let message = outside("MESSAGE");
     pair.hand(&message);
@@ -231,7 +231,7 @@ fn accepted_methods_come_up_and_are_answered() {
 
 #[test]
 fn an_accepted_request_that_nobody_answers_is_forgotten() {
-    let accepting = EndpointConfig { accept: vec![Method::Message], ..config(2) };
+    let accepting = EndpointConfig { outside: vec![Method::Message], ..config(2) };
     let mut pair = Pair::with(Network::QUIET, [config(1), accepting], ["192.0.2.1:5060", "192.0.2.2:5060"]);
     pair.hand(&outside("MESSAGE"));
     assert_eq!(pair.take(B).len(), 1);

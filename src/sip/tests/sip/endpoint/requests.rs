@@ -18,7 +18,7 @@ fn info(body: &'static str) -> InDialog {
 }
 
 fn accepting(methods: &[Method]) -> [EndpointConfig; 2] {
-    [1, 2].map(|end| EndpointConfig { accept: methods.to_vec(), ..config(end) })
+    [1, 2].map(|end| EndpointConfig { accept: methods.to_vec(), outside: methods.to_vec(), ..config(end) })
 }
 
 const ADDRESSES: [&str; 2] = ["192.0.2.1:5060", "192.0.2.2:5060"];

@@ -10,7 +10,7 @@ use b2b_sip::msg::Method;
 use super::pair::{A, B, Hand, Network, Pair, config, field};
 
 fn server() -> Pair {
-    let accepting = EndpointConfig { accept: vec![Method::Register], ..config(2) };
+    let accepting = EndpointConfig { outside: vec![Method::Register], ..config(2) };
     Pair::with(Network::QUIET, [config(1), accepting], ["192.0.2.1:5060", "192.0.2.2:5060"])
 }
 

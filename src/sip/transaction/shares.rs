@@ -1,0 +1,203 @@
+//! What server transactions keep, and for whom. Anybody may fill their table, so each kind of source has a
+//! part of it, and a source has at most as much as is still free of that part: one source half, two a third
+//! each, and who keeps little always finds room.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::hash::Hash;
+use std::net::IpAddr;
+use std::time::Instant;
+
+use crate::endpoint::UsageId;
+use crate::known::{Acquaintance, KnownSources, network};
+
+/// Transactions, and the octets of the messages that they keep.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Number of transactions.
+    pub count: usize,
+    /// Size of their messages.
+    pub octets: usize,
+}
+
+impl Held {
+    fn reweigh(&mut self, old: usize, new: usize) {
+        self.octets = self.octets - old + new;
+    }
+
+    fn end(&mut self, weight: usize) {
+        self.count -= 1;
+        self.octets -= weight;
+    }
+}
+
+/// For whom a transaction is kept.
+#[derive(Debug, Clone, Copy)]
+pub struct Owner {
+    kind: Acquaintance,
+    source: IpAddr,
+    /// The call that its request came in.
+    call: Option<UsageId>,
+}
+
+/// How much is kept, by kind of source, by source and by call.
+#[derive(Debug)]
+pub struct Shares {
+    known: KnownSources,
+    all: Held,
+    kinds: [Held; 3],
+    sources: HashMap<(Acquaintance, IpAddr), Held>,
+    calls: HashMap<UsageId, Held>,
+}
+
+/// Eighths of the limit for a kind of source. Together they are more than the whole: no kind waits for
+/// another one.
+fn part(kind: Acquaintance) -> usize {
+    match kind {
+        Acquaintance::Named => 6,
+        Acquaintance::Home => 4,
+        Acquaintance::Stranger => 2,
+    }
+}
+
+impl Shares {
+    /// Nothing is kept yet. Where no source is known, all sources share everything.
+    pub fn new(known: KnownSources) -> Self {
+        Shares {
+            known,
+            all: Held::default(),
+            kinds: [Held::default(); 3],
+            sources: HashMap::new(),
+            calls: HashMap::new(),
+        }
+    }
+
+    /// Whether nothing more is kept for this source; `reserve`: another eighth may be used.
+    pub fn is_full(&self, now: Instant, source: IpAddr, limit: Held, reserve: bool) -> bool {
+        let of = |limit: usize, eighths: usize| limit / 8 * (eighths + usize::from(reserve)) + limit % 8;
+        if !self.known.knows_any() {
+            return self.all.count >= of(limit.count, 8) || self.all.octets >= of(limit.octets, 8);
+        }
+        let kind = self.known.acquaintance(now, source);
+        let (held, part) = (self.kinds[kind as usize], part(kind));
+        let own = self.sources.get(&(kind, network(source))).copied().unwrap_or_default();
+        own.count >= of(limit.count, part).saturating_sub(held.count)
+            || own.octets >= of(limit.octets, part).saturating_sub(held.octets)
+    }
+
+    /// The octets kept for requests in this call.
+    pub fn of_call(&self, call: UsageId) -> usize {
+        self.calls.get(&call).map_or(0, |held| held.octets)
+    }
+
+    /// A transaction begins.
+    pub fn begin(&mut self, now: Instant, source: IpAddr, call: Option<UsageId>) -> Owner {
+        let owner = Owner { kind: self.known.acquaintance(now, source), source: network(source), call };
+        self.each(&owner, |held| held.count += 1);
+        owner
+    }
+
+    /// What a transaction keeps changes from `old` octets to `new` ones.
+    pub fn weighs(&mut self, owner: &Owner, old: usize, new: usize) {
+        if old != new {
+            self.each(owner, |held| held.reweigh(old, new));
+        }
+    }
+
+    /// A transaction that kept so many octets ends.
+    pub fn end(&mut self, owner: &Owner, weight: usize) {
+        self.all.end(weight);
+        self.kinds[owner.kind as usize].end(weight);
+        leave(&mut self.sources, (owner.kind, owner.source), weight);
+        if let Some(call) = owner.call {
+            leave(&mut self.calls, call, weight);
+        }
+    }
+
+    /// Number of entries.
+    pub fn entries(&self) -> usize {
+        self.sources.len() + self.calls.len()
+    }
+
+    fn each(&mut self, owner: &Owner, change: impl Fn(&mut Held)) {
+        change(&mut self.all);
+        change(&mut self.kinds[owner.kind as usize]);
+        change(self.sources.entry((owner.kind, owner.source)).or_default());
+        if let Some(call) = owner.call {
+            change(self.calls.entry(call).or_default());
+        }
+    }
+}
+
+/// An owner without transactions leaves no entry.
+fn leave<K: Hash + Eq>(table: &mut HashMap<K, Held>, key: K, weight: usize) {
+    if let Entry::Occupied(mut entry) = table.entry(key) {
+        entry.get_mut().end(weight);
+        if entry.get().count == 0 {
+            entry.remove();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    const LIMIT: Held = Held { count: 80, octets: 8_000 };
+
+    fn at(last: u8) -> IpAddr {
+        IpAddr::from([192, 0, 2, last])
+    }
+
+    /// `.1` is named, `.2` to `.9` are homes.
+    fn shares(now: Instant) -> Shares {
+        let known = KnownSources::default();
+        known.set_blocks(vec![(at(1), at(1))]);
+        (2..10).for_each(|last| known.at_home(now, at(last), now + Duration::from_secs(60)));
+        Shares::new(known)
+    }
+
+    /// How many transactions of `octets` each this source begins until it is full.
+    fn fill(shares: &mut Shares, now: Instant, last: u8, octets: usize) -> Vec<Owner> {
+        let mut begun = Vec::new();
+        while !shares.is_full(now, at(last), LIMIT, false) {
+            let owner = shares.begin(now, at(last), None);
+            shares.weighs(&owner, 0, octets);
+            begun.push(owner);
+        }
+        begun
+    }
+
+    #[test]
+    fn one_source_takes_half_of_its_kinds_part_and_others_find_room() {
+        let now = Instant::now();
+        let mut shares = shares(now);
+        assert_eq!(fill(&mut shares, now, 2, 1).len(), 20, "half of four eighths of 80");
+        assert_eq!(fill(&mut shares, now, 3, 1).len(), 10, "half of what is left");
+        for last in 4..10 {
+            assert!(!shares.is_full(now, at(last), LIMIT, false), "{last}");
+            shares.begin(now, at(last), None);
+        }
+        assert!(!shares.is_full(now, at(2), LIMIT, true) || !shares.is_full(now, at(3), LIMIT, true));
+    }
+
+    #[test]
+    fn strangers_and_homes_take_nothing_from_named_sources() {
+        let now = Instant::now();
+        let mut shares = shares(now);
+        (100..200).for_each(|last| drop(fill(&mut shares, now, last, 1)));
+        (2..10).for_each(|last| drop(fill(&mut shares, now, last, 1)));
+        assert_eq!(fill(&mut shares, now, 1, 1).len(), 30, "half of six eighths of 80");
+    }
+
+    #[test]
+    fn octets_count_like_transactions_and_what_ends_leaves_nothing() {
+        let now = Instant::now();
+        let mut shares = shares(now);
+        let begun = fill(&mut shares, now, 2, 500);
+        assert_eq!(begun.len(), 4, "2,000 of 4,000 octets");
+        begun.iter().for_each(|owner| shares.end(owner, 500));
+        assert_eq!((shares.all, shares.entries()), (Held::default(), 0));
+    }
+}
