@@ -14,6 +14,8 @@ pub enum Holder {
     User(Arc<str>),
     /// A gateway, for calls in both directions.
     Gateway(Arc<str>),
+    /// A user, for the calls that go out through a gateway: the gateway's name, the user's.
+    Through(Arc<str>, Arc<str>),
     /// Emergency calls that exceed the limits of other holders.
     Emergency,
 }

@@ -72,6 +72,7 @@ pub mod lookup;
 #[doc(hidden)]
 pub mod negotiate;
 mod octets;
+pub mod pace;
 #[doc(hidden)]
 pub mod policy;
 pub mod reason;

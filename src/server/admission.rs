@@ -32,7 +32,6 @@ use super::refusals::Refusals;
 use super::settings;
 use b2b_base::util::wall::WallClock;
 use b2b_call::bus::EventBus;
-use b2b_call::channels::Channel;
 use b2b_call::event::Event;
 use b2b_call::handler::Party;
 use b2b_call::identity::Reads;
@@ -40,7 +39,7 @@ use b2b_call::lookup::{Credentials, ResolvedContact};
 use b2b_call::reason::Reason;
 use b2b_call::switch::Turn;
 use b2b_call::switch::admission::{
-    Admission, AdmissionControl, Fate, MediaRules, Outgoing, Proof, SessionRules,
+    Admission, AdmissionControl, Dialled, Fate, MediaRules, Outgoing, Proof, SessionRules,
 };
 use b2b_sip::auth::{Authorized, DigestClient, DigestServer, Penalties};
 use b2b_sip::endpoint::{
@@ -165,21 +164,13 @@ impl ServerAdmission {
     }
 
     fn no_entry(&self, why: NoEntry) -> Reply {
-        self.count(why);
+        let (status, reason) = self.refused_for(why);
         match why {
-            NoEntry::Rate(wait) => retry_after(503, "Too Many Calls In This Second", wait),
-            // The server itself has no fault, so a phone need not fail over to another one (480, not 503).
-            NoEntry::UserRate(wait) => retry_after(480, "Too Many Calls Of This User In This Second", wait),
-            NoEntry::SourceRate => {
-                retry_after(480, "Too Many Calls From This Address In This Second", Duration::from_secs(1))
-            }
-            NoEntry::Source => {
-                Reply { reason: "Too Many Calls From This Address".into(), ..Reply::status(480) }
-            }
-            NoEntry::User => Reply { reason: "Too Many Calls Of This User".into(), ..Reply::status(480) },
-            NoEntry::GatewayRate => retry_after(503, "Too Many Calls In This Second", Duration::from_secs(1)),
-            NoEntry::Gateway => {
-                let mut reply = retry_after(503, "All Channels In Use", Duration::from_secs(5));
+            NoEntry::Rate(wait) | NoEntry::UserRate(wait) => retry_after(status, reason, wait),
+            NoEntry::SourceRate | NoEntry::GatewayRate => retry_after(status, reason, Duration::from_secs(1)),
+            NoEntry::Source | NoEntry::User => Reply { reason: reason.to_owned(), ..Reply::status(status) },
+            NoEntry::Gateway | NoEntry::GatewayShare => {
+                let mut reply = retry_after(status, reason, Duration::from_secs(5));
                 let reason = Reason::q850(NO_CIRCUIT).to_string();
                 reply.headers.push(("Reason".into(), reason.into()));
                 reply
@@ -187,16 +178,27 @@ impl ServerAdmission {
         }
     }
 
-    fn count(&self, why: NoEntry) {
+    /// Counts a refusal; returns its status and reason.
+    fn refused_for(&self, why: NoEntry) -> (u16, &'static str) {
         self.parts.counters.count(|it| match why {
             NoEntry::Rate(_) => &mut it.over_rate,
             NoEntry::UserRate(_) => &mut it.user_over_rate,
             NoEntry::SourceRate => &mut it.source_over_rate,
             NoEntry::Source => &mut it.source_full,
             NoEntry::User => &mut it.user_full,
-            NoEntry::Gateway => &mut it.gateway_full,
+            NoEntry::Gateway | NoEntry::GatewayShare => &mut it.gateway_full,
             NoEntry::GatewayRate => &mut it.gateway_over_rate,
         });
+        match why {
+            // The server itself has no fault, so a phone need not fail over to another one (480, not 503).
+            NoEntry::UserRate(_) => (480, "Too Many Calls Of This User In This Second"),
+            NoEntry::SourceRate => (480, "Too Many Calls From This Address In This Second"),
+            NoEntry::Source => (480, "Too Many Calls From This Address"),
+            NoEntry::User => (480, "Too Many Calls Of This User"),
+            NoEntry::Rate(_) | NoEntry::GatewayRate => (503, "Too Many Calls In This Second"),
+            NoEntry::Gateway => (503, "All Channels In Use"),
+            NoEntry::GatewayShare => (503, "Too Many Calls Of This User Through This Gateway"),
+        }
     }
 
     /// Adopts a reloaded configuration.
@@ -295,13 +297,8 @@ impl AdmissionControl for ServerAdmission {
         self.notifier.resubscribe(t, subscription, transaction, request);
     }
 
-    fn outgoing(
-        &mut self,
-        now: Instant,
-        contact: &ResolvedContact,
-        held: &[Channel],
-    ) -> Result<Outgoing, (u16, &'static str)> {
-        self.dialled(now, contact, held)
+    fn outgoing(&mut self, now: Instant, dialled: Dialled<'_>) -> Result<Outgoing, (u16, &'static str)> {
+        self.dialled(now, dialled)
     }
 
     fn attempted(&mut self, now: Instant, gateway: &str, attempt: u64, effective: Option<bool>) {

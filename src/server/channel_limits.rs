@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::origin::Origin;
 use crate::config::{Limits, ServerConfig};
 use b2b_call::channels::{Channel, Channels, Holder};
+use b2b_call::pace::{Pace, Place};
 use b2b_sip::known::{KnownSources, network};
 use b2b_sip::net::budget::{Bucket, Rate, SourceBudget};
 
@@ -25,9 +26,17 @@ pub struct ChannelLimits {
     sources: SourceBudget,
     strangers: SourceBudget,
     next_sweep: Instant,
-    /// When the next call may go out, for gateways with a limit of calls per second.
-    gateways: HashMap<Arc<str>, Instant>,
+    /// The calls that wait, for gateways with a limit of calls per second.
+    paces: HashMap<Arc<str>, Pace>,
+    /// The two users who last called through a gateway with a limit of channels, the latest first.
+    asked: HashMap<Arc<str>, [Option<Asked>; 2]>,
 }
+
+/// A user, and when it last called through a gateway.
+type Asked = (Arc<str>, Instant);
+
+/// How long a user who has called through a gateway counts as one who wants its channels.
+const WANTED: Duration = Duration::from_secs(60);
 
 /// Maximum time a call waits for a gateway's rate limit: the next target may be quicker.
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
@@ -50,6 +59,8 @@ pub enum NoEntry {
     User,
     /// All channels of the gateway are in use.
     Gateway,
+    /// The user has as many of the gateway's channels as one may.
+    GatewayShare,
     /// The gateway takes no more calls in this second, and the queue for the next seconds is full.
     GatewayRate,
 }
@@ -67,7 +78,8 @@ impl ChannelLimits {
             sources: SourceBudget::new(now, sources, SOURCES, KnownSources::default()),
             strangers: SourceBudget::new(now, strangers, SOURCES, KnownSources::default()),
             next_sweep: now,
-            gateways: HashMap::new(),
+            paces: HashMap::new(),
+            asked: HashMap::new(),
         }
     }
 
@@ -107,15 +119,33 @@ impl ChannelLimits {
             let limit = Some(config.limits.source_calls);
             channels.push(self.take(Holder::Source(network(source)), limit, NoEntry::Source)?);
         }
+        self.count(now, origin, Some(source))?;
+        Ok(channels)
+    }
+
+    /// Counts a call of a party, or one that it leads to by REFER, a 3xx or an application, among the calls per
+    /// second.
+    ///
+    /// # Errors
+    /// See [`NoEntry`].
+    pub fn count(&mut self, now: Instant, origin: Origin<'_>, source: Option<IpAddr>) -> Result<(), NoEntry> {
         // The individual limits come first, so that a party over its own limit does not use up the shared one.
         if let Origin::User(name) = origin {
-            self.pace(now, name)?;
+            let rate = self.users_rate;
+            self.bucket(now, name).take(now, rate).map_err(NoEntry::UserRate)?;
         }
-        if matches!(origin, Origin::User(_) | Origin::Unknown) && !self.sources.admit(now, source) {
+        if matches!(origin, Origin::User(_) | Origin::Unknown)
+            && source.is_some_and(|source| !self.sources.admit(now, source))
+        {
             return Err(NoEntry::SourceRate);
         }
-        self.calls.take(now, self.calls_rate).map_err(NoEntry::Rate)?;
-        Ok(channels)
+        self.calls.take(now, self.calls_rate).map_err(NoEntry::Rate)
+    }
+
+    /// Counts one more phone that rings for a user's call. It is never too many: the user's next call waits.
+    pub fn charge(&mut self, now: Instant, user: &str) {
+        let rate = self.users_rate;
+        self.bucket(now, user).charge(now, rate);
     }
 
     /// The same for an emergency call, exempt from every limit but the one for such calls. `None`: that limit
@@ -131,16 +161,12 @@ impl ChannelLimits {
         Some(channels)
     }
 
-    fn pace(&mut self, now: Instant, user: &str) -> Result<(), NoEntry> {
+    fn bucket(&mut self, now: Instant, user: &str) -> &mut Bucket {
         if now >= self.next_sweep {
             self.next_sweep = now + SWEEP_INTERVAL;
             self.users.retain(|_, bucket| !bucket.is_full(now));
         }
-        let bucket = match self.users.get_mut(user) {
-            Some(bucket) => bucket,
-            None => self.users.entry(user.into()).or_insert_with(|| Bucket::new(now)),
-        };
-        bucket.take(now, self.users_rate).map_err(NoEntry::UserRate)
+        self.users.entry(user.into()).or_insert_with(|| Bucket::new(now))
     }
 
     fn take(&self, holder: Holder, limit: Option<usize>, full: NoEntry) -> Result<Channel, NoEntry> {
@@ -156,19 +182,48 @@ impl ChannelLimits {
         self.take(Holder::Gateway(gateway.clone()), limit, NoEntry::Gateway)
     }
 
-    /// How long a call waits for a gateway with a limit of calls per second. Calls go out evenly spaced: a
-    /// provider counts a burst as too many.
+    /// Takes a user's share of a gateway's channels, before [`ChannelLimits::through`]: the last eighth of them
+    /// is for users without one, and half is the most for one user while others call through it, too.
+    ///
+    /// # Errors
+    /// If the user has its share.
+    pub fn share(
+        &mut self,
+        now: Instant,
+        gateway: &Arc<str>,
+        channels: u32,
+        user: &str,
+    ) -> Result<Channel, NoEntry> {
+        let (channels, user): (usize, Arc<str>) = (channels as usize, user.into());
+        let asked = self.asked.entry(gateway.clone()).or_default();
+        let others = asked.iter().flatten().any(|(name, at)| *name != user && now < *at + WANTED);
+        if asked[0].as_ref().is_some_and(|(name, _)| *name != user) {
+            asked.swap(0, 1);
+        }
+        asked[0] = Some((user.clone(), now));
+        let free_of = |kept| self.channels.taken(&Holder::Gateway(gateway.clone())) + kept < channels;
+        let most = match free_of(channels / 8) {
+            true if others => Some(channels.div_ceil(2)),
+            true => None,
+            false => Some(1),
+        };
+        self.take(Holder::Through(gateway.clone(), user), most, NoEntry::GatewayShare)
+    }
+
+    /// How long a call of `who` waits for a gateway with a limit of calls per second, and its place among those
+    /// that wait.
     ///
     /// # Errors
     /// If the calls before it fill the next two seconds.
-    pub fn wait(&mut self, now: Instant, gateway: &Arc<str>, per_s: u32) -> Result<Duration, NoEntry> {
-        let next = self.gateways.entry(gateway.clone()).or_insert(now);
-        let wait = next.saturating_duration_since(now);
-        if wait > LONGEST_WAIT {
-            return Err(NoEntry::GatewayRate);
-        }
-        *next = now + wait + Duration::from_secs(1) / per_s.max(1);
-        Ok(wait)
+    pub fn wait(
+        &mut self,
+        now: Instant,
+        gateway: &Arc<str>,
+        per_s: u32,
+        who: &str,
+    ) -> Result<(Duration, Option<Place>), NoEntry> {
+        let pace = self.paces.entry(gateway.clone()).or_insert_with(|| Pace::new(now));
+        pace.join(now, per_s, who, LONGEST_WAIT).map_err(|_| NoEntry::GatewayRate)
     }
 
     /// Takes a channel for a call to a user: ringing at each of the user's phones, it is one call.
@@ -335,16 +390,49 @@ mod tests {
     }
 
     #[test]
-    fn calls_to_a_gateway_go_out_evenly_and_none_waits_for_long() {
-        let (config, now) = (config(), Instant::now());
-        let mut limits = ChannelLimits::new(now, &config.limits, Channels::default());
-        let (one, other): (Arc<str>, Arc<str>) = ("g".into(), "h".into());
-        let waits: Vec<_> = (0..7).map(|_| limits.wait(now, &one, 2).map(|it| it.as_millis())).collect();
-        let full = Err(NoEntry::GatewayRate);
-        assert_eq!(waits, [Ok(0), Ok(500), Ok(1_000), Ok(1_500), Ok(2_000), full, full]);
-        assert_eq!(limits.wait(now, &other, 2), Ok(Duration::ZERO), "each has its own");
-        let later = now + Duration::from_secs(1);
-        assert_eq!(limits.wait(later, &one, 2), Ok(Duration::from_millis(1_500)));
-        assert_eq!(limits.wait(now + Duration::from_secs(60), &one, 2), Ok(Duration::ZERO));
+    fn the_calls_that_a_user_leads_to_come_out_of_its_own_bucket_and_phones_that_ring_delay_its_next_call() {
+        let text =
+            "[limits]\ncalls_per_s = 10\nuser_calls_per_s = 2\n[[user]]\nname = \"1001\"\npassword = \"x\"\n";
+        let config = parse_alone(text).unwrap();
+        let (mut limits, now, _) = channel_limits(&config);
+        let user = Origin::User("1001");
+        assert!(limits.enter(now, &config, user, HERE).is_ok());
+        assert_eq!(limits.count(now, user, None), Ok(()), "the second call of this second");
+        assert!(matches!(limits.count(now, user, None), Err(NoEntry::UserRate(_))));
+        assert_eq!(limits.count(now, Origin::User("1002"), None), Ok(()));
+        let later = now + Duration::from_secs(60);
+        (0..100).for_each(|_| limits.charge(later, "1001"));
+        assert!(matches!(limits.count(later, user, None), Err(NoEntry::UserRate(_))));
+        assert_eq!(limits.count(later + Duration::from_secs(2), user, None), Ok(()), "never for long");
+    }
+
+    #[test]
+    fn no_user_has_the_last_channels_of_a_gateway_or_more_than_half_while_others_call() {
+        let config = config();
+        let (mut limits, now, _) = channel_limits(&config);
+        let gateway: Arc<str> = "g".into();
+        let mut call = |now, user: &str| {
+            let share = limits.share(now, &gateway, 16, user)?;
+            Ok::<_, NoEntry>((share, limits.through(&gateway, Some(16))?))
+        };
+        let mut held: Vec<_> = std::iter::from_fn(|| call(now, "1001").ok()).collect();
+        assert_eq!(held.len(), 14, "all but an eighth");
+        held.push(call(now, "1002").expect("a channel for who has none"));
+        assert!(matches!(call(now, "1002"), Err(NoEntry::GatewayShare)));
+        held.drain(..4);
+        assert!(matches!(call(now, "1001"), Err(NoEntry::GatewayShare)), "10 are more than half");
+        assert!(call(now, "1002").is_ok());
+        assert!(call(now + WANTED, "1001").is_ok(), "nobody else has asked lately");
+    }
+
+    #[test]
+    fn of_two_channels_one_user_gets_both_while_nobody_else_calls() {
+        let config = config();
+        let (mut limits, now, _) = channel_limits(&config);
+        let gateway: Arc<str> = "g".into();
+        let held: Vec<_> = (0..2).map(|_| limits.share(now, &gateway, 2, "1001").unwrap()).collect();
+        assert!(limits.share(now, &gateway, 2, "1002").is_ok(), "whether a channel is free is seen next");
+        assert!(matches!(limits.share(now, &gateway, 2, "1001"), Err(NoEntry::GatewayShare)));
+        drop(held);
     }
 }

@@ -3,6 +3,7 @@
 
 mod admission;
 mod advisories;
+mod calls_led;
 mod capture;
 mod commanded;
 mod config;
@@ -49,6 +50,7 @@ mod remote_example;
 mod remote_faults;
 mod sent_away;
 mod sigkill;
+mod strangers;
 mod stun;
 mod tls_gateways;
 mod tls_identities;

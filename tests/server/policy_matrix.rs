@@ -121,7 +121,7 @@ impl World {
     }
 
     /// A party of a call refers the other one; returns the resulting calls.
-    fn refer(&mut self, address: &str, usage: UsageId, to: &str) -> Vec<(String, String)> {
+    pub fn refer(&mut self, address: &str, usage: UsageId, to: &str) -> Vec<(String, String)> {
         let (party, before) = (self.party(address), self.bench.harness.wire.len());
         let now = self.bench.harness.now();
         let to = Bytes::from(format!("<{to}>"));

@@ -12,6 +12,7 @@ use crate::controller::{Bound, NamedSources, PairPolicy, SrtpRules};
 use crate::handler::Party;
 use crate::identity::Reads;
 use crate::lookup::ResolvedContact;
+use crate::pace::Place;
 use b2b_sip::endpoint::{
     Flow, HeaderFields, HopRule, Reply, RequestFailure, RequestId, ServerTransactionId, SessionRefresher,
     SubscriptionId, Transport,
@@ -136,6 +137,31 @@ impl Default for SessionRules {
     }
 }
 
+/// A contact that is about to be dialled.
+#[derive(Debug, Clone, Copy)]
+pub struct Dialled<'a> {
+    /// The contact.
+    pub contact: &'a ResolvedContact,
+    /// What the legs of its call hold already.
+    pub held: &'a [Channel],
+    /// The caller, or who transfers; `None`: a call of our own.
+    pub by: Option<&'a Party>,
+    /// How the call comes to dial it.
+    pub led: Led,
+}
+
+/// How a call comes to dial a contact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Led {
+    /// By its INVITE, which admission control has counted.
+    Called,
+    /// Beside or after the first contact of the same dialling: another member of a group, another gateway, a
+    /// redirection.
+    Beside,
+    /// By a later request: a transfer, an application's next dialling.
+    Again,
+}
+
 /// The terms on which a contact is dialled.
 #[derive(Debug, Default)]
 pub struct Outgoing {
@@ -143,6 +169,8 @@ pub struct Outgoing {
     pub channels: Vec<Channel>,
     /// Delay before its INVITE: the gateway takes only so many calls per second.
     pub wait: Duration,
+    /// Its place among the calls that wait, held until its turn.
+    pub place: Option<Place>,
     /// The number of the attempt, for [`AdmissionControl::attempted`]; `None`: the outcome is not wanted.
     pub attempt: Option<u64>,
 }
@@ -185,17 +213,12 @@ pub trait AdmissionControl: Send {
         let _ = t.sip.answer_subscriber(t.now, subscription, transaction, Reply::status(481));
     }
 
-    /// Decides on a contact that is about to be dialled; `held` is what the legs of its call hold already.
-    /// Returns the channels that its leg is to hold and the delay before its INVITE.
+    /// Decides on a contact that is about to be dialled. Returns the channels that its leg is to hold and the
+    /// delay before its INVITE.
     ///
     /// # Errors
     /// The contact may not be dialled: a status and its reason, as if the contact had sent them.
-    fn outgoing(
-        &mut self,
-        _now: Instant,
-        _contact: &ResolvedContact,
-        _held: &[Channel],
-    ) -> Result<Outgoing, (u16, &'static str)> {
+    fn outgoing(&mut self, _now: Instant, _dialled: Dialled<'_>) -> Result<Outgoing, (u16, &'static str)> {
         Ok(Outgoing::default())
     }
 

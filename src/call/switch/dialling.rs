@@ -12,11 +12,9 @@ use super::redirect::of_reason;
 use super::referral::party_at;
 use super::reliable::is_reliable;
 use super::say::reason_value;
-use super::sleepers::Sleeper;
-use super::table::{Dialling, Leg, LegRules, Purpose};
+use super::table::{Admitted, Dialling, Leg, LegRules, Purpose};
 use super::waiting::{OnDescription, OnEndpoint, OnFound};
 use super::{Switch, Turn};
-use crate::channels::Channel;
 use crate::controller::{AddressFamily, Hold, MediaError, PairPolicy};
 use crate::failure::cause;
 use crate::headers;
@@ -247,8 +245,7 @@ impl Switch {
             let dial = self.calls.get(call).and_then(|it| it.dialling.as_ref()?.dial.as_ref());
             contact = of_reason(contact, diversion::after(dial.and_then(Dial::failed_with)));
         }
-        let held = self.held_by_call(call);
-        let outgoing = self.admitted_outgoing(t, &contact, &held);
+        let outgoing = self.admitted_outgoing(t, call, &contact);
         self.counters.dialled += u64::from(outgoing.is_ok());
         let caller = self.calls.get(call).and_then(|it| it.dialling.as_ref()?.purpose.caller());
         let family = family_of(&contact)
@@ -266,43 +263,18 @@ impl Switch {
             dialling.branches.push(leg);
         }
         match outgoing {
-            Ok(Outgoing { channels, wait, attempt }) => {
+            Ok(Outgoing { channels, wait, place, attempt }) => {
                 if let Some(it) = self.calls.leg_mut(leg) {
-                    (it.admitted.channels, it.admitted.attempt) = (channels, attempt);
+                    it.admitted = Admitted { channels, place, attempt };
                 }
                 self.tell_leg(t, leg);
                 if wait.is_zero() {
                     return self.offer_to_branch(t, caller, leg);
                 }
-                self.with_dial(call, |dial| dial.waits(branch, wait));
-                self.sleep_for(t, wait, Sleeper::Branch { caller, leg });
+                self.branch_waits(t, (caller, leg), wait);
             }
             Err((status, reason)) => self.branch_over(t, leg, DialFailure::new(status, &reason)),
         }
-    }
-
-    /// The terms on which a contact may be dialled.
-    fn admitted_outgoing(
-        &mut self,
-        t: &Turn<'_>,
-        contact: &ResolvedContact,
-        held: &[Channel],
-    ) -> Result<Outgoing, (u16, String)> {
-        let mut outgoing = Outgoing::default();
-        let wait = self.fact("outgoing", |it| match it.parts.admission.outgoing(t.now, contact, held) {
-            Ok(admitted) => {
-                outgoing = admitted;
-                Ok(outgoing.wait)
-            }
-            Err((status, reason)) => Err((status, reason.to_owned())),
-        });
-        wait.map(|wait| Outgoing { wait, ..outgoing })
-    }
-
-    /// The channels that the legs of a call hold.
-    fn held_by_call(&self, call: CallId) -> Vec<Channel> {
-        let legs = self.calls.get(call).into_iter().flat_map(|it| it.legs.iter());
-        legs.flat_map(|(_, leg)| leg.admitted.channels.iter().cloned()).collect()
     }
 
     /// Prepares the media of a branch and the offer of its INVITE.

@@ -8,7 +8,7 @@
 //! - `table`: the state of legs, calls and bridges; `calls`: look-up of calls and legs by leg, bridge, dialog
 //!   or endpoint
 //! - `incoming`: INVITEs that start a call; `handing`: their handlers and the handlers' decisions
-//! - `dial`: dialling as a state machine; `dialling`: carries out its outputs
+//! - `dial`: dialling as a state machine; `dialling`: carries out its outputs; `outgoing`: on which terms
 //! - `invite`: the INVITE of a dialled leg
 //! - `redirect`: refusals of branches, and the targets of a 3xx
 //! - `events`: the events of a leg's dialog
@@ -77,6 +77,7 @@ mod moving;
 mod news;
 mod nobody;
 mod obey;
+mod outgoing;
 mod parting;
 mod recording;
 mod records;

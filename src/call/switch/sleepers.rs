@@ -95,13 +95,16 @@ impl Switch {
         }
     }
 
-    /// Sends a branch's INVITE; `false`: the branch is ending.
+    /// Sends a branch's INVITE if it is its turn; `false`: the branch is ending.
     fn branch_wakes(&mut self, t: &mut Turn<'_>, caller: Option<LegId>, leg: LegId) -> bool {
         let is_wanted = self.calls.leg(leg).is_some_and(|it| !it.life.is_ending());
         match is_wanted {
             true => {
                 self.about_timer(t.now, self.calls.leg(leg).map(|it| it.call));
-                self.offer_to_branch(t, caller, leg);
+                match self.waits_further(t, leg) {
+                    Duration::ZERO => self.offer_to_branch(t, caller, leg),
+                    wait => self.branch_waits(t, (caller, leg), wait),
+                }
                 self.carry_out(t);
             }
             false => self.counters.late(),

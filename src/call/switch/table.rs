@@ -29,6 +29,7 @@ use crate::initial_session::CalleeSession;
 use crate::leg_fsm::TerminationCause;
 use crate::leg_life::Life;
 use crate::lookup::ResolvedContact;
+use crate::pace::Place;
 use crate::recording::Keys;
 use crate::service::{CallError, DialError, DialOptions};
 use crate::{BridgeId, CallId, LegId};
@@ -158,6 +159,8 @@ impl LegRules {
 pub(super) struct Admitted {
     /// Channels held for as long as the leg exists.
     pub channels: Vec<Channel>,
+    /// Its place among the calls that wait for a gateway.
+    pub place: Option<Place>,
     /// The attempt at a gateway whose outcome is to be reported to admission control.
     pub attempt: Option<u64>,
 }
@@ -324,6 +327,8 @@ pub(super) struct Call {
     pub a: LegId,
     pub legs: Legs,
     pub dialling: Option<Box<Dialling>>,
+    /// A contact has been dialled: further ones count for whoever leads to them.
+    pub has_dialled: bool,
     pub bridge: Option<Box<Bridge>>,
     pub exchanges: Exchanges,
     /// A leg that has been transferred away, and when we hang it up if it has not done so itself: it has yet
@@ -360,6 +365,7 @@ impl Call {
             a: LegId(0),
             legs: Legs::default(),
             dialling: None,
+            has_dialled: false,
             bridge: None,
             exchanges: Exchanges::default(),
             leaving: None,

@@ -307,6 +307,17 @@ impl ServerConfig {
                     .to_string(),
             );
         }
+        if let Some(gateway) = self.gateways.iter().find(|it| it.channels.is_some())
+            && let Some(user) = self.users.iter().find(|it| it.max_calls.is_none())
+        {
+            warnings.push(format!(
+                "gateway {} has channels = {}, and user {} no max_calls: without it one user gets half of the \
+                 channels while others call, and all but an eighth while nobody does; set max_calls",
+                gateway.name,
+                gateway.channels.unwrap_or_default(),
+                user.name
+            ));
+        }
         warnings.extend(self.emergency_warnings());
         if self.routes.is_empty() {
             warnings.push("there is no [[route]]: every call gets 404".to_string());

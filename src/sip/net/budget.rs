@@ -55,6 +55,12 @@ impl Bucket {
         }
     }
 
+    /// Takes one message out of the bucket even if it is empty, up to a second's worth.
+    pub fn charge(&mut self, now: Instant, rate: Rate) {
+        let most = now + rate.tolerance() + Duration::from_secs(1);
+        self.full_again_at = (self.full_again_at.max(now) + rate.interval()).min(most);
+    }
+
     /// Puts one message back.
     pub fn give_back(&mut self, rate: Rate) {
         self.full_again_at = self.full_again_at.checked_sub(rate.interval()).unwrap_or(self.full_again_at);

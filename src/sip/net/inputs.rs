@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -301,7 +301,9 @@ impl SipStack {
         };
         let (now, source) = (Instant::now(), remote.ip());
         let acquaintance = self.known.acquaintance(now, source);
-        let room = match self.bans.holds(now, source) {
+        let refused = self.bans.holds(now, source)
+            || transport == Transport::Tls && !self.admits_handshake(now, source, acquaintance);
+        let room = match refused {
             true => Room::No,
             false => self.connections.room(source, acquaintance),
         };
@@ -319,6 +321,16 @@ impl SipStack {
         let opened = (Opened::ByPeer, acquaintance);
         let peer = Peer { transport, remote, name: None, settings: 0, listener: name };
         self.connections.add(beginning, local, peer, opened);
+    }
+
+    /// Whether a TLS handshake with this source, which costs far more than its first message, is within the
+    /// source's rate.
+    fn admits_handshake(&mut self, now: Instant, source: IpAddr, acquaintance: Acquaintance) -> bool {
+        match (self.limits.proof, acquaintance) {
+            (ProvenBy::Message, _) | (_, Acquaintance::Named) => true,
+            (ProvenBy::Password, Acquaintance::Stranger) => self.handshakes[0].admit(now, source),
+            (ProvenBy::Password, Acquaintance::Home) => self.handshakes[1].admit(now, source),
+        }
     }
 
     /// Out of descriptors or memory: the connection stays in the kernel's queue, so its

@@ -143,6 +143,8 @@ pub struct SipStack {
     pub(super) budget: SourceBudget,
     /// The budget of existing calls from an address over its own budget.
     pub(super) spared: SourceBudget,
+    /// The budgets of TLS handshakes, of strangers and of homes of registered users.
+    pub(super) handshakes: [SourceBudget; 2],
     pub(super) bans: Bans,
     pub(super) known: KnownSources,
     pub(super) locals: LocalAddresses,
@@ -217,6 +219,7 @@ impl SipStack {
         let now = Instant::now();
         let (rate, sources) = (config.limits.per_source, config.limits.max_sources);
         let budget = || SourceBudget::new(now, rate, sources, config.known.clone());
+        let handshakes = [1, 10].map(|times| config.limits.handshakes(times));
         let (connections, connection_events) =
             Connections::new(udp.len() as u64, config.limits.clone(), config.message, config.certified);
         let asked = (!config.stun.is_empty()).then(|| {
@@ -240,6 +243,7 @@ impl SipStack {
             turns: 0,
             budget: budget(),
             spared: budget(),
+            handshakes: handshakes.map(|rate| SourceBudget::new(now, rate, sources, KnownSources::default())),
             bans: Bans::default(),
             known: config.known,
             locals: LocalAddresses::default(),

@@ -3,13 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use b2b_call::channels::Channel;
 use b2b_call::handler::{ApplicationHandler, HandlerAction, IncomingCall};
-use b2b_call::lookup::ResolvedContact;
 use b2b_call::resolver::ChainResolver;
 use b2b_call::service::{CallService, DialOptions};
 use b2b_call::switch::SwitchConfig;
-use b2b_call::switch::admission::{Admission, AdmissionControl, Caller, Fate, Outgoing};
+use b2b_call::switch::admission::{Admission, AdmissionControl, Caller, Dialled, Fate, Outgoing};
 use b2b_sip::endpoint::{Flow, Reply, Termination};
 use b2b_sip::msg::Request;
 use b2b_testkit::{Handler, Harness, Network, SESSION};
@@ -30,12 +28,7 @@ impl AdmissionControl for Pacing {
         Fate::ReplyOnce(Reply::status(405))
     }
 
-    fn outgoing(
-        &mut self,
-        _: Instant,
-        _: &ResolvedContact,
-        _: &[Channel],
-    ) -> Result<Outgoing, (u16, &'static str)> {
+    fn outgoing(&mut self, _: Instant, _: Dialled<'_>) -> Result<Outgoing, (u16, &'static str)> {
         Ok(Outgoing { wait: WAIT, ..Outgoing::default() })
     }
 }

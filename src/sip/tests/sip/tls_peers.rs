@@ -2,13 +2,15 @@
 //! settings for one peer.
 
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::stack::Stack;
 use b2b_sip::endpoint::{Termination, Transport};
-use b2b_sip::net::{AskClient, CertifiedPeers, NetConfig, PeerTls, Tls, TlsError, TlsFiles};
+use b2b_sip::net::{
+    AskClient, CertifiedPeers, NetConfig, NetLimits, PeerTls, ProvenBy, Tls, TlsError, TlsFiles,
+};
 use b2b_test_support::tls::{
     Authority, Purpose, Shows, accept, accept_asking, answer, ask, client, connect, connect_by, is_of,
     is_refused, read_message, send,
@@ -269,4 +271,35 @@ fn a_peer_is_checked_by_its_own_authorities_and_name() {
             assert!(matches!(stack.ended(), Termination::Unreachable), "{host} by {by:?}");
         }
     }
+}
+
+#[test]
+fn a_stranger_gets_so_many_handshakes_a_second_and_tcp_connections_are_not_counted() {
+    let folder = tempfile::tempdir().expect("folder");
+    let authority = Authority::new(folder.path(), "authority");
+    let files = TlsFiles { certificate: Some(authority.issue("one", &["localhost"])), ..TlsFiles::default() };
+    let any = address("127.0.0.1:0");
+    let limits = NetLimits { proof: ProvenBy::Password, max_unproven_per_source: 1, ..NetLimits::default() };
+    let stack = Stack::start(NetConfig {
+        bind_tls: vec![any],
+        tls: Some(load(&files)),
+        limits,
+        ..NetConfig::new(any)
+    });
+    let open = |transport| {
+        let at = stack.at(transport);
+        drop((0..40).map(|_| TcpStream::connect(at).expect("loopback")).collect::<Vec<_>>());
+    };
+    open(Transport::Tcp);
+    stack.wait_for("each one is let in", |counters, _| {
+        counters.connections_opened == 40 && counters.connections_refused == 0
+    });
+    let begun = std::time::Instant::now();
+    open(Transport::Tls);
+    stack.wait_for("most are refused", |counters, _| {
+        counters.connections_opened + counters.connections_refused == 80
+    });
+    // Five at once, and one a second.
+    let most = 5 + 1 + begun.elapsed().as_secs();
+    stack.wait_for("few are let in", |counters, _| counters.connections_opened <= 40 + most);
 }

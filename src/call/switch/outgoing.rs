@@ -1,0 +1,93 @@
+//! The terms on which a contact is dialled, and when its INVITE goes out.
+
+use std::time::Duration;
+
+use super::admission::{Dialled, Led, Outgoing};
+use super::sleepers::Sleeper;
+use super::table::Purpose;
+use super::{Switch, Turn};
+use crate::channels::Channel;
+use crate::lookup::ResolvedContact;
+use crate::{CallId, LegId};
+
+impl Switch {
+    /// The terms on which a contact may be dialled.
+    pub(super) fn admitted_outgoing(
+        &mut self,
+        t: &Turn<'_>,
+        call: CallId,
+        contact: &ResolvedContact,
+    ) -> Result<Outgoing, (u16, String)> {
+        let held = self.held_by_call(call);
+        let (led, leg) = self.led(call);
+        let by = leg.map(|leg| self.party(leg));
+        let dialled = Dialled { contact, held: &held, by: by.as_deref(), led };
+        let mut outgoing = Outgoing::default();
+        let wait = self.fact("outgoing", |it| match it.parts.admission.outgoing(t.now, dialled) {
+            Ok(admitted) => {
+                outgoing = admitted;
+                Ok(outgoing.wait)
+            }
+            Err((status, reason)) => Err((status, reason.to_owned())),
+        });
+        if let Some(it) = self.calls.get_mut(call) {
+            it.has_dialled = true;
+        }
+        wait.map(|wait| Outgoing { wait, ..outgoing })
+    }
+
+    /// How a call comes to dial, and the leg of the party on whose behalf.
+    fn led(&self, call: CallId) -> (Led, Option<LegId>) {
+        let it = self.calls.get(call);
+        let dialling = it.and_then(|it| it.dialling.as_ref());
+        match dialling.map(|it| &it.purpose) {
+            Some(Purpose::Caller { caller, .. }) => {
+                let first = it.is_some_and(|it| !it.has_dialled);
+                let beside = dialling.is_some_and(|it| !it.branches.is_empty());
+                let led = if first {
+                    Led::Called
+                } else if beside {
+                    Led::Beside
+                } else {
+                    Led::Again
+                };
+                (led, Some(*caller))
+            }
+            Some(Purpose::Transfer { leaves, .. }) => (Led::Again, Some(*leaves)),
+            Some(Purpose::Originate { .. }) | None => (Led::Again, None),
+        }
+    }
+
+    /// The channels that the legs of a call hold.
+    fn held_by_call(&self, call: CallId) -> Vec<Channel> {
+        let legs = self.calls.get(call).into_iter().flat_map(|it| it.legs.iter());
+        legs.flat_map(|(_, leg)| leg.admitted.channels.iter().cloned()).collect()
+    }
+
+    /// The INVITE of a branch goes out after this time.
+    pub(super) fn branch_waits(
+        &mut self,
+        t: &Turn<'_>,
+        (caller, leg): (Option<LegId>, LegId),
+        wait: Duration,
+    ) {
+        let Some((call, branch)) = self.calls.leg(leg).and_then(|it| Some((it.call, it.branch?))) else {
+            return self.counters.impossible("branch_waits");
+        };
+        self.with_dial(call, |dial| dial.waits(branch, wait));
+        self.sleep_for(t, wait, Sleeper::Branch { caller, leg });
+    }
+
+    /// How long a branch has to wait further, because others have had their turn first.
+    pub(super) fn waits_further(&mut self, t: &Turn<'_>, leg: LegId) -> Duration {
+        if let Some(told) = self.reads_next("turn") {
+            return told;
+        }
+        let place = self.calls.leg(leg).and_then(|it| it.admitted.place.as_ref());
+        let wait = place.map_or(Duration::ZERO, |place| place.wait(t.now));
+        if !wait.is_zero() {
+            self.writes("turn", &wait);
+        }
+        wait
+    }
+}
