@@ -230,6 +230,119 @@ def invite_flood(one, world):
         return refused, f"{refused} of {tried} calls of another user got 503{why}"
 
 
+OVER = ('b2b_abuse_total{kind="user_over_rate"}',)
+
+
+def busy(phone, invite):
+    phone.reply(invite, 486, "Busy Here")
+
+
+@attack("refer-flood", "2nd M3", "REFER after REFER in one call: the limit is 20 calls a second", counters=OVER)
+def refer_flood(one, world):
+    with contextlib.ExitStack() as stack:
+        caller, callee = pair(one, world, stack)
+        target = stack.enter_context(one.attacker(world, 2))
+        target.register()
+        target.on_invite = busy
+        call, begun = caller.call(one.number(1)), time.monotonic()
+        while time.monotonic() < begun + 3:
+            call.send("REFER", [("Refer-To", f"<sip:{one.number(2)}@{worlds.DOMAIN}>")], patience=1)
+        took = time.monotonic() - begun
+        call.bye()
+        made = len(target.heard("INVITE"))
+        return made > 20 * (took + 2), f"{made} calls in {took:.1f} s"
+
+
+@attack("redirect-flood", "2nd M3", "a phone answers each call with 302 and eight targets: the limit is 20 a second",
+        counters=OVER)
+def redirect_flood(one, world):
+    with contextlib.ExitStack() as stack:
+        caller, callee = pair(one, world, stack)
+        target = stack.enter_context(one.attacker(world, 2))
+        target.register()
+        target.on_invite = busy
+        contacts = ", ".join(f"<sip:{one.number(2)}@{worlds.DOMAIN};n={n}>;q=0.{n}" for n in range(1, 9))
+        callee.on_invite = lambda phone, invite: phone.reply(invite, 302, "Elsewhere", [("Contact", contacts)])
+        begun = time.monotonic()
+        while time.monotonic() < begun + 3:
+            caller.call(one.number(1), patience=2)
+        took = time.monotonic() - begun
+        made = len(target.heard("INVITE"))
+        return made > 20 * (took + 2), f"{made} calls in {took:.1f} s"
+
+
+def trunk(one, world, last):
+    """The far end of a trunk, which answers every call."""
+    return sip.Phone(world.server, world.at(last), "trunk", port=5060)
+
+
+@attack("trunk-rate", "2nd M2", "one user calls a trunk of five calls a second without end", counters=(
+    'b2b_abuse_total{kind="gateway_over_rate"}',), timed=True)
+def trunk_rate(one, world):
+    with contextlib.ExitStack() as stack:
+        far = stack.enter_context(trunk(one, world, 82))
+        far.on_invite = busy
+        caller, owner = (stack.enter_context(it) for it in (one.attacker(world, 0), one.victim(world, 5)))
+        caller.register(), owner.register()
+        over = time.monotonic() + 6
+
+        def calls():
+            while time.monotonic() < over:
+                caller.call("8600", patience=4)
+
+        flood = [threading.Thread(target=calls) for _ in range(24)]
+        for it in flood:
+            it.start()
+        time.sleep(2)
+        found = [owner.call("8601", patience=5).status for _ in range(6)]
+        for it in flood:
+            it.join()
+        refused = [it for it in found if it in (500, 503)]
+        return len(refused) > 1, f"calls of another user: {found}"
+
+
+@attack("trunk-channels", "2nd M2", "one user holds the channels of a trunk", counters=(
+    'b2b_abuse_total{kind="gateway_full"}',))
+def trunk_channels(one, world):
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(trunk(one, world, 83))
+        caller, owner = (stack.enter_context(it) for it in (one.attacker(world, 0), one.victim(world, 5)))
+        caller.register(), owner.register()
+        up = [it for it in (caller.call("8700") for _ in range(20)) if it.status == 200]
+        call = owner.call("8701")
+        for it in (*up, call):
+            it.bye()
+        return call.status != 200, f"{len(up)} calls of one user; another one's: {call.status}"
+
+
+@attack("info-flood", "2nd M1", "INFO of 55 KB in fourteen calls of one user", counters=(
+    "b2b_sip_overloaded_total",), timed=True)
+def info_flood(one, world):
+    """The far ends never answer, so that each request is kept."""
+    with contextlib.ExitStack() as stack:
+        caller, callee = pair(one, world, stack)
+        callee.on_request = lambda phone, message: message.method == "INFO"
+        owner, other = (stack.enter_context(one.victim(world, n)) for n in (5, 6))
+        other.register()
+        calls = [caller.call(one.number(1)) for _ in range(14)]
+        before = owner.register(patience=4)
+        rate, end = (2, 4) if world.together else (20, 6)
+        over = time.monotonic() + end
+        body = "x" * 55_000
+        while time.monotonic() < over:
+            begun = time.monotonic()
+            for call in calls:
+                for _ in range(rate):
+                    call.send("INFO", [("Content-Type", "text/plain")], body, wait=False)
+            time.sleep(max(0, 0.25 - (time.monotonic() - begun)))
+        second = owner.call(one.number(6), patience=4)
+        found = [before, owner.register(patience=4), second.status]
+        second.bye()
+        for call in calls:
+            call.bye(wait=False)
+        return 503 in found, f"another user: {found}"
+
+
 @attack("media-elsewhere", "issue 15 §2", "SDP that names an uninvolved third party: 24 calls of 7 s to an announcement",
         counters=("b2b_media_dropped_total",))
 def media_elsewhere(one, world):

@@ -3,6 +3,7 @@
 import contextlib
 import multiprocessing
 import random
+import re
 import socket
 import struct
 import threading
@@ -123,6 +124,45 @@ def options_flood(one, world):
         dropped = unread(world) - before
         flooding.join()
     return judged(found, 40, f"{found} of 40 OPTIONS from the carrier answered", dropped / (3.5 * rate))
+
+
+@attack("message-flood", "2nd H1", "MESSAGE and NOTIFY of 56 KB outside dialogs from one stranger, small ones from four",
+        counters=('b2b_abuse_total{kind="unanswered"}',), timed=True)
+def message_flood(one, world):
+    """A phone must be able to register and call during the flood and after it, and nothing is left of it."""
+    four = [world.at(240 + n) for n in range(4)]
+    wholes = {}
+    for source in four:
+        for method in ("MESSAGE", "NOTIFY"):
+            whole = options(world, source).replace(b"OPTIONS", method.encode())
+            whole = whole.replace(b"branch=z9hG4bK", b"branch=z9hG4bK#").replace(b"Call-ID: ", b"Call-ID: #")
+            wholes[source, method] = whole
+    vias = b"Via: SIP/2.0/UDP 192.0.2.9;branch=z9hG4bK" + b"v" * 400 + b"\r\n"
+    large = wholes[four[0], "MESSAGE"].replace(b"Max-Forwards", vias * 120 + b"Max-Forwards", 1)
+
+    def make(n, source):
+        whole = large if source == four[0] else wholes[source, ("MESSAGE", "NOTIFY")[n // 4 % 2]]
+        return whole.replace(b"#", b"%d-" % n)
+
+    with one.victim(world, 5) as phone, one.victim(world, 6) as other:
+        other.register()
+        before = held(world)
+        flooding = flood(world, 6, 1_200 if world.together else 6_000, make, four)
+        time.sleep(4)
+        call = phone.call(one.number(6), patience=4)
+        found = [call.status, phone.register(patience=4)]
+        call.bye()
+        flooding.join()
+        found += [phone.register(patience=4)]
+        left = held(world) - before
+    refused = [it for it in found if it == 503]
+    return refused or left > 2000 and not world.together, f"a phone: {found}; {left} transactions are left"
+
+
+def held(world):
+    """Server transactions."""
+    found = re.search(r'^b2b_held\{what="sip_server_transactions"\} (\d+)', ask(world, "/metrics")[1], re.M)
+    return int(found[1]) if found else 0
 
 
 def judged(found, of, words, dropped):

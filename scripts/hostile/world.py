@@ -1,7 +1,7 @@
 """The addresses of a run, and the server's configuration. Each run has its own /24 of loopback.
 
 .1 the server   .2 its media   .20-.51 honest phones   .71 a gateway beside malicious ones
-.80 the honest carrier   .90 who never asked for media   .91 a machine of nobody
+.80 the honest carrier   .82 a trunk of five calls a second   .83 a trunk of 16 channels   .90 who never asked for media   .91 a machine of nobody
 .100-.149 attackers, one address an attack   .150-.199 their victims' phones
 """
 
@@ -172,6 +172,18 @@ hosts = ["{net}.71:5060"]
 sources = ["{net}.71"]
 options_s = 0
 
+[[gateway]]
+name = "slow"
+hosts = ["{net}.82:5060"]
+options_s = 0
+calls_per_s = 5
+
+[[gateway]]
+name = "small"
+hosts = ["{net}.83:5060"]
+options_s = 0
+channels = 16
+
 [[conference]]
 name = "closed"
 pin = "4711"
@@ -214,6 +226,16 @@ headers = [{{ pass = "X-B2B-Mark" }}]
 name = "phones"
 called = '[134]\d{{3}}'
 to = "user/$0"
+
+[[route]]
+name = "slow"
+called = '86\d+'
+to = "gateway/slow"
+
+[[route]]
+name = "small"
+called = '87\d+'
+to = "gateway/small"
 
 [[route]]
 name = "menu"

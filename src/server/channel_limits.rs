@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::effective_source::EffectiveSource;
 use super::origin::Origin;
 use crate::config::{Limits, ServerConfig};
 use b2b_call::channels::{Channel, Channels, Holder};
@@ -24,7 +25,8 @@ pub struct ChannelLimits {
     users: HashMap<Arc<str>, Bucket>,
     users_rate: Rate,
     sources: SourceBudget,
-    strangers: SourceBudget,
+    /// Answers to unknown sources whose address is certain, and to those whose address may be forged.
+    strangers: [SourceBudget; 2],
     next_sweep: Instant,
     /// The calls that wait, for gateways with a limit of calls per second.
     paces: HashMap<Arc<str>, Pace>,
@@ -76,7 +78,7 @@ impl ChannelLimits {
             users: HashMap::new(),
             users_rate,
             sources: SourceBudget::new(now, sources, SOURCES, KnownSources::default()),
-            strangers: SourceBudget::new(now, strangers, SOURCES, KnownSources::default()),
+            strangers: strangers.map(|rate| SourceBudget::new(now, rate, SOURCES, KnownSources::default())),
             next_sweep: now,
             paces: HashMap::new(),
             asked: HashMap::new(),
@@ -88,7 +90,7 @@ impl ChannelLimits {
         let Rates { calls, users, sources, strangers } = rates(limits);
         (self.calls_rate, self.users_rate) = (calls, users);
         self.sources.set_rate(sources);
-        self.strangers.set_rate(strangers);
+        self.strangers.iter_mut().zip(strangers).for_each(|(of, rate)| of.set_rate(rate));
     }
 
     /// Admits a call from a party that may call. Returns the channels that the call holds.
@@ -244,13 +246,13 @@ impl ChannelLimits {
     }
 
     /// Whether a request from an unknown source is answered.
-    pub fn answers_stranger(&mut self, now: Instant, source: IpAddr) -> bool {
-        self.strangers.admit(now, source)
+    pub fn answers_stranger(&mut self, now: Instant, source: EffectiveSource) -> bool {
+        self.strangers[usize::from(source.is_forgeable)].admit(now, source.ip())
     }
 
     /// The source has turned out to be a user: its challenge is not counted against the budget.
-    pub fn was_no_stranger(&mut self, source: IpAddr) {
-        self.strangers.give_back(source);
+    pub fn was_no_stranger(&mut self, source: EffectiveSource) {
+        self.strangers[usize::from(source.is_forgeable)].give_back(source.ip());
     }
 }
 
@@ -258,7 +260,7 @@ struct Rates {
     calls: Rate,
     users: Rate,
     sources: Rate,
-    strangers: Rate,
+    strangers: [Rate; 2],
 }
 
 fn rates(limits: &Limits) -> Rates {
@@ -269,7 +271,8 @@ fn rates(limits: &Limits) -> Rates {
         calls: second(limits.calls_per_s),
         users: second(limits.user_calls_per_s),
         sources: second(limits.source_calls_per_s),
-        strangers: Rate { per_second: strangers, burst: strangers.saturating_mul(10) },
+        // A burst to a forged address reaches somebody who has not asked.
+        strangers: [10, 4].map(|s| Rate { per_second: strangers, burst: strangers.saturating_mul(s) }),
     }
 }
 
@@ -289,6 +292,10 @@ mod tests {
              [[gateway]]\nname = \"g\"\nhosts = [\"a\"]\nchannels = 2\n",
         )
         .unwrap()
+    }
+
+    fn from(ip: IpAddr, is_forgeable: bool) -> EffectiveSource {
+        EffectiveSource { address: (ip, 5060).into(), by_proxy: false, is_forgeable }
     }
 
     fn channel_limits(config: &ServerConfig) -> (ChannelLimits, Instant, Channels) {
@@ -382,11 +389,13 @@ mod tests {
         let config = config();
         let (mut channel_limits, now, _) = channel_limits(&config);
         for _ in 0..100 {
-            assert!(channel_limits.answers_stranger(now, HERE));
-            channel_limits.was_no_stranger(HERE);
+            assert!(channel_limits.answers_stranger(now, from(HERE, true)));
+            channel_limits.was_no_stranger(from(HERE, true));
         }
-        assert_eq!((0..100).filter(|_| channel_limits.answers_stranger(now, THERE)).count(), 30);
-        assert!(channel_limits.answers_stranger(now, HERE), "another source's flood is its own");
+        let mut answered = |source| (0..100).filter(|_| channel_limits.answers_stranger(now, source)).count();
+        assert_eq!(answered(from(THERE, true)), 12, "four seconds' worth over UDP");
+        assert_eq!(answered(from(THERE, false)), 30, "ten where the address is certain");
+        assert_ne!(answered(from(HERE, true)), 0, "another source's flood is its own");
     }
 
     #[test]

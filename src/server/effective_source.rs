@@ -18,12 +18,18 @@ pub struct EffectiveSource {
     pub address: SocketAddr,
     /// It came through a listed proxy.
     pub by_proxy: bool,
+    /// It came in a datagram, whose source address may be forged.
+    pub is_forgeable: bool,
 }
 
 impl EffectiveSource {
     /// The source of a request that came over this flow. Lower Vias are trusted only from listed proxies.
     pub fn of(request: &Request, flow: &Flow, origins: &Origins) -> Self {
-        let mut source = EffectiveSource { address: flow.remote, by_proxy: false };
+        let mut source = EffectiveSource {
+            address: flow.remote,
+            by_proxy: false,
+            is_forgeable: !flow.transport.is_reliable(),
+        };
         if !origins.is_proxy(flow.remote.ip()) {
             return source;
         }

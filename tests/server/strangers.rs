@@ -100,7 +100,7 @@ fn a_strangers_request_of_any_method_leaves_no_state() {
             };
             assert_eq!(status, wanted, "{method}");
         }
-        assert_eq!(text.matches("\r\nAllow: ").count(), 6, "of each 405 and of OPTIONS: {text}");
+        assert_eq!(text.matches("\r\nAllow: ").count(), 7, "of each 405 and of OPTIONS: {text}");
     }
     assert_eq!(held(&server), before);
 }

@@ -86,7 +86,7 @@ impl ServerAdmission {
             (side.status(), self.digest.challenge(now, asked, false))
         } else {
             match self.digest.verify(now, request, asked, &*settings.directory) {
-                Verdict::Authenticated { user } => return self.recognized(now, source, &user, acquainted),
+                Verdict::Authenticated { user } => return self.recognized(now, from, &user, acquainted),
                 Verdict::Challenge { status, headers } => {
                     self.parts.counters.count(|it| &mut it.challenged);
                     (status, headers)
@@ -102,7 +102,7 @@ impl ServerAdmission {
                 }
             }
         };
-        if !known && !self.channel_limits.answers_stranger(now, source) {
+        if !known && !self.channel_limits.answers_stranger(now, from) {
             self.parts.counters.count(|it| &mut it.ignored);
             self.tell_ignored(now, source);
             return Err(Turned::Ignored);
@@ -135,10 +135,11 @@ impl ServerAdmission {
     fn recognized(
         &mut self,
         now: Instant,
-        source: IpAddr,
+        from: EffectiveSource,
         user: &str,
         acquainted: bool,
     ) -> Result<String, Turned> {
+        let source = from.ip();
         let Some(found) = self.settings.directory.digest_user(user).cloned() else {
             return Err(Turned::Away(Proof::Password, Reply::status(403)));
         };
@@ -148,7 +149,7 @@ impl ServerAdmission {
         if !acquainted {
             self.penalties.succeeded(source, &found.name);
         }
-        self.channel_limits.was_no_stranger(source);
+        self.channel_limits.was_no_stranger(from);
         self.parts.known.at_home(now, source, now + ACQUAINTED);
         Ok(found.name.clone())
     }

@@ -151,10 +151,10 @@ pub const LIMITS: Table = Table {
         source_messages_per_s: Whole(1, 1_000_000) => 10000, at_restart(),
             "Messages per second from one source; further ones are dropped before they are parsed.";
         source_challenges_per_s: Whole(1, 1_000_000) => 50,
-            "Requests per second without valid credentials that b2b answers for one source, with bursts of ten times as many; further ones are ignored. Trusted sources and gateways are exempt.";
+            "Requests per second without valid credentials that b2b answers for one source, with bursts of ten times as many, four times over UDP, where the address may be forged; further ones are ignored. Trusted sources and gateways are exempt.";
         connections: Whole(1, 1_000_000) => 1000, at_restart(), "Concurrent TCP and TLS connections.";
         source_connections: Whole(1, 1_000_000) => 20, at_restart(),
-            "Concurrent connections of one source that have carried no valid credentials yet; above this limit the oldest is closed. Sources that the configuration names, and sources of registered phones, may have more.";
+            "Concurrent connections of one source that have carried no valid credentials yet; above this limit the oldest is closed. Sources that the configuration names, and sources of registered phones, may have more. The same number of TLS handshakes per second, five times as many at once.";
         auth_failures: Whole(1, 10_000) => 12,
             "Wrong passwords from one source for one user within `ban_s` before further ones are ignored; also the number of user names for which a source may fail before it is banned.";
         ban_s: Whole(1, 86_400) => 600, "The duration of both.";

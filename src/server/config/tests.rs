@@ -301,5 +301,12 @@ fn what_is_hardly_meant_is_warned_about() {
         warnings(open)
     );
     assert_eq!(warnings(&format!("{open}source = \"users\"\n")), "");
+    let shared = |user: &str| {
+        let user = format!("[[user]]\nname = \"1001\"\npassword = \"a right horse\"\n{user}");
+        let gateway = "[[gateway]]\nname = \"c\"\nhosts = \"h\"\nchannels = 8\n";
+        warnings(&format!("{user}{gateway}[[route]]\nsource = \"users\"\nto = \"gateway/c\"\n"))
+    };
+    assert!(shared("").contains("gateway c has channels = 8, and user 1001 no max_calls"), "{}", shared(""));
+    assert_eq!(shared("max_calls = 2\n"), "");
     assert!(warnings(&format!("[server]\ntrusted = \"0.0.0.0/0\"\n{open}")).contains("whole Internet"));
 }
