@@ -237,7 +237,12 @@ def busy(phone, invite):
     phone.reply(invite, 486, "Busy Here")
 
 
-@attack("refer-flood", "2nd M3", "REFER after REFER in one call: the limit is 20 calls a second", counters=OVER)
+# Few enough for attackers on a small machine to exceed; honest users call more often.
+FEW = {"limits": ["user_calls_per_s = 4"]}
+
+
+@attack("refer-flood", "2nd M3", "REFER after REFER in one call: the limit is four calls a second", alone=True, lines=FEW,
+        counters=OVER)
 def refer_flood(one, world):
     with contextlib.ExitStack() as stack:
         caller, callee = pair(one, world, stack)
@@ -250,11 +255,11 @@ def refer_flood(one, world):
         took = time.monotonic() - begun
         call.bye()
         made = len(target.heard("INVITE"))
-        return made > 20 * (took + 2), f"{made} calls in {took:.1f} s"
+        return made > 4 * (took + 2), f"{made} calls in {took:.1f} s"
 
 
-@attack("redirect-flood", "2nd M3", "a phone answers each call with 302 and eight targets: the limit is 20 a second",
-        counters=OVER)
+@attack("redirect-flood", "2nd M3", "a phone answers each call with 302 and eight targets: the limit is four a second",
+        alone=True, lines=FEW, counters=OVER)
 def redirect_flood(one, world):
     with contextlib.ExitStack() as stack:
         caller, callee = pair(one, world, stack)
@@ -268,7 +273,7 @@ def redirect_flood(one, world):
             caller.call(one.number(1), patience=2)
         took = time.monotonic() - begun
         made = len(target.heard("INVITE"))
-        return made > 20 * (took + 2), f"{made} calls in {took:.1f} s"
+        return made > 4 * (took + 2), f"{made} calls in {took:.1f} s"
 
 
 def trunk(one, world, last):

@@ -126,37 +126,25 @@ def options_flood(one, world):
     return judged(found, 40, f"{found} of 40 OPTIONS from the carrier answered", dropped / (3.5 * rate))
 
 
-@attack("message-flood", "2nd H1", "MESSAGE and NOTIFY of 56 KB outside dialogs from one stranger, small ones from four",
+@attack("message-flood", "2nd H1", "MESSAGE and NOTIFY of 56 KB outside dialogs from one stranger, 1,100 a second",
         counters=('b2b_abuse_total{kind="unanswered"}',), timed=True)
 def message_flood(one, world):
-    """A phone must be able to register and call during the flood and after it, and nothing is left of it."""
-    four = [world.at(240 + n) for n in range(4)]
-    wholes = {}
-    for source in four:
-        for method in ("MESSAGE", "NOTIFY"):
-            whole = options(world, source).replace(b"OPTIONS", method.encode())
-            whole = whole.replace(b"branch=z9hG4bK", b"branch=z9hG4bK#").replace(b"Call-ID: ", b"Call-ID: #")
-            wholes[source, method] = whole
-    vias = b"Via: SIP/2.0/UDP 192.0.2.9;branch=z9hG4bK" + b"v" * 400 + b"\r\n"
-    large = wholes[four[0], "MESSAGE"].replace(b"Max-Forwards", vias * 120 + b"Max-Forwards", 1)
-
-    def make(n, source):
-        whole = large if source == four[0] else wholes[source, ("MESSAGE", "NOTIFY")[n // 4 % 2]]
-        return whole.replace(b"#", b"%d-" % n)
-
+    """A phone registers and calls after it, and nothing is left of it."""
+    vias = b"Via: SIP/2.0/UDP 192.0.2.9;branch=z9hG4bK" + b"v" * 7_900 + b"\r\n"
+    source = world.at(240)
+    large = options(world, source).replace(b"branch=z9hG4bK", b"branch=z9hG4bK#").replace(b"Call-ID: ", b"Call-ID: #")
+    large = large.replace(b"Max-Forwards", vias * 7 + b"Max-Forwards", 1)
+    wholes = [large.replace(b"OPTIONS", method) for method in (b"MESSAGE", b"NOTIFY")]
     with one.victim(world, 5) as phone, one.victim(world, 6) as other:
         other.register()
         before = held(world)
-        flooding = flood(world, 6, 1_200 if world.together else 6_000, make, four)
-        time.sleep(4)
-        call = phone.call(one.number(6), patience=4)
-        found = [call.status, phone.register(patience=4)]
+        flood(world, 7, 300 if world.together else 1_100, lambda n, _: wholes[n % 2].replace(b"#", b"%d-" % n),
+              [source]).join()
+        call = phone.call(one.number(6))
+        found = [call.status, phone.register()]
         call.bye()
-        flooding.join()
-        found += [phone.register(patience=4)]
         left = held(world) - before
-    refused = [it for it in found if it == 503]
-    return refused or left > 2000 and not world.together, f"a phone: {found}; {left} transactions are left"
+    return 503 in found or left > 200 and not world.together, f"a phone: {found}; {left} transactions are left"
 
 
 def held(world):
