@@ -109,6 +109,10 @@ impl AorPolicy for Directory {
         let user = user.and_then(|user| self.digest_user(user));
         user.is_some_and(|user| self.user(aor.user()).is_some_and(|owner| owner.name == user.name))
     }
+
+    fn max_contacts(&self, aor: &Aor) -> Option<usize> {
+        self.user(aor.user())?.max_contacts
+    }
 }
 
 #[cfg(test)]
@@ -159,6 +163,13 @@ mod tests {
         assert!(!may(Some("1002"), "1001@b2b.example"));
         assert!(!may(Some("1003"), "1003@b2b.example"));
         assert!(!may(None, "1001@b2b.example"));
+    }
+
+    #[test]
+    fn a_user_has_as_many_contacts_as_its_own_table_says() {
+        let directory = directory(&CONFIG.replace("aliases", "max_contacts = 2\naliases"));
+        assert_eq!(directory.max_contacts(&aor("1001@b2b.example")), Some(2));
+        assert_eq!(directory.max_contacts(&aor("1002@b2b.example")), None);
     }
 
     #[test]
