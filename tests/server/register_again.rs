@@ -43,3 +43,24 @@ fn a_refused_registration_is_tried_at_once_by_sighup_and_by_command() {
     assert_eq!(none.status, 409, "{}", none.text());
     assert!(none.json()["fix"].as_str().is_some_and(|fix| fix.contains("register = true")));
 }
+
+#[test]
+fn a_registration_that_is_granted_no_time_is_none_and_raises_an_alarm() {
+    let provider = Phone::new("provider");
+    let at = provider.uri().split_once('@').expect("an address").1.to_owned();
+    let server = server(&format!(
+        "[[gateway]]\nname = \"carrier\"\nhosts = [\"{at}\"]\ntransport = \"udp\"\nusername = \"acme\"\n\
+         password = \"a good secret\"\nregister = true\noptions_s = 0\n"
+    ));
+    let (register, peer) = provider.hear("REGISTER");
+    provider.grant_for(0, &register, peer, "");
+    let shown = until("the outcome", || {
+        let gateways = server.get("/gateways").json();
+        (gateways["gateways"][0]["registration"]["status"] == 200).then_some(gateways)
+    });
+    let gateway = &shown["gateways"][0];
+    assert_eq!((&gateway["up"], &gateway["registration"]["registered"]), (&json!(false), &json!(false)));
+    until("the alarm", || server.get("/alarms").text().contains("gateway_down").then_some(()));
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    assert!(!provider.has_heard("REGISTER"), "it does not insist");
+}

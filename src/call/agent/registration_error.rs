@@ -66,6 +66,7 @@ pub(super) fn why(failure: Failure, connection: Option<ConnectError>, again: boo
         },
         (Failure::Request(RequestFailure::NoResponse), _) => RegistrationError::NoAnswer,
         (Failure::Challenge(error), _) => RegistrationError::Other(error.to_string()),
+        (failure @ Failure::TooBrief { .. }, _) => RegistrationError::Other(failure.to_string()),
         (Failure::Unsent(error), _) => RegistrationError::Other(error.to_string()),
     }
 }

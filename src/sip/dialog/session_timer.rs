@@ -3,7 +3,8 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use crate::msg::{Headers, Name, Request, Response, chars};
+use crate::msg::seconds::SESSION;
+use crate::msg::{Headers, Name, Request, Response, chars, seconds};
 
 /// Settings of session timers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -80,7 +81,7 @@ impl SessionExpires {
                 _ => None,
             }
         });
-        let seconds = u32::try_from(chars::number(chars::trim(seconds))?).unwrap_or(u32::MAX);
+        let seconds = seconds::seconds(seconds)?;
         Some(SessionExpires { seconds, refresher })
     }
 }
@@ -98,9 +99,7 @@ impl fmt::Display for SessionExpires {
 
 /// Min-SE of a message; 0 if absent.
 pub fn min_se(message: &Headers) -> u32 {
-    let value = message.header(Name::MinSe).unwrap_or_default();
-    let (seconds, _) = value.split_at(memchr::memchr(b';', value).unwrap_or(value.len()));
-    chars::number(chars::trim(seconds)).map_or(0, |seconds| u32::try_from(seconds).unwrap_or(u32::MAX))
+    message.seconds(Name::MinSe).unwrap_or(0)
 }
 
 /// The session timer of a UAS's 2xx (§9): interval and refresher. `require` adds Require,
@@ -217,11 +216,15 @@ impl SessionTimer {
         }
     }
 
-    /// The timer after a 2xx to our request; `None` if it ends the timer.
+    /// The timer after a 2xx to our request; `None` if it ends the timer. The interval is never
+    /// below the minimum of §4, and a refresh for a shorter one comes in time, but for a floor.
     pub fn of_response(now: Instant, response: &Response, by_update: bool) -> Option<Self> {
         let expires = SessionExpires::of(response).filter(|expires| expires.seconds > 0)?;
         let we_refresh = expires.refresher != Some(Refresher::Uas);
-        Some(SessionTimer::start(now, expires.seconds, we_refresh, by_update))
+        let interval = expires.seconds.clamp(*SESSION.start(), *SESSION.end());
+        let timer = SessionTimer::start(now, interval, we_refresh, by_update);
+        let half = seconds::within(&seconds::SESSION_REFRESH, expires.seconds / 2);
+        Some(SessionTimer { refresh_at: timer.refresh_at.map(|at| at.min(now + half)), ..timer })
     }
 
     /// The next deadline.
@@ -292,6 +295,31 @@ mod tests {
         let short = SessionTimer::start(now, 90, false, true);
         assert_eq!((short.refresh_at, short.lapse_at), (None, at(60)));
         assert_eq!(short.deadline(), Some(at(60)));
+    }
+
+    #[test]
+    fn an_interval_of_a_peer_has_a_floor_and_a_ceiling() {
+        for (value, refresh, lapse) in [
+            ("2;refresher=uac", Some(10), 60),
+            ("2;refresher=uas", None, 60),
+            ("60;refresher=uac", Some(30), 60),
+            ("90;refresher=uac", Some(45), 60),
+            ("1800", Some(900), 1_768),
+            ("4294967295;refresher=uac", Some(43_200), 86_368),
+            ("99999999999999999999;refresher=uas", None, 86_368),
+        ] {
+            let text = format!(
+                "SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP a;branch=z9hG4bK1\r\nFrom: <sip:a@b>;tag=1\r\n\
+                 To: <sip:a@b>;tag=2\r\nCall-ID: 1\r\nCSeq: 1 INVITE\r\nSession-Expires: {value}\r\n\r\n"
+            );
+            let Ok(Message::Response(response)) = Message::parse(text.into(), &Limits::default()) else {
+                panic!("{value}")
+            };
+            let now = Instant::now();
+            let timer = SessionTimer::of_response(now, &response, true).unwrap();
+            let after = |at: Instant| (at - now).as_secs();
+            assert_eq!((timer.refresh_at.map(after), after(timer.lapse_at)), (refresh, lapse), "{value}");
+        }
     }
 
     #[test]

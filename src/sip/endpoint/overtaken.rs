@@ -52,9 +52,9 @@ impl Endpoint {
         let retry_after = response.header(Name::RetryAfter).is_some();
         let wait = match response.status() {
             500 if self.is_overtaken(usage, response) => Duration::ZERO,
-            500 | 491 if retry_after => match response.number::<u64>(Name::RetryAfter) {
-                Ok(Some(seconds)) => Duration::from_secs(seconds),
-                _ => self.config.timers.t1,
+            500 | 491 if retry_after => match response.seconds(Name::RetryAfter) {
+                Some(seconds) => Duration::from_secs(seconds.into()),
+                None => self.config.timers.t1,
             },
             500 | 491 => self.config.timers.t1,
             _ => return false,

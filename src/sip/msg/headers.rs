@@ -9,6 +9,7 @@ use super::method::Method;
 use super::name::{self, Name};
 use super::name_addr::NameAddr;
 use super::offsets::{NameAddrAt, Part, ViaAt};
+use super::seconds;
 use super::via::Via;
 
 /// Header fields in order, each name and value.
@@ -299,6 +300,11 @@ impl Headers {
                 number.ok_or(HeaderError::Invalid(name))
             })
             .transpose()
+    }
+
+    /// The time in seconds in a header field; `None` if it is absent or malformed.
+    pub fn seconds(&self, name: Name<'_>) -> Option<u32> {
+        self.header(name).and_then(seconds::seconds)
     }
 
     /// The media type of the body in its original case, without parameters.

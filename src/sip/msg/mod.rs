@@ -10,6 +10,7 @@
 //! - `framing`: messages from a byte stream
 //! - `chars`: character classes, quoting, folding, escapes
 //! - `contact_token`: a token that identifies calls returning from a registrar
+//! - `seconds`: times that a peer names, and their bounds
 //! - `veil`: messages with private parts removed
 
 pub mod chars;
@@ -26,6 +27,7 @@ mod params;
 mod parse;
 mod phrase;
 mod reply;
+pub mod seconds;
 mod structural;
 #[cfg(test)]
 mod tests;

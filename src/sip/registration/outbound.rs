@@ -27,8 +27,8 @@ impl OutboundFlow {
     /// The flow accepted in a 2xx to REGISTER; `None` for an ordinary registration (RFC 5626
     /// §4.2.1).
     pub(super) fn of(response: &Response) -> Option<Self> {
-        let seconds = response.number::<u32>(Name::parse(b"Flow-Timer")).ok().flatten();
-        let timer = seconds.map(|it| Duration::from_secs(u64::from(it)));
+        let timer = response.seconds(Name::parse(b"Flow-Timer"));
+        let timer = timer.map(|it| Duration::from_secs(u64::from(it)));
         response.has_token(Name::Require, "outbound").then_some(OutboundFlow { timer })
     }
 

@@ -11,10 +11,11 @@ use crate::auth::{Authorized, ChallengeError, DigestClient};
 use crate::dialog::hop::Hop;
 use crate::endpoint::{Endpoint, InviteError, OutOfDialog, RequestFailure, RequestIdentity};
 use crate::msg::contact_token::ContactToken;
+use crate::msg::seconds::{self, REGISTRATION};
 use crate::msg::{Method, Name, NameAddr, Response, Uri};
 
-/// The longest expiry accepted from a 423, in seconds.
-const LONGEST: u32 = 7 * 24 * 3_600;
+/// Maximum number of REGISTERs in a row that responses ask for: challenges and 423.
+const MOST_AGAIN: u8 = 8;
 /// Maximum number of Service-Route values accepted; an IMS uses three.
 const MOST_ROUTES: usize = 8;
 
@@ -68,6 +69,13 @@ pub enum Failure {
     /// The request could not be built.
     #[error(transparent)]
     Unsent(#[from] InviteError),
+    /// The registrar has granted no usable time: our contact is not among those in force, or
+    /// for too few seconds.
+    #[error(
+        "the registrar grants {seconds} s, too little to be reached; check with its operator that the account may \
+         register this contact"
+    )]
+    TooBrief { seconds: u32 },
 }
 
 /// The result of the last request.
@@ -101,6 +109,8 @@ pub struct Registrant {
     granted_by: usize,
     service_route: Vec<Bytes>,
     outbound: Option<OutboundFlow>,
+    /// REGISTERs in a row that a response asked for.
+    again: u8,
 }
 
 impl Registrant {
@@ -120,6 +130,7 @@ impl Registrant {
             granted_by: 0,
             service_route: Vec::new(),
             outbound: None,
+            again: 0,
         }
     }
 
@@ -247,11 +258,22 @@ impl Registrant {
     ) -> Order {
         let leaves = self.schedule.state() == super::State::Leaving;
         let answer = match result {
-            Ok(response) => self.answer(response, contact),
+            Ok(response) => self.answer(response, contact, leaves),
             Err(failure) => {
                 self.failed(None, Failure::Request(*failure));
                 Answer::Failed { retry_after: None }
             }
+        };
+        let again = self.again + 1;
+        self.again = if answer == Answer::Again && again < MOST_AGAIN { again } else { 0 };
+        let answer = match answer {
+            Answer::Again if self.again == 0 => {
+                let status = result.as_ref().map_or(0, |response| response.status());
+                let reason = "the registrar asks for another REGISTER again and again".to_owned();
+                self.failed(Some(status), Failure::Response { status, reason });
+                Answer::Refused
+            }
+            answer => answer,
         };
         if let (Answer::Accepted { .. }, Some(contact), false) = (answer, contact, leaves) {
             let old = self.contact.replace(contact.to_owned());
@@ -262,7 +284,7 @@ impl Registrant {
         self.schedule.answered(now, answer)
     }
 
-    fn answer(&mut self, response: &Response, contact: Option<&str>) -> Answer {
+    fn answer(&mut self, response: &Response, contact: Option<&str>, leaves: bool) -> Answer {
         let status = response.status();
         let reason = String::from_utf8_lossy(response.reason()).into_owned();
         let failure = Failure::Response { status, reason };
@@ -271,9 +293,14 @@ impl Registrant {
                 if let Some(digest) = &mut self.account.digest {
                     digest.accepted(&self.sent);
                 }
-                self.last = Some(Last { status: Some(status), reason: failure.to_string(), failure: None });
                 let granted = granted(response, contact).unwrap_or(self.account.expires);
-                let granted = Duration::from_secs(u64::from(granted.max(1)));
+                let least = *REGISTRATION.start().min(&self.account.expires);
+                if granted < least && !leaves {
+                    self.failed(Some(status), Failure::TooBrief { seconds: granted });
+                    return Answer::TooBrief;
+                }
+                self.last = Some(Last { status: Some(status), reason: failure.to_string(), failure: None });
+                let granted = seconds::within(&(least.max(1)..=*REGISTRATION.end()), granted);
                 self.granted = Some(granted);
                 self.granted_by = self.place;
                 self.service_route = service_route(response);
@@ -295,8 +322,8 @@ impl Registrant {
             }
             // First Hop Lacks Outbound Support (RFC 5626 §11.6).
             439 if self.account.outbound.take().is_some() => Answer::Again,
-            423 => match response.number::<u32>(Name::MinExpires).ok().flatten() {
-                Some(least) if least > self.account.expires && least <= LONGEST => {
+            423 => match response.seconds(Name::MinExpires) {
+                Some(least) if least > self.account.expires && REGISTRATION.contains(&least) => {
                     self.account.expires = least;
                     Answer::Again
                 }
@@ -307,8 +334,8 @@ impl Registrant {
             },
             300..=399 | 408 | 429 | 480 | 500..=599 => {
                 self.failed(Some(status), failure);
-                let seconds = response.number::<u32>(Name::RetryAfter).ok().flatten();
-                Answer::Failed { retry_after: seconds.map(|it| Duration::from_secs(u64::from(it))) }
+                let asked = response.seconds(Name::RetryAfter);
+                Answer::Failed { retry_after: asked.map(|it| seconds::within(&seconds::RETRY_AFTER, it)) }
             }
             _ => {
                 self.failed(Some(status), failure);
@@ -331,15 +358,139 @@ fn service_route(response: &Response) -> Vec<Bytes> {
     if good { values.into_iter().map(Bytes::copy_from_slice).collect() } else { Vec::new() }
 }
 
-/// The expiry granted: that of our Contact in the response (§10.2.4), else that of Expires.
+/// The expiry granted (§10.2.4): that of our Contact, else of Expires. A registrar that rewrites
+/// our Contact lists it in another form: then that of the contacts of our user counts, or of all,
+/// where the longest is the newest. `None`: the response names no time.
 fn granted(response: &Response, contact: Option<&str>) -> Option<u32> {
     let ours = contact.and_then(|contact| Uri::parse(contact.as_bytes()).ok());
     let listed: Vec<_> = response.contacts().flatten().collect();
+    let header = response.seconds(Name::Expires);
+    let own = |it: &NameAddr<'_>| seconds::seconds(it.params.get("expires")?.unquoted().as_ref());
+    let time = |it: &NameAddr<'_>| own(it).or(header);
     let is_ours = |uri: &Uri<'_>| ours.as_ref().is_some_and(|ours| uri.equivalent(ours));
-    let one = if let [one] = &listed[..] { Some(one) } else { None };
-    let found = listed.iter().find(|it| is_ours(&it.uri)).or(one);
-    let seconds = |value: &[u8]| std::str::from_utf8(value).ok()?.trim().parse().ok();
-    found
-        .and_then(|it| it.params.value("expires").and_then(seconds))
-        .or_else(|| response.number::<u32>(Name::Expires).ok().flatten())
+    if let Some(found) = listed.iter().find(|it| is_ours(&it.uri)) {
+        return time(found);
+    }
+    let same_user = |it: &&NameAddr<'_>| ours.as_ref().is_some_and(|ours| it.uri.user == ours.user);
+    let of_user = listed.iter().filter(same_user).filter_map(time).max();
+    of_user.or_else(|| listed.iter().filter_map(time).max()).or(header)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::msg::{Limits, Message};
+    use crate::registration::{Pace, State};
+
+    const OURS: &str = "sip:line7@10.1.1.5:5062";
+
+    fn response(status: &str, fields: &str) -> Result<Response, RequestFailure> {
+        let text = format!(
+            "SIP/2.0 {status}\r\nVia: SIP/2.0/UDP a;branch=z9hG4bK1\r\nFrom: <sip:a@b>;tag=1\r\nTo: <sip:a@b>;tag=2\r\n\
+             Call-ID: 1\r\nCSeq: 1 REGISTER\r\n{fields}\r\n"
+        );
+        match Message::parse(text.into(), &Limits::default()) {
+            Ok(Message::Response(response)) => Ok(response),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// A REGISTER for this many seconds is under way.
+    fn asking(now: Instant, expires: u32) -> Registrant {
+        let account = Account {
+            digest: None,
+            expires,
+            user: "line7".to_owned(),
+            tls: None,
+            listener: None,
+            outbound: None,
+            token: None,
+        };
+        let schedule = Registration::new(1, Pace::GATEWAY, [5; 32]);
+        let mut it = Registrant::new(schedule, account, vec![Place::default()]);
+        it.schedule.start(now);
+        it
+    }
+
+    /// What a 200 grants to a REGISTER for an hour; `None`: nothing.
+    fn granted(fields: &str) -> Option<u64> {
+        let now = Instant::now();
+        let mut it = asking(now, 3_600);
+        it.answered(now, &response("200 OK", fields), Some(OURS));
+        let failed = it.last().is_some_and(|last| last.failure.is_some());
+        assert_eq!(failed, !it.schedule.state().is_in_force(), "{fields}");
+        it.granted().filter(|_| !failed).map(|it| it.as_secs())
+    }
+
+    #[test]
+    fn a_granted_time_is_found_wherever_the_registrar_writes_it() {
+        for (fields, expected) in [
+            ("", Some(3_600)),
+            ("Expires: 900\r\n", Some(900)),
+            ("Contact: <sip:line7@10.1.1.5:5062>;expires=120\r\nExpires: 900\r\n", Some(120)),
+            ("Contact: <sip:line7@10.1.1.5:5062>\r\nExpires: 900\r\n", Some(900)),
+            ("Contact: <sip:line7@10.1.1.5:5062>;expires=\"240\"\r\n", Some(240)),
+            (
+                "Contact: <sip:x@192.0.2.9>;expires=60\r\nm: <sip:line7@10.1.1.5:5062>;expires=1800\r\n",
+                Some(1_800),
+            ),
+            // Rewritten, alone and beside those of others.
+            ("Contact: <sip:line7@198.51.100.9:31000>;expires=300\r\n", Some(300)),
+            (
+                "Contact: <sip:x@192.0.2.9>;expires=3000, <sip:line7@198.51.100.9:31000>;expires=300\r\n",
+                Some(300),
+            ),
+            (
+                "Contact: <sip:x@192.0.2.9>;expires=50, <sip:y@198.51.100.9:31000>;expires=3500\r\n",
+                Some(3_500),
+            ),
+            // More than can be counted.
+            ("Expires: 4294967296\r\n", Some(604_800)),
+            ("Contact: <sip:line7@10.1.1.5:5062>;expires=99999999999999999999\r\n", Some(604_800)),
+            ("Contact: <sip:line7@10.1.1.5:5062>;expires=10\r\n", Some(10)),
+            // Nothing that could be used.
+            ("Contact: <sip:line7@10.1.1.5:5062>;expires=9\r\n", None),
+            ("Contact: <sip:line7@10.1.1.5:5062>;expires=0, <sip:x@192.0.2.9>;expires=3000\r\n", None),
+            ("Contact: <sip:line7@10.1.1.5:5062>\r\nExpires: 0\r\n", None),
+            ("Contact: <sip:x@192.0.2.9>;expires=0\r\n", None),
+            ("Expires: 0\r\n", None),
+        ] {
+            assert_eq!(granted(fields), expected, "{fields}");
+        }
+    }
+
+    #[test]
+    fn who_asks_for_less_than_the_least_is_content_with_it() {
+        let now = Instant::now();
+        let mut it = asking(now, 2);
+        it.answered(now, &response("200 OK", "Expires: 2\r\n"), Some(OURS));
+        assert!(it.schedule.state().is_in_force());
+        it.answered(now, &response("200 OK", "Expires: 0\r\n"), Some(OURS));
+    }
+
+    #[test]
+    fn a_removal_is_granted_no_time_and_succeeds() {
+        let now = Instant::now();
+        let mut it = asking(now, 3_600);
+        it.answered(now, &response("200 OK", ""), Some(OURS));
+        it.schedule.stop(now);
+        it.answered(now, &response("200 OK", "Expires: 0\r\n"), Some(OURS));
+        assert_eq!((it.schedule.state(), it.last().unwrap().failure.clone()), (State::Gone, None));
+    }
+
+    #[test]
+    fn a_registrar_that_always_wants_more_is_not_asked_for_ever() {
+        let now = Instant::now();
+        let mut it = asking(now, 3_600);
+        let mut asked = 0;
+        for least in 3_601..3_700 {
+            let too_brief = response("423 Interval Too Brief", &format!("Min-Expires: {least}\r\n"));
+            if it.answered(now, &too_brief, Some(OURS)) == Order::Nothing {
+                break;
+            }
+            asked += 1;
+        }
+        assert!((1..10).contains(&asked), "{asked}");
+        assert!(it.schedule.next_timeout().is_some_and(|at| at >= now + Duration::from_secs(30)));
+    }
 }

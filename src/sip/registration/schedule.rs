@@ -33,8 +33,9 @@ impl Pace {
 /// Age after which a flow counts as working: when it is lost, a new one is made at once.
 const LASTING: Duration = Duration::from_secs(120);
 
-/// Upper bound for Retry-After.
-const MAX_ASKED: Duration = Duration::from_secs(3_600);
+/// The shortest wait after a registration that was granted no usable time: the registrar counts it as a
+/// success, so it would go on for ever.
+const TOO_BRIEF: Duration = Duration::from_secs(60);
 
 /// The state of a registration.
 #[derive(Debug)]
@@ -68,6 +69,8 @@ pub enum Answer {
     Failed { retry_after: Option<Duration> },
     /// Refused by the registrar.
     Refused,
+    /// Accepted for so short a time that nothing is in force.
+    TooBrief,
 }
 
 /// What is to be sent.
@@ -177,7 +180,15 @@ impl Registration {
             Answer::Again => self.step(now, Event::Again),
             Answer::Failed { retry_after } => {
                 let order = self.step(now, Event::Failed);
-                self.retry(now, retry_after.map(|wait| wait.min(MAX_ASKED)), false);
+                self.retry(now, retry_after, false);
+                order
+            }
+            Answer::TooBrief => {
+                self.lapses = None;
+                self.step(now, Event::Lapsed);
+                let order = self.step(now, Event::Failed);
+                self.spare = 0;
+                self.retry(now, Some(TOO_BRIEF), false);
                 order
             }
             Answer::Refused => {
@@ -282,6 +293,7 @@ impl Registration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::msg::seconds;
 
     const HOUR: Duration = Duration::from_secs(3_600);
     const FAILED: Answer = Answer::Failed { retry_after: None };
@@ -401,7 +413,7 @@ mod tests {
     fn a_provider_may_ask_for_a_longer_wait_but_not_for_ever() {
         for (asked, waited) in [(120, 120.0), (1_000_000, 3_600.0)] {
             let (mut registration, now) = begun(1);
-            let retry_after = Some(Duration::from_secs(asked));
+            let retry_after = Some(seconds::within(&seconds::RETRY_AFTER, asked));
             registration.answered(now, Answer::Failed { retry_after });
             assert_eq!(wait(&registration, now), waited);
         }
@@ -459,6 +471,18 @@ mod tests {
         registration.timeout(lapsed);
         assert!(!registration.state().is_in_force());
         assert!(registration.next_timeout().is_some(), "it goes on trying");
+    }
+
+    #[test]
+    fn a_grant_that_is_too_brief_ends_what_was_in_force_and_costs_a_minute() {
+        let (mut registration, mut now) = begun(1);
+        registration.answered(now, Answer::Accepted { granted: HOUR });
+        for _ in 0..20 {
+            now = registration.next_timeout().unwrap();
+            assert_ne!(registration.timeout(now), Order::Nothing);
+            assert_eq!(registration.answered(now, Answer::TooBrief), Order::Nothing);
+            assert!(!registration.state().is_in_force() && wait(&registration, now) >= 60.0);
+        }
     }
 
     #[test]
