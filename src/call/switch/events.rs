@@ -156,12 +156,15 @@ impl Switch {
     fn terminated(&mut self, t: &mut Turn<'_>, leg: LegId, cause: Termination) {
         if let Some(it) = self.calls.leg(leg).filter(|it| it.branch.is_some() && !it.life.is_ending()) {
             let (call, branch) = (it.call, it.branch);
+            let is_user = it.contact.as_deref().is_some_and(|it| it.user.is_some() && it.gateway.is_none());
             if let Termination::Failed { response } = &cause {
                 self.branch_refused(t, leg, response);
             } else if let Some(branch) = branch {
                 let failure = match &cause {
                     Termination::NoResponse => DialFailure::new(408, unheard::SILENT),
                     Termination::RingTimeout => DialFailure::new(408, unheard::RANG_OUT),
+                    // A registered phone that is not there; to a host that is not, there are others.
+                    Termination::Unreachable if is_user => DialFailure::new(480, unheard::UNREACHABLE),
                     Termination::Unreachable => DialFailure::new(503, unheard::UNREACHABLE),
                     _ => DialFailure::new(500, "The Far End Broke the Protocol"),
                 };
