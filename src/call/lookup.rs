@@ -119,6 +119,8 @@ pub struct ResolvedContact {
     pub ring: Option<Duration>,
     /// The time without any response after which it has failed; `None` for that of the dial request.
     pub trying: Option<Duration>,
+    /// The time without any response after which one of its addresses is left for the next; `None`: 4 s.
+    pub failover: Option<Duration>,
     /// The media that may be offered to it; `None` for the switch's configuration.
     pub policy: Option<Arc<PairPolicy>>,
     /// The media encryption for a party without a setting of its own; `None` for the switch's configuration.
@@ -173,6 +175,7 @@ impl ResolvedContact {
             user: None,
             ring: None,
             trying: None,
+            failover: None,
             policy: None,
             srtp: None,
             diverted: None,

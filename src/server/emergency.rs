@@ -91,11 +91,10 @@ pub fn action(
         up.push(reached.up);
         down.push(reached.down);
     }
-    let urgent = |contact: ResolvedContact| ResolvedContact {
-        emergency: Some(dialled.clone()),
-        ring: Some(ring),
-        trying: contact.trying.or(limits.trying).or(Some(TRYING)),
-        ..contact
+    let urgent = |contact: ResolvedContact| {
+        let trying = contact.trying.or(limits.trying).or(Some(TRYING));
+        let emergency = Some(dialled.clone());
+        ResolvedContact { emergency, ring: Some(ring), trying, failover: trying, ..contact }
     };
     let stages = up.into_iter().chain(down).filter(|contacts| !contacts.is_empty());
     let stages: Vec<DialStage> = stages

@@ -150,7 +150,7 @@ mod tests {
         let at = services.local_addr().unwrap();
         let more = format!(
             "[emergency]\nnumbers = [\"112\"]\ngateways = [\"carrier\"]\n\
-             [[gateway]]\nname = \"carrier\"\nhosts = [\"{at}\"]\n"
+             [[gateway]]\nname = \"carrier\"\nhosts = [\"{at}\"]\noptions_s = 0\n"
         );
         std::fs::write(&file, text.replace("app = \"own/hello\"", "reject = 404") + &more).unwrap();
         let own = Own { handlers: vec![Arc::new(TakesAll)], applications: Vec::new() };

@@ -141,6 +141,7 @@ pub fn gateways(config: &ServerConfig) -> Vec<Gateway> {
             gateway.rewrite = caller_policy::rewrite(from, &from.called);
             gateway.audio = party_audio(config, &from.sound);
             gateway.trying = from.trying;
+            gateway.failover = config.limits.trying.map_or(from.failover, |trying| trying.min(from.failover));
             gateway.tls = tls_of(from);
             gateway.listener = from.listener.as_deref().map(Into::into);
             gateway.channels =

@@ -18,6 +18,9 @@ use crate::policy::{Asker, Decision, Party, Place, Redirects, Trunk, Way, decide
 use b2b_sip::endpoint::{Flow, LargeRequests};
 use b2b_sip::msg::{Transport, Uri};
 
+/// Default for [`Gateway::failover`].
+const FAILOVER: Duration = Duration::from_secs(4);
+
 /// A gateway to a provider.
 #[derive(Clone)]
 pub struct Gateway {
@@ -52,6 +55,9 @@ pub struct Gateway {
     pub channels: Option<u32>,
     /// The time without any response after which a host has failed; `None` for that of the dial request.
     pub trying: Option<Duration>,
+    /// The time without any response after which an address of a host, or a host without `trying`, is left
+    /// for the next.
+    pub failover: Duration,
 }
 
 /// A number conversion for a gateway.
@@ -77,6 +83,7 @@ impl Gateway {
             audio: PartyAudio::default(),
             channels: None,
             trying: None,
+            failover: FAILOVER,
         }
     }
 }
@@ -263,7 +270,11 @@ impl<S: GatewayStatus> GatewayResolver<S> {
         {
             return Err(LookupError::GatewayFull { gateway: name.to_owned(), limit });
         }
-        let contacts = gateway.reach(&self.status, raw, request.caller.as_deref()).up;
+        let mut contacts = gateway.reach(&self.status, raw, request.caller.as_deref()).up;
+        let last = contacts.iter().map(|it| it.priority).max();
+        for contact in contacts.iter_mut().filter(|it| Some(it.priority) < last) {
+            contact.trying = contact.trying.or(Some(gateway.failover));
+        }
         if contacts.is_empty() {
             let hosts: Vec<&str> = gateway.hosts.iter().map(|host| &*host.host).collect();
             return Err(LookupError::GatewayDown { gateway: name.to_owned(), hosts: hosts.join(", ") });
@@ -316,6 +327,7 @@ fn contact(gateway: &Gateway, host: &GatewayHost, user: &str, caller: &str) -> R
             outward: gateway.outward.clone(),
         })),
         trying: gateway.trying,
+        failover: Some(gateway.trying.map_or(gateway.failover, |trying| trying.min(gateway.failover))),
         policy: gateway.audio.policy.clone(),
         large: gateway.large,
         withheld: gateway.withheld,

@@ -14,12 +14,16 @@
 //! | open | told | wins | its contacts are next | over | all over | CANCEL, over |
 //! | over | – | ignored: the usage ends it with BYE | – | – | – | – |
 
+mod branch;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::failure::{Failover, is_trouble, rank};
 use b2b_base::util::unheard;
+use branch::Branch;
+pub use branch::Silence;
 
 /// Number of a branch, from 0 in the order of starting.
 pub type BranchNo = u16;
@@ -93,20 +97,6 @@ pub enum DialOutput<T> {
     Won(BranchNo),
     /// No branch answered.
     Failed(DialFailure),
-}
-
-#[derive(Debug, Clone)]
-enum Branch {
-    Open {
-        kin: Option<Arc<str>>,
-        ends: Instant,
-        /// When to give the branch up if no response has come; `None`: one has come, or there is no such
-        /// limit.
-        silent_until: Option<Instant>,
-        /// A provisional response has come.
-        rang: bool,
-    },
-    Over,
 }
 
 /// A target with its parameters for the state machine.
@@ -214,7 +204,7 @@ impl<T> Dial<T> {
             return None;
         }
         let ringing = self.branches.iter().filter_map(|branch| match branch {
-            Branch::Open { ends, silent_until, .. } => Some(silent_until.map_or(*ends, |at| at.min(*ends))),
+            Branch::Open { ends, .. } => Some(branch.silent_until().map_or(*ends, |at| at.min(*ends))),
             Branch::Over => None,
         });
         ringing.chain(self.stage_ends).chain([self.ends]).min()
@@ -222,16 +212,16 @@ impl<T> Dial<T> {
 
     /// The INVITE of a branch is sent after this delay: its time limits move by as much.
     pub fn waits(&mut self, branch: BranchNo, wait: Duration) {
-        if let Some(Branch::Open { ends, silent_until, .. }) = self.branches.get_mut(usize::from(branch)) {
+        if let Some(Branch::Open { ends, silent_since, .. }) = self.branches.get_mut(usize::from(branch)) {
             *ends += wait;
-            *silent_until = silent_until.map(|until| until + wait);
+            *silent_since += wait;
         }
     }
 
-    /// A branch has had a response, 100 included, or does not need one in time.
-    pub fn not_silent(&mut self, branch: BranchNo) {
-        if let Some(Branch::Open { silent_until, .. }) = self.branches.get_mut(usize::from(branch)) {
-            *silent_until = None;
+    /// Takes what is known of a branch of [`Dial::silent_at`].
+    pub fn silence(&mut self, branch: BranchNo, silence: Silence) {
+        if let Some(it) = self.branches.get_mut(usize::from(branch)) {
+            it.silence(silence);
         }
     }
 
@@ -242,15 +232,15 @@ impl<T> Dial<T> {
 
     /// Branches that are about to be given up for lack of any response.
     pub fn silent_at(&self, now: Instant) -> Vec<BranchNo> {
-        let silent = |branch: &Branch| matches!(branch, Branch::Open { silent_until: Some(until), .. } if *until <= now);
+        let silent = |branch: &Branch| branch.silent_until().is_some_and(|until| until <= now);
         (0..).zip(&self.branches).filter(|(_, branch)| silent(branch)).map(|(number, _)| number).collect()
     }
 
     /// A provisional response, 101 to 199, on a branch.
     pub fn provisional(&mut self, branch: BranchNo, status: u16, has_session: bool) {
         match self.branches.get_mut(usize::from(branch)) {
-            Some(Branch::Open { rang, silent_until, .. }) if !self.over => {
-                (*rang, *silent_until) = (true, None);
+            Some(Branch::Open { rang, trying, .. }) if !self.over => {
+                (*rang, *trying) = (true, None);
             }
             _ => return self.late += 1,
         }
@@ -360,8 +350,7 @@ impl<T> Dial<T> {
         self.fail(DialFailure::new(487, "Request Terminated"));
     }
 
-    /// Handles elapsed time. First call [`Dial::not_silent`] for the branches of [`Dial::silent_at`] that
-    /// have had a response.
+    /// Handles elapsed time. First call [`Dial::silence`] for the branches of [`Dial::silent_at`].
     pub fn timeout(&mut self, now: Instant) {
         if self.over {
             return;
@@ -438,8 +427,9 @@ impl<T> Dial<T> {
     fn start(&mut self, now: Instant, target: DialTarget<T>, ends: Instant) {
         if self.branches.len() < MAX_BRANCHES {
             let branch = self.branches.len() as BranchNo;
-            let silent_until = target.trying.or(self.limits.trying).map(|trying| now + trying);
-            self.branches.push(Branch::Open { kin: target.kin, ends, silent_until, rang: false });
+            let trying = target.trying.or(self.limits.trying);
+            let open = Branch::Open { kin: target.kin, ends, silent_since: now, trying, rang: false };
+            self.branches.push(open);
             self.outputs.push_back(DialOutput::Start(branch, target.target));
         }
     }

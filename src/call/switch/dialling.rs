@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::admission::Outgoing;
-use super::dial::{BranchNo, Dial, DialFailure, DialLimits, DialOutput, DialTarget, Stage, WhyCancelled};
+use super::dial::{
+    BranchNo, Dial, DialFailure, DialLimits, DialOutput, DialTarget, Silence, Stage, WhyCancelled,
+};
 use super::follow::Follow;
 use super::invite::shown_by;
 use super::redirect::of_reason;
@@ -209,7 +211,7 @@ impl Switch {
         if dial.is_some_and(|at| at <= now) {
             let silent = self.silent_branches(t, call);
             self.with_dial(call, |dial| {
-                silent.into_iter().filter(|(_, silent)| !silent).for_each(|(it, _)| dial.not_silent(it));
+                silent.into_iter().for_each(|(branch, silence)| dial.silence(branch, silence));
                 dial.timeout(now);
             });
         }
@@ -219,12 +221,15 @@ impl Switch {
     }
 
     /// Branches whose time for a response is over, and whether they really had none.
-    fn silent_branches(&self, t: &Turn<'_>, call: CallId) -> Vec<(BranchNo, bool)> {
+    fn silent_branches(&self, t: &Turn<'_>, call: CallId) -> Vec<(BranchNo, Silence)> {
         let dial = self.calls.get(call).and_then(|it| it.dialling.as_ref()?.dial.as_ref());
         let due = dial.map(|dial| dial.silent_at(t.now)).unwrap_or_default();
         let silent = |branch: BranchNo| {
             let usage = self.branch(call, branch).and_then(|leg| self.calls.leg(leg)?.usage);
-            usage.is_some_and(|usage| t.sip.is_silent(usage))
+            match usage.filter(|usage| t.sip.is_silent(*usage)) {
+                Some(usage) => t.sip.turned_at(t.now, usage).map_or(Silence::FromTheStart, Silence::Since),
+                None => Silence::Over,
+            }
         };
         due.into_iter().map(|branch| (branch, silent(branch))).collect()
     }

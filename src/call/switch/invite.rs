@@ -160,6 +160,7 @@ impl Switch {
         let invite = Invite {
             flow: contact.and_then(|contact| contact.flow),
             large: contact.map(|contact| contact.large).unwrap_or_default(),
+            failover: contact.and_then(|contact| contact.failover),
             outbound: contact.and_then(|contact| contact.next_hop.as_ref().map(bytes)),
             authorizes: contact
                 .is_some_and(|it| it.gateway.as_ref().is_some_and(|it| it.credentials.is_some())),

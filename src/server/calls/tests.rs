@@ -330,3 +330,28 @@ fn a_gateway_that_gives_no_response_in_its_time_is_passed_over_and_one_that_says
         harness.assert_nothing_left();
     }
 }
+
+#[test]
+fn a_silent_host_of_a_gateway_is_left_soon_and_the_last_one_is_waited_for() {
+    for (keys, seconds) in [("", 4), ("failover_s = 2", 2), ("trying_s = 7", 7), ("failover_s = 20", 20)] {
+        let lines = gateway("b", &format!("{BOB}\", \"{CAT}"), keys);
+        let mut harness = server(&format!("{lines}[[route]]\nto = \"gateway/b\"\n"));
+        let (ann, bob, cat) = (harness.party(ANN), harness.party(BOB), harness.party(CAT));
+        harness.kill(bob);
+        let a = call_as(&mut harness, ann, "1001", "5");
+        harness.run(Duration::from_millis(seconds * 1_000 - 500));
+        assert!(harness.incoming(cat).is_empty(), "{keys}");
+        harness.run(Duration::from_secs(1));
+        assert_eq!(harness.incoming(cat).len(), 1, "{keys}");
+        harness.cancel(ann, a);
+        harness.run(Duration::from_secs(70));
+        // The last host has the time of RFC 3261, unless `trying_s` says otherwise.
+        harness.kill(cat);
+        let a = call_as(&mut harness, ann, "1001", "5");
+        harness.run(Duration::from_secs(seconds + if keys.contains("trying") { 6 } else { 30 }));
+        assert!(harness.snapshot()[0].legs.len() > 1, "{keys}: given up too soon");
+        harness.run(Duration::from_secs(40));
+        assert_eq!(refused(&mut harness, ann, a), 408, "{keys}");
+        harness.assert_nothing_left();
+    }
+}

@@ -164,6 +164,7 @@ pub(super) fn gateway(
         channels: section.whole_if_set("channels")?,
         calls_per_s: section.whole_if_set("calls_per_s")?,
         trying: section.seconds_if_set("trying_s")?,
+        failover: section.seconds("failover_s")?,
         called: rewrites(section, "called")?,
         caller: rewrites(section, "caller")?,
         sound: sound::of_party(section)?,

@@ -129,6 +129,8 @@ pub struct Gateway {
     pub calls_per_s: Option<u32>,
     /// Maximum time without any response of a host; `None`: as `limits` say.
     pub trying: Option<Duration>,
+    /// Maximum time without any response of a host's address, or of a host, before the next one is tried.
+    pub failover: Duration,
     /// Rules for the called number of calls to it; the first match applies.
     pub called: Vec<Rewrite>,
     /// The same for the caller's number.

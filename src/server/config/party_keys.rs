@@ -143,7 +143,9 @@ pub const GATEWAY: Table = Table {
         calls_per_s: Whole(1, 10_000),
             "New calls to it per second, evenly spaced. A call that would wait for more than two seconds goes to the next target, or gets 503. Without it: no limit.";
         trying_s: Whole(1, 32),
-            "How long a host may send no response at all before the next one is tried. Without it: `limits.trying_s`.";
+            "How long a host, or the last address of its name, may send no response at all before the next target is tried. Without it: `failover_s` if another host follows, otherwise `limits.trying_s`.";
+        failover_s: Whole(1, 32) => 4,
+            "How long an address of a host's name may send no response at all before the next address is tried, and a host without `trying_s` before the next host. Emergency calls have `trying_s` for each.";
         called: Tables("list of rules", &RULE) => [],
             "Rules that rewrite the called number of calls to it; the first rule that matches applies.";
         caller: Tables("list of rules", &RULE) => [], "Rules that rewrite the caller's number of calls to it.";

@@ -52,9 +52,9 @@ impl State {
 /// Result of a probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Event {
-    /// Any response from a host that takes calls.
+    /// Any response of one of the host's addresses but 408 and 503.
     Answer,
-    /// No response, no route, or 503.
+    /// No response, no route, 408 or 503 from each of them.
     Miss,
 }
 

@@ -295,6 +295,7 @@ impl Gateways {
             route: it.config.proxy_route().into_iter().map(Bytes::from).collect(),
             tls: settings::tls_of(&it.config),
             listener: it.config.listener.as_deref().map(Into::into),
+            patience: Some(probe::PATIENCE),
             ..OutOfDialog::new(Method::Options, client::uri(&it.config, host))
         };
         match t.sip.request_outside(t.now, options) {
@@ -367,11 +368,11 @@ impl Gateways {
             }
             Asked::Probe(_, host) => {
                 let (event, why) = match result {
-                    Ok(response) if response.status() == 503 => {
-                        (health_fsm::Event::Miss, "it answers OPTIONS with 503".to_owned())
-                    }
                     Ok(response) => {
-                        (health_fsm::Event::Answer, format!("it answers OPTIONS with {}", response.status()))
+                        let status = response.status();
+                        let (down, up) = (health_fsm::Event::Miss, health_fsm::Event::Answer);
+                        let event = if matches!(status, 408 | 503) { down } else { up };
+                        (event, format!("it answers OPTIONS with {status}"))
                     }
                     Err(failure) => (health_fsm::Event::Miss, failure.to_string()),
                 };

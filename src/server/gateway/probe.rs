@@ -8,9 +8,12 @@ use rand::rngs::StdRng;
 use super::health_fsm::{Event, State, next};
 use b2b_call::resolver::Health;
 
-/// Time without a response that counts as a miss: five datagrams have gone out (RFC 3261 §17.1.2.2). The
-/// transaction itself would wait for 32 s.
-const PATIENCE: Duration = Duration::from_secs(8);
+/// Time without a response of one address: five datagrams have gone out (RFC 3261 §17.1.2.2). Then the next
+/// address of the host is asked; the silence of all of them is a miss.
+pub const PATIENCE: Duration = Duration::from_secs(8);
+
+/// Time without any result, however many addresses there are, that counts as a miss.
+const LIMIT: Duration = Duration::from_secs(64);
 
 /// Delay of the next probe after a result that contradicts the state.
 const SOON: Duration = Duration::from_secs(5);
@@ -60,7 +63,7 @@ impl Probe {
         if self.waiting {
             return self.answered(now, Event::Miss, dice);
         }
-        (self.waiting, self.at) = (true, now + PATIENCE);
+        (self.waiting, self.at) = (true, now + LIMIT);
         Order::Ask
     }
 
@@ -95,8 +98,12 @@ mod tests {
             let now = probe.next_timeout();
             let since = now - start;
             let mut order = probe.timeout(now, &mut dice);
-            if order == Order::Ask && answers(since) {
-                order = probe.answered(now, Event::Answer, &mut dice);
+            if order == Order::Ask {
+                let (at, event) = match answers(since) {
+                    true => (now, Event::Answer),
+                    false => (now + PATIENCE, Event::Miss),
+                };
+                order = probe.answered(at, event, &mut dice);
             }
             if let Order::Changed(health) = order {
                 changes.push((since.as_secs(), health));

@@ -1,5 +1,7 @@
 //! Writes requests: those in a dialog, the initial INVITE, and those outside any dialog.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::hop::Hop;
@@ -31,6 +33,8 @@ pub struct Draft {
     pub outbound: Option<Hop>,
     /// How often it was resent with credentials.
     pub authorized: u8,
+    /// How long an address may send no response, if that differs from the default.
+    pub patience: Option<Duration>,
 }
 
 /// Contents of a Contact besides our URI; separate because few requests have them.
@@ -65,6 +69,7 @@ impl Draft {
             session: None,
             outbound: None,
             authorized: 0,
+            patience: None,
         }
     }
 }

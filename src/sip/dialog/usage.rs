@@ -149,10 +149,12 @@ pub struct OurInvite {
     pub ring_timeout: Duration,
     /// The ACK for its 2xx, sent again for each retransmission.
     pub ack: Option<(Flow, Bytes)>,
-    /// Remote tags of forks that got ACK and BYE, and the numbers of ACKs.
-    pub dismissed: Vec<(Bytes, u8)>,
+    /// Forks that got ACK and BYE.
+    pub dismissed: Dismissed,
     /// Number of PRACKs sent.
     pub pracks: u8,
+    /// When it turned to the present address, if that is not the first.
+    pub turned_at: Option<Instant>,
 }
 
 impl OurInvite {
@@ -172,8 +174,9 @@ impl OurInvite {
             deadline: None,
             ring_timeout: Duration::ZERO,
             ack: None,
-            dismissed: Vec::new(),
+            dismissed: Dismissed::default(),
             pracks: 0,
+            turned_at: None,
         }
     }
 }
@@ -193,6 +196,41 @@ pub struct Again {
     pub tries: u8,
     /// The response that caused the resending.
     pub refusal: Option<Response>,
+}
+
+/// Maximum number of ACKs for the unwanted 2xx of one fork: in 64*T1 a compliant peer sends
+/// eleven, and each ACK may cost a lookup or a connection.
+const DISMISSAL_ACKS: u8 = 16;
+
+/// Remote tags of unwanted 2xx that got ACK and BYE, and the numbers of ACKs.
+#[derive(Default)]
+pub struct Dismissed(Vec<(Bytes, u8)>);
+
+impl Dismissed {
+    /// Whether the dialog with this remote tag got BYE.
+    pub fn has(&self, tag: &[u8]) -> bool {
+        self.0.iter().any(|(it, _)| it == tag)
+    }
+
+    /// Takes an unwanted 2xx to the INVITE with this dialog state. Returns the dialog for an
+    /// ACK, and whether it is new, which takes a BYE; `None` if there were too many.
+    pub fn dismiss(&mut self, origin: &Dialog, response: &Response, limit: usize) -> Option<(Dialog, bool)> {
+        let dialog = origin.from_response(response).or_else(|_| origin.salvaged(response)).ok()?;
+        let full = self.0.len() >= limit;
+        let is_new = match self.0.iter_mut().find(|(tag, _)| tag == dialog.remote_tag()) {
+            Some((_, acks)) if *acks >= DISMISSAL_ACKS => return None,
+            Some((_, acks)) => {
+                *acks += 1;
+                false
+            }
+            None if full => return None,
+            None => {
+                self.0.push((Bytes::copy_from_slice(dialog.remote_tag()), 1));
+                true
+            }
+        };
+        Some((dialog, is_new))
+    }
 }
 
 /// The progress of our INVITE.

@@ -3,6 +3,8 @@
 
 use std::time::Instant;
 
+use bytes::Bytes;
+
 use super::challenge::credentials;
 use super::command::{CommandError, HeaderFields, Invite, InviteError, check_headers};
 use super::send::User;
@@ -102,6 +104,7 @@ impl Endpoint {
             headers: invite.headers,
             session,
             outbound,
+            patience: invite.failover,
             ..Draft::new(Method::Invite, cseq, invite.body)
         };
         self.dispatch(now, dialog, draft, User::Invite(id, cseq));
@@ -321,12 +324,23 @@ impl Endpoint {
     fn send_cancel(&mut self, now: Instant, id: UsageId, cseq: u32) {
         let Some(usage) = self.usages.get_mut(id) else { return };
         let Some(transaction) = usage.ours(cseq).and_then(|ours| ours.transaction) else { return };
-        let headers = usage.parting.as_deref().map_or(&[][..], |parting| &parting.headers);
+        let headers = usage.parting.as_deref().map(|parting| parting.headers.clone()).unwrap_or_default();
+        self.cancel_transaction(now, transaction, &headers, id);
+    }
+
+    /// Sends CANCEL for an INVITE of ours, with these header fields.
+    pub(super) fn cancel_transaction(
+        &mut self,
+        now: Instant,
+        transaction: ClientTransactionId,
+        headers: &[(Bytes, Bytes)],
+        usage: UsageId,
+    ) {
         let Some((branch, flow, invite)) = self.clients.sent(transaction) else { return };
         match ack_cancel::cancel(invite, headers) {
             Some(data) => {
                 let request = (branch, data);
-                self.clients.start(now, &mut self.out, flow, &Method::Cancel, request, User::Nobody(id));
+                self.clients.start(now, &mut self.out, flow, &Method::Cancel, request, User::Nobody(usage));
             }
             None => self.out.counters.unbuildable += 1,
         }

@@ -51,6 +51,9 @@ pub struct Invite {
     /// Request no session timer, whatever the endpoint's configuration. The user also has to
     /// leave `timer` out of Supported.
     pub no_session_timer: bool,
+    /// How long an address of the next hop may send no response before the next one is
+    /// tried; `None` for 4 s.
+    pub failover: Option<Duration>,
     /// The transport for the INVITE and later requests of the call when they are large.
     pub large: LargeRequests,
     /// The TLS settings for connections of the call: the name of one of
@@ -145,6 +148,9 @@ pub struct OutOfDialog {
     pub headers: HeaderFields,
     /// The body; `None` for Content-Length 0.
     pub body: Option<Body>,
+    /// For OPTIONS: how long each address of the next hop may send no response. `None` for
+    /// 4 s, and 32 s for the last one.
+    pub patience: Option<Duration>,
 }
 
 impl OutOfDialog {
@@ -168,6 +174,7 @@ impl OutOfDialog {
             uri_params: Bytes::new(),
             headers: Vec::new(),
             body: None,
+            patience: None,
         }
     }
 }

@@ -1,25 +1,29 @@
 //! Fail-over between the addresses of one name (RFC 3263 §4.3): a request that could not be
 //! sent, got no response in time, or got a 503, goes to the next address in a new
-//! transaction. Failed addresses are tried last for a while.
+//! transaction. Failed addresses are tried last for a while. An initial INVITE, OPTIONS or
+//! REGISTER leaves an address after [`PATIENCE`] without any response.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use super::left::Left;
 use super::send::{User, Waiting};
 use super::{Endpoint, Transport, UsageId};
 use crate::dialog::caller_fsm::{Event, State};
+use crate::dialog::state::Dialog;
 use crate::dialog::usage::Phase;
-use crate::msg::{Method, Name, Response};
+use crate::endpoint::HeaderFields;
+use crate::msg::{Method, Name, Response, seconds};
 use crate::transaction::client::{ClientTransactionId, Outcome};
 
 /// A transport and address to try.
 pub(super) type Target = (Transport, SocketAddr);
 
+/// How long an address may send no response before the next one is tried.
+const PATIENCE: Duration = Duration::from_secs(4);
 /// How long a failed address is tried last if it gave no Retry-After.
 const AVOIDED: Duration = Duration::from_secs(60);
-/// Upper bound for Retry-After.
-const AVOIDED_MOST: Duration = Duration::from_secs(600);
 /// Maximum number of failed addresses remembered; a full table is cleared.
 const MAX_FAILED: usize = 1024;
 
@@ -29,6 +33,8 @@ pub(super) struct Failover {
     under_way: HashMap<ClientTransactionId, Box<Waiting>>,
     /// Failed addresses, each with the end of its avoidance.
     failed: HashMap<Target, Instant>,
+    /// INVITEs at addresses that were left.
+    pub left: HashMap<ClientTransactionId, Box<Left>>,
 }
 
 impl Failover {
@@ -78,9 +84,14 @@ impl Failover {
         self.under_way.get(&id).is_some_and(|waiting| !waiting.targets.is_empty())
     }
 
+    /// The dialog state and header fields with which a request was sent.
+    pub fn sent_as(&self, id: ClientTransactionId) -> Option<(&Dialog, &HeaderFields)> {
+        self.under_way.get(&id).map(|waiting| (&waiting.dialog, &waiting.draft.headers))
+    }
+
     /// Number of requests kept.
     pub fn len(&self) -> usize {
-        self.under_way.len()
+        self.under_way.len() + self.left.len()
     }
 }
 
@@ -103,7 +114,8 @@ impl Endpoint {
         }
         let Some(id) = outcome.id else { return false };
         let status = response.map_or(0, |response| response.status());
-        if !outcome.timeout && !outcome.transport_failed && status != 503 {
+        let unavailable = status == 503 || status == 408 && self.is_probe(id);
+        if !outcome.timeout && !outcome.transport_failed && !unavailable {
             if outcome.ended || status >= 200 {
                 self.failover.forget(id);
             }
@@ -143,6 +155,25 @@ impl Endpoint {
         wanted
     }
 
+    /// Whether this request asks whether its host is there. To other requests a 408 speaks
+    /// for somebody behind the host.
+    fn is_probe(&self, id: ClientTransactionId) -> bool {
+        self.failover.under_way.get(&id).is_some_and(|waiting| waiting.draft.method == Method::Options)
+    }
+
+    /// How long the address of this request may send no response; `None`: 64*T1.
+    pub(super) fn patience(&self, waiting: &Waiting) -> Option<Duration> {
+        let patience = match (&waiting.draft.method, waiting.targets.is_empty()) {
+            (Method::Invite | Method::Options | Method::Register, false) => {
+                waiting.draft.patience.unwrap_or(PATIENCE)
+            }
+            (Method::Options, true) => waiting.draft.patience?,
+            _ => return None,
+        };
+        let initial = waiting.dialog.remote_tag().is_empty();
+        Some(patience).filter(|patience| initial && *patience < self.config.timers.give_up())
+    }
+
     /// Marks an address from a lookup as failed because no connection could be made.
     pub(super) fn could_not_connect(&mut self, now: Instant, waiting: &Waiting) {
         if let Some(target) = waiting.trying {
@@ -173,9 +204,5 @@ impl Endpoint {
 
 /// The time given by Retry-After of a 503 (RFC 3261 §20.33, §21.5.4).
 fn retry_after(response: &Response) -> Duration {
-    let value = response.header(Name::RetryAfter).and_then(|value| std::str::from_utf8(value).ok());
-    // A comment or parameters may follow.
-    let seconds = value.map(|value| value.trim_start().split(|c: char| !c.is_ascii_digit()).next());
-    let seconds = seconds.flatten().and_then(|seconds| seconds.parse().ok());
-    seconds.map_or(AVOIDED, |seconds| Duration::from_secs(seconds).min(AVOIDED_MOST))
+    response.seconds(Name::RetryAfter).map_or(AVOIDED, |it| seconds::within(&seconds::AVOIDED, it))
 }

@@ -37,6 +37,7 @@ pub mod event;
 mod failover;
 pub mod flow;
 mod hops;
+mod left;
 mod onward;
 mod outbound;
 pub mod outbox;

@@ -60,7 +60,7 @@ impl Outbox {
         }
         let ours = usize::from(path.way.0).checked_sub(1).and_then(|at| self.ways.get(at));
         let ours = ours.cloned().unwrap_or_default();
-        let connect = self.connect(path.flow.transport, path.reconnect, None, ours);
+        let connect = self.connect(path.flow.transport, path.reconnect, None, ours, None);
         self.responses.insert(connect, data);
     }
 
@@ -79,29 +79,18 @@ impl Outbox {
     }
 
     /// Requests a connection to `remote`: for TLS with a certificate for `name` and these
-    /// settings, and from this listener of ours.
+    /// settings, and from this listener of ours; `within` a time if there is an alternative.
     pub fn connect(
         &mut self,
         transport: Transport,
         remote: SocketAddr,
         name: Option<Arc<str>>,
         (tls, listener): Ours,
+        within: Option<Duration>,
     ) -> ConnectId {
         let (name, tls) = if transport == Transport::Tls { (name, tls) } else { (None, None) };
-        let (connect, within) = (self.next_connect(), None);
-        self.queue.push_back(Output::Connect { connect, transport, remote, name, tls, listener, within });
-        connect
-    }
-
-    /// Requests a TCP connection with a time limit, because there is an alternative.
-    pub fn connect_soon(
-        &mut self,
-        remote: SocketAddr,
-        within: Duration,
-        listener: Option<Arc<str>>,
-    ) -> ConnectId {
-        let (connect, transport, within) = (self.next_connect(), Transport::Tcp, Some(within));
-        let (name, tls) = (None, None);
+        self.last_connect += 1;
+        let connect = ConnectId(self.last_connect);
         self.queue.push_back(Output::Connect { connect, transport, remote, name, tls, listener, within });
         connect
     }
@@ -109,11 +98,6 @@ impl Outbox {
     /// Inserts outputs before those already queued.
     pub fn give_again(&mut self, outputs: Vec<Output>) {
         outputs.into_iter().rev().for_each(|output| self.queue.push_front(output));
-    }
-
-    fn next_connect(&mut self) -> ConnectId {
-        self.last_connect += 1;
-        ConnectId(self.last_connect)
     }
 
     /// Notes an open connection and sends the response that waited for it. `false` if none

@@ -16,7 +16,7 @@ use crate::dialog::request::{Draft, DraftContact, MAX_FORWARDS};
 use crate::dialog::state::Dialog;
 use crate::dialog::usage::Phase;
 use crate::msg::{Method, NameAddr, Response, Uri};
-use crate::transaction::client::{ClientTransactionId, Outcome};
+use crate::transaction::client::Outcome;
 
 /// Identifiers and target of a call's dialog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,6 +124,7 @@ impl Endpoint {
             session: None,
             outbound,
             authorized: 0,
+            patience: request.patience,
         };
         let id = self.next_request();
         self.dispatch(now, dialog, draft, User::Outside(id));
@@ -148,6 +149,12 @@ impl Endpoint {
     /// Stops reporting the end of this connection.
     pub fn unwatch_flow(&mut self, flow: &Flow) {
         self.out.unwatch(flow);
+    }
+
+    /// Whether messages can be sent on the flow: for UDP always, otherwise while the
+    /// connection is open.
+    pub fn is_open(&self, flow: &Flow) -> bool {
+        self.out.is_usable(flow)
     }
 
     /// Reports 401 and 407 to our BYE as [`UsageEvent::Challenged`], as
@@ -196,13 +203,18 @@ impl Endpoint {
         it.dialogs.iter_mut().chain(origins).for_each(|dialog| dialog.flow = None);
     }
 
-    /// Whether our initial INVITE has had no response yet and has no other address left to
-    /// try.
+    /// Whether our initial INVITE has had no response yet.
     pub fn is_silent(&self, usage: UsageId) -> bool {
-        let Some(it) = self.usages.get(usage) else { return false };
-        let waits = matches!(it.phase, Phase::Caller(State::Connecting | State::Calling));
-        let more = |id: ClientTransactionId| self.failover.has_more(id);
-        waits && !it.ours.iter().filter_map(|ours| ours.transaction).any(more)
+        let phase = self.usages.get(usage).map(|it| it.phase);
+        matches!(phase, Some(Phase::Caller(State::Connecting | State::Calling)))
+    }
+
+    /// Since when our INVITE is at its last address, if that is not the first one: `now` if
+    /// others are left.
+    pub fn turned_at(&self, now: Instant, usage: UsageId) -> Option<Instant> {
+        let ours = self.usages.get(usage)?.ours.first()?;
+        let has_more = ours.transaction.is_some_and(|id| self.failover.has_more(id));
+        if has_more { Some(now) } else { ours.turned_at }
     }
 
     /// The dialog of a call; the first one if there are several early dialogs.

@@ -151,11 +151,18 @@ impl Endpoint {
 
     pub(super) fn next_target(&mut self, now: Instant, mut waiting: Box<Waiting>) {
         waiting.udp = None;
+        if let User::Invite(usage, cseq) = waiting.user
+            && waiting.trying.is_some()
+            && let Some(ours) = self.usages.get_mut(usage).and_then(|it| it.ours(cseq))
+        {
+            ours.turned_at = Some(now);
+        }
         waiting.trying = waiting.targets.pop_front();
         match waiting.trying {
             Some((transport, remote)) => {
                 let ours = (waiting.dialog.tls.clone(), waiting.dialog.listener.clone());
-                let connect = self.out.connect(transport, remote, waiting.host.clone(), ours);
+                let within = self.patience(&waiting).filter(|_| !waiting.targets.is_empty());
+                let connect = self.out.connect(transport, remote, waiting.host.clone(), ours, within);
                 self.connecting.insert(connect, waiting);
             }
             None => self.fall_back(now, *waiting),
@@ -251,6 +258,9 @@ impl Endpoint {
         }
         let method = &waiting.draft.method;
         let id = self.clients.start(now, &mut self.out, flow, method, (branch, data), waiting.user);
+        if let Some(patience) = self.patience(&waiting) {
+            self.clients.set_patience(now, id, patience);
+        }
         self.keep_for_challenge(id, &waiting);
         if let User::Invite(usage, cseq) = waiting.user {
             self.invite_sent(now, usage, cseq, id);
@@ -307,10 +317,16 @@ impl Endpoint {
     pub(super) fn client_outcome(
         &mut self,
         now: Instant,
-        outcome: Outcome<User>,
+        mut outcome: Outcome<User>,
         response: Option<Response>,
     ) {
         let response = response.filter(|_| outcome.deliver);
+        if self.left_outcome(now, &outcome, response.as_ref()) {
+            return;
+        }
+        if let Some(id) = outcome.id.filter(|_| outcome.timeout && !outcome.ended) {
+            self.leave(id, &mut outcome);
+        }
         let kept = self.kept_for_challenge(&outcome, response.as_ref());
         if self.goes_elsewhere(now, &outcome, response.as_ref()) {
             return;

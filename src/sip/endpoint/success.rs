@@ -3,19 +3,14 @@
 
 use std::time::Instant;
 
-use bytes::Bytes;
-
-use super::command::{Body, CommandError};
+use super::command::{Body, CommandError, HeaderFields};
 use super::send::User;
 use super::{Endpoint, Termination, UsageEvent, UsageId};
 use crate::dialog::offer_answer::OfferAnswer;
 use crate::dialog::request::Draft;
+use crate::dialog::state::Dialog;
 use crate::dialog::usage::{Phase, Progress};
 use crate::msg::{Method, Response};
-
-/// Maximum number of ACKs for the unwanted 2xx of one fork: in 64*T1 a compliant peer sends
-/// eleven, and each ACK may cost a lookup or a connection.
-const DISMISSAL_ACKS: u8 = 16;
 
 impl Endpoint {
     /// Sends the ACK with our answer after `Answered` or `ReInviteAnswered` with
@@ -87,7 +82,7 @@ impl Endpoint {
         let Some(usage) = self.usages.get_mut(id) else { return };
         let tag = response.to_tag().unwrap_or_default();
         let confirmed = usage.dialogs.first().is_some_and(|dialog| dialog.remote_tag() == tag);
-        let dismissed = usage.ours(cseq).is_some_and(|ours| ours.dismissed.iter().any(|(it, _)| it == tag));
+        let dismissed = usage.ours(cseq).is_some_and(|ours| ours.dismissed.has(tag));
         if confirmed && !dismissed {
             self.repeat_ack(id, cseq);
         } else {
@@ -117,28 +112,29 @@ impl Endpoint {
             ours.progress = Progress::Succeeded;
         }
         let Some(origin) = ours.origin.as_deref() else { return };
-        let Ok(dialog) = origin.from_response(response).or_else(|_| origin.salvaged(response)) else {
-            self.out.counters.unbuildable += 1;
-            return;
-        };
-        let full = ours.dismissed.len() >= limit;
-        let known = ours.dismissed.iter_mut().find(|(tag, _)| tag == dialog.remote_tag());
-        let is_new = known.is_none();
-        match known {
-            Some((_, acks)) if *acks >= DISMISSAL_ACKS => return,
-            Some((_, acks)) => *acks += 1,
-            None if full => return,
-            None => ours.dismissed.push((Bytes::copy_from_slice(dialog.remote_tag()), 1)),
-        }
+        let Some((dialog, is_new)) = ours.dismissed.dismiss(origin, response, limit) else { return };
+        let ack = (cseq, ours.credentials.clone());
         let bye_cseq = dialog.local_cseq.max(counted.unwrap_or_default()) + 1;
-        let headers = ours.credentials.clone();
-        let ack = Draft { headers, ..Draft::new(Method::Ack, cseq, None) };
-        self.dispatch(now, dialog.clone(), ack, User::Nobody(id));
-        if is_new {
-            let headers =
-                self.usages.get_mut(id).and_then(|it| it.parting.take()).unwrap_or_default().headers;
-            let draft = Draft { headers, ..Draft::new(Method::Bye, bye_cseq, None) };
-            self.dispatch(now, dialog, draft, User::Nobody(id));
+        let parting = usage.parting.take_if(|_| is_new).unwrap_or_default();
+        let bye = is_new.then_some((bye_cseq, parting.headers));
+        self.acknowledge_and_end(now, id, dialog, ack, bye);
+    }
+
+    /// Sends an ACK with this CSeq number and these credentials in a dialog that is not
+    /// wanted, and a BYE with this number and these header fields.
+    pub(super) fn acknowledge_and_end(
+        &mut self,
+        now: Instant,
+        usage: UsageId,
+        dialog: Dialog,
+        (cseq, credentials): (u32, HeaderFields),
+        bye: Option<(u32, HeaderFields)>,
+    ) {
+        let ack = Draft { headers: credentials, ..Draft::new(Method::Ack, cseq, None) };
+        self.dispatch(now, dialog.clone(), ack, User::Nobody(usage));
+        if let Some((cseq, headers)) = bye {
+            let bye = Draft { headers, ..Draft::new(Method::Bye, cseq, None) };
+            self.dispatch(now, dialog, bye, User::Nobody(usage));
         }
     }
 

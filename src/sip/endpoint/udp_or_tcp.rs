@@ -53,7 +53,8 @@ impl Endpoint {
         if self.failover.avoids(now, (Transport::Tcp, flow.remote)) {
             return self.launch(now, flow, waiting);
         }
-        let connect = self.out.connect_soon(flow.remote, CONNECT, waiting.dialog.listener.clone());
+        let ours = (None, waiting.dialog.listener.clone());
+        let connect = self.out.connect(Transport::Tcp, flow.remote, None, ours, Some(CONNECT));
         self.connecting.insert(connect, Box::new(waiting));
     }
 

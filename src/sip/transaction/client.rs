@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use slab::Slab;
@@ -186,6 +186,16 @@ impl<U: Copy> ClientTransactions<U> {
         self.by_flow.insert((flow.id, flow.remote, id));
         self.perform(now, out, slot, actions, None);
         id
+    }
+
+    /// Limits the wait for a first response to `patience`, because there is another address.
+    pub fn set_patience(&mut self, now: Instant, id: ClientTransactionId, patience: Duration) {
+        let Some(client) = self.slab.get_mut(id.slot as usize).filter(|it| it.generation == id.generation)
+        else {
+            return;
+        };
+        client.timers.start(now, Timer::Patience, patience);
+        self.timers.arm(&mut client.queued, client.timers.next(), id);
     }
 
     /// Handles a response. `None` if it matches no transaction.

@@ -13,6 +13,10 @@ pub enum State {
     Accepted,
     /// The response is no longer of interest; a refusal is still acknowledged.
     Orphaned,
+    /// There was no response in time, and the call has gone to another address.
+    Left,
+    /// The same, and CANCEL was sent after a late provisional response.
+    Withdrawn,
     Terminated,
 }
 
@@ -43,7 +47,14 @@ pub fn step(state: State, event: Event) -> (State, &'static [Action]) {
         (S::Calling, E::Timer(Timer::A)) => (S::Calling, &[Send, Double(Timer::A)]),
         (S::Calling, E::Timer(Timer::B)) => (S::Terminated, &[Timeout]),
         (S::Calling, E::TransportError) => (S::Terminated, &[TransportFailed]),
-        (S::Calling, E::Provisional) => (S::Proceeding, &[Stop(Timer::A), Stop(Timer::B), Deliver]),
+        (S::Calling, E::Timer(Timer::Patience)) => (S::Left, &[Stop(Timer::A), Start(Timer::B), Timeout]),
+        (S::Left, E::Provisional) => (S::Withdrawn, &[Start(Timer::B), Deliver]),
+        (S::Left | S::Withdrawn, E::Success) => (S::Accepted, &[Start(Timer::M), Deliver]),
+        (S::Left | S::Withdrawn, E::Failure) => (S::Completed, &[SendAck, Start(Timer::D)]),
+        (S::Left | S::Withdrawn, E::TransportError | E::Timer(Timer::B)) => (S::Terminated, &[]),
+        (S::Calling, E::Provisional) => {
+            (S::Proceeding, &[Stop(Timer::A), Stop(Timer::B), Stop(Timer::Patience), Deliver])
+        }
         (S::Proceeding, E::Provisional) => (S::Proceeding, &[Deliver]),
         (S::Calling | S::Proceeding, E::Success) => {
             (S::Accepted, &[Stop(Timer::A), Start(Timer::M), Deliver])

@@ -2,7 +2,7 @@
 
 use super::{Action, Timer, invite_client, invite_server, non_invite_client, non_invite_server};
 
-const TIMERS: [Timer; 14] = [
+const TIMERS: [Timer; 15] = [
     Timer::A,
     Timer::B,
     Timer::D,
@@ -15,6 +15,7 @@ const TIMERS: [Timer; 14] = [
     Timer::K,
     Timer::L,
     Timer::M,
+    Timer::Patience,
     Timer::Trying,
     Timer::Unanswered,
 ];

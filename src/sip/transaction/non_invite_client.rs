@@ -32,9 +32,11 @@ pub fn step(state: State, event: Event) -> (State, &'static [Action]) {
     match (state, event) {
         (S::Trying, E::Timer(Timer::E)) => (S::Trying, &[Send, Double(Timer::E)]),
         (S::Proceeding, E::Timer(Timer::E)) => (S::Proceeding, &[Send, Slow(Timer::E)]),
+        (S::Trying, E::Timer(Timer::Patience)) => (S::Terminated, &[Timeout]),
         (S::Trying | S::Proceeding, E::Timer(Timer::F)) => (S::Terminated, &[Timeout]),
         (S::Trying | S::Proceeding, E::TransportError) => (S::Terminated, &[TransportFailed]),
-        (S::Trying | S::Proceeding, E::Provisional) => (S::Proceeding, &[Deliver]),
+        (S::Trying, E::Provisional) => (S::Proceeding, &[Start(Timer::F), Deliver]),
+        (S::Proceeding, E::Provisional) => (S::Proceeding, &[Deliver]),
         (S::Trying | S::Proceeding, E::Final) => (S::Completed, &[Stop(Timer::E), Start(Timer::K), Deliver]),
         (S::Completed, E::Timer(Timer::K)) => (S::Terminated, &[]),
         (state, _) => (state, &[]),

@@ -29,6 +29,9 @@ pub enum Timer {
     L,
     /// Waits for retransmitted and forked 2xx (RFC 6026).
     M,
+    /// Wait for any response to a request that has another address to go to (RFC 3263 §4.3);
+    /// its user sets the duration.
+    Patience,
     /// Delay until an INVITE without any response gets a 100 (§17.2.1).
     Trying,
     /// Limit for answering a non-INVITE request: after 64*T1 its client has timed out, and a
@@ -96,6 +99,7 @@ impl TimerLengths {
             Timer::I | Timer::K if !reliable => Some(self.t4),
             Timer::D | Timer::I | Timer::J | Timer::K => Some(Duration::ZERO),
             Timer::Trying => Some(self.trying),
+            Timer::Patience => None,
         }
     }
 

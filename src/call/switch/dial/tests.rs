@@ -288,7 +288,7 @@ fn who_gives_no_response_in_time_is_given_up_and_the_next_one_is_tried_whatever_
     dial.timeout(at(9));
     assert_eq!(outputs(&mut dial), [Cancel(1, Silent), Start(2, "c"), Start(3, "d")]);
     // 100 from one, 180 from the other: both may now ring for their full time.
-    dial.not_silent(2);
+    dial.silence(2, Silence::Over);
     dial.provisional(3, 180, false);
     assert_eq!(dial.next_timeout(), Some(at(29)));
     assert!(dial.silent_at(at(28)).is_empty());

@@ -12,24 +12,24 @@ use bytes::Bytes;
 
 use super::hand::{field, reply};
 
-const FIRST: &str = "192.0.2.11:5060";
-const SECOND: &str = "192.0.2.12:5060";
+pub const FIRST: &str = "192.0.2.11:5060";
+pub const SECOND: &str = "192.0.2.12:5060";
 
 /// An endpoint for which every name has the same two addresses.
-struct One {
-    endpoint: Endpoint,
-    now: Instant,
+pub struct One {
+    pub endpoint: Endpoint,
+    pub now: Instant,
     /// Destinations and messages.
-    sent: Vec<(SocketAddr, String)>,
-    events: Vec<Event>,
+    pub sent: Vec<(SocketAddr, String)>,
+    pub events: Vec<Event>,
     /// Addresses at which connections fail.
-    closed: Vec<SocketAddr>,
+    pub closed: Vec<SocketAddr>,
     /// The flow of the last message.
-    by: Option<Flow>,
+    pub by: Option<Flow>,
 }
 
 impl One {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let endpoint = Endpoint::new(EndpointConfig::new([3; 32]));
         One {
             endpoint,
@@ -41,20 +41,20 @@ impl One {
         }
     }
 
-    fn flow(remote: SocketAddr) -> Flow {
+    pub fn flow(remote: SocketAddr) -> Flow {
         One::flow_by(Transport::Udp, remote)
     }
 
-    fn flow_by(transport: Transport, remote: SocketAddr) -> Flow {
+    pub fn flow_by(transport: Transport, remote: SocketAddr) -> Flow {
         Flow { transport, local: "192.0.2.1:5060".parse().unwrap(), remote, id: FlowId(0) }
     }
 
-    fn input(&mut self, input: Input) {
+    pub fn input(&mut self, input: Input) {
         self.endpoint.handle_input(self.now, input);
         self.flush();
     }
 
-    fn flush(&mut self) {
+    pub fn flush(&mut self) {
         while let Some(output) = self.endpoint.poll_output() {
             match output {
                 Output::Event(event) => self.events.push(event),
@@ -78,7 +78,7 @@ impl One {
         }
     }
 
-    fn dial(&mut self) -> UsageId {
+    pub fn dial(&mut self) -> UsageId {
         let target = "sip:far@example.com".into();
         let invite = Invite { target, body: Some(Body::sdp("offer")), ..Invite::default() };
         let usage = self.endpoint.invite(self.now, invite).unwrap();
@@ -86,7 +86,7 @@ impl One {
         usage
     }
 
-    fn pass(&mut self, time: Duration) {
+    pub fn pass(&mut self, time: Duration) {
         let end = self.now + time;
         while let Some(at) = self.endpoint.next_timeout().filter(|at| *at <= end) {
             self.now = self.now.max(at);
@@ -96,26 +96,26 @@ impl One {
     }
 
     /// The last message with this method, and its destination.
-    fn last(&self, method: &str) -> (String, String) {
+    pub fn last(&self, method: &str) -> (String, String) {
         let last = self.sent.iter().rev().find(|(_, text)| text.starts_with(method));
         let (to, text) = last.unwrap_or_else(|| panic!("no {method} was sent"));
         (to.to_string(), text.clone())
     }
 
-    fn answer(&mut self, request: &str, status: &str, extra: &str) {
+    pub fn answer(&mut self, request: &str, status: &str, extra: &str) {
         let from = self.sent.iter().rev().find(|(_, text)| text == request).unwrap().0;
         let extra = format!("{extra}Content-Length: 0\r\n");
         self.input(Input::Datagram { flow: One::flow(from), data: reply(request, status, "far", &extra) });
     }
 
-    fn ended(&mut self) -> Option<Termination> {
+    pub fn ended(&mut self) -> Option<Termination> {
         std::mem::take(&mut self.events).into_iter().find_map(|event| match event {
             Event::Usage { event: UsageEvent::Terminated { cause }, .. } => Some(cause),
             _ => None,
         })
     }
 
-    fn assert_nothing_is_held(&mut self) {
+    pub fn assert_nothing_is_held(&mut self) {
         self.pass(Duration::from_secs(120));
         let held = self.endpoint.holdings();
         assert_eq!((held.client_transactions, held.usages, held.waiting), (0, 0, 0), "{held:?}");
@@ -128,7 +128,9 @@ fn an_invite_without_an_answer_goes_to_the_next_address_as_a_new_transaction() {
     one.dial();
     let (to, first) = one.last("INVITE");
     assert_eq!(to, FIRST);
-    one.pass(Duration::from_secs(33));
+    one.pass(Duration::from_millis(3_900));
+    assert_eq!(one.last("INVITE").0, FIRST);
+    one.pass(Duration::from_millis(200));
     let (to, second) = one.last("INVITE");
     assert_eq!(to, SECOND);
     for name in ["From", "To", "Call-ID", "CSeq", "Contact"] {

@@ -11,6 +11,7 @@ mod hand;
 mod headers;
 mod hops;
 mod hostile;
+mod left;
 mod mangled;
 mod onward;
 mod overtaken;
