@@ -269,10 +269,10 @@ impl AdmissionControl for ServerAdmission {
         usize::from(self.settings.config.emergency.is_some())
     }
 
-    fn request(&mut self, now: Instant, request: &Request, flow: &Flow) -> Fate {
-        self.follow(now);
+    fn request(&mut self, t: &mut Turn<'_>, request: &Request, flow: &Flow) -> Fate {
+        self.follow(t.now);
         match request.method() {
-            Method::Register => self.register(now, request, flow),
+            Method::Register => self.register(t, request, flow),
             _ => Fate::ReplyOnce(Reply::status(405)),
         }
     }

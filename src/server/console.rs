@@ -117,9 +117,13 @@ impl Console {
                     format!("{} is registered{source} at {} for {expires_s} s", quoted(aor), quoted(contact))
                 })
             }
-            Event::Unregistered { aor, contact, expired } => {
+            Event::Unregistered { aor, contact, expired, evicted } => {
                 self.bound.remove(aor);
-                let why = if *expired { "its registration has expired" } else { "it has unregistered" };
+                let why = match (expired, evicted) {
+                    (true, _) => "its registration has expired",
+                    (_, true) => "another contact took its place",
+                    _ => "it has unregistered",
+                };
                 Some(format!("{} is no longer registered at {}: {why}", quoted(aor), quoted(contact)))
             }
             _ => self.of_call(now, event),

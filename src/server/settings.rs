@@ -16,10 +16,10 @@ use crate::config::sound::{Dtmf, EarlyMedia as Early, PartySound};
 use crate::config::srtp::{Srtp, SrtpOffer};
 use crate::config::tls::GatewayOutward;
 use crate::config::{
-    Action, Codec, Failover as Rule, KeepAlive, MinAlgorithm, Redirects as Named, Route, Secret,
+    Action, Codec, Contacts, Failover as Rule, KeepAlive, MinAlgorithm, Redirects as Named, Route, Secret,
     ServerConfig, Strategy, Target,
 };
-use crate::registrar::{KeepAliveKind, RegistrarConfig, Trusted};
+use crate::registrar::{KeepAliveKind, RegistrarConfig, Trusted, WhenFull};
 use b2b_call::controller::{AudioRules, DtmfMode, OpusRules, PairPolicy, SrtpOffer as Offer, SrtpRules};
 use b2b_call::failure::Failover;
 use b2b_call::lookup::{Credentials, EarlyMedia, Withheld};
@@ -60,6 +60,10 @@ pub fn registrar(config: &ServerConfig) -> RegistrarConfig {
         max_expires: registrar.max_expires,
         default_expires: registrar.default_expires,
         max_contacts: registrar.max_contacts,
+        when_full: match registrar.contacts {
+            Contacts::Refuse => WhenFull::Refuse,
+            Contacts::Replace => WhenFull::Replace,
+        },
         max_bindings: registrar.max_bindings,
         keep_alive: match registrar.keep_alive {
             KeepAlive::Off => KeepAliveKind::Off,
@@ -67,8 +71,19 @@ pub fn registrar(config: &ServerConfig) -> RegistrarConfig {
             KeepAlive::Options => KeepAliveKind::Options,
         },
         keep_alive_interval: registrar.keep_alive_interval,
-        trusted: Trusted { proxies: networks(&registrar.proxies), inside: networks(&config.server.inside) },
+        trusted: Trusted {
+            proxies: networks(&registrar.proxies),
+            inside: networks(&config.server.inside),
+            local_phones: registrar.local_phones,
+            own_ports: own_ports(config).collect(),
+        },
     }
+}
+
+/// The ports of ours on this host where messages could be taken for others: RTP takes none.
+fn own_ports(config: &ServerConfig) -> impl Iterator<Item = u16> {
+    let listeners = config.listening().map(|listener| listener.bind.port());
+    listeners.chain(config.http.iter().map(|http| http.bind.port()))
 }
 
 fn networks(blocks: &[IpNet]) -> Networks {
@@ -353,7 +368,8 @@ mod tests {
         let config = parse_alone("").unwrap();
         assert_eq!(digest(&config).nonce_lifetime, DigestConfig::default().nonce_lifetime);
         let (ours, theirs) = (registrar(&config), RegistrarConfig::default());
-        assert_eq!(RegistrarConfig { max_bindings: theirs.max_bindings, ..ours }, theirs);
+        let trusted = Trusted { own_ports: Arc::default(), ..ours.trusted.clone() };
+        assert_eq!(RegistrarConfig { max_bindings: theirs.max_bindings, trusted, ..ours }, theirs);
         let (ours, theirs) = (penalties(&config), PenaltyConfig::default());
         assert_eq!((ours.ban_after, ours.ban), (theirs.ban_after, theirs.ban));
         assert_eq!(session_timers(&config), SessionTimers::default());

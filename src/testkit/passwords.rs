@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use b2b_call::handler::Party;
 use b2b_call::lookup::{Credentials, GatewayUse};
+use b2b_call::switch::Turn;
 use b2b_call::switch::admission::{Admission, AdmissionControl, AdmitAll, Fate};
 use b2b_sip::auth::{Authorized, DigestClient};
 use b2b_sip::endpoint::{Flow, HeaderFields};
@@ -35,8 +36,8 @@ impl AdmissionControl for Passwords {
         AdmitAll.invite(now, request, flow)
     }
 
-    fn request(&mut self, now: Instant, request: &Request, flow: &Flow) -> Fate {
-        AdmitAll.request(now, request, flow)
+    fn request(&mut self, t: &mut Turn<'_>, request: &Request, flow: &Flow) -> Fate {
+        AdmitAll.request(t, request, flow)
     }
 
     fn is_same(&self, one: &Party, other: &Party) -> bool {

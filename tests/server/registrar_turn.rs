@@ -103,7 +103,7 @@ impl Server {
                 if !knows {
                     self.penalties.succeeded(source, &user);
                 }
-                let sender = Sender { flow, source: flow.remote, user: Some(&user) };
+                let sender = Sender { flow, source: flow.remote, user: Some(&user), is_open: &|_| true };
                 let reply = self.registrar.handle(now, request, sender, &self.users);
                 Some((reply.reply, reply.commit))
             }

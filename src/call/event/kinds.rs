@@ -242,8 +242,10 @@ pub enum Event {
         aor: String,
         /// The contact's URI.
         contact: String,
-        /// `true`: it expired; `false`: it was unregistered.
+        /// `true`: it expired; `false`: it was removed.
         expired: bool,
+        /// `true`: it gave way to another contact of its user; `false`: it was unregistered, or expired.
+        evicted: bool,
     },
     /// The registration of this server at a gateway changed.
     GatewayRegistration {

@@ -195,7 +195,7 @@ pub trait AdmissionControl: Send {
     }
 
     /// Decides on a request outside any call, of a method that the endpoint accepts.
-    fn request(&mut self, now: Instant, request: &Request, flow: &Flow) -> Fate;
+    fn request(&mut self, t: &mut Turn<'_>, request: &Request, flow: &Flow) -> Fate;
 
     /// Handles a SUBSCRIBE outside any dialog: admission control answers it itself and sends the NOTIFYs.
     fn subscribe(&mut self, t: &mut Turn<'_>, transaction: ServerTransactionId, _: &Request, _: &Flow) {
@@ -345,7 +345,7 @@ impl AdmissionControl for AdmitAll {
         Admission::Accept(Box::new(Caller::at(flow.remote)))
     }
 
-    fn request(&mut self, _: Instant, _: &Request, _: &Flow) -> Fate {
+    fn request(&mut self, _: &mut Turn<'_>, _: &Request, _: &Flow) -> Fate {
         Fate::ReplyOnce(Reply::status(405))
     }
 

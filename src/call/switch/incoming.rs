@@ -192,7 +192,7 @@ impl Switch {
         if *request.method() == Method::Subscribe {
             return self.parts.admission.subscribe(t, transaction, request, flow);
         }
-        match self.parts.admission.request(t.now, request, flow) {
+        match self.parts.admission.request(t, request, flow) {
             Fate::Reply(_, reply) => self.respond(t, transaction, reply),
             Fate::ReplyOnce(reply) => {
                 if let Err(error) = t.sip.respond_once(t.now, transaction, reply) {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::{ServerAdmission, Turned};
 use crate::in_force::registrar;
-use crate::registrar::{Commit, KeepAlive, KeepAliveKind, Outcome, RegistrarEvent, Sender};
+use crate::registrar::{Commit, KeepAlive, KeepAliveKind, Outcome, RegistrarEvent, Removal, Sender};
 use b2b_call::event::Event;
 use b2b_call::policy::{Asker, Party, Place, Way, decide};
 use b2b_call::switch::Turn;
@@ -17,7 +17,8 @@ use b2b_sip::known::network;
 use b2b_sip::msg::{Method, Request};
 
 impl ServerAdmission {
-    pub(super) fn register(&mut self, now: Instant, request: &Request, flow: &Flow) -> Fate {
+    pub(super) fn register(&mut self, t: &mut Turn<'_>, request: &Request, flow: &Flow) -> Fate {
+        let now = t.now;
         let source = self.source(request, flow);
         // A trusted address is not authenticated as a user, so it may not change bindings.
         let user = match self.authenticate(now, request, source, Side::Server) {
@@ -30,11 +31,12 @@ impl ServerAdmission {
         };
         self.prove(flow);
         let mut registrar_now = registrar(&self.parts.registrar);
-        let sender = Sender { flow, source: source.address, user: Some(&user) };
+        let is_open = |flow: &Flow| t.sip.is_open(flow);
+        let sender = Sender { flow, source: source.address, user: Some(&user), is_open: &is_open };
         let answer = registrar_now.handle(now, request, sender, &*self.settings.directory);
         let events: Vec<_> = std::iter::from_fn(|| registrar_now.poll_event()).collect();
         let progress = registrar_now.store().progress();
-        let unnamed_proxy = answer.unnamed_proxy;
+        let (unnamed_proxy, at_own_port) = (answer.unnamed_proxy, answer.local_phone);
         let outcome = match answer.commit {
             Commit::NONE => Outcome::Kept,
             commit => registrar_now.store().outcome(commit),
@@ -46,6 +48,13 @@ impl ServerAdmission {
         self.tell_refused(now, request, (&format!("user/{user}"), source.address), &answer.reply);
         if unnamed_proxy {
             self.proxy_not_named(now, flow.remote.ip(), user);
+        }
+        if at_own_port && self.told.is_new(now, flow.remote.ip()) {
+            tracing::warn!(
+                "{} on this host registers another port than it sends from, and is called at the latter; to call \
+                 it at its Contact, set [registrar] local_phones = true",
+                flow.remote
+            );
         }
         let (commit, reply) = (answer.commit, answer.reply);
         match progress.filter(|_| outcome == Outcome::Pending) {
@@ -93,7 +102,8 @@ impl ServerAdmission {
             RegistrarEvent::Removed { aor, binding, why } => Event::Unregistered {
                 aor: aor.to_string(),
                 contact: binding.contact_str().into_owned(),
-                expired: why == crate::registrar::Removal::Expired,
+                expired: why == Removal::Expired,
+                evicted: why == Removal::Evicted,
             },
         };
         self.publish(event);

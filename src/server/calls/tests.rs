@@ -9,8 +9,8 @@ use crate::config::parse_alone;
 use crate::in_force::PartyTargets;
 use crate::registrar::{MemoryStore, Registrar};
 use crate::settings;
-use b2b_call::switch::SwitchConfig;
 use b2b_call::switch::admission::{Admission, AdmissionControl, Caller, Fate};
+use b2b_call::switch::{SwitchConfig, Turn};
 use b2b_sip::endpoint::{Body, Flow, Invite, Reply, Termination, UsageId};
 use b2b_sip::msg::Request;
 use b2b_testkit::{B2B, Harness, Network, PartyId, SESSION};
@@ -29,7 +29,7 @@ impl AdmissionControl for Believing {
         Admission::Accept(Box::new(Caller { identity, ..Caller::at(flow.remote) }))
     }
 
-    fn request(&mut self, _: Instant, _: &Request, _: &Flow) -> Fate {
+    fn request(&mut self, _: &mut Turn<'_>, _: &Request, _: &Flow) -> Fate {
         Fate::ReplyOnce(Reply::status(405))
     }
 }

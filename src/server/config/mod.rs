@@ -294,6 +294,10 @@ pub struct Registrar {
     pub nonce_life: Duration,
     /// Maximum bindings of one user, unless `[[user]]` says otherwise.
     pub max_contacts: usize,
+    /// What happens to a contact beyond that number.
+    pub contacts: Contacts,
+    /// Whether phones on this host are reached at the port of their Contact.
+    pub local_phones: bool,
     /// Maximum bindings of all users.
     pub max_bindings: usize,
     /// The keep-alives for phones behind NAT.
@@ -302,6 +306,21 @@ pub struct Registrar {
     pub keep_alive_interval: Duration,
     /// Edge proxies, whose `Path` (RFC 3327) and second `Via` are trusted.
     pub proxies: Vec<IpNet>,
+}
+
+/// What happens to a contact beyond the maximum of its user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Contacts {
+    Refuse,
+    Replace,
+}
+
+impl Contacts {
+    /// The names in the configuration.
+    pub(super) const NAMED: Named<Contacts> = Named {
+        refusal: "no such choice; choose",
+        values: &[("refuse", Contacts::Refuse), ("replace", Contacts::Replace)],
+    };
 }
 
 /// The keep-alive that keeps NAT bindings open.

@@ -16,8 +16,8 @@ use super::texts::{
 };
 use super::tokens::{self, MainToken};
 use super::{
-    Carrier, ConfigError, ConfigErrors, ConfigProblem, Http, KeepAlive, Limits, Log, Media, MinAlgorithm,
-    Registrar, Secret, Server, ServerConfig, Store,
+    Carrier, ConfigError, ConfigErrors, ConfigProblem, Contacts, Http, KeepAlive, Limits, Log, Media,
+    MinAlgorithm, Registrar, Secret, Server, ServerConfig, Store,
 };
 use super::{
     apps, codecs, emergency, ended_calls, hep, keys, listener, parse_parties, parse_route, profiles,
@@ -260,6 +260,8 @@ fn registrar(section: &Section<'_>) -> Result<Registrar, ConfigError> {
         keep_alive_interval: section.seconds("keep_alive_s")?,
         proxies: section.parsed_list("proxies", network)?,
         max_contacts: section.whole("max_contacts")?,
+        contacts: section.choice("contacts", &Contacts::NAMED)?,
+        local_phones: section.switch("local_phones")?,
         max_bindings: section.whole("max_bindings")?,
     };
     section.finish();

@@ -227,6 +227,7 @@ fn registrations(page: &mut Page, counters: &RegistrarCounters, bindings: usize)
         ("refreshed", counters.refreshed),
         ("unregistered", counters.unregistered),
         ("expired", counters.expired),
+        ("evicted", counters.evicted),
         ("query", counters.queries),
         ("refused", counters.refused),
     ];

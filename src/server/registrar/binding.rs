@@ -97,6 +97,12 @@ impl Binding {
         self.contact_ip().is_none_or(|ip| ip.to_canonical() != self.source.ip().to_canonical())
     }
 
+    /// Whether it was reached by a connection that is gone.
+    pub fn is_lost(&self, is_open: &dyn Fn(&Flow) -> bool) -> bool {
+        let direct = self.sent_by != SentBy::Proxy && self.flow.transport.is_reliable();
+        direct && !self.flow.flow().is_some_and(|flow| is_open(&flow))
+    }
+
     /// Time until it expires.
     pub fn remaining(&self, now: Instant) -> Duration {
         self.expires.saturating_duration_since(now)

@@ -34,6 +34,8 @@ pub enum Removal {
     Unregistered,
     /// The operator removed it.
     ByOperator,
+    /// Another contact took its place.
+    Evicted,
 }
 
 /// Counters since the start.
@@ -43,6 +45,7 @@ pub struct RegistrarCounters {
     pub refreshed: u64,
     pub unregistered: u64,
     pub expired: u64,
+    pub evicted: u64,
     pub queries: u64,
     /// Requests answered with 4xx or 5xx.
     pub refused: u64,

@@ -2,6 +2,7 @@
 //! Contact may lead only to the host that it registered from, or into networks of ours.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use super::binding::{Binding, BindingFlow};
 use b2b_sip::endpoint::{Flow, Transport};
@@ -16,6 +17,36 @@ pub struct Trusted {
     pub proxies: Networks,
     /// Our own networks, with no NAT between them and us.
     pub inside: Networks,
+    /// Reach phones on this host at the port of their Contact.
+    pub local_phones: bool,
+    /// Ports of ours on this host.
+    pub own_ports: Arc<[u16]>,
+}
+
+/// The first port that any program may listen on.
+const UNPRIVILEGED: u16 = 1_024;
+
+impl Trusted {
+    /// Whether a program on this host may listen on this port, and none of ours does.
+    fn may_be_a_phone(&self, port: u16) -> bool {
+        port >= UNPRIVILEGED && !self.own_ports.contains(&port)
+    }
+
+    /// Whether this REGISTER is from a phone on this host that would be reached elsewhere with
+    /// `local_phones`.
+    pub(super) fn leaves_local(&self, request: &Request, flow: &Flow) -> bool {
+        let elsewhere = |contact: NameAddr<'_>| {
+            sent_by::address(&contact.uri).is_some_and(|at| {
+                same_host(at, flow.remote)
+                    && at.port() != flow.remote.port()
+                    && self.may_be_a_phone(at.port())
+            })
+        };
+        !self.local_phones
+            && flow.transport == Transport::Udp
+            && same_host(flow.local, flow.remote)
+            && request.contacts().filter_map(Result::ok).any(elsewhere)
+    }
 }
 
 /// What the Vias say of a REGISTER that came over this flow.
@@ -93,7 +124,11 @@ impl Binding {
         let at_contact = SocketAddr::new(self.flow.remote.ip(), at.port());
         match self.sent_by {
             // On this machine that port may be one of ours.
-            _ if same_host(at, self.flow.local) => flow,
+            _ if same_host(at, self.flow.local)
+                && !(trusted.local_phones && same && trusted.may_be_a_phone(at.port())) =>
+            {
+                flow
+            }
             SentBy::Source | SentBy::OtherPort | SentBy::Name if same => {
                 NextHop::Flow(BindingFlow { remote: at_contact, ..self.flow }, b"")
             }

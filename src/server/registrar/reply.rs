@@ -21,6 +21,8 @@ pub struct RegistrarReply {
     pub commit: Commit,
     /// There is an unlisted proxy between the phone and us, whose Path or further Via is ignored.
     pub unnamed_proxy: bool,
+    /// The phone is on this host and is called at the port that it sends from, not at that of its Contact.
+    pub local_phone: bool,
 }
 
 /// 200 with every binding (§10.3 step 8).

@@ -4,14 +4,34 @@
 use std::sync::Arc;
 
 use super::binding::Binding;
+use super::config::WhenFull;
 use super::operation::{Operation, Refusal, Wanted};
 
 /// One change. Indices are those of the bindings and of the requested contacts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
-    Add { wanted: usize },
-    Replace { binding: usize, wanted: usize },
-    Remove { binding: usize },
+    Add {
+        wanted: usize,
+    },
+    Replace {
+        binding: usize,
+        wanted: usize,
+    },
+    Remove {
+        binding: usize,
+    },
+    /// Removes one in favour of an added one.
+    Evict {
+        binding: usize,
+    },
+}
+
+/// How many contacts there may be, and which give way to a new one.
+pub(super) struct Room<'a> {
+    pub max: usize,
+    pub when_full: WhenFull,
+    /// Whether the connection of a binding is gone.
+    pub is_lost: &'a dyn Fn(&Binding) -> bool,
 }
 
 /// The client that sent the REGISTER.
@@ -26,7 +46,7 @@ pub(super) fn steps(
     bindings: &[Arc<Binding>],
     operation: &Operation<'_>,
     asker: Asker<'_>,
-    max_contacts: usize,
+    room: &Room<'_>,
 ) -> Result<Vec<Step>, Refusal> {
     let in_order = |binding: &Binding| *binding.call_id != *asker.call_id || asker.cseq > binding.cseq;
     let contacts = match operation {
@@ -46,7 +66,7 @@ pub(super) fn steps(
         let mut found = false;
         for (binding, old) in bindings.iter().enumerate() {
             let Some(taken) = taken.get_mut(binding).filter(|taken| !**taken) else { continue };
-            if !is_same(old, contact) {
+            if !is_same(old, contact, contacts) {
                 continue;
             }
             if !in_order(old) {
@@ -67,17 +87,32 @@ pub(super) fn steps(
             added += 1;
         }
     }
-    match added > 0 && bindings.len() + added - removed > max_contacts {
-        true => Err(Refusal::TooManyContacts),
-        false => Ok(steps),
+    let excess = if added > 0 { (bindings.len() + added - removed).saturating_sub(room.max) } else { 0 };
+    let others = bindings.iter().enumerate().zip(taken).filter(|(_, taken)| !taken);
+    let mut evicted: Vec<_> = others
+        .map(|((binding, old), _)| (!(room.is_lost)(old), old.expires, binding))
+        .filter(|(alive, ..)| !alive || room.when_full == WhenFull::Replace)
+        .collect();
+    if evicted.len() < excess {
+        return Err(Refusal::TooManyContacts);
     }
+    // Lost ones first, then the one that has not been refreshed for the longest time.
+    evicted.sort_unstable();
+    steps.splice(0..0, evicted.into_iter().take(excess).map(|(.., binding)| Step::Evict { binding }));
+    Ok(steps)
 }
 
 /// Whether a requested contact is that of a binding: with a reg-id, the same flow of the same phone, even
-/// with a changed URI (RFC 5626 §6); else by URI.
-fn is_same(binding: &Binding, wanted: &Wanted<'_>) -> bool {
+/// with a changed URI (RFC 5626 §6); else by URI. A phone without reg-ids has one flow, so a new URI takes the
+/// place of the old one, unless it requests that one as well.
+fn is_same(binding: &Binding, wanted: &Wanted<'_>, all: &[Wanted<'_>]) -> bool {
+    let uri = binding.uri();
+    let at = |wanted: &Wanted<'_>| uri.as_ref().is_some_and(|uri| uri.equivalent(&wanted.contact.uri));
     match (wanted.instance, wanted.reg_id, &binding.instance, binding.reg_id) {
         (Some(instance), Some(reg_id), Some(old), Some(old_id)) => instance == &**old && reg_id == old_id,
-        _ => binding.uri().is_some_and(|uri| uri.equivalent(&wanted.contact.uri)),
+        (Some(instance), None, Some(old), None) if wanted.expires > 0 && instance == &**old => {
+            at(wanted) || !all.iter().any(at)
+        }
+        _ => at(wanted),
     }
 }

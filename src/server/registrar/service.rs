@@ -14,13 +14,13 @@ use super::event::{KeepAlive, RegistrarCounters, RegistrarEvent, Removal};
 use super::operation::{self, ExpiryLimits, Operation, Refusal};
 use super::reach::{self, NextHop};
 use super::reply::{self, RegistrarReply};
-use super::rules::{self, Asker, Step};
+use super::rules::{self, Asker, Room, Step};
 use super::store::{Change, Commit, LocationStore};
 use b2b_sip::endpoint::{Flow, Reply};
 use b2b_sip::msg::Request;
 
 /// The sender of a REGISTER, and its flow.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Sender<'a> {
     pub flow: &'a Flow,
     /// The address the phone sends from: the remote end of the flow, or the address that a proxy in front of
@@ -28,6 +28,17 @@ pub struct Sender<'a> {
     pub source: SocketAddr,
     /// The authenticated user; `None`: authentication is not required.
     pub user: Option<&'a str>,
+    /// Whether a connection is open.
+    pub is_open: &'a dyn Fn(&Flow) -> bool,
+}
+
+impl std::fmt::Debug for Sender<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sender")
+            .field("flow", self.flow)
+            .field("source", &self.source)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A registrar. Its events and keep-alives must be taken after each call, and [`Registrar::handle_timeout`]
@@ -89,11 +100,12 @@ impl Registrar {
         let unnamed_proxy = !named && reach::was_forwarded(request);
         if reply.status >= 300 {
             self.counters.refused += 1;
-            return RegistrarReply { reply, commit: Commit::NONE, unnamed_proxy };
+            return RegistrarReply { reply, commit: Commit::NONE, unnamed_proxy, local_phone: false };
         }
+        let local_phone = !named && self.config.trusted.leaves_local(request, sender.flow);
         // The reply also lists changes of other writes that are still pending, so it waits for the last write
         // of all.
-        RegistrarReply { reply, commit: self.store.latest(), unnamed_proxy }
+        RegistrarReply { reply, commit: self.store.latest(), unnamed_proxy, local_phone }
     }
 
     fn register(
@@ -142,19 +154,23 @@ impl Registrar {
         let call_id = request.call_id().map_err(|_| Refusal::Bad("Invalid Call-ID"))?;
         // Expired bindings that have not been looked at yet are removed first.
         self.drop_expired(now, aor);
+        let is_lost = |binding: &Binding| binding.is_lost(sender.is_open);
+        let room = Room { max: max_contacts, when_full: self.config.when_full, is_lost: &is_lost };
+        let asker = Asker { call_id, cseq };
         let Operation::Update(wanted) = &operation else {
             if matches!(operation, Operation::Query) {
                 self.counters.queries += 1;
                 return Ok(());
             }
-            let steps = rules::steps(self.store.bindings(aor), &operation, Asker { call_id, cseq }, 0)?;
+            let steps = rules::steps(self.store.bindings(aor), &operation, asker, &room)?;
             self.perform(now, aor, &steps, |_, _| None);
             return Ok(());
         };
-        let asker = Asker { call_id, cseq };
-        let steps = rules::steps(self.store.bindings(aor), &operation, asker, max_contacts)?;
+        let steps = rules::steps(self.store.bindings(aor), &operation, asker, &room)?;
         let added = steps.iter().filter(|step| matches!(step, Step::Add { .. })).count();
-        if !self.store.accepts() || (added > 0 && self.store.len() + added > self.config.max_bindings) {
+        let evicted = steps.iter().filter(|step| matches!(step, Step::Evict { .. })).count();
+        let total = self.store.len() + added.saturating_sub(evicted);
+        if !self.store.accepts() || (added > evicted && total > self.config.max_bindings) {
             return Err(Refusal::Overloaded);
         }
         let user_agent = operation::user_agent(request);
@@ -194,7 +210,7 @@ impl Registrar {
         for step in steps {
             let old = match step {
                 Step::Add { .. } => None,
-                Step::Replace { binding, .. } | Step::Remove { binding } => {
+                Step::Replace { binding, .. } | Step::Remove { binding } | Step::Evict { binding } => {
                     self.store.bindings(aor).get(*binding).cloned()
                 }
             };
@@ -214,9 +230,10 @@ impl Registrar {
                     made.push(binding.clone());
                     self.events.push_back(RegistrarEvent::Refreshed { aor: aor.clone(), binding });
                 }
-                (Step::Remove { .. }, Some(old)) => {
+                (Step::Remove { .. } | Step::Evict { .. }, Some(old)) => {
                     changes.push(Change::Remove(old.id));
-                    self.removed(aor, old, Removal::Unregistered);
+                    let evicted = matches!(step, Step::Evict { .. });
+                    self.removed(aor, old, if evicted { Removal::Evicted } else { Removal::Unregistered });
                 }
                 _ => {}
             }
@@ -233,6 +250,7 @@ impl Registrar {
         self.keep_alive.clear(binding.id);
         match why {
             Removal::Expired => self.counters.expired += 1,
+            Removal::Evicted => self.counters.evicted += 1,
             Removal::Unregistered | Removal::ByOperator => self.counters.unregistered += 1,
         }
         self.events.push_back(RegistrarEvent::Removed { aor: aor.clone(), binding, why });

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use b2b_call::handler::{ApplicationHandler, HandlerAction, IncomingCall};
 use b2b_call::resolver::ChainResolver;
 use b2b_call::service::{CallService, DialOptions};
-use b2b_call::switch::SwitchConfig;
 use b2b_call::switch::admission::{Admission, AdmissionControl, Caller, Dialled, Fate, Outgoing};
+use b2b_call::switch::{SwitchConfig, Turn};
 use b2b_sip::endpoint::{Flow, Reply, Termination};
 use b2b_sip::msg::Request;
 use b2b_testkit::{Handler, Harness, Network, SESSION};
@@ -24,7 +24,7 @@ impl AdmissionControl for Pacing {
         Admission::Accept(Box::new(Caller::at(flow.remote)))
     }
 
-    fn request(&mut self, _: Instant, _: &Request, _: &Flow) -> Fate {
+    fn request(&mut self, _: &mut Turn<'_>, _: &Request, _: &Flow) -> Fate {
         Fate::ReplyOnce(Reply::status(405))
     }
 

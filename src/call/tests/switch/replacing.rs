@@ -8,8 +8,8 @@ use b2b_call::bridge_fsm::BridgeMode;
 use b2b_call::handler::{ApplicationHandler, HandlerAction, IncomingCall};
 use b2b_call::resolver::ChainResolver;
 use b2b_call::service::{CallService, DialOptions};
-use b2b_call::switch::SwitchConfig;
 use b2b_call::switch::admission::{Admission, AdmissionControl, Caller, Fate};
+use b2b_call::switch::{SwitchConfig, Turn};
 use b2b_sip::endpoint::{Body, Event, Flow, Invite, Reply, Termination, UsageEvent};
 use b2b_sip::msg::Request;
 use b2b_testkit::{B2B, Handler, Harness, Network, SESSION};
@@ -27,7 +27,7 @@ impl AdmissionControl for Believing {
         Admission::Accept(Box::new(Caller { identity, ..Caller::at(flow.remote) }))
     }
 
-    fn request(&mut self, _: Instant, _: &Request, _: &Flow) -> Fate {
+    fn request(&mut self, _: &mut Turn<'_>, _: &Request, _: &Flow) -> Fate {
         Fate::ReplyOnce(Reply::status(405))
     }
 }

@@ -118,6 +118,8 @@ struct Bench {
     registrar: Registrar,
     now: Instant,
     flow: Flow,
+    /// Connections that are gone.
+    closed: Vec<FlowId>,
 }
 
 impl Bench {
@@ -128,11 +130,13 @@ impl Bench {
     fn with(config: RegistrarConfig) -> Self {
         let now = Instant::now();
         let registrar = Registrar::new(config, Box::new(MemoryStore::new()), now);
-        Bench { registrar, now, flow: flow(Transport::Udp, "192.0.2.1:5060") }
+        Bench { registrar, now, flow: flow(Transport::Udp, "192.0.2.1:5060"), closed: Vec::new() }
     }
 
     fn send(&mut self, register: &Register) -> RegistrarReply {
-        let sender = Sender { flow: &self.flow, source: self.flow.remote, user: None };
+        let is_open = |flow: &Flow| !self.closed.contains(&flow.id);
+        let source = self.flow.remote;
+        let sender = Sender { flow: &self.flow, source, user: None, is_open: &is_open };
         self.registrar.handle(self.now, &register.request(), sender, &House)
     }
 

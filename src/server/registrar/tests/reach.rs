@@ -11,13 +11,14 @@ fn trusted() -> Trusted {
     Trusted {
         proxies: [block("203.0.113.5", 32), block("203.0.113.6", 32)].into_iter().collect(),
         inside: [block("10.0.0.0", 8)].into_iter().collect(),
+        ..Trusted::default()
     }
 }
 
 /// The way to a contact: its transport and address, `then` another one, and the route.
 fn way(flow: Flow, source: &str, register: &Register) -> String {
     let mut bench = Bench::with(RegistrarConfig { trusted: trusted(), ..RegistrarConfig::default() });
-    let sender = Sender { flow: &flow, source: source.parse().unwrap(), user: None };
+    let sender = Sender { flow: &flow, source: source.parse().unwrap(), user: None, is_open: &|_| true };
     let reply = bench.registrar.handle(bench.now, &register.request(), sender, &House);
     assert_eq!(reply.reply.status, 200);
     let binding = bench.registrar.lookup(bench.now, &"1001@b2b.example".parse().unwrap()).remove(0);
@@ -104,6 +105,38 @@ fn over_udp_sent_by_rport_and_contact_say_where_a_phone_listens() {
     let outbound = "<sip:1001@198.51.100.7:5060>;+sip.instance=\"<urn:uuid:a>\";reg-id=1";
     let register = Register::new(1).via("UDP 198.51.100.7:40123").contact(outbound);
     assert_eq!(way(flow(Transport::Udp, REMOTE), REMOTE, &register), here, "reg-id");
+}
+
+#[test]
+fn a_phone_on_our_own_host_is_reached_at_its_contact_if_the_configuration_says_so() {
+    let source = "192.0.2.99:40123";
+    let at_source = "192.0.2.99:40123;transport=udp";
+    for (local_phones, contact, expected) in [
+        (true, "sip:1001@192.0.2.99:7070", "192.0.2.99:7070;transport=udp"),
+        (false, "sip:1001@192.0.2.99:7070", at_source),
+        // Ports of ours, of other services, and other hosts.
+        (true, "sip:1001@192.0.2.99:5060", at_source),
+        (true, "sip:1001@192.0.2.99", at_source),
+        (true, "sip:1001@192.0.2.99:20002", at_source),
+        (true, "sip:1001@192.0.2.99:1023", at_source),
+        (true, "sip:1001@192.0.2.98:7070", at_source),
+        (true, "sip:1001@192.0.2.99:7070;transport=tcp", at_source),
+    ] {
+        let own_ports = [5_060, 20_002].into();
+        let trusted = Trusted { local_phones, own_ports, ..trusted() };
+        let mut bench = Bench::with(RegistrarConfig { trusted, ..RegistrarConfig::default() });
+        bench.flow = flow(Transport::Udp, source);
+        let register = Register::new(1).via(&format!("UDP {source}")).contact(&format!("<{contact}>"));
+        let tells = bench.send(&register).local_phone;
+        assert_eq!(
+            tells,
+            contact.ends_with(":7070") && contact.contains(".99:") && !local_phones,
+            "{contact}"
+        );
+        let binding = bench.registrar.lookup(bench.now, &"1001@b2b.example".parse().unwrap()).remove(0);
+        let NextHop::Flow(flow, b"") = bench.registrar.next_hop(&binding) else { panic!("{contact}") };
+        assert_eq!(flow.remote_uri(), format!("sip:{expected}"), "{local_phones} {contact}");
+    }
 }
 
 #[test]

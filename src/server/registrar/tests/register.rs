@@ -161,6 +161,74 @@ fn more_contacts_than_allowed_are_403_and_a_refresh_still_works() {
     assert_eq!((of_1002(1, A), of_1002(2, B), of_1002(3, A)), (200, 403, 200));
 }
 
+/// A contact of the phone with this instance.
+fn of_phone(port: u16, instance: &str) -> String {
+    format!("<sip:1001@192.0.2.1:{port}>;+sip.instance=\"<urn:uuid:{instance}>\"")
+}
+
+#[test]
+fn a_phone_that_names_its_instance_gives_up_its_old_contact_for_a_new_one() {
+    let mut bench = Bench::with(RegistrarConfig { max_contacts: 2, ..RegistrarConfig::default() });
+    bench.ok(&Register::new(1).call_id("other").contact(&of_phone(6_000, "b")));
+    for (cseq, port) in (1..).zip(7_001..7_006) {
+        let listed = bench.ok(&Register::new(cseq).contact(&of_phone(port, "a")));
+        assert_eq!(listed.len(), 2, "{listed:?}");
+        assert!(listed[1].contains(&format!(":{port}>")), "{listed:?}");
+    }
+    assert!(bench.found("1001@b2b.example").contains(&"sip:1001@192.0.2.1:6000".to_owned()));
+    // It removes an address that it has left, and keeps the new one.
+    let old = format!("{};expires=0", of_phone(7_001, "a"));
+    assert_eq!(bench.ok(&Register::new(9).contact(&old)).len(), 2);
+    // It may have two addresses at a time, and refresh both.
+    let both = |cseq| Register::new(cseq).contact(&of_phone(7_005, "a")).contact(&of_phone(7_006, "a"));
+    let mut bench = Bench::with(RegistrarConfig { max_contacts: 2, ..RegistrarConfig::default() });
+    bench.ok(&both(1));
+    bench.events();
+    assert_eq!(bench.ok(&both(2)).len(), 2);
+    assert_eq!(bench.events(), ["=sip:1001@192.0.2.1:7005", "=sip:1001@192.0.2.1:7006"]);
+}
+
+#[test]
+fn a_contact_whose_connection_is_gone_gives_way_when_there_is_no_room() {
+    let mut bench = Bench::with(RegistrarConfig { max_contacts: 2, ..RegistrarConfig::default() });
+    let come = |bench: &mut Bench, number: u32, transport| {
+        bench.flow = Flow { id: FlowId(number.into()), ..flow(transport, "198.51.100.7:40123") };
+        let contact = format!("<sip:1001@198.51.100.7:{}>", 40_000 + number);
+        bench.answer(&Register::new(number).contact(&contact)).0
+    };
+    assert_eq!(come(&mut bench, 1, Transport::Tcp), 200);
+    assert_eq!(come(&mut bench, 2, Transport::Tls), 200);
+    assert_eq!(come(&mut bench, 3, Transport::Tcp), 403, "both are there");
+    bench.closed.push(FlowId(2));
+    bench.events();
+    assert_eq!(come(&mut bench, 4, Transport::Udp), 200);
+    assert_eq!(bench.events(), ["-sip:1001@198.51.100.7:40002 Evicted", "+sip:1001@198.51.100.7:40004"]);
+    // What a phone on UDP is reached by cannot break.
+    bench.closed.push(FlowId(4));
+    assert_eq!(come(&mut bench, 5, Transport::Tcp), 403);
+}
+
+#[test]
+fn the_contact_that_expires_first_is_replaced_if_the_configuration_says_so() {
+    let when_full = WhenFull::Replace;
+    let mut bench = Bench::with(RegistrarConfig { max_contacts: 2, when_full, ..RegistrarConfig::default() });
+    let contact = |number: u32| format!("<sip:1001@192.0.2.{number}>");
+    bench.ok(&Register::new(1).contact(&contact(1)));
+    bench.pass(1);
+    bench.ok(&Register::new(2).contact(&contact(2)));
+    bench.pass(1);
+    bench.ok(&Register::new(3).contact(&contact(1)));
+    bench.events();
+    let listed = bench.ok(&Register::new(4).contact(&contact(3)));
+    assert_eq!(listed.len(), 2, "{listed:?}");
+    assert_eq!(bench.events(), ["-sip:1001@192.0.2.2 Evicted", "+sip:1001@192.0.2.3"]);
+    assert_eq!(bench.registrar.counters().evicted, 1);
+    // One REGISTER for more than there is room for has none to replace.
+    let three = Register::new(5).contact(&contact(7)).contact(&contact(8)).contact(&contact(9));
+    assert_eq!(bench.answer(&three).0, 403);
+    assert_eq!(bench.query().len(), 2);
+}
+
 #[test]
 fn a_full_store_takes_no_new_bindings_but_refreshes() {
     let mut bench = Bench::with(RegistrarConfig { max_bindings: 1, ..RegistrarConfig::default() });
@@ -180,7 +248,7 @@ fn domains_addresses_and_users_are_held_apart() {
             .handle(
                 bench.now,
                 &register.request(),
-                Sender { flow: &bench.flow, source: bench.flow.remote, user },
+                Sender { flow: &bench.flow, source: bench.flow.remote, user, is_open: &|_| true },
                 &House,
             )
             .reply
