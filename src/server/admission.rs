@@ -126,7 +126,12 @@ impl ServerAdmission {
             penalties: Penalties::new(settings::penalties(config), now),
             lines: Lines::new(now),
             refusals: Refusals::default(),
-            channel_limits: ChannelLimits::new(now, &config.limits, parts.board.channels.clone()),
+            channel_limits: ChannelLimits::new(
+                now,
+                &config.limits,
+                parts.board.channels.clone(),
+                &parts.known,
+            ),
             gateways: {
                 let mut gateways = Gateways::new(parts.board.clone(), Realms::beside(config), seed);
                 gateways.follow(now, config);

@@ -68,8 +68,8 @@ pub enum NoEntry {
 }
 
 impl ChannelLimits {
-    /// New limits over these channels.
-    pub fn new(now: Instant, limits: &Limits, channels: Channels) -> Self {
+    /// New limits over these channels. Known sources have room in the tables that strangers fill.
+    pub fn new(now: Instant, limits: &Limits, channels: Channels, known: &KnownSources) -> Self {
         let Rates { calls: calls_rate, users: users_rate, sources, strangers } = rates(limits);
         ChannelLimits {
             channels,
@@ -77,8 +77,8 @@ impl ChannelLimits {
             calls_rate,
             users: HashMap::new(),
             users_rate,
-            sources: SourceBudget::new(now, sources, SOURCES, KnownSources::default()),
-            strangers: strangers.map(|rate| SourceBudget::new(now, rate, SOURCES, KnownSources::default())),
+            sources: SourceBudget::new(now, sources, SOURCES, known.clone()),
+            strangers: strangers.map(|rate| SourceBudget::new(now, rate, SOURCES, known.clone())),
             next_sweep: now,
             paces: HashMap::new(),
             asked: HashMap::new(),
@@ -300,7 +300,7 @@ mod tests {
 
     fn channel_limits(config: &ServerConfig) -> (ChannelLimits, Instant, Channels) {
         let (now, channels) = (Instant::now(), Channels::default());
-        (ChannelLimits::new(now, &config.limits, channels.clone()), now, channels)
+        (ChannelLimits::new(now, &config.limits, channels.clone(), &KnownSources::default()), now, channels)
     }
 
     #[test]
@@ -396,6 +396,18 @@ mod tests {
         assert_eq!(answered(from(THERE, true)), 12, "four seconds' worth over UDP");
         assert_eq!(answered(from(THERE, false)), 30, "ten where the address is certain");
         assert_ne!(answered(from(HERE, true)), 0, "another source's flood is its own");
+    }
+
+    #[test]
+    fn a_flood_from_forged_addresses_takes_no_challenge_from_who_is_known() {
+        let (config, now, known) = (config(), Instant::now(), KnownSources::default());
+        let mut limits = ChannelLimits::new(now, &config.limits, Channels::default(), &known);
+        known.at_home(now, HERE, now + Duration::from_secs(60));
+        for n in 0..2 * SOURCES as u32 {
+            limits.answers_stranger(now, from(IpAddr::V4((0x0a00_0000 + n).into()), true));
+        }
+        assert!(!limits.answers_stranger(now, from(THERE, true)), "the table is full");
+        assert!(limits.answers_stranger(now, from(HERE, true)));
     }
 
     #[test]
