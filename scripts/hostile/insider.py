@@ -306,8 +306,7 @@ def trunk_rate(one, world):
         return len(refused) > 1, f"calls of another user: {found}"
 
 
-@attack("trunk-channels", "2nd M2", "one user holds the channels of a trunk", counters=(
-    'b2b_abuse_total{kind="gateway_full"}',))
+@attack("trunk-channels", "2nd M2", "one user holds the channels of a trunk", timed=True)
 def trunk_channels(one, world):
     with contextlib.ExitStack() as stack:
         stack.enter_context(trunk(one, world, 83))
@@ -320,25 +319,23 @@ def trunk_channels(one, world):
         return call.status != 200, f"{len(up)} calls of one user; another one's: {call.status}"
 
 
-@attack("info-flood", "2nd M1", "INFO of 55 KB in fourteen calls of one user", counters=(
-    "b2b_sip_overloaded_total",), timed=True)
+@attack("info-flood", "2nd M1", "INFO of 55 KB in fourteen calls of one user", timed=True)
 def info_flood(one, world):
-    """The far ends never answer, so that each request is kept."""
+    """The Vias come back in the answers, which are kept."""
     with contextlib.ExitStack() as stack:
         caller, callee = pair(one, world, stack)
-        callee.on_request = lambda phone, message: message.method == "INFO"
         owner, other = (stack.enter_context(one.victim(world, n)) for n in (5, 6))
         other.register()
         calls = [caller.call(one.number(1)) for _ in range(14)]
         before = owner.register(patience=4)
         rate, end = (2, 4) if world.together else (20, 6)
         over = time.monotonic() + end
-        body = "x" * 55_000
+        vias = [f"SIP/2.0/UDP 192.0.2.9;branch=z9hG4bK{'v' * 7_900}"] * 7
         while time.monotonic() < over:
             begun = time.monotonic()
             for call in calls:
                 for _ in range(rate):
-                    call.send("INFO", [("Content-Type", "text/plain")], body, wait=False)
+                    call.send("INFO", wait=False, via=lambda phone: [phone.via(), *vias])
             time.sleep(max(0, 0.25 - (time.monotonic() - begun)))
         second = owner.call(one.number(6), patience=4)
         found = [before, owner.register(patience=4), second.status]
