@@ -16,6 +16,10 @@
 //! | Route, Request-URI host, `maddr`, `?headers` | ignored | ignored | ignored | its own Route |
 //!
 //! Trusted addresses and `sip:` targets of routes count as gateways with that host.
+//!
+//! - `media`: addresses in session descriptions
+
+pub mod media;
 
 use std::sync::Arc;
 

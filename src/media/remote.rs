@@ -21,6 +21,10 @@ pub struct Remote {
     /// Its RTP address. Unspecified: do not send for now (RFC 2543's hold). With symmetric RTP the
     /// source address of its packets replaces this, see [`lock`](super::transport::lock).
     pub rtp: SocketAddr,
+    /// Whether the party may not name that address: nothing is sent there, and its media is awaited
+    /// from its signalling and the named networks.
+    #[serde(default)]
+    pub awaited: bool,
     /// Its RTCP address; `None` for the port after that of RTP (RFC 3550 §11).
     pub rtcp: Option<SocketAddr>,
     /// Whether RTCP shares the RTP ports (RFC 5761).
@@ -47,6 +51,7 @@ impl Remote {
     pub fn at(rtp: SocketAddr) -> Self {
         Remote {
             rtp,
+            awaited: false,
             rtcp: None,
             rtcp_mux: true,
             receives: true,
@@ -65,7 +70,7 @@ impl Remote {
         let next_port = || SocketAddr::new(rtp.ip(), rtp.port().saturating_add(1));
         let (channel, to) = match self.rtcp_mux {
             true => (Channel::Rtp, rtp),
-            false => (Channel::Rtcp, self.rtcp.unwrap_or_else(next_port)),
+            false => (Channel::Rtcp, self.rtcp.filter(|_| !self.awaited).unwrap_or_else(next_port)),
         };
         (!to.ip().is_unspecified() && to.port() != 0).then_some((channel, to))
     }

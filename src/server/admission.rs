@@ -318,7 +318,9 @@ impl AdmissionControl for ServerAdmission {
         let aor = user.and_then(|user| self.settings.directory.aor(user));
         let registered = aor.map(|aor| registrar(&self.parts.registrar).known_sources(now, &aor));
         let interface = media_rules::interface(&self.parts.current, &self.settings, &self.parts.board, party);
-        MediaRules { interface, ..media_rules::of(&self.settings, party, &registered.unwrap_or_default()) }
+        let registered = registered.unwrap_or_default();
+        let own = self.parts.current.own_hosts(&self.settings, party.address);
+        MediaRules { interface, ..media_rules::of(&self.settings, party, &registered, own) }
     }
 
     fn session_rules(&self, party: &Party) -> SessionRules {

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,6 +13,7 @@ use super::origin::Origin;
 use crate::config::Gateway;
 use crate::registrar::{Aor, NextHop as Reached};
 use b2b_call::lookup::ResolvedContact;
+use b2b_call::policy::media::Reach;
 use b2b_call::policy::{Asker, Decision, Party, Place, Redirects, Trunk, Way, decide};
 use b2b_sip::endpoint::{Flow, HopJudge, HopRule, HopVerdict, NextHop, PeerWay, Whereabouts};
 use b2b_sip::msg::Uri;
@@ -239,12 +240,12 @@ impl Own<'_> {
             None => {}
         }
         let inside = |ip: IpAddr| settings.config.server.inside.iter().any(|net| net.contains(&ip));
-        let reach = |ip: IpAddr| if inside(ip) { Reach::Private } else { reach(ip) };
+        let reach = |ip: IpAddr| if inside(ip) { Reach::Private } else { Reach::of(ip) };
         let wanted = reach(ip);
         let is_there = |own: IpAddr| match wanted {
             Reach::Everywhere => true,
-            Reach::Private => reach(own) != Reach::Everywhere,
-            Reach::Link | Reach::Host => reach(own) == wanted,
+            Reach::Private => Reach::of(own) != Reach::Everywhere,
+            Reach::Link | Reach::Host => Reach::of(own) == wanted,
         };
         if wanted != Reach::Everywhere && !self.addresses().any(is_there) {
             return Place::Inside;
@@ -285,35 +286,12 @@ fn fit(gateway: &Gateway, board: &GatewayBoard, at: SocketAddr) -> Option<Fit> {
 }
 
 /// A host's addresses: itself, or what its name last resolved to.
-fn addresses(host: &str, board: &GatewayBoard) -> impl Iterator<Item = IpAddr> + use<> {
+pub(super) fn addresses(host: &str, board: &GatewayBoard) -> impl Iterator<Item = IpAddr> + use<> {
     match host.parse::<IpAddr>() {
         Ok(ip) => vec![ip.to_canonical()],
         Err(_) => board.addresses(host),
     }
     .into_iter()
-}
-
-/// The scope in which an address is reachable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reach {
-    Host,
-    Link,
-    Private,
-    Everywhere,
-}
-
-fn reach(ip: IpAddr) -> Reach {
-    const fn is_shared(octets: [u8; 4]) -> bool {
-        octets[0] == 100 && octets[1] & 0xc0 == 64 // RFC 6598
-    }
-    match ip {
-        ip if ip.is_loopback() => Reach::Host,
-        IpAddr::V4(ip) if ip.is_link_local() => Reach::Link,
-        IpAddr::V4(ip) if ip.is_private() || is_shared(ip.octets()) => Reach::Private,
-        IpAddr::V6(ip) if ip.is_unicast_link_local() => Reach::Link,
-        IpAddr::V6(ip) if Ipv6Addr::is_unique_local(&ip) => Reach::Private,
-        _ => Reach::Everywhere,
-    }
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use super::settings::{self, RouteParts};
 use crate::config::ServerConfig;
 use crate::registrar::{AorPolicy, BindingFlow, NextHop, Registrar};
 use b2b_app::Applications;
-use b2b_call::controller::PairPolicy;
+use b2b_call::controller::{OwnHosts, PairPolicy};
 use b2b_call::handler::Party;
 use b2b_call::lookup::{LookupError, LookupFuture, LookupRequest, LookupResult, Resolver};
 use b2b_call::policy::Redirects;
@@ -226,18 +226,23 @@ struct InForce {
     sockets: OnceLock<Vec<Listening>>,
     /// Our public addresses, as STUN servers report them.
     seen: RwLock<Vec<SocketAddr>>,
+    /// The addresses and ports of this server, as of the last change of any of the others.
+    own: RwLock<Arc<OwnHosts>>,
 }
 
 impl Current {
     /// Starts with these settings.
     pub fn new(settings: Settings) -> Self {
         let settings = RwLock::new(Arc::new(settings));
-        Current(Arc::new(InForce {
+        let current = Current(Arc::new(InForce {
             settings,
             listening: OnceLock::new(),
             sockets: OnceLock::new(),
             seen: RwLock::default(),
-        }))
+            own: RwLock::default(),
+        }));
+        current.renew_own_hosts();
+        current
     }
 
     /// The settings in force.
@@ -248,6 +253,7 @@ impl Current {
     /// Replaces the settings; calls that are up keep what they have.
     pub fn set(&self, settings: Settings) {
         *self.0.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+        self.renew_own_hosts();
     }
 }
 
@@ -258,6 +264,7 @@ impl Current {
         // Only the first call counts: listeners never change.
         let _ = self.0.listening.set(at);
         let _ = self.0.sockets.set(sockets);
+        self.renew_own_hosts();
     }
 
     /// Records a further public address of ours.
@@ -268,6 +275,34 @@ impl Current {
         // An address that was ours a while ago may belong to another host now.
         let surplus = all.len().saturating_sub(SEEN);
         all.drain(..surplus);
+        drop(all);
+        self.renew_own_hosts();
+    }
+
+    fn renew_own_hosts(&self) {
+        let config = self.get().config.clone();
+        let seen = self.0.seen.read().unwrap_or_else(PoisonError::into_inner);
+        let listening: Vec<SocketAddr> = match self.0.listening.get() {
+            Some(listening) => listening.clone(),
+            None => config.listening().map(|it| it.bind).collect(),
+        };
+        let ports = listening.iter().copied().chain(config.http.as_ref().map(|http| http.bind));
+        let own = OwnHosts {
+            inside: config.server.inside.clone(),
+            here: addresses_of_this_machine(),
+            announced: config.announced().chain(seen.iter().map(SocketAddr::ip)).collect(),
+            ports: ports.map(|at| at.port()).filter(|port| *port != 0).collect(),
+        };
+        *self.0.own.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(own);
+    }
+
+    /// The addresses and ports of this server, and whether a party with this source is the server itself.
+    pub fn own_hosts(&self, settings: &Settings, source: Option<SocketAddr>) -> (Arc<OwnHosts>, bool) {
+        let own = self.0.own.read().unwrap_or_else(PoisonError::into_inner).clone();
+        // The ports first: most sources need no further look.
+        let ourselves =
+            source.is_some_and(|it| own.ports.contains(&it.port()) && self.listens_at(settings, it));
+        (own, ourselves)
     }
 
     /// Whether this is one of our public addresses.
@@ -336,6 +371,16 @@ impl Current {
             None => settings.config.listening().any(|listener| here(&listener.bind)),
         }
     }
+}
+
+/// The addresses of this machine's interfaces.
+fn addresses_of_this_machine() -> Vec<IpAddr> {
+    let all = nix::ifaddrs::getifaddrs().into_iter().flatten().filter_map(|it| it.address);
+    let ip = |it: nix::sys::socket::SockaddrStorage| {
+        let v4 = it.as_sockaddr_in().map(|it| IpAddr::from(it.ip()));
+        v4.or_else(|| Some(it.as_sockaddr_in6()?.ip().into()))
+    };
+    all.filter_map(ip).filter(|ip| !ip.is_loopback()).collect()
 }
 
 /// Whether an address is one of this machine's: the local address of the route to it is the address itself.

@@ -3,15 +3,17 @@
 //! Pure.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
 use super::board::GatewayBoard;
+use super::hops::addresses;
 use super::in_force::{Current, Settings};
 use super::origin::Origin;
 use super::settings::srtp_rules;
 use crate::config::{Carrier, MediaAnswer};
-use b2b_call::controller::{Answering, Bound, NamedSources};
+use b2b_call::controller::{Answering, Bound, NamedSources, OwnHosts};
 use b2b_call::handler::Party;
 use b2b_call::switch::admission::MediaRules;
 use b2b_sip::net::local_addr;
@@ -53,11 +55,17 @@ pub fn interface(
     of_route.map(|it| it.name.clone())
 }
 
-/// The rules for a party: its own, and those for everyone. `registered` are its registered addresses.
-pub fn of(settings: &Settings, party: &Party, registered: &[IpAddr]) -> MediaRules {
+/// The rules for a party: its own, and those for everyone. `registered` are its registered addresses, `own` is
+/// this server, and `ourselves` whether it is the party.
+pub fn of(
+    settings: &Settings,
+    party: &Party,
+    registered: &[IpAddr],
+    (own, ourselves): (Arc<OwnHosts>, bool),
+) -> MediaRules {
     let (config, address) = (&settings.config, party.address);
-    let mut spared = config.server.inside.clone();
-    spared.extend(registered.iter().map(|address| IpNet::from(*address)));
+    let mut spared: Vec<IpNet> = registered.iter().map(|address| IpNet::from(*address)).collect();
+    let mut hosts: Vec<IpAddr> = Vec::new();
     let mut sources =
         NamedSources { networks: config.media.media_from.clone(), answer: Answering::default() };
     let (mut srtp, mut is_at) = (None, address.map(|address| address.ip()));
@@ -73,10 +81,10 @@ pub fn of(settings: &Settings, party: &Party, registered: &[IpAddr]) -> MediaRul
         Origin::Gateway(name) => {
             if let Some(gateway) = config.gateway(name) {
                 sources.networks.extend(gateway.sources.iter().chain(&gateway.media_from));
-                let hosts: Vec<IpAddr> =
-                    gateway.reached_by().filter_map(|host| host.host.parse::<IpAddr>().ok()).collect();
+                hosts.extend(gateway.reached_by().flat_map(|host| addresses(&host.host, &settings.board)));
                 is_at = is_at.or_else(|| hosts.first().copied());
-                spared.extend(hosts.into_iter().map(IpNet::from));
+                spared.extend(hosts.iter().copied().map(IpNet::from));
+                hosts.extend(gateway.sources.iter().map(IpNet::addr));
                 srtp = gateway.srtp.as_ref().map(srtp_rules);
                 no_reinvites = !gateway.reinvites;
                 sources.answer = match gateway.media_answer {
@@ -101,7 +109,7 @@ pub fn of(settings: &Settings, party: &Party, registered: &[IpAddr]) -> MediaRul
     MediaRules {
         party,
         sources,
-        bound: Some(Bound { party: counted, spared }),
+        bound: Some(Bound { party: counted, spared, hosts, own, ourselves }),
         inside,
         interface: None,
         srtp,
@@ -134,7 +142,7 @@ mod tests {
         let registrar = Arc::new(Mutex::new(registrar));
         let settings = Settings::new(config, registrar, GatewayBoard::default()).unwrap();
         let named = |party: Party| {
-            let MediaRules { party, sources, .. } = of(&settings, &party, &[]);
+            let MediaRules { party, sources, .. } = of(&settings, &party, &[], Default::default());
             let networks: Vec<_> = sources.networks.iter().map(ToString::to_string).collect();
             (party, networks.join(" "), sources.answer)
         };
@@ -165,7 +173,7 @@ mod tests {
         let registrar = Registrar::new(RegistrarConfig::default(), store, Instant::now());
         let settings =
             Settings::new(config, Arc::new(Mutex::new(registrar)), GatewayBoard::default()).unwrap();
-        let srtp = |party: Party| of(&settings, &party, &[]).srtp;
+        let srtp = |party: Party| of(&settings, &party, &[], Default::default()).srtp;
         let user = |name: &str| Party { user: Some(name.to_owned()), ..Party::default() };
         assert_eq!(srtp(user("1001")), Some(SrtpPolicy::Required.into()));
         assert_eq!(srtp(user("1002")), None);

@@ -11,17 +11,17 @@ use crate::server_support::phone::{Dialog, Phone, event, rtp_of};
 use crate::server_support::{Server, server, until};
 
 /// An unused address.
-const NOWHERE: Ipv4Addr = Ipv4Addr::new(127, 9, 9, 9);
-const CALLER: u8 = 0x11;
-const CALLEE: u8 = 0x22;
+pub(super) const NOWHERE: Ipv4Addr = Ipv4Addr::new(127, 9, 9, 9);
+pub(super) const CALLER: u8 = 0x11;
+pub(super) const CALLEE: u8 = 0x22;
 const OTHER: u8 = 0x33;
 const ATTACKER: u8 = 0x66;
 
-const fn host(last: u8) -> Ipv4Addr {
+pub(super) const fn host(last: u8) -> Ipv4Addr {
     Ipv4Addr::new(127, 0, 0, last)
 }
 
-fn public(name: &'static str, last: u8) -> Phone {
+pub(super) fn public(name: &'static str, last: u8) -> Phone {
     Phone::at(name, [host(last); 3])
 }
 
@@ -65,7 +65,7 @@ impl Attacker {
 }
 
 /// Both parties send until each has heard the other; nothing from an attacker is heard.
-fn talk(n: &mut u16, one: (&Phone, SocketAddr, u8), other: (&Phone, SocketAddr, u8)) {
+pub(super) fn talk(n: &mut u16, one: (&Phone, SocketAddr, u8), other: (&Phone, SocketAddr, u8)) {
     let mut heard = [Vec::new(), Vec::new()];
     until("both to be heard", || {
         for _ in 0..5 {
@@ -83,7 +83,7 @@ fn talk(n: &mut u16, one: (&Phone, SocketAddr, u8), other: (&Phone, SocketAddr, 
     assert_eq!(injected, 0, "the attacker's voice");
 }
 
-fn report(server: &Server) -> Value {
+pub(super) fn report(server: &Server) -> Value {
     let call = server.get("/calls").json()["calls"][0]["call"].clone();
     server.get(&format!("/calls/{call}")).json()
 }
@@ -236,14 +236,19 @@ fn a_carrier_whose_media_come_from_elsewhere_is_heard_and_answered_as_its_gatewa
 }
 
 /// A host that has never requested anything, at this port.
-fn bystander(port: u16) -> UdpSocket {
+pub(super) fn bystander(port: u16) -> UdpSocket {
     let socket = UdpSocket::bind((host(77), port)).expect("loopback");
     socket.set_read_timeout(Some(Duration::from_millis(200))).expect("a timeout");
     socket
 }
 
 /// Sends these packets; returns the number that the bystander receives.
-fn gets(bystander: &UdpSocket, phone: &Phone, to: SocketAddr, packets: std::ops::Range<u16>) -> usize {
+pub(super) fn gets(
+    bystander: &UdpSocket,
+    phone: &Phone,
+    to: SocketAddr,
+    packets: std::ops::Range<u16>,
+) -> usize {
     std::thread::scope(|scope| {
         let speaks = scope.spawn(|| {
             for n in packets {

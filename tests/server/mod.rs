@@ -27,6 +27,7 @@ mod http_lists;
 mod http_places;
 mod journal;
 mod keys;
+mod media_addresses;
 mod media_apps;
 mod media_faults;
 mod media_lock;

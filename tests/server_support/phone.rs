@@ -25,6 +25,8 @@ pub struct Phone {
     rtp: UdpSocket,
     /// The address in its descriptions.
     told: Ipv4Addr,
+    /// The port in its descriptions, if not that of its media.
+    pub told_port: Option<u16>,
     /// Payload type for telephone events, if supported.
     pub events: Option<u8>,
     /// Value of its Allow, if any.
@@ -61,6 +63,7 @@ impl Phone {
             sip: socket(sip),
             rtp: socket(rtp),
             told,
+            told_port: None,
             events: None,
             allows: None,
             formats: ("8", String::new()),
@@ -86,7 +89,8 @@ impl Phone {
     }
 
     fn session(&self) -> String {
-        let (port, ip, (types, lines), profile) = (self.rtp().port(), self.told, &self.formats, self.profile);
+        let (ip, (types, lines), profile) = (self.told, &self.formats, self.profile);
+        let port = self.told_port.unwrap_or(self.rtp().port());
         let (number, line) = match self.events {
             Some(event) => (format!(" {event}"), format!("a=rtpmap:{event} telephone-event/8000\r\n")),
             None => (String::new(), String::new()),

@@ -1,7 +1,7 @@
 //! The media engine inside this process: relay threads, and the session descriptions of each leg. Every
 //! answer is ready within the turn, except for counters, and for endpoints when no pre-bound one is left.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
@@ -103,6 +103,7 @@ impl EmbeddedController {
         let state = Arc::new(Mutex::new(State {
             rng,
             endpoints: HashMap::new(),
+            receiving: HashSet::new(),
             trunks: Trunks::default(),
             rooms: Rooms::default(),
         }));
@@ -156,7 +157,9 @@ impl EmbeddedController {
     pub fn shutdown(&self) {
         self.relay.shutdown();
         self.recordings.shutdown();
-        self.state().endpoints.clear();
+        let mut state = self.state();
+        state.endpoints.clear();
+        state.receiving.clear();
     }
 
     /// Whether trunks use IPv6.
@@ -224,6 +227,9 @@ impl EmbeddedController {
     fn close(&self, endpoint: EndpointId) {
         let mut state = self.state();
         let Some(entry) = state.endpoints.remove(&endpoint) else { return };
+        for address in [entry.local, entry.side.rtp()] {
+            state.receiving.remove(&address);
+        }
         if let Some(other) = entry.joined.and_then(|other| state.endpoints.get_mut(&other)) {
             other.joined = None;
         }

@@ -1,6 +1,6 @@
 //! The descriptions exchanged at endpoints, and the joins that follow from them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
 use rand::RngExt;
@@ -13,6 +13,7 @@ use super::trunk::Trunks;
 use super::{AddressFamily, Answer, Bound, EndpointId, EndpointSpec, Joined, MediaError, Route, Signalling};
 use crate::negotiate::crypto::LocalCrypto;
 use crate::negotiate::pair::{self, Side};
+use crate::policy::media::Naming;
 use b2b_media::relay::Opened;
 use b2b_media::remote::Remote;
 use b2b_media::sounds::Listener;
@@ -21,6 +22,8 @@ pub(super) struct State {
     pub rng: StdRng,
     /// Boxed: half of the hash table's slots are empty.
     pub endpoints: HashMap<EndpointId, Box<Entry>>,
+    /// Where they receive, as bound and as told.
+    pub receiving: HashSet<SocketAddr>,
     pub trunks: Trunks,
     pub rooms: Rooms,
 }
@@ -38,6 +41,7 @@ impl State {
         }
         let entry = Entry {
             side,
+            local,
             joined: None,
             signalling: spec.signalling,
             bound: spec.bound,
@@ -45,6 +49,7 @@ impl State {
             interface: spec.interface,
             hears_tones: false,
         };
+        self.receiving.extend([local, rtp]);
         self.endpoints.insert(id, Box::new(entry));
         Ok(Answer::Allocated { endpoint: Some(id), rtp })
     }
@@ -52,9 +57,11 @@ impl State {
 
 pub(super) struct Entry {
     pub side: Side,
+    /// Where it receives, as bound.
+    pub local: SocketAddr,
     pub joined: Option<EndpointId>,
     pub signalling: Signalling,
-    /// The limit on unverified media, and in `bound_to` the host that it currently applies to.
+    /// The addresses that its party may name, and in `bound_to` the host that the limit currently applies to.
     pub bound: Option<Bound>,
     pub bound_to: Option<IpAddr>,
     /// The name of its network, if it has one.
@@ -64,11 +71,26 @@ pub(super) struct Entry {
 }
 
 impl Entry {
+    /// What may be sent to the addresses in a description of its party. `receiving`: where our endpoints receive.
+    fn naming(&self, remote: &Remote, receiving: &HashSet<SocketAddr>) -> Naming {
+        let Some(bound) = &self.bound else { return Naming::Own };
+        let rtcp = remote.rtcp_at(remote.rtp).map(|(_, rtcp)| rtcp);
+        let judged = [Some(remote.rtp), rtcp].into_iter().flatten().map(|address| {
+            let ip = address.ip().to_canonical();
+            // RTCP is received at the port after that of RTP.
+            let ports = [address.port(), address.port().saturating_sub(1)];
+            let ours = ports.iter().any(|port| receiving.contains(&SocketAddr::new(ip, *port)));
+            match ours && !bound.ourselves {
+                true => Naming::Never,
+                false => bound.naming(address, &self.signalling),
+            }
+        });
+        judged.max().unwrap_or(Naming::Own)
+    }
+
     /// The new limited host, if it has changed; the inner `None` lifts the limit.
-    fn rebound(&mut self, host: IpAddr) -> Option<Option<(String, IpAddr)>> {
-        let bound = self.bound.as_ref().filter(|bound| bound.holds(host, &self.signalling));
-        let to = bound.map(|bound| (bound.party.clone(), host));
-        let host = to.as_ref().map(|(_, host)| *host);
+    fn rebound(&mut self, host: Option<IpAddr>) -> Option<Option<(String, IpAddr)>> {
+        let to = self.bound.as_ref().zip(host).map(|(bound, host)| (bound.party.clone(), host));
         (std::mem::replace(&mut self.bound_to, host) != host).then_some(to)
     }
 }
@@ -122,13 +144,16 @@ impl EmbeddedController {
 
     /// Updates the relay with the descriptions of an endpoint.
     fn describe(&self, state: &mut State, id: EndpointId) -> Result<(), MediaError> {
-        let entry = state.get(id)?;
+        let State { endpoints, receiving, .. } = state;
+        let entry = endpoints.get_mut(&id).ok_or(MediaError::NoSuchEndpoint(id))?;
         self.recordings.described(id, &entry.side);
         if let Some(remote) = entry.side.remote() {
-            let remote = Remote { signalling: entry.signalling, ..remote };
-            if let Some(to) = entry.rebound(remote.rtp.ip()) {
+            let mut remote = Remote { signalling: entry.signalling, ..remote };
+            let naming = entry.naming(&remote, receiving);
+            if let Some(to) = entry.rebound((naming == Naming::Bounded).then(|| remote.rtp.ip())) {
                 self.relay.bound(relay_id(id), to);
             }
+            remote.awaited = naming == Naming::Never;
             let side = &entry.side;
             // Keys are set before the destination, so nothing is sent there unencrypted.
             if side.encrypts() {

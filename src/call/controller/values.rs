@@ -4,8 +4,6 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use ipnet::IpNet;
-
 use super::EndpointStats;
 use super::json::octets;
 use super::verbs::{ConferenceId, Recorded, RecordingId};
@@ -14,8 +12,8 @@ use crate::negotiate::NegotiateError;
 pub use crate::negotiate::crypto::{SrtpOffer, SrtpPolicy, SrtpRules};
 use crate::negotiate::pair::{self, Side};
 pub use crate::negotiate::pair::{AudioRules, DtmfMode, Hold, OpusRules, PairPolicy};
+pub use crate::policy::media::{Bound, OwnHosts};
 use b2b_media::codec::Codec;
-use b2b_media::transport::lock::same_host;
 pub use b2b_media::transport::lock::{Answering, NamedSources, Signalling};
 pub use b2b_media::transport::protection::Suite as SrtpSuite;
 
@@ -55,7 +53,8 @@ pub struct EndpointSpec {
     pub signalling: Signalling,
     /// Further allowed sources of the party's media, and whether media is sent back to them.
     pub sources: NamedSources,
-    /// The limit on media sent to an unverified address; `None` for no limit.
+    /// The addresses that the party may name, and the limit on media sent to an unverified one; `None` for all
+    /// and no limit.
     pub bound: Option<Bound>,
     /// The party is on our side of the NAT: its description has the bound address. Older media servers do not
     /// know this field.
@@ -69,25 +68,6 @@ pub struct EndpointSpec {
     /// The settings of the party's audio. Older media servers do not know this field.
     #[serde(default, skip_serializing_if = "AudioRules::is_default")]
     pub audio: AudioRules,
-}
-
-/// Limits the media sent to an address from which nothing has been received.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Bound {
-    /// The party whose calls share the limit.
-    pub party: String,
-    /// Networks that are exempt.
-    pub spared: Vec<IpNet>,
-}
-
-impl Bound {
-    /// Whether the limit applies to this host, for a party with this signalling source.
-    pub fn holds(&self, host: IpAddr, signalling: &Signalling) -> bool {
-        let canonical = host.to_canonical();
-        !host.is_unspecified()
-            && !signalling.iter().flatten().any(|known| same_host(*known, host))
-            && !self.spared.iter().any(|net| net.contains(&canonical))
-    }
 }
 
 impl EndpointSpec {
@@ -257,8 +237,8 @@ pub enum MediaEvent {
         /// The source of one of these packets.
         from: SocketAddr,
     },
-    /// No more media is sent to the address in the party's description, since nothing was ever received from
-    /// there. Reported once.
+    /// No media is sent to the address in the party's description, which the party may not name; or no more,
+    /// since nothing was ever received from there. Reported once an address.
     Withheld {
         /// The party's endpoint.
         endpoint: EndpointId,

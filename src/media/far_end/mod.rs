@@ -55,7 +55,8 @@ impl FarEnd {
     /// about its address.
     pub fn describe(&mut self, at: u64, remote: Remote, rng: &mut StdRng) -> Option<Remote> {
         if remote.rtp.port() != 0 {
-            self.lock.signal(remote.rtp, remote.signalling, at);
+            let named = Some(remote.rtp).filter(|_| !remote.awaited);
+            self.lock.signal(named, remote.signalling, at);
         }
         self.reports.start(at, rng);
         self.remote.replace(remote)

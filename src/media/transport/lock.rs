@@ -3,18 +3,22 @@
 //!
 //! 1. Every source that may be learned has a rank: the signalled address and port, the signalled
 //!    host, the host of its signalling, a named network. With SRTP each packet is authenticated, so
-//!    any source counts as a named one. IPv6 hosts are compared by their /64. No other source is ever
-//!    believed.
+//!    any source counts as a named one. No other source is ever believed, except a neighbour.
 //! 2. A source of a better rank replaces the believed one at once; one of the same or a worse rank
 //!    only after the believed one has been silent for 250 ms: a NAT binding has changed, or the party
 //!    now sends from elsewhere.
-//! 3. A new signalled address starts over. The former source is accepted for one more second, since
-//!    its packets are still in flight, and any other source that may be learned replaces it at once.
-//!    We send to the former source only if it may be learned itself, from its next packet on: a party
-//!    behind a NAT has signalled again and still sends from the same address. After that second it
-//!    counts as any other source.
-//! 4. Packets go to the believed source, or always to the signalled address
-//!    ([`Answering::Signalled`]).
+//! 3. A neighbour shares the IPv6 /64 of the signalled host or of the signalling: it may be the party
+//!    with a temporary address (RFC 8981), or anybody else on that link. It is believed once nothing
+//!    has come from a source of rule 1 for 2 s, and yields to those at once. Its keys and its RTCP
+//!    never count.
+//! 4. A new signalled address starts over. The former source is heard for one more second, since its
+//!    packets are still in flight, and any other source that may be learned replaces it at once. We
+//!    send to it meanwhile only if nothing better is known: the new address names the same host as the
+//!    old one, from which nothing came (a party behind a NAT has signalled again), or the party may
+//!    not name it. Else we send to the new address: two parties that are told of each other at once
+//!    would else both wait for the other. After that second it counts as any other source.
+//! 5. Packets go to the believed source, or always to the signalled address
+//!    ([`Answering::Signalled`]). Nothing goes to an address that the party may not name.
 //!
 //! No I/O, no clock. Times are in ns since any fixed point; 0 means none.
 
@@ -29,6 +33,8 @@ pub(crate) use snapshot::LockSnapshot;
 /// How long the believed source must have been silent before one of no better rank may replace it,
 /// ns.
 const SILENCE: u64 = 250_000_000;
+/// How long nothing must have come from any other source before a neighbour is believed, ns.
+const NEIGHBOUR: u64 = 2_000_000_000;
 /// How long a former source is accepted after another address was signalled, ns.
 const FORMER: u64 = 1_000_000_000;
 
@@ -63,10 +69,18 @@ enum Rank {
     SignalledHost,
     Signalling,
     Named,
-    /// Believed until another address was signalled, and heard again since; it may be learned.
+    /// Believed until another address was signalled, and answered until a better one is heard.
     Again,
-    /// Believed until another address was signalled; it may not be learned.
+    /// Believed until another address was signalled, and no longer answered.
     Former,
+    /// In the IPv6 /64 of the signalled host or of the signalling.
+    Neighbour,
+}
+
+impl Rank {
+    fn is_former(self) -> bool {
+        matches!(self, Rank::Again | Rank::Former)
+    }
 }
 
 /// The outcome for a source that is not the believed one.
@@ -90,9 +104,9 @@ pub struct SourceLock {
     sources: NamedSources,
     signalled: Option<SocketAddr>,
     signalling: Signalling,
+    /// When another address was last signalled.
+    since: u64,
     believed: Option<(SocketAddr, Rank)>,
-    /// Believed until another address was signalled, and not heard since.
-    former: Option<SocketAddr>,
     /// Until when a former source is accepted; 0 if there is none.
     former_until: u64,
     authenticates: bool,
@@ -105,27 +119,35 @@ impl SourceLock {
         SourceLock { sources, ..SourceLock::default() }
     }
 
-    /// Applies the address at which the far end says it receives, and the hosts of its signalling.
-    /// An unspecified address (RFC 2543's hold) is ignored.
-    pub fn signal(&mut self, address: SocketAddr, signalling: Signalling, at: u64) {
+    /// Applies the address at which the far end says it receives (`None`: one that it may not name), and
+    /// the hosts of its signalling. An unspecified address (RFC 2543's hold) is ignored.
+    pub fn signal(&mut self, address: Option<SocketAddr>, signalling: Signalling, at: u64) {
         self.signalling = signalling;
-        let new = self.signalled != Some(address) && !address.ip().is_unspecified();
+        let holds = address.is_some_and(|address| address.ip().is_unspecified());
+        let new = self.signalled != address && !holds;
+        let before = self.signalled;
         if new {
-            self.signalled = Some(address);
+            self.signalled = address;
         }
-        let Some((source, before)) = self.believed else { return };
-        let rank = self.rank(source);
-        let was_former = before >= Rank::Again;
+        if new || self.since == 0 {
+            self.since = at;
+        }
+        let Some((source, known)) = self.believed else { return };
+        let rank = self.rank(source).filter(|rank| *rank != Rank::Neighbour || !new);
         match rank {
             Some(Rank::Signalled) => {
                 (self.believed, self.former_until) = (Some((source, Rank::Signalled)), 0)
             }
-            Some(rank) if !new && !was_former => self.believed = Some((source, rank)),
+            Some(rank) if !new && !known.is_former() => self.believed = Some((source, rank)),
             // Its extra second is running already.
-            _ if !new && was_former => {}
-            Some(_) => (self.believed, self.former, self.former_until) = (None, Some(source), at + FORMER),
-            None if was_former => self.believed = Some((source, Rank::Former)),
-            None => (self.believed, self.former_until) = (Some((source, Rank::Former)), at + FORMER),
+            _ if !new && known.is_former() => {}
+            rank => {
+                let same_host = before.zip(address).is_some_and(|(old, address)| old.ip() == address.ip());
+                let elsewhere = known > Rank::SignalledHost && known != Rank::Former;
+                let answered = rank.is_some() && (address.is_none() || same_host && elsewhere);
+                let former = if answered { Rank::Again } else { Rank::Former };
+                (self.believed, self.former_until) = (Some((source, former)), at + FORMER);
+            }
         }
     }
 
@@ -137,19 +159,21 @@ impl SourceLock {
     /// The rank of a source; `None` if it may not be learned.
     fn rank(&self, source: SocketAddr) -> Option<Rank> {
         let host = source.ip().to_canonical();
-        if let Some(signalled) = self.signalled {
-            if signalled.port() == source.port() && signalled.ip().to_canonical() == host {
-                return Some(Rank::Signalled);
-            }
-            if same_host(signalled.ip(), host) {
-                return Some(Rank::SignalledHost);
-            }
+        let known = |known: IpAddr| known.to_canonical() == host;
+        let signalled = self.signalled.filter(|signalled| known(signalled.ip()));
+        if let Some(signalled) = signalled {
+            let same_port = signalled.port() == source.port();
+            return Some(if same_port { Rank::Signalled } else { Rank::SignalledHost });
         }
-        if self.signalling.iter().flatten().any(|known| same_host(*known, host)) {
+        if self.signalling.iter().flatten().any(|host| known(*host)) {
             return Some(Rank::Signalling);
         }
-        let named = self.authenticates || self.sources.networks.iter().any(|net| net.contains(&host));
-        named.then_some(Rank::Named)
+        if self.authenticates || self.sources.networks.iter().any(|net| net.contains(&host)) {
+            return Some(Rank::Named);
+        }
+        let hosts = self.signalled.map(|signalled| signalled.ip());
+        let mut hosts = hosts.into_iter().chain(self.signalling.into_iter().flatten());
+        hosts.any(|known| are_neighbours(known, host)).then_some(Rank::Neighbour)
     }
 
     /// Why a packet from `source` at `at` would not be believed, if the believed source was last
@@ -159,8 +183,11 @@ impl SourceLock {
             return None;
         }
         let Some(rank) = self.rank(source) else { return Some(Belief::Refused) };
-        let (_, known) = self.believed?;
-        (rank >= known && at.saturating_sub(heard) < SILENCE).then_some(Belief::Waits)
+        let (known, since, silence) = match (rank, self.believed) {
+            (Rank::Neighbour, _) => (rank, heard.max(self.since), NEIGHBOUR),
+            (_, known) => (known?.1, heard, SILENCE),
+        };
+        (rank >= known && at.saturating_sub(since) < silence).then_some(Belief::Waits)
     }
 
     /// Considers a packet from a source other than the believed one, which was last heard at
@@ -170,15 +197,10 @@ impl SourceLock {
             return objection;
         }
         let Some(rank) = self.rank(source) else { return Belief::Refused };
-        let former = self.former.take();
-        let again = former == Some(source) && at < self.former_until;
-        let before = self.believed.replace((source, if again { Rank::Again } else { rank }));
-        if !again {
-            self.former_until = 0;
-        }
-        self.changes += u32::from(before.is_some_and(|(_, rank)| rank < Rank::Again));
-        let before = before.map(|(source, _)| source).or(former);
-        Belief::Believed { before: before.filter(|before| *before != source) }
+        let before = self.believed.replace((source, rank));
+        self.former_until = 0;
+        self.changes += u32::from(before.is_some_and(|(_, rank)| !rank.is_former()));
+        Belief::Believed { before: before.map(|(source, _)| source).filter(|before| *before != source) }
     }
 
     /// When [`SourceLock::expire`] is to be called; 0 for never.
@@ -192,8 +214,9 @@ impl SourceLock {
         if self.former_until == 0 || at < self.former_until {
             return false;
         }
-        (self.former_until, self.former) = (0, None);
-        self.believed = self.believed.and_then(|(source, _)| Some((source, self.rank(source)?)));
+        self.former_until = 0;
+        let rank = |source| self.rank(source).filter(|rank| *rank != Rank::Neighbour);
+        self.believed = self.believed.and_then(|(source, _)| Some((source, rank(source)?)));
         true
     }
 
@@ -221,21 +244,28 @@ impl SourceLock {
     pub fn destination(&self) -> Option<SocketAddr> {
         match (self.believed, self.sources.answer) {
             (Some((source, rank)), Answering::Source) if rank != Rank::Former => Some(source),
-            _ => self.signalled,
+            (Some((source, _)), _) => self.signalled.or(Some(source)),
+            (None, _) => self.signalled,
         }
     }
 
     /// Whether RTCP from `source` is accepted: from any port of a host that RTP may come from.
     pub fn admits_rtcp(&self, source: SocketAddr) -> bool {
-        self.rank(source).is_some() || self.believed().is_some_and(|known| same_host(known.ip(), source.ip()))
+        let former = || self.believed().is_some_and(|known| known.ip() == source.ip());
+        self.rank(source).map_or_else(former, |rank| rank != Rank::Neighbour)
+    }
+
+    /// Whether keys of the believed source count.
+    pub fn admits_keys(&self) -> bool {
+        self.believed.is_none_or(|(_, rank)| rank != Rank::Neighbour)
     }
 }
 
-/// Whether two addresses belong to one host: an IPv6 host has a /64 (RFC 8981).
-pub fn same_host(one: IpAddr, other: IpAddr) -> bool {
+/// Whether two IPv6 hosts share a /64 (RFC 4291 §2.5.4).
+fn are_neighbours(one: IpAddr, other: IpAddr) -> bool {
     match (one.to_canonical(), other.to_canonical()) {
         (IpAddr::V6(one), IpAddr::V6(other)) => one.segments()[..4] == other.segments()[..4],
-        (one, other) => one == other,
+        _ => false,
     }
 }
 

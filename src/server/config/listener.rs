@@ -111,6 +111,13 @@ impl ServerConfig {
     pub fn advertised(&self) -> impl Iterator<Item = &Advertise> + Clone {
         self.server.advertise.iter().chain(self.listeners.iter().flat_map(|it| &it.advertise))
     }
+
+    /// Every address of ours in SIP and SDP that the configuration gives as an address.
+    pub fn announced(&self) -> impl Iterator<Item = IpAddr> {
+        let sip = self.advertised().filter_map(|it| it.host.parse().ok());
+        let media = self.listeners.iter().flat_map(|it| it.media.iter().chain(&it.media_advertise)).copied();
+        sip.chain(media).chain(self.media.bind).chain(self.media.advertise)
+    }
 }
 
 /// Missing requirements of listeners in other tables, with the table and key to point at.

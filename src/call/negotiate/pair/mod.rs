@@ -218,6 +218,7 @@ impl Side {
         let takes = formats::shared_events(&sent, &audio, rate);
         Some(Remote {
             rtp: audio.rtp(),
+            awaited: false,
             rtcp: audio.named_rtcp(),
             rtcp_mux,
             receives: !audio.is_hold(),

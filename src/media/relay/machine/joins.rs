@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use super::{Machine, RelayId};
 use crate::forward::Gate;
-use crate::relay::Way;
 use crate::relay::endpoint::Endpoint;
+use crate::relay::{RelayEvent, Way};
 use crate::remote::Remote;
 
 impl Machine {
@@ -15,6 +15,10 @@ impl Machine {
         let found = self.endpoints.get_mut(id.slot as usize).and_then(Option::as_deref_mut);
         let Some(endpoint) = found.filter(|endpoint| endpoint.id == id) else { return };
         let before = endpoint.far.remote;
+        let known = before.is_some_and(|before| before.awaited && before.rtp == remote.rtp);
+        if remote.awaited && !known {
+            self.events.push_back(RelayEvent::Withheld { id, to: remote.rtp });
+        }
         endpoint.describe(at, remote, rng);
         if let Some(local) = &mut endpoint.local {
             local.describe(now, &remote, before.as_ref());

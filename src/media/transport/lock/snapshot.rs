@@ -11,8 +11,10 @@ use crate::snapshot::{self, Back, RestoreError};
 pub(crate) struct LockSnapshot {
     signalled: Option<SocketAddr>,
     signalling: Signalling,
+    /// How long ago another address was signalled, ns.
+    #[serde(default)]
+    signalled_for: u64,
     believed: Option<(SocketAddr, Rank)>,
-    former: Option<SocketAddr>,
     /// For how long a former source is still accepted, ns.
     former_left: Option<u64>,
     authenticates: bool,
@@ -25,8 +27,8 @@ impl LockSnapshot {
         LockSnapshot {
             signalled: lock.signalled,
             signalling: lock.signalling,
+            signalled_for: if lock.since == 0 { 0 } else { at.saturating_sub(lock.since) },
             believed: lock.believed,
-            former: lock.former,
             former_left: (lock.former_until != 0).then(|| lock.former_until.saturating_sub(at)),
             authenticates: lock.authenticates,
             changes: lock.changes,
@@ -35,6 +37,7 @@ impl LockSnapshot {
 
     /// Checks that the lock can be continued.
     pub fn check(&self) -> Result<(), RestoreError> {
+        snapshot::ages([Some(self.signalled_for)])?;
         snapshot::counters_32([self.changes])
     }
 
@@ -45,8 +48,8 @@ impl LockSnapshot {
             sources,
             signalled: self.signalled,
             signalling: self.signalling,
+            since: back.at.saturating_sub(self.signalled_for).max(1),
             believed: self.believed,
-            former: self.former,
             former_until: self.former_left.map_or(0, former_until),
             authenticates: self.authenticates,
             changes: self.changes,

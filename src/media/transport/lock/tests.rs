@@ -13,6 +13,7 @@ fn address(text: &str) -> SocketAddr {
 }
 
 /// A lock, and when its believed source was last heard.
+#[derive(Clone)]
 struct Party {
     lock: SourceLock,
     at: u64,
@@ -23,13 +24,13 @@ impl Party {
     fn new(answer: Answering) -> Self {
         let networks = vec!["203.0.113.0/24".parse().unwrap()];
         let mut lock = SourceLock::new(NamedSources { networks, answer });
-        lock.signal(address(SIGNALLED), [Some(address(SIGNALLING).ip()), None], 1_000 * MS);
+        lock.signal(Some(address(SIGNALLED)), [Some(address(SIGNALLING).ip()), None], 1_000 * MS);
         Party { lock, at: 1_000 * MS, heard: 0 }
     }
 
     /// The far end signals another address.
     fn signal(&mut self, text: &str) {
-        self.lock.signal(address(text), [Some(address(SIGNALLING).ip()), None], self.at);
+        self.lock.signal(Some(address(text)), [Some(address(SIGNALLING).ip()), None], self.at);
     }
 
     /// A packet 20 ms after the previous one; returns whether it is believed.
@@ -116,13 +117,131 @@ fn a_source_may_be_believed_and_not_answered() {
     assert_eq!(it.lock.destination(), Some(address(SIGNALLED)));
 }
 
+/// The signalled and signalling addresses of a party with IPv6, and a neighbour's on its link.
+const HOME: &str = "[2001:db8:1:2::7]:4000";
+const HOME_SIP: &str = "2001:db8:1:2::8";
+const NEIGHBOUR_6: &str = "[2001:db8:1:2:aaaa::9]:7";
+
+fn at_home() -> Party {
+    let mut party = Party { lock: SourceLock::default(), at: 1_000 * MS, heard: 0 };
+    party.lock.signal(Some(address(HOME)), [Some(HOME_SIP.parse().unwrap()), None], party.at);
+    party
+}
+
 #[test]
-fn hosts_of_ipv6_are_their_network() {
-    let mut lock = SourceLock::default();
-    lock.signal(address("[2001:db8:1:2::7]:4000"), [Some("2001:db8:9:9::1".parse().unwrap()), None], 0);
-    let mut believed = |text: &str| lock.consider(address(text), 1, 0) != Belief::Refused;
-    assert!(!believed("[2001:db8:1:3::7]:4000") && !believed("192.0.2.1:4000"));
-    assert!(believed("[2001:db8:1:2:aaaa::9]:7") && believed("[2001:db8:9:9::5]:1"));
+fn a_neighbour_is_believed_after_two_seconds_of_silence_and_yields_at_once() {
+    let mut it = at_home();
+    assert!(!it.packet("[2001:db8:1:3::7]:4000") && !it.packet("192.0.2.1:4000"), "of another network");
+    for _ in 0..97 {
+        assert!(!it.packet(NEIGHBOUR_6));
+        assert_eq!(it.lock.destination(), Some(address(HOME)));
+    }
+    assert!(it.packet(NEIGHBOUR_6), "a temporary address");
+    assert_eq!(it.lock.destination(), Some(address(NEIGHBOUR_6)));
+    assert!(!it.lock.admits_keys() && !it.lock.admits_rtcp(address(NEIGHBOUR_6)));
+    it.pass(1_900);
+    assert!(!it.packet("[2001:db8:1:2::66]:9"), "another neighbour, until the first is silent as long");
+    for exact in [HOME, "[2001:db8:1:2::7]:9", "[2001:db8:1:2::8]:9"] {
+        let mut it = it.clone();
+        assert!(it.packet(exact), "{exact}");
+        assert_eq!(it.lock.destination(), Some(address(exact)));
+        assert!(it.lock.admits_keys() && it.lock.admits_rtcp(address(exact)));
+        for _ in 0..50 {
+            assert!(!it.packet(NEIGHBOUR_6) && it.packet(exact));
+        }
+        it.pass(1_960);
+        assert!(!it.packet(NEIGHBOUR_6));
+        assert!(it.packet(NEIGHBOUR_6), "two seconds of silence");
+    }
+}
+
+#[test]
+fn a_neighbour_has_to_wait_again_for_each_new_address() {
+    let mut it = at_home();
+    it.pass(2_000);
+    assert!(it.packet(NEIGHBOUR_6));
+    it.signal("[2001:db8:1:2::7]:4002");
+    assert_eq!(it.lock.destination(), Some(address("[2001:db8:1:2::7]:4002")));
+    assert!(it.packet(NEIGHBOUR_6), "its packets are still in flight");
+    it.pass(1_000);
+    assert!(!it.packet(NEIGHBOUR_6));
+    assert_eq!(it.lock.destination(), Some(address("[2001:db8:1:2::7]:4002")));
+    it.pass(1_000);
+    assert!(it.packet(NEIGHBOUR_6));
+}
+
+#[test]
+fn a_neighbour_that_authenticates_is_the_party() {
+    let mut it = at_home();
+    it.lock.authenticates(true);
+    assert!(it.packet(NEIGHBOUR_6));
+    assert!(it.lock.admits_keys() && it.lock.admits_rtcp(address(NEIGHBOUR_6)));
+}
+
+#[test]
+fn nothing_goes_to_an_address_that_may_not_be_named_or_is_believed_from_there() {
+    for answer in [Answering::Source, Answering::Signalled] {
+        let mut it = Party::new(answer);
+        it.lock = SourceLock::new(it.lock.sources().clone());
+        it.lock.signal(None, [Some(address(SIGNALLING).ip()), None], it.at);
+        assert!(!it.packet(SIGNALLED) && !it.packet(STRANGER));
+        assert_eq!(it.lock.destination(), None);
+        for source in [NAMED, SIGNALLING] {
+            assert!(it.packet(source), "{source}");
+            assert_eq!(it.lock.destination(), Some(address(source)), "sent back once it came");
+        }
+        it.lock.signal(None, [Some(address(SIGNALLING).ip()), None], it.at);
+        assert_eq!(it.lock.destination(), Some(address(SIGNALLING)), "the same again");
+    }
+}
+
+#[test]
+fn an_address_that_may_not_be_named_leaves_the_party_where_it_was_heard() {
+    let mut it = Party::new(Answering::Source);
+    assert!(it.packet(SIGNALLING));
+    it.lock.signal(None, [Some(address(SIGNALLING).ip()), None], it.at);
+    for _ in 0..100 {
+        assert_eq!(it.lock.destination(), Some(address(SIGNALLING)));
+        assert!(it.packet(SIGNALLING));
+    }
+}
+
+/// Two parties that talked through a third are told of each other at the same time, as direct media does.
+#[test]
+fn two_parties_told_of_each_other_at_once_find_each_other() {
+    let (ann, bob) = ("192.0.2.21:4000", "192.0.2.22:4000");
+    // The third one's descriptions name its address, or that of its NAT.
+    for (third, from) in [("192.0.2.9:5000", "192.0.2.9:5000"), ("203.0.113.9:5000", "192.0.2.9:5002")] {
+        for apart_ms in [0, 100, 3_000] {
+            let mut ends = [ann, bob].map(|_| {
+                let mut lock = SourceLock::default();
+                lock.signal(Some(address(third)), [Some(address("192.0.2.9:0").ip()), None], 1_000 * MS);
+                Party { lock, at: 1_000 * MS, heard: 0 }
+            });
+            assert!(ends.iter_mut().all(|end| end.packet(from)));
+            let mut through_third = 0;
+            for packet in 0..400 {
+                for (end, other, when) in [(0, bob, 0), (1, ann, apart_ms)] {
+                    if packet * 20 == when {
+                        let at = ends[end].at;
+                        let sip = [Some(address("192.0.2.9:0").ip()), None];
+                        ends[end].lock.signal(Some(address(other)), sip, at);
+                    }
+                }
+                // Each sends where its lock says; the third one passes on what it gets.
+                let to = [0, 1].map(|end: usize| ends[end].lock.destination());
+                for (end, own) in [(0, ann), (1, bob)] {
+                    let direct = to[end] == Some(address([bob, ann][end]));
+                    if packet > 200 {
+                        through_third += usize::from(!direct);
+                    }
+                    ends[1 - end].packet(if direct { own } else { from });
+                }
+            }
+            assert_eq!(through_third, 0, "{from}, {apart_ms} ms");
+            assert_eq!(ends[0].lock.believed(), Some(address(bob)));
+        }
+    }
 }
 
 #[test]
@@ -169,11 +288,11 @@ fn whoever_may_be_learned_takes_the_former_sources_place_at_once() {
 }
 
 #[test]
-fn a_former_source_that_may_be_learned_is_answered_from_its_next_packet_on() {
+fn a_party_behind_a_nat_that_signals_again_is_still_answered() {
     let mut it = Party::new(Answering::Source);
+    it.signal("10.0.0.1:4000");
     assert!(it.packet(SIGNALLING));
     it.signal("10.0.0.1:4444");
-    assert_eq!(it.lock.destination(), Some(address("10.0.0.1:4444")), "until it sends");
     for _ in 0..60 {
         assert!(it.packet(SIGNALLING));
         assert_eq!(it.lock.destination(), Some(address(SIGNALLING)));
@@ -186,17 +305,35 @@ fn a_former_source_that_may_be_learned_is_answered_from_its_next_packet_on() {
 }
 
 #[test]
+fn a_former_source_that_may_be_learned_is_answered_again_after_a_second() {
+    for (before, after) in [(SIGNALLED, "192.0.2.1:4002"), (SIGNALLING, "10.0.0.1:4444")] {
+        let mut it = Party::new(Answering::Source);
+        assert!(it.packet(before));
+        it.signal(after);
+        for _ in 0..49 {
+            assert!(it.packet(before), "{before}");
+            assert_eq!(it.lock.destination(), Some(address(after)));
+        }
+        it.pass(20);
+        assert!(it.packet(before));
+        assert_eq!(it.lock.destination(), Some(address(before)), "nothing else came");
+        assert!(it.packet(after));
+        assert_eq!(it.lock.destination(), Some(address(after)));
+    }
+}
+
+#[test]
 fn signalling_from_elsewhere_brings_its_host_with_it() {
     let mut it = Party::new(Answering::Source);
     let first = address(SIGNALLING).ip();
     let moved = address("198.51.100.200:1").ip();
     assert!(it.packet(SIGNALLING) && !it.packet("198.51.100.200:40000"));
-    it.lock.signal(address(SIGNALLED), [Some(first), Some(moved)], it.at);
+    it.lock.signal(Some(address(SIGNALLED)), [Some(first), Some(moved)], it.at);
     it.pass(300);
     assert!(it.packet("198.51.100.200:40000"));
     assert_eq!(it.lock.destination(), Some(address("198.51.100.200:40000")));
     // It moves back: packets that it has sent so far are still in flight.
-    it.lock.signal(address(SIGNALLED), [Some(first), None], it.at);
+    it.lock.signal(Some(address(SIGNALLED)), [Some(first), None], it.at);
     assert!(it.packet("198.51.100.200:40000"));
     it.pass(1_000);
     assert!(!it.packet("198.51.100.200:40000"));
