@@ -298,7 +298,7 @@ impl<'a> Carried<'a> {
         assert_eq!(good("a prompt's end", endless).await, Played::Stopped);
 
         let collecting = self.media.play_and_collect(a, &tone, &DigitPlan::new(3));
-        "12#".chars().for_each(|digit| self.media.feed_digit(a, digit));
+        "12#".chars().for_each(|digit| drop(self.media.feed_digit(a, digit)));
         let collected = good("digits", collecting).await;
         assert_eq!((collected.digits.as_str(), collected.end), ("12", CollectEnd::Terminator('#')));
 

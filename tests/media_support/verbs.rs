@@ -145,7 +145,7 @@ impl Carried<'_> {
         }
         if self.has(Capability::DigitCollection) {
             let collecting = tokio::spawn(self.media.collect_dtmf(a, &DigitPlan::new(3)));
-            self.media.feed_digit(a, '7');
+            drop(self.media.feed_digit(a, '7'));
             good("counters", self.media.stats(a)).await;
             self.media.stop_collecting(a);
             let collected = collecting.await.expect("no panic").expect("collected");

@@ -79,3 +79,48 @@ fn events_and_info_of_two_parties_are_turned_into_each_other() {
     until("an event", || ann.heard(like).then_some(()));
     ann.hang_up(&call.dialogs[0]);
 }
+
+/// As of phones whose setting is "RFC 2833 and INFO".
+#[test]
+fn a_key_by_event_and_by_info_is_one_key_to_the_other_phone() {
+    for (keys, expected) in [
+        ("3 i3", "3"),
+        ("i4 4", "4"),
+        ("5 i5 5 i5", "55"),
+        ("i6 6 i6 6", "66"),
+        ("7 7", "77"),
+        ("i8 i8", "88"),
+    ] {
+        let (mut ann, mut bob) = (Phone::new("ann"), Phone::new("bob"));
+        (ann.events, bob.events) = (Some(101), Some(101));
+        let call = call(&ann, &bob);
+        let (mut n, mut cseq, mut heard) = (0, 10, Vec::new());
+        let mut sounds = |n: &mut u16, octet: u8, heard: &mut Vec<Vec<u8>>| {
+            until("both to be joined", || {
+                *n += 1;
+                ann.sound(call.rtp[0], *n, &[octet; 160]);
+                heard.extend(bob.packets_by_now());
+                heard.iter().any(|packet| packet[12..].starts_with(&[octet])).then_some(())
+            });
+        };
+        sounds(&mut n, 0x11, &mut heard);
+        for key in keys.split(' ') {
+            let digit = key.chars().last().expect("a key");
+            if key.starts_with('i') {
+                ann.press(&call.dialogs[0], cseq, digit);
+                // An event of ours takes its time.
+                std::thread::sleep(std::time::Duration::from_millis(400));
+            } else {
+                ann.press_event(call.rtp[0], n + 1, 101, digit as u8 - b'0');
+            }
+            (cseq, n) = (cseq + 1, n + 20);
+        }
+        sounds(&mut n, 0x77, &mut heard);
+        let events = heard.iter().filter(|packet| packet[1] & 0x7F == 101);
+        let mut events: Vec<_> = events.map(|packet| (packet[4..8].to_vec(), packet[12])).collect();
+        events.dedup();
+        let events: String = events.iter().map(|event| char::from(b'0' + event.1)).collect();
+        assert_eq!(events, expected, "{keys}");
+        ann.hang_up(&call.dialogs[0]);
+    }
+}

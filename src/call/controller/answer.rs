@@ -36,6 +36,8 @@ pub enum Answer<S = EndpointStats> {
     Description(#[serde(with = "octets")] Bytes),
     /// How two endpoints are joined.
     Joined(Joined),
+    /// Whether a digit by INFO counts. Older media servers answer [`Answer::Done`], and it counts.
+    Counts(bool),
     /// The counters of an endpoint.
     Stats(Box<S>),
     /// How a prompt ended.
@@ -56,6 +58,7 @@ impl<S> Answer<S> {
             Answer::Conference(conference) => Answer::Conference(conference),
             Answer::Description(octets) => Answer::Description(octets),
             Answer::Joined(joined) => Answer::Joined(joined),
+            Answer::Counts(counts) => Answer::Counts(counts),
             Answer::Stats(stats) => Answer::Stats(Box::new(tell(*stats))),
             Answer::Played(played) => Answer::Played(played),
             Answer::Collected(collected) => Answer::Collected(collected),
@@ -92,6 +95,14 @@ impl Answer {
 
     pub(super) fn joined(self) -> Option<Joined> {
         if let Answer::Joined(it) = self { Some(it) } else { None }
+    }
+
+    pub(super) fn counts(self) -> Option<bool> {
+        match self {
+            Answer::Done => Some(true),
+            Answer::Counts(counts) => Some(counts),
+            _ => None,
+        }
     }
 
     pub(super) fn stats(self) -> Option<EndpointStats> {

@@ -262,6 +262,13 @@ impl EmbeddedController {
         }
     }
 
+    fn feed(&self, endpoint: EndpointId, digit: char) -> MediaFuture<Answer> {
+        let counts = self.relay.info(relay_id(endpoint), digit.to_ascii_uppercase());
+        MediaFuture::pending(async move {
+            counts.await.map(Answer::Counts).map_err(|_| MediaError::NoSuchEndpoint(endpoint))
+        })
+    }
+
     fn counted(&self, endpoint: EndpointId) -> MediaFuture<Answer> {
         if let Err(error) = self.state().get(endpoint) {
             return MediaFuture::ready(Err(error));
@@ -355,9 +362,7 @@ impl MediaBackend for EmbeddedController {
                 return self.collect(endpoint, prompt.as_ref(), plan).map(Answer::Collected);
             }
             Verb::StopCollecting { endpoint } => self.stage(endpoint, Act::StopCollecting),
-            Verb::FeedDigit { endpoint, digit } => {
-                self.stage(endpoint, Act::Digit { digit: digit.to_ascii_uppercase() });
-            }
+            Verb::FeedDigit { endpoint, digit } => return self.feed(endpoint, digit),
             Verb::HearTones { endpoint, on } => self.listen_for_tones(endpoint, on),
             Verb::TakesInfo { endpoint } => self.with(endpoint, |entry| entry.side.takes_info()),
             Verb::Record { recording: _, endpoint, spec } => {

@@ -261,9 +261,13 @@ pub trait MediaController: MediaBackend {
         self.request(Verb::StopCollecting { endpoint }).unread();
     }
 
-    /// Adds a digit of the party from the signalling (INFO) to its collection.
-    fn feed_digit(&self, endpoint: EndpointId, digit: char) {
-        self.request(Verb::FeedDigit { endpoint, digit }).unread();
+    /// Adds a digit of the party from the signalling (INFO) to its collection, and answers whether it counts: a
+    /// digit that comes as an event or a tone, too, counts once.
+    ///
+    /// # Errors
+    /// `Unsupported`, `NoSuchEndpoint`.
+    fn feed_digit(&self, endpoint: EndpointId, digit: char) -> MediaFuture<bool> {
+        self.request(Verb::FeedDigit { endpoint, digit }).read(Answer::counts)
     }
 
     /// Turns the detection of DTMF tones in the party's audio on or off.

@@ -140,7 +140,7 @@ impl Switch {
         result: Result<MediaAnswer, MediaError>,
     ) {
         match then {
-            OnMedia::Endpoint { .. } | OnMedia::Described(_) | OnMedia::Applied(_) => {
+            OnMedia::Endpoint { .. } | OnMedia::Described(_) | OnMedia::Applied(_) | OnMedia::Digit(_) => {
                 self.follows.push(Follow::Media { then, result });
             }
             OnMedia::Nothing => {}
@@ -165,6 +165,11 @@ impl Switch {
             }
             OnMedia::Described(then) => self.described(t, then, of_kind!(result, Description)),
             OnMedia::Applied(then) => self.applied(t, then, result.map(|_| ())),
+            // Where media cannot tell, every digit counts.
+            OnMedia::Digit(digit) => {
+                let counts = of_kind!(result, Counts).unwrap_or(true);
+                self.info_digit(t, *digit, counts);
+            }
             _ => self.counters.impossible("resume"),
         }
     }

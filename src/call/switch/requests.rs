@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::waiting::OnMedia;
 use super::{Switch, Turn};
 use crate::bridge_fsm::BridgeMode;
 use crate::call_fsm::CallState;
@@ -30,6 +31,17 @@ const PASSED_ON: [&str; 7] = [
 /// How many INFOs of a leg become events: more than a person presses keys, but no flood for subscribers.
 const INFOS: Rate = Rate { per_second: 10, burst: 40 };
 
+/// A digit by INFO of which it is not yet known whether it counts.
+pub(super) struct InfoDigit {
+    leg: LegId,
+    digit: char,
+    duration_ms: u32,
+    /// Whether it may become an event.
+    is_told: bool,
+    transaction: ServerTransactionId,
+    request: Request,
+}
+
 impl Switch {
     /// A request that has to be answered.
     pub(super) fn request(
@@ -44,74 +56,82 @@ impl Switch {
         let other = bridge.and_then(|it| it.other(leg));
         let taken_here = mode.is_some_and(BridgeMode::intercepts);
         match (request.method(), other) {
-            (Method::Info, Some(other)) if taken_here => match self.info(t, leg, other, request) {
-                Some(reply) => self.respond(t, transaction, reply),
-                None => self.pass_on(t, (leg, other), transaction, request),
-            },
+            (Method::Info, Some(_)) if taken_here => self.info(t, leg, transaction, request),
             (Method::Info | Method::Message | Method::Notify, Some(other)) => {
                 if *request.method() == Method::Info && self.may_tell_info(t, leg) {
                     self.tell_info(t, leg, request, true);
                 }
                 self.pass_on(t, (leg, other), transaction, request);
             }
-            (Method::Info, None) => {
-                let reply = self.info(t, leg, leg, request).unwrap_or_else(|| Reply::status(480));
-                self.respond(t, transaction, reply);
-            }
+            (Method::Info, None) => self.info(t, leg, transaction, request),
             _ => self.respond(t, transaction, Reply::status(405)),
         }
     }
 
-    /// Handles an INFO that ends here: a digit is consumed or becomes a telephone event for the other party.
-    /// `None`: that party takes no telephone events, and the INFO is passed on. An INFO that is discarded is
+    /// Handles an INFO that ends here: media decides whether its digit counts. An INFO that is discarded is
     /// refused (RFC 6086 §4.2.2), never answered with 200.
-    fn info(&mut self, t: &mut Turn<'_>, leg: LegId, other: LegId, request: &Request) -> Option<Reply> {
+    fn info(&mut self, t: &mut Turn<'_>, leg: LegId, transaction: ServerTransactionId, request: &Request) {
         let is_told = self.may_tell_info(t, leg);
         let is_heard = is_told && self.tell_info(t, leg, request, false);
         if request.header(Name::parse(b"Info-Package")).is_some() {
-            let none = vec![("Recv-Info".into(), Bytes::new())];
-            return Some(Reply { reason: "Bad Info Package".into(), headers: none, ..Reply::status(469) });
+            let headers = vec![("Recv-Info".into(), Bytes::new())];
+            let reply = Reply { reason: "Bad Info Package".into(), headers, ..Reply::status(469) };
+            return self.respond(t, transaction, reply);
         }
         let Some(content_type) = request.content_type().filter(|_| !request.body().is_empty()) else {
-            return Some(Reply::status(200));
+            return self.respond(t, transaction, Reply::status(200));
         };
-        let Some((digit, duration_ms)) = digits::from_info(content_type, &request.body()) else {
-            if is_heard {
-                return Some(Reply::status(200));
-            }
-            if !is_told && self.hears_infos(leg) {
-                return Some(Reply {
-                    headers: vec![("Retry-After".into(), "1".into())],
-                    ..Reply::status(503)
-                });
-            }
-            let accept = vec![("Accept".into(), digits::CONTENT_TYPES.into())];
-            return Some(Reply { headers: accept, ..Reply::status(415) });
+        if let Some((digit, duration_ms)) = digits::from_info(content_type, &request.body()) {
+            let request = request.clone();
+            let info = InfoDigit { leg, digit, duration_ms, is_told, transaction, request };
+            return match self.calls.leg(leg).and_then(|it| it.media.endpoint) {
+                Some(endpoint) => {
+                    let counts = self.parts.controller.feed_digit(endpoint, digit);
+                    self.media(t, counts, OnMedia::Digit(Box::new(info)));
+                }
+                None => self.info_digit(t, info, true),
+            };
+        }
+        let (status, header): (_, Option<(Bytes, Bytes)>) = match () {
+            () if is_heard => (200, None),
+            () if !is_told && self.hears_infos(leg) => (503, Some(("Retry-After".into(), "1".into()))),
+            () => (415, Some(("Accept".into(), digits::CONTENT_TYPES.into()))),
         };
-        let Some(call) = self.calls.leg(leg).map(|it| it.call) else { return Some(Reply::status(481)) };
+        let headers = header.into_iter().collect();
+        self.respond(t, transaction, Reply { headers, ..Reply::status(status) });
+    }
+
+    /// Handles a digit by INFO. One that counts is consumed or becomes a telephone event for the other party;
+    /// if that party takes none, the INFO is passed on. One that does not count has come as an event as well.
+    pub(super) fn info_digit(&mut self, t: &mut Turn<'_>, info: InfoDigit, counts: bool) {
+        let InfoDigit { leg, digit, duration_ms, is_told, transaction, request } = info;
+        let Some(call) = self.calls.leg(leg).map(|it| it.call) else {
+            return self.respond(t, transaction, Reply::status(481));
+        };
+        if !counts {
+            return self.respond(t, transaction, Reply::status(200));
+        }
         let shown = self.shown_key(t, leg, digit);
         if is_told {
             self.tell(t, Event::Digit { call, leg, digit: shown, duration_ms, by: DigitBy::Info });
         }
         let is_awaited = self.feature_digit(t, leg, digit);
-        if let Some(endpoint) = self.calls.leg(leg).and_then(|it| it.media.endpoint) {
-            self.parts.controller.feed_digit(endpoint, digit);
-        }
-        if other != leg {
+        let bridge = self.calls.get(call).and_then(|it| it.bridge.as_ref());
+        if let Some(other) = bridge.and_then(|it| it.other(leg)) {
             let tones = self.policy_towards(other).audio.digits.has_tones();
             let endpoint = self.calls.leg(other).and_then(|it| it.media.endpoint);
             let takes =
                 endpoint.is_some_and(|it| self.fact("takes events", |me| tones || me.takes_events(it)));
-            let other = self.calls.leg(other);
+            let info = self.calls.leg(other).is_some_and(|it| it.takes.info);
             match endpoint.filter(|_| takes) {
                 Some(endpoint) => self.parts.controller.send_digit(endpoint, digit, duration_ms),
                 // It may be part of a feature code; it is passed on only to a party that has declared INFO in
                 // Allow.
-                None if is_awaited && other.is_some_and(|it| !it.takes.info) => {}
-                None => return None,
+                None if is_awaited && !info => {}
+                None => return self.pass_on(t, (leg, other), transaction, &request),
             }
         }
-        Some(Reply::status(200))
+        self.respond(t, transaction, Reply::status(200));
     }
 
     /// Reports an INFO with a body that is not a digit. Returns whether the owner of the call receives it: a

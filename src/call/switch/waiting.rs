@@ -18,6 +18,7 @@ use super::handing::Handing;
 use super::recording::{Asks, Subject};
 use super::redirect::Named;
 use super::referral::AskedBy;
+use super::requests::InfoDigit;
 use super::slots::Key;
 use super::table::Purpose;
 use super::tasks::{Came, Guarded, Panicked, polled};
@@ -83,6 +84,7 @@ pub(super) enum MediaAnswer {
     Stats(Box<EndpointStats>),
     Recording(RecordingId),
     Recorded(Recorded),
+    Counts(bool),
 }
 
 /// The continuation of a request to media.
@@ -103,6 +105,8 @@ pub(super) enum OnMedia {
     Recording { call: CallId, subject: Subject, reply: Asks },
     /// A recording is completed.
     Recorded { call: CallId, id: RecordingId, reply: Asks },
+    /// It is known whether a digit by INFO counts.
+    Digit(Box<InfoDigit>),
 }
 
 /// The continuation once a leg has an endpoint, or could not get one.
@@ -250,6 +254,7 @@ kinds! {
     (), () => MediaAnswer::Done;
     EndpointId, it => MediaAnswer::Endpoint(it);
     Bytes, it => MediaAnswer::Description(it);
+    bool, it => MediaAnswer::Counts(it);
     Joined, it => MediaAnswer::Joined(it);
     EndpointStats, it => MediaAnswer::Stats(Box::new(it));
     RecordingId, it => MediaAnswer::Recording(it);

@@ -293,6 +293,16 @@ impl ForwardState {
         self.payload_type = header.payload_type;
     }
 
+    /// Reverts the forwarding of the last packet, rewritten and of this length, which is not sent.
+    pub(crate) fn withhold(&mut self, rule: &ForwardRule, rewritten: &Header, len: usize) {
+        let withheld = self.withheld;
+        let sequence = rewritten.sequence.wrapping_sub(rule.sequence_offset).wrapping_add(withheld);
+        self.withheld = withheld.wrapping_add(u16::from(sequence == self.numbers.highest() as u16));
+        self.forwarded = self.forwarded.saturating_sub(1);
+        self.forwarded_bytes = self.forwarded_bytes.saturating_sub(len as u64);
+        self.forwarded_payload = self.forwarded_payload.saturating_sub(rewritten.payload_len as u64);
+    }
+
     /// Reverts the count of the last packet, of this length, which is to be processed again.
     pub(crate) fn uncount(&mut self, len: usize) {
         self.packets = self.packets.saturating_sub(1);

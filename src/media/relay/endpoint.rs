@@ -293,10 +293,8 @@ impl Endpoint {
     /// after silence, otherwise with the second packet in sequence.
     pub fn believes_stream(&mut self, header: &Header, at: u64) -> bool {
         let silent = at.saturating_sub(self.state.last_at) >= STREAM_SILENCE;
-        if self.state.numbers.highest() == 0
-            || silent
-            || self.candidate == Some((header.ssrc, header.sequence))
-        {
+        let expected = self.candidate == Some((header.ssrc, header.sequence));
+        if self.state.numbers.highest() == 0 || silent || expected {
             self.candidate = None;
             return true;
         }
@@ -388,6 +386,12 @@ impl Endpoint {
     /// Records the last payload type as refused.
     pub fn refuse_payload_type(&mut self) {
         self.refused_payload_type = Some(self.state.payload_type);
+    }
+
+    /// Whether the event with this timestamp, as `rewritten` or as it was received, is not forwarded.
+    pub fn keeps_back(&self, timestamp: u32, rewritten: bool) -> bool {
+        let offset = if rewritten { self.rule.timestamp_offset } else { 0 };
+        !self.far.lock.admits_keys() || self.far.digits.keeps_back(timestamp.wrapping_sub(offset))
     }
 
     /// Processes a `telephone-event` packet, either `rewritten` or as it was received.

@@ -368,6 +368,13 @@ impl RelayHandle {
         stats
     }
 
+    /// Counts a digit by INFO; the answer is whether it counts, see [`Command::Info`].
+    pub fn info(&self, id: RelayId, digit: char) -> oneshot::Receiver<bool> {
+        let (reply, counts) = self.reply();
+        self.command(id, Command::Info { id, digit, reply });
+        counts
+    }
+
     /// Requests an endpoint's snapshot, with its SRTP state, for another process to continue from;
     /// the channel is dropped if there is no such endpoint.
     pub fn snapshot(&self, id: RelayId) -> oneshot::Receiver<Box<EndpointSnapshot>> {

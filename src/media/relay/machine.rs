@@ -163,6 +163,7 @@ impl Machine {
             Command::Digit { id, code, duration_ms } => self.insert_digit(at, id, code, duration_ms),
             Command::Stage { id, act } => self.stage(at, id, *act),
             Command::Room { number, act } => self.room(at, number, *act),
+            Command::Info { id, digit, reply } => reply.give(self.info(now, id, digit)),
             Command::HearTones { id, on } => {
                 if let Some(endpoint) = self.get(id).filter(|endpoint| endpoint.tones.is_some() != on) {
                     endpoint.tones = on.then(|| Box::new(Tones::new()));
@@ -224,7 +225,11 @@ impl Machine {
             };
             let verdict = forward::apply(&mut endpoint.state, &endpoint.rule, source, at, datagram);
             match verdict {
-                Verdict::Forward | Verdict::ForwardAndUp => {
+                Verdict::ForwardAndUp => {
+                    let length = usize::from(endpoint.state.length).min(datagram.len());
+                    return self.pass_event(now, slot, &datagram[..length], out);
+                }
+                Verdict::Forward => {
                     if endpoint.recode.is_some() {
                         endpoint.recode(datagram);
                     }
@@ -232,9 +237,6 @@ impl Machine {
                     let packet = &datagram[..length.min(datagram.len())];
                     let sent = endpoint.peer.is_some_and(|peer| out.transmit(peer, Channel::Rtp, to, packet));
                     endpoint.drops.send_failed += u64::from(!sent);
-                    if verdict == Verdict::ForwardAndUp {
-                        self.event(now, slot, packet, true, true);
-                    }
                     return;
                 }
                 Verdict::Up if endpoint.has_stream() => {
@@ -327,11 +329,19 @@ impl Machine {
     /// Transcodes a packet for the other leg.
     fn transcode(&mut self, now: Now, at: u64, slot: u32, datagram: &[u8], out: &mut impl Transmit) {
         let (mut passed_on, mut held) = (false, false);
+        let is_event = self.at(slot).is_some_and(|endpoint| endpoint.is_event());
+        let digit = if is_event { self.hear_event(now, slot, datagram, false) } else { None };
+        let (sequence, timestamp) =
+            Header::read(datagram).map_or((0, 0), |header| (header.sequence, header.timestamp));
         if let Some((endpoint, peer)) = self.pair(slot) {
             let (to, peer_slot) = (endpoint.rule.destination, peer.id.slot);
             let mut refused = 0;
             held = endpoint.rule.gate == Gate::Held;
-            if !held {
+            let kept_back = is_event && endpoint.keeps_back(timestamp, false);
+            if kept_back {
+                endpoint.pass_over(sequence);
+                passed_on = true;
+            } else if !held {
                 passed_on = endpoint.transcode(at, datagram, &mut peer.out, |packet| {
                     refused += u64::from(!out.transmit(peer_slot, Channel::Rtp, to, packet));
                 });
@@ -341,11 +351,15 @@ impl Machine {
         if !passed_on && self.unheard(at, slot, datagram, held) {
             return self.transcode(now, at, slot, datagram, out);
         }
-        if self.at(slot).is_some_and(|endpoint| endpoint.is_event()) {
-            self.event(now, slot, datagram, false, passed_on);
+        if is_event {
+            if self.at(slot).is_some_and(|endpoint| endpoint.noise.is_some()) {
+                self.end_noise(at, slot);
+            }
+            self.digit(now, slot, digit, passed_on);
         }
     }
 
+    /// Processes a packet passed up that is no sound.
     fn event(&mut self, now: Now, slot: u32, datagram: &[u8], rewritten: bool, passed_on: bool) {
         let Some(endpoint) = self.at(slot) else { return };
         if endpoint.noise.is_some() {
@@ -355,19 +369,28 @@ impl Machine {
             }
             self.end_noise(at, slot);
         }
-        let Some(endpoint) = self.at(slot) else { return };
+        let digit = self.hear_event(now, slot, datagram, rewritten);
+        self.digit(now, slot, digit, passed_on);
+    }
+
+    /// Processes an event packet; returns the digit that it ends.
+    fn hear_event(&mut self, now: Now, slot: u32, datagram: &[u8], rewritten: bool) -> Option<Digit> {
+        let endpoint = self.at(slot).filter(|endpoint| endpoint.far.lock.admits_keys())?;
         let was = endpoint.far.digits.is_pressed();
         let digit = endpoint.event_packet(datagram, rewritten, now.at);
         if endpoint.far.digits.is_pressed() && !was {
             self.pressed.push(slot);
             self.key_down(now, slot);
         }
-        self.digit(now, slot, digit, passed_on);
+        digit
     }
 
     fn digit(&mut self, now: Now, slot: u32, digit: Option<Digit>, passed_on: bool) {
         let Some(Digit { digit, duration_ms }) = digit else { return };
-        let passed_on = self.event_as_tone(self.ns(now.at), slot, digit, duration_ms) || passed_on;
+        // A key for whoever was here before must not reach the other party in any form.
+        let kept_back = self.at(slot).is_some_and(|endpoint| endpoint.far.digits.keeps_back_last());
+        let passed_on =
+            kept_back || self.event_as_tone(self.ns(now.at), slot, digit, duration_ms) || passed_on;
         self.typed(now, slot, digit);
         let Some(id) = self.at(slot).map(|endpoint| endpoint.id) else { return };
         self.events.push_back(RelayEvent::Digit { id, digit, duration_ms, passed_on, by_tone: false });

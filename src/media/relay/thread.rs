@@ -289,7 +289,8 @@ impl<E: TryFrom<RelayEvent>> Driver<E> {
             | Command::Digit { .. }
             | Command::Stage { .. }
             | Command::Room { .. }
-            | Command::HearTones { .. } => {}
+            | Command::HearTones { .. }
+            | Command::Info { .. } => {}
         }
         machine.command(now, command, sockets);
     }

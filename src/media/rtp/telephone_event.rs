@@ -35,6 +35,8 @@ pub struct Digit {
 pub struct EventReceiver {
     current: Option<Event>,
     heard: bool,
+    /// Number of events begun; wraps.
+    begun: u32,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -90,6 +92,7 @@ impl EventReceiver {
             }
             _ => {
                 unfinished = self.report();
+                self.begun = self.begun.wrapping_add(1);
                 self.current = Some(Event {
                     timestamp,
                     code,
@@ -115,6 +118,28 @@ impl EventReceiver {
     /// Whether an event has started that was not reported yet.
     pub fn is_pressed(&self) -> bool {
         self.current.as_ref().is_some_and(|event| !event.reported)
+    }
+
+    /// Number of events begun, and the timestamp of the last one; the number wraps.
+    pub fn last(&self) -> Option<(u32, u32)> {
+        self.current.as_ref().map(|event| (self.begun, event.timestamp))
+    }
+
+    /// The digit of the event that has started and was not reported yet.
+    pub fn pressed(&self) -> Option<char> {
+        self.current.as_ref().filter(|event| !event.reported).and_then(|event| digit(event.code))
+    }
+
+    /// Makes the last event report no digit any more. Returns whether it had reported one.
+    pub fn cancel(&mut self) -> bool {
+        self.heard |= self.current.is_some();
+        self.current.as_mut().is_some_and(|event| std::mem::replace(&mut event.reported, true))
+    }
+
+    /// Whether a packet of the last event may still be in flight.
+    pub fn is_under_way(&self, now: Instant) -> bool {
+        let since = |event: &Event| now.saturating_duration_since(event.last_arrival);
+        self.current.as_ref().is_some_and(|event| since(event) < UNDER_WAY)
     }
 
     /// Whether the far end has ever sent an event.

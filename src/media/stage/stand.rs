@@ -38,8 +38,6 @@ pub enum Act {
     FailCollect { prompt: Ticket, error: SoundError },
     /// Stops a collection.
     StopCollecting,
-    /// A digit that was signalled.
-    Digit { digit: char },
     /// Plays music while no prompt is played.
     Music { ticket: Ticket, music: Box<Music>, reply: Option<Reply<Result<(), SoundError>>> },
     /// Stops the music.
@@ -118,7 +116,6 @@ impl Stage {
                 }
             }
             Act::StopCollecting => self.finish(CollectEnd::Stopped, typed),
-            Act::Digit { digit } => self.digit(at, digit, typed),
             Act::Music { ticket, music, reply } => {
                 if ticket > self.music_over {
                     self.music_over = ticket - 1;

@@ -33,6 +33,9 @@ pub enum Command {
     Part { a: RelayId, b: RelayId },
     /// Sends a digit to the party, by its event code (RFC 4733 table 3).
     Digit { id: RelayId, code: u8, duration_ms: u32 },
+    /// Counts a digit by INFO, as if it had been pressed; the answer is whether it counts, since the
+    /// same press may come as an event or a tone, too.
+    Info { id: RelayId, digit: char, reply: Reply<bool> },
     /// Sets whether tones in the party's audio are digits.
     HearTones { id: RelayId, on: bool },
     /// An application's command for the party.

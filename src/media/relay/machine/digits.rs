@@ -25,6 +25,29 @@ impl Machine {
         self.pressed.append(&mut pressed);
     }
 
+    /// Processes a packet of an event that the other party takes, and forwards it unless it is kept back.
+    pub(super) fn pass_event(&mut self, now: Now, slot: u32, datagram: &[u8], out: &mut impl Transmit) {
+        let Some(header) = Header::read(datagram) else { return };
+        self.event(now, slot, datagram, true, true);
+        let Some(endpoint) = self.at(slot) else { return };
+        if endpoint.keeps_back(header.timestamp, true) {
+            endpoint.state.withhold(&endpoint.rule, &header, datagram.len());
+            return;
+        }
+        let (to, peer) = (endpoint.rule.destination, endpoint.peer);
+        let sent = peer.is_some_and(|peer| out.transmit(peer, Channel::Rtp, to, datagram));
+        endpoint.drops.send_failed += u64::from(!sent);
+    }
+
+    /// Counts a digit by INFO, unless it has come as an event or a tone as well. Returns whether it counts.
+    pub(super) fn info(&mut self, now: Now, id: RelayId, digit: char) -> bool {
+        let counts = self.get(id).is_some_and(|endpoint| endpoint.far.digits.info(digit, now.at));
+        if counts {
+            self.typed(now, id.slot, digit);
+        }
+        counts
+    }
+
     /// Detects digits in a packet of the believed party.
     #[cold]
     pub(super) fn hear_tones(&mut self, now: Now, slot: u32, header: &Header, datagram: &[u8]) {
@@ -33,7 +56,7 @@ impl Machine {
         let Some(remote) = &far.remote else { return };
         let payload = datagram.get(header.payload..header.payload + header.payload_len).unwrap_or_default();
         // A sender of events presses no tones meanwhile: a tone heard then is the same digit.
-        if far.digits.is_pressed() {
+        if far.digits.is_pressed() || !far.lock.admits_keys() {
             return;
         }
         for digit in tones.packet(&remote.voice, header, payload).into_iter().flatten() {
@@ -45,9 +68,7 @@ impl Machine {
     fn tone_digit(&mut self, now: Now, slot: u32, digit: Digit) {
         let at = self.ns(now.at);
         let Some(endpoint) = self.at(slot) else { return };
-        let Some(Digit { digit, duration_ms }) = endpoint.far.digits.admit(Some(digit), now.at) else {
-            return;
-        };
+        let Some(Digit { digit, duration_ms }) = endpoint.far.digits.tone(digit, now.at) else { return };
         let (id, cut) = (endpoint.id, endpoint.plan.as_ref().is_some_and(|plan| plan.cuts_tones));
         let peer = self.pair(slot).filter(|_| cut).map(|(_, peer)| peer.id);
         if let (Some(peer), Some(code)) = (peer, telephone_event::code(digit)) {

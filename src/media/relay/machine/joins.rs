@@ -1,8 +1,8 @@
 //! Remote descriptions, and joins of endpoints.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::{Machine, RelayId};
+use super::{BEFORE, Machine, RelayId};
 use crate::forward::Gate;
 use crate::relay::endpoint::Endpoint;
 use crate::relay::{RelayEvent, Way};
@@ -51,6 +51,7 @@ impl Machine {
         }
         self.leave_room(at, a, None);
         self.leave_room(at, b, None);
+        let now = self.epoch + Duration::from_nanos(at.saturating_sub(BEFORE));
         for (one, other, way) in [(a, b, forward), (b, a, backward)] {
             if let Some(before) = self.at(one.slot).and_then(|endpoint| endpoint.peer)
                 && before != other.slot
@@ -66,6 +67,10 @@ impl Machine {
             }
             if let Some(endpoint) = self.at(one.slot) {
                 let known = endpoint.peer.replace(other.slot) == Some(other.slot);
+                if !known {
+                    // Its key was pressed for whoever was here before.
+                    endpoint.far.digits.keep_back(now);
+                }
                 endpoint.typed.clear();
                 if let Some(stage) = &mut endpoint.stage {
                     stage.end_noise();

@@ -374,8 +374,10 @@ impl Machine {
         let Endpoint { id, local: Some(local), far, .. } = endpoint else { return };
         while let Some(digit) = local.playout.take_digit() {
             // A gateway that also sends events has left the tone in the audio.
-            let heard = Some(digit).filter(|_| !far.digits.has_heard());
-            if let Some(Digit { digit, duration_ms }) = far.digits.admit(heard, now.at) {
+            if far.digits.has_heard() || !far.lock.admits_keys() {
+                continue;
+            }
+            if let Some(Digit { digit, duration_ms }) = far.digits.tone(digit, now.at) {
                 let (passed_on, by_tone) = (false, true);
                 events.push_back(RelayEvent::Digit { id: *id, digit, duration_ms, passed_on, by_tone });
             }

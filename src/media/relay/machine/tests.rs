@@ -14,6 +14,7 @@ use crate::rtp::rtcp::{self, Report, ReportBlock, SenderInfo};
 use b2b_base::util::ntp::NtpTime;
 
 mod digits;
+mod keys;
 mod locals;
 mod measures;
 mod noise;

@@ -58,6 +58,6 @@ impl EventSnapshot {
             last_arrival: moment(current.age),
             reported: current.reported,
         });
-        EventReceiver { current, heard: self.heard }
+        EventReceiver { current, heard: self.heard, ..EventReceiver::default() }
     }
 }

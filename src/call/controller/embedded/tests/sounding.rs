@@ -156,7 +156,7 @@ fn a_key_stops_the_prompt_within_a_packet_and_is_collected() {
     assert_eq!(party.waiting(), 0, "silence while the key is still down");
     party.send(101, 2, &[4, 0x8A, 1, 64]);
     lab.settle(&party);
-    lab.controller.feed_digit(party.id, '#');
+    drop(lab.controller.feed_digit(party.id, '#'));
     let expected = Collected { digits: "4".into(), end: CollectEnd::Terminator('#') };
     assert_eq!(wait(collected), Ok(expected));
     let digits = std::iter::from_fn(|| lab.events.try_recv().ok())

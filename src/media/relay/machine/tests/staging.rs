@@ -251,7 +251,7 @@ fn time_ends_a_collection_from_the_end_of_its_prompt_on() {
     let plan = DigitPlan { barge_in: false, ..DigitPlan::new(4) };
     let mut digits = lab.collect(0, Some(1), plan);
     let mut prompt = lab.play(0, 1, &[9; 2_000]);
-    lab.act(0, Act::Digit { digit: '3' });
+    lab.info(0, '3');
     lab.run(MS * 1_990);
     assert_eq!((prompt.get(), digits.get()), (None, None));
     lab.run(MS * 100);
@@ -273,7 +273,7 @@ fn digits_typed_ahead_count_where_they_are_to_and_else_do_not() {
     for type_ahead in [true, false] {
         let mut lab = lab();
         for digit in "12345".chars() {
-            lab.act(0, Act::Digit { digit });
+            lab.info(0, digit);
         }
         let plan = DigitPlan { type_ahead, ..DigitPlan::new(3) };
         let mut digits = lab.collect(0, Some(1), plan.clone());
@@ -282,7 +282,7 @@ fn digits_typed_ahead_count_where_they_are_to_and_else_do_not() {
         if type_ahead {
             assert_eq!(digits.get().map(|it| it.digits), Some("123".into()));
             assert_eq!(prompt.get(), Some(Played::Stopped), "not even begun");
-            lab.act(0, Act::Digit { digit: '#' });
+            lab.info(0, '#');
             assert_eq!(second.get().map(|it| it.digits), Some("45".into()), "the rest for the next one");
         } else {
             assert_eq!(digits.get().map(|it| it.end), Some(CollectEnd::Stopped));

@@ -216,7 +216,7 @@ fn digits_of_the_party_are_told_once_and_are_no_sound() {
         lab.put(0, party(0), data);
         lab.run(FRAME);
     }
-    lab.command(Command::Stage { id: id(0), act: Box::new(Act::Digit { digit: '#' }) });
+    lab.info(0, '#');
     assert_eq!(events(&mut stream), [StreamEvent::Digit('5'), StreamEvent::Digit('#')]);
 }
 
