@@ -287,10 +287,15 @@ impl Current {
             None => config.listening().map(|it| it.bind).collect(),
         };
         let ports = listening.iter().copied().chain(config.http.as_ref().map(|http| http.bind));
+        let (media, announced) = config.media_addresses();
+        let mut here: Vec<IpAddr> = listening.iter().map(SocketAddr::ip).chain(media).collect();
+        if config.listening().any(|it| it.bind.ip().is_unspecified()) {
+            here.extend(addresses_of_this_machine());
+        }
         let own = OwnHosts {
             inside: config.server.inside.clone(),
-            here: addresses_of_this_machine(),
-            announced: config.announced().chain(seen.iter().map(SocketAddr::ip)).collect(),
+            here,
+            announced: announced.into_iter().chain(seen.iter().map(SocketAddr::ip)).collect(),
             ports: ports.map(|at| at.port()).filter(|port| *port != 0).collect(),
         };
         *self.0.own.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(own);

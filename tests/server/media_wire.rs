@@ -164,6 +164,7 @@ fn answers() -> Vec<(Answer<Stats>, &'static str)> {
     let transcode = Route::Transcode { from: "PCMU".to_owned(), to: "PCMA".to_owned() };
     vec![
         (Answer::Done, r#""done""#),
+        (Answer::Repeated, r#""repeated""#),
         (
             Answer::Allocated { endpoint: None, rtp: ([192, 0, 2, 1], 4_000).into() },
             r#"{"allocated":{"rtp":"192.0.2.1:4000"}}"#,

@@ -36,8 +36,8 @@ pub enum Answer<S = EndpointStats> {
     Description(#[serde(with = "octets")] Bytes),
     /// How two endpoints are joined.
     Joined(Joined),
-    /// Whether a digit by INFO counts. Older media servers answer [`Answer::Done`], and it counts.
-    Counts(bool),
+    /// A digit by INFO has come as an event or a tone as well, and does not count; else [`Answer::Done`].
+    Repeated,
     /// The counters of an endpoint.
     Stats(Box<S>),
     /// How a prompt ended.
@@ -58,7 +58,7 @@ impl<S> Answer<S> {
             Answer::Conference(conference) => Answer::Conference(conference),
             Answer::Description(octets) => Answer::Description(octets),
             Answer::Joined(joined) => Answer::Joined(joined),
-            Answer::Counts(counts) => Answer::Counts(counts),
+            Answer::Repeated => Answer::Repeated,
             Answer::Stats(stats) => Answer::Stats(Box::new(tell(*stats))),
             Answer::Played(played) => Answer::Played(played),
             Answer::Collected(collected) => Answer::Collected(collected),
@@ -100,7 +100,7 @@ impl Answer {
     pub(super) fn counts(self) -> Option<bool> {
         match self {
             Answer::Done => Some(true),
-            Answer::Counts(counts) => Some(counts),
+            Answer::Repeated => Some(false),
             _ => None,
         }
     }

@@ -265,7 +265,8 @@ impl EmbeddedController {
     fn feed(&self, endpoint: EndpointId, digit: char) -> MediaFuture<Answer> {
         let counts = self.relay.info(relay_id(endpoint), digit.to_ascii_uppercase());
         MediaFuture::pending(async move {
-            counts.await.map(Answer::Counts).map_err(|_| MediaError::NoSuchEndpoint(endpoint))
+            let counts = counts.await.map_err(|_| MediaError::NoSuchEndpoint(endpoint))?;
+            Ok(if counts { Answer::Done } else { Answer::Repeated })
         })
     }
 

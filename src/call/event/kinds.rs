@@ -336,7 +336,8 @@ pub enum Event {
     },
     /// RTP arrives, but none of it from an accepted address.
     MediaRefused(MediaRefused),
-    /// RTP to the signalled address of the party is stopped: none has ever come from there.
+    /// No RTP goes to the signalled address of the party: it may not name that address, or none has ever come from
+    /// there.
     MediaWithheld {
         /// The call.
         call: CallId,

@@ -1,15 +1,16 @@
 //! Which addresses a party may name for its media. A party that names another one is not refused: nothing is
 //! sent there, and its media is awaited from its signalling and the networks that are named for it.
 //!
-//! | address \ party | at that address | on this machine | in `inside` | private | public |
-//! |---|---|---|---|---|---|
-//! | loopback, this machine's | yes | yes | no | no | no |
-//! | link-local | yes | yes | only from link-local | only from link-local | no |
-//! | in `inside` | yes | no | yes | no | no |
-//! | other private | yes | yes | yes | yes | no |
-//! | public | yes | yes | yes | yes | yes |
+//! | address \ party | at loopback | at one of ours | in `inside` | private | link-local | public |
+//! |---|---|---|---|---|---|---|
+//! | loopback | yes | no | no | no | no | no |
+//! | one of ours | yes | yes | no | no | no | no |
+//! | link-local | no | no | no | no | yes | no |
+//! | in `inside` | no | no | yes | no | no | no |
+//! | other private | yes | yes | yes | yes | yes | no |
+//! | public | yes | yes | yes | yes | yes | yes |
 //!
-//! A network that is named for the party (`sources`, `media_from`) counts as its own, unless a narrower row
+//! Its own address a party always names. A network that is named for it (`sources`, `media_from`) counts as its own, unless a narrower row
 //! closes the address. A port on which this program receives is nobody's but its own.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -78,7 +79,7 @@ fn narrowest<'a>(nets: impl IntoIterator<Item = &'a IpNet>, ip: IpAddr) -> Optio
 pub struct OwnHosts {
     /// Networks on our side of the NAT (`server.inside`).
     pub inside: Vec<IpNet>,
-    /// This machine's addresses.
+    /// Addresses of this machine at which we receive.
     pub here: Vec<IpAddr>,
     /// Addresses that we announce.
     pub announced: Vec<IpAddr>,
@@ -140,16 +141,16 @@ impl Bound {
         let mut sources = signalling.iter().flatten().map(|source| source.to_canonical());
         // The last message of a phone behind a proxy came from the proxy, which is elsewhere.
         let at = || sources.clone().take(1).chain(self.hosts.iter().map(|host| host.to_canonical()));
+        let is_at = |reach: Reach| at().any(|at| Reach::of(at) == reach);
         let is_here = at().any(|at| own.is_here(at));
         let is_inside = at().any(|at| own.is_inside(at));
         let closed = [
-            (ours && !is_here).then_some(u8::MAX),
+            (ours && !ip.is_loopback() && !is_here).then_some(u8::MAX),
             narrowest(&own.inside, ip).filter(|_| !(is_inside || is_here && own.here.contains(&ip))),
             Some(scope(ip))
                 .filter(|(_, reach)| match reach {
                     Reach::Everywhere => false,
-                    Reach::Host => !is_here,
-                    Reach::Link => !is_here && !at().any(|at| Reach::of(at) == Reach::Link),
+                    Reach::Host | Reach::Link => !is_at(*reach),
                     Reach::Private => {
                         !is_here && !is_inside && at().all(|at| Reach::of(at) == Reach::Everywhere)
                     }

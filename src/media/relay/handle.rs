@@ -363,8 +363,8 @@ impl RelayHandle {
 
     /// Requests an endpoint's counters; the channel is dropped if there is no such endpoint.
     pub fn stats(&self, id: RelayId) -> oneshot::Receiver<Box<EndpointStats>> {
-        let (reply, stats) = oneshot::channel();
-        self.command(id, Command::Stats { id, reply: Reply::new(reply, self.answers.clone()) });
+        let (reply, stats) = self.reply();
+        self.command(id, Command::Stats { id, reply });
         stats
     }
 
@@ -375,16 +375,14 @@ impl RelayHandle {
         counts
     }
 
-    /// Requests an endpoint's snapshot, with its SRTP state, for another process to continue from;
-    /// the channel is dropped if there is no such endpoint.
+    /// Requests an endpoint's snapshot, with its SRTP state; the channel is dropped as for `stats`.
     pub fn snapshot(&self, id: RelayId) -> oneshot::Receiver<Box<EndpointSnapshot>> {
         let (reply, snapshot) = self.reply();
         self.command(id, Command::Snapshot { id, reply });
         snapshot
     }
 
-    /// Restores a newly opened endpoint from a snapshot; the result arrives later. Join it once
-    /// both endpoints are restored, and write a new snapshot before that.
+    /// Restores a newly opened endpoint; join it once both are restored, and after a new snapshot.
     pub fn restore(
         &self,
         id: RelayId,
@@ -398,8 +396,8 @@ impl RelayHandle {
     /// Requests the totals and ports of each thread; threads that have ended do not answer.
     pub fn totals(&self) -> Vec<oneshot::Receiver<(Totals, Ports)>> {
         let ask = |thread: &Thread| {
-            let (reply, totals) = oneshot::channel();
-            let _ = thread.commands.send(Command::Totals { reply: Reply::new(reply, self.answers.clone()) });
+            let (reply, totals) = self.reply();
+            let _ = thread.commands.send(Command::Totals { reply });
             thread.shared.wake();
             totals
         };

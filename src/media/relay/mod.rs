@@ -144,8 +144,8 @@ pub enum RelayEvent {
     Timeout { id: RelayId },
     /// RTP from another address is believed, without any signalling.
     SourceChanged { id: RelayId, from: SocketAddr, to: SocketAddr },
-    /// Nothing more is sent to the address at which the party said it receives, because nothing was
-    /// ever received from there. Raised once.
+    /// Nothing is sent to the address at which the party said it receives, because it may not name
+    /// that; or nothing more, because nothing was ever received from there. Raised once an address.
     Withheld { id: RelayId, to: SocketAddr },
     /// Packets arrive, but none from an address that may be believed. Raised once.
     SourceRefused { id: RelayId, from: SocketAddr },

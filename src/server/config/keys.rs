@@ -55,7 +55,7 @@ pub const SERVER: Table = Table {
         trusted: NETWORKS => [],
             "Sources that may call without a password. REGISTER always needs one. A UDP source address can be forged: list your own networks, never the Internet.";
         inside: NETWORKS => [],
-            "Your own networks, without NAT between them and b2b. Parties in them are reached at the address that they signal, get no keep-alive, get media without proof of their address, and are given b2b's own address instead of `advertise`, in signalling (after a restart) and in SDP.";
+            "Your own networks, without NAT between them and b2b. Parties in them are reached at the address that they signal, get no keep-alive, get media without proof of their address, alone may name addresses in them, and are given b2b's own address instead of `advertise`, in signalling (after a restart) and in SDP.";
         store: text!("`memory` or `sqlite:` and a path", texts::store) => "sqlite:b2b.sqlite", at_restart(),
             "Where bindings are stored. `memory` loses them at a restart.";
         cdr: PATH, at_restart(),

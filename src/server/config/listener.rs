@@ -112,11 +112,12 @@ impl ServerConfig {
         self.server.advertise.iter().chain(self.listeners.iter().flat_map(|it| &it.advertise))
     }
 
-    /// Every address of ours in SIP and SDP that the configuration gives as an address.
-    pub fn announced(&self) -> impl Iterator<Item = IpAddr> {
+    /// The addresses that media has of its own, and every address of ours that others are told.
+    pub fn media_addresses(&self) -> (Vec<IpAddr>, Vec<IpAddr>) {
         let sip = self.advertised().filter_map(|it| it.host.parse().ok());
-        let media = self.listeners.iter().flat_map(|it| it.media.iter().chain(&it.media_advertise)).copied();
-        sip.chain(media).chain(self.media.bind).chain(self.media.advertise)
+        let told = self.listeners.iter().flat_map(|it| &it.media_advertise).copied();
+        let bound = self.listeners.iter().flat_map(|it| &it.media).copied().chain(self.media.bind);
+        (bound.collect(), sip.chain(told).chain(self.media.advertise).collect())
     }
 }
 
