@@ -17,6 +17,7 @@ use tracing_subscriber::reload;
 
 pub use color::{Color, of_role};
 
+use crate::util::lines::is_unsafe;
 use crate::util::panics;
 use crate::util::redact::Redaction;
 
@@ -184,15 +185,15 @@ pub fn plain_line(format: Format, level: Level, role: &'static str, message: &st
     line(look, SystemTime::now(), level, message.to_string(), Map::new())
 }
 
-/// Log text may quote input from the network, so it is kept to one line without control
-/// characters.
+/// Log text may quote input from the network, so it is kept to one line without anything that a
+/// terminal interprets.
 fn one_line(text: &str) -> std::borrow::Cow<'_, str> {
-    if !text.contains(char::is_control) {
+    if !text.contains(is_unsafe) {
         return text.into();
     }
     text.chars()
         .fold(String::with_capacity(text.len() + 8), |mut out, c| {
-            if c.is_control() {
+            if is_unsafe(c) {
                 out.extend(c.escape_default());
             } else {
                 out.push(c);

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use b2b_base::util::exit::{Exit, Failure};
 use b2b_base::util::junit::{self, Case, Wrong};
+use b2b_base::util::lines::{visible, visible_json};
 use b2b_client::{CallState, ClientEvent, DeviceSide, Quality, RegistrationState, RemoteIdentity, SipClient};
 
 /// Writes lines to standard output, and collects results as test cases.
@@ -100,7 +101,11 @@ impl Report {
     /// Writes one line: a name and its fields.
     pub fn line(&self, name: &str, fields: Value) {
         let t_ms = self.begun.elapsed().as_millis() as u64;
-        let line = if self.json { as_json(t_ms, name, fields) } else { as_text(t_ms, name, &fields) };
+        // Names and reasons are the far end's words.
+        let line = match self.json {
+            true => visible_json(&as_json(t_ms, name, fields)),
+            false => visible(&as_text(t_ms, name, &fields)),
+        };
         // An error means that the pipe is closed.
         let _ = writeln!(std::io::stdout().lock(), "{line}");
     }

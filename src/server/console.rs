@@ -3,11 +3,11 @@
 //! source get a few lines per window. `Console` has no I/O and no clock; `start` reads the bus on a thread of
 //! its own.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
-use super::refusals::{Refusal, Refusals, quoted, sentence};
-use b2b_base::util::unheard;
+use super::refusals::{Refusal, Refusals, quoted, said, sentence};
 use b2b_call::bus::{Received, Subscriber};
 use b2b_call::call_fsm::{CallDirection, CallState};
 use b2b_call::event::{CallRefused, Event};
@@ -66,7 +66,7 @@ struct Call {
     answered: bool,
     /// Its last line has been written.
     told: bool,
-    /// The cause of the last failed leg.
+    /// What the last party that failed has said, as in `said`.
     failed: Option<String>,
 }
 
@@ -159,7 +159,7 @@ impl Console {
             Event::LegState { leg, to: LegState::Destroyed | LegState::Failed, call, cause, .. } => {
                 self.legs.remove(leg);
                 if let Some(TerminationCause::Failed { status, reason }) = cause {
-                    self.calls.get_mut(call)?.failed = Some(unheard::in_words(*status, reason));
+                    self.calls.get_mut(call)?.failed = Some(said(*status, reason));
                 }
                 None
             }
@@ -178,7 +178,7 @@ impl Console {
                 let it = self.calls.remove(call).filter(|it| !it.told)?;
                 let lasted = now.duration_since(it.began).unwrap_or_default().as_secs();
                 let why = it.failed.as_deref().filter(|_| !it.answered);
-                let why = why.map(|why| format!(": {}", sentence(why))).unwrap_or_default();
+                let why = why.map(|why| format!(": {why}")).unwrap_or_default();
                 Some(format!("call {}: over after {lasted} s, {}{why}", call.0, it.parties()))
             }
             _ => None,
@@ -192,10 +192,10 @@ impl Console {
         it.told = true;
         let left_out = self.refusals.line(now, source.map(|it| it.ip()), ("INVITE", *status))?;
         // The last dialled party's response, if any was dialled.
-        let why = it.failed.as_deref().unwrap_or(why);
+        let why = it.failed.as_deref().map_or_else(|| sentence(why), Cow::from);
         let (what, to) = (format!("call {}", call.0), called.as_deref().unwrap_or_default());
         let (who, source, status) = (caller.as_str(), *source, *status);
-        Some(Refusal { what: &what, who, source, to, status, why, left_out }.to_string())
+        Some(Refusal { what: &what, who, source, to, status, why: &why, left_out }.to_string())
     }
 }
 

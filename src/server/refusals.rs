@@ -5,7 +5,10 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
+use b2b_base::util::lines::is_unsafe;
+use b2b_base::util::unheard;
 use b2b_sip::known::network;
+use b2b_sip::msg::phrase;
 
 /// Period of the rate limit: in it, a source has this many lines of a kind; all sources together have [`ALL`].
 const WINDOW: Duration = Duration::from_secs(60);
@@ -87,6 +90,7 @@ pub struct Refusal<'a> {
     /// The number called, or the address registered.
     pub to: &'a str,
     pub status: u16,
+    /// Our words, or a party's in quotes: [`sentence`], [`said`].
     pub why: &'a str,
     /// Number of lines left out before this one.
     pub left_out: u64,
@@ -104,7 +108,7 @@ impl std::fmt::Display for Refusal<'_> {
         if !self.to.is_empty() {
             write!(f, " to {}", quoted(self.to))?;
         }
-        write!(f, " refused with {}: {}", self.status, sentence(self.why))?;
+        write!(f, " refused with {}: {}", self.status, self.why)?;
         match self.left_out {
             0 => Ok(()),
             more => write!(f, " ({more} such lines before it were left out)"),
@@ -121,12 +125,21 @@ pub fn quoted(text: &str) -> Cow<'_, str> {
     cut(text, LONG)
 }
 
-/// A sentence that may contain a party's words: quoted if it has quotes itself.
+/// A sentence of ours that may contain a party's words: quoted if it has quotes itself.
 pub fn sentence(text: &str) -> Cow<'_, str> {
     let longest = 3 * LONG;
-    match text.len() <= longest && !text.contains(|c: char| c.is_control() || c == '"') {
+    match text.len() <= longest && !text.contains(|c: char| is_unsafe(c) || c == '"') {
         true => text.into(),
         false => cut(text, longest),
+    }
+}
+
+/// A party's response: in quotes, if its words are its own.
+pub fn said(status: u16, reason: &str) -> String {
+    let text = unheard::in_words(status, reason);
+    match reason.is_empty() || reason == phrase(status) || !text.starts_with(|c: char| c.is_ascii_digit()) {
+        true => text,
+        false => cut(&text, 3 * LONG).into_owned(),
     }
 }
 
@@ -179,7 +192,7 @@ mod tests {
             source: Some("192.0.2.9:5060".parse().unwrap()),
             to: "1\n2",
             status: 403,
-            why: "192.0.2.3 is banned for 9 s, the last one \"x\"",
+            why: &sentence("192.0.2.3 is banned for 9 s, the last one \"x\""),
             left_out: 2,
         };
         assert_eq!(

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
+use b2b_base::util::lines::visible_lines;
 use b2b_call::journal::{Journal, JournalError};
 use b2b_call::switch::replay::{Replay, Replayed, Shown};
 
@@ -38,7 +39,8 @@ pub fn replay(text: &str, messages: bool, start: Instant) -> Result<Said, Journa
     if is_cut {
         said.push_str("The journal was cut: the call went on after its end.\n");
     }
-    Ok(Said { text: said, is_same: replayed.differs.is_none() && replayed.unsent == 0 })
+    // A journal has the words of strangers.
+    Ok(Said { text: visible_lines(&said), is_same: replayed.differs.is_none() && replayed.unsent == 0 })
 }
 
 /// The result, in a sentence or two.

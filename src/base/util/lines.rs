@@ -82,6 +82,26 @@ pub fn visible(text: &str) -> String {
     out
 }
 
+/// The same for text of several lines.
+pub fn visible_lines(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        let end = if line.ends_with('\n') { "\n" } else { "" };
+        out.push_str(&visible(line.trim_end_matches(['\r', '\n'])));
+        out.push_str(end);
+    }
+    out
+}
+
+/// The same for a line of JSON, which stays one.
+pub fn visible_json(line: &str) -> String {
+    let mut out = String::with_capacity(line.len());
+    for c in line.chars() {
+        if is_unsafe(c) { out.push_str(&format!("\\u{:04x}", u32::from(c))) } else { out.push(c) }
+    }
+    out
+}
+
 /// Control characters (C0, DEL, C1), and characters that reorder or break lines on screen.
 pub fn is_unsafe(c: char) -> bool {
     c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::{ServerAdmission, Turned};
 use crate::effective_source::EffectiveSource;
 use crate::origin::Origin;
-use crate::refusals::Refusal;
+use crate::refusals::{Refusal, sentence};
 use b2b_sip::endpoint::Reply;
 use b2b_sip::msg::{Method, Request, phrase};
 
@@ -34,7 +34,7 @@ impl ServerAdmission {
         let to = named(request);
         let why = if reply.reason.is_empty() { phrase(status) } else { &reply.reason };
         let source = Some(source);
-        tracing::info!("{}", Refusal { what, who, source, to: &to, status, why, left_out });
+        tracing::info!("{}", Refusal { what, who, source, to: &to, status, why: &sentence(why), left_out });
     }
 
     /// The same, for the reason why a request was turned away.
