@@ -23,6 +23,7 @@ use b2b_call::resolver::{
     GroupResolver, PartyAudio, UserResolver,
 };
 use b2b_sip::endpoint::Flow;
+use b2b_sip::msg::veil::hide_fields;
 use b2b_sip::msg::{Scheme, Uri};
 use b2b_sip::net::{Ban, Listening, listener_of, local_addr};
 use b2b_sip::networks::Networks;
@@ -76,6 +77,8 @@ impl Settings {
             gateways: settings::gateway_addresses(&config),
         };
         let users = UserResolver::new(users);
+        let fields = config.gateways.iter().flat_map(|gateway| &gateway.headers);
+        hide_fields(fields.map(|(name, _)| name.clone()));
         let trunks = settings::gateways(&config);
         let gateways = GatewayResolver::new(trunks.clone(), board.clone());
         let trunks = trunks.into_iter().zip(&config.gateways);

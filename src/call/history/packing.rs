@@ -131,6 +131,7 @@ mod tests {
             domain: String::new(),
             max_duration: None,
             records: None,
+            hidden_fields: Vec::new(),
         };
         let mut pages = Pages::new(now, wall, Arc::new(begin));
         pages.received(now, &flow, message.as_bytes());

@@ -41,7 +41,7 @@ use super::controller::json::octets;
 use super::recording::RecordingRules;
 use super::switch::SwitchConfig;
 use b2b_sip::endpoint::{EndpointConfig, Flow};
-use b2b_sip::msg::veil::without_secrets;
+use b2b_sip::msg::veil::{hidden_fields, without_secrets};
 
 /// The version of the format; other versions are not read.
 pub const VERSION: u32 = 2;
@@ -69,6 +69,9 @@ pub struct Begin {
     pub max_duration: Option<Duration>,
     /// The default recording settings; `None`: calls are recorded only to a named file.
     pub records: Option<RecordingRules>,
+    /// Header fields whose values [`digest`] does not cover.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hidden_fields: Vec<String>,
 }
 
 /// The input of a turn.
@@ -322,6 +325,7 @@ impl Begin {
             domain: config.domain.clone(),
             max_duration: config.max_duration,
             records: config.recording.as_deref().cloned(),
+            hidden_fields: hidden_fields(),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Redacted journals for third parties: without SRTP keys, password digests, tokens of b2b's Contacts and
-//! pressed keys. Numbers, names and addresses stay.
+//! Redacted journals for third parties: without SRTP keys, password digests, tokens of b2b's Contacts,
+//! fields that gateways are sent and pressed keys. Numbers, names and addresses stay.
 //!
 //! Redacted values keep their length, and a pressed key becomes another key: the call runs in the same way,
 //! and [`digest`](super::digest) yields the same for the messages it sends.
@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use serde_json::Value;
 
 use crate::recording::RecordingRules;
-use b2b_sip::msg::veil::without_secrets;
+use b2b_sip::msg::veil::{hides_field, without_secrets};
 
 /// Replaces a line that is not valid JSON, since its contents are unknown.
 const LEFT_OUT: &str = "{\"left_out\":true}";
@@ -55,6 +55,11 @@ fn cover(value: &mut Value, codes: &mut Codes) -> bool {
             }
             None => false,
         },
+        Value::Array(items) if is_hidden_field(items) => {
+            let Some(Value::String(value)) = items.last_mut() else { return false };
+            *value = hidden(value);
+            true
+        }
         Value::Array(items) => match octets(items).map(|octets| covered(&octets, codes)) {
             Some(shown) => {
                 let is_other = shown.is_some();
@@ -87,6 +92,11 @@ fn cover(value: &mut Value, codes: &mut Codes) -> bool {
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
+}
+
+/// A header field, name and value, whose value is secret.
+fn is_hidden_field(items: &[Value]) -> bool {
+    matches!(items, [Value::String(name), Value::String(_)] if hides_field(name.as_bytes()))
 }
 
 /// A placeholder of the same length.

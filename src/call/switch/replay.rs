@@ -12,6 +12,7 @@ use super::run::{Mode, Run, SLACK};
 use crate::history::Report;
 use crate::journal::Journal;
 use b2b_sip::endpoint::Flow;
+use b2b_sip::msg::veil::hide_fields;
 
 /// How long after the last line messages may still be retransmitted.
 const AFTER: Duration = Duration::from_secs(64);
@@ -77,6 +78,7 @@ impl Replay {
     /// The call of this journal, before it begins; `start` stands for its beginning.
     pub fn new(journal: Journal, start: Instant) -> Self {
         let begin = &journal.begin;
+        hide_fields(begin.hidden_fields.iter().cloned());
         let config = SwitchConfig {
             domain: begin.domain.clone(),
             max_duration: begin.max_duration,

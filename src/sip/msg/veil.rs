@@ -1,72 +1,166 @@
 //! Messages for files and collectors, with private parts masked. DTMF digits in INFO, which
 //! may be a PIN, and the tokens of our Contacts are always masked; on request also password
-//! digests and SRTP keys. Octets are masked in place, so every length stays valid.
+//! digests, SRTP keys and the fields that the configuration names. What counts is what the
+//! parsers read, however it is written. Octets are masked in place, so every length stays valid.
 
 use std::borrow::Cow;
-use std::sync::LazyLock;
+use std::ops::Range;
+use std::sync::{PoisonError, RwLock};
 
-use memchr::memmem::{self, Finder};
+use bytes::Bytes;
 
+use super::body::Content;
+use super::chars;
 use super::contact_token;
+use super::lines::{self, Line};
+use super::name::Name;
 
 const COVER: u8 = b'x';
 
-static RESPONSE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("response=\""));
-static INLINE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("inline:"));
+/// Names of header fields whose values are secret.
+static FIELDS: RwLock<Vec<String>> = RwLock::new(Vec::new());
+
+/// Adds names of header fields whose values [`without_secrets`] masks in this process.
+pub fn hide_fields(names: impl IntoIterator<Item = String>) {
+    let mut fields = FIELDS.write().unwrap_or_else(PoisonError::into_inner);
+    for name in names {
+        if !fields.contains(&name) {
+            fields.push(name);
+        }
+    }
+}
+
+/// These names.
+pub fn hidden_fields() -> Vec<String> {
+    FIELDS.read().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+/// Whether the values of this header field are secret.
+pub fn hides_field(name: &[u8]) -> bool {
+    let names = FIELDS.read().unwrap_or_else(PoisonError::into_inner);
+    names.iter().any(|it| name.eq_ignore_ascii_case(it.as_bytes()))
+}
 
 /// The message without the digits in an INFO (`application/dtmf-relay`, `application/dtmf`),
 /// and without tokens ([`ContactToken`](super::contact_token::ContactToken)).
 pub fn without_keys(message: &[u8]) -> Cow<'_, [u8]> {
-    let (body, has_token) = (keys_in(message), contact_token::is_in(message));
-    if body.is_none() && !has_token {
+    let (parts, has_token) = (keys_in(message), contact_token::is_in(message));
+    if parts.is_empty() && !has_token {
         return Cow::Borrowed(message);
     }
     let mut shown = message.to_vec();
     contact_token::cover(&mut shown);
-    let Some(body) = body else { return Cow::Owned(shown) };
-    let mut lines = shown[body..].split_mut(|octet| *octet == b'\n');
     let cover =
         |part: &mut [u8]| part.iter_mut().filter(|it| !it.is_ascii_whitespace()).for_each(|it| *it = COVER);
-    lines.by_ref().for_each(|line| match line.iter().position(|octet| *octet == b'=') {
-        Some(at) if line[..at].trim_ascii().eq_ignore_ascii_case(b"Signal") => cover(&mut line[at + 1..]),
-        Some(_) => {}
-        None => cover(line),
-    });
+    for part in parts {
+        let Some(part) = shown.get_mut(part) else { continue };
+        part.split_mut(|octet| *octet == b'\n').for_each(|line| {
+            match line.iter().position(|octet| *octet == b'=').map(|at| line.split_at_mut(at + 1)) {
+                Some((name, _)) if name.trim_ascii_start().get(..8).is_some_and(is_duration) => {}
+                Some((_, value)) => cover(value),
+                None => cover(line),
+            }
+        });
+    }
     Cow::Owned(shown)
 }
 
-/// The message without digits, password digests (`response` of Authorization) and SRTP keys
-/// (`a=crypto`, RFC 4568).
+fn is_duration(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"Duration")
+}
+
+/// The message without digits, password digests and other credentials, SRTP keys (`a=crypto`,
+/// RFC 4568) and the fields of [`hide_fields`]. A description or a value alone will do, too.
 pub fn without_secrets(message: &[u8]) -> Cow<'_, [u8]> {
     let mut shown = without_keys(message);
-    for (before, ends) in [(&*RESPONSE, &b"\"\r\n"[..]), (&*INLINE, b"|; \r\n")] {
-        let length = before.needle().len();
-        let found: Vec<usize> = before.find_iter(&shown).map(|at| at + length).collect();
-        for at in found {
-            let length =
-                shown[at..].iter().position(|octet| ends.contains(octet)).unwrap_or(shown.len() - at);
-            shown.to_mut()[at..at + length].fill(COVER);
+    let mut secrets = fields(&shown);
+    for (name, behind) in [("response", b'='), ("rspauth", b'='), ("inline", b':')] {
+        secrets.extend(values(&shown, name.as_bytes(), behind));
+    }
+    for secret in secrets.into_iter().filter(|it| !it.is_empty()) {
+        if let Some(octets) = shown.to_mut().get_mut(secret) {
+            octets.iter_mut().filter(|it| !chars::is_lws(**it)).for_each(|it| *it = COVER);
         }
     }
     shown
 }
 
-/// The start of the body if it contains DTMF digits.
-fn keys_in(message: &[u8]) -> Option<usize> {
-    if !message.starts_with(b"INFO ") {
-        return None;
+/// The values of header fields that are secret as a whole.
+fn fields(message: &[u8]) -> Vec<Range<usize>> {
+    let (mut found, mut at) = (Vec::new(), lines::line_end(message, 0).unwrap_or(message.len()));
+    loop {
+        match lines::line(message, at) {
+            Line::Field(field) => {
+                let (name, value) =
+                    (&message[field.start..field.name_end], &message[field.value_start..field.value_end]);
+                let scheme = chars::span(value, chars::TOKEN);
+                match Name::parse(name) {
+                    Name::Authorization | Name::ProxyAuthorization
+                        if !value[..scheme].eq_ignore_ascii_case(b"Digest") =>
+                    {
+                        found.push(field.value_start + scheme..field.value_end);
+                    }
+                    _ if hides_field(name) => found.push(field.value_start..field.value_end),
+                    _ => {}
+                }
+                at = field.end;
+            }
+            Line::Bad(end) => at = end,
+            Line::Empty(_) | Line::Unterminated => return found,
+        }
     }
-    let body = memmem::find(message, b"\r\n\r\n")? + 4;
-    let mut lines = message[..body].split(|octet| *octet == b'\n');
-    let of_keys = |line: &[u8]| {
-        let (name, value) = line.split_at_checked(line.iter().position(|octet| *octet == b':')?)?;
-        let name = name.trim_ascii();
-        let is = name.eq_ignore_ascii_case(b"Content-Type") || name.eq_ignore_ascii_case(b"c");
-        let value = value[1..].trim_ascii();
-        let kind = value.get(..16)?;
-        (is && kind.eq_ignore_ascii_case(b"application/dtmf")).then_some(())
+}
+
+/// The values behind a name and the octet `behind`, which white space may surround: a quoted string, or up to
+/// the next separator.
+fn values(text: &[u8], name: &[u8], behind: u8) -> Vec<Range<usize>> {
+    let first = [name[0], name[0].to_ascii_uppercase()];
+    let starts = memchr::memchr2_iter(first[0], first[1], text).filter(|at| {
+        let before = at.checked_sub(1).and_then(|before| text.get(before));
+        before.is_none_or(|it| !it.is_ascii_alphanumeric())
+            && text.get(*at..at + name.len()).is_some_and(|it| it.eq_ignore_ascii_case(name))
+    });
+    let value = |at: usize| {
+        let rest = chars::trim_start(text.get(at + name.len()..)?).strip_prefix(&[behind])?;
+        let rest = chars::trim_start(rest);
+        let start = text.len() - rest.len();
+        Some(match chars::quoted_string_len(rest) {
+            Some(length) => start + 1..start + length - 1,
+            None => {
+                let start = start + usize::from(rest.first() == Some(&b'"'));
+                let ends = |it: &u8| b"\",|;".contains(it) || chars::is_lws(*it);
+                let rest = text.get(start..)?;
+                start..start + rest.iter().position(ends).unwrap_or(rest.len())
+            }
+        })
     };
-    lines.find_map(of_keys).map(|()| body)
+    starts.filter_map(value).collect()
+}
+
+/// The parts of an INFO that contain DTMF digits.
+fn keys_in(message: &[u8]) -> Vec<Range<usize>> {
+    if !message.starts_with(b"INFO ") {
+        return Vec::new();
+    }
+    let (mut content_type, mut at) = (None, lines::line_end(message, 0).unwrap_or(message.len()));
+    let body = loop {
+        match lines::line(message, at) {
+            Line::Field(field) => {
+                if Name::parse(&message[field.start..field.name_end]) == Name::ContentType {
+                    content_type = content_type.or(message.get(field.value_start..field.value_end));
+                }
+                at = field.end;
+            }
+            Line::Bad(end) => at = end,
+            Line::Empty(body) => break body,
+            Line::Unterminated => return Vec::new(),
+        }
+    };
+    let data = Bytes::copy_from_slice(&message[body..]);
+    let parts = Content::read(content_type.unwrap_or_default(), data.clone()).parts;
+    let digits = parts.iter().filter(|it| it.is("application/dtmf-relay") || it.is("application/dtmf"));
+    let place = |octets: &Bytes| body + (octets.as_ptr() as usize).saturating_sub(data.as_ptr() as usize);
+    digits.map(|it| place(&it.data)..place(&it.data) + it.data.len()).collect()
 }
 
 #[cfg(test)]
@@ -96,6 +190,53 @@ mod tests {
         ] {
             assert!(matches!(without_keys(same.as_bytes()), Cow::Borrowed(_)), "{same:?}");
         }
+    }
+
+    #[test]
+    fn keys_are_covered_however_the_message_is_written() {
+        let relay = "Signal=7\r\nDuration=160\r\n";
+        for head in [
+            "INFO sip:a@b SIP/2.0\r\nContent-Type:\r\n application/dtmf-relay;a=b\r\n\r\n",
+            "INFO sip:a@b SIP/2.0\r\nC :application / DTMF-relay\r\nodd\r\n\r\n",
+            "INFO sip:a@b SIP/2.0\nc: application/dtmf-relay\n\n",
+            "INFO sip:a@b SIP/2.0\r\nc: multipart/mixed;boundary=x\r\n\r\n--x\r\nc:text/plain\r\n\r\n7\r\n\
+             --x\r\nContent-Type: application/dtmf-relay\r\n\r\n",
+        ] {
+            assert_eq!(
+                shown(&format!("{head}{relay}")),
+                format!("{head}{}", relay.replace("Signal=7", "Signal=x"))
+            );
+        }
+        let odd = "INFO sip:a@b SIP/2.0\r\nc: application/dtmf-relay\r\n\r\n\u{a0}Signal=7";
+        assert_eq!(shown(odd), odd.replace('7', "x"), "any name but that of the duration");
+    }
+
+    #[test]
+    fn digests_are_covered_however_they_are_written() {
+        for (text, covered) in [
+            ("Response = \"0aff\", nc=1", "Response = \"xxxx\", nc=1"),
+            ("RESPONSE=0aff, nc=1", "RESPONSE=xxxx, nc=1"),
+            ("response\r\n =\t\r\n 0aff", "response\r\n =\t\r\n xxxx"),
+            ("a=\"b\",response=\"0a\\\"ff\"", "a=\"b\",response=\"xxxxxx\""),
+            ("rspauth=\"0aff\"", "rspauth=\"xxxx\""),
+            (
+                "a=crypto:1 AES_CM_128_HMAC_SHA1_80 INLINE:AAAA|2^31;Inline:BBBB",
+                "a=crypto:1 AES_CM_128_HMAC_SHA1_80 INLINE:xxxx|2^31;Inline:xxxx",
+            ),
+            ("the response was no", "the response was no"),
+        ] {
+            assert_eq!(shown(text), covered);
+        }
+        let basic = "INVITE sip:a SIP/2.0\r\nproxy-authorization : Basic QWxhZGRpbg==\r\nX: Basic y\r\n\r\n";
+        assert_eq!(shown(basic), basic.replace("QWxhZGRpbg==", "xxxxxxxxxxxx"));
+    }
+
+    #[test]
+    fn fields_that_the_configuration_names_are_covered() {
+        hide_fields(["X-Veil-Test".to_owned()]);
+        let message =
+            "INVITE sip:a SIP/2.0\r\nx-veil-TEST: se\r\n cret\r\nX-Other: y\r\n\r\nX-Veil-Test: body";
+        assert_eq!(shown(message), message.replace("se\r\n cret", "xx\r\n xxxx"));
     }
 
     #[test]
