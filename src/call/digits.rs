@@ -1,5 +1,9 @@
 //! DTMF digits in SIP INFO.
 
+use b2b_sip::endpoint::Reply;
+use b2b_sip::msg::Headers;
+use b2b_sip::msg::body::Part;
+
 /// The content type of the INFO requests that b2b sends.
 pub const RELAY: &str = "application/dtmf-relay";
 /// The content types that are accepted, for `Accept`.
@@ -8,12 +12,21 @@ pub const CONTENT_TYPES: &str = "application/dtmf-relay, application/dtmf";
 /// The duration of a digit whose sender gives none, in ms.
 const DEFAULT_DURATION_MS: u32 = 160;
 
-/// Parses the body of an INFO: `application/dtmf-relay` (`Signal=5`, `Duration=160`) or `application/dtmf`
+/// The digit in an INFO, and its duration in ms.
+pub fn of_info(info: &Headers) -> Option<(char, u32)> {
+    info.content().parts.iter().find_map(from_part)
+}
+
+/// The refusal of an INFO with another body.
+pub fn unsupported() -> Reply {
+    Reply { headers: vec![("Accept".into(), CONTENT_TYPES.into())], ..Reply::status(415) }
+}
+
+/// Parses a part of an INFO: `application/dtmf-relay` (`Signal=5`, `Duration=160`) or `application/dtmf`
 /// (the digit alone). `None` if it contains no digit.
-pub fn from_info(content_type: &[u8], body: &[u8]) -> Option<(char, u32)> {
-    let media_type = content_type.split(|byte| *byte == b';').next()?.trim_ascii();
-    let body = std::str::from_utf8(body).ok()?;
-    if media_type.eq_ignore_ascii_case(b"application/dtmf-relay") {
+fn from_part(part: &Part) -> Option<(char, u32)> {
+    let body = std::str::from_utf8(&part.data).ok()?;
+    if part.is(RELAY) {
         let field = |name: &str| {
             body.lines().find_map(|line| {
                 let (key, value) = line.split_once('=')?;
@@ -23,7 +36,7 @@ pub fn from_info(content_type: &[u8], body: &[u8]) -> Option<(char, u32)> {
         let digit = digit(field("Signal")?)?;
         let duration = field("Duration").and_then(|value| value.parse().ok());
         Some((digit, duration.unwrap_or(DEFAULT_DURATION_MS)))
-    } else if media_type.eq_ignore_ascii_case(b"application/dtmf") {
+    } else if part.is("application/dtmf") {
         Some((digit(body.trim())?, DEFAULT_DURATION_MS))
     } else {
         None
@@ -50,6 +63,11 @@ fn digit(text: &str) -> Option<char> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn from_info(content_type: &'static [u8], body: &'static [u8]) -> Option<(char, u32)> {
+        let (content_type, data) = (content_type.into(), body.into());
+        from_part(&Part { content_type, data, ..Part::default() })
+    }
 
     #[test]
     fn reads_both_forms() {

@@ -89,11 +89,9 @@ pub(crate) enum LateOffer {
 
 impl CalleeSession {
     /// The callee has answered. `offers`: the 2xx carries an offer, which the ACK has to answer.
-    pub fn answered(&mut self, session: Bytes, offers: bool) {
+    pub fn answered(&mut self, session: Option<Bytes>, offers: bool) {
         // The answer may have come in a reliable provisional response.
-        if !session.is_empty() {
-            self.said = Some(session);
-        }
+        self.said = session.or(self.said.take());
         if offers && !matches!(self.offer, LateOffer::Answered) {
             self.offer = LateOffer::InAnswer;
         }
@@ -112,7 +110,7 @@ impl CalleeSession {
     /// The unanswered offer in a reliable provisional response.
     pub fn early_offer(&self) -> Option<Bytes> {
         match &self.offer {
-            LateOffer::Early(response) => Some(response.body()),
+            LateOffer::Early(response) => response.session(),
             LateOffer::None | LateOffer::Answered | LateOffer::InAnswer => None,
         }
     }
@@ -230,10 +228,10 @@ mod tests {
         assert_eq!(callee.early_offer(), Some(SESSION));
         assert!(callee.answer_early(true).is_some());
         assert!(callee.answer_early(true).is_none() && callee.early_offer().is_none());
-        callee.answered(Bytes::new(), true);
+        callee.answered(None, true);
         assert!(matches!(callee.offer, LateOffer::Answered) && callee.said.is_none());
         let mut callee = CalleeSession::default();
-        callee.answered(SESSION, true);
+        callee.answered(Some(SESSION), true);
         assert!(matches!(callee.offer, LateOffer::InAnswer) && callee.said == Some(SESSION));
     }
 }

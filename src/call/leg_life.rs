@@ -145,7 +145,7 @@ impl Life {
 
     /// The offer in that INVITE.
     pub fn open_offer(&self) -> Option<Bytes> {
-        self.invite().map(|invite| invite.body()).filter(|body| !body.is_empty())
+        self.invite().and_then(|invite| invite.session())
     }
 
     /// The description that provisional responses have carried to the caller.

@@ -41,6 +41,7 @@ use serde::{Deserialize, Serialize};
 #[doc(hidden)]
 pub mod agent;
 pub mod application;
+mod body;
 pub mod bridge_fsm;
 pub mod bus;
 pub mod call_fsm;

@@ -362,6 +362,13 @@ impl AdmissionControl for ServerAdmission {
         }
     }
 
+    fn takes_isup(&self, party: &Party) -> bool {
+        match self.settings.party(party).0 {
+            Origin::Gateway(name) => self.settings.config.gateway(name).is_some_and(|it| it.isup),
+            Origin::User(_) | Origin::Trusted | Origin::Unknown => false,
+        }
+    }
+
     fn is_told(&self, party: &Party) -> bool {
         !matches!(self.settings.party(party).0, Origin::Gateway(_))
     }

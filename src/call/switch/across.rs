@@ -4,7 +4,6 @@ use bytes::Bytes;
 
 use super::exchange::{Exchange, ExchangeNo, Origin, PendingOffer};
 use super::follow::Follow;
-use super::incoming::is_session;
 use super::waiting::{OnDescription, OnMedia};
 use super::{Switch, Turn};
 use crate::controller::MediaError;
@@ -16,11 +15,18 @@ use b2b_sip::msg::Request;
 impl Switch {
     /// A re-INVITE or UPDATE of a party.
     pub(super) fn asked(&mut self, t: &mut Turn<'_>, leg: LegId, origin: Origin, request: &Request) {
-        if !is_session(request) {
-            return self.answer_exchange(t, leg, origin, Err(Reply::status(415)));
+        let content = request.content();
+        let party = self.party(leg);
+        if let Some((status, reason)) = self.refuses_body(&content, &party) {
+            let reply = Reply { reason: reason.to_owned(), ..Reply::status(status) };
+            return self.answer_exchange(t, leg, origin, Err(reply));
         }
-        let offer = Some(request.body()).filter(|body| !body.is_empty());
+        let offer = content.session;
         self.identified(t, leg, request);
+        // An UPDATE whose body is not needed.
+        if let (Origin::Update(transaction), None) = (origin, &offer) {
+            return self.respond(t, transaction, Reply::status(200));
+        }
         if let Some(offer) = &offer {
             self.note_direction(t, leg, offer);
         }

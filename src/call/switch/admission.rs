@@ -189,6 +189,12 @@ pub trait AdmissionControl: Send {
         false
     }
 
+    /// Whether a party is a gateway that gets, and whose, signalling of the telephone network is passed on to
+    /// other such gateways (ISUP, QSIG: RFC 3204).
+    fn takes_isup(&self, _party: &Party) -> bool {
+        false
+    }
+
     /// Number of calls for which room is kept beside the ordinary ones.
     fn kept_calls(&self) -> usize {
         0

@@ -329,10 +329,14 @@ impl Switch {
         })
     }
 
-    /// Takes the header fields from a branch's response that the caller's response gets.
-    pub(super) fn give_fields(&mut self, call: CallId, response: &Response) {
+    /// Takes the header fields and parts from a branch's response that the caller's response gets.
+    pub(super) fn give_fields(&mut self, call: CallId, branch: LegId, response: &Response) {
         let dialling = self.calls.get(call).and_then(|it| it.dialling.as_ref());
         let caller = dialling.and_then(|it| it.purpose.caller());
+        let parts = caller.map(|caller| self.parts_across((branch, caller), response));
+        if let (Some(it), Some(parts)) = (caller.and_then(|leg| self.calls.leg_mut(leg)), parts) {
+            it.passing.parts = parts;
+        }
         if let Some(it) = caller.and_then(|leg| self.calls.leg_mut(leg))
             && let Some(LegRules { rules, .. }) = it.passing.rules.as_deref()
         {
@@ -348,10 +352,9 @@ impl Switch {
         };
         // The branch has won already: its 2xx has overtaken this response.
         let Some(branch) = it.branch else { return self.counters.ignored() };
-        let mut session = !response.body().is_empty() && !matches!(it.callee.offer, LateOffer::InAnswer);
-        if session {
-            it.callee.said = Some(response.body());
-        }
+        let said = response.session().filter(|_| !matches!(it.callee.offer, LateOffer::InAnswer));
+        let mut session = said.is_some();
+        it.callee.said = said.or(it.callee.said.take());
         let early = it.contact.as_ref().map_or(EarlyMedia::Pass, |contact| contact.early_media);
         let mut status = response.status();
         // Its answer is kept for the caller's 2xx.
@@ -362,7 +365,7 @@ impl Switch {
         it.callee.reliable = is_reliable(response);
         let call = it.call;
         self.takes_info(leg, response);
-        self.give_fields(call, response);
+        self.give_fields(call, leg, response);
         let event = if session { LegEvent::EarlyMedia } else { LegEvent::Ring };
         self.advance_leg(t, leg, event, None);
         // A 183 may be an announcement that the callee cannot be reached.

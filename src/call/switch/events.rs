@@ -129,7 +129,7 @@ impl Switch {
         let now = t.now;
         let Some(it) = self.calls.leg_mut(leg) else { return self.counters.impossible("answered") };
         it.takes.update = response.has_token(Name::Allow, "UPDATE");
-        it.callee.answered(response.body(), ack_wanted);
+        it.callee.answered(response.session(), ack_wanted);
         let (call, branch, ending) = (it.call, it.branch, it.life.is_ending());
         self.named_by(leg, response);
         self.takes_info(leg, response);
@@ -138,7 +138,7 @@ impl Switch {
             call.answered_at.get_or_insert(now);
         }
         if branch.is_some() {
-            self.give_fields(call, response);
+            self.give_fields(call, leg, response);
         }
         self.advance_leg(t, leg, LegEvent::Answer, None);
         match branch {

@@ -263,7 +263,7 @@ impl Switch {
         let Some(call) = self.calls.leg(leg).map(|it| it.call) else {
             return self.counters.impossible("offer_answered");
         };
-        let body = response.body();
+        let body = response.session().unwrap_or_default();
         if !body.is_empty() {
             self.note_direction(t, leg, &body);
         }

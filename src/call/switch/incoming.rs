@@ -102,6 +102,19 @@ impl Switch {
             it.a = leg;
         }
         self.takes_info(leg, &request);
+        let parts = request.content().parts;
+        if !parts.is_empty() {
+            let types: Vec<_> = parts
+                .iter()
+                .map(|it| String::from_utf8_lossy(&it.content_type[..it.content_type.len().min(40)]))
+                .collect();
+            let why = format!("{} beside the session", types.join(", "));
+            self.history.decided(call, t.now, Some(leg), "not needed", &why);
+        }
+        if request.skipped() > 0 {
+            let why = format!("{} lines of the INVITE are no header fields", request.skipped());
+            self.history.decided(call, t.now, Some(leg), "skipped", &why);
+        }
         self.record_incoming(t, leg, &request, source);
         self.advance_call(t, call, CallEvent::Incoming);
         self.tell_leg(t, leg);
@@ -163,8 +176,12 @@ impl Switch {
             self.refuse_once(t, usage, reply);
             return None;
         }
-        if !is_session(request) {
-            let reply = Reply::status(415);
+        let party =
+            Party { gateway: caller.gateway.clone(), address: Some(caller.source), ..Party::default() };
+        let refusal = self.refuses_body(&request.content(), &party);
+        // An emergency call is never refused for what b2b does not understand of it.
+        if let Some((status, reason)) = refusal.filter(|_| !self.parts.admission.is_urgent(request, flow)) {
+            let reply = Reply { reason: reason.to_owned(), ..Reply::status(status) };
             self.parts.admission.refused(t.now, request, flow, &reply);
             self.refuse(t, usage, reply);
             return None;
@@ -236,13 +253,4 @@ impl Switch {
             tracing::debug!("a call that is to be refused: {error}");
         }
     }
-}
-
-/// Whether the body is a bare session description, without encodings; an empty body counts too.
-pub(super) fn is_session(request: &Request) -> bool {
-    let plain = |encoding: &[u8]| encoding.eq_ignore_ascii_case(b"identity");
-    let media_type = request.content_type();
-    request.body().is_empty()
-        || media_type.is_some_and(|it| it.eq_ignore_ascii_case(b2b_sdp::CONTENT_TYPE.as_bytes()))
-            && request.headers(Name::ContentEncoding).all(plain)
 }

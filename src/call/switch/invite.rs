@@ -59,6 +59,10 @@ impl Switch {
         let onward = caller.map(|caller| t.sip.onward(caller));
         let caller = caller.cloned();
         let contact = it.contact.clone();
+        if let (Some(from), Some(caller)) = (asks, &caller) {
+            let parts = self.parts_across((from, leg), caller);
+            invite.body = Body::mixed(invite.body.map(|body| body.data), parts);
+        }
         if let Some(contact) = contact.as_deref() {
             invite.hops = self.hops_of_contact(contact);
         }

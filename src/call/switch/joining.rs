@@ -7,7 +7,7 @@ use super::command::Reply;
 use super::dial::{BranchNo, DialFailure};
 use super::dialling::refuse;
 use super::invite::shown_by;
-use super::table::{Bridge, Leg, Purpose};
+use super::table::{Bridge, Leg, Passing, Purpose};
 use super::waiting::{OnApplied, OnDescription, OnEndpoint, OnMedia, Won};
 use super::{Switch, Turn};
 use crate::bridge_fsm::{BridgeEvent, BridgeMode, BridgeState};
@@ -342,8 +342,9 @@ impl Switch {
             let shown = it.life.invite().and_then(|invite| shown_by(invite, it.identity.who.as_deref()));
             it.identity.shown = shown.map(Box::new);
         }
-        let headers = std::mem::take(&mut it.passing.given);
-        let reply = Response { headers, body: session.map(Body::sdp), ..Response::status(200) };
+        let Passing { given: headers, parts, .. } = &mut it.passing;
+        let (headers, parts) = (std::mem::take(headers), std::mem::take(parts));
+        let reply = Response { headers, body: Body::mixed(session, parts), ..Response::status(200) };
         if let Err(error) = t.sip.reply(t.now, usage, reply) {
             // It was cancelled at this very moment: its end is on the way.
             tracing::debug!("leg {}: {error}", leg.0);

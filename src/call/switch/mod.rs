@@ -48,6 +48,7 @@ mod across;
 pub mod admission;
 mod answering;
 mod application;
+mod bodies;
 mod calls;
 mod capturing;
 mod challenge;

@@ -72,7 +72,7 @@ impl Switch {
         let Incoming { invite, session: said, .. } = incoming;
         let required = invite.has_token(Name::Require, RELIABLE);
         let told = said.told().is_some();
-        if invite.body().is_empty() && session.is_none() && !told {
+        if invite.session().is_none() && session.is_none() && !told {
             // The first reliable response would have to carry an offer (§5): without one, nothing can be sent
             // to a caller who requires reliability.
             if required {
@@ -89,9 +89,9 @@ impl Switch {
         {
             said.tell(session);
         }
-        let headers = it.passing.given.clone();
+        let (headers, parts) = (it.passing.given.clone(), it.passing.parts.clone());
         self.advance_leg(t, leg, event, None);
-        let reply = Reply { headers, body: session.map(Body::sdp), reliable, ..Reply::status(status) };
+        let reply = Reply { headers, body: Body::mixed(session, parts), reliable, ..Reply::status(status) };
         if let Err(error) = t.sip.reply(t.now, usage, reply) {
             tracing::debug!("leg {}: {error}", leg.0);
         }
@@ -102,7 +102,7 @@ impl Switch {
         let it = self.calls.leg_mut(leg).filter(|it| !it.life.is_ending());
         let Some(it) = it else { return self.counters.ignored() };
         let call = it.call;
-        let (status, offer) = (response.status(), response.body());
+        let (status, offer) = (response.status(), response.session().unwrap_or_default());
         it.callee.reliable = true;
         it.callee.offer = LateOffer::Early(Box::new(response));
         let dialling = self.calls.get(call).and_then(|it| it.dialling.as_ref());
@@ -210,12 +210,12 @@ impl Switch {
     ) {
         if let Some(transaction) = offer {
             // A new offer: the callee need not be asked before it has answered.
-            return self.answer_here(t, leg, Origin::Update(transaction), Some(prack.body()));
+            return self.answer_here(t, leg, Origin::Update(transaction), prack.session());
         }
         let it = self.calls.leg_mut(leg).and_then(|it| it.life.as_incoming_mut());
         // PRACKs are only awaited where they carry the answer to an offer.
         let Some(branch) = it.and_then(|it| it.session.settle()) else { return self.counters.ignored() };
-        let answer = prack.body();
+        let answer = prack.session().unwrap_or_default();
         let there = self
             .calls
             .leg(branch)
@@ -332,7 +332,7 @@ impl Switch {
     /// The ACK to our 2xx.
     pub(super) fn acknowledged(&mut self, t: &mut Turn<'_>, leg: LegId, ack: &Request) {
         let Some(it) = self.calls.leg_mut(leg) else { return self.counters.impossible("acknowledged") };
-        let (what, answer, call, is_up) = (it.life.take_on_ack(), ack.body(), it.call, it.is_up());
+        let (what, answer, call, is_up) = (it.life.take_on_ack(), ack.session(), it.call, it.is_up());
         let other = match what {
             OnAck::Nothing => return self.offer_pending(t, call),
             OnAck::Refresh(like) => {
@@ -344,10 +344,10 @@ impl Switch {
             OnAck::AnswerTo(other) => Some(other),
             OnAck::Answer => self.bridged(leg).map(|(_, other, _)| other),
         };
-        if answer.is_empty() {
+        let Some(answer) = answer else {
             tracing::info!("leg {}: its ACK has no answer to the offer", leg.0);
             return self.break_up(t, leg, other, "ACK without an answer to our offer");
-        }
+        };
         match (what, other) {
             // Another leg has replaced `other`, which has gone.
             (OnAck::AnswerTo(other), _) if self.endpoints(leg, other).is_none() && is_up => {

@@ -68,7 +68,8 @@ impl Switch {
         }
     }
 
-    /// Handles an INFO that ends here: media decides whether its digit counts. An INFO that is discarded is
+    /// Handles an INFO that ends here: media decides whether its digit counts, and signalling of the telephone
+    /// network is passed on where the other party may get it. An INFO that is discarded is
     /// refused (RFC 6086 §4.2.2), never answered with 200.
     fn info(&mut self, t: &mut Turn<'_>, leg: LegId, transaction: ServerTransactionId, request: &Request) {
         let is_told = self.may_tell_info(t, leg);
@@ -78,10 +79,10 @@ impl Switch {
             let reply = Reply { reason: "Bad Info Package".into(), headers, ..Reply::status(469) };
             return self.respond(t, transaction, reply);
         }
-        let Some(content_type) = request.content_type().filter(|_| !request.body().is_empty()) else {
+        if request.content_type().is_none() || request.body().is_empty() {
             return self.respond(t, transaction, Reply::status(200));
-        };
-        if let Some((digit, duration_ms)) = digits::from_info(content_type, &request.body()) {
+        }
+        if let Some((digit, duration_ms)) = digits::of_info(request) {
             let request = request.clone();
             let info = InfoDigit { leg, digit, duration_ms, is_told, transaction, request };
             return match self.calls.leg(leg).and_then(|it| it.media.endpoint) {
@@ -92,13 +93,19 @@ impl Switch {
                 None => self.info_digit(t, info, true),
             };
         }
-        let (status, header): (_, Option<(Bytes, Bytes)>) = match () {
-            () if is_heard => (200, None),
-            () if !is_told && self.hears_infos(leg) => (503, Some(("Retry-After".into(), "1".into()))),
-            () => (415, Some(("Accept".into(), digits::CONTENT_TYPES.into()))),
+        let call = self.calls.leg(leg).and_then(|it| self.calls.get(it.call));
+        let other = call.and_then(|it| it.bridge.as_ref()?.other(leg));
+        if let Some(other) = other.filter(|other| !self.parts_across((leg, *other), request).is_empty()) {
+            return self.pass_on(t, (leg, other), transaction, request);
+        }
+        let reply = match () {
+            () if is_heard => Reply::status(200),
+            () if !is_told && self.hears_infos(leg) => {
+                Reply { headers: vec![("Retry-After".into(), "1".into())], ..Reply::status(503) }
+            }
+            () => digits::unsupported(),
         };
-        let headers = header.into_iter().collect();
-        self.respond(t, transaction, Reply { headers, ..Reply::status(status) });
+        self.respond(t, transaction, reply);
     }
 
     /// Handles a digit by INFO. One that counts is consumed or becomes a telephone event for the other party;
@@ -139,7 +146,7 @@ impl Switch {
     fn tell_info(&mut self, t: &Turn<'_>, leg: LegId, request: &Request, passed_on: bool) -> bool {
         let body = request.body();
         let content_type = request.content_type().filter(|_| !body.is_empty());
-        let Some(content_type) = content_type.filter(|of| digits::from_info(of, &body).is_none()) else {
+        let Some(content_type) = content_type.filter(|_| digits::of_info(request).is_none()) else {
             return false;
         };
         // Events are buffered for slow subscribers: their size is bounded, whatever a party sends.
@@ -242,11 +249,12 @@ impl Switch {
         let Some(usage) = self.calls.leg(to).filter(|it| !it.life.is_ending()).and_then(|it| it.usage) else {
             return self.respond(t, transaction, Reply::status(480));
         };
-        let passed = InDialog {
-            method: request.method().clone(),
-            headers: self.ruled(to, passed_on(request), Some(request)),
-            body: body_of(request, request.body()),
-        };
+        let body = self.body_across((by, to), request);
+        if body.is_none() && !request.body().is_empty() {
+            return self.respond(t, transaction, digits::unsupported());
+        }
+        let headers = self.ruled(to, passed_on(request), Some(request));
+        let passed = InDialog { method: request.method().clone(), headers, body };
         match t.sip.request(t.now, usage, passed) {
             Ok(id) => drop(self.passed.insert(id, (by, to, transaction))),
             Err(error) => {
@@ -277,7 +285,9 @@ impl Switch {
         result: Result<Response, RequestFailure>,
     ) {
         // Our own requests, as the INFO for a digit, have no waiting transaction.
-        let Some((by, _, transaction)) = self.passed.remove(&request) else { return self.counters.ignored() };
+        let Some((by, to, transaction)) = self.passed.remove(&request) else {
+            return self.counters.ignored();
+        };
         let reply = match result {
             Ok(response) => {
                 // A NOTIFY belongs to a subscription between the parties.
@@ -288,7 +298,7 @@ impl Switch {
                 Reply {
                     reason: if told == status { reason } else { String::new() },
                     headers: self.ruled(by, passed_on(&response), Some(&response)),
-                    body: body_of(&response, response.body()),
+                    body: self.body_across((to, by), &response),
                     ..Reply::status(told)
                 }
             }
@@ -304,10 +314,4 @@ fn passed_on(headers: &Headers) -> HeaderFields {
         Some((Bytes::from_static(name.as_bytes()), Bytes::copy_from_slice(value)))
     };
     PASSED_ON.into_iter().filter_map(field).collect()
-}
-
-fn body_of(headers: &Headers, body: Bytes) -> Option<Body> {
-    let content_type = headers.content_type().unwrap_or(b"application/octet-stream");
-    (!body.is_empty())
-        .then(|| Body { content_type: Bytes::copy_from_slice(content_type), data: body.clone() })
 }

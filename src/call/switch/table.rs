@@ -35,6 +35,7 @@ use crate::service::{CallError, DialError, DialOptions};
 use crate::{BridgeId, CallId, LegId};
 use b2b_sip::endpoint::{HeaderFields, UsageId};
 use b2b_sip::msg::Uri;
+use b2b_sip::msg::body::Part;
 use b2b_sip::net::budget::Bucket;
 use b2b_sip::transaction::timer_queue::Queued;
 
@@ -129,6 +130,8 @@ pub(super) struct Passing {
     pub rules: Option<Box<LegRules>>,
     /// The header fields from another leg's response.
     pub given: HeaderFields,
+    /// The parts of its body.
+    pub parts: Vec<Part>,
     /// The policy for offers to it; `None`: as configured.
     pub policy: Option<Arc<PairPolicy>>,
 }

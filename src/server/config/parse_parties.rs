@@ -170,6 +170,7 @@ pub(super) fn gateway(
         sound: sound::of_party(section)?,
         srtp: srtp::srtp(section, Some(transport))?,
         dialog_own: section.choice("dialog", &DIALOG)?,
+        isup: section.switch("isup")?,
         identity: identity::gateway(section)?,
         line: section.line(),
     };

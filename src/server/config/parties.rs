@@ -141,6 +141,8 @@ pub struct Gateway {
     pub srtp: Option<Srtp>,
     /// Whether its dialogs are limited to its own hosts.
     pub dialog_own: bool,
+    /// Whether ISUP and QSIG go to it and come from it.
+    pub isup: bool,
     /// The exchange of identities with it.
     pub identity: GatewayIdentity,
     /// Line in the file.

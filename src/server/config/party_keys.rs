@@ -154,6 +154,8 @@ pub const GATEWAY: Table = Table {
             "Encryption of its media; a gateway that is offered keys needs `transport = \"tls\"`, which hides them. Without it: as the route says, otherwise `media.srtp`.";
         dialog: Choice(&DIALOG) => "any",
             "Where its Contact and Record-Route may direct the requests of a call: to any public address (an address that is not its own is counted and noted in the call's timeline; its own are `hosts`, their resolved addresses, `sources` and the source of its messages), or to its own addresses only. Private addresses, this server and other gateways are never followed: such requests return the way its messages came.";
+        isup: Switch => false,
+            "Whether its calls carry the signalling of the telephone network (ISUP, QSIG: RFC 3204), which b2b passes on between two such gateways. From and to all others it is dropped.";
         trust_identity: Switch => false,
             "Whether it is in the trust domain (RFC 3325): b2b accepts its statements about callers and forwarded calls, and sends it the fields of `identity` for anonymous callers, too.";
         identity: Choices(&IDENTITY) => [],

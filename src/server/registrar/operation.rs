@@ -7,7 +7,6 @@ use b2b_sip::msg::{Name, NameAddr, Request, chars};
 /// Maximum octets of a contact with its parameters, of a Path, of a Call-ID, and of a User-Agent.
 const MAX_CONTACT: usize = 1_024;
 const MAX_PATH: usize = 2_048;
-const MAX_CALL_ID: usize = 256;
 const MAX_USER_AGENT: usize = 128;
 
 /// Value of a malformed expiry (§20.10, §20.19).
@@ -63,9 +62,6 @@ pub(super) struct Wanted<'a> {
 impl<'a> Operation<'a> {
     /// Reads a REGISTER.
     pub fn of(request: &'a Request, limits: &ExpiryLimits) -> Result<Operation<'a>, Refusal> {
-        if request.call_id().map_or(0, <[u8]>::len) > MAX_CALL_ID {
-            return Err(Refusal::Bad("Call-ID Too Long"));
-        }
         if request.header(Name::Contact).is_none() {
             return Ok(Operation::Query);
         }

@@ -1,5 +1,5 @@
-//! The offer/answer state of a dialog (RFC 3261 §13.2.1, RFC 3311 §5.2). Bodies are opaque: a
-//! body in an INVITE, or in the 2xx to an INVITE without one, is the offer.
+//! The offer/answer state of a dialog (RFC 3261 §13.2.1, RFC 3311 §5.2). A session
+//! description in an INVITE, or in the 2xx to an INVITE without one, is the offer.
 
 /// The side whose offer is pending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -15,19 +15,19 @@ pub enum OfferAnswer {
 
 impl OfferAnswer {
     /// The state after an INVITE or UPDATE.
-    pub fn after_request(has_body: bool, ours: bool) -> Self {
-        match (has_body, ours) {
+    pub fn after_request(has_session: bool, ours: bool) -> Self {
+        match (has_session, ours) {
             (false, _) => OfferAnswer::Idle,
             (true, true) => OfferAnswer::LocalOffer,
             (true, false) => OfferAnswer::RemoteOffer,
         }
     }
 
-    /// The state after its 2xx: a pending offer is answered. A 2xx with a body to an INVITE
+    /// The state after its 2xx: a pending offer is answered. A 2xx with a session to an INVITE
     /// without one is the offer, to be answered in the ACK.
-    pub fn after_success(self, has_body: bool, ours: bool) -> Self {
+    pub fn after_success(self, has_session: bool, ours: bool) -> Self {
         match self {
-            OfferAnswer::Idle => OfferAnswer::after_request(has_body, ours),
+            OfferAnswer::Idle => OfferAnswer::after_request(has_session, ours),
             _ => OfferAnswer::Idle,
         }
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 
 use crate::endpoint::HeaderFields;
-use crate::msg::{Method, Name, NameAddr, Request, chars};
+use crate::msg::{Method, Name, NameAddr, Request, Uri, chars};
 
 /// The dialog that a new INVITE replaces, from the viewpoint of the user agent that receives
 /// the header field.
@@ -20,11 +20,19 @@ pub struct Replaces {
     pub early_only: bool,
 }
 
+const PARAMS: [&str; 3] = ["to-tag", "from-tag", "early-only"];
+
 impl Replaces {
     /// Parses a header value; `None` if it is malformed.
     pub fn parse(value: &[u8]) -> Option<Replaces> {
         let value = chars::trim(value);
-        let end = memchr::memchr(b';', value)?;
+        // A Call-ID may have semicolons.
+        let is_param = |at: &usize| {
+            let rest = chars::trim_start(value.get(at + 1..).unwrap_or_default());
+            let name = rest.get(..chars::span(rest, chars::TOKEN)).unwrap_or_default();
+            PARAMS.iter().any(|it| name.eq_ignore_ascii_case(it.as_bytes()))
+        };
+        let end = memchr::memchr_iter(b';', value).find(is_param)?;
         let call_id = chars::trim(value.get(..end)?);
         if call_id.is_empty() || call_id.iter().any(|&byte| chars::is_lws(byte)) {
             return None;
@@ -115,9 +123,13 @@ impl ReferTo {
         ReferTo::parse(value)
     }
 
-    /// Parses a header value.
+    /// Parses a header value. Without brackets all of it is the URI: Refer-To has no parameters of its own,
+    /// and what stands behind `;` or `?` decides whom the transfer is to.
     pub fn parse(value: &[u8]) -> Option<ReferTo> {
-        let uri = NameAddr::parse(value)?.uri;
+        let uri = match memchr::memchr2(b'<', b'"', value) {
+            Some(_) => NameAddr::parse(value)?.uri,
+            None => Uri::parse(chars::trim(value)).ok()?,
+        };
         let behind = uri.headers.map_or(0, |headers| headers.len() + 1);
         let mut refer_to = ReferTo {
             uri: Bytes::copy_from_slice(uri.raw.get(..uri.raw.len().checked_sub(behind)?)?),
@@ -172,6 +184,31 @@ mod tests {
         assert_eq!((refer_to.method, refer_to.headers.len()), (Method::Invite, 0));
         let by_method = ReferTo::parse(b"<sip:c@example.com;method=BYE>").unwrap();
         assert_eq!(by_method.method, Method::Bye);
+    }
+
+    #[test]
+    fn refer_to_without_brackets_is_understood_whole() {
+        let plain = Replaces::parse(b"x|y;z@h;to-tag=1;from-tag=2").unwrap();
+        assert_eq!(plain.call_id, "x|y;z@h");
+        for before in
+            ["sip:c@h", "sip:c@h;user=phone", "sips:c@h;transport=tcp;foo", "tel:+1202;phone-context=h"]
+        {
+            let refer_to = ReferTo::parse(before.as_bytes()).unwrap();
+            assert_eq!(refer_to.uri, before, "{before}");
+            if before.starts_with("sip") {
+                let text = format!(" {before}?{}", plain.embedded());
+                let refer_to = ReferTo::parse(text.as_bytes()).unwrap();
+                assert_eq!(
+                    (refer_to.uri, refer_to.replaces.as_ref()),
+                    (before.into(), Some(&plain)),
+                    "{before}"
+                );
+            }
+        }
+        assert_eq!(ReferTo::parse(b"sip:c@h;method=BYE").unwrap().method, Method::Bye);
+        for broken in ["sip:c@h ;user=phone", "C sip:c@h", "sip:c@h?Replaces=x", "sip:c@h,sip:d@h"] {
+            assert_eq!(ReferTo::parse(broken.as_bytes()), None, "{broken}");
+        }
     }
 
     #[test]

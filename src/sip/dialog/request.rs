@@ -136,8 +136,7 @@ pub fn write(
         writer = writer.header(Name::parse(name), value);
     }
     if let Some(body) = &draft.body {
-        let content_type = std::str::from_utf8(&body.content_type).unwrap_or("application/octet-stream");
-        writer = writer.body(content_type, &body.data);
+        writer = writer.body(body.content_type(), &body.data);
     }
     writer.finish()
 }

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use crate::endpoint::{Flow, HopRule};
-use crate::msg::{Headers, Name, NameAddr, Request, Response, Uri, echo};
+use crate::msg::{Headers, Name, NameAddr, Request, Response, Scheme, Uri, echo};
 use b2b_base::ids::Tag;
 
 use super::hop::{Hop, is_secure};
@@ -34,7 +34,7 @@ const PARTS: usize = 8;
 /// Why a message creates no dialog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NoDialog {
-    #[error("missing or invalid Contact")]
+    #[error("missing or invalid Contact; it has to be a sip or sips URI")]
     Contact,
     #[error("invalid Record-Route")]
     RecordRoute,
@@ -118,12 +118,11 @@ impl Dialog {
     }
 
     /// Creates the dialog of a UAC (§12.1.2) from the state that its INVITE was sent with. A
-    /// provisional response without Contact keeps the target of the INVITE.
+    /// response without a usable Contact keeps the target of the INVITE.
     pub fn from_response(&self, response: &Response) -> Result<Dialog, NoDialog> {
         let target = match contact(response) {
             Ok(contact) => target(contact.uri),
-            Err(_) if response.status() < 200 => self.target(),
-            Err(error) => return Err(error),
+            Err(_) => self.target(),
         };
         let mut routes = match self.hops {
             HopRule::Flow(_) => Vec::new(),
@@ -309,7 +308,8 @@ fn target(uri: Uri<'_>) -> &[u8] {
 }
 
 fn contact(message: &Headers) -> Result<NameAddr<'_>, NoDialog> {
-    message.contact().ok().flatten().ok_or(NoDialog::Contact)
+    let contact = message.contact().ok().flatten();
+    contact.filter(|it| matches!(it.uri.scheme, Scheme::Sip | Scheme::Sips)).ok_or(NoDialog::Contact)
 }
 
 fn record_routes(message: &Headers) -> Result<Vec<&[u8]>, NoDialog> {

@@ -41,6 +41,8 @@ pub struct Usage {
     pub chance: Chance,
     /// Whether the Call-ID is ours, which determines the back-off after glare (§14.1).
     pub owns_call_id: bool,
+    /// The key of the INVITE that began it, once we have answered it; 0 if there is none.
+    pub merge_key: u64,
     /// Whether the user answers challenges to our INVITE and BYE, and to other requests in
     /// the call.
     pub authorizes: bool,
@@ -277,7 +279,7 @@ pub struct Reliable {
 pub struct Unacknowledged {
     pub rseq: u32,
     pub response: Bytes,
-    pub has_body: bool,
+    pub has_session: bool,
     pub resend_at: Instant,
     pub interval: Duration,
     pub give_up_at: Instant,

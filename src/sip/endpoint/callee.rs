@@ -41,7 +41,7 @@ impl Endpoint {
             }
         };
         dialog.flow = Some(flow);
-        dialog.offer_answer = OfferAnswer::after_request(!request.body().is_empty(), false);
+        dialog.offer_answer = OfferAnswer::after_request(request.session().is_some(), false);
         let cseq = dialog.remote_cseq.unwrap_or_default();
         let copy = request.clone();
         let Some(transaction) = self.servers.start(now, &mut self.out, copy, path, None) else { return };
@@ -51,6 +51,7 @@ impl Endpoint {
             local_tag: tag,
             chance,
             owns_call_id: false,
+            merge_key: 0,
             authorizes: false,
             authorizes_inside: false,
             dialogs: vec![dialog],

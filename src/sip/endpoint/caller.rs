@@ -6,7 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::challenge::credentials;
-use super::command::{CommandError, HeaderFields, Invite, InviteError, check_headers};
+use super::command::{Body, CommandError, HeaderFields, Invite, InviteError, check_headers};
 use super::send::User;
 use super::{Endpoint, HopRule, Termination, UsageEvent, UsageId};
 use crate::dialog::caller_fsm::{self, Action, Cause, Event};
@@ -71,7 +71,7 @@ impl Endpoint {
                 refusal: None,
             })
         });
-        let offered = invite.body.is_some();
+        let offered = invite.body.as_ref().is_some_and(Body::has_session);
         origin.offer_answer = OfferAnswer::after_request(offered, true);
         let dialog = origin.clone();
         let id = self.usages.insert(Usage {
@@ -80,6 +80,7 @@ impl Endpoint {
             local_tag: tag,
             chance,
             owns_call_id: true,
+            merge_key: 0,
             authorizes: invite.authorizes,
             authorizes_inside: false,
             dialogs: Vec::new(),

@@ -54,7 +54,7 @@ impl Endpoint {
         let response = Bytes::copy_from_slice(&response);
         if let Some(reliable) = self.reliable_mut(usage) {
             reliable.next_rseq += 1;
-            reliable.queue.push_back((rseq, reply.status, response, reply.body.is_some()));
+            reliable.queue.push_back((rseq, reply.status, response, reply.has_session()));
         }
         self.reliable_event(now, usage, Event::Send);
         Ok(())
@@ -99,8 +99,8 @@ impl Endpoint {
                 }
                 Action::SendAnswer => {
                     let answer = self.reliable_mut(usage).and_then(|reliable| reliable.answer.take());
-                    if let Some((status, response, has_body)) = answer {
-                        self.succeed(now, usage, has_body, status, response);
+                    if let Some((status, response, has_session)) = answer {
+                        self.succeed(now, usage, has_session, status, response);
                     }
                 }
                 Action::Refuse => {
@@ -122,18 +122,18 @@ impl Endpoint {
         let Some(theirs) = it.theirs.as_deref_mut() else { return };
         let transaction = theirs.transaction;
         let Some(reliable) = theirs.reliable.as_deref_mut() else { return };
-        let Some((rseq, status, response, has_body)) = reliable.queue.pop_front() else { return };
+        let Some((rseq, status, response, has_session)) = reliable.queue.pop_front() else { return };
         reliable.unacknowledged = Some(Unacknowledged {
             rseq,
             response: response.clone(),
-            has_body,
+            has_session,
             resend_at: now + t1,
             interval: t1,
             give_up_at: now + give_up,
         });
         // In response to an INVITE without an offer, the body is our offer (§5).
         if let Some(dialog) = it.dialogs.first_mut()
-            && has_body
+            && has_session
             && dialog.offer_answer == OfferAnswer::Idle
             && !dialog.settled
         {
@@ -187,11 +187,11 @@ impl Endpoint {
         let theirs = usage.theirs.as_deref();
         let expected = theirs.and_then(|theirs| {
             let it = theirs.reliable.as_deref()?.unacknowledged.as_ref()?;
-            Some((it.rseq, theirs.cseq, it.has_body))
+            Some((it.rseq, theirs.cseq, it.has_session))
         });
         let named = request.header(Name::RAck).and_then(rack);
         // This PRACK arrives after the ACK and has no further effect (§3).
-        if named.is_some() && named == usage.prack_due && request.body().is_empty() {
+        if named.is_some() && named == usage.prack_due && request.session().is_none() {
             usage.prack_due = None;
             return self.answer_now(now, path, request, addressee, 200, &[]);
         }
@@ -199,7 +199,7 @@ impl Endpoint {
         let Some((_, _, had_body)) = expected else {
             return self.answer_now(now, path, request, addressee, 481, &[]);
         };
-        let has_body = !request.body().is_empty();
+        let has_session = request.session().is_some();
         let Some(dialog) = usage.dialogs.first_mut() else { return };
         let mut offers = false;
         match dialog.offer_answer {
@@ -209,16 +209,16 @@ impl Endpoint {
                 dialog.settled = true;
             }
             OfferAnswer::RemoteOffer if had_body => {
-                dialog.offer_answer = OfferAnswer::after_request(has_body, false);
+                dialog.offer_answer = OfferAnswer::after_request(has_session, false);
                 dialog.settled = true;
-                offers = has_body;
+                offers = has_session;
             }
             // A new offer, allowed once the first one was answered (§5).
-            OfferAnswer::Idle if has_body && dialog.settled => {
+            OfferAnswer::Idle if has_session && dialog.settled => {
                 dialog.offer_answer = OfferAnswer::RemoteOffer;
                 offers = true;
             }
-            _ if has_body => return self.answer_now(now, path, request, addressee, 488, &[]),
+            _ if has_session => return self.answer_now(now, path, request, addressee, 488, &[]),
             _ => {}
         }
         let transaction = if offers {

@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::outbox::ReplyPath;
 use super::refuse::reply_path;
 use super::{Endpoint, EndpointConfig, Event, Extensions, Flow, UsageId};
+use crate::msg::body;
 use crate::msg::{Message, Method, Name, ParseError, Request, Response, Scheme, Uri, chars};
 use crate::transaction::server::Matched;
 
@@ -34,7 +35,7 @@ pub(super) fn allow(config: &EndpointConfig) -> String {
 pub(super) fn abilities<'a>(allow: &'a str, supported: &'a str) -> [(Name<'static>, &'a [u8]); 5] {
     [
         (Name::Allow, allow.as_bytes()),
-        (Name::Accept, b"application/sdp"),
+        (Name::Accept, body::ACCEPT.as_bytes()),
         (Name::AcceptEncoding, b"identity"),
         (Name::AcceptLanguage, b"en"),
         (Name::Supported, supported.as_bytes()),
@@ -155,7 +156,7 @@ impl Endpoint {
         if request.max_forwards() == Ok(Some(0)) && method != Method::Options {
             return self.refuse(now, &path, &request, 483);
         }
-        if self.servers.is_merged(&request) {
+        if self.servers.is_merged(&request, |key| self.usages.is_merged(key)) {
             self.out.counters.merged += 1;
             return self.refuse(now, &path, &request, 482);
         }
@@ -194,7 +195,7 @@ impl Endpoint {
     }
 
     /// The value of Allow outside of dialogs.
-    fn allow_outside(&self) -> String {
+    pub(super) fn allow_outside(&self) -> String {
         match self.config.outside.contains(&Method::Register) {
             true => format!("{}, REGISTER", self.identity.allow),
             false => self.identity.allow.clone(),

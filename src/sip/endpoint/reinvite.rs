@@ -152,11 +152,11 @@ impl Endpoint {
         if let Some(min_se) = too_small {
             return self.answer_now(now, path, request, addressee, 422, &[(Name::MinSe, min_se.as_bytes())]);
         }
-        let has_body = !request.body().is_empty();
+        let has_session = request.session().is_some();
         let Ok(cseq) = request.cseq() else { return };
         let cseq = cseq.number;
         if let Some(dialog) = usage.dialogs.first_mut() {
-            dialog.offer_answer = OfferAnswer::after_request(has_body, false);
+            dialog.offer_answer = OfferAnswer::after_request(has_session, false);
             dialog.settled = false;
         }
         self.give_way(id);
@@ -271,7 +271,7 @@ impl Endpoint {
                 if let Some(dialog) = usage.dialogs.first_mut() {
                     dialog.refresh_target(&response);
                     dialog.offer_answer =
-                        dialog.offer_answer.after_success(!response.body().is_empty(), false);
+                        dialog.offer_answer.after_success(response.session().is_some(), false);
                 }
                 if !ack_wanted {
                     self.send_ack(now, id, cseq, None);

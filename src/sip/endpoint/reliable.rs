@@ -43,15 +43,15 @@ impl Endpoint {
             return false;
         }
         dialog.remote_rseq = Some(rseq);
-        let has_body = !response.body().is_empty();
+        let has_session = response.session().is_some();
         // The answer to our offer (§5).
-        if has_body && dialog.offer_answer == OfferAnswer::LocalOffer && !dialog.settled {
+        if has_session && dialog.offer_answer == OfferAnswer::LocalOffer && !dialog.settled {
             dialog.offer_answer = OfferAnswer::Idle;
             dialog.settled = true;
         }
         // The peer's offer in response to an INVITE without one. If we do not support 100rel,
         // it stays unanswered.
-        if has_body && !offered && !dialog.settled && offers_allowed {
+        if has_session && !offered && !dialog.settled && offers_allowed {
             dialog.offer_answer = OfferAnswer::RemoteOffer;
             dialog.prack_owed = true;
             return true;

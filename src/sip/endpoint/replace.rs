@@ -4,7 +4,7 @@ use super::{Endpoint, UsageId};
 use crate::dialog::replaces::Replaces;
 use crate::dialog::usage::Phase;
 use crate::dialog::{callee_fsm, caller_fsm};
-use crate::msg::{Name, Request};
+use crate::msg::{Name, Request, chars};
 
 impl Endpoint {
     /// The call that an INVITE or a Refer-To with this Replaces is for.
@@ -13,8 +13,7 @@ impl Endpoint {
     /// The status that RFC 3891 specifies: 481 if there is no such call, or it is ringing and
     /// incoming; 486 if it is answered and `early-only` is set; 603 if it is over.
     pub fn replaced(&self, replaces: &Replaces) -> Result<UsageId, u16> {
-        let id =
-            self.usages.of_dialog(&replaces.call_id, &replaces.to_tag, &replaces.from_tag).ok_or(481u16)?;
+        let id = self.dialog_of(replaces).ok_or(481u16)?;
         let phase = self.usages.get(id).map_or(Phase::Over, |usage| usage.phase);
         match phase {
             Phase::Established | Phase::Callee(callee_fsm::State::AwaitingAck) if replaces.early_only => {
@@ -32,8 +31,15 @@ impl Endpoint {
     /// The call with this dialog, whatever its state: a Refer-To may name a call that the
     /// transferor initiated and that is not answered yet.
     pub fn named(&self, replaces: &Replaces) -> Option<UsageId> {
-        let id = self.usages.of_dialog(&replaces.call_id, &replaces.to_tag, &replaces.from_tag)?;
+        let id = self.dialog_of(replaces)?;
         self.usages.get(id).filter(|usage| !usage.is_over()).map(|_| id)
+    }
+
+    /// Some peers escape a Call-ID that has a semicolon.
+    fn dialog_of(&self, replaces: &Replaces) -> Option<UsageId> {
+        let Replaces { call_id, to_tag, from_tag, .. } = replaces;
+        let of = |call_id: &[u8]| self.usages.of_dialog(call_id, to_tag, from_tag);
+        of(call_id).or_else(|| of(&chars::unescape(call_id)))
     }
 
     /// The call that an INVITE replaces, if it has a Replaces.

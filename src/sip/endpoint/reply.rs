@@ -12,7 +12,7 @@ use crate::dialog::callee_fsm;
 use crate::dialog::reliable_fsm;
 use crate::dialog::state::answers_secure;
 use crate::dialog::usage::Success;
-use crate::msg::{Name, ResponseWriter, phrase};
+use crate::msg::{Method, Name, ResponseWriter, phrase};
 
 impl Endpoint {
     /// Sends 101 to 199 to an initial INVITE; an empty reason stands for the standard phrase.
@@ -104,10 +104,10 @@ impl Endpoint {
         let reliable = it.theirs.as_deref_mut().and_then(|theirs| theirs.reliable.as_deref_mut());
         let Some(reliable) = reliable else {
             let response = self.dialog_response(transaction, usage, &reply)?;
-            self.succeed(now, usage, reply.body.is_some(), reply.status, response);
+            self.succeed(now, usage, reply.has_session(), reply.status, response);
             return Ok(());
         };
-        let behind = reliable.unacknowledged.as_ref().is_some_and(|it| it.has_body);
+        let behind = reliable.unacknowledged.as_ref().is_some_and(|it| it.has_session);
         // The offer is answered or will be; a body here would be a new offer, which is not
         // allowed (RFC 6337 §3.1.1).
         if settled || behind {
@@ -118,7 +118,7 @@ impl Endpoint {
         let reliable =
             self.usages.get_mut(usage).and_then(|it| it.theirs.as_deref_mut()?.reliable.as_deref_mut());
         if let Some(reliable) = reliable {
-            reliable.answer = Some((reply.status, response, reply.body.is_some()));
+            reliable.answer = Some((reply.status, response, reply.has_session()));
         }
         self.reliable_event(now, usage, event);
         Ok(())
@@ -129,7 +129,7 @@ impl Endpoint {
         &mut self,
         now: Instant,
         usage: UsageId,
-        has_body: bool,
+        has_session: bool,
         status: u16,
         response: Bytes,
     ) {
@@ -157,11 +157,14 @@ impl Endpoint {
                 dialog.refresh_target(request);
             }
             if !dialog.settled {
-                dialog.offer_answer = dialog.offer_answer.after_success(has_body, true);
+                dialog.offer_answer = dialog.offer_answer.after_success(has_session, true);
             }
         }
         if initial {
             self.callee_event(now, usage, callee_fsm::Event::Answer, None);
+            if let Some(key) = self.servers.merge_key(transaction) {
+                self.usages.merge(usage, key);
+            }
         }
         self.servers.respond(now, &mut self.out, transaction, status, response);
         self.usages.arm(now, usage);
@@ -201,18 +204,7 @@ impl Endpoint {
             let agreement = self.session_agreed(Some(usage), request).ok().flatten();
             writer = write_agreement(writer, agreement);
         }
-        if reply.status == 415 {
-            // §21.4.13
-            writer = writer.header(Name::Accept, "application/sdp");
-        }
-        writer = self.served(writer);
-        for (name, value) in &reply.headers {
-            writer = writer.header(Name::parse(name), value);
-        }
-        if let Some(body) = &reply.body {
-            let content_type = std::str::from_utf8(&body.content_type).unwrap_or("application/octet-stream");
-            writer = writer.body(content_type, &body.data);
-        }
+        let writer = reply.write(&Method::Invite, &self.identity.allow, self.served(writer));
         writer.finish().map_err(|error| CommandError::BadHeader { name: error.to_string() })
     }
 }

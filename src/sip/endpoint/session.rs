@@ -261,9 +261,6 @@ impl Endpoint {
         let refreshes = matches!(request.method(), Method::Update | Method::Refer);
         let words = if reply.reason.is_empty() { phrase(reply.status) } else { &reply.reason };
         let mut writer = ResponseWriter::reply_to(request, reply.status, words, Some(tag.as_str()));
-        for (name, value) in &reply.headers {
-            writer = writer.header(Name::parse(name), value);
-        }
         if refreshes
             && reply.status < 300
             && let Some(path) = self.servers.path(transaction)
@@ -277,12 +274,9 @@ impl Endpoint {
             writer = write_agreement(writer, self.session_agreed(usage, request).ok().flatten());
             timer = usage.and_then(|usage| Some((usage, self.session_confirmed(now, usage, request)?)));
         }
-        if let Some(body) = &reply.body {
-            let content_type = std::str::from_utf8(&body.content_type).unwrap_or("application/octet-stream");
-            writer = writer.body(content_type, &body.data);
-        }
-        let response = self
-            .served(writer)
+        let allow = if usage.is_some() { self.identity.allow.clone() } else { self.allow_outside() };
+        let response = reply
+            .write(request.method(), &allow, self.served(writer))
             .finish()
             .map_err(|error| CommandError::BadHeader { name: error.to_string() })?;
         if answers {

@@ -53,7 +53,7 @@ impl Endpoint {
         let offered = carried || settled;
         dialog.offer_answer = match offered {
             true => OfferAnswer::Idle,
-            false => OfferAnswer::after_request(!response.body().is_empty(), false),
+            false => OfferAnswer::after_request(response.session().is_some(), false),
         };
         // Requests in the early dialog have advanced the CSeq numbers (PRACK, UPDATE).
         if let Some(early) = early {

@@ -1,6 +1,6 @@
 //! The slab of usages, their timers and their end.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use slab::Slab;
@@ -24,6 +24,8 @@ const HORIZON: Duration = Duration::from_secs(16);
 pub(super) struct Usages {
     slab: Slab<Usage>,
     by_tag: Tokens,
+    /// The keys of the INVITEs that were answered.
+    merged: HashSet<u64>,
     /// Seeds for the next usages, used instead of the mint's.
     foreseen: VecDeque<[u8; 32]>,
     removals: usize,
@@ -83,6 +85,19 @@ impl Usages {
         (usage.local_tag.as_bytes() == tag).then_some((slot, usage))
     }
 
+    /// Notes that the INVITE with this key has been answered with 2xx.
+    pub fn merge(&mut self, id: UsageId, key: u64) {
+        if let Some(usage) = self.get_mut(id) {
+            usage.merge_key = key;
+            self.merged.insert(key);
+        }
+    }
+
+    /// Whether an INVITE with this key began a call that lives.
+    pub fn is_merged(&self, key: u64) -> bool {
+        self.merged.contains(&key)
+    }
+
     /// The usage with this dialog; `tag` is ours.
     pub fn of_dialog(&self, call_id: &[u8], tag: &[u8], remote_tag: &[u8]) -> Option<UsageId> {
         let (slot, usage) = self.of_tag(tag)?;
@@ -128,15 +143,17 @@ impl Usages {
             if let Some(it) = locate_tag(usage.local_tag.as_bytes()) {
                 self.by_tag.remove(it.random, id.slot);
             }
+            self.merged.remove(&usage.merge_key);
             if give_back(&mut self.slab, &mut self.removals) {
                 self.by_tag.shrink();
+                self.merged.shrink_to_fit();
             }
         }
     }
 
     /// Numbers of usages, timer entries and map entries, and the slab capacity.
     pub fn holdings(&self) -> [usize; 4] {
-        [self.slab.len(), self.timers.len(), self.by_tag.entries(), self.slab.capacity()]
+        [self.slab.len(), self.timers.len(), self.by_tag.entries() + self.merged.len(), self.slab.capacity()]
     }
 }
 

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 /// `token`
 pub const TOKEN: u8 = 1;
-/// `word` and `@`, the characters of a Call-ID
+/// the characters of a Call-ID: wider than `word` and `@`, because it is only compared, and peers
+/// send any visible octet
 pub const CALL_ID: u8 = 2;
 /// host names; the underscore is not in the grammar but is used in many networks
 pub const HOST: u8 = 4;
@@ -39,7 +40,7 @@ const fn build() -> [u8; 256] {
         if alphanumeric || contains(b"-.!%*_+`'~", byte) {
             flags |= TOKEN;
         }
-        if flags & TOKEN != 0 || contains(b"()<>:\\\"/[]?{}@", byte) {
+        if byte.is_ascii_graphic() {
             flags |= CALL_ID;
         }
         if alphanumeric || contains(b"-._", byte) {

@@ -20,6 +20,8 @@ pub type HeaderFields = Vec<(Bytes, Bytes)>;
 pub struct Headers {
     pub(super) raw: Bytes,
     pub(super) spans: Spans,
+    /// Where the body begins.
+    body: usize,
     /// The results of `check`; `None` for a malformed message.
     checked: Option<Checked>,
     /// The result of `check_contacts`: the first Contact.
@@ -41,14 +43,17 @@ pub(super) struct Spans {
     all: Vec<Span>,
     /// By id: the index plus one of the first field with that name, 0 if there is none.
     first: [u32; name::HOT + 1],
-    /// By id: whether the field is repeated.
-    repeated: [bool; name::HOT + 1],
+    /// A bit for each id that occurs, and for each that is repeated.
+    seen: u128,
+    repeated: u128,
+    /// Number of lines that are no header fields.
+    pub(super) skipped: u32,
 }
 
 impl Spans {
     pub(super) fn with_capacity(fields: usize) -> Spans {
         let all = Vec::with_capacity(fields);
-        Spans { all, first: [0; name::HOT + 1], repeated: [false; name::HOT + 1] }
+        Spans { all, first: [0; name::HOT + 1], seen: 0, repeated: 0, skipped: 0 }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -58,18 +63,33 @@ impl Spans {
     pub(super) fn push(&mut self, span: Span) {
         let id = usize::from(span.id);
         self.all.push(span);
-        if let Some(first) = self.first.get_mut(id) {
-            if *first == 0 {
-                *first = self.all.len() as u32;
-            } else {
-                self.repeated[id] = true;
-            }
+        let bit = 1 << span.id;
+        if let Some(first) = self.first.get_mut(id).filter(|first| **first == 0) {
+            *first = self.all.len() as u32;
         }
+        self.repeated |= self.seen & bit;
+        self.seen |= bit;
     }
 }
 
-/// Header fields that must not be repeated and that we use.
-const SINGLE: [Name<'static>; 5] = [Name::From, Name::To, Name::CallId, Name::CSeq, Name::MaxForwards];
+/// Header fields whose copies must be equal, in requests and responses.
+const SINGLE: [Name<'static>; 4] = [Name::From, Name::To, Name::CallId, Name::CSeq];
+
+/// Further ones in requests: we act on them, and what passed the message on may have read another copy.
+const SINGLE_IN_REQUESTS: [Name<'static>; 9] = [
+    Name::MaxForwards,
+    Name::ContentType,
+    Name::Event,
+    Name::Expires,
+    Name::MinSe,
+    Name::RAck,
+    Name::ReferTo,
+    Name::Replaces,
+    Name::SessionExpires,
+];
+
+/// Octets of a Call-ID, which is kept as long as its call.
+const CALL_ID_LENGTH: usize = 256;
 
 /// One header field: offsets into the message.
 #[derive(Debug, Clone, Copy)]
@@ -120,16 +140,19 @@ pub struct CSeq {
 }
 
 impl Headers {
-    pub(super) fn new(raw: Bytes, spans: Spans) -> Headers {
-        Headers { raw, spans, checked: None, contact: None }
+    pub(super) fn new(raw: Bytes, spans: Spans, body: usize) -> Headers {
+        Headers { raw, spans, body, checked: None, contact: None }
+    }
+
+    /// The body of the message; it may be empty. Not copied, only reference-counted.
+    pub fn body(&self) -> Bytes {
+        self.raw.slice(self.body..)
     }
 
     /// Checks the fields that identify transaction and dialog (§8.1.1), in requests and
     /// responses alike, and stores their contents.
     pub(super) fn check(&mut self) -> Result<(), HeaderError> {
-        if let Some(&name) = SINGLE.iter().find(|name| self.is_repeated(**name)) {
-            return Err(HeaderError::Repeated(name));
-        }
+        self.check_single(&SINGLE)?;
         let via = ViaAt::of(&self.raw, &self.top_via()?);
         let from = NameAddrAt::of(&self.raw, &self.from()?);
         let to_tag = self.to()?.tag().map(|tag| Part::of(&self.raw, tag));
@@ -137,6 +160,14 @@ impl Headers {
         let cseq = self.cseq()?;
         self.checked = Some(Checked { via, from, to_tag, cseq });
         Ok(())
+    }
+
+    /// Checks that copies of a field are equal: otherwise it is open which one counts.
+    fn check_single(&self, names: &[Name<'static>]) -> Result<(), HeaderError> {
+        let differs = |name: &Name<'static>| {
+            self.is_repeated(*name) && self.field_values(*name).any(|it| Some(it) != self.header(*name))
+        };
+        names.iter().copied().find(differs).map_or(Ok(()), |name| Err(HeaderError::Repeated(name)))
     }
 
     fn id_matches(&self, span: &Span, name: Name<'_>, id: u8) -> bool {
@@ -149,6 +180,11 @@ impl Headers {
 
     fn span_value(&self, span: &Span) -> &[u8] {
         &self.raw[span.value_start as usize..span.value_end as usize]
+    }
+
+    /// Number of lines that are no header fields, and were skipped.
+    pub fn skipped(&self) -> u32 {
+        self.spans.skipped
     }
 
     /// Every field in order: the name as written, and the value without surrounding white
@@ -192,9 +228,14 @@ impl Headers {
         self.field_values(name).flat_map(move |value| Elements { rest: Some(value), list })
     }
 
-    /// Whether a field with an indexed name is repeated.
+    /// Whether there is a field with a known name.
+    pub(super) fn has(&self, name: Name<'static>) -> bool {
+        self.spans.seen >> name.id() & 1 == 1
+    }
+
+    /// Whether a field with a known name is repeated.
     pub(super) fn is_repeated(&self, name: Name<'static>) -> bool {
-        self.spans.repeated.get(usize::from(name.id())).is_some_and(|repeated| *repeated)
+        self.spans.repeated >> name.id() & 1 == 1
     }
 
     fn required(&self, name: Name<'static>) -> Result<&[u8], HeaderError> {
@@ -253,7 +294,8 @@ impl Headers {
     /// The Call-ID.
     pub fn call_id(&self) -> Result<&[u8], HeaderError> {
         let value = self.required(Name::CallId)?;
-        match self.checked.is_some() || chars::all(value, CALL_ID) {
+        let is_valid = || value.len() <= CALL_ID_LENGTH && chars::all(value, CALL_ID);
+        match self.checked.is_some() || is_valid() {
             true => Ok(value),
             false => Err(HeaderError::Invalid(Name::CallId)),
         }
@@ -328,16 +370,24 @@ impl Headers {
         Elements { rest: value, list: true }.map(move |value| NameAddr::parse(value).ok_or(invalid))
     }
 
-    /// Checks that every contact is valid, and stores the first.
-    pub(super) fn check_contacts(&mut self) -> Result<(), HeaderError> {
-        let mut contacts = self.first_contacts();
-        let first = contacts.next().transpose()?.map(|contact| NameAddrAt::of(&self.raw, &contact));
-        contacts.try_for_each(|contact| contact.map(drop))?;
-        drop(contacts);
-        if self.is_repeated(Name::Contact) {
+    /// Checks what only requests need: a response is never refused, since its sender may have picked up.
+    /// The fields that this request does not need are ignored if they are malformed (§8.2.2).
+    pub(super) fn check_request(&mut self, method: &Method) -> Result<(), HeaderError> {
+        if *method == Method::Ack {
+            return Ok(());
+        }
+        self.check_single(&SINGLE_IN_REQUESTS)?;
+        let begins_dialog = matches!(method, Method::Invite | Method::Subscribe) && self.to_tag().is_none();
+        if *method == Method::Register {
             self.contacts().try_for_each(|contact| contact.map(drop))?;
         }
-        self.contact = first;
+        let first = self.first_contacts().next();
+        self.contact = match first.transpose() {
+            Ok(contact) => contact.map(|contact| NameAddrAt::of(&self.raw, &contact)),
+            // A later request of a dialog leaves the peer's target as it is.
+            Err(error) if begins_dialog || *method == Method::Register => return Err(error),
+            Err(_) => None,
+        };
         Ok(())
     }
 

@@ -8,11 +8,13 @@
 //! - `phrase`: reason phrases
 //! - `writer`, `reply`: requests and responses to bytes
 //! - `framing`: messages from a byte stream
+//! - `body`: the content of bodies, multiparts included
 //! - `chars`: character classes, quoting, folding, escapes
 //! - `contact_token`: a token that identifies calls returning from a registrar
 //! - `seconds`: times that a peer names, and their bounds
 //! - `veil`: messages with private parts removed
 
+pub mod body;
 pub mod chars;
 pub mod contact_token;
 mod error;
@@ -88,7 +90,6 @@ pub struct Request {
     method: Method,
     uri: (u32, u32),
     headers: Headers,
-    body: usize,
     source: Option<SocketAddr>,
     /// Boxed, because few requests have one.
     token: Option<Box<ContactToken>>,
@@ -100,7 +101,6 @@ pub struct Response {
     status: u16,
     reason: (u32, u32),
     headers: Headers,
-    body: usize,
     source: Option<SocketAddr>,
 }
 
@@ -137,11 +137,6 @@ impl Request {
         Uri::parse(self.uri_bytes())
     }
 
-    /// The body; it may be empty. Not copied, only reference-counted.
-    pub fn body(&self) -> Bytes {
-        self.headers.raw.slice(self.body..)
-    }
-
     /// The request as received.
     pub fn as_bytes(&self) -> &Bytes {
         &self.headers.raw
@@ -173,11 +168,6 @@ impl Response {
     /// The reason phrase as received: any octets, or none.
     pub fn reason(&self) -> &[u8] {
         &self.headers.raw[self.reason.0 as usize..self.reason.1 as usize]
-    }
-
-    /// The body; it may be empty. Not copied, only reference-counted.
-    pub fn body(&self) -> Bytes {
-        self.headers.raw.slice(self.body..)
     }
 
     /// The response as received.

@@ -20,9 +20,9 @@ pub struct NameAddr<'a> {
 }
 
 impl<'a> NameAddr<'a> {
-    /// Parses one value; `None` if it is malformed. Without brackets the URI ends at the
-    /// first semicolon and may contain neither comma nor question mark (§20: such a URI must
-    /// be in brackets).
+    /// Parses one value; `None` if it is malformed. Without brackets the URI ends at the first
+    /// semicolon that is not followed by a URI parameter, and may contain neither comma nor
+    /// question mark (§20: such a URI must be in brackets).
     pub fn parse(raw: &'a [u8]) -> Option<NameAddr<'a>> {
         let raw = chars::trim(raw);
         let (display, uri, rest) = if raw.first() == Some(&b'"') {
@@ -43,8 +43,7 @@ impl<'a> NameAddr<'a> {
                     ((!display.is_empty()).then_some(display), uri, rest)
                 }
                 _ => {
-                    let ends = |byte: &u8| *byte == b';' || chars::is_lws(*byte);
-                    let (uri, rest) = raw.split_at(raw.iter().position(ends).unwrap_or(raw.len()));
+                    let (uri, rest) = raw.split_at(bare_len(raw));
                     let uri = Uri::parse(uri).ok()?;
                     let bare = memchr::memchr2(b',', b'?', uri.raw).is_none();
                     (None, (bare || matches!(uri.scheme, Scheme::Other(_))).then_some(uri)?, rest)
@@ -73,6 +72,26 @@ impl<'a> NameAddr<'a> {
             owned => owned,
         })
     }
+}
+
+/// Parameters that only URIs have: without brackets, nothing else can be meant.
+const URI_PARAMS: [&str; 8] = ["transport", "user", "method", "ttl", "maddr", "lr", "comp", "ob"];
+
+/// Length of the URI without brackets at the start of `raw`.
+fn bare_len(raw: &[u8]) -> usize {
+    let end = |from: usize| {
+        let ends = |byte: &u8| *byte == b';' || chars::is_lws(*byte);
+        raw.get(from..).and_then(|rest| rest.iter().position(ends)).map_or(raw.len(), |length| from + length)
+    };
+    let mut at = end(0);
+    while let Some(rest) = raw.get(at..).and_then(|rest| rest.strip_prefix(b";")) {
+        let name = rest.get(..chars::span(rest, TOKEN)).unwrap_or_default();
+        if !URI_PARAMS.iter().any(|it| name.eq_ignore_ascii_case(it.as_bytes())) {
+            break;
+        }
+        at = end(at + 1);
+    }
+    at
 }
 
 /// Parses `<URI>`; returns the URI and the rest.

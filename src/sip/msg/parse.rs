@@ -44,13 +44,13 @@ pub(super) fn message(data: Bytes, limits: &Limits, framing: Framing) -> Result<
     let first_end = lines::line_end(&raw, 0).unwrap_or(raw.len());
     let start = start_line(&raw, first_end, limits, &mut fault);
     let (spans, head_end) = header_section(&raw, first_end, limits, &mut fault);
-    let mut headers = Headers::new(raw, spans);
+    let mut headers = Headers::new(raw, spans, head_end);
 
     if let Err(error) = headers.check() {
         fault.note(error.into());
     }
     if let Some(StartLine::Request { method, .. }) = &start {
-        if let Err(error) = requests_only(method, &mut headers) {
+        if let Err(error) = headers.check_request(method) {
             fault.note(error.into());
         }
         if headers.cseq_method().is_some_and(|other| other != method) {
@@ -68,11 +68,11 @@ pub(super) fn message(data: Bytes, limits: &Limits, framing: Framing) -> Result<
     match (start, fault.0) {
         (Some(StartLine::Request { method, uri }), None) => {
             headers.raw.truncate(body_end);
-            Ok(Message::Request(Request { method, uri, headers, body: head_end, source: None, token }))
+            Ok(Message::Request(Request { method, uri, headers, source: None, token }))
         }
         (Some(StartLine::Response { status, reason }), None) => {
             headers.raw.truncate(body_end);
-            Ok(Message::Response(Response { status, reason, headers, body: head_end, source: None }))
+            Ok(Message::Response(Response { status, reason, headers, source: None }))
         }
         (start, fault) => {
             let partial = match start {
@@ -157,6 +157,29 @@ fn status_line(line: &[u8], space: usize, fault: &mut Fault) -> StartLine {
     StartLine::Response { status: status as u16, reason: (reason as u32, line.len() as u32) }
 }
 
+/// Whether a line that is no header field cannot be skipped: it may end where others see another end, or
+/// its first word is a field that no message is read without.
+fn is_needed(line: &[u8]) -> bool {
+    const NEEDED: [Name<'static>; 10] = [
+        Name::Authorization,
+        Name::CSeq,
+        Name::CallId,
+        Name::ContentLength,
+        Name::From,
+        Name::ProxyAuthorization,
+        Name::Require,
+        Name::Route,
+        Name::To,
+        Name::Via,
+    ];
+    let text = line.strip_suffix(b"\n").unwrap_or(line);
+    let text = text.strip_suffix(b"\r").unwrap_or(text);
+    let word = text.get(..chars::span(text, TOKEN)).unwrap_or_default();
+    chars::has_control(text)
+        || text.first().is_some_and(|it| chars::is_lws(*it))
+        || NEEDED.contains(&Name::parse(word))
+}
+
 /// Parses header fields from `at` to the empty line; returns the start of the body.
 fn header_section(raw: &[u8], mut at: usize, limits: &Limits, fault: &mut Fault) -> (Spans, usize) {
     let mut spans = Spans::with_capacity(USUAL_FIELDS);
@@ -174,7 +197,10 @@ fn header_section(raw: &[u8], mut at: usize, limits: &Limits, fault: &mut Fault)
                 at = field.end;
             }
             Line::Bad(end) => {
-                fault.note(ParseErrorKind::HeaderLine);
+                if raw.get(at..end).is_none_or(is_needed) {
+                    fault.note(ParseErrorKind::HeaderLine);
+                }
+                spans.skipped += 1;
                 at = end;
             }
             Line::Empty(body) => return (spans, body),
@@ -183,22 +209,6 @@ fn header_section(raw: &[u8], mut at: usize, limits: &Limits, fault: &mut Fault)
                 return (spans, raw.len());
             }
         }
-    }
-}
-
-/// Checks that apply only to requests: dropping a 2xx because of its Contact would leave a
-/// call half established. Header fields that the method does not need are ignored if they are
-/// malformed (§8.2.2).
-fn requests_only(method: &Method, headers: &mut Headers) -> Result<(), HeaderError> {
-    headers.max_forwards()?;
-    match method {
-        Method::Invite
-        | Method::Register
-        | Method::Subscribe
-        | Method::Notify
-        | Method::Refer
-        | Method::Update => headers.check_contacts(),
-        _ => Ok(()),
     }
 }
 

@@ -5,9 +5,11 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 use bytes::Bytes;
+use memchr::memmem;
 
 use super::body::Content;
 use super::chars;
@@ -17,14 +19,21 @@ use super::name::Name;
 
 const COVER: u8 = b'x';
 
-/// Names of header fields whose values are secret.
+/// Names of header fields whose values are secret, and a bit for each first letter.
 static FIELDS: RwLock<Vec<String>> = RwLock::new(Vec::new());
+static LETTERS: AtomicU32 = AtomicU32::new(0);
+
+/// The bit of a letter; others share one.
+fn letter(octet: u8) -> u32 {
+    1 << if octet.is_ascii_alphabetic() { octet & 0x1f } else { 0 }
+}
 
 /// Adds names of header fields whose values [`without_secrets`] masks in this process.
 pub fn hide_fields(names: impl IntoIterator<Item = String>) {
     let mut fields = FIELDS.write().unwrap_or_else(PoisonError::into_inner);
     for name in names {
         if !fields.contains(&name) {
+            LETTERS.fetch_or(name.bytes().next().map_or(0, letter), Ordering::Relaxed);
             fields.push(name);
         }
     }
@@ -73,10 +82,13 @@ fn is_duration(name: &[u8]) -> bool {
 /// RFC 4568) and the fields of [`hide_fields`]. A description or a value alone will do, too.
 pub fn without_secrets(message: &[u8]) -> Cow<'_, [u8]> {
     let mut shown = without_keys(message);
-    let mut secrets = fields(&shown);
-    for (name, behind) in [("response", b'='), ("rspauth", b'='), ("inline", b':')] {
-        secrets.extend(values(&shown, name.as_bytes(), behind));
-    }
+    let secrets = match is_message(&shown) {
+        true => secrets_in(&shown),
+        false => [("response", b'='), ("rspauth", b'='), ("inline", b':')]
+            .iter()
+            .flat_map(|(name, behind)| values(&shown, name.as_bytes(), *behind))
+            .collect(),
+    };
     for secret in secrets.into_iter().filter(|it| !it.is_empty()) {
         if let Some(octets) = shown.to_mut().get_mut(secret) {
             octets.iter_mut().filter(|it| !chars::is_lws(**it)).for_each(|it| *it = COVER);
@@ -85,29 +97,62 @@ pub fn without_secrets(message: &[u8]) -> Cow<'_, [u8]> {
     shown
 }
 
-/// The values of header fields that are secret as a whole.
-fn fields(message: &[u8]) -> Vec<Range<usize>> {
-    let (mut found, mut at) = (Vec::new(), lines::line_end(message, 0).unwrap_or(message.len()));
-    loop {
-        match lines::line(message, at) {
-            Line::Field(field) => {
-                let (name, value) =
-                    (&message[field.start..field.name_end], &message[field.value_start..field.value_end]);
-                let scheme = chars::span(value, chars::TOKEN);
-                match Name::parse(name) {
-                    Name::Authorization | Name::ProxyAuthorization
-                        if !value[..scheme].eq_ignore_ascii_case(b"Digest") =>
-                    {
-                        found.push(field.value_start + scheme..field.value_end);
-                    }
-                    _ if hides_field(name) => found.push(field.value_start..field.value_end),
-                    _ => {}
+fn is_message(text: &[u8]) -> bool {
+    let line = text.get(..lines::line_end(text, 0).unwrap_or(text.len())).unwrap_or_default();
+    memmem::find(line, b"SIP/2.0").is_some()
+}
+
+/// The secrets of a message. Lines that cannot have one are told by their first letters, since every message
+/// that is sent passes here.
+fn secrets_in(message: &[u8]) -> Vec<Range<usize>> {
+    let letters = LETTERS.load(Ordering::Relaxed);
+    let (mut found, mut at) = (Vec::new(), 0);
+    while let Some(rest) = message.get(at..).filter(|rest| !rest.is_empty()) {
+        let end = lines::line_end(message, at).unwrap_or(message.len());
+        match rest {
+            [b'a' | b'A', b'=', ..] => {
+                let line = message.get(at..end).unwrap_or_default();
+                if line.get(..9).is_some_and(|it| it.eq_ignore_ascii_case(b"a=crypto:")) {
+                    found.extend(
+                        values(line, b"inline", b':').into_iter().map(|it| at + it.start..at + it.end),
+                    );
                 }
-                at = field.end;
             }
-            Line::Bad(end) => at = end,
-            Line::Empty(_) | Line::Unterminated => return found,
+            [b'a' | b'A', b'u' | b'U', ..] | [b'p' | b'P', b'r' | b'R', ..] => {
+                secret_of(message, at, &mut found)
+            }
+            [first, ..] if letters & letter(*first) != 0 => secret_of(message, at, &mut found),
+            _ => {}
         }
+        at = end;
+    }
+    found
+}
+
+/// What is secret of the header field at `at`.
+fn secret_of(message: &[u8], at: usize, found: &mut Vec<Range<usize>>) {
+    let (name, start, end) = match lines::line(message, at) {
+        Line::Field(it) => {
+            (message.get(it.start..it.name_end).unwrap_or_default(), it.value_start, it.value_end)
+        }
+        // A message that was cut.
+        Line::Unterminated => (&b"Authorization"[..], at, message.len()),
+        Line::Bad(_) | Line::Empty(_) => return,
+    };
+    let value = message.get(start..end).unwrap_or_default();
+    let scheme = chars::span(value, chars::TOKEN);
+    let of = |name: &[u8]| values(value, name, b'=').into_iter().map(|it| start + it.start..start + it.end);
+    match Name::parse(name) {
+        _ if hides_field(name) => found.push(start..end),
+        Name::Authorization | Name::ProxyAuthorization
+            if value.get(scheme).is_some_and(|it| chars::is_lws(*it))
+                && !value.get(..scheme).is_some_and(|it| it.eq_ignore_ascii_case(b"Digest")) =>
+        {
+            found.push(start + scheme..end);
+        }
+        Name::Authorization | Name::ProxyAuthorization => found.extend(of(b"response")),
+        Name::AuthenticationInfo => found.extend(of(b"rspauth")),
+        _ => {}
     }
 }
 

@@ -45,7 +45,8 @@ pub fn server_key(key: &mut Vec<u8>, request: &Request, via: &Via<'_>, method: &
 }
 
 /// The common parts of a request that arrives by several paths (§8.2.2.2), hashed with a
-/// secret, so that collisions cannot be provoked. `None` for requests in a dialog, and for
+/// secret, so that collisions cannot be provoked. A request for another URI is another branch of
+/// a fork, or the next target of a proxy that hunts. `None` for requests in a dialog, and for
 /// methods that cannot be merged.
 pub fn merge_key(request: &Request, secret: [u64; 2]) -> Option<u64> {
     if matches!(request.method(), Method::Ack | Method::Cancel) || request.to_tag().is_some() {
@@ -57,6 +58,7 @@ pub fn merge_key(request: &Request, secret: [u64; 2]) -> Option<u64> {
     request.call_id().ok()?.hash(&mut hasher);
     request.from_tag().hash(&mut hasher);
     cseq.number.hash(&mut hasher);
+    request.uri_bytes().hash(&mut hasher);
     request.method().as_bytes().hash(&mut hasher);
     Some(hasher.finish())
 }

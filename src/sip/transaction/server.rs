@@ -185,9 +185,16 @@ impl ServerTransactions {
     }
 
     /// Whether a request that matches no transaction has already arrived by another path
-    /// (§8.2.2.2).
-    pub fn is_merged(&self, request: &Request) -> bool {
-        merge_key(request, self.secret).is_some_and(|key| self.merge_keys.contains_key(&key))
+    /// (§8.2.2.2). `answered`: whether a dialog has this key.
+    pub fn is_merged(&self, request: &Request, answered: impl FnOnce(u64) -> bool) -> bool {
+        let key = merge_key(request, self.secret);
+        key.is_some_and(|key| self.merge_keys.contains_key(&key) || answered(key))
+    }
+
+    /// The key by which copies of a transaction's request are recognised.
+    pub fn merge_key(&self, id: ServerTransactionId) -> Option<u64> {
+        let server = self.slab.get(id.slot as usize).filter(|server| server.generation == id.generation)?;
+        server.merge_key
     }
 
     /// Starts a transaction for a request that matches none.
@@ -421,6 +428,8 @@ impl ServerTransactions {
             let response = std::mem::take(&mut server.response);
             if matches!(server.machine, Machine::Invite(invite_server::State::Confirmed)) {
                 server.tag = server.tag.take().or_else(|| to_tag(&response).map(Box::from));
+                // The peer may try again: nothing is under way that its request could double.
+                forget_merged(&mut self.merge_keys, server.merge_key.take(), slot);
             }
         }
         let weight = server.weigh();
@@ -436,15 +445,17 @@ impl ServerTransactions {
         self.timers.disarm(&mut server.queued, id);
         self.shares.end(&server.owner, server.weight);
         self.keys.remove(&server.key);
-        if let Some(merge_key) = server.merge_key
-            && self.merge_keys.get(&merge_key) == Some(&slot)
-        {
-            self.merge_keys.remove(&merge_key);
-        }
+        forget_merged(&mut self.merge_keys, server.merge_key, slot);
         if give_back(&mut self.slab, &mut self.removals) {
             self.keys.shrink_to_fit();
             self.merge_keys.shrink_to_fit();
         }
+    }
+}
+
+fn forget_merged(keys: &mut HashMap<u64, u32>, key: Option<u64>, slot: u32) {
+    if let Some(key) = key.filter(|key| keys.get(key) == Some(&slot)) {
+        keys.remove(&key);
     }
 }
 

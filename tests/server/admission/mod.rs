@@ -1,6 +1,7 @@
 //! The server in virtual time: its admission control, its routes and its resolvers around a switch without
 //! sockets.
 pub mod bench;
+mod bodies;
 mod callers;
 mod challenged;
 mod connected;

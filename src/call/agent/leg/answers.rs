@@ -1,14 +1,12 @@
 //! The progress of an INVITE in either direction: provisional responses, 2xx, ACK.
 
-use super::session::description;
 use super::{Leg, LegOutput, OfferAnswer};
 use crate::leg_fsm::LegEvent;
 use b2b_sip::msg::{Request, Response};
 
 impl Leg {
     pub(super) fn provisional(&mut self, response: &Response) {
-        let session = description(response, response.body()).ok().flatten();
-        let early = session.and_then(|answer| self.apply_answer(&answer).ok());
+        let early = response.session().and_then(|answer| self.apply_answer(&answer).ok());
         match early {
             Some(params) if !self.ending => {
                 self.advance(LegEvent::EarlyMedia);
@@ -22,18 +20,19 @@ impl Leg {
 
     pub(super) fn answered(&mut self, response: &Response, ack_wanted: bool) {
         self.advance(LegEvent::Answer);
-        let session = description(response, response.body()).map_err(|_| "the answer is not SDP".to_owned());
-        let settled = session.and_then(|session| match (session, ack_wanted) {
-            (Some(offer), true) => {
-                let (sdp, params) = self.make_answer(&offer).map_err(|error| error.to_string())?;
-                self.outputs.push_back(LegOutput::Ack { sdp });
-                Ok(params)
-            }
+        let settled = match (response.session(), ack_wanted) {
+            (Some(offer), true) => match self.make_answer(&offer) {
+                Ok((sdp, params)) => {
+                    self.outputs.push_back(LegOutput::Ack { sdp });
+                    Ok(params)
+                }
+                Err(error) => Err(error.to_string()),
+            },
             (Some(answer), false) => self.apply_answer(&answer).map_err(|error| error.to_string()),
             // The answer may have come in a reliable provisional response.
             (None, false) => self.media.clone().ok_or_else(|| "200 without an answer".to_owned()),
             (None, true) => Err("200 without an offer".to_owned()),
-        });
+        };
         self.offer_answer = OfferAnswer::Stable;
         if self.ending {
             // The 2xx crossed our CANCEL.
@@ -50,8 +49,7 @@ impl Leg {
         self.theirs_open = false;
         if let OfferAnswer::Ours = self.offer_answer {
             self.offer_answer = OfferAnswer::Stable;
-            let answer = description(ack, ack.body()).ok().flatten();
-            let settled = match answer {
+            let settled = match ack.session() {
                 Some(answer) => self.apply_answer(&answer).map_err(|error| error.to_string()),
                 None => Err("ACK without an answer to our offer".to_owned()),
             };

@@ -4,7 +4,6 @@
 
 use std::net::IpAddr;
 
-use super::session::description;
 use super::{Leg, LegOutput, OfferAnswer, WrongState};
 use crate::leg_fsm::LegState;
 use b2b_media::codec::Codec;
@@ -135,8 +134,7 @@ impl Leg {
         if self.ending {
             return;
         }
-        let answer = description(response, response.body()).ok().flatten();
-        let settled = match answer {
+        let settled = match response.session() {
             Some(answer) => self.apply_answer(&answer).map_err(|error| error.to_string()),
             None => Err("2xx to our re-INVITE without an answer".to_owned()),
         };

@@ -23,6 +23,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use crate::body::understood;
 use crate::leg_fsm::{self, LegEvent, LegState, TerminationCause};
 use crate::negotiate::NegotiateError;
 use crate::negotiate::pair::Side;
@@ -32,7 +33,6 @@ use b2b_sip::endpoint::{Reply, ServerTransactionId, Termination, UsageEvent};
 use b2b_sip::msg::{Name, Request};
 pub use change::Change;
 use change::{Asked, Wish};
-use session::{Unreadable, description};
 
 /// An action that a leg requests, or an event that it reports.
 #[derive(Debug)]
@@ -135,7 +135,7 @@ impl Leg {
     /// cannot accept is refused at once; otherwise the application decides.
     pub fn quiet(side: Side, invite: &Request) -> Self {
         let mut leg = Leg::new(true, side, OfferAnswer::Stable);
-        match description(invite, invite.body()) {
+        match understood(invite, false).map(|content| content.session) {
             Ok(None) => {
                 leg.offer_answer = OfferAnswer::Wanted;
                 leg.no_provisional = invite.has_token(Name::Require, "100rel");
@@ -144,7 +144,7 @@ impl Leg {
                 Ok(()) => leg.offer_answer = OfferAnswer::Theirs(offer),
                 Err(error) => leg.refuse(error.status().0, error.status().1),
             },
-            Err(Unreadable) => leg.refuse(415, "Unsupported Media Type"),
+            Err((status, reason)) => leg.refuse(status, reason),
         }
         leg
     }

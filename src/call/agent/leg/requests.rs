@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
-use super::session::{Unreadable, description};
 use super::{Leg, LegOutput, OfferAnswer};
+use crate::body::understood;
 use crate::digits;
 use crate::leg_fsm::LegState;
 use b2b_sip::endpoint::{Body, Reply, ServerTransactionId};
@@ -16,12 +16,12 @@ impl Leg {
             return;
         }
         self.theirs_open = true;
-        let refusal = match description(request, request.body()) {
-            Ok(offer) => {
-                self.offer_answer = offer.map_or(OfferAnswer::Wanted, OfferAnswer::Theirs);
+        let refusal = match understood(request, false) {
+            Ok(content) => {
+                self.offer_answer = content.session.map_or(OfferAnswer::Wanted, OfferAnswer::Theirs);
                 self.accept().err().map(|error| error.status())
             }
-            Err(Unreadable) => Some((415, "Unsupported Media Type")),
+            Err(refusal) => Some(refusal),
         };
         if let Some((status, reason)) = refusal {
             // The session stays as it was (RFC 3261 §14.2).
@@ -32,7 +32,7 @@ impl Leg {
     }
 
     pub(super) fn update(&mut self, transaction: ServerTransactionId, request: &Request) {
-        let reply = match description(request, request.body()) {
+        let reply = match understood(request, false).map(|content| content.session) {
             // Nothing is negotiated any more.
             _ if self.ending => Reply::status(481),
             Ok(None) => Reply::status(200),
@@ -49,7 +49,7 @@ impl Leg {
                 }
                 Err(error) => refusal(error.status()),
             },
-            Err(Unreadable) => Reply::status(415),
+            Err(why) => refusal(why),
         };
         self.outputs.push_back(LegOutput::Respond { transaction, reply });
     }
@@ -58,17 +58,15 @@ impl Leg {
         if *request.method() != Method::Info {
             return Reply::status(405);
         }
-        let body = request.body();
-        let Some(content_type) = request.content_type() else {
+        if let Some((digit, duration_ms)) = digits::of_info(request) {
+            self.outputs.push_back(LegOutput::Digit { digit, duration_ms });
+            return Reply::status(200);
+        }
+        match understood(request, false) {
             // RFC 2976: an INFO without a body only checks that we are there.
-            return Reply::status(if body.is_empty() { 200 } else { 415 });
-        };
-        match digits::from_info(content_type, &body) {
-            Some((digit, duration_ms)) => {
-                self.outputs.push_back(LegOutput::Digit { digit, duration_ms });
-                Reply::status(200)
-            }
-            None => Reply::status(415),
+            Ok(content) if content.session.is_none() => Reply::status(200),
+            Ok(_) | Err((415, _)) => digits::unsupported(),
+            Err(why) => refusal(why),
         }
     }
 }

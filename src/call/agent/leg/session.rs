@@ -6,7 +6,6 @@ use super::{Leg, LegOutput, OfferAnswer};
 use crate::negotiate::NegotiateError;
 use crate::negotiate::pair::{Hold, PairError, PairPolicy};
 use b2b_media::local::MediaParams;
-use b2b_sip::msg::{Headers, Name};
 
 impl Leg {
     /// Our 2xx to the peer's INVITE or re-INVITE, with an answer or, if there was no offer, with an offer.
@@ -98,20 +97,4 @@ impl Leg {
 /// The policy for descriptions, beside the side's [`OwnAudio`](crate::negotiate::pair::OwnAudio).
 fn policy(hold: Hold) -> PairPolicy {
     PairPolicy { transcode: false, hold, ..PairPolicy::default() }
-}
-
-/// A body that is not a session description.
-pub(super) struct Unreadable;
-
-/// The session description of a message; `None`: it has no body.
-pub(super) fn description(headers: &Headers, body: Bytes) -> Result<Option<Bytes>, Unreadable> {
-    if body.is_empty() {
-        return Ok(None);
-    }
-    let plain = |encoding: &[u8]| encoding.eq_ignore_ascii_case(b"identity");
-    let is_sdp = |media_type: &[u8]| media_type.eq_ignore_ascii_case(b2b_sdp::CONTENT_TYPE.as_bytes());
-    match headers.content_type().is_some_and(is_sdp) && headers.headers(Name::ContentEncoding).all(plain) {
-        true => Ok(Some(body)),
-        false => Err(Unreadable),
-    }
 }

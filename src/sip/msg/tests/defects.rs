@@ -141,16 +141,62 @@ fn invalid_mandatory_fields_are_answered() {
         ("Via: SIP/2.0/UDP 192.0.2.1:5060", "Via: SIP/2.0/UDP 192.0.2.1:99999"),
         ("Via: SIP/2.0/UDP 192.0.2.1:5060;", "Via: SIP/2.0/UDP 192.0.2.1:5060;;"),
         ("Via: SIP/2.0/UDP ", "Via: "),
-        ("Max-Forwards: 70", "Max-Forwards: 256"),
         ("Max-Forwards: 70", "Max-Forwards: 70\r\nMax-Forwards: 69"),
-        ("CSeq: 1 OPTIONS", "CSeq: 1 OPTIONS\r\nCSeq: 1 OPTIONS"),
-        ("To: <", "to-the-moon\r\nTo: <"),
+        ("CSeq: 1 OPTIONS", "CSeq: 1 OPTIONS\r\nCSeq: 2 OPTIONS"),
         ("To: <", "\u{1}: x\r\nTo: <"),
-        ("To: <", ": x\r\nTo: <"),
+        ("To: <", "a\rb\r\nTo: <"),
+        ("To: <", "a\0\r\nTo: <"),
+        ("To: <", "Content-Length 0\r\nTo: <"),
+        ("To: <", "v SIP/2.0/UDP 192.0.2.9\r\nTo: <"),
+        ("To: <", "require 100rel\r\nTo: <"),
+        ("To: <", "Expires: 1\r\nExpires: 2\r\nTo: <"),
+        ("To: <", "c: text/plain\r\nContent-Type: application/sdp\r\nTo: <"),
     ] {
         let message = options("", "").replace(from, to);
         assert_ne!(message, options("", ""));
         assert!(answer(&message).starts_with("SIP/2.0 400 "), "{to}");
+    }
+}
+
+#[test]
+fn what_a_message_does_not_need_is_skipped() {
+    let odd = [
+        "to-the-moon\r\n",
+        ": x\r\n",
+        "X Y: z\r\n",
+        "Date: yesterday\r\n",
+        "Expires: never\r\n",
+        "Max-Forwards: 300\r\n",
+        "Session-Expires: soon;refresher\r\n",
+        "Min-SE:\r\n",
+        "Content-Type: ???\r\n",
+        "Allow: ,;,\r\n",
+        "Contact: sip:a@\r\n",
+        "User-Agent: a\r\nUser-Agent: b\r\n",
+    ];
+    for line in odd {
+        for method in ["OPTIONS", "BYE", "ACK", "INFO", "CANCEL"] {
+            let whole = options(line, "").replace("Max-Forwards: 70\r\n", "").replace("OPTIONS", method);
+            assert!(parse(whole).is_ok(), "{method} with {line}");
+        }
+        let message = response(ok(line).replace("Call-ID", "Supported: x\r\nCall-ID"));
+        assert!(message.has_token(Name::Supported, "x"), "{line}");
+    }
+    let later = options("Contact: <broken\r\n", "").replace("example.com>\r\n", "example.com>;tag=t\r\n");
+    assert!(parse(later.replace("OPTIONS", "INVITE")).is_ok(), "the dialog has a target");
+    let same = options("From: <sip:alice@example.com>;tag=a\r\n", "");
+    assert_eq!(request(same).from_tag(), Some(&b"a"[..]));
+}
+
+#[test]
+fn a_call_id_is_any_visible_text_of_bounded_length() {
+    let with = |id: &str| parse(options("", "").replace("c1@example.com", id));
+    let long = "x".repeat(256);
+    for id in ["a;b=c@h", "#$&|^`", "\"<>\\{}", ",", &long] {
+        assert_eq!(with(id).unwrap().call_id(), Ok(id.as_bytes()), "{id}");
+    }
+    for id in ["a b", "a\u{e4}", "a\u{7f}", &format!("{long}x")] {
+        assert_eq!(with(id).unwrap_err().kind, HeaderError::Invalid(Name::CallId).into(), "{id}");
     }
 }
 

@@ -1,3 +1,4 @@
+//! - `bodies`: what a body holds
 //! - `defects`: defects of the measured crates, one test each
 //! - `parsing`: start lines, header fields, limits
 //! - `values`: Via, name-addr, URI, parameters
@@ -5,6 +6,7 @@
 //! - `streams`: the decoder
 //! - `generated`: parse, write, parse with generated messages
 
+mod bodies;
 mod defects;
 mod generated;
 mod parsing;

@@ -91,7 +91,7 @@ fn hostile_content_length_breaks_the_stream() {
 #[test]
 fn a_malformed_message_with_a_known_end_does_not_break_the_stream() {
     let mut decoder = decoder();
-    let bad = numbered(1, "hello").replace("Max-Forwards: 70", "Max-Forwards: 700");
+    let bad = numbered(1, "hello").replace("From: <", "From: <<");
     decoder.push(format!("{bad}{}", numbered(2, "")).as_bytes());
     assert_eq!(drain(&mut decoder), ["malformed 400", "message c2"]);
 }

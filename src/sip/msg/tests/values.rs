@@ -95,6 +95,17 @@ fn parameters_without_brackets_belong_to_the_header() {
 }
 
 #[test]
+fn uri_parameters_without_brackets_belong_to_the_uri() {
+    let bare = name_addr("sip:a@h;transport=tcp;User=phone;expires=60;q=0.5").unwrap();
+    assert_eq!(bare.uri.raw, b"sip:a@h;transport=tcp;User=phone");
+    assert_eq!(bare.params.value("expires"), Some(&b"60"[..]));
+    assert!(name_addr("sip:proxy.example.com;lr").unwrap().uri.is_loose_router());
+    for half in ["sip:a@h;user=phone?Replaces=x", "sip:a@h;transport=udp?a=b;tag=1", "sip:a@h?x=y"] {
+        assert!(name_addr(half).is_none(), "{half}");
+    }
+}
+
+#[test]
 fn display_names_come_with_and_without_quotes() {
     let shown = |text| name_addr(text).unwrap().display_name().map(|name| super::text(&name));
     assert_eq!(shown("<sip:a@b>"), None);

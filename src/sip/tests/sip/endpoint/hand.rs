@@ -19,6 +19,9 @@ pub fn reply(request: &str, status: &str, tag: &str, extra: &str) -> Bytes {
         let tag = if name == "To" && !tag.is_empty() { format!(";tag={tag}") } else { String::new() };
         text.push_str(&format!("{name}: {}{tag}\r\n", field(request, name)));
     }
+    if extra.contains("\r\n\r\n") && !extra.contains("Content-Type") {
+        text.push_str("Content-Type: application/sdp\r\n");
+    }
     text.push_str(extra);
     if !extra.contains("\r\n\r\n") {
         text.push_str("\r\n");
@@ -76,10 +79,12 @@ impl Hand {
     pub fn data(&self) -> Bytes {
         let Hand { method, uri, branch, from_tag, to_tag, call_id, cseq, extra, body } = self;
         let to_tag = if to_tag.is_empty() { String::new() } else { format!(";tag={to_tag}") };
+        let is_typed = body.is_empty() || extra.contains("Content-Type");
+        let kind = if is_typed { "" } else { "Content-Type: application/sdp\r\n" };
         Bytes::from(format!(
             "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch={branch};rport\r\n\
              From: <sip:hand@192.0.2.1>;tag={from_tag}\r\nTo: <sip:callee@192.0.2.2>{to_tag}\r\n\
-             Call-ID: {call_id}\r\nCSeq: {cseq} {method}\r\nMax-Forwards: 70\r\n{extra}\
+             Call-ID: {call_id}\r\nCSeq: {cseq} {method}\r\nMax-Forwards: 70\r\n{extra}{kind}\
              Content-Length: {}\r\n\r\n{body}",
             body.len()
         ))

@@ -2,6 +2,7 @@
 
 use b2b_sip::endpoint::{EndpointConfig, Event, Reply, Transport, UsageEvent};
 use b2b_sip::msg::Method;
+use b2b_sip::msg::body::ACCEPT;
 
 use super::pair::{A, B, Hand, Network, Pair, config, field};
 
@@ -29,7 +30,7 @@ fn options_tells_what_we_can_do() {
         pair.deliver(B, Transport::Udp, data.into());
         let ok = pair.last(B, "SIP/2.0 200 OK");
         assert!(field(&ok, "Allow").contains("INVITE, ACK, BYE, CANCEL, OPTIONS"), "{ok}");
-        assert_eq!(field(&ok, "Accept"), "application/sdp");
+        assert_eq!(field(&ok, "Accept"), ACCEPT);
         assert!(ok.contains("\r\nSupported:"), "{ok}");
         assert!(field(&ok, "To").contains(";tag="), "{ok}");
     }
@@ -173,6 +174,78 @@ fn merged_request_gets_482_and_a_retransmission_does_not() {
     let again = Hand { branch: "z9hG4bKagain".to_owned(), cseq: 11, ..Hand::invite() };
     pair.hand(&again);
     assert!(matches!(pair.take(B).as_slice(), [Event::Incoming { .. }]));
+}
+
+#[test]
+fn a_branch_of_a_fork_to_another_uri_is_no_merged_request() {
+    let mut pair = Pair::new(Network::QUIET);
+    pair.hand(&Hand::invite());
+    pair.incoming();
+    let branch = "z9hG4bKbranch2".to_owned();
+    pair.hand(&Hand { branch, uri: "sip:another@192.0.2.2".to_owned(), ..Hand::invite() });
+    assert!(matches!(pair.take(B).as_slice(), [Event::Incoming { .. }]));
+}
+
+#[test]
+fn a_request_counts_as_merged_until_its_refusal_is_acknowledged() {
+    let mut pair = Pair::new(Network::QUIET);
+    let invite = Hand::invite();
+    let other = |branch: &str| Hand { branch: branch.to_owned(), ..Hand::invite() };
+    pair.hand(&invite);
+    let b = pair.incoming();
+    let now = pair.now;
+    pair.ends[B].reject(now, b, 486, "").unwrap();
+    pair.flush();
+    let busy = pair.last(B, "SIP/2.0 486");
+    pair.hand(&other("z9hG4bKearly"));
+    assert_eq!(pair.sent(B, "SIP/2.0 482").len(), 1);
+    pair.hand(&Hand { branch: invite.branch.clone(), ..invite.next("ACK", 10, &busy) });
+    pair.take(B);
+    pair.hand(&other("z9hG4bKlate"));
+    assert_eq!(pair.sent(B, "SIP/2.0 482").len(), 1);
+    pair.incoming();
+}
+
+#[test]
+fn a_request_counts_as_merged_while_the_call_that_it_began_lives() {
+    let mut pair = Pair::new(Network::QUIET);
+    let invite = Hand::invite();
+    let (b, ok) = pair.answers(&invite);
+    pair.hand(&invite.next("ACK", 10, &ok));
+    pair.take(B);
+    let other = |branch: &str| Hand { branch: branch.to_owned(), ..Hand::invite() };
+    pair.run(std::time::Duration::from_secs(120));
+    pair.hand(&other("z9hG4bKcopy"));
+    assert_eq!(pair.sent(B, "SIP/2.0 482").len(), 1);
+    let now = pair.now;
+    pair.ends[B].bye(now, b).unwrap();
+    pair.run(std::time::Duration::from_secs(120));
+    pair.take(B);
+    pair.hand(&other("z9hG4bKagain"));
+    pair.incoming();
+}
+
+#[test]
+fn a_contact_that_is_no_sip_uri_gets_400_and_leaves_a_target_as_it_is() {
+    let mut pair = Pair::new(Network::QUIET);
+    for contact in ["tel:+12025550123", "mailto:a@h.example", "http://192.0.2.1/"] {
+        let extra = format!("Contact: <{contact}>\r\n");
+        let refusal = answer(&mut pair, &Hand { extra, ..Hand::invite() });
+        assert!(refusal.starts_with("SIP/2.0 400 ") && refusal.contains("Contact"), "{refusal}");
+    }
+}
+
+#[test]
+fn a_405_of_the_user_has_allow() {
+    let taking = EndpointConfig { accept: vec![Method::Message], ..config(2) };
+    let mut pair = Pair::with(Network::QUIET, [config(1), taking], ["192.0.2.1:5060", "192.0.2.2:5060"]);
+    pair.hand(&outside("MESSAGE"));
+    let events = pair.take(B);
+    let [Event::Request { transaction, .. }] = events.as_slice() else { panic!("{events:?}") };
+    let now = pair.now;
+    pair.ends[B].respond(now, *transaction, Reply::status(405)).unwrap();
+    pair.flush();
+    assert!(field(&pair.last(B, "SIP/2.0 405"), "Allow").contains("INVITE"));
 }
 
 #[test]

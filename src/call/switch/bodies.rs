@@ -1,0 +1,55 @@
+//! What of a message's body goes on to another party.
+
+use super::Switch;
+use crate::LegId;
+use crate::body::{self, PartKind};
+use crate::handler::Party;
+use b2b_sip::endpoint::Body;
+use b2b_sip::msg::body::{Content, Part};
+use b2b_sip::msg::{Headers, Name, chars};
+
+impl Switch {
+    /// The status and reason that refuse a request of this party because of its body.
+    pub(super) fn refuses_body(&mut self, content: &Content, party: &Party) -> Option<(u16, &'static str)> {
+        // Most have nothing but a session.
+        if content.fault.is_none() && content.parts.is_empty() {
+            return None;
+        }
+        let isup = self.fact("takes ISUP", |it| it.parts.admission.takes_isup(party));
+        body::refusal(content, isup)
+    }
+
+    /// Whether a part goes from one leg to another; `None`: nothing speaks against it.
+    fn crosses_part(&mut self, (from, to): (LegId, LegId), part: &Part) -> Option<bool> {
+        match PartKind::of(part) {
+            PartKind::Isup => Some(self.fact("takes ISUP", |it| {
+                [from, to].iter().all(|leg| it.parts.admission.takes_isup(&it.party(*leg)))
+            })),
+            PartKind::Location => {
+                let contact = self.calls.leg(to).and_then(|it| it.contact.as_deref());
+                Some(contact.is_some_and(|it| it.emergency.is_some()))
+            }
+            PartKind::Other => None,
+        }
+    }
+
+    /// The parts beside the session of an INVITE, or of a response to it, that go to another leg.
+    pub(super) fn parts_across(&mut self, legs: (LegId, LegId), message: &Headers) -> Vec<Part> {
+        let mut parts = message.content().parts;
+        parts.retain(|part| self.crosses_part(legs, part) == Some(true));
+        parts
+    }
+
+    /// The body of another request, or of its response, as another leg gets it.
+    pub(super) fn body_across(&mut self, legs: (LegId, LegId), message: &Headers) -> Option<Body> {
+        let Content { session, mut parts, .. } = message.content();
+        let all = parts.len();
+        parts.retain(|part| self.crosses_part(legs, part) != Some(false));
+        if parts.len() < all {
+            return Body::mixed(session, parts);
+        }
+        let content_type = message.header(Name::ContentType).map(chars::unfold);
+        let content_type = content_type.unwrap_or(b"application/octet-stream".into()).into_owned().into();
+        Some(Body { content_type, data: message.body() }).filter(|body| !body.data.is_empty())
+    }
+}
