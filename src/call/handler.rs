@@ -1,6 +1,5 @@
 //! The interface for applications: handlers that take incoming calls, and their decisions.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -225,30 +224,19 @@ pub struct IncomingCall {
     pub gateway: Option<Arc<str>>,
     /// The caller's identity, as far as it is trusted.
     pub who: Arc<CallerIdentity>,
-    /// The called number, where it is not in the Request-URI.
-    pub number: Option<Arc<str>>,
+    /// The called number, as [`Uri::dialled`](b2b_sip::msg::Uri::dialled).
+    pub number: Arc<str>,
     /// The call is already answered: by another handler, or because the caller was transferred here.
     pub answered: bool,
     /// The handler had this call before it was restored: see [`ApplicationHandler::resumes`].
     pub resumed: bool,
 }
 
-/// The user part of From, unescaped.
-pub(super) fn caller_number(request: &Request) -> String {
-    let from = request.from().ok();
-    let user = from.and_then(|from| from.uri.user_unescaped().map(Cow::into_owned));
-    String::from_utf8_lossy(&user.unwrap_or_default()).into_owned()
-}
-
 impl IncomingCall {
-    /// The dialled number: the user part of the Request-URI, unescaped, or the field that the caller's
-    /// gateway puts it in.
+    /// The dialled number or name: that of the Request-URI, or of the field that the caller's gateway puts it
+    /// in.
     pub fn called(&self) -> String {
-        if let Some(number) = &self.number {
-            return number.to_string();
-        }
-        let user = self.request.uri().ok().and_then(|uri| uri.user_unescaped().map(Cow::into_owned));
-        String::from_utf8_lossy(&user.unwrap_or_default()).into_owned()
+        self.number.to_string()
     }
 
     /// The caller's number for display, as far as it is trusted; `anonymous` for a caller who withholds it.

@@ -47,6 +47,7 @@ use b2b_sip::endpoint::{
     SubscriptionId, Transport,
 };
 use b2b_sip::known::KnownSources;
+use b2b_sip::msg::number::Ours;
 use b2b_sip::msg::{Method, Request, Response};
 use b2b_sip::net::{Ban, CertifiedPeers};
 use passwords::Lines;
@@ -375,6 +376,10 @@ impl AdmissionControl for ServerAdmission {
 
     fn reads(&self, identity: Option<&str>, gateway: Option<&str>, source: SocketAddr) -> Reads<'_> {
         caller_policy::reads(&self.settings, identity, gateway, source.ip())
+    }
+
+    fn ours(&self) -> &dyn Ours {
+        &*self.settings.directory
     }
 
     fn hops_of_contact(&mut self, contact: &ResolvedContact) -> HopRule {

@@ -19,19 +19,21 @@ pub fn reads<'a>(
     certified: Option<&str>,
     source: IpAddr,
 ) -> Reads<'a> {
+    let unknown = Reads { ours: &*settings.directory, ..Reads::default() };
     if let Some(user) = identity.and_then(|name| settings.directory.user(name)) {
-        return Reads { believed: Believed::User(numbers(user)), ..Reads::default() };
+        return Reads { believed: Believed::User(numbers(user)), ..unknown };
     }
     let gateway = match settings.caller(None, certified, source).0 {
         Origin::Gateway(name) => settings.config.gateway(name),
-        Origin::Trusted => return Reads { believed: Believed::Local, ..Reads::default() },
+        Origin::Trusted => return Reads { believed: Believed::Local, ..unknown },
         Origin::User(_) | Origin::Unknown => None,
     };
-    let Some(gateway) = gateway else { return Reads::default() };
+    let Some(gateway) = gateway else { return unknown };
     Reads {
         believed: if gateway.identity.trust { Believed::Asserted } else { Believed::From },
         gateway: true,
         called: called_from(&gateway.identity.called_from),
+        ..unknown
     }
 }
 
@@ -73,6 +75,7 @@ pub fn outward(gateway: &Gateway) -> Arc<Outward> {
     Arc::new(Outward {
         trusted: gateway.identity.trust,
         sends: (!fields.is_empty()).then_some(sends),
+        params: gateway.identity.params.clone(),
         number: rewrite(gateway, &gateway.caller),
     })
 }

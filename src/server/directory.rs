@@ -9,11 +9,13 @@ use crate::config::parties::Credentials as Kept;
 use crate::config::{ServerConfig, User};
 use crate::registrar::{Aor, AorPolicy};
 use b2b_sip::auth::{Algorithm, Credentials, HexDigest, Secret};
+use b2b_sip::msg::number::{CONTEXT, Ours, bare};
 
 /// The users of a configuration, and its domains.
 #[derive(Debug, Clone)]
 pub struct Directory {
     users: HashMap<String, Arc<User>>,
+    groups: HashSet<String>,
     realm: String,
     domains: HashSet<String>,
     /// We listen on every address, so any address that a request names may be ours.
@@ -37,6 +39,7 @@ impl Directory {
         let advertise = config.advertised().map(|advertise| bracketed(&advertise.host));
         Directory {
             users,
+            groups: config.groups.iter().map(|group| group.name.clone()).collect(),
             realm: server.realm.clone(),
             wildcard: config.listening().any(|listener| listener.bind.ip().is_unspecified()),
             home: server.domains.first().cloned().unwrap_or_else(|| "b2b".to_string()),
@@ -58,6 +61,18 @@ impl Directory {
     /// The user of a digest username: some phones send `1001@example.com`.
     pub fn digest_user(&self, username: &str) -> Option<&Arc<User>> {
         self.user(username).or_else(|| self.user(username.rsplit_once('@')?.0))
+    }
+
+    /// The user of an address of record. Parameters of a number are no part of it, separators are: it is
+    /// compared as spelt.
+    fn owner(&self, aor: &Aor) -> Option<&Arc<User>> {
+        let ours = |param: &str| match param.split_once('=') {
+            Some((name, value)) if name.eq_ignore_ascii_case(CONTEXT) => {
+                self.is_context(&value.to_ascii_lowercase())
+            }
+            _ => true,
+        };
+        self.user(bare(aor.user())).filter(|_| aor.user().split(';').skip(1).all(ours))
     }
 
     /// The address of record of a user.
@@ -93,6 +108,16 @@ impl Credentials for Directory {
     }
 }
 
+impl Ours for Directory {
+    fn is_name(&self, spelt: &str) -> bool {
+        self.users.contains_key(spelt) || self.groups.contains(spelt)
+    }
+
+    fn is_context(&self, context: &str) -> bool {
+        self.serves(context)
+    }
+}
+
 impl AorPolicy for Directory {
     fn serves(&self, domain: &str) -> bool {
         let is_address = || domain.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
@@ -102,12 +127,12 @@ impl AorPolicy for Directory {
     fn canonical(&self, aor: &Aor) -> Option<Aor> {
         // a canonical address has our own domain already, which need not be served
         let ours = self.serves(aor.host()) || aor.host() == self.home;
-        self.user(aor.user()).filter(|_| ours).and_then(|user| self.aor(user))
+        self.owner(aor).filter(|_| ours).and_then(|user| self.aor(user))
     }
 
     fn may_register(&self, user: Option<&str>, aor: &Aor) -> bool {
         let user = user.and_then(|user| self.digest_user(user));
-        user.is_some_and(|user| self.user(aor.user()).is_some_and(|owner| owner.name == user.name))
+        user.is_some_and(|user| self.owner(aor).is_some_and(|owner| owner.name == user.name))
     }
 
     fn max_contacts(&self, aor: &Aor) -> Option<usize> {
@@ -139,6 +164,15 @@ mod tests {
         let home = Some(aor("1001@b2b.example"));
         for ours in ["1001@b2b.example", "alice@127.0.0.1", "1001@[::1]", "alice@203.0.113.7"] {
             assert_eq!(directory.canonical(&aor(ours)), home, "{ours}");
+        }
+        for param in ["npdi", "phone-context=B2B.example", "cpc=x;phone-context=203.0.113.7"] {
+            assert_eq!(directory.canonical(&aor(&format!("1001;{param}@b2b.example"))), home, "{param}");
+        }
+        for foreign in ["1001;phone-context=+44@b2b.example", "10-01@b2b.example", "1-001;npdi@b2b.example"] {
+            assert_eq!(directory.canonical(&aor(foreign)), None, "{foreign}");
+            assert!(!directory.may_register(Some("1001"), &aor(foreign)), "{foreign}");
+            let name = foreign.split(['@', ';']).next().unwrap();
+            assert_eq!(directory.digest_user(name).is_some(), name == "1001", "as it was sent: {name}");
         }
         for not_ours in ["1001@example.com", "1001@127.0.0.2", "1003@b2b.example"] {
             assert_eq!(directory.canonical(&aor(not_ours)), None, "{not_ours}");

@@ -14,10 +14,10 @@ use b2b_call::bridge_fsm::BridgeMode;
 use b2b_call::failure::Failover;
 use b2b_call::handler::{HandlerAction, IncomingCall};
 use b2b_call::headers::{HeaderChange, HeaderRule, RuledMessage};
-use b2b_call::identity::{CalledFrom, called_number};
+use b2b_call::identity::{CalledFrom, Reads, called_number};
 use b2b_call::lookup::ResolvedContact;
 use b2b_call::service::{DialOptions, DialOrder, DialRequest, DialStage, DialTo, RouteTaken};
-use b2b_sip::msg::{Request, Scheme};
+use b2b_sip::msg::Request;
 
 /// Minimum ringing time at a gateway: emergency services have queues. Timer C of RFC 3261 §16.6 is longer
 /// than that, too.
@@ -40,21 +40,13 @@ pub struct Asked {
 }
 
 /// The emergency call that an INVITE requests, if it dials an emergency number; from any sender.
-pub fn dialled(settings: &Settings, request: &Request, from: CalledFrom<'_>) -> Option<Asked> {
+pub fn dialled(settings: &Settings, request: &Request, called: CalledFrom<'_>) -> Option<Asked> {
     let emergency = settings.config.emergency.as_ref()?;
-    let uri = request.uri().ok()?;
-    let dialled = match (called_number(request, from), uri.scheme) {
-        (Some(number), _) => number,
-        (None, Scheme::Other(_)) => String::from_utf8_lossy(uri.raw).into_owned(),
-        (None, scheme) => {
-            let user = String::from_utf8_lossy(&uri.user_unescaped()?).into_owned();
-            // Strips parameters and visual separators of a number (RFC 3966 §5.1.1).
-            let number = user.split(';').next().unwrap_or_default().chars();
-            number.filter(|c| scheme != Scheme::Tel || !"-.()".contains(*c)).collect()
-        }
-    };
+    let number = called_number(request, &Reads { called, ..Reads::default() });
+    let dialled = if number.is_empty() { request.uri().ok()?.to_string() } else { number };
     let number = emergency.number_of(&dialled)?.to_owned();
-    Some(Asked { dialled, number })
+    let is_service = request.uri().is_ok_and(|uri| uri.is_service());
+    Some(Asked { dialled: if is_service { dialled } else { number.clone() }, number })
 }
 
 /// The same, if emergency calls of this sender are accepted as such.

@@ -3,10 +3,12 @@
 use std::net::IpAddr;
 
 use super::caller_policy;
+use super::directory::Directory;
 use super::origin::{Origin, Origins};
 use super::routing::{Miss, Outcome, RouteDecision, RouteRequest, Router};
 use crate::config::{Route, ServerConfig, Target, Verstat};
 use b2b_sip::msg::Method;
+use b2b_sip::msg::number::{bare, of_text};
 
 /// The call to explain.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,11 +44,13 @@ pub fn explain(config: &ServerConfig, question: &RouteQuestion) -> Vec<String> {
         Some(user) => user.caller_id.as_deref().unwrap_or(&user.name),
         None => question.from.as_deref().unwrap_or("anonymous"),
     };
+    let directory = Directory::new(config);
+    let (called, caller) = (of_text(&question.called, &directory), of_text(caller, &directory));
+    let (called, caller) = (called.as_str(), bare(&caller));
     let method = Method::Invite;
     let verstat = Verstat::None;
-    let request =
-        RouteRequest { method: &method, called: &question.called, caller, class, origin, address, verstat };
-    lines.push(format!("call    {} -> {}", caller, question.called));
+    let request = RouteRequest { method: &method, called, caller, class, origin, address, verstat };
+    lines.push(format!("call    {caller} -> {called}"));
     lines.push(format!("from    {}", words_of_origin(&request)));
     if question.from.is_none() && question.address.is_none() {
         lines.push("        no caller is given; add --from or --source".to_string());
@@ -57,7 +61,7 @@ pub fn explain(config: &ServerConfig, question: &RouteQuestion) -> Vec<String> {
         lines.push(format!("        {known}"));
     }
     lines.push(String::new());
-    if let Some(emergency) = config.emergency.as_ref().filter(|it| it.number_of(&question.called).is_some()) {
+    if let Some(emergency) = config.emergency.as_ref().filter(|it| it.number_of(called).is_some()) {
         lines.push(format!(
             "        an emergency number: calls of users, trusted addresses and gateways with trust_identity \
              bypass the routes and go to {}; calls of others as follows",

@@ -424,7 +424,7 @@ impl Resolver for PartyTargets {
     }
 }
 
-/// The user part of a URI of ours; `None`: it is no URI.
+/// The user, group or number that a URI of ours names; `None`: it is no URI.
 pub(super) fn own_user(settings: &Settings, target: &str) -> Result<Option<String>, LookupError> {
     let Ok(uri) = Uri::parse(target.as_bytes()) else { return Ok(None) };
     let Some(host) = uri.host else { return Ok(None) };
@@ -433,6 +433,5 @@ pub(super) fn own_user(settings: &Settings, target: &str) -> Result<Option<Strin
     if !settings.directory.serves(&host.to_string().to_ascii_lowercase()) {
         return Err(not_allowed("it is not on this server"));
     }
-    let user = uri.user_unescaped().and_then(|user| String::from_utf8(user.into_owned()).ok());
-    user.map(Some).ok_or_else(|| not_allowed("it has no user part"))
+    uri.dialled(&*settings.directory).map(Some).ok_or_else(|| not_allowed("it has no user part"))
 }

@@ -64,7 +64,7 @@ pub fn lead(current: &Current, settings: &Settings, claim: &Claim<'_>) -> Led {
     };
     let verdict = decide(Asker::new(party), claim.way, place);
     match verdict.decision {
-        Decision::Routes => match number(&uri) {
+        Decision::Routes => match uri.dialled(&*settings.directory) {
             Some(number) => Led::Number(number, verdict.why),
             None => not_followed("it has no user part"),
         },
@@ -108,17 +108,10 @@ fn line(settings: &Settings, key: &str, name: &str, place: Place<'_>) -> String 
     format!("to allow it, write {key} = {value} in [[gateway]] {name}")
 }
 
-/// The number in a URI, without the number's own parameters.
-fn number(uri: &Uri<'_>) -> Option<String> {
-    let user = String::from_utf8(uri.user_unescaped()?.into_owned()).ok()?;
-    let number = user.split(';').next().unwrap_or_default();
-    (!number.is_empty()).then(|| number.to_owned())
-}
-
 /// A call through a gateway; the URI stays as the party named it.
 fn through(settings: &Settings, claim: &Claim<'_>, uri: &Uri<'_>, name: &str, why: &'static str) -> Led {
     let gateway = settings.config.gateway(name).zip(settings.trunk(name));
-    let (Some((config, (gateway, _))), true) = (gateway, number(uri).is_some()) else {
+    let (Some((config, (gateway, _))), true) = (gateway, uri.number(&()).is_some()) else {
         return Led::NotFollowed { why: "it has no user part".to_owned(), line: None };
     };
     let matching = config.hosts.iter().find(|host| is_host(settings, host, uri));

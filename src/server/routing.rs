@@ -14,6 +14,7 @@ use crate::config::{
     Verstat,
 };
 use b2b_sip::msg::Method;
+use b2b_sip::msg::number::CONTEXT;
 
 /// The properties of a request that routing uses.
 #[derive(Debug, Clone, Copy)]
@@ -159,6 +160,12 @@ fn matched<'a>(route: &Route, request: &RouteRequest<'a>) -> Result<Found<'a>, M
     }
     if !route.verstat.is_empty() && !route.verstat.contains(&request.verstat) {
         return Err(Miss::Verstat);
+    }
+    // A local number of another network is none of ours: only a pattern that names the network takes it.
+    let is_foreign = request.called.contains(CONTEXT);
+    let names_it = || route.called.as_ref().is_some_and(|pattern| pattern.to_string().contains(CONTEXT));
+    if is_foreign && !names_it() {
+        return Err(Miss::Called);
     }
     // matching is cheaper than capturing, and most routes do not match
     if route.called.as_ref().is_some_and(|pattern| !pattern.matches(request.called)) {

@@ -115,6 +115,14 @@ fn explain_says_who_takes_a_caller_whom_nobody_answers() {
 }
 
 #[test]
+fn explain_reads_a_number_as_a_call_does() {
+    let plain = answer(&["--config", EXAMPLE, "--explain", "+442083661177", "--from", "1001"]);
+    for spelt in ["tel:+44-20-8366-1177", "+44(20)8366.1177", "+442083661177;npdi"] {
+        assert_eq!(answer(&["--config", EXAMPLE, "--explain", spelt, "--from", "1001"]), plain, "{spelt}");
+    }
+}
+
+#[test]
 fn explain_knows_callers_by_their_address() {
     let explain = |source: &str| {
         answer(&["--config", EXAMPLE, "--explain", "+442083661177", "--from", "07700", "--source", source])

@@ -37,6 +37,7 @@ mod media_wire;
 mod ner;
 mod ng_daemon;
 mod notifier;
+mod numbers;
 mod openapi;
 mod operations;
 mod page;

@@ -455,7 +455,8 @@ impl Phone {
         self.say(&response, peer);
     }
 
-    fn say(&self, message: &str, to: SocketAddr) {
+    /// Sends a message that the test has written.
+    pub fn say(&self, message: &str, to: SocketAddr) {
         self.sip.send_to(message.as_bytes(), to).expect("loopback");
     }
 }

@@ -1,10 +1,9 @@
 //! The parties that have forwarded a call: Diversion (RFC 5806), History-Info (RFC 7044), and their mapping
 //! to each other (RFC 7544).
 
+use b2b_sip::msg::number::Ours;
 use b2b_sip::msg::{Name, NameAddr, Request};
 use serde::{Deserialize, Deserializer};
-
-use super::number_of;
 
 /// The reasons for a diversion (RFC 5806 §4), each with its cause (RFC 4458 §6).
 const REASONS: [(&str, u16); 11] = [
@@ -74,29 +73,29 @@ fn cause_of(reason: &str) -> u16 {
 
 /// The diversions in an INVITE, latest first, without private ones. Diversion takes precedence; History-Info
 /// is read only without it.
-pub fn read(request: &Request) -> Vec<Diversion> {
-    let mut found = diversions(request);
+pub fn read(request: &Request, ours: &dyn Ours) -> Vec<Diversion> {
+    let mut found = diversions(request, ours);
     if found.is_empty() {
-        found = history(request);
+        found = history(request, ours);
     }
     found.truncate(MOST);
     found
 }
 
-fn diversions(request: &Request) -> Vec<Diversion> {
+fn diversions(request: &Request, ours: &dyn Ours) -> Vec<Diversion> {
     let values = request.headers(Name::Diversion).filter_map(NameAddr::parse);
     let shown = |it: &NameAddr<'_>| {
         it.params.value("privacy").is_none_or(|privacy| privacy.eq_ignore_ascii_case(b"off"))
     };
     let read = |it: NameAddr<'_>| {
         let word = String::from_utf8_lossy(it.params.value("reason").unwrap_or_default()).into_owned();
-        Some(Diversion { number: number_of(&it.uri)?, reason: reason(&word).unwrap_or("unknown") })
+        Some(Diversion { number: it.uri.number(ours)?, reason: reason(&word).unwrap_or("unknown") })
     };
     values.filter(shown).filter_map(read).collect()
 }
 
 /// An entry followed by one with a cause is a party that forwarded the call (RFC 7544 §3).
-fn history(request: &Request) -> Vec<Diversion> {
+fn history(request: &Request, ours: &dyn Ours) -> Vec<Diversion> {
     let entries: Vec<_> = request.headers(Name::HistoryInfo).filter_map(NameAddr::parse).collect();
     let private = |it: &NameAddr<'_>| {
         let fields = it.uri.headers.unwrap_or_default().split(|byte| *byte == b'&');
@@ -105,7 +104,7 @@ fn history(request: &Request) -> Vec<Diversion> {
     let pairs = entries.iter().zip(entries.iter().skip(1));
     let forwarded = pairs.filter_map(|(from, to)| {
         let cause: u16 = std::str::from_utf8(to.uri.params.value("cause")?).ok()?.parse().ok()?;
-        let number = number_of(&from.uri).filter(|_| !private(from))?;
+        let number = from.uri.number(ours).filter(|_| !private(from))?;
         Some(Diversion { number, reason: reason_of(cause) })
     });
     let mut forwarded: Vec<_> = forwarded.collect();

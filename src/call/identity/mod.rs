@@ -19,9 +19,9 @@ pub mod number;
 pub mod outward;
 pub mod signed;
 
+use b2b_sip::msg::number::{self as numbers, NumberParam, Ours, PARAMS};
 use b2b_sip::msg::{Host, Name, NameAddr, Request, Scheme, Uri, chars, elements};
 
-use crate::handler::caller_number;
 use diversion::Diversion;
 use signed::Signed;
 
@@ -47,6 +47,20 @@ pub struct CallerIdentity {
     pub verstat: Option<String>,
     /// Signed and attested information, for gateways.
     pub signed: Option<Box<Signed>>,
+    /// The parameters of the called and the caller's number, for gateways.
+    #[serde(default)]
+    pub params: Option<Box<NumberParams>>,
+}
+
+/// The parameters that a trusted gateway has added to numbers (RFC 4694, RFC 4904).
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct NumberParams {
+    /// The called number.
+    pub number: String,
+    /// Its parameters.
+    pub called: Vec<NumberParam>,
+    /// Those of the caller's number.
+    pub caller: Vec<NumberParam>,
 }
 
 /// How to read an INVITE.
@@ -58,11 +72,13 @@ pub struct Reads<'a> {
     pub gateway: bool,
     /// Where the called number is.
     pub called: CalledFrom<'a>,
+    /// Our own names and numbers.
+    pub ours: &'a dyn Ours,
 }
 
 impl Default for Reads<'_> {
     fn default() -> Self {
-        Reads { believed: Believed::From, gateway: false, called: CalledFrom::RequestUri }
+        Reads { believed: Believed::From, gateway: false, called: CalledFrom::RequestUri, ours: &() }
     }
 }
 
@@ -116,10 +132,10 @@ impl CallerIdentity {
     /// Reads the caller's identity from an INVITE.
     pub fn read(request: &Request, reads: &Reads<'_>) -> CallerIdentity {
         let mut who = match reads.believed {
-            Believed::From => unbelieved(request),
-            Believed::Local => CallerIdentity { vouched: true, ..unbelieved(request) },
-            Believed::Asserted => asserted(request),
-            Believed::User(numbers) => user(request, numbers),
+            Believed::From => unbelieved(request, reads.ours),
+            Believed::Local => CallerIdentity { vouched: true, ..unbelieved(request, reads.ours) },
+            Believed::Asserted => asserted(request, reads),
+            Believed::User(numbers) => user(request, numbers, reads.ours),
         };
         who.private |= wants_privacy(request);
         who.signed = reads.gateway.then(|| Signed::read(request, who.vouched)).flatten();
@@ -144,16 +160,18 @@ pub const ANONYMOUS_USER: &str = "anonymous";
 /// The host of an anonymous From.
 const ANONYMOUS_HOST: &[u8] = b"anonymous.invalid";
 
-fn unbelieved(request: &Request) -> CallerIdentity {
-    let mut number = caller_number(request);
-    // A `verstat` of an untrusted sender is removed: the number is not verified.
-    if let Some((_, rest)) = signed::split_verstat(&number) {
-        number = rest;
-    }
+/// The number in From.
+fn caller_number(request: &Request, ours: &dyn Ours) -> String {
+    request.from().ok().and_then(|from| from.uri.number(ours)).unwrap_or_default()
+}
+
+fn unbelieved(request: &Request, ours: &dyn Ours) -> CallerIdentity {
+    let number = caller_number(request, ours);
     CallerIdentity { said: number.clone(), number, ..CallerIdentity::default() }
 }
 
-fn asserted(request: &Request) -> CallerIdentity {
+fn asserted(request: &Request, reads: &Reads<'_>) -> CallerIdentity {
+    let ours = reads.ours;
     let mut who = CallerIdentity { vouched: true, ..CallerIdentity::default() };
     let values: Vec<_> = request.headers(Name::PAssertedIdentity).filter_map(NameAddr::parse).collect();
     let tel = values.iter().find(|it| it.uri.scheme == Scheme::Tel);
@@ -161,14 +179,14 @@ fn asserted(request: &Request) -> CallerIdentity {
     who.asserted = values.iter().map(|it| String::from_utf8_lossy(it.uri.raw).into_owned()).collect();
     who.name = values.iter().find_map(name_of);
     // A tel URI is always a number; a sip URI may be a name.
-    let number = tel.and_then(|it| number_of(&it.uri)).or_else(|| number_of(&sip?.uri));
-    let party = number.is_none().then(|| remote_party(request)).flatten();
+    let number = tel.and_then(|it| it.uri.number(ours)).or_else(|| sip?.uri.number(ours));
+    let party = number.is_none().then(|| remote_party(request, ours)).flatten();
     let from = request.from().ok();
     // An anonymous From makes the caller private, even if another field has the number.
-    let user = from.as_ref().and_then(|from| from.uri.user).unwrap_or_default();
-    who.private = user.eq_ignore_ascii_case(ANONYMOUS_USER.as_bytes());
+    who.private = caller_number(request, ours).eq_ignore_ascii_case(ANONYMOUS_USER);
     let uris = values.iter().map(|it| it.uri).chain(from.as_ref().map(|from| from.uri));
-    who.verstat = uris.into_iter().find_map(|uri| signed::verstat_of(&uri));
+    who.verstat = uris.clone().find_map(|uri| signed::verstat_of(&uri));
+    who.params = reads.gateway.then(|| number_params(request, uris, reads)).flatten();
     who.number = match (number, party) {
         (Some(number), _) => number,
         (None, Some((number, name, private))) => {
@@ -176,31 +194,31 @@ fn asserted(request: &Request) -> CallerIdentity {
             who.private |= private;
             number
         }
-        (None, None) => from.and_then(|from| number_of(&from.uri)).unwrap_or_default(),
+        (None, None) => from.and_then(|from| from.uri.number(ours)).unwrap_or_default(),
     };
     who.said = who.number.clone();
     who.diversions = match privacy(request, &["history", "header"]) {
         true => Vec::new(),
-        false => diversion::read(request),
+        false => diversion::read(request, ours),
     };
     who
 }
 
 /// Number and name of Remote-Party-ID (draft-ietf-sip-privacy-04), and whether they are private.
-fn remote_party(request: &Request) -> Option<(String, Option<String>, bool)> {
+fn remote_party(request: &Request, ours: &dyn Ours) -> Option<(String, Option<String>, bool)> {
     let values = request.headers(Name::parse(b"Remote-Party-ID")).flat_map(elements);
     values.filter_map(NameAddr::parse).find_map(|it| {
         let calling = it.params.value("party").is_none_or(|party| party.eq_ignore_ascii_case(b"calling"));
         let shown = it.params.value("privacy").is_none_or(|privacy| privacy.eq_ignore_ascii_case(b"off"));
-        Some((number_of(&it.uri).filter(|_| calling)?, name_of(&it), !shown))
+        Some((it.uri.number(ours).filter(|_| calling)?, name_of(&it), !shown))
     })
 }
 
-fn user(request: &Request, user: UserNumbers<'_>) -> CallerIdentity {
+fn user(request: &Request, user: UserNumbers<'_>, ours: &dyn Ours) -> CallerIdentity {
     let listed = |number: &str| user.numbers.iter().any(|it| it == number);
     let preferred = request.headers(Name::PPreferredIdentity).filter_map(NameAddr::parse);
-    let preferred = preferred.filter_map(|it| number_of(&it.uri)).find(|number| listed(number));
-    let from = caller_number(request);
+    let preferred = preferred.filter_map(|it| it.uri.number(ours)).find(|number| listed(number));
+    let from = caller_number(request, ours);
     let usual = user.usual.unwrap_or(user.name);
     let own = from.is_empty()
         || from.eq_ignore_ascii_case(ANONYMOUS_USER)
@@ -230,38 +248,46 @@ fn privacy(request: &Request, wanted: &[&str]) -> bool {
         .any(|it| wanted.iter().any(|want| it.trim_ascii().eq_ignore_ascii_case(want.as_bytes())))
 }
 
-/// The number that an INVITE is for, if it is not in the Request-URI.
-pub fn called_number(request: &Request, from: CalledFrom<'_>) -> Option<String> {
-    match from {
+/// The parameters of the numbers; `callers`: where the caller's may be.
+fn number_params<'a>(
+    request: &Request,
+    callers: impl Iterator<Item = Uri<'a>>,
+    reads: &Reads<'_>,
+) -> Option<Box<NumberParams>> {
+    let is_passed = |(name, _): &NumberParam| PARAMS.contains(&name.as_str());
+    let of = |uri: Uri<'_>| uri.number_params().filter(is_passed).collect::<Vec<_>>();
+    let called = match reads.called {
+        CalledFrom::To => request.to().ok().map(|to| to.uri),
+        CalledFrom::RequestUri | CalledFrom::Header(_) => request.uri().ok(),
+    };
+    let called = called.map(of).unwrap_or_default();
+    let caller = callers.map(of).find(|params| !params.is_empty()).unwrap_or_default();
+    let number = called_number(request, reads);
+    (!called.is_empty() || !caller.is_empty()).then(|| Box::new(NumberParams { number, called, caller }))
+}
+
+/// The number that an INVITE is for, as [`Uri::dialled`]; empty without one. Where the sender's field does not
+/// have it, the Request-URI does.
+pub fn called_number(request: &Request, reads: &Reads<'_>) -> String {
+    let found = match reads.called {
         CalledFrom::RequestUri => None,
-        CalledFrom::To => number_of(&request.to().ok()?.uri),
-        CalledFrom::Header(name) => {
-            let value = elements(request.header(Name::parse(name.as_bytes()))?).next()?;
+        CalledFrom::To => request.to().ok().and_then(|to| to.uri.dialled(reads.ours)),
+        CalledFrom::Header(name) => request.header(Name::parse(name.as_bytes())).and_then(|value| {
+            let value = elements(value).next()?;
             match NameAddr::parse(value) {
-                Some(address) => number_of(&address.uri),
-                None => bare_number(value),
+                Some(address) => address.uri.dialled(reads.ours),
+                None => bare_number(value, reads.ours),
             }
-        }
-    }
+        }),
+    };
+    found.or_else(|| request.uri().ok()?.dialled(reads.ours)).unwrap_or_default()
 }
 
 /// A header field value that is a number and not a URI.
-fn bare_number(value: &[u8]) -> Option<String> {
-    let text = std::str::from_utf8(value).ok()?.split(';').next()?.trim();
+fn bare_number(value: &[u8], ours: &dyn Ours) -> Option<String> {
+    let text = numbers::of_user(numbers::bare(std::str::from_utf8(value).ok()?).trim(), ours);
     let good = |c: char| c.is_ascii_alphanumeric() || "+*#-_.".contains(c);
-    (!text.is_empty() && text.chars().all(good)).then(|| text.to_owned())
-}
-
-/// The user part of a URI, or its number, without parameters.
-pub(crate) fn number_of(uri: &Uri<'_>) -> Option<String> {
-    let user = String::from_utf8_lossy(&uri.user_unescaped()?).into_owned();
-    let number = user.split(';').next().unwrap_or_default();
-    let number = match uri.scheme {
-        // Visual separators (RFC 3966 §5.1.1).
-        Scheme::Tel => number.chars().filter(|c| !"-.()".contains(*c)).collect(),
-        _ => number.to_owned(),
-    };
-    (!number.is_empty()).then_some(number)
+    (!text.is_empty() && text.chars().all(good)).then_some(text)
 }
 
 fn name_of(address: &NameAddr<'_>) -> Option<String> {

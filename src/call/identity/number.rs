@@ -1,5 +1,7 @@
 //! Number formats of gateways.
 
+use b2b_sip::msg::number::{bare, digits};
+
 /// The format of a number that is international, or national where the country is known. Other numbers, such
 /// as extensions and services, stay unchanged.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -49,11 +51,16 @@ fn international<'a>(country: Option<&'a str>, number: &'a str) -> Option<(&'a s
 /// The digits by which two numbers are compared (RFC 8224 §8.3): without a plus and separators. `None` if it
 /// is a name.
 pub fn canonical(number: &str) -> Option<String> {
-    let number = number.split(';').next().unwrap_or_default();
-    let number: String = number.chars().filter(|c| !"-.() ".contains(*c)).collect();
-    let digits = number.strip_prefix('+').unwrap_or(&number);
-    let good = |c: char| c.is_ascii_digit() || "*#".contains(c);
-    (!digits.is_empty() && digits.chars().all(good)).then(|| digits.to_owned())
+    let number = digits(&bare(number).replace(' ', ""))?;
+    Some(number.strip_prefix('+').map_or(number.clone(), str::to_owned))
+}
+
+/// Whether two numbers are one, with or without prefixes of a country, a network or an outside line.
+pub fn is_same(one: &str, other: &str) -> bool {
+    let (Some(one), Some(other)) = (canonical(one), canonical(other)) else { return false };
+    let (one, other) = (one.trim_start_matches('0'), other.trim_start_matches('0'));
+    let (short, long) = if one.len() < other.len() { (one, other) } else { (other, one) };
+    short == long || short.len() >= 6 && long.ends_with(short)
 }
 
 #[cfg(test)]

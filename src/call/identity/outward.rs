@@ -7,11 +7,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use b2b_sip::endpoint::HeaderFields;
+use b2b_sip::msg::number::NumberParam;
 use b2b_sip::msg::{Name, Uri};
 
 use super::diversion::{self, MOST};
-use super::number::canonical;
-use super::{ANONYMOUS_USER, CallerIdentity, number_of};
+use super::number::{canonical, is_same};
+use super::{ANONYMOUS_USER, CallerIdentity, NumberParams};
 use crate::headers::{HeaderChange, HeaderRule};
 use crate::lookup::Diverted;
 use crate::resolver::escape_user;
@@ -60,6 +61,9 @@ pub struct Outward {
     pub trusted: bool,
     /// The fields that are sent; `None`: only who redirected the call, with our own address.
     pub sends: Option<Sends>,
+    /// The parameters of numbers that it is sent, if a trusted gateway has sent them.
+    #[serde(default)]
+    pub params: Vec<String>,
     /// Converts a number to the gateway's format. It is not serialized: a restored value leaves numbers
     /// unchanged.
     #[serde(skip, default = "unchanged")]
@@ -72,7 +76,8 @@ fn unchanged() -> Rewrite {
 
 impl PartialEq for Outward {
     fn eq(&self, other: &Self) -> bool {
-        (self.trusted, self.sends) == (other.trusted, other.sends) && Arc::ptr_eq(&self.number, &other.number)
+        (self.trusted, self.sends, &self.params) == (other.trusted, other.sends, &other.params)
+            && Arc::ptr_eq(&self.number, &other.number)
     }
 }
 
@@ -80,8 +85,10 @@ impl Eq for Outward {}
 
 impl fmt::Debug for Outward {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Outward { trusted, sends, .. } = self;
-        f.debug_struct("Outward").field("trusted", trusted).field("sends", sends).finish_non_exhaustive()
+        let Outward { trusted, sends, params, .. } = self;
+        let mut outward = f.debug_struct("Outward");
+        outward.field("trusted", trusted).field("sends", sends).field("params", params);
+        outward.finish_non_exhaustive()
     }
 }
 
@@ -154,6 +161,39 @@ impl Writing<'_> {
         rule.change != HeaderChange::Pass || self.passes(Name::parse(rule.name.as_bytes()))
     }
 
+    /// The parameters that a number is sent with.
+    fn params(&self, of: impl FnOnce(&NumberParams) -> &[NumberParam]) -> String {
+        let params = self.who.and_then(|who| who.params.as_deref()).filter(|_| !self.is_hidden());
+        let Some((told, params)) = self.told.zip(params) else { return String::new() };
+        let sent = of(params).iter().filter(|(name, _)| told.outward.params.contains(name));
+        let written = sent.map(|(name, value)| match value {
+            Some(value) => format!(";{name}={}", escape_user(value)),
+            None => format!(";{name}"),
+        });
+        written.collect()
+    }
+
+    /// The parameters of the caller's number, if the gateway is told that number.
+    fn caller_params(&self) -> String {
+        let is_caller = self.who.zip(self.told).is_some_and(|(who, told)| is_same(&who.number, &told.number));
+        self.params(|params| if is_caller { &params.caller } else { &[] })
+    }
+
+    /// From, as the gateway is told, with the parameters of the caller's number if it has the number.
+    pub fn from_uri(&self, uri: &str) -> String {
+        let has_number = self.told.is_some_and(|told| told.account.is_none());
+        with_params(uri, if has_number { self.caller_params() } else { String::new() })
+    }
+
+    /// The Request-URI, with the parameters of the called number if this is still the number called.
+    pub fn request_uri(&self) -> String {
+        let is_called = |params: &NumberParams| {
+            let number = Uri::parse(self.target.as_bytes()).ok().and_then(|uri| uri.number(&()));
+            self.diverted.is_none() && number.is_some_and(|number| is_same(&number, &params.number))
+        };
+        with_params(self.target, self.params(|params| if is_called(params) { &params.called } else { &[] }))
+    }
+
     /// The fields with the caller's identity. `from`: the user part of From; `name`: the display name as it
     /// precedes a URI, or empty.
     pub fn fields(&self, from: &str, name: &str) -> Written {
@@ -180,7 +220,7 @@ impl Writing<'_> {
             && let Some(signed) = self.who.and_then(|who| who.signed.as_deref())
         {
             let to =
-                Uri::parse(self.target.as_bytes()).ok().and_then(|uri| number_of(&uri)).unwrap_or_default();
+                Uri::parse(self.target.as_bytes()).ok().and_then(|uri| uri.number(&())).unwrap_or_default();
             match signed.is_of(from, &to) {
                 true => fields.extend(signed.fields.iter().cloned()),
                 false => written.dropped = Some("the number of From or To is another one"),
@@ -197,15 +237,16 @@ impl Writing<'_> {
             who.verstat.as_deref().filter(|_| same)
         });
         let verstat = verstat.map(|it| format!(";verstat={it}")).unwrap_or_default();
+        let params = self.caller_params();
         let domain = &told.domain;
         // A number that is not authenticated is not asserted (RFC 3325 §5).
         if sends.asserted && self.who.is_none_or(|who| who.vouched) {
-            let value = format!("{name}<sip:{user}{verstat}@{domain}>");
+            let value = format!("{name}<sip:{user}{verstat}{params}@{domain}>");
             fields.push(("P-Asserted-Identity".into(), value.into()));
             // A tel URI as well, if the caller's identity had one (RFC 3325 §9.1: one sip URI, one tel URI).
             let tel = |who: &CallerIdentity| who.asserted.iter().any(|uri| uri.starts_with("tel:"));
             if told.number.starts_with('+') && self.who.is_some_and(tel) {
-                fields.push(("P-Asserted-Identity".into(), format!("<tel:{user}{verstat}>").into()));
+                fields.push(("P-Asserted-Identity".into(), format!("<tel:{user}{verstat}{params}>").into()));
             }
         }
         if sends.preferred {
@@ -245,6 +286,14 @@ impl Writing<'_> {
             let values = diversion::as_history(&forwarded, target);
             fields.extend(values.into_iter().map(|value| ("History-Info".into(), value.into())));
         }
+    }
+}
+
+/// A URI with parameters of its number.
+fn with_params(uri: &str, params: String) -> String {
+    match uri.split_once('@') {
+        Some((user, host)) => format!("{user}{params}@{host}"),
+        None => uri.to_owned(),
     }
 }
 

@@ -7,7 +7,6 @@ use b2b_sip::msg::{Name, Request, Uri};
 use bytes::Bytes;
 
 use super::number::canonical;
-use super::number_of;
 
 /// The signature, which covers the numbers of From and To.
 const SIGNED: [&str; 2] = ["Identity", "Date"];
@@ -33,7 +32,7 @@ impl Signed {
             let values = request.field_values(Name::parse(name.as_bytes()));
             values.map(move |value| (name.into(), Bytes::copy_from_slice(value)))
         });
-        let digits = |uri: Uri<'_>| canonical(&number_of(&uri)?);
+        let digits = |uri: Uri<'_>| canonical(&uri.number(&())?);
         let from = request.from().ok().and_then(|from| digits(from.uri));
         let to = request.to().ok().and_then(|to| digits(to.uri));
         let fields: HeaderFields = lines.collect();
@@ -49,19 +48,8 @@ impl Signed {
 
 /// `verstat` of a URI: a parameter of the number (in a sip URI, of the user part), or of the URI.
 pub fn verstat_of(uri: &Uri<'_>) -> Option<String> {
-    let user = String::from_utf8_lossy(uri.user.unwrap_or_default()).into_owned();
-    let in_user = split_verstat(&user).map(|(verstat, _)| verstat);
-    let value =
-        in_user.or_else(|| Some(String::from_utf8_lossy(uri.params.value("verstat")?).into_owned()))?;
+    let value = uri.number_params().find(|(name, _)| name == "verstat")?.1?;
     // The value is written into URIs again, so it is restricted.
     let good = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     (!value.is_empty() && value.chars().all(good)).then_some(value)
-}
-
-/// `verstat` of a user part, and the user part without it; `None` without a `verstat`.
-pub fn split_verstat(user: &str) -> Option<(String, String)> {
-    let of = |it: &str| Some((it.get(..8)?.eq_ignore_ascii_case("verstat="), it.get(8..)?.to_owned()));
-    let verstat = user.split(';').skip(1).find_map(|it| of(it).filter(|(is, _)| *is))?.1;
-    let rest: Vec<&str> = user.split(';').filter(|it| !of(it).is_some_and(|(is, _)| is)).collect();
-    Some((verstat, rest.join(";")))
 }

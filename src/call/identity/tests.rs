@@ -124,17 +124,21 @@ fn whoever_wants_to_stay_unknown_does() {
 #[test]
 fn the_called_number_is_where_the_gateway_has_it() {
     let fields =
-        "P-Called-Party-ID: \"Shop\" <sip:+4930222@ims;user=phone>\r\nX-DID: 030333\r\nX-Odd: a b\r\n";
+        "P-Called-Party-ID: \"Shop\" <sip:+4930222@ims;user=phone>\r\nX-DID: 030-333;npdi\r\nX-Odd: a b\r\n";
     let header = CalledFrom::Header;
-    for (from, number) in [
-        (CalledFrom::RequestUri, None),
-        (CalledFrom::To, Some("+4930111")),
-        (header("P-Called-Party-ID"), Some("+4930222")),
-        (header("x-did"), Some("030333")),
-        (header("X-Odd"), None),
-        (header("X-Not-There"), None),
+    for (called, number) in [
+        (CalledFrom::RequestUri, "acct7"),
+        (CalledFrom::To, "+4930111"),
+        (header("P-Called-Party-ID"), "+4930222"),
+        (header("x-did"), "030333"),
+        (header("X-Odd"), "acct7"),
+        (header("X-Not-There"), "acct7"),
     ] {
-        assert_eq!(called_number(&invite(fields), from).as_deref(), number, "{from:?}");
+        assert_eq!(
+            called_number(&invite(fields), &Reads { called, ..Reads::default() }),
+            number,
+            "{called:?}"
+        );
     }
 }
 
@@ -161,7 +165,7 @@ fn told(trusts: bool, sends: Option<Sends>) -> Told {
         number: "0049301".to_owned(),
         domain: "carrier.example".to_owned(),
         account: None,
-        outward: Arc::new(Outward { trusted: trusts, sends, number }),
+        outward: Arc::new(Outward { trusted: trusts, sends, params: Vec::new(), number }),
     }
 }
 

@@ -16,7 +16,7 @@ use crate::lookup::{
 };
 use crate::policy::{Asker, Decision, Party, Place, Redirects, Trunk, Way, decide};
 use b2b_sip::endpoint::{Flow, LargeRequests};
-use b2b_sip::msg::{Transport, Uri};
+use b2b_sip::msg::{Transport, Uri, number};
 
 /// Default for [`Gateway::failover`].
 const FAILOVER: Duration = Duration::from_secs(4);
@@ -78,7 +78,12 @@ impl Gateway {
             from: (None, None),
             tls: None,
             listener: None,
-            outward: Arc::new(Outward { trusted: false, sends: None, number: Arc::new(str::to_owned) }),
+            outward: Arc::new(Outward {
+                trusted: false,
+                sends: None,
+                params: Vec::new(),
+                number: Arc::new(str::to_owned),
+            }),
             rewrite: Arc::new(str::to_owned),
             audio: PartyAudio::default(),
             channels: None,
@@ -261,8 +266,8 @@ impl<S: GatewayStatus> GatewayResolver<S> {
         let (name, raw) = rest.split_once('/').ok_or_else(|| bad("the number is missing"))?;
         let unknown = || LookupError::UnknownGateway { gateway: name.to_owned() };
         let gateway = self.gateways.get(name).ok_or_else(unknown)?;
-        let raw = raw.trim();
-        if (gateway.rewrite)(raw).is_empty() {
+        let number = number::of_user(raw.trim(), &());
+        if (gateway.rewrite)(&number).is_empty() {
             return Err(bad("the number is empty"));
         }
         if let Some(limit) = gateway.channels
@@ -270,7 +275,7 @@ impl<S: GatewayStatus> GatewayResolver<S> {
         {
             return Err(LookupError::GatewayFull { gateway: name.to_owned(), limit });
         }
-        let mut contacts = gateway.reach(&self.status, raw, request.caller.as_deref()).up;
+        let mut contacts = gateway.reach(&self.status, &number, request.caller.as_deref()).up;
         let last = contacts.iter().map(|it| it.priority).max();
         for contact in contacts.iter_mut().filter(|it| Some(it.priority) < last) {
             contact.trying = contact.trying.or(Some(gateway.failover));
@@ -287,7 +292,7 @@ impl<S: GatewayStatus> GatewayResolver<S> {
 fn caller_number(caller: Option<&str>) -> String {
     let caller = caller.unwrap_or_default();
     match Uri::parse(caller.as_bytes()).ok().filter(|uri| uri.host.is_some()) {
-        Some(uri) => String::from_utf8_lossy(&uri.user_unescaped().unwrap_or_default()).into_owned(),
+        Some(uri) => uri.number(&()).unwrap_or_default(),
         None => caller.to_owned(),
     }
 }

@@ -158,7 +158,7 @@ fn a_number_goes_to_a_gateways_hosts_in_order_and_as_it_wants_it() {
 #[test]
 fn a_gateway_hears_the_caller_as_it_wants_them() {
     let number = PrefixRule::rewrite(vec![PrefixRule::new("0", "+44")]);
-    let outward = Arc::new(Outward { trusted: false, sends: None, number });
+    let outward = Arc::new(Outward { trusted: false, sends: None, params: Vec::new(), number });
     let gateway = Gateway { outward, ..Gateway::new("g", [GatewayHost::new("[2001:db8::1]:5070", 0)]) };
     let from = |gateway: &Gateway, caller| {
         let resolver = GatewayResolver::new([gateway.clone()], Status { down: vec![], in_use: 0 });

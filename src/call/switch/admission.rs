@@ -17,6 +17,7 @@ use b2b_sip::endpoint::{
     Flow, HeaderFields, HopRule, Reply, RequestFailure, RequestId, ServerTransactionId, SessionRefresher,
     SubscriptionId, Transport,
 };
+use b2b_sip::msg::number::Ours;
 use b2b_sip::msg::{Method, Request, Response};
 use b2b_sip::net::Ban;
 
@@ -268,6 +269,11 @@ pub trait AdmissionControl: Send {
     /// source of its signalling.
     fn reads(&self, _identity: Option<&str>, _gateway: Option<&str>, _source: SocketAddr) -> Reads<'_> {
         Reads::default()
+    }
+
+    /// Our own names and numbers.
+    fn ours(&self) -> &dyn Ours {
+        &()
     }
 
     /// The hops that requests of a call to this contact may take.

@@ -59,10 +59,7 @@ impl Switch {
         let number = match &party.user {
             Some(_) => party.number.clone(),
             None if !self.fact("believes", |it| it.parts.admission.believes(&party)) => return false,
-            None => {
-                let user = asserted.uri.user_unescaped().unwrap_or_default();
-                String::from_utf8_lossy(&user).into_owned()
-            }
+            None => asserted.uri.number(self.parts.admission.ours()).unwrap_or_default(),
         };
         let shown = (name_before(asserted.display), number);
         if shown.1.is_empty() || self.shown(leg).as_ref() == Some(&shown) {

@@ -12,7 +12,7 @@ use crate::handler::{IncomingCall, Party};
 use crate::identity::{self, CallerIdentity};
 use crate::leg_life::Life;
 use b2b_sip::endpoint::{Flow, Reply, ServerTransactionId, UsageId};
-use b2b_sip::msg::{Method, Name, Request};
+use b2b_sip::msg::{Method, Name, Request, number};
 
 use super::admission::{Admission, Caller, Fate};
 use super::handing::Handing;
@@ -29,7 +29,7 @@ struct Admitted {
     hops: Hops,
     gateway: Option<Arc<str>>,
     who: Arc<CallerIdentity>,
-    number: Option<Arc<str>>,
+    number: Arc<str>,
 }
 
 /// The same, with the channels of its leg and its media policy.
@@ -78,7 +78,7 @@ impl Switch {
             gateway: gateway.clone(),
             flow: Some(flow),
         });
-        (it.identity.who, it.identity.called) = (Some(who.clone()), number.clone());
+        (it.identity.who, it.identity.called) = (Some(who.clone()), Some(number::bare(&number).into()));
         // In a replay, nothing else is known of the dialog of another call.
         let named = replaces.and_then(|replaced| self.calls.of_usage(replaced));
         self.about(named.and_then(|leg| Some(self.calls.leg(leg)?.call)));
@@ -194,7 +194,7 @@ impl Switch {
         }
         let reads = self.parts.admission.reads(identity.as_deref(), gateway.as_deref(), source);
         let who = Arc::new(CallerIdentity::read(request, &reads));
-        let number = identity::called_number(request, reads.called).map(Arc::from);
+        let number = identity::called_number(request, &reads).into();
         Some((Admitted { identity, source, hops: kept, gateway, who, number }, channels, policy))
     }
 

@@ -14,8 +14,8 @@ use super::{Switch, Turn};
 use crate::LegId;
 use crate::controller::MediaError;
 use crate::headers::{self, HeaderRule};
+use crate::identity::CallerIdentity;
 use crate::identity::outward::{Writing, quoted};
-use crate::identity::{CallerIdentity, number_of};
 use crate::lookup::ResolvedContact;
 use crate::service::DialOptions;
 use b2b_sip::endpoint::{Body, HeaderFields, HopRule, Invite, InviteError, Onward};
@@ -129,7 +129,7 @@ impl Switch {
         let name = caller_name(caller, told, who);
         let from = options.from.clone().or_else(|| writing.anonymous_from()).map(Bytes::from);
         let from = from.or_else(|| {
-            let uri = contact.and_then(|contact| contact.from.as_ref())?;
+            let uri = writing.from_uri(contact?.from.as_ref()?);
             Some([&name[..], b"<", uri.as_bytes(), b">"].concat().into())
         });
         let from = from.or_else(|| self.caller_as_ours(caller, told, who));
@@ -146,7 +146,7 @@ impl Switch {
             }
         }
         headers.extend(contact.into_iter().flat_map(|contact| contact.headers.iter().cloned()));
-        let number = from.as_deref().and_then(NameAddr::parse).and_then(|from| number_of(&from.uri));
+        let number = from.as_deref().and_then(NameAddr::parse).and_then(|from| from.uri.number(&()));
         let says = String::from_utf8_lossy(&name);
         let anonymous = writing.is_private() && says.trim() == "\"Anonymous\"";
         let written =
@@ -170,7 +170,7 @@ impl Switch {
                 .is_some_and(|it| it.gateway.as_ref().is_some_and(|it| it.credentials.is_some())),
             tls: contact.and_then(|it| it.gateway.as_ref()?.tls.clone()),
             listener: contact.and_then(|it| it.gateway.as_ref()?.listener.clone()),
-            target: contact.map(|contact| Bytes::copy_from_slice(contact.uri.as_bytes())).unwrap_or_default(),
+            target: writing.request_uri().into(),
             from,
             route: contact.and_then(|contact| contact.path.as_deref()).map(routes).unwrap_or_default(),
             headers,

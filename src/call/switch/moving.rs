@@ -59,6 +59,7 @@ impl Switch {
         let request = as_invite(target, &name, &number)?;
         let source = party.address.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
         let who = self.who_moves(leg, &party, source, &request);
+        let number = request.uri().ok()?.dialled(self.parts.admission.ours()).unwrap_or_default().into();
         let (at, identity) = (t.now, party.user.clone());
         // A called party is identified by its address only.
         let gateway = party.gateway.clone().filter(|_| self.calls.leg(leg).is_some_and(|it| it.inbound));
@@ -71,7 +72,7 @@ impl Switch {
             identity,
             gateway,
             who,
-            number: None,
+            number,
             answered: true,
             resumed: false,
         })

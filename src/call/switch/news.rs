@@ -187,7 +187,6 @@ impl Switch {
 
 /// The number that the party of an inbound leg has called.
 fn called(leg: &Leg) -> Option<String> {
-    let invite = leg.life.invite()?;
-    let dialled = || Some(String::from_utf8_lossy(invite.uri().ok()?.user?).into_owned());
-    leg.identity.called.as_deref().map(str::to_owned).or_else(dialled)
+    leg.life.invite()?;
+    leg.identity.called.as_deref().map(str::to_owned)
 }

@@ -42,7 +42,6 @@ impl Switch {
             None => return self.counters.impossible("record_incoming"),
         };
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let user = |user: Option<std::borrow::Cow<'_, [u8]>>| user.map(|it| text(&it)).unwrap_or_default();
         let beginning = Beginning {
             start: t.wall,
             began: t.now,
@@ -53,10 +52,7 @@ impl Switch {
                 .name
                 .clone()
                 .or_else(|| from?.display.map(|name| text(&chars::shown(name)).trim_matches('"').to_owned())),
-            callee: match called {
-                Some(number) => number.to_string(),
-                None => user(request.uri().ok().and_then(|uri| uri.user_unescaped())),
-            },
+            callee: called.as_deref().unwrap_or_default().to_owned(),
             remote: Some(remote),
             verstat: who.verstat.clone(),
         };

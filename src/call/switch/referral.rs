@@ -197,13 +197,12 @@ impl Switch {
 /// The party at this contact.
 pub(super) fn party_at(contact: &ResolvedContact) -> Party {
     let uri = Uri::parse(contact.uri.as_bytes()).ok();
-    let user = uri.as_ref().and_then(|uri| uri.user_unescaped()).unwrap_or_default();
-    let user = String::from_utf8_lossy(&user).into_owned();
-    let literal = uri.and_then(|uri| Some((uri.host?.ip()?, uri.port.unwrap_or(5060)).into()));
+    let number = || uri.as_ref().and_then(|uri| uri.number(&())).unwrap_or_default();
+    let literal = uri.as_ref().and_then(|uri| Some((uri.host?.ip()?, uri.port.unwrap_or(5060)).into()));
     Party {
         user: contact.user.as_ref().map(ToString::to_string),
         gateway: contact.gateway.as_ref().map(|gateway| gateway.name.clone()),
-        number: contact.user.as_ref().map_or(user, ToString::to_string),
+        number: contact.user.as_ref().map_or_else(number, ToString::to_string),
         address: contact.source.or(contact.flow.map(|flow| flow.remote)).or(literal),
         flow: contact.flow,
     }

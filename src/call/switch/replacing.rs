@@ -79,12 +79,13 @@ impl Switch {
     /// the INVITE names (RFC 3892).
     fn is_referred(&self, t: &Turn<'_>, asker: &Named, of: &Named, invite: &Request) -> bool {
         let Some(by) = invite.header(Name::ReferredBy).and_then(NameAddr::parse) else { return false };
-        let user = by.uri.user_unescaped().unwrap_or_default();
-        let user = String::from_utf8_lossy(&user);
+        let Some(named) = by.uri.number(self.parts.admission.ours()) else { return false };
         let passed = self.referrals.passed.iter().filter(|it| t.now < it.at + REFERRED);
         passed.into_iter().any(|it| {
-            let named = it.by.user.as_deref() == Some(&*user) || it.by.number == user;
-            named && self.parts.admission.is_same(&it.to, asker) && self.parts.admission.is_same(&it.by, of)
+            let is_named = it.by.user.as_ref() == Some(&named) || it.by.number == named;
+            is_named
+                && self.parts.admission.is_same(&it.to, asker)
+                && self.parts.admission.is_same(&it.by, of)
         })
     }
 

@@ -103,7 +103,7 @@ impl Switch {
         let own = &self.party(leg).number;
         let target = format!("sip:{}@{}", escaped_user(number.unwrap_or(own)), self.config.domain);
         let moved = self.moved(leg, &target, t).ok_or(CallError::WrongState("it is not a number"))?;
-        let called = it_called.filter(|_| as_it_came.is_some());
+        let called = it_called.filter(|_| as_it_came.is_some()).unwrap_or_else(|| moved.number.clone());
         let request = as_it_came.unwrap_or_else(|| moved.request.clone());
         let moved = IncomingCall { request, number: called, ..moved };
         self.hand_to(t, Handing::new(moved), name);

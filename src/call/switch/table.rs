@@ -24,7 +24,7 @@ use crate::channels::{Channel, Holder};
 use crate::controller::{AddressFamily, EndpointId, Hold, PairPolicy};
 use crate::handler::Party;
 use crate::headers::{HeaderRule, RuledMessage};
-use crate::identity::{CallerIdentity, number_of};
+use crate::identity::CallerIdentity;
 use crate::initial_session::CalleeSession;
 use crate::leg_fsm::TerminationCause;
 use crate::leg_life::Life;
@@ -114,7 +114,7 @@ pub(super) struct LegIdentity {
     pub party: Arc<Party>,
     /// The caller identity of its INVITE, as far as trusted; `None`: we called it.
     pub who: Option<Arc<CallerIdentity>>,
-    /// The called number, if it is not the user part of the Request-URI.
+    /// The number that it called; `None`: we called it.
     pub called: Option<Arc<str>>,
     /// Name and number of its party: of a caller, as the callee was told; of others, as they assert them, if
     /// trusted.
@@ -260,7 +260,7 @@ impl Leg {
 
     /// The dialled party as shown to people: the user, else the number, else the gateway.
     pub fn shown_as(&self) -> String {
-        let number = || number_of(&Uri::parse(self.contact.as_ref()?.uri.as_bytes()).ok()?);
+        let number = || Uri::parse(self.contact.as_ref()?.uri.as_bytes()).ok()?.number(&());
         let user = self.identity.party.user.clone();
         user.or_else(number).or_else(|| self.gateway().map(ToString::to_string)).unwrap_or_default()
     }

@@ -9,6 +9,7 @@ use crate::effective_source::EffectiveSource;
 use crate::origin::Origin;
 use crate::refusals::{Refusal, sentence};
 use b2b_sip::endpoint::Reply;
+use b2b_sip::msg::number::Ours;
 use b2b_sip::msg::{Method, Request, phrase};
 
 impl ServerAdmission {
@@ -31,7 +32,7 @@ impl ServerAdmission {
             _ => "INVITE",
         };
         let Some(left_out) = self.refusals.line(self.wall, Some(source.ip()), (what, status)) else { return };
-        let to = named(request);
+        let to = named(request, &*self.settings.directory);
         let why = if reply.reason.is_empty() { phrase(status) } else { &reply.reason };
         let source = Some(source);
         tracing::info!("{}", Refusal { what, who, source, to: &to, status, why: &sentence(why), left_out });
@@ -74,11 +75,11 @@ pub(super) fn words(origin: Origin<'_>) -> String {
 }
 
 /// The number called, or the address registered.
-fn named(request: &Request) -> String {
+fn named(request: &Request, ours: &dyn Ours) -> String {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     if *request.method() == Method::Register {
         return request.to().map(|to| text(to.uri.raw)).unwrap_or_default();
     }
     let uri = request.uri().ok();
-    uri.map(|uri| text(uri.user.unwrap_or(uri.raw))).unwrap_or_default()
+    uri.map(|uri| uri.number(ours).unwrap_or_else(|| text(uri.raw))).unwrap_or_default()
 }

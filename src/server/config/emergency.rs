@@ -9,6 +9,7 @@ use b2b_config::table::Takes::{Pairs, Texts, Whole};
 use b2b_config::table::{Table, any};
 use b2b_config::value::Read;
 use b2b_config::{rows, texts};
+use b2b_sip::msg::number::{bare, digits};
 
 /// `[emergency]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,9 +89,10 @@ fn service(text: &str) -> Read<String> {
 
 impl Emergency {
     /// The number to call at the gateways for a dialled number or service URI. `None`: it is no emergency
-    /// number.
+    /// number. Separators and parameters of a number never count, nor does the network it is local to.
     pub fn number_of(&self, dialled: &str) -> Option<&str> {
-        if let Some(number) = self.numbers.iter().find(|number| *number == dialled) {
+        let digits = digits(bare(dialled));
+        if let Some(number) = self.numbers.iter().find(|number| Some(*number) == digits.as_ref()) {
             return Some(number);
         }
         let dialled = dialled.to_ascii_lowercase();
@@ -161,7 +163,10 @@ mod tests {
         for (dialled, number) in [
             ("112", Some("112")),
             ("911", Some("911")),
+            ("9-1-1", Some("911")),
+            ("(1)12;phone-context=+1", Some("112")),
             ("1120", None),
+            ("112a", None),
             ("+112", None),
             ("", None),
             ("urn:service:sos", Some("112")),

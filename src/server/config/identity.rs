@@ -3,6 +3,7 @@
 use b2b_config::section::Section;
 use b2b_config::table::Named;
 use b2b_config::value::Read;
+use b2b_sip::msg::number::PARAMS;
 
 use super::{ConfigError, parse_route};
 
@@ -19,6 +20,8 @@ pub struct GatewayIdentity {
     pub country: Option<String>,
     /// Where its calls have the called number.
     pub called_from: CalledFrom,
+    /// The parameters of numbers that it is sent.
+    pub params: Vec<String>,
 }
 
 /// The format of international numbers, and of national ones where the country is known.
@@ -96,6 +99,7 @@ pub(super) fn gateway(section: &Section<'_>) -> Result<GatewayIdentity, ConfigEr
         format: section.choice("number_format", &FORMAT)?,
         country: section.parsed("country", country)?,
         called_from: section.parsed_or_default("called_from", called_from)?,
+        params: section.parsed_list("number_params", number_param)?,
     })
 }
 
@@ -105,6 +109,14 @@ pub(super) fn country(text: &str) -> Read<String> {
     match good && !text.starts_with('0') {
         true => Ok(text.to_string()),
         false => Err("not a country code; write its digits only, like \"49\"".to_string()),
+    }
+}
+
+/// A parameter of numbers.
+pub(super) fn number_param(text: &str) -> Read<String> {
+    match PARAMS.contains(&text) {
+        true => Ok(text.to_string()),
+        false => Err(format!("no such parameter; choose from {}", PARAMS.join(", "))),
     }
 }
 

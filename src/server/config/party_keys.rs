@@ -7,7 +7,7 @@ use b2b_config::table::Takes::{
 use b2b_config::table::{Row, Table, Takes, any};
 use b2b_config::{rows, text, texts};
 
-use super::identity::{FORMAT, IDENTITY, called_from, country};
+use super::identity::{FORMAT, IDENTITY, called_from, country, number_param};
 use super::ner;
 use super::parse_parties::{DIALOG, LARGE, REFRESHER, class, display, host, host_port, user_name};
 use super::parties::{MediaAnswer, Strategy};
@@ -165,6 +165,8 @@ pub const GATEWAY: Table = Table {
         country: text!("country code", country), "The country code of national numbers like 020…, for `number_format`.";
         called_from: text!("`request-uri`, `to`, `p-called-party-id` or `header:NAME`", called_from) => "request-uri",
             "Where its calls have the called number. If it is absent there, the Request-URI applies.";
+        number_params: texts!("list of `rn`, `npdi`, `cic`, `tgrp`, `trunk-context`, `cpc`, `oli`, `isub`", number_param) => [],
+            "Parameters of the called and the caller's number (RFC 4694, RFC 4904) that it gets as a gateway with `trust_identity` has sent them, while the number is the same. All others are dropped.";
     },
 };
 

@@ -10,6 +10,8 @@ use super::header_fields::{self, CommandHeaders};
 use crate::in_force::Settings;
 use b2b_call::lookup::{LookupError, ResolvedContact};
 use b2b_call::service::{CallService, DialOptions, DialOrder};
+use b2b_sip::msg::Uri;
+use b2b_sip::msg::number::{self, Ours};
 
 /// Maximum targets of one command.
 const MOST_TARGETS: usize = 32;
@@ -115,17 +117,17 @@ pub fn options(
             RingOrder::Serial => ring * 64,
         },
         max_redirects: settings.config.limits.redirects,
-        caller: Some((String::new(), caller.map_or_else(|| number_of(shown), str::to_owned))),
+        caller: Some((String::new(), number_of(caller.unwrap_or(shown), &*settings.directory))),
         rules: header_fields::rules(headers),
         ..DialOptions::default()
     }
 }
 
 /// The part of a target that a callee may see: the last part, without host and parameters.
-fn number_of(target: &str) -> String {
-    let bare = target.strip_prefix("sips:").or_else(|| target.strip_prefix("sip:")).unwrap_or(target);
-    let user = bare.split(['@', ';', '?']).next().unwrap_or(bare);
-    user.rsplit('/').next().unwrap_or(user).to_owned()
+fn number_of(target: &str, ours: &dyn Ours) -> String {
+    let is_uri = Uri::parse(target.as_bytes()).is_ok();
+    let last = target.rsplit('/').next().filter(|_| !is_uri).unwrap_or(target);
+    number::bare(&number::of_text(last, ours)).to_owned()
 }
 
 #[cfg(test)]
@@ -139,8 +141,10 @@ mod tests {
             ("gateway/carrier/+4420", "+4420"),
             ("sip:bob@192.0.2.1;transport=tcp", "bob"),
             ("sips:+44@host", "+44"),
+            ("gateway/carrier/+44-20;npdi", "+4420"),
+            ("tel:+44-20", "+4420"),
         ] {
-            assert_eq!(number_of(target), number);
+            assert_eq!(number_of(target, &()), number);
         }
     }
 }

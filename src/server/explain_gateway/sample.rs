@@ -11,11 +11,13 @@ use crate::config::sound::PartySound;
 use crate::config::{
     Action, Carrier, Gateway, Policy, Route, Secret, ServerConfig, Srtp, Store, Target, User, Verstat,
 };
+use crate::directory::Directory;
 use crate::origin::Origin;
 use crate::routing::{Outcome, RouteRequest, Router};
 use crate::{caller_policy, signalling};
 use b2b_sip::auth::{Authorized, DigestClient};
 use b2b_sip::endpoint::{Flow, Transport};
+use b2b_sip::msg::number::of_text;
 use b2b_sip::msg::{Limits, Message, Method};
 
 /// The number called by default: London, in the range that Ofcom reserves for drama use.
@@ -55,7 +57,7 @@ impl Sample {
     /// If there is no such user.
     pub fn new(config: &ServerConfig, gateway: &Gateway, question: &GatewayQuestion) -> Result<Self, String> {
         let (user, is_made_up) = caller(config, question.from.as_deref())?;
-        let called = question.to.clone().unwrap_or_else(|| NUMBER.to_owned());
+        let called = of_text(question.to.as_deref().unwrap_or(NUMBER), &Directory::new(config));
         let found = route(config, gateway, &user, &called);
         // Any authenticated user may make emergency calls (`emergency`).
         let helps = config.emergency.as_ref().filter(|emergency| emergency.number_of(&called).is_some());

@@ -5,6 +5,7 @@
 //! - `headers`, `offsets`, `name`, `method`: raw and typed header fields; `structural`: those that a dialog
 //!   needs
 //! - `via`, `name_addr`, `uri`, `uri_compare`, `params`: borrowed typed values
+//! - `number`: the number or name that a URI is for
 //! - `phrase`: reason phrases
 //! - `writer`, `reply`: requests and responses to bytes
 //! - `framing`: messages from a byte stream
@@ -24,6 +25,7 @@ mod lines;
 mod method;
 mod name;
 mod name_addr;
+pub mod number;
 mod offsets;
 mod params;
 mod parse;

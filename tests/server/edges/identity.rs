@@ -324,6 +324,34 @@ fn a_provider_with_accounts_gets_the_account_in_from_and_the_number_beside_it() 
     );
 }
 
+/// Parameters of numbers, as networks exchange them.
+const PARAMS: &str = ";npdi;rn=+4930999;tgrp=t-1;trunk-context=carrier.example;secret=1";
+
+#[test]
+fn parameters_of_numbers_pass_between_gateways_that_exchange_them_only() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let takes = "number_params = [\"rn\", \"npdi\", \"cpc\"]\nidentity = [\"pai\"]";
+    let mut world = World::new(folder.path(), 96, [takes, "trust_identity = true"], "");
+    let fields = "From: <sip:+4477;cpc=test;oli=61@carrier.example>;tag=1\r\nTo: <sip:0111@b2b.example>\r\n";
+    let dialled = format!("0-111{PARAMS}");
+    world.call(Who::Other, &dialled, fields);
+    let invite = world.refuses(Who::Carrier, "0111", 486, &[]);
+    assert!(invite.starts_with("INVITE sip:0111;npdi;rn=+4930999@127.0.96.3"), "{invite}");
+    assert!(from(&invite).starts_with("<sip:+4477;cpc=test@127.0.96.3"), "{invite}");
+    assert!(values(&invite, "P-Asserted-Identity")[0].starts_with("<sip:+4477;cpc=test@"), "{invite}");
+    // A user has no such network, a gateway that does not list them none either, and it is about this number.
+    world.call(Who::Ann, &dialled, "From: <sip:secretann;cpc=test@b2b.example>;tag=1\r\n");
+    let invite = world.refuses(Who::Carrier, "0111@", 486, &[]);
+    assert!(!invite.contains(";cpc") && !invite.contains(";rn"), "{invite}");
+    world.call(Who::Carrier, &format!("+4411{PARAMS}"), fields);
+    assert!(!world.refuses(Who::Other, "+4411@", 486, &[]).contains(";rn"));
+    world.call(Who::Other, &format!("bob{PARAMS}"), fields);
+    let invite = world.refuses(Who::Bob, "bob", 302, &[("Contact", "<tel:0-2-22>")]);
+    assert!(!invite.contains(";cpc") && !invite.contains(";rn"), "{invite}");
+    let invite = world.refuses(Who::Carrier, "0222@", 486, &[]);
+    assert!(!invite.contains(";rn"), "{invite}");
+}
+
 #[test]
 fn a_forwarded_call_keeps_its_caller_and_names_who_has_forwarded_it() {
     let folder = tempfile::tempdir().expect("a folder");
