@@ -222,6 +222,14 @@ fn users() {
                 "[[user]]\nname = \"1002\"\npassword = \"x\"\naliases = [\"1001\"]",
                 "line 13: the user or alias \"1001\" is there already, on line 2; names are used once",
             ),
+            (
+                "[[user]]\nname = \"10.01\"\npassword = \"x\"",
+                "line 11: `user.name` = \"10.01\": it differs from \"1001\" of user 1001 only by visual separators; rename one",
+            ),
+            (
+                "[[user]]\nname = \"1002\"\npassword = \"x\"\naliases = [\"a-b\", \"10-01\"]",
+                "line 13: `user.aliases` = \"10-01\": it differs from \"1001\" of user 1001 only by visual separators; rename one",
+            ),
             ("[[user]]\nname = \"1002\"\nha1 = \"hunter2\"", "line 12: `user.ha1`: not 32 hex digits"),
             (
                 "[[user]]\nname = \"1002\"\npassword = 1234",
@@ -465,6 +473,10 @@ fn who_calls_is_told_by_words_that_there_are() {
             (
                 "called_from = \"from\"",
                 "line 4: `gateway.called_from` = \"from\": choose request-uri, to, p-called-party-id, or a header field like header:X-DID",
+            ),
+            (
+                "number_params = [\"rn\", \"ext\"]",
+                "line 4: `gateway.number_params` = \"ext\": no such parameter; choose from rn, npdi, cic, tgrp, trunk-context, cpc, oli, isub",
             ),
             ("called_from = \"header:\"", "line 4: `gateway.called_from` = \"header:\": not a header name"),
             (

@@ -14,6 +14,7 @@ use super::{
 use b2b_config::keys::nearest;
 use b2b_config::section::Section;
 use b2b_config::table::Table;
+use b2b_sip::msg::number;
 
 /// The class of callers that are trusted only by address.
 pub const TRUSTED_CLASS: &str = "trusted";
@@ -51,6 +52,8 @@ impl What {
 #[derive(Debug, Default)]
 pub struct Names {
     known: HashMap<What, HashMap<String, usize>>,
+    /// The users' names and aliases that are numbers, by their digits: whose, and how they are spelt.
+    spelt: HashMap<String, (String, String)>,
     classes: Vec<String>,
     sources: Vec<(IpNet, String)>,
     clients: Vec<(String, String)>,
@@ -80,6 +83,28 @@ impl Names {
                 Err(section.error(key, ConfigProblem::Taken { what: what.words().1, name, first }))
             }
         }
+    }
+
+    /// Adds a user's name or alias as it is dialled: of several that differ only by visual separators, one
+    /// could not be reached by a phone that writes or drops them.
+    ///
+    /// # Errors
+    /// If another user's differs only by them.
+    pub fn spell(
+        &mut self,
+        section: &Section<'_>,
+        key: &str,
+        name: &str,
+        user: &str,
+    ) -> Result<(), ConfigError> {
+        let Some(digits) = number::digits(name) else { return Ok(()) };
+        let (owner, spelt) = self.spelt.entry(digits).or_insert_with(|| (user.to_string(), name.to_string()));
+        if owner == user {
+            return Ok(());
+        }
+        let reason =
+            format!("it differs from {spelt:?} of user {owner} only by visual separators; rename one");
+        Err(section.bad(key, section.place(key), name, reason))
     }
 
     /// Adds an application that exists without being configured.
@@ -240,14 +265,21 @@ impl ServerConfig {
         let mut warnings: Vec<String> = self.gateways.iter().filter_map(super::profiles::warning).collect();
         for route in &self.routes {
             for (key, pattern) in [("called", &route.called), ("caller", &route.caller)] {
+                let spelt = pattern.as_ref().map(ToString::to_string).unwrap_or_default();
+                let is_name = self.user(&spelt).is_some() || self.group(&spelt).is_some();
+                if let Some(digits) = number::digits(&spelt).filter(|_| spelt.contains('-') && !is_name) {
+                    warnings.push(format!(
+                        "route {} (line {}) has {key} = '{spelt}', which matches nothing: numbers are compared \
+                         without visual separators; write '{digits}'",
+                        route.name, route.line
+                    ));
+                }
                 let Some(like) = pattern.as_ref().and_then(|it| it.of_a_dialplan()) else { continue };
                 warnings.push(format!(
-                    "route {} (line {}) has {key} = '{}', which looks like a pattern of Asterisk: patterns \
+                    "route {} (line {}) has {key} = '{spelt}', which looks like a pattern of Asterisk: patterns \
                      here are regular expressions, and this one matches a number that begins with _; \
                      write '{like}'",
-                    route.name,
-                    route.line,
-                    pattern.as_ref().map(ToString::to_string).unwrap_or_default()
+                    route.name, route.line
                 ));
             }
             let none = Verstat::None;

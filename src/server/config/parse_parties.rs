@@ -22,6 +22,7 @@ use b2b_config::section::Section;
 use b2b_config::table::Named;
 use b2b_config::value::Read;
 use b2b_sip::endpoint::SessionRefresher;
+use b2b_sip::msg::number;
 
 /// Whether dialogs are limited to a gateway's own hosts.
 pub(super) const DIALOG: Named<bool> =
@@ -55,16 +56,25 @@ pub(super) fn user(
     let class = section.parsed_or_default("class", class)?;
     names.add_class(&class);
     names.add(What::User, section, "name", &name)?;
+    names.spell(section, "name", &name, &name)?;
     for alias in &aliases {
         names.add(What::User, section, "aliases", alias)?;
+        names.spell(section, "aliases", alias, &name)?;
     }
+    let is_own = |text: &str| text == name || aliases.iter().any(|alias| alias == text);
+    // A number that callees see has no separators; a name is not altered.
+    let shown = |text: &str| match user_name(text) {
+        Ok(text) if !is_own(&text) => Ok(number::of_user(&text, &())),
+        read => read,
+    };
+    let (caller_id, numbers) = (section.parsed("caller_id", shown)?, section.parsed_list("numbers", shown)?);
     let user = User {
         name,
         credentials: credentials(section, outside)?,
         aliases,
         display_name: section.parsed("display_name", display)?,
-        caller_id: section.parsed("caller_id", user_name)?,
-        numbers: section.parsed_list("numbers", user_name)?,
+        caller_id,
+        numbers,
         class,
         max_contacts: section.whole_if_set("max_contacts")?,
         weak_password: section.switch("weak_password")?,

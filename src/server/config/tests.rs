@@ -293,6 +293,10 @@ fn what_is_hardly_meant_is_warned_about() {
         assert!(told.contains("Asterisk") && told.ends_with(&format!("write '{meant}'")), "{told}");
     }
     assert_eq!(warnings("[[route]]\ncalled = '_[a-z]+'\nto = \"sip:a@b\"\n"), "");
+    let spelt = "[[route]]\ncalled = '20-01'\nto = \"sip:a@b\"\n";
+    assert!(warnings(spelt).ends_with("without visual separators; write '2001'"), "{}", warnings(spelt));
+    let user = "[[user]]\nname = \"20-01\"\npassword = \"a right horse\"\n";
+    assert_eq!(warnings(&format!("{user}{spelt}")), "");
     assert!(warnings("").contains("no [[route]]"));
     let open =
         "[[gateway]]\nname = \"c\"\nhosts = \"h\"\nsources = \"192.0.2.1\"\n[[route]]\nto = \"gateway/c\"\n";
