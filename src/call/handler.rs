@@ -99,6 +99,8 @@ pub struct Referral {
     /// Hosts of From and To of the dialog, in lower case: the names by which the party knows itself and b2b,
     /// which may differ from b2b's domains when a proxy stands between.
     pub hosts: Vec<String>,
+    /// The application whose agent or program has named the target, in place of the party.
+    pub named_by: Option<Arc<str>>,
     /// When the REFER was received.
     pub at: Instant,
 }

@@ -15,6 +15,11 @@
 //! | Contact of REGISTER, SUBSCRIBE | refused | flow, or Contact by the NAT table | – | Path |
 //! | Route, Request-URI host, `maddr`, `?headers` | ignored | ignored | ignored | its own Route |
 //!
+//! A voice agent, or a program that may not call by itself ([`Party::Agent`]), names the target of a transfer:
+//! users and applications, also by a number whose route leads to those. Other numbers, gateways and hosts only
+//! as `may_transfer` names them, numbers by the routes and the caller's class. The web server of a menu names
+//! no target: it fills in variables, and the menu's configuration says what they are a part of.
+//!
 //! Trusted addresses and `sip:` targets of routes count as gateways with that host.
 //!
 //! - `media`: addresses in session descriptions
@@ -47,6 +52,11 @@ pub enum Party<'a> {
     User(&'a str),
     /// A gateway.
     Gateway(Trunk<'a>),
+    /// A voice agent, or a program with a call of its own and no right to make others.
+    Agent {
+        /// Its `may_transfer` names the destination.
+        named: bool,
+    },
 }
 
 /// A gateway, with what its configuration allows.
@@ -84,6 +94,8 @@ pub enum Way {
     Redirect,
     /// Refer-To (RFC 3515).
     Refer,
+    /// The target that an agent or a program sends its caller to.
+    Transfer,
     /// Replaces in an INVITE or in a Refer-To (RFC 3891).
     Replaces,
     /// Path of a REGISTER (RFC 3327).
@@ -113,7 +125,8 @@ pub enum Place<'a> {
     /// A number of this server: a URI in its domain, `tel:`, or the address of the asker's own phone.
     Number,
     /// The asker's own: a gateway's hosts, the addresses they resolve to and its `sources`; the source of a
-    /// user's registration, as in the NAT table; a dialog of the asker.
+    /// user's registration, as in the NAT table; a dialog of the asker; for an agent, our users and
+    /// applications.
     Own,
     /// A dialog of the party whose REFER was passed on to the asker shortly before.
     Referred,
@@ -166,6 +179,7 @@ const fn allowed_by<'a>(key: &'static str, decision: Decision<'a>, why: &'static
 pub fn decide<'a>(asker: Asker<'a>, way: Way, place: Place<'a>) -> Verdict<'a> {
     match way {
         Way::Redirect | Way::Refer => call(asker.party, way, place),
+        Way::Transfer => transfer(asker.party, place),
         Way::Replaces => replaces(asker.party, place),
         Way::Path | Way::Via => match asker {
             Asker { by_proxy: true, .. } => verdict(Decision::Follow, "`registrar.proxies` lists the proxy"),
@@ -196,7 +210,9 @@ pub fn decide<'a>(asker: Asker<'a>, way: Way, place: Place<'a>) -> Verdict<'a> {
 /// The destination of a new call: 3xx and Refer-To.
 fn call<'a>(party: Party<'a>, way: Way, place: Place<'a>) -> Verdict<'a> {
     let trunk = match party {
-        Party::Stranger => return verdict(Decision::Refuse, "the request is from an unknown party"),
+        Party::Stranger | Party::Agent { .. } => {
+            return verdict(Decision::Refuse, "the request is from an unknown party");
+        }
         Party::User(_) => {
             return match place {
                 Place::Number | Place::Own => verdict(Decision::Routes, "it is a call of the user"),
@@ -222,6 +238,23 @@ fn call<'a>(party: Party<'a>, way: Way, place: Place<'a>) -> Verdict<'a> {
             Decision::Refuse,
             "it is not a host of the gateway, and `redirects` does not name it",
         ),
+    }
+}
+
+/// The target of a transfer.
+fn transfer<'a>(party: Party<'a>, place: Place<'a>) -> Verdict<'a> {
+    match (party, place) {
+        (Party::Agent { .. }, Place::Own) => verdict(Decision::Follow, "it is a user or an application"),
+        (Party::Agent { named: true }, Place::Number) => {
+            verdict(Decision::Routes, "`may_transfer` names it, and it is a call of the caller")
+        }
+        (Party::Agent { named: true }, _) => verdict(Decision::Follow, "`may_transfer` names it"),
+        (Party::Agent { named: false }, _) => allowed_by(
+            "may_transfer",
+            Decision::Refuse,
+            "it leads to no user or application, and `may_transfer` does not name it",
+        ),
+        _ => verdict(Decision::Refuse, "the party is neither an agent nor a program"),
     }
 }
 

@@ -1,4 +1,6 @@
-//! The routes as the handler of incoming calls.
+//! The routes as the handler of incoming calls; `referred`: the targets of transfers.
+
+mod referred;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -106,6 +108,9 @@ impl ApplicationHandler for Routes {
         let current = self.0.clone();
         Box::pin(async move {
             let settings = current.get();
+            if let Some(application) = &referral.named_by {
+                return referred::named(&current, &settings, &referral, application).await;
+            }
             let claim = Claim {
                 by: &referral.by,
                 dialled: None,
@@ -119,23 +124,7 @@ impl ApplicationHandler for Routes {
                 Led::Contact(contact, why) => return as_it_is(*contact, why),
                 Led::NotFollowed { why, line } => return HandlerAction::NotFollowed { why, line },
             };
-            let by = &referral.by;
-            let (origin, class) = settings.party(by);
-            let user = by.user.as_deref().and_then(|name| settings.directory.user(name));
-            let asking = Asking {
-                id: referral.call,
-                called,
-                caller: number_of(user.map(|user| &**user), &by.number),
-                told: by.number.clone(),
-                shown: None,
-                name: None,
-                origin,
-                class,
-                source: by.address,
-                verstat: Verstat::None,
-                at: referral.at,
-            };
-            route(&settings, &asking).await.action
+            referred::referred(&settings, &referral, called).await
         })
     }
 

@@ -41,9 +41,7 @@ pub enum Led {
 /// Decides where a claim leads.
 pub fn lead(current: &Current, settings: &Settings, claim: &Claim<'_>) -> Led {
     // Sent by an application, for the digits that the party has pressed.
-    let pressed =
-        |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_digit() || "+*#".contains(c));
-    if claim.way == Way::Refer && pressed(claim.target) {
+    if claim.way == Way::Refer && is_pressed(claim.target) {
         return Led::Number(claim.target.to_owned(), "digits that the party has pressed");
     }
     let not_followed = |why: &str| Led::NotFollowed { why: why.to_owned(), line: None };
@@ -60,7 +58,7 @@ pub fn lead(current: &Current, settings: &Settings, claim: &Claim<'_>) -> Led {
     let place = match party {
         Party::User(_) => place_of_user(settings, claim, &uri),
         Party::Gateway(trunk) => place_of_gateway(current, settings, claim, trunk, &uri),
-        Party::Stranger => Place::Elsewhere,
+        Party::Stranger | Party::Agent { .. } => Place::Elsewhere,
     };
     let verdict = decide(Asker::new(party), claim.way, place);
     match verdict.decision {
@@ -88,10 +86,96 @@ pub fn lead(current: &Current, settings: &Settings, claim: &Claim<'_>) -> Led {
     }
 }
 
+/// What an agent or a program names as the target of its caller.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// A user or a group of ours, as a target.
+    Ours(String),
+    /// A number, which goes through the routes.
+    Number(String),
+    /// Any other target, without the parameters of a URI.
+    Other(String),
+}
+
+impl Destination {
+    /// Reads a target.
+    pub fn read(current: &Current, settings: &Settings, target: &str) -> Destination {
+        if is_pressed(target) {
+            return Destination::Number(target.to_owned());
+        }
+        if target.starts_with("user/") || target.starts_with("group/") {
+            return Destination::Ours(target.to_owned());
+        }
+        let Ok(uri) = Uri::parse(target.as_bytes()) else { return Destination::Other(target.to_owned()) };
+        let called = uri.dialled(&*settings.directory);
+        match (called, uri.scheme, uri.host) {
+            (Some(number), Scheme::Tel, _) => Destination::Number(number),
+            (Some(called), ..) if current.leads_here(settings, target) => {
+                let directory = &settings.directory;
+                match (settings.config.group(&called), directory.user(&called)) {
+                    (Some(_), _) => Destination::Ours(format!("group/{called}")),
+                    (None, Some(_)) => Destination::Ours(format!("user/{called}")),
+                    (None, None) => Destination::Number(called),
+                }
+            }
+            // What a pattern sees is what is called: parameters could lead elsewhere.
+            (_, Scheme::Sip | Scheme::Sips, Some(host)) => {
+                let scheme = if uri.scheme == Scheme::Sips { "sips" } else { "sip" };
+                let user = uri.user.map(|user| format!("{}@", String::from_utf8_lossy(user)));
+                let port = uri.port.map(|port| format!(":{port}")).unwrap_or_default();
+                let host = host.to_string().to_ascii_lowercase();
+                Destination::Other(format!("{scheme}:{}{host}{port}", user.unwrap_or_default()))
+            }
+            _ => Destination::Other(target.to_owned()),
+        }
+    }
+
+    fn text(&self) -> &str {
+        let (Destination::Ours(text) | Destination::Number(text) | Destination::Other(text)) = self;
+        text
+    }
+
+    /// Decides whether the agent or program of an application may send its caller there. `inside`: the routes
+    /// lead this caller's call to the number to users and applications only.
+    ///
+    /// # Errors
+    /// The reason, and the configuration line that would allow it.
+    pub fn judged(
+        &self,
+        settings: &Settings,
+        application: &str,
+        inside: bool,
+    ) -> Result<(), (String, String)> {
+        let place = match self {
+            Destination::Ours(_) => Place::Own,
+            Destination::Number(_) if inside => Place::Own,
+            Destination::Number(_) => Place::Number,
+            Destination::Other(_) => Place::Elsewhere,
+        };
+        let named = settings.config.apps.may_transfer.names(application, self.text());
+        let verdict = decide(Asker::new(Party::Agent { named }), Way::Transfer, place);
+        if verdict.decision != Decision::Refuse {
+            return Ok(());
+        }
+        let key = verdict.key.unwrap_or_default();
+        let (kind, name) = application.split_once('/').unwrap_or((application, ""));
+        let pattern = regex::escape(self.text());
+        Err((
+            verdict.why.to_owned(),
+            format!("to allow it, write {key} = ['{pattern}'] in [[{kind}]] {name}"),
+        ))
+    }
+}
+
+/// Digits and what else a phone's keys can dial.
+fn is_pressed(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_digit() || "+*#".contains(c))
+}
+
 fn trunk_name<'a>(party: Party<'a>) -> Option<&'a str> {
     match party {
         Party::Gateway(trunk) => trunk.name,
-        Party::Stranger | Party::User(_) => None,
+        Party::Stranger | Party::User(_) | Party::Agent { .. } => None,
     }
 }
 

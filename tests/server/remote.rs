@@ -176,3 +176,52 @@ async fn a_caller_who_hangs_up_ends_the_programs_part() {
     }
     all_quiet(&server);
 }
+
+#[tokio::test]
+async fn a_program_without_the_scope_of_calls_reaches_what_may_transfer_names() {
+    let (ann, stranger) = (Phone::new("ann"), Phone::new("stranger"));
+    let server = server(&format!(
+        "[[http.tokens]]\nname = \"agent\"\ntoken = \"agent\"\nscopes = [\"remote\"]\n\
+         [[remote]]\nname = \"agent\"\nfallback = \"echo\"\nmay_transfer = ['sip:bob@.*']\n{PATIENT}\
+         [[gateway]]\nname = \"carrier\"\nhosts = [\"{}\"]\ntransport = \"udp\"\noptions_s = 0\n\
+         [[route]]\ncalled = \"200\"\napp = \"remote/agent\"\n\
+         [[route]]\ncalled = \".*\"\nto = \"gateway/carrier\"\n",
+        stranger.uri().split_once('@').expect("a host").1
+    ));
+    let mut agent = Socket::with(&server, "/remote/agent", Some("agent")).await.expect("a program");
+    agent.say(&json!({ "ping": 1 })).await;
+    agent.hear_of("a pong", |it| it["type"] == "pong").await;
+    let (from, call_id) = ann.ask_for(server.sip, "200");
+    let leg = offered(&mut agent).await["leg"].clone();
+    does(&mut agent, json!({ "command": "answer", "leg": leg })).await;
+    let dialog = ann.confirmed(&ann.hear("SIP/2.0 200").0, (from, call_id), server.sip);
+    for target in
+        [stranger.uri().as_str(), "gateway/carrier/+900", "tel:+900", "+900", "sip:+900@127.0.0.66", "routes"]
+    {
+        for asked in [
+            json!({ "command": "dial", "to": target }),
+            json!({ "command": "dial", "to": ["user/1001", target] }),
+            json!({ "command": "transfer", "to": target }),
+            json!({ "command": "transfer", "to": "tel:+900", "by": "refer", "own": true, "fallback": target }),
+            json!({ "decision": "dial", "to": target }),
+            json!({ "decision": "transfer_to", "to": target }),
+            json!({ "decision": "handle", "app": target }),
+        ] {
+            let mut asked = asked;
+            (asked["leg"], asked["id"]) = (leg.clone(), json!("x"));
+            agent.say(&asked).await;
+            let refused = agent.hear_of("a word", |it| it["id"] == "x").await;
+            assert_eq!((&refused["type"], &refused["status"]), (&json!("refused"), &json!(403)), "{asked}");
+            assert!(refused["fix"].to_string().contains("may_transfer"), "{refused}");
+        }
+    }
+    let bob = Phone::new("bob");
+    agent.say(&json!({ "decision": "transfer_to", "to": bob.uri(), "leg": leg, "id": "b" })).await;
+    assert_eq!(agent.hear_of("a word", |it| it["id"] == "b").await["type"], "accepted");
+    bob.answer();
+    std::thread::scope(|scope| {
+        scope.spawn(|| bob.let_go());
+        ann.hang_up(&dialog);
+    });
+    assert!(!stranger.has_heard("INVITE"), "somebody was called");
+}

@@ -9,7 +9,7 @@
 //! | `Answering`, `Entering` | answer, and set the call's state | `Reading` |
 //! | `Reading`, `Opening` | read the call's variables, open the audio stream | `Talking` |
 //! | `Talking` | wait until one of them ends it | by the end: `Sending`, `Keeping`, `FallingBack`, over |
-//! | `Sending` | look up the agent's target for the caller | over |
+//! | `Sending` | ask where the agent's target leads the caller | over; refused: `FallingBack` |
 //! | `Keeping` | leave the caller to others, or alone | over |
 //! | `FallingBack` | look up the fallback target | over |
 
@@ -177,7 +177,12 @@ impl Attends {
             }
             At::Opening => self.talks(answer.stream()?, wants),
             At::Talking => self.has_talked(answer.own().ok_or(CallError::Gone)?, wants),
-            At::Sending => wants.end(answer.action()?),
+            At::Sending => match answer.action()? {
+                HandlerAction::NotFollowed { why, .. } => {
+                    self.falls_back(&format!("its transfer is refused: {why}"), wants);
+                }
+                action => wants.end(action),
+            },
             At::Keeping => {
                 answer.done()?;
                 wants.end(HandlerAction::Complete);
@@ -214,7 +219,7 @@ impl Attends {
             }
             Parting::Stopped { transfer: Some(target) } => {
                 self.tell("transferred", json!({ "to": target }), wants);
-                let led = wants.where_to(leg, &target);
+                let led = wants.where_named(leg, &target, &self.agent.name);
                 self.goes(At::Sending, led);
             }
             Parting::Ended(StreamEnd::Joined | StreamEnd::Replaced) => {

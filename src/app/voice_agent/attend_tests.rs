@@ -7,14 +7,14 @@ use super::{AgentConfig, Connecting, Line, Parting, Reach, Talk, Talking, VoiceA
 use crate::test_numbers::Milliwatt;
 use b2b_call::call_fsm::CallState;
 use b2b_call::controller::StreamEvent;
-use b2b_call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall};
+use b2b_call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall, Referral};
 use b2b_call::service::CallService;
 use b2b_testkit::{Harness, PartyId, SESSION, UsageId};
 
 const ANN: &str = "192.0.2.11:5060";
 const BOB: &str = "192.0.2.12:5060";
 
-/// Sends every caller to the agent; targets are looked up unchanged.
+/// Sends every caller to the agent, who may name bob and nobody else.
 struct Door;
 
 impl ApplicationHandler for Door {
@@ -24,6 +24,17 @@ impl ApplicationHandler for Door {
 
     fn handle_incoming_call(&self, _: IncomingCall, _: CallService) -> HandlerFuture {
         Box::pin(async { HandlerAction::Handle("voice_agent/ada".to_owned()) })
+    }
+
+    fn handle_referral(&self, referral: Referral) -> HandlerFuture {
+        Box::pin(async move {
+            assert_eq!(referral.named_by.as_deref(), Some("voice_agent/ada"));
+            match referral.target.as_str() {
+                "user/bob" => HandlerAction::TransferTo(format!("sip:bob@{BOB}")),
+                "elsewhere" => HandlerAction::Continue,
+                _ => HandlerAction::NotFollowed { why: "not so".to_owned(), line: None },
+            }
+        })
     }
 }
 
@@ -144,11 +155,24 @@ fn an_agent_sends_its_caller_to_an_application_or_to_somebody_else() {
 
     let mut other = house(Reached::There, None);
     let bob = other.harness.party(BOB);
-    other.parts(Parting::Stopped { transfer: Some(format!("sip:bob@{BOB}")) });
+    other.parts(Parting::Stopped { transfer: Some("user/bob".to_owned()) });
     other.harness.answer_next(bob, SESSION);
     assert_eq!(other.harness.snapshot()[0].state, CallState::Bridged);
     other.harness.hang_up(other.ann, other.call);
     other.harness.assert_nothing_left();
+}
+
+#[test]
+fn a_target_that_an_agent_may_not_name_is_not_called_and_its_caller_falls_back() {
+    for target in [&format!("sip:bob@{BOB}"), "gateway/carrier/+900666", "elsewhere", ""] {
+        let mut house = house(Reached::There, Some("milliwatt"));
+        let bob = house.harness.party(BOB);
+        house.parts(Parting::Stopped { transfer: Some(target.to_owned()) });
+        assert!(house.harness.incoming(bob).is_empty(), "{target}");
+        assert!(house.is_up() && house.harness.media().is_playing(house.harness.callers_endpoint()));
+        house.harness.hang_up(house.ann, house.call);
+        house.harness.assert_nothing_left();
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::{AppAnswer, AppId, Application, Inbox, Message, ToApplication, WantId};
@@ -224,9 +225,19 @@ impl Wants {
 
     /// [`CallService::where_to`]: [`AppAnswer::Action`].
     pub fn where_to(&mut self, leg: LegId, target: &str) -> WantId {
+        self.decide_on(leg, target, None)
+    }
+
+    /// The same for a target that an application's agent or program has named: handlers decide on each but
+    /// the applications.
+    pub fn where_named(&mut self, leg: LegId, target: &str, application: &str) -> WantId {
+        self.decide_on(leg, target, Some(application.into()))
+    }
+
+    fn decide_on(&mut self, leg: LegId, target: &str, named_by: Option<Arc<str>>) -> WantId {
         let target = target.to_owned();
         let read = |told: Option<_>| Some(AppAnswer::Action(told.unwrap_or(Err(CallError::Stopping))));
-        self.command(read, |reply| Command::WhereTo { leg, target, reply })
+        self.command(read, |reply| Command::WhereTo { leg, target, named_by, reply })
     }
 
     /// [`CallService::create_bridge`]: [`AppAnswer::Bridged`].

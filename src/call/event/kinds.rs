@@ -182,7 +182,7 @@ pub enum Event {
         leg: LegId,
         /// `user/1001`, `gateway/carrier` …; empty: unknown.
         party: String,
-        /// `redirect`, `refer` or `replaces`.
+        /// `redirect`, `refer`, `transfer` (of an agent or a program) or `replaces`.
         way: String,
         /// The destination.
         to: String,

@@ -73,3 +73,24 @@ fn what_is_refused_to_a_gateway_names_the_key_that_would_allow_it() {
     let path = decide(Asker::new(Party::User("1001")), Way::Path, Place::Elsewhere);
     assert_eq!((path.decision, path.key), (Decision::Ignore, Some("registrar.proxies")));
 }
+
+#[test]
+fn an_agent_leads_its_caller_inside_and_where_may_transfer_says() {
+    let asker = |named| Asker::new(Party::Agent { named });
+    for (place, unnamed, named) in [
+        (Place::Own, Decision::Follow, Decision::Follow),
+        (Place::Number, Decision::Refuse, Decision::Routes),
+        (Place::Gateway("carrier"), Decision::Refuse, Decision::Follow),
+        (Place::Inside, Decision::Refuse, Decision::Follow),
+        (Place::Elsewhere, Decision::Refuse, Decision::Follow),
+    ] {
+        assert_eq!(decided(asker(false), Way::Transfer, place), unnamed, "{place:?}");
+        assert_eq!(decided(asker(true), Way::Transfer, place), named, "{place:?}");
+        for way in [Way::Redirect, Way::Refer, Way::Replaces] {
+            assert_eq!(decided(asker(true), way, Place::Elsewhere), Decision::Refuse, "{way:?}");
+        }
+        for party in [Party::Stranger, Party::User("1001")] {
+            assert_eq!(decided(Asker::new(party), Way::Transfer, place), Decision::Refuse);
+        }
+    }
+}

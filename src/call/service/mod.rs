@@ -287,7 +287,9 @@ impl CallService {
     /// The leg has gone.
     pub async fn where_to(&self, leg: LegId, target: &str) -> Result<HandlerAction, CallError> {
         let target = target.to_owned();
-        self.ask(|reply| Command::WhereTo { leg, target, reply }).await.unwrap_or(Err(CallError::Stopping))
+        self.ask(|reply| Command::WhereTo { leg, target, named_by: None, reply })
+            .await
+            .unwrap_or(Err(CallError::Stopping))
     }
 
     /// Answers a leg with media of our own, unless it has been answered. An INVITE without an offer gets

@@ -256,6 +256,9 @@ pub(crate) enum Command {
     WhereTo {
         leg: LegId,
         target: String,
+        /// The application whose agent or program has named the target.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        named_by: Option<Arc<str>>,
         #[serde(skip)]
         reply: Reply<Result<HandlerAction, CallError>>,
     },

@@ -113,7 +113,9 @@ impl Switch {
             Command::Controller { reply } => drop(reply.send(self.parts.controller.clone())),
             Command::Record { call, what, reply } => self.obey_record(t, call, what, reply),
             Command::Enter { call, place, reply } => drop(reply.send(self.enter(t, call, place))),
-            Command::WhereTo { leg, target, reply } => self.where_to(t, leg, target, reply),
+            Command::WhereTo { leg, target, named_by, reply } => {
+                self.where_to(t, leg, (target, named_by), reply);
+            }
             Command::Sleep { until, reply } => self.sleep(t, until, reply),
             Command::Spawn { work } => self.run_beside(work),
             Command::Attend { app, machine } => self.attend_beside(app, machine),

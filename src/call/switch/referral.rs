@@ -40,15 +40,19 @@ impl Switch {
         let purpose = Purpose::Transfer { leaves, stays, referrer };
         if self.begin_dial(t.now, call, DialOptions::default(), purpose) {
             let by = Party::clone(&self.party(leaves));
-            let referral = Referral { call, leg: leaves, by, target, hosts, at: t.now };
+            let referral = Referral { call, leg: leaves, by, target, hosts, named_by: None, at: t.now };
             self.ask_where(t, referral, AskedBy::Transfer { replaces }, 0);
         }
     }
 
     fn ask_where(&mut self, t: &mut Turn<'_>, referral: Referral, asked_by: AskedBy, next: usize) {
         let Some(handler) = self.next_handler(next) else {
-            let as_it_is = HandlerAction::TransferTo(referral.target.clone());
-            return self.led_by_handler(t, referral, (asked_by, next), Ok(as_it_is));
+            let why = "no policy allows it".to_owned();
+            let action = match referral.named_by {
+                None => HandlerAction::TransferTo(referral.target.clone()),
+                Some(_) => HandlerAction::NotFollowed { why, line: None },
+            };
+            return self.led_by_handler(t, referral, (asked_by, next), Ok(action));
         };
         let future = handler.handle_referral(referral.clone());
         let then = OnFound::Referral { referral: Box::new(referral), asked_by, next };
@@ -74,7 +78,12 @@ impl Switch {
         match (asked_by, action) {
             (asked_by, Ok(HandlerAction::Continue)) => self.ask_where(t, referral, asked_by, next + 1),
             (AskedBy::Transfer { replaces }, action) => self.led_by_refer(t, &referral, replaces, action),
-            (AskedBy::Application(reply), Ok(action)) => drop(reply.send(Ok(action))),
+            (AskedBy::Application(reply), Ok(action)) => {
+                if let HandlerAction::NotFollowed { why, line } = &action {
+                    self.referral_refused(t, &referral, why.clone(), line.clone());
+                }
+                drop(reply.send(Ok(action)));
+            }
             (AskedBy::Application(reply), Err(Panicked)) => {
                 let refused = HandlerAction::Reject { status: 500, reason: String::new() };
                 let _ = reply.send(Ok(refused));
@@ -102,9 +111,7 @@ impl Switch {
             }
             Ok(HandlerAction::Reject { status, reason }) => DialFailure::new(status, &reason),
             Ok(HandlerAction::NotFollowed { why, line }) => {
-                let (leg, to) = (referral.leg, referral.target.clone());
-                let (party, way) = (party_name(&referral.by), "refer".to_owned());
-                self.not_followed(t, Event::NotFollowed { call, leg, party, way, to, why, line });
+                self.referral_refused(t, referral, why, line);
                 DialFailure::new(403, "")
             }
             Ok(
@@ -119,27 +126,38 @@ impl Switch {
         self.dial_over(t, call, DialError::Failed(refused));
     }
 
+    fn referral_refused(&mut self, t: &Turn<'_>, referral: &Referral, why: String, line: Option<String>) {
+        let Referral { call, leg, .. } = *referral;
+        let (party, way) = match &referral.named_by {
+            Some(name) => (name.to_string(), "transfer"),
+            None => (party_name(&referral.by), "refer"),
+        };
+        let (way, to) = (way.to_owned(), referral.target.clone());
+        self.not_followed(t, Event::NotFollowed { call, leg, party, way, to, why, line });
+    }
+
     /// Decides on an application's target for a leg. A number is treated as the party's own request: the
-    /// handlers are asked.
+    /// handlers are asked. So they are about every target but applications that an agent or a program has named.
     pub(super) fn where_to(
         &mut self,
         t: &mut Turn<'_>,
         leg: LegId,
-        target: String,
+        (target, named_by): (String, Option<Arc<str>>),
         reply: Reply<Result<HandlerAction, CallError>>,
     ) {
         let Some(it) = self.calls.leg(leg).filter(|it| !it.life.is_ending()) else {
             return drop(reply.send(Err(CallError::Gone)));
         };
+        let call = it.call;
         let number = !target.is_empty() && target.chars().all(|c| c.is_ascii_digit() || "+*#".contains(c));
-        if !number {
-            let known = self.handler_named(&target).is_some();
-            let action =
-                if known { HandlerAction::Handle(target) } else { HandlerAction::TransferTo(target) };
-            return drop(reply.send(Ok(action)));
+        if !number && self.handler_named(&target).is_some() {
+            return drop(reply.send(Ok(HandlerAction::Handle(target))));
         }
-        let (call, by) = (it.call, Party::clone(&self.party(leg)));
-        let referral = Referral { call, leg, by, target, hosts: Vec::new(), at: t.now };
+        if !number && named_by.is_none() {
+            return drop(reply.send(Ok(HandlerAction::TransferTo(target))));
+        }
+        let by = Party::clone(&self.party(leg));
+        let referral = Referral { call, leg, by, target, hosts: Vec::new(), named_by, at: t.now };
         self.ask_where(t, referral, AskedBy::Application(reply), 0);
     }
 

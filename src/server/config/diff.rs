@@ -52,6 +52,7 @@ impl ServerConfig {
             ("[voicemail]", shared(before) != shared(after)),
             ("[queues]", before.queues.codes != after.queues.codes),
             ("[prompts]", before.prompts != after.prompts),
+            ("may_transfer", before.may_transfer != after.may_transfer),
         ] {
             live.extend(changed.then(|| table.to_string()));
         }

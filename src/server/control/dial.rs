@@ -27,7 +27,7 @@ pub enum Targets {
 }
 
 impl Targets {
-    fn all(&self) -> &[String] {
+    pub(super) fn all(&self) -> &[String] {
         match self {
             Targets::One(target) => std::slice::from_ref(target),
             Targets::Several(targets) => targets,

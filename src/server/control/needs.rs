@@ -25,6 +25,18 @@ impl Command {
         }
     }
 
+    /// The targets that it leads a party of its leg to.
+    pub fn targets(&self) -> Vec<&str> {
+        match self {
+            Command::Dial { to, .. } => to.all().iter().map(String::as_str).collect(),
+            Command::Transfer { to, fallback, .. } => {
+                [to].into_iter().chain(fallback).map(String::as_str).collect()
+            }
+            Command::Handle { app, .. } | Command::Unbridge { app: Some(app) } => vec![app],
+            _ => Vec::new(),
+        }
+    }
+
     /// Whether it requires a call or a leg.
     pub fn needs_call(&self) -> bool {
         self.is_of_a_leg() || matches!(self, Command::Bridge { .. } | Command::Handle { .. })

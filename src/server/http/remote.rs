@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use axum::Json;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
-use axum::extract::{Path, State};
+use axum::extract::{Extension, Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -19,14 +19,16 @@ use super::Api;
 use super::answer::Problem;
 use super::commands::refused;
 use super::events::{self, Pulse};
-use super::guard::Keys;
+use super::guard::{Granted, Keys};
 use super::line::{Heard, Line};
 use super::said::{self, Answer};
 use crate::config::apps::remote::RemoteConfig;
+use crate::config::tokens::Scope;
 use crate::control::remote::decision::Decision;
 use crate::control::remote::told::CallNews;
 use crate::control::remote::{News, Offer, Patience, Word, Words};
 use crate::control::{Failure, Order, Refused, Who};
+use crate::leading::Destination;
 use b2b_call::event::{Event, Published};
 use b2b_call::{CallId, LegId};
 
@@ -65,6 +67,7 @@ pub async fn list(State(api): State<Api>) -> Json<RemoteApps> {
 pub async fn stream(
     State(api): State<Api>,
     Path(name): Path<String>,
+    Extension(granted): Extension<Granted>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
     let settings = api.admission.current.get();
@@ -76,16 +79,18 @@ pub async fn stream(
     let fix = "connect as a WebSocket, like `websocat ws://127.0.0.1:8080/remote/agent`";
     let upgrade = upgrade.map_err(|error| Problem::new(error.status(), error.body_text(), fix))?;
     let upgrade = events::bounded(upgrade, MESSAGE);
-    Ok(upgrade.on_upgrade(move |socket| serve(socket, api, config)).into_response())
+    let limited = granted.needs(Scope::Calls).is_err().then(|| format!("remote/{name}"));
+    Ok(upgrade.on_upgrade(move |socket| serve(socket, api, config, limited)).into_response())
 }
 
-async fn serve(socket: WebSocket, api: Api, config: RemoteConfig) {
+async fn serve(socket: WebSocket, api: Api, config: RemoteConfig, limited: Option<String>) {
     let mut connected = api.remotes.connect(&config.name, config.calls);
     let mut events = api.admission.bus.subscribe();
     let mut talk = Talk {
         api,
         calls: HashMap::new(),
         commands: HashSet::new(),
+        limited,
         patience: Patience::new(config.mistakes),
     };
     // A program that does not read counts as gone.
@@ -149,6 +154,8 @@ struct Talk {
     calls: HashMap<LegId, Held>,
     /// Commands whose results it waits for.
     commands: HashSet<String>,
+    /// The application whose `may_transfer` applies: the token has no right to make calls.
+    limited: Option<String>,
     patience: Patience,
 }
 
@@ -255,12 +262,29 @@ impl Talk {
         })
     }
 
+    /// Whether it may send a caller to a target.
+    fn may_name(&self, target: &str) -> Result<(), No> {
+        let Some(application) = &self.limited else { return Ok(()) };
+        let current = &self.api.admission.current;
+        let settings = current.get();
+        if settings.apps.get(target).is_some() {
+            return Ok(());
+        }
+        Destination::read(current, &settings, target).judged(&settings, application, false).map_err(
+            |(why, line)| {
+                let fix = format!("{line}, or give the token the scope \"calls\"");
+                No::Late(Problem::new(StatusCode::FORBIDDEN, format!("{target}: {why}"), fix))
+            },
+        )
+    }
+
     fn commands(&mut self, fields: Map<String, Value>) -> Result<Answer, No> {
         let order = Order::parse(Value::Object(fields)).map_err(|error| No::Wrong(Refused::Bad(error)))?;
         if !order.command.is_of_a_leg() {
             return Err(No::Wrong(Refused::NotYours));
         }
         let leg = self.leg(order.leg, order.call)?;
+        order.command.targets().into_iter().try_for_each(|to| self.may_name(to))?;
         let order = Order { leg: Some(leg.0), call: None, ..order };
         let taken = self.api.control.submit(order, Who::Holder(leg)).map_err(|error| match error {
             Refused::Full | Refused::Stopping | Refused::Over => No::Late(refused(&error)),
@@ -286,6 +310,7 @@ impl Talk {
         let decision: Decision = serde_json::from_value(Value::Object(fields))
             .map_err(|error| No::Wrong(Refused::Bad(error.to_string())))?;
         let leg = self.leg(leg, call)?;
+        decision.targets().into_iter().try_for_each(|to| self.may_name(to))?;
         let (word, settings) = (decision.word(), self.api.admission.current.get());
         let has = |other: LegId| other != leg && self.calls.contains_key(&other);
         let action = decision.action(&settings, &self.api.service, has).await.map_err(not_possible)?;

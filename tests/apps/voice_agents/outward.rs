@@ -114,6 +114,50 @@ async fn an_agent_sends_its_caller_on_and_a_caller_who_hangs_up_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_names_hosts_gateways_and_numbers_calls_nobody() {
+    let bind = |address: &str| {
+        let socket = std::net::UdpSocket::bind(address).expect("an address");
+        socket.set_nonblocking(true).expect("a switch");
+        socket
+    };
+    let (carrier, stranger) = (bind("127.0.0.40:0"), bind("127.0.0.66:0"));
+    let at = carrier.local_addr().expect("an address");
+    let house = house(&format!(
+        "token = \"secret\"\nstall_s = 60\nfallback = \"echo\"\nmay_transfer = ['\\+49\\d+']\n\
+         [[gateway]]\nname = \"carrier\"\nhosts = [\"{at}\"]\ntransport = \"udp\"\noptions_s = 0\n\
+         [[route]]\ncalled = '\\+\\d+'\nsource = \"users\"\nto = \"gateway/carrier\"\n"
+    ))
+    .await;
+    let elsewhere = stranger.local_addr().expect("an address");
+    for target in [
+        format!("sip:x@{elsewhere}"),
+        "gateway/carrier/+900666".to_owned(),
+        format!("sip:+900666@{at}"),
+        "sip:%2B900666@127.0.0.40".to_owned(),
+        "+900666".to_owned(),
+        // The caller's class has no route.
+        "+4930".to_owned(),
+    ] {
+        let (ann, mut agent) = house.talk().await;
+        agent.tell(json!({"type": "stop", "transfer": target})).await;
+        agent.reads_to_the_end().await;
+        match target.as_str() {
+            "+4930" => drop(within("the end", ann.call.wait_for_end()).await),
+            _ => {
+                until("the echo", || (only_call(&house.server)["application"] == "echo").then_some(()));
+                ann.hangs_up().await;
+            }
+        }
+        is_empty(&house.server).await;
+        let mut octets = [0; 2_000];
+        for socket in [&carrier, &stranger] {
+            assert!(socket.recv(&mut octets).is_err(), "{target}: {}", String::from_utf8_lossy(&octets));
+        }
+    }
+    nothing_is_left(&house.server).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_agent_that_is_not_there_is_passed_over() {
     // No listener; no response to the handshake; a refused handshake.
     for (what, listens) in [("closed", false), ("silent", true)] {

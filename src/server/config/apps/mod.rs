@@ -18,11 +18,13 @@ pub mod remote;
 pub mod voice_agent;
 pub mod voicemail;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::check::{Names, What};
 use super::parse::Outside;
+use super::pattern::Pattern;
 use super::root::Root;
 use super::texts::plain_name;
 use super::{ConfigError, Secret, User};
@@ -71,6 +73,8 @@ pub struct Apps {
     pub voicemail: VoicemailConfig,
     /// `[[voice_agent]]`, in the order of the file.
     pub voice_agents: Vec<AgentConfig>,
+    /// The targets that agents and programs may name.
+    pub may_transfer: MayTransfer,
 }
 
 /// Collects the names of all applications.
@@ -102,11 +106,41 @@ pub(super) fn parse(
         .each(&conference::CONFERENCE, |section| conference::conference(section, &prompts, outside, names));
     let lots = root.each(&park::PARK, |section| park::park(section, &prompts, outside, names));
     let voicemail = voicemail::voicemail(root, &prompts, outside, users);
-    let remotes = root.each(&remote::REMOTE, |section| remote::remote(section, names));
+    let mut may_transfer = MayTransfer::default();
+    let may = &mut may_transfer;
+    let remotes = root.each(&remote::REMOTE, |section| remote::remote(section, names, may));
     let voice_agents =
-        root.each(&voice_agent::VOICE_AGENT, |section| voice_agent::voice_agent(section, names));
+        root.each(&voice_agent::VOICE_AGENT, |section| voice_agent::voice_agent(section, names, may));
     let (queues, voicemail) = (queues?, voicemail?);
-    Ok(Apps { prompts, ivrs, music, queues, conferences, lots, voicemail, remotes, voice_agents })
+    Ok(Apps {
+        prompts,
+        ivrs,
+        music,
+        queues,
+        conferences,
+        lots,
+        voicemail,
+        remotes,
+        voice_agents,
+        may_transfer,
+    })
+}
+
+/// `may_transfer` of voice agents and programs, by application (`voice_agent/ada`, `remote/agent`).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MayTransfer(BTreeMap<String, Vec<Pattern>>);
+
+impl MayTransfer {
+    fn read(&mut self, section: &Section<'_>, kind: &str, name: &str) -> Result<(), ConfigError> {
+        let patterns = section.parsed_list("may_transfer", Pattern::new)?;
+        self.0.insert(format!("{kind}/{name}"), patterns);
+        Ok(())
+    }
+
+    /// Whether the agent or program of an application may name this target.
+    pub fn names(&self, application: &str, target: &str) -> bool {
+        self.0.get(application).is_some_and(|patterns| patterns.iter().any(|it| it.matches(target)))
+    }
 }
 
 /// The name of an application.

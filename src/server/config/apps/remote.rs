@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use super::name;
+use super::{MayTransfer, name};
 use crate::config::ConfigError;
 use crate::config::check::{Names, What};
+use crate::config::pattern::Pattern;
 use crate::config::texts::NAME;
-use b2b_config::rows;
 use b2b_config::section::Section;
 use b2b_config::table::Takes::{Text, Whole};
 use b2b_config::table::{Table, any};
+use b2b_config::{rows, texts};
 
 pub const REMOTE: Table = Table {
     name: "remote",
@@ -25,6 +26,8 @@ pub const REMOTE: Table = Table {
         mistakes: Whole(1, 1_000) => 10,
             "The number of consecutive invalid commands after which a program is disconnected.";
         calls: Whole(1, 100_000) => 1000, "Concurrent calls of one program.";
+        may_transfer: texts!("list of patterns", Pattern::new),
+            "Where a program whose token lacks the scope `calls` may send its caller besides users, groups and applications: patterns on whole targets, as in `[[voice_agent]]`.";
     },
 };
 
@@ -47,8 +50,13 @@ pub struct RemoteConfig {
     pub calls: usize,
 }
 
-pub(super) fn remote(section: &Section<'_>, names: &Names) -> Result<RemoteConfig, ConfigError> {
+pub(super) fn remote(
+    section: &Section<'_>,
+    names: &Names,
+    may_transfer: &mut MayTransfer,
+) -> Result<RemoteConfig, ConfigError> {
     let name = name(section)?;
+    may_transfer.read(section, "remote", &name)?;
     let config = RemoteConfig {
         fallback: fallback(section, &name, names)?,
         answer: section.seconds("answer_s")?,

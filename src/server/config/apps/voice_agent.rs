@@ -1,15 +1,16 @@
 //! `[[voice_agent]]`.
 
 use super::header_fields::header_fields;
-use super::{name, queue};
+use super::{MayTransfer, name, queue};
 use crate::config::check::Names;
+use crate::config::pattern::Pattern;
 use crate::config::texts::NAME;
 use crate::config::{ConfigError, Secret};
 use b2b_app::voice_agent::{AgentConfig, AgentUrl};
 use b2b_config::section::Section;
 use b2b_config::table::Takes::{self, OneOf, Pairs, Text, Whole};
 use b2b_config::table::{Table, any};
-use b2b_config::{rows, text};
+use b2b_config::{rows, text, texts};
 
 pub const VOICE_AGENT: Table = Table {
     name: "voice_agent",
@@ -30,6 +31,8 @@ pub const VOICE_AGENT: Table = Table {
             "Concurrent calls over one WebSocket to it. More than 1 requires the extension of the protocol that tells calls apart; an agent that does not confirm it gets no calls.";
         fallback: Text("application or target", any),
             "The destination of a caller if the agent is unreachable, or disconnects during the call. Without it: refused with 480, or hung up.";
+        may_transfer: texts!("list of patterns", Pattern::new),
+            "Where it may send its caller besides users, groups and applications: patterns on whole targets, `\\+49\\d+` (a number, called through the routes as the caller could), `gateway/carrier/\\+49\\d+`, `sip:[a-z]+@pbx\\.example`.";
     },
 };
 
@@ -44,10 +47,15 @@ const OURS: [&str; 6] = [
     "sec-websocket-protocol",
 ];
 
-pub(super) fn voice_agent(section: &Section<'_>, names: &Names) -> Result<AgentConfig, ConfigError> {
+pub(super) fn voice_agent(
+    section: &Section<'_>,
+    names: &Names,
+    may_transfer: &mut MayTransfer,
+) -> Result<AgentConfig, ConfigError> {
     let name = name(section)?;
     let reason = "set its address, like url = \"ws://127.0.0.1:9000/\"";
     let url = section.needed("url", str::parse::<AgentUrl>, reason)?;
+    may_transfer.read(section, "voice_agent", &name)?;
     let usual = AgentConfig::new(name, url);
     let fallback = section.text("fallback")?;
     let calls_per_connection = section.whole("calls_per_connection")?;

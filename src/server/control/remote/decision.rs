@@ -76,6 +76,15 @@ impl Decision {
         }
     }
 
+    /// The targets that it leads the caller to.
+    pub fn targets(&self) -> Vec<&str> {
+        match self {
+            Decision::Dial { to, .. } => to.all().iter().map(String::as_str).collect(),
+            Decision::Handle { app: to } | Decision::TransferTo { to } => vec![to],
+            _ => Vec::new(),
+        }
+    }
+
     /// The resulting action for the call; `None`: the fall-back. `has` tells whether the program has a leg.
     ///
     /// # Errors

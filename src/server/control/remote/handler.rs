@@ -350,6 +350,11 @@ impl Attends {
             wants.hear_tones_as_usual(leg);
         }
         match std::mem::replace(&mut self.end, End::Fallback) {
+            // A number is dialled as the caller could.
+            End::Decided(HandlerAction::TransferTo(to)) => {
+                self.at = At::Leading;
+                self.waits = Some(wants.where_to(leg, &to));
+            }
             End::Decided(action) => wants.end(action),
             // The fall-back gets the call, unless it is in a conversation.
             End::Fallback | End::Back(_) | End::Over => {
