@@ -3,7 +3,8 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// The holder whose calls are counted.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -16,8 +17,8 @@ pub enum Holder {
     Gateway(Arc<str>),
     /// A user, for the calls that go out through a gateway: the gateway's name, the user's.
     Through(Arc<str>, Arc<str>),
-    /// Emergency calls that exceed the limits of other holders.
-    Emergency,
+    /// Emergency calls with precedence, which exceed the limits of other holders, by whom they count for.
+    Emergency(Arc<str>),
 }
 
 /// All channels of the holder are in use.
@@ -29,7 +30,25 @@ pub struct Full {
 
 /// The channels in use; clones share the counters.
 #[derive(Debug, Clone, Default)]
-pub struct Channels(Arc<Mutex<HashMap<Holder, usize>>>);
+pub struct Channels(Arc<Mutex<Counts>>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    taken: HashMap<Holder, usize>,
+    /// Channels of emergency calls, the oldest first.
+    urgent: Vec<Weak<Taken>>,
+}
+
+impl Counts {
+    fn release(&mut self, holder: &Holder) {
+        if let Some(taken) = self.taken.get_mut(holder) {
+            *taken -= 1;
+            if *taken == 0 {
+                self.taken.remove(holder);
+            }
+        }
+    }
+}
 
 /// A channel in use; clones are the same channel.
 #[derive(Debug, Clone)]
@@ -39,7 +58,15 @@ pub struct Channel(Arc<Taken>);
 struct Taken {
     holder: Holder,
     channels: Channels,
+    use_of_it: AtomicU8,
 }
+
+/// The call has not been answered, or has no media.
+const ATTEMPT: u8 = 0;
+/// Its parties can talk.
+const TALKS: u8 = 1;
+/// A later call of the holder has taken its place.
+const GIVEN_UP: u8 = 2;
 
 impl Channels {
     /// Takes a channel if this holder has fewer than `limit`; `None` means no limit.
@@ -48,28 +75,63 @@ impl Channels {
     /// [`Full`].
     pub fn take(&self, holder: Holder, limit: Option<usize>) -> Result<Channel, Full> {
         let mut counts = self.counts();
-        let taken = counts.get(&holder).copied().unwrap_or(0);
+        let taken = counts.taken.get(&holder).copied().unwrap_or(0);
         if let Some(limit) = limit.filter(|limit| taken >= *limit) {
             return Err(Full { limit });
         }
-        counts.insert(holder.clone(), taken + 1);
+        counts.taken.insert(holder.clone(), taken + 1);
+        let is_urgent = matches!(holder, Holder::Emergency(_));
+        let channel = Arc::new(Taken { holder, channels: self.clone(), use_of_it: AtomicU8::new(ATTEMPT) });
+        if is_urgent {
+            counts.urgent.retain(|it| it.strong_count() > 0);
+            counts.urgent.push(Arc::downgrade(&channel));
+        }
         drop(counts);
-        Ok(Channel(Arc::new(Taken { holder, channels: self.clone() })))
+        Ok(Channel(channel))
+    }
+
+    /// Gives up the holder's oldest emergency call that is unanswered or has no media: its channel no longer
+    /// counts. `false`: the holder has none.
+    pub fn give_up(&self, holder: &Holder) -> bool {
+        let mut counts = self.counts();
+        let all: Vec<Arc<Taken>> = counts.urgent.iter().filter_map(Weak::upgrade).collect();
+        let given_up = all.iter().filter(|it| it.holder == *holder).any(|it| {
+            it.use_of_it.compare_exchange(ATTEMPT, GIVEN_UP, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        });
+        if given_up {
+            counts.release(holder);
+        }
+        drop(counts);
+        // Only now: the last clone of a channel takes the lock.
+        drop(all);
+        given_up
+    }
+
+    /// How many emergency calls have precedence, of the holders whose names begin so.
+    pub fn urgent(&self, beginning: &str) -> usize {
+        let counts = self.counts();
+        let of = |(holder, taken): (&Holder, &usize)| match holder {
+            Holder::Emergency(who) if who.starts_with(beginning) => *taken,
+            _ => 0,
+        };
+        counts.taken.iter().map(of).sum()
     }
 
     /// How many channels a holder has in use.
     pub fn taken(&self, holder: &Holder) -> usize {
-        self.counts().get(holder).copied().unwrap_or(0)
+        self.counts().taken.get(holder).copied().unwrap_or(0)
     }
 
     /// Every holder with a channel in use and its count, sorted.
     pub fn all(&self) -> Vec<(Holder, usize)> {
-        let mut all: Vec<_> = self.counts().iter().map(|(holder, taken)| (holder.clone(), *taken)).collect();
+        let counts = self.counts();
+        let mut all: Vec<_> = counts.taken.iter().map(|(holder, taken)| (holder.clone(), *taken)).collect();
+        drop(counts);
         all.sort_unstable();
         all
     }
 
-    fn counts(&self) -> MutexGuard<'_, HashMap<Holder, usize>> {
+    fn counts(&self) -> MutexGuard<'_, Counts> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -79,16 +141,24 @@ impl Channel {
     pub fn holder(&self) -> &Holder {
         &self.0.holder
     }
+
+    /// Notes whether the parties of an emergency call can talk.
+    pub fn talks(&self, talks: bool) {
+        let (from, to) = if talks { (ATTEMPT, TALKS) } else { (TALKS, ATTEMPT) };
+        // A call that was given up stays so.
+        let _ = self.0.use_of_it.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    /// Whether a later call has taken its place: its call is to end.
+    pub fn is_given_up(&self) -> bool {
+        self.0.use_of_it.load(Ordering::Acquire) == GIVEN_UP
+    }
 }
 
 impl Drop for Taken {
     fn drop(&mut self) {
-        let mut counts = self.channels.counts();
-        if let Some(taken) = counts.get_mut(&self.holder) {
-            *taken -= 1;
-            if *taken == 0 {
-                counts.remove(&self.holder);
-            }
+        if self.use_of_it.load(Ordering::Acquire) != GIVEN_UP {
+            self.channels.counts().release(&self.holder);
         }
     }
 }
@@ -122,6 +192,26 @@ mod tests {
         assert_eq!(channels.all(), [(Holder::User("1001".into()), 1)]);
         drop(copy);
         assert_eq!(channels.all(), []);
+    }
+
+    #[test]
+    fn a_redial_takes_the_place_of_an_attempt_and_never_of_a_conversation() {
+        let channels = Channels::default();
+        let holder = Holder::Emergency("user/1001".into());
+        let talk = channels.take(holder.clone(), None).unwrap();
+        let attempt = channels.take(holder.clone(), None).unwrap();
+        let _other = channels.take(Holder::Emergency("user/1002".into()), None).unwrap();
+        talk.talks(true);
+        assert!(channels.give_up(&holder) && attempt.is_given_up() && !talk.is_given_up());
+        assert_eq!(
+            (channels.taken(&holder), channels.urgent("user/"), channels.urgent("gateway/")),
+            (1, 2, 0)
+        );
+        drop(attempt);
+        assert!(!channels.give_up(&holder));
+        assert_eq!(channels.taken(&holder), 1, "it is counted once");
+        talk.talks(false);
+        assert!(channels.give_up(&holder) && talk.is_given_up());
     }
 
     #[test]

@@ -275,6 +275,11 @@ impl AdmissionControl for ServerAdmission {
         usize::from(self.settings.config.emergency.is_some())
     }
 
+    fn most_endpoints(&self) -> usize {
+        let config = &self.settings.config;
+        config.emergency.as_ref().map_or(usize::MAX, |_| config.ordinary_endpoints())
+    }
+
     fn request(&mut self, t: &mut Turn<'_>, request: &Request, flow: &Flow) -> Fate {
         self.follow(t.now);
         match request.method() {

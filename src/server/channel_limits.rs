@@ -1,5 +1,7 @@
 //! Limits on calls, and on answers to unknown sources. Time comes in as an argument.
 
+mod urgent;
+
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -24,6 +26,8 @@ pub struct ChannelLimits {
     /// Buckets of users, by name; a full bucket equals a new one.
     users: HashMap<Arc<str>, Bucket>,
     users_rate: Rate,
+    /// Buckets of emergency calls, by whom they count for.
+    urgent: HashMap<Arc<str>, Bucket>,
     sources: SourceBudget,
     /// Answers to unknown sources whose address is certain, and to those whose address may be forged.
     strangers: [SourceBudget; 2],
@@ -77,6 +81,7 @@ impl ChannelLimits {
             calls_rate,
             users: HashMap::new(),
             users_rate,
+            urgent: HashMap::new(),
             sources: SourceBudget::new(now, sources, SOURCES, known.clone()),
             strangers: strangers.map(|rate| SourceBudget::new(now, rate, SOURCES, known.clone())),
             next_sweep: now,
@@ -148,19 +153,6 @@ impl ChannelLimits {
     pub fn charge(&mut self, now: Instant, user: &str) {
         let rate = self.users_rate;
         self.bucket(now, user).charge(now, rate);
-    }
-
-    /// The same for an emergency call, exempt from every limit but the one for such calls. `None`: that limit
-    /// is reached.
-    pub fn enter_urgent(&self, most: usize, origin: Origin<'_>) -> Option<Vec<Channel>> {
-        let mut channels = vec![self.channels.take(Holder::Emergency, Some(most)).ok()?];
-        let holder = match origin {
-            Origin::Gateway(name) => Some(Holder::Gateway(name.into())),
-            Origin::User(name) => Some(Holder::User(name.into())),
-            Origin::Trusted | Origin::Unknown => None,
-        };
-        channels.extend(holder.and_then(|holder| self.channels.take(holder, None).ok()));
-        Some(channels)
     }
 
     fn bucket(&mut self, now: Instant, user: &str) -> &mut Bucket {
@@ -281,7 +273,7 @@ mod tests {
     use super::*;
     use crate::config::parse_alone;
 
-    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+    pub const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
     const THERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2));
 
     fn config() -> ServerConfig {
@@ -298,7 +290,7 @@ mod tests {
         EffectiveSource { address: (ip, 5060).into(), by_proxy: false, is_forgeable }
     }
 
-    fn channel_limits(config: &ServerConfig) -> (ChannelLimits, Instant, Channels) {
+    pub fn channel_limits(config: &ServerConfig) -> (ChannelLimits, Instant, Channels) {
         let (now, channels) = (Instant::now(), Channels::default());
         (ChannelLimits::new(now, &config.limits, channels.clone(), &KnownSources::default()), now, channels)
     }

@@ -48,6 +48,8 @@ pub struct Caller {
     pub source: SocketAddr,
     /// Channels held for as long as the caller's leg exists.
     pub channels: Vec<Channel>,
+    /// It takes the place of an earlier emergency call, whose channel is given up.
+    pub redials: bool,
     /// The caller's media policy, if it differs from the general one.
     pub policy: Option<Arc<PairPolicy>>,
     /// The hops that in-dialog requests may take.
@@ -66,6 +68,7 @@ impl Caller {
             gateway: None,
             source,
             channels: Vec::new(),
+            redials: false,
             policy: None,
             hops: HopRule::Follow,
             tls: None,
@@ -199,6 +202,11 @@ pub trait AdmissionControl: Send {
     /// Number of calls for which room is kept beside the ordinary ones.
     fn kept_calls(&self) -> usize {
         0
+    }
+
+    /// Number of media endpoints beyond which only emergency calls with precedence get one.
+    fn most_endpoints(&self) -> usize {
+        usize::MAX
     }
 
     /// Decides on a request outside any call, of a method that the endpoint accepts.

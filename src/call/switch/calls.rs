@@ -165,6 +165,11 @@ impl Calls {
         }
     }
 
+    /// Number of legs with a media endpoint.
+    pub fn endpoints(&self) -> usize {
+        self.of_endpoint.len()
+    }
+
     /// The leg of this media endpoint.
     pub fn of_endpoint(&self, endpoint: EndpointId) -> Option<LegId> {
         self.of_endpoint.get(&endpoint).copied()

@@ -133,6 +133,7 @@ impl Switch {
         // An endpoint without a leg is counted where the event is told.
         if let Some(it) = leg.and_then(|leg| self.calls.leg_mut(leg)) {
             it.media.heard = Some(from);
+            it.may_talk();
             let call = it.call;
             self.lead(t, call);
         }

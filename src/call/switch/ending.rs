@@ -14,6 +14,7 @@ use super::{Switch, TakesCalls, Turn};
 use crate::bridge_fsm::BridgeEvent;
 use crate::call_fsm::{CallDirection, CallEvent};
 use crate::cdr::{Ending, HangupBy};
+use crate::channels::Holder;
 use crate::failure::{cause, for_caller};
 use crate::leg_fsm::{LegState, TerminationCause};
 use crate::leg_life::OnAck;
@@ -327,6 +328,13 @@ impl Switch {
         let legs = self.calls.get(call).into_iter().flat_map(|it| it.legs.iter());
         legs.into_iter()
             .any(|(_, leg)| leg.contact.as_deref().is_some_and(|contact| contact.emergency.is_some()))
+    }
+
+    /// Whether a call is an emergency call within its caller's share.
+    pub(super) fn has_precedence(&self, call: CallId) -> bool {
+        let legs = self.calls.get(call).into_iter().flat_map(|it| it.legs.iter());
+        let mut channels = legs.flat_map(|(_, leg)| &leg.admitted.channels);
+        channels.any(|channel| matches!(channel.holder(), Holder::Emergency(_)))
     }
 
     /// A call has reached its maximum duration.

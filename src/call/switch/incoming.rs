@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::LegId;
 use crate::call_fsm::CallEvent;
 use crate::channels::{Channel, Holder};
 use crate::controller::{AddressFamily, PairPolicy};
@@ -15,6 +16,7 @@ use b2b_sip::endpoint::{Flow, Reply, ServerTransactionId, UsageId};
 use b2b_sip::msg::{Method, Name, Request, number};
 
 use super::admission::{Admission, Caller, Fate};
+use super::command::Command;
 use super::handing::Handing;
 use super::journaling::Hops;
 use super::table::{Call, Leg};
@@ -169,7 +171,7 @@ impl Switch {
             }
         };
         // It is addressed to an emergency number, but its channels do not exempt it from the limits.
-        if closed && !caller.channels.iter().any(|it| *it.holder() == Holder::Emergency) {
+        if closed && !caller.channels.iter().any(|it| matches!(it.holder(), Holder::Emergency(_))) {
             self.counters.refused += 1;
             let reply = self.busy();
             self.parts.admission.refused(t.now, request, flow, &reply);
@@ -186,7 +188,10 @@ impl Switch {
             self.refuse(t, usage, reply);
             return None;
         }
-        let Caller { identity, gateway, source, channels, policy, hops, tls, listener } = caller;
+        let Caller { identity, gateway, source, channels, redials, policy, hops, tls, listener } = caller;
+        if redials {
+            self.ends_given_up(t);
+        }
         let kept = Hops::of(&hops);
         // Has to be set before any response.
         if let Err(error) = t.sip.set_hops(usage, hops).and_then(|()| t.sip.set_way(usage, tls, listener)) {
@@ -196,6 +201,19 @@ impl Switch {
         let who = Arc::new(CallerIdentity::read(request, &reads));
         let number = identity::called_number(request, &reads).into();
         Some((Admitted { identity, source, hops: kept, gateway, who, number }, channels, policy))
+    }
+
+    /// Ends the emergency calls whose place a later one has taken.
+    fn ends_given_up(&mut self, t: &mut Turn<'_>) {
+        let given_up = |leg: &LegId| {
+            self.calls.leg(*leg).is_some_and(|it| it.admitted.channels.iter().any(Channel::is_given_up))
+        };
+        let legs: Vec<LegId> = self.calls.leg_ids().into_iter().filter(given_up).collect();
+        for leg in legs {
+            tracing::warn!("leg {}: its caller has dialled the emergency number again", leg.0);
+            self.journal_command(t, &Command::Hangup { leg, reason: None, reply: Default::default() });
+            self.hang_up(t, leg);
+        }
     }
 
     /// A request outside any call.

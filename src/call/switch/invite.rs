@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::admission::SessionRules;
 use super::dial::DialFailure;
 use super::journaling::Hops;
 use super::reliable::withhold;
@@ -18,7 +19,7 @@ use crate::identity::CallerIdentity;
 use crate::identity::outward::{Writing, quoted};
 use crate::lookup::ResolvedContact;
 use crate::service::DialOptions;
-use b2b_sip::endpoint::{Body, HeaderFields, HopRule, Invite, InviteError, Onward};
+use b2b_sip::endpoint::{Body, HeaderFields, HopRule, Invite, InviteError, Onward, SessionRefresher};
 use b2b_sip::msg::{Name, NameAddr, Request, chars, elements};
 
 /// Header fields of the caller's INVITE that are passed on unchanged.
@@ -66,7 +67,16 @@ impl Switch {
         if let Some(contact) = contact.as_deref() {
             invite.hops = self.hops_of_contact(contact);
         }
-        let session = self.fact("session timer", |it| it.parts.admission.session_rules(&it.party(leg)));
+        let mut session = self.fact("session timer", |it| it.parts.admission.session_rules(&it.party(leg)));
+        if contact.as_deref().is_some_and(|it| it.emergency.is_some()) {
+            // A refresh without an answer would end it while its parties talk.
+            session = SessionRules { asks: false, refresher: SessionRefresher::Nobody };
+            let usage = asks.and_then(|leg| self.calls.leg(leg)?.usage);
+            if let Some(usage) = usage {
+                // A caller who has gone needs none.
+                let _ = t.sip.set_refresher(usage, SessionRefresher::Nobody);
+            }
+        }
         withhold(t, caller.as_ref(), (withheld, session), &mut invite);
         if let Some(onward) = onward {
             // Our loop mark is derived from a secret.

@@ -12,7 +12,7 @@ use super::waiting::{OnApplied, OnDescription, OnEndpoint, OnMedia, Won};
 use super::{Switch, Turn};
 use crate::bridge_fsm::{BridgeEvent, BridgeMode, BridgeState};
 use crate::call_fsm::CallEvent;
-use crate::controller::{EndpointId, EndpointSpec, Joined, MediaError};
+use crate::controller::{EndpointId, EndpointSpec, Joined, MediaError, MediaFuture};
 use crate::event::Event;
 use crate::leg_fsm::{LegEvent, TerminationCause};
 use crate::leg_life::OnAck;
@@ -36,6 +36,8 @@ impl Switch {
         if let Some(endpoint) = it.media.endpoint {
             return self.with_opened(t, then, Ok(endpoint));
         }
+        let full = self.calls.endpoints() >= self.parts.admission.most_endpoints();
+        let full = full && !self.has_precedence(it.call);
         let rtp_timeout = self.config.rtp_timeout;
         let party = self.party(leg);
         let signalling = [party.address.map(|address| address.ip()), it.media.signalling];
@@ -57,7 +59,10 @@ impl Switch {
             audio,
         };
         let no_reinvites = self.fact("no re-INVITEs", |_| no_reinvites);
-        let opened = self.parts.controller.open_endpoint(spec);
+        let opened = match full {
+            true => MediaFuture::ready(Err(MediaError::NoPorts)),
+            false => self.parts.controller.open_endpoint(spec),
+        };
         self.media(t, opened, OnMedia::Endpoint { leg, no_reinvites, then });
     }
 

@@ -44,6 +44,7 @@ impl Switch {
         match it.life.advance(event, t.now) {
             Ok((from, to)) => {
                 if to == LegState::Answered {
+                    it.may_talk();
                     self.limit_call(t, call);
                     self.attempted(t, leg, Some(true));
                 }

@@ -246,6 +246,12 @@ impl Leg {
         self.life.is_up()
     }
 
+    /// Notes on the channels of an emergency call whether its caller can talk: it is answered and has media.
+    pub fn may_talk(&self) {
+        let talks = self.is_up() && self.media.heard.is_some();
+        self.admitted.channels.iter().for_each(|channel| channel.talks(talks));
+    }
+
     /// The gateway that it was dialled through; for an inbound leg the one whose channel it holds.
     pub fn gateway(&self) -> Option<&Arc<str>> {
         let dialled = self.contact.as_ref().and_then(|contact| contact.gateway.as_ref());

@@ -4,10 +4,12 @@ use std::time::Instant;
 
 use super::refusing::words;
 use super::{ServerAdmission, Turned};
+use crate::caller_policy;
 use crate::effective_source::EffectiveSource;
 use crate::emergency;
 use crate::origin::Origin;
 use b2b_call::channels::Channel;
+use b2b_call::identity::CallerIdentity;
 use b2b_call::switch::admission::{Caller, Proof};
 use b2b_sip::auth::Side;
 use b2b_sip::endpoint::{Flow, Reply};
@@ -17,7 +19,7 @@ impl ServerAdmission {
     /// Identifies the caller, and derives the rules for the call.
     pub(super) fn caller(&mut self, now: Instant, request: &Request, flow: &Flow) -> Result<Caller, Turned> {
         let (from, gateway) = (self.source(request, flow), self.known_by(request, flow));
-        let (identity, channels) = self.admit(now, request, from, gateway.as_deref())?;
+        let (identity, channels, redials) = self.admit(now, request, from, gateway.as_deref())?;
         if identity.is_some() {
             self.prove(flow);
         }
@@ -30,17 +32,19 @@ impl ServerAdmission {
         let (tls, listener) = trunk.map(|it| (it.tls.clone(), it.listener.clone())).unwrap_or_default();
         let hops = self.hops.of_caller(&self.settings, user, known, flow);
         let gateway = gateway.filter(|_| identity.is_none());
-        Ok(Caller { identity, gateway, source: from.address, channels, policy, hops, tls, listener })
+        let source = from.address;
+        Ok(Caller { identity, gateway, source, channels, redials, policy, hops, tls, listener })
     }
 
-    /// The caller's user, if authenticated by password, and the channels that the call holds.
+    /// The caller's user, if authenticated by password, the channels that the call holds, and whether it takes
+    /// the place of an earlier emergency call.
     fn admit(
         &mut self,
         now: Instant,
         request: &Request,
         from: EffectiveSource,
         gateway: Option<&str>,
-    ) -> Result<(Option<String>, Vec<Channel>), Turned> {
+    ) -> Result<(Option<String>, Vec<Channel>, bool), Turned> {
         let settings = self.settings.clone();
         let service = request.uri().is_ok_and(|uri| uri.is_service());
         // RFC 3261 §8.2.2.1; this refusal needs no authentication.
@@ -61,13 +65,20 @@ impl ServerAdmission {
         if service && urgent.is_none() {
             return Err(self.turned(now, request, from, Turned::Away(proof, Reply::status(416))));
         }
-        let past_limits = urgent.and_then(|(_, it)| self.channel_limits.enter_urgent(it.calls, origin));
+        let past_limits = urgent.and_then(|(_, shares)| {
+            let reads = caller_policy::reads(&settings, identity.as_deref(), gateway, source);
+            let number = CallerIdentity::read(request, &reads).number;
+            self.channel_limits.enter_urgent(now, shares, (origin, source, &number))
+        });
         let entered = match past_limits {
-            Some(channels) => Ok(channels),
-            None => self.channel_limits.enter(now, &settings.config, origin, source),
+            Some(entered) => Ok(entered),
+            None => {
+                let entered = self.channel_limits.enter(now, &settings.config, origin, source);
+                entered.map(|channels| (channels, false))
+            }
         };
         match entered {
-            Ok(channels) => Ok((identity, channels)),
+            Ok((channels, redials)) => Ok((identity, channels, redials)),
             Err(why) => {
                 let (reply, who) = (self.no_entry(why), words(origin));
                 self.tell_refused(now, request, (&who, from.address), &reply);

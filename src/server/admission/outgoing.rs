@@ -42,7 +42,8 @@ impl ServerAdmission {
         let Dialled { contact, held, .. } = dialled;
         let settings = self.settings.clone();
         // Both conditions: once transferred or redirected, it is an ordinary call.
-        let urgent = contact.emergency.is_some() && held.iter().any(|it| *it.holder() == Holder::Emergency);
+        let urgent =
+            contact.emergency.is_some() && held.iter().any(|it| matches!(it.holder(), Holder::Emergency(_)));
         let by = diverted_by(contact).map(Origin::User).or_else(|| Some(settings.party(dialled.by?).0));
         if let Some(by) = by.filter(|_| !urgent) {
             self.counted(now, by, &dialled).map_err(|why| self.refused_for(why))?;

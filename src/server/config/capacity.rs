@@ -61,6 +61,15 @@ impl Capacity {
     }
 }
 
+impl ServerConfig {
+    /// Media endpoints for ordinary calls: an eighth of the ports, of up to 16 calls, is for emergency calls.
+    pub fn ordinary_endpoints(&self) -> usize {
+        let (first, last) = self.media.ports;
+        let endpoints = (usize::from(last.saturating_sub(first)) + 1) / (PORTS_A_CALL / 2);
+        endpoints - (endpoints / 8).min(32)
+    }
+}
+
 impl fmt::Display for Capacity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Capacity { by_limit, by_ports, by_descriptors, threads } = self;

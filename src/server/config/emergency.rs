@@ -22,6 +22,12 @@ pub struct Emergency {
     pub services: Vec<(String, String)>,
     /// Maximum simultaneous calls that are exempt from the other limits.
     pub calls: usize,
+    /// The same of one user, or of one number of a trunk.
+    pub user_calls: usize,
+    /// How many of these may come at once; after that one a second.
+    pub user_burst: u32,
+    /// The same as `calls` of one trunk or one trusted address.
+    pub trunk_calls: usize,
 }
 
 /// The service of emergency calls (RFC 5031 §4.2); sub-services follow after a dot.
@@ -38,8 +44,14 @@ pub const EMERGENCY: Table = Table {
             "The gateways for emergency calls, tried in this order, those that are down after all others. One of their `channels` is reserved for these calls, and one of `limits.calls`.";
         services: Pairs("table of services and numbers"),
             "The numbers that gateways get for `urn:service:sos.police` and others, like `{ police = \"110\", fire = \"112\" }`. Without it, and for `urn:service:sos` itself: the first of `numbers`.";
-        calls: Whole(1, 10_000) => 20,
-            "Concurrent emergency calls that bypass every limit; further ones are routed in the same way, within the usual limits.";
+        calls: Whole(1, 10_000) => 100,
+            "Concurrent emergency calls that bypass every limit; further ones are routed in the same way, within the usual limits. The last quarter is for callers without such a call.";
+        user_calls: Whole(1, 100) => 2,
+            "The same of one user, or of one calling number of a trusted gateway or address.";
+        user_burst: Whole(1, 100) => 3,
+            "How many of these may come at once; after that, one a second.";
+        trunk_calls: Whole(1, 10_000) => 50,
+            "The same as `calls` of one trusted gateway or address.";
     },
 };
 
@@ -56,11 +68,14 @@ pub(super) fn emergency(section: &Section<'_>, names: &Names) -> Result<Option<E
         Ok((service(&name).map_err(bad)?, number(&value.text).map_err(bad)?))
     });
     let services: Vec<(String, String)> = services.collect::<Result<_, ConfigError>>()?;
-    let calls = section.whole("calls")?;
+    let (calls, user_calls) = (section.whole("calls")?, section.whole("user_calls")?);
+    let (user_burst, trunk_calls) = (section.whole("user_burst")?, section.whole("trunk_calls")?);
     section.finish();
     match (numbers.is_empty(), gateways.is_empty()) {
         (true, true) if services.is_empty() => Ok(None),
-        (false, false) => Ok(Some(Emergency { numbers, gateways, services, calls })),
+        (false, false) => {
+            Ok(Some(Emergency { numbers, gateways, services, calls, user_calls, user_burst, trunk_calls }))
+        }
         (false, true) => {
             Err(section
                 .missing("gateways", "add the gateways for these calls, like gateways = [\"carrier\"]"))

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use b2b::call::bus::Received;
+use b2b::call::controller::{EndpointId, MediaEvent};
 use b2b::call::event::Event;
 use b2b::sip::auth::{Authorized, DigestClient};
 use b2b::sip::endpoint::{Body, Invite, Termination, UsageId};
@@ -55,6 +56,16 @@ fn user_calls_with(
     fields: &[(&str, &str)],
     password: &str,
 ) -> UsageId {
+    calls_as(bench, phone, ("1001", password), number, fields)
+}
+
+fn calls_as(
+    bench: &mut Bench,
+    phone: PartyId,
+    (user, password): (&str, &str),
+    number: &str,
+    fields: &[(&str, &str)],
+) -> UsageId {
     let target = format!("sip:{number}@192.0.2.1");
     let invite = |digest: Authorized| {
         let mut headers = digest.headers;
@@ -62,7 +73,7 @@ fn user_calls_with(
             .extend(fields.iter().map(|(name, value)| (name.to_string().into(), value.to_string().into())));
         Invite {
             target: target.clone().into(),
-            from: Some("\"Bo\" <sip:1001@192.0.2.1>".into()),
+            from: Some(format!("\"Bo\" <sip:{user}@192.0.2.1>").into()),
             body: Some(Body::sdp(SESSION)),
             headers,
             ..Invite::default()
@@ -71,9 +82,17 @@ fn user_calls_with(
     let asked = bench.harness.invite(phone, invite(Authorized::default()));
     let Some(Termination::Failed { response }) = bench.harness.ended(phone, asked) else { panic!("no 407") };
     assert_eq!(response.status(), 407, "a password first, whatever is dialled");
-    let mut digest = DigestClient::new("1001", password, [9; 32]);
+    let mut digest = DigestClient::new(user, password, [9; 32]);
     digest.challenged(&response, &Authorized::default()).expect("a challenge");
     bench.harness.invite(phone, invite(digest.authorize(&Method::Invite, target.as_bytes())))
+}
+
+/// RTP of every party that is there has come.
+fn all_talk(bench: &mut Bench) {
+    let from = "198.51.100.7:4000".parse().expect("an address");
+    for endpoint in 0..100 {
+        bench.harness.media_event(MediaEvent::Started { endpoint: EndpointId(endpoint), from });
+    }
 }
 
 fn refused(bench: &mut Bench, party: PartyId, call: UsageId) -> u16 {
@@ -104,14 +123,17 @@ fn a_users_call_for_help_passes_class_channels_rates_and_its_own_limit() {
     // anywhere.
     let barred = user_calls(&mut bench, phone, "100", &[]);
     assert_eq!(refused(&mut bench, phone, barred), 503, "the second has had its call");
-    for number in ["112", "911", "112"] {
+    for number in ["112", "911"] {
         bench.harness.wire.clear();
         let call = user_calls(&mut bench, phone, number, &[]);
         bench.harness.answer_next(carrier, SESSION);
         assert!(bench.harness.is_up(phone, call));
         let invite = bench.sent_to(CARRIER, "INVITE ").pop().expect("an INVITE");
         assert!(invite.starts_with(&format!("INVITE sip:{number}@{CARRIER}")), "{invite}");
+        all_talk(&mut bench);
     }
+    let third = user_calls(&mut bench, phone, "112", &[]);
+    assert_eq!(refused(&mut bench, phone, third), 480, "beyond its share it is a call like others");
     bench.harness.run(Duration::from_secs(1));
     let barred = user_calls(&mut bench, phone, "100", &[]);
     assert_eq!(refused(&mut bench, phone, barred), 480, "it has more calls than it may");
@@ -124,16 +146,20 @@ fn the_last_place_is_kept_and_emergency_calls_come_beyond_it_and_while_the_serve
     let second = bench.harness.call(ann, "100", Some(SESSION));
     assert_eq!(refused(&mut bench, ann, second), 503);
     let mut up = Vec::new();
-    for _ in 0..3 {
+    for _ in 0..2 {
         up.push(user_calls(&mut bench, phone, "112", &[]));
         bench.harness.answer_next(carrier, SESSION);
+        all_talk(&mut bench);
     }
+    let third = user_calls(&mut bench, phone, "112", &[]);
+    assert_eq!(refused(&mut bench, phone, third), 503, "beyond its share it is a call like others");
     let trusted = bench.harness.call(ann, "112", Some(SESSION));
     bench.harness.answer_next(carrier, SESSION);
     assert!(bench.harness.is_up(ann, trusted));
     bench.harness.drain();
-    up.push(user_calls(&mut bench, phone, "911", &[]));
+    let late = bench.harness.call(ann, "911", Some(SESSION));
     bench.harness.answer_next(carrier, SESSION);
+    assert!(bench.harness.is_up(ann, late));
     assert!(up.iter().all(|call| bench.harness.is_up(phone, *call)));
     let ordinary = bench.harness.call(ann, "100", Some(SESSION));
     assert_eq!(refused(&mut bench, ann, ordinary), 503);
@@ -282,6 +308,94 @@ fn it_lasts_for_as_long_as_its_parties_want_and_rings_for_three_minutes() {
     assert!(bench.harness.is_up(phone, call));
     bench.harness.run(Duration::from_secs(600));
     assert!(bench.harness.is_up(phone, call));
+    assert_eq!(bench.sent_to(CARRIER, "INVITE ").pop().map(|it| it.contains("Session-Expires")), Some(false));
+    let answers = bench.sent_to(PHONE, "SIP/2.0 200");
+    assert!(!answers.iter().any(|it| it.contains("Session-Expires")), "no refresh can end it");
     bench.harness.hang_up(phone, call);
     bench.harness.assert_nothing_left();
+}
+
+/// 30 users behind one address, and a stolen password whose calls for help nobody answers.
+#[test]
+fn while_a_stolen_password_floods_the_number_every_other_user_reaches_the_carrier() {
+    let users: String = (0..30)
+        .map(|n| {
+            format!(
+                "[[user]]\nname = \"20{n:02}\"\npassword = \"secret\"\nclass = \"barred\"\nmax_calls = 1\n"
+            )
+        })
+        .collect();
+    let limits =
+        "calls = 10\ncalls_per_s = 2\nuser_calls_per_s = 2\nsource_calls = 4\nsource_calls_per_s = 3";
+    let carrier = "options_s = 0\nchannels = 3\ncalls_per_s = 1";
+    let mut bench = Bench::new(&text(limits, carrier, "", &format!("{EMERGENCY}{users}")));
+    let [thief, office, _carrier] = ["203.0.113.66:5060", PHONE, CARRIER].map(|at| bench.harness.party(at));
+    let of = |bench: &Bench, user: &str| {
+        let from = format!("<sip:{user}@");
+        let sent = bench.sent_to(CARRIER, "INVITE ");
+        let calls = sent.iter().filter(|invite| invite.contains(&from));
+        calls
+            .map(|invite| invite.lines().find(|line| line.starts_with("Call-ID:")))
+            .collect::<std::collections::HashSet<_>>()
+            .len()
+    };
+    let start = bench.harness.now();
+    for n in 0..30 {
+        for _ in 0..10 {
+            user_calls(&mut bench, thief, "112", &[]);
+        }
+        let user = format!("20{n:02}");
+        calls_as(&mut bench, office, (&user, "secret"), "112", &[]);
+        assert_eq!(of(&bench, &user), 1, "{user} reaches the carrier");
+        bench.harness.run(Duration::from_millis(100));
+    }
+    let seconds = (bench.harness.now() - start).as_secs() as usize + 1;
+    let flood = of(&bench, "1001");
+    // Its burst, one a second beyond it, and the ordinary calls that its limits leave.
+    assert!(flood <= 3 + seconds + 4, "{flood} of 300 in {seconds} s");
+    assert!(bench.parts.board.channels.urgent("user/1001") <= 2);
+}
+
+#[test]
+fn a_redial_takes_the_place_of_an_attempt_of_the_same_user() {
+    let (mut bench, [_, phone, carrier, _]) = bench("", "", "max_calls = 1");
+    let first = user_calls(&mut bench, phone, "112", &[]);
+    let asked = bench.harness.next_call(carrier);
+    bench.harness.ring(carrier, asked, 180, None);
+    let second = user_calls(&mut bench, phone, "112", &[]);
+    bench.harness.answer_next(carrier, SESSION);
+    all_talk(&mut bench);
+    let third = user_calls(&mut bench, phone, "112", &[]);
+    bench.harness.answer_next(carrier, SESSION);
+    assert_eq!(refused(&mut bench, phone, first), 480);
+    assert_eq!(bench.sent_to(CARRIER, "CANCEL ").len(), 1);
+    assert!(bench.harness.is_up(phone, second) && bench.harness.is_up(phone, third));
+    // The third has no media: the fourth takes its place, not that of a conversation.
+    bench.harness.run(Duration::from_secs(3));
+    let fourth = user_calls(&mut bench, phone, "112", &[]);
+    bench.harness.answer_next(carrier, SESSION);
+    all_talk(&mut bench);
+    assert!(bench.harness.is_up(phone, second) && bench.harness.is_up(phone, fourth));
+    assert!(!bench.harness.is_up(phone, third));
+    bench.harness.run(Duration::from_secs(3));
+    let fifth = user_calls(&mut bench, phone, "112", &[]);
+    assert_eq!(refused(&mut bench, phone, fifth), 480, "both talk");
+    for call in [second, fourth] {
+        bench.harness.hang_up(phone, call);
+    }
+    bench.harness.assert_nothing_left();
+    assert_eq!(bench.parts.board.channels.all(), []);
+}
+
+#[test]
+fn the_last_rtp_ports_are_for_emergency_calls() {
+    let (mut bench, [ann, phone, carrier, _]) = bench("[media]\nports = \"20000-20031\"", "", "");
+    for _ in 0..7 {
+        ordinary(&mut bench, ann, carrier);
+    }
+    let eighth = bench.harness.call(ann, "100", Some(SESSION));
+    assert_eq!(refused(&mut bench, ann, eighth), 503);
+    let call = user_calls(&mut bench, phone, "112", &[]);
+    bench.harness.answer_next(carrier, SESSION);
+    assert!(bench.harness.is_up(phone, call));
 }
