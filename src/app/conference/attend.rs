@@ -20,7 +20,7 @@ use serde_json::json;
 
 use super::deeds::{Deeds, parts};
 use super::{Deed, Live, Refused, Role, RoomConfig, Rooms, Word, lock};
-use crate::wrong_pins::{Attempt, WrongPins};
+use crate::wrong_pins::{Attempt, Caller, WrongPins};
 use b2b_call::application::{AppAnswer, AppEvent, Application, WantId, Wants};
 use b2b_call::controller::{CollectEnd, Collected, DigitPlan};
 use b2b_call::handler::{ApplicationHandler, HandlerAction, IncomingCall};
@@ -233,7 +233,7 @@ impl Attends {
         if digits.is_empty() {
             return self.is(self.room.config.role_for(""), wants);
         }
-        let attempt = self.room.wrong_pins.attempt(now, &self.room.name, &self.call.who(), false);
+        let attempt = self.room.wrong_pins.attempt(now, &self.room.name, &Caller::of(&self.call), false);
         match attempt.wait() {
             Some(wait) if !wait.is_zero() => {
                 self.at = At::Weighing;
@@ -249,7 +249,7 @@ impl Attends {
         // If only moderators have a PIN, a wrong one admits the caller as a participant, but counts as wrong.
         let role = config.role_for(if attempt.wait().is_some() { digits } else { "" });
         match role == Some(Role::Moderator) || role.is_some() && config.pin.is_some() {
-            true => attempt.right(),
+            true => attempt.right(role == Some(Role::Moderator) || config.moderator_pin.is_none()),
             false => self.tell("wrong_pin", json!({ "over_calls": attempt.wrong() }), wants),
         }
         self.is(role, wants);

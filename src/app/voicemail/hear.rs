@@ -9,7 +9,7 @@ use super::boxes::Age;
 use super::machine::{Came, Do, Hearing, Keys};
 use super::visit::{MAILBOX, Speech, Visit};
 use super::{House, VOICEMAIL};
-use crate::wrong_pins::Attempt;
+use crate::wrong_pins::{Attempt, Caller};
 use b2b_call::application::{AppAnswer, AppEvent, Application, WantId, Wants};
 use b2b_call::handler::{ApplicationHandler, HandlerAction, IncomingCall};
 use b2b_call::service::{CallError, CallService, Place};
@@ -151,7 +151,7 @@ impl Hears {
         }
         let place = format!("{VOICEMAIL}/{}", self.machine.mailbox());
         let pins = self.visit.house.mailboxes.wrong_pins();
-        let attempt = pins.attempt(now, &place, &self.visit.call.who(), self.is_owner);
+        let attempt = pins.attempt(now, &place, &Caller::of(&self.visit.call), self.is_owner);
         match attempt.wait() {
             Some(wait) if wait.is_zero() => self.goes_on(came, Some(attempt), wants),
             Some(wait) => {
@@ -172,7 +172,7 @@ impl Hears {
             let data = json!({ "mailbox": mailbox, "times": times, "over_calls": over_calls });
             self.visit.tell("wrong_pin", data, wants);
         } else if let Some(attempt) = attempt {
-            attempt.right();
+            attempt.right(true);
         }
         self.does(act, wants);
     }
