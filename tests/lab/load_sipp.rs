@@ -22,7 +22,7 @@ fn load(folder: &Path, flags: &[&str]) -> B2b {
     let report = folder.join("report");
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_b2b"));
     command.current_dir(folder).args(["--role", "load", "--sip-bind", "127.0.0.1:0", "--report"]).arg(report);
-    B2b::start(command.args(flags))
+    B2b::start(command.args(flags).args(["--scenario-key", "sound=tone.ulaw"]))
 }
 
 /// Waits for the end of a load; returns the exit code and load.json.

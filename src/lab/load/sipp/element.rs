@@ -30,10 +30,25 @@ pub enum ScenarioError {
 /// A line, from 1, and its error.
 pub type Fault = (u32, String);
 
+/// Where the lines of a text begin.
+pub struct Lines(Vec<usize>);
+
+impl Lines {
+    /// Those of this text.
+    pub fn new(text: &str) -> Self {
+        Lines(text.match_indices('\n').map(|(at, _)| at + 1).collect())
+    }
+
+    /// The line of an octet, from 1.
+    pub fn of(&self, at: usize) -> u32 {
+        u32::try_from(self.0.partition_point(|begin| *begin <= at) + 1).unwrap_or(u32::MAX)
+    }
+}
+
 /// An element.
 #[derive(Clone, Copy)]
 pub struct Element<'a, 'input> {
-    document: &'a Document<'input>,
+    lines: &'a Lines,
     node: Node<'a, 'input>,
 }
 
@@ -54,8 +69,8 @@ const REFUSED: [(&str, &str); 4] = [
 
 impl<'a, 'input> Element<'a, 'input> {
     /// The root.
-    pub fn root(document: &'a Document<'input>) -> Self {
-        Element { document, node: document.root_element() }
+    pub fn root(document: &'a Document<'input>, lines: &'a Lines) -> Self {
+        Element { lines, node: document.root_element() }
     }
 
     /// Its name.
@@ -65,13 +80,13 @@ impl<'a, 'input> Element<'a, 'input> {
 
     /// Its first line, from 1.
     pub fn line(self) -> u32 {
-        self.document.text_pos_at(self.node.range().start).row
+        self.lines.of(self.node.range().start)
     }
 
     /// The child elements.
     pub fn elements(self) -> impl Iterator<Item = Element<'a, 'input>> {
-        let document = self.document;
-        self.node.children().filter(Node::is_element).map(move |node| Element { document, node })
+        let lines = self.lines;
+        self.node.children().filter(Node::is_element).map(move |node| Element { lines, node })
     }
 
     /// The text inside, and its first line.
@@ -80,10 +95,10 @@ impl<'a, 'input> Element<'a, 'input> {
         let mut written = texts.by_ref().filter(|node| node.text().is_some_and(|it| !it.trim().is_empty()));
         let Some(text) = written.next() else { return Ok(("", self.line())) };
         if let Some(second) = written.next() {
-            let line = self.document.text_pos_at(second.range().start).row;
+            let line = self.lines.of(second.range().start);
             return Err((line, format!("a second message in <{}>; write an element for each", self.name())));
         }
-        Ok((text.text().unwrap_or_default(), self.document.text_pos_at(text.range().start).row))
+        Ok((text.text().unwrap_or_default(), self.lines.of(text.range().start)))
     }
 
     /// An error at this element.
@@ -128,7 +143,7 @@ impl<'a, 'input> Element<'a, 'input> {
             if known.contains(&name) || IGNORED.contains(&name) {
                 continue;
             }
-            let line = self.document.text_pos_at(attribute.range().start).row;
+            let line = self.lines.of(attribute.range().start);
             let instead = match REFUSED.iter().find(|(refused, _)| *refused == name) {
                 Some((_, instead)) => (*instead).to_owned(),
                 None if known.is_empty() => "leave it out".to_owned(),

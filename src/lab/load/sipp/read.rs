@@ -7,7 +7,7 @@ use std::time::Duration;
 use regex::bytes::{Regex, RegexBuilder};
 use roxmltree::{Document, ParsingOptions};
 
-use super::element::{Element, Fault, ScenarioError};
+use super::element::{Element, Fault, Lines, ScenarioError};
 use super::read_actions::actions;
 use super::scenario::{
     Action, Deed, Length, Media, Next, Optional, Receive, Scenario, Step, Variable, Wanted,
@@ -44,6 +44,27 @@ pub fn read(path: &Path, keys: &BTreeMap<String, String>) -> Result<Scenario, Sc
     })
 }
 
+/// Maximum nodes of a scenario, and maximum attributes of an element: each is compared with all others.
+const MOST_NODES: u32 = 50_000;
+const MOST_ATTRIBUTES: usize = 1_000;
+/// Maximum variables.
+pub(super) const MOST_VARIABLES: usize = 1_000;
+
+/// Finds an element with too many attributes before the parser does: the beginning of the element.
+fn attributes(text: &str) -> Result<(), usize> {
+    let mut at = 0_usize;
+    for part in text.split('<') {
+        let values = part
+            .match_indices('=')
+            .filter(|(equals, _)| part[equals + 1..].trim_start().starts_with(['"', '\'']));
+        if values.count() > MOST_ATTRIBUTES {
+            return Err(at.saturating_sub(1));
+        }
+        at += part.len() + 1;
+    }
+    Ok(())
+}
+
 /// Labels with their step index and line.
 type Labels = HashMap<String, (usize, u32)>;
 
@@ -58,10 +79,14 @@ pub(super) struct Reading<'a> {
 /// Parses the text of a scenario.
 pub(super) fn parse(path: &Path, text: &str, keys: &BTreeMap<String, String>) -> Result<Scenario, Fault> {
     // SIPp's scenarios name sipp.dtd, which is not fetched
-    let options = ParsingOptions { allow_dtd: true, ..ParsingOptions::default() };
+    let options = ParsingOptions { allow_dtd: true, nodes_limit: MOST_NODES, ..ParsingOptions::default() };
+    let lines = Lines::new(text);
+    attributes(text).map_err(|at| {
+        (lines.of(at), format!("more than {MOST_ATTRIBUTES} attributes in one element; write fewer"))
+    })?;
     let document = Document::parse_with_options(text, options)
         .map_err(|error| (error.pos().row, format!("{error}; write well-formed XML")))?;
-    let root = Element::root(&document);
+    let root = Element::root(&document, &lines);
     if root.name() != "scenario" {
         return Err(root.fault(format!("<{}> is no scenario; write <scenario>", root.name())));
     }
@@ -96,6 +121,9 @@ pub(super) fn parse(path: &Path, text: &str, keys: &BTreeMap<String, String>) ->
         _ => false,
     });
     let variables = variables.len();
+    if variables > MOST_VARIABLES {
+        return Err(root.fault(format!("{variables} variables; write {MOST_VARIABLES} at most")));
+    }
     let scenario = Scenario { path: path.to_owned(), steps, variables, own_media, has_invite };
     check(&scenario, root)?;
     Ok(scenario)
@@ -127,15 +155,21 @@ fn check(scenario: &Scenario, root: Element<'_, '_>) -> Result<(), Fault> {
     if !scenario.steps.iter().any(|step| matches!(step.deed, Deed::Send { .. } | Deed::Receive(_))) {
         return Err(root.fault("nothing is sent or received; write a <send> or <recv>"));
     }
+    // The first optional <recv> of those that wait for a further step.
+    let mut optional: Option<&Step> = None;
     for (n, step) in scenario.steps.iter().enumerate() {
-        let optional = |step: &Step| matches!(&step.deed, Deed::Receive(it) if it.optional != Optional::No);
-        let after = scenario.steps[n + 1..].iter().find(|step| !optional(step));
-        if optional(step) && !matches!(after.map(|step| &step.deed), Some(Deed::Receive(_))) {
+        match &step.deed {
+            Deed::Receive(it) if it.optional != Optional::No => optional = optional.or(Some(step)),
+            Deed::Receive(_) => optional = None,
+            _ => {}
+        }
+        let is_last = n + 1 == scenario.steps.len();
+        if let Some(waits) = optional.filter(|_| is_last || !matches!(step.deed, Deed::Receive(_))) {
             let reason = "an optional <recv> stands before something else than a <recv>: nobody could say how long to \
                           wait for it; write a <recv> that is not optional behind it";
-            return Err((step.line, reason.to_owned()));
+            return Err((waits.line, reason.to_owned()));
         }
-        if matches!(step.deed, Deed::TimeWait(_)) && n + 1 < scenario.steps.len() {
+        if matches!(step.deed, Deed::TimeWait(_)) && !is_last {
             return Err((step.line, "<timewait> is the last step; write <pause>".to_owned()));
         }
     }

@@ -154,21 +154,33 @@ fn exec(reading: &Reading<'_>, element: Element<'_, '_>) -> Result<Media, Fault>
             )));
         }
     };
-    let path = found(reading.folder, file);
-    let octets = std::fs::read(&path).map_err(|error| {
-        element.fault(format!(
-            "rtp_stream: {}: {error}; name a file here or beside the scenario",
-            path.display()
-        ))
-    })?;
+    let octets = sound(reading, file).map_err(|why| element.fault(format!("rtp_stream: {file}: {why}")))?;
     if octets.len() < PACKET {
-        return Err(element.fault(format!("rtp_stream: {} has less than 20 ms", path.display())));
+        return Err(element.fault(format!("rtp_stream: {file} has less than 20 ms")));
     }
     Ok(Media::Play(Arc::new(Stream { octets, times, payload_type })))
 }
 
-/// The path of a file: relative to the working directory as in SIPp, or else to the scenario.
-fn found(folder: &Path, file: &str) -> PathBuf {
-    let here = PathBuf::from(file);
-    if here.exists() { here } else { folder.join(file) }
+/// The octets of a file that is sent: beneath the scenario's folder, since scenarios come from others and a
+/// peer hears it; or any that a key of the command line names, with or without the key here. Found from the working directory as in SIPp, or
+/// else from the scenario.
+fn sound(reading: &Reading<'_>, file: &str) -> Result<Vec<u8>, String> {
+    let key = file.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let named = key.and_then(|key| reading.names.keys.get(key));
+    let here = PathBuf::from(named.map_or(file, String::as_str));
+    let path = if named.is_some() || here.exists() { here } else { reading.folder.join(file) };
+    let instead = "name a file beneath the folder of the scenario, or add --scenario-key sound=FILE";
+    let failed = |error: std::io::Error| format!("{error}; {instead}");
+    let real = path.canonicalize().map_err(failed)?;
+    let folder = if reading.folder.as_os_str().is_empty() { Path::new(".") } else { reading.folder };
+    let is_named = |key: &String| Path::new(key).canonicalize().is_ok_and(|named| named == real);
+    if !reading.names.keys.values().any(is_named)
+        && !folder.canonicalize().is_ok_and(|folder| real.starts_with(folder))
+    {
+        return Err(format!("it is not beneath the folder of the scenario; {instead}"));
+    }
+    if !real.is_file() {
+        return Err(format!("it is no file; {instead}"));
+    }
+    std::fs::read(real).map_err(failed)
 }

@@ -75,7 +75,7 @@ fn what_is_outside_of_the_subset_is_refused_by_its_line_and_says_what_to_write()
         ),
         ("<nop><action><exec command=\"ls\"/></action></nop>", 1, "programs are not started"),
         ("<nop><action>\n<exec play_pcap_audio=\"a.pcap\"/></action></nop>", 2, "write rtp_stream"),
-        ("<nop><action><exec rtp_stream=\"no.ulaw\"/></action></nop>", 1, "beside the scenario"),
+        ("<nop><action><exec rtp_stream=\"no.ulaw\"/></action></nop>", 1, "beneath the folder"),
         ("<nop><action><exec rtp_stream=\"a,x\"/></action></nop>", 1, "write -1"),
         ("<nop><action><exec rtp_stream=\"a,1,18,G729/8000\"/></action></nop>", 1, "8,PCMA/8000"),
         ("<nop><action><ereg regexp=\"a\"/></action></nop>", 1, "does nothing with what it finds"),
@@ -94,6 +94,51 @@ fn what_is_outside_of_the_subset_is_refused_by_its_line_and_says_what_to_write()
         let (at, reason) = refused(steps);
         assert!(at == line && reason.contains(said), "{steps}:\n{at}: {reason}");
     }
+}
+
+#[test]
+fn a_stream_is_read_from_beside_the_scenario_or_as_the_command_line_says() {
+    let (house, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (secret, hidden) = (outside.path().join("secret"), outside.path().join("hidden"));
+    for path in [&secret, &hidden, &house.path().join("tone.ulaw")] {
+        std::fs::write(path, [0xff; 320]).unwrap();
+    }
+    std::fs::create_dir(house.path().join("sounds")).unwrap();
+    std::fs::write(house.path().join("sounds/a.ulaw"), [0xff; 320]).unwrap();
+    std::os::unix::fs::symlink(&hidden, house.path().join("link.ulaw")).unwrap();
+    let keys = BTreeMap::from([("sound".to_owned(), secret.display().to_string())]);
+    let plays = |file: &str| {
+        let text = format!(
+            "<scenario>{RECV}<nop><action><exec rtp_stream=\"{file},-1\"/></action></nop></scenario>"
+        );
+        parse(&house.path().join("made.xml"), &text, &keys).map(drop).map_err(|(_, why)| why)
+    };
+    for file in ["tone.ulaw", "sounds/a.ulaw", "./sounds/../tone.ulaw", "[sound]"] {
+        assert_eq!(plays(file), Ok(()), "{file}");
+    }
+    assert_eq!(plays(&secret.display().to_string()), Ok(()), "the key names it");
+    let above = format!("../{}/hidden", outside.path().file_name().unwrap().display());
+    for file in
+        [&secret.display().to_string(), &above, "link.ulaw", "/proc/self/environ", "sounds", "[other]"]
+    {
+        let why = plays(file).unwrap_err();
+        assert!(why.contains("--scenario-key sound=FILE"), "{file}: {why}");
+    }
+}
+
+#[test]
+fn long_scenarios_are_refused_or_read_without_comparing_all_with_all() {
+    let many: String = (0..200_000).map(|n| format!(" a{n}=\"\"")).collect();
+    let (line, reason) = refused(&format!("{RECV}<nop{many}/>"));
+    assert!(line == 2 && reason.contains("more than 1000 attributes"), "{line}: {reason}");
+    let optional = "<recv request=\"A\" optional=\"true\"/>\n".repeat(15_000);
+    assert_eq!(read(&format!("{optional}{RECV}")).unwrap().steps.len(), 15_001);
+    assert_eq!(refused(&format!("{RECV}{optional}")).0, 2, "the first of those that wait");
+    assert!(refused(&optional.repeat(4)).1.contains("nodes limit"));
+    let ereg = |n: usize| format!("<ereg regexp=\"a\" search_in=\"msg\" assign_to=\"v{n}\"/>");
+    let variables: String = (0..1_500).map(ereg).collect();
+    let (_, reason) = refused(&format!("<recv request=\"A\"><action>{variables}</action></recv>"));
+    assert!(reason.contains("1000 at most"), "{reason}");
 }
 
 #[test]

@@ -87,6 +87,8 @@ impl Names<'_> {
     pub fn variable(&mut self, name: &str) -> Variable {
         match self.variables.iter().position(|known| known == name) {
             Some(at) => at,
+            // Beyond this many the scenario is refused.
+            None if self.variables.len() > super::read::MOST_VARIABLES => self.variables.len() - 1,
             None => {
                 self.variables.push(name.to_owned());
                 self.variables.len() - 1
