@@ -232,6 +232,9 @@ impl Journal {
         for (index, line) in lines.enumerate() {
             let bad = |why: String| JournalError::Line { line: index + 1, why };
             let read: Value = line.map_err(|error| bad(error.to_string()))?;
+            if let Some(seconds) = too_long(&read) {
+                return Err(bad(format!("a time of {seconds} s is too long")));
+            }
             let Value::Object(mut fields) = read else { return Err(bad("no object".to_owned())) };
             let at = fields.remove("at").and_then(|at| at.as_u64());
             let place = fields.remove("n").and_then(|n| n.as_u64()).unwrap_or_default();
@@ -300,6 +303,21 @@ impl Journal {
     /// When the call began.
     pub fn began(&self) -> SystemTime {
         UNIX_EPOCH + Duration::from_micros(self.begin.wall_us)
+    }
+}
+
+/// The seconds of a duration or of a moment in a line with which no time could be calculated.
+fn too_long(value: &Value) -> Option<u64> {
+    const LONGEST: [(&str, u64); 2] = [("secs", 1 << 32), ("secs_since_epoch", 1 << 40)];
+    match value {
+        Value::Object(fields) => {
+            let seconds = |(name, longest): (&str, u64)| {
+                fields.get(name).and_then(Value::as_u64).filter(|seconds| *seconds > longest)
+            };
+            LONGEST.into_iter().find_map(seconds).or_else(|| fields.values().find_map(too_long))
+        }
+        Value::Array(values) => values.iter().find_map(too_long),
+        _ => None,
     }
 }
 

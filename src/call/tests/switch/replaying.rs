@@ -104,6 +104,30 @@ fn what_is_no_journal_is_refused_with_its_line() {
     assert!(matches!(Journal::parse(&newer), Err(JournalError::Version(3, _))));
 }
 
+/// Seconds with which no time could be calculated, in place of every number of seconds of the journal.
+#[test]
+fn a_journal_with_an_endless_time_is_refused_by_its_line() {
+    let text = journal();
+    let places: Vec<usize> = text.match_indices("\"secs\":").map(|(at, it)| at + it.len()).collect();
+    assert!(places.len() >= 3, "{text}");
+    for at in places {
+        let digits = text[at..].find(|c: char| !c.is_ascii_digit()).expect("an end");
+        for seconds in [u64::MAX, u64::MAX / 2, 1 << 40] {
+            let changed = format!("{}{seconds}{}", &text[..at], &text[at + digits..]);
+            let line = text[..at].lines().count();
+            match Journal::parse(&changed) {
+                Err(JournalError::Line { line: named, why }) => {
+                    assert!(named == line && why.contains("too long"), "{named}: {why}");
+                }
+                other => panic!("{seconds} s in line {line}: {:?}", other.map(drop)),
+            }
+        }
+        // The longest that is read calculates.
+        let changed = format!("{}{}{}", &text[..at], 1_u64 << 32, &text[at + digits..]);
+        run(&changed);
+    }
+}
+
 #[test]
 fn a_damaged_journal_ends_in_a_difference_and_in_nothing_worse() {
     let text = journal();
