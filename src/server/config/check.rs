@@ -11,6 +11,8 @@ use super::{
     Action, Carrier, ConfigError, ConfigProblem, MediaPath, Route, ServerConfig, Store, Verstat, apps, keys,
     listener, tls,
 };
+use b2b_app::conference::RoomConfig;
+use b2b_app::voicemail::VOICEMAIL;
 use b2b_config::keys::nearest;
 use b2b_config::section::Section;
 use b2b_config::table::Table;
@@ -260,6 +262,20 @@ impl ServerConfig {
         })
     }
 
+    /// What strangers may do in an application.
+    fn open_to_strangers(&self, app: &str) -> Option<&'static str> {
+        match app.split_once('/') {
+            Some(("park", _)) => Some("strangers could take parked calls"),
+            Some(("conference", room)) => {
+                let open = |it: &&RoomConfig| it.name == room && it.pin.is_none();
+                let open = self.apps.conferences.iter().find(open);
+                open.map(|_| "the room has no pin, and strangers could join it")
+            }
+            None if app == VOICEMAIL => Some("strangers could guess the PINs of mailboxes"),
+            _ => None,
+        }
+    }
+
     /// Settings that are allowed but probably unintended, one line each.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings: Vec<String> = self.gateways.iter().filter_map(super::profiles::warning).collect();
@@ -291,6 +307,18 @@ impl ServerConfig {
                     route.name, route.line
                 ));
             }
+            let for_all = route.classes.is_empty()
+                && route.sources.is_empty()
+                && self.gateways.iter().any(Gateway::calls_in);
+            if let (Action::App { name, .. }, true) = (&route.action, for_all) {
+                warnings.extend(self.open_to_strangers(&name.to_string()).map(|harm| {
+                    format!(
+                        "route {} (line {}) gives calls from any source to {name}, inbound calls from gateways \
+                         too: {harm}; add class = \"internal\"",
+                        route.name, route.line
+                    )
+                }));
+            }
             let Action::Dial { targets, policy } = &route.action else { continue };
             if policy.record && policy.media == MediaPath::Direct {
                 warnings.push(format!(
@@ -300,11 +328,7 @@ impl ServerConfig {
                 ));
             }
             let out = targets.iter().find(|target| matches!(target, super::Target::Gateway { .. }));
-            if let Some(out) = out
-                && route.classes.is_empty()
-                && route.sources.is_empty()
-                && self.gateways.iter().any(Gateway::calls_in)
-            {
+            if let Some(out) = out.filter(|_| for_all) {
                 warnings.push(format!(
                     "route {} (line {}) sends calls from any source to {out}, inbound calls from gateways too: \
                      strangers could call through at your cost; add class = \"internal\"",

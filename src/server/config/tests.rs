@@ -314,4 +314,19 @@ fn what_is_hardly_meant_is_warned_about() {
     assert!(shared("").contains("gateway c has channels = 8, and user 1001 no max_calls"), "{}", shared(""));
     assert_eq!(shared("max_calls = 2\n"), "");
     assert!(warnings(&format!("[server]\ntrusted = \"0.0.0.0/0\"\n{open}")).contains("whole Internet"));
+    let apps = "[[gateway]]\nname = \"c\"\nhosts = \"h\"\nsources = \"192.0.2.1\"\n[[park]]\nname = \"lot\"\n\
+                slots = \"701-709\"\n[voicemail]\nfolder = \"/v\"\n[[mailbox]]\nname = \"1001\"\npin = \"4711\"\n\
+                [[conference]]\nname = \"open\"\n[[conference]]\nname = \"shut\"\npin = \"4711\"\n";
+    for (app, harm) in [
+        ("park/lot", "take parked calls"),
+        ("conference/open", "has no pin"),
+        ("voicemail", "guess the PINs"),
+        ("conference/shut", ""),
+        ("voicemail/1001", ""),
+    ] {
+        let route = format!("{apps}[[route]]\ncalled = '9'\napp = \"{app}\"\n");
+        let told = warnings(&route);
+        assert!(told.contains(harm) && told.is_empty() == harm.is_empty(), "{app}: {told}");
+        assert_eq!(warnings(&format!("{route}source = \"users\"\n")), "", "{app}");
+    }
 }

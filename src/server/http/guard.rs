@@ -2,7 +2,8 @@
 //! but no web page open in a browser here, and no client of a proxy here.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use axum::extract::{Request, State};
 use axum::http::header::{
@@ -22,6 +23,8 @@ use super::connections::Proof;
 use super::source::Source;
 use crate::config::Secret;
 use crate::config::tokens::{Scope, Scopes, Token};
+use b2b_sip::known::KnownSources;
+use b2b_sip::net::budget::{Rate, SourceBudget};
 
 /// Requires no token: it only says whether calls are taken.
 const OPEN: &str = "/healthz";
@@ -35,7 +38,17 @@ const OF_PROXIES: [HeaderName; 4] =
 /// The access rules for requests.
 pub struct Guard {
     tokens: Vec<Known>,
+    /// Wrong tokens by source, and when guesses are next told.
+    wrong: Mutex<(SourceBudget, Instant)>,
 }
+
+/// Wrong tokens of a source that are answered at once; further ones wait for this pause.
+const WRONG: Rate = Rate { per_second: 1, burst: 10 };
+const PAUSE: Duration = Duration::from_secs(1);
+/// Sources with a count of their own.
+const SOURCES: usize = 1_024;
+/// Minimum interval between two lines about guesses.
+const TOLD: Duration = Duration::from_secs(60);
 
 struct Known {
     /// A hash, so that the comparison does not even reveal the length.
@@ -107,7 +120,28 @@ impl Guard {
             hash: hash(secret.reveal()),
             scopes: Granted(Arc::new(scopes)),
         };
-        Guard { tokens: all.into_iter().chain(others).map(known).collect() }
+        let now = Instant::now();
+        let budget = SourceBudget::new(now, WRONG, SOURCES, KnownSources::default());
+        let wrong = Mutex::new((budget, now));
+        Guard { tokens: all.into_iter().chain(others).map(known).collect(), wrong }
+    }
+
+    /// A wrong token has come. `true`: its source guesses, and waits for the answer.
+    fn is_guessed(&self, now: Instant, source: IpAddr) -> bool {
+        let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
+        let (budget, told) = &mut *wrong;
+        if budget.admit(now, source) {
+            return false;
+        }
+        if now >= *told {
+            *told = now + TOLD;
+            tracing::warn!(
+                "HTTP interface: {source} has sent more than {} wrong tokens; each further one is answered a \
+                 second later. If that is no program of yours, let a firewall keep it out",
+                WRONG.burst
+            );
+        }
+        true
     }
 
     /// `authority` takes the place of Host in an HTTP/2 request without it (RFC 9113 §8.3.1).
@@ -213,6 +247,11 @@ pub async fn check(State(guard): State<Arc<Guard>>, mut request: Request, next: 
                 tracing::debug!("HTTP interface: request from {source} refused: {}", problem.error);
             }
             let challenge = problem.status == StatusCode::UNAUTHORIZED;
+            let source = request.extensions().get().map(|Source(source)| *source);
+            let guess = source.filter(|_| challenge && !given(request.headers()).is_empty());
+            if guess.is_some_and(|source| guard.is_guessed(Instant::now(), source)) {
+                tokio::time::sleep(PAUSE).await;
+            }
             let mut response = problem.into_response();
             if challenge {
                 response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -249,6 +288,16 @@ mod tests {
         }
         assert_eq!(asked(&guard, &[]), Err(StatusCode::UNAUTHORIZED));
         assert!(guard.admits(OPEN, None, &HeaderMap::new()).is_ok());
+    }
+
+    #[test]
+    fn who_guesses_tokens_waits_and_others_do_not() {
+        let guard = Guard::new(Some(&Secret::new("right")), &[]);
+        let (now, [one, other]) = (Instant::now(), ["192.0.2.1", "192.0.2.2"].map(|it| it.parse().unwrap()));
+        let waits = |source, at| guard.is_guessed(at, source);
+        assert_eq!((0..100).filter(|_| waits(one, now)).count(), 90);
+        assert!(!waits(other, now));
+        assert!(!waits(one, now + Duration::from_secs(1)) && waits(one, now + Duration::from_secs(1)));
     }
 
     #[test]
