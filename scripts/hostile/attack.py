@@ -15,7 +15,7 @@ import sip
 import sound
 import world as worlds
 
-FILES = ("strangers", "insider", "gateway", "webserver", "rtp")
+FILES = ("strangers", "insider", "gateway", "webserver", "voiceagent", "rtp")
 ALL = {}
 # In the combined run an attack rests for this multiple of its duration.
 REST = 2

@@ -400,6 +400,63 @@ def pin(one, world):
         return inside, f"{wrong} wrong PINs, then the correct one was " + ("accepted" if inside else "rejected")
 
 
+@attack("pin-lockout", "2nd M6", "wrong PINs of one user, while the owner enters the right one",
+        counters=('b2b_alarms{alarm="wrong_pin"}',))
+def pin_lockout(one, world):
+    with one.attacker(world, 0) as guesser, one.victim(world, 5) as owner:
+        for phone in (guesser, owner):
+            phone.register()
+        inside = tried = 0
+        for _ in range(3):
+            for _ in range(3):
+                call = guesser.call("8300")
+                for guess in ("0000#", "1111#", "2222#"):
+                    if call.status == 200 and not call.ended.is_set():
+                        call.digits(guess)
+                    time.sleep(0.3)
+                call.bye()
+            call, tried = owner.call("8300"), tried + 1
+            if call.status == 200:
+                call.digits("4711#")
+                inside += bool(owner.until(lambda: one.number(5) in ask(world, "/rooms/closed")[1], 3))
+            call.bye()
+        return inside < tried, f"the owner got in {inside} of {tried} times"
+
+
+@attack("emergency-flood", "2nd H2", "60 emergency calls a second from one user; another user makes one",
+        lines={"emergency": [f'numbers = ["{worlds.HELP}"]', 'gateways = ["services"]']},
+        counters=('b2b_abuse_total{kind="user_over_rate"}',), timed=True)
+def emergency_flood(one, world):
+    with contextlib.ExitStack() as stack:
+        flooder, caller = stack.enter_context(one.attacker(world, 0)), stack.enter_context(one.victim(world, 5))
+        caller.register()
+        uri = f"sip:{worlds.HELP}@{worlds.DOMAIN}"
+        challenge = flooder.request("INVITE", uri, login=False, body=flooder.session())
+        over = threading.Event()
+
+        def flood():
+            nc = 0
+            while not over.is_set():
+                nc += 1
+                proof = sip.credentials(challenge, "INVITE", uri, flooder.user, flooder.password, nc)
+                flooder.request("INVITE", uri, fields=[proof], body=flooder.session(), wait=False)
+                time.sleep(1 / 60)
+
+        flooding = threading.Thread(target=flood)
+        flooding.start()
+        time.sleep(2)
+        reached, answers = 0, []
+        for _ in range(3):
+            call = caller.call(worlds.HELP, patience=5)
+            answers.append(call.status)
+            reached += call.status == 200
+            call.bye()
+            time.sleep(1)
+        over.set()
+        flooding.join()
+        return reached < 3, f"{reached} of 3 emergency calls of another user were answered: {answers}"
+
+
 @attack("key-reader", "M3", "a token with the scope `read` sees the PIN that a caller presses")
 def key_reader(one, world):
     with one.victim(world, 5) as victim:

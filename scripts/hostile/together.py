@@ -112,7 +112,8 @@ def judge(world, honest, left, took):
     noted = world.notes("carrier")
     if foreign := sum(it["method"] == "RTP" for it in noted):
         problems.append(f"the carrier heard {foreign} packets of attackers")
-    if bills := [it for it in noted if it["method"] == "INVITE" and not it["uri"].startswith(f"sip:{worlds.PAID}")]:
+    paid = tuple(f"sip:{number}" for number in (worlds.PAID, f"{worlds.HELP}@"))
+    if bills := [it for it in noted if it["method"] == "INVITE" and not it["uri"].startswith(paid)]:
         problems.append(f"the carrier was called {len(bills)} times without a route: {bills[0]['uri']}")
     for who in ("neighbour", "elsewhere"):
         if seen := [it for it in world.notes(who) if it["method"]]:

@@ -16,6 +16,8 @@ DOMAIN = "b2b.example"
 PAID = "+4930"
 # No caller has a route to it.
 DEAR = "+9005551234"
+# The emergency number, which every user may call.
+HELP = "112"
 FIRST_PORT = 20000
 
 
@@ -146,6 +148,14 @@ options_s = 0
 called = '5{n}\d*'
 to = "gateway/evil-{n}"
 """,
+    "voiceagent": r"""
+[[voice_agent]]
+name = "liar-{n}"
+url = "ws://{at}:8001/"
+[[route]]
+called = '84{n}'
+app = "voice_agent/liar-{n}"
+""",
     "webserver": r"""
 [[ivr]]
 name = "web-{n}"
@@ -164,6 +174,13 @@ PARTIES = r"""
 name = "carrier"
 hosts = ["{net}.80:5060"]
 sources = ["{net}.80"]
+options_s = 0
+
+# Where emergency calls go: the same host, with few channels.
+[[gateway]]
+name = "services"
+hosts = ["{net}.80:5060"]
+channels = 10
 options_s = 0
 
 [[gateway]]
