@@ -1,19 +1,22 @@
 //! An audio line with all its attributes.
 
 use std::fmt::Write as _;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use sdp_types::{Attribute, Direction, ExtMap, Media, Session};
 
-use super::{Crypto, Format, SdpError, connection_ip, crypto};
+use super::{Crypto, Format, SdpError, crypto};
 
 /// An audio line: parsed from a description with session-level values applied, or to be
 /// written into an offer or answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AudioMedia {
     /// Where the describing party receives RTP. The unspecified address means an old-style
-    /// hold (RFC 3264 §8.4).
+    /// hold (RFC 3264 §8.4), unless there is a `host`.
     pub address: IpAddr,
+    /// The host name in place of the address, which is unspecified then (RFC 8866 §5.7). Also an
+    /// address that the reader cannot send to.
+    pub host: Option<String>,
     /// RTP port; 0 means that the stream is refused.
     pub port: u16,
     /// The transport protocol: `RTP/AVP`, …
@@ -35,8 +38,10 @@ pub struct AudioMedia {
     /// RTP header extensions (RFC 8285).
     pub extensions: Vec<ExtMap>,
     /// SRTP keys of the describing party, in order of preference (RFC 4568). Malformed lines
-    /// are left out.
+    /// are left out, and `has_unread_keys` is set.
     pub crypto: Vec<Crypto>,
+    /// An `a=crypto` line is malformed.
+    pub has_unread_keys: bool,
     /// Attributes other than the above and those of addresses or keys. Only for writing;
     /// [`SessionDescription::other_attributes`] reads them.
     ///
@@ -109,6 +114,7 @@ impl AudioMedia {
     pub fn new(rtp: SocketAddr, formats: Vec<Format>) -> AudioMedia {
         AudioMedia {
             address: rtp.ip(),
+            host: None,
             port: rtp.port(),
             protocol: "RTP/AVP".to_owned(),
             formats,
@@ -120,15 +126,22 @@ impl AudioMedia {
             rtcp_address: None,
             extensions: Vec::new(),
             crypto: Vec::new(),
+            has_unread_keys: false,
             others: Vec::new(),
         }
     }
 
     pub(super) fn read(session: &Session, media: &Media, index: usize) -> Result<AudioMedia, SdpError> {
         let connection = media.connections.first().or(session.connection.as_ref());
-        let connection = connection.ok_or(SdpError::NoConnection(index))?;
-        let mut audio =
-            AudioMedia::new((connection_ip(connection, index)?, media.port).into(), formats(media));
+        let (address, host) = match (connection, connection.and_then(|it| receiver(&it.connection_address))) {
+            (_, Some(receiver)) => receiver,
+            // Nothing is received for a refused stream.
+            _ if media.port == 0 => (UNKNOWN, None),
+            (Some(it), None) => return Err(SdpError::Address(index, shortened(&it.connection_address))),
+            (None, _) => return Err(SdpError::NoConnection(index)),
+        };
+        let mut audio = AudioMedia::new((address, media.port).into(), formats(media));
+        audio.host = host;
         audio.protocol.clone_from(&media.proto);
         audio.direction =
             direction(&media.attributes).or_else(|| direction(&session.attributes)).unwrap_or_default();
@@ -144,10 +157,14 @@ impl AudioMedia {
             .chain(named(&session.attributes, "extmap"))
             .filter_map(|extmap| extmap.value.as_deref()?.parse().ok())
             .collect();
-        audio.crypto = named(&media.attributes, "crypto")
-            .filter_map(|crypto| crypto.value.as_deref()?.parse().ok())
-            .take(MAX_CRYPTO)
-            .collect();
+        let of_line = named(&media.attributes, "crypto");
+        // Some write them at session level, against RFC 4568 §5.
+        for crypto in of_line.chain(named(&session.attributes, "crypto")).take(MAX_CRYPTO) {
+            match crypto.value.as_deref().unwrap_or_default().parse() {
+                Ok(crypto) => audio.crypto.push(crypto),
+                Err(_) => audio.has_unread_keys = true,
+            }
+        }
         Ok(audio)
     }
 
@@ -183,7 +200,7 @@ impl AudioMedia {
     /// Whether the describing party receives no media from us: by direction, or by the
     /// unspecified address of RFC 2543.
     pub fn is_hold(&self) -> bool {
-        !self.direction.has_recv() || self.address.is_unspecified()
+        !self.direction.has_recv() || self.address.is_unspecified() && self.host.is_none()
     }
 
     /// The format with this payload type.
@@ -278,8 +295,51 @@ fn formats(media: &Media) -> Vec<Format> {
     formats
 }
 
+/// The direction; one that cannot be read is `sendrecv`, the default (RFC 8866 §6.7).
 fn direction(attributes: &[Attribute]) -> Option<Direction> {
-    attributes.iter().find_map(|attribute| attribute.attribute.parse().ok())
+    let read = attributes.iter().find_map(|attribute| attribute.attribute.parse().ok());
+    read.or_else(|| attributes.iter().any(is_unread_direction).then_some(Direction::SendRecv))
+}
+
+/// Whether the attribute is meant as a direction, and is none.
+pub(super) fn is_unread_direction(attribute: &Attribute) -> bool {
+    let name = attribute.attribute.as_str();
+    let begins = |word: &str| name.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word));
+    attribute.value.is_none()
+        && ["send", "recv", "receive", "inactiv"].into_iter().any(begins)
+        && name.parse::<Direction>().is_err()
+}
+
+const UNKNOWN: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+
+/// Where a party receives, by the address of its `c=` line, whatever address type stands before it: an
+/// address, or the name of a host.
+fn receiver(text: &str) -> Option<(IpAddr, Option<String>)> {
+    // A TTL has no meaning for a unicast address; a zone has none for us.
+    let text = text.split(['/', '%']).next().unwrap_or_default();
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    if let Ok(address) = bare.parse::<IpAddr>() {
+        let address = address.to_canonical();
+        return (!address.is_multicast()).then_some((address, None));
+    }
+    is_host_name(text).then(|| (UNKNOWN, Some(text.to_owned())))
+}
+
+/// Whether it is a host name (RFC 1123 §2.1): the last label is no number, as that of an address is.
+fn is_host_name(text: &str) -> bool {
+    let labels = text.strip_suffix('.').unwrap_or(text).split('.');
+    let is_label = |label: &str| {
+        let known = |octet: u8| octet.is_ascii_alphanumeric() || octet == b'-' || octet == b'_';
+        (1..=63).contains(&label.len()) && label.bytes().all(known)
+    };
+    let last = labels.clone().next_back().unwrap_or_default();
+    text.len() <= 253 && labels.clone().all(is_label) && last.bytes().any(|octet| octet.is_ascii_alphabetic())
+}
+
+/// The beginning of a text, for an error that becomes a reason phrase.
+fn shortened(text: &str) -> String {
+    let plain = |it: char| if it.is_ascii_alphanumeric() || ".:-_,".contains(it) { it } else { '?' };
+    text.chars().take(40).map(plain).collect()
 }
 
 /// A time attribute; fractions are truncated, and 0 or an invalid value gives `None`.

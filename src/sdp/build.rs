@@ -45,7 +45,7 @@ impl SessionDescription {
     pub fn offer(origin: &Origin, audio: &AudioMedia) -> SessionDescription {
         let mut session = origin.session(audio.address);
         session.medias.push(audio.write());
-        SessionDescription { session }
+        session.into()
     }
 
     /// An answer to `offer`: a line for each of its lines in the same order, where the line
@@ -66,7 +66,7 @@ impl SessionDescription {
             .enumerate()
             .map(|(position, offered)| if position == index { audio.write() } else { refused(offered) })
             .collect();
-        SessionDescription { session }
+        session.into()
     }
 
     /// A later offer in a call whose last description, from either side, had these lines:
@@ -87,7 +87,8 @@ fn refused(offered: &Media) -> Media {
         port: 0,
         num_ports: None,
         proto: offered.proto.clone(),
-        fmt: offered.fmt.clone(),
+        // A line has at least one format (RFC 8866 §9).
+        fmt: if offered.fmt.is_empty() { "0".to_owned() } else { offered.fmt.clone() },
         media_title: None,
         connections: Vec::new(),
         bandwidths: Vec::new(),

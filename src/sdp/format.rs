@@ -36,6 +36,18 @@ const STATIC: [(u8, &str, u32, u8); 17] = [
     (18, "G729", 8_000, 1),
 ];
 
+/// Encodings with one clock rate and one number of channels: whatever else is written beside the name, such as
+/// the sampling rate of G.722, means these.
+const ONLY: [(&str, u32, u8); 7] = [
+    ("G722", 8_000, 1),
+    ("opus", 48_000, 2),
+    ("G729", 8_000, 1),
+    ("G723", 8_000, 1),
+    ("G728", 8_000, 1),
+    ("GSM", 8_000, 1),
+    ("iLBC", 8_000, 1),
+];
+
 impl Format {
     /// A format with one channel and no parameters.
     pub fn new(payload_type: u8, encoding: &str, clock_rate: u32) -> Format {
@@ -63,15 +75,23 @@ impl Format {
         Some(Format { channels, ..Format::new(payload_type, encoding, clock_rate) })
     }
 
-    /// Parses an `a=rtpmap` value: `111 opus/48000/2`.
+    /// Parses an `a=rtpmap` value: `111 opus/48000/2`. Clock rate and channels that can be only one are not
+    /// taken from it.
     pub(super) fn from_rtpmap(value: &str) -> Option<Format> {
-        let (payload_type, rest) = value.trim().split_once(' ')?;
+        let (payload_type, rest) = value.trim().split_once([' ', '\t'])?;
         let payload_type = payload_type.parse().ok().filter(|payload_type| *payload_type < 128)?;
         let mut parts = rest.trim().split('/');
         let encoding = parts.next().filter(|name| !name.is_empty())?;
-        let clock_rate = parts.next()?.parse().ok().filter(|rate| *rate > 0)?;
-        let channels =
-            parts.next().and_then(|channels| channels.parse().ok()).filter(|it| *it > 0).unwrap_or(1);
+        let known = Format::from_static(payload_type)
+            .filter(|format| format.encoding.eq_ignore_ascii_case(encoding))
+            .map(|format| (format.clock_rate, format.channels));
+        let only = || ONLY.iter().find(|row| row.0.eq_ignore_ascii_case(encoding)).map(|row| (row.1, row.2));
+        let mut written = || {
+            let clock_rate = parts.next()?.parse().ok().filter(|rate| *rate > 0)?;
+            let channels = parts.next().and_then(|channels| channels.parse().ok());
+            Some((clock_rate, channels.filter(|channels| *channels > 0).unwrap_or(1)))
+        };
+        let (clock_rate, channels) = known.or_else(only).or_else(&mut written)?;
         Some(Format { channels, ..Format::new(payload_type, encoding, clock_rate) })
     }
 

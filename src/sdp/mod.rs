@@ -1,6 +1,7 @@
-//! Session descriptions (RFC 8866): parsing and printing based on `sdp-types`, with typed
+//! Session descriptions (RFC 8866) as the types of `sdp-types`, read and written here, with typed
 //! audio lines. Codec negotiation is in `call/negotiate`.
 //!
+//! - `read`: line by line; what audio does not need refuses nothing
 //! - `audio`: an audio line, parsed from a description or to be written into one
 //! - `crypto`: SRTP keys (RFC 4568)
 //! - `format`: payload types, including the static ones of RFC 3551
@@ -11,26 +12,36 @@ mod audio;
 mod build;
 mod crypto;
 mod format;
+mod read;
 #[cfg(test)]
 mod tests;
 mod write;
 
 use std::fmt;
-use std::net::IpAddr;
 
 pub use audio::{AudioMedia, may_add_attribute};
 pub use build::Origin;
 pub use crypto::{Crypto, CryptoError, InlineKey, Mki};
 pub use format::Format;
+pub use read::Skipped;
 pub use sdp_types::{Attribute, Direction, ExtMap};
 
 /// The media type of a session description.
 pub const CONTENT_TYPE: &str = "application/sdp";
 
-/// A session description. Everything parsed is kept, even if unknown, and printed again.
+/// A session description: what audio needs of it. Other lines are not kept.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SessionDescription {
     session: sdp_types::Session,
+    /// The indices of media lines that cannot be read: they stand as refused streams.
+    unreadable: Vec<usize>,
+    skipped: Vec<Skipped>,
+}
+
+impl From<sdp_types::Session> for SessionDescription {
+    fn from(session: sdp_types::Session) -> Self {
+        SessionDescription { session, unreadable: Vec::new(), skipped: Vec::new() }
+    }
 }
 
 /// Shows the lines without keys.
@@ -41,20 +52,23 @@ impl fmt::Debug for SessionDescription {
 }
 
 /// Why a session description is unusable.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SdpError {
     /// It is not a session description.
-    #[error("malformed session description: {0}")]
-    Malformed(#[from] sdp_types::ParserError),
+    #[error("line {0}: {1}")]
+    Malformed(usize, &'static str),
     /// It is larger than any legitimate one.
-    #[error("session description of {0} bytes, more than {MAX_SIZE}")]
+    #[error("a session description of {0} bytes, more than {MAX_SIZE}")]
     TooLarge(usize),
+    /// A media line cannot be read.
+    #[error("media line {0} is no m= with port, protocol and formats")]
+    MediaLine(usize),
     /// A media line has no connection line, and there is none at session level (RFC 8866
     /// §5.7).
-    #[error("media line {0} has no connection line")]
+    #[error("media line {0} has no c= line")]
     NoConnection(usize),
-    /// The connection line has no unicast IP address. Host names are not resolved.
-    #[error("media line {0}: {1:?} is not a unicast IP address")]
+    /// The connection line names neither a unicast IP address nor a host.
+    #[error("media line {0} has c= with '{1}', neither a unicast IP address nor a host name")]
     Address(usize, String),
     /// There is no such media line, or it is not audio.
     #[error("media line {0} is not an audio line")]
@@ -78,10 +92,9 @@ pub struct MediaLine<'a> {
 }
 
 impl SessionDescription {
-    /// Parses a description. Lines may end with a single LF, and `o=`, `s=` and `t=` may be
-    /// missing: peers send both, and we do not depend on them. Trailing NULs, which some
-    /// peers count in, are removed. Text that is not UTF-8 is read with replacement
-    /// characters.
+    /// Parses a description. Lines may end with a single LF. Trailing NULs, which some peers
+    /// count in, are removed. Text that is not UTF-8 is read with replacement characters.
+    /// Lines that audio does not need are left out, whatever they say.
     ///
     /// # Errors
     /// [`SdpError::Malformed`], [`SdpError::TooLarge`].
@@ -89,16 +102,12 @@ impl SessionDescription {
         if body.len() > MAX_SIZE {
             return Err(SdpError::TooLarge(body.len()));
         }
-        let text = String::from_utf8_lossy(body);
-        let mut session = sdp_types::Session::parse(text.trim_end_matches('\0').as_bytes())?;
-        if session.session_name.is_empty() {
-            // The value of RFC 8866 §5.3 for a session without a name.
-            session.session_name.push('-');
-        }
-        if session.times.is_empty() {
-            session.times.push(sdp_types::Time::new(0, 0));
-        }
-        Ok(SessionDescription { session })
+        read::description(String::from_utf8_lossy(body).trim_end_matches('\0'))
+    }
+
+    /// The lines that could not be read and are not used, the first ones of many.
+    pub fn skipped(&self) -> &[Skipped] {
+        &self.skipped
     }
 
     /// The description as octets, with lines ended by CRLF.
@@ -143,19 +152,16 @@ impl SessionDescription {
     /// The audio line with this index, with session-level values applied.
     ///
     /// # Errors
-    /// [`SdpError::NotAudio`], [`SdpError::NoConnection`], [`SdpError::Address`].
+    /// [`SdpError::NotAudio`], [`SdpError::MediaLine`], and for a line in use
+    /// [`SdpError::NoConnection`], [`SdpError::Address`].
     pub fn audio(&self, index: usize) -> Result<AudioMedia, SdpError> {
         let media = self.session.medias.get(index).ok_or(SdpError::NotAudio(index))?;
         if !media.media.eq_ignore_ascii_case("audio") {
             return Err(SdpError::NotAudio(index));
         }
-        AudioMedia::read(&self.session, media, index)
+        match self.unreadable.contains(&index) {
+            true => Err(SdpError::MediaLine(index)),
+            false => AudioMedia::read(&self.session, media, index),
+        }
     }
-}
-
-/// The address of a `c=` line that applies to media line `index`.
-fn connection_ip(connection: &sdp_types::Connection, index: usize) -> Result<IpAddr, SdpError> {
-    let text = connection.connection_address.as_str();
-    let address = text.parse::<IpAddr>().ok().filter(|address| !address.is_multicast());
-    address.ok_or_else(|| SdpError::Address(index, text.to_owned()))
 }

@@ -19,6 +19,7 @@ mod explain_gateway;
 mod faults;
 mod figures;
 mod file_modes;
+mod foreign_descriptions;
 mod gateway_addresses;
 mod hep;
 mod hold;

@@ -35,6 +35,7 @@ pub struct Phone {
     formats: (&'static str, String),
     /// The profile of its audio line.
     pub profile: &'static str,
+    described: fn(String) -> String,
 }
 
 /// State for further requests in a call.
@@ -68,7 +69,14 @@ impl Phone {
             allows: None,
             formats: ("8", String::new()),
             profile: "RTP/AVP",
+            described: |description| description,
         }
+    }
+
+    /// Changes each of its descriptions in this way.
+    pub fn described(mut self, change: fn(String) -> String) -> Phone {
+        self.described = change;
+        self
     }
 
     /// Sets these payload types, with these lines (each ends with CR and LF).
@@ -95,10 +103,10 @@ impl Phone {
             Some(event) => (format!(" {event}"), format!("a=rtpmap:{event} telephone-event/8000\r\n")),
             None => (String::new(), String::new()),
         };
-        format!(
+        (self.described)(format!(
             "v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\n\
              m=audio {port} {profile} {types}{number}\r\n{lines}{line}"
-        )
+        ))
     }
 
     fn allow(&self) -> String {

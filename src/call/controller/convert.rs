@@ -41,6 +41,35 @@ impl From<DirectError> for MediaError {
     }
 }
 
+impl MediaError {
+    /// The response that refuses the offer or the call concerned.
+    pub fn status(&self) -> (u16, String) {
+        let (status, phrase) = match self {
+            MediaError::Description(error) => return error.status(),
+            MediaError::NoCommonCodec => (488, "Not Acceptable Here"),
+            MediaError::Family(_) => (488, "Incompatible Network Address Format"),
+            MediaError::NoPorts | MediaError::Streams | MediaError::Stopped => (503, "No Media Resources"),
+            MediaError::Unsupported(_)
+            | MediaError::Prompt(_)
+            | MediaError::File(_)
+            | MediaError::Conference
+            | MediaError::NoSuchEndpoint(_)
+            | MediaError::Undescribed
+            | MediaError::NotDirect(_)
+            | MediaError::NoOffer => (500, "Server Internal Error"),
+        };
+        (status, phrase.to_owned())
+    }
+
+    /// The status for others where a party's answer to us cannot be used: the fault is neither theirs nor ours.
+    pub fn status_of_answer(&self) -> u16 {
+        match self {
+            MediaError::Description(_) | MediaError::NoOffer => 488,
+            other => other.status().0,
+        }
+    }
+}
+
 impl TryFrom<RelayEvent> for MediaEvent {
     /// An event of an endpoint with a source and a sink, which a controller never opens.
     type Error = RelayEvent;

@@ -203,7 +203,9 @@ impl EmbeddedController {
         // A network without an address of this family has no endpoints of it: an address of another network
         // would reveal that network.
         let of_family = |all: &[(IpAddr, IpAddr)]| {
-            all.iter().find(|(ip, _)| ip.is_ipv6() == (spec.family == AddressFamily::V6)).copied()
+            let is_of = |(ip, _): &&(IpAddr, IpAddr)| ip.is_ipv6() == (spec.family == AddressFamily::V6);
+            let found = all.iter().find(is_of)?;
+            Some((found.0, (found.1, !all.iter().all(|it| is_of(&it)))))
         };
         let found = match &spec.interface {
             Some(name) => self.networks().named.get(name).and_then(|all| of_family(all)),

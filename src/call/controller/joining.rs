@@ -29,12 +29,19 @@ pub(super) struct State {
 }
 
 impl State {
-    /// Registers an endpoint that the relay has opened; `told` is its address in descriptions.
-    pub fn opened(&mut self, opened: Opened, told: IpAddr, spec: EndpointSpec) -> Result<Answer, MediaError> {
+    /// Registers an endpoint that the relay has opened; `told` is its address in descriptions. `other_family`:
+    /// its network has an address of the other family, too.
+    pub fn opened(
+        &mut self,
+        opened: Opened,
+        (told, other_family): (IpAddr, bool),
+        spec: EndpointSpec,
+    ) -> Result<Answer, MediaError> {
         let (relay, local) = opened.map_err(|error| refused(error, spec.family))?;
         let id = endpoint_id(relay);
         let rtp = SocketAddr::new(if spec.inside { local.ip() } else { told }, local.port());
-        let mut side = Side::new(rtp, self.rng.random()).with_audio(spec.audio);
+        let mut side =
+            Side::new(rtp, self.rng.random()).with_audio(spec.audio).with_other_family(other_family);
         if spec.srtp.encrypted {
             // Not from the seed of the identifiers, which are public.
             side = side.with_crypto(LocalCrypto::new(spec.srtp, rand::random()));

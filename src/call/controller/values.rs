@@ -441,26 +441,6 @@ pub enum MediaError {
     Stopped,
 }
 
-impl MediaError {
-    /// The response that refuses the offer or the call concerned.
-    pub fn status(&self) -> (u16, &'static str) {
-        match self {
-            MediaError::Description(error) => error.status(),
-            MediaError::NoCommonCodec => (488, "Not Acceptable Here"),
-            MediaError::Family(_) => (488, "Incompatible Network Address Format"),
-            MediaError::NoPorts | MediaError::Streams | MediaError::Stopped => (503, "No Media Resources"),
-            MediaError::Unsupported(_)
-            | MediaError::Prompt(_)
-            | MediaError::File(_)
-            | MediaError::Conference
-            | MediaError::NoSuchEndpoint(_)
-            | MediaError::Undescribed
-            | MediaError::NotDirect(_)
-            | MediaError::NoOffer => (500, "Server Internal Error"),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -15,6 +15,7 @@ use super::super::{BridgeId, CallId, LegId};
 use super::messages::{Heading, Messages};
 use super::talk::{self, Known, Talk};
 use super::{Outcome, notes, way};
+use crate::negotiate::pair;
 use b2b_sip::net::tap::{Direction, Seen};
 
 /// The history of one leg.
@@ -133,7 +134,7 @@ impl Entry {
         if heading.status.is_none() && opens {
             account.offered = heading.session;
         }
-        let body = match (heading.session, heading.body) {
+        let body = match (heading.session, !heading.body.is_empty()) {
             (true, _) if heading.status.is_none() && opens => Body::Offer,
             (true, _) if heading.status.is_none() || account.offered => Body::Answer,
             (true, _) => Body::Offer,
@@ -149,6 +150,13 @@ impl Entry {
                 self.timeline.signal(seen.at, leg, signal, format_args!("{transport} {remote}"));
             }
             (false, false) => self.timeline.signal(seen.at, leg, signal, ""),
+        }
+        if heading.session
+            && !again
+            && seen.direction == Direction::Received
+            && let Some(remark) = pair::remark(heading.body)
+        {
+            self.timeline.media(seen.at, leg, "SDP", remark.as_str());
         }
     }
 

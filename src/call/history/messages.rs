@@ -266,7 +266,7 @@ pub(super) struct Heading<'a> {
     pub method: &'a str,
     pub status: Option<u16>,
     pub session: bool,
-    pub body: bool,
+    pub body: &'a [u8],
 }
 
 /// Reads them; `None` if it is not a SIP message or has no Call-ID. Nothing else is validated: the endpoint
@@ -306,8 +306,8 @@ pub(super) fn heading(data: &Bytes) -> Option<Heading<'_>> {
             session = plain.eq_ignore_ascii_case(b2b_sdp::CONTENT_TYPE.as_bytes());
         }
     }
-    let body = !lines.0.is_empty();
-    Some(Heading { call_id: call_id?, method: method?, status, session: session && body, body })
+    let body = lines.0;
+    Some(Heading { call_id: call_id?, method: method?, status, session: session && !body.is_empty(), body })
 }
 
 /// The lines of a message, without line endings.
@@ -345,10 +345,10 @@ mod tests {
                     c: application/sdp;a=b\r\nContent-Length: 3\r\n\r\nv=0";
         let data = Bytes::from(text);
         let expected =
-            Heading { call_id: b"abc@1", method: "INVITE", status: Some(183), session: true, body: true };
+            Heading { call_id: b"abc@1", method: "INVITE", status: Some(183), session: true, body: b"v=0" };
         assert_eq!(heading(&data), Some(expected));
         let data = Bytes::from("BYE sip:a@b SIP/2.0\r\nCall-ID: x\r\nCSeq: 8 BYE\r\n\r\n");
-        let expected = Heading { call_id: b"x", method: "BYE", status: None, session: false, body: false };
+        let expected = Heading { call_id: b"x", method: "BYE", status: None, session: false, body: b"" };
         assert_eq!(heading(&data), Some(expected));
         for broken in ["", "x", "SIP/2.0 \r\n\r\n", "BYE sip:a@b SIP/2.0\r\nCSeq: 8 BYE\r\n\r\n", "\r\n\r\n"]
         {

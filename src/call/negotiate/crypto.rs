@@ -204,18 +204,19 @@ impl LocalCrypto {
     /// The first key in a line of the remote offer that we can use; `None`: plain RTP.
     ///
     /// # Errors
-    /// The policy does not permit the line.
-    pub(super) fn choose(&self, secure: bool, theirs: &[Crypto]) -> Result<Option<Chosen>, NegotiateError> {
+    /// The policy does not permit the line, or its keys cannot be read: plain RTP is no guess.
+    pub(super) fn choose(&self, offer: &AudioMedia) -> Result<Option<Chosen>, NegotiateError> {
+        let secure = offer.is_secure_rtp();
         if !self.rules.encrypted {
             return if secure { Err(NegotiateError::NoAudio) } else { Ok(None) };
         }
-        let chosen = theirs.iter().find_map(|crypto| {
+        let chosen = offer.crypto.iter().find_map(|crypto| {
             let remote = usable(crypto)?;
             let local = self.key(remote.suite())?.clone();
             Some(Chosen { tag: crypto.tag, keys: Keys { local, remote } })
         });
         match chosen {
-            None if secure || !self.rules.plain => Err(NegotiateError::NoKeys),
+            None if secure || !self.rules.plain || offer.has_unread_keys => Err(NegotiateError::NoKeys),
             chosen => Ok(chosen),
         }
     }
@@ -224,19 +225,17 @@ impl LocalCrypto {
     ///
     /// # Errors
     /// The answer has no key for our line, and the policy or the profile requires one.
-    pub(super) fn apply(
-        &self,
-        ours: &[Crypto],
-        secure: bool,
-        theirs: &[Crypto],
-    ) -> Result<Option<Keys>, NegotiateError> {
+    pub(super) fn apply(&self, ours: &[Crypto], answer: &AudioMedia) -> Result<Option<Keys>, NegotiateError> {
+        let (secure, theirs) = (answer.is_secure_rtp(), &answer.crypto);
         if !self.rules.encrypted {
             return if secure { Err(NegotiateError::NoAudio) } else { Ok(None) };
         }
         match agreed(ours, theirs) {
             // A key that fits none of ours is no valid answer: the remote party's media could not be
             // decrypted.
-            None if secure || !self.rules.plain || !theirs.is_empty() => Err(NegotiateError::NoKeys),
+            None if secure || !self.rules.plain || !theirs.is_empty() || answer.has_unread_keys => {
+                Err(NegotiateError::NoKeys)
+            }
             keys => Ok(keys),
         }
     }

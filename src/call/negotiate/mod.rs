@@ -35,7 +35,7 @@ pub enum NegotiateError {
     Malformed(String),
     #[error("the offer has no audio over RTP")]
     NoAudio,
-    #[error("no SRTP with usable keys, and plain RTP is not allowed")]
+    #[error("no usable a=crypto, and plain RTP is not allowed")]
     NoKeys,
     #[error("no common codec, and none that we can transcode")]
     NoCommonCodec,
@@ -45,13 +45,13 @@ pub enum NegotiateError {
 
 impl NegotiateError {
     /// The status that refuses the INVITE, with its reason phrase.
-    pub fn status(&self) -> (u16, &'static str) {
+    pub fn status(&self) -> (u16, String) {
         match self {
-            NegotiateError::Malformed(_) => (400, "Bad Session Description"),
+            NegotiateError::Malformed(what) => (400, format!("Bad Session Description: {what}")),
             NegotiateError::NoAudio
             | NegotiateError::NoKeys
             | NegotiateError::NoCommonCodec
-            | NegotiateError::Address(_) => (488, "Not Acceptable Here"),
+            | NegotiateError::Address(_) => (488, format!("Not Acceptable Here: {self}")),
         }
     }
 }
@@ -59,7 +59,9 @@ impl NegotiateError {
 impl From<SdpError> for NegotiateError {
     fn from(error: SdpError) -> Self {
         match error {
-            SdpError::Malformed(_) | SdpError::TooLarge(_) => NegotiateError::Malformed(error.to_string()),
+            SdpError::Malformed(..) | SdpError::TooLarge(_) | SdpError::MediaLine(_) => {
+                NegotiateError::Malformed(error.to_string())
+            }
             SdpError::NoConnection(_) | SdpError::Address(..) => NegotiateError::Address(error.to_string()),
             SdpError::NotAudio(_) => NegotiateError::NoAudio,
         }

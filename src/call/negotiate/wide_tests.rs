@@ -85,10 +85,17 @@ fn events_follow_the_codec_that_is_sent_and_an_old_clock_is_better_than_none() {
 }
 
 #[test]
-fn what_is_not_opus_is_not_taken_for_it() {
-    for rtpmap in ["opus/48000", "opus/8000/2", "opus/48000/1", "G722/16000"] {
-        let offer = described(&format!("m=audio 4000 RTP/AVP 96\r\na=rtpmap:96 {rtpmap}\r\n"));
-        let refused = make_answer(&mut local(&Codec::ALL), offer).map(|_| ());
-        assert_eq!(refused, Err(NegotiateError::NoCommonCodec), "{rtpmap}");
+fn a_codec_of_which_there_is_one_is_taken_in_any_spelling_and_answered_in_ours() {
+    for (rtpmap, ours) in [
+        ("opus/48000", "opus/48000/2"),
+        ("opus/8000/2", "opus/48000/2"),
+        ("Opus", "opus/48000/2"),
+        ("G722/16000", "G722/8000"),
+    ] {
+        let (text, _) = answer_to(&format!("m=audio 4000 RTP/AVP 96\r\na=rtpmap:96 {rtpmap}\r\n"));
+        assert!(text.contains(&format!("a=rtpmap:96 {ours}\r\n")), "{rtpmap}: {text}");
     }
+    let offer = described("m=audio 4000 RTP/AVP 96\r\na=rtpmap:96 PCMU/16000\r\n");
+    let refused = make_answer(&mut local(&Codec::ALL), offer).map(|_| ());
+    assert_eq!(refused, Err(NegotiateError::NoCommonCodec), "there may be PCMU of 16 kHz (RFC 3551 §6)");
 }

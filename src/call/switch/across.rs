@@ -314,5 +314,5 @@ impl Switch {
 /// The refusal of an offer that media cannot accept.
 pub(super) fn refusal(error: &MediaError) -> Reply {
     let (status, reason) = error.status();
-    Reply { reason: reason.to_owned(), ..Reply::status(status) }
+    Reply { reason, ..Reply::status(status) }
 }

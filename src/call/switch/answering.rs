@@ -47,6 +47,9 @@ impl Switch {
         description: Result<Bytes, MediaError>,
         reply: Reply<Result<(), CallError>>,
     ) {
+        if let (Err(MediaError::Description(error)), Some(it)) = (&description, self.calls.leg_mut(leg)) {
+            it.why.offer = Some(error.status());
+        }
         let accepted = description.and_then(|it| self.accept(t, leg, Some(it)));
         if let (true, Ok(()), Some(it)) = (offers, &accepted, self.calls.leg_mut(leg)) {
             it.life.expect_on_ack(OnAck::Answer);

@@ -39,7 +39,7 @@ pub struct DialFailure {
     pub reason: String,
     /// The Q.850 cause of its Reason header field (RFC 3326).
     pub q850: Option<u8>,
-    /// The fault is ours, not the remote party's: a 503 of ours is passed to the caller.
+    /// The status is ours, not the remote party's: it is passed to the caller.
     pub ours: bool,
 }
 

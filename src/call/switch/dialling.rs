@@ -308,7 +308,7 @@ impl Switch {
     pub(super) fn no_media(&mut self, t: &mut Turn<'_>, leg: LegId, error: &MediaError) {
         tracing::warn!("leg {}: {error}", leg.0);
         let (status, reason) = error.status();
-        self.branch_over(t, leg, DialFailure::of_ours(status, reason));
+        self.branch_over(t, leg, DialFailure::of_ours(status, &reason));
     }
 
     /// The policy for offers to a leg.

@@ -66,8 +66,10 @@ impl Switch {
 
     /// Refuses a caller who is not answered.
     pub(super) fn reject(&mut self, t: &mut Turn<'_>, leg: LegId, status: u16, reason: &str) {
-        let waiting = self.calls.leg(leg).filter(|it| it.is_waiting());
+        let waiting = self.calls.leg_mut(leg).filter(|it| it.is_waiting());
         let Some(it) = waiting else { return self.counters.late() };
+        let unusable = it.why.offer.take().filter(|_| status == 488 && reason.is_empty());
+        let (status, reason) = unusable.as_ref().map_or((status, reason), |(status, why)| (*status, &**why));
         let Some(usage) = it.usage else { return self.counters.impossible("reject") };
         let mut headers = reason_field(it.why.reason.clone());
         if let Some(LegRules { rules, .. }) = it.passing.rules.as_deref() {
@@ -134,12 +136,9 @@ impl Switch {
         if let (Some(cause), Some(it)) = (failure.q850, self.calls.leg_mut(caller)) {
             it.why.reason = Some(reason_value(&Reason::q850(cause)));
         }
-        // A status that is passed on unchanged keeps its reason phrase. A 503 of ours is passed on as such:
-        // the next server may have what we lack.
-        let (status, phrase) = match (failure.ours, failure.status) {
-            (true, 503) => (503, ""),
-            (_, status) => for_caller(status),
-        };
+        // A status that is passed on unchanged keeps its reason phrase. One of ours is meant for the caller: a
+        // fault of its offer, or a 503, as the next server may have what we lack.
+        let (status, phrase) = if failure.ours { (failure.status, "") } else { for_caller(failure.status) };
         let own = status == failure.status && !failure.reason.is_empty();
         if !failure.ours
             && status != failure.status

@@ -273,8 +273,8 @@ impl Switch {
                 Ok(()) => self.transfer_answered(t, call, legs, referrer, (arrived, direct, false)),
                 Err(error) => {
                     self.hang_up(t, arrived);
-                    let (status, reason) = error.status();
-                    self.transfer_failed(t, call, legs, referrer, &DialFailure::new(status, reason));
+                    let failure = DialFailure::new(error.status_of_answer(), "");
+                    self.transfer_failed(t, call, legs, referrer, &failure);
                 }
             },
             OnApplied::Acknowledged { leg, other } => match result {

@@ -12,11 +12,11 @@ use super::waiting::{OnApplied, OnDescription, OnEndpoint, OnMedia, Won};
 use super::{Switch, Turn};
 use crate::bridge_fsm::{BridgeEvent, BridgeMode, BridgeState};
 use crate::call_fsm::CallEvent;
-use crate::controller::{EndpointId, EndpointSpec, Joined, MediaError, MediaFuture};
+use crate::controller::{AddressFamily, EndpointId, EndpointSpec, Joined, MediaError, MediaFuture};
 use crate::event::Event;
 use crate::leg_fsm::{LegEvent, TerminationCause};
 use crate::leg_life::OnAck;
-use crate::negotiate;
+use crate::negotiate::pair;
 use crate::service::{CallError, DialError};
 use crate::{BridgeId, CallId, LegId};
 use b2b_sip::endpoint::{Body, Reply as Response};
@@ -45,7 +45,14 @@ impl Switch {
             self.parts.admission.media_rules(t.now, &party);
         let routed = || it.contact.as_deref()?.srtp.as_deref().cloned();
         let srtp = srtp.or_else(routed).unwrap_or_else(|| self.config.srtp.clone());
-        let (family, audio) = (it.media.family, self.policy_towards(leg).audio);
+        // Media may have another family than signalling (RFC 6157 §3.1).
+        let ipv4 = it.media.family == AddressFamily::V4;
+        let offer = it.life.open_offer().or_else(|| it.callee.said.clone());
+        let family = match offer.map_or(ipv4, |offer| pair::takes_ipv4(&offer, ipv4)) {
+            true => AddressFamily::V4,
+            false => AddressFamily::V6,
+        };
+        let audio = self.policy_towards(leg).audio;
         let spec = EndpointSpec {
             family,
             near,
@@ -283,10 +290,9 @@ impl Switch {
                 }
             }
             Err(error) => {
-                let (status, reason) = error.status();
                 tracing::info!("legs {} and {}: {error}", caller.0, callee.0);
                 self.hang_up(t, callee);
-                let error = DialError::Failed(DialFailure::new(status, reason));
+                let error = DialError::Failed(DialFailure::new(error.status_of_answer(), ""));
                 self.caller_refused(t, won.purpose(), error);
             }
         }
@@ -302,7 +308,7 @@ impl Switch {
     ) {
         let result = result.map(|()| leg).map_err(|error| {
             self.hang_up(t, leg);
-            DialError::Failed(DialFailure::new(error.status().0, error.status().1))
+            DialError::Failed(DialFailure::new(error.status_of_answer(), ""))
         });
         // The receiver has gone: nothing else would ever end the leg.
         if !self.fact("told", |_| reply.send(result).is_ok()) {
@@ -439,6 +445,5 @@ impl Switch {
 
 /// Whether the description puts the other side on hold.
 fn holds(description: &[u8]) -> Option<bool> {
-    let description = negotiate::parse(description).ok()?;
-    Some(description.audio(description.audio_index()?).ok()?.is_hold())
+    Some(!pair::direction_of(description)?.send)
 }

@@ -177,6 +177,8 @@ pub(super) struct Why {
     pub reason: Option<Bytes>,
     /// The reason for a refusal as given by a route.
     pub told: Option<String>,
+    /// Why its offer cannot be used: who refuses it may not know that.
+    pub offer: Option<(u16, String)>,
     /// The leg whose party is the reason for its end, if that is another one.
     pub by: Option<LegId>,
 }

@@ -64,10 +64,14 @@ impl FarEnd {
 
     /// The destination of RTP; `None` if it accepts no packets now.
     pub fn rtp_at(&self) -> Option<SocketAddr> {
-        let remote =
-            self.remote.as_ref().filter(|remote| remote.receives && !remote.rtp.ip().is_unspecified())?;
+        let remote = self.remote.as_ref().filter(|remote| remote.receives)?;
+        let to = match remote.rtp.ip().is_unspecified() {
+            // It has named no address: it is where its packets come from.
+            true => self.lock.believed(),
+            false => self.lock.destination(),
+        };
         // Port 0 refuses the stream, wherever packets came from.
-        self.lock.destination().filter(|to| remote.rtp.port() != 0 && to.port() != 0)
+        to.filter(|to| remote.rtp.port() != 0 && to.port() != 0)
     }
 
     /// Writes the report that is due, or the last one with BYE (RFC 3550 §6.6). Returns the socket

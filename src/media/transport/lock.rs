@@ -120,7 +120,7 @@ impl SourceLock {
     }
 
     /// Applies the address at which the far end says it receives (`None`: one that it may not name), and
-    /// the hosts of its signalling. An unspecified address (RFC 2543's hold) is ignored.
+    /// the hosts of its signalling. An unspecified address (RFC 2543's hold, or a host name) is ignored.
     pub fn signal(&mut self, address: Option<SocketAddr>, signalling: Signalling, at: u64) {
         self.signalling = signalling;
         let holds = address.is_some_and(|address| address.ip().is_unspecified());

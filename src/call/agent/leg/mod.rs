@@ -142,7 +142,7 @@ impl Leg {
             }
             Ok(Some(offer)) => match leg.side.check(&offer) {
                 Ok(()) => leg.offer_answer = OfferAnswer::Theirs(offer),
-                Err(error) => leg.refuse(error.status().0, error.status().1),
+                Err(error) => leg.refuse_offer(&error),
             },
             Err((status, reason)) => leg.refuse(status, reason),
         }
@@ -221,7 +221,7 @@ impl Leg {
             self.outputs.push_back(LegOutput::Accept { sdp });
         } else if let Err(error) = self.accept() {
             // Only the port has changed since the offer was checked.
-            self.refuse(error.status().0, error.status().1);
+            self.refuse_offer(&error);
         }
         Ok(())
     }
@@ -332,6 +332,11 @@ impl Leg {
     fn refuse(&mut self, status: u16, reason: &str) {
         self.ending = true;
         self.outputs.push_back(LegOutput::Reject { status, reason: reason.to_owned() });
+    }
+
+    fn refuse_offer(&mut self, error: &NegotiateError) {
+        let (status, reason) = error.status();
+        self.refuse(status, &reason);
     }
 
     /// The call is answered, but there is no usable media.

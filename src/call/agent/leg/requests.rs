@@ -21,13 +21,13 @@ impl Leg {
                 self.offer_answer = content.session.map_or(OfferAnswer::Wanted, OfferAnswer::Theirs);
                 self.accept().err().map(|error| error.status())
             }
-            Err(refusal) => Some(refusal),
+            Err((status, reason)) => Some((status, reason.to_owned())),
         };
         if let Some((status, reason)) = refusal {
             // The session stays as it was (RFC 3261 §14.2).
             self.offer_answer = OfferAnswer::Stable;
             self.theirs_open = false;
-            self.outputs.push_back(LegOutput::Reject { status, reason: reason.to_owned() });
+            self.outputs.push_back(LegOutput::Reject { status, reason });
         }
     }
 
@@ -49,7 +49,7 @@ impl Leg {
                 }
                 Err(error) => refusal(error.status()),
             },
-            Err(why) => refusal(why),
+            Err((status, reason)) => refusal((status, reason.to_owned())),
         };
         self.outputs.push_back(LegOutput::Respond { transaction, reply });
     }
@@ -66,11 +66,11 @@ impl Leg {
             // RFC 2976: an INFO without a body only checks that we are there.
             Ok(content) if content.session.is_none() => Reply::status(200),
             Ok(_) | Err((415, _)) => digits::unsupported(),
-            Err(why) => refusal(why),
+            Err((status, reason)) => refusal((status, reason.to_owned())),
         }
     }
 }
 
-fn refusal((status, reason): (u16, &str)) -> Reply {
-    Reply { status, reason: reason.to_owned(), ..Reply::default() }
+fn refusal((status, reason): (u16, String)) -> Reply {
+    Reply { status, reason, ..Reply::default() }
 }

@@ -43,14 +43,14 @@ impl Side {
         offer: &AudioMedia,
         audio: &mut AudioMedia,
     ) -> Result<(), NegotiateError> {
-        let chosen = self.crypto.choose(offer.is_secure_rtp(), &offer.crypto)?;
+        let chosen = self.crypto.choose(offer)?;
         audio.crypto = chosen.map(|chosen| chosen.line()).into_iter().collect();
         Ok(())
     }
 
     /// Checks that the party's answer has the required keys.
     pub(super) fn check_answer(&self, offer: &AudioMedia, answer: &AudioMedia) -> Result<(), NegotiateError> {
-        self.crypto.apply(&offer.crypto, answer.is_secure_rtp(), &answer.crypto).map(drop)
+        self.crypto.apply(&offer.crypto, answer).map(drop)
     }
 
     /// Offer and answer are complete: keys that are no longer in use are never used again.

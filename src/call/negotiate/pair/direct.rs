@@ -36,7 +36,7 @@ pub fn direct(
     heard: SocketAddr,
     policy: &PairPolicy,
 ) -> Result<Box<[u8]>, DirectError> {
-    let known = |side: &Side| side.remote.as_deref().and_then(Line::known).ok_or(PairError::Undescribed);
+    let known = |side: &Side| side.said_line().ok_or(PairError::Undescribed);
     let (line, there) = (known(from)?, known(to)?.audio);
     let own = &line.audio;
     if own.is_hold() || there.is_hold() || !own.direction.has_send() || !there.direction.has_send() {

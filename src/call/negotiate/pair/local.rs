@@ -15,7 +15,7 @@ pub fn local_offer(
     like: Option<&Side>,
     policy: &PairPolicy,
 ) -> Result<Box<[u8]>, NegotiateError> {
-    let line = like.and_then(|like| Some((like.wishes, Line::known(like.remote.as_deref()?)?)));
+    let line = like.and_then(|like| Some((like.wishes, like.said_line()?)));
     let known = formats::Numbers::Known;
     let mut audio = match line {
         // An answer's direction only mirrors that of its offer (RFC 3264 §6.1): what is offered to another
@@ -86,7 +86,7 @@ pub fn local_answer(side: &mut Side, body: &[u8], policy: &PairPolicy) -> Result
     };
     // The codec in use stays the first: the other leg uses it, and may have no other. Audio that ends here
     // may use any of our codecs at any time.
-    let answered = if side.has_answered { side.remote.as_deref().and_then(Line::known) } else { None };
+    let answered = if side.has_answered { side.said_line() } else { None };
     let in_use = answered.map(|line| line.audio).or_else(|| before.clone());
     let kept = before.as_deref().filter(|_| side.own.is_none()).and_then(common).map(|mut formats| {
         let used = in_use.iter().flat_map(|audio| &audio.formats);

@@ -27,6 +27,8 @@ mod crypto;
 mod crypto_tests;
 mod direct;
 mod events;
+#[cfg(test)]
+mod foreign_tests;
 mod formats;
 mod hold;
 mod line;
@@ -46,8 +48,10 @@ use std::rc::Rc;
 
 pub use direct::{DirectError, back, direct};
 pub use hold::Hold;
+pub use line::takes_ipv4;
 pub use local::{apply, local_answer, local_offer, repeat};
 pub use own::OwnAudio;
+pub use read::remark;
 
 use super::NegotiateError;
 use super::crypto::LocalCrypto;
@@ -57,7 +61,7 @@ use b2b_media::remote::{EventTypes, Remote};
 use b2b_sdp::{AudioMedia, Direction, ExtMap, Format, Origin, SessionDescription};
 use events::ToldEvents;
 use line::Line;
-use read::{read, remember};
+use read::remember;
 use wishes::Wishes;
 
 /// What may be passed on; see `call::controller::PairPolicy`.
@@ -144,6 +148,8 @@ pub struct Side {
     told_events: ToldEvents,
     /// The last answer was the party's, not ours.
     has_answered: bool,
+    /// There are media addresses of the family that the leg does not have.
+    has_other_family: bool,
 }
 
 /// Why an answer cannot be used.
@@ -190,6 +196,7 @@ impl Side {
             wishes: Wishes::default(),
             told_events: ToldEvents::default(),
             has_answered: false,
+            has_other_family: false,
         }
     }
 
@@ -197,7 +204,7 @@ impl Side {
     /// does not show by itself.
     fn settled(&self) -> Option<ways::Leg> {
         let Line { index, audio: told, .. } = Line::known(self.sent.as_deref()?)?;
-        let mut own = read(self.remote.as_deref()?).ok()?.audio(index).ok()?;
+        let mut own = Line::accepted(self.remote.as_deref()?, index, self)?.audio;
         // A caller may have offered events although it is offered none: it gets none.
         if !self.audio.digits.has_events() {
             self.without_events(&mut Rc::make_mut(&mut own).formats);
@@ -258,18 +265,21 @@ impl Side {
         self.holding.unwrap_or(self.on_hold)
     }
 
+    /// The last lines sent and received, and that of an offer received.
+    fn known_lines(&self) -> impl Iterator<Item = Line> {
+        let theirs = self.theirs.as_deref().and_then(|offer| Line::offered(offer, self).ok());
+        [self.sent.as_deref().and_then(Line::known), self.said_line(), theirs].into_iter().flatten()
+    }
+
     /// All payload types that have a meaning towards this leg.
     fn known_formats(&self) -> Vec<Format> {
-        let bodies = [&self.sent, &self.remote, &self.theirs];
-        let lines = bodies.into_iter().filter_map(|body| Line::known(body.as_deref()?));
+        let lines = self.known_lines();
         lines.flat_map(|line| line.audio.formats.clone()).chain(self.told_events.formats()).collect()
     }
 
     /// All header extensions that have a meaning towards this leg.
     fn known_extensions(&self) -> Vec<ExtMap> {
-        let bodies = [&self.sent, &self.remote, &self.theirs];
-        let lines = bodies.into_iter().filter_map(|body| Line::known(body.as_deref()?));
-        lines.flat_map(|line| line.audio.extensions.clone()).collect()
+        self.known_lines().flat_map(|line| line.audio.extensions.clone()).collect()
     }
 
     /// Writes a description. If it equals the last one, it is repeated byte by byte; otherwise it gets the
@@ -319,7 +329,7 @@ pub fn offer(
     body: &[u8],
     policy: &PairPolicy,
 ) -> Result<Box<[u8]>, NegotiateError> {
-    let line = Line::offered(body, from)?;
+    let line = Line::merged(Line::all_offered(body, from)?)?;
     let mut audio = across(&line, Wishes::of(&line.audio), formats::Numbers::Known, to, policy)?;
     if from.turns_digits() && to.audio.digits.has_events() && policy.telephone_event {
         // Its tones become events, or events become INFO for it.
@@ -343,7 +353,7 @@ pub fn answer(from: &mut Side, to: &mut Side, body: &[u8]) -> Result<Box<[u8]>, 
         from.ours.as_deref().or(from.sent.as_deref()).and_then(Line::known).ok_or(PairError::NoOffer)?;
     let line = Line::answered(body, &offered, from)?;
     let offer = to.theirs.as_deref().or(to.remote.as_deref()).ok_or(PairError::NoOffer)?;
-    let offer = Line::offered(offer, to)?;
+    let offer = Line::chosen(Line::all_offered(offer, to)?, &line.audio);
     let mut audio =
         AudioMedia::new(to.rtp, formats::shared(&offer.audio, &line.audio, &offered.audio, &to.audio)?);
     if from.turns_digits() {

@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use super::NegotiateError;
 use crate::negotiate;
-use b2b_sdp::{AudioMedia, SdpError, SessionDescription};
+use b2b_sdp::{AudioMedia, SdpError, SessionDescription, Skipped};
 
 /// The descriptions of one turn, and some to spare.
 const KEPT: usize = 8;
@@ -86,6 +86,20 @@ pub fn remember(body: &[u8], description: SessionDescription, index: usize, audi
         "it reads as it was written"
     );
     LAST.with_borrow_mut(|last| keep(last, body, &description));
+}
+
+/// What an observer of a received description has to know: the lines that are not used since they cannot be
+/// read, and a host name in place of an address.
+pub fn remark(body: &[u8]) -> Option<String> {
+    let description = read(body).ok()?;
+    let audio = description.audio(description.audio_index()?).ok();
+    let host = audio.and_then(|audio| Some(format!("RTP of {} is awaited", audio.host.as_deref()?)));
+    let skipped: Vec<String> = description.skipped().iter().map(Skipped::to_string).collect();
+    match (skipped.is_empty(), host) {
+        (true, host) => host,
+        (false, None) => Some(format!("not read: {}", skipped.join(", "))),
+        (false, Some(host)) => Some(format!("{host}; not read: {}", skipped.join(", "))),
+    }
 }
 
 fn keep(last: &mut VecDeque<Read>, body: &[u8], description: &Rc<ReadDescription>) {

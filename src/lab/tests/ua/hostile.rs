@@ -17,21 +17,17 @@ fn audio(lines: &str) -> String {
 #[test]
 fn hostile_offers_are_refused_at_once_and_nobody_hears_of_them() {
     let (peer, bob) = (Peer::new(), open("bob", "127.0.0.1:0"));
-    let origin = |origin: &str| audio("").replace("o=a 1 1 IN IP4 127.0.0.1", origin);
     let hostile = [
         ("nonsense", "hello".to_owned(), 400),
+        ("keys", sdp("m=audio 39998 RTP/SAVP 0\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:!\r\n"), 488),
+        ("host", audio("c=IN IP4 192.0.2.300\r\n"), 488),
         ("lines", sdp(&"m=audio 9 RTP/AVP 0\r\n".repeat(1_500)), 400),
         ("large", sdp(&"m=audio 9 RTP/AVP 0\r\n".repeat(2_500)), 400),
-        ("version", origin("o=a 1 99999999999999999999999 IN IP4 127.0.0.1"), 400),
-        ("origin", origin("o="), 400),
         ("port", sdp("m=audio 99999 RTP/AVP 0\r\n"), 400),
         ("refused", sdp("m=audio 0 RTP/AVP 0\r\n"), 488),
         ("encrypted", sdp("m=audio 39998 RTP/SAVP 0\r\n"), 488),
         ("video", sdp("m=video 39998 RTP/AVP 31\r\n"), 488),
-        ("rate", audio("a=rtpmap:0 PCMU/48000\r\n"), 488),
-        ("stereo", audio("a=rtpmap:0 PCMU/8000/2\r\n"), 488),
         ("types", sdp("m=audio 39998 RTP/AVP 128 255 256 -1 x\r\n"), 488),
-        ("name", audio("c=IN IP4 example.invalid\r\n"), 488),
         ("many", audio("c=IN IP4 224.2.0.1/127\r\n"), 488),
         ("family", audio("c=IN IP6 ::1\r\n"), 488),
     ];
@@ -75,6 +71,14 @@ fn odd_offers_are_answered_with_what_can_be_done() {
         ),
         ("words", sdp(&format!("m=audio 39998 RTP/AVP{}\r\n", " 0".repeat(10_000))), 20),
         ("lf", audio("").replace("\r\n", "\n"), 20),
+        ("version", audio("").replace("a 1 1 IN", "a 1 99999999999999999999999 IN"), 20),
+        ("nobody", audio("").replace("o=a 1 1 IN IP4 127.0.0.1", "o="), 20),
+        ("rate", audio("a=rtpmap:0 PCMU/48000\r\n"), 20),
+        ("stereo", audio("a=rtpmap:0 PCMU/8000/2\r\n"), 20),
+        ("name", audio("c=IN IP4 example.invalid\r\n"), 20),
+        ("bandwidth", audio("b=AS:25.4\r\n"), 20),
+        ("direction", audio("a=sendrcv\r\n"), 20),
+        ("lines", audio("m=video 0 RTP/AVP\r\nm=image 70000 udptl t38\r\n; a remark\r\n"), 20),
     ];
     for (call, body, ptime) in &odd {
         peer.send(bob.local(), &peer.invite(call, body));
