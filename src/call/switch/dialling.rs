@@ -253,6 +253,11 @@ impl Switch {
         let outgoing = self.admitted_outgoing(t, call, &contact);
         self.counters.dialled += u64::from(outgoing.is_ok());
         let caller = self.calls.get(call).and_then(|it| it.dialling.as_ref()?.purpose.caller());
+        if let Some(usage) =
+            caller.filter(|_| contact.emergency.is_some()).and_then(|leg| self.calls.leg(leg)?.usage)
+        {
+            t.sip.keep_invitation(t.now, usage);
+        }
         let family = family_of(&contact)
             .or_else(|| caller.and_then(|leg| Some(self.calls.leg(leg)?.media.family)))
             .unwrap_or(AddressFamily::V4);

@@ -30,6 +30,8 @@ pub enum Event {
     Hangup,
     /// The user has not decided in time.
     AnswerTimeout,
+    /// The user has not decided in the time that the INVITE allows.
+    Expired,
     /// CANCEL received.
     Cancel,
     /// BYE received.
@@ -47,6 +49,7 @@ pub enum Event {
 pub enum Cause {
     Rejected,
     AnswerTimeout,
+    Expired,
     RemoteCancel,
     RemoteBye,
     LocalBye,
@@ -78,6 +81,7 @@ pub fn step(state: State, event: Event) -> (State, &'static [Action]) {
         (S::Incoming, E::Answer) => (S::AwaitingAck, &[SendSuccess]),
         (S::Incoming, E::Reject) => (S::Over, &[SendRefusal, End(C::Rejected)]),
         (S::Incoming, E::AnswerTimeout) => (S::Over, &[SendStatus(480), End(C::AnswerTimeout)]),
+        (S::Incoming, E::Expired) => (S::Over, &[SendStatus(487), End(C::Expired)]),
         (S::Incoming, E::PrackTimeout) => (S::Over, &[SendStatus(504), End(C::NoPrack)]),
         (S::Incoming, E::Cancel | E::Bye) => (S::Over, &[SendStatus(487), End(C::RemoteCancel)]),
         (S::AwaitingAck, E::Ack) => (S::Confirmed, &[StopSuccess, DeliverAck]),

@@ -11,7 +11,7 @@ use super::request::SessionFields;
 use super::session_timer::{SessionRefresher, SessionTimer};
 use super::state::Dialog;
 use super::{callee_fsm, caller_fsm, reliable_fsm};
-use crate::endpoint::{Body, Flow, HeaderFields, ReferId, ServerTransactionId};
+use crate::endpoint::{Body, Flow, HeaderFields, ReferId, Reply, ServerTransactionId};
 use crate::msg::Response;
 use crate::transaction::client::ClientTransactionId;
 use crate::transaction::timer_queue::Queued;
@@ -258,10 +258,37 @@ pub struct TheirInvite {
     pub initial: bool,
     /// Deadline for the user's decision.
     pub answer_by: Option<Instant>,
+    /// When the invitation expires (§13.3.1).
+    pub expires_at: Option<Instant>,
+    /// What the peer was told last.
+    pub told: Option<Told>,
     /// Our 2xx until its ACK.
     pub success: Option<Success>,
     /// Our reliable provisional responses to it.
     pub reliable: Option<Box<Reliable>>,
+}
+
+impl TheirInvite {
+    /// An INVITE that nothing has been sent for.
+    pub fn new(transaction: ServerTransactionId, cseq: u32, answer_by: Instant) -> Self {
+        TheirInvite {
+            transaction,
+            cseq,
+            initial: false,
+            answer_by: Some(answer_by),
+            expires_at: None,
+            told: None,
+            success: None,
+            reliable: None,
+        }
+    }
+}
+
+/// A provisional response, which is repeated while the user has not decided (§13.3.1.1).
+pub struct Told {
+    pub again_at: Instant,
+    /// A reliable one: it is sent as another one.
+    pub reliable: Option<Reply>,
 }
 
 /// Reliable provisional responses to one INVITE (RFC 3262).
@@ -360,7 +387,11 @@ impl Usage {
     pub fn next_deadline(&self) -> Option<Instant> {
         let theirs = self.theirs.as_deref();
         let success = theirs.and_then(|theirs| theirs.success.as_ref());
+        let undecided = theirs.filter(|theirs| theirs.success.is_none());
+        let told = undecided.and_then(|theirs| Some(theirs.told.as_ref()?.again_at));
         let answer_by = theirs.and_then(|theirs| theirs.answer_by);
+        let expires = undecided.and_then(|theirs| theirs.expires_at);
+        let answer_by = answer_by.into_iter().chain(told).chain(expires).min();
         let resend = success.map(|success| success.resend_at.min(success.give_up_at));
         let reliable = theirs.and_then(|theirs| theirs.reliable.as_deref()?.deadline());
         let parting = self.parting.as_deref();

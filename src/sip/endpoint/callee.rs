@@ -1,7 +1,7 @@
 //! An incoming initial INVITE, and our responses to any INVITE: provisional responses, 2xx
 //! until its ACK, CANCEL (RFC 3261 §13.3, §9.2).
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::command::Reply;
 use super::outbox::ReplyPath;
@@ -13,10 +13,21 @@ use crate::dialog::offer_answer::OfferAnswer;
 use crate::dialog::request::Draft;
 use crate::dialog::state::{Dialog, NoDialog};
 use crate::dialog::usage::{Phase, TheirInvite, Usage};
-use crate::msg::{Method, Name, Request, phrase};
+use crate::msg::{Method, Name, Request, chars, phrase};
 use b2b_base::ids::Beginning;
 
+/// The longest validity of an invitation that is kept, s: no call rings for a day.
+const LONGEST_S: u64 = 86_400;
+
 impl Endpoint {
+    /// The call counts although its INVITE expires (`Expires`): it is an emergency.
+    pub fn keep_invitation(&mut self, now: Instant, usage: UsageId) {
+        if let Some(theirs) = self.usages.get_mut(usage).and_then(|it| it.theirs.as_deref_mut()) {
+            theirs.expires_at = None;
+            self.usages.arm(now, usage);
+        }
+    }
+
     /// Handles an initial INVITE (without a To tag) that has passed every check.
     pub(super) fn incoming(&mut self, now: Instant, path: ReplyPath, flow: Flow, request: Request) {
         if self.usages.len() >= self.config.limits.usages {
@@ -57,12 +68,9 @@ impl Endpoint {
             dialogs: vec![dialog],
             ours: Vec::new(),
             theirs: Some(Box::new(TheirInvite {
-                transaction,
-                cseq,
                 initial: true,
-                answer_by: Some(now + self.config.answer_timeout),
-                success: None,
-                reliable: None,
+                expires_at: expires(&request).map(|after| now + after),
+                ..TheirInvite::new(transaction, cseq, now + self.config.answer_timeout)
             })),
             prack_due: None,
             parting: None,
@@ -188,11 +196,16 @@ impl Endpoint {
         let initial = theirs.initial;
         let transaction = theirs.transaction;
         let Some(success) = theirs.success.as_mut() else {
-            theirs.answer_by = None;
-            if initial {
-                self.callee_event(now, id, callee_fsm::Event::AnswerTimeout, None);
-            } else {
-                self.refuse_pending(now, id, 480);
+            let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+            match initial {
+                true if due(theirs.expires_at) => {
+                    self.callee_event(now, id, callee_fsm::Event::Expired, None)
+                }
+                true if due(theirs.answer_by) => {
+                    self.callee_event(now, id, callee_fsm::Event::AnswerTimeout, None)
+                }
+                false if due(theirs.answer_by) => self.refuse_pending(now, id, 480),
+                _ => self.repeat_provisional(now, id),
             }
             return;
         };
@@ -266,6 +279,7 @@ impl Endpoint {
                         (Cause::RemoteBye, Some(request)) => Termination::RemoteBye { request },
                         (Cause::Rejected, _) => Termination::Rejected { status: status.unwrap_or_default() },
                         (Cause::AnswerTimeout, _) => Termination::AnswerTimeout,
+                        (Cause::Expired, _) => Termination::Expired,
                         (Cause::LocalBye, _) => Termination::LocalBye,
                         (Cause::NoPrack, _) => Termination::NoPrack,
                         (Cause::NoAck | Cause::RemoteCancel | Cause::RemoteBye, _) => Termination::NoAck,
@@ -286,4 +300,10 @@ impl Endpoint {
         let draft = Draft { headers, ..Draft::new(Method::Bye, cseq, None) };
         self.dispatch(now, dialog, draft, user);
     }
+}
+
+/// How long an invitation is valid, if it says so; no less than a second, in which it can be decided on.
+fn expires(invite: &Request) -> Option<Duration> {
+    let seconds = chars::number(invite.header(Name::Expires)?.trim_ascii())?;
+    Some(Duration::from_secs(seconds.clamp(1, LONGEST_S)))
 }

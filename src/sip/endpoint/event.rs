@@ -317,6 +317,8 @@ pub enum Termination {
     RingTimeout,
     /// Our user did not decide in time; 480 was sent.
     AnswerTimeout,
+    /// Our user did not decide before the INVITE expired (`Expires`); 487 was sent (RFC 3261 §13.3.1).
+    Expired,
     /// The target could not be resolved, connected to or sent to.
     Unreachable,
     /// A reliable provisional response of ours got no PRACK; 504 was sent (RFC 3262 §3).

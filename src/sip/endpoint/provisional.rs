@@ -1,7 +1,7 @@
 //! Our provisional responses to an INVITE, plain and reliable, and the PRACKs for the latter
 //! (RFC 3261 §13.3.1.1, RFC 3262 §3).
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -12,12 +12,15 @@ use super::{Endpoint, ServerTransactionId, UsageEvent, UsageId};
 use crate::dialog::callee_fsm;
 use crate::dialog::offer_answer::OfferAnswer;
 use crate::dialog::reliable_fsm::{self, Action, Event, State};
-use crate::dialog::usage::{Reliable, Unacknowledged};
+use crate::dialog::usage::{Reliable, Told, Unacknowledged};
 use crate::msg::{Method, Name, Request, chars};
 
 /// Maximum number of reliable provisional responses queued until the current one gets its
 /// PRACK.
 const QUEUED: usize = 8;
+
+/// How often a provisional response is repeated (§13.3.1.1).
+const REPEATED: Duration = Duration::from_secs(60);
 
 impl Endpoint {
     /// Sends a provisional response; reliably if the user wants that and the peer supports
@@ -27,7 +30,7 @@ impl Endpoint {
         now: Instant,
         usage: UsageId,
         transaction: ServerTransactionId,
-        mut reply: Reply,
+        reply: Reply,
     ) -> Result<(), CommandError> {
         let request = self.servers.request(transaction).ok_or(CommandError::Gone)?;
         let reliably = self.config.extensions.reliable
@@ -36,8 +39,47 @@ impl Endpoint {
         if !reliably {
             let response = self.dialog_response(transaction, usage, &reply)?;
             self.servers.respond(now, &mut self.out, transaction, reply.status, response);
+            self.told(now, usage, None);
             return Ok(());
         }
+        let offers = request.body().is_empty();
+        let body = reply.body.clone().filter(|_| !offers);
+        self.told(now, usage, Some(Reply { body, ..reply.clone() }));
+        self.send_reliably(now, usage, transaction, reply, true)
+    }
+
+    /// A provisional response is told, and is repeated after a minute.
+    fn told(&mut self, now: Instant, usage: UsageId, reliable: Option<Reply>) {
+        if let Some(theirs) = self.usages.get_mut(usage).and_then(|it| it.theirs.as_deref_mut()) {
+            theirs.told = Some(Told { again_at: now + REPEATED, reliable });
+        }
+        self.usages.arm(now, usage);
+    }
+
+    /// Repeats what was told last: every proxy on the way expects that (§13.3.1.1). A reliable response gets a
+    /// number of its own, without an offer.
+    pub(super) fn repeat_provisional(&mut self, now: Instant, usage: UsageId) {
+        let Some(theirs) = self.usages.get_mut(usage).and_then(|it| it.theirs.as_deref_mut()) else { return };
+        let (transaction, told) = (theirs.transaction, theirs.told.as_mut());
+        let Some(told) = told.filter(|told| told.again_at <= now) else { return };
+        told.again_at = now + REPEATED;
+        match told.reliable.clone() {
+            // One that waits for its PRACK is retransmitted anyway.
+            Some(_) if theirs.reliable.as_deref().is_none_or(|it| it.state != State::Open) => {}
+            Some(reply) => drop(self.send_reliably(now, usage, transaction, reply, false)),
+            None => self.servers.repeat(&mut self.out, transaction),
+        }
+    }
+
+    /// Sends a reliable provisional response. `settles`: its PRACK settles the session in its body.
+    fn send_reliably(
+        &mut self,
+        now: Instant,
+        usage: UsageId,
+        transaction: ServerTransactionId,
+        mut reply: Reply,
+        settles: bool,
+    ) -> Result<(), CommandError> {
         let it = self.usages.get_mut(usage).ok_or(CommandError::Gone)?;
         let theirs = it.theirs.as_deref_mut().ok_or(CommandError::Gone)?;
         let reliable = theirs.reliable.get_or_insert_with(|| {
@@ -54,7 +96,7 @@ impl Endpoint {
         let response = Bytes::copy_from_slice(&response);
         if let Some(reliable) = self.reliable_mut(usage) {
             reliable.next_rseq += 1;
-            reliable.queue.push_back((rseq, reply.status, response, reply.has_session()));
+            reliable.queue.push_back((rseq, reply.status, response, reply.has_session() && settles));
         }
         self.reliable_event(now, usage, Event::Send);
         Ok(())

@@ -162,16 +162,9 @@ impl Endpoint {
         self.give_way(id);
         let copy = request.clone();
         let Some(transaction) = self.servers.start(now, &mut self.out, copy, path, Some(id)) else { return };
-        let answer_by = Some(now + self.config.answer_timeout);
+        let answer_by = now + self.config.answer_timeout;
         if let Some(usage) = self.usages.get_mut(id) {
-            usage.theirs = Some(Box::new(TheirInvite {
-                transaction,
-                cseq,
-                initial: false,
-                answer_by,
-                success: None,
-                reliable: None,
-            }));
+            usage.theirs = Some(Box::new(TheirInvite::new(transaction, cseq, answer_by)));
         }
         self.usages.arm(now, id);
         self.usage_event(id, UsageEvent::ReInvite { request });

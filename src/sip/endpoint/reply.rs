@@ -144,7 +144,7 @@ impl Endpoint {
         }
         let Some(it) = self.usages.get_mut(usage) else { return };
         let Some(theirs) = it.theirs.as_deref_mut() else { return };
-        theirs.answer_by = None;
+        (theirs.answer_by, theirs.told) = (None, None);
         theirs.success = Some(Success {
             response: response.clone(),
             resend_at: now + t1,

@@ -310,6 +310,15 @@ impl ServerTransactions {
         }
     }
 
+    /// Sends the last response once more, as for a retransmitted request.
+    pub fn repeat(&mut self, out: &mut Outbox, id: ServerTransactionId) {
+        let server = self.slab.get(id.slot as usize).filter(|server| server.generation == id.generation);
+        if let Some(server) = server.filter(|server| server.machine.is_undecided()) {
+            out.counters.retransmitted += 1;
+            out.respond(&server.path, server.response.clone());
+        }
+    }
+
     /// Ends a transaction at once; retransmissions of its request will count as new.
     pub fn forget(&mut self, id: ServerTransactionId) {
         if self.slab.get(id.slot as usize).is_some_and(|server| server.generation == id.generation) {

@@ -370,7 +370,9 @@ pub(crate) fn termination(cause: Termination) -> TerminationCause {
         Termination::LocalBye => TerminationCause::LocalHangup,
         Termination::ByeUnanswered => TerminationCause::ByeUnanswered,
         Termination::RemoteBye { .. } => TerminationCause::RemoteHangup,
-        Termination::LocalCancel | Termination::RemoteCancel { .. } => TerminationCause::Cancelled,
+        Termination::LocalCancel | Termination::RemoteCancel { .. } | Termination::Expired => {
+            TerminationCause::Cancelled
+        }
         Termination::Rejected { status } => TerminationCause::Rejected { status },
         Termination::Failed { response } => {
             failed(response.status(), &String::from_utf8_lossy(response.reason()))

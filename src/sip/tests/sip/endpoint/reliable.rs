@@ -98,6 +98,39 @@ fn a_reliable_response_is_sent_at_doubling_intervals_and_the_answer_waits_for_it
 }
 
 #[test]
+fn a_reliable_response_is_repeated_each_minute_as_a_reliable_one_of_its_own() {
+    for (offer, repeats) in [("offer", true), ("", false)] {
+        let mut pair = Pair::with(Network::QUIET, reliable(), ADDRESSES);
+        let invite = Hand { body: offer, ..hand("Supported") };
+        pair.hand(&invite);
+        let b = pair.incoming();
+        let now = pair.now;
+        pair.ends[B].reply(now, b, early(183, Some("music"))).unwrap();
+        pair.flush();
+        let mut rseqs = Vec::new();
+        for minute in 0..3 {
+            let sent = pair.last(B, "SIP/2.0 183");
+            rseqs.push(field(&sent, "RSeq").parse::<u32>().unwrap());
+            assert_eq!((rseqs[minute], field(&sent, "Require")), (rseqs[0] + minute as u32, "100rel"));
+            // An offer is made once: its answer is in the first PRACK.
+            assert_eq!(sent.ends_with("music"), repeats || minute == 0, "{sent}");
+            let rack = format!("{} 10 INVITE", rseqs[minute]);
+            let mut prack = prack(&invite, 11 + minute as u32, &sent, &rack);
+            prack.body = if minute == 0 && offer.is_empty() { "answer" } else { "" };
+            pair.hand(&prack);
+            pair.run(Duration::from_millis(60_100));
+        }
+        let now = pair.now;
+        pair.ends[B].answer(now, b, None).unwrap();
+        pair.flush();
+        assert!(
+            field(&pair.last(B, "SIP/2.0 200"), "CSeq").ends_with("INVITE"),
+            "the answer waits for no PRACK"
+        );
+    }
+}
+
+#[test]
 fn no_prack_at_all_ends_the_call_with_504() {
     let mut pair = Pair::with(Network::QUIET, reliable(), ADDRESSES);
     let invite = hand("Supported");

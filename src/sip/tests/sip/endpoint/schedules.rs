@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use b2b_sip::endpoint::{Body, Termination, Transport};
+use b2b_sip::endpoint::{Body, Reply, Termination, Transport};
 
 use super::pair::{A, B, Hand, Network, Pair, field};
 
@@ -164,6 +164,71 @@ fn the_ack_for_a_refusal_is_the_transactions_and_repeats_with_it() {
     pair.answer_by_hand(&invite, "404 Not Found", "gone", "");
     assert_eq!(pair.ends[A].counters().stray_responses, 1);
     pair.assert_nothing_left();
+}
+
+#[test]
+fn what_was_told_last_is_told_again_each_minute_until_the_decision() {
+    let mut pair = Pair::new(Network::QUIET);
+    pair.hand(&Hand::invite());
+    let b = pair.incoming();
+    let now = pair.now;
+    pair.ends[B].reply(now, b, Reply::status(180)).unwrap();
+    pair.run(Duration::from_secs(20));
+    let now = pair.now;
+    pair.ends[B].reply(now, b, Reply { body: Some(Body::sdp("music")), ..Reply::status(183) }).unwrap();
+    pair.run(Duration::from_secs(125));
+    let times = pair.times(B, "SIP/2.0 183");
+    let since: Vec<u128> = times.iter().map(|it| it - times[0]).collect();
+    assert_eq!(since, [0, 60_000, 120_000]);
+    let sent = pair.sent(B, "SIP/2.0 183");
+    assert!(sent.iter().all(|(_, it)| *it == sent[0].1), "to the octet, the tag included");
+    assert_eq!(pair.sent(B, "SIP/2.0 180").len(), 1);
+    let now = pair.now;
+    pair.ends[B].reject(now, b, 486, "").unwrap();
+    pair.run(Duration::from_secs(70));
+    assert_eq!(pair.sent(B, "SIP/2.0 183").len(), 3);
+}
+
+#[test]
+fn nothing_is_repeated_before_anything_was_told() {
+    let mut pair = Pair::new(Network::QUIET);
+    pair.hand(&Hand::invite());
+    pair.incoming();
+    pair.run(Duration::from_secs(200));
+    let told = pair.sent(B, "SIP/2.0 1");
+    assert!(told.iter().all(|(_, it)| it.starts_with("SIP/2.0 100")) && told.len() <= 1, "{told:?}");
+}
+
+#[test]
+fn an_invite_that_expires_is_refused_then_and_not_before() {
+    for (expires, at) in [("7", 7), ("0", 1), ("1", 1), (" 12 ", 12)] {
+        let mut pair = Pair::new(Network::QUIET);
+        let mut invite = Hand::invite();
+        invite.extra.push_str(&format!("Expires: {expires}\r\n"));
+        pair.hand(&invite);
+        let b = pair.incoming();
+        let now = pair.now;
+        pair.ends[B].reply(now, b, Reply::status(180)).unwrap();
+        pair.run(Duration::from_millis(at * 1_000 - 100));
+        assert!(pair.sent(B, "SIP/2.0 4").is_empty(), "{expires}");
+        pair.run(Duration::from_millis(200));
+        assert!(matches!(pair.ended(B), Termination::Expired));
+        assert_eq!(pair.sent(B, "SIP/2.0 487").len(), 1, "{expires}");
+        pair.hand(&Hand { method: "ACK", ..invite.next("ACK", 10, &pair.last(B, "SIP/2.0 487")) });
+    }
+}
+
+#[test]
+fn what_says_no_time_does_not_expire() {
+    for expires in ["soon", "-1", "", "99999999999999999999"] {
+        let mut pair = Pair::new(Network::QUIET);
+        let mut invite = Hand::invite();
+        invite.extra.push_str(&format!("Expires: {expires}\r\n"));
+        pair.hand(&invite);
+        pair.incoming();
+        pair.run(Duration::from_secs(290));
+        assert!(pair.sent(B, "SIP/2.0 4").is_empty(), "{expires}");
+    }
 }
 
 #[test]
