@@ -28,6 +28,8 @@ pub(crate) enum OnAck {
     AnswerTo(LegId),
     /// The answer to our own offer.
     Answer,
+    /// The answer to our own offer in the 2xx to a re-INVITE; without it the session stays.
+    Renewal,
     /// The caller has another branch's description: after the ACK it is offered this leg's.
     Refresh(LegId),
 }

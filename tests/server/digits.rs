@@ -95,7 +95,7 @@ fn a_key_by_event_and_by_info_is_one_key_to_the_other_phone() {
         (ann.events, bob.events) = (Some(101), Some(101));
         let call = call(&ann, &bob);
         let (mut n, mut cseq, mut heard) = (0, 10, Vec::new());
-        let mut sounds = |n: &mut u16, octet: u8, heard: &mut Vec<Vec<u8>>| {
+        let sounds = |n: &mut u16, octet: u8, heard: &mut Vec<Vec<u8>>| {
             until("both to be joined", || {
                 *n += 1;
                 ann.sound(call.rtp[0], *n, &[octet; 160]);

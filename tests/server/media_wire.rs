@@ -234,8 +234,11 @@ fn every_answer_is_written_and_read_as_it_always_was() {
         answers.iter().map(|(_, json)| name(json)).chain(["stats".to_owned()]).collect();
     assert_eq!(here, names::<Answer<Stats>>(), "every answer stands here");
 
-    let both =
-        Descriptions { told: b"v=0\r\n".as_slice().into(), said: [0xff].as_slice().into(), direction: None };
+    let both = Descriptions {
+        told: b"v=0\r\n".as_slice().into(),
+        said: [0xff].as_slice().into(),
+        ..Descriptions::default()
+    };
     let described = vec![Described { endpoint: A, both }];
     let answered = Answered { id: 7, result: Err(MediaError::NoSuchEndpoint(A)), described };
     let json = r#"{"id":7,"result":{"Err":{"no_such_endpoint":1}},"described":[{"endpoint":1,"told":"v=0\r\n","said":[255]}]}"#;

@@ -48,6 +48,12 @@ pub trait MediaBackend: Send + Sync {
     /// yet, or the controller does not provide them.
     fn descriptions(&self, endpoint: EndpointId) -> Option<Descriptions>;
 
+    /// Whether the party of `endpoint` was told less than it and the party of `other` want now.
+    fn is_behind(&self, endpoint: EndpointId, other: EndpointId) -> bool {
+        let both = self.descriptions(endpoint).zip(self.descriptions(other));
+        both.is_some_and(|(it, other)| it.wishes.exceed(&it.told, other.wishes))
+    }
+
     /// Directs the party's packets in both directions, as they are on the wire, to this trace and to no
     /// other; `None` ends the trace. Ready once it is in effect.
     ///

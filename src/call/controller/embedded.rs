@@ -416,6 +416,10 @@ impl MediaBackend for EmbeddedController {
         self.state().get(endpoint).is_ok_and(|entry| entry.side.repeats(description))
     }
 
+    fn is_behind(&self, endpoint: EndpointId, other: EndpointId) -> bool {
+        self.state().two(endpoint, other).is_ok_and(|(it, other)| it.side.is_behind(&other.side))
+    }
+
     fn descriptions(&self, endpoint: EndpointId) -> Option<Descriptions> {
         let mut state = self.state();
         Descriptions::of(&state.get(endpoint).ok()?.side)

@@ -48,7 +48,7 @@ pub use sounding::{MusicClass, MusicSource, check_sound};
 pub use values::{
     AddressFamily, Answering, AudioRules, Bound, Capabilities, Capability, Descriptions, DtmfMode,
     EndpointId, EndpointSpec, Hold, Joined, LocalDescription, MediaError, MediaEvent, NamedSources,
-    OpusRules, OwnHosts, PairPolicy, Route, Signalling, SrtpOffer, SrtpPolicy, SrtpRules, SrtpSuite,
+    OpusRules, OwnHosts, PairPolicy, Route, Signalling, SrtpOffer, SrtpPolicy, SrtpRules, SrtpSuite, Wishes,
 };
 pub use verbs::{
     AudioStream, CollectEnd, Collected, ConferenceId, ConferenceSpec, DigitPlan, Member, Part, Played,

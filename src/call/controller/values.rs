@@ -11,7 +11,7 @@ use crate::bridge_fsm::Direction;
 use crate::negotiate::NegotiateError;
 pub use crate::negotiate::crypto::{SrtpOffer, SrtpPolicy, SrtpRules};
 use crate::negotiate::pair::{self, Side};
-pub use crate::negotiate::pair::{AudioRules, DtmfMode, Hold, OpusRules, PairPolicy};
+pub use crate::negotiate::pair::{AudioRules, DtmfMode, Hold, OpusRules, PairPolicy, Wishes};
 pub use crate::policy::media::{Bound, OwnHosts};
 use b2b_media::codec::Codec;
 pub use b2b_media::transport::lock::{Answering, NamedSources, Signalling};
@@ -108,7 +108,7 @@ pub struct LocalDescription {
 }
 
 /// The current session descriptions between a party and b2b.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Descriptions {
     /// The last one sent to the party.
     #[serde(with = "octets")]
@@ -119,13 +119,17 @@ pub struct Descriptions {
     /// The direction of media, seen from b2b, if it is known without parsing `said`.
     #[serde(skip)]
     pub direction: Option<Direction>,
+    /// The directions that the party wants itself.
+    #[serde(default, skip_serializing_if = "Wishes::are_usual")]
+    pub wishes: Wishes,
 }
 
 impl Descriptions {
     /// The descriptions of a side; `None` if it has not described itself.
     pub fn of(side: &Side) -> Option<Self> {
         let (told, said) = side.described()?;
-        Some(Descriptions { told: told.into(), said: said.into(), direction: Some(side.direction()) })
+        let (direction, wishes) = (Some(side.direction()), side.wishes());
+        Some(Descriptions { told: told.into(), said: said.into(), direction, wishes })
     }
 
     /// The formats in both descriptions; `None` without audio.

@@ -6,13 +6,45 @@ use super::exchange::{Exchange, ExchangeNo, Origin, PendingOffer};
 use super::follow::Follow;
 use super::waiting::{OnDescription, OnMedia};
 use super::{Switch, Turn};
-use crate::controller::MediaError;
+use crate::controller::{Hold, MediaError};
 use crate::leg_life::OnAck;
 use crate::{CallId, LegId};
 use b2b_sip::endpoint::{Body, Reply, ServerTransactionId};
 use b2b_sip::msg::Request;
 
+/// What a party that asked for another session gets from us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Described {
+    /// An answer that changes nothing.
+    Repeat,
+    Answer,
+    /// An offer: the ACK brings the answer.
+    Offer,
+}
+
 impl Switch {
+    /// The ACK of a party that asked for an offer has brought its answer, or none of use: then its session
+    /// stays as it was.
+    pub(super) fn renewed(
+        &mut self,
+        t: &mut Turn<'_>,
+        call: CallId,
+        leg: LegId,
+        taken: Result<(), MediaError>,
+    ) {
+        match taken {
+            Ok(()) => {
+                if let Some(other) = self.calls.leg(leg).and_then(|it| it.media.joined) {
+                    self.join_media(t, leg, other);
+                }
+                self.led_here(t, call, &[leg]);
+                self.changes(call);
+            }
+            Err(error) => self.answer_of_no_use(leg, &error),
+        }
+        self.offer_pending(t, call);
+    }
+
     /// A re-INVITE or UPDATE of a party.
     pub(super) fn asked(&mut self, t: &mut Turn<'_>, leg: LegId, origin: Origin, request: &Request) {
         let content = request.content();
@@ -57,35 +89,97 @@ impl Switch {
         self.calls.leg(leg).is_some_and(|it| it.takes.no_reinvites)
     }
 
-    /// Answers an offer that is not passed on.
+    /// Answers an offer that is not passed on. A re-INVITE without one gets ours, and its ACK has the answer
+    /// (RFC 3261 §14.2).
     pub(super) fn answer_here(&mut self, t: &mut Turn<'_>, leg: LegId, origin: Origin, offer: Option<Bytes>) {
         let endpoint = self.calls.leg(leg).and_then(|it| it.media.endpoint);
-        let (Some(endpoint), Some(offer)) = (endpoint, offer) else {
+        let Some(endpoint) = endpoint.filter(|_| offer.is_some() || origin == Origin::ReInvite) else {
             return self.answer_exchange(t, leg, origin, Err(Reply::status(488)));
         };
-        let repeats = self.fact("repeats", |it| it.parts.controller.repeats(endpoint, &offer));
-        let answer = self.parts.controller.local_answer(endpoint, offer, &self.policy_towards(leg));
-        let then = OnDescription::AnswerHere { leg, origin, repeats };
-        self.media(t, answer, OnMedia::Described(then));
+        let media = self.parts.controller.clone();
+        let (described, what) = match offer {
+            Some(offer) => {
+                let repeats = self.fact("repeats", |_| media.repeats(endpoint, &offer));
+                let what = if repeats { Described::Repeat } else { Described::Answer };
+                (media.local_answer(endpoint, offer, &self.policy_towards(leg)), what)
+            }
+            None => {
+                let other = self.bridged(leg).map(|(_, other, _)| other);
+                let like = other.and_then(|other| self.calls.leg(other)?.media.endpoint);
+                (media.local_offer(endpoint, like, &self.policy_towards(leg)), Described::Offer)
+            }
+        };
+        self.media(t, described, OnMedia::Described(OnDescription::AnswerHere { leg, origin, what }));
     }
 
-    /// Sends our answer to an offer that is not passed on.
+    /// Sends our answer to an offer that is not passed on, or our offer to a party that asked for one.
     pub(super) fn answered_here(
         &mut self,
         t: &mut Turn<'_>,
         leg: LegId,
-        (origin, repeats): (Origin, bool),
+        (origin, what): (Origin, Described),
         answer: Result<Bytes, MediaError>,
     ) {
-        if let (Ok(_), false, Some(it)) = (&answer, repeats, self.calls.leg(leg)) {
+        if let (Ok(_), Described::Offer, Some(it)) = (&answer, what, self.calls.leg_mut(leg)) {
+            it.life.expect_on_ack(OnAck::Renewal);
+        }
+        if let (Ok(_), Described::Answer, Some(it)) = (&answer, what, self.calls.leg(leg)) {
             let call = it.call;
             self.led_here(t, call, &[leg]);
+            self.changes(call);
         }
         let answer = answer.map_err(|error| refusal(&error));
         self.follows.push(Follow::Answered { leg, origin, answer });
         if let Some(call) = self.calls.leg(leg).map(|it| it.call) {
             self.follows.push(Follow::PendingOffers { call });
         }
+    }
+
+    /// What the parties of a call want may have changed.
+    pub(super) fn changes(&mut self, call: CallId) {
+        if let Some(it) = self.calls.get_mut(call) {
+            it.exchanges.changed = true;
+        }
+    }
+
+    /// After a change: the party of a bridge that was told less than is true now gets another offer, as one
+    /// that was dialled while the other one was on hold does after the resume. If it refuses, it is asked
+    /// again after the next change only.
+    pub(super) fn tell_change(&mut self, t: &mut Turn<'_>, call: CallId) {
+        let waits = |leg: LegId| self.calls.leg(leg).is_none_or(|it| it.life.on_ack() != OnAck::Nothing);
+        let it = self.calls.get(call).filter(|it| it.exchanges.changed && it.exchanges.under_way.is_none());
+        let legs = it.and_then(|it| it.bridge.as_ref()).map(|it| (it.a, it.b));
+        if let Some((a, b)) = legs.filter(|(a, b)| !waits(*a) && !waits(*b)) {
+            if let Some(it) = self.calls.get_mut(call) {
+                it.exchanges.changed = false;
+            }
+            if let Some((like, to)) = self.behind(a, b) {
+                self.refresh(t, call, (like, to), false);
+            }
+        }
+    }
+
+    /// Of two joined parties the one that was told less than both want, as the second.
+    fn behind(&mut self, a: LegId, b: LegId) -> Option<(LegId, LegId)> {
+        let to = if self.is_replay() {
+            self.reads_next("behind")?
+        } else {
+            let (near, far) = self.endpoints(a, b)?;
+            let media = &self.parts.controller;
+            // Who is on hold here was told so on purpose.
+            let asked = |leg| {
+                self.calls
+                    .leg(leg)
+                    .is_some_and(|it| it.hold.ours == Hold::No && it.is_up() && !it.takes.no_reinvites)
+            };
+            let of = [(a, near, far), (b, far, near)]
+                .into_iter()
+                .find(|(leg, it, other)| asked(*leg) && media.is_behind(*it, *other));
+            let (to, ..) = of?;
+            self.writes("behind", &to);
+            to
+        };
+        Some(if to == a { (b, a) } else { (a, b) })
     }
 
     /// Passes a party's request, which came by this message of its dialog, on to the other party.

@@ -321,7 +321,10 @@ impl Switch {
         let it = self.calls.leg(leg);
         let own = it.and_then(|it| it.passing.policy.as_deref()).unwrap_or(&self.config.policy);
         let decodes = own.decodes || it.is_some_and(|it| self.is_recorded(it.call));
-        match it.map_or(Hold::No, |it| it.hold.ours) {
+        // A party that takes no later offers cannot be told of a resume.
+        let told_once = it.is_some_and(|it| it.takes.no_reinvites);
+        let usual = if told_once { Hold::Over } else { Hold::No };
+        match it.map(|it| it.hold.ours).filter(|hold| *hold != Hold::No).unwrap_or(usual) {
             Hold::No if decodes == own.decodes => Cow::Borrowed(own),
             hold => Cow::Owned(PairPolicy { hold, decodes, ..own.clone() }),
         }

@@ -78,6 +78,8 @@ pub(super) struct Exchanges {
     last: ExchangeNo,
     /// Offers that wait for the end of the one under way.
     pub pending: Vec<PendingOffer>,
+    /// What the parties want may have changed since it was last compared with what they were told.
+    pub changed: bool,
 }
 
 impl Exchanges {
@@ -310,9 +312,10 @@ impl Switch {
     ) {
         let Some(exchange) = self.end_exchange(call, no) else { return self.counters.late() };
         let Exchange { from, to, origin, .. } = exchange;
-        // Its session stays as it was.
-        if let Err(error) = &taken {
-            self.answer_of_no_use(to, error);
+        match &taken {
+            Ok(()) => self.changes(call),
+            // Its session stays as it was.
+            Err(error) => self.answer_of_no_use(to, error),
         }
         match origin {
             // One of them may be in another bridge by now.
@@ -436,6 +439,7 @@ impl Switch {
                 None => self.talk_to_us(t, to),
             }
         }
+        self.tell_change(t, call);
     }
 
     /// Whether two legs are up and in the same bridge.

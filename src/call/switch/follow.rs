@@ -249,8 +249,8 @@ impl Switch {
                 self.accept_for(t, won, acked.map(|()| None), OnAck::Refresh(callee));
             }
             OnDescription::Ack { caller, callee } => self.ack_across(t, (caller, callee), result),
-            OnDescription::AnswerHere { leg, origin, repeats } => {
-                self.answered_here(t, leg, (origin, repeats), result);
+            OnDescription::AnswerHere { leg, origin, what } => {
+                self.answered_here(t, leg, (origin, what), result);
             }
             OnDescription::Offer { call, exchange } => self.offered(t, (call, exchange), result),
             OnDescription::AnswerAcross { call, exchange, to, offers } => {
@@ -292,6 +292,7 @@ impl Switch {
                 }
                 self.offer_pending(t, call);
             }
+            OnApplied::Renewed { call, leg } => self.renewed(t, call, leg, result),
             OnApplied::Agreed { call, exchange } => self.offer_agreed(t, (call, exchange), result),
         }
     }

@@ -6,6 +6,7 @@ use super::admission::MediaRules;
 use super::command::Reply;
 use super::dial::{BranchNo, DialFailure};
 use super::dialling::refuse;
+use super::follow::Follow;
 use super::invite::shown_by;
 use super::table::{Bridge, Leg, Passing, Purpose};
 use super::waiting::{OnApplied, OnDescription, OnEndpoint, OnMedia, Won};
@@ -419,6 +420,8 @@ impl Switch {
         self.advance_call(t, call, CallEvent::Bridge);
         self.counters.bridged += 1;
         self.begin_recording(t, call);
+        self.changes(call);
+        self.follows.push(Follow::PendingOffers { call });
         Ok(id)
     }
 

@@ -341,6 +341,15 @@ impl Switch {
                 }
                 return self.offer_pending(t, call);
             }
+            OnAck::Renewal => {
+                let Some(answer) = answer else {
+                    tracing::info!("leg {}: its ACK has no answer to the offer: its session stays", leg.0);
+                    self.withdraw_offer(leg);
+                    return self.offer_pending(t, call);
+                };
+                self.note_direction(t, leg, &answer);
+                return self.apply(t, leg, answer, OnApplied::Renewed { call, leg });
+            }
             OnAck::AnswerTo(other) => Some(other),
             OnAck::Answer => self.bridged(leg).map(|(_, other, _)| other),
         };

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
+use super::across::Described;
 use super::command::Reply;
 use super::dial::{BranchNo, DialFailure};
 use super::exchange::{ExchangeNo, Origin};
@@ -147,7 +148,7 @@ pub(super) enum OnDescription {
     /// The caller's answer to the callee's late offer, for its ACK.
     Ack { caller: LegId, callee: LegId },
     /// Our answer to a later offer that is not passed on.
-    AnswerHere { leg: LegId, origin: Origin, repeats: bool },
+    AnswerHere { leg: LegId, origin: Origin, what: Described },
     /// A later offer, ours or another party's.
     Offer { call: CallId, exchange: ExchangeNo },
     /// The answer to that, for the asking party; `offers`: it is made from this late offer of the other one.
@@ -170,6 +171,8 @@ pub(super) enum OnApplied {
     Acknowledged { leg: LegId, other: Option<LegId> },
     /// The answer came in the ACK of a party whose partner at that time has left.
     AcknowledgedApart { call: CallId, leg: LegId },
+    /// The answer to our offer, which the party had asked for by a re-INVITE.
+    Renewed { call: CallId, leg: LegId },
     /// The answer agrees to a later offer, of ours or without a waiting party.
     Agreed { call: CallId, exchange: ExchangeNo },
 }

@@ -1,6 +1,6 @@
 //! The result of offer and answer with one party.
 
-use super::{AudioMedia, Line, Side, formats, receives};
+use super::{AudioMedia, Line, Side, Wishes, formats, receives};
 use crate::bridge_fsm::Direction;
 use b2b_media::codec::Codec;
 
@@ -43,6 +43,16 @@ impl Side {
     /// The last descriptions sent and received.
     pub fn described(&self) -> Option<(&[u8], &[u8])> {
         self.sent.as_deref().zip(self.remote.as_deref())
+    }
+
+    /// The directions that the party wants itself.
+    pub fn wishes(&self) -> Wishes {
+        self.wishes
+    }
+
+    /// Whether the party was told less than it and the party of `other` want now.
+    pub fn is_behind(&self, other: &Side) -> bool {
+        self.sent.as_deref().is_some_and(|told| self.wishes.exceed(told, other.wishes))
     }
 
     /// The direction of media by the last description received, as seen from here.

@@ -62,7 +62,7 @@ use b2b_sdp::{AudioMedia, Direction, ExtMap, Format, Origin, SessionDescription}
 use events::ToldEvents;
 use line::Line;
 use read::remember;
-use wishes::Wishes;
+pub use wishes::Wishes;
 
 /// What may be passed on; see `call::controller::PairPolicy`.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
