@@ -65,13 +65,16 @@ pub struct LookupResult {
     pub original: String,
     /// In the order of [`ResolvedContact::priority`]; never empty.
     pub contacts: Vec<ResolvedContact>,
+    /// How long they may ring, all together; `None`: each as long as it rings.
+    #[serde(default)]
+    pub lasts: Option<Duration>,
 }
 
 impl LookupResult {
     /// Sorts contacts in dialling order. Contacts of equal priority keep their order.
     pub fn new(kind: LookupKind, original: &str, mut contacts: Vec<ResolvedContact>) -> Self {
         contacts.sort_by_key(|contact| contact.priority);
-        LookupResult { kind, original: original.to_owned(), contacts }
+        LookupResult { kind, original: original.to_owned(), contacts, lasts: None }
     }
 
     /// The contacts grouped by priority: parallel dialling dials one group at a time.
@@ -102,6 +105,9 @@ pub struct ResolvedContact {
     pub withheld: Withheld,
     /// The treatment of its session before it answers.
     pub early_media: EarlyMedia,
+    /// A provisional response without a session is not passed on once it has sent one.
+    #[serde(default)]
+    pub drops_ringing: bool,
     /// The transport of large requests.
     pub large: LargeRequests,
     /// The source of the party's signalling: that of its registration, or the one that a proxy in front of
@@ -115,6 +121,10 @@ pub struct ResolvedContact {
     pub told: Option<Arc<Told>>,
     /// The user reached here, by the name that was looked up.
     pub user: Option<Arc<str>>,
+    /// One of several callees that are called as one, such as the member of a group: its 6xx ends its own
+    /// contacts. `None`: it ends the whole dialling.
+    #[serde(default)]
+    pub member: Option<Arc<str>>,
     /// The ring timeout; `None` for that of the dial request.
     pub ring: Option<Duration>,
     /// The time without any response after which it has failed; `None` for that of the dial request.
@@ -156,6 +166,11 @@ impl Diverted {
 }
 
 impl ResolvedContact {
+    /// Whether both are the same place, reached by the same way.
+    pub fn is_at(&self, other: &ResolvedContact) -> bool {
+        (&self.uri, &self.flow, &self.path) == (&other.uri, &other.flow, &other.path)
+    }
+
     /// A contact with a URI and default settings.
     pub fn new(uri: impl Into<String>, priority: u16) -> Self {
         ResolvedContact {
@@ -167,12 +182,14 @@ impl ResolvedContact {
             headers: Arc::default(),
             withheld: Withheld::default(),
             early_media: EarlyMedia::default(),
+            drops_ringing: false,
             large: LargeRequests::default(),
             source: None,
             gateway: None,
             from: None,
             told: None,
             user: None,
+            member: None,
             ring: None,
             trying: None,
             failover: None,

@@ -4,7 +4,7 @@ mod referred;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::caller_policy::{self, Forwarding};
 use super::emergency;
@@ -26,9 +26,7 @@ use b2b_call::handler::{
 use b2b_call::headers::{HeaderChange, HeaderRule, RuledMessage};
 use b2b_call::lookup::{Diverted, LookupError, LookupRequest, ResolvedContact};
 use b2b_call::policy::Way;
-use b2b_call::service::{
-    CallService, DialError, DialOptions, DialOrder, DialRequest, DialStage, DialTo, RouteTaken,
-};
+use b2b_call::service::{CallService, DialError, DialOptions, DialRequest, DialStage, DialTo, RouteTaken};
 use b2b_sip::msg::Method;
 
 /// Takes emergency calls ahead of the program's own handlers.
@@ -310,7 +308,7 @@ async fn route(settings: &Settings, asking: &Asking<'_>) -> Decided {
                 let status = failures.first().map_or((404, "Not Found"), LookupError::status);
                 return Decided { action: refused(status, why), unanswered: dial.unanswered, record: false };
             }
-            let mut options = options(settings, asking, &dial, &stages);
+            let mut options = options(settings, asking, &dial);
             options.route = name.map(|name| RouteTaken { why: format!("{name}: {called} {why}"), name });
             let action = HandlerAction::Dial(Box::new(DialRequest { to: DialTo::Stages(stages), options }));
             Decided { action, unanswered: dial.unanswered, record: false }
@@ -351,8 +349,8 @@ async fn stages(
             source: asking.source,
             ..LookupRequest::new(target, asking.at)
         };
-        let mut contacts = match settings.targets.resolve(&lookup).await {
-            Ok(found) => found.contacts,
+        let mut stage = match settings.targets.resolve(&lookup).await {
+            Ok(found) => DialStage { failover: parts.failover.clone(), ..found.into() },
             // Treated as a host that does not respond: the next target is tried.
             Err(error) => {
                 tracing::info!("call {}: {error}", asking.id.0);
@@ -361,7 +359,14 @@ async fn stages(
                 continue;
             }
         };
-        for contact in &mut contacts {
+        for contact in &mut stage.contacts {
+            match (policy.declines_for_all, policy.strategy) {
+                (true, _) => contact.member = None,
+                (false, Strategy::Serial) => {}
+                (false, Strategy::Parallel) => {
+                    contact.member.get_or_insert_with(|| target.as_str().into());
+                }
+            }
             forwarding.passes(target, contact);
             // The rules of a user or a gateway are narrower than those of a route.
             contact.policy = match (contact.policy.take(), &parts.policy) {
@@ -372,53 +377,22 @@ async fn stages(
             };
             contact.srtp.clone_from(&parts.srtp);
         }
-        let lasts = policy.timeout.or_else(|| all_together(settings, target));
-        stages.push(DialStage { contacts, lasts, failover: parts.failover.clone() });
+        stages.push(stage);
     }
     match policy.strategy {
-        Strategy::Parallel if !stages.is_empty() => vec![together(stages)],
+        Strategy::Parallel if !stages.is_empty() => vec![DialStage::together(stages)],
         _ => stages,
     }
 }
 
-/// How long all members of a target may ring together: a group with the parallel strategy.
-fn all_together(settings: &Settings, target: &str) -> Option<Duration> {
-    let group = settings.config.group(target.strip_prefix("group/")?)?;
-    (group.strategy == Strategy::Parallel).then_some(group.timeout)
-}
-
-/// Merges stages into one: the first choices of all, then the second ones.
-fn together(stages: Vec<DialStage>) -> DialStage {
-    let mut contacts: Vec<ResolvedContact> = Vec::new();
-    let mut lasts = Some(Duration::ZERO);
-    for stage in stages {
-        lasts = lasts.zip(stage.lasts).map(|(one, other)| one.max(other));
-        let tiers = stage.contacts.chunk_by(|a, b| a.priority == b.priority);
-        for (turn, tier) in (0..).zip(tiers) {
-            contacts.extend(tier.iter().map(|contact| ResolvedContact { priority: turn, ..contact.clone() }));
-        }
-    }
-    contacts.sort_by_key(|contact| contact.priority);
-    DialStage { contacts, lasts, ..DialStage::default() }
-}
-
-fn options(settings: &Settings, asking: &Asking<'_>, dial: &Dial, stages: &[DialStage]) -> DialOptions {
+fn options(settings: &Settings, asking: &Asking<'_>, dial: &Dial) -> DialOptions {
     let (policy, limits) = (&dial.policy, &settings.config.limits);
     let name = policy.set_caller_name.as_ref().or(asking.name.as_ref());
     let name = name.map(|name| format!("\"{}\" ", name.replace(['"', '\\'], ""))).unwrap_or_default();
-    let ring = policy.timeout.unwrap_or(limits.ring);
-    let rings = |stage: &DialStage| {
-        let tiers = stage.contacts.chunk_by(|a, b| a.priority == b.priority);
-        stage.lasts.unwrap_or_else(|| {
-            tiers.map(|tier| tier.iter().map(|it| it.ring.unwrap_or(ring)).max().unwrap_or(ring)).sum()
-        })
-    };
     DialOptions {
-        order: DialOrder::Parallel,
-        ring_timeout: ring,
+        ring_timeout: policy.timeout.unwrap_or(limits.ring),
+        target_timeout: policy.timeout,
         trying_timeout: limits.trying,
-        // Redirected calls ring within the time of the redirecting target.
-        total_timeout: stages.iter().map(rings).sum(),
         max_redirects: limits.redirects,
         caller: (asking.told != dial.caller || !name.is_empty()).then(|| (name, dial.caller.clone())),
         caller_policy: settings.caller_policy(asking.origin),

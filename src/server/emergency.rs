@@ -16,7 +16,7 @@ use b2b_call::handler::{HandlerAction, IncomingCall};
 use b2b_call::headers::{HeaderChange, HeaderRule, RuledMessage};
 use b2b_call::identity::{CalledFrom, Reads, called_number};
 use b2b_call::lookup::ResolvedContact;
-use b2b_call::service::{DialOptions, DialOrder, DialRequest, DialStage, DialTo, RouteTaken};
+use b2b_call::service::{DialOptions, DialRequest, DialStage, DialTo, RouteTaken};
 use b2b_sip::msg::Request;
 
 /// Minimum ringing time at a gateway: emergency services have queues. Timer C of RFC 3261 §16.6 is longer
@@ -96,7 +96,6 @@ pub fn action(
             failover: Failover::Whatever,
         })
         .collect();
-    let contacts: u32 = stages.iter().map(|stage| u32::try_from(stage.contacts.len()).unwrap_or(1)).sum();
     let user = call.identity.as_deref().and_then(|name| settings.directory.user(name));
     let name = user.and_then(|user| user.display_name.as_ref());
     let name = name.map(|name| format!("\"{}\" ", name.replace(['"', '\\'], ""))).unwrap_or_default();
@@ -107,10 +106,8 @@ pub fn action(
     };
     let why = format!("emergency: {} to {}", asked.dialled, emergency.gateways.join(", "));
     let options = DialOptions {
-        order: DialOrder::Parallel,
         ring_timeout: ring,
         trying_timeout: limits.trying,
-        total_timeout: ring * contacts,
         max_redirects: limits.redirects,
         // On a private call, the default identity would show a name, or that there is none.
         caller: (call.who.private || !name.is_empty() || call.caller() != *caller)

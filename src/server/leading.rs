@@ -73,9 +73,10 @@ pub fn lead(current: &Current, settings: &Settings, claim: &Claim<'_>) -> Led {
             // The dialled host's media policy and early media still apply.
             _ => {
                 let contact = ResolvedContact::new(claim.target, 0);
-                let audio = claim.dialled.map(|it| (it.policy.clone(), it.early_media));
-                let (policy, early_media) = audio.unwrap_or_default();
-                Led::Contact(Box::new(ResolvedContact { policy, early_media, ..contact }), verdict.why)
+                let audio = claim.dialled.map(|it| (it.policy.clone(), it.early_media, it.drops_ringing));
+                let (policy, early_media, drops_ringing) = audio.unwrap_or_default();
+                let contact = ResolvedContact { policy, early_media, drops_ringing, ..contact };
+                Led::Contact(Box::new(contact), verdict.why)
             }
         },
         Decision::Through(name) => through(settings, claim, &uri, name, verdict.why),

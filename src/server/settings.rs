@@ -250,7 +250,7 @@ fn party_audio(config: &ServerConfig, sound: &PartySound) -> PartyAudio {
         Early::Ringing => EarlyMedia::Ringing,
         Early::Ignore => EarlyMedia::Ignore,
     };
-    PartyAudio { policy, early_media }
+    PartyAudio { policy, early_media, drops_ringing: sound.drops_ringing }
 }
 
 /// A party's audio settings, for the controller.
@@ -336,12 +336,12 @@ pub fn groups(config: &ServerConfig) -> HashMap<String, Group> {
     let named = config.groups.iter().map(|from| {
         let members: Vec<String> = from.members.iter().map(written).collect();
         let members = members.iter().map(String::as_str);
+        let timeout = Some(from.timeout);
         let group = match from.strategy {
             Strategy::Serial => Group::serial(members),
-            Strategy::Parallel => Group::parallel(members),
+            Strategy::Parallel => Group { lasts: timeout, ..Group::parallel(members) },
         };
-        let group = Group { ring: Some(from.timeout), ..group };
-        (from.name.clone(), group)
+        (from.name.clone(), Group { ring: timeout, declines_for_all: from.declines_for_all, ..group })
     });
     named.collect()
 }

@@ -9,7 +9,7 @@ use super::template::{Template, TemplateError};
 use crate::prompts::Prompts;
 use b2b_call::controller::DigitPlan;
 
-/// The default ring timeout of a transfer.
+/// How long the target of a transfer rings if nothing says otherwise.
 pub const RING: Duration = Duration::from_secs(30);
 
 /// The default timeout of a URL.
@@ -49,7 +49,7 @@ enum Writing {
     Play(Vec<String>, Option<String>),
     Collect(AskFor, String, usize, Option<String>),
     Menu(AskFor, Vec<(String, String)>),
-    Transfer(String, Duration, Option<String>),
+    Transfer(String, Option<String>),
     Hand(String),
     Hangup,
     Set(Vec<(String, String)>, Option<String>),
@@ -172,7 +172,7 @@ impl FlowBuilder {
 
     /// Dials a target (`user/1001`, `+4420…`, `sip:…`) for 30 s and bridges the caller with it.
     pub fn transfer(self, name: &str, to: &str, failed: Option<&str>) -> Self {
-        self.node(name, Writing::Transfer(to.to_owned(), RING, failed.map(str::to_owned)))
+        self.node(name, Writing::Transfer(to.to_owned(), failed.map(str::to_owned)))
     }
 
     /// Hands the call to a queue.
@@ -287,8 +287,8 @@ impl Unread {
                 Does::CollectInput { ask: asks(ask)?, variable, least, next }
             }
             Writing::Menu(ask, choices) => menu(asks(ask)?, choices),
-            Writing::Transfer(to, ring, failed) => {
-                Does::Transfer { to: template(&to)?, ring, early_media: true, failed }
+            Writing::Transfer(to, failed) => {
+                Does::Transfer { to: template(&to)?, ring: None, early_media: true, failed }
             }
             Writing::Hand(app) => Does::Hand { app: template(&app)? },
             Writing::Hangup => Does::Hangup,

@@ -54,7 +54,8 @@ pub enum Does {
     /// Dials a target, and bridges the caller with it.
     Transfer {
         to: Template,
-        ring: Duration,
+        /// How long the target rings; `None`: as its group or route says, otherwise [`RING`](super::RING).
+        ring: Option<Duration>,
         /// Play the target's early media instead of the ringing tone.
         early_media: bool,
         failed: Next,

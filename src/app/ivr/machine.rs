@@ -36,7 +36,7 @@ pub enum Do {
     Ask(Option<Prompt>, DigitPlan),
     Dial {
         to: String,
-        ring: Duration,
+        ring: Option<Duration>,
         early_media: bool,
     },
     Http {

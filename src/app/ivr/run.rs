@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::ask_url::{AskUrl, UrlQuestion, answer, question};
+use super::builder::RING;
 use super::flow::IvrFlow;
 use super::machine::{Came, Choice, Do, Machine};
 use super::template::Variables;
@@ -81,7 +82,7 @@ enum At {
     Playing,
     Asking,
     /// Looking up a target, with the ring timeout, and whether early media is played.
-    Deciding(Duration, bool),
+    Deciding(Option<Duration>, bool),
     Dialling,
     /// Waiting for a URL, with the timeout.
     Fetching(Duration),
@@ -263,7 +264,7 @@ impl Running {
         &mut self,
         now: Instant,
         action: HandlerAction,
-        (ring, early): (Duration, bool),
+        (ring, early): (Option<Duration>, bool),
         wants: &mut Wants,
     ) {
         let mut request = match action {
@@ -276,10 +277,10 @@ impl Running {
             }
             _ => return self.goes_on(now, Came::Refused(404), wants),
         };
-        request.options.ring_timeout = ring;
+        let ring = ring.or(request.options.target_timeout);
+        request.options.ring_timeout = ring.unwrap_or(RING);
+        request.options.target_timeout = ring;
         request.options.early_over_prompt = early;
-        request.options.total_timeout =
-            request.options.total_timeout.min(ring.max(Duration::from_secs(1)) * 4);
         self.at = At::Dialling;
         self.waits = Some(wants.dial_and_bridge(self.leg, request));
         // The target is dialled even if the tone cannot be played.

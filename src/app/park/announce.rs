@@ -34,7 +34,7 @@ impl Announces {
     pub fn new(config: &LotConfig, prompts: &Prompts, slot: u32, to: &str) -> Self {
         let mut request = DialRequest::to(to);
         request.options.ring_timeout = config.ring;
-        request.options.total_timeout = config.ring;
+        request.options.target_timeout = Some(config.ring);
         request.options.mode = BridgeMode::Intercepting;
         // The phone displays the slot, too, and can call it back.
         request.options.caller = Some((String::new(), slot.to_string()));

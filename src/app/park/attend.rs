@@ -320,7 +320,7 @@ impl Parks {
         let Some(target) = back.or_else(|| self.by.clone()) else { return self.parks(wants) };
         let mut request = DialRequest::to(target);
         request.options.ring_timeout = self.parking.config.ring;
-        request.options.total_timeout = self.parking.config.ring;
+        request.options.target_timeout = Some(self.parking.config.ring);
         request.options.mode = BridgeMode::Intercepting;
         let dialled = wants.dial_and_bridge(self.call.leg, request);
         self.goes(At::GoingBack, dialled);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::machine::values::Gone;
-use b2b_call::service::{DialError, DialOptions, DialOrder, DialRequest};
+use b2b_call::service::{DialError, DialOptions, DialRequest};
 
 /// The machine ends the ringing; the dial timeout applies only if that fails.
 const SLACK: Duration = Duration::from_secs(5);
@@ -12,9 +12,8 @@ const SLACK: Duration = Duration::from_secs(5);
 pub(super) fn request(target: String, queue: &str, number: String, ring: Duration) -> DialRequest {
     let name: String = queue.chars().filter(|c| !c.is_control() && !"\"\\".contains(*c)).collect();
     let options = DialOptions {
-        order: DialOrder::Parallel,
         ring_timeout: ring + SLACK,
-        total_timeout: ring + SLACK,
+        total_timeout: Some(ring + SLACK),
         caller: (!number.is_empty()).then(|| (format!("\"{name}\" "), number)),
         ..DialOptions::default()
     };

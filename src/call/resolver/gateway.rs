@@ -337,6 +337,7 @@ fn contact(gateway: &Gateway, host: &GatewayHost, user: &str, caller: &str) -> R
         large: gateway.large,
         withheld: gateway.withheld,
         early_media: gateway.audio.early_media,
+        drops_ringing: gateway.audio.drops_ringing,
         headers: gateway.headers.clone(),
         path: gateway.route.clone(),
         ..ResolvedContact::new(uri, host.priority)

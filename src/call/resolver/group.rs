@@ -21,18 +21,23 @@ pub struct Group {
     pub members: Vec<Member>,
     /// The ring timeout of a member; `None` for that of the dial request.
     pub ring: Option<Duration>,
+    /// How long all members may ring together; `None`: each as long as it rings.
+    pub lasts: Option<Duration>,
+    /// A 6xx of one member ends all of them, not only that member.
+    pub declines_for_all: bool,
 }
 
 impl Group {
     /// A group whose members are dialled at once.
     pub fn parallel<'a>(members: impl IntoIterator<Item = &'a str>) -> Self {
-        Group { members: members.into_iter().map(|target| Member::new(target, 0)).collect(), ring: None }
+        let members = members.into_iter().map(|target| Member::new(target, 0)).collect();
+        Group { members, ..Group::default() }
     }
 
     /// A group whose members are dialled one after another.
     pub fn serial<'a>(members: impl IntoIterator<Item = &'a str>) -> Self {
         let members = (0..).zip(members).map(|(at, target)| Member::new(target, at)).collect();
-        Group { members, ring: None }
+        Group { members, ..Group::default() }
     }
 }
 
@@ -128,7 +133,8 @@ impl GroupResolver {
             let why = if missed.is_empty() { "it has no members".to_owned() } else { missed.join("; ") };
             return Err(LookupError::GroupUnreachable { group: name.to_owned(), why });
         }
-        Ok(LookupResult::new(LookupKind::Group, &request.target, contacts))
+        let lasts = self.groups.get(name).and_then(|group| group.lasts);
+        Ok(LookupResult { lasts, ..LookupResult::new(LookupKind::Group, &request.target, contacts) })
     }
 }
 
@@ -153,14 +159,19 @@ impl<'a> Expansion<'a> {
             // Every nested group exists: `GroupResolver::new` has checked.
             let group = self.resolver.groups.get(name);
             let members = group.map_or(&[][..], |group| &group.members);
-            let ring = group.and_then(|group| group.ring);
+            let (ring, for_all) = group.map_or((None, false), |group| (group.ring, group.declines_for_all));
             let mut members: Vec<&Member> = members.iter().collect();
             members.sort_by_key(|member| member.priority);
             let mut tiers = Tiers::new();
             for together in members.chunk_by(|a, b| a.priority == b.priority) {
                 let first = tiers.len();
                 for member in together {
-                    for (turn, contacts) in self.member(&member.target).await.into_iter().enumerate() {
+                    for (turn, mut contacts) in self.member(&member.target).await.into_iter().enumerate() {
+                        for contact in &mut contacts {
+                            let own =
+                                || contact.member.take().unwrap_or_else(|| member.target.as_str().into());
+                            contact.member = (!for_all).then(own);
+                        }
                         match tiers.get_mut(first + turn) {
                             Some(tier) => tier.extend(contacts),
                             None => tiers.push(contacts),

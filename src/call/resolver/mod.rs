@@ -32,6 +32,8 @@ pub struct PartyAudio {
     pub policy: Option<Arc<PairPolicy>>,
     /// The treatment of its session before it answers.
     pub early_media: EarlyMedia,
+    /// As [`ResolvedContact::drops_ringing`](super::lookup::ResolvedContact::drops_ringing).
+    pub drops_ringing: bool,
 }
 
 /// A completed lookup.

@@ -274,6 +274,7 @@ fn a_group_is_called_together_or_one_after_the_other() {
             Group {
                 members: vec![Member::new("user/2", 9), Member::new("user/3", 5), Member::new("user/4", 5)],
                 ring: Some(Duration::from_secs(7)),
+                ..Group::default()
             },
         ),
         (
@@ -293,6 +294,33 @@ fn a_group_is_called_together_or_one_after_the_other() {
     let result = look(&resolver, "group/all").unwrap().unwrap();
     assert_eq!(result.contacts[0].ring, None);
     assert_eq!((result.kind, result.original.as_str()), (LookupKind::Group, "group/all"));
+}
+
+#[test]
+fn each_member_of_a_group_declines_for_itself_unless_the_group_says_otherwise() {
+    let for_all = |group: Group| Group { declines_for_all: true, ..group };
+    let resolver = groups([
+        ("each", Group::parallel(["user/1", "user/2", "group/pair"])),
+        ("pair", for_all(Group::serial(["user/3", "user/4"]))),
+        ("one", for_all(Group::parallel(["user/2", "group/each"]))),
+    ])
+    .unwrap();
+    let members = |target: &str| -> Vec<String> {
+        let found = look(&resolver, target).unwrap().unwrap();
+        let member = |it: &ResolvedContact| format!("{} {}", it.uri, it.member.as_deref().unwrap_or("-"));
+        found.contacts.iter().map(member).collect()
+    };
+    assert_eq!(
+        members("group/each"),
+        [
+            "sip:1@mobile user/1",
+            "sip:2@phone user/2",
+            "sip:3@phone group/pair",
+            "sip:1@desk user/1",
+            "sip:4@phone group/pair"
+        ]
+    );
+    assert!(members("group/pair").iter().chain(&members("group/one")).all(|it| it.ends_with(" -")));
 }
 
 #[test]

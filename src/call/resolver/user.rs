@@ -81,6 +81,7 @@ impl<B: Bindings> UserResolver<B> {
             source: binding.source,
             policy: audio.policy.clone(),
             early_media: audio.early_media,
+            drops_ringing: audio.drops_ringing,
             ..ResolvedContact::new(binding.contact, 1_000 - binding.q.min(1_000))
         });
         Ok(LookupResult::new(LookupKind::User, &request.target, contacts.collect()))

@@ -2,14 +2,15 @@
 
 use tokio::sync::oneshot;
 
-use super::{CallService, DialError, DialOptions, DialOrder, DialRequest};
-use crate::lookup::{LookupError, ResolvedContact};
+use super::{CallService, DialError, DialOptions, DialOrder, DialRequest, DialStage, DialTo};
+use crate::lookup::{LookupError, LookupResult};
 use crate::switch::command::Command;
 use crate::{BridgeId, CallId, LegId};
 
 impl CallService {
-    /// Dials one contact after the other until one answers: a leg with media of our own, in a call of its
-    /// own.
+    /// Dials until a contact answers: a leg with media of our own, in a call of its own. Contacts of equal
+    /// priority ring in parallel, one priority after the other; the first to answer wins, and the others are
+    /// cancelled as answered elsewhere (RFC 3326).
     ///
     /// # Errors
     /// No contact answers.
@@ -44,17 +45,6 @@ impl CallService {
         Ok((call, async move { answer.await.unwrap_or(Err(DialError::Stopping)) }))
     }
 
-    /// As [`CallService::dial`], but contacts of equal priority ring in parallel; the first to answer wins,
-    /// and the others are cancelled as answered elsewhere (RFC 3326). [`CallService::dial_targets`] does this
-    /// for several targets.
-    ///
-    /// # Errors
-    /// No contact answers.
-    pub async fn dial_parallel(&self, mut request: DialRequest) -> Result<LegId, DialError> {
-        request.options.order = DialOrder::Parallel;
-        self.dial(request).await
-    }
-
     /// Dials for a caller: the callee's offer and answer, and early media, are passed on, and both are
     /// bridged on answer. Takes the leg over as [`CallService::adopt_inbound_leg`] does. If no contact
     /// answers, the leg still waits for a decision.
@@ -67,10 +57,10 @@ impl CallService {
             .unwrap_or(Err(DialError::Stopping))
     }
 
-    /// The contacts of several targets, looked up at once, for [`DialTo::Contacts`](super::DialTo::Contacts).
-    /// With [`DialOrder::Parallel`] the contacts of first priority of all targets ring together, then those
-    /// of the second; with [`DialOrder::Serial`] a target's contacts come after all those of the previous
-    /// target. A contact of several targets is listed once, and a target without contacts is left out.
+    /// Several targets, looked up at once, for [`DialTo::Stages`](super::DialTo::Stages). With
+    /// [`DialOrder::Parallel`] the first choices of all targets ring together, then the second ones, and a 6xx
+    /// of one ends that one; with [`DialOrder::Serial`] one target rings after the other. A contact of several
+    /// targets rings once, and a target without contacts is left out.
     ///
     /// # Errors
     /// No target has contacts: the error of the first one. `None`: no target is given.
@@ -78,7 +68,7 @@ impl CallService {
         &self,
         targets: &[impl AsRef<str>],
         order: DialOrder,
-    ) -> Result<Vec<ResolvedContact>, Option<LookupError>> {
+    ) -> Result<Vec<DialStage>, Option<LookupError>> {
         let ask = |target: &str| {
             let (target, (reply, answer)) = (target.to_owned(), oneshot::channel());
             // A service that has stopped drops the reply.
@@ -86,29 +76,36 @@ impl CallService {
             (target, answer)
         };
         let asked: Vec<_> = targets.iter().map(|target| ask(target.as_ref())).collect();
-        let (mut contacts, mut first_error) = (Vec::<ResolvedContact>::new(), None);
+        let (mut stages, mut first_error) = (Vec::<DialStage>::new(), None);
         for (target, answer) in asked {
             let found = match answer.await {
                 Ok(found) => found,
-                Err(_) => Err(LookupError::Unavailable { target, why: "the service is stopping".to_owned() }),
+                Err(_) => {
+                    let why = "the service is stopping".to_owned();
+                    Err(LookupError::Unavailable { target: target.clone(), why })
+                }
             };
             match found {
-                Ok(found) => add(&mut contacts, found.contacts, order),
+                Ok(found) => add(&mut stages, &target, found, order),
                 Err(error) => drop(first_error.get_or_insert(error)),
             }
         }
-        if contacts.is_empty() { Err(first_error) } else { Ok(contacts) }
+        match (order, stages.is_empty()) {
+            (_, true) => Err(first_error),
+            (DialOrder::Serial, _) => Ok(stages),
+            (DialOrder::Parallel, _) => Ok(vec![DialStage::together(stages)]),
+        }
     }
 
-    /// Dials several targets, in parallel or one after the other according to `options`: a leg with media of
-    /// our own, in a call of its own, as [`CallService::dial`] does.
+    /// Dials several targets, in parallel or one after the other: a leg with media of our own, in a call of its
+    /// own, as [`CallService::dial`] does.
     ///
     /// ```no_run
     /// # use b2b_call::{LegId, service::{CallService, DialError, DialOptions, DialOrder}};
     /// # async fn whoever(service: CallService) -> Result<LegId, DialError> {
     /// // Both ring; the first to answer gets the call.
-    /// let together = DialOptions { order: DialOrder::Parallel, ..DialOptions::default() };
-    /// service.dial_targets(&["user/1001", "gateway/carrier/+4930123456"], together).await
+    /// let both = ["user/1001", "gateway/carrier/+4930123456"];
+    /// service.dial_targets(&both, DialOrder::Parallel, DialOptions::default()).await
     /// # }
     /// ```
     ///
@@ -117,52 +114,61 @@ impl CallService {
     pub async fn dial_targets(
         &self,
         targets: &[impl AsRef<str>],
+        order: DialOrder,
         options: DialOptions,
     ) -> Result<LegId, DialError> {
-        let contacts = self.lookup_all(targets, options.order).await.map_err(|error| match error {
+        let stages = self.lookup_all(targets, order).await.map_err(|error| match error {
             Some(error) => DialError::Lookup(error),
             None => DialError::Invalid("no target is set".to_owned()),
         })?;
-        self.dial(DialRequest { options, ..DialRequest::contacts(contacts) }).await
+        self.dial(DialRequest { to: DialTo::Stages(stages), options }).await
     }
 }
 
-/// Adds the contacts of another target.
-fn add(all: &mut Vec<ResolvedContact>, more: Vec<ResolvedContact>, order: DialOrder) {
-    let last = all.iter().map(|it| it.priority).max();
-    let after = match order {
-        DialOrder::Serial => last.map_or(0, |last| last.saturating_add(1)),
-        DialOrder::Parallel => 0,
-    };
-    for mut contact in more {
-        let same = |it: &ResolvedContact| {
-            (&it.uri, &it.flow, &it.path) == (&contact.uri, &contact.flow, &contact.path)
-        };
-        if !all.iter().any(same) {
-            contact.priority = contact.priority.saturating_add(after);
-            all.push(contact);
+/// Adds another target.
+fn add(stages: &mut Vec<DialStage>, target: &str, found: LookupResult, order: DialOrder) {
+    let mut stage = DialStage::from(found);
+    stage.contacts.retain(|it| !stages.iter().flat_map(|it| &it.contacts).any(|known| known.is_at(it)));
+    if order == DialOrder::Parallel {
+        for contact in &mut stage.contacts {
+            contact.member.get_or_insert_with(|| target.into());
         }
     }
-    all.sort_by_key(|it| it.priority);
+    if !stage.contacts.is_empty() {
+        stages.push(stage);
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lookup::{LookupKind, ResolvedContact};
 
-    fn joined(order: DialOrder) -> Vec<(String, u16)> {
+    fn joined(order: DialOrder) -> Vec<DialStage> {
         let contact = |(uri, priority): (&str, u16)| ResolvedContact::new(format!("sip:{uri}"), priority);
-        let mut all = Vec::new();
-        for target in [&[("desk", 0), ("mobile", 3)][..], &[("desk", 0), ("home", 0), ("car", 1)]] {
-            add(&mut all, target.iter().copied().map(contact).collect(), order);
+        let mut stages = Vec::new();
+        for (target, contacts) in [
+            ("user/ann", &[("desk", 0), ("mobile", 3)][..]),
+            ("user/bob", &[("desk", 0), ("home", 0), ("car", 1)]),
+        ] {
+            let contacts = contacts.iter().copied().map(contact).collect();
+            add(&mut stages, target, LookupResult::new(LookupKind::User, target, contacts), order);
         }
-        all.into_iter().map(|it| (it.uri.trim_start_matches("sip:").to_owned(), it.priority)).collect()
+        stages
+    }
+
+    fn words(stages: &[DialStage]) -> Vec<String> {
+        let contacts = stages.iter().flat_map(|it| &it.contacts);
+        contacts.map(|it| format!("{} {}", it.uri.trim_start_matches("sip:"), it.priority)).collect()
     }
 
     #[test]
-    fn targets_ring_together_by_priority_or_one_after_the_other_and_nobody_twice() {
-        let words = |order| joined(order).iter().map(|(uri, at)| format!("{uri} {at}")).collect::<Vec<_>>();
-        assert_eq!(words(DialOrder::Parallel), ["desk 0", "home 0", "car 1", "mobile 3"]);
-        assert_eq!(words(DialOrder::Serial), ["desk 0", "mobile 3", "home 4", "car 5"]);
+    fn targets_ring_together_by_choice_or_one_after_the_other_and_nobody_twice() {
+        let together = DialStage::together(joined(DialOrder::Parallel));
+        assert!(together.contacts.iter().all(|it| it.member.is_some()), "each declines for itself");
+        assert_eq!(words(&[together]), ["desk 0", "home 0", "mobile 1", "car 1"]);
+        let serial = joined(DialOrder::Serial);
+        assert_eq!(serial.len(), 2);
+        assert_eq!(words(&serial), ["desk 0", "mobile 3", "home 0", "car 1"]);
     }
 }

@@ -79,28 +79,55 @@ pub struct DialStage {
     pub failover: Failover,
 }
 
-/// The order in which contacts are dialled.
+impl From<LookupResult> for DialStage {
+    fn from(found: LookupResult) -> Self {
+        DialStage { contacts: found.contacts, lasts: found.lasts, failover: Failover::default() }
+    }
+}
+
+impl DialStage {
+    /// Several stages as one: the first choices of all ring together, then the second ones. A contact of
+    /// several stages rings once.
+    pub fn together(stages: Vec<DialStage>) -> DialStage {
+        let mut contacts: Vec<ResolvedContact> = Vec::new();
+        let mut lasts = Some(Duration::ZERO);
+        for stage in stages {
+            lasts = lasts.zip(stage.lasts).map(|(one, other)| one.max(other));
+            for (turn, tier) in (0..).zip(stage.contacts.chunk_by(|a, b| a.priority == b.priority)) {
+                let new = tier.iter().filter(|it| !contacts.iter().any(|known| known.is_at(it)));
+                let new: Vec<_> = new.map(|it| ResolvedContact { priority: turn, ..it.clone() }).collect();
+                contacts.extend(new);
+            }
+        }
+        contacts.sort_by_key(|contact| contact.priority);
+        DialStage { contacts, lasts, ..DialStage::default() }
+    }
+}
+
+/// The order of several targets. Within a target, contacts of equal priority ring together, one priority after
+/// the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub enum DialOrder {
-    /// One after the other, by priority.
+    /// One target after the other.
     #[default]
     Serial,
-    /// Contacts of equal priority in parallel, one priority after the other.
+    /// All targets in parallel.
     Parallel,
 }
 
 /// The options of a dialling.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct DialOptions {
-    /// Serial or parallel.
-    pub order: DialOrder,
     /// Ringing time of a contact without one of its own.
     pub ring_timeout: Duration,
+    /// How long each target rings, all of its contacts together; `None`: as its lookup says.
+    #[serde(default)]
+    pub target_timeout: Option<Duration>,
     /// Maximum time without any response, 100 included, before the next contact is tried, for a contact
     /// without one of its own; `None`: 32 s (Timer B).
     pub trying_timeout: Option<Duration>,
-    /// Maximum duration of the whole dialling.
-    pub total_timeout: Duration,
+    /// Maximum duration of the whole dialling; `None`: as long as its targets ring.
+    pub total_timeout: Option<Duration>,
     /// Maximum number of redirects (3xx) followed.
     pub max_redirects: u8,
     /// From of the new leg, `"Ann" <sip:ann@example.com>`; `None`: as in `caller`.
@@ -141,10 +168,10 @@ pub struct RouteTaken {
 impl Default for DialOptions {
     fn default() -> Self {
         DialOptions {
-            order: DialOrder::Serial,
             ring_timeout: Duration::from_secs(60),
+            target_timeout: None,
             trying_timeout: None,
-            total_timeout: Duration::from_secs(180),
+            total_timeout: None,
             max_redirects: 5,
             from: None,
             caller: None,

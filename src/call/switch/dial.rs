@@ -3,7 +3,8 @@
 //! the first 2xx wins. No I/O; time is an argument.
 //!
 //! Within a stage every failure below 600 leads to the next round, except that a number refused behind one
-//! host of a gateway is not tried behind the next. The next stage follows if [`Stage::failover`] allows it
+//! host of a gateway is not tried behind the next. A 6xx ends everything, or only the other targets of the same
+//! member, if the target is one of several members. The next stage follows if [`Stage::failover`] allows it
 //! for the best failure response of the stage; a stage without any response always leads on.
 //!
 //! Events of branches go in, actions come out of [`Dial::poll`], in order; [`DialOutput::Won`] or
@@ -11,7 +12,7 @@
 //!
 //! | branch \ event | 18x | 2xx | 3xx | 4xx, 5xx, silence | 6xx | time-out, caller gone |
 //! |---|---|---|---|---|---|---|
-//! | open | told | wins | its contacts are next | over | all over | CANCEL, over |
+//! | open | told | wins | its contacts are next | over | all over, or all of its member | CANCEL, over |
 //! | over | – | ignored: the usage ends it with BYE | – | – | – | – |
 
 mod branch;
@@ -19,6 +20,8 @@ mod branch;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+pub use stage::{DialTarget, Stage};
 
 use crate::failure::{Failover, is_trouble, rank};
 use b2b_base::util::unheard;
@@ -99,40 +102,11 @@ pub enum DialOutput<T> {
     Failed(DialFailure),
 }
 
-/// A target with its parameters for the state machine.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DialTarget<T> {
-    pub target: T,
-    /// Its ringing time; `None`: as in [`DialLimits`].
-    pub ring: Option<Duration>,
-    /// Its maximum time without any response; `None`: as in [`DialLimits`].
-    pub trying: Option<Duration>,
-    /// The number behind a gateway: a "busy" is the callee's own, and another host would only repeat it. Only
-    /// trouble on the way leads to other targets of the same kin.
-    pub kin: Option<Arc<str>>,
-}
-
-impl<T> From<T> for DialTarget<T> {
-    fn from(target: T) -> Self {
-        DialTarget::new(target)
-    }
-}
-
-impl<T> DialTarget<T> {
-    /// A target without kin and with the default times.
-    pub fn new(target: T) -> Self {
-        DialTarget { target, ring: None, trying: None, kin: None }
-    }
-}
-
-/// The targets that are dialled before the next stage is tried.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stage<T> {
-    pub rounds: Vec<Vec<DialTarget<T>>>,
-    /// Maximum duration of the stage; `None`: as long as its targets ring.
-    pub lasts: Option<Duration>,
-    /// Which failures lead to the next stage.
-    pub failover: Failover,
+/// What is known of a branch that is over: whom it belonged to, and when it would have ended.
+struct Closed {
+    kin: Option<Arc<str>>,
+    member: Option<Arc<str>>,
+    ends: Instant,
 }
 
 /// A dialling.
@@ -244,16 +218,15 @@ impl<T> Dial<T> {
             }
             _ => return self.late += 1,
         }
-        // The caller hears the first branch with early media.
-        let early_media = has_session && self.early.is_none_or(|early| early == branch);
-        if early_media {
-            self.early = Some(branch);
-            self.last_progress = status;
-            self.outputs.push_back(DialOutput::Progress { branch, status, early_media });
-        } else if self.early.is_none() && status != self.last_progress {
-            self.last_progress = status;
-            self.outputs.push_back(DialOutput::Progress { branch, status, early_media });
+        // The caller hears the first branch with early media, and of no other one then.
+        if self.early.is_some_and(|early| early != branch) || !has_session && status == self.last_progress {
+            return;
         }
+        if has_session {
+            self.early = Some(branch);
+        }
+        self.last_progress = status;
+        self.outputs.push_back(DialOutput::Progress { branch, status, early_media: has_session });
     }
 
     /// A 2xx on a branch.
@@ -261,14 +234,14 @@ impl<T> Dial<T> {
         if self.close(branch).is_none() {
             return self.late += 1;
         }
-        self.cancel_all(WhyCancelled::AnsweredElsewhere);
+        self.cancel_all(WhyCancelled::AnsweredElsewhere, |_| true);
         self.over = true;
         self.outputs.push_back(DialOutput::Won(branch));
     }
 
     /// The caller is taken elsewhere: all branches are cancelled, and no further output follows.
     pub fn given_away(&mut self) {
-        self.cancel_all(WhyCancelled::AnsweredElsewhere);
+        self.cancel_all(WhyCancelled::AnsweredElsewhere, |_| true);
         self.over = true;
     }
 
@@ -289,13 +262,17 @@ impl<T> Dial<T> {
         if rounds.is_empty() || !self.follows_redirects() {
             return self.failed(now, branch, failure);
         }
-        let Some((kin, ends)) = self.close(branch) else { return self.late += 1 };
+        let Some(Closed { kin, member, ends }) = self.close(branch) else { return self.late += 1 };
         self.redirects += 1;
         self.remember(failure);
         let mut rounds = rounds.into_iter().map(|round| {
             let targets = round.into_iter().map(Into::<DialTarget<T>>::into);
             targets
-                .map(|it| DialTarget { kin: it.kin.clone().or_else(|| kin.clone()), ..it })
+                .map(|it| {
+                    let kin = it.kin.clone().or_else(|| kin.clone());
+                    let member = member.clone().or_else(|| it.member.clone());
+                    DialTarget { kin, member, ..it }
+                })
                 .collect::<Vec<_>>()
         });
         let first = rounds.next().unwrap_or_default();
@@ -319,20 +296,30 @@ impl<T> Dial<T> {
     }
 
     fn branch_over(&mut self, now: Instant, branch: BranchNo, failure: DialFailure, said: bool) {
-        let Some((kin, _)) = self.close(branch) else { return self.late += 1 };
+        let Some(Closed { kin, member, .. }) = self.close(branch) else { return self.late += 1 };
         if self.early == Some(branch) {
             self.early = None;
         }
         let status = failure.status;
         if said {
-            self.note_said(&failure);
+            // For what comes after the others a member that declines is as good as busy.
+            let noted = if status >= 600 && member.is_some() { 486 } else { status };
+            self.note_said(&DialFailure { status: noted, ..failure.clone() });
         }
         self.remember(failure);
         if said && status >= 600 && self.failover != Failover::Whatever {
-            // A 6xx speaks for the callee wherever they are (RFC 3261 §21.6).
-            self.cancel_all(WhyCancelled::Declined);
-            self.rounds.clear();
-            self.stages.clear();
+            // A 6xx speaks for the callee wherever they are (RFC 3261 §21.6): for a member, not for the others.
+            let same = |of: &Option<Arc<str>>| member.is_none() || *of == member;
+            self.cancel_all(
+                WhyCancelled::Declined,
+                |branch| matches!(branch, Branch::Open { member, .. } if same(member)),
+            );
+            for round in &mut self.rounds {
+                round.retain(|target| !same(&target.member));
+            }
+            if member.is_none() {
+                self.stages.clear();
+            }
         } else if said && kin.is_some() && !is_trouble(status) {
             for round in &mut self.rounds {
                 round.retain(|target| target.kin != kin);
@@ -346,7 +333,7 @@ impl<T> Dial<T> {
         if self.over {
             return;
         }
-        self.cancel_all(WhyCancelled::CallerGone);
+        self.cancel_all(WhyCancelled::CallerGone, |_| true);
         self.fail(DialFailure::new(487, "Request Terminated"));
     }
 
@@ -428,8 +415,8 @@ impl<T> Dial<T> {
         if self.branches.len() < MAX_BRANCHES {
             let branch = self.branches.len() as BranchNo;
             let trying = target.trying.or(self.limits.trying);
-            let open = Branch::Open { kin: target.kin, ends, silent_since: now, trying, rang: false };
-            self.branches.push(open);
+            let (kin, member) = (target.kin, target.member);
+            self.branches.push(Branch::Open { kin, member, ends, silent_since: now, trying, rang: false });
             self.outputs.push_back(DialOutput::Start(branch, target.target));
         }
     }
@@ -439,20 +426,20 @@ impl<T> Dial<T> {
         self.outputs.push_back(DialOutput::Failed(failure));
     }
 
-    fn cancel_all(&mut self, why: WhyCancelled) {
+    fn cancel_all(&mut self, why: WhyCancelled, which: impl Fn(&Branch) -> bool) {
         for (number, branch) in self.branches.iter_mut().enumerate() {
-            if matches!(branch, Branch::Open { .. }) {
+            if matches!(branch, Branch::Open { .. }) && which(branch) {
                 *branch = Branch::Over;
                 self.outputs.push_back(DialOutput::Cancel(number as BranchNo, why));
             }
         }
     }
 
-    /// Closes an open branch; returns its kin and when it would have ended. `None`: it was closed before.
-    fn close(&mut self, branch: BranchNo) -> Option<(Option<Arc<str>>, Instant)> {
+    /// Closes an open branch. `None`: it was closed before.
+    fn close(&mut self, branch: BranchNo) -> Option<Closed> {
         let it = self.branches.get_mut(usize::from(branch)).filter(|_| !self.over)?;
         match std::mem::replace(it, Branch::Over) {
-            Branch::Open { kin, ends, .. } => Some((kin, ends)),
+            Branch::Open { kin, member, ends, .. } => Some(Closed { kin, member, ends }),
             Branch::Over => None,
         }
     }
@@ -470,5 +457,6 @@ impl<T> Dial<T> {
     }
 }
 
+mod stage;
 #[cfg(test)]
 mod tests;

@@ -22,11 +22,11 @@ use crate::failure::cause;
 use crate::headers;
 use crate::identity::diversion;
 use crate::initial_session::LateOffer;
-use crate::leg_fsm::{LegEvent, TerminationCause};
+use crate::leg_fsm::{LegEvent, LegState, TerminationCause};
 use crate::leg_life::Life;
 use crate::lookup::{EarlyMedia, LookupRequest, ResolvedContact};
 use crate::reason::Reason;
-use crate::service::{DialError, DialOptions, DialOrder, DialRequest, DialStage, DialTo};
+use crate::service::{DialError, DialOptions, DialRequest, DialStage, DialTo};
 use crate::{CallId, LegId};
 use b2b_sip::msg::{Host, Response, Uri};
 
@@ -97,7 +97,9 @@ impl Switch {
             self.history.route(call, t.now, &route.name, &route.why);
         }
         match to {
-            DialTo::Contacts(contacts) => self.dial_contacts(t, call, contacts),
+            DialTo::Contacts(contacts) => {
+                self.dial_stages(t, call, vec![DialStage { contacts, ..DialStage::default() }]);
+            }
             DialTo::Stages(stages) => self.dial_stages(t, call, stages),
             DialTo::Target(target) => {
                 let caller = self.caller_uri(call);
@@ -122,28 +124,26 @@ impl Switch {
         }
     }
 
-    pub(super) fn dial_contacts(&mut self, t: &mut Turn<'_>, call: CallId, contacts: Vec<ResolvedContact>) {
-        self.dial_stages(t, call, vec![DialStage { contacts, ..DialStage::default() }]);
-    }
-
-    fn dial_stages(&mut self, t: &mut Turn<'_>, call: CallId, stages: Vec<DialStage>) {
+    pub(super) fn dial_stages(&mut self, t: &mut Turn<'_>, call: CallId, stages: Vec<DialStage>) {
         let dialling = self.calls.get_mut(call).and_then(|it| it.dialling.as_mut());
         let Some(dialling) = dialling.filter(|it| it.dial.is_none()) else {
             return self.counters.late();
         };
         let options = &dialling.options;
-        let limits = DialLimits {
-            ring: options.ring_timeout,
-            trying: options.trying_timeout,
-            total: options.total_timeout,
-            redirects: options.max_redirects,
-        };
         let stages = stages.into_iter().map(|stage| Stage {
-            rounds: rounds(stage.contacts, options.order),
-            lasts: stage.lasts,
+            rounds: rounds(stage.contacts),
+            lasts: options.target_timeout.or(stage.lasts),
             failover: stage.failover,
         });
-        dialling.dial = Some(Dial::new(t.now, stages.collect(), limits));
+        let (stages, ring): (Vec<_>, _) = (stages.collect(), options.ring_timeout);
+        let limits = DialLimits {
+            ring,
+            trying: options.trying_timeout,
+            // Redirected calls ring within the time of the redirecting target.
+            total: options.total_timeout.unwrap_or_else(|| stages.iter().map(|it| it.lasts(ring)).sum()),
+            redirects: options.max_redirects,
+        };
+        dialling.dial = Some(Dial::new(t.now, stages, limits));
         self.follows.push(Follow::Dial { call });
     }
 
@@ -370,6 +370,11 @@ impl Switch {
         if session && early != EarlyMedia::Pass {
             (session, status) = (false, 180);
         }
+        // Its ringing is not told: the caller hears its early media.
+        let ignored = ignored
+            || !session
+                && it.life.state() == LegState::EarlyMedia
+                && it.contact.as_ref().is_some_and(|contact| contact.drops_ringing);
         it.callee.reliable = is_reliable(response);
         let call = it.call;
         self.takes_info(leg, response);
@@ -430,15 +435,12 @@ pub(super) fn refuse(purpose: Purpose, error: DialError) {
     }
 }
 
-/// Contacts in rounds: one contact each, or those of one priority together.
-pub(super) fn rounds(
-    contacts: Vec<ResolvedContact>,
-    order: DialOrder,
-) -> Vec<Vec<DialTarget<ResolvedContact>>> {
+/// Contacts in rounds: those of one priority together.
+pub(super) fn rounds(contacts: Vec<ResolvedContact>) -> Vec<Vec<DialTarget<ResolvedContact>>> {
     let mut rounds: Vec<Vec<DialTarget<ResolvedContact>>> = Vec::new();
     let mut last = None;
     for contact in contacts {
-        let together = order == DialOrder::Parallel && last == Some(contact.priority);
+        let together = last == Some(contact.priority);
         last = Some(contact.priority);
         let target = target_of(contact);
         match rounds.last_mut().filter(|_| together) {
@@ -453,7 +455,8 @@ pub(super) fn rounds(
 pub(super) fn target_of(contact: ResolvedContact) -> DialTarget<ResolvedContact> {
     let user = contact.uri.split_once('@').map_or(contact.uri.as_str(), |(user, _)| user);
     let kin = contact.gateway.is_some().then(|| Arc::from(user));
-    DialTarget { ring: contact.ring, trying: contact.trying, kin, target: contact }
+    let member = contact.member.clone();
+    DialTarget { ring: contact.ring, trying: contact.trying, kin, member, target: contact }
 }
 
 /// The address family of a contact, if its host is an address.

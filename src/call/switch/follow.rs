@@ -302,7 +302,7 @@ impl Switch {
         self.counters.panics += u64::from(result.is_err());
         match (then, result) {
             (OnFound::Dial { call }, Ok(Found::Contacts(Ok(found)))) => {
-                self.dial_contacts(t, call, found.contacts);
+                self.dial_stages(t, call, vec![found.into()]);
             }
             (OnFound::Dial { call }, Ok(Found::Contacts(Err(error)))) => {
                 self.dial_over(t, call, DialError::Lookup(error));

@@ -16,7 +16,7 @@ use crate::handler::{ApplicationHandler, HandlerAction, Party, Redirection};
 use crate::identity::diversion;
 use crate::leg_fsm::LegState;
 use crate::lookup::{LookupRequest, ResolvedContact, Resolver};
-use crate::service::{DialOrder, DialTo};
+use crate::service::DialTo;
 use crate::{CallId, LegId};
 use b2b_sip::endpoint::redirect_targets;
 use b2b_sip::msg::{Name, Response};
@@ -224,12 +224,11 @@ async fn whither(
             HandlerAction::Routed { why, action, .. } => (*action, Some(why)),
             action => (action, None),
         };
-        let (to, order, why) = match action {
+        let (to, why) = match action {
             HandlerAction::Dial(request) => {
-                let why = why.or(request.options.route.map(|route| route.why));
-                (request.to, request.options.order, why)
+                (request.to, why.or(request.options.route.map(|route| route.why)))
             }
-            HandlerAction::TransferTo(target) => (DialTo::Target(target), DialOrder::default(), why),
+            HandlerAction::TransferTo(target) => (DialTo::Target(target), why),
             HandlerAction::Handle(name) => return Whither::Application(name, why),
             HandlerAction::NotFollowed { why, line } => return Whither::NotFollowed { why, line },
             HandlerAction::Reject { status, reason } => {
@@ -250,7 +249,7 @@ async fn whither(
             }
         };
         let plain = |round: Vec<DialTarget<ResolvedContact>>| round.into_iter().map(|it| it.target).collect();
-        let rounds = stages.into_iter().flat_map(|contacts| rounds(contacts, order)).map(plain);
+        let rounds = stages.into_iter().flat_map(rounds).map(plain);
         return Whither::Call(rounds.collect(), why);
     }
     Whither::NotFollowed { why: "no policy allows its destination".to_owned(), line: None }

@@ -7,8 +7,8 @@ use super::identity;
 use super::parse::{Outside, secret};
 use super::parse_route;
 use super::parties::{
-    Credentials, Gateway, GatewayAuth, GatewayHost, Group, LargeMessages, MediaAnswer, Redirects, Strategy,
-    User,
+    Credentials, DECLINE, Gateway, GatewayAuth, GatewayHost, Group, LargeMessages, MediaAnswer, Redirects,
+    Strategy, User,
 };
 use super::pattern::{Pattern, Rewrite, Template};
 use super::profiles;
@@ -278,8 +278,9 @@ pub(super) fn group(section: &Section<'_>, names: &mut Names) -> Result<Group, C
     }
     let strategy = section.choice("strategy", &Strategy::NAMED)?;
     let timeout = section.seconds("timeout_s")?;
+    let declines_for_all = section.choice("decline", &DECLINE)?;
     section.finish();
-    Ok(Group { name, members, strategy, timeout, line: section.line() })
+    Ok(Group { name, members, strategy, declines_for_all, timeout, line: section.line() })
 }
 
 // ---- values

@@ -3,7 +3,7 @@
 use super::apps;
 use super::check::{Names, What};
 use super::codecs;
-use super::parties::Strategy;
+use super::parties::{DECLINE, Strategy};
 use super::pattern::{Pattern, Template};
 use super::route::{
     Action, BridgeMode, Failover, HeaderChange, HeaderOn, HeaderRule, MediaPath, Policy, Route, SourceMatch,
@@ -19,8 +19,9 @@ use b2b_config::value::Read;
 use b2b_sip::msg::{Method, Name, Scheme, Uri};
 
 /// Keys that apply only to a call that is routed to targets.
-const OF_DIAL: [&str; 12] = [
+const OF_DIAL: [&str; 13] = [
     "strategy",
+    "decline",
     "set_called",
     "set_caller",
     "set_caller_name",
@@ -164,6 +165,7 @@ fn policy(
     section.refer(section.place("unanswered"), missing);
     Ok(Policy {
         strategy: section.choice("strategy", &Strategy::NAMED)?,
+        declines_for_all: section.choice("decline", &DECLINE)?,
         set_called: section.parsed("set_called", |text| Template::new(text, called))?,
         set_caller: section.parsed("set_caller", |text| Template::new(text, caller))?,
         set_caller_name: section.parsed("set_caller_name", line)?,

@@ -244,6 +244,8 @@ pub struct Group {
     pub members: Vec<Target>,
     /// The order of the calls.
     pub strategy: Strategy,
+    /// A 6xx of one member ends all of them.
+    pub declines_for_all: bool,
     /// Ringing time of each member (serial), or of all together (parallel).
     pub timeout: Duration,
     /// Line in the file.
@@ -258,6 +260,10 @@ pub enum Strategy {
     /// All at once; the first that answers wins.
     Parallel,
 }
+
+/// Whether a 6xx ends the call to all targets.
+pub(super) const DECLINE: Named<bool> =
+    Named { refusal: "no such choice; choose", values: &[("member", false), ("all", true)] };
 
 impl Strategy {
     /// The names in the configuration.

@@ -10,12 +10,12 @@ use b2b_config::{rows, text, texts};
 use super::identity::{FORMAT, IDENTITY, called_from, country, number_param};
 use super::ner;
 use super::parse_parties::{DIALOG, LARGE, REFRESHER, class, display, host, host_port, user_name};
-use super::parties::{MediaAnswer, Strategy};
+use super::parties::{DECLINE, MediaAnswer, Strategy};
 use super::pattern::Pattern;
 use super::profiles::PROFILE;
 use super::registering::instance;
 use super::route::{BridgeMode, HeaderOn, MediaPath, Verstat};
-use super::sound::{self, DTMF, EARLY_MEDIA};
+use super::sound::{self, DTMF, EARLY_MEDIA, RINGING_AFTER_EARLY};
 use super::srtp;
 use super::texts::{self, NAME, NETWORKS, PATH, TRANSPORTS, plain_name};
 use super::tls::client_name;
@@ -41,6 +41,8 @@ const AUDIO: &[Row] = rows! {
         "Whether offers to the party have the feedback profile, `RTP/AVPF` or with keys `RTP/SAVPF` (RFC 4585, RFC 5124), for a party that accepts nothing else, such as Asterisk with `use_avpf = yes`. An offer from the party is always answered with its own profile.";
     early_media: Choice(&EARLY_MEDIA) => "pass",
         "How early media of the party is handled: the caller hears it; the caller gets 180 and plays its own ringback; or a 183 with a session is not signalled to the caller at all.";
+    ringing_after_early: Choice(&RINGING_AFTER_EARLY) => "pass",
+        "What becomes of a 180, or another provisional response without a session, after early media of the party: the caller gets it, and its phone may play its own ringback; or not.";
 };
 
 pub const USER: Table = Table {
@@ -200,6 +202,7 @@ pub const GROUP: Table = Table {
         members: Texts("list of targets", any), "Its members: `user/…`, `gateway/…/…`, `sip:…`. Required.";
         strategy: Choice(&Strategy::NAMED) => "parallel", "One after the other, or all at once.";
         timeout_s: Whole(1, 3_600) => 30, "How long a member rings (serial), or all of them (parallel).";
+        decline: Choice(&DECLINE) => "member", "What a 6xx of one member ends: the call to that member, or to `all`.";
     },
 };
 
@@ -226,6 +229,8 @@ pub const ROUTE: Table = Table {
         app: Text("`kind/name`", any), needs(&[], "prompts", "take the application out"),
             "Passes the call to this application: `ivr/main`; `voicemail/$1` with a group of `called` (404 if there is no such application).";
         strategy: Choice(&Strategy::NAMED) => "serial", "How several targets are called.";
+        decline: Choice(&DECLINE) => "member",
+            "What a 6xx ends: with `parallel` the call to its target, and in a group what the group says; or with `all` every one.";
         set_called: Text("template", any), "The new called number, with the groups of `called`.";
         set_caller: Text("template", any), "The new caller's number, with the groups of `caller`.";
         set_caller_name: text!("text", parse_route::line), "The new caller's name.";

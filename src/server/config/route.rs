@@ -141,6 +141,8 @@ impl fmt::Display for Target {
 pub struct Policy {
     /// How several targets are tried.
     pub strategy: Strategy,
+    /// A 6xx of one target ends all of them.
+    pub declines_for_all: bool,
     /// The new called number, with the groups of `called`.
     pub set_called: Option<Template>,
     /// The new caller's number, with the groups of `caller`.
@@ -171,6 +173,7 @@ impl Default for Policy {
     fn default() -> Self {
         Policy {
             strategy: Strategy::Serial,
+            declines_for_all: false,
             set_called: None,
             set_caller: None,
             set_caller_name: None,

@@ -25,6 +25,8 @@ pub struct PartySound {
     pub avpf: bool,
     /// The handling of its audio before it answers.
     pub early_media: EarlyMedia,
+    /// Ringing after early media is not passed on.
+    pub drops_ringing: bool,
 }
 
 impl Default for PartySound {
@@ -38,6 +40,7 @@ impl Default for PartySound {
             comfort_noise: false,
             avpf: false,
             early_media: EarlyMedia::default(),
+            drops_ringing: false,
         }
     }
 }
@@ -59,6 +62,10 @@ pub(super) const EARLY_MEDIA: Named<EarlyMedia> = Named {
     refusal: "no such choice; choose",
     values: &[("pass", EarlyMedia::Pass), ("ringing", EarlyMedia::Ringing), ("ignore", EarlyMedia::Ignore)],
 };
+
+/// Whether ringing after early media is dropped.
+pub(super) const RINGING_AFTER_EARLY: Named<bool> =
+    Named { refusal: "no such choice; choose", values: &[("pass", false), ("drop", true)] };
 
 /// Bit rates that may be requested of Opus, kbit/s (RFC 7587 §6.1).
 pub(super) const OPUS_KBPS: [u64; 9] = [8, 12, 16, 24, 32, 48, 64, 96, 128];
@@ -106,5 +113,6 @@ pub(super) fn of_party(section: &Section<'_>) -> Result<PartySound, ConfigError>
         comfort_noise: section.switch("comfort_noise")?,
         avpf: section.switch("avpf")?,
         early_media: section.choice("early_media", &EARLY_MEDIA)?,
+        drops_ringing: section.choice("ringing_after_early", &RINGING_AFTER_EARLY)?,
     })
 }

@@ -8,8 +8,8 @@ use utoipa::ToSchema;
 
 use super::header_fields::{self, CommandHeaders};
 use crate::in_force::Settings;
-use b2b_call::lookup::{LookupError, ResolvedContact};
-use b2b_call::service::{CallService, DialOptions, DialOrder};
+use b2b_call::lookup::LookupError;
+use b2b_call::service::{CallService, DialOptions, DialOrder, DialTo};
 use b2b_sip::msg::Uri;
 use b2b_sip::msg::number::{self, Ours};
 
@@ -57,11 +57,11 @@ impl fmt::Display for Targets {
     }
 }
 
-/// The order in which the targets ring, and the contacts of each.
+/// The order in which the targets ring. Within a target, lower-priority contacts ring later.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RingOrder {
-    /// All targets together; lower-priority contacts of a target ring later.
+    /// All targets together.
     #[default]
     Parallel,
     /// One target after the other.
@@ -82,22 +82,23 @@ impl RingOrder {
     }
 }
 
-/// The contacts of targets as in routes; a URI of ours is the user or group that it names. Of several
+/// Targets with their contacts, as in routes; a URI of ours is the user or group that it names. Of several
 /// targets, those that reach no contact are left out.
 ///
 /// # Errors
 /// If no target reaches any contact: the error of the first one.
-pub async fn contacts(
+pub async fn looked_up(
     service: &CallService,
     targets: &Targets,
     order: RingOrder,
-) -> Result<Vec<ResolvedContact>, LookupError> {
-    service.lookup_all(targets.all(), order.of_dialling()).await.map_err(|error| {
+) -> Result<DialTo, LookupError> {
+    let found = service.lookup_all(targets.all(), order.of_dialling()).await.map_err(|error| {
         error.unwrap_or(LookupError::BadTarget { target: String::new(), why: "no target is set".into() })
-    })
+    });
+    found.map(DialTo::Stages)
 }
 
-/// The dial options: `caller` is the number presented, else that of `shown`; each contact rings for at most
+/// The dial options: `caller` is the number presented, else that of `shown`; each target rings for at most
 /// `ring_s` seconds. `headers` are additional fields of the INVITE.
 pub fn options(
     settings: &Settings,
@@ -105,17 +106,11 @@ pub fn options(
     shown: &str,
     ring_s: Option<u64>,
     headers: &CommandHeaders,
-    order: RingOrder,
 ) -> DialOptions {
-    let ring = ring_s.map_or(settings.config.limits.ring, Duration::from_secs);
+    let ring = ring_s.map(Duration::from_secs);
     DialOptions {
-        order: order.of_dialling(),
-        ring_timeout: ring,
-        total_timeout: match order {
-            RingOrder::Parallel => ring * 3,
-            // Room for the maximum number of contacts dialled.
-            RingOrder::Serial => ring * 64,
-        },
+        ring_timeout: ring.unwrap_or(settings.config.limits.ring),
+        target_timeout: ring,
         max_redirects: settings.config.limits.redirects,
         caller: Some((String::new(), number_of(caller.unwrap_or(shown), &*settings.directory))),
         rules: header_fields::rules(headers),

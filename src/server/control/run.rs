@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::command::{Command, Digits, Order, TransferBy, Whole};
-use super::dial::{Targets, contacts, options};
+use super::dial::{Targets, looked_up, options};
 use super::header_fields;
 use super::memory::Failure;
 use super::{Parts, Running, hold};
@@ -13,7 +13,7 @@ use b2b_app::conference::{Conference, NotDone, Order as RoomOrder};
 use b2b_app::queue::Change;
 use b2b_call::bridge_fsm::BridgeMode;
 use b2b_call::controller::{CollectEnd, Collected, DigitPlan, Played, Recorded};
-use b2b_call::lookup::{LookupError, ResolvedContact};
+use b2b_call::lookup::LookupError;
 use b2b_call::reason::Reason;
 use b2b_call::service::{
     CallError, DialError, DialOptions, DialRequest, DialTo, Place, ReferRequest, RouteTaken, Watched,
@@ -134,9 +134,9 @@ impl Run<'_> {
                 return self.running.cancel(of).then(|| json!({})).ok_or(Failure::new("gone", unknown));
             }
             Command::Dial { to, order, caller, ring_s, headers } => {
-                let found = contacts(service, to, *order).await?;
+                let found = looked_up(service, to, *order).await?;
                 let settings = self.parts.current.get();
-                let options = options(&settings, caller.as_deref(), "", *ring_s, headers, *order);
+                let options = options(&settings, caller.as_deref(), "", *ring_s, headers);
                 return self.dial(self.leg().await?, found, options, caller.is_none()).await;
             }
             Command::Answer { headers } => {
@@ -326,17 +326,16 @@ impl Run<'_> {
         {
             return Err(Failure::new("unknown", format!("there is no application {app:?}")));
         }
-        let first = contacts(service, from, *order).await?;
+        let first = looked_up(service, from, *order).await?;
         let second = match to {
-            Some(to) => Some(contacts(service, to, *order).await?),
+            Some(to) => Some(looked_up(service, to, *order).await?),
             None => None,
         };
         let shown = to.as_ref().map(Targets::first).or(number.as_deref()).unwrap_or(from.first());
         let why = format!("a command calls {from}");
         let route = Some(RouteTaken { name: "api".to_owned(), why });
-        let options_of = |shown: &str| options(&settings, caller.as_deref(), shown, *ring_s, headers, *order);
-        let request =
-            DialRequest { to: DialTo::Contacts(first), options: DialOptions { route, ..options_of(shown) } };
+        let options_of = |shown: &str| options(&settings, caller.as_deref(), shown, *ring_s, headers);
+        let request = DialRequest { to: first, options: DialOptions { route, ..options_of(shown) } };
         let (call, leg) = service.originate(request).await?;
         self.running.is_about(call);
         let told = async {
@@ -346,7 +345,7 @@ impl Run<'_> {
             let leg = leg.await?;
             let mut result = json!({ "call": call.0, "leg": leg.0 });
             if let Some(second) = second {
-                let onward = DialRequest { to: DialTo::Contacts(second), options: options_of(from.first()) };
+                let onward = DialRequest { to: second, options: options_of(from.first()) };
                 result["bridge"] = json!(service.dial_and_bridge(leg, onward).await?.0);
             }
             match app {
@@ -365,18 +364,12 @@ impl Run<'_> {
         result
     }
 
-    /// Calls contacts for a leg. `own`: they are presented the party's own number.
-    pub(super) async fn dial(
-        &self,
-        leg: LegId,
-        found: Vec<ResolvedContact>,
-        mut options: DialOptions,
-        own: bool,
-    ) -> Done {
+    /// Calls targets for a leg. `own`: they are presented the party's own number.
+    pub(super) async fn dial(&self, leg: LegId, to: DialTo, mut options: DialOptions, own: bool) -> Done {
         if own {
             options.caller = None;
         }
-        let request = DialRequest { to: DialTo::Contacts(found), options };
+        let request = DialRequest { to, options };
         match self.parts.service.dial_and_bridge(leg, request).await {
             Ok(bridge) => Ok(json!({ "bridge": bridge.0 })),
             // The party has hung up: no target has refused.

@@ -4,14 +4,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::dial::{RingOrder, options};
+use super::dial::options;
 use super::header_fields::{self, CommandHeaders};
 use super::memory::Failure;
 use super::run::{Done, Run};
 use b2b_call::LegId;
 use b2b_call::bus::Received;
 use b2b_call::event::Event;
-use b2b_call::service::{CallError, ReferError, ReferRequest};
+use b2b_call::service::{CallError, DialTo, ReferError, ReferRequest};
 
 /// Who calls the target of a transfer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
@@ -109,10 +109,9 @@ impl Run<'_> {
                 match own {
                     false => self.transfer(leg, to, headers).await,
                     true => {
-                        let found = service.lookup(to).await?.contacts;
                         let settings = self.parts.current.get();
-                        let options = options(&settings, None, "", None, headers, RingOrder::Parallel);
-                        self.dial(leg, found, options, true).await
+                        let options = options(&settings, None, "", None, headers);
+                        self.dial(leg, DialTo::Target(to.to_owned()), options, true).await
                     }
                 }
             }

@@ -14,7 +14,7 @@ use crate::control::dial::{self, RingOrder, Targets};
 use crate::control::header_fields::{self, CommandHeaders};
 use b2b_call::CallId;
 use b2b_call::lookup::LookupError;
-use b2b_call::service::{CallService, DialError, DialOptions, DialRequest, DialTo, RouteTaken};
+use b2b_call::service::{CallService, DialError, DialOptions, DialRequest, RouteTaken};
 
 /// A request for a call.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -65,25 +65,23 @@ pub async fn begin(
     for (name, targets) in [("from", &asked_for.from), ("to", &asked_for.to)] {
         targets.check().map_err(|why| Problem::bad(format!("{name}: {why}"), "name whom to call"))?;
     }
-    let contacts = async |targets: &Targets| {
-        let found = dial::contacts(&api.service, targets, asked_for.order).await;
+    let looked_up = async |targets: &Targets| {
+        let found = dial::looked_up(&api.service, targets, asked_for.order).await;
         found.map_err(|error| unknown(&error))
     };
-    let (first, second) = (contacts(&asked_for.from).await?, contacts(&asked_for.to).await?);
+    let (first, second) = (looked_up(&asked_for.from).await?, looked_up(&asked_for.to).await?);
     let options = |shown: &Targets| {
-        let OriginateRequest { caller, ring_s, headers, order, .. } = &asked_for;
-        dial::options(&settings, caller.as_deref(), shown.first(), *ring_s, headers, *order)
+        let OriginateRequest { caller, ring_s, headers, .. } = &asked_for;
+        dial::options(&settings, caller.as_deref(), shown.first(), *ring_s, headers)
     };
     let route = RouteTaken {
         name: "api".to_owned(),
         why: format!("POST /calls from {} to {}", asked_for.from, asked_for.to),
     };
-    let request = DialRequest {
-        to: DialTo::Contacts(first),
-        options: DialOptions { route: Some(route), ..options(&asked_for.to) },
-    };
+    let request =
+        DialRequest { to: first, options: DialOptions { route: Some(route), ..options(&asked_for.to) } };
     let (call, leg) = api.service.originate(request).await.map_err(|error| refused(&error))?;
-    let onward = DialRequest { to: DialTo::Contacts(second), options: options(&asked_for.from) };
+    let onward = DialRequest { to: second, options: options(&asked_for.from) };
     tokio::spawn(join(api.service.clone(), call, leg, onward));
     let place = [(LOCATION, format!("/calls/{}", call.0))];
     Ok((StatusCode::CREATED, place, Json(Begun { call })))

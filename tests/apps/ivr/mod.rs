@@ -1,9 +1,11 @@
 //! Menu trees on the real server: a phone of the client library calls, recognises prompts by correlation, and
 //! sends digits by RFC 4733 and by INFO.
 //!
+//! - `groups`: groups that a menu calls
 //! - `operator`: the operator's view: the documented tree, a new configuration
 //! - `trouble`: callers that hang up, missing prompts, unresponsive URLs
 
+mod groups;
 mod operator;
 mod trouble;
 

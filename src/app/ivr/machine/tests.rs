@@ -78,10 +78,7 @@ fn no_input_and_wrong_input_have_three_tries_and_ways_of_their_own() {
     assert_eq!(asks(&machine.came(nothing())), ["still-there.wav", "menu.wav"]);
     assert_eq!(asks(&machine.came(digits("7", CollectEnd::Full))), ["wrong.wav", "menu.wav"]);
     let act = machine.came(digits("8", CollectEnd::Full));
-    assert_eq!(
-        act,
-        Do::Dial { to: "user/1000".to_owned(), ring: Duration::from_secs(30), early_media: true }
-    );
+    assert_eq!(act, Do::Dial { to: "user/1000".to_owned(), ring: None, early_media: true });
     assert_eq!(machine.came(Came::Refused(486)), Do::HangUp);
     assert_eq!(machine.variables()["transfer_status"], "486");
 
@@ -106,7 +103,7 @@ fn digits_become_a_variable_for_later_nodes() {
     let Do::Play(prompt) = machine.came(digits("42", CollectEnd::Terminator('#'))) else { panic!() };
     assert_eq!(files(&prompt), ["you-said.wav", "digits/4.wav", "digits/2.wav"]);
     let act = machine.came(Came::Played);
-    assert_eq!(act, Do::Dial { to: "user/42".to_owned(), ring: Duration::from_secs(30), early_media: true });
+    assert_eq!(act, Do::Dial { to: "user/42".to_owned(), ring: None, early_media: true });
     assert_eq!(machine.variables()["b"], "<42>+4477");
 }
 

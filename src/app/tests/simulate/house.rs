@@ -26,7 +26,7 @@ use b2b_call::handler::{
 use b2b_call::lookup::{
     LookupError, LookupFuture, LookupKind, LookupRequest, LookupResult, ResolvedContact, Resolver,
 };
-use b2b_call::service::{CallService, DialOptions, DialOrder, DialRequest, DialTo};
+use b2b_call::service::{CallService, DialOptions, DialRequest, DialTo};
 use b2b_call::{CallId, LegId};
 use b2b_testkit::gateway;
 use rand::RngExt;
@@ -83,7 +83,6 @@ impl Desk {
                     contact(&uri(&plans, n, phone), priority)
                 };
                 let options = DialOptions {
-                    order: if *parallel { DialOrder::Parallel } else { DialOrder::Serial },
                     ring_timeout: Duration::from_secs(8),
                     mode: *mode,
                     record: *record,

@@ -17,6 +17,7 @@ pub enum Silence {
 pub(super) enum Branch {
     Open {
         kin: Option<Arc<str>>,
+        member: Option<Arc<str>>,
         ends: Instant,
         /// Since when no response has come, and for how long none may; `None`: one has come, or there is no
         /// such limit.

@@ -55,6 +55,11 @@ fn the_caller_hears_the_first_branch_with_a_session_and_no_other() {
     dial.provisional(0, 180, false);
     dial.provisional(1, 183, true);
     assert_eq!(outputs(&mut dial), [progress(1, 183, true), progress(1, 183, true)]);
+    for status in [180, 180, 182] {
+        dial.provisional(1, status, false);
+        dial.provisional(2, status, false);
+    }
+    assert_eq!(outputs(&mut dial), [progress(1, 180, false), progress(1, 182, false)], "its own ringing");
     // The branch with early media is gone: the next one with a session may be heard.
     dial.failed(Instant::now(), 1, busy());
     dial.provisional(2, 183, true);
@@ -100,6 +105,44 @@ fn a_decline_by_the_callee_ends_it_everywhere() {
     outputs(&mut dial);
     dial.failed(now, 0, DialFailure::new(603, "Decline"));
     assert_eq!(outputs(&mut dial), [Cancel(1, Declined), Failed(DialFailure::new(603, "Decline"))]);
+}
+
+#[test]
+fn a_member_that_declines_ends_its_own_branches_and_no_others() {
+    let now = Instant::now();
+    let of = |target, member: &str| DialTarget { member: Some(member.into()), ..DialTarget::new(target) };
+    let members = |failover: Failover| {
+        let rounds = vec![
+            vec![of("a", "ann"), of("a2", "ann"), of("b", "bob")],
+            vec![of("a3", "ann"), of("b2", "bob")],
+        ];
+        let stages = vec![Stage { rounds, ..stage(&[], failover) }, stage(&[&["z"]], Failover::Never)];
+        let mut dial = Dial::new(now, stages, LIMITS);
+        outputs(&mut dial);
+        dial
+    };
+    let decline = || DialFailure::new(603, "Decline");
+    let mut dial = members(Failover::Always);
+    dial.failed(now, 0, decline());
+    assert_eq!(outputs(&mut dial), [Cancel(1, Declined)], "Bob's rings on");
+    dial.failed(now, 2, DialFailure::new(480, ""));
+    assert_eq!(outputs(&mut dial), [Start(3, "b2")], "and his other one, but none of Ann's");
+    dial.answered(3);
+    assert_eq!(outputs(&mut dial), [Won(3)]);
+    // If everybody declines, the next stage counts that as busy.
+    for (failover, leads) in [(Failover::Always, true), (Failover::On([(408, 408)].into()), false)] {
+        let mut dial = members(failover);
+        dial.failed(now, 0, decline());
+        dial.failed(now, 2, decline());
+        let last = outputs(&mut dial).pop();
+        assert_eq!(last, Some(if leads { Start(3, "z") } else { Failed(decline()) }));
+    }
+    // Contacts of a redirection are the member's, too.
+    let mut dial = members(Failover::Always);
+    dial.redirected(now, 0, DialFailure::new(302, ""), vec![vec!["elsewhere"]]);
+    assert_eq!(outputs(&mut dial), [Start(3, "elsewhere")]);
+    dial.failed(now, 3, decline());
+    assert_eq!(outputs(&mut dial), [Cancel(1, Declined)]);
 }
 
 #[test]

@@ -189,8 +189,7 @@ fn endless_redirects_end_with_what_the_caller_may_know() {
 }
 
 fn ring_group() -> (Harness, PartyId, [PartyId; 3]) {
-    let options = DialOptions { order: DialOrder::Parallel, ..DialOptions::default() };
-    let mut harness = routed(contacts(&[(BOB, 0), (CAT, 0), (DAN, 0)], options));
+    let mut harness = routed(contacts(&[(BOB, 0), (CAT, 0), (DAN, 0)], DialOptions::default()));
     let (ann, group) = (harness.party(ANN), [harness.party(BOB), harness.party(CAT), harness.party(DAN)]);
     (harness, ann, group)
 }
@@ -362,8 +361,8 @@ fn several_targets_are_called_together_or_in_turn_and_the_first_to_answer_has_th
         let mut harness = to_bob();
         let (bob, cat) = (harness.party(BOB), harness.party(CAT));
         let service = harness.service();
-        let (options, targets) = (DialOptions { order, ..DialOptions::default() }, [uri(BOB), uri(CAT)]);
-        let mut dialled = Box::pin(async move { service.dial_targets(&targets, options).await });
+        let (options, targets) = (DialOptions::default(), [uri(BOB), uri(CAT)]);
+        let mut dialled = Box::pin(async move { service.dial_targets(&targets, order, options).await });
         assert_eq!(now(&mut dialled), None);
         harness.settle();
         assert_eq!(now(&mut dialled), None, "both are found");
@@ -389,7 +388,7 @@ fn contacts_of_one_priority_ring_together_for_a_call_that_begins_here() {
     let (bob, cat, dan) = (harness.party(BOB), harness.party(CAT), harness.party(DAN));
     let service = harness.service();
     let request = contacts(&[(BOB, 0), (CAT, 0), (DAN, 1)], DialOptions::default());
-    let mut dialled = Box::pin(async move { service.dial_parallel(request).await });
+    let mut dialled = Box::pin(async move { service.dial(request).await });
     assert_eq!(now(&mut dialled), None);
     harness.settle();
     let (b, c) = (harness.next_call(bob), harness.next_call(cat));
@@ -407,7 +406,8 @@ fn who_names_no_target_is_told_so() {
     let mut harness = to_bob();
     let service = harness.service();
     let none: [&str; 0] = [];
-    let dialled = harness.wait(Duration::from_secs(1), service.dial_targets(&none, DialOptions::default()));
+    let (order, options) = (DialOrder::Serial, DialOptions::default());
+    let dialled = harness.wait(Duration::from_secs(1), service.dial_targets(&none, order, options));
     assert!(matches!(dialled, Err(DialError::Invalid(_))), "{dialled:?}");
 }
 

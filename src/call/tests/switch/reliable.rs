@@ -1,7 +1,7 @@
 //! Reliable provisional responses through the switch (RFC 3262): PRACK on each leg, with offers and answers.
 //! Losses are tested in `rfc3262`.
 
-use b2b_call::service::{DialOptions, DialOrder};
+use b2b_call::service::DialOptions;
 use b2b_sip::endpoint::{Body, Event, Invite, Reply, UsageEvent, UsageId};
 use b2b_sip::msg::Response;
 use b2b_testkit::{Harness, PartyId, SESSION, Sent};
@@ -150,7 +150,7 @@ fn a_callee_is_not_told_of_reliable_responses_that_its_offer_could_not_go_on_in(
 
 /// A caller with or without an offer, and two phones that ring in parallel.
 fn two(offer: Option<&str>) -> (Harness, (PartyId, UsageId), [(PartyId, UsageId); 2]) {
-    let options = DialOptions { order: DialOrder::Parallel, ..DialOptions::default() };
+    let options = DialOptions::default();
     let mut harness = routed(contacts(&[(BOB, 0), (CAT, 0)], options));
     let (ann, bob, cat) = (harness.party(ANN), harness.party(BOB), harness.party(CAT));
     let a = harness.call(ann, "both", offer);

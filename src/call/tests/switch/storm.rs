@@ -12,7 +12,7 @@ use b2b_call::controller::MediaEvent;
 use b2b_call::handler::{ApplicationHandler, HandlerAction};
 use b2b_call::lookup::ResolvedContact;
 use b2b_call::lookup::{LookupFuture, LookupRequest, Resolver};
-use b2b_call::service::{DialOptions, DialOrder, DialRequest, DialTo};
+use b2b_call::service::{DialOptions, DialRequest, DialTo};
 use b2b_call::switch::SwitchConfig;
 use b2b_call::switch::admission::AdmitAll;
 use b2b_sip::endpoint::{Body, Event, Invite, UsageEvent, UsageId};
@@ -145,11 +145,7 @@ impl Storm {
                 "g" => vec![to(BOB, 0), ResolvedContact::new(format!("sip:e@{CAT}"), 0)],
                 _ => vec![to(&address, 0)],
             };
-            let options = DialOptions {
-                order: DialOrder::Parallel,
-                ring_timeout: Duration::from_secs(4),
-                ..DialOptions::default()
-            };
+            let options = DialOptions { ring_timeout: Duration::from_secs(4), ..DialOptions::default() };
             HandlerAction::Dial(Box::new(DialRequest { to: DialTo::Contacts(contacts), options }))
         });
         let handlers: Vec<Arc<dyn ApplicationHandler>> = vec![Arc::new(route)];

@@ -10,7 +10,7 @@ use crate::config::texts::{NAME, PATH, plain_name};
 use crate::config::{ConfigError, Secret};
 use b2b_app::Prompts;
 use b2b_app::ivr::{
-    ANSWER, Ask, Case, DigitPlan, Does, IvrFlow, Node, RING, SAY, Say, Template, UrlFields, check, menu, say,
+    ANSWER, Ask, Case, DigitPlan, Does, IvrFlow, Node, SAY, Say, Template, UrlFields, check, menu, say,
 };
 use b2b_config::lines::Text;
 use b2b_config::section::Section;
@@ -65,7 +65,7 @@ pub const NODE: Table = Table {
             "`collect_input`, `menu`: the same after an invalid input.";
         to: TEXT,
             "`transfer`: the target: `user/1001`, `group/sales`, `gateway/carrier/…`, `sip:…`, or a number, which is routed as if the caller had dialled it. `queue`, `conference`, `voicemail`: its name. `application`: `kind/name`.";
-        ring_s: Whole(1, 600), "`transfer`: how long each target rings. Without it: 30.";
+        ring_s: Whole(1, 600), "`transfer`: how long the target rings, a group with all of its members. Without it: as its group or route says, otherwise 30.";
         early_media: Switch => true,
             "`transfer`: whether the caller hears early media of the target (an announcement, another ringing tone) instead of b2b's ringback.";
         failed: NODE_NAME,
@@ -226,7 +226,7 @@ struct Reading {
     min: usize,
     plan: DigitPlan,
     tries: u32,
-    ring: Duration,
+    ring: Option<Duration>,
     early_media: bool,
     timeout: Duration,
 }
@@ -285,7 +285,7 @@ impl Reading {
             min: section.whole("min")?,
             plan,
             tries: section.whole("tries")?,
-            ring: section.seconds_if_set("ring_s")?.unwrap_or(RING),
+            ring: section.seconds_if_set("ring_s")?,
             early_media: section.switch("early_media")?,
             timeout: section.seconds_if_set("timeout_s")?.unwrap_or(ANSWER),
         })

@@ -5,13 +5,13 @@ use utoipa::ToSchema;
 
 use std::collections::BTreeMap;
 
-use super::super::dial::{RingOrder, Targets, contacts, options};
+use super::super::dial::{RingOrder, Targets, looked_up, options};
 use super::super::header_fields::{self, CommandHeaders};
 use crate::control::Failure;
 use crate::in_force::Settings;
 use b2b_call::LegId;
 use b2b_call::handler::HandlerAction;
-use b2b_call::service::{CallService, DialOptions, DialRequest, DialTo};
+use b2b_call::service::{CallService, DialOptions, DialRequest};
 
 /// `{"decision": "handle", "leg": 9, "app": "queue/sales"}`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -124,11 +124,11 @@ impl Decision {
                 }
                 header_fields::check(&headers).map_err(|why| Failure::new("invalid", why))?;
                 to.check().map_err(|why| Failure::new("invalid", format!("to: {why}")))?;
-                let found = contacts(service, &to, order).await?;
-                let usual = options(settings, caller.as_deref(), "", ring_s, &headers, order);
+                let to = looked_up(service, &to, order).await?;
+                let usual = options(settings, caller.as_deref(), "", ring_s, &headers);
                 let shown = usual.caller.clone().filter(|_| caller.is_some());
                 let options = DialOptions { caller: shown, ..usual };
-                HandlerAction::Dial(Box::new(DialRequest { to: DialTo::Contacts(found), options }))
+                HandlerAction::Dial(Box::new(DialRequest { to, options }))
             }
         }))
     }
