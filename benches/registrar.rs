@@ -157,7 +157,9 @@ impl Bench {
                     let asked = Asked { source, realm: REALM, side: Side::Server, md5_only: false };
                     match self.digest.verify(now, &request, asked, &House) {
                         Verdict::Authenticated { user } => {
-                            let sender = Sender { flow: &flow, source: flow.remote, user: Some(&user) };
+                            let user = Some(user.as_str());
+                            let sender =
+                                Sender { flow: &flow, source: flow.remote, user, is_open: &|_| true };
                             let reply = self.registrar.handle(now, &request, sender, &House);
                             self.pending.push(reply.commit, (transaction, reply.reply));
                             while self.registrar.poll_event().is_some() {}
