@@ -237,7 +237,7 @@ fn a_contact_that_is_no_sip_uri_gets_400_and_leaves_a_target_as_it_is() {
 
 #[test]
 fn a_405_of_the_user_has_allow() {
-    let taking = EndpointConfig { accept: vec![Method::Message], ..config(2) };
+    let taking = EndpointConfig { outside: vec![Method::Message], ..config(2) };
     let mut pair = Pair::with(Network::QUIET, [config(1), taking], ["192.0.2.1:5060", "192.0.2.2:5060"]);
     pair.hand(&outside("MESSAGE"));
     let events = pair.take(B);
