@@ -157,6 +157,15 @@ mod tests {
         SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 + seconds)
     }
 
+    #[test]
+    fn words_of_a_party_that_has_refused_are_in_quotes() {
+        assert_eq!(said(486, "Busy Here"), "486 Busy Here");
+        assert_eq!(said(503, unheard::UNREACHABLE), unheard::UNREACHABLE);
+        assert_eq!(said(486, "over after 9 s, 1001"), "\"486 over after 9 s, 1001\"");
+        assert_eq!(said(603, "a\u{202e}b\x1b"), "\"603 a\\u{202e}b\\u{1b}\"");
+        assert_eq!(sentence("blocked\u{2028}"), "\"blocked\\u{2028}\"");
+    }
+
     fn ip(last: u32) -> Option<IpAddr> {
         Some(IpAddr::from(std::net::Ipv4Addr::from_bits(0xC000_0200 + last)))
     }

@@ -155,5 +155,7 @@ mod tests {
         let line = RawLine { bytes: b"a\x1b[31mb\xff\x07\tc\xc2\x9b".to_vec(), cut: 0 };
         assert_eq!(line.visible(), "a\\u{1b}[31mb\u{fffd}\\u{7}\tc\\u{9b}");
         assert_eq!(visible("x\u{202e}y"), "x\\u{202e}y");
+        assert_eq!(visible_lines("a\x07\r\nb\rc\n\u{2028}"), "a\\u{7}\nb\\u{d}c\n\\u{2028}");
+        assert_eq!(visible_json("{\"a\":\"\u{9b}\u{202e}\"}"), r#"{"a":"\u009b\u202e"}"#);
     }
 }
