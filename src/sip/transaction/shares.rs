@@ -3,10 +3,11 @@
 //! each, and who keeps little always finds room.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::hash::Hash;
 use std::net::IpAddr;
 use std::time::Instant;
+
+use slab::Slab;
 
 use crate::endpoint::UsageId;
 use crate::known::{Acquaintance, KnownSources, network};
@@ -35,9 +36,9 @@ impl Held {
 #[derive(Debug, Clone, Copy)]
 pub struct Owner {
     kind: Acquaintance,
-    source: IpAddr,
-    /// The call that its request came in.
-    call: Option<UsageId>,
+    /// The places of its source, and of the call that its request came in.
+    source: u32,
+    call: Option<u32>,
 }
 
 /// How much is kept, by kind of source, by source and by call.
@@ -46,8 +47,47 @@ pub struct Shares {
     known: KnownSources,
     all: Held,
     kinds: [Held; 3],
-    sources: HashMap<(Acquaintance, IpAddr), Held>,
-    calls: HashMap<UsageId, Held>,
+    sources: Table<(Acquaintance, IpAddr)>,
+    calls: Table<UsageId>,
+}
+
+/// What each of many holds; who holds nothing has no entry.
+#[derive(Debug)]
+struct Table<K> {
+    places: HashMap<K, u32>,
+    held: Slab<(K, Held)>,
+}
+
+impl<K: Copy + Hash + Eq> Table<K> {
+    fn new() -> Self {
+        Table { places: HashMap::new(), held: Slab::new() }
+    }
+
+    fn of(&self, key: &K) -> Held {
+        let place = self.places.get(key);
+        place.and_then(|place| self.held.get(*place as usize)).map_or_else(Held::default, |(_, held)| *held)
+    }
+
+    fn begin(&mut self, key: K) -> u32 {
+        let held = &mut self.held;
+        let place = *self.places.entry(key).or_insert_with(|| held.insert((key, Held::default())) as u32);
+        self.change(place, |held| held.count += 1);
+        place
+    }
+
+    fn change(&mut self, place: u32, change: impl FnOnce(&mut Held)) {
+        if let Some((_, held)) = self.held.get_mut(place as usize) {
+            change(held);
+        }
+    }
+
+    fn end(&mut self, place: u32, weight: usize) {
+        self.change(place, |held| held.end(weight));
+        if self.held.get(place as usize).is_some_and(|(_, held)| held.count == 0) {
+            let (key, _) = self.held.remove(place as usize);
+            self.places.remove(&key);
+        }
+    }
 }
 
 /// Eighths of the limit for a kind of source. Together they are more than the whole: no kind waits for
@@ -67,40 +107,52 @@ impl Shares {
             known,
             all: Held::default(),
             kinds: [Held::default(); 3],
-            sources: HashMap::new(),
-            calls: HashMap::new(),
+            sources: Table::new(),
+            calls: Table::new(),
         }
     }
 
     /// Whether nothing more is kept for this source; `reserve`: another eighth may be used.
     pub fn is_full(&self, now: Instant, source: IpAddr, limit: Held, reserve: bool) -> bool {
         let of = |limit: usize, eighths: usize| limit / 8 * (eighths + usize::from(reserve)) + limit % 8;
+        // Not even a stranger's source holds as much as is free.
+        if self.all.count < limit.count / 16 && self.all.octets < limit.octets / 16 {
+            return false;
+        }
         if !self.known.knows_any() {
             return self.all.count >= of(limit.count, 8) || self.all.octets >= of(limit.octets, 8);
         }
         let kind = self.known.acquaintance(now, source);
         let (held, part) = (self.kinds[kind as usize], part(kind));
-        let own = self.sources.get(&(kind, network(source))).copied().unwrap_or_default();
+        let own = self.sources.of(&(kind, network(source)));
         own.count >= of(limit.count, part).saturating_sub(held.count)
             || own.octets >= of(limit.octets, part).saturating_sub(held.octets)
     }
 
     /// The octets kept for requests in this call.
     pub fn of_call(&self, call: UsageId) -> usize {
-        self.calls.get(&call).map_or(0, |held| held.octets)
+        self.calls.of(&call).octets
     }
 
     /// A transaction begins.
     pub fn begin(&mut self, now: Instant, source: IpAddr, call: Option<UsageId>) -> Owner {
-        let owner = Owner { kind: self.known.acquaintance(now, source), source: network(source), call };
-        self.each(&owner, |held| held.count += 1);
-        owner
+        let kind = self.known.acquaintance(now, source);
+        self.all.count += 1;
+        self.kinds[kind as usize].count += 1;
+        let source = self.sources.begin((kind, network(source)));
+        Owner { kind, source, call: call.map(|call| self.calls.begin(call)) }
     }
 
     /// What a transaction keeps changes from `old` octets to `new` ones.
     pub fn weighs(&mut self, owner: &Owner, old: usize, new: usize) {
-        if old != new {
-            self.each(owner, |held| held.reweigh(old, new));
+        if old == new {
+            return;
+        }
+        self.all.reweigh(old, new);
+        self.kinds[owner.kind as usize].reweigh(old, new);
+        self.sources.change(owner.source, |held| held.reweigh(old, new));
+        if let Some(call) = owner.call {
+            self.calls.change(call, |held| held.reweigh(old, new));
         }
     }
 
@@ -108,34 +160,15 @@ impl Shares {
     pub fn end(&mut self, owner: &Owner, weight: usize) {
         self.all.end(weight);
         self.kinds[owner.kind as usize].end(weight);
-        leave(&mut self.sources, (owner.kind, owner.source), weight);
+        self.sources.end(owner.source, weight);
         if let Some(call) = owner.call {
-            leave(&mut self.calls, call, weight);
+            self.calls.end(call, weight);
         }
     }
 
     /// Number of entries.
     pub fn entries(&self) -> usize {
-        self.sources.len() + self.calls.len()
-    }
-
-    fn each(&mut self, owner: &Owner, change: impl Fn(&mut Held)) {
-        change(&mut self.all);
-        change(&mut self.kinds[owner.kind as usize]);
-        change(self.sources.entry((owner.kind, owner.source)).or_default());
-        if let Some(call) = owner.call {
-            change(self.calls.entry(call).or_default());
-        }
-    }
-}
-
-/// An owner without transactions leaves no entry.
-fn leave<K: Hash + Eq>(table: &mut HashMap<K, Held>, key: K, weight: usize) {
-    if let Entry::Occupied(mut entry) = table.entry(key) {
-        entry.get_mut().end(weight);
-        if entry.get().count == 0 {
-            entry.remove();
-        }
+        self.sources.places.len() + self.calls.places.len()
     }
 }
 
