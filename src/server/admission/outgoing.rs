@@ -52,6 +52,7 @@ impl ServerAdmission {
         if let Some(gateway) = &contact.gateway {
             let most = gateway.channels.filter(|_| !urgent);
             if let (Some(most), Some(Origin::User(name))) = (most, by)
+                && contact.emergency.is_none()
                 && settings.config.user(name).is_none_or(|user| user.max_calls.is_none())
             {
                 let share = self.channel_limits.share(now, &gateway.name, most, name);
