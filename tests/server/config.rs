@@ -66,7 +66,7 @@ fn a_dry_run_sums_the_configuration_up() {
         "users     3: 3 internal",
         "gateway   carrier: 127.0.0.1:5090; 10 channels; calls from 127.0.0.90/32",
         "group     all: parallel, user/1001, user/1002, user/1003",
-        r"route     out (line 104): called 0([1-9]\d{5,}), class internal -> gateway/carrier",
+        r"route     out (line 108): called 0([1-9]\d{5,}), class internal -> gateway/carrier",
     ] {
         assert!(lines.contains(&line), "{line}\nin\n{summary}");
     }
@@ -85,12 +85,12 @@ fn explain_says_which_route_matches_and_why_the_others_do_not() {
 from    user 1001, class internal, at 127.0.0.1
 
 #  route               line  result
-1  extensions            85  no: 02083661177 does not match called = 1\d{3}|alice|bob|carol
-2  everybody             90  no: 02083661177 does not match called = 200
-3  in                    96  no: the call does not come from gateway/carrier
-4  out                  104  MATCH
-5  out, international   111  not evaluated: an earlier route matched
-6  the rest             117  not evaluated: an earlier route matched
+1  extensions            89  no: 02083661177 does not match called = 1\d{3}|alice|bob|carol
+2  everybody             94  no: 02083661177 does not match called = 200
+3  in                   100  no: the call does not come from gateway/carrier
+4  out                  108  MATCH
+5  out, international   115  not evaluated: an earlier route matched
+6  the rest             121  not evaluated: an earlier route matched
 
 dial    gateway/carrier/+442083661177  (as +442083661177 from 1001, to 127.0.0.1:5090)
 called  +442083661177
