@@ -119,7 +119,7 @@ fn a_stream_is_read_from_beside_the_scenario_or_as_the_command_line_says() {
     assert_eq!(plays(&secret.display().to_string()), Ok(()), "the key names it");
     let above = format!("../{}/hidden", outside.path().file_name().unwrap().display());
     for file in
-        [&secret.display().to_string(), &above, "link.ulaw", "/proc/self/environ", "sounds", "[other]"]
+        [&hidden.display().to_string(), &above, "link.ulaw", "/proc/self/environ", "sounds", "[other]"]
     {
         let why = plays(file).unwrap_err();
         assert!(why.contains("--scenario-key sound=FILE"), "{file}: {why}");
