@@ -42,7 +42,7 @@ impl Endpoint {
             self.told(now, usage, None);
             return Ok(());
         }
-        let offers = request.body().is_empty();
+        let offers = request.session().is_none();
         let body = reply.body.clone().filter(|_| !offers);
         self.told(now, usage, Some(Reply { body, ..reply.clone() }));
         self.send_reliably(now, usage, transaction, reply, true)
