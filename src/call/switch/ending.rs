@@ -9,7 +9,7 @@ use super::dialling::refuse;
 use super::exchange::Origin;
 use super::follow::Follow;
 use super::say::{q850_in, reason_field, reason_value};
-use super::table::{Dialling, LegRules, Purpose};
+use super::table::{Dialling, EndReason, LegRules, Purpose};
 use super::{Switch, TakesCalls, Turn};
 use crate::bridge_fsm::BridgeEvent;
 use crate::call_fsm::{CallDirection, CallEvent};
@@ -193,8 +193,8 @@ impl Switch {
         call.exchanges
             .under_way
             .take_if(|it| it.to == leg && (it.from == leg || it.origin == Origin::Nobody));
-        if call.cause.is_none() && (call.a == leg || it.branch.is_none()) {
-            (call.cause, call.ended_by) = (Some(cause.clone()), by);
+        if call.end.is_none() && (call.a == leg || it.branch.is_none()) {
+            call.end = Some(EndReason { cause: cause.clone(), by });
         }
         let caller = call.dialling.as_ref().and_then(|dialling| dialling.purpose.caller());
         // The Reason that we gave the leg also explains the end of the others.
@@ -298,8 +298,9 @@ impl Switch {
         if let Some(dialling) = call.dialling {
             refuse(dialling.purpose, DialError::CallerGone);
         }
-        let cause = call.cause.unwrap_or(TerminationCause::Cancelled);
-        let (by, talked) = (call.ended_by, talked(call.answered_at, t.now));
+        let cancelled = EndReason { cause: TerminationCause::Cancelled, by: None };
+        let EndReason { cause, by } = call.end.unwrap_or(cancelled);
+        let talked = talked(call.answered_at, t.now);
         self.watchers.ended(Watched::Call(id), CallEnd { cause, by, talked, at: t.wall });
         self.part_with(t, call.listener);
     }

@@ -331,6 +331,13 @@ impl Bridge {
     }
 }
 
+/// Why a call ends.
+pub(super) struct EndReason {
+    pub cause: TerminationCause,
+    /// The leg whose party has ended it; `None`: we have.
+    pub by: Option<LegId>,
+}
+
 /// A call.
 pub(super) struct Call {
     pub state: CallState,
@@ -363,9 +370,7 @@ pub(super) struct Call {
     pub answered_at: Option<Instant>,
     /// When the call reaches its maximum duration.
     pub ends_at: Option<Instant>,
-    pub cause: Option<TerminationCause>,
-    /// The leg whose party has ended it, once there is a cause; `None`: we have.
-    pub ended_by: Option<LegId>,
+    pub end: Option<EndReason>,
     pub queued: Queued,
 }
 
@@ -390,8 +395,7 @@ impl Call {
             began: now,
             answered_at: None,
             ends_at: None,
-            cause: None,
-            ended_by: None,
+            end: None,
             queued: Queued::default(),
         }
     }
