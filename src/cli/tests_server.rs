@@ -8,7 +8,7 @@ use b2b_base::util::exit::Exit;
 use b2b_server::config::tokens::MainToken;
 use b2b_server::config::{Action, Secret, Target};
 
-const CONFIG: &str = "[http]\ntoken = \"secret\"\n[[user]]\nname = \"1001\"\npassword = \"correct horse\"\n\
+const CONFIG: &str = "[http]\ntoken = \"a secret of tests\"\n[[user]]\nname = \"1001\"\npassword = \"correct horse\"\n\
                       [[route]]\nto = \"user/$0\"\n";
 
 struct Folder(tempfile::TempDir);
@@ -61,7 +61,7 @@ fn flags_win_over_the_configuration_and_over_the_one_that_is_read_again() {
         assert!(config.server.listen.iter().all(|listener| listener.bind.to_string() == "127.0.0.2:0"));
         let http = config.http.unwrap();
         assert_eq!(http.bind.to_string(), "127.0.0.2:0");
-        assert_eq!(http.token, MainToken::Given(Secret::new("secret")));
+        assert_eq!(http.token, MainToken::Given(Secret::new("a secret of tests")));
         let Action::Dial { targets, .. } = &config.routes[0].action else { panic!() };
         assert!(matches!(&targets[0], Target::Uri(uri) if uri.to_string() == "sip:a@127.0.0.1:7"));
         assert_eq!(config.routes.len(), 2);

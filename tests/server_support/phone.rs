@@ -283,12 +283,7 @@ impl Phone {
 
     /// Sends packet `n` of G.711 A-law, 20 ms of audio.
     pub fn sound(&self, to: SocketAddr, n: u16, payload: &[u8; 160]) {
-        let mut packet = vec![0x80, 8];
-        packet.extend_from_slice(&n.to_be_bytes());
-        packet.extend_from_slice(&(u32::from(n) * 160).to_be_bytes());
-        packet.extend_from_slice(&7u32.to_be_bytes());
-        packet.extend_from_slice(payload);
-        self.rtp.send_to(&packet, to).expect("loopback");
+        self.other_packet(to, (8, n, u32::from(n) * 160), payload);
     }
 
     /// Sends a packet of another format.
