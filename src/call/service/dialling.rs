@@ -57,7 +57,7 @@ impl CallService {
             .unwrap_or(Err(DialError::Stopping))
     }
 
-    /// Several targets, looked up at once, for [`DialTo::Stages`](super::DialTo::Stages). With
+    /// Several targets, looked up at once, for [`DialTo::Stages`]. With
     /// [`DialOrder::Parallel`] the first choices of all targets ring together, then the second ones, and a 6xx
     /// of one ends that one; with [`DialOrder::Serial`] one target rings after the other. A contact of several
     /// targets rings once, and a target without contacts is left out.

@@ -9,9 +9,9 @@ use crate::failure::Failover;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DialTarget<T> {
     pub target: T,
-    /// Its ringing time; `None`: as in [`DialLimits`].
+    /// Its ringing time; `None`: as in `DialLimits`.
     pub ring: Option<Duration>,
-    /// Its maximum time without any response; `None`: as in [`DialLimits`].
+    /// Its maximum time without any response; `None`: as in `DialLimits`.
     pub trying: Option<Duration>,
     /// The number behind a gateway: a "busy" is the callee's own, and another host would only repeat it. Only
     /// trouble on the way leads to other targets of the same kin.

@@ -123,10 +123,11 @@ fn a_party_is_transferred_to_a_whole_group() {
     harness.settle();
     let (b, c) = (harness.next_call(bob), harness.next_call(cat));
     harness.answer(cat, c, Some(SESSION));
-    assert!(harness.ended(bob, b).is_some() && harness.is_up(cat, c));
     // Ann is told of Cat.
     harness.answer(ann, a, Some(SESSION));
     harness.run(Duration::from_secs(3));
+    assert!(harness.is_up(cat, c), "Cat");
+    assert!(harness.ended(bob, b).is_some(), "Bob");
     harness.hang_up(cat, c);
     harness.assert_nothing_left();
 }

@@ -72,15 +72,15 @@ async fn it_answers_a_challenge_refreshes_before_the_end_and_takes_itself_back_w
         assert_eq!((second.field("Call-ID"), second.number()), (first.field("Call-ID"), first.number() + 1));
         assert_eq!(second.credential("username"), "alice");
         assert_eq!(second.credential("response").len(), length);
-        server.grant(&second, 2).await;
+        server.grant(&second, 10).await;
         let RegistrationState::Registered { expires, contact, .. } = next(&mut events).await else {
             panic!()
         };
-        assert_eq!(expires, Duration::from_secs(2));
+        assert_eq!(expires, Duration::from_secs(10));
         assert!(second.field("Contact").contains(&contact));
         assert!(client.registration().is_registered());
 
-        // Before the two seconds are over, and with the known nonce.
+        // Before the ten seconds are over, and with the known nonce.
         let refresh = server.hear("REGISTER").await;
         assert_eq!(
             (refresh.field("Call-ID"), refresh.number()),
@@ -253,7 +253,7 @@ async fn the_next_server_takes_over_when_one_is_gone() {
     let client = builder.register_retry(SHORT, 8 * SHORT).build().expect("a client");
     let mut events = client.events().await.expect("started");
     let register = there.hear("REGISTER").await;
-    there.grant(&register, 2).await;
+    there.grant(&register, 10).await;
     loop {
         match next(&mut events).await {
             RegistrationState::Failed { error: RegistrationError::Unreachable { .. }, .. } => {}
