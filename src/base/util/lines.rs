@@ -82,12 +82,13 @@ pub fn visible(text: &str) -> String {
     out
 }
 
-/// The same for text of several lines.
+/// The same for text of several lines, whose ends stay as they are.
 pub fn visible_lines(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for line in text.split_inclusive('\n') {
-        let end = if line.ends_with('\n') { "\n" } else { "" };
-        out.push_str(&visible(line.trim_end_matches(['\r', '\n'])));
+        let end = if line.ends_with("\r\n") { 2 } else { usize::from(line.ends_with('\n')) };
+        let (text, end) = line.split_at(line.len() - end);
+        out.push_str(&visible(text));
         out.push_str(end);
     }
     out
@@ -155,7 +156,7 @@ mod tests {
         let line = RawLine { bytes: b"a\x1b[31mb\xff\x07\tc\xc2\x9b".to_vec(), cut: 0 };
         assert_eq!(line.visible(), "a\\u{1b}[31mb\u{fffd}\\u{7}\tc\\u{9b}");
         assert_eq!(visible("x\u{202e}y"), "x\\u{202e}y");
-        assert_eq!(visible_lines("a\x07\r\nb\rc\n\u{2028}"), "a\\u{7}\nb\\u{d}c\n\\u{2028}");
+        assert_eq!(visible_lines("a\x07\r\nb\rc\n\u{2028}"), "a\\u{7}\r\nb\\u{d}c\n\\u{2028}");
         assert_eq!(visible_json("{\"a\":\"\u{9b}\u{202e}\"}"), r#"{"a":"\u009b\u202e"}"#);
     }
 }
