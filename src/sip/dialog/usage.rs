@@ -261,7 +261,7 @@ pub struct TheirInvite {
     /// When the invitation expires (§13.3.1).
     pub expires_at: Option<Instant>,
     /// What the peer was told last.
-    pub told: Option<Told>,
+    pub told: Option<LastProvisional>,
     /// Our 2xx until its ACK.
     pub success: Option<Success>,
     /// Our reliable provisional responses to it.
@@ -285,7 +285,7 @@ impl TheirInvite {
 }
 
 /// A provisional response, which is repeated while the user has not decided (§13.3.1.1).
-pub struct Told {
+pub struct LastProvisional {
     pub again_at: Instant,
     /// A reliable one: it is sent as another one.
     pub reliable: Option<Reply>,

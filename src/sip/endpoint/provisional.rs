@@ -12,7 +12,7 @@ use super::{Endpoint, ServerTransactionId, UsageEvent, UsageId};
 use crate::dialog::callee_fsm;
 use crate::dialog::offer_answer::OfferAnswer;
 use crate::dialog::reliable_fsm::{self, Action, Event, State};
-use crate::dialog::usage::{Reliable, Told, Unacknowledged};
+use crate::dialog::usage::{LastProvisional, Reliable, Unacknowledged};
 use crate::msg::{Method, Name, Request, chars};
 
 /// Maximum number of reliable provisional responses queued until the current one gets its
@@ -51,7 +51,7 @@ impl Endpoint {
     /// A provisional response is told, and is repeated after a minute.
     fn told(&mut self, now: Instant, usage: UsageId, reliable: Option<Reply>) {
         if let Some(theirs) = self.usages.get_mut(usage).and_then(|it| it.theirs.as_deref_mut()) {
-            theirs.told = Some(Told { again_at: now + REPEATED, reliable });
+            theirs.told = Some(LastProvisional { again_at: now + REPEATED, reliable });
         }
         self.usages.arm(now, usage);
     }
