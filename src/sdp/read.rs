@@ -119,10 +119,11 @@ fn is_typed_time(word: &str) -> bool {
     digits.parse::<u64>().is_ok()
 }
 
-/// Some write more behind the address; it is not used.
+/// Some write more behind the address; it is not used. A word that is missing is `-`, so that the others keep
+/// their places when the line is written.
 fn connection(value: &str) -> Connection {
     let mut words = value.split_ascii_whitespace();
-    let mut word = || words.next().unwrap_or_default();
+    let mut word = || words.next().unwrap_or("-");
     let (nettype, addrtype) = (word().into(), word().into());
     Connection { nettype, addrtype, connection_address: word().to_owned() }
 }

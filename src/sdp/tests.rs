@@ -179,6 +179,13 @@ fn an_address_is_what_it_is_whatever_stands_around_it() {
 }
 
 #[test]
+fn a_connection_that_lacks_words_prints_to_the_same() {
+    let first = parse("v=0\r\nc=x\r\nc=IN IP6 ::1\r\nm=audio 0 RTP/AVP 0\r\nc=IN:1\r\n");
+    assert_eq!(parse(std::str::from_utf8(&first.to_bytes()).unwrap()).to_bytes(), first.to_bytes());
+    assert!(first.audio(0).is_ok(), "nothing is received for a refused stream");
+}
+
+#[test]
 fn unusable_descriptions_are_refused_with_the_reason() {
     let refuse = |text: &str| SessionDescription::parse(text.as_bytes()).unwrap_err();
     for text in ["hello", "", "v=1\r\nm=audio 4000 RTP/AVP 0\r\n", "v=0\r\ns=a\rb\r\n", "v=0\r\ns=a\0b\r\n"] {
