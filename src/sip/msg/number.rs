@@ -82,12 +82,14 @@ impl Uri<'_> {
         (!number.is_empty()).then_some(number)
     }
 
-    /// The dialled number: a local one of a foreign `phone-context` is followed by it, for it is none of ours.
+    /// The dialled number or name: a local number of a foreign `phone-context` is followed by it, for it is none
+    /// of ours.
     pub fn dialled(&self, ours: &dyn Ours) -> Option<String> {
         let number = self.number(ours)?;
         let context = self.number_params().find(|(name, _)| name == CONTEXT).and_then(|(_, value)| value);
         let foreign = context.map(|context| context.to_ascii_lowercase());
-        let foreign = foreign.filter(|context| !number.starts_with('+') && !ours.is_context(context));
+        let is_local = !number.starts_with('+') && (self.scheme == Scheme::Tel || digits(&number).is_some());
+        let foreign = foreign.filter(|context| is_local && !ours.is_context(context));
         Some(foreign.map_or(number.clone(), |context| format!("{number};{CONTEXT}={context}")))
     }
 
@@ -172,11 +174,13 @@ mod tests {
         for (uri, number) in [
             ("sip:600;phone-context=PBX.example@x;user=phone", "600"),
             ("tel:6-0-1;phone-context=pbx.example", "601"),
+            ("tel:1-800-CALL;phone-context=+44", "1800CALL;phone-context=+44"),
             ("tel:601;Phone-Context=Other.example", "601;phone-context=other.example"),
             ("sip:600;cpc=test;phone-context=+44@pbx.example", "600;phone-context=+44"),
             ("sip:600%3Bphone-context=%2B44@pbx.example", "600;phone-context=+44"),
             ("sip:600@pbx.example;user=phone;phone-context=+44", "600;phone-context=+44"),
             ("tel:+4930123;phone-context=+44", "+4930123"),
+            ("sip:echo;phone-context=national@pbx.example", "echo"),
         ] {
             assert_eq!(dialled(uri), number, "{uri}");
         }
