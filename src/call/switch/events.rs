@@ -166,7 +166,7 @@ impl Switch {
                     // A registered phone that is not there; to a host that is not, there are others.
                     Termination::Unreachable if is_user => DialFailure::new(480, unheard::UNREACHABLE),
                     Termination::Unreachable => DialFailure::new(503, unheard::UNREACHABLE),
-                    _ => DialFailure::new(500, "The Far End Broke the Protocol"),
+                    _ => DialFailure::new(502, "The Far End Broke the Protocol"),
                 };
                 let now = t.now;
                 self.branch_failed((call, leg), failure, |dial, it| dial.silent(now, branch, it));

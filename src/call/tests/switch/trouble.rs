@@ -14,6 +14,7 @@ use b2b_sip::endpoint::{Body, Event, Invite, UsageEvent};
 use b2b_testkit::{Handler, Harness, Network, SESSION, Sent};
 use tokio::sync::oneshot;
 
+use crate::hand::{answered, asked, calling, last};
 use crate::routed::{ANN, BOB, CAT, routed, to_bob, uri};
 use crate::transfers;
 
@@ -76,6 +77,17 @@ fn reinvites_that_cross_get_491_and_whoever_waits_longer_gives_way() {
     assert!(second(BOB).is_none_or(|at| (at - began).as_millis() < 2_100));
     assert!(harness.is_up(ann, a) && harness.is_up(bob, b));
     harness.hang_up(ann, a);
+    harness.assert_nothing_left();
+}
+
+#[test]
+fn a_callees_answer_without_a_readable_route_is_a_bad_gateway() {
+    let (mut harness, _ann, bob) = calling(SESSION, "");
+    let invite = last(&harness, BOB, "INVITE");
+    bob.says(&mut harness, &invite, "200 OK", "Record-Route: <sip:proxy.example;lr\r\n", SESSION);
+    harness.run(Duration::from_secs(1));
+    assert_eq!(answered(&harness, ANN, "INVITE").last(), Some(&502));
+    assert_eq!(asked(&harness, BOB), ["INVITE", "ACK", "BYE"]);
     harness.assert_nothing_left();
 }
 
