@@ -2,9 +2,10 @@
 
 use std::net::{SocketAddr, UdpSocket};
 use std::ops::RangeInclusive;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use tokio::sync::oneshot;
 
 use super::*;
 use crate::controller::{
@@ -36,6 +37,13 @@ impl Lab {
             ..EmbeddedConfig::new(vec![(LOCALHOST, None)], ports, 3)
         };
         let (controller, events) = EmbeddedController::start(config).unwrap();
+        // A thread that has only just begun has no endpoints bound ahead: others are taken instead of its own.
+        let start = Instant::now();
+        let is_ready = |it: oneshot::Receiver<(Totals, Ports)>| it.blocking_recv().unwrap().1.ready > 16;
+        while !controller.relay.totals().into_iter().all(is_ready) {
+            assert!(start.elapsed() < PATIENCE, "no ports");
+            std::thread::yield_now();
+        }
         Lab { controller, events }
     }
 

@@ -1,7 +1,5 @@
 //! Digits and comfort noise between legs on different media threads, as after a transfer between two calls.
 
-use std::time::Instant;
-
 use super::*;
 use crate::controller::DtmfMode;
 use b2b_media::codec::g711::{alaw_decode, alaw_encode};
