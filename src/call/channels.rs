@@ -58,6 +58,8 @@ pub struct Channel(Arc<Taken>);
 struct Taken {
     holder: Holder,
     channels: Channels,
+    /// Its holder had no other when it was taken.
+    is_first: bool,
     use_of_it: AtomicU8,
 }
 
@@ -81,7 +83,8 @@ impl Channels {
         }
         counts.taken.insert(holder.clone(), taken + 1);
         let is_urgent = matches!(holder, Holder::Emergency(_));
-        let channel = Arc::new(Taken { holder, channels: self.clone(), use_of_it: AtomicU8::new(ATTEMPT) });
+        let (channels, use_of_it) = (self.clone(), AtomicU8::new(ATTEMPT));
+        let channel = Arc::new(Taken { holder, channels, is_first: taken == 0, use_of_it });
         if is_urgent {
             counts.urgent.retain(|it| it.strong_count() > 0);
             counts.urgent.push(Arc::downgrade(&channel));
@@ -140,6 +143,12 @@ impl Channel {
     /// The holder of the channel.
     pub fn holder(&self) -> &Holder {
         &self.0.holder
+    }
+
+    /// Whether it is that of an emergency call with precedence whose caller had no other: the places that
+    /// others leave free are for it.
+    pub fn is_first_for_help(&self) -> bool {
+        matches!(self.0.holder, Holder::Emergency(_)) && self.0.is_first
     }
 
     /// Notes whether the parties of an emergency call can talk.

@@ -204,7 +204,7 @@ pub trait AdmissionControl: Send {
         0
     }
 
-    /// Number of media endpoints beyond which only emergency calls with precedence get one.
+    /// Number of media endpoints beyond which only the first emergency calls of callers with precedence get one.
     fn most_endpoints(&self) -> usize {
         usize::MAX
     }

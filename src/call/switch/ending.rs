@@ -10,11 +10,13 @@ use super::exchange::Origin;
 use super::follow::Follow;
 use super::say::{q850_in, reason_field, reason_value};
 use super::table::{Dialling, EndReason, LegRules, Purpose};
+use super::waiting::OnMedia;
 use super::{Switch, TakesCalls, Turn};
 use crate::bridge_fsm::BridgeEvent;
 use crate::call_fsm::{CallDirection, CallEvent};
 use crate::cdr::{Ending, HangupBy};
-use crate::channels::Holder;
+use crate::channels::Channel;
+use crate::controller::{MediaError, MediaFuture};
 use crate::failure::{cause, for_caller};
 use crate::leg_fsm::{LegState, TerminationCause};
 use crate::leg_life::OnAck;
@@ -330,11 +332,41 @@ impl Switch {
             .any(|(_, leg)| leg.contact.as_deref().is_some_and(|contact| contact.emergency.is_some()))
     }
 
-    /// Whether a call is an emergency call within its caller's share.
-    pub(super) fn has_precedence(&self, call: CallId) -> bool {
+    /// Whether a call is the only emergency call of its caller, who has precedence.
+    pub(super) fn is_first_for_help(&self, call: CallId) -> bool {
         let legs = self.calls.get(call).into_iter().flat_map(|it| it.legs.iter());
-        let mut channels = legs.flat_map(|(_, leg)| &leg.admitted.channels);
-        channels.any(|channel| matches!(channel.holder(), Holder::Emergency(_)))
+        legs.flat_map(|(_, leg)| &leg.admitted.channels).any(Channel::is_first_for_help)
+    }
+
+    /// A party of an emergency call sends no RTP: the packets of all parties are counted, RTCP too, now and
+    /// each time after so long. See [`Switch::counted_again`].
+    pub(super) fn count_packets(&mut self, t: &mut Turn<'_>, call: CallId) {
+        let Some((it, every)) = self.calls.get_mut(call).zip(self.config.rtp_timeout) else { return };
+        it.counts_at = Some(t.now + every);
+        let endpoints = it.legs.iter().filter_map(|(_, leg)| leg.media.endpoint);
+        let counts: Vec<_> = endpoints.map(|it| self.parts.controller.stats(it)).collect();
+        self.arm(t.now, call);
+        let packets = MediaFuture::pending(async move {
+            let mut packets = 0;
+            for count in counts {
+                let count = count.await?;
+                packets += count.received.packets + u64::from(count.rtcp.received);
+            }
+            Ok(packets)
+        });
+        self.media(t, packets, OnMedia::Packets { call });
+    }
+
+    /// The packets of an emergency call have been counted: if none has come since the last time, it ends as any
+    /// call whose party is silent.
+    pub(super) fn counted_again(&mut self, t: &mut Turn<'_>, call: CallId, packets: Result<u64, MediaError>) {
+        let Some(it) = self.calls.get_mut(call) else { return self.counters.late() };
+        let before = std::mem::replace(&mut it.packets, packets.ok());
+        let silent = before.is_some() && before == it.packets;
+        let up = it.legs.iter().find(|(_, leg)| leg.is_up()).map(|(leg, _)| leg);
+        if let Some(leg) = up.filter(|leg| silent && !self.is_past(*leg)) {
+            self.ends_by_silence(t, call, leg);
+        }
     }
 
     /// A call has reached its maximum duration.

@@ -289,12 +289,17 @@ impl Switch {
         let Some(call) = up.map(|it| it.call) else { return self.counters.ignored() };
         let silent_ms = self.config.rtp_timeout.unwrap_or_default().as_millis() as u64;
         self.tell(t, News::MediaTimeout { call, leg, silent_ms });
-        // An emergency caller who cannot speak may still be heard, or located, but may dial again.
+        // An emergency caller who cannot speak may still hear, or be located, but may dial again.
         if self.is_emergency(call) {
             let channels = self.calls.leg(leg).into_iter().flat_map(|it| &it.admitted.channels);
             channels.for_each(|channel| channel.talks(false));
-            return;
+            return self.count_packets(t, call);
         }
+        self.ends_by_silence(t, call, leg);
+    }
+
+    /// A call ends since this party of it is silent.
+    pub(super) fn ends_by_silence(&mut self, t: &mut Turn<'_>, call: CallId, leg: LegId) {
         if let Some(it) = self.calls.leg_mut(leg) {
             it.why.cause = Some(TerminationCause::MediaTimeout);
             it.why.reason = Some(recovered());

@@ -49,6 +49,8 @@ pub(super) enum Follow {
     TooLong { call: CallId },
     /// A change after which the media of a bridge may go direct, or has to return.
     Lead { call: CallId },
+    /// The packets of an emergency call are to be counted again.
+    CountPackets { call: CallId },
     /// The answer for the party that asked for another session.
     Answered { leg: LegId, origin: Origin, answer: Result<Bytes, Reply> },
     /// The pending offers of a call whose exchange is over.
@@ -127,6 +129,7 @@ impl Switch {
             Follow::CallEmpty { call } => self.drop_if_empty(t, call),
             Follow::TooLong { call } => self.call_too_long(t, call),
             Follow::Lead { call } => self.lead(t, call),
+            Follow::CountPackets { call } => self.count_packets(t, call),
             Follow::Answered { leg, origin, answer } => self.answer_exchange(t, leg, origin, answer),
             Follow::PendingOffers { call } => self.offer_pending(t, call),
         }
@@ -140,7 +143,11 @@ impl Switch {
         result: Result<MediaAnswer, MediaError>,
     ) {
         match then {
-            OnMedia::Endpoint { .. } | OnMedia::Described(_) | OnMedia::Applied(_) | OnMedia::Digit(_) => {
+            OnMedia::Endpoint { .. }
+            | OnMedia::Described(_)
+            | OnMedia::Applied(_)
+            | OnMedia::Digit(_)
+            | OnMedia::Packets { .. } => {
                 self.follows.push(Follow::Media { then, result });
             }
             OnMedia::Nothing => {}
@@ -165,6 +172,7 @@ impl Switch {
             }
             OnMedia::Described(then) => self.described(t, then, of_kind!(result, Description)),
             OnMedia::Applied(then) => self.applied(t, then, result.map(|_| ())),
+            OnMedia::Packets { call } => self.counted_again(t, call, of_kind!(result, Packets)),
             // Where media cannot tell, every digit counts.
             OnMedia::Digit(digit) => {
                 let counts = of_kind!(result, Counts).unwrap_or(true);

@@ -38,7 +38,7 @@ impl Switch {
             return self.with_opened(t, then, Ok(endpoint));
         }
         let full = self.calls.endpoints() >= self.parts.admission.most_endpoints();
-        let full = full && !self.has_precedence(it.call);
+        let full = full && !self.is_first_for_help(it.call);
         let rtp_timeout = self.config.rtp_timeout;
         let party = self.party(leg);
         let signalling = [party.address.map(|address| address.ip()), it.media.signalling];

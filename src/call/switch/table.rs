@@ -370,6 +370,9 @@ pub(super) struct Call {
     pub answered_at: Option<Instant>,
     /// When the call reaches its maximum duration.
     pub ends_at: Option<Instant>,
+    /// When the packets of an emergency call are counted again, and how many they were.
+    pub counts_at: Option<Instant>,
+    pub packets: Option<u64>,
     pub end: Option<EndReason>,
     pub queued: Queued,
 }
@@ -395,6 +398,8 @@ impl Call {
             began: now,
             answered_at: None,
             ends_at: None,
+            counts_at: None,
+            packets: None,
             end: None,
             queued: Queued::default(),
         }
@@ -410,6 +415,6 @@ impl Call {
         let dialling = self.dialling.as_ref().and_then(|it| it.dial.as_ref()?.next_timeout());
         let leaving = self.leaving.map(|(_, at)| at);
         let path = self.bridge.as_ref().and_then(|bridge| bridge.direct.as_ref()?.look);
-        dialling.into_iter().chain(leaving).chain(path).chain(self.ends_at).min()
+        dialling.into_iter().chain(leaving).chain(path).chain(self.ends_at).chain(self.counts_at).min()
     }
 }

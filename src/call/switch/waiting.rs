@@ -86,6 +86,7 @@ pub(super) enum MediaAnswer {
     Recording(RecordingId),
     Recorded(Recorded),
     Counts(bool),
+    Packets(u64),
 }
 
 /// The continuation of a request to media.
@@ -108,6 +109,8 @@ pub(super) enum OnMedia {
     Recorded { call: CallId, id: RecordingId, reply: Asks },
     /// It is known whether a digit by INFO counts.
     Digit(Box<InfoDigit>),
+    /// The packets of an emergency call are counted.
+    Packets { call: CallId },
 }
 
 /// The continuation once a leg has an endpoint, or could not get one.
@@ -258,6 +261,7 @@ kinds! {
     EndpointId, it => MediaAnswer::Endpoint(it);
     Bytes, it => MediaAnswer::Description(it);
     bool, it => MediaAnswer::Counts(it);
+    u64, it => MediaAnswer::Packets(it);
     Joined, it => MediaAnswer::Joined(it);
     EndpointStats, it => MediaAnswer::Stats(Box::new(it));
     RecordingId, it => MediaAnswer::Recording(it);

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use b2b::call::bus::Received;
-use b2b::call::controller::{EndpointId, MediaEvent};
+use b2b::call::controller::{EndpointId, EndpointStats, MediaEvent};
 use b2b::call::event::Event;
 use b2b::sip::auth::{Authorized, DigestClient};
 use b2b::sip::endpoint::{Body, Invite, Termination, UsageId};
@@ -398,4 +398,48 @@ fn the_last_rtp_ports_are_for_emergency_calls() {
     let call = user_calls(&mut bench, phone, "112", &[]);
     bench.harness.answer_next(carrier, SESSION);
     assert!(bench.harness.is_up(phone, call));
+}
+
+#[test]
+fn the_last_rtp_ports_are_for_who_has_no_other_emergency_call() {
+    let users = "[[user]]\nname = \"1002\"\npassword = \"secret\"\nclass = \"barred\"\n";
+    let emergency = format!("[media]\nports = \"20000-20063\"\n{EMERGENCY}{users}");
+    let mut bench = Bench::new(&text("", "options_s = 0", "", &emergency));
+    let [ann, phone, carrier] = [ANN, PHONE, CARRIER].map(|at| bench.harness.party(at));
+    for _ in 0..14 {
+        ordinary(&mut bench, ann, carrier);
+    }
+    let first = user_calls(&mut bench, phone, "112", &[]);
+    bench.harness.answer_next(carrier, SESSION);
+    all_talk(&mut bench);
+    let second = user_calls(&mut bench, phone, "112", &[]);
+    assert_eq!(refused(&mut bench, phone, second), 503, "it has one");
+    let other = calls_as(&mut bench, phone, ("1002", "secret"), "112", &[]);
+    bench.harness.answer_next(carrier, SESSION);
+    assert!(bench.harness.is_up(phone, first) && bench.harness.is_up(phone, other));
+}
+
+#[test]
+fn an_emergency_call_ends_by_silence_once_neither_rtp_nor_rtcp_comes_from_anybody() {
+    let (mut bench, [_, phone, carrier, _]) = bench("", "", "");
+    let call = user_calls(&mut bench, phone, "112", &[]);
+    bench.harness.answer_next(carrier, SESSION);
+    // The caller's endpoint comes first; the service sends RTP, then RTCP only, then nothing.
+    let counted = |bench: &Bench, rtp: u64, rtcp: u32| {
+        let mut stats = EndpointStats::new(bench.harness.now());
+        (stats.received.packets, stats.rtcp.received) = (rtp, rtcp);
+        bench.harness.media().set_stats(EndpointId(2), stats);
+    };
+    counted(&bench, 500, 3);
+    bench.harness.media_event(MediaEvent::Timeout { endpoint: EndpointId(1) });
+    for n in 1..=20 {
+        counted(&bench, 500 + 50 * n.min(10), 3 + n as u32);
+        bench.harness.run(Duration::from_secs(50));
+        assert!(bench.harness.is_up(phone, call), "{n}");
+    }
+    bench.harness.run(Duration::from_secs(300));
+    assert!(!bench.harness.is_up(phone, call));
+    assert_eq!(bench.sent_to(PHONE, "BYE ").len(), 1);
+    assert_eq!(bench.sent_to(CARRIER, "BYE ").len(), 1);
+    bench.harness.assert_nothing_left();
 }
