@@ -166,6 +166,7 @@ impl Switch {
                     // A registered phone that is not there; to a host that is not, there are others.
                     Termination::Unreachable if is_user => DialFailure::new(480, unheard::UNREACHABLE),
                     Termination::Unreachable => DialFailure::new(503, unheard::UNREACHABLE),
+                    Termination::RemoteBye { .. } => DialFailure::new(480, "The Far End Hung Up"),
                     _ => DialFailure::new(502, "The Far End Broke the Protocol"),
                 };
                 let now = t.now;

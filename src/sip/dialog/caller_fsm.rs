@@ -13,6 +13,8 @@ pub enum State {
     CancelPending,
     /// A provisional response was received.
     Proceeding,
+    /// Every party that rang has sent BYE; the final response should follow.
+    Left,
     /// Challenged for credentials, which the user may supply.
     Challenged,
     /// CANCEL sent on the user's request.
@@ -34,6 +36,10 @@ pub enum Event {
     Provisional,
     /// 2xx
     Success,
+    /// BYE of the last party that rang.
+    Bye,
+    /// 2xx of a party that has sent BYE.
+    ByeSuccess,
     /// 3xx to 6xx
     Failure,
     /// 401 or 407, to be reported to the user.
@@ -50,7 +56,7 @@ pub enum Event {
     Elsewhere,
     /// The ring time-out after the last provisional response has expired.
     RingTimeout,
-    /// 64*T1 after CANCEL without a final response.
+    /// No final response 64*T1 after CANCEL, or T2 after the last party's BYE.
     CancelTimeout,
     /// The user cancels.
     Cancel,
@@ -64,6 +70,7 @@ pub enum Cause {
     Unreachable,
     LocalCancel,
     RingTimeout,
+    RemoteBye,
 }
 
 /// Actions, in order.
@@ -76,11 +83,13 @@ pub enum Action {
     SendCancel,
     /// Wait 64*T1 for the final response after CANCEL.
     GuardCancel,
+    /// Wait T2 for the final response after BYE.
+    GuardBye,
     /// Abandon the INVITE transaction.
     Abandon,
     /// Confirm the dialog and send ACK.
     Confirm,
-    /// The 2xx crossed our CANCEL: send ACK and BYE (§15).
+    /// The 2xx crossed our CANCEL or their BYE: send ACK, and BYE unless they have (§15).
     AckAndBye,
     /// Ask the user for credentials, and wait 64*T1 for them.
     AskCredentials,
@@ -98,28 +107,33 @@ pub fn step(state: State, event: Event) -> (State, &'static [Action]) {
         (S::Connecting, E::Sent) => (S::Calling, &[]),
         (S::Connecting | S::Calling, E::Unreachable) => (S::Over, &[End(C::Unreachable)]),
         (S::Connecting, E::Cancel) => (S::Over, &[End(C::LocalCancel)]),
-        (S::Calling | S::Proceeding, E::Provisional) => (S::Proceeding, &[StartRing, Deliver]),
-        (S::Calling | S::Proceeding, E::Success) => (S::Answered, &[Confirm]),
-        (S::Calling | S::Proceeding, E::Failure) => (S::Over, &[End(C::Failed)]),
-        (S::Calling | S::Proceeding, E::Challenge) => (S::Challenged, &[AskCredentials]),
-        (S::Calling | S::Proceeding, E::TooBrief) => (S::Connecting, &[Lengthen, SendAgain]),
-        (S::Calling | S::Proceeding, E::Elsewhere) => (S::Connecting, &[]),
+        (S::Calling | S::Proceeding | S::Left, E::Provisional) => (S::Proceeding, &[StartRing, Deliver]),
+        (S::Calling | S::Proceeding | S::Left, E::Success) => (S::Answered, &[Confirm]),
+        (S::Calling | S::Proceeding | S::Left, E::Failure) => (S::Over, &[End(C::Failed)]),
+        (S::Calling | S::Proceeding | S::Left, E::Challenge) => (S::Challenged, &[AskCredentials]),
+        (S::Calling | S::Proceeding | S::Left, E::TooBrief) => (S::Connecting, &[Lengthen, SendAgain]),
+        (S::Calling | S::Proceeding | S::Left, E::Elsewhere) => (S::Connecting, &[]),
         (S::Challenged, E::Again) => (S::Connecting, &[SendAgain]),
         (S::Challenged, E::Cancel) => (S::Over, &[End(C::LocalCancel)]),
         (S::Challenged, E::CancelTimeout) => (S::Over, &[End(C::Failed)]),
+        (S::Proceeding, E::Bye) => (S::Left, &[GuardBye]),
+        (S::Proceeding | S::Left, E::ByeSuccess) => (S::Over, &[AckAndBye, End(C::RemoteBye)]),
+        (S::Left, E::CancelTimeout) => (S::Over, &[SendCancel, End(C::RemoteBye)]),
         (S::Calling, E::NoResponse) => (S::Over, &[End(C::NoResponse)]),
         (S::Calling, E::Cancel) => (S::CancelPending, &[]),
-        (S::Proceeding, E::Cancel) => (S::Cancelling, &[SendCancel, GuardCancel]),
+        (S::Proceeding | S::Left, E::Cancel) => (S::Cancelling, &[SendCancel, GuardCancel]),
         (S::Proceeding, E::RingTimeout) => (S::GivingUp, &[SendCancel, GuardCancel]),
         (S::CancelPending, E::Provisional) => (S::Cancelling, &[SendCancel, GuardCancel]),
-        (S::CancelPending | S::Cancelling, E::Success) => (S::Over, &[AckAndBye, End(C::LocalCancel)]),
+        (S::CancelPending | S::Cancelling, E::Success | E::ByeSuccess) => {
+            (S::Over, &[AckAndBye, End(C::LocalCancel)])
+        }
         (
             S::CancelPending | S::Cancelling,
             E::Failure | E::Challenge | E::TooBrief | E::NoResponse | E::Unreachable,
         ) => (S::Over, &[End(C::LocalCancel)]),
         (S::Cancelling, E::CancelTimeout) => (S::Over, &[Abandon, End(C::LocalCancel)]),
         (S::GivingUp, E::Cancel) => (S::Cancelling, &[]),
-        (S::GivingUp, E::Success) => (S::Over, &[AckAndBye, End(C::RingTimeout)]),
+        (S::GivingUp, E::Success | E::ByeSuccess) => (S::Over, &[AckAndBye, End(C::RingTimeout)]),
         (S::GivingUp, E::Failure | E::Challenge | E::TooBrief) => (S::Over, &[End(C::RingTimeout)]),
         (S::GivingUp, E::CancelTimeout) => (S::Over, &[Abandon, End(C::RingTimeout)]),
         (state, _) => (state, &[]),

@@ -12,7 +12,7 @@ use super::session_timer::{SessionRefresher, SessionTimer};
 use super::state::Dialog;
 use super::{callee_fsm, caller_fsm, reliable_fsm};
 use crate::endpoint::{Body, Flow, HeaderFields, ReferId, Reply, ServerTransactionId};
-use crate::msg::Response;
+use crate::msg::{Request, Response};
 use crate::transaction::client::ClientTransactionId;
 use crate::transaction::timer_queue::Queued;
 use b2b_base::ids::{Chance, Tag};
@@ -73,6 +73,8 @@ pub struct Usage {
 #[derive(Debug, Default)]
 pub struct Parting {
     pub headers: HeaderFields,
+    /// The last BYE that the peer sent in an early dialog.
+    pub bye: Option<Request>,
     /// If the BYE was challenged: deadline for the user's credentials.
     pub challenged_until: Option<Instant>,
     pub challenges: u8,
@@ -204,12 +206,18 @@ pub struct Again {
 /// eleven, and each ACK may cost a lookup or a connection.
 const DISMISSAL_ACKS: u8 = 16;
 
-/// Remote tags of unwanted 2xx that got ACK and BYE, and the numbers of ACKs.
+/// Remote tags of unwanted 2xx that got ACK and BYE, and of parties that sent BYE before their
+/// 2xx; and the numbers of ACKs.
 #[derive(Default)]
 pub struct Dismissed(Vec<(Bytes, u8)>);
 
 impl Dismissed {
-    /// Whether the dialog with this remote tag got BYE.
+    /// The party with this remote tag has sent BYE.
+    pub fn hung_up(&mut self, tag: &[u8]) {
+        self.0.push((Bytes::copy_from_slice(tag), 0));
+    }
+
+    /// Whether the dialog with this remote tag ended by BYE.
     pub fn has(&self, tag: &[u8]) -> bool {
         self.0.iter().any(|(it, _)| it == tag)
     }

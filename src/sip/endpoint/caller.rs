@@ -14,7 +14,7 @@ use crate::dialog::offer_answer::OfferAnswer;
 use crate::dialog::request::{Draft, MAX_FORWARDS};
 use crate::dialog::state::Dialog;
 use crate::dialog::usage::{Again, OurInvite, Phase, Progress, Usage};
-use crate::msg::{Method, Response};
+use crate::msg::{Method, Request, Response};
 use crate::transaction::ack_cancel;
 use crate::transaction::client::ClientTransactionId;
 use b2b_base::ids::Beginning;
@@ -183,7 +183,9 @@ impl Endpoint {
         if !matches!(phase, Phase::Caller(_)) {
             return;
         }
+        let hung_up = response.to_tag().is_some_and(|tag| ours.dismissed.has(tag));
         let event = match status {
+            ..200 if hung_up => return,
             ..200 => {
                 self.early_dialog(usage, cseq, &response);
                 if !self.acknowledge_provisional(now, usage, cseq, &response) {
@@ -191,6 +193,7 @@ impl Endpoint {
                 }
                 Event::Provisional
             }
+            200..300 if hung_up => Event::ByeSuccess,
             200..300 => Event::Success,
             _ => self.refusal_event(usage, cseq, &response),
         };
@@ -270,8 +273,9 @@ impl Endpoint {
                     }
                 }
                 Action::SendCancel => self.send_cancel(now, id, cseq),
-                Action::GuardCancel => {
-                    let wait = self.config.timers.give_up();
+                Action::GuardCancel | Action::GuardBye => {
+                    let timers = &self.config.timers;
+                    let wait = if *action == Action::GuardBye { timers.t2 } else { timers.give_up() };
                     if let Some(ours) = self.usages.get_mut(id).and_then(|it| it.ours(cseq)) {
                         ours.deadline = Some(now + wait);
                     }
@@ -299,9 +303,11 @@ impl Endpoint {
                 Action::Lengthen => self.lengthen_session(id, cseq, response.as_ref()),
                 Action::SendAgain => self.invite_again(now, id),
                 Action::End(cause) => {
-                    let again = self.usages.get_mut(id).and_then(|it| it.ours.first_mut()?.again.take());
+                    let Some(usage) = self.usages.get_mut(id) else { return };
+                    let again = usage.ours.first_mut().and_then(|ours| ours.again.take());
+                    let bye = usage.parting.as_deref_mut().and_then(|parting| parting.bye.take());
                     let refusal = || again.and_then(|again| again.refusal);
-                    let cause = termination(cause, response.clone().or_else(refusal));
+                    let cause = termination(cause, response.clone().or_else(refusal), bye);
                     self.terminate(now, id, cause);
                 }
             }
@@ -319,6 +325,22 @@ impl Endpoint {
         let origin = it.ours(cseq).and_then(|ours| ours.origin.as_deref());
         if let Some(Ok(dialog)) = origin.map(|origin| origin.from_response(response)) {
             it.dialogs.push(dialog);
+        }
+    }
+
+    /// Handles a BYE in an early dialog of our INVITE, which a callee must not send (§15): their
+    /// 2xx was lost, or is late. Other forks go on.
+    pub(super) fn early_bye(&mut self, now: Instant, id: UsageId, request: Request) {
+        let Some(usage) = self.usages.get_mut(id) else { return };
+        let tag = request.from_tag().unwrap_or_default();
+        usage.dialogs.retain(|dialog| dialog.remote_tag() != tag);
+        if let Some(ours) = usage.ours.first_mut() {
+            ours.dismissed.hung_up(tag);
+        }
+        let last = usage.dialogs.is_empty();
+        usage.parting.get_or_insert_default().bye = Some(request);
+        if last {
+            self.caller_event(now, id, Event::Bye, None);
         }
     }
 
@@ -348,12 +370,13 @@ impl Endpoint {
     }
 }
 
-fn termination(cause: Cause, response: Option<Response>) -> Termination {
-    match (cause, response) {
-        (Cause::Failed, Some(response)) => Termination::Failed { response },
-        (Cause::Failed | Cause::NoResponse, _) => Termination::NoResponse,
-        (Cause::Unreachable, _) => Termination::Unreachable,
-        (Cause::LocalCancel, _) => Termination::LocalCancel,
-        (Cause::RingTimeout, _) => Termination::RingTimeout,
+fn termination(cause: Cause, response: Option<Response>, bye: Option<Request>) -> Termination {
+    match (cause, response, bye) {
+        (Cause::Failed, Some(response), _) => Termination::Failed { response },
+        (Cause::RemoteBye, _, Some(request)) => Termination::RemoteBye { request },
+        (Cause::Failed | Cause::NoResponse | Cause::RemoteBye, ..) => Termination::NoResponse,
+        (Cause::Unreachable, ..) => Termination::Unreachable,
+        (Cause::LocalCancel, ..) => Termination::LocalCancel,
+        (Cause::RingTimeout, ..) => Termination::RingTimeout,
     }
 }

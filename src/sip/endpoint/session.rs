@@ -159,9 +159,8 @@ impl Endpoint {
             Phase::Established => self.terminate(now, id, Termination::RemoteBye { request }),
             // Both sides hang up at once; report it as our own hang-up.
             Phase::Ending => self.terminate(now, id, Termination::LocalBye),
-            // A BYE in an early dialog of our INVITE: the final response is still to come and
-            // determines how the call ends.
-            _ => {}
+            Phase::Caller(_) => self.early_bye(now, id, request),
+            Phase::Callee(_) | Phase::Over => {}
         }
     }
 

@@ -100,6 +100,27 @@ fn a_callees_bye_of_the_early_dialog_leaves_the_last_word_to_its_final_response_
 }
 
 #[test]
+fn a_callee_who_has_hung_up_before_its_200_leaves_no_caller_in_the_call() {
+    for answers in [true, false] {
+        let (mut harness, _, mut bob) = calling(SESSION, "");
+        bob.answers(&mut harness, "INVITE", "180 Ringing", "");
+        bob.asks(&mut harness, "BYE", "", "");
+        if answers {
+            bob.answers(&mut harness, "INVITE", "200 OK", SESSION);
+            assert_eq!(asked(&harness, BOB), ["INVITE", "ACK"]);
+        } else {
+            harness.run(Duration::from_secs(5));
+            bob.answers(&mut harness, "CANCEL", "200 OK", "");
+            bob.answers(&mut harness, "INVITE", "487 Request Terminated", "");
+            assert_eq!(asked(&harness, BOB), ["INVITE", "CANCEL", "ACK"]);
+        }
+        let last = answered(&harness, ANN, "INVITE").into_iter().max();
+        assert_eq!(last, Some(480), "answers: {answers}");
+        nothing_left(harness);
+    }
+}
+
+#[test]
 fn a_reinvite_that_overtakes_the_ack_is_put_off_and_taken_after_it_3_1_4() {
     let (mut harness, mut ann, bob) = calling(SESSION, "");
     bob.answers(&mut harness, "INVITE", "200 OK", SESSION);

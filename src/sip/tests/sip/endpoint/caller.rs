@@ -203,6 +203,102 @@ fn a_second_fork_that_answers_gets_ack_and_bye() {
     pair.assert_nothing_left();
 }
 
+/// A BYE of the fork with this tag.
+fn fork_leaves(pair: &mut Pair, invite: &str, tag: &str) {
+    let [uri, from, to, call_id] = ["Contact", "To", "From", "Call-ID"].map(|name| field(invite, name));
+    let uri = uri.trim_matches(['<', '>']);
+    let bye = format!(
+        "BYE {uri} SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.2;branch=z9hG4bKbye{tag}\r\nFrom: {from};tag={tag}\r\n\
+         To: {to}\r\nCall-ID: {call_id}\r\nCSeq: 77 BYE\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
+    );
+    pair.deliver(A, Transport::Udp, bye.into());
+    assert_eq!(field(&pair.last(A, "SIP/2.0 200"), "CSeq"), "77 BYE");
+}
+
+#[test]
+fn the_2xx_of_a_party_that_has_sent_bye_gets_ack_and_ends_the_call() {
+    let mut pair = Pair::new(Network::QUIET);
+    let (_, invite) = pair.call_by_hand();
+    pair.answer_by_hand(&invite, "180 Ringing", "far", CONTACT);
+    pair.take(A);
+    fork_leaves(&mut pair, &invite, "far");
+    pair.answer_by_hand(&invite, "180 Ringing", "far", CONTACT);
+    assert!(pair.take(A).is_empty(), "it rings no more");
+    for _ in 0..2 {
+        pair.answer_by_hand(&invite, "200 OK", "far", CONTACT);
+    }
+    assert!(
+        matches!(pair.ended(A), Termination::RemoteBye { request } if request.cseq().unwrap().number == 77)
+    );
+    assert_eq!(
+        (pair.sent(A, "ACK").len(), pair.sent(A, "BYE").len(), pair.sent(A, "CANCEL").len()),
+        (2, 0, 0)
+    );
+    pair.assert_nothing_left();
+}
+
+#[test]
+fn a_party_that_has_sent_bye_and_never_answers_is_cancelled_soon() {
+    let mut pair = Pair::new(Network::QUIET);
+    let (_, invite) = pair.call_by_hand();
+    pair.answer_by_hand(&invite, "183 Session Progress", "far", CONTACT);
+    pair.take(A);
+    fork_leaves(&mut pair, &invite, "far");
+    pair.run(Duration::from_millis(3_999));
+    assert!(pair.take(A).is_empty());
+    pair.run(Duration::from_millis(2));
+    assert!(matches!(pair.ended(A), Termination::RemoteBye { .. }));
+    assert_eq!(pair.sent(A, "CANCEL").len(), 1);
+    pair.answer_by_hand(&invite, "487 Request Terminated", "far", "");
+    assert_eq!(pair.sent(A, "ACK").len(), 1);
+    pair.assert_nothing_left();
+}
+
+#[test]
+fn a_bye_of_one_fork_before_the_answer_leaves_the_other_forks() {
+    let mut pair = Pair::new(Network::QUIET);
+    let (a, invite) = pair.call_by_hand();
+    pair.answer_by_hand(&invite, "180 Ringing", "one", CONTACT);
+    pair.answer_by_hand(&invite, "180 Ringing", "two", CONTACT);
+    fork_leaves(&mut pair, &invite, "one");
+    pair.run(Duration::from_secs(60));
+    assert_eq!(pair.take(A).len(), 2, "the other one rings on");
+    // All have left, and a proxy goes on to the next one.
+    fork_leaves(&mut pair, &invite, "two");
+    pair.answer_by_hand(&invite, "180 Ringing", "three", CONTACT);
+    pair.run(Duration::from_secs(60));
+    assert!(pair.sent(A, "CANCEL").is_empty());
+    pair.answer_by_hand(&invite, "200 OK", "three", CONTACT);
+    assert!(matches!(
+        pair.take(A).as_slice(),
+        [Event::Usage { .. }, Event::Usage { event: UsageEvent::Answered { .. }, .. }]
+    ));
+    pair.answer_by_hand(&invite, "200 OK", "one", CONTACT);
+    assert_eq!((pair.sent(A, "ACK").len(), pair.sent(A, "BYE").len()), (2, 0), "it gets no BYE of ours");
+    let now = pair.now;
+    pair.ends[A].bye(now, a).unwrap();
+    pair.flush();
+    let bye = pair.last(A, "BYE");
+    assert_eq!(field(&bye, "To").split_once(";tag=").unwrap().1, "three");
+}
+
+#[test]
+fn a_bye_of_the_party_that_we_cancel_changes_nothing_but_our_bye() {
+    let mut pair = Pair::new(Network::QUIET);
+    let (a, invite) = pair.call_by_hand();
+    pair.answer_by_hand(&invite, "180 Ringing", "far", CONTACT);
+    pair.take(A);
+    let now = pair.now;
+    pair.ends[A].cancel(now, a).unwrap();
+    pair.flush();
+    fork_leaves(&mut pair, &invite, "far");
+    assert!(pair.take(A).is_empty());
+    pair.answer_by_hand(&invite, "200 OK", "far", CONTACT);
+    assert!(matches!(pair.ended(A), Termination::LocalCancel));
+    assert_eq!((pair.sent(A, "ACK").len(), pair.sent(A, "BYE").len()), (1, 0));
+    pair.assert_nothing_left();
+}
+
 #[test]
 fn a_retransmitted_2xx_gets_the_same_ack_again() {
     let mut pair = Pair::new(Network::QUIET);
