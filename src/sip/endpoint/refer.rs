@@ -8,7 +8,7 @@ use super::command::{Body, CommandError, HeaderFields, Reply, check_headers};
 use super::outbox::ReplyPath;
 use super::send::User;
 use super::session::Addressee;
-use super::{Endpoint, ReferId, ServerTransactionId, UsageEvent, UsageId};
+use super::{Endpoint, ReferId, Termination, UsageEvent, UsageId};
 use crate::dialog::refer_fsm::{notifier, subscriber};
 use crate::dialog::replaces::ReferTo;
 use crate::dialog::request::Draft;
@@ -253,9 +253,10 @@ impl Endpoint {
         refer.expires_at = None;
         let id_of = refer.id;
         match &refer.role {
-            // The user has not decided, and the REFER's transaction has timed out at the
-            // peer.
-            ReferRole::Notifier { state: notifier::State::Asked, .. } => {
+            // The user has not decided.
+            ReferRole::Notifier { state: notifier::State::Asked, transaction, .. } => {
+                let transaction = *transaction;
+                let _ = self.respond(now, transaction, Reply::status(481));
                 self.notifier_event(now, id, id_of, notifier::Event::Refuse);
             }
             ReferRole::Notifier { .. } => self.notifier_event(now, id, id_of, notifier::Event::Last),
@@ -267,15 +268,20 @@ impl Endpoint {
         true
     }
 
-    /// The call is over: refuses the REFERs that the user has not answered and drops ours.
-    /// The peer is still notified of the outcome of the REFERs that were accepted.
-    pub(super) fn refers_after_end(&mut self, now: Instant, id: UsageId) {
+    /// The call is over: drops our REFERs. The peer is still notified of the outcome of its own.
+    /// Those that the user has not answered are refused; after a BYE, which the peer may send
+    /// right behind the REFER, only if the user does not answer soon.
+    pub(super) fn refers_after_end(&mut self, now: Instant, id: UsageId, cause: &Termination) {
+        let left = matches!(cause, Termination::RemoteBye { .. });
+        let until = now + if left { self.config.timers.t2 } else { Duration::ZERO };
         let Some(usage) = self.usages.get_mut(id) else { return };
-        let unanswered: Vec<ServerTransactionId> = usage.refers.iter().filter_map(asked).collect();
-        usage.refers.retain(|it| matches!(it.role, ReferRole::Notifier { .. }) && asked(it).is_none());
-        for transaction in unanswered {
-            let _ = self.respond(now, transaction, Reply::status(481));
+        usage.refers.retain(|it| matches!(it.role, ReferRole::Notifier { .. }));
+        for refer in &mut usage.refers {
+            if matches!(refer.role, ReferRole::Notifier { state: notifier::State::Asked, .. }) {
+                refer.expires_at = Some(until);
+            }
         }
+        while !left && self.refer_deadline(now, id) {}
     }
 
     fn notifier_event(&mut self, now: Instant, id: UsageId, refer: ReferId, event: notifier::Event) {
@@ -372,13 +378,6 @@ impl Endpoint {
 enum Reported {
     Answer(Box<Result<Response, super::RequestFailure>>),
     Progress(Option<(u16, String)>, bool),
-}
-
-fn asked(refer: &Refer) -> Option<ServerTransactionId> {
-    match refer.role {
-        ReferRole::Notifier { state: notifier::State::Asked, transaction, .. } => Some(transaction),
-        _ => None,
-    }
 }
 
 /// Status and reason phrase of a `message/sipfrag` body (RFC 3420).

@@ -229,7 +229,7 @@ impl Endpoint {
         }
         // Refuses requests still pending in the ended session (§15.1.2).
         self.refuse_pending(now, id, 487);
-        self.refers_after_end(now, id);
+        self.refers_after_end(now, id, &cause);
         self.challengeable.forget(id);
         let until = now + self.config.timers.give_up();
         let Some(usage) = self.usages.get_mut(id) else { return };

@@ -281,9 +281,40 @@ fn a_refer_that_nobody_decides_on_and_too_many_of_them_leave_nothing() {
     pair.settle();
     assert_eq!(pair.take(B).len(), 4);
     pair.ends[A].bye(now, a).unwrap();
-    pair.settle();
+    pair.run(Duration::from_secs(5));
     assert_eq!(pair.sent(B, "SIP/2.0 481").len(), 4, "they are refused when the call ends");
     pair.assert_nothing_left();
+}
+
+#[test]
+fn a_refer_with_a_bye_right_behind_gets_the_answer_of_the_user() {
+    for decides in [Some(202), Some(603), None] {
+        let (mut pair, a, b) = up();
+        let now = pair.now;
+        pair.ends[A].refer(now, a, TARGET.into(), true, Vec::new()).unwrap();
+        pair.ends[A].bye(now, a).unwrap();
+        pair.settle();
+        let refer = match pair.take(B).as_slice() {
+            [
+                Event::Usage { event: UsageEvent::Refer { refer, .. }, .. },
+                Event::Usage {
+                    event: UsageEvent::Terminated { cause: Termination::RemoteBye { .. } }, ..
+                },
+            ] => *refer,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(field(&pair.last(B, "SIP/2.0 200"), "CSeq").split_once(' ').unwrap().1, "BYE");
+        if let Some(status) = decides {
+            let now = pair.now;
+            pair.ends[B].answer_refer(now, b, refer, Reply::status(status)).unwrap();
+        }
+        pair.run(Duration::from_secs(5));
+        let told = decides.unwrap_or(481);
+        assert_eq!(pair.sent(B, &format!("SIP/2.0 {told}")).len(), 1);
+        assert_eq!(pair.sent(B, "NOTIFY").is_empty(), told != 202);
+        pair.take(A);
+        pair.assert_nothing_left();
+    }
 }
 
 #[test]
