@@ -2,40 +2,36 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use crate::msg::{Host, Method, Request, Via};
+use crate::msg::{Method, Request, Via};
 
 /// Writes the key of the transaction of `request` as if its method were `method`, by which a
 /// CANCEL finds its INVITE (§9.2). An ACK has the key of its INVITE. `None` if a required
 /// header field is missing.
+///
+/// Call-ID, From tag and CSeq number keep clients with the same branch apart, and the requests
+/// of a client that uses a branch twice. The sent-by does not count: behind a NAT it may change
+/// between INVITE and CANCEL. An RFC 2543 client has no branch: its Via and URI count. The To tag
+/// is omitted: only the ACK has one that its INVITE lacks.
 pub fn server_key(key: &mut Vec<u8>, request: &Request, via: &Via<'_>, method: &Method) -> Option<()> {
     key.clear();
     match via.rfc3261_branch() {
         Some(branch) => {
             key.push(b'3');
             key.extend_from_slice(branch);
-            key.push(0);
-            match via.host {
-                Host::Name(name) => key.extend(name.bytes().map(|byte| byte.to_ascii_lowercase())),
-                Host::V4(ip) => key.extend_from_slice(&ip.octets()),
-                Host::V6(ip) => key.extend_from_slice(&ip.octets()),
-            }
-            key.push(0);
-            key.extend_from_slice(&via.port.unwrap_or(5060).to_be_bytes());
         }
-        // RFC 2543. The To tag is omitted: only the ACK has one that its INVITE lacks, and
-        // Call-ID, From tag, CSeq and Via suffice.
         None => {
             key.push(b'2');
             key.extend_from_slice(request.uri_bytes());
             key.push(0);
-            key.extend_from_slice(request.call_id().ok()?);
-            key.push(0);
-            key.extend_from_slice(request.from_tag().unwrap_or_default());
-            key.push(0);
-            key.extend_from_slice(&request.cseq().ok()?.number.to_be_bytes());
             key.extend_from_slice(via.raw);
         }
     }
+    key.push(0);
+    key.extend_from_slice(request.call_id().ok()?);
+    key.push(0);
+    key.extend_from_slice(request.from_tag().unwrap_or_default());
+    key.push(0);
+    key.extend_from_slice(&request.cseq().ok()?.number.to_be_bytes());
     key.push(0);
     match method {
         Method::Invite | Method::Ack => key.extend_from_slice(b"INVITE"),

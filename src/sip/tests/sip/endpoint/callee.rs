@@ -40,6 +40,71 @@ fn a_cancel_after_the_answer_changes_nothing() {
     assert!(matches!(pair.take(B).as_slice(), [Event::Usage { event: UsageEvent::Acknowledged { .. }, .. }]));
 }
 
+/// The same message with another sent-by.
+fn sent_by(request: &Hand, place: &str) -> bytes::Bytes {
+    let text = String::from_utf8(request.data().to_vec()).unwrap();
+    text.replacen("UDP 192.0.2.1;", &format!("UDP {place};"), 1).into()
+}
+
+#[test]
+fn a_cancel_with_another_sent_by_is_of_its_invite_and_one_of_a_guesser_is_not() {
+    for place in ["192.0.2.1:1024", "phone.example.net", "[2001:db8::7]:5080"] {
+        let mut pair = Pair::new(Network::QUIET);
+        let invite = Hand::invite();
+        pair.hand(&invite);
+        pair.incoming();
+        let cancel = || Hand { branch: invite.branch.clone(), ..invite.next("CANCEL", 10, "") };
+        for guess in [
+            Hand { branch: "z9hG4bKhand2".to_owned(), ..cancel() },
+            Hand { call_id: "hand-made-2".to_owned(), ..cancel() },
+            Hand { from_tag: "another".to_owned(), ..cancel() },
+            Hand { cseq: 11, ..cancel() },
+        ] {
+            pair.deliver(B, Transport::Udp, sent_by(&guess, place));
+            assert!(pair.take(B).is_empty(), "{place}");
+        }
+        assert_eq!(pair.sent(B, "SIP/2.0 481").len(), 4);
+        // So does a copy of the INVITE.
+        pair.deliver(B, Transport::Udp, sent_by(&invite, place));
+        assert!(pair.take(B).is_empty(), "{place}");
+        pair.deliver(B, Transport::Udp, sent_by(&cancel(), place));
+        assert!(matches!(pair.ended(B), Termination::RemoteCancel { .. }));
+        assert_eq!(pair.sent(B, "SIP/2.0 487").len(), 1);
+        pair.deliver(
+            B,
+            Transport::Udp,
+            sent_by(&Hand { branch: invite.branch.clone(), ..invite.next("ACK", 10, "") }, place),
+        );
+        pair.run(Duration::from_secs(4));
+        assert_eq!(pair.sent(B, "SIP/2.0 487").len(), 1, "{place}: it was acknowledged");
+        pair.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_reinvite_with_the_branch_of_the_invite_is_another_transaction() {
+    let mut pair = Pair::new(Network::QUIET);
+    let invite = Hand::invite();
+    let (b, ok) = pair.answers(&invite);
+    pair.hand(&invite.next("ACK", 10, &ok));
+    pair.take(B);
+    for (method, cseq) in [("INVITE", 11), ("BYE", 12)] {
+        let again = Hand { branch: invite.branch.clone(), body: "", ..invite.next(method, cseq, &ok) };
+        pair.hand(&again);
+        pair.hand(&again);
+        assert_eq!(pair.take(B).len(), 1, "{method}");
+        if method == "INVITE" {
+            let now = pair.now;
+            pair.ends[B].answer(now, b, Some(Body::sdp("offer"))).unwrap();
+            pair.flush();
+            pair.hand(&Hand { branch: invite.branch.clone(), ..invite.next("ACK", 11, &ok) });
+            assert_eq!(field(&pair.last(B, "SIP/2.0 200"), "CSeq"), "11 INVITE");
+            pair.take(B);
+        }
+    }
+    pair.assert_nothing_left();
+}
+
 #[test]
 fn a_cancel_for_nothing_gets_481() {
     let mut pair = Pair::new(Network::QUIET);
