@@ -234,9 +234,13 @@ fn caller_name(
 
 /// A display name in the form that precedes a URI, or empty.
 pub(super) fn name_before(display: Option<&[u8]>) -> String {
-    let display = display.unwrap_or_default();
-    let space: &[u8] = if display.is_empty() { b"" } else { b" " };
-    String::from_utf8_lossy(&[&chars::shown(display)[..], space].concat()).into_owned()
+    let display = chars::shown(display.unwrap_or_default());
+    let name = String::from_utf8_lossy(&display);
+    let word = |byte: &u8| chars::is(*byte, chars::TOKEN) || chars::is_lws(*byte) || *byte >= 0x80;
+    match chars::quoted_string_len(&display) == Some(display.len()) || display.iter().all(word) {
+        true if !name.is_empty() => format!("{name} "),
+        _ => quoted(&name),
+    }
 }
 
 /// Name and number of the sender of an INVITE.

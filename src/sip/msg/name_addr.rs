@@ -20,34 +20,23 @@ pub struct NameAddr<'a> {
 }
 
 impl<'a> NameAddr<'a> {
-    /// Parses one value; `None` if it is malformed. Without brackets the URI ends at the first
-    /// semicolon that is not followed by a URI parameter, and may contain neither comma nor
-    /// question mark (§20: such a URI must be in brackets).
+    /// Parses one value; `None` if it is malformed. The first `<` outside of quoted strings begins
+    /// the URI; what stands before it is only shown, whatever it is. Without brackets the URI ends
+    /// at the first semicolon that is not followed by a URI parameter, and may contain neither
+    /// comma nor question mark (§20: such a URI must be in brackets).
     pub fn parse(raw: &'a [u8]) -> Option<NameAddr<'a>> {
         let raw = chars::trim(raw);
-        let (display, uri, rest) = if raw.first() == Some(&b'"') {
-            let (display, rest) = raw.split_at(chars::quoted_string_len(raw)?);
-            let (uri, rest) = bracketed(chars::trim_start(rest))?;
-            (Some(display), uri, rest)
-        } else {
-            match memchr::memchr2(b'<', b':', raw)? {
-                bracket if raw[bracket] == b'<' => {
-                    let display = chars::trim_end(&raw[..bracket]);
-                    if !display
-                        .iter()
-                        .all(|&byte| chars::is(byte, TOKEN) || chars::is_lws(byte) || byte >= 0x80)
-                    {
-                        return None;
-                    }
-                    let (uri, rest) = bracketed(&raw[bracket..])?;
-                    ((!display.is_empty()).then_some(display), uri, rest)
-                }
-                _ => {
-                    let (uri, rest) = raw.split_at(bare_len(raw));
-                    let uri = Uri::parse(uri).ok()?;
-                    let bare = memchr::memchr2(b',', b'?', uri.raw).is_none();
-                    (None, (bare || matches!(uri.scheme, Scheme::Other(_))).then_some(uri)?, rest)
-                }
+        let (display, uri, rest) = match bracket(raw)? {
+            Some(at) => {
+                let display = chars::trim_end(&raw[..at]);
+                let (uri, rest) = bracketed(&raw[at..])?;
+                ((!display.is_empty()).then_some(display), uri, rest)
+            }
+            None => {
+                let (uri, rest) = raw.split_at(bare_len(raw));
+                let uri = Uri::parse(uri).ok()?;
+                let bare = memchr::memchr2(b',', b'?', uri.raw).is_none();
+                (None, (bare || matches!(uri.scheme, Scheme::Other(_))).then_some(uri)?, rest)
             }
         };
         let mut tag = None;
@@ -92,6 +81,20 @@ fn bare_len(raw: &[u8]) -> usize {
         at = end(at + 1);
     }
     at
+}
+
+/// Where the first `<` outside of quoted strings is, if there is one; `None` if a quote is open.
+#[inline]
+fn bracket(raw: &[u8]) -> Option<Option<usize>> {
+    let mut at = 0;
+    while let Some(found) = memchr::memchr2(b'<', b'"', &raw[at..]) {
+        at += found;
+        if raw[at] == b'<' {
+            return Some(Some(at));
+        }
+        at += chars::quoted_string_len(&raw[at..])?;
+    }
+    Some(None)
 }
 
 /// Parses `<URI>`; returns the URI and the rest.

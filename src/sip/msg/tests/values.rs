@@ -118,6 +118,35 @@ fn display_names_come_with_and_without_quotes() {
 }
 
 #[test]
+fn a_display_name_of_any_kind_leaves_the_uri_as_it_is() {
+    for name in [
+        "Bell, Alexander",
+        "\"\"withheld\"\"",
+        "\"Front\" Desk",
+        "Front \"Desk",
+        "Room: 12",
+        "tel:5551000",
+        "sip:other@example.net;tag=9",
+        "(main)",
+        "5 > 4",
+        "@home [office] {1}",
+        "\"<sip:other@example.net>\" or \"<\"",
+        "back\\slash",
+        "=;?",
+    ] {
+        let text = format!("{name} <sip:a@b>;tag=1");
+        let Some(value) = name_addr(&text) else {
+            assert_eq!(name, "Front \"Desk", "an open quote");
+            continue;
+        };
+        assert_eq!(
+            (value.uri.raw, value.tag(), value.display),
+            (&b"sip:a@b"[..], Some(&b"1"[..]), Some(name.as_bytes()))
+        );
+    }
+}
+
+#[test]
 fn broken_addresses_are_refused() {
     for text in [
         "",
@@ -126,7 +155,11 @@ fn broken_addresses_are_refused() {
         "<sip:a@b",
         "\"open <sip:a@b>",
         "\"a\" sip:a@b",
-        "Bell, Alexander <sip:a@b>",
+        "\"open\" and \"open <sip:a@b>",
+        "name <sip:a@b",
+        "name <<sip:a@b>>",
+        "<sip:a@b> <sip:c@d>",
+        "name <name>",
         "\"W\" < sip:t@example.org >",
         "<sip:a@b>;;",
         "<sip:a@b>;=x",

@@ -110,7 +110,7 @@ const MALFORMED: [(&str, Malformed); 19] = [
         "baddate",
         Accepted("RFC 3261 §8.2.2: a malformed field that is not needed is ignored, and nothing reads Date"),
     ),
-    ("baddn", Refused(400)),
+    ("baddn", Accepted("§3.1.2.15 allows it: a display name is only shown, and the URI is in brackets")),
     ("badinv01", Refused(400)),
     ("badvers", Refused(505)),
     ("bigcode", Dropped),
