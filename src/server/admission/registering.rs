@@ -11,7 +11,7 @@ use b2b_call::event::Event;
 use b2b_call::policy::{Asker, Party, Place, Way, decide};
 use b2b_call::switch::Turn;
 use b2b_call::switch::admission::{Fate, Proof};
-use b2b_sip::auth::Side;
+use b2b_sip::auth::{Asked, Side};
 use b2b_sip::endpoint::{Flow, OutOfDialog, Reply};
 use b2b_sip::known::network;
 use b2b_sip::msg::{Method, Request};
@@ -20,6 +20,10 @@ impl ServerAdmission {
     pub(super) fn register(&mut self, t: &mut Turn<'_>, request: &Request, flow: &Flow) -> Fate {
         let now = t.now;
         let source = self.source(request, flow);
+        let settings = self.settings.clone();
+        let realm = settings.config.server.realm.as_str();
+        let asked = Asked { source: source.ip(), realm, side: Side::Server, md5_only: false };
+        let challenged = self.digest.claim(now, request, asked).is_some_and(|claim| !claim.acquainted);
         // A trusted address is not authenticated as a user, so it may not change bindings.
         let user = match self.authenticate(now, request, source, Side::Server) {
             Ok(user) => user,
@@ -32,8 +36,9 @@ impl ServerAdmission {
         self.prove(flow);
         let mut registrar_now = registrar(&self.parts.registrar);
         let is_open = |flow: &Flow| t.sip.is_open(flow);
-        let sender = Sender { flow, source: source.address, user: Some(&user), is_open: &is_open };
-        let answer = registrar_now.handle(now, request, sender, &*self.settings.directory);
+        let sender =
+            Sender { flow, source: source.address, user: Some(&user), challenged, is_open: &is_open };
+        let answer = registrar_now.handle(now, request, sender, &*settings.directory);
         let events: Vec<_> = std::iter::from_fn(|| registrar_now.poll_event()).collect();
         let progress = registrar_now.store().progress();
         let (unnamed_proxy, at_own_port) = (answer.unnamed_proxy, answer.local_phone);

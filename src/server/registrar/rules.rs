@@ -39,6 +39,8 @@ pub(super) struct Room<'a> {
 pub(super) struct Asker<'a> {
     pub call_id: &'a [u8],
     pub cseq: u32,
+    /// As in [`super::Sender`].
+    pub challenged: bool,
 }
 
 /// The changes from the present bindings to the requested ones.
@@ -48,7 +50,9 @@ pub(super) fn steps(
     asker: Asker<'_>,
     room: &Room<'_>,
 ) -> Result<Vec<Step>, Refusal> {
-    let in_order = |binding: &Binding| *binding.call_id != *asker.call_id || asker.cseq > binding.cseq;
+    let in_order = |binding: &Binding| {
+        asker.challenged || *binding.call_id != *asker.call_id || asker.cseq > binding.cseq
+    };
     let contacts = match operation {
         Operation::Query => return Ok(Vec::new()),
         Operation::RemoveAll => {

@@ -28,6 +28,9 @@ pub struct Sender<'a> {
     pub source: SocketAddr,
     /// The authenticated user; `None`: authentication is not required.
     pub user: Option<&'a str>,
+    /// It has answered a challenge for the first time, so this is no old request that was delayed, whatever its
+    /// CSeq: a phone may begin again with its Call-ID after a restart.
+    pub challenged: bool,
     /// Whether a connection is open.
     pub is_open: &'a dyn Fn(&Flow) -> bool,
 }
@@ -156,7 +159,7 @@ impl Registrar {
         self.drop_expired(now, aor);
         let is_lost = |binding: &Binding| binding.is_lost(sender.is_open);
         let room = Room { max: max_contacts, when_full: self.config.when_full, is_lost: &is_lost };
-        let asker = Asker { call_id, cseq };
+        let asker = Asker { call_id, cseq, challenged: sender.challenged };
         let Operation::Update(wanted) = &operation else {
             if matches!(operation, Operation::Query) {
                 self.counters.queries += 1;

@@ -159,7 +159,13 @@ fn timers_of_a_store_that_has_bindings_are_spread_and_complete() {
     assert!(second.store().is_empty());
     assert_eq!(second.counters().expired, 9);
     let again = Register::new(1).call_id("x").contact("<sip:x@10.0.0.5>");
-    let sender = Sender { flow: &first.flow, source: first.flow.remote, user: None, is_open: &|_| true };
+    let sender = Sender {
+        flow: &first.flow,
+        source: first.flow.remote,
+        user: None,
+        challenged: false,
+        is_open: &|_| true,
+    };
     second.handle(next, &again.request(), sender, &House);
     let id = second.lookup(next, &"1001@b2b.example".parse().unwrap())[0].id;
     assert_eq!(id, BindingId(10), "ids go on where they were");

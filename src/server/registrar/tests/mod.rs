@@ -120,6 +120,7 @@ struct Bench {
     flow: Flow,
     /// Connections that are gone.
     closed: Vec<FlowId>,
+    challenged: bool,
 }
 
 impl Bench {
@@ -130,13 +131,20 @@ impl Bench {
     fn with(config: RegistrarConfig) -> Self {
         let now = Instant::now();
         let registrar = Registrar::new(config, Box::new(MemoryStore::new()), now);
-        Bench { registrar, now, flow: flow(Transport::Udp, "192.0.2.1:5060"), closed: Vec::new() }
+        Bench {
+            registrar,
+            now,
+            flow: flow(Transport::Udp, "192.0.2.1:5060"),
+            closed: Vec::new(),
+            challenged: false,
+        }
     }
 
     fn send(&mut self, register: &Register) -> RegistrarReply {
         let is_open = |flow: &Flow| !self.closed.contains(&flow.id);
         let source = self.flow.remote;
-        let sender = Sender { flow: &self.flow, source, user: None, is_open: &is_open };
+        let sender =
+            Sender { flow: &self.flow, source, user: None, challenged: self.challenged, is_open: &is_open };
         self.registrar.handle(self.now, &register.request(), sender, &House)
     }
 

@@ -140,7 +140,7 @@ proptest! {
             );
             let Ok(Message::Request(request)) = Message::parse(Bytes::from(text), &Limits::default()) else { continue };
             let mut bench = Bench::new();
-            let reply = bench.registrar.handle(bench.now, &request, Sender { flow: &bench.flow, source: bench.flow.remote, user: None, is_open: &|_| true }, &House).reply;
+            let reply = bench.registrar.handle(bench.now, &request, Sender { flow: &bench.flow, source: bench.flow.remote, user: None, challenged: false, is_open: &|_| true }, &House).reply;
             prop_assert!([200, 400, 423].contains(&reply.status), "{}", reply.status);
             for (_, value) in reply.headers.iter().filter(|(name, _)| name == "Contact") {
                 let read = b2b_sip::msg::NameAddr::parse(value).and_then(|it| it.params.value("expires").map(<[u8]>::to_vec));

@@ -18,7 +18,13 @@ fn trusted() -> Trusted {
 /// The way to a contact: its transport and address, `then` another one, and the route.
 fn way(flow: Flow, source: &str, register: &Register) -> String {
     let mut bench = Bench::with(RegistrarConfig { trusted: trusted(), ..RegistrarConfig::default() });
-    let sender = Sender { flow: &flow, source: source.parse().unwrap(), user: None, is_open: &|_| true };
+    let sender = Sender {
+        flow: &flow,
+        source: source.parse().unwrap(),
+        user: None,
+        challenged: false,
+        is_open: &|_| true,
+    };
     let reply = bench.registrar.handle(bench.now, &register.request(), sender, &House);
     assert_eq!(reply.reply.status, 200);
     let binding = bench.registrar.lookup(bench.now, &"1001@b2b.example".parse().unwrap()).remove(0);

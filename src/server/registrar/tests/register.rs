@@ -118,6 +118,21 @@ fn an_older_or_equal_cseq_of_the_same_call_id_is_refused_with_all_it_asks() {
 }
 
 #[test]
+fn a_phone_that_was_just_challenged_may_begin_to_count_again() {
+    let mut bench = Bench::new();
+    bench.ok(&Register::new(5_000).contact(A).expires(600));
+    let again = Register::new(2).contact(A).expires(700);
+    assert_eq!(bench.answer(&again).0, 500, "with a nonce of old");
+    bench.challenged = true;
+    assert_eq!(bench.ok(&again), ["<sip:1001@192.0.2.1>;expires=700"]);
+    bench.challenged = false;
+    assert_eq!(bench.ok(&Register::new(3).contact(A).expires(800)), ["<sip:1001@192.0.2.1>;expires=800"]);
+    assert_eq!(bench.answer(&again).0, 500, "an old request");
+    bench.challenged = true;
+    assert_eq!(bench.ok(&Register::new(1).contact("*").expires(0)), [""; 0]);
+}
+
+#[test]
 fn what_is_too_brief_gets_423_and_what_is_too_long_is_cut() {
     let mut bench = Bench::new();
     let reply = bench.send(&Register::new(1).contact(A).expires(59)).reply;
@@ -248,7 +263,13 @@ fn domains_addresses_and_users_are_held_apart() {
             .handle(
                 bench.now,
                 &register.request(),
-                Sender { flow: &bench.flow, source: bench.flow.remote, user, is_open: &|_| true },
+                Sender {
+                    flow: &bench.flow,
+                    source: bench.flow.remote,
+                    user,
+                    challenged: false,
+                    is_open: &|_| true,
+                },
                 &House,
             )
             .reply
