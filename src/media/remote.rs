@@ -18,11 +18,11 @@ const NONE: u8 = u8::MAX;
 /// timestamps continue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Remote {
-    /// Its RTP address. Unspecified: unknown, its packets are awaited. With symmetric RTP their
-    /// source address replaces this, see [`lock`](super::transport::lock).
+    /// Its RTP address; unspecified: unknown, or RFC 2543's hold. With symmetric RTP the source address of its
+    /// packets replaces this, see [`lock`](super::transport::lock).
     pub rtp: SocketAddr,
-    /// Whether the party may not name that address: nothing is sent there, and its media is awaited
-    /// from its signalling and the named networks.
+    /// Whether that address is unknown, or the party may not name it: nothing is sent there, and its media is
+    /// awaited from its signalling and the named networks.
     #[serde(default)]
     pub awaited: bool,
     /// Its RTCP address; `None` for the port after that of RTP (RFC 3550 §11).

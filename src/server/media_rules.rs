@@ -69,7 +69,7 @@ pub fn of(
     let mut sources =
         NamedSources { networks: config.media.media_from.clone(), answer: Answering::default() };
     let (mut srtp, mut is_at) = (None, address.map(|address| address.ip()));
-    let mut no_reinvites = false;
+    let (mut no_reinvites, mut sdp_names) = (false, false);
     let party = match settings.party(party).0 {
         Origin::User(name) => {
             if let Some(user) = settings.directory.user(name) {
@@ -86,7 +86,7 @@ pub fn of(
                 spared.extend(hosts.iter().copied().map(IpNet::from));
                 hosts.extend(gateway.sources.iter().map(IpNet::addr));
                 srtp = gateway.srtp.as_ref().map(srtp_rules);
-                no_reinvites = !gateway.reinvites;
+                (no_reinvites, sdp_names) = (!gateway.reinvites, gateway.sdp_names);
                 sources.answer = match gateway.media_answer {
                     MediaAnswer::Source => Answering::Source,
                     MediaAnswer::Signalled => Answering::Signalled,
@@ -109,7 +109,7 @@ pub fn of(
     MediaRules {
         party,
         sources,
-        bound: Some(Bound { party: counted, spared, hosts, own, ourselves }),
+        bound: Some(Bound { party: counted, spared, hosts, own, ourselves, sdp_names }),
         inside,
         interface: None,
         srtp,

@@ -300,7 +300,7 @@ impl MediaBackend for FakeMedia {
         match verb {
             Verb::Allocate { spec, .. } => return MediaFuture::ready(self.open(&spec)),
             // There are no packets, so their source does not matter.
-            Verb::SignalledFrom { .. } => {}
+            Verb::SignalledFrom { .. } | Verb::HostFound { .. } => {}
             Verb::Release { endpoint } => self.release(endpoint),
             Verb::PairOffer { from, to, offer, policy } => {
                 return self.between(from, to, |from, to| pair::offer(from, to, &offer, &policy));

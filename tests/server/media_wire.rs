@@ -50,6 +50,10 @@ fn verbs() -> Vec<(Verb, &'static str)> {
             Verb::SignalledFrom { endpoint: A, host },
             r#"{"signalled_from":{"endpoint":1,"host":"192.0.2.1"}}"#,
         ),
+        (
+            Verb::HostFound { endpoint: A, host: "m.example".to_owned(), address: host },
+            r#"{"host_found":{"endpoint":1,"host":"m.example","address":"192.0.2.1"}}"#,
+        ),
         (Verb::Release { endpoint: A }, r#"{"release":{"endpoint":1}}"#),
         (
             Verb::PairOffer { from: A, to: B, offer: sdp(), policy: policy() },

@@ -23,6 +23,7 @@ mod foreign_descriptions;
 mod gateway_addresses;
 mod hep;
 mod hold;
+mod host_names;
 mod http;
 mod http_lists;
 mod http_places;

@@ -43,6 +43,8 @@ pub struct EmbeddedController {
     pub(super) relay: RelayHandle,
     pub(super) sounding: Sounding,
     pub(super) recordings: Recordings,
+    /// Those of the media threads: once they have ended there are no more events.
+    pub(super) events: mpsc::WeakUnboundedSender<MediaEvent>,
     streams: Streams,
     networks: RwLock<Networks>,
     state: Arc<Mutex<State>>,
@@ -89,6 +91,7 @@ impl EmbeddedController {
         relay.threads = config.threads.unwrap_or(relay.threads).max(1);
         relay.rtcp_sockets = config.rtcp_sockets;
         let (told_events, events) = mpsc::unbounded_channel();
+        let events_to = told_events.downgrade();
         let relay = RelayHandle::spawn_with(relay, told_events.clone())?;
         let recordings =
             Recordings::start(told_events, config.recording_free_bytes).map_err(StartError::System)?;
@@ -107,7 +110,9 @@ impl EmbeddedController {
             trunks: Trunks::default(),
             rooms: Rooms::default(),
         }));
-        Ok((EmbeddedController { relay, sounding, recordings, streams, networks, state }, events))
+        let controller =
+            EmbeddedController { relay, sounding, recordings, events: events_to, streams, networks, state };
+        Ok((controller, events))
     }
 
     /// The number of open endpoints.
@@ -305,6 +310,13 @@ impl MediaBackend for EmbeddedController {
             Verb::Allocate { endpoint: _, spec } => return self.open(*spec),
             Verb::SignalledFrom { endpoint, host } => {
                 self.with(endpoint, |entry| entry.signalling[1] = Some(host));
+            }
+            Verb::HostFound { endpoint, host, address } => {
+                let found = |state: &mut State| {
+                    state.get(endpoint)?.side.host_found(&host, address);
+                    Ok(())
+                };
+                return at_once(self.settled(&[endpoint], found), |()| Answer::Done);
             }
             Verb::Release { endpoint } => self.close(endpoint),
             Verb::PairOffer { from, to, offer, policy } => {

@@ -10,7 +10,9 @@ use super::convert::{endpoint_id, refused, relay_id};
 use super::embedded::EmbeddedController;
 use super::rooms::Rooms;
 use super::trunk::Trunks;
-use super::{AddressFamily, Answer, Bound, EndpointId, EndpointSpec, Joined, MediaError, Route, Signalling};
+use super::{
+    AddressFamily, Answer, Bound, EndpointId, EndpointSpec, Joined, MediaError, MediaEvent, Route, Signalling,
+};
 use crate::negotiate::crypto::LocalCrypto;
 use crate::negotiate::pair::{self, Side};
 use crate::policy::media::Naming;
@@ -160,7 +162,14 @@ impl EmbeddedController {
             if let Some(to) = entry.rebound((naming == Naming::Bounded).then(|| remote.rtp.ip())) {
                 self.relay.bound(relay_id(id), to);
             }
-            remote.awaited = naming == Naming::Never;
+            remote.awaited |= naming == Naming::Never;
+            let asks = remote.awaited && entry.bound.as_ref().is_some_and(|bound| bound.sdp_names);
+            if let Some(host) = asks.then(|| entry.side.unasked_host()).flatten()
+                && let Some(events) = self.events.upgrade()
+            {
+                let family = AddressFamily::of(entry.local);
+                let _ = events.send(MediaEvent::HostNamed { endpoint: id, family, host });
+            }
             let side = &entry.side;
             // Keys are set before the destination, so nothing is sent there unencrypted.
             if side.encrypts() {

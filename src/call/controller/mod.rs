@@ -86,6 +86,12 @@ pub trait MediaController: MediaBackend {
         self.request(Verb::SignalledFrom { endpoint, host }).unread();
     }
 
+    /// The address of a host name that the party has given ([`MediaEvent::HostNamed`]). It counts for the name
+    /// in all descriptions of the endpoint, and is judged as any address.
+    fn host_found(&self, endpoint: EndpointId, host: String, address: std::net::IpAddr) {
+        self.request(Verb::HostFound { endpoint, host, address }).unread();
+    }
+
     /// Releases an endpoint and removes it from its bridge. `Closed` follows, with the final counters. A
     /// second call has no effect.
     fn release_endpoint(&self, endpoint: EndpointId) {

@@ -34,6 +34,15 @@ pub enum Verb {
         /// The source of the party's last message.
         host: IpAddr,
     },
+    /// [`host_found`](super::MediaController::host_found).
+    HostFound {
+        /// The endpoint of the party.
+        endpoint: EndpointId,
+        /// The name, as in [`MediaEvent::HostNamed`](super::MediaEvent::HostNamed).
+        host: String,
+        /// Its address.
+        address: IpAddr,
+    },
     /// [`release_endpoint`](super::MediaController::release_endpoint).
     Release {
         /// The endpoint.
@@ -331,6 +340,7 @@ impl Verb {
         match self {
             Verb::Allocate { .. }
             | Verb::SignalledFrom { .. }
+            | Verb::HostFound { .. }
             | Verb::Release { .. }
             | Verb::LocalOffer { .. }
             | Verb::ApplyRemote { .. }
@@ -370,6 +380,7 @@ impl Verb {
         match self {
             Verb::Allocate { .. } | Verb::CreateConference { .. } => [None, None],
             Verb::SignalledFrom { endpoint, .. }
+            | Verb::HostFound { endpoint, .. }
             | Verb::Release { endpoint }
             | Verb::ApplyRemote { endpoint, .. }
             | Verb::LocalAnswer { endpoint, .. }

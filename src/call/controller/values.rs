@@ -249,6 +249,16 @@ pub enum MediaEvent {
         /// The address in its description.
         to: SocketAddr,
     },
+    /// The party has given a host name in place of its address, which [`Bound::sdp_names`] allows; its RTP is
+    /// awaited. Reported once a name.
+    HostNamed {
+        /// The party's endpoint.
+        endpoint: EndpointId,
+        /// The family of the endpoint, of which the address has to be.
+        family: AddressFamily,
+        /// The name, without search domains.
+        host: String,
+    },
     /// A digit by RFC 4733, or a tone (`by_tone`), once per key press. If the endpoint is bridged and the
     /// other party accepts `telephone-event`, it was passed on already.
     Digit {

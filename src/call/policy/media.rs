@@ -114,6 +114,9 @@ pub struct Bound {
     /// Whether the party is this server itself, which was called through a gateway or a route.
     #[serde(default)]
     pub ourselves: bool,
+    /// Whether a host name in the party's descriptions is looked up.
+    #[serde(default)]
+    pub sdp_names: bool,
 }
 
 /// What may be sent to an address that a party names.

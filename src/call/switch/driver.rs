@@ -21,10 +21,11 @@ use tokio::time::Sleep;
 
 use super::admission::AdmitAll;
 use super::command::Command;
+use super::host_names::HostName;
 use super::tasks::{Guarded, Panicked};
 use super::{Done, Switch, SwitchConfig, SwitchParts, Turn};
 use crate::bus::EventBus;
-use crate::controller::{EmbeddedConfig, EmbeddedController, MediaController, MediaEvent};
+use crate::controller::{AddressFamily, EmbeddedConfig, EmbeddedController, MediaController, MediaEvent};
 use crate::handler::ApplicationHandler;
 use crate::resolver::{DirectPolicy, DirectResolver};
 use crate::service::CallService;
@@ -331,6 +332,12 @@ impl Driver {
             while let Some(task) = self.switch.poll_task().or_else(|| self.switch.poll_beside()) {
                 let done = self.done.clone();
                 tokio::spawn(async move { drop(done.send(task.await)) });
+            }
+            while let Some(name) = self.switch.poll_host() {
+                let is_ipv4 = name.family == AddressFamily::V4;
+                let address = self.stack.look_up(&name.host, is_ipv4, HostName::PATIENCE);
+                let done = self.done.clone();
+                tokio::spawn(async move { drop(done.send(name.found(address.await))) });
             }
             let due = self.switch.next_timeout();
             tokio::select! {

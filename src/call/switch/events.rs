@@ -6,6 +6,7 @@ use super::dial::DialFailure;
 use super::ending::recovered;
 use super::exchange::Origin;
 use super::follow::Follow;
+use super::host_names::HostName;
 use super::say::reason_of;
 use super::{Switch, Turn};
 use crate::agent::leg::termination;
@@ -219,6 +220,9 @@ impl Switch {
             }
             MediaEvent::Withheld { endpoint, to } => {
                 self.tell_media(t, endpoint, |call, leg| News::MediaWithheld { call, leg, to });
+            }
+            MediaEvent::HostNamed { endpoint, family, host } => {
+                self.host_named(t, HostName { endpoint, family, host });
             }
             MediaEvent::Digit { endpoint, digit, duration_ms, passed_on, by_tone } => {
                 let by = if by_tone { DigitBy::Tone } else { DigitBy::TelephoneEvent };

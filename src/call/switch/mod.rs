@@ -33,6 +33,7 @@
 //! - `recording`: recordings of calls and of single legs
 //! - `records`: call detail records; `history`: the history of a call for readers; `capturing`: the capture
 //!   of its media
+//! - `host_names`: host names that parties give for their media
 //! - `admission`: decides on requests before they become calls
 //! - `tasks`: work that has to wait; `waiting`: its continuations, as values
 //! - `follow`: runs them, and the follow-up steps of the same turn
@@ -68,6 +69,7 @@ mod follow;
 mod handing;
 mod history;
 mod holding;
+mod host_names;
 mod identity;
 mod incoming;
 mod invite;
@@ -227,6 +229,7 @@ pub struct Switch {
     follows: follow::Follows,
     sleepers: Sleepers,
     history: CallHistory,
+    host_names: host_names::HostNames,
     watchers: watchers::Watchers,
     recordings_ending: recording::Ending,
     /// Listeners of calls that are over, and how long they may continue.
@@ -260,6 +263,7 @@ impl Switch {
             follows: follow::Follows::default(),
             sleepers: Sleepers::default(),
             history: CallHistory::default(),
+            host_names: host_names::HostNames::default(),
             watchers: watchers::Watchers::default(),
             recordings_ending: recording::Ending::default(),
             parting: VecDeque::new(),

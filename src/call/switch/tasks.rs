@@ -2,11 +2,13 @@
 //! becomes a task. The continuations are in `waiting`.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use super::Switch;
+use super::host_names::HostName;
 use super::slots::{Key, Slots};
 use super::waiting::{Answerer, Found, MediaAnswer, Waits};
 use crate::CallId;
@@ -26,6 +28,8 @@ pub(super) enum Came {
     Dropped(Key),
     /// The result of an application's request.
     Application(AppId, WantId, Box<Result<AppAnswer, Panicked>>),
+    /// The address of a host name.
+    Address(HostName, Option<IpAddr>),
     /// Work that belongs to no call has ended.
     Beside(Result<(), Panicked>),
 }

@@ -446,6 +446,7 @@ impl Switch {
                 self.counters.late += 1;
             }
             Came::Application(app, want, answer) => self.application_answered(t, app, want, *answer),
+            Came::Address(name, address) => self.host_found(t, name, address),
             Came::Beside(Ok(())) => {}
             Came::Beside(Err(Panicked)) => {
                 self.counters.panics += 1;

@@ -56,7 +56,11 @@ impl FarEnd {
     pub fn describe(&mut self, at: u64, remote: Remote, rng: &mut StdRng) -> Option<Remote> {
         if remote.rtp.port() != 0 {
             let named = Some(remote.rtp).filter(|_| !remote.awaited);
-            self.lock.signal(named, remote.signalling, at);
+            let is_host = |it: &Remote| it.awaited && it.rtp.ip().is_unspecified();
+            match self.remote.filter(is_host).filter(|it| it.rtp.port() == remote.rtp.port()).and(named) {
+                Some(found) => self.lock.found(found),
+                None => self.lock.signal(named, remote.signalling, at),
+            }
         }
         self.reports.start(at, rng);
         self.remote.replace(remote)
@@ -65,13 +69,8 @@ impl FarEnd {
     /// The destination of RTP; `None` if it accepts no packets now.
     pub fn rtp_at(&self) -> Option<SocketAddr> {
         let remote = self.remote.as_ref().filter(|remote| remote.receives)?;
-        let to = match remote.rtp.ip().is_unspecified() {
-            // It has named no address: it is where its packets come from.
-            true => self.lock.believed(),
-            false => self.lock.destination(),
-        };
         // Port 0 refuses the stream, wherever packets came from.
-        to.filter(|to| remote.rtp.port() != 0 && to.port() != 0)
+        self.lock.destination().filter(|to| remote.rtp.port() != 0 && to.port() != 0)
     }
 
     /// Writes the report that is due, or the last one with BYE (RFC 3550 §6.6). Returns the socket
@@ -93,5 +92,35 @@ impl FarEnd {
     pub fn due(&self, last: u64) -> u64 {
         let all = [self.reports.due, self.silence.due(last), self.lock.due()];
         all.into_iter().filter(|due| *due != 0).min().unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+
+    use super::*;
+
+    #[test]
+    fn the_address_of_a_host_name_is_sent_to_unless_rtp_came_before() {
+        let at = |text: &str| text.parse::<SocketAddr>().unwrap();
+        for heard in [None, Some(at("203.0.113.5:31000"))] {
+            let mut rng = StdRng::seed_from_u64(1);
+            let mut far = FarEnd::new(NamedSources::default(), None, Instant::now(), &mut rng);
+            let signalling = [Some("203.0.113.5".parse().unwrap()), None];
+            let named = Remote { awaited: true, signalling, ..Remote::at(at("0.0.0.0:4000")) };
+            far.describe(1, named, &mut rng);
+            if let Some(heard) = heard {
+                far.lock.consider(heard, 2, 0);
+            }
+            assert_eq!(far.rtp_at(), heard);
+            let found = Remote { awaited: false, rtp: at("198.51.100.7:4000"), ..named };
+            far.describe(3, found, &mut rng);
+            assert_eq!(far.rtp_at(), heard.or(Some(found.rtp)));
+            // An address that the party signals itself starts over.
+            let moved = Remote { rtp: at("198.51.100.9:4000"), ..found };
+            far.describe(4, moved, &mut rng);
+            assert_eq!(far.rtp_at(), Some(moved.rtp));
+        }
     }
 }

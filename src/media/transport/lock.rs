@@ -119,8 +119,8 @@ impl SourceLock {
         SourceLock { sources, ..SourceLock::default() }
     }
 
-    /// Applies the address at which the far end says it receives (`None`: one that it may not name), and
-    /// the hosts of its signalling. An unspecified address (RFC 2543's hold, or a host name) is ignored.
+    /// Applies the address at which the far end says it receives (`None`: a host name, or one that it may not
+    /// name), and the hosts of its signalling. An unspecified address (RFC 2543's hold) is ignored.
     pub fn signal(&mut self, address: Option<SocketAddr>, signalling: Signalling, at: u64) {
         self.signalling = signalling;
         let holds = address.is_some_and(|address| address.ip().is_unspecified());
@@ -149,6 +149,12 @@ impl SourceLock {
                 (self.believed, self.former_until) = (Some((source, former)), at + FORMER);
             }
         }
+    }
+
+    /// Applies the address of the host name that the far end has signalled; the believed source stays.
+    pub fn found(&mut self, address: SocketAddr) {
+        self.signalled = Some(address);
+        self.believed = self.believed.and_then(|(source, _)| Some((source, self.rank(source)?)));
     }
 
     /// Sets whether packets are authenticated before they get here (SRTP).

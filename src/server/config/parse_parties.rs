@@ -169,6 +169,7 @@ pub(super) fn gateway(
         tls: tls::of_gateway(section, outside)?,
         media_from: section.parsed_list("media_from", network)?,
         media_answer: section.choice("media_answer", &MediaAnswer::NAMED)?,
+        sdp_names: section.switch("sdp_names")?,
         class,
         redirects: redirects(section, names)?,
         channels: section.whole_if_set("channels")?,

@@ -119,6 +119,8 @@ pub struct Gateway {
     pub media_from: Vec<IpNet>,
     /// Destination of media to it.
     pub media_answer: MediaAnswer,
+    /// Whether host names in its descriptions are looked up.
+    pub sdp_names: bool,
     /// The class of its calls, which routes match.
     pub class: String,
     /// Where its redirects and transfers may lead beside its own hosts.

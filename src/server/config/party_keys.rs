@@ -138,6 +138,8 @@ pub const GATEWAY: Table = Table {
             "Source addresses from which it may send RTP, besides the address that it signals, the source of its SIP, and `sources`. RTP from other addresses is dropped.";
         media_answer: Choice(&MediaAnswer::NAMED) => "source",
             "Where RTP to it is sent: to the source address of its own RTP, or always to the address that it signals.";
+        sdp_names: Switch => false,
+            "Whether a host name in `c=` of its session descriptions is looked up. Without it RTP is sent once its own RTP has come.";
         class: text!("text", class) => "external", "The caller class of its calls.";
         redirects: Texts("`own`, `routes`, or a list of gateways", any) => "own",
             "Where its redirects (3xx) and transfers (REFER) may lead besides its own `hosts` and `sources`: nowhere else, through the routes as calls of its class, or to the hosts of these gateways and through them.";

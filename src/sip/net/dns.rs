@@ -56,6 +56,20 @@ impl Dns {
         has(RecordType::A) || has(RecordType::AAAA)
     }
 
+    /// The first address of this family.
+    pub(super) async fn address(&self, name: &str, ipv4: bool) -> Option<IpAddr> {
+        let kind = if ipv4 { RecordType::A } else { RecordType::AAAA };
+        let answers = match self.hosts.lookup_static_host(&Query::query(absolute(name)?, kind)) {
+            Some(known) => known.answers().iter().map(|record| record.data.clone()).collect(),
+            None => self.answers(name, kind).await,
+        };
+        answers.into_iter().find_map(|data| match data {
+            RData::A(address) => Some(address.0.into()),
+            RData::AAAA(address) => Some(address.0.into()),
+            _ => None,
+        })
+    }
+
     async fn answers(&self, name: &str, kind: RecordType) -> Vec<RData> {
         let Some(name) = absolute(name) else { return Vec::new() };
         match self.resolver.lookup(name.clone(), kind).await {

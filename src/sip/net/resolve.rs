@@ -3,7 +3,7 @@
 //! IP literals need none and are not passed here. Either by the system (A and AAAA,
 //! `/etc/hosts`), or by DNS according to RFC 3263 (`locate`).
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 #[cfg(feature = "dns")]
@@ -79,6 +79,20 @@ impl Resolver {
         let mut found = tokio::time::timeout(TIMEOUT, found).await.unwrap_or_default();
         found.retain(|(transport, _)| usable.contains(transport));
         found
+    }
+}
+
+impl Resolver {
+    /// The first address of this family of an absolute name.
+    pub(super) async fn address(&self, host: &str, ipv4: bool) -> Option<IpAddr> {
+        match self {
+            Resolver::System => {
+                let mut found = tokio::net::lookup_host((host, 0)).await.ok()?.map(|at| at.ip());
+                found.find(|ip| ip.is_ipv4() == ipv4)
+            }
+            #[cfg(feature = "dns")]
+            Resolver::Dns(dns) => dns.address(host, ipv4).await,
+        }
     }
 }
 

@@ -315,6 +315,18 @@ impl SipStack {
         self.tap.as_mut()?.take()
     }
 
+    /// The first address of this family of a host name, without search domains; `None` if it is not known
+    /// within `patience`.
+    pub fn look_up(
+        &self,
+        host: &str,
+        ipv4: bool,
+        patience: Duration,
+    ) -> impl Future<Output = Option<IpAddr>> + Send + use<> {
+        let (names, host) = (self.names.clone(), format!("{}.", host.trim_end_matches('.')));
+        async move { tokio::time::timeout(patience, names.address(&host, ipv4)).await.ok().flatten() }
+    }
+
     /// The counters so far.
     pub fn counters(&self) -> NetCounters {
         self.counters

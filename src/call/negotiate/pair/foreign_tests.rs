@@ -54,6 +54,45 @@ fn a_host_name_is_no_hold_and_its_rtp_is_awaited() {
 }
 
 #[test]
+fn a_host_name_is_asked_for_once_and_its_address_is_that_of_later_descriptions() {
+    let named = |host: &str| format!("m=audio 4000 RTP/AVP 0\r\na=rtcp:4009\r\nc=IN IP4 {host}\r\n");
+    let rtp = |side: &Side| side.remote().unwrap().rtp.to_string();
+    let mut four = answered(v4(), &named("media.example.net")).unwrap();
+    assert_eq!(four.unasked_host().as_deref(), Some("media.example.net"));
+    assert_eq!(four.unasked_host(), None, "until it is found");
+    for unusable in ["2001:db8::7", "0.0.0.0", "224.0.0.1", "255.255.255.255"] {
+        four.host_found("media.example.net", unusable.parse().unwrap());
+        assert_eq!(rtp(&four), "0.0.0.0:4000", "{unusable}");
+    }
+    four.host_found("media.example.net", "198.51.100.7".parse().unwrap());
+    let remote = four.remote().unwrap();
+    assert!(remote.receives && !remote.awaited);
+    assert_eq!((remote.rtp, remote.rtcp.unwrap().port()), ("198.51.100.7:4000".parse().unwrap(), 4009));
+    let mut answered = |host: &str| {
+        local_offer(&mut four, None, &PairPolicy::default()).unwrap();
+        apply(&mut four, &said(&named(host))).unwrap();
+        (four.unasked_host().is_some(), rtp(&four))
+    };
+    assert_eq!(answered("MEDIA.example.net"), (false, "198.51.100.7:4000".into()), "the same name");
+    assert_eq!(answered("198.51.100.9"), (false, "198.51.100.9:4000".into()));
+    let asked = ["a.example", "b.example", "c.example", "d.example"].map(|host| answered(host).0);
+    assert_eq!(asked, [true, true, true, false], "four a session");
+    let mut six = side("[2001:db8::1]:10000");
+    local_offer(&mut six, None, &PairPolicy::default()).unwrap();
+    apply(&mut six, &said(&named("media.example.net"))).unwrap();
+    assert!(six.unasked_host().is_some());
+    six.host_found("media.example.net", "198.51.100.7".parse().unwrap());
+    assert!(six.remote().unwrap().awaited);
+    six.host_found("media.example.net", "2001:db8::7".parse().unwrap());
+    assert_eq!(rtp(&six), "[2001:db8::7]:4000");
+    // An address of the other family is no name.
+    local_offer(&mut six, None, &PairPolicy::default()).unwrap();
+    let mut six = six.with_other_family(true);
+    apply(&mut six, &said("m=audio 4000 RTP/AVP 0\r\n")).unwrap();
+    assert!(six.remote().unwrap().awaited && six.unasked_host().is_none());
+}
+
+#[test]
 fn the_family_of_media_is_that_of_the_offer_if_it_has_no_other() {
     let both = "m=audio 4000 RTP/AVP 0\r\nc=IN IP6 2001:db8::5\r\nm=audio 4002 RTP/AVP 0\r\n";
     for (lines, usual, ipv4) in [

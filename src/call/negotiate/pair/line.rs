@@ -8,6 +8,10 @@ use super::formats;
 use super::read::{ReadDescription, read};
 use crate::negotiate::NegotiateError;
 use b2b_sdp::{AudioMedia, Format};
+use b2b_sip::dialog::hop::is_one_host;
+
+/// Host names of a session whose addresses are looked up, at most.
+const MOST_HOSTS: usize = 4;
 
 /// An audio line and its index.
 pub(super) struct Line {
@@ -163,9 +167,35 @@ impl Side {
         Line::accepted(self.remote.as_deref()?, index, self)
     }
 
-    /// The line; RTP is awaited from a party whose address is of the other family.
+    /// The host name of the last description received, if nobody was asked for its address in this session.
+    pub fn unasked_host(&mut self) -> Option<String> {
+        let host = self.said_line()?.audio.host.clone()?;
+        let is_known = self.hosts.iter().any(|(known, _)| known.eq_ignore_ascii_case(&host));
+        if is_known || self.hosts.len() == MOST_HOSTS || host.parse::<IpAddr>().is_ok() {
+            return None;
+        }
+        self.hosts.push((host.as_str().into(), None));
+        Some(host)
+    }
+
+    /// Sets the address of a host name for the session.
+    pub fn host_found(&mut self, host: &str, address: IpAddr) {
+        let is_usable =
+            address.is_ipv4() == self.rtp.is_ipv4() && is_one_host((address, self.rtp.port()).into());
+        let asked = self.hosts.iter_mut().find(|(known, _)| **known == *host);
+        if let Some((_, known)) = asked.filter(|_| is_usable) {
+            *known = Some(address);
+        }
+    }
+
+    /// The line; RTP is awaited from a party whose address is of the other family, or the address of its host
+    /// name is used.
     fn awaited(&self, mut audio: Rc<AudioMedia>) -> Rc<AudioMedia> {
-        if !is_of_family(&audio, self.rtp.is_ipv4()) {
+        let is_named = |host: &str| self.hosts.iter().find(|(known, _)| known.eq_ignore_ascii_case(host));
+        if let Some((_, Some(address))) = audio.host.as_deref().and_then(is_named) {
+            let audio = Rc::make_mut(&mut audio);
+            (audio.address, audio.host) = (*address, None);
+        } else if !is_of_family(&audio, self.rtp.is_ipv4()) {
             let audio = Rc::make_mut(&mut audio);
             audio.host = Some(audio.address.to_string());
             audio.address = match self.rtp {

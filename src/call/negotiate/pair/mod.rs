@@ -43,7 +43,7 @@ mod wishes;
 pub use agreed::{agreed, direction_of, spoken};
 pub use audio_rules::{AudioRules, DtmfMode, OpusRules};
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
 pub use direct::{DirectError, back, direct};
@@ -150,6 +150,8 @@ pub struct Side {
     has_answered: bool,
     /// There are media addresses of the family that the leg does not have.
     has_other_family: bool,
+    /// Host names that it has given in place of its address, with what they stand for once that is found.
+    hosts: Vec<(Box<str>, Option<IpAddr>)>,
 }
 
 /// Why an answer cannot be used.
@@ -197,6 +199,7 @@ impl Side {
             told_events: ToldEvents::default(),
             has_answered: false,
             has_other_family: false,
+            hosts: Vec::new(),
         }
     }
 
@@ -225,7 +228,7 @@ impl Side {
         let takes = formats::shared_events(&sent, &audio, rate);
         Some(Remote {
             rtp: audio.rtp(),
-            awaited: false,
+            awaited: audio.host.is_some(),
             rtcp: audio.named_rtcp(),
             rtcp_mux,
             receives: !audio.is_hold(),

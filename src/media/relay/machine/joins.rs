@@ -16,7 +16,7 @@ impl Machine {
         let Some(endpoint) = found.filter(|endpoint| endpoint.id == id) else { return };
         let before = endpoint.far.remote;
         let known = before.is_some_and(|before| before.awaited && before.rtp == remote.rtp);
-        if remote.awaited && !known {
+        if remote.awaited && !known && !remote.rtp.ip().is_unspecified() {
             self.events.push_back(RelayEvent::Withheld { id, to: remote.rtp });
         }
         endpoint.describe(at, remote, rng);

@@ -338,3 +338,18 @@ fn signalling_from_elsewhere_brings_its_host_with_it() {
     it.pass(1_000);
     assert!(!it.packet("198.51.100.200:40000"));
 }
+
+#[test]
+fn the_address_of_a_host_name_moves_nobody_who_was_heard_before() {
+    for answer in [Answering::Source, Answering::Signalled] {
+        let mut it = Party::new(answer);
+        it.lock = SourceLock::new(it.lock.sources().clone());
+        it.lock.signal(None, [Some(address(SIGNALLING).ip()), None], it.at);
+        assert!(it.packet(SIGNALLING));
+        it.lock.found(address(SIGNALLED));
+        let source = if answer == Answering::Source { SIGNALLING } else { SIGNALLED };
+        assert_eq!((it.lock.destination(), it.lock.due()), (Some(address(source)), 0));
+        assert!(it.packet(SIGNALLED), "the better source takes over at once");
+        assert_eq!(it.lock.destination(), Some(address(SIGNALLED)));
+    }
+}

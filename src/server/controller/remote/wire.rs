@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use b2b_call::controller::{
-    Answer, Capabilities, Capability, ConferenceId, Descriptions, Drops, EndpointId, EndpointStats, Flow,
-    MOST_SAMPLES, MediaError, QualitySample, Recorded, RecordingId, RtcpStats, Sources, TranscodeStats, Verb,
+    AddressFamily, Answer, Capabilities, Capability, ConferenceId, Descriptions, Drops, EndpointId,
+    EndpointStats, Flow, MOST_SAMPLES, MediaError, QualitySample, Recorded, RecordingId, RtcpStats, Sources,
+    TranscodeStats, Verb,
 };
 
 /// The version of this schema.
@@ -126,6 +127,7 @@ pub enum Event {
     SourceChanged { endpoint: EndpointId, from: SocketAddr, to: SocketAddr },
     SourceRefused { endpoint: EndpointId, from: SocketAddr },
     Withheld { endpoint: EndpointId, to: SocketAddr },
+    HostNamed { endpoint: EndpointId, family: AddressFamily, host: String },
     Digit { endpoint: EndpointId, digit: char, duration_ms: u32, passed_on: bool, by_tone: bool },
     Recorded { recording: RecordingId, recorded: Recorded },
     Speaking { conference: ConferenceId, endpoint: EndpointId, on: bool },

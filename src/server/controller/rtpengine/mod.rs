@@ -394,7 +394,10 @@ impl MediaBackend for RtpengineController {
             }
             Verb::Stats { endpoint } => return self.counted(endpoint),
             // Ignored silently, as the trait specifies. rtpengine learns sources by itself.
-            Verb::SignalledFrom { .. } | Verb::SendDigit { .. } | Verb::TakesInfo { .. } => Ok(Answer::Done),
+            Verb::SignalledFrom { .. }
+            | Verb::HostFound { .. }
+            | Verb::SendDigit { .. }
+            | Verb::TakesInfo { .. } => Ok(Answer::Done),
             Verb::DirectOffer { .. }
             | Verb::ReturnOffer { .. }
             | Verb::Play { .. }
