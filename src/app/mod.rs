@@ -8,6 +8,7 @@
 //! - `test_numbers`: echo and milliwatt
 //! - `voice_agent`: external programs that talk to callers
 //! - `voicemail`: mailboxes
+//! - `caller`: whom a call counts for, and its share of what callers share
 //! - `wrong_pins`: protection against guessing PINs, over all calls
 //! - `registry`: handlers by name, such as `ivr/main`; `prompts`: files by name
 //!
@@ -22,6 +23,7 @@
 //! use b2b_sip::msg;
 //! ```
 
+pub mod caller;
 pub mod conference;
 pub mod ivr;
 pub mod park;

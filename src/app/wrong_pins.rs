@@ -19,7 +19,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use b2b_call::handler::IncomingCall;
+use crate::caller::Caller;
 
 /// Number of wrong PINs without a delay.
 const FREE: u32 = 5;
@@ -42,26 +42,6 @@ struct Counts {
     wrong: HashMap<Whose, Count>,
     /// The users who have got in, by the place.
     got_in: HashMap<(String, String), GotIn>,
-}
-
-/// Who enters a PIN.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Caller {
-    /// A user by password.
-    User(String),
-    /// Everybody who calls by this gateway, or from this address without a password.
-    Trunk(String),
-}
-
-impl Caller {
-    /// The caller of a call.
-    pub fn of(call: &IncomingCall) -> Caller {
-        match (&call.identity, &call.gateway) {
-            (Some(user), _) => Caller::User(user.clone()),
-            (None, Some(gateway)) => Caller::Trunk(gateway.to_string()),
-            (None, None) => Caller::Trunk(call.source.ip().to_string()),
-        }
-    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

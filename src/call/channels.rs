@@ -139,6 +139,12 @@ impl Channels {
     }
 }
 
+/// Whether who has `own` of `most` shared places, of which `taken` are taken, may have one more: the last eighth
+/// is for those who have none, and half is the most while others want some, too.
+pub fn may_have(most: usize, taken: usize, own: usize, others: bool) -> bool {
+    own == 0 || taken + most / 8 < most && (!others || own < most.div_ceil(2))
+}
+
 impl Channel {
     /// The holder of the channel.
     pub fn holder(&self) -> &Holder {

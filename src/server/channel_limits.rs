@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::effective_source::EffectiveSource;
 use super::origin::Origin;
 use crate::config::{Limits, ServerConfig};
-use b2b_call::channels::{Channel, Channels, Holder};
+use b2b_call::channels::{Channel, Channels, Holder, may_have};
 use b2b_call::pace::{Pace, Place};
 use b2b_sip::known::{KnownSources, network};
 use b2b_sip::net::budget::{Bucket, Rate, SourceBudget};
@@ -195,13 +195,12 @@ impl ChannelLimits {
             asked.swap(0, 1);
         }
         asked[0] = Some((user.clone(), now));
-        let free_of = |kept| self.channels.taken(&Holder::Gateway(gateway.clone())) + kept < channels;
-        let most = match free_of(channels / 8) {
-            true if others => Some(channels.div_ceil(2)),
-            true => None,
-            false => Some(1),
-        };
-        self.take(Holder::Through(gateway.clone(), user), most, NoEntry::GatewayShare)
+        let taken = self.channels.taken(&Holder::Gateway(gateway.clone()));
+        let holder = Holder::Through(gateway.clone(), user);
+        match may_have(channels, taken, self.channels.taken(&holder), others) {
+            true => self.take(holder, None, NoEntry::GatewayShare),
+            false => Err(NoEntry::GatewayShare),
+        }
     }
 
     /// How long a call of `who` waits for a gateway with a limit of calls per second, and its place among those

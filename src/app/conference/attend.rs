@@ -20,7 +20,8 @@ use serde_json::json;
 
 use super::deeds::{Deeds, parts};
 use super::{Deed, Live, Refused, Role, RoomConfig, Rooms, Word, lock};
-use crate::wrong_pins::{Attempt, Caller, WrongPins};
+use crate::caller::Caller;
+use crate::wrong_pins::{Attempt, WrongPins};
 use b2b_call::application::{AppAnswer, AppEvent, Application, WantId, Wants};
 use b2b_call::controller::{CollectEnd, Collected, DigitPlan};
 use b2b_call::handler::{ApplicationHandler, HandlerAction, IncomingCall};
@@ -267,7 +268,8 @@ impl Attends {
         let (call, leg, config) = (self.call.call, self.call.leg, self.room.config.clone());
         let mut live = lock(&self.room.live);
         let begins = live.room.participants().is_empty();
-        let joined = live.room.join(call, leg, role, config.most, config.needs_moderator);
+        let joined =
+            live.room.join((call, leg), Caller::of(&self.call), role, config.most, config.needs_moderator);
         drop(live);
         let deeds = match joined {
             Ok(deeds) => deeds,

@@ -11,7 +11,10 @@
 //! | `*9` | moderators | send away the participant who joined last |
 //! | `*0` | moderators | start and stop recording |
 
+use std::collections::BTreeMap;
+
 use super::Word;
+use crate::caller::Caller;
 use b2b_call::controller::Member;
 use b2b_call::{CallId, LegId};
 
@@ -100,6 +103,8 @@ pub struct Left {
 pub struct Room {
     /// In order of joining.
     participants: Vec<Participant>,
+    /// Whom each counts for.
+    callers: BTreeMap<LegId, Caller>,
     locked: bool,
     records: bool,
 }
@@ -122,11 +127,11 @@ impl Room {
     /// A caller joins. `needs_moderator`: participants wait until a moderator is present.
     ///
     /// # Errors
-    /// The room is full or locked.
+    /// The room is full, also for this caller who has its share of it, or locked.
     pub fn join(
         &mut self,
-        call: CallId,
-        leg: LegId,
+        (call, leg): (CallId, LegId),
+        who: Caller,
         role: Role,
         most: usize,
         needs_moderator: bool,
@@ -135,9 +140,11 @@ impl Room {
         if self.locked && !moderator {
             return Err(Refused::Locked);
         }
-        if self.participants.len() >= most {
+        let (taken, own) = (self.participants.len(), self.callers.values().filter(|it| **it == who).count());
+        if taken >= most || !who.may_have(most, taken, own) {
             return Err(Refused::Full);
         }
+        self.callers.insert(leg, who);
         let waits = needs_moderator && !moderator && !self.has_moderator();
         let participant = Participant { call, leg, role, muted: false, volume_db: 0, waits };
         let alone = self.participants.is_empty();
@@ -167,6 +174,7 @@ impl Room {
             return Left::default();
         };
         let participant = self.participants.remove(place);
+        self.callers.remove(&leg);
         if self.participants.is_empty() {
             (self.locked, self.records) = (false, false);
             return Left { deeds: Vec::new(), last: true };

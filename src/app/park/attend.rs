@@ -23,6 +23,7 @@ use serde_json::json;
 
 use super::announce::{Announces, number};
 use super::{Lot, LotConfig, Lots, NoSlot, Parked, lock};
+use crate::caller::Caller;
 use b2b_call::LegId;
 use b2b_call::application::{AppAnswer, AppEvent, Application, WantId, Wants};
 use b2b_call::bridge_fsm::BridgeMode;
@@ -291,7 +292,12 @@ impl Parks {
     /// Parks the caller, possibly again.
     fn parks(&mut self, wants: &mut Wants) {
         let (call, leg, by) = (self.call.call, self.call.leg, self.by.clone());
-        let parked = Parked { call, leg, by };
+        let who = match self.by.as_deref().map(|by| (by, by.strip_prefix("user/"))) {
+            Some((_, Some(user))) => Caller::User(user.to_owned()),
+            Some((by, None)) => Caller::Trunk(by.to_owned()),
+            None => Caller::of(&self.call),
+        };
+        let parked = Parked { call, leg, by, who };
         let slot = match self.rounds {
             ROUNDS => Err(NoSlot::Taken),
             _ => lock(&self.parking.lot).park(&self.parking.config.slots, self.wanted, parked),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
+use crate::caller::Caller;
 use b2b_call::{CallId, LegId};
 
 /// A parked caller.
@@ -12,12 +13,14 @@ pub struct Parked {
     pub leg: LegId,
     /// The parking party, if it is known.
     pub by: Option<String>,
+    /// Whom the slot counts for.
+    pub who: Caller,
 }
 
 /// The reason why a caller cannot be parked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoSlot {
-    /// Every slot is occupied, or the requested one is.
+    /// Every slot is occupied, or the requested one is, or who parks has its share of them.
     Taken,
     /// The number is not a slot of this lot.
     Unknown,
@@ -38,6 +41,11 @@ impl Lot {
         wanted: Option<u32>,
         parked: Parked,
     ) -> Result<u32, NoSlot> {
+        let most = slots.end().saturating_sub(*slots.start()) as usize + 1;
+        let own = self.0.values().filter(|it| it.who == parked.who).count();
+        if !parked.who.may_have(most, self.0.len(), own) {
+            return Err(NoSlot::Taken);
+        }
         let slot = match wanted {
             Some(slot) if !slots.contains(&slot) => return Err(NoSlot::Unknown),
             Some(slot) if self.0.contains_key(&slot) => return Err(NoSlot::Taken),
@@ -73,7 +81,16 @@ mod tests {
     use super::*;
 
     fn parked(n: u64) -> Parked {
-        Parked { call: CallId(n), leg: LegId(n), by: None }
+        Parked { call: CallId(n), leg: LegId(n), by: None, who: Caller::User("1001".to_owned()) }
+    }
+
+    #[test]
+    fn who_parks_many_callers_leaves_slots_to_others() {
+        let (mut lot, slots) = (Lot::default(), 701..=708);
+        assert_eq!((1..=8).filter(|n| lot.park(&slots, None, parked(*n)).is_ok()).count(), 7);
+        assert_eq!(lot.park(&slots, Some(708), parked(9)), Err(NoSlot::Taken), "nor one that it names");
+        let other = Parked { who: Caller::User("1002".to_owned()), ..parked(9) };
+        assert_eq!(lot.park(&slots, None, other), Ok(708));
     }
 
     #[test]

@@ -174,9 +174,9 @@ impl Attendant {
         let Some(queue) = self.floor.queue_named(&entry.queue) else {
             return wants.tell(entry.app, Order::NoQueue);
         };
-        let Entry { caller, call, number, priority, skills, app, .. } = entry;
+        let Entry { caller, who, call, number, priority, skills, app, .. } = entry;
         self.waiting.insert(caller, Waiting { call, number, app });
-        self.handle(now, Input::CallerJoined { caller, queue, priority, skills }, wants);
+        self.handle(now, Input::CallerJoined { caller, who, queue, priority, skills }, wants);
     }
 
     fn handle(&mut self, now: Instant, input: Input, wants: &mut Wants) {

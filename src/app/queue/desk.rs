@@ -11,6 +11,7 @@ use super::machine::agent::Duty;
 use super::machine::values::{CallerId, Input, Left, OfferId, Skills};
 use super::machine::view::{AgentView, QueueView};
 use super::settings::DeskSettings;
+use crate::caller::Caller;
 use b2b_call::application::{AppHandle, AppId};
 use b2b_call::service::CallService;
 use b2b_call::{CallId, LegId};
@@ -34,6 +35,7 @@ pub(super) enum Order {
 #[derive(Debug)]
 pub(super) struct Entry {
     pub caller: CallerId,
+    pub who: Caller,
     /// The queue's name.
     pub queue: Arc<str>,
     pub call: CallId,

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::desk::{Entry, Order, QueueDesk, Word};
 use super::machine::values::{CallerId, Input, Left, OfferId, Skills};
 use super::settings::QueueSettings;
+use crate::caller::Caller;
 use b2b_call::application::{AppAnswer, AppEvent, AppId, Application, WantId, Wants};
 use b2b_call::bridge_fsm::BridgeMode;
 use b2b_call::controller::{CollectEnd, DigitPlan, Prompt};
@@ -55,6 +56,7 @@ impl ApplicationHandler for QueueHandler {
             ear: Ear::new(call, settings),
             queues,
             caller: self.desk.new_caller(),
+            who: Caller::of(call),
             number: call.caller(),
             at: At::Reading,
             waits: None,
@@ -79,6 +81,7 @@ struct Waiter {
     /// The application that runs the machine of all queues.
     queues: AppId,
     caller: CallerId,
+    who: Caller,
     number: String,
     at: At,
     waits: Option<WantId>,
@@ -169,7 +172,8 @@ impl Waiter {
                 let (priority, skills) = asked_for(&answer.variables().unwrap_or_default());
                 let (caller, queue) = (self.caller, self.ear.settings.plan.name.clone());
                 let (call, number, app) = (self.ear.call, self.number.clone(), wants.me());
-                let entry = Entry { caller, queue, call, number, priority, skills, app };
+                let entry =
+                    Entry { caller, who: self.who.clone(), queue, call, number, priority, skills, app };
                 wants.tell(self.queues, Word::Enter(entry));
             }
             At::Answering => match answer.done() {

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::values::{CallerId, Left, OfferId, Output, QueueNo, Skills, Withdrawn};
 use super::{Floor, Timer};
+use crate::caller::Caller as Whose;
 
 /// A place in the line: the smallest is served first. Ordered by the priority of the queue, then of the
 /// caller, then by arrival.
@@ -29,6 +30,7 @@ pub(super) enum Stage {
 
 #[derive(Debug)]
 pub(super) struct Caller {
+    who: Whose,
     pub queue: QueueNo,
     pub place: Place,
     /// The required skills of an agent: those of the queue and of the caller.
@@ -60,7 +62,7 @@ impl Floor {
     pub(super) fn caller_joined(
         &mut self,
         now: Instant,
-        id: CallerId,
+        (id, who): (CallerId, Whose),
         queue: QueueNo,
         priority: u8,
         skills: Skills,
@@ -71,7 +73,8 @@ impl Floor {
         }
         it.counters.joined += 1;
         let mut staffed = it.plan.agents.iter().filter_map(|agent| self.agents.get(agent.0));
-        let refused = if it.waiting >= it.plan.most {
+        let own = self.callers.values().filter(|it| it.queue == queue && it.who == who).count();
+        let refused = if it.waiting >= it.plan.most || !who.may_have(it.plan.most, it.waiting, own) {
             Some(Left::Full)
         } else if it.plan.needs_agents && !staffed.any(super::Agent::is_at_work) {
             Some(Left::NoAgents)
@@ -106,6 +109,7 @@ impl Floor {
         let patience = it.plan.patience.map(|patience| now + patience);
         self.timers.extend(patience.map(|at| (at, Timer::Patience(id))));
         let caller = Caller {
+            who,
             queue,
             place,
             skills: needs,

@@ -184,8 +184,8 @@ impl Floor {
     /// Processes an input. One about an unknown or ended object changes nothing.
     pub fn handle(&mut self, now: Instant, input: Input) {
         match input {
-            Input::CallerJoined { caller, queue, priority, skills } => {
-                self.caller_joined(now, caller, queue, priority, skills);
+            Input::CallerJoined { caller, who, queue, priority, skills } => {
+                self.caller_joined(now, (caller, who), queue, priority, skills);
             }
             Input::CallerReady { caller } => self.caller_ready(now, caller),
             Input::CallerLeft { caller } => self.caller_left(now, caller),

@@ -10,7 +10,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::agent::Duty;
-use super::tests::{agent, queue, skills};
+use super::tests::{agent, queue, skills, who};
 use super::values::*;
 use super::*;
 
@@ -125,7 +125,8 @@ impl Storm {
             let skills = skills(needs[self.rng.random_range(0..4)]);
             let priority = u8::from(self.rng.random_range(0..10) == 0);
             self.number += 1;
-            let input = Input::CallerJoined { caller: CallerId(id), queue, priority, skills };
+            let caller = CallerId(id);
+            let input = Input::CallerJoined { caller, who: who(caller), queue, priority, skills };
             self.coming.insert((at, self.number), input);
         }
         let span = (at - self.start).as_millis() as u64 + 1;
@@ -160,7 +161,7 @@ impl Storm {
     /// Delivers a scheduled event, if it still applies.
     fn happens(&mut self, input: Input) {
         match &input {
-            Input::CallerJoined { caller, queue, priority, skills: own } => {
+            Input::CallerJoined { caller, queue, priority, skills: own, .. } => {
                 let mut needs = self.plan.queues[queue.0].skills.clone();
                 needs.extend(own.clone());
                 let (queue, priority) = (*queue, *priority);

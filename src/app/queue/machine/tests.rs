@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::agent::{AgentState, Duty};
 use super::values::*;
 use super::*;
+use crate::caller::Caller;
 
 pub fn s(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -50,6 +51,11 @@ pub struct Desk {
     pub now: Instant,
 }
 
+/// Each caller is a user of its own.
+pub fn who(CallerId(id): CallerId) -> Caller {
+    Caller::User(id.to_string())
+}
+
 impl Desk {
     pub fn new(agents: Vec<AgentPlan>, queues: Vec<QueuePlan>) -> Self {
         let now = Instant::now();
@@ -87,7 +93,7 @@ impl Desk {
 
     pub fn caller_for(&mut self, id: u64, queue: usize, priority: u8, needs: &[(&str, u8)]) -> Vec<Output> {
         let (caller, queue, skills) = (CallerId(id), QueueNo(queue), skills(needs));
-        let welcome = self.say(Input::CallerJoined { caller, queue, priority, skills });
+        let welcome = self.say(Input::CallerJoined { caller, who: who(caller), queue, priority, skills });
         assert_eq!(welcome, [Output::Welcome { caller, queue }]);
         self.say(Input::CallerReady { caller })
     }
@@ -139,6 +145,25 @@ pub fn told(caller: u64, position: usize) -> Output {
 }
 
 #[test]
+fn one_user_leaves_places_of_a_queue_to_others() {
+    let mut sales = queue("sales", &[0]);
+    sales.most = 16;
+    let mut desk = Desk::new(vec![agent("amy")], vec![sales]);
+    let mut n = 0;
+    let mut waits = |desk: &mut Desk, who: &Caller| {
+        n += 1;
+        let (caller, who, queue) = (CallerId(n), who.clone(), QueueNo(0));
+        let input = Input::CallerJoined { caller, who, queue, priority: 0, skills: skills(&[]) };
+        desk.say(input) == [Output::Welcome { caller, queue }]
+    };
+    let user = |name: &str| Caller::User(name.to_owned());
+    assert_eq!((0..50).filter(|_| waits(&mut desk, &user("1001"))).count(), 14);
+    assert!(waits(&mut desk, &user("1002")) && !waits(&mut desk, &user("1002")));
+    (1..=7).for_each(|n| drop(desk.say(Input::CallerLeft { caller: CallerId(n) })));
+    assert_eq!((0..50).filter(|_| waits(&mut desk, &user("1001"))).count(), 1, "half while others wait");
+}
+
+#[test]
 fn a_caller_reaches_an_agent_who_rests_afterwards() {
     let mut desk = Desk::sales(&["ann"]);
     assert_eq!(desk.caller(1), [ring(1, 1, 0)]);
@@ -159,7 +184,7 @@ fn a_caller_reaches_an_agent_who_rests_afterwards() {
 fn nobody_is_called_before_the_welcome_is_over() {
     let mut desk = Desk::sales(&["ann"]);
     let (caller, queue, skills) = (CallerId(1), QueueNo(0), Skills::new());
-    desk.say(Input::CallerJoined { caller, queue, priority: 0, skills });
+    desk.say(Input::CallerJoined { caller, who: who(caller), queue, priority: 0, skills });
     assert_eq!(desk.state(0), AgentState::Available);
     assert_eq!(desk.say(Input::CallerReady { caller }), [ring(1, 1, 0)]);
     assert_eq!(desk.say(Input::CallerReady { caller }), [], "a second time changes nothing");
@@ -332,7 +357,7 @@ fn patience_ends_and_so_does_the_ringing() {
 fn patience_ends_in_the_welcome_too_but_not_while_an_agent_is_being_joined() {
     let mut desk = Desk::sales(&["ann"]);
     let (caller, queue, skills) = (CallerId(1), QueueNo(0), Skills::new());
-    desk.say(Input::CallerJoined { caller, queue, priority: 0, skills });
+    desk.say(Input::CallerJoined { caller, who: who(caller), queue, priority: 0, skills });
     assert_eq!(desk.pass(s(300)), [left(1, Left::Timeout, 300)]);
     desk.caller(2);
     desk.answers(1);
@@ -347,10 +372,16 @@ fn a_full_queue_lets_nobody_in() {
         desk.caller(caller);
     }
     let (caller, queue, skills) = (CallerId(11), QueueNo(0), Skills::new());
-    let said = desk.say(Input::CallerJoined { caller, queue, priority: 9, skills: skills.clone() });
+    let said = desk.say(Input::CallerJoined {
+        caller,
+        who: who(caller),
+        queue,
+        priority: 9,
+        skills: skills.clone(),
+    });
     assert_eq!(said, [left(11, Left::Full, 0)]);
     desk.say(Input::CallerLeft { caller: CallerId(3) });
-    let said = desk.say(Input::CallerJoined { caller, queue, priority: 9, skills });
+    let said = desk.say(Input::CallerJoined { caller, who: who(caller), queue, priority: 9, skills });
     assert_eq!(said, [Output::Welcome { caller, queue }]);
 }
 
@@ -360,7 +391,7 @@ fn a_queue_that_needs_agents_lets_nobody_in_without_one() {
     let mut desk = Desk::new(vec![agent("ann")], vec![plan]);
     desk.duty(0, Duty::LoggedOut);
     let (caller, queue, skills) = (CallerId(1), QueueNo(0), Skills::new());
-    let said = desk.say(Input::CallerJoined { caller, queue, priority: 0, skills });
+    let said = desk.say(Input::CallerJoined { caller, who: who(caller), queue, priority: 0, skills });
     assert_eq!(said, [left(1, Left::NoAgents, 0)]);
     desk.duty(0, Duty::Paused);
     assert_eq!(desk.caller(2), [told(2, 1)], "who pauses comes back");

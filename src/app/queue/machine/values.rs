@@ -1,5 +1,6 @@
 //! The inputs and outputs of the floor, as plain values.
 
+use crate::caller::Caller;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -113,7 +114,7 @@ impl Strategy {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Input {
     /// A caller wants to wait. Higher priorities are served first.
-    CallerJoined { caller: CallerId, queue: QueueNo, priority: u8, skills: Skills },
+    CallerJoined { caller: CallerId, who: Caller, queue: QueueNo, priority: u8, skills: Skills },
     /// The caller has heard the welcome; agents may be called for them.
     CallerReady { caller: CallerId },
     /// The caller has hung up.
