@@ -149,6 +149,20 @@ impl ChannelLimits {
         self.calls.take(now, self.calls_rate).map_err(NoEntry::Rate)
     }
 
+    /// Counts a call that a program has asked for, among those of its token and of all. The token with all
+    /// rights, which has no name, has no limit of its own.
+    ///
+    /// # Errors
+    /// See [`NoEntry`].
+    pub fn count_token(&mut self, now: Instant, token: &str) -> Result<(), NoEntry> {
+        let rate = self.users_rate;
+        if !token.is_empty() {
+            // No user has such a name.
+            self.bucket(now, &format!("token/{token}")).take(now, rate).map_err(NoEntry::UserRate)?;
+        }
+        self.calls.take(now, self.calls_rate).map_err(NoEntry::Rate)
+    }
+
     /// Counts one more phone that rings for a user's call. It is never too many: the user's next call waits.
     pub fn charge(&mut self, now: Instant, user: &str) {
         let rate = self.users_rate;

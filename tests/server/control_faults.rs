@@ -1,6 +1,8 @@
 //! Failing commands: repeated ids, calls that end, expired deadlines, servers that stop, wrong tokens,
 //! invalid bodies, clients that do not read.
 
+use std::time::Instant;
+
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
@@ -197,6 +199,39 @@ async fn a_token_does_what_its_scopes_say_and_403_names_the_one_that_is_needed()
         (&refused["type"], &refused["status"], &refused["id"]),
         (&json!("refused"), &json!(403), &json!("h"))
     );
+}
+
+#[test]
+fn the_calls_that_a_token_asks_for_have_a_rate_of_their_own() {
+    let server = server(
+        "[[http.tokens]]\nname = \"busy\"\ntoken = \"busy\"\nscopes = [\"calls\", \"read\"]\n\
+         [[http.tokens]]\nname = \"calm\"\ntoken = \"calm\"\nscopes = [\"calls\", \"read\"]\n\
+         [limits]\nuser_calls_per_s = 1\n",
+    );
+    let ask = |token: &str, method: &str, path: &str, body: &Value| {
+        let fields = format!("Authorization: Bearer {token}\r\nContent-Type: application/json\r\n");
+        server.ask_with(method, path, &fields, &body.to_string())
+    };
+    let begin = |token: &str, n: usize| {
+        // Nobody is there.
+        let id = format!("{token}-{n}");
+        let order =
+            json!({ "command": "originate", "from": "sip:ann@127.0.0.1:9", "id": id, "deadline_s": 5 });
+        let answer = ask(token, "POST", "/commands", &order);
+        assert_eq!(answer.status, 202, "{}", answer.text());
+    };
+    let is_refused = |token: &str, n: usize| {
+        let answer = ask(token, "GET", &format!("/commands/{token}-{n}?wait=60"), &Value::Null).json();
+        assert_eq!(answer["state"], "failed", "{answer}");
+        answer["status"] == 480
+    };
+    let begun = Instant::now();
+    (0..30).for_each(|n| begin("busy", n));
+    begin("calm", 0);
+    let refused = (0..30).filter(|n| is_refused("busy", *n)).count();
+    let most = begun.elapsed().as_secs() as usize + 2;
+    assert!(refused + most >= 30, "{refused} of 30 are refused");
+    assert!(!is_refused("calm", 0), "another token has its own");
 }
 
 /// Subscribers, one of which never reads.

@@ -154,6 +154,10 @@ pub struct DialOptions {
     pub auto_hangup: bool,
     /// The route used, for the history of the call.
     pub route: Option<RouteTaken>,
+    /// The token of the program that has asked for the call, empty for one with all rights: whose calls a
+    /// second it counts among.
+    #[serde(default)]
+    pub token: Option<String>,
 }
 
 /// The route of a call: its name, and a description of its target and reason.
@@ -184,6 +188,7 @@ impl Default for DialOptions {
             mode: BridgeMode::Transparent,
             auto_hangup: true,
             route: None,
+            token: None,
         }
     }
 }

@@ -150,6 +150,10 @@ pub struct Dialled<'a> {
     pub held: &'a [Channel],
     /// The caller, or who transfers; `None`: a call of our own.
     pub by: Option<&'a Party>,
+    /// The token of the program that has asked for it, as in [`DialOptions::token`].
+    ///
+    /// [`DialOptions::token`]: crate::service::DialOptions::token
+    pub token: Option<&'a str>,
     /// How the call comes to dial it.
     pub led: Led,
 }

@@ -21,7 +21,9 @@ impl Switch {
         let held = self.held_by_call(call);
         let (led, leg) = self.led(call);
         let by = leg.map(|leg| self.party(leg));
-        let dialled = Dialled { contact, held: &held, by: by.as_deref(), led };
+        let dialling = self.calls.get(call).and_then(|it| it.dialling.as_ref());
+        let token = dialling.and_then(|it| it.options.token.clone());
+        let dialled = Dialled { contact, held: &held, by: by.as_deref(), token: token.as_deref(), led };
         let mut outgoing = Outgoing::default();
         let wait = self.fact("outgoing", |it| match it.parts.admission.outgoing(t.now, dialled) {
             Ok(admitted) => {
@@ -40,21 +42,15 @@ impl Switch {
     fn led(&self, call: CallId) -> (Led, Option<LegId>) {
         let it = self.calls.get(call);
         let dialling = it.and_then(|it| it.dialling.as_ref());
+        let beside = dialling.is_some_and(|it| !it.branches.is_empty());
+        let further = if beside { Led::Beside } else { Led::Again };
         match dialling.map(|it| &it.purpose) {
             Some(Purpose::Caller { caller, .. }) => {
                 let first = it.is_some_and(|it| !it.has_dialled);
-                let beside = dialling.is_some_and(|it| !it.branches.is_empty());
-                let led = if first {
-                    Led::Called
-                } else if beside {
-                    Led::Beside
-                } else {
-                    Led::Again
-                };
-                (led, Some(*caller))
+                (if first { Led::Called } else { further }, Some(*caller))
             }
             Some(Purpose::Transfer { leaves, .. }) => (Led::Again, Some(*leaves)),
-            Some(Purpose::Originate { .. }) | None => (Led::Again, None),
+            Some(Purpose::Originate { .. }) | None => (further, None),
         }
     }
 

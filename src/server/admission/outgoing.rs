@@ -45,9 +45,12 @@ impl ServerAdmission {
         let urgent =
             contact.emergency.is_some() && held.iter().any(|it| matches!(it.holder(), Holder::Emergency(_)));
         let by = diverted_by(contact).map(Origin::User).or_else(|| Some(settings.party(dialled.by?).0));
-        if let Some(by) = by.filter(|_| !urgent) {
-            self.counted(now, by, &dialled).map_err(|why| self.refused_for(why))?;
-        }
+        let counted = match (by, dialled.token) {
+            _ if urgent => Ok(()),
+            (None, Some(token)) => self.counted_for_token(now, token, &dialled),
+            (by, _) => by.map_or(Ok(()), |by| self.counted(now, by, &dialled)),
+        };
+        counted.map_err(|why| self.refused_for(why))?;
         let mut outgoing = Outgoing::default();
         if let Some(gateway) = &contact.gateway {
             let most = gateway.channels.filter(|_| !urgent);
@@ -89,6 +92,14 @@ impl ServerAdmission {
             }
         }
         Ok(outgoing)
+    }
+
+    /// Counts a contact that a program has asked for, unless it is one more phone of the same call.
+    fn counted_for_token(&mut self, now: Instant, token: &str, dialled: &Dialled<'_>) -> Result<(), NoEntry> {
+        match dialled.led {
+            Led::Beside if dialled.contact.gateway.is_none() => Ok(()),
+            Led::Called | Led::Beside | Led::Again => self.channel_limits.count_token(now, token),
+        }
     }
 
     /// Counts a contact among the calls per second of whom the call counts for. Its INVITE has been counted, and

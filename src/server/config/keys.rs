@@ -57,7 +57,7 @@ pub const SERVER: Table = Table {
         inside: NETWORKS => [],
             "Your own networks, without NAT between them and b2b. Parties in them are reached at the address that they signal, get no keep-alive, get media without proof of their address, alone may name addresses in them, and are given b2b's own address instead of `advertise`, in signalling (after a restart) and in SDP.";
         store: text!("`memory` or `sqlite:` and a path", texts::store) => "sqlite:b2b.sqlite", at_restart(),
-            "Where bindings are stored. `memory` loses them at a restart.";
+            "Where bindings, the states of agents and who has got in with a PIN are stored. `memory` loses them at a restart.";
         cdr: PATH, at_restart(),
             "Call records are appended to this file, one JSON object per line. Without it: no call records.";
         file_mode: text!("octal digits", texts::file_mode) => "0600", at_restart(),
@@ -147,7 +147,7 @@ pub const LIMITS: Table = Table {
         calls: Whole(1, 1_000_000) => 10000, "Concurrent calls; further ones get 503.";
         calls_per_s: Whole(1, 100_000) => 500, "New calls per second, from all sources together.";
         user_calls_per_s: Whole(1, 100_000) => 20,
-            "New calls per second from one user, checked before `calls_per_s`.";
+            "New calls per second from one user, or of one of `[[http.tokens]]`, checked before `calls_per_s`.";
         source_calls_per_s: Whole(1, 100_000) => 100,
             "New calls per second from one source that is neither trusted nor a gateway, checked before `calls_per_s`.";
         source_calls: Whole(1, 1_000_000) => 100,

@@ -30,6 +30,9 @@ pub struct Order {
     /// (calling, playing, collecting), else 30 seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deadline_s: Option<u64>,
+    /// The token of the program that gives it.
+    #[serde(skip)]
+    pub token: String,
     #[serde(flatten)]
     pub command: Command,
 }
@@ -325,7 +328,7 @@ impl Order {
         let command: Command =
             serde_json::from_value(Value::Object(fields)).map_err(|error| error.to_string())?;
         command.check()?;
-        Ok(Order { id, call, leg, deadline_s, command })
+        Ok(Order { id, call, leg, deadline_s, token: String::new(), command })
     }
 }
 

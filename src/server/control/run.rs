@@ -334,8 +334,9 @@ impl Run<'_> {
         let shown = to.as_ref().map(Targets::first).or(number.as_deref()).unwrap_or(from.first());
         let why = format!("a command calls {from}");
         let route = Some(RouteTaken { name: "api".to_owned(), why });
+        let token = Some(self.order.token.clone());
         let options_of = |shown: &str| options(&settings, caller.as_deref(), shown, *ring_s, headers);
-        let request = DialRequest { to: first, options: DialOptions { route, ..options_of(shown) } };
+        let request = DialRequest { to: first, options: DialOptions { route, token, ..options_of(shown) } };
         let (call, leg) = service.originate(request).await?;
         self.running.is_about(call);
         let told = async {

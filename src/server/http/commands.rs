@@ -55,6 +55,7 @@ pub fn refused(error: &Refused) -> Problem {
 /// Parses and starts a command, if the token permits it.
 pub fn submit(api: &Api, granted: &Granted, value: Value) -> Result<Taken, Problem> {
     let order = Order::parse(value).map_err(|error| refused(&Refused::Bad(error)))?;
+    let order = Order { token: granted.name().to_owned(), ..order };
     granted.needs(order.command.scope())?;
     if let Command::Cancel { of } = &order.command {
         may_cancel(api, granted, of)?;

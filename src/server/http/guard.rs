@@ -56,17 +56,26 @@ struct Known {
     scopes: Granted,
 }
 
-/// The scopes of the token of a request.
+/// The scopes of the token of a request, and its name; a token with all rights has none.
 #[derive(Debug, Clone)]
-pub struct Granted(Arc<Scopes>);
+pub struct Granted(Arc<(Scopes, String)>);
 
 impl Granted {
+    fn new(scopes: Scopes, name: &str) -> Self {
+        Granted(Arc::new((scopes, name.to_owned())))
+    }
+
+    /// The name of the token in the configuration.
+    pub fn name(&self) -> &str {
+        &self.0.1
+    }
+
     /// Checks for a scope.
     ///
     /// # Errors
     /// If the token does not have it: 403, with the scope required.
     pub fn needs(&self, scope: Scope) -> Result<(), Problem> {
-        if self.0.has(scope) {
+        if self.0.0.has(scope) {
             return Ok(());
         }
         let error = format!("the token has no scope {:?}", scope.as_str());
@@ -89,19 +98,19 @@ pub enum Keys {
 impl Granted {
     /// Whether it has any scope.
     fn is_some(&self) -> bool {
-        *self.0 != Scopes::of(&[])
+        self.0.0 != Scopes::of(&[])
     }
 
     /// The names of its scopes.
     pub fn scopes(&self) -> Vec<&'static str> {
-        self.0.names()
+        self.0.0.names()
     }
 
     /// The pressed digits that it may see: they are content of a call.
     pub fn keys(&self) -> Keys {
         match () {
-            () if self.0.has(Scope::Audio) || self.0.has(Scope::Record) => Keys::Shown,
-            () if self.0.has(Scope::Calls) => Keys::Collected,
+            () if self.0.0.has(Scope::Audio) || self.0.0.has(Scope::Record) => Keys::Shown,
+            () if self.0.0.has(Scope::Calls) => Keys::Collected,
             () => Keys::Hidden,
         }
     }
@@ -114,12 +123,9 @@ fn hash(secret: &str) -> [u8; 32] {
 impl Guard {
     /// For `http.token`, which has full access, and the other tokens.
     pub fn new(token: Option<&Secret>, others: &[Token]) -> Self {
-        let all = token.map(|token| (token, Scopes::all()));
-        let others = others.iter().map(|it| (&it.secret, it.scopes.clone()));
-        let known = |(secret, scopes): (&Secret, Scopes)| Known {
-            hash: hash(secret.reveal()),
-            scopes: Granted(Arc::new(scopes)),
-        };
+        let all = token.map(|token| (token, Granted::new(Scopes::all(), "")));
+        let others = others.iter().map(|it| (&it.secret, Granted::new(it.scopes.clone(), &it.name)));
+        let known = |(secret, scopes): (&Secret, Granted)| Known { hash: hash(secret.reveal()), scopes };
         let now = Instant::now();
         let budget = SourceBudget::new(now, WRONG, SOURCES, KnownSources::default());
         let wrong = Mutex::new((budget, now));
@@ -160,7 +166,7 @@ impl Guard {
         }
         let bare = path == OPEN || !self.tokens.is_empty() && super::page::is_file(path);
         if bare {
-            return Ok(Granted(Arc::new(Scopes::of(&[]))));
+            return Ok(Granted::new(Scopes::of(&[]), ""));
         }
         if !self.tokens.is_empty() {
             let given = hash(&given(headers));
@@ -183,7 +189,7 @@ impl Guard {
         }
         // In DNS rebinding, Host has an attacker's name that resolves to this machine.
         if host.is_none_or(is_this_machine) {
-            return Ok(Granted(Arc::new(Scopes::all())));
+            return Ok(Granted::new(Scopes::all(), ""));
         }
         let fix =
             "use 127.0.0.1, [::1] or localhost, or require a token: remove token = \"off\" out of [http]";

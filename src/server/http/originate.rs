@@ -1,15 +1,16 @@
 //! `POST /calls`: a call that the server originates between two targets.
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::header::LOCATION;
 use axum::http::{HeaderName, StatusCode};
+use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Api;
 use super::answer::Problem;
 use super::body::{self, Body};
+use super::guard::Granted;
 use crate::control::dial::{self, RingOrder, Targets};
 use crate::control::header_fields::{self, CommandHeaders};
 use b2b_call::CallId;
@@ -49,6 +50,7 @@ const USAGE: &str = "send {\"from\": \"user/1001\", \"to\": \"gateway/carrier/+4
 /// Begins the call. Its result is in `GET /calls/{id}` and in the events.
 pub async fn begin(
     State(api): State<Api>,
+    Extension(granted): Extension<Granted>,
     body: Body,
 ) -> Result<(StatusCode, [(HeaderName, String); 1], Json<Begun>), Problem> {
     let asked_for: OriginateRequest = body::json(body, USAGE)?;
@@ -78,8 +80,8 @@ pub async fn begin(
         name: "api".to_owned(),
         why: format!("POST /calls from {} to {}", asked_for.from, asked_for.to),
     };
-    let request =
-        DialRequest { to: first, options: DialOptions { route: Some(route), ..options(&asked_for.to) } };
+    let (route, token) = (Some(route), Some(granted.name().to_owned()));
+    let request = DialRequest { to: first, options: DialOptions { route, token, ..options(&asked_for.to) } };
     let (call, leg) = api.service.originate(request).await.map_err(|error| refused(&error))?;
     let onward = DialRequest { to: second, options: options(&asked_for.from) };
     tokio::spawn(join(api.service.clone(), call, leg, onward));
