@@ -12,8 +12,8 @@
 //!
 //! The object's count delays nobody's first attempt, and nobody who has got in within 30 days: others cannot
 //! keep them out by guessing. Whoever has opened all of it then (with a moderator's PIN, where there is one)
-//! waits for 8 s at most, and so is always checked. These days are forgotten when the server ends. A trunk gets
-//! in for no other call: its numbers are forged at will.
+//! waits for 8 s at most, and so is always checked. These days outlive the server where there is a store for
+//! them ([`WrongPins::kept`]). A trunk gets in for no other call: its numbers are forged at will.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -35,7 +35,27 @@ const MOST: usize = 4_096;
 
 /// The counts of wrong PINs; see the module documentation.
 #[derive(Debug, Clone, Default)]
-pub struct WrongPins(Arc<Mutex<Counts>>);
+pub struct WrongPins {
+    counts: Arc<Mutex<Counts>>,
+    store: Option<Arc<dyn Acquaintances>>,
+}
+
+/// A user who has got in to a place; `all`: with the PIN that opens all of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Acquaintance {
+    pub place: String,
+    pub user: String,
+    pub all: bool,
+}
+
+/// Keeps who has got in over a restart.
+pub trait Acquaintances: std::fmt::Debug + Send + Sync {
+    /// Those of the last 30 days, and how long ago each got in.
+    fn found(&self) -> Vec<(Acquaintance, Duration)>;
+
+    /// A user gets in: at most once a day for the same place.
+    fn keep(&self, acquaintance: Acquaintance);
+}
 
 #[derive(Debug, Default)]
 struct Counts {
@@ -63,7 +83,8 @@ struct Count {
 
 #[derive(Debug, Clone, Copy)]
 struct GotIn {
-    at: Instant,
+    /// How long it counts.
+    until: Instant,
     /// With the PIN that opens all.
     all: bool,
 }
@@ -101,6 +122,16 @@ impl Counts {
 }
 
 impl WrongPins {
+    /// No counts, and whoever is found in this store.
+    pub fn kept(now: Instant, store: Arc<dyn Acquaintances>) -> WrongPins {
+        let mut counts = Counts::default();
+        for (Acquaintance { place, user, all }, ago) in store.found().into_iter().take(MOST) {
+            let until = now + ACQUAINTED.saturating_sub(ago);
+            counts.got_in.insert((place, user), GotIn { until, all });
+        }
+        WrongPins { counts: Arc::new(Mutex::new(counts)), store: Some(store) }
+    }
+
     /// A PIN was entered for this place. It counts as wrong until [`Attempt::right`] is called. `owner`: the
     /// caller is at a phone of the place's own user.
     pub fn attempt(&self, now: Instant, place: &str, caller: &Caller, owner: bool) -> Attempt {
@@ -111,7 +142,7 @@ impl WrongPins {
             Caller::Trunk(_) => None,
         };
         let got_in = user.as_ref().and_then(|key| counts.got_in.get(key)).copied();
-        let got_in = got_in.filter(|it| now < it.at + ACQUAINTED);
+        let got_in = got_in.filter(|it| now < it.until);
         let is_first = counts.wrong_of(&pair, now).is_none();
         let mut whose = vec![pair];
         whose.extend(user.as_ref().map(|(_, name)| Whose::User(name.clone())));
@@ -139,7 +170,7 @@ impl WrongPins {
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
         // A panic elsewhere leaves no inconsistent state behind this lock.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -175,11 +206,20 @@ impl Attempt {
         }
         let Some(user) = self.user else { return };
         if counts.got_in.len() >= MOST && !counts.got_in.contains_key(&user) {
-            let oldest = counts.got_in.iter().min_by_key(|(_, it)| it.at).map(|(user, _)| user.clone());
+            let oldest = counts.got_in.iter().min_by_key(|(_, it)| it.until).map(|(user, _)| user.clone());
             oldest.map(|oldest| counts.got_in.remove(&oldest));
         }
-        let all = all || counts.got_in.get(&user).is_some_and(|it| it.all);
-        counts.got_in.insert(user, GotIn { at: self.now, all });
+        let (before, until) = (counts.got_in.get(&user).copied(), self.now + ACQUAINTED);
+        let all = all || before.is_some_and(|it| it.all);
+        // The store is told once a day.
+        if before.is_some_and(|it| it.all == all && until < it.until + KEPT) {
+            return;
+        }
+        counts.got_in.insert(user.clone(), GotIn { until, all });
+        drop(counts);
+        if let Some(store) = &self.pins.store {
+            store.keep(Acquaintance { place: user.0, user: user.1, all });
+        }
     }
 
     /// The PIN was wrong; returns the highest of its counts.
@@ -299,6 +339,44 @@ mod tests {
         // A number that a trunk shows is not the user of that name.
         let later = now + ACQUAINTED;
         assert_eq!(pins.attempt(later, PLACE, &user("carrier"), false).wait(), Some(Duration::ZERO));
+    }
+
+    /// A store in memory, with how long ago its users got in.
+    #[derive(Debug, Default)]
+    struct Store(Mutex<Vec<(Acquaintance, Duration)>>);
+
+    impl Acquaintances for Store {
+        fn found(&self) -> Vec<(Acquaintance, Duration)> {
+            self.0.lock().unwrap().clone()
+        }
+
+        fn keep(&self, acquaintance: Acquaintance) {
+            self.0.lock().unwrap().push((acquaintance, Duration::from_secs(20 * 86_400)));
+        }
+    }
+
+    #[test]
+    fn who_has_got_in_is_known_after_a_restart_until_its_days_are_over() {
+        let (store, start) = (Arc::new(Store::default()), Instant::now());
+        let pins = WrongPins::kept(start, store.clone());
+        for hour in 0..20 {
+            let now = start + Duration::from_secs(hour * 3_600);
+            pins.attempt(now, PLACE, &user("member"), false).right(false);
+            pins.attempt(now, PLACE, &trunk(0), false).right(true);
+        }
+        pins.attempt(start, PLACE, &user("member"), false).right(true);
+        let member = |all| Acquaintance { place: PLACE.to_owned(), user: "member".to_owned(), all };
+        let kept: Vec<_> = store.found().into_iter().map(|(it, _)| it).collect();
+        assert_eq!(kept, [member(false), member(true)]);
+        // The server starts again, 20 days later.
+        let pins = WrongPins::kept(start, store);
+        let days = |days: u64| start + Duration::from_secs(days * 86_400);
+        for (day, wait) in [(9, Some(PATIENCE)), (11, None)] {
+            guess(&pins, days(day), 600, |_| user("mallory"));
+            let now = days(day) + Duration::from_secs(600);
+            (0..20).for_each(|_| drop(pins.attempt(now, PLACE, &user("member"), false)));
+            assert_eq!(pins.attempt(now, PLACE, &user("member"), false).wait(), wait, "day {day}");
+        }
     }
 
     #[test]

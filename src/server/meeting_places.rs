@@ -1,14 +1,16 @@
 //! Rooms, parking lots and mailboxes: the state that outlives a change of the configuration.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::mailboxes::{Folder, messages};
 use crate::config::ServerConfig;
+use crate::registrar::{SavedPin, SavedPins};
 use b2b_app::Applications;
 use b2b_app::conference::{Conference, Rooms};
 use b2b_app::park::{Lots, Parking};
 use b2b_app::voicemail::{self, Mailboxes};
+use b2b_app::wrong_pins::{Acquaintance, Acquaintances, WrongPins};
 use b2b_base::util::wall::WallClock;
 
 /// The rooms, lots and mailboxes of a server. A handle that can be cloned.
@@ -22,15 +24,27 @@ pub struct MeetingPlaces {
     clock: WallClock,
 }
 
+impl Acquaintances for SavedPins {
+    fn found(&self) -> Vec<(Acquaintance, Duration)> {
+        let found = self.found.iter().cloned();
+        found.map(|(SavedPin { place, user, all }, ago)| (Acquaintance { place, user, all }, ago)).collect()
+    }
+
+    fn keep(&self, Acquaintance { place, user, all }: Acquaintance) {
+        self.save(SavedPin { place, user, all });
+    }
+}
+
 impl MeetingPlaces {
-    /// The places of a server that starts at this time.
-    pub fn new(now: Instant, started: SystemTime) -> Self {
+    /// The places of a server that starts at this time, with who has got in before.
+    pub fn new(now: Instant, started: SystemTime, pins: Option<SavedPins>) -> Self {
+        let wrong_pins = pins.map_or_else(WrongPins::default, |pins| WrongPins::kept(now, Arc::new(pins)));
         // Part of a file name, so it has no colons.
         let prefix = humantime::format_rfc3339_seconds(started).to_string().replace(':', "-");
         MeetingPlaces {
-            rooms: Rooms::new(&prefix),
+            rooms: Rooms::new(&prefix, wrong_pins.clone()),
             lots: Lots::new(),
-            mailboxes: Mailboxes::new(),
+            mailboxes: Mailboxes::new(wrong_pins),
             folder: Arc::default(),
             clock: WallClock::new(now, started),
         }

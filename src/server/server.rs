@@ -106,13 +106,13 @@ impl Server {
         let usage = |why: String| Failure::new(Exit::Usage, why);
         let sip = |why: String| Failure::new(Exit::Sip, why);
         let now = Instant::now();
-        let (store, saved_agents): (Box<dyn LocationStore>, _) = match &config.server.store {
-            Store::Memory => (Box::new(MemoryStore::new()), SavedAgents::default()),
+        let (store, saved_agents, pins): (Box<dyn LocationStore>, _, _) = match &config.server.store {
+            Store::Memory => (Box::new(MemoryStore::new()), SavedAgents::default(), None),
             Store::Sqlite(path) => {
                 let store = SqliteStore::open(path, Durability::default());
                 let store = store.map_err(|error| usage(error.to_string()))?;
-                let agents = store.agents();
-                (Box::new(store), agents)
+                let (agents, pins) = (store.agents(), store.pins());
+                (Box::new(store), agents, Some(pins))
             }
         };
         let registrar: SharedRegistrar =
@@ -123,7 +123,7 @@ impl Server {
         let desk_of_queues = QueueDesk::new(queues::resumed(queues::settings(&config), &saved_agents));
         own.enlist(&in_force);
         queues::enlist(&in_force.apps, &desk_of_queues);
-        let places = MeetingPlaces::new(now, SystemTime::now());
+        let places = MeetingPlaces::new(now, SystemTime::now(), pins);
         places.enlist(&in_force.apps, &config).map_err(usage)?;
         let tls = certificates::load(&config).map_err(|error| usage(error.to_string()))?;
         warn_of_certificates(&tls);

@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Conference, RoomConfig, Rooms, Word};
+use crate::wrong_pins::WrongPins;
 use b2b_base::util::secret::SecretText;
 use b2b_call::bus::Received;
 use b2b_call::call_fsm::CallState;
@@ -34,7 +35,7 @@ fn house(change: impl FnOnce(&mut RoomConfig)) -> House {
         config.words.set(word, format!("{}.wav", word.as_str()));
     }
     change(&mut config);
-    let rooms = Rooms::new("start");
+    let rooms = Rooms::new("start", WrongPins::default());
     let room = Conference::new(config, &rooms);
     let harness = Harness::new(Instant::now(), vec![Arc::new(Door), Arc::new(room)]);
     House { harness, rooms }

@@ -130,8 +130,8 @@ pub struct RoomView {
 impl Rooms {
     /// No rooms. Names of recordings begin with `prefix`, which must differ between starts of the server,
     /// such as the start time.
-    pub fn new(prefix: &str) -> Self {
-        Rooms { rooms: Arc::default(), prefix: prefix.into(), wrong_pins: WrongPins::default() }
+    pub fn new(prefix: &str, wrong_pins: WrongPins) -> Self {
+        Rooms { rooms: Arc::default(), prefix: prefix.into(), wrong_pins }
     }
 
     fn prefix(&self) -> Arc<str> {

@@ -75,7 +75,7 @@ fn test(messages: &[(&str, Age)], change: impl FnOnce(&mut VoicemailConfig)) -> 
     }
     config.mailboxes.push(MailboxConfig::new("1001", SecretText::new("4711")));
     change(&mut config);
-    let (boxes, files) = (Mailboxes::new(), Arc::new(Noted::default()));
+    let (boxes, files) = (Mailboxes::default(), Arc::new(Noted::default()));
     let message = |(file, age): &(&str, Age)| Message { file: (*file).to_owned(), age: *age };
     boxes.set(["1001"], |_| messages.iter().map(message).collect());
     let now = Instant::now();
@@ -364,7 +364,7 @@ fn an_owner_is_known_by_any_of_their_names() {
     config.mailboxes.push(MailboxConfig { users, ..MailboxConfig::new("1001", SecretText::new("4711")) });
     let house = House {
         pins: Pins::default(),
-        mailboxes: Mailboxes::new(),
+        mailboxes: Mailboxes::default(),
         files: Arc::new(Noted::default()),
         clock: WallClock::new(Instant::now(), SystemTime::UNIX_EPOCH),
         config,

@@ -80,8 +80,8 @@ impl Held {
 
 impl Mailboxes {
     /// No mailboxes.
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(wrong_pins: WrongPins) -> Self {
+        Mailboxes(Arc::new(Inner { wrong_pins, ..Inner::default() }))
     }
 
     /// The counts of wrong PINs.
@@ -209,7 +209,7 @@ mod tests {
 
     #[test]
     fn counts_follow_the_messages_and_who_watches_is_told() {
-        let boxes = Mailboxes::new();
+        let boxes = Mailboxes::default();
         boxes.set(["a", "b"], |name| match name {
             "a" => vec![message("1.wav", Age::Old), message("3.wav", Age::New)],
             _ => Vec::new(),
@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     fn another_configuration_keeps_what_is_there_and_ends_what_goes() {
-        let boxes = Mailboxes::new();
+        let boxes = Mailboxes::default();
         boxes.set(["a", "b"], |_| vec![message("1.wav", Age::New)]);
         boxes.put("a", message("2.wav", Age::New));
         let (a, b) = (boxes.watch("a").unwrap(), boxes.watch("b").unwrap());
@@ -252,7 +252,7 @@ mod tests {
 
     #[test]
     fn places_are_kept_for_messages_that_are_being_left() {
-        let boxes = Mailboxes::new();
+        let boxes = Mailboxes::default();
         boxes.set(["a"], |_| vec![message("1.wav", Age::Old)]);
         let place = boxes.reserve("a", 2).unwrap();
         assert!(boxes.reserve("a", 2).is_none() && boxes.reserve("b", 2).is_none());

@@ -18,6 +18,7 @@ use b2b_app::voice_agent::{AgentConfig, Connecting, Line, Parting, Reach, Talk, 
 use b2b_app::voicemail::{
     self, Age, FileWork, MailboxConfig, Mailboxes, Message, MessageFiles, VoicemailConfig,
 };
+use b2b_app::wrong_pins::WrongPins;
 use b2b_base::util::secret::SecretText;
 use b2b_base::util::wall::WallClock;
 use b2b_call::handler::{
@@ -324,7 +325,7 @@ fn room(name: &str, pin: Option<&str>, rooms: &Rooms) -> Arc<dyn ApplicationHand
 /// Every handler, and the queues' desk, which is to be started.
 pub fn handlers(desk: &Desk, now: Instant) -> (Vec<Arc<dyn ApplicationHandler>>, QueueDesk) {
     let queues = queue();
-    let rooms = Rooms::new("start");
+    let rooms = Rooms::new("start", WrongPins::default());
     let lot = LotConfig {
         slots: 701..=703,
         timeout: Duration::from_secs(10),
@@ -337,7 +338,7 @@ pub fn handlers(desk: &Desk, now: Instant) -> (Vec<Arc<dyn ApplicationHandler>>,
         boxes.words.set(word, format!("{}.wav", word.as_str()));
     }
     boxes.mailboxes.push(MailboxConfig::new("1001", SecretText::new("4711")));
-    let mailboxes = Mailboxes::new();
+    let mailboxes = Mailboxes::default();
     mailboxes.set(["1001"], |_| vec![Message { file: "1.wav".to_owned(), age: Age::New }]);
     let clock = WallClock::new(now, SystemTime::UNIX_EPOCH + Duration::from_secs(1_000));
     let agent = AgentConfig {

@@ -3,12 +3,14 @@
 //!
 //! - this file: the store, and the state shared with its thread
 //! - `writer`: the thread
-//! - `rows`: bindings as rows; `agents`: states that queue agents have set, in a second table
+//! - `rows`: bindings as rows; `agents`, `pins`: states that queue agents have set, and who has got in with a
+//!   PIN, in tables of their own
 //!
 //! Writes that [`LocationStore::outcome`] reports as kept survive any end of the process; with
 //! [`Durability::Power`] also a power loss.
 
 mod agents;
+mod pins;
 mod rows;
 #[cfg(test)]
 mod tests;
@@ -31,6 +33,7 @@ use super::store::{Change, Commit, LocationStore, MemoryStore, Outcome, Visitor}
 pub use crate::database::Durability;
 use crate::database::{self, DatabaseError};
 pub use agents::{SavedAgent, SavedAgents};
+pub use pins::{SavedPin, SavedPins};
 use writer::Job;
 
 /// Maximum pending writes; beyond it [`LocationStore::accepts`] returns `false`.
@@ -94,6 +97,7 @@ pub struct SqliteStore {
     last: u64,
     skipped: usize,
     agents: SavedAgents,
+    pins: SavedPins,
     /// Taken when the store is dropped.
     jobs: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,
@@ -111,6 +115,7 @@ impl SqliteStore {
         let failed = |source| DatabaseError::Open { path: path.to_owned(), source };
         let skipped = rows::load(&connection, &clocks, &mut memory).map_err(failed)?;
         let found = agents::load(&connection).map_err(failed)?;
+        let pins = pins::load(&connection, clocks.wall_ms).map_err(failed)?;
         let shared = Arc::new(Shared {
             settled: watch::Sender::new(0),
             done: AtomicU64::new(0),
@@ -124,12 +129,19 @@ impl SqliteStore {
             .name("registrar-db".to_owned())
             .spawn(move || writer::run(&connection, &queue, &theirs))?;
         let agents = SavedAgents::new(found, jobs.clone());
-        Ok(SqliteStore { memory, shared, last: 0, skipped, agents, jobs: Some(jobs), thread: Some(thread) })
+        let pins = SavedPins { found: pins, jobs: jobs.clone() };
+        let (jobs, thread) = (Some(jobs), Some(thread));
+        Ok(SqliteStore { memory, shared, last: 0, skipped, agents, pins, jobs, thread })
     }
 
     /// The states that queue agents have set.
     pub fn agents(&self) -> SavedAgents {
         self.agents.clone()
+    }
+
+    /// Who has got in with a PIN.
+    pub fn pins(&self) -> SavedPins {
+        self.pins.clone()
     }
 
     /// Waits until the outcome of every write so far is known; `false` if that takes longer than `patience`.

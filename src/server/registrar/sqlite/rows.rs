@@ -13,9 +13,10 @@ use crate::registrar::reach;
 use crate::registrar::store::{Change, LocationStore, MemoryStore};
 use b2b_sip::endpoint::Transport;
 
-/// `b2bR`. Version 2 adds details of the route beyond whether there was a second Via; version 3 adds agents.
+/// `b2bR`. Version 2 adds details of the route beyond whether there was a second Via; version 3 adds agents,
+/// version 4 who has got in with a PIN.
 pub const KIND: Kind =
-    Kind { application: 0x6232_6252, version: 3, schema: SCHEMA, upgrades: &[FROM_1, FROM_2] };
+    Kind { application: 0x6232_6252, version: 4, schema: SCHEMA, upgrades: &[FROM_1, FROM_2, FROM_3] };
 
 const SCHEMA: &str = "
 CREATE TABLE binding (
@@ -25,7 +26,13 @@ CREATE TABLE binding (
     sent_by INTEGER NOT NULL, instance BLOB, reg_id INTEGER, user_agent TEXT NOT NULL,
     source TEXT NOT NULL
 );
-CREATE TABLE agent (name TEXT PRIMARY KEY, configured TEXT NOT NULL, state TEXT NOT NULL) WITHOUT ROWID;";
+CREATE TABLE agent (name TEXT PRIMARY KEY, configured TEXT NOT NULL, state TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE pin (
+    place TEXT, user TEXT, all_of_it INTEGER NOT NULL, at_ms INTEGER NOT NULL, PRIMARY KEY (place, user)
+) WITHOUT ROWID;";
+
+/// From version 3, which knew of no PINs.
+const FROM_3: &str = "CREATE TABLE pin (place TEXT, user TEXT, all_of_it INTEGER NOT NULL, at_ms INTEGER NOT NULL, PRIMARY KEY (place, user)) WITHOUT ROWID;";
 
 /// From version 2, which had registrations only.
 const FROM_2: &str = "CREATE TABLE agent (name TEXT PRIMARY KEY, configured TEXT NOT NULL, state TEXT NOT NULL) WITHOUT ROWID;";

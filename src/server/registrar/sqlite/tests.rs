@@ -320,3 +320,23 @@ fn what_agents_have_said_is_there_when_the_file_is_opened_again() {
     assert_eq!(folder.open().agents().found().keys().collect::<Vec<_>>(), ["1001"]);
     assert!(!SavedAgents::default().is_kept());
 }
+
+#[test]
+fn who_has_got_in_with_a_pin_is_there_when_the_file_is_opened_again() {
+    let folder = Folder::new();
+    let pin = |user: &str, all| SavedPin { place: "rooms".to_owned(), user: user.to_owned(), all };
+    let store = folder.open();
+    let pins = store.pins();
+    for saved in [pin("1001", false), pin("1002", false), pin("1001", true)] {
+        pins.save(saved);
+        assert!(store.flush(Duration::MAX));
+    }
+    drop(store);
+    let mut found: Vec<_> = folder.open().pins().found;
+    found.sort();
+    assert!(found.iter().all(|(_, age)| *age < Duration::from_secs(3_600)));
+    assert_eq!(
+        found.into_iter().map(|(pin, _)| pin).collect::<Vec<_>>(),
+        [pin("1001", true), pin("1002", false)]
+    );
+}

@@ -1,6 +1,6 @@
 //! The writer thread: jobs that arrive while it gathers or writes go into the next transaction together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,6 +10,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use rusqlite::Connection;
 
 use super::agents::{self, SavedAgent};
+use super::pins::{self, SavedPin};
 use super::rows::Statements;
 use super::{Clocks, Shared};
 use crate::registrar::aor::Aor;
@@ -33,6 +34,8 @@ pub enum Job {
     },
     /// The state of an agent; `None`: its row is deleted.
     Agent(String, Option<SavedAgent>),
+    /// A user has got in with a PIN.
+    Pin(SavedPin),
     /// Send when all earlier writes are settled.
     Flush(Sender<()>),
     /// Write what is pending, and end.
@@ -55,6 +58,7 @@ struct Batch {
     rows: Rows,
     /// Likewise; the latest of each.
     agents: BTreeMap<String, Option<SavedAgent>>,
+    pins: BTreeSet<SavedPin>,
     closed: bool,
     commits: Option<RangeInclusive<u64>>,
     jobs: usize,
@@ -69,6 +73,7 @@ impl Batch {
             Job::Flush(done) => self.flushes.push(done),
             Job::Close => self.closed = true,
             Job::Agent(name, saved) => drop(self.agents.insert(name, saved)),
+            Job::Pin(pin) => drop(self.pins.insert(pin)),
             #[cfg(test)]
             Job::Fail(fail) => self.fail = Some(fail),
             #[cfg(test)]
@@ -88,7 +93,7 @@ impl Batch {
     }
 
     fn is_empty(&self) -> bool {
-        self.rows.is_empty() && self.agents.is_empty()
+        self.rows.is_empty() && self.agents.is_empty() && self.pins.is_empty()
     }
 
     fn is_full(&self) -> bool {
@@ -129,6 +134,7 @@ pub fn run(connection: &Connection, queue: &Receiver<Job>, shared: &Shared) {
             shared.written.fetch_add(batch.rows.len() as u64, Ordering::Relaxed);
             batch.rows.clear();
             batch.agents.clear();
+            batch.pins.clear();
         }
         if let Some(commits) = batch.commits.take() {
             shared.settle(commits, written.is_ok());
@@ -178,6 +184,9 @@ fn transaction<'a>(
     statements.begin()?;
     for (name, saved) in &batch.agents {
         agents::write(connection, name, saved.as_ref())?;
+    }
+    for pin in &batch.pins {
+        pins::write(connection, pin, clocks.wall_ms)?;
     }
     for (id, (aor, binding)) in &batch.rows {
         match binding {
