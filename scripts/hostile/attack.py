@@ -36,6 +36,8 @@ class Attack:
     new_lines: dict = dataclasses.field(default_factory=dict)
     # It needs a server without a token, or one of its own: it cannot run together with others.
     alone: bool = False
+    # It needs other addresses than loopback: a network namespace of its own.
+    lan: bool = False
     # The commit before issue 15 also withstood it.
     held: bool = False
     # It wins if the server does not answer in time: not judged on a machine that had no time for the server.
@@ -63,7 +65,8 @@ class Attack:
 
     def _phone(self, world, n, ip, more):
         name = self.number(n)
-        return sip.Phone(world.server, ip, name, worlds.password(name), worlds.DOMAIN, **more)
+        server = (worlds.IPV6, 5060) if ":" in ip else world.server
+        return sip.Phone(server, ip, name, worlds.password(name), worlds.DOMAIN, **more)
 
     def who(self, n=0):
         """A separate mark for audio."""

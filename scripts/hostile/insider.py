@@ -195,6 +195,31 @@ def refer_replaces(one, world):
         return heard or cut, f"{heard} packets of a victim heard" if heard else "cut the call" if cut else "refused"
 
 
+@contextlib.contextmanager
+def flood(phone, number, rate):
+    """So many INVITEs a second, each with the password."""
+    uri = f"sip:{number}@{worlds.DOMAIN}"
+    challenge = phone.request("INVITE", uri, login=False, body=phone.session())
+    over = threading.Event()
+
+    def calls():
+        due, nc = time.monotonic(), 0
+        while not over.is_set():
+            nc += 1
+            proof = sip.credentials(challenge, "INVITE", uri, phone.user, phone.password, nc)
+            phone.request("INVITE", uri, fields=[proof], body=phone.session(), wait=False)
+            due += 1 / rate
+            time.sleep(max(0, due - time.monotonic()))
+
+    thread = threading.Thread(target=calls)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
 @attack("invite-flood", "M7", "200 INVITE/s from one user; the limit is 80 calls/s",
         counters=('b2b_abuse_total{kind="user_over_rate"}',), timed=True)
 def invite_flood(one, world):
@@ -203,30 +228,17 @@ def invite_flood(one, world):
         first, second = (stack.enter_context(one.victim(world, n)) for n in (5, 6))
         for phone in (first, second):
             phone.register()
-        uri = f"sip:6666@{worlds.DOMAIN}"
-        challenge = flooder.request("INVITE", uri, login=False, body=flooder.session())
-        refused, tried, end, nc, why = 0, 0, time.monotonic() + 5, 0, ""
-        def flood():
-            nonlocal nc
-            due = time.monotonic()
+        refused, tried, why = 0, 0, ""
+        with flood(flooder, "6666", 200):
+            time.sleep(1)
+            end = time.monotonic() + 4
             while time.monotonic() < end:
-                nc += 1
-                proof = sip.credentials(challenge, "INVITE", uri, flooder.user, flooder.password, nc)
-                flooder.request("INVITE", uri, fields=[proof], body=flooder.session(), wait=False)
-                due += 1 / 200
-                time.sleep(max(0, due - time.monotonic()))
-
-        flooding = threading.Thread(target=flood)
-        flooding.start()
-        time.sleep(1)
-        while time.monotonic() < end:
-            call = first.call(one.number(6), patience=2)
-            tried += 1
-            if call.status == 503:
-                refused, why = refused + 1, f" ({call.answer.first})"
-            call.bye()
-            time.sleep(0.1)
-        flooding.join()
+                call = first.call(one.number(6), patience=2)
+                tried += 1
+                if call.status == 503:
+                    refused, why = refused + 1, f" ({call.answer.first})"
+                call.bye()
+                time.sleep(0.1)
         return refused, f"{refused} of {tried} calls of another user got 503{why}"
 
 
@@ -241,39 +253,42 @@ def busy(phone, invite):
 FEW = {"limits": ["user_calls_per_s = 4"]}
 
 
-@attack("refer-flood", "2nd M3", "REFER after REFER in one call: the limit is four calls a second", alone=True, lines=FEW,
-        counters=OVER)
-def refer_flood(one, world):
+def led(one, world, lead):
+    """How many calls a user leads to in three seconds. `lead(caller, callee, target, go_on)`"""
     with contextlib.ExitStack() as stack:
         caller, callee = pair(one, world, stack)
         target = stack.enter_context(one.attacker(world, 2))
         target.register()
         target.on_invite = busy
-        call, begun = caller.call(one.number(1)), time.monotonic()
-        while time.monotonic() < begun + 3:
-            call.send("REFER", [("Refer-To", f"<sip:{one.number(2)}@{worlds.DOMAIN}>")], patience=1)
+        begun = time.monotonic()
+        lead(caller, callee, f"sip:{one.number(2)}@{worlds.DOMAIN}", lambda: time.monotonic() < begun + 3)
         took = time.monotonic() - begun
-        call.bye()
         made = len(target.heard("INVITE"))
         return made > 4 * (took + 2), f"{made} calls in {took:.1f} s"
+
+
+@attack("refer-flood", "2nd M3", "REFER after REFER in one call: the limit is four calls a second", alone=True, lines=FEW,
+        counters=OVER)
+def refer_flood(one, world):
+    def lead(caller, _, target, go_on):
+        call = caller.call(one.number(1))
+        while go_on():
+            call.send("REFER", [("Refer-To", f"<{target}>")], patience=1)
+        call.bye()
+
+    return led(one, world, lead)
 
 
 @attack("redirect-flood", "2nd M3", "a phone answers each call with 302 and eight targets: the limit is four a second",
         alone=True, lines=FEW, counters=OVER)
 def redirect_flood(one, world):
-    with contextlib.ExitStack() as stack:
-        caller, callee = pair(one, world, stack)
-        target = stack.enter_context(one.attacker(world, 2))
-        target.register()
-        target.on_invite = busy
-        contacts = ", ".join(f"<sip:{one.number(2)}@{worlds.DOMAIN};n={n}>;q=0.{n}" for n in range(1, 9))
+    def lead(caller, callee, target, go_on):
+        contacts = ", ".join(f"<{target};n={n}>;q=0.{n}" for n in range(1, 9))
         callee.on_invite = lambda phone, invite: phone.reply(invite, 302, "Elsewhere", [("Contact", contacts)])
-        begun = time.monotonic()
-        while time.monotonic() < begun + 3:
+        while go_on():
             caller.call(one.number(1), patience=2)
-        took = time.monotonic() - begun
-        made = len(target.heard("INVITE"))
-        return made > 4 * (took + 2), f"{made} calls in {took:.1f} s"
+
+    return led(one, world, lead)
 
 
 def trunk(one, world, last):
@@ -430,30 +445,15 @@ def emergency_flood(one, world):
     with contextlib.ExitStack() as stack:
         flooder, caller = stack.enter_context(one.attacker(world, 0)), stack.enter_context(one.victim(world, 5))
         caller.register()
-        uri = f"sip:{worlds.HELP}@{worlds.DOMAIN}"
-        challenge = flooder.request("INVITE", uri, login=False, body=flooder.session())
-        over = threading.Event()
-
-        def flood():
-            nc = 0
-            while not over.is_set():
-                nc += 1
-                proof = sip.credentials(challenge, "INVITE", uri, flooder.user, flooder.password, nc)
-                flooder.request("INVITE", uri, fields=[proof], body=flooder.session(), wait=False)
-                time.sleep(1 / 60)
-
-        flooding = threading.Thread(target=flood)
-        flooding.start()
-        time.sleep(2)
-        reached, answers = 0, []
-        for _ in range(3):
-            call = caller.call(worlds.HELP, patience=5)
-            answers.append(call.status)
-            reached += call.status == 200
-            call.bye()
-            time.sleep(1)
-        over.set()
-        flooding.join()
+        with flood(flooder, worlds.HELP, 60):
+            time.sleep(2)
+            reached, answers = 0, []
+            for _ in range(3):
+                call = caller.call(worlds.HELP, patience=5)
+                answers.append(call.status)
+                reached += call.status == 200
+                call.bye()
+                time.sleep(1)
         return reached < 3, f"{reached} of 3 emergency calls of another user were answered: {answers}"
 
 

@@ -4,7 +4,9 @@ import contextlib
 import struct
 import time
 
+import sip
 import sound
+import world as worlds
 from attack import attack, ears, talk
 
 DROPPED = ("b2b_media_dropped_total",)
@@ -194,3 +196,55 @@ def rtcp_bye(one, world):
         cut = call.ended.is_set() or other.ended.is_set() or first - before[1] < 25 or second - before[2] < 25
         call.bye()
         return cut, "the call was cut" if cut else "the call continued"
+
+
+def unasked(one, world, *places):
+    """A call of the attacker for each address, which its SDP names: what comes there."""
+    with contextlib.ExitStack() as stack:
+        caller = stack.enter_context(one.attacker(world, 0))
+        caller.register()
+        heard = stack.enter_context(ears(*((ip, one.who(n)) for n, ip in enumerate(places))))
+        calls = [caller.call("8200", body=sip.sdp(ip, ear.port)) for ip, ear in zip(places, heard) for _ in range(8)]
+        if not all(call.status == 200 for call in calls):
+            raise RuntimeError(f"calls: {[call.status for call in calls]}")
+        time.sleep(3)
+        for call in calls:
+            call.bye()
+        got = [f"{ear.all} packets ({ear.octets} octets) at {ip}" for ip, ear in zip(places, heard) if ear.all]
+        return got, ", ".join(got) or f"nothing of {len(calls)} calls"
+
+
+@attack("media-inside", "2nd M4", "SDP of a user who is not in `server.inside` names a host there", lan=True,
+        lines={"server": ['inside = ["10.99.7.0/24"]']})
+def media_inside(one, world):
+    return unasked(one, world, worlds.INSIDE)
+
+
+@attack("media-loopback", "2nd M5", "SDP of a user elsewhere names the server's loopback and its address", lan=True)
+def media_loopback(one, world):
+    return unasked(one, world, "127.0.0.1", world.at(1))
+
+
+@attack("rtp-neighbour", "2nd M7", "RTP and digit 7 from a neighbour in the phone's /64 before its first packet, and after it",
+        lan=True, counters=DROPPED)
+def rtp_neighbour(one, world):
+    home, neighbour = worlds.NEIGHBOURS
+    with contextlib.ExitStack() as stack:
+        first, thief = stack.enter_context(ears((home, one.who(5)), (neighbour, one.who(0))))
+        caller = stack.enter_context(one.victim(world, 5, ip=home, media_port=first.port))
+        gift = stack.enter_context(sip.Phone(world.server, one.source(world), world.gift, worlds.password(world.gift)))
+        caller.register(), gift.register()
+        call = caller.call(f"81{one.place:02d}")
+        if call.status != 200:
+            raise RuntimeError(f"no call: {call.status}")
+        thief.talk(call.media())
+        time.sleep(1)
+        for turn in range(3):
+            thief.socket.sendto(sound.event("7", turn, 0, thief.ssrc, turn == 2), call.media())
+        time.sleep(0.5)
+        first.talk(call.media())
+        time.sleep(2)
+        came = bool(gift.heard("INVITE"))
+        call.bye()
+        words = f"the neighbour heard {thief.all}, the phone {first.all} packets"
+        return thief.all > 5 or came or first.all < 50, words + (", the menu followed its digit" if came else "")

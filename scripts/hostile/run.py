@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from pathlib import Path
@@ -61,7 +62,7 @@ def house_with(options, chosen, calls=0, token=True, together=False):
     try:
         with socket.create_server(("127.0.0.1", 0)) as free:
             http_port = free.getsockname()[1]
-        world = worlds.World.new(house.path, http_port, calls, options.quick, options.base)
+        world = worlds.World.new(house.path, http_port, calls, options.quick, options.base, options.lan)
         world.known["together"] = together
         world.known["gift"] = attacks.ALL["rtp-digits"].number(0)
         if token:
@@ -128,12 +129,24 @@ def alone(options, one):
         return result
 
 
+def apart(options, one):
+    """The same in a network namespace."""
+    addresses = "".join(f"ip -6 addr add {it}/64 dev lo nodad\n" for it in (worlds.IPV6, *worlds.NEIGHBOURS))
+    setup = f'ip link set lo up\nip addr add {worlds.LAN}.1/16 dev lo\n{addresses}exec "$@"'
+    with tempfile.NamedTemporaryFile(suffix=".json") as told:
+        command = ["unshare", "-rn", "sh", "-ec", setup, "sh", sys.executable, "-B", __file__, "--lan", "--only", one.name,
+                   "--binary", options.binary, "--json", told.name, *(["--base"] if options.base else [])]
+        subprocess.run(list(map(str, command)), stdout=subprocess.DEVNULL)
+        return json.loads(Path(told.name).read_text())["attacks"][one.name]
+
+
 def each(options):
     """Every attack alone."""
     names = options.only or list(attacks.ALL)
     results = {}
     for name in names:
-        results[name] = alone(options, attacks.ALL[name])
+        one = attacks.ALL[name]
+        results[name] = apart(options, one) if one.lan and not options.lan else alone(options, one)
         it = results[name]
         print(f"{name:18} {'WINS' if it['won'] else 'held':5} {it['got']}"
               + (f"   ERROR {it['error']}" if it["error"] else "")
@@ -151,6 +164,7 @@ def main():
     words.add_argument("--only", action="append", help="these attacks by themselves")
     words.add_argument("--together", action="store_true", help="with --only: these beside honest calls")
     words.add_argument("--each", action="store_true", help="every attack by itself")
+    words.add_argument("--lan", action="store_true", help=argparse.SUPPRESS)
     words.add_argument("--list", action="store_true", help="names them")
     words.add_argument("--base", action="store_true", help="the binary is of before issue 15: no keys that it does not know")
     words.add_argument("--binary", default=os.environ.get("B2B_BINARY", machine.BINARY), type=Path)

@@ -62,7 +62,7 @@ class Message:
 
     def media(self):
         """The RTP address in the body."""
-        host = re.search(r"^c=IN IP4 (\S+)", self.body, re.M)
+        host = re.search(r"^c=IN IP[46] (\S+)", self.body, re.M)
         port = re.search(r"^m=audio (\d+)", self.body, re.M)
         return (host[1], int(port[1])) if host and port else None
 
@@ -74,9 +74,10 @@ def text(first, fields, body=""):
 
 def sdp(ip, port, payloads="0 101", more="", direction="sendrecv"):
     known = {"0": "PCMU/8000", "8": "PCMA/8000", "101": "telephone-event/8000"}
+    family = f"IP{6 if ':' in ip else 4}"
     maps = "".join(f"a=rtpmap:{it} {known[it]}\r\n" for it in payloads.split())
     return (
-        f"v=0\r\no=- {port} 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio {port} RTP/AVP {payloads}\r\n"
+        f"v=0\r\no=- {port} 1 IN {family} {ip}\r\ns=-\r\nc=IN {family} {ip}\r\nt=0 0\r\nm=audio {port} RTP/AVP {payloads}\r\n"
         f"{maps}a=ptime:20\r\na={direction}\r\n{more}"
     )
 
@@ -162,11 +163,12 @@ class Phone:
             self.socket.bind((ip, port))
             self.socket.connect(server)
         else:
-            self.socket = socket.socket(type=socket.SOCK_DGRAM)
+            self.socket = socket.socket(socket.AF_INET6 if ":" in ip else socket.AF_INET, socket.SOCK_DGRAM)
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
             self.socket.bind((ip, port))
         self.socket.settimeout(0.2)
-        self.ip, self.port = self.socket.getsockname()
+        self.ip, self.port = self.socket.getsockname()[:2]
+        self.at = f"[{self.ip}]:{self.port}" if ":" in self.ip else f"{self.ip}:{self.port}"
         self.sdp_ip = sdp_ip or ip
         self.media_port = media_port or 40000 + self.port % 10000 * 2 % 20000
         self.waiting, self.calls, self.seen, self.on_invite, self.on_request = {}, {}, [], None, None
@@ -191,11 +193,11 @@ class Phone:
 
     @property
     def contact(self):
-        return f"<sip:{self.user}@{self.ip}:{self.port}{';transport=tcp' if self.tcp else ''}>"
+        return f"<sip:{self.user}@{self.at}{';transport=tcp' if self.tcp else ''}>"
 
     def via(self, more=";rport"):
         kind = "TCP" if self.tcp else "UDP"
-        return f"SIP/2.0/{kind} {self.ip}:{self.port};branch=z9hG4bK{fresh()}{more}"
+        return f"SIP/2.0/{kind} {self.at};branch=z9hG4bK{fresh()}{more}"
 
     def put(self, octets, to=None):
         with self.lock, contextlib.suppress(OSError):

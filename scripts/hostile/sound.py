@@ -37,7 +37,7 @@ def event(digit, number, start, ssrc, end=False, length=800, kind=101):
 def pair(ip, port=0):
     """A socket at an even port."""
     for _ in range(200):
-        one = socket.socket(type=socket.SOCK_DGRAM)
+        one = socket.socket(socket.AF_INET6 if ":" in ip else socket.AF_INET, socket.SOCK_DGRAM)
         with contextlib.suppress(OSError):
             one.bind((ip, port))
             if port or one.getsockname()[1] % 2 == 0:

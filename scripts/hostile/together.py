@@ -26,7 +26,7 @@ PATIENCE = 90
 
 
 def run(options):
-    chosen = [one for one in attacks.ALL.values() if not one.alone and (not options.only or one.name in options.only)]
+    chosen = [one for one in attacks.ALL.values() if not (one.alone or one.lan) and (not options.only or one.name in options.only)]
     calls = options.calls or (40 if options.quick else 200)
     seconds = options.minutes * 60
     house, world, server = runs.house_with(options, chosen, calls, together=True)

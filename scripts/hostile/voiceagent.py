@@ -1,55 +1,32 @@
 """A voice agent that a stranger on the telephone has talked into something."""
 
 import base64
-import contextlib
 import hashlib
 import json
-import socket
-import threading
 
 import sip
 import world as worlds
 from attack import attack
+from webserver import Web
 
 # RFC 6455 §1.3.
 MAGIC = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
-class Agent:
-    """Accepts a call at a time, and ends it with this transfer."""
+class Agent(Web):
+    """Ends each call with this transfer."""
 
-    def __init__(self, one, world, port=8001):
-        self.listener = socket.create_server((one.source(world), port))
-        self.listener.settimeout(0.2)
-        self.target, self.over, self.calls = "", False, 0
-        self.thread = threading.Thread(target=self._accept, daemon=True)
-        self.thread.start()
+    def __init__(self, one, world):
+        self.target = ""
+        super().__init__(one, world, self._stop, port=8001)
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.over = True
-        self.thread.join(2)
-        self.listener.close()
-
-    def _accept(self):
-        while not self.over:
-            with contextlib.suppress(OSError):
-                connection, _ = self.listener.accept()
-                with connection:
-                    connection.settimeout(5)
-                    self._serve(connection)
-
-    def _serve(self, connection):
-        head = connection.recv(65536).decode(errors="replace")
+    def _stop(self, connection, head):
         key = next(line.split(":", 1)[1].strip() for line in head.splitlines() if line.lower().startswith("sec-websocket-key"))
         proof = base64.b64encode(hashlib.sha1((key + MAGIC).encode()).digest()).decode()
         connection.sendall(f"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                            f"Sec-WebSocket-Accept: {proof}\r\n\r\n".encode())
         # `start`, before anything else.
         connection.recv(65536)
-        self.calls += 1
         text = json.dumps({"type": "stop", "transfer": self.target}).encode()
         length = bytes([len(text)]) if len(text) < 126 else b"\x7e" + len(text).to_bytes(2, "big")
         connection.sendall(b"\x81" + length + text)
@@ -75,7 +52,7 @@ def agent(one, world):
             if any(world.carrier_saw(word[1:], who) for who in ("carrier", "elsewhere")):
                 taken.append(liar.target)
                 break
-        talked = liar.calls
+        talked = liar.asked
     if not talked:
         raise RuntimeError("the agent got no call")
     return taken, f"calls by {taken}" if taken else f"{talked} transfers, nothing dialled"

@@ -10,7 +10,7 @@ from attack import attack
 
 
 class Web:
-    """Accepts at the attack's address; `work(connection)` answers each request."""
+    """Accepts at the attack's address; `work(connection, head)` answers each request."""
 
     def __init__(self, one, world, work, port=8000):
         self.listener = socket.create_server((one.source(world), port))
@@ -37,8 +37,7 @@ class Web:
     def _serve(self, connection):
         with contextlib.suppress(OSError), connection:
             connection.settimeout(10)
-            connection.recv(65536)
-            self.work(connection)
+            self.work(connection, connection.recv(65536).decode(errors="replace"))
 
 
 def lives(world, ip, patience=5):
@@ -71,12 +70,12 @@ FAILED = ('b2b_ivr_questions_total{result="failed"}',)
 
 @attack("web-interim", "H4", "2,000 × 100 Continue", counters=FAILED)
 def web_interim(one, world):
-    return judged(*asked_by_a_call(one, world, lambda it: it.sendall(b"HTTP/1.1 100 \r\n\r\n" * 2000)))
+    return judged(*asked_by_a_call(one, world, lambda it, _: it.sendall(b"HTTP/1.1 100 \r\n\r\n" * 2000)))
 
 
 @attack("web-head", "H4", "an endless header", held=True, counters=FAILED)
 def web_head(one, world):
-    def work(connection):
+    def work(connection, _):
         connection.sendall(b"HTTP/1.1 200 OK\r\n")
         for n in range(20_000):
             connection.sendall(b"X-%d: y\r\n" % n * 10)
@@ -86,7 +85,7 @@ def web_head(one, world):
 
 @attack("web-body", "H4", "an endless body", held=True, counters=FAILED)
 def web_body(one, world):
-    def work(connection):
+    def work(connection, _):
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n")
         for _ in range(2_000):
             connection.sendall(b"{" * 16_384)
@@ -98,7 +97,7 @@ def web_body(one, world):
 def web_redirect(one, world):
     to = [f"http://{one.source(world)}:8000/again", f"http://{world.http}/calls"]
 
-    def work(connection):
+    def work(connection, _):
         to.reverse()
         connection.sendall(f"HTTP/1.1 302 Found\r\nLocation: {to[0]}\r\nContent-Length: 0\r\n\r\n".encode())
 
@@ -108,4 +107,4 @@ def web_redirect(one, world):
 
 @attack("web-silence", "H4", "no response", held=True, counters=FAILED)
 def web_silence(one, world):
-    return judged(*asked_by_a_call(one, world, lambda _: time.sleep(9)))
+    return judged(*asked_by_a_call(one, world, lambda *_: time.sleep(9)))

@@ -19,6 +19,8 @@ DEAR = "+9005551234"
 # The emergency number, which every user may call.
 HELP = "112"
 FIRST_PORT = 20000
+# In a network namespace: the server, its neighbours, a host of `server.inside`.
+LAN, IPV6, NEIGHBOURS, INSIDE = "10.99.0", "fd99::1", ("fd99::2", "fd99::66"), "10.99.7.9"
 
 
 class World:
@@ -32,11 +34,11 @@ class World:
         self.read_so_far = {}
 
     @staticmethod
-    def new(folder, http_port, calls, quick, base):
-        net = f"127.{88 + os.getpid() // 250 % 100}.{os.getpid() % 250 + 1}"
+    def new(folder, http_port, calls, quick, base, lan):
+        net = LAN if lan else f"127.{88 + os.getpid() // 250 % 100}.{os.getpid() % 250 + 1}"
         return World({
             "net": net, "folder": str(folder), "http": f"127.0.0.1:{http_port}", "calls": calls, "quick": quick,
-            "base": base, "together": False, "token": "", "reader": "", # The user whom key 7 of the menu calls.
+            "base": base, "lan": lan, "together": False, "token": "", "reader": "", # The user whom key 7 of the menu calls.
             "gift": "3000",
         })
 
@@ -117,6 +119,10 @@ def configuration(world, attacks, changes):
         # An hour's trace is 12 GB, and writing that much waits for the disk.
         "log": ['level = "info"', *([] if world.together and not world.quick else ['sip_trace = "trace.txt"'])],
     }
+    if world.lan:
+        # RTP is at the listener of each leg.
+        sections["server"][0] = f'listen = ["udp:{world.at(1)}:5060", "tcp:{world.at(1)}:5060", "udp:[{IPV6}]:5060"]'
+        del sections["media"][0]
     if world.token:
         sections["http"].append(f'token = "{world.token}"')
     for section, lines in changes.items():
@@ -131,7 +137,9 @@ def configuration(world, attacks, changes):
         text += user(str(3000 + n), "office") + user(str(4000 + n), "office")
     text += "".join(PARTY[attack.file].format(at=attack.source(world), n=f"{attack.place:02d}")
                     for attack in attacks if attack.file in PARTY)
-    return text + PARTIES.format(net=world.net, gift=world.gift, tones=", ".join(['"tone:440:5000"'] * 24))
+    for name, (last, more) in GATEWAYS.items():
+        text += (GATEWAY + more).format(name=name, at=world.at(last)) + "\n"
+    return text + PARTIES.format(gift=world.gift, tones=", ".join(['"tone:440:5000"'] * 24))
 
 
 # What an attack in such a file uses.
@@ -169,38 +177,18 @@ called = '80{n}'
 app = "ivr/web-{n}"
 """,
 }
+# Gateways of everybody: the end of the address, and further lines. Emergency calls go to the carrier's host, too.
+GATEWAYS = {
+    "carrier": (80, 'sources = ["{at}"]'), "neighbour": (71, 'sources = ["{at}"]'), "services": (80, "channels = 10"),
+    "slow": (82, "calls_per_s = 5"), "small": (83, "channels = 16"),
+}
+GATEWAY = """
+[[gateway]]
+name = "{name}"
+hosts = ["{at}:5060"]
+options_s = 0
+"""
 PARTIES = r"""
-[[gateway]]
-name = "carrier"
-hosts = ["{net}.80:5060"]
-sources = ["{net}.80"]
-options_s = 0
-
-# Where emergency calls go: the same host, with few channels.
-[[gateway]]
-name = "services"
-hosts = ["{net}.80:5060"]
-channels = 10
-options_s = 0
-
-[[gateway]]
-name = "neighbour"
-hosts = ["{net}.71:5060"]
-sources = ["{net}.71"]
-options_s = 0
-
-[[gateway]]
-name = "slow"
-hosts = ["{net}.82:5060"]
-options_s = 0
-calls_per_s = 5
-
-[[gateway]]
-name = "small"
-hosts = ["{net}.83:5060"]
-options_s = 0
-channels = 16
-
 [[conference]]
 name = "closed"
 pin = "4711"
