@@ -57,8 +57,13 @@ impl Value {
 
     /// The first item of a list.
     pub fn first(&self) -> Option<&Value> {
+        self.at(0)
+    }
+
+    /// The entry of a list at this place.
+    pub fn at(&self, place: usize) -> Option<&Value> {
         match self {
-            Value::List(values) => values.first(),
+            Value::List(values) => values.get(place),
             _ => None,
         }
     }

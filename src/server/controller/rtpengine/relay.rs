@@ -484,6 +484,7 @@ impl Held {
             (flow.packets, flow.bytes) = (packets, bytes);
         }
         stats.ssrc = counted.ssrc.or(stats.ssrc);
+        stats.rtcp.received = u32::try_from(counted.rtcp).unwrap_or(u32::MAX);
         stats.sources.signalled = Some(self.said.party.rtp).filter(|it| !it.ip().is_unspecified());
         if stats.received.packets > 0 {
             stats.sources.locked = counted.from;

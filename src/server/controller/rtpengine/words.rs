@@ -153,6 +153,8 @@ pub fn refusal(reply: &Value) -> Option<String> {
 pub struct Counted {
     /// RTP from the party: packets, octets.
     pub received: (u64, u64),
+    /// RTCP packets from the party at a port of their own.
+    pub rtcp: u64,
     /// RTP from the other endpoint that was sent to the party.
     pub sent: (u64, u64),
     /// The source address of the party's RTP, as rtpengine has learned it.
@@ -163,10 +165,7 @@ pub struct Counted {
 /// Reads the reply to `query` or `delete`.
 pub fn counted(reply: &Value) -> Option<Counted> {
     let tags = reply.get("tags")?;
-    let stream = |tag: &str| {
-        let media = tags.get(tag)?.get("medias")?.first()?;
-        media.get("streams")?.first()
-    };
+    let streams = |tag: &str| tags.get(tag)?.get("medias")?.first()?.get("streams");
     let flow = |stream: Option<&Value>| {
         let stats = stream.and_then(|stream| stream.get("stats"));
         let of = |key| {
@@ -175,7 +174,7 @@ pub fn counted(reply: &Value) -> Option<Counted> {
         };
         (of("packets"), of("bytes"))
     };
-    let party = stream(PARTY)?;
+    let (party, rtcp) = (streams(PARTY)?.first()?, streams(PARTY)?.at(1));
     let endpoint = party.get("endpoint");
     let ip = endpoint.and_then(|it| it.get("address")).and_then(Value::text).and_then(|it| it.parse().ok());
     let port = endpoint.and_then(|it| it.get("port")).and_then(Value::int);
@@ -183,7 +182,8 @@ pub fn counted(reply: &Value) -> Option<Counted> {
     let ssrc = party.get("SSRC").and_then(Value::int).and_then(|ssrc| u32::try_from(ssrc).ok());
     Some(Counted {
         received: flow(Some(party)),
-        sent: flow(stream(INNER)),
+        rtcp: flow(rtcp).0,
+        sent: flow(streams(INNER).and_then(Value::first)),
         from: ip.zip(port).map(|(ip, port): (IpAddr, u16)| SocketAddr::new(ip, port)),
         ssrc,
     })

@@ -111,7 +111,8 @@ fn tags(packets: i64) -> Value {
         let stats = Value::dict([("packets", Value::Int(packets)), ("bytes", Value::Int(packets * 172))]);
         let endpoint = Value::dict([("address", "198.51.100.4".into()), ("port", Value::Int(4_000))]);
         let stream = Value::dict([("stats", stats), ("endpoint", endpoint), ("SSRC", Value::Int(77))]);
-        let media = Value::dict([("streams", Value::List(vec![stream]))]);
+        let rtcp = Value::dict([("stats", Value::dict([("packets", Value::Int(packets / 10))]))]);
+        let media = Value::dict([("streams", Value::List(vec![stream, rtcp]))]);
         Value::dict([("medias", Value::List(vec![media]))])
     };
     Value::dict([("party", end(packets)), ("inner", end(packets / 2))])
@@ -159,7 +160,7 @@ fn an_endpoint_that_is_released_is_deleted_once_with_its_last_counters() {
     let events = bench.events();
     assert!(
         matches!(&events[..], [MediaEvent::Closed { endpoint: A, stats }]
-            if (stats.received.packets, stats.sent.packets) == (50, 25)),
+            if (stats.received.packets, stats.sent.packets, stats.rtcp.received) == (50, 25, 5)),
         "{events:?}"
     );
     assert_eq!(bench.relay.len(), 0);
