@@ -158,8 +158,13 @@ impl Bench {
                     match self.digest.verify(now, &request, asked, &House) {
                         Verdict::Authenticated { user } => {
                             let user = Some(user.as_str());
-                            let sender =
-                                Sender { flow: &flow, source: flow.remote, user, is_open: &|_| true };
+                            let sender = Sender {
+                                flow: &flow,
+                                source: flow.remote,
+                                user,
+                                challenged: false,
+                                is_open: &|_| true,
+                            };
                             let reply = self.registrar.handle(now, &request, sender, &House);
                             self.pending.push(reply.commit, (transaction, reply.reply));
                             while self.registrar.poll_event().is_some() {}

@@ -79,7 +79,8 @@ fn the_registrar_that_is_killed() {
         };
         let request = register(user, cseq, expires);
         let flow = flow();
-        let sender = Sender { flow: &flow, source: flow.remote, user: None, is_open: &|_| true };
+        let sender =
+            Sender { flow: &flow, source: flow.remote, user: None, challenged: false, is_open: &|_| true };
         let reply = registrar.handle(Instant::now(), &request, sender, &Everybody);
         assert_eq!(reply.reply.status, 200);
         pending.push(reply.commit, (user, cseq, expires));

@@ -103,7 +103,13 @@ impl Server {
                 if !knows {
                     self.penalties.succeeded(source, &user);
                 }
-                let sender = Sender { flow, source: flow.remote, user: Some(&user), is_open: &|_| true };
+                let sender = Sender {
+                    flow,
+                    source: flow.remote,
+                    user: Some(&user),
+                    challenged: false,
+                    is_open: &|_| true,
+                };
                 let reply = self.registrar.handle(now, request, sender, &self.users);
                 Some((reply.reply, reply.commit))
             }
