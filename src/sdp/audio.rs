@@ -287,8 +287,16 @@ fn formats(media: &Media) -> Vec<Format> {
         if payload_type > 127 || formats.iter().any(|format| format.payload_type == payload_type) {
             continue;
         }
-        let mapped = maps.iter().find(|map| map.payload_type == payload_type).cloned();
-        if let Some(format) = mapped.or_else(|| Format::from_static(payload_type)) {
+        let known = Format::from_static(payload_type);
+        // Of several maps the one that can be meant: events run at the clock of an audio format.
+        let fits = |map: &&Format| match &known {
+            Some(known) => known.same_encoding(map),
+            None if !map.is_telephone_event() => true,
+            None => maps.iter().any(|it| !it.is_telephone_event() && it.clock_rate == map.clock_rate),
+        };
+        let mut mapped = maps.iter().filter(|map| map.payload_type == payload_type);
+        let map = mapped.clone().find(fits).or_else(|| mapped.next()).cloned();
+        if let Some(format) = map.or(known) {
             formats.push(Format { fmtp: parameters(payload_type), ..format });
         }
     }

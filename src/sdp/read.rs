@@ -157,7 +157,11 @@ fn media(value: &str) -> (Media, bool) {
         media: or(media, "unknown"),
         port,
         num_ports: None,
-        proto: or(proto, "RTP/AVP"),
+        proto: match proto {
+            // As RFC 2327 has it nowhere, but devices do.
+            "" | "RTP" => "RTP/AVP".to_owned(),
+            proto => proto.to_owned(),
+        },
         fmt: if port == 0 { or(rest, "0") } else { rest.to_owned() },
         media_title: None,
         connections: Vec::new(),

@@ -36,6 +36,32 @@ fn an_rtpmap_explains_dynamic_types_and_wins_over_the_static_table() {
 }
 
 #[test]
+fn of_several_maps_of_a_type_the_one_that_can_be_meant_counts() {
+    let read = |types: &str, maps: &[&str]| {
+        let maps: String = maps.iter().map(|map| format!("a=rtpmap:{map}\r\n")).collect();
+        audio(&format!("{HEAD}m=audio 4000 RTP/AVP {types}\r\n{maps}")).formats.last().unwrap().rtpmap()
+    };
+    let events = ["96 telephone-event/48000", "96 telephone-event/8000"];
+    assert_eq!(read("8 96", &[events[0], "8 PCMA/8000", events[1]]), events[1]);
+    assert_eq!(read("111 96", &[events[1], "111 opus/48000/2", events[0]]), events[0]);
+    assert_eq!(
+        read("111 8 96", &["111 opus/48000/2", events[0], "8 PCMA/8000", events[1]]),
+        events[0],
+        "the first of two"
+    );
+    assert_eq!(read("111 96", &[events[1], "111 opus/48000/2"]), events[1], "the only one");
+    assert_eq!(read("0", &["0 PCMA/8000", "0 PCMU/8000"]), "0 PCMU/8000");
+    assert_eq!(read("97", &["97 iLBC/8000", "97 speex/8000"]), "97 iLBC/8000");
+}
+
+#[test]
+fn a_line_of_rtp_without_a_profile_is_rtp_avp() {
+    let written = |protocol: &str| audio(&format!("{HEAD}m=audio 4000 {protocol} 0\r\n")).protocol;
+    assert_eq!([written("RTP"), written("RTP/AVP"), written("RTP/SAVP")], ["RTP/AVP", "RTP/AVP", "RTP/SAVP"]);
+    assert_ne!(written("TCP"), "RTP/AVP");
+}
+
+#[test]
 fn media_level_connection_and_direction_win_over_session_level() {
     let text = format!(
         "{HEAD}a=sendonly\r\nm=audio 4000 RTP/AVP 0\r\nc=IN IP6 2001:db8::7\r\na=recvonly\r\nm=audio 4002 RTP/AVP 0\r\n"
