@@ -73,8 +73,13 @@ impl AgentService {
             LegOutput::ChangeRefused { change, status, reason } => {
                 return self.tell(told, AgentEvent::ChangeRefused { leg, change, status, reason });
             }
+            // Media knows whether it is the same press as one that came there.
             LegOutput::Digit { digit, duration_ms } => {
-                return self.tell(told, AgentEvent::Digit { leg, digit, duration_ms });
+                let session = self.legs.get(leg).and_then(|entry| entry.session);
+                if session.is_none_or(|it| self.media.info(it, digit, duration_ms).is_err()) {
+                    self.tell(told, AgentEvent::Digit { leg, digit, duration_ms });
+                }
+                return;
             }
             LegOutput::Ended(cause) => {
                 self.transfers_end(leg, &cause);

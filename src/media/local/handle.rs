@@ -166,6 +166,14 @@ impl MediaHandle {
         self.0.act(id, LocalAct::Digit { digit, duration_ms, mode })
     }
 
+    /// A digit of the far end by INFO: it becomes an event, unless it is the same press as one in its media.
+    ///
+    /// # Errors
+    /// There is no such endpoint.
+    pub fn info(&self, id: RelayId, digit: char, duration_ms: u32) -> Result<(), CommandError> {
+        self.0.act(id, LocalAct::Info { digit, duration_ms })
+    }
+
     /// Sends silence in place of the source's audio, or stops doing so.
     ///
     /// # Errors

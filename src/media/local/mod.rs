@@ -79,6 +79,13 @@ pub enum LocalAct {
         /// As events (RFC 4733), or as tones in the audio.
         mode: DigitMode,
     },
+    /// A digit of the far end by INFO: an event, unless it is the same press as one in its media.
+    Info {
+        /// The digit.
+        digit: char,
+        /// Its length, ms.
+        duration_ms: u32,
+    },
     /// Sends silence in place of the source's audio; digits are sent all the same.
     Mute(bool),
     /// Sets the gain of the source's audio and of what is played; `None` leaves it unchanged. Values beyond
@@ -103,6 +110,7 @@ impl fmt::Debug for LocalAct {
             LocalAct::CaptureTime(_) => "CaptureTime",
             LocalAct::Attach(..) => "Attach",
             LocalAct::Digit { .. } => "Digit",
+            LocalAct::Info { .. } => "Info",
             LocalAct::Mute(_) => "Mute",
             LocalAct::Volume { .. } => "Volume",
             LocalAct::Participant(_) => "Participant",
@@ -163,7 +171,7 @@ impl Local {
     /// Executes a command.
     pub(crate) fn act(&mut self, act: LocalAct) {
         match act {
-            LocalAct::Begin(_) => {}
+            LocalAct::Begin(_) | LocalAct::Info { .. } => {}
             LocalAct::CaptureTime(id) => self.abs_capture_time_id = id,
             LocalAct::Attach(source, sink) => {
                 self.sender.new_source(source);

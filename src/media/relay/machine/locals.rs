@@ -84,6 +84,12 @@ impl Machine {
         if self.get(id).is_none() {
             return;
         }
+        if let LocalAct::Info { digit, duration_ms } = act {
+            let counts = self.get(id).is_some_and(|endpoint| endpoint.far.digits.info(digit, now.at));
+            let (passed_on, by_tone) = (false, false);
+            let event = RelayEvent::Digit { id, digit, duration_ms, passed_on, by_tone };
+            return self.events.extend(counts.then_some(event));
+        }
         if let LocalAct::Begin(local) = act {
             if !self.has_local(id) {
                 self.locals.slots.push(id.slot);

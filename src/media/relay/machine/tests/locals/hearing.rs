@@ -23,6 +23,31 @@ fn digits_are_reported_and_not_played() {
 }
 
 #[test]
+fn a_key_that_comes_as_an_event_and_by_info_counts_once() {
+    for info_first in [true, false] {
+        let mut bench = Bench::plain();
+        for n in 0..5 {
+            bench.receive(u64::from(n) * 20, 4_000, &audio(9, n));
+        }
+        let info = |digit| LocalAct::Info { digit, duration_ms: 250 };
+        if info_first {
+            bench.act(info('3'));
+        }
+        for (n, end) in [(5, 0), (6, 0), (7, 0x80)] {
+            bench.receive(n * 20, 4_000, &packet(101, (65_000 + n) as u16, 800, 9, &[3, end, 1, 0x40]));
+        }
+        if !info_first {
+            bench.act(info('3'));
+        }
+        bench.act(info('4'));
+        bench.wake(1_000);
+        bench.act(info('4'));
+        let first = ('3', if info_first { 250 } else { 40 });
+        assert_eq!(bench.digits(), [first, ('4', 250), ('4', 250)], "INFO first: {info_first}");
+    }
+}
+
+#[test]
 fn what_was_not_negotiated_is_counted_and_dropped() {
     let mut bench = Bench::plain();
     for n in 0..4 {
