@@ -1,6 +1,7 @@
 //! Converts user input to a URI.
 
-/// A URI is returned unchanged; anything else becomes a user at the identity's host.
+/// A SIP URI is returned unchanged; anything else becomes a user at the identity's host, a `tel` URI without
+/// the separators of its number (RFC 3966 §5.1.1).
 pub fn uri_of(number: &str, identity: &str) -> String {
     let number = number.trim();
     let is_uri = ["sip:", "sips:"]
@@ -13,6 +14,13 @@ pub fn uri_of(number: &str, identity: &str) -> String {
         return format!("sip:{number}");
     }
     let (scheme, _, host) = parts(identity);
+    let number = match number.split_at_checked(4) {
+        Some((tel, number)) if tel.eq_ignore_ascii_case("tel:") => {
+            let (digits, params) = number.split_at(number.find(';').unwrap_or(number.len()));
+            format!("{}{params}", digits.replace(['-', '.', '(', ')'], ""))
+        }
+        _ => number.to_owned(),
+    };
     format!("{scheme}:{number}@{host}")
 }
 
@@ -43,6 +51,13 @@ mod tests {
         for (number, uri) in [
             ("1002", "sip:1002@127.0.0.1:5060;transport=tcp"),
             (" +44208 ", "sip:+44208@127.0.0.1:5060;transport=tcp"),
+            ("tel:+12025550199", "sip:+12025550199@127.0.0.1:5060;transport=tcp"),
+            ("TEL:+1-(202)-555.0199", "sip:+12025550199@127.0.0.1:5060;transport=tcp"),
+            (
+                "tel:7042;phone-context=pbx-1.example",
+                "sip:7042;phone-context=pbx-1.example@127.0.0.1:5060;transport=tcp",
+            ),
+            ("tél", "sip:tél@127.0.0.1:5060;transport=tcp"),
             ("bob@127.0.0.2", "sip:bob@127.0.0.2"),
             ("SIP:bob@127.0.0.2", "SIP:bob@127.0.0.2"),
             ("sips:bob@example.com", "sips:bob@example.com"),
