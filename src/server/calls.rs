@@ -119,7 +119,7 @@ impl ApplicationHandler for Routes {
             };
             let called = match leading::lead(&current, &settings, &claim) {
                 Led::Number(called, _) => called,
-                Led::Contact(contact, why) => return as_it_is(*contact, why),
+                Led::Contact(contact, why) => return as_it_is(&settings, *contact, why),
                 Led::NotFollowed { why, line } => return HandlerAction::NotFollowed { why, line },
             };
             referred::referred(&settings, &referral, called).await
@@ -147,7 +147,7 @@ impl ApplicationHandler for Routes {
                 Led::Contact(mut contact, why) => {
                     contact.diverted = dialled.diverted.clone();
                     contact.emergency = dialled.emergency.clone();
-                    return as_it_is(*contact, why);
+                    return as_it_is(&settings, *contact, why);
                 }
                 Led::NotFollowed { why, line } => return HandlerAction::NotFollowed { why, line },
             };
@@ -185,8 +185,10 @@ impl ApplicationHandler for Routes {
 }
 
 /// Calls a contact that a party has named unchanged, past the routes.
-fn as_it_is(contact: ResolvedContact, why: &str) -> HandlerAction {
-    let action = HandlerAction::Dial(Box::new(DialRequest::contacts(vec![contact])));
+fn as_it_is(settings: &Settings, contact: ResolvedContact, why: &str) -> HandlerAction {
+    let mut request = DialRequest::contacts(vec![contact]);
+    request.options.ring_timeout = settings.config.limits.ring;
+    let action = HandlerAction::Dial(Box::new(request));
     HandlerAction::Routed { route: None, why: why.to_owned(), action: Box::new(action) }
 }
 

@@ -118,7 +118,12 @@ const ROUTES: &str = "[[route]]\ncalled = \"5\"\nto = \"gateway/b\"\n\
 
 /// Ann, as this user, talks to Bob, who is behind a gateway.
 fn talking(user: &str) -> (Harness, (PartyId, UsageId), (PartyId, UsageId), PartyId) {
-    let mut harness = server(&(gateway("b", BOB, "") + &gateway("c", CAT, "") + ROUTES));
+    talking_on("", user)
+}
+
+/// The same, with these sections.
+fn talking_on(sections: &str, user: &str) -> (Harness, (PartyId, UsageId), (PartyId, UsageId), PartyId) {
+    let mut harness = server(&(gateway("b", BOB, "") + &gateway("c", CAT, "") + ROUTES + sections));
     let (ann, bob, cat) = (harness.party(ANN), harness.party(BOB), harness.party(CAT));
     let a = call_as(&mut harness, ann, user, "5");
     let b = harness.answer_next(bob, SESSION);
@@ -176,6 +181,28 @@ fn a_transfer_to_a_number_goes_by_the_routes_with_the_class_of_who_asks() {
         harness.hang_up(a.0, a.1);
         harness.assert_nothing_left();
     }
+}
+
+#[test]
+fn who_is_named_in_a_refer_rings_as_long_as_limits_say() {
+    let (mut harness, a, b, _) = talking_on("[limits]\nring_s = 9\n", "1001");
+    // To another phone at his own gateway.
+    let (now, target) = (harness.now(), format!("<sip:77@{BOB}>"));
+    harness.endpoint(b.0).refer(now, b.1, target.into(), true, Vec::new()).unwrap();
+    harness.settle();
+    let [new] = harness.incoming(b.0).try_into().expect("one call");
+    let now = harness.now();
+    harness.endpoint(b.0).provisional(now, new, 180, "", None).unwrap();
+    harness.settle();
+    let cancels =
+        |harness: &Harness| harness.wire.iter().filter(|it| it.line().starts_with("CANCEL")).count();
+    harness.run(std::time::Duration::from_secs(8));
+    assert_eq!(cancels(&harness), 0);
+    harness.run(std::time::Duration::from_secs(2));
+    assert_eq!(cancels(&harness), 1);
+    assert!(harness.is_up(a.0, a.1) && harness.is_up(b.0, b.1), "they talk on");
+    harness.hang_up(a.0, a.1);
+    harness.assert_nothing_left();
 }
 
 #[test]
