@@ -40,6 +40,18 @@ impl Switch {
         parts
     }
 
+    /// What of a party's BYE goes to the other party with its BYE.
+    pub(super) fn bye_across(&mut self, leg: LegId, request: &Headers) {
+        let Some((_, other, _)) = self.bridged(leg) else { return };
+        if self.parts_across((leg, other), request).is_empty() {
+            return;
+        }
+        let body = self.body_across((leg, other), request).map(Box::new);
+        if let Some(it) = self.calls.leg_mut(other) {
+            it.why.body = body;
+        }
+    }
+
     /// The body of another request, or of its response, as another leg gets it.
     pub(super) fn body_across(&mut self, legs: (LegId, LegId), message: &Headers) -> Option<Body> {
         let Content { session, mut parts, .. } = message.content();

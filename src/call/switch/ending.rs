@@ -56,7 +56,10 @@ impl Switch {
         }
         let headers = reason_field(it.why.reason.clone());
         let result = match it.life.state() {
-            LegState::Answered => t.sip.bye_with(t.now, usage, self.ruled(leg, headers, None)),
+            LegState::Answered => {
+                let body = it.why.body.as_deref().cloned();
+                t.sip.bye_with(t.now, usage, self.ruled(leg, headers, None), body)
+            }
             _ => t.sip.cancel_with(t.now, usage, headers),
         };
         if let Err(error) = result {

@@ -174,6 +174,9 @@ impl Switch {
                 self.branch_failed((call, leg), failure, |dial, it| dial.silent(now, branch, it));
             }
         }
+        if let Termination::RemoteBye { request } = &cause {
+            self.bye_across(leg, request);
+        }
         let reason = match &cause {
             Termination::RemoteBye { request } | Termination::RemoteCancel { request } => reason_of(request),
             _ if self.has_expired(leg, &cause) => Some(recovered()),

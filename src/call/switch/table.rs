@@ -33,7 +33,7 @@ use crate::pace::Place;
 use crate::recording::Keys;
 use crate::service::{CallError, DialError, DialOptions};
 use crate::{BridgeId, CallId, LegId};
-use b2b_sip::endpoint::{HeaderFields, UsageId};
+use b2b_sip::endpoint::{Body, HeaderFields, UsageId};
 use b2b_sip::msg::Uri;
 use b2b_sip::msg::body::Part;
 use b2b_sip::net::budget::Bucket;
@@ -175,6 +175,8 @@ pub(super) struct Why {
     pub cause: Option<TerminationCause>,
     /// Reason (RFC 3326) of the BYE, CANCEL or refusal that ends it.
     pub reason: Option<Bytes>,
+    /// What of the other party's BYE its own BYE carries.
+    pub body: Option<Box<Body>>,
     /// The reason for a refusal as given by a route.
     pub told: Option<String>,
     /// Why its offer cannot be used: who refuses it may not know that.

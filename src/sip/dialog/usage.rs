@@ -73,6 +73,8 @@ pub struct Usage {
 #[derive(Debug, Default)]
 pub struct Parting {
     pub headers: HeaderFields,
+    /// For the BYE alone.
+    pub body: Option<Body>,
     /// The last BYE that the peer sent in an early dialog.
     pub bye: Option<Request>,
     /// If the BYE was challenged: deadline for the user's credentials.

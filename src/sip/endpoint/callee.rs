@@ -293,11 +293,12 @@ impl Endpoint {
     /// Sends a BYE in the confirmed dialog, with the header fields that the user gave.
     pub(super) fn send_bye(&mut self, now: Instant, id: UsageId, user: User) {
         let Some(usage) = self.usages.get_mut(id) else { return };
-        let headers = usage.parting.as_deref().map(|parting| parting.headers.clone()).unwrap_or_default();
+        let parting = usage.parting.as_deref().map(|it| (it.headers.clone(), it.body.clone()));
+        let (headers, body) = parting.unwrap_or_default();
         let Some(dialog) = usage.dialogs.first_mut() else { return };
         dialog.local_cseq += 1;
         let (dialog, cseq) = (dialog.clone(), dialog.local_cseq);
-        let draft = Draft { headers, ..Draft::new(Method::Bye, cseq, None) };
+        let draft = Draft { headers, ..Draft::new(Method::Bye, cseq, body) };
         self.dispatch(now, dialog, draft, user);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::command::{CommandError, HeaderFields, Reply, check_headers};
+use super::command::{Body, CommandError, HeaderFields, Reply, check_headers};
 use super::hops::flow_after;
 use super::outbox::ReplyPath;
 use super::receive::abilities;
@@ -169,10 +169,10 @@ impl Endpoint {
     /// # Errors
     /// The call is not answered: use `cancel` or `reject`.
     pub fn bye(&mut self, now: Instant, usage: UsageId) -> Result<(), CommandError> {
-        self.bye_with(now, usage, Vec::new())
+        self.bye_with(now, usage, Vec::new(), None)
     }
 
-    /// Like `bye`, with header fields for the BYE, such as Reason (RFC 3326).
+    /// Like `bye`, with header fields for the BYE, such as Reason (RFC 3326), and a body.
     ///
     /// # Errors
     /// As for `bye`, or a header field is invalid.
@@ -181,10 +181,14 @@ impl Endpoint {
         now: Instant,
         usage: UsageId,
         headers: HeaderFields,
+        body: Option<Body>,
     ) -> Result<(), CommandError> {
         check_headers(&headers)?;
-        let it = self.usages.get(usage).filter(|it| !it.is_over()).ok_or(CommandError::Gone)?;
+        let it = self.usages.get_mut(usage).filter(|it| !it.is_over()).ok_or(CommandError::Gone)?;
         let phase = it.phase;
+        if body.is_some() {
+            it.parting.get_or_insert_default().body = body;
+        }
         match phase {
             Phase::Established => {
                 self.part_with(usage, headers);

@@ -1,15 +1,22 @@
 //! Inside a call: re-INVITE, hold, UPDATE, INFO, MESSAGE, the loss of a peer.
 
+use std::sync::Arc;
+use std::time::Instant;
+
 use b2b_call::bridge_fsm::{BridgeMode, BridgeState};
 use b2b_call::bus::Received;
 use b2b_call::controller::{EndpointId, MediaEvent};
 use b2b_call::event::{DigitBy, Event as News};
+use b2b_call::handler::Party;
+use b2b_call::resolver::ChainResolver;
 use b2b_call::service::DialOptions;
-use b2b_sip::endpoint::{Body, Event, InDialog, Reply, Termination, UsageEvent, UsageId};
-use b2b_sip::msg::Method;
-use b2b_testkit::{Harness, PartyId, SESSION};
+use b2b_call::switch::admission::{Admission, AdmissionControl, Caller, Fate};
+use b2b_call::switch::{SwitchConfig, Turn};
+use b2b_sip::endpoint::{Body, Event, Flow, InDialog, Reply, Termination, UsageEvent, UsageId};
+use b2b_sip::msg::{Method, Request};
+use b2b_testkit::{Harness, Network, PartyId, SESSION};
 
-use crate::routed::{ANN, BOB, contacts, routed, to_bob};
+use crate::routed::{ANN, BOB, Route, contacts, routed, to_bob};
 
 fn connected() -> (Harness, (PartyId, UsageId), (PartyId, UsageId)) {
     let mut harness = to_bob();
@@ -168,7 +175,7 @@ fn the_reason_of_a_bye_goes_across() {
     let (mut harness, (ann, a), (bob, b)) = connected();
     let now = harness.now();
     let headers = vec![("Reason".into(), "Q.850;cause=31;text=\"x\"".into())];
-    harness.endpoint(ann).bye_with(now, a, headers).unwrap();
+    harness.endpoint(ann).bye_with(now, a, headers, None).unwrap();
     harness.settle();
     match harness.ended(bob, b) {
         Some(Termination::RemoteBye { request }) => {
@@ -180,13 +187,60 @@ fn the_reason_of_a_bye_goes_across() {
     harness.assert_nothing_left();
 }
 
+/// All parties are gateways; their calls carry ISUP or do not.
+struct Gateways(bool);
+
+impl AdmissionControl for Gateways {
+    fn invite(&mut self, _: Instant, _: &Request, flow: &Flow) -> Admission {
+        Admission::Accept(Box::new(Caller::at(flow.remote)))
+    }
+
+    fn request(&mut self, _: &mut Turn<'_>, _: &Request, _: &Flow) -> Fate {
+        Fate::ReplyOnce(Reply::status(405))
+    }
+
+    fn takes_isup(&self, _: &Party) -> bool {
+        self.0
+    }
+}
+
+#[test]
+fn the_isup_of_a_bye_goes_to_a_gateway_that_takes_it() {
+    const REL: &[u8] = b"\x0c\x02\x00\x02\x83\x90";
+    for (isup, content_type) in
+        [(true, "application/ISUP;version=itu-t92+"), (true, "text/plain"), (false, "application/isup")]
+    {
+        let route = Arc::new(Route(contacts(&[(BOB, 0)], DialOptions::default())));
+        let (start, config) = (Instant::now(), SwitchConfig::default());
+        let resolver = Arc::new(ChainResolver::default());
+        let mut harness =
+            Harness::with(start, vec![route], resolver, Box::new(Gateways(isup)), config, Network::QUIET);
+        let (ann, bob) = (harness.party(ANN), harness.party(BOB));
+        let a = harness.call(ann, "bob", Some(SESSION));
+        let b = harness.answer_next(bob, SESSION);
+        let now = harness.now();
+        let rel = Body { content_type: content_type.into(), data: REL.into() };
+        harness.endpoint(bob).bye_with(now, b, Vec::new(), Some(rel)).unwrap();
+        harness.settle();
+        let Some(Termination::RemoteBye { request }) = harness.ended(ann, a) else { panic!("a BYE") };
+        let wanted = (isup && content_type.contains("ISUP")).then_some((content_type.as_bytes(), REL));
+        let body = request.body();
+        assert_eq!(
+            request.header(b2b_sip::msg::Name::ContentType).map(|it| (it, &body[..])),
+            wanted,
+            "{isup} {content_type}"
+        );
+        harness.assert_nothing_left();
+    }
+}
+
 /// Asterisk sends it when it knows no cause; Q.850 does not define it.
 #[test]
 fn a_cause_of_0_goes_to_nobody() {
     let zero = || vec![("Reason".into(), "Q.850;cause=0".into())];
     let (mut harness, (ann, a), (bob, b)) = connected();
     let now = harness.now();
-    harness.endpoint(ann).bye_with(now, a, zero()).unwrap();
+    harness.endpoint(ann).bye_with(now, a, zero(), None).unwrap();
     harness.settle();
     let Some(Termination::RemoteBye { request }) = harness.ended(bob, b) else { panic!("no BYE") };
     let reason = request.header(b2b_sip::msg::Name::Reason).map(String::from_utf8_lossy);

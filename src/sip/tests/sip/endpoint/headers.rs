@@ -74,7 +74,7 @@ fn header_fields_that_are_the_endpoints_own_are_refused_and_nothing_is_sent() {
     let now = pair.now;
     for headers in [one("Via", "SIP/2.0/UDP x"), one("Contact", "<sip:a@b>"), one("Reason", "a\r\nEvil: 1")] {
         let refused = |result| assert!(matches!(result, Err(CommandError::BadHeader { .. })), "{headers:?}");
-        refused(pair.ends[A].bye_with(now, a, headers.clone()));
+        refused(pair.ends[A].bye_with(now, a, headers.clone(), None));
         refused(pair.ends[A].reinvite_with(now, a, headers.clone(), None));
         refused(pair.ends[A].update_with(now, a, headers.clone(), None));
         refused(pair.ends[B].reply(now, b, Reply { headers: headers.clone(), ..Reply::status(180) }));
@@ -94,7 +94,7 @@ fn a_bye_says_why_and_so_does_one_that_waits_for_its_ack() {
             pair.hand(&ack);
         }
         let now = pair.now;
-        pair.ends[B].bye_with(now, b, one("Reason", BUSY)).unwrap();
+        pair.ends[B].bye_with(now, b, one("Reason", BUSY), None).unwrap();
         pair.flush();
         if !acknowledged {
             pair.hand(&ack);
@@ -390,7 +390,7 @@ fn a_challenged_bye_goes_on_with_credentials() {
         pair.flush();
         pair.answer_by_hand(&pair.last(A, "INVITE"), "200 OK", "far", CONTACT);
         let now = pair.now;
-        pair.ends[A].bye_with(now, a, one("Reason", BUSY)).unwrap();
+        pair.ends[A].bye_with(now, a, one("Reason", BUSY), None).unwrap();
         pair.flush();
         pair.take(A);
         let bye = pair.last(A, "BYE");
