@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::super::cdr::Cdr;
 use super::super::controller::{Descriptions, EndpointStats, PacketTrace, QualitySample};
@@ -18,6 +18,9 @@ use super::{Outcome, notes, way};
 use crate::negotiate::pair;
 use b2b_sip::net::tap::{Direction, Seen};
 
+/// How long RTP of a party that was told to send past b2b may still come.
+const IN_FLIGHT: Duration = Duration::from_secs(2);
+
 /// The history of one leg.
 pub(super) struct LegHistory {
     pub leg: LegId,
@@ -30,6 +33,8 @@ pub(super) struct LegHistory {
     /// The user or number of the party.
     pub party: Option<Box<str>>,
     pub held_since: Option<Instant>,
+    /// Since when its party is told to send past b2b.
+    past: Option<Instant>,
     /// Its last INVITE or UPDATE carried an offer, so the response carries the answer.
     offered: bool,
     /// Its endpoint is released, and its final counters have not arrived.
@@ -105,6 +110,7 @@ impl Entry {
                 gateway: None,
                 party: None,
                 held_since: None,
+                past: None,
                 offered: false,
                 closing: false,
                 described: None,
@@ -192,6 +198,9 @@ impl Entry {
 
     /// The party of a leg now exchanges media directly, or through b2b again.
     pub fn path(&mut self, now: Instant, leg: LegId, direct: bool) {
+        if let Some(account) = self.get(leg) {
+            account.past = direct.then_some(now);
+        }
         if direct {
             let talks = self.talks.iter_mut().filter(|talk| talk.ended.is_none());
             talks.filter(|talk| talk.legs.contains(&leg)).for_each(|talk| talk.direct = true);
@@ -239,7 +248,7 @@ impl Entry {
     }
 
     /// The final counters of a leg.
-    pub fn closed(&mut self, leg: LegId, stats: &EndpointStats) {
+    pub fn closed(&mut self, now: Instant, leg: LegId, stats: &EndpointStats) {
         for talk in self.talks.iter_mut().filter(|talk| talk.ended.is_some()) {
             if let Some(part) = talk.part(leg) {
                 part.after.get_or_insert_with(|| Box::new(stats.without_samples()));
@@ -252,6 +261,12 @@ impl Entry {
                 account.codec = Some(codec.into_boxed_str());
             }
             account.stats = Some(Box::new(stats.clone()));
+            let last = account.past.zip(stats.received.last);
+            let late = last.map(|(past, last)| last.saturating_duration_since(past));
+            if let Some(late) = late.filter(|late| *late > IN_FLIGHT) {
+                let why = format!("its RTP came through b2b for another {} s", late.as_secs());
+                self.timeline.media(now, leg, "path", &*why);
+            }
         }
     }
 

@@ -288,7 +288,7 @@ impl CallHistory {
         );
         let Some(call) = call else { return };
         if let Some(entry) = self.entries.get_mut(&call) {
-            entry.closed(leg, stats);
+            entry.closed(now, leg, stats);
         }
         self.settle(call, now, false);
     }

@@ -116,8 +116,9 @@ impl Switch {
     /// know of their addresses is out of date.
     pub(super) fn led_here(&mut self, t: &mut Turn<'_>, call: CallId, legs: &[LegId]) {
         for leg in legs {
-            if let Some(it) = self.calls.leg_mut(*leg) {
-                it.media.led_past = false;
+            let was_past = self.calls.leg_mut(*leg).map(|it| std::mem::take(&mut it.media.led_past));
+            if was_past == Some(true) {
+                self.history.path(call, t.now, *leg, false);
             }
         }
         let path = self.calls.get_mut(call).and_then(|it| it.bridge.as_mut()?.direct.as_mut());

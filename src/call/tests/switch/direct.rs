@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use b2b_call::bridge_fsm::BridgeMode;
-use b2b_call::controller::{EndpointId, MediaEvent};
+use b2b_call::controller::{EndpointId, EndpointStats, Flow, MediaEvent};
 use b2b_call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall, Referral};
 use b2b_call::resolver::{ChainResolver, DirectPolicy, DirectResolver};
 use b2b_call::service::{CallService, DialOptions};
@@ -139,6 +139,24 @@ fn both_are_led_to_each_other_and_no_rtp_is_missed_here() {
         assert!(report.to_string().contains("past b2b"), "{report}");
         harness.assert_nothing_left();
     }
+}
+
+#[test]
+fn the_timeline_says_whose_rtp_goes_on_to_come_here() {
+    let (mut harness, (ann, a), _) = direct(BridgeMode::Transparent);
+    let direct = harness.now();
+    harness.run(Duration::from_secs(60));
+    // The last packets of Ann, who sends here all the same, and of Bob, who does not.
+    for (endpoint, last) in [(1, harness.now()), (2, direct + Duration::from_millis(500))] {
+        let mut stats = EndpointStats::new(direct);
+        stats.received = Flow { packets: 9, bytes: 9 * 172, first: Some(direct), last: Some(last) };
+        harness.media().set_stats(EndpointId(endpoint), stats);
+    }
+    harness.hang_up(ann, a);
+    let ended = harness.ended_calls()[0];
+    let report = harness.report(ended).expect("its account").to_string();
+    let told: Vec<&str> = report.lines().filter(|line| line.contains("came through b2b")).collect();
+    assert!(matches!(told[..], [line] if line.contains("for another 60 s")), "{report}");
 }
 
 #[test]
