@@ -82,19 +82,8 @@ pub(super) struct Entry {
 impl Entry {
     /// What may be sent to the addresses in a description of its party. `receiving`: where our endpoints receive.
     fn naming(&self, remote: &Remote, receiving: &HashSet<SocketAddr>) -> Naming {
-        let Some(bound) = &self.bound else { return Naming::Own };
-        let rtcp = remote.rtcp_at(remote.rtp).map(|(_, rtcp)| rtcp);
-        let judged = [Some(remote.rtp), rtcp].into_iter().flatten().map(|address| {
-            let ip = address.ip().to_canonical();
-            // RTCP is received at the port after that of RTP.
-            let ports = [address.port(), address.port().saturating_sub(1)];
-            let ours = ports.iter().any(|port| receiving.contains(&SocketAddr::new(ip, *port)));
-            match ours && !bound.ourselves {
-                true => Naming::Never,
-                false => bound.naming(address, &self.signalling),
-            }
-        });
-        judged.max().unwrap_or(Naming::Own)
+        let naming = |bound: &Bound| bound.naming_of(remote, &self.signalling, receiving);
+        self.bound.as_ref().map_or(Naming::Own, naming)
     }
 
     /// The new limited host, if it has changed; the inner `None` lifts the limit.

@@ -38,6 +38,7 @@ pub use b2b_media::relay::{
     Drops, EndpointStats, Flow, MOST_SAMPLES, PacketTrace, Ports, QualitySample, RtcpStats, Snap, Sources,
     Totals, TraceStats, TracedPacket, TracedPackets, Way,
 };
+pub use b2b_media::remote::Remote;
 pub use b2b_media::transcode::TranscodeStats;
 pub use backend::MediaBackend;
 pub use config::{EmbeddedConfig, MediaAddresses};

@@ -13,12 +13,14 @@
 //! Its own address a party always names. A network that is named for it (`sources`, `media_from`) counts as its own, unless a narrower row
 //! closes the address. A port on which this program receives is nobody's but its own.
 
+use std::collections::HashSet;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
+use b2b_media::remote::Remote;
 use b2b_media::transport::lock::Signalling;
 
 /// The scope in which an address is reachable.
@@ -131,6 +133,27 @@ pub enum Naming {
 }
 
 impl Bound {
+    /// What may be sent to the addresses in a description of the party. `receiving`: where endpoints receive.
+    pub fn naming_of(
+        &self,
+        remote: &Remote,
+        signalling: &Signalling,
+        receiving: &HashSet<SocketAddr>,
+    ) -> Naming {
+        let rtcp = remote.rtcp_at(remote.rtp).map(|(_, rtcp)| rtcp);
+        let judged = [Some(remote.rtp), rtcp].into_iter().flatten().map(|address| {
+            let ip = address.ip().to_canonical();
+            // RTCP is received at the port after that of RTP.
+            let ports = [address.port(), address.port().saturating_sub(1)];
+            let ours = ports.iter().any(|port| receiving.contains(&SocketAddr::new(ip, *port)));
+            match ours && !self.ourselves {
+                true => Naming::Never,
+                false => self.naming(address, signalling),
+            }
+        });
+        judged.max().unwrap_or(Naming::Own)
+    }
+
     /// What may be sent to this address, for a party with this source of its signalling.
     pub fn naming(&self, address: SocketAddr, signalling: &Signalling) -> Naming {
         let (own, ip) = (&*self.own, address.ip().to_canonical());

@@ -15,8 +15,8 @@ mod exchange;
 mod relay;
 mod words;
 
-use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::collections::{HashMap, HashSet};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -28,10 +28,12 @@ use tokio::sync::{mpsc, oneshot};
 
 use b2b_base::util::vital::Vital;
 use b2b_call::controller::{
-    AddressFamily, Answer, Capabilities, Capability, Descriptions, EndpointId, EndpointSpec, Joined,
-    LocalDescription, MediaBackend, MediaError, MediaEvent, MediaFuture, PairPolicy, Route, Verb,
+    AddressFamily, Answer, Bound, Capabilities, Capability, Descriptions, EndpointId, EndpointSpec, Joined,
+    LocalDescription, MediaBackend, MediaError, MediaEvent, MediaFuture, PairPolicy, Remote, Route,
+    Signalling, Verb,
 };
 use b2b_call::negotiate::pair::{self, Side};
+use b2b_call::policy::media::Naming;
 use driver::Command;
 use relay::{Places as Opened, Wanted};
 use words::End;
@@ -66,12 +68,37 @@ struct State {
     rng: StdRng,
     last: u64,
     endpoints: HashMap<EndpointId, Entry>,
+    /// Where they receive.
+    receiving: HashSet<SocketAddr>,
 }
 
 struct Entry {
     side: Side,
     inner: SocketAddr,
     joined: Option<EndpointId>,
+    signalling: Signalling,
+    bound: Option<Bound>,
+}
+
+impl Entry {
+    /// The destination of the party's media, near which rtpengine looks for its source: what its description
+    /// says. If that is unknown, or the party may not name it, the source of its signalling; `None`: neither.
+    fn party(&self, remote: &Remote, receiving: &HashSet<SocketAddr>) -> Option<End> {
+        let may_name = |remote: &Remote| {
+            let naming = |bound: &Bound| bound.naming_of(remote, &self.signalling, receiving);
+            self.bound.as_ref().map(naming) != Some(Naming::Never)
+        };
+        let at = |host: &IpAddr| {
+            let rtp = SocketAddr::new(host.to_canonical(), remote.rtp.port());
+            Remote { rtp, rtcp: None, awaited: false, ..*remote }
+        };
+        let is_reachable = |it: &Remote| it.rtp.is_ipv4() == self.side.rtp().is_ipv4() && may_name(it);
+        let remote = match remote.awaited || !may_name(remote) {
+            true => self.signalling.iter().flatten().map(at).find(is_reachable)?,
+            false => *remote,
+        };
+        Some(End { rtp: remote.rtp, rtcp_mux: remote.rtcp_mux, rtcp: remote.rtcp })
+    }
 }
 
 impl Shared {
@@ -83,7 +110,9 @@ impl Shared {
     fn opened(&self, id: EndpointId, places: Opened) {
         let mut state = self.state();
         let side = Side::new(places.party, state.rng.random());
-        state.endpoints.insert(id, Entry { side, inner: places.inner, joined: None });
+        state.receiving.extend([places.party, places.inner]);
+        let (inner, signalling) = (places.inner, [None; 2]);
+        state.endpoints.insert(id, Entry { side, inner, joined: None, signalling, bound: None });
     }
 }
 
@@ -109,10 +138,9 @@ impl State {
         let other = entry.joined.and_then(|other| self.endpoints.get(&other));
         let inner = other.map_or(End::nowhere(entry.inner.is_ipv6()), |other| End::at(other.inner));
         let remote = entry.side.remote()?;
-        let party = match remote.receives && remote.rtp.port() != 0 {
-            true => End { rtp: remote.rtp, rtcp_mux: remote.rtcp_mux, rtcp: remote.rtcp },
-            false => End::nowhere(remote.rtp.is_ipv6()),
-        };
+        let takes = remote.receives && remote.rtp.port() != 0;
+        let party = takes.then(|| entry.party(&remote, &self.receiving)).flatten();
+        let party = party.unwrap_or(End::nowhere(remote.rtp.is_ipv6()));
         Some(Wanted { party, inner, expects: remote.sends && other.is_some() })
     }
 }
@@ -141,7 +169,7 @@ impl RtpengineController {
         config: RtpengineConfig,
     ) -> std::io::Result<(RtpengineController, mpsc::UnboundedReceiver<MediaEvent>)> {
         let rng = StdRng::seed_from_u64(config.seed);
-        let state = Mutex::new(State { rng, last: 0, endpoints: HashMap::new() });
+        let state = Mutex::new(State { rng, last: 0, endpoints: HashMap::new(), receiving: HashSet::new() });
         let shared = Arc::new(Shared { state, alive: AtomicBool::new(true) });
         let (told, events) = mpsc::unbounded_channel();
         let vital = Vital::default();
@@ -261,8 +289,12 @@ impl RtpengineController {
         let (reply, opened) = oneshot::channel();
         let ipv6 = spec.family == AddressFamily::V6;
         self.tell(Command::Open { id, ipv6, timeout: spec.rtp_timeout.filter(|it| !it.is_zero()), reply });
+        let (shared, signalling, bound) = (self.shared.clone(), spec.signalling, spec.bound.clone());
         MediaFuture::pending(async move {
             let (endpoint, LocalDescription { rtp }) = opened.await.unwrap_or(Err(MediaError::Stopped))?;
+            if let Ok(entry) = shared.state().get(endpoint) {
+                (entry.signalling, entry.bound) = (signalling, bound);
+            }
             Ok(Answer::Allocated { endpoint: Some(endpoint), rtp })
         })
     }
@@ -270,6 +302,9 @@ impl RtpengineController {
     fn release(&self, endpoint: EndpointId) {
         let mut state = self.shared.state();
         let Some(entry) = state.endpoints.remove(&endpoint) else { return };
+        for address in [entry.side.rtp(), entry.inner] {
+            state.receiving.remove(&address);
+        }
         if let Some(other) = entry.joined
             && let Some(it) = state.endpoints.get_mut(&other)
             && it.joined == Some(endpoint)
@@ -393,11 +428,12 @@ impl MediaBackend for RtpengineController {
                 Ok(Answer::Done)
             }
             Verb::Stats { endpoint } => return self.counted(endpoint),
-            // Ignored silently, as the trait specifies. rtpengine learns sources by itself.
-            Verb::SignalledFrom { .. }
-            | Verb::HostFound { .. }
-            | Verb::SendDigit { .. }
-            | Verb::TakesInfo { .. } => Ok(Answer::Done),
+            Verb::SignalledFrom { endpoint, host } => {
+                let mut state = self.shared.state();
+                state.get(endpoint).map(|entry| entry.signalling[1] = Some(host)).map(|()| Answer::Done)
+            }
+            // Ignored silently, as the trait specifies.
+            Verb::HostFound { .. } | Verb::SendDigit { .. } | Verb::TakesInfo { .. } => Ok(Answer::Done),
             Verb::DirectOffer { .. }
             | Verb::ReturnOffer { .. }
             | Verb::Play { .. }
@@ -459,3 +495,6 @@ pub fn hear_replies(mut now: std::time::Instant, replies: &mut dyn Iterator<Item
     }
     relay.release(now, EndpointId(1));
 }
+
+#[cfg(test)]
+mod tests;
