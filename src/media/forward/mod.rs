@@ -90,6 +90,8 @@ pub struct ForwardState {
     /// Number of sequence numbers skipped since the anchor because their packets were not
     /// forwarded: to the other leg they must not look lost.
     withheld: u16,
+    /// The last packet is the newest one.
+    in_order: bool,
     /// The next forwarded packet gets the marker.
     mark: bool,
     /// Packets and octets of all streams, and the first and last arrival.
@@ -187,7 +189,7 @@ pub fn apply(
         return Verdict::Unknown(Unknown::Anchor);
     }
     let event = rule.payload_types.is_event(header.payload_type);
-    let in_order = sequence > state.numbers.highest();
+    state.in_order = sequence > state.numbers.highest();
     let timed = !event && to.is_some();
     state.count(sequence, &header, at, packet.len(), rule.clock_rate, (event, timed));
 
@@ -208,7 +210,7 @@ pub fn apply(
             if up { Verdict::ForwardAndUp } else { Verdict::Forward }
         }
         (gate, to) => {
-            state.withheld = state.withheld.wrapping_add(u16::from(in_order && gate == Gate::Open));
+            state.withheld = state.withheld.wrapping_add(u16::from(state.in_order && gate == Gate::Open));
             match gate {
                 _ if up => Verdict::Up,
                 Gate::Held if to.is_some() => Verdict::Drop(Reason::Held),
@@ -294,13 +296,11 @@ impl ForwardState {
     }
 
     /// Reverts the forwarding of the last packet, rewritten and of this length, which is not sent.
-    pub(crate) fn withhold(&mut self, rule: &ForwardRule, rewritten: &Header, len: usize) {
-        let withheld = self.withheld;
-        let sequence = rewritten.sequence.wrapping_sub(rule.sequence_offset).wrapping_add(withheld);
-        self.withheld = withheld.wrapping_add(u16::from(sequence == self.numbers.highest() as u16));
+    pub(crate) fn withhold(&mut self, payload_len: usize, len: usize) {
+        self.withheld = self.withheld.wrapping_add(u16::from(self.in_order));
         self.forwarded = self.forwarded.saturating_sub(1);
         self.forwarded_bytes = self.forwarded_bytes.saturating_sub(len as u64);
-        self.forwarded_payload = self.forwarded_payload.saturating_sub(rewritten.payload_len as u64);
+        self.forwarded_payload = self.forwarded_payload.saturating_sub(payload_len as u64);
     }
 
     /// Reverts the count of the last packet, of this length, which is to be processed again.

@@ -31,7 +31,7 @@ impl Machine {
         self.event(now, slot, datagram, true, true);
         let Some(endpoint) = self.at(slot) else { return };
         if endpoint.keeps_back(header.timestamp, true) {
-            endpoint.state.withhold(&endpoint.rule, &header, datagram.len());
+            endpoint.state.withhold(header.payload_len, datagram.len());
             return;
         }
         let (to, peer) = (endpoint.rule.destination, endpoint.peer);
