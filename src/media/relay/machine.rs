@@ -331,25 +331,26 @@ impl Machine {
         let (mut passed_on, mut held) = (false, false);
         let is_event = self.at(slot).is_some_and(|endpoint| endpoint.is_event());
         let digit = if is_event { self.hear_event(now, slot, datagram, false) } else { None };
-        let (sequence, timestamp) =
-            Header::read(datagram).map_or((0, 0), |header| (header.sequence, header.timestamp));
-        if let Some((endpoint, peer)) = self.pair(slot) {
-            let (to, peer_slot) = (endpoint.rule.destination, peer.id.slot);
-            let mut refused = 0;
-            held = endpoint.rule.gate == Gate::Held;
-            let kept_back = is_event && endpoint.keeps_back(timestamp, false);
-            if kept_back {
-                endpoint.pass_over(sequence);
-                passed_on = true;
-            } else if !held {
-                passed_on = endpoint.transcode(at, datagram, &mut peer.out, |packet| {
-                    refused += u64::from(!out.transmit(peer_slot, Channel::Rtp, to, packet));
-                });
+        let event = is_event.then(|| Header::read(datagram)).flatten();
+        // The first packet that ends generated noise is processed again.
+        for _ in 0..2 {
+            if let Some((endpoint, peer)) = self.pair(slot) {
+                let (to, peer_slot) = (endpoint.rule.destination, peer.id.slot);
+                let mut refused = 0;
+                held = endpoint.rule.gate == Gate::Held;
+                if let Some(event) = event.as_ref().filter(|it| endpoint.keeps_back(it.timestamp, false)) {
+                    endpoint.pass_over(event.sequence);
+                    passed_on = true;
+                } else if !held {
+                    passed_on = endpoint.transcode(at, datagram, &mut peer.out, |packet| {
+                        refused += u64::from(!out.transmit(peer_slot, Channel::Rtp, to, packet));
+                    });
+                }
+                endpoint.drops.send_failed += refused;
             }
-            endpoint.drops.send_failed += refused;
-        }
-        if !passed_on && self.unheard(at, slot, datagram, held) {
-            return self.transcode(now, at, slot, datagram, out);
+            if passed_on || !self.unheard(at, slot, datagram, held) {
+                break;
+            }
         }
         if is_event {
             if self.at(slot).is_some_and(|endpoint| endpoint.noise.is_some()) {

@@ -20,6 +20,8 @@ fn joined(transcodes: bool) -> Lab {
         from[0] = Some((8, Codec::Pcma));
         forward.payload_types = PayloadMap::EMPTY;
         forward.payload_types.up(8);
+        forward.payload_types.up(101);
+        forward.payload_types.telephone_event(101);
         forward.transcode = Some(Plan { from, to: LAW, events: None, cuts_tones: false });
     }
     forward.payload_types.up(13);
@@ -72,6 +74,18 @@ fn soft_noise_is_heard_until_the_next_word_and_nothing_counts_as_lost() {
         assert_eq!((stats.received.packets, stats.lost, stats.dropped.total()), (22, 0, 0), "{transcodes}");
         assert_eq!(stats.transcoded.concealed_ms, 0);
     }
+}
+
+#[test]
+fn a_key_of_one_packet_that_ends_the_noise_counts() {
+    let mut lab = joined(true);
+    speak(&mut lab, true, 100, 0, 10);
+    silence(&mut lab, 110, 10, 10);
+    lab.events();
+    lab.put(0, party(0), packet(101, 111, 3_200, 70, &[5, 0x8A, 3, 32]));
+    lab.run(FRAME);
+    let digit = |event: &RelayEvent| matches!(event, RelayEvent::Digit { digit: '5', .. });
+    assert_eq!(lab.events().iter().filter(|event| digit(event)).count(), 1);
 }
 
 #[test]
