@@ -179,7 +179,14 @@ fn values(text: &[u8], name: &[u8], behind: u8) -> Vec<Range<usize>> {
             }
         })
     };
-    starts.filter_map(value).collect()
+    // Within a value nothing begins: it is covered as a whole.
+    let mut until = 0;
+    let next = |at: usize| {
+        let value = (at >= until).then(|| value(at))??;
+        until = value.end;
+        Some(value)
+    };
+    starts.filter_map(next).collect()
 }
 
 /// The parts of an INFO that contain DTMF digits.
@@ -202,7 +209,10 @@ fn keys_in(message: &[u8]) -> Vec<Range<usize>> {
         }
     };
     let data = Bytes::copy_from_slice(&message[body..]);
-    let parts = Content::read(content_type.unwrap_or_default(), data.clone()).parts;
+    let Content { parts, fault, .. } = Content::read(content_type.unwrap_or_default(), data.clone());
+    if fault.is_some() {
+        return std::iter::once(body..message.len()).collect();
+    }
     let digits = parts.iter().filter(|it| it.is("application/dtmf-relay") || it.is("application/dtmf"));
     let place = |octets: &Bytes| body + (octets.as_ptr() as usize).saturating_sub(data.as_ptr() as usize);
     digits.map(|it| place(&it.data)..place(&it.data) + it.data.len()).collect()
