@@ -197,6 +197,7 @@ pub struct Again {
     /// Whether challenges are reported to the user.
     pub authorizes: bool,
     pub session: Option<SessionFields>,
+    pub patience: Option<Duration>,
     /// The credentials that the user supplied last.
     pub credentials: HeaderFields,
     pub tries: u8,

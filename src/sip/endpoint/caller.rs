@@ -66,6 +66,7 @@ impl Endpoint {
                 outbound: outbound.clone(),
                 authorizes: invite.authorizes,
                 session,
+                patience: invite.failover,
                 credentials: Vec::new(),
                 tries: 0,
                 refusal: None,

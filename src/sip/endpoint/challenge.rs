@@ -126,6 +126,7 @@ impl Endpoint {
             max_forwards: again.max_forwards,
             outbound: again.outbound.clone(),
             session: again.session,
+            patience: again.patience,
             ..Draft::new(Method::Invite, cseq, again.body.clone())
         };
         // To the server that challenged, not to the next address of the same name.

@@ -54,8 +54,7 @@ impl Endpoint {
     /// An INVITE leaves an address whose transaction goes on: for the call it has ended.
     pub(super) fn leave(&mut self, id: ClientTransactionId, outcome: &mut Outcome<User>) {
         outcome.ended = true;
-        let full = self.failover.left.len() >= self.config.limits.usages;
-        let (User::Invite(usage, cseq), false) = (outcome.user, full) else { return };
+        let User::Invite(usage, cseq) = outcome.user else { return };
         let Some((dialog, headers)) = self.failover.sent_as(id) else { return };
         let (mut origin, credentials) = (dialog.clone(), credentials(headers));
         origin.flow = outcome.flow;
