@@ -42,10 +42,13 @@ impl Endpoint {
             self.told(now, usage, None);
             return Ok(());
         }
-        let offers = request.session().is_none();
-        let body = reply.body.clone().filter(|_| !offers);
-        self.told(now, usage, Some(Reply { body, ..reply.clone() }));
-        self.send_reliably(now, usage, transaction, reply, true)
+        let mut again = reply.clone();
+        if request.session().is_none() {
+            again.body = None;
+        }
+        self.send_reliably(now, usage, transaction, reply, true)?;
+        self.told(now, usage, Some(again));
+        Ok(())
     }
 
     /// A provisional response is told, and is repeated after a minute.
