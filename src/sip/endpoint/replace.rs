@@ -35,11 +35,12 @@ impl Endpoint {
         self.usages.get(id).filter(|usage| !usage.is_over()).map(|_| id)
     }
 
-    /// Some peers escape a Call-ID that has a semicolon.
+    /// Some peers escape a Call-ID that has a semicolon; others write a parameter before the tags.
     fn dialog_of(&self, replaces: &Replaces) -> Option<UsageId> {
         let Replaces { call_id, to_tag, from_tag, .. } = replaces;
         let of = |call_id: &[u8]| self.usages.of_dialog(call_id, to_tag, from_tag);
-        of(call_id).or_else(|| of(&chars::unescape(call_id)))
+        let bare = || of(call_id.split(|octet| *octet == b';').next()?);
+        of(call_id).or_else(|| of(&chars::unescape(call_id))).or_else(bare)
     }
 
     /// The call that an INVITE replaces, if it has a Replaces.
