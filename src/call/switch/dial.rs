@@ -16,6 +16,7 @@
 //! | over | – | ignored: the usage ends it with BYE | – | – | – | – |
 
 mod branch;
+mod stage;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -297,9 +298,6 @@ impl<T> Dial<T> {
 
     fn branch_over(&mut self, now: Instant, branch: BranchNo, failure: DialFailure, said: bool) {
         let Some(Closed { kin, member, .. }) = self.close(branch) else { return self.late += 1 };
-        if self.early == Some(branch) {
-            self.early = None;
-        }
         let status = failure.status;
         if said {
             // For what comes after the others a member that declines is as good as busy.
@@ -343,23 +341,19 @@ impl<T> Dial<T> {
             return;
         }
         for number in self.silent_at(now) {
-            self.close(number);
-            self.outputs.push_back(DialOutput::Cancel(number, WhyCancelled::Silent));
+            self.cancel_branch(number, WhyCancelled::Silent);
             self.remember(DialFailure::new(408, unheard::SILENT));
         }
         let failure = || DialFailure { q850: Some(19), ..DialFailure::new(408, "Request Timeout") };
         let all = self.ends <= now;
         let stage = all || self.stage_ends.is_some_and(|at| at <= now);
         let (mut expired, mut someone_rang) = (false, false);
-        for (number, branch) in self.branches.iter_mut().enumerate() {
-            if let Branch::Open { ends, rang, .. } = branch
-                && (stage || *ends <= now)
+        for number in 0..self.branches.len() {
+            if let Branch::Open { ends, rang, .. } = self.branches[number]
+                && (stage || ends <= now)
             {
-                (expired, someone_rang) = (true, someone_rang || *rang);
-                *branch = Branch::Over;
-                let number = number as BranchNo;
-                self.early = self.early.filter(|early| *early != number);
-                self.outputs.push_back(DialOutput::Cancel(number, WhyCancelled::NoAnswer));
+                (expired, someone_rang) = (true, someone_rang || rang);
+                self.cancel_branch(number as BranchNo, WhyCancelled::NoAnswer);
             }
         }
         if someone_rang {
@@ -427,17 +421,23 @@ impl<T> Dial<T> {
     }
 
     fn cancel_all(&mut self, why: WhyCancelled, which: impl Fn(&Branch) -> bool) {
-        for (number, branch) in self.branches.iter_mut().enumerate() {
-            if matches!(branch, Branch::Open { .. }) && which(branch) {
-                *branch = Branch::Over;
-                self.outputs.push_back(DialOutput::Cancel(number as BranchNo, why));
+        for number in 0..self.branches.len() {
+            if which(&self.branches[number]) {
+                self.cancel_branch(number as BranchNo, why);
             }
         }
     }
 
-    /// Closes an open branch. `None`: it was closed before.
+    fn cancel_branch(&mut self, branch: BranchNo, why: WhyCancelled) {
+        if self.close(branch).is_some() {
+            self.outputs.push_back(DialOutput::Cancel(branch, why));
+        }
+    }
+
+    /// Closes an open branch, whose early media then ends. `None`: it was closed before.
     fn close(&mut self, branch: BranchNo) -> Option<Closed> {
         let it = self.branches.get_mut(usize::from(branch)).filter(|_| !self.over)?;
+        self.early = self.early.filter(|early| *early != branch);
         match std::mem::replace(it, Branch::Over) {
             Branch::Open { kin, member, ends, .. } => Some(Closed { kin, member, ends }),
             Branch::Over => None,
@@ -457,6 +457,5 @@ impl<T> Dial<T> {
     }
 }
 
-mod stage;
 #[cfg(test)]
 mod tests;

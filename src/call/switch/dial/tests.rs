@@ -129,6 +129,12 @@ fn a_member_that_declines_ends_its_own_branches_and_no_others() {
     assert_eq!(outputs(&mut dial), [Start(3, "b2")], "and his other one, but none of Ann's");
     dial.answered(3);
     assert_eq!(outputs(&mut dial), [Won(3)]);
+    // Ann's other phone was heard: with its end the others are.
+    let mut dial = members(Failover::Always);
+    dial.provisional(1, 183, true);
+    dial.failed(now, 0, decline());
+    dial.provisional(2, 183, true);
+    assert_eq!(outputs(&mut dial), [progress(1, 183, true), Cancel(1, Declined), progress(2, 183, true)]);
     // If everybody declines, the next stage counts that as busy.
     for (failover, leads) in [(Failover::Always, true), (Failover::On([(408, 408)].into()), false)] {
         let mut dial = members(failover);
