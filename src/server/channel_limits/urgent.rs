@@ -42,7 +42,9 @@ impl ChannelLimits {
         let channels = &self.channels;
         let urgent = Holder::Emergency(who);
         let has = channels.taken(&urgent);
-        let redials = has >= shares.user_calls && channels.give_up(&urgent);
+        // A number that a trunk shows may be that of many callers.
+        let is_user = trunk.is_none();
+        let redials = is_user && has >= shares.user_calls && channels.give_up(&urgent);
         if !redials {
             // The last quarter is for those who have none.
             let most = if has == 0 { shares.calls } else { shares.calls - shares.calls.div_ceil(4) };
@@ -81,6 +83,11 @@ mod tests {
             .filter_map(|n| limits.enter_urgent(now, shares, (Origin::Gateway("g"), HERE, &n.to_string())))
             .collect();
         assert_eq!(trunk.len(), 4);
+        // Many callers of it may show one number: none of them ends the call of another.
+        let trusted = || (Origin::Trusted, HERE, "anonymous");
+        let same: Vec<_> = (0..3).filter_map(|_| limits.enter_urgent(now, shares, trusted())).collect();
+        assert!(same.iter().all(|(_, redials)| !redials) && same.len() < 3);
+        drop(same);
         // Six of eight places are taken: the others are for those who have none.
         let second = limits.enter_urgent(now, shares, user("1002")).unwrap();
         assert!(limits.enter_urgent(now, shares, user("1002")).is_none());
