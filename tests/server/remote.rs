@@ -216,6 +216,11 @@ async fn a_program_without_the_scope_of_calls_reaches_what_may_transfer_names() 
         }
     }
     let bob = Phone::new("bob");
+    for lie in [";maddr=127.0.0.66", ";transport=tcp", "?Route=%3Csip:127.0.0.66;lr%3E"] {
+        let asked = json!({ "decision": "transfer_to", "to": bob.uri() + lie, "leg": leg, "id": "l" });
+        agent.say(&asked).await;
+        assert_eq!(agent.hear_of("a word", |it| it["id"] == "l").await["status"], 403, "{lie}");
+    }
     agent.say(&json!({ "decision": "transfer_to", "to": bob.uri(), "leg": leg, "id": "b" })).await;
     assert_eq!(agent.hear_of("a word", |it| it["id"] == "b").await["type"], "accepted");
     bob.answer();

@@ -31,6 +31,7 @@ use crate::control::{Failure, Order, Refused, Who};
 use crate::leading::Destination;
 use b2b_call::event::{Event, Published};
 use b2b_call::{CallId, LegId};
+use b2b_sip::msg::Uri;
 
 /// Maximum octets of a command.
 const MESSAGE: usize = 64 * 1_024;
@@ -270,12 +271,19 @@ impl Talk {
         if settings.apps.get(target).is_some() {
             return Ok(());
         }
-        Destination::read(current, &settings, target).judged(&settings, application, false).map_err(
-            |(why, line)| {
-                let fix = format!("{line}, or give the token the scope \"calls\"");
-                No::Late(Problem::new(StatusCode::FORBIDDEN, format!("{target}: {why}"), fix))
-            },
-        )
+        // What is judged is what is called: parameters could lead elsewhere.
+        let uri = Uri::parse(target.as_bytes()).ok().filter(|uri| uri.host.is_some());
+        let verdict = match uri.is_some_and(|uri| uri.params.iter().next().is_some() || uri.headers.is_some())
+        {
+            true => {
+                Err(("its parameters could lead elsewhere".to_owned(), "name it without them".to_owned()))
+            }
+            false => Destination::read(current, &settings, target).judged(&settings, application, false),
+        };
+        verdict.map_err(|(why, line)| {
+            let fix = format!("{line}, or give the token the scope \"calls\"");
+            No::Late(Problem::new(StatusCode::FORBIDDEN, format!("{target}: {why}"), fix))
+        })
     }
 
     fn commands(&mut self, fields: Map<String, Value>) -> Result<Answer, No> {
