@@ -103,16 +103,16 @@ impl ServerAdmission {
     }
 
     /// Counts a contact among the calls per second of whom the call counts for. Its INVITE has been counted, and
-    /// each further user who rings beside the first delays the caller's next call; everything else is one more
-    /// call.
+    /// each further user or gateway that the routes lead to delays the caller's next call; everything else is one
+    /// more call.
     fn counted(&mut self, now: Instant, by: Origin<'_>, dialled: &Dialled<'_>) -> Result<(), NoEntry> {
         let Dialled { contact, held, .. } = dialled;
         let own = |name: &Arc<str>| held.iter().any(|it| *it.holder() == Holder::User(name.clone()));
         match dialled.led {
             Led::Called => Ok(()),
-            Led::Beside if contact.diverted.is_none() && contact.gateway.is_none() => {
-                if let (Origin::User(name), Some(user)) = (by, &contact.user)
-                    && !own(user)
+            Led::Beside if contact.diverted.is_none() => {
+                if let Origin::User(name) = by
+                    && (contact.gateway.is_some() || contact.user.as_ref().is_some_and(|user| !own(user)))
                 {
                     self.channel_limits.charge(now, name);
                 }
