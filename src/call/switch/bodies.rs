@@ -52,9 +52,13 @@ impl Switch {
         }
     }
 
-    /// The body of another request, or of its response, as another leg gets it.
+    /// The body of another request, or of its response, as another leg gets it: none of which parts cannot be
+    /// read.
     pub(super) fn body_across(&mut self, legs: (LegId, LegId), message: &Headers) -> Option<Body> {
-        let Content { session, mut parts, .. } = message.content();
+        let Content { session, mut parts, fault } = message.content();
+        if fault.is_some() {
+            return None;
+        }
         let all = parts.len();
         parts.retain(|part| self.crosses_part(legs, part) != Some(false));
         if parts.len() < all {
