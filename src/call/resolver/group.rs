@@ -122,7 +122,7 @@ impl GroupResolver {
             let priority = contacts.last().map_or(0, |last| last.priority + 1);
             for contact in tier {
                 // A contact that is in two groups rings once, at its first turn.
-                let known = contacts.iter().any(|other| other.uri == contact.uri);
+                let known = contacts.iter().any(|other| other.is_at(&contact));
                 if !known && contacts.len() < MAX_CONTACTS {
                     contacts.push(ResolvedContact { priority, ..contact });
                 }
