@@ -333,6 +333,8 @@ impl Switch {
                 };
                 if let Err(error) = answered {
                     tracing::debug!("leg {}: {error}", leg.0);
+                    // No ACK follows.
+                    self.calls.leg_mut(leg).map(|it| it.life.take_on_ack());
                 }
             }
             (Origin::Update(transaction), Ok(session)) => {
