@@ -10,7 +10,7 @@ use crate::registrar::AorPolicy;
 use b2b_call::handler::Party as Named;
 use b2b_call::lookup::ResolvedContact;
 use b2b_call::policy::{Asker, Decision, Party, Place, Redirects, Trunk, Way, decide};
-use b2b_sip::msg::{Host, Scheme, Uri};
+use b2b_sip::msg::{Host, Scheme, Uri, number};
 
 /// The target that a party asks for.
 #[derive(Clone, Copy)]
@@ -41,7 +41,7 @@ pub enum Led {
 /// Decides where a claim leads.
 pub fn lead(current: &Current, settings: &Settings, claim: &Claim<'_>) -> Led {
     // Sent by an application, for the digits that the party has pressed.
-    if claim.way == Way::Refer && is_pressed(claim.target) {
+    if claim.way == Way::Refer && number::is_pressed(claim.target) {
         return Led::Number(claim.target.to_owned(), "digits that the party has pressed");
     }
     let not_followed = |why: &str| Led::NotFollowed { why: why.to_owned(), line: None };
@@ -101,7 +101,7 @@ pub enum Destination {
 impl Destination {
     /// Reads a target.
     pub fn read(current: &Current, settings: &Settings, target: &str) -> Destination {
-        if is_pressed(target) {
+        if number::is_pressed(target) {
             return Destination::Number(target.to_owned());
         }
         if target.starts_with("user/") || target.starts_with("group/") {
@@ -166,11 +166,6 @@ impl Destination {
             format!("to allow it, write {key} = ['{pattern}'] in [[{kind}]] {name}"),
         ))
     }
-}
-
-/// Digits and what else a phone's keys can dial.
-fn is_pressed(text: &str) -> bool {
-    !text.is_empty() && text.chars().all(|c| c.is_ascii_digit() || "+*#".contains(c))
 }
 
 fn trunk_name<'a>(party: Party<'a>) -> Option<&'a str> {

@@ -16,10 +16,10 @@ use crate::config::sound::{Dtmf, EarlyMedia as Early, PartySound};
 use crate::config::srtp::{Srtp, SrtpOffer};
 use crate::config::tls::GatewayOutward;
 use crate::config::{
-    Action, Codec, Contacts, Failover as Rule, KeepAlive, MinAlgorithm, Redirects as Named, Route, Secret,
+    Action, Codec, Failover as Rule, KeepAlive, MinAlgorithm, Redirects as Named, Route, Secret,
     ServerConfig, Strategy, Target,
 };
-use crate::registrar::{KeepAliveKind, RegistrarConfig, Trusted, WhenFull};
+use crate::registrar::{KeepAliveKind, RegistrarConfig, Trusted};
 use b2b_call::controller::{AudioRules, DtmfMode, OpusRules, PairPolicy, SrtpOffer as Offer, SrtpRules};
 use b2b_call::failure::Failover;
 use b2b_call::lookup::{Credentials, EarlyMedia, Withheld};
@@ -60,10 +60,7 @@ pub fn registrar(config: &ServerConfig) -> RegistrarConfig {
         max_expires: registrar.max_expires,
         default_expires: registrar.default_expires,
         max_contacts: registrar.max_contacts,
-        when_full: match registrar.contacts {
-            Contacts::Refuse => WhenFull::Refuse,
-            Contacts::Replace => WhenFull::Replace,
-        },
+        contacts_replace: registrar.contacts_replace,
         max_bindings: registrar.max_bindings,
         keep_alive: match registrar.keep_alive {
             KeepAlive::Off => KeepAliveKind::Off,

@@ -26,7 +26,7 @@ pub enum Acquaintance {
 }
 
 /// The known sources; clones share the same table. Authentication writes it. Sockets read it
-/// for each new peer, not for each message.
+/// for each new peer, transactions for each request.
 #[derive(Debug, Clone, Default)]
 pub struct KnownSources(Arc<RwLock<Known>>);
 

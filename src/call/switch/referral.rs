@@ -16,7 +16,7 @@ use crate::identity::ANONYMOUS_USER;
 use crate::lookup::ResolvedContact;
 use crate::service::{CallError, DialError, DialOptions, DialRequest};
 use crate::{CallId, LegId};
-use b2b_sip::msg::Uri;
+use b2b_sip::msg::{Uri, number};
 
 /// The requester of the decision on a target.
 pub(super) enum AskedBy {
@@ -149,7 +149,7 @@ impl Switch {
             return drop(reply.send(Err(CallError::Gone)));
         };
         let call = it.call;
-        let number = !target.is_empty() && target.chars().all(|c| c.is_ascii_digit() || "+*#".contains(c));
+        let number = number::is_pressed(&target);
         if !number && self.handler_named(&target).is_some() {
             return drop(reply.send(Ok(HandlerAction::Handle(target))));
         }

@@ -70,13 +70,11 @@ impl ServerAdmission {
             let number = CallerIdentity::read(request, &reads).number;
             self.channel_limits.enter_urgent(now, shares, (origin, source, &number))
         });
-        let entered = match past_limits {
-            Some(entered) => Ok(entered),
-            None => {
-                let entered = self.channel_limits.enter(now, &settings.config, origin, source);
-                entered.map(|channels| (channels, false))
-            }
+        let ordinary = || {
+            let entered = self.channel_limits.enter(now, &settings.config, origin, source);
+            entered.map(|channels| (channels, false))
         };
+        let entered = past_limits.map_or_else(ordinary, Ok);
         match entered {
             Ok((channels, redials)) => Ok((identity, channels, redials)),
             Err(why) => {

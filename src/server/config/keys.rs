@@ -21,7 +21,7 @@ use super::srtp;
 use super::texts::{self, NETWORKS, PATH};
 pub use super::tls::{CERTIFICATE, TLS};
 use super::tokens::TOKENS;
-use super::{Codec, Contacts, KeepAlive, MinAlgorithm};
+use super::{CONTACTS, Codec, KeepAlive, MinAlgorithm};
 
 pub const SERVER: Table = Table {
     name: "server",
@@ -131,7 +131,7 @@ pub const REGISTRAR: Table = Table {
         proxies: NETWORKS => [],
             "Your edge proxies. Their `Path` (RFC 3327) and a second `Via` are evaluated, and limits, bans and trust by source apply to the phone behind them; from other sources both are ignored. See docs/registrar.md, Edge proxies.";
         max_contacts: Whole(1, 1_000) => 10, "Bindings of one user, unless the user overrides it.";
-        contacts: Choice(&Contacts::NAMED) => "refuse",
+        contacts: Choice(&CONTACTS) => "refuse",
             "What happens to a contact beyond `max_contacts`: it gets 403, or it replaces the binding that expires first. Bindings whose connection is gone give way in any case.";
         local_phones: Switch => false,
             "Whether a phone on this host that registers over UDP from one port with another in its Contact is reached at the latter: SIPp on a desk. Never one below 1024, or one of b2b's own.";

@@ -294,8 +294,8 @@ pub struct Registrar {
     pub nonce_life: Duration,
     /// Maximum bindings of one user, unless `[[user]]` says otherwise.
     pub max_contacts: usize,
-    /// What happens to a contact beyond that number.
-    pub contacts: Contacts,
+    /// Whether a contact beyond that number takes the place of another one.
+    pub contacts_replace: bool,
     /// Whether phones on this host are reached at the port of their Contact.
     pub local_phones: bool,
     /// Maximum bindings of all users.
@@ -308,20 +308,9 @@ pub struct Registrar {
     pub proxies: Vec<IpNet>,
 }
 
-/// What happens to a contact beyond the maximum of its user.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Contacts {
-    Refuse,
-    Replace,
-}
-
-impl Contacts {
-    /// The names in the configuration.
-    pub(super) const NAMED: Named<Contacts> = Named {
-        refusal: "no such choice; choose",
-        values: &[("refuse", Contacts::Refuse), ("replace", Contacts::Replace)],
-    };
-}
+/// Whether a contact beyond the maximum of its user takes the place of another one.
+const CONTACTS: Named<bool> =
+    Named { refusal: "no such choice; choose", values: &[("refuse", false), ("replace", true)] };
 
 /// The keep-alive that keeps NAT bindings open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -16,7 +16,7 @@ use super::texts::{
 };
 use super::tokens::{self, MainToken};
 use super::{
-    Carrier, ConfigError, ConfigErrors, ConfigProblem, Contacts, Http, KeepAlive, Limits, Log, Media,
+    CONTACTS, Carrier, ConfigError, ConfigErrors, ConfigProblem, Http, KeepAlive, Limits, Log, Media,
     MinAlgorithm, Registrar, Secret, Server, ServerConfig, Store,
 };
 use super::{
@@ -260,7 +260,7 @@ fn registrar(section: &Section<'_>) -> Result<Registrar, ConfigError> {
         keep_alive_interval: section.seconds("keep_alive_s")?,
         proxies: section.parsed_list("proxies", network)?,
         max_contacts: section.whole("max_contacts")?,
-        contacts: section.choice("contacts", &Contacts::NAMED)?,
+        contacts_replace: section.choice("contacts", &CONTACTS)?,
         local_phones: section.switch("local_phones")?,
         max_bindings: section.whole("max_bindings")?,
     };

@@ -172,7 +172,7 @@ fn keys_become_what_they_say() {
         [true, true, false]
     );
     assert_eq!((registrar.max_contacts, limits.redirects), (2, 0));
-    assert_eq!((registrar.contacts, registrar.local_phones), (Contacts::Replace, true));
+    assert_eq!((registrar.contacts_replace, registrar.local_phones), (true, true));
     assert_eq!((log.level, log.redact), (tracing::Level::DEBUG, Redaction::Numbers));
     assert!(
         !log.call_journals && good("").log.call_journals,

@@ -17,8 +17,8 @@ pub struct RegistrarConfig {
     pub default_expires: Duration,
     /// Maximum contacts of one address of record.
     pub max_contacts: usize,
-    /// What happens to a contact beyond that number.
-    pub when_full: WhenFull,
+    /// Whether a contact beyond that number takes the place of another one; otherwise it gets 403.
+    pub contacts_replace: bool,
     /// Maximum bindings in total; beyond it, 503.
     pub max_bindings: usize,
     /// What keeps NAT bindings open: there may be a NAT that cannot be detected.
@@ -36,22 +36,13 @@ impl Default for RegistrarConfig {
             max_expires: Duration::from_secs(7_200),
             default_expires: Duration::from_secs(3_600),
             max_contacts: 10,
-            when_full: WhenFull::Refuse,
+            contacts_replace: false,
             max_bindings: 1_000_000,
             keep_alive: KeepAliveKind::Crlf,
             keep_alive_interval: Duration::from_secs(25),
             trusted: Trusted::default(),
         }
     }
-}
-
-/// What happens to a contact beyond the maximum of its address of record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WhenFull {
-    /// It gets 403.
-    Refuse,
-    /// It takes the place of the binding that expires first.
-    Replace,
 }
 
 /// Keep-alives for phones that registered over UDP.

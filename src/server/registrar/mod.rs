@@ -31,7 +31,7 @@ mod tests;
 
 pub use aor::Aor;
 pub use binding::{Binding, BindingFlow, BindingId};
-pub use config::{AorPolicy, KeepAliveKind, RegistrarConfig, WhenFull};
+pub use config::{AorPolicy, KeepAliveKind, RegistrarConfig};
 pub use event::{KeepAlive, RegistrarCounters, RegistrarEvent, Removal};
 pub use pending::PendingReplies;
 pub use reach::{NextHop, Trusted};

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use super::binding::Binding;
-use super::config::WhenFull;
 use super::operation::{Operation, Refusal, Wanted};
 
 /// One change. Indices are those of the bindings and of the requested contacts.
@@ -29,7 +28,8 @@ pub(super) enum Step {
 /// How many contacts there may be, and which give way to a new one.
 pub(super) struct Room<'a> {
     pub max: usize,
-    pub when_full: WhenFull,
+    /// Whether a new one takes the place of another one.
+    pub replaces: bool,
     /// Whether the connection of a binding is gone.
     pub is_lost: &'a dyn Fn(&Binding) -> bool,
 }
@@ -95,12 +95,12 @@ pub(super) fn steps(
     let others = bindings.iter().enumerate().zip(taken).filter(|(_, taken)| !taken);
     let mut evicted: Vec<_> = others
         .map(|((binding, old), _)| (!(room.is_lost)(old), old.expires, binding))
-        .filter(|(alive, ..)| !alive || room.when_full == WhenFull::Replace)
+        .filter(|(alive, ..)| !alive || room.replaces)
         .collect();
     if evicted.len() < excess {
         return Err(Refusal::TooManyContacts);
     }
-    // Lost ones first, then the one that has not been refreshed for the longest time.
+    // Lost ones first, then the one that expires first.
     evicted.sort_unstable();
     steps.splice(0..0, evicted.into_iter().take(excess).map(|(.., binding)| Step::Evict { binding }));
     Ok(steps)

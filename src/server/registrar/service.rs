@@ -158,7 +158,7 @@ impl Registrar {
         // Expired bindings that have not been looked at yet are removed first.
         self.drop_expired(now, aor);
         let is_lost = |binding: &Binding| binding.is_lost(sender.is_open);
-        let room = Room { max: max_contacts, when_full: self.config.when_full, is_lost: &is_lost };
+        let room = Room { max: max_contacts, replaces: self.config.contacts_replace, is_lost: &is_lost };
         let asker = Asker { call_id, cseq, challenged: sender.challenged };
         let Operation::Update(wanted) = &operation else {
             if matches!(operation, Operation::Query) {

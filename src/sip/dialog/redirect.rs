@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::msg::{Response, chars};
+use crate::msg::{Response, seconds};
 
 /// Maximum number of targets per response.
 const TARGETS: usize = 16;
@@ -30,10 +30,7 @@ pub fn redirect_targets(response: &Response) -> Vec<RedirectTarget> {
         targets.push(RedirectTarget {
             uri: Bytes::copy_from_slice(uri),
             q: contact.params.value("q").and_then(q_value).unwrap_or(1_000),
-            expires: contact
-                .params
-                .value("expires")
-                .and_then(|seconds| u32::try_from(chars::number(seconds)?).ok()),
+            expires: contact.params.value("expires").and_then(seconds::seconds),
         });
     }
     targets.sort_by_key(|target| std::cmp::Reverse(target.q));

@@ -1,7 +1,7 @@
 //! An incoming initial INVITE, and our responses to any INVITE: provisional responses, 2xx
 //! until its ACK, CANCEL (RFC 3261 §13.3, §9.2).
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::command::Reply;
 use super::outbox::ReplyPath;
@@ -13,14 +13,11 @@ use crate::dialog::offer_answer::OfferAnswer;
 use crate::dialog::request::Draft;
 use crate::dialog::state::{Dialog, NoDialog};
 use crate::dialog::usage::{Phase, TheirInvite, Usage};
-use crate::msg::{Method, Name, Request, chars, phrase};
+use crate::msg::{Method, Name, Request, phrase, seconds};
 use b2b_base::ids::Beginning;
 
-/// The longest validity of an invitation that is kept, s: no call rings for a day.
-const LONGEST_S: u64 = 86_400;
-
 impl Endpoint {
-    /// The call counts although its INVITE expires (`Expires`): it is an emergency.
+    /// The INVITE no longer expires (`Expires`): an emergency call rings until it is decided.
     pub fn keep_invitation(&mut self, now: Instant, usage: UsageId) {
         if let Some(theirs) = self.usages.get_mut(usage).and_then(|it| it.theirs.as_deref_mut()) {
             theirs.expires_at = None;
@@ -54,6 +51,7 @@ impl Endpoint {
         dialog.flow = Some(flow);
         dialog.offer_answer = OfferAnswer::after_request(request.session().is_some(), false);
         let cseq = dialog.remote_cseq.unwrap_or_default();
+        let expires = request.seconds(Name::Expires);
         let copy = request.clone();
         let Some(transaction) = self.servers.start(now, &mut self.out, copy, path, None) else { return };
         let usage = self.usages.insert(Usage {
@@ -69,7 +67,7 @@ impl Endpoint {
             ours: Vec::new(),
             theirs: Some(Box::new(TheirInvite {
                 initial: true,
-                expires_at: expires(&request).map(|after| now + after),
+                expires_at: expires.map(|expires| now + seconds::within(&seconds::INVITATION, expires)),
                 ..TheirInvite::new(transaction, cseq, now + self.config.answer_timeout)
             })),
             prack_due: None,
@@ -301,10 +299,4 @@ impl Endpoint {
         let draft = Draft { headers, ..Draft::new(Method::Bye, cseq, body) };
         self.dispatch(now, dialog, draft, user);
     }
-}
-
-/// How long an invitation is valid, if it says so; no less than a second, in which it can be decided on.
-fn expires(invite: &Request) -> Option<Duration> {
-    let seconds = chars::number(invite.header(Name::Expires)?.trim_ascii())?;
-    Some(Duration::from_secs(seconds.clamp(1, LONGEST_S)))
 }

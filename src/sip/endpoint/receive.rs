@@ -102,7 +102,7 @@ impl Endpoint {
         let path = reply_path(flow, &via);
         match self.servers.matched(now, &mut self.out, &request, &via) {
             Some(Matched::Absorbed) => return,
-            Some(Matched::AckForUser(_)) => return self.ack_received(now, request),
+            Some(Matched::AckForUser) => return self.ack_received(now, request),
             None => {}
         }
         match request.method() {

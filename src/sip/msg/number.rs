@@ -45,6 +45,11 @@ pub fn digits(text: &str) -> Option<String> {
     (!number.is_empty() && number.chars().all(is_digit)).then_some(bare)
 }
 
+/// Whether it consists of what the keys of a phone can dial.
+pub fn is_pressed(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c == '+' || is_digit(c))
+}
+
 fn is_digit(c: char) -> bool {
     c.is_ascii_digit() || c == '*' || c == '#'
 }

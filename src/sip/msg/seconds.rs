@@ -14,6 +14,8 @@ pub const RETRY_AFTER: RangeInclusive<u32> = 0..=3_600;
 pub const AVOIDED: RangeInclusive<u32> = 1..=600;
 /// The session interval of a peer's 2xx (RFC 4028 §4 for the least).
 pub const SESSION: RangeInclusive<u32> = 90..=DAY;
+/// The validity of an invitation: at least a second, in which it can be decided on.
+pub const INVITATION: RangeInclusive<u32> = 1..=DAY;
 /// The time until our refresh of a session.
 pub const SESSION_REFRESH: RangeInclusive<u32> = 10..=DAY;
 

@@ -264,10 +264,8 @@ impl Registrant {
                 Answer::Failed { retry_after: None }
             }
         };
-        let again = self.again + 1;
-        self.again = if answer == Answer::Again && again < MOST_AGAIN { again } else { 0 };
         let answer = match answer {
-            Answer::Again if self.again == 0 => {
+            Answer::Again if self.again + 1 == MOST_AGAIN => {
                 let status = result.as_ref().map_or(0, |response| response.status());
                 let reason = "the registrar asks for another REGISTER again and again".to_owned();
                 self.failed(Some(status), Failure::Response { status, reason });
@@ -275,6 +273,7 @@ impl Registrant {
             }
             answer => answer,
         };
+        self.again = if answer == Answer::Again { self.again + 1 } else { 0 };
         if let (Answer::Accepted { .. }, Some(contact), false) = (answer, contact, leaves) {
             let old = self.contact.replace(contact.to_owned());
             // With the same instance and flow, the new binding replaces the old one (RFC 5626

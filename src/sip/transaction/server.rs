@@ -116,7 +116,7 @@ pub enum Matched {
     /// A retransmission, or an ACK for a refusal: nothing more to do.
     Absorbed,
     /// An ACK with the branch of an INVITE that was answered with 2xx.
-    AckForUser(Option<UsageId>),
+    AckForUser,
 }
 
 /// Octets of the largest response that is kept for retransmissions of a request other than INVITE.
@@ -163,13 +163,12 @@ impl ServerTransactions {
     ) -> Option<Matched> {
         server_key(&mut self.scratch, request, via, request.method())?;
         let slot = *self.keys.get(self.scratch.as_slice())?;
-        let user = self.slab.get(slot as usize)?.user;
         let happening = match request.method() {
             Method::Ack => Happening::Ack,
             _ => Happening::Retransmission,
         };
         let deliver = self.happen(now, out, slot, happening);
-        Some(if deliver { Matched::AckForUser(user) } else { Matched::Absorbed })
+        Some(if deliver { Matched::AckForUser } else { Matched::Absorbed })
     }
 
     /// The INVITE transaction that a CANCEL is for (§9.2).
@@ -295,19 +294,7 @@ impl ServerTransactions {
         // Kept for up to 32 s, so copied without the writer's spare capacity.
         self.slab[id.slot as usize].response = Bytes::copy_from_slice(&response);
         self.happen(now, out, id.slot, Happening::Respond(status));
-        self.forget_large(id.slot);
         true
-    }
-
-    /// Only an INVITE's response is kept whatever its size: there are as many of those as calls. What is too
-    /// large otherwise consists of the sender's own Via, and a retransmission gets nothing.
-    fn forget_large(&mut self, slot: u32) {
-        let Some(server) = self.slab.get_mut(slot as usize) else { return };
-        if matches!(server.machine, Machine::NonInvite(_)) && server.response.len() > MOST_KEPT {
-            server.response = Bytes::new();
-            let weight = server.weigh();
-            self.shares.weighs(&server.owner, std::mem::replace(&mut server.weight, weight), weight);
-        }
     }
 
     /// Sends the last response once more, as for a retransmitted request.
@@ -441,6 +428,11 @@ impl ServerTransactions {
                 forget_merged(&mut self.merge_keys, server.merge_key.take(), slot);
             }
         }
+        // Only an INVITE's response is kept whatever its size: there are as many of those as calls. A
+        // retransmission gets nothing: what is so large mostly consists of the sender's own Via.
+        if matches!(server.machine, Machine::NonInvite(_)) && server.response.len() > MOST_KEPT {
+            server.response = Bytes::new();
+        }
         let weight = server.weigh();
         self.shares.weighs(&server.owner, std::mem::replace(&mut server.weight, weight), weight);
         let id = ServerTransactionId { slot, generation: server.generation };
@@ -458,6 +450,7 @@ impl ServerTransactions {
         if give_back(&mut self.slab, &mut self.removals) {
             self.keys.shrink_to_fit();
             self.merge_keys.shrink_to_fit();
+            self.shares.shrink();
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What server transactions keep, and for whom. Anybody may fill their table, so each kind of source has a
 //! part of it, and a source has at most as much as is still free of that part: one source half, two a third
-//! each, and who keeps little always finds room.
+//! each, and who keeps little finds room until very many sources have used the part up.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -88,6 +88,19 @@ impl<K: Copy + Hash + Eq> Table<K> {
             self.places.remove(&key);
         }
     }
+
+    fn shrink(&mut self) {
+        self.places.shrink_to_fit();
+        self.held.shrink_to_fit();
+    }
+}
+
+impl Shares {
+    /// Gives memory back after a flood.
+    pub fn shrink(&mut self) {
+        self.sources.shrink();
+        self.calls.shrink();
+    }
 }
 
 /// Eighths of the limit for a kind of source. Together they are more than the whole: no kind waits for
@@ -115,7 +128,7 @@ impl Shares {
     /// Whether nothing more is kept for this source; `reserve`: another eighth may be used.
     pub fn is_full(&self, now: Instant, source: IpAddr, limit: Held, reserve: bool) -> bool {
         let of = |limit: usize, eighths: usize| limit / 8 * (eighths + usize::from(reserve)) + limit % 8;
-        // Not even a stranger's source holds as much as is free.
+        // No share is used up while a sixteenth is not: a stranger's free part is larger.
         if self.all.count < limit.count / 16 && self.all.octets < limit.octets / 16 {
             return false;
         }

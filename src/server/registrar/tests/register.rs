@@ -225,8 +225,8 @@ fn a_contact_whose_connection_is_gone_gives_way_when_there_is_no_room() {
 
 #[test]
 fn the_contact_that_expires_first_is_replaced_if_the_configuration_says_so() {
-    let when_full = WhenFull::Replace;
-    let mut bench = Bench::with(RegistrarConfig { max_contacts: 2, when_full, ..RegistrarConfig::default() });
+    let config = RegistrarConfig { max_contacts: 2, contacts_replace: true, ..RegistrarConfig::default() };
+    let mut bench = Bench::with(config);
     let contact = |number: u32| format!("<sip:1001@192.0.2.{number}>");
     bench.ok(&Register::new(1).contact(&contact(1)));
     bench.pass(1);
