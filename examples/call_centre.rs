@@ -23,6 +23,7 @@ use b2b::app::queue::machine::agent::Duty;
 use b2b::app::queue::machine::values::{AgentNo, AgentPlan, QueuePlan, Skills, Strategy};
 use b2b::app::queue::sounds::QueueSounds;
 use b2b::app::queue::{AgentSettings, Codes, DeskSettings, QueueDesk, QueueHandler, QueueSettings, WaysOut};
+use b2b::app::wrong_pins::WrongPins;
 use b2b::call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall};
 use b2b::call::service::CallService;
 use b2b::server::config::load_with;
@@ -83,7 +84,8 @@ fn queue(agents: &[&str], prompts: &Prompts) -> QueueDesk {
 
 /// All applications that routes may name.
 fn applications(agents: &[&str], prompts: &Prompts) -> Result<Vec<Arc<dyn ApplicationHandler>>, BuildError> {
-    let room = Conference::new(RoomConfig { announced: false, ..RoomConfig::new(ROOM) }, &Rooms::new("own"));
+    let rooms = Rooms::new("own", WrongPins::default());
+    let room = Conference::new(RoomConfig { announced: false, ..RoomConfig::new(ROOM) }, &rooms);
     let mut all: Vec<Arc<dyn ApplicationHandler>> = vec![Arc::new(Recorded), Arc::new(menu(prompts)?)];
     all.extend(QueueHandler::all(&queue(agents, prompts)));
     all.push(Arc::new(room));

@@ -426,6 +426,11 @@ impl MediaBackend for FakeMedia {
         MediaFuture::ready(Ok(()))
     }
 
+    fn is_behind(&self, endpoint: EndpointId, other: EndpointId) -> bool {
+        let state = self.state();
+        state.held.get(&endpoint).zip(state.held.get(&other)).is_some_and(|(side, other)| side.is_behind(other))
+    }
+
     fn descriptions(&self, endpoint: EndpointId) -> Option<Descriptions> {
         let state = self.state();
         Descriptions::of(state.held.get(&endpoint)?)

@@ -78,6 +78,7 @@ impl Calls {
         self.of_bridge.foresee(bridge.0);
     }
 
+    #[inline]
     pub fn get(&self, call: CallId) -> Option<&Call> {
         self.calls.get(call.0)
     }
@@ -116,6 +117,7 @@ impl Calls {
         self.of_leg.keys().into_iter().map(LegId).collect()
     }
 
+    #[inline]
     pub fn leg(&self, leg: LegId) -> Option<&Leg> {
         self.calls.get(self.of_leg.get(leg.0)?.0)?.legs.get(leg)
     }

@@ -167,6 +167,7 @@ impl Headers {
         let differs = |name: &Name<'static>| {
             self.is_repeated(*name) && self.field_values(*name).any(|it| Some(it) != self.header(*name))
         };
+        let names = if self.spans.repeated == 0 { &[] } else { names };
         names.iter().copied().find(differs).map_or(Ok(()), |name| Err(HeaderError::Repeated(name)))
     }
 

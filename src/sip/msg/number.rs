@@ -40,6 +40,9 @@ pub type NumberParam = (String, Option<String>);
 
 /// A number without its visual separators; `None`: it is a name. `*` and `#` count as digits.
 pub fn digits(text: &str) -> Option<String> {
+    if !text.chars().all(|c| c == '+' || is_digit(c) || SEPARATORS.contains(&c)) {
+        return None;
+    }
     let bare = text.replace(SEPARATORS, "");
     let number = bare.strip_prefix('+').unwrap_or(&bare);
     (!number.is_empty() && number.chars().all(is_digit)).then_some(bare)
@@ -57,8 +60,13 @@ fn is_digit(c: char) -> bool {
 /// The number or name in a user part without escapes.
 pub fn of_user(user: &str, ours: &dyn Ours) -> String {
     let bare = bare(user);
-    let number = bare.starts_with(|c| c == '+' || is_digit(c)).then(|| digits(bare)).flatten();
-    number.filter(|_| !ours.is_name(bare)).unwrap_or_else(|| bare.to_owned())
+    let number = (may_be_number(bare) && !ours.is_name(bare)).then(|| digits(bare)).flatten();
+    number.unwrap_or_else(|| bare.to_owned())
+}
+
+/// Whether separators in a user part may be those of a number.
+fn may_be_number(bare: &str) -> bool {
+    bare.starts_with(|c| c == '+' || is_digit(c))
 }
 
 /// The number or name that somebody writes: as a URI, or as a user part.
@@ -82,7 +90,8 @@ impl Uri<'_> {
         let number = match self.scheme {
             _ if ours.is_name(bare) => bare.to_owned(),
             Scheme::Tel => bare.replace(SEPARATORS, ""),
-            _ => digits(bare).filter(|_| is_phone).unwrap_or_else(|| of_user(bare, ours)),
+            _ if is_phone || may_be_number(bare) => digits(bare).unwrap_or_else(|| bare.to_owned()),
+            _ => bare.to_owned(),
         };
         (!number.is_empty()).then_some(number)
     }

@@ -106,11 +106,11 @@ fn is_message(text: &[u8]) -> bool {
 /// that is sent passes here.
 fn secrets_in(message: &[u8]) -> Vec<Range<usize>> {
     let letters = LETTERS.load(Ordering::Relaxed);
-    let (mut found, mut at) = (Vec::new(), 0);
-    while let Some(rest) = message.get(at..).filter(|rest| !rest.is_empty()) {
-        let end = lines::line_end(message, at).unwrap_or(message.len());
-        match rest {
+    let mut found = Vec::new();
+    for at in std::iter::once(0).chain(memchr::memchr_iter(b'\n', message).map(|end| end + 1)) {
+        match message.get(at..).unwrap_or_default() {
             [b'a' | b'A', b'=', ..] => {
+                let end = lines::line_end(message, at).unwrap_or(message.len());
                 let line = message.get(at..end).unwrap_or_default();
                 if line.get(..9).is_some_and(|it| it.eq_ignore_ascii_case(b"a=crypto:")) {
                     found.extend(
@@ -124,7 +124,6 @@ fn secrets_in(message: &[u8]) -> Vec<Range<usize>> {
             [first, ..] if letters & letter(*first) != 0 => secret_of(message, at, &mut found),
             _ => {}
         }
-        at = end;
     }
     found
 }
