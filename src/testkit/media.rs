@@ -428,7 +428,11 @@ impl MediaBackend for FakeMedia {
 
     fn is_behind(&self, endpoint: EndpointId, other: EndpointId) -> bool {
         let state = self.state();
-        state.held.get(&endpoint).zip(state.held.get(&other)).is_some_and(|(side, other)| side.is_behind(other))
+        state
+            .held
+            .get(&endpoint)
+            .zip(state.held.get(&other))
+            .is_some_and(|(side, other)| side.is_behind(other))
     }
 
     fn descriptions(&self, endpoint: EndpointId) -> Option<Descriptions> {

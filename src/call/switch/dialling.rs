@@ -199,8 +199,8 @@ impl Switch {
         let now = t.now;
         let Some(it) = self.calls.get_mut(call) else { return self.counters.impossible("call_timeout") };
         let leaves = it.leaving.take_if(|(_, at)| *at <= now);
-        let too_long = it.ends_at.take_if(|at| *at <= now).is_some();
-        if it.counts_at.take_if(|at| *at <= now).is_some() {
+        let too_long = it.watch.ends_at.take_if(|at| *at <= now).is_some();
+        if it.watch.counts_at.take_if(|at| *at <= now).is_some() {
             self.follows.push(Follow::CountPackets { call });
         }
         let dial = it.dialling.as_ref().and_then(|it| it.dial.as_ref()?.next_timeout());

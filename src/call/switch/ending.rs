@@ -321,9 +321,9 @@ impl Switch {
     /// Starts the maximum duration of a call at its first answered leg.
     pub(super) fn limit_call(&mut self, t: &Turn<'_>, call: CallId) {
         let limit = self.config.max_duration.filter(|_| !self.is_emergency(call));
-        let it = self.calls.get_mut(call).filter(|it| it.ends_at.is_none());
+        let it = self.calls.get_mut(call).filter(|it| it.watch.ends_at.is_none());
         if let (Some(limit), Some(it)) = (limit, it) {
-            it.ends_at = Some(t.now + limit);
+            it.watch.ends_at = Some(t.now + limit);
             self.arm(t.now, call);
         }
     }
@@ -344,8 +344,10 @@ impl Switch {
     /// A party of an emergency call sends no RTP: the packets of all parties are counted, RTCP too, now and
     /// each time after so long. See [`Switch::counted_again`].
     pub(super) fn count_packets(&mut self, t: &mut Turn<'_>, call: CallId) {
-        let Some((it, every)) = self.calls.get_mut(call).zip(self.config.rtp_timeout) else { return };
-        it.counts_at = Some(t.now + every);
+        let Some((it, every)) = self.calls.get_mut(call).zip(self.config.rtp_timeout) else {
+            return self.counters.late();
+        };
+        it.watch.counts_at = Some(t.now + every);
         let endpoints = it.legs.iter().filter_map(|(_, leg)| leg.media.endpoint);
         let counts: Vec<_> = endpoints.map(|it| self.parts.controller.stats(it)).collect();
         self.arm(t.now, call);
@@ -364,8 +366,8 @@ impl Switch {
     /// call whose party is silent.
     pub(super) fn counted_again(&mut self, t: &mut Turn<'_>, call: CallId, packets: Result<u64, MediaError>) {
         let Some(it) = self.calls.get_mut(call) else { return self.counters.late() };
-        let before = std::mem::replace(&mut it.packets, packets.ok());
-        let silent = before.is_some() && before == it.packets;
+        let before = std::mem::replace(&mut it.watch.packets, packets.ok());
+        let silent = before.is_some() && before == it.watch.packets;
         let up = it.legs.iter().find(|(_, leg)| leg.is_up()).map(|(leg, _)| leg);
         if let Some(leg) = up.filter(|leg| silent && !self.is_past(*leg)) {
             self.ends_by_silence(t, call, leg);

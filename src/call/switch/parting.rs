@@ -55,10 +55,10 @@ impl Switch {
         self.advance_call(t, own, CallEvent::EnterProgram);
         let answered_at = self.calls.leg(leg).and_then(|it| it.life.answered_at());
         let before = self.calls.get(from);
-        let (linked, ends_at) = (before.and_then(|it| it.linked), before.and_then(|it| it.ends_at));
+        let (linked, ends_at) = (before.and_then(|it| it.linked), before.and_then(|it| it.watch.ends_at));
         if let Some(it) = self.calls.get_mut(own) {
             (it.a, it.adopted) = (leg, true);
-            (it.answered_at, it.ends_at) = (answered_at, ends_at);
+            (it.answered_at, it.watch.ends_at) = (answered_at, ends_at);
             it.linked = Some(linked.unwrap_or(from));
         }
         self.calls.move_leg(leg, own);

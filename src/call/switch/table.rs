@@ -340,6 +340,16 @@ pub(super) struct EndReason {
     pub by: Option<LegId>,
 }
 
+/// What ends a call by itself.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    /// When the call reaches its maximum duration.
+    pub ends_at: Option<Instant>,
+    /// When the packets of an emergency call are counted again, and how many they were.
+    pub counts_at: Option<Instant>,
+    pub packets: Option<u64>,
+}
+
 /// A call.
 pub(super) struct Call {
     pub state: CallState,
@@ -370,11 +380,7 @@ pub(super) struct Call {
     pub adopted: bool,
     pub began: Instant,
     pub answered_at: Option<Instant>,
-    /// When the call reaches its maximum duration.
-    pub ends_at: Option<Instant>,
-    /// When the packets of an emergency call are counted again, and how many they were.
-    pub counts_at: Option<Instant>,
-    pub packets: Option<u64>,
+    pub watch: Watch,
     pub end: Option<EndReason>,
     pub queued: Queued,
 }
@@ -399,9 +405,7 @@ impl Call {
             adopted: false,
             began: now,
             answered_at: None,
-            ends_at: None,
-            counts_at: None,
-            packets: None,
+            watch: Watch::default(),
             end: None,
             queued: Queued::default(),
         }
@@ -417,6 +421,12 @@ impl Call {
         let dialling = self.dialling.as_ref().and_then(|it| it.dial.as_ref()?.next_timeout());
         let leaving = self.leaving.map(|(_, at)| at);
         let path = self.bridge.as_ref().and_then(|bridge| bridge.direct.as_ref()?.look);
-        dialling.into_iter().chain(leaving).chain(path).chain(self.ends_at).chain(self.counts_at).min()
+        dialling
+            .into_iter()
+            .chain(leaving)
+            .chain(path)
+            .chain(self.watch.ends_at)
+            .chain(self.watch.counts_at)
+            .min()
     }
 }
