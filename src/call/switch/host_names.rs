@@ -53,7 +53,7 @@ impl HostNames {
 impl Switch {
     /// The next name to look up.
     pub(super) fn poll_host(&mut self) -> Option<HostName> {
-        self.host_names.waiting.pop_front()
+        self.work.host_names.waiting.pop_front()
     }
 
     pub(super) fn host_named(&mut self, t: &Turn<'_>, name: HostName) {
@@ -61,7 +61,7 @@ impl Switch {
         let party = self.parts.admission.media_rules(t.now, &self.party(leg)).party;
         let why = format!("{} is not looked up: {party} named {MOST} others in a second", name.host);
         let endpoint = name.endpoint;
-        if !self.host_names.add(t.now, &party, name) {
+        if !self.work.host_names.add(t.now, &party, name) {
             self.note_host(t, endpoint, &why);
         }
     }

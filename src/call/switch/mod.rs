@@ -229,7 +229,6 @@ pub struct Switch {
     follows: follow::Follows,
     sleepers: Sleepers,
     history: CallHistory,
-    host_names: host_names::HostNames,
     watchers: watchers::Watchers,
     recordings_ending: recording::Ending,
     /// Listeners of calls that are over, and how long they may continue.
@@ -263,7 +262,6 @@ impl Switch {
             follows: follow::Follows::default(),
             sleepers: Sleepers::default(),
             history: CallHistory::default(),
-            host_names: host_names::HostNames::default(),
             watchers: watchers::Watchers::default(),
             recordings_ending: recording::Ending::default(),
             parting: VecDeque::new(),

@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use super::Switch;
-use super::host_names::HostName;
+use super::host_names::{HostName, HostNames};
 use super::slots::{Key, Slots};
 use super::waiting::{Answerer, Found, MediaAnswer, Waits};
 use crate::CallId;
@@ -40,6 +40,8 @@ pub type Task = Pin<Box<dyn Future<Output = Done> + Send>>;
 /// The tasks, and the continuations of requests.
 #[derive(Default)]
 pub(super) struct Work {
+    /// Host names to look up.
+    pub host_names: HostNames,
     tasks: VecDeque<Task>,
     /// The continuations, by the number of the request.
     waiting: Slots<(Option<CallId>, Waits)>,
