@@ -42,7 +42,7 @@ impl Switch {
 
     /// What of a party's BYE goes to the other party with its BYE.
     pub(super) fn bye_across(&mut self, leg: LegId, request: &Headers) {
-        let Some((_, other, _)) = self.bridged(leg) else { return };
+        let Some((_, other, _)) = self.bridged(leg) else { return self.counters.ignored() };
         if self.parts_across((leg, other), request).is_empty() {
             return;
         }

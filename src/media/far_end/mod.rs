@@ -68,7 +68,8 @@ impl FarEnd {
 
     /// The destination of RTP; `None` if it accepts no packets now.
     pub fn rtp_at(&self) -> Option<SocketAddr> {
-        let remote = self.remote.as_ref().filter(|remote| remote.receives)?;
+        let on_hold = |remote: &Remote| remote.rtp.ip().is_unspecified() && !remote.awaited;
+        let remote = self.remote.as_ref().filter(|remote| remote.receives && !on_hold(remote))?;
         // Port 0 refuses the stream, wherever packets came from.
         self.lock.destination().filter(|to| remote.rtp.port() != 0 && to.port() != 0)
     }
