@@ -266,13 +266,16 @@ impl<T> Dial<T> {
         let Some(Closed { kin, member, ends }) = self.close(branch) else { return self.late += 1 };
         self.redirects += 1;
         self.remember(failure);
+        // The gateway has answered: its other hosts would say the same.
+        if kin.is_some() {
+            self.rounds.iter_mut().for_each(|round| round.retain(|target| target.kin != kin));
+        }
         let mut rounds = rounds.into_iter().map(|round| {
             let targets = round.into_iter().map(Into::<DialTarget<T>>::into);
             targets
                 .map(|it| {
-                    let kin = it.kin.clone().or_else(|| kin.clone());
                     let member = member.clone().or_else(|| it.member.clone());
-                    DialTarget { kin, member, ..it }
+                    DialTarget { member, ..it }
                 })
                 .collect::<Vec<_>>()
         });

@@ -265,6 +265,21 @@ fn redirects_are_followed_to_a_limit() {
 }
 
 #[test]
+fn a_gateways_redirect_leads_to_each_number_and_not_back_to_its_other_host() {
+    let now = Instant::now();
+    let host = |target| vec![DialTarget { kin: Some("2000".into()), ..DialTarget::new(target) }];
+    let stages = vec![Stage { rounds: vec![host("a"), host("b")], ..stage(&[], Failover::Always) }];
+    let mut dial = Dial::new(now, stages, LIMITS);
+    outputs(&mut dial);
+    dial.redirected(now, 0, DialFailure::new(300, ""), vec![vec!["2003"], vec!["2002"]]);
+    assert_eq!(outputs(&mut dial), [Start(1, "2003")]);
+    dial.failed(now, 1, DialFailure::new(404, ""));
+    assert_eq!(outputs(&mut dial), [Start(2, "2002")]);
+    dial.failed(now, 2, busy());
+    assert!(matches!(outputs(&mut dial)[..], [Failed(_)]));
+}
+
+#[test]
 fn rounds_of_a_redirect_go_before_those_that_wait() {
     let now = Instant::now();
     let at = |seconds| now + Duration::from_secs(seconds);
