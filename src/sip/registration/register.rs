@@ -358,8 +358,9 @@ fn service_route(response: &Response) -> Vec<Bytes> {
 }
 
 /// The expiry granted (§10.2.4): that of our Contact, else of Expires. A registrar that rewrites
-/// our Contact lists it in another form: then that of the contacts of our user counts, or of all,
-/// where the longest is the newest. `None`: the response names no time.
+/// our Contact lists it in another form: then that of the contacts of our user counts, or of all. Which of
+/// several is ours is not known, so the first to end counts: to refresh too early costs a request, too late
+/// every call. `None`: the response names no time.
 fn granted(response: &Response, contact: Option<&str>) -> Option<u32> {
     let ours = contact.and_then(|contact| Uri::parse(contact.as_bytes()).ok());
     let listed: Vec<_> = response.contacts().flatten().collect();
@@ -371,8 +372,12 @@ fn granted(response: &Response, contact: Option<&str>) -> Option<u32> {
         return time(found);
     }
     let same_user = |it: &&NameAddr<'_>| ours.as_ref().is_some_and(|ours| it.uri.user == ours.user);
-    let of_user = listed.iter().filter(same_user).filter_map(time).max();
-    of_user.or_else(|| listed.iter().filter_map(time).max()).or(header)
+    let first = |times: Vec<u32>| {
+        let usable = times.iter().copied().filter(|time| seconds::REGISTRATION.contains(time)).min();
+        usable.or_else(|| times.into_iter().max())
+    };
+    let of_user = first(listed.iter().filter(same_user).filter_map(time).collect());
+    of_user.or_else(|| first(listed.iter().filter_map(time).collect())).or(header)
 }
 
 #[cfg(test)]
@@ -439,9 +444,15 @@ mod tests {
                 "Contact: <sip:x@192.0.2.9>;expires=3000, <sip:line7@198.51.100.9:31000>;expires=300\r\n",
                 Some(300),
             ),
+            ("Contact: <sip:x@192.0.2.9>;expires=50, <sip:y@198.51.100.9:31000>;expires=3500\r\n", Some(50)),
             (
-                "Contact: <sip:x@192.0.2.9>;expires=50, <sip:y@198.51.100.9:31000>;expires=3500\r\n",
-                Some(3_500),
+                "Contact: <sip:line7@192.0.2.9>;expires=3540, <sip:line7@198.51.100.9:31000>;expires=14\r\n",
+                Some(14),
+            ),
+            // The old one ends by itself.
+            (
+                "Contact: <sip:line7@192.0.2.9>;expires=4, <sip:line7@198.51.100.9:31000>;expires=300\r\n",
+                Some(300),
             ),
             // More than can be counted.
             ("Expires: 4294967296\r\n", Some(604_800)),
