@@ -109,11 +109,12 @@ impl fmt::Debug for Phones {
 }
 
 impl Whereabouts for Phones {
-    /// Uses the binding of the phone in the call: the one with this contact, else one of the same host, else
-    /// the only one there is.
+    /// Uses the binding of the phone in the call: the one with this contact, else the best one of the same
+    /// host, else the only one there is. That of the lost connection is none.
     fn now_at(&self, now: Instant, target: &[u8], lost: &Flow) -> Option<PeerWay> {
         let registrar = registrar(&self.registrar);
-        let bindings = registrar.lookup(now, &self.aor);
+        let mut bindings = registrar.lookup(now, &self.aor);
+        bindings.retain(|it| !lost.transport.is_reliable() || it.flow.flow() != Some(*lost));
         let target = Uri::parse(target).ok();
         let same = |uri: Option<Uri<'_>>| {
             uri.zip(target.as_ref()).is_some_and(|(uri, target)| uri.equivalent(target))

@@ -9,6 +9,7 @@ use b2b::sip::auth::{Authorized, DigestClient};
 use b2b::sip::msg::{Message, Method, Name, Request, Response};
 use bytes::Bytes;
 
+use super::doors_open::register;
 use super::peer::{Peer, SESSION, server};
 use crate::common::child::{B2b, PATIENCE};
 use crate::server_support::phone::field;
@@ -311,6 +312,23 @@ fn once_the_connection_is_gone_the_caller_is_reached_where_they_are_registered()
     // The server has closed its end, too.
     ann.read_to_end(&mut Vec::new()).expect("an end");
     hung_up(&mut registered, &mut stage, &theirs, 11);
+}
+
+#[test]
+fn a_phone_that_reconnects_and_registers_is_hung_up_by_its_new_connection() {
+    let mut stage = Stage::new(91);
+    let mut ann = tcp(stage.at);
+    assert_eq!(register(&mut ann, "ann", "secret-of-ann", "first"), Some(200));
+    let at = ann.local_addr().expect("an address");
+    let said =
+        Said { via: format!("TCP {at};rport"), contact: format!("sip:ann@{at};transport=tcp"), ..by_tcp() };
+    let (_, theirs) = connect(&mut ann, &mut stage, &said);
+    ann.shutdown(Shutdown::Write).expect("a connection");
+    ann.read_to_end(&mut Vec::new()).expect("an end");
+    // Its first binding still stands.
+    let mut again = tcp(stage.at);
+    assert_eq!(register(&mut again, "ann", "secret-of-ann", "second"), Some(200));
+    hung_up(&mut again, &mut stage, &theirs, 11);
 }
 
 #[test]

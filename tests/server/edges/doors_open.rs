@@ -44,7 +44,7 @@ fn ask(stream: &mut TcpStream, request: &[u8]) -> Option<Response> {
 }
 
 /// A phone registers over TCP; returns the last status.
-fn register(stream: &mut TcpStream, user: &str, call: &str) -> Option<u16> {
+pub(super) fn register(stream: &mut TcpStream, user: &str, password: &str, call: &str) -> Option<u16> {
     let (at, to) = (stream.local_addr().ok()?, stream.peer_addr().ok()?);
     let IpAddr::V4(ip) = at.ip() else { return None };
     let mut phone = Peer::new(ip.octets(), to);
@@ -54,7 +54,7 @@ fn register(stream: &mut TcpStream, user: &str, call: &str) -> Option<u16> {
     };
     let first = phone.registration(user, &contact, (call, 1), &Authorized::default());
     let challenge = ask(stream, &over_tcp(first))?;
-    let mut digest = DigestClient::new(user, "secret", [7; 32]);
+    let mut digest = DigestClient::new(user, password, [7; 32]);
     digest.challenged(&challenge, &Authorized::default()).ok()?;
     let credentials = digest.authorize(&Method::Register, b"sip:b2b.example");
     let second = phone.registration(user, &contact, (call, 2), &credentials);
@@ -72,7 +72,7 @@ fn a_phone_registers_over_tcp_while_strangers_hold_every_connection_that_they_ge
         let _ = stream.write_all(b"\r\n\r\n");
     }
     let mut phone = connect([127, 0, 9, 99], address);
-    assert_eq!(register(&mut phone, "1001", "phone"), Some(200));
+    assert_eq!(register(&mut phone, "1001", "secret", "phone"), Some(200));
     // Later connections of strangers do not close it.
     strangers.truncate(100);
     strangers.extend((0..400).map(|number| connect([127, 0, 9, 100 + (number % 50) as u8], address)));
@@ -99,13 +99,13 @@ fn an_office_comes_back_from_one_address_after_a_restart() {
         (child, address)
     };
     let (first, address) = start();
-    assert_eq!(register(&mut connect([127, 0, 9, 200], address), "1000", "first"), Some(200));
+    assert_eq!(register(&mut connect([127, 0, 9, 200], address), "1000", "secret", "first"), Some(200));
     drop(first);
     let (_second, address) = start();
     let mut phones: Vec<TcpStream> = (0..60).map(|_| connect([127, 0, 9, 200], address)).collect();
     for (number, phone) in phones.iter_mut().enumerate() {
         let call = format!("back-{number}");
-        assert_eq!(register(phone, &format!("1{number:03}"), &call), Some(200), "phone {number}");
+        assert_eq!(register(phone, &format!("1{number:03}"), "secret", &call), Some(200), "phone {number}");
     }
 }
 
