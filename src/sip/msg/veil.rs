@@ -109,14 +109,12 @@ fn secrets_in(message: &[u8]) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     for at in std::iter::once(0).chain(memchr::memchr_iter(b'\n', message).map(|end| end + 1)) {
         match message.get(at..).unwrap_or_default() {
-            [b'a' | b'A', b'=', ..] => {
+            [b'a' | b'A', b'=', rest @ ..]
+                if rest.get(..7).is_some_and(|it| it.eq_ignore_ascii_case(b"crypto:")) =>
+            {
                 let end = lines::line_end(message, at).unwrap_or(message.len());
                 let line = message.get(at..end).unwrap_or_default();
-                if line.get(..9).is_some_and(|it| it.eq_ignore_ascii_case(b"a=crypto:")) {
-                    found.extend(
-                        values(line, b"inline", b':').into_iter().map(|it| at + it.start..at + it.end),
-                    );
-                }
+                found.extend(values(line, b"inline", b':').into_iter().map(|it| at + it.start..at + it.end));
             }
             [b'a' | b'A', b'u' | b'U', ..] | [b'p' | b'P', b'r' | b'R', ..] => {
                 secret_of(message, at, &mut found)
