@@ -127,7 +127,12 @@ async fn calls_leave_no_thread_no_descriptor_and_no_memory_behind() {
     let host = builder("host").audio(Audio::Devices(Devices::new(Fake))).build().expect("a client");
     let (guest, mut incoming) = started(builder("guest")).await;
     host.start().await.expect("started");
-    let idle = held();
+    // The media threads bind ports ahead.
+    let mut idle = (0, 0);
+    while idle != held() {
+        idle = held();
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
     let begun = Instant::now();
     let mut memory = Vec::new();
     let (mut rounds, mut warm) = (0, 0);
