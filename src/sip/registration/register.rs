@@ -445,15 +445,9 @@ mod tests {
                 Some(300),
             ),
             ("Contact: <sip:x@192.0.2.9>;expires=50, <sip:y@198.51.100.9:31000>;expires=3500\r\n", Some(50)),
-            (
-                "Contact: <sip:line7@192.0.2.9>;expires=3540, <sip:line7@198.51.100.9:31000>;expires=14\r\n",
-                Some(14),
-            ),
+            ("m: <sip:line7@192.0.2.9>;expires=3540, <sip:line7@198.51.100.9:9>;expires=14\r\n", Some(14)),
             // The old one ends by itself.
-            (
-                "Contact: <sip:line7@192.0.2.9>;expires=4, <sip:line7@198.51.100.9:31000>;expires=300\r\n",
-                Some(300),
-            ),
+            ("m: <sip:line7@192.0.2.9>;expires=4, <sip:line7@198.51.100.9:9>;expires=300\r\n", Some(300)),
             // More than can be counted.
             ("Expires: 4294967296\r\n", Some(604_800)),
             ("Contact: <sip:line7@10.1.1.5:5062>;expires=99999999999999999999\r\n", Some(604_800)),
