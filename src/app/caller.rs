@@ -23,6 +23,14 @@ impl Caller {
         }
     }
 
+    /// Who is named as [`TRANSFERRED_BY`](b2b_call::service::TRANSFERRED_BY) names a party.
+    pub fn named(by: &str) -> Caller {
+        match by.strip_prefix("user/") {
+            Some(user) => Caller::User(user.to_owned()),
+            None => Caller::Trunk(by.to_owned()),
+        }
+    }
+
     /// Whether it may have one more of `most` places, of which all together have `taken`, and itself `own`. A
     /// trunk is many people: it leaves the last places to others, and no more.
     pub fn may_have(&self, most: usize, taken: usize, own: usize) -> bool {

@@ -269,7 +269,7 @@ impl Attends {
         let mut live = lock(&self.room.live);
         let begins = live.room.participants().is_empty();
         let joined =
-            live.room.join((call, leg), Caller::of(&self.call), role, config.most, config.needs_moderator);
+            live.room.join(call, leg, Caller::of(&self.call), role, config.most, config.needs_moderator);
         drop(live);
         let deeds = match joined {
             Ok(deeds) => deeds,

@@ -130,7 +130,8 @@ impl Room {
     /// The room is full, also for this caller who has its share of it, or locked.
     pub fn join(
         &mut self,
-        (call, leg): (CallId, LegId),
+        call: CallId,
+        leg: LegId,
         who: Caller,
         role: Role,
         most: usize,

@@ -10,7 +10,7 @@ fn of(n: u64) -> Caller {
 }
 
 fn join(room: &mut Room, n: u64, role: Role) -> Result<Vec<Deed>, Refused> {
-    room.join((CallId(n), LegId(n)), of(n), role, 3, false)
+    room.join(CallId(n), LegId(n), of(n), role, 3, false)
 }
 
 #[test]
@@ -32,7 +32,7 @@ fn one_user_leaves_places_of_a_room_to_others_and_a_trunk_the_last_ones() {
     let mut n = 0;
     let mut joins = |room: &mut Room, who: &Caller| {
         n += 1;
-        room.join((CallId(n), LegId(n)), who.clone(), Role::Participant, 16, false).is_ok()
+        room.join(CallId(n), LegId(n), who.clone(), Role::Participant, 16, false).is_ok()
     };
     let fill = |room: &mut Room, joins: &mut dyn FnMut(&mut Room, &Caller) -> bool, who: &Caller| {
         (0..50).filter(|_| joins(room, who)).count()
@@ -106,7 +106,7 @@ fn moderators_mute_all_others_and_send_away_who_came_last() {
 #[test]
 fn without_a_moderator_the_others_wait_and_go_with_the_last_one() {
     let mut room = Room::default();
-    let one = |room: &mut Room, n: u64, role| room.join((CallId(n), LegId(n)), of(n), role, 9, true).unwrap();
+    let one = |room: &mut Room, n: u64, role| room.join(CallId(n), LegId(n), of(n), role, 9, true).unwrap();
     let first = one(&mut room, 1, Role::Participant);
     assert_eq!(first, [Deed::Tell(LegId(1), Word::NoModerator), Deed::Wait(LegId(1))]);
     assert_eq!(room.key(LegId(1), '1'), [], "who waits has no keys");
@@ -125,9 +125,9 @@ fn without_a_moderator_the_others_wait_and_go_with_the_last_one() {
 fn a_program_orders_what_moderators_can_and_no_more() {
     let mut room = Room::default();
     assert_eq!(room.order(Order::Lock(true)), None, "nobody is there");
-    room.join((CallId(1), LegId(1)), of(1), Role::Participant, 9, true).unwrap();
+    room.join(CallId(1), LegId(1), of(1), Role::Participant, 9, true).unwrap();
     assert_eq!(room.order(Order::Mute(Some(LegId(1)), true)), Some(vec![]), "who waits is not in the mix");
-    let deeds = room.join((CallId(2), LegId(2)), of(2), Role::Moderator, 9, true).unwrap();
+    let deeds = room.join(CallId(2), LegId(2), of(2), Role::Moderator, 9, true).unwrap();
     assert!(
         deeds.iter().any(|deed| matches!(deed, Deed::Mix(LegId(1), member) if member.muted)),
         "{deeds:?}"
@@ -160,7 +160,7 @@ proptest! {
             let deeds = match step {
                 0 if !there.contains(&n) => {
                     let role = if moderator { Role::Moderator } else { Role::Participant };
-                    let joined = room.join((CallId(n), leg), of(n), role, 4, needs_moderator);
+                    let joined = room.join(CallId(n), leg, of(n), role, 4, needs_moderator);
                     if joined.is_ok() {
                         there.push(n);
                     }

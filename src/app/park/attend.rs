@@ -292,11 +292,7 @@ impl Parks {
     /// Parks the caller, possibly again.
     fn parks(&mut self, wants: &mut Wants) {
         let (call, leg, by) = (self.call.call, self.call.leg, self.by.clone());
-        let who = match self.by.as_deref().map(|by| (by, by.strip_prefix("user/"))) {
-            Some((_, Some(user))) => Caller::User(user.to_owned()),
-            Some((by, None)) => Caller::Trunk(by.to_owned()),
-            None => Caller::of(&self.call),
-        };
+        let who = by.as_deref().map_or_else(|| Caller::of(&self.call), Caller::named);
         let parked = Parked { call, leg, by, who };
         let slot = match self.rounds {
             ROUNDS => Err(NoSlot::Taken),

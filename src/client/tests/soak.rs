@@ -127,7 +127,7 @@ async fn calls_leave_no_thread_no_descriptor_and_no_memory_behind() {
     let host = builder("host").audio(Audio::Devices(Devices::new(Fake))).build().expect("a client");
     let (guest, mut incoming) = started(builder("guest")).await;
     host.start().await.expect("started");
-    // The media threads bind ports ahead.
+    // The media threads bind ports ahead, and tell nobody when they are done.
     let mut idle = (0, 0);
     while idle != held() {
         idle = held();

@@ -54,7 +54,7 @@ impl ServerAdmission {
         let source = from.ip();
         let identity = match settings.sender(gateway, source).0 {
             Origin::Unknown => match self.authenticate(now, request, from, Side::Proxy) {
-                Ok(user) => Some(user),
+                Ok(sender) => Some(sender.user),
                 Err(turned) => return Err(self.turned(now, request, from, turned)),
             },
             _ => None,

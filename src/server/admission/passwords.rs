@@ -45,6 +45,13 @@ impl Lines {
     }
 }
 
+/// A sender who has given the right password.
+pub(super) struct Recognized {
+    pub user: String,
+    /// It has answered this challenge for the first time.
+    pub challenged: bool,
+}
+
 impl ServerAdmission {
     /// Authenticates the sender by password.
     pub(super) fn authenticate(
@@ -53,7 +60,7 @@ impl ServerAdmission {
         request: &Request,
         from: EffectiveSource,
         side: Side,
-    ) -> Result<String, Turned> {
+    ) -> Result<Recognized, Turned> {
         self.at(now);
         let source = from.ip();
         let settings = self.settings.clone();
@@ -86,7 +93,11 @@ impl ServerAdmission {
             (side.status(), self.digest.challenge(now, asked, false))
         } else {
             match self.digest.verify(now, request, asked, &*settings.directory) {
-                Verdict::Authenticated { user } => return self.recognized(now, from, &user, acquainted),
+                Verdict::Authenticated { user } => {
+                    let challenged = claim.is_some_and(|claim| !claim.acquainted);
+                    let user = self.recognized(now, from, &user, acquainted);
+                    return user.map(|user| Recognized { user, challenged });
+                }
                 Verdict::Challenge { status, headers } => {
                     self.parts.counters.count(|it| &mut it.challenged);
                     (status, headers)

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use super::passwords::Recognized;
 use super::{ServerAdmission, Turned};
 use crate::in_force::registrar;
 use crate::registrar::{Commit, KeepAlive, KeepAliveKind, Outcome, RegistrarEvent, Removal, Sender};
@@ -11,7 +12,7 @@ use b2b_call::event::Event;
 use b2b_call::policy::{Asker, Party, Place, Way, decide};
 use b2b_call::switch::Turn;
 use b2b_call::switch::admission::{Fate, Proof};
-use b2b_sip::auth::{Asked, Side};
+use b2b_sip::auth::Side;
 use b2b_sip::endpoint::{Flow, OutOfDialog, Reply};
 use b2b_sip::known::network;
 use b2b_sip::msg::{Method, Request};
@@ -20,13 +21,9 @@ impl ServerAdmission {
     pub(super) fn register(&mut self, t: &mut Turn<'_>, request: &Request, flow: &Flow) -> Fate {
         let now = t.now;
         let source = self.source(request, flow);
-        let settings = self.settings.clone();
-        let realm = settings.config.server.realm.as_str();
-        let asked = Asked { source: source.ip(), realm, side: Side::Server, md5_only: false };
-        let challenged = self.digest.claim(now, request, asked).is_some_and(|claim| !claim.acquainted);
         // A trusted address is not authenticated as a user, so it may not change bindings.
-        let user = match self.authenticate(now, request, source, Side::Server) {
-            Ok(user) => user,
+        let Recognized { user, challenged } = match self.authenticate(now, request, source, Side::Server) {
+            Ok(sender) => sender,
             Err(turned) => match self.turned(now, request, source, turned) {
                 Turned::Away(proof, reply) => return Fate::Reply(proof, reply),
                 Turned::Once(reply) => return Fate::ReplyOnce(reply),
@@ -38,7 +35,7 @@ impl ServerAdmission {
         let is_open = |flow: &Flow| t.sip.is_open(flow);
         let sender =
             Sender { flow, source: source.address, user: Some(&user), challenged, is_open: &is_open };
-        let answer = registrar_now.handle(now, request, sender, &*settings.directory);
+        let answer = registrar_now.handle(now, request, sender, &*self.settings.directory);
         let events: Vec<_> = std::iter::from_fn(|| registrar_now.poll_event()).collect();
         let progress = registrar_now.store().progress();
         let (unnamed_proxy, at_own_port) = (answer.unnamed_proxy, answer.local_phone);

@@ -46,7 +46,7 @@ impl ServerAdmission {
         let gateway = self.known_by(request, flow);
         let user = match self.settings.sender(gateway.as_deref(), address).0 {
             Origin::Unknown => match self.authenticate(t.now, request, source, Side::Server) {
-                Ok(user) => Some(user),
+                Ok(sender) => Some(sender.user),
                 Err(turned) => return Err(self.turned(t.now, request, source, turned)),
             },
             Origin::Gateway(name) => {

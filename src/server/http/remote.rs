@@ -271,19 +271,17 @@ impl Talk {
         if settings.apps.get(target).is_some() {
             return Ok(());
         }
-        // What is judged is what is called: parameters could lead elsewhere.
-        let uri = Uri::parse(target.as_bytes()).ok().filter(|uri| uri.host.is_some());
-        let verdict = match uri.is_some_and(|uri| uri.params.iter().next().is_some() || uri.headers.is_some())
-        {
-            true => {
-                Err(("its parameters could lead elsewhere".to_owned(), "name it without them".to_owned()))
-            }
-            false => Destination::read(current, &settings, target).judged(&settings, application, false),
-        };
-        verdict.map_err(|(why, line)| {
-            let fix = format!("{line}, or give the token the scope \"calls\"");
+        let refused = |why: &str, fix: &str| {
+            let fix = format!("{fix}, or give the token the scope \"calls\"");
             No::Late(Problem::new(StatusCode::FORBIDDEN, format!("{target}: {why}"), fix))
-        })
+        };
+        // What is judged is what is called.
+        let uri = Uri::parse(target.as_bytes()).ok().filter(|uri| uri.host.is_some());
+        if uri.is_some_and(|uri| uri.params.iter().next().is_some() || uri.headers.is_some()) {
+            return Err(refused("its parameters could lead elsewhere", "name it without them"));
+        }
+        let verdict = Destination::read(current, &settings, target).judged(&settings, application, false);
+        verdict.map_err(|(why, line)| refused(&why, &line))
     }
 
     fn commands(&mut self, fields: Map<String, Value>) -> Result<Answer, No> {

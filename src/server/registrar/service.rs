@@ -35,15 +35,6 @@ pub struct Sender<'a> {
     pub is_open: &'a dyn Fn(&Flow) -> bool,
 }
 
-impl std::fmt::Debug for Sender<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Sender")
-            .field("flow", self.flow)
-            .field("source", &self.source)
-            .finish_non_exhaustive()
-    }
-}
-
 /// A registrar. Its events and keep-alives must be taken after each call, and [`Registrar::handle_timeout`]
 /// called at [`Registrar::next_timeout`].
 pub struct Registrar {

@@ -39,8 +39,8 @@ impl Endpoint {
                 let found = left.dismissed.dismiss(&left.origin, response, self.config.limits.forks);
                 let (cseq, credentials) = (left.cseq, left.credentials.clone());
                 if let Some((dialog, is_new)) = found {
-                    let bye = is_new.then(|| (dialog.local_cseq + 1, HeaderFields::new()));
-                    self.acknowledge_and_end(now, usage, dialog, (cseq, credentials), bye);
+                    let bye = is_new.then(HeaderFields::new);
+                    self.acknowledge_and_end(now, usage, dialog, cseq, credentials, bye);
                 }
             }
             _ => {}

@@ -112,28 +112,28 @@ impl Endpoint {
             ours.progress = Progress::Succeeded;
         }
         let Some(origin) = ours.origin.as_deref() else { return };
-        let Some((dialog, is_new)) = ours.dismissed.dismiss(origin, response, limit) else { return };
-        let ack = (cseq, ours.credentials.clone());
-        let bye_cseq = dialog.local_cseq.max(counted.unwrap_or_default()) + 1;
+        let Some((mut dialog, is_new)) = ours.dismissed.dismiss(origin, response, limit) else { return };
+        let credentials = ours.credentials.clone();
+        dialog.local_cseq = dialog.local_cseq.max(counted.unwrap_or_default());
         let parting = usage.parting.take_if(|_| is_new).unwrap_or_default();
-        let bye = is_new.then_some((bye_cseq, parting.headers));
-        self.acknowledge_and_end(now, id, dialog, ack, bye);
+        self.acknowledge_and_end(now, id, dialog, cseq, credentials, is_new.then_some(parting.headers));
     }
 
     /// Sends an ACK with this CSeq number and these credentials in a dialog that is not
-    /// wanted, and a BYE with this number and these header fields.
+    /// wanted, and a BYE with these header fields.
     pub(super) fn acknowledge_and_end(
         &mut self,
         now: Instant,
         usage: UsageId,
         dialog: Dialog,
-        (cseq, credentials): (u32, HeaderFields),
-        bye: Option<(u32, HeaderFields)>,
+        cseq: u32,
+        credentials: HeaderFields,
+        bye: Option<HeaderFields>,
     ) {
         let ack = Draft { headers: credentials, ..Draft::new(Method::Ack, cseq, None) };
         self.dispatch(now, dialog.clone(), ack, User::Nobody(usage));
-        if let Some((cseq, headers)) = bye {
-            let bye = Draft { headers, ..Draft::new(Method::Bye, cseq, None) };
+        if let Some(headers) = bye {
+            let bye = Draft { headers, ..Draft::new(Method::Bye, dialog.local_cseq + 1, None) };
             self.dispatch(now, dialog, bye, User::Nobody(usage));
         }
     }

@@ -80,9 +80,7 @@ impl Resolver {
         found.retain(|(transport, _)| usable.contains(transport));
         found
     }
-}
 
-impl Resolver {
     /// The first address of this family of an absolute name.
     pub(super) async fn address(&self, host: &str, ipv4: bool) -> Option<IpAddr> {
         match self {

@@ -62,7 +62,8 @@ impl Floor {
     pub(super) fn caller_joined(
         &mut self,
         now: Instant,
-        (id, who): (CallerId, Whose),
+        id: CallerId,
+        who: Whose,
         queue: QueueNo,
         priority: u8,
         skills: Skills,

@@ -185,7 +185,7 @@ impl Floor {
     pub fn handle(&mut self, now: Instant, input: Input) {
         match input {
             Input::CallerJoined { caller, who, queue, priority, skills } => {
-                self.caller_joined(now, (caller, who), queue, priority, skills);
+                self.caller_joined(now, caller, who, queue, priority, skills);
             }
             Input::CallerReady { caller } => self.caller_ready(now, caller),
             Input::CallerLeft { caller } => self.caller_left(now, caller),

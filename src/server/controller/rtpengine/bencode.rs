@@ -55,11 +55,6 @@ impl Value {
         }
     }
 
-    /// The first item of a list.
-    pub fn first(&self) -> Option<&Value> {
-        self.at(0)
-    }
-
     /// The entry of a list at this place.
     pub fn at(&self, place: usize) -> Option<&Value> {
         match self {

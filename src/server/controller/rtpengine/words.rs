@@ -165,7 +165,7 @@ pub struct Counted {
 /// Reads the reply to `query` or `delete`.
 pub fn counted(reply: &Value) -> Option<Counted> {
     let tags = reply.get("tags")?;
-    let streams = |tag: &str| tags.get(tag)?.get("medias")?.first()?.get("streams");
+    let streams = |tag: &str| tags.get(tag)?.get("medias")?.at(0)?.get("streams");
     let flow = |stream: Option<&Value>| {
         let stats = stream.and_then(|stream| stream.get("stats"));
         let of = |key| {
@@ -174,7 +174,7 @@ pub fn counted(reply: &Value) -> Option<Counted> {
         };
         (of("packets"), of("bytes"))
     };
-    let (party, rtcp) = (streams(PARTY)?.first()?, streams(PARTY)?.at(1));
+    let (party, rtcp) = (streams(PARTY)?.at(0)?, streams(PARTY)?.at(1));
     let endpoint = party.get("endpoint");
     let ip = endpoint.and_then(|it| it.get("address")).and_then(Value::text).and_then(|it| it.parse().ok());
     let port = endpoint.and_then(|it| it.get("port")).and_then(Value::int);
@@ -183,7 +183,7 @@ pub fn counted(reply: &Value) -> Option<Counted> {
     Some(Counted {
         received: flow(Some(party)),
         rtcp: flow(rtcp).0,
-        sent: flow(streams(INNER).and_then(Value::first)),
+        sent: flow(streams(INNER).and_then(|it| it.at(0))),
         from: ip.zip(port).map(|(ip, port): (IpAddr, u16)| SocketAddr::new(ip, port)),
         ssrc,
     })
