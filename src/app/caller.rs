@@ -23,11 +23,12 @@ impl Caller {
         }
     }
 
-    /// Who is named as [`TRANSFERRED_BY`](b2b_call::service::TRANSFERRED_BY) names a party.
+    /// Who is named as [`TRANSFERRED_BY`](b2b_call::service::TRANSFERRED_BY) names a party; of a trunk the
+    /// address alone, since its numbers are forged at will.
     pub fn named(by: &str) -> Caller {
         match by.strip_prefix("user/") {
             Some(user) => Caller::User(user.to_owned()),
-            None => Caller::Trunk(by.to_owned()),
+            None => Caller::Trunk(by.rsplit_once('@').map_or(by, |(_, address)| address).to_owned()),
         }
     }
 
@@ -36,5 +37,19 @@ impl Caller {
     pub fn may_have(&self, most: usize, taken: usize, own: usize) -> bool {
         let competes = matches!(self, Caller::User(_)) && taken > own;
         channels::may_have(most, taken, own, competes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trunk_is_one_caller_whatever_numbers_it_shows() {
+        assert_eq!(Caller::named("user/1001"), Caller::User("1001".to_owned()));
+        let trunk = Caller::Trunk("192.0.2.1:5060".to_owned());
+        for number in ["+4930123", "anonymous", "a%40b"] {
+            assert_eq!(Caller::named(&format!("sip:{number}@192.0.2.1:5060")), trunk, "{number}");
+        }
     }
 }
