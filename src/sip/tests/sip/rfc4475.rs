@@ -110,7 +110,8 @@ const MALFORMED: [(&str, Malformed); 19] = [
         "baddate",
         Accepted("RFC 3261 §8.2.2: a malformed field that is not needed is ignored, and nothing reads Date"),
     ),
-    ("baddn", Accepted("§3.1.2.15 allows it: a display name is only shown, and the URI is in brackets")),
+    // the file has no blank line; a display name of any kind is accepted
+    ("baddn", Refused(400)),
     ("badinv01", Refused(400)),
     ("badvers", Refused(505)),
     ("bigcode", Dropped),
