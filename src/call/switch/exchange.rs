@@ -368,6 +368,7 @@ impl Switch {
         let exchange = self.calls.get(call).and_then(|it| it.exchanges.under_way.as_ref());
         let exchange = exchange.filter(|it| it.to == leg && it.sent && !it.agreed);
         let Some(exchange) = exchange else { return self.counters.late() };
+        tracing::info!("leg {}: the party refuses our offer: {status}", leg.0);
         // The remote party is gone, and the endpoint hangs up (RFC 4028 §10).
         let has_expired = exchange.origin == Origin::Timer && matches!(status, 408 | 481);
         let told = inside(status, true);

@@ -147,6 +147,8 @@ pub struct OurInvite {
     /// For a retry after glare.
     pub headers: HeaderFields,
     pub body: Option<Body>,
+    /// Number of times that this change was resent (491, 422, 500).
+    pub resent: u8,
     /// The peer has changed the session in the meantime, so the offer is outdated.
     pub superseded: bool,
     pub progress: Progress,
@@ -175,6 +177,7 @@ impl OurInvite {
             credentials: Vec::new(),
             headers: Vec::new(),
             body: None,
+            resent: 0,
             superseded: false,
             progress: Progress::Open,
             deadline: None,

@@ -170,9 +170,9 @@ pub enum UsageEvent {
     },
     /// Our re-INVITE or UPDATE failed; the session stays unchanged. 408 and 503 also stand
     /// for a timeout and a transport failure. 491 is reported only if the peer changed the
-    /// session in the meantime: make a new offer. Otherwise a 491 is retried after the
-    /// back-off of RFC 3261 §14.1. A response from the peer may hold a challenge or
-    /// Retry-After.
+    /// session in the meantime: make a new offer. Otherwise a re-INVITE is retried after the
+    /// back-off of RFC 3261 §14.1, at most three times; then it failed with 488. A response
+    /// from the peer may hold a challenge or Retry-After.
     ReInviteFailed {
         /// Status of the final response, or 408 or 503 without one.
         status: u16,

@@ -26,7 +26,7 @@ use super::{Endpoint, ReferId, UsageId};
 use crate::dialog::usage::Phase;
 use crate::msg::{Name, Response};
 
-/// Maximum number of times that one BYE or NOTIFY is resent; a peer could refuse for ever.
+/// Maximum number of times that one BYE, NOTIFY or re-INVITE is resent; a peer could refuse for ever.
 pub(super) const TRIES: u8 = 3;
 /// The longest `Retry-After` that a BYE waits for: the maximum that §14.2 allows with a 500.
 const LONGEST: Duration = Duration::from_secs(10);

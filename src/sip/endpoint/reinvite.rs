@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::challenge::credentials;
 use super::command::{Body, CommandError, HeaderFields, check_headers};
 use super::outbox::ReplyPath;
+use super::overtaken::TRIES;
 use super::send::{Failure, User};
 use super::session::Addressee;
 use super::{Endpoint, UsageEvent, UsageId};
@@ -245,7 +246,10 @@ impl Endpoint {
         let status = response.status();
         let Some(usage) = self.usages.get_mut(id) else { return };
         let phase = usage.phase;
-        let back_off = (status == 491).then(|| back_off(usage.chance.random(), usage.owns_call_id));
+        let back_off = match status {
+            491 => back_off(usage.chance.random(), usage.owns_call_id),
+            _ => Duration::ZERO,
+        };
         let Some(ours) = usage.ours(cseq) else { return };
         match status {
             ..200 if phase == Phase::Over => {}
@@ -275,10 +279,7 @@ impl Endpoint {
                 }
             }
             491 if phase == Phase::Established && !ours.superseded => {
-                ours.progress = Progress::BackOff;
-                ours.deadline = back_off.map(|wait| now + wait);
-                self.usages.arm(now, id);
-                self.offer_is_over(id);
+                self.reinvite_later(now, id, cseq, back_off);
             }
             // Resend at once: a 422 gives a longer interval, or the request was overtaken by
             // a later one.
@@ -286,12 +287,7 @@ impl Endpoint {
                 if phase == Phase::Established
                     && (self.session_longer(id, &response) || self.may_follow(id, cseq, &response)) =>
             {
-                if let Some(ours) = self.usages.get_mut(id).and_then(|usage| usage.ours(cseq)) {
-                    ours.progress = Progress::BackOff;
-                    ours.deadline = Some(now);
-                }
-                self.usages.arm(now, id);
-                self.offer_is_over(id);
+                self.reinvite_later(now, id, cseq, Duration::ZERO);
             }
             _ => {
                 self.reinvite_over(now, id, cseq, Failure::Response(Box::new(response)));
@@ -318,6 +314,20 @@ impl Endpoint {
         }
     }
 
+    /// Has a re-INVITE resent after this time. After [`TRIES`] times it is given up: a peer that is
+    /// always busy refuses the change (488).
+    fn reinvite_later(&mut self, now: Instant, id: UsageId, cseq: u32, wait: Duration) {
+        let ours = self.usages.get_mut(id).and_then(|usage| usage.ours(cseq));
+        let Some(ours) = ours.filter(|ours| ours.resent < TRIES) else {
+            return self.reinvite_over(now, id, cseq, Failure::Status(488));
+        };
+        ours.resent += 1;
+        ours.progress = Progress::BackOff;
+        ours.deadline = Some(now + wait);
+        self.usages.arm(now, id);
+        self.offer_is_over(id);
+    }
+
     /// Retries a re-INVITE after glare.
     pub(super) fn retry_reinvite(&mut self, now: Instant, id: UsageId, cseq: u32) {
         let Some(usage) = self.usages.get_mut(id) else { return };
@@ -325,6 +335,8 @@ impl Endpoint {
         let ours = usage.ours.remove(index);
         if self.reinvite_with(now, id, ours.headers, ours.body).is_err() {
             self.reinvite_failed_event(id, Failure::Status(491));
+        } else if let Some(again) = self.usages.get_mut(id).and_then(|usage| usage.ours.last_mut()) {
+            again.resent = ours.resent;
         }
     }
 

@@ -108,6 +108,12 @@ fn who_stays_may_owe_an_answer_when_the_target_answers() {
 /// The remaining party keeps its session, which is joined with the target's.
 #[test]
 fn who_stays_may_refuse_to_be_told_of_the_target_and_hears_it() {
+    refuses_to_be_told(488, 1);
+    // Given up after three more tries.
+    refuses_to_be_told(491, 4);
+}
+
+fn refuses_to_be_told(status: u16, times: usize) {
     let mut it = sent();
     reinvites(&mut it.harness, it.ann, None);
     it.harness.answer(it.bob.0, it.bob.1, Some(SESSION));
@@ -120,7 +126,12 @@ fn who_stays_may_refuse_to_be_told_of_the_target_and_hears_it() {
         .expect("a 2xx without its ACK");
     it.harness.settle();
     assert_eq!(reinvited(&mut it.harness, it.ann.0), 1, "Ann is told of Cat");
-    it.harness.reject(it.ann.0, it.ann.1, 488);
+    it.harness.reject(it.ann.0, it.ann.1, status);
+    for _ in 1..times {
+        it.harness.run(Duration::from_secs(5));
+        assert_eq!(reinvited(&mut it.harness, it.ann.0), 1, "once more");
+        it.harness.reject(it.ann.0, it.ann.1, status);
+    }
     it.they_hear_each_other();
 }
 

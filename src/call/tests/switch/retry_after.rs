@@ -403,6 +403,32 @@ fn while_a_reinvite_waits_after_491_the_other_ones_goes_first() {
 }
 
 #[test]
+fn a_party_that_answers_491_for_ever_refuses_the_change_and_the_call_goes_on() {
+    for asker in [ANN, BOB] {
+        let (mut harness, ann, bob) = talking();
+        let (mut one, mut two) = if asker == ANN { (ann, bob) } else { (bob, ann) };
+        one.asks(&mut harness, "INVITE", "", &held());
+        for _ in 0..4 {
+            assert!(answered(&harness, asker, "INVITE").is_empty());
+            two.answers(&mut harness, "INVITE", "491 Request Pending", "");
+            harness.run(Duration::from_secs(5));
+        }
+        assert_eq!(answered(&harness, asker, "INVITE").first(), Some(&488));
+        let asked: Vec<_> = told(&harness, two.at, "INVITE").into_iter().map(number).collect();
+        assert_eq!(asked.last().copied(), Some(asked[0] + 3), "no fifth try");
+        // The other one's change comes through.
+        two.asks(&mut harness, "INVITE", "", &held());
+        one.answers(&mut harness, "INVITE", "200 OK", SESSION);
+        assert_eq!(answered(&harness, two.at, "INVITE"), [200]);
+        let number = two.cseq;
+        two.acks(&mut harness, number, "");
+        harness.wire.clear();
+        let (ann, bob) = if asker == ANN { (one, two) } else { (two, one) };
+        hangs_up(harness, ann, &bob);
+    }
+}
+
+#[test]
 fn a_bye_while_a_reinvite_waits_after_491_ends_that_too() {
     let (mut harness, mut ann, bob) = talking();
     ann.asks(&mut harness, "INVITE", "", &held());

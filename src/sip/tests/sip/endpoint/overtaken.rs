@@ -226,3 +226,47 @@ fn a_prack_that_an_update_overtakes_goes_out_again() {
     pair.answer_by_hand(&again, REFUSED, "", "");
     assert_eq!(cseq(&pair.last(A, "PRACK")), cseq(&again));
 }
+
+/// A has called the hand-made peer.
+fn calling() -> (Pair, UsageId) {
+    let mut pair = Pair::new(Network::QUIET);
+    let (usage, invite) = pair.call_by_hand();
+    pair.answer_by_hand(&invite, "200 OK", "far", "Contact: <sip:far@192.0.2.2>\r\n\r\nanswer");
+    pair.take(A);
+    (pair, usage)
+}
+
+#[test]
+fn a_reinvite_that_is_put_off_for_ever_is_refused_in_the_end() {
+    let (called, usage, ..) = talking();
+    let (calling, ours) = calling();
+    for (mut pair, end, usage) in [(called, B, usage), (calling, A, ours)] {
+        // The next change has as many tries.
+        for _ in 0..2 {
+            let now = pair.now;
+            pair.ends[end].reinvite(now, usage, Some(Body::sdp("offer"))).unwrap();
+            pair.flush();
+            let first = cseq(&pair.last(end, "INVITE"));
+            for _ in 0..4 {
+                assert!(pair.take(end).is_empty(), "it is not over");
+                let request = pair.last(end, "INVITE");
+                pair.deliver(end, Transport::Udp, reply(&request, "491 Request Pending", "", ""));
+                pair.run(Duration::from_secs(5));
+            }
+            let events = pair.take(end);
+            let [Event::Usage { event: UsageEvent::ReInviteFailed { status: 488, .. }, .. }] = events[..]
+            else {
+                panic!("{events:?}")
+            };
+            pair.run(Duration::from_secs(5));
+            assert_eq!(cseq(&pair.last(end, "INVITE")), first + 3);
+        }
+        let now = pair.now;
+        pair.ends[end].bye(now, usage).unwrap();
+        pair.flush();
+        let bye = pair.last(end, "BYE");
+        pair.deliver(end, Transport::Udp, reply(&bye, "200 OK", "", ""));
+        assert!(matches!(pair.ended(end), Termination::LocalBye), "the call stayed as it was");
+        pair.assert_nothing_left();
+    }
+}
