@@ -84,6 +84,12 @@ impl StreamDecoder {
     /// response; line ends received earlier do not count.
     pub fn awaits_pong(&mut self) {
         self.pong = true;
+        self.after_a_pause();
+    }
+
+    /// Notes that the next input does not belong to the last: a single CRLF before it, as which
+    /// some peers send their keep-alives, is no half of a ping.
+    pub fn after_a_pause(&mut self) {
         if self.buffered() == 0 && matches!(self.state, State::Between { .. }) {
             self.state = State::Between { line_ends: 0 };
         }

@@ -115,6 +115,9 @@ impl Pinged {
 /// Lifetime of an unproven connection, in multiples of the message time-out.
 const UNPROVEN: u32 = 3;
 
+/// How long after its first CRLF a ping may be completed; single ones come seconds apart.
+const ONE_PING: Duration = Duration::from_secs(1);
+
 /// Maximum number of octets per read.
 const CHUNK: usize = 16 * 1024;
 
@@ -241,6 +244,9 @@ impl Reader {
                 }
                 Ok(Ok(len)) => chunk.get(..len).unwrap_or_default(),
             };
+            if heard.elapsed() > ONE_PING {
+                decoder.after_a_pause();
+            }
             heard = Instant::now();
             let was_partial = decoder.buffered() > 0;
             if self.pinged.waits() {

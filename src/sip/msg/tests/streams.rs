@@ -61,6 +61,16 @@ fn double_line_ends_are_pings_and_single_ones_are_not() {
     assert_eq!(drain(&mut decoder), ["ping"]);
     decoder.push(b"\r\n\r\n\r\n\r\n");
     assert_eq!(drain(&mut decoder), ["ping", "ping"]);
+    for _ in 0..3 {
+        decoder.after_a_pause();
+        decoder.push(b"\r\n");
+        assert!(drain(&mut decoder).is_empty(), "a keep-alive of its own");
+    }
+    decoder.after_a_pause();
+    decoder.push(b"\r\n\r");
+    decoder.after_a_pause();
+    decoder.push(b"\n");
+    assert_eq!(drain(&mut decoder), ["ping"], "its end is seen to be under way");
     decoder.push(format!("\r\n{}\r\n", numbered(1, "")).as_bytes());
     assert_eq!(drain(&mut decoder), ["message c1"], "the line ends before and after are two single ones");
 }
