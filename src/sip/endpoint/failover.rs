@@ -133,11 +133,19 @@ impl Endpoint {
         let by_udp = waiting.udp.filter(|_| {
             outcome.transport_failed && outcome.flow.is_some_and(|flow| flow.transport != Transport::Udp)
         });
+        // In a dialog, a connection that closes without a response is one that could not be made
+        // (§8.1.3.1): the flow that the peer used is left. If that one has closed, another one is
+        // sought once.
+        let own = waiting.dialog.flow.filter(|own| self.out.is_usable(own));
+        let by_own = outcome.transport_failed && own.is_some_and(|own| outcome.flow != Some(own));
+        let anew = outcome.transport_failed
+            && (own.is_none() && waiting.trying.is_none() && waiting.targets.is_empty())
+            && outcome.flow.is_some_and(|flow| !self.out.is_usable(&flow));
         if by_udp.is_none() {
             if let Some(target) = waiting.trying {
                 self.failover.failed(now, target, response.map_or(AVOIDED, retry_after));
             }
-            if waiting.targets.is_empty() {
+            if waiting.targets.is_empty() && !by_own && !anew {
                 return false;
             }
         }
@@ -149,6 +157,9 @@ impl Endpoint {
         };
         match by_udp {
             Some(flow) if wanted => self.launch(now, flow, *waiting),
+            None if wanted && anew => {
+                self.dispatch(now, waiting.dialog, waiting.draft, waiting.user);
+            }
             None if wanted => self.next_target(now, waiting),
             _ => {}
         }

@@ -247,7 +247,6 @@ impl Endpoint {
         if is_too_large(data.len(), &flow) && waiting.udp.is_none() && !waiting.dialog.large_by_udp {
             return self.connect_for_size(now, waiting, flow);
         }
-        self.remember_flow(&waiting.user, &waiting.dialog, flow);
         if waiting.draft.method == Method::Ack {
             if let User::Invite(usage, cseq) = waiting.user
                 && let Some(ours) = self.usages.get_mut(usage).and_then(|usage| usage.ours(cseq))
@@ -256,6 +255,7 @@ impl Endpoint {
             }
             return self.out.transmit(flow, data);
         }
+        self.remember_flow(&waiting.user, &waiting.dialog, flow);
         let method = &waiting.draft.method;
         let id = self.clients.start(now, &mut self.out, flow, method, (branch, data), waiting.user);
         if let Some(patience) = self.patience(&waiting) {
@@ -266,7 +266,9 @@ impl Endpoint {
             self.invite_sent(now, usage, cseq, id);
         }
         let or_udp = waiting.udp.is_some() && flow.transport != Transport::Udp;
-        if !waiting.targets.is_empty() || or_udp {
+        let other = flow.transport.is_reliable() || waiting.dialog.flow.is_some_and(|own| own != flow);
+        let inside = !waiting.dialog.remote_tag().is_empty();
+        if !waiting.targets.is_empty() || or_udp || inside && other {
             self.failover.sent(id, waiting);
         }
     }

@@ -92,9 +92,11 @@ impl Endpoint {
 
     /// Retransmits the ACK, if one was sent.
     pub(super) fn repeat_ack(&mut self, id: UsageId, cseq: u32) {
-        let ours = self.usages.get_mut(id).and_then(|usage| usage.ours(cseq));
-        if let Some((flow, ack)) = ours.and_then(|ours| ours.ack.clone()) {
+        let Some(usage) = self.usages.get_mut(id) else { return };
+        let peers = usage.dialogs.first().and_then(|dialog| dialog.flow);
+        if let Some((flow, ack)) = usage.ours(cseq).and_then(|ours| ours.ack.clone()) {
             self.out.counters.retransmitted += 1;
+            let flow = peers.filter(|_| !self.out.is_usable(&flow)).unwrap_or(flow);
             self.out.transmit(flow, ack);
         }
     }

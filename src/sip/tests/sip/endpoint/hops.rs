@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use b2b_sip::endpoint::{
-    Body, Event, Flow, HopJudge, HopRule, HopVerdict, Invite, NextHop, PeerWay, Transport, UsageEvent,
-    UsageId, Whereabouts,
+    Body, Event, Flow, HopJudge, HopRule, HopVerdict, InDialog, Invite, NextHop, PeerWay, Termination,
+    Transport, UsageEvent, UsageId, Whereabouts,
 };
+use b2b_sip::msg::Method;
 
-use super::pair::{A, B, Hand, Network, Pair, field};
+use super::pair::{A, B, Hand, Network, Pair, field, reply};
 
 /// The address of the hand-made peer.
 const PEER: &str = "192.0.2.1:5060";
@@ -209,4 +210,98 @@ fn who_asks_from_another_host_does_not_become_the_peer_and_who_has_moved_port_do
         assert_eq!(bye(&mut pair, usage).0.to_string(), reached, "from {from}");
         pair.run(Duration::from_secs(1));
     }
+}
+
+/// B's call with a peer over TCP whose Record-Route names another port.
+fn by_tcp(pair: &mut Pair, lines: &str) -> (UsageId, Hand, String) {
+    let invite = Hand { extra: lines.to_owned(), ..Hand::invite() };
+    pair.deliver(B, Transport::Tcp, invite.data());
+    let usage = pair.incoming();
+    let now = pair.now;
+    pair.ends[B].answer(now, usage, Some(Body::sdp("answer"))).unwrap();
+    pair.flush();
+    let ok = pair.last(B, "SIP/2.0 200");
+    pair.deliver(B, Transport::Tcp, invite.next("ACK", invite.cseq, &ok).data());
+    pair.take(B);
+    (usage, invite, ok)
+}
+
+/// The ports to which B has sent requests with this method.
+fn ports(pair: &Pair, method: &str) -> Vec<u16> {
+    let sent = pair.wire.iter().filter(|sent| sent.from == B && sent.line().starts_with(method));
+    sent.map(|sent| sent.to.port()).collect()
+}
+
+#[test]
+fn a_next_hop_that_closes_without_a_response_gives_way_to_the_flow() {
+    let route = "Contact: <sip:hand@192.0.2.1;transport=tcp>\r\n\
+                 Record-Route: <sip:192.0.2.1:5099;transport=tcp;lr>\r\n";
+    let contact = "Contact: <sip:hand@192.0.2.1:5099;transport=tcp>\r\n";
+    for (lines, method) in [(route, "BYE"), (contact, "BYE"), (route, "INFO"), (route, "INVITE")] {
+        let mut pair = Pair::new(Network::QUIET);
+        pair.deaf[A] = true;
+        let (usage, ..) = by_tcp(&mut pair, lines);
+        // The second request is as the first: what closed is not where the peer is.
+        for ports_so_far in [vec![5099, 5060], vec![5099, 5060, 5099, 5060]] {
+            let now = pair.now;
+            match method {
+                "BYE" => pair.ends[B].bye(now, usage).unwrap(),
+                "INVITE" => pair.ends[B].reinvite(now, usage, Some(Body::sdp("offer"))).unwrap(),
+                _ => {
+                    let body = Some(Body { content_type: "text/plain".into(), data: "x".into() });
+                    let info = InDialog { method: Method::Info, headers: Vec::new(), body };
+                    pair.ends[B].request(now, usage, info).map(|_| ()).unwrap();
+                }
+            }
+            pair.flush();
+            pair.close_to(B, 5099);
+            assert_eq!(ports(&pair, method), ports_so_far, "{method} {lines}");
+            let request = pair.last(B, method);
+            pair.deliver(
+                B,
+                Transport::Tcp,
+                reply(&request, "200 OK", "", "Contact: <sip:hand@192.0.2.1>\r\n\r\nanswer"),
+            );
+            if method == "BYE" {
+                break;
+            }
+        }
+        if method != "BYE" {
+            let now = pair.now;
+            pair.ends[B].bye(now, usage).unwrap();
+            pair.flush();
+        }
+        pair.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_next_hop_that_has_responded_is_not_left_and_no_hop_is_asked_for_ever() {
+    // A response, then the end: nothing else is tried.
+    let contact = "Contact: <sip:hand@192.0.2.1:5099;transport=tcp>\r\n";
+    let mut pair = Pair::new(Network::QUIET);
+    pair.deaf[A] = true;
+    let (usage, ..) = by_tcp(&mut pair, contact);
+    let now = pair.now;
+    pair.ends[B].bye(now, usage).unwrap();
+    pair.flush();
+    let bye = pair.last(B, "BYE");
+    pair.deliver(B, Transport::Tcp, reply(&bye, "200 OK", "", ""));
+    pair.close_to(B, 5099);
+    assert_eq!(ports(&pair, "BYE"), [5099]);
+    pair.assert_nothing_left();
+    // The flow itself closes under the request: one new connection.
+    let contact = "Contact: <sip:hand@192.0.2.1;transport=tcp>\r\n";
+    let mut pair = Pair::new(Network::QUIET);
+    pair.deaf[A] = true;
+    let (usage, ..) = by_tcp(&mut pair, contact);
+    let now = pair.now;
+    pair.ends[B].bye(now, usage).unwrap();
+    pair.flush();
+    for _ in 0..3 {
+        pair.close(B);
+    }
+    assert_eq!(ports(&pair, "BYE"), [5060, 5060]);
+    assert!(matches!(pair.ended(B), Termination::ByeUnanswered));
+    pair.assert_nothing_left();
 }

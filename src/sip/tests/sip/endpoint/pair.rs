@@ -234,6 +234,16 @@ impl Pair {
         self.flush();
     }
 
+    /// Breaks the connection of an end to this port of the other one.
+    pub fn close_to(&mut self, end: usize, port: u16) {
+        let mut flow = self.flow(end, Transport::Tcp);
+        flow.remote.set_port(port);
+        flow.id = FlowId(port.into());
+        let now = self.now;
+        self.ends[end].handle_input(now, Input::FlowClosed { flow });
+        self.flush();
+    }
+
     /// Processes the outputs of the endpoints.
     pub fn flush(&mut self) {
         for end in [A, B] {
@@ -250,6 +260,9 @@ impl Pair {
             Output::Connect { connect, transport, remote, .. } => {
                 let mut flow = self.flow(end, transport);
                 flow.remote = remote;
+                if transport == Transport::Tcp && remote != self.addresses[1 - end] {
+                    flow.id = FlowId(remote.port().into());
+                }
                 let input = match transport {
                     Transport::Tcp if !self.tcp => Input::ConnectFailed { connect },
                     _ => Input::Connected { connect, flow },
