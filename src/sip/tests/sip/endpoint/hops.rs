@@ -305,3 +305,46 @@ fn a_next_hop_that_has_responded_is_not_left_and_no_hop_is_asked_for_ever() {
     assert!(matches!(pair.ended(B), Termination::ByeUnanswered));
     pair.assert_nothing_left();
 }
+
+#[test]
+fn a_hop_that_closes_before_a_callee_has_its_ack_does_not_end_the_call() {
+    let mut pair = Pair::new(Network::QUIET);
+    pair.deaf[B] = true;
+    let usage = pair.call(Transport::Tcp);
+    let invite = pair.last(A, "INVITE");
+    let contact = "Contact: <sip:far@192.0.2.2:5099;transport=tcp>\r\n\r\nanswer";
+    let ok = reply(&invite, "200 OK", "far", contact);
+    pair.deliver(A, Transport::Tcp, ok.clone());
+    pair.close_to(A, 5099);
+    pair.deliver(A, Transport::Tcp, ok);
+    let now = pair.now;
+    pair.ends[A].bye(now, usage).unwrap();
+    pair.flush();
+    pair.close_to(A, 5099);
+    let ports = |method: &str| -> Vec<u16> {
+        let sent = pair.wire.iter().filter(|sent| sent.from == A && sent.line().starts_with(method));
+        sent.map(|sent| sent.to.port()).collect()
+    };
+    assert_eq!((ports("ACK"), ports("BYE")), (vec![5099, 5060], vec![5099, 5060]));
+    let bye = pair.last(A, "BYE");
+    pair.deliver(A, Transport::Tcp, reply(&bye, "200 OK", "", ""));
+    pair.assert_nothing_left();
+}
+
+#[test]
+fn a_closed_udp_port_that_contact_names_gives_way_to_the_flow() {
+    let mut pair = Pair::new(Network::QUIET);
+    pair.deaf[A] = true;
+    let usage = call(&mut pair, "Contact: <sip:hand@192.0.2.1:5099>\r\n", HopRule::Follow);
+    let (to, bye) = bye(&mut pair, usage);
+    assert_eq!(to.port(), 5099);
+    let mut flow = pair.flow(B, Transport::Udp);
+    flow.remote = to;
+    let (now, quoted) = (pair.now, bye.into());
+    pair.ends[B].handle_input(now, b2b_sip::endpoint::Input::Undelivered { flow, quoted });
+    pair.flush();
+    assert_eq!(ports(&pair, "BYE"), [5099, 5060]);
+    let bye = pair.last(B, "BYE");
+    pair.deliver(B, Transport::Udp, reply(&bye, "200 OK", "", ""));
+    pair.assert_nothing_left();
+}
