@@ -41,7 +41,7 @@ use b2b_call::switch::Turn;
 use b2b_call::switch::admission::{
     Admission, AdmissionControl, Dialled, Fate, MediaRules, Outgoing, Proof, SessionRules,
 };
-use b2b_sip::auth::{Authorized, DigestClient, DigestServer, Penalties};
+use b2b_sip::auth::{DigestClient, DigestServer, Penalties};
 use b2b_sip::endpoint::{
     Flow, HeaderFields, HopRule, Reply, RequestFailure, RequestId, ServerTransactionId, SessionRefresher,
     SubscriptionId, Transport,
@@ -463,7 +463,7 @@ impl AdmissionControl for ServerAdmission {
 
     fn credentials(
         &mut self,
-        challenge: &Response,
+        challenges: &[Response],
         method: &Method,
         party: &Party,
         uri: &[u8],
@@ -471,7 +471,7 @@ impl AdmissionControl for ServerAdmission {
         let (name, credentials) = self.gateway_credentials(party)?;
         let settings = self.settings.clone();
         let configured = settings.config.gateway(&name)?;
-        let realms = self.gateways.answerable(configured, challenge);
+        let realms = self.gateways.answerable(configured, challenges.last()?);
         for event in self.gateways.take_events() {
             self.publish(event);
         }
@@ -481,10 +481,12 @@ impl AdmissionControl for ServerAdmission {
             .at_least(settings::algorithm(configured.min_algorithm));
         // The same numbers twice would give the same cnonce twice.
         self.seed = rand::random();
-        if let Err(error) = client.challenged(challenge, &Authorized::default()) {
-            tracing::warn!("gateway {name}: cannot answer its challenge: {error}");
-            return None;
+        match client.answer(challenges, method, uri) {
+            Ok(authorized) => Some(authorized.headers),
+            Err(error) => {
+                tracing::warn!("gateway {name}: cannot answer its challenge: {error}");
+                None
+            }
         }
-        Some(client.authorize(method, uri).headers)
     }
 }

@@ -7,7 +7,7 @@ use b2b_call::handler::Party;
 use b2b_call::lookup::{Credentials, GatewayUse};
 use b2b_call::switch::Turn;
 use b2b_call::switch::admission::{Admission, AdmissionControl, AdmitAll, Fate};
-use b2b_sip::auth::{Authorized, DigestClient};
+use b2b_sip::auth::DigestClient;
 use b2b_sip::endpoint::{Flow, HeaderFields};
 use b2b_sip::msg::{Method, Request, Response};
 
@@ -54,13 +54,12 @@ impl AdmissionControl for Passwords {
 
     fn credentials(
         &mut self,
-        challenge: &Response,
+        challenges: &[Response],
         method: &Method,
         _: &Party,
         uri: &[u8],
     ) -> Option<HeaderFields> {
         let mut client = DigestClient::new(USER, PASSWORD, [7; 32]);
-        client.challenged(challenge, &Authorized::default()).ok()?;
-        Some(client.authorize(method, uri).headers)
+        Some(client.answer(challenges, method, uri).ok()?.headers)
     }
 }

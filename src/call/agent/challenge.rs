@@ -132,7 +132,8 @@ impl AgentService {
         let answer = entry
             .auth
             .as_mut()
-            .map(|auth| auth.answer(&challenge.response, &challenge.method, &challenge.uri));
+            .zip(challenge.responses.last())
+            .map(|(auth, response)| auth.answer(response, &challenge.method, &challenge.uri));
         let endpoint = self.stack.endpoint();
         let done = match answer {
             Some(Ok(headers)) => endpoint.authorize_request(now, entry.usage, challenge.cseq, headers),

@@ -345,12 +345,12 @@ pub trait AdmissionControl: Send {
         false
     }
 
-    /// The answer to a challenge to a request of this method that was sent to this party; `uri` is its
-    /// Request-URI. `None`: there are no credentials for the party, the challenge's scheme is not supported,
-    /// or the credentials are not meant for its sender.
+    /// The answer to the challenges, oldest first, to a request of this method that was sent to this party and
+    /// repeated after all but the last of them; `uri` is its Request-URI. `None`: there are no credentials for
+    /// the party, they were refused or are not meant for the sender, or a scheme is not supported.
     fn credentials(
         &mut self,
-        _challenge: &Response,
+        _challenges: &[Response],
         _method: &Method,
         _party: &Party,
         _uri: &[u8],

@@ -11,7 +11,6 @@ use super::{Switch, Turn};
 use crate::LegId;
 use crate::handler::Party;
 use crate::leg_fsm::LegState;
-use b2b_sip::auth::is_stale;
 use b2b_sip::endpoint::{Challenge, HeaderFields, UsageId};
 use b2b_sip::msg::{Method, Response};
 
@@ -35,13 +34,12 @@ impl Switch {
         let of_leg = self.calls.leg_mut(leg).and_then(|it| Some((it.usage?, it)));
         let Some((usage, it)) = of_leg else { return self.counters.impossible("challenged") };
         let up = it.life.state() == LegState::Answered;
-        let (of_invite, of_bye) = &mut it.authorized;
-        let tries = if up { of_bye } else { of_invite };
-        let tried = *tries;
-        *tries = tries.saturating_add(1);
         let method = if up { Method::Bye } else { Method::Invite };
+        it.challenges.retain(|earlier| earlier.cseq().is_ok_and(|cseq| cseq.method == method));
+        it.challenges.push(response.clone());
+        let challenges = it.challenges.clone();
         let uri = t.sip.dialog(usage).map(|dialog| dialog.remote_target.to_vec()).unwrap_or_default();
-        let answer = self.answer_to(leg, response, (&method, &uri), tried);
+        let answer = self.answer_to(leg, &challenges, &method, &uri);
         let Some(it) = self.calls.leg(leg) else { return self.counters.impossible("challenged") };
         let sent = answer.is_some_and(|headers| t.sip.authorize(t.now, usage, headers).is_ok());
         // A BYE cannot be cancelled; it ends by itself.
@@ -55,8 +53,7 @@ impl Switch {
     pub(super) fn challenged_inside(&mut self, t: &mut Turn<'_>, leg: LegId, challenge: &Challenge) {
         let usage = self.calls.leg(leg).and_then(|it| it.usage);
         let Some(usage) = usage else { return self.counters.impossible("challenged_inside") };
-        let request = (&challenge.method, &challenge.uri[..]);
-        let done = match self.answer_to(leg, &challenge.response, request, challenge.tries) {
+        let done = match self.answer_to(leg, &challenge.responses, &challenge.method, &challenge.uri) {
             Some(headers) => t.sip.authorize_request(t.now, usage, challenge.cseq, headers),
             None => t.sip.leave_refused(t.now, usage, challenge.cseq),
         };
@@ -65,21 +62,17 @@ impl Switch {
         }
     }
 
-    /// Credentials for a challenged request, if its gateway has any that may be sent. A gateway that
-    /// challenges again has rejected the credentials, unless only its nonce was stale.
+    /// Credentials for a challenged request, if its gateway has any that may be sent.
     fn answer_to(
         &mut self,
         leg: LegId,
-        response: &Response,
-        (method, uri): (&Method, &[u8]),
-        tried: u8,
+        challenges: &[Response],
+        method: &Method,
+        uri: &[u8],
     ) -> Option<HeaderFields> {
-        if tried > u8::from(is_stale(response)) {
-            return None;
-        }
         let party = self.known_gateway(leg)?;
         let credentials = self.fact("credentials", |it| {
-            it.parts.admission.credentials(response, method, &party, uri).map(Credentials)
+            it.parts.admission.credentials(challenges, method, &party, uri).map(Credentials)
         });
         credentials.map(|Credentials(fields)| fields)
     }

@@ -34,8 +34,8 @@ use crate::recording::Keys;
 use crate::service::{CallError, DialError, DialOptions};
 use crate::{BridgeId, CallId, LegId};
 use b2b_sip::endpoint::{Body, HeaderFields, UsageId};
-use b2b_sip::msg::Uri;
 use b2b_sip::msg::body::Part;
+use b2b_sip::msg::{Response, Uri};
 use b2b_sip::net::budget::Bucket;
 use b2b_sip::transaction::timer_queue::Queued;
 
@@ -51,8 +51,8 @@ pub(super) struct Leg {
     pub branch: Option<BranchNo>,
     /// The session of a callee until its answer is complete.
     pub callee: CalleeSession,
-    /// Number of challenges to its INVITE and to its BYE.
-    pub authorized: (u8, u8),
+    /// The challenges so far to its INVITE, later to its BYE.
+    pub challenges: Vec<Response>,
     pub media: LegEndpoint,
     pub hold: LegHold,
     pub takes: Takes,
@@ -218,7 +218,7 @@ impl Leg {
             usage: None,
             branch: None,
             callee: CalleeSession::default(),
-            authorized: (0, 0),
+            challenges: Vec::new(),
             media: LegEndpoint { endpoint, family, joined, heard, signalling, led_past },
             hold: LegHold::default(),
             takes: Takes::default(),

@@ -131,18 +131,23 @@ impl DigestClient {
     /// # Errors
     /// [`ChallengeError`]: retrying is pointless.
     pub fn challenged(&mut self, response: &Response, sent: &Authorized) -> Result<(), ChallengeError> {
-        let side = Side::of_status(response.status()).ok_or(ChallengeError::NotAChallenge)?;
-        let challenges: Vec<Challenge<'_>> = challenges(response, side).collect();
-        let mut realms: Vec<&[u8]> = challenges.iter().map(|challenge| challenge.realm).collect();
+        if Side::of_status(response.status()).is_none() {
+            return Err(ChallengeError::NotAChallenge);
+        }
+        let challenges: Vec<(Side, Challenge<'_>)> = challenges(response).collect();
+        let mut realms: Vec<_> =
+            challenges.iter().map(|(side, challenge)| (*side, challenge.realm)).collect();
         realms.sort_unstable();
         realms.dedup();
         let mut answerable = false;
-        for realm in realms.into_iter().take(MAX_REALMS) {
-            let of_realm = challenges.iter().filter(|challenge| challenge.realm == realm);
+        for (side, realm) in realms.into_iter().take(MAX_REALMS) {
+            let of_realm =
+                challenges.iter().filter(|(of, challenge)| *of == side && challenge.realm == realm);
             // The strongest that both sides support, not the first: an attacker could have
             // reordered them.
             let best = of_realm
-                .filter(|it| self.can_answer(it))
+                .map(|(_, challenge)| challenge)
+                .filter(|challenge| self.can_answer(challenge))
                 .max_by_key(|it| (it.algorithm, it.qop == OfferedQop::Auth, it.session));
             if let Some(challenge) = best {
                 self.adopt(side, challenge, sent)?;
@@ -151,7 +156,7 @@ impl DigestClient {
         }
         match answerable {
             true => Ok(()),
-            false => Err(ChallengeError::Unsupported { offered: offered(response, side) }),
+            false => Err(ChallengeError::Unsupported { offered: offered(response) }),
         }
     }
 
@@ -172,6 +177,25 @@ impl DigestClient {
             authorized.made_for.push((session.side, session.realm.clone(), session.nonce.clone()));
         }
         authorized
+    }
+
+    /// Credentials for a request after all of its challenges, oldest first; each but the last was answered by
+    /// this method, and a proxy that has let the request pass gets its credentials again (§22.3).
+    ///
+    /// # Errors
+    /// [`ChallengeError`]: retrying is pointless.
+    pub fn answer(
+        &mut self,
+        challenges: &[Response],
+        method: &Method,
+        uri: &[u8],
+    ) -> Result<Authorized, ChallengeError> {
+        let mut sent = Authorized::default();
+        for challenge in challenges {
+            self.challenged(challenge, &sent)?;
+            sent = self.authorize(method, uri);
+        }
+        Ok(sent)
     }
 
     /// Notes that the peer accepted these credentials: any response but 401 and 407. A later
@@ -310,15 +334,22 @@ impl Session {
     }
 }
 
-fn challenges(response: &Response, side: Side) -> impl Iterator<Item = Challenge<'_>> {
-    response.field_values(side.challenge()).flat_map(split_challenges).filter_map(Challenge::parse)
+/// The challenges of both sides: a proxy that forked puts those of all branches into one response, whichever
+/// its status (RFC 3261 §16.7).
+fn challenges(response: &Response) -> impl Iterator<Item = (Side, Challenge<'_>)> {
+    [Side::Server, Side::Proxy].into_iter().flat_map(|side| {
+        let values = response.field_values(side.challenge()).flat_map(split_challenges);
+        values.filter_map(Challenge::parse).map(move |challenge| (side, challenge))
+    })
 }
 
 /// The realms that a 401 or 407 challenges for, without duplicates.
 pub fn realms(response: &Response) -> Vec<String> {
     let mut realms: Vec<String> = Vec::new();
-    let Some(side) = Side::of_status(response.status()) else { return realms };
-    for challenge in challenges(response, side) {
+    if Side::of_status(response.status()).is_none() {
+        return realms;
+    }
+    for (_, challenge) in challenges(response) {
         let realm = String::from_utf8_lossy(challenge.realm);
         if realms.len() < MAX_REALMS && !realms.iter().any(|it| *it == realm) {
             realms.push(realm.into_owned());
@@ -327,21 +358,15 @@ pub fn realms(response: &Response) -> Vec<String> {
     realms
 }
 
-/// Whether a 401 or 407 says that the credentials were right except for an expired nonce
-/// (RFC 7616 §3.3).
-pub fn is_stale(response: &Response) -> bool {
-    Side::of_status(response.status())
-        .is_some_and(|side| challenges(response, side).any(|challenge| challenge.stale))
-}
-
 /// The challenges of a response as received, for display.
-fn offered(response: &Response, side: Side) -> String {
-    let values: Vec<_> = response
-        .field_values(side.challenge())
-        .map(|value| String::from_utf8_lossy(value).into_owned())
+fn offered(response: &Response) -> String {
+    let values: Vec<_> = [Side::Server, Side::Proxy]
+        .into_iter()
+        .flat_map(|side| response.field_values(side.challenge()))
+        .map(String::from_utf8_lossy)
         .collect();
     match values.is_empty() {
-        true => format!("no {}", side.challenge()),
+        true => "no WWW-Authenticate and no Proxy-Authenticate".to_owned(),
         false => values.join("; "),
     }
 }

@@ -18,7 +18,7 @@ mod nonce_count;
 pub mod penalty;
 pub mod server;
 
-pub use client::{Authorized, ChallengeError, DigestClient, is_stale, realms};
+pub use client::{Authorized, ChallengeError, DigestClient, realms};
 pub use digest::{Algorithm, HexDigest};
 pub use penalty::{Failure, Penalties, PenaltyConfig, Standing};
 pub use server::{Asked, Claim, Credentials, DigestConfig, DigestServer, Secret, Verdict};
@@ -27,7 +27,7 @@ use crate::msg::Name;
 
 /// Which kind of server challenges: a user agent server (registrars included) with 401, or a
 /// proxy with 407.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Side {
     /// 401, `WWW-Authenticate`, `Authorization`.
     Server,

@@ -9,7 +9,7 @@ use super::identity::Identity;
 use super::session_timer::SessionExpires;
 use super::state::Dialog;
 use crate::endpoint::{Body, Flow, HeaderFields};
-use crate::msg::{Method, Name, RequestWriter, WriteError};
+use crate::msg::{Method, Name, RequestWriter, Response, WriteError};
 use b2b_base::ids::Branch;
 
 /// Initial Max-Forwards (RFC 3261 §8.1.1.6).
@@ -31,8 +31,8 @@ pub struct Draft {
     pub session: Option<SessionFields>,
     /// Where to send the request instead of the dialog's next hop.
     pub outbound: Option<Hop>,
-    /// How often it was resent with credentials.
-    pub authorized: u8,
+    /// Each 401 and 407 that it was repeated for.
+    pub challenges: Vec<Response>,
     /// How long an address may send no response, if that differs from the default.
     pub patience: Option<Duration>,
 }
@@ -68,7 +68,7 @@ impl Draft {
             contact: None,
             session: None,
             outbound: None,
-            authorized: 0,
+            challenges: Vec::new(),
             patience: None,
         }
     }

@@ -44,6 +44,7 @@ impl Endpoint {
             }
             (Phase::Ending, _, Some(parting)) if parting.challenged_until.is_some() => {
                 parting.challenged_until = None;
+                parting.headers.retain(|(name, _)| !is_credentials(name));
                 parting.headers.extend(headers);
                 self.send_bye(now, usage, User::Bye(usage));
             }

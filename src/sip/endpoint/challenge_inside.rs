@@ -20,7 +20,7 @@ use crate::transaction::client::{ClientTransactionId, Outcome};
 /// refusal.
 const KEPT: usize = 8;
 /// Maximum number of times that one request is resent; a peer could challenge for ever.
-const TRIES: u8 = 8;
+const TRIES: usize = 8;
 
 /// Requests in dialogs that are under way and may have to be resent.
 #[derive(Default)]
@@ -110,7 +110,6 @@ impl Endpoint {
         kept.draft.headers.retain(|(name, _)| !is_credentials(name));
         kept.draft.headers.extend(headers);
         kept.draft.cseq = next;
-        kept.draft.authorized += 1;
         self.dispatch(now, dialog, kept.draft, user);
         Ok(())
     }
@@ -138,7 +137,7 @@ impl Endpoint {
         let Some(it) = self.usages.get(usage).filter(|it| it.authorizes_inside) else { return };
         // `challenge` handles the initial INVITE.
         let begins = waiting.draft.method == Method::Invite && it.phase != Phase::Established;
-        if begins || waiting.draft.authorized >= TRIES {
+        if begins || waiting.draft.challenges.len() >= TRIES {
             return;
         }
         let (user, draft) = (waiting.user, waiting.draft.clone());
@@ -175,9 +174,11 @@ impl Endpoint {
             let Some(ours) = it.ours(cseq) else { return Some((outcome, response)) };
             (ours.transaction, ours.deadline) = (None, None);
         }
-        let Draft { cseq, ref method, authorized, .. } = kept.draft;
-        let (method, tries, uri) = (method.clone(), authorized, uri.into());
-        let challenge = Box::new(Challenge { cseq, method, uri, tries, response: response.clone() });
+        let mut kept = kept;
+        kept.draft.challenges.push(response.clone());
+        let Draft { cseq, ref method, ref challenges, .. } = kept.draft;
+        let (method, responses, uri) = (method.clone(), challenges.clone(), uri.into());
+        let challenge = Box::new(Challenge { cseq, method, uri, responses });
         self.challengeable.push(id, Kept { refusal: Some((outcome, response)), ..*kept });
         self.usage_event(id, UsageEvent::RequestChallenged { challenge });
         None

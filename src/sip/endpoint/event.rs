@@ -97,10 +97,8 @@ pub struct Challenge {
     pub method: Method,
     /// Its Request-URI, the `uri` of the credentials.
     pub uri: Bytes,
-    /// How often it was already sent with credentials.
-    pub tries: u8,
-    /// The 401 or 407.
-    pub response: Response,
+    /// Each 401 and 407 to it and to its repetitions, oldest first.
+    pub responses: Vec<Response>,
 }
 
 /// Events of a call. [`UsageEvent::Terminated`] comes exactly once and last.

@@ -123,7 +123,7 @@ impl Endpoint {
             contact,
             session: None,
             outbound,
-            authorized: 0,
+            challenges: Vec::new(),
             patience: request.patience,
         };
         let id = self.next_request();

@@ -58,12 +58,16 @@ fn answered_by(mut harness: Harness, mut ann: Hand, bob: Hand) -> (Harness, Hand
 
 /// The status line and challenge of a 401 or 407.
 fn challenge(status: u16, nonce: &str, stale: bool) -> (&'static str, String) {
+    challenge_of("carrier", status, nonce, stale)
+}
+
+fn challenge_of(realm: &str, status: u16, nonce: &str, stale: bool) -> (&'static str, String) {
     let (line, field) = match status {
         401 => ("401 Unauthorized", "WWW-Authenticate"),
         _ => ("407 Proxy Authentication Required", "Proxy-Authenticate"),
     };
     let stale = if stale { ", stale=true" } else { "" };
-    (line, format!("{field}: Digest realm=\"carrier\", nonce=\"{nonce}\", qop=\"auth\"{stale}\r\n"))
+    (line, format!("{field}: Digest realm=\"{realm}\", nonce=\"{nonce}\", qop=\"auth\"{stale}\r\n"))
 }
 
 /// Bob challenges the last request of this method.
@@ -116,8 +120,8 @@ fn a_challenge_while_dialling_is_met_by_the_same_call_with_the_next_number() {
 }
 
 #[test]
-fn a_stale_nonce_costs_one_more_round_while_dialling_and_a_wrong_password_none() {
-    for (stale, rounds) in [(true, 3), (false, 2)] {
+fn stale_nonces_cost_three_more_rounds_while_dialling_a_wrong_password_none() {
+    for (stale, rounds) in [(true, 5), (false, 2)] {
         for status in [401, 407] {
             let (mut harness, _, bob) = dialling(&[(BOB, 0)]);
             challenges(&mut harness, &bob, "INVITE", challenge(status, "one", false));
@@ -126,7 +130,9 @@ fn a_stale_nonce_costs_one_more_round_while_dialling_and_a_wrong_password_none()
                 let third = credentials(&last(&harness, BOB, "INVITE"), status).expect("credentials");
                 assert!(third.contains("nonce=\"two\""), "{third}");
                 assert!(answered(&harness, ANN, "INVITE").is_empty());
-                challenges(&mut harness, &bob, "INVITE", challenge(status, "three", true));
+                for nonce in ["three", "four", "five"] {
+                    challenges(&mut harness, &bob, "INVITE", challenge(status, nonce, true));
+                }
             }
             assert_eq!(told(&harness, BOB, "INVITE").len(), rounds);
             assert!(
@@ -135,6 +141,50 @@ fn a_stale_nonce_costs_one_more_round_while_dialling_and_a_wrong_password_none()
             );
             nothing_left(harness);
         }
+    }
+}
+
+#[test]
+fn a_call_passes_two_proxies_that_ask_one_after_the_other() {
+    for status in [401, 407] {
+        let (mut harness, mut ann, bob) = dialling(&[(BOB, 0)]);
+        for (method, nonces) in [("INVITE", ["one", "two"]), ("BYE", ["three", "four"])] {
+            if method == "BYE" {
+                up(&mut harness, &mut ann, &bob);
+                ann.asks(&mut harness, "BYE", "", "");
+            }
+            challenges(&mut harness, &bob, method, challenge_of("edge", 407, nonces[0], false));
+            challenges(&mut harness, &bob, method, challenge_of("core", status, nonces[1], false));
+            let text = last(&harness, BOB, method).text();
+            let given: Vec<&str> = text.lines().filter(|line| line.contains(": Digest ")).collect();
+            let [edge, core] = given[..] else { panic!("{given:?}") };
+            let edge_is = |part: &str| assert!(edge.contains(part), "{edge}");
+            edge_is("realm=\"edge\"");
+            edge_is(&format!("nonce=\"{}\"", nonces[0]));
+            // no replay
+            edge_is("nc=00000002");
+            assert!(core.contains(&format!("realm=\"core\", nonce=\"{}\"", nonces[1])), "{core}");
+        }
+        bob.answers(&mut harness, "BYE", "200 OK", "");
+        nothing_left(harness);
+    }
+}
+
+#[test]
+fn one_response_with_the_challenges_of_a_server_and_a_proxy_is_met_whole() {
+    for status in [401, 407] {
+        let (mut harness, mut ann, bob) = dialling(&[(BOB, 0)]);
+        let (line, _) = challenge(status, "one", false);
+        let (_, core) = challenge_of("core", 401, "one", false);
+        let (_, edge) = challenge_of("edge", 407, "two", false);
+        challenges(&mut harness, &bob, "INVITE", (line, core + &edge));
+        let second = last(&harness, BOB, "INVITE");
+        for (status, nonce) in [(401, "one"), (407, "two")] {
+            let given = credentials(&second, status).expect("credentials");
+            assert!(given.contains(&format!("nonce=\"{nonce}\"")), "{given}");
+        }
+        up(&mut harness, &mut ann, &bob);
+        hangs_up(harness, ann, &bob);
     }
 }
 
