@@ -294,7 +294,8 @@ pub(super) fn heading(data: &Bytes) -> Option<Heading<'_>> {
             [b'i' | b'I', b':' | b' ' | b'\t', ..] => {}
             _ => continue,
         }
-        let Some(colon) = memchr::memchr(b':', line) else { continue };
+        // Names are short, so a loop is faster than `memchr`.
+        let Some(colon) = line.iter().position(|octet| *octet == b':') else { continue };
         let (name, value) = (line[..colon].trim_ascii(), line[colon + 1..].trim_ascii());
         if name.eq_ignore_ascii_case(b"Call-ID") || name.eq_ignore_ascii_case(b"i") {
             call_id = Some(value);

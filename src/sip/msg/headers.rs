@@ -421,7 +421,8 @@ impl Headers {
     /// Whether a list of tokens (Supported, Require, Allow, …) contains this one, ignoring
     /// case.
     pub fn has_token<'a>(&'a self, name: Name<'a>, token: &str) -> bool {
-        self.headers(name).any(|value| value.eq_ignore_ascii_case(token.as_bytes()))
+        let is = |value: &[u8]| chars::trim(value).eq_ignore_ascii_case(token.as_bytes());
+        self.field_values(name).any(|list| list.split(|octet| *octet == b',').any(is))
     }
 }
 

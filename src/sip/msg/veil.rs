@@ -99,7 +99,9 @@ pub fn without_secrets(message: &[u8]) -> Cow<'_, [u8]> {
 
 fn is_message(text: &[u8]) -> bool {
     let line = text.get(..lines::line_end(text, 0).unwrap_or(text.len())).unwrap_or_default();
-    memmem::find(line, b"SIP/2.0").is_some()
+    line.starts_with(b"SIP/2.0 ")
+        || line.ends_with(b" SIP/2.0\r\n")
+        || memmem::find(line, b"SIP/2.0").is_some()
 }
 
 /// The secrets of a message. Lines that cannot have one are told by their first letters, since every message

@@ -130,11 +130,11 @@ impl Buffer {
 /// Quoted strings may legally contain escaped control characters (RFC 4475 §3.1.1.2), so
 /// rejecting them would leave such a peer without a response.
 pub(crate) fn echo(out: &mut Vec<u8>, value: &[u8]) {
-    let value = chars::unfold(value);
-    if chars::has_control(&value) {
-        out.extend(value.iter().map(|&byte| if chars::is(byte, CONTROL) { b' ' } else { byte }));
+    if chars::has_control(value) {
+        let blank = |&byte: &u8| if chars::is(byte, CONTROL) { b' ' } else { byte };
+        out.extend(chars::unfold(value).iter().map(blank));
     } else {
-        out.extend_from_slice(&value);
+        out.extend_from_slice(value);
     }
 }
 
