@@ -6,6 +6,7 @@
 mod account;
 mod applications;
 mod capture;
+mod challenges;
 mod codes;
 mod dialling;
 mod digits;
