@@ -134,12 +134,14 @@ impl DigestClient {
         if Side::of_status(response.status()).is_none() {
             return Err(ChallengeError::NotAChallenge);
         }
-        let challenges: Vec<(Side, Challenge<'_>)> = challenges(response).collect();
+        let challenges: Vec<_> = challenges(response).filter(|(_, it)| self.can_answer(it)).collect();
+        if challenges.is_empty() {
+            return Err(ChallengeError::Unsupported { offered: offered(response) });
+        }
         let mut realms: Vec<_> =
             challenges.iter().map(|(side, challenge)| (*side, challenge.realm)).collect();
         realms.sort_unstable();
         realms.dedup();
-        let mut answerable = false;
         for (side, realm) in realms.into_iter().take(MAX_REALMS) {
             let of_realm =
                 challenges.iter().filter(|(of, challenge)| *of == side && challenge.realm == realm);
@@ -147,17 +149,12 @@ impl DigestClient {
             // reordered them.
             let best = of_realm
                 .map(|(_, challenge)| challenge)
-                .filter(|challenge| self.can_answer(challenge))
-                .max_by_key(|it| (it.algorithm, it.qop == OfferedQop::Auth, it.session));
+                .max_by_key(|it| (it.algorithm, it.qop == OfferedQop::Auth, !it.session));
             if let Some(challenge) = best {
                 self.adopt(side, challenge, sent)?;
-                answerable = true;
             }
         }
-        match answerable {
-            true => Ok(()),
-            false => Err(ChallengeError::Unsupported { offered: offered(response) }),
-        }
+        Ok(())
     }
 
     /// Credentials for a request: one header field for each realm that has challenged before,
@@ -334,10 +331,14 @@ impl Session {
     }
 }
 
-/// The challenges of both sides: a proxy that forked puts those of all branches into one response, whichever
-/// its status (RFC 3261 §16.7).
+/// The challenges of both sides, first those of the status: a proxy that forked puts those of all branches into
+/// one response (RFC 3261 §16.7).
 fn challenges(response: &Response) -> impl Iterator<Item = (Side, Challenge<'_>)> {
-    [Side::Server, Side::Proxy].into_iter().flat_map(|side| {
+    let sides = match response.status() {
+        407 => [Side::Proxy, Side::Server],
+        _ => [Side::Server, Side::Proxy],
+    };
+    sides.into_iter().flat_map(|side| {
         let values = response.field_values(side.challenge()).flat_map(split_challenges);
         values.filter_map(Challenge::parse).map(move |challenge| (side, challenge))
     })

@@ -307,3 +307,21 @@ fn weak_challenges_and_those_of_other_realms_are_left_unanswered() {
     assert!(only(&register(&mut ours)).contains("realm=\"r\""));
     assert_eq!(super::realms(&asked(&[evil, md5, sha])), ["evil", "r"]);
 }
+
+#[test]
+fn the_realms_of_the_side_that_refused_come_first_and_many_others_hide_none() {
+    // a proxy's challenge, and what a callee behind it has added (RFC 3261 §16.7)
+    let others: Vec<String> =
+        (0..MAX_REALMS).map(|n| format!("Digest realm=\"evil{n}\", nonce=\"n\", qop=\"auth\"")).collect();
+    let fields: String = others.iter().map(|value| format!("WWW-Authenticate: {value}\r\n")).collect();
+    let text = format!(
+        "SIP/2.0 407 Asked\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1\r\nFrom: <sip:a@b>;tag=1\r\n\
+         To: <sip:a@b>;tag=2\r\nCall-ID: 1\r\nCSeq: 1 INVITE\r\n{fields}\
+         Proxy-Authenticate: Digest realm=\"carrier\", nonce=\"n\", qop=\"auth\"\r\n\r\n"
+    );
+    let Ok(Message::Response(both)) = Message::parse(Bytes::from(text), &Limits::default()) else { panic!() };
+    assert_eq!(super::realms(&both).first().map(String::as_str), Some("carrier"));
+    let mut client = client().only_for("carrier");
+    let sent = client.answer(&[both], &Method::Invite, b"sip:b@b").unwrap();
+    assert!(only(&sent).contains("realm=\"carrier\""));
+}
