@@ -35,7 +35,6 @@ impl Switch {
         let Some((usage, it)) = of_leg else { return self.counters.impossible("challenged") };
         let up = it.life.state() == LegState::Answered;
         let method = if up { Method::Bye } else { Method::Invite };
-        it.challenges.retain(|earlier| earlier.cseq().is_ok_and(|cseq| cseq.method == method));
         it.challenges.push(response.clone());
         let challenges = it.challenges.clone();
         let uri = t.sip.dialog(usage).map(|dialog| dialog.remote_target.to_vec()).unwrap_or_default();

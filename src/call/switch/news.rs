@@ -45,6 +45,7 @@ impl Switch {
             Ok((from, to)) => {
                 if to == LegState::Answered {
                     it.may_talk();
+                    it.challenges = Vec::new();
                     self.limit_call(t, call);
                     self.attempted(t, leg, Some(true));
                 }
