@@ -116,7 +116,7 @@ impl Endpoint {
         let status = response.map_or(0, |response| response.status());
         let unavailable = status == 503 || status == 408 && self.is_probe(id);
         if !outcome.timeout && !outcome.transport_failed && !unavailable {
-            if outcome.ended || status >= 200 {
+            if outcome.ended || status >= 200 || status >= 100 && !self.failover.has_more(id) {
                 self.failover.forget(id);
             }
             return false;
@@ -135,14 +135,20 @@ impl Endpoint {
         });
         // In a dialog, a connection that closes without a response is one that could not be made
         // (§8.1.3.1): the flow that the peer used is left. If that one has closed, another one is
-        // sought once.
+        // sought once. What the peer may have done and must not do twice is not repeated.
+        let by_stream = outcome.flow.is_some_and(|flow| flow.transport.is_reliable());
+        let once =
+            by_stream && matches!(waiting.draft.method, Method::Info | Method::Message | Method::Refer);
         let own = waiting.dialog.flow.filter(|own| self.out.is_usable(own));
-        let by_own = outcome.transport_failed && own.is_some_and(|own| outcome.flow != Some(own));
-        let anew = outcome.transport_failed
+        let lost = outcome.transport_failed && !once;
+        let by_own = lost && own.is_some_and(|own| outcome.flow != Some(own));
+        let anew = lost
             && (own.is_none() && waiting.trying.is_none() && waiting.targets.is_empty())
-            && outcome.flow.is_some_and(|flow| !self.out.is_usable(&flow));
+            && outcome.flow.is_some_and(|flow| waiting.dialog.flow == Some(flow));
         if by_udp.is_none() {
-            if let Some(target) = waiting.trying {
+            // A 503 to a request in a dialog speaks for the party.
+            let by_host = response.is_none() || !waiting.targets.is_empty();
+            if let Some(target) = waiting.trying.filter(|_| by_host) {
                 self.failover.failed(now, target, response.map_or(AVOIDED, retry_after));
             }
             if waiting.targets.is_empty() && !by_own && !anew {
@@ -152,6 +158,9 @@ impl Endpoint {
         let wanted = match waiting.user {
             User::Invite(usage, cseq) if waiting.draft.method == Method::Invite => {
                 self.invite_starts_over(now, usage, cseq)
+            }
+            User::Request(usage, _) | User::Update(usage, _) | User::Refresh(usage) => {
+                self.usages.get(usage).is_some_and(|usage| !usage.is_over())
             }
             _ => true,
         };
