@@ -319,7 +319,7 @@ fn who_does_not_take_the_update_of_a_refresh_is_refreshed_by_a_reinvite() {
 }
 
 #[test]
-fn a_nonce_that_is_too_old_costs_one_more_round_and_a_wrong_password_none() {
+fn nonces_that_are_too_old_cost_three_more_rounds_and_a_wrong_password_none() {
     let mut call = Call::out(PASSWORD, "100", ONE);
     call.ann_says(Method::Info);
     let first = call.next("INFO");
@@ -329,12 +329,12 @@ fn a_nonce_that_is_too_old_costs_one_more_round_and_a_wrong_password_none() {
         .iter()
         .map(|(name, value)| (name.clone(), value.replace("Digest ", "Digest stale=true, ")))
         .collect();
-    for _ in 0..2 {
+    for _ in 0..4 {
         let again = call.next("INFO");
         call.reply(&again, "401 Unauthorized", &stale, "");
     }
     call.bench.harness.run(Duration::from_secs(5));
-    assert!(call.find("INFO").is_none(), "once, and once more");
+    assert!(call.find("INFO").is_none(), "once, and three times more");
     assert_eq!(call.ann_heard(), 488);
     // A repeated challenge means that the password is wrong.
     call.ann_says(Method::Info);
