@@ -267,7 +267,7 @@ impl<T> Dial<T> {
         self.redirects += 1;
         self.remember(failure);
         // The gateway has answered: its other hosts would say the same.
-        if kin.is_some() {
+        if kin.is_some() && self.failover != Failover::Whatever {
             self.rounds.iter_mut().for_each(|round| round.retain(|target| target.kin != kin));
         }
         let mut rounds = rounds.into_iter().map(|round| {
@@ -321,7 +321,7 @@ impl<T> Dial<T> {
             if member.is_none() {
                 self.stages.clear();
             }
-        } else if said && kin.is_some() && !is_trouble(status) {
+        } else if said && kin.is_some() && !is_trouble(status) && self.failover != Failover::Whatever {
             for round in &mut self.rounds {
                 round.retain(|target| target.kin != kin);
             }

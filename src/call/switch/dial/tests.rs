@@ -174,6 +174,19 @@ fn a_busy_callee_behind_a_gateway_is_not_tried_by_the_next_host() {
 }
 
 #[test]
+fn an_emergency_call_goes_to_every_host_of_a_gateway_whatever_one_says() {
+    let now = Instant::now();
+    for status in [404, 486, 603] {
+        let host = |target| vec![DialTarget { kin: Some("112".into()), ..DialTarget::new(target) }];
+        let stages = vec![Stage { rounds: vec![host("a"), host("b")], ..stage(&[], Failover::Whatever) }];
+        let mut dial = Dial::new(now, stages, LIMITS);
+        outputs(&mut dial);
+        dial.failed(now, 0, DialFailure::new(status, ""));
+        assert_eq!(outputs(&mut dial), [Start(1, "b")], "{status}");
+    }
+}
+
+#[test]
 fn from_stage_to_stage_leads_what_the_rule_says_and_silence() {
     let now = Instant::now();
     let on = |ranges: &[(u16, u16)]| Failover::On(ranges.into());
