@@ -76,7 +76,7 @@ impl fmt::Display for Replaces {
 /// The target of a REFER.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReferTo {
-    /// The URI without the part after `?`, valid as a Request-URI.
+    /// The URI without `method` and the part after `?`, valid as a Request-URI (RFC 3261 §19.1.1).
     pub uri: Bytes,
     /// The `method` parameter of the URI; INVITE if absent.
     pub method: Method,
@@ -130,9 +130,16 @@ impl ReferTo {
             Some(_) => NameAddr::parse(value)?.uri,
             None => Uri::parse(chars::trim(value)).ok()?,
         };
-        let behind = uri.headers.map_or(0, |headers| headers.len() + 1);
+        let params = uri.params.as_bytes();
+        let behind = params.len() + uri.headers.map_or(0, |headers| headers.len() + 1);
+        let mut target = uri.raw.get(..uri.raw.len().checked_sub(behind)?)?.to_vec();
+        let is_method = |param: &&[u8]| param.get(..7).is_some_and(|it| it.eq_ignore_ascii_case(b"method="));
+        for param in params.split(|octet| *octet == b';').skip(1).filter(|param| !is_method(param)) {
+            target.push(b';');
+            target.extend_from_slice(param);
+        }
         let mut refer_to = ReferTo {
-            uri: Bytes::copy_from_slice(uri.raw.get(..uri.raw.len().checked_sub(behind)?)?),
+            uri: target.into(),
             method: uri.params.value("method").map_or(Method::Invite, Method::from_bytes),
             replaces: None,
             headers: Vec::new(),
@@ -184,6 +191,16 @@ mod tests {
         assert_eq!((refer_to.method, refer_to.headers.len()), (Method::Invite, 0));
         let by_method = ReferTo::parse(b"<sip:c@example.com;method=BYE>").unwrap();
         assert_eq!(by_method.method, Method::Bye);
+        // INVITE is the default, and no Request-URI has a method.
+        for text in
+            ["sip:c;a=b@h;Method=INVITE;user=phone", "<sip:c;a=b@h;user=phone;method=INVITE?Subject=x>"]
+        {
+            let refer_to = ReferTo::parse(text.as_bytes()).unwrap();
+            assert_eq!(
+                (&refer_to.uri[..], refer_to.method),
+                (&b"sip:c;a=b@h;user=phone"[..], Method::Invite)
+            );
+        }
     }
 
     #[test]
