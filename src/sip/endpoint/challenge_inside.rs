@@ -88,7 +88,10 @@ impl Endpoint {
         check_headers(&headers)?;
         let mut kept = self.waiting_for_credentials(usage, cseq)?;
         let it = self.usages.get_mut(usage).filter(|it| may_ask(it)).ok_or(CommandError::Gone)?;
-        let Some(dialog) = it.dialogs.first_mut() else { return Err(CommandError::Gone) };
+        // A PRACK belongs to one of several early dialogs.
+        let tag = kept.refusal.as_ref().and_then(|(_, response)| response.to_tag());
+        let at = it.dialogs.iter().position(|dialog| Some(dialog.remote_tag()) == tag).unwrap_or(0);
+        let Some(dialog) = it.dialogs.get_mut(at) else { return Err(CommandError::Gone) };
         dialog.local_cseq += 1;
         let (dialog, next) = (dialog.clone(), dialog.local_cseq);
         let user = match kept.user {
@@ -194,8 +197,9 @@ impl User {
             | User::Request(usage, _)
             | User::Refresh(usage)
             | User::Refer(usage, _)
-            | User::Notify(usage, _) => Some(usage),
-            User::Bye(_) | User::Outside(_) | User::Prack(_) | User::Nobody(_) => None,
+            | User::Notify(usage, _)
+            | User::Prack(usage) => Some(usage),
+            User::Bye(_) | User::Outside(_) | User::Nobody(_) => None,
         }
     }
 }

@@ -169,8 +169,7 @@ impl Endpoint {
     }
 
     /// Like `authorizes`; in addition, 401 and 407 to our other requests in the call are
-    /// reported as [`UsageEvent::RequestChallenged`] from now on, except for PRACK, whose
-    /// outcome is not reported.
+    /// reported as [`UsageEvent::RequestChallenged`] from now on, except for a PRACK with a body.
     ///
     /// # Errors
     /// There is no such call.

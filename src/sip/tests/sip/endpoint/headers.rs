@@ -418,3 +418,34 @@ fn a_challenged_bye_goes_on_with_credentials() {
         pair.assert_nothing_left();
     }
 }
+
+#[test]
+fn a_challenged_prack_goes_on_with_credentials() {
+    let mut pair = Pair::new(Network::QUIET);
+    let (a, invite) = pair.call_by_hand();
+    pair.ends[A].authorizes_inside(a).unwrap();
+    let early = "Require: 100rel\r\nRSeq: 7\r\nContact: <sip:far@192.0.2.2>\r\n";
+    pair.answer_by_hand(&invite, "183 Session Progress", "near", early);
+    pair.answer_by_hand(&invite, "183 Session Progress", "far", early);
+    let pracks = pair.wire.iter().filter(|sent| sent.from == A && sent.line().starts_with("PRACK"));
+    let pracks: Vec<String> = pracks.map(|sent| sent.text()).collect();
+    assert_eq!(pracks.len(), 2);
+    for prack in pracks {
+        pair.take(A);
+        pair.answer_by_hand(&prack, "407 Proxy Authentication Required", "", "");
+        let events = pair.take(A);
+        let [Event::Usage { event: UsageEvent::RequestChallenged { challenge }, .. }] = &events[..] else {
+            panic!("{events:?}")
+        };
+        let now = pair.now;
+        let credentials = one("Proxy-Authorization", "Digest x=\"1\"");
+        pair.ends[A].authorize_request(now, a, challenge.cseq, credentials).unwrap();
+        pair.flush();
+        let again = pair.last(A, "PRACK");
+        assert_eq!(field(&again, "Proxy-Authorization"), "Digest x=\"1\"");
+        for same in ["RAck", "To", "Call-ID"] {
+            assert_eq!(field(&again, same), field(&prack, same), "its own early dialog");
+        }
+        assert_ne!(field(&again, "CSeq"), field(&prack, "CSeq"));
+    }
+}
