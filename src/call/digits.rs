@@ -12,9 +12,11 @@ pub const CONTENT_TYPES: &str = "application/dtmf-relay, application/dtmf";
 /// The duration of a digit whose sender gives none, in ms.
 const DEFAULT_DURATION_MS: u32 = 160;
 
-/// The digit in an INFO, and its duration in ms.
+/// The digit in an INFO, and its duration in ms. `None`, too, if the INFO needs a part that is none.
 pub fn of_info(info: &Headers) -> Option<(char, u32)> {
-    info.content().parts.iter().find_map(from_part)
+    let parts = info.content().parts;
+    let unread = |part: &Part| part.is_required && from_part(part).is_none();
+    if parts.iter().any(unread) { None } else { parts.iter().find_map(from_part) }
 }
 
 /// The refusal of an INFO with another body.
@@ -77,6 +79,23 @@ mod tests {
         assert_eq!(from_info(b"Application/DTMF-Relay;x=y", b"signal=d"), Some(('D', 160)));
         assert_eq!(from_info(b"application/dtmf", b"#\r\n"), Some(('#', 160)));
         assert_eq!(from_info(relay, b"Signal=11\r\n"), Some(('#', 160)));
+    }
+
+    #[test]
+    fn an_info_that_needs_another_part_has_no_digit() {
+        let info = |handling: &str| {
+            let text = format!(
+                "INFO sip:a@b SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nFrom: <sip:b@b>;tag=1\r\nTo: <sip:a@b>\r\n\
+                 Call-ID: 1\r\nCSeq: 1 INFO\r\nContent-Type: multipart/mixed;boundary=x\r\n\r\n--x\r\n\
+                 Content-Type: application/dtmf\r\n\r\n7\r\n--x\r\nContent-Type: text/odd\r\n\
+                 Content-Disposition: render;handling={handling}\r\n\r\nodd\r\n--x--\r\n"
+            );
+            let parsed = b2b_sip::msg::Message::parse(text.into(), &b2b_sip::msg::Limits::default());
+            let Ok(b2b_sip::msg::Message::Request(request)) = parsed else { panic!("{parsed:?}") };
+            of_info(&request)
+        };
+        assert_eq!(info("optional"), Some(('7', 160)));
+        assert_eq!(info("required"), None);
     }
 
     #[test]

@@ -176,7 +176,9 @@ impl Content {
                 content_type: head.content_type.map(echoed).unwrap_or_default(),
                 disposition: head.disposition.map(echoed),
                 id: head.id.map(echoed),
-                is_required: !optional && handling.unwrap_or(depth == 0),
+                // An encoded session cannot be read, and is needed.
+                is_required: !optional
+                    && handling.unwrap_or(depth == 0 || is_sdp && !is_early && head.is_encoded),
                 data,
             });
         }

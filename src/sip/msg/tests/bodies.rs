@@ -79,6 +79,8 @@ fn what_has_to_be_understood_is_told() {
             "{handling}"
         );
     }
+    let encoded = part("c: application/sdp\r\nContent-Transfer-Encoding: base64\r\n", "dj0w");
+    assert!(of_parts(&[encoded]).parts[0].is_required, "no call without its session");
     let inner = part(&head("required"), "x").replace("--edge", "--in") + "--in--\r\n";
     let nested = |disposition: &str| {
         of_parts(&[sdp(), part(&format!("c: multipart/mixed;boundary=in\r\n{disposition}"), &inner)])
