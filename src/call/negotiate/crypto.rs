@@ -215,8 +215,16 @@ impl LocalCrypto {
             let local = self.key(remote.suite())?.clone();
             Some(Chosen { tag: crypto.tag, keys: Keys { local, remote } })
         });
+        // A key of another length than that of its suite is none (RFC 4568 §6.1).
+        let misfits = |it: &Crypto| {
+            let suite = it.suite.parse().ok();
+            suite.is_some_and(|suite| {
+                it.keys.iter().any(|key| MasterKey::new(suite, key.key_salt.expose()).is_none())
+            })
+        };
+        let unread = || offer.has_unread_keys || offer.crypto.iter().any(misfits);
         match chosen {
-            None if secure || !self.rules.plain || offer.has_unread_keys => Err(NegotiateError::NoKeys),
+            None if secure || !self.rules.plain || unread() => Err(NegotiateError::NoKeys),
             chosen => Ok(chosen),
         }
     }
@@ -267,7 +275,10 @@ fn line(tag: u32, key: &MasterKey) -> Crypto {
 fn usable(crypto: &Crypto) -> Option<MasterKey> {
     let suite = crypto.suite.parse().ok()?;
     let [key] = &crypto.keys[..] else { return None };
-    let hint = |parameter: &String| parameter.get(..4).is_some_and(|name| name.eq_ignore_ascii_case("WSH="));
+    // A parameter with `-` may be ignored (RFC 4568 §6.3.7).
+    let hint = |parameter: &String| {
+        parameter.starts_with('-') || parameter.get(..4).is_some_and(|name| name.eq_ignore_ascii_case("WSH="))
+    };
     if !crypto.session.iter().all(hint) {
         return None;
     }

@@ -87,7 +87,7 @@ fn their_first_line_that_we_can_use_is_taken_under_its_tag() {
     let clear = format!("a=crypto:3 AES_CM_128_HMAC_SHA1_80 inline:{KEY} UNENCRYPTED_SRTP\r\n");
     let short = format!("a=crypto:4 AES_CM_128_HMAC_SHA1_80 inline:{SHORT}\r\n");
     let unknown = crypto(5, "F8_128_HMAC_SHA1_80");
-    let good = format!("a=crypto:77 AES_CM_128_HMAC_SHA1_32 inline:{KEY}|2^31 WSH=128\r\n");
+    let good = format!("a=crypto:77 AES_CM_128_HMAC_SHA1_32 inline:{KEY}|2^31 WSH=128 -FOO=1\r\n");
     let better = crypto(78, "AEAD_AES_128_GCM");
     let all = [&two, &clear, &short, &unknown, &good, &better].map(String::as_str).concat();
     let offer = description(&line("RTP/SAVP", &all));
@@ -98,8 +98,11 @@ fn their_first_line_that_we_can_use_is_taken_under_its_tag() {
     assert_eq!(keys.remote.key_salt().expose(), [0xAB; 30]);
     assert_eq!(keys.local.suite(), Suite::AesCm128HmacSha1_32);
 
-    // No key that we can use: SRTP only is refused, and keys beside plain RTP are ignored.
-    for bad in [&two, &clear, &short, &unknown] {
+    // No key that we can use: SRTP only is refused, and keys beside plain RTP are ignored, but for those that
+    // cannot be read.
+    let unread = make_answer(&mut ours(), description(&line("RTP/AVP", &short)));
+    assert_eq!(unread.unwrap_err(), NegotiateError::NoKeys);
+    for bad in [&two, &clear, &unknown] {
         let refused = make_answer(&mut ours(), description(&line("RTP/SAVP", bad)));
         assert_eq!(refused.unwrap_err(), NegotiateError::NoKeys);
         let plain = description(&line("RTP/AVP", bad));
