@@ -107,14 +107,14 @@ pub(super) fn steps(
 }
 
 /// Whether a requested contact is that of a binding: with a reg-id, the same flow of the same phone, even
-/// with a changed URI (RFC 5626 §6); else by URI. A phone without reg-ids has one flow, so a new URI takes the
-/// place of the old one, unless it requests that one as well.
+/// with a changed URI (RFC 5626 §6); else by URI. A phone without reg-ids, now or before, has one flow, so a new
+/// URI takes the place of the old one, unless it requests that one as well.
 fn is_same(binding: &Binding, wanted: &Wanted<'_>, all: &[Wanted<'_>]) -> bool {
     let uri = binding.uri();
     let at = |wanted: &Wanted<'_>| uri.as_ref().is_some_and(|uri| uri.equivalent(&wanted.contact.uri));
     match (wanted.instance, wanted.reg_id, &binding.instance, binding.reg_id) {
         (Some(instance), Some(reg_id), Some(old), Some(old_id)) => instance == &**old && reg_id == old_id,
-        (Some(instance), None, Some(old), None) if wanted.expires > 0 && instance == &**old => {
+        (Some(instance), _, Some(old), _) if wanted.expires > 0 && instance == &**old => {
             at(wanted) || !all.iter().any(at)
         }
         _ => at(wanted),

@@ -352,6 +352,9 @@ fn a_flow_of_a_phone_is_one_binding_whatever_its_contact_becomes() {
         "other phone"
     );
     assert_eq!(bench.answer(&Register::new(1).call_id("z").contact(&phone(9, "b", 1))).0, 500, "in order");
+    let plain = "<sip:1001@192.0.2.1:3000>;+sip.instance=\"<urn:uuid:b>\"";
+    assert_eq!(bench.ok(&Register::new(1).call_id("w").contact(plain)).len(), 3, "without reg-ids since");
+    assert_eq!(bench.ok(&Register::new(1).call_id("v").contact(&phone(4_000, "b", 1))).len(), 3, "with them");
     let found = bench.registrar.lookup(bench.now, &"1001@b2b.example".parse().unwrap());
     assert_eq!(found[0].reg_id, Some(1));
     assert_eq!(found[0].instance.as_deref(), Some(&b"\"<urn:uuid:a>\""[..]));
