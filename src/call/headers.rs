@@ -111,7 +111,7 @@ pub(crate) fn apply_to(
 }
 
 /// A value on one line: folds become a space (RFC 3261 §7.3.1), other control characters are removed.
-fn clean(value: &[u8]) -> Bytes {
+pub(crate) fn clean(value: &[u8]) -> Bytes {
     let mut cleaned = Vec::with_capacity(value.len());
     for &byte in value {
         match byte {

@@ -2,9 +2,9 @@
 //! 24.229 §7.2A.20) and P-Attestation-Indicator (ATIS-1000074). Between gateways it is passed on unchanged,
 //! provided that the numbers it concerns are unchanged.
 
+use crate::headers::clean;
 use b2b_sip::endpoint::HeaderFields;
 use b2b_sip::msg::{Name, Request, Uri};
-use bytes::Bytes;
 
 use super::number::canonical;
 
@@ -18,7 +18,7 @@ const ATTESTED: [&str; 2] = ["P-Attestation-Indicator", "P-Origination-ID"];
 pub struct Signed {
     /// The digits of From and To; `None` for a name.
     pub numbers: (Option<String>, Option<String>),
-    /// The fields, unchanged.
+    /// The fields, unchanged but for folds.
     #[serde(with = "crate::controller::json::fields")]
     pub fields: HeaderFields,
 }
@@ -30,7 +30,7 @@ impl Signed {
         let names = SIGNED.into_iter().chain(ATTESTED.into_iter().filter(|_| trusted));
         let lines = names.flat_map(|name| {
             let values = request.field_values(Name::parse(name.as_bytes()));
-            values.map(move |value| (name.into(), Bytes::copy_from_slice(value)))
+            values.map(move |value| (name.into(), clean(value)))
         });
         let digits = |uri: Uri<'_>| canonical(&uri.number(&())?);
         let from = request.from().ok().and_then(|from| digits(from.uri));

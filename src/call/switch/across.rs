@@ -350,8 +350,11 @@ impl Switch {
 
     /// Answers a pending request.
     pub(super) fn respond(&mut self, t: &mut Turn<'_>, transaction: ServerTransactionId, reply: Reply) {
+        let status = reply.status;
         if let Err(error) = t.sip.respond(t.now, transaction, reply) {
             tracing::debug!("a request that waited: {error}");
+            // What cannot be passed on must not keep the party waiting.
+            _ = t.sip.respond(t.now, transaction, Reply::status(status));
         }
     }
 

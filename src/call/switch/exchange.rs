@@ -11,6 +11,7 @@ use super::waiting::{OnApplied, OnDescription};
 use super::{Switch, Turn};
 use crate::controller::{Hold, MediaError, MediaFuture, PairPolicy};
 use crate::failure::inside;
+use crate::headers::clean;
 use crate::leg_life::OnAck;
 use crate::service::CallError;
 use crate::{CallId, LegId};
@@ -374,7 +375,7 @@ impl Switch {
         let told = inside(status, true);
         let reason = if told == status { reason } else { String::new() };
         let wait = response.and_then(|it| it.header(Name::RetryAfter)).filter(|_| told >= 500);
-        let headers = wait.map(|wait| (Bytes::from_static(b"Retry-After"), Bytes::copy_from_slice(wait)));
+        let headers = wait.map(|wait| (Bytes::from_static(b"Retry-After"), clean(wait)));
         let headers = headers.into_iter().collect();
         self.exchange_refused(t, call, Reply { reason, headers, ..Reply::status(told) });
         if has_expired {

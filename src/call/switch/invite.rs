@@ -14,7 +14,7 @@ use super::table::{Leg, LegRules};
 use super::{Switch, Turn};
 use crate::LegId;
 use crate::controller::MediaError;
-use crate::headers::{self, HeaderRule};
+use crate::headers::{self, HeaderRule, clean};
 use crate::identity::CallerIdentity;
 use crate::identity::outward::{Writing, quoted};
 use crate::lookup::ResolvedContact;
@@ -152,7 +152,7 @@ impl Switch {
             .collect();
         for name in PASSED_ON.into_iter().filter(|name| writing.passes(*name)) {
             if let Some(value) = caller.and_then(|invite| invite.header(name)) {
-                headers.push((Bytes::copy_from_slice(name.as_bytes()), Bytes::copy_from_slice(value)));
+                headers.push((Bytes::copy_from_slice(name.as_bytes()), clean(value)));
             }
         }
         headers.extend(contact.into_iter().flat_map(|contact| contact.headers.iter().cloned()));

@@ -11,6 +11,7 @@ use super::replacing::PassedRefer;
 use super::{Switch, Turn};
 use crate::LegId;
 use crate::event::{Event, TransferKind};
+use crate::headers::clean;
 use crate::leg_fsm::TerminationCause;
 use crate::service::{ReferError, ReferOutcome, ReferRequest};
 use b2b_sip::endpoint::{CommandError, ReferId, ReferTo, RequestFailure, UsageId};
@@ -109,7 +110,7 @@ impl Switch {
         request: &Request,
         (usage, refer): (UsageId, ReferId),
     ) {
-        let value = request.header(Name::ReferTo).map(Bytes::copy_from_slice).unwrap_or_default();
+        let value = request.header(Name::ReferTo).map(clean).unwrap_or_default();
         let value = without_headers(value, refer_to);
         let Some(other) = self.calls.leg(to).and_then(|it| it.usage) else {
             return t.answer_refer(usage, refer, 480);

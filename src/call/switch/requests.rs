@@ -9,6 +9,7 @@ use crate::call_fsm::CallState;
 use crate::controller::{DtmfMode, EndpointId};
 use crate::event::{DigitBy, Event, INFO_BODY, INFO_FIELD, InfoSaid};
 use crate::failure::inside;
+use crate::headers::clean;
 use crate::negotiate::pair;
 use crate::{LegId, digits};
 use b2b_sip::endpoint::{
@@ -311,7 +312,7 @@ impl Switch {
 fn passed_on(headers: &Headers) -> HeaderFields {
     let field = |name: &'static str| {
         let value = headers.header(Name::parse(name.as_bytes()))?;
-        Some((Bytes::from_static(name.as_bytes()), Bytes::copy_from_slice(value)))
+        Some((Bytes::from_static(name.as_bytes()), clean(value)))
     };
     PASSED_ON.into_iter().filter_map(field).collect()
 }

@@ -67,12 +67,9 @@ impl Buffer {
         if !(100..700).contains(&status) {
             buffer.fail(WriteError::Status(status));
         }
-        if reason.iter().any(|&byte| chars::is(byte, CONTROL)) {
-            buffer.fail(WriteError::Control("the reason phrase".to_owned()));
-        }
         // Writing to a Vec cannot fail.
         let _ = write!(buffer.bytes, "SIP/2.0 {status} ");
-        buffer.bytes.extend_from_slice(reason);
+        echo(&mut buffer.bytes, reason);
         buffer.bytes.extend_from_slice(b"\r\n");
         buffer
     }

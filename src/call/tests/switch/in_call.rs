@@ -16,6 +16,7 @@ use b2b_sip::endpoint::{Body, Event, Flow, InDialog, Reply, Termination, UsageEv
 use b2b_sip::msg::{Method, Request};
 use b2b_testkit::{Harness, Network, PartyId, SESSION};
 
+use crate::hand::{self, Hand, hangs_up, last, talking};
 use crate::routed::{ANN, BOB, Route, contacts, routed, to_bob};
 
 fn connected() -> (Harness, (PartyId, UsageId), (PartyId, UsageId)) {
@@ -168,6 +169,30 @@ fn info_and_message_go_across_and_their_answers_back() {
         harness.hang_up(ann, a);
         harness.assert_nothing_left();
     }
+}
+
+#[test]
+fn folded_values_and_odd_phrases_go_across_on_one_line() {
+    let (mut harness, mut ann, bob) = talking();
+    ann.asks(&mut harness, "INFO", "Content-Disposition: a\r\n b\r\nContent-Type: text/plain\r\n", "x");
+    let info = last(&harness, BOB, "INFO");
+    assert_eq!(info.field("Content-Disposition").as_deref(), Some("a b"));
+    bob.says(&mut harness, &info, "488 Not\u{7} Now", "Retry-After: 5\r\n (later)\r\n", "");
+    let answer = last(&harness, ANN, "SIP/2.0 488");
+    assert_eq!(
+        (&answer.line()[..], answer.field("Retry-After").as_deref()),
+        ("SIP/2.0 488 Not  Now", Some("5 (later)"))
+    );
+    hangs_up(harness, ann, &bob);
+
+    let mut harness = to_bob();
+    let mut ann = Hand::caller(ANN);
+    ann.asks(&mut harness, "INVITE", "Subject: a\r\n\tb\u{7f}\r\nPriority: urgent\r\n \r\n", SESSION);
+    let invite = last(&harness, BOB, "INVITE");
+    assert_eq!(invite.field("Subject").as_deref(), Some("a b"));
+    let bob = Hand::callee(&harness, BOB);
+    bob.answers(&mut harness, "INVITE", "486 Bu\u{7}sy", "");
+    assert!(hand::answered(&harness, ANN, "INVITE").ends_with(&[486]));
 }
 
 #[test]

@@ -332,11 +332,9 @@ fn control_characters_do_not_get_out() {
     let hand = Hand::invite();
     pair.hand(&hand);
     let b = pair.incoming();
-    let evil = pair.ends[B].reject(now, b, 486, "Busy\r\nEvil: yes");
-    assert!(evil.is_err());
-    assert!(pair.ends[B].reject(now, b, 486, "Busy").is_ok(), "the refusal can still be sent");
+    pair.ends[B].reject(now, b, 486, "Busy\r\nEvil: yes").unwrap();
     pair.flush();
-    assert!(pair.wire.iter().all(|sent| !sent.text().contains("Evil")));
+    assert!(pair.wire.iter().all(|sent| !sent.text().contains("\nEvil")));
     let ended = pair.take(B);
     assert!(matches!(ended.as_slice(), [Event::Usage { event: UsageEvent::Terminated { .. }, .. }]));
 }
