@@ -138,10 +138,12 @@ impl DigestClient {
         if challenges.is_empty() {
             return Err(ChallengeError::Unsupported { offered: offered(response) });
         }
-        let mut realms: Vec<_> =
-            challenges.iter().map(|(side, challenge)| (*side, challenge.realm)).collect();
-        realms.sort_unstable();
-        realms.dedup();
+        let mut realms = Vec::new();
+        for (side, challenge) in &challenges {
+            if !realms.contains(&(*side, challenge.realm)) {
+                realms.push((*side, challenge.realm));
+            }
+        }
         for (side, realm) in realms.into_iter().take(MAX_REALMS) {
             let of_realm =
                 challenges.iter().filter(|(of, challenge)| *of == side && challenge.realm == realm);

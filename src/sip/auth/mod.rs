@@ -27,7 +27,7 @@ use crate::msg::Name;
 
 /// Which kind of server challenges: a user agent server (registrars included) with 401, or a
 /// proxy with 407.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Side {
     /// 401, `WWW-Authenticate`, `Authorization`.
     Server,
