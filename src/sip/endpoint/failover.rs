@@ -116,7 +116,10 @@ impl Endpoint {
         let status = response.map_or(0, |response| response.status());
         let unavailable = status == 503 || status == 408 && self.is_probe(id);
         if !outcome.timeout && !outcome.transport_failed && !unavailable {
-            if outcome.ended || status >= 200 || status >= 100 && !self.failover.has_more(id) {
+            let is_inside = |(dialog, _): (&Dialog, _)| !dialog.remote_tag().is_empty();
+            let responded = status >= 100
+                && (!self.failover.has_more(id) || self.failover.sent_as(id).is_some_and(is_inside));
+            if outcome.ended || status >= 200 || responded {
                 self.failover.forget(id);
             }
             return false;
@@ -129,29 +132,30 @@ impl Endpoint {
         {
             return false;
         }
+        // What the peer may have done and must not do twice is not repeated.
+        let by_stream = outcome.flow.is_some_and(|flow| flow.transport.is_reliable());
+        let once = by_stream
+            && (outcome.transport_failed && !waiting.dialog.remote_tag().is_empty())
+            && matches!(waiting.draft.method, Method::Info | Method::Message | Method::Refer);
+        let lost = outcome.transport_failed && !once;
         // A large request whose TCP connection failed falls back to UDP.
-        let by_udp = waiting.udp.filter(|_| {
-            outcome.transport_failed && outcome.flow.is_some_and(|flow| flow.transport != Transport::Udp)
-        });
+        let by_udp =
+            waiting.udp.filter(|_| lost && outcome.flow.is_some_and(|flow| flow.transport != Transport::Udp));
         // In a dialog, a connection that closes without a response is one that could not be made
         // (§8.1.3.1): the flow that the peer used is left. If that one has closed, another one is
-        // sought once. What the peer may have done and must not do twice is not repeated.
-        let by_stream = outcome.flow.is_some_and(|flow| flow.transport.is_reliable());
-        let once =
-            by_stream && matches!(waiting.draft.method, Method::Info | Method::Message | Method::Refer);
+        // sought once.
         let own = waiting.dialog.flow.filter(|own| self.out.is_usable(own));
-        let lost = outcome.transport_failed && !once;
         let by_own = lost && own.is_some_and(|own| outcome.flow != Some(own));
         let anew = lost
             && (own.is_none() && waiting.trying.is_none() && waiting.targets.is_empty())
             && outcome.flow.is_some_and(|flow| waiting.dialog.flow == Some(flow));
         if by_udp.is_none() {
             // A 503 to a request in a dialog speaks for the party.
-            let by_host = response.is_none() || !waiting.targets.is_empty();
+            let by_host = response.is_none() || waiting.dialog.remote_tag().is_empty();
             if let Some(target) = waiting.trying.filter(|_| by_host) {
                 self.failover.failed(now, target, response.map_or(AVOIDED, retry_after));
             }
-            if waiting.targets.is_empty() && !by_own && !anew {
+            if once || waiting.targets.is_empty() && !by_own && !anew {
                 return false;
             }
         }
