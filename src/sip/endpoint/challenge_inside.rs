@@ -88,10 +88,8 @@ impl Endpoint {
         check_headers(&headers)?;
         let mut kept = self.waiting_for_credentials(usage, cseq)?;
         let it = self.usages.get_mut(usage).filter(|it| may_ask(it)).ok_or(CommandError::Gone)?;
-        // A PRACK belongs to one of several early dialogs.
-        let tag = kept.refusal.as_ref().and_then(|(_, response)| response.to_tag());
-        let at = it.dialogs.iter().position(|dialog| Some(dialog.remote_tag()) == tag).unwrap_or(0);
-        let Some(dialog) = it.dialogs.get_mut(at) else { return Err(CommandError::Gone) };
+        let at = kept.refusal.as_ref().and_then(|(_, response)| dialog_of(it, &kept.draft, response));
+        let Some(dialog) = at.and_then(|at| it.dialogs.get_mut(at)) else { return Err(CommandError::Gone) };
         dialog.local_cseq += 1;
         let (dialog, next) = (dialog.clone(), dialog.local_cseq);
         let user = match kept.user {
@@ -171,7 +169,8 @@ impl Endpoint {
         let usage = kept.user.inside().filter(|_| matches!(response.status(), 401 | 407));
         let known = usage.and_then(|id| Some((id, self.usages.get_mut(id).filter(|it| may_ask(it))?)));
         let Some((id, it)) = known else { return Some((outcome, response)) };
-        let uri = it.dialogs.first().map(Dialog::request_uri).map(|(uri, _)| uri.to_vec());
+        let dialog = dialog_of(it, &kept.draft, &response).and_then(|at| it.dialogs.get(at));
+        let uri = dialog.map(Dialog::request_uri).map(|(uri, _)| uri.to_vec());
         let Some(uri) = uri else { return Some((outcome, response)) };
         if let User::Invite(_, cseq) = kept.user {
             let Some(ours) = it.ours(cseq) else { return Some((outcome, response)) };
@@ -202,6 +201,13 @@ impl User {
             User::Bye(_) | User::Outside(_) | User::Nobody(_) => None,
         }
     }
+}
+
+/// The dialog of a refused request: a PRACK belongs to one of several early ones.
+fn dialog_of(usage: &Usage, draft: &Draft, response: &Response) -> Option<usize> {
+    let tag = response.to_tag();
+    let of_tag = usage.dialogs.iter().position(|dialog| Some(dialog.remote_tag()) == tag);
+    of_tag.or((draft.method != Method::Prack).then_some(0))
 }
 
 /// Whether requests can still be sent in the call.

@@ -424,9 +424,10 @@ fn a_challenged_prack_goes_on_with_credentials() {
     let mut pair = Pair::new(Network::QUIET);
     let (a, invite) = pair.call_by_hand();
     pair.ends[A].authorizes_inside(a).unwrap();
-    let early = "Require: 100rel\r\nRSeq: 7\r\nContact: <sip:far@192.0.2.2>\r\n";
-    pair.answer_by_hand(&invite, "183 Session Progress", "near", early);
-    pair.answer_by_hand(&invite, "183 Session Progress", "far", early);
+    for fork in ["near", "far"] {
+        let early = format!("Require: 100rel\r\nRSeq: 7\r\nContact: <sip:{fork}@192.0.2.2>\r\n");
+        pair.answer_by_hand(&invite, "183 Session Progress", fork, &early);
+    }
     let pracks = pair.wire.iter().filter(|sent| sent.from == A && sent.line().starts_with("PRACK"));
     let pracks: Vec<String> = pracks.map(|sent| sent.text()).collect();
     assert_eq!(pracks.len(), 2);
@@ -437,6 +438,7 @@ fn a_challenged_prack_goes_on_with_credentials() {
         let [Event::Usage { event: UsageEvent::RequestChallenged { challenge }, .. }] = &events[..] else {
             panic!("{events:?}")
         };
+        assert!(prack.starts_with(&format!("PRACK {} ", String::from_utf8_lossy(&challenge.uri))), "{prack}");
         let now = pair.now;
         let credentials = one("Proxy-Authorization", "Digest x=\"1\"");
         pair.ends[A].authorize_request(now, a, challenge.cseq, credentials).unwrap();
