@@ -10,7 +10,7 @@ const TARGETS: usize = 16;
 /// One Contact of a 3xx.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RedirectTarget {
-    /// The URI without the part after `?`, valid as a Request-URI.
+    /// The URI as [`Uri::to_request_uri`](crate::msg::Uri::to_request_uri) gives it.
     pub uri: Bytes,
     /// `q` in thousandths; 1000 if absent.
     pub q: u16,
@@ -22,13 +22,12 @@ pub struct RedirectTarget {
 pub fn redirect_targets(response: &Response) -> Vec<RedirectTarget> {
     let mut targets: Vec<RedirectTarget> = Vec::new();
     for contact in response.contacts().flatten() {
-        let behind = contact.uri.headers.map_or(0, |headers| headers.len() + 1);
-        let Some(uri) = contact.uri.raw.get(..contact.uri.raw.len().saturating_sub(behind)) else { continue };
+        let uri = contact.uri.to_request_uri();
         if targets.len() >= TARGETS || targets.iter().any(|target| target.uri == uri) {
             continue;
         }
         targets.push(RedirectTarget {
-            uri: Bytes::copy_from_slice(uri),
+            uri,
             q: contact.params.value("q").and_then(q_value).unwrap_or(1_000),
             expires: contact.params.value("expires").and_then(seconds::seconds),
         });
@@ -75,7 +74,7 @@ mod tests {
     #[test]
     fn targets_come_in_order_of_q_and_each_once() {
         let contacts = "Contact: <sip:low@h>;q=0.1, <sip:none@h?Subject=x>\r\n\
-                        Contact: sip:mid@h;q=0.55;expires=60, <sip:low@h>;q=0.9\r\n\
+                        Contact: sip:mid@h;q=0.55;expires=60, <sip:low@h;method=INVITE>;q=0.9\r\n\
                         Contact: <sip:zero@h>;q=0, <sip:odd@h>;q=7\r\n";
         let expected =
             [("none", 1_000, None), ("odd", 1_000, None), ("mid", 550, Some(60)), ("low", 100, None)];

@@ -130,16 +130,8 @@ impl ReferTo {
             Some(_) => NameAddr::parse(value)?.uri,
             None => Uri::parse(chars::trim(value)).ok()?,
         };
-        let params = uri.params.as_bytes();
-        let behind = params.len() + uri.headers.map_or(0, |headers| headers.len() + 1);
-        let mut target = uri.raw.get(..uri.raw.len().checked_sub(behind)?)?.to_vec();
-        let is_method = |param: &&[u8]| param.get(..7).is_some_and(|it| it.eq_ignore_ascii_case(b"method="));
-        for param in params.split(|octet| *octet == b';').skip(1).filter(|param| !is_method(param)) {
-            target.push(b';');
-            target.extend_from_slice(param);
-        }
         let mut refer_to = ReferTo {
-            uri: target.into(),
+            uri: uri.to_request_uri(),
             method: uri.params.value("method").map_or(Method::Invite, Method::from_bytes),
             replaces: None,
             headers: Vec::new(),

@@ -1,6 +1,7 @@
 //! SIP, SIPS and tel URIs (RFC 3261 §19.1, RFC 3966). Comparison is in
 //! `uri_compare`.
 
+use bytes::Bytes;
 use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -148,6 +149,19 @@ pub(super) fn take_port(bytes: &[u8]) -> Option<(Option<u16>, &[u8])> {
 }
 
 impl<'a> Uri<'a> {
+    /// The URI without `method` and the part after `?`, valid as a Request-URI (RFC 3261 §19.1.1).
+    pub fn to_request_uri(&self) -> Bytes {
+        let params = self.params.as_bytes();
+        let behind = params.len() + self.headers.map_or(0, |headers| headers.len() + 1);
+        let mut target = self.raw.get(..self.raw.len().saturating_sub(behind)).unwrap_or_default().to_vec();
+        let is_method = |param: &&[u8]| param.get(..7).is_some_and(|it| it.eq_ignore_ascii_case(b"method="));
+        for param in params.split(|octet| *octet == b';').skip(1).filter(|param| !is_method(param)) {
+            target.push(b';');
+            target.extend_from_slice(param);
+        }
+        target.into()
+    }
+
     /// Parses a URI without surrounding brackets or white space.
     pub fn parse(raw: &'a [u8]) -> Result<Uri<'a>, UriError> {
         let (scheme, rest) = match raw {
