@@ -15,7 +15,7 @@ use super::lookup::ResolvedContact;
 use super::service::{CallService, DialRequest};
 use super::{CallId, LegId};
 use b2b_sip::endpoint::Flow;
-use b2b_sip::msg::{Name, Request};
+use b2b_sip::msg::{Name, Request, one_line};
 
 /// A handler's work as a future. It is polled on the call thread: it may wait, but must not block.
 pub type HandlerFuture = Pin<Box<dyn Future<Output = HandlerAction> + Send>>;
@@ -256,12 +256,12 @@ impl IncomingCall {
         let own = |name: &[u8]| name.get(..2).is_some_and(|start| start.eq_ignore_ascii_case(b"x-"));
         let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
         let fields = self.request.fields().filter(move |(name, _)| own(name.as_bytes()));
-        fields.map(move |(name, value)| (text(name.as_bytes()), text(value)))
+        fields.map(move |(name, value)| (text(name.as_bytes()), text(&one_line(value))))
     }
 
-    /// The first value of a header field of the INVITE.
+    /// The first value of a header field of the INVITE, on one line.
     pub fn header(&self, name: &str) -> Option<Bytes> {
-        self.request.header(Name::parse(name.as_bytes())).map(Bytes::copy_from_slice)
+        self.request.header(Name::parse(name.as_bytes())).map(one_line)
     }
 }
 

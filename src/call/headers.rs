@@ -7,7 +7,7 @@
 use bytes::Bytes;
 
 use b2b_sip::endpoint::HeaderFields;
-use b2b_sip::msg::{Headers, Name};
+use b2b_sip::msg::{Headers, Name, one_line};
 
 /// One rule.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -61,7 +61,7 @@ impl HeaderRule {
 pub fn apply(rules: &[HeaderRule], response: bool, fields: &mut HeaderFields, original: Option<&Headers>) {
     apply_to(rules, response, fields, |name| {
         let values = original.into_iter().flat_map(|original| original.field_values(name));
-        Some(values.map(clean).collect())
+        Some(values.map(one_line).collect())
     });
 }
 
@@ -71,7 +71,7 @@ pub(crate) fn passed(rules: &[HeaderRule], response: bool, original: &Headers) -
     passes
         .flat_map(|rule| {
             let values = original.field_values(Name::parse(rule.name.as_bytes()));
-            values.map(|value| (Bytes::copy_from_slice(rule.name.as_bytes()), clean(value)))
+            values.map(|value| (Bytes::copy_from_slice(rule.name.as_bytes()), one_line(value)))
         })
         .collect()
 }
@@ -103,28 +103,11 @@ pub(crate) fn apply_to(
         match &rule.change {
             HeaderChange::Remove => {}
             HeaderChange::Add(value) | HeaderChange::Replace(value) => {
-                fields.push(line(clean(value.as_bytes())))
+                fields.push(line(one_line(value.as_bytes())))
             }
             HeaderChange::Pass => fields.extend(passed.flatten().into_iter().flatten().map(line)),
         }
     }
-}
-
-/// A value on one line: folds become a space (RFC 3261 §7.3.1), other control characters are removed.
-pub(crate) fn clean(value: &[u8]) -> Bytes {
-    let mut cleaned = Vec::with_capacity(value.len());
-    for &byte in value {
-        match byte {
-            b'\r' | b'\n' | b'\t' | b' ' => {
-                if cleaned.last() != Some(&b' ') {
-                    cleaned.push(b' ');
-                }
-            }
-            byte if byte < 0x20 || byte == 0x7F => {}
-            byte => cleaned.push(byte),
-        }
-    }
-    cleaned.trim_ascii().to_vec().into()
 }
 
 #[cfg(test)]
@@ -202,6 +185,6 @@ mod tests {
             }
         }
         let split = rule("X-A", HeaderChange::Add("one\r\nVia: two\0\x7F\t three".into()));
-        assert_eq!(applied(&[split], false), ["Subject: lunch", "X-A: one Via: two three"]);
+        assert_eq!(applied(&[split], false), ["Subject: lunch", "X-A: one Via: two  \t three"]);
     }
 }

@@ -14,7 +14,7 @@ use super::{AgentError, AgentEvent, AgentService, DialAs, LegAudio, LegId};
 use crate::leg_fsm::TerminationCause;
 use b2b_sip::dialog::replaces::Replaces;
 use b2b_sip::endpoint::{HeaderFields, ReferId, ReferTo, Reply, RequestFailure, UsageId};
-use b2b_sip::msg::{Method, Name, Request, Response, Uri};
+use b2b_sip::msg::{Method, Name, Request, Response, Uri, one_line};
 
 /// The transfers in progress.
 #[derive(Default)]
@@ -137,7 +137,7 @@ impl AgentService {
             Some(to) if to.method != Method::Invite => 501,
             Some(_) if self.draining || self.transfers.theirs.contains_key(&leg) => 491,
             Some(to) if self.legs.get(leg).is_some_and(|entry| entry.told && entry.is_up()) => {
-                let by = request.header(Name::parse(b"Referred-By")).map(Bytes::copy_from_slice);
+                let by = request.header(Name::parse(b"Referred-By")).map(one_line);
                 let target = String::from_utf8_lossy(&to.uri).into_owned();
                 let attended = to.replaces.is_some();
                 self.transfers.theirs.insert(leg, Theirs { usage, refer, to, by });

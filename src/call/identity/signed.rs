@@ -2,9 +2,8 @@
 //! 24.229 §7.2A.20) and P-Attestation-Indicator (ATIS-1000074). Between gateways it is passed on unchanged,
 //! provided that the numbers it concerns are unchanged.
 
-use crate::headers::clean;
 use b2b_sip::endpoint::HeaderFields;
-use b2b_sip::msg::{Name, Request, Uri};
+use b2b_sip::msg::{Name, Request, Uri, one_line};
 
 use super::number::canonical;
 
@@ -30,7 +29,7 @@ impl Signed {
         let names = SIGNED.into_iter().chain(ATTESTED.into_iter().filter(|_| trusted));
         let lines = names.flat_map(|name| {
             let values = request.field_values(Name::parse(name.as_bytes()));
-            values.map(move |value| (name.into(), clean(value)))
+            values.map(move |value| (name.into(), one_line(value)))
         });
         let digits = |uri: Uri<'_>| canonical(&uri.number(&())?);
         let from = request.from().ok().and_then(|from| digits(from.uri));

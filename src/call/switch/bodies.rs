@@ -6,7 +6,7 @@ use crate::body::{self, PartKind};
 use crate::handler::Party;
 use b2b_sip::endpoint::Body;
 use b2b_sip::msg::body::{Content, Part};
-use b2b_sip::msg::{Headers, Name, chars};
+use b2b_sip::msg::{Headers, Name, one_line};
 
 impl Switch {
     /// The status and reason that refuse a request of this party because of its body.
@@ -64,8 +64,8 @@ impl Switch {
         if parts.len() < all {
             return Body::mixed(session, parts);
         }
-        let content_type = message.header(Name::ContentType).map(chars::unfold);
-        let content_type = content_type.unwrap_or(b"application/octet-stream".into()).into_owned().into();
+        let content_type = message.header(Name::ContentType).unwrap_or(b"application/octet-stream");
+        let content_type = one_line(content_type);
         Some(Body { content_type, data: message.body() }).filter(|body| !body.data.is_empty())
     }
 }

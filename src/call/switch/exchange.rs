@@ -11,12 +11,11 @@ use super::waiting::{OnApplied, OnDescription};
 use super::{Switch, Turn};
 use crate::controller::{Hold, MediaError, MediaFuture, PairPolicy};
 use crate::failure::inside;
-use crate::headers::clean;
 use crate::leg_life::OnAck;
 use crate::service::CallError;
 use crate::{CallId, LegId};
 use b2b_sip::endpoint::{Body, CommandError, HeaderFields, Reply, ServerTransactionId};
-use b2b_sip::msg::{Name, Response};
+use b2b_sip::msg::{Name, Response, one_line};
 
 /// Number of an exchange within its call; never reused.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -375,7 +374,7 @@ impl Switch {
         let told = inside(status, true);
         let reason = if told == status { reason } else { String::new() };
         let wait = response.and_then(|it| it.header(Name::RetryAfter)).filter(|_| told >= 500);
-        let headers = wait.map(|wait| (Bytes::from_static(b"Retry-After"), clean(wait)));
+        let headers = wait.map(|wait| (Bytes::from_static(b"Retry-After"), one_line(wait)));
         let headers = headers.into_iter().collect();
         self.exchange_refused(t, call, Reply { reason, headers, ..Reply::status(told) });
         if has_expired {

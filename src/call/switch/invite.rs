@@ -14,13 +14,13 @@ use super::table::{Leg, LegRules};
 use super::{Switch, Turn};
 use crate::LegId;
 use crate::controller::MediaError;
-use crate::headers::{self, HeaderRule, clean};
+use crate::headers::{self, HeaderRule};
 use crate::identity::CallerIdentity;
 use crate::identity::outward::{Writing, quoted};
 use crate::lookup::ResolvedContact;
 use crate::service::DialOptions;
 use b2b_sip::endpoint::{Body, HeaderFields, HopRule, Invite, InviteError, Onward, SessionRefresher};
-use b2b_sip::msg::{Name, NameAddr, Request, chars, elements};
+use b2b_sip::msg::{Name, NameAddr, Request, chars, elements, one_line};
 
 /// Header fields of the caller's INVITE that are passed on unchanged.
 const PASSED_ON: [Name<'static>; 2] = [Name::Subject, Name::Priority];
@@ -146,13 +146,11 @@ impl Switch {
         let mut headers: Vec<(Bytes, Bytes)> = options
             .headers
             .iter()
-            .map(|(name, value)| {
-                (Bytes::copy_from_slice(name.as_bytes()), Bytes::copy_from_slice(value.as_bytes()))
-            })
+            .map(|(name, value)| (Bytes::copy_from_slice(name.as_bytes()), one_line(value.as_bytes())))
             .collect();
         for name in PASSED_ON.into_iter().filter(|name| writing.passes(*name)) {
             if let Some(value) = caller.and_then(|invite| invite.header(name)) {
-                headers.push((Bytes::copy_from_slice(name.as_bytes()), clean(value)));
+                headers.push((Bytes::copy_from_slice(name.as_bytes()), one_line(value)));
             }
         }
         headers.extend(contact.into_iter().flat_map(|contact| contact.headers.iter().cloned()));

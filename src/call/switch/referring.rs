@@ -11,11 +11,10 @@ use super::replacing::PassedRefer;
 use super::{Switch, Turn};
 use crate::LegId;
 use crate::event::{Event, TransferKind};
-use crate::headers::clean;
 use crate::leg_fsm::TerminationCause;
 use crate::service::{ReferError, ReferOutcome, ReferRequest};
 use b2b_sip::endpoint::{CommandError, ReferId, ReferTo, RequestFailure, UsageId};
-use b2b_sip::msg::{Name, NameAddr, Request, Response};
+use b2b_sip::msg::{Name, NameAddr, Request, Response, one_line};
 
 /// An outgoing REFER whose outcome is not known yet.
 struct Referred {
@@ -110,7 +109,7 @@ impl Switch {
         request: &Request,
         (usage, refer): (UsageId, ReferId),
     ) {
-        let value = request.header(Name::ReferTo).map(clean).unwrap_or_default();
+        let value = request.header(Name::ReferTo).map(one_line).unwrap_or_default();
         let value = without_headers(value, refer_to);
         let Some(other) = self.calls.leg(to).and_then(|it| it.usage) else {
             return t.answer_refer(usage, refer, 480);

@@ -9,13 +9,12 @@ use crate::call_fsm::CallState;
 use crate::controller::{DtmfMode, EndpointId};
 use crate::event::{DigitBy, Event, INFO_BODY, INFO_FIELD, InfoSaid};
 use crate::failure::inside;
-use crate::headers::clean;
 use crate::negotiate::pair;
 use crate::{LegId, digits};
 use b2b_sip::endpoint::{
     Body, HeaderFields, InDialog, Reply, RequestFailure, RequestId, ServerTransactionId,
 };
-use b2b_sip::msg::{Headers, Method, Name, Request, Response};
+use b2b_sip::msg::{Headers, Method, Name, Request, Response, one_line};
 use b2b_sip::net::budget::{Bucket, Rate};
 
 /// Header fields passed on with a request or its response.
@@ -312,7 +311,7 @@ impl Switch {
 fn passed_on(headers: &Headers) -> HeaderFields {
     let field = |name: &'static str| {
         let value = headers.header(Name::parse(name.as_bytes()))?;
-        Some((Bytes::from_static(name.as_bytes()), clean(value)))
+        Some((Bytes::from_static(name.as_bytes()), one_line(value)))
     };
     PASSED_ON.into_iter().filter_map(field).collect()
 }

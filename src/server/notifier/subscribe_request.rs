@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use b2b_sip::endpoint::Reply;
-use b2b_sip::msg::{Name, Request};
+use b2b_sip::msg::{Name, Request, one_line};
 
 /// The value of Allow-Events.
 const EVENTS: &str = "dialog, message-summary";
@@ -57,7 +57,7 @@ pub struct SubscribeRequest {
 /// # Errors
 /// The response that says what is wrong.
 pub fn read(request: &Request) -> Result<SubscribeRequest, Reply> {
-    let event = request.header(Name::Event).unwrap_or_default();
+    let event = one_line(request.header(Name::Event).unwrap_or_default());
     let mut parts = event.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
     let package = parts.next().and_then(Package::named).ok_or_else(bad_event)?;
     let id = parts.find(|part| part.get(..3).is_some_and(|name| name.eq_ignore_ascii_case(b"id=")));
@@ -127,6 +127,8 @@ mod tests {
         let read = asked("Event: Dialog;sla ; id=a7\r\nExpires: 600\r\n").unwrap();
         assert_eq!((read.package, &read.event[..]), (Package::Dialog, &b"dialog;id=a7"[..]));
         assert_eq!(read.expires, Duration::from_secs(600));
+        let read = asked("Event: dialog;id=\r\n 5\r\n").unwrap();
+        assert_eq!(&read.event[..], b"dialog;id= 5", "it goes into NOTIFY on one line");
         let read = asked("o: message-summary\r\nExpires: 0\r\n").unwrap();
         assert_eq!((read.package, &read.event[..]), (Package::MessageSummary, &b"message-summary"[..]));
         assert!(read.expires.is_zero());

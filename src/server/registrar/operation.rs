@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use b2b_sip::msg::{Name, NameAddr, Request, chars};
+use b2b_sip::msg::{Name, NameAddr, Request, chars, one_line};
 
 /// Maximum octets of a contact with its parameters, of a Path, of a Call-ID, and of a User-Agent.
 const MAX_CONTACT: usize = 1_024;
@@ -122,7 +122,7 @@ impl<'a> Wanted<'a> {
                 kept.extend_from_slice(value);
             }
         }
-        clean(&kept)
+        one_line(&kept).as_ref().into()
     }
 }
 
@@ -140,21 +140,15 @@ pub(super) fn path(request: &Request) -> Result<Box<[u8]>, Refusal> {
     }
     match path.len() > MAX_PATH {
         true => Err(Refusal::Bad("Path Too Long")),
-        false => Ok(clean(&path)),
+        false => Ok(one_line(&path).as_ref().into()),
     }
 }
 
 /// The User-Agent, for display.
 pub(super) fn user_agent(request: &Request) -> Box<str> {
     let value = request.header(Name::UserAgent).unwrap_or_default();
-    let text = String::from_utf8_lossy(&clean(value)).into_owned();
+    let text = String::from_utf8_lossy(&one_line(value)).into_owned();
     text[..text.floor_char_boundary(MAX_USER_AGENT)].into()
-}
-
-/// Replaces folds and control characters: the value goes into messages again.
-fn clean(value: &[u8]) -> Box<[u8]> {
-    let plain = |byte: &u8| if chars::is(*byte, chars::CONTROL) { b' ' } else { *byte };
-    chars::unfold(value).iter().map(plain).collect()
 }
 
 /// Seconds. A value that is no number, or does not fit 32 bits, counts as an hour.

@@ -13,7 +13,7 @@ use crate::dialog::refer_fsm::{notifier, subscriber};
 use crate::dialog::replaces::ReferTo;
 use crate::dialog::request::Draft;
 use crate::dialog::usage::{Phase, Refer, ReferRole, Usage};
-use crate::msg::{Method, Name, Request, Response, chars, phrase};
+use crate::msg::{Method, Name, Request, Response, chars, one_line, phrase};
 use crate::transaction::client::Outcome;
 
 /// Lifetime of the implicit subscription of a REFER: longer than any ringing.
@@ -114,8 +114,8 @@ impl Endpoint {
         status: u16,
         reason: &str,
     ) -> Result<(), CommandError> {
-        if !(100..700).contains(&status) || reason.bytes().any(|byte| chars::is(byte, chars::CONTROL)) {
-            return Err(CommandError::WrongState("a status is 100 to 699, its reason one line"));
+        if !(100..700).contains(&status) {
+            return Err(CommandError::WrongState("a status is 100 to 699"));
         }
         let known = self.usages.get_mut(usage).and_then(|it| it.refer(refer));
         match known.map(|refer| &mut refer.role) {
@@ -123,7 +123,7 @@ impl Endpoint {
                 if !matches!(state, notifier::State::Asked | notifier::State::LastWaits) =>
             {
                 let reason = if reason.is_empty() { phrase(status) } else { reason };
-                *told = (status, reason.to_owned());
+                *told = (status, String::from_utf8_lossy(&one_line(reason.as_bytes())).into_owned());
             }
             _ => return Err(CommandError::Gone),
         }

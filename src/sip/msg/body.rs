@@ -11,7 +11,7 @@ use super::headers::Headers;
 use super::lines::{self, Line};
 use super::name::Name;
 use super::params::Params;
-use super::writer::echo;
+use super::writer::one_line;
 
 /// The types of bodies in which a session is found, for Accept.
 pub const ACCEPT: &str = "application/sdp, multipart/mixed, multipart/related";
@@ -77,17 +77,13 @@ impl Headers {
         if let session @ Some(_) = self.usual_session() {
             return Content { session, ..Content::default() };
         }
-        let (body, mut content) = (self.body(), Content::default());
-        if !body.is_empty() {
-            let head = Head {
-                content_type: self.header(Name::ContentType),
-                disposition: self.header(Name::ContentDisposition),
-                id: self.header(CONTENT_ID),
-                is_encoded: self.headers(Name::ContentEncoding).any(is_encoding),
-            };
-            content.take(&head, body, 0, false);
-        }
-        content
+        let head = Head {
+            content_type: self.header(Name::ContentType),
+            disposition: self.header(Name::ContentDisposition),
+            id: self.header(CONTENT_ID),
+            is_encoded: self.headers(Name::ContentEncoding).any(is_encoding),
+        };
+        Content::of(&head, self.body())
     }
 }
 
@@ -145,8 +141,21 @@ fn param(params: &[u8], name: &str) -> Option<Vec<u8>> {
 impl Content {
     /// Reads a body with this Content-Type.
     pub fn read(content_type: &[u8], data: Bytes) -> Content {
+        Content::of(&Head { content_type: Some(content_type), ..Head::default() }, data)
+    }
+
+    fn of(head: &Head<'_>, data: Bytes) -> Content {
         let mut content = Content::default();
-        content.take(&Head { content_type: Some(content_type), ..Head::default() }, data, 0, false);
+        if !data.is_empty() {
+            content.take(head, data, 0, false);
+        }
+        // Encoded, it cannot be read, and no other part is the session.
+        if content.session.is_none()
+            && let Some(part) =
+                content.parts.iter_mut().find(|part| part.is("application/sdp") && part.disposition.is_none())
+        {
+            part.is_required = true;
+        }
         content
     }
 
@@ -173,12 +182,10 @@ impl Content {
             self.session = Some(data);
         } else {
             self.parts.push(Part {
-                content_type: head.content_type.map(echoed).unwrap_or_default(),
-                disposition: head.disposition.map(echoed),
-                id: head.id.map(echoed),
-                // An encoded session cannot be read, and is needed.
-                is_required: !optional
-                    && handling.unwrap_or(depth == 0 || is_sdp && !is_early && head.is_encoded),
+                content_type: head.content_type.map(one_line).unwrap_or_default(),
+                disposition: head.disposition.map(one_line),
+                id: head.id.map(one_line),
+                is_required: !optional && handling.unwrap_or(depth == 0),
                 data,
             });
         }
@@ -223,13 +230,6 @@ impl Content {
             self.take(&head, part.slice(start..), depth + 1, optional || is_choice);
         }
     }
-}
-
-/// A value without folds and control characters.
-fn echoed(value: &[u8]) -> Bytes {
-    let mut plain = Vec::with_capacity(value.len());
-    echo(&mut plain, value);
-    plain.into()
 }
 
 /// The parts between the delimiters; what comes before the first and after the last is no part. The last

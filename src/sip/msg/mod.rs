@@ -58,7 +58,7 @@ pub use reply::ResponseWriter;
 pub use uri::{Host, Scheme, Uri, UriError};
 pub use via::{MAGIC_COOKIE, Rport, Transport, Via};
 pub(crate) use writer::echo;
-pub use writer::{Quoted, RequestWriter, WriteError};
+pub use writer::{Quoted, RequestWriter, WriteError, one_line};
 
 /// Size limits of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -135,6 +135,13 @@ pub(crate) fn echo(out: &mut Vec<u8>, value: &[u8]) {
     }
 }
 
+/// A received value on one line, for a message of ours: folds and control characters become one space each.
+pub fn one_line(value: &[u8]) -> Bytes {
+    let mut line = Vec::with_capacity(value.len());
+    echo(&mut line, value);
+    line.into()
+}
+
 /// The methods common to requests and responses.
 macro_rules! common_methods {
     ($writer:ident) => {

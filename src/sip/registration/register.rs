@@ -12,7 +12,7 @@ use crate::dialog::hop::Hop;
 use crate::endpoint::{Endpoint, InviteError, OutOfDialog, RequestFailure, RequestIdentity};
 use crate::msg::contact_token::ContactToken;
 use crate::msg::seconds::{self, REGISTRATION};
-use crate::msg::{Method, Name, NameAddr, Response, Uri};
+use crate::msg::{Method, Name, NameAddr, Response, Uri, one_line};
 
 /// Maximum number of REGISTERs in a row that responses ask for: challenges and 423.
 const MOST_AGAIN: u8 = 8;
@@ -354,7 +354,7 @@ fn service_route(response: &Response) -> Vec<Bytes> {
     let is_route =
         |value: &&[u8]| NameAddr::parse(value).is_some_and(|route| Hop::of(&route.uri) != Hop::Nowhere);
     let good = values.len() <= MOST_ROUTES && values.iter().all(is_route);
-    if good { values.into_iter().map(Bytes::copy_from_slice).collect() } else { Vec::new() }
+    if good { values.into_iter().map(one_line).collect() } else { Vec::new() }
 }
 
 /// The expiry granted (§10.2.4): that of our Contact, else of Expires. A registrar that rewrites

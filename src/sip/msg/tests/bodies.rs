@@ -80,7 +80,10 @@ fn what_has_to_be_understood_is_told() {
         );
     }
     let encoded = part("c: application/sdp\r\nContent-Transfer-Encoding: base64\r\n", "dj0w");
-    assert!(of_parts(&[encoded]).parts[0].is_required, "no call without its session");
+    assert!(of_parts(std::slice::from_ref(&encoded)).parts[0].is_required, "no call without its session");
+    let choice = content("c: multipart/alternative;boundary=edge", &encoded);
+    assert!(choice.parts[0].is_required, "nor with a choice of none");
+    assert!(!of_parts(&[encoded, sdp()]).parts[0].is_required, "another one is readable");
     let inner = part(&head("required"), "x").replace("--edge", "--in") + "--in--\r\n";
     let nested = |disposition: &str| {
         of_parts(&[sdp(), part(&format!("c: multipart/mixed;boundary=in\r\n{disposition}"), &inner)])

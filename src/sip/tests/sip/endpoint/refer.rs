@@ -78,12 +78,12 @@ fn a_transfer_is_asked_for_followed_and_told_to_its_end() {
 
     // Changes during a NOTIFY go into the next one.
     let now = pair.now;
-    for (status, reason) in [(180, ""), (183, "One"), (183, "Two")] {
+    for (status, reason) in [(180, ""), (183, "One"), (183, "T\u{7}o")] {
         pair.ends[B].notify_refer(now, b, theirs, status, reason).unwrap();
     }
     pair.settle();
     assert_eq!(heard(&mut pair, ours).1, [(180, false), (183, false)]);
-    assert!(pair.last(B, "NOTIFY").ends_with("SIP/2.0 183 Two\r\n"));
+    assert!(pair.last(B, "NOTIFY").ends_with("SIP/2.0 183 T o\r\n"));
     let now = pair.now;
     pair.ends[B].notify_refer(now, b, theirs, 200, "").unwrap();
     pair.settle();
