@@ -162,7 +162,7 @@ impl Endpoint {
     /// Reports the challenge if `response` is one. Otherwise returns the outcome.
     pub(super) fn asks_for_credentials(
         &mut self,
-        kept: Box<Kept>,
+        mut kept: Box<Kept>,
         outcome: Outcome<User>,
         response: Response,
     ) -> Option<(Outcome<User>, Response)> {
@@ -176,7 +176,6 @@ impl Endpoint {
             let Some(ours) = it.ours(cseq) else { return Some((outcome, response)) };
             (ours.transaction, ours.deadline) = (None, None);
         }
-        let mut kept = kept;
         kept.draft.challenges.push(response.clone());
         let Draft { cseq, ref method, ref challenges, .. } = kept.draft;
         let (method, responses, uri) = (method.clone(), challenges.clone(), uri.into());

@@ -312,7 +312,7 @@ fn a_keep_alive_is_answered() {
     stream.read_exact(&mut pong).expect("pong");
     assert_eq!(&pong, b"\r\n");
     ask(&mut stream);
-    // Single ones, apart, are answered by nothing: the next octets are those of a response.
+    // Single ones, further apart than the pieces of a ping, are answered by nothing: the next octets are a response.
     for _ in 0..3 {
         stream.write_all(b"\r\n").expect("sent");
         std::thread::sleep(Duration::from_millis(1_200));

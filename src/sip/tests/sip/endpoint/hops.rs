@@ -297,11 +297,8 @@ fn a_next_hop_that_has_responded_is_not_left_and_no_hop_is_asked_for_ever() {
         let mut pair = Pair::new(Network::QUIET);
         pair.deaf[A] = true;
         let (usage, ..) = by_tcp(&mut pair, contact);
-        let now = pair.now;
-        pair.ends[B].bye(now, usage).unwrap();
-        pair.flush();
-        let bye = pair.last(B, "BYE");
-        pair.deliver(B, Transport::Tcp, reply(&bye, response, "", ""));
+        let (_, sent) = bye(&mut pair, usage);
+        pair.deliver(B, Transport::Tcp, reply(&sent, response, "", ""));
         pair.close_to(B, 5099);
         assert_eq!(ports(&pair, "BYE"), [5099], "{response}");
         pair.assert_nothing_left();
@@ -311,9 +308,7 @@ fn a_next_hop_that_has_responded_is_not_left_and_no_hop_is_asked_for_ever() {
     let mut pair = Pair::new(Network::QUIET);
     pair.deaf[A] = true;
     let (usage, ..) = by_tcp(&mut pair, contact);
-    let now = pair.now;
-    pair.ends[B].bye(now, usage).unwrap();
-    pair.flush();
+    bye(&mut pair, usage);
     for _ in 0..3 {
         pair.close(B);
     }
