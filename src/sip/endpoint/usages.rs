@@ -1,6 +1,6 @@
 //! The slab of usages, their timers and their end.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use slab::Slab;
@@ -25,7 +25,7 @@ pub(super) struct Usages {
     slab: Slab<Usage>,
     by_tag: Tokens,
     /// The keys of the INVITEs that were answered.
-    merged: HashSet<u64>,
+    merged: Tokens,
     /// Seeds for the next usages, used instead of the mint's.
     foreseen: VecDeque<[u8; 32]>,
     removals: usize,
@@ -89,13 +89,13 @@ impl Usages {
     pub fn merge(&mut self, id: UsageId, key: u64) {
         if let Some(usage) = self.get_mut(id) {
             usage.merge_key = key;
-            self.merged.insert(key);
+            self.merged.insert(key, id.slot);
         }
     }
 
     /// Whether an INVITE with this key began a call that lives.
     pub fn is_merged(&self, key: u64) -> bool {
-        self.merged.contains(&key)
+        self.merged.get(key).is_some()
     }
 
     /// The usage with this dialog; `tag` is ours.
@@ -143,17 +143,22 @@ impl Usages {
             if let Some(it) = locate_tag(usage.local_tag.as_bytes()) {
                 self.by_tag.remove(it.random, id.slot);
             }
-            self.merged.remove(&usage.merge_key);
+            self.merged.remove(usage.merge_key, id.slot);
             if give_back(&mut self.slab, &mut self.removals) {
                 self.by_tag.shrink();
-                self.merged.shrink_to_fit();
+                self.merged.shrink();
             }
         }
     }
 
     /// Numbers of usages, timer entries and map entries, and the slab capacity.
     pub fn holdings(&self) -> [usize; 4] {
-        [self.slab.len(), self.timers.len(), self.by_tag.entries() + self.merged.len(), self.slab.capacity()]
+        [
+            self.slab.len(),
+            self.timers.len(),
+            self.by_tag.entries() + self.merged.entries(),
+            self.slab.capacity(),
+        ]
     }
 }
 

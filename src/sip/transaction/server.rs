@@ -12,6 +12,7 @@ use super::shares::{Owner, Shares};
 use super::slots::give_back;
 use super::timer::TimerTable;
 use super::timer_queue::{Queued, TimerQueue};
+use super::tokens::Tokens;
 use super::{Action, Timer, TimerLengths, invite_server, non_invite_server};
 use crate::endpoint::outbox::{Outbox, ReplyPath, Way};
 use crate::endpoint::{ServerTransactionId, UsageId};
@@ -128,7 +129,7 @@ pub struct ServerTransactions {
     removals: usize,
     shares: Shares,
     keys: HashMap<Arc<[u8]>, u32>,
-    merge_keys: HashMap<u64, u32>,
+    merge_keys: Tokens,
     secret: [u64; 2],
     scratch: Vec<u8>,
     timers: TimerQueue<ServerTransactionId>,
@@ -144,7 +145,7 @@ impl ServerTransactions {
             removals: 0,
             shares: Shares::new(known),
             keys: HashMap::new(),
-            merge_keys: HashMap::new(),
+            merge_keys: Tokens::default(),
             secret,
             scratch: Vec::new(),
             timers: TimerQueue::default(),
@@ -187,7 +188,7 @@ impl ServerTransactions {
     /// (§8.2.2.2). `answered`: whether a dialog has this key.
     pub fn is_merged(&self, request: &Request, answered: impl FnOnce(u64) -> bool) -> bool {
         let key = merge_key(request, self.secret);
-        key.is_some_and(|key| self.merge_keys.contains_key(&key) || answered(key))
+        key.is_some_and(|key| self.merge_keys.get(key).is_some() || answered(key))
     }
 
     /// The key by which copies of a transaction's request are recognised.
@@ -355,7 +356,7 @@ impl ServerTransactions {
         [
             self.slab.len(),
             self.timers.len(),
-            self.keys.len() + self.merge_keys.len() + self.shares.entries(),
+            self.keys.len() + self.merge_keys.entries() + self.shares.entries(),
             self.slab.capacity(),
         ]
     }
@@ -425,7 +426,9 @@ impl ServerTransactions {
             if matches!(server.machine, Machine::Invite(invite_server::State::Confirmed)) {
                 server.tag = server.tag.take().or_else(|| to_tag(&response).map(Box::from));
                 // The peer may try again: nothing is under way that its request could double.
-                forget_merged(&mut self.merge_keys, server.merge_key.take(), slot);
+                if let Some(key) = server.merge_key.take() {
+                    self.merge_keys.remove(key, slot);
+                }
             }
         }
         // Only an INVITE's response is kept whatever its size: there are as many of those as calls. A
@@ -446,18 +449,14 @@ impl ServerTransactions {
         self.timers.disarm(&mut server.queued, id);
         self.shares.end(&server.owner, server.weight);
         self.keys.remove(&server.key);
-        forget_merged(&mut self.merge_keys, server.merge_key, slot);
+        if let Some(key) = server.merge_key {
+            self.merge_keys.remove(key, slot);
+        }
         if give_back(&mut self.slab, &mut self.removals) {
             self.keys.shrink_to_fit();
-            self.merge_keys.shrink_to_fit();
+            self.merge_keys.shrink();
             self.shares.shrink();
         }
-    }
-}
-
-fn forget_merged(keys: &mut HashMap<u64, u32>, key: Option<u64>, slot: u32) {
-    if let Some(key) = key.filter(|key| keys.get(key) == Some(&slot)) {
-        keys.remove(&key);
     }
 }
 

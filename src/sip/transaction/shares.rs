@@ -3,12 +3,13 @@
 //! each, and who keeps little finds room until very many sources have used the part up.
 
 use std::collections::HashMap;
-use std::hash::Hash;
+use std::hash::{BuildHasher, BuildHasherDefault, Hash, RandomState};
 use std::net::IpAddr;
 use std::time::Instant;
 
 use slab::Slab;
 
+use super::tokens::AsItIs;
 use crate::endpoint::UsageId;
 use crate::known::{Acquaintance, KnownSources, network};
 
@@ -48,19 +49,20 @@ pub struct Shares {
     all: Held,
     kinds: [Held; 3],
     sources: Table<(Acquaintance, IpAddr)>,
-    calls: Table<UsageId>,
+    calls: Table<UsageId, BuildHasherDefault<AsItIs>>,
 }
 
-/// What each of many holds; who holds nothing has no entry.
+/// What each of many holds; who holds nothing has no entry. Peers choose addresses, but not our ids: those
+/// are their own hash.
 #[derive(Debug)]
-struct Table<K> {
-    places: HashMap<K, u32>,
+struct Table<K, S = RandomState> {
+    places: HashMap<K, u32, S>,
     held: Slab<(K, Held)>,
 }
 
-impl<K: Copy + Hash + Eq> Table<K> {
+impl<K: Copy + Hash + Eq, S: BuildHasher + Default> Table<K, S> {
     fn new() -> Self {
-        Table { places: HashMap::new(), held: Slab::new() }
+        Table { places: HashMap::default(), held: Slab::new() }
     }
 
     fn of(&self, key: &K) -> Held {

@@ -1,10 +1,10 @@
-//! Maps our own tokens to slab slots, by the random bits of a tag or branch.
+//! Maps keys of ours to slab slots: the random bits of a tag or branch, or what a secret has hashed.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-/// Slots by the random bits of tokens. Only our own tokens are inserted, so no peer can
-/// fill the map or choose its keys. A hit is only valid once the whole token was compared.
+/// Slots by keys that no peer can choose, so that they need no further hash. A hit by the random bits of a
+/// token is only valid once the whole token was compared.
 #[derive(Default)]
 pub struct Tokens(HashMap<u64, u32, BuildHasherDefault<AsItIs>>);
 
@@ -37,9 +37,9 @@ impl Tokens {
     }
 }
 
-/// A hasher that uses random keys as their own hash.
+/// A hasher that uses keys of ours as their own hash.
 #[derive(Default)]
-struct AsItIs(u64);
+pub(super) struct AsItIs(u64);
 
 impl Hasher for AsItIs {
     fn finish(&self) -> u64 {
@@ -48,6 +48,10 @@ impl Hasher for AsItIs {
 
     fn write(&mut self, bytes: &[u8]) {
         bytes.iter().for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
+    }
+
+    fn write_u32(&mut self, value: u32) {
+        self.0 = self.0 << 32 | u64::from(value);
     }
 
     fn write_u64(&mut self, value: u64) {
