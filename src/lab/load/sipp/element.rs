@@ -15,19 +15,17 @@ pub enum ScenarioError {
         /// The system error.
         error: std::io::Error,
     },
-    /// A line is invalid, or outside the subset.
-    #[error("{path}: line {line}: {reason}")]
-    Line {
+    /// Lines are invalid, or outside the subset.
+    #[error("{}", faults.iter().map(|(line, reason)| format!("{}: line {line}: {reason}", path.display())).collect::<Vec<_>>().join("\n"))]
+    Lines {
         /// The file.
         path: PathBuf,
-        /// The line, from 1.
-        line: u32,
-        /// The reason, and the replacement.
-        reason: String,
+        /// The lines, each with its reason and the replacement.
+        faults: Vec<Fault>,
     },
 }
 
-/// A line, from 1, and its error.
+/// A line, from 1, and its error with the replacement.
 pub type Fault = (u32, String);
 
 /// Where the lines of a text begin.
@@ -53,19 +51,12 @@ pub struct Element<'a, 'input> {
 }
 
 /// Attributes of SIPp's statistics and screens, which have no effect here.
-const IGNORED: [&str; 8] =
-    ["rtd", "start_rtd", "repeat_rtd", "crlf", "counter", "hide", "display", "sanity_check"];
+/// The branch of an ACK is what its message says, as in SIPp: `ack_txn` only counts there.
+const IGNORED: [&str; 10] =
+    ["rtd", "start_rtd", "repeat_rtd", "crlf", "counter", "hide", "display", "sanity_check", "ack_txn", "id"];
 
 /// Attributes outside the subset, and their replacements.
-const REFUSED: [(&str, &str); 4] = [
-    ("start_txn", "transactions are not named; leave it out, a response belongs to a method that was sent"),
-    ("ack_txn", "transactions are not named; leave it out, and write [branch-N] for that of another message"),
-    (
-        "response_txn",
-        "transactions are not named; leave it out, a response belongs to a method that was sent",
-    ),
-    ("advance_state", "write optional=\"true\""),
-];
+const REFUSED: [(&str, &str); 1] = [("advance_state", "write optional=\"true\"")];
 
 impl<'a, 'input> Element<'a, 'input> {
     /// The root.
@@ -125,6 +116,19 @@ impl<'a, 'input> Element<'a, 'input> {
             Some("true") => Ok(true),
             Some(other) => Err(self.fault(format!("{name}=\"{other}\" is neither true nor false"))),
         }
+    }
+
+    /// A number of any size.
+    pub fn real(self, name: &str) -> Result<Option<f64>, Fault> {
+        // SIPp takes an empty value as 0
+        let number = |text: &str| match text.trim() {
+            "" => Some(0.0),
+            text => text.parse().ok().filter(|it: &f64| it.is_finite()),
+        };
+        let read = self
+            .get(name)
+            .map(|text| number(text).ok_or_else(|| self.fault(format!("{name}=\"{text}\" is not a number"))));
+        read.transpose()
     }
 
     /// A numeric attribute, at least 0.

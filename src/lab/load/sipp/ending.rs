@@ -6,6 +6,9 @@ use bytes::Bytes;
 use super::seen::reply;
 use b2b_sip::msg::{Limits, Message, Method, Name, NameAddr, Request, Response};
 
+/// Maximum requests without a response that a call remembers.
+const MOST_ASKED: usize = 16;
+
 /// The state of a call's INVITEs and its dialog.
 #[derive(Debug, Default)]
 pub struct Ending {
@@ -13,8 +16,8 @@ pub struct Ending {
     pending: Option<Request>,
     /// A sent INVITE, its final response, and whether the ACK is missing.
     answered: Option<(Request, Response, bool)>,
-    /// A received INVITE without a final response.
-    asked: Option<Request>,
+    /// Received requests without a final response: one that gets none comes again and again.
+    asked: Vec<Request>,
     /// A received INVITE, and the 2xx sent to it.
     accepted: Option<(Request, Response)>,
     /// The highest sent CSeq.
@@ -42,10 +45,10 @@ impl Ending {
                     _ => {}
                 }
             }
-            Message::Response(response) if cseq.method == Method::Invite && response.status() >= 200 => {
-                if let Some(request) = self.asked.take()
-                    && response.status() < 300
-                {
+            Message::Response(response) if response.status() >= 200 => {
+                let at = self.asked.iter().position(|it| it.cseq().is_ok_and(|it| it == cseq));
+                let request = at.map(|at| self.asked.remove(at)).filter(|it| *it.method() == Method::Invite);
+                if let Some(request) = request.filter(|_| response.status() < 300) {
                     self.accepted = Some((request, response));
                 }
             }
@@ -56,11 +59,13 @@ impl Ending {
     /// Notes a received message, expected or not.
     pub fn came(&mut self, message: &Message) {
         match message {
-            Message::Request(request) => match request.method() {
-                Method::Invite => self.asked = Some(request.clone()),
-                Method::Bye => self.closed = true,
-                _ => {}
-            },
+            Message::Request(request) if *request.method() != Method::Ack => {
+                self.closed |= *request.method() == Method::Bye;
+                // a scenario may loop, and leave every request without a response
+                self.asked.truncate(MOST_ASKED - 1);
+                self.asked.push(request.clone());
+            }
+            Message::Request(_) => {}
             Message::Response(response) if response.status() >= 200 => {
                 let of_invite = response.cseq().is_ok_and(|cseq| cseq.method == Method::Invite);
                 if let Some(request) = self.pending.take_if(|_| of_invite) {
@@ -83,8 +88,10 @@ impl Ending {
     /// The missing messages. `via`: without its branch; `branch`: an unused one.
     pub fn messages(&self, via: &str, branch: &str) -> Vec<Bytes> {
         let mut messages = Vec::new();
-        if let Some(request) = &self.asked {
-            messages.push(reply(request, 500));
+        for request in &self.asked {
+            // a BYE ends the call, whatever the scenario says
+            let ends = matches!(request.method(), Method::Bye | Method::Cancel);
+            messages.push(reply(request, if ends { 200 } else { 500 }));
         }
         let own = |name: &str| format!("{via};branch={branch}{name}").into_bytes();
         if let Some((request, response, unacknowledged)) = &self.answered {

@@ -1,24 +1,30 @@
-//! Searches of the last message.
+//! Searches of a message.
 
 use std::borrow::Cow;
 
 use super::known::{Known, body_of};
 use super::scenario::{Ereg, SearchIn};
+use super::variables::Value;
 use b2b_sip::msg::{Message, Name};
 
-/// Searches for an expression, and stores the match.
+/// Searches for an expression, and stores the match. `sent`: the message that the step has sent; otherwise the
+/// last received one is searched.
 ///
 /// # Errors
 /// A match is missing although required, or the other way round.
-pub fn search(ereg: &Ereg, known: &mut Known) -> Result<(), String> {
-    let text = known.last.as_ref().and_then(|last| place(&ereg.search_in, last));
+pub fn search(ereg: &Ereg, known: &mut Known, sent: Option<&Message>) -> Result<(), String> {
+    let text = match &ereg.search_in {
+        SearchIn::Variable(at) => Some(Cow::Owned(known.variables.text(*at).to_vec())),
+        search_in => sent.or(known.last.as_ref()).and_then(|message| place(search_in, message)),
+    };
     let found = text.as_deref().and_then(|text| ereg.regex.captures(text));
     let is_there = found.is_some();
-    for (n, variable) in ereg.assign_to.iter().enumerate() {
-        let group = found.as_ref().and_then(|found| found.get(n)).map(|group| group.as_bytes().to_vec());
-        if let Some(variable) = known.variables.get_mut(*variable) {
-            *variable = group;
-        }
+    let groups = ereg.assign_to.iter().enumerate().map(|(n, variable)| {
+        let group = found.as_ref().and_then(|found| found.get(n));
+        (*variable, group.map(|group| Value::Text(group.as_bytes().to_vec())))
+    });
+    for (variable, group) in groups.collect::<Vec<_>>() {
+        known.variables.set(variable, group);
     }
     match ereg.check {
         Some(wanted) if wanted != is_there => {
@@ -34,13 +40,14 @@ fn place<'a>(search_in: &SearchIn, message: &'a Message) -> Option<Cow<'a, [u8]>
     match search_in {
         SearchIn::Message => Some(Cow::Borrowed(message.as_bytes())),
         SearchIn::Body => Some(Cow::Owned(body_of(message).to_vec())),
-        SearchIn::Header { name, occurrence, trimmed } => {
+        SearchIn::Header { name, occurrence, behind_colon, trimmed } => {
             let wanted = Name::parse(name.as_bytes());
             let mut fields = message.fields().zip(message.lines()).filter(|((name, _), _)| *name == wanted);
             let (_, line) = fields.nth(*occurrence)?;
-            let at = memchr::memchr(b':', line)? + 1;
+            let at = memchr::memchr(b':', line)? + usize::from(*behind_colon);
             let value = line.get(at..)?.trim_ascii_end();
             Some(Cow::Borrowed(if *trimmed { value.trim_ascii_start() } else { value }))
         }
+        SearchIn::Variable(_) => None,
     }
 }

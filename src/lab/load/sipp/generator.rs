@@ -11,12 +11,14 @@ use bytes::Bytes;
 use rand::rngs::{SmallRng, StdRng};
 use rand::{Rng, SeedableRng};
 
-use super::instance::{CallEffect, CallEvent, Happening, Instance};
+use super::effects::{CallEffect, CallEvent, Happening};
+use super::instance::Instance;
 use super::known::Place;
 use super::ports::{Came, Ports};
 use super::rtp::{PTIME, Rtp};
 use super::scenario::Scenario;
 use super::seen::{self, Seen};
+use super::variables::Value;
 use crate::load::config::{LoadConfig, ScenarioRun, host_of, place};
 use crate::load::entry::Role;
 use crate::load::figures::{Figures, Side};
@@ -57,6 +59,8 @@ struct Past {
 pub struct Generator {
     config: LoadConfig,
     scenario: Arc<Scenario>,
+    /// What calls that are over have left in the variables of `<Global>` and `<User>`.
+    shared: Vec<Option<Value>>,
     ports: Ports,
     /// A shared RTP port per address.
     media: Vec<Rtp>,
@@ -94,6 +98,7 @@ impl Generator {
         let target = config.target.as_deref().map(resolve).transpose()?;
         Ok(Generator {
             scenario: run.scenario.clone(),
+            shared: Vec::new(),
             ports,
             media: media.map_err(|error| format!("no port for RTP: {error}"))?,
             target,
@@ -274,7 +279,8 @@ impl Generator {
             account: self.account(number),
         };
         let chance = SmallRng::seed_from_u64(self.chance.next_u64());
-        let instance = Instance::new(self.scenario.clone(), place, call_id, self.config.holding, chance);
+        let mut instance = Instance::new(self.scenario.clone(), place, call_id, self.config.holding, chance);
+        instance.share(&self.shared);
         self.by_call_id.insert(instance.call_id().clone(), self.last);
         let at_s = due.saturating_duration_since(self.began).as_secs_f64();
         let at_s = (at_s * 1e3).round() / 1e3;
@@ -297,9 +303,18 @@ impl Generator {
 
     /// Handles a received message.
     fn take(&mut self, came: Came, now: Instant) {
-        let message = match Message::parse(came.message, &Limits::default()) {
+        let message = match Message::parse(came.message.clone(), &Limits::default()) {
             Ok(message) => message,
-            Err(error) => return tracing::debug!("{}: {}", came.from, error.kind),
+            Err(error) => {
+                tracing::debug!("{}: {}", came.from, error.kind);
+                // nothing else may come: the far end copies what a scenario wrote wrongly
+                let call_id =
+                    seen::call_id_of(&came.message).filter(|_| came.message.starts_with(b"SIP/2.0"));
+                if let Some(id) = call_id.and_then(|call_id| self.by_call_id.get(call_id).copied()) {
+                    self.tell(id, CallEvent::Unreadable(error.kind.to_string()), now);
+                }
+                return;
+            }
         };
         let Ok(call_id) = message.call_id().map(Bytes::copy_from_slice) else { return };
         if let Some(id) = self.by_call_id.get(&call_id).copied() {
@@ -351,7 +366,10 @@ impl Generator {
             }
             CallEffect::Log(text) => tracing::info!("{} {}: {text}", call.told.side, call.told.number),
             CallEffect::Happened(what) => self.happened(id, what, now),
-            CallEffect::Over(outcome) => self.over(id, outcome, now),
+            CallEffect::Over(outcome) => {
+                self.shared = call.instance.shared();
+                self.over(id, outcome, now);
+            }
             CallEffect::Gone => self.leave(id, now),
         }
     }

@@ -1,7 +1,6 @@
 //! A call of a scenario as a state machine: takes messages and times, returns messages and events. No I/O, no
 //! clock.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,66 +8,23 @@ use bytes::Bytes;
 use rand::RngExt;
 use rand::rngs::SmallRng;
 
+use super::effects::{CallEffect, CallEvent, Happening};
 use super::ending::Ending;
 use super::ereg;
 use super::known::{Known, Place};
 use super::retransmission::Retransmission;
-use super::scenario::{Action, Deed, Length, Media, Next, Optional, Receive, Scenario, Wanted};
+use super::scenario::{Action, Deed, Length, Next, Optional, Receive, Scenario, Sending, Step, Wanted};
 use super::seen::{self, Seen};
-use super::template::{Start, Template};
+use super::template::Start;
+use super::variables::{Computation, Value, Variables};
 use crate::load::holding::Holding;
 use crate::load::party::Outcome;
-use b2b_sip::msg::{CSeq, Message, Method};
+use b2b_sip::msg::{CSeq, Limits, Message, Method};
 
 /// Default timeout of a `recv` without `timeout`: a proxy's Timer C (RFC 3261 §16.6).
 pub const PATIENCE: Duration = Duration::from_secs(180);
 /// Maximum steps without waiting; more is a loop.
 const AT_A_TIME: u32 = 10_000;
-
-/// An event of a call.
-#[derive(Debug, Clone)]
-pub enum CallEvent {
-    /// The call is due, or the message that begins it follows.
-    Begin,
-    /// A message with its Call-ID.
-    Received(Box<Message>),
-    /// Its alarm is due.
-    Due,
-}
-
-/// An effect of a call.
-#[derive(Debug, Clone)]
-pub enum CallEffect {
-    /// Send this to the far end.
-    Send(Bytes),
-    /// Wake it at this time; replaces an earlier alarm.
-    WakeAt(Instant),
-    /// An RTP action, with the address of the last session description.
-    Media(Media, Option<SocketAddr>),
-    /// A log line.
-    Log(String),
-    /// An event for the figures.
-    Happened(Happening),
-    /// All steps are done, or one failed. It may still have to answer retransmissions.
-    Over(Outcome),
-    /// The call can be removed.
-    Gone,
-}
-
-/// An event that the figures count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Happening {
-    /// Its INVITE, or first request, is sent.
-    Dialled,
-    /// The first 18x is received.
-    Rang,
-    /// Its INVITE, or first request, is answered by 2xx.
-    Answered,
-    /// Its BYE is sent.
-    HungUp,
-    /// Its BYE is answered.
-    Ended,
-}
 
 /// A call.
 pub struct Instance {
@@ -102,7 +58,7 @@ impl Instance {
         holding: Holding,
         chance: SmallRng,
     ) -> Self {
-        let known = Known::new(place, call_id, scenario.steps.len(), scenario.variables);
+        let known = Known::new(place, call_id, scenario.steps.len(), Variables::new(&scenario.variables));
         Instance {
             scenario,
             known,
@@ -126,6 +82,19 @@ impl Instance {
         &self.known.call_id
     }
 
+    /// The variables that it leaves to later calls.
+    pub fn shared(&self) -> Vec<Option<Value>> {
+        let value = |at: &usize| self.known.variables.get(*at).cloned();
+        self.scenario.shared.iter().map(value).collect()
+    }
+
+    /// Takes what earlier calls have left, as [`Instance::shared`] gave it.
+    pub fn share(&mut self, left: &[Option<Value>]) {
+        let shared = self.scenario.clone();
+        let pairs = shared.shared.iter().zip(left);
+        pairs.for_each(|(at, value)| self.known.variables.set(*at, value.clone()));
+    }
+
     /// The messages that it received, and their answers.
     pub fn into_seen(self) -> Seen {
         self.seen
@@ -139,6 +108,7 @@ impl Instance {
         match event {
             CallEvent::Begin => self.go_on(now, out),
             CallEvent::Received(message) => self.received(now, *message, out),
+            CallEvent::Unreadable(why) => self.fail(format!("a response cannot be read: {why}"), out),
             CallEvent::Due => self.due(now, out),
         }
         let wake = [self.deadline, self.again.as_ref().map(|it| it.next)].into_iter().flatten().min();
@@ -155,17 +125,20 @@ impl Instance {
                 return;
             }
             let Some(step) = scenario.steps.get(self.at) else { return self.done(out) };
-            let is_set = |at: usize| self.known.variables.get(at).is_some_and(Option::is_some);
-            if step.only_if.is_some_and(|(variable, set)| is_set(variable) != set) {
+            if step.only_if.is_some_and(|(variable, set)| self.known.variables.is_set(variable) != set) {
                 self.at += 1;
                 continue;
             }
             match &step.deed {
-                Deed::Send { message, retransmit, lost } => {
-                    if let Err(why) = self.send(now, message, *retransmit, *lost, out) {
-                        return self.fail(why, out);
+                Deed::Send(sending) => match self.send(now, sending, out) {
+                    Ok(sent) => {
+                        let searches = step.actions.iter().any(|it| matches!(it, Action::Ereg(_)));
+                        let sent = searches.then(|| Message::parse(sent, &Limits::default()).ok());
+                        self.leave_step(self.at, sent.flatten().as_ref(), out);
+                        continue;
                     }
-                }
+                    Err(why) => return self.fail(why, out),
+                },
                 Deed::Receive(_) => {
                     let patience = self.awaited().find_map(|it| it.timeout).unwrap_or(PATIENCE);
                     self.deadline = (!self.waits_for_its_call()).then(|| now + patience);
@@ -183,7 +156,7 @@ impl Instance {
                 }
                 Deed::Nop => {}
             }
-            self.leave_step(self.at, out);
+            self.leave_step(self.at, None, out);
         }
         self.fail("it loops without waiting".to_owned(), out);
     }
@@ -214,20 +187,17 @@ impl Instance {
                 let (a, b) = (1.0 - self.chance.random::<f64>(), self.chance.random::<f64>());
                 mean + deviation * (-2.0 * a.ln()).sqrt() * (std::f64::consts::TAU * b).cos()
             }
-            Length::Variable(at) => {
-                let text = self.known.variables.get(at).and_then(Option::as_deref).unwrap_or_default();
-                std::str::from_utf8(text).ok().and_then(|it| it.trim().parse().ok()).unwrap_or_default()
-            }
+            Length::Variable(at) => self.known.variables.get(at).and_then(Value::number).unwrap_or_default(),
         };
         Duration::from_secs_f64(ms.clamp(0.0, 86_400_000.0) / 1e3)
     }
 
-    /// Completes a step: performs its actions and jump.
-    fn leave_step(&mut self, at: usize, out: &mut Vec<CallEffect>) {
+    /// Completes a step: performs its actions, on the message that it has sent, if any, and its jump.
+    fn leave_step(&mut self, at: usize, sent: Option<&Message>, out: &mut Vec<CallEffect>) {
         self.deadline = None;
         let scenario = self.scenario.clone();
         let Some(step) = scenario.steps.get(at) else { return };
-        if !self.act(&step.actions, at, out) {
+        if !self.act(step, at, sent, out) {
             return;
         }
         self.at = self.target(step.next).unwrap_or(at + 1);
@@ -236,75 +206,79 @@ impl Instance {
     /// The target of a jump; `None` if it is not taken.
     fn target(&mut self, next: Option<Next>) -> Option<usize> {
         let next = next?;
-        let set = next.test.is_none_or(|at| self.known.variables.get(at).is_some_and(Option::is_some));
+        let set = next.test.is_none_or(|at| self.known.variables.is_set(at));
         (set && (next.chance >= 1.0 || self.chance.random::<f64>() < next.chance)).then_some(next.to)
     }
 
     /// Performs the actions of a step; returns whether the call continues.
-    fn act(&mut self, actions: &[Action], at: usize, out: &mut Vec<CallEffect>) -> bool {
-        for action in actions {
-            match action {
-                Action::Ereg(wanted) => {
-                    if let Err(why) = ereg::search(wanted, &mut self.known) {
-                        self.at = at;
-                        self.fail(why, out);
-                        return false;
-                    }
+    fn act(&mut self, step: &Step, at: usize, sent: Option<&Message>, out: &mut Vec<CallEffect>) -> bool {
+        for action in &step.actions {
+            let done = match action {
+                Action::Ereg(wanted) => ereg::search(wanted, &mut self.known, sent),
+                Action::Compute(_, Computation::Assign(to, text)) => self
+                    .known
+                    .text(text, at)
+                    .map(|text| self.known.variables.set(*to, Some(Value::Text(text)))),
+                Action::Compute(line, computation) => {
+                    let computed = self.known.variables.compute(computation);
+                    computed.map_err(|why| format!("line {line}: {why}"))
                 }
-                Action::Log(text) => match self.known.text(text, at) {
-                    Ok(text) => out.push(CallEffect::Log(text)),
-                    Err(why) => {
-                        self.fail(why, out);
-                        return false;
-                    }
-                },
-                Action::Media(media) => out.push(CallEffect::Media(media.clone(), self.known.session)),
+                Action::Log(text) => self.known.text(text, at).map(|text| {
+                    out.push(CallEffect::Log(String::from_utf8_lossy(&text).into_owned()));
+                }),
+                Action::Fail(text) => Err(self
+                    .known
+                    .text(text, at)
+                    .map_or_else(|why| why, |text| String::from_utf8_lossy(&text).into_owned())),
+                Action::Media(media) => {
+                    out.push(CallEffect::Media(media.clone(), self.known.session));
+                    Ok(())
+                }
+            };
+            if let Err(why) = done {
+                self.at = at;
+                self.fail(why, out);
+                return false;
             }
         }
         true
     }
 
-    fn send(
-        &mut self,
-        now: Instant,
-        template: &Template,
-        retransmit: Option<Duration>,
-        lost: f64,
-        out: &mut Vec<CallEffect>,
-    ) -> Result<(), String> {
+    /// Sends the message of a step; returns it.
+    fn send(&mut self, now: Instant, step: &Sending, out: &mut Vec<CallEffect>) -> Result<Bytes, String> {
+        let Sending { message: template, retransmit, lost, transaction } = step;
         let message = self.known.write(template, self.at)?;
         self.seen.answered(&message);
         self.ending.sent(&message);
+        if let Some(variable) = transaction {
+            self.known.variables.set(*variable, seen::branch_of(&message).map(Value::Text));
+        }
+        let cseq = seen::cseq_of(&message);
         if let Start::Request(method) = &template.start {
             let method = Method::from_bytes(method.as_bytes());
             let first = self.asked.is_empty();
             if method == Method::Invite || first && !self.scenario.has_invite {
                 self.tell(Happening::Dialled, out);
             }
-            if !matches!(method, Method::Ack | Method::Cancel) {
-                self.current = seen::cseq_of(&message);
-            }
             if method == Method::Bye {
                 self.tell(Happening::HungUp, out);
             }
             if !self.asked.contains(&method) {
-                self.asked.push(method);
+                self.asked.push(method.clone());
             }
-        }
-        if let Start::Response(200..=299) = &template.start
-            && (!self.scenario.has_invite || self.last_method() == Some(Method::Invite))
+            if !matches!(method, Method::Ack | Method::Cancel) {
+                self.current = cseq;
+            }
+        } else if let Start::Response(200..=299) = &template.start
+            && (!self.scenario.has_invite || cseq.is_some_and(|it| it.method == Method::Invite))
         {
             self.tell(Happening::Answered, out);
         }
         self.again = retransmit.map(|t1| Retransmission::new(message.clone(), self.at, t1, now));
-        if lost == 0.0 || self.chance.random::<f64>() >= lost {
-            out.push(CallEffect::Send(message));
+        if *lost == 0.0 || self.chance.random::<f64>() >= *lost {
+            out.push(CallEffect::Send(message.clone()));
         }
-        Ok(())
-    }
-
-    fn last_method(&self) -> Option<Method> {
-        self.known.last.as_ref().and_then(|last| last.cseq().ok()).map(|cseq| cseq.method)
+        Ok(message)
     }
 
     /// Reports an event, once per call.
@@ -340,7 +314,7 @@ impl Instance {
                 let Some(to) = to else { return self.fail("it did not come in time".to_owned(), out) };
                 self.at = to;
             }
-            _ => self.leave_step(self.at, out),
+            _ => self.leave_step(self.at, None, out),
         }
         self.go_on(now, out);
     }
@@ -369,12 +343,12 @@ impl Instance {
         self.count(&message, out);
         self.known.came(message, (receive.routes, receive.challenge, receive.session));
         if receive.optional == Optional::No {
-            self.leave_step(at, out);
+            self.leave_step(at, None, out);
             return self.go_on(now, out);
         }
         // the wait for the mandatory message goes on, unless this one jumps elsewhere
         let step = &scenario.steps[at];
-        if self.act(&step.actions, at, out)
+        if self.act(step, at, None, out)
             && let Some(to) = self.target(step.next)
         {
             self.deadline = None;
@@ -412,18 +386,24 @@ impl Instance {
                 regex.is_match(request.method().as_bytes())
             }
             (Wanted::Response(status), Message::Response(response)) => {
-                response.status() == *status && self.asked_for(message)
+                response.status() == *status && self.asked_for(receive, message)
             }
             (Wanted::ResponseLike(regex), Message::Response(response)) => {
-                regex.is_match(response.status().to_string().as_bytes()) && self.asked_for(message)
+                regex.is_match(response.status().to_string().as_bytes()) && self.asked_for(receive, message)
             }
             _ => false,
         }
     }
 
-    /// Whether a response belongs to a sent request.
-    fn asked_for(&self, response: &Message) -> bool {
-        response.cseq().is_ok_and(|cseq| self.asked.contains(&cseq.method))
+    /// Whether a response belongs to a sent request: that of the named transaction, or any.
+    fn asked_for(&self, receive: &Receive, response: &Message) -> bool {
+        match receive.transaction {
+            Some(variable) => {
+                let branch = response.top_via().ok().and_then(|via| via.branch);
+                branch == Some(self.known.variables.text(variable))
+            }
+            None => response.cseq().is_ok_and(|cseq| self.asked.contains(&cseq.method)),
+        }
     }
 
     fn count(&mut self, message: &Message, out: &mut Vec<CallEffect>) {
@@ -461,12 +441,6 @@ impl Instance {
             return;
         }
         self.seen.took(&message);
-        if let Message::Request(request) = &message
-            && matches!(request.method(), Method::Bye | Method::Cancel)
-        {
-            // a BYE is answered, whatever the scenario says
-            out.push(CallEffect::Send(seen::reply(request, 200)));
-        }
         self.fail(format!("unexpected {what}"), out);
     }
 

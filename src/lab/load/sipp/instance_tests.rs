@@ -9,7 +9,8 @@ use bytes::Bytes;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
-use super::instance::{CallEffect, CallEvent, Happening, Instance};
+use super::effects::{CallEffect, CallEvent, Happening};
+use super::instance::Instance;
 use super::known::Place;
 use super::read::parse;
 use crate::load::holding::Holding;
@@ -241,8 +242,9 @@ fn a_call_that_fails_is_ended_at_the_far_end() {
     let dialog = "Record-Route: <sip:p1;lr>\r\nContact: <sip:b@127.0.0.9>\r\n";
     scene.comes("SIP/2.0 200 OK", "1 INVITE", dialog);
     scene.comes("INFO sip:a SIP/2.0", "7 INFO", "");
-    assert_eq!(begins(&scene), ["INVITE", "ACK", "BYE"]);
-    let bye = &scene.sent[2];
+    assert_eq!(begins(&scene), ["INVITE", "ACK", "SIP/2.0", "BYE"]);
+    assert!(scene.sent[2].starts_with("SIP/2.0 500 ") && scene.sent[2].contains("CSeq: 7 INFO\r\n"));
+    let bye = &scene.sent[3];
     assert!(
         bye.starts_with("BYE sip:b@127.0.0.9 SIP/2.0\r\n") && bye.contains("Route: <sip:p1;lr>\r\n"),
         "{bye}"
@@ -368,4 +370,87 @@ fn a_loop_without_a_wait_fails_the_call() {
     let mut scene = Scene::new(steps, Some("far-1"));
     scene.comes("INVITE sip:b SIP/2.0", "1 INVITE", "");
     assert!(scene.failure().1.contains("loops without waiting"));
+}
+
+#[test]
+fn variables_are_computed_and_compared_as_in_sipp() {
+    let steps = "<recv request=\"INVITE\">\n<action>\n\
+                 <ereg regexp=\"q=([0-9]+)\" search_in=\"hdr\" header=\"X-Q\" assign_to=\"all,q\"/>\n\
+                 <ereg regexp=\"[0-9]$\" search_in=\"var\" variable=\"q\" assign_to=\"last\"/>\n\
+                 <todouble assign_to=\"n\" variable=\"q\"/>\n<add assign_to=\"n\" value=\"-2\"/>\n\
+                 <multiply assign_to=\"n\" variable=\"n\"/>\n<divide assign_to=\"n\" value=\"0\"/>\n\
+                 <test assign_to=\"big\" variable=\"n\" compare=\"greater_than\" value=\"1599\"/>\n\
+                 <test assign_to=\"text\" variable=\"q\" compare=\"not_equal\" value=\"0\"/>\n\
+                 <assignstr assign_to=\"said\" value=\" [$q] of [call_number] \"/>\n<trim assign_to=\"said\"/>\n\
+                 <strcmp assign_to=\"order\" variable=\"said\" value=\"42 of 1\"/>\n\
+                 <log message=\"[$all];[$last];[$n];[$big];[$text];[$said];[$order]\"/>\n</action></recv>\n\
+                 <nop next=\"end\" test=\"order\"/>\n<nop next=\"end\" test=\"text\"/>\n\
+                 <nop test=\"big\"><action>\n<strcmp variable=\"said\" value=\"43\" check_it=\"true\"/></action></nop>\n\
+                 <label id=\"end\"/>";
+    let mut scene = Scene::new(steps, Some("far-1"));
+    scene.comes("INVITE sip:b SIP/2.0", "1 INVITE", "X-Q: q=42\r\n");
+    assert_eq!(scene.logged, ["q=42;2;1600.000000;true;false;42 of 1;0.000000"]);
+    assert_eq!(scene.failure().1, "line 20: the comparison of \"42 of 1\" and \"43\" does not hold");
+}
+
+#[test]
+fn an_error_fails_the_call_with_its_words() {
+    let steps =
+        "<recv request=\"INVITE\"/>\n<nop><action><error message=\"no [call_number]\"/></action></nop>";
+    let mut scene = Scene::new(steps, Some("far-1"));
+    scene.comes("INVITE sip:b SIP/2.0", "1 INVITE", "");
+    assert_eq!(scene.failure(), ("line 3: nop", "no 1"));
+}
+
+#[test]
+fn an_expression_of_a_send_searches_what_is_sent() {
+    let steps = "<send><![CDATA[\nOPTIONS sip:b SIP/2.0\nHEADCSeq: [cseq] OPTIONS\n]]>\n<action>\n\
+                 <ereg regexp=\".*\" search_in=\"hdr\" header=\"CSeq\" assign_to=\"1\"/>\n\
+                 <log message=\"CSeq[$1]\"/></action></send>\n<recv response=\"200\"/>";
+    assert_eq!(Scene::new(steps, None).logged, ["CSeq: 1 OPTIONS"]);
+}
+
+#[test]
+fn a_response_of_a_named_transaction_is_that_of_its_branch() {
+    let steps = "<send start_txn=\"a\"><![CDATA[\nOPTIONS sip:b SIP/2.0\nHEADCSeq: [cseq] OPTIONS\n]]></send>\n\
+                 <recv response=\"200\" response_txn=\"a\"/>";
+    let mut scene = Scene::new(steps, None);
+    scene.comes("SIP/2.0 200 OK", "1 OPTIONS", "");
+    assert_eq!(scene.failure().1, "unexpected 200", "its branch is another");
+}
+
+#[test]
+fn a_response_has_the_number_of_the_request_that_came() {
+    let reply = "SIP/2.0 487 Request Terminated\n[last_Via]\n[last_From]\n[last_To]\n[last_Call-ID]\nCSeq: [cseq] INVITE\n";
+    let steps =
+        format!("<recv request=\"INVITE\"/>\n<send><![CDATA[\n{reply}]]></send>\n<recv request=\"ACK\"/>");
+    let mut scene = Scene::new(&steps, Some("far-1"));
+    scene.comes("INVITE sip:b SIP/2.0", "12 INVITE", "");
+    assert!(scene.sent[0].contains("Via: SIP/2.0/UDP 127.0.0.2;branch=z9hG4bK1\r\n"), "{}", scene.sent[0]);
+    assert!(scene.sent[0].ends_with("CSeq: 12 INVITE\r\n\r\n"), "{}", scene.sent[0]);
+}
+
+#[test]
+fn a_response_that_cannot_be_read_fails_the_call_at_once() {
+    let mut scene = Scene::new(CALL, None);
+    scene.step(CallEvent::Unreadable("invalid To".to_owned()));
+    assert_eq!(scene.failure().1, "a response cannot be read: invalid To");
+}
+
+#[test]
+fn the_response_to_an_invite_counts_as_the_answer_whatever_came_since() {
+    let ok = |cseq: &str| {
+        format!(
+            "<send><![CDATA[\nSIP/2.0 200 OK\nFrom: <sip:a@x>;tag=f\nTo: <sip:b@x>;tag=t\nCall-ID: [call_id]\nCSeq: {cseq}\n]]></send>\n"
+        )
+    };
+    let steps = format!(
+        "<recv request=\"INVITE\"/>\n<recv request=\"PRACK\"/>\n{}{}<recv request=\"ACK\"/>",
+        ok("2 PRACK"),
+        ok("1 INVITE")
+    );
+    let mut scene = Scene::new(&steps, Some("far-1"));
+    scene.comes("INVITE sip:b SIP/2.0", "1 INVITE", "");
+    scene.comes("PRACK sip:b SIP/2.0", "2 PRACK", "");
+    assert_eq!(scene.happened, [Happening::Answered]);
 }

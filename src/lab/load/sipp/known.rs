@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 
 use super::template::{Keyword, Piece, Start, Template};
+use super::variables::{Value, Variables};
 use b2b_sdp::SessionDescription;
 use b2b_sip::auth::{Authorized, DigestClient};
 use b2b_sip::msg::{Message, Method, Name, NameAddr, Response};
@@ -42,7 +43,7 @@ pub struct Known {
     contact: Option<Vec<u8>>,
     /// The last received message.
     pub(super) last: Option<Message>,
-    pub(super) variables: Vec<Option<Vec<u8>>>,
+    pub(super) variables: Variables,
     challenge: Option<Response>,
     digest: Option<DigestClient>,
     /// The destination of RTP.
@@ -56,7 +57,7 @@ pub type Unwritten = String;
 
 impl Known {
     /// A new call. `call_id`: that of the message that began it; `None`: generates one.
-    pub fn new(place: Place, call_id: Option<Bytes>, steps: usize, variables: usize) -> Self {
+    pub fn new(place: Place, call_id: Option<Bytes>, steps: usize, variables: Variables) -> Self {
         let own = || {
             let Place { number, run, local, .. } = &place;
             Bytes::from(format!("{number}-{}-{run:x}@{}", std::process::id(), local.ip()))
@@ -69,7 +70,7 @@ impl Known {
             routes: Vec::new(),
             contact: None,
             last: None,
-            variables: vec![None; variables],
+            variables,
             challenge: None,
             digest: None,
             session: None,
@@ -99,8 +100,12 @@ impl Known {
                 self.contact = Some(contact.uri.raw.to_vec());
             }
         }
-        if let (true, Message::Response(response)) = (challenge, &message) {
-            self.challenge = Some(response.clone());
+        match &message {
+            Message::Response(response) if challenge => self.challenge = Some(response.clone()),
+            Message::Response(_) => {}
+            Message::Request(request) => {
+                self.cseq = self.cseq.max(request.cseq().map_or(0, |cseq| cseq.number));
+            }
         }
         if session && let Some(at) = session_of(&message) {
             self.session = Some(at);
@@ -146,13 +151,13 @@ impl Known {
         Ok(Bytes::from(out))
     }
 
-    /// Writes the text of a log line.
-    pub fn text(&mut self, template: &Template, step: usize) -> Result<String, Unwritten> {
+    /// Writes text that is no message.
+    pub fn text(&mut self, template: &Template, step: usize) -> Result<Vec<u8>, Unwritten> {
         let mut out = Vec::new();
         for line in &template.lines {
             self.line(line, (step, 0), &mut out)?;
         }
-        Ok(String::from_utf8_lossy(&out).into_owned())
+        Ok(out)
     }
 
     /// Writes one line. If a value is missing, the rest of the line is left out.
@@ -235,16 +240,16 @@ impl Known {
                 return Ok(true);
             }
             Keyword::Variable(at) => {
-                out.extend(self.variables.get(*at).and_then(Option::as_deref).unwrap_or_default());
+                out.extend(self.variables.get(*at).map(Value::written).unwrap_or_default());
                 return Ok(true);
             }
             Keyword::Authentication { user, password } => {
-                let account = match (user, password, &self.place.account) {
-                    (Some(user), Some(password), _) => (user.clone(), password.clone()),
-                    (user, _, Some((name, secret))) => {
-                        (user.clone().unwrap_or_else(|| name.clone()), secret.clone())
-                    }
-                    _ => return Err(NO_ACCOUNT.to_owned()),
+                // SIPp's defaults of -au and -ap
+                let (name, secret) =
+                    place.account.clone().unwrap_or((place.service.clone(), "password".to_owned()));
+                let account = match (user, password) {
+                    (Some(user), Some(password)) => (user.clone(), password.clone()),
+                    (user, _) => (user.clone().unwrap_or(name), secret),
                 };
                 return self.authentication(account, out);
             }
@@ -302,9 +307,6 @@ impl Known {
         Ok(authorize(digest, out))
     }
 }
-
-/// The error when no password is known.
-const NO_ACCOUNT: &str = "[authentication]: no password is known; write [authentication username=… password=…], or [caller] users in the plan";
 
 fn authorize(digest: &mut DigestClient, out: &mut Vec<u8>) -> bool {
     let mut words = out.split(|octet| octet.is_ascii_whitespace());

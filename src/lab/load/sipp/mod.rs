@@ -2,11 +2,13 @@
 //!
 //! - `element`, `read`, `read_actions`: XML → `scenario`; anything outside the subset is refused with its
 //!   line
-//! - `template`: messages with their keywords
-//! - `instance`: a call as a state machine; `known`: its values and messages; `ereg`: its searches; `seen`:
+//! - `well_formed`: what SIPp reads although it is not XML
+//! - `template`: messages with their keywords; `variables`: what calls compute
+//! - `instance`: a call as a state machine, `effects`: its events and effects; `known`: its values and messages; `ereg`: its searches; `seen`:
 //!   received messages; `retransmission`: its retransmissions; `ending`: the last messages of a failed call
 //! - `generator`: the calls of a scenario, on one thread; `ports`: their SIP; `rtp`: their RTP
 
+mod effects;
 mod element;
 mod ending;
 mod ereg;
@@ -25,6 +27,8 @@ mod rtp;
 mod scenario;
 mod seen;
 mod template;
+mod variables;
+mod well_formed;
 
 pub use element::ScenarioError;
 pub use generator::Generator;

@@ -1,6 +1,6 @@
-//! SIPp's XML → a [`Scenario`]. Anything outside the subset is refused with its line.
+//! SIPp's XML → a [`Scenario`]. Anything outside the subset is refused with its line, all of it at once.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,20 +10,20 @@ use roxmltree::{Document, ParsingOptions};
 use super::element::{Element, Fault, Lines, ScenarioError};
 use super::read_actions::actions;
 use super::scenario::{
-    Action, Deed, Length, Media, Next, Optional, Receive, Scenario, Step, Variable, Wanted,
+    Action, Deed, Length, Media, Next, Optional, Receive, Scenario, Sending, Step, Variable, Wanted,
 };
 use super::template::{Keyword, Names, Start, Template};
+use super::variables::Value;
+use super::well_formed::well_formed;
 use crate::load::holding::Holding;
 
 /// Attributes allowed on every step.
 const COMMON: [&str; 5] = ["next", "test", "chance", "condexec", "condexec_inverse"];
 
 /// Elements outside the subset, and their replacements.
-const REFUSED: [(&str, &str); 6] = [
+const REFUSED: [(&str, &str); 4] = [
     ("sendCmd", "there is one party a scenario (no 3PCC); write a scenario for each"),
     ("recvCmd", "there is one party a scenario (no 3PCC); write a scenario for each"),
-    ("Global", "variables are a call's own; write the value itself, or --scenario-key NAME=VALUE"),
-    ("User", "variables are a call's own; write [caller] users for [authentication]"),
     ("init", "a scenario begins with its first step; write its actions into a <nop>"),
     ("verifyAuth", "credentials of others are not checked"),
 ];
@@ -37,11 +37,7 @@ pub fn read(path: &Path, keys: &BTreeMap<String, String>) -> Result<Scenario, Sc
     // SIPp's own files declare ISO-8859-1, whose octets equal the first code points
     let text = String::from_utf8(octets)
         .unwrap_or_else(|error| error.as_bytes().iter().map(|octet| char::from(*octet)).collect());
-    parse(path, &text, keys).map_err(|(line, reason)| ScenarioError::Line {
-        path: path.to_owned(),
-        line,
-        reason,
-    })
+    parse(path, &text, keys).map_err(|faults| ScenarioError::Lines { path: path.to_owned(), faults })
 }
 
 /// Maximum nodes of a scenario, and maximum attributes of an element: each is compared with all others.
@@ -77,56 +73,87 @@ pub(super) struct Reading<'a> {
 }
 
 /// Parses the text of a scenario.
-pub(super) fn parse(path: &Path, text: &str, keys: &BTreeMap<String, String>) -> Result<Scenario, Fault> {
+///
+/// # Errors
+/// The first fault of each element.
+pub(super) fn parse(
+    path: &Path,
+    text: &str,
+    keys: &BTreeMap<String, String>,
+) -> Result<Scenario, Vec<Fault>> {
+    let text = &well_formed(text);
     // SIPp's scenarios name sipp.dtd, which is not fetched
     let options = ParsingOptions { allow_dtd: true, nodes_limit: MOST_NODES, ..ParsingOptions::default() };
     let lines = Lines::new(text);
     attributes(text).map_err(|at| {
-        (lines.of(at), format!("more than {MOST_ATTRIBUTES} attributes in one element; write fewer"))
+        vec![(lines.of(at), format!("more than {MOST_ATTRIBUTES} attributes in one element; write fewer"))]
     })?;
     let document = Document::parse_with_options(text, options)
-        .map_err(|error| (error.pos().row, format!("{error}; write well-formed XML")))?;
+        .map_err(|error| vec![(error.pos().row, format!("{error}; write well-formed XML"))])?;
     let root = Element::root(&document, &lines);
     if root.name() != "scenario" {
-        return Err(root.fault(format!("<{}> is no scenario; write <scenario>", root.name())));
+        return Err(vec![root.fault(format!("<{}> is no scenario; write <scenario>", root.name()))]);
     }
-    root.only(&["name"])?;
-    let (mut variables, folder) = (Vec::new(), path.parent().unwrap_or(Path::new("")));
-    let labels = labels(root)?;
-    let names = Names { keys, variables: &mut variables };
-    let mut reading = Reading { names, folder, labels };
-    let mut steps = Vec::new();
+    let one = |fault: Fault| vec![fault];
+    root.only(&["name"]).map_err(one)?;
+    let (mut names, folder) = (Vec::new(), path.parent().unwrap_or(Path::new("")));
+    let (labels, shared) = (labels(root).map_err(one)?, shared(root).map_err(one)?);
+    let mut reading = Reading { names: Names { keys, variables: &mut names }, folder, labels };
+    let (mut steps, mut faults) = (Vec::new(), Vec::new());
     for element in root.elements() {
         match element.name() {
-            "send" | "recv" | "pause" | "timewait" | "nop" => steps.push(reading.step(element)?),
-            "label" | "ResponseTimeRepartition" | "CallLengthRepartition" | "Reference" => {}
+            "send" | "recv" | "pause" | "timewait" | "nop" => match reading.step(element) {
+                Ok(step) => steps.push(step),
+                Err(fault) => faults.push(fault),
+            },
+            "label"
+            | "ResponseTimeRepartition"
+            | "CallLengthRepartition"
+            | "Reference"
+            | "Global"
+            | "User" => {}
             other => {
                 let instead = REFUSED.iter().find(|(refused, _)| *refused == other);
                 let instead =
                     instead.map_or("there are send, recv, pause, timewait, nop and label", |(_, it)| *it);
-                return Err(element.fault(format!("<{other}> is not of the subset: {instead}")));
+                faults.push(element.fault(format!("<{other}> is not of the subset: {instead}")));
             }
         }
+    }
+    if !faults.is_empty() {
+        return Err(faults);
     }
     let has = |wanted: &dyn Fn(&Step) -> bool| steps.iter().any(wanted);
     let own_media = has(&|step| {
         let plays =
             step.actions.iter().any(|it| matches!(it, Action::Media(Media::Play(_) | Media::Echo(true))));
         let names = |message: &Template| message.has(|it| *it == Keyword::OwnMediaPort);
-        plays || matches!(&step.deed, Deed::Send { message, .. } if names(message))
+        plays || matches!(&step.deed, Deed::Send(sending) if names(&sending.message))
     });
     let has_invite = has(&|step| match &step.deed {
-        Deed::Send { message, .. } => message.start == Start::Request("INVITE".to_owned()),
+        Deed::Send(sending) => sending.message.start == Start::Request("INVITE".to_owned()),
         Deed::Receive(receive) => matches!(&receive.wanted, Wanted::Request(method) if method == b"INVITE"),
         _ => false,
     });
-    let variables = variables.len();
-    if variables > MOST_VARIABLES {
-        return Err(root.fault(format!("{variables} variables; write {MOST_VARIABLES} at most")));
+    if names.len() > MOST_VARIABLES {
+        return Err(one(root.fault(format!("{} variables; write {MOST_VARIABLES} at most", names.len()))));
     }
-    let scenario = Scenario { path: path.to_owned(), steps, variables, own_media, has_invite };
-    check(&scenario, root)?;
+    let set = |name: &String| keys.get(name).filter(|_| shared.contains(name));
+    let variables = names.iter().map(|name| Some(Value::Text(set(name)?.as_bytes().to_vec()))).collect();
+    let shared = (0..names.len()).filter(|at| shared.contains(&names[*at])).collect();
+    let scenario = Scenario { path: path.to_owned(), steps, variables, shared, own_media, has_invite };
+    check(&scenario, root).map_err(one)?;
     Ok(scenario)
+}
+
+/// The variables of `<Global>` and `<User>`: SIPp's `-set` gives them a value, as --scenario-key does here.
+fn shared(root: Element<'_, '_>) -> Result<BTreeSet<String>, Fault> {
+    let mut shared = BTreeSet::new();
+    for element in root.elements().filter(|it| matches!(it.name(), "Global" | "User")) {
+        element.only(&["variables"])?;
+        shared.extend(element.must("variables", "a,b")?.split(',').map(|name| name.trim().to_owned()));
+    }
+    Ok(shared)
 }
 
 /// The labels: each has the index of the next step, or the index after the last one.
@@ -152,7 +179,7 @@ fn labels(root: Element<'_, '_>) -> Result<Labels, Fault> {
 
 /// Checks that concern the whole scenario.
 fn check(scenario: &Scenario, root: Element<'_, '_>) -> Result<(), Fault> {
-    if !scenario.steps.iter().any(|step| matches!(step.deed, Deed::Send { .. } | Deed::Receive(_))) {
+    if !scenario.steps.iter().any(|step| matches!(step.deed, Deed::Send(_) | Deed::Receive(_))) {
         return Err(root.fault("nothing is sent or received; write a <send> or <recv>"));
     }
     // The first optional <recv> of those that wait for a further step.
@@ -164,7 +191,7 @@ fn check(scenario: &Scenario, root: Element<'_, '_>) -> Result<(), Fault> {
             _ => {}
         }
         let is_last = n + 1 == scenario.steps.len();
-        if let Some(waits) = optional.filter(|_| is_last || !matches!(step.deed, Deed::Receive(_))) {
+        if let Some(waits) = optional.filter(|_| !matches!(step.deed, Deed::Receive(_))) {
             let reason = "an optional <recv> stands before something else than a <recv>: nobody could say how long to \
                           wait for it; write a <recv> that is not optional behind it";
             return Err((waits.line, reason.to_owned()));
@@ -232,11 +259,12 @@ impl Reading<'_> {
     }
 
     fn send(&mut self, element: Element<'_, '_>) -> Result<Deed, Fault> {
-        only(element, &["retrans", "lost"])?;
+        only(element, &["retrans", "lost", "start_txn"])?;
         let (text, line) = element.text()?;
         let message = Template::message(text, &mut self.names).map_err(|(at, reason)| (line + at, reason))?;
         let retransmit = element.number("retrans")?.filter(|it| *it > 0.0).map(millis);
-        Ok(Deed::Send { message, retransmit, lost: share(element)? })
+        let transaction = self.transaction(element, "start_txn");
+        Ok(Deed::Send(Sending { message, retransmit, lost: share(element)?, transaction }))
     }
 
     fn receive(&mut self, element: Element<'_, '_>) -> Result<Deed, Fault> {
@@ -253,6 +281,7 @@ impl Reading<'_> {
                 "timeout",
                 "ontimeout",
                 "lost",
+                "response_txn",
             ],
         )?;
         let like = element.is("regexp_match")?;
@@ -292,7 +321,13 @@ impl Reading<'_> {
             timeout: element.number("timeout")?.map(millis),
             on_timeout,
             lost: share(element)?,
+            transaction: self.transaction(element, "response_txn"),
         }))
+    }
+
+    /// The variable of a named transaction; no scenario can write its name.
+    fn transaction(&mut self, element: Element<'_, '_>, attribute: &str) -> Option<Variable> {
+        element.get(attribute).map(|name| self.names.variable(&format!("{name} (transaction)")))
     }
 
     fn pause(&mut self, element: Element<'_, '_>) -> Result<Length, Fault> {

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use super::element::{Element, Fault};
 use super::read::{Reading, regex};
-use super::scenario::{Action, Ereg, Media, SearchIn, Stream};
+use super::scenario::{Action, Ereg, Media, SearchIn, Stream, Variable};
 use super::template::Template;
+use super::variables::{ARITHMETIC, COMPARISONS, Comparison, Computation, Number, Text};
 
 /// Octets in a packet of 20 ms, for every payload type that can be played.
 pub const PACKET: usize = 160;
@@ -32,21 +33,110 @@ pub fn actions(reading: &mut Reading<'_>, step: Element<'_, '_>) -> Result<Vec<A
     for element in step.elements().flat_map(Element::elements) {
         actions.push(match element.name() {
             "ereg" => Action::Ereg(ereg(reading, element)?),
-            "log" | "warning" => {
-                element.only(&["message"])?;
-                let text = element.must("message", "text")?;
-                Action::Log(Template::lines(text, &mut reading.names).map_err(|(_, reason)| element.fault(reason))?)
-            }
+            "log" | "warning" => Action::Log(text(reading, element, "message")?),
+            "error" => Action::Fail(text(reading, element, "message")?),
             "exec" => Action::Media(exec(reading, element)?),
-            other => {
-                return Err(element.fault(format!(
-                    "the action <{other}> is not of the subset: there are ereg, log, warning and exec rtp_stream; \
-                     write ereg with assign_to where a value is needed"
-                )));
-            }
+            other => match computation(reading, element)? {
+                Some(computation) => Action::Compute(element.line(), computation),
+                None => {
+                    return Err(element.fault(format!(
+                        "the action <{other}> is not of the subset: there are ereg, log, warning, error, exec rtp_stream, \
+                         assign, assignstr, add, subtract, multiply, divide, todouble, trim, test and strcmp"
+                    )));
+                }
+            },
         });
     }
     Ok(actions)
+}
+
+/// The text of an attribute, with keywords.
+fn text(reading: &mut Reading<'_>, element: Element<'_, '_>, name: &str) -> Result<Template, Fault> {
+    if name == "message" {
+        element.only(&[name])?;
+    }
+    let text = element.must(name, "text")?;
+    Template::lines(text, &mut reading.names).map_err(|(_, reason)| element.fault(reason))
+}
+
+/// The variable that an action sets.
+fn assigned(reading: &mut Reading<'_>, element: Element<'_, '_>) -> Result<Variable, Fault> {
+    Ok(reading.names.variable(element.must("assign_to", "1")?))
+}
+
+/// An action that computes; `None`: another one.
+fn computation(reading: &mut Reading<'_>, element: Element<'_, '_>) -> Result<Option<Computation>, Fault> {
+    let name = element.name();
+    let of = |reading: &mut Reading<'_>| Ok(reading.names.variable(element.must("variable", "1")?));
+    let number = |reading: &mut Reading<'_>, variable: &str| {
+        Ok(match (element.real("value")?, element.get(variable)) {
+            (Some(value), None) => Number::Written(value),
+            (None, Some(name)) => Number::Of(reading.names.variable(name)),
+            _ => {
+                return Err(element.fault(format!(
+                    "<{name}> has no right side, or two; write value=\"1\" or {variable}=\"1\""
+                )));
+            }
+        })
+    };
+    if let Some((_, operation)) = ARITHMETIC.iter().find(|(known, _)| *known == name) {
+        element.only(&["assign_to", "value", "variable"])?;
+        let (to, by) = (assigned(reading, element)?, number(reading, "variable")?);
+        return Ok(Some(Computation::Arithmetic { to, operation: *operation, by }));
+    }
+    Ok(Some(match name {
+        "assignstr" => {
+            element.only(&["assign_to", "value"])?;
+            Computation::Assign(assigned(reading, element)?, text(reading, element, "value")?)
+        }
+        "todouble" => {
+            element.only(&["assign_to", "variable"])?;
+            Computation::ToNumber(assigned(reading, element)?, of(reading)?)
+        }
+        "trim" => {
+            element.only(&["assign_to"])?;
+            Computation::Trim(assigned(reading, element)?)
+        }
+        "test" | "strcmp" => {
+            let mut known =
+                vec!["assign_to", "variable", "value", "variable2", "check_it", "check_it_inverse"];
+            known.extend((name == "test").then_some("compare"));
+            element.only(&known)?;
+            let check = check(element)?;
+            let to =
+                (check.is_none() || element.get("assign_to").is_some()).then(|| assigned(reading, element));
+            let (to, left) = (to.transpose()?, of(reading)?);
+            let with = match name {
+                "test" => {
+                    let written = element.must("compare", "equal")?;
+                    let Some((_, compare)) = COMPARISONS.iter().find(|(known, _)| *known == written) else {
+                        let known = COMPARISONS.map(|(known, _)| known).join(", ");
+                        return Err(element.fault(format!("compare=\"{written}\" is not known; there are {known}")));
+                    };
+                    Comparison::Numbers(*compare, number(reading, "variable2")?)
+                }
+                _ => Comparison::Texts(match (element.get("value"), element.get("variable2")) {
+                    (Some(value), None) => Text::Written(value.as_bytes().to_vec()),
+                    (None, Some(name)) => Text::Of(reading.names.variable(name)),
+                    _ => return Err(element.fault("<strcmp> compares with nothing, or with two; write value=\"text\" or variable2=\"1\"")),
+                }),
+            };
+            Computation::Compare { to, of: left, with, check }
+        }
+        _ => return Ok(None),
+    }))
+}
+
+/// What `check_it` and `check_it_inverse` want.
+fn check(element: Element<'_, '_>) -> Result<Option<bool>, Fault> {
+    match (element.is("check_it")?, element.is("check_it_inverse")?) {
+        (true, true) => {
+            Err(element.fault("check_it and check_it_inverse exclude each other; leave one of them out"))
+        }
+        (true, false) => Ok(Some(true)),
+        (false, true) => Ok(Some(false)),
+        (false, false) => Ok(None),
+    }
 }
 
 fn ereg(reading: &mut Reading<'_>, element: Element<'_, '_>) -> Result<Ereg, Fault> {
@@ -60,12 +150,10 @@ fn ereg(reading: &mut Reading<'_>, element: Element<'_, '_>) -> Result<Ereg, Fau
         "case_indep",
         "occurrence",
         "occurence",
+        // a header field is found by its whole name here
         "start_line",
+        "variable",
     ])?;
-    if element.is("start_line")? {
-        return Err(element
-            .fault("start_line is not of the subset: write search_in=\"msg\" and a ^ in the expression"));
-    }
     let search_in = match element.get("search_in") {
         None | Some("msg") => SearchIn::Message,
         Some("body") => SearchIn::Body,
@@ -78,24 +166,17 @@ fn ereg(reading: &mut Reading<'_>, element: Element<'_, '_>) -> Result<Ereg, Fau
                 None => element.number("occurence")?,
             };
             let occurrence = occurrence.map_or(0, |n| (n as usize).saturating_sub(1));
-            SearchIn::Header { name: name.to_owned(), occurrence, trimmed: header.ends_with(' ') }
+            // SIPp takes all behind what is written, and so the colon, too
+            let (behind_colon, trimmed) = (header.contains(':'), header.ends_with(' '));
+            SearchIn::Header { name: name.to_owned(), occurrence, behind_colon, trimmed }
         }
+        Some("var") => SearchIn::Variable(reading.names.variable(element.must("variable", "1")?)),
         Some(other) => {
-            return Err(
-                element.fault(format!("search_in=\"{other}\" is not of the subset: write msg, hdr or body"))
-            );
+            return Err(element
+                .fault(format!("search_in=\"{other}\" is not of the subset: write msg, hdr, body or var")));
         }
     };
-    let check = match (element.is("check_it")?, element.is("check_it_inverse")?) {
-        (true, true) => {
-            return Err(
-                element.fault("check_it and check_it_inverse exclude each other; leave one of them out")
-            );
-        }
-        (true, false) => Some(true),
-        (false, true) => Some(false),
-        (false, false) => None,
-    };
+    let check = check(element)?;
     let assigned = element.get("assign_to").unwrap_or_default().split(',').map(str::trim);
     let assign_to: Vec<_> =
         assigned.filter(|name| !name.is_empty()).map(|name| reading.names.variable(name)).collect();

@@ -8,7 +8,7 @@ use super::read::parse;
 use super::scenario::{Deed, Length, Optional, Scenario};
 
 /// Parses steps, which begin at line 2.
-fn read(steps: &str) -> Result<Scenario, Fault> {
+fn read(steps: &str) -> Result<Scenario, Vec<Fault>> {
     parse(Path::new("made.xml"), &format!("<scenario>\n{steps}\n</scenario>"), &BTreeMap::new())
 }
 
@@ -16,7 +16,7 @@ fn read(steps: &str) -> Result<Scenario, Fault> {
 fn refused(steps: &str) -> (u32, String) {
     match read(steps) {
         Ok(_) => panic!("{steps}: it is read"),
-        Err((line, reason)) => (line - 1, reason),
+        Err(faults) => (faults[0].0 - 1, faults[0].1.clone()),
     }
 }
 
@@ -45,14 +45,14 @@ fn what_is_outside_of_the_subset_is_refused_by_its_line_and_says_what_to_write()
         ("<recv request=\"INVITE\">", 2, "write well-formed XML"),
         ("<pause/>", 0, "nothing is sent or received"),
         ("<sendCmd/>", 1, "no 3PCC"),
-        ("<recv request=\"INVITE\"/>\n<Global variables=\"a\"/>", 2, "--scenario-key"),
+        ("<User/>", 1, "variables=\"a,b\""),
         ("<wait/>", 1, "<wait> is not of the subset: there are send"),
         ("<recv/>", 1, "request=\"INVITE\" or response"),
         ("<recv request=\"A\" response=\"200\"/>", 1, "or for two things"),
         ("<recv response=\"20\"/>", 1, "is no status"),
         ("<recv request=\"A\" optional=\"maybe\"/>", 1, "write true, global or false"),
         ("<recv request=\"A\" timeout=\"soon\"/>", 1, "is not a number"),
-        ("<recv\n request=\"A\"\n response_txn=\"a\"/>", 3, "transactions are not named"),
+        ("<recv\n request=\"A\"\n advance_state=\"false\"/>", 3, "optional=\"true\""),
         ("<recv request=\"A\" often=\"1\"/>", 1, "the attribute often of <recv>"),
         ("<recv request=\"(\" regexp_match=\"true\"/>", 1, "is no regular expression"),
         ("<recv request=\"A\" next=\"b\"/>\n<label id=\"a\"/>", 1, "there are a (line 3)"),
@@ -65,14 +65,22 @@ fn what_is_outside_of_the_subset_is_refused_by_its_line_and_says_what_to_write()
         ("<recv request=\"A\" next=\"a\" chance=\"2\"/>\n<label id=\"a\"/>", 1, "is more than all"),
         ("<send/>", 1, "a message is missing"),
         ("<send>\n<![CDATA[\n\nINVITE sip:a SIP/2.0\nTo: [field1]\n]]></send>", 5, "[field1]"),
-        ("<send start_txn=\"a\"><![CDATA[ACK sip:a SIP/2.0]]></send>", 1, "transactions are not named"),
         ("<send lost=\"101\"><![CDATA[ACK sip:a SIP/2.0]]></send>", 1, "write percent"),
         ("<send><![CDATA[ACK sip:a SIP/2.0]]><label/></send>", 1, "write an <action>"),
         (
-            "<recv request=\"A\">\n<action>\n<assign/></action></recv>",
+            "<recv request=\"A\">\n<action>\n<jump/></action></recv>",
             3,
-            "the action <assign> is not of the subset",
+            "the action <jump> is not of the subset",
         ),
+        ("<nop><action><assign value=\"1\"/></action></nop>", 1, "assign_to=\"1\""),
+        ("<nop><action><add assign_to=\"a\"/></action></nop>", 1, "write value=\"1\""),
+        ("<nop><action><add assign_to=\"a\" value=\"NaN\"/></action></nop>", 1, "is not a number"),
+        (
+            "<nop><action><test variable=\"a\" assign_to=\"b\" value=\"1\" compare=\"is\"/></action></nop>",
+            1,
+            "there are equal",
+        ),
+        ("<nop><action><strcmp variable=\"a\" assign_to=\"b\"/></action></nop>", 1, "write value=\"text\""),
         ("<nop><action><exec command=\"ls\"/></action></nop>", 1, "programs are not started"),
         ("<nop><action>\n<exec play_pcap_audio=\"a.pcap\"/></action></nop>", 2, "write rtp_stream"),
         ("<nop><action><exec rtp_stream=\"no.ulaw\"/></action></nop>", 1, "beneath the folder"),
@@ -85,15 +93,29 @@ fn what_is_outside_of_the_subset_is_refused_by_its_line_and_says_what_to_write()
             "header=\"From:\"",
         ),
         (
-            "<nop><action><ereg regexp=\"a\" search_in=\"var\" assign_to=\"1\"/></action></nop>",
+            "<nop><action><ereg regexp=\"a\" search_in=\"line\" assign_to=\"1\"/></action></nop>",
             1,
-            "msg, hdr or body",
+            "msg, hdr, body or var",
         ),
     ];
     for (steps, line, said) in cases {
         let (at, reason) = refused(steps);
         assert!(at == line && reason.contains(said), "{steps}:\n{at}: {reason}");
     }
+}
+
+#[test]
+fn all_faults_of_a_file_are_told_at_once() {
+    let faults = read("<recv/>\n<pause/>\n<wait/>\n<recv response=\"20\"/>").unwrap_err();
+    assert_eq!(faults.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [2, 4, 5]);
+}
+
+#[test]
+fn what_sipp_reads_is_read_although_it_is_not_xml() {
+    let text = "<scenario>\n<!-- a -- b -->\n<recv request=\"INVITE\"crlf=\"true\">\n<action>\n\
+                <ereg regexp=\"\\\"A\\\" <sip:\" assign_to=\"1\"/></action></recv>\n<recv/>";
+    let faults = parse(Path::new("made.xml"), text, &BTreeMap::new()).unwrap_err();
+    assert_eq!((faults.len(), faults[0].0), (1, 6), "{faults:?}");
 }
 
 #[test]
@@ -111,7 +133,7 @@ fn a_stream_is_read_from_beside_the_scenario_or_as_the_command_line_says() {
         let text = format!(
             "<scenario>{RECV}<nop><action><exec rtp_stream=\"{file},-1\"/></action></nop></scenario>"
         );
-        parse(&house.path().join("made.xml"), &text, &keys).map(drop).map_err(|(_, why)| why)
+        parse(&house.path().join("made.xml"), &text, &keys).map(drop).map_err(|faults| faults[0].1.clone())
     };
     for file in ["tone.ulaw", "sounds/a.ulaw", "./sounds/../tone.ulaw", "[sound]"] {
         assert_eq!(plays(file), Ok(()), "{file}");
@@ -133,7 +155,8 @@ fn long_scenarios_are_refused_or_read_without_comparing_all_with_all() {
     assert!(line == 2 && reason.contains("more than 1000 attributes"), "{line}: {reason}");
     let optional = "<recv request=\"A\" optional=\"true\"/>\n".repeat(15_000);
     assert_eq!(read(&format!("{optional}{RECV}")).unwrap().steps.len(), 15_001);
-    assert_eq!(refused(&format!("{RECV}{optional}")).0, 2, "the first of those that wait");
+    assert_eq!(read(&format!("{RECV}{optional}")).unwrap().steps.len(), 15_001);
+    assert_eq!(refused(&format!("{RECV}{optional}<pause/>")).0, 2, "the first of those that wait");
     assert!(refused(&optional.repeat(4)).1.contains("nodes limit"));
     let ereg = |n: usize| format!("<ereg regexp=\"a\" search_in=\"msg\" assign_to=\"v{n}\"/>");
     let variables: String = (0..1_500).map(ereg).collect();
@@ -144,7 +167,7 @@ fn long_scenarios_are_refused_or_read_without_comparing_all_with_all() {
 #[test]
 fn a_file_that_is_no_scenario_is_refused() {
     let parse = |text: &str| parse(Path::new("made.xml"), text, &BTreeMap::new()).map(drop);
-    assert!(parse("<plan/>").unwrap_err().1.contains("write <scenario>"));
+    assert!(parse("<plan/>").unwrap_err()[0].1.contains("write <scenario>"));
     // the head of SIPp's own scenarios
     let begins =
         "<?xml version=\"1.0\" encoding=\"ISO-8859-1\" ?>\n<!DOCTYPE scenario SYSTEM \"sipp.dtd\">\n";

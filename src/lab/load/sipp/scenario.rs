@@ -7,6 +7,7 @@ use std::time::Duration;
 use regex::bytes::Regex;
 
 use super::template::Template;
+use super::variables::{Computation, Value};
 use crate::load::holding::Holding;
 
 /// A scenario.
@@ -16,8 +17,10 @@ pub struct Scenario {
     pub path: PathBuf,
     /// The steps in order, without labels.
     pub steps: Vec<Step>,
-    /// Number of variables of each call.
-    pub variables: usize,
+    /// The variables of each call, with their values at first.
+    pub variables: Vec<Option<Value>>,
+    /// Those of `<Global>` and `<User>`: a call begins with what the last one that was over has left in them.
+    pub shared: Vec<Variable>,
     /// Whether each call has its own RTP port.
     pub own_media: bool,
     /// Whether a 2xx to INVITE counts as the answer, since it sends or receives one; otherwise a 2xx to its
@@ -58,14 +61,7 @@ pub struct Next {
 #[derive(Debug)]
 pub enum Deed {
     /// Sends a message.
-    Send {
-        /// The message.
-        message: Template,
-        /// First retransmission interval, which doubles each time; `None`: no retransmission.
-        retransmit: Option<Duration>,
-        /// Probability of deliberate loss, 0 to 1.
-        lost: f64,
-    },
+    Send(Sending),
     /// Waits for a message.
     Receive(Receive),
     /// Waits.
@@ -89,6 +85,19 @@ pub enum Length {
     Variable(Variable),
 }
 
+/// A message to send.
+#[derive(Debug)]
+pub struct Sending {
+    /// The message.
+    pub message: Template,
+    /// First retransmission interval, which doubles each time; `None`: no retransmission.
+    pub retransmit: Option<Duration>,
+    /// Probability of deliberate loss, 0 to 1.
+    pub lost: f64,
+    /// The variable for its branch, by which [`Receive::transaction`] knows its responses.
+    pub transaction: Option<Variable>,
+}
+
 /// An expected message, and its handling.
 #[derive(Debug)]
 pub struct Receive {
@@ -108,6 +117,8 @@ pub struct Receive {
     pub on_timeout: Option<usize>,
     /// Probability of deliberate loss, 0 to 1.
     pub lost: f64,
+    /// The variable with the branch of the request to which it is the response; `None`: any.
+    pub transaction: Option<Variable>,
 }
 
 /// Whether a message is optional.
@@ -137,10 +148,14 @@ pub enum Wanted {
 /// An action of a step.
 #[derive(Debug)]
 pub enum Action {
-    /// Searches the last message for an expression.
+    /// Searches a message for an expression.
     Ereg(Ereg),
+    /// Computes a variable; with its line.
+    Compute(u32, Computation),
     /// Writes a log line.
     Log(Template),
+    /// Fails the call with this text.
+    Fail(Template),
     /// RTP.
     Media(Media),
 }
@@ -173,9 +188,13 @@ pub enum SearchIn {
         name: String,
         /// Index among the header fields of that name, from 0.
         occurrence: usize,
+        /// Whether the value begins behind the colon, or with it.
+        behind_colon: bool,
         /// Whether spaces after the colon are left out.
         trimmed: bool,
     },
+    /// A variable.
+    Variable(Variable),
 }
 
 /// An RTP action.
@@ -205,15 +224,15 @@ pub struct Stream {
 impl Scenario {
     /// Whether it makes the calls; otherwise it answers them.
     pub fn calls(&self) -> bool {
-        let first = self.steps.iter().find(|step| matches!(step.deed, Deed::Send { .. } | Deed::Receive(_)));
-        first.is_some_and(|step| matches!(step.deed, Deed::Send { .. }))
+        let first = self.steps.iter().find(|step| matches!(step.deed, Deed::Send(_) | Deed::Receive(_)));
+        first.is_some_and(|step| matches!(step.deed, Deed::Send(_)))
     }
 
     /// The name of a step in reports.
     pub fn name_of(&self, at: usize) -> String {
         let Some(step) = self.steps.get(at) else { return "end".to_owned() };
         let what = match &step.deed {
-            Deed::Send { message, .. } => format!("send {}", message.start),
+            Deed::Send(sending) => format!("send {}", sending.message.start),
             Deed::Receive(receive) => format!("recv {}", receive.wanted),
             Deed::Pause(_) => "pause".to_owned(),
             Deed::TimeWait(_) => "timewait".to_owned(),

@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 
 use bytes::Bytes;
 
-use b2b_sip::msg::{CSeq, Message, Method, Request, ResponseWriter, phrase};
+use b2b_sip::msg::{CSeq, Limits, Message, Method, Request, ResponseWriter, phrase};
 
 /// Maximum remembered messages: retransmissions come soon.
 const KEPT: usize = 64;
@@ -64,15 +64,30 @@ impl Seen {
     }
 }
 
+/// The value of the first header field that is written so, with its colon.
+fn value_of<'a>(message: &'a [u8], field: &[u8]) -> Option<&'a [u8]> {
+    let mut lines =
+        message.split(|octet| *octet == b'\n').filter_map(|line| line.split_at_checked(field.len()));
+    lines.find(|(name, _)| name.eq_ignore_ascii_case(field)).map(|(_, value)| value.trim_ascii())
+}
+
+/// The Call-ID of a message that cannot be read.
+pub fn call_id_of(message: &[u8]) -> Option<&[u8]> {
+    value_of(message, b"Call-ID:").or_else(|| value_of(message, b"i:"))
+}
+
 /// The CSeq of a message that we wrote.
 pub fn cseq_of(message: &[u8]) -> Option<CSeq> {
-    let line = message
-        .split(|octet| *octet == b'\n')
-        .find(|line| line.get(..5).is_some_and(|name| name.eq_ignore_ascii_case(b"CSeq:")))?;
-    let text = std::str::from_utf8(line.get(5..)?).ok()?;
+    let text = std::str::from_utf8(value_of(message, b"CSeq:")?).ok()?;
     let mut words = text.split_ascii_whitespace();
     let number = words.next()?.parse().ok()?;
     Some(CSeq { number, method: Method::from_bytes(words.next()?.as_bytes()) })
+}
+
+/// The branch of a message that we wrote.
+pub fn branch_of(message: &Bytes) -> Option<Vec<u8>> {
+    let message = Message::parse(message.clone(), &Limits::default()).ok()?;
+    message.top_via().ok()?.branch.map(<[u8]>::to_vec)
 }
 
 /// A response with a fixed tag.

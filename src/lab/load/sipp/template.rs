@@ -200,9 +200,6 @@ fn keyword(inside: &str, names: &mut Names<'_>) -> Result<Piece, String> {
     if let Some(name) = inside.strip_prefix('$') {
         return Ok(Piece::Keyword(Keyword::Variable(names.variable(name)), 0));
     }
-    if let Some(name) = inside.strip_prefix("last_").and_then(|name| name.strip_suffix(':')) {
-        return Ok(Piece::Keyword(Keyword::Last(name.to_owned()), 0));
-    }
     let mut words = inside.split_whitespace();
     if words.next() == Some("authentication") {
         return authentication(words);
@@ -249,6 +246,9 @@ fn keyword(inside: &str, names: &mut Names<'_>) -> Result<Piece, String> {
         "last_Request_URI" => Keyword::LastRequestUri,
         "last_message" => Keyword::LastMessage,
         _ => {
+            if let Some(name) = inside.strip_prefix("last_").filter(|_| !names.keys.contains_key(inside)) {
+                return Ok(Piece::Keyword(Keyword::Last(name.trim_end_matches(':').to_owned()), 0));
+            }
             // line breaks in a user's value become those of SIP
             let value = names.keys.get(inside).map(|value| value.replace("\r\n", "\n").replace('\n', "\r\n"));
             return value.map(Piece::Text).ok_or_else(|| refusal(inside));
@@ -318,13 +318,16 @@ mod tests {
 
     #[test]
     fn keywords_have_offsets_and_addresses_are_none() {
-        let read = read("SIP/2.0 200 OK\nVia: [branch-3] [media_port+2] [::1] [last_Call-ID:]").unwrap();
+        let read = read("SIP/2.0 200 OK\nVia: [branch-3] [media_port+2] [::1] [last_Call-ID:]\n[last_CSeq]")
+            .unwrap();
         assert_eq!(read.start, Start::Response(200));
         let keywords: Vec<_> =
             read.lines[1].iter().filter(|it| **it != Piece::Text(" ".to_owned())).collect();
         assert_eq!(*keywords[1], Piece::Keyword(Keyword::Branch(3), -3));
         assert_eq!(*keywords[2], Piece::Keyword(Keyword::MediaPort, 2));
-        assert!(read.has(|it| *it == Keyword::Last("Call-ID".to_owned())));
+        for name in ["Call-ID", "CSeq"] {
+            assert!(read.has(|it| *it == Keyword::Last(name.to_owned())), "{name}");
+        }
     }
 
     #[test]

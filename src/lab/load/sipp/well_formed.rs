@@ -1,0 +1,110 @@
+//! XML out of what SIPp reads and XML does not allow: escapes with a backslash in attributes, attributes without
+//! a space between them, `<` and `&` in attributes, `--` in comments, a `<scenario>` without an end. Lines stay
+//! where they are.
+
+/// The text as XML.
+pub fn well_formed(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 16);
+    let mut rest = text;
+    while let Some(at) = rest.find('<') {
+        out.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let until = |end: &str| rest.find(end).map_or(rest.len(), |at| at + end.len());
+        let length = if rest.starts_with("<!--") {
+            let length = until("-->");
+            out.extend(rest[..length].chars().filter(|it| *it == '\n'));
+            length
+        } else if rest.starts_with("<![CDATA[") {
+            let length = until("]]>");
+            out.push_str(&rest[..length]);
+            length
+        } else if rest.starts_with("<!") || rest.starts_with("<?") {
+            out.push_str(&rest[..1]);
+            1
+        } else {
+            tag(rest, &mut out)
+        };
+        rest = &rest[length..];
+    }
+    out.push_str(rest);
+    if out.contains("<scenario") && !out.contains("</scenario") {
+        out.push_str("</scenario>");
+    }
+    out
+}
+
+/// Writes a tag; returns its length.
+fn tag(text: &str, out: &mut String) -> usize {
+    let mut quote = None;
+    let mut octets = text.char_indices().peekable();
+    while let Some((at, octet)) = octets.next() {
+        match (quote, octet) {
+            (None, '>') => {
+                out.push('>');
+                return at + 1;
+            }
+            (None, '"' | '\'') => {
+                quote = Some(octet);
+                out.push(octet);
+            }
+            (Some(end), _) if octet == end => {
+                quote = None;
+                out.push(octet);
+                if octets.peek().is_some_and(|(_, next)| next.is_ascii_alphabetic()) {
+                    out.push(' ');
+                }
+            }
+            (Some(_), '\\') => {
+                let escaped = match octets.peek() {
+                    Some((_, '\\')) => "\\",
+                    Some((_, '"')) => "&quot;",
+                    Some((_, 'n')) => "&#10;",
+                    Some((_, 't')) => "&#9;",
+                    Some((_, 'r')) => "&#13;",
+                    _ => {
+                        out.push('\\');
+                        continue;
+                    }
+                };
+                out.push_str(escaped);
+                octets.next();
+            }
+            (Some(_), '<') => out.push_str("&lt;"),
+            (Some(_), '&') if !is_entity(&text[at..]) => out.push_str("&amp;"),
+            _ => out.push(octet),
+        }
+    }
+    text.len()
+}
+
+/// Whether `text` begins with an entity or a character reference.
+fn is_entity(text: &str) -> bool {
+    let name = text[1..].split_once(';').map_or("", |(name, _)| name);
+    matches!(name, "lt" | "gt" | "amp" | "quot" | "apos") || name.starts_with('#')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_sipp_reads_becomes_xml_and_lines_stay() {
+        for (text, expected) in [
+            (
+                "<a b=\"\\\"x\\\" <sip:&y&amp;\\.\\\\.\"/>",
+                "<a b=\"&quot;x&quot; &lt;sip:&amp;y&amp;\\.\\.\"/>",
+            ),
+            ("<a b=\"\\r\\n\\t\" c='\"'/>", "<a b=\"&#13;&#10;&#9;\" c='\"'/>"),
+            ("<a b=\"1\"c=\"2\"/>", "<a b=\"1\" c=\"2\"/>"),
+            ("<!-- a -- b\n<c> -->\n<a/>", "\n\n<a/>"),
+            ("<a><![CDATA[\"\\\" <b> -- & ]]></a>", "<a><![CDATA[\"\\\" <b> -- & ]]></a>"),
+            ("<scenario name=\"a\"><a/>", "<scenario name=\"a\"><a/></scenario>"),
+            ("<a b=\"", "<a b=\""),
+            ("<a b=\"\\", "<a b=\"\\"),
+            ("<!-- ", ""),
+            ("a & <", "a & <"),
+        ] {
+            assert_eq!(well_formed(text), expected);
+        }
+    }
+}
