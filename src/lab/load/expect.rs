@@ -71,7 +71,7 @@ pub struct Judged {
     /// The generator's lateness in excess of the idle sleeper's, percent of the time. If it is missed, limits
     /// on times are not judged.
     pub late: Expectation,
-    /// The explanation of a void run; `None` if the generator was in time.
+    /// The explanation of a void run; `None` if the generator was in time, or no limit is on times.
     pub void: Option<String>,
 }
 
@@ -102,6 +102,12 @@ enum On {
 }
 
 impl Expect {
+    /// Whether there is a limit on times, or on MOS.
+    fn limits_times(&self) -> bool {
+        let delays = [self.max_setup_p99_ms, self.max_mouth_to_ear_p95_ms, self.max_above_median_ms];
+        delays.iter().chain([&self.max_gap_ms, &self.min_mos]).any(Option::is_some)
+    }
+
     /// Judges a run. `late`: lateness of the generator and of the idle sleeper, percent of the time.
     pub fn judge(&self, figures: &Figures, late: (f64, f64)) -> Judged {
         use Bound::{AtLeast, AtMost};
@@ -109,7 +115,8 @@ impl Expect {
         let both = [callers, callees];
         let over =
             Expectation::of("max_late_pct", AtMost, self.max_late_pct, Some((late.0 - late.1).max(0.0)), "%");
-        let void = over.missed().then(|| {
+        // lateness cannot falsify what no limit asks for
+        let void = (over.missed() && self.limits_times()).then(|| {
             format!(
                 "the generator was late for {:.2} % of the time, a thread that only slept for {:.2} %: this machine \
                  cannot make this load, so its times say nothing about the target; lower the rate, or give it more cores",
@@ -223,6 +230,9 @@ mod tests {
         assert!(matches!(verdict(&run(10, 0), (5.0, 0.5)), Verdict::Void(_)));
         assert!(matches!(verdict(&run(10, 0), (5.0, 5.0)), Verdict::Failed(_)));
         assert!(matches!(verdict(&run(9, 1), (5.0, 0.5)), Verdict::Failed(_)));
+        let without_times = Expect::default().judge(&run(10, 0), (5.0, 0.5));
+        assert_eq!(without_times.verdict(), Verdict::Passed);
+        assert!(without_times.late.missed(), "it is told all the same");
     }
 
     #[test]
