@@ -5,7 +5,8 @@
 //! |---|---|
 //! | `dial NUMBER` | calls, and waits for the answer |
 //! | `answer` | waits for a call, and answers it |
-//! | `say HZ` | sends a tone from now on, to the end of the call |
+//! | `say HZ`, `say nothing` | sends a tone from now on, to the end of the call; sends silence |
+//! | `play FILE` | plays an audio file once, while the next steps go on |
 //! | `hears HZ and HZ not HZ` | waits until the far end sends the tones before `not`, and none after it |
 //! | `press DIGITS` | sends digits (RFC 4733) |
 //! | `hold`, `resume` | |
@@ -15,9 +16,10 @@
 //! | `hang up` | ends the call |
 //! | `hung up` | waits until the far end ends the call |
 //! | `wait SECONDS` | |
+//! | `record FILE` | records the call from now on to its end: sent audio left, received audio right |
 //! | `cue NAME` | gives a cue, for phones that start then |
 //!
-//! The load role has no `cue`, but these additional steps:
+//! The load role has no `record` and no `cue`, but these additional steps:
 //!
 //! | step | effect |
 //! |---|---|
@@ -26,8 +28,7 @@
 //! | `expect header NAME: VALUE` | INVITE or answer must have this field; `*` at its end matches all |
 //! | `ring` | sends 180, before `answer` or `refuse` |
 //! | `refuse STATUS` | refuses a call |
-//! | `say mark`, `say nothing` | sends the mark of its call, or silence |
-//! | `play FILE` | plays an audio file once |
+//! | `say mark` | sends the mark of its call |
 //! | `vanish` | sends nothing and answers nothing from now on |
 //! | `give up after SECONDS` | the preceding `dial` is cancelled after this time, unless answered |
 //! | `may refuse` | the preceding `dial` or `transfer` may be refused, with any status |
@@ -65,6 +66,7 @@ pub enum Deed {
     HangUp,
     HungUp,
     Wait,
+    Record(String),
     Cue(String),
     Header {
         name: String,
@@ -100,11 +102,9 @@ impl Deed {
                 | Deed::Ring
                 | Deed::Refuse(_)
                 | Deed::SayMark
-                | Deed::SayNothing
                 | Deed::HearsMark
                 | Deed::Stay
                 | Deed::ExpectHeader { .. }
-                | Deed::Play(_)
                 | Deed::Vanish
                 | Deed::GiveUp(_)
                 | Deed::MayRefuse
@@ -204,7 +204,9 @@ fn one_call(text: &str, begins: fn(&Deed) -> bool, before: fn(&Deed) -> bool) ->
     let mut before_it: Option<&Deed> = None;
     for step in &steps {
         let fault = match &step.deed {
-            Deed::Cue(_) | Deed::Consult(_) | Deed::HandOver => "is for phones of a scene; leave it out",
+            Deed::Cue(_) | Deed::Record(_) | Deed::Consult(_) | Deed::HandOver => {
+                "is for phones; leave it out"
+            }
             Deed::Dial(_) | Deed::Answer if !begins(&step.deed) => {
                 "is the other party's: callers dial, callees answer"
             }
@@ -293,9 +295,10 @@ pub fn step(text: &str) -> Result<Step, String> {
             Deed::ExpectHeader { name: name.trim_end_matches(':').to_owned(), value: value.to_owned() }
         }
         ["expect", "header", ..] => return fail("write it like expect header X-Account: 47*"),
-        ["play", ..] => match rest.trim().strip_prefix("play").map(str::trim) {
-            Some(file) if !file.is_empty() => Deed::Play(file.to_owned()),
-            _ => return fail("write it like play hello.wav"),
+        ["play" | "record", ..] => match rest.trim().split_once(char::is_whitespace) {
+            Some(("play", file)) => Deed::Play(file.trim().to_owned()),
+            Some((_, file)) => Deed::Record(file.trim().to_owned()),
+            None => return fail("it needs a file; write it like play hello.wav, record heard.wav"),
         },
         ["vanish"] => Deed::Vanish,
         ["header", name, ..] if name.len() > 1 && name.ends_with(':') => {
@@ -349,9 +352,9 @@ pub fn step(text: &str) -> Result<Step, String> {
         ["cue", name] => Deed::Cue(name.to_owned()),
         _ => {
             return fail(
-                "there is none like it; choose from dial, answer, say, hears, press, hold, resume, transfer, \
-                 consult, hand over, hang up, hung up, wait, cue; for --role load also from header, expect, expect header, \
-                 ring, refuse, stay, play, vanish, give up, may refuse, may hang up, wait A to B, and 30 %: before a step",
+                "there is none like it; choose from dial, answer, say, play, record, hears, press, hold, resume, \
+                 transfer, consult, hand over, hang up, hung up, wait, cue; for --role load also from header, expect, \
+                 expect header, ring, refuse, stay, vanish, give up, may refuse, may hang up, wait A to B, and 30 %: before a step",
             );
         }
     };

@@ -10,7 +10,7 @@ use super::report::{Outcome, Report, in_figures};
 use super::script::{DIGIT, SETTLES, Stop, end, exit_of};
 use b2b_base::util::exit::Exit;
 use b2b_base::util::junit::Wrong;
-use b2b_client::{Call, CallError, EndCause, IncomingCalls, SipClient, Sound};
+use b2b_client::{Call, CallError, EndCause, IncomingCalls, Recording, SipClient, Sound};
 use b2b_config::step::{Deed, Step};
 use b2b_media::dtmf::goertzel;
 
@@ -31,6 +31,7 @@ struct Talk {
     up: Instant,
     outcome: Outcome,
     loudness: Loudness,
+    recording: Option<Recording>,
 }
 
 /// The calls of a phone: the current one, and one on hold during a consultation.
@@ -148,9 +149,20 @@ async fn one(
         (Deed::Wait, _) => std::future::pending::<()>().await,
         (Deed::Cue(_), _) => {}
         (_, None) => return Err((Exit::Usage, "there is no call".to_owned())),
-        (Deed::Say(hz), Some(talk)) => {
-            let said = talk.call.play(Sound::tone(*hz as f32, WITHOUT_END_MS)).await;
-            said.map_err(|error| (Exit::Audio, error.to_string()))?;
+        (Deed::Say(_) | Deed::SayNothing | Deed::Play(_), Some(talk)) => {
+            let sound = match &step.deed {
+                Deed::Say(hz) => Sound::tone(*hz as f32, WITHOUT_END_MS),
+                Deed::Play(file) => Sound::file(file),
+                // It takes the place of what plays, and nothing follows it.
+                _ => Sound::silence(1),
+            };
+            talk.call.play(sound).await.map_err(|error| (Exit::Audio, error.to_string()))?;
+        }
+        (Deed::Record(file), Some(talk)) => {
+            let recording = talk.call.record(file).await.map_err(|error| (Exit::Audio, error.to_string()))?;
+            if let Some(talk) = &mut talks.now {
+                talk.recording = Some(recording);
+            }
         }
         (Deed::Hears { these, not }, Some(talk)) => hears(&talk.call, these, not, step.within).await?,
         (Deed::Press(digits), Some(talk)) => {
@@ -245,7 +257,7 @@ fn levels(these: &[f64], loudest: &[f64]) -> String {
 impl Talk {
     fn new(call: Call) -> Self {
         let (outcome, loudness) = (Outcome::new(call.remote()), Loudness::of(&call));
-        Talk { outcome, loudness, call, up: Instant::now() }
+        Talk { outcome, loudness, call, up: Instant::now(), recording: None }
     }
 
     fn answered(&mut self, asked: Instant) {
@@ -262,13 +274,18 @@ async fn over(talks: &mut Talks, failed: Option<&Failed>, report: &Report) {
 }
 
 async fn ended(talk: Talk, failed: Option<&Failed>, report: &Report) {
-    let Talk { call, up, mut outcome, loudness } = talk;
+    let Talk { call, up, mut outcome, loudness, recording } = talk;
     let ended = end(&call).await;
+    let lost = match recording {
+        Some(recording) => recording.stop().await.err().map(|error| (Exit::Audio, error.to_string())),
+        None => None,
+    };
     if outcome.setup_ms.is_some() {
         outcome.duration_ms = up.elapsed().as_micros() as f64 / 1e3;
     }
     outcome.quality = call.quality().await.map_or(Value::Null, |quality| in_figures(&quality));
     loudness.put_into(&mut outcome.quality);
-    (outcome.exit, outcome.cause) = failed.cloned().unwrap_or_else(|| (Exit::Ok, ended.to_string()));
+    let failed = failed.cloned().or(lost);
+    (outcome.exit, outcome.cause) = failed.unwrap_or_else(|| (Exit::Ok, ended.to_string()));
     report.summary(&outcome);
 }

@@ -82,6 +82,29 @@ fn a_phone_on_hold_is_not_heard_until_it_resumes() {
 }
 
 #[test]
+fn a_phone_of_steps_plays_files_falls_silent_and_records() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [said, heard] = ["said.wav", "heard.wav"].map(|name| folder.path().join(name).display().to_string());
+    let tone: Vec<i16> = (0..40_000).map(|n| (8_000.0 * (f64::from(n) * 0.345_575).sin()) as i16).collect();
+    audio::write_wav(Path::new(&said), 8_000, &tone);
+    let steps = format!(
+        "answer; record {heard}; hears 600 Hz; say 1500 Hz; hears not 600 Hz; say nothing; hears 440 Hz; hung up"
+    );
+    let mut bob = phone(&["--identity", "sip:bob@127.0.0.1", "--steps", &steps, "--json"]);
+    let ready: Value = serde_json::from_str(&bob.wait_for_line("\"ready\"")).expect("JSON");
+    let uri = ready["uri"].as_str().expect("a URI");
+    let steps = format!(
+        "dial {uri}; say 600 Hz; hears 1500 Hz; say nothing; hears not 1500 Hz; play {said}; wait 5; hang up"
+    );
+    let mut alice = phone(&["--identity", "sip:alice@127.0.0.1", "--steps", &steps, "--json"]);
+    alice.assert_exit(0);
+    bob.assert_exit(0);
+    let recorded = hound::WavReader::open(&heard).expect("a recording").into_samples::<i16>();
+    let right: Vec<i16> = recorded.skip(1).step_by(2).map(|sample| sample.expect("a sample")).collect();
+    assert!(right.iter().any(|sample| *sample > 3_000), "{} samples", right.len());
+}
+
+#[test]
 fn steps_join_who_is_held_and_who_is_consulted() {
     let [(mut bob, held), (mut carol, asked)] = [answering(&[]), answering(&[])];
     let steps = format!("dial {held}; consult {asked}; cue asked; hand over within 10 s");

@@ -19,6 +19,10 @@ fn steps_read_as_they_are_said() {
     let all = steps("answer; say 700 Hz; hold; resume; press *1; transfer 700; cue parked").unwrap();
     assert_eq!(all.len(), 7);
     assert_eq!((&all[4].deed, all[4].text.as_str()), (&Deed::Press("*1".to_owned()), "press *1"));
+    let all = steps("answer; record my heard.wav; play hello.wav; say nothing; hung up").unwrap();
+    assert_eq!(all[1].deed, Deed::Record("my heard.wav".to_owned()));
+    assert_eq!((&all[2].deed, &all[3].deed), (&Deed::Play("hello.wav".to_owned()), &Deed::SayNothing));
+    assert!(steps("answer; record").unwrap_err().contains("record heard.wav"));
 }
 
 #[test]
@@ -52,7 +56,8 @@ fn callers_and_callees_of_a_load_have_steps_of_their_own() {
         (caller, "hears mark; dial 1", "needs a call"),
         (caller, "dial 1; header A: b", "too late"),
         (caller, "dial 1; hang up; dial 2", "each scenario is one call"),
-        (caller, "dial 1; cue x", "phones of a scene"),
+        (caller, "dial 1; cue x", "is for phones"),
+        (caller, "dial 1; record x.wav", "is for phones"),
         (callee, "answer; refuse 486", "too late"),
         (callee, "answer; expect header A: b", "too late"),
         (caller, "expect header A: b; dial 1", "needs a call"),

@@ -383,7 +383,7 @@ impl Party {
                     return self.fail("answered", effects);
                 }
                 // for phones of a scene: refused when steps are parsed
-                Deed::Cue(_) | Deed::Consult(_) | Deed::HandOver => waits = false,
+                Deed::Cue(_) | Deed::Record(_) | Deed::Consult(_) | Deed::HandOver => waits = false,
             }
             if waits {
                 self.waits = true;
