@@ -36,7 +36,14 @@ const ROLES: &[(RoleName, Run)] = &[
     #[cfg(feature = "lab")]
     (RoleName::Sink, |flags| call_role(flags, Sink::new(flags.sink()?))),
     #[cfg(feature = "lab")]
-    (RoleName::Load, |flags| Ok(b2b::lab::load::run(flags.load()?)? as u8)),
+    (RoleName::Load, |flags| {
+        let config = flags.load()?;
+        if flags.dry_run {
+            println!("{}", config.summary());
+            return Ok(Exit::Ok as u8);
+        }
+        Ok(b2b::lab::load::run(config)? as u8)
+    }),
     #[cfg(feature = "server")]
     (RoleName::B2bua, serve),
     #[cfg(feature = "server")]

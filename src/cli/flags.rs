@@ -70,8 +70,9 @@ pub struct Flags {
     /// plan, instead of the plan's registrar
     #[arg(long, help_heading = "Phone and load", value_name = "SIP-URI", value_parser = value::sip_uri)]
     pub registrar: Option<String>,
-    /// Start nothing; print the command lines of the roles, or a summary of the b2bua's configuration
-    #[arg(long, help_heading = "Orchestrator and b2bua")]
+    /// Start nothing; print the command lines of the roles, or a summary of the b2bua's configuration or of
+    /// the load
+    #[arg(long, help_heading = "Orchestrator, b2bua and load")]
     pub dry_run: bool,
 
     /// Roles of the lab: write recordings for a report into this folder: audio, packets, SIP. Phone: record

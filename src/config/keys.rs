@@ -94,7 +94,7 @@ keys! {
     sip_trace SIP, OutputPath, path;
     registrar &[Phone, Load], Text, sip_uri;
     target &[Source, Mixer, B2bua, Load], Text, target;
-    dry_run &[Orchestrator, B2bua], Switch, switch;
+    dry_run &[Orchestrator, B2bua, Load], Switch, switch;
     record RECORDING, OutputPath, path;
 }
 

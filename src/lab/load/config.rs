@@ -117,6 +117,27 @@ pub struct LoadConfig {
 }
 
 impl LoadConfig {
+    /// What the load would do, for `--dry-run`.
+    pub fn summary(&self) -> String {
+        let mut lines: Vec<String> = self.binds.iter().map(|bind| format!("sip       {bind}")).collect();
+        if let Some(run) = &self.scenario {
+            let (path, steps) = (run.scenario.path.display(), run.scenario.steps.len());
+            let does = if run.scenario.calls() { "it calls" } else { "it answers" };
+            lines.push(format!("scenario  {path}, {steps} steps: {does}"));
+        }
+        lines.extend(self.target.iter().map(|target| format!("target    {target}")));
+        let steps = |steps: &[Step]| steps.iter().map(|it| it.text.as_str()).collect::<Vec<_>>().join("; ");
+        let callers = self.callers.iter().flat_map(|callers| &callers.kinds);
+        let callers = callers.map(|kind| ("caller", &kind.name, steps(&kind.steps)));
+        let callees = self.callees.iter().map(|kind| ("callee", &kind.name, steps(&kind.steps)));
+        let kinds = callers.chain(callees).filter(|(_, _, steps)| !steps.is_empty());
+        lines.extend(kinds.map(|(who, name, steps)| {
+            let name = if name.is_empty() { String::new() } else { format!("{name}: ") };
+            format!("{who:<9} {name}{steps}")
+        }));
+        lines.join("\n")
+    }
+
     /// The configuration of the agent at one of its addresses.
     pub(super) fn agent(&self, n: usize, bind: SocketAddr) -> AgentConfig {
         AgentConfig {
