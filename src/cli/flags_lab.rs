@@ -53,8 +53,8 @@ pub struct LabFlags {
     /// run without a shell
     #[arg(long, help_heading = "Sink", value_name = "COMMAND", default_value = "aplay -f S16_LE -r 8000 -c 1", value_parser = value::command)]
     pub aplay_cmd: PlayerCommand,
-    /// aplay: play, or end with exit code 66; auto: play if there is a player and a
-    /// sound card; null: do not play
+    /// aplay: play, or end with exit code 66, as with --aplay-cmd alone; auto: play if there is a player
+    /// and a sound card; null: do not play
     #[arg(long, help_heading = "Sink", value_name = "WHERE", default_value = "auto", value_parser = value::output)]
     pub output: Output,
     /// Write the received audio to this WAV file

@@ -14,7 +14,7 @@ use b2b_lab::orchestrator::OrchestratorConfig;
 #[cfg(all(feature = "phone", feature = "server"))]
 use b2b_lab::orchestrator::scene::SceneConfig;
 use b2b_lab::role::mixer::MixerConfig;
-use b2b_lab::role::sink::SinkConfig;
+use b2b_lab::role::sink::{Output, SinkConfig};
 use b2b_lab::role::source::SourceConfig;
 use b2b_lab::role::{RecordDir, UaOptions};
 use b2b_ua::{Codec, UaConfig};
@@ -59,7 +59,11 @@ impl Flags {
         self.check_together(RoleName::Sink)?;
         Ok(SinkConfig {
             ua: self.ua(RoleName::Sink),
-            output: self.lab.output,
+            // who names a player wants to hear it
+            output: match self.given.contains(&"aplay_cmd") && !self.given.contains(&"output") {
+                true => Output::Aplay,
+                false => self.lab.output,
+            },
             player: self.lab.aplay_cmd.clone(),
             wav: self.lab.wav.clone(),
             calls: self.lab.calls.unwrap_or(1),

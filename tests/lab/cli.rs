@@ -71,12 +71,38 @@ fn a_sink_without_a_player_goes_on_unless_one_is_wanted() {
     let mut sink = crate::common::child::b2b(&[
         "--role",
         "sink",
+        "--output",
+        "auto",
         "--aplay-cmd",
         "/no/such/player",
         "--sip-bind",
         "127.0.0.1:0",
     ]);
     sink.ready();
+    // who names a player wants to hear it
+    let named = b2b("--role sink --aplay-cmd /no/such/player --sip-bind 127.0.0.1:0");
+    assert_eq!(named.status.code(), Some(66));
+}
+
+#[test]
+fn a_dry_run_of_a_load_says_what_it_would_do() {
+    let scenario = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/sipp/load/caller.xml");
+    let target = "--target sip:1000@127.0.0.1:9 --dry-run";
+    let steps = b2b(&format!("load {target} --caller 'dial 1; hang up'"));
+    assert_eq!(steps.status.code(), Some(0));
+    let said = String::from_utf8(steps.stdout).expect("UTF-8");
+    assert!(
+        said.contains("target    sip:1000@127.0.0.1:9") && said.contains("caller    dial 1; hang up"),
+        "{said}"
+    );
+    let xml = b2b(&format!("load {target} --scenario {scenario} --scenario-key rtcp=a=rtcp-mux"));
+    let said = String::from_utf8(xml.stdout).expect("UTF-8");
+    assert!(xml.status.success() && said.contains("caller.xml, ") && said.contains("it calls"), "{said}");
+    assert_eq!(
+        b2b(&format!("load {target} --scenario {scenario}")).status.code(),
+        Some(64),
+        "a key is missing"
+    );
 }
 
 #[test]

@@ -100,7 +100,7 @@ fn sink_without_a_player_fails_with_66_before_ready(engine: Engine) {
 }
 
 fn sink_whose_player_dies_at_once_fails_with_66(engine: Engine) {
-    let mut sink = role(engine, "sink", &["--output", "aplay", "--aplay-cmd", "false"]);
+    let mut sink = role(engine, "sink", &["--aplay-cmd", "false"]);
     sink.assert_exit(66);
 }
 
