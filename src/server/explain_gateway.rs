@@ -20,6 +20,7 @@ use super::notifier::state::NotifierState;
 use super::{media, settings, signalling, transports};
 use crate::config::ServerConfig;
 use crate::registrar::{MemoryStore, Registrar};
+use b2b_call::CallId;
 use b2b_call::bus::EventBus;
 use b2b_call::controller::{EmbeddedConfig, EmbeddedController};
 use b2b_call::switch::SwitchParts;
@@ -98,10 +99,12 @@ fn watch(sample: &Sample, tls: Tls) -> Result<Seen, String> {
     // No STUN server is queried.
     let (seen_as, _) = mpsc::channel();
     let net = transports::net(config, tls, sources.clone(), &TraceSlot::default(), seen_as);
-    let mut dry_run =
-        DryRun::new(&net, signalling::endpoint(config, &known), signalling::switch(config), |now, wall| {
-            parts(config, media.clone(), sources, (now, wall))
-        })?;
+    let mut dry_run = DryRun::new(
+        &net,
+        signalling::endpoint(config, &known),
+        signalling::switch(config, CallId(0)),
+        |now, wall| parts(config, media.clone(), sources, (now, wall)),
+    )?;
     let seen = runtime.block_on(see(&mut dry_run, sample));
     media.shutdown();
     seen

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{emergency, recordings, settings, transports};
 use crate::config::ServerConfig;
+use b2b_call::CallId;
 use b2b_call::switch::SwitchConfig;
 use b2b_sip::endpoint::{EndpointConfig, Extensions};
 use b2b_sip::known::KnownSources;
@@ -13,7 +14,8 @@ use b2b_sip::msg::Method;
 use b2b_sip::net::local_addr;
 
 /// The configuration of the switch.
-pub fn switch(config: &ServerConfig) -> SwitchConfig {
+/// `last_call`: the last one of an earlier process.
+pub fn switch(config: &ServerConfig, last_call: CallId) -> SwitchConfig {
     let server = &config.server;
     let listener = config.listening().next().map(|it| local_addr::concrete(it.bind).ip());
     let own = server.domains.first().cloned().or_else(|| server.advertise.first().map(|it| it.host.clone()));
@@ -32,6 +34,7 @@ pub fn switch(config: &ServerConfig) -> SwitchConfig {
         srtp: settings::srtp_rules(&config.media.srtp),
         recording: recordings::rules(&config.recording).map(Arc::new),
         journal: config.log.call_journals,
+        last_call: Some(last_call),
         ..SwitchConfig::default()
     }
 }

@@ -70,6 +70,11 @@ fn a_call_that_is_over_is_found_by_party_and_result_also_after_a_kill() {
     let accounts: Vec<&Value> = again.iter().map(|call| &call["account"]).collect();
     assert_eq!(accounts, [&json!(false), &json!(false)], "the accounts ended with the process");
     assert_eq!((&again[1]["id"], &again[1]["to"]), (&talked["id"], &json!("200")));
+    let highest = again.iter().filter_map(|call| call["call"].as_u64()).max();
+    cat.ask_for(server.sip, "900");
+    let all = until("a third ended call", || Some(ended(&server, "")).filter(|all| all.len() == 3));
+    let newest = all[0]["call"].as_u64();
+    assert!(newest > highest, "{newest:?} is no number of before, {highest:?}");
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! Calls with their legs, and the look-up of a call or leg by leg, bridge, dialog or media endpoint.
 
+use std::time::SystemTime;
+
 use foldhash::HashMap;
 
-use super::slots::Slots;
+use super::slots::{Slots, key_of_time};
 use super::stepping::Handled;
 use super::table::{Call, Leg};
 use crate::channels::Channel;
@@ -45,6 +47,14 @@ impl Legs {
     }
 }
 
+impl CallId {
+    /// For [`SwitchConfig::last_call`](super::SwitchConfig::last_call) where no earlier number is known: an earlier process
+    /// that began fewer than a call a second gave lower ones.
+    pub fn of_time(wall: SystemTime) -> CallId {
+        CallId(key_of_time(wall))
+    }
+}
+
 /// What a leg has of a running program: its handler, and the channels that it holds.
 type Program = (Option<Handled>, Vec<Channel>);
 
@@ -61,6 +71,11 @@ pub(super) struct Calls {
 impl Calls {
     pub fn insert(&mut self, call: Call) -> CallId {
         CallId(self.calls.insert(|_| call))
+    }
+
+    /// Gives calls numbers behind this one, and behind `more` calls that came after it.
+    pub fn go_on_after(&mut self, last: CallId, more: usize) {
+        self.calls.go_on_after(last.0, more);
     }
 
     /// Gives the next call this number, as in the journal.

@@ -164,6 +164,9 @@ pub struct SwitchConfig {
     pub recording: Option<Arc<RecordingRules>>,
     /// Whether the inputs of calls are written to a journal: [`Switch::journal`].
     pub journal: bool,
+    /// The highest number of the calls that ended in an earlier process: those of this one get none of its numbers,
+    /// nor those of `max_calls` that it may have had when it was lost. `None`: numbers begin anew.
+    pub last_call: Option<CallId>,
 }
 
 impl Default for SwitchConfig {
@@ -178,6 +181,7 @@ impl Default for SwitchConfig {
             srtp: SrtpRules::default(),
             recording: None,
             journal: false,
+            last_call: None,
         }
     }
 }
@@ -248,12 +252,16 @@ impl Switch {
             true => journaling::Journaling::Writes(None, None),
             false => journaling::Journaling::Off,
         };
+        let mut calls = Calls::default();
+        if let Some(last) = config.last_call {
+            calls.go_on_after(last, config.max_calls);
+        }
         let switch = Switch {
             config,
             parts,
             mirror: None,
             service: CallService::new(commands),
-            calls: Calls::default(),
+            calls,
             passed: HashMap::new(),
             referrals: referring::Referrals::default(),
             timers: TimerQueue::default(),

@@ -1,5 +1,7 @@
 //! A slab whose keys are never reused: a key that has outlived its value finds nothing.
 
+use std::time::{Duration, SystemTime};
+
 use slab::Slab;
 
 /// A slot and its generation: `generation << 22 | slot`. Below 2^53, so that JSON readers keep every digit.
@@ -50,6 +52,11 @@ impl<T> Slots<T> {
         key
     }
 
+    /// Gives later insertions keys behind this one and `more` that came after it.
+    pub fn go_on_after(&mut self, last: Key, more: usize) {
+        self.generation = generation_of(last).saturating_add(u32::try_from(more).unwrap_or(u32::MAX));
+    }
+
     /// Gives the next insertion this key, as in a journal. Copies all values, unless the slot is the next one
     /// anyway.
     pub fn foresee(&mut self, key: Key) {
@@ -95,6 +102,14 @@ impl<T> Slots<T> {
     }
 }
 
+/// A key behind those of an earlier process that made fewer than one a second: with a generation a second, they
+/// last until 2094.
+pub(super) fn key_of_time(wall: SystemTime) -> Key {
+    const BEGAN: Duration = Duration::from_secs(1_793_491_200);
+    let passed = wall.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().saturating_sub(BEGAN);
+    key_of(u32::try_from(passed.as_secs()).unwrap_or(u32::MAX) % GENERATIONS, 0)
+}
+
 fn key_of(generation: u32, slot: usize) -> Key {
     u64::from(generation) << SLOT_BITS | slot as u64
 }
@@ -131,6 +146,15 @@ mod tests {
         slots.remove(key_of(7, 3));
         let later: Vec<Key> = (0..5).map(|_| slots.insert(|_| "later")).collect();
         assert!(later.iter().all(|key| generation_of(*key) > 7), "{later:?}");
+    }
+
+    #[test]
+    fn keys_go_on_after_those_of_an_earlier_process() {
+        let mut slots = Slots::default();
+        slots.go_on_after(key_of(7, 3), 2);
+        assert_eq!(slots.insert(|_| ()), key_of(10, 0));
+        slots.go_on_after(key_of(GENERATIONS, 0), usize::MAX);
+        assert_ne!(slots.insert(|_| ()), 0);
     }
 
     #[test]

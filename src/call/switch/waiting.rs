@@ -416,8 +416,7 @@ impl Switch {
         let resolver = self.parts.resolver.clone();
         let future = Box::pin(async move {
             let found = resolver.lookup(&lookup).await?;
-            let known = "it is not of a kind that is known here".to_owned();
-            found.ok_or(LookupError::NoResolver { target: lookup.target, known })
+            found.ok_or_else(|| LookupError::NoResolver { target: lookup.target, known: resolver.known() })
         });
         self.run(future, Found::Contacts, then)
     }

@@ -24,6 +24,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError};
 
 use crate::config::{EndedCalls, Store};
 use crate::database::{self, DatabaseError, Durability};
+use b2b_call::CallId;
 use b2b_call::cdr::Cdr;
 pub use row::{AUDIO, DISPOSITIONS, EndedBy, EndedCall};
 pub use table::{Found, Wanted};
@@ -89,6 +90,7 @@ pub struct EndedCallStore {
     /// `None` once the store is closed.
     open: Arc<Mutex<Option<Open>>>,
     shared: Arc<Shared>,
+    last_call: Option<CallId>,
 }
 
 impl EndedCallStore {
@@ -102,6 +104,10 @@ impl EndedCallStore {
             Store::Memory => table::in_memory()?,
             Store::Sqlite(path) => database::open(path, &table::KIND, Durability::Process)?,
         };
+        let last_call = match &keeping.store {
+            Store::Memory => None,
+            Store::Sqlite(_) => Some(table::last_call(&connection)?),
+        };
         let run = table::millis(now);
         let (records, record_queue) = crossbeam_channel::bounded(RECORDS);
         let (questions, question_queue) = crossbeam_channel::bounded(QUESTIONS);
@@ -112,7 +118,13 @@ impl EndedCallStore {
             writer::run(&connection, run, &keeping, &record_queue, &question_queue, &theirs);
             drop(done);
         })?;
-        Ok(EndedCallStore { open: Arc::new(Mutex::new(Some(Open { records, questions, over }))), shared })
+        let open = Arc::new(Mutex::new(Some(Open { records, questions, over })));
+        Ok(EndedCallStore { open, shared, last_call })
+    }
+
+    /// The highest call number that the file had when it was opened; `None` without a file.
+    pub fn last_call(&self) -> Option<CallId> {
+        self.last_call
     }
 
     /// Submits a leg's record; never blocks.

@@ -9,11 +9,12 @@ use utoipa::ToSchema;
 
 use super::row::{EndedCall, Row};
 use crate::database::Kind;
+use b2b_call::CallId;
 
 /// `b2bC`.
 pub const KIND: Kind = Kind { application: 0x6232_6243, version: 1, schema: SCHEMA, upgrades: &[] };
 
-/// `run` is the start time of the process that had the call: call numbers begin anew with each process.
+/// `run` is the start time of the process that had the call, which has its account: rows of before have none.
 const SCHEMA: &str = "
 CREATE TABLE call (
     id INTEGER PRIMARY KEY, run INTEGER NOT NULL, call INTEGER NOT NULL, linked INTEGER NOT NULL,
@@ -178,6 +179,12 @@ fn read(row: &SqlRow<'_>) -> rusqlite::Result<Row> {
 pub fn millis(at: SystemTime) -> i64 {
     i64::try_from(at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_millis())
         .unwrap_or(i64::MAX)
+}
+
+/// The highest number of all calls.
+pub fn last_call(connection: &Connection) -> rusqlite::Result<CallId> {
+    let last: Option<i64> = connection.query_row("SELECT MAX(call) FROM call", [], |row| row.get(0))?;
+    Ok(CallId(last.unwrap_or_default().cast_unsigned()))
 }
 
 /// Finds the matching calls; `run` is that of this process.

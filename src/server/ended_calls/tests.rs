@@ -212,7 +212,7 @@ async fn a_file_has_the_calls_of_every_run_and_tells_them_apart() {
     let folder = TempDir::new().unwrap();
     let place = Store::Sqlite(folder.path().join("calls.sqlite"));
     for run in 0..2 {
-        // Numbers begin anew with each process.
+        // A file may be of a version whose numbers began anew with each process.
         let began = SystemTime::UNIX_EPOCH + Duration::from_secs(run);
         let store = EndedCallStore::open(keeping(place.clone()), began).unwrap();
         store.submit(Box::new(caller(4)));

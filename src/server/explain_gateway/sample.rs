@@ -15,6 +15,7 @@ use crate::directory::Directory;
 use crate::origin::Origin;
 use crate::routing::{Outcome, RouteRequest, Router};
 use crate::{caller_policy, signalling};
+use b2b_call::CallId;
 use b2b_sip::auth::{Authorized, DigestClient};
 use b2b_sip::endpoint::{Flow, Transport};
 use b2b_sip::msg::number::of_text;
@@ -202,7 +203,7 @@ pub struct Phone {
 impl Phone {
     /// The calling user's phone.
     pub fn new(sample: &Sample) -> Self {
-        let domain = signalling::switch(&sample.config).domain;
+        let domain = signalling::switch(&sample.config, CallId(0)).domain;
         let user = sample.user().name.clone();
         Phone {
             uri: format!("sip:{}@{domain}", sample.called),
