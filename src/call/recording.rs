@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::controller::RecordingSpec;
 use super::{CallId, LegId};
-pub use b2b_media::recording::recover;
+pub use b2b_media::recording::{Mono, recover};
 
 /// Maximum time between two digits of a code.
 const APART: Duration = Duration::from_secs(3);
@@ -16,8 +16,10 @@ pub struct RecordingRules {
     /// The folder of the recordings, with a subfolder per day. Not serialized.
     #[serde(skip)]
     pub folder: PathBuf,
-    /// Two channels, the party of leg A on the left; otherwise only that party.
+    /// Two channels, the party of leg A on the left; otherwise `mono`.
     pub stereo: bool,
+    /// The one channel, as of leg A.
+    pub mono: Mono,
     /// Sample rate in Hz.
     pub rate_hz: u32,
     /// The maximum duration of a recording.
@@ -48,6 +50,7 @@ impl RecordingRules {
         RecordingRules {
             folder: folder.into(),
             stereo: true,
+            mono: Mono::Said,
             rate_hz: 8_000,
             longest: None,
             code: "*1".to_owned(),
@@ -65,6 +68,7 @@ impl RecordingRules {
         let name = format!("{compact}-call-{}{part}.wav", call.0);
         RecordingSpec {
             stereo: self.stereo,
+            mono: self.mono,
             rate_hz: self.rate_hz,
             longest: self.longest,
             ..RecordingSpec::new(self.folder.join(day).join(name))
@@ -83,7 +87,7 @@ impl RecordingRules {
         let whole = self.spec(call, nth, wall);
         let name = whole.path.file_stem().unwrap_or_default().to_string_lossy();
         let path = whole.path.with_file_name(format!("{name}-leg-{}.wav", leg.0));
-        RecordingSpec { path, stereo: both, ..whole }
+        RecordingSpec { path, stereo: both, mono: Mono::Said, ..whole }
     }
 
     /// Processes a digit from a party.

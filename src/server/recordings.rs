@@ -12,7 +12,8 @@ use std::time::{Duration, SystemTime};
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 
 use crate::config::Recording;
-use b2b_call::recording::{RecordingRules, recover};
+use crate::config::recording::Channels;
+use b2b_call::recording::{Mono, RecordingRules, recover};
 
 /// Interval between looks at the folder.
 const EVERY: Duration = Duration::from_secs(60);
@@ -24,8 +25,14 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// The rules for recording calls; `None`: no folder is configured.
 pub fn rules(recording: &Recording) -> Option<RecordingRules> {
     let folder = recording.folder.clone()?;
+    let mono = match recording.channels {
+        Channels::Stereo | Channels::Caller => Mono::Said,
+        Channels::Callee => Mono::Heard,
+        Channels::Mixed => Mono::Mixed,
+    };
     Some(RecordingRules {
-        stereo: recording.stereo,
+        stereo: recording.channels == Channels::Stereo,
+        mono,
         rate_hz: recording.rate_hz,
         longest: recording.longest,
         code: recording.code.clone(),

@@ -225,7 +225,7 @@ impl Leaves {
             Do::Record => {
                 let (longest, silence) = (Some(self.config.longest), house.silence);
                 let path = self.written();
-                let spec = RecordingSpec { stereo: false, rate_hz: 8_000, longest, silence, path };
+                let spec = RecordingSpec { stereo: false, longest, silence, ..RecordingSpec::new(path) };
                 At::Beginning(wants.start_recording(leg, &spec))
             }
             Do::Keep => {

@@ -52,7 +52,7 @@ pub use values::{
     OpusRules, OwnHosts, PairPolicy, Route, Signalling, SrtpOffer, SrtpPolicy, SrtpRules, SrtpSuite, Wishes,
 };
 pub use verbs::{
-    AudioStream, CollectEnd, Collected, ConferenceId, ConferenceSpec, DigitPlan, Member, Part, Played,
+    AudioStream, CollectEnd, Collected, ConferenceId, ConferenceSpec, DigitPlan, Member, Mono, Part, Played,
     Prompt, Recorded, RecordingId, RecordingSpec, StreamCounters, StreamEnd, StreamEvent, StreamSpec,
 };
 

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use super::convert::relay_id;
 use super::embedded::EmbeddedController;
-use super::{EndpointId, MediaError, MediaEvent, MediaFuture, Recorded, RecordingId, RecordingSpec};
+use super::{EndpointId, MediaError, MediaEvent, MediaFuture, Mono, Recorded, RecordingId, RecordingSpec};
 use crate::negotiate::pair::Side;
 use b2b_media::recording::{Finished, Formats, Plan, Recorder, Started, Tap};
 
@@ -59,7 +59,7 @@ impl Recordings {
 
     /// Starts a recording of a room, whose packets have static payload types: one channel.
     pub fn begin_room(&self, spec: &RecordingSpec) -> (Tap, MediaFuture<RecordingId>) {
-        let spec = RecordingSpec { stereo: false, ..spec.clone() };
+        let spec = RecordingSpec { stereo: false, mono: Mono::Said, ..spec.clone() };
         let (_, tap, begun) = self.begin_as(Formats::default(), Formats::default(), &spec);
         (tap, begun)
     }
@@ -73,6 +73,7 @@ impl Recordings {
         let plan = Plan {
             path: spec.path.clone(),
             stereo: spec.stereo,
+            mono: spec.mono,
             rate_hz: spec.rate_hz,
             longest: spec.longest,
             silence: spec.silence,

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use b2b_media::recording::Mono;
 pub use b2b_media::room::Member;
 pub use b2b_media::stage::{CollectEnd, Collected, DigitPlan, Played};
 pub use b2b_media::stream::{AudioStream, StreamCounters, StreamEnd, StreamEvent, StreamSpec};
@@ -79,8 +80,11 @@ pub struct RecordingId(pub u64);
 pub struct RecordingSpec {
     /// A WAV file that does not exist yet; it has a temporary name until it is complete.
     pub path: PathBuf,
-    /// Two channels: the party on the left, what it hears on the right; otherwise only the party.
+    /// Two channels: the party on the left, what it hears on the right; otherwise `mono`.
     pub stereo: bool,
+    /// The one channel.
+    #[serde(default, skip_serializing_if = "Mono::is_said")]
+    pub mono: Mono,
     /// Sample rate in Hz: 8,000, 16,000 or 48,000.
     pub rate_hz: u32,
     /// The maximum duration.
@@ -92,7 +96,8 @@ pub struct RecordingSpec {
 impl RecordingSpec {
     /// Both directions at 8 kHz, without a limit.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        RecordingSpec { path: path.into(), stereo: true, rate_hz: 8_000, longest: None, silence: None }
+        let (path, mono) = (path.into(), Mono::Said);
+        RecordingSpec { path, stereo: true, mono, rate_hz: 8_000, longest: None, silence: None }
     }
 }
 

@@ -31,14 +31,36 @@ use super::codec::Codec;
 pub struct Plan {
     /// The final name of the file. It must not exist.
     pub path: PathBuf,
-    /// What the party says on the left and what it hears on the right; otherwise only what it says.
+    /// What the party says on the left and what it hears on the right; otherwise `mono`.
     pub stereo: bool,
+    /// The one channel.
+    pub mono: Mono,
     /// Sampling rate, Hz: 8,000, 16,000 or 48,000.
     pub rate_hz: u32,
     /// Maximum length, after which it ends by itself.
     pub longest: Option<Duration>,
     /// Maximum silence of the party, after which it ends by itself.
     pub silence: Option<Duration>,
+}
+
+/// What a recording of one channel has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mono {
+    /// What the party says.
+    #[default]
+    Said,
+    /// What it hears.
+    Heard,
+    /// Both.
+    Mixed,
+}
+
+impl Mono {
+    /// Whether it is what the party says.
+    pub fn is_said(&self) -> bool {
+        *self == Mono::Said
+    }
 }
 
 /// The result of a recording.

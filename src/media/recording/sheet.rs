@@ -2,7 +2,7 @@
 //! Times are arguments, in ns since the recording's beginning; there is no clock and no I/O.
 
 use super::line::Line;
-use super::{Formats, Plan, Side};
+use super::{Formats, Mono, Plan, Side};
 use crate::mix::Energy;
 use crate::timeline;
 
@@ -17,6 +17,7 @@ const SILENT: f64 = 164.0;
 pub struct Sheet {
     rate_hz: u32,
     stereo: bool,
+    mono: Mono,
     lines: [Line; 2],
     clock: Clock,
     longest: Option<i64>,
@@ -102,6 +103,7 @@ impl Sheet {
         Sheet {
             rate_hz,
             stereo: plan.stereo,
+            mono: plan.mono,
             lines: [Line::new(rate_hz, said), Line::new(rate_hz, heard)],
             longest: plan.longest.map(samples),
             silence,
@@ -128,9 +130,9 @@ impl Sheet {
     /// Adds a packet.
     pub fn packet(&mut self, at: u64, side: Side, packet: &[u8]) {
         match side {
-            Side::Said => self.lines[0].push(at, packet),
-            Side::Heard if self.stereo => self.lines[1].push(at, packet),
-            Side::Heard => {}
+            Side::Said if self.stereo || self.mono != Mono::Heard => self.lines[0].push(at, packet),
+            Side::Heard if self.stereo || self.mono != Mono::Said => self.lines[1].push(at, packet),
+            Side::Said | Side::Heard => {}
         }
     }
 
@@ -172,8 +174,15 @@ impl Sheet {
     fn write(&mut self, until: i64, samples: &mut Vec<i16>) -> GoesOn {
         let until = self.longest.map_or(until, |longest| until.min(longest));
         let (begin, channels) = (samples.len(), 1 + usize::from(self.stereo));
-        let lines = &mut self.lines[..channels];
+        let lines = match (self.stereo, self.mono) {
+            (true, _) | (false, Mono::Mixed) => &mut self.lines[..],
+            (false, Mono::Said) => &mut self.lines[..1],
+            (false, Mono::Heard) => &mut self.lines[1..],
+        };
         timeline::take(lines.iter_mut().map(|line| &mut line.track), until, samples);
+        if channels < lines.len() {
+            mix(samples, begin);
+        }
         let full = self.longest.is_some_and(|longest| lines[0].track.begin() >= longest);
         let (silence, look) = (&mut self.silence, i64::from(self.rate_hz) / 50);
         let mut silent = false;
@@ -182,6 +191,15 @@ impl Sheet {
         }
         if full || silent { GoesOn::No } else { GoesOn::Yes }
     }
+}
+
+/// Turns the pairs of samples from `begin` on into their sums.
+fn mix(samples: &mut Vec<i16>, begin: usize) {
+    let pairs = (samples.len() - begin) / 2;
+    for n in 0..pairs {
+        samples[begin + n] = samples[begin + 2 * n].saturating_add(samples[begin + 2 * n + 1]);
+    }
+    samples.truncate(begin + pairs);
 }
 
 impl Silence {

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use super::file::{FileError, PartFile};
 use super::sheet::{GoesOn, Sheet};
 use super::tap::{Tap, Tapped, tap};
-use super::{Finished, Formats, Plan, Side};
+use super::{Finished, Formats, Mono, Plan, Side};
 use crate::disk::WavFormat;
 
 /// How often rings are emptied.
@@ -127,7 +127,7 @@ impl Recorder {
     pub fn begin(&self, plan: Plan, said: Formats, heard: Formats) -> Started {
         let recording = self.next.fetch_add(1, Ordering::Relaxed);
         let (created, answer) = oneshot::channel();
-        let (tap, tapped) = tap(self.epoch, plan.stereo);
+        let (tap, tapped) = tap(self.epoch, plan.stereo || plan.mono != Mono::Said);
         self.send(Command::Begin {
             recording,
             plan: Box::new(plan),

@@ -336,6 +336,13 @@ impl ServerConfig {
                 ));
             }
         }
+        if self.recording.by_old_key {
+            warnings.push(
+                "recording.stereo = false records the caller alone; write channels = \"caller\", or \"mixed\" for both \
+                 parties in one channel"
+                    .to_string(),
+            );
+        }
         if self.recording.folder.is_some() && matches!(self.media.controller, Carrier::Rtpengine { .. }) {
             warnings.push(
                 "recording.folder has no effect: rtpengine records for nobody, by code or over HTTP; take [recording] \

@@ -7,8 +7,8 @@ use super::ConfigError;
 use super::parse::Outside;
 use super::texts::{PATH, path};
 use b2b_config::section::Section;
-use b2b_config::table::Table;
-use b2b_config::table::Takes::{OneOf, Switch, Whole};
+use b2b_config::table::Takes::{Choice, OneOf, Switch, Whole};
+use b2b_config::table::{Named, Table};
 use b2b_config::value::Read;
 use b2b_config::{rows, text};
 
@@ -21,8 +21,10 @@ const GB: u64 = 1_000 * MB;
 pub struct Recording {
     /// The folder; `None`: nothing can be recorded.
     pub folder: Option<PathBuf>,
-    /// Whether both directions are recorded, left and right; else only the caller's audio.
-    pub stereo: bool,
+    /// What is recorded.
+    pub channels: Channels,
+    /// `stereo` is written, in place of `channels`.
+    pub by_old_key: bool,
     /// Samples per second.
     pub rate_hz: u32,
     /// Maximum duration of a recording.
@@ -39,6 +41,29 @@ pub struct Recording {
     pub free_bytes: u64,
 }
 
+/// What a recording has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Channels {
+    /// The caller left, what they hear right.
+    Stereo,
+    /// Both in one channel.
+    Mixed,
+    /// The caller alone.
+    Caller,
+    /// What the caller hears, alone.
+    Callee,
+}
+
+const CHANNELS: Named<Channels> = Named {
+    refusal: "no such channels; choose",
+    values: &[
+        ("stereo", Channels::Stereo),
+        ("mixed", Channels::Mixed),
+        ("caller", Channels::Caller),
+        ("callee", Channels::Callee),
+    ],
+};
+
 pub const RECORDING: Table = Table {
     name: "recording",
     written: "[recording]",
@@ -46,7 +71,8 @@ pub const RECORDING: Table = Table {
     keys: rows! {
         folder: PATH, at_restart(),
             "The folder of recordings, with a subfolder for each day. Without it nothing is recorded.";
-        stereo: Switch => true, at_restart(), "Two channels: the caller (leg A) left, what they hear right. If false, one channel: the caller only.";
+        channels: Choice(&CHANNELS), at_restart(), "`stereo`: the caller (leg A) left, what they hear right; or one channel: `mixed`, `caller`, or `callee` (what the caller hears). Default: `stereo`.";
+        stereo: Switch => true, at_restart(), "`false` is `channels = \"caller\"`, which is to be written instead.";
         rate_hz: OneOf(&[8_000, 16_000, 48_000]) => 8000, at_restart(), "The sample rate.";
         longest_s: Whole(0, 604_800) => 0, at_restart(), "The longest recording. 0: until its call ends.";
         code: text!("digits", digits) => "*1", at_restart(),
@@ -82,10 +108,27 @@ pub fn recording(section: &Section<'_>, outside: &dyn Outside) -> Result<Recordi
             "it overlaps with code; choose another one",
         ));
     }
+    let stereo = section.switch("stereo")?;
+    let written = section.choice_if_set("channels", &CHANNELS)?;
+    let channels = match written {
+        Some(channels) if stereo => channels,
+        None if stereo => Channels::Stereo,
+        None => Channels::Caller,
+        Some(_) => {
+            let place = section.place("stereo");
+            return Err(section.bad(
+                "stereo",
+                place,
+                "false",
+                "channels says what is recorded; leave stereo out",
+            ));
+        }
+    };
     let days = |days: u64| Duration::from_secs(days * 86_400);
     let recording = Recording {
         folder: section.parsed("folder", path)?.map(|folder| outside.resolve(&folder)),
-        stereo: section.switch("stereo")?,
+        channels,
+        by_old_key: channels == Channels::Caller && !stereo,
         rate_hz: section.whole("rate_hz")?,
         longest: section.seconds_unless_zero("longest_s")?,
         code,

@@ -8,7 +8,14 @@ const S: u64 = 1_000 * MS;
 const SPECIAL: (u8, u8) = (111, 101);
 
 fn plan() -> Plan {
-    Plan { path: "x.wav".into(), stereo: true, rate_hz: 8_000, longest: None, silence: None }
+    Plan {
+        path: "x.wav".into(),
+        stereo: true,
+        mono: Mono::Said,
+        rate_hz: 8_000,
+        longest: None,
+        silence: None,
+    }
 }
 
 /// A speaker that emits a click every second of its clock: 5 ms loud, otherwise a quiet hum or nothing.
@@ -279,6 +286,18 @@ fn it_ends_when_it_is_long_enough_or_the_party_silent_for_too_long() {
     assert_eq!(lab.until(20 * S), GoesOn::No);
     assert!((7 * S..9 * S).contains(&lab.looked), "{}", lab.looked);
     assert_eq!(clicks(&lab.samples).len(), 6, "one channel");
+}
+
+#[test]
+fn one_channel_has_what_is_said_or_what_is_heard_or_both() {
+    for (mono, of_said, of_heard) in [(Mono::Said, 5, 0), (Mono::Heard, 0, 5), (Mono::Mixed, 5, 5)] {
+        for (side, clicked) in [(Side::Said, of_said), (Side::Heard, of_heard)] {
+            let mut lab = Lab::new(&Plan { stereo: false, mono, ..plan() });
+            play(&mut lab, &mut [Speaker::new(side, Codec::Pcmu)], 5 * S, 0, 0);
+            lab.until(6 * S);
+            assert_eq!(clicks(&lab.samples).len(), clicked, "{mono:?} of {side:?}");
+        }
+    }
 }
 
 #[test]
