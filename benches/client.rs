@@ -324,7 +324,7 @@ struct Many {
 }
 
 /// Many simultaneous calls: per call, percent of a core and kB; in total, the missed audio.
-async fn many(client: &SipClient, far: &str, count: usize, seconds: u64) -> Many {
+async fn many(client: &SipClient, far: &str, count: usize, seconds: u64, speaker: Speaker) -> Many {
     let before = process::resident_bytes();
     let mut calls: Vec<Call> = Vec::new();
     for _ in 0..count {
@@ -332,7 +332,8 @@ async fn many(client: &SipClient, far: &str, count: usize, seconds: u64) -> Many
         call.wait_for_answer().await.expect("answered");
         calls.push(call);
     }
-    let talks: Vec<_> = calls.iter().map(|call| tokio::spawn(talk(call.clone(), seconds + 3))).collect();
+    let talks: Vec<_> =
+        calls.iter().map(|call| tokio::spawn(talk(call.clone(), seconds + 3, speaker))).collect();
     // Wait until every call has audio.
     tokio::time::sleep(Duration::from_secs(2)).await;
     let (cpu, begun) = (process::cpu_time(), Instant::now());
@@ -361,22 +362,51 @@ async fn many(client: &SipClient, far: &str, count: usize, seconds: u64) -> Many
     }
 }
 
+/// Who speaks in a call.
+#[derive(Clone, Copy, PartialEq)]
+enum Speaker {
+    /// The program, in frames.
+    Program,
+    /// The source of the pipeline, whose audio is processed.
+    #[cfg(feature = "processing")]
+    Source,
+}
+
+/// The source of [`Speaker::Source`].
+#[cfg(feature = "processing")]
+struct Steady;
+
+#[cfg(feature = "processing")]
+impl FrameSource for Steady {
+    fn fill(&mut self, frame: &mut OutFrame<'_>) -> Fill {
+        frame.samples.iter_mut().enumerate().for_each(|(n, sample)| *sample = voice(n));
+        Fill::Audio
+    }
+}
+
+fn voice(n: usize) -> i16 {
+    ((n as f64 * 0.3).sin() * f64::from(LOUD)) as i16
+}
+
 /// Sends audio and reads the received audio; returns frames, underruns and overruns.
-async fn talk(call: Call, seconds: u64) -> (u64, u64, u64) {
+async fn talk(call: Call, seconds: u64, speaker: Speaker) -> (u64, u64, u64) {
     let audio = call.audio().expect("sound");
     let (mut hears, says) = (audio.incoming, audio.outgoing);
-    let voice: Vec<i16> = (0..FRAME).map(|n| (n as f64 * 0.3).sin().mul_add(8_000.0, 0.0) as i16).collect();
+    let voice: Vec<i16> = (0..FRAME).map(voice).collect();
+    let writes = speaker == Speaker::Program;
     // A tenth of a second in advance, which hides late wake-ups of the task.
-    for _ in 0..5 {
+    for _ in (0..5).filter(|_| writes) {
         says.write(&voice).await.expect("written");
     }
-    says.speaks(true);
+    says.speaks(writes);
     let (begun, mut heard) = (Instant::now(), 0);
     while begun.elapsed() < Duration::from_secs(seconds)
         && let Some(frame) = hears.next().await
     {
         heard += u64::from(frame.samples()[0] != i16::MAX);
-        says.write(&voice).await.expect("written");
+        if writes {
+            says.write(&voice).await.expect("written");
+        }
     }
     says.speaks(false);
     (heard, says.underruns(), hears.overruns())
@@ -393,9 +423,10 @@ fn main() {
     if options.processing {
         let processing = b2b::client::Processing::ALL;
         let near = SipClient::builder().identity("sip:near@127.0.0.1").codecs([Codec::Pcmu]);
-        let near = near.rate_hz(RATE_HZ).jitter_ms(40).processing(processing).build();
+        let near = near.rate_hz(RATE_HZ).jitter_ms(40).processing(processing);
+        let near = near.pipeline(|_| b2b::client::AudioPipeline::new().source(Steady)).build();
         let near = near.expect("a good configuration");
-        let many = runtime.block_on(many(&near, &far.1, options.calls, options.seconds));
+        let many = runtime.block_on(many(&near, &far.1, options.calls, options.seconds, Speaker::Source));
         return println!(
             "{} processed calls  {:.2} % of a core and {:.0} kB each",
             options.calls, many.cpu_pct, many.memory_kb
@@ -408,7 +439,7 @@ fn main() {
         let (ear, _) = mouth_to_ear(Mouth::Source, options.seconds).await;
         let (frames, _) = mouth_to_ear(Mouth::Frames, options.seconds).await;
         let (devices, gaps) = mouth_to_ear(Mouth::Devices, options.seconds).await;
-        let many = many(&near, &far.1, options.calls, options.seconds).await;
+        let many = many(&near, &far.1, options.calls, options.seconds, Speaker::Program).await;
         near.stop(Duration::from_secs(5)).await;
         (setup, ear, frames, (devices, gaps), many)
     });

@@ -192,8 +192,10 @@ impl ClientBuilder {
         self
     }
 
-    /// Processing of sent audio: echo cancellation, noise suppression, gain control. It runs on one thread
-    /// per call and delays sent audio by one packet. Default: none. Requires the feature `processing`.
+    /// Processing of what a microphone, a file or another source of [`audio`](Self::audio) or
+    /// [`pipeline`](Self::pipeline) supplies: echo cancellation, noise suppression, gain control. It runs on one
+    /// thread per call and delays that audio by one packet. What the program writes or plays is sent as it is.
+    /// Default: none. Requires the feature `processing`.
     #[cfg(feature = "processing")]
     pub fn processing(mut self, processing: Processing) -> Self {
         self.processing = processing;

@@ -43,6 +43,8 @@ pub struct FrameFormat {
 #[derive(Default)]
 #[must_use]
 pub struct AudioPipeline {
+    /// Of what the source supplies, before `sent`.
+    pub(super) of_source: Processors,
     pub(super) sent: Processors,
     pub(super) received: Processors,
     pub(super) source: Option<Box<dyn FrameSource>>,

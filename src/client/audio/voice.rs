@@ -12,7 +12,7 @@ use b2b_base::frame::{Fill, FrameSource, OutFrame};
 use b2b_media::stereo::Tape;
 
 /// The source of a call's sent audio: the playing sound, else the program's samples, else the pipeline's
-/// source unless it is left out; all pass the pipeline's processors.
+/// source unless it is left out, which passes its own processing first; all pass the pipeline's processors.
 pub(crate) struct Voice {
     talker: Talker,
     speeches: Desk<Speech>,
@@ -22,6 +22,8 @@ pub(crate) struct Voice {
     source: Option<Box<dyn FrameSource>>,
     source_ended: bool,
     is_microphone: bool,
+    /// Echo, noise and gain are a microphone's: what a program writes or plays does not pass these.
+    of_source: Processors,
     processors: Processors,
     rate_hz: u32,
 }
@@ -45,6 +47,7 @@ impl Voice {
             source: pipeline.source.take(),
             source_ended: false,
             is_microphone: pipeline.devices.source,
+            of_source: std::mem::take(&mut pipeline.of_source),
             processors: std::mem::take(&mut pipeline.sent),
             rate_hz,
         }
@@ -66,44 +69,44 @@ impl Voice {
         {
             return Fill::Silence;
         }
-        match &mut self.source {
-            Some(source) if !self.source_ended => match source.fill(frame) {
-                Fill::End => {
-                    // It is dropped with the call: dropping it on the media thread might take long.
-                    self.source_ended = true;
-                    Fill::Silence
-                }
-                fill => fill,
-            },
-            _ => Fill::Silence,
-        }
+        let Some(source) = self.source.as_mut().filter(|_| !self.source_ended) else { return Fill::Silence };
+        let said = match source.fill(frame) {
+            Fill::End => {
+                // It is dropped with the call: dropping it on the media thread might take long.
+                self.source_ended = true;
+                Fill::Silence
+            }
+            fill => fill,
+        };
+        process(&mut self.of_source, frame, said, self.rate_hz)
     }
+}
+
+/// Passes a frame through processors.
+fn process(processors: &mut Processors, frame: &mut OutFrame<'_>, said: Fill, rate_hz: u32) -> Fill {
+    if said != Fill::Audio {
+        frame.samples.fill(0);
+    }
+    if processors.is_empty() {
+        return said;
+    }
+    for processor in processors {
+        processor.process(frame.samples, rate_hz);
+    }
+    // A processor may add audio of its own, such as comfort noise.
+    if frame.samples.iter().any(|sample| *sample != 0) { Fill::Audio } else { said }
 }
 
 impl FrameSource for Voice {
     fn fill(&mut self, frame: &mut OutFrame<'_>) -> Fill {
         let said = self.say(frame);
-        if said != Fill::Audio {
-            frame.samples.fill(0);
-        }
-        let said = self.process(frame, said);
+        let said = process(&mut self.processors, frame, said, self.rate_hz);
         self.record(frame);
         said
     }
 }
 
 impl Voice {
-    fn process(&mut self, frame: &mut OutFrame<'_>, said: Fill) -> Fill {
-        if self.processors.is_empty() {
-            return said;
-        }
-        for processor in &mut self.processors {
-            processor.process(frame.samples, self.rate_hz);
-        }
-        // A processor may add audio of its own, such as comfort noise.
-        if frame.samples.iter().any(|sample| *sample != 0) { Fill::Audio } else { said }
-    }
-
     fn record(&mut self, frame: &mut OutFrame<'_>) {
         let Some(tape) = self.tapes.current() else { return };
         if self.muted.load(Ordering::Relaxed) {
@@ -201,6 +204,17 @@ mod tests {
         assert_eq!(fill(&mut voice), (Fill::Audio, 8_006));
         // Comfort noise, for example.
         assert_eq!(fill(&mut voice), (Fill::Audio, 8_000));
+    }
+
+    #[test]
+    fn what_a_program_writes_does_not_pass_the_processing_of_a_microphone() {
+        let mut pipeline = AudioPipeline::new().source(Three(9));
+        pipeline.of_source.push(Box::new(|frame: &mut [i16], _: u32| frame.fill(7)));
+        let (program, mut voice) = voice(pipeline);
+        assert_eq!(fill(&mut voice), (Fill::Audio, 7));
+        let (written, _lines) = program.open(8_000, 8_000).expect("room");
+        written.outgoing.try_write(&[1; 160]).expect("a call");
+        assert_eq!(fill(&mut voice), (Fill::Audio, 1));
     }
 
     #[test]

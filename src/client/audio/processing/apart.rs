@@ -8,8 +8,8 @@ use super::super::detour::{Detour, LOOK, ROOM, pop, push};
 use super::super::pipeline::{AudioPipeline, AudioProcessor};
 use super::{Processing, Processor};
 
-/// Adds processing to a call's pipeline: as the first processor of sent audio and the last of received audio.
-/// Sent audio is delayed by one packet. If no thread can be started, the call continues unprocessed.
+/// Adds processing to a call's pipeline: as the processor of its source and the last one of received audio. What
+/// the source supplies is delayed by one packet. If no thread can be started, the call continues unprocessed.
 pub(crate) fn processed(mut pipeline: AudioPipeline, processing: Processing, rate_hz: u32) -> AudioPipeline {
     if processing.is_none() {
         return pipeline;
@@ -25,7 +25,7 @@ pub(crate) fn processed(mut pipeline: AudioPipeline, processing: Processing, rat
         pipeline.problems.at_start.push(AudioProblem::NotProcessed(why));
         return pipeline;
     }
-    pipeline.sent.insert(0, Box::new(Detour::new(captured, processed, pipeline.problems.late.clone())));
+    pipeline.of_source.push(Box::new(Detour::new(captured, processed, pipeline.problems.late.clone())));
     if processing.echo {
         pipeline.received.push(Box::new(Loudspeaker { heard }));
     }

@@ -14,7 +14,7 @@ use sonora::{AudioProcessing, Config, StreamConfig};
 
 pub(crate) use apart::processed;
 
-/// Processing of the audio that a call sends.
+/// Processing of what a microphone or another source supplies to a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Processing {
     /// Removes the loudspeaker's audio from the microphone's. The reference is the call's received audio

@@ -165,7 +165,7 @@ fn a_call_that_is_processed_apart_is_heard_a_packet_later() {
         assert!(Instant::now() < deadline, "{} of {wanted}", energy(&sent));
         let mut frame = frame.to_vec();
         pipeline.received[0].process(&mut [0; 320], RATE);
-        pipeline.sent[0].process(&mut frame, RATE);
+        pipeline.of_source[0].process(&mut frame, RATE);
         sent.extend(frame);
         std::thread::sleep(Duration::from_millis(10));
     }
