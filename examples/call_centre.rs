@@ -19,10 +19,8 @@ use std::time::Duration;
 use b2b::app::Prompts;
 use b2b::app::conference::{Conference, RoomConfig, Rooms};
 use b2b::app::ivr::{BuildError, Ivr, IvrFlow};
-use b2b::app::queue::machine::agent::Duty;
-use b2b::app::queue::machine::values::{AgentNo, AgentPlan, QueuePlan, Skills, Strategy};
-use b2b::app::queue::sounds::QueueSounds;
-use b2b::app::queue::{AgentSettings, Codes, DeskSettings, QueueDesk, QueueHandler, QueueSettings, WaysOut};
+use b2b::app::queue::machine::values::Strategy;
+use b2b::app::queue::{DeskSettings, QueueDesk, QueueHandler};
 use b2b::app::wrong_pins::WrongPins;
 use b2b::call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall};
 use b2b::call::service::CallService;
@@ -46,40 +44,12 @@ fn menu(prompts: &Prompts) -> Result<Ivr, BuildError> {
 
 /// A queue that calls its agents in turn, at these targets.
 fn queue(agents: &[&str], prompts: &Prompts) -> QueueDesk {
-    let plan = QueuePlan {
-        name: QUEUE.into(),
-        priority: 1,
-        strategy: Strategy::RoundRobin,
-        agents: (0..agents.len()).map(AgentNo).collect(),
-        skills: Skills::new(),
-        ring: Duration::from_secs(15),
-        wrap_up: Duration::from_secs(10),
-        rest: Duration::from_secs(5),
-        misses: 2,
-        announce: None,
-        patience: Some(Duration::from_secs(300)),
-        most: 20,
-        goal: Duration::from_secs(20),
-        digits: Vec::new(),
-        needs_agents: false,
-    };
-    let sounds = QueueSounds { welcome: Some(prompts.path("wait.wav")), ..QueueSounds::default() };
-    let agent = |target: &&str| AgentSettings {
-        plan: AgentPlan {
-            name: (*target).into(),
-            skills: Skills::new(),
-            priority: 1,
-            duty: Duty::Available,
-            reachable: true,
-        },
-        target: (*target).to_owned(),
-        user: None,
-    };
-    QueueDesk::new(DeskSettings {
-        agents: agents.iter().map(agent).collect(),
-        queues: vec![QueueSettings { plan, sounds, ways_out: WaysOut::default() }],
-        codes: Codes::default(),
-    })
+    let mut desk = DeskSettings::of_queue(QUEUE, agents.iter().copied());
+    for queue in &mut desk.queues {
+        queue.plan.strategy = Strategy::RoundRobin;
+        queue.sounds.welcome = Some(prompts.path("wait.wav"));
+    }
+    QueueDesk::new(desk)
 }
 
 /// All applications that routes may name.
@@ -152,14 +122,8 @@ mod tests {
         let first = Handler(|_, _| async { HandlerAction::Handle("own/recorded".to_owned()) });
         let mut handlers: Vec<Arc<dyn ApplicationHandler>> = vec![Arc::new(first)];
         handlers.extend(applications(&["sip:agent@192.0.2.12:5060"], &Prompts::new("/p")).expect("it fits"));
-        let rules = RecordingRules {
-            folder: "/recordings".into(),
-            stereo: true,
-            rate_hz: 8_000,
-            longest: None,
-            code: String::new(),
-            pause_code: String::new(),
-        };
+        let (code, pause_code) = (String::new(), String::new());
+        let rules = RecordingRules { code, pause_code, ..RecordingRules::new("/recordings") };
         let config = SwitchConfig { recording: Some(Arc::new(rules)), ..SwitchConfig::default() };
         let uris = Arc::new(DirectResolver::new(DirectPolicy::Anybody));
         Harness::with(Instant::now(), handlers, uris, Box::new(AdmitAll), config, Network::QUIET)

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::machine::values::{AgentPlan, FloorPlan, Left, QueuePlan};
+use super::machine::values::{AgentNo, AgentPlan, FloorPlan, Left, QueuePlan};
 use super::sounds::QueueSounds;
 
 /// All queues, all agents, and the agents' feature codes.
@@ -64,6 +64,20 @@ pub struct Codes {
 }
 
 impl DeskSettings {
+    /// One queue that calls these targets (`user/1001`, a URI), with the defaults of `[[queue]]`; fields may be
+    /// changed before [`QueueDesk::new`](super::QueueDesk::new).
+    pub fn of_queue<'a>(name: &str, targets: impl IntoIterator<Item = &'a str>) -> Self {
+        let agent = |target: &'a str| AgentSettings {
+            plan: AgentPlan::new(target),
+            target: target.to_owned(),
+            user: None,
+        };
+        let agents: Vec<_> = targets.into_iter().map(agent).collect();
+        let plan = QueuePlan::new(name, (0..agents.len()).map(AgentNo));
+        let queue = QueueSettings { plan, sounds: QueueSounds::default(), ways_out: WaysOut::default() };
+        DeskSettings { agents, queues: vec![queue], codes: Codes::default() }
+    }
+
     /// The part of the configuration that the machine needs.
     pub fn floor(&self) -> FloorPlan {
         FloorPlan {

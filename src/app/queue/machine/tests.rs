@@ -16,32 +16,16 @@ pub fn skills(list: &[(&str, u8)]) -> Skills {
 }
 
 pub fn agent(name: &str) -> AgentPlan {
-    AgentPlan {
-        name: name.into(),
-        skills: Skills::new(),
-        priority: 1,
-        duty: Duty::Available,
-        reachable: true,
-    }
+    AgentPlan::new(name)
 }
 
 pub fn queue(name: &str, agents: &[usize]) -> QueuePlan {
     QueuePlan {
-        name: name.into(),
         priority: 1,
-        strategy: Strategy::LongestIdle,
-        agents: agents.iter().copied().map(AgentNo).collect(),
-        skills: Skills::new(),
-        ring: s(15),
-        wrap_up: s(10),
-        rest: s(5),
-        misses: 2,
-        announce: Some(s(30)),
         patience: Some(s(300)),
         most: 10,
-        goal: s(20),
         digits: vec!['9'],
-        needs_agents: false,
+        ..QueuePlan::new(name, agents.iter().copied().map(AgentNo))
     }
 }
 

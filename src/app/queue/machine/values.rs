@@ -81,6 +81,37 @@ pub struct QueuePlan {
     pub needs_agents: bool,
 }
 
+impl AgentPlan {
+    /// An agent on duty with a phone, and the defaults of `[[agent]]`.
+    pub fn new(name: impl Into<Arc<str>>) -> Self {
+        let name = name.into();
+        AgentPlan { name, skills: Skills::new(), priority: 1, duty: Duty::Available, reachable: true }
+    }
+}
+
+impl QueuePlan {
+    /// A queue of these agents, with the defaults of `[[queue]]`.
+    pub fn new(name: impl Into<Arc<str>>, agents: impl IntoIterator<Item = AgentNo>) -> Self {
+        QueuePlan {
+            name: name.into(),
+            priority: 10,
+            strategy: Strategy::default(),
+            agents: agents.into_iter().collect(),
+            skills: Skills::new(),
+            ring: Duration::from_secs(15),
+            wrap_up: Duration::from_secs(10),
+            rest: Duration::from_secs(5),
+            misses: 2,
+            announce: Some(Duration::from_secs(30)),
+            patience: Some(Duration::from_secs(600)),
+            most: 100,
+            goal: Duration::from_secs(20),
+            digits: Vec::new(),
+            needs_agents: false,
+        }
+    }
+}
+
 /// The strategy that selects an agent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]

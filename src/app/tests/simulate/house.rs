@@ -9,8 +9,7 @@ use b2b_app::Prompts;
 use b2b_app::conference::{self, Conference, RoomConfig, Rooms};
 use b2b_app::ivr::{AskFor, DigitPlan, Ivr, IvrFlow};
 use b2b_app::park::{LotConfig, Lots, Parking};
-use b2b_app::queue::machine::agent::Duty;
-use b2b_app::queue::machine::values::{AgentNo, AgentPlan, QueuePlan, Skills, Strategy};
+use b2b_app::queue::machine::values::{AgentNo, AgentPlan, QueuePlan};
 use b2b_app::queue::sounds::QueueSounds;
 use b2b_app::queue::{AgentSettings, Codes, DeskSettings, QueueDesk, QueueHandler, QueueSettings, WaysOut};
 use b2b_app::test_numbers::{EchoNumber, Milliwatt};
@@ -232,23 +231,13 @@ impl Line for Ada {
 
 fn queue() -> QueueDesk {
     let agent = |n: usize| AgentSettings {
-        plan: AgentPlan {
-            name: format!("agent{n}").into(),
-            skills: Skills::new(),
-            priority: 1,
-            duty: Duty::Available,
-            reachable: true,
-        },
+        plan: AgentPlan::new(format!("agent{n}")),
         target: format!("sip:agent{n}@{}", address(CALLERS + PHONES + n)),
         user: None,
     };
     let s = Duration::from_secs;
     let plan = QueuePlan {
-        name: "sales".into(),
         priority: 1,
-        strategy: Strategy::LongestIdle,
-        agents: (0..AGENTS).map(AgentNo).collect(),
-        skills: Skills::new(),
         ring: s(6),
         wrap_up: s(2),
         rest: s(1),
@@ -256,9 +245,8 @@ fn queue() -> QueueDesk {
         announce: Some(s(10)),
         patience: Some(s(20)),
         most: 4,
-        goal: s(20),
         digits: vec!['9'],
-        needs_agents: false,
+        ..QueuePlan::new("sales", (0..AGENTS).map(AgentNo))
     };
     let sounds = QueueSounds {
         welcome: Some(Path::new("welcome.wav").into()),
