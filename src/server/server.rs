@@ -4,6 +4,7 @@
 
 mod process;
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
@@ -25,7 +26,7 @@ use super::hep::{Exporter, HepCounters};
 use super::http::alarms::Alarms;
 use super::http::{Api, HttpServer};
 use super::http_client::{HttpClient, HttpClientThreads};
-use super::in_force::{Current, PartyTargets, Settings, SharedRegistrar};
+use super::in_force::{self, Current, PartyTargets, Settings, SharedRegistrar};
 use super::log::Log;
 use super::media::Media;
 use super::meeting_places::MeetingPlaces;
@@ -38,11 +39,13 @@ use super::voice::client::WebSocketAgents;
 use super::voice::{VoiceDesk, VoiceThreads};
 use super::{certificates, console, queues, seen, settings, signalling, transports};
 use crate::config::capacity::Capacity;
-use crate::config::{ServerConfig, Store};
-use crate::registrar::{Durability, LocationStore, MemoryStore, Registrar, SavedAgents, SqliteStore};
+use crate::config::parties::Credentials;
+use crate::config::{ServerConfig, Store, User};
+use crate::registrar::{Aor, Durability, LocationStore, MemoryStore, Registrar, SavedAgents, SqliteStore};
 use b2b_app::queue::{AgentCodes, QueueDesk};
 use b2b_app::voice_agent::Reach;
 use b2b_base::util::exit::{Exit, Failure};
+use b2b_call::CallId;
 use b2b_call::bus::{Crowd, EventBus};
 use b2b_call::event::Event;
 use b2b_call::handler::ApplicationHandler;
@@ -150,6 +153,8 @@ impl Server {
                     .map_err(|it| usage(it.to_string()))?,
             ),
         };
+        let last_call = ended_calls.as_ref().and_then(EndedCallStore::last_call);
+        let last_call = last_call.unwrap_or_else(|| CallId::of_time(SystemTime::now()));
         let (media, media_events) = Media::start(&config).map_err(sip)?;
         media.settle();
         let admission = AdmissionParts {
@@ -182,7 +187,7 @@ impl Server {
         let switch = SwitchThread::start(
             net,
             signalling::endpoint(&config, &admission.known),
-            signalling::switch(&config),
+            signalling::switch(&config, last_call),
             parts,
             media_events,
         )
@@ -326,7 +331,9 @@ impl Server {
         queues::enlist(&in_force.apps, &self.queues);
         VoiceDesk::enlist(&in_force.apps, &in_force.config, &self.agents);
         self.web.enlist(&in_force.apps, &in_force.config);
+        let stale = credentials_gone(&current.get(), &in_force.config);
         current.set(in_force);
+        stale.iter().for_each(|aor| in_force::registrar(registrar).remove(aor));
         self.log.set(log);
         let reconfigure = move |switch: &mut Switch, t: &mut Turn<'_>, _| {
             switch.reconfigure(t, limits.calls, limits.duration);
@@ -428,4 +435,13 @@ fn wait(jobs: &Jobs, patience: Duration, hurry: &Receiver<Signal>, is_so: fn(&Sw
             return;
         }
     }
+}
+
+/// The users whose password has changed, or who are gone: who registered by the old one is not called any more.
+fn credentials_gone(before: &Settings, now: &ServerConfig) -> Vec<Aor> {
+    let now: HashMap<&str, &Credentials> =
+        now.users.iter().map(|user| (user.name.as_str(), &user.credentials)).collect();
+    let gone = |user: &&User| now.get(user.name.as_str()).is_none_or(|it| **it != user.credentials);
+    let users = before.config.users.iter().filter(gone);
+    users.filter_map(|user| before.directory.aor(user)).collect()
 }

@@ -77,3 +77,28 @@ fn a_reload_changes_the_level_and_begins_and_ends_the_trace() {
     let nowhere = format!("{before}\n[log]\nlevel = \"debug\"\nsip_trace = \"nowhere/trace.txt\"\n");
     reload(&mut server, &nowhere, "the old configuration stays in force: log.sip_trace");
 }
+
+#[test]
+fn a_password_that_a_reload_changes_ends_what_was_registered_by_it() {
+    let users = "[[user]]\nname = \"1001\"\npassword = \"first-of-1001\"\n[[user]]\nname = \"1002\"\npassword = \"that-of-1002\"\n";
+    let server = server(users);
+    let registered = |server: &crate::server_support::Server| {
+        let all = server.get("/registrations").json()["registrations"].as_array().map_or(0, Vec::len);
+        (all, server.get("/registrations").text().contains("1002"))
+    };
+    let phones = [("1001", "first-of-1001"), ("1002", "that-of-1002")].map(|(name, password)| {
+        let file = server.folder.path().join(name);
+        std::fs::write(&file, password).expect("a file");
+        let identity = format!("sip:{name}@{}", server.sip);
+        let account =
+            ["--role", "phone", "--identity", &identity, "--password-file", file.to_str().expect("UTF-8")];
+        crate::common::child::b2b(&[&account[..], &["--steps", "wait 60"]].concat())
+    });
+    crate::server_support::until("both phones", || (registered(&server).0 == 2).then_some(()));
+    let file = server.folder.path().join("b2bua.toml");
+    let before = std::fs::read_to_string(&file).expect("the configuration");
+    std::fs::write(&file, before.replace("first-of-1001", "second-of-1001")).expect("a file");
+    server.process.signal(nix::sys::signal::Signal::SIGHUP);
+    crate::server_support::until("one phone", || (registered(&server) == (1, true)).then_some(()));
+    drop(phones);
+}
