@@ -55,7 +55,11 @@ pub fn explain(config: &ServerConfig, question: &RouteQuestion) -> Vec<String> {
     if question.from.is_none() && question.address.is_none() {
         lines.push("        no caller is given; add --from or --source".to_string());
     }
-    if origin == Origin::Unknown {
+    if question.from.as_deref().is_some_and(|from| from.starts_with("gateway/")) && question.address.is_none()
+    {
+        lines
+            .push("        calls of a gateway are known by their address; name it with --source".to_string());
+    } else if origin == Origin::Unknown {
         let known = "b2b asks such a caller for a password (407) before it looks at routes; here, they are \
                      asked as they would be without one";
         lines.push(format!("        {known}"));

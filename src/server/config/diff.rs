@@ -56,12 +56,10 @@ impl ServerConfig {
         ] {
             live.extend(changed.then(|| table.to_string()));
         }
-        let moved = |routes: &[Route]| -> Vec<Route> {
-            routes.iter().map(|route| Route { line: 0, ..route.clone() }).collect()
-        };
-        if moved(&old.routes) != moved(&now.routes) {
-            live.push(format!("routes: {} before, {} now", old.routes.len(), now.routes.len()));
-        }
+        let before = live.len();
+        party(live, "route", both.map(|it| &*it.routes), |it| &it.name, |it| Route { line: 0, ..it.clone() });
+        let [names, now] = both.map(|it| it.routes.iter().map(|route| &route.name).collect::<Vec<_>>());
+        live.extend((live.len() == before && names != now).then(|| "[[route]]: another order".to_owned()));
         changes
     }
 
@@ -215,7 +213,7 @@ fn party<T: PartialEq>(
     let changed: Vec<&str> = new.iter().filter(changed).map(|(name, _)| *name).collect();
     for (verb, names) in [("gone", gone), ("new", fresh), ("changed", changed)] {
         if !names.is_empty() {
-            live.push(format!("{what}s {verb}: {}", some(&names)));
+            live.push(format!("[[{what}]] {verb}: {}", some(&names)));
         }
     }
 }
@@ -259,10 +257,10 @@ mod tests {
             changes.live,
             [
                 "[limits]: existing calls are not affected",
-                "users gone: 1001",
-                "users new: 1003",
-                "users changed: 1002",
-                "routes: 1 before, 1 now"
+                "[[user]] gone: 1001",
+                "[[user]] new: 1003",
+                "[[user]] changed: 1002",
+                "[[route]] changed: #1"
             ]
         );
         assert!(changes.restart.is_empty());
