@@ -43,6 +43,9 @@ export function endedCalls() {
   const which = h('select', { 'aria-label': 'Which ended calls', onchange: changed },
     [['', 'all'], ['audio=fault', 'one-way or no audio'], [`mos_below=${POOR_MOS}`, 'poor MOS'],
       ...Object.keys(KINDS).map((it) => [`disposition=${it}`, it.replace('_', ' ')])].map(([value, text]) => h('option', { value }, text)));
+  const since = h('input', {
+    type: 'datetime-local', 'aria-label': 'Ended calls that began at this time or later', title: 'began at this time or later', onchange: changed,
+  });
   const player = h('audio', { controls: true, hidden: true });
   const figure = h('p', { class: 'figure', role: 'status' });
   const more = h('button', { type: 'button', onclick: () => { shown = Math.min(shown + 4 * SHOWN, MOST); changed(); } }, 'Show more');
@@ -71,7 +74,8 @@ export function endedCalls() {
   async function refresh() {
     if (Date.now() - read < REST_MS) return;
     read = Date.now();
-    const asked = [`limit=${shown}`, which.value, party.value && `party=${encodeURIComponent(party.value)}`].filter(Boolean);
+    const asked = [`limit=${shown}`, which.value, party.value && `party=${encodeURIComponent(party.value)}`,
+      since.value && `since=${new Date(since.value).toISOString().slice(0, 19)}Z`].filter(Boolean);
     const turn = ++turns;
     let found;
     try {
@@ -98,7 +102,7 @@ export function endedCalls() {
   }
 
   const element = h('section', { class: 'ended', hidden: true },
-    h('div', { class: 'bar' }, h('h3', null, 'Ended calls'), figure, h('label', { class: 'filter' }, party), which), player, list.element, more);
+    h('div', { class: 'bar' }, h('h3', null, 'Ended calls'), figure, h('label', { class: 'filter' }, party), since, which), player, list.element, more);
   function gone() {
     player.pause();
     URL.revokeObjectURL(player.src);

@@ -89,9 +89,10 @@ async function refresh() {
 
 async function watchAlarms() {
   try {
-    const many = (await readAlarms()).length;
+    const found = await readAlarms();
+    const [many, kind] = [found.length, found.some((it) => it.severity === 'critical') ? 'bad' : 'warn'];
     const link = byId('nav').querySelector('[data-view=alarms]');
-    link.replaceChildren('Alarms', ...(many ? [' ', badge('bad', count(many))] : []));
+    link.replaceChildren('Alarms', ...(many ? [' ', badge(kind, count(many))] : []));
     title();
   } catch { /* the link shows that the server does not answer */ }
 }
