@@ -404,6 +404,11 @@ pub trait Resolver: Send + Sync {
     /// The name for messages: `user`, `gateway`, …
     fn name(&self) -> &str;
 
+    /// The targets that it finds, for the error about one that it does not.
+    fn known(&self) -> String {
+        "it is not of a kind that is known here".to_owned()
+    }
+
     /// Looks a target up. `Ok(None)` lets the next resolver of a chain try.
     fn lookup<'a>(&'a self, request: &'a LookupRequest) -> LookupFuture<'a>;
 }

@@ -29,12 +29,7 @@ impl ChainResolver {
     /// # Errors
     /// The first failure of a resolver, or [`LookupError::NoResolver`].
     pub async fn resolve(&self, request: &LookupRequest) -> Result<LookupResult, LookupError> {
-        let known: Vec<&str> = self.resolvers.iter().map(|resolver| resolver.name()).collect();
-        let known = match known.is_empty() {
-            true => "none is configured".to_owned(),
-            false => format!("there are: {}", known.join(", ")),
-        };
-        let nobody = || LookupError::NoResolver { target: request.target.clone(), known };
+        let nobody = || LookupError::NoResolver { target: request.target.clone(), known: self.known() };
         self.first(request).await?.ok_or_else(nobody)
     }
 
@@ -55,6 +50,14 @@ impl ChainResolver {
 impl Resolver for ChainResolver {
     fn name(&self) -> &str {
         "chain"
+    }
+
+    fn known(&self) -> String {
+        let names: Vec<&str> = self.resolvers.iter().map(|resolver| resolver.name()).collect();
+        match names.is_empty() {
+            true => "none is configured".to_owned(),
+            false => format!("there are: {}", names.join(", ")),
+        }
     }
 
     fn lookup<'a>(&'a self, request: &'a LookupRequest) -> LookupFuture<'a> {
