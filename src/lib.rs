@@ -35,3 +35,8 @@ pub use b2b_ua as ua;
 
 #[cfg(feature = "program")]
 pub mod cli;
+
+// compiles the tutorial's programs
+#[cfg(doctest)]
+#[doc = include_str!("../docs/tutorials/library-program.md")]
+struct Tutorial;
