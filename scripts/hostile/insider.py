@@ -406,12 +406,17 @@ def pin(one, world):
             call.bye()
         if wrong < 9:
             raise RuntimeError(f"{wrong} guesses in a minute")
-        call, inside = caller.call("8300"), False
-        if call.status == 200:
-            # A pause may have just ended: then the wrong one is examined.
-            call.digits("0000#4711#")
-            inside = caller.until(lambda: one.number(0) in ask(world, "/rooms/closed")[1], 3)
-            call.bye()
+        # A pause may have just ended: then the wrong one is examined. On a slow machine it may end between both, but
+        # not twice.
+        for _ in range(2):
+            call, inside = caller.call("8300"), False
+            if call.status == 200:
+                call.digits("0000#4711#")
+                inside = caller.until(lambda: one.number(0) in ask(world, "/rooms/closed")[1], 3)
+                call.bye()
+            if not inside:
+                break
+            caller.until(lambda: one.number(0) not in ask(world, "/rooms/closed")[1], 3)
         return inside, f"{wrong} wrong PINs, then the correct one was " + ("accepted" if inside else "rejected")
 
 
