@@ -14,7 +14,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use b2b::app::Prompts;
 use b2b::app::conference::{Conference, RoomConfig, Rooms};
@@ -105,7 +104,7 @@ fn main() -> anyhow::Result<()> {
 // Tests as an application's author would write them: in virtual time, without sockets and media.
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
+    use std::time::{Duration, Instant};
 
     use super::*;
     use b2b::call::call_fsm::CallState;

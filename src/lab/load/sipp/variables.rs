@@ -32,11 +32,16 @@ pub enum Text {
     Of(Variable),
 }
 
+/// An operation with the left and the right side.
+pub type Operation = fn(f64, f64) -> f64;
+/// A relation of the left and the right side.
+pub type Relation = fn(&f64, &f64) -> bool;
+
 /// The comparison of a variable.
 #[derive(Debug)]
 pub enum Comparison {
     /// `<test>`: whether the numbers compare so.
-    Numbers(fn(&f64, &f64) -> bool, Number),
+    Numbers(Relation, Number),
     /// `<strcmp>`: the order of the texts; 0 if they are equal.
     Texts(Text),
 }
@@ -49,7 +54,7 @@ pub enum Computation {
         /// The variable, which is also the left side.
         to: Variable,
         /// The operation.
-        operation: fn(f64, f64) -> f64,
+        operation: Operation,
         /// The right side.
         by: Number,
     },
@@ -102,7 +107,7 @@ impl Value {
 }
 
 /// The names and operations of arithmetic.
-pub const ARITHMETIC: [(&str, fn(f64, f64) -> f64); 5] = [
+pub const ARITHMETIC: [(&str, Operation); 5] = [
     ("assign", |_, right| right),
     ("add", |left, right| left + right),
     ("subtract", |left, right| left - right),
@@ -111,7 +116,7 @@ pub const ARITHMETIC: [(&str, fn(f64, f64) -> f64); 5] = [
 ];
 
 /// The names and comparisons of `<test>`.
-pub const COMPARISONS: [(&str, fn(&f64, &f64) -> bool); 6] = [
+pub const COMPARISONS: [(&str, Relation); 6] = [
     ("equal", f64::eq),
     ("not_equal", f64::ne),
     ("greater_than", f64::gt),
