@@ -94,8 +94,8 @@ pub mod verdict;
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct LegId(pub u64);
 
-/// A whole conversation: the first leg and every leg it was joined to. The server uses none twice, also not after
-/// a restart ([`SwitchConfig::last_call`](switch::SwitchConfig::last_call)).
+/// A whole conversation: the first leg and every leg it was joined to. Unique within a process, and beyond it as far as
+/// [`SwitchConfig::last_call`](switch::SwitchConfig::last_call) knows earlier ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct CallId(pub u64);

@@ -58,8 +58,7 @@ impl RecordingRules {
         }
     }
 
-    /// The file of the `nth` recording of a call. Its name has the start time in seconds, so that call
-    /// numbers may be reused after a restart.
+    /// The file of the `nth` recording of a call. Its name begins with the start time in seconds.
     pub fn spec(&self, call: CallId, nth: u32, wall: SystemTime) -> RecordingSpec {
         let time = humantime::format_rfc3339_seconds(wall).to_string();
         let day = time.get(..10).unwrap_or("undated");

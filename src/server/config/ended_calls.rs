@@ -23,7 +23,7 @@ pub struct EndedCalls {
 pub const ENDED_CALLS: Table = Table {
     name: "ended_calls",
     written: "[ended_calls]",
-    about: "Ended calls, as `GET /calls/ended` and the page list them. For a permanent record of every call use `server.cdr`.",
+    about: "Ended calls, as `GET /calls/ended` and the page list them. For a permanent record of every call use `server.cdr`. After a restart call numbers go on behind the highest of the file, or, without a file, by the clock.",
     keys: rows! {
         store: text!("`memory` or `sqlite:` and a path", store) => "memory", at_restart(),
             "Where they are stored. `memory` loses them at a restart; the file must not be that of `server.store`.";

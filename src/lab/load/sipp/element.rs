@@ -1,6 +1,6 @@
 //! An element of a scenario's XML; errors carry its line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use roxmltree::{Document, Node};
 
@@ -16,7 +16,7 @@ pub enum ScenarioError {
         error: std::io::Error,
     },
     /// Lines are invalid, or outside the subset.
-    #[error("{}", faults.iter().map(|(line, reason)| format!("{}: line {line}: {reason}", path.display())).collect::<Vec<_>>().join("\n"))]
+    #[error("{}", told(path, faults))]
     Lines {
         /// The file.
         path: PathBuf,
@@ -27,6 +27,11 @@ pub enum ScenarioError {
 
 /// A line, from 1, and its error with the replacement.
 pub type Fault = (u32, String);
+
+fn told(path: &Path, faults: &[Fault]) -> String {
+    let lines = faults.iter().map(|(line, reason)| format!("{}: line {line}: {reason}", path.display()));
+    lines.collect::<Vec<_>>().join("\n")
+}
 
 /// Where the lines of a text begin.
 pub struct Lines(Vec<usize>);

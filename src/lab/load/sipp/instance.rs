@@ -16,7 +16,7 @@ use super::retransmission::Retransmission;
 use super::scenario::{Action, Deed, Length, Next, Optional, Receive, Scenario, Sending, Step, Wanted};
 use super::seen::{self, Seen};
 use super::template::Start;
-use super::variables::{Computation, Value, Variables};
+use super::variables::{Value, Variables};
 use crate::load::holding::Holding;
 use crate::load::party::Outcome;
 use b2b_sip::msg::{CSeq, Limits, Message, Method};
@@ -215,7 +215,7 @@ impl Instance {
         for action in &step.actions {
             let done = match action {
                 Action::Ereg(wanted) => ereg::search(wanted, &mut self.known, sent),
-                Action::Compute(_, Computation::Assign(to, text)) => self
+                Action::Assign(to, text) => self
                     .known
                     .text(text, at)
                     .map(|text| self.known.variables.set(*to, Some(Value::Text(text)))),

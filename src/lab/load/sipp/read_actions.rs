@@ -7,7 +7,7 @@ use super::element::{Element, Fault};
 use super::read::{Reading, regex};
 use super::scenario::{Action, Ereg, Media, SearchIn, Stream, Variable};
 use super::template::Template;
-use super::variables::{ARITHMETIC, COMPARISONS, Comparison, Computation, Number, Text};
+use super::variables::{ARITHMETIC, COMPARISONS, Comparison, Computation, Operand};
 
 /// Octets in a packet of 20 ms, for every payload type that can be played.
 pub const PACKET: usize = 160;
@@ -33,8 +33,15 @@ pub fn actions(reading: &mut Reading<'_>, step: Element<'_, '_>) -> Result<Vec<A
     for element in step.elements().flat_map(Element::elements) {
         actions.push(match element.name() {
             "ereg" => Action::Ereg(ereg(reading, element)?),
-            "log" | "warning" => Action::Log(text(reading, element, "message")?),
-            "error" => Action::Fail(text(reading, element, "message")?),
+            "log" | "warning" | "error" => {
+                element.only(&["message"])?;
+                let message = text(reading, element, "message")?;
+                if element.name() == "error" { Action::Fail(message) } else { Action::Log(message) }
+            }
+            "assignstr" => {
+                element.only(&["assign_to", "value"])?;
+                Action::Assign(assigned(reading, element)?, text(reading, element, "value")?)
+            }
             "exec" => Action::Media(exec(reading, element)?),
             other => match computation(reading, element)? {
                 Some(computation) => Action::Compute(element.line(), computation),
@@ -52,9 +59,6 @@ pub fn actions(reading: &mut Reading<'_>, step: Element<'_, '_>) -> Result<Vec<A
 
 /// The text of an attribute, with keywords.
 fn text(reading: &mut Reading<'_>, element: Element<'_, '_>, name: &str) -> Result<Template, Fault> {
-    if name == "message" {
-        element.only(&[name])?;
-    }
     let text = element.must(name, "text")?;
     Template::lines(text, &mut reading.names).map_err(|(_, reason)| element.fault(reason))
 }
@@ -70,8 +74,8 @@ fn computation(reading: &mut Reading<'_>, element: Element<'_, '_>) -> Result<Op
     let of = |reading: &mut Reading<'_>| Ok(reading.names.variable(element.must("variable", "1")?));
     let number = |reading: &mut Reading<'_>, variable: &str| {
         Ok(match (element.real("value")?, element.get(variable)) {
-            (Some(value), None) => Number::Written(value),
-            (None, Some(name)) => Number::Of(reading.names.variable(name)),
+            (Some(value), None) => Operand::Written(value),
+            (None, Some(name)) => Operand::Of(reading.names.variable(name)),
             _ => {
                 return Err(element.fault(format!(
                     "<{name}> has no right side, or two; write value=\"1\" or {variable}=\"1\""
@@ -85,10 +89,6 @@ fn computation(reading: &mut Reading<'_>, element: Element<'_, '_>) -> Result<Op
         return Ok(Some(Computation::Arithmetic { to, operation: *operation, by }));
     }
     Ok(Some(match name {
-        "assignstr" => {
-            element.only(&["assign_to", "value"])?;
-            Computation::Assign(assigned(reading, element)?, text(reading, element, "value")?)
-        }
         "todouble" => {
             element.only(&["assign_to", "variable"])?;
             Computation::ToNumber(assigned(reading, element)?, of(reading)?)
@@ -116,8 +116,8 @@ fn computation(reading: &mut Reading<'_>, element: Element<'_, '_>) -> Result<Op
                     Comparison::Numbers(*compare, number(reading, "variable2")?)
                 }
                 _ => Comparison::Texts(match (element.get("value"), element.get("variable2")) {
-                    (Some(value), None) => Text::Written(value.as_bytes().to_vec()),
-                    (None, Some(name)) => Text::Of(reading.names.variable(name)),
+                    (Some(value), None) => Operand::Written(value.as_bytes().to_vec()),
+                    (None, Some(name)) => Operand::Of(reading.names.variable(name)),
                     _ => return Err(element.fault("<strcmp> compares with nothing, or with two; write value=\"text\" or variable2=\"1\"")),
                 }),
             };

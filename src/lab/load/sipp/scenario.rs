@@ -150,6 +150,8 @@ pub enum Wanted {
 pub enum Action {
     /// Searches a message for an expression.
     Ereg(Ereg),
+    /// Sets a variable to a text.
+    Assign(Variable, Template),
     /// Computes a variable; with its line.
     Compute(u32, Computation),
     /// Writes a log line.

@@ -1,7 +1,6 @@
 //! The variables of a call, and the actions that compute with them.
 
 use super::scenario::Variable;
-use super::template::Template;
 
 /// The value of a variable.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,21 +13,12 @@ pub enum Value {
     Truth(bool),
 }
 
-/// A number that is written, or that of a variable.
+/// A value that is written, or that of a variable: 0 or empty if it is of another type, as in SIPp.
 #[derive(Debug, Clone, Copy)]
-pub enum Number {
+pub enum Operand<T> {
     /// Written.
-    Written(f64),
-    /// Of a variable; 0 unless it is a number, as in SIPp.
-    Of(Variable),
-}
-
-/// A text that is written, or that of a variable.
-#[derive(Debug)]
-pub enum Text {
-    /// Written.
-    Written(Vec<u8>),
-    /// Of a variable; empty unless it is a text, as in SIPp.
+    Written(T),
+    /// Of a variable.
     Of(Variable),
 }
 
@@ -41,9 +31,9 @@ pub type Relation = fn(&f64, &f64) -> bool;
 #[derive(Debug)]
 pub enum Comparison {
     /// `<test>`: whether the numbers compare so.
-    Numbers(Relation, Number),
+    Numbers(Relation, Operand<f64>),
     /// `<strcmp>`: the order of the texts; 0 if they are equal.
-    Texts(Text),
+    Texts(Operand<Vec<u8>>),
 }
 
 /// An action that computes a variable.
@@ -56,10 +46,8 @@ pub enum Computation {
         /// The operation.
         operation: Operation,
         /// The right side.
-        by: Number,
+        by: Operand<f64>,
     },
-    /// `<assignstr>`.
-    Assign(Variable, Template),
     /// `<todouble>`: the number that a variable spells, if it does.
     ToNumber(Variable, Variable),
     /// `<trim>`.
@@ -160,27 +148,26 @@ impl Variables {
         }
     }
 
-    fn number(&self, number: Number) -> f64 {
+    fn number(&self, number: Operand<f64>) -> f64 {
         match number {
-            Number::Written(number) => number,
-            Number::Of(at) => match self.get(at) {
+            Operand::Written(number) => number,
+            Operand::Of(at) => match self.get(at) {
                 Some(Value::Number(number)) => *number,
                 _ => 0.0,
             },
         }
     }
 
-    /// Computes, except what is [`Computation::Assign`]'s, whose text the call writes.
+    /// Computes a variable.
     ///
     /// # Errors
     /// A comparison that is checked has the other result.
     pub fn compute(&mut self, computation: &Computation) -> Result<(), String> {
         match computation {
             Computation::Arithmetic { to, operation, by } => {
-                let number = operation(self.number(Number::Of(*to)), self.number(*by));
+                let number = operation(self.number(Operand::Of(*to)), self.number(*by));
                 self.set(*to, Some(Value::Number(number)));
             }
-            Computation::Assign(..) => {}
             Computation::ToNumber(to, of) => {
                 if let Some(number) = self.get(*of).and_then(Value::number) {
                     self.set(*to, Some(Value::Number(number)));
@@ -193,14 +180,14 @@ impl Variables {
             Computation::Compare { to, of, with, check } => {
                 let (holds, result, sides) = match with {
                     Comparison::Numbers(compare, right) => {
-                        let (left, right) = (self.number(Number::Of(*of)), self.number(*right));
+                        let (left, right) = (self.number(Operand::Of(*of)), self.number(*right));
                         let holds = compare(&left, &right);
                         (holds, Value::Truth(holds), format!("{left} and {right}"))
                     }
                     Comparison::Texts(right) => {
                         let right = match right {
-                            Text::Written(text) => text,
-                            Text::Of(at) => self.text(*at),
+                            Operand::Written(text) => text,
+                            Operand::Of(at) => self.text(*at),
                         };
                         let left = self.text(*of);
                         let sides = format!("\"{}\" and \"{}\"", left.escape_ascii(), right.escape_ascii());
