@@ -137,6 +137,17 @@ impl<T> Marks<T> {
         self.0.push_back((name, Some(place)));
     }
 
+    /// `count` samples from this position on are taken out of the line. Marks behind them move up; those whose
+    /// last sample is among them are lost.
+    pub fn cut(&mut self, from: u64, count: u64) {
+        for (_, place) in &mut self.0 {
+            *place = match *place {
+                Some(place) if place > from => (place > from + count).then(|| place - count),
+                place => place,
+            };
+        }
+    }
+
     /// The next mark that was passed at `played`, or that is lost (`false`).
     pub fn pass(&mut self, played: u64) -> Option<(T, bool)> {
         self.0.front().filter(|(_, place)| place.is_none_or(|place| place <= played))?;

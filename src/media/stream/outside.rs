@@ -121,6 +121,18 @@ impl AudioStream {
         self.line.waiting() as usize + self.backlog.len()
     }
 
+    /// Drops the oldest audio of what waits for room in the ring, so that no more than this many samples are
+    /// queued; returns how many were dropped. Marks behind the last of them are reported in time, marks among
+    /// them as not played.
+    pub fn drop_oldest(&mut self, most: usize) -> usize {
+        let count = self.queued().saturating_sub(most).min(self.backlog.len());
+        if count > 0 {
+            self.backlog.drain(..count);
+            self.marks.cut(self.line.place(), count as u64);
+        }
+        count
+    }
+
     /// Appends a mark; it is reported when the last sample before it is played.
     pub fn mark(&mut self, name: impl Into<String>) {
         self.marks.push(name.into(), self.line.place() + self.backlog.len() as u64);

@@ -95,6 +95,39 @@ fn what_does_not_fit_waits_and_is_said_in_its_order() {
 }
 
 #[test]
+fn of_too_much_audio_the_oldest_is_dropped_and_marks_stay_at_their_audio() {
+    let (_streams, mut inside, mut outside) = pair();
+    // A second fits into the ring, and stays; of the rest the newer half does.
+    let line: Vec<i16> = (0..48_000).map(|n| (n / 16) as i16).collect();
+    for (name, samples) in [
+        ("kept", &line[..16_000]),
+        ("dropped", &line[16_000..20_000]),
+        ("the last dropped", &line[20_000..32_000]),
+        ("the first behind", &line[32_000..32_001]),
+        ("end", &line[32_001..]),
+    ] {
+        outside.write(samples);
+        outside.mark(name);
+    }
+    assert_eq!(outside.drop_oldest(48_000), 0);
+    assert_eq!(outside.drop_oldest(32_000), 16_000);
+    assert_eq!((outside.queued(), outside.drop_oldest(32_000)), (32_000, 0));
+    assert!(events(&mut outside).is_empty(), "marks come in their order");
+    let (mut said, mut told) = (Vec::new(), Vec::new());
+    while said.len() < 32_000 {
+        said.extend(speak(&mut inside));
+        told.extend(events(&mut outside));
+    }
+    assert!(said == [&line[..16_000], &line[32_000..]].concat());
+    let marks = [("kept", true), ("dropped", false), ("the last dropped", false), ("the first behind", true)];
+    assert_eq!(told[..4], marks.map(|(name, played)| mark(name, played)));
+    assert_eq!(told[4..], [mark("end", true)]);
+    // What is in the ring is played in any case.
+    outside.write(&[1; 1_000]);
+    assert_eq!(outside.drop_oldest(0), 0);
+}
+
+#[test]
 fn finish_plays_to_the_last_sample_and_one_silent_frame_behind_it() {
     let (_streams, mut inside, mut outside) = pair();
     outside.write(&[3; 20_100]);
