@@ -222,7 +222,9 @@ impl Switch {
         target: String,
         rules: Arc<[HeaderRule]>,
     ) -> Result<(), CallError> {
-        let (call, stays, _) = self.bridged(leg).ok_or(CallError::WrongState("the leg is in no bridge"))?;
+        const ALONE: CallError =
+            CallError::WrongState("the leg is in no bridge: use `dial` to call somebody for it");
+        let (call, stays, _) = self.bridged(leg).ok_or(ALONE)?;
         let busy = self.is_changing_parties(call);
         if busy || self.is_sent_away(stays) || !self.advance_if_legal(t, call, CallEvent::Transfer) {
             return Err(CallError::WrongState("a transfer is under way"));
