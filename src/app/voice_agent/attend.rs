@@ -12,6 +12,8 @@
 //! | `Sending` | ask where the agent's target leads the caller | over; refused: `FallingBack` |
 //! | `Keeping` | leave the caller to others, or alone | over |
 //! | `FallingBack` | look up the fallback target | over |
+//! | `Apologising` | play `failed_prompt` to a caller without a fallback | `HangingUp` |
+//! | `HangingUp` | hang up with the cause | over |
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,14 +23,19 @@ use serde_json::json;
 
 use super::{AgentConfig, Line, Parting, Reach, Talk};
 use b2b_call::application::{AppAnswer, AppEvent, Application, WantId, Wants};
-use b2b_call::controller::{AudioStream, StreamEnd, StreamSpec};
+use b2b_call::controller::{AudioStream, Part, Prompt, StreamEnd, StreamSpec};
 use b2b_call::handler::{ApplicationHandler, HandlerAction, IncomingCall};
+use b2b_call::reason::Reason;
 use b2b_call::service::{CallError, CallService, Place};
 
 /// Additional time before an agent that neither connects nor fails is given up.
 const GRACE: Duration = Duration::from_secs(1);
 /// Maximum number of header fields passed to an agent, and maximum length of each in bytes.
 const HEADERS: (usize, usize) = (32, 1_024);
+/// Maximum bytes of the call's variable with the reason of a failure.
+const WHY: usize = 512;
+/// Q.850 cause of a call that an agent has failed: temporary failure.
+const FAILED: u8 = 41;
 /// The timer of the connection attempt.
 const PATIENCE: u32 = 1;
 
@@ -87,6 +94,8 @@ enum At {
     Sending,
     Keeping,
     FallingBack,
+    Apologising,
+    HangingUp,
 }
 
 impl Application for Attends {
@@ -113,7 +122,12 @@ impl Application for Attends {
             Ok(()) => {}
             // The caller has hung up, or the service is stopping.
             Err(CallError::Gone | CallError::Stopping) => wants.end(HandlerAction::Complete),
-            Err(error) => self.falls_back(&error.to_string(), wants),
+            Err(error) if self.at == At::Apologising => {
+                let (call, name) = (self.call.call.0, &self.agent.name);
+                tracing::warn!("call {call}: {name}: failed_prompt: {error}");
+                self.hangs_up(wants);
+            }
+            Err(error) => self.falls_back(None, &error.to_string(), wants),
         }
     }
 }
@@ -139,7 +153,7 @@ impl Attends {
         if let (At::Connecting, Some(connecting)) = (self.at, self.waits.take()) {
             wants.forget(connecting);
             let why = format!("not connected within {} s", self.patience().as_secs());
-            self.falls_back(&why, wants);
+            self.falls_back(None, &why, wants);
         }
     }
 
@@ -154,7 +168,7 @@ impl Attends {
                         let answered = wants.answer(leg);
                         self.goes(At::Answering, answered);
                     }
-                    Some(Err(why)) => self.falls_back(&why, wants),
+                    Some(Err(why)) => self.falls_back(None, &why, wants),
                     None => return Err(CallError::Gone),
                 }
             }
@@ -179,13 +193,17 @@ impl Attends {
             At::Talking => self.has_talked(answer.own().ok_or(CallError::Gone)?, wants),
             At::Sending => match answer.action()? {
                 HandlerAction::NotFollowed { why, .. } => {
-                    self.falls_back(&format!("its transfer is refused: {why}"), wants);
+                    self.falls_back(None, &format!("its transfer is refused: {why}"), wants);
                 }
                 action => wants.end(action),
             },
-            At::Keeping => {
+            At::Keeping | At::HangingUp => {
                 answer.done()?;
                 wants.end(HandlerAction::Complete);
+            }
+            At::Apologising => {
+                answer.done()?;
+                self.hangs_up(wants);
             }
             At::FallingBack => wants.end(answer.action().unwrap_or(HandlerAction::Complete)),
         }
@@ -229,22 +247,38 @@ impl Attends {
                 self.goes(At::Keeping, adopted);
             }
             Parting::Ended(StreamEnd::Closed | StreamEnd::Finished) => wants.end(HandlerAction::Complete),
-            Parting::Failed(why) => self.falls_back(&why, wants),
+            Parting::Failed { code, why } => self.falls_back(code, &why, wants),
         }
     }
 
-    /// The agent has failed: sends the caller to the fallback.
-    fn falls_back(&mut self, why: &str, wants: &mut Wants) {
-        let AgentConfig { name, fallback, .. } = &*self.agent.config;
-        tracing::warn!("call {}: voice agent {name}: {why}", self.call.call.0);
-        self.tell("failed", json!({ "error": why, "fallback": fallback }), wants);
-        match fallback {
-            Some(target) => {
-                let led = wants.where_to(self.call.leg, target);
+    /// The agent has failed: sends the caller to the fallback, or apologises.
+    fn falls_back(&mut self, code: Option<u16>, why: &str, wants: &mut Wants) {
+        let (call, leg, config) = (self.call.call, self.call.leg, self.agent.config.clone());
+        let AgentConfig { name, fallback, failed_prompt, .. } = &*config;
+        tracing::warn!("call {}: voice agent {name}: {why}", call.0);
+        self.tell("failed", json!({ "error": why, "code": code, "fallback": fallback }), wants);
+        let noted = format!("{name}: {why}");
+        wants.set_variable(call, "voice_agent_failed", &noted[..noted.floor_char_boundary(WHY)]);
+        let answered = self.call.answered || !matches!(self.at, At::Connecting | At::Answering);
+        match (fallback, failed_prompt) {
+            (Some(target), _) => {
+                let led = wants.where_to(leg, target);
                 self.goes(At::FallingBack, led);
             }
-            None => wants.end(HandlerAction::Reject { status: 480, reason: String::new() }),
+            (None, _) if !answered => {
+                wants.end(HandlerAction::Reject { status: 480, reason: String::new() });
+            }
+            (None, Some(file)) => {
+                let played = wants.play(leg, &Prompt::new(vec![Part::File(file.clone())]));
+                self.goes(At::Apologising, played);
+            }
+            (None, None) => self.hangs_up(wants),
         }
+    }
+
+    fn hangs_up(&mut self, wants: &mut Wants) {
+        let hung_up = wants.hangup_with(self.call.leg, Reason::q850(FAILED));
+        self.goes(At::HangingUp, hung_up);
     }
 
     fn tell(&self, what: &str, data: serde_json::Value, wants: &mut Wants) {

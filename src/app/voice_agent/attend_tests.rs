@@ -1,3 +1,4 @@
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -100,6 +101,7 @@ fn house(reached: Reached, fallback: Option<&str>) -> House {
     let agent = Fake { reached, parts: Arc::default(), told: Arc::default() };
     let config = AgentConfig {
         fallback: fallback.map(str::to_owned),
+        failed_prompt: Some(Path::new("sorry.wav").into()),
         ..AgentConfig::new("ada", "ws://127.0.0.1:1/".parse().unwrap())
     };
     let handlers: Vec<Arc<dyn ApplicationHandler>> =
@@ -195,16 +197,47 @@ fn whom_no_agent_can_talk_to_is_not_answered_or_goes_elsewhere() {
 #[test]
 fn who_loses_the_agent_in_the_middle_falls_back() {
     let mut house = house(Reached::There, Some("milliwatt"));
-    house.parts(Parting::Failed("it has gone".to_owned()));
+    house.parts(gone());
     assert!(house.is_up() && !house.streams());
     assert!(house.harness.media().is_playing(house.harness.callers_endpoint()));
     house.harness.hang_up(house.ann, house.call);
     house.harness.assert_nothing_left();
+    assert!(house.harness.media().heard_words().iter().all(|it| it != "sorry.wav"), "the fall-back alone");
+}
 
-    let mut house = self::house(Reached::There, None);
-    house.parts(Parting::Failed("it has gone".to_owned()));
-    assert!(!house.is_up(), "without a fall-back it is over");
+#[test]
+fn who_has_no_fallback_hears_the_prompt_and_is_hung_up_with_the_cause() {
+    for missing in [false, true] {
+        let mut house = house(Reached::There, None);
+        house.harness.media().set_length("sorry.wav", Duration::from_secs(4));
+        if missing {
+            house.harness.media().lose_file("sorry.wav");
+        }
+        house.parts(gone());
+        assert_eq!(house.is_up(), !missing, "it lasts for four seconds");
+        house.harness.run(Duration::from_secs(5));
+        assert!(!house.is_up());
+        assert!(missing || house.harness.media().heard_words() == ["sorry.wav"]);
+        let records = house.harness.records();
+        assert_eq!(records[0].ending.q850, 41);
+        let noted =
+            ("voice_agent_failed".to_owned(), "ada: it has closed the WebSocket with 1011".to_owned());
+        assert!(records[0].variables.contains(&noted), "{:?}", records[0].variables);
+        house.harness.assert_nothing_left();
+    }
+}
+
+#[test]
+fn who_hangs_up_during_the_prompt_leaves_nothing() {
+    let mut house = house(Reached::There, None);
+    house.harness.media().set_length("sorry.wav", Duration::from_secs(60));
+    house.parts(gone());
+    house.harness.hang_up(house.ann, house.call);
     house.harness.assert_nothing_left();
+}
+
+fn gone() -> Parting {
+    Parting::Failed { code: Some(1_011), why: "it has closed the WebSocket with 1011".to_owned() }
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod attend_tests;
 mod url;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,6 +45,8 @@ pub struct AgentConfig {
     pub calls_per_connection: usize,
     /// The target for callers whom the agent has failed: an application or a target. `None` hangs up.
     pub fallback: Option<String>,
+    /// Played to callers whom the agent has failed before they are hung up.
+    pub failed_prompt: Option<Arc<Path>>,
 }
 
 impl AgentConfig {
@@ -57,9 +60,10 @@ impl AgentConfig {
             token: None,
             headers: Vec::new(),
             connect: Duration::from_secs(5),
-            stall: Duration::from_secs(5),
+            stall: Duration::from_secs(20),
             calls_per_connection: 1,
             fallback: None,
+            failed_prompt: None,
         }
     }
 }
@@ -106,6 +110,6 @@ pub enum Parting {
     Stopped { transfer: Option<String> },
     /// The party's side of the stream ended.
     Ended(StreamEnd),
-    /// The agent disconnected or failed; the reason as text.
-    Failed(String),
+    /// The agent disconnected or failed; the code of the close frame, if there was one, and the reason as text.
+    Failed { code: Option<u16>, why: String },
 }

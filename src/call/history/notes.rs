@@ -129,7 +129,12 @@ pub(super) fn note(timeline: &mut Timeline, now: Instant, event: &Event) {
         Event::HandlerFailed { handler, error, .. } => {
             timeline.decision(now, None, "handler failed", format_args!("{handler}: {error}"));
         }
-        Event::Application { app, name, .. } => timeline.decision(now, None, app, name),
+        Event::Application { app, name, data, .. } => {
+            match data["error"].as_str().or(data["mark"].as_str()) {
+                Some(said) => timeline.decision(now, None, app, format_args!("{name}: {said}")),
+                None => timeline.decision(now, None, app, name),
+            }
+        }
         Event::CommandCompleted { command, id, .. } => {
             timeline.decision(now, None, "command", format_args!("{command} ({id})"));
         }

@@ -326,6 +326,8 @@ fn voices(page: &mut Page, api: &Api) {
     page.one("b2b_media_streams_lost_samples_total", Kind::Counter, help, missed);
     let help = "Ended conversations over a WebSocket, by how they ended.";
     page.each("b2b_voice_ends_total", "end", Kind::Counter, help, api.voices.ends());
+    let help = "Messages of voice agents and other clients of audio with a mistake, by kind.";
+    page.each("b2b_voice_mistakes_total", "kind", Kind::Counter, help, api.voices.mistakes());
     let help = "Connections to voice agents with several calls per connection.";
     page.one("b2b_voice_connections", Kind::Gauge, help, api.voices.connections());
     let help = "Connection attempts to voice agents, by result.";

@@ -179,7 +179,7 @@ impl Line for SharedLine {
             match calls.send(joining).await {
                 Ok(()) => parting(end.await.ok()),
                 // The connection has closed since the place was taken.
-                Err(_) => parting(Some(Outcome::Left)),
+                Err(_) => parting(Some(Outcome::lost())),
             }
         })
     }
@@ -206,8 +206,8 @@ fn parting(outcome: Option<Outcome>) -> Parting {
     match outcome {
         Some(Outcome::Stopped { transfer }) => Parting::Stopped { transfer },
         Some(Outcome::Ended(why)) => Parting::Ended(why),
-        Some(Outcome::Left) => Parting::Failed("it has gone".to_owned()),
-        Some(Outcome::Fault(fault)) => Parting::Failed(fault.to_string()),
-        None => Parting::Failed("the server is stopping".to_owned()),
+        Some(Outcome::Left { code, why }) => Parting::Failed { code, why },
+        Some(Outcome::Fault(fault)) => Parting::Failed { code: Some(fault.code()), why: fault.to_string() },
+        None => Parting::Failed { code: None, why: "the server is stopping".to_owned() },
     }
 }

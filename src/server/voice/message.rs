@@ -7,12 +7,13 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use b2b_call::controller::{StreamEnd, StreamEvent, StreamSpec};
 
-/// A client's message.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+/// A client's message. It is serialised only to learn its fields.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
 pub enum Said {
     /// Requests a `mark` in return when everything sent before it has been played.
     Mark { name: String },
@@ -29,6 +30,19 @@ pub enum Said {
         #[serde(default)]
         ms: Option<u32>,
     },
+}
+
+impl Said {
+    /// The message, and a field of the object that such a message does not have.
+    ///
+    /// # Errors
+    /// If it is no such message.
+    pub fn read(object: &Value) -> serde_json::Result<(Said, Option<&str>)> {
+        let said = Said::deserialize(object)?;
+        let known = serde_json::to_value(&said)?;
+        let extra = object.as_object().and_then(|it| it.keys().find(|name| known.get(name).is_none()));
+        Ok((said, extra.map(String::as_str)))
+    }
 }
 
 /// A server's message.
@@ -48,6 +62,15 @@ pub enum Told {
     /// Duration of the party's audio that was dropped because the client did not read.
     Lost {
         ms: u64,
+    },
+    /// Duration of the client's audio that is not played because more than a minute was queued: the oldest.
+    Dropped {
+        ms: u64,
+    },
+    /// A mistake of the client, told once for each kind.
+    Error {
+        reason: &'static str,
+        error: String,
     },
     /// The stream is over; the server closes the WebSocket, unless other streams are on it.
     Stop {
@@ -137,7 +160,7 @@ mod tests {
 
     #[test]
     fn what_a_client_says_is_read_and_what_it_does_not_mean_is_not() {
-        let read = |text: &str| serde_json::from_str::<Said>(text).ok();
+        let read = |text: &str| Some(Said::read(&serde_json::from_str(text).ok()?).ok()?.0);
         assert_eq!(read(r#"{"type":"mark","name":"a"}"#), Some(Said::Mark { name: "a".into() }));
         assert_eq!(read(r#"{"type":"clear"}"#), Some(Said::Clear {}));
         assert_eq!(read(r#"{"type":"stop"}"#), Some(Said::Stop { transfer: None }));
@@ -152,10 +175,22 @@ mod tests {
             r#"{"type":"start"}"#,
             r#"{"type":"mark"}"#,
             r#"{"type":"mark","name":7}"#,
-            r#"{"type":"clear","when":"now"}"#,
             r#"{"type":"dtmf","digits":1}"#,
         ] {
             assert_eq!(read(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_field_that_a_message_does_not_have_is_named_and_the_message_holds() {
+        for (text, said, field) in [
+            (r#"{"type":"clear","when":"now"}"#, Said::Clear {}, Some("when")),
+            (r#"{"type":"mark","name":"a","id":7}"#, Said::Mark { name: "a".into() }, Some("id")),
+            (r#"{"type":"stop","tranfer":"1"}"#, Said::Stop { transfer: None }, Some("tranfer")),
+            (r#"{"type":"stop","transfer":null}"#, Said::Stop { transfer: None }, None),
+        ] {
+            let object = serde_json::from_str(text).unwrap();
+            assert_eq!(Said::read(&object).unwrap(), (said, field), "{text}");
         }
     }
 

@@ -3,6 +3,7 @@
 //! is the same. `docs/voice-agents.md` is its manual.
 //!
 //! - `message`: the JSON messages; `session`: what a client may send when, without I/O
+//! - `exchange`: one party's stream, and what is done with a client's messages
 //! - `talk`: one client and one stream; `many`: an agent with several calls on one connection
 //! - `client`: agents that we connect to; `pulse`: detection of a lost peer
 //!
@@ -10,6 +11,7 @@
 //! share theirs with a thousand sockets.
 
 pub mod client;
+mod exchange;
 mod many;
 pub mod message;
 mod pulse;
@@ -27,15 +29,19 @@ use tokio::sync::oneshot;
 use crate::config::ServerConfig;
 use b2b_app::Applications;
 use b2b_app::voice_agent::{Reach, VoiceAgent};
+use b2b_base::util::lines::visible;
 use b2b_call::controller::AudioStream;
-use message::Start;
-use session::Fault;
+use exchange::Exchange;
+use message::{Start, Told};
+use session::{Fault, Mistake};
 use talk::{Outcome, Party, Socket};
 
 /// The version of the protocol.
 pub const VERSION: u32 = 1;
 /// Maximum threads.
 const THREADS: usize = 4;
+/// Maximum characters of a mistake in words.
+const SAID: usize = 300;
 
 /// Talks, and the runtimes of their threads. A handle that can be cloned.
 #[derive(Clone)]
@@ -50,6 +56,8 @@ struct Desk {
     /// By index of the word in [`VoiceDesk::ends`].
     ends: [AtomicU64; Outcome::WORDS.len() + Fault::WORDS.len()],
     agents: [AtomicU64; 2],
+    /// By index of the word in [`Mistake::WORDS`].
+    mistakes: [AtomicU64; Mistake::WORDS.len()],
 }
 
 /// The threads; dropping this ends them and every talk with them.
@@ -77,6 +85,7 @@ impl VoiceDesk {
             connections: AtomicUsize::new(0),
             ends: [const { AtomicU64::new(0) }; _],
             agents: [const { AtomicU64::new(0) }; 2],
+            mistakes: [const { AtomicU64::new(0) }; _],
         };
         Ok((VoiceDesk(Arc::new(desk)), VoiceThreads(threads)))
     }
@@ -95,7 +104,8 @@ impl VoiceDesk {
         desk.handles[n].clone()
     }
 
-    /// Runs a talk on the runtime that the socket belongs to. `None`: the server stops.
+    /// Runs a talk on the runtime that the socket belongs to; returns when it has ended, which the client is
+    /// told meanwhile. `None`: the server stops.
     pub async fn talk(
         &self,
         handle: &Handle,
@@ -105,13 +115,10 @@ impl VoiceDesk {
         party: Party,
         stall: Duration,
     ) -> Option<Outcome> {
-        let place = Place::take(self);
-        let talked = handle.spawn(async move {
-            let outcome = talk::talk(socket, start, stream, party, stall).await;
-            place.ends(&outcome);
-            outcome
-        });
-        talked.await.ok()
+        let exchange = Exchange::new(&start, stream, party, Place::take(self));
+        let (ended, end) = oneshot::channel();
+        handle.spawn(talk::talk(socket, start, exchange, stall, ended));
+        end.await.ok()
     }
 
     /// Number of talks in progress.
@@ -130,6 +137,11 @@ impl VoiceDesk {
         words.zip(&self.0.ends).map(|(word, count)| (word, count.load(Ordering::Relaxed)))
     }
 
+    /// Numbers of clients' mistakes, by word.
+    pub fn mistakes(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        Mistake::WORDS.into_iter().zip(&self.0.mistakes).map(|(word, n)| (word, n.load(Ordering::Relaxed)))
+    }
+
     fn count_end(&self, word: &str) {
         let place = Outcome::WORDS.into_iter().chain(Fault::WORDS).position(|known| known == word);
         if let Some(count) = place.and_then(|place| self.0.ends.get(place)) {
@@ -145,6 +157,32 @@ impl VoiceDesk {
 
     fn count_agent(&self, reached: bool) {
         self.0.agents[usize::from(reached)].fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Counts the mistakes of a client; the first of each kind is logged, and told.
+struct Mistakes {
+    desk: VoiceDesk,
+    who: String,
+    known: [bool; Mistake::WORDS.len()],
+}
+
+impl Mistakes {
+    fn of(desk: &VoiceDesk, who: String) -> Mistakes {
+        Mistakes { desk: desk.clone(), who, known: Default::default() }
+    }
+
+    /// The message for the client, if it is the first mistake of its kind.
+    fn note(&mut self, mistake: &Mistake) -> Option<Told> {
+        let reason = mistake.word();
+        let kind = Mistake::WORDS.into_iter().position(|word| word == reason)?;
+        self.desk.0.mistakes[kind].fetch_add(1, Ordering::Relaxed);
+        if std::mem::replace(&mut self.known[kind], true) {
+            return None;
+        }
+        let error: String = visible(&mistake.to_string()).chars().take(SAID).collect();
+        tracing::warn!("{}: {error}; the first of its kind, see voice-agents.md", self.who);
+        Some(Told::Error { reason, error })
     }
 }
 

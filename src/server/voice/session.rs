@@ -6,18 +6,24 @@
 //! | `Open` | played | done | done | `Stopping` |
 //! | `Stopping` | ignored | ignored | done: queued audio is not played | ignored |
 //!
-//! Any violation is a [`Fault`], which ends the session.
+//! A [`Mistake`] costs at most its message; a [`Fault`] ends the session.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
 
 use super::message::Said;
 
 /// Maximum octets of a text message.
 pub const TEXT: usize = 4 * 1_024;
-/// Maximum octets of a binary message: two seconds at 16 kHz.
-pub const BINARY: usize = 64 * 1_024;
+/// Maximum octets of a message: a minute of audio at 24 kHz, as much as is queued.
+pub const MESSAGE: usize = 3 * 1_024 * 1_024;
+/// Octets that count as one message in the budget.
+pub const PIECE: usize = 64 * 1_024;
+/// How long an octet of audio waits for the other one of its sample.
+const LEFT_OVER: Duration = Duration::from_secs(1);
 /// Maximum outstanding marks.
-const MARKS: usize = 256;
+const MARKS: usize = 1_024;
 /// Maximum octets of a mark's name, and of a target.
 const NAME: usize = 256;
 /// Maximum digits in one message.
@@ -29,43 +35,33 @@ pub const ALL: Budget = Budget::of(1_000.0, 6_000.0);
 /// The same for text.
 pub const TEXTS: Budget = Budget::of(50.0, 300.0);
 
-/// Why a client's connection is closed.
+/// Why a client's connection is closed, or its stream ended.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    #[error("a binary message has an odd number of octets; samples have two")]
-    Odd,
-    #[error("a message is too long: the limit is 4096 octets for text and 65536 for audio")]
+    #[error("a message is longer than {} octets", MESSAGE)]
     TooLong,
-    #[error("unknown message: {0}")]
-    Junk(String),
     #[error("too many messages a second")]
     Flood,
-    #[error("256 marks are pending; wait for some of them before sending more")]
-    Marks,
     #[error("it does not read, or does not answer a ping")]
     Stalled,
     #[error("the WebSocket failed: {0}")]
     Broken(String),
-    #[error("more than a minute of audio is queued; send less audio ahead")]
-    Full,
+    #[error("text that is no UTF-8")]
+    Utf8,
 }
 
 impl Fault {
     /// Every word of [`Fault::word`].
-    pub const WORDS: [&'static str; 8] =
-        ["odd", "too_long", "junk", "flood", "marks", "stalled", "broken", "full"];
+    pub const WORDS: [&'static str; 5] = ["too_long", "flood", "stalled", "broken", "utf8"];
 
     /// The word in counters.
     pub fn word(&self) -> &'static str {
         match self {
-            Fault::Odd => "odd",
             Fault::TooLong => "too_long",
-            Fault::Junk(_) => "junk",
             Fault::Flood => "flood",
-            Fault::Marks => "marks",
             Fault::Stalled => "stalled",
             Fault::Broken(_) => "broken",
-            Fault::Full => "full",
+            Fault::Utf8 => "utf8",
         }
     }
 
@@ -73,9 +69,51 @@ impl Fault {
     pub fn code(&self) -> u16 {
         match self {
             Fault::Broken(_) => 1002,
-            Fault::Odd | Fault::Junk(_) => 1007,
-            Fault::Flood | Fault::Marks | Fault::Stalled | Fault::Full => 1008,
+            Fault::Utf8 => 1007,
+            Fault::Flood | Fault::Stalled => 1008,
             Fault::TooLong => 1009,
+        }
+    }
+}
+
+/// A client's mistake, which costs at most its message.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Mistake {
+    #[error("a message with an odd number of octets; the last one waits a second for the next message")]
+    Odd,
+    #[error("text of more than {} octets is ignored", TEXT)]
+    LongText,
+    #[error("no known message, ignored: {0}")]
+    Junk(String),
+    /// The message is obeyed.
+    #[error("{0}")]
+    Field(String),
+    #[error("{} marks are pending, and this one is ignored: wait for some of them", MARKS)]
+    Marks,
+    #[error("more than 300 digits are pending, and these are ignored")]
+    Digits,
+    #[error("more than a minute of audio is queued: the oldest is not played")]
+    Full,
+    #[error("unknown stream {0}; use the little-endian number from `start`")]
+    Stream(u32),
+}
+
+impl Mistake {
+    /// Every word of [`Mistake::word`].
+    pub const WORDS: [&'static str; 8] =
+        ["odd", "long_text", "junk", "field", "marks", "digits", "full", "stream"];
+
+    /// The word in counters and messages.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Mistake::Odd => "odd",
+            Mistake::LongText => "long_text",
+            Mistake::Junk(_) => "junk",
+            Mistake::Field(_) => "field",
+            Mistake::Marks => "marks",
+            Mistake::Digits => "digits",
+            Mistake::Full => "full",
+            Mistake::Stream(_) => "stream",
         }
     }
 }
@@ -107,12 +145,27 @@ pub struct Session {
     all: Budget,
     texts: Budget,
     transfer: Option<String>,
+    /// The first octet of a sample, and when it came.
+    left_over: Option<(u8, Instant)>,
+    /// Mistakes that are not reported yet.
+    pub mistakes: Vec<Mistake>,
+    /// Whether a message had a meaning.
+    pub understood: bool,
 }
 
 impl Default for Session {
     /// The session of a new client.
     fn default() -> Self {
-        Session { state: State::Open, all: ALL, texts: TEXTS, transfer: None }
+        let (state, left_over) = (State::Open, None);
+        Session {
+            state,
+            all: ALL,
+            texts: TEXTS,
+            transfer: None,
+            left_over,
+            mistakes: Vec::new(),
+            understood: false,
+        }
     }
 }
 
@@ -122,93 +175,119 @@ impl Session {
         self.transfer.take()
     }
 
-    /// Whether it has sent `stop`.
-    pub fn is_stopping(&self) -> bool {
-        self.state == State::Stopping
-    }
-
-    /// Takes a message of any other kind.
+    /// Counts a message.
     ///
     /// # Errors
     /// `Flood`.
-    pub fn other(&mut self, at: Instant) -> Result<(), Fault> {
-        if self.all.take(at) { Ok(()) } else { Err(Fault::Flood) }
+    pub fn counts(&mut self, at: Instant, octets: usize) -> Result<(), Fault> {
+        self.all.take_message(at, octets)
     }
 
-    /// Takes audio; returns whether it is to be played.
+    /// Takes audio: appends the samples that are to be played.
     ///
     /// # Errors
-    /// `Flood`, `TooLong`, `Odd`.
-    pub fn binary(&mut self, at: Instant, octets: usize) -> Result<bool, Fault> {
-        self.other(at)?;
-        if octets > BINARY {
-            return Err(Fault::TooLong);
+    /// `Flood`.
+    pub fn sound(&mut self, at: Instant, octets: &[u8], samples: &mut Vec<i16>) -> Result<(), Fault> {
+        self.counts(at, octets.len())?;
+        self.understood = true;
+        if self.state == State::Stopping || octets.is_empty() {
+            return Ok(());
         }
-        if !octets.is_multiple_of(2) {
-            return Err(Fault::Odd);
+        if !octets.len().is_multiple_of(2) {
+            self.mistakes.push(Mistake::Odd);
         }
-        Ok(self.state == State::Open)
+        let recent = |came: Instant| at.saturating_duration_since(came) < LEFT_OVER;
+        let first = self.left_over.take().filter(|(_, came)| recent(*came));
+        let (first, octets) = match (first, octets.split_first()) {
+            (Some((low, _)), Some((high, rest))) => (Some(i16::from_le_bytes([low, *high])), rest),
+            _ => (None, octets),
+        };
+        let (pairs, rest) = octets.as_chunks::<2>();
+        samples.extend(first.into_iter().chain(pairs.iter().map(|pair| i16::from_le_bytes(*pair))));
+        self.left_over = rest.first().map(|octet| (*octet, at));
+        Ok(())
     }
 
     /// Takes a text; `marks` is the number of its outstanding marks.
     ///
     /// # Errors
-    /// `Flood`, `TooLong`, `Junk`, `Marks`.
+    /// `Flood`.
     pub fn text(&mut self, at: Instant, text: &str, marks: usize) -> Result<AgentRequest, Fault> {
-        self.counts_text(at)?;
-        if text.len() > TEXT {
-            return Err(Fault::TooLong);
+        let object = match text.len() > TEXT {
+            true => Err(Mistake::LongText),
+            false => serde_json::from_str(text).map_err(|error| Mistake::Junk(error.to_string())),
+        };
+        match object {
+            Ok(object) => self.json(at, &object, marks),
+            Err(mistake) => {
+                self.counts_text(at)?;
+                Ok(self.ignores(mistake))
+            }
         }
-        self.said(serde_json::from_str(text), marks)
     }
 
     /// The same for a text that has been parsed as JSON, and whose length has been checked.
     ///
     /// # Errors
-    /// `Flood`, `Junk`, `Marks`.
-    pub fn json(
-        &mut self,
-        at: Instant,
-        said: serde_json::Value,
-        marks: usize,
-    ) -> Result<AgentRequest, Fault> {
+    /// `Flood`.
+    pub fn json(&mut self, at: Instant, object: &Value, marks: usize) -> Result<AgentRequest, Fault> {
         self.counts_text(at)?;
-        self.said(serde_json::from_value(said), marks)
+        Ok(match Said::read(object) {
+            Ok((said, extra)) => {
+                self.understood = true;
+                if let Some(name) = extra {
+                    self.mistakes.push(Mistake::Field(format!("unknown field, ignored: {name}")));
+                }
+                self.said(said, marks)
+            }
+            Err(error) => self.ignores(Mistake::Junk(error.to_string())),
+        })
     }
 
     fn counts_text(&mut self, at: Instant) -> Result<(), Fault> {
-        self.other(at)?;
-        if self.texts.take(at) { Ok(()) } else { Err(Fault::Flood) }
+        self.counts(at, 0)?;
+        self.texts.take_message(at, 0)
     }
 
-    fn said(&mut self, said: serde_json::Result<Said>, marks: usize) -> Result<AgentRequest, Fault> {
-        let said = said.map_err(|error| Fault::Junk(error.to_string()))?;
-        let junk = |what: &str| Err(Fault::Junk(what.to_owned()));
+    fn ignores(&mut self, mistake: Mistake) -> AgentRequest {
+        self.mistakes.push(mistake);
+        AgentRequest::Nothing
+    }
+
+    fn said(&mut self, said: Said, marks: usize) -> AgentRequest {
+        let junk = |what: &str| Mistake::Junk(what.to_owned());
         match (self.state, said) {
-            (_, Said::Clear {}) => Ok(AgentRequest::Clear),
-            (State::Stopping, _) => Ok(AgentRequest::Nothing),
-            (State::Open, Said::Mark { name }) if name.len() > NAME => junk("a name has 256 bytes at most"),
-            (State::Open, Said::Mark { .. }) if marks >= MARKS => Err(Fault::Marks),
-            (State::Open, Said::Mark { name }) => Ok(AgentRequest::Mark(name)),
+            (_, Said::Clear {}) => {
+                self.left_over = None;
+                AgentRequest::Clear
+            }
+            (State::Stopping, _) => AgentRequest::Nothing,
+            (State::Open, Said::Mark { name }) if name.len() > NAME => {
+                self.ignores(junk("a mark's name has 256 bytes at most"))
+            }
+            (State::Open, Said::Mark { .. }) if marks >= MARKS => self.ignores(Mistake::Marks),
+            (State::Open, Said::Mark { name }) => AgentRequest::Mark(name),
             (State::Open, Said::Dtmf { digits, ms }) => {
                 let known = |digit: char| "0123456789*#ABCD".contains(digit);
                 if digits.is_empty() || digits.len() > DIGITS || !digits.chars().all(known) {
-                    return junk("digits are 1 to 32 of 0 to 9, *, # and A to D");
+                    return self.ignores(junk("digits are 1 to 32 of 0 to 9, *, # and A to D"));
                 }
-                match ms.unwrap_or(PRESS.0) {
-                    ms if PRESS.1.contains(&ms) => Ok(AgentRequest::Press { digits, ms }),
-                    _ => junk("ms is 40 to 5000"),
+                let wanted = ms.unwrap_or(PRESS.0);
+                let ms = wanted.clamp(*PRESS.1.start(), *PRESS.1.end());
+                if ms != wanted {
+                    self.mistakes.push(Mistake::Field(format!("ms is 40 to 5000: {ms} for {wanted}")));
                 }
+                AgentRequest::Press { digits, ms }
             }
             (State::Open, Said::Stop { transfer }) => {
                 let good = |target: &String| {
                     !target.is_empty() && target.len() <= NAME && !target.contains(char::is_control)
                 };
                 if transfer.as_ref().is_some_and(|target| !good(target)) {
-                    return junk("transfer is a target of 1 to 256 bytes");
+                    return self.ignores(junk("transfer is a target of 1 to 256 bytes"));
                 }
                 (self.state, self.transfer) = (State::Stopping, transfer);
-                Ok(AgentRequest::Finish)
+                AgentRequest::Finish
             }
         }
     }
@@ -224,7 +303,8 @@ pub struct Budget {
 }
 
 impl Budget {
-    const fn of(rate: f64, most: f64) -> Budget {
+    /// A budget with this rate per second and burst.
+    pub const fn of(rate: f64, most: f64) -> Budget {
         Budget { rate, most, left: most, since: None }
     }
 
@@ -234,76 +314,126 @@ impl Budget {
         Budget { rate: of(self.rate), most: of(self.most), left: of(self.left), since: self.since }
     }
 
-    /// Takes one token; returns whether there was one.
-    pub fn take(&mut self, at: Instant) -> bool {
+    /// Takes a token for each begun [`PIECE`] of a message.
+    ///
+    /// # Errors
+    /// `Flood`.
+    pub fn take_message(&mut self, at: Instant, octets: usize) -> Result<(), Fault> {
+        if self.take(at, octets.div_ceil(PIECE).max(1)) { Ok(()) } else { Err(Fault::Flood) }
+    }
+
+    /// Takes tokens; returns whether there were so many.
+    pub fn take(&mut self, at: Instant, tokens: usize) -> bool {
         let gone = self.since.map_or(0.0, |since| at.saturating_duration_since(since).as_secs_f64());
         self.since = Some(at);
         self.left = (self.left + gone * self.rate).min(self.most);
-        let some = self.left >= 1.0;
-        self.left -= if some { 1.0 } else { 0.0 };
-        some
+        let enough = self.left >= tokens as f64;
+        self.left -= if enough { tokens as f64 } else { 0.0 };
+        enough
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn say(session: &mut Session, text: &str) -> Result<AgentRequest, Fault> {
         session.text(Instant::now(), text, 0)
     }
 
+    /// The samples of these messages.
+    fn heard(session: &mut Session, at: Instant, messages: &[&[u8]]) -> Vec<i16> {
+        let mut samples = Vec::new();
+        messages.iter().for_each(|octets| session.sound(at, octets, &mut samples).expect("few messages"));
+        samples
+    }
+
     #[test]
     fn wishes_come_out_until_stop_and_then_only_clear_counts() {
-        let mut session = Session::default();
+        let (mut session, now) = (Session::default(), Instant::now());
         assert_eq!(say(&mut session, r#"{"type":"mark","name":"a"}"#), Ok(AgentRequest::Mark("a".into())));
         let press = AgentRequest::Press { digits: "12#".into(), ms: 100 };
         assert_eq!(say(&mut session, r#"{"type":"dtmf","digits":"12#"}"#), Ok(press));
-        assert_eq!(session.binary(Instant::now(), 640), Ok(true));
+        assert_eq!(heard(&mut session, now, &[&[1, 0, 2, 0]]), [1, 2]);
         assert_eq!(say(&mut session, r#"{"type":"stop","transfer":"user/1001"}"#), Ok(AgentRequest::Finish));
-        assert_eq!(session.binary(Instant::now(), 640), Ok(false));
+        assert!(heard(&mut session, now, &[&[1, 0, 2, 0]]).is_empty());
         assert_eq!(say(&mut session, r#"{"type":"mark","name":"b"}"#), Ok(AgentRequest::Nothing));
         assert_eq!(say(&mut session, r#"{"type":"stop"}"#), Ok(AgentRequest::Nothing));
         assert_eq!(say(&mut session, r#"{"type":"clear"}"#), Ok(AgentRequest::Clear));
         assert_eq!(session.transfer().as_deref(), Some("user/1001"), "the first one holds");
+        assert!(session.mistakes.is_empty() && session.understood);
     }
 
     #[test]
-    fn what_is_not_as_it_should_be_has_a_code_of_its_own() {
+    fn a_mistake_costs_its_message_and_says_its_kind() {
         let long = format!(r#"{{"type":"mark","name":"{}"}}"#, "x".repeat(300));
         let longer = format!(r#"{{"type":"mark","name":"{}"}}"#, "x".repeat(TEXT));
-        for (text, code) in [
-            ("no JSON", 1007),
-            (r#"{"type":"dance"}"#, 1007),
-            (r#"{"type":"dtmf","digits":"12x"}"#, 1007),
-            (r#"{"type":"dtmf","digits":"1","ms":1000000}"#, 1007),
-            (r#"{"type":"stop","transfer":"a\r\nb"}"#, 1007),
-            (&long, 1007),
-            (&longer, 1009),
+        for (text, word) in [
+            ("no JSON", "junk"),
+            ("[7]", "junk"),
+            (r#"{"type":"dance"}"#, "junk"),
+            (r#"{"event":"media"}"#, "junk"),
+            (r#"{"type":"dtmf","digits":"12x"}"#, "junk"),
+            (r#"{"type":"stop","transfer":"a\r\nb"}"#, "junk"),
+            (&long, "junk"),
+            (&longer, "long_text"),
         ] {
-            let fault = say(&mut Session::default(), text).expect_err(text);
-            assert_eq!(fault.code(), code, "{text}");
-            assert!(Fault::WORDS.contains(&fault.word()));
+            let mut session = Session::default();
+            assert_eq!(say(&mut session, text), Ok(AgentRequest::Nothing), "{text}");
+            assert_eq!(session.mistakes.iter().map(Mistake::word).collect::<Vec<_>>(), [word], "{text}");
+            assert!(Mistake::WORDS.contains(&word));
         }
         let mut session = Session::default();
-        assert_eq!(session.binary(Instant::now(), 641), Err(Fault::Odd));
-        assert_eq!(session.binary(Instant::now(), BINARY + 2), Err(Fault::TooLong));
         let mark = r#"{"type":"mark","name":"a"}"#;
-        assert_eq!(session.text(Instant::now(), mark, MARKS), Err(Fault::Marks));
+        assert_eq!(session.text(Instant::now(), mark, MARKS), Ok(AgentRequest::Nothing));
+        assert_eq!(session.mistakes, [Mistake::Marks]);
+    }
+
+    #[test]
+    fn a_plain_meaning_is_obeyed_beside_a_field_that_is_wrong() {
+        let press = |ms| AgentRequest::Press { digits: "1".into(), ms };
+        for (text, request) in [
+            (r#"{"type":"clear","reason":"barge"}"#, AgentRequest::Clear),
+            (r#"{"type":"stop","code":7}"#, AgentRequest::Finish),
+            (r#"{"type":"dtmf","digits":"1","ms":5}"#, press(40)),
+            (r#"{"type":"dtmf","digits":"1","ms":1000000}"#, press(5_000)),
+        ] {
+            let mut session = Session::default();
+            assert_eq!(say(&mut session, text), Ok(request), "{text}");
+            assert_eq!(session.mistakes.iter().map(Mistake::word).collect::<Vec<_>>(), ["field"], "{text}");
+        }
+    }
+
+    #[test]
+    fn an_odd_octet_is_completed_by_the_next_message() {
+        let (mut session, now) = (Session::default(), Instant::now());
+        let cut: [&[u8]; 5] = [&[1, 0, 2], &[], &[0], &[3, 0, 4], &[0, 5, 0]];
+        assert_eq!(heard(&mut session, now, &cut), [1, 2, 3, 4, 5]);
+        assert_eq!(session.mistakes, [Mistake::Odd, Mistake::Odd, Mistake::Odd, Mistake::Odd]);
+        // What comes a second later, or behind a clear, begins anew.
+        assert_eq!(heard(&mut session, now, &[&[1, 0, 9]]), [1]);
+        assert_eq!(heard(&mut session, now + LEFT_OVER, &[&[2, 0, 9]]), [2]);
+        assert_eq!(session.json(now, &serde_json::json!({"type": "clear"}), 0), Ok(AgentRequest::Clear));
+        assert_eq!(heard(&mut session, now + LEFT_OVER, &[&[3, 0]]), [3]);
     }
 
     #[test]
     fn a_flood_is_told_from_a_minute_of_sound_at_once() {
         let now = Instant::now();
         let mut session = Session::default();
-        assert!((0..3_000).all(|_| session.binary(now, 640).is_ok()), "a minute in frames of 20 ms");
-        assert!((0..10_000).any(|_| session.binary(now, 0) == Err(Fault::Flood)));
+        assert!((0..3_000).all(|_| session.counts(now, 640).is_ok()), "a minute in frames of 20 ms");
+        assert!((0..10_000).any(|_| session.counts(now, 0) == Err(Fault::Flood)));
+        let mut session = Session::default();
+        assert!(session.counts(now, 6_000 * PIECE).is_ok(), "as much as 6,000 pieces");
+        assert_eq!(session.counts(now, 1), Err(Fault::Flood));
         let mut session = Session::default();
         let said: Vec<_> = (0..1_000).map(|_| session.text(now, r#"{"type":"clear"}"#, 0)).collect();
         assert_eq!(said.iter().filter(|it| it.is_ok()).count(), 300);
         let later = now + Duration::from_secs(1);
         assert!(session.text(later, r#"{"type":"clear"}"#, 0).is_ok());
+        for fault in [Fault::TooLong, Fault::Flood, Fault::Stalled, Fault::Broken(String::new()), Fault::Utf8]
+        {
+            assert!(Fault::WORDS.contains(&fault.word()) && (1_002..=1_009).contains(&fault.code()));
+        }
     }
 }

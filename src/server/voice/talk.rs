@@ -1,29 +1,30 @@
 //! One client's WebSocket and one party's stream, from `start` to the close frame. It runs on a thread of the
-//! voice desk and blocks nothing: audio that the client does not read is dropped, and surplus data of the
-//! client stays in its socket.
+//! voice desk and blocks nothing: audio that the client does not read is dropped, and what it sends is read at
+//! once.
 
 use std::pin::Pin;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, Stream};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::oneshot;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
+use super::exchange::Exchange;
 use super::message::{Start, Told};
 use super::pulse::Pulse;
-use super::session::{AgentRequest, BINARY, Fault, Session};
+use super::session::{Fault, MESSAGE};
 use crate::outbox::Outbox;
+use b2b_base::util::lines::visible;
 use b2b_call::LegId;
-use b2b_call::controller::{AudioStream, StreamEnd};
+use b2b_call::controller::StreamEnd;
 use b2b_call::service::CallService;
 
-/// Maximum seconds of a client's queued audio; beyond that its socket is not read.
-pub const QUEUE_S: usize = 60;
 /// Maximum messages in the outbox; beyond that the party's audio stays in its ring.
 pub const OUTBOX: usize = 16;
 /// Maximum time for the closing handshake.
@@ -44,8 +45,8 @@ pub type Socket = WebSocketStream<Box<dyn Io>>;
 /// WebSocket limits for a client; messages are written at once.
 pub fn config() -> WebSocketConfig {
     WebSocketConfig::default()
-        .max_message_size(Some(BINARY))
-        .max_frame_size(Some(BINARY))
+        .max_message_size(Some(MESSAGE))
+        .max_frame_size(Some(MESSAGE))
         .read_buffer_size(READ_AHEAD)
         .write_buffer_size(0)
 }
@@ -57,8 +58,8 @@ pub enum Outcome {
     Stopped { transfer: Option<String> },
     /// The stream has ended.
     Ended(StreamEnd),
-    /// The client has closed the WebSocket, or its connection is lost.
-    Left,
+    /// The client has closed the WebSocket, with this code, or its connection is lost.
+    Left { code: Option<u16>, why: String },
     /// It was closed because of this fault.
     Fault(Fault),
 }
@@ -67,22 +68,26 @@ impl Outcome {
     /// Every word of [`Outcome::word`] except those of faults.
     pub const WORDS: [&'static str; 5] = ["stopped", "closed", "joined", "replaced", "left"];
 
-    /// The outcome for a stream that has ended, by what its client has sent.
-    pub fn of(why: StreamEnd, session: &mut Session) -> Outcome {
-        match why {
-            StreamEnd::Finished => Outcome::Stopped { transfer: session.transfer() },
-            why => Outcome::Ended(why),
-        }
+    /// The outcome for a client that has closed its WebSocket, with this frame.
+    pub fn closed(frame: Option<CloseFrame>) -> Outcome {
+        let (code, reason) = frame.map_or((1005, String::new()), |it| (it.code.into(), visible(&it.reason)));
+        let why = format!("it has closed the WebSocket with {code} {reason}").trim_end().to_owned();
+        Outcome::Left { code: Some(code), why }
+    }
+
+    /// The outcome for a client whose connection is lost.
+    pub fn lost() -> Outcome {
+        Outcome::Left { code: None, why: "its connection is lost".to_owned() }
     }
 
     /// The outcome for a connection that fails.
     pub fn of_error(error: Error) -> Outcome {
         Outcome::Fault(match error {
             Error::Capacity(_) => Fault::TooLong,
-            Error::Utf8(_) => Fault::Junk("text that is no UTF-8".to_owned()),
-            Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => return Outcome::Left,
+            Error::Utf8(_) => Fault::Utf8,
+            Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => return Outcome::lost(),
             Error::Protocol(error) => Fault::Broken(error.to_string()),
-            _ => return Outcome::Left,
+            _ => return Outcome::lost(),
         })
     }
 
@@ -91,7 +96,7 @@ impl Outcome {
         match self {
             Outcome::Stopped { .. } => "stopped",
             Outcome::Ended(why) => why.as_str(),
-            Outcome::Left => "left",
+            Outcome::Left { .. } => "left",
             Outcome::Fault(fault) => fault.word(),
         }
     }
@@ -104,68 +109,56 @@ pub struct Party {
     pub service: CallService,
 }
 
-/// Runs a talk until one side ends it. `stall` is the maximum time that the client may neither read nor
-/// respond.
+/// Runs a talk until one side ends it, which `ended` is told before the WebSocket is closed. `stall` is the
+/// maximum time that the client may neither read nor respond.
 pub async fn talk(
     socket: Socket,
     start: Start,
-    stream: AudioStream,
-    party: Party,
+    exchange: Exchange,
     stall: Duration,
-) -> Outcome {
-    let now = Instant::now();
-    let frame = stream.spec().frame();
-    let mut talk = Talk {
-        out: Out { socket, waits: Outbox::new() },
-        stream,
-        session: Session::default(),
-        party,
-        pulse: Pulse::new(now, stall),
-        samples: vec![0; frame],
-    };
+    ended: oneshot::Sender<Outcome>,
+) {
+    let samples = vec![0; exchange.stream.spec().frame()];
+    let pulse = Pulse::new(Instant::now(), stall);
+    let mut talk = Talk { socket, waits: Outbox::new(), exchange, pulse, samples };
     talk.tell(&Told::Start(Box::new(start)));
     let outcome = talk.run().await;
-    let Talk { mut out, stream, .. } = talk;
-    // Drops queued audio, and frees the party at once.
-    drop(stream);
-    let (code, reason) = match &outcome {
-        Outcome::Left => return outcome,
+    let Talk { mut socket, mut waits, exchange, .. } = talk;
+    // Frees the party at once: it does not wait for the closing handshake.
+    let (outcome, _place) = exchange.ends(outcome);
+    let closing = match &outcome {
+        Outcome::Left { .. } => None,
         Outcome::Fault(fault) => {
-            out.waits.clear();
-            (fault.code(), fault.to_string())
+            waits.clear();
+            Some((fault.code(), fault.to_string()))
         }
-        Outcome::Stopped { .. } => (1000, "stopped".to_owned()),
-        Outcome::Ended(why) => (1000, why.as_str().to_owned()),
+        Outcome::Stopped { .. } => Some((1000, "stopped".to_owned())),
+        Outcome::Ended(why) => Some((1000, why.as_str().to_owned())),
     };
-    part(&mut out.socket, &mut out.waits, code, reason).await;
-    outcome
+    let _ = ended.send(outcome);
+    if let Some((code, reason)) = closing {
+        part(&mut socket, &mut waits, code, reason).await;
+    }
 }
 
 struct Talk {
-    out: Out,
-    stream: AudioStream,
-    session: Session,
-    party: Party,
-    pulse: Pulse,
-    samples: Vec<i16>,
-}
-
-/// The connection to the client: writing never blocks reading.
-struct Out {
     socket: Socket,
     waits: Outbox<Message>,
+    exchange: Exchange,
+    pulse: Pulse,
+    samples: Vec<i16>,
 }
 
 impl Talk {
     async fn run(&mut self) -> Outcome {
         let mut looks = tokio::time::interval(LOOK);
-        let most = self.stream.spec().rate_hz as usize * QUEUE_S;
         loop {
-            let reads = self.stream.queued() < most;
             let step = tokio::select! {
-                said = self.out.turn(reads) => self.hear(said).await,
-                () = self.stream.changed() => Ok(self.pass_on()),
-                _ = looks.tick() => self.look(reads),
+                said = std::future::poll_fn(|context| turn(&mut self.socket, &mut self.waits, context)) => {
+                    self.hear(said)
+                }
+                () = self.exchange.stream.changed() => Ok(self.pass_on()),
+                _ = looks.tick() => self.look(),
             };
             match step {
                 Ok(None) => {}
@@ -176,27 +169,27 @@ impl Talk {
     }
 
     fn tell(&mut self, told: &Told) {
-        self.out.waits.push(Message::Text(told.text().into()));
+        self.waits.push(Message::Text(told.text().into()));
     }
 
     /// Passes the party's audio and events to the client.
     fn pass_on(&mut self) -> Option<Outcome> {
-        while self.out.waits.waiting() < OUTBOX {
-            let count = self.stream.read(&mut self.samples);
+        while self.waits.waiting() < OUTBOX {
+            let count = self.exchange.stream.read(&mut self.samples);
             if count == 0 {
                 break;
             }
             let mut octets = vec![0; count * 2];
             let (pairs, _) = octets.as_chunks_mut::<2>();
             pairs.iter_mut().zip(&self.samples).for_each(|(pair, it)| *pair = it.to_le_bytes());
-            self.out.waits.push(Message::Binary(octets.into()));
+            self.waits.push(Message::Binary(octets.into()));
         }
-        while let Some(event) = self.stream.poll_event() {
-            match Told::of(event, self.stream.spec().rate_hz) {
+        while let Some(told) = self.exchange.poll() {
+            match told {
                 Ok(told) => self.tell(&told),
                 Err(why) => {
                     self.tell(&Told::end(why));
-                    return Some(Outcome::of(why, &mut self.session));
+                    return Some(self.exchange.outcome(why));
                 }
             }
         }
@@ -204,60 +197,45 @@ impl Talk {
     }
 
     /// Handles a message of the client.
-    async fn hear(&mut self, said: Option<Result<Message, Error>>) -> Result<Option<Outcome>, Fault> {
+    fn hear(&mut self, said: Option<Result<Message, Error>>) -> Result<Option<Outcome>, Fault> {
         let at = Instant::now();
         self.pulse.heard(at);
         match said {
             Some(Ok(Message::Binary(octets))) => {
-                if self.session.binary(at, octets.len())? {
-                    let (pairs, _) = octets.as_chunks::<2>();
-                    self.samples.clear();
-                    self.samples.extend(pairs.iter().map(|pair| i16::from_le_bytes(*pair)));
-                    self.stream.write(&self.samples);
-                    self.samples.resize(self.stream.spec().frame(), 0);
-                }
+                self.exchange.sound(at, &octets, &mut self.samples)?;
+                self.samples.resize(self.exchange.stream.spec().frame(), 0);
             }
-            Some(Ok(Message::Text(text))) => match self.session.text(at, &text, self.stream.marks())? {
-                AgentRequest::Nothing => {}
-                AgentRequest::Mark(name) => self.stream.mark(name),
-                AgentRequest::Clear => self.stream.clear(),
-                AgentRequest::Finish => self.stream.finish(),
-                AgentRequest::Press { digits, ms } => {
-                    for digit in digits.chars() {
-                        // If the leg is gone, the stream's end tells so.
-                        let _ = self.party.service.send_digit(self.party.leg, digit, ms).await;
-                    }
-                }
-            },
-            Some(Ok(Message::Close(_))) | None => return Ok(Some(Outcome::Left)),
-            Some(Ok(_)) => self.session.other(at)?,
+            Some(Ok(Message::Text(text))) => self.exchange.text(at, &text)?,
+            Some(Ok(Message::Close(frame))) => return Ok(Some(Outcome::closed(frame))),
+            None => return Ok(Some(Outcome::lost())),
+            Some(Ok(_)) => self.exchange.other(at)?,
             Some(Err(error)) => return Ok(Some(Outcome::of_error(error))),
         }
         Ok(self.pass_on())
     }
 
     /// Checks whether the client is still there.
-    fn look(&mut self, reads: bool) -> Result<Option<Outcome>, Fault> {
-        let now = Instant::now();
-        if !reads {
-            // It is we who are not reading.
-            self.pulse.heard(now);
+    fn look(&mut self) -> Result<Option<Outcome>, Fault> {
+        self.pulse.look(Instant::now(), &mut self.waits)?;
+        if let Some(told) = self.exchange.tell_dropped() {
+            self.tell(&told);
         }
-        self.pulse.look(now, &mut self.out.waits)?;
         Ok(self.pass_on())
     }
 }
 
-impl Out {
-    /// Writes what is queued, and returns the client's next message. Dropping the future loses nothing.
-    async fn turn(&mut self, reads: bool) -> Option<Result<Message, Error>> {
-        std::future::poll_fn(|context| {
-            if let Poll::Ready(Err(error)) = self.waits.poll(&mut self.socket, context) {
-                return Poll::Ready(Some(Err(error)));
-            }
-            if reads { Pin::new(&mut self.socket).poll_next(context) } else { Poll::Pending }
-        })
-        .await
+/// Writes what is queued, and returns the peer's next message: neither waits for the other.
+pub fn turn(
+    socket: &mut Socket,
+    waits: &mut Outbox<Message>,
+    context: &mut Context<'_>,
+) -> Poll<Option<Result<Message, Error>>> {
+    let written = waits.poll(socket, context);
+    match (Pin::new(socket).poll_next(context), written) {
+        // A peer that has gone may have said why.
+        (Poll::Ready(Some(Ok(message))), _) => Poll::Ready(Some(Ok(message))),
+        (_, Poll::Ready(Err(error))) => Poll::Ready(Some(Err(error))),
+        (said, _) => said,
     }
 }
 

@@ -43,11 +43,9 @@ async fn what_is_no_web_socket_any_more_is_closed_and_counted_and_its_call_goes_
         ("a ping in pieces", masked(ping, b""), 1002, "broken"),
         ("a ping that is too long", masked(fin | ping, &[0; 126]), 1002, "broken"),
         ("text in sound", [masked(binary, b""), masked(fin | text, b"{}")].concat(), 1002, "broken"),
-        ("no UTF-8", masked(fin | text, &[0xff, 0xfe]), 1007, "junk"),
+        ("no UTF-8", masked(fin | text, &[0xff, 0xfe]), 1007, "utf8"),
         ("a length without end", huge, 1009, "too_long"),
-        ("a message of many pieces", pieces(100), 1009, "too_long"),
-        ("half a line of JSON", masked(fin | text, b"{\"type\":\"mark\",\"name\":\"a"), 1007, "junk"),
-        ("a number for a name", masked(fin | text, b"{\"type\":\"mark\",\"name\":1}"), 1007, "junk"),
+        ("a message of many pieces", pieces(5_000), 1009, "too_long"),
     ];
     for (what, octets, code, word) in cases {
         let before = ends(&server, word);

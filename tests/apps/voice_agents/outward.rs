@@ -4,8 +4,11 @@ use serde_json::json;
 use tokio::net::{TcpListener, UnixListener};
 use tokio_tungstenite::accept_hdr_async;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use super::*;
+use crate::apps::ivr::records;
 
 /// The listener of agents, and a server that routes 700 there.
 struct House {
@@ -55,7 +58,22 @@ async fn an_agent_hears_its_caller_speaks_to_them_and_ends_the_call() {
     agent.hears(&speech[8_000..10_400]).await;
     agent.say(&speech[24_000..]).await;
     agent.beside(ann.hears(&speech[28_000..47_200])).await;
+    agent.say(&speech).await;
+    for name in ["said", "cut"] {
+        agent.tell(json!({"type": "mark", "name": name})).await;
+        if name == "said" {
+            agent.is_told(json!({"type": "mark", "name": "said", "played": true})).await;
+            agent.say(&speech).await;
+        }
+    }
     agent.tell(json!({"type": "clear"})).await;
+    agent.is_told(json!({"type": "mark", "name": "cut", "played": false})).await;
+    let call = only_call(&house.server)["call"].clone();
+    until("its account", || {
+        let text = house.server.get(&format!("/calls/{call}?format=text")).text();
+        let places = ["speaks", "played: said", "cleared", "not_played: cut"].map(|it| text.find(it));
+        (places.iter().all(Option::is_some) && places.is_sorted()).then_some(())
+    });
     agent.tell(json!({"type": "stop"})).await;
     assert_eq!(agent.reads_to_the_end().await.0, 1000);
     within("the end", ann.call.wait_for_end()).await;
@@ -176,7 +194,7 @@ async fn an_agent_that_is_not_there_is_passed_over() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_that_fails_in_the_middle_gives_its_caller_to_the_fallback() {
-    for how in ["gone", "closes", "junk", "deaf"] {
+    for how in ["gone", "closes", "deaf"] {
         let house = house("token = \"secret\"\nstall_s = 2\nfallback = \"milliwatt\"\n").await;
         let (mut ann, mut agent) = house.talk().await;
         agent.until("sound", |it| (it.heard.len() > 3_200).then_some(())).await;
@@ -184,7 +202,6 @@ async fn an_agent_that_fails_in_the_middle_gives_its_caller_to_the_fallback() {
         match how {
             "gone" => drop(agent),
             "closes" => agent.socket.close(None).await.expect("closed"),
-            "junk" => agent.tell(json!({"type": "dance"})).await,
             // It neither reads nor answers.
             _ => kept = Some(agent),
         }
@@ -194,6 +211,59 @@ async fn an_agent_that_fails_in_the_middle_gives_its_caller_to_the_fallback() {
         ann.hangs_up().await;
         nothing_is_left(&house.server).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_makes_mistakes_is_heard_all_the_same() {
+    let mut house = house("token = \"secret\"\nrate_hz = 8000\nstall_s = 60\n").await;
+    let (mut ann, mut agent) = house.talk().await;
+    let speech = speech_like(8_000, 4.0);
+    for text in ["hello", "{\"type\":\"dance\"}", "{\"type\":\"clear\",\"reason\":\"barge-in\"}"] {
+        agent.socket.send(Message::text(text)).await.expect("sent");
+    }
+    let octets: Vec<u8> = speech.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+    for part in octets.chunks(1_599) {
+        agent.socket.send(Message::binary(part.to_vec())).await.expect("sent");
+    }
+    agent.tell(json!({"type": "mark", "name": "said"})).await;
+    agent.beside(ann.hears(&speech[8_000..27_200])).await;
+    agent.is_told(json!({"type": "mark", "name": "said", "played": true})).await;
+    let line = house.server.process.wait_for_line("voice agent ada: no known message");
+    assert!(line.contains("call "), "{line}");
+    agent.tell(json!({"type": "stop"})).await;
+    agent.reads_to_the_end().await;
+    within("the end", ann.call.wait_for_end()).await;
+    nothing_is_left(&house.server).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_failed_without_a_fallback_hears_the_prompt_and_the_record_says_why() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let speech = speech_like(8_000, 3.0);
+    crate::common::audio::write_wav(&folder.path().join("sorry.wav"), 8_000, &speech);
+    let prompts = format!("[prompts]\nfolder = {:?}\n", folder.path());
+    let agent = format!("token = \"secret\"\nfailed_prompt = \"sorry.wav\"\n{prompts}");
+    let house = house(&agent).await;
+    let (mut ann, mut agent) = house.talk().await;
+    let call = only_call(&house.server)["call"].clone();
+    agent.until("sound", |it| (it.heard.len() > 3_200).then_some(())).await;
+    let reason = "out of\u{7} memory".into();
+    agent.socket.close(Some(CloseFrame { code: CloseCode::Error, reason })).await.expect("closed");
+    ann.hears(&speech[2_400..21_600]).await;
+    within("the end", ann.call.wait_for_end()).await;
+    nothing_is_left(&house.server).await;
+    let record = &records(&house.server, 1)[0];
+    assert_eq!(record["hangup_cause_q850"], 41, "{record}");
+    let why = record["variables"]["voice_agent_failed"].as_str().expect("why");
+    assert!(why.starts_with("ada: it has closed the WebSocket with 1011 out of"), "{why}");
+    assert!(why.contains("memory; it has sent no message") && !why.contains('\u{7}'), "{why}");
+    let text = house.server.get(&format!("/calls/{call}?format=text")).text();
+    assert!(text.contains("failed: it has closed the WebSocket with 1011"), "{text}");
+    let alarms = house.server.get("/alarms").text();
+    assert!(
+        alarms.contains("handler_failed") && alarms.contains("closed the WebSocket with 1011"),
+        "{alarms}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

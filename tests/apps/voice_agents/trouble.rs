@@ -57,13 +57,8 @@ async fn what_is_not_as_it_should_be_is_closed_with_a_code_and_counted() {
     let text = |text: &str| Message::Text(text.to_owned().into());
     let binary = |octets: usize| Message::Binary(vec![0; octets].into());
     let cases = [
-        (vec![binary(641)], 1007, "odd"),
-        (vec![binary(65_538)], 1009, "too_long"),
-        (vec![binary(1_000_000)], 1009, "too_long"),
-        (vec![text(&" ".repeat(5_000))], 1009, "too_long"),
-        (vec![text("no JSON")], 1007, "junk"),
-        (vec![text(&"[".repeat(4_000))], 1007, "junk"),
-        (vec![text("{\"type\":\"start\"}")], 1007, "junk"),
+        (vec![binary(3 * 1_024 * 1_024 + 2)], 1009, "too_long"),
+        (vec![binary(30_000_000)], 1009, "too_long"),
         (vec![text("{\"type\":\"clear\"}"); 1_000], 1008, "flood"),
         (vec![binary(0); 20_000], 1008, "flood"),
         (vec![Message::Ping(Default::default()); 20_000], 1008, "flood"),
@@ -83,17 +78,6 @@ async fn what_is_not_as_it_should_be_is_closed_with_a_code_and_counted() {
         assert!(!reason.is_empty());
         until(word, || (ends(&server, word) == before + 1.0).then_some(()));
     }
-    // 300 marks after a minute of audio.
-    let mut client = Client::open(&server, &format!("/legs/{leg}/audio")).await;
-    client.say(&[1; 160_000]).await;
-    for _ in 0..299 {
-        if client.socket.feed(text("{\"type\":\"mark\",\"name\":\"m\"}")).await.is_err() {
-            break;
-        }
-    }
-    let _ = client.socket.flush().await;
-    assert_eq!(client.reads_to_the_end().await.0, 1008);
-    until("marks", || (ends(&server, "marks") == 1.0).then_some(()));
     witness.has_noticed_nothing().await;
     ann.hangs_up().await;
     nothing_is_left(&server).await;
@@ -118,23 +102,111 @@ async fn who_never_reads_is_given_up_and_who_is_killed_is_gone_at_once() {
     nothing_is_left(&server).await;
 }
 
+fn mistakes(server: &Server, kind: &str) -> f64 {
+    server.metric(&format!("b2b_voice_mistakes_total{{kind=\"{kind}\"}}"))
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn who_sends_more_than_a_minute_waits_and_nothing_is_lost() {
+async fn a_mistake_costs_its_message_and_is_counted_and_told_once() {
     let server = server(ROUTES);
-    let ann = Caller::calls(&server, "600").await;
+    let mut ann = Caller::calls(&server, "600").await;
     let mut client = Client::open(&server, &path(&server, "?rate=8000")).await;
-    // Two minutes as fast as the socket accepts them, without reading meanwhile.
-    let sound = vec![0i16; 8_000 * 120];
-    for part in sound.chunks(8_000) {
-        let octets: Vec<u8> = part.iter().flat_map(|sample| sample.to_le_bytes()).collect();
-        client.socket.feed(Message::Binary(octets.into())).await.expect("kept");
+    let text = |text: &str| Message::text(text.to_owned());
+    let mark = |name: &str| text(&json!({"type": "mark", "name": name}).to_string());
+    let cases = [
+        ("odd", Message::binary(vec![0; 801])),
+        ("long_text", text(&" ".repeat(5_000))),
+        ("long_text", mark(&"x".repeat(5_000))),
+        ("junk", text("no JSON")),
+        ("junk", text("")),
+        ("junk", text(&"[".repeat(4_000))),
+        ("junk", text("{\"type\":\"mark\",\"name\":\"a")),
+        ("junk", text("{\"type\":\"mark\",\"name\":1}")),
+        ("junk", text("{\"type\":\"start\"}")),
+        ("junk", text("{\"event\":\"media\",\"streamSid\":\"MZ1\"}")),
+        ("junk", mark(&"x".repeat(257))),
+        ("junk", text("{\"type\":\"dtmf\",\"digits\":\"\"}")),
+        ("junk", text("{\"type\":\"stop\",\"transfer\":\"\"}")),
+        ("field", text("{\"type\":\"clear\",\"id\":4}")),
+        ("field", text("{\"type\":\"dtmf\",\"digits\":\"1\",\"ms\":9}")),
+    ];
+    for (n, (kind, message)) in cases.iter().enumerate() {
+        let before = mistakes(&server, kind);
+        client.socket.send(message.clone()).await.expect("sent");
+        let name = format!("behind {n}");
+        client.socket.send(mark(&name)).await.expect("sent");
+        client.is_told(json!({"type": "mark", "name": name, "played": true})).await;
+        assert_eq!(mistakes(&server, kind), before + 1.0, "{message}");
     }
-    let sent = tokio::time::timeout(Duration::from_secs(3), client.socket.flush()).await;
-    // Whether the buffers held all of it or not, the call is unaffected.
-    let _ = sent;
-    let wanted = client.heard.len() + 16_000;
-    client.until("sound", |it| (it.heard.len() >= wanted).then_some(())).await;
-    assert!(client.told.is_empty(), "nothing is lost: {:?}", client.told);
+    let told: Vec<_> = client.told.iter().filter(|it| it["type"] == "error").collect();
+    let kinds: Vec<_> = told.iter().map(|it| it["reason"].as_str().expect("a reason")).collect();
+    assert_eq!(kinds, ["odd", "long_text", "junk", "field"], "{told:?}");
+    assert!(told.iter().all(|it| it["error"].as_str().is_some_and(|error| !error.is_empty())));
+    // Hundreds of marks may be pending, and the client is still heard.
+    client.say(&[0; 80_000]).await;
+    for _ in 0..280 {
+        client.socket.feed(mark("many")).await.expect("sent");
+    }
+    client.tell(json!({"type": "clear"})).await;
+    let many = json!({"type": "mark", "name": "many", "played": false});
+    client
+        .until("all marks", |it| (it.told.iter().filter(|it| **it == many).count() == 280).then_some(()))
+        .await;
+    let speech = speech_like(8_000, 2.0);
+    client.say(&speech).await;
+    client.beside(ann.hears(&speech[1_600..13_600])).await;
+    ann.hangs_up().await;
+    nothing_is_left(&server).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn audio_that_is_cut_anywhere_and_sent_in_large_messages_is_heard_whole() {
+    let server = server(ROUTES);
+    let mut ann = Caller::calls(&server, "600").await;
+    let mut client = Client::open(&server, &path(&server, "?rate=8000")).await;
+    let speech = speech_like(8_000, 6.0);
+    for octets in [1, 333, 47_999, 200_001] {
+        let all: Vec<u8> = speech.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+        // One octet at a time for a while only: there are limits per second.
+        let (first, rest) = all.split_at(if octets == 1 { 200 } else { 0 });
+        for part in first.chunks(1).chain(rest.chunks(octets.max(160))) {
+            client.socket.feed(Message::binary(part.to_vec())).await.expect("sent");
+            // A mark between two halves of a sample changes nothing.
+            if part.len() == 47_999 {
+                client.socket.feed(Message::text("{\"type\":\"mark\",\"name\":\"m\"}")).await.expect("sent");
+            }
+        }
+        client.socket.flush().await.expect("sent");
+        client.beside(ann.hears(&speech[8_000..40_000])).await;
+        client.tell(json!({"type": "clear"})).await;
+        ann.forgets();
+    }
+    ann.hangs_up().await;
+    nothing_is_left(&server).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_more_than_a_minute_the_oldest_is_dropped_and_a_clear_behind_it_is_heeded() {
+    let server = server(ROUTES);
+    let mut ann = Caller::calls(&server, "600").await;
+    let mut client = Client::open(&server, &path(&server, "?rate=8000")).await;
+    for part in vec![9_000i16; 8_000 * 90].chunks(8_000) {
+        let octets: Vec<u8> = part.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+        client.socket.feed(Message::binary(octets)).await.expect("sent");
+    }
+    client.tell(json!({"type": "mark", "name": "never"})).await;
+    let dropped = client
+        .until("what is dropped", |it| it.told.iter().find(|it| it["type"] == "dropped")?["ms"].as_u64())
+        .await;
+    assert!((1..=30_000).contains(&dropped), "{dropped}");
+    client.until("the error", |it| it.told.iter().any(|it| it["reason"] == "full").then_some(())).await;
+    client.beside(ann.hears_sound(true)).await;
+    let speech = speech_like(8_000, 2.0);
+    client.tell(json!({"type": "clear"})).await;
+    client.say(&speech).await;
+    client.is_told(json!({"type": "mark", "name": "never", "played": false})).await;
+    client.beside(ann.hears(&speech[1_600..13_600])).await;
+    assert!(mistakes(&server, "full") >= 1.0);
     ann.hangs_up().await;
     client.reads_to_the_end().await;
     nothing_is_left(&server).await;

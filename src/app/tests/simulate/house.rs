@@ -223,7 +223,7 @@ impl Line for Ada {
             match talk.leg.0 % 3 {
                 0 => Parting::Stopped { transfer: None },
                 1 => Parting::Stopped { transfer: Some("queue/sales".to_owned()) },
-                _ => Parting::Failed("it has gone".to_owned()),
+                _ => Parting::Failed { code: None, why: "it has gone".to_owned() },
             }
         })
     }

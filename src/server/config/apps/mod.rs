@@ -109,8 +109,9 @@ pub(super) fn parse(
     let mut may_transfer = MayTransfer::default();
     let may = &mut may_transfer;
     let remotes = root.each(&remote::REMOTE, |section| remote::remote(section, names, may));
-    let voice_agents =
-        root.each(&voice_agent::VOICE_AGENT, |section| voice_agent::voice_agent(section, names, may));
+    let voice_agents = root.each(&voice_agent::VOICE_AGENT, |section| {
+        voice_agent::voice_agent(section, &prompts, outside, names, may)
+    });
     let (queues, voicemail) = (queues?, voicemail?);
     Ok(Apps {
         prompts,

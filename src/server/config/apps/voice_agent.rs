@@ -1,11 +1,13 @@
 //! `[[voice_agent]]`.
 
 use super::header_fields::header_fields;
-use super::{MayTransfer, name, queue};
+use super::{MayTransfer, file, name, queue};
 use crate::config::check::Names;
+use crate::config::parse::Outside;
 use crate::config::pattern::Pattern;
 use crate::config::texts::NAME;
 use crate::config::{ConfigError, Secret};
+use b2b_app::Prompts;
 use b2b_app::voice_agent::{AgentConfig, AgentUrl};
 use b2b_config::section::Section;
 use b2b_config::table::Takes::{self, OneOf, Pairs, Text, Whole};
@@ -26,11 +28,13 @@ pub const VOICE_AGENT: Table = Table {
         headers: Pairs("table of texts"),
             "Header fields of the WebSocket request to it: `{ X-Api-Key = \"…\" }`. 16 at most.";
         connect_s: Whole(1, 30) => 5, "How long connecting may take. The caller hears ringing meanwhile.";
-        stall_s: Whole(1, 60) => 5, "How long it may neither read nor answer a ping.";
+        stall_s: Whole(1, 60) => 20, "How long it may neither read nor answer a ping.";
         calls_per_connection: Whole(1, 500) => 1,
             "Concurrent calls over one WebSocket to it. More than 1 requires the extension of the protocol that tells calls apart; an agent that does not confirm it gets no calls.";
         fallback: Text("application or target", any),
             "The destination of a caller if the agent is unreachable, or disconnects during the call. Without it: refused with 480, or hung up.";
+        failed_prompt: Text("file", any),
+            "Without `fallback`: played before a caller is hung up because of the agent, below the folder of `[prompts]`.";
         may_transfer: texts!("list of patterns", Pattern::new),
             "Where it may send its caller besides users, groups and applications: patterns on whole targets, `\\+49\\d+` (a number, called through the routes as the caller could), `gateway/carrier/\\+49\\d+`, `sip:[a-z]+@pbx\\.example`.";
     },
@@ -49,6 +53,8 @@ const OURS: [&str; 6] = [
 
 pub(super) fn voice_agent(
     section: &Section<'_>,
+    prompts: &Prompts,
+    outside: &dyn Outside,
     names: &Names,
     may_transfer: &mut MayTransfer,
 ) -> Result<AgentConfig, ConfigError> {
@@ -69,6 +75,7 @@ pub(super) fn voice_agent(
         stall: section.seconds("stall_s")?,
         calls_per_connection,
         fallback: fallback.map(|to| queue::way(section, "fallback", &to, names)).transpose()?,
+        failed_prompt: file(section, "failed_prompt", prompts, outside)?,
         ..usual
     };
     section.finish();

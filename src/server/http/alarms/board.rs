@@ -222,6 +222,10 @@ impl Board {
                     self.raise(time, Kind::WrongPin, format!("{app}{mailbox}"), text, 1);
                 }
             }
+            Event::Application { app, name, data, .. } if name == "failed" => {
+                let error = data["error"].as_str().unwrap_or_default().to_owned();
+                self.raise(time, Kind::HandlerFailed, app.clone(), error, 1);
+            }
             Event::Error { component, message } if component == "recording" => {
                 self.raise(time, Kind::RecordingFailed, String::new(), message.clone(), 1);
             }

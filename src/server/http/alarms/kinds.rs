@@ -236,7 +236,7 @@ impl Kind {
                 name: "handler_failed",
                 severity: Warning,
                 ends: Ends::After(HOUR),
-                fix: "check the log for the application's error: the caller was hung up",
+                fix: "check the log for the application's error: the caller was hung up, or sent to its fallback",
             },
             Kind::Bug => Row {
                 name: "bug",

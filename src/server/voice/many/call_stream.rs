@@ -5,21 +5,17 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 use serde_json::Value;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::connection::Joining;
 use super::framing;
 use super::pool::Slot;
 use crate::outbox::Outbox;
-use crate::voice::Place;
+use crate::voice::exchange::Exchange;
 use crate::voice::message::Told;
-use crate::voice::session::{AgentRequest, Fault, Session};
-use crate::voice::talk::{OUTBOX, Outcome, Party, QUEUE_S};
-use b2b_call::controller::AudioStream;
-
-/// Maximum queued messages with digits to send: as many as may come at once.
-const PRESSES: usize = 300;
+use crate::voice::session::Fault;
+use crate::voice::talk::{OUTBOX, Outcome};
 
 /// State that all streams of a connection use in turn.
 pub struct Shared {
@@ -33,14 +29,10 @@ pub struct Shared {
 /// See the module documentation. Dropping it frees its party.
 pub struct CallStream {
     pub number: u32,
-    stream: AudioStream,
-    session: Session,
-    party: Party,
-    presses: Option<mpsc::Sender<(String, u32)>>,
+    exchange: Exchange,
     /// Whether it is to be polled even without news.
     look: bool,
     ended: oneshot::Sender<Outcome>,
-    place: Place,
     slot: Slot,
 }
 
@@ -65,32 +57,35 @@ impl Shared {
 impl CallStream {
     /// Samples of a frame.
     pub fn frame(&self) -> usize {
-        self.stream.spec().frame()
+        self.exchange.stream.spec().frame()
     }
 
     /// Begins a call, and tells the agent.
     pub fn begin(number: u32, joining: Joining, shared: &mut Shared) -> CallStream {
         let Joining { start, mut stream, party, ended, slot, place } = joining;
         stream.poll_by_the_clock();
+        let exchange = Exchange::new(&start, stream, party, place);
         shared.tell(number, &Told::Start(Box::new(start)));
-        let session = Session::default();
-        CallStream { number, stream, session, party, presses: None, look: true, ended, place, slot }
+        CallStream { number, exchange, look: true, ended, slot }
     }
 
     /// Passes the party's audio and events to the agent; with `anyway`, even without news. Returns the
     /// outcome if the stream has ended.
     pub fn pass_on(&mut self, shared: &mut Shared, anyway: bool) -> Option<Outcome> {
-        let news = self.stream.has_news();
+        let news = self.exchange.stream.has_news();
         if !(news || anyway || self.look) {
             return None;
         }
         self.look = !self.pass_sound(shared);
-        while let Some(event) = self.stream.poll_event() {
-            match Told::of(event, self.stream.spec().rate_hz) {
+        if anyway && let Some(told) = self.exchange.tell_dropped() {
+            shared.tell(self.number, &told);
+        }
+        while let Some(told) = self.exchange.poll() {
+            match told {
                 Ok(told) => shared.tell(self.number, &told),
                 Err(why) => {
                     shared.tell(self.number, &Told::end(why));
-                    return Some(Outcome::of(why, &mut self.session));
+                    return Some(self.exchange.outcome(why));
                 }
             }
         }
@@ -103,7 +98,7 @@ impl CallStream {
             if shared.waits.waiting() >= shared.room {
                 return false;
             }
-            match self.stream.read(&mut shared.samples) {
+            match self.exchange.stream.read(&mut shared.samples) {
                 0 => return true,
                 count => {
                     let sound = framing::sound(self.number, &shared.samples[..count], &mut shared.octets);
@@ -117,60 +112,25 @@ impl CallStream {
     /// Takes audio of the agent.
     ///
     /// # Errors
-    /// A violation of the protocol; `Full`, since the connection does not wait for one stream.
+    /// `Flood`.
     pub fn sound(&mut self, at: Instant, octets: &[u8], shared: &mut Shared) -> Result<(), Fault> {
-        if !self.session.binary(at, octets.len())? {
-            return Ok(());
-        }
-        let (pairs, _) = octets.as_chunks::<2>();
-        if self.stream.queued() + pairs.len() > self.stream.spec().rate_hz as usize * QUEUE_S {
-            return Err(Fault::Full);
-        }
-        shared.samples.clear();
-        shared.samples.extend(pairs.iter().map(|pair| i16::from_le_bytes(*pair)));
-        self.stream.write(&shared.samples);
-        Ok(())
+        self.exchange.sound(at, octets, &mut shared.samples)
     }
 
     /// Takes any other message of the agent.
     ///
     /// # Errors
-    /// A violation of the protocol.
-    pub fn said(&mut self, at: Instant, said: Value) -> Result<(), Fault> {
+    /// `Flood`.
+    pub fn said(&mut self, at: Instant, said: &Value) -> Result<(), Fault> {
         self.look = true;
-        match self.session.json(at, said, self.stream.marks())? {
-            AgentRequest::Nothing => {}
-            AgentRequest::Mark(name) => self.stream.mark(name),
-            AgentRequest::Clear => self.stream.clear(),
-            AgentRequest::Finish => self.stream.finish(),
-            AgentRequest::Press { digits, ms } => {
-                let party = &self.party;
-                let presses = self.presses.get_or_insert_with(|| presser(party.clone()));
-                presses.try_send((digits, ms)).map_err(|_| Fault::Flood)?;
-            }
-        }
-        Ok(())
+        self.exchange.json(at, said)
     }
 
     /// Ends the stream. Its party and its slot are freed before its application is told.
     pub fn end(self, outcome: Outcome) {
-        let CallStream { stream, slot, place, ended, .. } = self;
-        place.ends(&outcome);
-        drop((stream, slot, place));
+        let CallStream { exchange, slot, ended, .. } = self;
+        let (outcome, place) = exchange.ends(outcome);
+        drop((slot, place));
         let _ = ended.send(outcome);
     }
-}
-
-/// Sends digits one after the other: each is a request to the calls' thread, for which no other stream waits.
-fn presser(party: Party) -> mpsc::Sender<(String, u32)> {
-    let (presses, mut wanted) = mpsc::channel::<(String, u32)>(PRESSES);
-    tokio::spawn(async move {
-        while let Some((digits, ms)) = wanted.recv().await {
-            for digit in digits.chars() {
-                // If the leg is gone, the stream's end tells so.
-                let _ = party.service.send_digit(party.leg, digit, ms).await;
-            }
-        }
-    });
-    presses
 }

@@ -1,11 +1,9 @@
 //! One connection with the streams of several calls, from its handshake to the close frame. It runs on a
 //! thread of the voice desk.
 
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use futures_util::Stream;
 use tokio::sync::oneshot;
 use tokio::time::MissedTickBehavior;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
@@ -16,9 +14,9 @@ use super::framing;
 use super::pool::{Opening, Slot};
 use crate::voice::message::{Start, Told};
 use crate::voice::pulse::Pulse;
-use crate::voice::session::{ALL, BINARY, Budget, Fault, TEXT, TEXTS};
+use crate::voice::session::{ALL, Budget, Fault, MESSAGE, Mistake, TEXT, TEXTS};
 use crate::voice::talk::{self, LOOK, Outcome, Party, Socket};
-use crate::voice::{Open, Place};
+use crate::voice::{Mistakes, Open, Place};
 use b2b_call::controller::AudioStream;
 
 /// Interval at which its streams are polled; see the module above.
@@ -35,8 +33,8 @@ const AT_ONCE: usize = 256;
 /// WebSocket limits for an agent; everything that is due is written at once.
 pub fn config() -> WebSocketConfig {
     WebSocketConfig::default()
-        .max_message_size(Some(BINARY + framing::HEAD))
-        .max_frame_size(Some(BINARY + framing::HEAD))
+        .max_message_size(Some(MESSAGE + framing::HEAD))
+        .max_frame_size(Some(MESSAGE + framing::HEAD))
         .read_buffer_size(READ_AHEAD)
         .write_buffer_size(GATHER)
 }
@@ -57,32 +55,26 @@ pub struct Joining {
 enum End {
     /// It has had no calls for a while.
     Idle,
-    /// The agent has closed it, or it is lost.
-    Left,
-    /// The agent has violated the protocol, in no particular stream.
-    Fault(Fault),
+    /// The agent has closed it, it is lost, or there is a fault in no particular stream.
+    Over(Outcome),
 }
 
 impl From<Fault> for End {
     fn from(fault: Fault) -> End {
-        End::Fault(fault)
+        End::Over(Outcome::Fault(fault))
     }
 }
 
 impl From<Error> for End {
     fn from(error: Error) -> End {
-        match Outcome::of_error(error) {
-            Outcome::Fault(fault) => End::Fault(fault),
-            _ => End::Left,
-        }
+        End::Over(Outcome::of_error(error))
     }
 }
 
 /// Carries calls until the connection is idle, or the agent is gone or faulty, which every call is then told.
-pub async fn carry(socket: Socket, mut opening: Opening, _open: Open) {
+pub async fn carry(socket: Socket, mut opening: Opening, open: Open) {
     let now = Instant::now();
     let mut connection = Connection {
-        agent: opening.agent.name.clone(),
         socket,
         shared: Shared::new(),
         streams: Vec::new(),
@@ -93,14 +85,14 @@ pub async fn carry(socket: Socket, mut opening: Opening, _open: Open) {
         busy: now,
         strays: ALL.times(opening.agent.calls_per_connection),
         answers: TEXTS,
-        warned: false,
+        mistakes: Mistakes::of(&open.desk, format!("voice agent {}", opening.agent.name)),
     };
     let end = connection.run(&mut opening).await;
     opening.close();
     opening.calls.close();
     let outcome = match &end {
-        End::Idle | End::Left => Outcome::Left,
-        End::Fault(fault) => Outcome::Fault(fault.clone()),
+        End::Idle => Outcome::lost(),
+        End::Over(outcome) => outcome.clone(),
     };
     let Connection { mut socket, mut shared, streams, .. } = connection;
     streams.into_iter().for_each(|stream| stream.end(outcome.clone()));
@@ -108,12 +100,12 @@ pub async fn carry(socket: Socket, mut opening: Opening, _open: Open) {
         joining.fails(outcome.clone());
     }
     let (code, reason) = match end {
-        End::Left => return,
         End::Idle => (1000, "idle".to_owned()),
-        End::Fault(fault) => {
+        End::Over(Outcome::Fault(fault)) => {
             shared.waits.clear();
             (fault.code(), fault.to_string())
         }
+        End::Over(_) => return,
     };
     talk::part(&mut socket, &mut shared.waits, code, reason).await;
 }
@@ -129,7 +121,6 @@ impl Joining {
 }
 
 struct Connection {
-    agent: String,
     socket: Socket,
     shared: Shared,
     /// Sorted by number; numbers only grow.
@@ -147,7 +138,8 @@ struct Connection {
     strays: Budget,
     /// Budget for those of them that are answered.
     answers: Budget,
-    warned: bool,
+    /// Mistakes in no particular stream.
+    mistakes: Mistakes,
 }
 
 impl Connection {
@@ -174,8 +166,9 @@ impl Connection {
 
     fn joins(&mut self, joining: Option<Joining>) -> Result<(), End> {
         // Neither happens: the pool holds a sender, and four thousand million calls take years.
-        let joining = joining.ok_or(End::Left)?;
-        let next = self.next.checked_add(1).ok_or(End::Left)?;
+        let over = || End::Over(Outcome::lost());
+        let joining = joining.ok_or_else(over)?;
+        let next = self.next.checked_add(1).ok_or_else(over)?;
         self.streams.push(CallStream::begin(self.next, joining, &mut self.shared));
         self.next = next;
         Ok(())
@@ -185,10 +178,7 @@ impl Connection {
     fn turn(&mut self, context: &mut Context<'_>) -> Poll<Result<(), End>> {
         let at = Instant::now();
         for _ in 0..AT_ONCE {
-            if let Poll::Ready(Err(error)) = self.shared.waits.poll(&mut self.socket, context) {
-                return Poll::Ready(Err(error.into()));
-            }
-            let said = ready!(Pin::new(&mut self.socket).poll_next(context));
+            let said = ready!(talk::turn(&mut self.socket, &mut self.shared.waits, context));
             if let Err(end) = self.hear(at, said) {
                 return Poll::Ready(Err(end));
             }
@@ -199,18 +189,25 @@ impl Connection {
     fn hear(&mut self, at: Instant, said: Option<Result<Message, Error>>) -> Result<(), End> {
         self.pulse.heard(at);
         match said {
-            Some(Ok(Message::Binary(octets))) => {
-                let short = || Fault::Junk("sound begins with the number of its stream, 4 octets".to_owned());
-                let (number, sound) = framing::read_sound(&octets).ok_or_else(short)?;
-                self.of(number, at, |stream, shared| stream.sound(at, sound, shared))
+            Some(Ok(Message::Binary(octets))) => match framing::read_sound(&octets) {
+                Some((number, sound)) => {
+                    self.of(number, at, octets.len(), |stream, shared| stream.sound(at, sound, shared))
+                }
+                None => {
+                    let short = "sound begins with the number of its stream, 4 octets";
+                    self.ignores(at, octets.len(), &Mistake::Junk(short.to_owned()))
+                }
+            },
+            Some(Ok(Message::Text(text))) if text.len() > TEXT => {
+                self.ignores(at, text.len(), &Mistake::LongText)
             }
-            Some(Ok(Message::Text(text))) if text.len() > TEXT => Err(Fault::TooLong.into()),
-            Some(Ok(Message::Text(text))) => {
-                let (number, said) = framing::read_text(&text).map_err(Fault::Junk)?;
-                self.of(number, at, |stream, _| stream.said(at, said))
-            }
-            Some(Ok(Message::Close(_))) | None => Err(End::Left),
-            Some(Ok(_)) => self.counts(at),
+            Some(Ok(Message::Text(text))) => match framing::read_text(&text) {
+                Ok((number, said)) => self.of(number, at, text.len(), |stream, _| stream.said(at, &said)),
+                Err(why) => self.ignores(at, text.len(), &Mistake::Junk(why)),
+            },
+            Some(Ok(Message::Close(frame))) => Err(End::Over(Outcome::closed(frame))),
+            None => Err(End::Over(Outcome::lost())),
+            Some(Ok(_)) => Ok(self.strays.take_message(at, 0)?),
             Some(Err(error)) => Err(error.into()),
         }
     }
@@ -220,10 +217,11 @@ impl Connection {
         &mut self,
         number: u32,
         at: Instant,
+        octets: usize,
         act: impl FnOnce(&mut CallStream, &mut Shared) -> Result<(), Fault>,
     ) -> Result<(), End> {
         let Ok(place) = self.streams.binary_search_by_key(&number, |it| it.number) else {
-            return self.stray(number, at);
+            return self.stray(number, at, octets);
         };
         if let Err(fault) = act(&mut self.streams[place], &mut self.shared) {
             let (reason, error) = (fault.word().to_owned(), Some(fault.to_string()));
@@ -233,28 +231,28 @@ impl Connection {
         Ok(())
     }
 
-    /// Handles a message of an unknown stream. For a former stream, it has crossed our `stop`.
-    fn stray(&mut self, number: u32, at: Instant) -> Result<(), End> {
-        self.counts(at)?;
-        if (1..self.next).contains(&number) {
-            return Ok(());
-        }
-        if !self.warned {
-            self.warned = true;
-            let agent = &self.agent;
-            tracing::warn!(
-                "voice agent {agent}: unknown stream {number}; use the little-endian number from `start`"
-            );
-        }
-        if self.answers.take(at) {
-            let error = Some("unknown stream number; use the little-endian number from `start`".to_owned());
-            self.shared.tell(number, &Told::Stop { reason: "unknown".to_owned(), error });
+    /// Ignores a message of no stream.
+    fn ignores(&mut self, at: Instant, octets: usize, mistake: &Mistake) -> Result<(), End> {
+        self.strays.take_message(at, octets)?;
+        if let Some(told) = self.mistakes.note(mistake) {
+            self.shared.waits.push(Message::Text(told.text().into()));
         }
         Ok(())
     }
 
-    fn counts(&mut self, at: Instant) -> Result<(), End> {
-        if self.strays.take(at) { Ok(()) } else { Err(Fault::Flood.into()) }
+    /// Handles a message of an unknown stream. For a former stream, it has crossed our `stop`.
+    fn stray(&mut self, number: u32, at: Instant, octets: usize) -> Result<(), End> {
+        self.strays.take_message(at, octets)?;
+        if (1..self.next).contains(&number) {
+            return Ok(());
+        }
+        let mistake = Mistake::Stream(number);
+        self.mistakes.note(&mistake);
+        if self.answers.take(at, 1) {
+            let error = Some(mistake.to_string());
+            self.shared.tell(number, &Told::Stop { reason: "unknown".to_owned(), error });
+        }
+        Ok(())
     }
 
     /// Passes the audio and events of all parties to the agent. While a connection accepts nothing, each

@@ -10,8 +10,7 @@
 //! segment, at both ends. All connections poll at the same time, so their thread is woken once for all of
 //! them.
 //!
-//! **Ordering.** A connection is read for all of its streams, so no stream may ever block reading. A stream
-//! with a minute of queued audio ends if more comes.
+//! **Ordering.** A connection is read for all of its streams, so no stream may ever block reading.
 
 mod call_stream;
 pub mod connection;

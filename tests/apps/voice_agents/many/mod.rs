@@ -52,7 +52,7 @@ impl House {
             Ok(response)
         };
         let socket = accept_hdr_async(stream, confirms).await.expect("a WebSocket");
-        Program { socket, streams: BTreeMap::new(), closed: None }
+        Program { socket, streams: BTreeMap::new(), errors: Vec::new(), closed: None }
     }
 
     /// A caller, and the connection that the server opens for it, with its stream as the first.
@@ -101,6 +101,8 @@ struct Stream {
 struct Program {
     socket: WebSocketStream<TcpStream>,
     streams: BTreeMap<u32, Stream>,
+    /// Messages about no stream.
+    errors: Vec<Value>,
     closed: Option<(u16, String)>,
 }
 
@@ -129,8 +131,11 @@ impl Program {
             }
             Some(Ok(Message::Text(text))) => {
                 let mut told: Value = serde_json::from_str(&text).expect("JSON");
-                let number = told.as_object_mut().expect("an object").remove("stream");
-                let number = number.and_then(|number| number.as_u64()).expect("the number of a stream");
+                let Some(number) = told.as_object_mut().expect("an object").remove("stream") else {
+                    self.errors.push(told);
+                    return true;
+                };
+                let number = number.as_u64().expect("the number of a stream");
                 let stream = self.streams.entry(number as u32).or_default();
                 match told["type"] == "start" {
                     true => {

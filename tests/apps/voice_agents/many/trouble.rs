@@ -8,15 +8,10 @@ use crate::apps::voice_agents::trouble::ends;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_ends_gives_every_caller_to_the_fall_back() {
-    let text = |text: &str| Message::text(text.to_owned());
     let cases = [
         ("gone", vec![], None, "left"),
         ("closes", vec![Message::Close(None)], None, "left"),
-        ("no JSON", vec![text("hello")], Some(1007), "junk"),
-        ("no stream", vec![text("{\"type\":\"clear\"}")], Some(1007), "junk"),
-        ("no head", vec![Message::binary(vec![1, 0, 0])], Some(1007), "junk"),
-        ("too long", vec![Message::binary(vec![0; 65_542])], Some(1009), "too_long"),
-        ("text", vec![text(&" ".repeat(5_000))], Some(1009), "too_long"),
+        ("too long", vec![Message::binary(vec![0; 3 * 1_024 * 1_024 + 6])], Some(1009), "too_long"),
         ("strays", vec![sound(77, &[]); 40_000], Some(1008), "flood"),
         ("pings", vec![Message::Ping(Default::default()); 40_000], Some(1008), "flood"),
     ];
@@ -65,28 +60,14 @@ async fn a_program_that_answers_nothing_is_given_up_and_both_of_its_callers_fall
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_wrong_in_one_stream_ends_that_one_and_its_caller_alone_falls_back() {
+async fn a_flood_in_one_stream_ends_that_one_and_its_caller_alone_falls_back() {
     let house = house("calls_per_connection = 2\nstall_s = 60\n");
     let (bob, mut program) = house.first().await;
     let text = |stream: u32, text: &str| Message::text(format!("{{\"stream\":{stream},{text}}}"));
-    let odd = |stream: u32| Message::binary([&stream.to_le_bytes()[..], &[0; 3]].concat());
     type Wrong = Box<dyn Fn(u32) -> Vec<Message>>;
     let cases: Vec<(&str, Wrong)> = vec![
-        ("odd", Box::new(move |n| vec![odd(n)])),
-        ("junk", Box::new(move |n| vec![text(n, "\"type\":\"dance\"")])),
-        ("junk", Box::new(move |n| vec![text(n, "\"type\":\"clear\",\"when\":\"now\"")])),
-        ("junk", Box::new(move |n| vec![text(n, "\"type\":\"stop\",\"transfer\":\"\"")])),
         ("flood", Box::new(move |n| vec![text(n, "\"type\":\"clear\""); 1_000])),
         ("flood", Box::new(move |n| vec![sound(n, &[]); 9_000])),
-        // More than a minute, too long to wait for in this test.
-        ("full", Box::new(move |n| vec![sound(n, &[0; 8_000]); 70])),
-        (
-            "marks",
-            Box::new(move |n| {
-                let marks = vec![text(n, "\"type\":\"mark\",\"name\":\"m\""); 290];
-                [vec![sound(n, &[0; 32_000]); 10], marks].concat()
-            }),
-        ),
     ];
     for (place, (word, wrong)) in cases.into_iter().enumerate() {
         let (before, stream) = (ends(&house.server, word), place as u32 + 2);
@@ -106,6 +87,47 @@ async fn what_is_wrong_in_one_stream_ends_that_one_and_its_caller_alone_falls_ba
     }
     house.has_been_asked_no_more();
     program.beside(bob.hangs_up()).await;
+    nothing_is_left(&house.server).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mistake_in_one_stream_or_in_none_is_told_there_and_ends_nothing() {
+    let house = house("calls_per_connection = 2\nstall_s = 60\n");
+    let (mut ann, mut program) = house.first().await;
+    let bob = house.joins(&mut program, 2).await;
+    let text = |text: &str| Message::text(text.to_owned());
+    let odd = Message::binary([&2u32.to_le_bytes()[..], &[0; 3]].concat());
+    let error =
+        |told: &[Value], kind: &str| told.iter().any(|it| it["type"] == "error" && it["reason"] == kind);
+    for (kind, message) in [
+        ("odd", odd),
+        ("junk", text("{\"stream\":2,\"type\":\"dance\"}")),
+        ("field", text("{\"stream\":2,\"type\":\"clear\",\"when\":\"now\"}")),
+        // More than a minute.
+        ("full", sound(2, &[0; 65 * 8_000])),
+    ] {
+        program.sends(message).await;
+        program.until(kind, |it| error(it.told(2), kind).then_some(())).await;
+        assert!(program.told(1).iter().all(|it| it["type"] != "error"), "{kind}");
+    }
+    program.until("dropped", |it| it.told(2).iter().any(|it| it["type"] == "dropped").then_some(())).await;
+    for (kind, message) in [
+        ("junk", text("hello")),
+        ("junk", text("{\"type\":\"clear\"}")),
+        ("junk", Message::binary(vec![1, 0, 0])),
+        ("long_text", text(&" ".repeat(5_000))),
+    ] {
+        program.sends(message).await;
+        program.until(kind, |it| error(&it.errors, kind).then_some(())).await;
+    }
+    assert_eq!(program.errors.len(), 2, "once for each kind: {:?}", program.errors);
+    program.tells(2, json!({"type": "clear"})).await;
+    let voice = speech_like(8_000, 4.0);
+    program.says(1, &voice).await;
+    program.beside(ann.hears(&voice[2_400..])).await;
+    program.is_well(1).await;
+    program.is_well(2).await;
+    program.beside(async { tokio::join!(ann.hangs_up(), bob.hangs_up()) }).await;
     nothing_is_left(&house.server).await;
 }
 
