@@ -1,13 +1,6 @@
-//! Converts between positions on the line, in samples of one rate, times and RTP timestamps.
+//! Converts between positions on the line, in samples of one rate, and times.
 
-/// A timestamp and its position.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Anchor {
-    pub timestamp: u32,
-    pub position: i64,
-    /// Clock rate of the timestamp, Hz.
-    pub ticks_hz: u32,
-}
+use crate::rtp::stream_clock::TICKS_HZ;
 
 /// A sampling rate.
 #[derive(Debug, Clone, Copy)]
@@ -16,9 +9,6 @@ pub(super) struct Clock {
 }
 
 const SECOND_NS: i64 = 1_000_000_000;
-/// Maximum distance, ms, between the position by timestamp and the one by arrival after a change of
-/// the clock rate; a timestamp further off is ignored.
-const ASTRAY_MS: i64 = 300;
 
 impl Clock {
     pub fn new(rate_hz: u32) -> Self {
@@ -52,23 +42,9 @@ impl Clock {
         nanos / SECOND_NS * rate + nanos % SECOND_NS * rate / SECOND_NS
     }
 
-    /// The position of a timestamp at clock rate `ticks_hz`. `undisturbed` is the position by the
-    /// packet's arrival.
-    pub fn follow(self, anchor: &Anchor, ticks_hz: u32, timestamp: u32, undisturbed: i64) -> i64 {
-        let ticks = i64::from(timestamp.wrapping_sub(anchor.timestamp) as i32);
-        let by = |ticks_hz: u32| {
-            anchor.position + (ticks * i64::from(self.rate_hz)).div_euclid(i64::from(ticks_hz.max(1)))
-        };
-        if ticks_hz == anchor.ticks_hz {
-            return by(ticks_hz);
-        }
-        // The codec and its clock rate have changed. The step counts in the previous clock rate
-        // (RFC 7160 §4.2); some senders count it in the new one, some start anew.
-        let astray = |position: i64| (position - undisturbed).abs();
-        let (before, now) = (by(anchor.ticks_hz), by(ticks_hz));
-        let nearer = if astray(now) < astray(before) { now } else { before };
-        let most = ASTRAY_MS * i64::from(self.rate_hz) / 1_000;
-        if astray(nearer) <= most { nearer } else { undisturbed }
+    /// The samples of a duration in ticks of a stream's clock.
+    pub fn of_ticks(self, ticks: i64) -> i64 {
+        (ticks * i64::from(self.rate_hz)).div_euclid(TICKS_HZ.into())
     }
 }
 
@@ -88,16 +64,5 @@ mod tests {
         }
         assert_eq!(Clock::new(8_000).nanos(-5), -625_000);
         assert_eq!(Clock::new(8_000).samples(-124_999), 0);
-    }
-
-    #[test]
-    fn a_new_clock_goes_on_from_the_old_one() {
-        let clock = Clock::new(16_000);
-        let anchor = Anchor { timestamp: u32::MAX, position: 1_000, ticks_hz: 8_000 };
-        // 20 ms later: 160 units of the previous clock rate.
-        assert_eq!(clock.follow(&anchor, 8_000, 159, 1_320), 1_320);
-        assert_eq!(clock.follow(&anchor, 48_000, 159, 1_400), 1_320, "by the old clock");
-        assert_eq!(clock.follow(&anchor, 48_000, 959, 1_400), 1_320, "by the new one");
-        assert_eq!(clock.follow(&anchor, 48_000, 77_777_777, 1_400), 1_400, "by neither");
     }
 }

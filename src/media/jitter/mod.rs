@@ -1,13 +1,14 @@
 //! The jitter buffer: takes packets and plays one 20 ms frame per tick.
 //!
-//! Every packet gets a position on one unbroken line of samples, whatever SSRC or timestamps do;
+//! Every packet gets a position on one unbroken line of samples, whatever SSRC or timestamps do
+//! (`rtp::stream_clock`);
 //! playout walks along it. The *transit* of a packet, arrival minus position, relates positions to
 //! times. The lowest recent transit is that of the undisturbed network, and the playout delay is
 //! counted from it.
 //!
 //! - `line`: the samples and the slots; `pending`: payloads that are decoded in the order of the
 //!   line
-//! - `clock`: conversion of positions, timestamps and times
+//! - `clock`: conversion of positions and times
 //! - `delay`: lowest transit, spread, and target delay
 //! - `stretch`: inserts or removes one pitch period, by which the delay follows its target and
 //!   clock drift is corrected
@@ -22,9 +23,10 @@ use std::time::{Duration, Instant};
 
 use crate::codec::{Codec, LONGEST_MS};
 use crate::conceal::Concealer;
+use crate::rtp::stream_clock::{self, Arrived, StreamClock};
 use b2b_base::frame::FrameKind;
 use b2b_base::util::ntp::NtpTime;
-use clock::{Anchor, Clock};
+use clock::Clock;
 use delay::DelayEstimator;
 use line::{Content, Line, Slot};
 use pending::Pending;
@@ -79,8 +81,9 @@ pub struct JitterBuffer {
     line: Line,
     /// Payloads waiting to be decoded, if they must be decoded in order.
     pending: Option<Box<Pending>>,
-    /// A timestamp of the stream and its position.
-    anchor: Option<Anchor>,
+    stream: StreamClock,
+    /// A position by the stream's clock, and the one on the line.
+    anchor: Option<(i64, i64)>,
     /// The next position to play, and whether playing has begun.
     position: Option<i64>,
     start_at: i64,
@@ -116,6 +119,7 @@ impl JitterBuffer {
             clock,
             line: Line::new(RING * clock.factor()),
             pending: None,
+            stream: StreamClock::default(),
             anchor: None,
             position: None,
             start_at: 0,
@@ -155,30 +159,33 @@ impl JitterBuffer {
     /// Sets a new timestamp origin from the next packet on (SSRC change). Held packets are played
     /// out; the new stream is positioned by its arrival.
     pub fn new_source(&mut self) {
-        self.anchor = None;
+        (self.stream, self.anchor) = (StreamClock::default(), None);
     }
 
     /// Takes a payload of a codec set by [`JitterBuffer::receive`].
     pub fn payload(
         &mut self,
         codec: Codec,
+        sequence: u16,
         timestamp: u32,
         arrival: Instant,
         payload: &[u8],
         captured_at: Option<NtpTime>,
     ) -> Inserted {
+        let (clock_hz, length) = (codec.clock_rate(), stream_clock::length(codec, payload));
+        let arrived = Arrived { sequence, timestamp, clock_hz, length, at: self.nanos(arrival) as u64 };
         let Some(pending) = &self.pending else {
             let Some(law) = codec.law() else { return Inserted::Undecodable };
             let mut samples = [0; MAX_NARROW];
             let count = law.decode(payload, &mut samples);
-            return self.insert(timestamp, arrival, &samples[..count], captured_at);
+            return self.insert(&arrived, &samples[..count], captured_at);
         };
         let length = codec.samples(payload, self.clock.rate_hz());
         let Some(length) = length.filter(|_| pending.takes(codec, payload)) else {
             return Inserted::Undecodable;
         };
         let len = length as i64;
-        let start = match self.place(codec.clock_rate(), timestamp, self.nanos(arrival), len) {
+        let start = match self.place(&arrived, len) {
             Ok(start) => start,
             Err(fate) => return fate,
         };
@@ -191,17 +198,11 @@ impl JitterBuffer {
     }
 
     /// Takes a decoded packet whose clock rate is the sampling rate; more than 120 ms is truncated.
-    fn insert(
-        &mut self,
-        timestamp: u32,
-        arrival: Instant,
-        samples: &[i16],
-        captured_at: Option<NtpTime>,
-    ) -> Inserted {
+    fn insert(&mut self, arrived: &Arrived, samples: &[i16], captured_at: Option<NtpTime>) -> Inserted {
         let longest = (self.clock.rate_hz() * LONGEST_MS / 1_000) as usize;
         let samples = &samples[..samples.len().min(longest)];
         let len = samples.len() as i64;
-        match self.place(self.clock.rate_hz(), timestamp, self.nanos(arrival), len) {
+        match self.place(arrived, len) {
             Ok(start) if len > 0 => {
                 let (_, gone) = self.line.take(Slot { start, len, captured_at, content: Content::Samples });
                 self.line.write(start, samples);
@@ -214,10 +215,12 @@ impl JitterBuffer {
     }
 
     /// The position of a packet on the line, or why it is refused.
-    fn place(&mut self, ticks_hz: u32, timestamp: u32, arrival: i64, len: i64) -> Result<i64, Inserted> {
+    fn place(&mut self, arrived: &Arrived, len: i64) -> Result<i64, Inserted> {
+        let arrival = arrived.at as i64;
         let undisturbed = self.clock.samples(arrival - self.delay.lowest_transit().unwrap_or(0));
-        let mut start = match &self.anchor {
-            Some(anchor) => self.clock.follow(anchor, ticks_hz, timestamp, undisturbed),
+        let in_stream = self.stream.place(arrived);
+        let mut start = match self.anchor {
+            Some((before, position)) => position + self.clock.of_ticks(in_stream - before),
             None => undisturbed,
         };
         if let Some(position) = self.position {
@@ -241,7 +244,7 @@ impl JitterBuffer {
         }
         self.implausible = 0;
         self.late_run = None;
-        self.anchor = Some(Anchor { timestamp, position: start, ticks_hz });
+        self.anchor = Some((in_stream, start));
         self.delay.packet(arrival, arrival - self.clock.nanos(start));
         match self.position {
             None => {

@@ -13,6 +13,7 @@ const TICK: u64 = 20_000_000;
 struct Packet {
     arrival: u64,
     codec: Codec,
+    sequence: u16,
     timestamp: u32,
     payload: Vec<u8>,
 }
@@ -35,7 +36,7 @@ fn stream(codec: Codec, rate_hz: u32, count: usize, expected_loss_pct: u8) -> Ve
         let octets = encoder.encode(&samples, &mut payload).unwrap();
         payload.truncate(octets);
         let timestamp = (n as u32).wrapping_mul(codec.clock_rate() / 50).wrapping_sub(5_000);
-        Packet { arrival: n as u64 * TICK, codec, timestamp, payload }
+        Packet { arrival: n as u64 * TICK, codec, sequence: n as u16, timestamp, payload }
     };
     (0..count).map(packet).collect()
 }
@@ -79,7 +80,8 @@ fn play(rate_hz: u32, jitter_ms: u32, mut packets: Vec<Packet>, ticks: u64) -> H
         let now = tick * TICK + 7_000_000;
         while let Some(packet) = packets.next_if(|packet| packet.arrival <= now) {
             let at = epoch + Duration::from_nanos(packet.arrival);
-            heard.fates.push(heard.buffer.payload(packet.codec, packet.timestamp, at, &packet.payload, None));
+            let Packet { codec, sequence, timestamp, payload, .. } = packet;
+            heard.fates.push(heard.buffer.payload(codec, sequence, timestamp, at, &payload, None));
         }
         let mut frame = vec![0; heard.buffer.frame()];
         heard.kinds.push(heard.buffer.play(epoch + Duration::from_nanos(now), &mut frame).kind);

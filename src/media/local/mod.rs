@@ -266,7 +266,7 @@ impl Local {
         let capture_time = |id| RtpPacket::parse(datagram).ok()?.extensions.abs_capture_time(id);
         let captured_at = self.abs_capture_time_id.and_then(capture_time).map(NtpTime);
         let payload = datagram.get(header.payload..header.payload + header.payload_len).unwrap_or_default();
-        self.playout.payload(codec, header.timestamp, arrival, payload, captured_at)
+        self.playout.payload(codec, header, arrival, payload, captured_at)
     }
 
     /// Processes a telephone-event packet, which replaces the audio until its end (RFC 4733).

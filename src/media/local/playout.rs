@@ -10,6 +10,7 @@ use super::{CATCH_UP, TICK};
 use crate::Now;
 use crate::codec::Codec;
 use crate::conference::Participant;
+use crate::forward::Header;
 use crate::jitter::{Inserted, JitterBuffer};
 use crate::mix::apply_gain;
 use b2b_base::frame::{FrameKind, FrameSink, InFrame};
@@ -89,13 +90,14 @@ impl Playout {
     pub fn payload(
         &mut self,
         codec: Codec,
-        timestamp: u32,
+        header: &Header,
         arrival: Instant,
         payload: &[u8],
         captured_at: Option<NtpTime>,
     ) -> Verdict {
         self.codec = Some(codec);
-        match self.buffer.payload(codec, timestamp, arrival, payload, captured_at) {
+        let (sequence, timestamp) = (header.sequence, header.timestamp);
+        match self.buffer.payload(codec, sequence, timestamp, arrival, payload, captured_at) {
             Inserted::InTime => Verdict::Played,
             Inserted::Implausible => Verdict::Implausible,
             Inserted::Undecodable => {

@@ -1,8 +1,8 @@
 //! One direction of a recording: converts RTP packets with their times, in any order, to samples at
 //! their positions. No I/O, no clock.
 //!
-//! A stream's first packet is placed by its arrival, later ones by their timestamps, so that
-//! network jitter is not audible. How much earlier or later than their positions packets arrive
+//! A stream's first packet is placed by its arrival, later ones by the stream's clock
+//! (`rtp::stream_clock`), so that network jitter is not audible. How much earlier or later than their positions packets arrive
 //! shows clock drift: the earliest packet within a few seconds should arrive exactly at its
 //! position. If it does not, the stream is moved: during silence if there is any, otherwise a
 //! little with each packet.
@@ -11,6 +11,7 @@ use super::Formats;
 use crate::codec::{Codec, Decoder, LONGEST_MS};
 use crate::conceal::Concealer;
 use crate::forward::Header;
+use crate::rtp::stream_clock::{self, Arrived, StreamClock, TICKS_HZ};
 use crate::timeline::Track;
 
 /// Maximum loss that is concealed; a longer one is a pause, ms.
@@ -48,7 +49,9 @@ struct Stream {
     id: u32,
     codec: Codec,
     sequence: i64,
-    timestamp: u32,
+    clock: StreamClock,
+    /// Where its last packet ends by its clock, ticks of [`TICKS_HZ`].
+    end: i64,
     /// Position of the next sample.
     next: i64,
     /// How often the recording had been paused.
@@ -169,43 +172,44 @@ impl Line {
             return;
         };
         let mut begins = arrival;
-        let known = |stream: &&Stream| {
+        let (sequence, timestamp, at) = (packet.order.1 as u16, packet.timestamp, packet.at);
+        let length = stream_clock::length(codec, &packet.payload);
+        let arrived = Arrived { sequence, timestamp, clock_hz: codec.clock_rate(), length, at };
+        let known = |stream: &&mut Stream| {
             stream.id == packet.order.0
                 && stream.codec.clock_rate() == codec.clock_rate()
                 && stream.pauses == pauses
         };
-        match self.stream.as_ref().filter(known) {
+        let (clock, end) = match self.stream.as_mut().filter(known) {
             Some(stream) => {
                 if packet.order.1 < stream.sequence {
                     return;
                 }
-                let gap = i64::from(packet.timestamp.wrapping_sub(stream.timestamp) as i32);
-                let gap = gap * i64::from(self.rate_hz) / i64::from(codec.clock_rate());
-                let (next, lost) = (stream.next, packet.order.1 > stream.sequence);
+                let place = stream.clock.place(&arrived);
+                let gap = (place - stream.end) * i64::from(self.rate_hz) / i64::from(TICKS_HZ);
+                let (clock, next, lost) = (stream.clock, stream.next, packet.order.1 > stream.sequence);
                 let stands = next + gap;
                 if gap >= -self.ms(CONCEALED_MS) && (arrival - stands).abs() <= self.ms(ASTRAY_MS) {
                     begins = stands;
                     if gap > 0 && lost && gap <= self.ms(CONCEALED_MS) {
-                        self.conceal(codec, next, gap);
+                        self.fill(codec, next, gap, &packet.payload);
                     }
                     begins += self.moved(packet.at, arrival - begins, gap > self.ms(CONCEALED_MS));
                 } else {
                     self.watch = Watch::default();
                 }
+                (clock, place + length)
             }
-            None => self.watch = Watch::default(),
-        }
+            None => {
+                self.watch = Watch::default();
+                let mut clock = StreamClock::default();
+                let place = clock.place(&arrived);
+                (clock, place + length)
+            }
+        };
         let next = self.decode(codec, &packet.payload, begins);
-        let ticks = i64::from(codec.clock_rate());
-        let length = codec.samples(&packet.payload, self.rate_hz).unwrap_or(0) as i64;
-        self.stream = Some(Stream {
-            id: packet.order.0,
-            codec,
-            sequence: packet.order.1 + 1,
-            timestamp: packet.timestamp.wrapping_add((length * ticks / i64::from(self.rate_hz)) as u32),
-            next,
-            pauses,
-        });
+        let (id, sequence) = (packet.order.0, packet.order.1 + 1);
+        self.stream = Some(Stream { id, codec, sequence, clock, end, next, pauses });
     }
 
     /// How far to move the stream before this packet, which arrived `late` samples after its
@@ -263,6 +267,20 @@ impl Line {
         }
         self.track.put(begins, &self.room[..made]);
         begins + made as i64
+    }
+
+    /// Fills `missing` samples before this payload: the end of them with what Opus carries of the packet
+    /// before, the rest by concealment.
+    fn fill(&mut self, codec: Codec, from: i64, missing: i64, payload: &[u8]) {
+        let length = codec.samples(payload, self.rate_hz).unwrap_or(0) as i64;
+        let place = Codec::ALL.iter().position(|known| *known == codec).unwrap_or(0);
+        let recovers = self.decoders[place].as_ref().is_some_and(|decoder| decoder.recovers(payload));
+        let carried = if recovers && length <= missing { length } else { 0 };
+        self.conceal(codec, from, missing - carried);
+        if let Some(decoder) = self.decoders[place].as_mut().filter(|_| carried > 0) {
+            let made = decoder.recover(payload, &mut self.room);
+            self.track.put(from + missing - carried, &self.room[..made]);
+        }
     }
 
     /// Conceals `missing` samples.

@@ -31,7 +31,8 @@ impl RoomReceiver {
     /// Processes a packet; returns whether it was used.
     pub fn packet(&mut self, now: Instant, voice: &Voice, header: &Header, payload: &[u8]) -> bool {
         let Some(codec) = voice.codec(header.payload_type) else { return false };
-        let taken = self.buffer.payload(codec, header.timestamp, now, payload, None);
+        let (sequence, timestamp) = (header.sequence, header.timestamp);
+        let taken = self.buffer.payload(codec, sequence, timestamp, now, payload, None);
         taken == crate::jitter::Inserted::InTime
     }
 

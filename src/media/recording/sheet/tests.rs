@@ -28,6 +28,8 @@ struct Speaker {
     made: u64,
     sequence: u16,
     timestamp: u32,
+    /// The timestamp's step of each packet.
+    step: u32,
     ssrc: u32,
     /// How much longer than a second the speaker's second is, as a fraction.
     slow: f64,
@@ -46,6 +48,7 @@ impl Speaker {
             made: 0,
             sequence: 65_500,
             timestamp: u32::MAX - 5_000,
+            step: codec.clock_rate() / 50,
             ssrc: 1,
             slow: 0.0,
             hum: 0.0,
@@ -82,7 +85,7 @@ impl Speaker {
         packet.extend_from_slice(&payload);
         self.made += 160;
         self.sequence = self.sequence.wrapping_add(1);
-        self.timestamp = self.timestamp.wrapping_add(self.codec.clock_rate() / 50);
+        self.timestamp = self.timestamp.wrapping_add(self.step);
         packet
     }
 }
@@ -212,6 +215,46 @@ fn stays_aligned(seconds: u64) {
                 assert!(off.abs() <= 160.0, "{slow} {hum}: second {n} stands {off} samples off");
             }
         }
+    }
+}
+
+#[test]
+fn timestamps_of_another_clock_leave_no_holes() {
+    let clocks = [(Codec::Opus, 480), (Codec::Opus, 160), (Codec::Pcmu, 0), (Codec::Pcma, 80)];
+    for (codec, step) in clocks.into_iter().chain([(Codec::G722, 320), (Codec::Pcmu, 1_600)]) {
+        let mut lab = Lab::new(&plan());
+        let mut speaker = Speaker::new(Side::Said, codec);
+        (speaker.step, speaker.hum) = (step, 3_000.0);
+        play(&mut lab, &mut [speaker], 10 * S, 10, 0);
+        let [left, _] = lab.finish(10 * S);
+        let found = clicks(&left);
+        let off = found.iter().enumerate().filter(|(n, click)| (*click - *n as i64 * 8_000).abs() > 250);
+        assert_eq!((found.len(), off.count()), (10, 0), "{codec}, {step}: {found:?}");
+        let silent = left[16_000..].chunks(160).filter(|frame| frame.iter().all(|it| it.abs() < 500)).count();
+        assert!(silent <= 2, "{codec}, {step}: {silent} frames are silent");
+    }
+}
+
+#[test]
+fn silence_between_words_keeps_its_length() {
+    for codec in [Codec::Pcmu, Codec::Opus] {
+        let mut lab = Lab::new(&plan());
+        let mut speaker = Speaker::new(Side::Said, codec);
+        // Half a second of each second is sent.
+        for second in 0..40 {
+            for n in 0..50 {
+                let packet = speaker.speak();
+                if n < 25 {
+                    lab.packet(second * S + n * 20 * MS, Side::Said, packet);
+                } else {
+                    speaker.sequence = speaker.sequence.wrapping_sub(1);
+                }
+            }
+        }
+        let [left, _] = lab.finish(40 * S);
+        let found = clicks(&left);
+        let off = found.iter().enumerate().filter(|(n, click)| (*click - *n as i64 * 8_000).abs() > 80);
+        assert_eq!((found.len(), off.count()), (40, 0), "{codec}: {found:?}");
     }
 }
 

@@ -55,7 +55,9 @@ pub fn listen(seed: u64, span: u64) -> Total {
     // By the source's clock a packet has exactly its duration.
     let media = |n: u64| n * u64::from(ptime_ms) * MS;
     let mut said: BTreeMap<u64, Said> = BTreeMap::new();
-    let mut coming: BTreeMap<(u64, u64), ()> = BTreeMap::new();
+    let mut coming: BTreeMap<(u64, u64), u16> = BTreeMap::new();
+    // Silence takes no sequence numbers.
+    let mut sequence: u16 = rng.random();
     let (mut next, mut talks, mut turns) = (0_u64, true, rng.random_range(5..60) * SECOND);
     let mut tick = SECOND + rng.random_range(0..TICK);
     let mut frame = vec![0; buffer.frame()];
@@ -78,13 +80,14 @@ pub fn listen(seed: u64, span: u64) -> Total {
             }
             if talks {
                 said.insert(next, Said { came: None });
+                sequence = sequence.wrapping_add(1);
                 path.arrivals(&mut rng, due).into_iter().flatten().for_each(|at| {
-                    coming.insert((at, next), ());
+                    coming.insert((at, next), sequence);
                 });
             }
             next += 1;
         }
-        while let Some((&(at, n), ())) = coming.first_key_value()
+        while let Some((&(at, n), &sequence)) = coming.first_key_value()
             && at <= tick
         {
             coming.pop_first();
@@ -92,7 +95,7 @@ pub fn listen(seed: u64, span: u64) -> Total {
             let captured = wall.plus(Duration::from_nanos(media(n)));
             let payload = &payloads[n as usize % payloads.len()];
             let arrival = epoch + Duration::from_nanos(at);
-            let fate = buffer.payload(codec, timestamp, arrival, payload, Some(captured));
+            let fate = buffer.payload(codec, sequence, timestamp, arrival, payload, Some(captured));
             assert_ne!(fate, Inserted::Undecodable, "{what}");
             if fate == Inserted::InTime
                 && let Some(said) = said.get_mut(&n)
