@@ -43,6 +43,20 @@ impl Decoders {
         Ok(samples)
     }
 
+    /// The number of samples of the packet before this one that its redundancy holds.
+    pub fn carried(&self, codec: Codec, payload: &[u8]) -> usize {
+        // Recovery needs earlier decoder state.
+        let last = self.decoders[self.last].as_ref().filter(|decoder| decoder.codec() == codec);
+        let samples = last.filter(|decoder| decoder.recovers(payload));
+        samples.and_then(|_| codec.samples(payload, self.rate_hz)).unwrap_or(0)
+    }
+
+    /// Recovers the packet before this one; returns the number of samples, 0 if that fails.
+    pub fn recover(&mut self, codec: Codec, payload: &[u8], to: &mut [i16; LONGEST]) -> usize {
+        let last = self.decoders[self.last].as_mut().filter(|decoder| decoder.codec() == codec);
+        last.map_or(0, |decoder| decoder.recover(payload, to))
+    }
+
     /// Conceals this many samples, at most 20 ms.
     pub fn conceal(&mut self, samples: usize, to: &mut [i16; LONGEST]) -> usize {
         let samples = samples.min(self.rate_hz as usize / 50);

@@ -2,14 +2,17 @@
 //! full.
 //!
 //! - `codec`: the decoders of one direction
+//! - `early`: packets that wait for an earlier one
 //! - `stream`: packets in, packets out, on the other leg's timeline
 //! - `event`: `telephone-event` in addition to transcoded audio
 //!
-//! Nothing is held back: there is no jitter buffer here, as the far end has one. A missing packet
-//! is concealed when the next one shows the gap, and dropped if it arrives later. Opus is decoded
+//! There is no jitter buffer here, as the far end has one. What arrives in order leaves at once. Only
+//! behind a missing packet the next one waits for it, and more of them after packets were later than that; then the missing one is
+//! recovered from what Opus carries of it, or concealed, and dropped if it arrives later. Opus is decoded
 //! and encoded at the other side's rate, so that only PCM and G.722 need a resampler.
 
 mod codec;
+mod early;
 mod event;
 mod stream;
 #[cfg(test)]

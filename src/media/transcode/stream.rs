@@ -1,12 +1,13 @@
 //! Transcodes one direction: packets of one leg in, packets for the other out. No I/O, no clock.
 //!
-//! A received packet has a position on the sender's timeline (timestamp) and in its sequence.
-//! Together they classify a gap: missing sequence numbers are a loss and are concealed, missing
-//! time without missing numbers is a pause and stays one. Sent packets take their numbers from the
+//! A received packet has a position on the sender's timeline (`rtp::stream_clock`) and in its sequence.
+//! Together they classify a gap: missing sequence numbers are a loss, which is recovered or concealed,
+//! missing time without missing numbers is a pause and stays one. Sent packets take their numbers from the
 //! other leg's [`OutSpace`], which others may use as well: after they have, timestamps follow the
 //! time, and a marker shows it.
 
 use super::codec::{Decoders, EXPECTED_LOSS, LONGEST, PIECE};
+use super::early::{AHEAD, Early, MOST, OCTETS};
 use super::event::{self, Event};
 use super::{Plan, TranscodeStats};
 use crate::codec::{Codec, Encoder, MAX_PAYLOAD as PAYLOAD, OpusTuning};
@@ -14,13 +15,14 @@ use crate::dtmf::ToneCutter;
 use crate::forward::{Header, OutSpace};
 use crate::remote::SendFormat;
 use crate::rtp::packet::HEADER_LEN;
+use crate::rtp::stream_clock::{Arrived, StreamClock, TICKS_HZ};
 
 /// Bit rate of speech, bits a second, unless the far end wants less.
 const BITRATE: u32 = 24_000;
 /// Maximum loss that is concealed; a longer one is a pause.
 const CONCEALED_MS: u32 = 120;
-/// Maximum advance of a timestamp over the elapsed time.
-const AHEAD_MS: u32 = 1_000;
+/// How long a packet waits for an earlier one, ns.
+const PATIENCE: u64 = 100_000_000;
 /// Maximum lag of a late packet, in packets; one further behind is a new stream.
 const LATE: i16 = 100;
 /// Maximum samples of a sent packet: 60 ms at 16 kHz.
@@ -45,12 +47,13 @@ pub enum Heard {
 #[derive(Debug, Clone, Copy)]
 struct Expected {
     sequence: u16,
-    timestamp: u32,
-    /// When the previous one arrived, ns.
-    at: u64,
+    /// Where the last packet's audio ends on the far end's line, ticks of [`TICKS_HZ`].
+    place: i64,
+    /// The last packet's audio is missing: it could not be decoded.
+    undecoded: bool,
 }
 
-/// The transcoder of one direction. About 12 KB, and the codecs' state.
+/// The transcoder of one direction. About 12 KB, the codecs' state, and 6 KB once a packet was missing.
 pub struct Transcoder {
     plan: Plan,
     rate_hz: u32,
@@ -60,7 +63,11 @@ pub struct Transcoder {
     filled: usize,
     /// Samples per sent packet.
     frame: usize,
+    clock: StreamClock,
     expected: Option<Expected>,
+    /// Packets that wait, and how many do so: as many as late packets have shown to be needed.
+    early: Option<Box<Early>>,
+    waits: usize,
     /// Timestamp of the next sample to be sent.
     next: u32,
     /// The last sequence number used here: if the leg's stream has another one, other packets were
@@ -85,7 +92,10 @@ impl Transcoder {
             pending: [0; ROOM],
             filled: 0,
             frame: ((rate_hz / 1_000 * plan.to.ptime_ms) as usize).clamp(1, FRAME),
+            clock: StreamClock::default(),
             expected: None,
+            early: None,
+            waits: 1,
             next: 0,
             used: None,
             mark: true,
@@ -114,11 +124,14 @@ impl Transcoder {
         let codec = self.plan.codec(header.payload_type);
         let event_rate = self.plan.event_rate(header.payload_type);
         if codec.is_none() && event_rate.is_none() {
+            self.pass_over(header.sequence);
             return Heard::Unknown;
         }
         let ahead =
             self.expected.map_or(0, |expected| header.sequence.wrapping_sub(expected.sequence) as i16);
         if (-LATE..0).contains(&ahead) {
+            // As many packets as came before it and belong behind it would have had to wait.
+            self.waits = self.waits.max(usize::from(ahead.unsigned_abs()) - 1).min(MOST - 1);
             return Heard::Late;
         }
         if ahead < 0 {
@@ -127,10 +140,24 @@ impl Transcoder {
         if self.expected.is_none() || self.used != Some(space.sequence) {
             self.resume(at, space);
         }
-        match (codec, event_rate) {
-            (Some(codec), _) => self.audio(codec, header, ahead != 0, payload, at, space, send),
-            (None, rate) => self.telephone_event(rate.unwrap_or(8_000), header, payload, at, space, send),
+        let ahead = if self.expected.is_some() { ahead } else { 0 };
+        if codec.is_some() && (1..=AHEAD).contains(&ahead) && payload.len() <= OCTETS {
+            let early = self.early.get_or_insert_default();
+            early.keep(header, payload, at);
+            let (count, since) = early.count();
+            let all = count > self.waits || since.is_some_and(|since| at.saturating_sub(since) > PATIENCE);
+            self.release(all, at, space, send);
+            return Heard::Taken;
         }
+        if ahead != 0 {
+            self.release(true, at, space, send);
+        }
+        let heard = match (codec, event_rate) {
+            (Some(codec), _) => self.audio(codec, header, payload, at, at, space, send),
+            (None, rate) => self.telephone_event(rate.unwrap_or(8_000), header, payload, at, space, send),
+        };
+        self.release(false, at, space, send);
+        heard
     }
 
     /// Marks the far end's packet of this number as one without audio, and not lost.
@@ -142,7 +169,8 @@ impl Transcoder {
 
     /// Prepares for a new stream of the far end.
     pub fn restart(&mut self) {
-        self.expected = None;
+        (self.clock, self.expected) = (StreamClock::default(), None);
+        self.forget_early();
     }
 
     /// Restarts on the leg's timeline, as other packets were sent since, or none yet.
@@ -150,46 +178,61 @@ impl Transcoder {
         self.next = space.timestamp_at(at, self.plan.to.codec.clock_rate());
         (self.filled, self.mark, self.event) = (0, true, None);
         (self.expected, self.used) = (None, Some(space.sequence));
+        self.forget_early();
     }
 
+    fn forget_early(&mut self) {
+        if let Some(early) = &mut self.early {
+            early.clear();
+        }
+    }
+
+    /// Processes waiting packets: those whose turn it is or, if `all`, every one.
+    fn release(&mut self, all: bool, at: u64, space: &mut OutSpace, send: &mut impl FnMut(&[u8])) {
+        let Some(mut early) = self.early.take() else { return };
+        while let Some(expected) = self.expected
+            && let Some(waiting) = early.take(expected.sequence, all)
+        {
+            let payload = &waiting.payload[..waiting.header.payload_len.min(OCTETS)];
+            if let Some(codec) = self.plan.codec(waiting.header.payload_type) {
+                self.audio(codec, &waiting.header, payload, waiting.at, at, space, send);
+            }
+        }
+        self.early = Some(early);
+    }
+
+    /// Processes an audio packet that arrived at `came`, at `at`.
     #[allow(clippy::too_many_arguments)]
     fn audio(
         &mut self,
         codec: Codec,
         header: &Header,
-        missing: bool,
         payload: &[u8],
+        came: u64,
         at: u64,
         space: &mut OutSpace,
         send: &mut impl FnMut(&[u8]),
     ) -> Heard {
-        let clock = codec.clock_rate();
-        if let Some(expected) = self.expected {
-            let gap = header.timestamp.wrapping_sub(expected.timestamp);
-            let passed = ticks(at.saturating_sub(expected.at), clock);
-            if gap > passed.saturating_add(AHEAD_MS * clock / 1_000) {
-                // Backwards or far ahead: the sender's clock was reset. Ours follows the time.
-                self.pause(passed, clock, at, space, send);
-            } else if gap > 0 && missing && gap <= CONCEALED_MS * clock / 1_000 {
-                self.conceal(gap, clock, at, space, send);
+        let packet = Arrived::new(header, codec, payload, came);
+        let place = self.clock.place(&packet);
+        if let Some(Expected { sequence, place: end, undecoded }) = self.expected {
+            let gap = u32::try_from((place - end).max(0)).unwrap_or(u32::MAX);
+            if gap > 0 && gap <= CONCEALED_MS * TICKS_HZ / 1_000 && (undecoded || sequence != header.sequence)
+            {
+                self.fill(codec, payload, gap, at, space, send);
             } else if gap > 0 {
-                self.pause(gap, clock, at, space, send);
+                self.pause(gap, at, space, send);
             }
         }
-        let (decoded, heard) = self.decode(codec, payload, at, space, send);
-        self.expected = match heard {
-            // The next packet sees a gap where this one was.
-            Heard::Undecodable => self.expected,
-            _ => Some(Expected {
-                sequence: header.sequence.wrapping_add(1),
-                timestamp: header.timestamp.wrapping_add(self.to_ticks(decoded, clock)),
-                at,
-            }),
-        };
+        let heard = self.decode(codec, payload, at, space, send);
+        let undecoded = heard == Heard::Undecodable;
+        // The next packet sees a gap where this one was, if it could not be decoded.
+        let place = if undecoded { place } else { place + packet.length };
+        self.expected = Some(Expected { sequence: header.sequence.wrapping_add(1), place, undecoded });
         heard
     }
 
-    /// Decodes a payload piece by piece; returns its number of samples.
+    /// Decodes a payload piece by piece.
     fn decode(
         &mut self,
         codec: Codec,
@@ -197,26 +240,36 @@ impl Transcoder {
         at: u64,
         space: &mut OutSpace,
         send: &mut impl FnMut(&[u8]),
-    ) -> (usize, Heard) {
+    ) -> Heard {
         let piece = if codec == Codec::Opus { payload.len().max(1) } else { PIECE };
         let mut samples = [0; LONGEST];
-        let mut all = 0;
         for piece in payload.chunks(piece) {
             let Ok(decoded) = self.decoders.decode(codec, piece, &mut samples) else {
-                return (all, Heard::Undecodable);
+                return Heard::Undecodable;
             };
-            all += decoded;
             self.push(&samples[..decoded], at, space, send);
         }
         self.stats.decoded += u64::from(!payload.is_empty());
-        (all, Heard::Taken)
+        Heard::Taken
     }
 
-    /// Conceals a loss.
-    fn conceal(&mut self, gap: u32, clock: u32, at: u64, space: &mut OutSpace, send: &mut impl FnMut(&[u8])) {
-        let mut wanted = self.to_samples(gap, clock);
+    /// Fills a gap, in ticks of [`TICKS_HZ`], before this payload: the end of it with what Opus carries
+    /// of the packet before, the rest by concealment.
+    fn fill(
+        &mut self,
+        codec: Codec,
+        payload: &[u8],
+        gap: u32,
+        at: u64,
+        space: &mut OutSpace,
+        send: &mut impl FnMut(&[u8]),
+    ) {
         let mut samples = [0; LONGEST];
-        self.stats.concealed_ms += u64::from(gap) * 1_000 / u64::from(clock);
+        let gap = self.to_samples(gap, TICKS_HZ);
+        let carried =
+            Some(self.decoders.carried(codec, payload)).filter(|carried| *carried <= gap).unwrap_or(0);
+        let mut wanted = gap - carried;
+        self.stats.concealed_ms += (wanted * 1_000) as u64 / u64::from(self.rate_hz);
         while wanted > 0 {
             let made = self.decoders.conceal(wanted, &mut samples);
             if made == 0 {
@@ -225,12 +278,16 @@ impl Transcoder {
             self.push(&samples[..made], at, space, send);
             wanted = wanted.saturating_sub(made);
         }
+        if carried > 0 {
+            let made = self.decoders.recover(codec, payload, &mut samples).min(carried);
+            self.push(&samples[..made], at, space, send);
+        }
     }
 
     /// Inserts a pause: an unfinished packet is padded with silence and sent, and the next one gets
     /// a marker.
-    fn pause(&mut self, gap: u32, clock: u32, at: u64, space: &mut OutSpace, send: &mut impl FnMut(&[u8])) {
-        let mut gap = self.to_samples(gap, clock);
+    fn pause(&mut self, gap: u32, at: u64, space: &mut OutSpace, send: &mut impl FnMut(&[u8])) {
+        let mut gap = self.to_samples(gap, TICKS_HZ);
         if let Some(waits) = self.cutter.as_ref().map(ToneCutter::delay).filter(|waits| *waits <= gap) {
             // The delayed samples precede the pause.
             let mut left = waits;
@@ -292,18 +349,23 @@ impl Transcoder {
         let Some(events) = self.plan.events else { return Heard::Unknown };
         let clock = self.plan.to.codec.clock_rate();
         // The start on the sender's timeline, if the event's clock is that of the audio.
-        let ahead = self.expected.map_or(0, |expected| header.timestamp.wrapping_sub(expected.timestamp));
+        let Header { sequence, timestamp, .. } = *header;
+        let position = self.clock.position(timestamp);
+        let position = position.unwrap_or_else(|| {
+            self.clock.place(&Arrived { sequence, timestamp, clock_hz: rate, length: 0, at })
+        });
+        let ahead = self.expected.map_or(0, |expected| (position - expected.place).max(0));
         let same = self.plan.from.iter().flatten().all(|from| from.1.clock_rate() == rate);
-        let ahead = if same && (ahead as i32) > 0 { self.to_samples(ahead, rate) } else { 0 };
-        let begins = self.next.wrapping_add(self.to_ticks(ahead.min(u32::MAX as usize / 8), clock));
+        let ahead = if same { self.to_samples(u32::try_from(ahead).unwrap_or(0), TICKS_HZ) } else { 0 };
+        let begins = self.next.wrapping_add(self.to_ticks(ahead, clock));
         let Some(written) = event::write(&mut self.event, &events, rate, header.timestamp, payload, begins)
         else {
             return Heard::Undecodable;
         };
         let marker = written.first;
         self.send(events.to.0, marker, written.timestamp, &written.payload, at, space, send);
-        let sequence = header.sequence.wrapping_add(1);
-        let first = Expected { sequence, timestamp: header.timestamp, at };
+        let sequence = sequence.wrapping_add(1);
+        let first = Expected { sequence, place: position, undecoded: false };
         self.expected = Some(self.expected.map_or(first, |expected| Expected { sequence, ..expected }));
         Heard::Taken
     }
@@ -340,8 +402,4 @@ impl Transcoder {
 /// The Opus settings for a format.
 pub fn tuning(to: &SendFormat) -> OpusTuning {
     to.tuning(BITRATE, EXPECTED_LOSS)
-}
-
-fn ticks(ns: u64, clock: u32) -> u32 {
-    u32::try_from(ns / 1_000 * u64::from(clock) / 1_000_000).unwrap_or(u32::MAX)
 }

@@ -1,7 +1,7 @@
 //! The timeline of a transcoded stream: losses, pauses, other packet times, events.
 
 use super::*;
-use crate::codec::{Codec, g711};
+use crate::codec::{Codec, Encoder, OpusTuning, g711};
 use crate::forward::{Header, OutSpace};
 use crate::remote::SendFormat;
 
@@ -116,7 +116,7 @@ fn what_was_lost_is_made_up_and_the_line_has_no_hole() {
     }
     // Concealment is not silent.
     let mut lab = Lab::new(target(Codec::Pcma, 20));
-    (0..5).chain([6]).for_each(|n| assert_eq!(lab.talk(n), Heard::Taken));
+    (0..5).chain([6, 7]).for_each(|n| assert_eq!(lab.talk(n), Heard::Taken));
     let loud = lab.sent[5].1.iter().filter(|octet| g711::alaw_decode(**octet).unsigned_abs() > 4_000).count();
     assert!(loud > 100, "{loud} of 160 samples");
 }
@@ -148,10 +148,11 @@ fn a_long_loss_and_a_new_clock_go_on_with_time() {
     lab.at += FRAME_NS;
     lab.put(0, 301, 4_000_000_000, &[0xFF; 160]);
     assert_eq!(lab.sent.len(), 3);
-    let (sequence, timestamp, marker) = lab.line()[2];
-    assert_eq!((sequence, marker), (1_003, true));
-    let ahead = timestamp - (50_000 + 200 * 160);
-    assert!((160..=480).contains(&ahead), "{ahead}");
+    assert_eq!(lab.line()[2], (1_003, 50_000 + 201 * 160, false), "nothing of it is heard");
+    // It does so again, after a second.
+    lab.at += 50 * FRAME_NS;
+    lab.put(0, 302, 1_000, &[0xFF; 160]);
+    assert_eq!(lab.line()[3], (1_004, 50_000 + 251 * 160, true));
 }
 
 #[test]
@@ -165,6 +166,88 @@ fn after_another_feeder_the_line_goes_on_with_a_marker() {
     lab.at += FRAME_NS;
     lab.put(0, 9, 77, &[0xFF; 160]);
     assert_eq!(lab.line()[2], (1_004, 61_920, true), "a new stream, wherever its numbers are");
+}
+
+#[test]
+fn timestamps_of_another_clock_mark_no_pauses() {
+    for step in [0, 80, 320, 1_600] {
+        let mut lab = Lab::new(target(Codec::Opus, 20));
+        for n in 0..200u16 {
+            lab.at = START + u64::from(n) * FRAME_NS;
+            lab.put(0, 100 + n, 9_000 + u32::from(n) * step, &[0xFF; 160]);
+        }
+        let (first, last) = (lab.line()[0].1, lab.line()[199].1);
+        let markers = lab.line().iter().filter(|packet| packet.2).count();
+        // The first long step could be a pause.
+        let (most, before) = if step > 160 { (2, (step - 160) * 6) } else { (1, 0) };
+        assert!(markers <= most, "{step}: {markers} markers");
+        assert!(last - first <= 199 * 960 + before.min(4_800), "{step}: {}", last - first);
+        // A pause of a second in that clock.
+        lab.at += 50 * FRAME_NS;
+        lab.put(0, 300, 9_000 + 249 * step, &[0xFF; 160]);
+        let pause = lab.line()[200].1 - last;
+        assert!((47_000..=52_000).contains(&pause), "{step}: {pause}");
+    }
+}
+
+#[test]
+fn packets_that_were_overtaken_are_used() {
+    for codec in [Codec::Pcma, Codec::G722, Codec::Opus] {
+        let mut straight = Lab::new(target(codec, 20));
+        (0..40).for_each(|n| assert_eq!(straight.talk(n), Heard::Taken));
+        let mut lab = Lab::new(target(codec, 20));
+        (0..10).for_each(|n| assert_eq!(lab.talk(n), Heard::Taken));
+        for n in (10..40).step_by(3) {
+            [n, n + 2, n + 1].into_iter().for_each(|n| assert_eq!(lab.talk(n), Heard::Taken, "{n}"));
+        }
+        assert_eq!(lab.sent, straight.sent, "{codec:?}");
+        assert_eq!(lab.transcoder.stats.concealed_ms, 0);
+    }
+}
+
+#[test]
+fn packets_wait_longer_after_one_was_later() {
+    let mut lab = Lab::new(target(Codec::Pcma, 20));
+    let mut late = 0;
+    for n in (0..60).step_by(6) {
+        for n in [n, n + 1, n + 3, n + 4, n + 2, n + 5] {
+            late += u32::from(lab.talk(n) == Heard::Late);
+        }
+    }
+    assert_eq!(late, 1, "the first one");
+    assert_eq!(lab.transcoder.stats.concealed_ms, 20);
+}
+
+#[test]
+fn what_opus_carries_of_a_lost_packet_is_used() {
+    let plan = Plan {
+        from: [Some((111, Codec::Opus)), None, None, None],
+        to: target(Codec::G722, 20),
+        events: None,
+        cuts_tones: false,
+    };
+    let tuning = OpusTuning { bitrate: 32_000, expected_loss_pct: 20 };
+    let mut encoder = Encoder::new(Codec::Opus, 16_000, tuning);
+    let mut lab = Lab { transcoder: Transcoder::new(&plan), ..Lab::new(target(Codec::G722, 20)) };
+    for n in 0..200u16 {
+        // Syllables of a voice whose pitch glides.
+        let voice = |sample: u32| {
+            let seconds = f64::from(sample) / 16_000.0;
+            let phase = std::f64::consts::TAU * (180.0 * seconds + 2.0 * (seconds * 3.0).sin());
+            let sum: f64 = (1..12).map(|n| (phase * f64::from(n)).sin() / f64::from(n)).sum();
+            (sum * 5_000.0 * (0.5 + 0.5 * (seconds * 13.0).sin())) as i16
+        };
+        let samples: Vec<i16> = (0..320).map(|sample| voice(u32::from(n) * 320 + sample)).collect();
+        let mut payload = [0; 480];
+        let octets = encoder.encode(&samples, &mut payload).expect("a packet");
+        lab.at += FRAME_NS;
+        if n % 10 != 5 {
+            lab.put(111, n, u32::from(n) * 960, &payload[..octets]);
+        }
+    }
+    assert_eq!(lab.sent.len(), 200);
+    let concealed = lab.transcoder.stats.concealed_ms / 20;
+    assert!(concealed <= 6, "{concealed} of 20 lost packets are concealed");
 }
 
 #[test]
