@@ -9,6 +9,7 @@ use rand::rngs::StdRng;
 
 use super::inserted::Inserted;
 use super::pace::Pace;
+use super::rivals::Rivals;
 use super::tones::Tones;
 use super::{
     Accounted, Drops, EndpointConfig, EndpointStats, Flow, Law, QualitySample, Recode, RelayId, Sources, Way,
@@ -25,9 +26,6 @@ use crate::transcode::{Heard, Plan, TranscodeStats, Transcoder};
 use crate::transport::lock::Belief;
 use crate::transport::reports::Receiving;
 
-/// After this much silence, ns, the first packet of any other stream may replace the current
-/// stream.
-const STREAM_SILENCE: u64 = 60_000_000;
 /// Consecutive packets from one refused address before it is reported.
 const REFUSED: u32 = 50;
 
@@ -84,8 +82,8 @@ pub(super) struct Endpoint {
     /// When the endpoint was opened, ns.
     pub since: u64,
     pub refused_payload_type: Option<u8>,
-    /// SSRC and next sequence number of a stream that needs one more packet to be believed.
-    pub candidate: Option<(u32, u16)>,
+    /// Streams that are not believed.
+    pub rivals: Rivals,
     pub started: bool,
     pub lost_before: u32,
     pub ssrc_changes: u32,
@@ -135,7 +133,7 @@ impl Endpoint {
             typed: Typed::default(),
             since,
             refused_payload_type: None,
-            candidate: None,
+            rivals: Rivals::default(),
             started: false,
             lost_before: 0,
             ssrc_changes: 0,
@@ -289,24 +287,15 @@ impl Endpoint {
         self.rule.source = self.far.lock.believed().unwrap_or(NOWHERE);
     }
 
-    /// Whether to believe a stream that the rule does not know, or a jump within a stream: at once
-    /// after silence, otherwise with the second packet in sequence.
+    /// Whether to believe a stream that the rule does not know, or a jump within a stream.
     pub fn believes_stream(&mut self, header: &Header, at: u64) -> bool {
-        let silent = at.saturating_sub(self.state.last_at) >= STREAM_SILENCE;
-        let expected = self.candidate == Some((header.ssrc, header.sequence));
-        if self.state.numbers.highest() == 0 || silent || expected {
-            self.candidate = None;
+        let ForwardState { last_at, packets, .. } = self.state;
+        if self.state.numbers.highest() == 0 || self.rivals.take_over(header, at, last_at, packets as u32) {
             return true;
         }
-        self.candidate = Some((header.ssrc, header.sequence.wrapping_add(1)));
         // With a local sink the packet is held, not dropped.
         self.drops.stream += u64::from(self.local.is_none());
         false
-    }
-
-    /// Makes this packet, if it comes next, confirm the unknown stream.
-    pub fn expect_stream(&mut self, header: &Header) {
-        self.candidate = Some((header.ssrc, header.sequence));
     }
 
     /// Starts receiving a stream with this packet. Returns whether it is the very first stream, and

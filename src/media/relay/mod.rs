@@ -10,6 +10,7 @@
 //! - `inserted`: digits sent to a leg as events; `tones`: digits that it sends as tones
 //! - `opening`: how an endpoint is opened, and which thread binds it
 //! - `pace`: the clock of a received stream, and which gaps are not loss
+//! - `rivals`: streams beside the one that is heard
 //! - `protection`: SRTP, between the sockets and the machine
 //! - `snapshot`: an endpoint's state, to be written and read back
 //! - `stats`: an endpoint's counters; `over_time`: samples of them
@@ -30,6 +31,7 @@ mod opening;
 mod over_time;
 mod pace;
 mod protection;
+mod rivals;
 mod shared;
 mod snapshot;
 mod sockets;

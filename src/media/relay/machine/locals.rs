@@ -205,7 +205,7 @@ impl Machine {
                 }
                 Fate::Drop(_) | Fate::Malformed => return Verdict::UnknownPayload,
                 Fate::Unknown(what) => {
-                    if matches!(what, Unknown::Stream | Unknown::Jump) && self.confirm(slot, &header) {
+                    if matches!(what, Unknown::Stream | Unknown::Jump) && self.confirm(at, slot, &header) {
                         continue;
                     }
                     if !self.learn(what, slot, arrival, source, &header) {
@@ -219,14 +219,14 @@ impl Machine {
 
     /// Replays the held packet that this packet confirms as the start of a stream. Returns whether
     /// there was one.
-    fn confirm(&mut self, slot: u32, header: &Header) -> bool {
+    fn confirm(&mut self, at: u64, slot: u32, header: &Header) -> bool {
         let mut room = held::room();
-        let Some(endpoint) = self.at(slot) else { return false };
+        let Some(endpoint) = self.at(slot).filter(|it| !it.rivals.has(header, at)) else { return false };
         let Some(local) = &mut endpoint.local else { return false };
         let Some((arrival, source, first, datagram)) = local.held.take_before(header, &mut room) else {
             return false;
         };
-        endpoint.expect_stream(&first);
+        endpoint.rivals.expect(&first, at, endpoint.state.packets as u32);
         // Its record is in the log already.
         self.judge(arrival, slot, source, datagram);
         true
@@ -263,12 +263,11 @@ impl Machine {
         let at = self.ns(arrival.at);
         let Some(endpoint) = self.at(slot) else { return Verdict::Unexpected };
         let (is_event, clock_rate) = (endpoint.is_event(), endpoint.event_rate());
-        let Endpoint { local: Some(local), far, state, out, candidate, drops, .. } = endpoint else {
+        let Endpoint { local: Some(local), far, state, out, drops, .. } = endpoint else {
             return Verdict::Unexpected;
         };
         let Some(remote) = &far.remote else { return Verdict::Unexpected };
         // The current stream goes on; a competing stream does not replace it.
-        *candidate = None;
         drops.stream += u64::from(local.held.forget());
         if state.numbers.received() == before.received() {
             local.duplicates += 1;

@@ -1,5 +1,5 @@
 //! Which sources an endpoint with a local source and sink must believe, by a direct implementation
-//! of the documented rules (transport/lock.rs, relay/endpoint.rs, local/held.rs).
+//! of the documented rules (transport/lock.rs, relay/rivals.rs, local/held.rs).
 
 use std::net::SocketAddr;
 
@@ -10,6 +10,8 @@ use crate::party::Sent;
 const SOURCE_SILENCE: u64 = 250 * MS;
 /// A stream replaces one that was silent for this long with its first packet.
 const STREAM_SILENCE: u64 = 60 * MS;
+/// The same for one that is sent beside the present one.
+const RIVAL_SILENCE: u64 = 200 * MS;
 
 /// The required outcome for a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +38,18 @@ pub struct Came {
     source: SocketAddr,
 }
 
+/// A stream that is not accepted.
+#[derive(Debug, Clone, Copy)]
+struct Rival {
+    ssrc: u32,
+    next: u64,
+    at: u64,
+    /// Packets accepted before its last one.
+    taken: u64,
+    /// How often packets were accepted between its own.
+    beside: u32,
+}
+
 /// The rules' state; see the module documentation.
 #[derive(Debug)]
 pub struct Belief {
@@ -44,12 +58,14 @@ pub struct Belief {
     /// The accepted stream, and when its last packet arrived.
     stream: Option<(u32, u64)>,
     held: Option<Came>,
+    taken: u64,
+    rivals: Vec<Rival>,
 }
 
 impl Belief {
     /// Nothing was received from the far end that is signalled at this address.
     pub fn new(signalled: SocketAddr) -> Self {
-        Belief { signalled, source: None, stream: None, held: None }
+        Belief { signalled, source: None, stream: None, held: None, taken: 0, rivals: Vec::new() }
     }
 
     /// Where the far end said it receives.
@@ -72,14 +88,28 @@ impl Belief {
         if self.stream.is_some_and(|(taken, _)| taken == ssrc) {
             // The stream continues: a competing one must start over.
             (self.stream, self.held) = (Some((ssrc, at)), None);
+            self.taken += 1;
             return (Fate::Taken, None);
         }
+        let is = |rival: &Rival| rival.ssrc == ssrc && number.abs_diff(rival.next) <= 100;
+        let known = self.rivals.iter().position(is).map(|place| self.rivals.remove(place));
+        let known = known.filter(|known| at - known.at < RIVAL_SILENCE);
+        let known = known.unwrap_or(Rival { ssrc, next: number, at, taken: self.taken, beside: 0 });
         let before = |held: &mut Came| (held.ssrc, held.number + 1, held.source) == (ssrc, number, source);
-        let held = self.held.take_if(|held| self.stream.is_some() && before(held));
-        if held.is_some() || self.stream.is_none() || at.saturating_sub(heard) >= STREAM_SILENCE {
+        let may = self.stream.is_some() && known.beside < 2;
+        let held = self.held.take_if(|held| may && before(held));
+        let beside = known.beside + u32::from(known.taken != self.taken);
+        let silence = if beside < 2 { STREAM_SILENCE } else { RIVAL_SILENCE };
+        if held.is_some() || self.stream.is_none() || at.saturating_sub(heard) >= silence {
+            self.taken += 1 + u64::from(held.is_some());
             self.stream = Some((ssrc, at));
             return (if held.is_some() { Fate::BothTaken } else { Fate::Taken }, held);
         }
+        if self.rivals.len() == 4 {
+            let oldest = (0..4).min_by_key(|place| self.rivals[*place].at);
+            self.rivals.remove(oldest.unwrap_or(0));
+        }
+        self.rivals.push(Rival { next: number + 1, at, taken: self.taken, beside, ..known });
         let octets = sent.octets();
         self.held = Some(Came { ssrc, number, timestamp, at, octets, source });
         (Fate::Held, None)

@@ -205,3 +205,50 @@ fn a_change_of_address_leaves_no_gap_and_stragglers_are_not_answered() {
     lab.put(0, elsewhere, packet(0, 30, 5_000, 70, &[1; 160]));
     assert_eq!((lab.stats(0).received.packets, lab.stats(0).dropped.source), (25, 1));
 }
+
+/// The streams, by a number in their payload, that party 1 hears in these places of party 0's time,
+/// 5 ms each: a packet of stream 1 every 20 ms from 0 on, one of stream 2 with 5 ms between.
+fn heard(one: impl Fn(u16) -> bool, two: impl Fn(u16) -> bool) -> (Vec<u8>, EndpointStats) {
+    let mut lab = Lab::joined();
+    for n in 0..300u16 {
+        for (stream, is_sent) in [(1, one(n)), (2, two(n))] {
+            if is_sent {
+                let stamp = u32::from(n) * 160;
+                lab.put(0, party(0), packet(0, n, stamp, 70 + u32::from(stream), &[stream; 160]));
+            }
+            lab.run(FRAME / 4 * (2 * u32::from(stream) - 1));
+        }
+    }
+    let sent = lab.rtp();
+    let heard = sent.iter().map(|sent| sent.rtp().payload[0]).collect();
+    let markers = sent.iter().filter(|sent| sent.rtp().marker).count();
+    let stats = lab.stats(0);
+    assert!(markers <= stats.ssrc_changes as usize + 1, "{markers} markers");
+    (heard, stats)
+}
+
+#[test]
+fn of_two_streams_at_once_the_present_one_is_heard() {
+    let (sent, stats) = heard(|_| true, |n| (100..200).contains(&n));
+    assert_eq!((sent, stats.dropped.stream), (vec![1; 300], 100));
+    // A packet of it is missing, another one comes late, and there is a short silence.
+    let (sent, _) = heard(|n| n != 150 && !(160..168).contains(&n), |n| n >= 100);
+    assert_eq!(sent, vec![1; 291]);
+}
+
+#[test]
+fn a_stream_beside_the_present_one_is_heard_after_its_end() {
+    let (sent, stats) = heard(|n| n < 200, |n| n >= 100);
+    let after = sent.iter().filter(|stream| **stream == 2).count();
+    assert!((89..=91).contains(&after), "{after} of 100 packets");
+    assert!(sent.is_sorted(), "{sent:?}");
+    assert_eq!(stats.ssrc_changes, 1);
+}
+
+#[test]
+fn a_stream_that_follows_another_one_at_once_is_heard() {
+    // An announcement, and what was there before it.
+    let (sent, stats) = heard(|n| !(100..200).contains(&n), |n| (100..200).contains(&n));
+    let announced = sent.iter().filter(|stream| **stream == 2).count();
+    assert_eq!((announced, sent.len(), stats.ssrc_changes), (99, 298, 2));
+}
