@@ -290,7 +290,7 @@ impl Endpoint {
     /// Whether to believe a stream that the rule does not know, or a jump within a stream.
     pub fn believes_stream(&mut self, header: &Header, at: u64) -> bool {
         let ForwardState { last_at, packets, .. } = self.state;
-        if self.state.numbers.highest() == 0 || self.rivals.take_over(header, at, last_at, packets as u32) {
+        if self.state.numbers.highest() == 0 || self.rivals.take_over(header, at, last_at, packets) {
             return true;
         }
         // With a local sink the packet is held, not dropped.

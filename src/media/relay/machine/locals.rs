@@ -226,7 +226,7 @@ impl Machine {
         let Some((arrival, source, first, datagram)) = local.held.take_before(header, &mut room) else {
             return false;
         };
-        endpoint.rivals.expect(&first, at, endpoint.state.packets as u32);
+        endpoint.rivals.expect(&first, at, endpoint.state.packets);
         // Its record is in the log already.
         self.judge(arrival, slot, source, datagram);
         true
