@@ -54,6 +54,11 @@ pub(crate) fn length(codec: Codec, payload: &[u8]) -> i64 {
     }
 }
 
+/// A time of arrival, ticks.
+fn arrival(at: u64) -> i64 {
+    (at / 1_000) as i64 * MS / 1_000
+}
+
 /// The newest packet and its position.
 #[derive(Debug, Clone, Copy)]
 struct Newest {
@@ -110,7 +115,7 @@ impl StreamClock {
     /// The position of a packet, ticks since the first one, which is at 0. A reordered packet stands
     /// before the newest one.
     pub fn place(&mut self, packet: &Arrived) -> i64 {
-        let arrival = (packet.at / 1_000) as i64 * MS / 1_000;
+        let arrival = arrival(packet.at);
         let Some(Newest { packet: newest, place }) = self.newest else {
             self.newest = Some(Newest { packet: *packet, place: 0 });
             (self.lowest, self.since) = ([arrival; 2], arrival);
@@ -149,13 +154,15 @@ impl StreamClock {
         place
     }
 
-    /// The position of a timestamp near the newest packet, such as that of an event; `None` before the
-    /// first packet.
-    pub fn position(&self, timestamp: u32) -> Option<i64> {
+    /// The position of the timestamp of an event that arrived at `at`; `None` if it is before the newest
+    /// packet, or ahead of the time of arrival.
+    pub fn position(&self, timestamp: u32, at: u64) -> Option<i64> {
         let Newest { packet, place } = self.newest?;
         let ticks = i64::from(timestamp.wrapping_sub(packet.timestamp) as i32);
         let stamped = ticks * i64::from(TICKS_HZ / packet.clock_hz.clamp(1, TICKS_HZ));
-        Some(place + self.learned.and_then(|ratio| ratio.true_length(stamped)).unwrap_or(stamped))
+        let length = self.learned.and_then(|ratio| ratio.true_length(stamped)).unwrap_or(stamped);
+        let reach = arrival(at) - self.lowest[0].min(self.lowest[1]) - place;
+        (0..=reach + TOLERANCE).contains(&length).then_some(place + length)
     }
 
     /// How far a packet of this arrival stands behind the newest one of this length: `stamped` by their
@@ -367,5 +374,16 @@ mod tests {
             assert_eq!(sender.next(step, 1), 2 * FRAME);
             assert_eq!(sender.next(960, 1), 3 * FRAME);
         }
+    }
+
+    #[test]
+    fn an_event_stands_where_its_timestamp_says_if_that_can_be() {
+        let mut sender = Sender::new(8_000);
+        sender.talk(10, 160);
+        let Arrived { timestamp, at, .. } = sender.packet;
+        let position =
+            |ticks: i64| sender.clock.position(timestamp.wrapping_add(ticks as u32), at + FRAME_NS);
+        assert_eq!(position(160), Some(11 * FRAME));
+        assert_eq!((position(-160), position(1_000_000), position(-1_000_000)), (None, None, None));
     }
 }

@@ -350,13 +350,14 @@ impl Transcoder {
         let clock = self.plan.to.codec.clock_rate();
         // The start on the sender's timeline, if the event's clock is that of the audio.
         let Header { sequence, timestamp, .. } = *header;
-        let position = self.clock.position(timestamp);
+        let same = self.plan.from.iter().flatten().all(|from| from.1.clock_rate() == rate);
+        let known = self.clock.position(timestamp, at).filter(|_| same);
+        let position = known.or(self.expected.map(|expected| expected.place));
         let position = position.unwrap_or_else(|| {
             self.clock.place(&Arrived { sequence, timestamp, clock_hz: rate, length: 0, at })
         });
         let ahead = self.expected.map_or(0, |expected| (position - expected.place).max(0));
-        let same = self.plan.from.iter().flatten().all(|from| from.1.clock_rate() == rate);
-        let ahead = if same { self.to_samples(u32::try_from(ahead).unwrap_or(0), TICKS_HZ) } else { 0 };
+        let ahead = self.to_samples(u32::try_from(ahead).unwrap_or(0), TICKS_HZ);
         let begins = self.next.wrapping_add(self.to_ticks(ahead, clock));
         let Some(written) = event::write(&mut self.event, &events, rate, header.timestamp, payload, begins)
         else {
