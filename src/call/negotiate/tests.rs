@@ -79,15 +79,15 @@ fn dynamic_numbers_are_theirs_and_a_map_beats_the_static_meaning() {
 }
 
 #[test]
-fn our_numbers_stay_ours_when_the_answer_numbers_otherwise() {
+fn our_numbers_stay_ours_and_those_of_the_answer_are_heard_beside_them() {
     let answer =
         offer("m=audio 4000 RTP/AVP 8 96\r\na=rtpmap:8 PCMA/8000\r\na=rtpmap:96 telephone-event/8000\r\n");
     let mut ours = local();
     make_offer(&mut ours);
     let params = apply_answer(&mut ours, answer).expect("applied");
     assert_eq!(params.remote.voice.gets.unwrap().payload_type, 8);
-    assert_eq!(says(&params), [(0, Codec::Pcmu), (8, Codec::Pcma)], "all that we offered (RFC 3264 §6.1)");
-    assert_eq!(events(&params), [EVENT], "they send under the number of our offer");
+    assert_eq!(says(&params), [(8, Codec::Pcma), (0, Codec::Pcmu)], "all that we offered (RFC 3264 §6.1)");
+    assert_eq!(events(&params), [EVENT, (96, 8_000)], "they send under the number of our offer, or theirs");
     assert_eq!(params.remote.takes_event, Some((96, 8_000)), "we under theirs");
 }
 

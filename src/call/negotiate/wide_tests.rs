@@ -62,8 +62,12 @@ fn numbers_and_parameters_of_the_far_end_are_honoured() {
         (params.remote.voice.gets.unwrap().payload_type, params.remote.voice.gets.unwrap().fec),
         (120, true)
     );
-    assert_eq!(says(&params)[0], (111, Codec::Opus));
-    assert_eq!(events(&params), [(101, 8_000), (110, 48_000)], "all that we offered");
+    assert_eq!(says(&params)[..2], [(111, Codec::Opus), (120, Codec::Opus)]);
+    assert_eq!(
+        events(&params),
+        [(101, 8_000), (110, 48_000), (126, 48_000)],
+        "all that was offered or named"
+    );
     assert_eq!(params.remote.takes_event, Some((126, 48_000)));
 }
 

@@ -197,3 +197,30 @@ fn lines_that_are_refused_are_answered_with_a_format() {
     ];
     assert_eq!(answered, expected);
 }
+
+#[test]
+fn who_names_another_number_than_it_was_told_is_heard_under_both() {
+    let caller = "m=audio 4000 RTP/AVP 0 9 111 101\r\na=rtpmap:111 opus/48000/2\r\na=rtpmap:101 telephone-event/8000\r\n";
+    for (answer_line, says, events, passes) in [
+        ("0 96\r\na=rtpmap:96 telephone-event/8000", vec![0], vec![101, 96], vec![(0, 0), (96, 101)]),
+        ("98\r\na=rtpmap:98 opus/48000/2", vec![111, 98], vec![101], vec![(111, 111), (98, 111)]),
+        // Opus under the number of PCMU, events under that of Opus: those mean something here.
+        ("9 111\r\na=rtpmap:111 telephone-event/8000", vec![9], vec![101], vec![(9, 9)]),
+    ] {
+        let (mut a, mut b) = (v4(), side("192.0.2.1:10002"));
+        offer(&mut a, &mut b, &said(caller), &PairPolicy::default()).unwrap();
+        let line = format!("m=audio 4000 RTP/AVP {answer_line}\r\n");
+        answer(&mut b, &mut a, &said(&line)).unwrap();
+        let remote = b.remote().unwrap();
+        let known: Vec<u8> = remote.voice.says.iter().flatten().map(|said| said.0).collect();
+        assert!(says.iter().all(|number| known.contains(number)), "{line}: {known:?}");
+        let mut known: Vec<u8> = remote.telephone_events.iter().map(|event| event.0).collect();
+        known.retain(|number| *number != 110);
+        assert_eq!(known, events, "{line}");
+        let way = join(&a, &b).unwrap().backward.0;
+        for (from, to) in passes {
+            assert_eq!(way.payload_types.get(from), Some(to), "{line}");
+        }
+        assert_eq!(way.payload_types.get(96).is_some(), events.contains(&96), "{line}");
+    }
+}

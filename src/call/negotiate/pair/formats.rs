@@ -1,7 +1,10 @@
 //! Payload types of two legs: which formats are the same, and their numbers in offers; likewise for header
 //! extensions.
 
+use std::rc::Rc;
+
 use super::super::{NegotiateError, TELEPHONE_EVENT_PT, telephone_event};
+use super::events::ToldEvents;
 use super::{AudioRules, PairPolicy, Side};
 use b2b_media::codec::Codec;
 use b2b_sdp::{AudioMedia, ExtMap, Format};
@@ -142,6 +145,20 @@ pub(super) fn shared_events<'a>(
     clock_rate: u32,
 ) -> Option<&'a Format> {
     [clock_rate, 8_000].into_iter().find_map(|rate| told.telephone_event(rate).and(own.telephone_event(rate)))
+}
+
+/// Adds the payload types that a party names for formats that it was told under others: many send under them
+/// (against RFC 3264 §6.1). One with another meaning towards this leg is left out.
+pub(super) fn add_named(told: &mut Rc<AudioMedia>, own: &AudioMedia, events: &ToldEvents) {
+    let is_taken = |number: u8| {
+        told.format(number).is_some() || events.formats().any(|format| format.payload_type == number)
+    };
+    let is_told = |format: &Format| told.formats.iter().any(|told| same(told, format));
+    let named: Vec<Format> =
+        own.formats.iter().filter(|it| !is_taken(it.payload_type) && is_told(it)).cloned().collect();
+    if !named.is_empty() {
+        Rc::make_mut(told).formats.extend(named);
+    }
 }
 
 /// Which payload type a format gets towards a leg, if there is a choice.

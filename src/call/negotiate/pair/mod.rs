@@ -206,12 +206,13 @@ impl Side {
     /// The audio line in use, as sent and as received. It has one index, which an offer with several lines
     /// does not show by itself.
     fn settled(&self) -> Option<ways::Leg> {
-        let Line { index, audio: told, .. } = Line::known(self.sent.as_deref()?)?;
+        let Line { index, audio: mut told, .. } = Line::known(self.sent.as_deref()?)?;
         let mut own = Line::accepted(self.remote.as_deref()?, index, self)?.audio;
         // A caller may have offered events although it is offered none: it gets none.
         if !self.audio.digits.has_events() {
             self.without_events(&mut Rc::make_mut(&mut own).formats);
         }
+        formats::add_named(&mut told, &own, &self.told_events);
         let events = self.told_events.beside(&told);
         let tones = self.tones_of(&told, &own);
         let ptime_ms = self.audio.ptime_ms().or(self.own.as_ref().map(|own| own.ptime_ms));

@@ -177,7 +177,11 @@ pub(super) fn voice(leg: &Leg) -> Voice {
     let own = leg.own.formats.iter().filter_map(|format| Some((format, codec(format)?)));
     let told = |format: &Format| leg.told.formats.iter().any(|told| same(told, format));
     let gets = own.clone().find(|(format, _)| told(format)).or_else(|| own.clone().next());
-    let says = leg.told.formats.iter().filter_map(|format| Some((format.payload_type, codec(format)?)));
+    // Not all of a long list has a place: what both have named comes first.
+    let (agreed, rest): (Vec<_>, Vec<_>) =
+        leg.told.formats.iter().partition(|format| leg.own.formats.iter().any(|own| same(own, format)));
+    let says = agreed.into_iter().chain(rest);
+    let says = says.filter_map(|format| Some((format.payload_type, codec(format)?)));
     Voice::new(gets.map(|(format, codec)| spoken(leg, format, codec)), says)
 }
 
