@@ -9,7 +9,7 @@
 use std::time::Instant;
 
 use super::digit_gate::DigitGate;
-use crate::rtp::telephone_event::{self, Digit, EventReceiver, EventSnapshot};
+use crate::rtp::telephone_event::{self, Digit, EventReceiver, EventSnapshot, EventUpdate};
 
 /// How long after one another, ms, a key in media and an INFO are the same press.
 const SAME_MS: u32 = 2_000;
@@ -69,7 +69,7 @@ pub struct Digits {
     gate: DigitGate,
     unmatched: Unmatched,
     epoch: Instant,
-    /// Timestamp of the event whose packets are not forwarded.
+    /// Number of the press whose packets are not forwarded.
     kept_back: Option<u32>,
     /// Digits let through.
     pub count: u32,
@@ -97,29 +97,17 @@ impl Digits {
         self.unmatched.has_come(Key { digit: digit as u8, by, at })
     }
 
-    /// Processes the payload of an event packet with this clock rate.
-    pub fn packet(
-        &mut self,
-        timestamp: u32,
-        payload: &[u8],
-        clock_rate: u32,
-        arrival: Instant,
-    ) -> Option<Digit> {
+    /// Processes an event packet.
+    pub fn packet(&mut self, update: &EventUpdate, arrival: Instant) -> Option<Digit> {
         let before = self.events.last();
-        let mut digit = self.events.packet(timestamp, payload, clock_rate, arrival);
-        match (before, self.events.last()) {
-            // A further segment of the same event.
-            (Some((event, old)), Some((same, new))) if event == same => {
-                self.kept_back = self.kept_back.map(|kept| if kept == old { new } else { kept });
-            }
-            (_, None) => {}
-            _ => {
-                let key = payload.first().and_then(|code| telephone_event::digit(*code));
-                if key.is_some_and(|key| self.has_come(key, By::Media, arrival)) {
-                    self.kept_back = Some(timestamp);
-                    digit = if self.events.cancel() { None } else { digit };
-                }
-            }
+        let mut digit = self.events.packet(update, arrival);
+        let press = self.events.last();
+        if press != before
+            && let Some(key) = telephone_event::digit(update.code)
+            && self.has_come(key, By::Media, arrival)
+        {
+            self.kept_back = press;
+            digit = if self.events.cancel() { None } else { digit };
         }
         self.admit(digit, arrival)
     }
@@ -160,19 +148,14 @@ impl Digits {
         Some(digit)
     }
 
-    /// Forwards nothing more of an event that has begun.
+    /// Forwards nothing more of a press that has begun.
     pub fn keep_back(&mut self, now: Instant) {
-        self.kept_back = self.events.last().filter(|_| self.events.is_under_way(now)).map(|(_, last)| last);
+        self.kept_back = self.events.last().filter(|_| self.events.is_under_way(now));
     }
 
-    /// Whether packets of the event with this timestamp are not forwarded.
-    pub fn keeps_back(&self, timestamp: u32) -> bool {
-        self.kept_back == Some(timestamp)
-    }
-
-    /// Whether packets of the last event are not forwarded.
+    /// Whether packets of the last press are not forwarded.
     pub fn keeps_back_last(&self) -> bool {
-        self.events.last().is_some_and(|(_, timestamp)| self.keeps_back(timestamp))
+        self.kept_back.is_some() && self.kept_back == self.events.last()
     }
 
     /// The state of the current event, for a snapshot.

@@ -303,6 +303,11 @@ impl ForwardState {
         self.forwarded_payload = self.forwarded_payload.saturating_sub(payload_len as u64);
     }
 
+    /// By how many numbers packets of the stream are sent on lower than their offset says; wraps.
+    pub(crate) fn withheld(&self) -> u16 {
+        self.withheld
+    }
+
     /// Reverts the count of the last packet, of this length, which is to be processed again.
     pub(crate) fn uncount(&mut self, len: usize) {
         self.packets = self.packets.saturating_sub(1);

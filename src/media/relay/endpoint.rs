@@ -20,7 +20,7 @@ use crate::forward::{
     COMFORT_NOISE, ExtensionMap, ForwardRule, ForwardState, Gate, Header, OutSpace, PayloadMap,
 };
 use crate::local::Local;
-use crate::rtp::telephone_event::Digit;
+use crate::rtp::telephone_event::{Digit, EventUpdate};
 use crate::stage::{Stage, Typed};
 use crate::transcode::{Heard, Plan, TranscodeStats, Transcoder};
 use crate::transport::lock::Belief;
@@ -377,20 +377,23 @@ impl Endpoint {
         self.refused_payload_type = Some(self.state.payload_type);
     }
 
-    /// Whether the event with this timestamp, as `rewritten` or as it was received, is not forwarded.
-    pub fn keeps_back(&self, timestamp: u32, rewritten: bool) -> bool {
-        let offset = if rewritten { self.rule.timestamp_offset } else { 0 };
-        !self.far.lock.admits_keys() || self.far.digits.keeps_back(timestamp.wrapping_sub(offset))
+    /// Whether the packet of an event that was processed last is not forwarded.
+    pub fn keeps_back(&self) -> bool {
+        !self.far.lock.admits_keys() || self.far.digits.keeps_back_last()
     }
 
     /// Processes a `telephone-event` packet, either `rewritten` or as it was received.
     pub fn event_packet(&mut self, datagram: &[u8], rewritten: bool, now: Instant) -> Option<Digit> {
-        let header = Header::read(datagram)?;
+        let mut header = Header::read(datagram)?;
         let payload = datagram.get(header.payload..header.payload + header.payload_len)?;
-        // An event is identified by its timestamp, which must not change midway.
-        let offset = if rewritten { self.rule.timestamp_offset } else { 0 };
-        let clock_rate = self.event_rate();
-        self.far.digits.packet(header.timestamp.wrapping_sub(offset), payload, clock_rate, now)
+        if rewritten {
+            // The numbers of the sender: ours may change midway.
+            header.timestamp = header.timestamp.wrapping_sub(self.rule.timestamp_offset);
+            header.sequence =
+                header.sequence.wrapping_sub(self.rule.sequence_offset).wrapping_add(self.state.withheld());
+        }
+        let update = EventUpdate::read(&header, payload, self.event_rate())?;
+        self.far.digits.packet(&update, now)
     }
 
     /// Clock rate, Hz, of an event, which may differ from that of the audio.

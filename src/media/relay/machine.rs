@@ -338,7 +338,7 @@ impl Machine {
                 let (to, peer_slot) = (endpoint.rule.destination, peer.id.slot);
                 let mut refused = 0;
                 held = endpoint.rule.gate == Gate::Held;
-                if let Some(event) = event.as_ref().filter(|it| endpoint.keeps_back(it.timestamp, false)) {
+                if let Some(event) = event.as_ref().filter(|_| endpoint.keeps_back()) {
                     endpoint.pass_over(event.sequence);
                     passed_on = true;
                 } else if !held {

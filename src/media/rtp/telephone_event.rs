@@ -1,25 +1,26 @@
 //! Telephone events (RFC 4733): received, one digit per event however many of its packets are
 //! repeated or lost; and sent, packet by packet.
 
+mod press;
 mod snapshot;
+#[cfg(test)]
+mod streams_tests;
 
 use std::time::{Duration, Instant};
 
+pub use press::{EventUpdate, Part, Press};
 pub(crate) use snapshot::EventSnapshot;
 
 /// An event whose packets stop without an end bit ends after this time.
-const LOST_END: Duration = Duration::from_millis(120);
-
-/// Maximum time between a packet and a late packet of an earlier event.
-const UNDER_WAY: Duration = Duration::from_secs(2);
+const LOST_END: Duration = Duration::from_millis(press::GAP_MS as u64);
 
 /// How often an end packet is sent (§2.5.1.4).
 pub const ENDS: u8 = 3;
 /// E bit, and volume of the payloads that we send: -10 dBm0.
 const END: u8 = 0x80;
 const VOLUME: u8 = 10;
-/// Timestamp units of a segment of a long event (§2.5.1.3).
-const SEGMENT: u64 = u16::MAX as u64;
+/// Timestamp units of a segment of a long event.
+const SEGMENT: u64 = press::SEGMENT as u64;
 
 /// A digit that was pressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,83 +31,45 @@ pub struct Digit {
     pub duration_ms: u32,
 }
 
-/// Assembles events from packets. An event is identified by its RTP timestamp.
+/// Assembles presses from packets.
 #[derive(Debug, Clone, Default)]
 pub struct EventReceiver {
     current: Option<Event>,
     heard: bool,
-    /// Number of events begun; wraps.
+    /// Number of presses begun; wraps.
     begun: u32,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Event {
-    timestamp: u32,
-    code: u8,
-    /// Timestamp units of earlier segments (RFC 4733 §2.5.1.3).
-    segments: u32,
-    duration: u16,
-    /// Clock rate, Hz.
-    clock_rate: u32,
+    press: Press,
     last_arrival: Instant,
     reported: bool,
 }
 
 impl EventReceiver {
-    /// Processes the payload of an event packet with this clock rate. A digit is returned with the
-    /// first end packet, or with the next event if every end packet was lost.
-    pub fn packet(
-        &mut self,
-        timestamp: u32,
-        payload: &[u8],
-        clock_rate: u32,
-        arrival: Instant,
-    ) -> Option<Digit> {
-        let &[code, flags, d0, d1] = payload.first_chunk::<4>()?;
-        let duration = u16::from_be_bytes([d0, d1]);
-        let end = flags & 0x80 != 0;
+    /// Processes a packet. A digit is returned with the first end packet, or with the next press if every
+    /// end packet was lost.
+    pub fn packet(&mut self, update: &EventUpdate, arrival: Instant) -> Option<Digit> {
+        let since = |event: &Event| arrival.saturating_duration_since(event.last_arrival);
+        let part = self.current.as_ref().map_or(Part::New, |event| event.press.part(update, since(event)));
         let mut unfinished = None;
-        match &mut self.current {
-            Some(event) if event.timestamp == timestamp => {
-                event.duration = event.duration.max(duration);
+        match (part, &mut self.current) {
+            (Part::Late, _) => return None,
+            (Part::Same, Some(event)) => {
+                event.press.add(update);
                 event.last_arrival = arrival;
             }
-            // After this long no packet is still in flight: the timestamp is from another clock,
-            // which a far end may switch to.
-            Some(event)
-                if (timestamp.wrapping_sub(event.timestamp) as i32) < 0
-                    && arrival.saturating_duration_since(event.last_arrival) < UNDER_WAY =>
-            {
-                return None;
-            }
-            // A long event continues in a new segment where the last one ended.
-            Some(event)
-                if event.code == code
-                    && !event.reported
-                    && timestamp == event.timestamp.wrapping_add(u32::from(u16::MAX)) =>
-            {
-                event.segments += u32::from(u16::MAX);
-                event.timestamp = timestamp;
-                event.duration = duration;
-                event.last_arrival = arrival;
-            }
-            _ => {
+            (Part::New | Part::Same, _) => {
                 unfinished = self.report();
                 self.begun = self.begun.wrapping_add(1);
-                self.current = Some(Event {
-                    timestamp,
-                    code,
-                    segments: 0,
-                    duration,
-                    clock_rate,
-                    last_arrival: arrival,
-                    reported: false,
-                });
+                let press = Press::new(*update);
+                self.current = Some(Event { press, last_arrival: arrival, reported: false });
             }
         }
-        // If an unfinished event precedes one whose only packet so far is its end, the latter is
+        // If an unfinished press precedes one whose only packet so far is its end, the latter is
         // reported with the repeated end packet, or else by `expire`.
-        if unfinished.is_none() && end { self.report() } else { unfinished }
+        if unfinished.is_none() && update.end() { self.report() } else { unfinished }
     }
 
     /// Reports an event whose packets have stopped.
@@ -120,14 +83,14 @@ impl EventReceiver {
         self.current.as_ref().is_some_and(|event| !event.reported)
     }
 
-    /// Number of events begun, and the timestamp of the last one; the number wraps.
-    pub fn last(&self) -> Option<(u32, u32)> {
-        self.current.as_ref().map(|event| (self.begun, event.timestamp))
+    /// The number of the last press; wraps.
+    pub fn last(&self) -> Option<u32> {
+        self.current.as_ref().map(|_| self.begun)
     }
 
     /// The digit of the event that has started and was not reported yet.
     pub fn pressed(&self) -> Option<char> {
-        self.current.as_ref().filter(|event| !event.reported).and_then(|event| digit(event.code))
+        self.current.as_ref().filter(|event| !event.reported).and_then(|event| digit(event.press.last.code))
     }
 
     /// Makes the last event report no digit any more. Returns whether it had reported one.
@@ -139,7 +102,7 @@ impl EventReceiver {
     /// Whether a packet of the last event may still be in flight.
     pub fn is_under_way(&self, now: Instant) -> bool {
         let since = |event: &Event| now.saturating_duration_since(event.last_arrival);
-        self.current.as_ref().is_some_and(|event| since(event) < UNDER_WAY)
+        self.current.as_ref().is_some_and(|event| since(event) < press::UNDER_WAY)
     }
 
     /// Whether the far end has ever sent an event.
@@ -158,9 +121,9 @@ impl EventReceiver {
         let event = self.current.as_mut().filter(|event| !event.reported)?;
         event.reported = true;
         self.heard = true;
-        let ticks = u64::from(event.segments) + u64::from(event.duration);
-        let duration_ms = (ticks * 1_000 / u64::from(event.clock_rate.max(1))) as u32;
-        digit(event.code).map(|digit| Digit { digit, duration_ms })
+        let last = &event.press.last;
+        let duration_ms = (event.press.ticks() * 1_000 / u64::from(last.clock_rate)) as u32;
+        digit(last.code).map(|digit| Digit { digit, duration_ms })
     }
 }
 
@@ -219,79 +182,5 @@ impl SentEvent {
     /// Whether the last end packet was sent.
     pub fn is_over(&self) -> bool {
         self.ends >= ENDS
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn payload(code: u8, end: bool, duration: u16) -> [u8; 4] {
-        let [d0, d1] = duration.to_be_bytes();
-        [code, if end { 0x8A } else { 0x0A }, d0, d1]
-    }
-
-    #[test]
-    fn one_digit_per_event_with_repeated_ends() {
-        let now = Instant::now();
-        let mut receiver = EventReceiver::default();
-        assert_eq!(receiver.packet(1_000, &payload(5, false, 160), 8_000, now), None);
-        assert_eq!(receiver.packet(1_000, &payload(5, false, 320), 8_000, now), None);
-        let digit = receiver.packet(1_000, &payload(5, true, 800), 8_000, now);
-        assert_eq!(digit, Some(Digit { digit: '5', duration_ms: 100 }));
-        assert_eq!(receiver.packet(1_000, &payload(5, true, 800), 8_000, now), None);
-        assert_eq!(receiver.packet(1_000, &payload(5, true, 800), 8_000, now), None);
-        assert_eq!(receiver.expire(now + Duration::from_secs(1)), None);
-        assert!(receiver.packet(2_000, &payload(5, true, 400), 8_000, now).is_some(), "pressed again");
-    }
-
-    #[test]
-    fn a_lost_end_is_noticed_by_the_next_event_or_by_time() {
-        let now = Instant::now();
-        let mut receiver = EventReceiver::default();
-        receiver.packet(u32::MAX - 100, &payload(10, false, 480), 8_000, now);
-        let digit = receiver.packet(1_000, &payload(11, false, 160), 8_000, now);
-        assert_eq!(digit, Some(Digit { digit: '*', duration_ms: 60 }), "timestamps wrap");
-        assert_eq!(receiver.expire(now + Duration::from_millis(50)), None);
-        let digit = receiver.expire(now + Duration::from_millis(200));
-        assert_eq!(digit, Some(Digit { digit: '#', duration_ms: 20 }));
-        assert_eq!(receiver.expire(now + Duration::from_millis(400)), None);
-    }
-
-    #[test]
-    fn an_older_event_does_not_come_back() {
-        let now = Instant::now();
-        let mut receiver = EventReceiver::default();
-        assert!(receiver.packet(5_000, &payload(1, true, 160), 8_000, now).is_some());
-        assert_eq!(receiver.packet(4_000, &payload(2, true, 160), 8_000, now), None);
-        let later = now + Duration::from_secs(3);
-        assert!(receiver.packet(4_000, &payload(1, true, 160), 8_000, later).is_some(), "of another clock");
-    }
-
-    #[test]
-    fn a_long_event_in_segments_is_one_digit() {
-        let now = Instant::now();
-        let mut receiver = EventReceiver::default();
-        assert_eq!(receiver.packet(0, &payload(15, false, u16::MAX), 8_000, now), None);
-        assert_eq!(receiver.packet(65_535, &payload(15, false, 160), 8_000, now), None);
-        let digit = receiver.packet(65_535, &payload(15, true, 8_065), 8_000, now);
-        assert_eq!(digit, Some(Digit { digit: 'D', duration_ms: 9_200 }));
-    }
-
-    #[test]
-    fn the_length_counts_in_the_clock_of_the_event() {
-        let now = Instant::now();
-        let mut receiver = EventReceiver::default();
-        let digit = receiver.packet(7, &payload(5, true, 4_800), 48_000, now);
-        assert_eq!(digit, Some(Digit { digit: '5', duration_ms: 100 }));
-        assert_eq!((code('5'), code('#'), code('d'), code('E')), (Some(5), Some(11), Some(15), None));
-    }
-
-    #[test]
-    fn other_events_and_short_payloads_are_no_digits() {
-        let now = Instant::now();
-        let mut receiver = EventReceiver::default();
-        assert_eq!(receiver.packet(0, &payload(16, true, 160), 8_000, now), None, "flash");
-        assert_eq!(receiver.packet(900, &[1, 0x80, 0], 8_000, now), None);
     }
 }

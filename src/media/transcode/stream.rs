@@ -16,6 +16,7 @@ use crate::forward::{Header, OutSpace};
 use crate::remote::SendFormat;
 use crate::rtp::packet::HEADER_LEN;
 use crate::rtp::stream_clock::{Arrived, StreamClock, TICKS_HZ};
+use crate::rtp::telephone_event::EventUpdate;
 
 /// Bit rate of speech, bits a second, unless the far end wants less.
 const BITRATE: u32 = 24_000;
@@ -169,14 +170,14 @@ impl Transcoder {
 
     /// Prepares for a new stream of the far end.
     pub fn restart(&mut self) {
-        (self.clock, self.expected) = (StreamClock::default(), None);
+        (self.clock, self.expected, self.event) = (StreamClock::default(), None, None);
         self.forget_early();
     }
 
     /// Restarts on the leg's timeline, as other packets were sent since, or none yet.
     fn resume(&mut self, at: u64, space: &OutSpace) {
         self.next = space.timestamp_at(at, self.plan.to.codec.clock_rate());
-        (self.filled, self.mark, self.event) = (0, true, None);
+        (self.filled, self.mark) = (0, true);
         (self.expected, self.used) = (None, Some(space.sequence));
         self.forget_early();
     }
@@ -359,12 +360,13 @@ impl Transcoder {
         let ahead = self.expected.map_or(0, |expected| (position - expected.place).max(0));
         let ahead = self.to_samples(u32::try_from(ahead).unwrap_or(0), TICKS_HZ);
         let begins = self.next.wrapping_add(self.to_ticks(ahead, clock));
-        let Some(written) = event::write(&mut self.event, &events, rate, header.timestamp, payload, begins)
-        else {
-            return Heard::Undecodable;
-        };
-        let marker = written.first;
-        self.send(events.to.0, marker, written.timestamp, &written.payload, at, space, send);
+        let Some(update) = EventUpdate::read(header, payload, rate) else { return Heard::Undecodable };
+        if let Some(written) = event::write(&mut self.event, events.to.1, &update, at, begins) {
+            for n in 0..written.copies {
+                let marker = written.first && n == 0;
+                self.send(events.to.0, marker, written.timestamp, &written.payload, at, space, send);
+            }
+        }
         let sequence = sequence.wrapping_add(1);
         let first = Expected { sequence, place: position, undecoded: false };
         self.expected = Some(self.expected.map_or(first, |expected| Expected { sequence, ..expected }));

@@ -276,7 +276,15 @@ fn digits_pass_beside_the_audio_in_its_clock() {
     let audio = begins + 3 * 960;
     assert_eq!(
         lab.line()[2..],
-        [(1_003, begins, true), (1_004, begins, false), (1_005, begins, false), (1_006, audio, true)]
+        [
+            (1_003, begins, true),
+            (1_004, begins, false),
+            (1_005, begins, false),
+            (1_006, begins, false),
+            (1_007, begins, false),
+            (1_008, audio, true),
+        ],
+        "its end goes out three times"
     );
     let payloads: Vec<_> =
         lab.sent[2..5].iter().map(|(header, payload)| (header.payload_type, &payload[..])).collect();

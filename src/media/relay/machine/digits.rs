@@ -30,7 +30,7 @@ impl Machine {
         let Some(header) = Header::read(datagram) else { return };
         self.event(now, slot, datagram, true, true);
         let Some(endpoint) = self.at(slot) else { return };
-        if endpoint.keeps_back(header.timestamp, true) {
+        if endpoint.keeps_back() {
             endpoint.state.withhold(header.payload_len, datagram.len());
             return;
         }

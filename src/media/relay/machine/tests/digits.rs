@@ -57,8 +57,10 @@ fn who_takes_no_events_or_is_held_gets_none() {
 fn a_digit_of_a_stream_that_begins_anew_is_told_whatever_its_clock_shows() {
     for joined in [true, false] {
         let mut lab = if joined { Lab::joined() } else { Lab::new(2) };
+        let mut sequence = 500;
         let mut press = |ssrc: u32, timestamp: u32, code: u8, flags: u8| {
-            lab.put(0, party(0), packet(101, 500, timestamp, ssrc, &[code, flags, 3, 32]));
+            sequence += 1;
+            lab.put(0, party(0), packet(101, sequence, timestamp, ssrc, &[code, flags, 3, 32]));
             lab.run(FRAME * 5);
         };
         press(70, 100_000, 5, 0x8A);
