@@ -70,6 +70,36 @@ impl Energy {
     }
 }
 
+/// Level above which every frame is speech, dBov.
+const LOUD: f32 = -46.0;
+/// Level below which none is, dBov: comfort noise and the idle line of a codec are softer.
+const SOFTEST: f32 = -60.0;
+/// Speech is louder than the line's noise by this much, dB.
+const ABOVE_NOISE: f32 = 9.0;
+/// How fast the noise is believed to rise, dB a frame of 20 ms: a word is not taken for noise.
+const NOISE_RISES: f32 = 0.02;
+
+/// Tells speech from the noise of its line, which it learns: soft speech into silence is speech.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct SpeechDetector {
+    /// The lowest level lately, dBov.
+    noise: f32,
+}
+
+impl Default for SpeechDetector {
+    fn default() -> Self {
+        SpeechDetector { noise: SOFTEST - ABOVE_NOISE }
+    }
+}
+
+impl SpeechDetector {
+    /// Whether a frame of 20 ms with this level (dBov) is speech.
+    pub fn hears(&mut self, level: f32) -> bool {
+        self.noise = level.clamp(SOFTEST - ABOVE_NOISE, self.noise + NOISE_RISES);
+        level > (self.noise + ABOVE_NOISE).min(LOUD)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,5 +135,17 @@ mod tests {
         assert!((Energy::of(&sine).dbov().unwrap() + 3.01).abs() < 0.01);
         assert_eq!(Energy::of(&[i16::MIN; 160]).dbov(), Some(0.0));
         assert_eq!(Energy::of(&[0; 160]).dbov(), None);
+    }
+
+    #[test]
+    fn soft_speech_is_speech_and_the_noise_of_a_line_is_none_after_a_while() {
+        let mut quiet = SpeechDetector::default();
+        assert!(!(0..500).any(|_| quiet.hears(-70.0)), "an idle line");
+        assert!((0..250).all(|_| quiet.hears(-54.0)), "a soft voice, five seconds without a pause");
+        let mut noisy = SpeechDetector::default();
+        assert!((0..1_000).filter(|_| noisy.hears(-52.0)).count() < 500, "a noisy line");
+        assert!(!noisy.hears(-50.0), "its noise varies");
+        assert!(noisy.hears(-42.0), "a voice above it");
+        assert!((0..100_000).all(|_| noisy.hears(-40.0)), "however long");
     }
 }

@@ -3,15 +3,13 @@
 
 use super::line::Line;
 use super::{Formats, Mono, Plan, Side};
-use crate::mix::Energy;
+use crate::mix::{Energy, SpeechDetector};
 use crate::timeline;
 
 /// How long to wait for reordered packets, ns; later ones are lost.
 const ORDERED: u64 = 300_000_000;
 /// Maximum lag of a packet behind its position at which it is still written, ns.
 const PLACED: u64 = 200_000_000;
-/// RMS over 20 ms below which audio is silence: about -46 dBov.
-const SILENT: f64 = 164.0;
 
 /// The state of one recording.
 pub struct Sheet {
@@ -34,6 +32,7 @@ struct Silence {
     spoken: i64,
     /// Energy of the current 20 ms.
     energy: Energy,
+    detector: SpeechDetector,
 }
 
 /// Maps times to positions; paused time takes none.
@@ -99,7 +98,8 @@ impl Sheet {
         let clock = Clock { rate_hz, pauses: Vec::new() };
         let samples = |duration: std::time::Duration| clock.samples(duration.as_nanos() as u64);
         let most = plan.silence.map(samples);
-        let silence = Silence { most, samples: 0, spoken: 0, energy: Energy::default() };
+        let (energy, detector) = (Energy::default(), SpeechDetector::default());
+        let silence = Silence { most, samples: 0, spoken: 0, energy, detector };
         Sheet {
             rate_hz,
             stereo: plan.stereo,
@@ -208,7 +208,8 @@ impl Silence {
     fn is_too_long(&mut self, sample: i16, look: i64) -> bool {
         self.energy.add(&[sample]);
         if self.energy.samples == look as u64 {
-            let silent = std::mem::take(&mut self.energy).rms() < SILENT;
+            let level = std::mem::take(&mut self.energy).dbov();
+            let silent = !level.is_some_and(|level| self.detector.hears(level as f32));
             self.samples = if silent { self.samples + look } else { 0 };
             self.spoken += if silent { 0 } else { look };
         }

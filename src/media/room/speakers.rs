@@ -1,19 +1,19 @@
-//! Speaker selection: the few loudest members are mixed, with hysteresis, so that a cough does not
-//! displace a speaker. In a small room all members are mixed.
+//! Speaker selection: the few loudest members are mixed, however soft they are, with hysteresis, so that a cough
+//! does not displace a speaker. In a small room all members are mixed.
 
-use crate::mix::Energy;
+use crate::mix::{Energy, SpeechDetector};
 
 /// Maximum number of members mixed.
 pub const MIXED: usize = 4;
 
-/// Level above which audio counts as speech, dBov.
-const SPEECH: f32 = -45.0;
-/// A louder member displaces one that is mixed if it is louder by this much, dB.
+/// A louder member displaces one that is mixed and speaks if it is louder by this much, dB.
 const LEAD: f32 = 6.0;
+/// The same for one that does not speak.
+const LEAD_OVER_NOISE: f32 = 3.0;
 /// How fast a level falls, dB per tick; it rises at once, so that no word loses its beginning.
 const FALL: f32 = 1.5;
-/// Quiet ticks after which a member has stopped speaking: half a second.
-const QUIET: u8 = 25;
+/// Quiet ticks after which a member has stopped speaking: six tenths of a second.
+const QUIET: u8 = 30;
 /// The level of silence.
 const SILENCE: f32 = -96.0;
 
@@ -22,6 +22,7 @@ const SILENCE: f32 = -96.0;
 pub struct Speaker {
     pub(super) level: f32,
     pub(super) quiet: u8,
+    pub(super) detector: SpeechDetector,
     /// The member is not muted.
     pub has_voice: bool,
     /// The member is mixed.
@@ -32,7 +33,14 @@ pub struct Speaker {
 
 impl Default for Speaker {
     fn default() -> Self {
-        Speaker { level: SILENCE, quiet: 0, has_voice: true, mixed: false, speaks: false }
+        Speaker {
+            level: SILENCE,
+            quiet: 0,
+            detector: SpeechDetector::default(),
+            has_voice: true,
+            mixed: false,
+            speaks: false,
+        }
     }
 }
 
@@ -42,10 +50,20 @@ impl Speaker {
         let frame = frame.filter(|_| self.has_voice);
         let now = frame.and_then(|frame| Energy::of(frame).dbov()).map_or(SILENCE, |level| level as f32);
         self.level = now.max(self.level - FALL).max(SILENCE);
-        self.quiet = if self.level > SPEECH { 0 } else { self.quiet.saturating_add(1) };
+        let is_speech = self.detector.hears(now);
+        self.quiet = if is_speech { 0 } else { self.quiet.saturating_add(1) };
         let before = self.speaks;
-        self.speaks = self.has_voice && (self.level > SPEECH || before && self.quiet < QUIET);
+        self.speaks = self.has_voice && (is_speech || before && self.quiet < QUIET);
         before != self.speaks
+    }
+
+    fn is_audible(&self) -> bool {
+        self.has_voice && self.level > SILENCE
+    }
+
+    /// The level that another member has to exceed to displace this one, dBov.
+    fn stands_at(&self) -> f32 {
+        self.level + if self.speaks { LEAD } else { LEAD_OVER_NOISE }
     }
 }
 
@@ -57,11 +75,11 @@ pub(super) fn choose<T>(all: &mut [T], speaker: impl Fn(&mut T) -> &mut Speaker)
     }
     let mut mixed = 0;
     for it in all.iter_mut().map(&speaker) {
-        it.mixed &= it.speaks;
+        it.mixed &= it.is_audible();
         mixed += usize::from(it.mixed);
     }
     loop {
-        let waiting = all.iter_mut().map(&speaker).filter(|it| it.speaks && !it.mixed);
+        let waiting = all.iter_mut().map(&speaker).filter(|it| it.is_audible() && !it.mixed);
         let Some(loudest) = waiting.max_by(|a, b| a.level.total_cmp(&b.level)) else { return };
         if mixed < MIXED {
             loudest.mixed = true;
@@ -70,8 +88,8 @@ pub(super) fn choose<T>(all: &mut [T], speaker: impl Fn(&mut T) -> &mut Speaker)
         }
         let level = loudest.level;
         let there = all.iter_mut().map(&speaker).filter(|it| it.mixed);
-        let Some(weakest) = there.min_by(|a, b| a.level.total_cmp(&b.level)) else { return };
-        if level <= weakest.level + LEAD {
+        let Some(weakest) = there.min_by(|a, b| a.stands_at().total_cmp(&b.stands_at())) else { return };
+        if level <= weakest.stands_at() {
             return;
         }
         weakest.mixed = false;
