@@ -122,18 +122,23 @@ fn since(now: &EndpointStats, before: &EndpointStats) -> EndpointStats {
             send_failed: d.send_failed.saturating_sub(b.send_failed),
         },
         lost: now.lost.saturating_sub(before.lost),
+        rtcp: RtcpStats {
+            far_lost: now.rtcp.far_lost.map(|lost| lost.saturating_sub(before.rtcp.far_lost.unwrap_or(0))),
+            ..now.rtcp
+        },
         ..now.without_samples()
     }
 }
 
 /// Statistics of a leg's media; with a MOS if packets were received in a codec that the E-model has
-/// parameters for.
+/// parameters for: that of the direction with more loss.
 pub(super) fn quality_of(stats: &EndpointStats, codec: Option<&str>) -> Quality {
     let received = stats.received.packets;
     let loss = 100.0 * stats.lost as f64 / (stats.lost + received).max(1) as f64;
     let delay = stats.rtcp.rtt_ms.unwrap_or(0.0) / 2.0 + PLAYOUT_MS;
     let curve = codec.and_then(|codec| codec.parse().ok()).map(Codec::curve);
-    let mos = |curve| Rating { curve, loss_pct: loss, burst_ratio: 1.0, delay_ms: delay }.mos();
+    let loss_pct = loss.max(stats.far_loss_pct().unwrap_or(0.0));
+    let mos = |curve| Rating { curve, loss_pct, burst_ratio: 1.0, delay_ms: delay }.mos();
     let round = |value: f64| (value * 100.0).round() / 100.0;
     Quality {
         packets_received: received,

@@ -46,13 +46,15 @@ pub enum Cause {
     Stopped,
     /// The party's receiver reports that (nearly) none of the packets sent to it arrived.
     LostOnTheWay,
+    /// The party sends RTCP, and nothing in it is about the packets sent to it.
+    ReportsNothing,
     /// High packet loss.
     Lossy,
 }
 
 impl Cause {
     /// Every cause.
-    pub const ALL: [Cause; 19] = [
+    pub const ALL: [Cause; 20] = [
         Cause::NeverReceived,
         Cause::BehindNat,
         Cause::OtherAddress,
@@ -71,6 +73,7 @@ impl Cause {
         Cause::SendFailed,
         Cause::Stopped,
         Cause::LostOnTheWay,
+        Cause::ReportsNothing,
         Cause::Lossy,
     ];
 
@@ -95,6 +98,7 @@ impl Cause {
             Cause::SendFailed => "send_failed",
             Cause::Stopped => "stopped",
             Cause::LostOnTheWay => "lost_on_the_way",
+            Cause::ReportsNothing => "reports_nothing",
             Cause::Lossy => "lossy",
         }
     }
@@ -161,6 +165,10 @@ impl Cause {
                 "The party went silent without saying so: a lost network, a NAT that forgot, a phone without \
                  power; with silence suppression it may be meant so."
             }
+            Cause::ReportsNothing => {
+                "It probably hears nothing: see the firewall at the party and on the way to it, and whether it \
+                 signals where it really receives. Packets lost behind b2b are seen only in its RTCP."
+            }
             Cause::LostOnTheWay => {
                 "Packets leave here and do not arrive: see the party's firewall, and whether it signals where \
                  it really receives."
@@ -191,6 +199,7 @@ impl fmt::Display for Cause {
             Cause::SendFailed => "sending failed",
             Cause::Stopped => "the stream stopped",
             Cause::LostOnTheWay => "lost on the way to the party",
+            Cause::ReportsNothing => "the party's RTCP reports none of what was sent to it",
             Cause::Lossy => "much was lost",
         })
     }

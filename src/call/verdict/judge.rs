@@ -13,6 +13,8 @@ const STOPPED_FOR: Duration = Duration::from_secs(10);
 const PACKET: Duration = Duration::from_millis(20);
 /// Audible loss, in percent.
 const LOSSY_PCT: f64 = 5.0;
+/// Loss at which speech cannot be followed, in percent.
+const HEAVY_PCT: f64 = 20.0;
 /// Loss at which nothing is heard, in percent.
 const LOST_PCT: f64 = 95.0;
 
@@ -25,7 +27,10 @@ pub fn judge(facts: &CallFacts) -> Verdict {
     let mut findings = Vec::new();
     let from_a = direction(facts, talk, &facts.a, &facts.b, &mut findings);
     let from_b = direction(facts, talk, &facts.b, &facts.a, &mut findings);
+    let is_heavy =
+        |leg: &LegFacts| [loss_from(leg), loss_to(leg)].into_iter().flatten().any(|lost| lost > HEAVY_PCT);
     let audio = match (from_a, from_b) {
+        (true, true) if is_heavy(&facts.a) || is_heavy(&facts.b) => Audio::Lossy,
         (true, true) => Audio::BothWays,
         (true, false) => Audio::OnlyFromCaller,
         (false, true) => Audio::OnlyFromCallee,
@@ -213,6 +218,11 @@ fn why_nothing_arrived(to: &LegFacts) -> Option<(Cause, String)> {
             format!("{sent} packets went to {target}; the party's signalling is from {signalling}");
         return Some((Cause::SentToPrivate, evidence));
     }
+    if to.stats.rtcp.reports_nothing() {
+        let reports = to.stats.rtcp.unreported;
+        let evidence = format!("{sent} packets were sent to it; its last {reports} reports mention none");
+        return Some((Cause::ReportsNothing, evidence));
+    }
     let lost = loss_to(to).filter(|lost| *lost >= LOST_PCT)?;
     Some((Cause::LostOnTheWay, format!("the party's RTCP reports {lost:.0} % of {sent} packets as lost")))
 }
@@ -249,8 +259,7 @@ fn loss_from(leg: &LegFacts) -> Option<f64> {
 
 /// The loss that a party reports for packets sent to it, in percent.
 fn loss_to(leg: &LegFacts) -> Option<f64> {
-    let lost = leg.stats.rtcp.far_lost.filter(|lost| *lost > 0)?;
-    Some((100.0 * f64::from(lost) / leg.stats.sent.packets.max(1) as f64).min(100.0))
+    leg.stats.far_loss_pct().filter(|lost| *lost > 0.0)
 }
 
 fn address(address: Option<SocketAddr>) -> String {

@@ -90,6 +90,8 @@ pub enum Audio {
     OnlyFromCallee,
     /// Neither was heard.
     Nobody,
+    /// Both were heard, but one of them with more than a fifth of it lost.
+    Lossy,
     /// No statement is possible: not answered, too short, or direct media.
     NotJudged,
 }
@@ -139,6 +141,7 @@ impl fmt::Display for Audio {
             Audio::OnlyFromCaller => "one-way audio: the callee was not heard",
             Audio::OnlyFromCallee => "one-way audio: the caller was not heard",
             Audio::Nobody => "no audio: neither was heard",
+            Audio::Lossy => "bad audio: much of what a party should hear was lost",
             Audio::NotJudged => "audio not judged",
         })
     }

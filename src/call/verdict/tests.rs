@@ -224,8 +224,21 @@ fn cases() -> Vec<Case> {
             &[(B, Cause::Lossy)],
             &["10.0 %", "reports"],
         ),
+        case(
+            to_b(|b| b.stats.rtcp.far_lost = Some(900)),
+            Lossy,
+            &[(B, Cause::Lossy)],
+            &["30.0 %", "bad audio"],
+        ),
         case(to_b(|b| b.stats.rtcp.far_lost = Some(-5)), BothWays, &[], &[]),
-        case(to_b(|b| b.stats.lost = 1_000), BothWays, &[(B, Cause::Lossy)], &["25.0 %", "arrive here"]),
+        case(to_b(|b| b.stats.rtcp.unreported = 1), BothWays, &[], &[]),
+        case(
+            to_b(|b| b.stats.rtcp.unreported = 11),
+            OnlyFromCallee,
+            &[(B, Cause::ReportsNothing)],
+            &["3000 packets were sent", "last 11 reports"],
+        ),
+        case(to_b(|b| b.stats.lost = 1_000), Lossy, &[(B, Cause::Lossy)], &["25.0 %", "arrive here"]),
         case(to_b(|b| b.stats.lost = 30), BothWays, &[], &[]),
         Case {
             notes: &[(B, Cause::AddressDiffers)],

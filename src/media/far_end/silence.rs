@@ -38,6 +38,16 @@ impl Silence {
         again
     }
 
+    /// Restarts counting at `at`, since the party has shown that it is there without RTP. Returns
+    /// whether counting was off.
+    pub fn is_alive(&mut self, at: u64) -> bool {
+        let again = self.heard(at);
+        if self.expects {
+            self.since = at;
+        }
+        again
+    }
+
     /// Restarts counting if RTP was last received after the timeout was raised, that is, within the
     /// last timeout period.
     pub fn look_back(&mut self, at: u64, last: u64) {

@@ -149,6 +149,16 @@ impl EndpointStats {
         }
     }
 
+    /// The loss of packets sent to the party, in percent, as its RTCP tells it; all of them are lost to one
+    /// that reports none. `None` if it reports nothing at all.
+    pub fn far_loss_pct(&self) -> Option<f64> {
+        if self.rtcp.reports_nothing() {
+            return Some(100.0);
+        }
+        let lost = f64::from(self.rtcp.far_lost?.max(0));
+        Some((100.0 * lost / self.sent.packets.max(1) as f64).min(100.0))
+    }
+
     /// A copy without the samples.
     pub fn without_samples(&self) -> Self {
         EndpointStats {

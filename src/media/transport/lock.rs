@@ -261,6 +261,15 @@ impl SourceLock {
         self.rank(source).map_or_else(former, |rank| rank != Rank::Neighbour)
     }
 
+    /// Whether RTCP from `source` shows that the party is there: it comes from the host of the believed
+    /// source, or is authenticated.
+    pub fn shows_life(&self, source: SocketAddr) -> bool {
+        self.believed.is_some_and(|(known, rank)| {
+            let same_host = known.ip().to_canonical() == source.ip().to_canonical();
+            rank != Rank::Neighbour && (same_host || self.authenticates)
+        })
+    }
+
     /// Whether keys of the believed source count.
     pub fn admits_keys(&self) -> bool {
         self.believed.is_none_or(|(_, rank)| rank != Rank::Neighbour)

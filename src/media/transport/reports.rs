@@ -39,8 +39,19 @@ pub struct RtcpStats {
     pub far_fraction_lost: Option<u8>,
     /// The same since the start, in packets.
     pub far_lost: Option<i32>,
+    /// Reports in a row up to the last that say nothing of our stream, though we were sending.
+    #[serde(default)]
+    pub unreported: u32,
     /// Whether the far end has sent BYE.
     pub bye: bool,
+}
+
+impl RtcpStats {
+    /// Whether the far end sends reports, and the last ones say nothing of what is sent to it. The first
+    /// may have crossed the first packets.
+    pub fn reports_nothing(&self) -> bool {
+        self.unreported >= 2
+    }
 }
 
 /// Our stream, as reported in a sender report.
@@ -117,6 +128,7 @@ impl Reports {
     /// Records that our SSRC has changed (§8.2).
     pub fn new_ssrc(&mut self) {
         self.sent = [0; 2];
+        self.stats.unreported = 0;
     }
 
     /// Writes a compound packet and returns its length.
@@ -177,8 +189,11 @@ impl Reports {
         if let Some(block) = received.block {
             self.stats.rtt_ms = rtcp::round_trip_ms(&block, wall.middle()).or(self.stats.rtt_ms);
             self.stats.blocks += 1;
+            self.stats.unreported = 0;
             self.stats.far_fraction_lost = Some(block.fraction_lost);
             self.stats.far_lost = Some(block.cumulative_lost);
+        } else if self.sent[0] > self.sent[1] {
+            self.stats.unreported = self.stats.unreported.saturating_add(1);
         }
         Some(received.ssrc)
     }
@@ -222,6 +237,30 @@ mod tests {
         reports.new_stream();
         let stream = Receiving { expected: 4, received: 2, ..stream };
         assert_eq!(report(&mut reports, SENDING, Some(stream)).block.expect("a block").fraction_lost, 128);
+    }
+
+    #[test]
+    fn reports_without_our_stream_count_while_we_send() {
+        let theirs = |block| {
+            let mut buffer = [0; MAX_LEN];
+            let report = Report { ssrc: 7, sender: None, block, cname: b"far", bye: false };
+            let len = report.write(&mut buffer);
+            buffer[..len].to_vec()
+        };
+        let (silent, now) = (theirs(None), (NtpTime(1 << 40), 5_000_000_000));
+        let mut reports = Reports::new(&mut StdRng::seed_from_u64(1));
+        let hear = |reports: &mut Reports, packets, datagram: &[u8]| {
+            report(reports, Sending { packets, ..SENDING }, None);
+            reports.received(now, datagram, SENDING.ssrc);
+            (reports.stats.unreported, reports.stats.reports_nothing())
+        };
+        assert_eq!(hear(&mut reports, 0, &silent), (0, false), "nothing was sent");
+        assert_eq!(hear(&mut reports, 50, &silent), (1, false), "it may have crossed");
+        assert_eq!(hear(&mut reports, 300, &silent), (2, true));
+        assert_eq!(hear(&mut reports, 300, &silent), (2, true), "sending rests");
+        let stream = Receiving { ssrc: SENDING.ssrc, expected: 9, received: 9, highest: 9, jitter: 0 };
+        let block = Reports::new(&mut StdRng::seed_from_u64(2)).block(&stream, 1);
+        assert_eq!(hear(&mut reports, 550, &theirs(Some(block))), (0, false), "it hears again");
     }
 
     #[test]

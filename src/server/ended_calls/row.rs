@@ -120,12 +120,13 @@ pub const DISPOSITIONS: [(Disposition, &str); 5] = [
 ];
 
 /// In the database's numbering.
-pub const AUDIO: [(Audio, &str); 5] = [
+pub const AUDIO: [(Audio, &str); 6] = [
     (Audio::BothWays, "both_ways"),
     (Audio::OnlyFromCaller, "only_from_caller"),
     (Audio::OnlyFromCallee, "only_from_callee"),
     (Audio::Nobody, "nobody"),
     (Audio::NotJudged, "not_judged"),
+    (Audio::Lossy, "lossy"),
 ];
 
 /// The database's number of a value.

@@ -15,6 +15,7 @@ use b2b_base::util::ntp::NtpTime;
 
 mod digits;
 mod keys;
+mod life;
 mod locals;
 mod measures;
 mod noise;

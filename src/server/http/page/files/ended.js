@@ -12,7 +12,8 @@ const REST_MS = 3000;
 export const POOR_MOS = 3.6;
 
 const KINDS = { answered: 'good', no_answer: 'idle', cancelled: 'idle', busy: 'warn', failed: 'bad' };
-const AUDIO = { both_ways: 'both ways', only_from_caller: 'callee not heard', only_from_callee: 'caller not heard', nobody: 'none' };
+const AUDIO = { both_ways: 'both ways', only_from_caller: 'callee not heard', only_from_callee: 'caller not heard', nobody: 'none',
+  lossy: 'much lost' };
 
 function audio(call) {
   if (!call.audio || call.audio === 'not_judged') return '–';

@@ -1,0 +1,46 @@
+//! RTCP of a party that sends no RTP any more.
+
+use super::*;
+
+/// RTCP of party 0, without a block.
+fn report_of(lab: &mut Lab, source: SocketAddr, bye: bool) {
+    let mut buffer = [0; rtcp::MAX_LEN];
+    let len = Report { ssrc: 70, sender: None, block: None, cname: b"x", bye }.write(&mut buffer);
+    lab.machine.packet(lab.now, 0, Channel::Rtcp, source, &mut buffer[..len], &mut lab.wire);
+}
+
+/// Timeouts of party 0 in 30 s with such a report every 5 s.
+fn timeouts(lab: &mut Lab, source: SocketAddr) -> usize {
+    lab.events();
+    for _ in 0..6 {
+        report_of(lab, source, false);
+        lab.run(Duration::from_secs(5));
+    }
+    lab.events().iter().filter(|event| **event == RelayEvent::Timeout { id: id(0) }).count()
+}
+
+#[test]
+fn rtcp_of_the_locked_host_keeps_a_muted_party_alive() {
+    let mut lab = Lab::joined();
+    lab.talk(0, 1, 5);
+    let reports_from = SocketAddr::new(party(0).ip(), party(0).port() + 1);
+    assert_eq!(timeouts(&mut lab, reports_from), 0);
+    lab.run(Duration::from_secs(6));
+    assert!(lab.events().contains(&RelayEvent::Timeout { id: id(0) }), "10 s after the last report");
+    assert_eq!(timeouts(&mut lab, reports_from), 0, "it was away");
+    lab.run(Duration::from_secs(6));
+    assert!(lab.events().contains(&RelayEvent::Timeout { id: id(0) }), "and is away again");
+}
+
+#[test]
+fn rtcp_of_others_or_after_its_bye_keeps_no_party_alive() {
+    let mut lab = Lab::joined();
+    assert_eq!(timeouts(&mut lab, party(0)), 1, "no RTP has ever come");
+    let mut lab = Lab::joined();
+    lab.talk(0, 1, 5);
+    assert_eq!(timeouts(&mut lab, "192.0.2.77:4000".parse().unwrap()), 1, "another host");
+    let mut lab = Lab::joined();
+    lab.talk(0, 1, 5);
+    report_of(&mut lab, party(0), true);
+    assert_eq!(timeouts(&mut lab, party(0)), 1, "it has said BYE");
+}
