@@ -203,6 +203,7 @@ impl Event {
             | Event::MediaStarted { call, .. }
             | Event::MediaSourceChanged { call, .. }
             | Event::MediaWithheld { call, .. }
+            | Event::MediaReplayed { call, .. }
             | Event::MediaTimeout { call, .. }
             | Event::Digit { call, .. }
             | Event::Quality { call, .. }

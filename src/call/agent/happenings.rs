@@ -137,6 +137,7 @@ impl AgentService {
             RelayEvent::SourceChanged { .. }
             | RelayEvent::SourceRefused { .. }
             | RelayEvent::Withheld { .. }
+            | RelayEvent::Replayed { .. }
             | RelayEvent::Speaking { .. } => {}
         }
     }

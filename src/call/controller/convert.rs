@@ -84,6 +84,7 @@ impl TryFrom<RelayEvent> for MediaEvent {
             RelayEvent::SourceRefused { id, from } => {
                 MediaEvent::SourceRefused { endpoint: endpoint_id(id), from }
             }
+            RelayEvent::Replayed { id } => MediaEvent::Replayed { endpoint: endpoint_id(id) },
             RelayEvent::Withheld { id, to } => MediaEvent::Withheld { endpoint: endpoint_id(id), to },
             RelayEvent::Digit { id, digit, duration_ms, passed_on, by_tone } => {
                 MediaEvent::Digit { endpoint: endpoint_id(id), digit, duration_ms, passed_on, by_tone }

@@ -249,6 +249,12 @@ pub enum MediaEvent {
         /// The address in its description.
         to: SocketAddr,
     },
+    /// The party's SRTP comes with used numbers only: it has restarted its stream under the same key and
+    /// SSRC, and is not heard. Reported once.
+    Replayed {
+        /// The party's endpoint.
+        endpoint: EndpointId,
+    },
     /// The party has given a host name in place of its address, which [`Bound::sdp_names`] allows; its RTP is
     /// awaited. Reported once a name.
     HostNamed {

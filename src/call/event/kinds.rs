@@ -336,8 +336,7 @@ pub enum Event {
     },
     /// RTP arrives, but none of it from an accepted address.
     MediaRefused(MediaRefused),
-    /// No RTP goes to the signalled address of the party: it may not name that address, or none has ever come from
-    /// there.
+    /// No RTP goes to the signalled address of the party: it may not name it, or none has ever come from there.
     MediaWithheld {
         /// The call.
         call: CallId,
@@ -346,6 +345,13 @@ pub enum Event {
         /// The address in the party's session description.
         #[cfg_attr(feature = "schema", schema(value_type = String))]
         to: SocketAddr,
+    },
+    /// The party's SRTP restarts its numbers under the same key and SSRC, and is dropped.
+    MediaReplayed {
+        /// The call.
+        call: CallId,
+        /// The leg.
+        leg: LegId,
     },
     /// No RTP arrived for too long.
     MediaTimeout {

@@ -63,6 +63,7 @@ table! {
     MediaSourceChanged, "media_source_changed", Media;
     MediaRefused, "media_refused", Media;
     MediaWithheld, "media_withheld", Media;
+    MediaReplayed, "media_replayed", Media;
     MediaTimeout, "media_timeout", Media;
     Digit, "digit", Media;
     Quality, "quality", Media;

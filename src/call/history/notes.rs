@@ -99,6 +99,9 @@ pub(super) fn note(timeline: &mut Timeline, now: Instant, event: &Event) {
             let why = format_args!("from {to}: nothing ever came from there");
             timeline.media(now, *leg, "withheld", why);
         }
+        Event::MediaReplayed { leg, .. } => {
+            timeline.media(now, *leg, "replayed", "SRTP with used numbers only is dropped");
+        }
         Event::MediaTimeout { leg, silent_ms, .. } => {
             timeline.media(now, *leg, "silence", format_args!("{:.1} s", *silent_ms as f64 / 1_000.0));
         }

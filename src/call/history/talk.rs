@@ -114,6 +114,7 @@ fn since(now: &EndpointStats, before: &EndpointStats) -> EndpointStats {
             other_protocol: d.other_protocol.saturating_sub(b.other_protocol),
             source: d.source.saturating_sub(b.source),
             unauthenticated: d.unauthenticated.saturating_sub(b.unauthenticated),
+            replayed: d.replayed.saturating_sub(b.replayed),
             stream: d.stream.saturating_sub(b.stream),
             payload_type: d.payload_type.saturating_sub(b.payload_type),
             held: d.held.saturating_sub(b.held),
@@ -122,6 +123,7 @@ fn since(now: &EndpointStats, before: &EndpointStats) -> EndpointStats {
             send_failed: d.send_failed.saturating_sub(b.send_failed),
         },
         lost: now.lost.saturating_sub(before.lost),
+        replayed_since: now.replayed_since.filter(|_| d.replayed > b.replayed),
         rtcp: RtcpStats {
             far_lost: now.rtcp.far_lost.map(|lost| lost.saturating_sub(before.rtcp.far_lost.unwrap_or(0))),
             ..now.rtcp

@@ -224,6 +224,12 @@ impl Switch {
             MediaEvent::Withheld { endpoint, to } => {
                 self.tell_media(t, endpoint, |call, leg| News::MediaWithheld { call, leg, to });
             }
+            MediaEvent::Replayed { endpoint } => {
+                if let Some(leg) = self.calls.of_endpoint(endpoint) {
+                    tracing::warn!("leg {}: its SRTP restarts its numbers under the same key and is dropped", leg.0);
+                }
+                self.tell_media(t, endpoint, |call, leg| News::MediaReplayed { call, leg });
+            }
             MediaEvent::HostNamed { endpoint, family, host } => {
                 self.host_named(t, HostName { endpoint, family, host });
             }

@@ -30,6 +30,8 @@ pub enum Cause {
     OtherProtocol,
     /// Packets that fail SRTP authentication with the agreed key.
     Unauthenticated,
+    /// SRTP that restarts its numbers under the same key and SSRC.
+    Replayed,
     /// Packets that are not RTP.
     NotRtp,
     /// The party's stream was refused as unverified.
@@ -54,7 +56,7 @@ pub enum Cause {
 
 impl Cause {
     /// Every cause.
-    pub const ALL: [Cause; 20] = [
+    pub const ALL: [Cause; 21] = [
         Cause::NeverReceived,
         Cause::BehindNat,
         Cause::OtherAddress,
@@ -65,6 +67,7 @@ impl Cause {
         Cause::Undecodable,
         Cause::OtherProtocol,
         Cause::Unauthenticated,
+        Cause::Replayed,
         Cause::NotRtp,
         Cause::StreamRefused,
         Cause::HoldLeftOn,
@@ -90,6 +93,7 @@ impl Cause {
             Cause::Undecodable => "undecodable",
             Cause::OtherProtocol => "other_protocol",
             Cause::Unauthenticated => "unauthenticated",
+            Cause::Replayed => "replayed",
             Cause::NotRtp => "not_rtp",
             Cause::StreamRefused => "stream_refused",
             Cause::HoldLeftOn => "hold_left_on",
@@ -137,6 +141,11 @@ impl Cause {
             Cause::Unauthenticated => {
                 "SRTP was agreed on, and the party sends plain RTP or under another key: see its settings of \
                  encryption, and whether something on the way changes the keys in its SDP."
+            }
+            Cause::Replayed => {
+                "The party starts its stream again, after a hold for example, under the same key and SSRC. RFC 3711 \
+                 wants a new key or a new SSRC for that, else old packets could be played again: the party \
+                 needs an update, or calls without SRTP."
             }
             Cause::OtherProtocol => {
                 "The party expects ICE or SRTP (WebRTC): give it a route that offers them, or switch them \
@@ -191,6 +200,7 @@ impl fmt::Display for Cause {
             Cause::Undecodable => "payload that cannot be decoded",
             Cause::OtherProtocol => "STUN or DTLS instead of RTP",
             Cause::Unauthenticated => "not under the key of SRTP",
+            Cause::Replayed => "SRTP with numbers that were used before",
             Cause::NotRtp => "what came is no RTP",
             Cause::StreamRefused => "the stream was refused",
             Cause::HoldLeftOn => "hold left on",

@@ -74,8 +74,9 @@ fn direction(
         }
     }
     if came && !explained {
-        if let Some(evidence) = stopped(facts, from) {
-            add(Cause::Stopped, from, true, evidence);
+        if let Some((cause, evidence)) = stopped(facts, from) {
+            heard &= cause == Cause::Stopped;
+            add(cause, from, true, evidence);
         }
         if from.stats.dropped.source > 0 && from.stats.sources.refused.is_some() {
             add(Cause::OtherAddress, from, false, refused(from));
@@ -115,6 +116,9 @@ fn why_nothing_came(from: &LegFacts) -> (Cause, String) {
     }
     if dropped.source > 0 {
         return (Cause::OtherAddress, refused(from));
+    }
+    if let Some(evidence) = replayed(from, None) {
+        return (Cause::Replayed, evidence);
     }
     if dropped.unauthenticated > 0 {
         let evidence = format!("{} packets were plain or under another key", dropped.unauthenticated);
@@ -237,12 +241,32 @@ fn mismatch(from: &LegFacts) -> String {
     }
 }
 
-/// The evidence that the stream ended long before the call.
-fn stopped(facts: &CallFacts, from: &LegFacts) -> Option<String> {
+/// Why and since when the stream was not heard, up to the end of the call.
+fn stopped(facts: &CallFacts, from: &LegFacts) -> Option<(Cause, String)> {
     let last = from.stats.received.last?;
     let silent = facts.end.saturating_duration_since(last);
-    (silent >= STOPPED_FOR && from.direction.receive)
-        .then(|| format!("the last packet came {:.1} s before the end", silent.as_secs_f64()))
+    if let Some(evidence) = replayed(from, facts.answered) {
+        return Some((Cause::Replayed, evidence));
+    }
+    if silent < STOPPED_FOR || !from.direction.receive {
+        return None;
+    }
+    let last = format!("the last packet came {:.1} s before the end", silent.as_secs_f64());
+    match from.stats.dropped.unauthenticated {
+        refused if refused >= (silent.as_millis() / PACKET.as_millis() / 2) as u64 => {
+            let evidence = format!("{refused} packets were plain or under another key; of the others {last}");
+            Some((Cause::Unauthenticated, evidence))
+        }
+        _ => Some((Cause::Stopped, last)),
+    }
+}
+
+/// The evidence for SRTP that restarted its numbers.
+fn replayed(from: &LegFacts, answered: Option<std::time::Instant>) -> Option<String> {
+    let (since, packets) = (from.stats.replayed_since?, from.stats.dropped.replayed);
+    let after = answered.map(|answered| since.saturating_duration_since(answered).as_secs_f64());
+    let when = after.map(|after| format!(", since {after:.1} s after the answer")).unwrap_or_default();
+    Some(format!("{packets} packets with used numbers were dropped{when}"))
 }
 
 /// The signalled and the actual address, if the hosts differ. Another port is not reported.

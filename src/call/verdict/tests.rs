@@ -210,6 +210,26 @@ fn cases() -> Vec<Case> {
             &[(B, Cause::Stopped)],
             &["34.0 s before the end"],
         ),
+        case(
+            to_b(|b| {
+                let hold = b.stats.received.first.map(|at| at + Duration::from_secs(40));
+                (b.stats.received.last, b.stats.replayed_since) = (hold, hold);
+                b.stats.dropped.replayed = 900;
+            }),
+            caller,
+            &[(B, Cause::Replayed)],
+            &["900 packets", "since 40.0 s after"],
+        ),
+        case(to_b(|b| b.stats.dropped.replayed = 3), BothWays, &[], &[]),
+        case(
+            to_b(|b| {
+                b.stats.received.last = b.stats.received.first.map(|at| at + Duration::from_secs(40));
+                b.stats.dropped.unauthenticated = 950;
+            }),
+            caller,
+            &[(B, Cause::Unauthenticated)],
+            &["950 packets", "20.0 s before the end"],
+        ),
         case(to_b(|b| b.unreachable = 2_000), OnlyFromCallee, &[(B, Cause::Unreachable)], &["2000 of 3000"]),
         case(to_b(|b| b.unreachable = 3), BothWays, &[], &[]),
         case(

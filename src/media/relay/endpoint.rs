@@ -29,6 +29,9 @@ use crate::transport::reports::Receiving;
 /// Consecutive packets from one refused address before it is reported.
 const REFUSED: u32 = 50;
 
+/// Consecutive packets with used numbers before a restart of the stream is reported.
+const RESTARTED: u32 = 25;
+
 /// An address that no packet comes from.
 pub(super) const NOWHERE: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
 
@@ -40,6 +43,32 @@ pub(super) struct Refused {
     /// Consecutive packets from that address while no source is believed.
     in_vain: u32,
     pub told: bool,
+}
+
+/// SRTP packets with numbers that were used, and no other packet among them.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Replayed {
+    /// The number of believed packets before them.
+    after: u64,
+    in_a_row: u32,
+    began: u64,
+    /// When the first series that was reported began, ns; 0: none was.
+    pub since: u64,
+}
+
+impl Replayed {
+    /// Adds a packet that came after this number of believed ones. Returns whether to report the series.
+    pub fn add(&mut self, after: u64, at: u64) -> bool {
+        if self.in_a_row == 0 || self.after != after {
+            (self.after, self.in_a_row, self.began) = (after, 0, at);
+        }
+        self.in_a_row = self.in_a_row.saturating_add(1);
+        let report = self.since == 0 && self.in_a_row >= RESTARTED;
+        if report {
+            self.since = self.began;
+        }
+        report
+    }
 }
 
 /// An endpoint takes about 1.5 KB, and 12 KB with codec state where it transcodes.
@@ -64,6 +93,7 @@ pub(super) struct Endpoint {
     pub peer: Option<u32>,
     pub drops: Drops,
     pub refused: Refused,
+    pub replayed: Replayed,
     /// Allocated when the endpoint opens, so that reports do not allocate.
     accounted: Option<Box<Accounted>>,
     pub timeouts: u32,
@@ -123,6 +153,7 @@ impl Endpoint {
             peer: None,
             drops: Drops::default(),
             refused: Refused::default(),
+            replayed: Replayed::default(),
             accounted: None,
             timeouts: 0,
             armed: 0,
@@ -479,6 +510,7 @@ impl Endpoint {
             jitter: Duration::from_micros(jitter),
             payload_type: state.sound,
             payload_type_refused: self.refused_payload_type,
+            replayed_since: moment(self.replayed.since),
             digits: self.far.digits.count,
             transcoded: match &self.transcoder {
                 Some(transcoder) => self.transcoded.plus(&transcoder.stats),

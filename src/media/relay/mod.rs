@@ -151,6 +151,9 @@ pub enum RelayEvent {
     Withheld { id: RelayId, to: SocketAddr },
     /// Packets arrive, but none from an address that may be believed. Raised once.
     SourceRefused { id: RelayId, from: SocketAddr },
+    /// The far end's SRTP comes with used numbers only: it has restarted its stream under the same key and
+    /// SSRC, and is not heard. Raised once.
+    Replayed { id: RelayId },
     /// A digit by RFC 4733, once per event, or by tone (`by_tone`); `passed_on` is whether the
     /// other leg got it as an event.
     Digit { id: RelayId, digit: char, duration_ms: u32, passed_on: bool, by_tone: bool },

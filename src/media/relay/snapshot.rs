@@ -152,6 +152,7 @@ impl EndpointSnapshot {
             other_protocol,
             source,
             unauthenticated,
+            replayed,
             stream,
             payload_type,
             held,
@@ -160,7 +161,7 @@ impl EndpointSnapshot {
             send_failed,
         } = self.drops;
         snapshot::counters([malformed, other_protocol, source, unauthenticated, stream, payload_type])?;
-        snapshot::counters([held, unjoined, undecodable, send_failed])?;
+        snapshot::counters([replayed, held, unjoined, undecodable, send_failed])?;
         let TranscodeStats { decoded, encoded, concealed_ms } = self.transcoded;
         snapshot::counters([decoded, encoded, concealed_ms])?;
         snapshot::counters_32([self.ssrc_changes, self.timeouts, self.digits, self.lost_before])?;

@@ -29,8 +29,12 @@ pub struct Drops {
     pub other_protocol: u64,
     /// From an address other than the locked one: an injection.
     pub source: u64,
-    /// Where SRTP is agreed: plain, modified, replayed, or under another key.
+    /// Where SRTP is agreed: plain, modified, or under another key.
     pub unauthenticated: u64,
+    /// SRTP under the key with a number that was used: a copy, or a stream that restarts its numbers
+    /// (RFC 3711 §3.3.2).
+    #[serde(default)]
+    pub replayed: u64,
     /// Of a stream (SSRC) that is not confirmed yet, or has been replaced.
     pub stream: u64,
     /// A payload type that was not negotiated, or that the other leg does not support.
@@ -53,6 +57,7 @@ impl Drops {
             other_protocol,
             source,
             unauthenticated,
+            replayed,
             stream,
             payload_type,
             held,
@@ -64,6 +69,7 @@ impl Drops {
             + other_protocol
             + source
             + unauthenticated
+            + replayed
             + stream
             + payload_type
             + held
@@ -112,6 +118,8 @@ pub struct EndpointStats {
     pub payload_type: Option<u8>,
     /// The last payload type that was refused.
     pub payload_type_refused: Option<u8>,
+    /// Since when the far end has sent SRTP with used numbers only; the first time, if there were more.
+    pub replayed_since: Option<Instant>,
     /// Digits by RFC 4733.
     pub digits: u32,
     /// Packets decoded and encoded for the other leg; zero without transcoding.
@@ -141,6 +149,7 @@ impl EndpointStats {
             jitter: Duration::ZERO,
             payload_type: None,
             payload_type_refused: None,
+            replayed_since: None,
             digits: 0,
             transcoded: TranscodeStats::default(),
             timeouts: 0,
@@ -173,6 +182,7 @@ impl EndpointStats {
             jitter: self.jitter,
             payload_type: self.payload_type,
             payload_type_refused: self.payload_type_refused,
+            replayed_since: self.replayed_since,
             digits: self.digits,
             transcoded: self.transcoded,
             timeouts: self.timeouts,

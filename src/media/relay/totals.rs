@@ -54,7 +54,7 @@ impl From<&EndpointStats> for Totals {
 
 impl Totals {
     /// Pairs each counter with the other's.
-    fn each<'a>(&'a mut self, other: &'a Totals) -> [(&'a mut u64, u64); 20] {
+    fn each<'a>(&'a mut self, other: &'a Totals) -> [(&'a mut u64, u64); 21] {
         let (drops, others) = (&mut self.dropped, &other.dropped);
         [
             (&mut self.received.0, other.received.0),
@@ -71,6 +71,7 @@ impl Totals {
             (&mut drops.other_protocol, others.other_protocol),
             (&mut drops.source, others.source),
             (&mut drops.unauthenticated, others.unauthenticated),
+            (&mut drops.replayed, others.replayed),
             (&mut drops.stream, others.stream),
             (&mut drops.payload_type, others.payload_type),
             (&mut drops.held, others.held),

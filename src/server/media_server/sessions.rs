@@ -198,6 +198,10 @@ impl Sessions {
                 let Some((key, endpoint)) = whose(&state, &endpoint) else { return };
                 (key, Event::Withheld { endpoint, to })
             }
+            MediaEvent::Replayed { endpoint } => {
+                let Some((key, endpoint)) = whose(&state, &endpoint) else { return };
+                (key, Event::Replayed { endpoint })
+            }
             MediaEvent::HostNamed { endpoint, family, host } => {
                 let Some((key, endpoint)) = whose(&state, &endpoint) else { return };
                 (key, Event::HostNamed { endpoint, family, host })

@@ -151,13 +151,22 @@ impl Machine {
     /// Counts a datagram that SRTP refused: it was not from the holder of the key, or a replay.
     #[cold]
     pub fn refused(&mut self, arrival: Instant, slot: u32, datagram: &[u8], why: UnprotectError) {
-        let is_replayed = why == UnprotectError::Replayed;
+        let (is_replayed, is_rtp) = (why == UnprotectError::Replayed, classify(datagram) == Protocol::Rtp);
+        let at = self.ns(arrival);
         let Some(endpoint) = self.at(slot) else { return };
-        match &mut endpoint.local {
-            Some(local) if is_replayed => local.duplicates += 1,
-            _ => endpoint.drops.unauthenticated += 1,
+        let id = endpoint.id;
+        if is_replayed {
+            endpoint.drops.replayed += 1;
+            if let Some(local) = &mut endpoint.local {
+                local.duplicates += 1;
+            }
+        } else {
+            endpoint.drops.unauthenticated += 1;
         }
-        if classify(datagram) == Protocol::Rtp {
+        if is_replayed && is_rtp && endpoint.replayed.add(endpoint.state.packets, at) {
+            self.events.push_back(RelayEvent::Replayed { id });
+        }
+        if is_rtp {
             let verdict = if is_replayed { Verdict::Duplicate } else { Verdict::Unauthenticated };
             self.record(arrival, datagram, verdict);
         }

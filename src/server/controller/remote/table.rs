@@ -237,6 +237,7 @@ impl Table {
             | Event::SourceChanged { endpoint, .. }
             | Event::SourceRefused { endpoint, .. }
             | Event::Withheld { endpoint, .. }
+            | Event::Replayed { endpoint }
             | Event::HostNamed { endpoint, .. }
             | Event::Digit { endpoint, .. }
             | Event::Failed { endpoint, .. } => ours(*endpoint),
@@ -253,6 +254,7 @@ impl Table {
             Event::SourceChanged { endpoint, from, to } => MediaEvent::SourceChanged { endpoint, from, to },
             Event::SourceRefused { endpoint, from } => MediaEvent::SourceRefused { endpoint, from },
             Event::Withheld { endpoint, to } => MediaEvent::Withheld { endpoint, to },
+            Event::Replayed { endpoint } => MediaEvent::Replayed { endpoint },
             Event::HostNamed { endpoint, family, host } => MediaEvent::HostNamed { endpoint, family, host },
             Event::Digit { endpoint, digit, duration_ms, passed_on, by_tone } => {
                 MediaEvent::Digit { endpoint, digit, duration_ms, passed_on, by_tone }
