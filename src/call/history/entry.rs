@@ -45,7 +45,7 @@ pub(super) struct LegHistory {
     before: Option<Box<EndpointStats>>,
     /// The final counters.
     pub stats: Option<Box<EndpointStats>>,
-    pub over: bool,
+    pub over: Option<Instant>,
     pub record: Option<Box<Cdr>>,
 }
 
@@ -116,7 +116,7 @@ impl Entry {
                 described: None,
                 before: None,
                 stats: None,
-                over: false,
+                over: None,
                 record: None,
             });
         }
@@ -272,7 +272,9 @@ impl Entry {
 
     /// Whether records or verdicts are pending, without another event of the call.
     pub fn waits(&self) -> bool {
-        self.legs.iter().any(|account| account.over && (account.closing || account.record.is_some()))
+        self.legs
+            .iter()
+            .any(|account| account.over.is_some() && (account.closing || account.record.is_some()))
     }
 
     /// Judges talks and completes records; with `force`, without missing counters.
@@ -291,11 +293,14 @@ impl Entry {
             let account = &self.legs[at];
             let leg = account.leg;
             let unjudged = |talk: &Talk| talk.legs.contains(&leg) && talk.verdict.is_none();
-            if !account.over || !force && (account.closing || self.talks.iter().any(unjudged)) {
+            if account.over.is_none() || !force && (account.closing || self.talks.iter().any(unjudged)) {
                 continue;
             }
-            let audio = self.talks.iter().rev().find(|talk| talk.legs.contains(&leg));
-            let audio = audio.and_then(|talk| talk.verdict.as_ref()).map(|verdict| verdict.audio);
+            let talk = self.talks.iter().rev().find(|talk| talk.legs.contains(&leg));
+            let audio = match talk {
+                Some(talk) => talk.verdict.as_ref().map(|verdict| verdict.audio),
+                None => self.judge_alone(now, at, outcomes),
+            };
             let account = &mut self.legs[at];
             account.closing = false;
             account.described = None;
@@ -313,6 +318,23 @@ impl Entry {
             }
             outcomes.push_back(Outcome::Record(record));
         }
+    }
+
+    /// Judges a leg whose party was in no bridge.
+    fn judge_alone(&mut self, now: Instant, at: usize, outcomes: &mut VecDeque<Outcome>) -> Option<Audio> {
+        let LegHistory { leg, over, record, stats, held_since, past, .. } = self.legs.get(at)?;
+        let (record, stats) = (record.as_deref()?, stats.as_deref()?);
+        if record.answered.is_none() || past.is_some() {
+            return None;
+        }
+        let end = over.unwrap_or(now);
+        let held = held_since.map(|since| end.saturating_duration_since(since));
+        let known = self.known(*leg, stats.dropped.payload_type > 0);
+        let verdict = talk::verdict_alone(record, end, held, known, stats);
+        if verdict.audio != Audio::NotJudged {
+            self.judged(now, &verdict, outcomes);
+        }
+        Some(verdict.audio)
     }
 
     /// Facts about a leg besides its counters. `formats`: whether the agreed formats are needed, which

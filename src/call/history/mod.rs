@@ -308,7 +308,7 @@ impl CallHistory {
         };
         match entry.get(leg) {
             Some(account) => {
-                account.over = true;
+                account.over = Some(now);
                 account.record = record;
             }
             None => self.outcomes.extend(record.map(Outcome::Record)),

@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use super::super::call_fsm::CallDirection;
+use super::super::cdr::Cdr;
 use super::super::event::Quality;
 use super::super::verdict::{CallFacts, LegFacts, Verdict, judge};
 use super::super::{BridgeId, LegId};
@@ -83,18 +85,46 @@ pub(super) fn verdict(talk: &Talk, end: Instant, known: [Known; 2]) -> Verdict {
         let stats = part.after.as_deref().unwrap_or(&nothing);
         let stats =
             part.before.as_deref().map_or_else(|| stats.without_samples(), |before| since(stats, before));
-        LegFacts {
-            direction: known.direction.unwrap_or(Direction::SEND_RECV),
-            held: part.held,
-            formats: known.formats,
-            signalling: known.signalling,
-            ..LegFacts::new(leg, stats)
-        }
+        facts(leg, part.held, known, stats)
     });
     let (Some(a), Some(b)) = (sides.next(), sides.next()) else {
         return Verdict { audio: super::super::verdict::Audio::NotJudged, findings: Vec::new() };
     };
-    judge(&CallFacts { a, b, answered: Some(talk.began), end, direct: talk.direct })
+    let (answered, application) = (Some(talk.began), None);
+    judge(&CallFacts { a, b, answered, end, application, direct: talk.direct })
+}
+
+/// The facts about a leg besides its counters, and these.
+fn facts(leg: LegId, held: Option<Duration>, known: Known, stats: EndpointStats) -> LegFacts {
+    let Known { direction, formats, signalling } = known;
+    let direction = direction.unwrap_or(Direction::SEND_RECV);
+    LegFacts { direction, held, formats, signalling, ..LegFacts::new(leg, stats) }
+}
+
+/// Judges the leg of a party that talked to applications of b2b only, until `end`.
+pub(super) fn verdict_alone(
+    record: &Cdr,
+    end: Instant,
+    held: Option<Duration>,
+    known: Known,
+    stats: &EndpointStats,
+) -> Verdict {
+    let talked = record.answered.map(|answered| record.ended.saturating_sub(answered));
+    let application = LegId(0);
+    let party = facts(record.leg, held, known, stats.without_samples());
+    let other = LegFacts::new(application, EndpointStats::new(end));
+    let (a, b) = match record.direction {
+        CallDirection::Inbound => (party, other),
+        CallDirection::Outbound => (other, party),
+    };
+    judge(&CallFacts {
+        a,
+        b,
+        answered: talked.and_then(|talked| end.checked_sub(talked)),
+        end,
+        application: Some(application),
+        direct: false,
+    })
 }
 
 /// The difference of two sets of counters.

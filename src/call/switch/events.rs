@@ -226,7 +226,10 @@ impl Switch {
             }
             MediaEvent::Replayed { endpoint } => {
                 if let Some(leg) = self.calls.of_endpoint(endpoint) {
-                    tracing::warn!("leg {}: its SRTP restarts its numbers under the same key and is dropped", leg.0);
+                    tracing::warn!(
+                        "leg {}: its SRTP restarts its numbers under the same key and is dropped",
+                        leg.0
+                    );
                 }
                 self.tell_media(t, endpoint, |call, leg| News::MediaReplayed { call, leg });
             }

@@ -49,8 +49,10 @@ fn direction(
     findings: &mut Vec<Finding>,
 ) -> bool {
     let enough = (talk.as_millis() / PACKET.as_millis() / 100).max(1) as u64;
-    let came = from.stats.received.packets >= enough;
-    let left = to.stats.sent.packets >= enough;
+    let [from_app, to_app] = [from, to].map(|leg| facts.application == Some(leg.leg));
+    // When an application speaks and listens is its own affair, and a party may agree to listen only.
+    let came = from_app || from.stats.received.packets >= enough || to_app && !from.direction.receive;
+    let left = from_app || to_app || to.stats.sent.packets >= enough;
 
     let mut add = |cause: Cause, leg: &LegFacts, fault: bool, evidence: String| {
         findings.push(Finding { cause, leg: leg.leg, fault, evidence, advice: cause.advice() });
@@ -65,7 +67,7 @@ fn direction(
     let explained = to.held.is_some() || from.held.is_some() && !from.direction.receive;
 
     if !came && !explained {
-        let (cause, evidence) = why_nothing_came(from);
+        let (cause, evidence) = why_nothing_came(facts, from);
         add(cause, from, true, evidence);
     } else if came && !left && !explained {
         for (cause, evidence) in why_nothing_left(from, to) {
@@ -101,7 +103,10 @@ fn direction(
 }
 
 /// The reason why no significant number of packets was received from a party.
-fn why_nothing_came(from: &LegFacts) -> (Cause, String) {
+fn why_nothing_came(facts: &CallFacts, from: &LegFacts) -> (Cause, String) {
+    if let Some(evidence) = replayed(from, facts.answered) {
+        return (Cause::Replayed, evidence);
+    }
     let (stats, dropped) = (&from.stats, &from.stats.dropped);
     let signalled = address(stats.sources.signalled);
     if stats.received.packets > 0 {
@@ -116,9 +121,6 @@ fn why_nothing_came(from: &LegFacts) -> (Cause, String) {
     }
     if dropped.source > 0 {
         return (Cause::OtherAddress, refused(from));
-    }
-    if let Some(evidence) = replayed(from, None) {
-        return (Cause::Replayed, evidence);
     }
     if dropped.unauthenticated > 0 {
         let evidence = format!("{} packets were plain or under another key", dropped.unauthenticated);

@@ -72,6 +72,8 @@ pub struct CallFacts {
     pub answered: Option<Instant>,
     /// The end of the call, or now.
     pub end: Instant,
+    /// The one of the two that is no party but an application of b2b, which hears and is heard without fail.
+    pub application: Option<LegId>,
     /// The parties exchange media directly: none passes through b2b.
     pub direct: bool,
 }

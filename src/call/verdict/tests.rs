@@ -29,8 +29,18 @@ fn good() -> CallFacts {
         b: leg(B, "198.51.100.2"),
         answered: Some(answered),
         end,
+        application: None,
         direct: false,
     }
+}
+
+/// The caller talks to an application of b2b.
+fn alone(why: impl Fn(&mut LegFacts)) -> CallFacts {
+    let facts = good();
+    let b = LegFacts::new(B, EndpointStats::new(facts.end));
+    let mut facts = CallFacts { b, application: Some(B), ..facts };
+    why(&mut facts.a);
+    facts
 }
 
 /// No accepted packet came from this party.
@@ -231,6 +241,20 @@ fn cases() -> Vec<Case> {
             &["950 packets", "20.0 s before the end"],
         ),
         case(to_b(|b| b.unreachable = 2_000), OnlyFromCallee, &[(B, Cause::Unreachable)], &["2000 of 3000"]),
+        case(alone(|_| ()), BothWays, &[], &[]),
+        case(alone(|a| a.stats.sent = Default::default()), BothWays, &[], &[]),
+        case(alone(mute), OnlyFromCallee, &[(A, Cause::NeverReceived)], &["3000 were sent"]),
+        case(
+            alone(|a| {
+                mute(a);
+                a.direction.receive = false;
+            }),
+            BothWays,
+            &[],
+            &[],
+        ),
+        case(alone(|a| a.stats.rtcp.unreported = 9), caller, &[(A, Cause::ReportsNothing)], &["9 reports"]),
+        case(alone(|a| a.stats.rtcp.far_lost = Some(1_000)), Lossy, &[(A, Cause::Lossy)], &["33.3 %"]),
         case(to_b(|b| b.unreachable = 3), BothWays, &[], &[]),
         case(
             to_b(|b| b.stats.rtcp.far_lost = Some(2_990)),

@@ -9,6 +9,7 @@ use rand::rngs::StdRng;
 
 use super::inserted::Inserted;
 use super::pace::Pace;
+use super::refused::Refused;
 use super::rivals::Rivals;
 use super::tones::Tones;
 use super::{
@@ -29,47 +30,8 @@ use crate::transport::reports::Receiving;
 /// Consecutive packets from one refused address before it is reported.
 const REFUSED: u32 = 50;
 
-/// Consecutive packets with used numbers before a restart of the stream is reported.
-const RESTARTED: u32 = 25;
-
 /// An address that no packet comes from.
 pub(super) const NOWHERE: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
-
-/// The source address that was refused.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Refused {
-    /// The last refused address.
-    pub source: Option<SocketAddr>,
-    /// Consecutive packets from that address while no source is believed.
-    in_vain: u32,
-    pub told: bool,
-}
-
-/// SRTP packets with numbers that were used, and no other packet among them.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Replayed {
-    /// The number of believed packets before them.
-    after: u64,
-    in_a_row: u32,
-    began: u64,
-    /// When the first series that was reported began, ns; 0: none was.
-    pub since: u64,
-}
-
-impl Replayed {
-    /// Adds a packet that came after this number of believed ones. Returns whether to report the series.
-    pub fn add(&mut self, after: u64, at: u64) -> bool {
-        if self.in_a_row == 0 || self.after != after {
-            (self.after, self.in_a_row, self.began) = (after, 0, at);
-        }
-        self.in_a_row = self.in_a_row.saturating_add(1);
-        let report = self.since == 0 && self.in_a_row >= RESTARTED;
-        if report {
-            self.since = self.began;
-        }
-        report
-    }
-}
 
 /// An endpoint takes about 1.5 KB, and 12 KB with codec state where it transcodes.
 pub(super) struct Endpoint {
@@ -93,7 +55,6 @@ pub(super) struct Endpoint {
     pub peer: Option<u32>,
     pub drops: Drops,
     pub refused: Refused,
-    pub replayed: Replayed,
     /// Allocated when the endpoint opens, so that reports do not allocate.
     accounted: Option<Box<Accounted>>,
     pub timeouts: u32,
@@ -153,7 +114,6 @@ impl Endpoint {
             peer: None,
             drops: Drops::default(),
             refused: Refused::default(),
-            replayed: Replayed::default(),
             accounted: None,
             timeouts: 0,
             armed: 0,
@@ -510,7 +470,7 @@ impl Endpoint {
             jitter: Duration::from_micros(jitter),
             payload_type: state.sound,
             payload_type_refused: self.refused_payload_type,
-            replayed_since: moment(self.replayed.since),
+            replayed_since: moment(self.refused.replayed.since()),
             digits: self.far.digits.count,
             transcoded: match &self.transcoder {
                 Some(transcoder) => self.transcoded.plus(&transcoder.stats),

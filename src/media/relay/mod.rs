@@ -31,6 +31,7 @@ mod opening;
 mod over_time;
 mod pace;
 mod protection;
+mod refused;
 mod rivals;
 mod shared;
 mod snapshot;

@@ -163,7 +163,7 @@ impl Machine {
         } else {
             endpoint.drops.unauthenticated += 1;
         }
-        if is_replayed && is_rtp && endpoint.replayed.add(endpoint.state.packets, at) {
+        if is_replayed && is_rtp && endpoint.refused.replayed.add(endpoint.state.packets, at) {
             self.events.push_back(RelayEvent::Replayed { id });
         }
         if is_rtp {

@@ -203,6 +203,11 @@ impl Board {
                 );
                 self.raise(time, Kind::MediaRefused, subject, text, 1);
             }
+            Event::Verdict { call, cause, text } => {
+                let outcome = text.lines().next().unwrap_or_default();
+                let text = format!("call {}: {outcome}", call.0);
+                self.raise(time, Kind::BadAudio, cause.clone(), text, 1);
+            }
             Event::ProxyNotNamed { source, user } => {
                 let text = format!(
                     "{user} registers by it with Path or a second Via, which do not count: [registrar] proxies = \

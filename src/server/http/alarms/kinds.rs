@@ -30,6 +30,7 @@ pub enum Kind {
     LateTicks,
     QueueOverGoal,
     MediaRefused,
+    BadAudio,
     Banned,
     RealmRefused,
     ProxyNotNamed,
@@ -65,7 +66,7 @@ const HOUR: Duration = Duration::from_secs(3_600);
 
 impl Kind {
     /// Every kind, the worst first.
-    pub const ALL: [Kind; 23] = [
+    pub const ALL: [Kind; 24] = [
         Kind::EmergencyCall,
         Kind::NoMedia,
         Kind::MediaServerDown,
@@ -81,6 +82,7 @@ impl Kind {
         Kind::LateTicks,
         Kind::QueueOverGoal,
         Kind::MediaRefused,
+        Kind::BadAudio,
         Kind::Banned,
         Kind::RealmRefused,
         Kind::ProxyNotNamed,
@@ -191,6 +193,13 @@ impl Kind {
                 fix: "if the address belongs to the party, add the line to its [[gateway]] or [[user]], or \
                       to [media] for all, and send SIGHUP; if it is unknown, a third party tried to inject \
                       audio",
+            },
+            Kind::BadAudio => Row {
+                name: "bad_audio",
+                severity: Warning,
+                ends: Ends::After(HOUR),
+                fix: "see the call in the text: its verdict names the leg and the remedy; `audio=fault` in the \
+                      list of ended calls finds all such calls",
             },
             Kind::Banned => Row {
                 name: "banned",

@@ -1,6 +1,7 @@
 //! RTCP of a party that sends no RTP any more.
 
 use super::*;
+use crate::transport::protection::UnprotectError;
 
 /// RTCP of party 0, without a block.
 fn report_of(lab: &mut Lab, source: SocketAddr, bye: bool) {
@@ -43,4 +44,29 @@ fn rtcp_of_others_or_after_its_bye_keeps_no_party_alive() {
     lab.talk(0, 1, 5);
     report_of(&mut lab, party(0), true);
     assert_eq!(timeouts(&mut lab, party(0)), 1, "it has said BYE");
+}
+
+#[test]
+fn an_srtp_stream_that_restarts_its_numbers_is_told_once_with_its_start() {
+    let mut lab = Lab::joined();
+    let again = |lab: &mut Lab, packets: u16| {
+        for n in 1..=packets {
+            let stale = packet(0, n, u32::from(n) * 160, 70, &[0; 170]);
+            lab.machine.refused(lab.now.at, 0, &stale, UnprotectError::Replayed);
+            lab.run(FRAME);
+        }
+        lab.events().iter().filter(|event| **event == RelayEvent::Replayed { id: id(0) }).count()
+    };
+    lab.talk(0, 1, 100);
+    assert_eq!(again(&mut lab, 20), 0, "copies");
+    lab.talk(0, 101, 1);
+    assert_eq!(again(&mut lab, 20), 0, "it goes on among them");
+    lab.talk(0, 102, 1);
+    let began = lab.now.at;
+    assert_eq!(again(&mut lab, 200), 1);
+    lab.talk(0, 103, 1);
+    assert_eq!(again(&mut lab, 200), 0, "once a call");
+    let stats = lab.stats(0);
+    assert_eq!((stats.dropped.replayed, stats.dropped.unauthenticated), (440, 0));
+    assert!(stats.replayed_since.is_some_and(|since| since.duration_since(began) < FRAME));
 }
