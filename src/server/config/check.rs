@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 
@@ -276,6 +277,26 @@ impl ServerConfig {
         }
     }
 
+    /// The warning that RTP of all calls has one of several addresses of `server.listen`, by no rule.
+    fn media_of_one_address(&self) -> Option<String> {
+        let ips = self.server.listen.iter().map(|it| it.bind.ip()).filter(|ip| !ip.is_unspecified());
+        let ips: Vec<IpAddr> = ips.collect();
+        let told = self.server.advertise.iter().any(|it| it.host.parse::<IpAddr>().is_ok());
+        if told
+            || self.media.bind.or(self.media.advertise).is_some()
+            || self.media.controller != Carrier::Embedded
+        {
+            return None;
+        }
+        let other = |first: &&IpAddr| ips.iter().find(|ip| ip.is_ipv4() == first.is_ipv4() && ip != first);
+        let (first, other) = ips.iter().find_map(|first| Some((first, other(&first)?)))?;
+        Some(format!(
+            "server.listen has {first} and {other}, and RTP of every call has {first}: a party that reaches only \
+             {other} hears nothing; give the second network a [[listener]] and name it at its gateways, or set \
+             media.bind to the address that all reach"
+        ))
+    }
+
     /// Settings that are allowed but probably unintended, one line each.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings: Vec<String> = self.gateways.iter().filter_map(super::profiles::warning).collect();
@@ -381,6 +402,7 @@ impl ServerConfig {
                 user.name
             ));
         }
+        warnings.extend(self.media_of_one_address());
         warnings.extend(self.emergency_warnings());
         if self.routes.is_empty() {
             warnings.push("there is no [[route]]: every call gets 404".to_string());

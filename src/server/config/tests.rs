@@ -298,6 +298,20 @@ fn what_is_hardly_meant_is_warned_about() {
     let user = "[[user]]\nname = \"20-01\"\npassword = \"a right horse\"\n";
     assert_eq!(warnings(&format!("{user}{spelt}")), "");
     assert!(warnings("").contains("no [[route]]"));
+    for (listen, rest, told) in [
+        (r#""udp:10.7.0.1:5060", "udp:10.8.0.1:5060""#, "", true),
+        (r#""udp:10.7.0.1:5060", "tcp:10.7.0.1:5060", "tcp:10.8.0.1:5061""#, "", true),
+        (r#""udp:10.7.0.1:5060", "tcp:10.7.0.1:5060""#, "", false),
+        (r#""udp:10.7.0.1:5060", "udp:[fd00::1]:5060""#, "", false),
+        (r#""udp:10.7.0.1:5060", "udp:10.8.0.1:5060""#, "[media]\nbind = \"10.8.0.1\"\n", false),
+    ] {
+        let text = warnings(&format!("[server]\nlisten = [{listen}]\n{rest}"));
+        assert_eq!(
+            text.contains("hears nothing; give the second network a [[listener]]"),
+            told,
+            "{listen}: {text}"
+        );
+    }
     let open =
         "[[gateway]]\nname = \"c\"\nhosts = \"h\"\nsources = \"192.0.2.1\"\n[[route]]\nto = \"gateway/c\"\n";
     assert!(
