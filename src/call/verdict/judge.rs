@@ -27,8 +27,10 @@ pub fn judge(facts: &CallFacts) -> Verdict {
     let mut findings = Vec::new();
     let from_a = direction(facts, talk, &facts.a, &facts.b, &mut findings);
     let from_b = direction(facts, talk, &facts.b, &facts.a, &mut findings);
-    let is_heavy =
-        |leg: &LegFacts| [loss_from(leg), loss_to(leg)].into_iter().flatten().any(|lost| lost > HEAVY_PCT);
+    let is_heavy = |leg: &LegFacts| {
+        let mut losses = [loss_from(leg), loss_to(leg)].into_iter().flatten();
+        went_on(leg) || losses.any(|lost| lost > HEAVY_PCT)
+    };
     let audio = match (from_a, from_b) {
         (true, true) if is_heavy(&facts.a) || is_heavy(&facts.b) => Audio::Lossy,
         (true, true) => Audio::BothWays,
@@ -77,7 +79,7 @@ fn direction(
     }
     if came && !explained {
         if let Some((cause, evidence)) = stopped(facts, from) {
-            heard &= cause == Cause::Stopped;
+            heard &= cause == Cause::Stopped || went_on(from);
             add(cause, from, true, evidence);
         }
         if from.stats.dropped.source > 0 && from.stats.sources.refused.is_some() {
@@ -261,6 +263,11 @@ fn stopped(facts: &CallFacts, from: &LegFacts) -> Option<(Cause, String)> {
         }
         _ => Some((Cause::Stopped, last)),
     }
+}
+
+/// Whether the party was heard again after it had restarted its numbers, since they had caught up.
+fn went_on(from: &LegFacts) -> bool {
+    from.stats.replayed_since.is_some_and(|since| from.stats.received.last > Some(since))
 }
 
 /// The evidence for SRTP that restarted its numbers.

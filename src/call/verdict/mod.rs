@@ -92,7 +92,7 @@ pub enum Audio {
     OnlyFromCallee,
     /// Neither was heard.
     Nobody,
-    /// Both were heard, but one of them with more than a fifth of it lost.
+    /// Both were heard, but of one of them more than a fifth was lost, or its stream was refused for a while.
     Lossy,
     /// No statement is possible: not answered, too short, or direct media.
     NotJudged,

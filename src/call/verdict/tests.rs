@@ -230,6 +230,15 @@ fn cases() -> Vec<Case> {
             &[(B, Cause::Replayed)],
             &["900 packets", "since 40.0 s after"],
         ),
+        case(
+            to_b(|b| {
+                b.stats.replayed_since = b.stats.received.first.map(|at| at + Duration::from_secs(40));
+                b.stats.dropped.replayed = 150;
+            }),
+            Lossy,
+            &[(B, Cause::Replayed)],
+            &["150 packets"],
+        ),
         case(to_b(|b| b.stats.dropped.replayed = 3), BothWays, &[], &[]),
         case(
             to_b(|b| {

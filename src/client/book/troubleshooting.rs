@@ -79,7 +79,8 @@
 //! # A call ends by itself
 //!
 //! - *no RTP came for too long*: after
-//!   [`rtp_timeout`](crate::ClientBuilder::rtp_timeout) (60 s).
+//!   [`rtp_timeout`](crate::ClientBuilder::rtp_timeout) (60 s). RTCP of a
+//!   party that has sent RTP before counts too.
 //! - *the session was not refreshed*: the far end requested session timers (RFC 4028) and stopped responding.
 //!
 //! # Events are missing

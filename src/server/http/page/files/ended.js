@@ -42,7 +42,7 @@ export function endedCalls() {
     type: 'search', placeholder: 'number or name', 'aria-label': 'Party of ended calls', spellcheck: 'false', autocomplete: 'off', oninput: changed,
   });
   const which = h('select', { 'aria-label': 'Which ended calls', onchange: changed },
-    [['', 'all'], ['audio=fault', 'one-way or no audio'], [`mos_below=${POOR_MOS}`, 'poor MOS'],
+    [['', 'all'], ['audio=fault', 'one-way, no or bad audio'], [`mos_below=${POOR_MOS}`, 'poor MOS'],
       ...Object.keys(KINDS).map((it) => [`disposition=${it}`, it.replace('_', ' ')])].map(([value, text]) => h('option', { value }, text)));
   const since = h('input', {
     type: 'datetime-local', 'aria-label': 'Ended calls that began at this time or later', title: 'began at this time or later', onchange: changed,
