@@ -1,19 +1,22 @@
 //! Decodes a file to mono samples at its own rate.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 
-use symphonia::core::codecs::audio::{AudioDecoder, AudioDecoderOptions};
 use symphonia::core::errors::Error;
 use symphonia::core::formats::probe::Hint;
+use symphonia::core::formats::well_known::FORMAT_ID_MP3;
 use symphonia::core::formats::{FormatOptions, FormatReader, TrackType};
-use symphonia::core::io::MediaSourceStream;
+use symphonia::core::io::{MediaSource, MediaSourceStream, ReadOnlySource};
 use symphonia::core::meta::MetadataOptions;
 use symphonia::core::packet::Packet;
-use symphonia::core::units::TimeBase;
+use symphonia::core::units::{Duration, TimeBase};
 
 use super::FileError;
+use super::blocks::BlockReader;
+use super::header::{headerless, layout};
+use super::packets::{Format, PacketDecoder};
 use super::sniff::{SNIFF_LENGTH, format_name};
 
 /// Maximum consecutive failed packets: before the first that decodes, and later.
@@ -22,6 +25,8 @@ const FAILURES_IN_A_ROW: u32 = 1_000;
 /// Limits of a missing part of a file that is replaced by silence: 20 ms and 10 s.
 const SHORTEST_GAP_PER_S: i64 = 50;
 const LONGEST_GAP_S: i64 = 10;
+/// How far the frames of an MP3 go beyond the length in its header before that length is wrong.
+const BEYOND: u64 = 2 * 1_152;
 
 /// Reads one file from start to end. Encoder delay and padding are removed if the file states them.
 pub struct Decoder {
@@ -29,7 +34,7 @@ pub struct Decoder {
     file: File,
     format_name: &'static str,
     reader: Box<dyn FormatReader>,
-    decoder: Box<dyn AudioDecoder>,
+    decoder: PacketDecoder,
     track: u32,
     rate_hz: u32,
     interleaved: Vec<f32>,
@@ -69,28 +74,44 @@ impl Decoder {
     }
 
     fn from_file(path: &Path, mut file: File) -> Result<Self, FileError> {
-        let (format_name, source) = (|| {
+        let open_error = |error| FileError::Open { path: path.to_path_buf(), error };
+        let (head, mut source) = (|| {
             file.rewind()?;
             let mut head = Vec::with_capacity(SNIFF_LENGTH);
             file.by_ref().take(SNIFF_LENGTH as u64).read_to_end(&mut head)?;
-            file.seek(SeekFrom::Start(0))?;
-            Ok((format_name(&head), file.try_clone()?))
+            Ok((head, file.try_clone()?))
         })()
-        .map_err(|error| FileError::Open { path: path.to_path_buf(), error })?;
+        .map_err(open_error)?;
 
+        let format_name = match headerless(path, &head) {
+            Some(_) => "audio without a header",
+            None => format_name(&head),
+        };
         let unsupported = |reason: String| FileError::Unsupported {
             path: path.to_path_buf(),
             format: format_name.to_string(),
             reason,
         };
-        let mut hint = Hint::new();
-        if let Some(extension) = path.extension().and_then(|extension| extension.to_str()) {
-            hint.with_extension(extension);
-        }
-        let stream = MediaSourceStream::new(Box::new(source), Default::default());
-        let reader = symphonia::default::get_probe()
-            .probe(&hint, stream, FormatOptions::default(), MetadataOptions::default())
-            .map_err(|error| unsupported(error.to_string()))?;
+        let layout = layout(&mut source, path, &head).map_err(unsupported)?;
+        source.rewind().map_err(open_error)?;
+        let reader: Box<dyn FormatReader> = if let Some(layout) = layout {
+            let stream = MediaSourceStream::new(Box::new(source), Default::default());
+            Box::new(BlockReader::new(stream, layout).map_err(open_error)?)
+        } else {
+            let mut hint = Hint::new();
+            if let Some(extension) = path.extension().and_then(|extension| extension.to_str()) {
+                hint.with_extension(extension);
+            }
+            // Of a file that it can search, the reader of MP3 guesses the length by its first frames, and ends there.
+            let source: Box<dyn MediaSource> = match head.starts_with(b"OggS") {
+                true => Box::new(source),
+                false => Box::new(ReadOnlySource::new(source)),
+            };
+            let stream = MediaSourceStream::new(source, Default::default());
+            symphonia::default::get_probe()
+                .probe(&hint, stream, FormatOptions::default(), MetadataOptions::default())
+                .map_err(|error| unsupported(error.to_string()))?
+        };
         let (track, decoder) = Self::track_decoder(reader.as_ref()).map_err(unsupported)?;
         let mut decoder = Decoder {
             path: path.to_path_buf(),
@@ -115,13 +136,11 @@ impl Decoder {
         Ok(decoder)
     }
 
-    fn track_decoder(reader: &dyn FormatReader) -> Result<(u32, Box<dyn AudioDecoder>), String> {
+    fn track_decoder(reader: &dyn FormatReader) -> Result<(u32, PacketDecoder), String> {
         let track = reader.default_track(TrackType::Audio).ok_or("no audio track that we know")?;
         let parameters = track.codec_params.as_ref().and_then(|parameters| parameters.audio());
-        let decoder = symphonia::default::get_codecs()
-            .make_audio_decoder(parameters.ok_or("no codec is named")?, &AudioDecoderOptions::default())
-            .map_err(|error| error.to_string())?;
-        Ok((track.id, decoder))
+        let decoder = PacketDecoder::new(parameters.ok_or("no codec is named")?);
+        Ok((track.id, decoder.map_err(|error| error.to_string())?))
     }
 
     /// The name of the file's format.
@@ -157,7 +176,7 @@ impl Decoder {
     /// Decodes the next packet with samples into `mono`; returns `false` at the end.
     fn decode(&mut self) -> Result<bool, FileError> {
         loop {
-            let packet = match self.reader.next_packet() {
+            let mut packet = match self.reader.next_packet() {
                 Ok(Some(packet)) if packet.track_id == self.track => packet,
                 Ok(Some(_)) => continue,
                 Ok(None) => return Ok(false),
@@ -180,15 +199,14 @@ impl Decoder {
                     continue;
                 }
             };
+            self.believe_in_frames(&mut packet);
             // Before the first decoded packet there is no timeline to keep.
             let missing = if self.rate_hz > 0 { self.missing_before(&packet) } else { 0 };
             self.mono.clear();
             self.mono.resize(missing, 0.0);
             self.due = Some(packet.pts.get().saturating_add_unsigned(packet.dur.get()));
-            match self.decoder.decode(&packet) {
-                Ok(decoded) => {
-                    let (rate_hz, channels) = (decoded.spec().rate(), decoded.spec().channels().count());
-                    decoded.copy_to_vec_interleaved(&mut self.interleaved);
+            match self.decoder.decode(&packet, &mut self.interleaved) {
+                Ok(Format { rate_hz, channels }) => {
                     if self.rate_hz != rate_hz {
                         (self.rate_hz, self.counts_samples) = (rate_hz, self.track_counts_samples(rate_hz));
                         self.mono.clear();
@@ -221,6 +239,16 @@ impl Decoder {
         }
         self.corrupt += 1;
         gap as usize
+    }
+
+    /// Frames of an MP3 far beyond the length in its header are audio: it was written before they were.
+    fn believe_in_frames(&self, packet: &mut Packet) {
+        let end = self.reader.tracks().first().and_then(|track| track.num_frames);
+        let is_beyond = end.is_some_and(|end| packet.pts.get() > end.saturating_add(BEYOND) as i64);
+        if is_beyond && self.reader.format_info().format == FORMAT_ID_MP3 {
+            packet.dur = packet.dur.saturating_add(packet.trim_end);
+            packet.trim_end = Duration::ZERO;
+        }
     }
 
     fn track_counts_samples(&self, rate_hz: u32) -> bool {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::*;
+use crate::codec::{Codec, Encoder, OpusTuning};
 use crate::dtmf::goertzel;
 use crate::mix::saturate;
 
@@ -27,7 +28,7 @@ pub(super) fn write_wav(path: &Path, rate_hz: u32, channels: u16, seconds: f64) 
     writer.finalize().unwrap();
 }
 
-fn decode(path: &Path) -> Result<(Vec<f32>, u32, u64), FileError> {
+pub(super) fn decode(path: &Path) -> Result<(Vec<f32>, u32, u64), FileError> {
     let mut decoder = Decoder::open(path)?;
     let mut samples = Vec::new();
     while decoder.advance()? {
@@ -119,11 +120,11 @@ fn a_file_cut_short_plays_to_where_it_ends() {
     }
 }
 
-/// An Ogg page (RFC 3533 §6) with one packet.
-fn ogg_page(flags: u8, sequence: u32, packet: &[u8]) -> Vec<u8> {
+/// An Ogg page (RFC 3533 §6) with one packet, at whose end so many samples of 48 kHz are complete.
+fn ogg_page(flags: u8, samples: u64, sequence: u32, packet: &[u8]) -> Vec<u8> {
+    let (samples, sequence) = (samples.to_le_bytes(), sequence.to_le_bytes());
     let mut page =
-        [b"OggS\0".as_slice(), &[flags], &[0; 8], &7u32.to_le_bytes(), &sequence.to_le_bytes(), &[0; 4]]
-            .concat();
+        [b"OggS\0".as_slice(), &[flags], &samples, &7u32.to_le_bytes(), &sequence, &[0; 4]].concat();
     page.extend([1, packet.len() as u8]);
     page.extend(packet);
     let crc = page.iter().fold(0u32, |crc, &byte| {
@@ -136,17 +137,28 @@ fn ogg_page(flags: u8, sequence: u32, packet: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn ogg_opus_is_refused_by_name() {
+fn ogg_opus_is_played_without_what_its_encoder_added() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("speech.ogg");
     let head = [b"OpusHead\x01\x01".as_slice(), &312u16.to_le_bytes(), &48_000u32.to_le_bytes(), &[0, 0, 0]]
         .concat();
-    let tags = b"OpusTags\x04\0\0\0none\0\0\0\0";
-    let file = [ogg_page(2, 0, &head), ogg_page(0, 1, tags), ogg_page(4, 2, &[0xF8, 0xFF, 0xFE])].concat();
+    let tuning = OpusTuning { bitrate: 24_000, expected_loss_pct: 0 };
+    let mut encoder = Encoder::new(Codec::Opus, 48_000, tuning);
+    let mut tone = crate::tone::Oscillator::new(440.0, 48_000);
+    let mut file = [ogg_page(2, 0, 0, &head), ogg_page(0, 0, 1, b"OpusTags\x04\0\0\0none\0\0\0\0")].concat();
+    for n in 1..=20u32 {
+        let frame: Vec<i16> = (0..960).map(|_| saturate(8_192.0 * tone.next_sample())).collect();
+        let mut packet = [0; 250];
+        let octets = encoder.encode(&frame, &mut packet).unwrap();
+        // The last page ends 400 samples before its packet does.
+        let (flags, cut) = if n == 20 { (4, 400) } else { (0, 0) };
+        file.extend(ogg_page(flags, u64::from(n) * 960 - cut, n + 1, &packet[..octets]));
+    }
     std::fs::write(&path, file).unwrap();
-    let error = Decoder::open(&path).unwrap_err();
-    assert!(matches!(&error, FileError::Unsupported { format, .. } if format == "Ogg Opus"), "{error}");
-    assert!(error.to_string().contains("Ogg Opus"));
+    let (samples, rate_hz, corrupt) = decode(&path).unwrap();
+    assert_eq!((samples.len(), rate_hz, corrupt), (20 * 960 - 400 - 312, 48_000, 0));
+    let level = level(&samples[4_800..], 440.0, rate_hz);
+    assert!((0.2..0.3).contains(&level), "{level}");
 }
 
 #[test]
@@ -188,7 +200,14 @@ fn mutated_files_never_panic_or_run_for_ever() {
     let wav = dir.path().join("tone.wav");
     write_wav(&wav, 22_050, 2, 0.2);
     let mut random = StdRng::seed_from_u64(4);
-    for original in [data("tone.mp3"), data("tone.flac"), data("tone.ogg"), wav] {
+    let adpcm = dir.path().join("adpcm.wav");
+    let fmt = b"\x11\0\x01\0\x40\x1f\0\0\xd7\x0f\0\0\0\x01\x04\0\x02\0\xf9\x01";
+    let mut blocks: Vec<u8> = (0..2_560u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    blocks.chunks_mut(256).for_each(|block| block[2..4].copy_from_slice(&[20, 0]));
+    let chunks = [b"fmt \x14\0\0\0".as_slice(), fmt, b"data\0\x0a\0\0", &blocks].concat();
+    std::fs::write(&adpcm, [b"RIFF\0\0\0\0WAVE".as_slice(), &chunks].concat()).unwrap();
+    assert!(decode(&adpcm).is_ok_and(|(samples, ..)| samples.len() == 10 * 505));
+    for original in [data("tone.mp3"), data("tone.flac"), data("tone.ogg"), wav, adpcm] {
         let bytes = std::fs::read(&original).unwrap();
         let path = dir.path().join("mutated").with_extension(original.extension().unwrap());
         for _ in 0..rounds {

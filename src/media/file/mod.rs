@@ -1,21 +1,29 @@
 //! Audio files, decoded as a stream into a bounded ring by a separate thread.
 //!
 //! - `sniff`: names a format by its first octets, for error messages
-//! - `decode`: MP3, WAV, FLAC and Ogg Vorbis to mono samples at the file's rate
+//! - `header`: where the audio is in WAV, AU, and files without a header
+//! - `blocks`: reads it; MP3, FLAC and Ogg are read by symphonia
+//! - `packets`: decodes what was read
+//! - `decode`: all of them, to mono samples at the file's rate
 //! - `convert`: the same at any rate
 //! - `stream`: the thread that keeps the ring full
 
+mod blocks;
 mod convert;
 mod decode;
+mod header;
+mod packets;
 mod sniff;
 mod stream;
 
 #[cfg(test)]
 mod decode_tests;
 #[cfg(test)]
+mod formats_tests;
+#[cfg(test)]
 mod stream_tests;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub(crate) use convert::Converter;
 pub use decode::Decoder;
@@ -23,6 +31,17 @@ pub use sniff::format_name;
 pub use stream::{FileStream, Read, Samples, StreamEnd, StreamOptions};
 
 use crate::resample::ResampleError;
+
+/// What makes a file playable that is not.
+pub const CONVERT: &str = "convert it, such as by `ffmpeg -i FILE -ac 1 NEW.wav`";
+
+/// Whether a file's name is one of those that are played from a folder.
+pub fn is_named_as_sound(path: &Path) -> bool {
+    let known = |end: &str| {
+        ["wav", "mp3", "flac", "ogg", "oga", "opus", "au"].iter().any(|known| end.eq_ignore_ascii_case(known))
+    };
+    path.extension().and_then(|end| end.to_str()).is_some_and(known) || header::named(path).is_some()
+}
 
 /// Why a file cannot be played.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +55,7 @@ pub enum FileError {
         error: std::io::Error,
     },
     /// The container or codec is unsupported or unknown.
-    #[error("{path} is {format}, which is not supported ({reason}); use MP3, WAV, FLAC or Ogg Vorbis", path = path.display())]
+    #[error("{path} ({format}: {reason}) is not supported; {CONVERT}", path = path.display())]
     Unsupported {
         /// The file.
         path: PathBuf,

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use super::SoundError;
-use crate::file::{Converter, Decoder, FileError};
+use crate::file::{CONVERT, Converter, Decoder, FileError};
 use crate::resample::Method;
 use crate::stage::Sound;
 
@@ -34,7 +34,7 @@ fn failed(error: &FileError) -> SoundError {
     match error {
         FileError::Open { path, error } => named(path, error),
         FileError::Unsupported { path, format, reason } => {
-            named(path, &format!("{format}: {reason}; use WAV, MP3, FLAC or Ogg Vorbis"))
+            named(path, &format!("{format}: {reason}; {CONVERT}"))
         }
         FileError::Corrupt { path, format, reason } => named(path, &format!("{format}: {reason}")),
         FileError::Empty { path, format } => named(path, &format!("{format}: it holds no audio")),

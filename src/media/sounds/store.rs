@@ -15,6 +15,7 @@ use crossbeam_channel::{Receiver, Sender};
 use super::SoundError;
 use super::load::{Stamp, load};
 use super::shelf::{Key, Shelf};
+use crate::file::is_named_as_sound;
 use crate::stage::{OpusMode, Program, Segment, Sound, Tracks};
 use b2b_base::util::panics;
 
@@ -387,10 +388,10 @@ fn unfold(wants: Vec<Want>) -> Result<Vec<(Want, bool)>, SoundError> {
                 let entries = std::fs::read_dir(&folder).map_err(|error| named(error.to_string()))?;
                 let mut files: Vec<_> = entries
                     .filter_map(|entry| Some(entry.ok()?.path()))
-                    .filter(|path| is_sound(path))
+                    .filter(|path| is_named_as_sound(path))
                     .collect();
                 if files.is_empty() {
-                    return Err(named("no WAV, MP3, FLAC or Ogg file is in it".into()));
+                    return Err(named("no audio file is in it".into()));
                 }
                 files.sort();
                 all.extend(files.into_iter().map(|path| (Want::File(path.into()), true)));
@@ -399,11 +400,4 @@ fn unfold(wants: Vec<Want>) -> Result<Vec<(Want, bool)>, SoundError> {
         }
     }
     Ok(all)
-}
-
-fn is_sound(path: &Path) -> bool {
-    let known = |end: &std::ffi::OsStr| {
-        ["wav", "mp3", "flac", "ogg", "oga"].iter().any(|known| end.eq_ignore_ascii_case(known))
-    };
-    path.extension().is_some_and(known)
 }
