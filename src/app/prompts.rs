@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use b2b_call::controller::{Part, check_sound};
+use b2b_call::controller::{Part, check_sound, check_sounds};
 
 /// The location of prompts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +37,14 @@ impl Prompts {
     /// The reason, and what to do about it.
     pub fn check(path: &Path) -> Result<(), String> {
         check_sound(path).map_err(|error| error.to_string())
+    }
+
+    /// The same for a folder of music: that a file of it can be played. Returns those that cannot, with the reason.
+    ///
+    /// # Errors
+    /// If none can be played: the reason, and what to do about it.
+    pub fn check_folder(folder: &Path) -> Result<Vec<String>, String> {
+        check_sounds(folder).map_err(|error| error.to_string())
     }
 
     /// The file as a part of a prompt.

@@ -82,7 +82,9 @@ impl Flags {
             (None, None) => Ask::Serve,
         };
         let flags = self.clone();
-        let load = move || flags.server_config(&path);
+        // Whoever asks is told of all that is wrong; whoever serves goes on with what is right.
+        let load = if matches!(ask, Ask::Serve) { config::load } else { config::load_checked };
+        let load = move || flags.server_config(&path, load);
         let config = load()?;
         let weak = config.weak_passwords();
         if matches!(ask, Ask::DryRun { .. }) && !weak.is_empty() {
@@ -132,9 +134,13 @@ impl Flags {
     }
 
     /// The configuration, with the flags that override it.
-    fn server_config(&self, path: &Path) -> Result<ServerConfig, Failure> {
+    fn server_config(
+        &self,
+        path: &Path,
+        load: fn(&Path) -> Result<ServerConfig, config::LoadError>,
+    ) -> Result<ServerConfig, Failure> {
         let usage = |message: String| Failure::new(Exit::Usage, message);
-        let mut config = config::load(path).map_err(|error| usage(error.to_string()))?;
+        let mut config = load(path).map_err(|error| usage(error.to_string()))?;
         certificates::load(&config)
             .map_err(|error| usage(format!("{}:{}: {error}", path.display(), error.line)))?;
         let lacking = capabilities::lacking(&config);

@@ -11,6 +11,7 @@ use super::directory::Directory;
 use super::origin::{Origin, Origins};
 use super::routing::Router;
 use super::settings::{self, RouteParts};
+use super::sound_check::SoundCheck;
 use crate::config::ServerConfig;
 use crate::registrar::{AorPolicy, BindingFlow, NextHop, Registrar};
 use b2b_app::Applications;
@@ -55,6 +56,8 @@ pub struct Settings {
     /// Resolver of the targets of routes and groups.
     pub targets: ChainResolver,
     pub apps: Applications,
+    /// Its sounds that cannot be played.
+    pub sounds: SoundCheck,
 }
 
 impl Settings {
@@ -91,7 +94,8 @@ impl Settings {
         let (origins, router) = (Origins::new(&config), Router::new(&config));
         let routes = settings::routes(&config);
         let apps = applications::applications();
-        Ok(Settings { config, directory, origins, router, routes, trunks, audio, board, targets, apps })
+        let sounds = SoundCheck::start(config.unchecked.clone());
+        Ok(Settings { config, directory, origins, router, routes, trunks, audio, board, targets, apps, sounds })
     }
 
     /// The codecs and media rules that a caller's own configuration sets, if any.

@@ -100,6 +100,7 @@ mod seen;
 pub mod server;
 pub mod settings;
 mod signalling;
+mod sound_check;
 pub mod transports;
 pub mod value;
 pub mod voice;

@@ -70,7 +70,7 @@ impl Deeds {
         if let Some((doing, _)) = self.at.take()
             && let Err(error) = self.came(doing, answer, wants)
         {
-            tracing::debug!("{}: {doing:?}: {error}", self.room.name);
+            tracing::warn!("{}: {doing:?}: {error}", self.room.name);
         }
         self.go_on(wants);
     }

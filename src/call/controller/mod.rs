@@ -45,7 +45,7 @@ pub use config::{EmbeddedConfig, MediaAddresses};
 pub use embedded::{EmbeddedController, StartError};
 pub use future::MediaFuture;
 pub use request::{MadeMut, Music, NameMut, Verb};
-pub use sounding::{MusicClass, MusicSource, check_sound};
+pub use sounding::{MusicClass, MusicSource, check_sound, check_sounds};
 pub use values::{
     AddressFamily, Answering, AudioRules, Bound, Capabilities, Capability, Descriptions, DtmfMode,
     EndpointId, EndpointSpec, Hold, Joined, LocalDescription, MediaError, MediaEvent, NamedSources,

@@ -56,6 +56,15 @@ pub fn check_sound(path: &Path) -> Result<(), MediaError> {
     Ok(sounds::check(path)?)
 }
 
+/// The same for the files of a folder. Returns those that cannot be played, with the reason.
+///
+/// # Errors
+/// `Prompt`: none of them can be played.
+pub fn check_sounds(folder: &Path) -> Result<Vec<String>, MediaError> {
+    let unplayable = sounds::check_folder(folder)?;
+    Ok(unplayable.into_iter().map(|SoundError(what)| what).collect())
+}
+
 impl From<SoundError> for MediaError {
     fn from(SoundError(what): SoundError) -> Self {
         MediaError::Prompt(what)
@@ -203,11 +212,14 @@ impl EmbeddedController {
         let (reply, answer) = self.relay.reply();
         let (ticket, shared, name) = (self.sounding.ticket(), *shared, name.clone());
         let rate_hz = listener.rate_hz;
+        let tracks = move |segments: Vec<Segment>| {
+            listener.tracks(segments.into_iter().map(|segment| track(rate_hz, segment)).collect())
+        };
         self.sounding.store.fetch(source.wants(rate_hz), listener, move |fetched| {
-            let tracks = fetched.and_then(|segments| {
-                let tracks = segments.into_iter().map(|segment| track(rate_hz, segment)).collect();
-                let empty = || SoundError(format!("music class {name:?} (there is nothing to hear in it)"));
-                listener.tracks(tracks).ok_or_else(empty)
+            let empty = || SoundError(format!("music class {name:?} (there is nothing to hear in it)"));
+            let tracks = fetched.and_then(|segments| tracks(segments).ok_or_else(empty)).or_else(|error| {
+                tracing::warn!("{error}: a tone is played in its place");
+                tracks(MusicSource::IN_PLACE.made(rate_hz)).ok_or(error)
             });
             match tracks {
                 Ok(tracks) => {
@@ -227,15 +239,23 @@ impl EmbeddedController {
 }
 
 impl MusicSource {
+    /// What is heard in place of files that cannot be played.
+    const IN_PLACE: MusicSource =
+        MusicSource::Tone { hz: [440, 0], on: Duration::from_secs(1), off: Duration::from_secs(4) };
+
     fn wants(&self, rate_hz: u32) -> Vec<Want> {
         match self {
             MusicSource::Folder(folder) => vec![Want::Folder(folder.as_path().into())],
             MusicSource::File(file) => vec![Want::File(file.as_path().into())],
-            MusicSource::Tone { hz, on, off } => vec![
-                Want::Made(Segment::Tone { hz: *hz, samples: samples(*on, rate_hz), dbm0: Part::TONE_DBM0 }),
-                Want::Made(Segment::Silence(samples(*off, rate_hz))),
-            ],
+            MusicSource::Tone { .. } => self.made(rate_hz).into_iter().map(Want::Made).collect(),
         }
+    }
+
+    /// The segments of a tone.
+    fn made(&self, rate_hz: u32) -> Vec<Segment> {
+        let MusicSource::Tone { hz, on, off } = self else { return Vec::new() };
+        let tone = Segment::Tone { hz: *hz, samples: samples(*on, rate_hz), dbm0: Part::TONE_DBM0 };
+        vec![tone, Segment::Silence(samples(*off, rate_hz))]
     }
 }
 

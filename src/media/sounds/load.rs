@@ -1,10 +1,10 @@
 //! Loads a whole file as samples at one rate.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::SoundError;
-use crate::file::{CONVERT, Converter, Decoder, FileError};
+use crate::file::{CONVERT, Converter, Decoder, FileError, is_named_as_sound};
 use crate::resample::Method;
 use crate::stage::Sound;
 
@@ -55,10 +55,40 @@ pub fn check(path: &Path) -> Result<(), SoundError> {
     }
 }
 
-/// Decodes a whole file of at most this length.
+/// The audio files of a folder, by name.
 ///
 /// # Errors
-/// The file cannot be played or is too long; the text names it and the reason.
+/// The folder cannot be read, or there are none; the text names it and the reason.
+pub(super) fn files(folder: &Path) -> Result<Vec<PathBuf>, SoundError> {
+    let entries = std::fs::read_dir(folder).map_err(|error| named(folder, &error))?;
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    let mut files: Vec<_> = paths.filter(|path| is_named_as_sound(path)).collect();
+    if files.is_empty() {
+        return Err(named(folder, &"no audio file is in it"));
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Checks the files of a folder as [`check`] does. Returns those that cannot be played.
+///
+/// # Errors
+/// None of them can be played; the text names the folder and the reason.
+pub fn check_folder(folder: &Path) -> Result<Vec<SoundError>, SoundError> {
+    let files = files(folder)?;
+    let unplayable: Vec<_> = files.iter().filter_map(|file| check(file).err()).collect();
+    match unplayable.first() {
+        Some(SoundError(first)) if unplayable.len() == files.len() => {
+            Err(named(folder, &format!("none of its files can be played: {first}")))
+        }
+        _ => Ok(unplayable),
+    }
+}
+
+/// Decodes a whole file, or as much of its beginning as may be played.
+///
+/// # Errors
+/// The file cannot be played; the text names it and the reason.
 pub fn load(path: &Path, rate_hz: u32, longest: Duration) -> Result<Sound, SoundError> {
     let most = longest.as_secs() as usize * rate_hz as usize;
     let mut file = Converter::open(path, Method::Sinc, rate_hz).map_err(|error| failed(&error))?;
@@ -66,7 +96,10 @@ pub fn load(path: &Path, rate_hz: u32, longest: Duration) -> Result<Sound, Sound
     loop {
         let more = file.advance(false, &mut samples).map_err(|error| failed(&error))?;
         if samples.len() > most {
-            return Err(named(path, &format!("longer than {} s", longest.as_secs())));
+            let seconds = longest.as_secs();
+            tracing::warn!("{} is longer than {seconds} s: only so much of it is played", path.display());
+            samples.truncate(most);
+            return Ok(samples.into());
         }
         if !more {
             return Ok(samples.into());

@@ -11,7 +11,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-pub use load::{check, load};
+pub use load::{check, check_folder, load};
 pub use store::{Fetched, Limits, Listener, SoundStore, StoreStats, Want};
 
 /// Why something cannot be played: its name and the reason, human-readable.

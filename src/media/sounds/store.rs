@@ -13,9 +13,8 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender};
 
 use super::SoundError;
-use super::load::{Stamp, load};
+use super::load::{Stamp, files, load};
 use super::shelf::{Key, Shelf};
-use crate::file::is_named_as_sound;
 use crate::stage::{OpusMode, Program, Segment, Sound, Tracks};
 use b2b_base::util::panics;
 
@@ -384,17 +383,7 @@ fn unfold(wants: Vec<Want>) -> Result<Vec<(Want, bool)>, SoundError> {
     for want in wants {
         match want {
             Want::Folder(folder) => {
-                let named = |reason: String| SoundError(format!("{} ({reason})", folder.display()));
-                let entries = std::fs::read_dir(&folder).map_err(|error| named(error.to_string()))?;
-                let mut files: Vec<_> = entries
-                    .filter_map(|entry| Some(entry.ok()?.path()))
-                    .filter(|path| is_named_as_sound(path))
-                    .collect();
-                if files.is_empty() {
-                    return Err(named("no audio file is in it".into()));
-                }
-                files.sort();
-                all.extend(files.into_iter().map(|path| (Want::File(path.into()), true)));
+                all.extend(files(&folder)?.into_iter().map(|path| (Want::File(path.into()), true)));
             }
             want => all.push((want, false)),
         }

@@ -1,11 +1,13 @@
 //! Loads a configuration file and what it refers to: neighbouring files and the environment.
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
-use super::parse::{Outside, parse};
-use super::{ConfigErrors, ServerConfig};
+use super::parse::{Outside, parse, playable};
+use super::{ConfigErrors, ServerConfig, Sounds};
+use b2b_app::Prompts;
 
 /// Maximum octets of a configuration: some 100,000 users.
 const LARGEST: u64 = 32 << 20;
@@ -23,12 +25,21 @@ pub enum LoadError {
     Wrong { path: PathBuf, errors: ConfigErrors },
 }
 
-/// Loads a configuration. Relative paths in it are relative to the file's folder.
+/// Loads a configuration to run. Relative paths in it are relative to the file's folder. Sounds are not checked: the
+/// server does so while it runs, as one that cannot be played is no reason not to take calls.
 ///
 /// # Errors
 /// If the file cannot be read; else all errors in it.
 pub fn load(path: &Path) -> Result<ServerConfig, LoadError> {
     load_with(path, &[])
+}
+
+/// Loads a configuration with all that it refers to, and each sound that it names is checked.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_checked(path: &Path) -> Result<ServerConfig, LoadError> {
+    read_all(path, &[], None)
 }
 
 /// The same for a program with applications of its own: routes and menus may name these
@@ -37,10 +48,20 @@ pub fn load(path: &Path) -> Result<ServerConfig, LoadError> {
 /// # Errors
 /// As [`load`].
 pub fn load_with(path: &Path, own_apps: &[String]) -> Result<ServerConfig, LoadError> {
+    read_all(path, own_apps, Some(RefCell::default()))
+}
+
+fn read_all(
+    path: &Path,
+    own_apps: &[String],
+    unchecked: Option<RefCell<Vec<Sounds>>>,
+) -> Result<ServerConfig, LoadError> {
     let text = read(path, LARGEST).map_err(|error| LoadError::Read { path: path.to_path_buf(), error })?;
-    let beside =
-        Beside { folder: path.parent().unwrap_or(Path::new("")).to_path_buf(), own_apps: own_apps.to_vec() };
-    parse(&text, &beside).map_err(|errors| LoadError::Wrong { path: path.to_path_buf(), errors })
+    let folder = path.parent().unwrap_or(Path::new("")).to_path_buf();
+    let beside = Beside { folder, own_apps: own_apps.to_vec(), unchecked };
+    let config =
+        parse(&text, &beside).map_err(|errors| LoadError::Wrong { path: path.to_path_buf(), errors })?;
+    Ok(ServerConfig { unchecked: beside.unchecked.map(RefCell::into_inner).unwrap_or_default(), ..config })
 }
 
 /// Reads a file of at most `largest` octets, whatever kind of file the path names.
@@ -58,6 +79,18 @@ fn read(path: &Path, largest: u64) -> std::io::Result<String> {
 struct Beside {
     folder: PathBuf,
     own_apps: Vec<String>,
+    /// Sounds that are noted instead of checked.
+    unchecked: Option<RefCell<Vec<Sounds>>>,
+}
+
+impl Beside {
+    fn note_or(&self, sounds: Sounds, check: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
+        match &self.unchecked {
+            Some(unchecked) => unchecked.borrow_mut().push(sounds),
+            None => check()?,
+        }
+        Ok(())
+    }
 }
 
 impl Outside for Beside {
@@ -71,6 +104,14 @@ impl Outside for Beside {
 
     fn is_file(&self, path: &Path) -> bool {
         path.is_file()
+    }
+
+    fn sound(&self, path: &Path) -> Result<(), String> {
+        self.note_or(Sounds::File(path.to_path_buf()), || playable(path))
+    }
+
+    fn sounds(&self, folder: &Path) -> Result<(), String> {
+        self.note_or(Sounds::Folder(folder.to_path_buf()), || Prompts::check_folder(folder).map(drop))
     }
 
     fn own_apps(&self) -> &[String] {

@@ -82,7 +82,7 @@ pub use ended_calls::EndedCalls;
 pub use hep::{Hep, HepCalls};
 pub use identity::{CalledFrom, GatewayIdentity, IdentityField, NumberFormat};
 pub use listener::ListenerConfig;
-pub use load::{LoadError, load, load_with};
+pub use load::{LoadError, load, load_checked, load_with};
 pub use ner::NerRules;
 pub use parse::{Outside, parse, playable};
 pub use parse_route::header_name;
@@ -139,6 +139,17 @@ pub struct ServerConfig {
     pub apps: Apps,
     /// What its values require of the media carrier.
     pub asked: Vec<Asked>,
+    /// Sounds whose check is still to come.
+    pub unchecked: Vec<Sounds>,
+}
+
+/// Sounds on the disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sounds {
+    /// One file.
+    File(PathBuf),
+    /// The files of a folder.
+    Folder(PathBuf),
 }
 
 /// `[server]`.

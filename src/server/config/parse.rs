@@ -50,6 +50,14 @@ pub trait Outside {
         playable(path)
     }
 
+    /// The same for a folder of sounds: that one of them can be played.
+    ///
+    /// # Errors
+    /// The reason, and what to do about it.
+    fn sounds(&self, folder: &std::path::Path) -> Result<(), String> {
+        Prompts::check_folder(folder).map(drop)
+    }
+
     /// Applications that exist without being configured, beside b2b's.
     fn own_apps(&self) -> &[String] {
         &[]
@@ -134,6 +142,7 @@ fn read(root: &Root<'_>, outside: &dyn Outside) -> Result<ServerConfig, ConfigEr
         routes,
         apps: apps?,
         asked: Vec::new(),
+        unchecked: Vec::new(),
     };
     for (table, key, problem) in check::together(&config) {
         root.report(table, key, problem);

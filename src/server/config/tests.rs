@@ -115,6 +115,7 @@ fn keys_become_what_they_say() {
         routes,
         apps,
         asked: _,
+        unchecked: _,
     } = good(FULL);
     let emergency = emergency.unwrap();
     assert_eq!((emergency.numbers.len(), emergency.calls), (2, 6));

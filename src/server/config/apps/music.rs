@@ -1,7 +1,7 @@
 //! `[[music]]`: music on hold.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::name;
@@ -23,8 +23,8 @@ pub const MUSIC: Table = Table {
     keys: rows! {
         name: NAME, at_restart(), "Its name.";
         folder: Text("path", any), at_restart(),
-            "Its WAV, MP3, FLAC and Ogg files, played in the order of their names; relative to `[prompts]` folder.";
-        file: Text("path", any), at_restart(), "A single file of these formats.";
+            "Its audio files, played in the order of their names; relative to `[prompts]` folder.";
+        file: Text("path", any), at_restart(), "A single file.";
         tone: text!("Hz, or `Hz+Hz`", tone), at_restart(),
             "A tone of one or two frequencies: one second of tone, then four seconds of silence.";
         shared: Switch => true, at_restart(),
@@ -80,14 +80,19 @@ pub(super) fn music(
     if let [first, second, ..] = given.as_slice() {
         return Err(section.both(first, second, "a class has one of them; write two classes"));
     }
+    let bad = |key, path: &Path, reason| {
+        section.bad(key, section.place(key), &path.display().to_string(), reason)
+    };
     let source = match (folder, file, tone) {
-        (Some(folder), ..) => MusicFrom::Folder(folder),
-        (_, Some(file), _) => match outside.sound(&file) {
-            Ok(()) => MusicFrom::File(file),
-            Err(reason) => {
-                return Err(section.bad("file", section.place("file"), &file.display().to_string(), reason));
-            }
-        },
+        (Some(folder), ..) => {
+            let checked = outside.sounds(&folder);
+            checked.map_err(|reason| bad("folder", &folder, reason))?;
+            MusicFrom::Folder(folder)
+        }
+        (_, Some(file), _) => {
+            outside.sound(&file).map_err(|reason| bad("file", &file, reason))?;
+            MusicFrom::File(file)
+        }
         (_, _, Some(tone)) => MusicFrom::Tone(tone),
         (None, None, None) => {
             let reason =

@@ -56,6 +56,8 @@ pub struct Look {
     pub certificate_refused: Option<ReloadRefused>,
     /// Number of remaining calls while draining; `None`: the server takes calls.
     pub draining: Option<usize>,
+    /// Sounds that cannot be played, and why.
+    pub unplayable: Vec<(PathBuf, String)>,
     pub disk: Option<DiskLook>,
     /// Free RTP ports, except resting ones, and the number of all.
     pub ports: (usize, usize),
@@ -132,6 +134,9 @@ impl Board {
         if let Some(refused) = &look.certificate_refused {
             let file = refused.file.as_ref().map(|file| file.display().to_string()).unwrap_or_default();
             so.push((Kind::CertificateRefused, file, refused.reason.clone()));
+        }
+        for (file, reason) in &look.unplayable {
+            so.push((Kind::SoundUnplayable, file.display().to_string(), reason.clone()));
         }
         if let Some(calls) = look.draining {
             so.push((Kind::Draining, String::new(), format!("no new calls are accepted; {calls} continue")));

@@ -38,6 +38,7 @@ pub enum Kind {
     WrongPin,
     ReloadRefused,
     HandlerFailed,
+    SoundUnplayable,
     Bug,
 }
 
@@ -66,7 +67,7 @@ const HOUR: Duration = Duration::from_secs(3_600);
 
 impl Kind {
     /// Every kind, the worst first.
-    pub const ALL: [Kind; 24] = [
+    pub const ALL: [Kind; 25] = [
         Kind::EmergencyCall,
         Kind::NoMedia,
         Kind::MediaServerDown,
@@ -90,6 +91,7 @@ impl Kind {
         Kind::WrongPin,
         Kind::ReloadRefused,
         Kind::HandlerFailed,
+        Kind::SoundUnplayable,
         Kind::Bug,
     ];
 
@@ -246,6 +248,13 @@ impl Kind {
                 severity: Warning,
                 ends: Ends::After(HOUR),
                 fix: "check the log for the application's error: the caller was hung up, or sent to its fallback",
+            },
+            Kind::SoundUnplayable => Row {
+                name: "sound_unplayable",
+                severity: Warning,
+                ends: Ends::NotSo,
+                fix: "replace the file, or correct the key that names it, and send SIGHUP; callers hear a tone for \
+                      music, and an application goes on as if a prompt had failed",
             },
             Kind::Bug => Row {
                 name: "bug",

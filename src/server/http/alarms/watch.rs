@@ -58,6 +58,7 @@ async fn look(api: &Api) -> Option<Look> {
         certificates: soon_over(api.tls.expiries(), SystemTime::now()),
         certificate_refused: api.tls.refused(),
         draining: draining.then_some(calls),
+        unplayable: api.admission.current.get().sounds.unplayable(),
         disk: disk(api),
         ports: (free, free + ports.used + ports.resting),
         queues: queues(api).await,
