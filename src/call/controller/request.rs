@@ -373,6 +373,14 @@ impl Verb {
         }
     }
 
+    /// The prompt that it plays to a party.
+    pub fn prompt(&self) -> Option<&Prompt> {
+        match self {
+            Verb::Play { prompt, .. } | Verb::Collect { prompt: Some(prompt), .. } => Some(prompt),
+            _ => None,
+        }
+    }
+
     /// The existing objects that it refers to, to translate their ids. The verb is carried out where the
     /// first one is. An object that it creates, and one that this is to be near, are not included.
     pub fn names_mut(&mut self) -> [Option<NameMut<'_>>; 2] {

@@ -32,6 +32,9 @@ pub struct RecordingNews {
     /// The recorded leg; `None`: the whole call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leg: Option<LegId>,
+    /// Its number, which the event of its end has too; `None`: it could not start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<u64>,
     /// True: it has started; `false`: it has ended, or could not start.
     pub on: bool,
     /// The final path of the file, which exists once the recording has ended; `None` without a file.
@@ -53,6 +56,12 @@ pub struct Playback {
     pub call: CallId,
     /// The leg that hears it.
     pub leg: LegId,
+    /// Its number, which the event of its end has too; later prompts have higher ones.
+    #[serde(default)]
+    pub number: u64,
+    /// The files of which it consists; none: it has tones only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<String>,
     /// True: it started; false: it ended.
     pub on: bool,
     /// At the end: whether the whole prompt was played; `None` if the result is not known, as when digits

@@ -9,6 +9,7 @@ use crate::controller::{
     AudioStream, Collected, ConferenceId, ConferenceSpec, DigitPlan, EndpointId, MediaController, MediaError,
     Member, Played, Prompt, Recorded, RecordingId, RecordingSpec, StreamSpec,
 };
+use crate::event::{Event, RecordingNews};
 use crate::switch::command::{Command, Record, RecordLeg};
 use crate::{CallId, LegId};
 
@@ -70,7 +71,7 @@ impl CallService {
     /// The leg is not answered or has gone, or the prompt cannot be played.
     pub async fn play(&self, leg: LegId, prompt: &Prompt) -> Result<Played, CallError> {
         let media = self.media(leg).await?;
-        let prompted = Prompted::begins(self, media.call, leg);
+        let prompted = Prompted::begins(self, media.call, leg, prompt);
         let played = media.controller.play_prompt(media.endpoint, prompt).await;
         prompted.ends(Some(played == Ok(Played::Complete)));
         Ok(played?)
@@ -116,7 +117,7 @@ impl CallService {
         plan: &DigitPlan,
     ) -> Result<Collected, CallError> {
         let media = self.media_for_keys(leg, plan).await?;
-        let _prompted = Prompted::begins(self, media.call, leg);
+        let _prompted = Prompted::begins(self, media.call, leg, prompt);
         Ok(media.controller.play_and_collect(media.endpoint, prompt, plan).await?)
     }
 
@@ -146,7 +147,12 @@ impl CallService {
     /// The leg is not answered or has gone, or the file cannot be created.
     pub async fn start_recording(&self, leg: LegId, spec: &RecordingSpec) -> Result<RecordingId, CallError> {
         let media = self.media(leg).await?;
-        Ok(media.controller.start_recording(media.endpoint, spec).await?)
+        let recording = media.controller.start_recording(media.endpoint, spec).await?;
+        let file = Some(spec.path.to_string_lossy().into_owned());
+        let (call, leg, id) = (media.call, Some(leg), Some(recording.0));
+        // Its end is told by the calls' thread, which knows of it by this.
+        self.tell(Event::Recording(RecordingNews { call, leg, id, on: true, file, seconds: None, error: None }))?;
+        Ok(recording)
     }
 
     /// Pauses a recording, or continues it.

@@ -282,11 +282,13 @@ pub struct CallService {
     commands: mpsc::UnboundedSender<Command>,
     /// Number of applications started so far.
     applications: Arc<AtomicU64>,
+    /// Number of prompts begun so far.
+    prompts: Arc<AtomicU64>,
 }
 
 impl CallService {
     pub(super) fn new(commands: mpsc::UnboundedSender<Command>) -> Self {
-        CallService { commands, applications: Arc::default() }
+        CallService { commands, applications: Arc::default(), prompts: Arc::default() }
     }
 
     /// Looks up a target; returns the contacts to dial.

@@ -1,56 +1,63 @@
 //! The events of prompts played to legs.
 
+use std::sync::atomic::Ordering;
+
 use super::CallService;
-use crate::controller::{Answer, Played};
+use crate::controller::{Answer, Part, Played, Prompt};
 use crate::event::{Event, Playback};
 use crate::{CallId, LegId};
 
 /// A prompt that a leg hears. Its end is told once, even if nothing waits for it any more.
 pub(crate) struct Prompted {
     service: CallService,
-    call: CallId,
-    leg: LegId,
-    complete: Option<bool>,
+    /// The event of its end; `None`: it is told.
+    end: Option<Playback>,
 }
 
 impl Prompted {
-    /// A prompt whose beginning has been told.
-    pub fn begun(service: CallService, call: CallId, leg: LegId) -> Self {
-        Prompted { service, call, leg, complete: None }
-    }
-
-    /// The event of a prompt's beginning.
-    pub fn news(call: CallId, leg: LegId) -> Event {
-        Event::Playback(Playback { call, leg, on: true, complete: None })
+    /// A prompt whose beginning the caller tells.
+    pub fn new(service: &CallService, call: CallId, leg: LegId, prompt: &Prompt) -> (Self, Event) {
+        let files = prompt.parts.iter().filter_map(|part| match part {
+            Part::File(path) => Some(path.to_string_lossy().into_owned()),
+            _ => None,
+        });
+        let number = service.prompts.fetch_add(1, Ordering::Relaxed) + 1;
+        let begins = Playback { call, leg, number, files: files.collect(), on: true, complete: None };
+        let end = Some(Playback { on: false, ..begins.clone() });
+        (Prompted { service: service.clone(), end }, Event::Playback(begins))
     }
 
     /// Tells the beginning of a prompt, outside the calls' thread.
-    pub fn begins(service: &CallService, call: CallId, leg: LegId) -> Self {
+    pub fn begins(service: &CallService, call: CallId, leg: LegId, prompt: &Prompt) -> Self {
+        let (prompted, begins) = Self::new(service, call, leg, prompt);
         // Without a service there are no receivers left.
-        let _ = service.tell(Self::news(call, leg));
-        Self::begun(service.clone(), call, leg)
+        let _ = service.tell(begins);
+        prompted
     }
 
     /// Ends the prompt with this result.
     pub fn ends(mut self, complete: Option<bool>) {
-        self.complete = complete;
+        if let Some(end) = &mut self.end {
+            end.complete = complete;
+        }
     }
 
-    /// Ends the prompt with this answer of media.
-    pub fn answered<E>(self, answer: &Result<Answer, E>) {
+    /// The event of its end with this answer of media, which the caller tells.
+    pub fn end<E>(mut self, answer: &Result<Answer, E>) -> Option<Event> {
         let complete = match answer {
             Ok(Answer::Played(played)) => Some(*played == Played::Complete),
             Ok(_) => None,
             Err(_) => Some(false),
         };
-        self.ends(complete);
+        self.end.take().map(|end| Event::Playback(Playback { complete, ..end }))
     }
 }
 
 impl Drop for Prompted {
     fn drop(&mut self) {
-        let Prompted { call, leg, complete, .. } = *self;
-        // As in `begins`.
-        let _ = self.service.tell(Event::Playback(Playback { call, leg, on: false, complete }));
+        if let Some(end) = self.end.take() {
+            // As in `begins`.
+            let _ = self.service.tell(Event::Playback(end));
+        }
     }
 }

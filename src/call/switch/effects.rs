@@ -5,7 +5,7 @@ use tokio::sync::oneshot;
 
 use super::command::{Command, Reply};
 use super::stepping::Timer;
-use super::tasks::{Came, Guarded, Panicked};
+use super::tasks::{Answered, Came, Guarded, Panicked};
 use super::{Done, Switch, Turn};
 use crate::application::{AppAnswer, AppEvent, AppId, Want, WantId};
 use crate::controller::{Answer, MediaFuture, NameMut, StreamSpec, Verb};
@@ -28,7 +28,7 @@ impl Switch {
             Want::Stream { want, leg, spec } => self.open_stream((app, want), leg, spec),
             Want::Run { want, work } => {
                 let work = work(self.service.clone());
-                let work = Guarded::new(Box::pin(async move { AppAnswer::Own(work.await) }));
+                let work = Guarded::new(Box::pin(async move { AppAnswer::Own(work.await).into() }));
                 self.wait_for((app, want), work);
             }
             Want::Forget(want) => {
@@ -76,24 +76,24 @@ impl Switch {
 
     /// Plays a prompt to a leg, and reports its beginning and its end.
     fn prompt(&mut self, t: &Turn<'_>, of: (AppId, WantId), (call, leg): (CallId, LegId), verb: Verb) {
+        let prompted = verb.prompt().map(|prompt| Prompted::new(&self.service, call, leg, prompt));
+        let Some((prompted, begins)) = prompted else { return self.ask_of_media(of, verb) };
         let asked = self.parts.controller.request(verb).now();
         // A prompt that cannot be played is not reported; the application is told the error.
         if !matches!(asked, Ok(Err(_))) {
-            self.tell(t, Prompted::news(call, leg));
+            self.tell(t, begins);
         }
         match asked {
             Ok(result) => {
-                if result.is_ok() {
-                    Prompted::begun(self.service.clone(), call, leg).answered(&result);
-                }
+                let end = prompted.end(&result).filter(|_| result.is_ok());
+                end.into_iter().for_each(|end| self.tell(t, end));
                 self.answer_application(of, AppAnswer::Media(result.map_err(CallError::from)));
             }
             Err(later) => {
-                let prompted = Prompted::begun(self.service.clone(), call, leg);
                 let answered = async move {
                     let result = later.await;
-                    prompted.answered(&result);
-                    AppAnswer::Media(result.map_err(CallError::from))
+                    let end = prompted.end(&result);
+                    Answered { answer: AppAnswer::Media(result.map_err(CallError::from)), end }
                 };
                 self.wait_for(of, Guarded::new(Box::pin(answered)));
             }
@@ -138,12 +138,12 @@ impl Switch {
         later: MediaFuture<T>,
         read: fn(Result<T, CallError>) -> AppAnswer,
     ) {
-        let answered = async move { read(later.await.map_err(CallError::from)) };
+        let answered = async move { read(later.await.map_err(CallError::from)).into() };
         self.wait_for(of, Guarded::new(Box::pin(answered)));
     }
 
     /// Waits for an answer that comes later; the application may cancel the request.
-    fn wait_for(&mut self, (app, want): (AppId, WantId), work: Guarded<'static, AppAnswer>) {
+    fn wait_for(&mut self, (app, want): (AppId, WantId), work: Guarded<'static, Answered>) {
         let (ends, ended) = oneshot::channel();
         let Some(it) = self.applications.running.get_mut(&app) else { return self.counters.late() };
         it.waits.insert(want, ends);
@@ -159,6 +159,6 @@ impl Switch {
     }
 }
 
-fn came(app: AppId, want: WantId, answer: Result<AppAnswer, Panicked>) -> Done {
+fn came(app: AppId, want: WantId, answer: Result<Answered, Panicked>) -> Done {
     Done(Came::Application(app, want, Box::new(answer)))
 }

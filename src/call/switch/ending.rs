@@ -307,7 +307,7 @@ impl Switch {
         let EndReason { cause, by } = call.end.unwrap_or(cancelled);
         let talked = talked(call.answered_at, t.now);
         self.watchers.ended(Watched::Call(id), CallEnd { cause, by, talked, at: t.wall });
-        self.part_with(t, call.listener);
+        self.part_with(t, call.listeners);
     }
 
     /// Accepts no ordinary new calls from now on: 503 with Retry-After.

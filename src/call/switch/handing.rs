@@ -29,11 +29,13 @@ pub(super) struct Handing {
     hands: u16,
     /// The application that has the call by name; `None`: the call is still with the handlers of the list.
     by_name: Option<Arc<str>>,
+    /// The handler that is asked hears of the call since then.
+    listens: bool,
 }
 
 impl Handing {
     pub fn new(call: IncomingCall) -> Self {
-        Handing { call, next: 0, hands: 0, by_name: None }
+        Handing { call, next: 0, hands: 0, by_name: None, listens: false }
     }
 }
 
@@ -49,9 +51,9 @@ impl Switch {
         self.ask(Handing { next: index + 1, ..asked }, &handler);
     }
 
-    fn ask(&mut self, asked: Handing, handler: &Arc<dyn ApplicationHandler>) {
+    fn ask(&mut self, mut asked: Handing, handler: &Arc<dyn ApplicationHandler>) {
         let (call, leg) = (asked.call.call, asked.call.leg);
-        self.listen(call, handler);
+        asked.listens = self.listen(call, handler);
         let answered = self.calls.leg(leg).is_some_and(Leg::is_up);
         let incoming = IncomingCall { answered, ..asked.call.clone() };
         let decides = OnFound::Decide(Box::new(asked));
@@ -187,7 +189,12 @@ impl Switch {
             Ok(action) => self.let_go(t, &asked, action.word()),
         }
         match action {
-            Ok(HandlerAction::Continue) => self.ask_handlers(t, asked),
+            Ok(HandlerAction::Continue) => {
+                if asked.listens {
+                    self.listens_no_more(call);
+                }
+                self.ask_handlers(t, asked);
+            }
             Ok(HandlerAction::Complete) => {
                 let kept = self
                     .calls

@@ -21,27 +21,29 @@ const PARTING: Duration = Duration::from_secs(32);
 /// Ends the listening when dropped.
 pub(super) type Ends = oneshot::Sender<()>;
 
-/// The call's end of the queue.
+/// The call's end of a handler's queue.
 pub(super) struct Listener {
+    handler: Arc<dyn ApplicationHandler>,
     events: mpsc::Sender<Event>,
     ends: Ends,
 }
 
 impl Switch {
-    /// This handler, and no other one, receives the events of the call from now on.
-    pub(super) fn listen(&mut self, call: CallId, handler: &Arc<dyn ApplicationHandler>) {
-        if let Some(it) = self.calls.get_mut(call) {
-            it.listener = None;
-        }
-        if !self.fact("listens", |_| handler.wants_events()) {
-            return;
+    /// This handler receives the events of the call from now on, beside those that passed it on to another one.
+    /// Returns whether it is a new listener.
+    pub(super) fn listen(&mut self, call: CallId, handler: &Arc<dyn ApplicationHandler>) -> bool {
+        let hears = |it: &Listener| Arc::ptr_eq(&it.handler, handler);
+        let hears = self.calls.get(call).is_some_and(|it| it.listeners.iter().any(hears));
+        if !self.fact("listens", |_| handler.wants_events() && !hears) {
+            return false;
         }
         let (events, mut queue) = mpsc::channel(QUEUE);
         let (ends, ended) = oneshot::channel();
         let (handler, service) = (handler.clone(), self.service.clone());
+        let hearing = handler.clone();
         let hears = async move {
             while let Some(event) = queue.recv().await {
-                handler.handle_event(call, event, service.clone()).await;
+                hearing.handle_event(call, event, service.clone()).await;
             }
         };
         let listening = Box::pin(async move {
@@ -52,35 +54,39 @@ impl Switch {
             }
         });
         if let Some(it) = self.calls.get_mut(call) {
-            it.listener = Some(Box::new(Listener { events, ends }));
+            it.listeners.push(Listener { handler, events, ends });
         }
         self.run(listening, |()| Found::Over, OnFound::Listened { call });
+        true
+    }
+
+    /// The newest listener has declined the call, and does not hear of it any more.
+    pub(super) fn listens_no_more(&mut self, call: CallId) {
+        if let Some(it) = self.calls.get_mut(call) {
+            it.listeners.pop();
+        }
     }
 
     /// A handler panicked on an event: its call ends, as with any other panic of a handler.
     pub(super) fn deaf(&mut self, t: &mut Turn<'_>, call: CallId) {
         tracing::error!("the handler of call {} panicked at an event: the call ends", call.0);
         let Some(it) = self.calls.get_mut(call) else { return self.counters.late() };
-        it.listener = None;
+        it.listeners.clear();
         for leg in it.legs.ids().collect::<Vec<_>>() {
             self.hang_up_with(t, leg, 500, "");
         }
     }
 
-    /// Delivers an event to the call's handler.
-    pub(super) fn tell_handler(&mut self, event: &Event) {
-        let listener = event.call().and_then(|call| self.calls.get(call)?.listener.as_ref());
-        if let Some(listener) = listener
-            && listener.events.try_send(event.clone()).is_err()
-        {
-            self.counters.unheard += 1;
-        }
+    /// Delivers an event to the call's handlers.
+    pub(super) fn tell_handlers(&mut self, event: &Event) {
+        let of_call = event.call().and_then(|call| self.calls.get(call));
+        let listeners = of_call.into_iter().flat_map(|it| &it.listeners);
+        let unheard = listeners.filter(|it| it.events.try_send(event.clone()).is_err()).count();
+        self.counters.unheard += unheard as u64;
     }
 
-    /// The call is over: its handler may still process the queued events.
-    pub(super) fn part_with(&mut self, t: &Turn<'_>, listener: Option<Box<Listener>>) {
-        if let Some(listener) = listener {
-            self.parting.push_back((t.now + PARTING, listener.ends));
-        }
+    /// The call is over: its handlers may still process the queued events.
+    pub(super) fn part_with(&mut self, t: &Turn<'_>, listeners: Vec<Listener>) {
+        self.parting.extend(listeners.into_iter().map(|it| (t.now + PARTING, it.ends)));
     }
 }

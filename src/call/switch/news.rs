@@ -13,11 +13,11 @@ use crate::{CallId, LegId, bridge_fsm, call_fsm};
 use b2b_sip::msg::phrase;
 
 impl Switch {
-    /// Records an event in the history of its call, delivers it to the call's handler, and publishes it if
+    /// Records an event in the history of its call, delivers it to the call's handlers, and publishes it if
     /// there is a bus.
     pub(super) fn tell(&mut self, t: &Turn<'_>, event: Event) {
         self.history.note(t.now, &event);
-        self.tell_handler(&event);
+        self.tell_handlers(&event);
         if let Some(bus) = &self.parts.bus {
             bus.publish(t.wall, event);
         }

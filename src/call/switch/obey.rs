@@ -8,6 +8,8 @@ use super::waiting::OnFound;
 use super::{Switch, Turn};
 use crate::bridge_fsm::BridgeMode;
 use crate::call_fsm::CallEvent;
+use crate::controller::RecordingId;
+use crate::event::{Event, RecordingNews};
 use crate::lookup::LookupRequest;
 use crate::service::{CallError, DialError, Watched};
 use crate::{BridgeId, CallId, LegId};
@@ -121,6 +123,9 @@ impl Switch {
             Command::Attend { app, machine } => self.attend_beside(app, machine),
             Command::Inform { app, from, message } => self.inform(app, from, message),
             Command::Tell { event, told } => {
+                if let Event::Recording(RecordingNews { call, leg, id: Some(id), on: true, .. }) = *event {
+                    self.recordings_ending.add(RecordingId(id), call, leg);
+                }
                 self.tell(t, *event);
                 if let Some(told) = told {
                     told.send_replace(true);

@@ -55,7 +55,7 @@ const ENDING: usize = 1_024;
 pub(super) struct Ending(VecDeque<(RecordingId, CallId, Option<LegId>)>);
 
 impl Ending {
-    fn add(&mut self, id: RecordingId, call: CallId, leg: Option<LegId>) {
+    pub fn add(&mut self, id: RecordingId, call: CallId, leg: Option<LegId>) {
         if self.0.len() == ENDING {
             self.0.pop_front();
         }
@@ -225,7 +225,8 @@ impl Switch {
                 }
                 self.note_recording(call, "recording", &path);
                 let file = Some(path);
-                let news = RecordingNews { call, leg, on: true, file, seconds: None, error: None };
+                let id = Some(id.0);
+                let news = RecordingNews { call, leg, id, on: true, file, seconds: None, error: None };
                 self.tell(t, Event::Recording(news));
                 Ok(None)
             }
@@ -288,7 +289,7 @@ impl Switch {
     /// Reports that there is no file.
     fn tell_not_recorded(&mut self, t: &Turn<'_>, call: CallId, leg: Option<LegId>, error: &MediaError) {
         let error = Some(error.to_string());
-        let news = RecordingNews { call, leg, on: false, file: None, seconds: None, error };
+        let news = RecordingNews { call, leg, id: None, on: false, file: None, seconds: None, error };
         self.tell(t, Event::Recording(news));
     }
 
@@ -335,6 +336,7 @@ impl Switch {
         let news = RecordingNews {
             call,
             leg,
+            id: Some(id.0),
             on: false,
             file: Some(recorded.path.to_string_lossy().into_owned()),
             seconds: Some(recorded.lasts.as_secs_f64()),

@@ -184,7 +184,7 @@ impl Switch {
     /// Whether the owner of this leg's call receives its INFOs.
     fn hears_infos(&self, leg: LegId) -> bool {
         let call = self.calls.leg(leg).and_then(|it| self.calls.get(it.call));
-        call.is_some_and(|it| it.listener.is_some() || it.state == CallState::Commanded)
+        call.is_some_and(|it| !it.listeners.is_empty() || it.state == CallState::Commanded)
     }
 
     /// Whether an endpoint's party takes telephone events, as far as the controller knows.

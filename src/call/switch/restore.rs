@@ -121,14 +121,14 @@ impl Switch {
         // It has the counters of media, and incomplete records.
         std::mem::swap(&mut self.history, &mut from.history);
         for call in from.calls.ids() {
-            let listener = from.calls.get_mut(call).and_then(|it| it.listener.take());
+            let listeners = from.calls.get_mut(call).map(|it| std::mem::take(&mut it.listeners));
             for (leg, (handled, channels)) in from.calls.take_programs(call) {
                 if let Some(it) = self.calls.leg_mut(leg) {
                     (it.handled, it.admitted.channels) = (handled, channels);
                 }
             }
             if let Some(it) = self.calls.get_mut(call) {
-                it.listener = listener;
+                it.listeners = listeners.unwrap_or_default();
             }
         }
     }

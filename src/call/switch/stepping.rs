@@ -13,11 +13,11 @@ use tokio::sync::mpsc;
 
 use super::listener::Ends;
 use super::slots::Key;
-use super::tasks::{Came, Panicked};
+use super::tasks::{Answered, Came, Panicked};
 use super::waiting::{Found, OnFound, Waits};
 use super::{Done, Switch, Turn};
 use crate::LegId;
-use crate::application::{AppAnswer, AppEvent, AppId, Application, Inbox, Message, WantId, Wants};
+use crate::application::{AppEvent, AppId, Application, Inbox, Message, WantId, Wants};
 use crate::handler::{ApplicationHandler, IncomingCall};
 
 /// How long a handler may continue after its caller's end.
@@ -235,9 +235,14 @@ impl Switch {
         t: &mut Turn<'_>,
         app: AppId,
         want: WantId,
-        answer: Result<AppAnswer, Panicked>,
+        answered: Result<Answered, Panicked>,
     ) {
         let waited = self.applications.running.get_mut(&app).and_then(|it| it.waits.remove(&want));
+        // Before the application knows: it may begin the next prompt then.
+        let answer = answered.map(|Answered { answer, end }| {
+            end.into_iter().for_each(|end| self.tell(t, end));
+            answer
+        });
         match (waited, answer) {
             (None, _) => self.counters.late(),
             (Some(_), Ok(answer)) => self.applications.tell(app, AppEvent::Answered { want, answer }),

@@ -368,8 +368,8 @@ pub(super) struct Call {
     pub linked: Option<CallId>,
     /// The application that has the call by name.
     pub application: Option<Arc<str>>,
-    /// The handler that receives its events.
-    pub listener: Option<Box<Listener>>,
+    /// The handlers that receive its events.
+    pub listeners: Vec<Listener>,
     /// Variables set by handlers and operators.
     pub variables: Option<Box<Variables>>,
     /// Final values of some variables, for the end of the last leg.
@@ -398,7 +398,7 @@ impl Call {
             leaving: None,
             linked: None,
             application: None,
-            listener: None,
+            listeners: Vec::new(),
             variables: None,
             last_variables: None,
             recordings: Recordings::default(),

@@ -14,6 +14,7 @@ use super::waiting::{Answerer, Found, MediaAnswer, Waits};
 use crate::CallId;
 use crate::application::{AppAnswer, AppId, WantId};
 use crate::controller::MediaError;
+use crate::event::Event;
 
 /// The result of a task: an input.
 pub struct Done(pub(super) Came);
@@ -27,11 +28,24 @@ pub(super) enum Came {
     /// A handler's time is over.
     Dropped(Key),
     /// The result of an application's request.
-    Application(AppId, WantId, Box<Result<AppAnswer, Panicked>>),
+    Application(AppId, WantId, Box<Result<Answered, Panicked>>),
     /// The address of a host name.
     Address(HostName, Option<IpAddr>),
     /// Work that belongs to no call has ended.
     Beside(Result<(), Panicked>),
+}
+
+/// The answer to an application's request.
+pub(super) struct Answered {
+    pub answer: AppAnswer,
+    /// The event of the end of the prompt that it was about, which is told first.
+    pub end: Option<Event>,
+}
+
+impl From<AppAnswer> for Answered {
+    fn from(answer: AppAnswer) -> Self {
+        Answered { answer, end: None }
+    }
 }
 
 /// Work that has to wait; the driver runs it and returns its result.

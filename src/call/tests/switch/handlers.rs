@@ -79,6 +79,51 @@ fn a_handler_hears_of_its_call_in_order_and_to_its_end() {
     harness.assert_nothing_left();
 }
 
+/// Decides so about each call, and records the events it gets.
+struct Front(fn() -> HandlerAction, Heard);
+
+impl ApplicationHandler for Front {
+    fn name(&self) -> &str {
+        "front"
+    }
+
+    fn handle_incoming_call(&self, _: IncomingCall, _: CallService) -> HandlerFuture {
+        Box::pin(std::future::ready((self.0)()))
+    }
+
+    fn wants_events(&self) -> bool {
+        true
+    }
+
+    fn handle_event(&self, call: CallId, event: Event, _: CallService) -> EventFuture {
+        self.1.lock().unwrap().push((call, event));
+        Box::pin(std::future::ready(()))
+    }
+}
+
+#[test]
+fn a_handler_that_passes_its_call_on_hears_it_to_its_end() {
+    let decisions: [(fn() -> HandlerAction, bool); 2] = [
+        (|| HandlerAction::Handle("listening".to_owned()), true),
+        (|| HandlerAction::Continue, false),
+    ];
+    for (decision, hears) in decisions {
+        let (front, behind) = (Arc::new(Front(decision, Heard::default())), Arc::new(Listening::default()));
+        let mut harness = Harness::new(Instant::now(), vec![front.clone(), behind.clone()]);
+        let (ann, bob) = (harness.party(ANN), harness.party(BOB));
+        let a = harness.call(ann, "bob", Some(SESSION));
+        harness.answer_next(bob, SESSION);
+        harness.hang_up(ann, a);
+        harness.run(Duration::from_secs(1));
+        let idle = |heard: &Heard| {
+            let heard = heard.lock().unwrap();
+            heard.iter().any(|(_, event)| matches!(event, Event::CallState { to: CallState::Idle, .. }))
+        };
+        assert_eq!((idle(&front.1), idle(&behind.heard)), (hears, true));
+        harness.assert_nothing_left();
+    }
+}
+
 #[test]
 fn a_slow_handler_is_late_by_itself_and_does_not_outlive_its_call() {
     let handler = Arc::new(Listening::default());

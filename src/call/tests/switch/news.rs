@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use b2b_call::application::{AppEvent, Application, Wants};
 use b2b_call::bridge_fsm::BridgeMode;
 use b2b_call::bus::{Received, Subscriber};
-use b2b_call::controller::{DigitPlan, Prompt};
+use b2b_call::controller::{DigitPlan, Part, Prompt, RecordingSpec};
 use b2b_call::event::{Event, EventFilter, INFO_BODY, InfoSaid};
 use b2b_call::handler::{ApplicationHandler, EventFuture, HandlerAction, HandlerFuture, IncomingCall};
 use b2b_call::service::{CallService, DialOptions, DialRequest};
@@ -49,22 +50,100 @@ fn a_prompt_is_told_at_its_beginning_and_with_how_it_ended() {
     let mut told = || {
         let heard = hears(&mut bus).into_iter();
         let seen = heard.map(|event| match event {
-            Event::Playback(it) => (it.on, it.complete),
+            Event::Playback(it) if it.files == ["welcome.wav"] => (it.number, it.on, it.complete),
             other => panic!("{other:?}"),
         });
         seen.collect::<Vec<_>>()
     };
     harness.settle();
-    assert_eq!(told(), [(true, None)]);
+    assert_eq!(told(), [(1, true, None)]);
     harness.run(Duration::from_millis(1_100));
-    assert_eq!(told(), [(false, Some(true)), (true, None)]);
+    assert_eq!(told(), [(1, false, Some(true)), (2, true, None)]);
     let endpoint = harness.callers_endpoint();
     harness.press(endpoint, "5");
     harness.settle();
-    assert_eq!(told(), [(false, None), (true, None)]);
+    assert_eq!(told(), [(2, false, None), (3, true, None)]);
     harness.hang_up(ann, a);
     harness.run(Duration::from_secs(1));
-    assert_eq!(told(), [(false, Some(false))]);
+    assert_eq!(told(), [(3, false, Some(false))]);
+    harness.assert_nothing_left();
+}
+
+/// Plays two files, one after the other, and then a tone until the caller hangs up.
+struct Speaks(LegId, u8);
+
+impl Application for Speaks {
+    fn step(&mut self, _: Instant, event: AppEvent, wants: &mut Wants) {
+        if !matches!(event, AppEvent::Begin | AppEvent::Answered { .. }) {
+            return;
+        }
+        match self.1 {
+            0 => drop(wants.answer(self.0)),
+            1 | 2 => drop(wants.play(self.0, &Prompt::file(format!("{}.wav", self.1)))),
+            _ => drop(wants.play(self.0, &Prompt::new(vec![Part::tone(440, Duration::from_secs(60))]))),
+        }
+        self.1 += 1;
+    }
+}
+
+struct Menu;
+
+impl ApplicationHandler for Menu {
+    fn name(&self) -> &str {
+        "menu"
+    }
+
+    fn begin(&self, call: &IncomingCall, _: &CallService) -> Option<Box<dyn Application>> {
+        Some(Box::new(Speaks(call.leg, 0)))
+    }
+}
+
+#[test]
+fn a_prompt_of_an_application_is_over_before_its_next_one_begins() {
+    let mut harness = Harness::new(Instant::now(), vec![Arc::new(Menu)]);
+    let mut bus = only(&harness, "playback");
+    let ann = harness.party(ANN);
+    let a = harness.call(ann, "menu", Some(SESSION));
+    harness.run(Duration::from_secs(5));
+    harness.hang_up(ann, a);
+    harness.run(Duration::from_secs(1));
+    let heard = hears(&mut bus).into_iter();
+    let told = heard.map(|event| match event {
+        Event::Playback(it) => (it.number, it.on, it.files.join(" ")),
+        other => panic!("{other:?}"),
+    });
+    let both = |number, file: &str| [(number, true, file.to_owned()), (number, false, file.to_owned())];
+    let expected = [both(1, "1.wav"), both(2, "2.wav"), both(3, "")].concat();
+    assert_eq!(told.collect::<Vec<_>>(), expected);
+    harness.assert_nothing_left();
+}
+
+#[test]
+fn a_recording_that_a_program_starts_by_itself_is_told_with_its_number() {
+    let (mut harness, ann, a) = recorded();
+    let mut bus = only(&harness, "recording");
+    let leg = harness.snapshot()[0].legs[0].leg;
+    let (service, soon) = (harness.service(), Duration::from_secs(1));
+    let mut told = |harness: &mut Harness| {
+        harness.run(Duration::from_millis(100));
+        let heard = hears(&mut bus).into_iter();
+        let seen = heard.map(|event| match event {
+            Event::Recording(it) => (it.id, it.leg, it.on, it.file, it.seconds.is_some()),
+            other => panic!("{other:?}"),
+        });
+        seen.collect::<Vec<_>>()
+    };
+    for (file, is_stopped) in [("one.wav", true), ("two.wav", false)] {
+        let spec = RecordingSpec::new(file);
+        let id = harness.wait(soon, service.start_recording(leg, &spec)).expect("it starts");
+        let file = Some(file.to_owned());
+        assert_eq!(told(&mut harness), [(Some(id.0), Some(leg), true, file.clone(), false)]);
+        match is_stopped {
+            true => drop(harness.wait(soon, service.stop_recording(id)).expect("its end")),
+            false => harness.hang_up(ann, a),
+        }
+        assert_eq!(told(&mut harness), [(Some(id.0), Some(leg), false, file, true)]);
+    }
     harness.assert_nothing_left();
 }
 
