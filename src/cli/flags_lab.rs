@@ -26,7 +26,7 @@ pub struct LabFlags {
     #[arg(long, help_heading = "Source, mixer and sink", value_name = "SECONDS", default_value = "20", value_parser = value::seconds)]
     pub rtp_timeout_s: f64,
     // source
-    /// The file to play: MP3, WAV, FLAC or OGG Vorbis (required)
+    /// The file to play: WAV, MP3, FLAC, Ogg, AU, .ulaw, .alaw, .sln, .g722 or .gsm (required)
     #[arg(long, help_heading = "Source", value_name = "FILE", value_parser = value::path)]
     pub audio_file: Option<PathBuf>,
     /// Audio that is decoded before dialling; 1000 to 4000

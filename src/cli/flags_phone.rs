@@ -57,7 +57,7 @@ pub struct PhoneFlags {
     /// the first two
     #[arg(long, help_heading = "Phone, scripted", value_name = "SECONDS", default_value = "60", value_parser = value::seconds)]
     pub wait: f64,
-    /// Play this file after the answer: MP3, WAV, FLAC or OGG Vorbis
+    /// Play this file after the answer: WAV, MP3, FLAC, Ogg, AU, .ulaw, .alaw, .sln, .g722 or .gsm
     #[arg(long, help_heading = "Phone, scripted", value_name = "FILE", value_parser = value::path)]
     pub play: Option<PathBuf>,
     /// Send these digits (RFC 4733) after the answer

@@ -67,7 +67,7 @@ impl Sound {
         Sound(Kind::Tone { hz, ms })
     }
 
-    /// A file: MP3, WAV, FLAC or Ogg Vorbis, at any rate, its channels averaged. It is opened when it plays,
+    /// A file: WAV, MP3, FLAC, Ogg, AU, .ulaw, .alaw, .sln, .g722 or .gsm, at any rate, its channels averaged. It is opened when it plays,
     /// and decoded by its own thread.
     pub fn file(path: impl Into<PathBuf>) -> Self {
         Sound(Kind::File { path: path.into(), repeat: false })

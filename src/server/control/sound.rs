@@ -26,7 +26,7 @@ pub enum Sounds {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(untagged)]
 pub enum Sound {
-    /// A file of the `[prompts]` folder: WAV, MP3, FLAC or Ogg Vorbis.
+    /// A file of the `[prompts]` folder.
     Name(String),
     File(FileSound),
     Digits(DigitSound),

@@ -70,7 +70,7 @@ pub enum Audio {
     None,
     /// Devices, as source and sink where the pipeline has none.
     Devices(Devices),
-    /// Each call sends this file (MP3, WAV, FLAC, Ogg Vorbis) from its answer on, repeated, unless the
+    /// Each call sends this file from its answer on, repeated, unless the
     /// pipeline has a source. The client's thread opens it for each call. [`crate::Call::record`] records
     /// received audio.
     Files {

@@ -15,7 +15,7 @@ pub const PROMPTS: Table = Table {
     about: "Prompts of applications.",
     keys: rows! {
         folder: text!("path", folder) => "prompts",
-            "The folder of prompts: WAV, MP3, FLAC or Ogg Vorbis. Other names of prompts are relative to it.";
+            "The folder of prompts. Other names of prompts are relative to it.";
         digits: text!("file extension", plain_name) => "wav",
             "Numbers are spoken with the files `digits/0.wav` to `digits/9.wav` of that folder, or with this extension.";
     },
