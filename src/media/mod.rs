@@ -82,6 +82,8 @@ pub mod tone;
 #[doc(hidden)]
 pub mod transcode;
 pub mod transport;
+#[doc(hidden)]
+pub mod wav_file;
 
 pub use b2b_base::util::ntp::Now;
 pub use b2b_dsp::resample;

@@ -9,7 +9,8 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
 use crate::RecordError;
-use b2b_media::disk::{DiskError, WavFile, WavFormat};
+use b2b_media::disk::DiskError;
+use b2b_media::wav_file::{WavFile, WavFormat};
 use b2b_media::stereo::Joined;
 
 /// Interval of writes.

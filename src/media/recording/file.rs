@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::statvfs::statvfs;
 
-use crate::disk::{DiskError, WavFile, WavFormat};
+use crate::disk::DiskError;
+use crate::wav_file::{WavFile, WavFormat};
 
 /// Suffix of the temporary name, which also starts with a dot.
 const PART: &str = ".part";

@@ -17,7 +17,7 @@ use super::file::{FileError, PartFile};
 use super::sheet::{GoesOn, Sheet};
 use super::tap::{Tap, Tapped, tap};
 use super::{Finished, Formats, Mono, Plan, Side};
-use crate::disk::WavFormat;
+use crate::wav_file::WavFormat;
 
 /// How often rings are emptied.
 const PERIOD: Duration = Duration::from_millis(100);

@@ -1,0 +1,259 @@
+//! WAV files that are valid at all times.
+//!
+//! Each write appends samples; after every 200 ms of audio, and when no more comes, the whole
+//! header is rewritten with the new sizes. Whenever the process is killed, the header never counts
+//! samples that are missing; at worst 200 ms more follow than it counts. (A general WAV writer
+//! updates its header in several writes, which may be torn.)
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{FallocateFlags, fallocate};
+
+use crate::disk::DiskError;
+use b2b_base::frame::RATE_HZ;
+use b2b_base::util::file;
+
+const HEADER: usize = 44;
+/// Header rewrites per second of audio.
+const HEADERS: u32 = 5;
+/// Seconds of audio for which disk space is reserved at once.
+const RESERVE_S: u32 = 8;
+
+/// Format of a WAV file of 16-bit samples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WavFormat {
+    /// Sampling rate of each channel.
+    pub rate_hz: u32,
+    /// Number of interleaved channels.
+    pub channels: u16,
+}
+
+impl WavFormat {
+    /// The lab's: mono at 8 kHz.
+    pub const MONO: WavFormat = WavFormat { rate_hz: RATE_HZ, channels: 1 };
+
+    fn bytes_a_second(self) -> u32 {
+        self.rate_hz * u32::from(self.channels) * 2
+    }
+}
+
+/// A growing S16 WAV file that is valid at all times.
+#[derive(Debug)]
+pub struct WavFile {
+    pub(crate) path: PathBuf,
+    file: File,
+    format: WavFormat,
+    /// Bytes of audio in the file, and the count in its header.
+    data_bytes: u32,
+    settled_bytes: u32,
+    /// Bytes of audio for which disk space is reserved, and whether to reserve more.
+    reserved_bytes: u32,
+    reserves: bool,
+}
+
+impl WavFile {
+    /// Creates the file and its directory; an existing file is overwritten.
+    pub fn create(path: &Path, format: WavFormat) -> Result<Self, DiskError> {
+        let error = |error: io::Error| DiskError::Create { path: path.into(), reason: error.to_string() };
+        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            std::fs::create_dir_all(parent).map_err(error)?;
+        }
+        // Opening a FIFO would wait for a reader, and its header could not be rewritten.
+        if std::fs::metadata(path).is_ok_and(|meta| meta.file_type().is_fifo()) {
+            return Err(error(io::Error::other("a WAV cannot be written to a pipe; name a file")));
+        }
+        let file = file::begin(path).map_err(error)?;
+        file.write_all_at(&header(format, 0), 0).map_err(error)?;
+        Ok(WavFile {
+            path: path.into(),
+            file,
+            format,
+            data_bytes: 0,
+            settled_bytes: 0,
+            reserved_bytes: 0,
+            reserves: true,
+        })
+    }
+
+    /// Appends samples.
+    pub fn write(&mut self, samples: &[i16]) -> Result<(), DiskError> {
+        let bytes = little_endian(samples);
+        let added = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        let grown = self
+            .data_bytes
+            .checked_add(added)
+            .filter(|&size| size <= u32::MAX - HEADER as u32)
+            .ok_or_else(|| DiskError::Full { path: self.path.clone() })?;
+        self.reserve(grown);
+        let written = self.file.write_all_at(&bytes, HEADER as u64 + u64::from(self.data_bytes));
+        written.map_err(|error| self.write_error(&error))?;
+        self.data_bytes = grown;
+        let unsettled = self.data_bytes - self.settled_bytes;
+        if unsettled >= self.format.bytes_a_second() / HEADERS { self.settle() } else { Ok(()) }
+    }
+
+    /// Reserves disk space beyond the end of the file: a small write then costs the file system
+    /// half as much as finding space each time.
+    fn reserve(&mut self, bytes: u32) {
+        if !self.reserves || bytes <= self.reserved_bytes {
+            return;
+        }
+        let length = self.format.bytes_a_second() * RESERVE_S;
+        let offset = HEADER as i64 + i64::from(self.data_bytes);
+        let added = fallocate(&self.file, FallocateFlags::FALLOC_FL_KEEP_SIZE, offset, i64::from(length));
+        // Not every file system supports this, and a full one has no space: then the writes
+        // themselves report it.
+        self.reserves = added.is_ok();
+        self.reserved_bytes = self.data_bytes.saturating_add(length);
+    }
+
+    /// Updates the header to all samples written.
+    pub fn settle(&mut self) -> Result<(), DiskError> {
+        if self.settled_bytes != self.data_bytes {
+            let written = self.file.write_all_at(&header(self.format, self.data_bytes), 0);
+            written.map_err(|error| self.write_error(&error))?;
+            self.settled_bytes = self.data_bytes;
+        }
+        Ok(())
+    }
+
+    /// Updates the header, and releases reserved space that is not needed.
+    pub fn close(mut self) -> Result<(), DiskError> {
+        self.settle()?;
+        if self.reserved_bytes > self.data_bytes {
+            // If this fails the space stays reserved, which is harmless.
+            let _ = self.file.set_len(HEADER as u64 + u64::from(self.data_bytes));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn write_error(&self, error: &io::Error) -> DiskError {
+        DiskError::Write { path: self.path.clone(), reason: error.to_string() }
+    }
+}
+
+/// The samples as the file has them: no copy is made on a little-endian machine.
+fn little_endian(samples: &[i16]) -> Cow<'_, [u8]> {
+    match cfg!(target_endian = "little") {
+        true => Cow::Borrowed(bytemuck::cast_slice(samples)),
+        false => samples.iter().flat_map(|sample| sample.to_le_bytes()).collect(),
+    }
+}
+
+/// The header of a file with this many bytes of data: RIFF, `fmt ` for PCM, `data`.
+fn header(format: WavFormat, data_bytes: u32) -> [u8; HEADER] {
+    let mut header = [0; HEADER];
+    let mut at = 0;
+    let mut put = |bytes: &[u8]| {
+        header[at..at + bytes.len()].copy_from_slice(bytes);
+        at += bytes.len();
+    };
+    put(b"RIFF");
+    put(&(data_bytes + HEADER as u32 - 8).to_le_bytes());
+    put(b"WAVEfmt ");
+    put(&16u32.to_le_bytes());
+    put(&1u16.to_le_bytes()); // PCM
+    put(&format.channels.to_le_bytes());
+    put(&format.rate_hz.to_le_bytes());
+    put(&format.bytes_a_second().to_le_bytes());
+    put(&(format.channels * 2).to_le_bytes()); // bytes per sample of all channels
+    put(&16u16.to_le_bytes()); // bits per sample
+    put(b"data");
+    put(&data_bytes.to_le_bytes());
+    header
+}
+
+#[cfg(any(test, feature = "harness"))]
+impl WavFile {
+    /// A file on a disk that has become full since the file was created.
+    pub fn on_a_full_disk(path: &Path, format: WavFormat) -> Self {
+        let full = File::options().write(true).open("/dev/full").expect("Linux");
+        WavFile { file: full, ..Self::create(path, format).expect("created") }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    /// Parses a WAV strictly: the sizes in the header must lie within the file.
+    fn read(path: &Path) -> Vec<i16> {
+        let bytes = std::fs::read(path).unwrap();
+        let size = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
+        assert_eq!(size(4), size(40) + 36, "RIFF and data disagree");
+        assert!(size(40) + HEADER <= bytes.len(), "the header tells of {} bytes", size(40));
+        let mut reader = hound::WavReader::open(path).unwrap();
+        let spec = reader.spec();
+        assert_eq!((spec.channels, spec.sample_rate, spec.bits_per_sample), (1, 8_000, 16));
+        reader.samples::<i16>().map(|sample| sample.unwrap()).collect()
+    }
+
+    #[test]
+    fn the_file_is_valid_after_every_write_and_at_most_200_ms_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("new/folder/call.wav");
+        let mut file = WavFile::create(&path, WavFormat::MONO).unwrap();
+        assert!(read(&path).is_empty());
+        for n in 1..=10 {
+            file.write(&[n; 160]).unwrap();
+            assert!(read(&path).len() + 1_600 > 160 * n as usize);
+        }
+        assert_eq!(read(&path).len(), 1_600);
+        file.write(&[11; 160]).unwrap();
+        file.settle().unwrap();
+        let samples = read(&path);
+        assert_eq!((samples.len(), samples[160], samples[1_759]), (1_760, 2, 11));
+    }
+
+    #[test]
+    fn four_gib_are_the_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut file = WavFile::create(&dir.path().join("call.wav"), WavFormat::MONO).unwrap();
+        file.data_bytes = u32::MAX - HEADER as u32 - 100;
+        file.settled_bytes = file.data_bytes;
+        assert!(matches!(file.write(&[0; 160]), Err(DiskError::Full { .. })));
+    }
+
+    /// The child process of the test below: writes endlessly.
+    #[test]
+    #[ignore = "run as a child by the_file_is_valid_after_sigkill"]
+    fn child_writes_until_killed() {
+        let Some(path) = std::env::var_os("B2B_TEST_WAV") else { return };
+        let mut file = WavFile::create(Path::new(&path), WavFormat::MONO).unwrap();
+        loop {
+            file.write(&[1_234; 160]).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_file_is_valid_after_sigkill() {
+        let dir = tempfile::tempdir().unwrap();
+        for round in 0..5 {
+            let path = dir.path().join(format!("{round}.wav"));
+            let mut child = Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", "--ignored", "wav_file::tests::child_writes_until_killed"])
+                .env("B2B_TEST_WAV", &path)
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
+            let start = Instant::now();
+            while std::fs::metadata(&path).map_or(0, |data| data.len()) < 20_000 {
+                assert!(start.elapsed() < Duration::from_secs(60), "the child does not write");
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            child.kill().unwrap();
+            child.wait().unwrap();
+            let samples = read(&path);
+            assert!(samples.len() > 8_000 && samples.iter().all(|&sample| sample == 1_234));
+        }
+    }
+}
