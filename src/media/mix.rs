@@ -35,6 +35,41 @@ pub(crate) fn clip(sum: i32) -> i16 {
     sum.clamp(i32::from(i16::MIN), i32::from(i16::MAX)) as i16
 }
 
+/// Highest sample that a limited sum has, except in the first samples of a sudden one: -0.8 dBov.
+const LIMIT: f32 = 30_000.0;
+/// How much a limiter opens again in each frame of 20 ms: 0.17 dB.
+const OPENS: f32 = 1.02;
+/// Samples in which it closes or opens.
+const RAMP: usize = 32;
+
+/// Makes a sum softer while it is too loud, instead of cutting its peaks off.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Limiter {
+    before: f32,
+    gain: f32,
+}
+
+impl Limiter {
+    pub const OPEN: Limiter = Limiter { before: 1.0, gain: 1.0 };
+
+    /// Prepares for the next frame.
+    pub fn look(&mut self, sum: &[i32]) {
+        let peak = sum.iter().map(|sample| sample.unsigned_abs()).max().unwrap_or(0) as f32;
+        self.before = self.gain;
+        self.gain = (self.gain * OPENS).min(LIMIT / peak.max(LIMIT));
+    }
+
+    /// The sample at this place of the frame.
+    #[inline]
+    pub fn sample(&self, place: usize, sum: i32) -> i16 {
+        if *self == Self::OPEN {
+            return clip(sum);
+        }
+        let share = (place as f32 / RAMP as f32).min(1.0);
+        saturate(sum as f32 * (self.before + (self.gain - self.before) * share))
+    }
+}
+
 /// The energy of a signal, as a running sum.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Energy {
@@ -135,6 +170,28 @@ mod tests {
         assert!((Energy::of(&sine).dbov().unwrap() + 3.01).abs() < 0.01);
         assert_eq!(Energy::of(&[i16::MIN; 160]).dbov(), Some(0.0));
         assert_eq!(Energy::of(&[0; 160]).dbov(), None);
+    }
+
+    #[test]
+    fn a_loud_sum_is_softer_and_not_cut_and_a_soft_one_stays_as_it_is() {
+        let frame = |level: f64| -> Vec<i32> {
+            (0..160).map(|n| (level * (f64::from(n) * 0.345_575).sin()) as i32).collect()
+        };
+        let mut limiter = Limiter::OPEN;
+        let mut put = |level: f64| -> Vec<i16> {
+            let sum = frame(level);
+            limiter.look(&sum);
+            sum.iter().enumerate().map(|(place, sample)| limiter.sample(place, *sample)).collect()
+        };
+        let as_it_is = |level: f64| frame(level).into_iter().map(clip).collect::<Vec<_>>();
+        assert_eq!(put(29_000.0), as_it_is(29_000.0));
+        put(90_000.0);
+        let loud = put(90_000.0);
+        assert!(loud.iter().all(|sample| sample.unsigned_abs() <= 30_000));
+        let third: Vec<i32> = frame(30_000.0);
+        assert!(loud.iter().zip(&third).all(|(got, sent)| (i32::from(*got) - sent).abs() < 20), "its shape");
+        (0..60).for_each(|_| drop(put(1_000.0)));
+        assert_eq!(put(1_000.0), as_it_is(1_000.0), "a second later it is open again");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::Member;
 use super::record::RoomTap;
 use super::speakers::{Speaker, choose};
 use crate::codec::{Encoder, MAX_PAYLOAD};
-use crate::mix::{add, clip, saturate};
+use crate::mix::{Limiter, add, saturate};
 use crate::recording::Tap;
 use crate::relay::{RelayId, Reply};
 use crate::remote::SendFormat;
@@ -87,6 +87,7 @@ pub struct Room {
     /// The frames of all members, one after the other.
     frames: Vec<i16>,
     sum: [i32; TICK_SAMPLES],
+    limiter: Limiter,
     all: [i16; TICK_SAMPLES],
     shared: Vec<Shared>,
     announcements: VecDeque<Announcement>,
@@ -104,6 +105,7 @@ impl Room {
             chairs: Vec::new(),
             frames: Vec::new(),
             sum: [0; TICK_SAMPLES],
+            limiter: Limiter::OPEN,
             all: [0; TICK_SAMPLES],
             shared: Vec::new(),
             announcements: VecDeque::with_capacity(WAITING),
@@ -227,7 +229,9 @@ impl Room {
                 reply.give_with(Ok(Played::Complete), program);
             }
         }
-        self.all.iter_mut().zip(&self.sum).for_each(|(all, sum)| *all = clip(*sum));
+        self.limiter.look(&self.sum[..frame]);
+        let places = self.all.iter_mut().zip(&self.sum).enumerate();
+        places.for_each(|(place, (all, sum))| *all = self.limiter.sample(place, *sum));
     }
 
     /// The individual mix of a member, if it needs one: without its own audio, at its volume.
@@ -238,9 +242,10 @@ impl Room {
             return false;
         }
         let said = &self.frames[chair * frame..(chair + 1) * frame];
-        for ((to, sum), said) in to.iter_mut().zip(&self.sum).zip(said) {
+        for (place, ((to, sum), said)) in to.iter_mut().zip(&self.sum).zip(said).enumerate() {
             let rest = if speaker.mixed && *heard { sum - i32::from(*said) } else { *sum };
-            *to = if member.volume_db == 0 { clip(rest) } else { saturate(rest as f32 * gain) };
+            let rest = self.limiter.sample(place, rest);
+            *to = if member.volume_db == 0 { rest } else { saturate(f32::from(rest) * gain) };
         }
         true
     }
