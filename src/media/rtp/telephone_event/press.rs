@@ -9,6 +9,7 @@
 //! | overtaken by another one | late: it never counts |
 //! | another code | a new press |
 //! | a segment after 0xFFFF | the same press |
+//! | the next number, the same timestamp, no shorter; before an end, or an end after the end | the same press, however late |
 //! | no end bit, after the end | a new press if it has another timestamp, begins again or comes well after it |
 //! | an end bit, after the end | a new press if its whole duration fits in between, otherwise a repeat |
 //! | before an end | a new press if it begins again, or if its whole duration fits in a gap |
@@ -113,16 +114,19 @@ impl Press {
         let is_elsewhere = update.timestamp != timestamp;
         let is_shorter = update.duration < duration;
         let begins = !update.end() && (is_shorter || update.marker);
+        // Nothing is missing in between, and it goes on: only the network was late.
+        let follows = ahead == 1 && !is_elsewhere && !is_shorter;
         let is_new = if update.code != code {
             true
-        } else if self.is_continued_by(update) {
+        } else if self.is_continued_by(update) || !self.has_ended() && follows {
             false
         } else if !self.has_ended() {
             elapsed_ms > GAP_MS.max(update.lasts_ms() + JITTER_MS)
                 || begins && elapsed_ms > REPEAT_MS
                 || is_elsewhere && is_shorter
         } else if update.end() {
-            elapsed_ms > REPEAT_MS.max(update.lasts_ms())
+            // Where audio or another press has come in between, numbers are missing.
+            !follows && elapsed_ms > REPEAT_MS.max(update.lasts_ms())
         } else {
             is_elsewhere || begins || elapsed_ms > REPEAT_MS
         };

@@ -158,6 +158,21 @@ fn what_the_network_loses_doubles_and_overtakes_makes_no_digit() {
 }
 
 #[test]
+fn a_press_that_the_network_holds_up_in_the_middle_is_one() {
+    for held_ms in [100, 150, 240, 900] {
+        for held_from in 1..12 {
+            let stream = stream(Sender::Plain, "12", 200, 2_000).into_iter().enumerate();
+            // The rest of the press arrives late, and at once.
+            let late = stream.map(|(n, (at, update))| match (held_from..12).contains(&n) {
+                true => (at.max(1_000 + held_from as u64 * STEP.0 + held_ms), update),
+                false => (at, update),
+            });
+            assert_eq!(heard(late), "12", "{held_ms} ms before packet {held_from}");
+        }
+    }
+}
+
+#[test]
 fn an_end_alone_is_a_digit_and_late_packets_of_the_last_press_are_none() {
     let ends = |n: usize| stream(Sender::Plain, "4", 100, 100)[n];
     assert_eq!(heard([ends(5)]), "4");
