@@ -15,7 +15,7 @@ const FORGET: f32 = 1.0 / 400.0;
 const IN_TIME: f32 = 0.98;
 /// Packets that arrive together after a stall count as one arrival, the latest one.
 const TOGETHER: i64 = 5 * MS;
-/// Arrivals before the spread is used.
+/// Packets before the spread is used.
 const SETTLED: u32 = 50;
 /// A frame needs its last packet up to one packet time after its first: room for that.
 const FRAME_TIME: i64 = 20 * MS;
@@ -33,6 +33,8 @@ pub(super) struct DelayEstimator {
     lowest_before: Option<i64>,
     spread: [f32; BUCKETS],
     arrivals: u32,
+    /// Packets so far: those of a burst are one arrival.
+    packets: u32,
     /// The last arrival: its time, and its excess over the lowest transit.
     last: Option<(i64, i64)>,
 }
@@ -48,6 +50,7 @@ impl DelayEstimator {
             lowest_before: None,
             spread: [0.0; BUCKETS],
             arrivals: 0,
+            packets: 0,
             last: None,
         }
     }
@@ -59,6 +62,7 @@ impl DelayEstimator {
             self.window_start = arrival;
             self.lowest_before = self.lowest.take();
         }
+        self.packets = self.packets.saturating_add(1);
         self.lowest = Some(self.lowest.map_or(transit, |lowest| lowest.min(transit)));
         let behind = transit - self.lowest_transit().unwrap_or(transit);
 
@@ -74,7 +78,7 @@ impl DelayEstimator {
         }
         let bucket = ((behind / BUCKET) as usize).min(BUCKETS - 1);
         self.spread[bucket] += weight;
-        if self.arrivals >= SETTLED {
+        if self.packets >= SETTLED {
             self.adapt();
         }
     }

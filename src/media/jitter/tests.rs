@@ -234,6 +234,19 @@ fn the_delay_wanted_is_bounded() {
 }
 
 #[test]
+fn packets_that_come_in_bursts_are_all_in_time_after_two_seconds() {
+    let mut lab = Lab::new(60);
+    for n in 0..500u64 {
+        // Ten packets at once, when the last of them is due.
+        lab.packet(160, Some((n / 10 * 10 + 9) * TICK + n % 10 * 100_000));
+    }
+    lab.run_until(500 * TICK);
+    let made_up = |kinds: &[Played]| kinds.iter().filter(|it| it.kind != FrameKind::Audio).count();
+    let (before, after) = (made_up(&lab.kinds[..110]), made_up(&lab.kinds[110..480]));
+    assert!(before > 5 && after <= 2, "{before} frames in two seconds, {after} after that");
+}
+
+#[test]
 fn a_burst_after_a_stall_goes_on_in_the_old_place() {
     let mut lab = Lab::new(60);
     for n in 0..500u64 {
