@@ -26,6 +26,8 @@ const CONCEALED_MS: u32 = 120;
 const PATIENCE: u64 = 100_000_000;
 /// Maximum lag of a late packet, in packets; one further behind is a new stream.
 const LATE: i16 = 100;
+/// Late packets in a row after which the stream has begun again at their numbers.
+const RESTARTED: u8 = 4;
 /// Maximum samples of a sent packet: 60 ms at 16 kHz.
 const FRAME: usize = 960;
 /// Room for the output of one decoding step besides an unfinished frame.
@@ -69,6 +71,8 @@ pub struct Transcoder {
     /// Packets that wait, and how many do so: as many as late packets have shown to be needed.
     early: Option<Box<Early>>,
     waits: usize,
+    /// The number that follows a late packet, and how many were late in a row.
+    late: Option<(u16, u8)>,
     /// Timestamp of the next sample to be sent.
     next: u32,
     /// The last sequence number used here: if the leg's stream has another one, other packets were
@@ -97,6 +101,7 @@ impl Transcoder {
             expected: None,
             early: None,
             waits: 1,
+            late: None,
             next: 0,
             used: None,
             mark: true,
@@ -130,11 +135,12 @@ impl Transcoder {
         }
         let ahead =
             self.expected.map_or(0, |expected| header.sequence.wrapping_sub(expected.sequence) as i16);
-        if (-LATE..0).contains(&ahead) {
+        if (-LATE..0).contains(&ahead) && !self.goes_on_behind(header.sequence) {
             // As many packets as came before it and belong behind it would have had to wait.
             self.waits = self.waits.max(usize::from(ahead.unsigned_abs()) - 1).min(MOST - 1);
             return Heard::Late;
         }
+        self.late = None;
         if ahead < 0 {
             self.restart();
         }
@@ -159,6 +165,16 @@ impl Transcoder {
         };
         self.release(false, at, space, send);
         heard
+    }
+
+    /// Whether late packets have come in a row for so long that the stream has begun again there.
+    fn goes_on_behind(&mut self, sequence: u16) -> bool {
+        let in_a_row = match self.late {
+            Some((next, in_a_row)) if next == sequence => in_a_row + 1,
+            _ => 1,
+        };
+        self.late = Some((sequence.wrapping_add(1), in_a_row));
+        in_a_row >= RESTARTED
     }
 
     /// Marks the far end's packet of this number as one without audio, and not lost.

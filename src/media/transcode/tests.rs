@@ -87,6 +87,30 @@ fn packets_leave_at_once_in_the_space_of_the_other_leg() {
 }
 
 #[test]
+fn a_stream_whose_numbers_jump_back_goes_on_and_late_packets_do_not() {
+    for back in [20, 40, 90] {
+        let mut lab = Lab::new(target(Codec::Pcma, 20));
+        (0..100).for_each(|n| assert_eq!(lab.talk(n), Heard::Taken));
+        let sent = lab.sent.len();
+        // The same audio line, with numbers of before.
+        let heard: Vec<Heard> = (100..140u16)
+            .map(|n| {
+                lab.at = START + u64::from(n) * FRAME_NS;
+                lab.put(0, 100 + n - back, 9_000 + u32::from(n) * 160, &[0x90; 160])
+            })
+            .collect();
+        let late = heard.iter().filter(|heard| **heard == Heard::Late).count();
+        assert_eq!((late, lab.sent.len() - sent), (3, 37), "{back}");
+    }
+    let mut lab = Lab::new(target(Codec::Pcma, 20));
+    for n in [0, 1, 2, 6, 7, 8, 3, 9, 4, 10, 5, 11] {
+        lab.talk(n);
+    }
+    let last = lab.sent.last().expect("packets").0;
+    assert_eq!(last.timestamp, 50_000 + 11 * 160, "no restart");
+}
+
+#[test]
 fn the_packet_time_is_that_of_who_listens() {
     for (ptime, packets, octets, step) in
         [(10, 10, 80, 80), (20, 5, 160, 160), (40, 2, 320, 320), (60, 1, 480, 480)]
