@@ -75,6 +75,8 @@ pub(super) struct Endpoint {
     pub refused_payload_type: Option<u8>,
     /// Streams that are not believed.
     pub rivals: Rivals,
+    /// SSRC of events beside the believed stream.
+    pub events_ssrc: u32,
     pub started: bool,
     pub lost_before: u32,
     pub ssrc_changes: u32,
@@ -125,6 +127,7 @@ impl Endpoint {
             since,
             refused_payload_type: None,
             rivals: Rivals::default(),
+            events_ssrc: 0,
             started: false,
             lost_before: 0,
             ssrc_changes: 0,
@@ -276,6 +279,11 @@ impl Endpoint {
     /// Updates the rule after the believed source changed without a packet.
     pub fn follow_lock(&mut self) {
         self.rule.source = self.far.lock.believed().unwrap_or(NOWHERE);
+    }
+
+    /// Whether a packet of another stream is an event beside the present stream.
+    pub fn is_event_beside(&self, header: &Header) -> bool {
+        self.state.numbers.highest() != 0 && self.rule.payload_types.is_event(header.payload_type)
     }
 
     /// Whether to believe a stream that the rule does not know, or a jump within a stream.

@@ -266,6 +266,9 @@ impl Machine {
                 }
                 Verdict::Unknown(what) => {
                     let Some(header) = Header::read(datagram) else { return };
+                    if what == Unknown::Stream && endpoint.is_event_beside(&header) {
+                        return self.event_beside(now, slot, header.ssrc, datagram);
+                    }
                     if !self.learn(what, slot, now, source, &header) {
                         return;
                     }

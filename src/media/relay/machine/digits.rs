@@ -39,6 +39,30 @@ impl Machine {
         endpoint.drops.send_failed += u64::from(!sent);
     }
 
+    /// Processes an event that comes under an SSRC of its own beside the audio. It has no place in the other party's
+    /// stream: that gets the digit as one of ours.
+    #[cold]
+    pub(super) fn event_beside(&mut self, now: Now, slot: u32, ssrc: u32, datagram: &[u8]) {
+        let Some(endpoint) = self.at(slot) else { return };
+        let is_another = std::mem::replace(&mut endpoint.events_ssrc, ssrc) != ssrc;
+        let unfinished = if is_another { endpoint.far.digits.new_source(now.at) } else { None };
+        self.digit_beside(now, slot, unfinished);
+        let digit = self.hear_event(now, slot, datagram, false);
+        self.digit_beside(now, slot, digit);
+    }
+
+    fn digit_beside(&mut self, now: Now, slot: u32, digit: Option<Digit>) {
+        let Some(digit) = digit else { return };
+        let kept_back = self.at(slot).is_none_or(|it| it.held || it.far.digits.keeps_back_last());
+        let peer = self.pair(slot).map(|(_, peer)| peer).filter(|_| !kept_back);
+        let takes = peer.filter(|peer| peer.far.remote.is_some_and(|it| it.takes_event.is_some()));
+        let peer = takes.map(|peer| peer.id);
+        if let (Some(peer), Some(code)) = (peer, telephone_event::code(digit.digit)) {
+            self.insert_digit(self.ns(now.at), peer, code, digit.duration_ms);
+        }
+        self.digit(now, slot, Some(digit), peer.is_some());
+    }
+
     /// Counts a digit by INFO, unless it has come as an event or a tone as well. Returns whether it counts.
     pub(super) fn info(&mut self, now: Now, id: RelayId, digit: char) -> bool {
         let counts = self.get(id).is_some_and(|endpoint| endpoint.far.digits.info(digit, now.at));

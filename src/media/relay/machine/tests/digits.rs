@@ -79,6 +79,40 @@ fn a_digit_of_a_stream_that_begins_anew_is_told_whatever_its_clock_shows() {
 }
 
 #[test]
+fn a_digit_under_an_ssrc_of_its_own_beside_the_audio_counts_and_reaches_the_other_party() {
+    for joined in [true, false] {
+        let mut lab = if joined { Lab::joined() } else { Lab::new(2) };
+        lab.talk(0, 100, 10);
+        lab.rtp();
+        for (key, code) in [2, 7].into_iter().enumerate() {
+            for n in 0..8u16 {
+                let ticks = (n + 1).min(6) * 160;
+                let flags = if n >= 5 { 0x8A } else { 0x0A };
+                let [d0, d1] = ticks.to_be_bytes();
+                let sequence = 900 + key as u16 * 8 + n;
+                let event = packet(101, sequence, 50_000 + key as u32 * 9_000, 99, &[code, flags, d0, d1]);
+                lab.put(0, party(0), event);
+                lab.talk(0, 110 + key as u16 * 30 + n, 1);
+            }
+            lab.talk(0, 118 + key as u16 * 30, 22);
+        }
+        let told = |event| match event {
+            RelayEvent::Digit { digit, .. } => Some(digit),
+            _ => None,
+        };
+        let digits: String = lab.events().into_iter().filter_map(told).collect();
+        assert_eq!(digits, "27", "joined: {joined}");
+        let sent: Vec<Sent> = lab.rtp().into_iter().filter(|it| it.to == party(1)).collect();
+        let audio = sent.iter().filter(|it| it.rtp().payload_type == 0).count();
+        let ends = sent.iter().filter(|it| it.rtp().payload_type == 96 && it.rtp().payload[1] & 0x80 != 0);
+        let codes: Vec<u8> = ends.map(|it| it.rtp().payload[0]).collect();
+        assert_eq!((audio, codes), if joined { (60, vec![2, 2, 2, 7, 7, 7]) } else { (0, vec![]) });
+        assert!(sent.windows(2).all(|two| two[0].rtp().ssrc == two[1].rtp().ssrc), "one source");
+        assert_eq!(lab.stats(0).dropped.stream, 0);
+    }
+}
+
+#[test]
 fn events_in_a_clock_that_is_none_are_no_events_and_harm_nobody() {
     let mut lab = Lab::new(2);
     let telephone_events = EventTypes::new([(101, 500), (96, 0), (97, 8_000), (98, u32::MAX)]);
