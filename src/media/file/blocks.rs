@@ -19,7 +19,7 @@ const PACKET_FRAMES: u64 = 1_024;
 
 /// How a file's blocks are coded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Coding {
+pub(super) struct BlockCoding {
     pub codec: AudioCodecId,
     pub rate_hz: u32,
     pub channels: u16,
@@ -32,7 +32,7 @@ pub(super) struct Coding {
 /// Where a file's blocks are, in octets from its start, and how they are coded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Layout {
-    pub coding: Coding,
+    pub coding: BlockCoding,
     pub start: u64,
     pub end: u64,
 }
@@ -93,7 +93,7 @@ impl FormatReader for BlockReader<'_> {
     }
 
     fn next_packet(&mut self) -> Result<Option<Packet>> {
-        let Coding { block, block_frames, .. } = self.layout.coding;
+        let BlockCoding { block, block_frames, .. } = self.layout.coding;
         let (block, block_frames) = (u64::from(block), u64::from(block_frames));
         let there = self.layout.end.saturating_sub(self.source.pos()) / block;
         let blocks = there.min((PACKET_FRAMES / block_frames).max(1));

@@ -11,13 +11,14 @@ use symphonia::core::formats::{FormatOptions, FormatReader, TrackType};
 use symphonia::core::io::{MediaSource, MediaSourceStream, ReadOnlySource};
 use symphonia::core::meta::MetadataOptions;
 use symphonia::core::packet::Packet;
-use symphonia::core::units::{Duration, TimeBase};
+use symphonia::core::units::TimeBase;
 
 use super::FileError;
 use super::blocks::BlockReader;
 use super::header::{headerless, layout};
 use super::packets::{Format, PacketDecoder};
 use super::sniff::{SNIFF_LENGTH, format_name};
+use super::tail::Tail;
 
 /// Maximum consecutive failed packets: before the first that decodes, and later.
 const FAILURES_AT_START: u32 = 16;
@@ -25,8 +26,6 @@ const FAILURES_IN_A_ROW: u32 = 1_000;
 /// Limits of a missing part of a file that is replaced by silence: 20 ms and 10 s.
 const SHORTEST_GAP_PER_S: i64 = 50;
 const LONGEST_GAP_S: i64 = 10;
-/// How far the frames of an MP3 go beyond the length in its header before that length is wrong.
-const BEYOND: u64 = 2 * 1_152;
 
 /// Reads one file from start to end. Encoder delay and padding are removed if the file states them.
 pub struct Decoder {
@@ -34,6 +33,7 @@ pub struct Decoder {
     file: File,
     format_name: &'static str,
     reader: Box<dyn FormatReader>,
+    tail: Tail,
     decoder: PacketDecoder,
     track: u32,
     rate_hz: u32,
@@ -118,6 +118,7 @@ impl Decoder {
             file,
             format_name,
             reader,
+            tail: Tail::default(),
             decoder,
             track,
             rate_hz: 0,
@@ -176,7 +177,7 @@ impl Decoder {
     /// Decodes the next packet with samples into `mono`; returns `false` at the end.
     fn decode(&mut self) -> Result<bool, FileError> {
         loop {
-            let mut packet = match self.reader.next_packet() {
+            let packet = match self.tail.next_packet(self.reader.as_mut()) {
                 Ok(Some(packet)) if packet.track_id == self.track => packet,
                 Ok(Some(_)) => continue,
                 Ok(None) => return Ok(false),
@@ -199,13 +200,13 @@ impl Decoder {
                     continue;
                 }
             };
-            self.believe_in_frames(&mut packet);
             // Before the first decoded packet there is no timeline to keep.
             let missing = if self.rate_hz > 0 { self.missing_before(&packet) } else { 0 };
             self.mono.clear();
             self.mono.resize(missing, 0.0);
             self.due = Some(packet.pts.get().saturating_add_unsigned(packet.dur.get()));
-            match self.decoder.decode(&packet, &mut self.interleaved) {
+            let decoded = self.decoder.decode(&packet, &mut self.interleaved);
+            match decoded.or_else(|error| self.decode_as_another(&packet).ok_or(error)) {
                 Ok(Format { rate_hz, channels }) => {
                     if self.rate_hz != rate_hz {
                         (self.rate_hz, self.counts_samples) = (rate_hz, self.track_counts_samples(rate_hz));
@@ -241,14 +242,15 @@ impl Decoder {
         gap as usize
     }
 
-    /// Frames of an MP3 far beyond the length in its header are audio: it was written before they were.
-    fn believe_in_frames(&self, packet: &mut Packet) {
-        let end = self.reader.tracks().first().and_then(|track| track.num_frames);
-        let is_beyond = end.is_some_and(|end| packet.pts.get() > end.saturating_add(BEYOND) as i64);
-        if is_beyond && self.reader.format_info().format == FORMAT_ID_MP3 {
-            packet.dur = packet.dur.saturating_add(packet.trim_end);
-            packet.trim_end = Duration::ZERO;
+    /// Decodes a packet of an MP3 with a new decoder, as its rate or its channels may have changed.
+    fn decode_as_another(&mut self, packet: &Packet) -> Option<Format> {
+        if self.reader.format_info().format != FORMAT_ID_MP3 {
+            return None;
         }
+        let (_, mut decoder) = Self::track_decoder(self.reader.as_ref()).ok()?;
+        let format = decoder.decode(packet, &mut self.interleaved).ok()?;
+        self.decoder = decoder;
+        Some(format)
     }
 
     fn track_counts_samples(&self, rate_hz: u32) -> bool {

@@ -136,12 +136,10 @@ fn ogg_page(flags: u8, samples: u64, sequence: u32, packet: &[u8]) -> Vec<u8> {
     page
 }
 
-#[test]
-fn ogg_opus_is_played_without_what_its_encoder_added() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("speech.ogg");
-    let head = [b"OpusHead\x01\x01".as_slice(), &312u16.to_le_bytes(), &48_000u32.to_le_bytes(), &[0, 0, 0]]
-        .concat();
+/// An Ogg file of 20 packets of Opus with a tone; `end` of the n-th packet, and how loud it is to be played, 1/256 dB.
+fn ogg_opus(path: &Path, gain: i16, end: impl Fn(u64) -> u64) {
+    let (skip, rate) = (312u16.to_le_bytes(), 48_000u32.to_le_bytes());
+    let head = [b"OpusHead\x01\x01".as_slice(), &skip, &rate, &gain.to_le_bytes(), &[0]].concat();
     let tuning = OpusTuning { bitrate: 24_000, expected_loss_pct: 0 };
     let mut encoder = Encoder::new(Codec::Opus, 48_000, tuning);
     let mut tone = crate::tone::Oscillator::new(440.0, 48_000);
@@ -150,15 +148,50 @@ fn ogg_opus_is_played_without_what_its_encoder_added() {
         let frame: Vec<i16> = (0..960).map(|_| saturate(8_192.0 * tone.next_sample())).collect();
         let mut packet = [0; 250];
         let octets = encoder.encode(&frame, &mut packet).unwrap();
-        // The last page ends 400 samples before its packet does.
-        let (flags, cut) = if n == 20 { (4, 400) } else { (0, 0) };
-        file.extend(ogg_page(flags, u64::from(n) * 960 - cut, n + 1, &packet[..octets]));
+        let flags = if n == 20 { 4 } else { 0 };
+        file.extend(ogg_page(flags, end(u64::from(n)), n + 1, &packet[..octets]));
     }
-    std::fs::write(&path, file).unwrap();
-    let (samples, rate_hz, corrupt) = decode(&path).unwrap();
-    assert_eq!((samples.len(), rate_hz, corrupt), (20 * 960 - 400 - 312, 48_000, 0));
-    let level = level(&samples[4_800..], 440.0, rate_hz);
-    assert!((0.2..0.3).contains(&level), "{level}");
+    std::fs::write(path, file).unwrap();
+}
+
+#[test]
+fn ogg_opus_is_played_without_what_its_encoder_added() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("speech.ogg");
+    // The last page ends 400 samples before its packet does.
+    for (gain, expected) in [(0, 0.25), (6 * 256, 0.5), (-12 * 256, 0.0625)] {
+        ogg_opus(&path, gain, |n| if n == 20 { 20 * 960 - 400 } else { n * 960 });
+        let (samples, rate_hz, corrupt) = decode(&path).unwrap();
+        assert_eq!((samples.len(), rate_hz, corrupt), (20 * 960 - 400 - 312, 48_000, 0));
+        let level = level(&samples[4_800..], 440.0, rate_hz);
+        assert!((0.9..1.1).contains(&(level / expected)), "{gain}: {level}");
+    }
+}
+
+#[test]
+fn ogg_opus_is_played_whole_if_its_pages_count_wrongly() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("speech.opus");
+    for counted in [0, 320, 100] {
+        ogg_opus(&path, 0, |n| n * counted);
+        let (samples, ..) = decode(&path).unwrap();
+        assert_eq!(samples.len(), 20 * 960 - 312, "{counted} a packet");
+    }
+}
+
+#[test]
+fn an_mp3_that_changes_its_rate_and_its_channels_is_played_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("all.mp3");
+    // 0.5 s in stereo at 44.1 kHz between the recording at another rate or with one channel.
+    let stereo = std::fs::read(data("tone.mp3")).unwrap();
+    let mono = std::fs::read(data("mono.mp3")).unwrap();
+    std::fs::write(&path, [mono.as_slice(), &stereo, &mono].concat()).unwrap();
+    let mut converter = crate::file::Converter::open(&path, crate::resample::Method::Sinc, 8_000).unwrap();
+    let mut samples = Vec::new();
+    while converter.advance(false, &mut samples).unwrap() {}
+    let loud = samples.chunks(80).filter(|piece| piece.iter().any(|sample| sample.unsigned_abs() > 2_000)).count();
+    assert!((135..165).contains(&loud), "{loud} of 150 pieces of 10 ms, {} samples", samples.len());
 }
 
 #[test]

@@ -114,6 +114,24 @@ fn a_wav_is_played_whatever_the_length_of_its_description_and_its_metadata() {
 }
 
 #[test]
+fn the_bits_of_a_sample_decide_over_a_wrong_size_of_a_block() {
+    let wide: Vec<u8> = tone().iter().flat_map(|sample| [0, 0].into_iter().chain(sample.to_le_bytes())).collect();
+    for (bits, align, data) in [(16, 4, pcm()), (16, 32, pcm()), (16, 8, pcm()), (16, 0, pcm()), (24, 4, wide)] {
+        let mut fmt = fmt(1, bits, &[]);
+        fmt[20..22].copy_from_slice(&u16::to_le_bytes(align));
+        let samples = read("x.wav", &riff(0, &[&fmt, &chunk(b"data", 0, &data)])).unwrap().0;
+        assert!(is_tone(&samples, 0.001), "{bits} {align}: {}", samples.len());
+    }
+}
+
+#[test]
+fn data_of_no_size_is_empty_if_a_chunk_follows() {
+    let list = chunk(b"LIST", 14, b"INFOISFT\x02\0\0\0ab");
+    let empty = riff(0, &[&fmt(1, 16, &[]), &chunk(b"data", 0, &[]), &list]);
+    assert!(matches!(read("x.wav", &empty).unwrap_err(), FileError::Empty { .. }));
+}
+
+#[test]
 fn a_codec_in_a_wav_that_is_not_played_is_named_with_a_way_out() {
     for (tag, name) in [(0x45, "G.726"), (0x55, "MP3"), (0x22, "TrueSpeech"), (0x4321, "0x4321")] {
         let error = read("x.wav", &riff(0, &[&fmt(tag, 8, &[0, 0]), &chunk(b"data", 100, &[1; 100])])).unwrap_err();

@@ -7,7 +7,7 @@ use std::path::Path;
 use symphonia::core::codecs::audio::AudioCodecId;
 use symphonia::core::codecs::audio::well_known::*;
 
-use super::blocks::{Coding, Layout};
+use super::blocks::{BlockCoding, Layout};
 use super::packets::CODEC_ID_GSM;
 
 /// Where the audio of this file is; `None` if it is none of these files.
@@ -26,13 +26,13 @@ pub(super) fn layout<F: Read + Seek>(file: &mut F, path: &Path, head: &[u8]) -> 
 }
 
 /// The coding of a file that begins with no header and whose name says what it is.
-pub(super) fn headerless(path: &Path, head: &[u8]) -> Option<Coding> {
+pub(super) fn headerless(path: &Path, head: &[u8]) -> Option<BlockCoding> {
     let headers = [b"RIFF", b"RF64", b"BW64", b"RIFX", b".snd", b"OggS", b"fLaC", b"ID3\x03", b"ID3\x04"];
     if headers.iter().any(|header| head.starts_with(*header)) { None } else { named(path) }
 }
 
 /// The coding that the name of a file without a header stands for, as Asterisk and sox name them.
-pub(super) fn named(path: &Path) -> Option<Coding> {
+pub(super) fn named(path: &Path) -> Option<BlockCoding> {
     let name = path.extension()?.to_str()?.to_ascii_lowercase();
     let linear = |rate_hz| mono(CODEC_ID_PCM_S16LE, rate_hz, 2, 1);
     Some(match name.as_str() {
@@ -51,8 +51,8 @@ pub(super) fn named(path: &Path) -> Option<Coding> {
     })
 }
 
-fn mono(codec: AudioCodecId, rate_hz: u32, block: u32, block_frames: u32) -> Coding {
-    Coding { codec, rate_hz, channels: 1, block, block_frames }
+fn mono(codec: AudioCodecId, rate_hz: u32, block: u32, block_frames: u32) -> BlockCoding {
+    BlockCoding { codec, rate_hz, channels: 1, block, block_frames }
 }
 
 /// Linear samples of this many octets, or floating-point ones.
@@ -93,13 +93,13 @@ fn au(head: &[u8], end: u64) -> Result<Layout, String> {
 }
 
 /// A coding of one frame a block.
-fn plain(codec: AudioCodecId, rate_hz: u32, channels: u32, octets: u32) -> Result<Coding, String> {
+fn plain(codec: AudioCodecId, rate_hz: u32, channels: u32, octets: u32) -> Result<BlockCoding, String> {
     let channels = u16::try_from(channels).ok().filter(|channels| (1..=256).contains(channels));
     let channels = channels.ok_or("the number of its channels is none")?;
     if rate_hz == 0 {
         return Err("its sampling rate is 0".into());
     }
-    Ok(Coding { codec, rate_hz, channels, block: u32::from(channels) * octets, block_frames: 1 })
+    Ok(BlockCoding { codec, rate_hz, channels, block: u32::from(channels) * octets, block_frames: 1 })
 }
 
 /// The chunks of a WAV file, as far as needed.
@@ -124,6 +124,7 @@ fn wav<F: Read + Seek>(file: &mut F, end: u64, is_big_endian: bool) -> Result<La
             b"data" => {
                 // What a pipe or a killed writer leaves is no size.
                 let stated = match size {
+                    0 if holds_a_chunk(file, start, end)? => 0,
                     0 => u64::MAX,
                     u32::MAX => data_size_64.unwrap_or(u64::MAX),
                     size => u64::from(size),
@@ -141,6 +142,13 @@ fn wav<F: Read + Seek>(file: &mut F, end: u64, is_big_endian: bool) -> Result<La
         (None, _) => Err("it has no `fmt ` chunk".into()),
         (_, None) => Err("it has no `data` chunk".into()),
     }
+}
+
+/// Whether there is a chunk that ends within the file.
+fn holds_a_chunk<F: Read + Seek>(file: &mut F, at: u64, end: u64) -> Result<bool, String> {
+    let mut size = [0; 4];
+    let fits = read_at(file, at + 4, &mut size)? == 4 && at + 8 + u64::from(u32::from_le_bytes(size)) <= end;
+    Ok(fits && begins_a_chunk(file, at)?)
 }
 
 /// Whether a name that a chunk may have is there.
@@ -177,7 +185,7 @@ impl Fmt<'_> {
         Some(if self.is_big_endian { u16::from_be_bytes(octets) } else { u16::from_le_bytes(octets) })
     }
 
-    fn coding(&self) -> Result<Coding, String> {
+    fn coding(&self) -> Result<BlockCoding, String> {
         let cut = "its `fmt ` chunk is cut off";
         let (Some(tag), Some(channels), Some(align)) = (self.u16(0), self.u16(2), self.u16(12)) else {
             return Err(cut.into());
@@ -188,9 +196,12 @@ impl Fmt<'_> {
         let tag = if tag == 0xFFFE { self.u16(24).ok_or(cut)? } else { tag };
         let bits = u32::from(self.u16(14).unwrap_or(0));
         let (align, frames) = (u32::from(align), u32::from(channels.max(1)));
-        // Samples take whole octets; how many, `nBlockAlign` says, which some writers leave out.
-        let octets = if align > 0 && align % frames == 0 { align / frames } else { bits.div_ceil(8) };
-        let octets = if octets * 8 >= bits { octets } else { bits.div_ceil(8) };
+        // Samples take whole octets. `nBlockAlign` is often wrong; it counts without bits, and for 24 bits in 32.
+        let octets = match bits.div_ceil(8) {
+            0 => align / frames,
+            3 if align == 4 * frames => 4,
+            octets => octets,
+        };
         let codec = match tag {
             1 => samples(octets, false, self.is_big_endian),
             3 => samples(octets, true, self.is_big_endian),
@@ -205,7 +216,7 @@ impl Fmt<'_> {
         plain(codec, rate_hz, channels.into(), octets)
     }
 
-    fn adpcm(tag: u16, rate_hz: u32, channels: u16, align: u32) -> Result<Coding, String> {
+    fn adpcm(tag: u16, rate_hz: u32, channels: u16, align: u32) -> Result<BlockCoding, String> {
         let each = u32::from(channels.max(1));
         // Octets before the code words, and samples in them, of each channel.
         let (codec, head, first) = match tag {
@@ -214,7 +225,7 @@ impl Fmt<'_> {
         };
         let words = align.checked_sub(head * each).filter(|_| (1..=2).contains(&channels) && rate_hz > 0);
         let words = words.ok_or("its blocks are too short")?;
-        Ok(Coding { codec, rate_hz, channels, block: align, block_frames: words * 2 / each + first })
+        Ok(BlockCoding { codec, rate_hz, channels, block: align, block_frames: words * 2 / each + first })
     }
 }
 

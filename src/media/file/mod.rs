@@ -4,6 +4,7 @@
 //! - `header`: where the audio is in WAV, AU, and files without a header
 //! - `blocks`: reads it; MP3, FLAC and Ogg are read by symphonia
 //! - `packets`: decodes what was read
+//! - `tail`: what is trimmed at the end
 //! - `decode`: all of them, to mono samples at the file's rate
 //! - `convert`: the same at any rate
 //! - `stream`: the thread that keeps the ring full
@@ -15,6 +16,7 @@ mod header;
 mod packets;
 mod sniff;
 mod stream;
+mod tail;
 
 #[cfg(test)]
 mod decode_tests;

@@ -26,6 +26,8 @@ pub(super) struct Call {
     rate_hz: u32,
     /// Samples that its encoder put before the audio (RFC 7845 §4.2).
     skip: usize,
+    /// What the samples are multiplied by (RFC 7845 §5.1).
+    gain: f32,
 }
 
 /// The samples of a packet.
@@ -45,10 +47,13 @@ impl PacketDecoder {
         Ok(match parameters.codec {
             CODEC_ID_OPUS if channels > 2 => return Err(Error::Unsupported("Opus of more than two channels")),
             CODEC_ID_OPUS => {
-                let skip = parameters.extra_data.as_ref().and_then(|head| head.get(10..12)?.try_into().ok());
-                Self::call(Codec::Opus, 48_000, skip.map_or(0, u16::from_le_bytes))
+                let head = parameters.extra_data.as_deref().unwrap_or_default();
+                let field = |at: usize| head.get(at..at + 2)?.try_into().ok().map(u16::from_le_bytes);
+                // In 1/256 dB.
+                let gain = f32::from(field(16).unwrap_or(0) as i16) / 256.0;
+                Self::call(Codec::Opus, 48_000, field(10).unwrap_or(0), 10f32.powf(gain / 20.0))
             }
-            CODEC_ID_ADPCM_G722 => Self::call(Codec::G722, 16_000, 0),
+            CODEC_ID_ADPCM_G722 => Self::call(Codec::G722, 16_000, 0, 1.0),
             CODEC_ID_GSM => Self::Gsm(Box::default(), parameters.sample_rate.unwrap_or(8_000)),
             _ => Self::Symphonia(
                 symphonia::default::get_codecs().make_audio_decoder(parameters, &AudioDecoderOptions::default())?,
@@ -56,8 +61,8 @@ impl PacketDecoder {
         })
     }
 
-    fn call(codec: Codec, rate_hz: u32, skip: u16) -> Self {
-        Self::Call(Box::new(Call { decoder: Decoder::new(codec, rate_hz), rate_hz, skip: skip.into() }))
+    fn call(codec: Codec, rate_hz: u32, skip: u16, gain: f32) -> Self {
+        Self::Call(Box::new(Call { decoder: Decoder::new(codec, rate_hz), rate_hz, skip: skip.into(), gain }))
     }
 
     /// Decodes a packet to interleaved samples, full scale ±1, in place of those in `to`.
@@ -65,7 +70,7 @@ impl PacketDecoder {
     /// # Errors
     /// The packet is corrupt.
     pub fn decode(&mut self, packet: &Packet, to: &mut Vec<f32>) -> Result<Format> {
-        let (samples, skip, rate_hz) = match self {
+        let (samples, skip, gain, rate_hz) = match self {
             Self::Symphonia(decoder) => {
                 let decoded = decoder.decode(packet)?;
                 decoded.copy_to_vec_interleaved(to);
@@ -78,13 +83,13 @@ impl PacketDecoder {
                 samples.truncate(decoded.map_err(|_| Error::DecodeError("not decodable"))?);
                 let skip = call.skip.min(samples.len());
                 call.skip -= skip;
-                (samples, skip, call.rate_hz)
+                (samples, skip, call.gain, call.rate_hz)
             }
-            Self::Gsm(state, rate_hz) => (gsm(state, packet)?, 0, *rate_hz),
+            Self::Gsm(state, rate_hz) => (gsm(state, packet)?, 0, 1.0, *rate_hz),
         };
         let end = samples.len().saturating_sub(packet.trim_end.get() as usize).max(skip);
         to.clear();
-        to.extend(samples[skip..end].iter().map(|sample| f32::from(*sample) / 32_768.0));
+        to.extend(samples[skip..end].iter().map(|sample| f32::from(*sample) * gain / 32_768.0));
         Ok(Format { rate_hz, channels: 1 })
     }
 }
