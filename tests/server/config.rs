@@ -5,6 +5,8 @@ use std::process::{Command, Output};
 
 use b2b::server::config::{Action, keys, load};
 
+use crate::server_support;
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -170,25 +172,48 @@ fn every_error_is_told_with_its_line_by_all_who_read_the_file() {
     }
 }
 
+const UNPLAYABLE: &str = "[[user]]\nname = \"1\"\npassword = \"x of ten letters\"\n\
+    [[mailbox]]\nname = \"1\"\npin = \"998877\"\ngreeting = \"hello.wav\"\n\
+    [[ivr]]\nname = \"main\"\n[[ivr.node]]\nname = \"a\"\nkind = \"play_prompt\"\nprompt = \"hello.wav\"\n\
+    [[music]]\nname = \"default\"\nfile = \"hello.wav\"\n[[music]]\nname = \"none\"\nfolder = \"empty\"\n";
+
+/// Prompts in this folder, of which one cannot be played, and a folder without any.
+fn unplayable(folder: &Path) {
+    std::fs::create_dir_all(folder.join("prompts/empty")).expect("folder");
+    std::fs::write(folder.join("prompts/hello.wav"), "no sound").expect("write");
+}
+
 #[test]
-fn a_sound_file_that_cannot_be_played_is_refused_before_the_first_call() {
-    let (folder, path) = written(
-        "[server]\nlisten = \"udp:127.0.0.1:0\"\n[voicemail]\n[[user]]\nname = \"1\"\npassword = \"x\"\n\
-         [[mailbox]]\nname = \"1\"\npin = \"998877\"\ngreeting = \"hello.wav\"\n\
-         [[ivr]]\nname = \"main\"\n[[ivr.node]]\nname = \"a\"\nkind = \"play_prompt\"\nprompt = \"hello.wav\"\n\
-         [[music]]\nname = \"default\"\nfile = \"hello.wav\"\n",
-    );
-    let prompts = folder.path().join("prompts");
-    std::fs::create_dir(&prompts).expect("folder");
-    std::fs::write(prompts.join("hello.wav"), "no sound").expect("write");
-    for question in [&["--dry-run"][..], &[]] {
+fn a_sound_file_that_cannot_be_played_is_refused_by_a_dry_run() {
+    let (folder, path) = written(&format!("[server]\nlisten = \"udp:127.0.0.1:0\"\n{UNPLAYABLE}"));
+    unplayable(folder.path());
+    for question in [&["--dry-run"][..], &["--explain", "1"]] {
         let message = refused(&[&["--config", &path], question].concat());
-        for line in ["10: `mailbox.greeting`", "13: `ivr.node.name`", "19: `music.file`"] {
+        for (line, file) in [
+            ("9: `mailbox.greeting`", "hello.wav ("),
+            ("12: `ivr.node.name`", "hello.wav ("),
+            ("18: `music.file`", "hello.wav ("),
+            ("21: `music.folder`", "empty (no audio file"),
+        ] {
             let of = message.lines().find(|it| it.contains(&format!("my server.toml:{line}")));
             let of = of.unwrap_or_else(|| panic!("no {line} in {message}"));
-            assert!(of.contains("hello.wav (") && of.contains("cannot be played; correct the file"), "{of}");
+            assert!(of.contains(file) && of.contains("cannot be played; correct the file"), "{of}");
         }
     }
+}
+
+#[test]
+fn a_sound_file_that_cannot_be_played_is_told_by_a_start_and_keeps_nobody_out() {
+    let folder = server_support::configured(UNPLAYABLE);
+    unplayable(folder.path());
+    let server = server_support::start(folder);
+    server_support::until("the alarms", || {
+        let alarms = server.get("/alarms").text();
+        let told = ["hello.wav (text", "empty (no audio file"].iter().all(|file| alarms.contains(file));
+        (told && alarms.contains("sound_unplayable")).then_some(())
+    });
+    let log = server.process.stderr().join("\n");
+    assert!(log.contains("WARN") && log.contains("hello.wav (text"), "{log}");
 }
 
 #[test]

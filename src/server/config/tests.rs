@@ -27,6 +27,10 @@ impl Outside for Made {
         self.is_file(path).then_some(()).ok_or_else(|| format!("there is no file {}", path.display()))
     }
 
+    fn sounds(&self, folder: &Path) -> Result<(), String> {
+        self.sound(folder)
+    }
+
     fn resolve(&self, path: &str) -> PathBuf {
         Path::new("/etc/b2b").join(path)
     }
