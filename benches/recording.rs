@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use b2b::media::codec::{Codec, Encoder, MAX_PAYLOAD, OpusTuning};
-use b2b::media::recording::{Formats, Mono, Plan, Recorder, Side, Tap};
+use b2b::media::recording::{Coding, Formats, Mono, Plan, Recorder, Side, Tap};
 use nix::sys::resource::{UsageWho, getrusage};
 
 struct Options {
@@ -82,8 +82,15 @@ fn main() -> ExitCode {
     let mut taps: Vec<(u64, Tap)> = Vec::new();
     for n in 0..options.recordings {
         let path = folder.path().join(format!("{n}.wav"));
-        let plan =
-            Plan { path, stereo: true, mono: Mono::Said, rate_hz: 8_000, longest: None, silence: None };
+        let plan = Plan {
+            path,
+            stereo: true,
+            mono: Mono::Said,
+            rate_hz: 8_000,
+            coding: Coding::Pcm,
+            longest: None,
+            silence: None,
+        };
         let started = recorder.begin(plan, formats, formats);
         started.created.blocking_recv().expect("an answer").expect("a file");
         taps.push((started.recording, started.tap));

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::controller::RecordingSpec;
 use super::{CallId, LegId};
-pub use b2b_media::recording::{Mono, recover};
+pub use b2b_media::recording::{Coding, Mono, recover};
 
 /// Maximum time between two digits of a code.
 const APART: Duration = Duration::from_secs(3);
@@ -22,6 +22,8 @@ pub struct RecordingRules {
     pub mono: Mono,
     /// Sample rate in Hz.
     pub rate_hz: u32,
+    /// How the files are coded.
+    pub coding: Coding,
     /// The maximum duration of a recording.
     pub longest: Option<Duration>,
     /// The code that starts or stops a recording; empty for none.
@@ -52,6 +54,7 @@ impl RecordingRules {
             stereo: true,
             mono: Mono::Said,
             rate_hz: 8_000,
+            coding: Coding::Pcm,
             longest: None,
             code: "*1".to_owned(),
             pause_code: "*2".to_owned(),
@@ -69,6 +72,7 @@ impl RecordingRules {
             stereo: self.stereo,
             mono: self.mono,
             rate_hz: self.rate_hz,
+            coding: self.coding,
             longest: self.longest,
             ..RecordingSpec::new(self.folder.join(day).join(name))
         }
@@ -86,7 +90,9 @@ impl RecordingRules {
         let whole = self.spec(call, nth, wall);
         let name = whole.path.file_stem().unwrap_or_default().to_string_lossy();
         let path = whole.path.with_file_name(format!("{name}-leg-{}.wav", leg.0));
-        RecordingSpec { path, stereo: both, mono: Mono::Said, ..whole }
+        // Two channels are no GSM.
+        let coding = if both { Coding::Pcm } else { whole.coding };
+        RecordingSpec { path, stereo: both, mono: Mono::Said, coding, ..whole }
     }
 
     /// Processes a digit from a party.

@@ -275,7 +275,9 @@ impl ClientBuilder {
             })
         };
         if let Audio::Files { say } = &self.audio {
-            let fix = "name a file that can be read: WAV, MP3, FLAC, Ogg, AU, .ulaw, .alaw, .sln, .g722 or .gsm".to_owned();
+            let fix =
+                "name a file that can be read: WAV, MP3, FLAC, Ogg, AU, .ulaw, .alaw, .sln, .g722 or .gsm"
+                    .to_owned();
             mistakes.take("audio", check_file(say, self.rate_hz).map_err(|problem| (problem, fix)));
         }
         for (name, value) in &self.attributes {

@@ -13,41 +13,131 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{FallocateFlags, fallocate};
+use oxideav_gsm::{EncoderState, UnpackedFrame};
 
 use crate::disk::DiskError;
 use b2b_base::frame::RATE_HZ;
 use b2b_base::util::file;
 
+/// Octets of the header of PCM, and the most that a header has.
 const HEADER: usize = 44;
+const LONGEST_HEADER: usize = 60;
 /// Header rewrites per second of audio.
 const HEADERS: u32 = 5;
 /// Seconds of audio for which disk space is reserved at once.
 const RESERVE_S: u32 = 8;
+/// Samples and octets of a block of GSM, which is two frames.
+const GSM_BLOCK: (usize, usize) = (320, 65);
 
-/// Format of a WAV file of 16-bit samples.
+/// How the samples are coded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Coding {
+    /// 16-bit samples.
+    #[default]
+    Pcm,
+    /// GSM full rate, a tenth of the size: one channel at 8 kHz. Asterisk calls it `wav49`.
+    Gsm,
+}
+
+impl Coding {
+    /// Whether it is PCM.
+    pub fn is_pcm(&self) -> bool {
+        *self == Coding::Pcm
+    }
+}
+
+/// Format of a WAV file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WavFormat {
     /// Sampling rate of each channel.
     pub rate_hz: u32,
     /// Number of interleaved channels.
     pub channels: u16,
+    /// The coding.
+    pub coding: Coding,
 }
 
 impl WavFormat {
     /// The lab's: mono at 8 kHz.
-    pub const MONO: WavFormat = WavFormat { rate_hz: RATE_HZ, channels: 1 };
+    pub const MONO: WavFormat = WavFormat::pcm(RATE_HZ, 1);
+
+    /// 16-bit samples.
+    pub const fn pcm(rate_hz: u32, channels: u16) -> Self {
+        WavFormat { rate_hz, channels, coding: Coding::Pcm }
+    }
 
     fn bytes_a_second(self) -> u32 {
-        self.rate_hz * u32::from(self.channels) * 2
+        match self.coding {
+            Coding::Pcm => self.rate_hz * u32::from(self.channels) * 2,
+            Coding::Gsm => self.rate_hz * GSM_BLOCK.1 as u32 / GSM_BLOCK.0 as u32,
+        }
+    }
+
+    fn header_length(self) -> usize {
+        match self.coding {
+            Coding::Pcm => HEADER,
+            Coding::Gsm => LONGEST_HEADER,
+        }
     }
 }
 
-/// A growing S16 WAV file that is valid at all times.
+/// Encodes samples in blocks.
+struct GsmBlocks {
+    encoder: EncoderState,
+    /// Samples of the block that is not full.
+    pending: Vec<i16>,
+}
+
+impl GsmBlocks {
+    fn new() -> Self {
+        GsmBlocks { encoder: EncoderState::new(), pending: Vec::with_capacity(GSM_BLOCK.0) }
+    }
+
+    /// The blocks that are full with these samples.
+    fn encode(&mut self, mut samples: &[i16]) -> Vec<u8> {
+        let mut blocks = Vec::new();
+        while self.pending.len() + samples.len() >= GSM_BLOCK.0 {
+            let (these, rest) = samples.split_at(GSM_BLOCK.0 - self.pending.len());
+            self.pending.extend_from_slice(these);
+            samples = rest;
+            let mut frames = self.pending.chunks_exact(GSM_BLOCK.0 / 2).map(|frame| {
+                let mut of = [0; GSM_BLOCK.0 / 2];
+                of.copy_from_slice(frame);
+                self.encoder.encode_frame(&of)
+            });
+            if let (Some(first), Some(second)) = (frames.next(), frames.next()) {
+                blocks.extend(UnpackedFrame::pair_to_msgsm_block(&first, &second));
+            }
+            drop(frames);
+            self.pending.clear();
+        }
+        self.pending.extend_from_slice(samples);
+        blocks
+    }
+
+    /// The last block, filled with silence.
+    fn finish(&mut self) -> Vec<u8> {
+        match self.pending.len() {
+            0 => Vec::new(),
+            there => self.encode(&[0; GSM_BLOCK.0][there..]),
+        }
+    }
+}
+
+impl std::fmt::Debug for GsmBlocks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GsmBlocks").finish_non_exhaustive()
+    }
+}
+
+/// A growing WAV file that is valid at all times.
 #[derive(Debug)]
 pub struct WavFile {
     pub(crate) path: PathBuf,
     file: File,
     format: WavFormat,
+    gsm: Option<Box<GsmBlocks>>,
     /// Bytes of audio in the file, and the count in its header.
     data_bytes: u32,
     settled_bytes: u32,
@@ -68,11 +158,13 @@ impl WavFile {
             return Err(error(io::Error::other("a WAV cannot be written to a pipe; name a file")));
         }
         let file = file::begin(path).map_err(error)?;
-        file.write_all_at(&header(format, 0), 0).map_err(error)?;
+        file.write_all_at(&header(format, 0)[..format.header_length()], 0).map_err(error)?;
+        let gsm = (format.coding == Coding::Gsm).then(|| Box::new(GsmBlocks::new()));
         Ok(WavFile {
             path: path.into(),
             file,
             format,
+            gsm,
             data_bytes: 0,
             settled_bytes: 0,
             reserved_bytes: 0,
@@ -82,15 +174,24 @@ impl WavFile {
 
     /// Appends samples.
     pub fn write(&mut self, samples: &[i16]) -> Result<(), DiskError> {
-        let bytes = little_endian(samples);
+        match &mut self.gsm {
+            None => self.append(&little_endian(samples)),
+            Some(gsm) => {
+                let blocks = gsm.encode(samples);
+                self.append(&blocks)
+            }
+        }
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> Result<(), DiskError> {
         let added = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         let grown = self
             .data_bytes
             .checked_add(added)
-            .filter(|&size| size <= u32::MAX - HEADER as u32)
+            .filter(|&size| size <= u32::MAX - LONGEST_HEADER as u32)
             .ok_or_else(|| DiskError::Full { path: self.path.clone() })?;
         self.reserve(grown);
-        let written = self.file.write_all_at(&bytes, HEADER as u64 + u64::from(self.data_bytes));
+        let written = self.file.write_all_at(bytes, self.end_of(self.data_bytes));
         written.map_err(|error| self.write_error(&error))?;
         self.data_bytes = grown;
         let unsettled = self.data_bytes - self.settled_bytes;
@@ -104,7 +205,7 @@ impl WavFile {
             return;
         }
         let length = self.format.bytes_a_second() * RESERVE_S;
-        let offset = HEADER as i64 + i64::from(self.data_bytes);
+        let offset = self.end_of(self.data_bytes) as i64;
         let added = fallocate(&self.file, FallocateFlags::FALLOC_FL_KEEP_SIZE, offset, i64::from(length));
         // Not every file system supports this, and a full one has no space: then the writes
         // themselves report it.
@@ -115,19 +216,28 @@ impl WavFile {
     /// Updates the header to all samples written.
     pub fn settle(&mut self) -> Result<(), DiskError> {
         if self.settled_bytes != self.data_bytes {
-            let written = self.file.write_all_at(&header(self.format, self.data_bytes), 0);
+            let header = header(self.format, self.data_bytes);
+            let written = self.file.write_all_at(&header[..self.format.header_length()], 0);
             written.map_err(|error| self.write_error(&error))?;
             self.settled_bytes = self.data_bytes;
         }
         Ok(())
     }
 
+    /// Where so many bytes of audio end in the file.
+    fn end_of(&self, data_bytes: u32) -> u64 {
+        self.format.header_length() as u64 + u64::from(data_bytes)
+    }
+
     /// Updates the header, and releases reserved space that is not needed.
     pub fn close(mut self) -> Result<(), DiskError> {
+        if let Some(last) = self.gsm.as_mut().map(|gsm| gsm.finish()) {
+            self.append(&last)?;
+        }
         self.settle()?;
         if self.reserved_bytes > self.data_bytes {
             // If this fails the space stays reserved, which is harmless.
-            let _ = self.file.set_len(HEADER as u64 + u64::from(self.data_bytes));
+            let _ = self.file.set_len(self.end_of(self.data_bytes));
         }
         Ok(())
     }
@@ -145,24 +255,34 @@ fn little_endian(samples: &[i16]) -> Cow<'_, [u8]> {
     }
 }
 
-/// The header of a file with this many bytes of data: RIFF, `fmt ` for PCM, `data`.
-fn header(format: WavFormat, data_bytes: u32) -> [u8; HEADER] {
-    let mut header = [0; HEADER];
+/// The header of a file with this many bytes of data: RIFF, `fmt `, with GSM `fact`, and `data`.
+fn header(format: WavFormat, data_bytes: u32) -> [u8; LONGEST_HEADER] {
+    let mut header = [0; LONGEST_HEADER];
     let mut at = 0;
     let mut put = |bytes: &[u8]| {
         header[at..at + bytes.len()].copy_from_slice(bytes);
         at += bytes.len();
     };
+    let is_pcm = format.coding.is_pcm();
+    let (block_samples, block_bytes) = GSM_BLOCK;
     put(b"RIFF");
-    put(&(data_bytes + HEADER as u32 - 8).to_le_bytes());
+    put(&(data_bytes + format.header_length() as u32 - 8).to_le_bytes());
     put(b"WAVEfmt ");
-    put(&16u32.to_le_bytes());
-    put(&1u16.to_le_bytes()); // PCM
+    put(&if is_pcm { 16u32 } else { 20 }.to_le_bytes());
+    put(&if is_pcm { 1u16 } else { 0x31 }.to_le_bytes());
     put(&format.channels.to_le_bytes());
     put(&format.rate_hz.to_le_bytes());
     put(&format.bytes_a_second().to_le_bytes());
-    put(&(format.channels * 2).to_le_bytes()); // bytes per sample of all channels
-    put(&16u16.to_le_bytes()); // bits per sample
+    // bytes per sample of all channels, or of a block; bits per sample
+    put(&if is_pcm { format.channels * 2 } else { block_bytes as u16 }.to_le_bytes());
+    put(&if is_pcm { 16u16 } else { 0 }.to_le_bytes());
+    if !is_pcm {
+        put(&2u16.to_le_bytes()); // octets of what follows
+        put(&(block_samples as u16).to_le_bytes());
+        put(b"fact");
+        put(&4u32.to_le_bytes());
+        put(&(data_bytes / block_bytes as u32 * block_samples as u32).to_le_bytes());
+    }
     put(b"data");
     put(&data_bytes.to_le_bytes());
     header
@@ -214,10 +334,41 @@ mod tests {
     }
 
     #[test]
+    fn a_file_of_gsm_is_valid_after_every_write_and_has_all_samples() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("call.wav");
+        let format = WavFormat { coding: Coding::Gsm, ..WavFormat::MONO };
+        let mut file = WavFile::create(&path, format).unwrap();
+        let mut tone = crate::tone::Oscillator::new(440.0, 8_000);
+        let decoded = || {
+            let mut decoder = crate::file::Decoder::open(&path).unwrap();
+            let mut samples = Vec::new();
+            while decoder.advance().unwrap() {
+                samples.extend_from_slice(decoder.samples());
+            }
+            samples
+        };
+        for n in 1..=50 {
+            let frame: Vec<i16> = (0..170).map(|_| (8_000.0 * tone.next_sample()) as i16).collect();
+            file.write(&frame).unwrap();
+            file.settle().unwrap();
+            if n >= 2 {
+                assert_eq!(decoded().len(), n * 170 / 320 * 320);
+            }
+        }
+        file.close().unwrap();
+        let samples = decoded();
+        assert_eq!(samples.len(), (50 * 170_usize).div_ceil(320) * 320, "the last block is filled up");
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), 60 + samples.len() as u64 / 320 * 65);
+        let loudest = samples[800..8_000].iter().fold(0.0, |most: f32, sample| most.max(sample.abs()));
+        assert!((0.2..0.35).contains(&loudest), "{loudest}");
+    }
+
+    #[test]
     fn four_gib_are_the_end() {
         let dir = tempfile::tempdir().unwrap();
         let mut file = WavFile::create(&dir.path().join("call.wav"), WavFormat::MONO).unwrap();
-        file.data_bytes = u32::MAX - HEADER as u32 - 100;
+        file.data_bytes = u32::MAX - LONGEST_HEADER as u32 - 100;
         file.settled_bytes = file.data_bytes;
         assert!(matches!(file.write(&[0; 160]), Err(DiskError::Full { .. })));
     }

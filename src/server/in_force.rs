@@ -95,7 +95,19 @@ impl Settings {
         let routes = settings::routes(&config);
         let apps = applications::applications();
         let sounds = SoundCheck::start(config.unchecked.clone());
-        Ok(Settings { config, directory, origins, router, routes, trunks, audio, board, targets, apps, sounds })
+        Ok(Settings {
+            config,
+            directory,
+            origins,
+            router,
+            routes,
+            trunks,
+            audio,
+            board,
+            targets,
+            apps,
+            sounds,
+        })
     }
 
     /// The codecs and media rules that a caller's own configuration sets, if any.

@@ -15,6 +15,7 @@ use b2b_call::recording::recover;
 
 /// Octets per second: 8,000 samples of 16 bits.
 const SECOND: u64 = 16_000;
+const SECOND_OF_GSM: u64 = 1_625;
 /// Octets before the first sample.
 const HEADER: u64 = 44;
 
@@ -126,7 +127,8 @@ fn settle(config: &VoicemailConfig, mailbox: &str) -> io::Result<()> {
         if !is_sound || !entry.file_type()?.is_file() {
             continue;
         }
-        match entry.metadata()?.len() >= HEADER + SECOND * SHORTEST.as_secs() {
+        let second = if config.coding.is_pcm() { SECOND } else { SECOND_OF_GSM };
+        match entry.metadata()?.len() >= HEADER + second * SHORTEST.as_secs() {
             true => rename(&entry.path(), &config.folder_of(mailbox, Age::New).join(entry.file_name()))?,
             false => fs::remove_file(entry.path())?,
         }

@@ -34,6 +34,7 @@ pub fn rules(recording: &Recording) -> Option<RecordingRules> {
         stereo: recording.channels == Channels::Stereo,
         mono,
         rate_hz: recording.rate_hz,
+        coding: recording.coding,
         longest: recording.longest,
         code: recording.code.clone(),
         pause_code: recording.pause_code.clone(),

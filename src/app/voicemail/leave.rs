@@ -225,7 +225,8 @@ impl Leaves {
             Do::Record => {
                 let (longest, silence) = (Some(self.config.longest), house.silence);
                 let path = self.written();
-                let spec = RecordingSpec { stereo: false, longest, silence, ..RecordingSpec::new(path) };
+                let (coding, spec) = (house.coding, RecordingSpec::new(path));
+                let spec = RecordingSpec { stereo: false, longest, silence, coding, ..spec };
                 At::Beginning(wants.start_recording(leg, &spec))
             }
             Do::Keep => {

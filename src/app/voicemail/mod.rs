@@ -30,6 +30,7 @@ pub use words::{Word, Words};
 use b2b_base::util::secret::SecretText;
 use b2b_base::util::wall::WallClock;
 use b2b_call::CallId;
+pub use b2b_call::controller::Coding;
 use b2b_call::handler::ApplicationHandler;
 
 /// The application in which owners hear their messages; followed by a slash and the name of a mailbox, the
@@ -90,6 +91,8 @@ pub struct VoicemailConfig {
     pub folder: PathBuf,
     /// Silence of this length ends a message; `None` for never.
     pub silence: Option<Duration>,
+    /// How messages are coded.
+    pub coding: Coding,
     /// The prompts.
     pub words: Words,
     pub mailboxes: Vec<MailboxConfig>,
@@ -105,8 +108,8 @@ impl Default for VoicemailConfig {
 impl VoicemailConfig {
     /// No mailboxes, in this folder.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
-        let silence = Some(Duration::from_secs(10));
-        VoicemailConfig { folder: folder.into(), silence, words: Words::default(), mailboxes: Vec::new() }
+        let (folder, silence, coding) = (folder.into(), Some(Duration::from_secs(10)), Coding::Pcm);
+        VoicemailConfig { folder, silence, coding, words: Words::default(), mailboxes: Vec::new() }
     }
 
     /// The folder of a mailbox for messages of this age.

@@ -52,8 +52,8 @@ pub use values::{
     OpusRules, OwnHosts, PairPolicy, Route, Signalling, SrtpOffer, SrtpPolicy, SrtpRules, SrtpSuite, Wishes,
 };
 pub use verbs::{
-    AudioStream, CollectEnd, Collected, ConferenceId, ConferenceSpec, DigitPlan, Member, Mono, Part, Played,
-    Prompt, Recorded, RecordingId, RecordingSpec, StreamCounters, StreamEnd, StreamEvent, StreamSpec,
+    AudioStream, Coding, CollectEnd, Collected, ConferenceId, ConferenceSpec, DigitPlan, Member, Mono, Part,
+    Played, Prompt, Recorded, RecordingId, RecordingSpec, StreamCounters, StreamEnd, StreamEvent, StreamSpec,
 };
 
 /// The requests to a media backend: each sends a [`Verb`] by [`MediaBackend::request`] and reads its answer.

@@ -75,6 +75,7 @@ impl Recordings {
             stereo: spec.stereo,
             mono: spec.mono,
             rate_hz: spec.rate_hz,
+            coding: spec.coding,
             longest: spec.longest,
             silence: spec.silence,
         };

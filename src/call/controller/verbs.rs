@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use b2b_media::recording::Mono;
+pub use b2b_media::recording::{Coding, Mono};
 pub use b2b_media::room::Member;
 pub use b2b_media::stage::{CollectEnd, Collected, DigitPlan, Played};
 pub use b2b_media::stream::{AudioStream, StreamCounters, StreamEnd, StreamEvent, StreamSpec};
@@ -87,6 +87,9 @@ pub struct RecordingSpec {
     pub mono: Mono,
     /// Sample rate in Hz: 8,000, 16,000 or 48,000.
     pub rate_hz: u32,
+    /// How the file is coded; GSM takes one channel at 8 kHz.
+    #[serde(default, skip_serializing_if = "Coding::is_pcm")]
+    pub coding: Coding,
     /// The maximum duration.
     pub longest: Option<Duration>,
     /// Ends the recording after this much silence of the party: for voicemail.
@@ -96,8 +99,8 @@ pub struct RecordingSpec {
 impl RecordingSpec {
     /// Both directions at 8 kHz, without a limit.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        let (path, mono) = (path.into(), Mono::Said);
-        RecordingSpec { path, stereo: true, mono, rate_hz: 8_000, longest: None, silence: None }
+        let (path, mono, coding) = (path.into(), Mono::Said, Coding::Pcm);
+        RecordingSpec { path, stereo: true, mono, rate_hz: 8_000, coding, longest: None, silence: None }
     }
 }
 

@@ -151,7 +151,15 @@ impl CallService {
         let file = Some(spec.path.to_string_lossy().into_owned());
         let (call, leg, id) = (media.call, Some(leg), Some(recording.0));
         // Its end is told by the calls' thread, which knows of it by this.
-        self.tell(Event::Recording(RecordingNews { call, leg, id, on: true, file, seconds: None, error: None }))?;
+        self.tell(Event::Recording(RecordingNews {
+            call,
+            leg,
+            id,
+            on: true,
+            file,
+            seconds: None,
+            error: None,
+        }))?;
         Ok(recording)
     }
 

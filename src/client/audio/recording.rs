@@ -10,8 +10,8 @@ use tokio::sync::{oneshot, watch};
 
 use crate::RecordError;
 use b2b_media::disk::DiskError;
-use b2b_media::wav_file::{WavFile, WavFormat};
 use b2b_media::stereo::Joined;
+use b2b_media::wav_file::{WavFile, WavFormat};
 
 /// Interval of writes.
 const GATHER: Duration = Duration::from_millis(250);
@@ -91,7 +91,7 @@ pub(crate) async fn record(
     let thread = std::thread::Builder::new().name("recording".into()).spawn({
         let (stop, path) = (stop.clone(), path.clone());
         move || {
-            let file = WavFile::create(&path, WavFormat { rate_hz, channels: 2 });
+            let file = WavFile::create(&path, WavFormat::pcm(rate_hz, 2));
             let tapes = file
                 .map_err(RecordError::from)
                 .and_then(|file| Ok((file, call.tapes().ok_or(RecordError::Busy)?)));
@@ -188,7 +188,7 @@ mod tests {
         let path = dir.path().join("call.wav");
         let (_sent, mut received, joined) = tapes(8_000);
         (0..50).for_each(|_| received.frame(&[2; 160]));
-        let file = WavFile::on_a_full_disk(&path, WavFormat { rate_hz: 8_000, channels: 2 });
+        let file = WavFile::on_a_full_disk(&path, WavFormat::pcm(8_000, 2));
         // The recording is not stopped, and the call goes on.
         let outcome = write(file, &path, 8_000, joined, || false);
         assert!(

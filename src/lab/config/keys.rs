@@ -91,7 +91,8 @@ pub fn check_together(role: RoleName, settings: Together) -> Result<(), (&'stati
     if role == Source && !settings.audio_file {
         return Err((
             "audio_file",
-            "a source needs a file to play: WAV, MP3, FLAC, Ogg, AU, .ulaw, .alaw, .sln, .g722 or .gsm".to_string(),
+            "a source needs a file to play: WAV, MP3, FLAC, Ogg, AU, .ulaw, .alaw, .sln, .g722 or .gsm"
+                .to_string(),
         ));
     }
     if role == B2bua && !settings.config {

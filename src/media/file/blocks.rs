@@ -3,9 +3,9 @@
 
 use std::io::{ErrorKind, SeekFrom};
 
+use symphonia::core::audio::Channels;
 use symphonia::core::codecs::CodecParameters;
 use symphonia::core::codecs::audio::{AudioCodecId, AudioCodecParameters};
-use symphonia::core::audio::Channels;
 use symphonia::core::errors::{Error, Result, SeekErrorKind};
 use symphonia::core::formats::well_known::FORMAT_ID_WAVE;
 use symphonia::core::formats::{FormatInfo, FormatReader, MediaInfo, SeekMode, SeekTo, SeekedTo, Track};
@@ -66,13 +66,21 @@ impl<'s> BlockReader<'s> {
         let mut track = Track::new(0);
         track.with_codec_params(CodecParameters::Audio(parameters));
         let media = MediaInfo::from_track(&track);
-        Ok(BlockReader { source, layout, media, tracks: [track], metadata: MetadataLog::default(), frames: 0 })
+        Ok(BlockReader {
+            source,
+            layout,
+            media,
+            tracks: [track],
+            metadata: MetadataLog::default(),
+            frames: 0,
+        })
     }
 }
 
 impl FormatReader for BlockReader<'_> {
     fn format_info(&self) -> &FormatInfo {
-        const INFO: FormatInfo = FormatInfo { format: FORMAT_ID_WAVE, short_name: "blocks", long_name: "Blocks" };
+        const INFO: FormatInfo =
+            FormatInfo { format: FORMAT_ID_WAVE, short_name: "blocks", long_name: "Blocks" };
         &INFO
     }
 

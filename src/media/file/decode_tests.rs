@@ -190,7 +190,8 @@ fn an_mp3_that_changes_its_rate_and_its_channels_is_played_on() {
     let mut converter = crate::file::Converter::open(&path, crate::resample::Method::Sinc, 8_000).unwrap();
     let mut samples = Vec::new();
     while converter.advance(false, &mut samples).unwrap() {}
-    let loud = samples.chunks(80).filter(|piece| piece.iter().any(|sample| sample.unsigned_abs() > 2_000)).count();
+    let loud =
+        samples.chunks(80).filter(|piece| piece.iter().any(|sample| sample.unsigned_abs() > 2_000)).count();
     assert!((135..165).contains(&loud), "{loud} of 150 pieces of 10 ms, {} samples", samples.len());
 }
 

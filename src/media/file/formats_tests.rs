@@ -6,7 +6,9 @@ use crate::codec::{Codec, Encoder, Law, OpusTuning};
 
 /// 0.2 s of a tone at 8 kHz.
 fn tone() -> Vec<i16> {
-    (0..1_600).map(|n| (8_000.0 * (f64::from(n) * 440.0 * std::f64::consts::TAU / 8_000.0).sin()) as i16).collect()
+    (0..1_600)
+        .map(|n| (8_000.0 * (f64::from(n) * 440.0 * std::f64::consts::TAU / 8_000.0).sin()) as i16)
+        .collect()
 }
 
 fn pcm() -> Vec<u8> {
@@ -75,7 +77,10 @@ fn a_wav_is_as_long_as_what_is_in_it_whatever_its_sizes_say() {
         assert!(is_tone(&samples, 0.0), "{of_file:x} {of_data:x}: {}", samples.len());
     }
     let wide = [0u64.to_le_bytes(), u64::from(size).to_le_bytes(), 0u64.to_le_bytes()].concat();
-    let mut rf64 = riff(u32::MAX, &[&chunk(b"ds64", 24, &wide), &fmt, &chunk(b"data", u32::MAX, &pcm), b"LIST\x04\0\0\0abcd"]);
+    let mut rf64 = riff(
+        u32::MAX,
+        &[&chunk(b"ds64", 24, &wide), &fmt, &chunk(b"data", u32::MAX, &pcm), b"LIST\x04\0\0\0abcd"],
+    );
     rf64[..4].copy_from_slice(b"RF64");
     assert!(is_tone(&read("x.wav", &rf64).unwrap().0, 0.0), "its size is in `ds64`");
     let half = &riff(36 + size, &[&fmt, &chunk(b"data", size, &pcm)])[..44 + 1_601];
@@ -88,17 +93,27 @@ fn a_wav_is_played_whatever_the_length_of_its_description_and_its_metadata() {
     let data = chunk(b"data", pcm.len() as u32, &pcm);
     let extensible = |tag: u16, bits: u16| {
         let guid = [&tag.to_le_bytes()[..], b"\0\0\0\0\x10\0\x80\0\0\xaa\0\x38\x9b\x71"].concat();
-        fmt(0xFFFE, bits, &[&22u16.to_le_bytes()[..], &bits.to_le_bytes(), &4u32.to_le_bytes(), &guid].concat())
+        fmt(
+            0xFFFE,
+            bits,
+            &[&22u16.to_le_bytes()[..], &bits.to_le_bytes(), &4u32.to_le_bytes(), &guid].concat(),
+        )
     };
     let plain = fmt(1, 16, &[]);
     for (what, chunks) in [
         ("20 octets", vec![fmt(1, 16, &[2, 0, 0, 0])]),
         ("extensible", vec![extensible(1, 16)]),
         ("a long fact", vec![plain.clone(), chunk(b"fact", 8, &[0; 8])]),
-        ("a list with a wrong size inside", vec![plain.clone(), chunk(b"LIST", 18, b"INFOISFT\xff\0\0\0abcdef")]),
+        (
+            "a list with a wrong size inside",
+            vec![plain.clone(), chunk(b"LIST", 18, b"INFOISFT\xff\0\0\0abcdef")],
+        ),
         ("an odd chunk", vec![plain.clone(), chunk(b"junk", 3, b"abc\0")]),
         ("an odd chunk without its pad", vec![plain.clone(), chunk(b"junk", 3, b"abc")]),
-        ("no block size", vec![fmt(1, 16, &[]).iter().enumerate().map(|(n, o)| if n == 20 { 0 } else { *o }).collect()]),
+        (
+            "no block size",
+            vec![fmt(1, 16, &[]).iter().enumerate().map(|(n, o)| if n == 20 { 0 } else { *o }).collect()],
+        ),
     ] {
         let content = riff(36, &[&chunks.concat(), &data]);
         let samples = read("x.wav", &content).unwrap_or_else(|error| panic!("{what}: {error}")).0;
@@ -115,8 +130,11 @@ fn a_wav_is_played_whatever_the_length_of_its_description_and_its_metadata() {
 
 #[test]
 fn the_bits_of_a_sample_decide_over_a_wrong_size_of_a_block() {
-    let wide: Vec<u8> = tone().iter().flat_map(|sample| [0, 0].into_iter().chain(sample.to_le_bytes())).collect();
-    for (bits, align, data) in [(16, 4, pcm()), (16, 32, pcm()), (16, 8, pcm()), (16, 0, pcm()), (24, 4, wide)] {
+    let wide: Vec<u8> =
+        tone().iter().flat_map(|sample| [0, 0].into_iter().chain(sample.to_le_bytes())).collect();
+    for (bits, align, data) in
+        [(16, 4, pcm()), (16, 32, pcm()), (16, 8, pcm()), (16, 0, pcm()), (24, 4, wide)]
+    {
         let mut fmt = fmt(1, bits, &[]);
         fmt[20..22].copy_from_slice(&u16::to_le_bytes(align));
         let samples = read("x.wav", &riff(0, &[&fmt, &chunk(b"data", 0, &data)])).unwrap().0;
@@ -134,7 +152,8 @@ fn data_of_no_size_is_empty_if_a_chunk_follows() {
 #[test]
 fn a_codec_in_a_wav_that_is_not_played_is_named_with_a_way_out() {
     for (tag, name) in [(0x45, "G.726"), (0x55, "MP3"), (0x22, "TrueSpeech"), (0x4321, "0x4321")] {
-        let error = read("x.wav", &riff(0, &[&fmt(tag, 8, &[0, 0]), &chunk(b"data", 100, &[1; 100])])).unwrap_err();
+        let error =
+            read("x.wav", &riff(0, &[&fmt(tag, 8, &[0, 0]), &chunk(b"data", 100, &[1; 100])])).unwrap_err();
         let text = error.to_string();
         assert!(text.contains(&format!("its codec is {name}")) && text.contains("ffmpeg"), "{text}");
     }
@@ -184,7 +203,8 @@ fn an_au_file_is_played_with_and_without_its_size() {
 #[test]
 fn gsm_is_played_bare_and_in_a_wav_of_a_voicemail() {
     let mut encoder = oxideav_gsm::EncoderState::new();
-    let frames: Vec<_> = tone().chunks(160).map(|frame| encoder.encode_frame(frame.try_into().unwrap())).collect();
+    let frames: Vec<_> =
+        tone().chunks(160).map(|frame| encoder.encode_frame(frame.try_into().unwrap())).collect();
     let bare: Vec<u8> = frames.iter().flat_map(|frame| frame.to_gsm_byte_frame()).collect();
     let pairs = frames.chunks(2);
     let blocks: Vec<u8> =

@@ -14,7 +14,11 @@ use super::packets::CODEC_ID_GSM;
 ///
 /// # Errors
 /// The reason why the file cannot be played.
-pub(super) fn layout<F: Read + Seek>(file: &mut F, path: &Path, head: &[u8]) -> Result<Option<Layout>, String> {
+pub(super) fn layout<F: Read + Seek>(
+    file: &mut F,
+    path: &Path,
+    head: &[u8],
+) -> Result<Option<Layout>, String> {
     let end = file.seek(SeekFrom::End(0)).map_err(|error| error.to_string())?;
     let wave = head.get(8..12) == Some(b"WAVE");
     match head.get(..4) {
@@ -75,8 +79,11 @@ fn samples(octets: u32, is_float: bool, is_big_endian: bool) -> Option<AudioCode
 
 /// The header of an AU file.
 fn au(head: &[u8], end: u64) -> Result<Layout, String> {
-    let field = |n: usize| head.get(n * 4..n * 4 + 4).map(|octets| u32::from_be_bytes(octets.try_into().unwrap_or_default()));
-    let (Some(start), Some(kind), Some(rate_hz), Some(channels)) = (field(1), field(3), field(4), field(5)) else {
+    let field = |n: usize| {
+        head.get(n * 4..n * 4 + 4).map(|octets| u32::from_be_bytes(octets.try_into().unwrap_or_default()))
+    };
+    let (Some(start), Some(kind), Some(rate_hz), Some(channels)) = (field(1), field(3), field(4), field(5))
+    else {
         return Err("its header is cut off".into());
     };
     let (codec, octets) = match kind {
@@ -111,8 +118,14 @@ fn wav<F: Read + Seek>(file: &mut F, end: u64, is_big_endian: bool) -> Result<La
         if read < 8 {
             break;
         }
-        let number = |octets: [u8; 4]| if is_big_endian { u32::from_be_bytes(octets) } else { u32::from_le_bytes(octets) };
-        let (id, size, body) = ([chunk[0], chunk[1], chunk[2], chunk[3]], number([chunk[4], chunk[5], chunk[6], chunk[7]]), &chunk[8..read]);
+        let number = |octets: [u8; 4]| {
+            if is_big_endian { u32::from_be_bytes(octets) } else { u32::from_le_bytes(octets) }
+        };
+        let (id, size, body) = (
+            [chunk[0], chunk[1], chunk[2], chunk[3]],
+            number([chunk[4], chunk[5], chunk[6], chunk[7]]),
+            &chunk[8..read],
+        );
         let start = at + 8;
         let mut next = start.saturating_add(u64::from(size));
         match &id {
@@ -120,7 +133,10 @@ fn wav<F: Read + Seek>(file: &mut F, end: u64, is_big_endian: bool) -> Result<La
                 let fmt = Fmt { octets: &body[..body.len().min(size as usize)], is_big_endian };
                 coding = Some(fmt.coding()?);
             }
-            b"ds64" => data_size_64 = body.get(8..16).and_then(|octets| octets.try_into().ok()).map(u64::from_le_bytes),
+            b"ds64" => {
+                data_size_64 =
+                    body.get(8..16).and_then(|octets| octets.try_into().ok()).map(u64::from_le_bytes)
+            }
             b"data" => {
                 // What a pipe or a killed writer leaves is no size.
                 let stated = match size {
@@ -154,7 +170,8 @@ fn holds_a_chunk<F: Read + Seek>(file: &mut F, at: u64, end: u64) -> Result<bool
 /// Whether a name that a chunk may have is there.
 fn begins_a_chunk<F: Read + Seek>(file: &mut F, at: u64) -> Result<bool, String> {
     let mut name = [0; 4];
-    Ok(read_at(file, at, &mut name)? == 4 && name.iter().all(|octet| octet.is_ascii_alphanumeric() || *octet == b' '))
+    Ok(read_at(file, at, &mut name)? == 4
+        && name.iter().all(|octet| octet.is_ascii_alphanumeric() || *octet == b' '))
 }
 
 fn read_at<F: Read + Seek>(file: &mut F, at: u64, to: &mut [u8]) -> Result<usize, String> {

@@ -45,7 +45,9 @@ impl PacketDecoder {
     pub fn new(parameters: &AudioCodecParameters) -> Result<Self> {
         let channels = parameters.channels.as_ref().map_or(1, |channels| channels.count());
         Ok(match parameters.codec {
-            CODEC_ID_OPUS if channels > 2 => return Err(Error::Unsupported("Opus of more than two channels")),
+            CODEC_ID_OPUS if channels > 2 => {
+                return Err(Error::Unsupported("Opus of more than two channels"));
+            }
             CODEC_ID_OPUS => {
                 let head = parameters.extra_data.as_deref().unwrap_or_default();
                 let field = |at: usize| head.get(at..at + 2)?.try_into().ok().map(u16::from_le_bytes);
@@ -56,7 +58,8 @@ impl PacketDecoder {
             CODEC_ID_ADPCM_G722 => Self::call(Codec::G722, 16_000, 0, 1.0),
             CODEC_ID_GSM => Self::Gsm(Box::default(), parameters.sample_rate.unwrap_or(8_000)),
             _ => Self::Symphonia(
-                symphonia::default::get_codecs().make_audio_decoder(parameters, &AudioDecoderOptions::default())?,
+                symphonia::default::get_codecs()
+                    .make_audio_decoder(parameters, &AudioDecoderOptions::default())?,
             ),
         })
     }
@@ -104,7 +107,8 @@ fn gsm(state: &mut DecoderState, packet: &Packet) -> Result<Vec<i16>> {
             samples.extend(state.decode_frame(&first));
             samples.extend(state.decode_frame(&second));
         } else {
-            samples.extend(state.decode_frame(&UnpackedFrame::from_gsm_byte_frame(block).map_err(unreadable)?));
+            samples
+                .extend(state.decode_frame(&UnpackedFrame::from_gsm_byte_frame(block).map_err(unreadable)?));
         }
     }
     Ok(samples)

@@ -25,6 +25,9 @@ pub enum FileError {
     /// The rate, in Hz, is not supported for recordings.
     #[error("a recording cannot have a sample rate of {0}; use 8000, 16000 or 48000")]
     Rate(u32),
+    /// GSM has one channel at 8 kHz.
+    #[error("a recording in GSM has one channel at 8000 Hz")]
+    Gsm,
     /// The disk refused to create the file, or to write to it.
     #[error(transparent)]
     Disk(#[from] DiskError),
@@ -76,6 +79,9 @@ impl PartFile {
     pub fn create(path: &Path, format: WavFormat, free_bytes: u64) -> Result<Self, FileError> {
         if ![8_000, 16_000, 48_000].contains(&format.rate_hz) {
             return Err(FileError::Rate(format.rate_hz));
+        }
+        if !format.coding.is_pcm() && (format.rate_hz, format.channels) != (8_000, 1) {
+            return Err(FileError::Gsm);
         }
         let part = part_of(path).ok_or_else(|| FileError::Name(path.into()))?;
         for taken in [path, &part] {

@@ -25,6 +25,7 @@ pub use tap::{Tap, Tapped, tap};
 pub use thread::{Recorder, Started};
 
 use super::codec::Codec;
+pub use super::wav_file::Coding;
 
 /// Parameters of a recording.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +38,8 @@ pub struct Plan {
     pub mono: Mono,
     /// Sampling rate, Hz: 8,000, 16,000 or 48,000.
     pub rate_hz: u32,
+    /// How the file is coded.
+    pub coding: Coding,
     /// Maximum length, after which it ends by itself.
     pub longest: Option<Duration>,
     /// Maximum silence of the party, after which it ends by itself.

@@ -258,7 +258,8 @@ impl Writer {
     fn obey(&mut self, command: Command) -> bool {
         match command {
             Command::Begin { recording, plan, said, heard, at, source, created } => {
-                let format = WavFormat { rate_hz: plan.rate_hz, channels: 1 + u16::from(plan.stereo) };
+                let (rate_hz, channels) = (plan.rate_hz, 1 + u16::from(plan.stereo));
+                let format = WavFormat { rate_hz, channels, coding: plan.coding };
                 let file = PartFile::create(&plan.path, format, self.free_bytes);
                 let file = file.map(|file| {
                     let sheet = Sheet::new(&plan, *said, *heard);

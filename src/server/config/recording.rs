@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::ConfigError;
 use super::parse::Outside;
 use super::texts::{PATH, path};
+use b2b_app::voicemail::Coding;
 use b2b_config::section::Section;
 use b2b_config::table::Takes::{Choice, OneOf, Switch, Whole};
 use b2b_config::table::{Named, Table};
@@ -27,6 +28,8 @@ pub struct Recording {
     pub by_old_key: bool,
     /// Samples per second.
     pub rate_hz: u32,
+    /// How the files are coded.
+    pub coding: Coding,
     /// Maximum duration of a recording.
     pub longest: Option<Duration>,
     /// The digits by which a party begins or ends a recording; empty: none.
@@ -64,6 +67,10 @@ const CHANNELS: Named<Channels> = Named {
     ],
 };
 
+/// `wav49` as in Asterisk.
+pub(super) const FORMAT: Named<Coding> =
+    Named { refusal: "no such format; choose", values: &[("wav", Coding::Pcm), ("wav49", Coding::Gsm)] };
+
 pub const RECORDING: Table = Table {
     name: "recording",
     written: "[recording]",
@@ -71,9 +78,10 @@ pub const RECORDING: Table = Table {
     keys: rows! {
         folder: PATH, at_restart(),
             "The folder of recordings, with a subfolder for each day. Without it nothing is recorded.";
-        channels: Choice(&CHANNELS), at_restart(), "`stereo`: the caller (leg A) left, what they hear right; or one channel: `mixed`, `caller`, or `callee` (what the caller hears). Default: `stereo`.";
+        channels: Choice(&CHANNELS), at_restart(), "`stereo`: the caller (leg A) left, what they hear right; or one channel: `mixed`, `caller`, or `callee` (what the caller hears). Default: `stereo`, with `wav49` `mixed`.";
         stereo: Switch => true, at_restart(), "`false` is `channels = \"caller\"`, which is to be written instead.";
         rate_hz: OneOf(&[8_000, 16_000, 48_000]) => 8000, at_restart(), "The sample rate.";
+        format: Choice(&FORMAT) => "wav", at_restart(), "`wav`: 16-bit samples; `wav49`: GSM in WAV, a tenth of the size, for one channel at 8000.";
         longest_s: Whole(0, 604_800) => 0, at_restart(), "The longest recording. 0: until its call ends.";
         code: text!("digits", digits) => "*1", at_restart(),
             "Starts or stops the recording when it is pressed in a call. Empty: no code.";
@@ -108,10 +116,13 @@ pub fn recording(section: &Section<'_>, outside: &dyn Outside) -> Result<Recordi
             "it overlaps with code; choose another one",
         ));
     }
+    let (rate_hz, coding) = (section.whole("rate_hz")?, section.choice("format", &FORMAT)?);
     let stereo = section.switch("stereo")?;
     let written = section.choice_if_set("channels", &CHANNELS)?;
     let channels = match written {
         Some(channels) if stereo => channels,
+        // GSM has one channel.
+        None if stereo && coding == Coding::Gsm => Channels::Mixed,
         None if stereo => Channels::Stereo,
         None => Channels::Caller,
         Some(_) => {
@@ -124,12 +135,17 @@ pub fn recording(section: &Section<'_>, outside: &dyn Outside) -> Result<Recordi
             ));
         }
     };
+    if coding == Coding::Gsm && (rate_hz != 8_000 || channels == Channels::Stereo) {
+        let fix = "GSM has one channel at 8000; write rate_hz = 8000 and channels = \"mixed\"";
+        return Err(section.bad("format", section.place("format"), "wav49", fix));
+    }
     let days = |days: u64| Duration::from_secs(days * 86_400);
     let recording = Recording {
         folder: section.parsed("folder", path)?.map(|folder| outside.resolve(&folder)),
         channels,
         by_old_key: channels == Channels::Caller && !stereo,
-        rate_hz: section.whole("rate_hz")?,
+        rate_hz,
+        coding,
         longest: section.seconds_unless_zero("longest_s")?,
         code,
         pause_code,
@@ -151,6 +167,7 @@ fn digits(text: &str) -> Read<String> {
 #[cfg(test)]
 mod tests {
     use super::super::parse_alone;
+    use super::*;
 
     #[test]
     fn a_route_that_records_needs_a_folder() {
@@ -166,12 +183,23 @@ mod tests {
     }
 
     #[test]
+    fn gsm_is_for_recordings_of_one_channel_and_for_messages() {
+        let text = "[recording]\nformat = \"wav49\"\n[voicemail]\nformat = \"wav49\"\n";
+        let config = parse_alone(text).unwrap();
+        let codings = (config.recording.coding, config.apps.voicemail.coding);
+        assert_eq!((codings, config.recording.channels), ((Coding::Gsm, Coding::Gsm), Channels::Mixed));
+    }
+
+    #[test]
     fn what_cannot_be_is_refused_with_its_line() {
         for (lines, words) in [
             ("rate_hz = 11025", "choose 8000, 16000 or 48000"),
             ("code = \"record\"", "digits of a telephone"),
             ("pause_code = \"*1\"", "overlaps with code"),
             ("folder = \"\"", "empty path"),
+            ("format = \"wav49\"\nchannels = \"stereo\"", "channels = \"mixed\""),
+            ("format = \"wav49\"\nrate_hz = 16000", "rate_hz = 8000"),
+            ("format = \"mp3\"", "no such format"),
         ] {
             let error = parse_alone(&format!("\n[recording]\n{lines}\n")).unwrap_err();
             assert_eq!(error.line, 3);

@@ -103,10 +103,8 @@ impl ApplicationHandler for Front {
 
 #[test]
 fn a_handler_that_passes_its_call_on_hears_it_to_its_end() {
-    let decisions: [(fn() -> HandlerAction, bool); 2] = [
-        (|| HandlerAction::Handle("listening".to_owned()), true),
-        (|| HandlerAction::Continue, false),
-    ];
+    let decisions: [(fn() -> HandlerAction, bool); 2] =
+        [(|| HandlerAction::Handle("listening".to_owned()), true), (|| HandlerAction::Continue, false)];
     for (decision, hears) in decisions {
         let (front, behind) = (Arc::new(Front(decision, Heard::default())), Arc::new(Listening::default()));
         let mut harness = Harness::new(Instant::now(), vec![front.clone(), behind.clone()]);

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::codec::{Codec, Encoder, MAX_PAYLOAD, OpusTuning};
+use crate::recording::Coding;
 
 const MS: u64 = 1_000_000;
 const S: u64 = 1_000 * MS;
@@ -13,6 +14,7 @@ fn plan() -> Plan {
         stereo: true,
         mono: Mono::Said,
         rate_hz: 8_000,
+        coding: Coding::Pcm,
         longest: None,
         silence: None,
     }

@@ -80,9 +80,8 @@ pub(super) fn music(
     if let [first, second, ..] = given.as_slice() {
         return Err(section.both(first, second, "a class has one of them; write two classes"));
     }
-    let bad = |key, path: &Path, reason| {
-        section.bad(key, section.place(key), &path.display().to_string(), reason)
-    };
+    let bad =
+        |key, path: &Path, reason| section.bad(key, section.place(key), &path.display().to_string(), reason);
     let source = match (folder, file, tone) {
         (Some(folder), ..) => {
             let checked = outside.sounds(&folder);

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::{file, name, pin, spoken};
 use crate::config::parse::Outside;
+use crate::config::recording::FORMAT;
 use crate::config::root::Root;
 use crate::config::texts::{NAME, PATH, path};
 use crate::config::{ConfigError, User};
@@ -13,7 +14,7 @@ use b2b_app::queue::Numbers;
 use b2b_app::voicemail::{MailboxConfig, VoicemailConfig, Word, Words};
 use b2b_config::rows;
 use b2b_config::section::Section;
-use b2b_config::table::Takes::{Pairs, Secret, Switch, Text, Whole};
+use b2b_config::table::Takes::{Choice, Pairs, Secret, Switch, Text, Whole};
 use b2b_config::table::{Table, any};
 
 pub const VOICEMAIL: Table = Table {
@@ -24,6 +25,7 @@ pub const VOICEMAIL: Table = Table {
         folder: PATH => "voicemail", at_restart(),
             "The folder of messages: `new` and `old` in a subfolder for each mailbox. Only one server may use it.";
         silence_s: Whole(0, 600) => 10, "The length of silence that ends a message. 0: silence does not end it.";
+        format: Choice(&FORMAT) => "wav", "New messages are `wav`, 16-bit samples, or `wav49`, GSM in WAV, a tenth of the size.";
         prompts: Pairs("{ occasion = file }"),
             "Prompts by occasion; [apps/voicemail.md](apps/voicemail.md) lists the occasions. Without it: `voicemail/<occasion>` below the folder of `[prompts]`, with the extension of its digits; tones if there is no such file.";
     },
@@ -55,9 +57,16 @@ pub(super) fn voicemail(
     root.one(&VOICEMAIL, |section| {
         let folder = section.parsed_or_default("folder", path)?;
         let silence = section.seconds_unless_zero("silence_s")?;
+        let coding = section.choice("format", &FORMAT)?;
         let words = words(section, prompts, outside)?;
         section.finish();
-        Ok(VoicemailConfig { silence, words, mailboxes, ..VoicemailConfig::new(outside.resolve(&folder)) })
+        Ok(VoicemailConfig {
+            silence,
+            coding,
+            words,
+            mailboxes,
+            ..VoicemailConfig::new(outside.resolve(&folder))
+        })
     })
 }
 
