@@ -80,6 +80,7 @@ pub fn read(capture: &Path, keys: &Path) -> Vec<Seen> {
     let mut command = Command::new("tshark");
     command.arg("-r").arg(capture).arg("-o").arg(format!("tls.keylog_file:{}", keys.display()));
     command.args(["-T", "fields", "-E", "separator=/t", "-E", "occurrence=a"]);
+    command.args(["-o", "udp.try_heuristic_first:TRUE"]);
     for field in FIELDS {
         command.args(["-e", field]);
     }
