@@ -2,7 +2,7 @@
 //! misses it, and keeps no server from taking calls.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::config::{Sounds, playable};
 use b2b_app::Prompts;
@@ -15,14 +15,21 @@ impl SoundCheck {
     /// Starts to check these.
     pub fn start(sounds: Vec<Sounds>) -> Self {
         let check = SoundCheck::default();
-        if !sounds.is_empty() {
-            let found = check.clone();
-            let run = move || sounds.into_iter().for_each(|sound| found.check(sound));
-            if let Err(error) = std::thread::Builder::new().name("sound-check".into()).spawn(run) {
-                tracing::warn!("sounds are not checked: {error}");
-            }
-        }
+        check.again(sounds);
         check
+    }
+
+    /// Checks them again, as files may have been replaced.
+    pub fn again(&self, sounds: Vec<Sounds>) {
+        self.found().clear();
+        if sounds.is_empty() {
+            return;
+        }
+        let found = self.clone();
+        let run = move || sounds.into_iter().for_each(|sound| found.check(sound));
+        if let Err(error) = std::thread::Builder::new().name("sound-check".into()).spawn(run) {
+            tracing::warn!("sounds are not checked: {error}");
+        }
     }
 
     fn check(&self, sounds: Sounds) {
@@ -37,12 +44,16 @@ impl SoundCheck {
         };
         if let Err(reason) = checked {
             tracing::warn!("{reason}");
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).push((path, reason));
+            self.found().push((path, reason));
         }
+    }
+
+    fn found(&self) -> MutexGuard<'_, Vec<(PathBuf, String)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What was found so far.
     pub fn unplayable(&self) -> Vec<(PathBuf, String)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.found().clone()
     }
 }

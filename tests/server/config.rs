@@ -214,6 +214,15 @@ fn a_sound_file_that_cannot_be_played_is_told_by_a_start_and_keeps_nobody_out() 
     });
     let log = server.process.stderr().join("\n");
     assert!(log.contains("WARN") && log.contains("hello.wav (text"), "{log}");
+    // Files are replaced, and the configuration stays as it is.
+    for file in ["hello.wav", "empty/a.ulaw"] {
+        let sound = root().join("tests/data/audio/tone.mp3");
+        std::fs::copy(sound, server.folder.path().join("prompts").join(file)).expect("a copy");
+    }
+    server.process.signal(nix::sys::signal::Signal::SIGHUP);
+    server_support::until("the end of the alarms", || {
+        (!server.get("/alarms").text().contains("sound_unplayable")).then_some(())
+    });
 }
 
 #[test]

@@ -52,6 +52,8 @@ pub fn run(config: ServerConfig, read: &Reload, own: Own) -> anyhow::Result<u8> 
         let error = match what {
             Reloaded::Same => {
                 server.renew_certificates();
+                let settings = server.admission.current.get();
+                settings.sounds.again(settings.config.unchecked.clone());
                 None
             }
             Reloaded::Kept(failure) => Some(failure.to_string()),
