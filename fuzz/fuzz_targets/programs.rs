@@ -30,17 +30,19 @@ fuzz_target!(|data: &[u8]| {
             }
         }
         _ => {
-            let (mut session, begins) = (Session::default(), Instant::now());
+            let (mut session, begins, mut samples) = (Session::default(), Instant::now(), Vec::new());
             for (n, message) in rest.split(|&octet| octet == 0).enumerate() {
                 let at = begins + Duration::from_millis(n as u64 * 7);
                 let said = match std::str::from_utf8(message) {
                     Ok(text) => session.text(at, text, n).map(drop),
-                    Err(_) => session.binary(at, message.len()).map(drop),
+                    Err(_) => session.sound(at, message, &mut samples),
                 };
                 if let Err(fault) = said {
                     assert!(!fault.word().is_empty() && fault.code() >= 1_000);
                 }
-                let _ = (session.transfer(), session.is_stopping());
+                // An odd octet waits for the next message.
+                assert!(samples.len() <= rest.len() / 2 + 1);
+                let _ = session.transfer();
             }
         }
     }
