@@ -101,15 +101,10 @@ impl GsmBlocks {
             let (these, rest) = samples.split_at(GSM_BLOCK.0 - self.pending.len());
             self.pending.extend_from_slice(these);
             samples = rest;
-            let mut frames = self.pending.chunks_exact(GSM_BLOCK.0 / 2).map(|frame| {
-                let mut of = [0; GSM_BLOCK.0 / 2];
-                of.copy_from_slice(frame);
-                self.encoder.encode_frame(&of)
-            });
-            if let (Some(first), Some(second)) = (frames.next(), frames.next()) {
-                blocks.extend(UnpackedFrame::pair_to_msgsm_block(&first, &second));
+            if let ([first, second], _) = self.pending.as_chunks::<{ GSM_BLOCK.0 / 2 }>() {
+                let frames = (self.encoder.encode_frame(first), self.encoder.encode_frame(second));
+                blocks.extend(UnpackedFrame::pair_to_msgsm_block(&frames.0, &frames.1));
             }
-            drop(frames);
             self.pending.clear();
         }
         self.pending.extend_from_slice(samples);

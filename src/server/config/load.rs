@@ -5,9 +5,8 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
-use super::parse::{Outside, parse, playable};
+use super::parse::{Outside, parse};
 use super::{ConfigErrors, ServerConfig, Sounds};
-use b2b_app::Prompts;
 
 /// Maximum octets of a configuration: some 100,000 users.
 const LARGEST: u64 = 32 << 20;
@@ -34,14 +33,6 @@ pub fn load(path: &Path) -> Result<ServerConfig, LoadError> {
     load_with(path, &[])
 }
 
-/// Loads a configuration with all that it refers to, and each sound that it names is checked.
-///
-/// # Errors
-/// As [`load`].
-pub fn load_checked(path: &Path) -> Result<ServerConfig, LoadError> {
-    read_all(path, &[], None)
-}
-
 /// The same for a program with applications of its own: routes and menus may name these
 /// ([`Own::names`](crate::own::Own::names)).
 ///
@@ -49,6 +40,14 @@ pub fn load_checked(path: &Path) -> Result<ServerConfig, LoadError> {
 /// As [`load`].
 pub fn load_with(path: &Path, own_apps: &[String]) -> Result<ServerConfig, LoadError> {
     read_all(path, own_apps, Some(RefCell::default()))
+}
+
+/// Loads a configuration with all that it refers to, and each sound that it names is checked.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_checked(path: &Path) -> Result<ServerConfig, LoadError> {
+    read_all(path, &[], None)
 }
 
 fn read_all(
@@ -84,10 +83,10 @@ struct Beside {
 }
 
 impl Beside {
-    fn note_or(&self, sounds: Sounds, check: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
+    fn check_or_note(&self, sounds: Sounds) -> Result<(), String> {
         match &self.unchecked {
             Some(unchecked) => unchecked.borrow_mut().push(sounds),
-            None => check()?,
+            None => drop(sounds.check()?),
         }
         Ok(())
     }
@@ -107,11 +106,11 @@ impl Outside for Beside {
     }
 
     fn sound(&self, path: &Path) -> Result<(), String> {
-        self.note_or(Sounds::File(path.to_path_buf()), || playable(path))
+        self.check_or_note(Sounds::File(path.to_path_buf()))
     }
 
     fn sounds(&self, folder: &Path) -> Result<(), String> {
-        self.note_or(Sounds::Folder(folder.to_path_buf()), || Prompts::check_folder(folder).map(drop))
+        self.check_or_note(Sounds::Folder(folder.to_path_buf()))
     }
 
     fn own_apps(&self) -> &[String] {

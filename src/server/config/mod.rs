@@ -59,11 +59,12 @@ pub mod tokens;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
 
+use b2b_app::Prompts;
 use b2b_base::logging::Format;
 use b2b_base::util::file::FileMode;
 use b2b_base::util::redact::Redaction;
@@ -150,6 +151,26 @@ pub enum Sounds {
     File(PathBuf),
     /// The files of a folder.
     Folder(PathBuf),
+}
+
+impl Sounds {
+    /// Checks that they can be played. Returns the reasons for files of a folder that cannot, beside others that can.
+    ///
+    /// # Errors
+    /// The reason, and what to do about it.
+    pub fn check(&self) -> Result<Vec<String>, String> {
+        match self {
+            Sounds::File(file) => playable(file).map(|()| Vec::new()),
+            Sounds::Folder(folder) => Prompts::check_folder(folder),
+        }
+    }
+
+    /// The file or the folder.
+    pub fn path(&self) -> &Path {
+        match self {
+            Sounds::File(path) | Sounds::Folder(path) => path,
+        }
+    }
 }
 
 /// `[server]`.
