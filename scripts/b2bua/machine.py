@@ -106,6 +106,10 @@ class Process:
     def cpu(self):
         return self.cpu_by_thread().total()
 
+    def waited(self):
+        """Seconds that its media threads were ready to run and waited for a core."""
+        return self.of_threads(lambda task: int((task / "schedstat").read_text().split()[1]) / 1e9, "media").total()
+
     def rss(self):
         """Resident memory in bytes."""
         status = Path(f"/proc/{self.pid}/status").read_text()

@@ -47,7 +47,9 @@ class Mix:
         flags = ["--target", f"sip:any@{self.server.address}", "--rate", rate, "--calls", calls, "--seed", self.runs]
         flags += ["--watch-pid", self.server.pid, *self.flags]
         idler = Load(self.house, f"idler-{self.runs}", "--callee", "answer", core=0)
+        waited = self.callees.waited()
         found = Load(self.house, f"callers-{self.runs}", *flags, plan=self.plan, **limits).told(calls / rate * 2 + 120)
+        waits = self.callees.waited() - waited
         naps = [found, idler.told(how=signal.SIGINT)]
         if not self.server.is_alive():
             sys.exit(f"the server has ended:\n{self.server.said()[-3000:]}")
@@ -55,6 +57,7 @@ class Mix:
         failed, failures = calls - found["callers"]["done"], found["callers"]["failures"]
         excused = BEGUN_S * rate + calls * late * TIMES / 100 if longest >= STALL_MS else 0
         machine = f"machine late for {late:.2f} % of the time, {longest} ms at once"
+        machine += f"; the callees' media waited {waits:.0f} s for a core"
         if 0 < failed <= excused and all(it["why"] in NOT_HEARD for it in failures):
             self.unheard += failed
             print(f"{failed} calls were not heard in time ({machine})", flush=True)
