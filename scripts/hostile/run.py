@@ -83,7 +83,7 @@ def attacker(house, world, one, seconds):
     errors = (house.path / f"attack-{one.name}.err").open("w")
     log = house.path / f"attack-{one.name}.log"
     # An attacker's own work is not done by the machine that it attacks.
-    command = ["nice", "-n", "19", *map(str, command)]
+    command = ["chrt", "--idle", "0", *map(str, command)]
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log.open("w"), stderr=errors)
     process = Process.__new__(Process)
     process.child, process.pid, process.log, process.errors = child, child.pid, log, Path(errors.name)
