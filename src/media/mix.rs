@@ -59,6 +59,14 @@ impl Limiter {
         self.gain = (self.gain * OPENS).min(LIMIT / peak.max(LIMIT));
     }
 
+    /// Writes the frame of this sum.
+    pub fn write(&mut self, sum: &[i32], samples: &mut [i16]) {
+        self.look(sum);
+        for (place, (sample, sum)) in samples.iter_mut().zip(sum).enumerate() {
+            *sample = self.sample(place, *sum);
+        }
+    }
+
     /// The sample at this place of the frame.
     #[inline]
     pub fn sample(&self, place: usize, sum: i32) -> i16 {

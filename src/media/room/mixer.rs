@@ -229,9 +229,7 @@ impl Room {
                 reply.give_with(Ok(Played::Complete), program);
             }
         }
-        self.limiter.look(&self.sum[..frame]);
-        let places = self.all.iter_mut().zip(&self.sum).enumerate();
-        places.for_each(|(place, (all, sum))| *all = self.limiter.sample(place, *sum));
+        self.limiter.write(&self.sum[..frame], &mut self.all);
     }
 
     /// The individual mix of a member, if it needs one: without its own audio, at its volume.
