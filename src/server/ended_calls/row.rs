@@ -25,10 +25,10 @@ pub enum EndedBy {
 pub struct EndedCall {
     /// Its place in the list: later calls have higher numbers, over restarts, too.
     pub id: i64,
-    /// Its number in the process that handled it; `GET /calls/{call}` returns its account, if `account` is
-    /// true.
+    /// Its number; `GET /calls/{call}` returns its account, if `account` is true.
     pub call: u64,
-    /// Whether the call is of this process. Only the latest of those have an account.
+    /// Whether the call is of this process, of which the latest have an account, or its account was stored when
+    /// its process stopped.
     pub account: bool,
     /// The call that it was transferred from, or itself, in the same process.
     pub linked: u64,
@@ -44,6 +44,8 @@ pub struct EndedCall {
     pub from: String,
     pub from_name: Option<String>,
     pub to: String,
+    /// The party of another leg: of the last one that was answered, otherwise of the first that ended.
+    pub called: Option<String>,
     /// Signalling address of the first leg.
     pub source: Option<String>,
     pub route: Option<String>,
@@ -194,8 +196,8 @@ impl Row {
         self.legs += 1;
     }
 
-    /// For the API: `id` is the place in the list; `is_of_this_run` tells whether the call is of this process.
-    pub fn shown(self, id: i64, is_of_this_run: bool) -> EndedCall {
+    /// For the API: `id` is the place in the list; `has_account`: see [`EndedCall::account`].
+    pub fn shown(self, id: i64, has_account: bool) -> EndedCall {
         let answered = self.talk.is_some();
         let ended_by = match self.by {
             by if by & BY_CALLER != 0 => EndedBy::Caller,
@@ -203,14 +205,14 @@ impl Row {
             _ => EndedBy::Server,
         };
         let unsigned = |ms: i64| u64::try_from(ms).unwrap_or_default();
-        let (from, to) = match self.inbound {
-            true => (self.caller, self.callee),
-            false => (self.callee, self.other.unwrap_or_default()),
+        let (from, to, called) = match self.inbound {
+            true => (self.caller, self.callee, self.other),
+            false => (self.callee, self.other.unwrap_or_default(), None),
         };
         EndedCall {
             id,
             call: self.call.cast_unsigned(),
-            account: is_of_this_run,
+            account: has_account,
             linked: self.linked.cast_unsigned(),
             began: SystemTime::UNIX_EPOCH + Duration::from_millis(unsigned(self.start)),
             duration_ms: unsigned(self.duration),
@@ -219,6 +221,7 @@ impl Row {
             from,
             from_name: self.caller_name,
             to,
+            called,
             source: self.source,
             route: self.route,
             gateway_in: self.gateway,

@@ -90,6 +90,7 @@ fn a_call_is_the_same_in_whatever_order_its_legs_end() {
     let call = row(&[&first, &other]);
     assert_eq!(call, row(&[&other, &first]));
     assert_eq!((call.from.as_str(), call.to.as_str()), ("1001", "1002"));
+    assert_eq!(call.called.as_deref(), Some("sip:1002@192.0.2.2:5062"));
     assert_eq!((call.duration_ms, call.ring_ms, call.talk_ms), (10_000, Some(1_000), Some(7_000)));
     assert_eq!((call.gateway_in, call.gateway_out.as_deref()), (None, Some("carrier")));
     assert_eq!((call.codec.as_deref(), call.codec_out.as_deref()), (Some("opus"), Some("PCMU")));
@@ -123,7 +124,10 @@ fn who_hung_up_is_the_party_whose_leg_ended_first() {
         Cdr { answered: None, ending: ending(Disposition::Busy, 17, HangupBy::Remote), ..callee(4) };
     let mut first = caller(4);
     first.ending.by = HangupBy::Local;
-    assert_eq!(row(&[&refused, &first, &callee(4)]).ended_by, EndedBy::Server);
+    let refused = Cdr { callee: "sip:1003@192.0.2.3".to_owned(), ..refused };
+    let call = row(&[&refused, &first, &callee(4)]);
+    assert_eq!(call.ended_by, EndedBy::Server);
+    assert_eq!(call.called.as_deref(), Some("sip:1002@192.0.2.2:5062"), "who talked, not who refused");
 }
 
 #[test]

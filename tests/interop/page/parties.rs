@@ -10,7 +10,7 @@ use crate::interop::support::{Running, free_port};
 use crate::server_support::{Server, start};
 
 const QUEUE: &str = "[[user]]\nname = \"1001\"\npassword = \"one\"\n[[user]]\nname = \"1002\"\npassword = \"two\"\n\
-    [[agent]]\nname = \"1002\"\n[[queue]]\nname = \"sales\"\nagents = [\"1002\"]\nring_s = 30\n\
+    display_name = \"Bob\"\n[[agent]]\nname = \"1002\"\n[[queue]]\nname = \"sales\"\nagents = [\"1002\"]\nring_s = 30\n\
     [[route]]\nname = \"to sales\"\ncalled = \"8000\"\napp = \"queue/sales\"\n\
     [[route]]\nname = \"users\"\ncalled = '10\\d\\d'\nto = \"user/$0\"\n";
 
@@ -48,7 +48,7 @@ fn interop_page_names_the_agent_who_serves_a_call_and_shows_no_challenge_as_a_fa
     tab.open(&format!("http://{}/", server.http));
     let to = format!("sip:8000@{}", server.sip);
     let _caller = of_user(&server, folder.path(), "1001", "one", &["--call", &to]);
-    tab.reads("1002 (8000)");
+    tab.reads("1002 (Bob, 8000)");
     let cell = |name: &str| format!("document.querySelector('tbody tr td[data-label=\"{name}\"]').innerText");
     tab.until("a MOS", &format!("Number({}) > 1", cell("MOS")));
     assert_eq!(tab.value(&cell("route")), json!("to sales"));

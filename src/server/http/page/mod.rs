@@ -57,6 +57,7 @@ const FILES: &[File] = &[
     file!("/page/live.js", SCRIPT, "live.js"),
     file!("/page/main.js", SCRIPT, "main.js"),
     file!("/page/messages.js", SCRIPT, "messages.js"),
+    file!("/page/names.js", SCRIPT, "names.js"),
     file!("/page/quality.js", SCRIPT, "quality.js"),
     file!("/page/routes.js", SCRIPT, "routes.js"),
     file!("/page/server.js", SCRIPT, "server.js"),

@@ -4,13 +4,11 @@ import { badge, h, span, setText, words } from './dom.js';
 import * as api from './api.js';
 import { beginCall } from './begin.js';
 import { POOR_MOS, endedCalls } from './ended.js';
+import { numberOf, withName } from './names.js';
 import { table } from './table.js';
 
 const SHOWN = 300;
 const MOST = 1000;
-
-/** The number or user name of a URI. */
-export const numberOf = (uri) => String(uri ?? '').replace(/^(sips?|tel):/, '').split(/[@;?]/)[0];
 
 /** Caller and callee, as far as the legs show: the connected user, with the number that was dialled. */
 export function parties(call) {
@@ -21,10 +19,10 @@ export function parties(call) {
   const other = others.find((leg) => joined.includes(leg.leg)) || others[0];
   // No inbound leg: the server placed this call, so every party is a callee.
   const called = (leg) => leg?.user || numberOf(leg?.callee);
-  if (first.direction !== 'inbound') return [called(first), called(other) || call.application || ''];
+  if (first.direction !== 'inbound') return [withName(called(first)), withName(called(other) || call.application || '')];
   const dialled = first.callee || called(other);
   const connected = joined.includes(other?.leg) ? other.user : null;
-  return [first.caller || first.user || '', connected && connected !== dialled ? `${connected} (${dialled})` : dialled];
+  return [withName(first.caller || first.user || ''), connected && connected !== dialled ? withName(connected, dialled) : withName(dialled)];
 }
 
 export function stateBadge(state) {

@@ -2,6 +2,7 @@
 
 import { badge, dayOf, h, say, setText, span } from './dom.js';
 import * as api from './api.js';
+import { numberOf, withName } from './names.js';
 import { table } from './table.js';
 
 const SHOWN = 25;
@@ -94,7 +95,8 @@ export function endedCalls() {
       key: call.id,
       cells: [
         call.account ? { text: String(call.call), href: `#call/${call.call}` } : String(call.call),
-        dayOf(call.began), call.from_name ? `${call.from} (${call.from_name})` : call.from, call.to,
+        dayOf(call.began), call.from_name ? `${call.from} (${call.from_name})` : withName(call.from),
+        [...new Set([call.to, numberOf(call.called)].filter(Boolean))].map((party) => withName(party)).join(' → '),
         call.talk_ms === null ? '–' : span(call.talk_ms / 1000), result(call), call.ended_by, audio(call),
         call.mos === null ? '–' : call.mos.toFixed(2), call.route || '–', [call.gateway_in, call.gateway_out].filter(Boolean).join(' → ') || '–',
         { buttons: recorded(call) },

@@ -7,6 +7,7 @@ import { alarms, alarmsView, read as readAlarms } from './alarms.js';
 import { callView } from './call.js';
 import { callsView } from './calls.js';
 import { agentsView, gatewaysView, parkingView, queuesView, registrationsView, roomsView } from './lists.js';
+import { readNames } from './names.js';
 import { routesView } from './routes.js';
 import { serverView } from './server.js';
 
@@ -73,6 +74,7 @@ async function refresh() {
   const shown = view;
   const begun = Date.now();
   try {
+    await readNames();
     await shown.refresh();
     document.body.classList.remove('old');
   } catch (error) {
