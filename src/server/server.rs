@@ -24,7 +24,7 @@ use super::descriptors;
 use super::ended_calls::EndedCallStore;
 use super::hep::{Exporter, HepCounters};
 use super::http::alarms::Alarms;
-use super::http::{Api, HttpServer};
+use super::http::{Api, HttpServer, kept};
 use super::http_client::{HttpClient, HttpClientThreads};
 use super::in_force::{self, Current, PartyTargets, Settings, SharedRegistrar};
 use super::log::Log;
@@ -383,6 +383,8 @@ impl Server {
             switch.give_up_all(t);
             held
         });
+        let store = self.ended_calls.as_ref().filter(|store| store.outlives());
+        let accounts = store.and_then(|_| jobs.run_blocking(|switch, t, _| kept::accounts(switch, t)));
         self.control.stop();
         // Waits for a turn, so that subscribers hear how the calls ended.
         jobs.run_blocking(|_, _, _| {});
@@ -390,6 +392,9 @@ impl Server {
         self.switch.stop();
         self.media.shutdown();
         self.cdr_file.finish(PARTING);
+        if let Some((store, accounts)) = store.zip(accounts) {
+            store.keep(accounts.into_iter().flat_map(|account| account()).collect(), PARTING);
+        }
         if self.ended_calls.is_some_and(|store| !store.finish(PARTING)) {
             tracing::error!("the last ended calls were not written in time");
         }

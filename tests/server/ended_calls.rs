@@ -78,6 +78,38 @@ fn a_call_that_is_over_is_found_by_party_and_result_also_after_a_kill() {
 }
 
 #[test]
+fn an_account_outlives_a_server_that_is_stopped() {
+    let [ann, bob] = ["ann", "bob"].map(Phone::new);
+    let server = server(&configuration(&bob, "store = \"sqlite:calls.sqlite\""));
+    let dialog = std::thread::scope(|scope| {
+        scope.spawn(|| bob.answer());
+        ann.call(server.sip, "200")
+    });
+    std::thread::scope(|scope| {
+        scope.spawn(|| bob.let_go());
+        ann.hang_up(&dialog);
+    });
+    let call = until("its end", || ended(&server, "").first().map(|call| call["call"].clone()));
+    let told = |server: &Server| {
+        ["", "?format=text", "/messages", "/pcap"].map(|part| {
+            let answer = server.get(&format!("/calls/{call}{part}"));
+            assert_eq!(answer.status, 200, "{part}: {answer:?}");
+            answer.body
+        })
+    };
+    let before = told(&server);
+    let messages = String::from_utf8_lossy(&before[2]);
+    assert!(messages.contains("INVITE sip:200"), "{messages}");
+    let Server { mut process, folder, .. } = server;
+    process.signal(Signal::SIGTERM);
+    process.wait();
+    let server = start(folder);
+    assert_eq!(ended(&server, "")[0]["account"], json!(true));
+    assert_eq!(told(&server), before);
+    assert_eq!(server.get("/calls/1").status, 404);
+}
+
+#[test]
 fn a_server_that_keeps_no_ended_calls_says_so() {
     let server = server("[ended_calls]\nstore = \"sqlite:calls.sqlite\"\ncalls = 0\n");
     let answer = server.get("/calls/ended");

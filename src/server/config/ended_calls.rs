@@ -26,7 +26,7 @@ pub const ENDED_CALLS: Table = Table {
     about: "Ended calls, as `GET /calls/ended` and the page list them. For a permanent record of every call use `server.cdr`. After a restart call numbers go on behind the highest of the file, or, without a file, by the clock.",
     keys: rows! {
         store: text!("`memory` or `sqlite:` and a path", store) => "memory", at_restart(),
-            "Where they are stored. `memory` loses them at a restart; the file must not be that of `server.store`.";
+            "Where they are stored. `memory` loses them at a restart; the file must not be that of `server.store`. A server that stops adds the accounts of its latest calls to a file, 1,000 at most.";
         calls: Whole(0, 1_000_000) => 10000, at_restart(),
             "How many are kept; the oldest are removed first. 1,000 take 0.3 MB. 0: none are kept.";
         days: Whole(0, 36_500) => 0, at_restart(), "Calls that began earlier are removed. 0: no age limit.";

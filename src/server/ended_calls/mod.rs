@@ -3,6 +3,7 @@
 //!
 //! - this file: the store, and the state shared with its thread
 //! - `row`: a call, put together from the records of its legs
+//! - `accounts`: what is told of calls of earlier processes
 //! - `table`: rows in the database, and searches
 //! - `writer`: the thread that owns the database
 //!
@@ -10,6 +11,7 @@
 //! records are dropped and counted. Queries run on the same thread, so their results include every record
 //! submitted before them.
 
+mod accounts;
 mod row;
 mod table;
 #[cfg(test)]
@@ -24,10 +26,12 @@ use crossbeam_channel::{Receiver, Sender, TrySendError};
 
 use crate::config::{EndedCalls, Store};
 use crate::database::{self, DatabaseError, Durability};
+pub use accounts::{Account, Part};
 use b2b_call::CallId;
 use b2b_call::cdr::Cdr;
 pub use row::{AUDIO, DISPOSITIONS, EndedBy, EndedCall};
 pub use table::{Found, Wanted};
+use tokio::sync::oneshot;
 use writer::Question;
 
 /// Maximum records queued for the disk.
@@ -141,11 +145,26 @@ impl EndedCallStore {
     /// # Errors
     /// [`FindError`].
     pub async fn find(&self, wanted: Wanted) -> Result<Found, FindError> {
-        let (answer, wait) = tokio::sync::oneshot::channel();
+        self.ask(|answer| Question::Find { wanted, answer }).await
+    }
+
+    /// A part of the account of a call of an earlier process; `None`: there is none.
+    ///
+    /// # Errors
+    /// [`FindError`].
+    pub async fn account(&self, call: CallId, part: Part) -> Result<Option<Vec<u8>>, FindError> {
+        self.ask(|answer| Question::Account { call, part, answer }).await
+    }
+
+    async fn ask<T>(
+        &self,
+        question: impl FnOnce(oneshot::Sender<rusqlite::Result<T>>) -> Question,
+    ) -> Result<T, FindError> {
+        let (answer, wait) = oneshot::channel();
         {
             let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
             let open = open.as_ref().ok_or(FindError::Stopping)?;
-            open.questions.try_send(Question { wanted, answer }).map_err(|error| match error {
+            open.questions.try_send(question(answer)).map_err(|error| match error {
                 TrySendError::Full(_) => FindError::Busy,
                 TrySendError::Disconnected(_) => FindError::Stopping,
             })?;
@@ -161,6 +180,22 @@ impl EndedCallStore {
             written: get(&self.shared.written),
             lost: get(&self.shared.lost),
             failures: get(&self.shared.failures),
+        }
+    }
+
+    /// Whether the database outlives the process.
+    pub fn outlives(&self) -> bool {
+        self.last_call.is_some()
+    }
+
+    /// Stores accounts for later processes, waiting for the thread for at most `patience`.
+    pub fn keep(&self, accounts: Vec<Account>, patience: Duration) {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if open
+            .as_ref()
+            .is_some_and(|open| open.questions.send_timeout(Question::Keep(accounts), patience).is_err())
+        {
+            tracing::error!("the accounts of ended calls were not written in time");
         }
     }
 

@@ -7,15 +7,20 @@ use rusqlite::{Connection, OptionalExtension, Row as SqlRow, Statement, params, 
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::accounts;
 use super::row::{EndedCall, Row};
 use crate::database::Kind;
 use b2b_call::CallId;
 
 /// `b2bC`.
-pub const KIND: Kind = Kind { application: 0x6232_6243, version: 1, schema: SCHEMA, upgrades: &[] };
+pub const KIND: Kind =
+    Kind { application: 0x6232_6243, version: 2, schema: SCHEMA, upgrades: &[accounts::schema!()] };
 
-/// `run` is the start time of the process that had the call, which has its account: rows of before have none.
-const SCHEMA: &str = "
+/// `run` is the start time of the process that had the call, which has its account. Those of earlier processes
+/// are in another table (`accounts`).
+const SCHEMA: &str = concat!(
+    accounts::schema!(),
+    "
 CREATE TABLE call (
     id INTEGER PRIMARY KEY, run INTEGER NOT NULL, call INTEGER NOT NULL, linked INTEGER NOT NULL,
     start INTEGER NOT NULL, inbound INTEGER NOT NULL, duration INTEGER NOT NULL, ring INTEGER,
@@ -26,7 +31,8 @@ CREATE TABLE call (
 );
 CREATE UNIQUE INDEX call_of_run ON call (run, call);
 CREATE INDEX call_start ON call (start);
-";
+"
+);
 
 const COLUMNS: &str = "id, run, call, linked, start, inbound, duration, ring, talk, caller, caller_name, callee, \
                        other, source, route, gateway, gateway_out, disposition, q850, status, by, audio, mos, \
@@ -136,11 +142,12 @@ impl<'a> Statements<'a> {
     /// Deletes the oldest calls beyond the maximum number, and those that began before `since`.
     pub fn bound(&self, calls: u64, since: Option<i64>) -> rusqlite::Result<()> {
         let calls = i64::try_from(calls).unwrap_or(i64::MAX);
-        self.connection.execute("DELETE FROM call WHERE id <= (SELECT max(id) FROM call) - ?", [calls])?;
+        let many = "DELETE FROM call WHERE id <= (SELECT max(id) FROM call) - ?";
+        let mut gone = self.connection.execute(many, [calls])?;
         if let Some(since) = since {
-            self.connection.execute("DELETE FROM call WHERE start < ?", [since])?;
+            gone += self.connection.execute("DELETE FROM call WHERE start < ?", [since])?;
         }
-        Ok(())
+        if gone == 0 { Ok(()) } else { accounts::forget(self.connection) }
     }
 }
 
@@ -222,11 +229,12 @@ pub fn find(connection: &Connection, run: i64, wanted: &Wanted) -> rusqlite::Res
     let condition = if terms.is_empty() { String::new() } else { format!("WHERE {}", terms.join(" AND ")) };
     let limit = i64::try_from(wanted.limit).unwrap_or(i64::MAX).max(1);
     values.push(Value::Integer(limit.saturating_add(1)));
-    let sql = format!("SELECT {COLUMNS} FROM call {condition} ORDER BY id DESC LIMIT ?");
+    let stored = "EXISTS (SELECT 1 FROM account WHERE account.call = call.call)";
+    let sql = format!("SELECT {COLUMNS}, {stored} FROM call {condition} ORDER BY id DESC LIMIT ?");
     let mut select = connection.prepare(&sql)?;
     let rows = select.query_map(params_from_iter(values), |row| {
-        let of_this_run = row.get::<_, i64>(1)? == run;
-        Ok(read(row)?.shown(row.get(0)?, of_this_run))
+        let has_account = row.get::<_, i64>(1)? == run || row.get(28)?;
+        Ok(read(row)?.shown(row.get(0)?, has_account))
     })?;
     let mut calls = rows.collect::<Result<Vec<_>, _>>()?;
     let more = calls.len() > wanted.limit.max(1);

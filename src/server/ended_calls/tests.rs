@@ -233,6 +233,28 @@ async fn a_file_has_the_calls_of_every_run_and_tells_them_apart() {
 }
 
 #[tokio::test]
+async fn an_account_is_there_for_later_processes_as_long_as_its_call_is_listed() {
+    let folder = TempDir::new().unwrap();
+    let keeping = EndedCalls { calls: 2, ..keeping(Store::Sqlite(folder.path().join("calls.sqlite"))) };
+    let began = |run: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(run);
+    let store = EndedCallStore::open(keeping.clone(), began(0)).unwrap();
+    store.submit(Box::new(caller(4)));
+    let body = b"call 4 is over".repeat(100);
+    store.keep(vec![Account { call: CallId(4), part: Part::Text, body: body.clone() }], PATIENCE);
+    assert!(store.outlives() && store.finish(PATIENCE));
+    let store = EndedCallStore::open(keeping, began(1)).unwrap();
+    assert!(store.find(wanted()).await.unwrap().calls[0].account);
+    assert_eq!(store.account(CallId(4), Part::Text).await, Ok(Some(body)));
+    assert_eq!(store.account(CallId(4), Part::Pcap).await, Ok(None));
+    assert_eq!(store.account(CallId(5), Part::Text).await, Ok(None));
+    for call in 5..=6 {
+        store.submit(Box::new(caller(call)));
+    }
+    assert_eq!(found(&store, wanted()).await, [6, 5]);
+    assert_eq!(store.account(CallId(4), Part::Text).await, Ok(None), "it went with its call");
+}
+
+#[tokio::test]
 async fn the_oldest_calls_go_where_there_are_too_many_or_their_time_is_over() {
     let store =
         EndedCallStore::open(EndedCalls { calls: 3, ..keeping(Store::Memory) }, SystemTime::now()).unwrap();
@@ -263,7 +285,7 @@ fn what_the_database_does_not_take_is_tried_again_and_questions_are_answered_mea
         records.send(Box::new(caller(1))).unwrap();
         let ask = || {
             let (answer, wait) = tokio::sync::oneshot::channel();
-            questions.send(Question { wanted: wanted(), answer }).unwrap();
+            questions.send(Question::Find { wanted: wanted(), answer }).unwrap();
             wait.blocking_recv().expect("an answer").expect("the table can be read").total
         };
         while shared.failures.load(Ordering::Relaxed) < 2 {

@@ -9,9 +9,11 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::Shared;
+use super::accounts::{self, Account, Part};
 use super::row::Row;
 use super::table::{self, Found, Statements, Wanted};
 use crate::config::EndedCalls;
+use b2b_call::CallId;
 use b2b_call::cdr::Cdr;
 
 /// Maximum number of records in a transaction.
@@ -25,10 +27,32 @@ const HOUR: Duration = Duration::from_secs(3_600);
 /// Delay before a failed transaction is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// A query, and the channel for its result.
-pub struct Question {
-    pub wanted: Wanted,
-    pub answer: oneshot::Sender<rusqlite::Result<Found>>,
+/// A query with the channel for its result, or accounts to be stored.
+pub enum Question {
+    Find { wanted: Wanted, answer: oneshot::Sender<rusqlite::Result<Found>> },
+    Account { call: CallId, part: Part, answer: oneshot::Sender<rusqlite::Result<Option<Vec<u8>>>> },
+    Keep(Vec<Account>),
+}
+
+impl Question {
+    /// The querying task may have gone.
+    fn answer(self, connection: &Connection, run: i64, keeping: &EndedCalls) {
+        match self {
+            Question::Find { answer, .. } if answer.is_closed() => {}
+            Question::Find { wanted, answer } => {
+                let wanted = Wanted { since: wanted.since.max(oldest(keeping)), ..wanted };
+                let _ = answer.send(table::find(connection, run, &wanted));
+            }
+            Question::Account { call, part, answer } => {
+                let _ = answer.send(accounts::get(connection, call, part));
+            }
+            Question::Keep(accounts) => {
+                if let Err(error) = accounts::put(connection, &accounts) {
+                    tracing::error!("the accounts of ended calls cannot be written: {error}");
+                }
+            }
+        }
+    }
 }
 
 /// Runs until both queues are closed and empty, or closed while the disk refuses writes.
@@ -74,11 +98,7 @@ pub fn run(
                 shared.failures.fetch_add(1, Ordering::Relaxed);
             }
         }
-        for Question { wanted, answer } in asked.drain(..).filter(|it| !it.answer.is_closed()) {
-            let wanted = Wanted { since: wanted.since.max(oldest(keeping)), ..wanted };
-            // The querying task may have gone.
-            let _ = answer.send(table::find(connection, run, &wanted));
-        }
+        asked.drain(..).for_each(|question| question.answer(connection, run, keeping));
         match questions.recv_timeout(if failing { RETRY } else { PAUSE }) {
             Ok(question) => asked.push(question),
             Err(RecvTimeoutError::Timeout) => {}

@@ -14,6 +14,8 @@ use utoipa::ToSchema;
 use super::Api;
 use super::answer::{Problem, call_id};
 use super::guard::{Granted, Keys};
+use super::kept;
+use crate::ended_calls::Part;
 use b2b_call::CallId;
 use b2b_call::history::Report;
 use b2b_call::service::CallError;
@@ -88,9 +90,9 @@ pub async fn list(
 #[schema(as = CallAccount)]
 pub struct One {
     #[serde(flatten)]
-    report: Report,
+    pub(super) report: Report,
     /// Its present state; null: it has ended.
-    now: Option<CallSnapshot>,
+    pub(super) now: Option<CallSnapshot>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -115,7 +117,9 @@ pub async fn one(
         switch.inquire(t, call).map(|inquiry| (inquiry, switch.call_snapshot(t.now, call)))
     };
     let seen = api.jobs.run(look).await.ok_or_else(Problem::stopping)?;
-    let (inquiry, now) = seen.ok_or_else(|| Problem::no_such_call(call))?;
+    let Some((inquiry, now)) = seen else {
+        return kept::serve(&api, call, if text { Part::Text } else { Part::Report }).await;
+    };
     let report = inquiry.answer().await;
     let report = if granted.keys() == Keys::Shown { report } else { report.without_keys() };
     match text {

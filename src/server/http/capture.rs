@@ -13,6 +13,8 @@ use utoipa::ToSchema;
 use super::Api;
 use super::answer::{Problem, call_id};
 use super::body::{self, Body};
+use super::kept;
+use crate::ended_calls::Part;
 use b2b_call::CallId;
 use b2b_call::controller::Snap;
 use b2b_call::history::{CAPTURE_BYTES, CaptureView, SipMessage};
@@ -110,31 +112,36 @@ pub async fn end(State(api): State<Api>, Path(id): Path<String>) -> Result<Statu
 /// The SIP messages of a call, in their order.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Messages {
-    call: CallId,
+    pub(super) call: CallId,
     /// The first and the latest messages.
-    messages: Vec<SipMessage>,
+    pub(super) messages: Vec<SipMessage>,
     /// Number of messages between them, which are not stored.
-    messages_left_out: u64,
+    pub(super) messages_left_out: u64,
 }
 
 /// `GET /calls/{id}/messages`
-pub async fn messages(State(api): State<Api>, Path(id): Path<String>) -> Result<Json<Messages>, Problem> {
+pub async fn messages(State(api): State<Api>, Path(id): Path<String>) -> Result<Response, Problem> {
     let call = call_id(&id)?;
     let seen = api.jobs.run(move |switch, _, _| switch.messages(call)).await.ok_or_else(Problem::stopping)?;
-    let shown = seen.ok_or_else(|| Problem::no_such_call(call))?;
+    let Some(shown) = seen else { return kept::serve(&api, call, Part::Messages).await };
     let read = tokio::task::spawn_blocking(shown).await;
     let (messages, messages_left_out) = read.map_err(|_| Problem::stopping())?;
-    Ok(Json(Messages { call, messages, messages_left_out }))
+    Ok(Json(Messages { call, messages, messages_left_out }).into_response())
 }
 
 /// `GET /calls/{id}/pcap`
 pub async fn file(State(api): State<Api>, Path(id): Path<String>) -> Result<Response, Problem> {
     let call = call_id(&id)?;
     let seen = api.jobs.run(move |switch, _, _| switch.capture(call)).await.ok_or_else(Problem::stopping)?;
-    let write = seen.ok_or_else(|| Problem::no_such_call(call))?;
+    let Some(write) = seen else { return kept::serve(&api, call, Part::Pcap).await };
     // Megabytes with media: off this thread, so that other requests are answered meanwhile.
     let file = tokio::task::spawn_blocking(write).await.map_err(|_| Problem::stopping())?;
+    Ok(packets(call, file))
+}
+
+/// A capture as a download.
+pub(super) fn packets(call: CallId, file: Vec<u8>) -> Response {
     let name = format!("attachment; filename=\"call-{}.pcap\"", call.0);
     let fields = [(CONTENT_TYPE, "application/vnd.tcpdump.pcap".to_owned()), (CONTENT_DISPOSITION, name)];
-    Ok((fields, file).into_response())
+    (fields, file).into_response()
 }

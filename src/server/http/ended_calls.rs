@@ -59,16 +59,22 @@ pub async fn list(
         let fix = "set calls = 10000 in [ended_calls] and restart; server.cdr has every call, too";
         return Err(Problem::new(StatusCode::NOT_FOUND, "ended calls are not kept", fix));
     };
-    store.find(wanted).await.map(Json).map_err(|error| match error {
-        FindError::Stopping => Problem::stopping(),
-        FindError::Busy => {
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string(), "ask again in a second")
+    Ok(Json(store.find(wanted).await?))
+}
+
+impl From<FindError> for Problem {
+    fn from(error: FindError) -> Self {
+        match error {
+            FindError::Stopping => Problem::stopping(),
+            FindError::Busy => {
+                Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string(), "ask again in a second")
+            }
+            FindError::Database(_) => {
+                let fix = "check that the disk has space and the file of [ended_calls] is not damaged";
+                Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string(), fix)
+            }
         }
-        FindError::Database(_) => {
-            let fix = "check that the disk has space and the file of [ended_calls] is not damaged";
-            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string(), fix)
-        }
-    })
+    }
 }
 
 fn wanted(asked: Asked) -> Result<Wanted, Problem> {

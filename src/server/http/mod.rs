@@ -39,6 +39,7 @@ mod events;
 mod gateways;
 pub(super) mod guard;
 mod journal;
+pub(crate) mod kept;
 mod line;
 pub(super) mod listen;
 mod metrics;
