@@ -2,7 +2,9 @@
 //! phone of the lab. Tests with SIPp are in tests/interop/load.rs.
 
 use std::fs;
+use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -99,6 +101,45 @@ const KEYS: [&str; 12] = [
     "body=Signal=1",
     "reply_more=",
 ];
+
+#[test]
+fn a_scenario_may_name_its_calls_and_acknowledges_where_no_contact_has_come() {
+    let folder = TempDir::new().unwrap();
+    let request = |line: &str| {
+        format!(
+            "<send><![CDATA[\n{line} SIP/2.0\nVia: SIP/2.0/UDP [local_ip]:[local_port];branch=[branch]\n\
+             From: <sip:ann@[local_ip]>;tag=[call_number]\nTo: <sip:[service]@[remote_ip]>[peer_tag_param]\n\
+             Call-ID: campaign:///[call_id]\nCSeq: 1 {}\nMax-Forwards: 70\nContent-Length: 0\n\n]]></send>",
+            line.split(' ').next().unwrap()
+        )
+    };
+    let scenario = format!(
+        "<scenario>{}<recv response=\"486\"/>{}</scenario>",
+        request("INVITE sip:[service]@[remote_ip]:[remote_port]"),
+        request("ACK [next_url]")
+    );
+    fs::write(folder.path().join("named.xml"), scenario).unwrap();
+    let far = UdpSocket::bind("127.0.0.1:0").unwrap();
+    far.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let at = far.local_addr().unwrap();
+    let target = format!("sip:1000@{at}");
+    let load = load(folder.path(), &["--scenario", "named.xml", "--calls", "1", "--target", &target]);
+    let mut buffer = [0; 2_048];
+    let mut comes = || {
+        let (length, from) = far.recv_from(&mut buffer).expect("a request");
+        (String::from_utf8_lossy(&buffer[..length]).into_owned(), from)
+    };
+    let (invite, from) = comes();
+    assert!(invite.contains("\r\nCall-ID: campaign:///"), "{invite}");
+    let fields =
+        invite.split_once("\r\n").unwrap().1.replace("<sip:1000@127.0.0.1>", "<sip:1000@127.0.0.1>;tag=1");
+    far.send_to(format!("SIP/2.0 486 Busy Here\r\n{fields}").as_bytes(), from).unwrap();
+    let (ack, _) = comes();
+    assert!(ack.starts_with(&format!("ACK sip:1000@{at} SIP/2.0\r\n")), "{ack}");
+    let (code, report) = end(load, folder.path());
+    all_done(&report, "callers", 1);
+    assert_eq!(code, 0, "{report:#}");
+}
 
 #[test]
 fn each_pair_of_scenarios_goes_to_its_end_with_a_server_between() {

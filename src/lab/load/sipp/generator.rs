@@ -310,13 +310,13 @@ impl Generator {
                 // nothing else may come: the far end copies what a scenario wrote wrongly
                 let call_id =
                     seen::call_id_of(&came.message).filter(|_| came.message.starts_with(b"SIP/2.0"));
-                if let Some(id) = call_id.and_then(|call_id| self.by_call_id.get(call_id).copied()) {
+                if let Some(id) = call_id.and_then(|it| self.by_call_id.get(own_part(it)).copied()) {
                     self.tell(id, CallEvent::Unreadable(error.kind.to_string()), now);
                 }
                 return;
             }
         };
-        let Ok(call_id) = message.call_id().map(Bytes::copy_from_slice) else { return };
+        let Ok(call_id) = message.call_id().map(|it| Bytes::copy_from_slice(own_part(it))) else { return };
         if let Some(id) = self.by_call_id.get(&call_id).copied() {
             return self.tell(id, CallEvent::Received(Box::new(message)), now);
         }
@@ -460,4 +460,10 @@ fn resolve(uri: &str) -> Result<SocketAddr, String> {
         if host.len() == host_port.len() { format!("{host_port}:5060") } else { host_port.to_owned() };
     let mut found = with_port.to_socket_addrs().map_err(|error| format!("--target {uri}: {error}"))?;
     found.next().ok_or_else(|| format!("--target {uri}: the name has no address"))
+}
+
+/// What a Call-ID has of `[call_id]`: a scenario may write something else in front of `///`.
+fn own_part(call_id: &[u8]) -> &[u8] {
+    let behind = call_id.windows(3).position(|octets| octets == b"///");
+    behind.map_or(call_id, |at| &call_id[at + 3..])
 }

@@ -234,11 +234,14 @@ impl Known {
                 out.extend(self.routes.join(&b", "[..]));
                 return Ok(true);
             }
-            Keyword::NextUrl => {
-                let missing = "[next_url]: no Contact has come; write rrs=\"true\" at the <recv> of a message that has one";
-                out.extend(self.contact.as_ref().ok_or(missing)?);
-                return Ok(true);
-            }
+            Keyword::NextUrl => match &self.contact {
+                Some(contact) => {
+                    out.extend(contact);
+                    return Ok(true);
+                }
+                // SIPp writes nothing, and with it a request that its peer cannot read.
+                None => format!("sip:{}@{}:{}", place.service, host(place.remote), place.remote.port()),
+            },
             Keyword::Variable(at) => {
                 out.extend(self.variables.get(*at).map(Value::written).unwrap_or_default());
                 return Ok(true);
