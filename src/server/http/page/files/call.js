@@ -5,7 +5,7 @@ import * as api from './api.js';
 import { FIGURES, Series, chart } from './quality.js';
 import { ladder, ladderWords } from './ladder.js';
 import { messages } from './messages.js';
-import { numberOf, withName } from './names.js';
+import { numberOf } from './names.js';
 import { parties, stateBadge, stateOf } from './calls.js';
 
 /** Series by call. They outlive the view, so a user who returns to a call sees its history. */
@@ -114,7 +114,7 @@ export function callView(id) {
     const known = new Map(report.legs.map((leg) => [leg.leg, leg.party]));
     const named = report.timeline.legs.map(({ leg, name }) => ({ leg, name: known.get(leg) || numberOf(name) || name, uri: name }));
     timeline = { ...report.timeline, legs: named };
-    const [from, to] = now ? parties(now) : named.map((leg) => withName(leg.name));
+    const [from, to] = now ? parties(now) : named.map((leg) => leg.name);
     setText(title, `Call ${id}: ${from || 'unknown'} → ${to || 'not connected yet'}`);
     line.replaceChildren(now ? stateBadge(stateOf(now)) : badge('idle', 'ended'),
       ` began ${clock(report.began)}, ${now ? 'active for' : 'lasted'} ${span(report.duration_ms / 1000)}`,

@@ -19,10 +19,11 @@ export function parties(call) {
   const other = others.find((leg) => joined.includes(leg.leg)) || others[0];
   // No inbound leg: the server placed this call, so every party is a callee.
   const called = (leg) => leg?.user || numberOf(leg?.callee);
-  if (first.direction !== 'inbound') return [withName(called(first)), withName(called(other) || call.application || '')];
+  if (first.direction !== 'inbound') return [withName(called(first), first.user), withName(called(other) || call.application || '', other?.user)];
   const dialled = first.callee || called(other);
   const connected = joined.includes(other?.leg) ? other.user : null;
-  return [withName(first.caller || first.user || ''), connected && connected !== dialled ? withName(connected, dialled) : withName(dialled)];
+  return [withName(first.caller || first.user || '', first.user),
+    connected && connected !== dialled ? withName(connected, connected, dialled) : withName(dialled, connected)];
 }
 
 export function stateBadge(state) {

@@ -95,8 +95,8 @@ export function endedCalls() {
       key: call.id,
       cells: [
         call.account ? { text: String(call.call), href: `#call/${call.call}` } : String(call.call),
-        dayOf(call.began), call.from_name ? `${call.from} (${call.from_name})` : withName(call.from),
-        [...new Set([call.to, numberOf(call.called)].filter(Boolean))].map((party) => withName(party)).join(' → '),
+        dayOf(call.began), call.from_name ? `${call.from} (${call.from_name})` : call.from,
+        [...new Set([call.to, numberOf(call.called)].filter(Boolean))].map((party) => withName(party, !call.gateway_out && party)).join(' → '),
         call.talk_ms === null ? '–' : span(call.talk_ms / 1000), result(call), call.ended_by, audio(call),
         call.mos === null ? '–' : call.mos.toFixed(2), call.route || '–', [call.gateway_in, call.gateway_out].filter(Boolean).join(' → ') || '–',
         { buttons: recorded(call) },

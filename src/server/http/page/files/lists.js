@@ -2,7 +2,7 @@
 
 import { badge, count, h, say, setText, span, words } from './dom.js';
 import * as api from './api.js';
-import { withName } from './names.js';
+import { numberOf, withName } from './names.js';
 import { table } from './table.js';
 
 const callCell = (call) => (call === null || call === undefined ? '' : { text: String(call), href: `#call/${call}` });
@@ -81,7 +81,7 @@ export function agentsView() {
   let at = 0;
   const draw = () => list.update(seen.map((agent) => ({
     key: agent.name,
-    cells: [withName(agent.name), { badge: () => badge(kinds[agent.state] || 'note', words(agent.state)), sign: agent.state }, span(agent.since_s + (Date.now() - at) / 1000),
+    cells: [withName(agent.name, agent.name), { badge: () => badge(kinds[agent.state] || 'note', words(agent.state)), sign: agent.state }, span(agent.since_s + (Date.now() - at) / 1000),
       agent.reachable ? 'reachable' : { badge: () => badge('bad', 'not reachable'), sign: 'away' }, agent.queues.join(', '),
       (Array.isArray(agent.skills) ? agent.skills : Object.keys(agent.skills || {})).join(', '), count(agent.answered), count(agent.misses),
       { buttons: [to(agent.name, 'available', 'Available'), to(agent.name, 'paused', 'Pause'), to(agent.name, 'logged_out', 'Log out')] }],
@@ -148,7 +148,7 @@ export function registrationsView() {
     more.hidden = page.next === undefined;
     list.update(page.registrations.flatMap((user) => user.contacts.map((contact) => ({
       key: `${user.aor} ${contact.contact} ${contact.remote}`,
-      cells: [withName(user.aor), contact.contact, contact.behind_nat ? `${contact.remote}, behind NAT` : contact.remote, contact.transport,
+      cells: [withName(user.aor, numberOf(user.aor)), contact.contact, contact.behind_nat ? `${contact.remote}, behind NAT` : contact.remote, contact.transport,
         span(contact.expires_s), contact.user_agent],
     }))));
   }, (event) => ['registered', 'unregistered'].includes(event.type));

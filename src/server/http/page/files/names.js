@@ -20,8 +20,11 @@ export async function readNames() {
   } catch { /* numbers do without names */ }
 }
 
-/** A number or URI with the name of its user, if that has one, and other remarks. */
-export function withName(party, ...remarks) {
-  const known = [names.get(numberOf(party)), ...remarks].filter(Boolean);
+/**
+ * A party with the display name of its user, if that has one, and other remarks. `user` is one that the server knows: a
+ * caller from elsewhere can claim any number.
+ */
+export function withName(party, user, ...remarks) {
+  const known = [names.get(user), ...remarks].filter(Boolean);
   return known.length ? `${party} (${known.join(', ')})` : party;
 }
