@@ -17,10 +17,8 @@ fn ended(server: &Server, query: &str) -> Vec<Value> {
     answer.json()["calls"].as_array().expect("calls").clone()
 }
 
-#[test]
-fn a_call_that_is_over_is_found_by_party_and_result_also_after_a_kill() {
-    let [ann, cat, bob] = ["ann", "cat", "bob"].map(Phone::new);
-    let server = server(&configuration(&bob, "store = \"sqlite:calls.sqlite\""));
+/// A call that its caller ends.
+fn talk(server: &Server, ann: &Phone, bob: &Phone) {
     let dialog = std::thread::scope(|scope| {
         scope.spawn(|| bob.answer());
         ann.call(server.sip, "200")
@@ -29,6 +27,13 @@ fn a_call_that_is_over_is_found_by_party_and_result_also_after_a_kill() {
         scope.spawn(|| bob.let_go());
         ann.hang_up(&dialog);
     });
+}
+
+#[test]
+fn a_call_that_is_over_is_found_by_party_and_result_also_after_a_kill() {
+    let [ann, cat, bob] = ["ann", "cat", "bob"].map(Phone::new);
+    let server = server(&configuration(&bob, "store = \"sqlite:calls.sqlite\""));
+    talk(&server, &ann, &bob);
     until("its end", || Some(()).filter(|_| ended(&server, "").len() == 1));
     cat.ask_for(server.sip, "900");
     let all = until("two ended calls", || Some(ended(&server, "")).filter(|all| all.len() == 2));
@@ -81,14 +86,7 @@ fn a_call_that_is_over_is_found_by_party_and_result_also_after_a_kill() {
 fn an_account_outlives_a_server_that_is_stopped() {
     let [ann, bob] = ["ann", "bob"].map(Phone::new);
     let server = server(&configuration(&bob, "store = \"sqlite:calls.sqlite\""));
-    let dialog = std::thread::scope(|scope| {
-        scope.spawn(|| bob.answer());
-        ann.call(server.sip, "200")
-    });
-    std::thread::scope(|scope| {
-        scope.spawn(|| bob.let_go());
-        ann.hang_up(&dialog);
-    });
+    talk(&server, &ann, &bob);
     let call = until("its end", || ended(&server, "").first().map(|call| call["call"].clone()));
     let told = |server: &Server| {
         ["", "?format=text", "/messages", "/pcap"].map(|part| {

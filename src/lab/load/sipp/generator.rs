@@ -310,13 +310,14 @@ impl Generator {
                 // nothing else may come: the far end copies what a scenario wrote wrongly
                 let call_id =
                     seen::call_id_of(&came.message).filter(|_| came.message.starts_with(b"SIP/2.0"));
-                if let Some(id) = call_id.and_then(|it| self.by_call_id.get(own_part(it)).copied()) {
+                if let Some(id) = call_id.and_then(|call_id| self.by_call_id.get(own_part(call_id)).copied())
+                {
                     self.tell(id, CallEvent::Unreadable(error.kind.to_string()), now);
                 }
                 return;
             }
         };
-        let Ok(call_id) = message.call_id().map(|it| Bytes::copy_from_slice(own_part(it))) else { return };
+        let Ok(call_id) = message.call_id().map(own_part).map(Bytes::copy_from_slice) else { return };
         if let Some(id) = self.by_call_id.get(&call_id).copied() {
             return self.tell(id, CallEvent::Received(Box::new(message)), now);
         }
