@@ -42,9 +42,9 @@ impl Header {
         if first & 0x3F != 0 {
             header.extend(packet)?;
             if first & 0x20 != 0 {
+                // Many devices set the bit and count 0.
                 let padding = usize::from(*packet.last().ok_or(PacketError::Short)?);
-                let left = header.payload_len.checked_sub(padding).filter(|_| padding != 0);
-                header.payload_len = left.ok_or(PacketError::Padding)?;
+                header.payload_len = header.payload_len.checked_sub(padding).ok_or(PacketError::Padding)?;
             }
         }
         Ok(header)
@@ -128,10 +128,10 @@ mod tests {
         assert_eq!(Header::read(&with(0, 0x90)), None, "an extension of 0x5555 words");
         let padded = with(0, 0xA0);
         assert_eq!(Header::read(&padded).map(|header| header.payload_len), Some(160 - 0x55));
-        for padding in [0, 161, 255] {
-            let mut bad = padded.clone();
-            *bad.last_mut().unwrap() = padding;
-            assert_eq!(Header::read(&bad), None, "{padding}");
+        for (padding, left) in [(0, Some(160)), (160, Some(0)), (161, None), (255, None)] {
+            let mut odd = padded.clone();
+            *odd.last_mut().unwrap() = padding;
+            assert_eq!(Header::read(&odd).map(|header| header.payload_len), left, "{padding}");
         }
         let mut extended = with(0, 0x92);
         extended[20..24].copy_from_slice(&[0xBE, 0xDE, 0, 2]);

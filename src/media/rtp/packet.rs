@@ -21,8 +21,8 @@ pub enum PacketError {
     /// The length of the header extension exceeds the datagram.
     #[error("the header extension is longer than the packet")]
     Extension,
-    /// The padding count is 0 or exceeds the payload.
-    #[error("the padding is empty or longer than the payload")]
+    /// The padding count exceeds the payload.
+    #[error("the padding is longer than the payload")]
     Padding,
 }
 
@@ -173,7 +173,7 @@ mod tests {
         beyond.extend_from_slice(&[0; 8]);
         beyond[12..16].copy_from_slice(&[0xBE, 0xDE, 0, 200]);
         assert_eq!(RtpPacket::parse(&beyond), Err(PacketError::Extension));
-        for padding in [0, 4, 255] {
+        for padding in [4, 255] {
             let mut bad = with(0, 0xA0);
             *bad.last_mut().unwrap() = padding;
             assert_eq!(RtpPacket::parse(&bad), Err(PacketError::Padding));
