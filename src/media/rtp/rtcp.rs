@@ -22,8 +22,8 @@ pub enum RtcpError {
     /// A version other than 2.
     #[error("version is not 2")]
     Version,
-    /// The first packet of a compound is neither SR nor RR (RFC 3550 §6.1).
-    #[error("does not begin with SR or RR")]
+    /// The first packet's type is none of RTCP (RFC 5761 §4).
+    #[error("does not begin with an RTCP packet")]
     First,
     /// The length of a packet exceeds the datagram.
     #[error("a length goes beyond the datagram")]
@@ -157,8 +157,8 @@ impl Writer<'_> {
     }
 }
 
-/// Parses a compound packet; `ours` is the SSRC whose report block is wanted. Unknown packet types
-/// are skipped, as §6.1 requires.
+/// Parses a compound packet, or a part of one (RFC 5506: some senders leave the report out, and it is all that shows that
+/// they are there); `ours` is the SSRC whose report block is wanted. Unknown packet types are skipped, as §6.1 requires.
 pub fn parse(datagram: &[u8], ours: u32) -> Result<Received, RtcpError> {
     let mut received = Received::default();
     let mut rest = datagram;
@@ -172,15 +172,14 @@ pub fn parse(datagram: &[u8], ours: u32) -> Result<Received, RtcpError> {
         let (packet, after) = rest.split_at_checked(len).ok_or(RtcpError::Length)?;
         let body = &packet[4..];
         let count = usize::from(flags & 0x1F);
-        if first && packet_type != SR && packet_type != RR {
-            return Err(RtcpError::First);
+        if first {
+            if !(192..=223).contains(&packet_type) {
+                return Err(RtcpError::First);
+            }
+            received.ssrc = word(body, 0).ok_or(RtcpError::Short)?;
         }
         match packet_type {
             SR | RR => {
-                let ssrc = word(body, 0).ok_or(RtcpError::Length)?;
-                if first {
-                    received.ssrc = ssrc;
-                }
                 let mut blocks = body.get(4..).unwrap_or_default();
                 if packet_type == SR {
                     let (info, after) = blocks.split_at_checked(20).ok_or(RtcpError::Length)?;
@@ -284,7 +283,10 @@ mod tests {
     fn refuses_what_is_not_compound_rtcp() {
         assert_eq!(parse(&[], 0), Err(RtcpError::Short));
         assert_eq!(parse(&[0x80, SR, 0], 0), Err(RtcpError::Short));
-        assert_eq!(parse(&[0x80, SDES, 0, 0], 0), Err(RtcpError::First));
+        assert_eq!(parse(&[0x80, SDES, 0, 0], 0), Err(RtcpError::Short));
+        assert_eq!(parse(&[0x80, 96, 0, 1, 0, 0, 0, 0], 0), Err(RtcpError::First));
+        let alone = parse(&[0x81, SDES, 0, 2, 0, 0, 0, 9, 1, 1, b'x', 0], 0);
+        assert_eq!(alone.map(|it| (it.ssrc, it.sender)), Ok((9, None)), "a part by itself");
         assert_eq!(parse(&[0x40, RR, 0, 1, 0, 0, 0, 0], 0), Err(RtcpError::Version));
         assert_eq!(parse(&[0x80, RR, 0, 2, 0, 0, 0, 0], 0), Err(RtcpError::Length));
         assert_eq!(parse(&[0x80, SR, 0, 1, 0, 0, 0, 0], 0), Err(RtcpError::Length));

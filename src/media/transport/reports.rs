@@ -98,6 +98,8 @@ pub struct Reports {
     /// Last SR of the far end: the middle of its NTP time, and its arrival time; 0 if there was none.
     last_sr: u32,
     last_sr_at: u64,
+    /// When the far end last said BYE, tenths of a second; 0 if it has not.
+    left_at: u32,
 }
 
 impl Reports {
@@ -105,7 +107,16 @@ impl Reports {
     pub fn new(rng: &mut StdRng) -> Self {
         let cname = std::array::from_fn(|_| b"0123456789abcdef"[usize::from(rng.random::<u8>() & 0x0F)]);
         let stats = RtcpStats::default();
-        Reports { due: 0, stats, cname, sent: [0; 2], prior: (0, 0, 0), last_sr: 0, last_sr_at: 0 }
+        Reports {
+            due: 0,
+            stats,
+            cname,
+            sent: [0; 2],
+            prior: (0, 0, 0),
+            last_sr: 0,
+            last_sr_at: 0,
+            left_at: 0,
+        }
     }
 
     /// Starts reporting; the first interval is half as long (§6.2).
@@ -123,6 +134,11 @@ impl Reports {
     /// Records that the far end's stream restarts, under the same SSRC or another.
     pub fn new_stream(&mut self) {
         self.prior = (0, 0, 0);
+    }
+
+    /// Whether the far end has said BYE, and sent no media since: some say it for one stream and go on with another.
+    pub fn has_left(&self, last_media_at: u64) -> bool {
+        self.left_at != 0 && tenths(last_media_at) <= self.left_at
     }
 
     /// Records that our SSRC has changed (§8.2).
@@ -182,7 +198,9 @@ impl Reports {
             return None;
         };
         self.stats.received += 1;
-        self.stats.bye |= received.bye;
+        if received.bye {
+            (self.stats.bye, self.left_at) = (true, tenths(at));
+        }
         if let Some(info) = received.sender {
             (self.last_sr, self.last_sr_at) = (NtpTime(info.ntp).middle(), at);
         }
@@ -197,6 +215,11 @@ impl Reports {
         }
         Some(received.ssrc)
     }
+}
+
+/// A time in ns as tenths of a second from 1 on: what is small beside a packet's way.
+fn tenths(at: u64) -> u32 {
+    u32::try_from(at / 100_000_000 + 1).unwrap_or(u32::MAX)
 }
 
 fn interval(rng: &mut StdRng) -> u64 {

@@ -47,8 +47,8 @@ impl Machine {
         }
         let ours = endpoint.out.ssrc;
         let theirs = endpoint.far.reports.received((now.wall, at), datagram, ours);
-        let lives =
-            theirs.is_some() && !endpoint.far.reports.stats.bye && endpoint.far.lock.shows_life(source);
+        let has_left = endpoint.far.reports.has_left(endpoint.state.last_at);
+        let lives = theirs.is_some() && !has_left && endpoint.far.lock.shows_life(source);
         let counts_again = lives && endpoint.far.silence.is_alive(at);
         if let Some((ssrc, local)) = theirs.zip(endpoint.local.as_mut()) {
             local.collisions.check(ssrc, ours, source.ip());

@@ -46,6 +46,7 @@ impl ReportsSnapshot {
             prior: self.prior,
             last_sr: self.last_sr,
             last_sr_at: back.moment(self.last_sr_age),
+            left_at: if self.stats.bye { super::tenths(back.moment(Some(0))) } else { 0 },
         }
     }
 }

@@ -44,6 +44,22 @@ fn rtcp_of_others_or_after_its_bye_keeps_no_party_alive() {
     lab.talk(0, 1, 5);
     report_of(&mut lab, party(0), true);
     assert_eq!(timeouts(&mut lab, party(0)), 1, "it has said BYE");
+    lab.talk(0, 6, 5);
+    assert_eq!(timeouts(&mut lab, party(0)), 0, "and has gone on");
+}
+
+#[test]
+fn rtcp_without_a_report_keeps_a_muted_party_alive() {
+    let mut lab = Lab::joined();
+    lab.talk(0, 1, 5);
+    lab.events();
+    for _ in 0..6 {
+        // SDES alone (RFC 5506), as some phones send it
+        let mut description = [0x81, 202, 0, 2, 0, 0, 0, 70, 1, 1, b'x', 0];
+        lab.machine.packet(lab.now, 0, Channel::Rtcp, party(0), &mut description, &mut lab.wire);
+        lab.run(Duration::from_secs(5));
+    }
+    assert!(!lab.events().contains(&RelayEvent::Timeout { id: id(0) }));
 }
 
 #[test]
