@@ -78,11 +78,15 @@ impl Inbound {
             None => {
                 let anew = u64::from(sequence);
                 let on = self.former.as_ref().and_then(|former| former.highest(ssrc));
-                match (self.open_rtp(packet, len, &header, anew), on) {
+                let other = match on {
+                    Some(highest) => Some(estimate(highest, sequence)),
+                    // It began shortly before its numbers rolled over, and its first packets were lost.
+                    None => (sequence < 0x8000).then_some(1 << 16 | anew),
+                };
+                match (self.open_rtp(packet, len, &header, anew), other) {
                     (Ok(()), _) => anew,
                     (Err(forged), None) => return Err(forged.into()),
-                    (Err(_), Some(highest)) => {
-                        let index = estimate(highest, sequence);
+                    (Err(_), Some(index)) => {
                         self.open_rtp(packet, len, &header, index)?;
                         index
                     }

@@ -202,6 +202,23 @@ fn rollovers_are_followed_through_loss_and_reordering() {
     }
 }
 
+/// The first packets are lost, and the numbers roll over meanwhile.
+#[test]
+fn a_stream_whose_first_packet_comes_after_its_rollover_is_heard() {
+    for suite in [Suite::AesCm128HmacSha1_80, Suite::AeadAes256Gcm] {
+        let (mut outbound, mut inbound) = pair(suite);
+        let wires: Vec<_> =
+            (65_530..65_546u32).map(|n| protected(&mut outbound, &packet(7, n as u16))).collect();
+        let mut forged = wires[8].clone();
+        forged[20] ^= 1;
+        assert_eq!(unprotected(&mut inbound, &forged), Err(UnprotectError::Forged));
+        for (n, wire) in (65_538..65_546u32).zip(&wires[8..]) {
+            assert_eq!(unprotected(&mut inbound, wire), Ok(packet(7, n as u16)), "{suite}: {n}");
+        }
+        assert_eq!(unprotected(&mut inbound, &wires[5]), Ok(packet(7, 65_535)), "late, of before");
+    }
+}
+
 #[test]
 fn streams_under_one_key_have_counters_of_their_own() {
     let (mut outbound, mut inbound) = pair(Suite::AesCm128HmacSha1_80);
