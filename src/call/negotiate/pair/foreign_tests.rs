@@ -184,6 +184,20 @@ fn of_several_audio_lines_the_one_that_the_callee_can_use_is_answered() {
 }
 
 #[test]
+fn ilbc_is_agreed_on_whatever_mode_each_side_names() {
+    let with = |mode: &str| format!("m=audio 4000 RTP/AVP 97\r\na=rtpmap:97 iLBC/8000\r\n{mode}");
+    for (offered, answered) in
+        [("a=fmtp:97 mode=20\r\n", "a=fmtp:97 mode=30\r\n"), ("", "a=fmtp:97 mode=20\r\n")]
+    {
+        let (mut a, mut b) = (v4(), side("192.0.2.1:10002"));
+        offer(&mut a, &mut b, &said(&with(offered)), &PairPolicy::default()).unwrap();
+        let answer = text(&answer(&mut b, &mut a, &said(&with(answered))).unwrap());
+        assert!(answer.contains("m=audio 10000 RTP/AVP 97\r\n") && answer.contains(answered), "{answer}");
+        join(&a, &b).unwrap();
+    }
+}
+
+#[test]
 fn lines_that_are_refused_are_answered_with_a_format() {
     let lines = "m=video 0 RTP/AVP\r\nm=audio 4000 RTP/AVP 8\r\nm=image 0 udptl\r\nm=application\r\nm=video 5000 RTP/AVP \r\n";
     let answer = text(&local_answer(&mut v4(), &said(lines), &PairPolicy::default()).unwrap());

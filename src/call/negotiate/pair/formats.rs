@@ -18,19 +18,16 @@ pub(super) fn same(one: &Format, other: &Format) -> bool {
     one.same_encoding(other) && layout(one) == layout(other)
 }
 
-/// `octet-align` of AMR (RFC 4867 §8.1), `mode` of iLBC (RFC 3952 §5).
+/// `octet-align` of AMR (RFC 4867 §8.1). Not `mode` of iLBC: an answer may name another one than its offer, and both
+/// sides then use the longer frames (RFC 3952 §5).
 fn layout(format: &Format) -> Option<&str> {
     let encoding = format.encoding.as_str();
-    let (name, default) = if encoding.eq_ignore_ascii_case("AMR") || encoding.eq_ignore_ascii_case("AMR-WB") {
-        ("octet-align", "0")
-    } else if encoding.eq_ignore_ascii_case("iLBC") {
-        ("mode", "30")
-    } else {
+    if !encoding.eq_ignore_ascii_case("AMR") && !encoding.eq_ignore_ascii_case("AMR-WB") {
         return None;
-    };
+    }
     let parameters = format.fmtp.as_deref().unwrap_or_default().split(';');
     let mut pairs = parameters.filter_map(|parameter| parameter.trim().split_once('='));
-    Some(pairs.find(|(key, _)| key.eq_ignore_ascii_case(name)).map_or(default, |(_, value)| value))
+    Some(pairs.find(|(key, _)| key.eq_ignore_ascii_case("octet-align")).map_or("0", |(_, value)| value))
 }
 
 /// Whether the format is speech: neither events nor comfort noise.
