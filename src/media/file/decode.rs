@@ -258,9 +258,11 @@ impl Decoder {
         track.and_then(|track| track.time_base) == TimeBase::try_from_recip(rate_hz)
     }
 
-    /// Appends the average of the channels to `mono`.
+    /// Appends the average of the channels to `mono`; of two that cancel each other out the first.
     fn downmix(&mut self, channels: usize) {
-        if channels > 0 {
+        if channels == 2 && cancels(&self.interleaved) {
+            self.mono.extend(self.interleaved.chunks_exact(2).map(|frame| frame[0]));
+        } else if channels > 0 {
             let scale = 1.0 / channels as f32;
             let frames = self.interleaved.chunks_exact(channels);
             self.mono.extend(frames.map(|frame| frame.iter().sum::<f32>() * scale));
@@ -281,6 +283,17 @@ impl Decoder {
     fn unreadable(&self, reason: String) -> FileError {
         FileError::Corrupt { path: self.path.clone(), format: self.format_name.to_string(), reason }
     }
+}
+
+/// Whether two channels are each other's opposite: their mean has less than a hundredth of their energy.
+fn cancels(interleaved: &[f32]) -> bool {
+    let (mut mean, mut each) = (0.0, 0.0);
+    for frame in interleaved.chunks_exact(2) {
+        let both = (frame[0] + frame[1]) / 2.0;
+        mean += both * both;
+        each += (frame[0] * frame[0] + frame[1] * frame[1]) / 2.0;
+    }
+    mean < each / 100.0
 }
 
 impl std::fmt::Debug for Decoder {

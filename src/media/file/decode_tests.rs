@@ -57,6 +57,21 @@ fn every_format_gives_its_length_and_the_average_of_its_channels() {
 }
 
 #[test]
+fn two_channels_that_cancel_each_other_out_are_heard() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("opposite.wav");
+    write_wav(&path, 8_000, 2, 0.0);
+    let mut writer = hound::WavWriter::append(&path).unwrap();
+    for n in 0..8_000i16 {
+        let sample = if n % 20 < 10 { 8_000 } else { -8_000 };
+        [sample, -sample].into_iter().for_each(|sample| writer.write_sample(sample).unwrap());
+    }
+    writer.finalize().unwrap();
+    let (samples, ..) = decode(&path).unwrap();
+    assert!(samples.iter().filter(|sample| sample.abs() > 0.1).count() > 7_000);
+}
+
+#[test]
 fn wav_is_read_at_any_rate_and_number_of_channels() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("tone.wav");
