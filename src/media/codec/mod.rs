@@ -139,6 +139,12 @@ impl Codec {
         }
     }
 
+    /// A payload in parts of at most [`LONGEST_MS`], since some senders put more into a packet; one of Opus is whole.
+    pub fn parts(self, payload: &[u8]) -> std::slice::Chunks<'_, u8> {
+        let most = if self == Codec::Opus { payload.len().max(1) } else { 8 * LONGEST_MS as usize };
+        payload.chunks(most)
+    }
+
     /// The number of samples at this rate in a payload; `None` if it is invalid, or longer than
     /// [`LONGEST_MS`].
     pub fn samples(self, payload: &[u8], rate_hz: u32) -> Option<usize> {

@@ -21,7 +21,7 @@ mod stretch;
 
 use std::time::{Duration, Instant};
 
-use crate::codec::{Codec, LONGEST_MS};
+use crate::codec::Codec;
 use crate::conceal::Concealer;
 use crate::rtp::stream_clock::{self, Arrived, StreamClock};
 use b2b_base::frame::FrameKind;
@@ -34,7 +34,9 @@ use stretch::{Change, Stretch};
 
 const MS: i64 = 1_000_000;
 const TICK_NS: i64 = 20 * MS;
-/// Samples of the longest G.711 packet, 120 ms.
+/// The longest packet, ms: half of what is held.
+const LONGEST_MS: i64 = 500;
+/// Samples of the longest part of a G.711 packet, 120 ms.
 const MAX_NARROW: usize = 960;
 /// Samples held, at 8 kHz: 1.024 s.
 const RING: usize = 8_192;
@@ -174,42 +176,56 @@ impl JitterBuffer {
     ) -> Inserted {
         let (clock_hz, length) = (codec.clock_rate(), stream_clock::length(codec, payload));
         let arrived = Arrived { sequence, timestamp, clock_hz, length, at: self.nanos(arrival) as u64 };
-        let Some(pending) = &self.pending else {
-            let Some(law) = codec.law() else { return Inserted::Undecodable };
-            let mut samples = [0; MAX_NARROW];
-            let count = law.decode(payload, &mut samples);
-            return self.insert(&arrived, &samples[..count], captured_at);
+        let rate_hz = self.clock.rate_hz();
+        let samples = |part: &[u8]| codec.samples(part, rate_hz).map(|samples| samples as i64);
+        let takes = match &self.pending {
+            Some(pending) => codec.parts(payload).all(|part| pending.takes(codec, part)),
+            None => codec.law().is_some(),
         };
-        let length = codec.samples(payload, self.clock.rate_hz());
-        let Some(length) = length.filter(|_| pending.takes(codec, payload)) else {
-            return Inserted::Undecodable;
-        };
-        let len = length as i64;
-        let start = match self.place(&arrived, len) {
+        let len: Option<i64> = codec.parts(payload).map(samples).sum();
+        let longest = i64::from(rate_hz) * LONGEST_MS / 1_000;
+        let Some(len) = len.filter(|len| takes && *len <= longest) else { return Inserted::Undecodable };
+        let mut start = match self.place(&arrived, len) {
             Ok(start) => start,
             Err(fate) => return fate,
         };
-        if let Some(pending) = self.pending.as_mut().filter(|_| len > 0) {
-            let (slot, gone) = self.line.take(Slot { start, len, captured_at, content: Content::Payload });
-            pending.keep(slot, codec, payload);
-            self.dropped |= gone.is_some();
+        let mut captured_at = captured_at;
+        for part in codec.parts(payload) {
+            let (len, captured_at) = (samples(part).unwrap_or(0), captured_at.take());
+            match (&mut self.pending, codec.law()) {
+                (Some(pending), _) => {
+                    let content = Content::Payload;
+                    let (slot, gone) = self.line.take(Slot { start, len, captured_at, content });
+                    pending.keep(slot, codec, part);
+                    self.dropped |= gone.is_some();
+                }
+                (None, Some(law)) => {
+                    let mut samples = [0; MAX_NARROW];
+                    let count = law.decode(part, &mut samples);
+                    self.put(start, &samples[..count], captured_at);
+                }
+                (None, None) => {}
+            }
+            start += len;
         }
         Inserted::InTime
     }
 
-    /// Takes a decoded packet whose clock rate is the sampling rate; more than 120 ms is truncated.
+    fn put(&mut self, start: i64, samples: &[i16], captured_at: Option<NtpTime>) {
+        let slot = Slot { start, len: samples.len() as i64, captured_at, content: Content::Samples };
+        let (_, gone) = self.line.take(slot);
+        self.line.write(start, samples);
+        self.dropped |= gone.is_some();
+    }
+
+    /// Takes a decoded packet whose clock rate is the sampling rate.
+    #[cfg(test)]
     fn insert(&mut self, arrived: &Arrived, samples: &[i16], captured_at: Option<NtpTime>) -> Inserted {
-        let longest = (self.clock.rate_hz() * LONGEST_MS / 1_000) as usize;
-        let samples = &samples[..samples.len().min(longest)];
-        let len = samples.len() as i64;
-        match self.place(arrived, len) {
-            Ok(start) if len > 0 => {
-                let (_, gone) = self.line.take(Slot { start, len, captured_at, content: Content::Samples });
-                self.line.write(start, samples);
-                self.dropped |= gone.is_some();
+        match self.place(arrived, samples.len() as i64) {
+            Ok(start) => {
+                self.put(start, samples, captured_at);
                 Inserted::InTime
             }
-            Ok(_) => Inserted::InTime,
             Err(fate) => fate,
         }
     }

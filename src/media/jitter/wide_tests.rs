@@ -240,3 +240,20 @@ fn packets_that_overlap_do_not_make_more_work_than_their_time() {
     assert!(heard.decoded() <= 2 * 50, "{} packets decoded", heard.decoded());
     assert!(heard.decoded() >= 40);
 }
+
+#[test]
+fn packets_of_200_ms_are_played_whole() {
+    for (codec, rate_hz) in [(Codec::Pcmu, 8_000), (Codec::Pcmu, 16_000), (Codec::G722, 16_000)] {
+        let packets: Vec<Packet> = stream(codec, rate_hz, 100, 0)
+            .chunks(10)
+            .zip(0..)
+            .map(|(ten, n)| {
+                let payload = ten.iter().flat_map(|packet| packet.payload.iter().copied()).collect();
+                Packet { sequence: n, payload, arrival: ten[9].arrival, ..ten[0].clone() }
+            })
+            .collect();
+        let heard = play(rate_hz, 60, packets, 120);
+        let loud = heard.audio().iter().filter(|sample| sample.unsigned_abs() > 100).count();
+        assert!(loud > rate_hz as usize * 3 / 2, "{codec} at {rate_hz}: {loud}");
+    }
+}

@@ -241,6 +241,10 @@ impl Line {
 
     /// Decodes a payload at its position; returns the position of the next one.
     fn decode(&mut self, codec: Codec, payload: &[u8], begins: i64) -> i64 {
+        codec.parts(payload).fold(begins, |begins, part| self.decode_part(codec, part, begins))
+    }
+
+    fn decode_part(&mut self, codec: Codec, payload: &[u8], begins: i64) -> i64 {
         let rate_hz = self.rate_hz;
         let place = Codec::ALL.iter().position(|known| *known == codec).unwrap_or(0);
         let decoder = self.decoders[place].get_or_insert_with(|| Decoder::new(codec, rate_hz));

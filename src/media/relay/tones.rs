@@ -55,9 +55,11 @@ impl Tones {
             return found;
         };
         let decoder = self.decoders[place].get_or_insert_with(|| Decoder::new(Codec::ALL[place], 8_000));
-        if let Ok(length) = decoder.decode(payload, &mut self.samples[..]) {
-            self.length = length;
-            push(&mut self.detector, &self.samples[..length], &mut found);
+        for part in Codec::ALL[place].parts(payload) {
+            if let Ok(length) = decoder.decode(part, &mut self.samples[..]) {
+                self.length = length;
+                push(&mut self.detector, &self.samples[..length], &mut found);
+            }
         }
         found
     }

@@ -238,6 +238,23 @@ fn timestamps_of_another_clock_leave_no_holes() {
 }
 
 #[test]
+fn a_packet_of_200_ms_is_recorded_whole() {
+    let mut lab = Lab::new(&plan());
+    let mut speaker = Speaker::new(Side::Said, Codec::Pcma);
+    speaker.hum = 3_000.0;
+    for n in 0..20 {
+        let packets: Vec<Vec<u8>> = (0..10).map(|_| speaker.speak()).collect();
+        let mut whole = packets[0][..12].to_vec();
+        whole[2..4].copy_from_slice(&(n as u16).to_be_bytes());
+        packets.iter().for_each(|packet| whole.extend_from_slice(&packet[12..]));
+        lab.packet((n + 1) * 200 * MS, Side::Said, whole);
+    }
+    let [left, _] = lab.finish(5 * S);
+    let loud = left.iter().filter(|sample| sample.unsigned_abs() > 100).count();
+    assert!(loud > 30_000, "{loud} of 32,000 samples");
+}
+
+#[test]
 fn silence_between_words_keeps_its_length() {
     for codec in [Codec::Pcmu, Codec::Opus] {
         let mut lab = Lab::new(&plan());
