@@ -4,7 +4,7 @@
 const FADE_MS: u32 = 2;
 /// Audio for which a track keeps memory, ms: more than is between two takes. A longer pause of the taker, when
 /// the machine is busy, must not enlarge every track for good.
-const KEPT_MS: u32 = 600;
+const KEPT_MS: u32 = 900;
 
 /// One direction of a call. Positions are in samples.
 #[derive(Debug)]

@@ -16,8 +16,15 @@ use crate::timeline::Track;
 
 /// Maximum loss that is concealed; a longer one is a pause, ms.
 const CONCEALED_MS: i64 = 120;
-/// Distance between position and arrival beyond which the stream has restarted, ms.
+/// Distance between position and arrival beyond which the stream has restarted, ms, unless its numbers and its clock go
+/// on: a network that stalls delivers a burst, whose packets are late or, after a late first one, early.
 const ASTRAY_MS: i64 = 100;
+/// How late a packet of a burst may be, ms: what is later has been written as silence.
+const LATE_MS: i64 = 500;
+/// How early a packet of a burst may be, ms.
+const EARLY_MS: i64 = 1_000;
+/// How long packets may be late for a burst, ns. A stream that stays late has paused with its clock standing still.
+const BURST: u64 = 500_000_000;
 /// How long packets are observed before they are moved, ns.
 const WATCHED: u64 = 4_000_000_000;
 /// Deviation up to which a stream is not moved, ms.
@@ -78,6 +85,8 @@ pub struct Line {
     newest: Option<(u32, u32, i64)>,
     stream: Option<Stream>,
     watch: Watch,
+    /// Since when packets have been late as in a burst.
+    late_since: Option<u64>,
     decoders: [Option<Decoder>; Codec::ALL.len()],
     concealer: Concealer,
     room: Box<[i16]>,
@@ -104,6 +113,7 @@ impl Line {
             newest: None,
             stream: None,
             watch: Watch::default(),
+            late_since: None,
             decoders: [const { None }; Codec::ALL.len()],
             concealer: Concealer::new(rate_hz),
             room: vec![0; longest].into_boxed_slice(),
@@ -189,7 +199,7 @@ impl Line {
                 let gap = (place - stream.end) * i64::from(self.rate_hz) / i64::from(TICKS_HZ);
                 let (clock, next, lost) = (stream.clock, stream.next, packet.order.1 > stream.sequence);
                 let stands = next + gap;
-                if gap >= -self.ms(CONCEALED_MS) && (arrival - stands).abs() <= self.ms(ASTRAY_MS) {
+                if gap >= -self.ms(CONCEALED_MS) && self.is_in_place(packet.at, arrival - stands, gap) {
                     begins = stands;
                     if gap > 0 && lost && gap <= self.ms(CONCEALED_MS) {
                         self.fill(codec, next, gap, &packet.payload);
@@ -210,6 +220,24 @@ impl Line {
         let next = self.decode(codec, &packet.payload, begins);
         let (id, sequence) = (packet.order.0, packet.order.1 + 1);
         self.stream = Some(Stream { id, codec, sequence, clock, end, next, pauses });
+    }
+
+    /// Whether a packet belongs where its stream's clock has it, although it arrived `late` samples after that; `gap`:
+    /// samples missing before it.
+    fn is_in_place(&mut self, at: u64, late: i64, gap: i64) -> bool {
+        if late.abs() <= self.ms(ASTRAY_MS) {
+            self.late_since = None;
+            return true;
+        }
+        if late < 0 {
+            return late >= -self.ms(EARLY_MS) && gap <= self.ms(CONCEALED_MS);
+        }
+        let since = *self.late_since.get_or_insert(at);
+        let is_burst = late <= self.ms(LATE_MS) && at.saturating_sub(since) <= BURST;
+        if !is_burst {
+            self.late_since = None;
+        }
+        is_burst && gap <= self.ms(CONCEALED_MS)
     }
 
     /// How far to move the stream before this packet, which arrived `late` samples after its

@@ -8,8 +8,8 @@ use crate::timeline;
 
 /// How long to wait for reordered packets, ns; later ones are lost.
 const ORDERED: u64 = 300_000_000;
-/// Maximum lag of a packet behind its position at which it is still written, ns.
-const PLACED: u64 = 200_000_000;
+/// Maximum lag of a packet behind its position at which it is still written, ns: that of a burst.
+const PLACED: u64 = 500_000_000;
 
 /// The state of one recording.
 pub struct Sheet {
