@@ -101,9 +101,8 @@ pub enum ResumeError {
 pub struct TimedOut;
 
 impl EventBus {
-    /// A bus that keeps the latest `capacity` events (at least one). Its first event gets the number
-    /// `first_seq`: with the start time of the process in microseconds since 1970, numbers increase over
-    /// restarts, and [`EventBus::resume`] can tell runs apart.
+    /// A bus that keeps the latest `capacity` events (at least one). Its first event gets the number `first_seq`: with
+    /// the start of the process in µs since 1970, numbers increase over restarts, and [`EventBus::resume`] knows runs.
     pub fn new(capacity: usize, first_seq: u64) -> Self {
         let capacity = capacity.max(1);
         let window = Window {
@@ -147,8 +146,7 @@ impl EventBus {
         self.subscriber(next)
     }
 
-    /// Subscribes to the events from now on that pass this filter. Others are skipped when they are read;
-    /// they count as lost, too, if the subscriber is too slow.
+    /// Subscribes to the events from now on that pass this filter. Others count as lost if the subscriber is too slow.
     pub fn subscribe_to(&self, filter: EventFilter) -> Subscriber {
         self.subscribe().only(filter)
     }
@@ -169,6 +167,11 @@ impl EventBus {
         }
     }
 
+    /// Ends the bus: subscribers get what is left, and then its end.
+    pub fn close(&self) {
+        self.publisher.shared.close();
+    }
+
     fn subscriber(&self, next: u64) -> Subscriber {
         Subscriber { shared: self.publisher.shared.clone(), next, lost: 0, member: None, filter: None }
     }
@@ -176,13 +179,17 @@ impl EventBus {
 
 impl Drop for Publisher {
     fn drop(&mut self) {
-        self.shared.lock().closed = true;
-        self.shared.tasks.notify_waiters();
-        self.shared.threads.notify_all();
+        self.shared.close();
     }
 }
 
 impl Shared {
+    fn close(&self) {
+        self.lock().closed = true;
+        self.tasks.notify_waiters();
+        self.threads.notify_all();
+    }
+
     /// No code panics while it holds the lock; even if it were poisoned, the window would be consistent.
     fn lock(&self) -> MutexGuard<'_, Window> {
         self.window.lock().unwrap_or_else(PoisonError::into_inner)
@@ -229,8 +236,7 @@ impl Subscriber {
         }
     }
 
-    /// Blocks this thread until the next event, at most for `patience`. `Ok(None)` once the bus is closed and
-    /// every event is read.
+    /// Blocks this thread until the next event, at most for `patience`. `Ok(None)`: the bus is closed and all is read.
     ///
     /// # Errors
     /// No event arrived in time.
@@ -423,6 +429,10 @@ mod tests {
         drop(other);
         assert_eq!(subscriber.recv_blocking(LONG).map(|got| got.map(number)), Ok(Some(1)));
         assert_eq!(subscriber.recv_blocking(LONG), Ok(None));
+        let bus = EventBus::new(4, 0);
+        let mut subscriber = bus.subscribe();
+        bus.close();
+        assert_eq!(subscriber.recv_blocking(LONG), Ok(None), "publishers are left");
     }
 
     #[test]

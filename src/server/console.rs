@@ -1,10 +1,12 @@
 //! The routine log lines: registrations, and the begin, answer, refusal and end of calls. They are made from
 //! events, at most a few lines a second; the rest are summed up in one line, and repeated refusals of one
 //! source get a few lines per window. `Console` has no I/O and no clock; `start` reads the bus on a thread of
-//! its own.
+//! its own, in batches: a line is written at most 20 ms after its event, in the order of events, and a process
+//! that is killed loses the lines of its last 20 ms. What is logged elsewhere is written at once.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
 use super::refusals::{Refusal, Refusals, quoted, said, sentence};
@@ -19,28 +21,38 @@ const LINES: u32 = 20;
 const SECOND: Duration = Duration::from_secs(1);
 /// Maximum bindings and calls tracked; beyond that they are forgotten.
 const MOST: usize = 50_000;
+/// How long events gather: otherwise each would wake the thread, and cost its publisher the waking.
+const BATCH: Duration = Duration::from_millis(20);
 /// How long one wait for an event lasts.
 const PATIENCE: Duration = Duration::from_secs(3_600);
 
-/// Logs lines for the events from now on, until the bus ends.
+/// Logs lines for the events from now on, until the bus ends; so does the thread.
 ///
 /// # Errors
 /// If the system refuses a thread.
-pub fn start(mut events: Subscriber) -> std::io::Result<()> {
+pub fn start(mut events: Subscriber) -> std::io::Result<JoinHandle<()>> {
     let run = move || {
         let mut console = Console::default();
+        let mut write = |received| match received {
+            Received::Event(event) => {
+                console.event(event.time, &event.event).iter().for_each(|line| tracing::info!("{line}"));
+            }
+            // A flood of events: counters cover those that were lost.
+            Received::Lagged(_) => {}
+        };
         loop {
             match events.recv_blocking(PATIENCE) {
-                Ok(Some(Received::Event(event))) => {
-                    console.event(event.time, &event.event).iter().for_each(|line| tracing::info!("{line}"));
-                }
-                // A flood of events: counters cover those that were lost.
-                Ok(Some(Received::Lagged(_))) | Err(_) => {}
+                Ok(Some(received)) => write(received),
                 Ok(None) => return,
+                Err(_) => continue,
+            }
+            std::thread::sleep(BATCH);
+            while let Some(received) = events.try_recv() {
+                write(received);
             }
         }
     };
-    std::thread::Builder::new().name("console".into()).spawn(run).map(drop)
+    std::thread::Builder::new().name("console".into()).spawn(run)
 }
 
 /// See the module documentation.
@@ -54,6 +66,8 @@ pub struct Console {
     refusals: Refusals,
     since: Option<SystemTime>,
     lines: u32,
+    /// No more lines are written in this second: an event's line is counted and not made.
+    is_full: bool,
     left_out: u32,
 }
 
@@ -86,8 +100,9 @@ impl Call {
 impl Console {
     /// The lines to log for an event.
     pub fn event(&mut self, now: SystemTime, event: &Event) -> Vec<String> {
-        let Some(line) = self.line(now, event) else { return Vec::new() };
         let fresh = self.since.is_none_or(|since| now.duration_since(since).unwrap_or(SECOND) >= SECOND);
+        self.is_full = !fresh && self.lines >= LINES;
+        let Some(line) = self.line(now, event) else { return Vec::new() };
         let mut lines = Vec::new();
         if fresh {
             (self.since, self.lines) = (Some(now), 0);
@@ -96,7 +111,7 @@ impl Console {
                 lines.push(format!("{left_out} similar lines suppressed"));
             }
         }
-        if self.lines >= LINES {
+        if self.is_full {
             self.left_out += 1;
             return lines;
         }
@@ -105,7 +120,9 @@ impl Console {
         lines
     }
 
+    /// The line of an event; empty if it is one too many.
     fn line(&mut self, now: SystemTime, event: &Event) -> Option<String> {
+        let is_full = self.is_full;
         match event {
             Event::Registered { aor, contact, expires_s, source } => {
                 if self.bound.len() >= MOST {
@@ -114,7 +131,13 @@ impl Console {
                 let again = self.bound.insert(aor.clone(), contact.clone());
                 let source = source.map(|source| format!(" from {source}")).unwrap_or_default();
                 (again.as_ref() != Some(contact)).then(|| {
-                    format!("{} is registered{source} at {} for {expires_s} s", quoted(aor), quoted(contact))
+                    text(is_full, || {
+                        format!(
+                            "{} is registered{source} at {} for {expires_s} s",
+                            quoted(aor),
+                            quoted(contact)
+                        )
+                    })
                 })
             }
             Event::Unregistered { aor, contact, expired, evicted } => {
@@ -124,13 +147,16 @@ impl Console {
                     (_, true) => "another contact took its place",
                     _ => "it has unregistered",
                 };
-                Some(format!("{} is no longer registered at {}: {why}", quoted(aor), quoted(contact)))
+                Some(text(is_full, || {
+                    format!("{} is no longer registered at {}: {why}", quoted(aor), quoted(contact))
+                }))
             }
             _ => self.of_call(now, event),
         }
     }
 
     fn of_call(&mut self, now: SystemTime, event: &Event) -> Option<String> {
+        let is_full = self.is_full;
         match event {
             Event::LegCreated { call, leg, direction, peer, user, gateway, source, called } => {
                 if self.calls.len() >= MOST {
@@ -153,8 +179,10 @@ impl Console {
                 if self.refusals.is_flood(now, source.map(|it| it.ip())) {
                     return None;
                 }
-                let called = called.as_deref().map(|it| format!(" {}", quoted(it))).unwrap_or_default();
-                Some(format!("call {}: {party}{by} calls{called}", call.0))
+                Some(text(is_full, || {
+                    let called = called.as_deref().map(|it| format!(" {}", quoted(it))).unwrap_or_default();
+                    format!("call {}: {party}{by} calls{called}", call.0)
+                }))
             }
             Event::LegState { leg, to: LegState::Destroyed | LegState::Failed, call, cause, .. } => {
                 self.legs.remove(leg);
@@ -171,15 +199,17 @@ impl Console {
             Event::CallState { call, to: CallState::Bridged, .. } => {
                 let it = self.calls.get_mut(call).filter(|it| !it.answered)?;
                 it.answered = true;
-                Some(format!("call {}: {} are connected", call.0, it.parties()))
+                Some(text(is_full, || format!("call {}: {} are connected", call.0, it.parties())))
             }
             Event::CallRefused(refused) => self.refused(now, refused),
             Event::CallState { call, to: CallState::Idle, .. } => {
                 let it = self.calls.remove(call).filter(|it| !it.told)?;
-                let lasted = now.duration_since(it.began).unwrap_or_default().as_secs();
-                let why = it.failed.as_deref().filter(|_| !it.answered);
-                let why = why.map(|why| format!(": {why}")).unwrap_or_default();
-                Some(format!("call {}: over after {lasted} s, {}{why}", call.0, it.parties()))
+                Some(text(is_full, || {
+                    let lasted = now.duration_since(it.began).unwrap_or_default().as_secs();
+                    let why = it.failed.as_deref().filter(|_| !it.answered);
+                    let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+                    format!("call {}: over after {lasted} s, {}{why}", call.0, it.parties())
+                }))
             }
             _ => None,
         }
@@ -197,6 +227,11 @@ impl Console {
         let (who, source, status) = (caller.as_str(), *source, *status);
         Some(Refusal { what: &what, who, source, to, status, why: &why, left_out }.to_string())
     }
+}
+
+/// The line, unless it is one too many.
+fn text(is_full: bool, line: impl FnOnce() -> String) -> String {
+    if is_full { String::new() } else { line() }
 }
 
 /// The user part of a URI, else all of it.

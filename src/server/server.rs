@@ -7,6 +7,7 @@ mod process;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::Receiver;
@@ -81,6 +82,7 @@ pub struct Server {
     cdr_file: CdrFile,
     ended_calls: Option<EndedCallStore>,
     log: Log,
+    console: JoinHandle<()>,
     /// Dropped after the switch, whose messages it sends.
     _exporter: Option<Exporter>,
     /// Dropped after everything that may record.
@@ -140,7 +142,7 @@ impl Server {
         let first_seq =
             SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_micros();
         let bus = EventBus::new(EVENTS, first_seq as u64);
-        console::start(bus.subscribe()).map_err(thread)?;
+        let console = console::start(bus.subscribe()).map_err(thread)?;
 
         let keeper = Keeper::start(&config.recording).map_err(usage)?;
         let cdr_file =
@@ -261,6 +263,7 @@ impl Server {
             cdr_file,
             ended_calls,
             log,
+            console,
             _exporter: exporter,
             _keeper: keeper,
             tls,
@@ -398,6 +401,9 @@ impl Server {
         if self.ended_calls.is_some_and(|store| !store.finish(PARTING)) {
             tracing::error!("the last ended calls were not written in time");
         }
+        self.admission.bus.close();
+        // It is only late by its batch; a panic of it has been reported.
+        let _ = self.console.join();
         if let Some((held, counters)) = held {
             tracing::info!(
                 "stopped: {} inbound calls, {} legs dialled, {} bridged; left: {} calls, {} legs, {} timers, \
