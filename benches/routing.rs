@@ -5,36 +5,14 @@
 
 use std::fmt::Write as _;
 use std::hint::black_box;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use b2b::server::config::{Outside, Verstat, parse};
+use b2b::server::config::{Verstat, parse_alone};
 use b2b::server::origin::Origin;
 use b2b::server::routing::{RouteRequest, Router};
 use b2b::sip::msg::Method;
 use nix::time::{ClockId, clock_gettime};
-
-/// A host with a configuration alone.
-struct Nowhere;
-
-impl Outside for Nowhere {
-    fn variable(&self, _: &str) -> Option<String> {
-        None
-    }
-
-    fn secret_file(&self, _: &Path) -> std::io::Result<String> {
-        Err(std::io::ErrorKind::NotFound.into())
-    }
-
-    fn is_file(&self, _: &std::path::Path) -> bool {
-        false
-    }
-
-    fn resolve(&self, path: &str) -> PathBuf {
-        path.into()
-    }
-}
 
 fn router(routes: usize) -> Router {
     let mut text = String::from("[[gateway]]\nname = \"carrier\"\nhosts = \"192.0.2.1\"\n");
@@ -45,7 +23,7 @@ fn router(routes: usize) -> Router {
         );
     }
     text.push_str("[[route]]\ncalled = '\\+(\\d+)'\nset_called = \"00$1\"\nto = \"gateway/carrier\"\n");
-    Router::new(&parse(&text, &Nowhere).expect("a configuration"))
+    Router::new(&parse_alone(&text).expect("a configuration"))
 }
 
 fn cpu() -> Duration {

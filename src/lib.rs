@@ -3,6 +3,7 @@
 //!
 //! ```text
 //!  assemble   main -> cli -> lab   server   phone
+//!  configure                      server-config
 //!  use calls               ua   app   client   (testkit)
 //!  calls                      call
 //!  planes                  sip    media

@@ -3,17 +3,21 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
-#[cfg(feature = "server")]
-use b2b::cli::Ask;
 use b2b::cli::{self, Flags};
 use b2b::config::RoleName;
+#[cfg(feature = "lab")]
+use b2b::lab::flags::Flags as LabFlags;
 #[cfg(feature = "lab")]
 use b2b::lab::orchestrator::Orchestrator;
 #[cfg(feature = "lab")]
 use b2b::lab::role::{Role, mixer::Mixer, sink::Sink, source::Source};
 use b2b::logging;
+#[cfg(feature = "phone")]
+use b2b::phone::PhoneConfig;
 #[cfg(feature = "server")]
 use b2b::server;
+#[cfg(feature = "server")]
+use b2b::server::config::command_line::{Ask, Flags as ServerFlags};
 use b2b::ua::UaError;
 use b2b::util::exit::{Exit, Failure};
 use b2b::util::process;
@@ -30,15 +34,15 @@ const ROLES: &[(RoleName, Run)] = &[
     #[cfg(feature = "lab")]
     (RoleName::Orchestrator, direct),
     #[cfg(feature = "lab")]
-    (RoleName::Source, |flags| call_role(flags, Source::new(flags.source()?))),
+    (RoleName::Source, |flags| call_role(flags, |lab| Ok(Source::new(lab.source()?)))),
     #[cfg(feature = "lab")]
-    (RoleName::Mixer, |flags| call_role(flags, Mixer::new(flags.mixer()?))),
+    (RoleName::Mixer, |flags| call_role(flags, |lab| Ok(Mixer::new(lab.mixer()?)))),
     #[cfg(feature = "lab")]
-    (RoleName::Sink, |flags| call_role(flags, Sink::new(flags.sink()?))),
+    (RoleName::Sink, |flags| call_role(flags, |lab| Ok(Sink::new(lab.sink()?)))),
     #[cfg(feature = "lab")]
     (RoleName::Load, |flags| {
-        let config = flags.load()?;
-        if flags.dry_run {
+        let config = LabFlags::read(&flags.line)?.load()?;
+        if flags.shared.dry_run {
             println!("{}", config.summary());
             return Ok(Exit::Ok as u8);
         }
@@ -47,9 +51,9 @@ const ROLES: &[(RoleName, Run)] = &[
     #[cfg(feature = "server")]
     (RoleName::B2bua, serve),
     #[cfg(feature = "server")]
-    (RoleName::Media, |flags| server::media_server::run(&flags.media_server()?)),
+    (RoleName::Media, |flags| server::media_server::run(&ServerFlags::read(&flags.line)?.media_server()?)),
     #[cfg(feature = "phone")]
-    (RoleName::Phone, |flags| b2b::phone::run(flags.phone()?)),
+    (RoleName::Phone, |flags| b2b::phone::run(PhoneConfig::of(&flags.line)?)),
 ];
 
 fn main() -> ExitCode {
@@ -70,11 +74,16 @@ fn main() -> ExitCode {
         Ok(parsed) => parsed,
         Err(error) => return refused(&error),
     };
-    logging::identify(role.as_str(), flags.log_format, flags.color.on_stderr());
+    logging::identify(role.as_str(), flags.shared.log_format, flags.shared.color.on_stderr());
     // excluded: the orchestrator colours its lines, a load has a status line below them, and the b2bua's
     // configuration sets logging
     if !matches!(role, RoleName::Orchestrator | RoleName::Load | RoleName::B2bua) {
-        logging::init(role.as_str(), flags.log_level, flags.log_format, flags.color.on_stderr());
+        logging::init(
+            role.as_str(),
+            flags.shared.log_level,
+            flags.shared.log_format,
+            flags.shared.color.on_stderr(),
+        );
     }
     let Some((_, run)) = ROLES.iter().find(|(name, _)| *name == role) else {
         logging::emergency(&format!("the role {role} is not in this build; build with its feature"));
@@ -140,7 +149,12 @@ fn compared(compare: cli::Compare) -> ExitCode {
 #[cfg(feature = "server")]
 fn replayed(replay: cli::Replay) -> ExitCode {
     use std::io::Write;
-    match replay.run(std::time::Instant::now()) {
+    let output = match (replay.as_test, replay.messages) {
+        (true, _) => server::replay::Output::Test,
+        (false, true) => server::replay::Output::Messages,
+        (false, false) => server::replay::Output::Ladder,
+    };
+    match server::replay::run(&replay.journal, output, std::time::Instant::now()) {
         Ok(said) => {
             // a closed pipe is not an error
             let _ = std::io::stdout().write_all(said.text.as_bytes());
@@ -156,11 +170,12 @@ fn replayed(replay: cli::Replay) -> ExitCode {
 /// Runs a plan: a scene of phones, or a chain of calls.
 #[cfg(feature = "lab")]
 fn direct(flags: &Flags) -> anyhow::Result<u8> {
+    let lab = LabFlags::read(&flags.line)?;
     #[cfg(all(feature = "phone", feature = "server"))]
-    if let Some(scene) = flags.scene()? {
+    if let Some(scene) = lab.scene()? {
         return b2b::lab::orchestrator::scene::run(&scene);
     }
-    Orchestrator::new(flags.orchestrator()?).run()
+    Orchestrator::new(lab.orchestrator()?).run()
 }
 
 /// Runs the b2bua, or answers a question about its configuration.
@@ -169,18 +184,19 @@ fn serve(flags: &Flags) -> anyhow::Result<u8> {
     use std::io::Write;
     // a closed pipe is not an error
     let print = |text: String| drop(std::io::stdout().write_all((text + "\n").as_bytes()));
-    if flags.server.print_schema {
-        print(format!("{:#}", server::config::keys::schema()));
+    let own = ServerFlags::read(&flags.line)?;
+    if own.server.print_schema {
+        print(format!("{:#}", server::config::schema::schema()));
         return Ok(Exit::Ok as u8);
     }
-    let run = flags.b2bua()?;
+    let run = own.b2bua(server::check)?;
     let usage = |why: String| Failure::new(Exit::Usage, why);
     let lines = match &run.ask {
         Ask::Serve => {
             let log = &run.config.log;
-            logging::identify(RoleName::B2bua.as_str(), log.format, flags.color.on_stderr());
+            logging::identify(RoleName::B2bua.as_str(), log.format, flags.shared.color.on_stderr());
             logging::redact(log.redact);
-            logging::init(RoleName::B2bua.as_str(), log.level, log.format, flags.color.on_stderr());
+            logging::init(RoleName::B2bua.as_str(), log.level, log.format, flags.shared.color.on_stderr());
             for warning in run.config.warnings() {
                 tracing::warn!("{warning}");
             }
@@ -204,8 +220,13 @@ fn serve(flags: &Flags) -> anyhow::Result<u8> {
 
 /// Runs source, mixer or sink: on the `ua` adapter, with exit codes only through their errors.
 #[cfg(feature = "lab")]
-fn call_role(flags: &Flags, role: impl Role) -> anyhow::Result<u8> {
-    if let Some(exposure) = flags.exposure() {
+fn call_role<R: Role>(
+    flags: &Flags,
+    role: impl FnOnce(&LabFlags) -> Result<R, Failure>,
+) -> anyhow::Result<u8> {
+    let lab = LabFlags::read(&flags.line)?;
+    let role = role(&lab)?;
+    if let Some(exposure) = lab.exposure() {
         tracing::warn!("{exposure}");
     }
     role.run()?;

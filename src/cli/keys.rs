@@ -8,9 +8,11 @@ pub const ALL: Keys = Keys(&[
     #[cfg(feature = "lab")]
     b2b_lab::config::keys::LAB,
     #[cfg(feature = "server")]
-    b2b_server::flags::SERVER,
+    b2b_server_config::flags::SERVER,
     #[cfg(feature = "phone")]
     b2b_phone::flags::PHONE,
+    #[cfg(feature = "phone")]
+    b2b_phone::flags::SCRIPTED,
 ]);
 
 #[cfg(test)]
@@ -18,9 +20,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_unique() {
+    fn names_are_unique_and_defaults_are_taken() {
         for key in ALL.all() {
             assert_eq!(ALL.all().filter(|other| other.name == key.name).count(), 1, "{}", key.name);
+            assert!(key.default.is_empty() || (key.check)(key.default) == Ok(()), "{}", key.name);
         }
     }
 }

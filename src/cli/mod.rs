@@ -1,39 +1,20 @@
-//! The command line: flags, their roles, and the configurations made from them.
+//! The command line: flags, their roles and their help.
 //!
-//! - `flags`, `flags_lab`, `flags_server`, `flags_phone`: the flags, their help and defaults
+//! - `flags`: the flags, from the tables of settings
 //! - `compare`, `replay`, `shell`: subcommands without a role
 //! - `roles`: roles as subcommands; `examples`: examples in help
-//! - `keys`: the table of flags with their roles
-//! - `resolve_lab`, `resolve_load`, `resolve_server`, `resolve_phone`: flags → the typed configuration of a role
-//! - `resolve_loads`: the loads of a plan → their settings
+//! - `keys`: the tables of settings in this build
 //!
-//! [`parse`] returns [`Flags`] in which every flag belongs to the chosen role.
+//! [`parse`] returns [`Flags`] in which every flag belongs to the chosen role; what a role is made of them is the
+//! product's: `lab::flags`, `phone::command_line`, `server_config::command_line`.
 
 #[cfg(feature = "lab")]
 mod compare;
 mod examples;
 mod flags;
-#[cfg(feature = "lab")]
-mod flags_lab;
-#[cfg(feature = "phone")]
-mod flags_phone;
-#[cfg(feature = "server")]
-mod flags_server;
 mod keys;
 #[cfg(feature = "server")]
 mod replay;
-#[cfg(feature = "lab")]
-mod resolve_lab;
-#[cfg(feature = "lab")]
-mod resolve_load;
-#[cfg(feature = "lab")]
-mod resolve_loads;
-#[cfg(feature = "phone")]
-mod resolve_phone;
-#[cfg(feature = "lab")]
-mod resolve_scenario;
-#[cfg(feature = "server")]
-mod resolve_server;
 mod roles;
 mod shell;
 
@@ -41,9 +22,9 @@ use std::ffi::OsString;
 
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{CommandFactory, FromArgMatches};
 
-use b2b_config::keys::Key;
+use b2b_config::command_line::CommandLine;
+use b2b_config::keys::{Key, Kind, SharedFlags};
 use b2b_config::role_name::RoleName;
 
 #[cfg(feature = "lab")]
@@ -51,8 +32,6 @@ pub use compare::Compare;
 pub use flags::Flags;
 #[cfg(feature = "server")]
 pub use replay::Replay;
-#[cfg(feature = "server")]
-pub use resolve_server::{Ask, ServerRun};
 pub use shell::ForShell;
 
 /// Parses a command line; the first word is the program's name.
@@ -61,7 +40,7 @@ pub use shell::ForShell;
 /// A `clap` error: help and version (to be printed, success), or a usage error.
 pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<(RoleName, Flags), clap::Error> {
     let (named, words) = roles::named(words.into_iter().collect());
-    let mut command = named.map_or_else(Flags::command, roles::command);
+    let mut command = named.map_or_else(flags::command, roles::command);
     if let Some(word) =
         words.get(1).filter(|word| named.is_none() && !word.to_string_lossy().starts_with('-'))
     {
@@ -70,13 +49,11 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<(RoleName, Fla
         return Err(command.error(ErrorKind::InvalidSubcommand, message));
     }
     let matches = command.try_get_matches_from_mut(words)?;
-    let mut flags = Flags::from_arg_matches(&matches)?;
-    let given: Vec<&'static Key> = matches
-        .ids()
-        .filter(|id| matches.value_source(id.as_str()) == Some(ValueSource::CommandLine))
-        .filter_map(|id| keys::ALL.find(id.as_str()))
+    let given: Vec<&'static Key> = keys::ALL
+        .all()
+        .filter(|key| matches.value_source(key.name) == Some(ValueSource::CommandLine))
         .collect();
-    let Some(role) = flags.role else {
+    let Some(role) = matches.get_one("role").copied() else {
         return Err(command.error(ErrorKind::MissingRequiredArgument, missing_role(&given)));
     };
     if let Some(key) = given.iter().find(|key| !key.roles.contains(&role)) {
@@ -84,8 +61,19 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<(RoleName, Fla
             format!("{} is not a flag of the {role}: it belongs to {}", key.flag(), key.role_list());
         return Err(command.error(ErrorKind::ArgumentConflict, message));
     }
-    flags.given = given.iter().map(|key| key.name).collect();
-    Ok((role, flags))
+    let mut line = CommandLine::default();
+    for key in given {
+        match key.kind {
+            Kind::Switch => line.add(key.name, String::new()),
+            _ => {
+                let texts = matches.get_many::<String>(key.name).into_iter().flatten();
+                texts.for_each(|text| line.add(key.name, text.clone()));
+            }
+        }
+    }
+    let shared =
+        SharedFlags::read(&line).map_err(|reason| command.error(ErrorKind::ValueValidation, reason))?;
+    Ok((role, Flags { line, shared }))
 }
 
 fn missing_role(given: &[&'static Key]) -> String {
@@ -102,6 +90,3 @@ fn missing_role(given: &[&'static Key]) -> String {
 #[cfg(test)]
 #[cfg(feature = "lab")]
 mod tests;
-#[cfg(test)]
-#[cfg(feature = "server")]
-mod tests_server;

@@ -2,12 +2,8 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::time::Instant;
 
 use clap::{CommandFactory, FromArgMatches, Parser};
-
-use b2b_base::util::exit::{Exit, Failure};
-use b2b_server::replay::{Said, as_test, replay};
 
 /// The subcommand's name.
 const WORD: &str = "replay";
@@ -33,13 +29,13 @@ Exit codes:
 pub struct Replay {
     /// The journal of a call
     #[arg(value_name = "JOURNAL")]
-    journal: PathBuf,
+    pub journal: PathBuf,
     /// Print each message in full, and each other input
     #[arg(long)]
-    messages: bool,
+    pub messages: bool,
     /// Print a Rust test that replays this journal, instead of the ladder; it depends on b2b-testkit
     #[arg(long, conflicts_with = "messages")]
-    as_test: bool,
+    pub as_test: bool,
 }
 
 impl Replay {
@@ -51,26 +47,6 @@ impl Replay {
         let words = words.get(1).filter(|word| *word == WORD).map(|_| &words[1..])?;
         let matches = Replay::command().try_get_matches_from(words);
         Some(matches.and_then(|matches| Replay::from_arg_matches(&matches)))
-    }
-
-    /// Replays the journal; `start` stands for the time when its call began.
-    ///
-    /// # Errors
-    /// A [`Failure`] with exit code 64: the file cannot be read, or is not a journal.
-    pub fn run(self, start: Instant) -> Result<Said, Failure> {
-        let name = self.journal.display();
-        let wrong = |error: String| Failure::new(Exit::Usage, format!("{name}: {error}"));
-        let text = std::fs::read_to_string(&self.journal)
-            .map_err(|error| wrong(format!("{error}; name a journal that can be read")))?;
-        let said = match self.as_test {
-            true => {
-                let file = self.journal.file_name().map(|name| name.to_string_lossy().into_owned());
-                let test = as_test(&text, &file.unwrap_or_default());
-                test.map(|text| Said { text, is_same: true })
-            }
-            false => replay(&text, self.messages, start),
-        };
-        said.map_err(|error| wrong(error.to_string()))
     }
 }
 

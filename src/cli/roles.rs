@@ -3,9 +3,9 @@
 
 use std::ffi::OsString;
 
-use clap::{Command, CommandFactory};
+use clap::Command;
 
-use super::{Flags, examples, keys};
+use super::{examples, flags, keys};
 use b2b_config::role_name::RoleName;
 
 /// The description of a role in its help.
@@ -43,7 +43,7 @@ pub(super) fn command(role: RoleName) -> Command {
     let heading = |id: &str| {
         keys::ALL.find(id).filter(|key| key.roles.len() == RoleName::ALL.len()).map(|_| "Every role")
     };
-    Flags::command()
+    flags::command()
         .bin_name(name.clone())
         .override_usage(format!("{name} [OPTIONS]"))
         .about(about(role))
@@ -76,7 +76,7 @@ pub(super) fn whole(others: impl IntoIterator<Item = Command>) -> Command {
         Command::new(role.as_str()).about(about(role)).after_help(after).args(kept.collect::<Vec<_>>())
     };
     let roles = RoleName::ALL.into_iter().map(role);
-    Flags::command().subcommands(roles.chain(others))
+    flags::command().subcommands(roles.chain(others))
 }
 
 #[cfg(test)]

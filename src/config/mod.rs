@@ -2,7 +2,7 @@
 //! checked values here, once, for the command line and for plans. Internal: its API is not stable.
 //!
 //! - `role_name`: the roles
-//! - `keys`: tables of settings: key, flag, roles, kind, check
+//! - `keys`: tables of settings: key, flag, roles, kind, check, help; `command_line`: what is given of them
 //! - `value`: one parser per value
 //! - `table`: the tables of a configuration file, one row per key
 //! - `section`: TOML with line numbers, read by those rows; `check`: validation against them; `lines`: a file
@@ -11,6 +11,7 @@
 //! - `target`: host and port of a target, including a port known only later
 
 mod check;
+pub mod command_line;
 pub mod keys;
 pub mod lines;
 pub mod problem;

@@ -6,10 +6,11 @@
 //! - `orchestrator`: one process per role of a plan, verdict, report
 //! - `load`: many calls at a rate, each judged by its audio
 //! - `results`: the output of both, on a terminal and as a page
-//! - `config`: plans and scenes
+//! - `config`: plans and scenes; `flags`: the flags of these roles
 
 pub mod config;
 pub mod engine;
+pub mod flags;
 pub mod load;
 mod native;
 pub mod orchestrator;

@@ -5,9 +5,10 @@
 //! - `loudness`: peak levels of its calls
 //! - `stepwise`: a phone that follows steps
 //! - `screen`: a phone on a terminal
-//! - `flags`, `value`: its flags
+//! - `flags`, `value`: its flags; `command_line`: its configuration from them
 //! - `run`: the client of an account, and one of these phones with it
 
+mod command_line;
 mod dialling;
 pub mod flags;
 mod loudness;

@@ -60,8 +60,8 @@ pub fn lacking_with(config: &ServerConfig, has: Capabilities) -> Vec<Lacking> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::keys::SECTIONS;
     use crate::config::parse_alone;
+    use crate::config::sections::SECTIONS;
 
     const FEW: Capabilities =
         Capabilities::of(&[Capability::Endpoints, Capability::Pairs, Capability::Bridges]);

@@ -6,20 +6,10 @@ use super::caller_policy;
 use super::directory::Directory;
 use super::origin::{Origin, Origins};
 use super::routing::{Miss, Outcome, RouteDecision, RouteRequest, Router};
+use crate::config::questions::RouteQuestion;
 use crate::config::{Route, ServerConfig, Target, Verstat};
 use b2b_sip::msg::Method;
 use b2b_sip::msg::number::{bare, of_text};
-
-/// The call to explain.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RouteQuestion {
-    /// The called number.
-    pub called: String,
-    /// A user, or a number.
-    pub from: Option<String>,
-    /// The source address of the call.
-    pub address: Option<IpAddr>,
-}
 
 /// The answer, line by line.
 pub fn explain(config: &ServerConfig, question: &RouteQuestion) -> Vec<String> {

@@ -19,6 +19,7 @@ use super::in_force::{Current, PartyTargets, Settings};
 use super::notifier::state::NotifierState;
 use super::{media, settings, signalling, transports};
 use crate::config::ServerConfig;
+use crate::config::questions::GatewayQuestion;
 use crate::registrar::{MemoryStore, Registrar};
 use b2b_call::CallId;
 use b2b_call::bus::EventBus;
@@ -34,17 +35,6 @@ use sample::Sample;
 /// Maximum wait for REGISTER and OPTIONS to be due, and for an INVITE: a gateway's pacing is two seconds at
 /// most.
 const LASTS: Duration = Duration::from_secs(10);
-
-/// What to show.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GatewayQuestion {
-    /// The gateway's name.
-    pub gateway: String,
-    /// The calling user; `None`: the first of the configuration.
-    pub from: Option<String>,
-    /// The number called; `None`: +44 20 7946 0000, which is unassigned.
-    pub to: Option<String>,
-}
 
 /// The messages seen, by kind.
 #[derive(Default)]

@@ -23,8 +23,6 @@
 //! - `seen`: reaction to a changed public address
 //! - `gateway`: our registrations at gateways, and the gateways' health
 //! - `board`: state of the gateways; `counters`: admission control counters
-//! - `flags`, `value`: the server's flags
-//! - `config`: the configuration
 //! - `console`: routine log lines
 //! - `calls`: the routes as a handler of incoming calls
 //! - `directory`: users by name, for digest and registrar
@@ -57,7 +55,6 @@ pub mod capabilities;
 pub mod cdr_file;
 pub mod certificates;
 pub mod channel_limits;
-pub mod config;
 mod console;
 pub mod control;
 pub mod controller;
@@ -70,7 +67,6 @@ mod emergency;
 pub mod ended_calls;
 pub mod explain;
 pub mod explain_gateway;
-pub mod flags;
 pub mod gateway;
 pub mod hep;
 pub mod hops;
@@ -102,25 +98,31 @@ pub mod settings;
 mod signalling;
 mod sound_check;
 pub mod transports;
-pub mod value;
 pub mod voice;
 mod web;
 
-use crate::config::ServerConfig;
-use b2b_base::util::exit::Failure;
+pub use b2b_server_config as config;
+
+use config::{Reload, ServerConfig};
 
 /// The doc-tests of the library's user guide.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/library.md")]
 struct DocsOfTheLibrary;
 
-/// Reads the configuration again for SIGHUP, with the flags that override it.
-pub type Reload = Box<dyn Fn() -> Result<ServerConfig, Failure> + Send>;
+/// What a configuration demands that this machine or its media carrier does not give ([`config::Check`]): the first
+/// unusable certificate, or else every capability that is lacking.
+pub fn check(config: &ServerConfig) -> Vec<(usize, String)> {
+    match certificates::load(config) {
+        Err(error) => vec![(error.line, error.to_string())],
+        Ok(_) => capabilities::lacking(config).iter().map(|it| (it.line, it.to_string())).collect(),
+    }
+}
 
 /// Runs the server until it is told to stop; returns the exit code.
 ///
 /// # Errors
-/// Why it cannot start, with the exit code in a [`Failure`].
+/// Why it cannot start, with the exit code in a [`Failure`](b2b_base::util::exit::Failure).
 pub fn run(config: ServerConfig, reload: Reload) -> anyhow::Result<u8> {
     run_with(config, reload, own::Own::default())
 }

@@ -1,6 +1,6 @@
 //! Applying a configuration that is read again. Pure, except for the reading.
 
-use super::Reload;
+use crate::config::Reload;
 use crate::config::ServerConfig;
 use crate::config::diff::Changes;
 use b2b_base::util::exit::{Exit, Failure};

@@ -1,8 +1,10 @@
 //! Replays a call from its journal, in words: `b2b replay`.
 
 use std::fmt::Write as _;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+use b2b_base::util::exit::{Exit, Failure};
 use b2b_base::util::lines::visible_lines;
 use b2b_call::journal::{Journal, JournalError};
 use b2b_call::switch::replay::{Replay, Replayed, Shown};
@@ -13,6 +15,35 @@ pub struct Said {
     pub text: String,
     /// Whether each message was the same as in the journal.
     pub is_same: bool,
+}
+
+/// What is printed of a replay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Output {
+    /// The call's ladder.
+    Ladder,
+    /// The same, with each message in full.
+    Messages,
+    /// A Rust test that replays the journal.
+    Test,
+}
+
+/// Replays the call of the journal in a file; `start` stands for the time when it began.
+///
+/// # Errors
+/// A [`Failure`] with exit code 64: the file cannot be read, or is not a journal.
+pub fn run(file: &Path, output: Output, start: Instant) -> Result<Said, Failure> {
+    let wrong = |error: String| Failure::new(Exit::Usage, format!("{}: {error}", file.display()));
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| wrong(format!("{error}; name a journal that can be read")))?;
+    let said = match output {
+        Output::Test => {
+            let name = file.file_name().map(|name| name.to_string_lossy().into_owned());
+            as_test(&text, &name.unwrap_or_default()).map(|text| Said { text, is_same: true })
+        }
+        Output::Ladder | Output::Messages => replay(&text, output == Output::Messages, start),
+    };
+    said.map_err(|error| wrong(error.to_string()))
 }
 
 /// Replays the call of this journal; with `messages`, each message is shown whole. `start` stands for the

@@ -195,7 +195,7 @@ fn a_dry_run_prints_command_lines_that_a_shell_reads_back() {
 #[test]
 fn every_table_of_the_server_is_known_to_plans_as_none_of_theirs() {
     let tables =
-        b2b::server::config::keys::SECTIONS.into_iter().filter(|table| table.written.starts_with('['));
+        b2b::server::config::sections::SECTIONS.into_iter().filter(|table| table.written.starts_with('['));
     let mut names: Vec<&str> = tables.map(|table| table.name).filter(|name| !name.contains('.')).collect();
     let mut known = b2b::lab::config::plan::OF_THE_SERVER.to_vec();
     names.sort_unstable();

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use b2b::server::config::{Action, keys, load};
+use b2b::server::config::{Action, load, markdown, sections};
 
 use crate::server_support;
 
@@ -246,7 +246,7 @@ fn what_rtpengine_cannot_do_is_refused_with_every_line() {
 fn the_schema_is_json_and_needs_no_configuration() {
     let schema: serde_json::Value = serde_json::from_str(&answer(&["--print-schema"])).expect("JSON");
     let tables = schema["definitions"].as_object().expect("tables");
-    for table in keys::SECTIONS {
+    for table in sections::SECTIONS {
         let keys = tables[table.name]["properties"].as_object().expect(table.name);
         assert!(table.keys.iter().all(|row| keys.contains_key(row.name)), "{}", table.name);
         assert_eq!(keys.len(), table.keys.len(), "{}", table.name);
@@ -280,7 +280,7 @@ fn the_documentation_has_every_key() {
     let text = std::fs::read_to_string(&path).expect("the documentation");
     let (before, rest) = text.split_once(BEGIN).expect("where the tables begin");
     let (tables, after) = rest.split_once(END).expect("where they end");
-    let wanted = format!("\n{}", keys::markdown());
+    let wanted = format!("\n{}", markdown::markdown());
     if std::env::var_os("B2B_WRITE_DOCS").is_some() {
         std::fs::write(&path, format!("{before}{BEGIN}{wanted}{END}{after}")).expect("write");
         return;

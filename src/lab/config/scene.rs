@@ -23,8 +23,8 @@ use super::plan::{self, LoadPart};
 use b2b_config::lines::Lines;
 use b2b_config::problem::ConfigProblem;
 use b2b_phone::value;
-use b2b_server::config::parties::Credentials;
-use b2b_server::config::{self, Outside, ServerConfig};
+use b2b_server_config::parties::Credentials;
+use b2b_server_config::{self as config, Outside, ServerConfig};
 
 /// A checked scene.
 #[derive(Debug, Clone)]

@@ -11,7 +11,8 @@ use utoipa::ToSchema;
 use super::Api;
 use super::answer::Problem;
 use super::guard::Granted;
-use crate::explain::{RouteQuestion, explain};
+use crate::config::questions::RouteQuestion;
+use crate::explain::explain;
 
 /// The routes of the configuration, in the order in which they are tried.
 #[derive(Debug, Serialize, ToSchema)]

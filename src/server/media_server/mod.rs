@@ -14,7 +14,6 @@ mod rest;
 mod sessions;
 
 use std::io::Write;
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,7 +23,7 @@ use nix::sys::signal::Signal;
 
 use super::http::guard::{self, Guard};
 use super::{descriptors, server};
-use crate::config::Secret;
+use crate::config::questions::MediaServerConfig;
 use b2b_base::util::exit::{Exit, Failure};
 use b2b_base::util::file::FileMode;
 use b2b_base::util::vital::Vital;
@@ -33,29 +32,6 @@ use sessions::Sessions;
 
 /// Interval at which leases are checked.
 const LOOK: Duration = Duration::from_millis(250);
-
-/// Configuration of a media server.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MediaServerConfig {
-    /// Where controlling servers reach it, by REST and by gRPC.
-    pub listen: SocketAddr,
-    /// The token they must present; `None`: only clients on this machine are accepted.
-    pub token: Option<Secret>,
-    /// Local address of RTP, and the address in SDP, if it differs.
-    pub bind: IpAddr,
-    pub advertise: Option<IpAddr>,
-    /// First and last port of RTP and RTCP, both included.
-    pub ports: (u16, u16),
-    /// Number of endpoints from which new calls are to go elsewhere; `None`: as many as the ports allow.
-    pub most: Option<usize>,
-}
-
-impl MediaServerConfig {
-    fn most(&self) -> usize {
-        let (first, last) = self.ports;
-        self.most.unwrap_or(usize::from(last.saturating_sub(first)).div_ceil(2))
-    }
-}
 
 /// Runs a media server until SIGTERM or SIGINT.
 ///

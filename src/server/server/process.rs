@@ -6,8 +6,8 @@ use crossbeam_channel::{Receiver, after, never, select, unbounded};
 use nix::sys::signal::{SigSet, Signal};
 
 use super::Server;
-use crate::Reload;
 use crate::board::Wanted;
+use crate::config::Reload;
 use crate::config::ServerConfig;
 use crate::descriptors;
 use crate::own::Own;

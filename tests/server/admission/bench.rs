@@ -1,7 +1,5 @@
 //! A server around the test harness for calls.
 
-use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Instant, SystemTime};
 
@@ -11,7 +9,7 @@ use b2b::call::switch::SwitchConfig;
 use b2b::server::admission::{AdmissionParts, ServerAdmission};
 use b2b::server::board::GatewayBoard;
 use b2b::server::calls::Routes;
-use b2b::server::config::{Outside, ServerConfig, Store, parse};
+use b2b::server::config::{ServerConfig, Store, parse_alone};
 use b2b::server::counters::{AdmissionCounters, Counters};
 use b2b::server::in_force::{Current, PartyTargets, Settings, SharedRegistrar};
 use b2b::server::notifier::state::NotifierState;
@@ -31,29 +29,9 @@ pub struct Bench {
     pub parts: AdmissionParts,
 }
 
-struct Nothing;
-
-impl Outside for Nothing {
-    fn variable(&self, _: &str) -> Option<String> {
-        None
-    }
-
-    fn secret_file(&self, _: &Path) -> io::Result<String> {
-        Err(io::ErrorKind::NotFound.into())
-    }
-
-    fn is_file(&self, _: &Path) -> bool {
-        false
-    }
-
-    fn resolve(&self, path: &str) -> PathBuf {
-        path.into()
-    }
-}
-
 /// A configuration for a test.
 pub fn config(text: &str) -> ServerConfig {
-    let mut config = parse(text, &Nothing).unwrap_or_else(|error| panic!("{error}"));
+    let mut config = parse_alone(text).unwrap_or_else(|error| panic!("{error}"));
     // Learned properties of gateways are stored next to the store: tests must not share them.
     config.server.store = Store::Memory;
     config

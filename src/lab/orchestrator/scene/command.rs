@@ -1,10 +1,10 @@
 //! Command lines of a scene, and the password files of its phones.
 
 use std::fs;
-use std::io::Write;
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
 
 use super::SceneConfig;
 use crate::config::scene::Phone;
@@ -14,7 +14,7 @@ use b2b_base::util::exit::{Exit, Failure};
 
 /// A private folder with one password file per account; removed on drop.
 #[derive(Debug)]
-pub struct Passwords(PathBuf);
+pub struct Passwords(TempDir);
 
 impl Passwords {
     /// Writes the files.
@@ -22,32 +22,22 @@ impl Passwords {
     /// # Errors
     /// The folder for temporary files is not writable.
     pub fn write(phones: &[Phone]) -> Result<Self, Failure> {
-        let folder = std::env::temp_dir().join(format!("b2b-scene-{}", std::process::id()));
         let failure = |error: std::io::Error| {
             let message =
-                format!("cannot write passwords into {}: {error}; is TMPDIR right?", folder.display());
+                format!("cannot write passwords into a temporary folder: {error}; is TMPDIR right?");
             Failure::new(Exit::Usage, message)
         };
-        fs::DirBuilder::new().mode(0o700).create(&folder).map_err(failure)?;
-        let passwords = Passwords(folder.clone());
+        // only its owner can enter it
+        let passwords = Passwords(tempfile::Builder::new().prefix("b2b-scene-").tempdir().map_err(failure)?);
         for phone in phones {
-            let mut options = fs::OpenOptions::new();
-            options.write(true).create(true).truncate(true).mode(0o600);
-            let mut file = options.open(passwords.of(phone)).map_err(failure)?;
-            writeln!(file, "{}", phone.password).map_err(failure)?;
+            fs::write(passwords.of(phone), format!("{}\n", phone.password)).map_err(failure)?;
         }
         Ok(passwords)
     }
 
     /// The file for this phone.
     pub fn of(&self, phone: &Phone) -> PathBuf {
-        self.0.join(format!("{}.password", phone.name))
-    }
-}
-
-impl Drop for Passwords {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
+        self.0.path().join(format!("{}.password", phone.name))
     }
 }
 
