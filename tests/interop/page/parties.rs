@@ -1,5 +1,6 @@
 //! The parties of a call on the page: users with passwords, one of them an agent of a queue.
 
+use std::net::UdpSocket;
 use std::path::Path;
 
 use serde_json::json;
@@ -7,7 +8,8 @@ use serde_json::json;
 use super::browser::Tab;
 use super::{is_narrow_enough, phone};
 use crate::interop::support::{Running, free_port};
-use crate::server_support::{Server, start};
+use crate::server_support::phone::Phone;
+use crate::server_support::{Server, server, start};
 
 const QUEUE: &str = "[[user]]\nname = \"1001\"\npassword = \"one\"\n[[user]]\nname = \"1002\"\npassword = \"two\"\n\
     display_name = \"Bob\"\n[[agent]]\nname = \"1002\"\n[[queue]]\nname = \"sales\"\nagents = [\"1002\"]\nring_s = 30\n\
@@ -65,5 +67,35 @@ fn interop_page_names_the_agent_who_serves_a_call_and_shows_no_challenge_as_a_fa
     assert_eq!(tab.value("document.querySelectorAll('svg.ladder .refused').length"), json!(0), "{words}");
     tab.size(360, 760);
     is_narrow_enough(&mut tab, "a call of users");
+    tab.is_sound();
+}
+
+#[test]
+#[ignore = "needs chromium; .ci/run installs it"]
+fn interop_page_gives_no_name_of_a_user_to_a_caller_who_claims_its_number() {
+    let mut tab = Tab::new();
+    tab.size(1_000, 700);
+    let carol = Phone::new("carol");
+    let server = server(&format!(
+        "[[user]]\nname = \"1002\"\npassword = \"two\"\ndisplay_name = \"Bob\"\n\
+         [[route]]\ncalled = \".*\"\nto = \"{}\"\n",
+        carol.uri()
+    ));
+    tab.open(&format!("http://{}/", server.http));
+    tab.until("the link", "document.querySelector('#link').dataset.link === 'live'");
+    let names = "performance.getEntriesByType('resource').some((it) => it.name.includes('users?limit'))";
+    tab.until("the names", names);
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback");
+    let (at, to) = (socket.local_addr().expect("an address"), server.sip);
+    let invite = format!(
+        "INVITE sip:2000@{to} SIP/2.0\r\nVia: SIP/2.0/UDP {at};branch=z9hG4bKliar\r\nMax-Forwards: 70\r\n\
+         From: <sip:1002@{at}>;tag=liar\r\nTo: <sip:2000@{to}>\r\nCall-ID: liar\r\nCSeq: 1 INVITE\r\n\
+         Contact: <sip:liar@{at}>\r\nContent-Length: 0\r\n\r\n"
+    );
+    socket.send_to(invite.as_bytes(), to).expect("loopback");
+    carol.hear("INVITE");
+    let from = "(document.querySelector('tbody tr td[data-label=\"from\"]') || {}).innerText";
+    tab.until("the caller", &format!("({from} || '').startsWith('1002')"));
+    assert_eq!(tab.value(from), json!("1002"));
     tab.is_sound();
 }
