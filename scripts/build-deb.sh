@@ -1,19 +1,20 @@
 #!/usr/bin/env bash
 # Builds a Debian package of b2b into target/deb: the program with all roles, the unit, an initial configuration, manual
-# pages and completions. It is for this machine's architecture, and for its libc or a newer one.
+# pages and completions; and, if the program has them, one of its symbols, for backtraces and perf. They are for this
+# machine's architecture, and for its libc or a newer one.
 # usage: scripts/build-deb.sh [program]
-# Without a program it builds one (--profile dist). Needs dpkg-deb and objdump.
+# Without a program it builds one (--release). Needs dpkg-deb and binutils.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 program=${1:-}
 if [ -z "$program" ]; then
-    cargo build --profile dist --bin b2b
-    program=${CARGO_TARGET_DIR:-target}/dist/b2b
+    cargo build --release --bin b2b
+    program=${CARGO_TARGET_DIR:-target}/release/b2b
 fi
 version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 architecture=$(dpkg --print-architecture)
-root=$(mktemp -d)
-trap 'rm -rf "$root"' EXIT
+root=$(mktemp -d) symbols=$(mktemp -d)
+trap 'rm -rf "$root" "$symbols"' EXIT
 
 install -D -m 755 -s "$program" "$root/usr/bin/b2b"
 install -d "$root/usr/lib/systemd/system"
@@ -56,3 +57,22 @@ CONTROL
 out=${CARGO_TARGET_DIR:-target}/deb
 mkdir -p "$out"
 dpkg-deb --root-owner-group --build "$root" "$out/b2b_${version}_$architecture.deb"
+
+# Where gdb and perf look for the symbols of a build.
+id=$(readelf -n "$program" 2>/dev/null | sed -n 's/.*Build ID: //p')
+if [ -n "$id" ] && objdump -h "$program" | grep -q ' \.debug_line '; then
+    place=$symbols/usr/lib/debug/.build-id/${id:0:2}
+    install -d "$place" "$symbols/DEBIAN"
+    objcopy --only-keep-debug --compress-debug-sections "$program" "$place/${id:2}.debug"
+    chmod -R u=rwX,go=rX "$symbols"
+    sed -n "/^Version\|^Architecture\|^Maintainer/p; 1s/.*/Package: b2b-dbgsym/p" "$root/DEBIAN/control" >"$symbols/DEBIAN/control"
+    cat >>"$symbols/DEBIAN/control" <<CONTROL
+Depends: b2b (= $version)
+Section: debug
+Priority: optional
+Installed-Size: $(du -sk "$symbols/usr" | cut -f1)
+Description: symbols of b2b
+ Functions and lines for backtraces and profiles of b2b.
+CONTROL
+    dpkg-deb --root-owner-group --build "$symbols" "$out/b2b-dbgsym_${version}_$architecture.deb"
+fi

@@ -6,7 +6,7 @@
 # this machine does not support overlay file systems.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-package=$(realpath "${1:-$(ls -t "${CARGO_TARGET_DIR:-target}"/deb/*.deb | head -n 1)}")
+package=$(realpath "${1:-$(ls -t "${CARGO_TARGET_DIR:-target}"/deb/b2b_*.deb | head -n 1)}")
 if [ "${2:-}" != inside ]; then
     exec unshare --mount --net --pid --fork "$0" "$package" inside
 fi
