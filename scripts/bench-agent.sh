@@ -13,6 +13,6 @@
 # machine itself was.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-[ -n "${B2B_BINARY:-}" ] || cargo build -q --profile "${B2B_PROFILE:-dist}" --bin b2b --example voice_load
+[ -n "${B2B_BINARY:-}" ] || cargo build -q --profile "${B2B_PROFILE:-release}" --bin b2b --example voice_load
 ulimit -Sn "$(ulimit -Hn)"
 exec python3 -B scripts/b2bua/bench_agent.py "$@"

@@ -9,6 +9,6 @@
 # B2B_BENCH_WIDE (1), for latency by B2B_BENCH_WIDE_LATENCY (the same): on a busy machine check the floor first.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-[ -n "${B2B_BINARY:-}" ] || cargo build -q --profile "${B2B_PROFILE:-dist}" --bin b2b --example b2bua_floor
+[ -n "${B2B_BINARY:-}" ] || cargo build -q --profile "${B2B_PROFILE:-release}" --bin b2b --example b2bua_floor
 ulimit -Sn "$(ulimit -Hn)"
 exec python3 -B scripts/b2bua/bench.py "$@"

@@ -14,7 +14,7 @@ if [ "${1:-}" = quick ]; then options=(--quick); shift; fi
 json=${1:-$(mktemp)}
 case "$json" in /*) ;; *) json="$PWD/$json" ;; esac
 ulimit -Sn "$(ulimit -Hn)"
-cargo bench -q --profile "${B2B_PROFILE:-dist}" --bench client -- "${options[@]}" --json "$json"
+cargo bench -q --profile "${B2B_PROFILE:-release}" --bench client -- "${options[@]}" --json "$json"
 held() { # figure limit [exit code]
     local value
     value=$(sed -n "s/^ *\"$1\": \([0-9.e+-]*\),\{0,1\}$/\1/p" "$json")

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Latency, CPU and memory of the engines compared, as rows of a Markdown table.
-# usage: scripts/bench-engines.sh [program=target/dist/b2b] [seconds=30] [engines="native baresip"]
+# usage: scripts/bench-engines.sh [program=target/release/b2b] [seconds=30] [engines="native baresip"]
 # Needs tshark with permission to capture on loopback, and these builds:
-#   cargo build --profile dist --features baresip && cargo build --profile dist --example stopwatch
+#   cargo build --release --features baresip && cargo build --release --example stopwatch
 # Latency is measured from outside, so in the same way for every engine: the source plays one click a second. On the
 # wire, tshark sees the time at which the packet with the click's first sample is sent; less the packet time, that is
 # when the sample was spoken. At the sink, examples/stopwatch takes the place of the player and records when it gets the
@@ -10,7 +10,7 @@
 # scripts/bench-roles.sh, over the whole of plans/smk.plan.toml.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-program=${1:-target/dist/b2b} seconds=${2:-30} engines=${3:-native baresip}
+program=${1:-target/release/b2b} seconds=${2:-30} engines=${3:-native baresip}
 stopwatch=$(realpath -m "$(dirname "$program")/examples/stopwatch")
 for file in "$program" "$stopwatch"; do
     [ -x "$file" ] || { echo "no $file; build it first, see the head of this script"; exit 1; }

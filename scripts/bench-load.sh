@@ -14,8 +14,8 @@ cd "$(dirname "$0")/.."
 quick=; [ "${1:-}" != quick ] || { quick=1; shift; }
 parts=("$@"); [ $# -gt 0 ] || parts=(signalling server direct)
 goal=${B2B_BENCH_CPS:-4000}
-built=target/${B2B_PROFILE:-dist}
-cargo build -q --profile "${B2B_PROFILE:-dist}" -p b2b --bin b2b --example uas_floor
+built=target/${B2B_PROFILE:-release}
+cargo build -q --profile "${B2B_PROFILE:-release}" -p b2b --bin b2b --example uas_floor
 ulimit -Sn "$(ulimit -Hn)"
 # separate addresses, so that no other process uses their ports
 at=127.79.$(($$ / 250 % 250 + 1)).$(($$ % 250 + 1)) media=127.80.${at#127.79.}

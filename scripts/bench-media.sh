@@ -5,5 +5,5 @@
 # B2B_BINARY, an existing `b2b`, is used instead of a build. Needs python3.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-[ -n "${B2B_BINARY:-}" ] || cargo build -q --profile "${B2B_PROFILE:-dist}" --bin b2b
+[ -n "${B2B_BINARY:-}" ] || cargo build -q --profile "${B2B_PROFILE:-release}" --bin b2b
 exec python3 -B scripts/b2bua/media_setup.py "$@"

@@ -12,7 +12,7 @@ if [ "${1:-}" = quick ]; then options=(--quick); shift; fi
 json=${1:-$(mktemp)}
 case "$json" in /*) ;; *) json="$PWD/$json" ;; esac
 ulimit -Sn "$(ulimit -Hn)"
-cargo bench -q --profile "${B2B_PROFILE:-dist}" --bench relay -- "${options[@]}" --json "$json"
+cargo bench -q --profile "${B2B_PROFILE:-release}" --bench relay -- "${options[@]}" --json "$json"
 figure() { sed -n "s/^ *\"$1\": \([0-9.]*\),\{0,1\}$/\1/p" "$json" | tail -1; }
 relay() { sed -n '/"relay": {/,/}/p' "$json" | sed -n "s/^ *\"$1\": \([0-9.]*\),\{0,1\}$/\1/p"; }
 awk -v ratio="$(figure ratio)" -v most="${B2B_BENCH_RATIO:-1.15}" -v lost="$(relay lost)" \

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # CPU and memory of each role over a whole run of a plan: per thread its share of one core, and its waits (wake-ups) and
 # preemptions per second; per role the sum including the start and ended threads, and the largest memory.
-# usage: scripts/bench-roles.sh [plan=plans/smk.plan.toml] [program=target/dist/b2b] [engine=native]
+# usage: scripts/bench-roles.sh [plan=plans/smk.plan.toml] [program=target/release/b2b] [engine=native]
 # Times are those of the scheduler. On a busy machine they grow by half, since caches are cold after every sleep, so the
 # load average is printed with them. Limits of the project: 0.5 % and 20 MB a role, on a quiet machine.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-plan=${1:-plans/smk.plan.toml} program=${2:-target/dist/b2b} engine=${3:-native}
-[ -x "$program" ] || { echo "no $program; build it first: cargo build --profile dist"; exit 1; }
+plan=${1:-plans/smk.plan.toml} program=${2:-target/release/b2b} engine=${3:-native}
+[ -x "$program" ] || { echo "no $program; build it first: cargo build --release"; exit 1; }
 hz=$(getconf CLK_TCK)
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT

@@ -12,7 +12,7 @@ mode=u1; [ "$transport" = tcp ] && mode=t1
 last=$(( $(nproc) - 1 ))
 hz=$(getconf CLK_TCK)
 
-cargo build -q --profile "${B2B_PROFILE:-dist}" --example uas --example uas_floor
+cargo build -q --profile "${B2B_PROFILE:-release}" --example uas --example uas_floor
 out=$(mktemp -d)
 pids=()
 cleanup() { [ "${#pids[@]}" = 0 ] || kill "${pids[@]}" 2>/dev/null || true; rm -rf "$out"; }
@@ -20,7 +20,7 @@ trap cleanup EXIT
 
 start() { # name: sets pid and addr
     : >"$out/$1.log" # looked at before the program may have opened it
-    taskset -c 0 "target/${B2B_PROFILE:-dist}/examples/$1" 127.0.0.1:0 >"$out/$1.log" 2>&1 &
+    taskset -c 0 "target/${B2B_PROFILE:-release}/examples/$1" 127.0.0.1:0 >"$out/$1.log" 2>&1 &
     pid=$!
     pids+=("$pid")
     addr=

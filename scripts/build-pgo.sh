@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds `b2b` as it is shipped (`--profile dist`) with rustc's profile-guided optimisation: first an instrumented
+# Builds `b2b` as it is shipped (`--release`) with rustc's profile-guided optimisation: first an instrumented
 # program carries calls, media, registrations and applications on this machine's loopback; the second build uses its
 # profile. docs/benchmarks.md has the gain.
 # usage: scripts/build-pgo.sh
@@ -16,11 +16,11 @@ mkdir -p "$into/counts"
 
 # $1: flags of rustc for every crate, but not for build scripts: hence --target.
 build() {
-    RUSTFLAGS="${RUSTFLAGS:-} $1" cargo build --profile dist --locked --target "$host" --target-dir "$into" --bin b2b
+    RUSTFLAGS="${RUSTFLAGS:-} $1" cargo build --release --locked --target "$host" --target-dir "$into" --bin b2b
 }
 
 build "-Cprofile-generate=$into/counts"
-cp "$into/$host/dist/b2b" "$into/counting"
+cp "$into/$host/release/b2b" "$into/counting"
 
 # Each process writes its profile when it ends. Instrumentation takes time, so exceeded goals (3) do not count here.
 at_work() {
@@ -36,5 +36,5 @@ at_work scripts/soak-apps.sh 1
 "$profdata" merge -o "$into/b2b.profdata" "$into/counts"
 rm -r "$into/counts" "$into/counting"
 build "-Cprofile-use=$into/b2b.profdata"
-cp "$into/$host/dist/b2b" "$into/b2b"
+cp "$into/$host/release/b2b" "$into/b2b"
 ls -l "$into/b2b"

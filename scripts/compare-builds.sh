@@ -4,7 +4,7 @@
 # ratio to the first within each turn.
 # usage: scripts/compare-builds.sh [--rate N] [--calls N] [--runs N] [--held N] [--json file] NAME=BINARY[,HOW]...
 # HOW: `off` keeps no journals (log.call_journals); `forgets` keeps no ended calls, `stores` keeps them in a file.
-# B2B_BINARY makes the calls (target/dist/b2b); B2B_FLOOR, an examples/b2bua_floor, is measured in each turn if it
+# B2B_BINARY makes the calls (target/release/b2b); B2B_FLOOR, an examples/b2bua_floor, is measured in each turn if it
 # exists. Needs two cores, taskset, python3.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -6,6 +6,6 @@
 # taskset and python3.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-cargo build -q --profile "${B2B_PROFILE:-dist}" --bin b2b --example rtp_load
+cargo build -q --profile "${B2B_PROFILE:-release}" --bin b2b --example rtp_load
 ulimit -Sn "$(ulimit -Hn)"
 exec python3 -B scripts/b2bua/hold.py "$@"

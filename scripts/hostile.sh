@@ -13,7 +13,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 case " $* " in
     *" --binary "* | *" --list "* | *" --table "*) ;;
-    *) [ -n "${B2B_BINARY:-}" ] || cargo build -q --profile "${B2B_PROFILE:-dist}" --bin b2b ;;
+    *) [ -n "${B2B_BINARY:-}" ] || cargo build -q --profile "${B2B_PROFILE:-release}" --bin b2b ;;
 esac
 ulimit -Sn "$(ulimit -Hn)"
 exec python3 -B scripts/hostile/run.py "$@"

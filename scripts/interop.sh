@@ -12,7 +12,7 @@ cd "$(dirname "$0")/.."
 case " $* " in
     *" --get-asterisk "*) exec scripts/interop/get-asterisk.sh "${2:?a folder outside of every repository}" ;;
     *" --list "* | *" --binary "*) ;;
-    *) [ -n "${B2B_BINARY:-}" ] || cargo build -q --profile "${B2B_PROFILE:-dist}" --bin b2b ;;
+    *) [ -n "${B2B_BINARY:-}" ] || cargo build -q --profile "${B2B_PROFILE:-release}" --bin b2b ;;
 esac
 if [[ " $* " != *" --list "* ]]; then
     [ "$(id -u)" -eq 0 ] || { echo "scripts/interop.sh: network namespaces need root"; exit 2; }

@@ -4,7 +4,7 @@
 # lost ACKs in calls that a seed chooses; and the same calls without faults. Planted and found faults must be equal,
 # call by call. A run on a machine that was late itself is void, and repeated up to three times.
 # usage: scripts/load-faults.sh [seeds=10] [calls=1000] [calls-per-second=20] [first-seed=1]
-# Two cores: about three minutes per seed, half of one core (B2B_PROFILE=release: less).
+# Two cores: about three minutes per seed, half of one core (B2B_PROFILE=quick: less).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export LOAD_FAULTS_SEEDS=${1:-10} LOAD_FAULTS_CALLS=${2:-1000} LOAD_FAULTS_RATE=${3:-20} LOAD_FAULTS_FIRST=${4:-1}

@@ -14,7 +14,7 @@ free and what a block has started ends with the page. The blocks of a page share
     <!-- before: commands -->         lines of what a reader of this page has already, such as a call that is up
     <!-- not run: reason -->          above a block: why it does not run here
 
-A block fails if one of its commands exits non-zero. `cargo run` and `cargo build --release` mean the given program and
+A block fails if one of its commands exits non-zero. `cargo run` and `cargo build` mean the given program and
 examples. Exit code 77: no namespace can be created here.
 """
 import argparse
@@ -35,8 +35,8 @@ LONGEST_S = 90
 PRINTED = ("<!-- printed -->", "<!-- ladder -->")
 CARGO = """#!/bin/sh
 case "$*" in
-"run --release -- "*) shift 3; exec b2b "$@" ;;
-"build --release") exit 0 ;;
+"run -- "*) shift 2; exec b2b "$@" ;;
+build | "build --release") exit 0 ;;
 "run --example "*) name=$3; shift 3; [ "$1" != -- ] || shift; exec "$B2B_EXAMPLES/$name" "$@" ;;
 esac
 echo "cargo $*: nothing that the book's run has" >&2
@@ -136,9 +136,10 @@ def run(page, program, examples, write, times):
         for part in COPIED:
             (work / part).parent.mkdir(parents=True, exist_ok=True)
             (shutil.copytree if (ROOT / part).is_dir() else shutil.copy)(ROOT / part, work / part)
-        (work / "target/release").mkdir(parents=True)
         tools.mkdir()
-        (work / "target/release/b2b").symlink_to(program)
+        for profile in ("debug", "release"):
+            (work / "target" / profile).mkdir(parents=True)
+            (work / "target" / profile / "b2b").symlink_to(program)
         (tools / "b2b").symlink_to(program)
         (tools / "cargo").write_text(CARGO)
         (tools / "cargo").chmod(0o755)
@@ -217,7 +218,7 @@ def rewrite(page, text, blocks, printed):
 
 def main():
     flags = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    flags.add_argument("--binary", default=ROOT / "target/release/b2b", type=Path)
+    flags.add_argument("--binary", default=ROOT / "target" / os.environ.get("B2B_PROFILE", "debug").replace("dev", "debug") / "b2b", type=Path)
     flags.add_argument("--examples", default=ROOT / "target/debug/examples", type=Path)
     flags.add_argument("--write", action="store_true")
     flags.add_argument("--jobs", default=3, type=int, help="pages at once")
@@ -228,7 +229,7 @@ def main():
         print("no network namespace can be made here")
         sys.exit(77)
     if not given.binary.exists():
-        sys.exit(f"{given.binary} is not there: cargo build --release, or --binary")
+        sys.exit(f"{given.binary} is not there: cargo build, or --binary")
     ran, reasons, failed, again = 0, [], [], []
 
     def timed(page):

@@ -6,4 +6,4 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export SOAK_MINUTES=${1:-30}
-exec cargo test --quiet --release -p b2b-client --test soak -- --nocapture
+exec cargo test --quiet --profile "${B2B_PROFILE:-release}" -p b2b-client --test soak -- --nocapture

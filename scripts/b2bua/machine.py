@@ -23,7 +23,7 @@ from string import Template
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 # Published figures come from the shipped profile; CI uses a quicker build.
-BUILT = ROOT / "target" / os.environ.get("B2B_PROFILE", "dist")
+BUILT = ROOT / "target" / os.environ.get("B2B_PROFILE", "release")
 BINARY = Path(os.environ.get("B2B_BINARY", BUILT / "b2b"))
 LAST_CORE = (os.cpu_count() or 1) - 1
 # A server and its media have their own address, so that nothing else uses any of tens of thousands of ports.

@@ -420,7 +420,7 @@ def main():
 
 def built():
     """The program built by scripts/interop.sh."""
-    return Path(os.environ.get("B2B_BINARY") or f"target/{os.environ.get('B2B_PROFILE', 'dist')}/b2b")
+    return Path(os.environ.get("B2B_BINARY") or f"target/{os.environ.get('B2B_PROFILE', 'release')}/b2b")
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ TRIES = 2
 
 def options():
     parser = argparse.ArgumentParser(prog="scripts/interop.sh")
-    built = ROOT / "target" / os.environ.get("B2B_PROFILE", "dist") / "b2b"
+    built = ROOT / "target" / os.environ.get("B2B_PROFILE", "release") / "b2b"
     parser.add_argument("--quick", action="store_true", help="five minutes, with what Debian 12 packages")
     parser.add_argument("--peers", help="only these, with commas between them")
     parser.add_argument("--only", help="only these scenarios, with commas between them")

@@ -28,8 +28,8 @@ pub fn fixture() -> &'static Path {
         }
         build.args(["build", "--quiet", "--example", "fixture_child", "--target-dir"]);
         build.arg(profile.parent().expect("target"));
-        if profile.ends_with("release") {
-            build.arg("--release");
+        if let Some(name) = profile.file_name().filter(|name| *name != "debug") {
+            build.arg("--profile").arg(name);
         }
         assert!(build.status().expect("cargo").success());
         profile.join("examples/fixture_child")

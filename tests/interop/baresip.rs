@@ -1,5 +1,5 @@
 //! baresip calls the sink and is called by the source; received audio is compared with sent audio.
-//! `cargo test --release -- --ignored interop`; needs `baresip` (Debian: baresip-core).
+//! `cargo test -- --ignored interop`; needs `baresip` (Debian: baresip-core).
 
 use std::thread;
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! The client library and the scripted phone with third-party programs: Debian's baresip in each codec, both
 //! ways, over UDP and TLS; hold and transfer verified on the wire; SIPp both ways.
-//! `cargo test --release --test program interop::client:: -- --ignored` needs `baresip` (baresip-core),
+//! `cargo test --test program interop::client:: -- --ignored` needs `baresip` (baresip-core),
 //! `sipp` (sip-tester) and `tshark`.
 
 use std::fs;

@@ -1,5 +1,5 @@
 //! SIPp's scenarios in the load role against SIPp itself.
-//! `cargo test --release --test program interop::load:: -- --ignored --test-threads 1`; needs `sipp` (Debian:
+//! `cargo test --test program interop::load:: -- --ignored --test-threads 1`; needs `sipp` (Debian:
 //! sip-tester), whose built-in scenarios come from the installed program.
 
 use std::fs;

@@ -1,5 +1,5 @@
 //! Hostile messages at the port of a sink that is in a call: the call is not affected.
-//! `cargo test --release -- --ignored interop`.
+//! `cargo test -- --ignored interop`.
 
 use std::fs;
 use std::io::{Read, Write};

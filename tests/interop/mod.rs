@@ -1,6 +1,6 @@
 //! Tests with third-party programs: SIPp, baresip, tshark, Chromium. They are ignored by default, because the
 //! programs have to be installed:
-//! `cargo test --release --test program interop:: -- --ignored --test-threads 1`.
+//! `cargo test --test program interop:: -- --ignored --test-threads 1`.
 
 mod b2bua;
 mod baresip;

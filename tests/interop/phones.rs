@@ -1,6 +1,6 @@
 //! docs/phones.md as a test: three of Debian's baresips register at the b2b of `plans/b2bua.toml` and call,
 //! hold, resume and transfer. The audio they heard and the messages on the wire are checked.
-//! `cargo test --release -- --ignored interop_phones`; needs `baresip` (Debian: baresip-core) and `tshark`.
+//! `cargo test -- --ignored interop_phones`; needs `baresip` (Debian: baresip-core) and `tshark`.
 
 use std::fs;
 use std::net::SocketAddr;

@@ -1,5 +1,5 @@
 //! SIPp calls the roles, and the roles call SIPp, with RTP in both directions.
-//! `cargo test --release -- --ignored interop`; needs `sipp` (Debian: sip-tester).
+//! `cargo test -- --ignored interop`; needs `sipp` (Debian: sip-tester).
 
 use std::path::Path;
 

@@ -1,6 +1,6 @@
 //! Calls with SRTP: between two agents, directly and through the server, and between an agent and baresip
 //! (module `srtp`), both ways. The received audio is compared with the sent audio.
-//! `cargo test --release --test program interop::srtp:: -- --ignored` needs `baresip` (Debian: baresip-core).
+//! `cargo test --test program interop::srtp:: -- --ignored` needs `baresip` (Debian: baresip-core).
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};

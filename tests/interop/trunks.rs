@@ -1,6 +1,6 @@
 //! Messages that provider profiles must and must never send: one server with a gateway of each profile,
 //! emulated providers with names (DNS, TLS, TCP, UDP), and tshark, which decrypts TLS with the providers' key
-//! log. `cargo test --release --test program interop::trunks -- --ignored` needs `tshark`.
+//! log. `cargo test --test program interop::trunks -- --ignored` needs `tshark`.
 //!
 //! The providers are emulated here: the test proves what is sent, not what a real provider accepts.
 

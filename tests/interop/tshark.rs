@@ -1,5 +1,5 @@
 //! tshark's own analysis of the main job, 60 seconds and more: nothing lost, no discontinuity, packets on
-//! time. Run it on a quiet machine, with a release build: `cargo test --release -- --ignored interop_tshark`.
+//! time. Run it on a quiet machine, with a release build: `cargo test -- --ignored interop_tshark`.
 
 use std::path::Path;
 use std::process::Command;

@@ -1,5 +1,5 @@
 //! SIPp on both sides of the b2bua, with scenarios of `tests/sipp`.
-//! `cargo test --release --test program interop::b2bua:: -- --ignored --test-threads 1`; needs `sipp`
+//! `cargo test --test program interop::b2bua:: -- --ignored --test-threads 1`; needs `sipp`
 //! (Debian: sip-tester) and `tshark`.
 
 mod dialling;

@@ -1,6 +1,6 @@
 //! The page in Chromium, during calls of b2b's own phones: its content, by keyboard, on a mobile phone, in
 //! dark and light, with hostile names, and when the server is unavailable.
-//! `cargo test --release --test program interop::page:: -- --ignored` needs `chromium`. With
+//! `cargo test --test program interop::page:: -- --ignored` needs `chromium`. With
 //! `B2B_WRITE_DOCS=1` it writes the screenshots of docs/page.md.
 
 mod browser;
