@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds what is shipped into target/shipped/files: the Debian package, the one of its symbols, the bill of materials and
-# the SHA-256 sums. Two builds of one commit by one Rust are the same to the octet, wherever the checkout is.
+# the SHA-256 sums.
 # usage: scripts/build-release.sh
 # Needs dpkg-deb, binutils, python3.
 set -euo pipefail

@@ -13,7 +13,7 @@ pub const MAX_LEN: usize = 28 + 24 + 8 + 2 + MAX_CNAME + 4 + 8;
 /// Octets of the longest canonical name.
 pub const MAX_CNAME: usize = 64;
 
-/// Why bytes are not a compound RTCP packet (RFC 3550 A.2).
+/// Why bytes are not RTCP (RFC 3550 A.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RtcpError {
     /// Fewer than the eight octets of header and SSRC.

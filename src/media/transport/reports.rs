@@ -28,7 +28,7 @@ pub struct RtcpStats {
     pub sent: u32,
     /// Compound packets received and read.
     pub received: u32,
-    /// Received packets that were not compound RTCP, or from an unknown source.
+    /// Received packets that were not RTCP, or from an unknown source.
     pub refused: u32,
     /// Round-trip time to the far end, ms.
     pub rtt_ms: Option<f64>,
@@ -191,7 +191,7 @@ impl Reports {
     }
 
     /// Processes a compound packet of the far end, received at this time; `ours` is our SSRC.
-    /// Returns the sender's SSRC; `None` if it is not a compound packet, which is counted.
+    /// Returns the sender's SSRC; `None` if it is not RTCP, which is counted.
     pub fn received(&mut self, (wall, at): (NtpTime, u64), datagram: &[u8], ours: u32) -> Option<u32> {
         let Ok(received) = rtcp::parse(datagram, ours) else {
             self.stats.refused += 1;
