@@ -283,9 +283,9 @@ fn header(format: WavFormat, data_bytes: u32) -> [u8; LONGEST_HEADER] {
     header
 }
 
-#[cfg(any(test, feature = "harness"))]
 impl WavFile {
-    /// A file on a disk that has become full since the file was created.
+    /// A file on a disk that has become full since the file was created, for tests.
+    #[doc(hidden)]
     pub fn on_a_full_disk(path: &Path, format: WavFormat) -> Self {
         let full = File::options().write(true).open("/dev/full").expect("Linux");
         WavFile { file: full, ..Self::create(path, format).expect("created") }

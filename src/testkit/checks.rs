@@ -41,7 +41,7 @@ impl Harness {
 
     /// How often each entry of the state tables was used.
     pub fn rows(&self) -> &Rows {
-        self.switch.rows()
+        self.switch.rows().expect("a switch in hand counts")
     }
 
     /// The resources that a party's endpoint holds.

@@ -51,7 +51,6 @@ impl CallHistory {
     }
 
     /// The memory of a call's history, in bytes.
-    #[cfg(feature = "testkit")]
     pub(crate) fn bytes(&self, call: CallId) -> usize {
         self.entries.get(&call).map_or(0, |entry| entry.bytes())
     }

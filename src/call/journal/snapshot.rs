@@ -112,7 +112,7 @@ impl Snapshot {
     }
 
     /// The snapshot with modified records, as of a program that behaves differently, or of an attacker.
-    #[cfg(feature = "testkit")]
+    #[doc(hidden)]
     pub fn with_records(mut self, change: impl FnOnce(&mut Vec<u8>)) -> Self {
         change(&mut self.records);
         self

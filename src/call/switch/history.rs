@@ -182,7 +182,7 @@ impl Switch {
     }
 
     /// Memory taken by a call's history, including its journal.
-    #[cfg(feature = "testkit")]
+    #[doc(hidden)]
     pub fn history_bytes(&self, call: CallId) -> usize {
         self.history.bytes(call)
     }

@@ -102,7 +102,7 @@ mod steering;
 mod stepping;
 mod table;
 mod tasks;
-#[cfg(feature = "testkit")]
+#[doc(hidden)]
 pub mod testkit;
 mod transfer;
 mod variables;
@@ -240,8 +240,8 @@ pub struct Switch {
     takes: TakesCalls,
     counters: SwitchCounters,
     journaling: journaling::Journaling,
-    #[cfg(feature = "testkit")]
-    rows: testkit::Rows,
+    /// What `b2b-testkit` counts.
+    rows: Option<Box<testkit::Rows>>,
 }
 
 impl Switch {
@@ -276,8 +276,7 @@ impl Switch {
             takes: TakesCalls::All,
             counters: SwitchCounters::default(),
             journaling,
-            #[cfg(feature = "testkit")]
-            rows: testkit::Rows::default(),
+            rows: None,
         };
         (switch, receiver)
     }

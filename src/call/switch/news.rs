@@ -39,8 +39,9 @@ impl Switch {
         self.record_step(t, leg, event);
         let Some(it) = self.calls.leg_mut(leg) else { return self.counters.impossible("advance_leg") };
         let call = it.call;
-        #[cfg(feature = "testkit")]
-        self.rows.leg(it.life.state(), event);
+        if let Some(rows) = &mut self.rows {
+            rows.leg(it.life.state(), event);
+        }
         match it.life.advance(event, t.now) {
             Ok((from, to)) => {
                 if to == LegState::Answered {
@@ -65,8 +66,9 @@ impl Switch {
             return false;
         };
         let from = it.state;
-        #[cfg(feature = "testkit")]
-        self.rows.call(from, event);
+        if let Some(rows) = &mut self.rows {
+            rows.call(from, event);
+        }
         match call_fsm::next(from, event) {
             Ok(to) => {
                 it.state = to;
@@ -93,8 +95,9 @@ impl Switch {
         let bridge = self.calls.get_mut(call).and_then(|it| it.bridge.as_mut());
         let Some(it) = bridge else { return self.counters.late() };
         let (bridge, from) = (it.id, it.state);
-        #[cfg(feature = "testkit")]
-        self.rows.bridge(from, event);
+        if let Some(rows) = &mut self.rows {
+            rows.bridge(from, event);
+        }
         match bridge_fsm::next(from, event) {
             Ok(to) => {
                 it.state = to;

@@ -1,5 +1,5 @@
 //! What `b2b-testkit` needs to drive a switch in place of `driver`: the commands of its service, carried out
-//! when the test decides (feature `testkit`).
+//! when the test decides. A build with a feature for it would be a second one, of this crate and of all above it.
 
 use std::fmt::Debug;
 
@@ -16,7 +16,7 @@ use crate::leg_fsm::{self, LegEvent, LegState};
 /// Commands of a switch's [`CallService`](crate::service::CallService) that are not carried out yet.
 pub struct Commands(mpsc::UnboundedReceiver<Command>);
 
-/// How often each cell of the state tables was used. A build without this feature does not count.
+/// How often each cell of the state tables was used. Only a switch [in hand](Switch::in_hand) counts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rows {
     legs: [[u64; LegEvent::ALL.len()]; LegState::ALL.len()],
@@ -110,13 +110,14 @@ fn list<S: Debug + Copy, E: Debug + Copy, X>(
 
 impl Switch {
     /// How often each cell of the state tables was used.
-    pub fn rows(&self) -> &Rows {
-        &self.rows
+    pub fn rows(&self) -> Option<&Rows> {
+        self.rows.as_deref()
     }
 
     /// A switch without calls, and the commands that its service will send.
     pub fn in_hand(config: SwitchConfig, parts: SwitchParts) -> (Self, Commands) {
-        let (switch, commands) = Switch::new(config, parts);
+        let (mut switch, commands) = Switch::new(config, parts);
+        switch.rows = Some(Box::default());
         (switch, Commands(commands))
     }
 

@@ -116,9 +116,9 @@ pub struct ServerTransactionId {
     pub(crate) slot: u32,
 }
 
-#[cfg(feature = "harness")]
 impl ServerTransactionId {
     /// An id that no endpoint has issued, for tests.
+    #[doc(hidden)]
     pub fn of_nobody() -> Self {
         ServerTransactionId { slot: 1, generation: 1 }
     }

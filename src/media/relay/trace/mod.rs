@@ -137,7 +137,7 @@ impl PacketTrace {
     }
 
     /// Adds synthetic packets, for tests of code that holds traces.
-    #[cfg(any(test, feature = "harness"))]
+    #[doc(hidden)]
     pub fn fill(&self, octets: usize) {
         let nobody = SocketAddr::from(([192, 0, 2, 1], 4_000));
         for _ in 0..octets / 1_000 {
