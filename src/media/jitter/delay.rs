@@ -5,9 +5,11 @@ use super::MS;
 
 /// The lowest transit is taken over the last one to two windows.
 const WINDOW: i64 = 2_000 * MS;
-/// Buckets of the spread histogram: 5 ms each, the last one takes the rest.
+/// Buckets of the spread histogram: 5 ms each, the last ones 20 ms each, for whole bursts of a stalling network; the
+/// very last one takes the rest.
 const BUCKETS: usize = 64;
-const BUCKET: i64 = 5 * MS;
+const FINE: (usize, i64) = (46, 5 * MS);
+const COARSE: i64 = 20 * MS;
 /// Weight of one packet once the histogram is filled: it decays over 400 packets, 8 s.
 const FORGET: f32 = 1.0 / 400.0;
 /// Share of arrivals that must be in time: a single network stall falls in the rest, two within
@@ -19,10 +21,13 @@ const TOGETHER: i64 = 5 * MS;
 const SETTLED: u32 = 50;
 /// A frame needs its last packet up to one packet time after its first: room for that.
 const FRAME_TIME: i64 = 20 * MS;
-/// Maximum target delay, unless the minimum is longer.
-const LONGEST: i64 = 300 * MS;
-/// How fast the target delay falls: 0.1 ms per packet, 5 ms a second.
+/// Maximum target delay, unless the minimum is longer: bursts of half a second. Who hears all of it half a second late
+/// can still talk; who hears a part of it cannot.
+const LONGEST: i64 = 560 * MS;
+/// How fast the target delay falls: 0.1 ms per packet, 5 ms a second; five times as fast while it is beyond what people
+/// talk with easily.
 const FALL: i64 = MS / 10;
+const EASY: i64 = 300 * MS;
 
 #[derive(Debug, Clone)]
 pub(super) struct DelayEstimator {
@@ -76,8 +81,7 @@ impl DelayEstimator {
         for bucket in &mut self.spread {
             *bucket *= 1.0 - weight;
         }
-        let bucket = ((behind / BUCKET) as usize).min(BUCKETS - 1);
-        self.spread[bucket] += weight;
+        self.spread[bucket_of(behind)] += weight;
         if self.packets >= SETTLED {
             self.adapt();
         }
@@ -89,9 +93,10 @@ impl DelayEstimator {
             share += bucket;
             share >= IN_TIME
         });
-        let edge = (in_time.unwrap_or(BUCKETS - 1) as i64 + 1) * BUCKET;
+        let edge = end_of(in_time.unwrap_or(BUCKETS - 1));
         let wanted = (edge + FRAME_TIME).min(LONGEST).max(self.least);
-        self.target = wanted.max(self.target - FALL);
+        let fall = if self.target > EASY { 5 * FALL } else { FALL };
+        self.target = wanted.max(self.target - fall);
     }
 
     /// The transit of an undisturbed packet, ns.
@@ -106,4 +111,19 @@ impl DelayEstimator {
     pub fn target(&self) -> i64 {
         self.target
     }
+}
+
+/// The bucket of a packet that is this much behind the lowest transit, ns.
+fn bucket_of(behind: i64) -> usize {
+    let (fine, width) = FINE;
+    let beyond = behind - fine as i64 * width;
+    let bucket = if beyond < 0 { behind / width } else { fine as i64 + beyond / COARSE };
+    (bucket as usize).min(BUCKETS - 1)
+}
+
+/// The largest delay in a bucket, ns.
+fn end_of(bucket: usize) -> i64 {
+    let (fine, width) = FINE;
+    let next = bucket + 1;
+    next.min(fine) as i64 * width + next.saturating_sub(fine) as i64 * COARSE
 }
