@@ -13,12 +13,15 @@ const JITTER_MS: u32 = 40;
 /// The receiver of one party. About 20 KB if only G.711 is received at 8 kHz, otherwise 60 KB.
 pub struct RoomReceiver {
     buffer: JitterBuffer,
+    /// It has received what the room says.
+    spoken_to: bool,
 }
 
 impl RoomReceiver {
     /// A receiver in its initial state; `epoch` is any earlier time.
     pub fn new(epoch: Instant, rate_hz: u32, voice: &Voice) -> Self {
-        let mut receiver = RoomReceiver { buffer: JitterBuffer::new(epoch, JITTER_MS, rate_hz) };
+        let mut receiver =
+            RoomReceiver { buffer: JitterBuffer::new(epoch, JITTER_MS, rate_hz), spoken_to: false };
         receiver.listen(voice);
         receiver
     }
@@ -26,6 +29,13 @@ impl RoomReceiver {
     /// Sets the codecs that the party may send.
     pub fn listen(&mut self, voice: &Voice) {
         self.buffer.receive(voice.codecs());
+    }
+
+    /// Whether the party has put the room on hold: it received once, and no longer does (RFC 3264 §8.4). The music that it
+    /// sends meanwhile is not for the room. A party that never receives is a speaker.
+    pub fn is_on_hold(&mut self, receives: bool) -> bool {
+        self.spoken_to |= receives;
+        self.spoken_to && !receives
     }
 
     /// Processes a packet; returns whether it was used.

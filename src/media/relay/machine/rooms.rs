@@ -140,6 +140,9 @@ impl Machine {
         }
         let Endpoint { stage: Some(stage), far, drops, .. } = endpoint else { return };
         let (Some(receiver), Some(remote)) = (&mut stage.receiver, &far.remote) else { return };
+        if receiver.is_on_hold(remote.receives) {
+            return;
+        }
         let Some(header) = Header::read(datagram) else { return };
         let payload = datagram.get(header.payload..header.payload + header.payload_len).unwrap_or_default();
         let taken = receiver.packet(now.at, &remote.voice, &header, payload);

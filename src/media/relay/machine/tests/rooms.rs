@@ -177,6 +177,25 @@ fn muted_deaf_gone_and_back() {
 }
 
 #[test]
+fn the_music_of_who_holds_the_room_is_for_nobody_and_a_mere_speaker_is_heard() {
+    let mut hall = Hall::new(16_000, &[Codec::Pcmu, Codec::Opus, Codec::G722]);
+    let describe = |hall: &mut Hall, slot: u32, receives: bool| {
+        let codec = hall.parties[slot as usize].codec;
+        let there = Remote { voice: voice(codec, 20), receives, ..remote(slot) };
+        hall.lab.command(Command::Describe { id: id(slot), remote: there });
+    };
+    describe(&mut hall, 2, false);
+    hall.talk(40, &[0, 1, 2]);
+    assert_eq!([hall.hears(0), hall.hears(1)], [[1, 2], [0, 2]], "a microphone that never receives");
+    describe(&mut hall, 1, false);
+    hall.talk(40, &[0, 1, 2]);
+    assert_eq!(hall.hears(0), [2], "who holds plays music");
+    describe(&mut hall, 1, true);
+    hall.talk(40, &[0, 1, 2]);
+    assert_eq!([hall.hears(0), hall.hears(1)], [[1, 2], [0, 2]]);
+}
+
+#[test]
 fn each_leg_has_one_stream_whether_it_speaks_or_listens() {
     let mut hall = Hall::new(8_000, &[Codec::Pcma; 6]);
     let mut sent = Vec::new();
