@@ -202,3 +202,17 @@ fn comfort_noise_of_two_who_have_it_passes_as_it_is() {
         assert_eq!((way.payload_types.get(13), way.noise), (Some(13), None));
     }
 }
+
+#[test]
+fn events_that_nobody_has_named_are_heard_under_their_usual_number_if_it_is_free() {
+    let heard = |rules, types: &str, lines: &str| -> Vec<(u8, u32)> {
+        let mut alone = side(3, rules);
+        local_answer(&mut alone, &said(types, lines), &PairPolicy::default()).unwrap();
+        alone.remote().unwrap().telephone_events.iter().collect()
+    };
+    let usual = AudioRules::default;
+    assert_eq!(heard(usual(), "8", ""), [(101, 8_000)]);
+    assert_eq!(heard(usual(), "8 96", "a=rtpmap:96 telephone-event/8000\r\n"), [(96, 8_000)]);
+    assert_eq!(heard(usual(), "101 8", "a=rtpmap:101 opus/48000/2\r\n"), [], "it is Opus here");
+    assert_eq!(heard(digits(DtmfMode::Info), "8", ""), []);
+}

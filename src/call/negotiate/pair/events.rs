@@ -1,7 +1,7 @@
 //! All payload types of `telephone-event` in a session: a payload type keeps its meaning for the whole
 //! session (RFC 3264 §8.3.2), and a remote party may use one of an earlier description.
 
-use super::super::telephone_event;
+use super::super::{TELEPHONE_EVENT_PT, telephone_event};
 use b2b_media::remote::MOST_EVENTS;
 use b2b_sdp::{AudioMedia, Format};
 
@@ -44,4 +44,11 @@ impl ToldEvents {
 fn numbers(told: &AudioMedia) -> impl Iterator<Item = (u8, u32)> {
     let events = told.formats.iter().filter(|format| format.is_telephone_event());
     events.map(|format| (format.payload_type, format.clock_rate))
+}
+
+/// The events of a party that sends some although neither description names them: they have the usual number, unless
+/// that is another format's.
+pub(super) fn unnamed(told: &AudioMedia, own: &AudioMedia, clock_rate: u32) -> Option<(u8, u32)> {
+    let is_free = [told, own].iter().all(|it| it.format(TELEPHONE_EVENT_PT).is_none());
+    is_free.then_some((TELEPHONE_EVENT_PT, clock_rate))
 }

@@ -227,6 +227,11 @@ impl Side {
         let rtcp_mux = sent.rtcp_mux && audio.rtcp_mux;
         let rate = audio.formats.iter().find(|format| formats::is_speech(format))?.clock_rate;
         let takes = formats::shared_events(&sent, &audio, rate);
+        let unnamed = events::unnamed(&sent, &audio, rate).filter(|_| self.audio.digits.has_events());
+        let mut telephone_events = EventTypes::new(self.told_events.with(&sent));
+        if telephone_events == EventTypes::EMPTY {
+            telephone_events = EventTypes::new(unnamed);
+        }
         Some(Remote {
             rtp: audio.rtp(),
             awaited: audio.host.is_some(),
@@ -234,7 +239,7 @@ impl Side {
             rtcp_mux,
             receives: !audio.is_hold(),
             sends: audio.direction.has_send() && sent.direction.has_recv() && sent.rtp() == self.rtp,
-            telephone_events: EventTypes::new(self.told_events.with(&sent)),
+            telephone_events,
             takes_event: takes.map(|format| (format.payload_type, format.clock_rate)),
             takes_tones: takes.is_none() && self.audio.digits.has_tones(),
             voice,
