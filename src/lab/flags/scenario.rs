@@ -19,11 +19,11 @@ impl Flags {
         let mut keys = plan.load.scenario_keys.clone();
         keys.extend(lab.scenario_key.iter().cloned());
         let rtp_echo = lab.rtp_echo || plan.load.rtp_echo;
+        let fields = lab.scenario_fields.as_ref().or(plan.load.scenario_fields.as_ref());
         let Some(path) = lab.scenario.as_ref().or(plan.load.scenario.as_ref()) else {
-            if !keys.is_empty() || rtp_echo {
-                return Err(usage(
-                    "--scenario-key and --rtp-echo are for scenarios; add --scenario FILE.xml".to_owned(),
-                ));
+            if !keys.is_empty() || rtp_echo || fields.is_some() {
+                let message = "--scenario-key, --scenario-fields and --rtp-echo are for scenarios; add --scenario FILE.xml";
+                return Err(usage(message.to_owned()));
             }
             return Ok(None);
         };
@@ -54,7 +54,9 @@ impl Flags {
                 "scenarios have no SRTP; remove srtp =, or use steps: --caller, --callee".to_owned(),
             ));
         }
-        let scenario = Arc::new(sipp::read(path, &keys).map_err(|error| usage(error.to_string()))?);
+        let wrong = |error: sipp::ScenarioError| usage(error.to_string());
+        let fields = fields.map(|path| sipp::fields::read(path, &keys)).transpose().map_err(wrong)?;
+        let scenario = Arc::new(sipp::read(path, &keys, fields).map_err(wrong)?);
         if scenario.calls() && target.is_empty() {
             return Err(usage(format!(
                 "{}: it calls, as its first message is a <send>; add --target, like sip:1000@127.0.0.1:5060",

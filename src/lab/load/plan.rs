@@ -143,6 +143,8 @@ pub struct Table {
     pub scenario: Option<PathBuf>,
     /// Values of its custom keywords.
     pub scenario_keys: BTreeMap<String, String>,
+    /// Values of its `[field0]`, `[field1]` …, a line for each call.
+    pub scenario_fields: Option<PathBuf>,
     /// Whether RTP to `[media_port]` of a scenario is echoed.
     pub rtp_echo: bool,
     /// The address in session descriptions, in place of the one that RTP binds to.

@@ -33,6 +33,8 @@ pub enum CallEffect {
     Media(Media, Option<SocketAddr>),
     /// A log line.
     Log(String),
+    /// No further calls are to begin.
+    StopRun,
     /// An event for the figures.
     Happened(Happening),
     /// All steps are done, or one failed. It may still have to answer retransmissions.

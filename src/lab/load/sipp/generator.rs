@@ -277,6 +277,7 @@ impl Generator {
             media: SocketAddr::new(local.ip(), shared),
             own_media: rtp.as_ref().and_then(|rtp| rtp.port().ok()),
             account: self.account(number),
+            fields: self.scenario.fields.as_ref().map(|fields| fields.line(number, self.chance.next_u64())),
         };
         let chance = SmallRng::seed_from_u64(self.chance.next_u64());
         let mut instance = Instance::new(self.scenario.clone(), place, call_id, self.config.holding, chance);
@@ -365,6 +366,7 @@ impl Generator {
                     rtp.perform(&media, to, now);
                 }
             }
+            CallEffect::StopRun => self.stopping = true,
             CallEffect::Log(text) => tracing::info!("{} {}: {text}", call.told.side, call.told.number),
             CallEffect::Happened(what) => self.happened(id, what, now),
             CallEffect::Over(outcome) => {

@@ -230,6 +230,10 @@ impl Instance {
                     .known
                     .text(text, at)
                     .map_or_else(|why| why, |text| String::from_utf8_lossy(&text).into_owned())),
+                Action::StopRun => {
+                    out.push(CallEffect::StopRun);
+                    Ok(())
+                }
                 Action::Media(media) => {
                     out.push(CallEffect::Media(media.clone(), self.known.session));
                     Ok(())

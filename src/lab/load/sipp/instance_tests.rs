@@ -10,6 +10,7 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
 use super::effects::{CallEffect, CallEvent, Happening};
+use super::fields;
 use super::instance::Instance;
 use super::known::Place;
 use super::read::parse;
@@ -27,6 +28,7 @@ struct Scene {
     logged: Vec<String>,
     outcome: Option<Outcome>,
     gone: bool,
+    stopped: bool,
 }
 
 const HEAD: &str = "Via: SIP/2.0/UDP [local_ip]:[local_port];branch=[branch]\nFrom: <sip:a@[local_ip]>;tag=f\n\
@@ -38,7 +40,9 @@ impl Scene {
     fn new(steps: &str, call_id: Option<&str>) -> Scene {
         let text =
             format!("<scenario>\n{}\n</scenario>", steps.replace("HEAD", HEAD).replace("REPLY", REPLY));
-        let scenario = parse(Path::new("made.xml"), &text, &BTreeMap::new()).unwrap();
+        let fields = fields::parse("SEQUENTIAL\n1000;b [call_number]\n", &BTreeMap::new()).unwrap();
+        let line = fields.line(1, 0);
+        let scenario = parse(Path::new("made.xml"), &text, &BTreeMap::new(), Some(fields)).unwrap();
         let place = Place {
             number: 1,
             run: 7,
@@ -49,6 +53,7 @@ impl Scene {
             media: ([127, 0, 0, 1], 6_000).into(),
             own_media: Some(6_002),
             account: Some(("ann".to_owned(), "secret".to_owned())),
+            fields: Some(line),
         };
         let call_id = call_id.map(|it| Bytes::copy_from_slice(it.as_bytes()));
         let chance = SmallRng::seed_from_u64(1);
@@ -62,6 +67,7 @@ impl Scene {
             logged: Vec::new(),
             outcome: None,
             gone: false,
+            stopped: false,
         };
         scene.step(CallEvent::Begin);
         scene
@@ -78,6 +84,7 @@ impl Scene {
                 CallEffect::Happened(what) => self.happened.push(what),
                 CallEffect::Over(outcome) => self.outcome = Some(outcome),
                 CallEffect::Gone => self.gone = true,
+                CallEffect::StopRun => self.stopped = true,
                 CallEffect::Media(..) => {}
             }
         }
@@ -453,4 +460,20 @@ fn the_response_to_an_invite_counts_as_the_answer_whatever_came_since() {
     scene.comes("INVITE sip:b SIP/2.0", "1 INVITE", "");
     scene.comes("PRACK sip:b SIP/2.0", "2 PRACK", "");
     assert_eq!(scene.happened, [Happening::Answered]);
+}
+
+#[test]
+fn a_call_has_its_fields_with_their_keywords_and_a_command_ends_the_run_or_the_call() {
+    let steps = |command: &str| {
+        format!(
+            "<send><![CDATA[\nOPTIONS sip:[field0]@[remote_ip] SIP/2.0\nHEADCSeq: 1 OPTIONS\nSubject: a[field1]c\n]]></send>\n\
+             <nop><action><exec int_cmd=\"{command}\"/></action></nop>\n<recv response=\"200\"/>"
+        )
+    };
+    let scene = Scene::new(&steps("stop_gracefully"), None);
+    assert!(scene.sent[0].starts_with("OPTIONS sip:1000@127.0.0.2 SIP/2.0\r\n"), "{}", scene.sent[0]);
+    assert!(scene.sent[0].contains("\r\nSubject: ab 1c\r\n"), "{}", scene.sent[0]);
+    assert!(scene.stopped && scene.outcome.is_none(), "the call goes on");
+    let scene = Scene::new(&steps("stop_call"), None);
+    assert_eq!((scene.failure().1, scene.stopped), ("int_cmd stop_call", false));
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 
+use super::fields::Line;
 use super::template::{Keyword, Piece, Start, Template};
 use super::variables::{Value, Variables};
 use b2b_sdp::SessionDescription;
@@ -31,6 +32,8 @@ pub struct Place {
     pub own_media: Option<u16>,
     /// User and password for `[authentication]`.
     pub account: Option<(String, String)>,
+    /// The values of `[field0]`, `[field1]` …
+    pub fields: Option<Line>,
 }
 
 /// The values that a call knows.
@@ -244,6 +247,13 @@ impl Known {
             },
             Keyword::Variable(at) => {
                 out.extend(self.variables.get(*at).map(Value::written).unwrap_or_default());
+                return Ok(true);
+            }
+            Keyword::Field(number) => {
+                // A file whose lines have fewer fields is refused.
+                if let Some(field) = place.fields.clone().as_deref().and_then(|line| line.get(*number)) {
+                    self.line(field, (step, len), out)?;
+                }
                 return Ok(true);
             }
             Keyword::Authentication { user, password } => {

@@ -3,6 +3,7 @@
 //! - `element`, `read`, `read_actions`: XML → `scenario`; anything outside the subset is refused with its
 //!   line
 //! - `well_formed`: what SIPp reads although it is not XML
+//! - `fields`: SIPp's file of values
 //! - `template`: messages with their keywords; `variables`: what calls compute
 //! - `instance`: a call as a state machine, `effects`: its events and effects; `known`: its values and messages; `ereg`: its searches; `seen`:
 //!   received messages; `retransmission`: its retransmissions; `ending`: the last messages of a failed call
@@ -12,6 +13,7 @@ mod effects;
 mod element;
 mod ending;
 mod ereg;
+pub mod fields;
 mod generator;
 mod instance;
 #[cfg(test)]

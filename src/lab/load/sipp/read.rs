@@ -8,6 +8,7 @@ use regex::bytes::{Regex, RegexBuilder};
 use roxmltree::{Document, ParsingOptions};
 
 use super::element::{Element, Fault, Lines, ScenarioError};
+use super::fields::Fields;
 use super::read_actions::actions;
 use super::scenario::{
     Action, Deed, Length, Media, Next, Optional, Receive, Scenario, Sending, Step, Variable, Wanted,
@@ -32,12 +33,16 @@ const REFUSED: [(&str, &str); 4] = [
 ///
 /// # Errors
 /// See [`ScenarioError`].
-pub fn read(path: &Path, keys: &BTreeMap<String, String>) -> Result<Scenario, ScenarioError> {
+pub fn read(
+    path: &Path,
+    keys: &BTreeMap<String, String>,
+    fields: Option<Fields>,
+) -> Result<Scenario, ScenarioError> {
     let octets = std::fs::read(path).map_err(|error| ScenarioError::Read { path: path.to_owned(), error })?;
     // SIPp's own files declare ISO-8859-1, whose octets equal the first code points
     let text = String::from_utf8(octets)
         .unwrap_or_else(|error| error.as_bytes().iter().map(|octet| char::from(*octet)).collect());
-    parse(path, &text, keys).map_err(|faults| ScenarioError::Lines { path: path.to_owned(), faults })
+    parse(path, &text, keys, fields).map_err(|faults| ScenarioError::Lines { path: path.to_owned(), faults })
 }
 
 /// Maximum nodes of a scenario, and maximum attributes of an element: each is compared with all others.
@@ -80,6 +85,7 @@ pub(super) fn parse(
     path: &Path,
     text: &str,
     keys: &BTreeMap<String, String>,
+    fields: Option<Fields>,
 ) -> Result<Scenario, Vec<Fault>> {
     let text = &well_formed(text);
     // SIPp's scenarios name sipp.dtd, which is not fetched
@@ -141,7 +147,8 @@ pub(super) fn parse(
     let set = |name: &String| keys.get(name).filter(|_| shared.contains(name));
     let variables = names.iter().map(|name| Some(Value::Text(set(name)?.as_bytes().to_vec()))).collect();
     let shared = (0..names.len()).filter(|at| shared.contains(&names[*at])).collect();
-    let scenario = Scenario { path: path.to_owned(), steps, variables, shared, own_media, has_invite };
+    let path = path.to_owned();
+    let scenario = Scenario { path, steps, variables, shared, fields, own_media, has_invite };
     check(&scenario, root).map_err(one)?;
     Ok(scenario)
 }
@@ -181,6 +188,20 @@ fn labels(root: Element<'_, '_>) -> Result<Labels, Fault> {
 fn check(scenario: &Scenario, root: Element<'_, '_>) -> Result<(), Fault> {
     if !scenario.steps.iter().any(|step| matches!(step.deed, Deed::Send(_) | Deed::Receive(_))) {
         return Err(root.fault("nothing is sent or received; write a <send> or <recv>"));
+    }
+    for step in &scenario.steps {
+        let Some(highest) = step.highest_field() else { continue };
+        let columns = scenario.fields.as_ref().map(Fields::columns);
+        let reason = match columns {
+            Some(columns) if highest < columns => continue,
+            Some(columns) => {
+                format!("[field{highest}]: the file of fields has lines with {columns}; write more")
+            }
+            None => {
+                format!("[field{highest}] has its value from a file; add --scenario-fields FILE, SIPp's -inf")
+            }
+        };
+        return Err((step.line, reason));
     }
     // The first optional <recv> of those that wait for a further step.
     let mut optional: Option<&Step> = None;

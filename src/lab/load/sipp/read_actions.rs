@@ -13,7 +13,7 @@ use super::variables::{ARITHMETIC, COMPARISONS, Comparison, Computation, Operand
 pub const PACKET: usize = 160;
 
 /// Actions outside the subset, and their replacements.
-const REFUSED: [(&str, &str); 5] = [
+const REFUSED: [(&str, &str); 4] = [
     (
         "play_pcap_audio",
         "write rtp_stream=\"FILE,-1,0,PCMU/8000\", with the octets of G.711 or G.722 in FILE",
@@ -23,7 +23,6 @@ const REFUSED: [(&str, &str); 5] = [
         "play_dtmf",
         "write rtp_stream with a file of the tones, or say it in steps: --caller \"dial …; press 12\"",
     ),
-    ("int_cmd", "write next=\"…\" to a label at the end; SIGTERM ends the run"),
     ("command", "programs are not started; write <log message=\"…\"/>"),
 ];
 
@@ -42,12 +41,15 @@ pub fn actions(reading: &mut Reading<'_>, step: Element<'_, '_>) -> Result<Vec<A
                 element.only(&["assign_to", "value"])?;
                 Action::Assign(assigned(reading, element)?, text(reading, element, "value")?)
             }
-            "exec" => Action::Media(exec(reading, element)?),
+            "exec" => match element.get("int_cmd") {
+                Some(command) => int_cmd(reading, element, command)?,
+                None => Action::Media(exec(reading, element)?),
+            },
             other => match computation(reading, element)? {
                 Some(computation) => Action::Compute(element.line(), computation),
                 None => {
                     return Err(element.fault(format!(
-                        "the action <{other}> is not of the subset: there are ereg, log, warning, error, exec rtp_stream, \
+                        "the action <{other}> is not of the subset: there are ereg, log, warning, error, exec rtp_stream, exec int_cmd, \
                          assign, assignstr, add, subtract, multiply, divide, todouble, trim, test and strcmp"
                     )));
                 }
@@ -186,6 +188,20 @@ fn ereg(reading: &mut Reading<'_>, element: Element<'_, '_>) -> Result<Ereg, Fau
     }
     let regex = regex(element, element.must("regexp", "[0-9]+")?, element.is("case_indep")?)?;
     Ok(Ereg { line: element.line(), regex, search_in, check, assign_to })
+}
+
+fn int_cmd(reading: &mut Reading<'_>, element: Element<'_, '_>, command: &str) -> Result<Action, Fault> {
+    element.only(&["int_cmd"])?;
+    match command {
+        "stop_gracefully" | "stop_now" => Ok(Action::StopRun),
+        "stop_call" => {
+            let text = Template::lines("int_cmd stop_call", &mut reading.names);
+            Ok(Action::Fail(text.map_err(|(_, reason)| element.fault(reason))?))
+        }
+        other => Err(element.fault(format!(
+            "int_cmd=\"{other}\" is not known; write stop_call, stop_gracefully or stop_now"
+        ))),
+    }
 }
 
 fn exec(reading: &Reading<'_>, element: Element<'_, '_>) -> Result<Media, Fault> {

@@ -9,7 +9,7 @@ use super::scenario::{Deed, Length, Optional, Scenario};
 
 /// Parses steps, which begin at line 2.
 fn read(steps: &str) -> Result<Scenario, Vec<Fault>> {
-    parse(Path::new("made.xml"), &format!("<scenario>\n{steps}\n</scenario>"), &BTreeMap::new())
+    parse(Path::new("made.xml"), &format!("<scenario>\n{steps}\n</scenario>"), &BTreeMap::new(), None)
 }
 
 /// The reason why steps are refused, and the line relative to the first of them.
@@ -64,7 +64,7 @@ fn what_is_outside_of_the_subset_is_refused_by_its_line_and_says_what_to_write()
         ("<recv request=\"A\"/>\n<pause distribution=\"uniform\" min=\"3\"/>", 2, "write max=\"500\""),
         ("<recv request=\"A\" next=\"a\" chance=\"2\"/>\n<label id=\"a\"/>", 1, "is more than all"),
         ("<send/>", 1, "a message is missing"),
-        ("<send>\n<![CDATA[\n\nINVITE sip:a SIP/2.0\nTo: [field1]\n]]></send>", 5, "[field1]"),
+        ("<send>\n<![CDATA[\n\nINVITE sip:a SIP/2.0\nTo: [field1]\n]]></send>", 1, "--scenario-fields FILE"),
         ("<send lost=\"101\"><![CDATA[ACK sip:a SIP/2.0]]></send>", 1, "write percent"),
         ("<send><![CDATA[ACK sip:a SIP/2.0]]><label/></send>", 1, "write an <action>"),
         (
@@ -114,7 +114,7 @@ fn all_faults_of_a_file_are_told_at_once() {
 fn what_sipp_reads_is_read_although_it_is_not_xml() {
     let text = "<scenario>\n<!-- a -- b -->\n<recv request=\"INVITE\"crlf=\"true\">\n<action>\n\
                 <ereg regexp=\"\\\"A\\\" <sip:\" assign_to=\"1\"/></action></recv>\n<recv/>";
-    let faults = parse(Path::new("made.xml"), text, &BTreeMap::new()).unwrap_err();
+    let faults = parse(Path::new("made.xml"), text, &BTreeMap::new(), None).unwrap_err();
     assert_eq!((faults.len(), faults[0].0), (1, 6), "{faults:?}");
 }
 
@@ -133,7 +133,9 @@ fn a_stream_is_read_from_beside_the_scenario_or_as_the_command_line_says() {
         let text = format!(
             "<scenario>{RECV}<nop><action><exec rtp_stream=\"{file},-1\"/></action></nop></scenario>"
         );
-        parse(&house.path().join("made.xml"), &text, &keys).map(drop).map_err(|faults| faults[0].1.clone())
+        parse(&house.path().join("made.xml"), &text, &keys, None)
+            .map(drop)
+            .map_err(|faults| faults[0].1.clone())
     };
     for file in ["tone.ulaw", "sounds/a.ulaw", "./sounds/../tone.ulaw", "[sound]"] {
         assert_eq!(plays(file), Ok(()), "{file}");
@@ -166,7 +168,7 @@ fn long_scenarios_are_refused_or_read_without_comparing_all_with_all() {
 
 #[test]
 fn a_file_that_is_no_scenario_is_refused() {
-    let parse = |text: &str| parse(Path::new("made.xml"), text, &BTreeMap::new()).map(drop);
+    let parse = |text: &str| parse(Path::new("made.xml"), text, &BTreeMap::new(), None).map(drop);
     assert!(parse("<plan/>").unwrap_err()[0].1.contains("write <scenario>"));
     // the head of SIPp's own scenarios
     let begins =
@@ -188,7 +190,7 @@ fn every_scenario_of_our_own_tests_is_read() {
             let path = entry.unwrap().path();
             if path.extension().is_some_and(|it| it == "xml") {
                 let text = std::fs::read_to_string(&path).unwrap();
-                let read = parse(&folder.path().join("made.xml"), &text, &keys);
+                let read = parse(&folder.path().join("made.xml"), &text, &keys, None);
                 assert!(read.is_ok(), "{}: {:?}", path.display(), read.err());
                 count += 1;
             }

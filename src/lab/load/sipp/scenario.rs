@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use regex::bytes::Regex;
 
+use super::fields::Fields;
 use super::template::Template;
 use super::variables::{Computation, Value};
 use crate::load::holding::Holding;
@@ -21,6 +22,8 @@ pub struct Scenario {
     pub variables: Vec<Option<Value>>,
     /// Those of `<Global>` and `<User>`: a call begins with what the last one that was over has left in them.
     pub shared: Vec<Variable>,
+    /// The values of `[field0]`, `[field1]` …
+    pub fields: Option<Fields>,
     /// Whether each call has its own RTP port.
     pub own_media: bool,
     /// Whether a 2xx to INVITE counts as the answer, since it sends or receives one; otherwise a 2xx to its
@@ -158,6 +161,8 @@ pub enum Action {
     Log(Template),
     /// Fails the call with this text.
     Fail(Template),
+    /// Begins no further calls.
+    StopRun,
     /// RTP.
     Media(Media),
 }
@@ -221,6 +226,21 @@ pub struct Stream {
     pub times: Option<u32>,
     /// RTP payload type.
     pub payload_type: u8,
+}
+
+impl Step {
+    /// The highest number of the fields in its texts.
+    pub fn highest_field(&self) -> Option<usize> {
+        let message = match &self.deed {
+            Deed::Send(sending) => Some(&sending.message),
+            _ => None,
+        };
+        let texts = self.actions.iter().filter_map(|action| match action {
+            Action::Assign(_, text) | Action::Log(text) | Action::Fail(text) => Some(text),
+            _ => None,
+        });
+        message.into_iter().chain(texts).filter_map(Template::highest_field).max()
+    }
 }
 
 impl Scenario {

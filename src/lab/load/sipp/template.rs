@@ -68,6 +68,8 @@ pub enum Keyword {
     LastRequestUri,
     LastMessage,
     Variable(Variable),
+    /// Of the call's line of a file.
+    Field(usize),
     Authentication {
         user: Option<String>,
         password: Option<String>,
@@ -99,10 +101,7 @@ impl Names<'_> {
 
 /// SIPp's keywords outside the subset, and their replacements.
 const REFUSED: [(&str, &str); 11] = [
-    (
-        "field",
-        "values of a file are not read; write --scenario-key NAME=VALUE, or [caller] users for [authentication]",
-    ),
+    ("field", "there is one file of fields, and a line for each call; write [field0]"),
     ("tdmmap", "there are no circuits; write the numbers themselves"),
     ("users", "write the number itself"),
     ("userid", "write [call_number]"),
@@ -168,6 +167,15 @@ impl Template {
         Ok(Template { start: Start::Text, lines, body: None })
     }
 
+    /// The highest number of its fields.
+    pub fn highest_field(&self) -> Option<usize> {
+        let fields = self.lines.iter().flatten().filter_map(|piece| match piece {
+            Piece::Keyword(Keyword::Field(number), _) => Some(*number),
+            _ => None,
+        });
+        fields.max()
+    }
+
     /// Whether it contains such a keyword.
     pub fn has(&self, wanted: impl Fn(&Keyword) -> bool) -> bool {
         self.lines
@@ -199,6 +207,9 @@ fn pieces(mut line: &str, names: &mut Names<'_>) -> Result<Vec<Piece>, String> {
 fn keyword(inside: &str, names: &mut Names<'_>) -> Result<Piece, String> {
     if let Some(name) = inside.strip_prefix('$') {
         return Ok(Piece::Keyword(Keyword::Variable(names.variable(name)), 0));
+    }
+    if let Some(number) = inside.strip_prefix("field").and_then(|number| number.parse().ok()) {
+        return Ok(Piece::Keyword(Keyword::Field(number), 0));
     }
     let mut words = inside.split_whitespace();
     if words.next() == Some("authentication") {
@@ -258,8 +269,8 @@ fn keyword(inside: &str, names: &mut Names<'_>) -> Result<Piece, String> {
 }
 
 fn refusal(name: &str) -> String {
-    let plain = name.trim_end_matches(|it: char| it.is_ascii_digit());
-    let word = plain.split([' ', '-', '+']).next().unwrap_or_default();
+    let word = name.split([' ', '-', '+']).next().unwrap_or_default();
+    let word = word.trim_end_matches(|it: char| it.is_ascii_digit());
     match REFUSED.iter().find(|(refused, _)| *refused == word) {
         Some((_, instead)) => format!("the keyword [{name}] is not of the subset: {instead}"),
         None => format!("[{name}] is no keyword; add --scenario-key {name}=VALUE, or write its value here"),
@@ -336,7 +347,7 @@ mod tests {
             ("\n\n", 0, "a message is missing"),
             ("\nhello\n", 1, "is no first line"),
             ("SIP/2.0 OK\n", 0, "has no status"),
-            ("OPTIONS sip:a SIP/2.0\nFrom: [field0]", 1, "[caller] users"),
+            ("OPTIONS sip:a SIP/2.0\nFrom: [field0 file=a]", 1, "write [field0]"),
             ("OPTIONS sip:a SIP/2.0\n\n[mine]", 2, "--scenario-key mine=VALUE"),
             ("OPTIONS sip:a SIP/2.0\nVia: [branch", 1, "a [ is not closed"),
             ("OPTIONS sip:a SIP/2.0\nVia: [branch+1]", 1, "[branch-1]"),
