@@ -27,7 +27,8 @@ pub struct Shape {
 }
 
 impl Shape {
-    fn of<T: ToSchema>() -> Shape {
+    /// That of a type.
+    pub fn of<T: ToSchema>() -> Shape {
         fn collect<T: ToSchema>(schemas: &mut Schemas) {
             T::schemas(schemas);
             schemas.push((T::name().into_owned(), T::schema()));
@@ -285,6 +286,15 @@ pub fn routes() -> Vec<Route> {
             get(recordings::file),
         ),
         Route::new(Get, "/alarms", read, "Active alarms.", get(alarms::list)).gives::<alarms::Standing>(),
+        Route::new(
+            Post,
+            "/alarms/{name}/acknowledge",
+            command,
+            "Somebody has seen an alarm: one about what happened ends, another one stays, acknowledged.",
+            post(alarms::acknowledge),
+        )
+        .asks(&["subject"])
+        .status(204),
         Route::new(Get, "/metrics", read, "Metrics, for Prometheus.", get(metrics::scrape)),
         Route::new(Get, "/openapi.json", read, "This document.", get(openapi::document)),
         Route::new(

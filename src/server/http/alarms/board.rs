@@ -91,6 +91,8 @@ pub struct Alarm {
     latest: SystemTime,
     /// How often it occurred.
     count: u64,
+    /// Whether somebody has seen it since it last occurred.
+    acknowledged: bool,
     fix: &'static str,
 }
 
@@ -110,6 +112,19 @@ impl Board {
     /// Number of active alarms of a kind.
     pub fn count(&self, kind: Kind) -> usize {
         self.alarms.keys().filter(|(of, _)| *of == kind).count()
+    }
+
+    /// Somebody has seen an alarm: one about what happened is over, one about what is so stays, acknowledged. Returns
+    /// whether there is such an alarm.
+    pub fn acknowledge(&mut self, name: &str, subject: &str) -> bool {
+        let found = self.alarms.iter_mut().find(|((_, whose), it)| it.name == name && whose == subject);
+        let Some((key, alarm)) = found else { return false };
+        alarm.acknowledged = true;
+        if let Ends::After(_) = key.0.ends() {
+            let key = key.clone();
+            self.alarms.remove(&key);
+        }
+        true
     }
 
     /// Takes a check of the server.
@@ -270,12 +285,13 @@ impl Board {
             since: now,
             latest: now,
             count: u64::from(times == 0),
+            acknowledged: false,
             fix: kind.fix(),
         });
         alarm.text = text;
         alarm.count += times;
         if times > 0 {
-            alarm.latest = now;
+            (alarm.latest, alarm.acknowledged) = (now, false);
         }
     }
 }
@@ -396,6 +412,28 @@ mod tests {
         assert_eq!(board.count(Kind::ReloadRefused), 1);
         board.event(at(100_000), &Event::Reloaded { error: None });
         assert_eq!(board.count(Kind::ReloadRefused), 0);
+    }
+
+    #[test]
+    fn an_alarm_that_somebody_has_seen_is_over_or_stands_acknowledged_until_it_occurs_again() {
+        let mut board = Board::default();
+        let down = || Look { gateways_down: vec![("carrier".into(), "no answer".into())], ..Look::default() };
+        let failed =
+            Event::HandlerFailed { call: b2b_call::CallId(1), handler: "ivr/main".into(), error: "x".into() };
+        board.look(at(0), down());
+        board.event(at(0), &failed);
+        assert!(!board.acknowledge("gateway_down", "other") && !board.acknowledge("no_such", ""));
+        assert!(
+            board.acknowledge("gateway_down", "carrier") && board.acknowledge("handler_failed", "ivr/main")
+        );
+        board.look(at(2), down());
+        let seen =
+            |board: &Board| board.alarms().iter().map(|it| (it.name, it.acknowledged)).collect::<Vec<_>>();
+        assert_eq!(seen(&board), [("gateway_down", true)]);
+        board.event(at(3), &failed);
+        board.look(at(4), Look::default());
+        board.look(at(6), down());
+        assert_eq!(seen(&board), [("gateway_down", false), ("handler_failed", false)], "both are new");
     }
 
     #[test]

@@ -11,11 +11,14 @@ mod watch;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::Json;
-use axum::extract::State;
-use serde::Serialize;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Api;
+use super::answer::Problem;
 use super::text::{Kind as Series, Page};
 use board::{Alarm, Board};
 use kinds::Kind;
@@ -41,6 +44,31 @@ pub struct Standing {
 /// `GET /alarms`
 pub async fn list(State(api): State<Api>) -> Json<Standing> {
     Json(Standing { alarms: api.alarms.board().alarms() })
+}
+
+/// Which alarm of a name.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Whose {
+    #[serde(default)]
+    subject: String,
+}
+
+/// `POST /alarms/{name}/acknowledge`
+pub async fn acknowledge(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    whose: Result<Query<Whose>, QueryRejection>,
+) -> Result<StatusCode, Problem> {
+    let usage = "the query takes subject=, as in GET /alarms";
+    let Query(whose) = whose.map_err(|error| Problem::bad(error.body_text(), usage))?;
+    match api.alarms.board().acknowledge(&name, &whose.subject) {
+        true => Ok(StatusCode::NO_CONTENT),
+        false => {
+            let error = format!("there is no alarm {name:?} of {:?}", whose.subject);
+            Err(Problem::new(StatusCode::NOT_FOUND, error, "GET /alarms has its name and its subject"))
+        }
+    }
 }
 
 /// Number of active alarms, in `/metrics`.

@@ -91,7 +91,8 @@ async function refresh() {
 
 async function watchAlarms() {
   try {
-    const found = await readAlarms();
+    await readAlarms();
+    const found = alarms.list;
     const [many, kind] = [found.length, found.some((it) => it.severity === 'critical') ? 'bad' : 'warn'];
     const link = byId('nav').querySelector('[data-view=alarms]');
     link.replaceChildren('Alarms', ...(many ? [' ', badge(kind, count(many))] : []));
