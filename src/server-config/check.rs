@@ -9,6 +9,7 @@ use super::{
     Action, Carrier, ConfigProblem, MediaPath, Route, ServerConfig, Store, Verstat, apps, listener, tls,
 };
 use b2b_app::conference::RoomConfig;
+use b2b_app::voice_agent::{AgentPlace, AgentUrl, AgentWay, Protocol};
 use b2b_app::voicemail::VOICEMAIL;
 use b2b_config::table::Table;
 use b2b_sip::msg::number;
@@ -17,6 +18,7 @@ use b2b_sip::msg::number;
 pub fn together(config: &ServerConfig) -> Vec<(&'static Table, &'static str, ConfigProblem)> {
     let mut problems = tls::together(config);
     problems.extend(listener::together(config));
+    problems.extend(audio_sockets(config));
     let records = |route: &&Route| match &route.action {
         Action::Dial { policy, .. } => policy.record,
         Action::App { record, .. } => *record,
@@ -29,6 +31,32 @@ pub fn together(config: &ServerConfig) -> Vec<(&'static Table, &'static str, Con
             format!("route {name:?} (line {line}) has record = true, but there is no folder for recordings");
         let problem = ConfigProblem::Missing { key: "recording.folder".to_string(), reason };
         problems.push((&RECORDING, "folder", problem));
+    }
+    problems
+}
+
+/// AudioSocket has no authentication: its agents are on this machine, or inside.
+fn audio_sockets(config: &ServerConfig) -> Vec<(&'static Table, &'static str, ConfigProblem)> {
+    let mut problems = Vec::new();
+    for agent in config.apps.voice_agents.iter().filter(|it| it.protocol == Protocol::AudioSocket) {
+        let AgentPlace::Url(AgentUrl { way: AgentWay::Tcp { host, .. }, .. }) = &agent.place else {
+            continue;
+        };
+        let inside = |ip: IpAddr| {
+            ip.is_loopback() || config.server.inside.iter().any(|net| net.contains(&ip.to_canonical()))
+        };
+        if !host.parse().is_ok_and(inside) {
+            let reason = format!(
+                "voice agent {:?} speaks AudioSocket, which has no authentication, with {host}: write an address of this \
+                 machine, or one of server.inside",
+                agent.name
+            );
+            problems.push((
+                &apps::voice_agent::VOICE_AGENT,
+                "url",
+                ConfigProblem::Missing { key: "server.inside".to_owned(), reason },
+            ));
+        }
     }
     problems
 }

@@ -241,6 +241,9 @@ fn documented_defaults_are_the_defaults() {
         "conference" => "[[conference]]\nname = \"a\"\n",
         "park" => "[[park]]\nname = \"a\"\n",
         "remote" => "[[remote]]\nname = \"a\"\n",
+        "voice_agent" if key == "control_message_format" => {
+            "[[voice_agent]]\nname = \"a\"\nurl = \"ws://127.0.0.1:1/\"\nprotocol = \"chan_websocket\"\n"
+        }
         "voice_agent" => "[[voice_agent]]\nname = \"a\"\nurl = \"ws://127.0.0.1:1/\"\n",
         "mailbox" => "[[mailbox]]\nname = \"a\"\npin = \"1111\"\n",
         "ivr" => "[[ivr]]\nname = \"a\"\nnode = [{ name = \"x\", kind = \"hangup\" }]\n",

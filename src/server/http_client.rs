@@ -1,4 +1,4 @@
-//! The HTTP client of menu trees: one POST per query, by HTTP or HTTPS, on a thread for each web server, so
+//! The HTTP client of menu trees and of voice agents' webhooks: one POST per query, by HTTP or HTTPS, on a thread for each web server, so
 //! that a server that sends without end delays only its own queries.
 //!
 //! The servers are not trusted: the size and duration of a response and the targets of redirects are limited.
@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 use crate::config::ServerConfig;
 use crate::web;
 use b2b_app::Applications;
-use b2b_app::ivr::{AskUrl, Ivr, UrlAnswer, UrlQuestion};
+use b2b_app::ivr::{AskUrl, Ivr, JSON, UrlAnswer, UrlQuestion};
 use b2b_sip::net::Tls;
 
 /// Error text when no request was sent.
@@ -175,8 +175,8 @@ impl Shared {
         let client = self.client(worker, &url).await?;
         let mut request = client
             .post(url)
-            .header(CONTENT_TYPE, "application/json")
-            .header(ACCEPT, "application/json")
+            .header(CONTENT_TYPE, question.media_type)
+            .header(ACCEPT, if question.media_type == JSON { JSON } else { "*/*" })
             .body(question.body);
         for (name, value) in &question.fields {
             let unsent = || format!("its header field {name} cannot be sent");

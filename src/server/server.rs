@@ -136,7 +136,7 @@ impl Server {
         let (voices, voice_threads) = VoiceDesk::start().map_err(thread)?;
         let (web, web_threads) = HttpClient::new(tls.clone());
         web.enlist(&in_force.apps, &config);
-        let agents: Arc<dyn Reach> = Arc::new(WebSocketAgents::new(voices.clone(), tls.clone()));
+        let agents: Arc<dyn Reach> = Arc::new(WebSocketAgents::new(voices.clone(), tls.clone(), web.clone()));
         VoiceDesk::enlist(&in_force.apps, &config, &agents);
         let current = Current::new(in_force);
         let first_seq =

@@ -17,9 +17,13 @@ pub struct UrlQuestion {
     pub url: String,
     /// Header fields that the node sends; one may be a token.
     pub fields: UrlFields,
-    /// The body, as JSON.
+    /// The body, and its media type.
     pub body: Vec<u8>,
+    pub media_type: &'static str,
 }
+
+/// The media type of JSON.
+pub const JSON: &str = "application/json";
 
 /// Header fields whose values must not be logged.
 pub type UrlFields = Vec<(String, SecretText)>;

@@ -17,7 +17,7 @@ mod template;
 
 #[cfg(fuzzing)]
 pub use ask_url::answer as read_answer;
-pub use ask_url::{AskUrl, UrlAnswer, UrlFields, UrlQuestion};
+pub use ask_url::{AskUrl, JSON, UrlAnswer, UrlFields, UrlQuestion};
 pub use b2b_call::controller::DigitPlan;
 pub use builder::{ANSWER, AskFor, BuildError, FlowBuilder, RING, SAY, menu, say};
 pub use check::{FlowError, FlowProblem, check};

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::ask_url::{AskUrl, UrlQuestion, answer, question};
+use super::ask_url::{AskUrl, JSON, UrlQuestion, answer, question};
 use super::builder::RING;
 use super::flow::IvrFlow;
 use super::machine::{Came, Choice, Do, Machine};
@@ -217,7 +217,7 @@ impl Running {
                 };
                 let name = &self.ivr.flow.name;
                 let body = question(self.call.call.0, name, machine.at(), machine.variables());
-                let question = UrlQuestion { url, fields, body };
+                let question = UrlQuestion { url, fields, body, media_type: JSON };
                 wants.set_timer(PATIENCE, now + timeout);
                 (At::Fetching(timeout), wants.run(move |_| urls.ask(question)))
             }

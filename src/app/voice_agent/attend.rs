@@ -8,7 +8,8 @@
 //! | `Connecting` | connect to the agent, with a timeout | `Answering`; failed: `FallingBack` |
 //! | `Answering`, `Entering` | answer, and set the call's state | `Reading` |
 //! | `Reading`, `Opening` | read the call's variables, open the audio stream | `Talking` |
-//! | `Talking` | wait until one of them ends it | by the end: `Sending`, `Keeping`, `FallingBack`, over |
+//! | `Talking` | wait until one of them ends it | by the end: `Reconnecting`, `Sending`, `Keeping`, `FallingBack`, over |
+//! | `Reconnecting` | play music, and connect again for a while | `Opening`; failed: `FallingBack` |
 //! | `Sending` | ask where the agent's target leads the caller | over; refused: `FallingBack` |
 //! | `Keeping` | leave the caller to others, or alone | over |
 //! | `FallingBack` | look up the fallback target | over |
@@ -21,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::{AgentConfig, Line, Parting, Reach, Talk};
+use super::{AgentConfig, Calling, Line, Parting, Reach, Talk};
 use b2b_call::application::{AppAnswer, AppEvent, Application, WantId, Wants};
 use b2b_call::controller::{AudioStream, Part, Prompt, StreamEnd, StreamSpec};
 use b2b_call::handler::{ApplicationHandler, HandlerAction, IncomingCall};
@@ -38,6 +39,12 @@ const WHY: usize = 512;
 const FAILED: u8 = 41;
 /// The timer of the connection attempt.
 const PATIENCE: u32 = 1;
+/// The timer between two attempts to connect again, and their interval.
+const AGAIN: (u32, Duration) = (2, Duration::from_secs(1));
+/// Maximum times that a call's connection is made again: an agent that breaks each time has failed.
+const TIMES: u32 = 3;
+/// What the caller hears meanwhile.
+const MUSIC: &str = "default";
 
 /// The handler of one agent.
 #[derive(Clone)]
@@ -66,7 +73,8 @@ impl ApplicationHandler for VoiceAgent {
 
     fn begin(&self, call: &IncomingCall, _: &CallService) -> Option<Box<dyn Application>> {
         let (agent, call, variables) = (self.clone(), call.clone(), BTreeMap::new());
-        Some(Box::new(Attends { agent, call, at: At::Connecting, waits: None, line: None, variables }))
+        let (at, since) = (At::Connecting, None);
+        Some(Box::new(Attends { agent, call, at, waits: None, line: None, variables, since, broken: 0 }))
     }
 }
 
@@ -80,6 +88,10 @@ struct Attends {
     line: Option<Box<dyn Line>>,
     /// The variables of the call.
     variables: BTreeMap<String, String>,
+    /// When the agent first had its caller.
+    since: Option<Instant>,
+    /// How often its connection has broken.
+    broken: u32,
 }
 
 /// The states; see the module documentation.
@@ -91,6 +103,7 @@ enum At {
     Reading,
     Opening,
     Talking,
+    Reconnecting,
     Sending,
     Keeping,
     FallingBack,
@@ -107,7 +120,13 @@ impl Application for Attends {
             }
             AppEvent::Answered { want, answer } if Some(want) == self.waits => {
                 self.waits = None;
-                self.came(answer, wants)
+                self.came(now, answer, wants)
+            }
+            AppEvent::Timer(timer) if timer == AGAIN.0 => {
+                if self.at == At::Reconnecting {
+                    self.tries(At::Reconnecting, wants);
+                }
+                Ok(())
             }
             AppEvent::Timer(_) => {
                 self.is_not_reached(wants);
@@ -144,20 +163,30 @@ impl Attends {
 
     fn connects(&mut self, now: Instant, wants: &mut Wants) {
         wants.set_timer(PATIENCE, now + self.patience());
-        let agent = self.agent.clone();
-        let connected = wants.run(move |_| agent.reach.connect(&agent.config));
-        self.goes(At::Connecting, connected);
+        self.tries(At::Connecting, wants);
+    }
+
+    /// One attempt to connect.
+    fn tries(&mut self, at: At, wants: &mut Wants) {
+        let (agent, call) = (self.agent.clone(), &self.call);
+        let calling = Calling { call: call.call, caller: call.caller(), called: call.called() };
+        let connected = wants.run(move |_| agent.reach.connect(&agent.config, calling));
+        self.goes(at, connected);
     }
 
     fn is_not_reached(&mut self, wants: &mut Wants) {
-        if let (At::Connecting, Some(connecting)) = (self.at, self.waits.take()) {
+        let patience = match self.at {
+            At::Connecting => self.patience(),
+            At::Reconnecting => self.agent.config.reconnect,
+            _ => return,
+        };
+        if let Some(connecting) = self.waits.take() {
             wants.forget(connecting);
-            let why = format!("not connected within {} s", self.patience().as_secs());
-            self.falls_back(None, &why, wants);
         }
+        self.falls_back(None, &format!("not connected within {} s", patience.as_secs()), wants);
     }
 
-    fn came(&mut self, answer: AppAnswer, wants: &mut Wants) -> Result<(), CallError> {
+    fn came(&mut self, now: Instant, answer: AppAnswer, wants: &mut Wants) -> Result<(), CallError> {
         let (call, leg) = (self.call.call, self.call.leg);
         match self.at {
             At::Connecting => {
@@ -179,18 +208,28 @@ impl Attends {
             }
             At::Entering => {
                 answer.done()?;
-                self.tell("connected", json!({ "url": self.agent.config.url.to_string() }), wants);
+                self.tell("connected", json!({ "url": self.agent.config.place.to_string() }), wants);
                 let read = wants.variables(call);
                 self.goes(At::Reading, read);
             }
             At::Reading => {
                 self.variables = answer.variables()?.into_iter().collect();
-                let AgentConfig { rate_hz, frame_ms, .. } = *self.agent.config;
-                let opened = wants.stream(leg, StreamSpec { frame_ms, ..StreamSpec::new(rate_hz) });
-                self.goes(At::Opening, opened);
+                self.opens(wants);
             }
-            At::Opening => self.talks(answer.stream()?, wants),
-            At::Talking => self.has_talked(answer.own().ok_or(CallError::Gone)?, wants),
+            At::Opening => self.talks(now, answer.stream()?, wants),
+            At::Talking => self.has_talked(now, answer.own().ok_or(CallError::Gone)?, wants),
+            At::Reconnecting => match answer.own::<Result<Box<dyn Line>, String>>() {
+                Some(Ok(line)) => {
+                    wants.cancel_timer(PATIENCE);
+                    wants.stop_moh(leg);
+                    self.line = Some(line);
+                    self.tell("reconnected", json!({}), wants);
+                    self.opens(wants);
+                }
+                // Until there is no time left.
+                Some(Err(_)) => wants.set_timer(AGAIN.0, now + AGAIN.1),
+                None => return Err(CallError::Gone),
+            },
             At::Sending => match answer.action()? {
                 HandlerAction::NotFollowed { why, .. } => {
                     self.falls_back(None, &format!("its transfer is refused: {why}"), wants);
@@ -210,9 +249,17 @@ impl Attends {
         Ok(())
     }
 
-    fn talks(&mut self, stream: AudioStream, wants: &mut Wants) {
+    fn opens(&mut self, wants: &mut Wants) {
+        let AgentConfig { rate_hz, frame_ms, .. } = *self.agent.config;
+        let opened = wants.stream(self.call.leg, StreamSpec { frame_ms, ..StreamSpec::new(rate_hz) });
+        self.goes(At::Opening, opened);
+    }
+
+    fn talks(&mut self, now: Instant, stream: AudioStream, wants: &mut Wants) {
         let Some(line) = self.line.take() else { return wants.end(HandlerAction::Complete) };
-        let (call, variables) = (self.call.clone(), std::mem::take(&mut self.variables));
+        let resumed = self.since.map(|since| now.saturating_duration_since(since));
+        self.since.get_or_insert(now);
+        let (call, variables) = (self.call.clone(), self.variables.clone());
         let talked = wants.run(move |service| {
             line.talk(Talk {
                 call: call.call,
@@ -221,6 +268,7 @@ impl Attends {
                 called: call.called(),
                 headers: headers(&call),
                 variables,
+                resumed,
                 stream,
                 service,
             })
@@ -228,7 +276,7 @@ impl Attends {
         self.goes(At::Talking, talked);
     }
 
-    fn has_talked(&mut self, parting: Parting, wants: &mut Wants) {
+    fn has_talked(&mut self, now: Instant, parting: Parting, wants: &mut Wants) {
         let leg = self.call.leg;
         match parting {
             Parting::Stopped { transfer: None } => {
@@ -247,8 +295,23 @@ impl Attends {
                 self.goes(At::Keeping, adopted);
             }
             Parting::Ended(StreamEnd::Closed | StreamEnd::Finished) => wants.end(HandlerAction::Complete),
+            Parting::Failed { code, why } if self.may_reconnect(code) => {
+                self.broken += 1;
+                tracing::warn!("call {}: {}: {why}; connecting again", self.call.call.0, self.agent.name);
+                self.tell("broken", json!({ "error": why, "code": code }), wants);
+                wants.start_moh(leg, MUSIC);
+                wants.set_timer(PATIENCE, now + self.agent.config.reconnect);
+                self.tries(At::Reconnecting, wants);
+            }
             Parting::Failed { code, why } => self.falls_back(code, &why, wants),
         }
+    }
+
+    /// Whether a connection that ended so is made again: it broke, or the program restarts (RFC 6455 §7.4.1). One that
+    /// sends what it may not would do so again.
+    fn may_reconnect(&self, code: Option<u16>) -> bool {
+        let broken = matches!(code, None | Some(1011..=1014));
+        broken && self.broken < TIMES && !self.agent.config.reconnect.is_zero()
     }
 
     /// The agent has failed: sends the caller to the fallback, or apologises.
@@ -257,6 +320,9 @@ impl Attends {
         let AgentConfig { name, fallback, failed_prompt, .. } = &*config;
         tracing::warn!("call {}: voice agent {name}: {why}", call.0);
         self.tell("failed", json!({ "error": why, "code": code, "fallback": fallback }), wants);
+        if self.at == At::Reconnecting {
+            wants.stop_moh(leg);
+        }
         let noted = format!("{name}: {why}");
         wants.set_variable(call, "voice_agent_failed", &noted[..noted.floor_char_boundary(WHY)]);
         let answered = self.call.answered || !matches!(self.at, At::Connecting | At::Answering);

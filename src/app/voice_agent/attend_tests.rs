@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::{AgentConfig, Connecting, Line, Parting, Reach, Talk, Talking, VoiceAgent};
+use super::{AgentConfig, Calling, Connecting, Line, Parting, Reach, Talk, Talking, VoiceAgent};
 use crate::test_numbers::Milliwatt;
 use b2b_call::call_fsm::CallState;
 use b2b_call::controller::StreamEvent;
@@ -50,17 +50,19 @@ enum Reached {
 /// An agent controlled by the test.
 #[derive(Clone)]
 struct Fake {
-    reached: Reached,
+    reached: Arc<Mutex<Reached>>,
     /// Ends the conversation in progress.
     parts: Arc<Mutex<Option<oneshot::Sender<Parting>>>>,
     /// The calls that it was told of.
     told: Arc<Mutex<Vec<(String, String)>>>,
+    /// For how long it has had the caller of its last talk, if that went on.
+    resumed: Arc<Mutex<Option<Duration>>>,
 }
 
 impl Reach for Fake {
-    fn connect(&self, _: &Arc<AgentConfig>) -> Connecting {
+    fn connect(&self, _: &Arc<AgentConfig>, _: Calling) -> Connecting {
         let line: Box<dyn Line> = Box::new(self.clone());
-        match self.reached {
+        match *self.reached.lock().unwrap() {
             Reached::There => Box::pin(async move { Ok(line) }),
             Reached::Refused => Box::pin(async { Err("nobody is there".to_owned()) }),
             Reached::Never => Box::pin(std::future::pending()),
@@ -73,6 +75,7 @@ impl Line for Fake {
         let (parts, mut parted) = oneshot::channel();
         *self.parts.lock().unwrap() = Some(parts);
         self.told.lock().unwrap().push((talk.caller.clone(), talk.called.clone()));
+        *self.resumed.lock().unwrap() = talk.resumed;
         Box::pin(async move {
             loop {
                 tokio::select! {
@@ -98,8 +101,19 @@ struct House {
 
 /// Ann calls.
 fn house(reached: Reached, fallback: Option<&str>) -> House {
-    let agent = Fake { reached, parts: Arc::default(), told: Arc::default() };
+    house_with(reached, fallback, 0)
+}
+
+/// The same, with an agent whose broken connections are made again for this long.
+fn house_with(reached: Reached, fallback: Option<&str>, reconnect_s: u64) -> House {
+    let agent = Fake {
+        reached: Arc::new(Mutex::new(reached)),
+        parts: Arc::default(),
+        told: Arc::default(),
+        resumed: Arc::default(),
+    };
     let config = AgentConfig {
+        reconnect: Duration::from_secs(reconnect_s),
         fallback: fallback.map(str::to_owned),
         failed_prompt: Some(Path::new("sorry.wav").into()),
         ..AgentConfig::new("ada", "ws://127.0.0.1:1/".parse().unwrap())
@@ -258,6 +272,58 @@ fn a_caller_whose_sound_somebody_else_takes_stays_until_they_hang_up() {
     house.parts(Parting::Ended(b2b_call::controller::StreamEnd::Replaced));
     house.harness.run(Duration::from_secs(3_600));
     assert!(house.is_up());
+    house.harness.hang_up(house.ann, house.call);
+    house.harness.assert_nothing_left();
+}
+
+#[test]
+fn who_loses_the_agent_hears_music_until_it_is_back_and_it_learns_how_long_it_has_had_them() {
+    let mut house = house_with(Reached::There, Some("milliwatt"), 10);
+    house.harness.run(Duration::from_secs(5));
+    *house.agent.reached.lock().unwrap() = Reached::Refused;
+    house.parts(gone());
+    assert!(house.is_up() && !house.streams());
+    assert_eq!(house.harness.media().music().len(), 1);
+    *house.agent.reached.lock().unwrap() = Reached::There;
+    house.harness.run(Duration::from_secs(2));
+    assert!(house.streams() && house.harness.media().music().is_empty());
+    assert_eq!(house.agent.told.lock().unwrap().len(), 2);
+    let resumed = house.agent.resumed.lock().unwrap().expect("the talk went on");
+    assert!((Duration::from_secs(6)..Duration::from_secs(9)).contains(&resumed), "{resumed:?}");
+    house.parts(Parting::Stopped { transfer: None });
+    assert!(!house.is_up());
+    house.harness.assert_nothing_left();
+}
+
+#[test]
+fn who_loses_the_agent_for_good_or_to_its_own_fault_falls_back() {
+    let fault = Parting::Failed { code: Some(1_008), why: "too many messages a second".to_owned() };
+    for (parting, seconds) in [(gone(), 10), (fault, 0)] {
+        let mut house = house_with(Reached::There, Some("milliwatt"), 10);
+        *house.agent.reached.lock().unwrap() = Reached::Refused;
+        house.parts(parting);
+        house.harness.run(Duration::from_secs(seconds));
+        let endpoint = house.harness.callers_endpoint();
+        assert!(house.harness.media().is_playing(endpoint) && house.harness.media().music().is_empty());
+        house.harness.hang_up(house.ann, house.call);
+        house.harness.assert_nothing_left();
+    }
+    // One that breaks again and again has failed.
+    let mut house = house_with(Reached::There, Some("milliwatt"), 10);
+    for _ in 0..4 {
+        assert!(house.streams());
+        house.parts(gone());
+    }
+    assert!(house.harness.media().is_playing(house.harness.callers_endpoint()));
+    house.harness.hang_up(house.ann, house.call);
+    house.harness.assert_nothing_left();
+}
+
+#[test]
+fn a_caller_who_hangs_up_while_the_agent_is_connected_again_leaves_nothing() {
+    let mut house = house_with(Reached::There, Some("milliwatt"), 10);
+    *house.agent.reached.lock().unwrap() = Reached::Never;
+    house.parts(gone());
     house.harness.hang_up(house.ann, house.call);
     house.harness.assert_nothing_left();
 }

@@ -2,11 +2,13 @@
 //! by others ([`Reach`]).
 //!
 //! - `attend`: a caller who is sent to an agent
+//! - `protocol`: the protocols that agents speak
 //! - `url`: the address of an agent
 
 mod attend;
 #[cfg(test)]
 mod attend_tests;
+mod protocol;
 mod url;
 
 use std::collections::BTreeMap;
@@ -21,13 +23,17 @@ use b2b_call::service::CallService;
 use b2b_call::{CallId, LegId};
 
 pub use attend::VoiceAgent;
+pub use protocol::{AgentPlace, ControlMessages, Encoding, Protocol, Webhook};
 pub use url::{AgentUrl, AgentWay};
 
 /// The configuration of a voice agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AgentConfig {
     pub name: String,
-    pub url: AgentUrl,
+    pub place: AgentPlace,
+    pub protocol: Protocol,
+    /// How its audio is coded, in both directions.
+    pub encoding: Encoding,
     /// Sample rate of its audio in Hz: 8,000, 16,000 or 24,000.
     pub rate_hz: u32,
     /// Duration of an audio frame sent to it, in ms: 20, 40 or 60.
@@ -40,6 +46,8 @@ pub struct AgentConfig {
     pub connect: Duration,
     /// The maximum time during which it neither reads nor answers.
     pub stall: Duration,
+    /// How long a connection that breaks in the middle of a call is made again; zero: not at all.
+    pub reconnect: Duration,
     /// Maximum number of calls on one connection. 1: each call has a connection of its own, without the
     /// protocol extension that distinguishes calls.
     pub calls_per_connection: usize,
@@ -54,13 +62,16 @@ impl AgentConfig {
     pub fn new(name: impl Into<String>, url: AgentUrl) -> Self {
         AgentConfig {
             name: name.into(),
-            url,
+            place: AgentPlace::Url(url),
+            protocol: Protocol::default(),
+            encoding: Encoding::default(),
             rate_hz: 16_000,
             frame_ms: 20,
             token: None,
             headers: Vec::new(),
             connect: Duration::from_secs(5),
             stall: Duration::from_secs(20),
+            reconnect: Duration::ZERO,
             calls_per_connection: 1,
             fallback: None,
             failed_prompt: None,
@@ -74,10 +85,18 @@ pub type Connecting = Pin<Box<dyn Future<Output = Result<Box<dyn Line>, String>>
 /// A conversation in progress.
 pub type Talking = Pin<Box<dyn Future<Output = Parting> + Send>>;
 
+/// The call that an agent is connected for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Calling {
+    pub call: CallId,
+    pub caller: String,
+    pub called: String,
+}
+
 /// Connects to agents, or gives up after [`AgentConfig::connect`].
 pub trait Reach: Send + Sync {
-    /// Connects to an agent.
-    fn connect(&self, agent: &Arc<AgentConfig>) -> Connecting;
+    /// Connects to an agent for a call.
+    fn connect(&self, agent: &Arc<AgentConfig>, calling: Calling) -> Connecting;
 }
 
 /// A connection to an agent, or a slot on a shared one. Dropping it closes the connection or frees the slot.
@@ -98,6 +117,8 @@ pub struct Talk {
     pub headers: BTreeMap<String, String>,
     /// The variables of the call.
     pub variables: BTreeMap<String, String>,
+    /// For how long the agent has had the caller, if its connection was made again.
+    pub resumed: Option<Duration>,
     pub stream: AudioStream,
     /// For DTMF digits that the agent sends.
     pub service: CallService,

@@ -1,4 +1,5 @@
-//! The address of a voice agent: `ws://host:port/path`, `wss://…`, or `ws+unix:///socket:/path`.
+//! The address of a voice agent: `ws://host:port/path`, `wss://…`, `ws+unix:///socket:/path`, or `tcp://host:port` for
+//! one without a WebSocket.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -11,6 +12,9 @@ pub struct AgentUrl {
     /// The transport.
     pub way: AgentWay,
 }
+
+/// The scheme of an address without a WebSocket.
+const TCP: &str = "tcp";
 
 /// The transport to an agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +41,9 @@ impl FromStr for AgentUrl {
         let way = match text.split_once("://") {
             Some(("ws", rest)) => tcp(rest, false).ok_or_else(wrong)?,
             Some(("wss", rest)) => tcp(rest, true).ok_or_else(wrong)?,
+            Some((TCP, rest)) if rest.contains(':') && !rest.contains('/') => {
+                tcp(rest, false).ok_or_else(wrong)?
+            }
             Some(("ws+unix", rest)) => {
                 unix(rest).ok_or("not a Unix socket; write it like ws+unix:///run/agent.sock:/path")?
             }
@@ -65,6 +72,11 @@ fn unix(rest: &str) -> Option<AgentWay> {
 }
 
 impl AgentUrl {
+    /// Whether it is one without a WebSocket.
+    pub fn is_tcp(&self) -> bool {
+        self.text.starts_with(TCP)
+    }
+
     /// The URL of the WebSocket request.
     pub fn request(&self) -> &str {
         match &self.way {
@@ -97,7 +109,18 @@ mod tests {
             |request: &str| Ok(AgentWay::Unix { socket: "/run/a.sock".into(), request: request.into() });
         assert_eq!(read("ws+unix:///run/a.sock"), unix("ws://localhost/"));
         assert_eq!(read("ws+unix:///run/a.sock:/agent?x=1"), unix("ws://localhost/agent?x=1"));
-        for text in ["http://h/", "ws://", "ws://u@h/", "ws://h:x/", "ws://h/a b", "ws://h/#a", "ws://h:0/"] {
+        assert_eq!(read("tcp://127.0.0.1:9092"), tcp("127.0.0.1", 9_092, false));
+        for text in [
+            "tcp://h",
+            "tcp://h:1/path",
+            "http://h/",
+            "ws://",
+            "ws://u@h/",
+            "ws://h:x/",
+            "ws://h/a b",
+            "ws://h/#a",
+            "ws://h:0/",
+        ] {
             assert!(read(text).is_err(), "{text}");
         }
         for text in ["ws+unix://", "ws+unix://run/a.sock", "ws+unix:///", "ws+unix:///run/a.sock:agent"] {

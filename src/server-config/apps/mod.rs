@@ -252,7 +252,7 @@ impl Apps {
             lines.push(format!("room      {}: {pin}, {} at most, {} Hz", room.name, room.most, room.rate_hz));
         }
         for agent in &self.voice_agents {
-            lines.push(format!("voice     {}: {}, {} Hz", agent.name, agent.url, agent.rate_hz));
+            lines.push(format!("voice     {}: {}, {} Hz", agent.name, agent.place, agent.rate_hz));
         }
         for lot in &self.lots {
             let (first, last) = (lot.slots.start(), lot.slots.end());

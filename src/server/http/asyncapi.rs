@@ -9,6 +9,8 @@ use axum::response::IntoResponse;
 use serde_json::{Map, Value, json};
 
 use super::openapi::openapi;
+use super::routes::{Schemas, Shape};
+use crate::voice::message::{Said, Told};
 
 /// Answers with the document.
 pub async fn document() -> impl IntoResponse {
@@ -18,25 +20,33 @@ pub async fn document() -> impl IntoResponse {
 }
 
 /// The messages on these WebSockets: name, schema, description.
-const MESSAGES: [(&str, &str, &str); 6] = [
+const MESSAGES: [(&str, &str, &str); 8] = [
     ("event", "Published", "Something has happened."),
     ("command", "Order", "A command, as `POST /commands` takes it."),
     ("answer", "Answer", "What is said at once to a command, a decision or a ping."),
     ("lost", "Missed", "Events were lost, because the client reads too slowly."),
     ("call", "CallNews", "A call that the program gets, or has no more."),
     ("decision", "Decision", "What a program wants done with a call that it was given."),
+    ("voice_event", "VoiceEvent", "A party's audio stream: what it is, and what happens in it."),
+    ("voice_request", "VoiceRequest", "What a program wants done with a party's audio stream."),
 ];
 
 /// A WebSocket: its name, its path, the messages of the server and those of the client.
-const CHANNELS: [(&str, &str, &[&str], &[&str]); 3] = [
+const CHANNELS: [(&str, &str, &[&str], &[&str]); 4] = [
     ("events", "/events", &["event", "lost"], &[]),
     ("control", "/control", &["event", "lost", "answer"], &["command"]),
+    ("audio", "/legs/{leg}/audio", &["voice_event"], &["voice_request"]),
     ("remote", "/remote/{name}", &["event", "lost", "answer", "call"], &["command", "decision"]),
 ];
 
 /// The document.
 pub fn asyncapi() -> Value {
-    let whole = serde_json::to_value(openapi()).unwrap_or_default();
+    let mut whole = serde_json::to_value(openapi()).unwrap_or_default();
+    let mut voice = Schemas::new();
+    [Shape::of::<Said>(), Shape::of::<Told>()].iter().for_each(|shape| (shape.collect)(&mut voice));
+    for (name, schema) in voice {
+        whole["components"]["schemas"][name] = serde_json::to_value(schema).unwrap_or_default();
+    }
     let mut schemas = Map::new();
     for (_, schema, _) in MESSAGES {
         collect(&whole["components"]["schemas"], schema, &mut schemas);
@@ -55,6 +65,9 @@ pub fn asyncapi() -> Value {
         let mut channel = json!({ "address": address, "messages": all });
         if address.contains("{name}") {
             channel["parameters"] = json!({ "name": { "description": "Of the remote application." } });
+        }
+        if address.contains("{leg}") {
+            channel["parameters"] = json!({ "leg": { "description": "Its number, as in GET /calls." } });
         }
         channels.insert(name.to_owned(), channel);
         for (action, messages) in

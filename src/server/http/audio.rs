@@ -22,8 +22,11 @@ use super::answer::{Problem, call_id};
 use super::guard::Granted;
 use crate::config::tokens::Scope;
 use crate::voice::VERSION;
+use crate::voice::dialect::Own;
 use crate::voice::message::{Format, Start};
-use crate::voice::talk::{self, Io, Party};
+use crate::voice::talk::{self, Conversation, Party};
+use crate::voice::wire::{Io, Wire};
+use b2b_app::voice_agent::Encoding;
 use b2b_call::controller::StreamSpec;
 use b2b_call::service::{CallError, Watched};
 use b2b_call::{CallId, LegId};
@@ -120,7 +123,9 @@ async fn open(
         });
         let Ok(Ok(socket)) = opened.await else { return };
         let party = Party { leg, service: api.service.clone() };
-        let outcome = api.voices.talk(&handle, socket, start, stream, party, STALL).await;
+        let dialect = Box::new(Own::new(Encoding::L16));
+        let conversation = Conversation { dialect, start, stream, party };
+        let outcome = api.voices.talk(&handle, Wire::WebSocket(Box::new(socket)), conversation, STALL).await;
         if let Some(outcome) = outcome {
             tracing::debug!("leg {}: its sound as a WebSocket: {}", leg.0, outcome.word());
         }
@@ -156,10 +161,11 @@ async fn start(api: &Api, call: CallId, leg: LegId, spec: StreamSpec) -> Result<
         agent: None,
         caller: of_leg.caller,
         called: of_leg.callee,
-        format: Format::of(spec),
+        format: Format::of(spec, Encoding::L16),
         speaks: spec.speaks,
         // The INVITE is not kept once it has been answered.
         headers: Default::default(),
+        resumed_ms: None,
         variables: of_call.map(|call| call.variables.into_iter().collect()).unwrap_or_default(),
     })
 }

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
+use super::dialect::Reading;
 use super::message::{Start, Told};
-use super::session::{AgentRequest, Budget, Fault, Mistake, PIECE, Session};
+use super::session::{AgentRequest, Allowance, Budget, Fault, Mistake, PIECE, Session};
 use super::talk::{Outcome, Party};
 use super::{Mistakes, Place};
 use b2b_base::util::lines::visible;
@@ -41,14 +42,20 @@ pub struct Exchange {
 
 impl Exchange {
     /// The exchange of a client that gets this first message.
-    pub fn new(start: &Start, stream: AudioStream, party: Party, place: Place) -> Exchange {
+    pub fn new(
+        start: &Start,
+        allowance: Allowance,
+        stream: AudioStream,
+        party: Party,
+        place: Place,
+    ) -> Exchange {
         let who = match &start.agent {
             Some(agent) => format!("call {}: voice agent {agent}", start.call),
             None => format!("leg {}: the client of its audio", start.leg),
         };
         Exchange {
             stream,
-            session: Session::default(),
+            session: Session::new(allowance),
             party,
             presses: None,
             account: start.agent.as_ref().map(|agent| (CallId(start.call), format!("voice_agent/{agent}"))),
@@ -81,24 +88,20 @@ impl Exchange {
         Ok(())
     }
 
-    /// Takes a text message.
+    /// Takes a request, or a text that is none.
     ///
     /// # Errors
     /// `Flood`.
-    pub fn text(&mut self, at: Instant, text: &str) -> Result<(), Fault> {
-        let request = self.session.text(at, text, self.stream.marks())?;
-        self.does(at, request);
-        Ok(())
-    }
-
-    /// Takes a text message that has been parsed, and whose length has been checked.
-    ///
-    /// # Errors
-    /// `Flood`.
-    pub fn json(&mut self, at: Instant, object: &Value) -> Result<(), Fault> {
-        let request = self.session.json(at, object, self.stream.marks())?;
-        self.does(at, request);
-        Ok(())
+    pub fn request(&mut self, at: Instant, request: Result<Reading, Mistake>) -> Result<(), Fault> {
+        match request {
+            Ok(Reading { said, mistake }) => {
+                self.session.mistakes.extend(mistake);
+                let request = self.session.request(at, said, self.stream.marks())?;
+                self.does(at, request);
+                Ok(())
+            }
+            Err(mistake) => self.session.mistaken(at, mistake),
+        }
     }
 
     /// Takes any other message.
@@ -173,6 +176,19 @@ impl Exchange {
         }
     }
 
+    /// The outcome for a client that has closed its connection: an agent that has understood us, and closes it with a
+    /// code that means no fault (RFC 6455 §7.4.1), says goodbye to its caller.
+    pub fn closed(&self, outcome: Outcome) -> Outcome {
+        match outcome {
+            Outcome::Left { code: Some(1000 | 1001 | 1005), .. }
+                if self.account.is_some() && self.session.understood =>
+            {
+                Outcome::Stopped { transfer: None }
+            }
+            outcome => outcome,
+        }
+    }
+
     /// Frees the party and counts the end; returns the outcome, and the place, which is held until the
     /// connection is closed.
     pub fn ends(self, mut outcome: Outcome) -> (Outcome, Place) {
@@ -180,7 +196,10 @@ impl Exchange {
         if let Outcome::Left { why, .. } = &mut outcome
             && !self.session.understood
         {
-            why.push_str("; it has sent no message of this protocol, which docs/voice-agents.md describes");
+            why.push_str(
+                "; it has sent no message of this protocol: see `protocol` of [[voice_agent]] in \
+                 docs/voice-agents.md",
+            );
         }
         (outcome, self.place)
     }

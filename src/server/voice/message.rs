@@ -1,5 +1,5 @@
 //! Messages beside audio on a voice agent's WebSocket, as JSON text; audio is binary: L16, samples of 16
-//! bits, little-endian, one channel.
+//! bits, little-endian, one channel, or G.711.
 //!
 //! RTP's L16 is big-endian (RFC 3551 §4.5.11). Here it is little-endian, since that is the form in the memory
 //! of programs and in WAV files, and the one that speech software takes, and nothing on this path is RTP.
@@ -8,13 +8,18 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
+use b2b_app::voice_agent::Encoding;
 use b2b_call::controller::{StreamEnd, StreamEvent, StreamSpec};
 
 /// A client's message. It is serialised only to learn its fields.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
+#[schema(as = VoiceRequest)]
 pub enum Said {
+    /// Audio in base64, of any length; only with `protocol = "json"`, otherwise it is binary.
+    Audio { payload: String },
     /// Requests a `mark` in return when everything sent before it has been played.
     Mark { name: String },
     /// Drops all audio that is queued for playback.
@@ -46,10 +51,15 @@ impl Said {
 }
 
 /// A server's message.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
+#[schema(as = VoiceEvent)]
 pub enum Told {
     Start(Box<Start>),
+    /// A frame of the party's audio, in base64; only with `protocol = "json"`, otherwise it is binary.
+    Audio {
+        payload: String,
+    },
     /// `played`: whether everything before the mark was played; otherwise it was cleared.
     Mark {
         name: String,
@@ -82,7 +92,8 @@ pub enum Told {
 }
 
 /// The first message.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = VoiceStart)]
 pub struct Start {
     /// The version of this protocol.
     pub version: u32,
@@ -100,10 +111,14 @@ pub struct Start {
     pub headers: BTreeMap<String, String>,
     /// The call's variables.
     pub variables: BTreeMap<String, String>,
+    /// The connection was made again: for how long the agent has had the caller, ms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resumed_ms: Option<u64>,
 }
 
 /// The audio format, in both directions.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = VoiceFormat)]
 pub struct Format {
     pub encoding: &'static str,
     pub byte_order: &'static str,
@@ -115,15 +130,15 @@ pub struct Format {
 }
 
 impl Format {
-    /// The format of a stream.
-    pub fn of(spec: StreamSpec) -> Self {
+    /// The format of a stream whose audio is coded so.
+    pub fn of(spec: StreamSpec, encoding: Encoding) -> Self {
         Format {
-            encoding: "L16",
+            encoding: encoding.name(),
             byte_order: "little",
             channels: 1,
             rate_hz: spec.rate_hz,
             frame_ms: spec.frame_ms,
-            frame_octets: spec.frame() * 2,
+            frame_octets: spec.frame() * encoding.octets(),
         }
     }
 }
@@ -196,7 +211,7 @@ mod tests {
 
     #[test]
     fn start_says_all_that_a_client_needs() {
-        let format = Format::of(StreamSpec::new(16_000));
+        let format = Format::of(StreamSpec::new(16_000), Encoding::L16);
         let start = Start { version: 1, call: 3, leg: 5, caller: "1001".into(), format, ..Start::default() };
         let told: serde_json::Value = serde_json::from_str(&Told::Start(Box::new(start)).text()).unwrap();
         assert_eq!(

@@ -3,6 +3,7 @@
 //! is the same. `docs/voice-agents.md` is its manual.
 //!
 //! - `message`: the JSON messages; `session`: what a client may send when, without I/O
+//! - `dialect`: the protocols; `wire`: what carries their messages; `webhook`: the address of an agent from a web server
 //! - `exchange`: one party's stream, and what is done with a client's messages
 //! - `talk`: one client and one stream; `many`: an agent with several calls on one connection
 //! - `client`: agents that we connect to; `pulse`: detection of a lost peer
@@ -11,12 +12,15 @@
 //! share theirs with a thousand sockets.
 
 pub mod client;
+pub mod dialect;
 mod exchange;
 mod many;
 pub mod message;
 mod pulse;
 pub mod session;
 pub mod talk;
+pub mod webhook;
+pub mod wire;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -30,11 +34,11 @@ use crate::config::ServerConfig;
 use b2b_app::Applications;
 use b2b_app::voice_agent::{Reach, VoiceAgent};
 use b2b_base::util::lines::visible;
-use b2b_call::controller::AudioStream;
 use exchange::Exchange;
-use message::{Start, Told};
+use message::Told;
 use session::{Fault, Mistake};
-use talk::{Outcome, Party, Socket};
+use talk::{Conversation, Outcome};
+use wire::Wire;
 
 /// The version of the protocol.
 pub const VERSION: u32 = 1;
@@ -109,15 +113,14 @@ impl VoiceDesk {
     pub async fn talk(
         &self,
         handle: &Handle,
-        socket: Socket,
-        start: Start,
-        stream: AudioStream,
-        party: Party,
+        wire: Wire,
+        conversation: Conversation,
         stall: Duration,
     ) -> Option<Outcome> {
-        let exchange = Exchange::new(&start, stream, party, Place::take(self));
+        let Conversation { dialect, start, stream, party } = conversation;
+        let exchange = Exchange::new(&start, dialect.allowance(), stream, party, Place::take(self));
         let (ended, end) = oneshot::channel();
-        handle.spawn(talk::talk(socket, start, exchange, stall, ended));
+        handle.spawn(talk::talk(wire, dialect, start, exchange, stall, ended));
         end.await.ok()
     }
 

@@ -10,11 +10,10 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-
 use super::message::Said;
+use b2b_app::voice_agent::Encoding;
 
-/// Maximum octets of a text message.
+/// Maximum octets of a text message of our own protocol.
 pub const TEXT: usize = 4 * 1_024;
 /// Maximum octets of a message: a minute of audio at 24 kHz, as much as is queued.
 pub const MESSAGE: usize = 3 * 1_024 * 1_024;
@@ -22,8 +21,6 @@ pub const MESSAGE: usize = 3 * 1_024 * 1_024;
 pub const PIECE: usize = 64 * 1_024;
 /// How long an octet of audio waits for the other one of its sample.
 const LEFT_OVER: Duration = Duration::from_secs(1);
-/// Maximum outstanding marks.
-const MARKS: usize = 1_024;
 /// Maximum octets of a mark's name, and of a target.
 const NAME: usize = 256;
 /// Maximum digits in one message.
@@ -81,15 +78,15 @@ impl Fault {
 pub enum Mistake {
     #[error("a message with an odd number of octets; the last one waits a second for the next message")]
     Odd,
-    #[error("text of more than {} octets is ignored", TEXT)]
-    LongText,
+    #[error("text of more than {0} octets is ignored")]
+    LongText(usize),
     #[error("no known message, ignored: {0}")]
     Junk(String),
     /// The message is obeyed.
     #[error("{0}")]
     Field(String),
-    #[error("{} marks are pending, and this one is ignored: wait for some of them", MARKS)]
-    Marks,
+    #[error("{0} marks are pending, and this one is ignored: wait for some of them")]
+    Marks(usize),
     #[error("more than 300 digits are pending, and these are ignored")]
     Digits,
     #[error("more than a minute of audio is queued: the oldest is not played")]
@@ -107,10 +104,10 @@ impl Mistake {
     pub fn word(&self) -> &'static str {
         match self {
             Mistake::Odd => "odd",
-            Mistake::LongText => "long_text",
+            Mistake::LongText(_) => "long_text",
             Mistake::Junk(_) => "junk",
             Mistake::Field(_) => "field",
-            Mistake::Marks => "marks",
+            Mistake::Marks(_) => "marks",
             Mistake::Digits => "digits",
             Mistake::Full => "full",
             Mistake::Stream(_) => "stream",
@@ -132,6 +129,31 @@ pub enum AgentRequest {
     Finish,
 }
 
+/// How much of it a protocol may send.
+#[derive(Debug, Clone, Copy)]
+pub struct Allowance {
+    /// How its audio is coded.
+    pub encoding: Encoding,
+    /// Octets of a text message.
+    pub text: usize,
+    /// Text messages.
+    pub texts: Budget,
+    /// Outstanding marks.
+    pub marks: usize,
+}
+
+impl Allowance {
+    /// Our own protocol: audio is binary, text is rare.
+    pub const fn own(encoding: Encoding) -> Allowance {
+        Allowance { encoding, text: TEXT, texts: TEXTS, marks: 1_024 }
+    }
+
+    /// A protocol whose audio is text, or whose programs send a mark with each frame.
+    pub const fn of_text(encoding: Encoding) -> Allowance {
+        Allowance { encoding, text: MESSAGE, texts: ALL, marks: 3_000 }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Open,
@@ -143,7 +165,7 @@ enum State {
 pub struct Session {
     state: State,
     all: Budget,
-    texts: Budget,
+    allowance: Allowance,
     transfer: Option<String>,
     /// The first octet of a sample, and when it came.
     left_over: Option<(u8, Instant)>,
@@ -153,23 +175,21 @@ pub struct Session {
     pub understood: bool,
 }
 
-impl Default for Session {
+impl Session {
     /// The session of a new client.
-    fn default() -> Self {
+    pub fn new(allowance: Allowance) -> Self {
         let (state, left_over) = (State::Open, None);
         Session {
             state,
             all: ALL,
-            texts: TEXTS,
+            allowance,
             transfer: None,
             left_over,
             mistakes: Vec::new(),
             understood: false,
         }
     }
-}
 
-impl Session {
     /// The target for its caller when it is over.
     pub fn transfer(&mut self) -> Option<String> {
         self.transfer.take()
@@ -193,6 +213,12 @@ impl Session {
         if self.state == State::Stopping || octets.is_empty() {
             return Ok(());
         }
+        if let Some(law) = self.allowance.encoding.law() {
+            let begin = samples.len();
+            samples.resize(begin + octets.len(), 0);
+            law.decode(octets, &mut samples[begin..]);
+            return Ok(());
+        }
         if !octets.len().is_multiple_of(2) {
             self.mistakes.push(Mistake::Odd);
         }
@@ -208,45 +234,29 @@ impl Session {
         Ok(())
     }
 
-    /// Takes a text; `marks` is the number of its outstanding marks.
+    /// Takes a request; `marks` is the number of its outstanding marks.
     ///
     /// # Errors
     /// `Flood`.
-    pub fn text(&mut self, at: Instant, text: &str, marks: usize) -> Result<AgentRequest, Fault> {
-        let object = match text.len() > TEXT {
-            true => Err(Mistake::LongText),
-            false => serde_json::from_str(text).map_err(|error| Mistake::Junk(error.to_string())),
-        };
-        match object {
-            Ok(object) => self.json(at, &object, marks),
-            Err(mistake) => {
-                self.counts_text(at)?;
-                Ok(self.ignores(mistake))
-            }
-        }
+    pub fn request(&mut self, at: Instant, said: Said, marks: usize) -> Result<AgentRequest, Fault> {
+        self.counts_text(at)?;
+        self.understood = true;
+        Ok(self.said(said, marks))
     }
 
-    /// The same for a text that has been parsed as JSON, and whose length has been checked.
+    /// Takes a text that is no request.
     ///
     /// # Errors
     /// `Flood`.
-    pub fn json(&mut self, at: Instant, object: &Value, marks: usize) -> Result<AgentRequest, Fault> {
+    pub fn mistaken(&mut self, at: Instant, mistake: Mistake) -> Result<(), Fault> {
         self.counts_text(at)?;
-        Ok(match Said::read(object) {
-            Ok((said, extra)) => {
-                self.understood = true;
-                if let Some(name) = extra {
-                    self.mistakes.push(Mistake::Field(format!("unknown field, ignored: {name}")));
-                }
-                self.said(said, marks)
-            }
-            Err(error) => self.ignores(Mistake::Junk(error.to_string())),
-        })
+        self.mistakes.push(mistake);
+        Ok(())
     }
 
     fn counts_text(&mut self, at: Instant) -> Result<(), Fault> {
         self.counts(at, 0)?;
-        self.texts.take_message(at, 0)
+        self.allowance.texts.take_message(at, 0)
     }
 
     fn ignores(&mut self, mistake: Mistake) -> AgentRequest {
@@ -257,6 +267,9 @@ impl Session {
     fn said(&mut self, said: Said, marks: usize) -> AgentRequest {
         let junk = |what: &str| Mistake::Junk(what.to_owned());
         match (self.state, said) {
+            (State::Open, Said::Audio { .. }) => {
+                self.ignores(junk("audio as text is for protocol = \"json\"; here it is binary"))
+            }
             (_, Said::Clear {}) => {
                 self.left_over = None;
                 AgentRequest::Clear
@@ -265,7 +278,9 @@ impl Session {
             (State::Open, Said::Mark { name }) if name.len() > NAME => {
                 self.ignores(junk("a mark's name has 256 bytes at most"))
             }
-            (State::Open, Said::Mark { .. }) if marks >= MARKS => self.ignores(Mistake::Marks),
+            (State::Open, Said::Mark { .. }) if marks >= self.allowance.marks => {
+                self.ignores(Mistake::Marks(self.allowance.marks))
+            }
             (State::Open, Said::Mark { name }) => AgentRequest::Mark(name),
             (State::Open, Said::Dtmf { digits, ms }) => {
                 let known = |digit: char| "0123456789*#ABCD".contains(digit);
@@ -336,9 +351,24 @@ impl Budget {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::voice::dialect::{Own, Reading};
+
+    fn new() -> Session {
+        Session::new(Allowance::own(Encoding::L16))
+    }
+
+    fn say_at(session: &mut Session, at: Instant, text: &str, marks: usize) -> Result<AgentRequest, Fault> {
+        match Own::read(text) {
+            Ok(Reading { said, mistake }) => {
+                session.mistakes.extend(mistake);
+                session.request(at, said, marks)
+            }
+            Err(mistake) => session.mistaken(at, mistake).map(|()| AgentRequest::Nothing),
+        }
+    }
 
     fn say(session: &mut Session, text: &str) -> Result<AgentRequest, Fault> {
-        session.text(Instant::now(), text, 0)
+        say_at(session, Instant::now(), text, 0)
     }
 
     /// The samples of these messages.
@@ -350,7 +380,7 @@ mod tests {
 
     #[test]
     fn wishes_come_out_until_stop_and_then_only_clear_counts() {
-        let (mut session, now) = (Session::default(), Instant::now());
+        let (mut session, now) = (new(), Instant::now());
         assert_eq!(say(&mut session, r#"{"type":"mark","name":"a"}"#), Ok(AgentRequest::Mark("a".into())));
         let press = AgentRequest::Press { digits: "12#".into(), ms: 100 };
         assert_eq!(say(&mut session, r#"{"type":"dtmf","digits":"12#"}"#), Ok(press));
@@ -367,7 +397,6 @@ mod tests {
     #[test]
     fn a_mistake_costs_its_message_and_says_its_kind() {
         let long = format!(r#"{{"type":"mark","name":"{}"}}"#, "x".repeat(300));
-        let longer = format!(r#"{{"type":"mark","name":"{}"}}"#, "x".repeat(TEXT));
         for (text, word) in [
             ("no JSON", "junk"),
             ("[7]", "junk"),
@@ -376,17 +405,16 @@ mod tests {
             (r#"{"type":"dtmf","digits":"12x"}"#, "junk"),
             (r#"{"type":"stop","transfer":"a\r\nb"}"#, "junk"),
             (&long, "junk"),
-            (&longer, "long_text"),
         ] {
-            let mut session = Session::default();
+            let mut session = new();
             assert_eq!(say(&mut session, text), Ok(AgentRequest::Nothing), "{text}");
             assert_eq!(session.mistakes.iter().map(Mistake::word).collect::<Vec<_>>(), [word], "{text}");
             assert!(Mistake::WORDS.contains(&word));
         }
-        let mut session = Session::default();
+        let mut session = new();
         let mark = r#"{"type":"mark","name":"a"}"#;
-        assert_eq!(session.text(Instant::now(), mark, MARKS), Ok(AgentRequest::Nothing));
-        assert_eq!(session.mistakes, [Mistake::Marks]);
+        assert_eq!(say_at(&mut session, Instant::now(), mark, 1_024), Ok(AgentRequest::Nothing));
+        assert_eq!(session.mistakes, [Mistake::Marks(1_024)]);
     }
 
     #[test]
@@ -398,7 +426,7 @@ mod tests {
             (r#"{"type":"dtmf","digits":"1","ms":5}"#, press(40)),
             (r#"{"type":"dtmf","digits":"1","ms":1000000}"#, press(5_000)),
         ] {
-            let mut session = Session::default();
+            let mut session = new();
             assert_eq!(say(&mut session, text), Ok(request), "{text}");
             assert_eq!(session.mistakes.iter().map(Mistake::word).collect::<Vec<_>>(), ["field"], "{text}");
         }
@@ -406,31 +434,31 @@ mod tests {
 
     #[test]
     fn an_odd_octet_is_completed_by_the_next_message() {
-        let (mut session, now) = (Session::default(), Instant::now());
+        let (mut session, now) = (new(), Instant::now());
         let cut: [&[u8]; 5] = [&[1, 0, 2], &[], &[0], &[3, 0, 4], &[0, 5, 0]];
         assert_eq!(heard(&mut session, now, &cut), [1, 2, 3, 4, 5]);
         assert_eq!(session.mistakes, [Mistake::Odd, Mistake::Odd, Mistake::Odd, Mistake::Odd]);
         // What comes a second later, or behind a clear, begins anew.
         assert_eq!(heard(&mut session, now, &[&[1, 0, 9]]), [1]);
         assert_eq!(heard(&mut session, now + LEFT_OVER, &[&[2, 0, 9]]), [2]);
-        assert_eq!(session.json(now, &serde_json::json!({"type": "clear"}), 0), Ok(AgentRequest::Clear));
+        assert_eq!(session.request(now, Said::Clear {}, 0), Ok(AgentRequest::Clear));
         assert_eq!(heard(&mut session, now + LEFT_OVER, &[&[3, 0]]), [3]);
     }
 
     #[test]
     fn a_flood_is_told_from_a_minute_of_sound_at_once() {
         let now = Instant::now();
-        let mut session = Session::default();
+        let mut session = new();
         assert!((0..3_000).all(|_| session.counts(now, 640).is_ok()), "a minute in frames of 20 ms");
         assert!((0..10_000).any(|_| session.counts(now, 0) == Err(Fault::Flood)));
-        let mut session = Session::default();
+        let mut session = new();
         assert!(session.counts(now, 6_000 * PIECE).is_ok(), "as much as 6,000 pieces");
         assert_eq!(session.counts(now, 1), Err(Fault::Flood));
-        let mut session = Session::default();
-        let said: Vec<_> = (0..1_000).map(|_| session.text(now, r#"{"type":"clear"}"#, 0)).collect();
+        let mut session = new();
+        let said: Vec<_> = (0..1_000).map(|_| say_at(&mut session, now, r#"{"type":"clear"}"#, 0)).collect();
         assert_eq!(said.iter().filter(|it| it.is_ok()).count(), 300);
         let later = now + Duration::from_secs(1);
-        assert!(session.text(later, r#"{"type":"clear"}"#, 0).is_ok());
+        assert!(say_at(&mut session, later, r#"{"type":"clear"}"#, 0).is_ok());
         for fault in [Fault::TooLong, Fault::Flood, Fault::Stalled, Fault::Broken(String::new()), Fault::Utf8]
         {
             assert!(Fault::WORDS.contains(&fault.word()) && (1_002..=1_009).contains(&fault.code()));

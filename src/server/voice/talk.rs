@@ -6,23 +6,24 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use futures_util::{SinkExt, Stream};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use futures_util::{Sink, SinkExt, Stream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::oneshot;
-use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
+use super::dialect::{Dialect, Meaning};
 use super::exchange::Exchange;
 use super::message::{Start, Told};
 use super::pulse::Pulse;
-use super::session::{Fault, MESSAGE};
+use super::session::{Fault, MESSAGE, Mistake};
+use super::wire::{Carried, Wire};
 use crate::outbox::Outbox;
 use b2b_base::util::lines::visible;
 use b2b_call::LegId;
-use b2b_call::controller::StreamEnd;
+use b2b_call::controller::{AudioStream, StreamEnd};
 use b2b_call::service::CallService;
 
 /// Maximum messages in the outbox; beyond that the party's audio stays in its ring.
@@ -33,14 +34,6 @@ const PARTING: Duration = Duration::from_secs(2);
 pub const LOOK: Duration = Duration::from_millis(250);
 /// Octets read at once: three frames at 16 kHz. The buffer is zeroed before each read.
 const READ_AHEAD: usize = 2 * 1_024;
-
-/// A byte stream in both directions.
-pub trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
-
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
-
-/// A client's WebSocket.
-pub type Socket = WebSocketStream<Box<dyn Io>>;
 
 /// WebSocket limits for a client; messages are written at once.
 pub fn config() -> WebSocketConfig {
@@ -109,10 +102,19 @@ pub struct Party {
     pub service: CallService,
 }
 
+/// A party's stream for a client, and the protocol that they speak.
+pub struct Conversation {
+    pub dialect: Box<dyn Dialect>,
+    pub start: Start,
+    pub stream: AudioStream,
+    pub party: Party,
+}
+
 /// Runs a talk until one side ends it, which `ended` is told before the WebSocket is closed. `stall` is the
 /// maximum time that the client may neither read nor respond.
 pub async fn talk(
-    socket: Socket,
+    wire: Wire,
+    mut dialect: Box<dyn Dialect>,
     start: Start,
     exchange: Exchange,
     stall: Duration,
@@ -120,10 +122,11 @@ pub async fn talk(
 ) {
     let samples = vec![0; exchange.stream.spec().frame()];
     let pulse = Pulse::new(Instant::now(), stall);
-    let mut talk = Talk { socket, waits: Outbox::new(), exchange, pulse, samples };
-    talk.tell(&Told::Start(Box::new(start)));
+    let mut waits = Outbox::new();
+    dialect.begin(start).into_iter().for_each(|message| waits.push(message));
+    let mut talk = Talk { wire, dialect, waits, exchange, pulse, samples };
     let outcome = talk.run().await;
-    let Talk { mut socket, mut waits, exchange, .. } = talk;
+    let Talk { mut wire, mut waits, exchange, .. } = talk;
     // Frees the party at once: it does not wait for the closing handshake.
     let (outcome, _place) = exchange.ends(outcome);
     let closing = match &outcome {
@@ -137,12 +140,13 @@ pub async fn talk(
     };
     let _ = ended.send(outcome);
     if let Some((code, reason)) = closing {
-        part(&mut socket, &mut waits, code, reason).await;
+        part(&mut wire, &mut waits, code, reason).await;
     }
 }
 
 struct Talk {
-    socket: Socket,
+    wire: Wire,
+    dialect: Box<dyn Dialect>,
     waits: Outbox<Message>,
     exchange: Exchange,
     pulse: Pulse,
@@ -154,7 +158,7 @@ impl Talk {
         let mut looks = tokio::time::interval(LOOK);
         loop {
             let step = tokio::select! {
-                said = std::future::poll_fn(|context| turn(&mut self.socket, &mut self.waits, context)) => {
+                said = std::future::poll_fn(|context| turn(&mut self.wire, &mut self.waits, context)) => {
                     self.hear(said)
                 }
                 () = self.exchange.stream.changed() => Ok(self.pass_on()),
@@ -169,20 +173,20 @@ impl Talk {
     }
 
     fn tell(&mut self, told: &Told) {
-        self.waits.push(Message::Text(told.text().into()));
+        if let Some(message) = self.dialect.told(told) {
+            self.waits.push(message);
+        }
     }
 
     /// Passes the party's audio and events to the client.
     fn pass_on(&mut self) -> Option<Outcome> {
+        let encoding = self.dialect.allowance().encoding;
         while self.waits.waiting() < OUTBOX {
             let count = self.exchange.stream.read(&mut self.samples);
             if count == 0 {
                 break;
             }
-            let mut octets = vec![0; count * 2];
-            let (pairs, _) = octets.as_chunks_mut::<2>();
-            pairs.iter_mut().zip(&self.samples).for_each(|(pair, it)| *pair = it.to_le_bytes());
-            self.waits.push(Message::Binary(octets.into()));
+            self.waits.push(self.dialect.audio(encoding.encode(&self.samples[..count])));
         }
         while let Some(told) = self.exchange.poll() {
             match told {
@@ -193,6 +197,9 @@ impl Talk {
                 }
             }
         }
+        if let Some(message) = self.dialect.queue(self.exchange.stream.queued()) {
+            self.waits.push(message);
+        }
         None
     }
 
@@ -202,16 +209,48 @@ impl Talk {
         self.pulse.heard(at);
         match said {
             Some(Ok(Message::Binary(octets))) => {
-                self.exchange.sound(at, &octets, &mut self.samples)?;
-                self.samples.resize(self.exchange.stream.spec().frame(), 0);
+                let meaning = self.dialect.binary(&octets);
+                if let Some(outcome) = self.does(at, meaning)? {
+                    return Ok(Some(outcome));
+                }
             }
-            Some(Ok(Message::Text(text))) => self.exchange.text(at, &text)?,
-            Some(Ok(Message::Close(frame))) => return Ok(Some(Outcome::closed(frame))),
+            Some(Ok(Message::Text(text))) => {
+                let most = self.dialect.allowance().text;
+                let meaning = match text.len() > most {
+                    true => Err(Mistake::LongText(most)),
+                    false => self.dialect.text(&text, self.exchange.stream.queued()),
+                };
+                if let Some(outcome) = self.does(at, meaning)? {
+                    return Ok(Some(outcome));
+                }
+            }
+            Some(Ok(Message::Close(frame))) => {
+                return Ok(Some(self.exchange.closed(Outcome::closed(frame))));
+            }
             None => return Ok(Some(Outcome::lost())),
             Some(Ok(_)) => self.exchange.other(at)?,
             Some(Err(error)) => return Ok(Some(Outcome::of_error(error))),
         }
         Ok(self.pass_on())
+    }
+
+    /// Does what a message means.
+    fn does(&mut self, at: Instant, meaning: Result<Meaning<'_>, Mistake>) -> Result<Option<Outcome>, Fault> {
+        match meaning {
+            Ok(Meaning::Audio(octets)) => {
+                self.exchange.sound(at, &octets, &mut self.samples)?;
+                self.samples.resize(self.exchange.stream.spec().frame(), 0);
+            }
+            Ok(Meaning::Request(request)) => self.exchange.request(at, Ok(request))?,
+            Ok(Meaning::Answered(message)) => {
+                self.exchange.other(at)?;
+                self.waits.push(message);
+            }
+            Ok(Meaning::Goodbye) => return Ok(Some(Outcome::Stopped { transfer: None })),
+            Ok(Meaning::Nothing) => self.exchange.other(at)?,
+            Err(mistake) => self.exchange.request(at, Err(mistake))?,
+        }
+        Ok(None)
     }
 
     /// Checks whether the client is still there.
@@ -225,11 +264,14 @@ impl Talk {
 }
 
 /// Writes what is queued, and returns the peer's next message: neither waits for the other.
-pub fn turn(
-    socket: &mut Socket,
+pub fn turn<S>(
+    socket: &mut S,
     waits: &mut Outbox<Message>,
     context: &mut Context<'_>,
-) -> Poll<Option<Result<Message, Error>>> {
+) -> Poll<Option<Result<Message, Error>>>
+where
+    S: Stream<Item = Result<Message, Error>> + Sink<Message, Error = Error> + Unpin,
+{
     let written = waits.poll(socket, context);
     match (Pin::new(socket).poll_next(context), written) {
         // A peer that has gone may have said why.
@@ -241,7 +283,10 @@ pub fn turn(
 
 /// Writes what is queued and the close frame, and waits briefly until the client has closed: a client that
 /// does not read does not receive the reason either.
-pub async fn part(socket: &mut Socket, waits: &mut Outbox<Message>, code: u16, mut reason: String) {
+pub async fn part<S>(socket: &mut S, waits: &mut Outbox<Message>, code: u16, mut reason: String)
+where
+    S: Sink<Message, Error = Error> + Carried + Unpin,
+{
     // RFC 6455 §5.5: 125 octets including the code.
     let end = (0..=reason.len().min(123)).rev().find(|end| reason.is_char_boundary(*end));
     reason.truncate(end.unwrap_or(0));
@@ -255,7 +300,7 @@ pub async fn part(socket: &mut Socket, waits: &mut Outbox<Message>, code: u16, m
         }
         // Data that comes meanwhile is discarded: closing a connection with unread data resets it, and the
         // close frame is lost.
-        let stream = socket.get_mut();
+        let stream = socket.octets();
         let _ = stream.shutdown().await;
         let mut rest = [0; 4_096];
         while stream.read(&mut rest).await.is_ok_and(|count| count > 0) {}

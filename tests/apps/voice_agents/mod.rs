@@ -3,9 +3,11 @@
 //!
 //! - `trouble`: hostile, slow or vanished clients; `hostile`: clients that break the protocol itself
 //! - `outward`: agents that the server calls; `agents_gone`: faulty ones
+//! - `dialects`: agents that speak the protocols of others
 //! - `many`: several calls on one connection; `examples`: those of the manual
 
 mod agents_gone;
+mod dialects;
 mod examples;
 mod hostile;
 mod many;

@@ -13,7 +13,9 @@ use b2b_app::queue::machine::values::{AgentNo, AgentPlan, QueuePlan};
 use b2b_app::queue::sounds::QueueSounds;
 use b2b_app::queue::{AgentSettings, Codes, DeskSettings, QueueDesk, QueueHandler, QueueSettings, WaysOut};
 use b2b_app::test_numbers::{EchoNumber, Milliwatt};
-use b2b_app::voice_agent::{AgentConfig, Connecting, Line, Parting, Reach, Talk, Talking, VoiceAgent};
+use b2b_app::voice_agent::{
+    AgentConfig, Calling, Connecting, Line, Parting, Reach, Talk, Talking, VoiceAgent,
+};
 use b2b_app::voicemail::{
     self, Age, FileWork, MailboxConfig, Mailboxes, Message, MessageFiles, VoicemailConfig,
 };
@@ -210,7 +212,7 @@ impl MessageFiles for Disk {
 struct Ada;
 
 impl Reach for Ada {
-    fn connect(&self, _: &Arc<AgentConfig>) -> Connecting {
+    fn connect(&self, _: &Arc<AgentConfig>, _: Calling) -> Connecting {
         let line: Box<dyn Line> = Box::new(Ada);
         Box::pin(std::future::ready(Ok(line)))
     }

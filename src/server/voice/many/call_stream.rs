@@ -12,10 +12,12 @@ use super::connection::Joining;
 use super::framing;
 use super::pool::Slot;
 use crate::outbox::Outbox;
+use crate::voice::dialect::Own;
 use crate::voice::exchange::Exchange;
 use crate::voice::message::Told;
-use crate::voice::session::Fault;
+use crate::voice::session::{Allowance, Fault};
 use crate::voice::talk::{OUTBOX, Outcome};
+use b2b_app::voice_agent::Encoding;
 
 /// State that all streams of a connection use in turn.
 pub struct Shared {
@@ -64,7 +66,7 @@ impl CallStream {
     pub fn begin(number: u32, joining: Joining, shared: &mut Shared) -> CallStream {
         let Joining { start, mut stream, party, ended, slot, place } = joining;
         stream.poll_by_the_clock();
-        let exchange = Exchange::new(&start, stream, party, place);
+        let exchange = Exchange::new(&start, Allowance::own(Encoding::L16), stream, party, place);
         shared.tell(number, &Told::Start(Box::new(start)));
         CallStream { number, exchange, look: true, ended, slot }
     }
@@ -123,7 +125,7 @@ impl CallStream {
     /// `Flood`.
     pub fn said(&mut self, at: Instant, said: &Value) -> Result<(), Fault> {
         self.look = true;
-        self.exchange.json(at, said)
+        self.exchange.request(at, Own::read_json(said))
     }
 
     /// Ends the stream. Its party and its slot are freed before its application is told.

@@ -15,7 +15,8 @@ use super::pool::{Opening, Slot};
 use crate::voice::message::{Start, Told};
 use crate::voice::pulse::Pulse;
 use crate::voice::session::{ALL, Budget, Fault, MESSAGE, Mistake, TEXT, TEXTS};
-use crate::voice::talk::{self, LOOK, Outcome, Party, Socket};
+use crate::voice::talk::{self, LOOK, Outcome, Party};
+use crate::voice::wire::Socket;
 use crate::voice::{Mistakes, Open, Place};
 use b2b_call::controller::AudioStream;
 
@@ -199,7 +200,7 @@ impl Connection {
                 }
             },
             Some(Ok(Message::Text(text))) if text.len() > TEXT => {
-                self.ignores(at, text.len(), &Mistake::LongText)
+                self.ignores(at, text.len(), &Mistake::LongText(TEXT))
             }
             Some(Ok(Message::Text(text))) => match framing::read_text(&text) {
                 Ok((number, said)) => self.of(number, at, text.len(), |stream, _| stream.said(at, &said)),

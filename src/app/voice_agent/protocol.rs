@@ -1,0 +1,127 @@
+//! The protocols that agents speak, and how they code audio.
+
+use std::fmt;
+
+use b2b_base::util::secret::SecretText;
+use b2b_call::controller::Law;
+
+use super::AgentUrl;
+
+/// The protocol of an agent, with what it needs beside its address.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Protocol {
+    /// b2b's own (docs/voice-agents.md).
+    #[default]
+    B2b,
+    /// The same, with the audio as JSON, too.
+    Json,
+    /// Twilio's Media Streams; requests are signed with the token (`X-Twilio-Signature`).
+    Twilio(Option<SecretText>),
+    /// Asterisk's `chan_websocket`, with its control messages in this form.
+    ChanWebsocket(ControlMessages),
+    /// Asterisk's AudioSocket, over TCP.
+    AudioSocket,
+}
+
+impl Protocol {
+    /// The name in the configuration.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Protocol::B2b => "b2b",
+            Protocol::Json => "json",
+            Protocol::Twilio(_) => "twilio",
+            Protocol::ChanWebsocket(_) => "chan_websocket",
+            Protocol::AudioSocket => "audiosocket",
+        }
+    }
+}
+
+/// A web server that names the address of an agent's WebSocket, as TwiML.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Webhook {
+    /// `https://…` or `http://…`.
+    pub url: String,
+    /// Hosts that it may name beside its own.
+    pub stream_hosts: Vec<String>,
+}
+
+/// The form of `chan_websocket`'s control messages; Asterisk's `control_message_format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ControlMessages {
+    /// `MEDIA_START connection_id:…`.
+    #[default]
+    PlainText,
+    /// `{"event": "MEDIA_START", …}`.
+    Json,
+}
+
+/// How audio is coded on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Encoding {
+    /// Samples of 16 bits, little-endian.
+    #[default]
+    L16,
+    /// G.711 µ-law at 8 kHz.
+    Pcmu,
+    /// G.711 A-law at 8 kHz.
+    Pcma,
+}
+
+impl Encoding {
+    /// The name, as in an `rtpmap` attribute.
+    pub fn name(self) -> &'static str {
+        match self {
+            Encoding::L16 => "L16",
+            Encoding::Pcmu => "PCMU",
+            Encoding::Pcma => "PCMA",
+        }
+    }
+
+    /// Octets of a sample.
+    pub fn octets(self) -> usize {
+        if self.law().is_some() { 1 } else { 2 }
+    }
+
+    /// The law of G.711, if it is G.711.
+    pub fn law(self) -> Option<Law> {
+        match self {
+            Encoding::L16 => None,
+            Encoding::Pcmu => Some(Law::Mu),
+            Encoding::Pcma => Some(Law::A),
+        }
+    }
+
+    /// The octets of these samples.
+    pub fn encode(self, samples: &[i16]) -> Vec<u8> {
+        let mut octets = vec![0; samples.len() * self.octets()];
+        match self.law() {
+            Some(law) => {
+                law.encode(samples, &mut octets);
+            }
+            None => {
+                let (pairs, _) = octets.as_chunks_mut::<2>();
+                pairs.iter_mut().zip(samples).for_each(|(pair, it)| *pair = it.to_le_bytes());
+            }
+        }
+        octets
+    }
+}
+
+/// Where an agent is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AgentPlace {
+    /// At the address of its WebSocket.
+    Url(AgentUrl),
+    /// Where this web server says.
+    Webhook(Webhook),
+}
+
+/// Omits the query, which may contain a secret.
+impl fmt::Display for AgentPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AgentPlace::Url(url) => url.fmt(f),
+            AgentPlace::Webhook(webhook) => f.write_str(webhook.url.split('?').next().unwrap_or_default()),
+        }
+    }
+}
