@@ -23,19 +23,6 @@ pub enum Protocol {
     AudioSocket,
 }
 
-impl Protocol {
-    /// The name in the configuration.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Protocol::B2b => "b2b",
-            Protocol::Json => "json",
-            Protocol::Twilio(_) => "twilio",
-            Protocol::ChanWebsocket(_) => "chan_websocket",
-            Protocol::AudioSocket => "audiosocket",
-        }
-    }
-}
-
 /// A web server that names the address of an agent's WebSocket, as TwiML.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Webhook {

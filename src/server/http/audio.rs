@@ -125,7 +125,7 @@ async fn open(
         let party = Party { leg, service: api.service.clone() };
         let dialect = Box::new(Own::new(Encoding::L16));
         let conversation = Conversation { dialect, start, stream, party };
-        let outcome = api.voices.talk(&handle, Wire::WebSocket(Box::new(socket)), conversation, STALL).await;
+        let outcome = api.voices.talk(&handle, Wire::Left(socket), conversation, STALL).await;
         if let Some(outcome) = outcome {
             tracing::debug!("leg {}: its sound as a WebSocket: {}", leg.0, outcome.word());
         }

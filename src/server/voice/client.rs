@@ -27,6 +27,7 @@ use b2b_app::voice_agent::{
     Talking,
 };
 use b2b_base::util::secret::SecretText;
+use b2b_call::controller::AudioStream;
 use b2b_sip::net::Tls;
 
 /// What `chan_websocket` asks for (RFC 6455 §1.9); a program need not confirm it.
@@ -114,19 +115,18 @@ impl WebSocketAgents {
         sids: &Sids,
         calling: &Calling,
     ) -> Result<(Wire, Option<BTreeMap<String, String>>), String> {
-        let web_socket = |socket| Wire::WebSocket(Box::new(socket));
         let connected = async {
             match &agent.place {
                 AgentPlace::Url(url) if agent.protocol == Protocol::AudioSocket => {
                     let octets = octets(url, &self.tls).await?;
-                    Ok((Wire::AudioSocket(AudioSocketStream::new(octets)), None))
+                    Ok((Wire::Right(AudioSocketStream::new(octets)), None))
                 }
-                AgentPlace::Url(url) => Ok((web_socket(connect(agent, url, &self.tls).await?), None)),
+                AgentPlace::Url(url) => Ok((Wire::Left(connect(agent, url, &self.tls).await?), None)),
                 AgentPlace::Webhook(webhook) => {
                     let token = auth_token(agent);
                     let Named { url, parameters } =
                         webhook::ask(&self.web, webhook, token, sids, calling).await?;
-                    Ok((web_socket(connect(agent, &url, &self.tls).await?), Some(parameters)))
+                    Ok((Wire::Left(connect(agent, &url, &self.tls).await?), Some(parameters)))
                 }
             }
         };
@@ -256,8 +256,8 @@ impl Line for Connected {
     fn talk(self: Box<Self>, talk: Talk) -> Talking {
         Box::pin(async move {
             let Connected { wire, dialect, agent, desk, handle } = *self;
-            let (start, party) = parts(&agent, &talk);
-            let conversation = Conversation { dialect, start, stream: talk.stream, party };
+            let (start, stream, party) = parts(&agent, talk);
+            let conversation = Conversation { dialect, start, stream, party };
             parting(desk.talk(&handle, wire, conversation, agent.stall).await)
         })
     }
@@ -274,10 +274,9 @@ impl Line for SharedLine {
     fn talk(self: Box<Self>, talk: Talk) -> Talking {
         Box::pin(async move {
             let SharedLine { slot, agent, desk } = *self;
-            let (start, party) = parts(&agent, &talk);
+            let (start, stream, party) = parts(&agent, talk);
             let (ended, end) = oneshot::channel();
-            let calls = slot.calls();
-            let (stream, place) = (talk.stream, Place::take(&desk));
+            let (calls, place) = (slot.calls(), Place::take(&desk));
             let joining = Joining { start, stream, party, ended, slot, place };
             match calls.send(joining).await {
                 Ok(()) => parting(end.await.ok()),
@@ -288,22 +287,22 @@ impl Line for SharedLine {
     }
 }
 
-/// The start message for the agent, and the party.
-fn parts(agent: &AgentConfig, talk: &Talk) -> (Start, Party) {
+/// The start message for the agent, the audio, and the party.
+fn parts(agent: &AgentConfig, talk: Talk) -> (Start, AudioStream, Party) {
     let start = Start {
         version: VERSION,
         call: talk.call.0,
         leg: talk.leg.0,
         agent: Some(agent.name.clone()),
-        caller: talk.caller.clone(),
-        called: talk.called.clone(),
+        caller: talk.caller,
+        called: talk.called,
         format: Format::of(talk.stream.spec(), agent.encoding),
         speaks: talk.stream.spec().speaks,
-        headers: talk.headers.clone(),
-        variables: talk.variables.clone(),
+        headers: talk.headers,
+        variables: talk.variables,
         resumed_ms: talk.resumed.map(|since| since.as_millis() as u64),
     };
-    (start, Party { leg: talk.leg, service: talk.service.clone() })
+    (start, talk.stream, Party { leg: talk.leg, service: talk.service })
 }
 
 fn parting(outcome: Option<Outcome>) -> Parting {

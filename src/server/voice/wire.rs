@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
+use futures_util::future::Either;
 use futures_util::{Sink, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::WebSocketStream;
@@ -29,10 +30,7 @@ pub const HANG_UP: u8 = 0x00;
 const READ_AHEAD: usize = 2 * 1_024;
 
 /// See the module documentation.
-pub enum Wire {
-    WebSocket(Box<Socket>),
-    AudioSocket(AudioSocketStream),
-}
+pub type Wire = Either<Socket, AudioSocketStream>;
 
 /// A TCP connection with frames.
 pub struct AudioSocketStream {
@@ -148,51 +146,8 @@ impl Carried for Socket {
 impl Carried for Wire {
     fn octets(&mut self) -> &mut Box<dyn Io> {
         match self {
-            Wire::WebSocket(socket) => socket.get_mut(),
-            Wire::AudioSocket(stream) => &mut stream.octets,
-        }
-    }
-}
-
-impl Stream for Wire {
-    type Item = Result<Message, Error>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        match &mut *self {
-            Wire::WebSocket(socket) => Pin::new(&mut **socket).poll_next(context),
-            Wire::AudioSocket(stream) => Pin::new(stream).poll_next(context),
-        }
-    }
-}
-
-impl Sink<Message> for Wire {
-    type Error = Error;
-
-    fn poll_ready(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        match &mut *self {
-            Wire::WebSocket(socket) => Pin::new(&mut **socket).poll_ready(context),
-            Wire::AudioSocket(stream) => Pin::new(stream).poll_ready(context),
-        }
-    }
-
-    fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
-        match &mut *self {
-            Wire::WebSocket(socket) => Pin::new(&mut **socket).start_send(message),
-            Wire::AudioSocket(stream) => Pin::new(stream).start_send(message),
-        }
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        match &mut *self {
-            Wire::WebSocket(socket) => Pin::new(&mut **socket).poll_flush(context),
-            Wire::AudioSocket(stream) => Pin::new(stream).poll_flush(context),
-        }
-    }
-
-    fn poll_close(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        match &mut *self {
-            Wire::WebSocket(socket) => Pin::new(&mut **socket).poll_close(context),
-            Wire::AudioSocket(stream) => Pin::new(stream).poll_close(context),
+            Wire::Left(socket) => socket.get_mut(),
+            Wire::Right(stream) => &mut stream.octets,
         }
     }
 }
