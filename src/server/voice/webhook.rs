@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use reqwest::Url;
-use roxmltree::{Document, Node, ParsingOptions};
+use roxmltree::{Document, ParsingOptions};
 use sha1::Sha1;
 
 use super::dialect::Sids;
@@ -104,15 +104,11 @@ pub fn named(answer: &str, webhook: &Webhook) -> Result<Named, String> {
     let options = ParsingOptions { nodes_limit: MOST_NODES, ..ParsingOptions::default() };
     let document = Document::parse_with_options(answer.trim(), options)
         .map_err(|error| format!("{WANTED}: {}", visible(&error.to_string())))?;
-    let children = |node: Node<'_, '_>, name: &'static str| {
-        node.children().filter(move |it| it.tag_name().name() == name).map(|it| it.id()).collect::<Vec<_>>()
-    };
     let response = document.root_element();
-    let connects = children(response, "Connect");
-    let streams = connects.iter().filter_map(|it| document.get_node(*it));
-    let stream = streams.flat_map(|it| children(it, "Stream")).find_map(|it| document.get_node(it));
-    let stream = stream.filter(|_| response.tag_name().name() == "Response").ok_or(WANTED)?;
-    for verb in response.children().filter(|it| it.is_element() && it.tag_name().name() != "Connect") {
+    let connects = response.children().filter(|it| it.has_tag_name("Connect"));
+    let stream = connects.flat_map(|it| it.children()).find(|it| it.has_tag_name("Stream"));
+    let stream = stream.filter(|_| response.has_tag_name("Response")).ok_or(WANTED)?;
+    for verb in response.children().filter(|it| it.is_element() && !it.has_tag_name("Connect")) {
         tracing::warn!(
             "a webhook of a voice agent: <{}> is not done, only <Connect>",
             visible(verb.tag_name().name())
@@ -121,7 +117,7 @@ pub fn named(answer: &str, webhook: &Webhook) -> Result<Named, String> {
     let url = stream.attribute("url").ok_or(WANTED)?.trim();
     let url = url.parse::<AgentUrl>().map_err(|why| format!("url=\"{}\": {why}", visible(url)))?;
     judge(&url, webhook)?;
-    let parameters = stream.children().filter(|it| it.tag_name().name() == "Parameter");
+    let parameters = stream.children().filter(|it| it.has_tag_name("Parameter"));
     let parameters = parameters.filter_map(|it| {
         let (name, value) = (it.attribute("name")?, it.attribute("value")?);
         (name.len() <= LONGEST && value.len() <= LONGEST).then(|| (name.to_owned(), value.to_owned()))
@@ -134,6 +130,9 @@ fn judge(url: &AgentUrl, webhook: &Webhook) -> Result<(), String> {
     let AgentWay::Tcp { host, secure, .. } = &url.way else {
         return Err("the answer names a Unix socket, which only the configuration may".to_owned());
     };
+    if url.is_tcp() {
+        return Err("the answer names tcp:, which has no WebSocket; answer with wss:".to_owned());
+    }
     let bare = |host: &str| host.trim_matches(['[', ']']).to_ascii_lowercase();
     let host = bare(host);
     let own = Url::parse(&webhook.url).ok().and_then(|url| url.host_str().map(bare));
@@ -208,6 +207,7 @@ mod tests {
             ("https://bot.example/voice", "wss://stream.example/media", true),
             ("https://bot.example/voice", "ws://stream.example/media", true),
             ("https://bot.example/voice", "ws+unix:///run/agent.sock", false),
+            ("https://bot.example/voice", "tcp://stream.example:9092", false),
             ("http://127.0.0.1:5000/voice", "ws://127.0.0.1:5000/media", true),
             ("http://[::1]:5000/voice", "ws://[::1]:5000/media", true),
             ("http://10.0.0.7/voice", "ws://10.0.0.7/media", false),
