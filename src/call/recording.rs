@@ -5,7 +5,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::controller::RecordingSpec;
 use super::{CallId, LegId};
-pub use b2b_media::recording::{Coding, Mono, recover};
+pub use b2b_media::recording::{Coding, Mono, is_complete, recover};
+pub use b2b_media::wav_file::WavFormat;
 
 /// Maximum time between two digits of a code.
 const APART: Duration = Duration::from_secs(3);
@@ -67,7 +68,7 @@ impl RecordingRules {
         let day = time.get(..10).unwrap_or("undated");
         let compact = time.replace(['-', ':'], "");
         let part = if nth > 1 { format!("-{nth}") } else { String::new() };
-        let name = format!("{compact}-call-{}{part}.wav", call.0);
+        let name = format!("{compact}-call-{}{part}.{}", call.0, self.coding.ending());
         RecordingSpec {
             stereo: self.stereo,
             mono: self.mono,
@@ -89,9 +90,9 @@ impl RecordingRules {
     ) -> RecordingSpec {
         let whole = self.spec(call, nth, wall);
         let name = whole.path.file_stem().unwrap_or_default().to_string_lossy();
-        let path = whole.path.with_file_name(format!("{name}-leg-{}.wav", leg.0));
         // Two channels are no GSM.
-        let coding = if both { Coding::Pcm } else { whole.coding };
+        let coding = if both && whole.coding == Coding::Gsm { Coding::Pcm } else { whole.coding };
+        let path = whole.path.with_file_name(format!("{name}-leg-{}.{}", leg.0, coding.ending()));
         RecordingSpec { path, stereo: both, mono: Mono::Said, coding, ..whole }
     }
 

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{FallocateFlags, fallocate};
 use oxideav_gsm::{EncoderState, UnpackedFrame};
 
+use crate::codec::OpusTuning;
 use crate::disk::DiskError;
 use b2b_base::frame::RATE_HZ;
 use b2b_base::util::file;
@@ -38,16 +39,29 @@ pub enum Coding {
     Pcm,
     /// GSM full rate, a tenth of the size: one channel at 8 kHz. Asterisk calls it `wav49`.
     Gsm,
+    /// Opus in Ogg, for recordings: 24 kbit/s, or 32 for each of two channels and at 48 kHz.
+    Opus,
 }
 
 impl Coding {
+    /// All of them.
+    pub const ALL: [Coding; 3] = [Coding::Pcm, Coding::Gsm, Coding::Opus];
+
+    /// The ending of a file's name.
+    pub fn ending(self) -> &'static str {
+        match self {
+            Coding::Pcm | Coding::Gsm => "wav",
+            Coding::Opus => "opus",
+        }
+    }
+
     /// Whether it is PCM.
     pub fn is_pcm(&self) -> bool {
         *self == Coding::Pcm
     }
 }
 
-/// Format of a WAV file.
+/// Format of a sound file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WavFormat {
     /// Sampling rate of each channel.
@@ -67,18 +81,18 @@ impl WavFormat {
         WavFormat { rate_hz, channels, coding: Coding::Pcm }
     }
 
-    fn bytes_a_second(self) -> u32 {
+    /// Octets of a second; of Opus, about.
+    pub fn octets_a_second(self) -> u32 {
         match self.coding {
             Coding::Pcm => self.rate_hz * u32::from(self.channels) * 2,
             Coding::Gsm => self.rate_hz * GSM_BLOCK.1 as u32 / GSM_BLOCK.0 as u32,
+            Coding::Opus if self.channels > 1 => 4_000 * u32::from(self.channels),
+            Coding::Opus => OpusTuning::bitrate(self.rate_hz) / 8,
         }
     }
 
     fn header_length(self) -> usize {
-        match self.coding {
-            Coding::Pcm => HEADER,
-            Coding::Gsm => LONGEST_HEADER,
-        }
+        if self.coding == Coding::Gsm { LONGEST_HEADER } else { HEADER }
     }
 }
 
@@ -190,7 +204,7 @@ impl WavFile {
         written.map_err(|error| self.write_error(&error))?;
         self.data_bytes = grown;
         let unsettled = self.data_bytes - self.settled_bytes;
-        if unsettled >= self.format.bytes_a_second() / HEADERS { self.settle() } else { Ok(()) }
+        if unsettled >= self.format.octets_a_second() / HEADERS { self.settle() } else { Ok(()) }
     }
 
     /// Reserves disk space beyond the end of the file: a small write then costs the file system
@@ -199,7 +213,7 @@ impl WavFile {
         if !self.reserves || bytes <= self.reserved_bytes {
             return;
         }
-        let length = self.format.bytes_a_second() * RESERVE_S;
+        let length = self.format.octets_a_second() * RESERVE_S;
         let offset = self.end_of(self.data_bytes) as i64;
         let added = fallocate(&self.file, FallocateFlags::FALLOC_FL_KEEP_SIZE, offset, i64::from(length));
         // Not every file system supports this, and a full one has no space: then the writes
@@ -267,7 +281,7 @@ fn header(format: WavFormat, data_bytes: u32) -> [u8; LONGEST_HEADER] {
     put(&if is_pcm { 1u16 } else { 0x31 }.to_le_bytes());
     put(&format.channels.to_le_bytes());
     put(&format.rate_hz.to_le_bytes());
-    put(&format.bytes_a_second().to_le_bytes());
+    put(&format.octets_a_second().to_le_bytes());
     // bytes per sample of all channels, or of a block; bits per sample
     put(&if is_pcm { format.channels * 2 } else { block_bytes as u16 }.to_le_bytes());
     put(&if is_pcm { 16u16 } else { 0 }.to_le_bytes());

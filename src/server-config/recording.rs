@@ -68,8 +68,10 @@ const CHANNELS: Named<Channels> = Named {
 };
 
 /// `wav49` as in Asterisk.
-pub(super) const FORMAT: Named<Coding> =
-    Named { refusal: "no such format; choose", values: &[("wav", Coding::Pcm), ("wav49", Coding::Gsm)] };
+pub(super) const FORMAT: Named<Coding> = Named {
+    refusal: "no such format; choose",
+    values: &[("wav", Coding::Pcm), ("wav49", Coding::Gsm), ("opus", Coding::Opus)],
+};
 
 pub const RECORDING: Table = Table {
     name: "recording",
@@ -81,7 +83,7 @@ pub const RECORDING: Table = Table {
         channels: Choice(&CHANNELS), at_restart(), "`stereo`: the caller (leg A) left, what they hear right; or one channel: `mixed`, `caller`, or `callee` (what the caller hears). Default: `stereo`, with `wav49` `mixed`.";
         stereo: Switch => true, at_restart(), "`false` is `channels = \"caller\"`, which is to be written instead.";
         rate_hz: OneOf(&[8_000, 16_000, 48_000]) => 8000, at_restart(), "The sample rate.";
-        format: Choice(&FORMAT) => "wav", at_restart(), "`wav`: 16-bit samples; `wav49`: GSM in WAV, a tenth of the size, for one channel at 8000.";
+        format: Choice(&FORMAT) => "wav", at_restart(), "`wav`: 16-bit samples; `wav49`: GSM in WAV, a tenth of the size, for one channel at 8000; `opus`: Opus in Ogg, 24 kbit/s, or 32 for each of two channels and at 48000.";
         longest_s: Whole(0, 604_800) => 0, at_restart(), "The longest recording. 0: until its call ends.";
         code: text!("digits", digits) => "*1", at_restart(),
             "Starts or stops the recording when it is pressed in a call. Empty: no code.";

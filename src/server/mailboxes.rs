@@ -11,11 +11,8 @@ use tokio::sync::oneshot;
 
 use super::recordings::lock;
 use b2b_app::voicemail::{Age, COMING, FileWork, Message, MessageFiles, SHORTEST, VoicemailConfig};
-use b2b_call::recording::recover;
+use b2b_call::recording::{Coding, WavFormat, is_complete, recover};
 
-/// Octets per second: 8,000 samples of 16 bits.
-const SECOND: u64 = 16_000;
-const SECOND_OF_GSM: u64 = 1_625;
 /// Octets before the first sample.
 const HEADER: u64 = 44;
 
@@ -123,12 +120,16 @@ fn settle(config: &VoicemailConfig, mailbox: &str) -> io::Result<()> {
     recover(&coming)?;
     for entry in fs::read_dir(&coming)? {
         let entry = entry?;
-        let is_sound = entry.path().extension().is_some_and(|end| end == "wav");
-        if !is_sound || !entry.file_type()?.is_file() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if !is_complete(&name) || !entry.file_type()?.is_file() {
             continue;
         }
-        let second = if config.coding.is_pcm() { SECOND } else { SECOND_OF_GSM };
-        match entry.metadata()?.len() >= HEADER + second * SHORTEST.as_secs() {
+        let is_now = name.ends_with(config.coding.ending());
+        let other = if config.coding == Coding::Opus { Coding::Pcm } else { Coding::Opus };
+        let coding = if is_now { config.coding } else { other };
+        let second = WavFormat { coding, ..WavFormat::MONO }.octets_a_second();
+        match entry.metadata()?.len() >= HEADER + u64::from(second) * SHORTEST.as_secs() {
             true => rename(&entry.path(), &config.folder_of(mailbox, Age::New).join(entry.file_name()))?,
             false => fs::remove_file(entry.path())?,
         }
@@ -142,7 +143,7 @@ pub fn messages(config: &VoicemailConfig, mailbox: &str) -> Vec<Message> {
         let entries = fs::read_dir(config.folder_of(mailbox, age)).into_iter().flatten().flatten();
         let message = move |entry: fs::DirEntry| {
             let file = entry.file_name().into_string().ok()?;
-            let good = file.ends_with(".wav") && !file.starts_with('.') && entry.file_type().ok()?.is_file();
+            let good = is_complete(&file) && entry.file_type().ok()?.is_file();
             good.then_some(Message { file, age })
         };
         entries.filter_map(message).collect::<Vec<_>>()

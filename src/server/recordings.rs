@@ -13,7 +13,7 @@ use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 
 use crate::config::Recording;
 use crate::config::recording::Channels;
-use b2b_call::recording::{Mono, RecordingRules, recover};
+use b2b_call::recording::{Mono, RecordingRules, is_complete, recover};
 
 /// Interval between looks at the folder.
 const EVERY: Duration = Duration::from_secs(60);
@@ -80,7 +80,7 @@ pub fn complete(folder: &Path, found: &mut Vec<Kept>) -> io::Result<()> {
         let name = name.to_string_lossy();
         if meta.is_dir() {
             complete(&path, found)?;
-        } else if meta.is_file() && name.ends_with(".wav") && !name.starts_with('.') {
+        } else if meta.is_file() && is_complete(&name) {
             found.push(Kept { path, bytes: meta.len(), at: meta.modified()? });
         }
     }

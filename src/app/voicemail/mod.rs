@@ -140,7 +140,7 @@ impl House {
     fn name_of(&self, now: Instant, call: CallId) -> String {
         let wall = self.clock.time_of(now);
         let time = humantime::format_rfc3339_seconds(wall).to_string().replace(['-', ':'], "");
-        format!("{time}-call-{}.wav", call.0)
+        format!("{time}-call-{}.{}", call.0, self.config.coding.ending())
     }
 
     fn path(&self, mailbox: &str, age: Age, file: &str) -> PathBuf {

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::statvfs::statvfs;
 
+use super::opus::OpusFile;
 use crate::disk::DiskError;
-use crate::wav_file::{WavFile, WavFormat};
+use crate::wav_file::{Coding, WavFile, WavFormat};
 
 /// Suffix of the temporary name, which also starts with a dot.
 const PART: &str = ".part";
@@ -59,13 +60,50 @@ pub enum FileError {
 pub(super) struct PartFile {
     name: PathBuf,
     part: PathBuf,
-    wav: WavFile,
+    sound: SoundFile,
     /// Device and inode.
     id: (u64, u64),
     /// Samples written, of all channels.
     pub written: u64,
     /// Bytes that must stay free on the disk.
     free_bytes: u64,
+}
+
+/// What is in it.
+#[derive(Debug)]
+enum SoundFile {
+    Wav(WavFile),
+    Opus(OpusFile),
+}
+
+impl SoundFile {
+    fn create(path: &Path, format: WavFormat) -> Result<Self, DiskError> {
+        match format.coding {
+            Coding::Opus => OpusFile::create(path, format).map(SoundFile::Opus),
+            Coding::Pcm | Coding::Gsm => WavFile::create(path, format).map(SoundFile::Wav),
+        }
+    }
+
+    /// Appends samples, so that the file plays to their end.
+    fn write(&mut self, samples: &[i16]) -> Result<(), DiskError> {
+        match self {
+            SoundFile::Wav(file) => file.write(samples).and_then(|()| file.settle()),
+            SoundFile::Opus(file) => file.write(samples).and_then(|()| file.settle()),
+        }
+    }
+
+    fn close(self) -> Result<(), DiskError> {
+        match self {
+            SoundFile::Wav(file) => file.close(),
+            SoundFile::Opus(file) => file.close(),
+        }
+    }
+}
+
+/// Whether a file of this name is a recording that is complete.
+pub fn is_complete(name: &str) -> bool {
+    let has = |coding: &Coding| name.rsplit_once('.').is_some_and(|(_, ending)| ending == coding.ending());
+    !name.starts_with('.') && Coding::ALL.iter().any(has)
 }
 
 /// The temporary name of an unfinished file.
@@ -80,7 +118,7 @@ impl PartFile {
         if ![8_000, 16_000, 48_000].contains(&format.rate_hz) {
             return Err(FileError::Rate(format.rate_hz));
         }
-        if !format.coding.is_pcm() && (format.rate_hz, format.channels) != (8_000, 1) {
+        if format.coding == Coding::Gsm && (format.rate_hz, format.channels) != (8_000, 1) {
             return Err(FileError::Gsm);
         }
         let part = part_of(path).ok_or_else(|| FileError::Name(path.into()))?;
@@ -89,10 +127,10 @@ impl PartFile {
                 return Err(FileError::Exists(taken.into()));
             }
         }
-        let wav = WavFile::create(&part, format)?;
+        let sound = SoundFile::create(&part, format)?;
         let meta = fs::metadata(&part).map_err(|_| FileError::Vanished(path.into()))?;
         let id = (meta.dev(), meta.ino());
-        let file = PartFile { name: path.into(), part, wav, id, written: 0, free_bytes };
+        let file = PartFile { name: path.into(), part, sound, id, written: 0, free_bytes };
         file.check_room().inspect_err(|_| drop(fs::remove_file(&file.part)))?;
         Ok(file)
     }
@@ -111,10 +149,9 @@ impl PartFile {
         }
     }
 
-    /// Appends samples, and updates the header.
+    /// Appends samples, so that the file plays to their end.
     pub fn write(&mut self, samples: &[i16]) -> Result<(), FileError> {
-        self.wav.write(samples)?;
-        self.wav.settle()?;
+        self.sound.write(samples)?;
         self.written += samples.len() as u64;
         self.check_room()?;
         // Without this check the loss would go unnoticed: writing to an unlinked file succeeds.
@@ -126,9 +163,9 @@ impl PartFile {
 
     /// Syncs the file and gives it its final name.
     pub fn complete(self) -> Result<(), FileError> {
-        let PartFile { name, part, wav, .. } = self;
+        let PartFile { name, part, sound, .. } = self;
         // Even on a full disk the samples written are kept under the final name.
-        let closed = wav.close();
+        let closed = sound.close();
         let named = name_it(&part, &name);
         let named = named.map_err(|error| FileError::Rename { path: name, reason: error.to_string() });
         named.and(Ok(closed?))
@@ -163,7 +200,7 @@ pub fn recover(folder: &Path) -> io::Result<usize> {
         }
         let name = path.file_name().and_then(|name| name.to_str());
         let whole = name.and_then(|name| name.strip_prefix('.')?.strip_suffix(PART));
-        if let Some(whole) = whole.filter(|whole| whole.ends_with(".wav")) {
+        if let Some(whole) = whole.filter(|whole| is_complete(whole)) {
             found += usize::from(name_it(&path, &path.with_file_name(whole)).is_ok());
         }
     }

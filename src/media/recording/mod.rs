@@ -1,10 +1,9 @@
-//! Recordings of relayed parties: what a party says and what it hears, on one timeline, in a WAV
-//! file.
+//! Recordings of relayed parties: what a party says and what it hears, on one timeline, in a file.
 //!
 //! - `tap`: the ring of packets from a media thread
 //! - `line`: one direction, from packets to samples at their positions
 //! - `sheet`: combines both directions and the pauses
-//! - `file`: a file that gets its name when it is complete
+//! - `file`: a file that gets its name when it is complete; `opus`: Opus in Ogg
 //! - `thread`: the thread that drives all this, and its handle
 //!
 //! A media thread only copies packets. Everything here lags by a quarter of a second or more:
@@ -13,6 +12,7 @@
 
 mod file;
 mod line;
+mod opus;
 mod sheet;
 mod tap;
 mod thread;
@@ -20,7 +20,7 @@ mod thread;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use file::{FileError, recover};
+pub use file::{FileError, is_complete, recover};
 pub use tap::{Tap, Tapped, tap};
 pub use thread::{Recorder, Started};
 

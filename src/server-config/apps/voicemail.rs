@@ -25,7 +25,7 @@ pub const VOICEMAIL: Table = Table {
         folder: PATH => "voicemail", at_restart(),
             "The folder of messages: `new` and `old` in a subfolder for each mailbox. Only one server may use it.";
         silence_s: Whole(0, 600) => 10, "The length of silence that ends a message. 0: silence does not end it.";
-        format: Choice(&FORMAT) => "wav", "New messages are `wav`, 16-bit samples, or `wav49`, GSM in WAV, a tenth of the size.";
+        format: Choice(&FORMAT) => "wav", "New messages are `wav`, 16-bit samples, `wav49`, GSM in WAV, a tenth of the size, or `opus`, Opus in Ogg, a fifth.";
         prompts: Pairs("{ occasion = file }"),
             "Prompts by occasion; [apps/voicemail.md](apps/voicemail.md) lists the occasions. Without it: `voicemail/<occasion>` below the folder of `[prompts]`, with the extension of its digits; tones if there is no such file.";
     },

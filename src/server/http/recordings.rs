@@ -17,6 +17,7 @@ use utoipa::ToSchema;
 use super::Api;
 use super::answer::Problem;
 use crate::recordings::{Kept, complete};
+use b2b_call::recording::is_complete;
 
 /// Maximum recordings in one response.
 const MOST: usize = 1_000;
@@ -117,17 +118,19 @@ pub async fn file(
         )
     })?;
     // It turns failures into a status of its own.
-    let Ok(response) = ServeFile::new_with_mime(path, &mime()).oneshot(request).await;
+    let mime = mime(&path);
+    let Ok(response) = ServeFile::new_with_mime(path, &mime).oneshot(request).await;
     Ok(response.into_response())
 }
 
-fn mime() -> mime::Mime {
-    "audio/wav".parse().unwrap_or(mime::APPLICATION_OCTET_STREAM)
+fn mime(path: &FilePath) -> mime::Mime {
+    let name = if path.extension().is_some_and(|it| it == "opus") { "audio/ogg" } else { "audio/wav" };
+    name.parse().unwrap_or(mime::APPLICATION_OCTET_STREAM)
 }
 
 /// The recording of this name; `None`: there is none, or the name leads elsewhere.
 fn within(folder: &FilePath, day: &str, name: &str) -> Option<PathBuf> {
-    if name.starts_with('.') || !name.ends_with(".wav") {
+    if !is_complete(name) {
         return None;
     }
     let folder = folder.canonicalize().ok()?;

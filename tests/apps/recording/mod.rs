@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 
 use b2b::media::codec::g711::alaw_encode;
 use b2b::media::dtmf::goertzel;
+use b2b::media::file::Decoder;
 
 use crate::server_support::captured::Lab;
 use crate::server_support::phone::{CallsOff, Phone};
@@ -166,6 +167,34 @@ fn a_route_records_its_calls_in_stereo_aligned_across_hold() {
     }
     let words = lab.server.get(&format!("{}?format=text", lab.path)).text();
     assert!(words.contains("recording begins") && words.contains("recording ends"), "{words}");
+}
+
+#[test]
+fn a_recording_in_opus_is_listed_served_as_ogg_and_has_the_voices_in_their_channels() {
+    let lab = Lab::with("[recording]\nfolder = \"rec\"\nformat = \"opus\"\n", "record = true\n");
+    runs(&lab);
+    let mut voices = [Voice::new(&lab.ann, lab.for_ann, ANN), Voice::new(&lab.bob, lab.for_bob, BOB)];
+    talk(&mut voices, 75);
+    lab.end();
+    let listed = until("the recording", || {
+        let listed = lab.server.get("/recordings").json();
+        (listed["total"] == 1).then(|| listed["recordings"][0].clone())
+    });
+    let file = listed["file"].as_str().expect("a name");
+    assert!(file.ends_with(".opus"), "{file}");
+    let served = lab.server.get(&format!("/recordings/{file}"));
+    assert_eq!(served.field("content-type"), Some("audio/ogg"));
+    assert!(served.body.starts_with(b"OggS") && served.body.len() > 2_000, "{}", served.body.len());
+    // One party at a time in one channel: mixed to one, both tones are there, at half their loudness.
+    let path = lab.server.folder.path().join("rec").join(file);
+    let mut decoder = Decoder::open(&path).expect("it plays");
+    let mut samples = Vec::new();
+    while decoder.advance().expect("it plays") {
+        samples.extend(decoder.samples().iter().map(|sample| (sample * 32_768.0) as i16));
+    }
+    let narrow: Vec<i16> = samples.iter().step_by(6).copied().collect();
+    assert!((10_000..20_000).contains(&narrow.len()), "{}", narrow.len());
+    assert!(with_tone(&narrow, ANN) > 20 && with_tone(&narrow, BOB) > 20, "{}", with_tone(&narrow, ANN));
 }
 
 #[test]
