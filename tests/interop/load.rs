@@ -34,7 +34,12 @@ fn sipp(folder: &Path, name: &str, port: u16, more: &[&str]) -> Running {
 
 /// The load role with a built-in scenario of SIPp.
 fn load(folder: &Path, name: &str, more: &[&str]) -> (Running, String) {
-    let (scenario, report) = (own(folder, name), folder.join("report"));
+    run(folder, &own(folder, name), more)
+}
+
+/// The load role with a scenario.
+fn run(folder: &Path, scenario: &Path, more: &[&str]) -> (Running, String) {
+    let report = folder.join("report");
     let words = ["--sip-bind", "127.0.0.1:0", "--scenario", scenario.to_str().expect("UTF-8"), "--report"];
     Running::role("load", &[&words[..], &[report.to_str().expect("UTF-8")], more].concat())
 }
@@ -72,6 +77,32 @@ fn interop_the_load_role_calls_sipp_by_its_uac_and_branchc() {
         assert!(ended.code == Some(0) || run["verdict"]["result"] == "void", "{run:#}");
         callee.wait_ok();
     }
+}
+
+#[test]
+#[ignore = "needs sipp; .ci/run installs it"]
+fn interop_the_load_role_plays_the_captures_of_sipps_uac_pcap_and_hears_their_echo() {
+    let folder = TempDir::new().expect("dir");
+    fs::create_dir(folder.path().join("pcap")).expect("a folder");
+    for file in ["g711a.pcap", "dtmf_2833_1.pcap"] {
+        let there = Path::new("/usr/share/sip-tester").join(file);
+        fs::copy(&there, folder.path().join("pcap").join(file)).expect("Debian's sip-tester has it");
+    }
+    let port = free_port();
+    let callee = sipp(folder.path(), "uas", port, &["-m", "3", "-rtp_echo"]);
+    let scenario = own(folder.path(), "uac_pcap");
+    let text = fs::read_to_string(&scenario).expect("a scenario");
+    let quick = folder.path().join("quick.xml");
+    fs::write(&quick, text.replace("milliseconds=\"8000\"", "milliseconds=\"2000\"")).expect("a scenario");
+    let target = format!("sip:service@127.0.0.1:{port}");
+    let flags = ["--target", &target, "--rate", "3", "--calls", "3"];
+    let (callers, _) = run(folder.path(), &quick, &flags);
+    callers.wait();
+    let run = report(folder.path());
+    all_done(&run, "callers", 3);
+    let packets = |way: &str| run["callers"]["packets"][way].as_u64().expect("a number");
+    assert!(packets("sent") > 200 && packets("received") > 200, "{run:#}");
+    callee.wait_ok();
 }
 
 #[test]

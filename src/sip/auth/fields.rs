@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use crate::msg::chars::{self, TOKEN};
 
-use super::digest::{Algorithm, Qop};
+use super::digest::{Algorithm, HexDigest, Qop, Signed};
 
 /// Maximum number of parameters in one header field; no phone sends more by mistake.
 const MAX_PARAMS: usize = 32;
@@ -128,6 +128,13 @@ impl<'a> DigestCredentials<'a> {
             }
             _ => Err(()),
         }
+    }
+
+    /// Whether the response is that of the user with this HA1, whoever made the nonce.
+    pub fn is_of(&self, method: &[u8], algorithm: Algorithm, ha1: &HexDigest) -> bool {
+        let signed = Signed { method, uri: self.uri, nonce: self.nonce, qop: self.qop };
+        let expected = algorithm.response(ha1, &signed);
+        HexDigest::parse(self.response).is_some_and(|response| response == expected)
     }
 
     /// The user name without escapes, for looking up the user.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::Side;
-use super::digest::{Algorithm, HexDigest, Signed};
+use super::digest::{Algorithm, HexDigest};
 use super::fields::DigestCredentials;
 use super::nonce::{NonceId, NonceMint};
 use super::nonce_count::NonceCounts;
@@ -338,10 +338,7 @@ impl DigestServer {
         };
         let made = algorithm.ha1(given.username, realm.as_bytes(), password.as_bytes());
         let ha1 = stored.filter(|ha1| ha1.as_bytes().len() == algorithm.hex_len()).unwrap_or(&made);
-        let signed = Signed { method: method.as_bytes(), uri: given.uri, nonce: given.nonce, qop: given.qop };
-        let expected = algorithm.response(ha1, &signed);
-        let same = HexDigest::parse(given.response).is_some_and(|response| response == expected);
-        same & exists
+        given.is_of(method.as_bytes(), algorithm, ha1) & exists
     }
 
     /// Checks the count last: only a sender that knows the password can use one up.

@@ -67,6 +67,7 @@ pub struct Generator {
     target: Option<SocketAddr>,
     pace: Option<Pace>,
     began: Instant,
+    rtp_echo: bool,
     run: u32,
     calls: HashMap<u64, Call>,
     by_call_id: HashMap<Bytes, u64>,
@@ -104,6 +105,7 @@ impl Generator {
             target,
             pace: config.callers.as_ref().map(|callers| callers.pace.clone()),
             began: now,
+            rtp_echo: run.rtp_echo,
             run: rand::random(),
             calls: HashMap::new(),
             by_call_id: HashMap::new(),
@@ -262,20 +264,20 @@ impl Generator {
         self.happens(now).begun += 1;
         let number = side(&mut self.figures, role).begun;
         let local = self.ports.local_towards(port, peer);
-        let own = self.scenario.own_media.then(|| Rtp::bind(local.ip(), false, now));
+        let own = self.scenario.own_media.then(|| Rtp::bind(local.ip(), self.rtp_echo, now));
         let rtp =
             own.and_then(|bound| bound.map_err(|error| tracing::warn!("no port for RTP: {error}")).ok());
-        let shared = self.media.get(port).and_then(|rtp| rtp.port().ok()).unwrap_or_default();
+        let media = rtp.as_ref().or(self.media.get(port)).and_then(|rtp| rtp.port().ok()).unwrap_or_default();
         let uri = self.config.target.as_deref().unwrap_or_default();
         let place = Place {
             number,
+            began: self.began,
             run: self.run,
             local,
             remote: peer,
             remote_host: if uri.is_empty() { peer.ip().to_string() } else { host_of(uri).to_owned() },
             service: service(uri),
-            media: SocketAddr::new(local.ip(), shared),
-            own_media: rtp.as_ref().and_then(|rtp| rtp.port().ok()),
+            media: SocketAddr::new(local.ip(), media),
             account: self.account(number),
             fields: self.scenario.fields.as_ref().map(|fields| fields.line(number, self.chance.next_u64())),
         };

@@ -105,6 +105,8 @@ impl Instance {
         if self.gone {
             return;
         }
+        let tick = now.saturating_duration_since(self.known.place.began);
+        self.known.tick_ms = tick.as_millis() as u64;
         match event {
             CallEvent::Begin => self.go_on(now, out),
             CallEvent::Received(message) => self.received(now, *message, out),
@@ -219,6 +221,10 @@ impl Instance {
                     .known
                     .text(text, at)
                     .map(|text| self.known.variables.set(*to, Some(Value::Text(text)))),
+                Action::VerifyAuth { to, user, password } => self
+                    .known
+                    .is_by(user, password, at)
+                    .map(|truth| self.known.variables.set(*to, Some(Value::Truth(truth)))),
                 Action::Compute(line, computation) => {
                     let computed = self.known.variables.compute(computation);
                     computed.map_err(|why| format!("line {line}: {why}"))

@@ -16,6 +16,8 @@ use super::known::Place;
 use super::read::parse;
 use crate::load::holding::Holding;
 use crate::load::party::Outcome;
+use b2b_sip::auth::Algorithm;
+use b2b_sip::auth::digest::Signed;
 use b2b_sip::msg::{Limits, Message};
 
 /// A call whose time the test controls.
@@ -45,13 +47,13 @@ impl Scene {
         let scenario = parse(Path::new("made.xml"), &text, &BTreeMap::new(), Some(fields)).unwrap();
         let place = Place {
             number: 1,
+            began: Instant::now(),
             run: 7,
             local: ([127, 0, 0, 1], 5_061).into(),
             remote: ([127, 0, 0, 2], 5_060).into(),
             remote_host: "b.example".to_owned(),
             service: "1000".to_owned(),
             media: ([127, 0, 0, 1], 6_000).into(),
-            own_media: Some(6_002),
             account: Some(("ann".to_owned(), "secret".to_owned())),
             fields: Some(line),
         };
@@ -152,7 +154,7 @@ fn a_caller_goes_by_its_steps_and_knows_the_dialog() {
         invite.starts_with("INVITE sip:1000@b.example:5060 SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:5061;"),
         "{invite}"
     );
-    assert!(invite.contains("Content-Length: 24\r\n\r\nv=0\r\nm=audio 6002 6002\r\n"), "{invite}");
+    assert!(invite.contains("Content-Length: 24\r\n\r\nv=0\r\nm=audio 6002 6000\r\n"), "{invite}");
     scene.comes("SIP/2.0 100 Trying", "1 INVITE", "");
     scene.comes("SIP/2.0 180 Ringing", "1 INVITE", "");
     let dialog = "Record-Route: <sip:p1;lr>, <sip:p2;lr>\r\nContact: <sip:b@127.0.0.9>;x=y\r\n";
@@ -476,4 +478,21 @@ fn a_call_has_its_fields_with_their_keywords_and_a_command_ends_the_run_or_the_c
     assert!(scene.stopped && scene.outcome.is_none(), "the call goes on");
     let scene = Scene::new(&steps("stop_call"), None);
     assert_eq!((scene.failure().1, scene.stopped), ("int_cmd stop_call", false));
+}
+
+#[test]
+fn credentials_are_verified_by_user_and_password_whoever_made_the_nonce() {
+    let steps = "<recv request=\"REGISTER\"><action><verifyauth assign_to=\"ok\" username=\"ann\" password=\"[service]\"/>\
+                 <log message=\"[$ok]\"/></action></recv>\n<recv request=\"BYE\"/>";
+    let digest = |password: &[u8]| {
+        let signed = Signed { method: b"REGISTER", uri: b"sip:b", nonce: b"n", qop: None };
+        let response = Algorithm::Md5.response(&Algorithm::Md5.ha1(b"ann", b"r", password), &signed);
+        let (user, rest) = ("Digest username=\"ann\"", "realm=\"r\", nonce=\"n\", uri=\"sip:b\"");
+        format!("Authorization: {user}, {rest}, response=\"{}\"\r\n", response.as_str())
+    };
+    for (more, truth) in [(digest(b"1000"), "true"), (digest(b"x"), "false"), (String::new(), "false")] {
+        let mut scene = Scene::new(steps, Some("a@b"));
+        scene.comes("REGISTER sip:b SIP/2.0", "1 REGISTER", &more);
+        assert_eq!(scene.logged, [truth]);
+    }
 }

@@ -1,6 +1,7 @@
 //! The values that a call knows, and the messages that it writes with them.
 
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -8,7 +9,8 @@ use super::fields::Line;
 use super::template::{Keyword, Piece, Start, Template};
 use super::variables::{Value, Variables};
 use b2b_sdp::SessionDescription;
-use b2b_sip::auth::{Authorized, DigestClient};
+use b2b_sip::auth::fields::DigestCredentials;
+use b2b_sip::auth::{Algorithm, Authorized, DigestClient};
 use b2b_sip::msg::{Message, Method, Name, NameAddr, Response};
 
 /// The identity and the addresses of a call.
@@ -16,6 +18,8 @@ use b2b_sip::msg::{Message, Method, Name, NameAddr, Response};
 pub struct Place {
     /// Its number, from 1.
     pub number: u64,
+    /// When the run began.
+    pub began: Instant,
     /// A value that differs from run to run.
     pub run: u32,
     /// Its own SIP address.
@@ -26,10 +30,8 @@ pub struct Place {
     pub remote_host: String,
     /// The user part of the target.
     pub service: String,
-    /// The RTP address shared by all calls.
+    /// Its RTP address: of this call alone if the scenario sends RTP, otherwise of all calls.
     pub media: SocketAddr,
-    /// The RTP port of this call alone; `None` if it needs none.
-    pub own_media: Option<u16>,
     /// User and password for `[authentication]`.
     pub account: Option<(String, String)>,
     /// The values of `[field0]`, `[field1]` …
@@ -53,6 +55,8 @@ pub struct Known {
     pub(super) session: Option<SocketAddr>,
     /// How often each step has sent its message.
     pub(super) sent: Vec<u32>,
+    /// Milliseconds since the run began.
+    pub(super) tick_ms: u64,
 }
 
 /// Why a message cannot be written, in words that are the same for every call.
@@ -78,6 +82,7 @@ impl Known {
             digest: None,
             session: None,
             sent: vec![0; steps],
+            tick_ms: 0,
         }
     }
 
@@ -163,6 +168,20 @@ impl Known {
         Ok(out)
     }
 
+    /// Whether the last request has credentials of this user with this password, whoever made the nonce.
+    pub fn is_by(&mut self, user: &Template, password: &Template, step: usize) -> Result<bool, Unwritten> {
+        let (user, password) = (self.text(user, step)?, self.text(password, step)?);
+        let Some(Message::Request(request)) = &self.last else { return Ok(false) };
+        let fields = [Name::Authorization, Name::ProxyAuthorization];
+        let mut given = fields.into_iter().flat_map(|name| request.field_values(name));
+        Ok(given.any(|value| {
+            let Ok(Some(given)) = DigestCredentials::parse(value) else { return false };
+            let algorithm = given.algorithm.map_or(Some((Algorithm::Md5, false)), Algorithm::parse);
+            let Some((algorithm, false)) = algorithm else { return false };
+            given.is_of(request.method().as_bytes(), algorithm, &algorithm.ha1(&user, given.realm, &password))
+        }))
+    }
+
     /// Writes one line. If a value is missing, the rest of the line is left out.
     fn line(
         &mut self,
@@ -216,12 +235,13 @@ impl Known {
             Keyword::Transport => "UDP".to_owned(),
             Keyword::Service => place.service.clone(),
             Keyword::Pid => number(std::process::id().into()),
+            Keyword::ClockTick => number(self.tick_ms),
+            Keyword::MsgIndex => number(step as u64),
             Keyword::CSeq => number(self.cseq.into()),
             Keyword::Len => number(len as u64),
             Keyword::MediaIp => place.media.ip().to_string(),
             Keyword::MediaIpType => ip_type(place.media),
-            Keyword::MediaPort => number(place.media.port().into()),
-            Keyword::OwnMediaPort => number(place.own_media.unwrap_or(place.media.port()).into()),
+            Keyword::MediaPort | Keyword::OwnMediaPort => number(place.media.port().into()),
             Keyword::PeerTagParam => {
                 if let Some(tag) = &self.peer_tag {
                     out.extend(b";tag=");

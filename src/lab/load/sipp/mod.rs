@@ -7,7 +7,7 @@
 //! - `template`: messages with their keywords; `variables`: what calls compute
 //! - `instance`: a call as a state machine, `effects`: its events and effects; `known`: its values and messages; `ereg`: its searches; `seen`:
 //!   received messages; `retransmission`: its retransmissions; `ending`: the last messages of a failed call
-//! - `generator`: the calls of a scenario, on one thread; `ports`: their SIP; `rtp`: their RTP
+//! - `generator`: the calls of a scenario, on one thread; `ports`: their SIP; `rtp`: their RTP; `pcap`: that of a capture
 
 mod effects;
 mod element;
@@ -19,6 +19,7 @@ mod instance;
 #[cfg(test)]
 mod instance_tests;
 mod known;
+mod pcap;
 mod ports;
 mod read;
 mod read_actions;

@@ -22,11 +22,10 @@ use crate::load::holding::Holding;
 const COMMON: [&str; 5] = ["next", "test", "chance", "condexec", "condexec_inverse"];
 
 /// Elements outside the subset, and their replacements.
-const REFUSED: [(&str, &str); 4] = [
+const REFUSED: [(&str, &str); 3] = [
     ("sendCmd", "there is one party a scenario (no 3PCC); write a scenario for each"),
     ("recvCmd", "there is one party a scenario (no 3PCC); write a scenario for each"),
     ("init", "a scenario begins with its first step; write its actions into a <nop>"),
-    ("verifyAuth", "credentials of others are not checked"),
 ];
 
 /// Reads a file.
@@ -131,8 +130,10 @@ pub(super) fn parse(
     }
     let has = |wanted: &dyn Fn(&Step) -> bool| steps.iter().any(wanted);
     let own_media = has(&|step| {
-        let plays =
-            step.actions.iter().any(|it| matches!(it, Action::Media(Media::Play(_) | Media::Echo(true))));
+        let plays = step
+            .actions
+            .iter()
+            .any(|it| matches!(it, Action::Media(Media::Play(_) | Media::Packets(_) | Media::Echo(true))));
         let names = |message: &Template| message.has(|it| *it == Keyword::OwnMediaPort);
         plays || matches!(&step.deed, Deed::Send(sending) if names(&sending.message))
     });

@@ -4,20 +4,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::element::{Element, Fault};
+use super::pcap::packets;
 use super::read::{Reading, regex};
 use super::scenario::{Action, Ereg, Media, SearchIn, Stream, Variable};
 use super::template::Template;
 use super::variables::{ARITHMETIC, COMPARISONS, Comparison, Computation, Operand};
+use b2b_media::file::is_named_as_sound;
 
 /// Octets in a packet of 20 ms, for every payload type that can be played.
 pub const PACKET: usize = 160;
 
 /// Actions outside the subset, and their replacements.
 const REFUSED: [(&str, &str); 4] = [
-    (
-        "play_pcap_audio",
-        "write rtp_stream=\"FILE,-1,0,PCMU/8000\", with the octets of G.711 or G.722 in FILE",
-    ),
+    ("play_pcap_image", "there is audio only"),
     ("play_pcap_video", "there is audio only"),
     (
         "play_dtmf",
@@ -41,6 +40,12 @@ pub fn actions(reading: &mut Reading<'_>, step: Element<'_, '_>) -> Result<Vec<A
                 element.only(&["assign_to", "value"])?;
                 Action::Assign(assigned(reading, element)?, text(reading, element, "value")?)
             }
+            "verifyauth" => {
+                element.only(&["assign_to", "username", "password"])?;
+                let (user, password) =
+                    (text(reading, element, "username")?, text(reading, element, "password")?);
+                Action::VerifyAuth { to: assigned(reading, element)?, user, password }
+            }
             "exec" => match element.get("int_cmd") {
                 Some(command) => int_cmd(reading, element, command)?,
                 None => Action::Media(exec(reading, element)?),
@@ -49,8 +54,8 @@ pub fn actions(reading: &mut Reading<'_>, step: Element<'_, '_>) -> Result<Vec<A
                 Some(computation) => Action::Compute(element.line(), computation),
                 None => {
                     return Err(element.fault(format!(
-                        "the action <{other}> is not of the subset: there are ereg, log, warning, error, exec rtp_stream, exec int_cmd, \
-                         assign, assignstr, add, subtract, multiply, divide, todouble, trim, test and strcmp"
+                        "the action <{other}> is not of the subset: there are ereg, log, warning, error, exec rtp_stream, exec play_pcap_audio, \
+                         exec int_cmd, verifyauth, assign, assignstr, add, subtract, multiply, divide, todouble, trim, test and strcmp"
                     )));
                 }
             },
@@ -210,7 +215,7 @@ fn exec(reading: &Reading<'_>, element: Element<'_, '_>) -> Result<Media, Fault>
             return Err(element.fault(format!("exec {name} is not of the subset: {instead}")));
         }
     }
-    element.only(&["rtp_stream", "rtp_echo"])?;
+    element.only(&["rtp_stream", "rtp_echo", "play_pcap_audio"])?;
     if let Some(echo) = element.get("rtp_echo") {
         return match echo.split(',').next().map(str::trim) {
             Some("startaudio" | "updateaudio" | "start") => Ok(Media::Echo(true)),
@@ -218,6 +223,11 @@ fn exec(reading: &Reading<'_>, element: Element<'_, '_>) -> Result<Media, Fault>
             _ => Err(element
                 .fault(format!("rtp_echo=\"{echo}\" is not of the subset: write startaudio or stopaudio"))),
         };
+    }
+    let no_sound = |file: &str, why: String| element.fault(format!("{file}: {why}"));
+    if let Some(file) = element.get("play_pcap_audio") {
+        let read = sound(reading, file).and_then(|octets| packets(&octets));
+        return Ok(Media::Packets(Arc::new(read.map_err(|why| no_sound(file, why))?)));
     }
     let written = element.must("rtp_stream", "FILE,-1,0,PCMU/8000")?;
     let mut parts = written.split(',').map(str::trim);
@@ -251,16 +261,16 @@ fn exec(reading: &Reading<'_>, element: Element<'_, '_>) -> Result<Media, Fault>
             )));
         }
     };
-    let octets = sound(reading, file).map_err(|why| element.fault(format!("rtp_stream: {file}: {why}")))?;
+    let octets = sound(reading, file).map_err(|why| no_sound(file, why))?;
     if octets.len() < PACKET {
         return Err(element.fault(format!("rtp_stream: {file} has less than 20 ms")));
     }
     Ok(Media::Play(Arc::new(Stream { octets, times, payload_type })))
 }
 
-/// The octets of a file that is sent: beneath the scenario's folder, since scenarios come from others and a
-/// peer hears it; or any that a key of the command line names, with or without the key here. Found from the working directory as in SIPp, or
-/// else from the scenario.
+/// The octets of a file that is sent. Scenarios come from others and a peer hears it, so it is beneath the
+/// scenario's folder, or named as a sound beneath the working directory, or any that a key of the command line
+/// names, with or without the key here. Found from the working directory as in SIPp, or else from the scenario.
 fn sound(reading: &Reading<'_>, file: &str) -> Result<Vec<u8>, String> {
     let key = file.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     let named = key.and_then(|key| reading.names.keys.get(key));
@@ -269,11 +279,13 @@ fn sound(reading: &Reading<'_>, file: &str) -> Result<Vec<u8>, String> {
     let instead = "name a file beneath the folder of the scenario, or add --scenario-key sound=FILE";
     let failed = |error: std::io::Error| format!("{error}; {instead}");
     let real = path.canonicalize().map_err(failed)?;
-    let folder = if reading.folder.as_os_str().is_empty() { Path::new(".") } else { reading.folder };
+    let here = Path::new(".");
+    let folder = if reading.folder.as_os_str().is_empty() { here } else { reading.folder };
     let is_named = |key: &String| Path::new(key).canonicalize().is_ok_and(|named| named == real);
-    if !reading.names.keys.values().any(is_named)
-        && !folder.canonicalize().is_ok_and(|folder| real.starts_with(folder))
-    {
+    let is_beneath = |folder: &Path| folder.canonicalize().is_ok_and(|folder| real.starts_with(folder));
+    let is_sound = is_named_as_sound(&real) || real.extension().is_some_and(|it| it == "pcap");
+    let may = is_beneath(folder) || is_sound && is_beneath(here);
+    if !may && !reading.names.keys.values().any(is_named) {
         return Err(format!("it is not beneath the folder of the scenario; {instead}"));
     }
     if !real.is_file() {

@@ -82,7 +82,7 @@ fn what_is_outside_of_the_subset_is_refused_by_its_line_and_says_what_to_write()
         ),
         ("<nop><action><strcmp variable=\"a\" assign_to=\"b\"/></action></nop>", 1, "write value=\"text\""),
         ("<nop><action><exec command=\"ls\"/></action></nop>", 1, "programs are not started"),
-        ("<nop><action>\n<exec play_pcap_audio=\"a.pcap\"/></action></nop>", 2, "write rtp_stream"),
+        ("<nop><action>\n<exec play_pcap_audio=\"a.pcap\"/></action></nop>", 2, "beneath the folder"),
         ("<nop><action><exec rtp_stream=\"no.ulaw\"/></action></nop>", 1, "beneath the folder"),
         ("<nop><action><exec rtp_stream=\"a,x\"/></action></nop>", 1, "write -1"),
         ("<nop><action><exec rtp_stream=\"a,1,18,G729/8000\"/></action></nop>", 1, "8,PCMA/8000"),

@@ -1,11 +1,12 @@
-//! RTP of scenarios: audio from a file, an echo, or only a port that receives. All on the generator's thread;
-//! no allocation per packet.
+//! RTP of scenarios: audio or packets from a file, an echo, or only a port that receives. All on the generator's
+//! thread; no allocation per packet.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::pcap::TimedPacket;
 use super::read_actions::PACKET;
 use super::scenario::{Media, Stream};
 use b2b_media::rtp::RtpHeader;
@@ -21,6 +22,7 @@ const TRIES: usize = 16;
 pub struct Rtp {
     socket: UdpSocket,
     playing: Option<Playing>,
+    replaying: Option<Replaying>,
     echo: bool,
     /// The time of its next turn.
     next: Instant,
@@ -41,6 +43,15 @@ struct Playing {
     header: RtpHeader,
 }
 
+/// The packets of a capture.
+struct Replaying {
+    packets: Arc<Vec<TimedPacket>>,
+    to: SocketAddr,
+    began: Instant,
+    /// Packets sent.
+    at: usize,
+}
+
 impl Rtp {
     /// Binds a port at this address.
     ///
@@ -55,7 +66,7 @@ impl Rtp {
             socket = UdpSocket::bind((ip, 0))?;
         }
         socket.set_nonblocking(true)?;
-        Ok(Rtp { socket, playing: None, echo, next: now, sent: 0, received: 0 })
+        Ok(Rtp { socket, playing: None, replaying: None, echo, next: now, sent: 0, received: 0 })
     }
 
     /// Its port.
@@ -83,6 +94,10 @@ impl Rtp {
                 self.playing = Some(Playing { stream, to, at: 0, rounds: 0, paused: false, header });
                 self.next = now;
             }
+            (Media::Packets(packets), _) => {
+                let packets = packets.clone();
+                self.replaying = to.map(|to| Replaying { packets, to, began: now, at: 0 });
+            }
             (Media::Pause, Some(playing)) => playing.paused = true,
             (Media::Resume, Some(playing)) => {
                 (playing.paused, playing.header.marker) = (false, true);
@@ -95,6 +110,7 @@ impl Rtp {
 
     /// Sends due packets, and reads received ones.
     pub fn turn(&mut self, now: Instant) {
+        self.replay(now);
         if now < self.next {
             return;
         }
@@ -124,6 +140,20 @@ impl Rtp {
         playing.header.sequence = playing.header.sequence.wrapping_add(1);
         playing.header.timestamp = playing.header.timestamp.wrapping_add(PACKET as u32);
         self.sent += u64::from(self.socket.send_to(&packet[..length + PACKET], playing.to).is_ok());
+    }
+
+    /// Sends the packets of a capture when they are due.
+    fn replay(&mut self, now: Instant) {
+        let Some(Replaying { packets, to, began, at }) = &mut self.replaying else { return };
+        let elapsed = now.saturating_duration_since(*began);
+        let rest = packets.iter().skip(*at);
+        for packet in rest.take_while(|packet| packet.after <= elapsed).take(AT_A_TIME) {
+            *at += 1;
+            self.sent += u64::from(self.socket.send_to(&packet.octets, *to).is_ok());
+        }
+        if *at == packets.len() {
+            self.replaying = None;
+        }
     }
 
     fn read(&mut self) {

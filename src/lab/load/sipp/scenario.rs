@@ -7,6 +7,7 @@ use std::time::Duration;
 use regex::bytes::Regex;
 
 use super::fields::Fields;
+use super::pcap::TimedPacket;
 use super::template::Template;
 use super::variables::{Computation, Value};
 use crate::load::holding::Holding;
@@ -155,6 +156,15 @@ pub enum Action {
     Ereg(Ereg),
     /// Sets a variable to a text.
     Assign(Variable, Template),
+    /// Sets a variable to whether the last request has credentials of this user with this password.
+    VerifyAuth {
+        /// The variable.
+        to: Variable,
+        /// The user.
+        user: Template,
+        /// The password.
+        password: Template,
+    },
     /// Computes a variable; with its line.
     Compute(u32, Computation),
     /// Writes a log line.
@@ -209,6 +219,8 @@ pub enum SearchIn {
 pub enum Media {
     /// Starts sending this stream.
     Play(Arc<Stream>),
+    /// Starts sending these packets.
+    Packets(Arc<Vec<TimedPacket>>),
     /// Pauses sending.
     Pause,
     /// Resumes sending.
@@ -235,9 +247,10 @@ impl Step {
             Deed::Send(sending) => Some(&sending.message),
             _ => None,
         };
-        let texts = self.actions.iter().filter_map(|action| match action {
-            Action::Assign(_, text) | Action::Log(text) | Action::Fail(text) => Some(text),
-            _ => None,
+        let texts = self.actions.iter().flat_map(|action| match action {
+            Action::Assign(_, text) | Action::Log(text) | Action::Fail(text) => vec![text],
+            Action::VerifyAuth { user, password, .. } => vec![user, password],
+            _ => vec![],
         });
         message.into_iter().chain(texts).filter_map(Template::highest_field).max()
     }

@@ -53,6 +53,8 @@ pub enum Keyword {
     Transport,
     Service,
     Pid,
+    ClockTick,
+    MsgIndex,
     CSeq,
     Len,
     MediaIp,
@@ -100,7 +102,7 @@ impl Names<'_> {
 }
 
 /// SIPp's keywords outside the subset, and their replacements.
-const REFUSED: [(&str, &str); 11] = [
+const REFUSED: [(&str, &str); 10] = [
     ("field", "there is one file of fields, and a line for each call; write [field0]"),
     ("tdmmap", "there are no circuits; write the numbers themselves"),
     ("users", "write the number itself"),
@@ -110,7 +112,6 @@ const REFUSED: [(&str, &str); 11] = [
     ("timestamp", "write a date of your own, or leave the line out"),
     ("date", "write a date of your own, or leave the line out"),
     ("dynamic_id", "write [call_number]"),
-    ("server_ip", "write [local_ip]"),
     ("rtpstream_video_port", "there is audio only; leave the video line out"),
 ];
 
@@ -244,6 +245,10 @@ fn keyword(inside: &str, names: &mut Names<'_>) -> Result<Piece, String> {
         "transport" => Keyword::Transport,
         "service" => Keyword::Service,
         "pid" => Keyword::Pid,
+        "clock_tick" => Keyword::ClockTick,
+        "msg_index" => Keyword::MsgIndex,
+        "server_ip" => Keyword::LocalIp,
+        "sipp_version" => return Ok(Piece::Text(concat!("b2b ", env!("CARGO_PKG_VERSION")).to_owned())),
         "cseq" => Keyword::CSeq,
         "len" => Keyword::Len,
         "media_ip" => Keyword::MediaIp,

@@ -1,6 +1,6 @@
 //! XML out of what SIPp reads and XML does not allow: escapes with a backslash in attributes, attributes without
-//! a space between them, `<` and `&` in attributes, `--` in comments, a `<scenario>` without an end. Lines stay
-//! where they are.
+//! a space between them or with something behind their value, `<` and `&` in attributes, `--` in comments, a
+//! declaration without a version, a `<scenario>` without an end. Lines stay where they are.
 
 /// The text as XML.
 pub fn well_formed(text: &str) -> String {
@@ -10,15 +10,17 @@ pub fn well_formed(text: &str) -> String {
         out.push_str(&rest[..at]);
         rest = &rest[at..];
         let until = |end: &str| rest.find(end).map_or(rest.len(), |at| at + end.len());
-        let length = if rest.starts_with("<!--") {
-            let length = until("-->");
+        let hidden =
+            if rest.starts_with("<!--") { Some("-->") } else { rest.starts_with("<?").then_some("?>") };
+        let length = if let Some(end) = hidden {
+            let length = until(end);
             out.extend(rest[..length].chars().filter(|it| *it == '\n'));
             length
         } else if rest.starts_with("<![CDATA[") {
             let length = until("]]>");
             out.push_str(&rest[..length]);
             length
-        } else if rest.starts_with("<!") || rest.starts_with("<?") {
+        } else if rest.starts_with("<!") {
             out.push_str(&rest[..1]);
             1
         } else {
@@ -50,8 +52,13 @@ fn tag(text: &str, out: &mut String) -> usize {
             (Some(end), _) if octet == end => {
                 quote = None;
                 out.push(octet);
-                if octets.peek().is_some_and(|(_, next)| next.is_ascii_alphabetic()) {
-                    out.push(' ');
+                match octets.peek() {
+                    Some((_, next)) if next.is_ascii_alphabetic() => out.push(' '),
+                    Some((_, ',' | ':' | ';')) => {
+                        let ends = |octet: char| octet.is_whitespace() || matches!(octet, '/' | '>');
+                        while octets.next_if(|(_, octet)| !ends(*octet)).is_some() {}
+                    }
+                    _ => {}
                 }
             }
             (Some(_), '\\') => {
@@ -96,6 +103,8 @@ mod tests {
             ),
             ("<a b=\"\\r\\n\\t\" c='\"'/>", "<a b=\"&#13;&#10;&#9;\" c='\"'/>"),
             ("<a b=\"1\"c=\"2\"/>", "<a b=\"1\" c=\"2\"/>"),
+            ("<a b=\"1\",\"N\",\"O\" c=\"2\": />", "<a b=\"1\" c=\"2\" />"),
+            ("<?xml encoding=\"UTF-8\"\n?>\n<a/>", "\n\n<a/>"),
             ("<!-- a -- b\n<c> -->\n<a/>", "\n\n<a/>"),
             ("<a><![CDATA[\"\\\" <b> -- & ]]></a>", "<a><![CDATA[\"\\\" <b> -- & ]]></a>"),
             ("<scenario name=\"a\"><a/>", "<scenario name=\"a\"><a/></scenario>"),

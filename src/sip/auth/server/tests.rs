@@ -1,5 +1,6 @@
 //! The server side, with digests made by hand.
 
+use crate::auth::digest::Signed;
 use std::cell::RefCell;
 
 use super::*;
