@@ -61,7 +61,7 @@ impl Part {
 impl Headers {
     /// The session description in the body, alone or as a part.
     pub fn session(&self) -> Option<Bytes> {
-        self.content().session
+        self.usual_session().or_else(|| self.content().session)
     }
 
     /// The whole body, if it is a session and says so in the usual words.
@@ -69,11 +69,14 @@ impl Headers {
         let is_usual = self.header(Name::ContentType) == Some(b"application/sdp")
             && !self.has(Name::ContentDisposition)
             && !self.has(Name::ContentEncoding);
-        Some(self.body()).filter(|body| is_usual && !body.is_empty())
+        is_usual.then(|| self.body()).filter(|body| !body.is_empty())
     }
 
     /// What the body holds.
     pub fn content(&self) -> Content {
+        if self.body().is_empty() {
+            return Content::default();
+        }
         if let session @ Some(_) = self.usual_session() {
             return Content { session, ..Content::default() };
         }

@@ -5,6 +5,7 @@ use bytes::Bytes;
 
 use super::chars::{self, CALL_ID, TOKEN};
 use super::lines::Field;
+use super::list::{Elements, lists};
 use super::method::Method;
 use super::name::{self, Name};
 use super::name_addr::NameAddr;
@@ -58,6 +59,21 @@ impl Spans {
 
     pub(super) fn len(&self) -> usize {
         self.all.len()
+    }
+
+    /// The fields that may have this id.
+    fn of(&self, id: u8) -> &[Span] {
+        let is_in = |bits: u128| bits >> id & 1 == 1;
+        // Names that have no id share 0.
+        if id == 0 || !is_in(self.seen) {
+            return if id == 0 { &self.all } else { &[] };
+        }
+        let first = self.first.get(usize::from(id)).map(|first| first.saturating_sub(1) as usize);
+        match first {
+            Some(first) if !is_in(self.repeated) => self.all.get(first..=first),
+            first => self.all.get(first.unwrap_or_default()..),
+        }
+        .unwrap_or_default()
     }
 
     pub(super) fn push(&mut self, span: Span) {
@@ -202,11 +218,8 @@ impl Headers {
     /// The values of the fields with this name, one per field, in order.
     pub fn field_values<'a>(&'a self, name: Name<'a>) -> impl Iterator<Item = &'a [u8]> {
         let id = name.id();
-        self.spans
-            .all
-            .iter()
-            .filter(move |span| self.id_matches(span, name, id))
-            .map(|span| self.span_value(span))
+        let spans = self.spans.of(id).iter();
+        spans.filter(move |span| self.id_matches(span, name, id)).map(|span| self.span_value(span))
     }
 
     /// The value of the first field with this name, unsplit.
@@ -421,57 +434,6 @@ impl Headers {
     /// Whether a list of tokens (Supported, Require, Allow, …) contains this one, ignoring
     /// case.
     pub fn has_token<'a>(&'a self, name: Name<'a>, token: &str) -> bool {
-        let is = |value: &[u8]| chars::trim(value).eq_ignore_ascii_case(token.as_bytes());
-        self.field_values(name).any(|list| list.split(|octet| *octet == b',').any(is))
+        self.field_values(name).any(|list| lists(list, token.as_bytes()))
     }
-}
-
-/// The elements of a list outside the header fields of a message.
-pub fn elements(list: &[u8]) -> impl Iterator<Item = &[u8]> {
-    Elements { rest: Some(list), list: true }
-}
-
-/// The elements of a comma-separated list. Commas in quoted strings and in angle brackets do
-/// not separate.
-struct Elements<'a> {
-    rest: Option<&'a [u8]>,
-    list: bool,
-}
-
-impl<'a> Iterator for Elements<'a> {
-    type Item = &'a [u8];
-
-    fn next(&mut self) -> Option<&'a [u8]> {
-        if !self.list {
-            return self.rest.take();
-        }
-        loop {
-            let rest = self.rest?;
-            let comma = element_len(rest);
-            let element = chars::trim(&rest[..comma]);
-            self.rest = rest.get(comma + 1..);
-            if !element.is_empty() {
-                return Some(element);
-            }
-        }
-    }
-}
-
-fn element_len(list: &[u8]) -> usize {
-    if memchr::memchr(b',', list).is_none() {
-        return list.len();
-    }
-    let mut at = 0;
-    while let Some(found) = list.get(at..).and_then(|rest| memchr::memchr3(b',', b'"', b'<', rest)) {
-        let found = at + found;
-        let skipped = match list[found] {
-            b',' => return found,
-            b'"' => chars::quoted_string_len(&list[found..]),
-            _ => memchr::memchr(b'>', &list[found..]).map(|end| end + 1),
-        };
-        // An unclosed quote or bracket stays in the element; its parser rejects it.
-        let Some(skipped) = skipped else { break };
-        at = found + skipped;
-    }
-    list.len()
 }

@@ -2,7 +2,7 @@
 //! nothing; messages are written back as received.
 //!
 //! - `parse`, `lines`, `error`: bytes to message; parse errors and the responses to them
-//! - `headers`, `offsets`, `name`, `method`: raw and typed header fields; `structural`: those that a dialog
+//! - `headers`, `list`, `offsets`, `name`, `method`: raw and typed header fields; `structural`: those that a dialog
 //!   needs
 //! - `via`, `name_addr`, `uri`, `uri_compare`, `params`: borrowed typed values
 //! - `number`: the number or name that a URI is for
@@ -22,6 +22,7 @@ mod error;
 pub mod framing;
 mod headers;
 mod lines;
+mod list;
 mod method;
 mod name;
 mod name_addr;
@@ -48,7 +49,8 @@ use bytes::Bytes;
 use contact_token::ContactToken;
 
 pub use error::{ParseError, ParseErrorKind, PartialRequest};
-pub use headers::{CSeq, HeaderError, HeaderFields, Headers, elements};
+pub use headers::{CSeq, HeaderError, HeaderFields, Headers};
+pub use list::elements;
 pub use method::Method;
 pub use name::Name;
 pub use name_addr::NameAddr;

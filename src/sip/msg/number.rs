@@ -40,12 +40,16 @@ pub type NumberParam = (String, Option<String>);
 
 /// A number without its visual separators; `None`: it is a name. `*` and `#` count as digits.
 pub fn digits(text: &str) -> Option<String> {
-    if !text.chars().all(|c| c == '+' || is_digit(c) || SEPARATORS.contains(&c)) {
-        return None;
+    let is_number = |text: &str| {
+        let number = text.strip_prefix('+').unwrap_or(text);
+        !number.is_empty() && number.bytes().all(|octet| is_digit(octet.into()))
+    };
+    // Most have no separators.
+    if is_number(text) {
+        return Some(text.to_owned());
     }
-    let bare = text.replace(SEPARATORS, "");
-    let number = bare.strip_prefix('+').unwrap_or(&bare);
-    (!number.is_empty() && number.chars().all(is_digit)).then_some(bare)
+    let may_be = text.chars().all(|c| c == '+' || is_digit(c) || SEPARATORS.contains(&c));
+    may_be.then(|| text.replace(SEPARATORS, "")).filter(|bare| is_number(bare))
 }
 
 /// Whether it consists of what the keys of a phone can dial.
@@ -100,6 +104,10 @@ impl Uri<'_> {
     /// of ours.
     pub fn dialled(&self, ours: &dyn Ours) -> Option<String> {
         let number = self.number(ours)?;
+        // Without parameters, also escaped ones.
+        if memchr::memchr2(b';', b'%', self.raw).is_none() {
+            return Some(number);
+        }
         let context = self.number_params().find(|(name, _)| name == CONTEXT).and_then(|(_, value)| value);
         let foreign = context.map(|context| context.to_ascii_lowercase());
         let is_local = !number.starts_with('+') && (self.scheme == Scheme::Tel || digits(&number).is_some());

@@ -48,13 +48,15 @@ pub fn merge_key(request: &Request, secret: [u64; 2]) -> Option<u64> {
     if matches!(request.method(), Method::Ack | Method::Cancel) || request.to_tag().is_some() {
         return None;
     }
-    let cseq = request.cseq().ok()?;
+    let [secret, other_secret] = secret;
+    let (cseq, call_id, tag) = (request.cseq().ok()?.number, request.call_id().ok()?, request.from_tag());
+    let (uri, tag_length) = (request.uri_bytes(), tag.map_or(u64::MAX, |tag| tag.len() as u64));
     let mut hasher = DefaultHasher::new();
-    secret.hash(&mut hasher);
-    request.call_id().ok()?.hash(&mut hasher);
-    request.from_tag().hash(&mut hasher);
-    cseq.number.hash(&mut hasher);
-    request.uri_bytes().hash(&mut hasher);
-    request.method().as_bytes().hash(&mut hasher);
+    // The lengths say where one part ends. Few writes, since each costs as much as a dozen octets.
+    let numbers = [secret, other_secret, cseq.into(), call_id.len() as u64, tag_length, uri.len() as u64];
+    numbers.hash(&mut hasher);
+    for part in [call_id, tag.unwrap_or_default(), uri, request.method().as_bytes()] {
+        hasher.write(part);
+    }
     Some(hasher.finish())
 }

@@ -6,7 +6,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 /// Slots by keys that no peer can choose, so that they need no further hash. A hit by the random bits of a
 /// token is only valid once the whole token was compared.
 #[derive(Default)]
-pub struct Tokens(HashMap<u64, u32, BuildHasherDefault<AsItIs>>);
+pub struct Tokens(HashMap<u64, u32, BuildHasherDefault<OwnKeys>>);
 
 impl Tokens {
     /// Adds a token; it replaces one with the same bits.
@@ -37,13 +37,14 @@ impl Tokens {
     }
 }
 
-/// A hasher that uses keys of ours as their own hash.
+/// A hasher for keys of ours, which nobody can choose. Of a hash the table takes the lowest and the highest bits,
+/// and of numbers that count up the highest are all the same.
 #[derive(Default)]
-pub(super) struct AsItIs(u64);
+pub(super) struct OwnKeys(u64);
 
-impl Hasher for AsItIs {
+impl Hasher for OwnKeys {
     fn finish(&self) -> u64 {
-        self.0
+        self.0.wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
 
     fn write(&mut self, bytes: &[u8]) {
