@@ -16,7 +16,7 @@ pub enum CallEvent {
     Begin,
     /// A message with its Call-ID.
     Received(Box<Message>),
-    /// A response with its Call-ID that cannot be read, and why.
+    /// A message with its Call-ID that cannot be read, and why.
     Unreadable(String),
     /// Its alarm is due.
     Due,

@@ -19,9 +19,10 @@ pub fn search(ereg: &Ereg, known: &mut Known, sent: Option<&Message>) -> Result<
     };
     let found = text.as_deref().and_then(|text| ereg.regex.captures(text));
     let is_there = found.is_some();
-    let groups = ereg.assign_to.iter().enumerate().map(|(n, variable)| {
-        let group = found.as_ref().and_then(|found| found.get(n));
-        (*variable, group.map(|group| Value::Text(group.as_bytes().to_vec())))
+    // Without a match the variables stay as they are.
+    let groups = found.iter().flat_map(|found| {
+        let text = |n: usize| found.get(n).map(|group| Value::Text(group.as_bytes().to_vec()));
+        ereg.assign_to.iter().enumerate().map(move |(n, variable)| (*variable, text(n)))
     });
     for (variable, group) in groups.collect::<Vec<_>>() {
         known.variables.set(variable, group);

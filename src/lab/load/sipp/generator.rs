@@ -311,8 +311,7 @@ impl Generator {
             Err(error) => {
                 tracing::debug!("{}: {}", came.from, error.kind);
                 // nothing else may come: the far end copies what a scenario wrote wrongly
-                let call_id =
-                    seen::call_id_of(&came.message).filter(|_| came.message.starts_with(b"SIP/2.0"));
+                let call_id = seen::call_id_of(&came.message);
                 if let Some(id) = call_id.and_then(|call_id| self.by_call_id.get(own_part(call_id)).copied())
                 {
                     self.tell(id, CallEvent::Unreadable(error.kind.to_string()), now);

@@ -110,7 +110,7 @@ impl Instance {
         match event {
             CallEvent::Begin => self.go_on(now, out),
             CallEvent::Received(message) => self.received(now, *message, out),
-            CallEvent::Unreadable(why) => self.fail(format!("a response cannot be read: {why}"), out),
+            CallEvent::Unreadable(why) => self.fail(format!("a message cannot be read: {why}"), out),
             CallEvent::Due => self.due(now, out),
         }
         let wake = [self.deadline, self.again.as_ref().map(|it| it.next)].into_iter().flatten().min();
@@ -232,13 +232,10 @@ impl Instance {
                 Action::Log(text) => self.known.text(text, at).map(|text| {
                     out.push(CallEffect::Log(String::from_utf8_lossy(&text).into_owned()));
                 }),
-                Action::Fail(text) => Err(self
-                    .known
-                    .text(text, at)
-                    .map_or_else(|why| why, |text| String::from_utf8_lossy(&text).into_owned())),
-                Action::StopRun => {
+                Action::Fail(text) => Err(self.known.reason(text, at)),
+                Action::StopRun(failure) => {
                     out.push(CallEffect::StopRun);
-                    Ok(())
+                    failure.as_ref().map_or(Ok(()), |text| Err(self.known.reason(text, at)))
                 }
                 Action::Media(media) => {
                     out.push(CallEffect::Media(media.clone(), self.known.session));
@@ -320,7 +317,9 @@ impl Instance {
         let scenario = self.scenario.clone();
         match scenario.steps.get(self.at).map(|step| &step.deed) {
             Some(Deed::Receive(_)) => {
+                // A jump to the end is SIPp's failure.
                 let to = self.awaited().find_map(|it| it.on_timeout);
+                let to = to.filter(|to| *to < scenario.steps.len());
                 let Some(to) = to else { return self.fail("it did not come in time".to_owned(), out) };
                 self.at = to;
             }
@@ -352,7 +351,9 @@ impl Instance {
         }
         self.count(&message, out);
         self.known.came(message, (receive.routes, receive.challenge, receive.session));
-        if receive.optional == Optional::No {
+        // At the end of a scenario an optional message may be all that it waits for.
+        let is_last = at >= self.at && self.awaited().all(|it| it.optional != Optional::No);
+        if receive.optional == Optional::No || is_last {
             self.leave_step(at, None, out);
             return self.go_on(now, out);
         }

@@ -16,21 +16,19 @@ use super::known::Place;
 use super::read::parse;
 use crate::load::holding::Holding;
 use crate::load::party::Outcome;
-use b2b_sip::auth::Algorithm;
-use b2b_sip::auth::digest::Signed;
 use b2b_sip::msg::{Limits, Message};
 
 /// A call whose time the test controls.
-struct Scene {
+pub(super) struct Scene {
     call: Instance,
     now: Instant,
     wake: Option<Instant>,
-    sent: Vec<String>,
+    pub(super) sent: Vec<String>,
     happened: Vec<Happening>,
-    logged: Vec<String>,
-    outcome: Option<Outcome>,
+    pub(super) logged: Vec<String>,
+    pub(super) outcome: Option<Outcome>,
     gone: bool,
-    stopped: bool,
+    pub(super) stopped: bool,
 }
 
 const HEAD: &str = "Via: SIP/2.0/UDP [local_ip]:[local_port];branch=[branch]\nFrom: <sip:a@[local_ip]>;tag=f\n\
@@ -39,7 +37,7 @@ const REPLY: &str =
     "[last_Via:]\n[last_From:]\n[last_To:];tag=t\n[last_Call-ID:]\n[last_CSeq:]\n[last_Nothing:] X\n";
 
 impl Scene {
-    fn new(steps: &str, call_id: Option<&str>) -> Scene {
+    pub(super) fn new(steps: &str, call_id: Option<&str>) -> Scene {
         let text =
             format!("<scenario>\n{}\n</scenario>", steps.replace("HEAD", HEAD).replace("REPLY", REPLY));
         let fields = fields::parse("SEQUENTIAL\n1000;b [call_number]\n", &BTreeMap::new()).unwrap();
@@ -93,7 +91,7 @@ impl Scene {
     }
 
     /// Delivers a message: its first line, CSeq, and further lines.
-    fn comes(&mut self, first: &str, cseq: &str, more: &str) {
+    pub(super) fn comes(&mut self, first: &str, cseq: &str, more: &str) {
         let call_id = String::from_utf8(self.call.call_id().to_vec()).unwrap();
         let text = format!(
             "{first}\r\nVia: SIP/2.0/UDP 127.0.0.2;branch=z9hG4bK1\r\nv: SIP/2.0/UDP 127.0.0.3\r\nFrom: <sip:a@x>;tag=f\r\n\
@@ -104,7 +102,7 @@ impl Scene {
     }
 
     /// Advances time, handling what becomes due.
-    fn passes(&mut self, ms: u64) {
+    pub(super) fn passes(&mut self, ms: u64) {
         let until = self.now + Duration::from_millis(ms);
         while let Some(at) = self.wake.filter(|at| *at <= until) {
             (self.now, self.wake) = (at, None);
@@ -113,7 +111,7 @@ impl Scene {
         self.now = until;
     }
 
-    fn failure(&self) -> (&str, &str) {
+    pub(super) fn failure(&self) -> (&str, &str) {
         match &self.outcome {
             Some(Outcome::Failed { step, why }) => (step, why),
             other => panic!("{other:?}"),
@@ -443,7 +441,7 @@ fn a_response_has_the_number_of_the_request_that_came() {
 fn a_response_that_cannot_be_read_fails_the_call_at_once() {
     let mut scene = Scene::new(CALL, None);
     scene.step(CallEvent::Unreadable("invalid To".to_owned()));
-    assert_eq!(scene.failure().1, "a response cannot be read: invalid To");
+    assert_eq!(scene.failure().1, "a message cannot be read: invalid To");
 }
 
 #[test]
@@ -462,37 +460,4 @@ fn the_response_to_an_invite_counts_as_the_answer_whatever_came_since() {
     scene.comes("INVITE sip:b SIP/2.0", "1 INVITE", "");
     scene.comes("PRACK sip:b SIP/2.0", "2 PRACK", "");
     assert_eq!(scene.happened, [Happening::Answered]);
-}
-
-#[test]
-fn a_call_has_its_fields_with_their_keywords_and_a_command_ends_the_run_or_the_call() {
-    let steps = |command: &str| {
-        format!(
-            "<send><![CDATA[\nOPTIONS sip:[field0]@[remote_ip] SIP/2.0\nHEADCSeq: 1 OPTIONS\nSubject: a[field1]c\n]]></send>\n\
-             <nop><action><exec int_cmd=\"{command}\"/></action></nop>\n<recv response=\"200\"/>"
-        )
-    };
-    let scene = Scene::new(&steps("stop_gracefully"), None);
-    assert!(scene.sent[0].starts_with("OPTIONS sip:1000@127.0.0.2 SIP/2.0\r\n"), "{}", scene.sent[0]);
-    assert!(scene.sent[0].contains("\r\nSubject: ab 1c\r\n"), "{}", scene.sent[0]);
-    assert!(scene.stopped && scene.outcome.is_none(), "the call goes on");
-    let scene = Scene::new(&steps("stop_call"), None);
-    assert_eq!((scene.failure().1, scene.stopped), ("int_cmd stop_call", false));
-}
-
-#[test]
-fn credentials_are_verified_by_user_and_password_whoever_made_the_nonce() {
-    let steps = "<recv request=\"REGISTER\"><action><verifyauth assign_to=\"ok\" username=\"ann\" password=\"[service]\"/>\
-                 <log message=\"[$ok]\"/></action></recv>\n<recv request=\"BYE\"/>";
-    let digest = |password: &[u8]| {
-        let signed = Signed { method: b"REGISTER", uri: b"sip:b", nonce: b"n", qop: None };
-        let response = Algorithm::Md5.response(&Algorithm::Md5.ha1(b"ann", b"r", password), &signed);
-        let (user, rest) = ("Digest username=\"ann\"", "realm=\"r\", nonce=\"n\", uri=\"sip:b\"");
-        format!("Authorization: {user}, {rest}, response=\"{}\"\r\n", response.as_str())
-    };
-    for (more, truth) in [(digest(b"1000"), "true"), (digest(b"x"), "false"), (String::new(), "false")] {
-        let mut scene = Scene::new(steps, Some("a@b"));
-        scene.comes("REGISTER sip:b SIP/2.0", "1 REGISTER", &more);
-        assert_eq!(scene.logged, [truth]);
-    }
 }

@@ -168,6 +168,11 @@ impl Known {
         Ok(out)
     }
 
+    /// Writes the reason of a failure.
+    pub fn reason(&mut self, template: &Template, step: usize) -> String {
+        self.text(template, step).map_or_else(|why| why, |text| String::from_utf8_lossy(&text).into_owned())
+    }
+
     /// Whether the last request has credentials of this user with this password, whoever made the nonce.
     pub fn is_by(&mut self, user: &Template, password: &Template, step: usize) -> Result<bool, Unwritten> {
         let (user, password) = (self.text(user, step)?, self.text(password, step)?);

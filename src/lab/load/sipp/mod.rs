@@ -9,6 +9,8 @@
 //!   received messages; `retransmission`: its retransmissions; `ending`: the last messages of a failed call
 //! - `generator`: the calls of a scenario, on one thread; `ports`: their SIP; `rtp`: their RTP; `pcap`: that of a capture
 
+#[cfg(test)]
+mod action_tests;
 mod effects;
 mod element;
 mod ending;

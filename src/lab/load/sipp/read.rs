@@ -247,13 +247,15 @@ impl Reading<'_> {
                 Deed::Nop
             }
         };
-        let executed = [("condexec", true), ("condexec_inverse", false)];
-        let only_if = executed.into_iter().find_map(|(name, set)| Some((element.get(name)?, set)));
+        let (only_if, inverse) = (element.get("condexec"), element.is("condexec_inverse")?);
+        if inverse && only_if.is_none() {
+            return Err(element.fault("condexec_inverse inverts nothing; write condexec=\"1\" beside it"));
+        }
         Ok(Step {
             line: element.line(),
             deed,
             next: self.next(element)?,
-            only_if: only_if.map(|(name, set)| (self.names.variable(name), set)),
+            only_if: only_if.map(|name| (self.names.variable(name), !inverse)),
             actions: actions(self, element)?,
         })
     }

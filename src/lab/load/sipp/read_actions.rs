@@ -198,10 +198,11 @@ fn ereg(reading: &mut Reading<'_>, element: Element<'_, '_>) -> Result<Ereg, Fau
 fn int_cmd(reading: &mut Reading<'_>, element: Element<'_, '_>, command: &str) -> Result<Action, Fault> {
     element.only(&["int_cmd"])?;
     match command {
-        "stop_gracefully" | "stop_now" => Ok(Action::StopRun),
-        "stop_call" => {
-            let text = Template::lines("int_cmd stop_call", &mut reading.names);
-            Ok(Action::Fail(text.map_err(|(_, reason)| element.fault(reason))?))
+        "stop_gracefully" => Ok(Action::StopRun(None)),
+        "stop_now" | "stop_call" => {
+            let text = Template::lines(&format!("int_cmd {command}"), &mut reading.names);
+            let text = text.map_err(|(_, reason)| element.fault(reason))?;
+            Ok(if command == "stop_call" { Action::Fail(text) } else { Action::StopRun(Some(text)) })
         }
         other => Err(element.fault(format!(
             "int_cmd=\"{other}\" is not known; write stop_call, stop_gracefully or stop_now"

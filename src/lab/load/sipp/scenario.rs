@@ -171,8 +171,8 @@ pub enum Action {
     Log(Template),
     /// Fails the call with this text.
     Fail(Template),
-    /// Begins no further calls.
-    StopRun,
+    /// Begins no further calls; also fails this one with this text.
+    StopRun(Option<Template>),
     /// RTP.
     Media(Media),
 }
