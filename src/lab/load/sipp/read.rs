@@ -367,15 +367,18 @@ impl Reading<'_> {
         }
         let drawn = |holding| Ok(Length::Drawn(holding));
         match element.get("distribution") {
-            None if element.get("min").is_some() => {
-                drawn(Holding::Uniform(number("min")? / 1e3, number("max")? / 1e3))
-            }
-            None => Ok(match element.number("milliseconds")? {
+            None if element.get("min").is_none() => Ok(match element.number("milliseconds")? {
                 Some(ms) => Length::Drawn(Holding::Fixed(ms / 1e3)),
                 None => Length::Hold,
             }),
             Some("fixed") => drawn(Holding::Fixed(number("value")? / 1e3)),
-            Some("uniform") => drawn(Holding::Uniform(number("min")? / 1e3, number("max")? / 1e3)),
+            None | Some("uniform") => {
+                let (min, max) = (number("min")?, number("max")?);
+                if min > max {
+                    return Err(element.fault(format!("min=\"{min}\" is above max=\"{max}\"; swap them")));
+                }
+                drawn(Holding::Uniform(min / 1e3, max / 1e3))
+            }
             Some("exponential") => drawn(Holding::Exponential(number("mean")? / 1e3)),
             Some("normal") => Ok(Length::Normal(number("mean")?, number("stdev")?)),
             Some(other) => Err(element.fault(format!(

@@ -62,6 +62,8 @@ fn what_is_outside_of_the_subset_is_refused_by_its_line_and_says_what_to_write()
         ("<recv request=\"A\"/>\n<timewait/>\n<pause/>", 2, "<timewait> is the last step"),
         ("<recv request=\"A\"/>\n<pause distribution=\"gamma\"/>", 2, "fixed (value), uniform"),
         ("<recv request=\"A\"/>\n<pause distribution=\"uniform\" min=\"3\"/>", 2, "write max=\"500\""),
+        ("<recv request=\"A\"/>\n<pause min=\"500\" max=\"100\"/>", 2, "swap them"),
+        ("<recv request=\"A\" condexec_inverse=\"true\"/>", 1, "inverts nothing"),
         ("<recv request=\"A\" next=\"a\" chance=\"2\"/>\n<label id=\"a\"/>", 1, "is more than all"),
         ("<send/>", 1, "a message is missing"),
         ("<send>\n<![CDATA[\n\nINVITE sip:a SIP/2.0\nTo: [field1]\n]]></send>", 1, "--scenario-fields FILE"),
