@@ -135,6 +135,8 @@ fn explain_knows_callers_by_their_address() {
         gateway.contains("dial    group/all  (parallel, 25 s: user/1001, user/1002, user/1003)"),
         "{gateway}"
     );
+    let by_name = answer(&["--config", EXAMPLE, "--explain", "1", "--from", "gateway/carrier"]);
+    assert!(by_name.contains("known by their address; name it with --source"), "{by_name}");
     let stranger = explain("192.0.2.7");
     assert!(stranger.contains("from    an unknown caller, at 192.0.2.7"), "{stranger}");
     assert!(stranger.contains("asks such a caller for a password (407)"), "{stranger}");
@@ -214,6 +216,18 @@ fn a_sound_file_that_cannot_be_played_is_told_by_a_start_and_keeps_nobody_out() 
     });
     let log = server.process.stderr().join("\n");
     assert!(log.contains("WARN") && log.contains("hello.wav (text"), "{log}");
+    let alarms = || server.get("/alarms").json()["alarms"].as_array().expect("alarms").clone();
+    let unplayable = |it: &serde_json::Value| it["name"] == "sound_unplayable";
+    let alarm = alarms().into_iter().find(unplayable).expect("an alarm");
+    assert_eq!(alarm["acknowledged"], false);
+    let seen = |subject: &str| {
+        let subject: String = subject.bytes().map(|octet| format!("%{octet:02x}")).collect();
+        server.ask("POST", &format!("/alarms/sound_unplayable/acknowledge?subject={subject}")).status
+    };
+    assert_eq!(seen(alarm["subject"].as_str().expect("a subject")), 204);
+    let same = |it: &serde_json::Value| unplayable(it) && it["subject"] == alarm["subject"];
+    assert_eq!(alarms().into_iter().find(same).expect("it stands")["acknowledged"], true);
+    assert_eq!(seen("somebody else"), 404);
     // Files are replaced, and the configuration stays as it is.
     for file in ["hello.wav", "empty/a.ulaw"] {
         let sound = root().join("tests/data/audio/tone.mp3");

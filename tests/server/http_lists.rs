@@ -202,6 +202,8 @@ fn routes_are_listed_and_explained_without_passwords() {
     let (known, other) = (explained("called=0123&from=1001"), explained("called=0123&source=203.0.113.9"));
     assert!(known.contains("MATCH") && known.contains("sip:123:***@192.0.2.1"), "{known}");
     assert!(other.contains("the caller has no class") && other.contains("answer  403"), "{other}");
+    let nobody = explained("called=0123");
+    assert!(nobody.contains("no caller is given; add from or source"), "{nobody}");
     assert!(!format!("{routes}{known}{other}").contains("hunter2"));
     for wrong in ["", "?called=", "?called=1&source=here", "?called=1&via=2"] {
         assert_eq!(get("look-token-1", &format!("/routes/explain{wrong}")).status, 400, "{wrong}");

@@ -78,8 +78,8 @@ pub async fn ask(
     let settings = api.admission.current.get();
     let lines = explain(&settings.config, &RouteQuestion { called, from, address: source });
     // Here, the parameters are those of the query and not flags.
-    let lines =
-        lines.iter().map(|line| without_passwords(&line.replace("--from and --source", "from and source")));
+    let of_the_query = |line: &String| line.replace("--from", "from").replace("--source", "source");
+    let lines = lines.iter().map(|line| without_passwords(&of_the_query(line)));
     Ok(Json(Explained { lines: lines.collect() }))
 }
 
