@@ -180,6 +180,8 @@ fn a_caller_of_another_application_is_dialled_for_and_the_dialling_taken_back() 
     let server = server("[[route]]\ncalled = \".*\"\napp = \"echo\"\n");
     let dialog = ann.call(server.sip, "200");
     let call = server.get("/calls").json()["calls"][0]["call"].clone();
+    let alone = command(&server, &json!({ "command": "transfer", "call": call, "to": bob.uri() }));
+    assert!(alone["error"].as_str().is_some_and(|error| error.contains("use `dial`")), "{alone}");
     let order = json!({ "command": "dial", "call": call, "to": bob.uri(), "ring_s": 3_600, "id": "d1" });
     assert_eq!(server.post("/commands", &order).status, 202);
     let (invite, peer) = bob.hear("INVITE");

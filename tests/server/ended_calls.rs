@@ -83,6 +83,20 @@ fn a_call_that_is_over_is_found_by_party_and_result_also_after_a_kill() {
 }
 
 #[test]
+fn a_party_that_sends_an_application_nothing_is_a_fault() {
+    let ann = Phone::new("ann");
+    let server = server("[[route]]\napp = \"echo\"\n");
+    let dialog = ann.call(server.sip, "200");
+    // So long that silence means something.
+    std::thread::sleep(std::time::Duration::from_secs(6));
+    ann.hang_up(&dialog);
+    let fault = until("its end", || ended(&server, "?audio=fault").pop());
+    assert_eq!(fault["audio"], "only_from_callee", "{fault}");
+    let alarms = server.get("/alarms").text();
+    assert!(alarms.contains("bad_audio"), "{alarms}");
+}
+
+#[test]
 fn an_account_outlives_a_server_that_is_stopped() {
     let [ann, bob] = ["ann", "bob"].map(Phone::new);
     let server = server(&configuration(&bob, "store = \"sqlite:calls.sqlite\""));

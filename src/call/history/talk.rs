@@ -299,7 +299,12 @@ mod tests {
         assert_eq!(quality_of(&stats(start, 0, 5), Some("PCMA")).mos, None);
         good.lost = 200;
         assert!(quality_of(&good, Some("PCMA")).mos.is_some_and(|mos| mos < 3.0));
+        // What the far end reports as lost counts as much.
+        let mut far = stats(start, 1_000, 1_000);
+        far.rtcp.far_lost = Some(200);
+        assert!(quality_of(&far, Some("PCMA")).mos.is_some_and(|mos| mos < 3.5), "{:?}", far.far_loss_pct());
     }
+
     #[test]
     fn samples_are_points_of_the_call_with_the_losses_between_them() {
         let start = Instant::now();

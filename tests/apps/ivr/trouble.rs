@@ -131,4 +131,6 @@ async fn a_url_says_where_it_goes_on_and_a_silent_one_is_given_up() {
     }
     let levels: Vec<_> = records(&server, 2).iter().map(|it| it["variables"]["level"].clone()).collect();
     assert!(levels.contains(&serde_json::json!("3")), "{levels:?}");
+    let alarms = server.get("/alarms").text();
+    assert!(alarms.contains("handler_failed"), "{alarms}");
 }
