@@ -5,8 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::controller::RecordingSpec;
 use super::{CallId, LegId};
-pub use b2b_media::recording::{Coding, Mono, is_complete, recover};
-pub use b2b_media::wav_file::WavFormat;
+pub use b2b_media::recording::{Coding, Mono, is_complete, opus_lasts, recover};
 
 /// Maximum time between two digits of a code.
 const APART: Duration = Duration::from_secs(3);

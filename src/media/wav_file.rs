@@ -82,7 +82,7 @@ impl WavFormat {
     }
 
     /// Octets of a second; of Opus, about.
-    pub fn octets_a_second(self) -> u32 {
+    pub(crate) fn octets_a_second(self) -> u32 {
         match self.coding {
             Coding::Pcm => self.rate_hz * u32::from(self.channels) * 2,
             Coding::Gsm => self.rate_hz * GSM_BLOCK.1 as u32 / GSM_BLOCK.0 as u32,

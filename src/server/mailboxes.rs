@@ -11,8 +11,11 @@ use tokio::sync::oneshot;
 
 use super::recordings::lock;
 use b2b_app::voicemail::{Age, COMING, FileWork, Message, MessageFiles, SHORTEST, VoicemailConfig};
-use b2b_call::recording::{Coding, WavFormat, is_complete, recover};
+use b2b_call::recording::{Coding, is_complete, opus_lasts, recover};
 
+/// Octets per second: 8,000 samples of 16 bits.
+const SECOND: u64 = 16_000;
+const SECOND_OF_GSM: u64 = 1_625;
 /// Octets before the first sample.
 const HEADER: u64 = 44;
 
@@ -125,11 +128,12 @@ fn settle(config: &VoicemailConfig, mailbox: &str) -> io::Result<()> {
         if !is_complete(&name) || !entry.file_type()?.is_file() {
             continue;
         }
-        let is_now = name.ends_with(config.coding.ending());
-        let other = if config.coding == Coding::Opus { Coding::Pcm } else { Coding::Opus };
-        let coding = if is_now { config.coding } else { other };
-        let second = WavFormat { coding, ..WavFormat::MONO }.octets_a_second();
-        match entry.metadata()?.len() >= HEADER + u64::from(second) * SHORTEST.as_secs() {
+        let second = if config.coding == Coding::Gsm { SECOND_OF_GSM } else { SECOND };
+        let is_long = match name.ends_with(Coding::Opus.ending()) {
+            true => opus_lasts(&entry.path()) >= SHORTEST,
+            false => entry.metadata()?.len() >= HEADER + second * SHORTEST.as_secs(),
+        };
+        match is_long {
             true => rename(&entry.path(), &config.folder_of(mailbox, Age::New).join(entry.file_name()))?,
             false => fs::remove_file(entry.path())?,
         }

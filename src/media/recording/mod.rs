@@ -21,6 +21,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use file::{FileError, is_complete, recover};
+pub use opus::opus_lasts;
 pub use tap::{Tap, Tapped, tap};
 pub use thread::{Recorder, Started};
 

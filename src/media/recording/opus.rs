@@ -2,10 +2,12 @@
 //! plays.
 
 use std::fs::File;
+use std::io::BufReader;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use ogg::{PacketWriteEndInfo, PacketWriter};
+use ogg::{PacketReader, PacketWriteEndInfo, PacketWriter};
 use rusty_opus::{Application, OpusEncoder};
 
 use crate::disk::DiskError;
@@ -144,6 +146,16 @@ impl OpusFile {
     }
 }
 
+/// How long the audio of such a file is, also of one that was cut off; zero if it cannot be read. Its size does not
+/// tell: silence takes a few octets.
+pub fn opus_lasts(path: &Path) -> Duration {
+    let Ok(file) = File::open(path) else { return Duration::ZERO };
+    let mut packets = PacketReader::new(BufReader::new(file));
+    let whole = std::iter::from_fn(|| packets.read_packet().ok().flatten());
+    let frames = whole.filter(|packet| !packet.data.starts_with(b"Opus")).count() as u32;
+    Duration::from_secs(1) * frames / FRAMES
+}
+
 impl std::fmt::Debug for OpusFile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("OpusFile").field("path", &self.path).finish_non_exhaustive()
@@ -196,6 +208,23 @@ mod tests {
     }
 
     #[test]
+    fn a_file_of_silence_that_was_cut_off_says_how_long_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("call.opus");
+        let format = WavFormat { coding: Coding::Opus, ..WavFormat::MONO };
+        let mut file = OpusFile::create(&path, format).unwrap();
+        file.write(&[0; 12_000]).unwrap();
+        file.settle().unwrap();
+        drop(file);
+        assert_eq!(opus_lasts(&path), Duration::from_millis(1_500));
+        let octets = std::fs::read(&path).unwrap();
+        assert!(octets.len() < 3_000, "{} octets", octets.len());
+        std::fs::write(&path, &octets[..octets.len() - 1]).unwrap();
+        assert!(opus_lasts(&path) < Duration::from_millis(1_500));
+        assert_eq!(opus_lasts(&dir.path().join("none.opus")), Duration::ZERO);
+    }
+
+    #[test]
     fn two_channels_are_kept_apart() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("call.opus");
@@ -205,7 +234,7 @@ mod tests {
         let left = (0..16_000).flat_map(|_| [(8_000.0 * tone.next_sample()) as i16, 0]);
         file.write(&left.collect::<Vec<_>>()).unwrap();
         file.close().unwrap();
-        let mut packets = ogg::PacketReader::new(File::open(&path).unwrap());
+        let mut packets = PacketReader::new(File::open(&path).unwrap());
         let mut decoder = rusty_opus::OpusDecoder::new(48_000, 2).unwrap();
         let (mut pcm, mut most) = (vec![0.0; 2 * 960], [0.0_f32; 2]);
         while let Some(packet) = packets.read_packet().unwrap() {
