@@ -170,7 +170,7 @@ fn a_route_records_its_calls_in_stereo_aligned_across_hold() {
 }
 
 #[test]
-fn a_recording_in_opus_is_listed_served_as_ogg_and_has_the_voices_in_their_channels() {
+fn a_recording_in_opus_is_listed_served_as_ogg_and_has_both_voices() {
     let lab = Lab::with("[recording]\nfolder = \"rec\"\nformat = \"opus\"\n", "record = true\n");
     runs(&lab);
     let mut voices = [Voice::new(&lab.ann, lab.for_ann, ANN), Voice::new(&lab.bob, lab.for_bob, BOB)];
@@ -185,7 +185,7 @@ fn a_recording_in_opus_is_listed_served_as_ogg_and_has_the_voices_in_their_chann
     let served = lab.server.get(&format!("/recordings/{file}"));
     assert_eq!(served.field("content-type"), Some("audio/ogg"));
     assert!(served.body.starts_with(b"OggS") && served.body.len() > 2_000, "{}", served.body.len());
-    // One party at a time in one channel: mixed to one, both tones are there, at half their loudness.
+    // The decoder mixes both channels.
     let path = lab.server.folder.path().join("rec").join(file);
     let mut decoder = Decoder::open(&path).expect("it plays");
     let mut samples = Vec::new();

@@ -10,9 +10,8 @@ pub fn well_formed(text: &str) -> String {
         out.push_str(&rest[..at]);
         rest = &rest[at..];
         let until = |end: &str| rest.find(end).map_or(rest.len(), |at| at + end.len());
-        let hidden =
-            if rest.starts_with("<!--") { Some("-->") } else { rest.starts_with("<?").then_some("?>") };
-        let length = if let Some(end) = hidden {
+        let hidden = [("<!--", "-->"), ("<?", "?>")].into_iter().find(|(begin, _)| rest.starts_with(begin));
+        let length = if let Some((_, end)) = hidden {
             let length = until(end);
             out.extend(rest[..length].chars().filter(|it| *it == '\n'));
             length
