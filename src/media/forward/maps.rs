@@ -8,8 +8,25 @@ use crate::rtp::header::extension;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PayloadMap {
     to: [u8; 128],
-    up: u128,
-    event: u128,
+    up: Types,
+    event: Types,
+}
+
+/// A set of payload types. Each packet is looked up in it: a bit of a word costs less than one of a `u128`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Types([u32; 4]);
+
+impl Types {
+    const EMPTY: Types = Types([0; 4]);
+
+    fn add(&mut self, payload_type: u8) {
+        self.0[usize::from(payload_type & 0x7F) / 32] |= 1 << (payload_type % 32);
+    }
+
+    #[inline]
+    fn has(&self, payload_type: u8) -> bool {
+        self.0[usize::from(payload_type & 0x7F) / 32] >> (payload_type % 32) & 1 == 1
+    }
 }
 
 /// The type is not forwarded.
@@ -17,11 +34,11 @@ const NONE: u8 = 0xFF;
 
 impl PayloadMap {
     /// Forwards nothing.
-    pub const EMPTY: PayloadMap = PayloadMap { to: [NONE; 128], up: 0, event: 0 };
+    pub const EMPTY: PayloadMap = PayloadMap { to: [NONE; 128], up: Types::EMPTY, event: Types::EMPTY };
 
     /// Forwards everything under its own number.
     pub fn all() -> Self {
-        PayloadMap { to: std::array::from_fn(|payload_type| payload_type as u8), up: 0, event: 0 }
+        PayloadMap { to: std::array::from_fn(|payload_type| payload_type as u8), ..Self::EMPTY }
     }
 
     /// Forwards packets of this type, under another number or the same one.
@@ -31,14 +48,14 @@ impl PayloadMap {
 
     /// Passes packets of this type up, whether or not they are forwarded.
     pub fn up(&mut self, from: u8) {
-        self.up |= 1 << (from & 0x7F);
+        self.up.add(from);
     }
 
     /// Marks this type as `telephone-event`: it is passed up, and its timestamps do not follow the
     /// media clock.
     pub fn telephone_event(&mut self, from: u8) {
         self.up(from);
-        self.event |= 1 << (from & 0x7F);
+        self.event.add(from);
     }
 
     /// Makes types that were passed up for conversion forwarded as they are, so that a closed gate
@@ -49,7 +66,7 @@ impl PayloadMap {
                 self.forward(payload_type, payload_type);
             }
         }
-        self.up &= self.event;
+        self.up = self.event;
     }
 
     /// The number under which a type is forwarded.
@@ -59,17 +76,17 @@ impl PayloadMap {
 
     /// Whether a type is passed up.
     pub fn goes_up(&self, from: u8) -> bool {
-        self.up >> (from & 0x7F) & 1 == 1
+        self.up.has(from)
     }
 
     /// All types except `telephone-event`, one bit each.
     pub fn all_but_events(&self) -> u128 {
-        !self.event
+        (0..128).filter(|from| !self.is_event(*from)).fold(0, |all, from| all | 1 << from)
     }
 
     /// Whether a type is `telephone-event`.
     pub fn is_event(&self, from: u8) -> bool {
-        self.event >> (from & 0x7F) & 1 == 1
+        self.event.has(from)
     }
 }
 
