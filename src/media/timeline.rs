@@ -1,9 +1,11 @@
 //! The timeline of a recorded call: samples at their positions, and silence in between.
 
+use std::collections::VecDeque;
+
 /// Length of the cross-fade at overlaps, ms.
 const FADE_MS: u32 = 2;
-/// Audio for which a track keeps memory, ms: more than is between two takes. A longer pause of the taker, when
-/// the machine is busy, must not enlarge every track for good.
+/// Audio for which a track keeps memory, ms: more than waits in it. A longer pause of the taker, when the machine is
+/// busy, must not enlarge every track for good.
 const KEPT_MS: u32 = 900;
 
 /// One direction of a call. Positions are in samples.
@@ -11,7 +13,7 @@ const KEPT_MS: u32 = 900;
 pub struct Track {
     /// Position of the first sample of `samples`.
     begin: i64,
-    samples: Vec<i16>,
+    samples: VecDeque<i16>,
     fade: usize,
     /// Samples for which memory is kept.
     kept: usize,
@@ -21,7 +23,7 @@ impl Track {
     /// An empty track.
     pub fn new(rate_hz: u32) -> Self {
         let samples = |ms: u32| (rate_hz * ms / 1_000) as usize;
-        Track { begin: 0, samples: Vec::new(), fade: samples(FADE_MS), kept: samples(KEPT_MS) }
+        Track { begin: 0, samples: VecDeque::new(), fade: samples(FADE_MS), kept: samples(KEPT_MS) }
     }
 
     /// The first position that has not been taken off.
@@ -53,7 +55,7 @@ impl Track {
         }
         // Earlier samples beyond the new ones are outdated.
         self.samples.truncate(at + overlap);
-        self.samples.extend_from_slice(&samples[overlap..]);
+        self.samples.extend(&samples[overlap..]);
     }
 }
 
@@ -63,9 +65,13 @@ pub fn take<'a>(tracks: impl ExactSizeIterator<Item = &'a mut Track>, until: i64
     for (channel, track) in tracks.enumerate() {
         let count = usize::try_from(until - track.begin).unwrap_or(0);
         samples.resize(from + count * channels, 0);
-        let there = track.samples.drain(..count.min(track.samples.len()));
-        let places = samples[from..].iter_mut().skip(channel).step_by(channels);
-        places.zip(there).for_each(|(place, sample)| *place = sample);
+        let (first, second) = track.samples.as_slices();
+        let mut frames = samples[from..].chunks_exact_mut(channels);
+        for part in [first, second] {
+            // Silence stands where the track has ended.
+            part.iter().zip(&mut frames).for_each(|(sample, frame)| frame[channel] = *sample);
+        }
+        track.samples.drain(..count.min(track.samples.len()));
         track.begin += count as i64;
         track.samples.shrink_to(track.kept);
     }

@@ -184,11 +184,8 @@ impl Sheet {
             mix(samples, begin);
         }
         let full = self.longest.is_some_and(|longest| lines[0].track.begin() >= longest);
-        let (silence, look) = (&mut self.silence, i64::from(self.rate_hz) / 50);
-        let mut silent = false;
-        for both in samples[begin..].chunks_exact(channels) {
-            silent |= silence.is_too_long(both[0], look);
-        }
+        let party = samples[begin..].iter().step_by(channels);
+        let silent = self.silence.is_too_long(party, self.rate_hz / 50);
         if full || silent { GoesOn::No } else { GoesOn::Yes }
     }
 }
@@ -203,17 +200,22 @@ fn mix(samples: &mut Vec<i16>, begin: usize) {
 }
 
 impl Silence {
-    /// Adds a sample; returns whether the silence has reached its limit. `look` samples are judged
+    /// Adds samples; returns whether the silence has reached its limit. `look` samples are judged
     /// together.
-    fn is_too_long(&mut self, sample: i16, look: i64) -> bool {
-        self.energy.add(&[sample]);
-        if self.energy.samples == look as u64 {
-            let level = std::mem::take(&mut self.energy).dbov();
-            let silent = !level.is_some_and(|level| self.detector.hears(level as f32));
-            self.samples = if silent { self.samples + look } else { 0 };
-            self.spoken += if silent { 0 } else { look };
+    fn is_too_long<'a>(&mut self, mut samples: impl ExactSizeIterator<Item = &'a i16>, look: u32) -> bool {
+        let mut is_too_long = false;
+        while samples.len() > 0 {
+            let missing = usize::try_from(u64::from(look) - self.energy.samples).unwrap_or(0);
+            samples.by_ref().take(missing).for_each(|sample| self.energy.add(&[*sample]));
+            if self.energy.samples == u64::from(look) {
+                let level = std::mem::take(&mut self.energy).dbov();
+                let silent = !level.is_some_and(|level| self.detector.hears(level as f32));
+                self.samples = if silent { self.samples + i64::from(look) } else { 0 };
+                self.spoken += if silent { 0 } else { i64::from(look) };
+                is_too_long |= self.most.is_some_and(|most| self.samples >= most);
+            }
         }
-        self.most.is_some_and(|most| self.samples >= most)
+        is_too_long
     }
 }
 
