@@ -3,8 +3,9 @@
 # listening to a prompt, 300 in a queue with music, a room of 200, 100 rooms of five, 200 recorded calls, and for
 # comparison 200 relayed calls.
 # usage: scripts/bench-apps.sh [quick] [--json file] [case …]
-# Cases: relay prompt prompt-opus queue room rooms recording; quick: a tenth, as in CI. The calls come from `b2b --role
-# load`; the plans and the server's configuration are in scripts/b2bua/bench_apps. Needs taskset, python3 and two cores,
+# Cases: relay prompt prompt-opus queue room rooms recording …; quick: a tenth, as in CI. The calls come from `b2b --role
+# load`; the plans and the server's configuration are in scripts/b2bua/bench_apps. B2B_SERVER, another `b2b` than that of
+# the load, compares two servers under one load. Needs taskset, python3 and two cores,
 # one for the server and one for the load. Limits: late ticks at most B2B_BENCH_LATE (0.1) percent above the lateness of
 # an idle sleeper on the server's core; every call up until it is hung up.
 set -euo pipefail

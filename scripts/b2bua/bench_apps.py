@@ -6,7 +6,7 @@ import time
 from string import Template
 
 from load import Load, Measure, prompt
-from machine import HERE, PARTIES, House, Server, arguments, conclude, wait_for
+from machine import BINARY, HERE, PARTIES, House, Server, arguments, conclude, wait_for
 
 PLANS = HERE / "bench_apps"
 # Name, description, number, calls, percent that send audio, codec, calls if quick.
@@ -65,7 +65,8 @@ def main():
         prompt(house.path / "prompts/long.wav", 30 if quick else 120)
         callee = f"{PARTIES}:5070"
         Load(house, "callee", plan=PLANS / "callee.toml", callee=callee)
-        server = Server(house, PLANS / "b2bua.toml", callee=callee, rooms=rooms())
+        binary = os.environ.get("B2B_SERVER", BINARY)
+        server = Server(house, PLANS / "b2bua.toml", binary=binary, callee=callee, rooms=rooms())
         for case in (case for case in CASES if case[0] in wanted):
             row, load = measured(server, case, quick)
             rows.append(row)
