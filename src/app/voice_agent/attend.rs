@@ -5,6 +5,7 @@
 //!
 //! | state | action | next |
 //! |---|---|---|
+//! | `Waiting` | wait for a seat, with a timeout | `Connecting`; none: `FallingBack` |
 //! | `Connecting` | connect to the agent, with a timeout | `Answering`; failed: `FallingBack` |
 //! | `Answering`, `Entering` | answer, and set the call's state | `Reading` |
 //! | `Reading`, `Opening` | read the call's variables, open the audio stream | `Talking` |
@@ -21,8 +22,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use tokio::sync::oneshot::error::RecvError;
 
-use super::{AgentConfig, Calling, Line, Parting, Reach, Talk};
+use super::{AgentConfig, Calling, Line, Parting, Reach, Seat, Talk};
 use b2b_call::application::{AppAnswer, AppEvent, Application, WantId, Wants};
 use b2b_call::controller::{AudioStream, Part, Prompt, StreamEnd, StreamSpec};
 use b2b_call::handler::{ApplicationHandler, HandlerAction, IncomingCall};
@@ -37,7 +39,7 @@ const HEADERS: (usize, usize) = (32, 1_024);
 const WHY: usize = 512;
 /// Q.850 cause of a call that an agent has failed: temporary failure.
 const FAILED: u8 = 41;
-/// The timer of the connection attempt.
+/// The timer of a wait: for a seat, for the connection.
 const PATIENCE: u32 = 1;
 /// The timer between two attempts to connect again, and their interval.
 const AGAIN: (u32, Duration) = (2, Duration::from_secs(1));
@@ -73,8 +75,18 @@ impl ApplicationHandler for VoiceAgent {
 
     fn begin(&self, call: &IncomingCall, _: &CallService) -> Option<Box<dyn Application>> {
         let (agent, call, variables) = (self.clone(), call.clone(), BTreeMap::new());
-        let (at, since) = (At::Connecting, None);
-        Some(Box::new(Attends { agent, call, at, waits: None, line: None, variables, since, broken: 0 }))
+        let (at, since, seat) = (At::Waiting, None, None);
+        Some(Box::new(Attends {
+            agent,
+            call,
+            at,
+            waits: None,
+            seat,
+            line: None,
+            variables,
+            since,
+            broken: 0,
+        }))
     }
 }
 
@@ -84,6 +96,8 @@ struct Attends {
     call: IncomingCall,
     at: At,
     waits: Option<WantId>,
+    /// Its seat with the agent, which is another caller's from when it is dropped.
+    seat: Option<Seat>,
     /// Dropping it closes the connection.
     line: Option<Box<dyn Line>>,
     /// The variables of the call.
@@ -97,6 +111,7 @@ struct Attends {
 /// The states; see the module documentation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum At {
+    Waiting,
     Connecting,
     Answering,
     Entering,
@@ -115,7 +130,7 @@ impl Application for Attends {
     fn step(&mut self, now: Instant, event: AppEvent, wants: &mut Wants) {
         let went_on = match event {
             AppEvent::Begin => {
-                self.connects(now, wants);
+                self.queues(now, wants);
                 Ok(())
             }
             AppEvent::Answered { want, answer } if Some(want) == self.waits => {
@@ -129,7 +144,7 @@ impl Application for Attends {
                 Ok(())
             }
             AppEvent::Timer(_) => {
-                self.is_not_reached(wants);
+                self.waited_in_vain(wants);
                 Ok(())
             }
             // The agent learns this from the end of the stream.
@@ -161,6 +176,33 @@ impl Attends {
         (self.at, self.waits) = (at, Some(waits));
     }
 
+    /// Takes a seat, or waits for one.
+    fn queues(&mut self, now: Instant, wants: &mut Wants) {
+        let VoiceAgent { config, reach, .. } = &self.agent;
+        let mut turn = reach.seats().wait(config);
+        self.seat = turn.try_recv().ok();
+        match config.wait {
+            _ if self.seat.is_some() => self.connects(now, wants),
+            Duration::ZERO => self.falls_back(None, &self.no_seat(), wants),
+            patience => {
+                self.tell("waits", json!({ "calls": config.calls }), wants);
+                wants.set_timer(PATIENCE, now + patience);
+                let seated = wants.run(move |_| Box::pin(turn));
+                self.goes(At::Waiting, seated);
+            }
+        }
+    }
+
+    fn no_seat(&self) -> String {
+        let AgentConfig { calls, wait, .. } = &*self.agent.config;
+        match wait.as_secs() {
+            0 => format!("it has {calls} calls already, as many as its `calls` says"),
+            wait => {
+                format!("it has {calls} calls, as many as its `calls` says, and none ended within {wait} s")
+            }
+        }
+    }
+
     fn connects(&mut self, now: Instant, wants: &mut Wants) {
         wants.set_timer(PATIENCE, now + self.patience());
         self.tries(At::Connecting, wants);
@@ -174,21 +216,28 @@ impl Attends {
         self.goes(at, connected);
     }
 
-    fn is_not_reached(&mut self, wants: &mut Wants) {
-        let patience = match self.at {
-            At::Connecting => self.patience(),
-            At::Reconnecting => self.agent.config.reconnect,
+    fn waited_in_vain(&mut self, wants: &mut Wants) {
+        let not_connected = |within: Duration| format!("not connected within {} s", within.as_secs());
+        let why = match self.at {
+            At::Waiting => self.no_seat(),
+            At::Connecting => not_connected(self.patience()),
+            At::Reconnecting => not_connected(self.agent.config.reconnect),
             _ => return,
         };
-        if let Some(connecting) = self.waits.take() {
-            wants.forget(connecting);
+        if let Some(waits) = self.waits.take() {
+            wants.forget(waits);
         }
-        self.falls_back(None, &format!("not connected within {} s", patience.as_secs()), wants);
+        self.falls_back(None, &why, wants);
     }
 
     fn came(&mut self, now: Instant, answer: AppAnswer, wants: &mut Wants) -> Result<(), CallError> {
         let (call, leg) = (self.call.call, self.call.leg);
         match self.at {
+            At::Waiting => {
+                let seat = answer.own::<Result<Seat, RecvError>>().and_then(Result::ok);
+                self.seat = Some(seat.ok_or(CallError::Gone)?);
+                self.connects(now, wants);
+            }
             At::Connecting => {
                 wants.cancel_timer(PATIENCE);
                 match answer.own::<Result<Box<dyn Line>, String>>() {
@@ -301,7 +350,9 @@ impl Attends {
                 self.tell("broken", json!({ "error": why, "code": code }), wants);
                 wants.start_moh(leg, MUSIC);
                 wants.set_timer(PATIENCE, now + self.agent.config.reconnect);
-                self.tries(At::Reconnecting, wants);
+                // Others may have lost it, too.
+                wants.set_timer(AGAIN.0, self.agent.reach.seats().again(&self.agent.config.name, now));
+                self.at = At::Reconnecting;
             }
             Parting::Failed { code, why } => self.falls_back(code, &why, wants),
         }
@@ -320,12 +371,13 @@ impl Attends {
         let AgentConfig { name, fallback, failed_prompt, .. } = &*config;
         tracing::warn!("call {}: voice agent {name}: {why}", call.0);
         self.tell("failed", json!({ "error": why, "code": code, "fallback": fallback }), wants);
+        self.seat = None;
         if self.at == At::Reconnecting {
             wants.stop_moh(leg);
         }
         let noted = format!("{name}: {why}");
         wants.set_variable(call, "voice_agent_failed", &noted[..noted.floor_char_boundary(WHY)]);
-        let answered = self.call.answered || !matches!(self.at, At::Connecting | At::Answering);
+        let answered = self.call.answered || !matches!(self.at, At::Waiting | At::Connecting | At::Answering);
         match (fallback, failed_prompt) {
             (Some(target), _) => {
                 let led = wants.where_to(leg, target);

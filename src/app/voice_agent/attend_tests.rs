@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::{AgentConfig, Calling, Connecting, Line, Parting, Reach, Talk, Talking, VoiceAgent};
+use super::{AgentConfig, AgentSeats, Calling, Connecting, Line, Parting, Reach, Talk, Talking, VoiceAgent};
 use crate::test_numbers::Milliwatt;
 use b2b_call::call_fsm::CallState;
 use b2b_call::controller::StreamEvent;
@@ -57,6 +57,7 @@ struct Fake {
     told: Arc<Mutex<Vec<(String, String)>>>,
     /// For how long it has had the caller of its last talk, if that went on.
     resumed: Arc<Mutex<Option<Duration>>>,
+    seats: AgentSeats,
 }
 
 impl Reach for Fake {
@@ -67,6 +68,10 @@ impl Reach for Fake {
             Reached::Refused => Box::pin(async { Err("nobody is there".to_owned()) }),
             Reached::Never => Box::pin(std::future::pending()),
         }
+    }
+
+    fn seats(&self) -> &AgentSeats {
+        &self.seats
     }
 }
 
@@ -106,17 +111,26 @@ fn house(reached: Reached, fallback: Option<&str>) -> House {
 
 /// The same, with an agent whose broken connections are made again for this long.
 fn house_with(reached: Reached, fallback: Option<&str>, reconnect_s: u64) -> House {
+    let usual = AgentConfig::new("ada", "ws://127.0.0.1:1/".parse().unwrap());
+    house_of(
+        reached,
+        AgentConfig {
+            reconnect: Duration::from_secs(reconnect_s),
+            fallback: fallback.map(str::to_owned),
+            failed_prompt: Some(Path::new("sorry.wav").into()),
+            ..usual
+        },
+    )
+}
+
+/// The same, with this agent.
+fn house_of(reached: Reached, config: AgentConfig) -> House {
     let agent = Fake {
         reached: Arc::new(Mutex::new(reached)),
         parts: Arc::default(),
         told: Arc::default(),
         resumed: Arc::default(),
-    };
-    let config = AgentConfig {
-        reconnect: Duration::from_secs(reconnect_s),
-        fallback: fallback.map(str::to_owned),
-        failed_prompt: Some(Path::new("sorry.wav").into()),
-        ..AgentConfig::new("ada", "ws://127.0.0.1:1/".parse().unwrap())
+        seats: AgentSeats::default(),
     };
     let handlers: Vec<Arc<dyn ApplicationHandler>> =
         vec![Arc::new(Door), Arc::new(VoiceAgent::new(config, Arc::new(agent.clone()))), Arc::new(Milliwatt)];
@@ -325,5 +339,50 @@ fn a_caller_who_hangs_up_while_the_agent_is_connected_again_leaves_nothing() {
     *house.agent.reached.lock().unwrap() = Reached::Never;
     house.parts(gone());
     house.harness.hang_up(house.ann, house.call);
+    house.harness.assert_nothing_left();
+}
+
+/// An agent for one call at a time, for which others wait so long.
+fn one_at_a_time(wait_s: u64) -> House {
+    let usual = AgentConfig::new("ada", "ws://127.0.0.1:1/".parse().unwrap());
+    let (wait, fallback) = (Duration::from_secs(wait_s), Some("milliwatt".to_owned()));
+    house_of(Reached::There, AgentConfig { calls: 1, wait, fallback, ..usual })
+}
+
+#[test]
+fn a_caller_waits_unanswered_until_the_agent_has_a_seat() {
+    let mut house = one_at_a_time(30);
+    let bob = house.harness.party(BOB);
+    let second = house.harness.call(bob, "ada", Some(SESSION));
+    house.harness.run(Duration::from_secs(20));
+    assert!(house.is_up() && !house.harness.is_up(bob, second));
+    house.parts(Parting::Stopped { transfer: None });
+    assert!(!house.is_up() && house.harness.is_up(bob, second));
+    assert_eq!(house.agent.told.lock().unwrap().len(), 2);
+    house.harness.hang_up(bob, second);
+    house.harness.assert_nothing_left();
+}
+
+#[test]
+fn who_waits_in_vain_falls_back_and_who_gives_up_leaves_the_turn() {
+    for (wait_s, after) in [(0, 1), (30, 31)] {
+        let mut house = one_at_a_time(wait_s);
+        let bob = house.harness.party(BOB);
+        let second = house.harness.call(bob, "ada", Some(SESSION));
+        house.harness.run(Duration::from_secs(after));
+        assert!(house.is_up() && house.harness.is_up(bob, second), "{wait_s}");
+        assert_eq!(house.agent.told.lock().unwrap().len(), 1);
+        house.harness.hang_up(house.ann, house.call);
+        house.harness.hang_up(bob, second);
+        house.harness.assert_nothing_left();
+    }
+    let mut house = one_at_a_time(30);
+    let (bob, carol) = (house.harness.party(BOB), house.harness.party("192.0.2.13:5060"));
+    let given_up = house.harness.call(bob, "ada", Some(SESSION));
+    let third = house.harness.call(carol, "ada", Some(SESSION));
+    house.harness.cancel(bob, given_up);
+    house.parts(Parting::Stopped { transfer: None });
+    assert!(house.harness.is_up(carol, third));
+    house.harness.hang_up(carol, third);
     house.harness.assert_nothing_left();
 }

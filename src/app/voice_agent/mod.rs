@@ -3,12 +3,14 @@
 //!
 //! - `attend`: a caller who is sent to an agent
 //! - `protocol`: the protocols that agents speak
+//! - `seats`: how many calls an agent has at once, and who waits
 //! - `url`: the address of an agent
 
 mod attend;
 #[cfg(test)]
 mod attend_tests;
 mod protocol;
+mod seats;
 mod url;
 
 use std::collections::BTreeMap;
@@ -24,6 +26,7 @@ use b2b_call::{CallId, LegId};
 
 pub use attend::VoiceAgent;
 pub use protocol::{AgentPlace, ControlMessages, Encoding, Protocol, Webhook};
+pub use seats::{AgentSeats, Seat};
 pub use url::{AgentUrl, AgentWay};
 
 /// The configuration of a voice agent.
@@ -48,6 +51,10 @@ pub struct AgentConfig {
     pub stall: Duration,
     /// How long a connection that breaks in the middle of a call is made again; zero: not at all.
     pub reconnect: Duration,
+    /// Maximum number of concurrent calls; 0: no limit.
+    pub calls: usize,
+    /// How long a caller waits for one of them to end; zero: not at all.
+    pub wait: Duration,
     /// Maximum number of calls on one connection. 1: each call has a connection of its own, without the
     /// protocol extension that distinguishes calls.
     pub calls_per_connection: usize,
@@ -72,6 +79,8 @@ impl AgentConfig {
             connect: Duration::from_secs(5),
             stall: Duration::from_secs(20),
             reconnect: Duration::ZERO,
+            calls: 0,
+            wait: Duration::ZERO,
             calls_per_connection: 1,
             fallback: None,
             failed_prompt: None,
@@ -97,6 +106,9 @@ pub struct Calling {
 pub trait Reach: Send + Sync {
     /// Connects to an agent for a call.
     fn connect(&self, agent: &Arc<AgentConfig>, calling: Calling) -> Connecting;
+
+    /// The seats of all agents.
+    fn seats(&self) -> &AgentSeats;
 }
 
 /// A connection to an agent, or a slot on a shared one. Dropping it closes the connection or frees the slot.

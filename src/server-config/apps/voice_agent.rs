@@ -70,6 +70,8 @@ pub const VOICE_AGENT: Table = Table {
         connect_s: Whole(1, 30) => 5, "How long connecting may take. The caller hears ringing meanwhile.";
         stall_s: Whole(1, 60) => 20, "How long it may neither read nor answer a ping.";
         reconnect_s: Whole(0, 60) => 0, "How long a connection that breaks in the middle of a call is made again, three times at most; the caller hears the default music meanwhile. 0: not at all.";
+        calls: Whole(0, 100_000) => 0, "Concurrent calls to it; further callers wait, or go to `fallback`. 0: no limit.";
+        wait_s: Whole(0, 3_600) => 0, "How long a caller waits while it has `calls`, and hears ringing meanwhile; first come, first served. 0: not at all.";
         calls_per_connection: Whole(1, 500) => 1,
             "Concurrent calls over one WebSocket to it. More than 1 requires the extension of the protocol that tells calls apart; an agent that does not confirm it gets no calls.";
         fallback: Text("application or target", any),
@@ -128,6 +130,8 @@ pub(super) fn voice_agent(
         connect: section.seconds("connect_s")?,
         stall: section.seconds("stall_s")?,
         reconnect: section.seconds("reconnect_s")?,
+        calls: section.whole("calls")?,
+        wait: section.seconds("wait_s")?,
         calls_per_connection,
         fallback: fallback.map(|to| queue::way(section, "fallback", &to, names)).transpose()?,
         failed_prompt: file(section, "failed_prompt", prompts, outside)?,

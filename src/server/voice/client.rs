@@ -23,8 +23,8 @@ use super::wire::{AudioSocketStream, Io, Socket, Wire};
 use super::{Open, Place, VERSION, VoiceDesk};
 use crate::http_client::HttpClient;
 use b2b_app::voice_agent::{
-    AgentConfig, AgentPlace, AgentUrl, AgentWay, Calling, Connecting, Line, Parting, Protocol, Reach, Talk,
-    Talking,
+    AgentConfig, AgentPlace, AgentSeats, AgentUrl, AgentWay, Calling, Connecting, Line, Parting, Protocol,
+    Reach, Talk, Talking,
 };
 use b2b_base::util::secret::SecretText;
 use b2b_call::controller::AudioStream;
@@ -40,13 +40,14 @@ pub struct WebSocketAgents {
     tls: Tls,
     web: HttpClient,
     pool: Pool,
+    seats: AgentSeats,
 }
 
 impl WebSocketAgents {
     /// Runs on the threads of this desk, and asks webhooks by this client; `wss` is verified against the authorities of
     /// `tls`.
     pub fn new(desk: VoiceDesk, tls: Tls, web: HttpClient) -> Self {
-        WebSocketAgents { desk, tls, web, pool: Pool::default() }
+        WebSocketAgents { desk, tls, web, pool: Pool::default(), seats: AgentSeats::default() }
     }
 }
 
@@ -61,6 +62,10 @@ impl Reach for WebSocketAgents {
             this.desk.count_agent(line.is_ok());
             line
         })
+    }
+
+    fn seats(&self) -> &AgentSeats {
+        &self.seats
     }
 }
 

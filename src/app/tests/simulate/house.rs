@@ -14,7 +14,7 @@ use b2b_app::queue::sounds::QueueSounds;
 use b2b_app::queue::{AgentSettings, Codes, DeskSettings, QueueDesk, QueueHandler, QueueSettings, WaysOut};
 use b2b_app::test_numbers::{EchoNumber, Milliwatt};
 use b2b_app::voice_agent::{
-    AgentConfig, Calling, Connecting, Line, Parting, Reach, Talk, Talking, VoiceAgent,
+    AgentConfig, AgentSeats, Calling, Connecting, Line, Parting, Reach, Talk, Talking, VoiceAgent,
 };
 use b2b_app::voicemail::{
     self, Age, FileWork, MailboxConfig, Mailboxes, Message, MessageFiles, VoicemailConfig,
@@ -208,13 +208,18 @@ impl MessageFiles for Disk {
     }
 }
 
-/// A voice agent that can or cannot be reached, and ends the talk after a while.
-struct Ada;
+/// A voice agent that ends the talk after a while.
+#[derive(Clone, Default)]
+struct Ada(AgentSeats);
 
 impl Reach for Ada {
     fn connect(&self, _: &Arc<AgentConfig>, _: Calling) -> Connecting {
-        let line: Box<dyn Line> = Box::new(Ada);
+        let line: Box<dyn Line> = Box::new(self.clone());
         Box::pin(std::future::ready(Ok(line)))
+    }
+
+    fn seats(&self) -> &AgentSeats {
+        &self.0
     }
 }
 
@@ -332,6 +337,8 @@ pub fn handlers(desk: &Desk, now: Instant) -> (Vec<Arc<dyn ApplicationHandler>>,
     mailboxes.set(["1001"], |_| vec![Message { file: "1.wav".to_owned(), age: Age::New }]);
     let clock = WallClock::new(now, SystemTime::UNIX_EPOCH + Duration::from_secs(1_000));
     let agent = AgentConfig {
+        calls: 2,
+        wait: Duration::from_secs(2),
         fallback: Some("ivr/main".to_owned()),
         ..AgentConfig::new("ada", "ws://127.0.0.1:1/".parse().unwrap_or_else(|_| panic!("a URL")))
     };
@@ -342,7 +349,7 @@ pub fn handlers(desk: &Desk, now: Instant) -> (Vec<Arc<dyn ApplicationHandler>>,
         room("blue", None, &rooms),
         room("pin", Some("1"), &rooms),
         Arc::new(Parking::new(lot, &Lots::new())),
-        Arc::new(VoiceAgent::new(agent, Arc::new(Ada))),
+        Arc::new(VoiceAgent::new(agent, Arc::new(Ada::default()))),
         Arc::new(EchoNumber),
         Arc::new(Milliwatt),
     ];
