@@ -174,6 +174,33 @@ fn a_stream_of_a_file_is_sent_as_rtp_and_echoed() {
 }
 
 #[test]
+fn a_run_that_is_ended_while_a_call_hangs_has_failed() {
+    let folder = TempDir::new().unwrap();
+    let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let waits = "<scenario><send><![CDATA[\nOPTIONS sip:[remote_ip] SIP/2.0\n\
+                 Via: SIP/2.0/UDP [local_ip]:[local_port];branch=[branch]\nFrom: <sip:ann@[local_ip]>;tag=1\n\
+                 To: <sip:[remote_ip]>\nCall-ID: [call_id]\nCSeq: 1 OPTIONS\nMax-Forwards: 70\n\
+                 Content-Length: 0\n\n]]></send><recv response=\"200\" timeout=\"3600000\"/></scenario>";
+    fs::write(folder.path().join("waits.xml"), waits).unwrap();
+    let target = format!("sip:{}", silent.local_addr().unwrap());
+    let mut load = load(
+        folder.path(),
+        &["--target", &target, "--scenario", "waits.xml", "--calls", "1", "--rate", "50"],
+    );
+    load.ready();
+    silent.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    silent.recv(&mut [0; 2_000]).expect("its request");
+    // The first one lets calls end, the second one does not.
+    (0..2).for_each(|_| {
+        load.signal(Signal::SIGTERM);
+        std::thread::sleep(Duration::from_millis(300));
+    });
+    let (code, run) = end(load, folder.path());
+    assert_eq!((code, &run["callers"]["failed"]), (1, &1.into()), "{run:#}");
+    assert_eq!(run["callers"]["failures"][0]["why"], "still up when the run was ended", "{run:#}");
+}
+
+#[test]
 fn a_scenario_calls_a_sink() {
     let folder = TempDir::new().unwrap();
     fs::write(folder.path().join("tone.ulaw"), [0x55_u8; 1_600]).unwrap();

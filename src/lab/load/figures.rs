@@ -106,6 +106,15 @@ impl Side {
         }
     }
 
+    /// Counts the calls that are still up as failed: the run is ended without them.
+    pub fn cut_off(&mut self) {
+        let (step, why) = ("the end of the run", "still up when the run was ended");
+        let up = self.begun.saturating_sub(self.done + self.failures());
+        if up > 0 {
+            *self.failed.entry((step.to_owned(), why.to_owned())).or_default() += up;
+        }
+    }
+
     /// Records the marks heard by the call of this number.
     pub fn judged(&mut self, number: u64, heard: &Heard) {
         self.judged += 1;

@@ -135,7 +135,13 @@ pub fn run(config: LoadConfig) -> anyhow::Result<Exit> {
         }
         let (late, took) = (maker.late_percent(), began.elapsed().as_secs_f64());
         let watched = watch.and_then(Watch::finish);
-        anyhow::Ok((Figures { watched, ..maker.close().await }, late, took))
+        let is_whole = maker.is_over();
+        let mut figures = Figures { watched, ..maker.close().await };
+        if !is_whole {
+            figures.callers.cut_off();
+            figures.callees.cut_off();
+        }
+        anyhow::Ok((figures, late, took))
     });
     // the error is printed after the lines on the terminal
     let (figures, late, took) = ended.inspect_err(|error| {
