@@ -11,5 +11,5 @@ mod recording;
 mod scene;
 mod test_numbers;
 mod tones;
-mod voice_agents;
+pub mod voice_agents;
 mod voicemail;

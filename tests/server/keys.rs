@@ -3,8 +3,11 @@
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 
-use serde_json::Value;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio_tungstenite::accept_async;
 
+use crate::apps::voice_agents::Client;
 use crate::server_support::control::Socket;
 use crate::server_support::phone::{Dialog, Phone, rtp_of};
 use crate::server_support::{Server, captured, server, until};
@@ -206,6 +209,92 @@ async fn what_a_menu_asks_for_in_secret_is_left_nowhere_but_with_the_web_server_
     let has = |name: &str| left.words.iter().any(|(what, text)| *what == name && text.contains("4711"));
     assert!(has("account") && has("record"), "{:?}", left.words);
     assert!(left.words[0].1.contains("\"digit\":\"4\""), "{}", left.words[0].1);
+}
+
+/// Waits for a connection from the server, and is its agent `ada`.
+async fn agent(listener: &TcpListener) -> Client {
+    let (stream, _) = listener.accept().await.expect("a connection");
+    Client::begin(accept_async(stream).await.expect("a WebSocket")).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_agent_asks_for_in_secret_is_left_nowhere_but_with_the_agent() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let tokens = TOKENS.replace("[log]\n", "[log]\nlevel = \"trace\"\n");
+    let server = server(&format!(
+        "{tokens}[recording]\nfolder = \"rec\"\n[[route]]\ncalled = \"700\"\napp = \"voice_agent/ada\"\n\
+         [[voice_agent]]\nname = \"ada\"\nurl = \"ws://{}/\"\n",
+        listener.local_addr().expect("an address")
+    ));
+    let mut events = Socket::with(&server, "/events", Some("all")).await.expect("events");
+    let comes = tokio::spawn(async move { agent(&listener).await });
+    let ann = Phone::new("ann");
+    let dialog = ann.call(server.sip, "700");
+    let mut ada = comes.await.expect("an agent");
+    let path = format!("/calls/{}", get(&server, "all", "/calls")["calls"][0]["call"]);
+    server.ask_with("POST", &format!("{path}/recording"), "Authorization: Bearer all\r\n", "");
+    let is_paused = || get(&server, "all", &path)["now"]["recording"]["paused"].as_bool();
+    until("a recording", || (is_paused() == Some(false)).then_some(()));
+    for on in [true, false] {
+        let secret = json!({ "type": "secret", "on": on });
+        ada.tell(secret.clone()).await;
+        ada.is_told(secret).await;
+        assert_eq!(is_paused(), Some(on));
+        if on {
+            press(&ann, &dialog, 2, "4711");
+            for digit in ["4", "7", "1"] {
+                ada.is_told(json!({ "type": "dtmf", "digit": digit })).await;
+            }
+        }
+    }
+    // The first key that is not secret, which shows that the test detects them.
+    let (mut heard, mut cseq) = (String::new(), 10);
+    while !heard.contains("\"digit\":\"5\"") {
+        ann.press(&dialog, cseq, '5');
+        cseq += 1;
+        // More than a party may press are dropped.
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        let event = events.hear_of("a key", |event: &Value| event["type"] == "digit").await;
+        heard.push_str(&format!("{event}\n"));
+    }
+    assert_eq!(["4", "7", "1"].map(|key| heard.contains(&format!("\"digit\":\"{key}\""))), [false; 3]);
+    let account = bytes(&server, &path);
+    let hidden = noted(&get(&server, "note", &path));
+    assert!(hidden.iter().take(4).all(|note| note.starts_with("hidden INFO")), "{hidden:?}");
+    ann.hang_up(&dialog);
+    let trace = until("the trace", || {
+        let trace = std::fs::read_to_string(server.folder.path().join("trace.txt")).ok()?;
+        trace.contains("BYE sip:").then_some(trace)
+    });
+    let log = server.process.stderr().join("\n");
+    for (what, text) in [("account", account), ("trace", trace), ("log", log)] {
+        assert!(!text.contains("Signal=4") && !text.contains("4711"), "{what}: {text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_goes_in_the_middle_of_a_secret_takes_it_with_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let server = server(&format!(
+        "{TOKENS}[recording]\nfolder = \"rec\"\n[[route]]\ncalled = \"700\"\napp = \"voice_agent/ada\"\n\
+         [[voice_agent]]\nname = \"ada\"\nurl = \"ws://{}/\"\nfallback = \"echo\"\n",
+        listener.local_addr().expect("an address")
+    ));
+    let comes = tokio::spawn(async move { agent(&listener).await });
+    let ann = Phone::new("ann");
+    let dialog = ann.call(server.sip, "700");
+    let mut ada = comes.await.expect("an agent");
+    let path = format!("/calls/{}", get(&server, "all", "/calls")["calls"][0]["call"]);
+    server.ask_with("POST", &format!("{path}/recording"), "Authorization: Bearer all\r\n", "");
+    let is_paused = || get(&server, "all", &path)["now"]["recording"]["paused"].as_bool();
+    until("a recording", || (is_paused() == Some(false)).then_some(()));
+    let secret = json!({ "type": "secret", "on": true });
+    ada.tell(secret.clone()).await;
+    ada.is_told(secret).await;
+    assert_eq!(is_paused(), Some(true));
+    drop(ada);
+    until("the recording again", || (is_paused() == Some(false)).then_some(()));
+    ann.hang_up(&dialog);
 }
 
 #[tokio::test]

@@ -92,7 +92,7 @@ impl CallService {
     /// # Errors
     /// The leg is not answered or has gone.
     pub async fn collect(&self, leg: LegId, plan: &DigitPlan) -> Result<Collected, CallError> {
-        let media = self.media_for_keys(leg, plan).await?;
+        let media = self.media_for_keys(leg, plan.secret).await?;
         Ok(media.controller.collect_dtmf(media.endpoint, plan).await?)
     }
 
@@ -116,7 +116,7 @@ impl CallService {
         prompt: &Prompt,
         plan: &DigitPlan,
     ) -> Result<Collected, CallError> {
-        let media = self.media_for_keys(leg, plan).await?;
+        let media = self.media_for_keys(leg, plan.secret).await?;
         let _prompted = Prompted::begins(self, media.call, leg, prompt);
         Ok(media.controller.play_and_collect(media.endpoint, prompt, plan).await?)
     }
@@ -363,8 +363,16 @@ impl CallService {
         self.ask(|reply| Command::Media { leg, reply }).await.unwrap_or(Err(CallError::Stopping))
     }
 
-    async fn media_for_keys(&self, leg: LegId, plan: &DigitPlan) -> Result<LegMedia, CallError> {
-        let secret = plan.secret;
+    /// Hides the keys that a party presses from events, accounts and traces, or ends that; a collection of
+    /// digits also does either, by its `secret`.
+    ///
+    /// # Errors
+    /// The leg is not answered, or has gone.
+    pub async fn hide_keys(&self, leg: LegId, secret: bool) -> Result<(), CallError> {
+        self.media_for_keys(leg, secret).await.map(drop)
+    }
+
+    async fn media_for_keys(&self, leg: LegId, secret: bool) -> Result<LegMedia, CallError> {
         self.ask(|reply| Command::Collect { leg, secret, reply }).await.unwrap_or(Err(CallError::Stopping))
     }
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::dialect::Reading;
 use super::message::{Start, Told};
@@ -29,6 +29,7 @@ pub struct Exchange {
     session: Session,
     party: Party,
     presses: Option<mpsc::Sender<(String, u32)>>,
+    secrecy: Option<Secrecy>,
     /// The call and the application, for events; `None`: the client has connected to us.
     account: Option<(CallId, String)>,
     events: Budget,
@@ -58,6 +59,7 @@ impl Exchange {
             session: Session::new(allowance),
             party,
             presses: None,
+            secrecy: None,
             account: start.agent.as_ref().map(|agent| (CallId(start.call), format!("voice_agent/{agent}"))),
             events: EVENTS,
             spoke: None,
@@ -121,6 +123,16 @@ impl Exchange {
                 self.publish(at, "cleared", json!({}));
             }
             AgentRequest::Finish => self.stream.finish(),
+            AgentRequest::Secret { on } => match &self.account {
+                Some((call, _)) => {
+                    let secrecy = self.secrecy.get_or_insert_with(|| Secrecy::of(*call, self.party.clone()));
+                    secrecy.wanted.send_replace(on);
+                }
+                None => {
+                    let why = "secret is for voice agents that b2b calls".to_owned();
+                    self.session.mistakes.push(Mistake::Junk(why));
+                }
+            },
             AgentRequest::Press { digits, ms } => {
                 let presses = self.presses.get_or_insert_with(|| presser(self.party.clone()));
                 if presses.try_send((digits, ms)).is_err() {
@@ -139,6 +151,9 @@ impl Exchange {
             if let Some(told) = self.mistakes.note(&mistake) {
                 return Some(Ok(told));
             }
+        }
+        if let Some(on) = self.secrecy.as_mut().and_then(|secrecy| secrecy.kept.try_recv().ok()) {
+            return Some(Ok(Told::Secret { on }));
         }
         let event = self.stream.poll_event()?;
         if let (StreamEvent::Mark { name, played }, Some(at)) = (&event, self.spoke) {
@@ -203,6 +218,43 @@ impl Exchange {
         }
         (outcome, self.place)
     }
+}
+
+/// Keeps what the party enters from others, for as long as its agent wants that and has the party.
+struct Secrecy {
+    wanted: watch::Sender<bool>,
+    /// What has been done.
+    kept: mpsc::UnboundedReceiver<bool>,
+}
+
+impl Secrecy {
+    /// Nothing is kept yet.
+    fn of(call: CallId, party: Party) -> Secrecy {
+        let (wanted, mut wants) = watch::channel(false);
+        let (keeps, kept) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            let mut is_kept = false;
+            while wants.changed().await.is_ok() {
+                is_kept = *wants.borrow_and_update();
+                keep(call, &party, is_kept).await;
+                let _ = keeps.send(is_kept);
+            }
+            // The agent has gone.
+            if is_kept {
+                keep(call, &party, false).await;
+            }
+        });
+        Secrecy { wanted, kept }
+    }
+}
+
+/// Hides the keys of a party and pauses the recordings of its call, or ends that. What is gone or not recorded needs
+/// neither.
+async fn keep(call: CallId, party: &Party, secret: bool) {
+    let Party { leg, service } = party;
+    let _ = service.hide_keys(*leg, secret).await;
+    let _ = service.pause_leg_recording(*leg, secret).await;
+    let _ = service.pause_call_recording(call, secret).await;
 }
 
 /// Sends digits one after the other: each is a request to the calls' thread, for which no reading waits.

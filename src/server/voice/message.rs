@@ -35,6 +35,8 @@ pub enum Said {
         #[serde(default)]
         ms: Option<u32>,
     },
+    /// While it is on, keys that the party presses are shown to nobody but the voice agent, and recordings pause.
+    Secret { on: bool },
 }
 
 impl Said {
@@ -76,6 +78,10 @@ pub enum Told {
     /// Duration of the client's audio that is not played because more than a minute was queued: the oldest.
     Dropped {
         ms: u64,
+    },
+    /// The answer to `secret`, once it is so.
+    Secret {
+        on: bool,
     },
     /// A mistake of the client, told once for each kind.
     Error {

@@ -1,7 +1,7 @@
 //! What a client of a voice agent's WebSocket may send when, and how much of it. No I/O, and time
 //! is an argument.
 //!
-//! | state | sound | `mark`, `dtmf` | `clear` | `stop` |
+//! | state | sound | `mark`, `dtmf`, `secret` | `clear` | `stop` |
 //! |---|---|---|---|---|
 //! | `Open` | played | done | done | `Stopping` |
 //! | `Stopping` | ignored | ignored | done: queued audio is not played | ignored |
@@ -124,6 +124,10 @@ pub enum AgentRequest {
     Press {
         digits: String,
         ms: u32,
+    },
+    /// Keys are to be hidden from others, or no longer.
+    Secret {
+        on: bool,
     },
     /// Its last audio has been received.
     Finish,
@@ -294,6 +298,7 @@ impl Session {
                 }
                 AgentRequest::Press { digits, ms }
             }
+            (State::Open, Said::Secret { on }) => AgentRequest::Secret { on },
             (State::Open, Said::Stop { transfer }) => {
                 let good = |target: &String| {
                     !target.is_empty() && target.len() <= NAME && !target.contains(char::is_control)

@@ -138,6 +138,7 @@ impl Dialect for Twilio {
             | Told::Audio { .. }
             | Told::Lost { .. }
             | Told::Dropped { .. }
+            | Told::Secret { .. }
             | Told::Error { .. } => None,
         }
     }
