@@ -69,7 +69,7 @@ pub fn of(
     let mut sources =
         NamedSources { networks: config.media.media_from.clone(), answer: Answering::default() };
     let (mut srtp, mut is_at) = (None, address.map(|address| address.ip()));
-    let (mut no_reinvites, mut sdp_names) = (false, false);
+    let (mut no_reinvites, mut sdp_names, mut is_gateway) = (false, false, false);
     let party = match settings.party(party).0 {
         Origin::User(name) => {
             if let Some(user) = settings.directory.user(name) {
@@ -92,6 +92,7 @@ pub fn of(
                     MediaAnswer::Signalled => Answering::Signalled,
                 };
             }
+            is_gateway = true;
             format!("gateway/{name}")
         }
         Origin::Trusted | Origin::Unknown => String::new(),
@@ -109,7 +110,7 @@ pub fn of(
     MediaRules {
         party,
         sources,
-        bound: Some(Bound { party: counted, spared, hosts, own, ourselves, sdp_names }),
+        bound: Some(Bound { party: counted, spared, hosts, own, ourselves, sdp_names, is_gateway }),
         inside,
         interface: None,
         srtp,

@@ -1,7 +1,7 @@
 //! The media engine inside this process: relay threads, and the session descriptions of each leg. Every
 //! answer is ready within the turn, except for counters, and for endpoints when no pre-bound one is left.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
@@ -22,6 +22,7 @@ use super::{
     MediaBackend, MediaError, MediaEvent, MediaFuture, Music, PacketTrace, StreamCounters, StreamSpec, Verb,
 };
 use crate::negotiate::pair;
+use crate::policy::media::Receiving;
 use b2b_media::relay::{EndpointConfig, Opening, Ports, RelayConfig, RelayHandle, SpawnError, Totals};
 use b2b_media::{sounds::StoreStats, stage::Act, stream::Streams};
 
@@ -106,7 +107,7 @@ impl EmbeddedController {
         let state = Arc::new(Mutex::new(State {
             rng,
             endpoints: HashMap::new(),
-            receiving: HashSet::new(),
+            receiving: Receiving::new(),
             trunks: Trunks::default(),
             rooms: Rooms::default(),
         }));

@@ -1,6 +1,6 @@
 //! The descriptions exchanged at endpoints, and the joins that follow from them.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
 use rand::RngExt;
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::negotiate::crypto::LocalCrypto;
 use crate::negotiate::pair::{self, Side};
-use crate::policy::media::Naming;
+use crate::policy::media::{Naming, Receiving};
 use b2b_media::relay::Opened;
 use b2b_media::remote::Remote;
 use b2b_media::sounds::Listener;
@@ -25,7 +25,7 @@ pub(super) struct State {
     /// Boxed: half of the hash table's slots are empty.
     pub endpoints: HashMap<EndpointId, Box<Entry>>,
     /// Where they receive, as bound and as told.
-    pub receiving: HashSet<SocketAddr>,
+    pub receiving: Receiving,
     pub trunks: Trunks,
     pub rooms: Rooms,
 }
@@ -58,7 +58,8 @@ impl State {
             interface: spec.interface,
             hears_tones: false,
         };
-        self.receiving.extend([local, rtp]);
+        let gateway = entry.bound.as_ref().and_then(Bound::gateway);
+        self.receiving.extend([(local, gateway.clone()), (rtp, gateway)]);
         self.endpoints.insert(id, Box::new(entry));
         Ok(Answer::Allocated { endpoint: Some(id), rtp })
     }
@@ -81,7 +82,7 @@ pub(super) struct Entry {
 
 impl Entry {
     /// What may be sent to the addresses in a description of its party. `receiving`: where our endpoints receive.
-    fn naming(&self, remote: &Remote, receiving: &HashSet<SocketAddr>) -> Naming {
+    fn naming(&self, remote: &Remote, receiving: &Receiving) -> Naming {
         let naming = |bound: &Bound| bound.naming_of(remote, &self.signalling, receiving);
         self.bound.as_ref().map_or(Naming::Own, naming)
     }

@@ -11,9 +11,11 @@
 //! | public | yes | yes | yes | yes | yes | yes |
 //!
 //! Its own address a party always names. A network that is named for it (`sources`, `media_from`) counts as its own, unless a narrower row
-//! closes the address. A port on which this program receives is nobody's but its own.
+//! closes the address. A port on which this program receives is nobody's but its own; only a gateway may name that of
+//! another leg of its own, since a telephone system that takes itself out of the media joins its two legs so. A user
+//! with two calls could send packets in a circle.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
@@ -119,7 +121,13 @@ pub struct Bound {
     /// Whether a host name in the party's descriptions is looked up.
     #[serde(default)]
     pub sdp_names: bool,
+    /// Whether the party is a gateway, which may join legs of its own.
+    #[serde(default)]
+    pub is_gateway: bool,
 }
+
+/// Where endpoints receive, and the gateway whose leg is there, if one's is.
+pub type Receiving = HashMap<SocketAddr, Option<Box<str>>>;
 
 /// What may be sent to an address that a party names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -138,20 +146,26 @@ impl Bound {
         &self,
         remote: &Remote,
         signalling: &Signalling,
-        receiving: &HashSet<SocketAddr>,
+        receiving: &Receiving,
     ) -> Naming {
         let rtcp = remote.rtcp_at(remote.rtp).map(|(_, rtcp)| rtcp);
         let judged = [Some(remote.rtp), rtcp].into_iter().flatten().map(|address| {
             let ip = address.ip().to_canonical();
             // RTCP is received at the port after that of RTP.
             let ports = [address.port(), address.port().saturating_sub(1)];
-            let ours = ports.iter().any(|port| receiving.contains(&SocketAddr::new(ip, *port)));
-            match ours && !self.ourselves {
-                true => Naming::Never,
-                false => self.naming(address, signalling),
+            let ours = ports.iter().find_map(|port| receiving.get(&SocketAddr::new(ip, *port)));
+            match ours.filter(|_| !self.ourselves) {
+                Some(gateway) if self.is_gateway && gateway.as_deref() == Some(&*self.party) => Naming::Own,
+                Some(_) => Naming::Never,
+                None => self.naming(address, signalling),
             }
         });
         judged.max().unwrap_or(Naming::Own)
+    }
+
+    /// The party, if it is a gateway: as in [`Receiving`].
+    pub fn gateway(&self) -> Option<Box<str>> {
+        self.is_gateway.then(|| self.party.as_str().into())
     }
 
     /// What may be sent to this address, for a party with this source of its signalling.

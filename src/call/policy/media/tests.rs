@@ -125,3 +125,32 @@ fn a_party_is_where_its_first_message_came_from_and_where_its_gateway_is() {
     let gateway = Bound { hosts: vec!["192.168.1.5".parse().unwrap()], ..bound };
     assert_eq!(gateway.naming(to, &[None, None]), Naming::Own);
 }
+
+#[test]
+fn a_gateway_joins_legs_of_its_own_and_nobody_names_a_leg_of_another() {
+    let (ours, others, users) = ("198.51.100.1:40000", "198.51.100.1:40002", "198.51.100.1:40004");
+    let at = |text: &str| text.parse::<SocketAddr>().unwrap();
+    let gateway = |name: &str| Some(name.into());
+    let receiving = Receiving::from([
+        (at(ours), gateway("gateway/pbx")),
+        (at(others), gateway("gateway/carrier")),
+        (at(users), None),
+    ]);
+    let named = |party: &str, is_gateway: bool, to: &str| {
+        let bound = Bound { party: party.to_owned(), is_gateway, ..stranger() };
+        let signalling = [Some("203.0.113.9".parse().unwrap()), None];
+        bound.naming_of(&Remote::at(at(to)), &signalling, &receiving)
+    };
+    assert_eq!(named("gateway/pbx", true, ours), Naming::Own);
+    for (party, is_gateway, to) in [
+        ("gateway/pbx", true, others),
+        ("gateway/pbx", true, users),
+        ("gateway/pbx", true, "198.51.100.1:50000"),
+        ("gateway/pbx", false, ours),
+        ("user/ann", false, ours),
+        ("user/ann", false, users),
+        ("", false, users),
+    ] {
+        assert_eq!(named(party, is_gateway, to), Naming::Never, "{party} names {to}");
+    }
+}

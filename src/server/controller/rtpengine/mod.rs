@@ -15,7 +15,7 @@ mod exchange;
 mod relay;
 mod words;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -33,7 +33,7 @@ use b2b_call::controller::{
     Signalling, Verb,
 };
 use b2b_call::negotiate::pair::{self, Side};
-use b2b_call::policy::media::Naming;
+use b2b_call::policy::media::{Naming, Receiving};
 use driver::Command;
 use relay::{Places as Opened, Wanted};
 use words::End;
@@ -69,7 +69,7 @@ struct State {
     last: u64,
     endpoints: HashMap<EndpointId, Entry>,
     /// Where they receive.
-    receiving: HashSet<SocketAddr>,
+    receiving: Receiving,
 }
 
 struct Entry {
@@ -83,7 +83,7 @@ struct Entry {
 impl Entry {
     /// The destination of the party's media, near which rtpengine looks for its source: what its description
     /// says. If that is unknown, or the party may not name it, the source of its signalling; `None`: neither.
-    fn party(&self, remote: &Remote, receiving: &HashSet<SocketAddr>) -> Option<End> {
+    fn party(&self, remote: &Remote, receiving: &Receiving) -> Option<End> {
         let may_name = |remote: &Remote| {
             let naming = |bound: &Bound| bound.naming_of(remote, &self.signalling, receiving);
             self.bound.as_ref().map(naming) != Some(Naming::Never)
@@ -110,7 +110,7 @@ impl Shared {
     fn opened(&self, id: EndpointId, places: Opened) {
         let mut state = self.state();
         let side = Side::new(places.party, state.rng.random());
-        state.receiving.extend([places.party, places.inner]);
+        state.receiving.extend([(places.party, None), (places.inner, None)]);
         let (inner, signalling) = (places.inner, [None; 2]);
         state.endpoints.insert(id, Entry { side, inner, joined: None, signalling, bound: None });
     }
@@ -169,7 +169,7 @@ impl RtpengineController {
         config: RtpengineConfig,
     ) -> std::io::Result<(RtpengineController, mpsc::UnboundedReceiver<MediaEvent>)> {
         let rng = StdRng::seed_from_u64(config.seed);
-        let state = Mutex::new(State { rng, last: 0, endpoints: HashMap::new(), receiving: HashSet::new() });
+        let state = Mutex::new(State { rng, last: 0, endpoints: HashMap::new(), receiving: Receiving::new() });
         let shared = Arc::new(Shared { state, alive: AtomicBool::new(true) });
         let (told, events) = mpsc::unbounded_channel();
         let vital = Vital::default();

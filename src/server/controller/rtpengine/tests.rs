@@ -18,7 +18,7 @@ fn told(
     );
     pair::apply(&mut side, answer.as_bytes()).unwrap();
     let inner = "192.0.2.1:30002".parse().unwrap();
-    let receiving = HashSet::from([side.rtp(), inner]);
+    let receiving = Receiving::from([(side.rtp(), None), (inner, None)]);
     let entry = Entry { side, inner, joined: None, signalling, bound };
     let endpoints = HashMap::from([(EndpointId(1), entry)]);
     let state = State { rng: StdRng::seed_from_u64(1), last: 1, endpoints, receiving };
