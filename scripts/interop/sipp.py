@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+import time
 
 from server import DOMAIN, password
 from sippextra import Extra
@@ -368,7 +369,10 @@ class Sipp(Extra):
         caller = Party(case, script, "calls", "home", words=(*many, "-l", 100), calls=100)
         caller.done(90)
         callee.done(90)
-        found = len(case.server.records().splitlines())
+        # The record of the last call is written after its end.
+        deadline = time.monotonic() + 5
+        while (found := len(case.server.records().splitlines())) < 200 and time.monotonic() < deadline:
+            time.sleep(0.1)
         if found < 200:
             raise Gone(f"b2b has records of {found} legs, not of 200")
         case.no_message("a refusal", "sip.Status-Code >= 403 && sip.Status-Code != 407")
