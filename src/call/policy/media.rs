@@ -142,12 +142,7 @@ pub enum Naming {
 
 impl Bound {
     /// What may be sent to the addresses in a description of the party. `receiving`: where endpoints receive.
-    pub fn naming_of(
-        &self,
-        remote: &Remote,
-        signalling: &Signalling,
-        receiving: &Receiving,
-    ) -> Naming {
+    pub fn naming_of(&self, remote: &Remote, signalling: &Signalling, receiving: &Receiving) -> Naming {
         let rtcp = remote.rtcp_at(remote.rtp).map(|(_, rtcp)| rtcp);
         let judged = [Some(remote.rtp), rtcp].into_iter().flatten().map(|address| {
             let ip = address.ip().to_canonical();
