@@ -169,8 +169,7 @@ impl RtpengineController {
         config: RtpengineConfig,
     ) -> std::io::Result<(RtpengineController, mpsc::UnboundedReceiver<MediaEvent>)> {
         let rng = StdRng::seed_from_u64(config.seed);
-        let state =
-            Mutex::new(State { rng, last: 0, endpoints: HashMap::new(), receiving: Receiving::new() });
+        let state = Mutex::new(State { rng, last: 0, endpoints: HashMap::new(), receiving: HashMap::new() });
         let shared = Arc::new(Shared { state, alive: AtomicBool::new(true) });
         let (told, events) = mpsc::unbounded_channel();
         let vital = Vital::default();
