@@ -211,42 +211,63 @@ async fn what_a_menu_asks_for_in_secret_is_left_nowhere_but_with_the_web_server_
     assert!(left.words[0].1.contains("\"digit\":\"4\""), "{}", left.words[0].1);
 }
 
-/// Waits for a connection from the server, and is its agent `ada`.
-async fn agent(listener: &TcpListener) -> Client {
-    let (stream, _) = listener.accept().await.expect("a connection");
-    Client::begin(accept_async(stream).await.expect("a WebSocket")).await
+/// Whether the recording of a call is paused.
+fn is_paused(server: &Server, path: &str) -> Option<bool> {
+    get(server, "all", path)["now"]["recording"]["paused"].as_bool()
+}
+
+/// A recorded call of a phone with an agent.
+struct Talk {
+    server: Server,
+    ann: Phone,
+    dialog: Dialog,
+    ada: Client,
+    path: String,
+}
+
+impl Talk {
+    async fn begin() -> Talk {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        // The log at its most detailed level.
+        let tokens = TOKENS.replace("[log]\n", "[log]\nlevel = \"trace\"\n");
+        let server = server(&format!(
+            "{tokens}[recording]\nfolder = \"rec\"\n[[route]]\ncalled = \"700\"\napp = \"voice_agent/ada\"\n\
+             [[voice_agent]]\nname = \"ada\"\nurl = \"ws://{}/\"\nfallback = \"echo\"\n",
+            listener.local_addr().expect("an address")
+        ));
+        let comes = tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.expect("a connection");
+            Client::begin(accept_async(stream).await.expect("a WebSocket")).await
+        });
+        let ann = Phone::new("ann");
+        let dialog = ann.call(server.sip, "700");
+        let ada = comes.await.expect("an agent");
+        let path = format!("/calls/{}", get(&server, "all", "/calls")["calls"][0]["call"]);
+        server.ask_with("POST", &format!("{path}/recording"), "Authorization: Bearer all\r\n", "");
+        until("a recording", || (is_paused(&server, &path) == Some(false)).then_some(()));
+        Talk { server, ann, dialog, ada, path }
+    }
+
+    /// The agent begins or ends a secret.
+    async fn keeps_secret(&mut self, on: bool) {
+        let secret = json!({ "type": "secret", "on": on });
+        self.ada.tell(secret.clone()).await;
+        self.ada.is_told(secret).await;
+        assert_eq!(is_paused(&self.server, &self.path), Some(on));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_an_agent_asks_for_in_secret_is_left_nowhere_but_with_the_agent() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let tokens = TOKENS.replace("[log]\n", "[log]\nlevel = \"trace\"\n");
-    let server = server(&format!(
-        "{tokens}[recording]\nfolder = \"rec\"\n[[route]]\ncalled = \"700\"\napp = \"voice_agent/ada\"\n\
-         [[voice_agent]]\nname = \"ada\"\nurl = \"ws://{}/\"\n",
-        listener.local_addr().expect("an address")
-    ));
-    let mut events = Socket::with(&server, "/events", Some("all")).await.expect("events");
-    let comes = tokio::spawn(async move { agent(&listener).await });
-    let ann = Phone::new("ann");
-    let dialog = ann.call(server.sip, "700");
-    let mut ada = comes.await.expect("an agent");
-    let path = format!("/calls/{}", get(&server, "all", "/calls")["calls"][0]["call"]);
-    server.ask_with("POST", &format!("{path}/recording"), "Authorization: Bearer all\r\n", "");
-    let is_paused = || get(&server, "all", &path)["now"]["recording"]["paused"].as_bool();
-    until("a recording", || (is_paused() == Some(false)).then_some(()));
-    for on in [true, false] {
-        let secret = json!({ "type": "secret", "on": on });
-        ada.tell(secret.clone()).await;
-        ada.is_told(secret).await;
-        assert_eq!(is_paused(), Some(on));
-        if on {
-            press(&ann, &dialog, 2, "4711");
-            for digit in ["4", "7", "1"] {
-                ada.is_told(json!({ "type": "dtmf", "digit": digit })).await;
-            }
-        }
+    let mut talk = Talk::begin().await;
+    let mut events = Socket::with(&talk.server, "/events", Some("all")).await.expect("events");
+    talk.keeps_secret(true).await;
+    press(&talk.ann, &talk.dialog, 2, "4711");
+    for digit in ["4", "7", "1"] {
+        talk.ada.is_told(json!({ "type": "dtmf", "digit": digit })).await;
     }
+    talk.keeps_secret(false).await;
+    let Talk { server, ann, dialog, path, .. } = talk;
     // The first key that is not secret, which shows that the test detects them.
     let (mut heard, mut cseq) = (String::new(), 10);
     while !heard.contains("\"digit\":\"5\"") {
@@ -274,26 +295,11 @@ async fn what_an_agent_asks_for_in_secret_is_left_nowhere_but_with_the_agent() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_that_goes_in_the_middle_of_a_secret_takes_it_with_it() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let server = server(&format!(
-        "{TOKENS}[recording]\nfolder = \"rec\"\n[[route]]\ncalled = \"700\"\napp = \"voice_agent/ada\"\n\
-         [[voice_agent]]\nname = \"ada\"\nurl = \"ws://{}/\"\nfallback = \"echo\"\n",
-        listener.local_addr().expect("an address")
-    ));
-    let comes = tokio::spawn(async move { agent(&listener).await });
-    let ann = Phone::new("ann");
-    let dialog = ann.call(server.sip, "700");
-    let mut ada = comes.await.expect("an agent");
-    let path = format!("/calls/{}", get(&server, "all", "/calls")["calls"][0]["call"]);
-    server.ask_with("POST", &format!("{path}/recording"), "Authorization: Bearer all\r\n", "");
-    let is_paused = || get(&server, "all", &path)["now"]["recording"]["paused"].as_bool();
-    until("a recording", || (is_paused() == Some(false)).then_some(()));
-    let secret = json!({ "type": "secret", "on": true });
-    ada.tell(secret.clone()).await;
-    ada.is_told(secret).await;
-    assert_eq!(is_paused(), Some(true));
+    let mut talk = Talk::begin().await;
+    talk.keeps_secret(true).await;
+    let Talk { server, ann, dialog, ada, path } = talk;
     drop(ada);
-    until("the recording again", || (is_paused() == Some(false)).then_some(()));
+    until("the recording again", || (is_paused(&server, &path) == Some(false)).then_some(()));
     ann.hang_up(&dialog);
 }
 
