@@ -48,6 +48,7 @@ pub fn called_from(from: &CalledFrom) -> Where<'_> {
 fn numbers(user: &User) -> UserNumbers<'_> {
     UserNumbers {
         name: &user.name,
+        display_name: user.display_name.as_deref(),
         aliases: &user.aliases,
         usual: user.caller_id.as_deref(),
         numbers: &user.numbers,

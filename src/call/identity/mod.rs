@@ -33,7 +33,7 @@ pub struct CallerIdentity {
     /// The number for applications, unless it is private: for a user the name or own number in From,
     /// otherwise `number`.
     pub said: String,
-    /// The display name asserted with the number; `None`: that of From applies.
+    /// The display name asserted with the number, or the user's configured one; `None`: that of From applies.
     pub name: Option<String>,
     /// The asserted URIs (sip, tel), unchanged.
     pub asserted: Vec<String>,
@@ -108,6 +108,8 @@ impl<'a> Believed<'a> {
 pub struct UserNumbers<'a> {
     /// The user's name.
     pub name: &'a str,
+    /// The user's display name; `None`: the one that the phone sends.
+    pub display_name: Option<&'a str>,
     /// Aliases of the user.
     pub aliases: &'a [String],
     /// The number that the user shows by default; `None`: the name.
@@ -228,7 +230,8 @@ fn user(request: &Request, user: UserNumbers<'_>, ours: &dyn Ours) -> CallerIden
         || listed(&from);
     let number = preferred.clone().unwrap_or_else(|| if listed(&from) { &from } else { usual }.to_owned());
     let said = preferred.unwrap_or_else(|| if own { from } else { usual.to_owned() });
-    CallerIdentity { number, said, vouched: true, ..CallerIdentity::default() }
+    let name = user.display_name.map(ToOwned::to_owned);
+    CallerIdentity { number, said, name, vouched: true, ..CallerIdentity::default() }
 }
 
 /// Whether the caller requests privacy: by Privacy (RFC 3323 §4.2, RFC 3325 §9.3), or by an anonymous From

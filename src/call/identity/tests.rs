@@ -31,7 +31,13 @@ fn trusted(fields: &str) -> CallerIdentity {
 fn user(fields: &str, numbers: &[&str]) -> CallerIdentity {
     let numbers: Vec<String> = numbers.iter().map(ToString::to_string).collect();
     let aliases = ["ann".to_owned()];
-    let user = UserNumbers { name: "1001", aliases: &aliases, usual: Some("+49301"), numbers: &numbers };
+    let user = UserNumbers {
+        name: "1001",
+        display_name: None,
+        aliases: &aliases,
+        usual: Some("+49301"),
+        numbers: &numbers,
+    };
     let reads = Reads { believed: Believed::User(user), ..Reads::default() };
     CallerIdentity::read(&invite(fields), &reads)
 }
