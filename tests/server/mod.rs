@@ -66,6 +66,7 @@ mod trunk_digits;
 mod trunk_flows;
 mod trunk_media;
 mod trunk_networks;
+mod trunk_pair;
 mod trunk_threads;
 mod trunk_ways;
 mod user_audio;

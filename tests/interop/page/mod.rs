@@ -4,6 +4,7 @@
 //! `B2B_WRITE_DOCS=1` it writes the screenshots of docs/page.md.
 
 mod browser;
+mod ended;
 mod figures;
 mod parties;
 mod report;
