@@ -88,10 +88,20 @@ pub async fn until_tone(name: &str, number: &str, at: std::net::SocketAddr, hz: 
 impl Party {
     /// Waits for 60 ms of a tone.
     async fn hears_a_bit_of(&self, hz: f64) {
+        self.hears_after("", hz).await;
+    }
+
+    /// Presses keys, and waits for 60 ms of a tone, which may begin while they are pressed.
+    async fn hears_after(&self, keys: &str, hz: f64) {
         let mut audio = self.call.audio().expect("sound");
+        if !keys.is_empty() {
+            self.presses(keys).await;
+        }
         let (until, mut heard) = (Instant::now() + PATIENCE, Vec::new());
         loop {
-            let frame = within("sound", audio.incoming.next()).await.expect("the call goes on");
+            let Some(frame) = within("sound", audio.incoming.next()).await else {
+                panic!("no {hz} Hz after {keys:?}: the call is over, {:?}", self.call.state());
+            };
             heard.extend_from_slice(frame.samples());
             if heard.len() >= 480 {
                 if b2b::media::dtmf::goertzel(&heard, hz, RATE_HZ) > 1e6 {

@@ -1,10 +1,11 @@
 //! Digit collection: digits and time in, the result out.
 //!
-//! | state | a digit | the prompt ends | timeout |
-//! |---|---|---|---|
-//! | `Prompt` | with barge-in: prompt ends, as in `First`; else it waits | `First`, taking waiting digits | |
-//! | `First` | taken: end, or `Between` | | `NoInput` |
-//! | `Between` | taken: end, or `Between` | | `BetweenDigits`, `TotalTime` |
+//! | state | a key is pressed | its digit, when it is released | the prompt ends | timeout |
+//! |---|---|---|---|---|
+//! | `Prompt` | with barge-in: prompt ends, as in `First` | it waits | `First`, taking waiting digits | |
+//! | `First` | `Held` | taken: end, or `Between` | | `NoInput` |
+//! | `Between` | `Held` | taken: end, or `Between` | | `BetweenDigits`, `TotalTime` |
+//! | `Held` | | taken: end, or `Between` | | as in `First` or `Between` |
 //!
 //! No I/O; times are ns since the caller's epoch.
 
@@ -114,6 +115,8 @@ enum State {
     Prompt,
     First,
     Between,
+    /// A key is held: its digit comes when it is released.
+    Held,
 }
 
 /// One collection; see the module documentation.
@@ -123,7 +126,7 @@ pub struct Collector {
     state: State,
     digits: String,
     waiting: Typed,
-    /// When the prompt ended, and when the last digit came.
+    /// When the prompt ended, and when the last key was pressed or released.
     since: u64,
     last: u64,
 }
@@ -142,6 +145,13 @@ impl Collector {
         self.plan.barge_in
     }
 
+    /// A key was pressed, and its digit follows: meanwhile the caller is not late.
+    pub fn key_down(&mut self, at: u64) {
+        if self.state != State::Prompt {
+            (self.state, self.last) = (State::Held, at);
+        }
+    }
+
     /// Processes a digit; returns how it ends the collection, if it does. The caller must first end
     /// the prompt if a digit does that.
     pub fn digit(&mut self, at: u64, digit: char) -> Option<CollectEnd> {
@@ -150,7 +160,7 @@ impl Collector {
                 self.waiting.push(digit);
                 None
             }
-            State::First | State::Between => self.take(at, digit),
+            State::First | State::Between | State::Held => self.take(at, digit),
         }
     }
 
@@ -181,15 +191,21 @@ impl Collector {
 
     /// When the next timer expires; 0 if none runs.
     pub fn due(&self) -> u64 {
-        let after = |since: u64, time: Duration| {
-            since.saturating_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)).max(1)
-        };
+        match self.state {
+            State::Prompt => 0,
+            _ => self.patience().min(after(self.since, self.plan.total)),
+        }
+    }
+
+    /// When the wait for the next digit is over.
+    fn patience(&self) -> u64 {
+        let DigitPlan { first, between, .. } = self.plan;
         let wait = match self.state {
-            State::Prompt => return 0,
-            State::First => self.plan.first,
-            State::Between => self.plan.between,
+            State::Prompt | State::First => first,
+            State::Between => between,
+            State::Held => first.max(between),
         };
-        after(self.last, wait).min(after(self.since, self.plan.total))
+        after(self.last, wait)
     }
 
     /// Checks the timers.
@@ -198,11 +214,10 @@ impl Collector {
         if due == 0 || at < due {
             return None;
         }
-        let between = self.last.saturating_add(self.plan.between.as_nanos() as u64);
-        Some(match self.state {
-            State::Between if due < between => CollectEnd::TotalTime,
-            State::Between => CollectEnd::BetweenDigits,
-            State::First | State::Prompt => CollectEnd::NoInput,
+        Some(match self.digits.is_empty() {
+            true => CollectEnd::NoInput,
+            false if due < self.patience() => CollectEnd::TotalTime,
+            false => CollectEnd::BetweenDigits,
         })
     }
 
@@ -213,6 +228,10 @@ impl Collector {
         }
         Collected { digits: self.digits, end }
     }
+}
+
+fn after(since: u64, time: Duration) -> u64 {
+    since.saturating_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)).max(1)
 }
 
 #[cfg(test)]

@@ -213,6 +213,9 @@ impl Stage {
         if self.collection.as_ref().is_some_and(|it| it.collector.barges_in()) {
             self.barge_in(at, typed);
         }
+        if let Some(collection) = &mut self.collection {
+            collection.collector.key_down(at);
+        }
     }
 
     /// Processes a digit.

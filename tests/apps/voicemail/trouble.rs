@@ -34,8 +34,8 @@ async fn who_hears_messages_may_hang_up_at_each_step() {
     std::fs::create_dir_all(&new).expect("a folder");
     tone(&new.join("20260101T000000Z-call-1.wav"), MESSAGE, 30.0);
     let server = start(folder);
-    let in_message = [(ASKED, "1001#"), (PIN, "4711#"), (ONE_NEW, "0"), (MESSAGE, "")];
-    let in_choices = [(ASKED, "1001#"), (PIN, "4711#"), (ONE_NEW, "0"), (MESSAGE, "8"), (PIN, "")];
+    let in_message = [(ASKED, "1001#"), (PIN, "4711#"), (ONE_NEW, ""), (MESSAGE, "")];
+    let in_choices = [(ASKED, "1001#"), (PIN, "4711#"), (ONE_NEW, ""), (MESSAGE, "8"), (PIN, "")];
     let steps: [&[(f64, &str)]; 5] =
         [&in_message[..1], &in_message[..2], &in_message[..3], &in_message, &in_choices];
     for step in steps {
@@ -43,8 +43,7 @@ async fn who_hears_messages_may_hang_up_at_each_step() {
         let bob = until_tone("bob", "hear", server.sip, *first).await;
         let mut pressed = *keys;
         for (hz, keys) in more {
-            bob.presses(pressed).await;
-            bob.hears_a_bit_of(*hz).await;
+            bob.hears_after(pressed, *hz).await;
             pressed = keys;
         }
         bob.hangs_up().await;

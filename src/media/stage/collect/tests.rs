@@ -66,6 +66,22 @@ fn digits_wait_for_the_end_of_the_prompt_and_what_is_too_much_is_left() {
     assert_eq!([rest.pop(), rest.pop(), rest.pop(), rest.pop()], [Some('3'), Some('4'), Some('5'), None]);
 }
 
+#[test]
+fn a_key_that_is_held_is_waited_for() {
+    // Whoever interrupts a message that is all there is to wait for.
+    let meanwhile = DigitPlan { first: Duration::from_millis(1), ..plan(1) };
+    for (plan, down) in [(meanwhile, 60 * S), (plan(1), 64 * S)] {
+        let mut collector = Collector::new(plan, true, 0);
+        assert_eq!(collector.prompt_over(60 * S), None);
+        collector.key_down(down);
+        assert_eq!(collector.time(down + 2 * S), None);
+        assert_eq!(collector.digit(down + 2 * S, '3'), Some(CollectEnd::Full));
+    }
+    let mut never = Collector::new(plan(1), false, 0);
+    never.key_down(S);
+    assert_eq!((never.due(), never.time(6 * S)), (6 * S, Some(CollectEnd::NoInput)));
+}
+
 proptest! {
     /// Whatever is pressed at whatever time: it ends once, in time, with the digits pressed.
     #[test]
