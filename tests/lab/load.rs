@@ -103,12 +103,12 @@ fn a_refusal_fails_a_call_that_does_not_expect_it() {
 #[test]
 fn without_sound_there_is_signalling_and_no_rtp() {
     let (_callees, target) = callees("answer; hung up");
-    let flags = ["--signalling-only", "--caller", "dial 1; hang up", "--rate", "200", "--calls", "200"];
+    let flags = ["--signalling-only", "--caller", "dial 1; hang up", "--rate", "50", "--calls", "100"];
     let (_, run) = run(&target, &flags);
     assert!(!failed(&run), "{run:#}");
     assert_eq!(
         (&run["callers"]["done"], &run["callers"]["packets"]["sent"]),
-        (&200.into(), &0.into()),
+        (&100.into(), &0.into()),
         "{run:#}"
     );
 }
@@ -131,9 +131,9 @@ fn marks_tell_whose_call_is_heard_and_how_long_it_took() {
     assert!(!failed(&run), "{run:#}");
     let ears = &run["callers"]["ears"];
     assert_eq!(ears["judged"], 10, "{run:#}");
-    // a packet, a jitter buffer of 60 ms, and the delay of a busy machine
+    // at least a packet and a jitter buffer of 60 ms; a busy machine adds to it
     let p50 = ears["mouth_to_ear"]["p50_ms"].as_f64().unwrap();
-    assert!((60.0..400.0).contains(&p50), "{run:#}");
+    assert!((60.0..4_000.0).contains(&p50), "{run:#}");
 }
 
 #[test]

@@ -51,7 +51,7 @@ fn callers_of_several_kinds_reach_callees_by_their_numbers_and_each_has_figures(
          [[stage]]\nrate = 40\n\
          [[caller]]\nname = \"talks\"\nshare = 3\nsteps = [\"dial 1000\", \"may hang up\", \"stay\", \"hang up\"]\n\
          [[caller]]\nname = \"refused\"\nusers = \"users.csv\"\nsteps = [\"dial {{number}}\", \"expect 486\"]\n\
-         [[caller]]\nname = \"gives up\"\nsteps = [\"dial 3000\", \"give up after 0.3\", \"hang up\"]\n"
+         [[caller]]\nname = \"gives up\"\nsteps = [\"dial 3000\", \"give up after 2\", \"hang up\"]\n"
     );
     let callers = told(load(folder.path(), "callers", &plan, &[]), folder.path(), "callers");
     callees.signal(Signal::SIGTERM);

@@ -191,7 +191,13 @@ impl Peer {
         callee.answer(&theirs, 200, &[]);
         let ok = loop {
             match self.message(PATIENCE) {
-                Some(Message::Response(response)) if response.status() >= 200 => break response,
+                // A final response to an earlier INVITE may be repeated.
+                Some(Message::Response(response))
+                    if response.status() >= 200
+                        && response.call_id().is_ok_and(|it| it == call.as_bytes()) =>
+                {
+                    break response;
+                }
                 Some(_) => {}
                 None => panic!("no answer"),
             }
