@@ -87,8 +87,8 @@ keys! {
         "A SIPp scenario (XML) instead of --caller or --callee: it calls if its first message is a <send>";
     many scenario_key: (String, String), &[Load], Text "NAME=VALUE" scenario_key,
         "Value of [NAME] in the scenario, as SIPp's -key; may be repeated";
-    maybe scenario_fields: PathBuf, &[Load], InputPath "FILE" path,
-        "Values of [field0], [field1] … in the scenario, a line for each call, as SIPp's -inf";
+    many scenario_fields: PathBuf, &[Load], InputPath "FILE" path,
+        "Values of [field0], [field1] … in the scenario, a line for each call, as SIPp's -inf; may be repeated";
     switch rtp_echo, &[Load], Switch,
         "Echo the RTP that the scenario's [media_port] receives";
     maybe ears: Ears, &[Load], Text "WHAT" ears,

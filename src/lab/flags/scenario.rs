@@ -19,9 +19,10 @@ impl Flags {
         let mut keys = plan.load.scenario_keys.clone();
         keys.extend(lab.scenario_key.iter().cloned());
         let rtp_echo = lab.rtp_echo || plan.load.rtp_echo;
-        let fields = lab.scenario_fields.as_ref().or(plan.load.scenario_fields.as_ref());
+        let own = !lab.scenario_fields.is_empty();
+        let fields = if own { &lab.scenario_fields } else { &plan.load.scenario_fields.0 };
         let Some(path) = lab.scenario.as_ref().or(plan.load.scenario.as_ref()) else {
-            if !keys.is_empty() || rtp_echo || fields.is_some() {
+            if !keys.is_empty() || rtp_echo || !fields.is_empty() {
                 let message = "--scenario-key, --scenario-fields and --rtp-echo are for scenarios; add --scenario FILE.xml";
                 return Err(usage(message.to_owned()));
             }
@@ -55,7 +56,7 @@ impl Flags {
             ));
         }
         let wrong = |error: sipp::ScenarioError| usage(error.to_string());
-        let fields = fields.map(|path| sipp::fields::read(path, &keys)).transpose().map_err(wrong)?;
+        let fields = sipp::fields::read(fields, &keys).map_err(wrong)?;
         let scenario = Arc::new(sipp::read(path, &keys, fields).map_err(wrong)?);
         if scenario.calls() && target.is_empty() {
             return Err(usage(format!(

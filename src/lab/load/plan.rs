@@ -143,8 +143,8 @@ pub struct Table {
     pub scenario: Option<PathBuf>,
     /// Values of its custom keywords.
     pub scenario_keys: BTreeMap<String, String>,
-    /// Values of its `[field0]`, `[field1]` …, a line for each call.
-    pub scenario_fields: Option<PathBuf>,
+    /// Files with values of its `[field0]`, `[field1]` …, a line for each call.
+    pub scenario_fields: Paths,
     /// Whether RTP to `[media_port]` of a scenario is echoed.
     pub rtp_echo: bool,
     /// The address in session descriptions, in place of the one that RTP binds to.
@@ -182,6 +182,27 @@ enum Srtp {
     Off,
     Offered,
     Required,
+}
+
+/// A path, or several in a list.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(from = "OneOrMore")]
+pub struct Paths(pub Vec<PathBuf>);
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum OneOrMore {
+    One(PathBuf),
+    More(Vec<PathBuf>),
+}
+
+impl From<OneOrMore> for Paths {
+    fn from(written: OneOrMore) -> Self {
+        match written {
+            OneOrMore::One(path) => Paths(vec![path]),
+            OneOrMore::More(paths) => Paths(paths),
+        }
+    }
 }
 
 /// Seconds, or a distribution as text.
@@ -234,8 +255,8 @@ impl<T> Default for Tables<T> {
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Tables<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct OneOrMore<T>(PhantomData<T>);
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for OneOrMore<T> {
+        struct Several<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Several<T> {
             type Value = Vec<T>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -254,7 +275,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Tables<T> {
                 Ok(all)
             }
         }
-        deserializer.deserialize_any(OneOrMore(PhantomData)).map(Tables)
+        deserializer.deserialize_any(Several(PhantomData)).map(Tables)
     }
 }
 
@@ -434,7 +455,11 @@ impl LoadPlan {
                 Some(Srtp::Offered) => SrtpPolicy::Offered,
                 Some(Srtp::Required) => SrtpPolicy::Required,
             },
-            load: Table { scenario: written.load.scenario.as_deref().map(beside), ..written.load },
+            load: Table {
+                scenario: written.load.scenario.as_deref().map(beside),
+                scenario_fields: Paths(written.load.scenario_fields.0.iter().map(|it| beside(it)).collect()),
+                ..written.load
+            },
         })
     }
 }

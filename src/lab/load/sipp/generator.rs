@@ -279,7 +279,7 @@ impl Generator {
             service: service(uri),
             media: SocketAddr::new(local.ip(), media),
             account: self.account(number),
-            fields: self.scenario.fields.as_ref().map(|fields| fields.line(number, self.chance.next_u64())),
+            fields: self.scenario.fields.lines(number, || self.chance.next_u64()),
         };
         let chance = SmallRng::seed_from_u64(self.chance.next_u64());
         let mut instance = Instance::new(self.scenario.clone(), place, call_id, self.config.holding, chance);

@@ -10,7 +10,7 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
 use super::effects::{CallEffect, CallEvent, Happening};
-use super::fields;
+use super::fields::Fields;
 use super::instance::Instance;
 use super::known::Place;
 use super::read::parse;
@@ -40,9 +40,9 @@ impl Scene {
     pub(super) fn new(steps: &str, call_id: Option<&str>) -> Scene {
         let text =
             format!("<scenario>\n{}\n</scenario>", steps.replace("HEAD", HEAD).replace("REPLY", REPLY));
-        let fields = fields::parse("SEQUENTIAL\n1000;b [call_number]\n", &BTreeMap::new()).unwrap();
-        let line = fields.line(1, 0);
-        let scenario = parse(Path::new("made.xml"), &text, &BTreeMap::new(), Some(fields)).unwrap();
+        let fields = Fields::made("users.csv", "SEQUENTIAL\n1000;b [call_number]\n").unwrap();
+        let line = fields.lines(1, || 0);
+        let scenario = parse(Path::new("made.xml"), &text, &BTreeMap::new(), fields).unwrap();
         let place = Place {
             number: 1,
             began: Instant::now(),
@@ -53,7 +53,7 @@ impl Scene {
             service: "1000".to_owned(),
             media: ([127, 0, 0, 1], 6_000).into(),
             account: Some(("ann".to_owned(), "secret".to_owned())),
-            fields: Some(line),
+            fields: line,
         };
         let call_id = call_id.map(|it| Bytes::copy_from_slice(it.as_bytes()));
         let chance = SmallRng::seed_from_u64(1);

@@ -35,7 +35,7 @@ pub struct Place {
     /// User and password for `[authentication]`.
     pub account: Option<(String, String)>,
     /// The values of `[field0]`, `[field1]` …
-    pub fields: Option<Line>,
+    pub fields: Vec<Line>,
 }
 
 /// The values that a call knows.
@@ -274,10 +274,12 @@ impl Known {
                 out.extend(self.variables.get(*at).map(Value::written).unwrap_or_default());
                 return Ok(true);
             }
-            Keyword::Field(number) => {
+            Keyword::Field { file, number } => {
                 // A file whose lines have fewer fields is refused.
-                if let Some(field) = place.fields.clone().as_deref().and_then(|line| line.get(*number)) {
-                    self.line(field, (step, len), out)?;
+                if let Some(field) =
+                    place.fields.get(*file).cloned().and_then(|line| line.get(*number).cloned())
+                {
+                    self.line(&field, (step, len), out)?;
                 }
                 return Ok(true);
             }

@@ -32,11 +32,7 @@ const REFUSED: [(&str, &str); 3] = [
 ///
 /// # Errors
 /// See [`ScenarioError`].
-pub fn read(
-    path: &Path,
-    keys: &BTreeMap<String, String>,
-    fields: Option<Fields>,
-) -> Result<Scenario, ScenarioError> {
+pub fn read(path: &Path, keys: &BTreeMap<String, String>, fields: Fields) -> Result<Scenario, ScenarioError> {
     let octets = std::fs::read(path).map_err(|error| ScenarioError::Read { path: path.to_owned(), error })?;
     // SIPp's own files declare ISO-8859-1, whose octets equal the first code points
     let text = String::from_utf8(octets)
@@ -84,7 +80,7 @@ pub(super) fn parse(
     path: &Path,
     text: &str,
     keys: &BTreeMap<String, String>,
-    fields: Option<Fields>,
+    fields: Fields,
 ) -> Result<Scenario, Vec<Fault>> {
     let text = &well_formed(text);
     // SIPp's scenarios name sipp.dtd, which is not fetched
@@ -103,7 +99,8 @@ pub(super) fn parse(
     root.only(&["name"]).map_err(one)?;
     let (mut names, folder) = (Vec::new(), path.parent().unwrap_or(Path::new("")));
     let (labels, shared) = (labels(root).map_err(one)?, shared(root).map_err(one)?);
-    let mut reading = Reading { names: Names { keys, variables: &mut names }, folder, labels };
+    let mut reading =
+        Reading { names: Names { keys, variables: &mut names, fields: &fields }, folder, labels };
     let (mut steps, mut faults) = (Vec::new(), Vec::new());
     for element in root.elements() {
         match element.name() {
@@ -189,20 +186,6 @@ fn labels(root: Element<'_, '_>) -> Result<Labels, Fault> {
 fn check(scenario: &Scenario, root: Element<'_, '_>) -> Result<(), Fault> {
     if !scenario.steps.iter().any(|step| matches!(step.deed, Deed::Send(_) | Deed::Receive(_))) {
         return Err(root.fault("nothing is sent or received; write a <send> or <recv>"));
-    }
-    for step in &scenario.steps {
-        let Some(highest) = step.highest_field() else { continue };
-        let columns = scenario.fields.as_ref().map(Fields::columns);
-        let reason = match columns {
-            Some(columns) if highest < columns => continue,
-            Some(columns) => {
-                format!("[field{highest}]: the file of fields has lines with {columns}; write more")
-            }
-            None => {
-                format!("[field{highest}] has its value from a file; add --scenario-fields FILE, SIPp's -inf")
-            }
-        };
-        return Err((step.line, reason));
     }
     // The first optional <recv> of those that wait for a further step.
     let mut optional: Option<&Step> = None;

@@ -4,12 +4,18 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::element::Fault;
+use super::fields::Fields;
 use super::read::parse;
 use super::scenario::{Deed, Length, Optional, Scenario};
 
 /// Parses steps, which begin at line 2.
 fn read(steps: &str) -> Result<Scenario, Vec<Fault>> {
-    parse(Path::new("made.xml"), &format!("<scenario>\n{steps}\n</scenario>"), &BTreeMap::new(), None)
+    parse(
+        Path::new("made.xml"),
+        &format!("<scenario>\n{steps}\n</scenario>"),
+        &BTreeMap::new(),
+        Fields::default(),
+    )
 }
 
 /// The reason why steps are refused, and the line relative to the first of them.
@@ -66,7 +72,7 @@ fn what_is_outside_of_the_subset_is_refused_by_its_line_and_says_what_to_write()
         ("<recv request=\"A\" condexec_inverse=\"true\"/>", 1, "inverts nothing"),
         ("<recv request=\"A\" next=\"a\" chance=\"2\"/>\n<label id=\"a\"/>", 1, "is more than all"),
         ("<send/>", 1, "a message is missing"),
-        ("<send>\n<![CDATA[\n\nINVITE sip:a SIP/2.0\nTo: [field1]\n]]></send>", 1, "--scenario-fields FILE"),
+        ("<send>\n<![CDATA[\n\nINVITE sip:a SIP/2.0\nTo: [field1]\n]]></send>", 5, "--scenario-fields FILE"),
         ("<send lost=\"101\"><![CDATA[ACK sip:a SIP/2.0]]></send>", 1, "write percent"),
         ("<send><![CDATA[ACK sip:a SIP/2.0]]><label/></send>", 1, "write an <action>"),
         (
@@ -116,7 +122,7 @@ fn all_faults_of_a_file_are_told_at_once() {
 fn what_sipp_reads_is_read_although_it_is_not_xml() {
     let text = "<scenario>\n<!-- a -- b -->\n<recv request=\"INVITE\"crlf=\"true\">\n<action>\n\
                 <ereg regexp=\"\\\"A\\\" <sip:\" assign_to=\"1\"/></action></recv>\n<recv/>";
-    let faults = parse(Path::new("made.xml"), text, &BTreeMap::new(), None).unwrap_err();
+    let faults = parse(Path::new("made.xml"), text, &BTreeMap::new(), Fields::default()).unwrap_err();
     assert_eq!((faults.len(), faults[0].0), (1, 6), "{faults:?}");
 }
 
@@ -135,7 +141,7 @@ fn a_stream_is_read_from_beside_the_scenario_or_as_the_command_line_says() {
         let text = format!(
             "<scenario>{RECV}<nop><action><exec rtp_stream=\"{file},-1\"/></action></nop></scenario>"
         );
-        parse(&house.path().join("made.xml"), &text, &keys, None)
+        parse(&house.path().join("made.xml"), &text, &keys, Fields::default())
             .map(drop)
             .map_err(|faults| faults[0].1.clone())
     };
@@ -170,7 +176,8 @@ fn long_scenarios_are_refused_or_read_without_comparing_all_with_all() {
 
 #[test]
 fn a_file_that_is_no_scenario_is_refused() {
-    let parse = |text: &str| parse(Path::new("made.xml"), text, &BTreeMap::new(), None).map(drop);
+    let parse =
+        |text: &str| parse(Path::new("made.xml"), text, &BTreeMap::new(), Fields::default()).map(drop);
     assert!(parse("<plan/>").unwrap_err()[0].1.contains("write <scenario>"));
     // the head of SIPp's own scenarios
     let begins =
@@ -192,7 +199,7 @@ fn every_scenario_of_our_own_tests_is_read() {
             let path = entry.unwrap().path();
             if path.extension().is_some_and(|it| it == "xml") {
                 let text = std::fs::read_to_string(&path).unwrap();
-                let read = parse(&folder.path().join("made.xml"), &text, &keys, None);
+                let read = parse(&folder.path().join("made.xml"), &text, &keys, Fields::default());
                 assert!(read.is_ok(), "{}: {:?}", path.display(), read.err());
                 count += 1;
             }

@@ -24,7 +24,7 @@ pub struct Scenario {
     /// Those of `<Global>` and `<User>`: a call begins with what the last one that was over has left in them.
     pub shared: Vec<Variable>,
     /// The values of `[field0]`, `[field1]` …
-    pub fields: Option<Fields>,
+    pub fields: Fields,
     /// Whether each call has its own RTP port.
     pub own_media: bool,
     /// Whether a 2xx to INVITE counts as the answer, since it sends or receives one; otherwise a 2xx to its
@@ -238,22 +238,6 @@ pub struct Stream {
     pub times: Option<u32>,
     /// RTP payload type.
     pub payload_type: u8,
-}
-
-impl Step {
-    /// The highest number of the fields in its texts.
-    pub fn highest_field(&self) -> Option<usize> {
-        let message = match &self.deed {
-            Deed::Send(sending) => Some(&sending.message),
-            _ => None,
-        };
-        let texts = self.actions.iter().flat_map(|action| match action {
-            Action::Assign(_, text) | Action::Log(text) | Action::Fail(text) => vec![text],
-            Action::VerifyAuth { user, password, .. } => vec![user, password],
-            _ => vec![],
-        });
-        message.into_iter().chain(texts).filter_map(Template::highest_field).max()
-    }
 }
 
 impl Scenario {

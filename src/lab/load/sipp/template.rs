@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use super::fields::Fields;
 use super::scenario::Variable;
 
 /// A message template.
@@ -70,8 +71,11 @@ pub enum Keyword {
     LastRequestUri,
     LastMessage,
     Variable(Variable),
-    /// Of the call's line of a file.
-    Field(usize),
+    /// Of the call's line of the file with this index.
+    Field {
+        file: usize,
+        number: usize,
+    },
     Authentication {
         user: Option<String>,
         password: Option<String>,
@@ -84,6 +88,8 @@ pub struct Names<'a> {
     pub keys: &'a BTreeMap<String, String>,
     /// Variables in the order of their first use.
     pub variables: &'a mut Vec<String>,
+    /// The files of fields.
+    pub fields: &'a Fields,
 }
 
 impl Names<'_> {
@@ -102,8 +108,7 @@ impl Names<'_> {
 }
 
 /// SIPp's keywords outside the subset, and their replacements.
-const REFUSED: [(&str, &str); 10] = [
-    ("field", "there is one file of fields, and a line for each call; write [field0]"),
+const REFUSED: [(&str, &str); 9] = [
     ("tdmmap", "there are no circuits; write the numbers themselves"),
     ("users", "write the number itself"),
     ("userid", "write [call_number]"),
@@ -168,15 +173,6 @@ impl Template {
         Ok(Template { start: Start::Text, lines, body: None })
     }
 
-    /// The highest number of its fields.
-    pub fn highest_field(&self) -> Option<usize> {
-        let fields = self.lines.iter().flatten().filter_map(|piece| match piece {
-            Piece::Keyword(Keyword::Field(number), _) => Some(*number),
-            _ => None,
-        });
-        fields.max()
-    }
-
     /// Whether it contains such a keyword.
     pub fn has(&self, wanted: impl Fn(&Keyword) -> bool) -> bool {
         self.lines
@@ -196,7 +192,10 @@ fn pieces(mut line: &str, names: &mut Names<'_>) -> Result<Vec<Piece>, String> {
         if !before.is_empty() {
             pieces.push(Piece::Text(before.to_owned()));
         }
-        pieces.push(keyword(inside, names)?);
+        match names.fields.named(inside)? {
+            Some(field) => pieces.extend(field),
+            None => pieces.push(keyword(inside, names)?),
+        }
         line = after;
     }
     if !line.is_empty() {
@@ -208,9 +207,6 @@ fn pieces(mut line: &str, names: &mut Names<'_>) -> Result<Vec<Piece>, String> {
 fn keyword(inside: &str, names: &mut Names<'_>) -> Result<Piece, String> {
     if let Some(name) = inside.strip_prefix('$') {
         return Ok(Piece::Keyword(Keyword::Variable(names.variable(name)), 0));
-    }
-    if let Some(number) = inside.strip_prefix("field").and_then(|number| number.parse().ok()) {
-        return Ok(Piece::Keyword(Keyword::Field(number), 0));
     }
     let mut words = inside.split_whitespace();
     if words.next() == Some("authentication") {
@@ -315,7 +311,10 @@ mod tests {
 
     fn read(text: &str) -> Result<Template, (u32, String)> {
         let keys = BTreeMap::from([("more".to_owned(), "\nX-A: 1".to_owned())]);
-        Template::message(text, &mut Names { keys: &keys, variables: &mut Vec::new() })
+        Template::message(
+            text,
+            &mut Names { keys: &keys, variables: &mut Vec::new(), fields: &Fields::default() },
+        )
     }
 
     #[test]
@@ -352,7 +351,7 @@ mod tests {
             ("\n\n", 0, "a message is missing"),
             ("\nhello\n", 1, "is no first line"),
             ("SIP/2.0 OK\n", 0, "has no status"),
-            ("OPTIONS sip:a SIP/2.0\nFrom: [field0 file=a]", 1, "write [field0]"),
+            ("OPTIONS sip:a SIP/2.0\nFrom: [field0 file=a]", 1, "add --scenario-fields a"),
             ("OPTIONS sip:a SIP/2.0\n\n[mine]", 2, "--scenario-key mine=VALUE"),
             ("OPTIONS sip:a SIP/2.0\nVia: [branch", 1, "a [ is not closed"),
             ("OPTIONS sip:a SIP/2.0\nVia: [branch+1]", 1, "[branch-1]"),

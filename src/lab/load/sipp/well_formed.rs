@@ -1,6 +1,11 @@
 //! XML out of what SIPp reads and XML does not allow: escapes with a backslash in attributes, attributes without
-//! a space between them or with something behind their value, `<` and `&` in attributes, `--` in comments, a
+//! a space between them, with something behind their value, or twice (the first counts), `<` and `&` in attributes, `--` in comments, a
 //! declaration without a version, a `<scenario>` without an end. Lines stay where they are.
+
+use std::collections::HashSet;
+
+/// Maximum octets of an attribute's name.
+const NAME: usize = 64;
 
 /// The text as XML.
 pub fn well_formed(text: &str) -> String {
@@ -36,13 +41,22 @@ pub fn well_formed(text: &str) -> String {
 
 /// Writes a tag; returns its length.
 fn tag(text: &str, out: &mut String) -> usize {
-    let mut quote = None;
+    let (mut quote, mut names, mut doubled) = (None, HashSet::new(), None);
     let mut octets = text.char_indices().peekable();
     while let Some((at, octet)) = octets.next() {
         match (quote, octet) {
             (None, '>') => {
                 out.push('>');
                 return at + 1;
+            }
+            (None, '=') => {
+                let written = out.trim_end();
+                let is_name =
+                    |octet: &u8| octet.is_ascii_alphanumeric() || matches!(octet, b'_' | b'-' | b':');
+                let length = written.bytes().rev().take(NAME).take_while(is_name).count();
+                let begin = written.len() - length;
+                doubled = (length > 0 && !names.insert(written[begin..].to_owned())).then_some(begin);
+                out.push(octet);
             }
             (None, '"' | '\'') => {
                 quote = Some(octet);
@@ -51,6 +65,9 @@ fn tag(text: &str, out: &mut String) -> usize {
             (Some(end), _) if octet == end => {
                 quote = None;
                 out.push(octet);
+                if let Some(begin) = doubled.take() {
+                    out.truncate(begin);
+                }
                 match octets.peek() {
                     Some((_, next)) if next.is_ascii_alphabetic() => out.push(' '),
                     Some((_, ',' | ':' | ';')) => {
@@ -102,6 +119,7 @@ mod tests {
             ),
             ("<a b=\"\\r\\n\\t\" c='\"'/>", "<a b=\"&#13;&#10;&#9;\" c='\"'/>"),
             ("<a b=\"1\"c=\"2\"/>", "<a b=\"1\" c=\"2\"/>"),
+            ("<a b=\"1\" b =\"2\" c=\"3\"/>", "<a b=\"1\"  c=\"3\"/>"),
             ("<a b=\"1\",\"N\",\"O\" c=\"2\": />", "<a b=\"1\" c=\"2\" />"),
             ("<?xml encoding=\"UTF-8\"\n?>\n<a/>", "\n\n<a/>"),
             ("<!-- a -- b\n<c> -->\n<a/>", "\n\n<a/>"),
