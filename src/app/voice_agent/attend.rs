@@ -179,6 +179,9 @@ impl Attends {
     /// Takes a seat, or waits for one.
     fn queues(&mut self, now: Instant, wants: &mut Wants) {
         let VoiceAgent { config, reach, .. } = &self.agent;
+        if config.drain {
+            return self.falls_back(None, "it takes no further calls, as its `drain` says", wants);
+        }
         let mut turn = reach.seats().wait(config);
         self.seat = turn.try_recv().ok();
         match config.wait {

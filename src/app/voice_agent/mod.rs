@@ -26,7 +26,7 @@ use b2b_call::{CallId, LegId};
 
 pub use attend::VoiceAgent;
 pub use protocol::{AgentPlace, ControlMessages, Encoding, Protocol, Webhook};
-pub use seats::{AgentSeats, Seat};
+pub use seats::{AgentCalls, AgentSeats, Seat};
 pub use url::{AgentUrl, AgentWay};
 
 /// The configuration of a voice agent.
@@ -55,6 +55,8 @@ pub struct AgentConfig {
     pub calls: usize,
     /// How long a caller waits for one of them to end; zero: not at all.
     pub wait: Duration,
+    /// It keeps the calls that it has, and gets no other ones.
+    pub drain: bool,
     /// Maximum number of calls on one connection. 1: each call has a connection of its own, without the
     /// protocol extension that distinguishes calls.
     pub calls_per_connection: usize,
@@ -81,6 +83,7 @@ impl AgentConfig {
             reconnect: Duration::ZERO,
             calls: 0,
             wait: Duration::ZERO,
+            drain: false,
             calls_per_connection: 1,
             fallback: None,
             failed_prompt: None,

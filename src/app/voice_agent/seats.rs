@@ -32,6 +32,13 @@ impl Seats {
     }
 }
 
+/// The calls of an agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AgentCalls {
+    pub taken: usize,
+    pub waiting: usize,
+}
+
 /// A call's seat; dropping it gives it to who has waited longest.
 #[derive(Debug)]
 pub struct Seat {
@@ -71,6 +78,15 @@ impl AgentSeats {
         }
     }
 
+    /// How many calls each agent has, and how many callers wait for it.
+    pub fn held(&self) -> Vec<(String, AgentCalls)> {
+        let calls = |seats: &Seats| AgentCalls {
+            taken: seats.taken,
+            waiting: seats.waiting.iter().filter(|waiting| !waiting.is_closed()).count(),
+        };
+        self.lock().iter().map(|(agent, seats)| (agent.clone(), calls(seats))).collect()
+    }
+
     /// When a connection of this agent that broke at `now` is made again.
     pub fn again(&self, agent: &str, now: Instant) -> Instant {
         let mut all = self.lock();
@@ -105,6 +121,7 @@ mod tests {
         let (mut gone, mut second) = (seats.wait(&agent(1)), seats.wait(&agent(1)));
         let seat = first.try_recv().expect("it is free");
         assert!(gone.try_recv().is_err() && second.try_recv().is_err());
+        assert_eq!(seats.held(), [("ada".to_owned(), AgentCalls { taken: 1, waiting: 2 })]);
         drop((gone, seat));
         let seat = second.try_recv().expect("it is free again");
         let (given_up, mut third) = (seats.wait(&agent(1)), seats.wait(&agent(1)));

@@ -10,7 +10,7 @@ use crate::{ConfigError, Secret};
 use b2b_app::Prompts;
 use b2b_app::voice_agent::{AgentConfig, AgentPlace, AgentUrl, ControlMessages, Encoding, Protocol, Webhook};
 use b2b_config::section::Section;
-use b2b_config::table::Takes::{self, Choice, OneOf, Pairs, Text, Whole};
+use b2b_config::table::Takes::{self, Choice, OneOf, Pairs, Switch, Text, Whole};
 use b2b_config::table::{Named, Table, any};
 use b2b_config::value::Read;
 use b2b_config::{rows, text, texts};
@@ -72,6 +72,7 @@ pub const VOICE_AGENT: Table = Table {
         reconnect_s: Whole(0, 60) => 0, "How long a connection that breaks in the middle of a call is made again, three times at most; the caller hears the default music meanwhile. 0: not at all.";
         calls: Whole(0, 100_000) => 0, "Concurrent calls to it; further callers wait, or go to `fallback`. 0: no limit.";
         wait_s: Whole(0, 3_600) => 0, "How long a caller waits while it has `calls`, and hears ringing meanwhile; first come, first served. 0: not at all.";
+        drain: Switch => false, "Whether it gets no further calls: callers go to `fallback`, and those that it has stay. For a host that is to stop, see [voice-agents.md](voice-agents.md#a-host-that-is-to-stop).";
         calls_per_connection: Whole(1, 500) => 1,
             "Concurrent calls over one WebSocket to it. More than 1 requires the extension of the protocol that tells calls apart; an agent that does not confirm it gets no calls.";
         fallback: Text("application or target", any),
@@ -132,6 +133,7 @@ pub(super) fn voice_agent(
         reconnect: section.seconds("reconnect_s")?,
         calls: section.whole("calls")?,
         wait: section.seconds("wait_s")?,
+        drain: section.switch("drain")?,
         calls_per_connection,
         fallback: fallback.map(|to| queue::way(section, "fallback", &to, names)).transpose()?,
         failed_prompt: file(section, "failed_prompt", prompts, outside)?,

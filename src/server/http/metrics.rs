@@ -18,6 +18,7 @@ use crate::ended_calls::DISPOSITIONS;
 use crate::in_force::registrar;
 use crate::notifier::state::NotifierCounters;
 use crate::registrar::RegistrarCounters;
+use b2b_app::voice_agent::AgentCalls;
 use b2b_base::util::{panics, process};
 use b2b_call::call_fsm::CallState;
 use b2b_call::cdr::CdrCounters;
@@ -330,6 +331,12 @@ fn voices(page: &mut Page, api: &Api) {
     page.each("b2b_voice_mistakes_total", "kind", Kind::Counter, help, api.voices.mistakes());
     let help = "Connections to voice agents with several calls per connection.";
     page.one("b2b_voice_connections", Kind::Gauge, help, api.voices.connections());
+    let held = api.voices.seats().held();
+    let each = |of: fn(&AgentCalls) -> usize| held.iter().map(move |(agent, it)| (agent.clone(), of(it)));
+    let help = "Calls of each voice agent.";
+    page.each("b2b_voice_agent_calls", "agent", Kind::Gauge, help, each(|it| it.taken));
+    let help = "Callers who wait for a voice agent, by agent.";
+    page.each("b2b_voice_agent_waiting", "agent", Kind::Gauge, help, each(|it| it.waiting));
     let help = "Connection attempts to voice agents, by result.";
     page.each("b2b_voice_agents_total", "result", Kind::Counter, help, api.voices.agents());
 }

@@ -40,14 +40,13 @@ pub struct WebSocketAgents {
     tls: Tls,
     web: HttpClient,
     pool: Pool,
-    seats: AgentSeats,
 }
 
 impl WebSocketAgents {
     /// Runs on the threads of this desk, and asks webhooks by this client; `wss` is verified against the authorities of
     /// `tls`.
     pub fn new(desk: VoiceDesk, tls: Tls, web: HttpClient) -> Self {
-        WebSocketAgents { desk, tls, web, pool: Pool::default(), seats: AgentSeats::default() }
+        WebSocketAgents { desk, tls, web, pool: Pool::default() }
     }
 }
 
@@ -65,7 +64,7 @@ impl Reach for WebSocketAgents {
     }
 
     fn seats(&self) -> &AgentSeats {
-        &self.seats
+        self.desk.seats()
     }
 }
 

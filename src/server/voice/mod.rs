@@ -32,7 +32,7 @@ use tokio::sync::oneshot;
 
 use crate::config::ServerConfig;
 use b2b_app::Applications;
-use b2b_app::voice_agent::{Reach, VoiceAgent};
+use b2b_app::voice_agent::{AgentSeats, Reach, VoiceAgent};
 use b2b_base::util::lines::visible;
 use exchange::Exchange;
 use message::Told;
@@ -62,6 +62,7 @@ struct Desk {
     agents: [AtomicU64; 2],
     /// By index of the word in [`Mistake::WORDS`].
     mistakes: [AtomicU64; Mistake::WORDS.len()],
+    seats: AgentSeats,
 }
 
 /// The threads; dropping this ends them and every talk with them.
@@ -90,6 +91,7 @@ impl VoiceDesk {
             ends: [const { AtomicU64::new(0) }; _],
             agents: [const { AtomicU64::new(0) }; 2],
             mistakes: [const { AtomicU64::new(0) }; _],
+            seats: AgentSeats::default(),
         };
         Ok((VoiceDesk(Arc::new(desk)), VoiceThreads(threads)))
     }
@@ -150,6 +152,11 @@ impl VoiceDesk {
         if let Some(count) = place.and_then(|place| self.0.ends.get(place)) {
             count.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// The seats of all agents.
+    pub fn seats(&self) -> &AgentSeats {
+        &self.0.seats
     }
 
     /// Numbers of agents that were and were not reached.

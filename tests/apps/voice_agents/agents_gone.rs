@@ -124,6 +124,32 @@ async fn an_agent_that_says_nothing_at_all_keeps_its_caller_until_they_go() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_is_drained_keeps_its_caller_and_gets_no_other() {
+    let (listener, mut server) = house("wait_s = 30\n").await;
+    let meets =
+        async { Client::begin(accept_async(next(&listener).await).await.expect("a WebSocket")).await };
+    let (ann, mut agent) = tokio::join!(Caller::calls(&server, "700"), meets);
+    let held = |server: &Server| server.metric("b2b_voice_agent_calls{agent=\"ada\"}");
+    assert_eq!(held(&server), 1.0);
+    let path = server.folder.path().join("b2bua.toml");
+    let text = std::fs::read_to_string(&path).expect("the configuration") + "drain = true\n";
+    std::fs::write(&path, text).expect("a file");
+    server.process.signal(nix::sys::signal::Signal::SIGHUP);
+    server.process.wait_for_line("[[voice_agent]] changed: ada");
+    let mut bob = Caller::calls(&server, "700").await;
+    bob.hears_sound(true).await;
+    assert_eq!(
+        (application(&server), agents(&server, "connected"), held(&server)),
+        (json!("milliwatt"), 1.0, 1.0)
+    );
+    bob.hangs_up().await;
+    agent.tell(json!({"type": "stop"})).await;
+    within("the end", ann.call.wait_for_end()).await;
+    until("nobody is left", || (held(&server) == 0.0).then_some(()));
+    nothing_is_left(&server).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_agent_is_sent_its_header_fields_and_told_those_of_the_caller_that_begin_with_x() {
     let more = "token = \"secret\"\nheaders = { X-Api-Key = \"abc 1\", X-Tenant = \"t7\" }\n";
     let (listener, server) = house(more).await;
