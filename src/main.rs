@@ -46,7 +46,7 @@ const ROLES: &[(RoleName, Run)] = &[
             println!("{}", config.summary());
             return Ok(Exit::Ok as u8);
         }
-        Ok(b2b::lab::load::run(config)? as u8)
+        Ok(b2b::lab::load::run(config)?.exit as u8)
     }),
     #[cfg(feature = "server")]
     (RoleName::B2bua, serve),
@@ -66,6 +66,10 @@ fn main() -> ExitCode {
     #[cfg(feature = "server")]
     if let Some(replay) = cli::Replay::parse(&words) {
         return replay.map_or_else(|error| refused(&error), replayed);
+    }
+    #[cfg(all(feature = "lab", feature = "server"))]
+    if let Some(sandbox) = cli::Sandbox::parse(&words) {
+        return sandbox.map_or_else(|error| refused(&error), |it| in_sandbox(&it.config()));
     }
     if let Some(asked) = cli::ForShell::parse(&words) {
         return asked.map_or_else(|error| refused(&error), for_shell);
@@ -143,6 +147,18 @@ fn compared(compare: cli::Compare) -> ExitCode {
     // a closed pipe is not an error
     let _ = std::io::stdout().write_all((found.lines().join("\n") + "\n").as_bytes());
     if found.is_worse() { Exit::Expectation as u8 } else { Exit::Ok as u8 }.into()
+}
+
+/// Calls a voice agent.
+#[cfg(all(feature = "lab", feature = "server"))]
+fn in_sandbox(config: &b2b::lab::sandbox::SandboxConfig) -> ExitCode {
+    match b2b::lab::sandbox::run(config) {
+        Ok(exit) => (exit as u8).into(),
+        Err(error) => {
+            format!("{error:#}").lines().for_each(logging::emergency);
+            exit_of(&error).into()
+        }
+    }
 }
 
 /// Replays a call from its journal.

@@ -1,7 +1,7 @@
 //! The command line: flags, their roles and their help.
 //!
 //! - `flags`: the flags, from the tables of settings
-//! - `compare`, `replay`, `shell`: subcommands without a role
+//! - `compare`, `replay`, `sandbox`, `shell`: subcommands without a role
 //! - `roles`: roles as subcommands; `examples`: examples in help
 //! - `keys`: the tables of settings in this build
 //!
@@ -16,6 +16,8 @@ mod keys;
 #[cfg(feature = "server")]
 mod replay;
 mod roles;
+#[cfg(all(feature = "lab", feature = "server"))]
+mod sandbox;
 mod shell;
 
 use std::ffi::OsString;
@@ -32,6 +34,8 @@ pub use compare::Compare;
 pub use flags::Flags;
 #[cfg(feature = "server")]
 pub use replay::Replay;
+#[cfg(all(feature = "lab", feature = "server"))]
+pub use sandbox::Sandbox;
 pub use shell::ForShell;
 
 /// Parses a command line; the first word is the program's name.

@@ -74,6 +74,8 @@ fn others() -> Vec<Command> {
         super::Compare::command().name("compare"),
         #[cfg(feature = "server")]
         super::Replay::command().name("replay"),
+        #[cfg(all(feature = "lab", feature = "server"))]
+        super::Sandbox::command().name("sandbox"),
     ];
     shell.into_iter().chain(questions).collect()
 }

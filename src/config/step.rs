@@ -36,6 +36,12 @@
 //! | `wait A to B` | waits for a random time between these |
 //! | `hears mark` | waits for the mark of the far end |
 //! | `stay` | waits for the holding time of the plan |
+//! | `speak TEXT` | speaks this text, synthesised once for all calls, while the next steps go on |
+//! | `said` | waits for the end of what it plays or speaks |
+//! | `hears speech` | waits until the far end speaks, or sends other sound |
+//! | `hears silence for S` | waits until the far end has been silent for S seconds, from the step on |
+//! | `hears nothing for S` | the far end must be silent for the next S seconds |
+//! | `echo` | sends back what it hears from now on |
 //! | `N %: STEP` | does the step in this percentage of calls |
 //!
 //! Waiting steps may end with `within SECONDS`. `Hz` and `s` may follow their numbers.
@@ -90,6 +96,14 @@ pub enum Deed {
     MayHangUp,
     /// [`Deed::Wait`] for a random time, up to this one.
     WaitUpTo(Duration),
+    Speak(String),
+    /// Waits for the end of what is played.
+    Said,
+    HearsSpeech,
+    HearsSilence(Duration),
+    /// Fails if there is sound within the length of the step.
+    HearsNothing,
+    Echo,
 }
 
 impl Deed {
@@ -110,6 +124,12 @@ impl Deed {
                 | Deed::MayRefuse
                 | Deed::MayHangUp
                 | Deed::WaitUpTo(_)
+                | Deed::Speak(_)
+                | Deed::Said
+                | Deed::HearsSpeech
+                | Deed::HearsSilence(_)
+                | Deed::HearsNothing
+                | Deed::Echo
         )
     }
 }
@@ -118,7 +138,7 @@ impl Deed {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step {
     pub deed: Deed,
-    /// Its time limit; for [`Deed::Wait`], its length.
+    /// Its time limit; for [`Deed::Wait`] and [`Deed::HearsNothing`], its length.
     pub within: Duration,
     /// The share of calls in which it is done, 0 to 1; other than 1 only for the load role.
     pub chance: f64,
@@ -262,6 +282,16 @@ pub fn step(text: &str) -> Result<Step, String> {
             None => return fail("a share is 0 to 100 %, like 30 %: press 1"),
         },
     };
+    let step = |deed, within| Ok(Step { deed, within, chance, text: text.trim().to_owned() });
+    // a text may have any words
+    let (verb, spoken) = rest.trim().split_once(char::is_whitespace).unwrap_or((rest.trim(), ""));
+    if verb == "speak" {
+        let spoken = match spoken.trim() {
+            spoken if spoken.chars().any(char::is_alphanumeric) => spoken.to_owned(),
+            _ => return fail("it needs a text; write it like speak What are your opening hours?"),
+        };
+        return step(Deed::Speak(spoken), PATIENCE);
+    }
     let mut words: Vec<&str> = Vec::new();
     for word in rest.split_whitespace() {
         let unit = matches!(word, "Hz" | "s") && words.last().is_some_and(|last| number(last).is_some());
@@ -283,6 +313,19 @@ pub fn step(text: &str) -> Result<Step, String> {
         ["say", "mark"] => Deed::SayMark,
         ["say", "nothing"] => Deed::SayNothing,
         ["hears", "mark"] => Deed::HearsMark,
+        ["hears", "speech"] => Deed::HearsSpeech,
+        ["hears", what @ ("silence" | "nothing"), "for", seconds] => match (what, length(seconds), within) {
+            ("silence", Some(length), limit) if length <= limit.unwrap_or(PATIENCE) => {
+                Deed::HearsSilence(length)
+            }
+            ("nothing", Some(length), None) => {
+                within = Some(length);
+                Deed::HearsNothing
+            }
+            _ => return fail("write it like hears silence for 1 s within 5 s, hears nothing for 3 s"),
+        },
+        ["said"] => Deed::Said,
+        ["echo"] => Deed::Echo,
         ["stay"] => Deed::Stay,
         ["ring"] => Deed::Ring,
         ["expect" | "refuse", status] => match status.parse() {
@@ -354,7 +397,8 @@ pub fn step(text: &str) -> Result<Step, String> {
             return fail(
                 "there is none like it; choose from dial, answer, say, play, record, hears, press, hold, resume, \
                  transfer, consult, hand over, hang up, hung up, wait, cue; for --role load also from header, expect, \
-                 expect header, ring, refuse, stay, vanish, give up, may refuse, may hang up, wait A to B, and 30 %: before a step",
+                 expect header, ring, refuse, stay, vanish, give up, may refuse, may hang up, wait A to B, speak, said, hears speech, \
+                 hears silence for S, hears nothing for S, echo, and 30 %: before a step",
             );
         }
     };
@@ -364,6 +408,10 @@ pub fn step(text: &str) -> Result<Step, String> {
             | Deed::Answer
             | Deed::Hears { .. }
             | Deed::HearsMark
+            | Deed::HearsSpeech
+            | Deed::HearsSilence(_)
+            | Deed::HearsNothing
+            | Deed::Said
             | Deed::Transfer(_)
             | Deed::Consult(_)
             | Deed::HandOver
@@ -374,7 +422,7 @@ pub fn step(text: &str) -> Result<Step, String> {
     if within.is_some() && !waits {
         return fail("it waits for nothing, so it takes no within");
     }
-    Ok(Step { deed, within: within.unwrap_or(PATIENCE), chance, text: text.trim().to_owned() })
+    step(deed, within.unwrap_or(PATIENCE))
 }
 
 fn number(word: &str) -> Option<f64> {

@@ -5,6 +5,7 @@
 //! - `engine`: the engines of `ua`; `native`: our own SIP core and media engine
 //! - `orchestrator`: one process per role of a plan, verdict, report
 //! - `load`: many calls at a rate, each judged by its audio
+//! - `sandbox`: callers of a voice agent
 //! - `results`: the output of both, on a terminal and as a page
 //! - `config`: plans and scenes; `flags`: the flags of these roles
 
@@ -16,3 +17,5 @@ mod native;
 pub mod orchestrator;
 mod results;
 pub mod role;
+#[cfg(feature = "server")]
+pub mod sandbox;

@@ -77,7 +77,13 @@ impl Report {
     /// Adds a test case: a step, or a call.
     pub fn case(&self, name: String, took: Duration, wrong: Option<(Wrong, String)>) {
         let said = wrong.as_ref().map_or("ok", |(_, why)| why).to_owned();
-        self.cases.borrow_mut().push(Case { name, wrong, said, took_s: took.as_secs_f64() });
+        self.cases.borrow_mut().push(Case {
+            name,
+            group: String::new(),
+            wrong,
+            said,
+            took_s: took.as_secs_f64(),
+        });
     }
 
     /// Writes the test cases. What has ended the run before any of them is a test case by itself.

@@ -15,6 +15,7 @@ mod orchestrator;
 mod orchestrator_loads;
 mod orchestrator_roles;
 mod roles;
+mod sandbox;
 mod scene;
 mod shipped_plans;
 mod trouble;

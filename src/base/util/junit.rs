@@ -5,6 +5,8 @@
 pub struct Case {
     /// Its name.
     pub name: String,
+    /// The group of cases that it belongs to within the suite; empty: none.
+    pub group: String,
     /// The problem, if any.
     pub wrong: Option<(Wrong, String)>,
     /// Its output.
@@ -49,7 +51,11 @@ pub fn suite(of: &str, cases: &[Case], began: &str, took_s: f64) -> String {
     for case in cases {
         let (name, said) = (escaped(&case.name), escaped(&case.said));
         let took = case.took_s;
-        xml.push_str(&format!("    <testcase name=\"{name}\" classname=\"b2b.{of}\" time=\"{took:.3}\">\n"));
+        let class =
+            if case.group.is_empty() { of.to_owned() } else { format!("{of}.{}", escaped(&case.group)) };
+        xml.push_str(&format!(
+            "    <testcase name=\"{name}\" classname=\"b2b.{class}\" time=\"{took:.3}\">\n"
+        ));
         if let Some((wrong, why)) = &case.wrong {
             xml.push_str(&format!("      <{} message=\"{}\"/>\n", wrong.word(), escaped(why)));
         }

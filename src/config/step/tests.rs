@@ -80,6 +80,33 @@ fn callers_and_callees_of_a_load_have_steps_of_their_own() {
 }
 
 #[test]
+fn speech_and_silence_are_steps_of_a_load() {
+    let read = caller(
+        "dial 1; hears speech within 3; 50 %: speak Two tickets, within 5; said within 60; hears silence for 0.5 s within 4 s; \
+         hears nothing for 2 s; echo; stay",
+    )
+    .unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!((&read[1].deed, read[1].within), (&Deed::HearsSpeech, Duration::from_secs(3)));
+    assert_eq!((&read[2].deed, read[2].chance), (&Deed::Speak("Two tickets, within 5".to_owned()), 0.5));
+    let silence = Deed::HearsSilence(Duration::from_millis(500));
+    assert_eq!((&read[4].deed, read[4].within), (&silence, Duration::from_secs(4)));
+    assert_eq!((&read[5].deed, read[5].within), (&Deed::HearsNothing, Duration::from_secs(2)));
+    assert_eq!((&read[3].deed, &read[6].deed), (&Deed::Said, &Deed::Echo));
+    for (text, said) in [
+        ("dial 1; speak", "it needs a text"),
+        ("dial 1; speak ...", "it needs a text"),
+        ("dial 1; hears silence for 5 within 2", "like hears silence for 1 s within 5 s"),
+        ("dial 1; hears nothing for 5 within 9", "hears nothing for 3 s"),
+        ("dial 1; hears nothing", "like hears 440"),
+        ("speak hello; dial 1", "needs a call"),
+    ] {
+        let error = caller(text).unwrap_err();
+        assert!(error.contains(said), "{text}: {error}");
+    }
+    assert!(steps("dial 1; echo; hang up").unwrap_err().contains("--role load"));
+}
+
+#[test]
 fn what_is_wrong_names_the_step_and_says_what_to_write() {
     for (text, said) in [
         ("jump", "choose from dial"),

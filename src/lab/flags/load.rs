@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Flags;
-use crate::load::config::{Enrolment, LoadConfig, host_of, place, sounds};
+use crate::load::config::{Enrolment, LoadConfig, host_of, place};
 use crate::load::kinds::{CalleeKind, CallerKind, Callers};
 use crate::load::pace::{Pace, Stage};
 use crate::load::plan::{LoadPlan, PlannedCaller};
+use crate::load::speech::sounds;
 use crate::load::users;
 use b2b_base::util::exit::{Exit, Failure};
 use b2b_config::{step, target};
@@ -20,19 +21,38 @@ impl Flags {
     /// # Errors
     /// A [`Failure`] with exit code 64: a missing or excluded flag, and the remedy.
     pub fn load(&self) -> Result<LoadConfig, Failure> {
+        let plan = match &self.lab.plan {
+            Some(path) => {
+                LoadPlan::read(path).map_err(|error| Failure::new(Exit::Usage, error.to_string()))?
+            }
+            None => LoadPlan::default(),
+        };
+        if plan.agent.is_some() {
+            let message = "the plan has an [agent]; run it with b2b sandbox".to_owned();
+            return Err(Failure::new(Exit::Usage, message));
+        }
+        if plan.callees.iter().any(|it| it.calls > 0) {
+            let message = "callee.calls is for b2b sandbox, which asks for them; remove it".to_owned();
+            return Err(Failure::new(Exit::Usage, message));
+        }
+        self.load_of(plan)
+    }
+
+    /// The configuration of the load by this plan.
+    ///
+    /// # Errors
+    /// As [`Flags::load`].
+    pub fn load_of(&self, plan: LoadPlan) -> Result<LoadConfig, Failure> {
         let usage = |message: String| Failure::new(Exit::Usage, message);
         let lab = &self.lab;
         let given = |key: &str| self.line.has(key);
-        let plan = match &lab.plan {
-            Some(path) => LoadPlan::read(path).map_err(|error| usage(error.to_string()))?,
-            None => LoadPlan::default(),
-        };
         let scenario = self.scenario(&plan)?;
         let target = self.shared.target.clone().or(plan.load.target);
         let callees = match &lab.callee {
             None => plan.callees,
             Some(steps) => {
-                vec![CalleeKind { name: String::new(), called: Vec::new(), steps: steps.0.clone() }]
+                let (name, steps) = (String::new(), steps.0.clone());
+                vec![CalleeKind { name, called: Vec::new(), steps, calls: 0 }]
             }
         };
         if target.is_none() && callees.is_empty() && scenario.is_none() {
@@ -85,7 +105,15 @@ impl Flags {
             users::check(&kind.steps, None).map_err(usage)?;
         }
         let duration = lab.duration_s.or(plan.load.duration_s).map(Duration::from_secs_f64);
-        let calls = lab.calls.or(plan.load.calls).map(u64::from);
+        let counted: Option<u64> = plan.callers.iter().map(|it| it.calls.map(u64::from)).sum();
+        if counted.is_none() && plan.callers.iter().any(|it| it.calls.is_some()) {
+            return Err(usage(
+                "caller.calls: one of several [[caller]] has none; give each its number".to_owned(),
+            ));
+        }
+        let counted = counted.map(|calls| calls + callees.iter().map(|it| u64::from(it.calls)).sum::<u64>());
+        let counted = counted.filter(|calls| *calls > 0);
+        let calls = lab.calls.map(u64::from).or(counted).or(plan.load.calls.map(u64::from));
         let answers = scenario.as_ref().is_some_and(|it| !it.scenario.calls());
         let callers = match &target {
             None => None,
@@ -103,12 +131,13 @@ impl Flags {
                     let steps =
                         planned.steps.filter(|_| lab.caller.is_none()).unwrap_or_else(|| usual.clone());
                     users::check(&steps, planned.users.as_ref()).map_err(usage)?;
-                    let PlannedCaller { name, share, users, .. } = planned;
-                    kinds.push(CallerKind { name, share, steps, users });
+                    let PlannedCaller { name, share, users, calls, .. } = planned;
+                    kinds.push(CallerKind { name, share, counted: calls.is_some(), steps, users });
                 }
                 if kinds.is_empty() {
                     users::check(&usual, None).map_err(usage)?;
-                    kinds.push(CallerKind { name: String::new(), share: 1.0, steps: usual, users: None });
+                    let (name, users) = (String::new(), None);
+                    kinds.push(CallerKind { name, share: 1.0, counted: false, steps: usual, users });
                 }
                 let by_flags = plan.stages.is_empty() || given("rate") || given("ramp_s");
                 let ramp = lab.ramp_s.map_or(Duration::ZERO, Duration::from_secs_f64);
@@ -139,7 +168,7 @@ impl Flags {
         });
         let of_callers = callers.iter().flat_map(|it| &it.kinds).flat_map(|kind| kind.steps.iter());
         let steps = of_callers.chain(callees.iter().flat_map(|kind| kind.steps.iter()));
-        let sounds = sounds(steps).map_err(usage)?;
+        let sounds = sounds(steps).map_err(|error| usage(error.to_string()))?;
         Ok(LoadConfig {
             sounds,
             binds,
@@ -166,6 +195,8 @@ impl Flags {
             sip_trace: self.shared.sip_trace.clone(),
             log: (self.shared.log_level, self.shared.log_format),
             color: self.shared.color,
+            asks: None,
+            each: false,
         })
     }
 }

@@ -1,9 +1,11 @@
 //! The settings of a load.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+
+use crossbeam_channel::Sender;
 
 use super::expect::Expect;
 use super::hearing::Ears;
@@ -15,15 +17,12 @@ use super::sound::RATE_HZ;
 use super::users::Users;
 use b2b_base::logging::{Color, Format};
 use b2b_call::agent::{AgentConfig, CallOptions, Codec, EndpointLimits, Signalling, SrtpPolicy};
-use b2b_config::step::{Deed, Step};
+use b2b_config::step::Step;
 use b2b_config::target;
 use b2b_media::stage::Sound;
 
 /// A leg that expects RTP and receives none for this long is ended.
 const RTP_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// Maximum length of an audio file: files are kept as samples.
-const LONGEST_SOUND: Duration = Duration::from_secs(600);
 
 /// As many calls as the generator can make: each is remembered for 32 s after its end (RFC 3261 §17.2), and
 /// some targets are tested with refusals.
@@ -79,7 +78,7 @@ pub struct LoadConfig {
     pub enrolment: Option<Enrolment>,
     /// The callees; calls that match no kind are refused with 480.
     pub callees: Vec<CalleeKind>,
-    /// Audio files that steps play, by their name there.
+    /// Audio files that steps play and texts that they speak, by their name there.
     pub sounds: Vec<(String, Sound)>,
     /// A scenario in place of steps; then `callers` only sets the schedule, and `callees` is empty.
     pub scenario: Option<ScenarioRun>,
@@ -114,6 +113,10 @@ pub struct LoadConfig {
     pub log: (tracing::Level, Format),
     /// Whether log lines are coloured.
     pub color: Color,
+    /// Who makes the calls that callees ask for: gets the number of the kind of each.
+    pub asks: Option<Sender<usize>>,
+    /// Whether each call is a case with its own result, as in the sandbox.
+    pub each: bool,
 }
 
 impl LoadConfig {
@@ -138,6 +141,11 @@ impl LoadConfig {
         lines.join("\n")
     }
 
+    /// Whether the messages of calls are kept.
+    pub(super) fn watches(&self) -> bool {
+        self.report.is_some() || self.each
+    }
+
     /// The configuration of the agent at one of its addresses.
     pub(super) fn agent(&self, n: usize, bind: SocketAddr) -> AgentConfig {
         AgentConfig {
@@ -158,7 +166,7 @@ impl LoadConfig {
             }),
             packet_log: None,
             attributes: Vec::new(),
-            watch: self.report.is_some() || self.callers.iter().any(Callers::ask_for_headers),
+            watch: self.watches() || self.callers.iter().any(Callers::ask_for_headers),
             options: CallOptions {
                 ring_at_once: false,
                 rtp_advertise: self.rtp_advertise,
@@ -179,24 +187,6 @@ impl LoadConfig {
         }
         format!("sip:{to}@{}", place(self.target.as_deref().unwrap_or_default()))
     }
-}
-
-/// Reads the files that steps play, once for all calls.
-///
-/// # Errors
-/// A file that cannot be played, with the reason.
-pub fn sounds<'a>(steps: impl IntoIterator<Item = &'a Step>) -> Result<Vec<(String, Sound)>, String> {
-    let mut sounds: Vec<(String, Sound)> = Vec::new();
-    for step in steps {
-        let Deed::Play(file) = &step.deed else { continue };
-        if sounds.iter().any(|(name, _)| name == file) {
-            continue;
-        }
-        let sound = b2b_media::sounds::load(Path::new(file), RATE_HZ, LONGEST_SOUND);
-        let sound = sound.map_err(|error| format!("the step `{}`: {error}; name a sound file", step.text))?;
-        sounds.push((file.clone(), sound));
-    }
-    Ok(sounds)
 }
 
 /// The host of a URI.
@@ -242,6 +232,8 @@ mod tests {
             sip_trace: None,
             log: (tracing::Level::INFO, Format::Text),
             color: Color::Never,
+            asks: None,
+            each: false,
         };
         let uri = |target: &str, to: &str| config(target).uri_of(to);
         assert_eq!(host_of("sip:1000@b2b.example:5070;transport=tcp"), "b2b.example");

@@ -56,6 +56,8 @@ pub struct Entry {
     pub rang: bool,
     /// Whether it was answered.
     pub up: bool,
+    /// Whether its call was asked for.
+    pub asked: bool,
     /// When it hung up.
     pub hung_up: Option<Instant>,
     /// Its latest alarm; earlier ones are void.
@@ -118,6 +120,7 @@ impl Entry {
             dialled: None,
             rang: false,
             up: false,
+            asked: false,
             hung_up: None,
             wake: None,
             listens: false,

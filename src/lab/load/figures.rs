@@ -21,6 +21,9 @@ const DIGITS: u8 = 3;
 /// Maximum time with full resolution, µs.
 const LONGEST_US: u64 = 3_600_000_000;
 
+/// The step and the reason of a call that is still up when the run is ended.
+pub const CUT_OFF: (&str, &str) = ("the end of the run", "still up when the run was ended");
+
 /// Times, µs, as a histogram.
 #[derive(Debug, Clone)]
 pub struct Times(Histogram<u64>);
@@ -108,7 +111,7 @@ impl Side {
 
     /// Counts the calls that are still up as failed: the run is ended without them.
     pub fn cut_off(&mut self) {
-        let (step, why) = ("the end of the run", "still up when the run was ended");
+        let (step, why) = CUT_OFF;
         let up = self.begun.saturating_sub(self.done + self.failures());
         if up > 0 {
             *self.failed.entry((step.to_owned(), why.to_owned())).or_default() += up;
@@ -238,6 +241,8 @@ pub struct Figures {
     pub worst: Worst,
     /// The failed calls.
     pub failed: Failed,
+    /// Every call, if each is a case.
+    pub each: Option<Vec<Call>>,
     /// The calls by routes of the plan.
     pub routes: Vec<Route>,
     /// The calls by kinds of callers and callees.
@@ -261,6 +266,7 @@ impl Figures {
     /// Offers an ended leg; `more` adds details if the call is among the worst.
     pub fn left(&mut self, call: &Call, more: impl FnOnce(&mut Call)) {
         self.failed.offer(call);
+        self.each.iter_mut().for_each(|each| each.push(call.clone()));
         self.worst.offer(call, more);
     }
 

@@ -11,7 +11,7 @@ use rand::{Rng, RngExt, SeedableRng};
 
 use super::config::LoadConfig;
 use super::entry::{Entry, Role};
-use super::figures::{Figures, Kind, Route};
+use super::figures::{CUT_OFF, Figures, Kind, Route};
 use super::hearing::Hears;
 use super::kinds;
 use super::messages::Dialogs;
@@ -22,12 +22,14 @@ use super::sleeper::Lateness;
 use super::sound::{LegSound, Listens};
 use super::timeline;
 use agents::{Agents, Line};
+use asking::Asked;
 use b2b_call::agent::{AgentError, AgentEvent};
 use b2b_config::step::{Deed, Step};
 use b2b_media::stage::Sound;
 use marks::Marks;
 
 mod agents;
+mod asking;
 mod carry;
 mod counting;
 mod legs;
@@ -71,8 +73,9 @@ pub struct Generator {
     dialogs: Dialogs,
     /// Call numbers in marks.
     marks: Marks,
-    /// Active callers.
+    /// Active callers, and callees that have asked for their call.
     calling: usize,
+    asked: Asked,
     chance: StdRng,
     /// Selects the calls of the sample. It is a separate generator, so that the share does not influence
     /// other decisions.
@@ -110,10 +113,11 @@ impl Generator {
             of_leg: HashMap::new(),
             alarms: BinaryHeap::new(),
             last: 0,
-            watches: config.report.is_some(),
+            watches: config.watches(),
             dialogs: Dialogs::default(),
             marks: Marks::behind(rand::random()),
             calling: 0,
+            asked: Asked::of(&config),
             chance: StdRng::seed_from_u64(config.seed),
             sample: StdRng::seed_from_u64(config.seed.wrapping_add(1)),
             choice: StdRng::seed_from_u64(config.seed.wrapping_add(2)),
@@ -125,6 +129,7 @@ impl Generator {
                 kinds: counting::names(&config)
                     .map(|name| Kind { name: name.to_owned(), ..Kind::default() })
                     .collect(),
+                each: config.each.then(Vec::new),
                 ..Figures::default()
             },
             lateness: Lateness::new(now),
@@ -183,7 +188,7 @@ impl Generator {
     /// With outgoing calls: whether all are started and over. Otherwise: whether it was stopped.
     pub fn is_over(&self) -> bool {
         let no_more = self.stopping || self.pace.as_ref().is_some_and(|pace| pace.next_due().is_none());
-        no_more && self.entries.is_empty()
+        no_more && self.entries.is_empty() && self.asked.is_empty()
     }
 
     /// Starts no more calls. Active calls skip the times that they stay or wait for, and go on with their
@@ -200,7 +205,14 @@ impl Generator {
 
     /// Ends the remaining calls.
     pub async fn close(self) -> Figures {
-        let Generator { agents, mut figures, .. } = self;
+        let Generator { agents, mut figures, entries, .. } = self;
+        for (_, Entry { over, mut call, due, .. }) in entries {
+            call.lasted_s = due.elapsed().as_secs_f64();
+            if !over {
+                (call.step, call.why) = (Some(CUT_OFF.0.to_owned()), Some(CUT_OFF.1.to_owned()));
+            }
+            figures.each.iter_mut().for_each(|each| each.push(call.clone()));
+        }
         figures.registrations = agents.registrations();
         agents.close().await;
         figures
@@ -233,6 +245,7 @@ impl Generator {
                 step.legs = step.legs.max(legs);
                 self.next_tick = now + TURN;
                 self.dialogs.forget_strangers(now);
+                self.give_up_asking(now);
                 return Ok(());
             }
             self.take_news(self.next_due()).await?;
@@ -274,9 +287,13 @@ impl Generator {
             }
             left -= 1;
             pace.begin();
-            let due = self.began + due;
+            // a call of a sandbox is due when the one before it is over
+            let due = if self.config.each { now } else { self.began + due };
             self.figures.lateness.record(now.saturating_duration_since(due));
-            let Some(callers) = &self.config.callers else { return };
+            if self.ask(now) {
+                continue;
+            }
+            let Some(callers) = &mut self.config.callers else { return };
             let place = callers.choose(&mut self.choice);
             let Some(kind) = callers.kinds.get(place) else { return };
             let steps = kind.steps.clone();
@@ -329,6 +346,8 @@ impl Generator {
         };
         let agent = line.map_or_else(|| self.agents.turn(number), |(agent, _)| agent);
         let sound = LegSound::new(role.side(), mark, echoed, listens, self.files.clone());
+        let echoes = party.steps().iter().any(|step| step.deed == Deed::Echo);
+        let sound = if echoes { sound.with_echo() } else { sound };
         let entry = Entry::new(party, role, (number, mark), (due, since), sound);
         self.entries.insert(self.last, Entry { agent, leg: line.map(|(_, leg)| leg), ..entry });
         if let Some(line) = line {
@@ -370,7 +389,7 @@ impl Generator {
         if let Outcome::Failed { step, why } = &outcome {
             (entry.call.step, entry.call.why) = (Some(step.clone()), Some(why.clone()));
         }
-        self.calling -= usize::from(entry.role == Role::Caller);
+        self.calling -= usize::from(entry.role == Role::Caller || entry.asked);
         self.figures.of(entry.counts()).for_each(|side| side.over(outcome.clone()));
         // a call that could not be placed has no leg that would end
         if entry.leg.is_none() {
@@ -413,6 +432,7 @@ impl Generator {
             entry.told = told.and_then(|(_, value)| value.trim().parse().ok());
         }
         self.is_of_kind(id, place);
+        self.has_come(id, place);
         self.goes_to(id, number);
         self.begin_dialog(id, line.0, Some(incoming.call_id));
         if asks {

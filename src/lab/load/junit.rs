@@ -1,5 +1,6 @@
-//! `junit.xml`: one test case per limit.
+//! `junit.xml`: one test case per limit, and in a sandbox one per call.
 
+use super::cases;
 use super::expect::Judged;
 use super::figures::{Figures, Side};
 use crate::results::expectation::Expectation;
@@ -28,18 +29,26 @@ pub fn xml(figures: &Figures, judged: &Judged, began: &str, took_s: f64) -> Stri
     };
     let late = Case {
         name: judged.late.name.clone(),
+        group: String::new(),
         wrong: judged.void.clone().map(|why| (Wrong::Error, why)),
         said: judged.late.line(),
         took_s: 0.0,
     };
-    let cases: Vec<Case> = judged.limits.iter().map(of_limit).chain([late]).collect();
-    junit::suite("load", &cases, began, took_s)
+    let Some(each) = &figures.each else {
+        let cases: Vec<Case> = judged.limits.iter().map(of_limit).chain([late]).collect();
+        return junit::suite("load", &cases, began, took_s);
+    };
+    // the calls themselves tell which are done
+    let limits = judged.limits.iter().filter(|limit| !limit.name.starts_with("min_done_pct"));
+    let late = judged.void.is_some().then_some(late);
+    let cases: Vec<Case> = cases::cases(each).chain(limits.map(of_limit)).chain(late).collect();
+    junit::suite("sandbox", &cases, began, took_s)
 }
 
 /// A run that could not be performed, with the reason, as a test suite.
 pub fn error(why: &str, began: &str, took_s: f64) -> String {
     let wrong = Some((Wrong::Error, why.to_owned()));
-    let run = Case { name: "run".to_owned(), wrong, said: why.to_owned(), took_s };
+    let run = Case { name: "run".to_owned(), group: String::new(), wrong, said: why.to_owned(), took_s };
     junit::suite("load", &[run], began, took_s)
 }
 

@@ -16,6 +16,8 @@ pub struct CallerKind {
     pub name: String,
     /// The weight of this kind among the calls.
     pub share: f64,
+    /// Whether the weight is the number of its calls that are still to be made.
+    pub counted: bool,
     /// The steps of each caller.
     pub steps: Arc<[Step]>,
     /// Its users, in turn; `None` for anonymous calls.
@@ -33,16 +35,22 @@ pub struct Callers {
 
 impl Callers {
     /// The index of the next call's kind.
-    pub fn choose(&self, chance: &mut impl Rng) -> usize {
-        if self.kinds.len() < 2 {
-            return 0;
-        }
+    pub fn choose(&mut self, chance: &mut impl Rng) -> usize {
         let mut left = chance.random::<f64>() * self.kinds.iter().map(|kind| kind.share).sum::<f64>();
         let found = self.kinds.iter().position(|kind| {
             left -= kind.share;
             left < 0.0
         });
-        found.unwrap_or_default()
+        let found = found.unwrap_or_default();
+        for kind in self.kinds.get_mut(found).into_iter().filter(|kind| kind.counted) {
+            kind.share = (kind.share - 1.0).max(0.0);
+        }
+        found
+    }
+
+    /// Whether all counted calls have begun.
+    pub fn have_begun(&self) -> bool {
+        self.kinds.iter().all(|kind| kind.counted && kind.share == 0.0)
     }
 
     /// Whether steps check the header fields of an answer.
@@ -61,6 +69,10 @@ pub struct CalleeKind {
     pub called: Vec<String>,
     /// The steps of each callee.
     pub steps: Arc<[Step]>,
+    /// How many calls of this kind somebody is asked for, through [`LoadConfig::asks`].
+    ///
+    /// [`LoadConfig::asks`]: super::config::LoadConfig::asks
+    pub calls: u32,
 }
 
 /// The index of the kind for a call to this number: the one with the most specific pattern.
@@ -92,6 +104,7 @@ mod tests {
             name: String::new(),
             called: called.iter().map(|it| (*it).to_owned()).collect(),
             steps: Arc::from([]),
+            calls: 0,
         };
         called.iter().map(kind).collect()
     }
@@ -107,12 +120,25 @@ mod tests {
 
     #[test]
     fn calls_are_of_kinds_by_their_shares() {
-        let kind = |share| CallerKind { name: String::new(), share, steps: Arc::from([]), users: None };
-        let callers =
-            Callers { kinds: vec![kind(1.0), kind(0.0), kind(3.0)], pace: Pace::new(vec![], None, None) };
+        let kind = |share, counted| CallerKind {
+            name: String::new(),
+            share,
+            counted,
+            steps: Arc::from([]),
+            users: None,
+        };
+        let of = |shares: [f64; 3], counted| Callers {
+            kinds: shares.map(|share| kind(share, counted)).into(),
+            pace: Pace::new(vec![], None, None),
+        };
+        let mut callers = of([1.0, 0.0, 3.0], false);
         let mut chance = StdRng::seed_from_u64(1);
         let mut found = [0; 3];
         (0..4_000).for_each(|_| found[callers.choose(&mut chance)] += 1);
         assert!((900..1_100).contains(&found[0]) && found[1] == 0, "{found:?}");
+        let mut callers = of([20.0, 1.0, 9.0], true);
+        let mut found = [0; 3];
+        (0..30).for_each(|_| found[callers.choose(&mut chance)] += 1);
+        assert_eq!(found, [20, 1, 9]);
     }
 }

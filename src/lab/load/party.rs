@@ -10,6 +10,10 @@ use rand::rngs::SmallRng;
 use super::holding::Holding;
 use b2b_config::step::{Deed, Step};
 
+mod events;
+
+pub use events::{Outcome, PartyEffect, PartyEvent, Said, Wanted};
+
 /// Polling interval of audio that a step waits for.
 const LOOK: Duration = Duration::from_millis(100);
 /// The failure of a step whose event did not come in time.
@@ -21,133 +25,6 @@ const NO_ACK: &str = "no ACK came for its 200";
 const GIVEN_UP: Duration = Duration::from_secs(35);
 /// Interval of digits, which need pauses between them (RFC 4733 §2.5.1.1).
 const DIGIT: Duration = Duration::from_millis(250);
-
-/// The audio that a leg sends.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Said {
-    /// Silence.
-    Nothing,
-    /// The mark of its call and side.
-    Mark,
-    /// A tone, Hz.
-    Tone(f64),
-    /// An audio file from its beginning, by its index in the run.
-    File(usize),
-}
-
-/// An event of a party.
-#[derive(Debug, Clone, PartialEq)]
-pub enum PartyEvent {
-    /// It begins: a caller is due, or a callee receives a call.
-    Begin,
-    /// Its alarm is due.
-    Due,
-    /// The header fields of the received INVITE or of the answer to ours: sent before [`PartyEvent::Begin`]
-    /// or [`PartyEvent::Answered`] if a step checks them.
-    Received {
-        /// Header fields.
-        headers: Vec<(String, String)>,
-    },
-    /// The leg is up.
-    Answered,
-    /// The call was refused.
-    Refused {
-        /// Status of the final response; `None` if there was none.
-        status: Option<u16>,
-    },
-    /// The call could not be placed or answered for a local reason.
-    NotPlaced {
-        /// The reason.
-        why: String,
-    },
-    /// An answered leg is over: the far end hung up, or was lost.
-    Ended {
-        /// Whether the far end hung up.
-        by_them: bool,
-    },
-    /// The far end has answered a hold or resume.
-    Changed {
-        /// Whether it agreed.
-        agreed: bool,
-    },
-    /// The result of a transfer.
-    TransferEnded {
-        /// Whether the target answered.
-        arrived: bool,
-    },
-    /// The expected audio was heard.
-    Heard,
-    /// The run ends: steps that stay or wait end now.
-    Leave,
-}
-
-/// An effect of a party.
-#[derive(Debug, Clone, PartialEq)]
-pub enum PartyEffect {
-    /// Call this number or URI, with these header fields.
-    Dial {
-        /// As written in the step.
-        to: String,
-        /// Names and values.
-        headers: Vec<(String, String)>,
-    },
-    /// Send 180.
-    Ring,
-    /// Send 200.
-    Answer,
-    /// Send this final response.
-    Refuse(u16),
-    /// Send BYE or CANCEL.
-    HangUp,
-    /// Send this audio from now on.
-    Say(Said),
-    /// Play this file from now on.
-    Play(String),
-    /// Drop the leg without a message.
-    Vanish,
-    /// Send a digit.
-    Press(char),
-    /// Put the far end on hold.
-    Hold,
-    /// Take the far end off hold.
-    Resume,
-    /// Transfer the far end to this target.
-    Transfer(String),
-    /// Send [`PartyEvent::Due`] at this time. Replaces an earlier alarm.
-    WakeAt(Instant),
-    /// Send [`PartyEvent::Heard`] as soon as this is heard; checked at each [`PartyEvent::Due`].
-    Listen(Wanted),
-    /// The party has finished its steps.
-    Over(Outcome),
-}
-
-/// The audio that a step waits for.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Wanted {
-    /// The mark of the far end.
-    Mark,
-    /// Tones, Hz: all of `these` and none of `not`.
-    Tones {
-        /// Tones that must be present.
-        these: Vec<f64>,
-        /// Tones that must be absent.
-        not: Vec<f64>,
-    },
-}
-
-/// The result of a party.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// All steps are done.
-    Done,
-    /// A step failed.
-    Failed {
-        /// The step, as written.
-        step: String,
-        /// The reason, in words that are the same for every call.
-        why: String,
-    },
-}
 
 /// A party.
 #[derive(Debug)]
@@ -245,7 +122,16 @@ impl Party {
         let met = match (deed, event) {
             (Deed::Wait | Deed::WaitUpTo(_) | Deed::Stay, event) => late || *event == PartyEvent::Leave,
             (Deed::Dial(_) | Deed::Answer, PartyEvent::Answered) => true,
-            (Deed::Hears { .. } | Deed::HearsMark, PartyEvent::Heard) => true,
+            (Deed::HearsNothing, PartyEvent::Heard) => {
+                let left = self.until.saturating_duration_since(now);
+                let after =
+                    self.steps.get(self.at).map_or(Duration::ZERO, |it| it.within.saturating_sub(left));
+                let after = after.as_secs_f64();
+                self.fail(&format!("it spoke after {after:.1} s"), effects);
+                return false;
+            }
+            (Deed::HearsNothing, event) => late || *event == PartyEvent::Leave,
+            (deed, PartyEvent::Heard) if listens(deed) => true,
             (Deed::Hold | Deed::Resume, PartyEvent::Changed { agreed: true }) => true,
             (Deed::Hold | Deed::Resume, PartyEvent::Changed { agreed: false }) => {
                 self.fail("the far end refused it", effects);
@@ -279,7 +165,7 @@ impl Party {
         } else if late && !matches!(deed, Deed::Press(_)) {
             let why = if *deed == Deed::Answer { NO_ACK } else { NOT_IN_TIME };
             self.fail(why, effects);
-        } else if matches!((deed, event), (Deed::Hears { .. } | Deed::HearsMark, PartyEvent::Due)) {
+        } else if listens(deed) && *event == PartyEvent::Due {
             effects.push(PartyEffect::WakeAt((now + LOOK).min(self.until)));
         }
         met
@@ -320,19 +206,16 @@ impl Party {
                     effects.push(PartyEffect::Refuse(*status));
                     return self.over(Outcome::Done, effects);
                 }
-                Deed::Say(hz) => {
-                    effects.push(PartyEffect::Say(Said::Tone(*hz)));
+                Deed::Say(_) | Deed::SayMark | Deed::SayNothing | Deed::Echo => {
+                    effects.push(PartyEffect::Say(match step.deed {
+                        Deed::Say(hz) => Said::Tone(hz),
+                        Deed::SayMark => Said::Mark,
+                        Deed::Echo => Said::Echo,
+                        _ => Said::Nothing,
+                    }));
                     waits = false;
                 }
-                Deed::SayMark => {
-                    effects.push(PartyEffect::Say(Said::Mark));
-                    waits = false;
-                }
-                Deed::SayNothing => {
-                    effects.push(PartyEffect::Say(Said::Nothing));
-                    waits = false;
-                }
-                Deed::Play(file) => {
+                Deed::Play(file) | Deed::Speak(file) => {
                     effects.push(PartyEffect::Play(file.clone()));
                     waits = false;
                 }
@@ -346,15 +229,14 @@ impl Party {
                     effects.push(PartyEffect::Vanish);
                     return self.over(Outcome::Done, effects);
                 }
-                Deed::HearsMark => {
-                    effects.push(PartyEffect::Listen(Wanted::Mark));
-                    effects.push(PartyEffect::WakeAt((now + LOOK).min(until)));
-                }
+                Deed::Said => effects.push(PartyEffect::Listen(Wanted::Played)),
                 Deed::Hears { these, not } => {
-                    effects
-                        .push(PartyEffect::Listen(Wanted::Tones { these: these.clone(), not: not.clone() }));
-                    effects.push(PartyEffect::WakeAt((now + LOOK).min(until)));
+                    let wanted = Wanted::Tones { these: these.clone(), not: not.clone() };
+                    effects.push(PartyEffect::Listen(wanted));
                 }
+                Deed::HearsMark => effects.push(PartyEffect::Listen(Wanted::Mark)),
+                Deed::HearsSpeech | Deed::HearsNothing => effects.push(PartyEffect::Listen(Wanted::Sound)),
+                Deed::HearsSilence(length) => effects.push(PartyEffect::Listen(Wanted::Silence(*length))),
                 Deed::Press(digits) => {
                     self.digits = digits.chars().rev().collect();
                     self.digits.pop().into_iter().for_each(|digit| effects.push(PartyEffect::Press(digit)));
@@ -388,10 +270,8 @@ impl Party {
             if waits {
                 self.waits = true;
                 self.until = until;
-                let listens = matches!(effects.last(), Some(PartyEffect::WakeAt(_)));
-                if !listens {
-                    effects.push(PartyEffect::WakeAt(until));
-                }
+                let alarm = if listens(&step.deed) { (now + LOOK).min(until) } else { until };
+                effects.push(PartyEffect::WakeAt(alarm));
                 return;
             }
             self.at += 1;
@@ -471,6 +351,12 @@ impl Party {
         self.leg = Leg::Over;
         effects.push(PartyEffect::Over(outcome));
     }
+}
+
+/// Whether a step waits for audio.
+fn listens(deed: &Deed) -> bool {
+    let hears = matches!(deed, Deed::Hears { .. } | Deed::HearsMark | Deed::HearsSpeech);
+    hears || matches!(deed, Deed::HearsSilence(_) | Deed::HearsNothing | Deed::Said)
 }
 
 /// Whether one of these steps checks the far end's header fields.

@@ -80,6 +80,8 @@ pub enum PlanError {
 pub struct LoadPlan {
     /// `[load]`.
     pub load: Table,
+    /// `[agent]`, for the sandbox.
+    pub agent: Option<toml::Table>,
     /// `[[stage]]`; empty: the flags apply.
     pub stages: Vec<Stage>,
     /// `[caller]`, one or several; without steps, the flags' apply.
@@ -117,6 +119,8 @@ pub struct PlannedCaller {
     pub name: String,
     /// See [`CallerKind::share`](super::kinds::CallerKind::share).
     pub share: f64,
+    /// How many calls of this kind are made; `None`: the shares decide.
+    pub calls: Option<u32>,
     /// `None`: the plan sets the users, the flags set the steps.
     pub steps: Option<Arc<[Step]>>,
     /// The calling users, in turn.
@@ -227,6 +231,7 @@ struct StageTable {
 struct CallerTable {
     name: Option<String>,
     share: Option<f64>,
+    calls: Option<u32>,
     steps: Option<Vec<String>>,
     users: Option<PathBuf>,
 }
@@ -235,6 +240,7 @@ struct CallerTable {
 #[serde(deny_unknown_fields, default)]
 struct CalleeTable {
     name: Option<String>,
+    calls: u32,
     called: Vec<String>,
     steps: Option<Vec<String>>,
     users: Option<PathBuf>,
@@ -283,6 +289,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Tables<T> {
 #[serde(deny_unknown_fields, default)]
 struct Written {
     load: Table,
+    agent: Option<toml::Table>,
     stage: Vec<StageTable>,
     caller: Tables<CallerTable>,
     callee: Tables<CalleeTable>,
@@ -415,7 +422,8 @@ impl LoadPlan {
                 .map(|it| {
                     Ok(PlannedCaller {
                         name: it.name.unwrap_or_default(),
-                        share: it.share.unwrap_or(1.0),
+                        share: it.calls.map_or(it.share.unwrap_or(1.0), f64::from),
+                        calls: it.calls,
                         steps: steps("caller.steps", it.steps, step::caller)?,
                         users: it.users.as_deref().map(|file| users::read(&beside(file))).transpose()?,
                     })
@@ -427,12 +435,14 @@ impl LoadPlan {
                     Ok(CalleeKind {
                         name: it.name.unwrap_or_default(),
                         called: it.called,
+                        calls: it.calls,
                         steps: steps("callee.steps", it.steps, step::callee)?.ok_or_else(|| {
                             bad("callee.steps", "there are none; write what it does".to_owned())
                         })?,
                     })
                 })
                 .collect::<Result<_, PlanError>>()?,
+            agent: written.agent,
             expect: written.expect,
             ears: written
                 .load

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::cases;
 use super::expect::{Judged, Verdict};
 use super::figures::{Figures, Side, Times};
 use super::ways::BEYOND_MS;
@@ -40,6 +41,11 @@ pub fn json(figures: &Figures, late: Late, took_s: f64, judged: &Judged) -> Valu
 /// The run as lines.
 pub fn lines(figures: &Figures, late: Late, took_s: f64, judged: &Judged) -> Vec<String> {
     let mut lines = Vec::new();
+    if let Some(each) = &figures.each {
+        lines.extend(cases::lines(each));
+        lines.extend(verdict(judged));
+        return lines;
+    }
     figures.sides().for_each(|(who, side)| lines.extend(of_side(who, side, took_s)));
     lines.extend(figures.routes().map(|route| of_route(&route.prefix, &route.side)));
     if figures.callers.begun > 0 {
@@ -76,12 +82,16 @@ pub fn lines(figures: &Figures, late: Late, took_s: f64, judged: &Judged) -> Vec
             figures.held_back
         ));
     }
-    match judged.verdict() {
-        Verdict::Passed => lines.push("passed".to_owned()),
-        Verdict::Failed(why) => lines.extend(why.iter().map(|why| format!("failed    {why}"))),
-        Verdict::Void(why) => lines.push(format!("void      {why}")),
-    }
+    lines.extend(verdict(judged));
     lines
+}
+
+fn verdict(judged: &Judged) -> Vec<String> {
+    match judged.verdict() {
+        Verdict::Passed => vec!["passed".to_owned()],
+        Verdict::Failed(why) => why.iter().map(|why| format!("failed    {why}")).collect(),
+        Verdict::Void(why) => vec![format!("void      {why}")],
+    }
 }
 
 fn of_side(who: &str, side: &Side, took_s: f64) -> Vec<String> {

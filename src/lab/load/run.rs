@@ -20,6 +20,7 @@ use super::results::{self, Late};
 use super::sipp;
 use super::sleeper::Sleeper;
 use super::watched::Watch;
+use super::worst::Call;
 
 /// Maximum time for active calls to end once the run is over.
 const GRACE: Duration = Duration::from_secs(35);
@@ -100,23 +101,34 @@ impl Maker {
     }
 }
 
-/// Runs the load and prints its results; returns the exit code.
+/// The end of a run.
+#[derive(Debug)]
+pub struct Ran {
+    /// The verdict.
+    pub exit: Exit,
+    /// The calls, if each is a case.
+    pub calls: Vec<Call>,
+}
+
+/// Runs the load and prints its results.
 ///
 /// # Errors
 /// The address cannot be bound, a file cannot be written, or the media thread is gone.
-pub fn run(config: LoadConfig) -> anyhow::Result<Exit> {
+pub fn run(config: LoadConfig) -> anyhow::Result<Ran> {
     let signals = signal::take_over(PATIENCE).context("cannot take over the signals")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let sleeper = Sleeper::start()?;
     let (expect, report, duration) = (config.expect, config.report.clone(), config.duration);
-    let (answers_only, watch_pid) = (config.callers.is_none(), config.watch_pid);
+    let (answers_only, watch_pid, each) = (config.callers.is_none(), config.watch_pid, config.each);
     let (mut began, at) = (Instant::now(), SystemTime::now());
     let mut live = Live::start(&config, began)?;
     let ended = runtime.block_on(async {
         let mut maker = Maker::start(config, || signals.try_recv().is_ok()).await?;
         let watch = watch_pid.map(watch).transpose()?;
         let sip: Vec<String> = maker.local().iter().map(|local| format!("sip={local}")).collect();
-        live.say(format!("READY role=load {}", sip.join(" ")));
+        if !each {
+            live.say(format!("READY role=load {}", sip.join(" ")));
+        }
         began = Instant::now();
         let mut until = None;
         while !maker.is_over() && until.is_none_or(|until| Instant::now() < until) {
@@ -161,10 +173,11 @@ pub fn run(config: LoadConfig) -> anyhow::Result<Exit> {
         write(&folder, &run)
             .map_err(|error| Failure::new(Exit::Audio, format!("--report {}: {error}", folder.display())))?;
     }
-    Ok(match judged.verdict() {
+    let exit = match judged.verdict() {
         Verdict::Passed => Exit::Ok,
         Verdict::Failed(_) | Verdict::Void(_) => Exit::Expectation,
-    })
+    };
+    Ok(Ran { exit, calls: figures.each.unwrap_or_default() })
 }
 
 /// Watches a process.

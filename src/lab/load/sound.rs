@@ -9,6 +9,7 @@ use std::time::SystemTime;
 
 use super::course::{self, Course};
 use super::hearing::{Heard, Hearing, NOBODY, is_chosen};
+use super::loudness::{Echo, Loudness, Meter};
 use super::party::{Said, Wanted};
 use b2b_base::frame::{Fill, FrameKind, FrameSink, FrameSource, InFrame, OutFrame};
 use b2b_base::util::ntp::NtpTime;
@@ -51,7 +52,7 @@ pub struct LegSound {
     hears: Side,
     listens: Listens,
     hearing: Hearing,
-    /// Encoded [`Said`]: 0 nothing, 1 the mark; with [`FILE`] a file, its index and a start counter; else a
+    /// Encoded [`Said`]: 0 nothing, 1 the mark, 2 the echo; with [`FILE`] a file, its index and a start counter; else a
     /// tone in tenths of a hertz.
     said: AtomicU32,
     /// The files of the run.
@@ -60,12 +61,23 @@ pub struct LegSound {
     wanted: [AtomicU32; TONES],
     /// Whether the tones are as wanted.
     heard: AtomicBool,
+    /// What [`LegSound::is_heard`] means: 0 marks or tones, [`PLAYED`], [`SOUND`], and above it silence, ms.
+    awaited: AtomicU32,
+    loudness: Loudness,
+    /// The code of the last file that was played to its end.
+    played: AtomicU32,
+    /// `None` if no step echoes.
+    echo: Option<Echo>,
     course: Course,
 }
+
+const PLAYED: u32 = 1;
+const SOUND: u32 = 2;
 
 /// Flag of an unwanted tone.
 const NOT: u32 = 1 << 31;
 const MARK: u32 = 1;
+const ECHO: u32 = 2;
 /// Flag of a file, with its index and a counter, so that playing it again restarts it.
 const FILE: u32 = 1 << 30;
 const PLACES: u32 = 1 << 16;
@@ -88,8 +100,17 @@ impl LegSound {
             files,
             wanted: Default::default(),
             heard: AtomicBool::new(false),
+            awaited: AtomicU32::new(0),
+            loudness: Loudness::default(),
+            played: AtomicU32::new(0),
+            echo: None,
             course: Course::default(),
         }
+    }
+
+    /// The same, with an echo for [`Said::Echo`].
+    pub fn with_echo(self) -> Self {
+        LegSound { echo: Some(Echo::default()), ..self }
     }
 
     /// The mark that it sends.
@@ -125,6 +146,7 @@ impl LegSound {
         let code = match said {
             Said::Nothing => 0,
             Said::Mark => MARK,
+            Said::Echo => ECHO,
             Said::Tone(hz) => tenths(hz),
             Said::File(place) => {
                 let begun = (self.said.load(Relaxed) / PLACES).wrapping_add(1) % (FILE / PLACES);
@@ -137,9 +159,19 @@ impl LegSound {
     /// Detects this from now on. Tones beyond the capacity are ignored.
     pub fn listen(&self, wanted: &Wanted) {
         let (these, not): (&[f64], &[f64]) = match wanted {
-            Wanted::Mark => (&[], &[]),
             Wanted::Tones { these, not } => (these, not),
+            _ => (&[], &[]),
         };
+        self.loudness.listen();
+        let awaited = match wanted {
+            Wanted::Mark | Wanted::Tones { .. } => 0,
+            Wanted::Played => PLAYED,
+            Wanted::Sound => SOUND,
+            Wanted::Silence(length) => {
+                (SOUND + 1).saturating_add(u32::try_from(length.as_millis()).unwrap_or(u32::MAX))
+            }
+        };
+        self.awaited.store(awaited, Relaxed);
         let codes = these.iter().map(|hz| tenths(*hz)).chain(not.iter().map(|hz| tenths(*hz) | NOT));
         for (slot, code) in self.wanted.iter().zip(codes.chain(std::iter::repeat(0))) {
             slot.store(code, Relaxed);
@@ -168,11 +200,14 @@ impl LegSound {
         }
     }
 
-    /// Whether the wanted tones are heard; without tones, the mark.
+    /// Whether the last [`Wanted`] is heard.
     pub fn is_heard(&self) -> bool {
-        match self.wanted[0].load(Relaxed) {
-            0 => self.hearing.is_heard(),
-            _ => self.heard.load(Relaxed),
+        match (self.awaited.load(Relaxed), self.wanted[0].load(Relaxed)) {
+            (0, 0) => self.hearing.is_heard(),
+            (0, _) => self.heard.load(Relaxed),
+            (PLAYED, _) => self.played.load(Relaxed) == self.said.load(Relaxed),
+            (SOUND, _) => self.loudness.has_sound(),
+            (silence, _) => self.loudness.silence().as_millis() >= u128::from(silence - SOUND - 1),
         }
     }
 }
@@ -202,12 +237,14 @@ pub struct Mouth {
     mark: Option<MarkWriter>,
     /// The code of the current file in [`LegSound`], and the position in it.
     file: (u32, usize),
+    /// The position in the echo.
+    echoed: u32,
 }
 
 impl Mouth {
     /// The source of a leg.
     pub fn new(sound: Arc<LegSound>) -> Self {
-        Mouth { sound, phase: 0.0, mark: None, file: (0, 0) }
+        Mouth { sound, phase: 0.0, mark: None, file: (0, 0), echoed: 0 }
     }
 
     /// Continues the mark, or starts it at this time. A new mark starts at a code word boundary: half a word
@@ -238,6 +275,7 @@ impl Mouth {
         let rest = file.and_then(|file| file.get(self.file.1..)).unwrap_or_default();
         let count = rest.len().min(frame.samples.len());
         if count == 0 {
+            self.sound.played.store(said, Relaxed);
             return Fill::Silence;
         }
         let (played, silent) = frame.samples.split_at_mut(count);
@@ -258,6 +296,12 @@ impl FrameSource for Mouth {
         match said {
             0 => return Fill::Silence,
             MARK => self.say_mark(frame),
+            ECHO => {
+                let echo = self.sound.echo.as_ref();
+                if !echo.is_some_and(|echo| echo.read(&mut self.echoed, frame.samples)) {
+                    return Fill::Silence;
+                }
+            }
             file if file & FILE != 0 => return self.play(file, frame),
             tenths => {
                 let step = TAU * f64::from(tenths) / 10.0 / f64::from(RATE_HZ);
@@ -279,6 +323,7 @@ pub struct Ear {
     /// `None` if it evaluates no marks.
     reader: Option<Box<MarkReader>>,
     events: Vec<MarkEvent>,
+    meter: Meter,
 }
 
 impl Ear {
@@ -290,7 +335,8 @@ impl Ear {
             Side::Callee => None,
         };
         let reader = (sound.listens != Listens::Never).then(|| Box::new(MarkReader::new(expected, RATE_HZ)));
-        Ear { sound, piece: Box::new([0; PIECE]), filled: 0, reader, events: Vec::with_capacity(EVENTS) }
+        let (piece, events) = (Box::new([0; PIECE]), Vec::with_capacity(EVENTS));
+        Ear { sound, piece, filled: 0, reader, events, meter: Meter::default() }
     }
 
     /// Evaluates marks in received audio.
@@ -325,6 +371,13 @@ impl FrameSink for Ear {
     fn frame(&mut self, frame: &InFrame<'_>) {
         self.sound.course.frame(frame.samples, frame.kind == FrameKind::Concealed);
         self.hear_mark(frame.samples);
+        if let Some(echo) = &self.sound.echo {
+            echo.write(frame.samples);
+        }
+        match self.sound.awaited.load(Relaxed) {
+            0 | PLAYED => self.meter.reset(),
+            _ => self.meter.frame(frame.samples, &self.sound.loudness),
+        }
         if self.sound.wanted[0].load(Relaxed) == 0 {
             self.filled = 0;
             return;
@@ -343,109 +396,4 @@ impl FrameSink for Ear {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    /// Passes the audio of `from` to `to`, for this many frames.
-    fn talk(from: &Arc<LegSound>, to: &Arc<LegSound>, frames: u32) {
-        let (mut mouth, mut ear) = (Mouth::new(from.clone()), Ear::new(to.clone()));
-        // frames are processed faster than real time here, so a mark's delay has no meaning
-        let began = NtpTime::from_system(SystemTime::now());
-        for n in 0..frames {
-            let mut samples = [0; 160];
-            let captured_at = began.plus(Duration::from_millis(20) * n);
-            mouth.fill(&mut OutFrame { samples: &mut samples, captured_at });
-            ear.frame(&InFrame { samples: &samples, captured_at: None, kind: FrameKind::Audio });
-        }
-    }
-
-    fn heard(said: Said, wanted: &Wanted) -> bool {
-        let (from, to) = (
-            Arc::new(LegSound::new(Side::Caller, 1, false, Listens::Always, Arc::default())),
-            Arc::new(LegSound::new(Side::Callee, 0, false, Listens::Always, Arc::default())),
-        );
-        from.say(said);
-        to.listen(wanted);
-        talk(&from, &to, 50);
-        to.is_heard()
-    }
-
-    #[test]
-    fn a_tone_is_heard_where_it_is_said_and_where_no_other_one_is() {
-        let wanted = |these: &[f64], not: &[f64]| Wanted::Tones { these: these.to_vec(), not: not.to_vec() };
-        assert!(heard(Said::Tone(440.0), &wanted(&[440.0], &[600.0])));
-        assert!(!heard(Said::Tone(600.0), &wanted(&[440.0], &[])));
-        assert!(!heard(Said::Tone(440.0), &wanted(&[440.0], &[440.0])));
-        assert!(heard(Said::Nothing, &wanted(&[], &[440.0])));
-    }
-
-    #[test]
-    fn a_callee_says_which_call_it_hears_and_the_caller_knows_whether_it_is_its_own() {
-        let sound = |side, call| Arc::new(LegSound::new(side, call, false, Listens::Always, Arc::default()));
-        let (caller, other) = (sound(Side::Caller, 7), sound(Side::Caller, 8));
-        let (callee, deaf) = (sound(Side::Callee, 0), sound(Side::Callee, 0));
-        [&caller, &other, &callee, &deaf].into_iter().for_each(|it| it.say(Said::Mark));
-        talk(&caller, &callee, 150);
-        assert!(callee.heard().words > 0 && callee.mark().call == 7);
-        talk(&callee, &caller, 150);
-        assert!(caller.heard().words > 0 && caller.heard().foreign.is_none());
-        // another caller that hears this callee is crossed with the first one
-        talk(&callee, &other, 250);
-        let foreign = Some(Mark { call: 7, side: Side::Callee });
-        assert_eq!((other.heard().words, other.heard().foreign), (0, foreign));
-        // a callee that hears no caller reports it
-        let lonely = sound(Side::Caller, 9);
-        talk(&deaf, &lonely, 250);
-        assert!(lonely.heard().unheard > 0 && lonely.heard().foreign.is_none());
-        // a caller that hears its own voice has an echo
-        let echoed = sound(Side::Caller, 10);
-        echoed.say(Said::Mark);
-        talk(&echoed, &echoed, 250);
-        assert_eq!(echoed.heard().foreign, Some(Mark { call: 10, side: Side::Caller }));
-        // which is expected with an echo
-        let echoed = Arc::new(LegSound::new(Side::Caller, 11, true, Listens::Always, Arc::default()));
-        echoed.say(Said::Mark);
-        talk(&echoed, &echoed, 150);
-        assert!(echoed.heard().words > 0 && echoed.heard().foreign.is_none());
-    }
-
-    #[test]
-    fn a_call_that_is_not_chosen_says_its_marks_and_is_not_listened_to() {
-        let callee = || Arc::new(LegSound::new(Side::Callee, 0, false, Listens::WhereChosen, Arc::default()));
-        for (mark, chosen) in [(7, true), (8, false)] {
-            let listens = if chosen { Listens::Always } else { Listens::Never };
-            let caller = Arc::new(LegSound::new(Side::Caller, mark, false, listens, Arc::default()));
-            let callee = callee();
-            [&caller, &callee].into_iter().for_each(|it| it.say(Said::Mark));
-            talk(&caller, &callee, 250);
-            // it adopts the number that it hears, so that its caller can verify it
-            assert_eq!(callee.mark().call, mark);
-            assert_eq!((callee.is_listened_to(), callee.heard().words > 1), (chosen, chosen));
-            talk(&callee, &caller, 150);
-            assert_eq!((caller.is_listened_to(), caller.heard().words > 0), (chosen, chosen));
-        }
-    }
-
-    #[test]
-    fn a_file_is_played_once_and_again_when_it_is_said_again() {
-        let files: Arc<[Sound]> = vec![vec![1_000; 10].into(), (1..=200).collect::<Vec<i16>>().into()].into();
-        let sound = Arc::new(LegSound::new(Side::Caller, 7, false, Listens::Always, files));
-        let mut mouth = Mouth::new(sound.clone());
-        let mut frame = || {
-            let mut samples = [7; 160];
-            let captured_at = NtpTime::from_system(SystemTime::now());
-            let fill = mouth.fill(&mut OutFrame { samples: &mut samples, captured_at });
-            (fill, samples[0], samples[159])
-        };
-        for _ in 0..2 {
-            sound.say(Said::File(1));
-            assert_eq!(frame(), (Fill::Audio, 1, 160));
-            assert_eq!(frame(), (Fill::Audio, 161, 0));
-            assert_eq!(frame().0, Fill::Silence);
-        }
-        sound.say(Said::File(9));
-        assert_eq!(frame().0, Fill::Silence);
-    }
-}
+mod tests;

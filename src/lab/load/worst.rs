@@ -19,6 +19,15 @@ pub struct Call {
     pub number: u64,
     /// `caller` or `callee`.
     pub side: &'static str,
+    /// Its kind in the plan, empty if there is only one; and its number within that, from 1.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub kind: String,
+    #[serde(skip)]
+    pub of_kind: u64,
+    /// Call-ID, if messages are kept.
+    pub sip_call_id: Option<String>,
+    /// Time from when it was due to its end, s.
+    pub lasted_s: f64,
     /// The called number or user, as known to this side.
     pub dialled: String,
     /// When it was due, since the start of the run, s.
@@ -46,6 +55,14 @@ pub struct Call {
 }
 
 impl Call {
+    /// Its name in reports: `caller 7`, or with kinds `asks 2`.
+    pub fn name(&self) -> String {
+        match self.kind.as_str() {
+            "" => format!("{} {}", self.side, self.number),
+            kind => format!("{kind} {}", self.of_kind),
+        }
+    }
+
     /// Its badness by setup, MOS, delay and gap: greater is worse.
     fn badness(&self) -> [Option<f64>; 4] {
         let gap = self.longest_gap_ms.filter(|gap| *gap > 0.0);

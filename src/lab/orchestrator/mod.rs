@@ -6,6 +6,7 @@
 //! - `ready`, `shutdown`, `stall`: the READY line, the shutdown table, detection of stalled roles
 //! - `signals`, `tag`, `journal`, `rollup`: signals and output
 //! - `chain`, `verdict`, `summary`: figures, exit code, final table
+//! - `http`: questions to a server
 //! - `record`: the results of a run, for the final table and the report
 //! - `report`: `report.json` and `report.html`
 //! - `loads`: loads beside the chain, and their measurements
@@ -15,6 +16,8 @@ pub mod chain;
 pub mod child;
 pub mod command;
 mod driver;
+#[cfg(feature = "server")]
+pub mod http;
 mod journal;
 pub mod loads;
 pub mod output;
@@ -30,7 +33,7 @@ pub mod signals;
 mod slot;
 pub mod stall;
 mod summary;
-mod surroundings;
+pub mod surroundings;
 pub mod tag;
 mod verdict;
 

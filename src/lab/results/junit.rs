@@ -11,7 +11,13 @@ pub fn case(row: &Expectation) -> Case {
         _ => None,
     };
     let line = row.line();
-    Case { name: row.name.clone(), wrong: wrong.map(|wrong| (wrong, line.clone())), said: line, took_s: 0.0 }
+    Case {
+        name: row.name.clone(),
+        group: String::new(),
+        wrong: wrong.map(|wrong| (wrong, line.clone())),
+        said: line,
+        took_s: 0.0,
+    }
 }
 
 /// The test cases of an orchestrator run: its limits, and the run itself, which is an error if it could not
@@ -19,7 +25,8 @@ pub fn case(row: &Expectation) -> Case {
 pub fn of_run(limits: &[Expectation], is_judged: bool, headline: &str, reasons: &[String]) -> Vec<Case> {
     let why = [&[headline.to_owned()], reasons].concat().join("; ");
     let wrong = (!is_judged).then_some((Wrong::Error, why));
-    let run = Case { name: "run".to_owned(), wrong, said: headline.to_owned(), took_s: 0.0 };
+    let run =
+        Case { name: "run".to_owned(), group: String::new(), wrong, said: headline.to_owned(), took_s: 0.0 };
     limits.iter().map(case).chain([run]).collect()
 }
 

@@ -19,6 +19,7 @@ impl Generator {
         if let Some(kind) = self.figures.kinds.get_mut(at) {
             entry.kind = Some(at);
             kind.side.begun += 1;
+            (entry.call.kind, entry.call.of_kind) = (kind.name.clone(), kind.side.begun);
         }
     }
 

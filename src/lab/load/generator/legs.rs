@@ -91,7 +91,8 @@ impl Generator {
     pub(super) fn leave(&mut self, id: u64) {
         let Some(agent) = self.entries.get(&id).map(|entry| entry.agent) else { return };
         self.take_messages(agent);
-        let Some(entry) = self.entries.remove(&id) else { return };
+        let Some(mut entry) = self.entries.remove(&id) else { return };
+        entry.call.lasted_s = (entry.due.elapsed().as_secs_f64() * 1e3).round() / 1e3;
         self.marks.end(entry.call_in_mark(), Instant::now());
         let Entry { dialog, call, messages, due, sound, .. } = entry;
         if let Some(dialog) = dialog {
@@ -107,6 +108,7 @@ impl Generator {
     pub(super) fn begin_dialog(&mut self, id: u64, agent: usize, call_id: Option<Vec<u8>>) {
         let (Some(call_id), Some(entry)) = (call_id, self.entries.get_mut(&id)) else { return };
         if self.watches {
+            entry.call.sip_call_id = Some(String::from_utf8_lossy(&call_id).into_owned());
             let dialog = (agent, call_id);
             entry.messages = self.dialogs.begin(&dialog, id);
             entry.dialog = Some(dialog);

@@ -18,13 +18,14 @@ pub fn worst(calls: &[&Call]) -> Markup {
             h2 { "The worst calls" }
             div.scroll tabindex="0" { table {
                 tr {
-                    th { "call" } th.left { "side" } th.left { "called" } th { "due at" } th.left { "step" } th.left { "why" } th { "setup" }
+                    th { "call" } th.left { "side" } th.left { "name" } th.left { "called" } th { "due at" } th.left { "step" } th.left { "why" } th { "setup" }
                     th { "MOS" } th { "mouth to ear" } th { "longest gap" } th { "its mark" } th { "foreign mark" }
                 }
                 @for call in calls {
                     tr {
                         td { (call.number) }
                         td.left { (call.side) }
+                        td.left { (call.name()) }
                         td.left { (call.dialled) }
                         td { (one(call.at_s)) " s" }
                         td.text { @if let Some(step) = &call.step { code { (step) } } }
@@ -51,7 +52,7 @@ fn one_call(call: &Call, open: bool) -> Markup {
     html! {
         @if !ladder.steps.is_empty() || sound.is_some() {
             details open[open] {
-                summary { (call.side) " of call " (call.number) (why) }
+                summary { (call.side) " of call " (call.number) ", " (call.name()) (why) }
                 @if let Some(svg) = sound {
                     figure {
                         figcaption {

@@ -231,3 +231,40 @@ fn a_call_that_could_not_be_placed_says_why() {
     let failure = bench.at(0, PartyEvent::NotPlaced { why: "no free RTP port".to_owned() });
     assert_eq!(failed(&failure), Some(("dial 1", "no free RTP port")));
 }
+
+#[test]
+fn speech_silence_and_the_end_of_its_own_words_are_waited_for() {
+    let steps =
+        "dial 1; hears speech within 3; speak Stop.; hears silence for 0.5 within 2; said; echo; hang up";
+    let mut bench = Bench::of(step::caller(steps));
+    bench.at(0, PartyEvent::Begin);
+    let up = bench.at(0, PartyEvent::Answered);
+    assert_eq!(up, [PartyEffect::Listen(Wanted::Sound), PartyEffect::WakeAt(bench.now + LOOK)]);
+    let speaks = bench.at(200, PartyEvent::Heard);
+    let silence = Wanted::Silence(Duration::from_millis(500));
+    assert_eq!(speaks[..2], [PartyEffect::Play("Stop.".to_owned()), PartyEffect::Listen(silence)]);
+    assert_eq!(bench.at(600, PartyEvent::Heard)[0], PartyEffect::Listen(Wanted::Played));
+    let said = bench.at(100, PartyEvent::Heard);
+    assert_eq!(said[..2], [PartyEffect::Say(Said::Echo), PartyEffect::HangUp]);
+}
+
+#[test]
+fn who_speaks_where_nothing_must_be_heard_fails_the_call_with_the_time() {
+    let steps = || Bench::of(step::callee("answer; hears nothing for 3; hang up"));
+    let begin = |bench: &mut Bench| {
+        bench.at(0, PartyEvent::Begin);
+        bench.at(0, PartyEvent::Answered);
+    };
+    let mut bench = steps();
+    begin(&mut bench);
+    bench.at(1_200, PartyEvent::Due);
+    let spoke = bench.at(300, PartyEvent::Heard);
+    assert_eq!(failed(&spoke), Some(("hears nothing for 3", "it spoke after 1.5 s")));
+    let mut bench = steps();
+    begin(&mut bench);
+    assert_eq!(
+        bench.at(2_950, PartyEvent::Due),
+        [PartyEffect::WakeAt(bench.now + Duration::from_millis(50))]
+    );
+    assert_eq!(bench.at(50, PartyEvent::Due)[0], PartyEffect::HangUp);
+}

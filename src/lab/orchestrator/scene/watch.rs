@@ -1,18 +1,16 @@
 //! Polls a server's control interface for its calls.
 
-use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use serde_json::Value;
 
+use crate::orchestrator::http;
+
 /// Polling interval.
 const EVERY: Duration = Duration::from_millis(100);
-/// Maximum time for an answer.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// Maximum octets of an answer.
-const LARGEST: u64 = 8 << 20;
 
 /// A call as reported by the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +32,8 @@ pub fn start(at: SocketAddr, token: Option<String>, wake: Sender<()>) -> io::Res
     std::thread::Builder::new().name("watch".into()).spawn(move || {
         loop {
             // A server that does not answer is reported by its end.
-            if let Ok(calls) = get(at, token.as_deref(), "/calls?limit=1000")
+            if let Ok(calls) = http::get(at, token.as_deref(), "/calls?limit=1000")
+                && let Ok(calls) = serde_json::from_str(&calls)
                 && let Err(TrySendError::Disconnected(_)) = sender.try_send(calls_of(&calls))
             {
                 return;
@@ -44,18 +43,6 @@ pub fn start(at: SocketAddr, token: Option<String>, wake: Sender<()>) -> io::Res
         }
     })?;
     Ok(seen)
-}
-
-/// Sends one GET and parses the JSON of the answer.
-fn get(at: SocketAddr, token: Option<&str>, path: &str) -> io::Result<Value> {
-    let mut stream = TcpStream::connect_timeout(&at, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    let token = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n{token}\r\n")?;
-    let mut answer = String::new();
-    stream.take(LARGEST).read_to_string(&mut answer)?;
-    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-    serde_json::from_str(body).map_err(io::Error::other)
 }
 
 fn calls_of(answer: &Value) -> Vec<Seen> {

@@ -1,0 +1,155 @@
+//! Sound and silence in the received audio of a leg, and its echo: passed between the media thread and the
+//! generator through atomics.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicI16, AtomicU32};
+use std::time::{Duration, Instant};
+
+/// Minimum mean square of a frame with sound: −45 dBFS.
+const AUDIBLE: u64 = 33_900;
+/// Frames that are judged together, 200 ms.
+const WINDOW: u32 = 10;
+/// Frames of these with sound that are more than a click.
+const SOUND: u32 = 5;
+/// Samples of an echo on their way, a quarter of a second.
+const KEPT: u32 = 2_048;
+
+/// When sound was heard.
+#[derive(Debug)]
+pub struct Loudness {
+    began: Instant,
+    /// Since when it is of interest, ms.
+    since: AtomicU32,
+    /// When there was sound last, ms.
+    last: AtomicU32,
+}
+
+impl Default for Loudness {
+    fn default() -> Self {
+        Loudness { began: Instant::now(), since: AtomicU32::new(0), last: AtomicU32::new(0) }
+    }
+}
+
+impl Loudness {
+    /// From 1 on: 0 is never.
+    fn now(&self) -> u32 {
+        u32::try_from(self.began.elapsed().as_millis()).unwrap_or(u32::MAX).saturating_add(1)
+    }
+
+    /// Sound is of interest from now on.
+    pub fn listen(&self) {
+        self.since.store(self.now(), Relaxed);
+    }
+
+    /// Whether there was sound since then.
+    pub fn has_sound(&self) -> bool {
+        self.last.load(Relaxed) >= self.since.load(Relaxed).max(1)
+    }
+
+    /// How long it has been silent since then. Without packets it is silent, too.
+    pub fn silence(&self) -> Duration {
+        let from = self.last.load(Relaxed).max(self.since.load(Relaxed));
+        Duration::from_millis(self.now().saturating_sub(from).into())
+    }
+}
+
+/// The media thread's measurement.
+#[derive(Debug, Default)]
+pub struct Meter {
+    /// The last frames, the latest in the lowest bit: whether each had sound.
+    frames: u32,
+}
+
+impl Meter {
+    /// Forgets what it has measured.
+    pub fn reset(&mut self) {
+        self.frames = 0;
+    }
+
+    /// Measures a frame of 20 ms.
+    pub fn frame(&mut self, samples: &[i16], loudness: &Loudness) {
+        let energy: u64 = samples.iter().map(|it| u64::from(it.unsigned_abs()).pow(2)).sum();
+        let has_sound = energy > AUDIBLE * samples.len() as u64;
+        self.frames = (self.frames << 1 | u32::from(has_sound)) & ((1 << WINDOW) - 1);
+        if has_sound && self.frames.count_ones() >= SOUND {
+            loudness.last.store(loudness.now(), Relaxed);
+        }
+    }
+}
+
+/// Audio on its way back to where it came from.
+#[derive(Debug)]
+pub struct Echo {
+    samples: Box<[AtomicI16]>,
+    /// Samples written so far.
+    written: AtomicU32,
+}
+
+impl Default for Echo {
+    fn default() -> Self {
+        let samples = (0..KEPT).map(|_| AtomicI16::new(0)).collect();
+        Echo { samples, written: AtomicU32::new(0) }
+    }
+}
+
+impl Echo {
+    /// Takes what was heard.
+    pub fn write(&self, samples: &[i16]) {
+        let mut at = self.written.load(Relaxed);
+        for sample in samples {
+            if let Some(slot) = self.samples.get((at % KEPT) as usize) {
+                slot.store(*sample, Relaxed);
+            }
+            at = at.wrapping_add(1);
+        }
+        self.written.store(at, Relaxed);
+    }
+
+    /// Fills a frame with what follows `read`; `false`: there is not enough. What is late is skipped.
+    pub fn read(&self, read: &mut u32, frame: &mut [i16]) -> bool {
+        let (written, length) = (self.written.load(Relaxed), frame.len() as u32);
+        if written.wrapping_sub(*read) > 3 * length {
+            *read = written.wrapping_sub(length);
+        }
+        if written.wrapping_sub(*read) < length {
+            return false;
+        }
+        for sample in frame {
+            *sample = self.samples.get((*read % KEPT) as usize).map_or(0, |slot| slot.load(Relaxed));
+            *read = read.wrapping_add(1);
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_click_is_no_sound_and_a_tenth_of_a_second_is() {
+        let (loudness, mut meter) = (Loudness::default(), Meter::default());
+        std::thread::sleep(Duration::from_millis(5));
+        (0..4).for_each(|_| meter.frame(&[1_000; 160], &loudness));
+        (0..9).for_each(|_| meter.frame(&[100; 160], &loudness));
+        assert!(!loudness.has_sound());
+        (0..5).for_each(|_| meter.frame(&[1_000; 160], &loudness));
+        assert!(loudness.has_sound());
+        std::thread::sleep(Duration::from_millis(20));
+        loudness.listen();
+        assert!(!loudness.has_sound() && loudness.silence() < Duration::from_secs(5));
+        std::thread::sleep(Duration::from_millis(20));
+        assert!(loudness.silence() >= Duration::from_millis(20), "without frames it is silent");
+    }
+
+    #[test]
+    fn an_echo_is_what_was_heard_and_nothing_that_is_late() {
+        let (echo, mut at, mut frame) = (Echo::default(), 0, [0; 4]);
+        assert!(!echo.read(&mut at, &mut frame));
+        echo.write(&[1, 2, 3, 4, 5, 6]);
+        assert!(echo.read(&mut at, &mut frame) && frame == [1, 2, 3, 4]);
+        assert!(!echo.read(&mut at, &mut frame));
+        (0..20).for_each(|n| echo.write(&[n; 160]));
+        assert!(echo.read(&mut at, &mut frame) && frame == [19; 4]);
+    }
+}
