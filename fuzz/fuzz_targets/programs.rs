@@ -72,7 +72,12 @@ fuzz_target!(|data: &[u8]| {
                 let _ = dialect.queue(samples.len());
                 // An odd octet waits for the next message.
                 assert!(samples.len() <= rest.len() + 1);
-                let _ = session.transfer();
+                if let Some(target) = session.transfer() {
+                    let mut fields = target.headers.iter();
+                    assert!(fields.all(|(name, value)| {
+                        name.is_ascii() && name.len() > 2 && !value.contains(char::is_control)
+                    }));
+                }
             }
         }
     }

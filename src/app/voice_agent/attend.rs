@@ -9,9 +9,10 @@
 //! | `Connecting` | connect to the agent, with a timeout | `Answering`; failed: `FallingBack` |
 //! | `Answering`, `Entering` | answer, and set the call's state | `Reading` |
 //! | `Reading`, `Opening` | read the call's variables, open the audio stream | `Talking` |
-//! | `Talking` | wait until one of them ends it | by the end: `Reconnecting`, `Sending`, `Keeping`, `FallingBack`, over |
+//! | `Talking` | wait until one of them ends it; see `consult` | by the end: `Reconnecting`, `Sending`, `Joining`, `Keeping`, `FallingBack`, over |
 //! | `Reconnecting` | play music, and connect again for a while | `Opening`; failed: `FallingBack` |
 //! | `Sending` | ask where the agent's target leads the caller | over; refused: `FallingBack` |
+//! | `Joining` | join the caller with whom the agent has consulted | over; they have gone: `FallingBack` |
 //! | `Keeping` | leave the caller to others, or alone | over |
 //! | `FallingBack` | look up the fallback target | over |
 //! | `Apologising` | play `failed_prompt` to a caller without a fallback | `HangingUp` |
@@ -24,8 +25,10 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use tokio::sync::oneshot::error::RecvError;
 
-use super::{AgentConfig, Calling, Line, Parting, Reach, Seat, Talk};
-use b2b_call::application::{AppAnswer, AppEvent, Application, WantId, Wants};
+use super::consult::{Consultation, Consulted};
+use super::{AgentConfig, Ask, Calling, Consulting, Line, MUSIC, Parting, Reach, Seat, Talk, Target};
+use b2b_call::application::{AppAnswer, AppEvent, AppHandle, Application, WantId, Wants};
+use b2b_call::bridge_fsm::BridgeMode;
 use b2b_call::controller::{AudioStream, Part, Prompt, StreamEnd, StreamSpec};
 use b2b_call::handler::{ApplicationHandler, HandlerAction, IncomingCall};
 use b2b_call::reason::Reason;
@@ -45,8 +48,6 @@ const PATIENCE: u32 = 1;
 const AGAIN: (u32, Duration) = (2, Duration::from_secs(1));
 /// Maximum times that a call's connection is made again: an agent that breaks each time has failed.
 const TIMES: u32 = 3;
-/// What the caller hears meanwhile.
-const MUSIC: &str = "default";
 
 /// The handler of one agent.
 #[derive(Clone)]
@@ -76,6 +77,9 @@ impl ApplicationHandler for VoiceAgent {
     fn begin(&self, call: &IncomingCall, _: &CallService) -> Option<Box<dyn Application>> {
         let (agent, call, variables) = (self.clone(), call.clone(), BTreeMap::new());
         let (at, since, seat) = (At::Waiting, None, None);
+        let AgentConfig { rate_hz, frame_ms, .. } = *agent.config;
+        let spec = StreamSpec { frame_ms, ..StreamSpec::new(rate_hz) };
+        let consultation = Consultation::new(&agent.name, (call.call, call.leg), call.caller(), spec);
         Some(Box::new(Attends {
             agent,
             call,
@@ -83,6 +87,10 @@ impl ApplicationHandler for VoiceAgent {
             waits: None,
             seat,
             line: None,
+            target: None,
+            spec,
+            consultation,
+            consulted: None,
             variables,
             since,
             broken: 0,
@@ -100,6 +108,14 @@ struct Attends {
     seat: Option<Seat>,
     /// Dropping it closes the connection.
     line: Option<Box<dyn Line>>,
+    /// Where its agent has sent it.
+    target: Option<Target>,
+    /// The format of its audio.
+    spec: StreamSpec,
+    /// Whom its agent consults.
+    consultation: Consultation,
+    /// Who is joined with it.
+    consulted: Option<Consulted>,
     /// The variables of the call.
     variables: BTreeMap<String, String>,
     /// When the agent first had its caller.
@@ -120,6 +136,7 @@ enum At {
     Talking,
     Reconnecting,
     Sending,
+    Joining,
     Keeping,
     FallingBack,
     Apologising,
@@ -137,6 +154,16 @@ impl Application for Attends {
                 self.waits = None;
                 self.came(now, answer, wants)
             }
+            AppEvent::Answered { want, answer } => {
+                self.consultation.answered(want, answer, wants);
+                Ok(())
+            }
+            AppEvent::Told(message) => {
+                if let Ok(ask) = message.downcast::<Ask>() {
+                    self.consultation.asked(*ask, wants);
+                }
+                Ok(())
+            }
             AppEvent::Timer(timer) if timer == AGAIN.0 => {
                 if self.at == At::Reconnecting {
                     self.tries(At::Reconnecting, wants);
@@ -148,9 +175,16 @@ impl Application for Attends {
                 Ok(())
             }
             // The agent learns this from the end of the stream.
-            AppEvent::Gone if self.at == At::Talking => Ok(()),
+            AppEvent::Gone if self.at == At::Talking => {
+                self.consultation.lost(StreamEnd::Closed, wants);
+                Ok(())
+            }
             AppEvent::Gone => Err(CallError::Gone),
-            AppEvent::Answered { .. } | AppEvent::Told(_) | AppEvent::Lost(_) | AppEvent::Over => Ok(()),
+            AppEvent::Over => {
+                self.consultation.lost(StreamEnd::Joined, wants);
+                Ok(())
+            }
+            AppEvent::Lost(_) => Ok(()),
         };
         match went_on {
             Ok(()) => {}
@@ -286,7 +320,20 @@ impl Attends {
                 HandlerAction::NotFollowed { why, .. } => {
                     self.falls_back(None, &format!("its transfer is refused: {why}"), wants);
                 }
-                action => wants.end(action),
+                action => wants.end(match self.target.take() {
+                    Some(target) => target.with_headers(action),
+                    None => action,
+                }),
+            },
+            At::Joining => match (answer.done(), self.consulted.take()) {
+                (Ok(()), Some(consulted)) => {
+                    consulted.keep();
+                    wants.end(HandlerAction::Complete);
+                }
+                (joined, _) => {
+                    let why = joined.err().map_or_else(String::new, |error| error.to_string());
+                    self.falls_back(None, &format!("its caller is not joined: {why}"), wants);
+                }
             },
             At::Keeping | At::HangingUp => {
                 answer.done()?;
@@ -302,8 +349,7 @@ impl Attends {
     }
 
     fn opens(&mut self, wants: &mut Wants) {
-        let AgentConfig { rate_hz, frame_ms, .. } = *self.agent.config;
-        let opened = wants.stream(self.call.leg, StreamSpec { frame_ms, ..StreamSpec::new(rate_hz) });
+        let opened = wants.stream(self.call.leg, self.spec);
         self.goes(At::Opening, opened);
     }
 
@@ -312,6 +358,7 @@ impl Attends {
         let resumed = self.since.map(|since| now.saturating_duration_since(since));
         self.since.get_or_insert(now);
         let (call, variables) = (self.call.clone(), self.variables.clone());
+        let (me, news) = (wants.me(), self.consultation.begins());
         let talked = wants.run(move |service| {
             line.talk(Talk {
                 call: call.call,
@@ -322,6 +369,7 @@ impl Attends {
                 variables,
                 resumed,
                 stream,
+                consulting: Consulting { desk: AppHandle::new(&service, me), news },
                 service,
             })
         });
@@ -330,24 +378,34 @@ impl Attends {
 
     fn has_talked(&mut self, now: Instant, parting: Parting, wants: &mut Wants) {
         let leg = self.call.leg;
-        match parting {
-            Parting::Stopped { transfer: None } => {
+        let consulted = self.consultation.ends(wants);
+        match (parting, consulted) {
+            (Parting::Stopped { transfer: None }, Some(consulted)) => {
+                self.tell("transferred", json!({ "to": consulted.to }), wants);
+                let joined = wants.create_bridge(leg, consulted.leg, BridgeMode::default(), true);
+                self.consulted = Some(consulted);
+                self.goes(At::Joining, joined);
+            }
+            (Parting::Stopped { transfer: None }, None) => {
                 self.tell("stopped", json!({}), wants);
                 wants.end(HandlerAction::Disconnect);
             }
-            Parting::Stopped { transfer: Some(target) } => {
-                self.tell("transferred", json!({ "to": target }), wants);
-                let led = wants.where_named(leg, &target, &self.agent.name);
+            (Parting::Stopped { transfer: Some(target) }, _) => {
+                self.tell("transferred", json!({ "to": target.to }), wants);
+                let led = wants.where_named(leg, &target.to, &self.agent.name);
+                self.target = Some(target);
                 self.goes(At::Sending, led);
             }
-            Parting::Ended(StreamEnd::Joined | StreamEnd::Replaced) => {
+            (Parting::Ended(StreamEnd::Joined | StreamEnd::Replaced), _) => {
                 // Another application has the caller now; or none has, and the caller stays until they hang
                 // up.
                 let adopted = wants.adopt(leg);
                 self.goes(At::Keeping, adopted);
             }
-            Parting::Ended(StreamEnd::Closed | StreamEnd::Finished) => wants.end(HandlerAction::Complete),
-            Parting::Failed { code, why } if self.may_reconnect(code) => {
+            (Parting::Ended(StreamEnd::Closed | StreamEnd::Finished), _) => {
+                wants.end(HandlerAction::Complete)
+            }
+            (Parting::Failed { code, why }, _) if self.may_reconnect(code) => {
                 self.broken += 1;
                 tracing::warn!("call {}: {}: {why}; connecting again", self.call.call.0, self.agent.name);
                 self.tell("broken", json!({ "error": why, "code": code }), wants);
@@ -357,7 +415,7 @@ impl Attends {
                 wants.set_timer(AGAIN.0, self.agent.reach.seats().again(&self.agent.config.name, now));
                 self.at = At::Reconnecting;
             }
-            Parting::Failed { code, why } => self.falls_back(code, &why, wants),
+            (Parting::Failed { code, why }, _) => self.falls_back(code, &why, wants),
         }
     }
 

@@ -4,16 +4,19 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::{AgentConfig, AgentSeats, Calling, Connecting, Line, Parting, Reach, Talk, Talking, VoiceAgent};
+use super::{
+    AgentConfig, AgentSeats, Calling, Connecting, Consulting, Line, Parting, Reach, Talk, Talking, Target,
+    VoiceAgent,
+};
 use crate::test_numbers::Milliwatt;
 use b2b_call::call_fsm::CallState;
-use b2b_call::controller::StreamEvent;
+use b2b_call::controller::{AudioStream, StreamEnd, StreamEvent};
 use b2b_call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall, Referral};
 use b2b_call::service::CallService;
 use b2b_testkit::{Harness, PartyId, SESSION, UsageId};
 
 const ANN: &str = "192.0.2.11:5060";
-const BOB: &str = "192.0.2.12:5060";
+pub const BOB: &str = "192.0.2.12:5060";
 
 /// Sends every caller to the agent, who may name bob and nobody else.
 struct Door;
@@ -41,22 +44,28 @@ impl ApplicationHandler for Door {
 
 /// The result of a connection attempt.
 #[derive(Clone, Copy)]
-enum Reached {
+pub enum Reached {
     There,
     Refused,
     Never,
 }
 
+pub fn to(target: &str) -> Option<Target> {
+    Some(Target { to: target.to_owned(), headers: Vec::new() })
+}
+
 /// An agent controlled by the test.
 #[derive(Clone)]
-struct Fake {
+pub struct Fake {
     reached: Arc<Mutex<Reached>>,
     /// Ends the conversation in progress.
-    parts: Arc<Mutex<Option<oneshot::Sender<Parting>>>>,
+    pub parts: Arc<Mutex<Option<oneshot::Sender<Parting>>>>,
     /// The calls that it was told of.
     told: Arc<Mutex<Vec<(String, String)>>>,
     /// For how long it has had the caller of its last talk, if that went on.
     resumed: Arc<Mutex<Option<Duration>>>,
+    /// Of its last talk.
+    pub consulting: Arc<Mutex<Option<Consulting>>>,
     seats: AgentSeats,
 }
 
@@ -81,6 +90,7 @@ impl Line for Fake {
         *self.parts.lock().unwrap() = Some(parts);
         self.told.lock().unwrap().push((talk.caller.clone(), talk.called.clone()));
         *self.resumed.lock().unwrap() = talk.resumed;
+        *self.consulting.lock().unwrap() = Some(talk.consulting);
         Box::pin(async move {
             loop {
                 tokio::select! {
@@ -88,7 +98,10 @@ impl Line for Fake {
                     () = talk.stream.changed() => {}
                 }
                 while let Some(event) = talk.stream.poll_event() {
-                    if let StreamEvent::Ended(why) = event {
+                    // It has the caller's next stream, too.
+                    if let StreamEvent::Ended(why) = event
+                        && why != StreamEnd::Replaced
+                    {
                         return Parting::Ended(why);
                     }
                 }
@@ -97,15 +110,17 @@ impl Line for Fake {
     }
 }
 
-struct House {
-    harness: Harness,
-    agent: Fake,
-    ann: PartyId,
-    call: UsageId,
+pub struct House {
+    pub harness: Harness,
+    pub agent: Fake,
+    pub ann: PartyId,
+    pub call: UsageId,
+    /// Streams that the agent was given.
+    pub streams: Vec<AudioStream>,
 }
 
 /// Ann calls.
-fn house(reached: Reached, fallback: Option<&str>) -> House {
+pub fn house(reached: Reached, fallback: Option<&str>) -> House {
     house_with(reached, fallback, 0)
 }
 
@@ -130,6 +145,7 @@ fn house_of(reached: Reached, config: AgentConfig) -> House {
         parts: Arc::default(),
         told: Arc::default(),
         resumed: Arc::default(),
+        consulting: Arc::default(),
         seats: AgentSeats::default(),
     };
     let handlers: Vec<Arc<dyn ApplicationHandler>> =
@@ -137,21 +153,21 @@ fn house_of(reached: Reached, config: AgentConfig) -> House {
     let mut harness = Harness::new(Instant::now(), handlers);
     let ann = harness.party(ANN);
     let call = harness.call(ann, "ada", Some(SESSION));
-    House { harness, agent, ann, call }
+    House { harness, agent, ann, call, streams: Vec::new() }
 }
 
 impl House {
-    fn parts(&mut self, parting: Parting) {
+    pub fn parts(&mut self, parting: Parting) {
         let parts = self.agent.parts.lock().unwrap().take().expect("a talk");
         parts.send(parting).expect("somebody listens");
         self.harness.run(Duration::from_secs(1));
     }
 
-    fn is_up(&self) -> bool {
+    pub fn is_up(&self) -> bool {
         self.harness.is_up(self.ann, self.call)
     }
 
-    fn streams(&self) -> bool {
+    pub fn streams(&self) -> bool {
         let endpoint = self.harness.callers_endpoint();
         self.harness.media().with_stream(endpoint, |_| ()).is_some()
     }
@@ -177,7 +193,7 @@ fn a_caller_is_answered_when_the_agent_is_there_and_hung_up_when_it_stops() {
 #[test]
 fn an_agent_sends_its_caller_to_an_application_or_to_somebody_else() {
     let mut one = house(Reached::There, None);
-    one.parts(Parting::Stopped { transfer: Some("milliwatt".to_owned()) });
+    one.parts(Parting::Stopped { transfer: to("milliwatt") });
     assert!(one.is_up() && !one.streams());
     assert!(one.harness.media().is_playing(one.harness.callers_endpoint()));
     one.harness.hang_up(one.ann, one.call);
@@ -185,7 +201,7 @@ fn an_agent_sends_its_caller_to_an_application_or_to_somebody_else() {
 
     let mut other = house(Reached::There, None);
     let bob = other.harness.party(BOB);
-    other.parts(Parting::Stopped { transfer: Some("user/bob".to_owned()) });
+    other.parts(Parting::Stopped { transfer: to("user/bob") });
     other.harness.answer_next(bob, SESSION);
     assert_eq!(other.harness.snapshot()[0].state, CallState::Bridged);
     other.harness.hang_up(other.ann, other.call);
@@ -197,7 +213,7 @@ fn a_target_that_an_agent_may_not_name_is_not_called_and_its_caller_falls_back()
     for target in [&format!("sip:bob@{BOB}"), "gateway/carrier/+900666", "elsewhere", ""] {
         let mut house = house(Reached::There, Some("milliwatt"));
         let bob = house.harness.party(BOB);
-        house.parts(Parting::Stopped { transfer: Some(target.to_owned()) });
+        house.parts(Parting::Stopped { transfer: to(target) });
         assert!(house.harness.incoming(bob).is_empty(), "{target}");
         assert!(house.is_up() && house.harness.media().is_playing(house.harness.callers_endpoint()));
         house.harness.hang_up(house.ann, house.call);
@@ -264,7 +280,7 @@ fn who_hangs_up_during_the_prompt_leaves_nothing() {
     house.harness.assert_nothing_left();
 }
 
-fn gone() -> Parting {
+pub fn gone() -> Parting {
     Parting::Failed { code: Some(1_011), why: "it has closed the WebSocket with 1011".to_owned() }
 }
 
@@ -283,7 +299,7 @@ fn a_caller_who_hangs_up_in_any_state_leaves_nothing() {
 #[test]
 fn a_caller_whose_sound_somebody_else_takes_stays_until_they_hang_up() {
     let mut house = house(Reached::There, Some("milliwatt"));
-    house.parts(Parting::Ended(b2b_call::controller::StreamEnd::Replaced));
+    house.parts(Parting::Ended(StreamEnd::Replaced));
     house.harness.run(Duration::from_secs(3_600));
     assert!(house.is_up());
     house.harness.hang_up(house.ann, house.call);

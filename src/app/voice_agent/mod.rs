@@ -2,15 +2,21 @@
 //! by others ([`Reach`]).
 //!
 //! - `attend`: a caller who is sent to an agent
+//! - `consult`: whom an agent consults about its caller
 //! - `protocol`: the protocols that agents speak
 //! - `seats`: how many calls an agent has at once, and who waits
+//! - `target`: the targets that agents name
 //! - `url`: the address of an agent
 
 mod attend;
 #[cfg(test)]
 mod attend_tests;
+mod consult;
+#[cfg(test)]
+mod consult_tests;
 mod protocol;
 mod seats;
+mod target;
 mod url;
 
 use std::collections::BTreeMap;
@@ -25,9 +31,14 @@ use b2b_call::service::CallService;
 use b2b_call::{CallId, LegId};
 
 pub use attend::VoiceAgent;
+pub use consult::{Ask, Audio, Consulting, News, Stage};
 pub use protocol::{AgentPlace, ControlMessages, Encoding, Protocol, Webhook};
 pub use seats::{AgentCalls, AgentSeats, Seat};
+pub use target::Target;
 pub use url::{AgentUrl, AgentWay};
+
+/// What a caller hears while the agent is connected again, or consults somebody.
+const MUSIC: &str = "default";
 
 /// The configuration of a voice agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,6 +146,8 @@ pub struct Talk {
     /// For how long the agent has had the caller, if its connection was made again.
     pub resumed: Option<Duration>,
     pub stream: AudioStream,
+    /// For others that the agent consults.
+    pub consulting: Consulting,
     /// For DTMF digits that the agent sends.
     pub service: CallService,
 }
@@ -143,7 +156,7 @@ pub struct Talk {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Parting {
     /// The agent ended it, and may have named a target for the caller.
-    Stopped { transfer: Option<String> },
+    Stopped { transfer: Option<Target> },
     /// The party's side of the stream ended.
     Ended(StreamEnd),
     /// The agent disconnected or failed; the code of the close frame, if there was one, and the reason as text.

@@ -124,7 +124,7 @@ async fn open(
         let Ok(Ok(socket)) = opened.await else { return };
         let party = Party { leg, service: api.service.clone() };
         let dialect = Box::new(Own::new(Encoding::L16));
-        let conversation = Conversation { dialect, start, stream, party };
+        let conversation = Conversation { dialect, start, stream, party, consulting: None };
         let outcome = api.voices.talk(&handle, Wire::Left(socket), conversation, STALL).await;
         if let Some(outcome) = outcome {
             tracing::debug!("leg {}: its sound as a WebSocket: {}", leg.0, outcome.word());

@@ -23,8 +23,8 @@ use super::wire::{AudioSocketStream, Io, Socket, Wire};
 use super::{Open, Place, VERSION, VoiceDesk};
 use crate::http_client::HttpClient;
 use b2b_app::voice_agent::{
-    AgentConfig, AgentPlace, AgentSeats, AgentUrl, AgentWay, Calling, Connecting, Line, Parting, Protocol,
-    Reach, Talk, Talking,
+    AgentConfig, AgentPlace, AgentSeats, AgentUrl, AgentWay, Calling, Connecting, Consulting, Line, Parting,
+    Protocol, Reach, Talk, Talking,
 };
 use b2b_base::util::secret::SecretText;
 use b2b_call::controller::AudioStream;
@@ -260,8 +260,9 @@ impl Line for Connected {
     fn talk(self: Box<Self>, talk: Talk) -> Talking {
         Box::pin(async move {
             let Connected { wire, dialect, agent, desk, handle } = *self;
-            let (start, stream, party) = parts(&agent, talk);
-            let conversation = Conversation { dialect, start, stream, party };
+            let (start, stream, (party, consulting)) = parts(&agent, talk);
+            let consulting = Some(consulting);
+            let conversation = Conversation { dialect, start, stream, party, consulting };
             parting(desk.talk(&handle, wire, conversation, agent.stall).await)
         })
     }
@@ -278,10 +279,10 @@ impl Line for SharedLine {
     fn talk(self: Box<Self>, talk: Talk) -> Talking {
         Box::pin(async move {
             let SharedLine { slot, agent, desk } = *self;
-            let (start, stream, party) = parts(&agent, talk);
+            let (start, stream, (party, consulting)) = parts(&agent, talk);
             let (ended, end) = oneshot::channel();
             let (calls, place) = (slot.calls(), Place::take(&desk));
-            let joining = Joining { start, stream, party, ended, slot, place };
+            let joining = Joining { start, stream, party, consulting, ended, slot, place };
             match calls.send(joining).await {
                 Ok(()) => parting(end.await.ok()),
                 // The connection has closed since the place was taken.
@@ -291,8 +292,8 @@ impl Line for SharedLine {
     }
 }
 
-/// The start message for the agent, the audio, and the party.
-fn parts(agent: &AgentConfig, talk: Talk) -> (Start, AudioStream, Party) {
+/// The start message for the agent, the audio, the party, and others.
+fn parts(agent: &AgentConfig, talk: Talk) -> (Start, AudioStream, (Party, Consulting)) {
     let start = Start {
         version: VERSION,
         call: talk.call.0,
@@ -306,7 +307,8 @@ fn parts(agent: &AgentConfig, talk: Talk) -> (Start, AudioStream, Party) {
         variables: talk.variables,
         resumed_ms: talk.resumed.map(|since| since.as_millis() as u64),
     };
-    (start, talk.stream, Party { leg: talk.leg, service: talk.service })
+    let party = Party { leg: talk.leg, service: talk.service };
+    (start, talk.stream, (party, talk.consulting))
 }
 
 fn parting(outcome: Option<Outcome>) -> Parting {

@@ -1,5 +1,15 @@
 //! One party's stream and what its client sends, on a connection of any kind.
+//!
+//! An agent that consults somebody has another stream meanwhile; its application decides when
+//! ([`b2b_app::voice_agent`], `consult`):
+//!
+//! | with | its audio comes from and goes to | the end of the stream | its `stop` |
+//! |---|---|---|---|
+//! | `Caller` | the caller | ends the talk | ends the talk |
+//! | `Nobody` | nobody: what it had said is played | nothing | ends the next stream, too |
+//! | `Consulted` | whom it consults | ends the talk if it is by the agent's `stop`; otherwise news follow | joins both |
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -10,9 +20,10 @@ use super::message::{Start, Told};
 use super::session::{AgentRequest, Allowance, Budget, Fault, Mistake, PIECE, Session};
 use super::talk::{Outcome, Party};
 use super::{Mistakes, Place};
+use b2b_app::voice_agent::{Ask, Audio, Consulting, News, Stage};
 use b2b_base::util::lines::visible;
-use b2b_call::CallId;
 use b2b_call::controller::{AudioStream, StreamEnd, StreamEvent};
+use b2b_call::{CallId, LegId};
 
 /// Maximum seconds of a client's queued audio; beyond that the oldest is dropped.
 const QUEUE_S: usize = 60;
@@ -20,6 +31,8 @@ const QUEUE_S: usize = 60;
 const PAUSE: Duration = Duration::from_secs(1);
 /// Budget of events for the account of the call.
 const EVENTS: Budget = Budget::of(5.0, 100.0);
+/// Budget of parties that an agent consults.
+const CONSULTS: Budget = Budget::of(0.2, 5.0);
 /// Maximum queued messages with digits to send: as many as may come at once.
 const PRESSES: usize = 300;
 
@@ -28,6 +41,12 @@ pub struct Exchange {
     pub stream: AudioStream,
     session: Session,
     party: Party,
+    with: With,
+    /// `None`: the client has connected to us.
+    consulting: Option<Consulting>,
+    consults: Budget,
+    /// What the client is told next.
+    told: VecDeque<Result<Told, StreamEnd>>,
     presses: Option<mpsc::Sender<(String, u32)>>,
     secrecy: Option<Secrecy>,
     /// The call and the application, for events; `None`: the client has connected to us.
@@ -41,13 +60,21 @@ pub struct Exchange {
     place: Place,
 }
 
+/// Whom a client talks to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum With {
+    Caller,
+    Nobody,
+    Consulted(LegId),
+}
+
 impl Exchange {
     /// The exchange of a client that gets this first message.
     pub fn new(
         start: &Start,
         allowance: Allowance,
         stream: AudioStream,
-        party: Party,
+        (party, consulting): (Party, Option<Consulting>),
         place: Place,
     ) -> Exchange {
         let who = match &start.agent {
@@ -58,6 +85,10 @@ impl Exchange {
             stream,
             session: Session::new(allowance),
             party,
+            with: With::Caller,
+            consulting,
+            consults: CONSULTS,
+            told: VecDeque::new(),
             presses: None,
             secrecy: None,
             account: start.agent.as_ref().map(|agent| (CallId(start.call), format!("voice_agent/{agent}"))),
@@ -66,6 +97,67 @@ impl Exchange {
             dropped: 0,
             mistakes: Mistakes::of(&place.desk, who),
             place,
+        }
+    }
+
+    /// Waits until there is something to read, or news.
+    pub async fn changed(&mut self) {
+        let Some(consulting) = &mut self.consulting else { return self.stream.changed().await };
+        let news = tokio::select! {
+            () = self.stream.changed() => return,
+            // None once the application is over: the stream's end tells so.
+            Some(news) = consulting.news.recv() => news,
+        };
+        self.hears_of(news);
+    }
+
+    /// On a polled stream: whether there may be something to read since the last call.
+    pub fn has_news(&mut self) -> bool {
+        let is_told = self.take_news();
+        if is_told {
+            // The stream may be another one.
+            self.stream.poll_by_the_clock();
+        }
+        self.stream.has_news() || is_told
+    }
+
+    fn take_news(&mut self) -> bool {
+        let mut is_told = false;
+        while let Some(news) = self.consulting.as_mut().and_then(|it| it.news.try_recv().ok()) {
+            self.hears_of(news);
+            is_told = true;
+        }
+        is_told
+    }
+
+    fn hears_of(&mut self, news: News) {
+        let (stage, error) = match news {
+            News::Stage { stage, error, audio } => {
+                match audio {
+                    Audio::Same => {}
+                    Audio::Nobody => {
+                        self.with = With::Nobody;
+                        self.stream.finish();
+                    }
+                    Audio::Caller(stream) => self.talks_to(With::Caller, *stream),
+                    Audio::Consulted(leg, stream) => self.talks_to(With::Consulted(leg), *stream),
+                }
+                (stage, error)
+            }
+            News::Ended(why) => return self.told.push_back(Err(why)),
+        };
+        self.told.push_back(Ok(Told::Consult { state: stage.as_str(), error }));
+    }
+
+    fn talks_to(&mut self, with: With, stream: AudioStream) {
+        self.stream.clear();
+        let rate_hz = self.stream.spec().rate_hz;
+        while let Some(event) = self.stream.poll_event() {
+            self.told.extend(Told::of(event, rate_hz).ok().map(Ok));
+        }
+        (self.with, self.stream, self.presses) = (with, stream, None);
+        if self.session.is_stopping() {
+            self.stream.finish();
         }
     }
 
@@ -117,24 +209,38 @@ impl Exchange {
     fn does(&mut self, at: Instant, request: AgentRequest) {
         match request {
             AgentRequest::Nothing => {}
+            AgentRequest::Mark(name) if self.with == With::Nobody => {
+                self.told.push_back(Ok(Told::Mark { name, played: false }));
+            }
             AgentRequest::Mark(name) => self.stream.mark(name),
             AgentRequest::Clear => {
                 self.stream.clear();
                 self.publish(at, "cleared", json!({}));
             }
             AgentRequest::Finish => self.stream.finish(),
+            AgentRequest::Consult(target) => match &self.consulting {
+                Some(consulting) if self.consults.take(at, 1) => consulting.ask(Ask::Consult(target)),
+                Some(_) => {
+                    let (state, error) = (Stage::Refused.as_str(), "one in 5 s, and 5 at once at most");
+                    self.told.push_back(Ok(Told::Consult { state, error: Some(error.to_owned()) }));
+                }
+                None => self.session.mistakes.push(not_called("consult")),
+            },
+            AgentRequest::Return => match &self.consulting {
+                Some(consulting) => consulting.ask(Ask::Return),
+                None => self.session.mistakes.push(not_called("return")),
+            },
             AgentRequest::Secret { on } => match &self.account {
                 Some((call, _)) => {
                     let secrecy = self.secrecy.get_or_insert_with(|| Secrecy::of(*call, self.party.clone()));
                     secrecy.wanted.send_replace(on);
                 }
-                None => {
-                    let why = "secret is for voice agents that b2b calls".to_owned();
-                    self.session.mistakes.push(Mistake::Junk(why));
-                }
+                None => self.session.mistakes.push(not_called("secret")),
             },
             AgentRequest::Press { digits, ms } => {
-                let presses = self.presses.get_or_insert_with(|| presser(self.party.clone()));
+                let leg = if let With::Consulted(leg) = self.with { leg } else { self.party.leg };
+                let party = Party { leg, ..self.party.clone() };
+                let presses = self.presses.get_or_insert_with(|| presser(party));
                 if presses.try_send((digits, ms)).is_err() {
                     self.session.mistakes.push(Mistake::Digits);
                 }
@@ -155,12 +261,30 @@ impl Exchange {
         if let Some(on) = self.secrecy.as_mut().and_then(|secrecy| secrecy.kept.try_recv().ok()) {
             return Some(Ok(Told::Secret { on }));
         }
+        self.take_news();
+        if let Some(told) = self.told.pop_front() {
+            return Some(told);
+        }
         let event = self.stream.poll_event()?;
+        if let StreamEvent::Ended(why) = event
+            && !self.is_over(why)
+        {
+            return None;
+        }
         if let (StreamEvent::Mark { name, played }, Some(at)) = (&event, self.spoke) {
             let what = if *played { "played" } else { "not_played" };
             self.publish(at, what, json!({ "mark": visible(name) }));
         }
         Some(Told::of(event, self.stream.spec().rate_hz))
+    }
+
+    /// Whether this end of the stream is that of the talk.
+    fn is_over(&self, why: StreamEnd) -> bool {
+        match self.with {
+            With::Caller => true,
+            With::Nobody => false,
+            With::Consulted(_) => why == StreamEnd::Finished,
+        }
     }
 
     /// Publishes what an agent does.
@@ -192,11 +316,11 @@ impl Exchange {
     }
 
     /// The outcome for a client that has closed its connection: an agent that has understood us, and closes it with a
-    /// code that means no fault (RFC 6455 §7.4.1), says goodbye to its caller.
+    /// code that means no fault (RFC 6455 §7.4.1), says goodbye to its caller, unless it has left them for another one.
     pub fn closed(&self, outcome: Outcome) -> Outcome {
         match outcome {
             Outcome::Left { code: Some(1000 | 1001 | 1005), .. }
-                if self.account.is_some() && self.session.understood =>
+                if self.account.is_some() && self.session.understood && self.with == With::Caller =>
             {
                 Outcome::Stopped { transfer: None }
             }
@@ -218,6 +342,10 @@ impl Exchange {
         }
         (outcome, self.place)
     }
+}
+
+fn not_called(what: &str) -> Mistake {
+    Mistake::Junk(format!("{what} is for voice agents that b2b calls"))
 }
 
 /// Keeps what the party enters from others, for as long as its agent wants that and has the party.

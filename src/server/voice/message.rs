@@ -28,7 +28,21 @@ pub enum Said {
     Stop {
         #[serde(default)]
         transfer: Option<String>,
+        /// Header fields of the INVITE to the target, whose names begin with `X-`.
+        #[serde(default)]
+        #[schema(value_type = BTreeMap<String, String>)]
+        headers: BTreeMap<String, Value>,
     },
+    /// Calls somebody about the caller, who hears music meanwhile. A `stop` connects both once they have answered.
+    Consult {
+        to: String,
+        /// As those of `stop`.
+        #[serde(default)]
+        #[schema(value_type = BTreeMap<String, String>)]
+        headers: BTreeMap<String, Value>,
+    },
+    /// Hangs up who is consulted: the voice agent is back with its caller.
+    Return {},
     /// Sends digits to the party.
     Dtmf {
         digits: String,
@@ -78,6 +92,14 @@ pub enum Told {
     /// Duration of the client's audio that is not played because more than a minute was queued: the oldest.
     Dropped {
         ms: u64,
+    },
+    /// How far a `consult` has got: `calling`, `answered`, `refused`, `failed`, `ended`, `returned`. From `answered` on
+    /// audio is that of who is consulted, after the last three that of the caller again.
+    Consult {
+        state: &'static str,
+        /// Why, after `refused` and `failed`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
     },
     /// The answer to `secret`, once it is so.
     Secret {
@@ -179,14 +201,17 @@ impl Told {
 mod tests {
     use super::*;
 
+    fn stop(transfer: Option<&str>) -> Said {
+        Said::Stop { transfer: transfer.map(str::to_owned), headers: BTreeMap::new() }
+    }
+
     #[test]
     fn what_a_client_says_is_read_and_what_it_does_not_mean_is_not() {
         let read = |text: &str| Some(Said::read(&serde_json::from_str(text).ok()?).ok()?.0);
         assert_eq!(read(r#"{"type":"mark","name":"a"}"#), Some(Said::Mark { name: "a".into() }));
         assert_eq!(read(r#"{"type":"clear"}"#), Some(Said::Clear {}));
-        assert_eq!(read(r#"{"type":"stop"}"#), Some(Said::Stop { transfer: None }));
-        let transfer = Some("1001".into());
-        assert_eq!(read(r#"{"type":"stop","transfer":"1001"}"#), Some(Said::Stop { transfer }));
+        assert_eq!(read(r#"{"type":"stop"}"#), Some(stop(None)));
+        assert_eq!(read(r#"{"type":"stop","transfer":"1001"}"#), Some(stop(Some("1001"))));
         let dtmf = Said::Dtmf { digits: "1#".into(), ms: None };
         assert_eq!(read(r#"{"type":"dtmf","digits":"1#"}"#), Some(dtmf));
         for text in [
@@ -207,8 +232,8 @@ mod tests {
         for (text, said, field) in [
             (r#"{"type":"clear","when":"now"}"#, Said::Clear {}, Some("when")),
             (r#"{"type":"mark","name":"a","id":7}"#, Said::Mark { name: "a".into() }, Some("id")),
-            (r#"{"type":"stop","tranfer":"1"}"#, Said::Stop { transfer: None }, Some("tranfer")),
-            (r#"{"type":"stop","transfer":null}"#, Said::Stop { transfer: None }, None),
+            (r#"{"type":"stop","tranfer":"1"}"#, stop(None), Some("tranfer")),
+            (r#"{"type":"stop","transfer":null}"#, stop(None), None),
         ] {
             let object = serde_json::from_str(text).unwrap();
             assert_eq!(Said::read(&object).unwrap(), (said, field), "{text}");

@@ -4,7 +4,7 @@
 //!
 //! - `message`: the JSON messages; `session`: what a client may send when, without I/O
 //! - `dialect`: the protocols; `wire`: what carries their messages; `webhook`: the address of an agent from a web server
-//! - `exchange`: one party's stream, and what is done with a client's messages
+//! - `exchange`: one party's stream, and what is done with a client's messages; `headers`: fields for an INVITE
 //! - `talk`: one client and one stream; `many`: an agent with several calls on one connection
 //! - `client`: agents that we connect to; `pulse`: detection of a lost peer
 //!
@@ -14,6 +14,7 @@
 pub mod client;
 pub mod dialect;
 mod exchange;
+mod headers;
 mod many;
 pub mod message;
 mod pulse;
@@ -119,8 +120,9 @@ impl VoiceDesk {
         conversation: Conversation,
         stall: Duration,
     ) -> Option<Outcome> {
-        let Conversation { dialect, start, stream, party } = conversation;
-        let exchange = Exchange::new(&start, dialect.allowance(), stream, party, Place::take(self));
+        let Conversation { dialect, start, stream, party, consulting } = conversation;
+        let who = (party, consulting);
+        let exchange = Exchange::new(&start, dialect.allowance(), stream, who, Place::take(self));
         let (ended, end) = oneshot::channel();
         handle.spawn(talk::talk(wire, dialect, start, exchange, stall, ended));
         end.await.ok()

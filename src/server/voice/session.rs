@@ -1,17 +1,21 @@
 //! What a client of a voice agent's WebSocket may send when, and how much of it. No I/O, and time
 //! is an argument.
 //!
-//! | state | sound | `mark`, `dtmf`, `secret` | `clear` | `stop` |
+//! | state | sound | `mark`, `dtmf`, `secret`, `consult`, `return` | `clear` | `stop` |
 //! |---|---|---|---|---|
 //! | `Open` | played | done | done | `Stopping` |
 //! | `Stopping` | ignored | ignored | done: queued audio is not played | ignored |
 //!
 //! A [`Mistake`] costs at most its message; a [`Fault`] ends the session.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
+use super::headers;
 use super::message::Said;
-use b2b_app::voice_agent::Encoding;
+use b2b_app::voice_agent::{Encoding, Target};
 
 /// Maximum octets of a text message of our own protocol.
 pub const TEXT: usize = 4 * 1_024;
@@ -129,6 +133,10 @@ pub enum AgentRequest {
     Secret {
         on: bool,
     },
+    /// Somebody is to be called about its caller.
+    Consult(Target),
+    /// Nobody is to be consulted any more.
+    Return,
     /// Its last audio has been received.
     Finish,
 }
@@ -170,7 +178,7 @@ pub struct Session {
     state: State,
     all: Budget,
     allowance: Allowance,
-    transfer: Option<String>,
+    transfer: Option<Target>,
     /// The first octet of a sample, and when it came.
     left_over: Option<(u8, Instant)>,
     /// Mistakes that are not reported yet.
@@ -194,8 +202,13 @@ impl Session {
         }
     }
 
+    /// Whether it has said `stop`.
+    pub fn is_stopping(&self) -> bool {
+        self.state == State::Stopping
+    }
+
     /// The target for its caller when it is over.
-    pub fn transfer(&mut self) -> Option<String> {
+    pub fn transfer(&mut self) -> Option<Target> {
         self.transfer.take()
     }
 
@@ -299,17 +312,31 @@ impl Session {
                 AgentRequest::Press { digits, ms }
             }
             (State::Open, Said::Secret { on }) => AgentRequest::Secret { on },
-            (State::Open, Said::Stop { transfer }) => {
-                let good = |target: &String| {
-                    !target.is_empty() && target.len() <= NAME && !target.contains(char::is_control)
-                };
-                if transfer.as_ref().is_some_and(|target| !good(target)) {
-                    return self.ignores(junk("transfer is a target of 1 to 256 bytes"));
+            (State::Open, Said::Consult { to, headers }) => match self.target(to, headers) {
+                Ok(target) => AgentRequest::Consult(target),
+                Err(mistake) => self.ignores(mistake),
+            },
+            (State::Open, Said::Return {}) => AgentRequest::Return,
+            (State::Open, Said::Stop { transfer, headers }) => {
+                if transfer.is_none() && !headers.is_empty() {
+                    self.mistakes.push(Mistake::Field("headers are for a transfer".to_owned()));
                 }
+                let transfer = match transfer.map(|to| self.target(to, headers)).transpose() {
+                    Ok(transfer) => transfer,
+                    Err(mistake) => return self.ignores(mistake),
+                };
                 (self.state, self.transfer) = (State::Stopping, transfer);
                 AgentRequest::Finish
             }
         }
+    }
+
+    /// A target, with the header fields that may be sent to it.
+    fn target(&mut self, to: String, headers: BTreeMap<String, Value>) -> Result<Target, Mistake> {
+        if to.is_empty() || to.len() > NAME || to.contains(char::is_control) {
+            return Err(Mistake::Junk("a target has 1 to 256 bytes in one line".to_owned()));
+        }
+        Ok(Target { to, headers: headers::read(headers, &mut self.mistakes) })
     }
 }
 
@@ -395,7 +422,8 @@ mod tests {
         assert_eq!(say(&mut session, r#"{"type":"mark","name":"b"}"#), Ok(AgentRequest::Nothing));
         assert_eq!(say(&mut session, r#"{"type":"stop"}"#), Ok(AgentRequest::Nothing));
         assert_eq!(say(&mut session, r#"{"type":"clear"}"#), Ok(AgentRequest::Clear));
-        assert_eq!(session.transfer().as_deref(), Some("user/1001"), "the first one holds");
+        let target = session.transfer().map(|it| it.to);
+        assert_eq!(target.as_deref(), Some("user/1001"), "the first one holds");
         assert!(session.mistakes.is_empty() && session.understood);
     }
 

@@ -21,6 +21,7 @@ use super::pulse::Pulse;
 use super::session::{Fault, MESSAGE, Mistake};
 use super::wire::{Carried, Wire};
 use crate::outbox::Outbox;
+use b2b_app::voice_agent::{Consulting, Target};
 use b2b_base::util::lines::visible;
 use b2b_call::LegId;
 use b2b_call::controller::{AudioStream, StreamEnd};
@@ -48,7 +49,7 @@ pub fn config() -> WebSocketConfig {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// The client has sent `stop`, and its audio has been played to the end.
-    Stopped { transfer: Option<String> },
+    Stopped { transfer: Option<Target> },
     /// The stream has ended.
     Ended(StreamEnd),
     /// The client has closed the WebSocket, with this code, or its connection is lost.
@@ -108,6 +109,8 @@ pub struct Conversation {
     pub start: Start,
     pub stream: AudioStream,
     pub party: Party,
+    /// For others that the client consults; `None`: it has connected to us.
+    pub consulting: Option<Consulting>,
 }
 
 /// Runs a talk until one side ends it, which `ended` is told before the WebSocket is closed. `stall` is the
@@ -161,7 +164,7 @@ impl Talk {
                 said = std::future::poll_fn(|context| turn(&mut self.wire, &mut self.waits, context)) => {
                     self.hear(said)
                 }
-                () = self.exchange.stream.changed() => Ok(self.pass_on()),
+                () = self.exchange.changed() => Ok(self.pass_on()),
                 _ = looks.tick() => self.look(),
             };
             match step {

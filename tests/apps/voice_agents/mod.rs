@@ -4,6 +4,7 @@
 //! - `trouble`: hostile, slow or vanished clients; `hostile`: clients that break the protocol itself
 //! - `outward`: agents that the server calls; `agents_gone`: faulty ones
 //! - `dialects`: agents that speak the protocols of others
+//! - `warm`: agents that consult somebody about their caller
 //! - `many`: several calls on one connection; `examples`: those of the manual
 
 mod agents_gone;
@@ -13,6 +14,7 @@ mod hostile;
 mod many;
 mod outward;
 mod trouble;
+mod warm;
 
 use std::time::Duration;
 

@@ -14,7 +14,8 @@ use b2b_app::queue::sounds::QueueSounds;
 use b2b_app::queue::{AgentSettings, Codes, DeskSettings, QueueDesk, QueueHandler, QueueSettings, WaysOut};
 use b2b_app::test_numbers::{EchoNumber, Milliwatt};
 use b2b_app::voice_agent::{
-    AgentConfig, AgentSeats, Calling, Connecting, Line, Parting, Reach, Talk, Talking, VoiceAgent,
+    AgentConfig, AgentSeats, Ask, Calling, Connecting, Line, Parting, Reach, Talk, Talking, Target,
+    VoiceAgent,
 };
 use b2b_app::voicemail::{
     self, Age, FileWork, MailboxConfig, Mailboxes, Message, MessageFiles, VoicemailConfig,
@@ -208,9 +209,9 @@ impl MessageFiles for Disk {
     }
 }
 
-/// A voice agent that ends the talk after a while.
-#[derive(Clone, Default)]
-struct Ada(AgentSeats);
+/// A voice agent that ends the talk after a while, in which it may consult a phone.
+#[derive(Clone)]
+struct Ada(AgentSeats, Desk);
 
 impl Reach for Ada {
     fn connect(&self, _: &Arc<AgentConfig>, _: Calling) -> Connecting {
@@ -226,10 +227,21 @@ impl Reach for Ada {
 impl Line for Ada {
     fn talk(self: Box<Self>, talk: Talk) -> Talking {
         Box::pin(async move {
-            let _ = talk.service.sleep(Duration::from_millis(500 + talk.leg.0 % 7 * 800)).await;
-            match talk.leg.0 % 3 {
+            let (leg, Ada(_, desk)) = (talk.leg.0, *self);
+            let consults = number(&talk.called).filter(|_| leg % 2 == 0);
+            if let Some(to) = consults.map(|(n, _)| uri(&desk.plans, n, 2)) {
+                talk.consulting.ask(Ask::Consult(Target { to, headers: Vec::new() }));
+            }
+            let _ = talk.service.sleep(Duration::from_millis(500 + leg % 7 * 800)).await;
+            if leg % 5 == 0 {
+                talk.consulting.ask(Ask::Return);
+                let _ = talk.service.sleep(Duration::from_millis(leg % 11 * 10)).await;
+            }
+            match leg % 3 {
                 0 => Parting::Stopped { transfer: None },
-                1 => Parting::Stopped { transfer: Some("queue/sales".to_owned()) },
+                1 => Parting::Stopped {
+                    transfer: Some(Target { to: "queue/sales".to_owned(), headers: Vec::new() }),
+                },
                 _ => Parting::Failed { code: None, why: "it has gone".to_owned() },
             }
         })
@@ -349,7 +361,7 @@ pub fn handlers(desk: &Desk, now: Instant) -> (Vec<Arc<dyn ApplicationHandler>>,
         room("blue", None, &rooms),
         room("pin", Some("1"), &rooms),
         Arc::new(Parking::new(lot, &Lots::new())),
-        Arc::new(VoiceAgent::new(agent, Arc::new(Ada::default()))),
+        Arc::new(VoiceAgent::new(agent, Arc::new(Ada(AgentSeats::default(), desk.clone())))),
         Arc::new(EchoNumber),
         Arc::new(Milliwatt),
     ];

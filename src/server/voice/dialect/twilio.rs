@@ -139,6 +139,7 @@ impl Dialect for Twilio {
             | Told::Lost { .. }
             | Told::Dropped { .. }
             | Told::Secret { .. }
+            | Told::Consult { .. }
             | Told::Error { .. } => None,
         }
     }

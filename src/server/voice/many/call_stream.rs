@@ -64,9 +64,10 @@ impl CallStream {
 
     /// Begins a call, and tells the agent.
     pub fn begin(number: u32, joining: Joining, shared: &mut Shared) -> CallStream {
-        let Joining { start, mut stream, party, ended, slot, place } = joining;
+        let Joining { start, mut stream, party, consulting, ended, slot, place } = joining;
         stream.poll_by_the_clock();
-        let exchange = Exchange::new(&start, Allowance::own(Encoding::L16), stream, party, place);
+        let who = (party, Some(consulting));
+        let exchange = Exchange::new(&start, Allowance::own(Encoding::L16), stream, who, place);
         shared.tell(number, &Told::Start(Box::new(start)));
         CallStream { number, exchange, look: true, ended, slot }
     }
@@ -74,7 +75,7 @@ impl CallStream {
     /// Passes the party's audio and events to the agent; with `anyway`, even without news. Returns the
     /// outcome if the stream has ended.
     pub fn pass_on(&mut self, shared: &mut Shared, anyway: bool) -> Option<Outcome> {
-        let news = self.exchange.stream.has_news();
+        let news = self.exchange.has_news();
         if !(news || anyway || self.look) {
             return None;
         }

@@ -18,6 +18,7 @@ use crate::voice::session::{ALL, Budget, Fault, MESSAGE, Mistake, TEXT, TEXTS};
 use crate::voice::talk::{self, LOOK, Outcome, Party};
 use crate::voice::wire::Socket;
 use crate::voice::{Mistakes, Open, Place};
+use b2b_app::voice_agent::Consulting;
 use b2b_call::controller::AudioStream;
 
 /// Interval at which its streams are polled; see the module above.
@@ -45,6 +46,7 @@ pub struct Joining {
     pub start: Start,
     pub stream: AudioStream,
     pub party: Party,
+    pub consulting: Consulting,
     /// Receives the outcome.
     pub ended: oneshot::Sender<Outcome>,
     pub slot: Slot,
