@@ -79,7 +79,7 @@ impl ApplicationHandler for VoiceAgent {
         let (at, since, seat) = (At::Waiting, None, None);
         let AgentConfig { rate_hz, frame_ms, .. } = *agent.config;
         let spec = StreamSpec { frame_ms, ..StreamSpec::new(rate_hz) };
-        let consultation = Consultation::new(&agent.name, (call.call, call.leg), call.caller(), spec);
+        let consultation = Consultation::new(&agent.name, (call.call, call.leg), call.who.clone(), spec);
         Some(Box::new(Attends {
             agent,
             call,

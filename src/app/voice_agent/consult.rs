@@ -5,11 +5,13 @@
 //! | `Idle` | nobody is consulted | the caller | asked to consult: `Asking` |
 //! | `Asking` | the policy decides on the target | the caller | allowed: `Calling`; refused, or told to return: `Idle` |
 //! | `Calling` | the party is called | nobody | answered: `Talking`; failed, or told to return: `Returning` |
-//! | `Talking` | the agent talks to the party | the party | it hangs up, or the agent returns: `Returning` |
+//! | `Talking` | the agent talks to the party | the party | it hangs up, is another's, or the agent returns: `Returning` |
 //! | `Returning` | the caller's audio stream is opened | nobody | `Idle` |
 //!
 //! The end of the agent's talk or of the caller leads to `Idle` from every state. The party is hung up when its state is
 //! left, unless it is handed out to be joined with the caller.
+
+use std::sync::Arc;
 
 use serde_json::json;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -18,8 +20,12 @@ use super::{MUSIC, Target};
 use b2b_call::application::{AppAnswer, AppHandle, WantId, Wants};
 use b2b_call::controller::{AudioStream, StreamEnd, StreamSpec};
 use b2b_call::handler::HandlerAction;
-use b2b_call::service::{CallService, DialRequest};
+use b2b_call::identity::CallerIdentity;
+use b2b_call::service::{Behalf, CallService, DialRequest};
 use b2b_call::{CallId, LegId};
+
+/// Maximum number of consultations of one caller: an agent that has been talked into them calls no more people.
+const MOST: u32 = 10;
 
 /// What an agent asks for during its talk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +34,8 @@ pub enum Ask {
     Consult(Target),
     /// To be back with its caller; who is consulted is hung up.
     Return,
+    /// To be back with its caller; who is consulted belongs to somebody else now, and stays.
+    Lost,
 }
 
 /// How an agent asks during its talk, and what it is told.
@@ -113,18 +121,25 @@ impl Consulted {
     }
 }
 
-/// A call to a party, answered or not; dropping it hangs it up.
+/// A call to a party; dropping it hangs it up: as long as it rings the call, later the party's leg, since others may have
+/// joined the call.
 struct Begun {
     call: CallId,
+    leg: Option<LegId>,
     service: Option<CallService>,
 }
 
 impl Drop for Begun {
     fn drop(&mut self) {
         if let Some(service) = self.service.take() {
-            let (call, calls) = (self.call, service.clone());
+            let (call, leg, calls) = (self.call, self.leg, service.clone());
             // A service that stops hangs up all.
-            let _ = service.spawn(async move { drop(calls.hangup_call(call).await) });
+            let _ = service.spawn(async move {
+                drop(match leg {
+                    Some(leg) => calls.hangup(leg).await,
+                    None => calls.hangup_call(call).await,
+                });
+            });
         }
     }
 }
@@ -135,8 +150,10 @@ pub(super) struct Consultation {
     agent: String,
     call: CallId,
     leg: LegId,
-    /// The caller's number, which the party is shown.
-    number: String,
+    /// The caller, whom the party is shown.
+    who: Arc<CallerIdentity>,
+    /// How many have been asked for.
+    count: u32,
     spec: StreamSpec,
     news: Option<UnboundedSender<News>>,
     at: At,
@@ -169,9 +186,14 @@ enum At {
 type Dialled = Result<(Consulted, AudioStream), String>;
 
 impl Consultation {
-    /// None yet, of a caller with this number.
-    pub fn new(agent: &str, (call, leg): (CallId, LegId), number: String, spec: StreamSpec) -> Self {
-        Consultation { agent: agent.to_owned(), call, leg, number, spec, news: None, at: At::Idle }
+    /// None yet, of this caller.
+    pub fn new(
+        agent: &str,
+        (call, leg): (CallId, LegId),
+        who: Arc<CallerIdentity>,
+        spec: StreamSpec,
+    ) -> Self {
+        Consultation { agent: agent.to_owned(), call, leg, who, count: 0, spec, news: None, at: At::Idle }
     }
 
     /// A talk begins: its end of the line.
@@ -186,7 +208,13 @@ impl Consultation {
         self.at = match (std::mem::take(&mut self.at), ask) {
             // The talk is over.
             (at, _) if self.news.is_none() => at,
+            (At::Idle, Ask::Consult(_)) if self.count >= MOST => {
+                let error = format!("{MOST} consultations of one caller are the maximum");
+                self.tell(Stage::Refused, Some(error), Audio::Same);
+                At::Idle
+            }
             (At::Idle, Ask::Consult(target)) => {
+                self.count += 1;
                 self.publish("consults", json!({ "to": target.to }), wants);
                 At::Asking { waits: wants.where_named(self.leg, &target.to, &self.agent), target }
             }
@@ -195,6 +223,11 @@ impl Consultation {
                 self.tell(Stage::Refused, error, Audio::Same);
                 at
             }
+            (At::Talking { party, .. }, Ask::Lost) => {
+                party.keep();
+                self.returns(Stage::Ended, None, wants)
+            }
+            (at, Ask::Lost) => at,
             (At::Idle | At::Asking { .. }, Ask::Return) => {
                 self.tell(Stage::Returned, None, Audio::Same);
                 At::Idle
@@ -245,16 +278,21 @@ impl Consultation {
 
     /// The caller hears music while the party is called.
     fn calls(&mut self, to: String, mut request: DialRequest, wants: &mut Wants) -> At {
-        let caller = (!self.number.is_empty()).then(|| (String::new(), self.number.clone()));
-        request.options.caller = request.options.caller.take().or(caller);
+        let told = self.who.told().to_owned();
+        let name = self.who.name.as_ref().filter(|_| !self.who.private);
+        let name = name.map(|name| format!("\"{}\" ", name.replace(['"', '\\'], ""))).unwrap_or_default();
+        let caller = (!told.is_empty()).then_some((name, told));
+        request.options.caller = request.options.caller.take().filter(|_| !self.who.private).or(caller);
+        request.options.behalf = Some(Box::new(Behalf { leg: self.leg, who: (*self.who).clone() }));
         let spec = self.spec;
         wants.start_moh(self.leg, MUSIC);
         self.tell(Stage::Calling, None, Audio::Nobody);
         let dialled = wants.run(move |service| {
             Box::pin(async move {
                 let (call, reached) = service.originate(request).await.map_err(|error| error.to_string())?;
-                let call = Begun { call, service: Some(service.clone()) };
+                let mut call = Begun { call, leg: None, service: Some(service.clone()) };
                 let leg = reached.await.map_err(|error| error.to_string())?;
+                call.leg = Some(leg);
                 let party = Consulted { leg, to, call };
                 let stream = service.stream(leg, spec).await.map_err(|error| error.to_string())?;
                 Dialled::Ok((party, stream))

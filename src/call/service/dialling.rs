@@ -7,6 +7,23 @@ use crate::lookup::{LookupError, LookupResult};
 use crate::switch::command::Command;
 use crate::{BridgeId, CallId, LegId};
 
+/// A call that may have begun; dropping it before it is known hangs it up.
+struct Starting {
+    service: CallService,
+    call: oneshot::Receiver<CallId>,
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        self.call.close();
+        if let Ok(call) = self.call.try_recv() {
+            let service = self.service.clone();
+            // A service that stops hangs up all.
+            let _ = self.service.spawn(async move { drop(service.hangup_call(call).await) });
+        }
+    }
+}
+
 impl CallService {
     /// Dials until a contact answers: a leg with media of our own, in a call of its own. Contacts of equal
     /// priority ring in parallel, one priority after the other; the first to answer wins, and the others are
@@ -33,12 +50,13 @@ impl CallService {
         request: DialRequest,
     ) -> Result<(CallId, impl Future<Output = Result<LegId, DialError>> + Send + use<>), DialError> {
         let (started, call) = oneshot::channel();
+        let mut starting = Starting { service: self.clone(), call };
         let (reply, answer) = oneshot::channel();
         let request = Box::new(request);
         let sent =
             self.commands.send(Command::Dial { request, started: Some(started.into()), reply: reply.into() });
         sent.map_err(|_| DialError::Stopping)?;
-        let Ok(call) = call.await else {
+        let Ok(call) = (&mut starting.call).await else {
             // No call begins; the answer says why.
             return Err(answer.await.ok().and_then(Result::err).unwrap_or(DialError::Stopping));
         };

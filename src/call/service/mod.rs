@@ -36,6 +36,7 @@ use super::controller::PairPolicy;
 pub use super::failure::Failover;
 use super::handler::{HandlerAction, IncomingCall};
 use super::headers::HeaderRule;
+use super::identity::CallerIdentity;
 use super::lookup::{LookupError, LookupResult, ResolvedContact};
 use super::switch::command::{Command, Reply};
 pub use super::switch::dial::DialFailure;
@@ -158,6 +159,18 @@ pub struct DialOptions {
     /// second it counts among.
     #[serde(default)]
     pub token: Option<String>,
+    /// The party of another call, on whose behalf this one is made; `None`: the caller of this call, if it has one.
+    #[serde(default)]
+    pub behalf: Option<Box<Behalf>>,
+}
+
+/// A party on whose behalf a call is made: the call shows and withholds what theirs would, and counts among their calls.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Behalf {
+    /// Their leg.
+    pub leg: LegId,
+    /// Their identity.
+    pub who: CallerIdentity,
 }
 
 /// The route of a call: its name, and a description of its target and reason.
@@ -189,6 +202,7 @@ impl Default for DialOptions {
             auto_hangup: true,
             route: None,
             token: None,
+            behalf: None,
         }
     }
 }

@@ -51,7 +51,8 @@ impl Switch {
         let caller = asks.and_then(|leg| self.calls.leg(leg)?.life.invite());
         // An application that dials by itself has no asking leg.
         let shown = dialling.options.caller.clone().filter(|_| asks.is_none());
-        let who = asks.and_then(|leg| self.calls.leg(leg)?.identity.who.as_deref());
+        let behalf = dialling.options.behalf.as_ref().map(|it| &it.who);
+        let who = asks.and_then(|leg| self.calls.leg(leg)?.identity.who.as_deref()).or(behalf);
         let answered = || asks.filter(|_| caller.is_none()).and_then(|leg| self.shown(leg));
         let told = dialling.options.caller.clone().or_else(answered);
         let (mut invite, rules) =
@@ -143,9 +144,13 @@ impl Switch {
             Some([&name[..], b"<", uri.as_bytes(), b">"].concat().into())
         });
         let from = from.or_else(|| self.caller_as_ours(caller, told, who));
+        // Those of the configuration are not doubled.
+        let own = contact.map(|contact| &contact.headers[..]).unwrap_or_default();
+        let is_own = |name: &str| own.iter().any(|(own, _)| own.eq_ignore_ascii_case(name.as_bytes()));
         let mut headers: Vec<(Bytes, Bytes)> = options
             .headers
             .iter()
+            .filter(|(name, _)| !is_own(name))
             .map(|(name, value)| (Bytes::copy_from_slice(name.as_bytes()), one_line(value.as_bytes())))
             .collect();
         for name in PASSED_ON.into_iter().filter(|name| writing.passes(*name)) {

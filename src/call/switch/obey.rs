@@ -56,10 +56,11 @@ impl Switch {
                 let told =
                     self.is_journaled().then(|| serde_json::json!({ "dial": { "request": &*request } }));
                 let call = self.new_call(Call::new(t.now));
-                self.open_history(t, call, |pages| pages.input(t.now, "command", &told));
-                if let Some(started) = started {
-                    let _ = started.send(call);
+                // Whoever asked for it has gone.
+                if started.is_some_and(|started| started.send(call).is_err()) {
+                    return self.drop_if_empty(t, call);
                 }
+                self.open_history(t, call, |pages| pages.input(t.now, "command", &told));
                 self.advance_call(t, call, CallEvent::Originate);
                 self.dial(t, call, *request, Purpose::Originate { reply });
                 self.drop_if_empty(t, call);

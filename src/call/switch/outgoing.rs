@@ -50,7 +50,11 @@ impl Switch {
                 (if first { Led::Called } else { further }, Some(*caller))
             }
             Some(Purpose::Transfer { leaves, .. }) => (Led::Again, Some(*leaves)),
-            Some(Purpose::Originate { .. }) | None => (further, None),
+            Some(Purpose::Originate { .. }) => {
+                let behalf = dialling.and_then(|it| it.options.behalf.as_ref());
+                (further, behalf.map(|it| it.leg))
+            }
+            None => (further, None),
         }
     }
 

@@ -147,7 +147,7 @@ impl Collector {
 
     /// A key was pressed, and its digit follows: meanwhile the caller is not late.
     pub fn key_down(&mut self, at: u64) {
-        if self.state != State::Prompt {
+        if !matches!(self.state, State::Prompt | State::Held) {
             (self.state, self.last) = (State::Held, at);
         }
     }

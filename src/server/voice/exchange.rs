@@ -42,6 +42,9 @@ pub struct Exchange {
     session: Session,
     party: Party,
     with: With,
+    consult: Consult,
+    /// Whether its stream is polled by the clock.
+    is_polled: bool,
     /// `None`: the client has connected to us.
     consulting: Option<Consulting>,
     consults: Budget,
@@ -58,6 +61,15 @@ pub struct Exchange {
     dropped: usize,
     mistakes: Mistakes,
     place: Place,
+}
+
+/// How far a consultation has got that the client has asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Consult {
+    No,
+    /// There are no news yet.
+    Asked,
+    Begun,
 }
 
 /// Whom a client talks to.
@@ -86,6 +98,8 @@ impl Exchange {
             session: Session::new(allowance),
             party,
             with: With::Caller,
+            consult: Consult::No,
+            is_polled: false,
             consulting,
             consults: CONSULTS,
             told: VecDeque::new(),
@@ -113,11 +127,8 @@ impl Exchange {
 
     /// On a polled stream: whether there may be something to read since the last call.
     pub fn has_news(&mut self) -> bool {
+        self.is_polled = true;
         let is_told = self.take_news();
-        if is_told {
-            // The stream may be another one.
-            self.stream.poll_by_the_clock();
-        }
         self.stream.has_news() || is_told
     }
 
@@ -133,6 +144,7 @@ impl Exchange {
     fn hears_of(&mut self, news: News) {
         let (stage, error) = match news {
             News::Stage { stage, error, audio } => {
+                let stays = matches!(audio, Audio::Same);
                 match audio {
                     Audio::Same => {}
                     Audio::Nobody => {
@@ -142,6 +154,21 @@ impl Exchange {
                     Audio::Caller(stream) => self.talks_to(With::Caller, *stream),
                     Audio::Consulted(leg, stream) => self.talks_to(With::Consulted(leg), *stream),
                 }
+                if let Some(consulting) = &self.consulting
+                    && self.with == With::Nobody
+                    && self.session.transfer.is_some()
+                {
+                    // It has said where its caller goes.
+                    consulting.ask(Ask::Return);
+                }
+                if stays && self.consult == Consult::Asked && self.session.is_stopping() {
+                    // It has waited for this.
+                    self.stream.finish();
+                }
+                self.consult = match stage {
+                    Stage::Calling | Stage::Answered => Consult::Begun,
+                    Stage::Refused | Stage::Failed | Stage::Ended | Stage::Returned => Consult::No,
+                };
                 (stage, error)
             }
             News::Ended(why) => return self.told.push_back(Err(why)),
@@ -156,6 +183,9 @@ impl Exchange {
             self.told.extend(Told::of(event, rate_hz).ok().map(Ok));
         }
         (self.with, self.stream, self.presses) = (with, stream, None);
+        if self.is_polled {
+            self.stream.poll_by_the_clock();
+        }
         if self.session.is_stopping() {
             self.stream.finish();
         }
@@ -217,17 +247,38 @@ impl Exchange {
                 self.stream.clear();
                 self.publish(at, "cleared", json!({}));
             }
-            AgentRequest::Finish => self.stream.finish(),
-            AgentRequest::Consult(target) => match &self.consulting {
-                Some(consulting) if self.consults.take(at, 1) => consulting.ask(Ask::Consult(target)),
-                Some(_) => {
-                    let (state, error) = (Stage::Refused.as_str(), "one in 5 s, and 5 at once at most");
-                    self.told.push_back(Ok(Told::Consult { state, error: Some(error.to_owned()) }));
+            // What comes of the consultation decides on it.
+            AgentRequest::Finish if self.consult == Consult::Asked => {}
+            AgentRequest::Finish => {
+                self.stream.finish();
+                if let Some(consulting) = &self.consulting
+                    && self.with == With::Nobody
+                    && self.session.transfer.is_some()
+                {
+                    consulting.ask(Ask::Return);
                 }
-                None => self.session.mistakes.push(not_called("consult")),
-            },
+            }
+            AgentRequest::Consult(target) => {
+                let Some(consulting) = &self.consulting else {
+                    return self.session.mistakes.push(not_called("consult"));
+                };
+                let why = match self.consult {
+                    Consult::No if self.consults.take(at, 1) => {
+                        self.consult = Consult::Asked;
+                        return consulting.ask(Ask::Consult(target));
+                    }
+                    Consult::No => "one in 5 s, and 5 at once at most",
+                    Consult::Asked | Consult::Begun => "another party is consulted; return first",
+                };
+                let (state, error) = (Stage::Refused.as_str(), Some(why.to_owned()));
+                self.told.push_back(Ok(Told::Consult { state, error }));
+            }
             AgentRequest::Return => match &self.consulting {
-                Some(consulting) => consulting.ask(Ask::Return),
+                Some(consulting) if self.consult != Consult::No => consulting.ask(Ask::Return),
+                Some(_) => {
+                    let state = Stage::Returned.as_str();
+                    self.told.push_back(Ok(Told::Consult { state, error: None }));
+                }
                 None => self.session.mistakes.push(not_called("return")),
             },
             AgentRequest::Secret { on } => match &self.account {
@@ -269,6 +320,11 @@ impl Exchange {
         if let StreamEvent::Ended(why) = event
             && !self.is_over(why)
         {
+            if let (With::Consulted(_), StreamEnd::Joined | StreamEnd::Replaced, Some(consulting)) =
+                (self.with, why, &self.consulting)
+            {
+                consulting.ask(Ask::Lost);
+            }
             return None;
         }
         if let (StreamEvent::Mark { name, played }, Some(at)) = (&event, self.spoke) {
@@ -320,7 +376,10 @@ impl Exchange {
     pub fn closed(&self, outcome: Outcome) -> Outcome {
         match outcome {
             Outcome::Left { code: Some(1000 | 1001 | 1005), .. }
-                if self.account.is_some() && self.session.understood && self.with == With::Caller =>
+                if self.account.is_some()
+                    && self.session.understood
+                    && self.with == With::Caller
+                    && self.consult != Consult::Asked =>
             {
                 Outcome::Stopped { transfer: None }
             }

@@ -178,7 +178,7 @@ pub struct Session {
     state: State,
     all: Budget,
     allowance: Allowance,
-    transfer: Option<Target>,
+    pub transfer: Option<Target>,
     /// The first octet of a sample, and when it came.
     left_over: Option<(u8, Instant)>,
     /// Mistakes that are not reported yet.

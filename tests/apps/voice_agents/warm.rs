@@ -7,6 +7,7 @@ use tokio_tungstenite::accept_async;
 
 use super::*;
 use crate::apps::ivr::tone;
+use crate::server_support::phone::{Phone, field};
 use crate::server_support::start;
 
 const MUSIC: f64 = 500.0;
@@ -257,5 +258,57 @@ async fn a_transfer_without_consultation_has_the_fields_that_may_be_sent() {
     tone(&mut ann.frames, f64::from(BOB)).await;
     ann.hangs_up().await;
     within("the end", bob.wait_for_end()).await;
+    office.is_empty().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_consulted_is_not_told_a_number_that_the_caller_withholds() {
+    let office = office("may_transfer = ['sip:bob@.*']\n").await;
+    let (ann, bob) = (Phone::new("ann"), Phone::new("bob"));
+    for (asked, shown) in [("", true), ("Privacy: id\r\n", false)] {
+        let number = if shown { "ann" } else { "eve" };
+        let ann = if shown { &ann } else { &Phone::new("eve") };
+        let (from, call_id) = ann.ask_with(office.server.sip, "700", asked);
+        let (stream, _) = within("a connection", office.listener.accept()).await.expect("a connection");
+        let mut agent = Client::begin(accept_async(stream).await.expect("a WebSocket")).await;
+        let answer = ann.hear("SIP/2.0 200").0;
+        let dialog = ann.confirmed(&answer, (from, call_id), office.server.sip);
+        agent.tell(json!({"type": "consult", "to": bob.uri()})).await;
+        agent.is_told(json!({"type": "consult", "state": "calling"})).await;
+        let (invite, peer) = bob.hear("INVITE");
+        assert_eq!(field(&invite, "From").contains(number), shown, "{invite}");
+        assert_eq!(invite.contains("\r\nPrivacy: id\r\n"), !shown, "{invite}");
+        assert!(shown || !invite.contains(&format!(":{number}@")), "{invite}");
+        bob.refuse_to("486 Busy Here", &invite, peer);
+        let failed = |it: &mut Client| it.told.iter().any(|told| told["state"] == "failed").then_some(());
+        agent.until("failed", failed).await;
+        ann.hang_up(&dialog);
+        agent.reads_to_the_end().await;
+    }
+    office.is_empty().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_while_a_party_is_called_joins_it_or_calls_no_more() {
+    let mut office = office("").await;
+    // Both at once: whether the policy has answered in between makes no difference.
+    let (mut ann, mut agent) = office.talk().await;
+    agent.tell(json!({"type": "consult", "to": "user/1001"})).await;
+    agent.tell(json!({"type": "stop"})).await;
+    let call = agent.beside(within("a call", office.at_bob.next())).await.expect("the phone is there");
+    let bob = within("an answer", call.answer()).await.expect("answered");
+    bob.play(Sound::tone(BOB, 600_000)).await.expect("said");
+    tone(&mut ann.frames, f64::from(BOB)).await;
+    ann.hangs_up().await;
+    within("the end", bob.wait_for_end()).await;
+    office.is_empty().await;
+
+    let (mut ann, mut agent) = office.talk().await;
+    let call = office.rings(&mut agent).await;
+    agent.tell(json!({"type": "stop", "transfer": "echo"})).await;
+    is_cancelled(&call);
+    ann.forgets();
+    tone(&mut ann.frames, f64::from(ANN)).await;
+    ann.hangs_up().await;
     office.is_empty().await;
 }
