@@ -31,14 +31,14 @@ impl Default for Loudness {
 }
 
 impl Loudness {
-    /// From 1 on: 0 is never.
-    fn now(&self) -> u32 {
+    /// The time, ms, from 1 on: 0 is never.
+    pub fn now(&self) -> u32 {
         u32::try_from(self.began.elapsed().as_millis()).unwrap_or(u32::MAX).saturating_add(1)
     }
 
     /// Sound is of interest from now on.
-    pub fn listen(&self) {
-        self.since.store(self.now(), Relaxed);
+    pub fn listen(&self, now: u32) {
+        self.since.store(now, Relaxed);
     }
 
     /// Whether there was sound since then.
@@ -47,9 +47,9 @@ impl Loudness {
     }
 
     /// How long it has been silent since then. Without packets it is silent, too.
-    pub fn silence(&self) -> Duration {
+    pub fn silence(&self, now: u32) -> Duration {
         let from = self.last.load(Relaxed).max(self.since.load(Relaxed));
-        Duration::from_millis(self.now().saturating_sub(from).into())
+        Duration::from_millis(now.saturating_sub(from).into())
     }
 }
 
@@ -67,12 +67,12 @@ impl Meter {
     }
 
     /// Measures a frame of 20 ms.
-    pub fn frame(&mut self, samples: &[i16], loudness: &Loudness) {
+    pub fn frame(&mut self, samples: &[i16], now: u32, loudness: &Loudness) {
         let energy: u64 = samples.iter().map(|it| u64::from(it.unsigned_abs()).pow(2)).sum();
         let has_sound = energy > AUDIBLE * samples.len() as u64;
         self.frames = (self.frames << 1 | u32::from(has_sound)) & ((1 << WINDOW) - 1);
         if has_sound && self.frames.count_ones() >= SOUND {
-            loudness.last.store(loudness.now(), Relaxed);
+            loudness.last.store(now, Relaxed);
         }
     }
 }
@@ -129,17 +129,14 @@ mod tests {
     #[test]
     fn a_click_is_no_sound_and_a_tenth_of_a_second_is() {
         let (loudness, mut meter) = (Loudness::default(), Meter::default());
-        std::thread::sleep(Duration::from_millis(5));
-        (0..4).for_each(|_| meter.frame(&[1_000; 160], &loudness));
-        (0..9).for_each(|_| meter.frame(&[100; 160], &loudness));
+        (0..4).for_each(|_| meter.frame(&[1_000; 160], 10, &loudness));
+        (0..9).for_each(|_| meter.frame(&[100; 160], 10, &loudness));
         assert!(!loudness.has_sound());
-        (0..5).for_each(|_| meter.frame(&[1_000; 160], &loudness));
+        (0..5).for_each(|_| meter.frame(&[1_000; 160], 10, &loudness));
         assert!(loudness.has_sound());
-        std::thread::sleep(Duration::from_millis(20));
-        loudness.listen();
-        assert!(!loudness.has_sound() && loudness.silence() < Duration::from_secs(5));
-        std::thread::sleep(Duration::from_millis(20));
-        assert!(loudness.silence() >= Duration::from_millis(20), "without frames it is silent");
+        loudness.listen(20);
+        assert!(!loudness.has_sound() && loudness.silence(25) == Duration::from_millis(5));
+        assert_eq!(loudness.silence(60), Duration::from_millis(40), "without frames it is silent");
     }
 
     #[test]

@@ -162,7 +162,7 @@ impl LegSound {
             Wanted::Tones { these, not } => (these, not),
             _ => (&[], &[]),
         };
-        self.loudness.listen();
+        self.loudness.listen(self.loudness.now());
         let awaited = match wanted {
             Wanted::Mark | Wanted::Tones { .. } => 0,
             Wanted::Played => PLAYED,
@@ -207,7 +207,9 @@ impl LegSound {
             (0, _) => self.heard.load(Relaxed),
             (PLAYED, _) => self.played.load(Relaxed) == self.said.load(Relaxed),
             (SOUND, _) => self.loudness.has_sound(),
-            (silence, _) => self.loudness.silence().as_millis() >= u128::from(silence - SOUND - 1),
+            (silence, _) => {
+                self.loudness.silence(self.loudness.now()).as_millis() >= u128::from(silence - SOUND - 1)
+            }
         }
     }
 }
@@ -376,7 +378,7 @@ impl FrameSink for Ear {
         }
         match self.sound.awaited.load(Relaxed) {
             0 | PLAYED => self.meter.reset(),
-            _ => self.meter.frame(frame.samples, &self.sound.loudness),
+            _ => self.meter.frame(frame.samples, self.sound.loudness.now(), &self.sound.loudness),
         }
         if self.sound.wanted[0].load(Relaxed) == 0 {
             self.filled = 0;

@@ -79,17 +79,10 @@ pub fn number(place: usize) -> String {
 
 /// The numbers of a callee, as a pattern of a route.
 fn pattern(called: &str) -> String {
-    let mut pattern = String::new();
-    for c in called.trim_end_matches('*').chars() {
-        if !c.is_alphanumeric() {
-            pattern.push('\\');
-        }
-        pattern.push(c);
+    match called.strip_suffix('*') {
+        Some(begin) => regex::escape(begin) + ".*",
+        None => regex::escape(called),
     }
-    if called.ends_with('*') {
-        pattern.push_str(".*");
-    }
-    pattern
 }
 
 /// Writes the configuration into a folder, and checks it.
