@@ -9,4 +9,4 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 [ $# -gt 0 ] || set -- --hours 10000
-exec cargo test --quiet --profile "${B2B_PROFILE:-release}" -p b2b-media --test simulate-media -- "$@"
+exec cargo test --quiet --profile "${B2B_PROFILE:-release}" --test simulate-media -- "$@"

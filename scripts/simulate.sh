@@ -10,4 +10,4 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 [ $# -gt 0 ] || set -- --calls 1000000
-exec cargo test --quiet --profile "${B2B_PROFILE:-release}" -p b2b-app --test simulate -- "$@"
+exec cargo test --quiet --profile "${B2B_PROFILE:-release}" --test simulate -- "$@"
