@@ -139,7 +139,12 @@ impl SpeechDetector {
     /// Whether a frame of 20 ms with this level (dBov) is speech.
     pub fn hears(&mut self, level: f32) -> bool {
         self.noise = level.clamp(SOFTEST - ABOVE_NOISE, self.noise + NOISE_RISES);
-        level > (self.noise + ABOVE_NOISE).min(LOUD)
+        level > self.threshold()
+    }
+
+    /// The level above which a frame is speech, dBov.
+    pub fn threshold(&self) -> f32 {
+        (self.noise + ABOVE_NOISE).min(LOUD)
     }
 }
 

@@ -7,7 +7,9 @@ use std::time::Duration;
 pub use b2b_media::recording::{Coding, Mono};
 pub use b2b_media::room::Member;
 pub use b2b_media::stage::{CollectEnd, Collected, DigitPlan, Played};
-pub use b2b_media::stream::{AudioStream, StreamCounters, StreamEnd, StreamEvent, StreamSpec};
+pub use b2b_media::stream::{
+    AudioStream, Interrupted, StreamCounters, StreamEnd, StreamEvent, StreamSpec, Turn,
+};
 
 /// A part of a prompt.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

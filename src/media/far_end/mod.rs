@@ -18,6 +18,7 @@ use rand::rngs::StdRng;
 use crate::Now;
 use crate::remote::Remote;
 use crate::rtp::rtcp::MAX_LEN;
+use crate::stream::Link;
 use crate::transport::Channel;
 use crate::transport::lock::{NamedSources, SourceLock};
 use crate::transport::reports::{Receiving, Reports, Sending};
@@ -80,13 +81,23 @@ impl FarEnd {
         &mut self,
         now: Now,
         at: u64,
-        (sending, receiving): (&Sending, Option<Receiving>),
+        (sending, receiving, buffer_ms): (&Sending, Option<Receiving>, Option<f64>),
         bye: bool,
         room: &mut [u8; MAX_LEN],
     ) -> Option<(Channel, SocketAddr, usize)> {
         let (channel, to) = self.remote.as_ref()?.rtcp_at(self.lock.destination()?)?;
-        let length = self.reports.write((now.wall, at), sending, receiving, bye, room);
+        let length = self.reports.write((now.wall, at), sending, (receiving, buffer_ms), bye, room);
         Some((channel, to, length))
+    }
+
+    /// Its packets and ours. `receiving` is what it sends, at this clock rate, Hz.
+    pub fn link(&self, receiving: Option<Receiving>, clock_rate: u32) -> Link {
+        let gets = self.remote.and_then(|remote| remote.voice.gets);
+        Link {
+            clock_rate: gets.map_or(8_000, |gets| gets.codec.clock_rate()),
+            packet_ms: gets.map_or(20, |gets| gets.ptime_ms) as f32,
+            jitter_ms: receiving.map_or(0.0, |it| it.jitter as f32 * 1_000.0 / clock_rate.max(1) as f32),
+        }
     }
 
     /// When its next timer is due, if RTP was last received at `last`; 0 if none is.

@@ -457,11 +457,12 @@ impl JitterBuffer {
         at.saturating_duration_since(self.epoch).as_nanos() as i64
     }
 
-    /// Playout delay of the frame played at `at`, ms: from the arrival of an undisturbed packet to
+    /// Playout delay of the frame that is due next, ms: from the arrival of an undisturbed packet to
     /// its playout; 0 while playout runs ahead of a stream that has stopped. `None` before playing begins.
-    pub fn delay_ms(&self, at: Instant) -> Option<f64> {
+    pub fn delay_ms(&self) -> Option<f64> {
         let position = self.position.filter(|_| self.playing)?;
-        let delay = self.nanos(at) - self.clock.nanos(position) - self.delay.lowest_transit()?;
+        let next_tick = self.last_tick + TICK_NS;
+        let delay = next_tick - self.clock.nanos(position) - self.delay.lowest_transit()?;
         Some(delay.max(0) as f64 / MS as f64)
     }
 

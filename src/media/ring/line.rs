@@ -102,6 +102,11 @@ impl LineReader {
         self.ring.slots()
     }
 
+    /// The position of the next sample.
+    pub fn position(&self) -> u64 {
+        self.next
+    }
+
     /// Reads available samples into a frame, and returns their number.
     pub fn read(&mut self, frame: &mut [i16]) -> usize {
         let count = self.ring.pop_partial_slice(frame).0.len();

@@ -51,9 +51,14 @@ impl RoomReceiver {
         self.buffer.new_source();
     }
 
-    /// Plays the 20 ms of this tick; returns whether they are not silent.
-    pub fn play(&mut self, at: Instant, frame: &mut [i16]) -> bool {
-        self.buffer.play(at, frame).kind != FrameKind::Silence
+    /// Plays the 20 ms of this tick; returns what they are.
+    pub fn play(&mut self, at: Instant, frame: &mut [i16]) -> FrameKind {
+        self.buffer.play(at, frame).kind
+    }
+
+    /// The delay of what is played next, ms; `None` before the first packet.
+    pub fn delay_ms(&self) -> Option<f64> {
+        self.buffer.delay_ms()
     }
 }
 

@@ -1,15 +1,22 @@
-//! RTCP (RFC 3550 §6): compound packets of SR or RR, SDES with a CNAME, and BYE.
+//! RTCP (RFC 3550 §6): compound packets of SR or RR, SDES with a CNAME, the delay of the jitter buffer (RFC 3611 §4.7),
+//! and BYE.
 
 /// Packet types.
 const SR: u8 = 200;
 const RR: u8 = 201;
 const SDES: u8 = 202;
 const BYE: u8 = 203;
+const XR: u8 = 207;
+/// The block type of VoIP metrics, and its octets after SSRC, block header and SSRC.
+const VOIP_METRICS: u8 = 7;
+const METRICS: usize = 28;
+/// Where in them the nominal delay of the jitter buffer is.
+const JB_NOMINAL: usize = 22;
 /// SDES item.
 const CNAME: u8 = 1;
 
 /// Octets of the longest compound packet that [`Report::write`] writes.
-pub const MAX_LEN: usize = 28 + 24 + 8 + 2 + MAX_CNAME + 4 + 8;
+pub const MAX_LEN: usize = 28 + 24 + 8 + 2 + MAX_CNAME + 4 + 16 + METRICS + 8;
 /// Octets of the longest canonical name.
 pub const MAX_CNAME: usize = 64;
 
@@ -62,6 +69,15 @@ pub struct ReportBlock {
     pub dlsr: u32,
 }
 
+/// What we say of how the far end's stream is played (RFC 3611 §4.7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VoipMetrics {
+    /// Packets lost since the start, in 256ths.
+    pub loss_rate: u8,
+    /// The delay of the jitter buffer, ms.
+    pub buffer_ms: u16,
+}
+
 /// A report to send: SR if there is a `sender`, otherwise RR; always SDES; BYE at the end.
 #[derive(Debug, Clone, Copy)]
 pub struct Report<'a> {
@@ -71,6 +87,8 @@ pub struct Report<'a> {
     pub sender: Option<SenderInfo>,
     /// `None` if nothing was received to report on.
     pub block: Option<ReportBlock>,
+    /// Reported with a `block` only.
+    pub metrics: Option<VoipMetrics>,
     /// Canonical name; longer ones are truncated to [`MAX_CNAME`] octets.
     pub cname: &'a [u8],
     /// Whether we leave the session (RFC 3550 §6.6).
@@ -86,6 +104,8 @@ pub struct Received {
     pub sender: Option<SenderInfo>,
     /// The report block about our SSRC.
     pub block: Option<ReportBlock>,
+    /// The delay of the far end's jitter buffer for our SSRC, ms.
+    pub buffer_ms: Option<u16>,
     /// Whether the far end leaves the session (RFC 3550 §6.6).
     pub bye: bool,
 }
@@ -124,6 +144,25 @@ impl Report<'_> {
             out.put(&[0]);
         }
         out.end(start);
+
+        if let (Some(block), Some(metrics)) = (self.block, self.metrics) {
+            let start = out.begin(XR, 0);
+            out.put(&self.ssrc.to_be_bytes());
+            out.put(&[VOIP_METRICS, 0, 0, 8]);
+            out.put(&block.ssrc.to_be_bytes());
+            let [high, low] = metrics.buffer_ms.to_be_bytes();
+            let mut octets = [0; METRICS];
+            octets[0] = metrics.loss_rate;
+            // 127: signal, noise and echo levels, and the ratings, are not known (§4.7.4, §4.7.5).
+            octets[12..15].fill(127);
+            octets[16..20].fill(127);
+            // Gmin as recommended (§4.7.2); the buffer adapts itself (§4.7.6).
+            (octets[15], octets[20]) = (16, 0b0011_0000);
+            // Nominal, current and absolute maximum.
+            octets[JB_NOMINAL..].copy_from_slice(&[high, low, high, low, 0xFF, 0xFF]);
+            out.put(&octets);
+            out.end(start);
+        }
 
         if self.bye {
             let start = out.begin(BYE, 1);
@@ -192,12 +231,28 @@ pub fn parse(datagram: &[u8], ours: u32) -> Result<Received, RtcpError> {
                 }
             }
             BYE => received.bye = true,
+            XR => received.buffer_ms = buffer_ms(body, ours).or(received.buffer_ms),
             _ => {}
         }
         first = false;
         rest = after;
     }
     if first { Err(RtcpError::Short) } else { Ok(received) }
+}
+
+/// The nominal delay of the jitter buffer for our SSRC, of an extended report; 0 is none.
+fn buffer_ms(body: &[u8], ours: u32) -> Option<u16> {
+    let mut blocks = body.get(4..)?;
+    while let Some(&[kind, _, high, low]) = blocks.first_chunk::<4>() {
+        let (block, after) =
+            blocks[4..].split_at_checked(usize::from(u16::from_be_bytes([high, low])) * 4)?;
+        if kind == VOIP_METRICS && word(block, 0) == Some(ours) {
+            let nominal = block.get(4 + JB_NOMINAL..)?.first_chunk::<2>()?;
+            return Some(u16::from_be_bytes(*nominal)).filter(|ms| *ms != 0);
+        }
+        blocks = after;
+    }
+    None
 }
 
 fn word(bytes: &[u8], index: usize) -> Option<u32> {
@@ -261,11 +316,16 @@ mod tests {
             for block in [None, Some(BLOCK)] {
                 for (cname, bye) in [(&b"a"[..], false), (b"ab", true), (b"abc", false), (&[b'x'; 200], true)]
                 {
-                    let mut buffer = [0; MAX_LEN];
-                    let len = Report { ssrc: 9, sender, block, cname, bye }.write(&mut buffer);
-                    assert!(len.is_multiple_of(4));
-                    assert_eq!(parse(&buffer[..len], 7), Ok(Received { ssrc: 9, sender, block, bye }));
-                    assert_eq!(parse(&buffer[..len], 8).unwrap().block, None, "of another");
+                    for metrics in [None, Some(VoipMetrics { loss_rate: 3, buffer_ms: 61 })] {
+                        let mut buffer = [0; MAX_LEN];
+                        let len = Report { ssrc: 9, sender, block, metrics, cname, bye }.write(&mut buffer);
+                        assert!(len.is_multiple_of(4));
+                        let buffer_ms = block.and(metrics).map(|metrics| metrics.buffer_ms);
+                        let received = Received { ssrc: 9, sender, block, buffer_ms, bye };
+                        assert_eq!(parse(&buffer[..len], 7), Ok(received));
+                        let of_another = parse(&buffer[..len], 8).unwrap();
+                        assert_eq!((of_another.block, of_another.buffer_ms), (None, None));
+                    }
                 }
             }
         }
@@ -277,6 +337,44 @@ mod tests {
         assert_eq!(round_trip_ms(&BLOCK, 0xB710_8000), Some(6_125.0));
         assert_eq!(round_trip_ms(&ReportBlock { lsr: 0, ..BLOCK }, 0xB710_8000), None);
         assert_eq!(round_trip_ms(&BLOCK, 0xB705_2000), None, "before it was sent");
+    }
+
+    /// The layout of RFC 3611 §4.7, after a block of another type.
+    #[test]
+    fn the_delay_of_a_jitter_buffer_is_found_among_other_blocks() {
+        let mut datagram = vec![0x80, RR, 0, 1, 0, 0, 0, 9];
+        datagram.extend([
+            0x80,
+            XR,
+            0,
+            12,
+            0,
+            0,
+            0,
+            9,
+            4,
+            0,
+            0,
+            1,
+            1,
+            2,
+            3,
+            4,
+            VOIP_METRICS,
+            0,
+            0,
+            8,
+            0,
+            0,
+            0,
+            7,
+        ]);
+        datagram.extend([0; 20]);
+        datagram.extend([0, 0, 0, 80, 0, 120, 1, 0]);
+        assert_eq!(parse(&datagram, 7).unwrap().buffer_ms, Some(80));
+        assert_eq!(parse(&datagram, 8).unwrap().buffer_ms, None, "of another stream");
+        datagram[18] = 99;
+        assert_eq!(parse(&datagram, 7).unwrap().buffer_ms, None, "a length beyond the packet");
     }
 
     #[test]
@@ -295,7 +393,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn hostile_bytes_never_panic(mut datagram in proptest::collection::vec(any::<u8>(), 0..120), kind in 198u8..206) {
+        fn hostile_bytes_never_panic(mut datagram in proptest::collection::vec(any::<u8>(), 0..120), kind in 198u8..209) {
             if datagram.len() > 3 {
                 datagram[0] |= 0x80;
                 datagram[0] &= 0xBF;

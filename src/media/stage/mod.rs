@@ -15,6 +15,8 @@
 
 pub mod collect;
 mod echo;
+#[cfg(test)]
+mod heard_tests;
 mod keys;
 mod music;
 mod noise;

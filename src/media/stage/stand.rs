@@ -20,7 +20,7 @@ use crate::remote::SendFormat;
 use crate::room::{Payloads, RoomReceiver};
 use crate::rtp::packet::HEADER_LEN;
 use crate::sounds::SoundError;
-use crate::stream::{Inside, Spoken, StreamEnd};
+use crate::stream::{Inside, Link, Spoken, StreamEnd};
 
 /// The order of commands.
 pub type Ticket = u64;
@@ -250,7 +250,7 @@ impl Stage {
         }
         self.line.tick(due);
         let mut frame = [0; TICK_SAMPLES];
-        let mut finished = false;
+        let (mut finished, mut streams, before) = (false, false, space.sequence);
         let (rate_hz, last, place) = match (&mut self.prompt, &mut self.stream, &mut self.music) {
             _ if self.keys.is_some() => self.keys.as_mut().map_or((8_000, true, None), |keys| {
                 let rate_hz = keys.rate_hz();
@@ -264,6 +264,7 @@ impl Stage {
             }
             (None, Some(stream), _) if stream.speaks() => {
                 let rate_hz = stream.rate_hz();
+                streams = true;
                 finished = stream.speak(&mut frame[..samples(rate_hz)]) == Spoken::Last;
                 if let Some(encoder) = self.encoder.as_mut().filter(|_| stream.is_cut()) {
                     encoder.hush();
@@ -292,6 +293,9 @@ impl Stage {
             }
             None => self.line.interrupt(),
         }
+        if let Some(stream) = self.stream.as_mut().filter(|_| streams && space.sequence != before) {
+            stream.sent(at, space.sequence);
+        }
         if finished {
             self.end_stream(StreamEnd::Finished);
         }
@@ -301,10 +305,10 @@ impl Stage {
         self.prompt_at_its_end(at, typed);
     }
 
-    /// Passes the party's audio of this tick to its stream, if there is one.
-    pub fn overhear(&mut self, moment: std::time::Instant) {
+    /// Passes the party's audio of the tick due at `due`, which is `moment`, to its stream, if there is one.
+    pub fn overhear(&mut self, due: u64, moment: std::time::Instant, link: impl FnOnce() -> Link) {
         let Some(stream) = &mut self.stream else { return };
-        stream.hear(moment);
+        stream.hear(due, moment, link);
         if stream.is_over() {
             self.end_stream(StreamEnd::Finished);
         }

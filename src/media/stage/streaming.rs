@@ -8,7 +8,9 @@ use crate::codec::rates::Rates;
 use crate::forward::Header;
 use crate::remote::Voice;
 use crate::room::RoomReceiver;
-use crate::stream::{Inside, Spoken, StreamEnd};
+use crate::rtp::rtcp::Received;
+use crate::stream::{Inside, Link, Spoken, StreamEnd};
+use b2b_base::util::ntp::NtpTime;
 
 /// Samples per 20 ms at the highest rate of a stream.
 const LONGEST: usize = 480;
@@ -63,12 +65,24 @@ impl Streaming {
         self.line.digit(digit);
     }
 
-    /// Passes the party's audio of this tick to the outside.
-    pub fn hear(&mut self, at: Instant) {
+    /// Passes the party's audio of the tick due at `due` to the outside; `at` is the same time.
+    pub fn hear(&mut self, due: u64, at: Instant, link: impl FnOnce() -> Link) {
         let mut frame = [0; LONGEST];
         let frame = &mut frame[..self.line.spec().tick()];
-        self.receiver.play(at, frame);
+        let delay_ms = self.receiver.delay_ms().map(|ms| ms as f32);
+        let kind = self.receiver.play(at, frame);
         self.line.hear(frame);
+        self.line.judge(due, frame, kind, delay_ms, link);
+    }
+
+    /// A packet with what was spoken last was sent.
+    pub fn sent(&mut self, at: u64, sequence: u16) {
+        self.line.sent(at, sequence);
+    }
+
+    /// A report of the party arrived at this time.
+    pub fn reported(&mut self, wall: NtpTime, received: &Received) {
+        self.line.reported(wall, received);
     }
 
     /// Sampling rate of [`Streaming::speak`], Hz.

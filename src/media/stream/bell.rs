@@ -27,8 +27,8 @@ const RING_MS: usize = 1_000;
 /// Streams that ring this soon after others are woken with the next ones: readers are woken
 /// together, and the media thread need not wake the intermediate thread. A lone stream never waits.
 const GATHER: Duration = Duration::from_millis(1);
-/// Maximum number of unread digits.
-const DIGITS: usize = 64;
+/// Maximum number of unread digits and turns.
+const NEWS: usize = 64;
 
 /// State shared by both ends of a stream.
 #[derive(Debug)]
@@ -174,9 +174,9 @@ impl Streams {
         });
         let samples = spec.rate_hz as usize * RING_MS / 1_000;
         let (said, heard) = RingBuffer::new(samples);
-        let (tell, digits) = RingBuffer::new(DIGITS);
+        let (tell, news) = RingBuffer::new(NEWS);
         let (line, played) = line(if spec.speaks { samples } else { 1 });
         let bell = Bell { shared: shared.clone(), via: self.via.clone() };
-        Some((Inside::new(bell, said, played, tell), AudioStream::new(shared, heard, line, digits)))
+        Some((Inside::new(bell, said, played, tell), AudioStream::new(shared, heard, line, news)))
     }
 }

@@ -5,8 +5,13 @@ use std::sync::atomic::Ordering;
 use rtrb::Producer;
 
 use super::bell::Bell;
+use super::path::{Link, PathReports};
+use super::turns::{Turn, Turns};
 use super::{StreamEnd, StreamSpec};
 use crate::ring::LineReader;
+use crate::rtp::rtcp::Received;
+use b2b_base::frame::FrameKind;
+use b2b_base::util::ntp::NtpTime;
 
 /// What a frame of the line was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,13 +23,23 @@ pub enum Spoken {
     Last,
 }
 
+/// What the outside is told beside audio.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum News {
+    /// The party has pressed this digit.
+    Digit(char),
+    Turn(Turn),
+}
+
 /// The media thread's end of a stream. When dropped, it tells the outside that the party has gone.
 #[derive(Debug)]
 pub struct Inside {
     bell: Bell,
     said: Producer<i16>,
     line: LineReader,
-    digits: Producer<char>,
+    news: Producer<News>,
+    turns: Turns,
+    reports: PathReports,
     /// The last frame was full.
     speaking: bool,
     /// An incomplete frame waits for more samples.
@@ -34,8 +49,19 @@ pub struct Inside {
 }
 
 impl Inside {
-    pub(super) fn new(bell: Bell, said: Producer<i16>, line: LineReader, digits: Producer<char>) -> Self {
-        Inside { bell, said, line, digits, speaking: false, waits: false, cut: false }
+    pub(super) fn new(bell: Bell, said: Producer<i16>, line: LineReader, news: Producer<News>) -> Self {
+        let turns = Turns::new(bell.shared.spec.rate_hz);
+        Inside {
+            bell,
+            said,
+            line,
+            news,
+            turns,
+            reports: PathReports::default(),
+            speaking: false,
+            waits: false,
+            cut: false,
+        }
     }
 
     /// The stream's format.
@@ -68,9 +94,46 @@ impl Inside {
 
     /// Passes on a digit of the party.
     pub fn digit(&mut self, digit: char) {
-        // A reader this late has lost more than digits.
-        let _ = self.digits.push(digit);
+        self.tell(News::Digit(digit));
+    }
+
+    fn tell(&mut self, news: News) {
+        // A reader this late has lost more than this.
+        let _ = self.news.push(news);
         self.bell.ring();
+    }
+
+    /// A packet with all that was read so far was sent.
+    pub fn sent(&mut self, at: u64, sequence: u16) {
+        self.turns.sends(at, self.line.position(), sequence);
+        self.tell_turns();
+    }
+
+    /// A report of the party arrived at this time.
+    pub fn reported(&mut self, wall: NtpTime, received: &Received) {
+        self.reports.add(wall, received);
+        if let Some(block) = received.block {
+            self.turns.arrives(block.highest_sequence as u16);
+        }
+    }
+
+    /// Judges a frame of the party, played at `at` with this delay of the jitter buffer.
+    pub fn judge(
+        &mut self,
+        at: u64,
+        frame: &[i16],
+        kind: FrameKind,
+        delay_ms: Option<f32>,
+        link: impl FnOnce() -> Link,
+    ) {
+        self.turns.hears(at, frame, kind, delay_ms, || self.reports.path(&link()));
+        self.tell_turns();
+    }
+
+    fn tell_turns(&mut self) {
+        while let Some(turn) = self.turns.poll() {
+            self.tell(News::Turn(turn));
+        }
     }
 
     /// Reads the next frame of the line, filled up with silence.
@@ -82,6 +145,8 @@ impl Inside {
         let finish = self.bell.shared.finish.load(Ordering::Acquire);
         if self.line.clear() {
             (self.speaking, self.cut) = (false, true);
+            self.turns.cut(self.line.position());
+            self.tell_turns();
         }
         let there = self.line.waiting();
         let waits = there < frame.len() && !finish && !self.speaking && !self.waits;

@@ -1,7 +1,8 @@
 //! A party's audio to and from code outside the media threads: samples go through lock-free rings
-//! in both directions, and digits through a third ring.
+//! in both directions, and digits and turns through a third ring.
 //!
 //! - `inside`: the media thread's end; `outside`: the other end, with marks and its backlog
+//! - `turns`: who speaks when, and what was heard of it; `path`: the way to the party and back
 //! - `bell`: how the outside is woken without a system call on the media thread's own descriptor table
 //! - `tests`: both ends in virtual time
 //!
@@ -13,12 +14,18 @@
 mod bell;
 mod inside;
 mod outside;
+mod path;
 #[cfg(test)]
 mod tests;
+mod turns;
+#[cfg(test)]
+mod turns_tests;
 
 pub use bell::{MOST_STREAMS, StreamCounters, Streams};
 pub use inside::{Inside, Spoken};
 pub use outside::{AudioStream, StreamEvent};
+pub use path::Link;
+pub use turns::{Interrupted, Turn};
 
 /// The format of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,7 +7,8 @@ use std::sync::atomic::Ordering;
 use rtrb::Consumer;
 
 use super::bell::Shared;
-use super::{StreamEnd, StreamSpec};
+use super::inside::News;
+use super::{StreamEnd, StreamSpec, Turn};
 use crate::ring::{LineWriter, Marks};
 
 /// Events of a stream, besides audio.
@@ -17,6 +18,8 @@ pub enum StreamEvent {
     Digit(char),
     /// The line has reached this mark: with everything before it `played`, or cut short.
     Mark { name: String, played: bool },
+    /// Who has begun or ended what.
+    Turn(Turn),
     /// This many samples of the party were lost because the outside did not read them.
     Lost { samples: u64 },
     /// The stream has ended; this is the last event.
@@ -34,7 +37,7 @@ pub struct AudioStream {
     shared: Arc<Shared>,
     heard: Consumer<i16>,
     line: LineWriter,
-    digits: Consumer<char>,
+    news: Consumer<News>,
     /// Samples that wait for room in the ring.
     backlog: VecDeque<i16>,
     /// Marks not reported yet.
@@ -50,13 +53,13 @@ impl AudioStream {
         shared: Arc<Shared>,
         heard: Consumer<i16>,
         line: LineWriter,
-        digits: Consumer<char>,
+        news: Consumer<News>,
     ) -> Self {
         AudioStream {
             shared,
             heard,
             line,
-            digits,
+            news,
             backlog: VecDeque::new(),
             marks: Marks::default(),
             events: VecDeque::new(),
@@ -162,8 +165,11 @@ impl AudioStream {
         self.feed();
         // Read the end first: everything published before it is visible then.
         let ended = StreamEnd::of(self.shared.ended.load(Ordering::Acquire));
-        while let Ok(digit) = self.digits.pop() {
-            self.events.push_back(StreamEvent::Digit(digit));
+        while let Ok(news) = self.news.pop() {
+            self.events.push_back(match news {
+                News::Digit(digit) => StreamEvent::Digit(digit),
+                News::Turn(turn) => StreamEvent::Turn(turn),
+            });
         }
         self.tell_marks();
         let missed = self.shared.missed.load(Ordering::Relaxed);

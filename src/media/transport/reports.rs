@@ -10,7 +10,7 @@ use rand::rngs::StdRng;
 
 pub(crate) use snapshot::ReportsSnapshot;
 
-use crate::rtp::rtcp::{self, MAX_LEN, Report, ReportBlock, SenderInfo};
+use crate::rtp::rtcp::{self, MAX_LEN, Received, Report, ReportBlock, SenderInfo, VoipMetrics};
 use b2b_base::util::ntp::NtpTime;
 
 /// Tmin, ns. With two parties the bandwidth share allows shorter intervals, so only this bound
@@ -152,7 +152,7 @@ impl Reports {
         &mut self,
         (wall, at): (NtpTime, u64),
         sending: &Sending,
-        receiving: Option<Receiving>,
+        (receiving, buffer_ms): (Option<Receiving>, Option<f64>),
         bye: bool,
         buffer: &mut [u8; MAX_LEN],
     ) -> usize {
@@ -166,7 +166,11 @@ impl Reports {
         self.sent = [sending.packets, self.sent[0]];
         let block = receiving.map(|receiving| self.block(&receiving, at));
         self.stats.sent += 1;
-        Report { ssrc: sending.ssrc, sender, block, cname: &self.cname, bye }.write(buffer)
+        let metrics = receiving.zip(buffer_ms).map(|(receiving, ms)| VoipMetrics {
+            loss_rate: fraction(receiving.expected.saturating_sub(receiving.received), receiving.expected),
+            buffer_ms: ms.clamp(0.0, 65_535.0) as u16,
+        });
+        Report { ssrc: sending.ssrc, sender, block, metrics, cname: &self.cname, bye }.write(buffer)
     }
 
     fn block(&mut self, receiving: &Receiving, at: u64) -> ReportBlock {
@@ -181,7 +185,7 @@ impl Reports {
         let cumulative = (i64::from(expected) - i64::from(received)).clamp(-MOST_LOST - 1, MOST_LOST);
         ReportBlock {
             ssrc,
-            fraction_lost: (u64::from(lost) * 256).checked_div(u64::from(due)).unwrap_or(0).min(255) as u8,
+            fraction_lost: fraction(lost, due),
             cumulative_lost: cumulative as i32,
             highest_sequence: receiving.highest,
             jitter: receiving.jitter,
@@ -191,8 +195,8 @@ impl Reports {
     }
 
     /// Processes a compound packet of the far end, received at this time; `ours` is our SSRC.
-    /// Returns the sender's SSRC; `None` if it is not RTCP, which is counted.
-    pub fn received(&mut self, (wall, at): (NtpTime, u64), datagram: &[u8], ours: u32) -> Option<u32> {
+    /// Returns its contents; `None` if it is not RTCP, which is counted.
+    pub fn received(&mut self, (wall, at): (NtpTime, u64), datagram: &[u8], ours: u32) -> Option<Received> {
         let Ok(received) = rtcp::parse(datagram, ours) else {
             self.stats.refused += 1;
             return None;
@@ -213,8 +217,13 @@ impl Reports {
         } else if self.sent[0] > self.sent[1] {
             self.stats.unreported = self.stats.unreported.saturating_add(1);
         }
-        Some(received.ssrc)
+        Some(received)
     }
+}
+
+/// Packets lost of those due, in 256ths.
+fn fraction(lost: u32, due: u32) -> u8 {
+    (u64::from(lost) * 256).checked_div(u64::from(due)).unwrap_or(0).min(255) as u8
 }
 
 /// A time in ns as tenths of a second from 1 on: what is small beside a packet's way.
@@ -236,7 +245,8 @@ mod tests {
 
     fn report(reports: &mut Reports, sending: Sending, receiving: Option<Receiving>) -> rtcp::Received {
         let mut buffer = [0; MAX_LEN];
-        let len = reports.write((NtpTime(1 << 40), 5_000_000_000), &sending, receiving, false, &mut buffer);
+        let len =
+            reports.write((NtpTime(1 << 40), 5_000_000_000), &sending, (receiving, None), false, &mut buffer);
         rtcp::parse(&buffer[..len], 7).expect("RTCP")
     }
 
@@ -266,7 +276,7 @@ mod tests {
     fn reports_without_our_stream_count_while_we_send() {
         let theirs = |block| {
             let mut buffer = [0; MAX_LEN];
-            let report = Report { ssrc: 7, sender: None, block, cname: b"far", bye: false };
+            let report = Report { ssrc: 7, sender: None, block, metrics: None, cname: b"far", bye: false };
             let len = report.write(&mut buffer);
             buffer[..len].to_vec()
         };

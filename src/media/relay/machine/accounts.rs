@@ -1,7 +1,7 @@
 //! Reports sent to and received from a leg, and its counters.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{BEFORE, Machine, Transmit};
 use crate::Now;
@@ -47,11 +47,15 @@ impl Machine {
         }
         let ours = endpoint.out.ssrc;
         let theirs = endpoint.far.reports.received((now.wall, at), datagram, ours);
+        let stream = endpoint.stage.as_mut().and_then(|stage| stage.stream());
+        if let (Some(stream), Some(received)) = (stream, &theirs) {
+            stream.reported(now.wall, received);
+        }
         let has_left = endpoint.far.reports.has_left(endpoint.state.last_at);
         let lives = theirs.is_some() && !has_left && endpoint.far.lock.shows_life(source);
         let counts_again = lives && endpoint.far.silence.is_alive(at);
-        if let Some((ssrc, local)) = theirs.zip(endpoint.local.as_mut()) {
-            local.collisions.check(ssrc, ours, source.ip());
+        if let Some((received, local)) = theirs.zip(endpoint.local.as_mut()) {
+            local.collisions.check(received.ssrc, ours, source.ip());
         }
         if counts_again {
             self.arm(slot);
@@ -66,8 +70,9 @@ impl Machine {
         let (packets, octets) = ((space.packets - before.0) as u32, (space.payload - before.1) as u32);
         let sending = Sending { ssrc: space.ssrc, timestamp, packets, octets };
         let receiving = endpoint.receiving();
+        let buffer_ms = endpoint.local.as_ref().and_then(|local| local.playout.buffer.delay_ms());
         let mut buffer = [0; rtcp::MAX_LEN];
-        let report = endpoint.far.report(now, at, (&sending, receiving), bye, &mut buffer);
+        let report = endpoint.far.report(now, at, (&sending, receiving, buffer_ms), bye, &mut buffer);
         if let Some((channel, to, length)) = report {
             out.transmit(slot, channel, to, &buffer[..length]);
         }
@@ -122,14 +127,14 @@ impl Machine {
 
 impl Endpoint {
     /// The counters of its local source and sink; `None` if it has none.
-    pub fn heard(&self, now: Instant) -> Option<(MediaStats, Reception)> {
+    pub fn heard(&self) -> Option<(MediaStats, Reception)> {
         let local = self.local.as_deref()?;
         let (playout, reports) = (&local.playout, &self.far.reports.stats);
         let lost = self.lost();
         let recovered = playout.buffer.decoded_and_recovered().1;
         let known_delay = || {
             let network = reports.rtt_ms.unwrap_or(0.0) / 2.0;
-            playout.buffer.delay_ms(now).map(|playout| TICK.as_secs_f64() * 1_000.0 + network + playout)
+            playout.buffer.delay_ms().map(|playout| TICK.as_secs_f64() * 1_000.0 + network + playout)
         };
         let reception = Reception {
             codec: playout.codec,

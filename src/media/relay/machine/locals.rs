@@ -399,7 +399,7 @@ impl Machine {
         local.published.store_levels(local.levels());
         let ssrc = local.collisions.take_new(rng);
         if chores {
-            self.publish(now.at, slot);
+            self.publish(slot);
         }
         if let Some(ssrc) = ssrc {
             // RFC 3550 §8.2: BYE under the old identifier, then a new one.
@@ -412,9 +412,9 @@ impl Machine {
         }
     }
 
-    fn publish(&mut self, now: Instant, slot: u32) {
+    fn publish(&mut self, slot: u32) {
         if let Some((endpoint, local)) = self.local(slot)
-            && let Some((stats, reception)) = endpoint.heard(now)
+            && let Some((stats, reception)) = endpoint.heard()
         {
             local.published.store_reception(&reception);
             local.published.store(&stats);
@@ -428,7 +428,7 @@ impl Machine {
         let Some(endpoint) = self.get(id) else { return };
         // The local source and sink stay until the endpoint is removed, as the last report covers
         // what they sent.
-        let (heard, diagnostics) = (endpoint.heard(now.at), endpoint.diagnostics());
+        let (heard, diagnostics) = (endpoint.heard(), endpoint.diagnostics());
         self.locals.slots.retain(|slot| *slot != id.slot);
         if diagnostics.overflowed > 0 {
             let count = diagnostics.overflowed;

@@ -9,6 +9,7 @@ use crate::relay::endpoint::Endpoint;
 use crate::remote::Voice;
 use crate::room::{Room, RoomAct, RoomReceiver};
 use crate::stage::TICK_SAMPLES;
+use b2b_base::frame::FrameKind;
 
 /// Flag of a number on the wheel that is a room's slot, not an endpoint's.
 const ROOM: u32 = 1 << 31;
@@ -163,7 +164,8 @@ impl Machine {
         for n in 0..count {
             let id = room.chairs()[n].id;
             let receiver = self.get(id).and_then(|endpoint| endpoint.stage.as_mut()?.receiver.as_mut());
-            let heard = receiver.is_some_and(|receiver| receiver.play(moment, room.frame_of(n)));
+            let heard = receiver
+                .is_some_and(|receiver| receiver.play(moment, room.frame_of(n)) != FrameKind::Silence);
             room.heard(n, heard);
         }
         let (number, events) = (room.number, &mut self.events);

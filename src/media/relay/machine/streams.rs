@@ -35,9 +35,11 @@ impl Machine {
     /// Passes the party's audio of one tick to its stream, which may end with it.
     pub(super) fn stream_tick(&mut self, due: u64, slot: u32) {
         let moment = self.epoch + Duration::from_nanos(due - BEFORE);
-        let Some(Endpoint { stage: Some(stage), .. }) = self.at(slot) else { return };
+        let Some(endpoint) = self.at(slot) else { return };
+        let (receiving, clock_rate) = (endpoint.receiving(), endpoint.rule.clock_rate);
+        let Endpoint { stage: Some(stage), far, .. } = endpoint else { return };
         if stage.has_stream() {
-            stage.overhear(moment);
+            stage.overhear(due, moment, || far.link(receiving, clock_rate));
             if !stage.has_stream() {
                 self.set_idle(slot);
             }

@@ -364,7 +364,8 @@ fn rtcp_ends_at_each_leg() {
     };
     let sender = SenderInfo { ntp: 0x1234_5678_9ABC_DEF0, rtp: 0, packets: 1, octets: 1 };
     let mut buffer = [0; rtcp::MAX_LEN];
-    let report = Report { ssrc: 71, sender: Some(sender), block: Some(block), cname: b"x", bye: false };
+    let report =
+        Report { ssrc: 71, sender: Some(sender), block: Some(block), metrics: None, cname: b"x", bye: false };
     let len = report.write(&mut buffer);
     let source = SocketAddr::new(party(1).ip(), 9);
     lab.machine.packet(lab.now, 1, Channel::Rtcp, source, &mut buffer[..len], &mut lab.wire);

@@ -304,8 +304,8 @@ impl Party {
             dlsr: sr.map_or(0, |sr| ((at - sr.comes) * 65_536 / SECOND) as u32),
         });
         let mut buffer = [0; rtcp::MAX_LEN];
-        let length =
-            Report { ssrc: self.ssrc, sender, block, cname: b"party", bye: false }.write(&mut buffer);
+        let length = Report { ssrc: self.ssrc, sender, block, metrics: None, cname: b"party", bye: false }
+            .write(&mut buffer);
         Reported {
             data: buffer[..length].to_vec(),
             middle: sender.map(|_| wall.middle()),

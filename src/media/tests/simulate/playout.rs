@@ -110,7 +110,7 @@ pub fn listen(seed: u64, span: u64) -> Total {
         let now = epoch + Duration::from_nanos(at);
         let played = buffer.play(now, &mut frame);
         heard.frames += 1;
-        if let Some(delay) = buffer.delay_ms(now) {
+        if let Some(delay) = buffer.delay_ms() {
             assert!(delay < MOST_MS, "{delay:.0} ms are held, {} wanted: {what}", buffer.target_ms());
         }
         if played.kind == FrameKind::Audio {

@@ -6,7 +6,8 @@ use crate::transport::protection::UnprotectError;
 /// RTCP of party 0, without a block.
 fn report_of(lab: &mut Lab, source: SocketAddr, bye: bool) {
     let mut buffer = [0; rtcp::MAX_LEN];
-    let len = Report { ssrc: 70, sender: None, block: None, cname: b"x", bye }.write(&mut buffer);
+    let len =
+        Report { ssrc: 70, sender: None, block: None, metrics: None, cname: b"x", bye }.write(&mut buffer);
     lab.machine.packet(lab.now, 0, Channel::Rtcp, source, &mut buffer[..len], &mut lab.wire);
 }
 

@@ -108,7 +108,7 @@ fn a_stranger_is_neither_heard_nor_answered_whenever_they_come() {
 #[test]
 fn keys_and_reports_of_a_stranger_are_nobodys() {
     let mut lab = Lab::joined();
-    let report = Report { ssrc: 9, sender: None, block: None, cname: b"x", bye: true };
+    let report = Report { ssrc: 9, sender: None, block: None, metrics: None, cname: b"x", bye: true };
     let mut buffer = [0; rtcp::MAX_LEN];
     let len = report.write(&mut buffer);
     for n in 0..50u16 {

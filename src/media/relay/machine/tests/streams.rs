@@ -26,8 +26,10 @@ fn stream(lab: &mut Lab, slot: u32, spec: StreamSpec) -> AudioStream {
     outside
 }
 
+/// All but turns.
 fn events(stream: &mut AudioStream) -> Vec<StreamEvent> {
-    std::iter::from_fn(|| stream.poll_event()).collect()
+    let all = std::iter::from_fn(|| stream.poll_event());
+    all.filter(|event| !matches!(event, StreamEvent::Turn(_))).collect()
 }
 
 /// What was sent to a party since the last call, as decoded G.711.

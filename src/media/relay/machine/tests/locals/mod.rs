@@ -238,7 +238,7 @@ impl Bench {
     }
 
     fn figures(&self) -> (MediaStats, Reception) {
-        self.machine.endpoints[0].as_ref().and_then(|it| it.heard(self.now(self.ms).at)).unwrap()
+        self.machine.endpoints[0].as_ref().and_then(|it| it.heard()).unwrap()
     }
 
     fn diagnostics(&self) -> Diagnostics {

@@ -1,0 +1,133 @@
+//! Turns in virtual time: frames of 20 ms at 8 kHz, one packet each.
+
+use super::path::Path;
+use super::turns::{Interrupted, Turn, Turns};
+use b2b_base::frame::FrameKind;
+
+const TICK: u64 = 20_000_000;
+
+/// A stream whose party is 60 ms away and has a jitter buffer of 40 ms.
+struct Lab {
+    turns: Turns,
+    tick: u64,
+    position: u64,
+    noise: i16,
+}
+
+impl Lab {
+    fn new() -> Lab {
+        Lab { turns: Turns::new(8_000), tick: 0, position: 0, noise: 20 }
+    }
+
+    /// So many ticks in which the program sends, and the party speaks.
+    fn ticks(&mut self, count: u64, sends: bool, speaks: bool) -> Vec<Turn> {
+        let mut all = Vec::new();
+        let loud = if speaks { 3_000 } else { self.noise };
+        let path = Path {
+            round_trip_ms: Some(60.0),
+            reports: 1,
+            buffer_ms: Some(40.0),
+            packet_ms: 20.0,
+            ..Path::default()
+        };
+        for _ in 0..count {
+            self.tick += 1;
+            let frame: Vec<i16> = (0..160).map(|n| if n % 8 < 4 { loud } else { -loud }).collect();
+            self.turns.hears(self.tick * TICK, &frame, FrameKind::Audio, Some(40.0), || path);
+            self.position += if sends { 160 } else { 0 };
+            self.turns.sends(self.tick * TICK, self.position, self.tick as u16);
+            all.extend(std::iter::from_fn(|| self.turns.poll()));
+        }
+        all
+    }
+}
+
+#[test]
+fn an_answer_is_timed_from_the_end_of_what_the_party_said() {
+    let mut lab = Lab::new();
+    assert_eq!(lab.ticks(100, false, false), []);
+    assert_eq!(lab.ticks(50, false, true), [Turn::Speaks]);
+    assert_eq!(lab.ticks(40, false, false), [Turn::Hushes { ms: 1_000 }]);
+    let begun = Turn::Utters { utterance: 1, response_ms: Some(800) };
+    assert_eq!(lab.ticks(60, true, false), [begun]);
+    assert_eq!(lab.ticks(80, false, false), [Turn::Uttered { utterance: 1, sent: 9_600 }]);
+    assert_eq!(
+        lab.ticks(9, true, false),
+        [Turn::Utters { utterance: 2, response_ms: None }],
+        "nothing was said"
+    );
+    let quick = [Turn::Speaks, Turn::Uttered { utterance: 2, sent: 1_440 }];
+    lab.ticks(20, false, false);
+    assert_eq!(lab.ticks(30, false, true), quick);
+    lab.ticks(10, false, false);
+    let begun = Turn::Utters { utterance: 3, response_ms: Some(200) };
+    assert_eq!(lab.ticks(30, true, false), [begun, Turn::Hushes { ms: 600 }], "sooner than its end is known");
+    assert_eq!(lab.ticks(60, false, false), [Turn::Uttered { utterance: 3, sent: 4_800 }]);
+    assert_eq!(
+        lab.ticks(9, true, false),
+        [Turn::Utters { utterance: 4, response_ms: None }],
+        "it was answered"
+    );
+}
+
+#[test]
+fn who_interrupts_has_heard_what_was_sent_a_round_trip_before() {
+    let mut lab = Lab::new();
+    lab.ticks(100, true, false);
+    let told = lab.ticks(3, true, true);
+    let [
+        Turn::Speaks,
+        Turn::Interrupted(Interrupted { utterance: 1, sent, arrived: None, heard: [least, most] }),
+    ] = told[..]
+    else {
+        panic!("{told:?}")
+    };
+    // It begins 20 ms after the last packet; a packet, two buffers and the round trip are 160 ms.
+    let heard = 92 * 160;
+    assert!((least..=most).contains(&heard) && most - least < 8 * 45, "{least} {heard} {most}");
+    assert_eq!(sent, 100 * 160);
+    lab.turns.cut(30_000);
+    assert_eq!(lab.turns.poll(), Some(Turn::Cut { utterance: 1, sent: 103 * 160 }));
+    lab.position = 30_000;
+    assert_eq!(lab.ticks(100, false, false), [Turn::Hushes { ms: 60 }]);
+    let [Turn::Utters { utterance: 2, response_ms: Some(2_000) }] = lab.ticks(20, true, false)[..] else {
+        panic!()
+    };
+}
+
+#[test]
+fn a_click_is_no_speech_and_who_has_heard_all_interrupts_nothing() {
+    let mut lab = Lab::new();
+    lab.ticks(50, true, false);
+    assert_eq!(lab.ticks(1, true, true), []);
+    assert_eq!(lab.ticks(20, false, false), []);
+    assert_eq!(lab.ticks(3, false, true), [Turn::Speaks, Turn::Uttered { utterance: 1, sent: 51 * 160 }]);
+}
+
+#[test]
+fn what_has_arrived_is_what_the_last_report_names() {
+    let mut lab = Lab::new();
+    lab.ticks(100, true, false);
+    lab.turns.arrives(90);
+    let told = lab.ticks(3, true, true);
+    assert!(
+        told.iter().any(|turn| matches!(turn, Turn::Interrupted(it) if it.arrived == Some(90 * 160))),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn digital_silence_is_told_after_five_seconds_of_being_spoken_to() {
+    let is_silent = |turn: &Turn| matches!(turn, Turn::Silent { .. });
+    let silent = |turns: Vec<Turn>| turns.into_iter().filter(is_silent).collect::<Vec<_>>();
+    let mut lab = Lab { noise: 8, ..Lab::new() };
+    assert_eq!(silent(lab.ticks(500, false, false)), [], "nobody speaks to it");
+    assert_eq!(silent(lab.ticks(249, true, false)), []);
+    assert_eq!(silent(lab.ticks(300, true, false)), [Turn::Silent { heard_before: false }], "once");
+    lab.noise = 9;
+    assert_eq!(silent(lab.ticks(1, true, false)), [], "that is a sound");
+    lab.noise = 0;
+    assert_eq!(silent(lab.ticks(260, true, false)), [Turn::Silent { heard_before: true }]);
+    let mut quiet = Lab::new();
+    assert_eq!(silent(quiet.ticks(1_000, true, false)), [], "the noise of a line");
+}
