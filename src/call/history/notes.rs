@@ -133,7 +133,7 @@ pub(super) fn note(timeline: &mut Timeline, now: Instant, event: &Event) {
             timeline.decision(now, None, "handler failed", format_args!("{handler}: {error}"));
         }
         Event::Application { app, name, data, .. } => {
-            match data["error"].as_str().or(data["mark"].as_str()) {
+            match ["error", "mark", "text"].iter().find_map(|field| data[field].as_str()) {
                 Some(said) => timeline.decision(now, None, app, format_args!("{name}: {said}")),
                 None => timeline.decision(now, None, app, name),
             }

@@ -10,25 +10,23 @@
 //! | `Consulted` | whom it consults | ends the talk if it is by the agent's `stop`; otherwise news follow | joins both |
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 
+use super::account;
 use super::dialect::Reading;
 use super::message::{Start, Told};
 use super::session::{AgentRequest, Allowance, Budget, Fault, Mistake, PIECE, Session};
 use super::talk::{Outcome, Party};
 use super::{Mistakes, Place};
 use b2b_app::voice_agent::{Ask, Audio, Consulting, News, Stage};
-use b2b_base::util::lines::visible;
 use b2b_call::controller::{AudioStream, StreamEnd, StreamEvent};
 use b2b_call::{CallId, LegId};
 
 /// Maximum seconds of a client's queued audio; beyond that the oldest is dropped.
 const QUEUE_S: usize = 60;
-/// How long an agent is silent between two utterances.
-const PAUSE: Duration = Duration::from_secs(1);
 /// Budget of events for the account of the call.
 const EVENTS: Budget = Budget::of(5.0, 100.0);
 /// Budget of parties that an agent consults.
@@ -57,6 +55,8 @@ pub struct Exchange {
     events: Budget,
     /// When its last audio came.
     spoke: Option<Instant>,
+    /// Utterances before this stream, and with it.
+    utterances: (u32, u32),
     /// Samples of the client that were dropped since this was last told.
     dropped: usize,
     mistakes: Mistakes,
@@ -108,6 +108,7 @@ impl Exchange {
             account: start.agent.as_ref().map(|agent| (CallId(start.call), format!("voice_agent/{agent}"))),
             events: EVENTS,
             spoke: None,
+            utterances: (0, 0),
             dropped: 0,
             mistakes: Mistakes::of(&place.desk, who),
             place,
@@ -180,8 +181,11 @@ impl Exchange {
         self.stream.clear();
         let rate_hz = self.stream.spec().rate_hz;
         while let Some(event) = self.stream.poll_event() {
-            self.told.extend(Told::of(event, rate_hz).ok().map(Ok));
+            let mut told = Told::of(event, rate_hz).ok();
+            told.iter_mut().for_each(|told| self.number(told));
+            self.told.extend(told.map(Ok));
         }
+        self.utterances.0 = self.utterances.1;
         (self.with, self.stream, self.presses) = (with, stream, None);
         if self.is_polled {
             self.stream.poll_by_the_clock();
@@ -197,11 +201,7 @@ impl Exchange {
     /// `Flood`.
     pub fn sound(&mut self, at: Instant, octets: &[u8], samples: &mut Vec<i16>) -> Result<(), Fault> {
         let most = self.stream.spec().rate_hz as usize * QUEUE_S;
-        let pause = self.spoke.is_none_or(|last| at.saturating_duration_since(last) >= PAUSE);
         self.spoke = Some(at);
-        if pause && self.stream.queued() == 0 {
-            self.publish(at, "speaks", json!({}));
-        }
         let pieces = octets.chunks(PIECE);
         for piece in pieces.chain(octets.is_empty().then_some(octets)) {
             samples.clear();
@@ -327,11 +327,22 @@ impl Exchange {
             }
             return None;
         }
-        if let (StreamEvent::Mark { name, played }, Some(at)) = (&event, self.spoke) {
-            let what = if *played { "played" } else { "not_played" };
-            self.publish(at, what, json!({ "mark": visible(name) }));
+        let mut told = Told::of(event, self.stream.spec().rate_hz);
+        if let Ok(told) = &mut told {
+            self.number(told);
+            if let (Some((name, data)), Some(at)) = (account::event(told), self.spoke) {
+                self.publish(at, name, data);
+            }
         }
-        Some(Told::of(event, self.stream.spec().rate_hz))
+        Some(told)
+    }
+
+    /// Numbers utterances through all streams of the client.
+    fn number(&mut self, told: &mut Told) {
+        if let Told::Utterance { utterance, .. } = told {
+            *utterance += self.utterances.0;
+            self.utterances.1 = *utterance;
+        }
     }
 
     /// Whether this end of the stream is that of the talk.

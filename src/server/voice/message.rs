@@ -11,7 +11,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use b2b_app::voice_agent::Encoding;
-use b2b_call::controller::{StreamEnd, StreamEvent, StreamSpec};
+use b2b_call::controller::{Interrupted, StreamEnd, StreamEvent, StreamSpec, Turn};
 
 /// A client's message. It is serialised only to learn its fields.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
@@ -92,6 +92,38 @@ pub enum Told {
     /// Duration of the client's audio that is not played because more than a minute was queued: the oldest.
     Dropped {
         ms: u64,
+    },
+    /// The party has begun to speak, or has stopped, after `ms`; b2b notices the end after 0.6 s.
+    Speech {
+        on: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        ms: Option<u32>,
+    },
+    /// The party has sent digital silence for five seconds in which the client spoke: since its first packet, or after
+    /// sound.
+    Silent {
+        heard_before: bool,
+    },
+    /// How far an utterance of the client has got. It begins after a second without audio, after a `clear`, and after the
+    /// party has spoken; times are positions in it, without silence that b2b fills in.
+    Utterance {
+        /// Its number in this stream, from 1.
+        utterance: u32,
+        /// `begun`: its first packet was sent; `sent`: all of it was; `cleared`; `interrupted`: the party has begun to
+        /// speak before it had heard all of it.
+        state: &'static str,
+        /// After `begun`: how long after the end of the party's speech.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        response_ms: Option<u32>,
+        /// How much of it was sent.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        sent_ms: Option<u64>,
+        /// How much of it had arrived as of the party's last RTCP report, if that was about this utterance.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        arrived_ms: Option<u64>,
+        /// After `interrupted`: how much of it the party had heard, at least and at most.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        heard_ms: Option<[u64; 2]>,
     },
     /// How far a `consult` has got: `calling`, `answered`, `refused`, `failed`, `ended`, `returned`. From `answered` on
     /// audio is that of who is consulted, after the last three that of the caller again.
@@ -185,9 +217,37 @@ impl Told {
         Ok(match event {
             StreamEvent::Digit(digit) => Told::Dtmf { digit },
             StreamEvent::Mark { name, played } => Told::Mark { name, played },
+            StreamEvent::Turn(turn) => Told::turn(turn, rate_hz),
             StreamEvent::Lost { samples } => Told::Lost { ms: samples * 1_000 / u64::from(rate_hz) },
             StreamEvent::Ended(why) => return Err(why),
         })
+    }
+
+    fn turn(turn: Turn, rate_hz: u32) -> Told {
+        let ms = |samples: u64| samples * 1_000 / u64::from(rate_hz);
+        let told = |utterance, state, sent_ms, response_ms| {
+            let (arrived_ms, heard_ms) = (None, None);
+            Told::Utterance { utterance, state, response_ms, sent_ms, arrived_ms, heard_ms }
+        };
+        match turn {
+            Turn::Speaks => Told::Speech { on: true, ms: None },
+            Turn::Hushes { ms } => Told::Speech { on: false, ms: Some(ms) },
+            Turn::Silent { heard_before } => Told::Silent { heard_before },
+            Turn::Utters { utterance, response_ms } => told(utterance, "begun", None, response_ms),
+            Turn::Uttered { utterance, sent } => told(utterance, "sent", Some(ms(sent)), None),
+            Turn::Cut { utterance, sent } => told(utterance, "cleared", Some(ms(sent)), None),
+            Turn::Interrupted(Interrupted { utterance, sent, arrived, heard: [least, most] }) => {
+                Told::Utterance {
+                    utterance,
+                    state: "interrupted",
+                    response_ms: None,
+                    sent_ms: Some(ms(sent)),
+                    arrived_ms: arrived.map(ms),
+                    // Rounded outwards.
+                    heard_ms: Some([ms(least), ms(most + u64::from(rate_hz) / 1_000 - 1)]),
+                }
+            }
+        }
     }
 
     /// The message as JSON text.

@@ -4,13 +4,15 @@
 //!
 //! - `message`: the JSON messages; `session`: what a client may send when, without I/O
 //! - `dialect`: the protocols; `wire`: what carries their messages; `webhook`: the address of an agent from a web server
-//! - `exchange`: one party's stream, and what is done with a client's messages; `headers`: fields for an INVITE
+//! - `exchange`: one party's stream, and what is done with a client's messages; `headers`: fields for an INVITE;
+//!   `account`: what of it is published
 //! - `talk`: one client and one stream; `many`: an agent with several calls on one connection
 //! - `client`: agents that we connect to; `pulse`: detection of a lost peer
 //!
 //! All of it runs on threads of its own, with a runtime each: neither the calls nor the control interface
 //! share theirs with a thousand sockets.
 
+mod account;
 pub mod client;
 pub mod dialect;
 mod exchange;

@@ -4,12 +4,14 @@
 //! - `trouble`: hostile, slow or vanished clients; `hostile`: clients that break the protocol itself
 //! - `outward`: agents that the server calls; `agents_gone`: faulty ones
 //! - `dialects`: agents that speak the protocols of others
+//! - `heard`: who speaks when, and what was heard
 //! - `warm`: agents that consult somebody about their caller
 //! - `many`: several calls on one connection; `examples`: those of the manual
 
 mod agents_gone;
 mod dialects;
 mod examples;
+mod heard;
 mod hostile;
 mod many;
 mod outward;
@@ -172,10 +174,19 @@ impl Caller {
 
     /// Plays these samples repeatedly.
     pub async fn says(&self, samples: &[i16]) -> tempfile::TempDir {
+        self.plays(samples, |sound| sound.repeat()).await
+    }
+
+    /// Plays these samples once.
+    pub async fn says_once(&self, samples: &[i16]) -> tempfile::TempDir {
+        self.plays(samples, |sound| sound).await
+    }
+
+    async fn plays(&self, samples: &[i16], how: impl Fn(Sound) -> Sound) -> tempfile::TempDir {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("said.wav");
         write_wav(&path, 8_000, samples);
-        self.call.play(Sound::file(path).repeat()).await.expect("said");
+        self.call.play(how(Sound::file(path))).await.expect("said");
         folder
     }
 

@@ -11,12 +11,12 @@ use super::*;
 use crate::apps::ivr::records;
 
 /// The listener of agents, and a server that routes 700 there.
-struct House {
+pub struct House {
     listener: TcpListener,
-    server: Server,
+    pub server: Server,
 }
 
-async fn house(agent: &str) -> House {
+pub async fn house(agent: &str) -> House {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("ws://{}/agent", listener.local_addr().expect("an address"));
     let server = server(&format!(
@@ -41,7 +41,7 @@ impl House {
     }
 
     /// A caller, and the agent that takes the call.
-    async fn talk(&self) -> (Caller, Client) {
+    pub async fn talk(&self) -> (Caller, Client) {
         tokio::join!(Caller::calls(&self.server, "700"), self.accepts())
     }
 }

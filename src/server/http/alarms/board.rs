@@ -247,6 +247,12 @@ impl Board {
                     self.raise(time, Kind::WrongPin, format!("{app}{mailbox}"), text, 1);
                 }
             }
+            Event::Application { call: Some(call), app, name, data, .. }
+                if name == "silent" && data["heard_before"] == false =>
+            {
+                let text = format!("call {}: {app}: {}", call.0, data["text"].as_str().unwrap_or_default());
+                self.raise(time, Kind::BadAudio, "silent".to_owned(), text, 1);
+            }
             Event::Application { app, name, data, .. } if name == "failed" => {
                 let error = data["error"].as_str().unwrap_or_default().to_owned();
                 self.raise(time, Kind::HandlerFailed, app.clone(), error, 1);

@@ -139,6 +139,9 @@ impl Dialect for Twilio {
             | Told::Lost { .. }
             | Told::Dropped { .. }
             | Told::Secret { .. }
+            | Told::Speech { .. }
+            | Told::Silent { .. }
+            | Told::Utterance { .. }
             | Told::Consult { .. }
             | Told::Error { .. } => None,
         }

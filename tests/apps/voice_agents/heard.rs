@@ -1,0 +1,67 @@
+//! Who speaks when, and what a caller has heard of an agent that it interrupts.
+
+use super::outward::house;
+use super::*;
+
+/// The message of this type, with this state if it has one.
+fn message<'a>(told: &'a [Value], kind: &str, state: &str) -> Option<&'a Value> {
+    told.iter().find(|it| it["type"] == kind && (state.is_empty() || it["state"] == state))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_is_told_what_its_caller_heard_before_they_interrupted() {
+    let house = house("token = \"secret\"\nrate_hz = 8000\nstall_s = 60\n").await;
+    let (mut ann, mut agent) = house.talk().await;
+    let speech = speech_like(8_000, 20.0);
+    agent.say(&speech).await;
+    let begun = agent.until("its beginning", |it| message(&it.told, "utterance", "begun").cloned()).await;
+    assert_eq!(begun, json!({"type": "utterance", "utterance": 1, "state": "begun"}), "nobody has asked");
+    agent.beside(ann.hears(&speech[8_000..24_000])).await;
+    let _said = ann.says_once(&speech[..12_000]).await;
+    let cut =
+        agent.until("the interruption", |it| message(&it.told, "utterance", "interrupted").cloned()).await;
+    let [sent, least, most] =
+        [&cut["sent_ms"], &cut["heard_ms"][0], &cut["heard_ms"][1]].map(|it| it.as_u64().unwrap());
+    // both jitter buffers lie between, and 20 ms of each direction's packets
+    assert!(0 < least && least < most && most + 60 <= sent && sent < 20_000, "{cut}");
+    assert!(message(&agent.told, "speech", "").is_some_and(|it| it["on"] == true), "{:?}", agent.told);
+    agent.tell(json!({"type": "clear"})).await;
+    let cleared = agent.until("the end", |it| message(&it.told, "utterance", "cleared").cloned()).await;
+    assert!((sent..20_000).contains(&cleared["sent_ms"].as_u64().unwrap()), "{cleared}");
+    let hushed =
+        |it: &mut Client| it.told.iter().find(|it| it["type"] == "speech" && it["on"] == false).cloned();
+    let hushed = agent.until("silence", hushed).await;
+    assert!((500..6_000).contains(&hushed["ms"].as_u64().unwrap()), "{hushed}");
+    agent.say(&speech[..8_000]).await;
+    let second = |it: &mut Client| it.told.iter().find(|it| it["utterance"] == 2).cloned();
+    let second = agent.until("its answer", second).await;
+    assert_eq!(second["state"], "begun");
+    assert!(second["response_ms"].as_u64().is_some_and(|ms| ms >= 600), "{second}");
+    let sent = agent.until("all of it", |it| message(&it.told, "utterance", "sent").cloned()).await;
+    assert_eq!((&sent["utterance"], &sent["sent_ms"]), (&json!(2), &json!(1_000)));
+    let call = only_call(&house.server)["call"].clone();
+    until("its account", || {
+        let text = house.server.get(&format!("/calls/{call}?format=text")).text();
+        let heard = format!("interrupted: utterance 1, {least} to {most} of");
+        (text.contains(&heard) && text.contains("ms after the party")).then_some(())
+    });
+    ann.hangs_up().await;
+    assert_eq!(agent.reads_to_the_end().await, (1000, "closed".to_owned()));
+    nothing_is_left(&house.server).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_of_digital_silence_is_told_and_raises_an_alarm() {
+    let house = house("token = \"secret\"\nrate_hz = 8000\nstall_s = 60\n").await;
+    let (ann, mut agent) = house.talk().await;
+    agent.say(&speech_like(8_000, 20.0)).await;
+    agent.is_told(json!({"type": "silent", "heard_before": false})).await;
+    let alarms = until("an alarm", || {
+        let alarms = house.server.get("/alarms").text();
+        alarms.contains("bad_audio").then_some(alarms)
+    });
+    assert!(alarms.contains("since its first packet"), "{alarms}");
+    ann.hangs_up().await;
+    agent.reads_to_the_end().await;
+    nothing_is_left(&house.server).await;
+}
