@@ -27,7 +27,7 @@ class B2bFrameSerializer(FrameSerializer):
         message = json.loads(data)
         if message["type"] == "start":
             self.start = message
-        elif message["type"] == "dtmf":
+        elif message["type"] == "dtmf" and message["digit"] in list(KeypadEntry):  # Pipecat knows no A to D
             return InputDTMFFrame(KeypadEntry(message["digit"]))
         return None
 
@@ -37,7 +37,7 @@ class B2bFrameSerializer(FrameSerializer):
         if isinstance(frame, InterruptionFrame):
             return json.dumps({"type": "clear"})
         if isinstance(frame, (OutputTransportMessageFrame, OutputTransportMessageUrgentFrame)):
-            return json.dumps(frame.message)
+            return None if self.should_ignore_frame(frame) else json.dumps(frame.message)  # RTVI is for web clients
         if isinstance(frame, AudioRawFrame):
             if frame.sample_rate != self._rate():
                 raise ValueError(f"{frame.sample_rate} Hz; set audio_out_sample_rate={self._rate()}")
