@@ -385,17 +385,21 @@ impl Exchange {
     /// The outcome for a client that has closed its connection: an agent that has understood us, and closes it with a
     /// code that means no fault (RFC 6455 §7.4.1), says goodbye to its caller, unless it has left them for another one.
     pub fn closed(&self, outcome: Outcome) -> Outcome {
-        match outcome {
-            Outcome::Left { code: Some(1000 | 1001 | 1005), .. }
-                if self.account.is_some()
-                    && self.session.understood
-                    && self.with == With::Caller
-                    && self.consult != Consult::Asked =>
-            {
-                Outcome::Stopped { transfer: None }
-            }
-            outcome => outcome,
+        if self.account.is_some() && self.session.understood && self.is_goodbye(&outcome) {
+            return Outcome::Stopped { transfer: None };
         }
+        outcome
+    }
+
+    /// Whether a client that closes its connection so has said `stop`: what it has said is played to its end.
+    pub fn is_heard_out(&self, outcome: &Outcome) -> bool {
+        self.session.is_stopping() && self.is_goodbye(outcome)
+    }
+
+    fn is_goodbye(&self, outcome: &Outcome) -> bool {
+        matches!(outcome, Outcome::Left { code: Some(1000 | 1001 | 1005), .. })
+            && self.with == With::Caller
+            && self.consult != Consult::Asked
     }
 
     /// Frees the party and counts the end; returns the outcome, and the place, which is held until the

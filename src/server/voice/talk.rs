@@ -127,7 +127,7 @@ pub async fn talk(
     let pulse = Pulse::new(Instant::now(), stall);
     let mut waits = Outbox::new();
     dialect.begin(start).into_iter().for_each(|message| waits.push(message));
-    let mut talk = Talk { wire, dialect, waits, exchange, pulse, samples };
+    let mut talk = Talk { wire, dialect, waits, exchange, pulse, samples, has_gone: false };
     let outcome = talk.run().await;
     let Talk { mut wire, mut waits, exchange, .. } = talk;
     // Frees the party at once: it does not wait for the closing handshake.
@@ -154,6 +154,8 @@ struct Talk {
     exchange: Exchange,
     pulse: Pulse,
     samples: Vec<i16>,
+    /// It has sent `stop` and closed the WebSocket: what it has said is played to its end.
+    has_gone: bool,
 }
 
 impl Talk {
@@ -161,11 +163,18 @@ impl Talk {
         let mut looks = tokio::time::interval(LOOK);
         loop {
             let step = tokio::select! {
-                said = std::future::poll_fn(|context| turn(&mut self.wire, &mut self.waits, context)) => {
-                    self.hear(said)
+                said = std::future::poll_fn(|context| turn(&mut self.wire, &mut self.waits, context)),
+                    if !self.has_gone =>
+                {
+                    let step = self.hear(said);
+                    if self.has_gone {
+                        // The answer to its close frame.
+                        let _ = tokio::time::timeout(LOOK, self.wire.flush()).await;
+                    }
+                    step
                 }
                 () = self.exchange.changed() => Ok(self.pass_on()),
-                _ = looks.tick() => self.look(),
+                _ = looks.tick(), if !self.has_gone => self.look(),
             };
             match step {
                 Ok(None) => {}
@@ -228,7 +237,9 @@ impl Talk {
                 }
             }
             Some(Ok(Message::Close(frame))) => {
-                return Ok(Some(self.exchange.closed(Outcome::closed(frame))));
+                let outcome = Outcome::closed(frame);
+                self.has_gone = self.exchange.is_heard_out(&outcome);
+                return Ok((!self.has_gone).then(|| self.exchange.closed(outcome)));
             }
             None => return Ok(Some(Outcome::lost())),
             Some(Ok(_)) => self.exchange.other(at)?,

@@ -132,6 +132,27 @@ async fn an_agent_sends_its_caller_on_and_a_caller_who_hangs_up_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_has_said_stop_and_closes_its_socket_is_heard_to_the_end() {
+    let house = house("token = \"secret\"\nrate_hz = 8000\nstall_s = 1\n").await;
+    for target in [None, Some("600")] {
+        let (mut ann, mut agent) = house.talk().await;
+        let speech = speech_like(8_000, 5.0);
+        agent.say(&speech).await;
+        agent.tell(json!({"type": "stop", "transfer": target})).await;
+        agent.socket.close(None).await.expect("closed");
+        ann.hears(&speech[12_000..24_000]).await;
+        if target.is_none() {
+            within("the end", ann.call.wait_for_end()).await;
+        } else {
+            until("the echo", || (only_call(&house.server)["application"] == "echo").then_some(()));
+            ann.hangs_up().await;
+        }
+        is_empty(&house.server).await;
+    }
+    nothing_is_left(&house.server).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_agent_that_names_hosts_gateways_and_numbers_calls_nobody() {
     let bind = |address: &str| {
         let socket = std::net::UdpSocket::bind(address).expect("an address");
