@@ -25,8 +25,6 @@ use b2b_app::voice_agent::{Ask, Audio, Consulting, News, Stage};
 use b2b_call::controller::{AudioStream, StreamEnd, StreamEvent};
 use b2b_call::{CallId, LegId};
 
-/// Maximum seconds of a client's queued audio; beyond that the oldest is dropped.
-const QUEUE_S: usize = 60;
 /// Budget of events for the account of the call.
 const EVENTS: Budget = Budget::of(5.0, 100.0);
 /// Budget of parties that an agent consults.
@@ -38,6 +36,8 @@ const PRESSES: usize = 300;
 pub struct Exchange {
     pub stream: AudioStream,
     session: Session,
+    /// Seconds of audio that may be queued.
+    queue_s: usize,
     party: Party,
     with: With,
     consult: Consult,
@@ -95,6 +95,7 @@ impl Exchange {
         };
         Exchange {
             stream,
+            queue_s: allowance.queue_s,
             session: Session::new(allowance),
             party,
             with: With::Caller,
@@ -200,7 +201,7 @@ impl Exchange {
     /// # Errors
     /// `Flood`.
     pub fn sound(&mut self, at: Instant, octets: &[u8], samples: &mut Vec<i16>) -> Result<(), Fault> {
-        let most = self.stream.spec().rate_hz as usize * QUEUE_S;
+        let most = self.stream.spec().rate_hz as usize * self.queue_s;
         self.spoke = Some(at);
         let pieces = octets.chunks(PIECE);
         for piece in pieces.chain(octets.is_empty().then_some(octets)) {

@@ -19,7 +19,7 @@ use b2b_app::voice_agent::{Encoding, Target};
 
 /// Maximum octets of a text message of our own protocol.
 pub const TEXT: usize = 4 * 1_024;
-/// Maximum octets of a message: a minute of audio at 24 kHz, as much as is queued.
+/// Maximum octets of a message: a minute of audio at 24 kHz.
 pub const MESSAGE: usize = 3 * 1_024 * 1_024;
 /// Octets that count as one message in the budget.
 pub const PIECE: usize = 64 * 1_024;
@@ -93,7 +93,7 @@ pub enum Mistake {
     Marks(usize),
     #[error("more than 300 digits are pending, and these are ignored")]
     Digits,
-    #[error("more than a minute of audio is queued: the oldest is not played")]
+    #[error("more audio is queued than may be: the oldest is not played")]
     Full,
     #[error("unknown stream {0}; use the little-endian number from `start`")]
     Stream(u32),
@@ -152,17 +152,19 @@ pub struct Allowance {
     pub texts: Budget,
     /// Outstanding marks.
     pub marks: usize,
+    /// Seconds of audio that may be queued; beyond that the oldest is dropped.
+    pub queue_s: usize,
 }
 
 impl Allowance {
     /// Our own protocol: audio is binary, text is rare.
     pub const fn own(encoding: Encoding) -> Allowance {
-        Allowance { encoding, text: TEXT, texts: TEXTS, marks: 1_024 }
+        Allowance { encoding, text: TEXT, texts: TEXTS, marks: 1_024, queue_s: 60 }
     }
 
     /// A protocol whose audio is text, or whose programs send a mark with each frame.
     pub const fn of_text(encoding: Encoding) -> Allowance {
-        Allowance { encoding, text: MESSAGE, texts: ALL, marks: 3_000 }
+        Allowance { encoding, text: MESSAGE, texts: ALL, marks: 3_000, queue_s: 60 }
     }
 }
 
@@ -480,18 +482,15 @@ mod tests {
 
     #[test]
     fn a_flood_is_told_from_a_minute_of_sound_at_once() {
-        let now = Instant::now();
-        let mut session = new();
+        let (now, mut session, mut pieces, mut texts) = (Instant::now(), new(), new(), new());
         assert!((0..3_000).all(|_| session.counts(now, 640).is_ok()), "a minute in frames of 20 ms");
         assert!((0..10_000).any(|_| session.counts(now, 0) == Err(Fault::Flood)));
-        let mut session = new();
-        assert!(session.counts(now, 6_000 * PIECE).is_ok(), "as much as 6,000 pieces");
-        assert_eq!(session.counts(now, 1), Err(Fault::Flood));
-        let mut session = new();
-        let said: Vec<_> = (0..1_000).map(|_| say_at(&mut session, now, r#"{"type":"clear"}"#, 0)).collect();
+        assert!(pieces.counts(now, 6_000 * PIECE).is_ok(), "as much as 6,000 pieces");
+        assert_eq!(pieces.counts(now, 1), Err(Fault::Flood));
+        let said: Vec<_> = (0..1_000).map(|_| say_at(&mut texts, now, r#"{"type":"clear"}"#, 0)).collect();
         assert_eq!(said.iter().filter(|it| it.is_ok()).count(), 300);
         let later = now + Duration::from_secs(1);
-        assert!(say_at(&mut session, later, r#"{"type":"clear"}"#, 0).is_ok());
+        assert!(say_at(&mut texts, later, r#"{"type":"clear"}"#, 0).is_ok());
         for fault in [Fault::TooLong, Fault::Flood, Fault::Stalled, Fault::Broken(String::new()), Fault::Utf8]
         {
             assert!(Fault::WORDS.contains(&fault.word()) && (1_002..=1_009).contains(&fault.code()));

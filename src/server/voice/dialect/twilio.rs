@@ -32,6 +32,8 @@ use crate::voice::message::{Said, Start, Told};
 use crate::voice::session::{Allowance, Mistake};
 use b2b_app::voice_agent::Encoding;
 
+/// How much audio Twilio queues, s (twilio.com/docs/api/errors/31931).
+const QUEUE_S: usize = 600;
 /// Octets of a millisecond.
 const PER_MS: u64 = 8;
 
@@ -92,7 +94,7 @@ impl Twilio {
 
 impl Dialect for Twilio {
     fn allowance(&self) -> Allowance {
-        Allowance::of_text(Encoding::Pcmu)
+        Allowance { queue_s: QUEUE_S, ..Allowance::of_text(Encoding::Pcmu) }
     }
 
     fn begin(&mut self, start: Start) -> Vec<Message> {
