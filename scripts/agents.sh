@@ -86,6 +86,15 @@ command = ["sh", "-c", "python realtime.py $realtime & exec python openai_bot.py
 END
 fi
 
+if library openai-b2b websockets==16.1.1; then
+    at=$(port) realtime=$(port)
+    sandbox openai-b2b callers.toml 'examples/python/openai_realtime.py' <<END
+encoding = "PCMU"
+url = "ws://127.0.0.1:$at/"
+command = ["sh", "-c", "python realtime.py $realtime & REALTIME_URL=ws://127.0.0.1:$realtime/ exec python openai_realtime.py $at"]
+END
+fi
+
 if library openai-node @openai/agents@0.20.0 @openai/agents-extensions@0.18.0 zod@4.6.7 ws@8.23.0; then
     at=$(port) realtime=$(port)
     sandbox openai-node callers.toml '@openai/agents-extensions 0.18.0' <<END

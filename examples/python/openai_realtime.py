@@ -2,7 +2,7 @@
 """A caller talks to OpenAI's Realtime API, which learns what they have heard when they interrupt.
 usage: OPENAI_API_KEY=… openai_realtime.py [PORT]     (9000)
 Needs `websockets` (pip install websockets). In b2b.toml: [[voice_agent]] with url = "ws://127.0.0.1:9000/" and
-rate_hz = 24000. REALTIME_URL names another server. See docs/voice-agents.md."""
+encoding = "PCMU". The key # ends the call. REALTIME_URL names another server. See docs/voice-agents.md."""
 
 import asyncio, base64, json, os, sys
 import websockets
@@ -12,8 +12,8 @@ SESSION = {
     "type": "realtime",
     "instructions": os.environ.get("INSTRUCTIONS", "You answer the telephone. Be brief."),
     "audio": {
-        "input": {"format": {"type": "audio/pcm", "rate": 24000}, "turn_detection": {"type": "server_vad"}},
-        "output": {"format": {"type": "audio/pcm", "rate": 24000}},
+        "input": {"format": {"type": "audio/pcmu"}, "turn_detection": {"type": "server_vad"}},
+        "output": {"format": {"type": "audio/pcmu"}},
     },
 }
 
@@ -26,11 +26,16 @@ class Talk:
     async def hear_caller(self):
         async for message in self.caller:
             if isinstance(message, bytes):
-                audio = base64.b64encode(message).decode()
-                await self.model.send(json.dumps({"type": "input_audio_buffer.append", "audio": audio}))
+                await self.send("input_audio_buffer.append", audio=base64.b64encode(message).decode())
                 continue
             event = json.loads(message)
-            if event["type"] == "utterance" and event["state"] == "interrupted":
+            if event["type"] == "dtmf":
+                key = [{"type": "input_text", "text": event["digit"]}]
+                await self.send("conversation.item.create", item={"type": "message", "role": "user", "content": key})
+                if event["digit"] == "#":
+                    return  # closes the WebSocket: b2b hangs up
+                await self.send("response.create")
+            elif event["type"] == "utterance" and event["state"] == "interrupted":
                 await self.caller.send(json.dumps({"type": "clear"}))
                 await self.truncate(event["heard_ms"][0])
             elif event["type"] == "utterance" and event["state"] == "sent":
@@ -41,9 +46,12 @@ class Talk:
         items, self.items = self.items, []
         for item, ms in items:
             if heard < ms:
-                cut = {"item_id": item, "content_index": 0, "audio_end_ms": max(0, int(heard))}
-                await self.model.send(json.dumps({"type": "conversation.item.truncate", **cut}))
+                end = max(0, int(heard))
+                await self.send("conversation.item.truncate", item_id=item, content_index=0, audio_end_ms=end)
             heard -= ms
+
+    async def send(self, kind, **fields):
+        await self.model.send(json.dumps({"type": kind, **fields}))
 
     async def hear_model(self):
         async for message in self.model:
@@ -52,7 +60,7 @@ class Talk:
                 audio = base64.b64decode(event["delta"])
                 if not self.items or self.items[-1][0] != event["item_id"]:
                     self.items.append([event["item_id"], 0])
-                self.items[-1][1] += len(audio) / 48
+                self.items[-1][1] += len(audio) / 8
                 await self.caller.send(audio)
             elif event["type"] == "error":
                 print("error:", event["error"].get("message"), flush=True)

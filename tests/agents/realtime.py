@@ -56,7 +56,9 @@ class Session:
             await self.answer(KEY, KEY_HZ)
         elif kind == "conversation.item.truncate":
             self.counts.interrupted += 1
-            heard, sent = event["audio_end_ms"], (self.interrupted_at - self.begun) * 1000
+            # b2b may hear the caller before this ear does
+            at = self.interrupted_at if self.interrupted_at > self.begun else time.monotonic()
+            heard, sent = event["audio_end_ms"], (at - self.begun) * 1000
             print(f"truncated after {heard} ms, {sent:.0f} ms after the first of it was sent", flush=True)
             if not sent - LATE_MS <= heard <= sent + 100:
                 print("WRONG: the caller has not heard this much of it", flush=True)
