@@ -39,6 +39,7 @@
 //! | `speak TEXT` | speaks this text, synthesised once for all calls, while the next steps go on |
 //! | `said` | waits for the end of what it plays or speaks |
 //! | `hears speech` | waits until the far end speaks, or sends other sound |
+//! | `hears speech for S` | waits until the far end has spoken for S seconds in all, from the step on |
 //! | `hears silence for S` | waits until the far end has been silent for S seconds, from the step on |
 //! | `hears nothing for S` | the far end must be silent for the next S seconds |
 //! | `echo` | sends back what it hears from now on |
@@ -99,7 +100,8 @@ pub enum Deed {
     Speak(String),
     /// Waits for the end of what is played.
     Said,
-    HearsSpeech,
+    /// Speech of this length in all; zero: any.
+    HearsSpeech(Duration),
     HearsSilence(Duration),
     /// Fails if there is sound within the length of the step.
     HearsNothing,
@@ -126,7 +128,7 @@ impl Deed {
                 | Deed::WaitUpTo(_)
                 | Deed::Speak(_)
                 | Deed::Said
-                | Deed::HearsSpeech
+                | Deed::HearsSpeech(_)
                 | Deed::HearsSilence(_)
                 | Deed::HearsNothing
                 | Deed::Echo
@@ -313,17 +315,26 @@ pub fn step(text: &str) -> Result<Step, String> {
         ["say", "mark"] => Deed::SayMark,
         ["say", "nothing"] => Deed::SayNothing,
         ["hears", "mark"] => Deed::HearsMark,
-        ["hears", "speech"] => Deed::HearsSpeech,
-        ["hears", what @ ("silence" | "nothing"), "for", seconds] => match (what, length(seconds), within) {
-            ("silence", Some(length), limit) if length <= limit.unwrap_or(PATIENCE) => {
-                Deed::HearsSilence(length)
+        ["hears", "speech"] => Deed::HearsSpeech(Duration::ZERO),
+        ["hears", what @ ("speech" | "silence" | "nothing"), "for", seconds] => {
+            match (what, length(seconds), within) {
+                ("speech", Some(length), limit) if length <= limit.unwrap_or(PATIENCE) => {
+                    Deed::HearsSpeech(length)
+                }
+                ("silence", Some(length), limit) if length <= limit.unwrap_or(PATIENCE) => {
+                    Deed::HearsSilence(length)
+                }
+                ("nothing", Some(length), None) => {
+                    within = Some(length);
+                    Deed::HearsNothing
+                }
+                _ => {
+                    return fail(
+                        "write it like hears silence for 1 s within 5 s, hears speech for 2 s, hears nothing for 3 s",
+                    );
+                }
             }
-            ("nothing", Some(length), None) => {
-                within = Some(length);
-                Deed::HearsNothing
-            }
-            _ => return fail("write it like hears silence for 1 s within 5 s, hears nothing for 3 s"),
-        },
+        }
         ["said"] => Deed::Said,
         ["echo"] => Deed::Echo,
         ["stay"] => Deed::Stay,
@@ -397,7 +408,7 @@ pub fn step(text: &str) -> Result<Step, String> {
             return fail(
                 "there is none like it; choose from dial, answer, say, play, record, hears, press, hold, resume, \
                  transfer, consult, hand over, hang up, hung up, wait, cue; for --role load also from header, expect, \
-                 expect header, ring, refuse, stay, vanish, give up, may refuse, may hang up, wait A to B, speak, said, hears speech, \
+                 expect header, ring, refuse, stay, vanish, give up, may refuse, may hang up, wait A to B, speak, said, hears speech for S, \
                  hears silence for S, hears nothing for S, echo, and 30 %: before a step",
             );
         }
@@ -408,7 +419,7 @@ pub fn step(text: &str) -> Result<Step, String> {
             | Deed::Answer
             | Deed::Hears { .. }
             | Deed::HearsMark
-            | Deed::HearsSpeech
+            | Deed::HearsSpeech(_)
             | Deed::HearsSilence(_)
             | Deed::HearsNothing
             | Deed::Said

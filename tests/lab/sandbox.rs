@@ -22,6 +22,10 @@ enum Fault {
     Patient,
     /// It speaks for five seconds, whatever it hears, before it listens.
     Hasty,
+    /// It loses the first 200 ms of its greeting.
+    Clipped,
+    /// It is patient, and sends a loud click a second after the answer.
+    Clicks,
 }
 
 /// A bot for Asterisk's AudioSocket: it greets, waits until its caller has spoken, and answers.
@@ -51,11 +55,13 @@ impl Bot {
 fn talk(mut stream: TcpStream, fault: Fault) -> std::io::Result<()> {
     let greeting = match fault {
         Fault::Hasty => 250,
-        Fault::Patient => 0,
+        Fault::Patient | Fault::Clicks => 0,
+        Fault::Clipped => 30,
         _ => 40,
     };
     // frames still to be spoken, and frames since the caller's last sound
     let (mut left, mut quiet, mut spoken_to) = (greeting, 0, false);
+    let mut frames = 0;
     loop {
         let mut head = [0; 3];
         stream.read_exact(&mut head)?;
@@ -77,11 +83,16 @@ fn talk(mut stream: TcpStream, fault: Fault) -> std::io::Result<()> {
             spoken_to = false;
             left = if fault == Fault::Silent { 0 } else { 250 };
         }
-        if left > 0 {
-            left -= 1;
+        frames += 1;
+        let clicks = fault == Fault::Clicks && frames == 50;
+        if left > 0 || clicks {
+            left -= i32::from(!clicks);
             let mut frame = vec![0x10];
             frame.extend(u16::try_from(2 * FRAME).unwrap().to_be_bytes());
-            let tone = |n: usize| (n as f64 / 8_000.0 * 500.0 * std::f64::consts::TAU).sin() * 8_000.0;
+            let tone = |n: usize| match clicks {
+                true => f64::from(n < FRAME / 4) * 30_000.0,
+                false => (n as f64 / 8_000.0 * 500.0 * std::f64::consts::TAU).sin() * 8_000.0,
+            };
             frame.extend((0..FRAME).flat_map(|n| (tone(n) as i16).to_le_bytes()));
             stream.write_all(&frame)?;
         }
@@ -182,6 +193,29 @@ fn an_agent_that_speaks_where_it_must_not_is_told_of_with_the_time() {
     assert_eq!(run.code, 1, "{}", run.said);
     let (step, why) = run.failures()[0];
     assert!(step == "hears nothing for 3" && why.starts_with("it spoke after "), "{step}: {why}");
+}
+
+#[test]
+fn an_agent_that_loses_its_first_syllable_speaks_for_too_short_a_time() {
+    let caller = "[caller]\nsteps = [\"dial agent\", \"hears speech for 0.7 within 3\", \"hang up\"]";
+    let whole = run(&Bot::start(Fault::None).agent(), caller);
+    assert_eq!(whole.code, 0, "{}", whole.said);
+    let clipped = run(&Bot::start(Fault::Clipped).agent(), caller);
+    assert_eq!(clipped.code, 1, "{}", clipped.said);
+    let (step, why) = clipped.failures()[0];
+    assert_eq!(step, "hears speech for 0.7 within 3");
+    assert!(why.starts_with("not in time; it spoke for 0."), "{why}");
+}
+
+#[test]
+fn an_agent_that_clicks_loudly_where_nothing_must_be_heard_fails() {
+    let caller = |step: &str| format!("[caller]\nsteps = [\"dial agent\", \"{step}\", \"hang up\"]");
+    let bot = Bot::start(Fault::Clicks);
+    let nothing = run(&bot.agent(), &caller("hears nothing for 3"));
+    assert_eq!(nothing.code, 1, "{}", nothing.said);
+    assert!(nothing.failures()[0].1.starts_with("it spoke after "), "{}", nothing.said);
+    let speech = run(&bot.agent(), &caller("hears speech within 3"));
+    assert_eq!(speech.code, 1, "a click is no speech: {}", speech.said);
 }
 
 #[test]

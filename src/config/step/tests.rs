@@ -83,16 +83,19 @@ fn callers_and_callees_of_a_load_have_steps_of_their_own() {
 fn speech_and_silence_are_steps_of_a_load() {
     let read = caller(
         "dial 1; hears speech within 3; 50 %: speak Two tickets, within 5; said within 60; hears silence for 0.5 s within 4 s; \
-         hears nothing for 2 s; echo; stay",
+         hears nothing for 2 s; echo; hears speech for 1.5 within 4; stay",
     )
     .unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!((&read[1].deed, read[1].within), (&Deed::HearsSpeech, Duration::from_secs(3)));
+    assert_eq!((&read[1].deed, read[1].within), (&Deed::HearsSpeech(Duration::ZERO), Duration::from_secs(3)));
     assert_eq!((&read[2].deed, read[2].chance), (&Deed::Speak("Two tickets, within 5".to_owned()), 0.5));
     let silence = Deed::HearsSilence(Duration::from_millis(500));
     assert_eq!((&read[4].deed, read[4].within), (&silence, Duration::from_secs(4)));
     assert_eq!((&read[5].deed, read[5].within), (&Deed::HearsNothing, Duration::from_secs(2)));
     assert_eq!((&read[3].deed, &read[6].deed), (&Deed::Said, &Deed::Echo));
+    let speech = Deed::HearsSpeech(Duration::from_millis(1_500));
+    assert_eq!((&read[7].deed, read[7].within), (&speech, Duration::from_secs(4)));
     for (text, said) in [
+        ("dial 1; hears speech for 5 within 2", "hears speech for 2 s"),
         ("dial 1; speak", "it needs a text"),
         ("dial 1; speak ...", "it needs a text"),
         ("dial 1; hears silence for 5 within 2", "like hears silence for 1 s within 5 s"),

@@ -7,6 +7,11 @@ use std::time::{Duration, Instant};
 
 /// Minimum mean square of a frame with sound: −45 dBFS.
 const AUDIBLE: u64 = 33_900;
+/// Minimum mean square of a frame that is a loud click: −20 dBFS.
+const LOUD: u64 = 10_737_418;
+/// Samples of a piece of sound whose length counts, 5 ms: a frame that is lost falls into two of these frames.
+const PIECE: usize = 40;
+const PIECE_MS: u32 = 5;
 /// Frames that are judged together, 200 ms.
 const WINDOW: u32 = 10;
 /// Frames of these with sound that are more than a click.
@@ -22,11 +27,16 @@ pub struct Loudness {
     since: AtomicU32,
     /// When there was sound last, ms.
     last: AtomicU32,
+    /// When there was a loud frame last, ms.
+    loud: AtomicU32,
+    /// Pieces with sound since it is of interest.
+    pieces: AtomicU32,
 }
 
 impl Default for Loudness {
     fn default() -> Self {
-        Loudness { began: Instant::now(), since: AtomicU32::new(0), last: AtomicU32::new(0) }
+        let [since, last, loud, pieces] = std::array::from_fn(|_| AtomicU32::new(0));
+        Loudness { began: Instant::now(), since, last, loud, pieces }
     }
 }
 
@@ -39,11 +49,22 @@ impl Loudness {
     /// Sound is of interest from now on.
     pub fn listen(&self, now: u32) {
         self.since.store(now, Relaxed);
+        self.pieces.store(0, Relaxed);
     }
 
     /// Whether there was sound since then.
     pub fn has_sound(&self) -> bool {
         self.last.load(Relaxed) >= self.since.load(Relaxed).max(1)
+    }
+
+    /// Whether there was a loud click since then, however short.
+    pub fn has_click(&self) -> bool {
+        self.loud.load(Relaxed) >= self.since.load(Relaxed).max(1)
+    }
+
+    /// How long there was sound since then, without pauses, ms.
+    pub fn sounded_ms(&self) -> u32 {
+        self.pieces.load(Relaxed).saturating_mul(PIECE_MS)
     }
 
     /// How long it has been silent since then. Without packets it is silent, too.
@@ -68,9 +89,16 @@ impl Meter {
 
     /// Measures a frame of 20 ms.
     pub fn frame(&mut self, samples: &[i16], now: u32, loudness: &Loudness) {
-        let energy: u64 = samples.iter().map(|it| u64::from(it.unsigned_abs()).pow(2)).sum();
-        let has_sound = energy > AUDIBLE * samples.len() as u64;
+        let energy_of =
+            |samples: &[i16]| samples.iter().map(|it| u64::from(it.unsigned_abs()).pow(2)).sum::<u64>();
+        let is_audible = |samples: &[i16]| energy_of(samples) > AUDIBLE * samples.len() as u64;
+        let (energy, has_sound) = (energy_of(samples), is_audible(samples));
         self.frames = (self.frames << 1 | u32::from(has_sound)) & ((1 << WINDOW) - 1);
+        if energy > LOUD * samples.len() as u64 {
+            loudness.loud.store(now, Relaxed);
+        }
+        let pieces = samples.chunks(PIECE).filter(|piece| is_audible(piece)).count() as u32;
+        loudness.pieces.fetch_add(pieces, Relaxed);
         if has_sound && self.frames.count_ones() >= SOUND {
             loudness.last.store(now, Relaxed);
         }
@@ -131,12 +159,30 @@ mod tests {
         let (loudness, mut meter) = (Loudness::default(), Meter::default());
         (0..4).for_each(|_| meter.frame(&[1_000; 160], 10, &loudness));
         (0..9).for_each(|_| meter.frame(&[100; 160], 10, &loudness));
-        assert!(!loudness.has_sound());
+        assert!(!loudness.has_sound() && !loudness.has_click());
         (0..5).for_each(|_| meter.frame(&[1_000; 160], 10, &loudness));
         assert!(loudness.has_sound());
         loudness.listen(20);
         assert!(!loudness.has_sound() && loudness.silence(25) == Duration::from_millis(5));
         assert_eq!(loudness.silence(60), Duration::from_millis(40), "without frames it is silent");
+    }
+
+    #[test]
+    fn speech_is_as_long_as_its_sound_and_a_loud_click_is_heard() {
+        let (loudness, mut meter) = (Loudness::default(), Meter::default());
+        loudness.listen(20);
+        let mut half = [1_000; 160];
+        half[80..].fill(0);
+        for frame in [[0; 160], [1_000; 160], half, half] {
+            meter.frame(&frame, 25, &loudness);
+        }
+        assert_eq!((loudness.sounded_ms(), loudness.has_click()), (40, false));
+        let mut click = [0; 160];
+        click[..40].fill(20_000);
+        meter.frame(&click, 30, &loudness);
+        assert!(loudness.has_click() && !loudness.has_sound());
+        loudness.listen(40);
+        assert_eq!((loudness.sounded_ms(), loudness.has_click()), (0, false));
     }
 
     #[test]

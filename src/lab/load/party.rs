@@ -86,6 +86,12 @@ impl Party {
         &self.steps
     }
 
+    /// Whether its current step is about how long the far end speaks.
+    pub fn measures_speech(&self) -> bool {
+        let deed = self.steps.get(self.at).map(|step| &step.deed);
+        matches!(deed, Some(Deed::HearsSpeech(length)) if !length.is_zero())
+    }
+
     /// Whether a step checks the far end's header fields.
     pub fn asks_for_headers(&self) -> bool {
         asks_for_headers(&self.steps)
@@ -235,7 +241,8 @@ impl Party {
                     effects.push(PartyEffect::Listen(wanted));
                 }
                 Deed::HearsMark => effects.push(PartyEffect::Listen(Wanted::Mark)),
-                Deed::HearsSpeech | Deed::HearsNothing => effects.push(PartyEffect::Listen(Wanted::Sound)),
+                Deed::HearsSpeech(length) => effects.push(PartyEffect::Listen(Wanted::Speech(*length))),
+                Deed::HearsNothing => effects.push(PartyEffect::Listen(Wanted::Sound)),
                 Deed::HearsSilence(length) => effects.push(PartyEffect::Listen(Wanted::Silence(*length))),
                 Deed::Press(digits) => {
                     self.digits = digits.chars().rev().collect();
@@ -355,7 +362,7 @@ impl Party {
 
 /// Whether a step waits for audio.
 fn listens(deed: &Deed) -> bool {
-    let hears = matches!(deed, Deed::Hears { .. } | Deed::HearsMark | Deed::HearsSpeech);
+    let hears = matches!(deed, Deed::Hears { .. } | Deed::HearsMark | Deed::HearsSpeech(_));
     hears || matches!(deed, Deed::HearsSilence(_) | Deed::HearsNothing | Deed::Said)
 }
 

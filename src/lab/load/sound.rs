@@ -5,7 +5,7 @@ use std::f64::consts::TAU;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU32};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::course::{self, Course};
 use super::hearing::{Heard, Hearing, NOBODY, is_chosen};
@@ -61,7 +61,8 @@ pub struct LegSound {
     wanted: [AtomicU32; TONES],
     /// Whether the tones are as wanted.
     heard: AtomicBool,
-    /// What [`LegSound::is_heard`] means: 0 marks or tones, [`PLAYED`], [`SOUND`], and above it silence, ms.
+    /// What [`LegSound::is_heard`] means: 0 marks or tones, [`PLAYED`], [`SOUND`], above it silence, ms, and with
+    /// [`SPEECH`] speech, ms.
     awaited: AtomicU32,
     loudness: Loudness,
     /// The code of the last file that was played to its end.
@@ -73,6 +74,8 @@ pub struct LegSound {
 
 const PLAYED: u32 = 1;
 const SOUND: u32 = 2;
+/// Flag of speech, with its length.
+const SPEECH: u32 = 1 << 31;
 
 /// Flag of an unwanted tone.
 const NOT: u32 = 1 << 31;
@@ -81,6 +84,11 @@ const ECHO: u32 = 2;
 /// Flag of a file, with its index and a counter, so that playing it again restarts it.
 const FILE: u32 = 1 << 30;
 const PLACES: u32 = 1 << 16;
+
+/// A length of at most an hour, ms.
+fn millis(length: Duration) -> u32 {
+    u32::try_from(length.as_millis()).unwrap_or(u32::MAX).min(3_600_000)
+}
 
 fn tenths(hz: f64) -> u32 {
     (hz * 10.0).round() as u32
@@ -136,6 +144,11 @@ impl LegSound {
         self.hearing.read()
     }
 
+    /// How long there was sound since it was last told to listen for it, ms.
+    pub fn sounded_ms(&self) -> u32 {
+        self.loudness.sounded_ms()
+    }
+
     /// The course of its received audio so far.
     pub fn course(&self) -> Option<course::Told> {
         self.course.told()
@@ -167,9 +180,8 @@ impl LegSound {
             Wanted::Mark | Wanted::Tones { .. } => 0,
             Wanted::Played => PLAYED,
             Wanted::Sound => SOUND,
-            Wanted::Silence(length) => {
-                (SOUND + 1).saturating_add(u32::try_from(length.as_millis()).unwrap_or(u32::MAX))
-            }
+            Wanted::Speech(length) => SPEECH | millis(*length),
+            Wanted::Silence(length) => SOUND + 1 + millis(*length),
         };
         self.awaited.store(awaited, Relaxed);
         let codes = these.iter().map(|hz| tenths(*hz)).chain(not.iter().map(|hz| tenths(*hz) | NOT));
@@ -206,7 +218,10 @@ impl LegSound {
             (0, 0) => self.hearing.is_heard(),
             (0, _) => self.heard.load(Relaxed),
             (PLAYED, _) => self.played.load(Relaxed) == self.said.load(Relaxed),
-            (SOUND, _) => self.loudness.has_sound(),
+            (SOUND, _) => self.loudness.has_sound() || self.loudness.has_click(),
+            (speech, _) if speech & SPEECH != 0 => {
+                self.loudness.has_sound() && self.loudness.sounded_ms() >= speech & !SPEECH
+            }
             (silence, _) => {
                 self.loudness.silence(self.loudness.now()).as_millis() >= u128::from(silence - SOUND - 1)
             }

@@ -14,7 +14,12 @@ use b2b_dsp::mark::Mark;
 impl Generator {
     /// The result of a party, including its marks: a party that completed all steps may have heard another
     /// call.
-    pub(super) fn heard_of(&mut self, id: u64, outcome: Outcome) -> Outcome {
+    pub(super) fn heard_of(&mut self, id: u64, mut outcome: Outcome) -> Outcome {
+        if let Outcome::Failed { why, .. } = &mut outcome
+            && let Some(entry) = self.entries.get(&id).filter(|it| it.party.measures_speech())
+        {
+            *why += &format!("; it spoke for {:.2} s", f64::from(entry.sound.sounded_ms()) / 1e3);
+        }
         let deaf = self.config.ears.hears == Hears::None || self.config.signalling_only;
         let Some(entry) = self.entries.get_mut(&id).filter(|_| !deaf) else { return outcome };
         if !entry.can_be_judged() {

@@ -115,7 +115,9 @@ pub enum Wanted {
         /// Tones that must be absent.
         not: Vec<f64>,
     },
-    /// Speech, or any other sound.
+    /// Speech, or other sound, of this length in all from now on.
+    Speech(Duration),
+    /// Any sound, also a loud click.
     Sound,
     /// Silence of this length, from now on.
     Silence(Duration),

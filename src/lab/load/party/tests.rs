@@ -239,7 +239,10 @@ fn speech_silence_and_the_end_of_its_own_words_are_waited_for() {
     let mut bench = Bench::of(step::caller(steps));
     bench.at(0, PartyEvent::Begin);
     let up = bench.at(0, PartyEvent::Answered);
-    assert_eq!(up, [PartyEffect::Listen(Wanted::Sound), PartyEffect::WakeAt(bench.now + LOOK)]);
+    assert_eq!(
+        up,
+        [PartyEffect::Listen(Wanted::Speech(Duration::ZERO)), PartyEffect::WakeAt(bench.now + LOOK)]
+    );
     let speaks = bench.at(200, PartyEvent::Heard);
     let silence = Wanted::Silence(Duration::from_millis(500));
     assert_eq!(speaks[..2], [PartyEffect::Play("Stop.".to_owned()), PartyEffect::Listen(silence)]);

@@ -39,7 +39,10 @@ fn a_tone_is_heard_where_it_is_said_and_where_no_other_one_is() {
 
 #[test]
 fn any_sound_is_speech_and_an_echo_is_what_was_heard() {
-    assert!(heard(Said::Tone(440.0), &Wanted::Sound) && !heard(Said::Nothing, &Wanted::Sound));
+    for wanted in [Wanted::Sound, Wanted::Speech(Duration::ZERO), Wanted::Speech(Duration::from_secs(1))] {
+        assert!(heard(Said::Tone(440.0), &wanted) && !heard(Said::Nothing, &wanted));
+    }
+    assert!(!heard(Said::Tone(440.0), &Wanted::Speech(Duration::from_millis(1_020))), "it was 1 s");
     assert!(heard(Said::Nothing, &Wanted::Silence(Duration::ZERO)));
     assert!(!heard(Said::Tone(440.0), &Wanted::Silence(Duration::from_secs(1))));
     let sound = LegSound::new(Side::Caller, 1, false, Listens::Always, Arc::default()).with_echo();
