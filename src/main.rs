@@ -46,7 +46,7 @@ const ROLES: &[(RoleName, Run)] = &[
             println!("{}", config.summary());
             return Ok(Exit::Ok as u8);
         }
-        Ok(b2b::lab::load::run(config)?.exit as u8)
+        Ok(b2b::lab::load::run(config, &b2b::lab::load::signals()?)?.exit as u8)
     }),
     #[cfg(feature = "server")]
     (RoleName::B2bua, serve),

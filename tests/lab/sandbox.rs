@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -265,6 +266,30 @@ fn an_agent_that_is_not_there_is_named_by_its_address() {
         run.said
     );
     assert!(began.elapsed() < Duration::from_secs(60));
+}
+
+#[test]
+fn the_command_of_an_agent_ends_with_a_signal_before_the_first_call() {
+    let folder = TempDir::new().unwrap();
+    let (plan, id) = (folder.path().join("plan.toml"), folder.path().join("id"));
+    let command = format!("echo $$ > {}; exec sleep 60", id.display());
+    let agent =
+        format!("url = \"ws://127.0.0.1:1/\"\nstart_s = 60\ncommand = [\"sh\", \"-c\", \"{command}\"]");
+    std::fs::write(&plan, format!("[agent]\n{agent}\n")).unwrap();
+    let mut sandbox = b2b(&["sandbox", plan.to_str().unwrap()]);
+    let is_there = || std::fs::read_to_string(&id).ok()?.trim().parse::<u32>().ok();
+    let until = Instant::now() + Duration::from_secs(30);
+    let bot = loop {
+        match is_there() {
+            Some(bot) => break bot,
+            None => assert!(Instant::now() < until, "the command has not begun"),
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    sandbox.signal(Signal::SIGINT);
+    assert_eq!(sandbox.wait().code(), Some(65), "{:?}", sandbox.stderr());
+    assert!(sandbox.stderr().concat().contains("stopped before the first call"), "{:?}", sandbox.stderr());
+    assert!(!Path::new(&format!("/proc/{bot}")).exists(), "the command is still there");
 }
 
 #[test]

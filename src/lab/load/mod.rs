@@ -53,4 +53,4 @@ mod watched;
 mod ways;
 mod worst;
 
-pub use run::{Ran, run};
+pub use run::{Ran, run, signals};

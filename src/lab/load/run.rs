@@ -5,6 +5,8 @@ use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
+use crossbeam_channel::Receiver;
+use nix::sys::signal::Signal;
 
 use b2b_base::util::exit::{Exit, Failure};
 use b2b_base::util::signal;
@@ -110,12 +112,19 @@ pub struct Ran {
     pub calls: Vec<Call>,
 }
 
-/// Runs the load and prints its results.
+/// The signals that end a load, in a channel.
+///
+/// # Errors
+/// They cannot be taken over.
+pub fn signals() -> anyhow::Result<Receiver<Signal>> {
+    signal::take_over(PATIENCE).context("cannot take over the signals")
+}
+
+/// Runs the load, up to its end or to the end of its calls after one of [`signals`], and prints its results.
 ///
 /// # Errors
 /// The address cannot be bound, a file cannot be written, or the media thread is gone.
-pub fn run(config: LoadConfig) -> anyhow::Result<Ran> {
-    let signals = signal::take_over(PATIENCE).context("cannot take over the signals")?;
+pub fn run(config: LoadConfig, signals: &Receiver<Signal>) -> anyhow::Result<Ran> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let sleeper = Sleeper::start()?;
     let (expect, report, duration) = (config.expect, config.report.clone(), config.duration);

@@ -66,11 +66,11 @@ impl Agent {
     }
 
     /// Starts it, if it has a command, and waits until something answers at its address. `output`: the file
-    /// for what it prints.
+    /// for what it prints; `gives_up`: whether to stop waiting.
     ///
     /// # Errors
     /// It cannot be started, has ended, or does not answer in time.
-    pub fn start(&self, output: &Path) -> Result<Option<Bot>, Failure> {
+    pub fn start(&self, output: &Path, gives_up: impl Fn() -> bool) -> Result<Option<Bot>, Failure> {
         let failed = |why: String| Failure::new(Exit::Sip, why);
         let mut bot = match self.command.split_first() {
             None => None,
@@ -98,6 +98,7 @@ impl Agent {
                         "no agent answers at {place}: {error}; start it, or give [agent] the command that does"
                     )));
                 }
+                Some(_) if gives_up() => return Err(failed("stopped before the first call".to_owned())),
                 Some(_) if Instant::now() >= until => {
                     let said =
                         format!("the agent's command does not answer at {place} after {} s", self.start_s);
@@ -183,7 +184,7 @@ mod tests {
     #[test]
     fn an_agent_that_is_not_there_is_told_of_with_its_address() {
         let output = tempfile::NamedTempFile::new().unwrap();
-        let start = |text: &str| agent(text).start(output.path()).map(|_| ()).unwrap_err();
+        let start = |text: &str| agent(text).start(output.path(), || false).map(|_| ()).unwrap_err();
         let nobody = start("url = \"ws://127.0.0.1:1/media\"");
         assert_eq!(nobody.exit, Exit::Sip);
         assert!(nobody.message.contains("no agent answers at ws://127.0.0.1:1/media"), "{}", nobody.message);

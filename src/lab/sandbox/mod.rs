@@ -66,7 +66,10 @@ pub fn run(config: &SandboxConfig) -> anyhow::Result<Exit> {
         // those of an earlier run tell nothing of this one
         let _ = std::fs::remove_dir_all(folder.join("journals"));
     }
-    let bot = agent.start(&folder.unwrap_or(work.path()).join("agent.log"))?;
+    // from here on a signal ends the agent's command, too
+    let signals = load::signals()?;
+    let output = folder.unwrap_or(work.path()).join("agent.log");
+    let bot = agent.start(&output, || signals.try_recv().is_ok())?;
     let server = Server::start(&path)?;
     let (asks, asked) = crossbeam_channel::unbounded();
     server.originate(asked, at, &agent)?;
@@ -75,7 +78,7 @@ pub fn run(config: &SandboxConfig) -> anyhow::Result<Exit> {
     }
     calls.asks = Some(asks);
     calls.target = Some(format!("sip:agent@{}", server.address()));
-    let ran = load::run(calls)?;
+    let ran = load::run(calls, &signals)?;
     if let Some(folder) = folder {
         let failed: Vec<(String, String)> = (ran.calls.iter().filter(|call| call.why.is_some()))
             .filter_map(|call| Some((call.name(), call.sip_call_id.clone()?)))
