@@ -160,7 +160,8 @@ fn an_agent_that_behaves_passes_every_call_and_each_is_a_case() {
         assert!(run.junit.contains(case), "{case}: {}", run.junit);
     }
     assert!(run.said.contains("asks             2 of 2 calls passed"), "{}", run.said);
-    assert!(std::fs::read_to_string(run.report("report.html")).unwrap().contains("<svg"));
+    let page = std::fs::read_to_string(run.report("report.html")).unwrap();
+    assert!(page.contains("<svg") && page.contains("<title>b2b sandbox: passed"), "{page:.300}");
     assert!(run.report("server.log").is_file() && !run.report("journals").exists());
 }
 

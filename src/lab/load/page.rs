@@ -32,8 +32,9 @@ pub fn page(figures: &Figures, late: Late, took_s: f64, judged: &Judged, began: 
             " %. b2b " (env!("CARGO_PKG_VERSION")) "."
         }
     };
-    let title = if judged.verdict() == Verdict::Passed { "b2b load: passed" } else { "b2b load: not passed" };
-    page::document(title, &body)
+    let role = if figures.each.is_some() { "sandbox" } else { "load" };
+    let word = if judged.verdict() == Verdict::Passed { "passed" } else { "not passed" };
+    page::document(&format!("b2b {role}: {word}"), &body)
 }
 
 fn verdict(figures: &Figures, took_s: f64, judged: &Judged, began: &str) -> Markup {
