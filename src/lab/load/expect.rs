@@ -1,5 +1,7 @@
 //! `[expect]` of a load: limits, and their check against a run.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 
 use super::figures::{Figures, Times};
@@ -52,6 +54,9 @@ impl Default for Expect {
     }
 }
 
+/// Minimum time without a core that makes failed calls of a sandbox void: its steps look at what is heard as often.
+const STALL: Duration = Duration::from_millis(100);
+
 /// The verdict of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
@@ -84,6 +89,22 @@ impl Judged {
             Some(why) => Verdict::Void(why.clone()),
             None => Verdict::Passed,
         }
+    }
+
+    /// Judges the failed calls of a sandbox, whose steps are judged by time: `stalled` is how long a thread that
+    /// only sleeps had to wait at most.
+    pub fn in_sandbox(mut self, failed: u64, stalled: Duration) -> Self {
+        if failed > 0 && stalled >= STALL {
+            let ms = stalled.as_millis();
+            let why =
+                "so its failed calls say nothing certain about the agent; run it again, with fewer at_once";
+            self.void = Some(format!("this machine stood still for {ms} ms, {why}"));
+            for limit in self.limits.iter_mut().filter(|it| it.name.starts_with("min_done_pct")) {
+                (limit.judged, limit.pass, limit.measured) = (false, false, None);
+                limit.unmeasured = Some("this machine stood still".to_owned());
+            }
+        }
+        self
     }
 
     /// All rows of the table.
@@ -192,8 +213,6 @@ impl Expect {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::super::entry::Role;
     use super::super::figures::{Counts, Route};
     use super::super::party::Outcome;
@@ -233,6 +252,17 @@ mod tests {
         let without_times = Expect::default().judge(&run(10, 0), (5.0, 0.5));
         assert_eq!(without_times.verdict(), Verdict::Passed);
         assert!(without_times.late.missed(), "it is told all the same");
+    }
+
+    #[test]
+    fn failed_calls_of_a_sandbox_are_void_on_a_machine_that_stood_still() {
+        let verdict = |failed, stalled| {
+            let judged = Expect::default().judge(&run(9, failed), (0.0, 0.0));
+            judged.in_sandbox(failed, Duration::from_millis(stalled)).verdict()
+        };
+        assert!(matches!(verdict(1, 99), Verdict::Failed(_)));
+        assert!(matches!(verdict(1, 100), Verdict::Void(why) if why.contains("stood still for 100 ms")));
+        assert_eq!(verdict(0, 500), Verdict::Passed);
     }
 
     #[test]
