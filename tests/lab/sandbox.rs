@@ -23,6 +23,8 @@ enum Fault {
     Patient,
     /// It speaks for five seconds, whatever it hears, before it listens.
     Hasty,
+    /// It greets, and hangs up.
+    Leaves,
     /// It loses the first 200 ms of its greeting.
     Clipped,
     /// It is patient, and sends a loud click a second after the answer.
@@ -57,6 +59,7 @@ fn talk(mut stream: TcpStream, fault: Fault) -> std::io::Result<()> {
     let greeting = match fault {
         Fault::Hasty => 250,
         Fault::Patient | Fault::Clicks => 0,
+        Fault::Leaves => 10,
         Fault::Clipped => 30,
         _ => 40,
     };
@@ -96,6 +99,9 @@ fn talk(mut stream: TcpStream, fault: Fault) -> std::io::Result<()> {
             };
             frame.extend((0..FRAME).flat_map(|n| (tone(n) as i16).to_le_bytes()));
             stream.write_all(&frame)?;
+            if left == 0 && fault == Fault::Leaves {
+                stream.write_all(&[0; 3])?;
+            }
         }
     }
 }
@@ -207,6 +213,14 @@ fn an_agent_that_loses_its_first_syllable_speaks_for_too_short_a_time() {
     let (step, why) = clipped.failures()[0];
     assert_eq!(step, "hears speech for 0.7 within 3");
     assert!(why.starts_with("not in time; it spoke for 0."), "{why}");
+}
+
+#[test]
+fn what_was_heard_just_before_the_agent_hung_up_is_heard() {
+    let steps = "[\"dial agent\", \"hears speech within 5\", \"hung up within 5\"]";
+    let caller = format!("[load]\nat_once = 16\n[caller]\ncalls = 16\nsteps = {steps}");
+    let run = run(&Bot::start(Fault::Leaves).agent(), &caller);
+    assert_eq!(run.code, 0, "{}", run.said);
 }
 
 #[test]

@@ -88,6 +88,10 @@ impl Generator {
             TerminationCause::Cancelled if entry.role == Role::Callee => PartyEvent::Ended { by_them: true },
             cause => PartyEvent::Ended { by_them: *cause == TerminationCause::RemoteHangup },
         };
+        // heard since the last look
+        if std::mem::take(&mut entry.listens) && entry.sound.is_heard() {
+            self.tell(id, &PartyEvent::Heard);
+        }
         self.tell(id, &event);
         self.leave(id);
     }
