@@ -1,0 +1,106 @@
+//! The end of an agent's talk: where its caller goes then.
+
+use std::time::Instant;
+
+use serde_json::json;
+
+use super::{AGAIN, At, Attends, PATIENCE};
+use crate::voice_agent::{AgentConfig, MUSIC, Parting};
+use b2b_call::application::Wants;
+use b2b_call::bridge_fsm::BridgeMode;
+use b2b_call::controller::{Part, Prompt, StreamEnd};
+use b2b_call::handler::HandlerAction;
+use b2b_call::reason::Reason;
+
+/// Maximum bytes of the call's variable with the reason of a failure.
+const WHY: usize = 512;
+/// Q.850 cause of a call that an agent has failed: temporary failure.
+const FAILED: u8 = 41;
+/// Maximum times that a call's connection is made again: an agent that breaks each time has failed.
+const TIMES: u32 = 3;
+
+impl Attends {
+    pub(super) fn has_talked(&mut self, now: Instant, parting: Parting, wants: &mut Wants) {
+        let leg = self.call.leg;
+        let consulted = self.consultation.ends(wants);
+        match (parting, consulted) {
+            (Parting::Stopped { transfer: None }, Some(consulted)) => {
+                self.tell("transferred", json!({ "to": consulted.to }), wants);
+                let joined = wants.create_bridge(leg, consulted.leg, BridgeMode::default(), true);
+                self.consulted = Some(consulted);
+                self.goes(At::Joining, joined);
+            }
+            (Parting::Stopped { transfer: None }, None) => {
+                self.tell("stopped", json!({}), wants);
+                wants.end(HandlerAction::Disconnect);
+            }
+            (Parting::Stopped { transfer: Some(target) }, _) => {
+                self.tell("transferred", json!({ "to": target.to }), wants);
+                let led = wants.where_named(leg, &target.to, &self.agent.name);
+                self.target = Some(target);
+                self.goes(At::Sending, led);
+            }
+            (Parting::Ended(StreamEnd::Joined | StreamEnd::Replaced), _) => {
+                // Another application has the caller now; or none has, and the caller stays until they hang
+                // up.
+                let adopted = wants.adopt(leg);
+                self.goes(At::Keeping, adopted);
+            }
+            (Parting::Ended(StreamEnd::Closed | StreamEnd::Finished), _) => {
+                wants.end(HandlerAction::Complete)
+            }
+            (Parting::Failed { code, why }, _) if self.may_reconnect(code) => {
+                self.broken += 1;
+                tracing::warn!("call {}: {}: {why}; connecting again", self.call.call.0, self.agent.name);
+                self.tell("broken", json!({ "error": why, "code": code }), wants);
+                wants.start_moh(leg, MUSIC);
+                wants.set_timer(PATIENCE, now + self.agent.config.reconnect);
+                // Others may have lost it, too.
+                wants.set_timer(AGAIN.0, self.agent.reach.seats().again(&self.agent.config.name, now));
+                self.at = At::Reconnecting;
+            }
+            (Parting::Failed { code, why }, _) => self.falls_back(code, &why, wants),
+        }
+    }
+
+    /// Whether a connection that ended so is made again: it broke, or the program restarts (RFC 6455 §7.4.1). One that
+    /// sends what it may not would do so again.
+    fn may_reconnect(&self, code: Option<u16>) -> bool {
+        let broken = matches!(code, None | Some(1011..=1014));
+        broken && self.broken < TIMES && !self.agent.config.reconnect.is_zero()
+    }
+
+    /// The agent has failed: sends the caller to the fallback, or apologises.
+    pub(super) fn falls_back(&mut self, code: Option<u16>, why: &str, wants: &mut Wants) {
+        let (call, leg, config) = (self.call.call, self.call.leg, self.agent.config.clone());
+        let AgentConfig { name, fallback, failed_prompt, .. } = &*config;
+        tracing::warn!("call {}: voice agent {name}: {why}", call.0);
+        self.tell("failed", json!({ "error": why, "code": code, "fallback": fallback }), wants);
+        self.seat = None;
+        if self.at == At::Reconnecting {
+            wants.stop_moh(leg);
+        }
+        let noted = format!("{name}: {why}");
+        wants.set_variable(call, "voice_agent_failed", &noted[..noted.floor_char_boundary(WHY)]);
+        let answered = self.call.answered || !matches!(self.at, At::Waiting | At::Connecting | At::Answering);
+        match (fallback, failed_prompt) {
+            (Some(target), _) => {
+                let led = wants.where_to(leg, target);
+                self.goes(At::FallingBack, led);
+            }
+            (None, _) if !answered => {
+                wants.end(HandlerAction::Reject { status: 480, reason: String::new() });
+            }
+            (None, Some(file)) => {
+                let played = wants.play(leg, &Prompt::new(vec![Part::File(file.clone())]));
+                self.goes(At::Apologising, played);
+            }
+            (None, None) => self.hangs_up(wants),
+        }
+    }
+
+    pub(super) fn hangs_up(&mut self, wants: &mut Wants) {
+        let hung_up = wants.hangup_with(self.call.leg, Reason::q850(FAILED));
+        self.goes(At::HangingUp, hung_up);
+    }
+}
