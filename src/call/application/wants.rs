@@ -258,7 +258,7 @@ impl Wants {
         let started = Some(self.reply(want, |told: Option<CallId>| told.map(AppAnswer::Started)));
         let read = |told: Option<_>| Some(AppAnswer::Reached(told.unwrap_or(Err(DialError::Stopping))));
         let reply = self.reply(want, read);
-        let dial = Command::Dial { request: Box::new(request), started, reply };
+        let dial = Command::Dial { request: Box::new(request), started, early: None, reply };
         self.wanted.push(Want::Command(Box::new(dial)));
         want
     }

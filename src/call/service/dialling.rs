@@ -7,6 +7,9 @@ use crate::lookup::{LookupError, LookupResult};
 use crate::switch::command::Command;
 use crate::{BridgeId, CallId, LegId};
 
+/// A call that has begun, and what is told of its first leg with early media and of the one that answers.
+type Begun = (CallId, oneshot::Receiver<LegId>, oneshot::Receiver<Result<LegId, DialError>>);
+
 /// A call that may have begun; dropping it before it is known hangs it up.
 struct Starting {
     service: CallService,
@@ -32,7 +35,7 @@ impl CallService {
     /// # Errors
     /// No contact answers.
     pub async fn dial(&self, request: DialRequest) -> Result<LegId, DialError> {
-        self.ask(|reply| Command::Dial { request: Box::new(request), started: None, reply })
+        self.ask(|reply| Command::Dial { request: Box::new(request), started: None, early: None, reply })
             .await
             .unwrap_or(Err(DialError::Stopping))
     }
@@ -49,18 +52,45 @@ impl CallService {
         &self,
         request: DialRequest,
     ) -> Result<(CallId, impl Future<Output = Result<LegId, DialError>> + Send + use<>), DialError> {
+        let (call, _, answer) = self.begin(request).await?;
+        Ok((call, async move { answer.await.unwrap_or(Err(DialError::Stopping)) }))
+    }
+
+    /// As [`CallService::originate`], with early media if [`DialOptions::early_media`] says so: the future between them
+    /// gives the first leg that has it, once a stream that only listens can hear it; `None`: there is none before the
+    /// answer.
+    ///
+    /// # Errors
+    /// As [`CallService::originate`].
+    pub async fn originate_early(
+        &self,
+        request: DialRequest,
+    ) -> Result<
+        (
+            CallId,
+            impl Future<Output = Option<LegId>> + Send + use<>,
+            impl Future<Output = Result<LegId, DialError>> + Send + use<>,
+        ),
+        DialError,
+    > {
+        let (call, early, answer) = self.begin(request).await?;
+        let answer = async move { answer.await.unwrap_or(Err(DialError::Stopping)) };
+        Ok((call, async move { early.await.ok() }, answer))
+    }
+
+    async fn begin(&self, request: DialRequest) -> Result<Begun, DialError> {
         let (started, call) = oneshot::channel();
         let mut starting = Starting { service: self.clone(), call };
-        let (reply, answer) = oneshot::channel();
+        let ((reply, answer), (heard, early)) = (oneshot::channel(), oneshot::channel());
         let request = Box::new(request);
-        let sent =
-            self.commands.send(Command::Dial { request, started: Some(started.into()), reply: reply.into() });
+        let (started, heard) = (Some(started.into()), Some(heard.into()));
+        let sent = self.commands.send(Command::Dial { request, started, early: heard, reply: reply.into() });
         sent.map_err(|_| DialError::Stopping)?;
         let Ok(call) = (&mut starting.call).await else {
             // No call begins; the answer says why.
             return Err(answer.await.ok().and_then(Result::err).unwrap_or(DialError::Stopping));
         };
-        Ok((call, async move { answer.await.unwrap_or(Err(DialError::Stopping)) }))
+        Ok((call, early, answer))
     }
 
     /// Dials for a caller: the callee's offer and answer, and early media, are passed on, and both are

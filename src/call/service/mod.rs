@@ -143,6 +143,9 @@ pub struct DialOptions {
     /// Early media of a callee replaces the prompt that a caller who is up hears.
     #[serde(default)]
     pub early_over_prompt: bool,
+    /// Early media of a callee without a caller is heard ([`CallService::originate_early`]).
+    #[serde(default)]
+    pub early_media: bool,
     /// Media goes directly between the parties, past b2b, if both support it.
     pub direct: bool,
     /// The call is recorded as the switch is configured.
@@ -195,6 +198,7 @@ impl Default for DialOptions {
             caller_policy: None,
             headers: Vec::new(),
             early_over_prompt: false,
+            early_media: false,
             direct: false,
             record: false,
             rules: Arc::default(),

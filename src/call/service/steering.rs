@@ -82,6 +82,15 @@ impl CallService {
         }
         self.let_go_of(leg).await?;
         self.sleep(PARTING).await?;
+        self.give(leg, name, number).await
+    }
+
+    /// Gives a leg with early media ([`CallService::originate_early`]) to the application of this name, which finds
+    /// [`IncomingCall::early`](crate::handler::IncomingCall::early) set, as if it had called `number`.
+    ///
+    /// # Errors
+    /// The leg has gone, or has no early media, or there is no such application.
+    pub async fn give(&self, leg: LegId, name: &str, number: Option<&str>) -> Result<(), CallError> {
         let (name, number) = (name.to_owned(), number.map(str::to_owned));
         self.command(|reply| Command::Give { leg, name, number, reply }).await
     }

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::table::Hidden;
+use super::table::{Hidden, Leg};
 use super::{Switch, Turn};
 use crate::call_fsm::{CallEvent, CallState};
+use crate::controller::StreamSpec;
 use crate::service::{CallError, LegMedia, Place};
 use crate::{CallId, LegId};
 
@@ -15,8 +16,17 @@ const ON_ITS_WAY: Duration = Duration::from_secs(1);
 impl Switch {
     /// The endpoint of an answered leg.
     pub(crate) fn leg_media(&self, leg: LegId) -> Result<LegMedia, CallError> {
+        self.media_of(leg, Leg::is_up)
+    }
+
+    /// The endpoint for a stream: one that only listens hears early media, too.
+    pub(super) fn stream_media(&self, leg: LegId, spec: StreamSpec) -> Result<LegMedia, CallError> {
+        self.media_of(leg, |it| it.is_up() || !spec.speaks && it.has_early_media())
+    }
+
+    fn media_of(&self, leg: LegId, is_ready: impl Fn(&Leg) -> bool) -> Result<LegMedia, CallError> {
         let it = self.calls.leg(leg).filter(|it| !it.life.is_ending()).ok_or(CallError::Gone)?;
-        if !it.is_up() {
+        if !is_ready(it) {
             return Err(CallError::WrongState("the leg has to be answered first"));
         }
         let endpoint = it.media.endpoint.ok_or(CallError::WrongState("the leg has no media"))?;

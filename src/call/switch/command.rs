@@ -140,6 +140,9 @@ pub(crate) enum Command {
         /// Told at once which call is created.
         #[serde(skip)]
         started: Option<Reply<CallId>>,
+        /// Told which leg sends early media first, if it is to be heard.
+        #[serde(skip)]
+        early: Option<Reply<LegId>>,
         #[serde(skip)]
         reply: Reply<Result<LegId, DialError>>,
     },

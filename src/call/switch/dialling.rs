@@ -433,7 +433,7 @@ pub(super) fn refuse(purpose: Purpose, error: DialError) {
     // A closed receiver is no error.
     match purpose {
         Purpose::Caller { reply: Some(reply), .. } => drop(reply.send(Err(error))),
-        Purpose::Originate { reply } => drop(reply.send(Err(error))),
+        Purpose::Originate { reply, .. } => drop(reply.send(Err(error))),
         Purpose::Caller { reply: None, .. } | Purpose::Transfer { .. } => {}
     }
 }

@@ -122,7 +122,7 @@ impl Switch {
     }
 
     fn open_stream(&mut self, of: (AppId, WantId), leg: LegId, spec: StreamSpec) {
-        let opened = match self.leg_media(leg) {
+        let opened = match self.stream_media(leg, spec) {
             Ok(media) => media.controller.open_stream(media.endpoint, spec),
             Err(error) => return self.answer_application(of, AppAnswer::Stream(Err(error))),
         };

@@ -275,6 +275,10 @@ impl Switch {
                 Ok(()) => self.early_session_heard(t, caller, branch),
                 Err(error) => tracing::info!("leg {}: early media cannot be used: {error}", branch.0),
             },
+            OnApplied::EarlyMedia { leg } => match result {
+                Ok(()) => self.early_media_heard(leg),
+                Err(error) => tracing::info!("leg {}: early media cannot be used: {error}", leg.0),
+            },
             OnApplied::Won(won) => self.both_described(t, won, result),
             OnApplied::Originated { leg, reply } => self.originated(t, leg, result, reply),
             OnApplied::Transferred { call, legs, referrer, arrived, direct } => match result {

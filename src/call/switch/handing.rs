@@ -55,7 +55,8 @@ impl Switch {
         let (call, leg) = (asked.call.call, asked.call.leg);
         asked.listens = self.listen(call, handler);
         let answered = self.calls.leg(leg).is_some_and(Leg::is_up);
-        let incoming = IncomingCall { answered, ..asked.call.clone() };
+        let early = self.calls.leg(leg).is_some_and(Leg::has_early_media);
+        let incoming = IncomingCall { answered, early, ..asked.call.clone() };
         let decides = OnFound::Decide(Box::new(asked));
         let handled = match self.machine_of(handler, &incoming) {
             Ok(Some(machine)) => Some(self.attend(machine, decides)),

@@ -124,7 +124,7 @@ impl Switch {
             return self.replace(t, leg, replaced);
         }
         let at = t.now;
-        let (answered, resumed) = (false, false);
+        let (answered, early, resumed) = (false, false, false);
         let incoming = IncomingCall {
             call,
             leg,
@@ -136,6 +136,7 @@ impl Switch {
             who,
             number,
             answered,
+            early,
             resumed,
         };
         self.ask_handlers(t, Handing::new(incoming));

@@ -118,13 +118,18 @@ impl Switch {
         let Some(dialling) = self.calls.get(call).and_then(|it| it.dialling.as_ref()) else {
             return self.counters.impossible("progress");
         };
-        let Purpose::Caller { caller, .. } = dialling.purpose else {
-            return self.transfer_progress(t, call, status);
-        };
+        let (purpose, heard) = (&dialling.purpose, dialling.options.early_media);
         let Some(leg) = self.branch(call, branch) else { return self.counters.impossible("progress") };
         let said = self.calls.leg(leg).map(|it| &it.callee);
         let reliable = said.is_some_and(|it| it.reliable);
         let answer = said.and_then(|it| it.said.clone()).filter(|_| early_media);
+        let caller = match (purpose, answer.clone()) {
+            (Purpose::Caller { caller, .. }, _) => *caller,
+            (Purpose::Originate { .. }, Some(answer)) if heard => {
+                return self.apply(t, leg, answer, OnApplied::EarlyMedia { leg });
+            }
+            _ => return self.transfer_progress(t, call, status),
+        };
         let Some(answer) = answer else { return self.ring(t, caller, (status, reliable), None) };
         if self.calls.leg(caller).is_some_and(|it| it.is_up()) {
             // The caller has a description already, and the callee answers one of ours.
@@ -245,11 +250,11 @@ impl Switch {
                     (None, Some(answer)) => self.apply(t, leg, answer, OnApplied::Won(won)),
                 }
             }
-            Purpose::Originate { reply } => match answer {
+            Purpose::Originate { reply, .. } => match answer {
                 Some(answer) => self.apply(t, leg, answer, OnApplied::Originated { leg, reply }),
                 None => {
                     self.hang_up(t, leg);
-                    refuse(Purpose::Originate { reply }, DialError::Failed(DialFailure::new(488, "")));
+                    let _ = reply.send(Err(DialError::Failed(DialFailure::new(488, ""))));
                 }
             },
             Purpose::Transfer { leaves, stays, referrer } => {
@@ -296,6 +301,18 @@ impl Switch {
                 let error = DialError::Failed(DialFailure::new(error.status_of_answer(), ""));
                 self.caller_refused(t, won.purpose(), error);
             }
+        }
+    }
+
+    /// The early media of a callee called on our own behalf is heard from now on.
+    pub(super) fn early_media_heard(&mut self, leg: LegId) {
+        let Some(call) = self.calls.leg(leg).map(|it| it.call) else { return self.counters.late() };
+        let dialling = self.calls.get_mut(call).and_then(|it| it.dialling.as_mut());
+        if let Some(Purpose::Originate { early, .. }) = dialling.map(|it| &mut it.purpose)
+            && let Some(early) = early.take()
+        {
+            // A closed receiver is no error.
+            let _ = early.send(leg);
         }
     }
 

@@ -74,6 +74,7 @@ impl Switch {
             who,
             number,
             answered: true,
+            early: false,
             resumed: false,
         })
     }

@@ -48,7 +48,7 @@ impl Switch {
                 };
                 let _ = reply.send(result);
             }
-            Command::Dial { request, started, reply } => {
+            Command::Dial { request, started, early, reply } => {
                 if self.takes_no_call() {
                     let why = if self.is_draining() { DialError::Stopping } else { DialError::Full };
                     return drop(reply.send(Err(why)));
@@ -62,7 +62,7 @@ impl Switch {
                 }
                 self.open_history(t, call, |pages| pages.input(t.now, "command", &told));
                 self.advance_call(t, call, CallEvent::Originate);
-                self.dial(t, call, *request, Purpose::Originate { reply });
+                self.dial(t, call, *request, Purpose::Originate { early, reply });
                 self.drop_if_empty(t, call);
             }
             Command::DialAndBridge { leg, request, reply } => {

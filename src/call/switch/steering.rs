@@ -81,8 +81,8 @@ impl Switch {
         Ok(())
     }
 
-    /// Gives a leg without an owner to the application of this name, as if it had called `number`. Without a
-    /// number it is the number that the leg called, or its own.
+    /// Gives a leg without an owner, answered or with early media, to the application of this name, as if it had
+    /// called `number`. Without a number it is the number that the leg called, or its own.
     pub(super) fn give(
         &mut self,
         t: &mut Turn<'_>,
@@ -91,7 +91,7 @@ impl Switch {
         number: Option<&str>,
     ) -> Result<(), CallError> {
         let it = self.calls.leg(leg).filter(|it| !it.life.is_ending()).ok_or(CallError::Gone)?;
-        if !it.is_up() && !it.is_waiting() {
+        if !it.is_up() && !it.is_waiting() && !it.has_early_media() {
             return Err(CallError::WrongState("the leg is not answered yet"));
         }
         if self.handler_named(name).is_none() {

@@ -26,7 +26,7 @@ use crate::handler::Party;
 use crate::headers::{HeaderRule, RuledMessage};
 use crate::identity::CallerIdentity;
 use crate::initial_session::CalleeSession;
-use crate::leg_fsm::TerminationCause;
+use crate::leg_fsm::{LegState, TerminationCause};
 use crate::leg_life::Life;
 use crate::lookup::ResolvedContact;
 use crate::pace::Place;
@@ -250,6 +250,11 @@ impl Leg {
         self.life.is_up()
     }
 
+    /// Whether we call its party, whose media comes before its answer.
+    pub fn has_early_media(&self) -> bool {
+        !self.inbound && !self.life.is_ending() && self.life.state() == LegState::EarlyMedia
+    }
+
     /// Notes on the channels of an emergency call whether its caller can talk: it is answered and has media.
     pub fn may_talk(&self) {
         let talks = self.is_up() && self.media.heard.is_some();
@@ -280,8 +285,8 @@ impl Leg {
 pub(super) enum Purpose {
     /// For a caller, answered or not, who is to be joined with the callee.
     Caller { caller: LegId, reply: Option<Reply<Result<BridgeId, DialError>>> },
-    /// For a leg of our own.
-    Originate { reply: Reply<Result<LegId, DialError>> },
+    /// For a leg of our own. `early`: told of the first leg with early media.
+    Originate { early: Option<Reply<LegId>>, reply: Reply<Result<LegId, DialError>> },
     /// A transfer: to replace `leaves`, which asked for it, and be joined with `stays`.
     Transfer { leaves: LegId, stays: LegId, referrer: Referrer },
 }

@@ -164,6 +164,8 @@ pub(super) enum OnApplied {
     Nothing,
     /// The answer is a branch's early session, and its caller is up.
     EarlySession { caller: LegId, branch: LegId },
+    /// The answer is the early session of a callee called on our own behalf.
+    EarlyMedia { leg: LegId },
     /// The answer is the callee's, whose caller is up.
     Won(Won),
     /// The answer is that of a callee called on our own behalf.
