@@ -3,13 +3,17 @@
 //! The caller is answered only after the agent is connected: if the agent fails, the caller is not answered
 //! yet, and the fallback may still refuse them.
 //!
+//! A party that b2b calls may have early media: until it answers the agent only listens, and an agent that fails
+//! meanwhile is connected again at the answer, as without early media.
+//!
 //! | state | action | next |
 //! |---|---|---|
 //! | `Waiting` | wait for a seat, with a timeout | `Connecting`; none: `FallingBack` |
-//! | `Connecting` | connect to the agent, with a timeout | `Answering`; failed: `FallingBack` |
+//! | `Connecting` | connect to the agent, with a timeout | `Answering`, before the party's answer `Reading`; failed: `FallingBack` |
 //! | `Answering`, `Entering` | answer, and set the call's state | `Reading` |
 //! | `Reading`, `Opening` | read the call's variables, open the audio stream | `Talking` |
 //! | `Talking` | wait until one of them ends it; see `consult` | by the end: `Reconnecting`, `Sending`, `Joining`, `Keeping`, `FallingBack`, over |
+//! | `Ringing` | an agent that was connected early has failed | the party's answer: `Waiting` |
 //! | `Reconnecting` | play music, and connect again for a while | `Opening`; failed: `FallingBack` |
 //! | `Sending` | ask where the agent's target leads the caller | over; refused: `FallingBack` |
 //! | `Joining` | join the caller with whom the agent has consulted | over; they have gone: `FallingBack` |
@@ -32,6 +36,7 @@ use super::{AgentConfig, Ask, Calling, Consulting, Line, Reach, Seat, Talk, Targ
 use b2b_call::application::{AppAnswer, AppEvent, AppHandle, Application, WantId, Wants};
 use b2b_call::controller::{AudioStream, StreamEnd, StreamSpec};
 use b2b_call::handler::{ApplicationHandler, HandlerAction, IncomingCall};
+use b2b_call::leg_fsm::LegState;
 use b2b_call::service::{CallError, CallService, Place};
 
 /// Additional time before an agent that neither connects nor fails is given up.
@@ -79,6 +84,7 @@ impl ApplicationHandler for VoiceAgent {
             call,
             at,
             waits: None,
+            early: None,
             seat,
             line: None,
             target: None,
@@ -98,6 +104,8 @@ struct Attends {
     call: IncomingCall,
     at: At,
     waits: Option<WantId>,
+    /// We call it, and it has not answered yet: until this want is answered.
+    early: Option<WantId>,
     /// Its seat with the agent, which is another caller's from when it is dropped.
     seat: Option<Seat>,
     /// Dropping it closes the connection.
@@ -128,6 +136,7 @@ enum At {
     Reading,
     Opening,
     Talking,
+    Ringing,
     Reconnecting,
     Sending,
     Joining,
@@ -141,7 +150,16 @@ impl Application for Attends {
     fn step(&mut self, now: Instant, event: AppEvent, wants: &mut Wants) {
         let went_on = match event {
             AppEvent::Begin => {
+                if self.call.early {
+                    self.early = Some(wants.wait_for_state(self.call.leg, LegState::Answered));
+                }
                 self.queues(now, wants);
+                Ok(())
+            }
+            AppEvent::Answered { want, answer } if Some(want) == self.early => {
+                if matches!(answer, AppAnswer::LegIs(Ok(LegState::Answered))) {
+                    self.is_answered(now, wants);
+                }
                 Ok(())
             }
             AppEvent::Answered { want, answer } if Some(want) == self.waits => {
@@ -272,6 +290,10 @@ impl Attends {
             At::Connecting => {
                 wants.cancel_timer(PATIENCE);
                 match answer.own::<Result<Box<dyn Line>, String>>() {
+                    Some(Ok(line)) if self.early.is_some() => {
+                        self.line = Some(line);
+                        self.reads("early", wants);
+                    }
                     Some(Ok(line)) => {
                         self.line = Some(line);
                         let answered = wants.answer(leg);
@@ -288,9 +310,7 @@ impl Attends {
             }
             At::Entering => {
                 answer.done()?;
-                self.tell("connected", json!({ "url": self.agent.config.place.to_string() }), wants);
-                let read = wants.variables(call);
-                self.goes(At::Reading, read);
+                self.reads("connected", wants);
             }
             At::Reading => {
                 self.variables = answer.variables()?.into_iter().collect();
@@ -337,20 +357,53 @@ impl Attends {
                 answer.done()?;
                 self.hangs_up(wants);
             }
+            // Only the party's answer is awaited.
+            At::Ringing => {}
             At::FallingBack => wants.end(answer.action().unwrap_or(HandlerAction::Complete)),
         }
         Ok(())
     }
 
+    fn reads(&mut self, what: &str, wants: &mut Wants) {
+        self.tell(what, json!({ "url": self.agent.config.place.to_string() }), wants);
+        let read = wants.variables(self.call.call);
+        self.goes(At::Reading, read);
+    }
+
     fn opens(&mut self, wants: &mut Wants) {
-        let opened = wants.stream(self.call.leg, self.spec);
+        let spec = StreamSpec { speaks: self.early.is_none(), ..self.spec };
+        let opened = wants.stream(self.call.leg, spec);
         self.goes(At::Opening, opened);
     }
 
+    /// The party that we call has answered.
+    fn is_answered(&mut self, now: Instant, wants: &mut Wants) {
+        (self.early, self.call.answered) = (None, true);
+        if let At::Reading | At::Opening | At::Talking = self.at {
+            wants.enter(self.call.call, Place::Ivr);
+            self.tell("connected", json!({ "url": self.agent.config.place.to_string() }), wants);
+        }
+        match self.at {
+            At::Talking => {
+                self.since = Some(now);
+                self.consultation.caller_answers(wants);
+            }
+            At::Ringing => self.queues(now, wants),
+            _ => {}
+        }
+    }
+
     fn talks(&mut self, now: Instant, stream: AudioStream, wants: &mut Wants) {
+        let early = !stream.spec().speaks;
+        if early && self.early.is_none() {
+            // It has answered since.
+            return self.opens(wants);
+        }
         let Some(line) = self.line.take() else { return wants.end(HandlerAction::Complete) };
         let resumed = self.since.map(|since| now.saturating_duration_since(since));
-        self.since.get_or_insert(now);
+        if !early {
+            self.since.get_or_insert(now);
+        }
         let (call, variables) = (self.call.clone(), self.variables.clone());
         let (me, news) = (wants.me(), self.consultation.begins());
         let talked = wants.run(move |service| {
@@ -362,6 +415,7 @@ impl Attends {
                 headers: headers(&call),
                 variables,
                 resumed,
+                early,
                 stream,
                 consulting: Consulting { desk: AppHandle::new(&service, me), news },
                 service,

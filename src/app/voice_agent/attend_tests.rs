@@ -163,6 +163,10 @@ impl House {
         self.harness.run(Duration::from_secs(1));
     }
 
+    pub fn reaches(&mut self, reached: Reached) {
+        *self.agent.reached.lock().unwrap() = reached;
+    }
+
     pub fn is_up(&self) -> bool {
         self.harness.is_up(self.ann, self.call)
     }
@@ -310,11 +314,11 @@ fn a_caller_whose_sound_somebody_else_takes_stays_until_they_hang_up() {
 fn who_loses_the_agent_hears_music_until_it_is_back_and_it_learns_how_long_it_has_had_them() {
     let mut house = house_with(Reached::There, Some("milliwatt"), 10);
     house.harness.run(Duration::from_secs(5));
-    *house.agent.reached.lock().unwrap() = Reached::Refused;
+    house.reaches(Reached::Refused);
     house.parts(gone());
     assert!(house.is_up() && !house.streams());
     assert_eq!(house.harness.media().music().len(), 1);
-    *house.agent.reached.lock().unwrap() = Reached::There;
+    house.reaches(Reached::There);
     house.harness.run(Duration::from_secs(2));
     assert!(house.streams() && house.harness.media().music().is_empty());
     assert_eq!(house.agent.told.lock().unwrap().len(), 2);
@@ -330,7 +334,7 @@ fn who_loses_the_agent_for_good_or_to_its_own_fault_falls_back() {
     let fault = Parting::Failed { code: Some(1_008), why: "too many messages a second".to_owned() };
     for (parting, seconds) in [(gone(), 10), (fault, 0)] {
         let mut house = house_with(Reached::There, Some("milliwatt"), 10);
-        *house.agent.reached.lock().unwrap() = Reached::Refused;
+        house.reaches(Reached::Refused);
         house.parts(parting);
         house.harness.run(Duration::from_secs(seconds));
         let endpoint = house.harness.callers_endpoint();
@@ -352,7 +356,7 @@ fn who_loses_the_agent_for_good_or_to_its_own_fault_falls_back() {
 #[test]
 fn a_caller_who_hangs_up_while_the_agent_is_connected_again_leaves_nothing() {
     let mut house = house_with(Reached::There, Some("milliwatt"), 10);
-    *house.agent.reached.lock().unwrap() = Reached::Never;
+    house.reaches(Reached::Never);
     house.parts(gone());
     house.harness.hang_up(house.ann, house.call);
     house.harness.assert_nothing_left();

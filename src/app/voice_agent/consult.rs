@@ -69,6 +69,8 @@ pub enum Stage {
     Calling,
     /// They have answered.
     Answered,
+    /// The agent's own party has answered, whose early media it has heard.
+    CallerAnswered,
     /// They may not be called.
     Refused,
     /// They have not answered.
@@ -84,7 +86,7 @@ impl Stage {
     pub fn as_str(self) -> &'static str {
         match self {
             Stage::Calling => "calling",
-            Stage::Answered => "answered",
+            Stage::Answered | Stage::CallerAnswered => "answered",
             Stage::Refused => "refused",
             Stage::Failed => "failed",
             Stage::Ended => "ended",
@@ -299,6 +301,11 @@ impl Consultation {
             })
         });
         At::Calling { waits: dialled }
+    }
+
+    /// The agent has heard early media, and speaks to its party soon.
+    pub fn caller_answers(&mut self, wants: &mut Wants) {
+        self.at = self.returns(Stage::CallerAnswered, None, wants);
     }
 
     /// The agent is back with its caller soon.

@@ -33,7 +33,7 @@ impl House {
     }
 
     /// What the agent was told since the last time; its streams stay open.
-    fn stages(&mut self) -> Vec<Stage> {
+    pub fn stages(&mut self) -> Vec<Stage> {
         let (mut told, mut stages) = (Vec::new(), Vec::new());
         while let Some(news) =
             self.agent.consulting.lock().unwrap().as_mut().and_then(|it| it.news.try_recv().ok())

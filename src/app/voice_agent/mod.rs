@@ -14,6 +14,8 @@ mod attend_tests;
 mod consult;
 #[cfg(test)]
 mod consult_tests;
+#[cfg(test)]
+mod early_tests;
 mod protocol;
 mod seats;
 mod target;
@@ -145,6 +147,8 @@ pub struct Talk {
     pub variables: BTreeMap<String, String>,
     /// For how long the agent has had the caller, if its connection was made again.
     pub resumed: Option<Duration>,
+    /// The party has not answered yet, and is only listened to ([`Stage::CallerAnswered`] follows).
+    pub early: bool,
     pub stream: AudioStream,
     /// For others that the agent consults.
     pub consulting: Consulting,

@@ -55,6 +55,9 @@ pub enum Command {
         /// The application that gets the party that answers: `ivr/main`, `conference/blue`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         app: Option<String>,
+        /// The `app`, a `voice_agent/`, hears the party's early media: it gets the party before the answer.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        early: bool,
         /// The called number that `app` sees.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         number: Option<String>,

@@ -92,6 +92,11 @@ impl Command {
             Command::Originate { to: Some(_), app: Some(_), .. } => {
                 Err("to and app are both set; keep one".to_owned())
             }
+            Command::Originate { early: true, app, .. }
+                if !app.as_ref().is_some_and(|app| app.starts_with("voice_agent/")) =>
+            {
+                Err("early: is for an app voice_agent/…".to_owned())
+            }
             Command::Originate { from, to, caller, number: called, ring_s, headers, .. } => {
                 from.check().map_err(|why| format!("from: {why}"))?;
                 to.as_ref().map_or(Ok(()), Targets::check).map_err(|why| format!("to: {why}"))?;

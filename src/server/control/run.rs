@@ -315,7 +315,7 @@ impl Run<'_> {
     }
 
     async fn originate(&self) -> Done {
-        let Command::Originate { from, to, order, app, number, caller, ring_s, variables, headers } =
+        let Command::Originate { from, to, order, app, early, number, caller, ring_s, variables, headers } =
             &self.order.command
         else {
             return done();
@@ -336,20 +336,28 @@ impl Run<'_> {
         let route = Some(RouteTaken { name: "api".to_owned(), why });
         let token = Some(self.order.token.clone());
         let options_of = |shown: &str| options(&settings, caller.as_deref(), shown, *ring_s, headers);
-        let request = DialRequest { to: first, options: DialOptions { route, token, ..options_of(shown) } };
-        let (call, leg) = service.originate(request).await?;
+        let options = DialOptions { route, token, early_media: *early, ..options_of(shown) };
+        let request = DialRequest { to: first, options };
+        let (call, heard, answered) = service.originate_early(request).await?;
         self.running.is_about(call);
         let told = async {
             for (name, value) in variables {
                 service.set_variable(call, name, value).await?;
             }
-            let leg = leg.await?;
+            let given = async {
+                let (leg, app) = (heard.await?, app.as_ref()?);
+                service.give(leg, app, number.as_deref()).await.ok().map(|()| leg)
+            };
+            let (given, leg) = tokio::join!(given, answered);
+            let leg = leg?;
             let mut result = json!({ "call": call.0, "leg": leg.0 });
             if let Some(second) = second {
                 let onward = DialRequest { to: second, options: options_of(from.first()) };
                 result["bridge"] = json!(service.dial_and_bridge(leg, onward).await?.0);
             }
             match app {
+                // It has the party already.
+                Some(_) if given == Some(leg) => {}
                 Some(app) => service.hand_over(leg, app, number.as_deref()).await?,
                 // The call waits for commands, unless it is over.
                 None if to.is_none() => drop(service.enter(call, Place::Program).await),

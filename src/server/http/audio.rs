@@ -166,6 +166,7 @@ async fn start(api: &Api, call: CallId, leg: LegId, spec: StreamSpec) -> Result<
         // The INVITE is not kept once it has been answered.
         headers: Default::default(),
         resumed_ms: None,
+        early: false,
         variables: of_call.map(|call| call.variables.into_iter().collect()).unwrap_or_default(),
     })
 }

@@ -302,10 +302,11 @@ fn parts(agent: &AgentConfig, talk: Talk) -> (Start, AudioStream, (Party, Consul
         caller: talk.caller,
         called: talk.called,
         format: Format::of(talk.stream.spec(), agent.encoding),
-        speaks: talk.stream.spec().speaks,
+        speaks: talk.early || talk.stream.spec().speaks,
         headers: talk.headers,
         variables: talk.variables,
         resumed_ms: talk.resumed.map(|since| since.as_millis() as u64),
+        early: talk.early,
     };
     let party = Party { leg: talk.leg, service: talk.service };
     (start, talk.stream, (party, talk.consulting))

@@ -6,6 +6,7 @@
 //! | with | its audio comes from and goes to | the end of the stream | its `stop` |
 //! |---|---|---|---|
 //! | `Caller` | the caller | ends the talk | ends the talk |
+//! | `Early` | the caller, who has not answered yet, and hears nothing | ends the talk, unless it is replaced | ends the talk; with a target, once the caller has answered |
 //! | `Nobody` | nobody: what it had said is played | nothing | ends the next stream, too |
 //! | `Consulted` | whom it consults | ends the talk if it is by the agent's `stop`; otherwise news follow | joins both |
 
@@ -76,6 +77,7 @@ enum Consult {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum With {
     Caller,
+    Early,
     Nobody,
     Consulted(LegId),
 }
@@ -98,7 +100,7 @@ impl Exchange {
             queue_s: allowance.queue_s,
             session: Session::new(allowance),
             party,
-            with: With::Caller,
+            with: if start.early { With::Early } else { With::Caller },
             consult: Consult::No,
             is_polled: false,
             consulting,
@@ -169,8 +171,15 @@ impl Exchange {
                 }
                 self.consult = match stage {
                     Stage::Calling | Stage::Answered => Consult::Begun,
-                    Stage::Refused | Stage::Failed | Stage::Ended | Stage::Returned => Consult::No,
+                    Stage::CallerAnswered
+                    | Stage::Refused
+                    | Stage::Failed
+                    | Stage::Ended
+                    | Stage::Returned => Consult::No,
                 };
+                if stage == Stage::CallerAnswered {
+                    return self.told.push_back(Ok(Told::Answered {}));
+                }
                 (stage, error)
             }
             News::Ended(why) => return self.told.push_back(Err(why)),
@@ -240,7 +249,15 @@ impl Exchange {
     fn does(&mut self, at: Instant, request: AgentRequest) {
         match request {
             AgentRequest::Nothing => {}
-            AgentRequest::Mark(name) if self.with == With::Nobody => {
+            AgentRequest::Consult(_)
+            | AgentRequest::Return
+            | AgentRequest::Press { .. }
+            | AgentRequest::Secret { .. }
+                if self.with == With::Early =>
+            {
+                self.session.mistakes.push(Mistake::Junk("the party has not answered yet".to_owned()));
+            }
+            AgentRequest::Mark(name) if matches!(self.with, With::Early | With::Nobody) => {
                 self.told.push_back(Ok(Told::Mark { name, played: false }));
             }
             AgentRequest::Mark(name) => self.stream.mark(name),
@@ -250,6 +267,7 @@ impl Exchange {
             }
             // What comes of the consultation decides on it.
             AgentRequest::Finish if self.consult == Consult::Asked => {}
+            AgentRequest::Finish if self.with == With::Early && self.session.transfer.is_some() => {}
             AgentRequest::Finish => {
                 self.stream.finish();
                 if let Some(consulting) = &self.consulting
@@ -350,6 +368,7 @@ impl Exchange {
     fn is_over(&self, why: StreamEnd) -> bool {
         match self.with {
             With::Caller => true,
+            With::Early => why != StreamEnd::Replaced,
             With::Nobody => false,
             With::Consulted(_) => why == StreamEnd::Finished,
         }
@@ -399,7 +418,7 @@ impl Exchange {
 
     fn is_goodbye(&self, outcome: &Outcome) -> bool {
         matches!(outcome, Outcome::Left { code: Some(1000 | 1001 | 1005), .. })
-            && self.with == With::Caller
+            && matches!(self.with, With::Caller | With::Early)
             && self.consult != Consult::Asked
     }
 

@@ -85,6 +85,8 @@ pub enum Told {
     Dtmf {
         digit: char,
     },
+    /// The party of an `early` stream has answered, and hears the client from now on.
+    Answered {},
     /// Duration of the party's audio that was dropped because the client did not read.
     Lost {
         ms: u64,
@@ -174,6 +176,9 @@ pub struct Start {
     /// The connection was made again: for how long the agent has had the caller, ms.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resumed_ms: Option<u64>,
+    /// The party has not answered yet: this is its early media, and it hears nothing until `answered`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub early: bool,
 }
 
 /// The audio format, in both directions.

@@ -30,6 +30,11 @@ impl Attends {
                 self.consulted = Some(consulted);
                 self.goes(At::Joining, joined);
             }
+            (Parting::Stopped { .. }, _) if self.early.is_some() => {
+                self.tell("stopped", json!({}), wants);
+                let hung_up = wants.hangup_call(self.call.call);
+                self.goes(At::HangingUp, hung_up);
+            }
             (Parting::Stopped { transfer: None }, None) => {
                 self.tell("stopped", json!({}), wants);
                 wants.end(HandlerAction::Disconnect);
@@ -67,7 +72,7 @@ impl Attends {
     /// sends what it may not would do so again.
     fn may_reconnect(&self, code: Option<u16>) -> bool {
         let broken = matches!(code, None | Some(1011..=1014));
-        broken && self.broken < TIMES && !self.agent.config.reconnect.is_zero()
+        broken && self.early.is_none() && self.broken < TIMES && !self.agent.config.reconnect.is_zero()
     }
 
     /// The agent has failed: sends the caller to the fallback, or apologises.
@@ -75,6 +80,10 @@ impl Attends {
         let (call, leg, config) = (self.call.call, self.call.leg, self.agent.config.clone());
         let AgentConfig { name, fallback, failed_prompt, .. } = &*config;
         tracing::warn!("call {}: voice agent {name}: {why}", call.0);
+        if self.early.is_some() {
+            (self.at, self.seat) = (At::Ringing, None);
+            return;
+        }
         self.tell("failed", json!({ "error": why, "code": code, "fallback": fallback }), wants);
         self.seat = None;
         if self.at == At::Reconnecting {

@@ -138,6 +138,7 @@ impl Dialect for Twilio {
             // It has none; they are counted, and the first of each kind is in the log.
             Told::Start(_)
             | Told::Audio { .. }
+            | Told::Answered {}
             | Told::Lost { .. }
             | Told::Dropped { .. }
             | Told::Secret { .. }
