@@ -36,6 +36,8 @@ pub(super) struct Shared {
     pub spec: StreamSpec,
     /// Nothing more will be written to it.
     pub finish: AtomicBool,
+    /// The party hears silence, and what is written waits.
+    pub paused: AtomicBool,
     /// Samples of the party lost because the ring was full.
     pub missed: AtomicU64,
     /// A [`super::StreamEnd`] as a number; 0 while the stream runs.
@@ -165,6 +167,7 @@ impl Streams {
         let shared = Arc::new(Shared {
             spec,
             finish: AtomicBool::new(false),
+            paused: AtomicBool::new(false),
             missed: AtomicU64::new(0),
             ended: AtomicU8::new(0),
             rung: AtomicBool::new(false),

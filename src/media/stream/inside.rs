@@ -151,7 +151,8 @@ impl Inside {
         let there = self.line.waiting();
         let waits = there < frame.len() && !finish && !self.speaking && !self.waits;
         self.waits = waits && there > 0;
-        let count = if waits { 0 } else { self.line.read(frame) };
+        let paused = self.bell.shared.paused.load(Ordering::Acquire);
+        let count = if waits || paused { 0 } else { self.line.read(frame) };
         frame[count..].fill(0);
         self.speaking = count == frame.len();
         if finish && there == 0 { Spoken::Last } else { Spoken::More }

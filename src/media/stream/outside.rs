@@ -154,6 +154,11 @@ impl AudioStream {
         self.line.clear(&mut self.marks);
     }
 
+    /// Lets the party hear silence from its next packet on, and what was written wait; or ends that.
+    pub fn pause(&mut self, paused: bool) {
+        self.shared.paused.store(paused, Ordering::Release);
+    }
+
     /// Ends the writing. What was written is played to its end; then the stream ends.
     pub fn finish(&mut self) {
         self.finishing = true;

@@ -80,6 +80,27 @@ fn clear_silences_the_next_frame_and_what_comes_after_it_is_heard() {
 }
 
 #[test]
+fn what_is_paused_waits_whole_until_it_goes_on_or_is_cleared() {
+    let (_streams, mut inside, mut outside) = pair();
+    outside.write(&[5; 2 * FRAME]);
+    outside.mark("end");
+    assert_eq!(speak(&mut inside), [5; FRAME]);
+    outside.pause(true);
+    assert_eq!([speak(&mut inside), speak(&mut inside)], [[0; FRAME]; 2]);
+    assert_eq!((outside.queued(), events(&mut outside)), (FRAME, Vec::new()));
+    outside.pause(false);
+    assert_eq!(speak(&mut inside), [5; FRAME]);
+    assert_eq!(events(&mut outside), [mark("end", true)]);
+    outside.pause(true);
+    outside.write(&[6; FRAME]);
+    outside.clear();
+    outside.write(&[7; FRAME]);
+    assert_eq!(speak(&mut inside), [0; FRAME]);
+    outside.pause(false);
+    assert_eq!(speak(&mut inside), [7; FRAME]);
+}
+
+#[test]
 fn what_does_not_fit_waits_and_is_said_in_its_order() {
     let (_streams, mut inside, mut outside) = pair();
     let line: Vec<i16> = (0..160_000).map(|n| (n % 30_000) as i16).collect();

@@ -260,6 +260,10 @@ impl Talk {
                 self.exchange.other(at)?;
                 self.waits.push(message);
             }
+            Ok(Meaning::Pause(paused)) => {
+                self.exchange.other(at)?;
+                self.exchange.stream.pause(paused);
+            }
             Ok(Meaning::Goodbye) => return Ok(Some(Outcome::Stopped { transfer: None })),
             Ok(Meaning::Nothing) => self.exchange.other(at)?,
             Err(mistake) => self.exchange.request(at, Err(mistake))?,

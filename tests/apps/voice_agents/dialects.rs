@@ -15,16 +15,16 @@ use super::*;
 use crate::apps::ivr::records;
 
 /// A program with one stream.
-struct Bot {
-    socket: WebSocketStream<TcpStream>,
+pub struct Bot {
+    pub socket: WebSocketStream<TcpStream>,
     /// Text messages.
-    told: Vec<String>,
+    pub told: Vec<String>,
     /// The party's audio at 8 kHz.
     heard: Vec<i16>,
 }
 
 impl Bot {
-    fn new(socket: WebSocketStream<TcpStream>) -> Bot {
+    pub fn new(socket: WebSocketStream<TcpStream>) -> Bot {
         Bot { socket, told: Vec::new(), heard: Vec::new() }
     }
 
@@ -74,7 +74,7 @@ impl Bot {
     }
 
     /// Waits for a message that has this in it.
-    async fn is_told(&mut self, what: &str) -> String {
+    pub async fn is_told(&mut self, what: &str) -> String {
         self.until(what, |it| it.told.iter().find(|text| text.contains(what)).cloned()).await
     }
 
@@ -84,7 +84,7 @@ impl Bot {
         serde_json::from_str(&text).expect("JSON")
     }
 
-    async fn hears(&mut self, voice: &[i16]) {
+    pub async fn hears(&mut self, voice: &[i16]) {
         let enough = |it: &Self| {
             (it.heard.len() > voice.len() + 8_000).then_some(())?;
             has_any_part(&it.heard, 0..it.heard.len() - PART, voice).then_some(())
@@ -92,7 +92,7 @@ impl Bot {
         self.until("what was said", enough).await;
     }
 
-    async fn beside<T>(&mut self, work: impl Future<Output = T>) -> T {
+    pub async fn beside<T>(&mut self, work: impl Future<Output = T>) -> T {
         tokio::pin!(work);
         loop {
             tokio::select! {
@@ -102,7 +102,7 @@ impl Bot {
         }
     }
 
-    async fn tell(&mut self, text: impl ToString) {
+    pub async fn tell(&mut self, text: impl ToString) {
         self.socket.send(Message::text(text.to_string())).await.expect("sent");
     }
 
@@ -119,7 +119,7 @@ impl Bot {
 }
 
 /// 700 leads to an agent with this configuration, whose fallback is a tone.
-fn lines(agent: &str) -> String {
+pub fn lines(agent: &str) -> String {
     format!(
         "[[route]]\ncalled = \"700\"\napp = \"voice_agent/bot\"\n[[voice_agent]]\nname = \"bot\"\nstall_s = 60\n\
          fallback = \"milliwatt\"\n{agent}"
@@ -133,7 +133,7 @@ async fn house(agent: &str) -> (TcpListener, Server) {
     (listener, server)
 }
 
-async fn talk(listener: &TcpListener, server: &Server) -> (Caller, Bot) {
+pub async fn talk(listener: &TcpListener, server: &Server) -> (Caller, Bot) {
     tokio::join!(Caller::calls(server, "700"), Bot::accept(listener))
 }
 

@@ -3,13 +3,14 @@
 //!
 //! - `trouble`: hostile, slow or vanished clients; `hostile`: clients that break the protocol itself
 //! - `outward`: agents that the server calls; `agents_gone`: faulty ones
-//! - `dialects`: agents that speak the protocols of others
+//! - `dialects`: agents that speak the protocols of others; `asterisk`: more of Asterisk's
 //! - `early`: agents that hear early media
 //! - `heard`: who speaks when, and what was heard
 //! - `warm`: agents that consult somebody about their caller
 //! - `many`: several calls on one connection; `examples`: those of the manual
 
 mod agents_gone;
+mod asterisk;
 mod dialects;
 mod early;
 mod examples;

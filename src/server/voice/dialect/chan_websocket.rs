@@ -20,7 +20,7 @@
 //! | `FLUSH_MEDIA` | discard what is queued |
 //! | `REPORT_QUEUE_DRAINED` | `QUEUE_DRAINED` once nothing is queued |
 //! | `GET_STATUS` | `STATUS` |
-//! | `PAUSE_MEDIA`, `CONTINUE_MEDIA` | `ERROR`: what is queued cannot be paused here |
+//! | `PAUSE_MEDIA`, `CONTINUE_MEDIA` | what is queued waits, and the party hears silence; it goes on |
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -48,6 +48,7 @@ pub struct ChanWebsocket {
     /// `MEDIA_XOFF` was the last one.
     full: bool,
     buffering: bool,
+    paused: bool,
     /// `QUEUE_DRAINED` is wanted.
     drain: bool,
 }
@@ -64,7 +65,16 @@ impl ChanWebsocket {
     /// A stream with audio coded so.
     pub fn new(control: ControlMessages, encoding: Encoding, rate_hz: u32) -> ChanWebsocket {
         let channel_id = String::new();
-        ChanWebsocket { control, encoding, rate_hz, channel_id, full: false, buffering: false, drain: false }
+        ChanWebsocket {
+            control,
+            encoding,
+            rate_hz,
+            channel_id,
+            full: false,
+            buffering: false,
+            paused: false,
+            drain: false,
+        }
     }
 
     /// Asterisk's name of the format.
@@ -207,13 +217,13 @@ impl Dialect for ChanWebsocket {
                     ("xoff_level", XOFF.into()),
                     ("queue_full", self.full.into()),
                     ("bulk_media", self.buffering.into()),
-                    ("media_paused", false.into()),
+                    ("media_paused", self.paused.into()),
                 ];
                 Ok(Meaning::Answered(self.event("STATUS", &fields)))
             }
             "PAUSE_MEDIA" | "CONTINUE_MEDIA" => {
-                let why = format!("{command} is not supported: what is queued can only be flushed");
-                Ok(Meaning::Answered(self.error(&why)))
+                self.paused = command == "PAUSE_MEDIA";
+                Ok(Meaning::Pause(self.paused))
             }
             other => Err(Mistake::Junk(format!("no command of chan_websocket: {other}"))),
         }
@@ -283,7 +293,8 @@ mod tests {
         assert_eq!(stream.text(" ANSWER ", 0), Ok(Meaning::Nothing));
         assert!(matches!(stream.text("DANCE", 0), Err(Mistake::Junk(_))));
         let status = "STATUS channel_id:3.5 queue_length:2 xon_level:800 xoff_level:900 queue_full:false \
-                      bulk_media:false media_paused:false";
+                      bulk_media:false media_paused:true";
+        assert_eq!(stream.text("PAUSE_MEDIA", 0), Ok(Meaning::Pause(true)));
         let Ok(Meaning::Answered(answer)) = stream.text("GET_STATUS", 320) else { panic!("no answer") };
         assert_eq!(text_of(Some(answer)), status);
     }

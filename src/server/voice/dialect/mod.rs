@@ -33,6 +33,8 @@ pub enum Meaning<'a> {
     Request(Reading),
     /// A question that the protocol itself answers.
     Answered(Message),
+    /// What is queued is to wait, or to go on.
+    Pause(bool),
     /// The client hangs up.
     Goodbye,
     /// Nothing to do.
