@@ -13,6 +13,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use tokio::net::TcpStream;
+use tokio::runtime::Handle;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::server::create_response;
 use tokio_tungstenite::tungstenite::protocol::Role;
@@ -25,7 +26,7 @@ use crate::voice::VERSION;
 use crate::voice::dialect::Own;
 use crate::voice::message::{Format, Start};
 use crate::voice::talk::{self, Conversation, Party};
-use crate::voice::wire::{Io, Wire};
+use crate::voice::wire::{Io, Socket, Wire};
 use b2b_app::voice_agent::Encoding;
 use b2b_call::controller::StreamSpec;
 use b2b_call::service::{CallError, Watched};
@@ -105,23 +106,7 @@ async fn open(
     let start = start(&api, call, leg, spec).await?;
     tokio::spawn(async move {
         let handle = api.voices.handle();
-        let socket = match upgrade.await.map(|upgraded| upgraded.downcast::<TokioIo<TcpStream>>()) {
-            Ok(Ok(parts)) => (parts.io.into_inner().into_std(), parts.read_buf),
-            Ok(Err(_)) => return tracing::error!("a WebSocket whose connection is not known"),
-            Err(error) => return tracing::debug!("a WebSocket: {error}"),
-        };
-        let (Ok(stream_of_octets), read) = socket else { return };
-        let _ = stream_of_octets.set_nodelay(true);
-        let runtime = handle.clone();
-        let opened = runtime.spawn(async move {
-            let octets: Box<dyn Io> = Box::new(TcpStream::from_std(stream_of_octets)?);
-            let config = Some(talk::config());
-            let read = read.to_vec();
-            std::io::Result::Ok(
-                WebSocketStream::from_partially_read(octets, read, Role::Server, config).await,
-            )
-        });
-        let Ok(Ok(socket)) = opened.await else { return };
+        let Some(socket) = socket(upgrade, &handle).await else { return };
         let party = Party { leg, service: api.service.clone() };
         let dialect = Box::new(Own::new(Encoding::L16));
         let conversation = Conversation { dialect, start, stream, party, consulting: None };
@@ -133,8 +118,31 @@ async fn open(
     Ok(response)
 }
 
+/// The WebSocket of an upgraded connection, on this runtime.
+pub(super) async fn socket(upgrade: OnUpgrade, handle: &Handle) -> Option<Socket> {
+    let parts = match upgrade.await.map(|upgraded| upgraded.downcast::<TokioIo<TcpStream>>()) {
+        Ok(Ok(parts)) => parts,
+        Ok(Err(_)) => {
+            tracing::error!("a WebSocket whose connection is not known");
+            return None;
+        }
+        Err(error) => {
+            tracing::debug!("a WebSocket: {error}");
+            return None;
+        }
+    };
+    let (stream, read) = (parts.io.into_inner().into_std().ok()?, parts.read_buf.to_vec());
+    let _ = stream.set_nodelay(true);
+    let opened = handle.spawn(async move {
+        let octets: Box<dyn Io> = Box::new(TcpStream::from_std(stream)?);
+        let config = Some(talk::config());
+        std::io::Result::Ok(WebSocketStream::from_partially_read(octets, read, Role::Server, config).await)
+    });
+    opened.await.ok()?.ok()
+}
+
 /// The response that upgrades the connection to a WebSocket, and the future of the upgrade (RFC 6455 §4.2).
-fn upgrade(request: &mut Request) -> Result<(Response, OnUpgrade), Problem> {
+pub(super) fn upgrade(request: &mut Request) -> Result<(Response, OnUpgrade), Problem> {
     let fix = "connect as a WebSocket, like `websocat -b ws://127.0.0.1:8080/legs/1/audio`";
     let bad = |error: String| Problem::new(StatusCode::UPGRADE_REQUIRED, error, fix);
     let mut head = axum::http::Request::new(());
