@@ -19,6 +19,12 @@ pub fn together(config: &ServerConfig) -> Vec<(&'static Table, &'static str, Con
     let mut problems = tls::together(config);
     problems.extend(listener::together(config));
     problems.extend(audio_sockets(config));
+    let incoming = config.apps.voice_agents.iter().find(|it| it.place == AgentPlace::Incoming);
+    if let Some(agent) = incoming.filter(|_| config.http.is_none()) {
+        let reason = format!("voice agent {:?} is incoming, but there is no HTTP interface", agent.name);
+        let problem = ConfigProblem::Missing { key: "http.listen".to_owned(), reason };
+        problems.push((&apps::voice_agent::VOICE_AGENT, "incoming", problem));
+    }
     let records = |route: &&Route| match &route.action {
         Action::Dial { policy, .. } => policy.record,
         Action::App { record, .. } => *record,

@@ -32,7 +32,7 @@ use serde_json::json;
 use tokio::sync::oneshot::error::RecvError;
 
 use super::consult::{Consultation, Consulted};
-use super::{AgentConfig, Ask, Calling, Consulting, Line, Reach, Seat, Talk, Target};
+use super::{AgentConfig, AgentPlace, Ask, Calling, Consulting, Line, Reach, Seat, Talk, Target};
 use b2b_call::application::{AppAnswer, AppEvent, AppHandle, Application, WantId, Wants};
 use b2b_call::controller::{AudioStream, StreamEnd, StreamSpec};
 use b2b_call::handler::{ApplicationHandler, HandlerAction, IncomingCall};
@@ -260,7 +260,10 @@ impl Attends {
     /// One attempt to connect.
     fn tries(&mut self, at: At, wants: &mut Wants) {
         let (agent, call) = (self.agent.clone(), &self.call);
-        let calling = Calling { call: call.call, caller: call.caller(), called: call.called() };
+        if agent.config.place == AgentPlace::Incoming {
+            self.tell("awaits", json!({ "connection_id": call.leg.0.to_string() }), wants);
+        }
+        let calling = Calling { leg: call.leg, caller: call.caller(), called: call.called() };
         let connected = wants.run(move |_| agent.reach.connect(&agent.config, calling));
         self.goes(at, connected);
     }

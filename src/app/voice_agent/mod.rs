@@ -113,7 +113,7 @@ pub type Talking = Pin<Box<dyn Future<Output = Parting> + Send>>;
 /// The call that an agent is connected for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Calling {
-    pub call: CallId,
+    pub leg: LegId,
     pub caller: String,
     pub called: String,
 }

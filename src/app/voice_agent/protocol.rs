@@ -101,6 +101,8 @@ pub enum AgentPlace {
     Url(AgentUrl),
     /// Where this web server says.
     Webhook(Webhook),
+    /// It connects to b2b, which says for which leg.
+    Incoming,
 }
 
 /// Omits the query, which may contain a secret.
@@ -108,6 +110,7 @@ impl fmt::Display for AgentPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             AgentPlace::Url(url) => url.fmt(f),
+            AgentPlace::Incoming => f.write_str("incoming"),
             AgentPlace::Webhook(webhook) => f.write_str(webhook.url.split('?').next().unwrap_or_default()),
         }
     }

@@ -56,6 +56,8 @@ pub const VOICE_AGENT: Table = Table {
             "`b2b`: [the protocol of b2b](voice-agents.md#the-protocol); `json`: the same with [the audio as JSON](voice-agents.md#all-of-it-as-json); `twilio`: [Twilio's Media Streams](voice-agents.md#twilios-media-streams); `chan_websocket`, `audiosocket`: [those of Asterisk](voice-agents.md#asterisks-chan_websocket).";
         webhook: text!("`https://…` or `http://…`", webhook),
             "With `protocol = \"twilio\"`, instead of `url`: asked for the address of the WebSocket when a call comes.";
+        incoming: Switch => false,
+            "With `protocol = \"chan_websocket\"`, instead of `url`: the program connects to b2b, to `GET /media/` and the `connection_id` of the event `awaits`.";
         stream_hosts: texts!("list of hosts", host),
             "Hosts that the answer of `webhook` may name beside that of `webhook`.";
         auth_token: Takes::Secret("text"), "With `protocol = \"twilio\"`: signs the requests to it (`X-Twilio-Signature`).";
@@ -142,10 +144,24 @@ pub(super) fn voice_agent(
     Ok(config)
 }
 
-/// Its `url` or `webhook`.
+/// Its `url` or `webhook`, or that it is `incoming`.
 fn place(section: &Section<'_>) -> Result<AgentPlace, ConfigError> {
     let stream_hosts = section.parsed_list("stream_hosts", host)?;
-    let Some(url) = section.parsed("webhook", |text| webhook(text).map(|()| text.to_owned()))? else {
+    let hook = section.parsed("webhook", |text| webhook(text).map(|()| text.to_owned()))?;
+    if section.switch("incoming")? {
+        section.parsed("url", str::parse::<AgentUrl>)?;
+        for key in ["url", "webhook", "token", "headers"] {
+            if section.has(key) {
+                return Err(section.both("incoming", key, "who connects to b2b is not called; leave it out"));
+            }
+        }
+        if section.choice("protocol", &PROTOCOL)? != ProtocolName::ChanWebsocket {
+            let reason = "it is for protocol = \"chan_websocket\"; others use GET /legs/{leg}/audio";
+            return Err(wrong(section, "incoming", "true", reason));
+        }
+        return Ok(AgentPlace::Incoming);
+    }
+    let Some(url) = hook else {
         let reason = "set its address, like url = \"ws://127.0.0.1:9000/\"";
         let url = section.needed("url", str::parse::<AgentUrl>, reason)?;
         return match (section.choice("protocol", &PROTOCOL)? == ProtocolName::AudioSocket, url.is_tcp()) {
@@ -262,6 +278,12 @@ mod tests {
             ("webhook = \"https://h/voice\"", "add protocol = \"twilio\""),
             ("protocol = \"twilio\"\nwebhook = \"h/voice\"", "write it like https://bot.example/voice"),
             ("protocol = \"twilio\"\nwebhook = \"https://h/\"\nurl = \"ws://h/\"", "write two agents"),
+            ("url = \"ws://h/\"\nincoming = true", "who connects to b2b is not called; leave it out"),
+            (
+                "protocol = \"chan_websocket\"\nincoming = true\n[http]\nlisten = \"off\"",
+                "there is no HTTP interface",
+            ),
+            ("incoming = true", "it is for protocol = \"chan_websocket\""),
             ("url = \"ws://h/\"\nprotocol = \"audiosocket\"", "write it like tcp://127.0.0.1:9092"),
             ("url = \"tcp://127.0.0.1:1\"", "tcp: is for protocol = \"audiosocket\""),
             ("url = \"tcp://10.0.0.7:9092\"\nprotocol = \"audiosocket\"", "one of server.inside"),

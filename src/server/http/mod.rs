@@ -8,6 +8,7 @@
 //!   `openapi`: the same as a document
 //! - `audio`: a party's audio as a WebSocket
 //! - `answer`: errors as JSON, with the remedy; `body`: JSON that clients send
+//! - `media`: a program that b2b awaits for a caller
 //! - `calls`: active calls, accounts, ending one; `originate`: beginning one
 //! - `remote`: programs that calls are given to
 //! - `commands`: commands for calls; `control`: the same with all events, as a WebSocket
@@ -42,6 +43,7 @@ mod journal;
 pub(crate) mod kept;
 mod line;
 pub(super) mod listen;
+mod media;
 mod metrics;
 mod metrics_media;
 mod openapi;

@@ -183,6 +183,14 @@ pub fn routes() -> Vec<Route> {
         Route::new(Get, "/legs/{leg}/audio", audio, AUDIO, get(super::audio::of_leg))
             .asks(&["rate", "frame_ms", "listen"])
             .status(101),
+        Route::new(
+            Get,
+            "/media/{id}",
+            audio,
+            "The program that a caller waits for, as a WebSocket.",
+            get(super::media::of_awaited),
+        )
+        .status(101),
         Route::new(Post, "/commands", None, "Runs a command.", post(commands::begin))
             .asks(&["wait"])
             .takes::<Order>()

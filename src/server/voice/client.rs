@@ -30,8 +30,8 @@ use b2b_base::util::secret::SecretText;
 use b2b_call::controller::AudioStream;
 use b2b_sip::net::Tls;
 
-/// What `chan_websocket` asks for (RFC 6455 §1.9); a program need not confirm it.
-const MEDIA: &str = "media";
+/// The subprotocol of `chan_websocket` (RFC 6455 §1.9); a program that is asked for it need not confirm it.
+pub const MEDIA: &str = "media";
 
 /// Connects to voice agents.
 #[derive(Clone)]
@@ -101,7 +101,9 @@ impl WebSocketAgents {
         let agent = opening.agent.clone();
         let connected = match &agent.place {
             AgentPlace::Url(url) => in_time(&agent, connect(&agent, url, &self.tls)).await,
-            AgentPlace::Webhook(_) => Err("several calls on a connection have no webhook".to_owned()),
+            AgentPlace::Webhook(_) | AgentPlace::Incoming => {
+                Err("several calls on a connection need its address".to_owned())
+            }
         };
         match connected {
             Ok(socket) => {
@@ -126,6 +128,10 @@ impl WebSocketAgents {
                     Ok((Wire::Right(AudioSocketStream::new(octets)), None))
                 }
                 AgentPlace::Url(url) => Ok((Wire::Left(connect(agent, url, &self.tls).await?), None)),
+                AgentPlace::Incoming => {
+                    let socket = self.desk.awaited().wait(calling.leg).await;
+                    Ok((Wire::Left(socket.ok_or("its connection has failed")?), None))
+                }
                 AgentPlace::Webhook(webhook) => {
                     let token = auth_token(agent);
                     let Named { url, parameters } =

@@ -7,12 +7,13 @@
 //! - `exchange`: one party's stream, and what is done with a client's messages; `headers`: fields for an INVITE;
 //!   `account`: what of it is published
 //! - `talk`: one client and one stream; `many`: an agent with several calls on one connection
-//! - `client`: agents that we connect to; `pulse`: detection of a lost peer
+//! - `client`: agents that we connect to; `awaited`: those that connect to us; `pulse`: detection of a lost peer
 //!
 //! All of it runs on threads of its own, with a runtime each: neither the calls nor the control interface
 //! share theirs with a thousand sockets.
 
 mod account;
+mod awaited;
 pub mod client;
 pub mod dialect;
 mod exchange;
@@ -34,6 +35,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::config::ServerConfig;
+use awaited::Awaited;
 use b2b_app::Applications;
 use b2b_app::voice_agent::{AgentSeats, Reach, VoiceAgent};
 use b2b_base::util::lines::visible;
@@ -66,6 +68,7 @@ struct Desk {
     /// By index of the word in [`Mistake::WORDS`].
     mistakes: [AtomicU64; Mistake::WORDS.len()],
     seats: AgentSeats,
+    awaited: Awaited,
 }
 
 /// The threads; dropping this ends them and every talk with them.
@@ -95,6 +98,7 @@ impl VoiceDesk {
             agents: [const { AtomicU64::new(0) }; 2],
             mistakes: [const { AtomicU64::new(0) }; _],
             seats: AgentSeats::default(),
+            awaited: Awaited::default(),
         };
         Ok((VoiceDesk(Arc::new(desk)), VoiceThreads(threads)))
     }
@@ -161,6 +165,11 @@ impl VoiceDesk {
     /// The seats of all agents.
     pub fn seats(&self) -> &AgentSeats {
         &self.0.seats
+    }
+
+    /// The callers whose agents are to connect to us.
+    pub fn awaited(&self) -> &Awaited {
+        &self.0.awaited
     }
 
     /// Numbers of agents that were and were not reached.

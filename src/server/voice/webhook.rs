@@ -219,7 +219,7 @@ mod tests {
     #[test]
     fn a_form_has_what_public_programs_read() {
         let sids = Sids { account: "AC1".into(), call: "CA1".into(), stream: "MZ1".into() };
-        let calling = Calling { call: b2b_call::CallId(1), caller: "+49 1".into(), called: "600".into() };
+        let calling = Calling { leg: b2b_call::LegId(1), caller: "+49 1".into(), called: "600".into() };
         let form = form(&sids, &calling);
         assert!(form.is_sorted(), "as the signature needs it");
         let body = encoded(&form);

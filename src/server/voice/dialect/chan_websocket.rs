@@ -1,6 +1,6 @@
 //! The protocol of Asterisk's `chan_websocket`. Source: docs.asterisk.org/Configuration/Channel-Drivers/WebSocket and
 //! the driver's events and commands, read in 2026-11. b2b connects to the program, as Asterisk does with
-//! `Dial(WebSocket/connection)`.
+//! `Dial(WebSocket/connection)`, or the program to b2b, as with `Dial(WebSocket/INCOMING)`.
 //!
 //! | we send | when |
 //! |---|---|
@@ -148,10 +148,9 @@ impl Dialect for ChanWebsocket {
 
     fn begin(&mut self, start: Start) -> Vec<Message> {
         self.channel_id = format!("{}.{}", start.call, start.leg);
-        let connection = format!("{:032x}", rand::random::<u128>());
         let agent = start.agent.unwrap_or_default();
         let mut fields: Vec<(&str, Value)> = vec![
-            ("connection_id", connection.into()),
+            ("connection_id", start.leg.to_string().into()),
             ("channel", format!("WebSocket/{agent}/{}", start.leg).into()),
             ("channel_id", self.channel_id.as_str().into()),
             ("format", self.format().into()),
@@ -257,12 +256,10 @@ mod tests {
     fn media_start_names_the_channel_the_format_and_the_frame() {
         let mut stream = ChanWebsocket::new(ControlMessages::PlainText, Encoding::L16, 16_000);
         let start = Start { call: 3, leg: 5, agent: Some("ada".into()), ..Start::default() };
-        let text = text_of(stream.begin(start).pop());
-        let (begin, rest) = text.split_at("MEDIA_START connection_id:".len());
-        assert_eq!(begin, "MEDIA_START connection_id:");
         assert_eq!(
-            &rest[32..],
-            " channel:WebSocket/ada/5 channel_id:3.5 format:slin16 optimal_frame_size:640 ptime:20"
+            text_of(stream.begin(start).pop()),
+            "MEDIA_START connection_id:5 channel:WebSocket/ada/5 channel_id:3.5 format:slin16 optimal_frame_size:640 \
+             ptime:20"
         );
     }
 
