@@ -3,7 +3,7 @@
 use std::fmt;
 
 use b2b_base::util::secret::SecretText;
-use b2b_call::controller::Law;
+use b2b_call::controller::Codec;
 
 use super::AgentUrl;
 
@@ -66,31 +66,16 @@ impl Encoding {
 
     /// Octets of a sample.
     pub fn octets(self) -> usize {
-        if self.law().is_some() { 1 } else { 2 }
+        if self.codec().is_some() { 1 } else { 2 }
     }
 
-    /// The law of G.711, if it is G.711.
-    pub fn law(self) -> Option<Law> {
+    /// The codec, if it is one.
+    pub fn codec(self) -> Option<Codec> {
         match self {
             Encoding::L16 => None,
-            Encoding::Pcmu => Some(Law::Mu),
-            Encoding::Pcma => Some(Law::A),
+            Encoding::Pcmu => Some(Codec::Pcmu),
+            Encoding::Pcma => Some(Codec::Pcma),
         }
-    }
-
-    /// The octets of these samples.
-    pub fn encode(self, samples: &[i16]) -> Vec<u8> {
-        let mut octets = vec![0; samples.len() * self.octets()];
-        match self.law() {
-            Some(law) => {
-                law.encode(samples, &mut octets);
-            }
-            None => {
-                let (pairs, _) = octets.as_chunks_mut::<2>();
-                pairs.iter_mut().zip(samples).for_each(|(pair, it)| *pair = it.to_le_bytes());
-            }
-        }
-        octets
     }
 }
 

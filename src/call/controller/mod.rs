@@ -34,7 +34,7 @@ mod verbs;
 use bytes::Bytes;
 
 pub use answer::Answer;
-pub use b2b_media::codec::Law;
+pub use b2b_media::codec::{Codec, Decoder, Encoder, MAX_PAYLOAD, OpusTuning};
 pub use b2b_media::relay::{
     Drops, EndpointStats, Flow, MOST_SAMPLES, PacketTrace, Ports, QualitySample, RtcpStats, Snap, Sources,
     Totals, TraceStats, TracedPacket, TracedPackets, Way,

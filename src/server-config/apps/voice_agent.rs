@@ -222,10 +222,10 @@ fn audio(section: &Section<'_>) -> Result<(Encoding, u32), ConfigError> {
     if twilio && encoding != Encoding::Pcmu {
         return Err(wrong(section, "encoding", encoding.name(), "Twilio's streams are PCMU; leave it out"));
     }
-    let narrow = encoding.law().is_some() || protocol == ProtocolName::AudioSocket;
+    let narrow = encoding.codec().is_some() || protocol == ProtocolName::AudioSocket;
     let usual = if narrow { 8_000 } else { 16_000 };
     let rate_hz = rate_hz.unwrap_or(usual);
-    if encoding.law().is_some() && rate_hz != 8_000 {
+    if encoding.codec().is_some() && rate_hz != 8_000 {
         let reason = format!("{} has 8000 Hz; leave it out", encoding.name());
         return Err(wrong(section, "rate_hz", &rate_hz.to_string(), &reason));
     }

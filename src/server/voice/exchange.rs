@@ -98,7 +98,7 @@ impl Exchange {
         Exchange {
             stream,
             queue_s: allowance.queue_s,
-            session: Session::new(allowance),
+            session: Session::new(allowance, start.format.rate_hz),
             party,
             with: if start.early { With::Early } else { With::Caller },
             consult: Consult::No,

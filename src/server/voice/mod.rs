@@ -2,7 +2,7 @@
 //! digits. Clients connect with `GET /legs/{leg}/audio`, or are called as `voice_agent/<name>`; the protocol
 //! is the same. `docs/voice-agents.md` is its manual.
 //!
-//! - `message`: the JSON messages; `session`: what a client may send when, without I/O
+//! - `message`: the JSON messages; `coding`: audio in messages; `session`: what a client may send when, without I/O
 //! - `dialect`: the protocols; `wire`: what carries their messages; `webhook`: the address of an agent from a web server
 //! - `exchange`: one party's stream, and what is done with a client's messages; `headers`: fields for an INVITE;
 //!   `account`: what of it is published
@@ -15,6 +15,7 @@
 mod account;
 mod awaited;
 pub mod client;
+mod coding;
 pub mod dialect;
 mod exchange;
 mod headers;

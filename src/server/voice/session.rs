@@ -9,10 +9,11 @@
 //! A [`Mistake`] costs at most its message; a [`Fault`] ends the session.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::Value;
 
+use super::coding::SoundReader;
 use super::headers;
 use super::message::Said;
 use b2b_app::voice_agent::{Encoding, Target};
@@ -23,8 +24,6 @@ pub const TEXT: usize = 4 * 1_024;
 pub const MESSAGE: usize = 3 * 1_024 * 1_024;
 /// Octets that count as one message in the budget.
 pub const PIECE: usize = 64 * 1_024;
-/// How long an octet of audio waits for the other one of its sample.
-const LEFT_OVER: Duration = Duration::from_secs(1);
 /// Maximum octets of a mark's name, and of a target.
 const NAME: usize = 256;
 /// Maximum digits in one message.
@@ -175,30 +174,27 @@ enum State {
 }
 
 /// See the module documentation.
-#[derive(Debug)]
 pub struct Session {
     state: State,
     all: Budget,
     allowance: Allowance,
+    reader: SoundReader,
     pub transfer: Option<Target>,
-    /// The first octet of a sample, and when it came.
-    left_over: Option<(u8, Instant)>,
-    /// Mistakes that are not reported yet.
+    /// Those not reported yet.
     pub mistakes: Vec<Mistake>,
     /// Whether a message had a meaning.
     pub understood: bool,
 }
 
 impl Session {
-    /// The session of a new client.
-    pub fn new(allowance: Allowance) -> Self {
-        let (state, left_over) = (State::Open, None);
+    /// The session of a new client, whose audio has this rate.
+    pub fn new(allowance: Allowance, rate_hz: u32) -> Self {
         Session {
-            state,
+            state: State::Open,
             all: ALL,
             allowance,
+            reader: SoundReader::new(allowance.encoding, rate_hz),
             transfer: None,
-            left_over,
             mistakes: Vec::new(),
             understood: false,
         }
@@ -232,24 +228,7 @@ impl Session {
         if self.state == State::Stopping || octets.is_empty() {
             return Ok(());
         }
-        if let Some(law) = self.allowance.encoding.law() {
-            let begin = samples.len();
-            samples.resize(begin + octets.len(), 0);
-            law.decode(octets, &mut samples[begin..]);
-            return Ok(());
-        }
-        if !octets.len().is_multiple_of(2) {
-            self.mistakes.push(Mistake::Odd);
-        }
-        let recent = |came: Instant| at.saturating_duration_since(came) < LEFT_OVER;
-        let first = self.left_over.take().filter(|(_, came)| recent(*came));
-        let (first, octets) = match (first, octets.split_first()) {
-            (Some((low, _)), Some((high, rest))) => (Some(i16::from_le_bytes([low, *high])), rest),
-            _ => (None, octets),
-        };
-        let (pairs, rest) = octets.as_chunks::<2>();
-        samples.extend(first.into_iter().chain(pairs.iter().map(|pair| i16::from_le_bytes(*pair))));
-        self.left_over = rest.first().map(|octet| (*octet, at));
+        self.mistakes.extend(self.reader.read(at, octets, samples));
         Ok(())
     }
 
@@ -290,7 +269,7 @@ impl Session {
                 self.ignores(junk("audio as text is for protocol = \"json\"; here it is binary"))
             }
             (_, Said::Clear {}) => {
-                self.left_over = None;
+                self.reader.forget();
                 AgentRequest::Clear
             }
             (State::Stopping, _) => AgentRequest::Nothing,
@@ -384,11 +363,14 @@ impl Budget {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::voice::coding::LEFT_OVER;
     use crate::voice::dialect::{Own, Reading};
 
     fn new() -> Session {
-        Session::new(Allowance::own(Encoding::L16))
+        Session::new(Allowance::own(Encoding::L16), 16_000)
     }
 
     fn say_at(session: &mut Session, at: Instant, text: &str, marks: usize) -> Result<AgentRequest, Fault> {

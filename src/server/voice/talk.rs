@@ -14,6 +14,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
+use super::coding::Coder;
 use super::dialect::{Dialect, Meaning};
 use super::exchange::Exchange;
 use super::message::{Start, Told};
@@ -124,10 +125,11 @@ pub async fn talk(
     ended: oneshot::Sender<Outcome>,
 ) {
     let samples = vec![0; exchange.stream.spec().frame()];
+    let coder = Coder::new(dialect.allowance().encoding, exchange.stream.spec().rate_hz);
     let pulse = Pulse::new(Instant::now(), stall);
     let mut waits = Outbox::new();
     dialect.begin(start).into_iter().for_each(|message| waits.push(message));
-    let mut talk = Talk { wire, dialect, waits, exchange, pulse, samples, has_gone: false };
+    let mut talk = Talk { wire, dialect, coder, waits, exchange, pulse, samples, has_gone: false };
     let outcome = talk.run().await;
     let Talk { mut wire, mut waits, exchange, .. } = talk;
     // Frees the party at once: it does not wait for the closing handshake.
@@ -150,6 +152,7 @@ pub async fn talk(
 struct Talk {
     wire: Wire,
     dialect: Box<dyn Dialect>,
+    coder: Coder,
     waits: Outbox<Message>,
     exchange: Exchange,
     pulse: Pulse,
@@ -192,13 +195,14 @@ impl Talk {
 
     /// Passes the party's audio and events to the client.
     fn pass_on(&mut self) -> Option<Outcome> {
-        let encoding = self.dialect.allowance().encoding;
         while self.waits.waiting() < OUTBOX {
             let count = self.exchange.stream.read(&mut self.samples);
             if count == 0 {
                 break;
             }
-            self.waits.push(self.dialect.audio(encoding.encode(&self.samples[..count])));
+            if let Some(octets) = self.coder.encode(&self.samples[..count]) {
+                self.waits.push(self.dialect.audio(octets));
+            }
         }
         while let Some(told) = self.exchange.poll() {
             match told {
