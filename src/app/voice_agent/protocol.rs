@@ -52,6 +52,8 @@ pub enum Encoding {
     Pcmu,
     /// G.711 A-law at 8 kHz.
     Pcma,
+    /// Opus: each message is a packet (RFC 6716 §3).
+    Opus,
 }
 
 impl Encoding {
@@ -61,12 +63,17 @@ impl Encoding {
             Encoding::L16 => "L16",
             Encoding::Pcmu => "PCMU",
             Encoding::Pcma => "PCMA",
+            Encoding::Opus => "opus",
         }
     }
 
-    /// Octets of a sample.
+    /// Octets of a sample; 0: they vary.
     pub fn octets(self) -> usize {
-        if self.codec().is_some() { 1 } else { 2 }
+        match self {
+            Encoding::L16 => 2,
+            Encoding::Pcmu | Encoding::Pcma => 1,
+            Encoding::Opus => 0,
+        }
     }
 
     /// The codec, if it is one.
@@ -75,6 +82,7 @@ impl Encoding {
             Encoding::L16 => None,
             Encoding::Pcmu => Some(Codec::Pcmu),
             Encoding::Pcma => Some(Codec::Pcma),
+            Encoding::Opus => Some(Codec::Opus),
         }
     }
 }

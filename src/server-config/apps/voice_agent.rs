@@ -37,7 +37,12 @@ const PROTOCOL: Named<ProtocolName> = Named {
 };
 const ENCODING: Named<Encoding> = Named {
     refusal: "no such encoding; choose",
-    values: &[("L16", Encoding::L16), ("PCMU", Encoding::Pcmu), ("PCMA", Encoding::Pcma)],
+    values: &[
+        ("L16", Encoding::L16),
+        ("PCMU", Encoding::Pcmu),
+        ("PCMA", Encoding::Pcma),
+        ("opus", Encoding::Opus),
+    ],
 };
 const CONTROL_MESSAGES: Named<ControlMessages> = Named {
     refusal: "no such format; choose",
@@ -63,7 +68,7 @@ pub const VOICE_AGENT: Table = Table {
         auth_token: Takes::Secret("text"), "With `protocol = \"twilio\"`: signs the requests to it (`X-Twilio-Signature`).";
         control_message_format: Choice(&CONTROL_MESSAGES) => "plain-text",
             "With `protocol = \"chan_websocket\"`: the form of its control messages.";
-        encoding: Choice(&ENCODING) => "L16", "How the audio is coded, in both directions. PCMU and PCMA are at 8000 Hz.";
+        encoding: Choice(&ENCODING) => "L16", "How the audio is coded, in both directions. PCMU and PCMA are at 8000 Hz; `opus` is for `b2b` and `json`.";
         rate_hz: OneOf(&[8_000, 16_000, 24_000]), "The sample rate of the audio, in both directions. Without it: 16000, and 8000 with PCMU, PCMA and AudioSocket.";
         frame_ms: OneOf(&[20, 40, 60]) => 20, "Audio per message to it, ms. With 40, b2b and the agent write and read half as many messages, and the audio is 20 ms later.";
         token: Takes::Secret("text"), "Sent to it as `Authorization: Bearer`.";
@@ -222,10 +227,15 @@ fn audio(section: &Section<'_>) -> Result<(Encoding, u32), ConfigError> {
     if twilio && encoding != Encoding::Pcmu {
         return Err(wrong(section, "encoding", encoding.name(), "Twilio's streams are PCMU; leave it out"));
     }
-    let narrow = encoding.codec().is_some() || protocol == ProtocolName::AudioSocket;
+    if encoding == Encoding::Opus && !matches!(protocol, ProtocolName::B2b | ProtocolName::Json) {
+        let reason = "Opus is for the protocols b2b and json; leave it out";
+        return Err(wrong(section, "encoding", encoding.name(), reason));
+    }
+    let law = matches!(encoding, Encoding::Pcmu | Encoding::Pcma);
+    let narrow = law || protocol == ProtocolName::AudioSocket;
     let usual = if narrow { 8_000 } else { 16_000 };
     let rate_hz = rate_hz.unwrap_or(usual);
-    if encoding.codec().is_some() && rate_hz != 8_000 {
+    if law && rate_hz != 8_000 {
         let reason = format!("{} has 8000 Hz; leave it out", encoding.name());
         return Err(wrong(section, "rate_hz", &rate_hz.to_string(), &reason));
     }
@@ -270,6 +280,10 @@ mod tests {
                 "for the protocol b2b with L16",
             ),
             ("url = \"ws://h/\"\nprotocol = \"chan_websocket\"\nframe_ms = 40", "its frames have 20 ms"),
+            (
+                "url = \"ws://h/\"\nprotocol = \"chan_websocket\"\nencoding = \"opus\"",
+                "Opus is for the protocols b2b and json",
+            ),
             ("url = \"ws://h/\"\nauth_token = \"x\"", "it is for protocol = \"twilio\""),
             (
                 "url = \"ws://h/\"\ncontrol_message_format = \"json\"",

@@ -191,6 +191,8 @@ pub struct Format {
     pub rate_hz: u32,
     /// The server's frame duration; a client may send any whole number of samples.
     pub frame_ms: u32,
+    /// Not with opus, where each message is a packet.
+    #[serde(skip_serializing_if = "is_zero")]
     pub frame_octets: usize,
 }
 
@@ -206,6 +208,10 @@ impl Format {
             frame_octets: spec.frame() * encoding.octets(),
         }
     }
+}
+
+fn is_zero(octets: &usize) -> bool {
+    *octets == 0
 }
 
 impl Told {

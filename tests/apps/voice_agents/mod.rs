@@ -6,6 +6,7 @@
 //! - `dialects`: agents that speak the protocols of others; `asterisk`: more of Asterisk's
 //! - `early`: agents that hear early media
 //! - `heard`: who speaks when, and what was heard
+//! - `opus`: agents with compressed audio
 //! - `warm`: agents that consult somebody about their caller
 //! - `many`: several calls on one connection; `examples`: those of the manual
 
@@ -17,6 +18,7 @@ mod examples;
 mod heard;
 mod hostile;
 mod many;
+mod opus;
 mod outward;
 mod trouble;
 mod warm;

@@ -85,6 +85,7 @@ impl ChanWebsocket {
             (Encoding::L16, 8_000) => "slin",
             (Encoding::L16, 24_000) => "slin24",
             (Encoding::L16, _) => "slin16",
+            (Encoding::Opus, _) => "opus",
         }
     }
 
