@@ -52,7 +52,7 @@ fuzz_target!(|data: &[u8]| {
             let url = "ws://127.0.0.1:1/".parse().expect("a URL");
             let agent = AgentConfig { protocol, ..AgentConfig::new("a", url) };
             let mut dialect = dialect::of(&agent, Sids::new(&agent), None);
-            let mut session = Session::new(dialect.allowance());
+            let mut session = Session::new(dialect.allowance(), agent.rate_hz);
             let (begins, mut samples) = (Instant::now(), Vec::new());
             for (n, message) in rest.split(|&octet| octet == between).enumerate() {
                 let at = begins + Duration::from_millis(n as u64 * 7);
@@ -63,7 +63,7 @@ fuzz_target!(|data: &[u8]| {
                 let said = match meaning {
                     Ok(Meaning::Audio(octets)) => session.sound(at, &octets, &mut samples),
                     Ok(Meaning::Request(reading)) => session.request(at, reading.said, n).map(drop),
-                    Ok(Meaning::Answered(_) | Meaning::Goodbye | Meaning::Nothing) => session.counts(at, 0),
+                    Ok(Meaning::Answered(_) | Meaning::Goodbye | Meaning::Nothing | Meaning::Pause(_)) => session.counts(at, 0),
                     Err(mistake) => session.mistaken(at, mistake),
                 };
                 if let Err(fault) = said {
