@@ -81,22 +81,22 @@ impl FarEnd {
         &mut self,
         now: Now,
         at: u64,
-        (sending, receiving, buffer_ms): (&Sending, Option<Receiving>, Option<f64>),
+        (sending, receiving): (&Sending, Option<Receiving>),
         bye: bool,
         room: &mut [u8; MAX_LEN],
     ) -> Option<(Channel, SocketAddr, usize)> {
         let (channel, to) = self.remote.as_ref()?.rtcp_at(self.lock.destination()?)?;
-        let length = self.reports.write((now.wall, at), sending, (receiving, buffer_ms), bye, room);
+        let length = self.reports.write((now.wall, at), sending, receiving, bye, room);
         Some((channel, to, length))
     }
 
-    /// Its packets and ours. `receiving` is what it sends, at this clock rate, Hz.
-    pub fn link(&self, receiving: Option<Receiving>, clock_rate: u32) -> Link {
+    /// Its packets and ours. `jitter` is that of its packets, in units of this clock rate, Hz.
+    pub fn link(&self, jitter: u32, clock_rate: u32) -> Link {
         let gets = self.remote.and_then(|remote| remote.voice.gets);
         Link {
             clock_rate: gets.map_or(8_000, |gets| gets.codec.clock_rate()),
             packet_ms: gets.map_or(20, |gets| gets.ptime_ms) as f32,
-            jitter_ms: receiving.map_or(0.0, |it| it.jitter as f32 * 1_000.0 / clock_rate.max(1) as f32),
+            jitter_ms: jitter as f32 * 1_000.0 / clock_rate.max(1) as f32,
         }
     }
 

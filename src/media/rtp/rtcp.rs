@@ -342,35 +342,11 @@ mod tests {
     /// The layout of RFC 3611 §4.7, after a block of another type.
     #[test]
     fn the_delay_of_a_jitter_buffer_is_found_among_other_blocks() {
-        let mut datagram = vec![0x80, RR, 0, 1, 0, 0, 0, 9];
-        datagram.extend([
-            0x80,
-            XR,
-            0,
-            12,
-            0,
-            0,
-            0,
-            9,
-            4,
-            0,
-            0,
-            1,
-            1,
-            2,
-            3,
-            4,
-            VOIP_METRICS,
-            0,
-            0,
-            8,
-            0,
-            0,
-            0,
-            7,
-        ]);
-        datagram.extend([0; 20]);
-        datagram.extend([0, 0, 0, 80, 0, 120, 1, 0]);
+        let report = [0x8000_0001 | u32::from(RR) << 16, 9];
+        let other = [0x8000_000C | u32::from(XR) << 16, 9, 0x0400_0001, 0x0102_0304];
+        let metrics = [u32::from(VOIP_METRICS) << 24 | 8, 7, 0, 0, 0, 0, 0, 80, 120 << 16 | 256];
+        let words = report.iter().chain(&other).chain(&metrics);
+        let mut datagram: Vec<u8> = words.flat_map(|word| word.to_be_bytes()).collect();
         assert_eq!(parse(&datagram, 7).unwrap().buffer_ms, Some(80));
         assert_eq!(parse(&datagram, 8).unwrap().buffer_ms, None, "of another stream");
         datagram[18] = 99;

@@ -128,6 +128,7 @@ impl Sequence {
             // One cycle is our own offset for packets that precede the first.
             highest: self.highest.wrapping_sub(CYCLE),
             jitter,
+            buffer_ms: None,
         })
     }
 }
@@ -158,7 +159,10 @@ mod tests {
         assert!(count(&mut numbers, 65_535) && !count(&mut numbers, 65_535));
         assert_eq!((numbers.received(), numbers.lost()), (5, 1));
         let receiving = numbers.receiving(7, 3).unwrap();
-        assert_eq!(receiving, Receiving { ssrc: 7, expected: 6, received: 5, highest: 65_538, jitter: 3 });
+        assert_eq!(
+            receiving,
+            Receiving { ssrc: 7, expected: 6, received: 5, highest: 65_538, jitter: 3, buffer_ms: None }
+        );
     }
 
     #[test]

@@ -83,7 +83,8 @@ impl Came {
     fn receiving(&self, ssrc: u32) -> Option<Receiving> {
         let (expected, highest) = (u32::from(self.highest), u32::from(self.highest));
         let jitter = self.jitter as u32;
-        (self.count > 0).then_some(Receiving { ssrc, expected, received: self.count, highest, jitter })
+        let received = self.count;
+        (received > 0).then_some(Receiving { ssrc, expected, received, highest, jitter, buffer_ms: None })
     }
 }
 
@@ -289,13 +290,13 @@ impl World {
         let sending = |ssrc, number: u16| Sending { ssrc, timestamp: 0, packets: number.into(), octets: 0 };
         let mut buffer = [0; MAX_LEN];
         let [ours, theirs] = &mut self.reports;
-        let receiving = (self.came[1].receiving(2), None);
+        let receiving = self.came[1].receiving(2);
         let ours_sent = sending(1, self.numbers[0]);
         let length = ours.write((Self::wall(at), at), &ours_sent, receiving, false, &mut buffer);
         theirs.received((Self::wall(at + there), at + there), &buffer[..length], 2);
         let later = at + there + 700 * MS;
-        let delay_ms = self.telephone.delay_ms();
-        let receiving = (self.came[0].receiving(1), delay_ms);
+        let buffer_ms = self.telephone.delay_ms().map(|ms| ms as u16);
+        let receiving = self.came[0].receiving(1).map(|receiving| Receiving { buffer_ms, ..receiving });
         let length = theirs.write(
             (Self::wall(later), later),
             &sending(2, self.numbers[1]),

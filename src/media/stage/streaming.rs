@@ -69,7 +69,7 @@ impl Streaming {
     pub fn hear(&mut self, due: u64, at: Instant, link: impl FnOnce() -> Link) {
         let mut frame = [0; LONGEST];
         let frame = &mut frame[..self.line.spec().tick()];
-        let delay_ms = self.receiver.delay_ms().map(|ms| ms as f32);
+        let delay_ms = self.receiver.delay_ms().unwrap_or(0.0) as f32;
         let kind = self.receiver.play(at, frame);
         self.line.hear(frame);
         self.line.judge(due, frame, kind, delay_ms, link);

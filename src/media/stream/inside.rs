@@ -123,10 +123,10 @@ impl Inside {
         at: u64,
         frame: &[i16],
         kind: FrameKind,
-        delay_ms: Option<f32>,
+        delay_ms: f32,
         link: impl FnOnce() -> Link,
     ) {
-        self.turns.hears(at, frame, kind, delay_ms, || self.reports.path(&link()));
+        self.turns.hears(at, frame, kind, || self.reports.lag(&link(), delay_ms));
         self.tell_turns();
     }
 

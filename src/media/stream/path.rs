@@ -44,17 +44,35 @@ impl PathReports {
         }
     }
 
-    /// All that is known.
-    pub fn path(&self, link: &Link) -> Path {
+    /// How long after the sending of a sample we play what the party said while it heard this sample. `delay_ms` is that of
+    /// our jitter buffer.
+    ///
+    /// Both ways together are the round trip, however long each of them is.
+    pub fn lag(&self, link: &Link, delay_ms: f32) -> Lag {
         let theirs = self.jitter as f32 * 1_000.0 / link.clock_rate.max(1) as f32;
-        Path {
-            round_trip_ms: self.round_trips[..self.count].iter().copied().reduce(f32::min),
-            reports: self.count,
-            jitter_ms: [theirs, link.jitter_ms],
-            buffer_ms: self.buffer_ms,
-            packet_ms: link.packet_ms,
+        let slack = (theirs + link.jitter_ms) * EXCESS[self.count.clamp(1, REPORTS) - 1];
+        let round_trip = self.round_trips[..self.count].iter().copied().reduce(f32::min).unwrap_or(0.0);
+        let (least, most) = match self.buffer_ms {
+            Some(ms) => {
+                let change = SETTLED.0 + theirs * SETTLED.1;
+                (ms - change, ms + change)
+            }
+            None => (UNKNOWN_BUFFER.0, UNKNOWN_BUFFER.1 + theirs * UNKNOWN_JITTERS),
+        };
+        let known = link.packet_ms + delay_ms;
+        let ms = |ms: f32| Duration::from_secs_f32(ms.clamp(0.0, 10_000.0) / 1_000.0);
+        Lag {
+            least: ms(known + (round_trip - slack).max(0.0) + least.max(0.0) + SOUND_CARD.0),
+            most: ms(known + round_trip + most + SOUND_CARD.1),
         }
     }
+}
+
+/// A time that is known to lie between these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lag {
+    pub least: Duration,
+    pub most: Duration,
 }
 
 /// The packets between a party and us.
@@ -68,63 +86,27 @@ pub struct Link {
     pub packet_ms: f32,
 }
 
-/// What is known of the way to a party and back.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Path {
-    /// The lowest round trip of the last reports, ms; `None` without reports.
-    pub round_trip_ms: Option<f32>,
-    /// Number of these reports.
-    pub reports: usize,
-    /// Interarrival jitter (RFC 3550 §6.4.1) of what the party receives and of what we receive, ms.
-    pub jitter_ms: [f32; 2],
-    /// The delay of the party's jitter buffer, if it has reported it (RFC 3611 §4.7.7), ms.
-    pub buffer_ms: Option<f32>,
-    /// Length of the party's packets, ms.
-    pub packet_ms: f32,
-}
-
-impl Path {
-    /// The shortest and the longest time between the sending of a sample and the playing, by us, of what the party said
-    /// while it heard this sample. `delay_ms` is that of our jitter buffer.
-    ///
-    /// Both ways together are the round trip, however long each of them is.
-    pub fn echo(&self, delay_ms: f32) -> (Duration, Duration) {
-        let jitter = self.jitter_ms[0] + self.jitter_ms[1];
-        let slack = jitter * EXCESS[self.reports.clamp(1, REPORTS) - 1];
-        let round_trip = self.round_trip_ms.unwrap_or(0.0);
-        let (least, most) = match self.buffer_ms {
-            Some(ms) => {
-                let change = SETTLED.0 + self.jitter_ms[0] * SETTLED.1;
-                (ms - change, ms + change)
-            }
-            None => (UNKNOWN_BUFFER.0, UNKNOWN_BUFFER.1 + self.jitter_ms[0] * UNKNOWN_JITTERS),
-        };
-        let known = self.packet_ms + delay_ms;
-        let least = known + (round_trip - slack).max(0.0) + least.max(0.0) + SOUND_CARD.0;
-        let most = known + round_trip + most + SOUND_CARD.1;
-        let ms = |ms: f32| Duration::from_secs_f32(ms.clamp(0.0, 10_000.0) / 1_000.0);
-        (ms(least), ms(most))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn what_is_known_narrows_the_time_and_jitter_widens_it() {
-        let width = |path: Path| {
-            let (least, most) = path.echo(40.0);
+        let link = Link { clock_rate: 8_000, jitter_ms: 0.0, packet_ms: 20.0 };
+        let width = |reports: PathReports, jitter_ms: f32| {
+            let Lag { least, most } = reports.lag(&Link { jitter_ms, ..link }, 40.0);
             let ms = |time: Duration| (time.as_secs_f32() * 1_000.0).round() as u32;
             (ms(least), ms(most - least))
         };
-        let quiet = Path { round_trip_ms: Some(60.0), reports: 1, packet_ms: 20.0, ..Path::default() };
-        assert_eq!(width(quiet), (120, 135), "the buffer is not known");
-        let known = Path { buffer_ms: Some(40.0), ..quiet };
-        assert_eq!(width(known), (154, 27));
-        let shaky = Path { jitter_ms: [13.0, 13.0], ..known };
-        assert_eq!(width(shaky).1, 27 + 5 + 60, "the one report may be late by all of the round trip");
-        assert!(width(Path { reports: 8, ..shaky }).1 < 80);
-        assert_eq!(width(Path::default()).0, 40, "without reports: at least our own delay");
+        let quiet = PathReports { round_trips: [60.0; REPORTS], count: 1, ..PathReports::default() };
+        assert_eq!(width(quiet, 0.0), (120, 135), "the buffer is not known");
+        let known = PathReports { buffer_ms: Some(40.0), ..quiet };
+        assert_eq!(width(known, 0.0), (154, 27));
+        // 13 ms
+        let shaky = PathReports { jitter: 104, ..known };
+        assert_eq!(width(shaky, 13.0).1, 27 + 5 + 60, "the one report may be late by all of the round trip");
+        assert!(width(PathReports { count: 8, ..shaky }, 13.0).1 < 80);
+        let (least, _) = width(PathReports::default(), 0.0);
+        assert_eq!(least, 60, "without reports: at least a packet and our own delay");
     }
 }

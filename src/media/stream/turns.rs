@@ -13,13 +13,13 @@
 //! not count.
 //!
 //! **What was heard.** A party that begins to speak hears, at that moment, what was sent a round trip and both jitter
-//! buffers before we play its first word ([`Path`]). What was sent when is kept for two and a half seconds. The result is
+//! buffers before we play its first word ([`Lag`]). What was sent when is kept for two and a half seconds. The result is
 //! an interval, since the parts of that time are not known exactly: a telephone may say how long its buffer is
 //! (RFC 3611 §4.7.7), and need not.
 
 use std::time::Duration;
 
-use super::path::Path;
+use super::path::Lag;
 use crate::mix::{Energy, SpeechDetector};
 use b2b_base::frame::FrameKind;
 
@@ -222,14 +222,7 @@ impl Turns {
     }
 
     /// Plays a frame of the party at this time.
-    pub fn hears(
-        &mut self,
-        at: u64,
-        frame: &[i16],
-        kind: FrameKind,
-        delay_ms: Option<f32>,
-        path: impl FnOnce() -> Path,
-    ) {
+    pub fn hears(&mut self, at: u64, frame: &[i16], kind: FrameKind, lag: impl FnOnce() -> Lag) {
         let level = |samples: &[i16]| Energy::of(samples).dbov().map_or(-96.0, |level| level as f32);
         let is_made_up = kind == FrameKind::Concealed;
         if kind == FrameKind::Audio {
@@ -243,7 +236,7 @@ impl Turns {
                 let part = parts.take_while(|part| level(part) <= threshold).count().min(PARTS - 1);
                 let since = at + part as u64 * PART;
                 let lost = self.lost.min(MOST_LOST) * FRAME;
-                let interrupted = self.interrupted(since, lost, path().echo(delay_ms.unwrap_or(0.0)));
+                let interrupted = self.interrupted(since, lost, lag());
                 self.speech = Speech::May { since, interrupted };
             }
             Speech::May { since, interrupted } if is_speech => {
@@ -283,10 +276,11 @@ impl Turns {
     }
 
     /// What a party had heard that began to speak at `since`, or up to `lost` earlier.
-    fn interrupted(&self, since: u64, lost: u64, (least, most): (Duration, Duration)) -> Option<Interrupted> {
+    fn interrupted(&self, since: u64, lost: u64, lag: Lag) -> Option<Interrupted> {
         let Utterance { number: utterance, begin, end, .. } = self.utterance;
         let ago = |echo: Duration| since.saturating_sub(echo.as_nanos() as u64);
-        let heard = [self.sent_by(ago(most).saturating_sub(lost + PART)), self.sent_by(ago(least) + PART)];
+        let heard =
+            [self.sent_by(ago(lag.most).saturating_sub(lost + PART)), self.sent_by(ago(lag.least) + PART)];
         let inside = |position: u64| position.clamp(begin, end) - begin;
         let arrived = (self.arrived > begin).then(|| inside(self.arrived));
         let is_heard = utterance == 0 || heard[0] >= end;

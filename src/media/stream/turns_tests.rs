@@ -1,12 +1,14 @@
 //! Turns in virtual time: frames of 20 ms at 8 kHz, one packet each.
 
-use super::path::Path;
+use std::time::Duration;
+
+use super::path::Lag;
 use super::turns::{Interrupted, Turn, Turns};
 use b2b_base::frame::FrameKind;
 
 const TICK: u64 = 20_000_000;
 
-/// A stream whose party is 60 ms away and has a jitter buffer of 40 ms.
+/// A stream whose party is 60 ms away; both jitter buffers have 40 ms.
 struct Lab {
     turns: Turns,
     tick: u64,
@@ -23,17 +25,11 @@ impl Lab {
     fn ticks(&mut self, count: u64, sends: bool, speaks: bool) -> Vec<Turn> {
         let mut all = Vec::new();
         let loud = if speaks { 3_000 } else { self.noise };
-        let path = Path {
-            round_trip_ms: Some(60.0),
-            reports: 1,
-            buffer_ms: Some(40.0),
-            packet_ms: 20.0,
-            ..Path::default()
-        };
+        let lag = Lag { least: Duration::from_millis(154), most: Duration::from_millis(181) };
         for _ in 0..count {
             self.tick += 1;
             let frame: Vec<i16> = (0..160).map(|n| if n % 8 < 4 { loud } else { -loud }).collect();
-            self.turns.hears(self.tick * TICK, &frame, FrameKind::Audio, Some(40.0), || path);
+            self.turns.hears(self.tick * TICK, &frame, FrameKind::Audio, || lag);
             self.position += if sends { 160 } else { 0 };
             self.turns.sends(self.tick * TICK, self.position, self.tick as u16);
             all.extend(std::iter::from_fn(|| self.turns.poll()));

@@ -80,6 +80,8 @@ pub struct Receiving {
     pub highest: u32,
     /// Interarrival jitter, in timestamp units (§6.4.1).
     pub jitter: u32,
+    /// The delay of the jitter buffer that plays it, ms, if it is to be reported.
+    pub buffer_ms: Option<u16>,
 }
 
 /// State of reporting.
@@ -152,7 +154,7 @@ impl Reports {
         &mut self,
         (wall, at): (NtpTime, u64),
         sending: &Sending,
-        (receiving, buffer_ms): (Option<Receiving>, Option<f64>),
+        receiving: Option<Receiving>,
         bye: bool,
         buffer: &mut [u8; MAX_LEN],
     ) -> usize {
@@ -166,9 +168,9 @@ impl Reports {
         self.sent = [sending.packets, self.sent[0]];
         let block = receiving.map(|receiving| self.block(&receiving, at));
         self.stats.sent += 1;
-        let metrics = receiving.zip(buffer_ms).map(|(receiving, ms)| VoipMetrics {
-            loss_rate: fraction(receiving.expected.saturating_sub(receiving.received), receiving.expected),
-            buffer_ms: ms.clamp(0.0, 65_535.0) as u16,
+        let metrics = receiving.and_then(|it| {
+            let loss_rate = fraction(it.expected.saturating_sub(it.received), it.expected);
+            it.buffer_ms.map(|buffer_ms| VoipMetrics { loss_rate, buffer_ms })
         });
         Report { ssrc: sending.ssrc, sender, block, metrics, cname: &self.cname, bye }.write(buffer)
     }
@@ -245,15 +247,15 @@ mod tests {
 
     fn report(reports: &mut Reports, sending: Sending, receiving: Option<Receiving>) -> rtcp::Received {
         let mut buffer = [0; MAX_LEN];
-        let len =
-            reports.write((NtpTime(1 << 40), 5_000_000_000), &sending, (receiving, None), false, &mut buffer);
+        let len = reports.write((NtpTime(1 << 40), 5_000_000_000), &sending, receiving, false, &mut buffer);
         rtcp::parse(&buffer[..len], 7).expect("RTCP")
     }
 
     #[test]
     fn a_block_has_the_loss_of_its_interval_and_of_all_time() {
         let mut reports = Reports::new(&mut StdRng::seed_from_u64(1));
-        let stream = Receiving { ssrc: 7, expected: 7, received: 6, highest: 104, jitter: 3 };
+        let stream =
+            Receiving { ssrc: 7, expected: 7, received: 6, highest: 104, jitter: 3, buffer_ms: None };
         let block = report(&mut reports, SENDING, Some(stream)).block.expect("a block");
         assert_eq!((block.fraction_lost, block.cumulative_lost, block.highest_sequence), (36, 1, 104));
         let stream = Receiving { expected: 8, received: 7, highest: 105, ..stream };
@@ -291,7 +293,14 @@ mod tests {
         assert_eq!(hear(&mut reports, 50, &silent), (1, false), "it may have crossed");
         assert_eq!(hear(&mut reports, 300, &silent), (2, true));
         assert_eq!(hear(&mut reports, 300, &silent), (2, true), "sending rests");
-        let stream = Receiving { ssrc: SENDING.ssrc, expected: 9, received: 9, highest: 9, jitter: 0 };
+        let stream = Receiving {
+            ssrc: SENDING.ssrc,
+            expected: 9,
+            received: 9,
+            highest: 9,
+            jitter: 0,
+            buffer_ms: None,
+        };
         let block = Reports::new(&mut StdRng::seed_from_u64(2)).block(&stream, 1);
         assert_eq!(hear(&mut reports, 550, &theirs(Some(block))), (0, false), "it hears again");
     }

@@ -26,6 +26,7 @@ async fn what_a_program_pauses_is_not_heard_until_it_goes_on() {
     bot.beside(ann.hears_sound(false)).await;
     bot.tell("GET_STATUS").await;
     let before = bot.is_told("media_paused:true").await;
+    // time in which something would be played
     bot.beside(tokio::time::sleep(Duration::from_millis(500))).await;
     bot.told.clear();
     bot.tell("GET_STATUS").await;

@@ -125,6 +125,7 @@ impl Rung {
                 if heard.chunks_exact(1_600).any(|it| goertzel(it, hz, 8_000) > 1e5) {
                     return;
                 }
+                // the phone only collects its packets: they are looked at now and then
                 tokio::time::sleep(Duration::from_millis(500)).await;
             }
         };

@@ -10,7 +10,7 @@ use crate::local::{Diagnostics, Reception, TICK};
 use crate::relay::endpoint::Endpoint;
 use crate::relay::{EndpointStats, QualitySample, Totals};
 use crate::rtp::rtcp;
-use crate::transport::reports::Sending;
+use crate::transport::reports::{Receiving, Sending};
 use b2b_base::metrics::MediaStats;
 
 impl Machine {
@@ -69,10 +69,11 @@ impl Machine {
         let before = endpoint.local.as_ref().map_or((0, 0), |local| local.sent_before);
         let (packets, octets) = ((space.packets - before.0) as u32, (space.payload - before.1) as u32);
         let sending = Sending { ssrc: space.ssrc, timestamp, packets, octets };
-        let receiving = endpoint.receiving();
-        let buffer_ms = endpoint.local.as_ref().and_then(|local| local.playout.buffer.delay_ms());
+        let delay_ms = endpoint.local.as_ref().and_then(|local| local.playout.buffer.delay_ms());
+        let buffer_ms = delay_ms.map(|ms| ms as u16);
+        let receiving = endpoint.receiving().map(|receiving| Receiving { buffer_ms, ..receiving });
         let mut buffer = [0; rtcp::MAX_LEN];
-        let report = endpoint.far.report(now, at, (&sending, receiving, buffer_ms), bye, &mut buffer);
+        let report = endpoint.far.report(now, at, (&sending, receiving), bye, &mut buffer);
         if let Some((channel, to, length)) = report {
             out.transmit(slot, channel, to, &buffer[..length]);
         }

@@ -35,11 +35,9 @@ impl Machine {
     /// Passes the party's audio of one tick to its stream, which may end with it.
     pub(super) fn stream_tick(&mut self, due: u64, slot: u32) {
         let moment = self.epoch + Duration::from_nanos(due - BEFORE);
-        let Some(endpoint) = self.at(slot) else { return };
-        let (receiving, clock_rate) = (endpoint.receiving(), endpoint.rule.clock_rate);
-        let Endpoint { stage: Some(stage), far, .. } = endpoint else { return };
+        let Some(Endpoint { stage: Some(stage), far, state, rule, .. }) = self.at(slot) else { return };
         if stage.has_stream() {
-            stage.overhear(due, moment, || far.link(receiving, clock_rate));
+            stage.overhear(due, moment, || far.link(state.jitter_ticks(), rule.clock_rate));
             if !stage.has_stream() {
                 self.set_idle(slot);
             }
