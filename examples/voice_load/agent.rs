@@ -8,7 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use b2b::media::codec::g711;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::Failure;
@@ -21,8 +25,8 @@ const ROUND: u64 = 150;
 const HEARD: u64 = 30;
 /// One agent in this many interrupts itself.
 const EVERY: usize = 10;
-/// Samples of a burst, at 16 kHz.
-const LOUD: usize = 32_000;
+/// A burst, ms.
+const LOUD_MS: usize = 2_000;
 const READ_AHEAD: usize = 64 * 1_024;
 /// Maximum time until a request arrives.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -44,7 +48,7 @@ fn serve(listener: &TcpListener, counts: &Counts) -> Result<(), Failure> {
     epoll.add(listener, EpollEvent::new(EpollFlags::EPOLLIN, 0))?;
     let mut agents: Vec<Option<Agent>> = Vec::new();
     let (mut events, mut buffer) = (vec![EpollEvent::empty(); 256], vec![0; READ_AHEAD]);
-    let loud = loud();
+    let (loud, mut accepted) = (Loud::default(), 0);
     loop {
         let ready = match epoll.wait(&mut events, EpollTimeout::NONE) {
             Err(nix::errno::Errno::EINTR) => 0,
@@ -60,8 +64,9 @@ fn serve(listener: &TcpListener, counts: &Counts) -> Result<(), Failure> {
                 agents.push(None);
                 epoll.add(stream.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, agents.len() as u64))?;
                 if let Some(place) = agents.last_mut() {
-                    *place = Some(Agent::new(stream, many));
+                    *place = Some(Agent::new(stream, many, accepted));
                 }
+                accepted += 1;
                 continue;
             };
             let Some(agent) = &mut agents[n] else { continue };
@@ -75,10 +80,88 @@ fn serve(listener: &TcpListener, counts: &Counts) -> Result<(), Failure> {
     }
 }
 
-/// A tone of two seconds.
-fn loud() -> Vec<u8> {
-    let tone = (0..LOUD).map(|n| ((n as f32 * 0.35).sin() * 9_000.0) as i16);
-    tone.flat_map(i16::to_le_bytes).collect()
+/// A tone of two seconds: at 16 kHz, and as a message in Twilio's shape.
+struct Loud {
+    samples: Vec<u8>,
+    media: String,
+}
+
+impl Default for Loud {
+    fn default() -> Self {
+        let tone = |rate: usize| {
+            let samples = 0..LOUD_MS * rate / 1_000;
+            samples.map(|n| ((n as f32 * 0.35).sin() * 9_000.0) as i16)
+        };
+        let octets: Vec<u8> = tone(8_000).map(g711::ulaw_encode).collect();
+        Loud {
+            samples: tone(16_000).flat_map(i16::to_le_bytes).collect(),
+            media: media(&STANDARD.encode(octets)),
+        }
+    }
+}
+
+/// A message in Twilio's shape, with octets in base64.
+fn media(payload: &str) -> String {
+    format!("{{\"event\":\"media\",\"streamSid\":\"MZ\",\"media\":{{\"payload\":\"{payload}\"}}}}")
+}
+
+/// What Twilio's shape needs of a message.
+#[derive(Deserialize)]
+struct Event<'a> {
+    #[serde(borrow)]
+    media: Option<Payload<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Payload<'a> {
+    payload: &'a str,
+}
+
+/// A frame as it came.
+enum Came<'a> {
+    /// With the encoded number of its stream, with which it begins, if there are several.
+    Own {
+        frame: &'a [u8],
+        stream: Option<[u8; 4]>,
+    },
+    Twilio {
+        payload: &'a str,
+    },
+}
+
+impl Came<'_> {
+    fn echo(&self, out: &mut Vec<u8>) {
+        match self {
+            Came::Own { frame, .. } => write(out, frame::BINARY, &[*frame]),
+            Came::Twilio { payload } => write(out, frame::TEXT, &[media(payload).as_bytes()]),
+        }
+    }
+
+    fn burst(&self, loud: &Loud, out: &mut Vec<u8>) {
+        match self {
+            Came::Own { stream, .. } => {
+                write(out, frame::BINARY, &[stream.as_ref().map_or(&[][..], |it| it), &loud.samples]);
+            }
+            Came::Twilio { .. } => write(out, frame::TEXT, &[loud.media.as_bytes()]),
+        }
+    }
+
+    fn clear(&self, out: &mut Vec<u8>) {
+        let text = match self {
+            Came::Own { stream: None, .. } => r#"{"type":"clear"}"#.to_owned(),
+            Came::Own { stream: Some(number), .. } => {
+                format!("{{\"type\":\"clear\",\"stream\":{}}}", u32::from_le_bytes(*number))
+            }
+            Came::Twilio { .. } => r#"{"event":"clear","streamSid":"MZ"}"#.to_owned(),
+        };
+        write(out, frame::TEXT, &[text.as_bytes()]);
+    }
+}
+
+/// Adds a frame with these parts as its payload.
+fn write(out: &mut Vec<u8>, kind: u8, parts: &[&[u8]]) {
+    out.extend(frame::head(kind, parts.iter().map(|part| part.len()).sum()));
+    parts.iter().for_each(|part| out.extend_from_slice(part));
 }
 
 struct Agent {
@@ -86,6 +169,8 @@ struct Agent {
     frames: Frames,
     /// Messages name their streams.
     many: bool,
+    /// Connections accepted before this one: the calls are made one after another.
+    place: usize,
     /// Keyed by stream number; the only stream of a connection with one call has none, and is 0.
     talks: BTreeMap<u32, Talk>,
     /// Octets that the socket has not accepted.
@@ -96,12 +181,12 @@ struct Agent {
 struct Gone;
 
 impl Agent {
-    fn new(stream: TcpStream, many: bool) -> Self {
-        Agent { stream, frames: Frames::default(), many, talks: BTreeMap::new(), unsent: Vec::new() }
+    fn new(stream: TcpStream, many: bool, place: usize) -> Self {
+        Agent { stream, frames: Frames::default(), many, place, talks: BTreeMap::new(), unsent: Vec::new() }
     }
 
     /// Handles input from the connection.
-    fn turn(&mut self, buffer: &mut [u8], loud: &[u8], counts: &Counts) -> Result<(), Gone> {
+    fn turn(&mut self, buffer: &mut [u8], loud: &Loud, counts: &Counts) -> Result<(), Gone> {
         let count = match self.stream.read(buffer) {
             Ok(0) => return Err(Gone),
             Ok(count) => count,
@@ -109,14 +194,21 @@ impl Agent {
             Err(_) => return Err(Gone),
         };
         let (mut out, came) = (std::mem::take(&mut self.unsent), Instant::now());
-        let (talks, many, mut gone) = (&mut self.talks, self.many, false);
+        let (talks, many, place, mut gone) = (&mut self.talks, self.many, self.place, false);
         self.frames.take(&buffer[..count], |frame, octets| {
             let payload = &octets[frame.payload.clone()];
             match frame.kind {
                 frame::BINARY => {
-                    let number = payload.first_chunk().filter(|_| many).copied();
-                    if let Some(talk) = talks.get_mut(&number.map_or(0, u32::from_le_bytes)) {
-                        talk.frame(payload, number.as_ref().map(|it| &it[..]), came, loud, counts, &mut out);
+                    let stream = payload.first_chunk().filter(|_| many).copied();
+                    if let Some(talk) = talks.get_mut(&stream.map_or(0, u32::from_le_bytes)) {
+                        talk.frame(&Came::Own { frame: payload, stream }, came, loud, counts, &mut out);
+                    }
+                }
+                frame::TEXT if payload.starts_with(b"{\"event\"") => {
+                    let event = serde_json::from_slice::<Event<'_>>(payload).ok();
+                    if let Some(Payload { payload }) = event.and_then(|event| event.media) {
+                        let talk = talks.entry(0).or_insert_with(|| Talk::of(place));
+                        talk.frame(&Came::Twilio { payload }, came, loud, counts, &mut out);
                     }
                 }
                 frame::TEXT => {
@@ -168,38 +260,25 @@ struct Talk {
 }
 
 impl Talk {
-    /// `stream` is the encoded stream number with which the frame begins.
-    fn frame(
-        &mut self,
-        frame: &[u8],
-        stream: Option<&[u8]>,
-        came: Instant,
-        loud: &[u8],
-        counts: &Counts,
-        out: &mut Vec<u8>,
-    ) {
+    fn of(call: usize) -> Talk {
+        Talk { call: Some(call), ..Talk::default() }
+    }
+
+    fn frame(&mut self, frame: &Came<'_>, came: Instant, loud: &Loud, counts: &Counts, out: &mut Vec<u8>) {
         counts.count(&counts.frames, self.line.late(self.number, came));
         self.number += 1;
         let Some(call) = self.call else { return };
         if !call.is_multiple_of(EVERY) {
-            out.extend(frame::head(frame::BINARY, frame.len()));
-            return out.extend_from_slice(frame);
+            return frame.echo(out);
         }
         match (self.number + call as u64) % ROUND {
             0 => {
-                let stream = stream.unwrap_or_default();
-                out.extend(frame::head(frame::BINARY, stream.len() + loud.len()));
-                out.extend_from_slice(stream);
-                out.extend_from_slice(loud);
+                frame.burst(loud, out);
                 self.told = true;
             }
             HEARD if self.told => {
                 counts.cleared[call].store(counts.at(Instant::now()), Ordering::Release);
-                let number = stream.and_then(|it| it.first_chunk().copied()).map(u32::from_le_bytes);
-                let named = number.map_or(String::new(), |number| format!(",\"stream\":{number}"));
-                let clear = format!("{{\"type\":\"clear\"{named}}}");
-                out.extend(frame::head(frame::TEXT, clear.len()));
-                out.extend_from_slice(clear.as_bytes());
+                frame.clear(out);
             }
             _ => {}
         }

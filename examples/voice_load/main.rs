@@ -9,7 +9,7 @@
 //! voice_load subscribers <http> <count>                             one more never reads; until standard input ends
 //! ```
 //!
-//! Nine agents in ten echo the audio, frame by frame; the tenth repeatedly sends two seconds at once and
+//! Agents answer in the protocol in which they are called: ours, or Twilio's. Nine in ten echo the audio, frame by frame; the tenth repeatedly sends two seconds at once and
 //! clears them halfway. Frames and packets that arrive more than 20 ms after their due time, relative to the
 //! fastest of their stream in the last seconds, are late. Those that were due and did not arrive are missing.
 

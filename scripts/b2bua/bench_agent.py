@@ -2,8 +2,11 @@
 
 import json
 import os
+import re
 import subprocess
+import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 from load import Load, Measure
@@ -27,10 +30,10 @@ class Bench:
     def __init__(self, house, quick, calls, per_connection):
         self.house, self.quick, self.calls, self.rows, self.problems, self.slow = house, quick, calls, {}, [], []
         self.per_connection = per_connection
-        words = {"agents": AGENTS, "per_connection": per_connection}
+        words = {"agents": AGENTS, "per_connection": per_connection, "parties": PARTIES}
         self.server = Server(house, HERE / "bench_agent/b2bua.toml", **words)
 
-    def measured(self, case, count, seconds, rate=0, **starts):
+    def measured(self, case, count, seconds, rate=0, quiet=True, **starts):
         """Starts these parts of examples/voice_load one after the other, and short calls by a load, hung up once
         answered; returns the output of each, and the CPU time of both sides."""
         loads = {}
@@ -62,8 +65,12 @@ class Bench:
         self.right(not calls["over_before"], f"{case}: {calls['over_before']} calls ended by themselves")
         self.right(not calls["lost_ms"], f"{case}: {calls['lost_ms']} ms were lost")
         print(f"{case}: {json.dumps(row)}")
-        wait_for(lambda: not any(map(self.server.holdings().get, HELD)), "calls to end", 60, 0.2)
+        if quiet:
+            self.quiet()
         return row, told
+
+    def quiet(self):
+        wait_for(lambda: not any(map(self.server.holdings().get, HELD)), "calls to end", 60, 0.2)
 
     def held(self, what, seen, limit, unit="ms"):
         if seen is None or seen > limit:
@@ -78,15 +85,42 @@ class Bench:
         print(f"    {json.dumps(found)}", flush=True)
 
     def streams(self):
-        calls, seconds = self.calls or (100 if self.quick else 1000), 4 if self.quick else 30
-        agents = ("agents", self.server.address, AGENTS, 700, calls, seconds)
-        row, told = self.measured("streams", calls, seconds, calls=agents)
+        self.agents("streams", 700, self.calls or 600)
+
+    def twilio(self):
+        self.agents("twilio", 701, self.calls or 250)
+
+    def agents(self, case, number, calls):
+        calls, seconds = calls // 6 if self.quick and not self.calls else calls, 4 if self.quick else 30
+        row, told = self.measured(case, calls, seconds, calls=("agents", self.server.address, AGENTS, number, calls, seconds))
         clear, unheard = told["calls"]["clear_ms"], told["calls"]["unheard"]
-        self.tell(row, clear_to_silence_ms=clear, calls_per_connection=self.per_connection)
-        self.held("streams: clear to silence", clear["p99"], ALLOWED["CLEAR_MS"])
+        self.tell(row, clear_to_silence_ms=clear, calls_per_connection=self.per_connection if case == "streams" else 1)
+        self.held(f"{case}: clear to silence", clear["p99"], ALLOWED["CLEAR_MS"])
         if unheard:
             # The load clears at fixed times, whatever has arrived by then.
-            self.slow.append(f"streams: {unheard} times nothing was heard before a clear")
+            self.slow.append(f"{case}: {unheard} times nothing was heard before a clear")
+
+    def attacked(self):
+        """Streams while other agents fail in every state: their callers are heard by the echo, which is the fall-back."""
+        calls, seconds = (40, 8) if self.quick else (200, 60)
+        good = ("agents", self.server.address, AGENTS, 700, calls, seconds)
+        if not self.quick:
+            self.measured("unattacked", calls, seconds // 2, calls=(*good[:-1], seconds // 2))
+        bad = Process(self.house, "bad", [sys.executable, "-B", HERE / "bench_agent/bad_agents.py", f"{PARTIES}:5090"], LAST_CORE)
+        bad.ready("UP")
+        Load(self.house, "consulted", "--sip-bind", f"{PARTIES}:5070", "--callee", "answer; say 900 Hz; hung up", "--ears", "none")
+        loads = []
+        for number in range(710, 715):
+            steps = f"dial {number}; say 600 Hz; hears 600 Hz; hang up"
+            flags = ["--target", f"sip:{number}@{self.server.address}", "--caller", steps, "--ears", "none"]
+            loads.append(Load(self.house, f"attacked-{number}", *flags, "--rate", 3, "--duration-s", seconds + 4))
+        row, told = self.measured("attacked", calls, seconds, calls=good, quiet=False)
+        callers = [load.finish(120)["callers"]["begun"] for load in loads]
+        self.quiet()
+        kept, pairs = told["calls"]["over_before"] == 0, Counter(re.findall(r"^\w+: .*: .*$", bad.said(), re.M))
+        ends = {name[21:]: value for name, value in self.server.metrics().items() if name.startswith("b2b_voice_ends_total") and value}
+        self.tell(row, callers=callers, states_and_deeds=len(pairs), failures=pairs.total(), ends=ends)
+        self.right(kept and not self.server.never(), f"attacked: {self.server.never()}")
 
     def commands(self):
         calls, seconds, rate = (50, 3, 100) if self.quick else (500, 20, 500)
@@ -115,7 +149,7 @@ class Bench:
 def main():
     options = arguments(json="target/bench-agent.json", per_connection=1)
     calls = next((int(word) for word in options.words if word.isdigit()), None)
-    cases = ["streams", "commands", "subscribers"]
+    cases = ["streams", "twilio", "attacked", "commands", "subscribers"]
     with House() as house:
         bench = Bench(house, "quick" in options.words, calls, options.per_connection)
         for case in [word for word in options.words if word in cases] or cases:
