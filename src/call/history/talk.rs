@@ -12,7 +12,7 @@ use super::super::{BridgeId, LegId};
 use crate::bridge_fsm::Direction;
 use b2b_base::metrics::quality::Rating;
 use b2b_media::codec::Codec;
-use b2b_media::relay::{Drops, EndpointStats, Flow, QualitySample, RtcpStats};
+use b2b_media::relay::{EndpointStats, Flow, QualitySample, RtcpStats};
 
 /// The delay that a 20 ms packet and a phone's jitter buffer add to the network's, in ms.
 const PLAYOUT_MS: f64 = 60.0;
@@ -135,25 +135,12 @@ fn since(now: &EndpointStats, before: &EndpointStats) -> EndpointStats {
         first: before.last.filter(|_| now.packets > before.packets).or(now.first),
         last: now.last.filter(|_| now.packets > before.packets),
     };
-    let (d, b) = (&now.dropped, &before.dropped);
     EndpointStats {
         received: flow(&now.received, &before.received),
         sent: flow(&now.sent, &before.sent),
-        dropped: Drops {
-            malformed: d.malformed.saturating_sub(b.malformed),
-            other_protocol: d.other_protocol.saturating_sub(b.other_protocol),
-            source: d.source.saturating_sub(b.source),
-            unauthenticated: d.unauthenticated.saturating_sub(b.unauthenticated),
-            replayed: d.replayed.saturating_sub(b.replayed),
-            stream: d.stream.saturating_sub(b.stream),
-            payload_type: d.payload_type.saturating_sub(b.payload_type),
-            held: d.held.saturating_sub(b.held),
-            unjoined: d.unjoined.saturating_sub(b.unjoined),
-            undecodable: d.undecodable.saturating_sub(b.undecodable),
-            send_failed: d.send_failed.saturating_sub(b.send_failed),
-        },
+        dropped: now.dropped.since(&before.dropped),
         lost: now.lost.saturating_sub(before.lost),
-        replayed_since: now.replayed_since.filter(|_| d.replayed > b.replayed),
+        replayed_since: now.replayed_since.filter(|_| now.dropped.replayed > before.dropped.replayed),
         rtcp: RtcpStats {
             far_lost: now.rtcp.far_lost.map(|lost| lost.saturating_sub(before.rtcp.far_lost.unwrap_or(0))),
             ..now.rtcp

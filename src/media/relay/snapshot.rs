@@ -147,21 +147,7 @@ impl EndpointSnapshot {
         self.events.check()?;
         self.remote.as_ref().map_or(Ok(()), check_remote)?;
         self.protection()?;
-        let Drops {
-            malformed,
-            other_protocol,
-            source,
-            unauthenticated,
-            replayed,
-            stream,
-            payload_type,
-            held,
-            unjoined,
-            undecodable,
-            send_failed,
-        } = self.drops;
-        snapshot::counters([malformed, other_protocol, source, unauthenticated, stream, payload_type])?;
-        snapshot::counters([replayed, held, unjoined, undecodable, send_failed])?;
+        snapshot::counters(self.drops.each().map(|(_, count)| count))?;
         let TranscodeStats { decoded, encoded, concealed_ms } = self.transcoded;
         snapshot::counters([decoded, encoded, concealed_ms])?;
         snapshot::counters_32([self.ssrc_changes, self.timeouts, self.digits, self.lost_before])?;

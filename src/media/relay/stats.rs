@@ -50,8 +50,13 @@ pub struct Drops {
 }
 
 impl Drops {
-    /// The sum of all reasons.
-    pub fn total(&self) -> u64 {
+    /// Each reason and its count.
+    pub fn each(mut self) -> [(&'static str, u64); 11] {
+        self.each_mut().map(|(reason, count)| (reason, *count))
+    }
+
+    /// Each reason and its count: the one list of them.
+    pub(super) fn each_mut(&mut self) -> [(&'static str, &mut u64); 11] {
         let Drops {
             malformed,
             other_protocol,
@@ -64,18 +69,33 @@ impl Drops {
             unjoined,
             undecodable,
             send_failed,
-        } = *self;
-        malformed
-            + other_protocol
-            + source
-            + unauthenticated
-            + replayed
-            + stream
-            + payload_type
-            + held
-            + unjoined
-            + undecodable
-            + send_failed
+        } = self;
+        [
+            ("malformed", malformed),
+            ("other_protocol", other_protocol),
+            ("source", source),
+            ("unauthenticated", unauthenticated),
+            ("replayed", replayed),
+            ("stream", stream),
+            ("payload_type", payload_type),
+            ("held", held),
+            ("unjoined", unjoined),
+            ("undecodable", undecodable),
+            ("send_failed", send_failed),
+        ]
+    }
+
+    /// The increase since an earlier count.
+    pub fn since(mut self, before: &Drops) -> Drops {
+        for ((_, count), (_, before)) in self.each_mut().into_iter().zip(before.each()) {
+            *count = count.saturating_sub(before);
+        }
+        self
+    }
+
+    /// The sum of all reasons.
+    pub fn total(&self) -> u64 {
+        self.each().iter().map(|(_, count)| count).sum()
     }
 }
 

@@ -54,9 +54,8 @@ impl From<&EndpointStats> for Totals {
 
 impl Totals {
     /// Pairs each counter with the other's.
-    fn each<'a>(&'a mut self, other: &'a Totals) -> [(&'a mut u64, u64); 21] {
-        let (drops, others) = (&mut self.dropped, &other.dropped);
-        [
+    fn each<'a>(&'a mut self, other: &Totals) -> impl Iterator<Item = (&'a mut u64, u64)> {
+        let counters = [
             (&mut self.received.0, other.received.0),
             (&mut self.received.1, other.received.1),
             (&mut self.sent.0, other.sent.0),
@@ -67,31 +66,22 @@ impl Totals {
             (&mut self.rtcp.1, other.rtcp.1),
             (&mut self.ticks.0, other.ticks.0),
             (&mut self.ticks.1, other.ticks.1),
-            (&mut drops.malformed, others.malformed),
-            (&mut drops.other_protocol, others.other_protocol),
-            (&mut drops.source, others.source),
-            (&mut drops.unauthenticated, others.unauthenticated),
-            (&mut drops.replayed, others.replayed),
-            (&mut drops.stream, others.stream),
-            (&mut drops.payload_type, others.payload_type),
-            (&mut drops.held, others.held),
-            (&mut drops.unjoined, others.unjoined),
-            (&mut drops.undecodable, others.undecodable),
-            (&mut drops.send_failed, others.send_failed),
-        ]
+        ];
+        let drops = self.dropped.each_mut().into_iter().zip(other.dropped.each());
+        counters.into_iter().chain(drops.map(|((_, count), (_, other))| (count, other)))
     }
 
     /// Adds another's sums.
     pub fn add(&mut self, other: &Totals) {
-        self.each(other).into_iter().for_each(|(sum, more)| *sum += more);
+        self.each(other).for_each(|(sum, more)| *sum += more);
     }
 
     /// Takes an endpoint's current counters and returns the increase since the last time. A loss
     /// count can fall when late packets arrive; sums never do.
     pub fn advance(&mut self, now: Totals) -> Totals {
         let mut more = now;
-        more.each(self).into_iter().for_each(|(now, before)| *now = now.saturating_sub(before));
-        self.each(&more).into_iter().for_each(|(known, more)| *known += more);
+        more.each(self).for_each(|(now, before)| *now = now.saturating_sub(before));
+        self.each(&more).for_each(|(known, more)| *known += more);
         more
     }
 }

@@ -1,7 +1,7 @@
 //! Media in `/metrics`: sums over the media threads.
 
 use super::text::{Kind, Page};
-use b2b_call::controller::{Drops, Ports, Totals};
+use b2b_call::controller::{Ports, Totals};
 
 /// Writes the metrics.
 pub fn media(page: &mut Page, (totals, ports): &(Totals, Ports)) {
@@ -17,34 +17,8 @@ pub fn media(page: &mut Page, (totals, ports): &(Totals, Ports)) {
     ] {
         page.each(name, "direction", Kind::Counter, help, ways(values));
     }
-    let Drops {
-        malformed,
-        other_protocol,
-        source,
-        unauthenticated,
-        replayed,
-        stream,
-        payload_type,
-        held,
-        unjoined,
-        undecodable,
-        send_failed,
-    } = totals.dropped;
-    let reasons = [
-        ("malformed", malformed),
-        ("other_protocol", other_protocol),
-        ("source", source),
-        ("unauthenticated", unauthenticated),
-        ("replayed", replayed),
-        ("stream", stream),
-        ("payload_type", payload_type),
-        ("held", held),
-        ("unjoined", unjoined),
-        ("undecodable", undecodable),
-        ("send_failed", send_failed),
-    ];
     let help = "Datagrams dropped at RTP ports, by reason.";
-    page.each("b2b_media_dropped_total", "reason", Kind::Counter, help, reasons);
+    page.each("b2b_media_dropped_total", "reason", Kind::Counter, help, totals.dropped.each());
     let lost = [("here", totals.lost), ("far_end", totals.far_lost)];
     let help = "Lost RTP packets: here by sequence numbers, at far ends by their reports.";
     page.each("b2b_media_lost_total", "where", Kind::Counter, help, lost);
