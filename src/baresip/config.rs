@@ -132,7 +132,7 @@ pub(super) fn target(uri: &str) -> Result<CString, UaError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use b2b_ua::Impairment;
+    use b2b_ua::ImpairConfig;
     use std::time::Duration;
 
     fn config() -> UaConfig {
@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn what_needs_the_native_engine_is_refused_with_its_name() {
-        let lossy: Impairment = "loss=1".parse().unwrap();
+        let lossy: ImpairConfig = "loss=1".parse().unwrap();
         let impaired = UaConfig { impairment: Some(lossy), ..config() };
         assert!(check(&impaired).unwrap_err().to_string().contains("--engine native"));
         let wildcard = UaConfig { bind: "0.0.0.0:5060".parse().unwrap(), ..config() };

@@ -4,6 +4,7 @@
 //! - `ids`: tags, branches and Call-IDs
 //! - `end_cause`: how a call ended, for display
 //! - `frame`: audio frames exchanged between engine and application
+//! - `impairment`: the parameters of the network impairer
 //! - `metrics`: counters of a UA, and the metrics line of every role
 //! - `logging`: log lines (feature `logging`)
 //! - `util`: exit codes, files, clocks, secrets
@@ -11,6 +12,7 @@
 pub mod end_cause;
 pub mod frame;
 pub mod ids;
+pub mod impairment;
 #[cfg(feature = "logging")]
 pub mod logging;
 pub mod metrics;

@@ -6,20 +6,7 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-/// What the impairer does to received RTP.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct ImpairConfig {
-    /// Random loss, percent.
-    pub loss_pct: f64,
-    /// Extra delay per packet, uniform between 0 and this value, ms.
-    pub jitter_ms: f64,
-    /// Packets held back behind the next packet, percent.
-    pub reorder_pct: f64,
-    /// Packets duplicated, percent.
-    pub dup_pct: f64,
-    /// Seed of the random number generator.
-    pub seed: u64,
-}
+pub use b2b_base::impairment::ImpairConfig;
 
 /// Maximum octets of a packet that can be held back; longer ones are lost.
 pub const MAX_PACKET: usize = 1_500;

@@ -1,9 +1,5 @@
 //! The interface of the lab's roles to an engine: listen, dial, call events, and one audio
 //! source and sink per call. Roles do not depend on the engine in use.
-//!
-//! - `impairment`: the parameters of the lab's network impairer
-
-pub mod impairment;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -15,8 +11,8 @@ use crossbeam_channel::Receiver;
 
 pub use b2b_base::end_cause::EndCause;
 pub use b2b_base::frame::{Fill, FrameKind, FrameSink, FrameSource, InFrame, OutFrame};
+pub use b2b_base::impairment::ImpairConfig;
 pub use b2b_base::metrics::{MediaStats, UaStats};
-pub use impairment::Impairment;
 
 /// A call, unique within its UA.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -55,7 +51,7 @@ pub struct UaConfig {
     /// Minimum playout delay, ms.
     pub jitter_ms: u32,
     /// Impairment of received RTP.
-    pub impairment: Option<Impairment>,
+    pub impairment: Option<ImpairConfig>,
     /// Time without RTP after which a call that should receive is ended.
     pub rtp_timeout: Duration,
     /// File to which every SIP message sent and received is written.

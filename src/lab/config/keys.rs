@@ -7,7 +7,7 @@ use b2b_config::keys::{Keys, SHARED};
 use b2b_config::role_name::RoleName::{self, B2bua, Load, Mixer, Orchestrator, Sink, Source};
 use b2b_media::dtmf::Sequence;
 use b2b_media::resample::Method;
-use b2b_ua::{Codec, Engine, Impairment};
+use b2b_ua::{Codec, Engine, ImpairConfig};
 
 use super::value::{self, Scenario};
 use crate::load::hearing::Ears;
@@ -59,8 +59,8 @@ keys! {
         "Minimum playout delay of the jitter buffer; below 60 only with --force";
     switch force, &[Sink, Mixer], Switch,
         "Allow a --jitter-ms below 60";
-    maybe impair: Impairment, &[Sink, Mixer], Text "LIST" impair,
-        "Impair received RTP, with a seed: loss=1,jitter=20,reorder=0.5,dup=0.1,seed=7 (percent; jitter in ms)";
+    maybe impair: ImpairConfig, &[Sink, Mixer, Load], Text "LIST" impair,
+        "Impair received RTP (load: and sent RTP), with a seed: loss=1,jitter=20,reorder=0.5,dup=0.1,seed=7 (percent; jitter in ms)";
     maybe plan: PathBuf, &[Orchestrator, Load], InputPath "FILE" path,
         "The plan to run, TOML (orchestrator: required)";
     one grace_ms: u64 = "5000", &[Orchestrator], Integer "MS" wait_ms,

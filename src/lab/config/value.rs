@@ -11,7 +11,7 @@ use crate::role::sink::Output;
 use b2b_config::step::{self, Step};
 use b2b_media::dtmf::{Sequence, SequenceError};
 use b2b_media::resample::Method;
-use b2b_ua::{Codec, Engine, Impairment};
+use b2b_ua::{Codec, Engine, ImpairConfig};
 
 /// `--prebuffer-ms`: the ring holds 4 s.
 pub fn prebuffer_ms(text: &str) -> Read<u32> {
@@ -80,8 +80,8 @@ pub fn jitter_ms(text: &str) -> Read<u32> {
 }
 
 /// `--impair`.
-pub fn impair(text: &str) -> Read<Impairment> {
-    text.parse().map_err(|error: b2b_ua::impairment::ImpairmentError| error.to_string())
+pub fn impair(text: &str) -> Read<ImpairConfig> {
+    text.parse().map_err(|error: b2b_base::impairment::ImpairError| error.to_string())
 }
 
 /// `--grace-ms`, `--kill-ms`, `--ready-ms`.

@@ -12,7 +12,7 @@ use b2b_base::frame::RATE_HZ;
 use b2b_call::LegId;
 use b2b_call::agent::{
     AgentConfig, AgentError, AgentEvent, AgentService, CallOptions, Codec as ServiceCodec, FEW_CALLS,
-    ImpairConfig, LegAudio, Signalling, SrtpPolicy,
+    LegAudio, Signalling, SrtpPolicy,
 };
 use b2b_ua::{Audio, CallId, Codec, UaConfig, UaError, UaEvent};
 
@@ -204,13 +204,7 @@ fn agent_config(config: UaConfig) -> AgentConfig {
         srtp: SrtpPolicy::Off,
         jitter_ms: config.jitter_ms,
         rate_hz: RATE_HZ,
-        impairment: config.impairment.map(|it| ImpairConfig {
-            loss_pct: it.loss_pct,
-            jitter_ms: it.jitter_ms,
-            reorder_pct: it.reorder_pct,
-            dup_pct: it.dup_pct,
-            seed: it.seed,
-        }),
+        impairment: config.impairment,
         rtp_timeout: config.rtp_timeout,
         sip_trace: config.sip_trace,
         packet_log: config.packet_log,

@@ -1,11 +1,11 @@
-//! The parameters of the lab's network impairer, as given by `--impair`.
+//! The parameters of the network impairer, as given by `--impair`.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// Impairment of received RTP; seeded for reproducible runs.
+/// What the impairer does to RTP; seeded for reproducible runs.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Impairment {
+pub struct ImpairConfig {
     /// Random loss, percent.
     pub loss_pct: f64,
     /// Extra delay per packet, uniform between 0 and this, ms.
@@ -21,18 +21,18 @@ pub struct Impairment {
 /// Why an `--impair` value was refused.
 #[derive(Debug, thiserror::Error, PartialEq)]
 #[error("bad impairment {part:?}: {reason}; write it like loss=1,jitter=20,reorder=0.5,dup=0.1,seed=7")]
-pub struct ImpairmentError {
+pub struct ImpairError {
     part: String,
     reason: &'static str,
 }
 
-impl FromStr for Impairment {
-    type Err = ImpairmentError;
+impl FromStr for ImpairConfig {
+    type Err = ImpairError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let mut it = Impairment { loss_pct: 0.0, jitter_ms: 0.0, reorder_pct: 0.0, dup_pct: 0.0, seed: 1 };
+        let mut it = ImpairConfig { loss_pct: 0.0, jitter_ms: 0.0, reorder_pct: 0.0, dup_pct: 0.0, seed: 1 };
         for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
-            let error = |reason| ImpairmentError { part: part.to_string(), reason };
+            let error = |reason| ImpairError { part: part.to_string(), reason };
             let (key, value) = part.split_once('=').ok_or_else(|| error("no '='"))?;
             let percent = || match value.parse::<f64>() {
                 Ok(number) if (0.0..=100.0).contains(&number) => Ok(number),
@@ -56,9 +56,9 @@ impl FromStr for Impairment {
     }
 }
 
-impl fmt::Display for Impairment {
+impl fmt::Display for ImpairConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Impairment { loss_pct, jitter_ms, reorder_pct, dup_pct, seed } = self;
+        let ImpairConfig { loss_pct, jitter_ms, reorder_pct, dup_pct, seed } = self;
         write!(f, "loss={loss_pct},jitter={jitter_ms},reorder={reorder_pct},dup={dup_pct},seed={seed}")
     }
 }
@@ -69,17 +69,17 @@ mod tests {
 
     #[test]
     fn reads_what_it_prints() {
-        let it: Impairment = "loss=1,jitter=20,reorder=0.5,dup=0.1,seed=7".parse().unwrap();
+        let it: ImpairConfig = "loss=1,jitter=20,reorder=0.5,dup=0.1,seed=7".parse().unwrap();
         assert_eq!(it.loss_pct, 1.0);
         assert_eq!(it.seed, 7);
-        assert_eq!(it.to_string().parse::<Impairment>(), Ok(it));
+        assert_eq!(it.to_string().parse::<ImpairConfig>(), Ok(it));
     }
 
     #[test]
     fn refuses_unknown_keys_and_wrong_ranges() {
-        assert!("los=1".parse::<Impairment>().is_err());
-        assert!("loss=101".parse::<Impairment>().is_err());
-        assert!("jitter=-1".parse::<Impairment>().is_err());
-        assert!("loss".parse::<Impairment>().is_err());
+        assert!("los=1".parse::<ImpairConfig>().is_err());
+        assert!("loss=101".parse::<ImpairConfig>().is_err());
+        assert!("jitter=-1".parse::<ImpairConfig>().is_err());
+        assert!("loss".parse::<ImpairConfig>().is_err());
     }
 }
