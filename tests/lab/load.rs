@@ -1,5 +1,6 @@
 //! The load role against itself: one process calls, the other answers.
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -147,4 +148,24 @@ fn a_call_without_the_far_end_s_mark_or_with_an_echo_is_a_failed_one() {
     let longer = MARKED.map(|word| if word == "5" { "9" } else { word });
     let (code, wrong) = run(&target, &[&longer[..], &["--ears", "echo"]].concat());
     assert!(code == 1 && all_heard(&wrong, "it heard another call"), "{wrong:#}");
+}
+
+#[test]
+fn a_bad_line_loses_packets_in_both_directions() {
+    let folder = TempDir::new().unwrap();
+    let report = folder.path().to_str().unwrap();
+    let steps = "answer; say mark; hung up";
+    let mut callees =
+        b2b(&["--role", "load", "--sip-bind", "127.0.0.1:0", "--callee", steps, "--report", report]);
+    let target = format!("sip:1000@{}", callees.ready());
+    let flags = ["--impair", "loss=30,seed=3", "--rate", "5", "--calls", "5", "--hold-s", "2"];
+    let (_, run) = run(&target, &flags);
+    callees.signal(Signal::SIGINT);
+    callees.wait();
+    let theirs = std::fs::read_to_string(folder.path().join("load.json")).unwrap();
+    let theirs: Value = serde_json::from_str(&theirs).unwrap();
+    for side in [&run["callers"], &theirs["callees"]] {
+        let [received, lost] = ["received", "lost"].map(|it| side["packets"][it].as_u64().unwrap());
+        assert!(lost > 50 && lost < received, "{side:#}");
+    }
 }

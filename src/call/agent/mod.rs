@@ -130,7 +130,7 @@ pub struct AgentConfig {
 
 /// How an agent takes part in calls. The default is that of the lab: it rings at once, and uses nothing
 /// beyond RFC 3261.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct CallOptions {
     /// Incoming calls ring at once; otherwise [`AgentService::ring`] makes them ring.
     pub ring_at_once: bool,
@@ -147,6 +147,8 @@ pub struct CallOptions {
     pub signalling_only: bool,
     /// The address in session descriptions, in place of the one that RTP binds to.
     pub rtp_advertise: Option<IpAddr>,
+    /// Impairment of sent RTP.
+    pub impairment_sent: Option<ImpairConfig>,
     /// Maximum messages per second from one address; `None`: the default, which suits a phone.
     pub source_messages_per_s: Option<u32>,
 }
@@ -161,6 +163,7 @@ impl Default for CallOptions {
             transfers: false,
             signalling_only: false,
             rtp_advertise: None,
+            impairment_sent: None,
             source_messages_per_s: None,
         }
     }
@@ -401,6 +404,7 @@ impl AgentService {
             jitter_ms: self.config.jitter_ms,
             rate_hz: self.config.rate_hz,
             impairment: self.config.impairment,
+            impairment_sent: self.config.options.impairment_sent,
             rtp_timeout: Some(self.config.rtp_timeout),
             detect_digits: self.config.options.in_band_digits,
         };

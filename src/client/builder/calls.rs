@@ -51,6 +51,7 @@ impl CallKeys {
             reliable: true,
             transfers: true,
             signalling_only: false,
+            impairment_sent: None,
             source_messages_per_s: None,
         }
     }

@@ -182,6 +182,7 @@ impl Flags {
             scenario,
             rtp_advertise: plan.load.rtp_advertise,
             signalling_only: lab.signalling_only || plan.load.signalling_only,
+            impair: lab.impair.or(plan.impair),
             ears: lab.ears.or(plan.ears).unwrap_or_default(),
             routes: plan.routes,
             holding: plan.holding.filter(|_| !given("hold_s")).unwrap_or(lab.hold_s),

@@ -15,6 +15,7 @@ use super::routes::Routes;
 use super::sipp::Scenario;
 use super::sound::RATE_HZ;
 use super::users::Users;
+use b2b_base::impairment::ImpairConfig;
 use b2b_base::logging::{Color, Format};
 use b2b_call::agent::{AgentConfig, CallOptions, Codec, EndpointLimits, Signalling, SrtpPolicy};
 use b2b_config::step::Step;
@@ -87,6 +88,8 @@ pub struct LoadConfig {
     pub rtp_advertise: Option<IpAddr>,
     /// Whether calls have no audio: the load is signalling only.
     pub signalling_only: bool,
+    /// Impairment of RTP in both directions; each call has the same.
+    pub impair: Option<ImpairConfig>,
     /// The marks that legs with a mark expect.
     pub ears: Ears,
     /// Routes with figures of their own, by number prefix.
@@ -158,7 +161,7 @@ impl LoadConfig {
             srtp: self.srtp,
             jitter_ms: 60,
             rate_hz: RATE_HZ,
-            impairment: None,
+            impairment: self.impair,
             rtp_timeout: RTP_TIMEOUT,
             sip_trace: self.sip_trace.clone().map(|path| match n {
                 0 => path,
@@ -170,6 +173,8 @@ impl LoadConfig {
             options: CallOptions {
                 ring_at_once: false,
                 rtp_advertise: self.rtp_advertise,
+                // other packets than those that are received
+                impairment_sent: self.impair.map(|it| ImpairConfig { seed: !it.seed, ..it }),
                 signalling_only: self.signalling_only,
                 source_messages_per_s: Some(MESSAGES_PER_S),
                 ..CallOptions::default()
@@ -219,6 +224,7 @@ mod tests {
             sounds: Vec::new(),
             scenario: None,
             signalling_only: false,
+            impair: None,
             ears: Ears::default(),
             routes: Routes::default(),
             holding: Holding::Fixed(1.0),

@@ -23,6 +23,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,6 +38,7 @@ use super::kinds::CalleeKind;
 use super::pace::Stage;
 use super::routes::Routes;
 use super::users::{self, User, Users};
+use b2b_base::impairment::{ImpairConfig, ImpairError};
 use b2b_call::agent::{Roots, Signalling, SrtpPolicy, Transport, sip_uri};
 use b2b_config::step::{self, Deed, Step};
 use b2b_media::codec::Codec;
@@ -90,6 +92,8 @@ pub struct LoadPlan {
     pub callees: Vec<CalleeKind>,
     /// `[expect]`.
     pub expect: Expect,
+    /// Impairment of RTP.
+    pub impair: Option<ImpairConfig>,
     /// The marks that legs with a mark expect.
     pub ears: Option<Ears>,
     /// Routes with figures of their own, by number prefix.
@@ -161,6 +165,7 @@ pub struct Table {
     pub target_is_mine: bool,
     /// The local process to watch.
     pub watch_pid: Option<u32>,
+    impair: Option<String>,
     ears: Option<String>,
     routes: Vec<String>,
     hold_s: Option<Length>,
@@ -444,13 +449,9 @@ impl LoadPlan {
                 .collect::<Result<_, PlanError>>()?,
             agent: written.agent,
             expect: written.expect,
-            ears: written
-                .load
-                .ears
-                .as_deref()
-                .map(str::parse)
-                .transpose()
-                .map_err(|reason| bad("load.ears", reason))?,
+            impair: read(&written.load.impair)
+                .map_err(|why: ImpairError| bad("load.impair", why.to_string()))?,
+            ears: read(&written.load.ears).map_err(|reason| bad("load.ears", reason))?,
             routes: Routes::new(written.load.routes.clone()).map_err(|reason| bad("load.routes", reason))?,
             holding: holding.transpose().map_err(|reason| bad("load.hold_s", reason))?,
             codecs: written
@@ -472,6 +473,10 @@ impl LoadPlan {
             },
         })
     }
+}
+
+fn read<T: FromStr>(text: &Option<String>) -> Result<Option<T>, T::Err> {
+    text.as_deref().map(str::parse).transpose()
 }
 
 /// Several tables of one kind must each have a name.

@@ -128,6 +128,8 @@ pub struct Local {
     pub(crate) held: Held,
     pub(crate) collisions: Collisions,
     pub(crate) impairer: Option<Impairer<SocketAddr>>,
+    /// That of what is sent.
+    pub(crate) outgoing: Option<Impairer<()>>,
     abs_capture_time_id: Option<u8>,
     /// When offer and answer last settled something.
     settled_at: Option<Instant>,
@@ -155,6 +157,7 @@ impl Local {
             held: Held::new(epoch),
             collisions: Collisions::default(),
             impairer: config.impairment.map(Impairer::new),
+            outgoing: config.impairment_sent.map(Impairer::new),
             abs_capture_time_id: None,
             settled_at: None,
             packets: 0,

@@ -15,6 +15,9 @@ pub struct LocalConfig {
     pub jitter_ms: u32,
     /// Impairment of received RTP.
     pub impairment: Option<ImpairConfig>,
+    /// Impairment of sent RTP, as by a network behind the socket: what is lost there was sent. Delays are rounded up to the
+    /// next tick of 20 ms.
+    pub impairment_sent: Option<ImpairConfig>,
     /// Silence after which `RtpTimeout` is raised if RTP is expected.
     pub rtp_timeout: Option<Duration>,
     /// Sampling rate of all frames for the endpoint's life, whatever codec is negotiated: 8,000,
@@ -42,6 +45,7 @@ impl Default for LocalConfig {
         LocalConfig {
             jitter_ms: 60,
             impairment: None,
+            impairment_sent: None,
             rtp_timeout: Some(Duration::from_secs(20)),
             rate_hz: RATE_HZ,
             detect_digits: false,

@@ -16,6 +16,7 @@ fn a_plan_says_what_flags_say_and_more() {
         hold_s = "uniform 1 2"
         codecs = ["opus", "PCMU"]
         ears = "echo sample=10%"
+        impair = "loss=2,jitter=40"
         [[stage]]
         rate = 10
         ramp_s = 5
@@ -34,6 +35,7 @@ fn a_plan_says_what_flags_say_and_more() {
     let steps = plan.callers[0].steps.clone().unwrap();
     assert_eq!((steps.len(), &steps[2].deed), (5, &Deed::Play("plans/a.wav".to_owned())));
     assert_eq!(plan.ears, Some(Ears { hears: Hears::Echo, sample: Some(0.1) }));
+    assert_eq!(plan.impair.map(|it| (it.loss_pct, it.jitter_ms)), Some((2.0, 40.0)));
     assert_eq!(plan.holding, Some(Holding::Uniform(1.0, 2.0)));
     assert_eq!(plan.codecs, Some(vec![Codec::Opus, Codec::Pcmu]));
     assert_eq!((plan.expect.max_setup_p99_ms, plan.expect.min_done_pct), (Some(200.0), 100.0));

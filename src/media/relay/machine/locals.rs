@@ -368,11 +368,21 @@ impl Machine {
             return local.sender.stop();
         };
         let (id, mut ended) = (*id, false);
-        while let Some(deadline) = local.sender.deadline().filter(|deadline| *deadline <= tick) {
+        let Local { sender, outgoing, .. } = &mut **local;
+        while let Some(deadline) = sender.deadline().filter(|deadline| *deadline <= tick) {
             let mut sent = true;
             let stream = (super::ns(epoch, deadline), &mut *space);
-            let transmit = |packet: &[u8]| sent = out.transmit(slot, Channel::Rtp, to, packet);
-            ended |= local.sender.send(now, stream, transmit) == Some(Sent::SourceEnded);
+            let transmit = |packet: &[u8]| match &mut *outgoing {
+                Some(impairer) => drop(impairer.offer(now.at, (), packet)),
+                None => sent = out.transmit(slot, Channel::Rtp, to, packet),
+            };
+            ended |= sender.send(now, stream, transmit) == Some(Sent::SourceEnded);
+            drops.send_failed += u64::from(!sent);
+        }
+        while let Some(impairer) = outgoing {
+            let released =
+                impairer.release(now.at, |_, (), packet| out.transmit(slot, Channel::Rtp, to, packet));
+            let Some(sent) = released else { break };
             drops.send_failed += u64::from(!sent);
         }
         if ended {

@@ -86,6 +86,20 @@ fn a_flood_changes_nothing_of_what_the_impairer_does_to_the_stream() {
     assert_eq!(run(0), run(300));
 }
 
+#[test]
+fn what_a_network_loses_and_delays_was_sent() {
+    let impairment =
+        ImpairConfig { loss_pct: 20.0, jitter_ms: 60.0, reorder_pct: 0.0, dup_pct: 0.0, seed: 7 };
+    let config = LocalConfig { impairment_sent: Some(impairment), ..LocalConfig::default() };
+    let mut bench = Bench::new(config, params(20), Script(Vec::new()));
+    (0..500).for_each(|n| bench.wake(n * 20));
+    let arrived = bench.rtp();
+    let numbers: Vec<u16> = arrived.iter().map(|packet| RtpPacket::parse(packet).unwrap().sequence).collect();
+    assert!((350..450).contains(&numbers.len()), "{}", numbers.len());
+    assert!(numbers.windows(2).any(|two| (two[1].wrapping_sub(two[0]) as i16) < 0), "some overtake others");
+    assert_eq!(bench.stats().packets_tx, 500);
+}
+
 /// Both sides of a hold: RFC 3264 §8.4.
 #[test]
 fn a_hold_leaves_no_gap_in_the_figures_and_ours_goes_on_with_time() {
