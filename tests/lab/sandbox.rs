@@ -166,6 +166,14 @@ fn an_agent_that_behaves_passes_every_call_and_each_is_a_case() {
         assert!(run.junit.contains(case), "{case}: {}", run.junit);
     }
     assert!(run.said.contains("asks             2 of 2 calls passed"), "{}", run.said);
+    // It waits for 400 ms of silence.
+    let response = &run.json["response"];
+    assert_eq!(response["count"], 3, "{response}");
+    assert!(
+        response["p50_ms"].as_f64() >= Some(400.0) && run.said.contains("answered within"),
+        "{}",
+        run.said
+    );
     let page = std::fs::read_to_string(run.report("report.html")).unwrap();
     assert!(page.contains("<svg") && page.contains("<title>b2b sandbox: passed"), "{page:.300}");
     assert!(run.report("server.log").is_file() && !run.report("journals").exists());

@@ -18,6 +18,8 @@ pub struct Expect {
     pub min_answered_pct: Option<f64>,
     /// Maximum set-up time from a call's due time to its answer, 99th percentile, ms.
     pub max_setup_p99_ms: Option<f64>,
+    /// Maximum time from the end of what a party says to the first sound that answers it, in any call, ms.
+    pub max_response_ms: Option<f64>,
     /// Minimum MOS of the worst percent.
     pub min_mos: Option<f64>,
     /// Maximum mouth-to-ear latency, 95th percentile of the judged calls, ms.
@@ -42,6 +44,7 @@ impl Default for Expect {
             min_done_pct: 100.0,
             min_answered_pct: None,
             max_setup_p99_ms: None,
+            max_response_ms: None,
             min_mos: None,
             max_mouth_to_ear_p95_ms: None,
             max_above_median_ms: None,
@@ -91,15 +94,18 @@ impl Judged {
         }
     }
 
-    /// Judges the failed calls of a sandbox, whose steps are judged by time: `stalled` is how long a thread that
-    /// only sleeps had to wait at most.
-    pub fn in_sandbox(mut self, failed: u64, stalled: Duration) -> Self {
-        if failed > 0 && stalled >= STALL {
+    /// Judges a sandbox, whose steps are judged by time: `stalled` is how long a thread that only sleeps had to wait at
+    /// most. What was missed on a machine that stood still says nothing.
+    pub fn in_sandbox(mut self, stalled: Duration) -> Self {
+        let is_of_time = |name: &str| name.starts_with("min_done_pct") || name == "max_response_ms";
+        let missed: Vec<_> =
+            self.limits.iter_mut().filter(|it| is_of_time(&it.name) && it.missed()).collect();
+        if !missed.is_empty() && stalled >= STALL {
             let ms = stalled.as_millis();
             let why =
-                "so its failed calls say nothing certain about the agent; run it again, with fewer at_once";
+                "so what was missed says nothing certain about the agent; run it again, with fewer at_once";
             self.void = Some(format!("this machine stood still for {ms} ms, {why}"));
-            for limit in self.limits.iter_mut().filter(|it| it.name.starts_with("min_done_pct")) {
+            for limit in missed {
                 (limit.judged, limit.pass, limit.measured) = (false, false, None);
                 limit.unmeasured = Some("this machine stood still".to_owned());
             }
@@ -126,7 +132,7 @@ impl Expect {
     /// Whether there is a limit on times, or on MOS.
     fn limits_times(&self) -> bool {
         let delays = [self.max_setup_p99_ms, self.max_mouth_to_ear_p95_ms, self.max_above_median_ms];
-        delays.iter().chain([&self.max_gap_ms, &self.min_mos]).any(Option::is_some)
+        delays.iter().chain([&self.max_gap_ms, &self.max_response_ms, &self.min_mos]).any(Option::is_some)
     }
 
     /// Judges a run. `late`: lateness of the generator and of the idle sleeper, percent of the time.
@@ -173,6 +179,9 @@ impl Expect {
         let p99 = (figures.setup.count() > 0).then(|| figures.setup.percentile_ms(99.0));
         let setup = self.max_setup_p99_ms;
         check(On::Times, "max_setup_p99_ms", AtMost, setup, p99, "ms", "no call was answered");
+        let longest = (figures.response.count() > 0).then(|| figures.response.percentile_ms(100.0));
+        let unanswered = "no call has `speak` or `play`, then `hears speech`";
+        check(On::Times, "max_response_ms", AtMost, self.max_response_ms, longest, "ms", unanswered);
         let mos = both.into_iter().filter_map(|side| side.mos_of_worst(1.0)).reduce(f64::min);
         check(On::Times, "min_mos", AtLeast, self.min_mos, mos, "", "no call was heard");
         let judged = callers.judged + callees.judged > 0;
@@ -258,7 +267,7 @@ mod tests {
     fn failed_calls_of_a_sandbox_are_void_on_a_machine_that_stood_still() {
         let verdict = |failed, stalled| {
             let judged = Expect::default().judge(&run(9, failed), (0.0, 0.0));
-            judged.in_sandbox(failed, Duration::from_millis(stalled)).verdict()
+            judged.in_sandbox(Duration::from_millis(stalled)).verdict()
         };
         assert!(matches!(verdict(1, 99), Verdict::Failed(_)));
         assert!(matches!(verdict(1, 100), Verdict::Void(why) if why.contains("stood still for 100 ms")));
@@ -299,6 +308,7 @@ mod tests {
         let expect = Expect {
             min_answered_pct: Some(90.0),
             max_setup_p99_ms: Some(10.0),
+            max_response_ms: Some(800.0),
             min_mos: Some(4.0),
             max_mouth_to_ear_p95_ms: Some(200.0),
             max_gap_ms: Some(100.0),
@@ -307,11 +317,13 @@ mod tests {
         };
         let judged = expect.judge(&run(10, 0), (0.0, 0.0));
         let missed: Vec<_> = judged.rows().filter(|row| row.missed()).map(|row| row.name.as_str()).collect();
-        assert_eq!(missed, ["max_setup_p99_ms", "min_mos", "max_mouth_to_ear_p95_ms", "max_gap_ms"]);
-        assert_eq!(judged.rows().count(), 8);
+        let times =
+            ["max_setup_p99_ms", "max_response_ms", "min_mos", "max_mouth_to_ear_p95_ms", "max_gap_ms"];
+        assert_eq!(missed, times);
+        assert_eq!(judged.rows().count(), 9);
         let late = expect.judge(&run(10, 0), (5.0, 0.5));
         let unjudged: Vec<_> = late.rows().filter(|row| !row.judged).map(|row| row.name.as_str()).collect();
-        assert_eq!(unjudged, ["max_setup_p99_ms", "min_mos", "max_mouth_to_ear_p95_ms", "max_gap_ms"]);
+        assert_eq!(unjudged, times);
         assert!(late.late.missed());
     }
 }

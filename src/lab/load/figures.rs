@@ -229,6 +229,8 @@ pub struct Figures {
     pub ringing: Times,
     /// Time from BYE to its 200.
     pub ending: Times,
+    /// Response times: from the end of what a party plays or speaks to the first sound of what it then `hears speech`.
+    pub response: Times,
     /// Delay of call starts.
     pub lateness: Times,
     /// Maximum simultaneous calls.
@@ -297,6 +299,7 @@ impl Figures {
         json!({
             "callers": self.callers.json(), "callees": self.callees.json(),
             "setup": self.setup.json(), "ringing": self.ringing.json(), "ending": self.ending.json(),
+            "response": self.response.json(),
             "lateness": self.lateness.json(), "at_once": self.at_once, "held_back": self.held_back,
             "over_time": self.timeline.json(), "worst_calls": self.worst.calls(), "failed_calls": self.failed,
             "routes": self.routes().map(|route| {

@@ -319,6 +319,13 @@ impl Generator {
             entry.wake = None;
             let heard = entry.listens && entry.sound.is_heard();
             entry.listens &= !heard;
+            if heard && entry.party.awaits_speech() {
+                entry
+                    .sound
+                    .takes_response()
+                    .into_iter()
+                    .for_each(|after| self.figures.response.record(after));
+            }
             self.tell(id, if heard { &PartyEvent::Heard } else { &PartyEvent::Due });
         }
     }

@@ -12,6 +12,7 @@ const LOUD: u64 = 10_737_418;
 /// Samples of a piece of sound whose length counts, 5 ms: a frame that is lost falls into two of these frames.
 const PIECE: usize = 40;
 const PIECE_MS: u32 = 5;
+const FRAME_MS: u32 = 20;
 /// Frames that are judged together, 200 ms.
 const WINDOW: u32 = 10;
 /// Frames of these with sound that are more than a click.
@@ -31,12 +32,15 @@ pub struct Loudness {
     loud: AtomicU32,
     /// Pieces with sound since it is of interest.
     pieces: AtomicU32,
+    /// When its party had said what it plays, ms, and when the first sound after that began; 0: not yet.
+    said: AtomicU32,
+    answered: AtomicU32,
 }
 
 impl Default for Loudness {
     fn default() -> Self {
-        let [since, last, loud, pieces] = std::array::from_fn(|_| AtomicU32::new(0));
-        Loudness { began: Instant::now(), since, last, loud, pieces }
+        let [since, last, loud, pieces, said, answered] = std::array::from_fn(|_| AtomicU32::new(0));
+        Loudness { began: Instant::now(), since, last, loud, pieces, said, answered }
     }
 }
 
@@ -65,6 +69,20 @@ impl Loudness {
     /// How long there was sound since then, without pauses, ms.
     pub fn sounded_ms(&self) -> u32 {
         self.pieces.load(Relaxed).saturating_mul(PIECE_MS)
+    }
+
+    /// Its party has said what it plays.
+    pub fn has_said(&self, now: u32) {
+        self.answered.store(0, Relaxed);
+        self.said.store(now, Relaxed);
+    }
+
+    /// How long after the end of what was said the first sound began, once for each answer; `None` if there was none, or if
+    /// there was sound already.
+    pub fn takes_response(&self) -> Option<Duration> {
+        let (said, answered) = (self.said.load(Relaxed), self.answered.load(Relaxed));
+        (said > 0 && answered > 0).then(|| self.said.store(0, Relaxed))?;
+        Some(Duration::from_millis(answered.checked_sub(said)?.into()))
     }
 
     /// How long it has been silent since then. Without packets it is silent, too.
@@ -101,6 +119,10 @@ impl Meter {
         loudness.pieces.fetch_add(pieces, Relaxed);
         if has_sound && self.frames.count_ones() >= SOUND {
             loudness.last.store(now, Relaxed);
+            if loudness.answered.load(Relaxed) == 0 {
+                let ago = FRAME_MS * (u32::BITS - 1 - self.frames.leading_zeros());
+                loudness.answered.store(now.saturating_sub(ago).max(1), Relaxed);
+            }
         }
     }
 }
@@ -183,6 +205,32 @@ mod tests {
         assert!(loudness.has_click() && !loudness.has_sound());
         loudness.listen(40);
         assert_eq!((loudness.sounded_ms(), loudness.has_click()), (0, false));
+    }
+
+    #[test]
+    fn a_response_is_timed_from_the_end_of_what_was_said_to_the_first_sound() {
+        let (loudness, mut meter) = (Loudness::default(), Meter::default());
+        let mut at = 0;
+        let mut frames = |loudness: &Loudness, count: u32, level: i16| {
+            for _ in 0..count {
+                at += FRAME_MS;
+                meter.frame(&[level; 160], at, loudness);
+            }
+            at
+        };
+        let now = frames(&loudness, 50, 0);
+        loudness.has_said(now);
+        assert_eq!(loudness.takes_response(), None);
+        frames(&loudness, 30, 0);
+        frames(&loudness, 4, 1_000);
+        assert_eq!(loudness.takes_response(), None, "a click");
+        frames(&loudness, 6, 1_000);
+        assert_eq!(loudness.takes_response(), Some(Duration::from_millis(620)));
+        let now = frames(&loudness, 20, 1_000);
+        assert_eq!(loudness.takes_response(), None, "once");
+        loudness.has_said(now);
+        frames(&loudness, 20, 1_000);
+        assert_eq!(loudness.takes_response(), None, "it was speaking already");
     }
 
     #[test]

@@ -157,6 +157,7 @@ fn times(figures: &Figures) -> Markup {
     let all = [
         ("setup, from when a call was due to its answer", &figures.setup),
         ("ringing, from INVITE to the first 18x", &figures.ringing),
+        ("response, from the end of what a party says to the first sound that answers it", &figures.response),
         ("ending, from BYE to its answer", &figures.ending),
         ("mouth to ear, heard by callers", &figures.callers.delay),
         ("mouth to ear, heard by callees", &figures.callees.delay),

@@ -86,6 +86,11 @@ impl Party {
         &self.steps
     }
 
+    /// Whether its current step waits for the far end to speak.
+    pub fn awaits_speech(&self) -> bool {
+        matches!(self.steps.get(self.at).map(|step| &step.deed), Some(Deed::HearsSpeech(_)))
+    }
+
     /// Whether its current step is about how long the far end speaks.
     pub fn measures_speech(&self) -> bool {
         let deed = self.steps.get(self.at).map(|step| &step.deed);
@@ -324,6 +329,12 @@ impl Party {
                 Outcome::Done
             }
             (PartyEvent::Ended { by_them: true }, Some(Deed::HungUp)) => Outcome::Done,
+            // the last digit was what it waited for
+            (PartyEvent::Ended { by_them: true }, Some(Deed::Press(_)))
+                if self.digits.is_empty() && next == Some(&Deed::HungUp) =>
+            {
+                Outcome::Done
+            }
             // the far end has followed its transfer
             (PartyEvent::Ended { by_them: true }, Some(Deed::Transfer(_))) => Outcome::Done,
             (PartyEvent::Refused { status: Some(status) }, Some(Deed::Dial(_)))

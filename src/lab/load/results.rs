@@ -43,6 +43,10 @@ pub fn lines(figures: &Figures, late: Late, took_s: f64, judged: &Judged) -> Vec
     let mut lines = Vec::new();
     if let Some(each) = &figures.each {
         lines.extend(cases::lines(each));
+        if figures.response.count() > 0 {
+            let [usual, longest] = [50.0, 100.0].map(|percent| figures.response.percentile_ms(percent));
+            lines.push(format!("answered within {longest:.0} ms, half of them within {usual:.0} ms"));
+        }
         lines.extend(verdict(judged));
         return lines;
     }
@@ -53,9 +57,12 @@ pub fn lines(figures: &Figures, late: Late, took_s: f64, judged: &Judged) -> Vec
             "{:<9} {:>9} {:>9} {:>9} {:>9} {:>9}",
             "ms", "p50", "p90", "p99", "p99.9", "calls"
         ));
-        for (what, times) in
-            [("setup", &figures.setup), ("ringing", &figures.ringing), ("ending", &figures.ending)]
-        {
+        for (what, times) in [
+            ("setup", &figures.setup),
+            ("ringing", &figures.ringing),
+            ("response", &figures.response),
+            ("ending", &figures.ending),
+        ] {
             lines.extend((times.count() > 0).then(|| of_times(what, times)));
         }
     }

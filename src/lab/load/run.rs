@@ -176,7 +176,7 @@ pub fn run(config: LoadConfig, signals: &Receiver<Signal>) -> anyhow::Result<Ran
     let late =
         Late { generator_pct: late, sleeper_pct: sleeper.percent(), sleeper_longest: sleeper.longest() };
     let judged = expect.judge(&figures, (late.generator_pct, late.sleeper_pct));
-    let judged = if each { judged.in_sandbox(figures.failures(), late.sleeper_longest) } else { judged };
+    let judged = if each { judged.in_sandbox(late.sleeper_longest) } else { judged };
     live.finish(results::lines(&figures, late, took, &judged));
     if let Some(folder) = report {
         let run = Ended { figures: &figures, late, took, judged: &judged, at };

@@ -25,6 +25,8 @@ const PIECE: usize = RATE_HZ as usize / 5;
 const AUDIBLE: f64 = 1e6;
 /// Amplitude 12 dB below full scale, a level typical of speech.
 const AMPLITUDE: f64 = 8_000.0;
+/// Largest magnitude in the silence that ends a file or a synthesised text: -45 dBFS.
+const QUIET: u16 = 184;
 /// Maximum tones to detect at once, wanted and unwanted.
 const TONES: usize = 8;
 
@@ -149,6 +151,11 @@ impl LegSound {
         self.loudness.sounded_ms()
     }
 
+    /// See [`Loudness::takes_response`].
+    pub fn takes_response(&self) -> Option<Duration> {
+        self.loudness.takes_response()
+    }
+
     /// The course of its received audio so far.
     pub fn course(&self) -> Option<course::Told> {
         self.course.told()
@@ -256,12 +263,16 @@ pub struct Mouth {
     file: (u32, usize),
     /// The position in the echo.
     echoed: u32,
+    /// It plays a file or a tone.
+    speaks: bool,
+    /// Samples of the file up to its last sound.
+    audible: usize,
 }
 
 impl Mouth {
     /// The source of a leg.
     pub fn new(sound: Arc<LegSound>) -> Self {
-        Mouth { sound, phase: 0.0, mark: None, file: (0, 0), echoed: 0 }
+        Mouth { sound, phase: 0.0, mark: None, file: (0, 0), echoed: 0, speaks: false, audible: 0 }
     }
 
     /// Continues the mark, or starts it at this time. A new mark starts at a code word boundary: half a word
@@ -280,32 +291,9 @@ impl Mouth {
         }
         writer.write(after);
     }
-}
 
-impl Mouth {
-    /// Continues a file; silence after its end.
-    fn play(&mut self, said: u32, frame: &mut OutFrame<'_>) -> Fill {
-        if self.file.0 != said {
-            self.file = (said, 0);
-        }
-        let file = self.sound.files.get((said % PLACES) as usize);
-        let rest = file.and_then(|file| file.get(self.file.1..)).unwrap_or_default();
-        let count = rest.len().min(frame.samples.len());
-        if count == 0 {
-            self.sound.played.store(said, Relaxed);
-            return Fill::Silence;
-        }
-        let (played, silent) = frame.samples.split_at_mut(count);
-        played.copy_from_slice(&rest[..count]);
-        silent.fill(0);
-        self.file.1 += count;
-        Fill::Audio
-    }
-}
-
-impl FrameSource for Mouth {
-    fn fill(&mut self, frame: &mut OutFrame<'_>) -> Fill {
-        let said = self.sound.said.load(Relaxed);
+    /// Fills a frame with what is said.
+    fn says(&mut self, said: u32, frame: &mut OutFrame<'_>) -> Fill {
         if said != MARK {
             // after a pause the time differs
             self.mark = None;
@@ -329,6 +317,40 @@ impl FrameSource for Mouth {
             }
         }
         Fill::Audio
+    }
+
+    /// Continues a file; silence after its end.
+    fn play(&mut self, said: u32, frame: &mut OutFrame<'_>) -> Fill {
+        let file = self.sound.files.get((said % PLACES) as usize);
+        if self.file.0 != said {
+            self.file = (said, 0);
+            let last = file.and_then(|file| file.iter().rposition(|sample| sample.unsigned_abs() > QUIET));
+            self.audible = last.map_or(0, |last| last + 1);
+        }
+        let rest = file.and_then(|file| file.get(self.file.1..)).unwrap_or_default();
+        let count = rest.len().min(frame.samples.len());
+        if count == 0 {
+            self.sound.played.store(said, Relaxed);
+            return Fill::Silence;
+        }
+        let (played, silent) = frame.samples.split_at_mut(count);
+        played.copy_from_slice(&rest[..count]);
+        silent.fill(0);
+        self.file.1 += count;
+        Fill::Audio
+    }
+}
+
+impl FrameSource for Mouth {
+    fn fill(&mut self, frame: &mut OutFrame<'_>) -> Fill {
+        let said = self.sound.said.load(Relaxed);
+        let filled = self.says(said, frame);
+        let is_over = said & FILE != 0 && self.file.1 >= self.audible;
+        let speaks = filled == Fill::Audio && !matches!(said, MARK | ECHO) && !is_over;
+        if std::mem::replace(&mut self.speaks, speaks) && !speaks {
+            self.sound.loudness.has_said(self.sound.loudness.now());
+        }
+        filled
     }
 }
 
@@ -392,7 +414,7 @@ impl FrameSink for Ear {
             echo.write(frame.samples);
         }
         match self.sound.awaited.load(Relaxed) {
-            0 | PLAYED => self.meter.reset(),
+            0 => self.meter.reset(),
             _ => self.meter.frame(frame.samples, self.sound.loudness.now(), &self.sound.loudness),
         }
         if self.sound.wanted[0].load(Relaxed) == 0 {

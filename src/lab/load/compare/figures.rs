@@ -75,9 +75,10 @@ pub fn all(sides: &[Vec<Run>; 2]) -> Vec<Figure> {
         }
     }
     type Times = fn(&Run) -> &Distribution;
-    let times: [(&str, Times, &[f64]); 3] = [
+    let times: [(&str, Times, &[f64]); 4] = [
         ("setup", |run| &run.setup, &[50.0, 90.0, 99.0, 99.9]),
         ("ringing", |run| &run.ringing, &[50.0, 99.0]),
+        ("response", |run| &run.response, &[50.0, 99.0]),
         ("ending", |run| &run.ending, &[50.0, 99.0]),
     ];
     for (name, of, percents) in times {

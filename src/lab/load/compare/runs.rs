@@ -64,6 +64,8 @@ pub struct Run {
     pub setup: Distribution,
     /// Times from INVITE to the first 18x, ms.
     pub ringing: Distribution,
+    /// Times from the end of what a party says to the first sound that answers it, ms.
+    pub response: Distribution,
     /// Times from BYE to its answer, ms.
     pub ending: Distribution,
     /// Delays of call starts, ms.
@@ -111,6 +113,8 @@ struct Written {
     sleeper_late_pct: f64,
     setup: Times,
     ringing: Times,
+    #[serde(default)]
+    response: Times,
     ending: Times,
     lateness: Times,
     callers: Side,
@@ -118,7 +122,7 @@ struct Written {
     expectations: Vec<Limit>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct Times {
     histogram: String,
 }
@@ -212,6 +216,7 @@ impl Run {
             late_pct: (run.generator_late_pct - run.sleeper_late_pct).max(0.0),
             setup: ms("setup", &run.setup)?,
             ringing: ms("ringing", &run.ringing)?,
+            response: ms("response", &run.response)?,
             ending: ms("ending", &run.ending)?,
             lateness: ms("lateness", &run.lateness)?,
             sides: [side(run.callers)?, side(run.callees)?],
