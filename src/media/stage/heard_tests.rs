@@ -306,7 +306,8 @@ impl World {
         );
         let wall = Self::wall(later + back);
         let received = ours.received((wall, later + back), &buffer[..length], 1).expect("a report");
-        self.inside.reported(wall, &received);
+        let jitter_ms = (self.came[1].jitter * SAMPLE as f64 / MS as f64) as f32;
+        self.inside.reported(wall, &received, jitter_ms);
     }
 }
 
@@ -341,7 +342,7 @@ fn judge(worlds: u64, interruptions: usize, network: impl Fn(&mut StdRng) -> (u6
     widths.sort_unstable();
     let (right, early) = (share(right), share(early));
     let width = |of: usize| widths.get(widths.len() * of / 100).copied();
-    eprintln!("{all}: {right} right, {early} early, widths {:?}", [50, 90, 99].map(width));
+    eprintln!("{all}: {right} right, {early} early, widths {:?}", [50, 90, 95, 99].map(width));
     Judgement { right, early, widths }
 }
 

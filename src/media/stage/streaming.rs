@@ -80,9 +80,9 @@ impl Streaming {
         self.line.sent(at, sequence);
     }
 
-    /// A report of the party arrived at this time.
-    pub fn reported(&mut self, wall: NtpTime, received: &Received) {
-        self.line.reported(wall, received);
+    /// A report of the party arrived at this time; `jitter_ms` is that of what it sends.
+    pub fn reported(&mut self, wall: NtpTime, received: &Received, jitter_ms: f32) {
+        self.line.reported(wall, received, jitter_ms);
     }
 
     /// Sampling rate of [`Streaming::speak`], Hz.

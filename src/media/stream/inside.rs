@@ -46,6 +46,8 @@ pub struct Inside {
     waits: bool,
     /// The line was cleared before this frame.
     cut: bool,
+    /// The last frame was digital silence, which is 8 in A-law.
+    is_silent: bool,
 }
 
 impl Inside {
@@ -61,6 +63,7 @@ impl Inside {
             speaking: false,
             waits: false,
             cut: false,
+            is_silent: true,
         }
     }
 
@@ -105,13 +108,13 @@ impl Inside {
 
     /// A packet with all that was read so far was sent.
     pub fn sent(&mut self, at: u64, sequence: u16) {
-        self.turns.sends(at, self.line.position(), sequence);
+        self.turns.sends(at, self.line.position(), sequence, self.is_silent);
         self.tell_turns();
     }
 
-    /// A report of the party arrived at this time.
-    pub fn reported(&mut self, wall: NtpTime, received: &Received) {
-        self.reports.add(wall, received);
+    /// A report of the party arrived at this time; `jitter_ms` is that of what it sends.
+    pub fn reported(&mut self, wall: NtpTime, received: &Received, jitter_ms: f32) {
+        self.reports.add(wall, received, jitter_ms);
         if let Some(block) = received.block {
             self.turns.arrives(block.highest_sequence as u16);
         }
@@ -154,6 +157,7 @@ impl Inside {
         let paused = self.bell.shared.paused.load(Ordering::Acquire);
         let count = if waits || paused { 0 } else { self.line.read(frame) };
         frame[count..].fill(0);
+        self.is_silent = frame.iter().all(|sample| sample.unsigned_abs() <= 8);
         self.speaking = count == frame.len();
         if finish && there == 0 { Spoken::Last } else { Spoken::More }
     }

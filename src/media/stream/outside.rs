@@ -151,6 +151,7 @@ impl AudioStream {
     /// in the discarded part are reported as not played.
     pub fn clear(&mut self) {
         self.backlog.clear();
+        self.backlog.shrink_to(self.spec().rate_hz as usize);
         self.line.clear(&mut self.marks);
     }
 

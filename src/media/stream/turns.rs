@@ -9,8 +9,8 @@
 //! | speaks | 0.6 s without speech | is silent: `Hushes` |
 //!
 //! An **utterance** is what the outside says in one go: it begins with the first sample after a second without any, after
-//! a clear, or after the party has spoken. Positions in it are samples since its beginning; silence that we fill in does
-//! not count.
+//! a clear, or after the party has spoken; digital silence is none. Positions in it are samples since its beginning; silence
+//! that we fill in does not count.
 //!
 //! **What was heard.** A party that begins to speak hears, at that moment, what was sent a round trip and both jitter
 //! buffers before we play its first word ([`Lag`]). What was sent when is kept for two and a half seconds. The result is
@@ -34,8 +34,12 @@ const FRAME: u64 = 20_000_000;
 const PART: u64 = FRAME / PARTS as u64;
 /// Frames of digital silence, while the outside speaks, after which a party is silent: 5 s.
 const SILENT: u32 = 250;
-/// The largest magnitude of digital silence: G.711 A-law has no 0.
+/// Digital silence is one value all the time, of at most this magnitude, since G.711 A-law has no 0; resampling may round it
+/// both ways. The quietest line has two values.
 const DIGITAL_SILENCE: u16 = 8;
+const ROUNDED: u16 = 1;
+/// Frames of sound that are none yet: a filter rings when its input begins.
+const RINGING: u32 = 2;
 /// Frames that may have been lost with the beginning of speech.
 const MOST_LOST: u64 = 3;
 
@@ -126,9 +130,9 @@ pub struct Turns {
     arrived: u64,
     /// Frames in a row before this one that were concealed.
     lost: u64,
-    /// Frames of digital silence since the last sound, and whether there was sound.
+    /// Frames of digital silence since the last sound, and of sound.
     silent: u32,
-    is_heard: bool,
+    heard: u32,
     events: [Option<Turn>; 4],
 }
 
@@ -147,7 +151,7 @@ impl Turns {
             arrived: 0,
             lost: 0,
             silent: 0,
-            is_heard: false,
+            heard: 0,
             events: [None; 4],
         }
     }
@@ -166,8 +170,8 @@ impl Turns {
         }
     }
 
-    /// A packet with the samples up to position `to` was sent.
-    pub fn sends(&mut self, at: u64, to: u64, sequence: u16) {
+    /// A packet with the samples up to position `to` was sent; digital silence belongs to no utterance.
+    pub fn sends(&mut self, at: u64, to: u64, sequence: u16, is_silent: bool) {
         let from = std::mem::replace(&mut self.position, to);
         self.sent[self.count % KEPT] = Sent { at, from, to, sequence };
         self.count += 1;
@@ -175,7 +179,7 @@ impl Turns {
         if is_new {
             self.ends();
         }
-        if to == from {
+        if to == from || is_silent {
             return;
         }
         if self.utterance.is_over {
@@ -265,12 +269,16 @@ impl Turns {
 
     /// Counts digital silence of the party while the outside speaks.
     fn sounds(&mut self, at: u64, frame: &[i16]) {
-        if frame.iter().any(|sample| sample.unsigned_abs() > DIGITAL_SILENCE) {
-            (self.silent, self.is_heard) = (0, true);
+        let (least, most) = frame
+            .iter()
+            .fold((i16::MAX, i16::MIN), |(least, most), sample| (least.min(*sample), most.max(*sample)));
+        let is_small = least.unsigned_abs().max(most.unsigned_abs()) <= DIGITAL_SILENCE;
+        if !is_small || least.abs_diff(most) > ROUNDED {
+            (self.silent, self.heard) = (0, self.heard.saturating_add(1));
         } else if at.saturating_sub(self.utterance.ended_at) < 5 * FRAME && self.utterance.number > 0 {
             self.silent = self.silent.saturating_add(1);
             if self.silent == SILENT {
-                self.tell(Turn::Silent { heard_before: self.is_heard });
+                self.tell(Turn::Silent { heard_before: self.heard > RINGING });
             }
         }
     }

@@ -47,9 +47,10 @@ impl Machine {
         }
         let ours = endpoint.out.ssrc;
         let theirs = endpoint.far.reports.received((now.wall, at), datagram, ours);
+        let link = endpoint.far.link(endpoint.state.jitter_ticks(), endpoint.rule.clock_rate);
         let stream = endpoint.stage.as_mut().and_then(|stage| stage.stream());
         if let (Some(stream), Some(received)) = (stream, &theirs) {
-            stream.reported(now.wall, received);
+            stream.reported(now.wall, received, link.jitter_ms);
         }
         let has_left = endpoint.far.reports.has_left(endpoint.state.last_at);
         let lives = theirs.is_some() && !has_left && endpoint.far.lock.shows_life(source);
