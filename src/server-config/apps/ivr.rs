@@ -87,14 +87,45 @@ pub const NODE: Table = Table {
     },
 };
 
-/// Keys of each kind, beside `name` and `kind`.
-const KINDS: Named<&[&str]> = Named {
+/// The kinds of nodes.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    PlayPrompt,
+    CollectInput,
+    Menu,
+    Transfer,
+    /// An application, of this kind or of any.
+    Hand(Option<&'static str>),
+    Hangup,
+    Set,
+    Branch,
+    Http,
+}
+
+const KINDS: Named<Kind> = Named {
     refusal: "no such kind; choose",
     values: &[
-        ("play_prompt", &["prompt", "next"]),
-        (
-            "collect_input",
-            &[
+        ("play_prompt", Kind::PlayPrompt),
+        ("collect_input", Kind::CollectInput),
+        ("menu", Kind::Menu),
+        ("transfer", Kind::Transfer),
+        ("queue", Kind::Hand(Some("queue"))),
+        ("conference", Kind::Hand(Some("conference"))),
+        ("voicemail", Kind::Hand(Some("voicemail"))),
+        ("application", Kind::Hand(None)),
+        ("hangup", Kind::Hangup),
+        ("set", Kind::Set),
+        ("branch", Kind::Branch),
+        ("http", Kind::Http),
+    ],
+};
+
+impl Kind {
+    /// Its keys, beside `name` and `kind`.
+    fn keys(self) -> &'static [&'static str] {
+        match self {
+            Kind::PlayPrompt => &["prompt", "next"],
+            Kind::CollectInput => &[
                 "prompt",
                 "next",
                 "variable",
@@ -112,10 +143,7 @@ const KINDS: Named<&[&str]> = Named {
                 "no_input_prompt",
                 "invalid_prompt",
             ],
-        ),
-        (
-            "menu",
-            &[
+            Kind::Menu => &[
                 "prompt",
                 "choices",
                 "terminators",
@@ -129,18 +157,15 @@ const KINDS: Named<&[&str]> = Named {
                 "no_input_prompt",
                 "invalid_prompt",
             ],
-        ),
-        ("transfer", &["to", "ring_s", "early_media", "failed"]),
-        ("queue", &["to"]),
-        ("conference", &["to"]),
-        ("voicemail", &["to"]),
-        ("application", &["to"]),
-        ("hangup", &[]),
-        ("set", &["values", "next"]),
-        ("branch", &["of", "cases", "otherwise"]),
-        ("http", &["url", "token", "token_file", "headers", "timeout_s", "next", "failed", "nodes"]),
-    ],
-};
+            Kind::Transfer => &["to", "ring_s", "early_media", "failed"],
+            Kind::Hand(_) => &["to"],
+            Kind::Hangup => &[],
+            Kind::Set => &["values", "next"],
+            Kind::Branch => &["of", "cases", "otherwise"],
+            Kind::Http => &["url", "token", "token_file", "headers", "timeout_s", "next", "failed", "nodes"],
+        }
+    }
+}
 
 pub(super) fn ivr(
     section: &Section<'_>,
@@ -184,23 +209,24 @@ fn node(
 ) -> Result<Node, ConfigError> {
     let reason = "other nodes refer to it by its name, like name = \"welcome\"";
     let name = section.needed("name", plain_name, reason)?;
-    let Some(Text { text: kind, at }) = section.text("kind")? else {
+    let Some(Text { text, at }) = section.text("kind")? else {
         let known: Vec<&str> = KINDS.values.iter().map(|(kind, _)| *kind).collect();
         return Err(section.missing("kind", format!("set its kind: {}", known.join(", "))));
     };
-    let keys = KINDS.read(&kind).map_err(|why| section.bad("kind", at, &kind, why))?;
+    let kind = KINDS.read(&text).map_err(|why| section.bad("kind", at, &text, why))?;
+    let keys = kind.keys();
     let stray = NODE
         .keys
         .iter()
         .map(|key| key.name)
         .find(|key| !matches!(*key, "name" | "kind") && !keys.contains(key) && section.has(key));
     if let Some(key) = stray {
-        let reason = format!("a node of the kind {kind} has no such key; it has {}", keys.join(", "));
+        let reason = format!("a node of the kind {text} has no such key; it has {}", keys.join(", "));
         return Err(section.bad(key, section.place(key), "…", reason));
     }
     let read = Reading::of(section, prompts, outside)?;
     section.finish();
-    let does = read.does(&kind, section, names)?;
+    let does = read.does(kind, section, names)?;
     Ok(Node { name, does })
 }
 
@@ -291,7 +317,7 @@ impl Reading {
         })
     }
 
-    fn does(self, kind: &str, section: &Section<'_>, names: &Names) -> Result<Does, ConfigError> {
+    fn does(self, kind: Kind, section: &Section<'_>, names: &Names) -> Result<Does, ConfigError> {
         let ask = Ask {
             prompt: self.prompt,
             plan: self.plan,
@@ -305,33 +331,36 @@ impl Reading {
             |key: &str, like: &str| section.missing(key, format!("this node needs it, like {key} = {like}"));
         let to = |like: &str| self.to.clone().ok_or_else(|| wanted("to", like));
         Ok(match kind {
-            "play_prompt" if ask.prompt.is_empty() => return Err(wanted("prompt", "\"welcome.wav\"")),
-            "play_prompt" => Does::PlayPrompt { prompt: ask.prompt, next: self.next },
-            "collect_input" => {
+            Kind::PlayPrompt if ask.prompt.is_empty() => return Err(wanted("prompt", "\"welcome.wav\"")),
+            Kind::PlayPrompt => Does::PlayPrompt { prompt: ask.prompt, next: self.next },
+            Kind::CollectInput => {
                 Does::CollectInput { ask, variable: self.variable, least: self.min, next: self.next }
             }
-            "menu" => menu(ask, self.choices),
-            "transfer" => {
+            Kind::Menu => menu(ask, self.choices),
+            Kind::Transfer => {
                 let (to, at) = to("\"user/1001\"")?;
                 reached(section, &to, at, names);
                 Does::Transfer { to, ring: self.ring, early_media: self.early_media, failed: self.failed }
             }
-            "hangup" => Does::Hangup,
-            "set" if self.values.is_empty() => return Err(wanted("values", "{ language = \"en\" }")),
-            "set" => Does::Set { values: self.values, next: self.next },
-            "branch" => {
+            Kind::Hangup => Does::Hangup,
+            Kind::Set if self.values.is_empty() => return Err(wanted("values", "{ language = \"en\" }")),
+            Kind::Set => Does::Set { values: self.values, next: self.next },
+            Kind::Branch => {
                 let of = self.of.ok_or_else(|| wanted("of", "\"${caller}\""))?;
                 Does::Branch { of, cases: self.cases, otherwise: self.otherwise }
             }
-            "http" => {
+            Kind::Http => {
                 let url = self.url.ok_or_else(|| wanted("url", "\"http://127.0.0.1:8000/next\""))?;
                 let (next, failed) = (self.next, self.failed);
                 let (fields, timeout, may_name) = (self.fields, self.timeout, self.nodes);
                 Does::Http { url, fields, timeout, next, failed, may_name }
             }
-            kind => {
-                let (to, at) = to(if kind == "application" { "\"queue/sales\"" } else { "\"sales\"" })?;
-                let app = if kind == "application" { to } else { of_kind(section, kind, &to, at)? };
+            Kind::Hand(kind) => {
+                let (to, at) = to(if kind.is_some() { "\"sales\"" } else { "\"queue/sales\"" })?;
+                let app = match kind {
+                    Some(kind) => of_kind(section, kind, &to, at)?,
+                    None => to,
+                };
                 let missing =
                     app.literal().and_then(|name| names.no_such(What::App, section.full("to"), name));
                 section.refer(at, missing);
