@@ -47,6 +47,7 @@ pub use command::{Command, Order};
 use left::Left;
 use memory::{Begun, Memory};
 pub use memory::{Failure, State, Status};
+pub use needs::is_of_a_call;
 use running::Running;
 
 /// Maximum running commands.

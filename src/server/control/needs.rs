@@ -6,6 +6,11 @@ use super::digits::MOST_DIGITS;
 use super::header_fields;
 use crate::config::tokens::Scope;
 
+/// Whether the command of this name requires a call or a leg.
+pub fn is_of_a_call(word: &str) -> bool {
+    !word.starts_with("room_") && !matches!(word, "originate" | "lookup" | "agent" | "cancel")
+}
+
 impl Command {
     /// The token scope that it requires.
     pub fn scope(&self) -> Scope {
@@ -39,7 +44,7 @@ impl Command {
 
     /// Whether it requires a call or a leg.
     pub fn needs_call(&self) -> bool {
-        self.is_of_a_leg() || matches!(self, Command::Bridge { .. } | Command::Handle { .. })
+        is_of_a_call(self.word())
     }
 
     /// Whether it applies to one leg, or its call, and nothing else.

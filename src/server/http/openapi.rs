@@ -22,6 +22,7 @@ use super::routes::{Route, Schemas, routes};
 use super::said::{Answer, Missed};
 use crate::control::remote::decision::Decision;
 use crate::control::remote::told::CallNews;
+use crate::control::{Command, is_of_a_call};
 use b2b_call::event::Published;
 
 /// Examples of `POST /commands`, one for each kind of command.
@@ -130,16 +131,15 @@ fn values(path: &str, name: &str) -> Object {
     }
 }
 
-/// The names of commands for rooms, without `room_`, or for calls.
+/// The names of commands for rooms, without `room_`, or for calls, by the schema of all.
 fn verbs(of_rooms: bool) -> BTreeSet<String> {
-    let examples = examples();
-    let words = examples.iter().filter_map(|it| {
-        let word = it["command"].as_str()?;
+    let schema = serde_json::to_value(Command::schema()).unwrap_or_default();
+    let kinds = schema["oneOf"].as_array().into_iter().flatten();
+    let words = kinds.filter_map(|kind| {
+        let word = kind["properties"]["command"]["enum"][0].as_str()?;
         match of_rooms {
             true => word.strip_prefix("room_"),
-            false => {
-                (it.get("room").is_none() && (it["call"].is_u64() || it["leg"].is_u64())).then_some(word)
-            }
+            false => is_of_a_call(word).then_some(word),
         }
     });
     words.map(str::to_owned).collect()
