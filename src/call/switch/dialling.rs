@@ -383,7 +383,9 @@ impl Switch {
         self.takes_info(leg, response);
         self.give_fields(call, leg, response);
         let event = if session { LegEvent::EarlyMedia } else { LegEvent::Ring };
-        self.advance_leg(t, leg, event, None);
+        if !self.advance_leg(t, leg, event, None) {
+            return;
+        }
         // A 183 may be an announcement that the callee cannot be reached.
         if response.status() == 180 {
             self.attempted(t, leg, Some(true));

@@ -175,7 +175,8 @@ impl Switch {
         // Without an INVITE the failure is ours.
         let sent = it.usage.is_some();
         self.attempted(t, leg, effective(&cause).filter(|_| sent));
-        self.advance_leg(t, leg, cause.event(), Some(cause.clone()));
+        // Its dialog is over, whatever its state was.
+        let _ = self.advance_leg(t, leg, cause.event(), Some(cause.clone()));
         let Some(mut it) = self.calls.remove_leg(leg) else {
             return self.counters.impossible("forget_leg");
         };

@@ -141,9 +141,9 @@ impl Switch {
         if branch.is_some() {
             self.give_fields(call, leg, response);
         }
-        self.advance_leg(t, leg, LegEvent::Answer, None);
+        let answers = self.advance_leg(t, leg, LegEvent::Answer, None);
         match branch {
-            Some(branch) if !ending => self.with_dial(call, |dial| dial.answered(branch)),
+            Some(branch) if answers && !ending => self.with_dial(call, |dial| dial.answered(branch)),
             // The 2xx crossed our CANCEL.
             _ => {
                 if let Some(usage) = self.calls.leg(leg).and_then(|it| it.usage) {

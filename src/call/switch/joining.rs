@@ -380,7 +380,9 @@ impl Switch {
             return Err(MediaError::Stopped);
         }
         let call = it.call;
-        self.advance_leg(t, leg, LegEvent::Answer, None);
+        if !self.advance_leg(t, leg, LegEvent::Answer, None) {
+            return Err(MediaError::Stopped);
+        }
         if let Some(it) = self.calls.get_mut(call) {
             it.answered_at.get_or_insert(t.now);
         }

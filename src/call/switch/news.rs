@@ -28,16 +28,21 @@ impl Switch {
         self.tell(t, Event::IllegalEvent { call, what: what.to_string() });
     }
 
-    /// Advances the state machine of a leg.
+    /// Advances the state machine of a leg. `false`: the event is illegal in its state, and what it would lead to must not
+    /// happen.
+    #[must_use]
     pub(super) fn advance_leg(
         &mut self,
         t: &Turn<'_>,
         leg: LegId,
         event: LegEvent,
         cause: Option<TerminationCause>,
-    ) {
+    ) -> bool {
         self.record_step(t, leg, event);
-        let Some(it) = self.calls.leg_mut(leg) else { return self.counters.impossible("advance_leg") };
+        let Some(it) = self.calls.leg_mut(leg) else {
+            self.counters.impossible("advance_leg");
+            return false;
+        };
         let call = it.call;
         if let Some(rows) = &mut self.rows {
             rows.leg(it.life.state(), event);
@@ -54,8 +59,12 @@ impl Switch {
                     self.watchers.leg_is(leg, to);
                     self.tell(t, Event::LegState { call, leg, from, to, cause });
                 }
+                true
             }
-            Err(error) => self.illegal(t, Some(call), &error),
+            Err(error) => {
+                self.illegal(t, Some(call), &error);
+                false
+            }
         }
     }
 

@@ -90,7 +90,9 @@ impl Switch {
             said.tell(session);
         }
         let (headers, parts) = (it.passing.given.clone(), it.passing.parts.clone());
-        self.advance_leg(t, leg, event, None);
+        if !self.advance_leg(t, leg, event, None) {
+            return;
+        }
         let reply = Reply { headers, body: Body::mixed(session, parts), reliable, ..Reply::status(status) };
         if let Err(error) = t.sip.reply(t.now, usage, reply) {
             tracing::debug!("leg {}: {error}", leg.0);
@@ -115,14 +117,16 @@ impl Switch {
         if !takes {
             // Another branch's offer went to the caller.
             self.answer_early(t, leg);
-            self.advance_leg(t, leg, LegEvent::Ring, None);
+            let rings = self.advance_leg(t, leg, LegEvent::Ring, None);
             let branch = self.calls.leg(leg).and_then(|it| it.branch);
-            if let Some(branch) = branch {
+            if let Some(branch) = branch.filter(|_| rings) {
                 self.with_dial(call, |dial| dial.provisional(branch, status, false));
             }
             return;
         }
-        self.advance_leg(t, leg, LegEvent::EarlyMedia, None);
+        if !self.advance_leg(t, leg, LegEvent::EarlyMedia, None) {
+            return;
+        }
         let then = OnDescription::EarlyOffer { caller, branch: leg, status };
         self.offer_across(t, leg, caller, offer, then);
     }
