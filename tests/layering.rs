@@ -1,19 +1,19 @@
-//! Enforces the borders between the rooms: permitted imports, where `unsafe` and the clock may be used, and
-//! the length of files. For rooms that are crates the compiler enforces imports, and the permitted
-//! dependencies of each crate are checked here.
+//! Enforces the borders between the rooms: permitted imports, and where `unsafe` and the clock may be used. For rooms
+//! that are crates the compiler enforces imports, and the permitted dependencies of each crate are checked here.
 //!
 //! It reads the sources as text, which is sufficient for `crate::`, `super::` and `b2b_room::` paths, and
 //! needs no compiler.
 
 mod rust_text;
+#[path = "layering/shape.rs"]
+mod shape;
 #[path = "rust_text/sources.rs"]
 mod sources;
 
 use std::fs;
-use std::path::PathBuf;
 
 use rust_text::tokens;
-use sources::{CRATES, Source, crate_sources, exports, imports, root, rust_files, within, without_tests};
+use sources::{CRATES, Source, crate_sources, exports, imports, root, within, without_tests};
 
 /// Permitted imports of each module; the longest matching name applies. A room may always import itself.
 /// Rooms that assemble others are limited, too: none may bypass the adapter to reach a plane.
@@ -124,8 +124,6 @@ const UNSAFE: &[&str] = &["baresip", "sys"];
 /// Rooms whose files import each other in one direction; arrows from and to the room's root are left out.
 const WITHOUT_CIRCLES: &[&str] = &["server-config"];
 
-const MAX_LINES: usize = 500;
-
 #[test]
 fn rooms_import_only_what_they_may() {
     report(crate_sources().iter().flat_map(imports_across_borders).collect());
@@ -213,42 +211,6 @@ fn the_clock_is_read_only_in_drivers() {
     report(crate_sources().iter().flat_map(clock_outside).collect());
 }
 
-#[test]
-fn files_are_short() {
-    let mut files = Vec::new();
-    for folder in ["src", "tests", "benches", "examples"] {
-        rust_files(&root().join(folder), &mut files);
-    }
-    assert!(files.len() > 50, "the sources were not found");
-    let text = |path: &PathBuf| fs::read_to_string(path).expect("readable source");
-    let lines = |path: &PathBuf| text(path).lines().take_while(|line| !line.contains("@generated")).count();
-    let long = files.iter().map(|path| (path, lines(path))).filter(|(_, lines)| *lines > MAX_LINES);
-    let told = |(path, lines): (&PathBuf, usize)| {
-        format!("{}: {lines} lines: look for its second subject", path.display())
-    };
-    report(long.map(told).collect());
-}
-
-/// A struct with more fields has several responsibilities.
-#[test]
-fn structs_of_calls_and_applications_have_at_most_twenty_fields() {
-    let mut files = Vec::new();
-    for folder in ["src/call/switch", "src/call/application", "src/app"] {
-        rust_files(&root().join(folder), &mut files);
-    }
-    let text: String = files.iter().map(|path| fs::read_to_string(path).expect("readable source")).collect();
-    let mut structs = text.split("struct ").skip(1).filter_map(|rest| rest.split("\n}").next()).peekable();
-    assert!(structs.peek().is_some(), "the sources were not found");
-    let is_field = |line: &&str| {
-        line.starts_with("    ") && !line.starts_with("     ") && line.ends_with(',') && line.contains(": ")
-    };
-    let fields = |body: &str| body.lines().skip(1).filter(is_field).count();
-    let named = |body: &str| body.lines().next().unwrap_or_default().to_owned();
-    let large = structs
-        .filter(|body| body.lines().next().is_some_and(|line| line.ends_with('{')) && fields(body) > 20);
-    report(large.map(|body| format!("{} has {} fields", named(body), fields(body))).collect());
-}
-
 fn report(faults: Vec<String>) {
     assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
 }
@@ -294,6 +256,8 @@ fn clock_outside(source: &Source) -> Vec<String> {
 
 #[cfg(test)]
 mod rules {
+    use std::path::PathBuf;
+
     use super::*;
     use crate::sources::test_modules;
 
