@@ -42,7 +42,8 @@ pub struct AgentCalls {
 /// A call's seat; dropping it gives it to who has waited longest.
 #[derive(Debug)]
 pub struct Seat {
-    all: AgentSeats,
+    /// `None`: it is given back.
+    all: Option<AgentSeats>,
     agent: String,
 }
 
@@ -73,8 +74,10 @@ impl AgentSeats {
             let Some(next) = seats.waiting.pop_front() else { return };
             seats.taken += 1;
             drop(all);
-            // A seat that nobody takes any more is dropped, and thereby free again.
-            let _ = next.send(Seat { all: self.clone(), agent: agent.to_owned() });
+            if let Err(mut seat) = next.send(Seat { all: Some(self.clone()), agent: agent.to_owned() }) {
+                // Dropping it would fill the seats from within: thousands may have gone.
+                drop(seat.give_back());
+            }
         }
     }
 
@@ -97,12 +100,22 @@ impl AgentSeats {
     }
 }
 
-impl Drop for Seat {
-    fn drop(&mut self) {
-        if let Some(seats) = self.all.lock().get_mut(&self.agent) {
+impl Seat {
+    /// Frees it once, without giving it to somebody else.
+    fn give_back(&mut self) -> Option<AgentSeats> {
+        let all = self.all.take()?;
+        if let Some(seats) = all.lock().get_mut(&self.agent) {
             seats.taken = seats.taken.saturating_sub(1);
         }
-        self.all.fill(&self.agent);
+        Some(all)
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        if let Some(all) = self.give_back() {
+            all.fill(&self.agent);
+        }
     }
 }
 
@@ -127,6 +140,17 @@ mod tests {
         let (given_up, mut third) = (seats.wait(&agent(1)), seats.wait(&agent(1)));
         drop((given_up, seat));
         assert!(third.try_recv().is_ok());
+    }
+
+    #[test]
+    fn a_seat_is_free_again_when_ten_thousand_have_given_up() {
+        let seats = AgentSeats::default();
+        let mut first = seats.wait(&agent(1));
+        // Asking drops those who have gone; so they go together.
+        let turns: Vec<_> = (0..10_000).map(|_| seats.wait(&agent(1))).collect();
+        drop(turns);
+        drop(first.try_recv().expect("it is free"));
+        assert_eq!(seats.held(), [("ada".to_owned(), AgentCalls { taken: 0, waiting: 0 })]);
     }
 
     #[test]
