@@ -31,9 +31,8 @@ pub struct DigitPlan {
     pub barge_in: bool,
     /// Whether digits pressed before the collection count; those pressed during the prompt always do.
     pub type_ahead: bool,
-    /// Whether the digits are confidential: they appear in no event, account or trace. Media does
-    /// not use it.
-    #[serde(skip)]
+    /// Whether the digits are confidential: they appear in no event, account or trace, and no stream has them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub secret: bool,
 }
 
@@ -138,6 +137,11 @@ impl Collector {
         let state = if prompt { State::Prompt } else { State::First };
         let digits = String::with_capacity(plan.max.min(256));
         Collector { plan, state, digits, waiting: Typed::default(), since: at, last: at }
+    }
+
+    /// Whether the digits are confidential.
+    pub fn is_secret(&self) -> bool {
+        self.plan.secret
     }
 
     /// Whether a digit ends the prompt.

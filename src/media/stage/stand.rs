@@ -176,8 +176,11 @@ impl Stage {
         self.stream.is_some()
     }
 
-    /// Begins a stream.
+    /// Begins a stream in place of another one; who only listens takes nobody's place who speaks.
     pub fn begin_stream(&mut self, stream: Streaming) {
+        if !stream.speaks() && self.stream.as_ref().is_some_and(|before| before.speaks()) {
+            return Box::new(stream).end(StreamEnd::Replaced);
+        }
         self.end_stream(StreamEnd::Replaced);
         self.stream = Some(Box::new(stream));
     }
@@ -221,7 +224,8 @@ impl Stage {
     /// Processes a digit.
     pub fn digit(&mut self, at: u64, digit: char, typed: &mut Typed) {
         self.key_down(at, typed);
-        if let Some(stream) = &mut self.stream {
+        let is_secret = self.collection.as_ref().is_some_and(|it| it.collector.is_secret());
+        if let Some(stream) = self.stream.as_mut().filter(|_| !is_secret) {
             stream.digit(digit);
         }
         let Some(collection) = &mut self.collection else {

@@ -364,6 +364,26 @@ async fn who_only_listens_leaves_the_party_what_it_hears() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_listens_gets_no_keys_that_an_application_asks_for_in_secret() {
+    let node = "kind = \"collect_input\"\nmax = 1\nfirst_s = 60";
+    let server = server(&format!(
+        "[[route]]\ncalled = \"602\"\napp = \"ivr/pin\"\n[[ivr]]\nname = \"pin\"\n\
+         [[ivr.node]]\nname = \"pin\"\n{node}\nvariable = \"pin\"\nsecret = true\nnext = \"open\"\n\
+         [[ivr.node]]\nname = \"open\"\n{node}\nvariable = \"open\"\nnext = \"pin\"\n"
+    ));
+    let ann = Caller::calls(&server, "602").await;
+    let mut client = Client::open(&server, &path(&server, "?listen=true")).await;
+    for digit in ["5", "7"] {
+        ann.call.send_digits(digit, None).await.expect("pressed");
+    }
+    client.is_told(json!({"type": "dtmf", "digit": "7"})).await;
+    assert!(!client.told.iter().any(|it| it["digit"] == "5"), "{:?}", client.told);
+    ann.hangs_up().await;
+    client.reads_to_the_end().await;
+    nothing_is_left(&server).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_a_stream_is_refused_before_there_is_a_websocket() {
     let server = server(ROUTES);
     let upgrade = "Upgrade: websocket\r\nConnection: Upgrade, close\r\nSec-WebSocket-Version: 13\r\n\
