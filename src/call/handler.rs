@@ -230,6 +230,8 @@ pub struct IncomingCall {
     pub number: Arc<str>,
     /// The call is already answered: by another handler, or because the caller was transferred here.
     pub answered: bool,
+    /// b2b has called the party, or calls it.
+    pub outbound: bool,
     /// b2b calls the party, which has not answered yet: its early media is heard.
     pub early: bool,
     /// The handler had this call before it was restored: see [`ApplicationHandler::resumes`].

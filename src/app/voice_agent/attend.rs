@@ -263,7 +263,8 @@ impl Attends {
         if agent.config.place == AgentPlace::Incoming {
             self.tell("awaits", json!({ "connection_id": call.leg.0.to_string() }), wants);
         }
-        let calling = Calling { leg: call.leg, caller: call.caller(), called: call.called() };
+        let (caller, called) = (call.caller(), call.called());
+        let calling = Calling { leg: call.leg, caller, called, outbound: call.outbound };
         let connected = wants.run(move |_| agent.reach.connect(&agent.config, calling));
         self.goes(at, connected);
     }
@@ -336,6 +337,10 @@ impl Attends {
             At::Sending => match answer.action()? {
                 HandlerAction::NotFollowed { why, .. } => {
                     self.falls_back(None, &format!("its transfer is refused: {why}"), wants);
+                }
+                HandlerAction::Reject { status, reason } => {
+                    let why = format!("its transfer is refused: {status} {reason}");
+                    self.falls_back(None, why.trim_end(), wants);
                 }
                 action => wants.end(match self.target.take() {
                     Some(target) => target.with_headers(action),
@@ -415,6 +420,7 @@ impl Attends {
                 leg: call.leg,
                 caller: call.caller(),
                 called: call.called(),
+                outbound: call.outbound,
                 headers: headers(&call),
                 variables,
                 resumed,

@@ -116,6 +116,8 @@ pub struct Calling {
     pub leg: LegId,
     pub caller: String,
     pub called: String,
+    /// b2b has called the party.
+    pub outbound: bool,
 }
 
 /// Connects to agents, or gives up after [`AgentConfig::connect`].
@@ -141,6 +143,8 @@ pub struct Talk {
     pub leg: LegId,
     pub caller: String,
     pub called: String,
+    /// b2b has called the party.
+    pub outbound: bool,
     /// Fields of the INVITE whose names begin with `X-`.
     pub headers: BTreeMap<String, String>,
     /// The variables of the call.

@@ -136,6 +136,7 @@ impl Switch {
             who,
             number,
             answered,
+            outbound: false,
             early,
             resumed,
         };

@@ -61,8 +61,9 @@ impl Switch {
         let who = self.who_moves(leg, &party, source, &request);
         let number = request.uri().ok()?.dialled(self.parts.admission.ours()).unwrap_or_default().into();
         let (at, identity) = (t.now, party.user.clone());
+        let outbound = self.calls.leg(leg).is_some_and(|it| !it.inbound);
         // A called party is identified by its address only.
-        let gateway = party.gateway.clone().filter(|_| self.calls.leg(leg).is_some_and(|it| it.inbound));
+        let gateway = party.gateway.clone().filter(|_| !outbound);
         Some(IncomingCall {
             call,
             leg,
@@ -74,6 +75,7 @@ impl Switch {
             who,
             number,
             answered: true,
+            outbound,
             early: false,
             resumed: false,
         })

@@ -175,6 +175,7 @@ async fn start(api: &Api, call: CallId, leg: LegId, spec: StreamSpec) -> Result<
         headers: Default::default(),
         resumed_ms: None,
         early: false,
+        direction: None,
         variables: of_call.map(|call| call.variables.into_iter().collect()).unwrap_or_default(),
     })
 }

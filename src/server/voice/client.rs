@@ -307,6 +307,7 @@ fn parts(agent: &AgentConfig, talk: Talk) -> (Start, AudioStream, (Party, Consul
         agent: Some(agent.name.clone()),
         caller: talk.caller,
         called: talk.called,
+        direction: Some(if talk.outbound { "outbound" } else { "inbound" }),
         format: Format::of(talk.stream.spec(), agent.encoding),
         speaks: talk.early || talk.stream.spec().speaks,
         headers: talk.headers,

@@ -166,6 +166,9 @@ pub struct Start {
     pub agent: Option<String>,
     pub caller: String,
     pub called: String,
+    /// `outbound`: b2b has called the party, whose number is `caller` all the same; none: the client has connected to us.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub direction: Option<&'static str>,
     pub format: Format,
     /// Whether the client's audio is played.
     pub speaks: bool,

@@ -24,8 +24,10 @@ use b2b_base::util::secret::SecretText;
 pub const SIGNATURE: &str = "x-twilio-signature";
 /// The media type of the form.
 const FORM: &str = "application/x-www-form-urlencoded";
-/// Maximum nodes of an answer, maximum parameters, and maximum octets of each.
-const MOST_NODES: u32 = 1_000;
+/// Maximum octets and nodes of an answer, maximum parameters, and maximum octets of each. The parser compares the names in
+/// scope with each other for each element that adds one: an answer of 64 KiB keeps it busy for seconds.
+const ANSWER: usize = 8_192;
+const MOST_NODES: u32 = 200;
 const MOST_PARAMETERS: usize = 32;
 const LONGEST: usize = 1_024;
 
@@ -59,17 +61,19 @@ pub async fn ask(
 
 /// The fields about a call, sorted by name.
 fn form(sids: &Sids, calling: &Calling) -> Vec<(&'static str, String)> {
-    let Calling { caller, called, .. } = calling;
+    let Calling { caller, called, outbound, .. } = calling;
+    // Of a call of ours the party is who was called.
+    let (from, to) = if *outbound { (called, caller) } else { (caller, called) };
     vec![
         ("AccountSid", sids.account.clone()),
         ("ApiVersion", "2010-04-01".to_owned()),
         ("CallSid", sids.call.clone()),
-        ("CallStatus", "ringing".to_owned()),
-        ("Called", called.clone()),
-        ("Caller", caller.clone()),
-        ("Direction", "inbound".to_owned()),
-        ("From", caller.clone()),
-        ("To", called.clone()),
+        ("CallStatus", if *outbound { "in-progress" } else { "ringing" }.to_owned()),
+        ("Called", to.clone()),
+        ("Caller", from.clone()),
+        ("Direction", if *outbound { "outbound-api" } else { "inbound" }.to_owned()),
+        ("From", from.clone()),
+        ("To", to.clone()),
     ]
 }
 
@@ -101,6 +105,9 @@ pub fn signature(token: &SecretText, url: &str, form: &[(&'static str, String)])
 pub fn named(answer: &str, webhook: &Webhook) -> Result<Named, String> {
     const WANTED: &str =
         "the answer is not <Response><Connect><Stream url=\"wss://…\"/></Connect></Response>";
+    if answer.len() > ANSWER {
+        return Err(format!("the answer has more than {ANSWER} octets"));
+    }
     let options = ParsingOptions { nodes_limit: MOST_NODES, ..ParsingOptions::default() };
     let document = Document::parse_with_options(answer.trim(), options)
         .map_err(|error| format!("{WANTED}: {}", visible(&error.to_string())))?;
@@ -108,14 +115,16 @@ pub fn named(answer: &str, webhook: &Webhook) -> Result<Named, String> {
     let connects = response.children().filter(|it| it.has_tag_name("Connect"));
     let stream = connects.flat_map(|it| it.children()).find(|it| it.has_tag_name("Stream"));
     let stream = stream.filter(|_| response.has_tag_name("Response")).ok_or(WANTED)?;
-    for verb in response.children().filter(|it| it.is_element() && !it.has_tag_name("Connect")) {
-        tracing::warn!(
-            "a webhook of a voice agent: <{}> is not done, only <Connect>",
-            visible(verb.tag_name().name())
-        );
+    let others = response.children().filter(|it| it.is_element() && !it.has_tag_name("Connect"));
+    let others: Vec<String> = others.map(|verb| format!("<{}>", visible(verb.tag_name().name()))).collect();
+    if !others.is_empty() {
+        let others = others.join(", ");
+        tracing::warn!("a webhook of a voice agent: {others:.200} is not done, only <Connect>");
     }
     let url = stream.attribute("url").ok_or(WANTED)?.trim();
-    let url = url.parse::<AgentUrl>().map_err(|why| format!("url=\"{}\": {why}", visible(url)))?;
+    // Its query may be a secret.
+    let shown = url.split('?').next().unwrap_or_default();
+    let url = url.parse::<AgentUrl>().map_err(|why| format!("url=\"{}\": {why}", visible(shown)))?;
     judge(&url, webhook)?;
     let parameters = stream.children().filter(|it| it.has_tag_name("Parameter"));
     let parameters = parameters.filter_map(|it| {
@@ -197,6 +206,15 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_that_keeps_the_parser_busy_is_refused_at_once() {
+        let names: String = (0..3_800).map(|n| format!(" xmlns:a{n:x}=\"c\"")).collect();
+        let answer = format!("<a{names}>{}", "<a xmlns:b=\"c\">".repeat(990));
+        let began = std::time::Instant::now();
+        assert!(named(&answer, &webhook("https://bot.example/voice")).is_err());
+        assert!(began.elapsed() < std::time::Duration::from_secs(1), "{:?}", began.elapsed());
+    }
+
+    #[test]
     fn an_answer_leads_to_the_hook_s_own_host_or_a_listed_one_and_in_the_clear_to_this_machine_only() {
         for (hook, url, good) in [
             ("https://bot.example/voice", "wss://bot.example/media", true),
@@ -219,7 +237,12 @@ mod tests {
     #[test]
     fn a_form_has_what_public_programs_read() {
         let sids = Sids { account: "AC1".into(), call: "CA1".into(), stream: "MZ1".into() };
-        let calling = Calling { leg: b2b_call::LegId(1), caller: "+49 1".into(), called: "600".into() };
+        let calling = Calling {
+            leg: b2b_call::LegId(1),
+            caller: "+49 1".into(),
+            called: "600".into(),
+            outbound: false,
+        };
         let form = form(&sids, &calling);
         assert!(form.is_sorted(), "as the signature needs it");
         let body = encoded(&form);

@@ -66,6 +66,7 @@ impl House {
         rung.progresses();
         let agent = self.accepts().await;
         assert_eq!((&agent.start["early"], &agent.start["speaks"]), (&json!(true), &json!(true)));
+        assert_eq!(agent.start["direction"], "outbound");
         (done, rung, agent)
     }
 
@@ -248,7 +249,7 @@ async fn an_agent_that_breaks_before_the_answer_gets_the_party_at_its_answer() {
     let sockets = || house.server.metric("b2b_held{what=\"voice_sockets\"}");
     until("no agent", || (sockets() == 0.0).then_some(()));
     let (rung, mut agent) = tokio::join!(rung.answers(), house.accepts());
-    assert_eq!(agent.start.get("early"), None);
+    assert_eq!((agent.start.get("early"), &agent.start["direction"]), (None, &json!("outbound")));
     agent.say(&(0..100).flat_map(|n| tone(AGENT, n)).collect::<Vec<_>>()).await;
     rung.hears(&mut agent, AGENT).await;
     let result = within("the command", done).await.expect("an answer");

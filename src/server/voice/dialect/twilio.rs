@@ -99,6 +99,8 @@ impl Dialect for Twilio {
 
     fn begin(&mut self, start: Start) -> Vec<Message> {
         let Sids { account, call, stream } = self.sids.clone();
+        let mut parameters = self.parameters.take().unwrap_or(start.variables);
+        parameters.entry("b2b_call".to_owned()).or_insert_with(|| start.call.to_string());
         let connected = json!({ "event": "connected", "protocol": "Call", "version": "1.0.0" });
         let what = json!({
             "accountSid": account,
@@ -106,7 +108,7 @@ impl Dialect for Twilio {
             "callSid": call,
             "tracks": ["inbound"],
             "mediaFormat": { "encoding": "audio/x-mulaw", "sampleRate": 8_000, "channels": 1 },
-            "customParameters": self.parameters.take().unwrap_or(start.variables),
+            "customParameters": parameters,
         });
         vec![Message::Text(connected.to_string().into()), self.message("start", what)]
     }
