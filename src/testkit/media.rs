@@ -445,6 +445,9 @@ impl MediaBackend for FakeMedia {
         if !state.held.contains_key(&endpoint) {
             return MediaFuture::ready(Err(MediaError::NoSuchEndpoint(endpoint)));
         }
+        if state.refuse {
+            return MediaFuture::ready(Err(MediaError::Streams));
+        }
         if state.streaming.is_none() {
             state.streaming = Streams::start().ok();
         }

@@ -330,6 +330,23 @@ fn who_loses_the_agent_hears_music_until_it_is_back_and_it_learns_how_long_it_ha
 }
 
 #[test]
+fn a_program_that_is_stopped_leaves_its_caller_to_the_fallback_if_there_is_one() {
+    let stopped = || Parting::Failed { code: Some(1_001), why: "it has closed".to_owned() };
+    let mut kept = house(Reached::There, Some("milliwatt"));
+    kept.parts(stopped());
+    let endpoint = kept.harness.callers_endpoint();
+    assert!(kept.harness.media().is_playing(endpoint));
+    kept.harness.hang_up(kept.ann, kept.call);
+    kept.harness.assert_nothing_left();
+    let alone = AgentConfig::new("ada", "ws://127.0.0.1:1/".parse().unwrap());
+    let mut alone = house_of(Reached::There, alone);
+    alone.parts(stopped());
+    assert!(!alone.is_up());
+    alone.harness.run(Duration::from_secs(40));
+    alone.harness.assert_nothing_left();
+}
+
+#[test]
 fn who_loses_the_agent_for_good_or_to_its_own_fault_falls_back() {
     let fault = Parting::Failed { code: Some(1_008), why: "too many messages a second".to_owned() };
     for (parting, seconds) in [(gone(), 10), (fault, 0)] {

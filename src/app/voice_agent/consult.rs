@@ -6,7 +6,8 @@
 //! | `Asking` | the policy decides on the target | the caller | allowed: `Calling`; refused, or told to return: `Idle` |
 //! | `Calling` | the party is called | nobody | answered: `Talking`; failed, or told to return: `Returning` |
 //! | `Talking` | the agent talks to the party | the party | it hangs up, is another's, or the agent returns: `Returning` |
-//! | `Returning` | the caller's audio stream is opened | nobody | `Idle` |
+//! | `Returning` | the caller's audio stream is opened | nobody | `Idle`; it cannot be opened: `Stranded` |
+//! | `Stranded` | the caller is there, and the agent can talk to them no more | nobody | |
 //!
 //! The end of the agent's talk or of the caller leads to `Idle` from every state. The party is hung up when its state is
 //! left, unless it is handed out to be joined with the caller.
@@ -21,7 +22,7 @@ use b2b_call::application::{AppAnswer, AppHandle, WantId, Wants};
 use b2b_call::controller::{AudioStream, StreamEnd, StreamSpec};
 use b2b_call::handler::HandlerAction;
 use b2b_call::identity::CallerIdentity;
-use b2b_call::service::{Behalf, CallService, DialRequest};
+use b2b_call::service::{Behalf, CallError, CallService, DialRequest};
 use b2b_call::{CallId, LegId};
 
 /// Maximum number of consultations of one caller: an agent that has been talked into them calls no more people.
@@ -182,6 +183,7 @@ enum At {
         stage: Stage,
         error: Option<String>,
     },
+    Stranded,
 }
 
 /// The party that was dialled, and its audio.
@@ -239,7 +241,7 @@ impl Consultation {
                 self.returns(Stage::Returned, None, wants)
             }
             (At::Talking { .. }, Ask::Return) => self.returns(Stage::Returned, None, wants),
-            (at @ At::Returning { .. }, Ask::Return) => at,
+            (at @ (At::Returning { .. } | At::Stranded), Ask::Return) => at,
         };
     }
 
@@ -267,13 +269,16 @@ impl Consultation {
                 }
             },
             At::Talking { over, .. } if over == want => self.returns(Stage::Ended, None, wants),
-            At::Returning { waits, stage, error } if waits == want => {
-                match answer.stream() {
-                    Ok(stream) => self.tell(stage, error, Audio::Caller(stream.into())),
-                    Err(_) => self.say(News::Ended(StreamEnd::Closed)),
+            At::Returning { waits, stage, error } if waits == want => match answer.stream() {
+                Ok(stream) => {
+                    self.tell(stage, error, Audio::Caller(stream.into()));
+                    At::Idle
                 }
-                At::Idle
-            }
+                Err(why) => {
+                    self.say(News::Ended(StreamEnd::Closed));
+                    if matches!(why, CallError::Gone) { At::Idle } else { At::Stranded }
+                }
+            },
             at => at,
         };
     }
@@ -314,11 +319,16 @@ impl Consultation {
         At::Returning { waits: wants.stream(self.leg, self.spec), stage, error }
     }
 
+    /// Whether the caller is there without anybody to talk to.
+    pub fn is_stranded(&self) -> bool {
+        matches!(self.at, At::Stranded)
+    }
+
     /// The talk or the caller's part in it is over: returns who is consulted, if they have answered.
     pub fn ends(&mut self, wants: &mut Wants) -> Option<Consulted> {
         self.news = None;
         match std::mem::take(&mut self.at) {
-            At::Idle | At::Asking { .. } | At::Returning { .. } => None,
+            At::Idle | At::Asking { .. } | At::Returning { .. } | At::Stranded => None,
             At::Calling { waits } => {
                 wants.forget(waits);
                 wants.stop_moh(self.leg);

@@ -138,6 +138,21 @@ fn the_end_of_the_agent_or_of_the_caller_is_that_of_a_consultation_in_each_state
 }
 
 #[test]
+fn a_caller_whose_audio_cannot_be_opened_again_goes_to_the_fallback() {
+    let mut house = house(Reached::There, Some("milliwatt"));
+    let (bob, call) = house.talks();
+    house.harness.media().run_out_of_ports();
+    house.asks(Ask::Return);
+    house.harness.run(Duration::from_secs(1));
+    assert_eq!(house.stages(), []);
+    house.closes();
+    house.falls_back();
+    assert!(!house.harness.is_up(bob, call));
+    house.harness.hang_up(house.ann, house.call);
+    house.ends();
+}
+
+#[test]
 fn a_party_that_hangs_up_as_the_agent_stops_leaves_nothing() {
     let mut house = house(Reached::There, None);
     let (bob, call) = house.talks();

@@ -14,6 +14,8 @@ use b2b_call::reason::Reason;
 
 /// Maximum bytes of the call's variable with the reason of a failure.
 const WHY: usize = 512;
+/// The close code of a program that is stopped.
+const GOING_AWAY: u16 = 1001;
 /// Q.850 cause of a call that an agent has failed: temporary failure.
 const FAILED: u8 = 41;
 /// Maximum times that a call's connection is made again: an agent that breaks each time has failed.
@@ -22,6 +24,7 @@ const TIMES: u32 = 3;
 impl Attends {
     pub(super) fn has_talked(&mut self, now: Instant, parting: Parting, wants: &mut Wants) {
         let leg = self.call.leg;
+        let stranded = self.consultation.is_stranded();
         let consulted = self.consultation.ends(wants);
         match (parting, consulted) {
             (Parting::Stopped { transfer: None }, Some(consulted)) => {
@@ -51,8 +54,15 @@ impl Attends {
                 let adopted = wants.adopt(leg);
                 self.goes(At::Keeping, adopted);
             }
+            (Parting::Ended(StreamEnd::Closed), _) if stranded => {
+                self.falls_back(None, "the audio of its caller cannot be opened again", wants)
+            }
             (Parting::Ended(StreamEnd::Closed | StreamEnd::Finished), _) => {
                 wants.end(HandlerAction::Complete)
+            }
+            (Parting::Failed { code: Some(GOING_AWAY), .. }, _) if self.has_no_other() => {
+                self.tell("stopped", json!({}), wants);
+                wants.end(HandlerAction::Disconnect);
             }
             (Parting::Failed { code, why }, _) if self.may_reconnect(code) => {
                 self.broken += 1;
@@ -71,8 +81,14 @@ impl Attends {
     /// Whether a connection that ended so is made again: it broke, or the program restarts (RFC 6455 §7.4.1). One that
     /// sends what it may not would do so again.
     fn may_reconnect(&self, code: Option<u16>) -> bool {
-        let broken = matches!(code, None | Some(1011..=1014));
+        let broken = matches!(code, None | Some(GOING_AWAY | 1011..=1014));
         broken && self.early.is_none() && self.broken < TIMES && !self.agent.config.reconnect.is_zero()
+    }
+
+    /// Whether its caller can only be hung up when the agent is stopped.
+    fn has_no_other(&self) -> bool {
+        let AgentConfig { fallback, failed_prompt, reconnect, .. } = &*self.agent.config;
+        self.early.is_none() && fallback.is_none() && failed_prompt.is_none() && reconnect.is_zero()
     }
 
     /// The agent has failed: sends the caller to the fallback, or apologises.
