@@ -56,6 +56,8 @@ pub struct Exchange {
     events: Budget,
     /// When its last audio came.
     spoke: Option<Instant>,
+    /// The client was told of speech that has not ended.
+    is_spoken_to: bool,
     /// Utterances before this stream, and with it.
     utterances: (u32, u32),
     /// Samples of the client that were dropped since this was last told.
@@ -111,6 +113,7 @@ impl Exchange {
             account: start.agent.as_ref().map(|agent| (CallId(start.call), format!("voice_agent/{agent}"))),
             events: EVENTS,
             spoke: None,
+            is_spoken_to: false,
             utterances: (0, 0),
             dropped: 0,
             mistakes: Mistakes::of(&place.desk, who),
@@ -195,6 +198,10 @@ impl Exchange {
             told.iter_mut().for_each(|told| self.number(told));
             self.told.extend(told.map(Ok));
         }
+        // The new stream hears another party, or the same one anew.
+        if std::mem::take(&mut self.is_spoken_to) {
+            self.told.push_back(Ok(Told::Speech { on: false, ms: None }));
+        }
         self.utterances.0 = self.utterances.1;
         (self.with, self.stream, self.presses) = (with, stream, None);
         if self.is_polled {
@@ -236,6 +243,14 @@ impl Exchange {
             }
             Err(mistake) => self.session.mistaken(at, mistake),
         }
+    }
+
+    /// Counts the size of a message before it is read.
+    ///
+    /// # Errors
+    /// `Flood`.
+    pub fn weighs(&mut self, at: Instant, octets: usize) -> Result<(), Fault> {
+        self.session.weighs(at, octets)
     }
 
     /// Takes any other message.
@@ -356,8 +371,11 @@ impl Exchange {
         Some(told)
     }
 
-    /// Numbers utterances through all streams of the client.
+    /// Numbers utterances through all streams of the client, and notes whether a party speaks.
     fn number(&mut self, told: &mut Told) {
+        if let Told::Speech { on, .. } = told {
+            self.is_spoken_to = *on;
+        }
         if let Told::Utterance { utterance, .. } = told {
             *utterance += self.utterances.0;
             self.utterances.1 = *utterance;
@@ -403,9 +421,11 @@ impl Exchange {
     }
 
     /// The outcome for a client that has closed its connection: an agent that has understood us, and closes it with a
-    /// code that means no fault (RFC 6455 §7.4.1), says goodbye to its caller, unless it has left them for another one.
+    /// code that means no fault (RFC 6455 §7.4.1), says goodbye to its caller, unless it has left them for another one. One
+    /// that is going away (1001) has been stopped in the middle of the call.
     pub fn closed(&self, outcome: Outcome) -> Outcome {
-        if self.account.is_some() && self.session.understood && self.is_goodbye(&outcome) {
+        let goes_away = matches!(outcome, Outcome::Left { code: Some(1001), .. });
+        if self.account.is_some() && self.session.understood && !goes_away && self.is_goodbye(&outcome) {
             return Outcome::Stopped { transfer: None };
         }
         outcome
@@ -457,9 +477,12 @@ impl Secrecy {
         tokio::spawn(async move {
             let mut is_kept = false;
             while wants.changed().await.is_ok() {
-                is_kept = *wants.borrow_and_update();
-                keep(call, &party, is_kept).await;
-                let _ = keeps.send(is_kept);
+                let wanted = *wants.borrow_and_update();
+                // What others have paused stays so, if nothing is kept.
+                if std::mem::replace(&mut is_kept, wanted) || wanted {
+                    keep(call, &party, wanted).await;
+                }
+                let _ = keeps.send(wanted);
             }
             // The agent has gone.
             if is_kept {

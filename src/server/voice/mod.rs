@@ -50,6 +50,8 @@ use wire::Wire;
 pub const VERSION: u32 = 1;
 /// Maximum threads.
 const THREADS: usize = 4;
+/// Names looked up at the same time by each of them: a resolver that does not answer holds a thread for each.
+const LOOKUPS: usize = 16;
 /// Maximum characters of a mistake in words.
 const SAID: usize = 300;
 
@@ -84,10 +86,15 @@ impl VoiceDesk {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let (mut handles, mut threads) = (Vec::new(), Vec::new());
         for n in 0..(cores / 2).clamp(1, THREADS) {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let mut builder = tokio::runtime::Builder::new_current_thread();
+            let runtime = builder.enable_all().max_blocking_threads(LOOKUPS).build()?;
             handles.push(runtime.handle().clone());
             let (stop, stopped) = oneshot::channel::<()>();
-            let run = move || drop(runtime.block_on(stopped));
+            let run = move || {
+                let _ = runtime.block_on(stopped);
+                // A resolver that does not answer holds up no end.
+                runtime.shutdown_background();
+            };
             threads.push((stop, std::thread::Builder::new().name(format!("voice-{n}")).spawn(run)?));
         }
         let desk = Desk {

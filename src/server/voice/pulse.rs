@@ -7,6 +7,9 @@ use tokio_tungstenite::tungstenite::Message;
 use super::session::Fault;
 use crate::outbox::Outbox;
 
+/// Maximum messages beside audio that a peer may leave unread.
+const MOST_WAITING: usize = 4_096;
+
 /// See the module documentation.
 #[derive(Debug)]
 pub struct Pulse {
@@ -28,12 +31,14 @@ impl Pulse {
         self.heard = at;
     }
 
-    /// Checks the peer, and sends a ping when it has been quiet.
+    /// Checks the peer, and sends a ping when it has been quiet; `room` is how many messages of audio may wait.
     ///
     /// # Errors
     /// `Stalled`.
-    pub fn look(&mut self, now: Instant, waits: &mut Outbox<Message>) -> Result<(), Fault> {
-        let stuck = !waits.is_idle() && now.saturating_duration_since(waits.moved()) > self.stall;
+    pub fn look(&mut self, now: Instant, waits: &mut Outbox<Message>, room: usize) -> Result<(), Fault> {
+        let still = !waits.is_idle() && now.saturating_duration_since(waits.moved()) > self.stall;
+        // One that reads a little at times, and asks for more than it reads.
+        let stuck = still || waits.waiting() > room + MOST_WAITING;
         let quiet = now.saturating_duration_since(self.heard);
         if stuck || quiet > self.stall {
             return Err(Fault::Stalled);

@@ -178,6 +178,8 @@ pub struct Session {
     state: State,
     all: Budget,
     allowance: Allowance,
+    /// Samples of 20 ms.
+    frame: usize,
     reader: SoundReader,
     pub transfer: Option<Target>,
     /// Those not reported yet.
@@ -193,6 +195,7 @@ impl Session {
             state: State::Open,
             all: ALL,
             allowance,
+            frame: (rate_hz as usize / 50).max(1),
             reader: SoundReader::new(allowance.encoding, rate_hz),
             transfer: None,
             mistakes: Vec::new(),
@@ -218,6 +221,14 @@ impl Session {
         self.all.take_message(at, octets)
     }
 
+    /// Counts the size of a message that is to be read, beyond what each message costs.
+    ///
+    /// # Errors
+    /// `Flood`.
+    pub fn weighs(&mut self, at: Instant, octets: usize) -> Result<(), Fault> {
+        if self.all.take(at, octets / PIECE) { Ok(()) } else { Err(Fault::Flood) }
+    }
+
     /// Takes audio: appends the samples that are to be played.
     ///
     /// # Errors
@@ -228,8 +239,13 @@ impl Session {
         if self.state == State::Stopping || octets.is_empty() {
             return Ok(());
         }
+        let begin = samples.len();
         self.mistakes.extend(self.reader.read(at, octets, samples));
-        Ok(())
+        match self.allowance.encoding {
+            // A packet of a few octets may last for 120 ms, and takes as long to decode as six.
+            Encoding::Opus => self.weighs(at, (samples.len() - begin) / self.frame * PIECE),
+            _ => Ok(()),
+        }
     }
 
     /// Takes a request; `marks` is the number of its outstanding marks.

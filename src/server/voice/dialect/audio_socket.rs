@@ -75,7 +75,9 @@ impl Dialect for AudioSocket {
                 let digits = octets.iter().map(|octet| char::from(*octet)).collect();
                 Ok(Meaning::Request(Said::Dtmf { digits, ms: None }.into()))
             }
-            Some((ERROR, octets)) => junk(format!("it reports an error: {octets:02x?}")),
+            Some((ERROR, octets)) => {
+                junk(format!("it reports an error: {:02x?}", &octets[..octets.len().min(16)]))
+            }
             Some((kind, _)) => junk(format!("no frame of this kind is expected: 0x{kind:02x}")),
             None => junk("half a frame".to_owned()),
         }

@@ -15,7 +15,7 @@ use super::pool::{Opening, Slot};
 use crate::voice::message::{Start, Told};
 use crate::voice::pulse::Pulse;
 use crate::voice::session::{ALL, Budget, Fault, MESSAGE, Mistake, TEXT, TEXTS};
-use crate::voice::talk::{self, LOOK, Outcome, Party};
+use crate::voice::talk::{self, LOOK, OUTBOX, Outcome, Party};
 use crate::voice::wire::Socket;
 use crate::voice::{Mistakes, Open, Place};
 use b2b_app::voice_agent::Consulting;
@@ -281,7 +281,8 @@ impl Connection {
     /// Checks whether the agent is still there, and whether calls are left.
     fn look(&mut self, opening: &Opening) -> Result<(), End> {
         let now = Instant::now();
-        self.pulse.look(now, &mut self.shared.waits)?;
+        let room = OUTBOX * self.streams.len();
+        self.pulse.look(now, &mut self.shared.waits, room)?;
         self.pass_on(true);
         if !self.streams.is_empty() {
             self.busy = now;
