@@ -296,7 +296,8 @@ async fn a_webhook_names_the_stream_and_both_requests_are_signed() {
     );
     assert_eq!(field(&request, "x-twilio-signature"), signed(&format!("http://{hook}/voice?a=1{fields}")));
     assert_eq!(signature, signed(&format!("ws://{at}/media")));
-    assert_eq!(start["customParameters"], json!({"who": "ann"}));
+    let call = only_call(&server)["call"].to_string();
+    assert_eq!(start["customParameters"], json!({"who": "ann", "b2b_call": call}));
     ann.hangs_up().await;
     bot.event("stop").await;
     nothing_is_left(&server).await;
