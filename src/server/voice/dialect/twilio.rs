@@ -192,7 +192,7 @@ mod tests {
             "start": {
                 "accountSid": sid("AC"), "streamSid": sid("MZ"), "callSid": sid("CA"), "tracks": ["inbound"],
                 "mediaFormat": { "encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1 },
-                "customParameters": { "from": "1001" },
+                "customParameters": { "from": "1001", "b2b_call": "0" },
             },
         });
         assert_eq!(begin[1], start);
