@@ -161,12 +161,12 @@ fn functions_in(tokens: &[String], found: &mut Vec<Function>) {
                 let (body, consequences) = without_consequences(&tokens[open..close]);
                 let own = of.clone();
                 found.push(Function { of: of.clone(), name: tokens[at + 1].clone(), own, has_switch, body });
-                found.extend(consequences.into_iter().map(|(kind, name, body)| Function {
-                    of: Some(kind),
-                    name,
+                found.extend(consequences.into_iter().map(|arm| Function {
+                    of: Some(arm.of),
+                    name: arm.variant,
                     own: of.clone(),
                     has_switch,
-                    body,
+                    body: arm.body,
                 }));
                 at = close.max(at + 1);
             }
@@ -181,8 +181,16 @@ fn is_of_consequences(name: &str) -> bool {
     name == "Follow" || is_on
 }
 
-/// A body without the arms that match consequences, and these arms: enum, variant, tokens.
-fn without_consequences(body: &[String]) -> (Vec<String>, Vec<(String, String, Vec<String>)>) {
+/// The arm of a `match` that carries out one consequence.
+struct Arm {
+    /// The enum's name.
+    of: String,
+    variant: String,
+    body: Vec<String>,
+}
+
+/// A body without the arms that match consequences, and these arms.
+fn without_consequences(body: &[String]) -> (Vec<String>, Vec<Arm>) {
     let (mut rest, mut found, mut at) = (Vec::new(), Vec::new(), 0);
     let word = |at: usize| body.get(at).map(String::as_str).unwrap_or_default();
     while at < body.len() {
@@ -212,7 +220,7 @@ fn without_consequences(body: &[String]) -> (Vec<String>, Vec<(String, String, V
             _ => end_of_expression(body, from),
         };
         let (arm, inner) = without_consequences(&body[from..at]);
-        found.extend(variants.into_iter().map(|(kind, name)| (kind, name, arm.clone())));
+        found.extend(variants.into_iter().map(|(of, variant)| Arm { of, variant, body: arm.clone() }));
         found.extend(inner);
     }
     (rest, found)
