@@ -241,11 +241,10 @@ impl Session {
         }
         let begin = samples.len();
         self.mistakes.extend(self.reader.read(at, octets, samples));
-        match self.allowance.encoding {
-            // A packet of a few octets may last for 120 ms, and takes as long to decode as six.
-            Encoding::Opus => self.weighs(at, (samples.len() - begin) / self.frame * PIECE),
-            _ => Ok(()),
-        }
+        // A packet of a few octets may last for 120 ms, and takes as long to decode as six.
+        let frames = (samples.len() - begin) / self.frame;
+        let is_flood = self.allowance.encoding == Encoding::Opus && !self.all.take(at, frames);
+        if is_flood { Err(Fault::Flood) } else { Ok(()) }
     }
 
     /// Takes a request; `marks` is the number of its outstanding marks.

@@ -209,9 +209,8 @@ mod tests {
     fn an_answer_that_keeps_the_parser_busy_is_refused_at_once() {
         let names: String = (0..3_800).map(|n| format!(" xmlns:a{n:x}=\"c\"")).collect();
         let answer = format!("<a{names}>{}", "<a xmlns:b=\"c\">".repeat(990));
-        let began = std::time::Instant::now();
-        assert!(named(&answer, &webhook("https://bot.example/voice")).is_err());
-        assert!(began.elapsed() < std::time::Duration::from_secs(1), "{:?}", began.elapsed());
+        let refused = named(&answer, &webhook("https://bot.example/voice")).unwrap_err();
+        assert_eq!(refused, "the answer has more than 8192 octets");
     }
 
     #[test]
