@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use crate::endpoint::{Flow, FlowId};
+use crate::flow::{Flow, FlowId};
 use crate::msg::Transport;
 use crate::networks::contains;
 use b2b_base::util::host::Host;
@@ -142,7 +142,7 @@ impl fmt::Display for OurUri<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::endpoint::FlowId;
+    use crate::flow::FlowId;
 
     fn identity(advertised: Vec<Advertised>) -> Identity {
         Identity {

@@ -6,6 +6,7 @@
 //! - `request`: writing requests
 //! - `redirect`: the targets of a 3xx
 //! - `replaces`: Replaces and Refer-To
+//! - `reply`: our responses
 //! - `offer_answer`: the offer/answer phase of a dialog
 //! - `caller_fsm`, `callee_fsm`: state tables of the two sides of an INVITE
 //! - `reliable_fsm`: state table of our reliable provisional responses
@@ -23,6 +24,7 @@ pub mod redirect;
 pub mod refer_fsm;
 pub mod reliable_fsm;
 pub mod replaces;
+pub mod reply;
 pub mod request;
 pub mod session_timer;
 pub mod state;

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use crate::endpoint::Flow;
+use crate::flow::Flow;
 use crate::msg::Request;
 use crate::sent_by::{self, SentBy};
 
@@ -41,7 +41,7 @@ pub fn reached(request: &Request, flow: Flow) -> Option<Flow> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::endpoint::{FlowId, Transport};
+    use crate::flow::{FlowId, Transport};
     use crate::msg::{Limits, Message};
 
     fn port(via: &str, contact: &str, source: &str) -> Option<u16> {

@@ -8,7 +8,9 @@ use super::hop::Hop;
 use super::identity::Identity;
 use super::session_timer::SessionExpires;
 use super::state::Dialog;
-use crate::endpoint::{Body, Flow, HeaderFields};
+use crate::flow::Flow;
+use crate::msg::HeaderFields;
+use crate::msg::body::Body;
 use crate::msg::{Method, Name, RequestWriter, Response, WriteError};
 use b2b_base::ids::Branch;
 

@@ -4,7 +4,8 @@
 
 use std::sync::Arc;
 
-use crate::endpoint::{Flow, HopRule};
+use crate::dialog::hop::HopRule;
+use crate::flow::Flow;
 use crate::msg::{Headers, Name, NameAddr, Request, Response, Scheme, Uri, echo};
 use b2b_base::ids::Tag;
 

@@ -3,17 +3,17 @@
 
 use std::time::Instant;
 
-use super::command::Reply;
-use super::outbox::ReplyPath;
 use super::send::User;
 use super::session::Addressee;
 use super::{Endpoint, Event, Flow, ServerTransactionId, SessionRefresher, Termination, UsageEvent, UsageId};
 use crate::dialog::callee_fsm::{self, Action, Cause};
 use crate::dialog::offer_answer::OfferAnswer;
+use crate::dialog::reply::Reply;
 use crate::dialog::request::Draft;
 use crate::dialog::state::{Dialog, NoDialog};
 use crate::dialog::usage::{Phase, TheirInvite, Usage};
 use crate::msg::{Method, Name, Request, phrase, seconds};
+use crate::outbox::ReplyPath;
 use b2b_base::ids::Beginning;
 
 impl Endpoint {

@@ -6,7 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::challenge::credentials;
-use super::command::{Body, CommandError, HeaderFields, Invite, InviteError, check_headers};
+use super::command::{CommandError, Invite, InviteError, check_headers};
 use super::send::User;
 use super::{Endpoint, HopRule, Termination, UsageEvent, UsageId};
 use crate::dialog::caller_fsm::{self, Action, Cause, Event};
@@ -14,6 +14,8 @@ use crate::dialog::offer_answer::OfferAnswer;
 use crate::dialog::request::{Draft, MAX_FORWARDS};
 use crate::dialog::state::Dialog;
 use crate::dialog::usage::{Again, OurInvite, Phase, Progress, Usage};
+use crate::msg::HeaderFields;
+use crate::msg::body::Body;
 use crate::msg::{Method, Request, Response};
 use crate::transaction::ack_cancel;
 use crate::transaction::client::ClientTransactionId;

@@ -4,13 +4,14 @@
 
 use std::time::Instant;
 
-use super::command::{CommandError, HeaderFields, check_headers};
+use super::command::{CommandError, check_headers};
 use super::send::User;
 use super::{Endpoint, Termination, UsageEvent, UsageId};
 use crate::dialog::caller_fsm::{Event, State};
 use crate::dialog::request::Draft;
 use crate::dialog::session_timer::min_se;
 use crate::dialog::usage::Phase;
+use crate::msg::HeaderFields;
 use crate::msg::{Method, Name, Response};
 
 /// Maximum number of times that one INVITE or BYE is resent; a peer could challenge for ever.

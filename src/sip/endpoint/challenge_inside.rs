@@ -6,13 +6,14 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use super::challenge::is_credentials;
-use super::command::{CommandError, HeaderFields, check_headers};
+use super::command::{CommandError, check_headers};
 use super::event::Challenge;
 use super::send::{User, Waiting};
 use super::{Endpoint, UsageEvent, UsageId};
 use crate::dialog::request::Draft;
 use crate::dialog::state::Dialog;
 use crate::dialog::usage::{Phase, Usage};
+use crate::msg::HeaderFields;
 use crate::msg::{Method, Response};
 use crate::transaction::client::{ClientTransactionId, Outcome};
 

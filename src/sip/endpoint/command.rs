@@ -7,49 +7,11 @@ use bytes::Bytes;
 
 use super::{Flow, HopRule, LargeRequests, SessionRefresher};
 use crate::dialog::hop::Hop;
-use crate::msg::body::{self, Content, Part};
-use crate::msg::{Method, Name, NameAddr, ResponseWriter, Uri, chars};
+use crate::msg::HeaderFields;
+use crate::msg::body::Body;
+
+use crate::msg::{Method, Name, NameAddr, Uri, chars};
 use b2b_base::ids::Tag;
-
-pub use crate::msg::HeaderFields;
-
-/// A message body. The endpoint only looks for a session in a multipart.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Body {
-    /// The media type, for example `application/sdp`.
-    pub content_type: Bytes,
-    /// The octets of the body.
-    pub data: Bytes,
-}
-
-impl Body {
-    /// A body with a session description.
-    pub fn sdp(data: impl Into<Bytes>) -> Self {
-        Body { content_type: Bytes::from_static(b"application/sdp"), data: data.into() }
-    }
-
-    /// A session description, and parts that belong to it.
-    pub fn mixed(session: Option<Bytes>, parts: Vec<Part>) -> Option<Self> {
-        if parts.is_empty() {
-            return session.map(Body::sdp);
-        }
-        let session =
-            session.map(|data| Part { content_type: Body::sdp("").content_type, data, ..Part::default() });
-        let (content_type, data) = body::mixed(&session.into_iter().chain(parts).collect::<Vec<_>>());
-        Some(Body { content_type: content_type.into(), data: data.into() })
-    }
-
-    pub(crate) fn content_type(&self) -> &str {
-        std::str::from_utf8(&self.content_type).unwrap_or("application/octet-stream")
-    }
-
-    /// Whether it has a session: any body counts that is no multipart.
-    pub(super) fn has_session(&self) -> bool {
-        let is_multipart =
-            self.content_type.get(..10).is_some_and(|it| it.eq_ignore_ascii_case(b"multipart/"));
-        !is_multipart || Content::read(&self.content_type, self.data.clone()).session.is_some()
-    }
-}
 
 /// The parameters of an outgoing call.
 #[derive(Debug, Clone, Default)]
@@ -309,60 +271,6 @@ impl Addressing<'_> {
             Err(CommandError::BadHeader { name }) => Err(InviteError::BadHeader { name }),
             _ => Ok(outbound),
         }
-    }
-}
-
-/// A response for `respond` or `reply`.
-#[derive(Debug, Clone, Default)]
-pub struct Reply {
-    /// 200 to 699; for `reply` 101 to 699.
-    pub status: u16,
-    /// The reason phrase; empty for the standard one.
-    pub reason: String,
-    /// Additional header fields.
-    pub headers: HeaderFields,
-    /// The body; `None` for Content-Length 0.
-    pub body: Option<Body>,
-    /// Send a provisional response to an INVITE reliably (RFC 3262) if the peer supports it.
-    /// If the peer requires reliable responses, they always are.
-    pub reliable: bool,
-}
-
-impl Reply {
-    /// Whether it carries a session.
-    pub(super) fn has_session(&self) -> bool {
-        self.body.as_ref().is_some_and(Body::has_session)
-    }
-
-    /// Writes the header fields and the body of the response to a request of this method. `allow`: the
-    /// methods that are allowed there.
-    pub(super) fn write(&self, method: &Method, allow: &str, mut writer: ResponseWriter) -> ResponseWriter {
-        let missing = match self.status {
-            // §21.4.6
-            405 => Some((Name::Allow, allow)),
-            // §21.4.13
-            415 if matches!(method, Method::Invite | Method::Update | Method::Prack) => {
-                Some((Name::Accept, body::ACCEPT))
-            }
-            _ => None,
-        };
-        if let Some((name, value)) =
-            missing.filter(|(name, _)| !self.headers.iter().any(|it| Name::parse(&it.0) == *name))
-        {
-            writer = writer.header(name, value);
-        }
-        for (name, value) in &self.headers {
-            writer = writer.header(Name::parse(name), value);
-        }
-        match &self.body {
-            Some(body) => writer.body(body.content_type(), &body.data),
-            None => writer,
-        }
-    }
-
-    /// A response without additional header fields or body.
-    pub fn status(status: u16) -> Self {
-        Reply { status, ..Reply::default() }
     }
 }
 

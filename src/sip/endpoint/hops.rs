@@ -1,9 +1,5 @@
-//! Where the requests of a dialog may be sent. By default the endpoint follows Route and
-//! Contact (RFC 3261 §12.2.1.1). It does not know which addresses belong to a peer, so the
-//! code that admits a call supplies another rule as a value, which is consulted for each next
-//! hop.
+//! Applies the rule where the requests of a dialog may be sent.
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,76 +7,10 @@ use std::time::Instant;
 use super::command::CommandError;
 use super::send::{User, Waiting};
 use super::{Endpoint, Flow, Transport, UsageEvent, UsageId};
+use crate::dialog::hop::{HopRule, HopVerdict, NextHop, PeerWay};
 use crate::dialog::nat;
 use crate::dialog::state::Dialog;
 use crate::msg::Request;
-
-/// Where the requests of a dialog are sent once the peer has sent a message in it. Our
-/// initial INVITE goes where its user says.
-#[derive(Debug, Clone, Default)]
-pub enum HopRule {
-    /// To Route and Contact (RFC 3261 §12.2.1.1).
-    #[default]
-    Follow,
-    /// By the flow of the last exchange while it exists, since the peer is behind a NAT.
-    Kept,
-    /// By the flow that the peer used, whatever it claims: Contact is only the Request-URI,
-    /// and Record-Route is ignored. Once that flow is gone, requests go where [`Whereabouts`]
-    /// locates the peer, and otherwise only to the address of that flow.
-    Flow(Option<Arc<dyn Whereabouts>>),
-    /// To Route and Contact if the judge allows it; by the flow otherwise.
-    Judged(Arc<dyn HopJudge>),
-}
-
-/// The next hop of a request: the topmost Route or else the remote target, after its name was
-/// looked up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NextHop<'a> {
-    /// The transport that the request would use.
-    pub transport: Transport,
-    /// The address that the request would be sent to.
-    pub address: SocketAddr,
-    /// The name that was looked up.
-    pub name: Option<&'a str>,
-    /// The remote address of the flow that the peer used.
-    pub came_by: Option<SocketAddr>,
-}
-
-/// The decision on a next hop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HopVerdict {
-    /// Use the next hop.
-    Follow,
-    /// Use the next hop and report it, with this reason.
-    FollowTold(&'static str),
-    /// Use the flow that the peer used instead, with this reason.
-    Flow(&'static str),
-}
-
-/// Decides on next hops.
-pub trait HopJudge: Send + Sync + fmt::Debug {
-    /// Decides on one next hop.
-    fn judge(&self, hop: NextHop<'_>) -> HopVerdict;
-}
-
-/// Locates a peer whose flow is gone.
-pub trait Whereabouts: Send + Sync + fmt::Debug {
-    /// The current location of the peer after the loss of this flow. `target` is its Contact
-    /// in the dialog.
-    fn now_at(&self, now: Instant, target: &[u8], lost: &Flow) -> Option<PeerWay>;
-
-    /// Whether the peer has proved that it is reachable by this flow.
-    fn are_at(&self, now: Instant, flow: &Flow) -> bool;
-}
-
-/// A path to a peer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PeerWay {
-    /// Only by this flow.
-    Flow(Flow),
-    /// By any flow to this address.
-    Address(Transport, SocketAddr),
-}
 
 impl Endpoint {
     /// Sets the rule for the requests of this call. For an incoming call, set it before the

@@ -32,15 +32,12 @@ mod challenge;
 mod challenge_inside;
 pub mod command;
 pub mod config;
-pub mod counters;
 pub mod event;
 mod failover;
-pub mod flow;
 mod hops;
 mod left;
 mod onward;
 mod outbound;
-pub mod outbox;
 mod overload;
 mod overtaken;
 mod provisional;
@@ -64,81 +61,41 @@ mod vanish;
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 
+pub use crate::counters::{Counters, Holdings};
+pub use crate::dialog::hop::{HopJudge, HopRule, HopVerdict, NextHop, PeerWay, Whereabouts};
 pub use crate::dialog::identity::Advertised;
 pub use crate::dialog::redirect::{RedirectTarget, redirect_targets};
 pub use crate::dialog::replaces::{ReferTo, Replaces};
+pub use crate::dialog::reply::Reply;
 pub use crate::dialog::session_timer::{SessionRefresher, SessionTimers};
-pub use command::{
-    Body, CommandError, HeaderFields, InDialog, Invite, InviteError, OutOfDialog, Reply, RequestIdentity,
-    check_headers,
-};
+pub use crate::flow::{Flow, FlowId, Transport};
+pub use crate::ids::{ConnectId, ReferId, RequestId, ResolveId, ServerTransactionId, UsageId};
+pub use crate::msg::HeaderFields;
+pub use crate::msg::body::Body;
+pub use command::{CommandError, InDialog, Invite, InviteError, OutOfDialog, RequestIdentity, check_headers};
 pub use config::{EndpointConfig, EndpointLimits, Extensions};
-pub use counters::{Counters, Holdings};
 pub use event::{Challenge, Event, RequestFailure, Termination, UsageEvent};
-pub use flow::{Flow, FlowId, Transport};
-pub use hops::{HopJudge, HopRule, HopVerdict, NextHop, PeerWay, Whereabouts};
 pub use onward::Onward;
 pub use requests::DialogFacts;
 pub use subscription::SubscriptionId;
 
 use crate::dialog::identity::Identity;
 use crate::msg::{Message, ParseError};
+use crate::outbox::Outbox;
 use crate::transaction::client::ClientTransactions;
 use crate::transaction::server::ServerTransactions;
 use b2b_base::ids::Mint;
 use challenge_inside::Challengeable;
 use failover::Failover;
-use outbox::Outbox;
 use refuse::Budget;
 use send::{User, Waiting};
 use subscription::Subscriptions;
 pub use udp_or_tcp::LargeRequests;
 use usages::Usages;
-
-/// An INVITE usage: one call leg from its INVITE to its terminal event. Ids are never reused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct UsageId {
-    // First, so that ids sort in order of creation.
-    pub(crate) generation: u32,
-    pub(crate) slot: u32,
-}
-
-/// A request that waits for [`Endpoint::respond`]. Ids are never reused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ServerTransactionId {
-    // First, so that ids sort in order of creation.
-    pub(crate) generation: u32,
-    pub(crate) slot: u32,
-}
-
-impl ServerTransactionId {
-    /// An id that no endpoint has issued, for tests.
-    #[doc(hidden)]
-    pub fn of_nobody() -> Self {
-        ServerTransactionId { slot: 1, generation: 1 }
-    }
-}
-
-/// A request of ours other than INVITE, BYE and UPDATE. Ids are never reused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RequestId(pub(crate) u64);
-
-/// A REFER, sent or received. Ids are never reused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ReferId(pub(crate) u64);
-
-/// Matches an [`Output::Connect`] with its answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ConnectId(pub u64);
-
-/// Matches an [`Output::Resolve`] with its answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ResolveId(pub u64);
 
 /// What a driver passes to [`Endpoint::handle_input`].
 #[derive(Debug)]
@@ -212,58 +169,7 @@ pub enum Input {
 }
 
 /// What a driver takes from [`Endpoint::poll_output`].
-#[derive(Debug)]
-#[allow(clippy::large_enum_variant, reason = "moved once or twice: cheaper than an allocation")]
-pub enum Output {
-    /// Send these bytes on this flow. If the flow is closed, drop them (the endpoint has been
-    /// or will be told by [`Input::FlowClosed`]).
-    Transmit {
-        /// The flow to send on.
-        flow: Flow,
-        /// One complete message.
-        data: Bytes,
-    },
-    /// Start or stop keep-alives on this flow (RFC 5626 §4.4): CRLFCRLF on a connection,
-    /// which is closed when no CRLF comes back; STUN on UDP.
-    KeepAlive {
-        /// The flow.
-        flow: Flow,
-        /// Maximum silence on the flow; `None` stops the keep-alives.
-        every: Option<Duration>,
-    },
-    /// Find or open a flow to `remote`. An open connection is to be reused. `name` is the
-    /// host as written in the URI, which a TLS peer's certificate must match; without one the
-    /// certificate must match the address.
-    Connect {
-        /// The id for the answer.
-        connect: ConnectId,
-        /// TCP, TLS, or UDP for a socket that can send to `remote`.
-        transport: Transport,
-        /// Address and port of the peer.
-        remote: SocketAddr,
-        /// The name that the peer's certificate is checked against (RFC 5922 §7.2).
-        name: Option<Arc<str>>,
-        /// The TLS settings for the connection; `None` for the default ones.
-        tls: Option<Arc<str>>,
-        /// The local listener whose address is the source; `None` leaves it to the route.
-        listener: Option<Arc<str>>,
-        /// Time limit for a new connection; `None` for the limit of the sockets.
-        within: Option<Duration>,
-    },
-    /// Resolve a host (RFC 3263); `port` and `transport` are those of the URI.
-    Resolve {
-        /// The id for the answer.
-        resolve: ResolveId,
-        /// A name, not an address.
-        host: Arc<str>,
-        /// `None` if the URI has no port; SRV records supply it (RFC 3263 §4.2).
-        port: Option<u16>,
-        /// `None` if the URI has no `transport` parameter (RFC 3263 §4.1).
-        transport: Option<Transport>,
-    },
-    /// An event for the user of the endpoint.
-    Event(Event),
-}
+pub type Output = crate::outbox::Output<Event>;
 
 /// A SIP endpoint. After each call of [`Endpoint::handle_input`] or of a command, drain the
 /// output, and call [`Endpoint::handle_input`] with [`Input::Timeout`] at
@@ -273,7 +179,7 @@ pub struct Endpoint {
     identity: Identity,
     /// For everything outside a usage, and for seeding usages.
     mint: Mint,
-    out: Outbox,
+    out: Outbox<Event>,
     clients: ClientTransactions<User>,
     servers: ServerTransactions,
     usages: Usages,
@@ -349,7 +255,9 @@ impl Endpoint {
             Input::FlowLost { flow } => self.flow_lost(&flow),
             Input::FlowClosed { flow } => {
                 self.identity.outbound.remove(&(flow.id, flow.remote));
-                self.out.closed(&flow);
+                if self.out.closed(&flow) {
+                    self.out.event(Event::FlowClosed { flow });
+                }
                 self.transport_error(now, flow);
             }
             Input::SendFailed { flow } => self.transport_error(now, flow),

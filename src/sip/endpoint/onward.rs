@@ -7,9 +7,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use bytes::Bytes;
 
-use super::command::HeaderFields;
 use super::{Endpoint, Invite};
 use crate::dialog::request::MAX_FORWARDS;
+use crate::msg::HeaderFields;
 use crate::msg::{Name, Request};
 
 /// Header field with one mark per value, a keyed hash that discloses nothing.

@@ -9,7 +9,7 @@ impl Endpoint {
     /// until [`Event::FlowClosed`] reports its loss: with keep-alives that the peer answers
     /// (§4.4), at most `every` apart, and with `ob` in our Contact of dialogs on it (§4.3).
     pub fn hold_flow(&mut self, flow: &Flow, every: Duration) {
-        self.out.watch(flow);
+        self.watch_flow(flow);
         if self.out.is_usable(flow) {
             self.identity.outbound.insert((flow.id, flow.remote));
             self.out.push(Output::KeepAlive { flow: *flow, every: Some(every) });

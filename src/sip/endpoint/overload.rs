@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use super::outbox::ReplyPath;
 use super::{Endpoint, UsageId};
 use crate::msg::{Name, Request};
+use crate::outbox::ReplyPath;
 use crate::transaction::shares::Held;
 
 /// Octets that requests in one call may keep however small the limit for all is.

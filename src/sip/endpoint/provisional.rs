@@ -5,15 +5,16 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::command::{CommandError, Reply};
-use super::outbox::ReplyPath;
+use super::command::CommandError;
 use super::session::Addressee;
 use super::{Endpoint, ServerTransactionId, UsageEvent, UsageId};
 use crate::dialog::callee_fsm;
 use crate::dialog::offer_answer::OfferAnswer;
 use crate::dialog::reliable_fsm::{self, Action, Event, State};
+use crate::dialog::reply::Reply;
 use crate::dialog::usage::{LastProvisional, Reliable, Unacknowledged};
 use crate::msg::{Method, Name, Request, chars};
+use crate::outbox::ReplyPath;
 
 /// Maximum number of reliable provisional responses queued until the current one gets its
 /// PRACK.

@@ -3,11 +3,11 @@
 
 use std::time::Instant;
 
-use super::outbox::ReplyPath;
 use super::refuse::reply_path;
 use super::{Endpoint, EndpointConfig, Event, Extensions, Flow, UsageId};
 use crate::msg::body;
 use crate::msg::{Message, Method, Name, ParseError, Request, Response, Scheme, Uri, chars};
+use crate::outbox::ReplyPath;
 use crate::transaction::server::Matched;
 
 /// Methods of calls, which the endpoint handles itself.

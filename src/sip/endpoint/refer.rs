@@ -4,16 +4,19 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::command::{Body, CommandError, HeaderFields, Reply, check_headers};
-use super::outbox::ReplyPath;
+use super::command::{CommandError, check_headers};
 use super::send::User;
 use super::session::Addressee;
 use super::{Endpoint, ReferId, Termination, UsageEvent, UsageId};
 use crate::dialog::refer_fsm::{notifier, subscriber};
 use crate::dialog::replaces::ReferTo;
+use crate::dialog::reply::Reply;
 use crate::dialog::request::Draft;
 use crate::dialog::usage::{Phase, Refer, ReferRole, Usage};
+use crate::msg::HeaderFields;
+use crate::msg::body::Body;
 use crate::msg::{Method, Name, Request, Response, chars, one_line, phrase};
+use crate::outbox::ReplyPath;
 use crate::transaction::client::Outcome;
 
 /// Lifetime of the implicit subscription of a REFER: longer than any ringing.

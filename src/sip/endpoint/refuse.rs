@@ -7,11 +7,11 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::outbox::{ReplyPath, Way};
 use super::{Endpoint, Flow, ServerTransactionId};
 use crate::dialog::usage::PerSecond;
 use crate::known::{Acquaintance, KnownSources};
 use crate::msg::{Name, ParseError, ParseErrorKind, Request, ResponseWriter, Rport, Via, phrase};
+use crate::outbox::{ReplyPath, Way};
 
 /// Stateless responses per second, for three kinds of sources: strangers, sources of
 /// registered users (a tenth of the budget for each source), and named sources (half for

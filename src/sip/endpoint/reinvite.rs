@@ -4,8 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::challenge::credentials;
-use super::command::{Body, CommandError, HeaderFields, check_headers};
-use super::outbox::ReplyPath;
+use super::command::{CommandError, check_headers};
 use super::overtaken::TRIES;
 use super::send::{Failure, User};
 use super::session::Addressee;
@@ -13,7 +12,10 @@ use super::{Endpoint, UsageEvent, UsageId};
 use crate::dialog::offer_answer::OfferAnswer;
 use crate::dialog::request::Draft;
 use crate::dialog::usage::{OurInvite, Phase, Progress, TheirInvite};
+use crate::msg::HeaderFields;
+use crate::msg::body::Body;
 use crate::msg::{Method, Name, NameAddr, Request, Response};
+use crate::outbox::ReplyPath;
 
 /// Maximum number of our INVITEs whose retransmitted 2xx are acknowledged again (RFC 3261 §13.2.2.4). The oldest
 /// ones are forgotten first: their far end has answered several INVITEs since.

@@ -4,12 +4,13 @@
 
 use std::time::Instant;
 
-use super::command::{Body, CommandError};
+use super::command::CommandError;
 use super::send::User;
 use super::{Endpoint, UsageId};
 use crate::dialog::offer_answer::OfferAnswer;
 use crate::dialog::request::Draft;
 use crate::dialog::state::Dialog;
+use crate::msg::body::Body;
 use crate::msg::{Method, Name, Response};
 
 /// Maximum number of PRACKs for one INVITE: each is a transaction of up to 32 s, and the peer

@@ -5,13 +5,15 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::command::{Body, CommandError, Reply, check_headers};
+use super::command::{CommandError, check_headers};
 use super::refresh::write_agreement;
 use super::{Endpoint, ServerTransactionId, UsageId};
 use crate::dialog::callee_fsm;
 use crate::dialog::reliable_fsm;
+use crate::dialog::reply::Reply;
 use crate::dialog::state::answers_secure;
 use crate::dialog::usage::Success;
+use crate::msg::body::Body;
 use crate::msg::{Method, Name, ResponseWriter, phrase};
 
 impl Endpoint {

@@ -6,8 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::command::{
-    CommandError, HeaderFields, InDialog, InviteError, OutOfDialog, RequestIdentity, check_headers,
-    has_control,
+    CommandError, InDialog, InviteError, OutOfDialog, RequestIdentity, check_headers, has_control,
 };
 use super::send::User;
 use super::{Endpoint, Event, Flow, HopRule, RequestFailure, RequestId, UsageEvent, UsageId};
@@ -15,6 +14,7 @@ use crate::dialog::caller_fsm::State;
 use crate::dialog::request::{Draft, DraftContact, MAX_FORWARDS};
 use crate::dialog::state::Dialog;
 use crate::dialog::usage::Phase;
+use crate::msg::HeaderFields;
 use crate::msg::{Method, NameAddr, Response, Uri};
 use crate::transaction::client::Outcome;
 
@@ -143,7 +143,9 @@ impl Endpoint {
     /// Reports the end of this connection by [`Event::FlowClosed`], for a registration that
     /// depends on it. UDP flows never end.
     pub fn watch_flow(&mut self, flow: &Flow) {
-        self.out.watch(flow);
+        if !self.out.watch(flow) {
+            self.out.event(Event::FlowClosed { flow: *flow });
+        }
     }
 
     /// Stops reporting the end of this connection.

@@ -2,18 +2,21 @@
 
 use std::time::Instant;
 
-use super::command::{Body, CommandError, HeaderFields, Reply, check_headers};
+use super::command::{CommandError, check_headers};
 use super::hops::flow_after;
-use super::outbox::ReplyPath;
 use super::receive::abilities;
 use super::refresh::write_agreement;
 use super::send::User;
 use super::{Endpoint, Flow, ServerTransactionId, Termination, UsageEvent, UsageId};
 use crate::dialog::callee_fsm::State;
 use crate::dialog::offer_answer::OfferAnswer;
+use crate::dialog::reply::Reply;
 use crate::dialog::state::answers_secure;
 use crate::dialog::usage::{Phase, Progress};
+use crate::msg::HeaderFields;
+use crate::msg::body::Body;
 use crate::msg::{Method, Name, Request, ResponseWriter, phrase};
+use crate::outbox::ReplyPath;
 use b2b_base::ids::Tag;
 
 /// The addressee of a request: our tag for the response, and the usage if there is one.

@@ -5,9 +5,10 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::command::{CommandError, Reply, check_headers};
+use super::command::{CommandError, check_headers};
 use super::{Endpoint, Flow, ServerTransactionId, UsageId};
 use crate::dialog::callee_fsm;
+use crate::dialog::reply::Reply;
 
 /// CRLFCRLF (RFC 5626 §3.5.1).
 const KEEP_ALIVE: &[u8] = b"\r\n\r\n";

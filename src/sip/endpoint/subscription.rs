@@ -5,15 +5,18 @@ use std::time::Instant;
 
 use slab::Slab;
 
-use super::command::{Body, CommandError, HeaderFields, Reply, check_headers};
+use super::command::{CommandError, check_headers};
 use super::hops::flow_after;
-use super::outbox::ReplyPath;
 use super::send::User;
 use super::{Endpoint, Event, Flow, HopRule, RequestId, ServerTransactionId};
 use crate::dialog::nat;
+use crate::dialog::reply::Reply;
 use crate::dialog::request::Draft;
 use crate::dialog::state::{Dialog, answers_secure};
+use crate::msg::HeaderFields;
+use crate::msg::body::Body;
 use crate::msg::{Method, Name, Request, ResponseWriter, phrase};
+use crate::outbox::ReplyPath;
 use crate::transaction::slots::give_back;
 use crate::transaction::tokens::Tokens;
 use b2b_base::ids::{Tag, locate_tag};

@@ -3,13 +3,15 @@
 
 use std::time::Instant;
 
-use super::command::{Body, CommandError, HeaderFields};
+use super::command::CommandError;
 use super::send::User;
 use super::{Endpoint, Termination, UsageEvent, UsageId};
 use crate::dialog::offer_answer::OfferAnswer;
 use crate::dialog::request::Draft;
 use crate::dialog::state::Dialog;
 use crate::dialog::usage::{Phase, Progress};
+use crate::msg::HeaderFields;
+use crate::msg::body::Body;
 use crate::msg::{Method, Response};
 
 impl Endpoint {

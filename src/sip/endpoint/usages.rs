@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use slab::Slab;
 
-use super::outbox::Outbox;
 use super::{Endpoint, Event, Output, Termination, UsageEvent, UsageId};
 use crate::dialog::state::Dialog;
 use crate::dialog::usage::{Phase, Progress, Usage};
 use crate::msg::Request;
+use crate::outbox::Outbox;
 use crate::transaction::slots::give_back;
 use crate::transaction::timer_queue::TimerQueue;
 use crate::transaction::tokens::Tokens;
@@ -116,7 +116,7 @@ impl Usages {
     }
 
     /// The next usage with a deadline that has passed.
-    pub fn due(&mut self, now: Instant, out: &mut Outbox) -> Option<UsageId> {
+    pub fn due(&mut self, now: Instant, out: &mut Outbox<Event>) -> Option<UsageId> {
         while let Some((at, id)) = self.timers.pop_due(now) {
             out.counters.steps += 1;
             let Some(usage) = self.get_mut(id) else { continue };

@@ -23,6 +23,44 @@ const DEPTH: u8 = 2;
 /// Octets of a multipart.
 const SIZE: usize = 65_536;
 
+/// A message body. The endpoint only looks for a session in a multipart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Body {
+    /// The media type, for example `application/sdp`.
+    pub content_type: Bytes,
+    /// The octets of the body.
+    pub data: Bytes,
+}
+
+impl Body {
+    /// A body with a session description.
+    pub fn sdp(data: impl Into<Bytes>) -> Self {
+        Body { content_type: Bytes::from_static(b"application/sdp"), data: data.into() }
+    }
+
+    /// A session description, and parts that belong to it.
+    pub fn mixed(session: Option<Bytes>, parts: Vec<Part>) -> Option<Self> {
+        if parts.is_empty() {
+            return session.map(Body::sdp);
+        }
+        let session =
+            session.map(|data| Part { content_type: Body::sdp("").content_type, data, ..Part::default() });
+        let (content_type, data) = mixed(&session.into_iter().chain(parts).collect::<Vec<_>>());
+        Some(Body { content_type: content_type.into(), data: data.into() })
+    }
+
+    pub(crate) fn content_type(&self) -> &str {
+        std::str::from_utf8(&self.content_type).unwrap_or("application/octet-stream")
+    }
+
+    /// Whether it has a session: any body counts that is no multipart.
+    pub(crate) fn has_session(&self) -> bool {
+        let is_multipart =
+            self.content_type.get(..10).is_some_and(|it| it.eq_ignore_ascii_case(b"multipart/"));
+        !is_multipart || Content::read(&self.content_type, self.data.clone()).session.is_some()
+    }
+}
+
 /// The content of a body.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Content {

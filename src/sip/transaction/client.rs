@@ -15,9 +15,9 @@ use super::timer::TimerTable;
 use super::timer_queue::{Queued, TimerQueue};
 use super::tokens::Tokens;
 use super::{Action, Timer, TimerLengths, ack_cancel, invite_client, non_invite_client};
-use crate::endpoint::outbox::Outbox;
-use crate::endpoint::{Flow, FlowId};
+use crate::flow::{Flow, FlowId};
 use crate::msg::{Method, Response, chars};
+use crate::outbox::Outbox;
 use b2b_base::ids::{Branch, locate_branch};
 
 /// A client transaction. Ids are never reused. Actions due at the same time are performed in
@@ -144,10 +144,10 @@ impl<U: Copy> ClientTransactions<U> {
     }
 
     /// Starts a transaction for a request with this branch, and sends it.
-    pub fn start(
+    pub fn start<E>(
         &mut self,
         now: Instant,
-        out: &mut Outbox,
+        out: &mut Outbox<E>,
         flow: Flow,
         method: &Method,
         (branch, request): (Branch, Bytes),
@@ -199,7 +199,12 @@ impl<U: Copy> ClientTransactions<U> {
     }
 
     /// Handles a response. `None` if it matches no transaction.
-    pub fn response(&mut self, now: Instant, out: &mut Outbox, response: &Response) -> Option<Outcome<U>> {
+    pub fn response<E>(
+        &mut self,
+        now: Instant,
+        out: &mut Outbox<E>,
+        response: &Response,
+    ) -> Option<Outcome<U>> {
         let via = response.top_via().ok()?;
         let cseq = response.cseq().ok()?;
         let branch = via.branch?;
@@ -217,13 +222,18 @@ impl<U: Copy> ClientTransactions<U> {
     }
 
     /// Abandons an INVITE whose CANCEL had no effect.
-    pub fn abandon(&mut self, now: Instant, out: &mut Outbox, id: ClientTransactionId) -> Option<Outcome<U>> {
+    pub fn abandon<E>(
+        &mut self,
+        now: Instant,
+        out: &mut Outbox<E>,
+        id: ClientTransactionId,
+    ) -> Option<Outcome<U>> {
         self.get(id)?;
         Some(self.happen(now, out, id.slot, Happening::Abandon, None))
     }
 
     /// Detaches an INVITE from its user; the transaction ends by itself.
-    pub fn orphan(&mut self, now: Instant, out: &mut Outbox, id: ClientTransactionId) {
+    pub fn orphan<E>(&mut self, now: Instant, out: &mut Outbox<E>, id: ClientTransactionId) {
         if self.get(id).is_some() {
             self.happen(now, out, id.slot, Happening::Orphan, None);
         }
@@ -235,7 +245,7 @@ impl<U: Copy> ClientTransactions<U> {
     }
 
     /// Handles the next due timer. `None` if there are no more.
-    pub fn timeout(&mut self, now: Instant, out: &mut Outbox) -> Option<Outcome<U>> {
+    pub fn timeout<E>(&mut self, now: Instant, out: &mut Outbox<E>) -> Option<Outcome<U>> {
         while let Some((at, id)) = self.timers.pop_due(now) {
             out.counters.steps += 1;
             let Some(client) = self.slab.get_mut(id.slot as usize).filter(|c| c.generation == id.generation)
@@ -255,7 +265,7 @@ impl<U: Copy> ClientTransactions<U> {
 
     /// Handles the failure of a flow: a request could not be sent, or the connection was
     /// closed. Returns the outcomes of all its transactions.
-    pub fn transport_error(&mut self, now: Instant, out: &mut Outbox, flow: Flow) -> Vec<Outcome<U>> {
+    pub fn transport_error<E>(&mut self, now: Instant, out: &mut Outbox<E>, flow: Flow) -> Vec<Outcome<U>> {
         let [first, last] = [0, u32::MAX].map(|it| ClientTransactionId { slot: it, generation: it });
         let range = (flow.id, flow.remote, first)..=(flow.id, flow.remote, last);
         let slots: Vec<u32> = self.by_flow.range(range).map(|(_, _, id)| id.slot).collect();
@@ -264,10 +274,10 @@ impl<U: Copy> ClientTransactions<U> {
 
     /// Handles an ICMP error for a datagram with this start. The branch in it proves that the
     /// sender of the error has seen the datagram.
-    pub fn undelivered(
+    pub fn undelivered<E>(
         &mut self,
         now: Instant,
-        out: &mut Outbox,
+        out: &mut Outbox<E>,
         flow: Flow,
         quoted: &[u8],
     ) -> Option<Outcome<U>> {
@@ -302,10 +312,10 @@ impl<U: Copy> ClientTransactions<U> {
         self.slab.get(id.slot as usize).filter(|client| client.generation == id.generation)
     }
 
-    fn happen(
+    fn happen<E>(
         &mut self,
         now: Instant,
-        out: &mut Outbox,
+        out: &mut Outbox<E>,
         slot: u32,
         happening: Happening,
         response: Option<&Response>,
@@ -315,10 +325,10 @@ impl<U: Copy> ClientTransactions<U> {
         self.perform(now, out, slot, actions, response)
     }
 
-    fn perform(
+    fn perform<E>(
         &mut self,
         now: Instant,
-        out: &mut Outbox,
+        out: &mut Outbox<E>,
         slot: u32,
         mut actions: &'static [Action],
         response: Option<&Response>,

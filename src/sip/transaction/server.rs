@@ -14,10 +14,10 @@ use super::timer::TimerTable;
 use super::timer_queue::{Queued, TimerQueue};
 use super::tokens::Tokens;
 use super::{Action, Timer, TimerLengths, invite_server, non_invite_server};
-use crate::endpoint::outbox::{Outbox, ReplyPath, Way};
-use crate::endpoint::{ServerTransactionId, UsageId};
+use crate::ids::{ServerTransactionId, UsageId};
 use crate::known::KnownSources;
 use crate::msg::{Method, Request, ResponseWriter, Via};
+use crate::outbox::{Outbox, ReplyPath, Way};
 
 enum Machine {
     Invite(invite_server::State),
@@ -155,10 +155,10 @@ impl ServerTransactions {
     }
 
     /// Passes a request to the transaction that it matches, if any.
-    pub fn matched(
+    pub fn matched<E>(
         &mut self,
         now: Instant,
-        out: &mut Outbox,
+        out: &mut Outbox<E>,
         request: &Request,
         via: &Via<'_>,
     ) -> Option<Matched> {
@@ -198,10 +198,10 @@ impl ServerTransactions {
     }
 
     /// Starts a transaction for a request that matches none.
-    pub fn start(
+    pub fn start<E>(
         &mut self,
         now: Instant,
-        out: &mut Outbox,
+        out: &mut Outbox<E>,
         request: Request,
         path: ReplyPath,
         user: Option<UsageId>,
@@ -281,10 +281,10 @@ impl ServerTransactions {
     }
 
     /// Sends a response. `false` if it is too late.
-    pub fn respond(
+    pub fn respond<E>(
         &mut self,
         now: Instant,
-        out: &mut Outbox,
+        out: &mut Outbox<E>,
         id: ServerTransactionId,
         status: u16,
         response: Bytes,
@@ -299,7 +299,7 @@ impl ServerTransactions {
     }
 
     /// Sends the last response once more, as for a retransmitted request.
-    pub fn repeat(&mut self, out: &mut Outbox, id: ServerTransactionId) {
+    pub fn repeat<E>(&mut self, out: &mut Outbox<E>, id: ServerTransactionId) {
         let server = self.slab.get(id.slot as usize).filter(|server| server.generation == id.generation);
         if let Some(server) = server.filter(|server| server.machine.is_undecided()) {
             out.counters.retransmitted += 1;
@@ -316,7 +316,11 @@ impl ServerTransactions {
 
     /// Handles the due timers. Returns a request that its user has not answered in time, with
     /// the user; `None` if there are no more due timers.
-    pub fn timeout(&mut self, now: Instant, out: &mut Outbox) -> Option<(Option<UsageId>, Box<Request>)> {
+    pub fn timeout<E>(
+        &mut self,
+        now: Instant,
+        out: &mut Outbox<E>,
+    ) -> Option<(Option<UsageId>, Box<Request>)> {
         while let Some((at, id)) = self.timers.pop_due(now) {
             out.counters.steps += 1;
             let Some(server) = self.slab.get_mut(id.slot as usize).filter(|s| s.generation == id.generation)
@@ -361,7 +365,7 @@ impl ServerTransactions {
         ]
     }
 
-    fn happen(&mut self, now: Instant, out: &mut Outbox, slot: u32, happening: Happening) -> bool {
+    fn happen<E>(&mut self, now: Instant, out: &mut Outbox<E>, slot: u32, happening: Happening) -> bool {
         let actions = self.slab[slot as usize].machine.step(happening);
         if matches!(happening, Happening::Retransmission | Happening::Ack) {
             out.counters.absorbed += 1;
@@ -372,7 +376,13 @@ impl ServerTransactions {
         self.perform(now, out, slot, actions)
     }
 
-    fn perform(&mut self, now: Instant, out: &mut Outbox, slot: u32, mut actions: &'static [Action]) -> bool {
+    fn perform<E>(
+        &mut self,
+        now: Instant,
+        out: &mut Outbox<E>,
+        slot: u32,
+        mut actions: &'static [Action],
+    ) -> bool {
         out.counters.steps += 1;
         let server = &mut self.slab[slot as usize];
         let reliable = server.path.flow.transport.is_reliable();

@@ -10,7 +10,7 @@ use std::time::Instant;
 use slab::Slab;
 
 use super::tokens::OwnKeys;
-use crate::endpoint::UsageId;
+use crate::ids::UsageId;
 use crate::known::{Acquaintance, KnownSources, network};
 
 /// Transactions, and the octets of the messages that they keep.

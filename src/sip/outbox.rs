@@ -1,4 +1,4 @@
-//! Outputs queued for [`super::Endpoint::poll_output`], and the open connections.
+//! Outputs queued for the driver, and the open connections.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
@@ -7,12 +7,67 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{ConnectId, Counters, Event, Flow, FlowId, Output, Transport};
+use crate::counters::Counters;
+use crate::flow::{Flow, FlowId, Transport};
+use crate::ids::{ConnectId, ResolveId};
+
+/// An output of an endpoint whose user takes events `E`.
+#[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "moved once or twice: cheaper than an allocation")]
+pub enum Output<E> {
+    /// Send these bytes on this flow. If the flow is closed, drop them (the endpoint has been
+    /// or will be told by [`Input::FlowClosed`](crate::endpoint::Input::FlowClosed)).
+    Transmit {
+        /// The flow to send on.
+        flow: Flow,
+        /// One complete message.
+        data: Bytes,
+    },
+    /// Start or stop keep-alives on this flow (RFC 5626 §4.4): CRLFCRLF on a connection,
+    /// which is closed when no CRLF comes back; STUN on UDP.
+    KeepAlive {
+        /// The flow.
+        flow: Flow,
+        /// Maximum silence on the flow; `None` stops the keep-alives.
+        every: Option<Duration>,
+    },
+    /// Find or open a flow to `remote`. An open connection is to be reused. `name` is the
+    /// host as written in the URI, which a TLS peer's certificate must match; without one the
+    /// certificate must match the address.
+    Connect {
+        /// The id for the answer.
+        connect: ConnectId,
+        /// TCP, TLS, or UDP for a socket that can send to `remote`.
+        transport: Transport,
+        /// Address and port of the peer.
+        remote: SocketAddr,
+        /// The name that the peer's certificate is checked against (RFC 5922 §7.2).
+        name: Option<Arc<str>>,
+        /// The TLS settings for the connection; `None` for the default ones.
+        tls: Option<Arc<str>>,
+        /// The local listener whose address is the source; `None` leaves it to the route.
+        listener: Option<Arc<str>>,
+        /// Time limit for a new connection; `None` for the limit of the sockets.
+        within: Option<Duration>,
+    },
+    /// Resolve a host (RFC 3263); `port` and `transport` are those of the URI.
+    Resolve {
+        /// The id for the answer.
+        resolve: ResolveId,
+        /// A name, not an address.
+        host: Arc<str>,
+        /// `None` if the URI has no port; SRV records supply it (RFC 3263 §4.2).
+        port: Option<u16>,
+        /// `None` if the URI has no `transport` parameter (RFC 3263 §4.1).
+        transport: Option<Transport>,
+    },
+    /// An event for the user of the endpoint.
+    Event(E),
+}
 
 /// The queue of outputs.
-#[derive(Default)]
-pub struct Outbox {
-    queue: VecDeque<Output>,
+pub struct Outbox<E> {
+    queue: VecDeque<Output<E>>,
     /// Counters of the endpoint.
     pub counters: Counters,
     /// Connections known to be open.
@@ -46,7 +101,21 @@ pub struct ReplyPath {
     pub way: Way,
 }
 
-impl Outbox {
+impl<E> Default for Outbox<E> {
+    fn default() -> Self {
+        Outbox {
+            queue: VecDeque::new(),
+            counters: Counters::default(),
+            open: HashSet::new(),
+            watched: HashSet::new(),
+            responses: HashMap::new(),
+            last_connect: 0,
+            ways: Vec::new(),
+        }
+    }
+}
+
+impl<E> Outbox<E> {
     /// Sends a message.
     pub fn transmit(&mut self, flow: Flow, data: Bytes) {
         self.counters.transmitted += 1;
@@ -96,7 +165,7 @@ impl Outbox {
     }
 
     /// Inserts outputs before those already queued.
-    pub fn give_again(&mut self, outputs: Vec<Output>) {
+    pub fn give_again(&mut self, outputs: Vec<Output<E>>) {
         outputs.into_iter().rev().for_each(|output| self.queue.push_front(output));
     }
 
@@ -121,21 +190,20 @@ impl Outbox {
         }
     }
 
-    /// Notes that a connection was closed.
-    pub fn closed(&mut self, flow: &Flow) {
+    /// Notes that a connection was closed. Whether its end is to be reported.
+    #[must_use]
+    pub fn closed(&mut self, flow: &Flow) -> bool {
         self.open.remove(&flow.id);
-        if self.watched.remove(&flow.id) {
-            self.event(Event::FlowClosed { flow: *flow });
-        }
+        self.watched.remove(&flow.id)
     }
 
-    /// Reports the end of this connection, at once if it is closed already.
-    pub fn watch(&mut self, flow: &Flow) {
-        if !self.is_usable(flow) {
-            self.event(Event::FlowClosed { flow: *flow });
-        } else if flow.transport.is_reliable() {
+    /// Has the end of this connection reported; `false` if it is closed already.
+    #[must_use]
+    pub fn watch(&mut self, flow: &Flow) -> bool {
+        if flow.transport.is_reliable() && self.is_usable(flow) {
             self.watched.insert(flow.id);
         }
+        self.is_usable(flow)
     }
 
     /// Stops reporting the end of this connection.
@@ -149,17 +217,17 @@ impl Outbox {
     }
 
     /// Queues an event for the user.
-    pub fn event(&mut self, event: Event) {
+    pub fn event(&mut self, event: E) {
         self.queue.push_back(Output::Event(event));
     }
 
     /// Queues any other output.
-    pub fn push(&mut self, output: Output) {
+    pub fn push(&mut self, output: Output<E>) {
         self.queue.push_back(output);
     }
 
     /// Takes the next output.
-    pub fn pop(&mut self) -> Option<Output> {
+    pub fn pop(&mut self) -> Option<Output<E>> {
         if self.queue.is_empty() {
             if self.queue.capacity() > 1_024 {
                 self.queue.shrink_to(64);
