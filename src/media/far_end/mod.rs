@@ -18,10 +18,11 @@ use rand::rngs::StdRng;
 use crate::Now;
 use crate::remote::Remote;
 use crate::rtp::rtcp::MAX_LEN;
+use crate::rtp::sequence::Receiving;
 use crate::stream::Link;
 use crate::transport::Channel;
 use crate::transport::lock::{NamedSources, SourceLock};
-use crate::transport::reports::{Receiving, Reports, Sending};
+use crate::transport::reports::{Reports, Sending};
 pub use digits::Digits;
 pub use silence::Silence;
 

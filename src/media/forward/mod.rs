@@ -14,6 +14,7 @@
 //! - `space`: the outgoing stream of a leg; `insert`: our own packets in it
 //! - `snapshot`: the state, to be written and read back
 
+mod drops;
 mod insert;
 mod maps;
 mod snapshot;
@@ -21,10 +22,10 @@ mod space;
 
 use std::net::SocketAddr;
 
-use super::relay::Drops;
 pub use super::rtp::header::Header;
 use super::rtp::packet::HEADER_LEN;
 use super::rtp::sequence::Sequence;
+pub use drops::Drops;
 pub use maps::{Clocks, ExtensionMap, PayloadMap};
 pub(crate) use snapshot::{SpaceSnapshot, StateSnapshot};
 pub use space::OutSpace;
@@ -329,18 +330,6 @@ impl ForwardState {
 
 fn ticks(at: u64, clock_rate: u32) -> u32 {
     (at / 1_000 * u64::from(clock_rate) / 1_000_000) as u32
-}
-
-impl Drops {
-    /// Counts a believed packet that was not forwarded.
-    pub fn count(&mut self, reason: Reason) {
-        match reason {
-            Reason::Held => self.held += 1,
-            Reason::Unjoined => self.unjoined += 1,
-            Reason::PayloadType => self.payload_type += 1,
-            Reason::Stale => self.stream += 1,
-        }
-    }
 }
 
 #[cfg(test)]

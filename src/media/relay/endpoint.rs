@@ -21,11 +21,11 @@ use crate::forward::{
     COMFORT_NOISE, ExtensionMap, ForwardRule, ForwardState, Gate, Header, OutSpace, PayloadMap,
 };
 use crate::local::Local;
+use crate::rtp::sequence::Receiving;
 use crate::rtp::telephone_event::{Digit, EventUpdate};
 use crate::stage::{Stage, Typed};
 use crate::transcode::{Heard, Plan, TranscodeStats, Transcoder};
 use crate::transport::lock::Belief;
-use crate::transport::reports::Receiving;
 
 /// Consecutive packets from one refused address before it is reported.
 const REFUSED: u32 = 50;

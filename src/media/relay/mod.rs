@@ -44,6 +44,7 @@ mod trace;
 mod unproven;
 mod wheel;
 
+pub use crate::forward::Drops;
 pub use crate::transport::reports::RtcpStats;
 pub use answer::{Answer, Reply};
 pub use handle::{RelayConfig, RelayHandle, SpawnError, Stager};
@@ -51,7 +52,7 @@ pub use opening::{OpenError, Opened, Opening};
 use over_time::Accounted;
 pub use over_time::{MOST_SAMPLES, QualitySample};
 pub use snapshot::{EndpointSnapshot, LONGEST_AWAY, MARGIN, RestoreError};
-pub use stats::{Drops, EndpointStats, Flow, Sources};
+pub use stats::{EndpointStats, Flow, Sources};
 pub use totals::{Ports, Totals};
 pub use trace::{PacketTrace, Snap, TraceStats, TracedPacket, TracedPackets};
 

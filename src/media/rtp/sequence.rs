@@ -2,7 +2,6 @@
 //! which gaps are not loss.
 
 use crate::snapshot::{self, RestoreError, holds};
-use crate::transport::reports::Receiving;
 
 /// A larger step ahead is a restart of the stream (A.1).
 const MAX_DROPOUT: u16 = 3_000;
@@ -10,6 +9,23 @@ const MAX_DROPOUT: u16 = 3_000;
 const MAX_MISORDER: u16 = 100;
 /// Offset of extended numbers: room for packets that precede the first one received.
 const CYCLE: u32 = 1 << 16;
+
+/// The far end's stream, as reported in a report block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Receiving {
+    /// The far end's SSRC.
+    pub ssrc: u32,
+    /// Packets expected of this stream.
+    pub expected: u32,
+    /// Packets received, without duplicates.
+    pub received: u32,
+    /// Highest sequence number, with 16 bits of cycles above.
+    pub highest: u32,
+    /// Interarrival jitter, in timestamp units (§6.4.1).
+    pub jitter: u32,
+    /// The delay of the jitter buffer that plays it, ms, if it is to be reported.
+    pub buffer_ms: Option<u16>,
+}
 
 /// The state of a stream's sequence numbers. Extended numbers have their cycles in the upper half;
 /// 0 means none.

@@ -13,8 +13,9 @@ use crate::forward::Header;
 use crate::jitter::JitterBuffer;
 use crate::remote::{SendFormat, Voice};
 use crate::rtp::rtcp::MAX_LEN;
+use crate::rtp::sequence::Receiving;
 use crate::stream::{AudioStream, Interrupted, Link, StreamEvent, StreamSpec, Streams, Turn};
-use crate::transport::reports::{Receiving, Reports, Sending};
+use crate::transport::reports::{Reports, Sending};
 use b2b_base::util::ntp::NtpTime;
 
 const MS: u64 = 1_000_000;

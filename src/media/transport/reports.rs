@@ -11,6 +11,7 @@ use rand::rngs::StdRng;
 pub(crate) use snapshot::ReportsSnapshot;
 
 use crate::rtp::rtcp::{self, MAX_LEN, Received, Report, ReportBlock, SenderInfo, VoipMetrics};
+use crate::rtp::sequence::Receiving;
 use b2b_base::util::ntp::NtpTime;
 
 /// Tmin, ns. With two parties the bandwidth share allows shorter intervals, so only this bound
@@ -65,23 +66,6 @@ pub struct Sending {
     pub packets: u32,
     /// Payload octets sent under this SSRC.
     pub octets: u32,
-}
-
-/// The far end's stream, as reported in a report block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Receiving {
-    /// The far end's SSRC.
-    pub ssrc: u32,
-    /// Packets expected of this stream.
-    pub expected: u32,
-    /// Packets received, without duplicates.
-    pub received: u32,
-    /// Highest sequence number, with 16 bits of cycles above.
-    pub highest: u32,
-    /// Interarrival jitter, in timestamp units (§6.4.1).
-    pub jitter: u32,
-    /// The delay of the jitter buffer that plays it, ms, if it is to be reported.
-    pub buffer_ms: Option<u16>,
 }
 
 /// State of reporting.

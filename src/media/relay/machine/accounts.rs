@@ -10,7 +10,8 @@ use crate::local::{Diagnostics, Reception, TICK};
 use crate::relay::endpoint::Endpoint;
 use crate::relay::{EndpointStats, QualitySample, Totals};
 use crate::rtp::rtcp;
-use crate::transport::reports::{Receiving, Sending};
+use crate::rtp::sequence::Receiving;
+use crate::transport::reports::Sending;
 use b2b_base::metrics::MediaStats;
 
 impl Machine {
