@@ -6,8 +6,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use b2b::call::SwitchThread;
 use b2b::call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall};
-use b2b::call::service::{CallService, DialError, DialRequest, SwitchThread};
+use b2b::call::service::{CallService, DialError, DialRequest};
 
 struct Bridge(SocketAddr);
 

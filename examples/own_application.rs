@@ -11,9 +11,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use b2b::app::Prompts;
+use b2b::call::SwitchThread;
 use b2b::call::controller::{DigitPlan, Prompt};
 use b2b::call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall};
-use b2b::call::service::{CallError, CallService, SwitchThread};
+use b2b::call::service::{CallError, CallService};
 
 // application: begin
 /// Asks for an extension.

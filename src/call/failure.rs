@@ -33,6 +33,31 @@ pub mod cause {
     pub const INTERWORKING: u8 = 127;
 }
 
+/// Why a branch, or the whole dialling, failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DialFailure {
+    /// The status of the remote party's response, or 408 for silence and 503 for no route.
+    pub status: u16,
+    /// The reason phrase.
+    pub reason: String,
+    /// The Q.850 cause of its Reason header field (RFC 3326).
+    pub q850: Option<u8>,
+    /// The status is ours, not the remote party's: it is passed to the caller.
+    pub ours: bool,
+}
+
+impl DialFailure {
+    /// A failure of the remote party or of the route to it, without a Q.850 cause.
+    pub fn new(status: u16, reason: &str) -> Self {
+        DialFailure { status, reason: reason.to_owned(), q850: None, ours: false }
+    }
+
+    /// A failure of our own.
+    pub fn of_ours(status: u16, reason: &str) -> Self {
+        DialFailure { ours: true, ..DialFailure::new(status, reason) }
+    }
+}
+
 /// How informative a failure is to the caller; lower is better. The caller gets the best response of several
 /// branches, the first among equals (RFC 3261 §16.7, step 6): 6xx, then a person's decision, then facts about
 /// the number, then a failed negotiation, then no response, then trouble on the way. Challenges and redirects

@@ -12,6 +12,8 @@
 //! becomes Failed, whatever ends it; its [`TerminationCause`] says how it ended.
 
 use b2b_base::end_cause::EndCause;
+use b2b_base::util::unheard;
+use b2b_sip::endpoint::Termination;
 use serde::{Deserialize, Serialize};
 
 /// The state of a leg.
@@ -136,6 +138,36 @@ impl TerminationCause {
             | TerminationCause::RemoteHangup
             | TerminationCause::Cancelled
             | TerminationCause::Rejected { .. } => LegEvent::End,
+        }
+    }
+}
+
+/// The termination of a dialog as the cause for a leg's end.
+impl From<Termination> for TerminationCause {
+    fn from(cause: Termination) -> Self {
+        let failed =
+            |status: u16, reason: &str| TerminationCause::Failed { status, reason: reason.to_owned() };
+        match cause {
+            Termination::LocalBye => TerminationCause::LocalHangup,
+            Termination::ByeUnanswered => TerminationCause::ByeUnanswered,
+            Termination::RemoteBye { .. } => TerminationCause::RemoteHangup,
+            Termination::LocalCancel | Termination::RemoteCancel { .. } | Termination::Expired => {
+                TerminationCause::Cancelled
+            }
+            Termination::Rejected { status } => TerminationCause::Rejected { status },
+            Termination::Failed { response } => {
+                failed(response.status(), &String::from_utf8_lossy(response.reason()))
+            }
+            Termination::NoResponse => failed(408, unheard::SILENT),
+            Termination::RingTimeout => failed(408, unheard::RANG_OUT),
+            Termination::Unreachable => failed(503, unheard::UNREACHABLE),
+            Termination::AnswerTimeout => TerminationCause::Rejected { status: 480 },
+            Termination::NoPrack => TerminationCause::Rejected { status: 504 },
+            Termination::SessionExpired => TerminationCause::SessionExpired,
+            Termination::NoAck => {
+                TerminationCause::Protocol { message: "our 200 was never acknowledged".to_owned() }
+            }
+            Termination::Protocol { message } => TerminationCause::Protocol { message: message.to_owned() },
         }
     }
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::identity::diversion::Diverted;
 use super::identity::outward::Told;
 use super::negotiate::crypto::SrtpRules;
 use super::negotiate::pair::PairPolicy;
@@ -140,29 +141,6 @@ pub struct ResolvedContact {
     /// An emergency call: the number or service that was dialled. The contact is told the caller's identity
     /// even if the caller withholds it, and the call has no maximum duration. `None` for an ordinary call.
     pub emergency: Option<Arc<str>>,
-}
-
-/// A redirection (3xx) of a call: from there on it is a call of the redirecting party.
-#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
-pub struct Diverted {
-    /// The redirecting user: the call counts as one of theirs.
-    pub user: Option<Arc<str>>,
-    /// The number that was called, as shown to others.
-    pub number: String,
-    /// The reason, as in RFC 5806.
-    #[serde(deserialize_with = "crate::identity::diversion::known_word")]
-    pub reason: crate::identity::diversion::ReasonWord,
-    /// The route of the redirected call.
-    pub route: Option<String>,
-    /// The redirection before this one.
-    pub before: Option<Arc<Diverted>>,
-}
-
-impl Diverted {
-    /// This redirection and the earlier ones, latest first.
-    pub fn all(&self) -> impl Iterator<Item = &Diverted> {
-        std::iter::successors(Some(self), |it| it.before.as_deref())
-    }
 }
 
 impl ResolvedContact {

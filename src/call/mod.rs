@@ -1,26 +1,24 @@
 //! Calls: legs, and the state that two legs of a call share.
 //!
-//! - `leg_fsm`, `bridge_fsm`, `call_fsm`: the states of a leg, a bridge and a call, as tables
-//! - `event`, `bus`: the events that b2b publishes, and their distribution
-//! - `failure`, `reason`: how a failed call is presented to the caller, SIP and Q.850
-//! - `initial_session`: the initial offer and answer in provisional responses, as a table
-//! - `lookup`, `resolver`: from a target (`user/1001`) to the URIs to dial
-//! - `negotiate`: offer/answer (RFC 3264), pure functions on session descriptions
-//! - `digits`: DTMF digits in INFO
-//! - `direct`: media that bypasses b2b, as a table
-//! - `controller`: the control of the media of joined legs
-//! - `timeline`: the history of a call, in order
-//! - `verdict`: whether the audio of a call worked, and why not
-//! - `capture`: the messages of a call as a file for Wireshark
-//! - `cdr`: one record per leg, in a file
-//! - `agent`: legs that end in b2b, with an audio source and sink
-//! - `switch`: legs that are joined: dialling, bridges, transfers
-//! - `policy`: which destinations a party may choose, one decision for every header field
-//! - `channels`: channels in use, by source, user and gateway
-//! - `service`: the library's API: a handle on the switch
-//! - `headers`: rules on the header fields of a dialled call
-//! - `identity`: the caller's identity: how far it is trusted, and what each party is told of it
-//! - `handler`: the interface for applications; `application`: applications as state machines
+//! By floors, the lowest first; a module imports only from its own floor or from those below it:
+//!
+//! 1. `leg_fsm`, `bridge_fsm`, `call_fsm`: the states of a leg, a bridge and a call, as tables; `initial_session`: the
+//!    initial offer and answer in provisional responses, as a table; `failure`, `reason`: how a failed call is
+//!    presented to the caller, SIP and Q.850; `headers`: rules on the header fields of a dialled call; `digits`: DTMF
+//!    digits in INFO; `channels`: channels in use, by source, user and gateway
+//! 2. `negotiate`: offer/answer (RFC 3264), pure functions on session descriptions; `policy`: which destinations a party
+//!    may choose, one decision for every header field; `direct`: media that bypasses b2b, as a table
+//! 3. `controller`: the control of the media of joined legs; `recording`, `journal`
+//! 4. `identity`: the caller's identity: how far it is trusted, and what each party is told of it
+//! 5. `lookup`: from a target (`user/1001`) to the URIs to dial
+//! 6. `resolver`: the parts that look up; `event`: the events that b2b publishes; `agent`: legs that end in b2b, with an
+//!    audio source and sink
+//! 7. `bus`: the distribution of events; `timeline`: the history of a call, in order; `verdict`: whether the audio of a
+//!    call worked, and why not; `capture`: the messages of a call as a file for Wireshark; `cdr`: one record per leg, in
+//!    a file; `history`: what is kept of each call
+//! 8. `service`: the library's API: a handle on the switch; `handler`: the interface for applications; `application`:
+//!    applications as state machines
+//! 9. `switch`: legs that are joined: dialling, bridges, transfers
 //!
 //! Applications that control calls are tested in virtual time with `b2b-testkit`.
 //!
@@ -88,6 +86,8 @@ pub mod switch;
 pub mod timeline;
 #[doc(hidden)]
 pub mod verdict;
+
+pub use switch::driver::{StartError, SwitchThread};
 
 /// One party's side of a call. Unique within a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

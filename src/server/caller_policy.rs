@@ -6,10 +6,11 @@ use std::sync::Arc;
 use super::in_force::Settings;
 use super::origin::Origin;
 use crate::config::{CalledFrom, Gateway, IdentityField, NumberFormat, Rewrite, User};
+use b2b_call::identity::diversion::Diverted;
 use b2b_call::identity::number::NumberFormat as Form;
 use b2b_call::identity::outward::{Outward, Sends};
 use b2b_call::identity::{Believed, CalledFrom as Where, Reads, UserNumbers};
-use b2b_call::lookup::{Diverted, ResolvedContact};
+use b2b_call::lookup::ResolvedContact;
 
 /// How an INVITE from this source is read: from this user if it was authenticated, from this gateway if it
 /// has shown its certificate.
@@ -82,7 +83,7 @@ pub fn outward(gateway: &Gateway) -> Arc<Outward> {
 }
 
 /// A gateway's rewrite rules for a number, followed by its number format.
-pub fn rewrite(gateway: &Gateway, rules: &[Rewrite]) -> b2b_call::resolver::gateway::Rewrite {
+pub fn rewrite(gateway: &Gateway, rules: &[Rewrite]) -> b2b_call::identity::outward::Rewrite {
     let form = match gateway.identity.format {
         NumberFormat::AsIs => Form::AsIs,
         NumberFormat::E164 => Form::E164,

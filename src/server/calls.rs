@@ -24,7 +24,8 @@ use b2b_call::handler::{
     ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall, Redirection, Referral,
 };
 use b2b_call::headers::{HeaderChange, HeaderRule, RuledMessage};
-use b2b_call::lookup::{Diverted, LookupError, LookupRequest, ResolvedContact};
+use b2b_call::identity::diversion::Diverted;
+use b2b_call::lookup::{LookupError, LookupRequest, ResolvedContact};
 use b2b_call::policy::Way;
 use b2b_call::service::{CallService, DialError, DialOptions, DialRequest, DialStage, DialTo, RouteTaken};
 use b2b_sip::msg::Method;

@@ -15,8 +15,8 @@ use crate::event::Event;
 use crate::handler::HandlerAction;
 use crate::leg_fsm::LegState;
 use crate::reason::Reason;
+use crate::service::command::{Command, Record, RecordLeg, Reply};
 use crate::service::{CallError, CallService, DialError, DialRequest, LegMedia, Place, Watched};
-use crate::switch::command::{Command, Record, RecordLeg, Reply};
 use crate::{CallId, LegId};
 
 /// Work outside of calls, in progress.

@@ -1,6 +1,8 @@
 //! The parties that have forwarded a call: Diversion (RFC 5806), History-Info (RFC 7044), and their mapping
 //! to each other (RFC 7544).
 
+use std::sync::Arc;
+
 use b2b_sip::msg::number::Ours;
 use b2b_sip::msg::{Name, NameAddr, Request};
 use serde::{Deserialize, Deserializer};
@@ -34,6 +36,29 @@ pub struct Diversion {
     /// The reason (RFC 5806 §4).
     #[serde(deserialize_with = "known_word")]
     pub reason: ReasonWord,
+}
+
+/// A redirection (3xx) of a call: from there on it is a call of the redirecting party.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub struct Diverted {
+    /// The redirecting user: the call counts as one of theirs.
+    pub user: Option<Arc<str>>,
+    /// The number that was called, as shown to others.
+    pub number: String,
+    /// The reason, as in RFC 5806.
+    #[serde(deserialize_with = "known_word")]
+    pub reason: ReasonWord,
+    /// The route of the redirected call.
+    pub route: Option<String>,
+    /// The redirection before this one.
+    pub before: Option<Arc<Diverted>>,
+}
+
+impl Diverted {
+    /// This redirection and the earlier ones, latest first.
+    pub fn all(&self) -> impl Iterator<Item = &Diverted> {
+        std::iter::successors(Some(self), |it| it.before.as_deref())
+    }
 }
 
 /// The known reason with this name.

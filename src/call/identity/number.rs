@@ -63,6 +63,19 @@ pub fn is_same(one: &str, other: &str) -> bool {
     short == long || short.len() >= 6 && long.ends_with(short)
 }
 
+/// Text as the user part of a URI, escaped where necessary (RFC 3261 §25.1).
+pub(crate) fn escape_user(text: &str) -> String {
+    let mut user = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,;?/".contains(&byte) {
+            user.push(char::from(byte));
+        } else {
+            user.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    user
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

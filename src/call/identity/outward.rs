@@ -10,13 +10,10 @@ use b2b_sip::endpoint::HeaderFields;
 use b2b_sip::msg::number::NumberParam;
 use b2b_sip::msg::{Name, Uri};
 
-use super::diversion::{self, MOST};
-use super::number::{canonical, is_same};
+use super::diversion::{self, Diverted, MOST};
+use super::number::{canonical, escape_user, is_same};
 use super::{ANONYMOUS_USER, CallerIdentity, NumberParams};
 use crate::headers::{HeaderChange, HeaderRule};
-use crate::lookup::Diverted;
-use crate::resolver::escape_user;
-use crate::resolver::gateway::Rewrite;
 
 /// From of a private caller (RFC 3323 §4.1.1.3).
 pub const ANONYMOUS: &str = "\"Anonymous\" <sip:anonymous@anonymous.invalid>";
@@ -53,6 +50,9 @@ pub struct Sends {
     /// The signed and verified information; see `signed`.
     pub signed: bool,
 }
+
+/// A number conversion for a gateway.
+pub type Rewrite = Arc<dyn Fn(&str) -> String + Send + Sync>;
 
 /// How a gateway is told the caller's identity.
 #[derive(Clone, serde::Serialize, serde::Deserialize)]

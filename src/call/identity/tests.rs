@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::diversion::Diversion;
 use super::outward::{Outward, Sends, Told, Writing};
 use super::*;
-use crate::lookup::Diverted;
+use crate::identity::diversion::Diverted;
 
 fn invite(fields: &str) -> Request {
     let from = if fields.contains("From:") { "" } else { "From: \"Ann\" <sip:1001@b2b.example>;tag=1\r\n" };

@@ -39,9 +39,8 @@ pub use snapshot::{SNAPSHOT_VERSION, Snapshot, SnapshotError};
 
 use super::controller::json::octets;
 use super::recording::RecordingRules;
-use super::switch::SwitchConfig;
 use b2b_sip::endpoint::{EndpointConfig, Flow};
-use b2b_sip::msg::veil::{hidden_fields, without_secrets};
+use b2b_sip::msg::veil::without_secrets;
 
 /// The version of the format; other versions are not read.
 pub const VERSION: u32 = 2;
@@ -330,20 +329,4 @@ fn settle(turns: &mut VecDeque<Recorded>, of: Option<usize>, held: bool) {
 
 fn of<T: DeserializeOwned>(value: Value) -> Result<T, String> {
     serde_json::from_value(value).map_err(|error| error.to_string())
-}
-
-impl Begin {
-    /// The start conditions of this program's calls; `wall_us` is set when they are written.
-    pub(super) fn of(endpoint: EndpointConfig, config: &SwitchConfig) -> Self {
-        Begin {
-            version: VERSION,
-            program: concat!("b2b ", env!("CARGO_PKG_VERSION")).to_owned(),
-            wall_us: 0,
-            endpoint,
-            domain: config.domain.clone(),
-            max_duration: config.max_duration,
-            records: config.recording.as_deref().cloned(),
-            hidden_fields: hidden_fields(),
-        }
-    }
 }

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{PartyAudio, escape_user, ready, rest};
+use super::{PartyAudio, ready, rest};
 use crate::identity::ANONYMOUS_USER;
-use crate::identity::outward::{Outward, Told};
+use crate::identity::number::escape_user;
+use crate::identity::outward::{Outward, Rewrite, Told};
 use crate::lookup::{
     Credentials, GatewayUse, LookupError, LookupFuture, LookupKind, LookupRequest, LookupResult,
     ResolvedContact, Resolver, Withheld,
@@ -59,9 +60,6 @@ pub struct Gateway {
     /// for the next.
     pub failover: Duration,
 }
-
-/// A number conversion for a gateway.
-pub type Rewrite = Arc<dyn Fn(&str) -> String + Send + Sync>;
 
 impl Gateway {
     /// A gateway with these hosts, in order of priority, and default settings.

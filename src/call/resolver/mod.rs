@@ -47,18 +47,5 @@ fn rest<'a>(target: &'a str, kind: &str) -> Option<&'a str> {
     head.eq_ignore_ascii_case(kind).then_some(rest)
 }
 
-/// Text as the user part of a URI, escaped where necessary (RFC 3261 §25.1).
-pub(crate) fn escape_user(text: &str) -> String {
-    let mut user = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,;?/".contains(&byte) {
-            user.push(char::from(byte));
-        } else {
-            user.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    user
-}
-
 #[cfg(test)]
 mod tests;

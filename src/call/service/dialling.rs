@@ -4,7 +4,7 @@ use tokio::sync::oneshot;
 
 use super::{CallService, DialError, DialOptions, DialOrder, DialRequest, DialStage, DialTo};
 use crate::lookup::{LookupError, LookupResult};
-use crate::switch::command::Command;
+use crate::service::command::Command;
 use crate::{BridgeId, CallId, LegId};
 
 /// A call that has begun, and what is told of its first leg with early media and of the one that answers.

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use super::{CallError, CallService};
 use crate::leg_fsm::{self, LegState, TerminationCause};
 use crate::reason::Reason;
-use crate::switch::command::Command;
+use crate::service::command::Command;
 use crate::{BridgeId, CallId, LegId};
 
 /// The object of [`CallService::wait_for_termination`] and other commands.

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use super::{CallError, CallService};
 use crate::application::{AppHandle, AppId, Application, Message};
-use crate::switch::command::Command;
+use crate::service::command::Command;
 
 impl CallService {
     /// Starts an application that belongs to no call, such as one that several applications of calls share.

@@ -10,7 +10,7 @@ use crate::controller::{
     Member, Played, Prompt, Recorded, RecordingId, RecordingSpec, StreamSpec,
 };
 use crate::event::{Event, RecordingNews};
-use crate::switch::command::{Command, Record, RecordLeg};
+use crate::service::command::{Command, Record, RecordLeg};
 use crate::{CallId, LegId};
 
 /// Where a call is, for its state.

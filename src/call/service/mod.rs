@@ -5,11 +5,13 @@
 //! - `refer`: parties that are sent away by REFER
 //! - `media`: prompts, digits, recordings, conferences
 //! - `time`: the clock of applications, their work beside calls, and their events
+//! - `command`: the commands, with the return path of each answer
 //! - `dialling`: originating calls, and dialling for callers
 //! - `playback`: the events of prompts
 //! - `ends`: ending legs and calls; waiting for the state of a leg, or for the end of a leg, a bridge or a
 //!   call; `machines`: applications that belong to no call
 
+pub(crate) mod command;
 mod dialling;
 mod ends;
 mod machines;
@@ -33,15 +35,13 @@ pub use refer::{ReferError, ReferOutcome, ReferRequest};
 
 use super::bridge_fsm::BridgeMode;
 use super::controller::PairPolicy;
-pub use super::failure::Failover;
+pub use super::failure::{DialFailure, Failover};
 use super::handler::{HandlerAction, IncomingCall};
 use super::headers::HeaderRule;
 use super::identity::CallerIdentity;
 use super::lookup::{LookupError, LookupResult, ResolvedContact};
-use super::switch::command::{Command, Reply};
-pub use super::switch::dial::DialFailure;
-pub use super::switch::driver::{StartError, SwitchThread};
 use super::{BridgeId, LegId};
+use command::{Command, Reply};
 
 /// The call variable with the referrer of a party that was transferred to an application, as a target to
 /// dial.

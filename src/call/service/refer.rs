@@ -2,7 +2,7 @@
 
 use super::{CallError, CallService};
 use crate::LegId;
-use crate::switch::command::Command;
+use crate::service::command::Command;
 
 /// The target and options of a REFER.
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]

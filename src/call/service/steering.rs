@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{CallError, CallService, Watched};
 use crate::controller::Hold;
-use crate::switch::command::Command;
+use crate::service::command::Command;
 use crate::{CallId, LegId};
 
 /// How long an application that has lost its call may take to release its resources: conferences and music

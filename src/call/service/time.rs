@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::{CallError, CallService};
 use crate::CallId;
 use crate::event::Event;
-use crate::switch::command::{Command, Until};
+use crate::service::command::{Command, Until};
 
 impl CallService {
     /// The current time.

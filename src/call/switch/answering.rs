@@ -2,13 +2,13 @@
 
 use bytes::Bytes;
 
-use super::command::Reply;
 use super::waiting::{OnDescription, OnEndpoint};
 use super::{Switch, Turn};
 use crate::LegId;
 use crate::controller::MediaError;
 use crate::leg_life::OnAck;
 use crate::service::CallError;
+use crate::service::command::Reply;
 
 impl Switch {
     /// Answers a caller with media of our own.

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 pub use stage::{DialTarget, Stage};
 
-use crate::failure::{Failover, is_trouble, rank};
+use crate::failure::{DialFailure, Failover, is_trouble, rank};
 use b2b_base::util::unheard;
 use branch::Branch;
 pub use branch::Silence;
@@ -34,30 +34,6 @@ pub type BranchNo = u16;
 
 /// Maximum number of branches of one dialling: bounds the growth by redirects.
 const MAX_BRANCHES: usize = 64;
-
-/// Why a branch, or the whole dialling, failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DialFailure {
-    /// The status of the remote party's response, or 408 for silence and 503 for no route.
-    pub status: u16,
-    pub reason: String,
-    /// The Q.850 cause of its Reason header field (RFC 3326).
-    pub q850: Option<u8>,
-    /// The status is ours, not the remote party's: it is passed to the caller.
-    pub ours: bool,
-}
-
-impl DialFailure {
-    /// A failure of the remote party or of the route to it, without a Q.850 cause.
-    pub fn new(status: u16, reason: &str) -> Self {
-        DialFailure { status, reason: reason.to_owned(), q850: None, ours: false }
-    }
-
-    /// A failure of our own.
-    pub fn of_ours(status: u16, reason: &str) -> Self {
-        DialFailure { ours: true, ..DialFailure::new(status, reason) }
-    }
-}
 
 /// The limits of a dialling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::admission::Outgoing;
-use super::dial::{
-    BranchNo, Dial, DialFailure, DialLimits, DialOutput, DialTarget, Silence, Stage, WhyCancelled,
-};
+use super::dial::{BranchNo, Dial, DialLimits, DialOutput, DialTarget, Silence, Stage, WhyCancelled};
 use super::follow::Follow;
 use super::invite::shown_by;
 use super::redirect::of_reason;
@@ -18,6 +16,7 @@ use super::table::{Admitted, Dialling, Leg, LegRules, Purpose};
 use super::waiting::{OnDescription, OnEndpoint, OnFound};
 use super::{Switch, Turn};
 use crate::controller::{AddressFamily, Hold, MediaError, PairPolicy};
+use crate::failure::DialFailure;
 use crate::failure::cause;
 use crate::headers;
 use crate::identity::diversion;

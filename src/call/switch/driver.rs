@@ -20,7 +20,6 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Sleep;
 
 use super::admission::AdmitAll;
-use super::command::Command;
 use super::host_names::HostName;
 use super::tasks::{Guarded, Panicked};
 use super::{Done, Switch, SwitchConfig, SwitchParts, Turn};
@@ -29,6 +28,7 @@ use crate::controller::{AddressFamily, EmbeddedConfig, EmbeddedController, Media
 use crate::handler::ApplicationHandler;
 use crate::resolver::{DirectPolicy, DirectResolver};
 use crate::service::CallService;
+use crate::service::command::Command;
 use b2b_base::util::panics;
 use b2b_base::util::vital::Vital;
 use b2b_sip::endpoint::{Endpoint, EndpointConfig, Extensions, SessionTimers, Transport};

@@ -3,12 +3,12 @@
 
 use tokio::sync::oneshot;
 
-use super::command::{Command, Reply};
 use super::stepping::Timer;
 use super::tasks::{Answered, Came, Guarded, Panicked};
 use super::{Done, Switch, Turn};
 use crate::application::{AppAnswer, AppEvent, AppId, Want, WantId};
 use crate::controller::{Answer, MediaFuture, NameMut, StreamSpec, Verb};
+use crate::service::command::{Command, Reply};
 use crate::service::{CallError, LegMedia, Prompted};
 use crate::{CallId, LegId};
 

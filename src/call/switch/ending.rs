@@ -4,7 +4,6 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::command::Command;
 use super::dialling::refuse;
 use super::exchange::Origin;
 use super::follow::Follow;
@@ -17,10 +16,11 @@ use crate::call_fsm::{CallDirection, CallEvent};
 use crate::cdr::{Ending, HangupBy};
 use crate::channels::Channel;
 use crate::controller::{MediaError, MediaFuture};
-use crate::failure::{cause, for_caller};
+use crate::failure::{DialFailure, cause, for_caller};
 use crate::leg_fsm::{LegState, TerminationCause};
 use crate::leg_life::OnAck;
 use crate::reason::Reason;
+use crate::service::command::Command;
 use crate::service::{CallEnd, CallError, DialError, Watched};
 use crate::{CallId, LegId};
 use b2b_sip::endpoint::{Reply, Termination};
@@ -469,11 +469,11 @@ fn talked(from: Option<Instant>, now: Instant) -> Option<std::time::Duration> {
     from.map(|from| now.saturating_duration_since(from))
 }
 
-fn failure(error: &DialError) -> super::dial::DialFailure {
+fn failure(error: &DialError) -> DialFailure {
     match error {
         DialError::Failed(failure) => failure.clone(),
-        DialError::Lookup(error) => super::dial::DialFailure::new(error.status().0, error.status().1),
-        other => super::dial::DialFailure::new(other.status(), ""),
+        DialError::Lookup(error) => DialFailure::new(error.status().0, error.status().1),
+        other => DialFailure::new(other.status(), ""),
     }
 }
 

@@ -2,16 +2,15 @@
 
 use std::net::SocketAddr;
 
-use super::dial::DialFailure;
 use super::ending::recovered;
 use super::exchange::Origin;
 use super::follow::Follow;
 use super::host_names::HostName;
 use super::say::reason_of;
 use super::{Switch, Turn};
-use crate::agent::leg::termination;
 use crate::controller::{EndpointId, MediaEvent};
 use crate::event::{DigitBy, Event as News, MediaRefused, NextHop};
+use crate::failure::DialFailure;
 use crate::leg_fsm::{LegEvent, TerminationCause};
 use crate::verdict::media_from;
 use crate::{CallId, LegId};
@@ -182,7 +181,7 @@ impl Switch {
             _ if self.has_expired(leg, &cause) => Some(recovered()),
             _ => None,
         };
-        self.follows.push(Follow::LegOver { leg, cause: termination(cause), reason });
+        self.follows.push(Follow::LegOver { leg, cause: cause.into(), reason });
     }
 
     /// Handles an event of the media engine.

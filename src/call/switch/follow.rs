@@ -7,13 +7,13 @@
 
 use bytes::Bytes;
 
-use super::dial::DialFailure;
 use super::exchange::Origin;
 use super::handing::Handing;
 use super::tasks::Panicked;
 use super::waiting::{Found, MediaAnswer, OnApplied, OnDescription, OnEndpoint, OnFound, OnMedia};
 use super::{Switch, Turn};
 use crate::controller::{EndpointId, MediaError};
+use crate::failure::DialFailure;
 use crate::handler::HandlerAction;
 use crate::leg_fsm::TerminationCause;
 use crate::leg_life::OnAck;

@@ -5,13 +5,13 @@
 //! A hold belongs to a leg and ends with its bridge; a new bridge tells the party so. A hold that the party
 //! itself requests is independent of ours (RFC 6337 §5.3) and stays in force.
 
-use super::command::Reply;
 use super::exchange::Origin;
 use super::{Switch, Turn};
 use crate::controller::{Hold, MediaError};
 use crate::event::Event;
 use crate::leg_life::OnAck;
 use crate::service::CallError;
+use crate::service::command::Reply;
 use crate::{CallId, LegId};
 
 impl Switch {
@@ -89,7 +89,7 @@ impl Switch {
         self.tell_holding(leg, Ok(()));
         self.offer_pending(t, call);
         if unwanted {
-            self.put_on_hold(t, leg, Hold::No, super::command::Reply::default());
+            self.put_on_hold(t, leg, Hold::No, crate::service::command::Reply::default());
         }
     }
 

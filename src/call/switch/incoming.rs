@@ -16,12 +16,12 @@ use b2b_sip::endpoint::{Flow, Reply, ServerTransactionId, UsageId};
 use b2b_sip::msg::{Method, Name, Request, number};
 
 use super::admission::{Admission, Caller, Fate};
-use super::command::Command;
 use super::handing::Handing;
 use super::journaling::Hops;
 use super::table::{Call, Leg};
 use super::waiting::{Found, OnFound};
 use super::{Switch, TakesCalls, Turn};
+use crate::service::command::Command;
 
 /// The facts about an admitted caller.
 #[derive(Clone, Serialize, Deserialize)]

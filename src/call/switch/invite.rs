@@ -7,13 +7,13 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::admission::SessionRules;
-use super::dial::DialFailure;
 use super::journaling::Hops;
 use super::reliable::withhold;
 use super::table::{Leg, LegRules};
 use super::{Switch, Turn};
 use crate::LegId;
 use crate::controller::MediaError;
+use crate::failure::DialFailure;
 use crate::headers::{self, HeaderRule};
 use crate::identity::CallerIdentity;
 use crate::identity::outward::{Writing, quoted};

@@ -3,8 +3,7 @@
 use bytes::Bytes;
 
 use super::admission::MediaRules;
-use super::command::Reply;
-use super::dial::{BranchNo, DialFailure};
+use super::dial::BranchNo;
 use super::dialling::refuse;
 use super::follow::Follow;
 use super::invite::shown_by;
@@ -15,9 +14,11 @@ use crate::bridge_fsm::{BridgeEvent, BridgeMode, BridgeState};
 use crate::call_fsm::CallEvent;
 use crate::controller::{AddressFamily, EndpointId, EndpointSpec, Joined, MediaError, MediaFuture};
 use crate::event::Event;
+use crate::failure::DialFailure;
 use crate::leg_fsm::{LegEvent, TerminationCause};
 use crate::leg_life::OnAck;
 use crate::negotiate::pair;
+use crate::service::command::Reply;
 use crate::service::{CallError, DialError};
 use crate::{BridgeId, CallId, LegId};
 use b2b_sip::endpoint::{Body, Reply as Response};

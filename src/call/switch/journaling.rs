@@ -12,13 +12,14 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::command::Command;
-use super::{Switch, Turn};
+use super::{Switch, SwitchConfig, Turn};
 use crate::controller::MediaEvent;
-use crate::journal::{Begin, Pages};
+use crate::journal::{Begin, Pages, VERSION};
 use crate::service::Watched;
+use crate::service::command::Command;
 use crate::{BridgeId, CallId, LegId};
 use b2b_sip::endpoint::{EndpointConfig, HopRule, UsageId};
+use b2b_sip::msg::veil::hidden_fields;
 use b2b_sip::net::tap::{Direction, Seen};
 
 /// The state of journaling.
@@ -226,7 +227,7 @@ impl Switch {
                 let begin = begin.get_or_insert_with(|| {
                     let advertised = t.sip.advertised().to_vec();
                     let endpoint = EndpointConfig { advertised, ..t.sip.config().clone() };
-                    Arc::new(Begin::of(endpoint, &self.config))
+                    Arc::new(first_line(endpoint, &self.config))
                 });
                 let mut pages = Pages::new(t.now, t.wall, begin.clone());
                 pages.turns = self.history.next_turn();
@@ -403,5 +404,19 @@ impl Switch {
     /// The journal of a call that is up or among the latest ended ones; `None`: it has none.
     pub fn journal(&self, call: CallId) -> Option<String> {
         self.history.journal(call)
+    }
+}
+
+/// The start conditions of this program's calls; `wall_us` is set when they are written.
+fn first_line(endpoint: EndpointConfig, config: &SwitchConfig) -> Begin {
+    Begin {
+        version: VERSION,
+        program: concat!("b2b ", env!("CARGO_PKG_VERSION")).to_owned(),
+        wall_us: 0,
+        endpoint,
+        domain: config.domain.clone(),
+        max_duration: config.max_duration,
+        records: config.recording.as_deref().cloned(),
+        hidden_fields: hidden_fields(),
     }
 }

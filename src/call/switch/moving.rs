@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::dial::DialFailure;
 use super::handing::Handing;
 use super::invite::escaped_user;
 use super::table::Purpose;
 use super::{Switch, Turn};
 use crate::LegId;
 use crate::event::Event;
+use crate::failure::DialFailure;
 use crate::handler::{IncomingCall, Party, Referral};
 use crate::identity::{CallerIdentity, Reads};
 use crate::service::{DialError, TRANSFERRED_BY, Watched};

@@ -1,6 +1,5 @@
 //! The steps of the state machines, and the events that report them.
 
-use super::dial::DialFailure;
 use super::table::Leg;
 use super::{Switch, Turn};
 use crate::bridge_fsm::Direction;
@@ -8,6 +7,7 @@ use crate::bridge_fsm::{BridgeEvent, HeldBy};
 use crate::call_fsm::CallEvent;
 use crate::controller::Hold;
 use crate::event::{CallRefused, EmergencyCall, Event};
+use crate::failure::DialFailure;
 use crate::leg_fsm::{LegEvent, LegState, TerminationCause};
 use crate::{CallId, LegId, bridge_fsm, call_fsm};
 use b2b_sip::msg::phrase;

@@ -1,6 +1,5 @@
 //! Commands from outside.
 
-use super::command::Command;
 use super::dial::Dial;
 use super::follow::Follow;
 use super::table::{Call, Purpose};
@@ -11,6 +10,7 @@ use crate::call_fsm::CallEvent;
 use crate::controller::RecordingId;
 use crate::event::{Event, RecordingNews};
 use crate::lookup::LookupRequest;
+use crate::service::command::Command;
 use crate::service::{CallError, DialError, Watched};
 use crate::{BridgeId, CallId, LegId};
 use b2b_sip::endpoint::check_headers;

@@ -10,12 +10,12 @@
 use std::collections::VecDeque;
 use std::path::Path;
 
-use super::command::{Record, RecordLeg, Reply};
 use super::waiting::OnMedia;
 use super::{Switch, Turn};
 use crate::controller::{EndpointId, MediaError, Recorded, RecordingId, RecordingSpec};
 use crate::event::{Event, RecordingNews};
 use crate::recording::RecordingRequest;
+use crate::service::command::{Record, RecordLeg, Reply};
 use crate::service::{CallError, Watched};
 use crate::{CallId, LegId};
 

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::dial::{BranchNo, DialFailure, DialTarget};
+use super::dial::{BranchNo, DialTarget};
 use super::dialling::{rounds, target_of};
 use super::follow::Follow;
 use super::handing::Handing;
@@ -12,6 +12,7 @@ use super::table::Purpose;
 use super::waiting::{Found, OnFound};
 use super::{Switch, Turn};
 use crate::event::Event;
+use crate::failure::DialFailure;
 use crate::handler::{ApplicationHandler, HandlerAction, Party, Redirection};
 use crate::identity::diversion;
 use crate::leg_fsm::LegState;

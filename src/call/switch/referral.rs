@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use super::command::Reply;
-use super::dial::DialFailure;
 use super::redirect::party_name;
 use super::table::Purpose;
 use super::tasks::Panicked;
@@ -11,9 +9,11 @@ use super::transfer::Referrer;
 use super::waiting::{Found, OnFound};
 use super::{Switch, Turn};
 use crate::event::Event;
+use crate::failure::DialFailure;
 use crate::handler::{HandlerAction, Party, Referral};
 use crate::identity::ANONYMOUS_USER;
 use crate::lookup::ResolvedContact;
+use crate::service::command::Reply;
 use crate::service::{CallError, DialError, DialOptions, DialRequest};
 use crate::{CallId, LegId};
 use b2b_sip::msg::{Uri, number};

@@ -5,13 +5,13 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 
-use super::command::Reply;
 use super::invite::escaped_user;
 use super::replacing::PassedRefer;
 use super::{Switch, Turn};
 use crate::LegId;
 use crate::event::{Event, TransferKind};
 use crate::leg_fsm::TerminationCause;
+use crate::service::command::Reply;
 use crate::service::{ReferError, ReferOutcome, ReferRequest};
 use b2b_sip::endpoint::{CommandError, ReferId, ReferTo, RequestFailure, UsageId};
 use b2b_sip::msg::{Name, NameAddr, Request, Response, one_line};

@@ -13,7 +13,6 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::command::Command;
 use super::follow::Follow;
 use super::journaling::{Facts, Journaling};
 use super::nobody::nobody;
@@ -23,6 +22,7 @@ use super::{Switch, SwitchConfig, Turn};
 use crate::CallId;
 use crate::controller::MediaEvent;
 use crate::journal::{self, Begin, Input, Journal, Recorded, Sent};
+use crate::service::command::Command;
 use b2b_sip::endpoint::{Endpoint, EndpointConfig, Event, Flow, Input as SipInput, Output};
 use b2b_sip::msg::{Limits, Message, Transport};
 use b2b_sip::net::tap::{Direction, Seen};

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::command::{Reply, Until};
 use super::{Switch, Turn};
+use crate::service::command::{Reply, Until};
 use crate::{CallId, LegId};
 
 /// The waiters, by time and order of arrival.

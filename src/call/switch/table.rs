@@ -7,7 +7,6 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::calls::Legs;
-use super::command::Reply;
 use super::dial::{BranchNo, Dial};
 use super::direct::Path;
 use super::exchange::Exchanges;
@@ -31,6 +30,7 @@ use crate::leg_life::Life;
 use crate::lookup::ResolvedContact;
 use crate::pace::Place;
 use crate::recording::Keys;
+use crate::service::command::Reply;
 use crate::service::{CallError, DialError, DialOptions};
 use crate::{BridgeId, CallId, LegId};
 use b2b_sip::endpoint::{Body, HeaderFields, UsageId};

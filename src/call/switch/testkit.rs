@@ -5,13 +5,13 @@ use std::fmt::Debug;
 
 use tokio::sync::mpsc;
 
-use super::command::Command;
 use super::{RecordSink, Switch, SwitchConfig, SwitchParts, Turn};
 use crate::LegId;
 use crate::bridge_fsm::{self, BridgeEvent, BridgeState};
 use crate::call_fsm::{self, CallEvent, CallState};
 use crate::controller::EndpointId;
 use crate::leg_fsm::{self, LegEvent, LegState};
+use crate::service::command::Command;
 
 /// Commands of a switch's [`CallService`](crate::service::CallService) that are not carried out yet.
 pub struct Commands(mpsc::UnboundedReceiver<Command>);

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::dial::DialFailure;
 use super::exchange::Origin;
 use super::table::{Leg, Purpose};
 use super::waiting::{OnEndpoint, OnMedia};
@@ -14,6 +13,7 @@ use super::{Switch, Turn};
 use crate::bridge_fsm::{BridgeEvent, BridgeMode};
 use crate::call_fsm::CallEvent;
 use crate::event::{Event, TransferKind};
+use crate::failure::DialFailure;
 use crate::headers::HeaderRule;
 use crate::leg_fsm::TerminationCause;
 use crate::policy::{Asker, Party, Place, Way, decide};

@@ -3,9 +3,9 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::command::Reply;
 use crate::LegId;
 use crate::leg_fsm::LegState;
+use crate::service::command::Reply;
 use crate::service::{CallEnd, CallError, Watched};
 
 /// Number of ends that are kept: a call has about two legs and a bridge besides its own end.

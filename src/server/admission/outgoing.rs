@@ -11,7 +11,8 @@ use crate::gateway::OutOfUse;
 use crate::gateway::ner::Ends;
 use crate::origin::Origin;
 use b2b_call::channels::{Channel, Holder};
-use b2b_call::lookup::{Diverted, ResolvedContact};
+use b2b_call::identity::diversion::Diverted;
+use b2b_call::lookup::ResolvedContact;
 use b2b_call::switch::admission::{Dialled, Led, Outgoing};
 
 /// The ends of a call to a gateway: the calling user, else the number that the gateway is sent; and the

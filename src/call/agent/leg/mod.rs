@@ -27,9 +27,8 @@ use crate::body::understood;
 use crate::leg_fsm::{self, LegEvent, LegState, TerminationCause};
 use crate::negotiate::NegotiateError;
 use crate::negotiate::pair::Side;
-use b2b_base::util::unheard;
 use b2b_media::local::MediaParams;
-use b2b_sip::endpoint::{Reply, ServerTransactionId, Termination, UsageEvent};
+use b2b_sip::endpoint::{Reply, ServerTransactionId, UsageEvent};
 use b2b_sip::msg::{Name, Request};
 pub use change::Change;
 use change::{Asked, Wish};
@@ -294,7 +293,7 @@ impl Leg {
                 self.update(transaction, &request);
             }
             UsageEvent::ProvisionalAcknowledged { .. } => {}
-            UsageEvent::Terminated { cause } => self.end(termination(cause)),
+            UsageEvent::Terminated { cause } => self.end(cause.into()),
             // The description in our 2xx never became a session: there is nothing to undo.
             UsageEvent::ReInviteCancelled => {
                 self.offer_answer = OfferAnswer::Stable;
@@ -360,32 +359,5 @@ impl Leg {
             Ok(state) => self.state = state,
             Err(_) => self.late_events += 1,
         }
-    }
-}
-
-/// The termination of a dialog as the cause for a leg's end.
-pub(crate) fn termination(cause: Termination) -> TerminationCause {
-    let failed = |status: u16, reason: &str| TerminationCause::Failed { status, reason: reason.to_owned() };
-    match cause {
-        Termination::LocalBye => TerminationCause::LocalHangup,
-        Termination::ByeUnanswered => TerminationCause::ByeUnanswered,
-        Termination::RemoteBye { .. } => TerminationCause::RemoteHangup,
-        Termination::LocalCancel | Termination::RemoteCancel { .. } | Termination::Expired => {
-            TerminationCause::Cancelled
-        }
-        Termination::Rejected { status } => TerminationCause::Rejected { status },
-        Termination::Failed { response } => {
-            failed(response.status(), &String::from_utf8_lossy(response.reason()))
-        }
-        Termination::NoResponse => failed(408, unheard::SILENT),
-        Termination::RingTimeout => failed(408, unheard::RANG_OUT),
-        Termination::Unreachable => failed(503, unheard::UNREACHABLE),
-        Termination::AnswerTimeout => TerminationCause::Rejected { status: 480 },
-        Termination::NoPrack => TerminationCause::Rejected { status: 504 },
-        Termination::SessionExpired => TerminationCause::SessionExpired,
-        Termination::NoAck => {
-            TerminationCause::Protocol { message: "our 200 was never acknowledged".to_owned() }
-        }
-        Termination::Protocol { message } => TerminationCause::Protocol { message: message.to_owned() },
     }
 }

@@ -5,6 +5,7 @@ use crate::negotiate;
 use crate::negotiate::crypto::{LocalCrypto, SrtpPolicy};
 use crate::negotiate::pair::OwnAudio;
 use b2b_media::codec::Codec;
+use b2b_sip::endpoint::Termination;
 use b2b_sip::msg::{Limits, Message, Response};
 
 const OFFER: &str = "v=0\r\no=a 1 1 IN IP4 127.0.0.9\r\ns=-\r\nc=IN IP4 127.0.0.9\r\nt=0 0\r\n\

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::super::command::Command;
 use super::super::{Done, Switch, SwitchConfig, SwitchParts, Turn};
+use crate::service::command::Command;
 use b2b_sip::endpoint::{Endpoint, EndpointConfig, Flow, Input, Output, Transport};
 use b2b_sip::msg::{Limits, Message};
 use b2b_sip::net::NetConfig;

@@ -7,13 +7,14 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use b2b_call::LegId;
+use b2b_call::SwitchThread;
 use b2b_call::application::{AppAnswer, AppEvent, Application, Wants};
 use b2b_call::bus::Received;
 use b2b_call::event::Event;
 use b2b_call::leg_fsm::LegState;
 use b2b_call::reason::Reason;
 use b2b_call::resolver::{DirectPolicy, DirectResolver};
-use b2b_call::service::{CallError, DialError, DialRequest, SwitchThread};
+use b2b_call::service::{CallError, DialError, DialRequest};
 use b2b_call::switch::SwitchConfig;
 use b2b_call::switch::admission::AdmitAll;
 use b2b_testkit::{Harness, Network, SESSION, Termination};
