@@ -43,7 +43,6 @@ const TUPLES: &[(&str, usize)] = &[
     ("phone", 3),
     ("server", 14),
     ("server-config", 2),
-    ("sip", 18),
     ("testkit", 1),
 ];
 

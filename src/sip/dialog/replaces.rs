@@ -4,8 +4,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use crate::msg::HeaderFields;
-use crate::msg::{Method, Name, NameAddr, Request, Uri, chars};
+use crate::msg::{HeaderFields, Method, Name, NameAddr, Request, Uri, chars};
 
 /// The dialog that a new INVITE replaces, from the viewpoint of the user agent that receives
 /// the header field.

@@ -9,9 +9,8 @@ use super::identity::Identity;
 use super::session_timer::SessionExpires;
 use super::state::Dialog;
 use crate::flow::Flow;
-use crate::msg::HeaderFields;
 use crate::msg::body::Body;
-use crate::msg::{Method, Name, RequestWriter, Response, WriteError};
+use crate::msg::{HeaderFields, Method, Name, RequestWriter, Response, WriteError};
 use b2b_base::ids::Branch;
 
 /// Initial Max-Forwards (RFC 3261 §8.1.1.6).

@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::dialog::hop::HopRule;
 use crate::flow::Flow;
 use crate::msg::{Headers, Name, NameAddr, Request, Response, Scheme, Uri, echo};
@@ -79,27 +81,34 @@ pub struct Dialog {
     pub remote_rseq: Option<u32>,
 }
 
+/// A request of ours that begins a dialog.
+#[derive(Debug, Clone, Copy)]
+pub struct Start<'a> {
+    pub call_id: &'a [u8],
+    /// From without its tag.
+    pub from: &'a [u8],
+    pub from_tag: Tag,
+    /// To, which has no tag.
+    pub to: &'a [u8],
+    /// The Request-URI.
+    pub target: &'a [u8],
+    pub route: &'a [Bytes],
+    pub contact_user: &'a [u8],
+    pub cseq: u32,
+}
+
 impl Dialog {
-    /// The initial state for our INVITE: without a remote tag, and with the Request-URI as
-    /// target. `local` and `remote` are From and To without tags.
-    pub fn outgoing(
-        call_id: &[u8],
-        (local, local_tag): (&[u8], Tag),
-        remote: &[u8],
-        target: &[u8],
-        route: &[impl AsRef<[u8]>],
-        contact_user: &[u8],
-        cseq: u32,
-    ) -> Dialog {
+    /// The initial state for our INVITE: without a remote tag.
+    pub fn outgoing(start: &Start<'_>) -> Dialog {
         let mut builder = Builder::new();
-        builder.part(Part::CallId, call_id);
-        builder.local(local, local_tag);
-        builder.part(Part::Remote, remote);
+        builder.part(Part::CallId, start.call_id);
+        builder.local(start.from, start.from_tag);
+        builder.part(Part::Remote, start.to);
         builder.part(Part::RemoteTag, b"");
-        builder.part(Part::Target, target);
-        builder.routes(route.iter().map(AsRef::as_ref));
-        builder.part(Part::ContactUser, contact_user);
-        builder.dialog(local_tag, cseq, None)
+        builder.part(Part::Target, start.target);
+        builder.routes(start.route.iter().map(AsRef::as_ref));
+        builder.part(Part::ContactUser, start.contact_user);
+        builder.dialog(start.from_tag, start.cseq, None)
     }
 
     /// The dialog of a UAS (§12.1.1).

@@ -14,9 +14,8 @@ use super::{callee_fsm, caller_fsm, reliable_fsm};
 use crate::dialog::reply::Reply;
 use crate::flow::Flow;
 use crate::ids::{ReferId, ServerTransactionId};
-use crate::msg::HeaderFields;
 use crate::msg::body::Body;
-use crate::msg::{Request, Response};
+use crate::msg::{HeaderFields, Request, Response};
 use crate::transaction::client::ClientTransactionId;
 use crate::transaction::timer_queue::Queued;
 use b2b_base::ids::{Chance, Tag};
@@ -110,8 +109,9 @@ pub enum ReferRole {
         transaction: ServerTransactionId,
         /// The peer wants no NOTIFY (RFC 4488).
         silent: bool,
-        /// The latest status line.
-        told: (u16, String),
+        /// The status line of the latest NOTIFY.
+        status: u16,
+        reason: String,
     },
     /// We sent the REFER.
     Subscriber(subscriber::State),

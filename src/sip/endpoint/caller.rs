@@ -12,13 +12,12 @@ use super::{Endpoint, HopRule, Termination, UsageEvent, UsageId};
 use crate::dialog::caller_fsm::{self, Action, Cause, Event};
 use crate::dialog::offer_answer::OfferAnswer;
 use crate::dialog::request::{Draft, MAX_FORWARDS};
-use crate::dialog::state::Dialog;
+use crate::dialog::state::{Dialog, Start};
 use crate::dialog::usage::{Again, OurInvite, Phase, Progress, Usage};
-use crate::msg::HeaderFields;
 use crate::msg::body::Body;
-use crate::msg::{Method, Request, Response};
+use crate::msg::{HeaderFields, Method, Request, Response};
 use crate::transaction::ack_cancel;
-use crate::transaction::client::ClientTransactionId;
+use crate::transaction::client::{ClientTransactionId, Outgoing};
 use b2b_base::ids::Beginning;
 
 impl Endpoint {
@@ -42,15 +41,16 @@ impl Endpoint {
         let from = invite.from.as_deref().unwrap_or_default();
         let cseq = 1 + (random & 0xffff) as u32;
         let contact_user = invite.contact_user.as_deref().unwrap_or_default();
-        let mut origin = Dialog::outgoing(
-            call_id.as_bytes(),
-            (from, tag),
-            &to,
-            &invite.target,
-            &invite.route,
+        let mut origin = Dialog::outgoing(&Start {
+            call_id: call_id.as_bytes(),
+            from,
+            from_tag: tag,
+            to: &to,
+            target: &invite.target,
+            route: &invite.route,
             contact_user,
             cseq,
-        );
+        });
         origin.flow = invite.flow;
         origin.large_by_udp = invite.large.by_udp(invite.outbound.as_deref().unwrap_or(origin.leads()));
         (origin.tls, origin.listener) = (invite.tls, invite.listener);
@@ -365,8 +365,8 @@ impl Endpoint {
         let Some((branch, flow, invite)) = self.clients.sent(transaction) else { return };
         match ack_cancel::cancel(invite, headers) {
             Some(data) => {
-                let request = (branch, data);
-                self.clients.start(now, &mut self.out, flow, &Method::Cancel, request, User::Nobody(usage));
+                let request = Outgoing { method: &Method::Cancel, branch, data };
+                self.clients.start(now, &mut self.out, flow, request, User::Nobody(usage));
             }
             None => self.out.counters.unbuildable += 1,
         }

@@ -11,8 +11,7 @@ use crate::dialog::caller_fsm::{Event, State};
 use crate::dialog::request::Draft;
 use crate::dialog::session_timer::min_se;
 use crate::dialog::usage::Phase;
-use crate::msg::HeaderFields;
-use crate::msg::{Method, Name, Response};
+use crate::msg::{HeaderFields, Method, Name, Response};
 
 /// Maximum number of times that one INVITE or BYE is resent; a peer could challenge for ever.
 const TRIES: u8 = 8;

@@ -13,8 +13,7 @@ use super::{Endpoint, UsageEvent, UsageId};
 use crate::dialog::request::Draft;
 use crate::dialog::state::Dialog;
 use crate::dialog::usage::{Phase, Usage};
-use crate::msg::HeaderFields;
-use crate::msg::{Method, Response};
+use crate::msg::{HeaderFields, Method, Response};
 use crate::transaction::client::{ClientTransactionId, Outcome};
 
 /// Maximum number of requests kept per call; a challenge of any further one counts as a

@@ -7,10 +7,9 @@ use bytes::Bytes;
 
 use super::{Flow, HopRule, LargeRequests, SessionRefresher};
 use crate::dialog::hop::Hop;
-use crate::msg::HeaderFields;
 use crate::msg::body::Body;
 
-use crate::msg::{Method, Name, NameAddr, Uri, chars};
+use crate::msg::{HeaderFields, Method, Name, NameAddr, Uri, chars};
 use b2b_base::ids::Tag;
 
 /// The parameters of an outgoing call.

@@ -9,8 +9,7 @@ use bytes::Bytes;
 
 use super::{Endpoint, Invite};
 use crate::dialog::request::MAX_FORWARDS;
-use crate::msg::HeaderFields;
-use crate::msg::{Name, Request};
+use crate::msg::{HeaderFields, Name, Request};
 
 /// Header field with one mark per value, a keyed hash that discloses nothing.
 const HOP: &[u8] = b"B2b-Hop";

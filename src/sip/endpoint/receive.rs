@@ -5,8 +5,7 @@ use std::time::Instant;
 
 use super::refuse::reply_path;
 use super::{Endpoint, EndpointConfig, Event, Extensions, Flow, UsageId};
-use crate::msg::body;
-use crate::msg::{Message, Method, Name, ParseError, Request, Response, Scheme, Uri, chars};
+use crate::msg::{Message, Method, Name, ParseError, Request, Response, Scheme, Uri, body, chars};
 use crate::outbox::ReplyPath;
 use crate::transaction::server::Matched;
 

@@ -13,9 +13,8 @@ use crate::dialog::replaces::ReferTo;
 use crate::dialog::reply::Reply;
 use crate::dialog::request::Draft;
 use crate::dialog::usage::{Phase, Refer, ReferRole, Usage};
-use crate::msg::HeaderFields;
 use crate::msg::body::Body;
-use crate::msg::{Method, Name, Request, Response, chars, one_line, phrase};
+use crate::msg::{HeaderFields, Method, Name, Request, Response, chars, one_line, phrase};
 use crate::outbox::ReplyPath;
 use crate::transaction::client::Outcome;
 
@@ -122,11 +121,12 @@ impl Endpoint {
         }
         let known = self.usages.get_mut(usage).and_then(|it| it.refer(refer));
         match known.map(|refer| &mut refer.role) {
-            Some(ReferRole::Notifier { state, told, .. })
+            Some(ReferRole::Notifier { state, status: last, reason: phrased, .. })
                 if !matches!(state, notifier::State::Asked | notifier::State::LastWaits) =>
             {
                 let reason = if reason.is_empty() { phrase(status) } else { reason };
-                *told = (status, String::from_utf8_lossy(&one_line(reason.as_bytes())).into_owned());
+                *last = status;
+                *phrased = String::from_utf8_lossy(&one_line(reason.as_bytes())).into_owned();
             }
             _ => return Err(CommandError::Gone),
         }
@@ -160,8 +160,8 @@ impl Endpoint {
         let Some(transaction) = self.servers.start(now, &mut self.out, copy, path, Some(id)) else { return };
         if let Some(usage) = self.usages.get_mut(id) {
             let state = notifier::State::Asked;
-            let told = (100, "Trying".to_owned());
-            let role = ReferRole::Notifier { state, transaction, silent, told };
+            let (status, reason) = (100, "Trying".to_owned());
+            let role = ReferRole::Notifier { state, transaction, silent, status, reason };
             let expires_at = Some(now + wait);
             usage.refers.push(Refer { id: refer, cseq, role, expires_at, overtaken: 0 });
         }
@@ -319,7 +319,7 @@ impl Endpoint {
     fn send_notify(&mut self, now: Instant, id: UsageId, refer: ReferId, last: bool) {
         let Some(usage) = self.usages.get_mut(id) else { return };
         let Some(it) = usage.refers.iter().find(|it| it.id == refer) else { return };
-        let ReferRole::Notifier { told: (status, reason), .. } = &it.role else { return };
+        let ReferRole::Notifier { status, reason, .. } = &it.role else { return };
         let left = it.expires_at.map_or(0, |at| at.saturating_duration_since(now).as_secs());
         let state = match (last, *status) {
             (false, _) => format!("active;expires={left}"),

@@ -118,7 +118,7 @@ impl Endpoint {
             return;
         }
         let tag = Budget::tag(request);
-        self.refuse_as(path, request, &tag, (status, reason), headers);
+        self.refuse_as(path, request, &tag, status, reason, headers);
     }
 
     /// Responds 200 to a CANCEL that crossed our refusal: it SHOULD have the same To tag
@@ -133,7 +133,7 @@ impl Endpoint {
         let tag = self.servers.refused_as(invite).map(|tag| String::from_utf8_lossy(tag).into_owned());
         let Some(tag) = tag else { return self.refuse(now, path, cancel, 200) };
         if self.budget.take(now, path.flow.remote.ip()) {
-            self.refuse_as(path, cancel, &tag, (200, phrase(200)), &[]);
+            self.refuse_as(path, cancel, &tag, 200, phrase(200), &[]);
         } else {
             self.out.counters.dropped += 1;
         }
@@ -144,7 +144,8 @@ impl Endpoint {
         path: &ReplyPath,
         request: &Request,
         tag: &str,
-        (status, reason): (u16, &str),
+        status: u16,
+        reason: &str,
         headers: &[(Name<'_>, &[u8])],
     ) {
         let mut writer = ResponseWriter::reply_to(request, status, reason, Some(tag));

@@ -12,9 +12,8 @@ use super::{Endpoint, UsageEvent, UsageId};
 use crate::dialog::offer_answer::OfferAnswer;
 use crate::dialog::request::Draft;
 use crate::dialog::usage::{OurInvite, Phase, Progress, TheirInvite};
-use crate::msg::HeaderFields;
 use crate::msg::body::Body;
-use crate::msg::{Method, Name, NameAddr, Request, Response};
+use crate::msg::{HeaderFields, Method, Name, NameAddr, Request, Response};
 use crate::outbox::ReplyPath;
 
 /// Maximum number of our INVITEs whose retransmitted 2xx are acknowledged again (RFC 3261 §13.2.2.4). The oldest

@@ -12,10 +12,9 @@ use super::send::User;
 use super::{Endpoint, Event, Flow, HopRule, RequestFailure, RequestId, UsageEvent, UsageId};
 use crate::dialog::caller_fsm::State;
 use crate::dialog::request::{Draft, DraftContact, MAX_FORWARDS};
-use crate::dialog::state::Dialog;
+use crate::dialog::state::{Dialog, Start};
 use crate::dialog::usage::Phase;
-use crate::msg::HeaderFields;
-use crate::msg::{Method, NameAddr, Response, Uri};
+use crate::msg::{HeaderFields, Method, NameAddr, Response, Uri};
 use crate::transaction::client::Outcome;
 
 /// Identifiers and target of a call's dialog.
@@ -100,15 +99,16 @@ impl Endpoint {
             Some(to) => to.to_vec(),
             None => [b"<", request.target.as_ref(), b">"].concat(),
         };
-        let mut dialog = Dialog::outgoing(
-            &call_id,
-            (request.from.as_deref().unwrap_or_default(), from_tag),
-            &to,
-            &request.target,
-            &request.route,
-            request.contact_user.as_deref().unwrap_or_default(),
+        let mut dialog = Dialog::outgoing(&Start {
+            call_id: &call_id,
+            from: request.from.as_deref().unwrap_or_default(),
+            from_tag,
+            to: &to,
+            target: &request.target,
+            route: &request.route,
+            contact_user: request.contact_user.as_deref().unwrap_or_default(),
             cseq,
-        );
+        });
         dialog.flow = request.flow;
         (dialog.tls, dialog.listener) = (request.tls, request.listener);
         dialog.hops = if request.flow.is_some() { HopRule::Kept } else { HopRule::Follow };

@@ -16,7 +16,7 @@ use crate::dialog::hop::{Hop, is_one_host};
 use crate::dialog::request::{self, Draft};
 use crate::dialog::state::Dialog;
 use crate::msg::{Method, Response};
-use crate::transaction::client::Outcome;
+use crate::transaction::client::{Outcome, Outgoing};
 
 /// The recipient of the outcome of a client transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -256,8 +256,8 @@ impl Endpoint {
             return self.out.transmit(flow, data);
         }
         self.remember_flow(&waiting.user, &waiting.dialog, flow);
-        let method = &waiting.draft.method;
-        let id = self.clients.start(now, &mut self.out, flow, method, (branch, data), waiting.user);
+        let request = Outgoing { method: &waiting.draft.method, branch, data };
+        let id = self.clients.start(now, &mut self.out, flow, request, waiting.user);
         if let Some(patience) = self.patience(&waiting) {
             self.clients.set_patience(now, id, patience);
         }

@@ -13,9 +13,8 @@ use crate::dialog::offer_answer::OfferAnswer;
 use crate::dialog::reply::Reply;
 use crate::dialog::state::answers_secure;
 use crate::dialog::usage::{Phase, Progress};
-use crate::msg::HeaderFields;
 use crate::msg::body::Body;
-use crate::msg::{Method, Name, Request, ResponseWriter, phrase};
+use crate::msg::{HeaderFields, Method, Name, Request, ResponseWriter, phrase};
 use crate::outbox::ReplyPath;
 use b2b_base::ids::Tag;
 

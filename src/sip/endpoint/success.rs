@@ -10,9 +10,8 @@ use crate::dialog::offer_answer::OfferAnswer;
 use crate::dialog::request::Draft;
 use crate::dialog::state::Dialog;
 use crate::dialog::usage::{Phase, Progress};
-use crate::msg::HeaderFields;
 use crate::msg::body::Body;
-use crate::msg::{Method, Response};
+use crate::msg::{HeaderFields, Method, Response};
 
 impl Endpoint {
     /// Sends the ACK with our answer after `Answered` or `ReInviteAnswered` with

@@ -92,18 +92,31 @@ pub enum Message {
 #[derive(Debug, Clone)]
 pub struct Request {
     method: Method,
-    uri: (u32, u32),
+    uri: Extent,
     headers: Headers,
     source: Option<SocketAddr>,
     /// Boxed, because few requests have one.
     token: Option<Box<ContactToken>>,
 }
 
+/// A part of the start line: its first octet, and the one after its last.
+#[derive(Debug, Clone, Copy, Default)]
+struct Extent {
+    begin: u32,
+    end: u32,
+}
+
+impl Extent {
+    fn of(self, raw: &[u8]) -> &[u8] {
+        &raw[self.begin as usize..self.end as usize]
+    }
+}
+
 /// A response. Header accessors come from [`Headers`].
 #[derive(Debug, Clone)]
 pub struct Response {
     status: u16,
-    reason: (u32, u32),
+    reason: Extent,
     headers: Headers,
     source: Option<SocketAddr>,
 }
@@ -133,7 +146,7 @@ impl Request {
 
     /// The Request-URI as received.
     pub fn uri_bytes(&self) -> &[u8] {
-        &self.headers.raw[self.uri.0 as usize..self.uri.1 as usize]
+        self.uri.of(&self.headers.raw)
     }
 
     /// The parsed Request-URI.
@@ -171,7 +184,7 @@ impl Response {
 
     /// The reason phrase as received: any octets, or none.
     pub fn reason(&self) -> &[u8] {
-        &self.headers.raw[self.reason.0 as usize..self.reason.1 as usize]
+        self.reason.of(&self.headers.raw)
     }
 
     /// The response as received.

@@ -10,7 +10,7 @@ use super::lines::{self, Line};
 use super::method::Method;
 use super::name::Name;
 use super::uri::Uri;
-use super::{Limits, Message, Request, Response, contact_token};
+use super::{Extent, Limits, Message, Request, Response, contact_token};
 
 /// Where a message ends (RFC 3261 §18.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,8 +25,8 @@ pub(super) enum Framing {
 const USUAL_FIELDS: usize = 24;
 
 enum StartLine {
-    Request { method: Method, uri: (u32, u32) },
-    Response { status: u16, reason: (u32, u32) },
+    Request { method: Method, uri: Extent },
+    Response { status: u16, reason: Extent },
 }
 
 pub(super) fn message(data: Bytes, limits: &Limits, framing: Framing) -> Result<Message, ParseError> {
@@ -108,7 +108,7 @@ fn start_line(raw: &Bytes, end: usize, limits: &Limits, fault: &mut Fault) -> Op
     if word.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"SIP/")) {
         if !word.eq_ignore_ascii_case(b"SIP/2.0") {
             fault.note(ParseErrorKind::Version);
-            return Some(StartLine::Response { status: 0, reason: (0, 0) });
+            return Some(StartLine::Response { status: 0, reason: Extent::default() });
         }
         return Some(status_line(line, first, fault));
     }
@@ -130,7 +130,7 @@ fn start_line(raw: &Bytes, end: usize, limits: &Limits, fault: &mut Fault) -> Op
         }
         Some(true) => {}
     }
-    Some(StartLine::Request { method, uri: (first as u32 + 1, last as u32) })
+    Some(StartLine::Request { method, uri: Extent { begin: first as u32 + 1, end: last as u32 } })
 }
 
 /// Whether a SIP-Version is supported; `None` if it is malformed.
@@ -154,7 +154,8 @@ fn status_line(line: &[u8], space: usize, fault: &mut Fault) -> StartLine {
         fault.note(ParseErrorKind::StatusLine);
         0
     });
-    StartLine::Response { status: status as u16, reason: (reason as u32, line.len() as u32) }
+    let reason = Extent { begin: reason as u32, end: line.len() as u32 };
+    StartLine::Response { status: status as u16, reason }
 }
 
 /// Whether a line that is no header field cannot be skipped: it may end where others see another end, or

@@ -121,25 +121,40 @@ const ONE_PING: Duration = Duration::from_secs(1);
 /// Maximum number of octets per read.
 const CHUNK: usize = 16 * 1024;
 
+/// What a connection has shown of its peer.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Liveness {
+    pub proof: Proof,
+    pub pinged: Pinged,
+}
+
+/// The messages to be written to a connection.
+pub(super) struct Queue {
+    /// For keep-alive answers only: weak, so that only the stack's sender keeps the
+    /// connection open.
+    pub keep_alive: mpsc::WeakSender<Bytes>,
+    pub outgoing: mpsc::Receiver<Bytes>,
+}
+
 /// Runs a connection to its end, which is when the last strong sender of `queue` is dropped
 /// and the queue is written.
 pub(super) async fn run(
     id: u64,
-    (proof, pinged): (Proof, Pinged),
+    liveness: Liveness,
     beginning: Beginning,
-    queue: (mpsc::WeakSender<Bytes>, mpsc::Receiver<Bytes>),
+    queue: Queue,
     events: mpsc::Sender<ConnectionEvent>,
     net: NetLimits,
     limits: Limits,
 ) {
-    let (keep_alive, mut outgoing) = queue;
+    let Queue { keep_alive, mut outgoing } = queue;
     let reason = match open(beginning, &mut outgoing, net.message_timeout).await {
         Ok((Halves { read, write: write_half }, certificate)) => {
             if let Some(names) = certificate {
                 // Fails only when the stack is gone; the reader notices that too.
                 let _ = events.send(ConnectionEvent::Certified { id, names }).await;
             }
-            let reader = Reader { id, proof, pinged, keep_alive, events: events.clone(), net: net.clone() };
+            let reader = Reader { id, liveness, keep_alive, events: events.clone(), net: net.clone() };
             tokio::select! {
                 reason = reader.run(read, StreamDecoder::new(limits)) => reason,
                 reason = write(write_half, outgoing, net.write_stall) => reason,
@@ -203,8 +218,7 @@ async fn write(
 
 struct Reader {
     id: u64,
-    proof: Proof,
-    pinged: Pinged,
+    liveness: Liveness,
     /// For keep-alive answers only: weak, so that only the stack's sender keeps the
     /// connection open.
     keep_alive: mpsc::WeakSender<Bytes>,
@@ -228,7 +242,7 @@ impl Reader {
                 Err(_) => {
                     // The proof may have been given after the last message was read.
                     let idle = heard + self.net.idle_timeout;
-                    if decoder.buffered() == 0 && self.proof.given() && idle > deadline {
+                    if decoder.buffered() == 0 && self.liveness.proof.given() && idle > deadline {
                         deadline = idle;
                         continue;
                     }
@@ -249,7 +263,7 @@ impl Reader {
             }
             heard = Instant::now();
             let was_partial = decoder.buffered() > 0;
-            if self.pinged.waits() {
+            if self.liveness.pinged.waits() {
                 decoder.awaits_pong();
             }
             decoder.push(data);
@@ -272,7 +286,7 @@ impl Reader {
                             return CloseReason::NotReading;
                         }
                         // A ping of the peer that crosses ours also proves that it is alive.
-                        if self.pinged.heard()
+                        if self.liveness.pinged.heard()
                             && self.events.send(ConnectionEvent::Pong { id: self.id }).await.is_err()
                         {
                             return CloseReason::Closed;
@@ -294,9 +308,9 @@ impl Reader {
                 }
             }
             if messages && self.net.proof == ProvenBy::Message {
-                self.proof.give();
+                self.liveness.proof.give();
             }
-            let proven = self.proof.given();
+            let proven = self.liveness.proof.given();
             let soon = heard + self.net.message_timeout;
             if decoder.buffered() == 0 {
                 match (proven, messages) {

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use super::certified::CertifiedPeers;
-use super::connection::{self, Beginning, ConnectionEvent, Pinged, Proof};
+use super::connection::{self, Beginning, ConnectionEvent, Liveness, Queue};
 use super::limits::{NetLimits, ProvenBy};
 use crate::endpoint::{Flow, FlowId, Transport};
 use crate::known::{Acquaintance, network};
@@ -52,8 +52,7 @@ struct Connection {
     flow: Flow,
     peer: Peer,
     opened: Opened,
-    proof: Proof,
-    pinged: Pinged,
+    liveness: Liveness,
     /// Whether it is among the connections that may be closed to make room.
     unproven: bool,
     queue: mpsc::Sender<Bytes>,
@@ -168,7 +167,7 @@ impl Connections {
     pub(super) fn prove(&mut self, id: u64) {
         if let Some(connection) = self.by_id.get_mut(&id).filter(|connection| connection.unproven) {
             connection.unproven = false;
-            connection.proof.give();
+            connection.liveness.proof.give();
             self.strangers.remove(&id);
             if let Some(own) = self.per_source.get_mut(&network(connection.flow.remote.ip())) {
                 own.unproven.remove(&id);
@@ -218,21 +217,22 @@ impl Connections {
         beginning: Beginning,
         local: SocketAddr,
         peer: Peer,
-        (opened, acquaintance): (Opened, Acquaintance),
+        opened: Opened,
+        acquaintance: Acquaintance,
     ) -> Flow {
         let id = self.next_id;
         self.next_id += 1;
         let (queue, outgoing) = mpsc::channel(self.limits.write_queue);
-        let (proof, pinged) = (Proof::default(), Pinged::default());
+        let liveness = Liveness::default();
         let unproven = opened == Opened::ByPeer && acquaintance != Acquaintance::Named;
         if !unproven {
-            proof.give();
+            liveness.proof.give();
         }
         let task = tokio::spawn(connection::run(
             id,
-            (proof.clone(), pinged.clone()),
+            liveness.clone(),
             beginning,
-            (queue.downgrade(), outgoing),
+            Queue { keep_alive: queue.downgrade(), outgoing },
             self.events.clone(),
             self.limits.clone(),
             self.message_limits,
@@ -253,7 +253,7 @@ impl Connections {
             self.by_peer.insert(peer.clone(), id);
         }
         let task = task.abort_handle();
-        self.by_id.insert(id, Connection { flow, peer, opened, proof, pinged, unproven, queue, task });
+        self.by_id.insert(id, Connection { flow, peer, opened, liveness, unproven, queue, task });
         flow
     }
 
@@ -290,7 +290,7 @@ impl Connections {
     /// Pings the peer (RFC 5626 §4.4.1); the answer is reported as [`ConnectionEvent::Pong`].
     pub(super) fn ping(&mut self, id: u64) -> Queued {
         if let Some(connection) = self.by_id.get(&id) {
-            connection.pinged.begin();
+            connection.liveness.pinged.begin();
         }
         self.send(id, Bytes::from_static(b"\r\n\r\n"))
     }

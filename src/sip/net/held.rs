@@ -57,7 +57,7 @@ impl Held {
     }
 
     /// Handles a datagram received on this socket from this address.
-    pub fn takes(&mut self, now: Instant, (index, from): (usize, SocketAddr), datagram: &[u8]) -> Taken {
+    pub fn takes(&mut self, now: Instant, index: usize, from: SocketAddr, datagram: &[u8]) -> Taken {
         if self.flows.is_empty() || !message::is_answer(datagram) {
             return Taken::No;
         }

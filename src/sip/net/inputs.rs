@@ -50,7 +50,7 @@ impl SipStack {
         // After the inputs that may be signs of life, because they move its timer.
         fed |= self.poll_held(cx);
         self.poll_listeners(cx);
-        while let Poll::Ready(Some(result)) = self.results.1.poll_recv(cx) {
+        while let Poll::Ready(Some(result)) = self.results.receiver.poll_recv(cx) {
             self.task_result(result);
             fed = true;
         }
@@ -121,7 +121,7 @@ impl SipStack {
             if data.iter().all(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
                 continue;
             }
-            match self.held.takes(now, (index, remote), data) {
+            match self.held.takes(now, index, remote, data) {
                 Taken::No => {}
                 Taken::Yes => continue,
                 Taken::Lost(flow) => {
@@ -130,10 +130,7 @@ impl SipStack {
                     continue;
                 }
             }
-            if self
-                .stun
-                .as_mut()
-                .is_some_and(|stun| stun.takes(now, index, (remote, data), &mut self.endpoint))
+            if self.stun.as_mut().is_some_and(|stun| stun.takes(now, index, remote, data, &mut self.endpoint))
             {
                 continue;
             }
@@ -318,9 +315,8 @@ impl SipStack {
             }
         }
         self.counters.connections_opened += 1;
-        let opened = (Opened::ByPeer, acquaintance);
         let peer = Peer { transport, remote, name: None, settings: 0, listener: name };
-        self.connections.add(beginning, local, peer, opened);
+        self.connections.add(beginning, local, peer, Opened::ByPeer, acquaintance);
     }
 
     /// Whether a TLS handshake with this source, which costs far more than its first message, is within the
@@ -367,7 +363,8 @@ impl SipStack {
                             Beginning::Open(halves),
                             local,
                             peer,
-                            (Opened::ByUs, Acquaintance::Named),
+                            Opened::ByUs,
+                            Acquaintance::Named,
                         );
                         Input::Connected { connect, flow }
                     }

@@ -16,6 +16,16 @@ use super::trace::Direction;
 use super::udp::UdpPort;
 use crate::endpoint::{ConnectId, Event, Flow, FlowId, Input, Output, Transport};
 
+/// A flow that the endpoint asks for.
+struct Opening {
+    connect: ConnectId,
+    remote: SocketAddr,
+    /// The time for a new connection; `None` for the limit of the sockets.
+    within: Option<Duration>,
+    /// The listener of ours whose address is the source; `None` leaves it to the route.
+    listener: Option<Arc<str>>,
+}
+
 impl SipStack {
     /// Carries out the endpoint's outputs up to its next event.
     pub(super) fn pump(&mut self) -> Option<Event> {
@@ -23,10 +33,11 @@ impl SipStack {
             match output {
                 Output::Transmit { flow, data } => self.transmit(flow, data),
                 Output::Connect { connect, transport, remote, name, tls, listener, within } => {
-                    self.connect(connect, (transport, remote, within), name, (tls.as_deref(), listener));
+                    let opening = Opening { connect, remote, within, listener };
+                    self.connect(opening, transport, name, tls.as_deref());
                 }
                 Output::Resolve { resolve, host, port, transport } => {
-                    let (results, names) = (self.results.0.clone(), self.names.clone());
+                    let (results, names) = (self.results.sender.clone(), self.names.clone());
                     let usable = self.usable();
                     tokio::spawn(async move {
                         let targets = names.targets(&host, port, transport, &usable).await;
@@ -100,15 +111,15 @@ impl SipStack {
 
     fn connect(
         &mut self,
-        connect: ConnectId,
-        (transport, remote, within): (Transport, SocketAddr, Option<Duration>),
+        opening: Opening,
+        transport: Transport,
         name: Option<Arc<str>>,
-        (settings, listener): (Option<&str>, Option<Arc<str>>),
+        settings: Option<&str>,
     ) {
-        let within = (within, listener);
+        let Opening { connect, remote, ref listener, .. } = opening;
         match transport {
             Transport::Udp => {
-                let of = |port: &UdpPort| within.1.is_none() || port.name == within.1;
+                let of = |port: &UdpPort| listener.is_none() || port.name == *listener;
                 let ports = self.udp.iter().enumerate().filter(|(_, port)| of(port));
                 let ports: Vec<(usize, IpAddr)> = ports.map(|(it, port)| (it, port.bound.ip())).collect();
                 let port = self.locals.nearest(ports.iter().map(|(_, ip)| *ip), remote);
@@ -119,9 +130,9 @@ impl SipStack {
                     None => Input::ConnectFailed { connect },
                 });
             }
-            Transport::Tcp => self.reuse_or_open(connect, remote, None, within),
+            Transport::Tcp => self.reuse_or_open(opening, None),
             Transport::Tls => match self.tls.as_ref().and_then(|tls| tls.outward(settings)) {
-                Some(tls) => self.reuse_or_open(connect, remote, Some((tls, name)), within),
+                Some(tls) => self.reuse_or_open(opening, Some((tls, name))),
                 None => {
                     // A gateway that is no longer configured.
                     if let Some(settings) = settings {
@@ -135,13 +146,8 @@ impl SipStack {
     }
 
     /// Reuses an open connection if it was made with the same settings.
-    fn reuse_or_open(
-        &mut self,
-        connect: ConnectId,
-        remote: SocketAddr,
-        tls: Option<(Outward, Option<Arc<str>>)>,
-        (within, listener): (Option<Duration>, Option<Arc<str>>),
-    ) {
+    fn reuse_or_open(&mut self, opening: Opening, tls: Option<(Outward, Option<Arc<str>>)>) {
+        let Opening { connect, remote, within, listener } = opening;
         let (tls, peer) = match tls {
             None => (None, Peer { transport: Transport::Tcp, remote, name: None, settings: 0, listener }),
             Some((tls, name)) => {
@@ -165,7 +171,7 @@ impl SipStack {
             return self.input(Input::ConnectFailed { connect });
         };
         self.connections.opening();
-        let results = self.results.0.clone();
+        let results = self.results.sender.clone();
         let most = self.limits.connect_timeout;
         let limit = within.map_or(most, |within| within.min(most));
         tokio::spawn(async move {

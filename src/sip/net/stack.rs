@@ -135,7 +135,7 @@ pub struct SipStack {
     pub(super) connections: Connections,
     pub(super) connection_events: mpsc::Receiver<ConnectionEvent>,
     /// Results of connects and lookups, from their tasks.
-    pub(super) results: (mpsc::UnboundedSender<TaskResult>, mpsc::UnboundedReceiver<TaskResult>),
+    pub(super) results: Channel<TaskResult>,
     pub(super) timer: Pin<Box<Sleep>>,
     pub(super) armed_for: Option<Instant>,
     /// Turns since the connection tasks last had one.
@@ -160,6 +160,19 @@ pub struct SipStack {
     pub(super) tap: Option<Tap>,
     pub(super) counters: NetCounters,
     pub(super) connect_error: Option<ConnectError>,
+}
+
+/// The results of tasks of ours, on their way back.
+pub(super) struct Channel<T> {
+    pub sender: mpsc::UnboundedSender<T>,
+    pub receiver: mpsc::UnboundedReceiver<T>,
+}
+
+impl<T> Default for Channel<T> {
+    fn default() -> Self {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        Channel { sender, receiver }
+    }
 }
 
 /// Why an outgoing connection could not be opened.
@@ -237,7 +250,7 @@ impl SipStack {
             accept_pause: None,
             connections,
             connection_events,
-            results: mpsc::unbounded_channel(),
+            results: Channel::default(),
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             armed_for: None,
             turns: 0,

@@ -28,6 +28,15 @@ pub struct ClientTransactionId {
     slot: u32,
 }
 
+/// A request to be sent.
+#[derive(Debug)]
+pub struct Outgoing<'a> {
+    pub method: &'a Method,
+    /// The branch of its topmost Via.
+    pub branch: Branch,
+    pub data: Bytes,
+}
+
 /// The result of a step for the transaction user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outcome<U> {
@@ -149,10 +158,10 @@ impl<U: Copy> ClientTransactions<U> {
         now: Instant,
         out: &mut Outbox<E>,
         flow: Flow,
-        method: &Method,
-        (branch, request): (Branch, Bytes),
+        request: Outgoing<'_>,
         user: U,
     ) -> ClientTransactionId {
+        let Outgoing { method, branch, data } = request;
         let (machine, actions) = match method {
             Method::Invite => {
                 let (state, actions) = invite_client::START;
@@ -174,7 +183,7 @@ impl<U: Copy> ClientTransactions<U> {
             timers: TimerTable::default(),
             queued: Queued::default(),
             flow,
-            request,
+            request: data,
             ack: None,
             user,
         }) as u32;

@@ -16,12 +16,11 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
 use tokio::time::Sleep;
 
 use super::listeners::Listening;
 use super::resolve::Resolver;
-use super::stack::SipStack;
+use super::stack::{Channel, SipStack};
 use super::udp::UdpPort;
 use crate::endpoint::{Advertised, Endpoint, Transport};
 use binding::{Binding, News};
@@ -69,7 +68,7 @@ pub(super) struct Stun {
     timer: Pin<Box<Sleep>>,
     /// The time that `timer` is set to.
     armed: Option<Instant>,
-    lookups: (mpsc::UnboundedSender<Found>, mpsc::UnboundedReceiver<Found>),
+    lookups: Channel<Found>,
 }
 
 /// The index of a server, and its addresses.
@@ -109,7 +108,7 @@ impl Stun {
             },
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             armed: None,
-            lookups: mpsc::unbounded_channel(),
+            lookups: Channel::default(),
         }
     }
 
@@ -130,7 +129,7 @@ impl Stun {
                 self.located(now, place, &[SocketAddr::new(ip, port)]);
                 continue;
             }
-            let (found, names) = (self.lookups.0.clone(), names.clone());
+            let (found, names) = (self.lookups.sender.clone(), names.clone());
             tokio::spawn(async move {
                 let udp = Transport::Udp;
                 let targets = names.targets(&host, Some(port), Some(udp), &[udp]).await;
@@ -187,7 +186,8 @@ impl Stun {
         &mut self,
         now: Instant,
         index: usize,
-        (from, datagram): (SocketAddr, &[u8]),
+        from: SocketAddr,
+        datagram: &[u8],
         endpoint: &mut Endpoint,
     ) -> bool {
         let Some(Some(it)) = self.sockets.get_mut(index) else { return false };
@@ -257,7 +257,7 @@ impl SipStack {
     /// Sends the queries that are due and waits for lookups.
     pub(super) fn poll_stun(&mut self, cx: &mut Context<'_>) {
         let Some(stun) = &mut self.stun else { return };
-        while let Poll::Ready(Some((place, found))) = stun.lookups.1.poll_recv(cx) {
+        while let Poll::Ready(Some((place, found))) = stun.lookups.receiver.poll_recv(cx) {
             stun.located(Instant::now(), place, &found);
         }
         loop {
