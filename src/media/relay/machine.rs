@@ -59,7 +59,17 @@ fn ns(epoch: Instant, at: Instant) -> u64 {
     BEFORE + at.saturating_duration_since(epoch).as_nanos() as u64
 }
 
-/// The relay machine of one thread; see the module documentation.
+/// The relay machine of one thread. Its methods are of four kinds:
+///
+/// - **Input**: [`Machine::packet`], for each datagram with the time at which it arrived, and [`Machine::command`]. Both
+///   send through their [`Transmit`] before they return. A command for an endpoint that is closed does nothing.
+/// - **Timer**: [`Machine::maintain`] at [`Machine::next_wake`], which is asked again after each input. It may come late:
+///   what is due every 20 ms is made up for.
+/// - **Events**: [`Machine::poll_event`], until it is empty, after inputs and timers. They may wait for others: nothing
+///   depends on when they are read.
+/// - **Questions**, which change nothing: [`Machine::totals`], [`Machine::diagnostics`] and the like.
+///
+/// `now` must not go backwards from one call to the next; a datagram may have arrived before it.
 pub struct Machine {
     endpoints: Vec<Option<Box<Endpoint>>>,
     /// When an endpoint's next timer is due, and its slot. Entries that no longer match the

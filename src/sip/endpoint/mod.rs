@@ -1,12 +1,9 @@
 //! The SIP endpoint: combines transactions, dialogs and usages. It has no socket, no clock,
 //! no randomness of its own and no task.
 //!
-//! - `flow`: transports and flows
 //! - `config`: configuration and limits
 //! - `event`: events for the user
 //! - `command`: the parameters of commands, and their errors
-//! - `counters`: counters
-//! - `outbox`: queued outputs, and the open connections
 //! - `receive`, `refuse`: incoming messages, and those refused statelessly; `overload`: load shedding
 //! - `caller`: outgoing initial INVITEs; `callee`: incoming ones
 //! - `success`: 2xx to our INVITE, and the ACK
@@ -171,9 +168,21 @@ pub enum Input {
 /// What a driver takes from [`Endpoint::poll_output`].
 pub type Output = crate::outbox::Output<Event>;
 
-/// A SIP endpoint. After each call of [`Endpoint::handle_input`] or of a command, drain the
-/// output, and call [`Endpoint::handle_input`] with [`Input::Timeout`] at
-/// [`Endpoint::next_timeout`]. `now` must not go backwards.
+/// A SIP endpoint. Its methods are of five kinds:
+///
+/// - **Input**: [`Endpoint::handle_input`], with what the network, the resolver or the timer brings.
+/// - **Output**: [`Endpoint::poll_output`], until it is empty, after each input and each command. Outputs are carried out
+///   in their order. A command may be given while they are drained, as the answer to an event: what it sends queues
+///   behind the rest.
+/// - **Timer**: [`Endpoint::next_timeout`], after the outputs were drained. Timers run only by [`Input::Timeout`], which
+///   may come late, but is never needed earlier than that time.
+/// - **Commands**: what takes `now` beside an id, such as [`Endpoint::answer`]. An id comes by the command that made it or
+///   by an event, and is good until the event that says its end ([`UsageEvent::Terminated`] for a call); after that, and
+///   in a state that does not allow it, a command is refused and nothing is sent. A server transaction is responded to
+///   once.
+/// - **Settings and questions**: `set_…` holds from the next message on; the rest changes nothing.
+///
+/// `now` must not go backwards from one call to the next; inputs that were read together may share one.
 pub struct Endpoint {
     config: EndpointConfig,
     identity: Identity,
