@@ -34,13 +34,13 @@ pub enum Step {
 }
 
 /// The next step. `told`: whether a and b were each offered the other party's address.
-pub fn step(told: (bool, bool), wanted: bool) -> Step {
+pub fn step(told: [bool; 2], wanted: bool) -> Step {
     match (told, wanted) {
-        ((false, false), false) | ((true, true), true) => Step::Nothing,
-        ((_, false), true) => Step::Tell(Party::B),
-        ((false, true), true) => Step::Tell(Party::A),
-        ((true, _), false) => Step::TakeBack(Party::A),
-        ((false, true), false) => Step::TakeBack(Party::B),
+        ([false, false], false) | ([true, true], true) => Step::Nothing,
+        ([_, false], true) => Step::Tell(Party::B),
+        ([false, true], true) => Step::Tell(Party::A),
+        ([true, _], false) => Step::TakeBack(Party::A),
+        ([false, true], false) => Step::TakeBack(Party::B),
     }
 }
 
@@ -50,7 +50,7 @@ mod tests {
 
     #[test]
     fn from_everywhere_to_whatever_is_wanted_in_at_most_two_steps() {
-        for start in [(false, false), (false, true), (true, false), (true, true)] {
+        for start in [[false, false], [false, true], [true, false], [true, true]] {
             for wanted in [false, true] {
                 let mut told = start;
                 let mut steps = 0;
@@ -60,11 +60,11 @@ mod tests {
                         Step::Tell(party) => (party, true),
                         Step::TakeBack(party) => (party, false),
                     };
-                    let it = if party == Party::A { &mut told.0 } else { &mut told.1 };
+                    let it = if party == Party::A { &mut told[0] } else { &mut told[1] };
                     assert_ne!(*it, now, "told what it knows: {start:?}, {wanted}");
                     (*it, steps) = (now, steps + 1);
                 }
-                assert_eq!(told, (wanted, wanted));
+                assert_eq!(told, [wanted, wanted]);
                 assert!(steps <= 2);
             }
         }

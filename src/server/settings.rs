@@ -24,6 +24,7 @@ use b2b_call::controller::{AudioRules, DtmfMode, OpusRules, PairPolicy, SrtpOffe
 use b2b_call::failure::Failover;
 use b2b_call::lookup::{Credentials, EarlyMedia, Withheld};
 use b2b_call::policy::Redirects;
+use b2b_call::resolver::gateway::GatewayFrom;
 use b2b_call::resolver::{Gateway, GatewayHost, Group, PartyAudio};
 use b2b_sip::auth::{Algorithm, DigestConfig, PenaltyConfig};
 use b2b_sip::endpoint::LargeRequests;
@@ -148,7 +149,8 @@ pub fn gateways(config: &ServerConfig) -> Vec<Gateway> {
                     realm: None,
                 })
             });
-            gateway.from = (from.from_user.clone(), from.from_domain.as_deref().map(bracketed));
+            let host = from.from_domain.as_deref().map(bracketed);
+            gateway.from = GatewayFrom { user: from.from_user.clone(), host };
             gateway.outward = caller_policy::outward(from);
             gateway.rewrite = caller_policy::rewrite(from, &from.called);
             gateway.audio = party_audio(config, &from.sound);
@@ -395,7 +397,8 @@ mod tests {
         let [gateway] = gateways(&config).try_into().unwrap();
         let hosts: Vec<_> = gateway.hosts.iter().map(|host| (&*host.host, host.priority)).collect();
         assert_eq!(hosts, [("[2001:db8::1]", 1), ("b.example:5070", 2)]);
-        assert_eq!(gateway.from, (Some("+4420".to_owned()), Some("[2001:db8::7]".to_owned())));
+        let (user, host) = (Some("+4420".to_owned()), Some("[2001:db8::7]".to_owned()));
+        assert_eq!(gateway.from, GatewayFrom { user, host });
         let caller = &gateway.outward.number;
         assert_eq!((caller("1001"), caller("2001")), ("+44208001".into(), "2001".into()));
         assert_eq!(gateway.transport, Some(b2b_sip::msg::Transport::Tcp));

@@ -36,7 +36,6 @@ const SPREAD_TYPES: &[(&str, usize)] =
 /// Parameters and fields whose own type is a tuple, by crate: a type has names.
 const TUPLES: &[(&str, usize)] = &[
     ("app", 5),
-    ("call", 83),
     ("client", 3),
     ("lab", 17),
     ("media", 32),

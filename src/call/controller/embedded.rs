@@ -217,16 +217,18 @@ impl EmbeddedController {
             Some(name) => self.networks().named.get(name).and_then(|all| of_family(all)),
             None => of_family(&self.networks().usual),
         };
-        let Some((bind, told)) = found else {
+        let Some((bind, (told, other_family))) = found else {
             return MediaFuture::ready(Err(MediaError::Family(spec.family)));
         };
         match self.relay.open_at(bind, near, config) {
-            Opening::Done(opened) => MediaFuture::ready(self.state().opened(opened, told, spec)),
+            Opening::Done(opened) => {
+                MediaFuture::ready(self.state().opened(opened, told, other_family, spec))
+            }
             soon => {
                 let state = self.state.clone();
                 MediaFuture::pending(async move {
                     let opened = soon.done().await;
-                    locked(&state).opened(opened, told, spec)
+                    locked(&state).opened(opened, told, other_family, spec)
                 })
             }
         }

@@ -36,7 +36,8 @@ impl State {
     pub fn opened(
         &mut self,
         opened: Opened,
-        (told, other_family): (IpAddr, bool),
+        told: IpAddr,
+        other_family: bool,
         spec: EndpointSpec,
     ) -> Result<Answer, MediaError> {
         let (relay, local) = opened.map_err(|error| refused(error, spec.family))?;
@@ -186,13 +187,16 @@ impl EmbeddedController {
         let ipv6 = self.is_ipv6();
         let legs = [relay_id(a), relay_id(b)];
         let remotes = [one.side.remote(), other.side.remote()];
-        let joined = state.trunks.join(&self.relay, legs, remotes, ipv6, (forward.0, backward.0));
+        let joined = state.trunks.join(&self.relay, legs, remotes, ipv6, forward.way, backward.way);
         joined.map_err(|error| refused(error, AddressFamily::V4))?;
         let route = |from: String, to: Option<String>| match to {
             Some(to) => Route::Transcode { from, to },
             None => Route::Relay { encoding: from },
         };
-        Ok(Joined { forward: route(forward.1, forward.2), backward: route(backward.1, backward.2) })
+        Ok(Joined {
+            forward: route(forward.encoding, forward.transcoded),
+            backward: route(backward.encoding, backward.transcoded),
+        })
     }
 
     /// Joins two endpoints and separates them from earlier ones.

@@ -35,7 +35,8 @@ impl Trunks {
         legs: [RelayId; 2],
         remotes: [Option<Remote>; 2],
         ipv6: bool,
-        (forward, backward): (Way, Way),
+        forward: Way,
+        backward: Way,
     ) -> Result<(), OpenError> {
         self.0.retain(|trunk| {
             let touched = legs.iter().any(|leg| trunk.legs.contains(leg));

@@ -55,7 +55,7 @@ impl CallHistory {
         });
         let like = self.entries.get(&into).map(|entry| entry.messages.first_packed());
         if let (Some((came, came_like)), Some(like), Some(pages)) = (came, like, self.pages(into)) {
-            pages.join(&like, (&came, &came_like));
+            pages.join(&like, &came, &came_like);
         }
     }
 

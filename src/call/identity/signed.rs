@@ -16,7 +16,7 @@ const ATTESTED: [&str; 2] = ["P-Attestation-Indicator", "P-Origination-ID"];
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Signed {
     /// The digits of From and To; `None` for a name.
-    pub numbers: (Option<String>, Option<String>),
+    pub numbers: [Option<String>; 2],
     /// The fields, unchanged but for folds.
     #[serde(with = "crate::controller::json::fields")]
     pub fields: HeaderFields,
@@ -35,13 +35,14 @@ impl Signed {
         let from = request.from().ok().and_then(|from| digits(from.uri));
         let to = request.to().ok().and_then(|to| digits(to.uri));
         let fields: HeaderFields = lines.collect();
-        (!fields.is_empty()).then(|| Box::new(Signed { numbers: (from, to), fields }))
+        (!fields.is_empty()).then(|| Box::new(Signed { numbers: [from, to], fields }))
     }
 
     /// Whether the numbers of this INVITE are the ones that the fields concern.
     pub fn is_of(&self, from: &str, to: &str) -> bool {
         let same = |digits: &Option<String>, number: &str| digits.is_some() && *digits == canonical(number);
-        same(&self.numbers.0, from) && same(&self.numbers.1, to)
+        let [signed_from, signed_to] = &self.numbers;
+        same(signed_from, from) && same(signed_to, to)
     }
 }
 

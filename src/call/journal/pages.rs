@@ -105,7 +105,8 @@ impl Pages {
         Standing { last, turns, fresh, alone }: Standing,
         flows: Vec<Flow>,
         records: &[u8],
-        (start, wall): (Instant, SystemTime),
+        start: Instant,
+        wall: SystemTime,
     ) -> Self {
         let mut octets = Octets::default();
         octets.with_room(records.len()).extend_from_slice(records);
@@ -188,12 +189,12 @@ impl Pages {
 
     /// Merges the journal of another call, with each turn in its place; each journal comes with its
     /// decompression data.
-    pub fn join(&mut self, like: &[u8], (other, others_like): (&Pages, &[u8])) {
+    pub fn join(&mut self, like: &[u8], other: &Pages, others_like: &[u8]) {
         let start = self.start.min(other.start);
         let mut turns: Vec<Joined> = Vec::new();
         self.joined(start, like, 0, &mut turns);
         other.joined(start, others_like, self.flows.len(), &mut turns);
-        turns.sort_by_key(|turn| turn.place);
+        turns.sort_by_key(|turn| (turn.at, turn.n));
         if other.start == start {
             (self.start, self.wall, self.begin) = (start, other.wall, other.begin.clone());
         }
@@ -233,9 +234,9 @@ impl Pages {
             });
             let n = fields.get("n").and_then(Value::as_u64).unwrap_or_default();
             match (at, turns.last_mut()) {
-                (Some(at), _) => turns.push(Joined { place: (at, n), lines: vec![line] }),
+                (Some(at), _) => turns.push(Joined { at, n, lines: vec![line] }),
                 (None, Some(turn)) => turn.lines.push(line),
-                (None, None) => turns.push(Joined { place: (later, 0), lines: vec![line] }),
+                (None, None) => turns.push(Joined { at: later, n: 0, lines: vec![line] }),
             }
         }
         came_up(turns, waits, !self.fresh);
@@ -410,8 +411,10 @@ fn line(kind: u8, record: &[u8]) -> Option<Value> {
 
 /// A turn of one of two journals being merged.
 struct Joined {
-    /// Its time, and its sequence number among the turns of all calls.
-    place: (u64, u64),
+    /// Its time, in microseconds.
+    at: u64,
+    /// Its sequence number among the turns of all calls.
+    n: u64,
     /// Its line, and those that follow it.
     lines: Vec<Value>,
 }

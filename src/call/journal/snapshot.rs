@@ -65,7 +65,8 @@ fn damaged(why: impl ToString) -> SnapshotError {
 impl Snapshot {
     /// A snapshot of the calls that share this journal.
     pub(crate) fn new(
-        (pages, like): (&Pages, &[u8]),
+        pages: &Pages,
+        like: &[u8],
         calls: Vec<CallId>,
         now: Instant,
         wall: SystemTime,
@@ -103,7 +104,7 @@ impl Snapshot {
         let Head { begin, age, standing, flows, .. } = &self.head;
         let start = taken.checked_sub(*age)?;
         let wall = self.taken().checked_sub(*age)?;
-        Some(Pages::standing(begin.clone(), *standing, flows.clone(), &self.records, (start, wall)))
+        Some(Pages::standing(begin.clone(), *standing, flows.clone(), &self.records, start, wall))
     }
 
     /// The journal as text; any `now` will do.

@@ -22,6 +22,13 @@ use b2b_sip::msg::{Transport, Uri, number};
 /// Default for [`Gateway::failover`].
 const FAILOVER: Duration = Duration::from_secs(4);
 
+/// `From` towards a gateway, as far as it is configured.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GatewayFrom {
+    pub user: Option<String>,
+    pub host: Option<String>,
+}
+
 /// A gateway to a provider.
 #[derive(Clone)]
 pub struct Gateway {
@@ -41,7 +48,7 @@ pub struct Gateway {
     /// The credentials for its challenges.
     pub credentials: Option<Arc<Credentials>>,
     /// User and host of `From` towards it; `None`: the caller's number, and the gateway's host.
-    pub from: (Option<String>, Option<String>),
+    pub from: GatewayFrom,
     /// The named TLS settings for connections to it; `None` for the default ones.
     pub tls: Option<Arc<str>>,
     /// The listener that sends requests to it; `None`: the one on the route to it.
@@ -73,7 +80,7 @@ impl Gateway {
             withheld: Withheld::default(),
             large: LargeRequests::default(),
             credentials: None,
-            from: (None, None),
+            from: GatewayFrom::default(),
             tls: None,
             listener: None,
             outward: Arc::new(Outward {
@@ -305,8 +312,8 @@ fn without_port(host: &str) -> &str {
 
 /// The contact of one host. `caller`: the caller's number in the gateway's format.
 fn contact(gateway: &Gateway, host: &GatewayHost, user: &str, caller: &str) -> ResolvedContact {
-    let domain = gateway.from.1.as_deref().unwrap_or(without_port(&host.host));
-    let account = gateway.from.0.as_deref();
+    let domain = gateway.from.host.as_deref().unwrap_or(without_port(&host.host));
+    let account = gateway.from.user.as_deref();
     let from = Some(account.unwrap_or(caller)).filter(|it| !it.is_empty()).unwrap_or(ANONYMOUS_USER);
     let mut uri = format!("sip:{user}@{}", host.host);
     if let Some(transport) = gateway.transport {

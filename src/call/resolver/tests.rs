@@ -6,6 +6,7 @@ use crate::identity::outward::Outward;
 use crate::lookup::{
     Credentials, LookupError, LookupKind, LookupRequest, LookupResult, ResolvedContact, Resolver,
 };
+use crate::resolver::gateway::GatewayFrom;
 use b2b_sip::msg::Transport;
 
 fn look(resolver: &dyn Resolver, target: &str) -> Result<Option<LookupResult>, LookupError> {
@@ -125,7 +126,7 @@ fn carrier() -> Gateway {
             password: "secret".into(),
             realm: None,
         })),
-        from: (Some("+4420".into()), Some("acme.example".into())),
+        from: GatewayFrom { user: Some("+4420".into()), host: Some("acme.example".into()) },
         rewrite: PrefixRule::rewrite(rules),
         channels: Some(2),
         ..Gateway::new("carrier", hosts)
@@ -168,9 +169,10 @@ fn a_gateway_hears_the_caller_as_it_wants_them() {
     assert_eq!(from(&gateway, Some("sip:%30208@phones.example;x=y")), "sip:+44208@[2001:db8::1]");
     assert_eq!(from(&gateway, Some("1@evil>\r\n")), "sip:1%40evil%3E%0D%0A@[2001:db8::1]");
     assert_eq!(from(&gateway, None), "sip:anonymous@[2001:db8::1]");
-    let told = Gateway { from: (None, Some("acme.example".into())), ..gateway.clone() };
+    let told =
+        Gateway { from: GatewayFrom { user: None, host: Some("acme.example".into()) }, ..gateway.clone() };
     assert_eq!(from(&told, Some("0208")), "sip:+44208@acme.example");
-    let told = Gateway { from: (Some("acme".into()), None), ..gateway };
+    let told = Gateway { from: GatewayFrom { user: Some("acme".into()), host: None }, ..gateway };
     assert_eq!(from(&told, Some("0208")), "sip:acme@[2001:db8::1]");
 }
 

@@ -22,6 +22,13 @@ pub(super) enum Described {
     Offer,
 }
 
+/// The direction of what is passed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Crossing {
+    pub from: LegId,
+    pub to: LegId,
+}
+
 impl Switch {
     /// The ACK of a party that asked for an offer has brought its answer, or none of use: then its session
     /// stays as it was.
@@ -78,7 +85,7 @@ impl Switch {
         let other = bridge.other(leg).filter(|other| self.calls.leg(*other).is_some_and(|it| it.is_up()));
         match other {
             Some(other) if (!bridge.mode.intercepts() || offer.is_none()) && !self.keeps_session(other) => {
-                self.ask_across(t, call, (leg, other), origin, (offer, Some(request)));
+                self.ask_across(t, call, Crossing { from: leg, to: other }, origin, offer, Some(request));
             }
             _ => self.answer_here(t, leg, origin, offer),
         }
@@ -117,7 +124,8 @@ impl Switch {
         &mut self,
         t: &mut Turn<'_>,
         leg: LegId,
-        (origin, what): (Origin, Described),
+        origin: Origin,
+        what: Described,
         answer: Result<Bytes, MediaError>,
     ) {
         if let (Ok(_), Described::Offer, Some(it)) = (&answer, what, self.calls.leg_mut(leg)) {
@@ -154,7 +162,7 @@ impl Switch {
                 it.exchanges.changed = false;
             }
             if let Some((like, to)) = self.behind(a, b) {
-                self.refresh(t, call, (like, to), false);
+                self.refresh(t, call, like, to, false);
             }
         }
     }
@@ -187,9 +195,10 @@ impl Switch {
         &mut self,
         t: &mut Turn<'_>,
         call: CallId,
-        (from, to): (LegId, LegId),
+        Crossing { from, to }: Crossing,
         origin: Origin,
-        (offer, original): (Option<Bytes>, Option<&Request>),
+        offer: Option<Bytes>,
+        original: Option<&Request>,
     ) {
         // This party's offer arrives while ours to it is postponed for glare: ours gives way.
         let under_way = self.calls.get(call).and_then(|it| it.exchanges.under_way.as_ref());
@@ -205,7 +214,7 @@ impl Switch {
         if let Some(original) = original {
             self.crosses(to, original);
         }
-        let Some(offer) = offer else { return self.send_offer(t, (call, exchange), None) };
+        let Some(offer) = offer else { return self.send_offer(t, call, exchange, None) };
         let Some((a, b)) = self.endpoints(from, to) else {
             return self.exchange_refused(t, call, Reply::status(500));
         };
@@ -217,14 +226,15 @@ impl Switch {
     pub(super) fn agreed_across(
         &mut self,
         t: &mut Turn<'_>,
-        (call, exchange): (CallId, Exchange),
+        call: CallId,
+        exchange: Exchange,
         body: Bytes,
         ack_wanted: bool,
     ) {
         let Exchange { no, from, to, origin, .. } = exchange;
         let Some((a, b)) = self.endpoints(from, to) else {
             self.give_up_exchange(call, no);
-            return self.agreed_in_vain(t, call, (from, to), origin, ack_wanted.then_some(body));
+            return self.agreed_in_vain(t, call, from, to, origin, ack_wanted.then_some(body));
         };
         let offers = ack_wanted.then(|| body.clone());
         let session = match ack_wanted {
@@ -248,7 +258,8 @@ impl Switch {
         &mut self,
         t: &mut Turn<'_>,
         call: CallId,
-        (from, to): (LegId, LegId),
+        from: LegId,
+        to: LegId,
         origin: Origin,
         offer: Option<Bytes>,
     ) {
@@ -260,7 +271,7 @@ impl Switch {
         self.answer_exchange(t, from, origin, Err(Reply::status(480)));
         if let Origin::Replacing(replaced) = origin {
             // `to` was told of the newcomer, and continues to talk to the present party.
-            self.refresh(t, call, (replaced, to), false);
+            self.refresh(t, call, replaced, to, false);
         }
     }
 
@@ -269,8 +280,10 @@ impl Switch {
     pub(super) fn answered_across(
         &mut self,
         t: &mut Turn<'_>,
-        (call, exchange): (CallId, ExchangeNo),
-        (to, offers): (LegId, Option<Bytes>),
+        call: CallId,
+        exchange: ExchangeNo,
+        to: LegId,
+        offers: Option<Bytes>,
         session: Result<Bytes, MediaError>,
     ) {
         let exchange = self.end_exchange(call, exchange);

@@ -43,7 +43,8 @@ impl Switch {
     pub(super) fn answered_by_us(
         &mut self,
         t: &mut Turn<'_>,
-        (leg, offers): (LegId, bool),
+        leg: LegId,
+        offers: bool,
         description: Result<Bytes, MediaError>,
         reply: Reply<Result<(), CallError>>,
     ) {

@@ -20,7 +20,7 @@ impl Switch {
     }
 
     /// Whether a part goes from one leg to another; `None`: nothing speaks against it.
-    fn crosses_part(&mut self, (from, to): (LegId, LegId), part: &Part) -> Option<bool> {
+    fn crosses_part(&mut self, from: LegId, to: LegId, part: &Part) -> Option<bool> {
         match PartKind::of(part) {
             PartKind::Isup => Some(self.fact("takes ISUP", |it| {
                 [from, to].iter().all(|leg| it.parts.admission.takes_isup(&it.party(*leg)))
@@ -34,19 +34,19 @@ impl Switch {
     }
 
     /// The parts beside the session of an INVITE, or of a response to it, that go to another leg.
-    pub(super) fn parts_across(&mut self, legs: (LegId, LegId), message: &Headers) -> Vec<Part> {
+    pub(super) fn parts_across(&mut self, from: LegId, to: LegId, message: &Headers) -> Vec<Part> {
         let mut parts = message.content().parts;
-        parts.retain(|part| self.crosses_part(legs, part) == Some(true));
+        parts.retain(|part| self.crosses_part(from, to, part) == Some(true));
         parts
     }
 
     /// What of a party's BYE goes to the other party with its BYE.
     pub(super) fn bye_across(&mut self, leg: LegId, request: &Headers) {
         let Some((_, other, _)) = self.bridged(leg) else { return self.counters.ignored() };
-        if self.parts_across((leg, other), request).is_empty() {
+        if self.parts_across(leg, other, request).is_empty() {
             return;
         }
-        let body = self.body_across((leg, other), request).map(Box::new);
+        let body = self.body_across(leg, other, request).map(Box::new);
         if let Some(it) = self.calls.leg_mut(other) {
             it.why.body = body;
         }
@@ -54,13 +54,13 @@ impl Switch {
 
     /// The body of another request, or of its response, as another leg gets it: none of which parts cannot be
     /// read.
-    pub(super) fn body_across(&mut self, legs: (LegId, LegId), message: &Headers) -> Option<Body> {
+    pub(super) fn body_across(&mut self, from: LegId, to: LegId, message: &Headers) -> Option<Body> {
         let Content { session, mut parts, fault } = message.content();
         if fault.is_some() {
             return None;
         }
         let all = parts.len();
-        parts.retain(|part| self.crosses_part(legs, part) != Some(false));
+        parts.retain(|part| self.crosses_part(from, to, part) != Some(false));
         if parts.len() < all {
             return Body::mixed(session, parts);
         }

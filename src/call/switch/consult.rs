@@ -1,13 +1,13 @@
 //! A transfer to a consultation call that still rings: the party that stays takes over the waiting.
 
 use super::table::Purpose;
+use super::transfer::{PartyRefer, TransferLegs};
 use super::{Switch, Turn};
 use crate::call_fsm::CallEvent;
 use crate::event::{Event, TransferKind};
 use crate::leg_fsm::TerminationCause;
 use crate::service::DialError;
 use crate::{CallId, LegId};
-use b2b_sip::endpoint::{ReferId, UsageId};
 
 impl Switch {
     /// `caller` is the referrer's leg in the consultation call, and unanswered. Its dialling continues for
@@ -16,13 +16,15 @@ impl Switch {
     pub(super) fn attended_early(
         &mut self,
         t: &mut Turn<'_>,
-        (call, leaves, stays): (CallId, LegId, LegId),
+        call: CallId,
+        legs: TransferLegs,
         caller: LegId,
-        (usage, refer): (UsageId, ReferId),
+        refer: PartyRefer,
     ) {
+        let TransferLegs { leaves, stays } = legs;
         let Some(second) = self.calls.leg(caller).map(|it| it.call) else {
             self.counters.impossible("attended_early");
-            return t.answer_refer(usage, refer, 603);
+            return t.answer_refer(refer, 603);
         };
         let offers = self.calls.leg(caller).is_some_and(|it| it.life.open_offer().is_some());
         let dials =
@@ -32,19 +34,19 @@ impl Switch {
         // party that stays could not be described to the callee.
         let ready = offers && dialling.is_some_and(|it| dials(&it.purpose) && it.dial.is_some());
         if !ready || second == call {
-            return t.answer_refer(usage, refer, 603);
+            return t.answer_refer(refer, 603);
         }
         if self.is_busy(call) || !self.advance_if_legal(t, call, CallEvent::Transfer) {
-            return t.answer_refer(usage, refer, 491);
+            return t.answer_refer(refer, 491);
         }
         let Some(mut dialling) = self.calls.get_mut(second).and_then(|it| it.dialling.take()) else {
             self.counters.impossible("attended_early");
-            return t.answer_refer(usage, refer, 603);
+            return t.answer_refer(refer, 603);
         };
         let target = format!("call {}", second.0);
         self.tell(t, Event::TransferRequested { call, leg: leaves, kind: TransferKind::Attended, target });
-        t.answer_refer(usage, refer, 202);
-        let purpose = Purpose::Transfer { leaves, stays, referrer: Some((usage, refer)) };
+        t.answer_refer(refer, 202);
+        let purpose = Purpose::Transfer { leaves, stays, referrer: Some(refer) };
         if let Purpose::Caller { reply: Some(reply), .. } = std::mem::replace(&mut dialling.purpose, purpose)
         {
             let _ = reply.send(Err(DialError::CallerGone));

@@ -185,7 +185,8 @@ impl Switch {
     /// A branch has failed: informs the dial machine, then reports the refusal.
     pub(super) fn branch_failed(
         &mut self,
-        (call, leg): (CallId, LegId),
+        call: CallId,
+        leg: LegId,
         failure: DialFailure,
         act: impl FnOnce(&mut Dial<ResolvedContact>, DialFailure),
     ) {
@@ -283,7 +284,7 @@ impl Switch {
                 if wait.is_zero() {
                     return self.offer_to_branch(t, caller, leg);
                 }
-                self.branch_waits(t, (caller, leg), wait);
+                self.branch_waits(t, caller, leg, wait);
             }
             Err((status, reason)) => self.branch_over(t, leg, DialFailure::new(status, &reason)),
         }
@@ -343,7 +344,7 @@ impl Switch {
     pub(super) fn give_fields(&mut self, call: CallId, branch: LegId, response: &Response) {
         let dialling = self.calls.get(call).and_then(|it| it.dialling.as_ref());
         let caller = dialling.and_then(|it| it.purpose.caller());
-        let parts = caller.map(|caller| self.parts_across((branch, caller), response));
+        let parts = caller.map(|caller| self.parts_across(branch, caller, response));
         if let (Some(it), Some(parts)) = (caller.and_then(|leg| self.calls.leg_mut(leg)), parts) {
             it.passing.parts = parts;
         }
@@ -405,7 +406,7 @@ impl Switch {
         }
         if let Some(branch) = branch {
             let now = t.now;
-            self.branch_failed((call, leg), failure, |dial, it| dial.silent(now, branch, it));
+            self.branch_failed(call, leg, failure, |dial, it| dial.silent(now, branch, it));
         }
     }
 

@@ -66,13 +66,13 @@ impl Switch {
             let heard = a.media.heard.is_some() && b.media.heard.is_some();
             let wanted =
                 active && settled && !refused && heard && !a.takes.no_reinvites && !b.takes.no_reinvites;
-            let (party, origin) = match step((a.media.led_past, b.media.led_past), wanted) {
+            let (party, origin) = match step([a.media.led_past, b.media.led_past], wanted) {
                 Step::Nothing => return self.arm(t.now, call),
                 Step::Tell(party) => (party, Origin::Direct),
                 Step::TakeBack(party) => (party, Origin::Return),
             };
             let (from, to) = if party == Party::A { (legs.1, legs.0) } else { legs };
-            if !self.offer(t, call, (from, to), origin) {
+            if !self.offer(t, call, from, to, origin) {
                 self.counters.impossible("lead");
             }
         }

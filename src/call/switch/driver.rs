@@ -343,11 +343,11 @@ impl Driver {
             tokio::select! {
                 biased;
                 _ = &mut *stopped => break,
-                step = poll_fn(|context| poll_step(
-                    context,
-                    (&mut self.commands, &mut self.jobs, &mut self.results, &mut self.media_events),
-                    (&mut self.timer, &mut self.armed_for, due),
-                )) => self.step(step),
+                step = poll_fn(|context| {
+                    let queues =
+                        (&mut self.commands, &mut self.jobs, &mut self.results, &mut self.media_events);
+                    poll_step(context, queues, &mut self.timer, &mut self.armed_for, due)
+                }) => self.step(step),
                 event = self.stack.next_event() => self.turn(|switch, t| switch.sip_event(t, event)),
             }
         }
@@ -415,7 +415,9 @@ type Queues<'a> = (
 fn poll_step(
     context: &mut std::task::Context<'_>,
     (commands, jobs, results, media): Queues<'_>,
-    (timer, armed_for, deadline): (&mut Pin<Box<Sleep>>, &mut Option<Instant>, Option<Instant>),
+    timer: &mut Pin<Box<Sleep>>,
+    armed_for: &mut Option<Instant>,
+    deadline: Option<Instant>,
 ) -> Poll<Step> {
     if let Poll::Ready(Some(done)) = results.poll_recv(context) {
         return Poll::Ready(Step::Done(done));

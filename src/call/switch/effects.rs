@@ -12,24 +12,31 @@ use crate::service::command::{Command, Reply};
 use crate::service::{CallError, LegMedia, Prompted};
 use crate::{CallId, LegId};
 
+/// A want, and the application that has it.
+#[derive(Debug, Clone, Copy)]
+struct WantOf {
+    app: AppId,
+    want: WantId,
+}
+
 impl Switch {
     pub(super) fn carry_out_want(&mut self, t: &mut Turn<'_>, app: AppId, want: Want) {
         match want {
             Want::Command(command) => self.obey(t, *command),
-            Want::OfLeg { want, leg, verb } => self.ask_of_leg(t, (app, want), leg, *verb),
-            Want::OfMedia { want, verb } => self.ask_of_media((app, want), *verb),
+            Want::OfLeg { want, leg, verb } => self.ask_of_leg(t, WantOf { app, want }, leg, *verb),
+            Want::OfMedia { want, verb } => self.ask_of_media(WantOf { app, want }, *verb),
             Want::UsualTones { want, leg } => {
                 let told = self.leg_media(leg).map(|media| {
                     media.controller.hear_tones(media.endpoint, media.usual_tones);
                     Answer::Done
                 });
-                self.answer_application((app, want), AppAnswer::Media(told));
+                self.answer_application(WantOf { app, want }, AppAnswer::Media(told));
             }
-            Want::Stream { want, leg, spec } => self.open_stream((app, want), leg, spec),
+            Want::Stream { want, leg, spec } => self.open_stream(WantOf { app, want }, leg, spec),
             Want::Run { want, work } => {
                 let work = work(self.service.clone());
                 let work = Guarded::new(Box::pin(async move { AppAnswer::Own(work.await).into() }));
-                self.wait_for((app, want), work);
+                self.wait_for(WantOf { app, want }, work);
             }
             Want::Forget(want) => {
                 let running = self.applications.running.get_mut(&app);
@@ -43,12 +50,12 @@ impl Switch {
         }
     }
 
-    fn answer_application(&self, (app, want): (AppId, WantId), answer: AppAnswer) {
-        self.applications.tell(app, AppEvent::Answered { want, answer });
+    fn answer_application(&self, of: WantOf, answer: AppAnswer) {
+        self.applications.tell(of.app, AppEvent::Answered { want: of.want, answer });
     }
 
     /// A media request for the endpoint of an answered leg.
-    fn ask_of_leg(&mut self, t: &mut Turn<'_>, of: (AppId, WantId), leg: LegId, mut verb: Verb) {
+    fn ask_of_leg(&mut self, t: &mut Turn<'_>, of: WantOf, leg: LegId, mut verb: Verb) {
         let media = match &verb {
             // Whether keys are visible is part of the call's state.
             Verb::Collect { plan, .. } => {
@@ -65,7 +72,7 @@ impl Switch {
                 }
                 match &verb {
                     Verb::Play { .. } | Verb::Collect { prompt: Some(_), .. } => {
-                        self.prompt(t, of, (call, leg), verb);
+                        self.prompt(t, of, call, leg, verb);
                     }
                     _ => self.ask_of_media(of, verb),
                 }
@@ -75,7 +82,7 @@ impl Switch {
     }
 
     /// Plays a prompt to a leg, and reports its beginning and its end.
-    fn prompt(&mut self, t: &Turn<'_>, of: (AppId, WantId), (call, leg): (CallId, LegId), verb: Verb) {
+    fn prompt(&mut self, t: &Turn<'_>, of: WantOf, call: CallId, leg: LegId, verb: Verb) {
         let prompted = verb.prompt().map(|prompt| Prompted::new(&self.service, call, leg, prompt));
         let Some((prompted, begins)) = prompted else { return self.ask_of_media(of, verb) };
         let asked = self.parts.controller.request(verb).now();
@@ -100,7 +107,7 @@ impl Switch {
         }
     }
 
-    fn ask_of_media(&mut self, of: (AppId, WantId), verb: Verb) {
+    fn ask_of_media(&mut self, of: WantOf, verb: Verb) {
         let is_unread = matches!(
             verb,
             Verb::StopPrompt { .. }
@@ -121,7 +128,7 @@ impl Switch {
         }
     }
 
-    fn open_stream(&mut self, of: (AppId, WantId), leg: LegId, spec: StreamSpec) {
+    fn open_stream(&mut self, of: WantOf, leg: LegId, spec: StreamSpec) {
         let opened = match self.stream_media(leg, spec) {
             Ok(media) => media.controller.open_stream(media.endpoint, spec),
             Err(error) => return self.answer_application(of, AppAnswer::Stream(Err(error))),
@@ -134,7 +141,7 @@ impl Switch {
 
     fn wait_for_media<T: Send + Unpin + 'static>(
         &mut self,
-        of: (AppId, WantId),
+        of: WantOf,
         later: MediaFuture<T>,
         read: fn(Result<T, CallError>) -> AppAnswer,
     ) {
@@ -143,7 +150,8 @@ impl Switch {
     }
 
     /// Waits for an answer that comes later; the application may cancel the request.
-    fn wait_for(&mut self, (app, want): (AppId, WantId), work: Guarded<'static, Answered>) {
+    fn wait_for(&mut self, of: WantOf, work: Guarded<'static, Answered>) {
+        let WantOf { app, want } = of;
         let (ends, ended) = oneshot::channel();
         let Some(it) = self.applications.running.get_mut(&app) else { return self.counters.late() };
         it.waits.insert(want, ends);

@@ -9,6 +9,7 @@ use super::exchange::Origin;
 use super::follow::Follow;
 use super::say::{q850_in, reason_field, reason_value};
 use super::table::{Dialling, EndReason, LegRules, Purpose};
+use super::transfer::TransferLegs;
 use super::waiting::OnMedia;
 use super::{Switch, TakesCalls, Turn};
 use crate::bridge_fsm::BridgeEvent;
@@ -115,7 +116,7 @@ impl Switch {
         let Some(dialling) = self.end_dialling(call) else { return self.counters.late() };
         match dialling.purpose {
             Purpose::Transfer { leaves, stays, referrer } => {
-                self.transfer_failed(t, call, (leaves, stays), referrer, &failure(&error));
+                self.transfer_failed(t, call, TransferLegs { leaves, stays }, referrer, &failure(&error));
             }
             purpose => self.caller_refused(t, purpose, error),
         }
@@ -248,7 +249,14 @@ impl Switch {
         let talked = talked(bridge.started, t.now);
         let end = CallEnd { cause: cause.clone(), by, talked, at: t.wall };
         self.watchers.ended(Watched::Bridge(bridge.id), end);
-        self.left_alone(t, call, (leg, other), bridge.auto_hangup, reason, by);
+        let is_replaced = self.is_being_replaced(call, leg);
+        match self.calls.leg_mut(other) {
+            Some(it) => it.media.joined = None,
+            None => self.counters.impossible("leave_bridge"),
+        }
+        if !is_replaced {
+            self.left_alone(t, call, other, bridge.auto_hangup, reason, by);
+        }
         // After the other leg's fate is known: a leg that is released delivers its counters itself.
         self.account_talk_over(t, call, bridge.id, [bridge.a, bridge.b], by);
     }
@@ -257,17 +265,12 @@ impl Switch {
         &mut self,
         t: &mut Turn<'_>,
         call: CallId,
-        (leg, other): (LegId, LegId),
+        other: LegId,
         auto_hangup: bool,
         reason: Option<Bytes>,
         by: Option<LegId>,
     ) {
-        let is_replaced = self.is_being_replaced(call, leg);
-        let Some(it) = self.calls.leg_mut(other) else { return self.counters.impossible("left_alone") };
-        it.media.joined = None;
-        if is_replaced {
-            return;
-        }
+        let Some(it) = self.calls.leg_mut(other) else { return };
         if auto_hangup {
             it.why.reason = reason.or_else(|| it.why.reason.take());
             it.why.by = it.why.by.or(by).filter(|_| !it.life.is_ending());

@@ -7,6 +7,7 @@ use super::exchange::Origin;
 use super::follow::Follow;
 use super::host_names::HostName;
 use super::say::reason_of;
+use super::transfer::PartyRefer;
 use super::{Switch, Turn};
 use crate::controller::{EndpointId, MediaEvent};
 use crate::event::{DigitBy, Event as News, MediaRefused, NextHop};
@@ -65,7 +66,7 @@ impl Switch {
             UsageEvent::RequestChallenged { challenge } => {
                 let _ = t.sip.leave_refused(t.now, usage, challenge.cseq);
             }
-            UsageEvent::Refer { refer, .. } => t.answer_refer(usage, refer, 481),
+            UsageEvent::Refer { refer, .. } => t.answer_refer(PartyRefer { usage, refer }, 481),
             // The usual end of a refused call.
             UsageEvent::Terminated { .. } | UsageEvent::Acknowledged { .. } => self.counters.ignored(),
             _ => self.counters.late(),
@@ -89,7 +90,7 @@ impl Switch {
             UsageEvent::UpdateAnswered { response } => self.offer_answered(t, leg, &response, false),
             UsageEvent::Identified { request } => self.identified(t, leg, &request),
             UsageEvent::ReInviteFailed { status, reason, response } => {
-                self.offer_failed(t, leg, (status, reason), response.as_deref());
+                self.offer_failed(t, leg, status, reason, response.as_deref());
             }
             UsageEvent::Response { request, result } => self.passed_on(t, request, result),
             UsageEvent::Challenged { response } => self.challenged(t, leg, &response),
@@ -170,7 +171,7 @@ impl Switch {
                     _ => DialFailure::new(502, "The Far End Broke the Protocol"),
                 };
                 let now = t.now;
-                self.branch_failed((call, leg), failure, |dial, it| dial.silent(now, branch, it));
+                self.branch_failed(call, leg, failure, |dial, it| dial.silent(now, branch, it));
             }
         }
         if let Termination::RemoteBye { request } = &cause {

@@ -124,12 +124,13 @@ impl Switch {
         &mut self,
         t: &mut Turn<'_>,
         call: CallId,
-        (from, to): (LegId, LegId),
+        from: LegId,
+        to: LegId,
         origin: Origin,
     ) -> bool {
         let begun = self.calls.get_mut(call).and_then(|it| it.exchanges.begin(from, to, origin));
         let Some(exchange) = begun else { return false };
-        let description = self.description_of(call, (from, to), origin);
+        let description = self.description_of(call, from, to, origin);
         self.describe(t, description, OnDescription::Offer { call, exchange });
         true
     }
@@ -138,7 +139,8 @@ impl Switch {
     fn description_of(
         &self,
         call: CallId,
-        (from, to): (LegId, LegId),
+        from: LegId,
+        to: LegId,
         origin: Origin,
     ) -> Result<MediaFuture<Bytes>, MediaError> {
         let (near, endpoint) = self.endpoints(from, to).ok_or(MediaError::Stopped)?;
@@ -177,7 +179,8 @@ impl Switch {
     pub(super) fn offered(
         &mut self,
         t: &mut Turn<'_>,
-        (call, no): (CallId, ExchangeNo),
+        call: CallId,
+        no: ExchangeNo,
         offer: Result<Bytes, MediaError>,
     ) {
         let exchange = self.calls.get_mut(call).and_then(|it| it.exchanges.of(no).copied());
@@ -185,7 +188,7 @@ impl Switch {
         match offer {
             // The offer was cancelled before it was sent.
             _ if origin == Origin::Nobody => self.exchange_refused(t, call, Reply::status(487)),
-            Ok(offer) => self.send_offer(t, (call, no), Some(offer)),
+            Ok(offer) => self.send_offer(t, call, no, Some(offer)),
             Err(error) => {
                 tracing::info!("leg {}: no offer is sent: {error}", to.0);
                 let reply = refusal(&error);
@@ -201,7 +204,8 @@ impl Switch {
     pub(super) fn send_offer(
         &mut self,
         t: &mut Turn<'_>,
-        (call, no): (CallId, ExchangeNo),
+        call: CallId,
+        no: ExchangeNo,
         offer: Option<Bytes>,
     ) {
         let exchange = self.calls.get_mut(call).and_then(|it| it.exchanges.of(no).copied());
@@ -281,7 +285,7 @@ impl Switch {
         match origin {
             Origin::ReInvite | Origin::Update(_) | Origin::Replacing(_) => {
                 self.crosses(exchange.from, response);
-                return self.agreed_across(t, (call, exchange), body, ack_wanted);
+                return self.agreed_across(t, call, exchange, body, ack_wanted);
             }
             Origin::Nobody => {
                 self.counters.late();
@@ -307,7 +311,8 @@ impl Switch {
     pub(super) fn offer_agreed(
         &mut self,
         t: &mut Turn<'_>,
-        (call, no): (CallId, ExchangeNo),
+        call: CallId,
+        no: ExchangeNo,
         taken: Result<(), MediaError>,
     ) {
         let Some(exchange) = self.end_exchange(call, no) else { return self.counters.late() };
@@ -323,7 +328,7 @@ impl Switch {
             Origin::Refresh { back } if taken.is_ok() => {
                 self.join_media(t, from, to);
                 if back {
-                    self.refresh(t, call, (to, from), false);
+                    self.refresh(t, call, to, from, false);
                 }
                 self.led_here(t, call, &[to]);
             }
@@ -359,7 +364,8 @@ impl Switch {
         &mut self,
         t: &mut Turn<'_>,
         leg: LegId,
-        (status, reason): (u16, String),
+        status: u16,
+        reason: String,
         response: Option<&Response>,
     ) {
         let Some(call) = self.calls.leg(leg).map(|it| it.call) else {
@@ -436,7 +442,7 @@ impl Switch {
             let waits = self.calls.leg(to).is_none_or(|it| it.life.on_ack() != OnAck::Nothing);
             match like {
                 _ if waits || self.is_asked(call) => self.postpone_offer(call, offer),
-                Some(like) => self.refresh(t, call, (like, to), back),
+                Some(like) => self.refresh(t, call, like, to, back),
                 None => self.talk_to_us(t, to),
             }
         }
@@ -451,16 +457,16 @@ impl Switch {
 
     /// Offers `to` the media of `like`: `to` may have been on hold, or use another codec. `back`: afterwards
     /// the same the other way round.
-    pub(super) fn refresh(&mut self, t: &mut Turn<'_>, call: CallId, (like, to): (LegId, LegId), back: bool) {
+    pub(super) fn refresh(&mut self, t: &mut Turn<'_>, call: CallId, like: LegId, to: LegId, back: bool) {
         if self.endpoints(like, to).is_none() {
             return self.counters.late();
         }
         if self.keeps_session(to) {
             self.join_media(t, like, to);
             if back {
-                self.refresh(t, call, (to, like), false);
+                self.refresh(t, call, to, like, false);
             }
-        } else if !self.offer(t, call, (like, to), Origin::Refresh { back }) {
+        } else if !self.offer(t, call, like, to, Origin::Refresh { back }) {
             self.postpone_offer(call, PendingOffer { like: Some(like), to, back });
         }
     }
@@ -469,7 +475,7 @@ impl Switch {
     pub(super) fn talk_to_us(&mut self, t: &mut Turn<'_>, leg: LegId) {
         let it = self.calls.leg(leg).filter(|it| !it.takes.no_reinvites && it.media.endpoint.is_some());
         if let Some(call) = it.map(|it| it.call)
-            && !self.offer(t, call, (leg, leg), Origin::TalkToUs)
+            && !self.offer(t, call, leg, leg, Origin::TalkToUs)
         {
             self.postpone_offer(call, PendingOffer { like: None, to: leg, back: false });
         }
@@ -480,7 +486,7 @@ impl Switch {
     pub(super) fn refresh_session(&mut self, t: &mut Turn<'_>, leg: LegId) {
         let it = self.calls.leg(leg).filter(|it| it.is_up() && !it.takes.no_reinvites);
         let call = it.filter(|it| it.media.endpoint.is_some()).map(|it| it.call);
-        if !call.is_some_and(|call| self.offer(t, call, (leg, leg), Origin::Timer)) {
+        if !call.is_some_and(|call| self.offer(t, call, leg, leg, Origin::Timer)) {
             self.counters.ignored();
         }
     }

@@ -101,7 +101,7 @@ impl Switch {
         }
         // Calls that are up come first: those that are over are forgotten earlier.
         calls.sort_by_key(|it| (self.calls.get(*it).is_none(), *it));
-        Ok(Snapshot::new((pages, &like), calls, now, wall))
+        Ok(Snapshot::new(pages, &like, calls, now, wall))
     }
 
     /// The media endpoints of all legs: a media backend has to know them before another process continues the

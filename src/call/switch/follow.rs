@@ -7,9 +7,12 @@
 
 use bytes::Bytes;
 
+use super::across::Crossing;
 use super::exchange::Origin;
 use super::handing::Handing;
+use super::reliable::Provisional;
 use super::tasks::Panicked;
+use super::transfer::Arrival;
 use super::waiting::{Found, MediaAnswer, OnApplied, OnDescription, OnEndpoint, OnFound, OnMedia};
 use super::{Switch, Turn};
 use crate::controller::{EndpointId, MediaError};
@@ -151,15 +154,15 @@ impl Switch {
                 self.follows.push(Follow::Media { then, result });
             }
             OnMedia::Nothing => {}
-            OnMedia::Joined { a, b } => self.media_joined(t, (a, b), &of_kind!(result, Joined)),
+            OnMedia::Joined { a, b } => self.media_joined(t, a, b, &of_kind!(result, Joined)),
             OnMedia::Counted { call, bridge, leg } => {
-                self.counted(t, (call, bridge, leg), of_kind!(result, Stats));
+                self.counted(t, call, bridge, leg, of_kind!(result, Stats));
             }
             OnMedia::Recording { call, subject, reply } => {
-                self.recording_begun(t, (call, subject), of_kind!(result, Recording), reply);
+                self.recording_begun(t, call, subject, of_kind!(result, Recording), reply);
             }
             OnMedia::Recorded { call, id, reply } => {
-                self.recording_finished(t, (call, id), of_kind!(result, Recorded), reply)
+                self.recording_finished(t, call, id, of_kind!(result, Recorded), reply)
             }
         }
     }
@@ -168,7 +171,7 @@ impl Switch {
     fn resume(&mut self, t: &mut Turn<'_>, then: OnMedia, result: Result<MediaAnswer, MediaError>) {
         match then {
             OnMedia::Endpoint { leg, no_reinvites, then } => {
-                self.endpoint_opened(t, (leg, no_reinvites), then, of_kind!(result, Endpoint));
+                self.endpoint_opened(t, leg, no_reinvites, then, of_kind!(result, Endpoint));
             }
             OnMedia::Described(then) => self.described(t, then, of_kind!(result, Description)),
             OnMedia::Applied(then) => self.applied(t, then, result.map(|_| ())),
@@ -218,7 +221,7 @@ impl Switch {
             OnEndpoint::Replace { call, leg, stays, replaced, offer } => match result {
                 Ok(_) => {
                     let origin = Origin::Replacing(replaced);
-                    self.ask_across(t, call, (leg, stays), origin, (Some(offer), None));
+                    self.ask_across(t, call, Crossing { from: leg, to: stays }, origin, Some(offer), None);
                 }
                 Err(_) => self.not_replaced(t, call, leg),
             },
@@ -234,20 +237,20 @@ impl Switch {
     ) {
         match then {
             OnDescription::Answer { leg, offers, reply } => {
-                self.answered_by_us(t, (leg, offers), result, reply);
+                self.answered_by_us(t, leg, offers, result, reply);
             }
             OnDescription::Invite { branch } => self.invite(t, branch, result.map(Some)),
             OnDescription::Progress { caller, branch, status, reliable } => {
-                self.early_session(t, (caller, branch), (status, reliable), result);
+                self.early_session(t, caller, branch, Provisional { status, reliable }, result);
             }
             OnDescription::EarlyOffer { caller, branch, status } => {
-                self.early_offer_across(t, (caller, branch), status, result);
+                self.early_offer_across(t, caller, branch, status, result);
             }
             OnDescription::AnswerEarly { branch } => {
                 let answer = result.inspect_err(|error| tracing::info!("leg {}: {error}", branch.0));
                 self.prack(t, branch, answer.ok());
             }
-            OnDescription::Prack { caller, branch } => self.prack_across(t, (caller, branch), result),
+            OnDescription::Prack { caller, branch } => self.prack_across(t, caller, branch, result),
             OnDescription::Accept { won } => self.accept_with_answer(t, won, result),
             OnDescription::AcceptWithOffer { won, on_ack } => {
                 self.accept_for(t, won, result.map(Some), on_ack);
@@ -256,13 +259,13 @@ impl Switch {
                 let (acked, callee) = (result.map(|answer| self.ack(t, won.callee, answer)), won.callee);
                 self.accept_for(t, won, acked.map(|()| None), OnAck::Refresh(callee));
             }
-            OnDescription::Ack { caller, callee } => self.ack_across(t, (caller, callee), result),
+            OnDescription::Ack { caller, callee } => self.ack_across(t, caller, callee, result),
             OnDescription::AnswerHere { leg, origin, what } => {
-                self.answered_here(t, leg, (origin, what), result);
+                self.answered_here(t, leg, origin, what, result);
             }
-            OnDescription::Offer { call, exchange } => self.offered(t, (call, exchange), result),
+            OnDescription::Offer { call, exchange } => self.offered(t, call, exchange, result),
             OnDescription::AnswerAcross { call, exchange, to, offers } => {
-                self.answered_across(t, (call, exchange), (to, offers), result);
+                self.answered_across(t, call, exchange, to, offers, result);
             }
         }
     }
@@ -282,7 +285,13 @@ impl Switch {
             OnApplied::Won(won) => self.both_described(t, won, result),
             OnApplied::Originated { leg, reply } => self.originated(t, leg, result, reply),
             OnApplied::Transferred { call, legs, referrer, arrived, direct } => match result {
-                Ok(()) => self.transfer_answered(t, call, legs, referrer, (arrived, direct, false)),
+                Ok(()) => self.transfer_answered(
+                    t,
+                    call,
+                    legs,
+                    referrer,
+                    Arrival { leg: arrived, direct, back: false },
+                ),
                 Err(error) => {
                     self.hang_up(t, arrived);
                     let failure = DialFailure::new(error.status_of_answer(), "");
@@ -305,7 +314,7 @@ impl Switch {
                 self.offer_pending(t, call);
             }
             OnApplied::Renewed { call, leg } => self.renewed(t, call, leg, result),
-            OnApplied::Agreed { call, exchange } => self.offer_agreed(t, (call, exchange), result),
+            OnApplied::Agreed { call, exchange } => self.offer_agreed(t, call, exchange, result),
         }
     }
 
@@ -325,11 +334,11 @@ impl Switch {
             }
             (OnFound::Decide(asked), result) => self.decided(t, *asked, action(result)),
             (OnFound::Referral { referral, asked_by, next }, result) => {
-                self.led_by_handler(t, *referral, (asked_by, next), action(result));
+                self.led_by_handler(t, *referral, asked_by, next, action(result));
             }
-            (OnFound::Redirect { call, leg, branch, failure, by, reason }, result) => {
+            (OnFound::Redirect(redirected), result) => {
                 let named = if let Ok(Found::Named(named)) = result { named } else { Vec::new() };
-                self.redirected(t, (call, leg, branch), (*failure, &by, reason), named);
+                self.redirected(t, *redirected, named);
             }
             (OnFound::Listened { call }, Err(Panicked)) => self.deaf(t, call),
             (OnFound::Listened { .. }, Ok(_)) => {}

@@ -119,7 +119,9 @@ impl Switch {
     pub(super) fn counted(
         &mut self,
         t: &mut Turn<'_>,
-        (call, bridge, leg): (CallId, BridgeId, LegId),
+        call: CallId,
+        bridge: BridgeId,
+        leg: LegId,
         stats: Result<Box<EndpointStats>, MediaError>,
     ) {
         // The endpoint was released meanwhile: its final counters include this.
@@ -133,7 +135,8 @@ impl Switch {
     pub(super) fn account_joined(
         &mut self,
         t: &Turn<'_>,
-        (a, b): (LegId, LegId),
+        a: LegId,
+        b: LegId,
         joined: &Result<Joined, MediaError>,
     ) {
         let Some(call) = self.calls.leg(a).map(|it| it.call) else { return self.counters.late() };

@@ -46,7 +46,7 @@ impl Switch {
         if let Some(it) = self.calls.leg_mut(leg) {
             it.hold.reply = Some(reply);
         }
-        if !self.offer(t, call, (leg, leg), Origin::Hold(hold)) {
+        if !self.offer(t, call, leg, leg, Origin::Hold(hold)) {
             self.counters.impossible("put_on_hold");
             self.tell_holding(leg, Err(CallError::Busy));
         }

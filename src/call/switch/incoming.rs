@@ -55,8 +55,8 @@ impl Switch {
             self.parts.admission.refused(t.now, &request, &flow, &reply);
             return self.refuse_once(t, usage, reply);
         }
-        if let Some(admitted) = self.admit(t, usage, (&request, &flow), closed) {
-            self.begin_call(t, (usage, request, flow), replaces, admitted);
+        if let Some(admitted) = self.admit(t, usage, &request, &flow, closed) {
+            self.begin_call(t, usage, request, flow, replaces, admitted);
         }
     }
 
@@ -64,7 +64,9 @@ impl Switch {
     fn begin_call(
         &mut self,
         t: &mut Turn<'_>,
-        (usage, request, flow): (UsageId, Request, Flow),
+        usage: UsageId,
+        request: Request,
+        flow: Flow,
         replaces: Option<UsageId>,
         (admitted, channels, policy): Admits,
     ) {
@@ -148,7 +150,8 @@ impl Switch {
         &mut self,
         t: &mut Turn<'_>,
         usage: UsageId,
-        (request, flow): (&Request, &Flow),
+        request: &Request,
+        flow: &Flow,
         closed: bool,
     ) -> Option<Admits> {
         if let Some(admitted) = self.reads::<Admitted>("admitted") {

@@ -55,14 +55,13 @@ impl Switch {
         let who = asks.and_then(|leg| self.calls.leg(leg)?.identity.who.as_deref()).or(behalf);
         let answered = || asks.filter(|_| caller.is_none()).and_then(|leg| self.shown(leg));
         let told = dialling.options.caller.clone().or_else(answered);
-        let (mut invite, rules) =
-            self.write_invite(it, (caller, told.as_ref(), who), &dialling.options, offer);
+        let (mut invite, rules) = self.write_invite(it, caller, told.as_ref(), who, &dialling.options, offer);
         let withheld = it.contact.as_deref().map(|contact| contact.withheld).unwrap_or_default();
         let onward = caller.map(|caller| t.sip.onward(caller));
         let caller = caller.cloned();
         let contact = it.contact.clone();
         if let (Some(from), Some(caller)) = (asks, &caller) {
-            let parts = self.parts_across((from, leg), caller);
+            let parts = self.parts_across(from, leg, caller);
             invite.body = Body::mixed(invite.body.map(|body| body.data), parts);
         }
         if let Some(contact) = contact.as_deref() {
@@ -78,7 +77,7 @@ impl Switch {
                 let _ = t.sip.set_refresher(usage, SessionRefresher::Nobody);
             }
         }
-        withhold(t, caller.as_ref(), (withheld, session), &mut invite);
+        withhold(t, caller.as_ref(), withheld, session, &mut invite);
         if let Some(onward) = onward {
             // Our loop mark is derived from a secret.
             let told = self.fact("onward", |_| OnwardFields(onward.headers));
@@ -120,7 +119,9 @@ impl Switch {
     pub(super) fn write_invite(
         &self,
         leg: &Leg,
-        (caller, told, who): (Option<&Request>, Option<&(String, String)>, Option<&CallerIdentity>),
+        caller: Option<&Request>,
+        told: Option<&(String, String)>,
+        who: Option<&CallerIdentity>,
         options: &DialOptions,
         offer: Option<Bytes>,
     ) -> (Invite, Arc<[HeaderRule]>) {

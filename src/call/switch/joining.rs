@@ -7,7 +7,9 @@ use super::dial::BranchNo;
 use super::dialling::refuse;
 use super::follow::Follow;
 use super::invite::shown_by;
+use super::reliable::Provisional;
 use super::table::{Bridge, Leg, Passing, Purpose};
+use super::transfer::TransferLegs;
 use super::waiting::{OnApplied, OnDescription, OnEndpoint, OnMedia, Won};
 use super::{Switch, Turn};
 use crate::bridge_fsm::{BridgeEvent, BridgeMode, BridgeState};
@@ -79,7 +81,8 @@ impl Switch {
     pub(super) fn endpoint_opened(
         &mut self,
         t: &mut Turn<'_>,
-        (leg, no_reinvites): (LegId, bool),
+        leg: LegId,
+        no_reinvites: bool,
         then: OnEndpoint,
         opened: Result<EndpointId, MediaError>,
     ) {
@@ -131,7 +134,9 @@ impl Switch {
             }
             _ => return self.transfer_progress(t, call, status),
         };
-        let Some(answer) = answer else { return self.ring(t, caller, (status, reliable), None) };
+        let Some(answer) = answer else {
+            return self.ring(t, caller, Provisional { status, reliable }, None);
+        };
         if self.calls.leg(caller).is_some_and(|it| it.is_up()) {
             // The caller has a description already, and the callee answers one of ours.
             return self.apply(t, leg, answer, OnApplied::EarlySession { caller, branch: leg });
@@ -144,8 +149,9 @@ impl Switch {
     pub(super) fn early_session(
         &mut self,
         t: &mut Turn<'_>,
-        (caller, branch): (LegId, LegId),
-        said: (u16, bool),
+        caller: LegId,
+        branch: LegId,
+        said: Provisional,
         answer: Result<Bytes, MediaError>,
     ) {
         match answer {
@@ -196,10 +202,11 @@ impl Switch {
     pub(super) fn media_joined(
         &mut self,
         t: &Turn<'_>,
-        (a, b): (LegId, LegId),
+        a: LegId,
+        b: LegId,
         joined: &Result<Joined, MediaError>,
     ) {
-        self.account_joined(t, (a, b), joined);
+        self.account_joined(t, a, b, joined);
         match joined {
             Ok(joined) => tracing::debug!("legs {} and {}: {joined}", a.0, b.0),
             Err(error) => tracing::warn!("legs {} and {} have no audio: {error}", a.0, b.0),
@@ -259,7 +266,7 @@ impl Switch {
                 }
             },
             Purpose::Transfer { leaves, stays, referrer } => {
-                let legs = (leaves, stays);
+                let legs = TransferLegs { leaves, stays };
                 let Some(answer) = answer else {
                     self.hang_up(t, leg);
                     let failure = DialFailure::new(488, "");

@@ -117,7 +117,7 @@ impl Switch {
             Command::Record { call, what, reply } => self.obey_record(t, call, what, reply),
             Command::Enter { call, place, reply } => drop(reply.send(self.enter(t, call, place))),
             Command::WhereTo { leg, target, named_by, reply } => {
-                self.where_to(t, leg, (target, named_by), reply);
+                self.where_to(t, leg, target, named_by, reply);
             }
             Command::Sleep { until, reply } => self.sleep(t, until, reply),
             Command::Spawn { work } => self.run_beside(work),

@@ -65,12 +65,7 @@ impl Switch {
     }
 
     /// The INVITE of a branch goes out after this time.
-    pub(super) fn branch_waits(
-        &mut self,
-        t: &Turn<'_>,
-        (caller, leg): (Option<LegId>, LegId),
-        wait: Duration,
-    ) {
+    pub(super) fn branch_waits(&mut self, t: &Turn<'_>, caller: Option<LegId>, leg: LegId, wait: Duration) {
         let Some((call, branch)) = self.calls.leg(leg).and_then(|it| Some((it.call, it.branch?))) else {
             return self.counters.impossible("branch_waits");
         };

@@ -131,7 +131,7 @@ impl Switch {
         let subject = Subject::Leg(leg);
         let done = match what {
             RecordLeg::Begin { both } => match self.record_leg(t, leg, both) {
-                Ok(endpoint) => return self.start_recording(t, subject, (leg, endpoint), reply),
+                Ok(endpoint) => return self.start_recording(t, subject, leg, endpoint, reply),
                 Err(error) => Err(error),
             },
             RecordLeg::Pause(paused) => self.pause_recording(subject, paused),
@@ -180,8 +180,8 @@ impl Switch {
             return;
         }
         let up = |leg| Some((leg, self.up_endpoint(leg)?));
-        if let Some(of) = up(it.a).or_else(|| it.legs.ids().find_map(up)) {
-            self.start_recording(t, Subject::Call(call), of, Reply::default());
+        if let Some((leg, endpoint)) = up(it.a).or_else(|| it.legs.ids().find_map(up)) {
+            self.start_recording(t, Subject::Call(call), leg, endpoint, Reply::default());
         }
     }
 
@@ -189,7 +189,8 @@ impl Switch {
         &mut self,
         t: &mut Turn<'_>,
         subject: Subject,
-        (leg, endpoint): (LegId, EndpointId),
+        leg: LegId,
+        endpoint: EndpointId,
         reply: Asks,
     ) {
         let recordings = self.recordings(subject);
@@ -209,7 +210,8 @@ impl Switch {
     pub(super) fn recording_begun(
         &mut self,
         t: &mut Turn<'_>,
-        (call, subject): (CallId, Subject),
+        call: CallId,
+        subject: Subject,
         begun: Result<RecordingId, MediaError>,
         reply: Asks,
     ) {
@@ -297,7 +299,8 @@ impl Switch {
     pub(super) fn recording_finished(
         &mut self,
         t: &Turn<'_>,
-        (call, id): (CallId, RecordingId),
+        call: CallId,
+        id: RecordingId,
         recorded: Result<Recorded, MediaError>,
         reply: Asks,
     ) {

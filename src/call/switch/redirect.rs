@@ -47,6 +47,18 @@ pub(super) struct Named {
     whither: Whither,
 }
 
+/// A branch that was redirected, while its targets are resolved.
+pub(super) struct Redirected {
+    call: CallId,
+    leg: LegId,
+    branch: BranchNo,
+    failure: DialFailure,
+    /// The party of the branch.
+    party: Party,
+    /// Why it was redirected, in the words of Diversion.
+    reason: &'static str,
+}
+
 impl Switch {
     /// Handles a branch's final refusal. The targets of a 3xx are only a request of its sender: they are
     /// called if the handlers permit this party to redirect.
@@ -74,7 +86,7 @@ impl Switch {
         let caller = caller.or_else(|| dialling?.options.caller.clone());
         let (Some(dialled), true) = (dialled, follows && !targets.is_empty()) else {
             let now = t.now;
-            return self.branch_failed((call, leg), failure, |dial, it| dial.failed(now, branch, it));
+            return self.branch_failed(call, leg, failure, |dial, it| dial.failed(now, branch, it));
         };
         let (by, now) = (Party::clone(&self.party(leg)), t.now);
         let asked = Redirection { call, leg, by, dialled, target: String::new(), caller, at: now };
@@ -91,19 +103,13 @@ impl Switch {
             }
             answers
         });
-        let (failure, by) = (Box::new(failure), Box::new(party));
-        let then = OnFound::Redirect { call, leg, branch, failure, by, reason };
-        self.run(found, Found::Named, then);
+        let then = Redirected { call, leg, branch, failure, party, reason };
+        self.run(found, Found::Named, OnFound::Redirect(Box::new(then)));
     }
 
     /// The targets of a 3xx are resolved: the first contacts replace the branch.
-    pub(super) fn redirected(
-        &mut self,
-        t: &mut Turn<'_>,
-        (call, leg, branch): (CallId, LegId, BranchNo),
-        (failure, party, reason): (DialFailure, &Party, &'static str),
-        answers: Vec<Named>,
-    ) {
+    pub(super) fn redirected(&mut self, t: &mut Turn<'_>, redirected: Redirected, answers: Vec<Named>) {
+        let Redirected { call, leg, branch, failure, party, reason } = redirected;
         // Another dialling of this call has its own branches.
         if self.branch(call, branch) != Some(leg) {
             return self.counters.late();
@@ -130,7 +136,7 @@ impl Switch {
                 }
                 // Only if the application is the most preferred target.
                 Whither::Application(name, why) if called.is_empty() => {
-                    if self.redirect_to_application(t, (call, leg), &name, &to, why.as_deref(), &failure) {
+                    if self.redirect_to_application(t, leg, &name, &to, why.as_deref(), &failure) {
                         return;
                     }
                 }
@@ -138,7 +144,7 @@ impl Switch {
                     self.history.decided(call, t.now, Some(leg), "not followed", &name);
                 }
                 Whither::NotFollowed { why, line } => {
-                    let party = party_name(party);
+                    let party = party_name(&party);
                     let way = "redirect".to_owned();
                     self.not_followed(t, Event::NotFollowed { call, leg, party, way, to, why, line });
                 }
@@ -149,22 +155,26 @@ impl Switch {
         called.sort_by_key(|(q, place, _)| (std::cmp::Reverse(*q), *place));
         let now = t.now;
         if called.is_empty() {
-            return self.branch_failed((call, leg), failure, |dial, it| dial.failed(now, branch, it));
+            return self.branch_failed(call, leg, failure, |dial, it| dial.failed(now, branch, it));
         }
         let rounds: Vec<_> = called.into_iter().map(|(.., round)| round).collect();
-        self.branch_failed((call, leg), failure, |dial, it| dial.redirected(now, branch, it, rounds));
+        self.branch_failed(call, leg, failure, |dial, it| dial.redirected(now, branch, it, rounds));
     }
 
     /// Gives the caller to an application and ends the dialling. `false`: the caller cannot be given away.
     fn redirect_to_application(
         &mut self,
         t: &mut Turn<'_>,
-        (call, leg): (CallId, LegId),
+        leg: LegId,
         name: &str,
         to: &str,
         why: Option<&str>,
         failure: &DialFailure,
     ) -> bool {
+        let Some(call) = self.calls.leg(leg).map(|it| it.call) else {
+            self.counters.impossible("redirect_to_application");
+            return false;
+        };
         let dialling = self.calls.get(call).and_then(|it| it.dialling.as_ref());
         // If a command waits for the dialling, its sender owns the call.
         let caller = match dialling.map(|it| &it.purpose) {

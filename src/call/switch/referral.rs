@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::redirect::party_name;
 use super::table::Purpose;
 use super::tasks::Panicked;
-use super::transfer::Referrer;
+use super::transfer::{ReferTarget, Referrer, TransferLegs};
 use super::waiting::{Found, OnFound};
 use super::{Switch, Turn};
 use crate::event::Event;
@@ -32,11 +32,11 @@ impl Switch {
         &mut self,
         t: &mut Turn<'_>,
         call: CallId,
-        (leaves, stays): (LegId, LegId),
+        TransferLegs { leaves, stays }: TransferLegs,
         referrer: Referrer,
-        (target, replaces): (String, Option<String>),
-        hosts: Vec<String>,
+        target: ReferTarget,
     ) {
+        let ReferTarget { target, replaces, hosts } = target;
         let purpose = Purpose::Transfer { leaves, stays, referrer };
         if self.begin_dial(t.now, call, DialOptions::default(), purpose) {
             let by = Party::clone(&self.party(leaves));
@@ -52,7 +52,7 @@ impl Switch {
                 None => HandlerAction::TransferTo(referral.target.clone()),
                 Some(_) => HandlerAction::NotFollowed { why, line: None },
             };
-            return self.led_by_handler(t, referral, (asked_by, next), Ok(action));
+            return self.led_by_handler(t, referral, asked_by, next, Ok(action));
         };
         let future = handler.handle_referral(referral.clone());
         let then = OnFound::Referral { referral: Box::new(referral), asked_by, next };
@@ -64,7 +64,8 @@ impl Switch {
         &mut self,
         t: &mut Turn<'_>,
         referral: Referral,
-        (asked_by, next): (AskedBy, usize),
+        asked_by: AskedBy,
+        next: usize,
         action: Result<HandlerAction, Panicked>,
     ) {
         let action = match action {
@@ -142,7 +143,8 @@ impl Switch {
         &mut self,
         t: &mut Turn<'_>,
         leg: LegId,
-        (target, named_by): (String, Option<Arc<str>>),
+        target: String,
+        named_by: Option<Arc<str>>,
         reply: Reply<Result<HandlerAction, CallError>>,
     ) {
         let Some(it) = self.calls.leg(leg).filter(|it| !it.life.is_ending()) else {

@@ -7,13 +7,14 @@ use bytes::Bytes;
 
 use super::invite::escaped_user;
 use super::replacing::PassedRefer;
+use super::transfer::PartyRefer;
 use super::{Switch, Turn};
 use crate::LegId;
 use crate::event::{Event, TransferKind};
 use crate::leg_fsm::TerminationCause;
 use crate::service::command::Reply;
 use crate::service::{ReferError, ReferOutcome, ReferRequest};
-use b2b_sip::endpoint::{CommandError, ReferId, ReferTo, RequestFailure, UsageId};
+use b2b_sip::endpoint::{CommandError, ReferId, ReferTo, RequestFailure};
 use b2b_sip::msg::{Name, NameAddr, Request, Response, one_line};
 
 /// An outgoing REFER whose outcome is not known yet.
@@ -26,7 +27,7 @@ struct Referred {
 /// The receiver of a REFER's progress.
 enum Told {
     /// The party whose REFER was passed on.
-    Party(UsageId, ReferId),
+    Party(PartyRefer),
     /// The sender of the command.
     Command(Box<Commanded>),
 }
@@ -104,26 +105,27 @@ impl Switch {
     pub(super) fn pass_refer_on(
         &mut self,
         t: &mut Turn<'_>,
-        (by, to): (LegId, LegId),
+        by: LegId,
+        to: LegId,
         refer_to: &ReferTo,
         request: &Request,
-        (usage, refer): (UsageId, ReferId),
+        refer: PartyRefer,
     ) {
         let value = request.header(Name::ReferTo).map(one_line).unwrap_or_default();
         let value = without_headers(value, refer_to);
         let Some(other) = self.calls.leg(to).and_then(|it| it.usage) else {
-            return t.answer_refer(usage, refer, 480);
+            return t.answer_refer(refer, 480);
         };
         let by_whom = self.referred_by(by).map(|by| ("Referred-By".into(), by.into()));
         let fields = self.ruled(to, by_whom.into_iter().collect(), Some(request));
         match t.sip.refer(t.now, other, value, true, fields) {
             Ok(id) => {
-                self.referrals.sent.insert(id, Referred { leg: to, told: Told::Party(usage, refer) });
-                self.remember_refer(t, (by, to));
+                self.referrals.sent.insert(id, Referred { leg: to, told: Told::Party(refer) });
+                self.remember_refer(t, by, to);
             }
             Err(error) => {
                 tracing::debug!("leg {}: {error}", to.0);
-                t.answer_refer(usage, refer, 480);
+                t.answer_refer(refer, 480);
             }
         }
     }
@@ -209,7 +211,7 @@ impl Switch {
         result: &Result<Response, RequestFailure>,
     ) {
         let Some(it) = self.referrals.sent.get(&id) else { return self.counters.late() };
-        let Told::Party(usage, refer) = it.told else {
+        let Told::Party(refer) = it.told else {
             let status = result.as_ref().ok().map(|response| response.status());
             self.heard_of(t, id, Heard::Answer(status));
             // No NOTIFY will come (RFC 4488 §4).
@@ -227,7 +229,7 @@ impl Switch {
         if status >= 300 {
             self.referrals.sent.remove(&id);
         }
-        t.answer_refer(usage, refer, status);
+        t.answer_refer(refer, status);
     }
 
     /// A NOTIFY for a REFER of ours.
@@ -239,7 +241,7 @@ impl Switch {
         last: bool,
     ) {
         let Some(it) = self.referrals.sent.get(&id) else { return self.counters.late() };
-        let Told::Party(usage, refer) = it.told else {
+        let Told::Party(refer) = it.told else {
             if let Some((status, _)) = status {
                 self.heard_of(t, id, Heard::Status(status));
             }
@@ -254,7 +256,7 @@ impl Switch {
         // The outcome is unknown: reported as a failure.
         let status = status.or_else(|| last.then(|| (503, String::new())));
         if let Some((status, reason)) = status {
-            t.tell_referrer(Some((usage, refer)), status, &reason);
+            t.tell_referrer(Some(refer), status, &reason);
         }
     }
 
@@ -268,9 +270,9 @@ impl Switch {
         waiting.sort_unstable();
         for id in waiting {
             let told = self.referrals.sent.get(&id).map(|it| &it.told);
-            if let Some(Told::Party(usage, refer)) = told {
+            if let Some(Told::Party(refer)) = told {
                 // Its party has gone to the target, as far as can be seen from here.
-                t.tell_referrer(Some((*usage, *refer)), 200, "");
+                t.tell_referrer(Some(*refer), 200, "");
                 self.referrals.sent.remove(&id);
             } else {
                 let heard = match cause {

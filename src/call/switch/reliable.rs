@@ -40,7 +40,8 @@ pub(super) fn is_reliable(response: &Headers) -> bool {
 pub(super) fn withhold(
     t: &Turn<'_>,
     caller: Option<&Request>,
-    (withheld, session): (Withheld, SessionRules),
+    withheld: Withheld,
+    session: SessionRules,
     invite: &mut Invite,
 ) {
     let late = invite.body.is_none() && !caller.is_some_and(|invite| takes_reliable(invite));
@@ -55,15 +56,24 @@ pub(super) fn withhold(
     }
 }
 
+/// A provisional response of a callee.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Provisional {
+    pub status: u16,
+    /// It requires PRACK.
+    pub reliable: bool,
+}
+
 impl Switch {
     /// Sends a provisional response to a caller, reliable if the callee's was.
     pub(super) fn ring(
         &mut self,
         t: &mut Turn<'_>,
         leg: LegId,
-        (status, mut reliable): (u16, bool),
+        said: Provisional,
         mut session: Option<Bytes>,
     ) {
+        let Provisional { status, mut reliable } = said;
         let Some(it) = self.calls.leg_mut(leg) else { return self.counters.late() };
         // A caller who has been answered gets no provisional response any more.
         let (Some(usage), Some(incoming)) = (it.usage, it.life.as_incoming_mut()) else {
@@ -135,7 +145,8 @@ impl Switch {
     pub(super) fn early_offer_across(
         &mut self,
         t: &mut Turn<'_>,
-        (caller, branch): (LegId, LegId),
+        caller: LegId,
+        branch: LegId,
         status: u16,
         offer: Result<Bytes, MediaError>,
     ) {
@@ -144,7 +155,7 @@ impl Switch {
                 if let Some(it) = self.calls.leg_mut(caller).and_then(|it| it.life.as_incoming_mut()) {
                     it.session = CallerSession::Offering(branch);
                 }
-                self.ring(t, caller, (status, true), Some(offer));
+                self.ring(t, caller, Provisional { status, reliable: true }, Some(offer));
             }
             Err(error) => {
                 tracing::info!("leg {}: {error}", branch.0);
@@ -238,7 +249,8 @@ impl Switch {
     pub(super) fn prack_across(
         &mut self,
         t: &mut Turn<'_>,
-        (caller, branch): (LegId, LegId),
+        caller: LegId,
+        branch: LegId,
         answer: Result<Bytes, MediaError>,
     ) {
         match answer {
@@ -377,7 +389,8 @@ impl Switch {
     pub(super) fn ack_across(
         &mut self,
         t: &mut Turn<'_>,
-        (caller, callee): (LegId, LegId),
+        caller: LegId,
+        callee: LegId,
         answer: Result<Bytes, MediaError>,
     ) {
         match answer {

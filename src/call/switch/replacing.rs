@@ -28,7 +28,7 @@ pub(super) struct PassedRefer {
 
 impl Switch {
     /// Remembers a REFER that was passed on: for a while, its recipient may replace the referrer in a dialog.
-    pub(super) fn remember_refer(&mut self, t: &Turn<'_>, (by, to): (LegId, LegId)) {
+    pub(super) fn remember_refer(&mut self, t: &Turn<'_>, by: LegId, to: LegId) {
         let (by, to) = (self.party(by), self.party(to));
         self.referrals.passed.retain(|it| t.now < it.at + REFERRED);
         if self.referrals.passed.len() >= REMEMBERED {

@@ -61,7 +61,7 @@ impl Switch {
                 if *request.method() == Method::Info && self.may_tell_info(t, leg) {
                     self.tell_info(t, leg, request, true);
                 }
-                self.pass_on(t, (leg, other), transaction, request);
+                self.pass_on(t, leg, other, transaction, request);
             }
             (Method::Info, None) => self.info(t, leg, transaction, request),
             _ => self.respond(t, transaction, Reply::status(405)),
@@ -95,8 +95,8 @@ impl Switch {
         }
         let call = self.calls.leg(leg).and_then(|it| self.calls.get(it.call));
         let other = call.and_then(|it| it.bridge.as_ref()?.other(leg));
-        if let Some(other) = other.filter(|other| !self.parts_across((leg, *other), request).is_empty()) {
-            return self.pass_on(t, (leg, other), transaction, request);
+        if let Some(other) = other.filter(|other| !self.parts_across(leg, *other, request).is_empty()) {
+            return self.pass_on(t, leg, other, transaction, request);
         }
         let reply = match () {
             () if is_heard => Reply::status(200),
@@ -135,7 +135,7 @@ impl Switch {
                 // It may be part of a feature code; it is passed on only to a party that has declared INFO in
                 // Allow.
                 None if is_awaited && !info => {}
-                None => return self.pass_on(t, (leg, other), transaction, &request),
+                None => return self.pass_on(t, leg, other, transaction, &request),
             }
         }
         self.respond(t, transaction, Reply::status(200));
@@ -242,14 +242,15 @@ impl Switch {
     fn pass_on(
         &mut self,
         t: &mut Turn<'_>,
-        (by, to): (LegId, LegId),
+        by: LegId,
+        to: LegId,
         transaction: ServerTransactionId,
         request: &Request,
     ) {
         let Some(usage) = self.calls.leg(to).filter(|it| !it.life.is_ending()).and_then(|it| it.usage) else {
             return self.respond(t, transaction, Reply::status(480));
         };
-        let body = self.body_across((by, to), request);
+        let body = self.body_across(by, to, request);
         if body.is_none() && !request.body().is_empty() {
             return self.respond(t, transaction, digits::unsupported());
         }
@@ -298,7 +299,7 @@ impl Switch {
                 Reply {
                     reason: if told == status { reason } else { String::new() },
                     headers: self.ruled(by, passed_on(&response), Some(&response)),
-                    body: self.body_across((to, by), &response),
+                    body: self.body_across(to, by, &response),
                     ..Reply::status(told)
                 }
             }

@@ -103,7 +103,7 @@ impl Switch {
                 self.about_timer(t.now, self.calls.leg(leg).map(|it| it.call));
                 match self.waits_further(t, leg) {
                     Duration::ZERO => self.offer_to_branch(t, caller, leg),
-                    wait => self.branch_waits(t, (caller, leg), wait),
+                    wait => self.branch_waits(t, caller, leg, wait),
                 }
                 self.carry_out(t);
             }

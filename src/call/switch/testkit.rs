@@ -41,15 +41,15 @@ pub struct Row {
 
 impl Rows {
     pub(super) fn leg(&mut self, state: LegState, event: LegEvent) {
-        count(&mut self.legs, (&LegState::ALL, &state), (&LegEvent::ALL, &event));
+        count(&mut self.legs, &LegState::ALL, &state, &LegEvent::ALL, &event);
     }
 
     pub(super) fn call(&mut self, state: CallState, event: CallEvent) {
-        count(&mut self.calls, (&CallState::ALL, &state), (&CallEvent::ALL, &event));
+        count(&mut self.calls, &CallState::ALL, &state, &CallEvent::ALL, &event);
     }
 
     pub(super) fn bridge(&mut self, state: BridgeState, event: BridgeEvent) {
-        count(&mut self.bridges, (&BridgeState::ALL, &state), (&BridgeEvent::ALL, &event));
+        count(&mut self.bridges, &BridgeState::ALL, &state, &BridgeEvent::ALL, &event);
     }
 
     /// Adds the counts of another switch.
@@ -65,24 +65,20 @@ impl Rows {
     /// All cells of the tables.
     pub fn all(&self) -> Vec<Row> {
         let mut rows = Vec::new();
-        list(&mut rows, "leg", (&LegState::ALL, &LegEvent::ALL), self.legs.as_flattened(), leg_fsm::next);
-        list(
-            &mut rows,
-            "call",
-            (&CallState::ALL, &CallEvent::ALL),
-            self.calls.as_flattened(),
-            call_fsm::next,
-        );
-        let bridges = (&BridgeState::ALL[..], &BridgeEvent::ALL[..]);
-        list(&mut rows, "bridge", bridges, self.bridges.as_flattened(), bridge_fsm::next);
+        list(&mut rows, "leg", &LegState::ALL, &LegEvent::ALL, self.legs.as_flattened(), leg_fsm::next);
+        list(&mut rows, "call", &CallState::ALL, &CallEvent::ALL, self.calls.as_flattened(), call_fsm::next);
+        let (states, events) = (&BridgeState::ALL, &BridgeEvent::ALL);
+        list(&mut rows, "bridge", states, events, self.bridges.as_flattened(), bridge_fsm::next);
         rows
     }
 }
 
 fn count<S: PartialEq, E: PartialEq, const M: usize, const N: usize>(
     table: &mut [[u64; M]; N],
-    (states, state): (&[S], &S),
-    (events, event): (&[E], &E),
+    states: &[S],
+    state: &S,
+    events: &[E],
+    event: &E,
 ) {
     let row = states.iter().position(|it| it == state).and_then(|at| table.get_mut(at));
     let column = events.iter().position(|it| it == event);
@@ -94,7 +90,8 @@ fn count<S: PartialEq, E: PartialEq, const M: usize, const N: usize>(
 fn list<S: Debug + Copy, E: Debug + Copy, X>(
     rows: &mut Vec<Row>,
     table: &'static str,
-    (states, events): (&[S], &[E]),
+    states: &[S],
+    events: &[E],
     counts: &[u64],
     next: fn(S, E) -> Result<S, X>,
 ) {

@@ -25,8 +25,42 @@ use b2b_sip::msg::{Method, NameAddr, Request};
 /// How long a transferred party may take to hang up.
 const LEAVE: Duration = Duration::from_secs(2);
 
+/// A REFER that a party has sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct PartyRefer {
+    pub usage: UsageId,
+    pub refer: ReferId,
+}
+
 /// The recipient of a transfer's progress.
-pub(super) type Referrer = Option<(UsageId, ReferId)>;
+pub(super) type Referrer = Option<PartyRefer>;
+
+/// The legs of a bridge, of which one is transferred by the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct TransferLegs {
+    /// The referrer's.
+    pub leaves: LegId,
+    pub stays: LegId,
+}
+
+/// The leg that takes the referrer's place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Arrival {
+    pub leg: LegId,
+    /// It may use direct media.
+    pub direct: bool,
+    /// It has to be offered its new partner's media, too.
+    pub back: bool,
+}
+
+/// Where a REFER leads.
+pub(super) struct ReferTarget {
+    pub target: String,
+    /// The dialog that the INVITE to it is to replace.
+    pub replaces: Option<String>,
+    /// Hosts of From and To of the dialog of the REFER.
+    pub hosts: Vec<String>,
+}
 
 /// The options of a bridge that has been replaced by another one.
 pub(super) struct BridgeOptions {
@@ -41,20 +75,22 @@ impl Switch {
     pub(super) fn refer(&mut self, t: &mut Turn<'_>, leg: LegId, refer: ReferId, request: &Request) {
         let usage = self.calls.leg(leg).and_then(|it| it.usage);
         let Some(usage) = usage else { return self.counters.impossible("refer") };
+        let refer = PartyRefer { usage, refer };
         let to = match ReferTo::of(request) {
             Some(to) if to.method == Method::Invite => to,
-            other => return t.answer_refer(usage, refer, if other.is_some() { 501 } else { 400 }),
+            other => return t.answer_refer(refer, if other.is_some() { 501 } else { 400 }),
         };
-        let Some((call, stays, mode)) = self.bridged(leg) else { return t.answer_refer(usage, refer, 603) };
+        let Some((call, stays, mode)) = self.bridged(leg) else { return t.answer_refer(refer, 603) };
+        let legs = TransferLegs { leaves: leg, stays };
         let named = to.replaces.as_ref().and_then(|replaces| t.sip.named(replaces));
         if let Some(named) = named.and_then(|usage| self.calls.of_usage(usage)) {
             self.about_other(named);
             if !self.may_replace(t, leg, named, None) {
-                return t.answer_refer(usage, refer, 403);
+                return t.answer_refer(refer, 403);
             }
             return match self.calls.leg(named).is_some_and(Leg::is_waiting) {
-                true => self.attended_early(t, (call, leg, stays), named, (usage, refer)),
-                false => self.attended(t, (call, leg, stays), named, (usage, refer)),
+                true => self.attended_early(t, call, legs, named, refer),
+                false => self.attended(t, call, legs, named, refer),
             };
         }
         let beside: Vec<_> = to.headers.iter().map(|(name, _)| String::from_utf8_lossy(name)).collect();
@@ -65,28 +101,22 @@ impl Switch {
             self.history.decided(call, t.now, Some(leg), "not followed", &why);
         }
         if !mode.intercepts() {
-            return self.pass_refer_on(t, (leg, stays), &to, request, (usage, refer));
+            return self.pass_refer_on(t, leg, stays, &to, request, refer);
         }
         let target = String::from_utf8_lossy(&to.uri).into_owned();
         let busy = self.is_changing_parties(call);
         // A party that a command has sent away may leave at any moment.
         if busy || self.is_sent_away(stays) || !self.advance_if_legal(t, call, CallEvent::Transfer) {
-            return t.answer_refer(usage, refer, 491);
+            return t.answer_refer(refer, 491);
         }
         self.tell(
             t,
             Event::TransferRequested { call, leg, kind: TransferKind::Blind, target: target.clone() },
         );
-        t.answer_refer(usage, refer, 202);
+        t.answer_refer(refer, 202);
         let replaces = to.replaces.as_ref().map(ToString::to_string);
-        self.referred_to(
-            t,
-            call,
-            (leg, stays),
-            Some((usage, refer)),
-            (target, replaces),
-            dialog_hosts(request),
-        );
+        let target = ReferTarget { target, replaces, hosts: dialog_hosts(request) };
+        self.referred_to(t, call, legs, Some(refer), target);
     }
 
     /// The call, the other leg and the mode of a leg that is in a bridge.
@@ -115,27 +145,29 @@ impl Switch {
     fn attended(
         &mut self,
         t: &mut Turn<'_>,
-        (call, leaves, stays): (CallId, LegId, LegId),
+        call: CallId,
+        legs: TransferLegs,
         replaced: LegId,
-        (usage, refer): (UsageId, ReferId),
+        refer: PartyRefer,
     ) {
+        let TransferLegs { leaves, stays } = legs;
         let other = self.bridged(replaced).filter(|(it, ..)| *it != call);
-        let Some((second, arrives, _)) = other else { return t.answer_refer(usage, refer, 603) };
+        let Some((second, arrives, _)) = other else { return t.answer_refer(refer, 603) };
         if self.is_busy(call)
             || self.is_busy(second)
             || self.is_sent_away(stays)
             || !self.advance_if_legal(t, call, CallEvent::Merge)
         {
-            return t.answer_refer(usage, refer, 491);
+            return t.answer_refer(refer, 491);
         }
         let target = format!("leg {} of call {}", arrives.0, second.0);
         self.tell(t, Event::TransferRequested { call, leg: leaves, kind: TransferKind::Attended, target });
-        t.answer_refer(usage, refer, 202);
+        t.answer_refer(refer, 202);
         let direct = self.part(t, second).direct;
         self.move_leg(t, arrives, call);
         // The arriving party was connected with another one, too.
         let back = true;
-        self.transfer_answered(t, call, (leaves, stays), Some((usage, refer)), (arrives, direct, back));
+        self.transfer_answered(t, call, legs, Some(refer), Arrival { leg: arrives, direct, back });
         self.leave(t, replaced, false);
     }
 
@@ -175,7 +207,8 @@ impl Switch {
         &mut self,
         t: &mut Turn<'_>,
         call: CallId,
-        (stays, arrives): (LegId, LegId),
+        stays: LegId,
+        arrives: LegId,
         options: &BridgeOptions,
         direct: bool,
     ) -> Result<BridgeId, CallError> {
@@ -257,7 +290,7 @@ impl Switch {
         &mut self,
         t: &mut Turn<'_>,
         call: CallId,
-        (leaves, stays): (LegId, LegId),
+        TransferLegs { leaves, stays }: TransferLegs,
         referrer: Referrer,
         failure: &DialFailure,
     ) {
@@ -272,24 +305,24 @@ impl Switch {
         }
     }
 
-    /// The target has answered: it replaces the leg that leaves. `direct`: it may use direct media; `back`:
-    /// it has to be offered its new partner's media, too.
+    /// The target has answered: it replaces the leg that leaves.
     pub(super) fn transfer_answered(
         &mut self,
         t: &mut Turn<'_>,
         call: CallId,
-        (leaves, stays): (LegId, LegId),
+        TransferLegs { leaves, stays }: TransferLegs,
         referrer: Referrer,
-        (arrived, direct, back): (LegId, bool, bool),
+        arrival: Arrival,
     ) {
+        let Arrival { leg: arrived, direct, back } = arrival;
         let options = self.part(t, call);
-        let joined = self.join_again(t, call, (stays, arrived), &options, direct);
+        let joined = self.join_again(t, call, stays, arrived, &options, direct);
         let status = if joined.is_ok() { 200 } else { 503 };
         t.tell_referrer(referrer, status, "");
         self.tell(t, Event::TransferEnded { call, leg: leaves, status });
         self.end_if_apart(t, joined, [stays, arrived]);
         self.leave(t, leaves, referrer.is_some());
-        self.refresh(t, call, (arrived, stays), back);
+        self.refresh(t, call, arrived, stays, back);
     }
 
     /// Whether this leg may end without ending the call: its partner is being transferred.
@@ -347,7 +380,7 @@ impl Switch {
             Ok(stays) => {
                 let options = self.part(t, call);
                 // The newcomer did not come by a route of ours.
-                let joined = self.join_again(t, call, (stays, leg), &options, false);
+                let joined = self.join_again(t, call, stays, leg, &options, false);
                 self.end_if_apart(t, joined, [stays, leg]);
                 self.leave(t, replaced, false);
             }
@@ -368,12 +401,13 @@ fn dialog_hosts(request: &Request) -> Vec<String> {
 impl Turn<'_> {
     /// Sends a NOTIFY about the progress of a transfer, unless the subscription is over.
     pub(super) fn tell_referrer(&mut self, referrer: Referrer, status: u16, reason: &str) {
-        if let Some((usage, refer)) = referrer {
+        if let Some(PartyRefer { usage, refer }) = referrer {
             let _ = self.sip.notify_refer(self.now, usage, refer, status, reason);
         }
     }
 
-    pub(super) fn answer_refer(&mut self, usage: UsageId, refer: ReferId, status: u16) {
+    pub(super) fn answer_refer(&mut self, refer: PartyRefer, status: u16) {
+        let PartyRefer { usage, refer } = refer;
         if let Err(error) = self.sip.answer_refer(self.now, usage, refer, Reply::status(status)) {
             tracing::debug!("a REFER: {error}");
         }

@@ -11,24 +11,23 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use super::across::Described;
-use super::dial::BranchNo;
 use super::exchange::{ExchangeNo, Origin};
 use super::follow::Follow;
 use super::handing::Handing;
 use super::recording::{Asks, Subject};
 use super::redirect::Named;
+use super::redirect::Redirected;
 use super::referral::AskedBy;
 use super::requests::InfoDigit;
 use super::slots::Key;
 use super::table::Purpose;
 use super::tasks::{Came, Guarded, Panicked, polled};
-use super::transfer::Referrer;
+use super::transfer::{Referrer, TransferLegs};
 use super::{Done, Switch, Task, Turn};
 use crate::bridge_fsm::BridgeMode;
 use crate::controller::json::octets;
 use crate::controller::{EndpointId, EndpointStats, Joined, MediaError, MediaFuture, Recorded, RecordingId};
-use crate::failure::DialFailure;
-use crate::handler::{HandlerAction, Party, Referral};
+use crate::handler::{HandlerAction, Referral};
 use crate::leg_life::OnAck;
 use crate::lookup::{LookupError, LookupRequest, LookupResult};
 use crate::service::command::Reply;
@@ -65,7 +64,7 @@ impl Waits {
             Waits::Media(_) => Answerer::Media,
             Waits::Found(OnFound::Decide(_)) => Answerer::Handler,
             Waits::Found(OnFound::Referral { .. }) => Answerer::Target,
-            Waits::Found(OnFound::Redirect { .. }) => Answerer::Redirection,
+            Waits::Found(OnFound::Redirect(_)) => Answerer::Redirection,
             Waits::Found(OnFound::Dial { .. }) => Answerer::Contacts,
             Waits::Found(OnFound::Listened { .. } | OnFound::LookUp { .. } | OnFound::Outside { .. }) => {
                 Answerer::Nothing
@@ -172,7 +171,7 @@ pub(super) enum OnApplied {
     /// The answer is that of a callee called on our own behalf.
     Originated { leg: LegId, reply: Reply<Result<LegId, DialError>> },
     /// The answer is that of a transfer's target.
-    Transferred { call: CallId, legs: (LegId, LegId), referrer: Referrer, arrived: LegId, direct: bool },
+    Transferred { call: CallId, legs: TransferLegs, referrer: Referrer, arrived: LegId, direct: bool },
     /// The answer came in the ACK of a party that is joined with `other`, or alone with us.
     Acknowledged { leg: LegId, other: Option<LegId> },
     /// The answer came in the ACK of a party whose partner at that time has left.
@@ -225,14 +224,7 @@ pub(super) enum OnFound {
     /// A handler decides on the target of a REFER, or on a number.
     Referral { referral: Box<Referral>, asked_by: AskedBy, next: usize },
     /// Handlers decide on the targets of a redirection.
-    Redirect {
-        call: CallId,
-        leg: LegId,
-        branch: BranchNo,
-        failure: Box<DialFailure>,
-        by: Box<Party>,
-        reason: &'static str,
-    },
+    Redirect(Box<Redirected>),
     /// The listener of a call has ended.
     Listened { call: CallId },
     /// A command looks up a target.

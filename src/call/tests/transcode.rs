@@ -122,7 +122,7 @@ impl Lab {
             let remote = lab.sides[slot as usize].remote().expect("described");
             lab.command(Command::Describe { id: id(slot), remote });
         }
-        let (forward, backward) = (Box::new(join.forward.0), Box::new(join.backward.0));
+        let (forward, backward) = (Box::new(join.forward.way), Box::new(join.backward.way));
         lab.command(Command::Join { a: id(0), b: id(1), forward, backward });
         lab
     }

@@ -47,9 +47,12 @@ impl Leg {
                     self.configure(params);
                     Reply { status: 200, body: Some(Body::sdp(sdp)), ..Reply::default() }
                 }
-                Err(error) => refusal(error.status()),
+                Err(error) => {
+                    let (status, reason) = error.status();
+                    refusal(status, reason)
+                }
             },
-            Err((status, reason)) => refusal((status, reason.to_owned())),
+            Err((status, reason)) => refusal(status, reason.to_owned()),
         };
         self.outputs.push_back(LegOutput::Respond { transaction, reply });
     }
@@ -66,11 +69,11 @@ impl Leg {
             // RFC 2976: an INFO without a body only checks that we are there.
             Ok(content) if content.session.is_none() => Reply::status(200),
             Ok(_) | Err((415, _)) => digits::unsupported(),
-            Err((status, reason)) => refusal((status, reason.to_owned())),
+            Err((status, reason)) => refusal(status, reason.to_owned()),
         }
     }
 }
 
-fn refusal((status, reason): (u16, String)) -> Reply {
+fn refusal(status: u16, reason: String) -> Reply {
     Reply { status, reason, ..Reply::default() }
 }

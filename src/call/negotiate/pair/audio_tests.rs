@@ -49,7 +49,7 @@ fn a_party_with_tones_is_told_of_no_events_and_the_other_may_send_them() {
         assert!(has_events(&offered));
         let answered = answer(&mut b, &mut a, &said("8 101", EVENT)).unwrap();
         assert!(!has_events(&answered), "{rules:?}");
-        let way = join(&b, &a).unwrap().forward.0;
+        let way = join(&b, &a).unwrap().forward.way;
         assert_eq!(way.payload_types.get(101), None, "{rules:?}: it has offered them, and gets none");
 
         // Without another party.
@@ -72,7 +72,7 @@ fn a_party_with_either_has_events_where_it_takes_them_and_else_tones() {
         let remote = b.remote().unwrap();
         assert_eq!((remote.takes_event.is_some(), remote.takes_tones), (events, !events));
         assert_eq!(b.hears_tones(), !events, "nobody looks for tones where there are events");
-        let cuts = join(&b, &a).unwrap().forward.0.transcode.is_some_and(|plan| plan.cuts_tones);
+        let cuts = join(&b, &a).unwrap().forward.way.transcode.is_some_and(|plan| plan.cuts_tones);
         assert_eq!(cuts, !events);
     }
 }
@@ -123,11 +123,11 @@ fn a_party_is_asked_for_its_packet_time_and_gets_it_where_it_names_none() {
         let theirs = line.starts_with("a=ptime").then(|| &line[..10]);
         let told = String::from_utf8_lossy(&answered).into_owned();
         assert_eq!(told.lines().find(|line| line.starts_with("a=ptime")), theirs, "{told}");
-        let plan = join(&a, &b).unwrap().forward.0.transcode.expect("a transcoder");
+        let plan = join(&a, &b).unwrap().forward.way.transcode.expect("a transcoder");
         assert_eq!(plan.to.ptime_ms, sent, "{line:?}");
         assert_eq!(b.remote().unwrap().voice.gets.unwrap().ptime_ms, sent);
         // Packets to the other party are not re-encoded: it has no such rule.
-        assert!(join(&a, &b).unwrap().backward.0.recode.is_some());
+        assert!(join(&a, &b).unwrap().backward.way.recode.is_some());
     }
     let answered = local_answer(&mut side(3, rules), &said("8", ""), &PairPolicy::default()).unwrap();
     assert!(String::from_utf8_lossy(&answered).contains("a=ptime:30\r\n"));
@@ -172,7 +172,7 @@ fn comfort_noise_is_offered_and_answered_to_who_is_to_have_it() {
     assert!(has(&offer(&mut a, &mut b, &said("8", ""), &PairPolicy::default()).unwrap()));
     assert!(!has(&answer(&mut b, &mut a, &said("8 13", NOISE)).unwrap()), "the other one has none");
     let joined = join(&a, &b).unwrap();
-    assert_eq!((joined.forward.0.noise, joined.backward.0.noise), (None, Some(13)));
+    assert_eq!((joined.forward.way.noise, joined.backward.way.noise), (None, Some(13)));
     // The party calls.
     for (theirs, answers) in [(NOISE, true), ("", false)] {
         let (mut a, mut b) = (side(1, noise()), side(2, AudioRules::default()));
@@ -182,7 +182,7 @@ fn comfort_noise_is_offered_and_answered_to_who_is_to_have_it() {
             answers
         );
         assert_eq!(has(&answer(&mut b, &mut a, &said("8", "")).unwrap()), answers);
-        assert_eq!(join(&a, &b).unwrap().forward.0.noise, answers.then_some(13));
+        assert_eq!(join(&a, &b).unwrap().forward.way.noise, answers.then_some(13));
         let answered = local_answer(&mut side(3, noise()), &said(types, theirs), &PairPolicy::default());
         assert_eq!(has(&answered.unwrap()), answers);
     }
@@ -198,7 +198,7 @@ fn comfort_noise_of_two_who_have_it_passes_as_it_is() {
     let (mut a, mut b) = (side(1, noise()), side(2, noise()));
     offer(&mut a, &mut b, &said("8 13", NOISE), &PairPolicy::default()).unwrap();
     answer(&mut b, &mut a, &said("8 13", NOISE)).unwrap();
-    for way in [join(&a, &b).unwrap().forward.0, join(&a, &b).unwrap().backward.0] {
+    for way in [join(&a, &b).unwrap().forward.way, join(&a, &b).unwrap().backward.way] {
         assert_eq!((way.payload_types.get(13), way.noise), (Some(13), None));
     }
 }

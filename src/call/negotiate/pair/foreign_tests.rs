@@ -231,7 +231,7 @@ fn who_names_another_number_than_it_was_told_is_heard_under_both() {
         let mut known: Vec<u8> = remote.telephone_events.iter().map(|event| event.0).collect();
         known.retain(|number| *number != 110);
         assert_eq!(known, events, "{line}");
-        let way = join(&a, &b).unwrap().backward.0;
+        let way = join(&a, &b).unwrap().backward.way;
         for (from, to) in passes {
             assert_eq!(way.payload_types.get(from), Some(to), "{line}");
         }

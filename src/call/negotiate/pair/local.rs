@@ -109,7 +109,7 @@ pub fn local_answer(side: &mut Side, body: &[u8], policy: &PairPolicy) -> Result
     side.add_own(&mut audio, Some(&offer.audio));
     side.encrypt_answer(&offer.audio, &mut audio)?;
     side.told_events.add(&audio);
-    let bytes = side.write((offer.index, &audio), |origin| {
+    let bytes = side.write(offer.index, &audio, |origin| {
         SessionDescription::answer(origin, &offer.description, offer.index, &audio)
     });
     side.withdraw();

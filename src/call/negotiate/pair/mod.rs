@@ -168,10 +168,21 @@ pub enum PairError {
 /// How two legs are joined.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Join {
-    /// From the first to the second, with the encoding, and the encoding it is transcoded to.
-    pub forward: (Way, String, Option<String>),
+    /// From the first to the second.
+    pub forward: OneWay,
     /// From the second to the first.
-    pub backward: (Way, String, Option<String>),
+    pub backward: OneWay,
+}
+
+/// One direction between two legs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OneWay {
+    /// What is done with each packet.
+    pub way: Way,
+    /// The encoding that comes in.
+    pub encoding: String,
+    /// The encoding that it is transcoded to.
+    pub transcoded: Option<String>,
 }
 
 impl Side {
@@ -295,7 +306,8 @@ impl Side {
     /// next version (RFC 3264 §8). `audio` is its line in use, at `index`.
     fn write(
         &mut self,
-        (index, audio): (usize, &AudioMedia),
+        index: usize,
+        audio: &AudioMedia,
         build: impl Fn(&Origin) -> SessionDescription,
     ) -> Box<[u8]> {
         let origin = |version| Origin { session_id: self.session_id, version, address: self.rtp.ip() };
@@ -319,7 +331,7 @@ impl Side {
         let audio = &*if ours { self.audio.with_feedback(audio) } else { audio };
         let last = self.sent.as_deref().and_then(Line::known);
         let index = last.as_ref().map_or(0, |last| last.index);
-        let bytes = self.write((index, audio), |origin| match &last {
+        let bytes = self.write(index, audio, |origin| match &last {
             Some(last) => SessionDescription::reoffer(origin, &last.description, last.index, audio),
             None => SessionDescription::offer(origin, audio),
         });
@@ -389,7 +401,7 @@ pub fn answer(from: &mut Side, to: &mut Side, body: &[u8]) -> Result<Box<[u8]>, 
     }
     to.encrypt_answer(&offer.audio, &mut audio)?;
     to.told_events.add(&audio);
-    let bytes = to.write((offer.index, &audio), |origin| {
+    let bytes = to.write(offer.index, &audio, |origin| {
         SessionDescription::answer(origin, &offer.description, offer.index, &audio)
     });
     settle_answer(from, &offered.audio, &line.audio, body);
@@ -427,7 +439,7 @@ pub fn join(a: &Side, b: &Side) -> Result<Join, PairError> {
     let on_hold = (a.on_hold, b.on_hold);
     let (a, b) = (described(a)?, described(b)?);
     let mut join = Join { forward: ways::way(&a, &b)?, backward: ways::way(&b, &a)? };
-    for (way, on_hold) in [(&mut join.forward.0, on_hold.0), (&mut join.backward.0, on_hold.1)] {
+    for (way, on_hold) in [(&mut join.forward.way, on_hold.0), (&mut join.backward.way, on_hold.1)] {
         if on_hold {
             // The party may send all the same.
             way.hold();

@@ -97,11 +97,11 @@ fn numbers_that_differ_are_mapped_both_ways() {
     let answer_a = answer(&mut b, &mut a, &answer_b).unwrap();
     assert_eq!(types(&answer_a), [0, 101]);
     let Join { forward, backward } = join(&a, &b).unwrap();
-    assert_eq!((forward.1.as_str(), forward.2.as_deref()), ("PCMU", None));
-    assert_eq!((forward.0.payload_types.get(0), forward.0.payload_types.get(101)), (Some(0), Some(96)));
-    assert!(forward.0.payload_types.is_event(101) && !forward.0.payload_types.is_event(0));
-    assert_eq!(forward.0.payload_types.get(8), None, "not agreed");
-    assert_eq!(backward.0.payload_types.get(101), Some(101), "as we told it in our offer");
+    assert_eq!((forward.encoding.as_str(), forward.transcoded.as_deref()), ("PCMU", None));
+    assert_eq!((forward.way.payload_types.get(0), forward.way.payload_types.get(101)), (Some(0), Some(96)));
+    assert!(forward.way.payload_types.is_event(101) && !forward.way.payload_types.is_event(0));
+    assert_eq!(forward.way.payload_types.get(8), None, "not agreed");
+    assert_eq!(backward.way.payload_types.get(101), Some(101), "as we told it in our offer");
 }
 
 #[test]
@@ -114,8 +114,11 @@ fn codecs_that_we_do_not_know_are_relayed() {
     assert!(text(&offer_b).contains("a=fmtp:97 octet-align=1"));
     answer(&mut b, &mut a, &session("10.2.2.2", 6_000, "97", &[AMR, "a=fmtp:97 octet-align=1"])).unwrap();
     let Join { forward, .. } = join(&a, &b).unwrap();
-    assert_eq!((forward.1.as_str(), forward.0.clock_rate, forward.0.recode), ("AMR-WB", 16_000, None));
-    assert_eq!(forward.0.transcode, None);
+    assert_eq!(
+        (forward.encoding.as_str(), forward.way.clock_rate, forward.way.recode),
+        ("AMR-WB", 16_000, None)
+    );
+    assert_eq!(forward.way.transcode, None);
 }
 
 #[test]
@@ -129,17 +132,17 @@ fn legs_that_share_nothing_are_transcoded_if_the_policy_lets_them() {
     assert_eq!(types(&answer_a), [8, 101]);
     let Join { forward, backward } = join(&a, &b).unwrap();
     assert_eq!(
-        forward.0.recode,
+        forward.way.recode,
         Some(b2b_media::relay::Recode { payload_type: 8, to: b2b_media::relay::Law::Mu })
     );
-    assert_eq!((forward.0.payload_types.get(8), backward.0.payload_types.get(0)), (Some(0), Some(8)));
-    assert_eq!((forward.1.as_str(), forward.2.as_deref()), ("PCMA", Some("PCMU")));
-    assert_eq!(forward.0.payload_types.get(101), Some(101));
+    assert_eq!((forward.way.payload_types.get(8), backward.way.payload_types.get(0)), (Some(0), Some(8)));
+    assert_eq!((forward.encoding.as_str(), forward.transcoded.as_deref()), ("PCMA", Some("PCMU")));
+    assert_eq!(forward.way.payload_types.get(101), Some(101));
     // The same if they share a codec: 0 and 8 are answered, so it is 8.
     let mut b = super::tests::b();
     offer(&mut a, &mut b, &offer_a, &PairPolicy::default()).unwrap();
     answer(&mut b, &mut a, &session("10.2.2.2", 6_000, "0 8", &[])).unwrap();
-    assert_eq!(join(&a, &b).unwrap().forward.2, None);
+    assert_eq!(join(&a, &b).unwrap().forward.transcoded, None);
 }
 
 #[test]
@@ -171,7 +174,7 @@ fn an_answer_in_183_and_again_in_200_is_the_same_octets() {
     local_offer(&mut c, Some(&a), &plain()).unwrap();
     let answer_c = session("10.3.3.3", 8_000, "0", &[]);
     assert_eq!(answer(&mut c, &mut a, &answer_c).unwrap(), first);
-    assert_eq!(join(&a, &c).unwrap().forward.1, "PCMU");
+    assert_eq!(join(&a, &c).unwrap().forward.encoding, "PCMU");
 }
 
 #[test]
@@ -217,7 +220,7 @@ fn the_callee_may_ask_too() {
     assert_eq!((types(&offer_a), audio(&offer_a).direction), (vec![0], Direction::SendOnly));
     answer(&mut a, &mut b, &session("10.1.1.1", 4_000, "0", &["a=recvonly"])).unwrap();
     assert!(!b.remote().unwrap().receives && a.remote().unwrap().receives);
-    assert_eq!(join(&a, &b).unwrap().backward.1, "PCMU");
+    assert_eq!(join(&a, &b).unwrap().backward.encoding, "PCMU");
 }
 
 #[test]
@@ -278,7 +281,7 @@ fn a_number_keeps_its_meaning_when_another_leg_comes() {
     answer(&mut a, &mut c, &session("10.1.1.1", 4_000, "97 96", &["a=rtpmap:97 opus/48000/2", EVENT_96]))
         .unwrap();
     let Join { forward, .. } = join(&a, &c).unwrap();
-    assert_eq!((forward.0.payload_types.get(97), forward.0.payload_types.get(96)), (Some(96), Some(101)));
+    assert_eq!((forward.way.payload_types.get(97), forward.way.payload_types.get(96)), (Some(96), Some(101)));
 }
 
 #[test]
@@ -328,7 +331,7 @@ fn a_local_offer_stands_alone_or_is_like_anothers() {
     let like = local_offer(&mut a, Some(&b), &plain()).unwrap();
     assert_eq!(types(&like), [8, 101]);
     apply(&mut a, &session("10.1.1.1", 4_000, "8 101", &[EVENT_101])).unwrap();
-    assert_eq!(join(&a, &b).unwrap().forward.2, None);
+    assert_eq!(join(&a, &b).unwrap().forward.transcoded, None);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::super::{NegotiateError, encoded};
+use super::OneWay;
 use super::formats::{codec, events, is_noise, is_speech, same};
 use b2b_media::codec::Codec;
 use b2b_media::forward::{ExtensionMap, PayloadMap};
@@ -37,30 +38,28 @@ impl Leg {
     }
 }
 
-/// The treatment of packets from one leg to another, with the encoding names, two of them if they differ;
-/// with comfort noise of our own if the source's cannot be passed on.
+/// The treatment of packets from one leg to another; with comfort noise of our own if the source's cannot be passed on.
 ///
 /// # Errors
 /// [`NegotiateError::NoCommonCodec`]: none of them can be carried.
-pub(super) fn way(from: &Leg, to: &Leg) -> Result<(Way, String, Option<String>), NegotiateError> {
-    let mut way = sound(from, to)?;
+pub(super) fn way(from: &Leg, to: &Leg) -> Result<OneWay, NegotiateError> {
+    let mut one = sound(from, to)?;
     let agreed = |format: &&Format| from.own.formats.iter().any(|own| same(own, format));
     let noise = from.told.formats.iter().filter(|format| is_noise(format)).find(agreed);
-    let numbers = &mut way.0.payload_types;
+    let numbers = &mut one.way.payload_types;
     if let Some(noise) = noise.filter(|noise| numbers.get(noise.payload_type).is_none()) {
         numbers.up(noise.payload_type);
-        way.0.noise = Some(noise.payload_type);
+        one.way.noise = Some(noise.payload_type);
     }
-    Ok(way)
+    Ok(one)
 }
 
-/// The treatment of audio packets from one leg to another, with the encoding names, two of them if they
-/// differ. A leg is expected to send the formats in both of its descriptions, though it may send any that it
+/// The treatment of audio packets from one leg to another. A leg is expected to send the formats in both of its descriptions, though it may send any that it
 /// was offered.
 ///
 /// # Errors
 /// [`NegotiateError::NoCommonCodec`]: none of them can be carried.
-fn sound(from: &Leg, to: &Leg) -> Result<(Way, String, Option<String>), NegotiateError> {
+fn sound(from: &Leg, to: &Leg) -> Result<OneWay, NegotiateError> {
     let agreed = |format: &Format| from.own.formats.iter().any(|own| same(own, format));
     let place = |format: &Format| to.own.formats.iter().find(|there| same(there, format));
     let told = from.told.formats.iter();
@@ -94,7 +93,7 @@ fn sound(from: &Leg, to: &Leg) -> Result<(Way, String, Option<String>), Negotiat
             alien.iter().for_each(|(format, _)| way.payload_types.up(format.payload_type));
             way.transcode = Some(plan(&alien, target));
         }
-        return Ok((way, format.encoding.clone(), None));
+        return Ok(OneWay { way, encoding: format.encoding.clone(), transcoded: None });
     }
     let (Some((first, decoded)), Some((there, target))) = (alien.first().copied(), target) else {
         return Err(NegotiateError::NoCommonCodec);
@@ -123,7 +122,8 @@ fn sound(from: &Leg, to: &Leg) -> Result<(Way, String, Option<String>), Negotiat
             way.transcode = Some(plan);
         }
     }
-    Ok((way, first.encoding.clone(), Some(there.encoding.clone())))
+    let transcoded = Some(there.encoding.clone());
+    Ok(OneWay { way, encoding: first.encoding.clone(), transcoded })
 }
 
 /// The payload types that are relayed unchanged; events are reported as well.

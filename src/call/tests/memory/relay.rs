@@ -61,7 +61,7 @@ fn call(machine: &mut Machine, now: Now, n: u32) -> [Side; 2] {
         let remote = side.remote().expect("it has answered");
         machine.command(now, Command::Describe { id: id(slot), remote }, &mut wire);
     }
-    let (forward, backward) = (Box::new(join.forward.0), Box::new(join.backward.0));
+    let (forward, backward) = (Box::new(join.forward.way), Box::new(join.backward.way));
     machine.command(now, Command::Join { a: id(a), b: id(b), forward, backward }, &mut wire);
     [one, other]
 }

@@ -225,9 +225,10 @@ impl RtpengineController {
     fn join(&self, state: &mut State, a: EndpointId, b: EndpointId) -> Result<Joined, MediaError> {
         let (one, other) = state.two(a, b)?;
         let pair::Join { forward, backward } = pair::join(&one.side, &other.side)?;
-        let route = |(way, encoding, to): (b2b_call::controller::Way, String, Option<String>)| {
+        let route = |one: pair::OneWay| {
+            let pair::OneWay { way, encoding, transcoded } = one;
             let same = (0..=127).all(|from| way.payload_types.get(from).is_none_or(|to| to == from));
-            match (way.transcode, way.recode, to) {
+            match (way.transcode, way.recode, transcoded) {
                 (None, None, None) if same => Ok(Route::Relay { encoding }),
                 _ => Err(MediaError::NoCommonCodec),
             }

@@ -29,9 +29,9 @@ fn what_the_listener_asks_for_is_in_the_plan() {
     let pcma = leg("8 101", &["rtpmap:101 telephone-event/8000"]);
     let fmtp = "fmtp:111 maxaveragebitrate=16000; useinbandfec=1";
     let opus = leg("111 100", &[OPUS, fmtp, "rtpmap:100 telephone-event/48000", "ptime:40"]);
-    let (way, from, to) = way(&pcma, &opus).unwrap();
+    let OneWay { way, encoding, transcoded } = way(&pcma, &opus).unwrap();
     assert_eq!(
-        (from.as_str(), to.as_deref(), way.clock_rate, way.clock_rate_out()),
+        (encoding.as_str(), transcoded.as_deref(), way.clock_rate, way.clock_rate_out()),
         ("PCMA", Some("opus"), 8_000, 48_000)
     );
     let plan = way.transcode.unwrap();
@@ -54,11 +54,11 @@ fn what_the_listener_asks_for_is_in_the_plan() {
 fn a_codec_that_was_added_is_heard_beside_one_that_is_shared() {
     // We have offered PCMU and Opus, and both were accepted; the other leg has only PCMU.
     let (both, pcmu) = (leg("111 0", &[OPUS]), leg("0", &[]));
-    let (there, ..) = way(&both, &pcmu).unwrap();
+    let there = way(&both, &pcmu).unwrap().way;
     assert_eq!(there.payload_types.get(0), Some(0));
     assert_eq!(there.transcode.unwrap().from[0], Some((111, Codec::Opus)));
     assert_eq!(there.transcode.unwrap().to.codec, Codec::Pcmu);
-    let (back, _, to) = way(&pcmu, &both).unwrap();
+    let OneWay { way: back, transcoded: to, .. } = way(&pcmu, &both).unwrap();
     assert_eq!((back.transcode, back.recode, to), (None, None, None), "never where the legs share a codec");
 }
 
@@ -93,7 +93,7 @@ fn of_several_lines_the_one_that_was_accepted_counts() {
     offer(&mut a, &mut b, offered.as_bytes(), &PairPolicy::default()).unwrap();
     answer(&mut b, &mut a, [head, &line(5_000, "0")].concat().as_bytes()).unwrap();
     assert_eq!(a.remote().unwrap().rtp.port(), 4_002);
-    assert_eq!(join(&a, &b).unwrap().forward.0.transcode.unwrap().from[0], Some((9, Codec::G722)));
+    assert_eq!(join(&a, &b).unwrap().forward.way.transcode.unwrap().from[0], Some((9, Codec::G722)));
 }
 
 #[test]
@@ -115,10 +115,10 @@ fn header_extensions_pass_under_the_numbers_of_each_leg() {
     let (one, other) = (extended(1, "urn:a"), extended(5, "urn:a"));
     let mut expected = ExtensionMap::EMPTY;
     expected.pass(1, 5);
-    assert_eq!(way(&one, &other).unwrap().0.extensions, expected);
-    assert_eq!(way(&one, &extended(1, "urn:b")).unwrap().0.extensions, ExtensionMap::EMPTY, "another one");
+    assert_eq!(way(&one, &other).unwrap().way.extensions, expected);
+    assert_eq!(way(&one, &extended(1, "urn:b")).unwrap().way.extensions, ExtensionMap::EMPTY, "another one");
     let mut refused = extended(5, "urn:a");
     Rc::make_mut(&mut refused.own).extensions.clear();
-    assert_eq!(way(&one, &refused).unwrap().0.extensions, ExtensionMap::EMPTY, "not agreed there");
-    assert_eq!(way(&refused, &one).unwrap().0.extensions, ExtensionMap::EMPTY, "nor here");
+    assert_eq!(way(&one, &refused).unwrap().way.extensions, ExtensionMap::EMPTY, "not agreed there");
+    assert_eq!(way(&refused, &one).unwrap().way.extensions, ExtensionMap::EMPTY, "nor here");
 }
