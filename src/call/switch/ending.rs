@@ -250,9 +250,8 @@ impl Switch {
         let end = CallEnd { cause: cause.clone(), by, talked, at: t.wall };
         self.watchers.ended(Watched::Bridge(bridge.id), end);
         let is_replaced = self.is_being_replaced(call, leg);
-        match self.calls.leg_mut(other) {
-            Some(it) => it.media.joined = None,
-            None => self.counters.impossible("leave_bridge"),
+        if let Some(it) = self.calls.leg_mut(other) {
+            it.media.joined = None;
         }
         if !is_replaced {
             self.left_alone(t, call, other, bridge.auto_hangup, reason, by);
@@ -270,7 +269,7 @@ impl Switch {
         reason: Option<Bytes>,
         by: Option<LegId>,
     ) {
-        let Some(it) = self.calls.leg_mut(other) else { return };
+        let Some(it) = self.calls.leg_mut(other) else { return self.counters.impossible("left_alone") };
         if auto_hangup {
             it.why.reason = reason.or_else(|| it.why.reason.take());
             it.why.by = it.why.by.or(by).filter(|_| !it.life.is_ending());
