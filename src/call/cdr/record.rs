@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use super::VoiceAgentSums;
 use crate::call_fsm::CallDirection;
 use crate::event::Quality;
 use crate::failure::{self, cause};
@@ -57,6 +58,8 @@ pub struct Cdr {
     pub audio: Option<Audio>,
     /// Statistics of the leg's media; `None` without media.
     pub quality: Option<Quality>,
+    /// What voice agents did on the leg; `None`: it had none.
+    pub voice_agent: Option<VoiceAgentSums>,
     /// The route that the call took.
     pub route: Option<String>,
     /// The user or number that redirected the call here.
@@ -185,6 +188,8 @@ struct Line<'a> {
     audio: Option<Audio>,
     #[serde(flatten)]
     quality: Option<Quality>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    voice_agent: Option<VoiceAgentSums>,
     call_id: CallId,
     linked_id: CallId,
     leg_id: LegId,
@@ -224,6 +229,7 @@ impl Cdr {
             codec: self.codec.as_deref(),
             audio: self.audio,
             quality: self.quality,
+            voice_agent: self.voice_agent,
             call_id: self.call,
             linked_id: self.linked,
             leg_id: self.leg,

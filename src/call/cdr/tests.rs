@@ -44,6 +44,7 @@ fn cdr(leg: u64) -> Cdr {
             round_trip_ms: None,
             mos: Some(4.4),
         }),
+        voice_agent: None,
         route: Some("out".into()),
         diverted_by: None,
         verstat: None,

@@ -12,6 +12,7 @@ use super::super::journal::Pages;
 use super::super::timeline::{Body, Signal, Timeline};
 use super::super::verdict::{Audio, Verdict};
 use super::super::{BridgeId, CallId, LegId};
+use super::agent::AgentAccount;
 use super::messages::{Heading, Messages};
 use super::talk::{self, Known, Talk};
 use super::{Outcome, notes, way};
@@ -45,6 +46,8 @@ pub(super) struct LegHistory {
     before: Option<Box<EndpointStats>>,
     /// The final counters.
     pub stats: Option<Box<EndpointStats>>,
+    /// The account of voice agents with its party; `None`: it had none.
+    pub agent: Option<Box<AgentAccount>>,
     pub over: Option<Instant>,
     pub record: Option<Box<Cdr>>,
 }
@@ -116,6 +119,7 @@ impl Entry {
                 described: None,
                 before: None,
                 stats: None,
+                agent: None,
                 over: None,
                 record: None,
             });
@@ -168,7 +172,9 @@ impl Entry {
 
     /// Records an event.
     pub fn event(&mut self, now: Instant, event: &Event) {
-        notes::note(&mut self.timeline, now, event);
+        if !self.agent(now, event) {
+            notes::note(&mut self.timeline, now, event);
+        }
         if let Event::Hold { leg, held, .. } = event
             && let Some(account) = self.get(*leg)
         {
@@ -310,6 +316,7 @@ impl Entry {
             record.audio = audio.filter(|audio| *audio != Audio::NotJudged);
             record.codec = account.codec.as_deref().map(str::to_owned);
             record.quality = quality;
+            record.voice_agent = account.agent.as_deref().map(AgentAccount::sums);
             record.route = record.route.or_else(|| self.route.as_deref().map(str::to_owned));
             if let Some(quality) = quality {
                 let event = Event::Quality { call: self.call, leg, quality };
@@ -392,6 +399,7 @@ impl Entry {
             + self.timeline.bytes()
             + self.messages.heap_bytes()
             + self.legs.capacity() * (size_of::<LegHistory>() + size_of::<EndpointStats>())
+            + self.legs.iter().filter_map(|leg| leg.agent.as_ref()).map(|it| it.bytes()).sum::<usize>()
             + self.legs.iter().map(samples).sum::<usize>() * size_of::<QualitySample>()
             + self.talks.iter().map(stats).sum::<usize>()
             + self.talks.capacity() * size_of::<Talk>()

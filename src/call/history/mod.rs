@@ -3,6 +3,7 @@
 //!
 //! - `messages`: the SIP messages, compressed
 //! - `notes`: how events appear in a timeline
+//! - `agent`: what a voice agent does, and its sums
 //! - `talk`: two joined legs, and the verdict on their media
 //! - `entry`: the history of one call
 //! - `report`: the report for readers
@@ -14,6 +15,7 @@
 //! a moment ([`PATIENCE`] at most). Of ended calls the latest [`ENDED`] are kept, as long as they take no
 //! more than [`ENDED_BYTES`].
 
+mod agent;
 mod capturing;
 mod entry;
 mod journals;

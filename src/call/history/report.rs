@@ -6,10 +6,12 @@ use std::time::{Instant, SystemTime};
 
 use serde::{Serialize, Serializer};
 
+use super::super::cdr::VoiceAgentSums;
 use super::super::controller::{Descriptions, EndpointStats};
 use super::super::event::{Quality, rfc3339};
 use super::super::timeline::Timeline;
 use super::super::{CallId, LegId};
+use super::agent::AgentAccount;
 use super::capturing::CaptureView;
 use super::entry::Entry;
 use super::notes;
@@ -74,6 +76,9 @@ pub struct LegReport {
     pub codec: Option<String>,
     /// `None` if it is not known (yet).
     pub media: Option<MediaReport>,
+    /// What voice agents did on it; none without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub voice_agent: Option<VoiceAgentSums>,
     /// Its quality over time, at most 63 points, evenly spaced.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub over_time: Vec<QualityPoint>,
@@ -150,6 +155,7 @@ impl Entry {
                         signalling: account.signalling,
                         codec: account.codec.as_deref().map(str::to_owned),
                         media: None,
+                        voice_agent: account.agent.as_deref().map(AgentAccount::sums),
                         over_time: Vec::new(),
                     };
                     if let Some(stats) = account.stats.as_deref() {
@@ -257,6 +263,9 @@ impl fmt::Display for Report {
             writeln!(f, "{}", talk.verdict)?;
         }
         for leg in &self.legs {
+            if let Some(sums) = &leg.voice_agent {
+                writeln!(f, "leg {}: {sums}", leg.leg.0)?;
+            }
             let Some(media) = &leg.media else { continue };
             let Quality { packets_received, packets_sent, packets_lost, jitter_ms, .. } = media.quality;
             let codec = leg.codec.as_deref().unwrap_or("no codec");

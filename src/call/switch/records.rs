@@ -146,6 +146,7 @@ impl Switch {
             codec: None,
             audio: None,
             quality: None,
+            voice_agent: None,
             route: diverted.and_then(|it| it.route.clone()),
             verstat: beginning.verstat,
             diverted_by: diverted.map(|it| it.user.as_deref().unwrap_or(&it.number).to_owned()),

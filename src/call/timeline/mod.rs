@@ -2,14 +2,16 @@
 //! call can have one.
 //!
 //! - `texts`: the strings of a timeline, each stored once
+//! - `utterance`: what a voice agent says in one go
 //! - `view`: the timeline as text (a ladder) and as JSON
 //!
 //! The beginning of a call and its latest records are kept; records between them are left out and counted. A
-//! timeline never takes more than [`MAX_BYTES`].
+//! timeline never takes more than [`MAX_BYTES`], and with the utterances of a voice agent twice as much.
 
 #[cfg(test)]
 mod tests;
 mod texts;
+mod utterance;
 mod view;
 
 use std::collections::VecDeque;
@@ -19,9 +21,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{CallId, LegId};
 use texts::{Text, TextId, Texts};
+pub use utterance::{Utterance, UtteranceState};
 pub use view::{LegView, RecordView, TimelineView, What};
 
-/// Maximum memory of a timeline, including the value itself.
+/// Maximum memory of a timeline without utterances, including the value itself.
 pub const MAX_BYTES: usize = 4_096;
 
 /// Number of records kept from the beginning of the call.
@@ -95,14 +98,23 @@ struct Record {
     leg: u8,
     kind: Kind,
     note: TextId,
+    /// How often it happened.
+    times: u16,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Kind {
-    Signal { way: Way, body: Body, method: TextId, status: u16 },
+    Signal {
+        way: Way,
+        body: Body,
+        method: TextId,
+        status: u16,
+    },
     Media(TextId),
     Decision(TextId),
     State(TextId),
+    /// The next one of `utterances`.
+    Utterance,
 }
 
 /// The timeline of one call.
@@ -114,6 +126,8 @@ pub struct Timeline {
     legs: Vec<(LegId, TextId)>,
     head: Vec<Record>,
     tail: VecDeque<Record>,
+    /// Those of `head` and `tail`, in their order.
+    utterances: Vec<Utterance>,
     left_out: u32,
     texts: Texts,
 }
@@ -128,6 +142,7 @@ impl Timeline {
             legs: Vec::new(),
             head: Vec::new(),
             tail: VecDeque::new(),
+            utterances: Vec::new(),
             left_out: 0,
             texts: Texts::default(),
         }
@@ -175,6 +190,33 @@ impl Timeline {
         self.push(now, leg, Kind::State(state), note);
     }
 
+    /// Records a decision once, however often it is taken: its record counts.
+    pub fn repeated(&mut self, now: Instant, what: &str, why: &str) {
+        let (kind, note) = (Kind::Decision(self.texts.add(what)), self.texts.add(why));
+        let mut records = self.head.iter_mut().chain(&mut self.tail);
+        match records.find(|it| it.kind == kind && it.note == note) {
+            Some(record) => record.times = record.times.saturating_add(1),
+            None => self.decision(now, None, what, why),
+        }
+    }
+
+    /// Records the beginning of an utterance to the party of this leg.
+    pub fn utters(&mut self, now: Instant, leg: LegId, utterance: Utterance) {
+        if self.utterances.len() == self.utterances.capacity() {
+            self.utterances.reserve_exact(8);
+        }
+        self.utterances.push(utterance);
+        self.push(now, Some(leg), Kind::Utterance, "");
+    }
+
+    /// Sets how the utterance with this number ended, unless its record is left out. What was interrupted stays so.
+    pub fn uttered(&mut self, ended: Utterance) {
+        let record = self.utterances.iter_mut().rfind(|it| it.utterance == ended.utterance);
+        if let Some(record) = record.filter(|it| it.state != UtteranceState::Interrupted) {
+            *record = Utterance { response_ms: record.response_ms, ..ended };
+        }
+    }
+
     /// The number of records left out of the middle.
     pub fn left_out(&self) -> u32 {
         self.left_out
@@ -185,12 +227,14 @@ impl Timeline {
         size_of::<Self>()
             + self.legs.capacity() * size_of::<(LegId, TextId)>()
             + (self.head.capacity() + self.tail.capacity()) * size_of::<Record>()
+            + self.utterances.capacity() * size_of::<Utterance>()
             + self.texts.heap_bytes()
     }
 
     /// Releases spare capacity; nothing is added soon.
     pub fn shrink(&mut self) {
         self.head.shrink_to_fit();
+        self.utterances.shrink_to_fit();
         self.texts.shrink();
     }
 
@@ -208,7 +252,7 @@ impl Timeline {
             place.and_then(|place| u8::try_from(place).ok()).unwrap_or(OTHER_LEG)
         });
         let note = self.texts.add(note);
-        let record = Record { at_us: u64::try_from(at).unwrap_or(u64::MAX), leg, kind, note };
+        let record = Record { at_us: u64::try_from(at).unwrap_or(u64::MAX), leg, kind, note, times: 1 };
         if self.head.len() < HEAD {
             if self.head.len() == self.head.capacity() {
                 // In small steps: doubling would waste as much memory as a whole call needs.
@@ -221,7 +265,11 @@ impl Timeline {
             self.tail.reserve_exact(TAIL);
         }
         if self.tail.len() == TAIL {
-            self.tail.pop_front();
+            let oldest = self.tail.pop_front();
+            if oldest.is_some_and(|it| it.kind == Kind::Utterance) {
+                let before = self.head.iter().filter(|it| it.kind == Kind::Utterance).count();
+                self.utterances.remove(before);
+            }
             self.left_out = self.left_out.saturating_add(1);
         }
         self.tail.push_back(record);

@@ -169,3 +169,81 @@ fn time_that_runs_backwards_is_the_beginning() {
     t.state(start, None, "idle", "");
     assert_eq!(t.view().records[0].at_ms, 0.0);
 }
+
+fn ended(utterance: u32, state: UtteranceState, sent_ms: u32, heard_ms: Option<[u32; 2]>) -> Utterance {
+    Utterance { state, sent_ms: Some(sent_ms), heard_ms, ..Utterance::begun(utterance, None) }
+}
+
+#[test]
+fn an_utterance_is_one_record_with_its_beginning_and_its_end() {
+    let (mut t, start) = timeline();
+    t.leg(A, "sip:alice@example.com");
+    t.utters(ms(start, 900), A, Utterance::begun(1, None));
+    t.uttered(ended(1, UtteranceState::Interrupted, 2_140, Some([1_790, 1_825])));
+    t.uttered(ended(1, UtteranceState::Cleared, 2_300, None));
+    t.utters(ms(start, 9_000), A, Utterance::begun(2, Some(640)));
+    t.state(ms(start, 9_500), None, "bridged", "");
+    t.utters(ms(start, 11_000), A, Utterance::begun(3, None));
+    t.uttered(ended(2, UtteranceState::Sent, 1_000, None));
+    let view = t.view();
+    let value = serde_json::to_value(&view).unwrap();
+    assert_eq!(
+        value["records"][0],
+        json!({"at_ms": 900.0, "leg": 1, "kind": "utterance", "utterance": 1, "state": "interrupted",
+               "sent_ms": 2_140, "heard_ms": [1_790, 1_825]})
+    );
+    assert_eq!(
+        value["records"][1],
+        json!({"at_ms": 9_000.0, "leg": 1, "kind": "utterance", "utterance": 2, "state": "sent",
+               "response_ms": 640, "sent_ms": 1_000})
+    );
+    let text = view.to_string();
+    for line in [
+        "\" leg 1 agent speaks: utterance 1; interrupted, 1790 to 1825 of 2140 ms were heard\n",
+        "\" leg 1 agent speaks: utterance 2, 640 ms after the party; all 1000 ms were sent\n",
+        "\" leg 1 agent speaks: utterance 3\n",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
+}
+
+#[test]
+fn utterances_of_hours_take_bounded_memory_and_leave_the_texts_to_others() {
+    let (mut t, start) = timeline();
+    for n in 0..5_000 {
+        t.utters(ms(start, 3 * u64::from(n)), A, Utterance::begun(n, Some(n)));
+        t.media(ms(start, 3 * u64::from(n)), A, "between", "");
+        t.uttered(ended(n, UtteranceState::Sent, n, None));
+        assert!(t.bytes() <= 2 * MAX_BYTES, "{} bytes after {n}", t.bytes());
+    }
+    t.signal(ms(start, 15_000), A, Signal::request(Way::In, "BYE"), "a reason");
+    let view = t.view();
+    assert_eq!(view.records.last().unwrap().note, "a reason");
+    assert_eq!(view.left_out, 10_001 - (HEAD + TAIL) as u32);
+    let utterances: Vec<u32> = view
+        .records
+        .iter()
+        .filter_map(|record| match record.what {
+            What::Utterance(it) => Some((it, (record.at_ms / 3.0) as u32)),
+            _ => None,
+        })
+        .map(|(it, number)| {
+            assert_eq!((it.utterance, it.response_ms, it.sent_ms), (number, Some(number), Some(number)));
+            number
+        })
+        .collect();
+    assert_eq!(utterances, (0..32).chain(4_985..5_000).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_decision_that_is_repeated_is_one_record_that_counts() {
+    let (mut t, start) = timeline();
+    for n in 0..3 {
+        t.repeated(ms(start, n), "voice_agent/ada", "more marks and clears");
+        t.state(ms(start, n), None, "bridged", "");
+    }
+    let view = t.view();
+    assert_eq!(view.records.len(), 4);
+    assert_eq!((view.records[0].at_ms, view.records[0].times), (0.0, 3));
+    assert!(view.to_string().contains("* voice_agent/ada: more marks and clears (3 times)\n"));
+}

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
-use super::{Body, Kind, LegId, NO_LEG, Record, Timeline, Way};
+use super::{Body, Kind, LegId, NO_LEG, Record, Timeline, Utterance, Way};
 use crate::CallId;
 use crate::event::rfc3339;
 use b2b_sip::msg::phrase;
@@ -52,6 +52,13 @@ pub struct RecordView<'a> {
     pub what: What<'a>,
     #[serde(skip_serializing_if = "str::is_empty")]
     pub note: &'a str,
+    /// How often it happened, if more than once.
+    #[serde(skip_serializing_if = "is_one")]
+    pub times: u16,
+}
+
+fn is_one(times: &u16) -> bool {
+    *times == 1
 }
 
 /// The subject of a record.
@@ -60,16 +67,31 @@ pub struct RecordView<'a> {
 #[cfg_attr(feature = "schema", schema(as = RecordKind))]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum What<'a> {
-    Signal { way: Way, method: &'a str, status: Option<u16>, body: Body },
-    Media { fact: &'a str },
-    Decision { what: &'a str },
-    State { state: &'a str },
+    Signal {
+        way: Way,
+        method: &'a str,
+        status: Option<u16>,
+        body: Body,
+    },
+    Media {
+        fact: &'a str,
+    },
+    Decision {
+        what: &'a str,
+    },
+    State {
+        state: &'a str,
+    },
+    /// What a voice agent said in one go; `leg` is the party.
+    Utterance(Utterance),
 }
 
 impl Timeline {
     /// The timeline for readers.
     pub fn view(&self) -> TimelineView<'_> {
         let text = |id| self.texts.get(id);
+        let mut utterances = self.utterances.iter();
+        let mut utterance = || utterances.next().copied().unwrap_or(Utterance::begun(0, None));
         let record = |record: &Record| RecordView {
             at_ms: record.at_us as f64 / 1_000.0,
             leg: self.legs.get(usize::from(record.leg)).map(|(leg, _)| *leg),
@@ -80,7 +102,9 @@ impl Timeline {
                 Kind::Media(fact) => What::Media { fact: text(fact) },
                 Kind::Decision(what) => What::Decision { what: text(what) },
                 Kind::State(state) => What::State { state: text(state) },
+                Kind::Utterance => What::Utterance(utterance()),
             },
+            times: record.times,
             note: match (record.leg, text(record.note)) {
                 (leg, "") if usize::from(leg) >= self.legs.len() && leg != NO_LEG => "another leg",
                 (_, note) => note,
@@ -120,6 +144,7 @@ impl Display for TimelineView<'_> {
                 What::Media { fact } => self.remark(f, record, '~', fact)?,
                 What::Decision { what } => self.remark(f, record, '*', what)?,
                 What::State { state } => self.remark(f, record, '=', state)?,
+                What::Utterance(it) => self.remark(f, record, '"', &format!("agent speaks: {it}"))?,
             }
         }
         Ok(())
@@ -171,8 +196,12 @@ impl TimelineView<'_> {
             write!(f, "leg {} ", leg.0)?;
         }
         match record.note {
-            "" => writeln!(f, "{text}"),
-            note => writeln!(f, "{text}: {note}"),
+            "" => write!(f, "{text}")?,
+            note => write!(f, "{text}: {note}")?,
+        }
+        match record.times {
+            1 => writeln!(f),
+            times => writeln!(f, " ({times} times)"),
         }
     }
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use b2b_call::call_fsm::CallDirection;
-use b2b_call::cdr::{Cdr, Disposition, HangupBy};
+use b2b_call::cdr::{Cdr, Disposition, HangupBy, VoiceAgentSums};
 use b2b_call::failure;
 use b2b_call::verdict::Audio;
 
@@ -72,6 +72,9 @@ pub struct EndedCall {
     pub legs: u32,
     /// The file of its recording.
     pub recording: Option<String>,
+    /// What voice agents did on the first leg that had one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub voice_agent: Option<VoiceAgentSums>,
 }
 
 /// Which parties hung up, as bits, since legs end in any order.
@@ -110,6 +113,7 @@ pub struct Row {
     pub codec_out: Option<String>,
     pub legs: u32,
     pub recording: Option<String>,
+    pub voice_agent: Option<VoiceAgentSums>,
 }
 
 /// In the database's numbering.
@@ -193,6 +197,10 @@ impl Row {
         }
         let recording = record.variables.iter().find(|(name, _)| name == "recording");
         self.recording = self.recording.take().or_else(|| recording.map(|(_, file)| file.clone()));
+        self.voice_agent = match is_first {
+            true => record.voice_agent.or(self.voice_agent),
+            false => self.voice_agent.or(record.voice_agent),
+        };
         self.legs += 1;
     }
 
@@ -238,6 +246,7 @@ impl Row {
             codec_out: self.codec_out,
             legs: self.legs,
             recording: self.recording,
+            voice_agent: self.voice_agent,
         }
     }
 }

@@ -13,8 +13,15 @@ use crate::database::Kind;
 use b2b_call::CallId;
 
 /// `b2bC`.
-pub const KIND: Kind =
-    Kind { application: 0x6232_6243, version: 2, schema: SCHEMA, upgrades: &[accounts::schema!()] };
+pub const KIND: Kind = Kind {
+    application: 0x6232_6243,
+    version: 3,
+    schema: SCHEMA,
+    upgrades: &[accounts::schema!(), VOICE_AGENT],
+};
+
+/// The sums of voice agents, as JSON, which a file of version 2 does not have.
+const VOICE_AGENT: &str = "ALTER TABLE call ADD COLUMN voice_agent TEXT;";
 
 /// `run` is the start time of the process that had the call, which has its account. Those of earlier processes
 /// are in another table (`accounts`).
@@ -27,7 +34,8 @@ CREATE TABLE call (
     talk INTEGER, caller TEXT NOT NULL, caller_name TEXT, callee TEXT NOT NULL, other TEXT,
     source TEXT, route TEXT, gateway TEXT, gateway_out TEXT, disposition INTEGER NOT NULL,
     q850 INTEGER NOT NULL, status INTEGER, by INTEGER NOT NULL, audio INTEGER, mos REAL,
-    lost_pct REAL, codec TEXT, codec_out TEXT, legs INTEGER NOT NULL, recording TEXT
+    lost_pct REAL, codec TEXT, codec_out TEXT, legs INTEGER NOT NULL, recording TEXT,
+    voice_agent TEXT
 );
 CREATE UNIQUE INDEX call_of_run ON call (run, call);
 CREATE INDEX call_start ON call (start);
@@ -36,7 +44,7 @@ CREATE INDEX call_start ON call (start);
 
 const COLUMNS: &str = "id, run, call, linked, start, inbound, duration, ring, talk, caller, caller_name, callee, \
                        other, source, route, gateway, gateway_out, disposition, q850, status, by, audio, mos, \
-                       lost_pct, codec, codec_out, legs, recording";
+                       lost_pct, codec, codec_out, legs, recording, voice_agent";
 
 /// A database that ends with the process.
 pub fn in_memory() -> rusqlite::Result<Connection> {
@@ -135,6 +143,7 @@ impl<'a> Statements<'a> {
             row.codec_out,
             row.legs,
             row.recording,
+            row.voice_agent.and_then(|it| serde_json::to_string(&it).ok()),
         ])?;
         Ok(())
     }
@@ -179,6 +188,7 @@ fn read(row: &SqlRow<'_>) -> rusqlite::Result<Row> {
         codec_out: row.get(25)?,
         legs: row.get(26)?,
         recording: row.get(27)?,
+        voice_agent: row.get_ref(28)?.as_str_or_null()?.and_then(|it| serde_json::from_str(it).ok()),
     })
 }
 
@@ -233,7 +243,7 @@ pub fn find(connection: &Connection, run: i64, wanted: &Wanted) -> rusqlite::Res
     let sql = format!("SELECT {COLUMNS}, {stored} FROM call {condition} ORDER BY id DESC LIMIT ?");
     let mut select = connection.prepare(&sql)?;
     let rows = select.query_map(params_from_iter(values), |row| {
-        let has_account = row.get::<_, i64>(1)? == run || row.get(28)?;
+        let has_account = row.get::<_, i64>(1)? == run || row.get(29)?;
         Ok(read(row)?.shown(row.get(0)?, has_account))
     })?;
     let mut calls = rows.collect::<Result<Vec<_>, _>>()?;

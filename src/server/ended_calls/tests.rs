@@ -5,7 +5,7 @@ use tempfile::TempDir;
 use super::row::Row;
 use super::*;
 use b2b_call::call_fsm::CallDirection;
-use b2b_call::cdr::{Disposition, Ending, HangupBy};
+use b2b_call::cdr::{Disposition, Ending, HangupBy, VoiceAgentSums};
 use b2b_call::event::Quality;
 use b2b_call::verdict::Audio;
 use b2b_call::{CallId, LegId};
@@ -43,6 +43,7 @@ fn caller(call: u64) -> Cdr {
         ending: ending(Disposition::Answered, 16, HangupBy::Remote),
         audio: Some(Audio::BothWays),
         quality: Some(quality(100, 0, 4.4)),
+        voice_agent: None,
         route: Some("internal".to_owned()),
         diverted_by: None,
         verstat: None,
@@ -135,6 +136,40 @@ fn a_call_that_began_here_is_from_the_party_that_was_called_first() {
     let first = Cdr { callee: "sip:1001@192.0.2.1".to_owned(), start: caller(4).start, ..callee(4) };
     let call = row(&[&callee(4), &first]);
     assert_eq!((call.from.as_str(), call.to.as_str()), ("sip:1001@192.0.2.1", "sip:1002@192.0.2.2:5062"));
+}
+
+/// A caller's leg with an agent.
+fn with_agent(call: u64) -> Cdr {
+    let (utterances, interruptions) = (7, 2);
+    let [first_response_ms, median_response_ms, worst_response_ms] = [820, 640, 1_900].map(Some);
+    let sums = VoiceAgentSums {
+        utterances,
+        interruptions,
+        first_response_ms,
+        median_response_ms,
+        worst_response_ms,
+    };
+    Cdr { voice_agent: Some(sums), ..caller(call) }
+}
+
+#[tokio::test]
+async fn the_sums_of_an_agent_are_kept_also_in_a_file_of_an_earlier_version() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("calls.sqlite");
+    let place = keeping(Store::Sqlite(path.clone()));
+    let store = EndedCallStore::open(place.clone(), SystemTime::UNIX_EPOCH).unwrap();
+    store.submit(Box::new(caller(4)));
+    assert!(store.finish(PATIENCE));
+    let file = rusqlite::Connection::open(&path).unwrap();
+    file.execute_batch("ALTER TABLE call DROP COLUMN voice_agent; PRAGMA user_version = 2").unwrap();
+    drop(file);
+    let store = EndedCallStore::open(place, SystemTime::now()).unwrap();
+    store.submit(Box::new(with_agent(5)));
+    store.submit(Box::new(callee(5)));
+    let calls = store.find(wanted()).await.unwrap().calls;
+    let sums: Vec<_> = calls.iter().map(|call| call.voice_agent).collect();
+    assert_eq!(sums, [with_agent(5).voice_agent, None]);
+    assert_eq!(row(&[&with_agent(5), &callee(5)]), row(&[&callee(5), &with_agent(5)]));
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
 //! What of a talk is published, for the call's account and subscribers: the event's name and data. `text` is what the
-//! account shows.
+//! account shows; of utterances it has the numbers.
 
 use serde_json::{Value, json};
 
@@ -29,6 +29,12 @@ pub fn event(told: &Told) -> Option<(&'static str, Value)> {
                 "interrupted",
                 json!({ "utterance": utterance, "sent_ms": sent, "heard_ms": heard, "text": text }),
             )
+        }
+        Told::Utterance { state: "sent", utterance, sent_ms, .. } => {
+            ("spoken", json!({ "utterance": utterance, "sent_ms": sent_ms }))
+        }
+        Told::Utterance { state: "cleared", utterance, sent_ms, .. } => {
+            ("cut", json!({ "utterance": utterance, "sent_ms": sent_ms }))
         }
         Told::Silent { heard_before } => {
             let since = if *heard_before { "for five seconds" } else { "since its first packet" };

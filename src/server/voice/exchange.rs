@@ -26,7 +26,7 @@ use b2b_app::voice_agent::{Ask, Audio, Consulting, News, Stage};
 use b2b_call::controller::{AudioStream, StreamEnd, StreamEvent};
 use b2b_call::{CallId, LegId};
 
-/// Budget of events for the account of the call.
+/// Budget of events for the account of the call; utterances have one of their own, which no mark takes from them.
 const EVENTS: Budget = Budget::of(5.0, 100.0);
 /// Budget of parties that an agent consults.
 const CONSULTS: Budget = Budget::of(0.2, 5.0);
@@ -54,6 +54,7 @@ pub struct Exchange {
     /// The call and the application, for events; `None`: the client has connected to us.
     account: Option<(CallId, String)>,
     events: Budget,
+    turns: Budget,
     /// When its last audio came.
     spoke: Option<Instant>,
     /// The client was told of speech that has not ended.
@@ -112,6 +113,7 @@ impl Exchange {
             secrecy: None,
             account: start.agent.as_ref().map(|agent| (CallId(start.call), format!("voice_agent/{agent}"))),
             events: EVENTS,
+            turns: EVENTS,
             spoke: None,
             is_spoken_to: false,
             utterances: (0, 0),
@@ -194,9 +196,10 @@ impl Exchange {
         self.stream.clear();
         let rate_hz = self.stream.spec().rate_hz;
         while let Some(event) = self.stream.poll_event() {
-            let mut told = Told::of(event, rate_hz).ok();
-            told.iter_mut().for_each(|told| self.number(told));
-            self.told.extend(told.map(Ok));
+            if let Ok(mut told) = Told::of(event, rate_hz) {
+                self.notes(&mut told);
+                self.told.push_back(Ok(told));
+            }
         }
         // The new stream hears another party, or the same one anew.
         if std::mem::take(&mut self.is_spoken_to) {
@@ -323,8 +326,7 @@ impl Exchange {
                 None => self.session.mistakes.push(not_called("secret")),
             },
             AgentRequest::Press { digits, ms } => {
-                let leg = if let With::Consulted(leg) = self.with { leg } else { self.party.leg };
-                let party = Party { leg, ..self.party.clone() };
+                let party = Party { leg: self.leg(), ..self.party.clone() };
                 let presses = self.presses.get_or_insert_with(|| presser(party));
                 if presses.try_send((digits, ms)).is_err() {
                     self.session.mistakes.push(Mistake::Digits);
@@ -363,16 +365,14 @@ impl Exchange {
         }
         let mut told = Told::of(event, self.stream.spec().rate_hz);
         if let Ok(told) = &mut told {
-            self.number(told);
-            if let (Some((name, data)), Some(at)) = (account::event(told), self.spoke) {
-                self.publish(at, name, data);
-            }
+            self.notes(told);
         }
         Some(told)
     }
 
-    /// Numbers utterances through all streams of the client, and notes whether a party speaks.
-    fn number(&mut self, told: &mut Told) {
+    /// Numbers utterances through all streams of the client, notes whether a party speaks, and publishes what the account
+    /// has.
+    fn notes(&mut self, told: &mut Told) {
         if let Told::Speech { on, .. } = told {
             self.is_spoken_to = *on;
         }
@@ -380,6 +380,14 @@ impl Exchange {
             *utterance += self.utterances.0;
             self.utterances.1 = *utterance;
         }
+        if let (Some((name, data)), Some(at)) = (account::event(told), self.spoke) {
+            self.publish(at, name, data);
+        }
+    }
+
+    /// The leg of the party that the client talks to.
+    fn leg(&self) -> LegId {
+        if let With::Consulted(leg) = self.with { leg } else { self.party.leg }
     }
 
     /// Whether this end of the stream is that of the talk.
@@ -392,11 +400,13 @@ impl Exchange {
         }
     }
 
-    /// Publishes what an agent does.
-    fn publish(&mut self, at: Instant, name: &str, data: Value) {
+    /// Publishes what an agent does to the party that it has.
+    fn publish(&mut self, at: Instant, name: &str, mut data: Value) {
+        let budget = if data["utterance"].is_null() { &mut self.events } else { &mut self.turns };
         if let Some((call, app)) = &self.account
-            && self.events.take(at, 1)
+            && budget.take(at, 1)
         {
+            data["leg"] = self.leg().0.into();
             // Fails only when the service stops.
             let _ = self.party.service.publish(Some(*call), app, name, data);
         }

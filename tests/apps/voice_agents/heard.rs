@@ -2,6 +2,7 @@
 
 use super::outward::house;
 use super::*;
+use crate::apps::ivr::records as records_of;
 
 /// The message of this type, with this state if it has one.
 fn message<'a>(told: &'a [Value], kind: &str, state: &str) -> Option<&'a Value> {
@@ -40,13 +41,56 @@ async fn an_agent_is_told_what_its_caller_heard_before_they_interrupted() {
     let sent = agent.until("all of it", |it| message(&it.told, "utterance", "sent").cloned()).await;
     assert_eq!((&sent["utterance"], &sent["sent_ms"]), (&json!(2), &json!(1_000)));
     let call = only_call(&house.server)["call"].clone();
+    let response = &second["response_ms"];
     until("its account", || {
         let text = house.server.get(&format!("/calls/{call}?format=text")).text();
-        let heard = format!("interrupted: utterance 1, {least} to {most} of");
-        (text.contains(&heard) && text.contains("ms after the party")).then_some(())
+        let heard =
+            format!("utterance 1; interrupted, {least} to {most} of {} ms were heard\n", cut["sent_ms"]);
+        let answer = format!("utterance 2, {response} ms after the party; all 1000 ms were sent\n");
+        (text.contains(&heard) && text.contains(&answer) && text.contains("voice_agent/ada: cleared"))
+            .then_some(())
     });
+    let account = house.server.get(&format!("/calls/{call}")).json();
+    let records = account["timeline"]["records"].as_array().expect("records");
+    let utterances: Vec<&Value> = records.iter().filter(|it| it["kind"] == "utterance").collect();
+    assert_eq!(utterances.len(), 2, "{account}");
+    for (key, said) in [("sent_ms", &cut["sent_ms"]), ("heard_ms", &cut["heard_ms"])] {
+        assert_eq!(&utterances[0][key], said, "{account}");
+    }
+    assert_eq!((&utterances[1]["leg"], &utterances[1]["state"]), (&agent.start["leg"], &json!("sent")));
     ann.hangs_up().await;
     assert_eq!(agent.reads_to_the_end().await, (1000, "closed".to_owned()));
+    nothing_is_left(&house.server).await;
+    let sums = json!({"utterances": 2, "interruptions": 1, "first_response_ms": response,
+                      "median_response_ms": response, "worst_response_ms": response});
+    assert_eq!(records_of(&house.server, 1)[0]["voice_agent"], sums);
+    let ended = house.server.get("/calls/ended").json();
+    assert_eq!(ended["calls"][0]["voice_agent"], sums, "{ended}");
+    assert_eq!(house.server.get(&format!("/calls/{call}")).json()["legs"][0]["voice_agent"], sums);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn marks_without_end_leave_the_account_of_a_call_readable() {
+    let house = house("token = \"secret\"\nrate_hz = 8000\nstall_s = 60\n").await;
+    let (ann, mut agent) = house.talk().await;
+    let call = only_call(&house.server)["call"].clone();
+    for number in 0..60 {
+        agent.say(&speech_like(8_000, 0.02)).await;
+        agent.tell(json!({"type": "mark", "name": format!("a long name of the mark {number}")})).await;
+    }
+    agent
+        .until("the last mark", |it| message(&it.told, "mark", "").filter(|_| it.told.len() > 60).cloned())
+        .await;
+    agent.tell(json!({"type": "stop", "transfer": "600"})).await;
+    agent.reads_to_the_end().await;
+    let text = until("the transfer", || {
+        let text = house.server.get(&format!("/calls/{call}?format=text")).text();
+        text.contains("transferred").then_some(text)
+    });
+    assert_eq!(text.matches("played: a long name").count(), 16, "{text}");
+    assert!(text.contains("voice_agent/ada: more marks and clears (44 times)\n"), "{text}");
+    assert!(!text.contains('…'), "the texts have room: {text}");
+    ann.hangs_up().await;
     nothing_is_left(&house.server).await;
 }
 
