@@ -8,6 +8,7 @@ mod ended;
 mod figures;
 mod parties;
 mod report;
+mod turns;
 mod ways;
 
 use std::net::UdpSocket;

@@ -63,6 +63,7 @@ const FILES: &[File] = &[
     file!("/page/server.js", SCRIPT, "server.js"),
     file!("/page/table.js", SCRIPT, "table.js"),
     file!("/page/theme.js", SCRIPT, "theme.js"),
+    file!("/page/turns.js", SCRIPT, "turns.js"),
 ];
 
 /// An entity tag for each file, which changes with its content.

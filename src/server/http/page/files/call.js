@@ -7,6 +7,7 @@ import { ladder, ladderWords } from './ladder.js';
 import { messages } from './messages.js';
 import { numberOf } from './names.js';
 import { parties, stateBadge, stateOf } from './calls.js';
+import { turns } from './turns.js';
 
 /** Series by call. They outlive the view, so a user who returns to a call sees its history. */
 const known = new Map();
@@ -42,6 +43,12 @@ function legRow(leg, now, { name, uri }) {
     ['jitter', none(media?.jitter_ms, ' ms')], ['round trip', none(media?.round_trip_ms, ' ms')], ['MOS', none(media?.mos)],
     ['gateway', leg.gateway ?? now?.gateway ?? '–'],
   ];
+  const agent = leg.voice_agent;
+  if (agent) {
+    const times = [agent.first_response_ms, agent.median_response_ms, agent.worst_response_ms];
+    facts.push(['agent spoke', `${count(agent.utterances)} times, ${count(agent.interruptions)} interrupted`],
+      ['first, median, worst response', times[0] === null ? '–' : `${times.map(count).join(', ')} ms`]);
+  }
   return h('section', { class: 'leg' }, h('h4', null, `leg ${leg.leg} `, h('span', { class: 'address', title: uri }, name)),
     h('dl', { class: 'facts' }, facts.map(([term, value]) => h('div', null, h('dt', null, term), h('dd', null, value)))));
 }
@@ -52,6 +59,7 @@ export function callView(id) {
   const tools = h('div', { class: 'row tools' });
   const [verdicts, legs, charts, picture, inWords] =
     [h('ul', { class: 'verdicts' }), h('div', { class: 'legs' }), h('div', { class: 'charts' }), h('div', { class: 'picture' }), h('div')];
+  const strip = h('div');
   const noted = h('p');
   let report = null;
   /** The timeline, its legs named by their parties. */
@@ -142,9 +150,11 @@ export function callView(id) {
 
   function drawLadder(anew) {
     const width = Math.floor(picture.clientWidth) || 320;
-    const sign = `${width} ${timeline.legs.map((leg) => leg.name)} ${report.timeline.records.length} ${report.timeline.records.at(-1)?.at_ms}`;
+    // An utterance's record changes when it ends.
+    const sign = `${width} ${JSON.stringify(timeline)}`;
     if (sign === drawn && !anew) return;
     drawn = sign;
+    strip.replaceChildren(...[turns(timeline, report.duration_ms, width)].filter(Boolean));
     picture.replaceChildren(ladder(timeline, width));
     inWords.replaceChildren(ladderWords(timeline));
   }
@@ -155,7 +165,7 @@ export function callView(id) {
     parent: 'calls',
     element: h('section', { class: 'call' }, h('p', null, h('a', { href: '#calls' }, '← all calls')),
       h('div', { class: 'bar' }, title, line), tools, noted, h('h3', null, 'Verdicts'), verdicts, h('h3', null, 'Legs'), legs,
-      h('h3', null, 'Quality over time'), charts, h('h3', null, 'Timeline'), picture,
+      h('h3', null, 'Quality over time'), charts, h('h3', null, 'Timeline'), strip, picture,
       h('details', null, h('summary', null, 'As text'), inWords), wire.element),
     async refresh() {
       if (report?.over) return;

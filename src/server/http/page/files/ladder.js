@@ -2,6 +2,7 @@
 // right; time runs down. Arrows are messages, bands are media; every row has a label.
 
 import { h, s, words } from './dom.js';
+import { uttered } from './turns.js';
 
 const ROW = 34;
 const TOP = 44;
@@ -29,7 +30,8 @@ export function said(record) {
       return record.body === 'none' ? what : `${what} · ${record.body}`;
     }
     case 'media': return record.fact;
-    case 'decision': return record.what;
+    case 'decision': return record.times ? `${record.what} (${record.times} times)` : record.what;
+    case 'utterance': return uttered(record);
     default: return record.state;
   }
 }
@@ -89,7 +91,7 @@ export function ladder(timeline, width) {
     const lane = record.leg === null ? 1 : laneOf(record.leg);
     const arrow = record.kind === 'signal' || (record.kind === 'media' && record.fact === 'first packet');
     if (!arrow || record.leg === null || lane === 1) {
-      const marks = { decision: '◆', state: '●', media: '∿', signal: '✉' };
+      const marks = { decision: '◆', state: '●', media: '∿', signal: '✉', utterance: '❞' };
       note(group, width, gutter, y, marks[record.kind], record.note ? `${text}: ${record.note}` : text, record.kind, x(lane));
       return group;
     }
@@ -122,7 +124,7 @@ export function ladderWords(timeline) {
   const names = new Map(timeline.legs.map((leg) => [leg.leg, leg.name]));
   return h('ol', { class: 'words' }, timeline.records.map((record) => {
     const who = record.leg === null ? '' : ` ${names.get(record.leg) ?? `leg ${record.leg}`}`;
-    const way = record.kind === 'signal' ? (record.way === 'in' ? ' from' : ' to') : who && ' of';
+    const way = record.kind === 'signal' ? (record.way === 'in' ? ' from' : ' to') : who && (record.kind === 'utterance' ? ', to' : ' of');
     return h('li', null, h('b', null, `${(record.at_ms / 1000).toFixed(3)} s `), `${said(record)}${way}${who}`,
       record.note ? `: ${words(record.note)}` : '');
   }));
