@@ -251,10 +251,78 @@ impl Talk {
     /// The agent begins or ends a secret.
     async fn keeps_secret(&mut self, on: bool) {
         let secret = json!({ "type": "secret", "on": on });
+        self.ada.told.clear();
         self.ada.tell(secret.clone()).await;
         self.ada.is_told(secret).await;
-        assert_eq!(is_paused(&self.server, &self.path), Some(on));
     }
+
+    /// An operator pauses the recording, or continues it.
+    fn operator_pauses(&self, paused: bool) {
+        let (path, body) = (format!("{}/recording", self.path), json!({ "paused": paused }).to_string());
+        let answer = self.server.ask_with("PATCH", &path, "Authorization: Bearer all\r\n", &body);
+        assert_eq!(answer.status, 204, "{}", answer.text());
+    }
+
+    fn is_paused(&self) -> Option<bool> {
+        is_paused(&self.server, &self.path)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recording_goes_on_once_no_operator_and_no_agent_pauses_it() {
+    let mut talk = Talk::begin().await;
+    for (operator_first, agent_last) in [(true, true), (true, false), (false, true), (false, false)] {
+        if operator_first {
+            talk.operator_pauses(true);
+        }
+        talk.keeps_secret(true).await;
+        talk.operator_pauses(true);
+        assert_eq!(talk.is_paused(), Some(true));
+        if agent_last {
+            talk.operator_pauses(false);
+            assert_eq!(talk.is_paused(), Some(true), "the secret is still being told");
+            talk.keeps_secret(false).await;
+        } else {
+            talk.keeps_secret(false).await;
+            assert_eq!(talk.is_paused(), Some(true), "the operator has paused it");
+            talk.operator_pauses(false);
+        }
+        assert_eq!(talk.is_paused(), Some(false));
+    }
+    talk.ann.hang_up(&talk.dialog);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recording_that_begins_in_the_middle_of_a_secret_pauses() {
+    let mut talk = Talk::begin().await;
+    let path = format!("{}/recording", talk.path);
+    talk.server.ask_with("DELETE", &path, "Authorization: Bearer all\r\n", "");
+    talk.keeps_secret(true).await;
+    talk.server.ask_with("POST", &path, "Authorization: Bearer all\r\n", "");
+    let paused = until("a recording", || talk.is_paused());
+    assert!(paused);
+    talk.keeps_secret(false).await;
+    assert_eq!(talk.is_paused(), Some(false));
+    talk.ann.hang_up(&talk.dialog);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_stay_secret_while_a_command_collects_some_that_are_not() {
+    let mut talk = Talk::begin().await;
+    let mut events = Socket::with(&talk.server, "/events", Some("all")).await.expect("events");
+    talk.keeps_secret(true).await;
+    let body = json!({ "id": "open", "max": 30, "secret": false }).to_string();
+    let path = format!("{}/collect", talk.path);
+    let answer = talk.server.ask_with("POST", &path, "Authorization: Bearer all\r\n", &body);
+    assert_eq!(answer.status, 202, "{}", answer.text());
+    // Keys on their way when it begins are hidden for another second.
+    for cseq in 10..25 {
+        talk.ann.press(&talk.dialog, cseq, '5');
+        let key = events.hear_of("a key", |event: &Value| event["type"] == "digit").await;
+        assert!(key.get("digit").is_none(), "{key}");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    talk.ann.hang_up(&talk.dialog);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -262,11 +330,13 @@ async fn what_an_agent_asks_for_in_secret_is_left_nowhere_but_with_the_agent() {
     let mut talk = Talk::begin().await;
     let mut events = Socket::with(&talk.server, "/events", Some("all")).await.expect("events");
     talk.keeps_secret(true).await;
+    assert_eq!(talk.is_paused(), Some(true));
     press(&talk.ann, &talk.dialog, 2, "4711");
     for digit in ["4", "7", "1"] {
         talk.ada.is_told(json!({ "type": "dtmf", "digit": digit })).await;
     }
     talk.keeps_secret(false).await;
+    assert_eq!(talk.is_paused(), Some(false));
     let Talk { server, ann, dialog, path, .. } = talk;
     // The first key that is not secret, which shows that the test detects them.
     let (mut heard, mut cseq) = (String::new(), 10);
@@ -297,6 +367,7 @@ async fn what_an_agent_asks_for_in_secret_is_left_nowhere_but_with_the_agent() {
 async fn an_agent_that_goes_in_the_middle_of_a_secret_takes_it_with_it() {
     let mut talk = Talk::begin().await;
     talk.keeps_secret(true).await;
+    assert_eq!(talk.is_paused(), Some(true));
     let Talk { server, ann, dialog, ada, path } = talk;
     drop(ada);
     until("the recording again", || (is_paused(&server, &path) == Some(false)).then_some(()));

@@ -232,6 +232,13 @@ pub(crate) enum Command {
         #[serde(skip)]
         reply: Reply<Result<LegMedia, CallError>>,
     },
+    /// One more keeps secret what the leg's party enters, or one less.
+    KeepSecret {
+        leg: LegId,
+        on: bool,
+        #[serde(skip)]
+        reply: Reply<Result<(), CallError>>,
+    },
     /// The leg's endpoint, if the leg has been answered, and the media controller.
     Media {
         leg: LegId,

@@ -199,7 +199,7 @@ impl CallService {
         self.recording(call, Record::Begin(spec.map(Box::new))).await.map(drop)
     }
 
-    /// Pauses the recording of a call, or continues it.
+    /// Pauses the recording of a call, or continues it, which a secret delays ([`CallService::keep_secret`]).
     ///
     /// # Errors
     /// The call is over, or not recorded.
@@ -363,13 +363,14 @@ impl CallService {
         self.ask(|reply| Command::Media { leg, reply }).await.unwrap_or(Err(CallError::Stopping))
     }
 
-    /// Hides the keys that a party presses from events, accounts and traces, or ends that; a collection of
-    /// digits also does either, by its `secret`.
+    /// Begins or ends to keep secret what a party enters: meanwhile its keys are in no event, account or trace, and
+    /// its recording and that of its call pause. Each beginning counts, and needs its end; what others do to keys
+    /// and recordings counts beside it.
     ///
     /// # Errors
-    /// The leg is not answered, or has gone.
-    pub async fn hide_keys(&self, leg: LegId, secret: bool) -> Result<(), CallError> {
-        self.media_for_keys(leg, secret).await.map(drop)
+    /// The leg has gone.
+    pub async fn keep_secret(&self, leg: LegId, on: bool) -> Result<(), CallError> {
+        self.command(|reply| Command::KeepSecret { leg, on, reply }).await
     }
 
     async fn media_for_keys(&self, leg: LegId, secret: bool) -> Result<LegMedia, CallError> {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::recording::Subject;
 use super::table::{Hidden, Leg};
 use super::{Switch, Turn};
 use crate::call_fsm::{CallEvent, CallState};
@@ -48,6 +49,19 @@ impl Switch {
         Ok(media)
     }
 
+    /// One more keeps secret what a party enters, or one less.
+    pub(super) fn keep_secret(&mut self, t: &Turn<'_>, leg: LegId, on: bool) -> Result<(), CallError> {
+        let it = self.calls.leg_mut(leg).ok_or(CallError::Gone)?;
+        let (call, keys) = (it.call, &mut it.keys);
+        keys.secrets = if on { keys.secrets.saturating_add(1) } else { keys.secrets.saturating_sub(1) };
+        if !on && keys.hidden != Hidden::Yes {
+            keys.hidden = Hidden::Until(t.now + ON_ITS_WAY);
+        }
+        self.pause_for_secrets(Subject::Leg(leg));
+        self.pause_for_secrets(Subject::Call(call));
+        Ok(())
+    }
+
     /// A key as it is shown to others; `None` while keys are hidden.
     pub(super) fn shown_key(&self, t: &Turn<'_>, leg: LegId, digit: char) -> Option<char> {
         (!self.hides_keys(t, leg)).then_some(digit)
@@ -56,6 +70,7 @@ impl Switch {
     /// Whether the keys that a party presses are hidden now.
     pub(super) fn hides_keys(&self, t: &Turn<'_>, leg: LegId) -> bool {
         self.calls.leg(leg).is_some_and(|it| match it.keys.hidden {
+            _ if it.keys.secrets > 0 => true,
             Hidden::No => false,
             Hidden::Yes => true,
             Hidden::Until(end) => t.now < end,

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::dialling::refuse;
 use super::exchange::Origin;
 use super::follow::Follow;
+use super::recording::Subject;
 use super::say::{q850_in, reason_field, reason_value};
 use super::table::{Dialling, EndReason, LegRules, Purpose};
 use super::transfer::TransferLegs;
@@ -108,6 +109,9 @@ impl Switch {
                 self.history.releasing(call, leg, endpoint, described);
             }
             self.parts.controller.release_endpoint(endpoint);
+        }
+        if let Some(call) = self.calls.leg(leg).map(|it| it.call) {
+            self.pause_for_secrets(Subject::Call(call));
         }
     }
 

@@ -370,6 +370,7 @@ impl Switch {
             | Command::RecordLeg { leg, .. }
             | Command::Hangup { leg, .. }
             | Command::Collect { leg, .. }
+            | Command::KeepSecret { leg, .. }
             | Command::WhereTo { leg, .. }
             | Command::StopDialling { leg, .. }
             | Command::LetGo { leg, .. }

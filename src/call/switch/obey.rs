@@ -2,6 +2,7 @@
 
 use super::dial::Dial;
 use super::follow::Follow;
+use super::recording::Subject;
 use super::table::{Call, Purpose};
 use super::waiting::OnFound;
 use super::{Switch, Turn};
@@ -112,6 +113,7 @@ impl Switch {
             }
             Command::Variables { of, reply } => drop(reply.send(self.variables(of))),
             Command::Collect { leg, secret, reply } => drop(reply.send(self.collects(t, leg, secret))),
+            Command::KeepSecret { leg, on, reply } => drop(reply.send(self.keep_secret(t, leg, on))),
             Command::Media { leg, reply } => drop(reply.send(self.leg_media(leg))),
             Command::Controller { reply } => drop(reply.send(self.parts.controller.clone())),
             Command::Record { call, what, reply } => self.obey_record(t, call, what, reply),
@@ -213,6 +215,8 @@ impl Switch {
         self.history.join_journals(from, into);
         self.move_capture(t, leg, from);
         self.move_recording(leg, from, into);
+        self.pause_for_secrets(Subject::Call(from));
+        self.pause_for_secrets(Subject::Call(into));
         self.hand_on_variables(from, into);
         self.drop_if_empty(t, from);
     }

@@ -1,5 +1,6 @@
 //! Takes a bridge down so that both parties stay, each in a call of its own.
 
+use super::recording::Subject;
 use super::table::{Call, Purpose};
 use super::{Switch, Turn};
 use crate::call_fsm::CallEvent;
@@ -62,6 +63,7 @@ impl Switch {
             it.linked = Some(linked.unwrap_or(from));
         }
         self.calls.move_leg(leg, own);
+        self.pause_for_secrets(Subject::Call(from));
         self.history.move_leg(leg, from, own);
         self.move_capture(t, leg, from);
         self.hand_on_variables(from, own);

@@ -10,6 +10,7 @@
 use std::collections::VecDeque;
 use std::path::Path;
 
+use super::table::Leg;
 use super::waiting::OnMedia;
 use super::{Switch, Turn};
 use crate::controller::{EndpointId, MediaError, Recorded, RecordingId, RecordingSpec};
@@ -69,6 +70,21 @@ impl Ending {
     }
 }
 
+/// Why a recording pauses. It continues when there is no reason left.
+#[derive(Default)]
+struct Pauses {
+    /// An operator or a party has paused it.
+    by_request: bool,
+    /// What a party enters is kept secret.
+    for_secret: bool,
+}
+
+impl Pauses {
+    fn any(&self) -> bool {
+        self.by_request || self.for_secret
+    }
+}
+
 /// A recording that is running or waiting to start.
 pub(super) struct Recording {
     spec: RecordingSpec,
@@ -76,7 +92,7 @@ pub(super) struct Recording {
     leg: Option<LegId>,
     /// `None`: there is no file yet.
     id: Option<RecordingId>,
-    paused: bool,
+    pauses: Pauses,
     /// The recorded endpoint is the other side of the first one.
     swapped: bool,
 }
@@ -84,7 +100,7 @@ pub(super) struct Recording {
 impl Recording {
     /// The file, and whether it is paused; `None`: the recording has not begun.
     pub fn shown(&self) -> Option<(&Path, bool)> {
-        self.id.map(|_| (self.spec.path.as_path(), self.paused))
+        self.id.map(|_| (self.spec.path.as_path(), self.pauses.any()))
     }
 }
 
@@ -108,7 +124,8 @@ impl Recordings {
         let no_folder = CallError::WrongState("there is no folder for recordings");
         let spec = spec(self.begun + 1).ok_or(no_folder)?;
         self.begun += 1;
-        self.running = Some(Box::new(Recording { spec, leg: None, id: None, paused: false, swapped: false }));
+        let (leg, id, pauses) = (None, None, Pauses::default());
+        self.running = Some(Box::new(Recording { spec, leg, id, pauses, swapped: false }));
         Ok(())
     }
 }
@@ -215,13 +232,15 @@ impl Switch {
         begun: Result<RecordingId, MediaError>,
         reply: Asks,
     ) {
+        let for_secret = self.keeps_secret(subject);
         let recordings = self.recordings(subject);
         let (call, recording) = recordings.map_or((call, None), |(call, it)| (call, it.running.as_mut()));
         let leg = subject.leg();
         let done = match (recording, begun) {
             (Some(it), Ok(id)) => {
                 it.id = Some(id);
-                let (paused, path) = (it.paused, it.spec.path.to_string_lossy().into_owned());
+                it.pauses.for_secret = for_secret;
+                let (paused, path) = (it.pauses.any(), it.spec.path.to_string_lossy().into_owned());
                 if paused {
                     self.parts.controller.pause_recording(id, true);
                 }
@@ -265,13 +284,37 @@ impl Switch {
     }
 
     fn pause_recording(&mut self, subject: Subject, paused: bool) -> Result<(), CallError> {
+        self.change_pauses(subject, |pauses| pauses.by_request = paused)
+    }
+
+    /// A secret has begun or ended, or the leg that it is about has come or gone.
+    pub(super) fn pause_for_secrets(&mut self, subject: Subject) {
+        let for_secret = self.keeps_secret(subject);
+        // What is not recorded needs no pause.
+        let _ = self.change_pauses(subject, |pauses| pauses.for_secret = for_secret);
+    }
+
+    fn change_pauses(&mut self, subject: Subject, change: impl FnOnce(&mut Pauses)) -> Result<(), CallError> {
         let (_, it) = self.recordings(subject).ok_or(CallError::Gone)?;
         let it = it.running.as_mut().ok_or(subject.not_recorded())?;
-        it.paused = paused;
-        if let Some(id) = it.id {
+        let before = it.pauses.any();
+        change(&mut it.pauses);
+        let paused = it.pauses.any();
+        if let Some(id) = it.id.filter(|_| paused != before) {
             self.parts.controller.pause_recording(id, paused);
         }
         Ok(())
+    }
+
+    /// Whether something is kept secret that a recording would have.
+    fn keeps_secret(&self, subject: Subject) -> bool {
+        let keeps = |it: &Leg| it.keys.secrets > 0 && it.media.endpoint.is_some();
+        match subject {
+            Subject::Call(call) => {
+                self.calls.get(call).is_some_and(|it| it.legs.iter().any(|(_, leg)| keeps(leg)))
+            }
+            Subject::Leg(leg) => self.calls.leg(leg).is_some_and(keeps),
+        }
     }
 
     /// Ends a recording, and answers with the outcome.
@@ -440,7 +483,8 @@ impl Switch {
         let Some(request) = rules.digit(it.keys.codes.get_or_insert_default(), digit, t.now) else {
             return true;
         };
-        let running = self.calls.get(call).and_then(|it| it.recordings.running.as_ref()).map(|it| it.paused);
+        let running = self.calls.get(call).and_then(|it| it.recordings.running.as_ref());
+        let running = running.map(|it| it.pauses.by_request);
         let done = match (request, running) {
             (RecordingRequest::Toggle, None) => self.record_call(t, call, None),
             (RecordingRequest::Toggle, Some(_)) => {

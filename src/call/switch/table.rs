@@ -192,6 +192,8 @@ pub(super) struct Pressed {
     pub codes: Option<Box<Keys>>,
     /// Whether others are told which keys they are.
     pub hidden: Hidden,
+    /// How many keep secret what it enters: keys are hidden, and recordings pause.
+    pub secrets: u32,
     /// How many more of its INFOs may become events; `None`: it has sent none.
     pub infos: Option<Bucket>,
 }

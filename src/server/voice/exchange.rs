@@ -319,8 +319,8 @@ impl Exchange {
                 None => self.session.mistakes.push(not_called("return")),
             },
             AgentRequest::Secret { on } => match &self.account {
-                Some((call, _)) => {
-                    let secrecy = self.secrecy.get_or_insert_with(|| Secrecy::of(*call, self.party.clone()));
+                Some(_) => {
+                    let secrecy = self.secrecy.get_or_insert_with(|| Secrecy::of(self.party.clone()));
                     secrecy.wanted.send_replace(on);
                 }
                 None => self.session.mistakes.push(not_called("secret")),
@@ -481,35 +481,25 @@ struct Secrecy {
 
 impl Secrecy {
     /// Nothing is kept yet.
-    fn of(call: CallId, party: Party) -> Secrecy {
+    fn of(Party { leg, service }: Party) -> Secrecy {
         let (wanted, mut wants) = watch::channel(false);
         let (keeps, kept) = mpsc::unbounded_channel();
         tokio::spawn(async move {
             let mut is_kept = false;
             while wants.changed().await.is_ok() {
                 let wanted = *wants.borrow_and_update();
-                // What others have paused stays so, if nothing is kept.
-                if std::mem::replace(&mut is_kept, wanted) || wanted {
-                    keep(call, &party, wanted).await;
+                if is_kept != wanted {
+                    is_kept = service.keep_secret(leg, wanted).await.is_ok() && wanted;
                 }
                 let _ = keeps.send(wanted);
             }
             // The agent has gone.
             if is_kept {
-                keep(call, &party, false).await;
+                let _ = service.keep_secret(leg, false).await;
             }
         });
         Secrecy { wanted, kept }
     }
-}
-
-/// Hides the keys of a party and pauses the recordings of its call, or ends that. What is gone or not recorded needs
-/// neither.
-async fn keep(call: CallId, party: &Party, secret: bool) {
-    let Party { leg, service } = party;
-    let _ = service.hide_keys(*leg, secret).await;
-    let _ = service.pause_leg_recording(*leg, secret).await;
-    let _ = service.pause_call_recording(call, secret).await;
 }
 
 /// Sends digits one after the other: each is a request to the calls' thread, for which no reading waits.
