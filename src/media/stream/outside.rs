@@ -151,7 +151,7 @@ impl AudioStream {
     /// in the discarded part are reported as not played.
     pub fn clear(&mut self) {
         self.backlog.clear();
-        self.backlog.shrink_to(self.spec().rate_hz as usize);
+        self.give_back();
         self.line.clear(&mut self.marks);
     }
 
@@ -196,12 +196,21 @@ impl AudioStream {
             let (first, _) = self.backlog.as_slices();
             let count = self.line.write(first);
             if count == 0 {
-                return;
+                break;
             }
             self.backlog.drain(..count);
         }
-        if self.finishing {
+        self.give_back();
+        if self.finishing && self.backlog.is_empty() {
             self.shared.finish.store(true, Ordering::Release);
+        }
+    }
+
+    /// Gives back the memory that a long backlog has needed: each time it has halved, not with each frame.
+    fn give_back(&mut self) {
+        let least = self.spec().rate_hz as usize;
+        if self.backlog.capacity() > least && self.backlog.len() <= self.backlog.capacity() / 4 {
+            self.backlog.shrink_to(least.max(self.backlog.len() * 2));
         }
     }
 
@@ -209,6 +218,26 @@ impl AudioStream {
     fn tell_marks(&mut self) {
         while let Some((name, played)) = self.marks.pass(self.line.progress().played()) {
             self.events.push_back(StreamEvent::Mark { name, played });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::stream::{StreamSpec, Streams};
+
+    #[test]
+    fn the_memory_of_a_long_utterance_is_given_back_while_it_is_played() {
+        let streams = Streams::start().expect("a thread");
+        let (mut inside, mut outside) = streams.open(StreamSpec::new(8_000)).expect("room");
+        let (second, mut frame) = ([1; 8_000], [0; 160]);
+        (0..600).for_each(|_| outside.write(&second));
+        assert!(outside.backlog.capacity() >= 599 * second.len());
+        while outside.queued() > 0 {
+            inside.speak(&mut frame);
+            outside.poll_event();
+            let most = second.len().max(4 * outside.backlog.len() + 4);
+            assert!(outside.backlog.capacity() <= most, "{} for {most}", outside.backlog.capacity());
         }
     }
 }
