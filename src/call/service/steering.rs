@@ -11,6 +11,8 @@ use crate::{CallId, LegId};
 /// How long an application that has lost its call may take to release its resources: conferences and music
 /// take a few turns.
 const PARTING: Duration = Duration::from_millis(20);
+/// Pause between two digits, as RFC 4733 receivers need it.
+const DIGIT_GAP: Duration = Duration::from_millis(60);
 
 impl CallService {
     /// The call, and its leg: of a call or a bridge, the first leg.
@@ -117,13 +119,14 @@ impl CallService {
         self.ask(|reply| Command::Joined { leg, reply }).await.ok_or(CallError::Stopping)
     }
 
-    /// Sends a digit to an answered leg as RFC 4733 events, if its party takes them.
+    /// Sends a digit to an answered leg as RFC 4733 events, if its party takes them. Returns when the next one may
+    /// follow: whoever stops sending leaves none to be sent.
     ///
     /// # Errors
-    /// The leg is not answered or has gone.
+    /// The leg is not answered or has gone, or the service is stopping.
     pub async fn send_digit(&self, leg: LegId, digit: char, duration_ms: u32) -> Result<(), CallError> {
         let media = self.media(leg).await?;
         media.controller.send_digit(media.endpoint, digit, duration_ms);
-        Ok(())
+        self.sleep(Duration::from_millis(duration_ms.into()) + DIGIT_GAP).await.map(drop)
     }
 }

@@ -20,9 +20,6 @@ use b2b_call::service::{
 };
 use b2b_call::{CallId, LegId};
 
-/// Pause between two digits, ms: as RFC 4733 receivers need it.
-const KEY_GAP_MS: u32 = 60;
-
 impl From<CallError> for Failure {
     fn from(error: CallError) -> Self {
         let reason = match &error {
@@ -206,7 +203,6 @@ impl Run<'_> {
                 let leg = self.leg().await?;
                 for digit in digits.chars() {
                     service.send_digit(leg, digit, *ms).await?;
-                    service.sleep(Duration::from_millis(u64::from(ms + KEY_GAP_MS))).await?;
                 }
             }
             Command::SetVariable { name, value } => {

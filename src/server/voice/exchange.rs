@@ -502,12 +502,15 @@ impl Secrecy {
     }
 }
 
-/// Sends digits one after the other: each is a request to the calls' thread, for which no reading waits.
+/// Sends digits one after the other, for which no reading waits, until its sender is dropped.
 fn presser(party: Party) -> mpsc::Sender<(String, u32)> {
     let (presses, mut wanted) = mpsc::channel::<(String, u32)>(PRESSES);
     tokio::spawn(async move {
         while let Some((digits, ms)) = wanted.recv().await {
             for digit in digits.chars() {
+                if wanted.is_closed() {
+                    return;
+                }
                 // If the leg is gone, the stream's end tells so.
                 let _ = party.service.send_digit(party.leg, digit, ms).await;
             }

@@ -184,6 +184,32 @@ async fn an_agent_is_sent_its_header_fields_and_told_those_of_the_caller_that_be
     nothing_is_left(&server).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_an_agent_has_not_sent_yet_go_with_it() {
+    let (listener, server) = house("").await;
+    let meets =
+        async { Client::begin(accept_async(next(&listener).await).await.expect("a WebSocket")).await };
+    let (ann, mut agent) = tokio::join!(Caller::calls(&server, "700"), meets);
+    let mut events = ann.call.events();
+    let mut key = async || loop {
+        if let Some(ClientEvent::Digit { digit, .. }) = events.next().await {
+            return digit;
+        }
+    };
+    agent.tell(json!({"type": "dtmf", "digits": "0123456789", "ms": 200})).await;
+    assert_eq!(agent.beside(within("a key", key())).await, '0');
+    drop(agent);
+    until("the fallback", || (application(&server) == "milliwatt").then_some(()));
+    // All of them would take less.
+    let (mut rest, over) = (String::new(), tokio::time::Instant::now() + Duration::from_secs(4));
+    while let Ok(digit) = tokio::time::timeout_at(over, key()).await {
+        rest.push(digit);
+    }
+    assert!(rest.len() <= 3, "{rest}");
+    ann.hangs_up().await;
+    nothing_is_left(&server).await;
+}
+
 /// An agent behind TLS, in a separate thread: it ends the call once it has received audio. Returns its first
 /// message; `None` if no client connected.
 fn behind_tls(
