@@ -185,6 +185,34 @@ fn a_recording_is_told_with_its_file_and_is_over_once_that_is_complete() {
 }
 
 #[test]
+fn recordings_pause_until_the_last_of_several_secrets_is_over() {
+    let (mut harness, ann, a) = recorded();
+    let call = harness.snapshot().remove(0);
+    let (call, legs) = (call.call, [call.legs[0].leg, call.legs[1].leg]);
+    let (service, soon) = (harness.service(), Duration::from_secs(1));
+    harness.wait(soon, service.record_call(call, None)).expect("of the call");
+    harness.wait(soon, service.record_leg(legs[0], true)).expect("of the leg");
+    let mut paused = |leg: LegId, on: bool| {
+        harness.wait(soon, service.keep_secret(leg, on)).expect("kept");
+        let all = harness.media().recordings();
+        all.into_iter().map(|(_, it)| it.paused).collect::<Vec<_>>()
+    };
+    assert_eq!(paused(legs[0], true), [true, true]);
+    assert_eq!(paused(legs[0], true), [true, true]);
+    assert_eq!(paused(legs[1], true), [true, true]);
+    assert_eq!(paused(legs[0], false), [true, true]);
+    assert_eq!(paused(legs[0], false), [true, false], "another leg's");
+    assert_eq!(paused(legs[1], false), [false, false]);
+    assert_eq!(paused(legs[1], false), [false, false], "one too many");
+    assert_eq!(paused(legs[1], true), [true, false]);
+    // It is over with the leg.
+    harness.wait(soon, service.unbridge(legs[0], false)).expect("apart");
+    harness.run(soon);
+    assert!(!harness.media().recordings()[0].1.paused);
+    harness.hang_up(ann, a);
+}
+
+#[test]
 fn a_recording_that_a_full_disk_ends_is_told_with_why() {
     let (mut harness, ann, a) = recorded();
     let mut bus = only(&harness, "recording");
