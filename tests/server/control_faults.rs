@@ -218,7 +218,8 @@ fn the_calls_that_a_token_asks_for_have_a_rate_of_their_own() {
         let order =
             json!({ "command": "originate", "from": "sip:ann@127.0.0.1:9", "id": id, "deadline_s": 5 });
         let answer = ask(token, "POST", "/commands", &order);
-        assert_eq!(answer.status, 202, "{}", answer.text());
+        // A refusal may be there before the response.
+        assert!(matches!(answer.status, 202 | 409), "{}", answer.text());
     };
     let is_refused = |token: &str, n: usize| {
         let answer = ask(token, "GET", &format!("/commands/{token}-{n}?wait=60"), &Value::Null).json();
