@@ -67,7 +67,7 @@ fn ns(epoch: Instant, at: Instant) -> u64 {
 ///   what is due every 20 ms is made up for.
 /// - **Events**: [`Machine::poll_event`], until it is empty, after inputs and timers. They may wait for others: nothing
 ///   depends on when they are read.
-/// - **Questions**, which change nothing: [`Machine::totals`], [`Machine::diagnostics`] and the like.
+/// - **Questions**, which change nothing: such as [`Machine::totals`].
 ///
 /// `now` must not go backwards from one call to the next; a datagram may have arrived before it.
 pub struct Machine {
