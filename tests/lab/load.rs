@@ -168,4 +168,9 @@ fn a_bad_line_loses_packets_in_both_directions() {
         let [received, lost] = ["received", "lost"].map(|it| side["packets"][it].as_u64().unwrap());
         assert!(lost > 50 && lost < received, "{side:#}");
     }
+    // each call has a line of its own
+    let mut quality: Vec<f64> =
+        run["worst_calls"].as_array().unwrap().iter().filter_map(|call| call["mos"].as_f64()).collect();
+    quality.dedup();
+    assert!(quality.len() > 1, "{run:#}");
 }

@@ -259,6 +259,8 @@ pub struct AgentService {
     /// Counters of closed sessions.
     closed: UaStats,
     session_id: u64,
+    /// Media sessions opened so far.
+    opened: u64,
 }
 
 impl AgentService {
@@ -319,6 +321,7 @@ impl AgentService {
             closed: UaStats::default(),
             // Below 2^63, as RFC 3264 §5 requires.
             session_id: seed >> 32,
+            opened: 0,
             config,
         })
     }
@@ -395,20 +398,24 @@ impl AgentService {
     }
 
     /// Opens a media session for a new leg; returns it with its address. Without media there is no session.
-    fn open_session(&self) -> Result<(Option<RelayId>, SocketAddr), AgentError> {
+    fn open_session(&mut self) -> Result<(Option<RelayId>, SocketAddr), AgentError> {
         if self.config.options.signalling_only {
             // the discard service: no response from there matters
             return Ok((None, SocketAddr::new(self.config.bind.ip(), 9)));
         }
+        // Each call has a bad network of its own, and the first one that of the seed.
+        let opened = self.opened;
+        let own = |impair: ImpairConfig| ImpairConfig { seed: impair.seed.wrapping_add(opened), ..impair };
         let session = LocalConfig {
             jitter_ms: self.config.jitter_ms,
             rate_hz: self.config.rate_hz,
-            impairment: self.config.impairment,
-            impairment_sent: self.config.options.impairment_sent,
+            impairment: self.config.impairment.map(own),
+            impairment_sent: self.config.options.impairment_sent.map(own),
             rtp_timeout: Some(self.config.rtp_timeout),
             detect_digits: self.config.options.in_band_digits,
         };
         let (session, rtp) = self.media.open(&session)?;
+        self.opened += 1;
         Ok((Some(session), rtp))
     }
 
