@@ -27,6 +27,7 @@
 //! | `expect STATUS` | the preceding `dial` must be refused with this status |
 //! | `expect header NAME: VALUE` | INVITE or answer must have this field; `*` at its end matches all |
 //! | `ring` | sends 180, before `answer` or `refuse` |
+//! | `progress` | sends 183 with early media: what is said before `answer` or `refuse` is heard |
 //! | `refuse STATUS` | refuses a call |
 //! | `say mark` | sends the mark of its call |
 //! | `vanish` | sends nothing and answers nothing from now on |
@@ -81,6 +82,8 @@ pub enum Deed {
     },
     Expect(u16),
     Ring,
+    /// 183 with early media.
+    Progress,
     Refuse(u16),
     SayMark,
     SayNothing,
@@ -116,6 +119,7 @@ impl Deed {
             Deed::Header { .. }
                 | Deed::Expect(_)
                 | Deed::Ring
+                | Deed::Progress
                 | Deed::Refuse(_)
                 | Deed::SayMark
                 | Deed::HearsMark
@@ -213,7 +217,8 @@ pub fn callee(text: &str) -> Result<Vec<Step>, String> {
         |deed| matches!(deed, Deed::Answer),
         |deed| {
             let waits = matches!(deed, Deed::Wait | Deed::WaitUpTo(_) | Deed::HungUp | Deed::MayHangUp);
-            waits || matches!(deed, Deed::ExpectHeader { .. } | Deed::Ring | Deed::Refuse(_) | Deed::Vanish)
+            let responds = matches!(deed, Deed::Ring | Deed::Progress | Deed::Refuse(_) | Deed::Vanish);
+            waits || responds || matches!(deed, Deed::ExpectHeader { .. })
         },
     )
 }
@@ -222,7 +227,7 @@ pub fn callee(text: &str) -> Result<Vec<Step>, String> {
 /// that.
 fn one_call(text: &str, begins: fn(&Deed) -> bool, before: fn(&Deed) -> bool) -> Result<Vec<Step>, String> {
     let steps = all(text)?;
-    let mut up = false;
+    let (mut up, mut early) = (false, false);
     let mut before_it: Option<&Deed> = None;
     for step in &steps {
         let fault = match &step.deed {
@@ -241,9 +246,12 @@ fn one_call(text: &str, begins: fn(&Deed) -> bool, before: fn(&Deed) -> bool) ->
             Deed::MayRefuse if !matches!(before_it, Some(Deed::Dial(_) | Deed::Transfer(_))) => {
                 "is for a dial or a transfer; write it right behind"
             }
+            deed if early && is_sent(deed) => "",
             deed if up == before(deed) => {
                 if up {
                     "comes too late; write it before dial or answer"
+                } else if is_sent(deed) && before(&Deed::Progress) {
+                    "needs a call; write dial, answer or progress before"
                 } else {
                     "needs a call; write dial or answer before"
                 }
@@ -254,12 +262,19 @@ fn one_call(text: &str, begins: fn(&Deed) -> bool, before: fn(&Deed) -> bool) ->
             return Err(format!("the step `{}` {fault}", step.text));
         }
         up |= begins(&step.deed);
+        early |= step.deed == Deed::Progress;
         // several of these may follow a dial
         if !matches!(step.deed, Deed::GiveUp(_) | Deed::MayRefuse) {
             before_it = Some(&step.deed);
         }
     }
     Ok(steps)
+}
+
+/// Whether a step is about what is sent as audio.
+fn is_sent(deed: &Deed) -> bool {
+    let speaks = matches!(deed, Deed::Play(_) | Deed::Speak(_) | Deed::Said | Deed::Echo);
+    speaks || matches!(deed, Deed::Say(_) | Deed::SayMark | Deed::SayNothing)
 }
 
 fn all(text: &str) -> Result<Vec<Step>, String> {
@@ -339,6 +354,7 @@ pub fn step(text: &str) -> Result<Step, String> {
         ["echo"] => Deed::Echo,
         ["stay"] => Deed::Stay,
         ["ring"] => Deed::Ring,
+        ["progress"] => Deed::Progress,
         ["expect" | "refuse", status] => match status.parse() {
             Ok(status @ 300..=699) if words[0] == "expect" => Deed::Expect(status),
             Ok(status @ 300..=699) => Deed::Refuse(status),
@@ -408,7 +424,7 @@ pub fn step(text: &str) -> Result<Step, String> {
             return fail(
                 "there is none like it; choose from dial, answer, say, play, record, hears, press, hold, resume, \
                  transfer, consult, hand over, hang up, hung up, wait, cue; for --role load also from header, expect, \
-                 expect header, ring, refuse, stay, vanish, give up, may refuse, may hang up, wait A to B, speak, said, hears speech for S, \
+                 expect header, ring, progress, refuse, stay, vanish, give up, may refuse, may hang up, wait A to B, speak, said, hears speech for S, \
                  hears silence for S, hears nothing for S, echo, and 30 %: before a step",
             );
         }

@@ -3,6 +3,7 @@
 use tempfile::TempDir;
 
 use super::load::{callees, run};
+use b2b_test_support::peer::{OFFER, Peer};
 
 #[test]
 fn a_part_of_the_calls_is_listened_to_and_the_others_are_heard_to_say_their_marks() {
@@ -59,6 +60,41 @@ fn a_file_is_played_in_every_call() {
     let missing = ["--role", "load", "--callee", "answer; play /no/such.wav; hung up"];
     let status = crate::common::child::b2b(&missing).wait();
     assert_eq!(status.code(), Some(64));
+}
+
+#[test]
+fn a_callee_with_early_media_is_heard_before_it_refuses_or_answers() {
+    for (last, status) in [("refuse 404", "404"), ("answer; hung up", "200")] {
+        let (_callees, target) = callees(&format!("progress; say 700; wait 0.4; {last}"));
+        let (peer, rtp) = (Peer::new(), Peer::new());
+        let server = target.split_once('@').unwrap().1.parse().unwrap();
+        let (local, port) = (peer.local, rtp.local.port());
+        let offer = OFFER.replace("39998", &port.to_string());
+        let invite = format!(
+            "INVITE {target} SIP/2.0\r\nVia: SIP/2.0/UDP {local};branch=z9hG4bKearly{status}\r\n\
+             Max-Forwards: 70\r\nFrom: <sip:ann@{local}>;tag=1\r\nTo: <{target}>\r\nCall-ID: early{status}\r\n\
+             CSeq: 1 INVITE\r\nContact: <sip:ann@{local}>\r\nContent-Type: application/sdp\r\n\
+             Content-Length: {}\r\n\r\n{offer}",
+            offer.len()
+        );
+        peer.send(server, &invite);
+        let progress = peer.expect("SIP/2.0 183");
+        assert!(progress.contains("m=audio "), "{progress}");
+        let mut packet = [0; 1_500];
+        let length = rtp.socket.recv(&mut packet).expect("RTP before the final response");
+        let mut octets = packet[12..length].to_vec();
+        octets.sort_unstable();
+        octets.dedup();
+        assert!(octets.len() > 4, "a tone, and no silence: {octets:?}");
+        let last = peer.expect(&format!("SIP/2.0 {status}"));
+        let to = last.lines().find(|line| line.starts_with("To: ")).unwrap();
+        let ack = format!(
+            "ACK {target} SIP/2.0\r\nVia: SIP/2.0/UDP {local};branch=z9hG4bKearly{status}\r\nMax-Forwards: 70\r\n\
+             From: <sip:ann@{local}>;tag=1\r\n{to}\r\nCall-ID: early{status}\r\nCSeq: 1 ACK\r\n\
+             Content-Length: 0\r\n\r\n"
+        );
+        peer.send(server, &ack);
+    }
 }
 
 #[test]

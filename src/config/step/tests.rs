@@ -42,6 +42,8 @@ fn callers_and_callees_of_a_load_have_steps_of_their_own() {
     assert_eq!(read[0].deed, Deed::ExpectHeader { name, value });
     assert_eq!(read[2].deed, Deed::Play("a b.wav".to_owned()));
     assert!(callee("ring; vanish").is_ok());
+    assert!(callee("progress; speak Not in use.; said; refuse 404").is_ok());
+    assert!(callee("progress; say 425; wait 2; answer; say mark; hung up").is_ok());
     let read =
         caller("dial 1; may refuse; 10 %: give up after 0.5 s; may hang up; wait 1 to 5 s; hang up").unwrap();
     assert_eq!((&read[2].deed, read[2].chance), (&Deed::GiveUp(Duration::from_millis(500)), 0.1));
@@ -58,6 +60,9 @@ fn callers_and_callees_of_a_load_have_steps_of_their_own() {
         (caller, "dial 1; hang up; dial 2", "each scenario is one call"),
         (caller, "dial 1; cue x", "is for phones"),
         (caller, "dial 1; record x.wav", "is for phones"),
+        (callee, "say 425; answer; hung up", "write dial, answer or progress before"),
+        (callee, "progress; hears 425; answer", "needs a call"),
+        (callee, "answer; progress", "too late"),
         (callee, "answer; refuse 486", "too late"),
         (callee, "answer; expect header A: b", "too late"),
         (caller, "expect header A: b; dial 1", "needs a call"),

@@ -213,6 +213,10 @@ impl Party {
                     effects.push(PartyEffect::Ring);
                     waits = false;
                 }
+                Deed::Progress => {
+                    effects.push(PartyEffect::Progress);
+                    waits = false;
+                }
                 Deed::Refuse(status) => {
                     effects.push(PartyEffect::Refuse(*status));
                     return self.over(Outcome::Done, effects);

@@ -70,8 +70,14 @@ impl Generator {
             }
             (PartyEffect::Over(outcome), _) => self.over(id, outcome),
             (_, None) => {}
+            (PartyEffect::Progress, Some(leg)) => {
+                if let Err(error) = agent.early(leg, audio(&entry.sound)) {
+                    self.tell_later(id, PartyEvent::NotPlaced { why: error.to_string() });
+                }
+            }
             (PartyEffect::Answer, Some(leg)) => {
-                if let Err(error) = agent.answer(leg, audio(&entry.sound)) {
+                let answered = agent.answer_early(leg);
+                if let Err(error) = answered.or_else(|_| agent.answer(leg, audio(&entry.sound))) {
                     self.tell_later(id, PartyEvent::NotPlaced { why: error.to_string() });
                 }
             }

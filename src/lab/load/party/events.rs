@@ -75,6 +75,8 @@ pub enum PartyEffect {
     },
     /// Send 180.
     Ring,
+    /// Send 183 with early media.
+    Progress,
     /// Send 200.
     Answer,
     /// Send this final response.

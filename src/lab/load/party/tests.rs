@@ -85,6 +85,15 @@ fn a_callee_rings_answers_and_waits_for_the_far_end_to_hang_up() {
 }
 
 #[test]
+fn a_callee_speaks_before_it_refuses() {
+    let mut bench = Bench::of(step::callee("progress; say 425; wait 1; refuse 404"));
+    let begun = bench.at(0, PartyEvent::Begin);
+    assert_eq!(begun[..2], [PartyEffect::Progress, PartyEffect::Say(Said::Tone(425.0))]);
+    let refused = [PartyEffect::Refuse(404), PartyEffect::Over(Outcome::Done)];
+    assert_eq!(bench.at(1_000, PartyEvent::Due), refused);
+}
+
+#[test]
 fn an_answer_without_an_ack_is_told_as_that() {
     let answers = || {
         let mut bench = Bench::of(step::callee("answer; say mark; hung up"));
