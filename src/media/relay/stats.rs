@@ -112,24 +112,6 @@ impl EndpointStats {
 
     /// A copy without the samples.
     pub fn without_samples(&self) -> Self {
-        EndpointStats {
-            since: self.since,
-            received: self.received,
-            sent: self.sent,
-            dropped: self.dropped,
-            sources: self.sources,
-            ssrc: self.ssrc,
-            ssrc_changes: self.ssrc_changes,
-            lost: self.lost,
-            jitter: self.jitter,
-            payload_type: self.payload_type,
-            payload_type_refused: self.payload_type_refused,
-            replayed_since: self.replayed_since,
-            digits: self.digits,
-            transcoded: self.transcoded,
-            timeouts: self.timeouts,
-            rtcp: self.rtcp,
-            over_time: Vec::new(),
-        }
+        EndpointStats { over_time: Vec::new(), ..self.clone() }
     }
 }
