@@ -80,14 +80,8 @@ pub(super) fn library_text(config: &UaConfig) -> String {
 
 /// The account: our identity, without a registrar.
 pub(super) fn account_text(config: &UaConfig, port: u16) -> Result<CString, UaError> {
-    let codecs: Vec<&str> = config
-        .codecs
-        .iter()
-        .map(|codec| match codec {
-            Codec::Pcmu => "PCMU/8000/1",
-            Codec::Pcma => "PCMA/8000/1",
-        })
-        .collect();
+    let codecs: Vec<String> =
+        config.codecs.iter().filter(|codec| codec.is_g711()).map(|codec| format!("{codec}/8000/1")).collect();
     let text = format!(
         "<sip:{user}@{address}>;regint=0;answermode=manual;ptime={ptime};audio_codecs={codecs};\
          mwi=no;call_transfer=no;sip_autoanswer=no;sip_autoredirect=no;inreq_allowed=yes;\

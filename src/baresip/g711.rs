@@ -186,7 +186,8 @@ impl Codecs {
     /// # Safety
     /// On the reactor thread, after `baresip_init`.
     pub(super) unsafe fn register(codecs: &[Codec]) -> Codecs {
-        let mut registered: Vec<_> = codecs.iter().map(|codec| (*codec, described(*codec))).collect();
+        let mut registered: Vec<_> =
+            codecs.iter().filter_map(|codec| Some((*codec, described(*codec)?))).collect();
         for (_, codec) in &mut registered {
             // SAFETY: the caller's promise; the box stays until `unregister`.
             unsafe { ffi::aucodec_register(ffi::baresip_aucodecl(), &mut **codec) };
@@ -217,13 +218,15 @@ impl Codecs {
     }
 }
 
-fn described(codec: Codec) -> Box<AudioCodec> {
+/// `None`: it is not G.711, which is all that the roles of the lab speak.
+fn described(codec: Codec) -> Option<Box<AudioCodec>> {
     let (pt, name, ench, dech): (&CStr, &CStr, ffi::EncodeHandler, ffi::DecodeHandler) = match codec {
         Codec::Pcmu => (c"0", c"PCMU", encode_pcmu, decode_pcmu),
         Codec::Pcma => (c"8", c"PCMA", encode_pcma, decode_pcma),
+        Codec::G722 | Codec::Opus => return None,
     };
     let text = |text: &'static CStr| text.as_ptr().cast::<c_char>();
-    Box::new(AudioCodec {
+    Some(Box::new(AudioCodec {
         le: ListElement::unlinked(),
         pt: text(pt),
         name: text(name),
@@ -242,7 +245,7 @@ fn described(codec: Codec) -> Box<AudioCodec> {
         plch: null(),
         fmtp_ench: null(),
         fmtp_cmph: null(),
-    })
+    }))
 }
 
 #[cfg(test)]

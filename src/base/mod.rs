@@ -2,6 +2,7 @@
 //! lines, and small helpers. Internal: its API has no stability guarantee.
 //!
 //! - `ids`: tags, branches and Call-IDs
+//! - `codec`: the audio codecs
 //! - `end_cause`: how a call ended, for display
 //! - `frame`: audio frames exchanged between engine and application
 //! - `impairment`: the parameters of the network impairer
@@ -9,6 +10,7 @@
 //! - `logging`: log lines (feature `logging`)
 //! - `util`: exit codes, files, clocks, secrets
 
+pub mod codec;
 pub mod end_cause;
 pub mod frame;
 pub mod ids;

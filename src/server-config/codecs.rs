@@ -1,72 +1,48 @@
 //! Codecs by name: those that b2b may offer, and those that parties may be offered.
 
+use b2b_base::codec::Codec;
 use b2b_config::section::Section;
 use b2b_config::table::Named;
 
 use super::ConfigError;
 
-/// A codec by its encoding name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Codec {
-    Opus,
-    G722,
-    Pcmu,
-    Pcma,
-    G729,
-    G726,
-    Gsm,
-    Amr,
-    AmrWb,
-    Ilbc,
-    Speex,
-}
-
-impl Codec {
-    /// The codecs that b2b can decode and encode, and may add to an offer.
-    pub(super) const OWN: Named<Codec> = Named {
-        refusal: "no such codec that b2b can encode; choose from",
-        values: &[("opus", Codec::Opus), ("g722", Codec::G722), ("pcmu", Codec::Pcmu), ("pcma", Codec::Pcma)],
-    };
-
-    /// The names in the configuration: encoding names of SDP (RFC 3551 §6, RFC 4867, RFC 3952, RFC 5574), in
-    /// lower case.
-    pub(super) const NAMED: Named<Codec> = Named {
-        refusal: "no such codec; choose from",
-        values: &[
-            ("opus", Codec::Opus),
-            ("g722", Codec::G722),
-            ("pcmu", Codec::Pcmu),
-            ("pcma", Codec::Pcma),
-            ("g729", Codec::G729),
-            ("g726-32", Codec::G726),
-            ("gsm", Codec::Gsm),
-            ("amr", Codec::Amr),
-            ("amr-wb", Codec::AmrWb),
-            ("ilbc", Codec::Ilbc),
-            ("speex", Codec::Speex),
-        ],
-    };
-
-    /// The name in the configuration.
-    pub fn as_str(self) -> &'static str {
-        Self::NAMED.name(&self)
+/// What b2b can pass on without decoding it: encoding names of SDP (RFC 3551 §6, RFC 4867, RFC 3952, RFC 5574), in
+/// lower case.
+const PASSED_ON: [&str; 7] = ["g729", "g726-32", "gsm", "amr", "amr-wb", "ilbc", "speex"];
+/// What b2b can decode and encode.
+const CODED: usize = Codec::ALL.len();
+const BOTH: [(&str, &str); CODED + PASSED_ON.len()] = {
+    let mut names = [("", ""); CODED + PASSED_ON.len()];
+    let mut at = 0;
+    while at < names.len() {
+        let name = if at < CODED { Codec::ALL[at].key() } else { PASSED_ON[at - CODED] };
+        names[at] = (name, name);
+        at += 1;
     }
-}
+    names
+};
+
+/// The codecs that b2b can decode and encode, and may add to an offer.
+pub(super) const OWN: Named<&str> =
+    Named { refusal: "no such codec that b2b can encode; choose from", values: BOTH.split_at(CODED).0 };
+
+/// The codecs that a party may be offered.
+pub(super) const NAMED: Named<&str> = Named { refusal: "no such codec; choose from", values: &BOTH };
 
 /// The `codecs` of a party or a route, best first.
-pub(super) fn codecs(section: &Section<'_>) -> Result<Vec<Codec>, ConfigError> {
-    once_each(section, section.choices("codecs", &Codec::NAMED)?)
+pub(super) fn codecs(section: &Section<'_>) -> Result<Vec<&'static str>, ConfigError> {
+    once_each(section, section.choices("codecs", &NAMED)?)
 }
 
 /// The same for the codecs that b2b adds.
-pub(super) fn own(section: &Section<'_>) -> Result<Vec<Codec>, ConfigError> {
-    once_each(section, section.choices("codecs", &Codec::OWN)?)
+pub(super) fn own(section: &Section<'_>) -> Result<Vec<&'static str>, ConfigError> {
+    once_each(section, section.choices("codecs", &OWN)?)
 }
 
-fn once_each(section: &Section<'_>, codecs: Vec<Codec>) -> Result<Vec<Codec>, ConfigError> {
+fn once_each(section: &Section<'_>, codecs: Vec<&'static str>) -> Result<Vec<&'static str>, ConfigError> {
     match codecs.iter().enumerate().find(|(index, codec)| codecs[..*index].contains(codec)) {
         Some((_, codec)) => {
-            Err(section.bad("codecs", section.place("codecs"), codec.as_str(), "listed twice; keep one"))
+            Err(section.bad("codecs", section.place("codecs"), codec, "listed twice; keep one"))
         }
         None => Ok(codecs),
     }

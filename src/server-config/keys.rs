@@ -5,11 +5,12 @@ use b2b_config::table::{Table, any};
 use b2b_config::value::{LOG_FORMATS, LOG_LEVELS};
 use b2b_config::{rows, text, texts};
 
+use super::codecs;
 use super::pattern::Pattern;
 use super::srtp;
 use super::texts::{self, NETWORKS, PATH};
 use super::tokens::TOKENS;
-use super::{CONTACTS, Codec, KeepAlive, MinAlgorithm};
+use super::{CONTACTS, KeepAlive, MinAlgorithm};
 
 pub const SERVER: Table = Table {
     name: "server",
@@ -75,7 +76,7 @@ pub const MEDIA: Table = Table {
             "Ports of RTP and RTCP. A leg uses two, a call four.";
         threads: Whole(1, 64), at_restart(),
             "Media threads. Without it: one for each core except one, and enough for the descriptors of `limits.calls`.";
-        codecs: Choices(&Codec::OWN) => ["opus", "g722", "pcmu", "pcma"], at_restart(),
+        codecs: Choices(&codecs::OWN) => ["opus", "g722", "pcmu", "pcma"], at_restart(),
             "Codecs that b2b adds to an offer if it may transcode, best first.";
         rtp_timeout_s: Whole(0, 86_400) => 120, at_restart(),
             "A leg that is not on hold and receives no RTP for this long is ended; 0: never.";

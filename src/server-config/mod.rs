@@ -88,7 +88,6 @@ pub use b2b_base::util::secret::SecretText as Secret;
 pub use b2b_config::lines::Asked;
 pub use b2b_config::problem::{ConfigError, ConfigErrors, ConfigProblem};
 pub use carrier::{Carrier, MediaServer};
-pub use codecs::Codec;
 pub use emergency::Emergency;
 pub use ended_calls::EndedCalls;
 pub use hep::{Hep, HepCalls};
@@ -310,7 +309,7 @@ pub struct Media {
     /// Media threads; `None`: as many as `limits.calls` requires, see `capacity`.
     pub threads: Option<usize>,
     /// Codecs that b2b offers and accepts where the route does not say, best first.
-    pub codecs: Vec<Codec>,
+    pub codecs: Vec<&'static str>,
     /// A leg that is not on hold is ended after this time without RTP; `None`: never.
     pub rtp_timeout: Option<Duration>,
     /// Networks from which any party's media may come, beside the signalled addresses.

@@ -21,13 +21,13 @@ use super::texts::{
     user_name,
 };
 use super::tls::client_name;
-use super::{Codec, MinAlgorithm};
+use super::{MinAlgorithm, codecs};
 
 const HEADER_NAME: Takes = text!("header name", header_name);
 
 /// The audio keys of users and gateways, for every call with that party.
 const AUDIO: &[Row] = rows! {
-    codecs: Choices(&Codec::NAMED) => [],
+    codecs: Choices(&codecs::NAMED) => [],
         "Codecs that may be offered to the party, best first. Empty: as the route says. b2b decodes and encodes the first four; the others pass through unchanged, are offered only if the other party supports them, and never if the call is recorded.";
     dtmf: Choice(&DTMF) => "events", needs(&sound::ASKING, "digit_events", "write dtmf = \"events\""),
         "How digits are sent to the party and received from it: as telephone events (RFC 4733; `rfc4733` is the same), as tones in its audio (no events are offered), as INFO (no events are offered), or with `auto` as events if it supports them, otherwise as tones. Tones from the party become events for the other party and are removed from the audio that the other party hears, which adds a delay of 60 ms.";
@@ -252,7 +252,7 @@ pub const ROUTE: Table = Table {
         unanswered: Text("application", any), needs(&[], "prompts", "take unanswered out"),
             "The application that takes the caller if no target answers, whatever the failure: `voicemail/1001`, `voicemail/$0`.";
         headers: Tables("list of tables", &HEADER) => [], "Changes to header fields, in `translating` mode only.";
-        codecs: Choices(&Codec::NAMED) => [],
+        codecs: Choices(&codecs::NAMED) => [],
             "Codecs that may be offered, best first; the list of a user or a gateway takes precedence. Empty: the caller's codecs, and those that `[media]` adds.";
         srtp: ChoiceOrTable(&srtp::WORDS, &srtp::SRTP),
             needs(&srtp::ASKING, "encryption", "take srtp out"),

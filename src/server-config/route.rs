@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::{Codec, Pattern, Srtp, Template};
+use super::{Pattern, Srtp, Template};
 use b2b_config::table::Named;
 use b2b_sip::msg::Method;
 
@@ -164,7 +164,7 @@ pub struct Policy {
     /// Changes to headers, in `translating` mode.
     pub headers: Vec<HeaderRule>,
     /// The codecs that may be offered, best first; empty: any. A gateway's list takes precedence.
-    pub codecs: Vec<Codec>,
+    pub codecs: Vec<&'static str>,
     /// Media encryption for targets without a setting of their own; `None`: the default.
     pub srtp: Option<Srtp>,
 }

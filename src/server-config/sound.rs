@@ -4,13 +4,13 @@
 use b2b_config::section::Section;
 use b2b_config::table::Named;
 
-use super::{Codec, ConfigError, codecs};
+use super::{ConfigError, codecs};
 
 /// Audio settings beside `srtp`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PartySound {
     /// The codecs that may be offered to it, best first; empty: as the route says.
-    pub codecs: Vec<Codec>,
+    pub codecs: Vec<&'static str>,
     /// How digits are sent to it and received from it.
     pub dtmf: Dtmf,
     /// The packet time that it is asked to send and is sent, ms; `None`: that of the other party.

@@ -16,8 +16,8 @@ use crate::config::sound::{Dtmf, EarlyMedia as Early, PartySound};
 use crate::config::srtp::{Srtp, SrtpOffer};
 use crate::config::tls::GatewayOutward;
 use crate::config::{
-    Action, Codec, Failover as Rule, KeepAlive, MinAlgorithm, Redirects as Named, Route, Secret,
-    ServerConfig, Strategy, Target,
+    Action, Failover as Rule, KeepAlive, MinAlgorithm, Redirects as Named, Route, Secret, ServerConfig,
+    Strategy, Target,
 };
 use crate::registrar::{KeepAliveKind, RegistrarConfig, Trusted};
 use b2b_call::controller::{AudioRules, DtmfMode, OpusRules, PairPolicy, SrtpOffer as Offer, SrtpRules};
@@ -269,13 +269,13 @@ fn audio_rules(sound: &PartySound) -> AudioRules {
 }
 
 /// The policy that allows only these codecs; `None` if the list is empty.
-fn own_policy(config: &ServerConfig, codecs: &[Codec]) -> Option<Arc<PairPolicy>> {
+fn own_policy(config: &ServerConfig, codecs: &[&str]) -> Option<Arc<PairPolicy>> {
     let policy = || PairPolicy { codecs: names(codecs), ..pair_policy(config) };
     (!codecs.is_empty()).then(|| Arc::new(policy()))
 }
 
-fn names(codecs: &[Codec]) -> Vec<String> {
-    codecs.iter().map(|codec| codec.as_str().to_ascii_uppercase()).collect()
+fn names(codecs: &[&str]) -> Vec<String> {
+    codecs.iter().map(|codec| codec.to_ascii_uppercase()).collect()
 }
 
 /// Settings of a route for its calls, beyond the targets.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 
+pub use b2b_base::codec::Codec;
 pub use b2b_base::end_cause::EndCause;
 pub use b2b_base::frame::{Fill, FrameKind, FrameSink, FrameSource, InFrame, OutFrame};
 pub use b2b_base::impairment::ImpairConfig;
@@ -17,25 +18,6 @@ pub use b2b_base::metrics::{MediaStats, UaStats};
 /// A call, unique within its UA.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CallId(pub u64);
-
-/// An audio codec of the lab.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Codec {
-    /// G.711 µ-law, payload type 0.
-    Pcmu,
-    /// G.711 A-law, payload type 8.
-    Pcma,
-}
-
-impl fmt::Display for Codec {
-    /// The encoding name in SDP (RFC 3551 table 4).
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Codec::Pcmu => "PCMU",
-            Codec::Pcma => "PCMA",
-        })
-    }
-}
 
 /// Configuration of a UA.
 #[derive(Debug, Clone)]
@@ -189,15 +171,5 @@ impl FromStr for Engine {
             "baresip" => Ok(Engine::Baresip),
             other => Err(UnknownEngine(other.to_owned())),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn people_read_words_and_not_names_of_ours() {
-        assert_eq!(format!("{} {}", Codec::Pcmu, Codec::Pcma), "PCMU PCMA");
     }
 }

@@ -28,11 +28,8 @@ pub fn ptime_ms(text: &str) -> Read<u32> {
 
 /// `--codec`.
 pub fn codec(text: &str) -> Read<Codec> {
-    match text {
-        "pcmu" => Ok(Codec::Pcmu),
-        "pcma" => Ok(Codec::Pcma),
-        _ => Err("no such codec; choose pcmu or pcma".to_string()),
-    }
+    let known = text.parse().ok().filter(|codec: &Codec| codec.is_g711() && codec.key() == text);
+    known.ok_or_else(|| "no such codec; choose pcmu or pcma".to_string())
 }
 
 /// `--resampler`.

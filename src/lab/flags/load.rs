@@ -153,7 +153,7 @@ impl Flags {
         };
         let codecs = match (lab.codec, plan.codecs) {
             (_, Some(codecs)) if !given("codec") => codecs,
-            (b2b_ua::Codec::Pcma, _) => vec![Codec::Pcma, Codec::Pcmu],
+            (Codec::Pcma, _) => vec![Codec::Pcma, Codec::Pcmu],
             _ => vec![Codec::Pcmu, Codec::Pcma],
         };
         let bind = plan.load.sip_bind.filter(|_| !given("sip_bind")).unwrap_or(self.shared.sip_bind);

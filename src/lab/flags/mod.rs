@@ -190,8 +190,8 @@ impl Flags {
 
     fn ua(&self, role: RoleName) -> UaOptions {
         let second = match self.lab.codec {
-            Codec::Pcmu => Codec::Pcma,
             Codec::Pcma => Codec::Pcmu,
+            _ => Codec::Pcma,
         };
         let record = self.shared.record.clone().map(RecordDir);
         let recorded = |extension| record.as_ref().map(|dir| dir.file(&format!("{role}.{extension}")));

@@ -41,7 +41,7 @@ use super::users::{self, User, Users};
 use b2b_base::impairment::{ImpairConfig, ImpairError};
 use b2b_call::agent::{Roots, Signalling, SrtpPolicy, Transport, sip_uri};
 use b2b_config::step::{self, Deed, Step};
-use b2b_media::codec::Codec;
+use b2b_media::codec::{Codec, UnknownCodec};
 
 /// An error in a plan.
 #[derive(Debug, thiserror::Error)]
@@ -361,12 +361,8 @@ impl LoadPlan {
             Some(Length::Seconds(seconds)) => Some(seconds.to_string().parse()),
             Some(Length::Words(words)) => Some(words.parse()),
         };
-        let codec = |name: &String| {
-            let known = Codec::ALL.into_iter().find(|codec| codec.to_string().eq_ignore_ascii_case(name));
-            known.ok_or_else(|| {
-                bad("load.codecs", format!("there is no codec {name:?}; choose from opus, g722, pcmu, pcma"))
-            })
-        };
+        let codec =
+            |name: &String| name.parse().map_err(|error: UnknownCodec| bad("load.codecs", error.to_string()));
         let signalling = Signalling {
             transport: written.load.transport.map(|it| match it {
                 Way::Udp => Transport::Udp,

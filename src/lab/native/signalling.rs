@@ -11,10 +11,10 @@ use super::Command;
 use b2b_base::frame::RATE_HZ;
 use b2b_call::LegId;
 use b2b_call::agent::{
-    AgentConfig, AgentError, AgentEvent, AgentService, CallOptions, Codec as ServiceCodec, FEW_CALLS,
-    LegAudio, Signalling, SrtpPolicy,
+    AgentConfig, AgentError, AgentEvent, AgentService, CallOptions, FEW_CALLS, LegAudio, Signalling,
+    SrtpPolicy,
 };
-use b2b_ua::{Audio, CallId, Codec, UaConfig, UaError, UaEvent};
+use b2b_ua::{Audio, CallId, UaConfig, UaError, UaEvent};
 
 /// Events queued for a role before some are dropped.
 const NEWS: usize = 4_096;
@@ -163,11 +163,6 @@ fn tell(events: &Sender<UaEvent>, event: AgentEvent) {
             UaEvent::Progress { call: call_id(leg), status, reason }
         }
         AgentEvent::Answered { leg, codec, ptime_ms, remote_rtp } => {
-            let codec = match codec {
-                ServiceCodec::Pcmu => Codec::Pcmu,
-                // The lab negotiates no other codec.
-                ServiceCodec::Pcma | ServiceCodec::G722 | ServiceCodec::Opus => Codec::Pcma,
-            };
             UaEvent::Answered { call: call_id(leg), codec, ptime_ms, remote_rtp }
         }
         AgentEvent::MediaStarted { leg } => UaEvent::MediaStarted { call: call_id(leg) },
@@ -190,16 +185,12 @@ fn leg_audio(audio: Audio) -> LegAudio {
 }
 
 fn agent_config(config: UaConfig) -> AgentConfig {
-    let codec = |codec: &Codec| match codec {
-        Codec::Pcmu => ServiceCodec::Pcmu,
-        Codec::Pcma => ServiceCodec::Pcma,
-    };
     AgentConfig {
         user: config.user,
         identity: None,
         signalling: Signalling::default(),
         bind: config.bind,
-        codecs: config.codecs.iter().map(codec).collect(),
+        codecs: config.codecs,
         ptime_ms: config.ptime_ms,
         srtp: SrtpPolicy::Off,
         jitter_ms: config.jitter_ms,

@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 use crate::role::UaOptions;
 use b2b_base::metrics::{MediaStats, MetricsLine, UaStats};
 use b2b_base::util::{process, signal};
-use b2b_ua::{Codec, Ua, UaEvent};
+use b2b_ua::{Ua, UaEvent};
 
 /// Interval of metrics lines.
 const METRICS_PERIOD: Duration = Duration::from_secs(5);
@@ -108,10 +108,7 @@ impl Life {
 
     /// Prints the READY line.
     pub(super) fn ready(&mut self, sip: SocketAddr, options: &UaOptions) {
-        let codec = match options.config.codecs.first() {
-            Some(Codec::Pcma) => "pcma",
-            _ => "pcmu",
-        };
+        let codec = options.config.codecs.first().map_or("none", |codec| codec.key());
         let (role, ptime) = (self.role, options.config.ptime_ms);
         self.print(&format!("READY role={role} sip={sip} codec={codec} ptime={ptime}ms"));
     }

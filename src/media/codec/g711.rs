@@ -5,6 +5,8 @@
 //! ITU's reference software (G.191). Decoding uses a table; encoding uses arithmetic, because a
 //! table of 64 KiB would cost the media thread more cache than it saves.
 
+use super::Codec;
+
 const ULAW: [i16; 256] = ulaw_table();
 const ALAW: [i16; 256] = alaw_table();
 
@@ -26,6 +28,15 @@ pub enum Law {
 }
 
 impl Law {
+    /// The law of a codec, if it is G.711.
+    pub const fn of(codec: Codec) -> Option<Law> {
+        match codec {
+            Codec::Pcmu => Some(Law::Mu),
+            Codec::Pcma => Some(Law::A),
+            Codec::G722 | Codec::Opus => None,
+        }
+    }
+
     /// Encodes as many samples as fit both slices, and returns their number.
     pub fn encode(self, samples: &[i16], payload: &mut [u8]) -> usize {
         let pairs = payload.iter_mut().zip(samples);

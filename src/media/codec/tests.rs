@@ -53,7 +53,7 @@ fn a_voice_comes_back_through_each_codec_at_each_pair_of_rates() {
             for frame in sound.chunks(from as usize / 50) {
                 let (mut payload, mut samples) = ([0; MAX_PAYLOAD], vec![0; to as usize / 50]);
                 let octets = encoder.encode(frame, &mut payload).unwrap();
-                assert_eq!(codec.samples(&payload[..octets], to), Some(to as usize / 50));
+                assert_eq!(super::samples(codec, &payload[..octets], to), Some(to as usize / 50));
                 let made = decoder.decode(&payload[..octets], &mut samples).unwrap();
                 assert_eq!(made, to as usize / 50, "{codec} {from} to {to}");
                 heard.extend(samples);
@@ -152,7 +152,7 @@ fn nonsense_is_refused_and_never_longer_than_it_says() {
                     (seed >> 24) as u8
                 })
                 .collect();
-            let claimed = codec.samples(&payload, 24_000);
+            let claimed = super::samples(codec, &payload, 24_000);
             if let Ok(made) = decoder.decode(&payload, &mut to) {
                 assert!(Some(made) <= claimed.or(Some(0)), "{codec}: {made} {claimed:?}");
             }

@@ -21,7 +21,7 @@ mod stretch;
 
 use std::time::{Duration, Instant};
 
-use crate::codec::Codec;
+use crate::codec::{self, Codec, Law};
 use crate::conceal::Concealer;
 use crate::rtp::stream_clock::{self, Arrived, StreamClock};
 use b2b_base::frame::FrameKind;
@@ -150,7 +150,7 @@ impl JitterBuffer {
     /// Sets the codecs that may be received, and allocates their decoders. G.711 at 8 kHz is
     /// stateless and is decoded on arrival.
     pub fn receive(&mut self, codecs: impl Iterator<Item = Codec> + Clone) {
-        let plain = self.clock.factor() == 1 && codecs.clone().all(|codec| codec.law().is_some());
+        let plain = self.clock.factor() == 1 && codecs.clone().all(|codec| codec.is_g711());
         match &mut self.pending {
             Some(pending) => pending.receive(codecs),
             None if plain => {}
@@ -177,10 +177,10 @@ impl JitterBuffer {
         let (clock_hz, length) = (codec.clock_rate(), stream_clock::length(codec, payload));
         let arrived = Arrived { sequence, timestamp, clock_hz, length, at: self.nanos(arrival) as u64 };
         let rate_hz = self.clock.rate_hz();
-        let samples = |part: &[u8]| codec.samples(part, rate_hz).map(|samples| samples as i64);
+        let samples = |part: &[u8]| codec::samples(codec, part, rate_hz).map(|samples| samples as i64);
         let takes = match &self.pending {
             Some(pending) => codec.parts(payload).all(|part| pending.takes(codec, part)),
-            None => codec.law().is_some(),
+            None => codec.is_g711(),
         };
         let len: Option<i64> = codec.parts(payload).map(samples).sum();
         let longest = i64::from(rate_hz) * LONGEST_MS / 1_000;
@@ -192,7 +192,7 @@ impl JitterBuffer {
         let mut captured_at = captured_at;
         for part in codec.parts(payload) {
             let (len, captured_at) = (samples(part).unwrap_or(0), captured_at.take());
-            match (&mut self.pending, codec.law()) {
+            match (&mut self.pending, Law::of(codec)) {
                 (Some(pending), _) => {
                     let content = Content::Payload;
                     let (slot, gone) = self.line.take(Slot { start, len, captured_at, content });

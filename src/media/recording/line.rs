@@ -8,7 +8,7 @@
 //! little with each packet.
 
 use super::Formats;
-use crate::codec::{Codec, Decoder, LONGEST_MS};
+use crate::codec::{self, Codec, Decoder, LONGEST_MS};
 use crate::conceal::Concealer;
 use crate::forward::Header;
 use crate::rtp::stream_clock::{self, Arrived, StreamClock, TICKS_HZ};
@@ -278,7 +278,7 @@ impl Line {
         let decoder = self.decoders[place].get_or_insert_with(|| Decoder::new(codec, rate_hz));
         let Ok(made) = decoder.decode(payload, &mut self.room) else {
             self.undecodable += 1;
-            return begins + codec.samples(payload, rate_hz).unwrap_or(0) as i64;
+            return begins + codec::samples(codec, payload, rate_hz).unwrap_or(0) as i64;
         };
         // A move that waits for silence can be made now. One to the front covers earlier samples.
         let quiet = self.room[..made].iter().all(|sample| sample.unsigned_abs() < QUIET);
@@ -304,7 +304,7 @@ impl Line {
     /// Fills `missing` samples before this payload: the end of them with what Opus carries of the packet
     /// before, the rest by concealment.
     fn fill(&mut self, codec: Codec, from: i64, missing: i64, payload: &[u8]) {
-        let length = codec.samples(payload, self.rate_hz).unwrap_or(0) as i64;
+        let length = codec::samples(codec, payload, self.rate_hz).unwrap_or(0) as i64;
         let place = Codec::ALL.iter().position(|known| *known == codec).unwrap_or(0);
         let recovers = self.decoders[place].as_ref().is_some_and(|decoder| decoder.recovers(payload));
         let carried = if recovers && length <= missing { length } else { 0 };

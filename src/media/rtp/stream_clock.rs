@@ -7,7 +7,7 @@
 //! they do so steadily, their ratio is learned, so that pauses in that clock keep their lengths as well.
 
 use super::header::Header;
-use crate::codec::Codec;
+use crate::codec::{self, Codec};
 
 /// Ticks a second of positions and lengths: a multiple of every clock rate in use.
 pub(crate) const TICKS_HZ: u32 = 48_000;
@@ -48,7 +48,7 @@ impl Arrived {
 /// The length of a payload, ticks; 0 if it has none.
 pub(crate) fn length(codec: Codec, payload: &[u8]) -> i64 {
     match codec {
-        Codec::Opus => codec.samples(payload, TICKS_HZ).unwrap_or(0) as i64,
+        Codec::Opus => codec::samples(codec, payload, TICKS_HZ).unwrap_or(0) as i64,
         // An octet is 125 us in all others.
         _ => payload.len() as i64 * 6,
     }

@@ -1,7 +1,7 @@
 //! The decoders of one direction: the received codec may change from packet to packet. A decoder is
 //! created with the first packet that needs it, which most calls never send.
 
-use crate::codec::{Codec, Decoder, Undecodable};
+use crate::codec::{self, Codec, Decoder, Undecodable};
 use crate::conceal::Concealer;
 
 /// Maximum samples of a packet: 120 ms at 16 kHz, the longest of Opus.
@@ -48,7 +48,7 @@ impl Decoders {
         // Recovery needs earlier decoder state.
         let last = self.decoders[self.last].as_ref().filter(|decoder| decoder.codec() == codec);
         let samples = last.filter(|decoder| decoder.recovers(payload));
-        samples.and_then(|_| codec.samples(payload, self.rate_hz)).unwrap_or(0)
+        samples.and_then(|_| codec::samples(codec, payload, self.rate_hz)).unwrap_or(0)
     }
 
     /// Recovers the packet before this one; returns the number of samples, 0 if that fails.

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::super::{NegotiateError, encoded};
 use super::OneWay;
 use super::formats::{codec, events, is_noise, is_speech, same};
-use b2b_media::codec::Codec;
+use b2b_media::codec::{Codec, Law};
 use b2b_media::forward::{ExtensionMap, PayloadMap};
 use b2b_media::relay::{Recode, Way};
 use b2b_media::remote::{MOST_EVENTS, MOST_FORMATS, SendFormat, Voice};
@@ -99,7 +99,7 @@ fn sound(from: &Leg, to: &Leg) -> Result<OneWay, NegotiateError> {
         return Err(NegotiateError::NoCommonCodec);
     };
     way.clock_rate = first.clock_rate;
-    match (decoded.law(), target.codec.law()) {
+    match (Law::of(decoded), Law::of(target.codec)) {
         // A packet keeps its kind and its length.
         (Some(_), Some(to_law)) if alien.len() == 1 && !cuts && to.ptime_ms.is_none() => {
             way.payload_types = relay(from, to);

@@ -69,7 +69,7 @@ fn what_is_wrong_says_where_and_what_to_write() {
     for (text, said) in [
         ("[load]\ntarge = 1", "unknown field `targe`"),
         ("[load]\nhold_s = \"long\"", "load.hold_s: \"long\" is no length"),
-        ("[load]\ncodecs = [\"g729\"]", "choose from opus"),
+        ("[load]\ncodecs = [\"g729\"]", "use opus, g722, pcmu or pcma"),
         ("[load]\nears = \"sample=10\"", "load.ears: not a part of the calls"),
         ("[[stage]]\nrate = -1", "stage.rate: -1 is no rate"),
         ("[caller]\nsteps = [\"jump\"]", "caller.steps: the step `jump`"),

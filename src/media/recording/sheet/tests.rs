@@ -1,7 +1,7 @@
 //! Recordings in virtual time: timed packets in, samples out.
 
 use super::*;
-use crate::codec::{Codec, Encoder, MAX_PAYLOAD, OpusTuning};
+use crate::codec::{Codec, Encoder, Law, MAX_PAYLOAD, OpusTuning};
 use crate::recording::Coding;
 
 const MS: u64 = 1_000_000;
@@ -66,7 +66,7 @@ impl Speaker {
     fn speak(&mut self) -> Vec<u8> {
         let clicks = self.made.is_multiple_of(8_000);
         // The same payload is reused, as encoding an hour of it takes time.
-        let known = self.codec.law().and_then(|_| self.between.clone()).filter(|_| !clicks);
+        let known = Law::of(self.codec).and_then(|_| self.between.clone()).filter(|_| !clicks);
         let payload = known.unwrap_or_else(|| {
             let sample = |n: u64| {
                 let hum = self.hum * (std::f64::consts::TAU * 100.0 * n as f64 / 8_000.0).sin();

@@ -1,5 +1,6 @@
 //! Random joins of parties.
 
+use b2b_media::codec::Law;
 use b2b_media::forward::PayloadMap;
 use b2b_media::relay::machine::Command;
 use b2b_media::relay::{Recode, Way};
@@ -103,7 +104,7 @@ impl World {
         let (number, other) = (here.payload_type(), there.payload_type());
         let mut way = Way::new(PayloadMap::EMPTY, here.clock_rate());
         way.clocks.set(number, here.clock_rate());
-        match (here.law(), there.law()) {
+        match (Law::of(here), Law::of(there)) {
             _ if here == there && !transcodes => {
                 way.payload_types.forward(number, number);
                 (way, Joint::Relayed(peer))

@@ -363,8 +363,7 @@ impl Party {
             Codec::Pcmu => g711::ulaw_decode(*octet),
             _ => g711::alaw_decode(*octet),
         };
-        if self.codec.law().is_some()
-            && packet.payload.iter().step_by(7).any(|it| sample(it).unsigned_abs() > LOUD)
+        if self.codec.is_g711() && packet.payload.iter().step_by(7).any(|it| sample(it).unsigned_abs() > LOUD)
         {
             hears.loud_at = at;
         }

@@ -184,7 +184,7 @@ impl Talk {
         let local = Local::new(config, self.epoch, self.published.clone());
         self.command(Command::Local { id, act: LocalAct::Begin(Box::new(local)) });
         self.command(Command::Describe { id, remote });
-        let rate_hz = if self.party.codec.law().is_some() { 8_000 } else { 16_000 };
+        let rate_hz = if self.party.codec.is_g711() { 8_000 } else { 16_000 };
         let (source, sink) = (Box::new(Mouth(0, rate_hz)), Box::new(Ear(self.heard.clone())));
         self.command(Command::Local { id, act: LocalAct::Attach(source, sink) });
         self.queue.put(self.party.due(), What::Speaks);

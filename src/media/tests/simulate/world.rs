@@ -333,7 +333,7 @@ impl World {
                 Joint::Echo => is_clean(party),
                 joint => joint.peer().is_some_and(|peer| is_clean(&self.parties[peer as usize])),
             };
-            if speaks && !party.held && party.codec.law().is_some() && at > party.hears.since + CLEAN {
+            if speaks && !party.held && party.codec.is_g711() && at > party.hears.since + CLEAN {
                 let silent = at - party.hears.loud_at;
                 assert!(silent < SECOND, "{n} has heard nothing for {} ms, {:?}", silent / MS, party.joint);
             }
