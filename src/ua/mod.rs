@@ -19,6 +19,9 @@ pub use b2b_base::metrics::{MediaStats, UaStats};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CallId(pub u64);
 
+/// The lab's default of [`UaConfig::rtp_timeout`], and that of its flag.
+pub const RTP_TIMEOUT: Duration = Duration::from_secs(20);
+
 /// Configuration of a UA.
 #[derive(Debug, Clone)]
 pub struct UaConfig {
@@ -52,7 +55,7 @@ impl Default for UaConfig {
             ptime_ms: 20,
             jitter_ms: 60,
             impairment: None,
-            rtp_timeout: Duration::from_secs(20),
+            rtp_timeout: RTP_TIMEOUT,
             sip_trace: None,
             packet_log: None,
         }

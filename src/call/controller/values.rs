@@ -71,12 +71,12 @@ pub struct EndpointSpec {
 }
 
 impl EndpointSpec {
-    /// An endpoint that reports `Timeout` after 60 seconds without RTP.
+    /// An endpoint that never reports `Timeout`.
     pub fn new(family: AddressFamily) -> Self {
         EndpointSpec {
             family,
             near: None,
-            rtp_timeout: Some(Duration::from_secs(60)),
+            rtp_timeout: None,
             srtp: SrtpRules::default(),
             signalling: [None; 2],
             sources: NamedSources::default(),

@@ -174,7 +174,7 @@ impl Default for SwitchConfig {
             domain: "b2b.invalid".to_owned(),
             max_calls: 10_000,
             retry_after: 10,
-            rtp_timeout: Some(Duration::from_secs(60)),
+            rtp_timeout: Some(Duration::from_secs(120)),
             max_duration: None,
             policy: PairPolicy::default(),
             srtp: SrtpRules::default(),

@@ -22,9 +22,6 @@ use b2b_config::step::Step;
 use b2b_config::target;
 use b2b_media::stage::Sound;
 
-/// A leg that expects RTP and receives none for this long is ended.
-const RTP_TIMEOUT: Duration = Duration::from_secs(20);
-
 /// As many calls as the generator can make: each is remembered for 32 s after its end (RFC 3261 §17.2), and
 /// some targets are tested with refusals.
 const LIMITS: EndpointLimits = EndpointLimits {
@@ -162,7 +159,7 @@ impl LoadConfig {
             jitter_ms: 60,
             rate_hz: RATE_HZ,
             impairment: self.impair,
-            rtp_timeout: RTP_TIMEOUT,
+            rtp_timeout: b2b_ua::RTP_TIMEOUT,
             sip_trace: self.sip_trace.clone().map(|path| match n {
                 0 => path,
                 n => PathBuf::from(format!("{}.{n}", path.display())),

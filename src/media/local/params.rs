@@ -46,7 +46,7 @@ impl Default for LocalConfig {
             jitter_ms: 60,
             impairment: None,
             impairment_sent: None,
-            rtp_timeout: Some(Duration::from_secs(20)),
+            rtp_timeout: None,
             rate_hz: RATE_HZ,
             detect_digits: false,
         }

@@ -140,7 +140,11 @@ impl World {
         let (handlers, queues) = house::handlers(&desk, start);
         let mut rules = RecordingRules::new("/r");
         rules.code = "*1".to_owned();
-        let config = SwitchConfig { recording: Some(Arc::new(rules)), ..SwitchConfig::default() };
+        let config = SwitchConfig {
+            recording: Some(Arc::new(rules)),
+            rtp_timeout: Some(Duration::from_secs(60)),
+            ..SwitchConfig::default()
+        };
         let network = network(which);
         let uris = Arc::new(Uris { seed: which.seed, service: OnceLock::new() });
         let admission = Box::new(Passwords);

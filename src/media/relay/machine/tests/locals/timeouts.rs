@@ -30,7 +30,8 @@ fn the_timeout_runs_while_rtp_is_expected_and_is_armed_again() {
 #[test]
 fn a_hold_without_music_is_no_timeout_but_an_announcement_that_stops_is() {
     let only_receiving = directed(true, false, params(20));
-    let mut bench = Bench::plain();
+    let config = LocalConfig { rtp_timeout: Some(Duration::from_secs(20)), ..LocalConfig::default() };
+    let mut bench = Bench::new(config.clone(), params(20), Script(Vec::new()));
     bench.wake(0);
     bench.configure(1_000, only_receiving.clone());
     (0..2).for_each(|n| bench.receive(2_000 + u64::from(n) * 20, 4_000, &audio(9, n)));
@@ -40,7 +41,7 @@ fn a_hold_without_music_is_no_timeout_but_an_announcement_that_stops_is() {
     bench.wake(81_000);
     assert_eq!(bench.timeouts(), 1, "taken back, and silent");
 
-    let mut bench = Bench::new(LocalConfig::default(), only_receiving, Script(Vec::new()));
+    let mut bench = Bench::new(config, only_receiving, Script(Vec::new()));
     bench.wake(21_000);
     assert_eq!(bench.timeouts(), 1, "never held: one way from its start");
 }
