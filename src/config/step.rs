@@ -28,6 +28,7 @@
 //! | `expect header NAME: VALUE` | INVITE or answer must have this field; `*` at its end matches all |
 //! | `ring` | sends 180, before `answer` or `refuse` |
 //! | `progress` | sends 183 with early media: what is said before `answer` or `refuse` is heard |
+//! | `offer CODEC and CODEC` | offers these codecs from now on, in a re-INVITE |
 //! | `refuse STATUS` | refuses a call |
 //! | `say mark` | sends the mark of its call |
 //! | `vanish` | sends nothing and answers nothing from now on |
@@ -49,6 +50,8 @@
 //! Waiting steps may end with `within SECONDS`. `Hz` and `s` may follow their numbers.
 
 use std::time::Duration;
+
+use b2b_base::codec::{Codec, UnknownCodec};
 
 /// Default time limit of a step.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -109,6 +112,8 @@ pub enum Deed {
     /// Fails if there is sound within the length of the step.
     HearsNothing,
     Echo,
+    /// A re-INVITE with these codecs.
+    Offer(Vec<Codec>),
 }
 
 impl Deed {
@@ -136,6 +141,7 @@ impl Deed {
                 | Deed::HearsSilence(_)
                 | Deed::HearsNothing
                 | Deed::Echo
+                | Deed::Offer(_)
         )
     }
 }
@@ -392,6 +398,17 @@ pub fn step(text: &str) -> Result<Step, String> {
             Deed::Press(digits.to_owned())
         }
         ["press", ..] => return fail("digits are 0 to 9, *, #, A to D, without spaces, like press 123#"),
+        ["offer", ref names @ ..] => {
+            let codecs = names.split(|word| *word == "and").map(|name| name.concat().parse()).collect();
+            match codecs {
+                Ok(codecs) => Deed::Offer(codecs),
+                Err(UnknownCodec(_)) => {
+                    return fail(
+                        "the codecs are opus, g722, pcmu and pcma; write it like offer g722 and pcma",
+                    );
+                }
+            }
+        }
         ["hold"] => Deed::Hold,
         ["resume"] => Deed::Resume,
         ["transfer", number] => Deed::Transfer(number.to_owned()),
@@ -424,7 +441,7 @@ pub fn step(text: &str) -> Result<Step, String> {
             return fail(
                 "there is none like it; choose from dial, answer, say, play, record, hears, press, hold, resume, \
                  transfer, consult, hand over, hang up, hung up, wait, cue; for --role load also from header, expect, \
-                 expect header, ring, progress, refuse, stay, vanish, give up, may refuse, may hang up, wait A to B, speak, said, hears speech for S, \
+                 expect header, ring, progress, refuse, offer, stay, vanish, give up, may refuse, may hang up, wait A to B, speak, said, hears speech for S, \
                  hears silence for S, hears nothing for S, echo, and 30 %: before a step",
             );
         }

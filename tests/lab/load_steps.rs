@@ -98,6 +98,14 @@ fn a_callee_with_early_media_is_heard_before_it_refuses_or_answers() {
 }
 
 #[test]
+fn callers_and_callees_change_the_codec_in_mid_call_and_are_heard_on() {
+    let (_callees, target) = callees("answer; say 440; hears 600; offer g722 and pcmu; hears 700; hung up");
+    let caller = "dial 1000; say 600; hears 440; say 700; wait 1; offer pcmu; hears 440; wait 1; hang up";
+    let (code, run) = run(&target, &["--caller", caller, "--calls", "2", "--rate", "5"]);
+    assert_eq!((code, &run["callers"]["done"]), (0, &2.into()), "{run:#}");
+}
+
+#[test]
 fn a_callee_that_has_vanished_answers_no_bye_and_hears_of_no_refusal() {
     let (_callees, target) = callees("answer; wait 0.3; vanish");
     let caller = "dial 1000; stay; hang up";

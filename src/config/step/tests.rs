@@ -42,6 +42,8 @@ fn callers_and_callees_of_a_load_have_steps_of_their_own() {
     assert_eq!(read[0].deed, Deed::ExpectHeader { name, value });
     assert_eq!(read[2].deed, Deed::Play("a b.wav".to_owned()));
     assert!(callee("ring; vanish").is_ok());
+    let read = callee("answer; offer g722 and PCMA; hung up").unwrap();
+    assert_eq!(read[1].deed, Deed::Offer(vec![Codec::G722, Codec::Pcma]));
     assert!(callee("progress; speak Not in use.; said; refuse 404").is_ok());
     assert!(callee("progress; say 425; wait 2; answer; say mark; hung up").is_ok());
     let read =
@@ -63,6 +65,10 @@ fn callers_and_callees_of_a_load_have_steps_of_their_own() {
         (callee, "say 425; answer; hung up", "write dial, answer or progress before"),
         (callee, "progress; hears 425; answer", "needs a call"),
         (callee, "answer; progress", "too late"),
+        (caller, "dial 1; offer g729", "like offer g722 and pcma"),
+        (caller, "dial 1; offer", "like offer g722 and pcma"),
+        (caller, "offer pcmu; dial 1", "needs a call"),
+        (steps, "dial 1; offer pcmu; hang up", "--role load"),
         (callee, "answer; refuse 486", "too late"),
         (callee, "answer; expect header A: b", "too late"),
         (caller, "expect header A: b; dial 1", "needs a call"),

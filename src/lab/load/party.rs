@@ -143,8 +143,8 @@ impl Party {
             }
             (Deed::HearsNothing, event) => late || *event == PartyEvent::Leave,
             (deed, PartyEvent::Heard) if listens(deed) => true,
-            (Deed::Hold | Deed::Resume, PartyEvent::Changed { agreed: true }) => true,
-            (Deed::Hold | Deed::Resume, PartyEvent::Changed { agreed: false }) => {
+            (Deed::Hold | Deed::Resume | Deed::Offer(_), PartyEvent::Changed { agreed: true }) => true,
+            (Deed::Hold | Deed::Resume | Deed::Offer(_), PartyEvent::Changed { agreed: false }) => {
                 self.fail("the far end refused it", effects);
                 return false;
             }
@@ -258,6 +258,7 @@ impl Party {
                     self.digits.pop().into_iter().for_each(|digit| effects.push(PartyEffect::Press(digit)));
                     until = now + DIGIT;
                 }
+                Deed::Offer(codecs) => effects.push(PartyEffect::Offer(codecs.clone())),
                 Deed::Hold => effects.push(PartyEffect::Hold),
                 Deed::Resume => effects.push(PartyEffect::Resume),
                 Deed::Transfer(to) => effects.push(PartyEffect::Transfer(to.clone())),

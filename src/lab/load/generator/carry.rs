@@ -92,6 +92,7 @@ impl Generator {
             (PartyEffect::Press(digit), Some(leg)) => {
                 drop(agent.digit(leg, digit, DIGIT_MS, DtmfMode::Rfc4733));
             }
+            (PartyEffect::Offer(codecs), Some(leg)) => drop(agent.offer(leg, &codecs)),
             (PartyEffect::Hold, Some(leg)) => drop(agent.hold(leg)),
             (PartyEffect::Resume, Some(leg)) => drop(agent.resume(leg)),
             (PartyEffect::Transfer(to), Some(leg)) => {

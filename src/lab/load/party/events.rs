@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use b2b_base::codec::Codec;
+
 /// The audio that a leg sends.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Said {
@@ -91,6 +93,8 @@ pub enum PartyEffect {
     Vanish,
     /// Send a digit.
     Press(char),
+    /// Offer these codecs.
+    Offer(Vec<Codec>),
     /// Put the far end on hold.
     Hold,
     /// Take the far end off hold.
