@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, watch};
 use super::account;
 use super::dialect::Reading;
 use super::message::{Start, Told};
-use super::session::{AgentRequest, Allowance, Budget, Fault, Mistake, PIECE, Session};
+use super::session::{AgentRequest, Allowance, Budget, Fault, Mistake, Session};
 use super::talk::{Outcome, Party};
 use super::{Mistakes, Place};
 use b2b_app::voice_agent::{Ask, Audio, Consulting, News, Stage};
@@ -32,6 +32,8 @@ const EVENTS: Budget = Budget::of(5.0, 100.0);
 const CONSULTS: Budget = Budget::of(0.2, 5.0);
 /// Maximum queued messages with digits to send: as many as may come at once.
 const PRESSES: usize = 300;
+/// Maximum octets of audio that are decoded at once.
+const AT_ONCE: usize = 64 * 1_024;
 
 /// See the module documentation. Dropping it frees its party.
 pub struct Exchange {
@@ -222,7 +224,7 @@ impl Exchange {
     pub fn sound(&mut self, at: Instant, octets: &[u8], samples: &mut Vec<i16>) -> Result<(), Fault> {
         let most = self.stream.spec().rate_hz as usize * self.queue_s;
         self.spoke = Some(at);
-        let pieces = octets.chunks(PIECE);
+        let pieces = octets.chunks(AT_ONCE);
         for piece in pieces.chain(octets.is_empty().then_some(octets)) {
             samples.clear();
             self.session.sound(at, piece, samples)?;

@@ -23,7 +23,7 @@ pub const TEXT: usize = 4 * 1_024;
 /// Maximum octets of a message: a minute of audio at 24 kHz.
 pub const MESSAGE: usize = 3 * 1_024 * 1_024;
 /// Octets that count as one message in the budget.
-pub const PIECE: usize = 64 * 1_024;
+pub const PIECE: usize = 4 * 1_024;
 /// Maximum octets of a mark's name, and of a target.
 const NAME: usize = 256;
 /// Maximum digits in one message.

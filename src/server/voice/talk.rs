@@ -34,8 +34,9 @@ pub const OUTBOX: usize = 16;
 const PARTING: Duration = Duration::from_secs(2);
 /// Interval at which a connection is checked.
 pub const LOOK: Duration = Duration::from_millis(250);
-/// Messages that are handled before others have their turn.
-const AT_ONCE: usize = 64;
+/// Octets that are handled before others have their turn, and what each message costs beside its own.
+const SHARE: usize = 64 * 1_024;
+const MESSAGE_COST: usize = 1_024;
 /// Octets read at once: three frames at 16 kHz. The buffer is zeroed before each read.
 const READ_AHEAD: usize = 2 * 1_024;
 
@@ -166,17 +167,17 @@ struct Talk {
 impl Talk {
     async fn run(&mut self) -> Outcome {
         let mut looks = tokio::time::interval(LOOK);
-        let mut handled = 0;
+        let mut share = Share::default();
         loop {
-            // What was read at once uses up nothing of this task's budget: others have their turn, too.
-            handled = (handled + 1) % AT_ONCE;
-            if handled == 0 {
+            if share.is_used_up() {
+                share = Share::default();
                 tokio::task::yield_now().await;
             }
             let step = tokio::select! {
                 said = std::future::poll_fn(|context| turn(&mut self.wire, &mut self.waits, context)),
                     if !self.has_gone =>
                 {
+                    share.takes(&said);
                     let step = self.hear(said);
                     if self.has_gone {
                         // The answer to its close frame.
@@ -291,6 +292,31 @@ impl Talk {
             self.tell(&told);
         }
         Ok(self.pass_on())
+    }
+}
+
+/// How much a task may still handle before others have their turn. Without it, what was read at once uses up nothing
+/// of the task's budget, and a flood delays all streams of the thread.
+pub struct Share {
+    left: usize,
+}
+
+impl Default for Share {
+    fn default() -> Share {
+        Share { left: SHARE }
+    }
+}
+
+impl Share {
+    /// Takes the cost of a message.
+    pub fn takes(&mut self, said: &Option<Result<Message, Error>>) {
+        let octets = said.iter().flatten().map(Message::len).sum::<usize>();
+        self.left = self.left.saturating_sub(octets + MESSAGE_COST);
+    }
+
+    /// Whether it is the turn of others.
+    pub fn is_used_up(&self) -> bool {
+        self.left == 0
     }
 }
 

@@ -15,7 +15,7 @@ use super::pool::{Opening, Slot};
 use crate::voice::message::{Start, Told};
 use crate::voice::pulse::Pulse;
 use crate::voice::session::{ALL, Budget, Fault, MESSAGE, Mistake, TEXT, TEXTS};
-use crate::voice::talk::{self, LOOK, OUTBOX, Outcome, Party};
+use crate::voice::talk::{self, LOOK, OUTBOX, Outcome, Party, Share};
 use crate::voice::wire::Socket;
 use crate::voice::{Mistakes, Open, Place};
 use b2b_app::voice_agent::Consulting;
@@ -29,8 +29,6 @@ const IDLE: Duration = Duration::from_secs(10);
 const READ_AHEAD: usize = 32 * 1_024;
 /// Octets gathered before they are written.
 const GATHER: usize = 64 * 1_024;
-/// Maximum messages received in one turn.
-const AT_ONCE: usize = 256;
 
 /// WebSocket limits for an agent; everything that is due is written at once.
 pub fn config() -> WebSocketConfig {
@@ -153,7 +151,10 @@ impl Connection {
         pace.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             let step = tokio::select! {
-                turned = std::future::poll_fn(|context| self.turn(context)) => turned,
+                turned = std::future::poll_fn(|context| self.turn(context)) => {
+                    tokio::task::yield_now().await;
+                    turned
+                }
                 joining = opening.calls.recv() => self.joins(joining),
                 _ = pace.tick(), if !self.streams.is_empty() => {
                     self.pass_on(false);
@@ -177,11 +178,13 @@ impl Connection {
         Ok(())
     }
 
-    /// Writes what is queued, and handles all messages that have come from the agent.
+    /// Writes what is queued, and handles the messages that have come from the agent until it is the turn of others.
     fn turn(&mut self, context: &mut Context<'_>) -> Poll<Result<(), End>> {
         let at = Instant::now();
-        for _ in 0..AT_ONCE {
+        let mut share = Share::default();
+        while !share.is_used_up() {
             let said = ready!(talk::turn(&mut self.socket, &mut self.shared.waits, context));
+            share.takes(&said);
             if let Err(end) = self.hear(at, said) {
                 return Poll::Ready(Err(end));
             }
