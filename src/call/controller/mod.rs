@@ -53,9 +53,9 @@ pub use values::{
     OpusRules, OwnHosts, PairPolicy, Route, Signalling, SrtpOffer, SrtpPolicy, SrtpRules, SrtpSuite, Wishes,
 };
 pub use verbs::{
-    AudioStream, Coding, CollectEnd, Collected, ConferenceId, ConferenceSpec, DigitPlan, Interrupted, Member,
-    Mono, Part, Played, Prompt, Recorded, RecordingId, RecordingSpec, StreamCounters, StreamEnd, StreamEvent,
-    StreamSpec, Turn,
+    AudioStream, Coding, CollectEnd, Collected, ConferenceId, ConferenceSpec, DigitPlan, Interrupted, Levels,
+    Member, Mono, Part, Played, Prompt, Recorded, RecordingId, RecordingSpec, STEP_MS, StreamCounters,
+    StreamEnd, StreamEvent, StreamSpec, Turn,
 };
 
 /// The requests to a media backend: each sends a [`Verb`] by [`MediaBackend::request`] and reads its answer.

@@ -9,6 +9,7 @@ use super::super::cdr::VoiceAgentSums;
 use super::super::event::Event;
 use super::super::timeline::{Utterance, UtteranceState};
 use super::entry::Entry;
+use super::loudness::{LegLoudness, Loudness};
 
 /// How the names of voice agents begin.
 const AGENTS: &str = "voice_agent/";
@@ -30,6 +31,7 @@ pub(super) struct AgentAccount {
     every: u32,
     /// The number of marks and clears so far.
     marks: u32,
+    loudness: Loudness,
 }
 
 /// The data of a voice agent's event, as far as it matters here.
@@ -41,11 +43,29 @@ struct Said {
     response_ms: Option<u32>,
     sent_ms: Option<u32>,
     heard_ms: Option<[u32; 2]>,
+    #[serde(default)]
+    levels: Option<Levels>,
+}
+
+/// Levels in steps, whose last one ended so long ago.
+#[derive(Deserialize)]
+struct Levels {
+    ago_ms: u64,
+    step_ms: u64,
+    party: String,
+    agent: String,
 }
 
 impl Default for AgentAccount {
     fn default() -> Self {
-        AgentAccount { sums: VoiceAgentSums::default(), responses: 0, kept: Vec::new(), every: 1, marks: 0 }
+        AgentAccount {
+            sums: VoiceAgentSums::default(),
+            responses: 0,
+            kept: Vec::new(),
+            every: 1,
+            marks: 0,
+            loudness: Loudness::default(),
+        }
     }
 }
 
@@ -55,6 +75,11 @@ impl AgentAccount {
         let middle = kept.len().saturating_sub(1) / 2;
         let median = (!kept.is_empty()).then(|| *kept.select_nth_unstable(middle).1);
         VoiceAgentSums { median_response_ms: median, ..self.sums }
+    }
+
+    /// How loud it and its party were.
+    pub fn loudness(&self) -> Option<LegLoudness> {
+        self.loudness.view()
     }
 
     fn responds(&mut self, ms: u32) {
@@ -76,7 +101,7 @@ impl AgentAccount {
 
     /// The memory in use, including the value itself.
     pub fn bytes(&self) -> usize {
-        size_of::<Self>() + self.kept.capacity() * size_of::<u32>()
+        size_of::<Self>() + self.kept.capacity() * size_of::<u32>() + self.loudness.bytes()
     }
 }
 
@@ -87,13 +112,21 @@ impl Entry {
         if !app.starts_with(AGENTS) {
             return false;
         }
-        let Ok(Said { leg, utterance, response_ms, sent_ms, heard_ms }) = Said::deserialize(data) else {
+        let Ok(Said { leg, utterance, response_ms, sent_ms, heard_ms, levels }) = Said::deserialize(data)
+        else {
             return false;
         };
         let mut nobody = AgentAccount::default();
         let account = self.legs.iter_mut().find(|account| account.leg == leg);
         let account = account.map_or(&mut nobody, |it| it.agent.get_or_insert_default());
         let state = match name.as_str() {
+            "levels" => {
+                if let Some(Levels { ago_ms, step_ms, party, agent }) = levels {
+                    let end_ms = now.saturating_duration_since(self.start).as_millis() as u64;
+                    account.loudness.add(end_ms.saturating_sub(ago_ms), step_ms, &party, &agent);
+                }
+                return true;
+            }
             "speaks" => {
                 account.sums.utterances += 1;
                 response_ms.into_iter().for_each(|ms| account.responds(ms));

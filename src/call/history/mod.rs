@@ -4,6 +4,7 @@
 //! - `messages`: the SIP messages, compressed
 //! - `notes`: how events appear in a timeline
 //! - `agent`: what a voice agent does, and its sums
+//! - `loudness`: how loud it and its party were
 //! - `talk`: two joined legs, and the verdict on their media
 //! - `entry`: the history of one call
 //! - `report`: the report for readers
@@ -19,6 +20,7 @@ mod agent;
 mod capturing;
 mod entry;
 mod journals;
+mod loudness;
 mod messages;
 mod notes;
 mod packing;
@@ -41,6 +43,7 @@ use b2b_sip::net::tap::{Direction, Seen};
 use capturing::Captures;
 pub use capturing::{CAPTURE_BYTES, CAPTURES, CaptureView, KEPT_BYTES};
 use entry::Entry;
+pub use loudness::LegLoudness;
 pub use messages::SipMessage;
 use messages::heading;
 use packing::Pattern;

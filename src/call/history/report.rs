@@ -14,6 +14,7 @@ use super::super::{CallId, LegId};
 use super::agent::AgentAccount;
 use super::capturing::CaptureView;
 use super::entry::Entry;
+use super::loudness::LegLoudness;
 use super::notes;
 use super::talk::{self, Known, QualityPoint, Talk, TalkView};
 
@@ -79,6 +80,9 @@ pub struct LegReport {
     /// What voice agents did on it; none without one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub voice_agent: Option<VoiceAgentSums>,
+    /// How loud its party and their voice agent were; none without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loudness: Option<LegLoudness>,
     /// Its quality over time, at most 63 points, evenly spaced.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub over_time: Vec<QualityPoint>,
@@ -156,6 +160,7 @@ impl Entry {
                         codec: account.codec.as_deref().map(str::to_owned),
                         media: None,
                         voice_agent: account.agent.as_deref().map(AgentAccount::sums),
+                        loudness: account.agent.as_deref().and_then(AgentAccount::loudness),
                         over_time: Vec::new(),
                     };
                     if let Some(stats) = account.stats.as_deref() {

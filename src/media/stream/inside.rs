@@ -5,9 +5,11 @@ use std::sync::atomic::Ordering;
 use rtrb::Producer;
 
 use super::bell::Bell;
+use super::levels::{Levels, Meter};
 use super::path::{Link, PathReports};
 use super::turns::{Turn, Turns};
 use super::{StreamEnd, StreamSpec};
+use crate::mix::{Energy, NOTHING};
 use crate::ring::LineReader;
 use crate::rtp::rtcp::Received;
 use b2b_base::frame::FrameKind;
@@ -29,6 +31,7 @@ pub(super) enum News {
     /// The party has pressed this digit.
     Digit(char),
     Turn(Turn),
+    Levels(Levels),
 }
 
 /// The media thread's end of a stream. When dropped, it tells the outside that the party has gone.
@@ -46,8 +49,9 @@ pub struct Inside {
     waits: bool,
     /// The line was cleared before this frame.
     cut: bool,
-    /// The last frame was digital silence, which is 8 in A-law.
-    is_silent: bool,
+    /// The level of the last frame, dBov; `None`: it was digital silence, which is 8 in A-law.
+    level: Option<f32>,
+    meter: Meter,
 }
 
 impl Inside {
@@ -63,7 +67,8 @@ impl Inside {
             speaking: false,
             waits: false,
             cut: false,
-            is_silent: true,
+            level: None,
+            meter: Meter::default(),
         }
     }
 
@@ -108,7 +113,7 @@ impl Inside {
 
     /// A packet with all that was read so far was sent.
     pub fn sent(&mut self, at: u64, sequence: u16) {
-        self.turns.sends(at, self.line.position(), sequence, self.is_silent);
+        self.turns.sends(at, self.line.position(), sequence, self.level.is_none());
         self.tell_turns();
     }
 
@@ -130,6 +135,9 @@ impl Inside {
         link: impl FnOnce() -> Link,
     ) {
         self.turns.hears(at, frame, kind, || self.reports.lag(&link(), delay_ms));
+        if let Some(levels) = self.meter.take(at, self.turns.level(), self.level.unwrap_or(NOTHING)) {
+            self.tell(News::Levels(levels));
+        }
         self.tell_turns();
     }
 
@@ -157,7 +165,8 @@ impl Inside {
         let paused = self.bell.shared.paused.load(Ordering::Acquire);
         let count = if waits || paused { 0 } else { self.line.read(frame) };
         frame[count..].fill(0);
-        self.is_silent = frame.iter().all(|sample| sample.unsigned_abs() <= 8);
+        let is_silent = frame.iter().all(|sample| sample.unsigned_abs() <= 8);
+        self.level = (!is_silent).then(|| Energy::of(frame).dbov().map_or(NOTHING, |level| level as f32));
         self.speaking = count == frame.len();
         if finish && there == 0 { Spoken::Last } else { Spoken::More }
     }

@@ -3,6 +3,7 @@
 //!
 //! - `inside`: the media thread's end; `outside`: the other end, with marks and its backlog
 //! - `turns`: who speaks when, and what was heard of it; `path`: the way to the party and back
+//! - `levels`: how loud both sides are
 //! - `bell`: how the outside is woken without a system call on the media thread's own descriptor table
 //! - `tests`: both ends in virtual time
 //!
@@ -13,6 +14,7 @@
 
 mod bell;
 mod inside;
+mod levels;
 mod outside;
 mod path;
 #[cfg(test)]
@@ -23,6 +25,7 @@ mod turns_tests;
 
 pub use bell::{MOST_STREAMS, StreamCounters, Streams};
 pub use inside::{Inside, Spoken};
+pub use levels::{Levels, STEP_MS};
 pub use outside::{AudioStream, StreamEvent};
 pub use path::Link;
 pub use turns::{Interrupted, Turn};

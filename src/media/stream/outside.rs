@@ -8,6 +8,7 @@ use rtrb::Consumer;
 
 use super::bell::Shared;
 use super::inside::News;
+use super::levels::Levels;
 use super::{StreamEnd, StreamSpec, Turn};
 use crate::ring::{LineWriter, Marks};
 
@@ -20,6 +21,8 @@ pub enum StreamEvent {
     Mark { name: String, played: bool },
     /// Who has begun or ended what.
     Turn(Turn),
+    /// How loud both sides were in the last second.
+    Levels(Levels),
     /// This many samples of the party were lost because the outside did not read them.
     Lost { samples: u64 },
     /// The stream has ended; this is the last event.
@@ -175,6 +178,7 @@ impl AudioStream {
             self.events.push_back(match news {
                 News::Digit(digit) => StreamEvent::Digit(digit),
                 News::Turn(turn) => StreamEvent::Turn(turn),
+                News::Levels(levels) => StreamEvent::Levels(levels),
             });
         }
         self.tell_marks();

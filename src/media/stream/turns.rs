@@ -20,7 +20,7 @@
 use std::time::Duration;
 
 use super::path::Lag;
-use crate::mix::{Energy, SpeechDetector};
+use crate::mix::{Energy, NOTHING, SpeechDetector};
 use b2b_base::frame::FrameKind;
 
 /// Packets of which is known when they were sent.
@@ -133,6 +133,8 @@ pub struct Turns {
     /// Frames of digital silence since the last sound, and of sound.
     silent: u32,
     heard: u32,
+    /// The level of the last frame, dBov.
+    level: f32,
     events: [Option<Turn>; 4],
 }
 
@@ -152,6 +154,7 @@ impl Turns {
             lost: 0,
             silent: 0,
             heard: 0,
+            level: NOTHING,
             events: [None; 4],
         }
     }
@@ -161,6 +164,11 @@ impl Turns {
         let event = self.events[0].take();
         self.events.rotate_left(1);
         event
+    }
+
+    /// The level of the party's last frame, dBov.
+    pub fn level(&self) -> f32 {
+        self.level
     }
 
     fn tell(&mut self, turn: Turn) {
@@ -227,12 +235,13 @@ impl Turns {
 
     /// Plays a frame of the party at this time.
     pub fn hears(&mut self, at: u64, frame: &[i16], kind: FrameKind, lag: impl FnOnce() -> Lag) {
-        let level = |samples: &[i16]| Energy::of(samples).dbov().map_or(-96.0, |level| level as f32);
+        let level = |samples: &[i16]| Energy::of(samples).dbov().map_or(NOTHING, |level| level as f32);
         let is_made_up = kind == FrameKind::Concealed;
         if kind == FrameKind::Audio {
             self.sounds(at, frame);
         }
-        let is_speech = self.detector.hears(level(frame)) && !is_made_up;
+        self.level = level(frame);
+        let is_speech = self.detector.hears(self.level) && !is_made_up;
         match self.speech {
             Speech::Silent if is_speech => {
                 let threshold = self.detector.threshold();

@@ -16,14 +16,14 @@ use std::time::Instant;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 
-use super::account;
+use super::account::{self, Loudness};
 use super::dialect::Reading;
 use super::message::{Start, Told};
 use super::session::{AgentRequest, Allowance, Budget, Fault, Mistake, Session};
 use super::talk::{Outcome, Party};
 use super::{Mistakes, Place};
 use b2b_app::voice_agent::{Ask, Audio, Consulting, News, Stage};
-use b2b_call::controller::{AudioStream, StreamEnd, StreamEvent};
+use b2b_call::controller::{AudioStream, Levels, StreamEnd, StreamEvent};
 use b2b_call::{CallId, LegId};
 
 /// Budget of events for the account of the call; utterances have one of their own, which no mark takes from them.
@@ -57,6 +57,7 @@ pub struct Exchange {
     account: Option<(CallId, String)>,
     events: Budget,
     turns: Budget,
+    loudness: Loudness,
     /// When its last audio came.
     spoke: Option<Instant>,
     /// The client was told of speech that has not ended.
@@ -116,6 +117,7 @@ impl Exchange {
             account: start.agent.as_ref().map(|agent| (CallId(start.call), format!("voice_agent/{agent}"))),
             events: EVENTS,
             turns: EVENTS,
+            loudness: Loudness::default(),
             spoke: None,
             is_spoken_to: false,
             utterances: (0, 0),
@@ -198,7 +200,9 @@ impl Exchange {
         self.stream.clear();
         let rate_hz = self.stream.spec().rate_hz;
         while let Some(event) = self.stream.poll_event() {
-            if let Ok(mut told) = Told::of(event, rate_hz) {
+            if let StreamEvent::Levels(levels) = event {
+                self.sounds(&levels);
+            } else if let Some(Ok(mut told)) = Told::of(event, rate_hz) {
                 self.notes(&mut told);
                 self.told.push_back(Ok(told));
             }
@@ -208,6 +212,7 @@ impl Exchange {
             self.told.push_back(Ok(Told::Speech { on: false, ms: None }));
         }
         self.utterances.0 = self.utterances.1;
+        self.publish_loudness(Instant::now(), true);
         (self.with, self.stream, self.presses) = (with, stream, None);
         if self.is_polled {
             self.stream.poll_by_the_clock();
@@ -354,7 +359,12 @@ impl Exchange {
         if let Some(told) = self.told.pop_front() {
             return Some(told);
         }
-        let event = self.stream.poll_event()?;
+        let event = loop {
+            match self.stream.poll_event()? {
+                StreamEvent::Levels(levels) => self.sounds(&levels),
+                event => break event,
+            }
+        };
         if let StreamEvent::Ended(why) = event
             && !self.is_over(why)
         {
@@ -365,11 +375,26 @@ impl Exchange {
             }
             return None;
         }
-        let mut told = Told::of(event, self.stream.spec().rate_hz);
+        let mut told = Told::of(event, self.stream.spec().rate_hz)?;
         if let Ok(told) = &mut told {
             self.notes(told);
         }
         Some(told)
+    }
+
+    /// Both sides were so loud.
+    fn sounds(&mut self, levels: &Levels) {
+        if self.account.is_some() {
+            let at = Instant::now();
+            self.loudness.add(at, levels);
+            self.publish_loudness(at, false);
+        }
+    }
+
+    fn publish_loudness(&mut self, at: Instant, anyway: bool) {
+        if let Some(data) = self.loudness.take(at, anyway) {
+            self.publish(at, "levels", data);
+        }
     }
 
     /// Numbers utterances through all streams of the client, notes whether a party speaks, and publishes what the account
@@ -456,7 +481,8 @@ impl Exchange {
 
     /// Frees the party and counts the end; returns the outcome, and the place, which is held until the
     /// connection is closed.
-    pub fn ends(self, mut outcome: Outcome) -> (Outcome, Place) {
+    pub fn ends(mut self, mut outcome: Outcome) -> (Outcome, Place) {
+        self.publish_loudness(Instant::now(), true);
         self.place.ends(&outcome);
         if let Outcome::Left { why, .. } = &mut outcome
             && !self.session.understood

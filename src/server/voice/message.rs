@@ -223,18 +223,19 @@ impl Told {
         Told::Stop { reason: why.as_str().to_owned(), error: None }
     }
 
-    /// The message for an event of a stream with this rate.
+    /// The message for an event of a stream with this rate; `None`: it is only for the account.
     ///
     /// # Errors
     /// The reason, if the event is the stream's end.
-    pub fn of(event: StreamEvent, rate_hz: u32) -> Result<Told, StreamEnd> {
-        Ok(match event {
+    pub fn of(event: StreamEvent, rate_hz: u32) -> Option<Result<Told, StreamEnd>> {
+        Some(Ok(match event {
             StreamEvent::Digit(digit) => Told::Dtmf { digit },
             StreamEvent::Mark { name, played } => Told::Mark { name, played },
             StreamEvent::Turn(turn) => Told::turn(turn, rate_hz),
             StreamEvent::Lost { samples } => Told::Lost { ms: samples * 1_000 / u64::from(rate_hz) },
-            StreamEvent::Ended(why) => return Err(why),
-        })
+            StreamEvent::Levels(_) => return None,
+            StreamEvent::Ended(why) => return Some(Err(why)),
+        }))
     }
 
     fn turn(turn: Turn, rate_hz: u32) -> Told {

@@ -66,7 +66,16 @@ async fn an_agent_is_told_what_its_caller_heard_before_they_interrupted() {
     assert_eq!(records_of(&house.server, 1)[0]["voice_agent"], sums);
     let ended = house.server.get("/calls/ended").json();
     assert_eq!(ended["calls"][0]["voice_agent"], sums, "{ended}");
-    assert_eq!(house.server.get(&format!("/calls/{call}")).json()["legs"][0]["voice_agent"], sums);
+    let account = house.server.get(&format!("/calls/{call}")).json();
+    assert_eq!(account["legs"][0]["voice_agent"], sums);
+    // Both were heard to be loud, and not all the time.
+    let loudness = &account["legs"][0]["loudness"];
+    for side in ["party", "agent"] {
+        let levels = loudness[side].as_str().unwrap_or_default();
+        let loud = levels.chars().filter(|level| *level > '8').count();
+        assert!((3..levels.len()).contains(&loud), "{side}: {loudness}");
+    }
+    assert_eq!(loudness["step_ms"], 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]

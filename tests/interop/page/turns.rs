@@ -18,7 +18,8 @@ fn account() -> Value {
     json!({
         "call": 7, "over": true, "began": "2027-01-15T08:00:00Z", "duration_ms": 12_000, "route": null,
         "legs": [{"leg": 1, "party": "ann", "gateway": null, "signalling": null, "codec": "PCMA", "media": null,
-                  "voice_agent": sums}],
+                  "voice_agent": sums,
+                  "loudness": {"from_ms": 500, "step_ms": 200, "party": "0000000000000008f0", "agent": "0005ffffffffffffff"}}],
         "verdicts": [], "messages_left_out": 0, "now": null,
         "timeline": {"call": 7, "began": "2027-01-15T08:00:00Z", "legs": [{"leg": 1, "name": "ann"}],
             "records": [
@@ -55,6 +56,16 @@ fn interop_page_shows_the_turns_of_an_agent_and_what_was_not_heard() {
         bar("unheard", 0)
     ));
     assert!(ends.as_f64().is_some_and(|it| it.abs() < 0.1), "{ends}");
+    // Silence has no stroke, and a second of sound stands above the bar of its utterance.
+    let strokes = |kind: &str| {
+        format!("document.querySelector('svg.turns path.{kind}').getAttribute('d').split('M').length - 1")
+    };
+    assert_eq!([tab.value(&strokes("party")), tab.value(&strokes("agent"))], [2, 15]);
+    let begins = tab.value(&format!(
+        "document.querySelector('svg.turns path.agent').getBBox().x - {}.x",
+        bar("spoken", 0)
+    ));
+    assert!(begins.as_f64().is_some_and(|it| it.abs() < 30.0), "{begins}");
     let words = tab.value("document.querySelector('ol.words').textContent");
     for part in [
         "1.000 s agent speaks: utterance 1; interrupted, 2000 to 2140 of 3000 ms were heard, to ann",

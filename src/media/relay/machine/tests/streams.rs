@@ -29,7 +29,7 @@ fn stream(lab: &mut Lab, slot: u32, spec: StreamSpec) -> AudioStream {
 /// All but turns.
 fn events(stream: &mut AudioStream) -> Vec<StreamEvent> {
     let all = std::iter::from_fn(|| stream.poll_event());
-    all.filter(|event| !matches!(event, StreamEvent::Turn(_))).collect()
+    all.filter(|event| !matches!(event, StreamEvent::Turn(_) | StreamEvent::Levels(_))).collect()
 }
 
 /// What was sent to a party since the last call, as decoded G.711.

@@ -151,10 +151,11 @@ export function callView(id) {
   function drawLadder(anew) {
     const width = Math.floor(picture.clientWidth) || 320;
     // An utterance's record changes when it ends.
-    const sign = `${width} ${JSON.stringify(timeline)}`;
+    const loudness = report.legs.map((leg) => leg.loudness);
+    const sign = `${width} ${JSON.stringify([timeline, loudness])}`;
     if (sign === drawn && !anew) return;
     drawn = sign;
-    strip.replaceChildren(...[turns(timeline, report.duration_ms, width)].filter(Boolean));
+    strip.replaceChildren(...[turns(timeline, report.duration_ms, width, report.legs)].filter(Boolean));
     picture.replaceChildren(ladder(timeline, width));
     inWords.replaceChildren(ladderWords(timeline));
   }
