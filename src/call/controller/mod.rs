@@ -54,8 +54,8 @@ pub use values::{
 };
 pub use verbs::{
     AudioStream, Coding, CollectEnd, Collected, ConferenceId, ConferenceSpec, DigitPlan, Interrupted, Levels,
-    Member, Mono, Part, Played, Prompt, Recorded, RecordingId, RecordingSpec, STEP_MS, StreamCounters,
-    StreamEnd, StreamEvent, StreamSpec, Turn,
+    Member, Mono, Part, Played, Prompt, Recorded, RecordingId, RecordingSpec, StreamCounters, StreamEnd,
+    StreamEvent, StreamSpec, Turn,
 };
 
 /// The requests to a media backend: each sends a [`Verb`] by [`MediaBackend::request`] and reads its answer.

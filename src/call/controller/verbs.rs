@@ -8,7 +8,7 @@ pub use b2b_media::recording::{Coding, Mono};
 pub use b2b_media::room::Member;
 pub use b2b_media::stage::{CollectEnd, Collected, DigitPlan, Played};
 pub use b2b_media::stream::{
-    AudioStream, Interrupted, Levels, STEP_MS, StreamCounters, StreamEnd, StreamEvent, StreamSpec, Turn,
+    AudioStream, Interrupted, Levels, StreamCounters, StreamEnd, StreamEvent, StreamSpec, Turn,
 };
 
 /// A part of a prompt.

@@ -61,7 +61,7 @@ impl Decoder {
         self.codec
     }
 
-    /// Decodes a payload and returns the number of samples. `to` needs room for [`Codec::samples`];
+    /// Decodes a payload and returns the number of samples. `to` needs room for [`samples`](super::samples);
     /// samples beyond it are dropped.
     pub fn decode(&mut self, payload: &[u8], to: &mut [i16]) -> Result<usize, Undecodable> {
         let (engine, rates) = (&mut self.engine, &mut self.rates);

@@ -1,10 +1,8 @@
 //! How loud both sides of a stream are over time, for a picture of the talk.
 
-/// Length of a step, ms.
-pub const STEP_MS: u32 = 200;
 /// Steps of a second.
 const STEPS: usize = 5;
-const STEP: u64 = STEP_MS as u64 * 1_000_000;
+const STEP: u64 = Levels::STEP_MS as u64 * 1_000_000;
 /// The softest level that is shown, dBov, and the distance from one level to the next.
 const SOFTEST: f32 = -60.0;
 const APART: f32 = 4.0;
@@ -14,6 +12,11 @@ const APART: f32 = 4.0;
 pub struct Levels {
     pub party: [u8; STEPS],
     pub outside: [u8; STEPS],
+}
+
+impl Levels {
+    /// Length of a step, ms.
+    pub const STEP_MS: u32 = 200;
 }
 
 /// Gathers levels.

@@ -25,7 +25,7 @@ mod turns_tests;
 
 pub use bell::{MOST_STREAMS, StreamCounters, Streams};
 pub use inside::{Inside, Spoken};
-pub use levels::{Levels, STEP_MS};
+pub use levels::Levels;
 pub use outside::{AudioStream, StreamEvent};
 pub use path::Link;
 pub use turns::{Interrupted, Turn};

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::message::Told;
 use b2b_base::util::lines::visible;
-use b2b_call::controller::{Levels, STEP_MS};
+use b2b_call::controller::Levels;
 
 /// Levels that are published together: those of ten seconds.
 const TOGETHER: usize = 50;
@@ -37,7 +37,9 @@ impl Loudness {
         let last = self.last.filter(|_| anyway || self.party.len() >= TOGETHER)?;
         let Loudness { party, agent, .. } = std::mem::take(self);
         let ago_ms = at.saturating_duration_since(last).as_millis() as u64;
-        Some(json!({ "levels": { "ago_ms": ago_ms, "step_ms": STEP_MS, "party": party, "agent": agent } }))
+        Some(
+            json!({ "levels": { "ago_ms": ago_ms, "step_ms": Levels::STEP_MS, "party": party, "agent": agent } }),
+        )
     }
 }
 
