@@ -32,6 +32,8 @@ use b2b_call::service::CallService;
 pub const OUTBOX: usize = 16;
 /// Maximum time for the closing handshake.
 const PARTING: Duration = Duration::from_secs(2);
+/// Pause between the reads of a client that floods on.
+const SLOWLY: Duration = Duration::from_millis(50);
 /// Interval at which a connection is checked.
 pub const LOOK: Duration = Duration::from_millis(250);
 /// Octets that are handled before others have their turn, and what each message costs beside its own.
@@ -356,11 +358,16 @@ where
             }
         }
         // Data that comes meanwhile is discarded: closing a connection with unread data resets it, and the
-        // close frame is lost.
+        // close frame is lost. A flood that goes on is read slowly.
         let stream = socket.octets();
         let _ = stream.shutdown().await;
-        let mut rest = [0; 4_096];
-        while stream.read(&mut rest).await.is_ok_and(|count| count > 0) {}
+        let (mut rest, mut discarded) = ([0; 4_096], 0);
+        while let Ok(count @ 1..) = stream.read(&mut rest).await {
+            discarded += count;
+            if discarded > SHARE {
+                tokio::time::sleep(SLOWLY).await;
+            }
+        }
     };
     let _ = tokio::time::timeout(PARTING, parts).await;
 }
