@@ -47,10 +47,9 @@ struct Said {
     levels: Option<Levels>,
 }
 
-/// Levels in steps, whose last one ended so long ago.
+/// Levels in steps, the last of which has just ended.
 #[derive(Deserialize)]
 struct Levels {
-    ago_ms: u64,
     step_ms: u64,
     party: String,
     agent: String,
@@ -121,9 +120,9 @@ impl Entry {
         let account = account.map_or(&mut nobody, |it| it.agent.get_or_insert_default());
         let state = match name.as_str() {
             "levels" => {
-                if let Some(Levels { ago_ms, step_ms, party, agent }) = levels {
+                if let Some(Levels { step_ms, party, agent }) = levels {
                     let end_ms = now.saturating_duration_since(self.start).as_millis() as u64;
-                    account.loudness.add(end_ms.saturating_sub(ago_ms), step_ms, &party, &agent);
+                    account.loudness.add(end_ms, step_ms, &party, &agent);
                 }
                 return true;
             }

@@ -4,6 +4,8 @@ use serde::Serialize;
 
 /// Steps that are kept; when there would be more, two become one.
 const MOST: usize = 1_500;
+/// Steps this far from the end of those before follow them: they are told when their seconds are full, or at the end.
+const NEAR_MS: u64 = 2_000;
 /// Levels of one event that are taken.
 const AT_ONCE: usize = 100;
 
@@ -31,7 +33,7 @@ pub struct LegLoudness {
 }
 
 impl Loudness {
-    /// Adds levels in steps of `step_ms`, whose last one ended at `end_ms`.
+    /// Adds levels in steps of `step_ms`, whose last one ended at about `end_ms`.
     pub fn add(&mut self, end_ms: u64, step_ms: u64, party: &str, agent: &str) {
         let level = |digit: char| digit.to_digit(16).unwrap_or_default() as u8;
         let steps: Vec<u8> = party
@@ -44,6 +46,8 @@ impl Loudness {
         if self.steps.is_empty() {
             (self.from_ms, self.step_ms) = (begin, step_ms.max(1));
         }
+        let follows = self.from_ms.saturating_add(self.step_ms.saturating_mul(self.steps.len() as u64));
+        let begin = if begin.abs_diff(follows) <= NEAR_MS { follows } else { begin };
         for (place, step) in steps.into_iter().enumerate() {
             let since =
                 begin.saturating_add(step_ms.saturating_mul(place as u64)).saturating_sub(self.from_ms);
@@ -91,16 +95,23 @@ mod tests {
         let mut loudness = Loudness::default();
         assert_eq!(loudness.view(), None);
         loudness.add(3_000, 200, "0a", "f0");
-        // Meanwhile another party was consulted.
-        loudness.add(4_000, 200, "1", "2");
-        let first =
-            LegLoudness { from_ms: 2_600, step_ms: 200, party: "0a00001".into(), agent: "f000002".into() };
+        // Meanwhile another party was consulted; and the last part of a second is told late.
+        loudness.add(5_600, 200, "1", "2");
+        loudness.add(6_500, 200, "3", "4");
+        let first = LegLoudness {
+            from_ms: 2_600,
+            step_ms: 200,
+            party: "0a00000000000013".into(),
+            agent: "f000000000000024".into(),
+        };
         assert_eq!(loudness.view(), Some(first));
         loudness.add(2_600 + 200 * 1_501, 200, "9", "3");
         let view = loudness.view().unwrap();
         assert_eq!((view.from_ms, view.step_ms, view.party.len()), (2_600, 400, 751));
         assert!(
-            view.party.starts_with("a001") && view.party.ends_with('9') && view.agent.starts_with("f002")
+            view.party.starts_with("a0000003")
+                && view.party.ends_with('9')
+                && view.agent.starts_with("f0000004")
         );
         loudness.add(u64::MAX, 200, "1", "junk");
         loudness.add(0, u64::MAX, "1", "1");

@@ -1,8 +1,6 @@
 //! What of a talk is published, for the call's account and subscribers: the event's name and data. `text` is what the
 //! account shows; of utterances it has the numbers.
 
-use std::time::Instant;
-
 use serde_json::{Value, json};
 
 use super::message::Told;
@@ -17,29 +15,25 @@ const TOGETHER: usize = 50;
 pub struct Loudness {
     party: String,
     agent: String,
-    /// When the last of them came.
-    last: Option<Instant>,
 }
 
 impl Loudness {
     /// Adds the levels of a second.
-    pub fn add(&mut self, at: Instant, levels: &Levels) {
+    pub fn add(&mut self, levels: &Levels) {
         let digits = |levels: &[u8]| {
             levels.iter().filter_map(|it| char::from_digit((*it).into(), 16)).collect::<String>()
         };
         self.party += &digits(&levels.party);
         self.agent += &digits(&levels.outside);
-        self.last = Some(at);
     }
 
     /// The data of the event with those of ten seconds; with `anyway`, of fewer.
-    pub fn take(&mut self, at: Instant, anyway: bool) -> Option<Value> {
-        let last = self.last.filter(|_| anyway || self.party.len() >= TOGETHER)?;
-        let Loudness { party, agent, .. } = std::mem::take(self);
-        let ago_ms = at.saturating_duration_since(last).as_millis() as u64;
-        Some(
-            json!({ "levels": { "ago_ms": ago_ms, "step_ms": Levels::STEP_MS, "party": party, "agent": agent } }),
-        )
+    pub fn take(&mut self, anyway: bool) -> Option<Value> {
+        let least = if anyway { 1 } else { TOGETHER };
+        (self.party.len() >= least).then(|| {
+            let Loudness { party, agent } = std::mem::take(self);
+            json!({ "levels": { "step_ms": Levels::STEP_MS, "party": party, "agent": agent } })
+        })
     }
 }
 

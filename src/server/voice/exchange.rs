@@ -212,7 +212,7 @@ impl Exchange {
             self.told.push_back(Ok(Told::Speech { on: false, ms: None }));
         }
         self.utterances.0 = self.utterances.1;
-        self.publish_loudness(Instant::now(), true);
+        self.publish_loudness(true);
         (self.with, self.stream, self.presses) = (with, stream, None);
         if self.is_polled {
             self.stream.poll_by_the_clock();
@@ -385,15 +385,14 @@ impl Exchange {
     /// Both sides were so loud.
     fn sounds(&mut self, levels: &Levels) {
         if self.account.is_some() {
-            let at = Instant::now();
-            self.loudness.add(at, levels);
-            self.publish_loudness(at, false);
+            self.loudness.add(levels);
+            self.publish_loudness(false);
         }
     }
 
-    fn publish_loudness(&mut self, at: Instant, anyway: bool) {
-        if let Some(data) = self.loudness.take(at, anyway) {
-            self.publish(at, "levels", data);
+    fn publish_loudness(&mut self, anyway: bool) {
+        if let Some(data) = self.loudness.take(anyway) {
+            self.publishes("levels", data);
         }
     }
 
@@ -427,12 +426,16 @@ impl Exchange {
         }
     }
 
-    /// Publishes what an agent does to the party that it has.
-    fn publish(&mut self, at: Instant, name: &str, mut data: Value) {
+    /// Publishes what an agent does to the party that it has, unless it does too much.
+    fn publish(&mut self, at: Instant, name: &str, data: Value) {
         let budget = if data["utterance"].is_null() { &mut self.events } else { &mut self.turns };
-        if let Some((call, app)) = &self.account
-            && budget.take(at, 1)
-        {
+        if budget.take(at, 1) {
+            self.publishes(name, data);
+        }
+    }
+
+    fn publishes(&self, name: &str, mut data: Value) {
+        if let Some((call, app)) = &self.account {
             data["leg"] = self.leg().0.into();
             // Fails only when the service stops.
             let _ = self.party.service.publish(Some(*call), app, name, data);
@@ -482,7 +485,7 @@ impl Exchange {
     /// Frees the party and counts the end; returns the outcome, and the place, which is held until the
     /// connection is closed.
     pub fn ends(mut self, mut outcome: Outcome) -> (Outcome, Place) {
-        self.publish_loudness(Instant::now(), true);
+        self.publish_loudness(true);
         self.place.ends(&outcome);
         if let Outcome::Left { why, .. } = &mut outcome
             && !self.session.understood
