@@ -6,6 +6,7 @@
 //! - `end_cause`: how a call ended, for display
 //! - `frame`: audio frames exchanged between engine and application
 //! - `impairment`: the parameters of the network impairer
+//! - `rtp_timeout`: when calls without audio end
 //! - `metrics`: counters of a UA, and the metrics line of every role
 //! - `logging`: log lines (feature `logging`)
 //! - `util`: exit codes, files, clocks, secrets
@@ -18,4 +19,5 @@ pub mod impairment;
 #[cfg(feature = "logging")]
 pub mod logging;
 pub mod metrics;
+pub mod rtp_timeout;
 pub mod util;

@@ -13,6 +13,7 @@ use crate::audio::{Pipelines, check_file};
 use crate::audio::{Processing, processed};
 use crate::driver::Measuring;
 use crate::{Audio, AudioPipeline, FrameFormat, SipClient};
+use b2b_base::rtp_timeout;
 use b2b_call::agent::{
     AgentConfig, Attribute, Codec, FEW_CALLS, ImpairConfig, RegistrationConfig, SrtpPolicy, may_add_attribute,
 };
@@ -104,7 +105,7 @@ impl ClientBuilder {
             ptime_ms: 20,
             jitter_ms: 40,
             srtp: SrtpPolicy::Off,
-            rtp_timeout: Duration::from_secs(60),
+            rtp_timeout: rtp_timeout::CLIENT,
             events: 1_024,
             levels: false,
             recovery: true,

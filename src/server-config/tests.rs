@@ -59,6 +59,7 @@ fn an_empty_configuration_is_the_defaults() {
     assert_eq!(config.server.listen.len(), 2);
     assert!(config.server.listen.iter().all(|listener| listener.bind.ip().is_loopback()));
     assert_eq!(config.server.realm, "b2b");
+    assert_eq!(config.media.rtp_timeout, Some(b2b_base::rtp_timeout::SERVER));
     let md5_only = |agent: &str| config.server.md5_only.iter().any(|it| it.matches(agent));
     assert!(md5_only("baresip v1.0.0 (x86_64/linux)") && md5_only("baresip v3.11.0 (x86_64/Linux)"));
     assert!(md5_only("Janus WebRTC Server SIP Plugin 0.0.8"));

@@ -14,13 +14,11 @@ pub use b2b_base::end_cause::EndCause;
 pub use b2b_base::frame::{Fill, FrameKind, FrameSink, FrameSource, InFrame, OutFrame};
 pub use b2b_base::impairment::ImpairConfig;
 pub use b2b_base::metrics::{MediaStats, UaStats};
+use b2b_base::rtp_timeout;
 
 /// A call, unique within its UA.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CallId(pub u64);
-
-/// The lab's default of [`UaConfig::rtp_timeout`], and that of its flag.
-pub const RTP_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Configuration of a UA.
 #[derive(Debug, Clone)]
@@ -55,7 +53,7 @@ impl Default for UaConfig {
             ptime_ms: 20,
             jitter_ms: 60,
             impairment: None,
-            rtp_timeout: RTP_TIMEOUT,
+            rtp_timeout: rtp_timeout::LAB,
             sip_trace: None,
             packet_log: None,
         }

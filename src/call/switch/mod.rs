@@ -124,6 +124,7 @@ use super::service::CallService;
 use super::{CallId, LegId};
 use crate::service::command::Command;
 use admission::AdmissionControl;
+use b2b_base::rtp_timeout;
 use b2b_sip::endpoint::{Endpoint, Flow, RequestId, ServerTransactionId};
 use b2b_sip::net::Ban;
 use b2b_sip::transaction::timer_queue::TimerQueue;
@@ -174,7 +175,7 @@ impl Default for SwitchConfig {
             domain: "b2b.invalid".to_owned(),
             max_calls: 10_000,
             retry_after: 10,
-            rtp_timeout: Some(Duration::from_secs(120)),
+            rtp_timeout: Some(rtp_timeout::SERVER),
             max_duration: None,
             policy: PairPolicy::default(),
             srtp: SrtpRules::default(),

@@ -16,7 +16,7 @@ fn flags_become_the_configuration_of_a_role() {
     let sink = flags("--sip-bind '[::1]:0' --impair loss=1").sink().unwrap();
     assert!(sink.ua.config.bind.is_ipv6());
     assert_eq!(sink.ua.config.impairment.unwrap().loss_pct, 1.0);
-    assert_eq!(sink.ua.config.rtp_timeout, b2b_ua::RTP_TIMEOUT, "the default of every engine");
+    assert_eq!(sink.ua.config.rtp_timeout, b2b_base::rtp_timeout::LAB, "the default of every engine");
 }
 
 #[test]

@@ -17,6 +17,7 @@ use super::sound::RATE_HZ;
 use super::users::Users;
 use b2b_base::impairment::ImpairConfig;
 use b2b_base::logging::{Color, Format};
+use b2b_base::rtp_timeout;
 use b2b_call::agent::{AgentConfig, CallOptions, Codec, EndpointLimits, Signalling, SrtpPolicy};
 use b2b_config::step::Step;
 use b2b_config::target;
@@ -159,7 +160,7 @@ impl LoadConfig {
             jitter_ms: 60,
             rate_hz: RATE_HZ,
             impairment: self.impair,
-            rtp_timeout: b2b_ua::RTP_TIMEOUT,
+            rtp_timeout: rtp_timeout::LAB,
             sip_trace: self.sip_trace.clone().map(|path| match n {
                 0 => path,
                 n => PathBuf::from(format!("{}.{n}", path.display())),
