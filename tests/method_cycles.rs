@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use rust_text::tokens;
 
 /// Maximum number of methods and consequences that may all reach each other; to be lowered when the number falls.
-const MOST: usize = 72;
+const MOST: usize = 12;
 
 /// Number of the largest sets to print.
 const PRINTED: usize = 8;

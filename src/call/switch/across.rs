@@ -9,7 +9,7 @@ use super::{Switch, Turn};
 use crate::controller::{Hold, MediaError};
 use crate::leg_life::OnAck;
 use crate::{CallId, LegId};
-use b2b_sip::endpoint::{Body, Reply, ServerTransactionId};
+use b2b_sip::endpoint::{Body, CommandError, Reply, ServerTransactionId};
 use b2b_sip::msg::Request;
 
 /// What a party that asked for another session gets from us.
@@ -58,7 +58,7 @@ impl Switch {
         let party = self.party(leg);
         if let Some((status, reason)) = self.refuses_body(&content, &party) {
             let reply = Reply { reason: reason.to_owned(), ..Reply::status(status) };
-            return self.answer_exchange(t, leg, origin, Err(reply));
+            return self.refuse_exchange(t, leg, origin, reply);
         }
         let offer = content.session;
         self.identified(t, leg, request);
@@ -70,7 +70,7 @@ impl Switch {
             self.note_direction(t, leg, offer);
         }
         let Some(it) = self.calls.leg(leg).filter(|it| !it.life.is_ending()) else {
-            return self.answer_exchange(t, leg, origin, Err(Reply::status(481)));
+            return self.refuse_exchange(t, leg, origin, Reply::status(481));
         };
         let call = it.call;
         // A session refresh of this party does not concern the other one.
@@ -101,7 +101,7 @@ impl Switch {
     pub(super) fn answer_here(&mut self, t: &mut Turn<'_>, leg: LegId, origin: Origin, offer: Option<Bytes>) {
         let endpoint = self.calls.leg(leg).and_then(|it| it.media.endpoint);
         let Some(endpoint) = endpoint.filter(|_| offer.is_some() || origin == Origin::ReInvite) else {
-            return self.answer_exchange(t, leg, origin, Err(Reply::status(488)));
+            return self.refuse_exchange(t, leg, origin, Reply::status(488));
         };
         let media = self.parts.controller.clone();
         let (described, what) = match offer {
@@ -208,7 +208,7 @@ impl Switch {
         let Some(it) = self.calls.get_mut(call) else { return self.counters.late() };
         let Some(exchange) = it.exchanges.begin(from, to, origin) else {
             // The other side's offer is under way (RFC 3261 §14.2).
-            return self.answer_exchange(t, from, origin, Err(Reply::status(491)));
+            return self.refuse_exchange(t, from, origin, Reply::status(491));
         };
         // A request that is refused here sends no message to the other side.
         if let Some(original) = original {
@@ -268,7 +268,7 @@ impl Switch {
             return self.answer_for_nobody(t, to, offer);
         }
         self.withdraw_offer(to);
-        self.answer_exchange(t, from, origin, Err(Reply::status(480)));
+        self.refuse_exchange(t, from, origin, Reply::status(480));
         if let Origin::Replacing(replaced) = origin {
             // `to` was told of the newcomer, and continues to talk to the present party.
             self.refresh(t, call, replaced, to, false);
@@ -307,7 +307,7 @@ impl Switch {
         }
         let offers = offers.is_some();
         if offers && session.is_err() {
-            self.answer_exchange(t, from, origin, Err(Reply::status(488)));
+            self.refuse_exchange(t, from, origin, Reply::status(488));
             return self.break_up(t, from, Some(to), "a 2xx whose offer cannot be used");
         }
         if offers && let Some(it) = self.calls.leg_mut(from) {
@@ -324,40 +324,50 @@ impl Switch {
     }
 
     /// Answers the request that began an exchange.
-    pub(super) fn answer_exchange(
-        &mut self,
-        t: &mut Turn<'_>,
-        leg: LegId,
-        origin: Origin,
-        answer: Result<Bytes, Reply>,
-    ) {
-        match (origin, answer) {
-            (Origin::Replacing(replaced), answer) => self.replaced(t, leg, replaced, answer),
-            (Origin::ReInvite, answer) => {
+    pub(super) fn answer_exchange(&mut self, t: &mut Turn<'_>, leg: LegId, origin: Origin, session: Bytes) {
+        match origin {
+            Origin::Replacing(replaced) => self.replaced(t, leg, replaced, session),
+            Origin::ReInvite => {
                 let usage = self.calls.leg(leg).and_then(|it| it.usage);
                 let Some(usage) = usage else { return self.counters.late() };
-                let answered = match answer {
-                    Ok(session) => {
-                        let headers = self.ruled_at_last(leg, Vec::new());
-                        let reply = Reply { headers, body: Some(Body::sdp(session)), ..Reply::status(200) };
-                        t.sip.reply(t.now, usage, reply)
-                    }
-                    Err(reply) => t.refuse(usage, reply),
-                };
-                if let Err(error) = answered {
-                    tracing::debug!("leg {}: {error}", leg.0);
-                    // No ACK follows.
-                    self.calls.leg_mut(leg).map(|it| it.life.take_on_ack());
-                }
+                let reply = self.reply_with(leg, session);
+                let answered = t.sip.reply(t.now, usage, reply);
+                self.is_replied(leg, answered);
             }
-            (Origin::Update(transaction), Ok(session)) => {
-                let headers = self.ruled_at_last(leg, Vec::new());
-                let reply = Reply { headers, body: Some(Body::sdp(session)), ..Reply::status(200) };
+            Origin::Update(transaction) => {
+                let reply = self.reply_with(leg, session);
                 self.respond(t, transaction, reply);
             }
-            (Origin::Update(transaction), Err(reply)) => self.respond(t, transaction, reply),
             // No request waits for the answer, or the request is ours.
             _ => {}
+        }
+    }
+
+    fn reply_with(&mut self, leg: LegId, session: Bytes) -> Reply {
+        let headers = self.ruled_at_last(leg, Vec::new());
+        Reply { headers, body: Some(Body::sdp(session)), ..Reply::status(200) }
+    }
+
+    /// Refuses the request that began an exchange.
+    pub(super) fn refuse_exchange(&mut self, t: &mut Turn<'_>, leg: LegId, origin: Origin, reply: Reply) {
+        match origin {
+            Origin::Replacing(replaced) => self.replacement_refused(t, leg, replaced, &reply),
+            Origin::ReInvite => {
+                let usage = self.calls.leg(leg).and_then(|it| it.usage);
+                let Some(usage) = usage else { return self.counters.late() };
+                let refused = t.refuse(usage, reply);
+                self.is_replied(leg, refused);
+            }
+            Origin::Update(transaction) => self.respond(t, transaction, reply),
+            _ => {}
+        }
+    }
+
+    fn is_replied(&mut self, leg: LegId, replied: Result<(), CommandError>) {
+        if let Err(error) = replied {
+            tracing::debug!("leg {}: {error}", leg.0);
+            // No ACK follows.
+            self.calls.leg_mut(leg).map(|it| it.life.take_on_ack());
         }
     }
 
@@ -382,7 +392,7 @@ impl Switch {
             return self.exchange_refused(t, call, Reply::status(status));
         }
         self.asked_by_nobody(call);
-        self.answer_exchange(t, from, origin, Err(Reply::status(status)));
+        self.refuse_exchange(t, from, origin, Reply::status(status));
     }
 
     /// No party waits for the answer to the offer under way any more.

@@ -9,7 +9,7 @@ use super::exchange::Origin;
 use super::follow::Follow;
 use super::recording::Subject;
 use super::say::{q850_in, reason_field, reason_value};
-use super::table::{Dialling, EndReason, LegRules, Purpose};
+use super::table::{Dialling, EndReason, Leg, LegRules, Purpose};
 use super::transfer::TransferLegs;
 use super::waiting::OnMedia;
 use super::{Switch, TakesCalls, Turn};
@@ -26,6 +26,13 @@ use crate::service::command::Command;
 use crate::service::{CallEnd, CallError, DialError, Watched};
 use crate::{CallId, LegId};
 use b2b_sip::endpoint::{Reply, Termination};
+
+/// A leg that is over, why, and the leg whose party has ended it.
+struct Removed {
+    leg: Leg,
+    cause: TerminationCause,
+    by: Option<LegId>,
+}
 
 impl Switch {
     /// Ends a leg with BYE, CANCEL or 480, as its state requires. A second call does nothing.
@@ -49,10 +56,7 @@ impl Switch {
         if it.life.is_ending() {
             return self.counters.ignored();
         }
-        let Some(usage) = it.usage else {
-            let cause = TerminationCause::Cancelled;
-            return self.follows.push(Follow::LegOver { leg, cause, reason: None });
-        };
+        let Some(usage) = it.usage else { return self.follows.push(Follow::Unsent { leg }) };
         if it.is_waiting() {
             return self.reject(t, leg, status, reason);
         }
@@ -175,29 +179,10 @@ impl Switch {
         self.release_media(leg);
         self.forget_passed(t, leg);
         self.forget_referred(t, leg, &cause);
-        let Some(it) = self.calls.leg_mut(leg) else { return self.counters.late() };
-        let cause = it.why.cause.take().unwrap_or(cause);
-        // Without an INVITE the failure is ours.
-        let sent = it.usage.is_some();
-        self.attempted(t, leg, effective(&cause).filter(|_| sent));
-        // Its dialog is over, whatever its state was.
-        let _ = self.advance_leg(t, leg, cause.event(), Some(cause.clone()));
-        let Some(mut it) = self.calls.remove_leg(leg) else {
-            return self.counters.impossible("forget_leg");
+        let Some(Removed { leg: mut it, cause, by }) = self.remove_leg(t, leg, cause, reason.as_deref())
+        else {
+            return self.counters.late();
         };
-        self.part_with_handler(t, it.handled.take());
-        if let Some(answering) = it.answering.take() {
-            // A closed receiver is no error.
-            let _ = answering.send(Err(CallError::Gone));
-        }
-        if let Some(holding) = it.hold.reply.take() {
-            let _ = holding.send(Err(CallError::Gone));
-        }
-        let said = reason.as_deref().or(it.why.reason.as_deref()).and_then(q850_in);
-        self.record_end(t, leg, &mut it, &cause, said);
-        let by = it.why.by.or_else(|| ended_by(leg, it.direction(), &cause));
-        let talked = talked(it.life.answered_at(), t.now);
-        self.watchers.ended(Watched::Leg(leg), CallEnd { cause: cause.clone(), by, talked, at: t.wall });
         let id = it.call;
         let Some(call) = self.calls.get_mut(id) else { return self.counters.impossible("forget_leg") };
         // An exchange with this leg alone, or whose asking party has gone, gets no answer any more.
@@ -219,6 +204,47 @@ impl Switch {
             self.follows.push(Follow::AnswerInstead { leg });
         }
         self.follows.push(Follow::CallEmpty { call: id });
+    }
+
+    /// Removes a branch whose INVITE waits for media: nobody has heard of it, and it is in no bridge.
+    pub(super) fn forget_unsent(&mut self, t: &mut Turn<'_>, leg: LegId) {
+        self.release_media(leg);
+        match self.remove_leg(t, leg, TerminationCause::Cancelled, None) {
+            Some(removed) => self.follows.push(Follow::CallEmpty { call: removed.leg.call }),
+            None => self.counters.late(),
+        }
+    }
+
+    /// Removes a leg from its call, and reports its end to those who have waited for it.
+    fn remove_leg(
+        &mut self,
+        t: &mut Turn<'_>,
+        leg: LegId,
+        cause: TerminationCause,
+        reason: Option<&[u8]>,
+    ) -> Option<Removed> {
+        let it = self.calls.leg_mut(leg)?;
+        let cause = it.why.cause.take().unwrap_or(cause);
+        // Without an INVITE the failure is ours.
+        let sent = it.usage.is_some();
+        self.attempted(t, leg, effective(&cause).filter(|_| sent));
+        // Its dialog is over, whatever its state was.
+        let _ = self.advance_leg(t, leg, cause.event(), Some(cause.clone()));
+        let mut it = self.calls.remove_leg(leg)?;
+        self.part_with_handler(t, it.handled.take());
+        if let Some(answering) = it.answering.take() {
+            // A closed receiver is no error.
+            let _ = answering.send(Err(CallError::Gone));
+        }
+        if let Some(holding) = it.hold.reply.take() {
+            let _ = holding.send(Err(CallError::Gone));
+        }
+        let said = reason.or(it.why.reason.as_deref()).and_then(q850_in);
+        self.record_end(t, leg, &mut it, &cause, said);
+        let by = it.why.by.or_else(|| ended_by(leg, it.direction(), &cause));
+        let talked = talked(it.life.answered_at(), t.now);
+        self.watchers.ended(Watched::Leg(leg), CallEnd { cause: cause.clone(), by, talked, at: t.wall });
+        Some(Removed { leg: it, cause, by })
     }
 
     /// Takes a leg out of its bridge; the other leg is hung up too, or returns to its handler. `by`: the leg

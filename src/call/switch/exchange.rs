@@ -416,7 +416,7 @@ impl Switch {
                 let error = if busy { CallError::Busy } else { CallError::Refused(reply.status) };
                 self.tell_holding(to, Err(error));
             }
-            _ => self.answer_exchange(t, from, origin, Err(reply)),
+            _ => self.refuse_exchange(t, from, origin, reply),
         }
         self.offer_pending(t, call);
     }

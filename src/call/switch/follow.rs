@@ -42,6 +42,8 @@ pub(super) enum Follow {
     HangUp { leg: LegId, status: u16 },
     /// A leg's dialog is over.
     LegOver { leg: LegId, cause: TerminationCause, reason: Option<Bytes> },
+    /// A branch whose INVITE waits for media is over.
+    Unsent { leg: LegId },
     /// A leg is over and leaves its bridge.
     BridgeLeft { call: CallId, leg: LegId, cause: TerminationCause, reason: Option<Bytes>, by: Option<LegId> },
     /// The leg whose ACK was to answer the offer of this one has gone.
@@ -125,6 +127,7 @@ impl Switch {
             }
             Follow::HangUp { leg, status } => self.hang_up_with(t, leg, status, ""),
             Follow::LegOver { leg, cause, reason } => self.forget_leg(t, leg, cause, reason),
+            Follow::Unsent { leg } => self.forget_unsent(t, leg),
             Follow::BridgeLeft { call, leg, cause, reason, by } => {
                 self.leave_bridge(t, call, leg, &cause, reason, by);
             }
@@ -133,7 +136,12 @@ impl Switch {
             Follow::TooLong { call } => self.call_too_long(t, call),
             Follow::Lead { call } => self.lead(t, call),
             Follow::CountPackets { call } => self.count_packets(t, call),
-            Follow::Answered { leg, origin, answer } => self.answer_exchange(t, leg, origin, answer),
+            Follow::Answered { leg, origin, answer: Ok(session) } => {
+                self.answer_exchange(t, leg, origin, session);
+            }
+            Follow::Answered { leg, origin, answer: Err(reply) } => {
+                self.refuse_exchange(t, leg, origin, reply)
+            }
             Follow::PendingOffers { call } => self.offer_pending(t, call),
         }
     }
@@ -211,7 +219,7 @@ impl Switch {
                 Err(error) => self.describe(t, Err(error), then),
             },
             OnEndpoint::OfferTo { near, from, to, offer, then } => {
-                if result.is_ok() && matches!(then, OnDescription::Invite { .. }) {
+                if result.is_ok() && then.is_invite() {
                     self.may_send_events(from);
                 }
                 let offer = result
@@ -321,34 +329,38 @@ impl Switch {
     /// A resolver or a handler has answered, or has panicked.
     pub(super) fn answered_by(&mut self, t: &mut Turn<'_>, then: OnFound, result: Result<Found, Panicked>) {
         self.counters.panics += u64::from(result.is_err());
-        match (then, result) {
-            (OnFound::Dial { call }, Ok(Found::Contacts(Ok(found)))) => {
-                self.dial_stages(t, call, vec![found.into()]);
-            }
-            (OnFound::Dial { call }, Ok(Found::Contacts(Err(error)))) => {
-                self.dial_over(t, call, DialError::Lookup(error));
-            }
-            (OnFound::Dial { call }, _) => {
-                let error = DialError::Invalid("the resolver panicked".to_owned());
-                self.dial_over(t, call, error);
-            }
-            (OnFound::Decide(asked), result) => self.decided(t, *asked, action(result)),
-            (OnFound::Referral { referral, asked_by, next }, result) => {
+        match then {
+            OnFound::Dial { call } => match result {
+                Ok(Found::Contacts(Ok(found))) => self.dial_stages(t, call, vec![found.into()]),
+                Ok(Found::Contacts(Err(error))) => self.dial_over(t, call, DialError::Lookup(error)),
+                _ => {
+                    let error = DialError::Invalid("the resolver panicked".to_owned());
+                    self.dial_over(t, call, error);
+                }
+            },
+            OnFound::Decide(asked) => self.decided(t, *asked, action(result)),
+            OnFound::Referral { referral, asked_by, next } => {
                 self.led_by_handler(t, *referral, asked_by, next, action(result));
             }
-            (OnFound::Redirect(redirected), result) => {
+            OnFound::Redirect(redirected) => {
                 let named = if let Ok(Found::Named(named)) = result { named } else { Vec::new() };
                 self.redirected(t, *redirected, named);
             }
-            (OnFound::Listened { call }, Err(Panicked)) => self.deaf(t, call),
-            (OnFound::Listened { .. }, Ok(_)) => {}
-            // the dropped reply tells the sender that there is no answer
-            (OnFound::LookUp { reply }, Ok(Found::Contacts(found))) => drop(reply.send(found)),
-            (OnFound::LookUp { .. }, _) => {}
-            (OnFound::Outside { transaction }, Ok(Found::Reply(reply))) => {
-                self.respond(t, transaction, reply)
+            OnFound::Listened { call } => {
+                if result.is_err() {
+                    self.deaf(t, call);
+                }
             }
-            (OnFound::Outside { transaction }, _) => self.respond(t, transaction, Reply::status(500)),
+            // the dropped reply tells the sender that there is no answer
+            OnFound::LookUp { reply } => {
+                if let Ok(Found::Contacts(found)) = result {
+                    let _ = reply.send(found);
+                }
+            }
+            OnFound::Outside { transaction } => {
+                let reply = if let Ok(Found::Reply(reply)) = result { reply } else { Reply::status(500) };
+                self.respond(t, transaction, reply);
+            }
         }
     }
 }

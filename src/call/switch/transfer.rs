@@ -360,35 +360,37 @@ impl Switch {
         self.reject(t, leg, 500, "");
     }
 
-    /// The other side has agreed to the newcomer, or refused.
-    pub(super) fn replaced(
+    /// The other side has agreed to the newcomer.
+    pub(super) fn replaced(&mut self, t: &mut Turn<'_>, leg: LegId, replaced: LegId, session: Bytes) {
+        let Some(call) = self.call_of_either(leg, replaced) else { return self.counters.late() };
+        let stays = self.bridged(replaced).map(|(_, stays, _)| stays);
+        let accepted = self.accept(t, leg, Some(session));
+        let (Some(stays), Ok(())) = (stays, accepted) else {
+            return self.replacement_refused(t, leg, replaced, &Reply::status(480));
+        };
+        let options = self.part(t, call);
+        // The newcomer did not come by a route of ours.
+        let joined = self.join_again(t, call, stays, leg, &options, false);
+        self.end_if_apart(t, joined, [stays, leg]);
+        self.leave(t, replaced, false);
+    }
+
+    /// The other side has refused the newcomer.
+    pub(super) fn replacement_refused(
         &mut self,
         t: &mut Turn<'_>,
         leg: LegId,
         replaced: LegId,
-        answer: Result<Bytes, Reply>,
+        reply: &Reply,
     ) {
-        // If the newcomer has gone meanwhile, the old parties stay connected.
-        let of = self.calls.leg(leg).or_else(|| self.calls.leg(replaced));
-        let Some(call) = of.map(|it| it.call) else { return self.counters.late() };
-        let stays = self.bridged(replaced).map(|(_, stays, _)| stays);
-        let session = answer.and_then(|answer| match (stays, self.accept(t, leg, Some(answer))) {
-            (Some(stays), Ok(())) => Ok(stays),
-            _ => Err(Reply::status(480)),
-        });
-        match session {
-            Ok(stays) => {
-                let options = self.part(t, call);
-                // The newcomer did not come by a route of ours.
-                let joined = self.join_again(t, call, stays, leg, &options, false);
-                self.end_if_apart(t, joined, [stays, leg]);
-                self.leave(t, replaced, false);
-            }
-            Err(reply) => {
-                self.talk_on(t, call);
-                self.hang_up_with(t, leg, reply.status, &reply.reason);
-            }
-        }
+        let Some(call) = self.call_of_either(leg, replaced) else { return self.counters.late() };
+        self.talk_on(t, call);
+        self.hang_up_with(t, leg, reply.status, &reply.reason);
+    }
+
+    /// The call of a newcomer; if it has gone meanwhile, that of the old parties, who stay connected.
+    fn call_of_either(&self, leg: LegId, replaced: LegId) -> Option<CallId> {
+        self.calls.leg(leg).or_else(|| self.calls.leg(replaced)).map(|it| it.call)
     }
 }
 

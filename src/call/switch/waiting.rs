@@ -233,6 +233,13 @@ pub(super) enum OnFound {
     Outside { transaction: ServerTransactionId },
 }
 
+impl OnDescription {
+    /// Whether it is the offer of a dialled leg's INVITE.
+    pub fn is_invite(&self) -> bool {
+        matches!(self, OnDescription::Invite { .. })
+    }
+}
+
 impl OnFound {
     /// Whether a call depends on the answer.
     fn is_fact(&self) -> bool {
