@@ -243,6 +243,7 @@ fn one_call(text: &str, begins: fn(&Deed) -> bool, before: fn(&Deed) -> bool) ->
             Deed::Dial(_) | Deed::Answer if !begins(&step.deed) => {
                 "is the other party's: callers dial, callees answer"
             }
+            Deed::Ring | Deed::Progress | Deed::Refuse(_) if !before(&step.deed) => "is for callees",
             Deed::Dial(_) | Deed::Answer if up => "comes within the call; each scenario is one call",
             deed if begins(deed) => "",
             Deed::Wait | Deed::WaitUpTo(_) | Deed::HungUp | Deed::Vanish | Deed::MayHangUp if up => "",

@@ -62,39 +62,69 @@ fn a_file_is_played_in_every_call() {
     assert_eq!(status.code(), Some(64));
 }
 
+/// A caller whose SIP and RTP are written by hand.
+struct Caller {
+    peer: Peer,
+    rtp: Peer,
+    target: String,
+}
+
+impl Caller {
+    fn calls(target: &str) -> Caller {
+        let caller = Caller { peer: Peer::new(), rtp: Peer::new(), target: target.to_owned() };
+        let offer = OFFER.replace("39998", &caller.rtp.local.port().to_string());
+        let session =
+            format!("Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{offer}", offer.len());
+        caller.sends("INVITE", &format!("To: <{target}>"), &session);
+        caller
+    }
+
+    fn sends(&self, method: &str, to: &str, rest: &str) {
+        let (target, local) = (&self.target, self.peer.local);
+        let request = format!(
+            "{method} {target} SIP/2.0\r\nVia: SIP/2.0/UDP {local};branch=z9hG4bKhand{}\r\nMax-Forwards: 70\r\n\
+             From: <sip:ann@{local}>;tag=1\r\n{to}\r\nCall-ID: hand{}\r\nCSeq: 1 {method}\r\n\
+             Contact: <sip:ann@{local}>\r\n{rest}",
+            local.port(),
+            local.port()
+        );
+        self.peer.send(target.split_once('@').unwrap().1.parse().unwrap(), &request);
+    }
+
+    /// Waits for this final response, and acknowledges it.
+    fn is_answered(&self, status: &str) {
+        let last = self.peer.expect(&format!("SIP/2.0 {status}"));
+        let to = last.lines().find(|line| line.starts_with("To: ")).unwrap();
+        self.sends("ACK", to, "Content-Length: 0\r\n\r\n");
+    }
+}
+
 #[test]
 fn a_callee_with_early_media_is_heard_before_it_refuses_or_answers() {
     for (last, status) in [("refuse 404", "404"), ("answer; hung up", "200")] {
         let (_callees, target) = callees(&format!("progress; say 700; wait 0.4; {last}"));
-        let (peer, rtp) = (Peer::new(), Peer::new());
-        let server = target.split_once('@').unwrap().1.parse().unwrap();
-        let (local, port) = (peer.local, rtp.local.port());
-        let offer = OFFER.replace("39998", &port.to_string());
-        let invite = format!(
-            "INVITE {target} SIP/2.0\r\nVia: SIP/2.0/UDP {local};branch=z9hG4bKearly{status}\r\n\
-             Max-Forwards: 70\r\nFrom: <sip:ann@{local}>;tag=1\r\nTo: <{target}>\r\nCall-ID: early{status}\r\n\
-             CSeq: 1 INVITE\r\nContact: <sip:ann@{local}>\r\nContent-Type: application/sdp\r\n\
-             Content-Length: {}\r\n\r\n{offer}",
-            offer.len()
-        );
-        peer.send(server, &invite);
-        let progress = peer.expect("SIP/2.0 183");
+        let caller = Caller::calls(&target);
+        let progress = caller.peer.expect("SIP/2.0 183");
         assert!(progress.contains("m=audio "), "{progress}");
         let mut packet = [0; 1_500];
-        let length = rtp.socket.recv(&mut packet).expect("RTP before the final response");
+        let length = caller.rtp.socket.recv(&mut packet).expect("RTP before the final response");
         let mut octets = packet[12..length].to_vec();
         octets.sort_unstable();
         octets.dedup();
         assert!(octets.len() > 4, "a tone, and no silence: {octets:?}");
-        let last = peer.expect(&format!("SIP/2.0 {status}"));
-        let to = last.lines().find(|line| line.starts_with("To: ")).unwrap();
-        let ack = format!(
-            "ACK {target} SIP/2.0\r\nVia: SIP/2.0/UDP {local};branch=z9hG4bKearly{status}\r\nMax-Forwards: 70\r\n\
-             From: <sip:ann@{local}>;tag=1\r\n{to}\r\nCall-ID: early{status}\r\nCSeq: 1 ACK\r\n\
-             Content-Length: 0\r\n\r\n"
-        );
-        peer.send(server, &ack);
+        caller.is_answered(status);
     }
+}
+
+#[test]
+fn a_callee_offers_the_codecs_that_its_step_names() {
+    let (_callees, target) = callees("answer; offer g722 and pcma; hung up");
+    let caller = Caller::calls(&target);
+    caller.is_answered("200");
+    let offer = caller.peer.expect("INVITE ");
+    let audio = offer.lines().find(|line| line.starts_with("m=audio ")).unwrap_or_default();
+    assert!(audio.contains(" RTP/AVP 9 8"), "{offer}");
+    assert!(!audio.contains(" 0"), "{offer}");
 }
 
 #[test]

@@ -65,6 +65,8 @@ fn callers_and_callees_of_a_load_have_steps_of_their_own() {
         (callee, "say 425; answer; hung up", "write dial, answer or progress before"),
         (callee, "progress; hears 425; answer", "needs a call"),
         (callee, "answer; progress", "too late"),
+        (caller, "dial 1; progress; hang up", "is for callees"),
+        (caller, "dial 1; refuse 486", "is for callees"),
         (caller, "dial 1; offer g729", "like offer g722 and pcma"),
         (caller, "dial 1; offer", "like offer g722 and pcma"),
         (caller, "offer pcmu; dial 1", "needs a call"),

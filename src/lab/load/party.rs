@@ -214,6 +214,7 @@ impl Party {
                     waits = false;
                 }
                 Deed::Progress => {
+                    self.leg = Leg::Waiting;
                     effects.push(PartyEffect::Progress);
                     waits = false;
                 }

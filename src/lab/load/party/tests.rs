@@ -91,6 +91,14 @@ fn a_callee_speaks_before_it_refuses() {
     assert_eq!(begun[..2], [PartyEffect::Progress, PartyEffect::Say(Said::Tone(425.0))]);
     let refused = [PartyEffect::Refuse(404), PartyEffect::Over(Outcome::Done)];
     assert_eq!(bench.at(1_000, PartyEvent::Due), refused);
+    // One that cannot, or whose steps end, leaves no caller without a response.
+    let mut fails = Bench::of(step::callee("progress; said within 1; answer"));
+    fails.at(0, PartyEvent::Begin);
+    let failed = fails.at(1_000, PartyEvent::Due);
+    assert!(failed.contains(&PartyEffect::HangUp), "{failed:?}");
+    let mut ends = Bench::of(step::callee("progress; say 425; wait 1"));
+    ends.at(0, PartyEvent::Begin);
+    assert_eq!(ends.at(1_000, PartyEvent::Due)[0], PartyEffect::HangUp);
 }
 
 #[test]
