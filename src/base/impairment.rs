@@ -18,6 +18,15 @@ pub struct ImpairConfig {
     pub seed: u64,
 }
 
+impl ImpairConfig {
+    /// The same for the call of this number, with another seed; that of call 0 is the given one.
+    #[must_use]
+    pub fn of_call(self, number: u64) -> ImpairConfig {
+        // 2^64 divided by the golden ratio: the seeds of neighbours have nothing in common.
+        ImpairConfig { seed: self.seed ^ number.wrapping_mul(0x9E37_79B9_7F4A_7C15), ..self }
+    }
+}
+
 /// Why an `--impair` value was refused.
 #[derive(Debug, thiserror::Error, PartialEq)]
 #[error("bad impairment {part:?}: {reason}; write it like loss=1,jitter=20,reorder=0.5,dup=0.1,seed=7")]

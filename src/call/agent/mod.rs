@@ -405,7 +405,7 @@ impl AgentService {
         }
         // Each call has a bad network of its own, and the first one that of the seed.
         let opened = self.opened;
-        let own = |impair: ImpairConfig| ImpairConfig { seed: impair.seed.wrapping_add(opened), ..impair };
+        let own = |impair: ImpairConfig| impair.of_call(opened);
         let session = LocalConfig {
             jitter_ms: self.config.jitter_ms,
             rate_hz: self.config.rate_hz,

@@ -149,6 +149,7 @@ impl LoadConfig {
 
     /// The configuration of the agent at one of its addresses.
     pub(super) fn agent(&self, n: usize, bind: SocketAddr) -> AgentConfig {
+        let impair = self.impair.map(|it| it.of_call((n as u64) << 32));
         AgentConfig {
             user: "load".to_owned(),
             identity: None,
@@ -159,7 +160,7 @@ impl LoadConfig {
             srtp: self.srtp,
             jitter_ms: 60,
             rate_hz: RATE_HZ,
-            impairment: self.impair,
+            impairment: impair,
             rtp_timeout: rtp_timeout::LAB,
             sip_trace: self.sip_trace.clone().map(|path| match n {
                 0 => path,
@@ -172,7 +173,7 @@ impl LoadConfig {
                 ring_at_once: false,
                 rtp_advertise: self.rtp_advertise,
                 // other packets than those that are received
-                impairment_sent: self.impair.map(|it| ImpairConfig { seed: !it.seed, ..it }),
+                impairment_sent: impair.map(|it| ImpairConfig { seed: !it.seed, ..it }),
                 signalling_only: self.signalling_only,
                 source_messages_per_s: Some(MESSAGES_PER_S),
                 ..CallOptions::default()
