@@ -32,7 +32,7 @@ use b2b_call::service::CallService;
 pub const OUTBOX: usize = 16;
 /// Maximum time for the closing handshake.
 const PARTING: Duration = Duration::from_secs(2);
-/// Pause between the reads of a client that floods on.
+/// Pause after each [`SHARE`] of a client that floods on.
 const SLOWLY: Duration = Duration::from_millis(50);
 /// Interval at which a connection is checked.
 pub const LOOK: Duration = Duration::from_millis(250);
@@ -364,7 +364,8 @@ where
         let (mut rest, mut discarded) = ([0; 4_096], 0);
         while let Ok(count @ 1..) = stream.read(&mut rest).await {
             discarded += count;
-            if discarded > SHARE {
+            if discarded >= SHARE {
+                discarded = 0;
                 tokio::time::sleep(SLOWLY).await;
             }
         }
