@@ -1,4 +1,4 @@
-//! The audio codecs that b2b encodes and decodes: one enum for engine, lab and configuration.
+//! The audio codecs that b2b encodes and decodes; the configuration takes their names from here.
 
 use std::fmt;
 use std::str::FromStr;

@@ -114,7 +114,7 @@ impl Energy {
 }
 
 /// Digital silence, as a level in dBov.
-pub const NOTHING: f32 = -96.0;
+pub(crate) const NOTHING: f32 = -96.0;
 /// Level above which every frame is speech, dBov.
 const LOUD: f32 = -46.0;
 /// Level below which none is, dBov: comfort noise and the idle line of a codec are softer.

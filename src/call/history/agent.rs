@@ -69,11 +69,13 @@ impl Default for AgentAccount {
 }
 
 impl AgentAccount {
-    pub fn sums(&self) -> VoiceAgentSums {
+    /// `None`: it has said nothing.
+    pub fn sums(&self) -> Option<VoiceAgentSums> {
         let mut kept = self.kept.clone();
         let middle = kept.len().saturating_sub(1) / 2;
         let median = (!kept.is_empty()).then(|| *kept.select_nth_unstable(middle).1);
-        VoiceAgentSums { median_response_ms: median, ..self.sums }
+        let has_spoken = self.sums.utterances > 0 || self.marks > 0;
+        has_spoken.then_some(VoiceAgentSums { median_response_ms: median, ..self.sums })
     }
 
     /// How loud it and its party were.
@@ -163,13 +165,14 @@ mod tests {
     #[test]
     fn the_median_of_many_response_times_is_that_of_evenly_spaced_ones() {
         let mut account = AgentAccount::default();
-        assert_eq!(account.sums(), VoiceAgentSums::default());
+        assert_eq!(account.sums(), None);
+        account.sums.utterances = 5;
         (1..=5).rev().for_each(|ms| account.responds(ms * 100));
-        let sums = account.sums();
+        let sums = account.sums().unwrap();
         let times = [sums.first_response_ms, sums.median_response_ms, sums.worst_response_ms];
         assert_eq!(times, [Some(500), Some(300), Some(500)]);
         (0..100_000).for_each(|ms| account.responds(ms));
-        let median = account.sums().median_response_ms.unwrap();
+        let median = account.sums().unwrap().median_response_ms.unwrap();
         assert!((49_000..51_000).contains(&median), "{median}");
         assert!(account.bytes() < 3_000, "{}", account.bytes());
     }

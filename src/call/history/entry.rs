@@ -316,7 +316,7 @@ impl Entry {
             record.audio = audio.filter(|audio| *audio != Audio::NotJudged);
             record.codec = account.codec.as_deref().map(str::to_owned);
             record.quality = quality;
-            record.voice_agent = account.agent.as_deref().map(AgentAccount::sums);
+            record.voice_agent = account.agent.as_deref().and_then(AgentAccount::sums);
             record.route = record.route.or_else(|| self.route.as_deref().map(str::to_owned));
             if let Some(quality) = quality {
                 let event = Event::Quality { call: self.call, leg, quality };

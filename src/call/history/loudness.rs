@@ -4,7 +4,7 @@ use serde::Serialize;
 
 /// Steps that are kept; when there would be more, two become one.
 const MOST: usize = 1_500;
-/// Steps this far from the end of those before follow them: they are told when their seconds are full, or at the end.
+/// Steps this far from the end of those before follow them: the last of a talk are told up to a second late.
 const NEAR_MS: u64 = 2_000;
 /// Levels of one event that are taken.
 const AT_ONCE: usize = 100;
@@ -14,6 +14,8 @@ const AT_ONCE: usize = 100;
 pub(super) struct Loudness {
     from_ms: u64,
     step_ms: u64,
+    /// The end of what was added last.
+    until_ms: u64,
     /// Of each step: the party's level in the upper four bits, the agent's in the lower ones.
     steps: Vec<u8>,
 }
@@ -44,10 +46,10 @@ impl Loudness {
             .collect();
         let begin = end_ms.saturating_sub(step_ms.saturating_mul(steps.len() as u64));
         if self.steps.is_empty() {
-            (self.from_ms, self.step_ms) = (begin, step_ms.max(1));
+            (self.from_ms, self.step_ms, self.until_ms) = (begin, step_ms.max(1), begin);
         }
-        let follows = self.from_ms.saturating_add(self.step_ms.saturating_mul(self.steps.len() as u64));
-        let begin = if begin.abs_diff(follows) <= NEAR_MS { follows } else { begin };
+        let begin = if begin.abs_diff(self.until_ms) <= NEAR_MS { self.until_ms } else { begin };
+        self.until_ms = begin.saturating_add(step_ms.saturating_mul(steps.len() as u64));
         for (place, step) in steps.into_iter().enumerate() {
             let since =
                 begin.saturating_add(step_ms.saturating_mul(place as u64)).saturating_sub(self.from_ms);
@@ -89,6 +91,17 @@ fn louder(one: u8, other: u8) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_levels_of_a_long_talk_stay_at_their_time() {
+        let mut loudness = Loudness::default();
+        let quiet = "1".repeat(50);
+        (1..=400).for_each(|batch| loudness.add(batch * 10_000, 200, &quiet, &quiet));
+        loudness.add(4_010_000, 200, &"f".repeat(50), &quiet);
+        let view = loudness.view().unwrap();
+        let loud = view.party.find('f').unwrap() as u64 * view.step_ms + view.from_ms;
+        assert!(loud.abs_diff(4_000_000) < view.step_ms, "{loud}: {} ms a step", view.step_ms);
+    }
 
     #[test]
     fn levels_stand_at_their_time_and_a_long_talk_has_longer_steps() {

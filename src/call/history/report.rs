@@ -159,7 +159,7 @@ impl Entry {
                         signalling: account.signalling,
                         codec: account.codec.as_deref().map(str::to_owned),
                         media: None,
-                        voice_agent: account.agent.as_deref().map(AgentAccount::sums),
+                        voice_agent: account.agent.as_deref().and_then(AgentAccount::sums),
                         loudness: account.agent.as_deref().and_then(AgentAccount::loudness),
                         over_time: Vec::new(),
                     };

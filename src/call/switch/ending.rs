@@ -206,7 +206,7 @@ impl Switch {
         self.follows.push(Follow::CallEmpty { call: id });
     }
 
-    /// Removes a branch whose INVITE waits for media: nobody has heard of it, and it is in no bridge.
+    /// Removes a branch whose INVITE was not sent: its party has heard nothing of it, and it is in no bridge.
     pub(super) fn forget_unsent(&mut self, t: &mut Turn<'_>, leg: LegId) {
         self.release_media(leg);
         match self.remove_leg(t, leg, TerminationCause::Cancelled, None) {

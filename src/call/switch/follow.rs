@@ -42,7 +42,7 @@ pub(super) enum Follow {
     HangUp { leg: LegId, status: u16 },
     /// A leg's dialog is over.
     LegOver { leg: LegId, cause: TerminationCause, reason: Option<Bytes> },
-    /// A branch whose INVITE waits for media is over.
+    /// A branch whose INVITE was not sent is over.
     Unsent { leg: LegId },
     /// A leg is over and leaves its bridge.
     BridgeLeft { call: CallId, leg: LegId, cause: TerminationCause, reason: Option<Bytes>, by: Option<LegId> },

@@ -27,7 +27,7 @@ const RING_MS: usize = 1_000;
 /// Streams that ring this soon after others are woken with the next ones: readers are woken
 /// together, and the media thread need not wake the intermediate thread. A lone stream never waits.
 const GATHER: Duration = Duration::from_millis(1);
-/// Maximum number of unread digits and turns.
+/// Maximum number of unread digits, turns and levels.
 const NEWS: usize = 64;
 
 /// State shared by both ends of a stream.

@@ -49,7 +49,8 @@ pub struct Inside {
     waits: bool,
     /// The line was cleared before this frame.
     cut: bool,
-    /// The level of the last frame, dBov; `None`: it was digital silence, which is 8 in A-law.
+    /// The level of the last frame, dBov; `None`: it was digital silence, which is 8 in A-law, or something else was
+    /// played.
     level: Option<f32>,
     meter: Meter,
 }
@@ -135,7 +136,7 @@ impl Inside {
         link: impl FnOnce() -> Link,
     ) {
         self.turns.hears(at, frame, kind, || self.reports.lag(&link(), delay_ms));
-        if let Some(levels) = self.meter.take(at, self.turns.level(), self.level.unwrap_or(NOTHING)) {
+        if let Some(levels) = self.meter.take(at, self.turns.level(), self.level.take().unwrap_or(NOTHING)) {
             self.tell(News::Levels(levels));
         }
         self.tell_turns();
@@ -166,7 +167,7 @@ impl Inside {
         let count = if waits || paused { 0 } else { self.line.read(frame) };
         frame[count..].fill(0);
         let is_silent = frame.iter().all(|sample| sample.unsigned_abs() <= 8);
-        self.level = (!is_silent).then(|| Energy::of(frame).dbov().map_or(NOTHING, |level| level as f32));
+        self.level = Energy::of(frame).dbov().filter(|_| !is_silent).map(|level| level as f32);
         self.speaking = count == frame.len();
         if finish && there == 0 { Spoken::Last } else { Spoken::More }
     }

@@ -1,5 +1,5 @@
 //! A party's audio to and from code outside the media threads: samples go through lock-free rings
-//! in both directions, and digits and turns through a third ring.
+//! in both directions, and digits, turns and levels through a third ring.
 //!
 //! - `inside`: the media thread's end; `outside`: the other end, with marks and its backlog
 //! - `turns`: who speaks when, and what was heard of it; `path`: the way to the party and back

@@ -15,6 +15,8 @@ const TOGETHER: usize = 50;
 pub struct Loudness {
     party: String,
     agent: String,
+    /// The first second was published, by which the account dates the others.
+    is_dated: bool,
 }
 
 impl Loudness {
@@ -27,11 +29,12 @@ impl Loudness {
         self.agent += &digits(&levels.outside);
     }
 
-    /// The data of the event with those of ten seconds; with `anyway`, of fewer.
+    /// The data of the event with the first second, or with ten; with `anyway`, the last ones.
     pub fn take(&mut self, anyway: bool) -> Option<Value> {
-        let least = if anyway { 1 } else { TOGETHER };
+        let least = if anyway || !self.is_dated { 1 } else { TOGETHER };
         (self.party.len() >= least).then(|| {
-            let Loudness { party, agent } = std::mem::take(self);
+            let dated = Loudness { is_dated: !anyway, ..Loudness::default() };
+            let Loudness { party, agent, .. } = std::mem::replace(self, dated);
             json!({ "levels": { "step_ms": Levels::STEP_MS, "party": party, "agent": agent } })
         })
     }

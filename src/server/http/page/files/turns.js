@@ -29,9 +29,9 @@ function wave(kind, digits, { from_ms, step_ms }, x, middle) {
 /** The utterances of a timeline, `duration_ms` long, in this width, with the loudness of these legs; null: there are none. */
 export function turns(timeline, duration_ms, width, legs) {
   const all = timeline.records.filter((record) => record.kind === 'utterance');
-  if (all.length === 0) return null;
-  const x = (ms) => (Math.max(0, Math.min(ms, duration_ms)) / Math.max(1, duration_ms)) * width;
   const loud = legs.flatMap((leg) => leg.loudness ?? []);
+  if (!all.length && !loud.length) return null;
+  const x = (ms) => (Math.max(0, Math.min(ms, duration_ms)) / Math.max(1, duration_ms)) * width;
   const top = TOP + (loud.length ? 2 * WAVE : 0);
   const height = HEIGHT + top - TOP;
   const part = (kind, from, to, text) => s('rect',
