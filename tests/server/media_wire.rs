@@ -41,9 +41,11 @@ fn verbs() -> Vec<(Verb, &'static str)> {
     let (on, off) = (Duration::from_secs(1), Duration::from_millis(200));
     let source = MusicSource::Tone { hz: [440, 0], on, off };
     let class = MusicClass { name: "radio".to_owned(), source, shared: true };
+    let rtp_timeout = Some(Duration::from_secs(60));
+    let spec_of_endpoint = EndpointSpec { rtp_timeout, ..EndpointSpec::new(AddressFamily::V4) };
     vec![
         (
-            Verb::Allocate { endpoint: Some(A), spec: Box::new(EndpointSpec::new(AddressFamily::V4)) },
+            Verb::Allocate { endpoint: Some(A), spec: Box::new(spec_of_endpoint) },
             r#"{"allocate":{"endpoint":1,"spec":@SPEC}}"#,
         ),
         (
