@@ -72,7 +72,8 @@ async fn an_agent_hears_its_caller_speaks_to_them_and_ends_the_call() {
     let call = only_call(&house.server)["call"].clone();
     until("its account", || {
         let text = house.server.get(&format!("/calls/{call}?format=text")).text();
-        let places = ["speaks", "played: said", "cleared", "not_played: cut"].map(|it| text.find(it));
+        let places =
+            ["speaks", "ada: played: said", "ada: cleared", "not_played: cut"].map(|it| text.find(it));
         (places.iter().all(Option::is_some) && places.is_sorted()).then_some(())
     });
     agent.tell(json!({"type": "stop"})).await;
