@@ -23,7 +23,7 @@ use super::session::{AgentRequest, Allowance, Budget, Fault, Mistake, Session};
 use super::talk::{Outcome, Party};
 use super::{Mistakes, Place};
 use b2b_app::voice_agent::{Ask, Audio, Consulting, News, Stage};
-use b2b_call::controller::{AudioStream, Levels, StreamEnd, StreamEvent};
+use b2b_call::controller::{AudioStream, StreamEnd, StreamEvent};
 use b2b_call::{CallId, LegId};
 
 /// Budget of events for the account of the call; utterances have one of their own, which no mark takes from them.
@@ -199,10 +199,8 @@ impl Exchange {
     fn talks_to(&mut self, with: With, stream: AudioStream) {
         self.stream.clear();
         let rate_hz = self.stream.spec().rate_hz;
-        while let Some(event) = self.stream.poll_event() {
-            if let StreamEvent::Levels(levels) = event {
-                self.sounds(&levels);
-            } else if let Some(Ok(mut told)) = Told::of(event, rate_hz) {
+        while let Some(event) = self.event() {
+            if let Some(Ok(mut told)) = Told::of(event, rate_hz) {
                 self.notes(&mut told);
                 self.told.push_back(Ok(told));
             }
@@ -359,12 +357,7 @@ impl Exchange {
         if let Some(told) = self.told.pop_front() {
             return Some(told);
         }
-        let event = loop {
-            match self.stream.poll_event()? {
-                StreamEvent::Levels(levels) => self.sounds(&levels),
-                event => break event,
-            }
-        };
+        let event = self.event()?;
         if let StreamEvent::Ended(why) = event
             && !self.is_over(why)
         {
@@ -382,11 +375,17 @@ impl Exchange {
         Some(told)
     }
 
-    /// Both sides were so loud.
-    fn sounds(&mut self, levels: &Levels) {
-        if self.account.is_some() {
-            self.loudness.add(levels);
-            self.publish_loudness(false);
+    /// The next event of the stream; how loud both sides were is for the account.
+    fn event(&mut self) -> Option<StreamEvent> {
+        loop {
+            match self.stream.poll_event()? {
+                StreamEvent::Levels(levels) if self.account.is_some() => {
+                    self.loudness.add(&levels);
+                    self.publish_loudness(false);
+                }
+                StreamEvent::Levels(_) => {}
+                event => return Some(event),
+            }
         }
     }
 
