@@ -250,18 +250,21 @@ def main():
             page, count, blocks = result[:3]
             reasons += [(page, block) for block in blocks if block.reason]
             ran += count
-            if told(*result):
-                (again if given.jobs > 1 and len(again) < 2 else failed).append(page)
+            if problem := told(*result):
+                if given.jobs > 1 and len(again) < 2:
+                    again.append(page)
+                else:
+                    failed.append(problem.partition("\n")[0])
+    for page, block in reasons:
+        print(f"not run: {page}:{block.line}: {block.reason}")
     for page in again:
         print(f"---- again, by itself: {page}")
         result = timed(page)
         ran += result[1]
-        if told(*result):
-            failed.append(page)
-    for page, block in reasons:
-        print(f"not run: {page}:{block.line}: {block.reason}")
+        if problem := told(*result):
+            failed.append(problem.partition("\n")[0])
     print(f"{ran} blocks ran, {len(reasons)} did not, {len(failed)} pages failed")
-    sys.exit(1 if failed else 0)
+    sys.exit("\n".join(failed) or 0)
 
 
 main()
