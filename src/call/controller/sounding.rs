@@ -118,7 +118,7 @@ impl EmbeddedController {
     pub(super) fn look_for_tones(&self, endpoint: EndpointId, entry: &mut Entry) {
         let on = entry.side.hears_tones();
         if std::mem::replace(&mut entry.hears_tones, on) != on {
-            self.relay.hear_tones(relay_id(endpoint), on);
+            self.stage(endpoint, Act::HearTones { on });
         }
     }
 

@@ -414,11 +414,6 @@ impl RelayHandle {
         self.command(id, Command::Trace { id, tap });
     }
 
-    /// Sets whether tones in the audio of an endpoint's party are reported as digits.
-    pub fn hear_tones(&self, id: RelayId, on: bool) {
-        self.command(id, Command::HearTones { id, on });
-    }
-
     /// Also copies RTP packets of an endpoint into this tap, until its reader is gone.
     pub fn record(&self, id: RelayId, tap: recording::Tap) {
         self.command(id, Command::Record { id, tap: Box::new(tap) });

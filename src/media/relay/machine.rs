@@ -26,7 +26,6 @@ use rand::rngs::StdRng;
 
 use self::locals::Locals;
 use super::endpoint::Endpoint;
-use super::tones::Tones;
 use super::wheel::Wheel;
 use super::{EndpointConfig, RelayEvent, RelayId, Totals};
 use crate::Now;
@@ -174,11 +173,6 @@ impl Machine {
             Command::Stage { id, act } => self.stage(at, id, *act),
             Command::Room { number, act } => self.room(at, number, *act),
             Command::Info { id, digit, reply } => reply.give(self.info(now, id, digit)),
-            Command::HearTones { id, on } => {
-                if let Some(endpoint) = self.get(id).filter(|endpoint| endpoint.tones.is_some() != on) {
-                    endpoint.tones = on.then(|| Box::new(Tones::new()));
-                }
-            }
             Command::Trace { .. }
             | Command::Record { .. }
             | Command::Totals { .. }

@@ -289,7 +289,6 @@ impl<E: TryFrom<RelayEvent>> Driver<E> {
             | Command::Digit { .. }
             | Command::Stage { .. }
             | Command::Room { .. }
-            | Command::HearTones { .. }
             | Command::Info { .. } => {}
         }
         machine.command(now, command, sockets);

@@ -46,6 +46,8 @@ pub enum Act {
     Echo { on: bool },
     /// Begins a stream in place of an existing one. For the machine: a stage alone does nothing.
     Stream(Box<Inside>),
+    /// Sets whether tones in the party's audio are digits. For the machine, too.
+    HearTones { on: bool },
 }
 
 #[derive(Debug)]
@@ -130,7 +132,7 @@ impl Stage {
                 self.music = None;
             }
             Act::Echo { on } => self.echo = on.then(Echo::default),
-            Act::Stream(_) => {}
+            Act::Stream(_) | Act::HearTones { .. } => {}
         }
     }
 

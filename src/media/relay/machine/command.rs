@@ -36,8 +36,6 @@ pub enum Command {
     /// Counts a digit by INFO, as if it had been pressed; the answer is whether it counts, since the
     /// same press may come as an event or a tone, too.
     Info { id: RelayId, digit: char, reply: Reply<bool> },
-    /// Sets whether tones in the party's audio are digits.
-    HearTones { id: RelayId, on: bool },
     /// An application's command for the party.
     Stage { id: RelayId, act: Box<Act> },
     /// A command for an endpoint's local source and sink.

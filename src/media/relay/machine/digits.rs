@@ -74,7 +74,7 @@ impl Machine {
 
     /// Detects digits in a packet of the believed party.
     #[cold]
-    pub(super) fn hear_tones(&mut self, now: Now, slot: u32, header: &Header, datagram: &[u8]) {
+    pub(super) fn detect_tones(&mut self, now: Now, slot: u32, header: &Header, datagram: &[u8]) {
         let Some(endpoint) = self.at(slot) else { return };
         let Endpoint { tones: Some(tones), far, .. } = endpoint else { return };
         let Some(remote) = &far.remote else { return };

@@ -3,6 +3,7 @@
 use super::rooms::room_of;
 use super::{Channel, Header, Machine, Now, RelayId, Transmit};
 use crate::relay::endpoint::Endpoint;
+use crate::relay::tones::Tones;
 use crate::stage::Act;
 
 /// A tick later than this counts as late, ns.
@@ -14,6 +15,12 @@ impl Machine {
         // If the endpoint is gone, a requester is told by the reply being dropped.
         let act = match act {
             Act::Stream(line) => return self.begin_stream(at, id, *line),
+            Act::HearTones { on } => {
+                if let Some(endpoint) = self.get(id).filter(|endpoint| endpoint.tones.is_some() != on) {
+                    endpoint.tones = on.then(|| Box::new(Tones::new()));
+                }
+                return;
+            }
             act => act,
         };
         let Some(endpoint) = self.get(id) else { return };

@@ -81,7 +81,7 @@ impl Machine {
             endpoint.hear_stream(now, &header, datagram);
         }
         if endpoint.tones.is_some() {
-            self.hear_tones(now, slot, &header, datagram);
+            self.detect_tones(now, slot, &header, datagram);
         }
     }
 }

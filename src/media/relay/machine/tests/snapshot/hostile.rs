@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::*;
 use crate::codec::Codec;
 use crate::remote::{SendFormat, Voice};
+use crate::stage::Act;
 use crate::transport::protection::{Keys, MasterKey, Protection, Suite};
 
 /// A snapshot with a value in every field.
@@ -21,7 +22,7 @@ fn full() -> EndpointSnapshot {
     says[0] = Some((0, Codec::Pcmu));
     let remote = Remote { voice: Voice { gets: Some(gets), says }, ..remote(0) };
     lab.command(Command::Describe { id: id(0), remote });
-    lab.command(Command::HearTones { id: id(0), on: true });
+    lab.command(Command::Stage { id: id(0), act: Box::new(Act::HearTones { on: true }) });
     lab.talk(0, 1, 400);
     lab.talk(1, 1, 10);
     lab.put(0, party(0), packet(101, 401, 64_000, 70, &[5, 10, 0, 160]));
