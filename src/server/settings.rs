@@ -239,9 +239,8 @@ fn party_audio(config: &ServerConfig, sound: &PartySound) -> PartyAudio {
     let policy = match audio.is_default() {
         true => own_policy(config, &sound.codecs),
         false => {
-            let tones = audio.digits.has_tones();
             let codecs = names(&sound.codecs);
-            Some(Arc::new(PairPolicy { codecs, tones, audio, ..pair_policy(config) }))
+            Some(Arc::new(PairPolicy { codecs, audio, ..pair_policy(config) }))
         }
     };
     let early_media = match sound.early_media {

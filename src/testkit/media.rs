@@ -354,7 +354,11 @@ impl MediaBackend for FakeMedia {
             }
             Verb::StopCollecting { endpoint } => self.state().stage.stop_collecting(endpoint),
             Verb::FeedDigit { endpoint, digit } => self.state().stage.press(endpoint, digit),
-            Verb::HearTones { endpoint, on } => self.state().stage.hear_tones(endpoint, on),
+            Verb::HearTones { endpoint, on } => {
+                if let Some(side) = self.state().held.get_mut(&endpoint) {
+                    side.set_tones(on);
+                }
+            }
             Verb::TakesInfo { endpoint } => {
                 if let Some(side) = self.state().held.get_mut(&endpoint) {
                     side.takes_info();

@@ -43,11 +43,6 @@ impl FakeMedia {
         self.state().stage.is_collecting(endpoint)
     }
 
-    /// Whether in-band digits of a party are detected.
-    pub fn hears_tones(&self, endpoint: EndpointId) -> bool {
-        self.state().stage.hears_tones(endpoint)
-    }
-
     /// Whether a party hears its own echo.
     pub fn hears_itself(&self, endpoint: EndpointId) -> bool {
         self.state().stage.hears_itself(endpoint)

@@ -151,7 +151,7 @@ impl Carried<'_> {
             let collected = collecting.await.expect("no panic").expect("collected");
             assert_eq!((collected.digits.as_str(), collected.end), ("7", CollectEnd::Stopped));
 
-            self.media.hear_tones(a, true);
+            drop(self.media.request(Verb::HearTones { endpoint: a, on: Some(true) }));
             let collecting = tokio::spawn(self.media.collect_dtmf(a, &DigitPlan::new(1)));
             let mut turn = 0;
             while !collecting.is_finished() {
@@ -163,7 +163,7 @@ impl Carried<'_> {
             }
             let collected = collecting.await.expect("no panic").expect("collected");
             assert_eq!((collected.digits.as_str(), collected.end), ("5", CollectEnd::Full));
-            self.media.hear_tones(a, false);
+            drop(self.media.request(Verb::HearTones { endpoint: a, on: Some(false) }));
         }
         self.media.release_endpoint(a);
     }

@@ -110,7 +110,7 @@ fn verbs() -> Vec<(Verb, &'static str)> {
         ),
         (Verb::StopCollecting { endpoint: A }, r#"{"stop_collecting":{"endpoint":1}}"#),
         (Verb::FeedDigit { endpoint: A, digit: '1' }, r#"{"feed_digit":{"endpoint":1,"digit":"1"}}"#),
-        (Verb::HearTones { endpoint: A, on: true }, r#"{"hear_tones":{"endpoint":1,"on":true}}"#),
+        (Verb::HearTones { endpoint: A, on: Some(true) }, r#"{"hear_tones":{"endpoint":1,"on":true}}"#),
         (Verb::TakesInfo { endpoint: A }, r#"{"takes_info":{"endpoint":1}}"#),
         (
             Verb::Record { recording: Some(RECORDING), endpoint: A, spec: spec() },

@@ -30,8 +30,6 @@ pub(crate) enum Want {
     OfLeg { want: WantId, leg: LegId, verb: Box<Verb> },
     /// A verb for the media controller, without a leg.
     OfMedia { want: WantId, verb: Box<Verb> },
-    /// Detects DTMF tones in the leg's audio if the configuration says so.
-    UsualTones { want: WantId, leg: LegId },
     /// Opens a stream of a leg's audio.
     Stream { want: WantId, leg: LegId, spec: StreamSpec },
     /// Runs work outside of calls.
@@ -359,11 +357,9 @@ impl Wants {
         self.of_leg(leg, Verb::Echo { endpoint: OF_LEG, on })
     }
 
-    /// [`CallService::hear_tones_as_usual`]: [`AppAnswer::Media`].
+    /// [`CallService::hear_tones`]: [`AppAnswer::Media`].
     pub fn hear_tones_as_usual(&mut self, leg: LegId) -> WantId {
-        let want = self.number();
-        self.wanted.push(Want::UsualTones { want, leg });
-        want
+        self.of_leg(leg, Verb::HearTones { endpoint: OF_LEG, on: None })
     }
 
     /// [`CallService::stream`]: [`AppAnswer::Stream`].

@@ -243,7 +243,7 @@ pub trait MediaController: MediaBackend {
     }
 
     /// Collects digits: RFC 4733 events, digits in the signalling, and tones where
-    /// [`MediaController::hear_tones`] is on. A collection in progress is stopped.
+    /// they are digits ([`Verb::HearTones`]). A collection in progress is stopped.
     ///
     /// # Errors
     /// `Unsupported`, `NoSuchEndpoint`.
@@ -277,11 +277,6 @@ pub trait MediaController: MediaBackend {
     /// `Unsupported`, `NoSuchEndpoint`.
     fn feed_digit(&self, endpoint: EndpointId, digit: char) -> MediaFuture<bool> {
         self.request(Verb::FeedDigit { endpoint, digit }).read(Answer::counts)
-    }
-
-    /// Turns the detection of DTMF tones in the party's audio on or off.
-    fn hear_tones(&self, endpoint: EndpointId, on: bool) {
-        self.request(Verb::HearTones { endpoint, on }).unread();
     }
 
     /// The party accepts digits by INFO, and is sent those that arrive: the party joined with it may send

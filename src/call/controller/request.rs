@@ -187,12 +187,12 @@ pub enum Verb {
         /// `0-9 * # A-D`
         digit: char,
     },
-    /// [`hear_tones`](super::MediaController::hear_tones).
+    /// Turns the detection of DTMF tones in the party's audio on or off.
     HearTones {
         /// The endpoint.
         endpoint: EndpointId,
-        /// Whether tones are detected as digits.
-        on: bool,
+        /// Whether tones are detected as digits; `None`: as [`EndpointSpec::audio`] says.
+        on: Option<bool>,
     },
     /// [`takes_info`](super::MediaController::takes_info).
     TakesInfo {

@@ -101,11 +101,11 @@ impl EmbeddedController {
         }
     }
 
-    /// Turns the detection of tones in a party's audio on or off.
-    pub(super) fn listen_for_tones(&self, endpoint: EndpointId, on: bool) {
+    /// Turns the detection of tones in a party's audio on or off, or as its rules say.
+    pub(super) fn listen_for_tones(&self, endpoint: EndpointId, on: Option<bool>) {
         let mut state = self.state();
         let Ok(entry) = state.get(endpoint) else { return };
-        entry.side.hear_tones(on);
+        entry.side.set_tones(on);
         self.look_for_tones(endpoint, entry);
         // An existing join changes with it.
         if let Err(error) = self.rejoin(&mut state, endpoint) {

@@ -7,7 +7,7 @@ use super::{CallError, CallService, Prompted};
 use crate::call_fsm::CallState;
 use crate::controller::{
     AudioStream, Collected, ConferenceId, ConferenceSpec, DigitPlan, EndpointId, MediaController, MediaError,
-    Member, Played, Prompt, Recorded, RecordingId, RecordingSpec, StreamSpec,
+    Member, Played, Prompt, Recorded, RecordingId, RecordingSpec, StreamSpec, Verb,
 };
 use crate::event::{Event, RecordingNews};
 use crate::service::command::{Command, Record, RecordLeg};
@@ -49,8 +49,6 @@ pub(crate) struct LegMedia {
     pub call: CallId,
     pub controller: Arc<dyn MediaController>,
     pub endpoint: EndpointId,
-    /// Whether tones count as digits by configuration.
-    pub usual_tones: bool,
 }
 
 impl From<MediaError> for CallError {
@@ -121,24 +119,13 @@ impl CallService {
         Ok(media.controller.play_and_collect(media.endpoint, prompt, plan).await?)
     }
 
-    /// Sets whether DTMF tones in the party's audio count as digits.
+    /// Sets whether DTMF tones in the party's audio count as digits; `None`: as configured.
     ///
     /// # Errors
     /// The leg is not answered or has gone.
-    pub async fn hear_tones(&self, leg: LegId, on: bool) -> Result<(), CallError> {
+    pub async fn hear_tones(&self, leg: LegId, on: Option<bool>) -> Result<(), CallError> {
         let media = self.media(leg).await?;
-        media.controller.hear_tones(media.endpoint, on);
-        Ok(())
-    }
-
-    /// Restores the configured setting that [`CallService::hear_tones`] has changed.
-    ///
-    /// # Errors
-    /// The leg is not answered or has gone.
-    pub async fn hear_tones_as_usual(&self, leg: LegId) -> Result<(), CallError> {
-        let media = self.media(leg).await?;
-        media.controller.hear_tones(media.endpoint, media.usual_tones);
-        Ok(())
+        Ok(media.controller.request(Verb::HearTones { endpoint: media.endpoint, on }).await.map(drop)?)
     }
 
     /// Records a leg until it is stopped or the leg ends.

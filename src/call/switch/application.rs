@@ -31,9 +31,7 @@ impl Switch {
             return Err(CallError::WrongState("the leg has to be answered first"));
         }
         let endpoint = it.media.endpoint.ok_or(CallError::WrongState("the leg has no media"))?;
-        let usual_tones = self.policy_towards(leg).tones;
-        let call = it.call;
-        Ok(LegMedia { call, controller: self.parts.controller.clone(), endpoint, usual_tones })
+        Ok(LegMedia { call: it.call, controller: self.parts.controller.clone(), endpoint })
     }
 
     /// The endpoint, for a collection of digits; the digits of a secret collection are not shown to others.

@@ -25,13 +25,6 @@ impl Switch {
             Want::Command(command) => self.obey(t, *command),
             Want::OfLeg { want, leg, verb } => self.ask_of_leg(t, WantOf { app, want }, leg, *verb),
             Want::OfMedia { want, verb } => self.ask_of_media(WantOf { app, want }, *verb),
-            Want::UsualTones { want, leg } => {
-                let told = self.leg_media(leg).map(|media| {
-                    media.controller.hear_tones(media.endpoint, media.usual_tones);
-                    Answer::Done
-                });
-                self.answer_application(WantOf { app, want }, AppAnswer::Media(told));
-            }
             Want::Stream { want, leg, spec } => self.open_stream(WantOf { app, want }, leg, spec),
             Want::Run { want, work } => {
                 let work = work(self.service.clone());

@@ -94,9 +94,6 @@ impl Switch {
             Some(it) if it.media.endpoint.is_none() => {
                 it.takes.no_reinvites = no_reinvites;
                 self.calls.set_endpoint(leg, endpoint);
-                if self.policy_towards(leg).tones {
-                    self.parts.controller.hear_tones(endpoint, true);
-                }
                 drop(self.capture_endpoint(t, leg, endpoint));
                 self.with_opened(t, then, Ok(endpoint));
             }

@@ -178,7 +178,7 @@ impl Run<'_> {
                 return self.collected(leg, collected, digits.secret).await;
             }
             Command::StopCollecting {} => service.stop_collecting(self.leg().await?).await?,
-            Command::HearTones { on } => service.hear_tones(self.leg().await?, *on).await?,
+            Command::HearTones { on } => service.hear_tones(self.leg().await?, Some(*on)).await?,
             Command::Record { what: Whole::Call } => service.record_call(self.call().await?, None).await?,
             Command::Record { what: what @ (Whole::Leg | Whole::Said) } => {
                 service.record_leg(self.leg().await?, *what == Whole::Leg).await?;
@@ -231,7 +231,7 @@ impl Run<'_> {
             Command::Record { .. } => service.stop_leg_recording(leg).await.map(drop),
             Command::Hold { .. } => hold::resume(service, leg).await,
             Command::Echo { on: true } => service.echo(leg, false).await,
-            Command::HearTones { .. } => service.hear_tones_as_usual(leg).await,
+            Command::HearTones { .. } => service.hear_tones(leg, None).await,
             Command::Play { .. } => service.stop_playing(leg).await,
             Command::PlayAndCollect { .. } => {
                 let _ = service.stop_collecting(leg).await;

@@ -123,7 +123,6 @@ pub(super) struct Stage {
     lengths: HashMap<PathBuf, Duration>,
     missing: HashSet<PathBuf>,
     music: BTreeMap<EndpointId, String>,
-    tones: HashSet<EndpointId>,
     echoes: HashSet<EndpointId>,
     recordings: BTreeMap<RecordingId, Recording>,
     rooms: BTreeMap<ConferenceId, FakeRoom>,
@@ -147,7 +146,6 @@ impl Stage {
             lengths: HashMap::new(),
             missing: HashSet::new(),
             music: BTreeMap::new(),
-            tones: HashSet::new(),
             echoes: HashSet::new(),
             recordings: BTreeMap::new(),
             rooms: BTreeMap::new(),
@@ -175,10 +173,6 @@ impl Stage {
 
     pub fn music(&self) -> Vec<(EndpointId, String)> {
         self.music.iter().map(|(endpoint, class)| (*endpoint, class.clone())).collect()
-    }
-
-    pub fn hears_tones(&self, endpoint: EndpointId) -> bool {
-        self.tones.contains(&endpoint)
     }
 
     pub fn is_playing(&self, endpoint: EndpointId) -> bool {
@@ -370,14 +364,6 @@ impl Stage {
         }
     }
 
-    pub fn hear_tones(&mut self, endpoint: EndpointId, on: bool) {
-        if on {
-            self.tones.insert(endpoint);
-        } else {
-            self.tones.remove(&endpoint);
-        }
-    }
-
     // ---- music
 
     pub fn start_moh(&mut self, endpoint: EndpointId, class: Music) {
@@ -408,7 +394,6 @@ impl Stage {
         self.prompt_over(endpoint, Played::Stopped);
         self.typed.remove(&endpoint);
         self.music.remove(&endpoint);
-        self.tones.remove(&endpoint);
         self.echoes.remove(&endpoint);
         for room in self.rooms.values_mut() {
             room.members.remove(&endpoint);

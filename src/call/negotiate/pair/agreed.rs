@@ -5,9 +5,10 @@ use crate::bridge_fsm::Direction;
 use b2b_media::codec::Codec;
 
 impl Side {
-    /// Sets whether digits come as tones, which are removed from audio to parties that take events.
-    pub fn hear_tones(&mut self, on: bool) {
-        self.tones = on;
+    /// Sets whether digits come as tones, which are removed from audio to parties that take events; `None`: as
+    /// the rules for the party's audio say.
+    pub fn set_tones(&mut self, on: Option<bool>) {
+        self.tones = on.unwrap_or(self.audio.digits.has_tones());
     }
 
     /// The party takes digits by INFO: a party joined with it may send events, which are reported.

@@ -155,6 +155,7 @@ impl Side {
     /// Sets these rules.
     pub fn with_audio(mut self, rules: AudioRules) -> Self {
         self.audio = rules;
+        self.set_tones(None);
         self.takes_info |= rules.digits == DtmfMode::Info;
         self
     }

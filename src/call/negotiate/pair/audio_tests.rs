@@ -7,9 +7,7 @@ use super::*;
 const EVENT: &str = "a=rtpmap:101 telephone-event/8000\r\n";
 
 fn side(port: u16, rules: AudioRules) -> Side {
-    let mut side = Side::new(([192, 0, 2, 1], port).into(), 7).with_audio(rules);
-    side.hear_tones(rules.digits.has_tones());
-    side
+    Side::new(([192, 0, 2, 1], port).into(), 7).with_audio(rules)
 }
 
 fn digits(digits: DtmfMode) -> AudioRules {

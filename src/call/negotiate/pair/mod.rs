@@ -85,8 +85,6 @@ pub struct PairPolicy {
     pub extensions: Vec<String>,
     /// Whether to offer RTCP multiplexing (RFC 5761); in offers to us it is always accepted.
     pub rtcp_mux: bool,
-    /// The party sends digits as tones in its audio.
-    pub tones: bool,
     /// Whether we put the party on hold.
     #[serde(default)]
     pub hold: Hold,
@@ -109,7 +107,6 @@ impl Default for PairPolicy {
             unknown_attributes: false,
             extensions: vec![super::ABS_CAPTURE_TIME.to_owned()],
             rtcp_mux: true,
-            tones: false,
             hold: Hold::No,
             decodes: false,
             audio: AudioRules::default(),

@@ -6,7 +6,7 @@ use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 
 use super::wire::{Load, Numbered, Stats};
-use b2b_call::controller::{Answer, ConferenceId, Descriptions, EndpointId, MediaError, RecordingId, Verb};
+use b2b_call::controller::{Answer, ConferenceId, Descriptions, EndpointId, MediaError, RecordingId};
 
 /// The waiting requester of a verb.
 pub(super) type Reply = oneshot::Sender<Result<Answer<Stats>, MediaError>>;
@@ -33,7 +33,7 @@ pub(super) struct Server {
     pub trouble: String,
     pub load: Load,
     pub queue: mpsc::UnboundedSender<Vec<Numbered>>,
-    /// Verbs that may wait: they are sent with the next one.
+    /// Allocations, which are sent with the next verb.
     pub held: Vec<Numbered>,
     pub waiting: HashMap<u64, Waiting>,
 }
@@ -65,15 +65,6 @@ pub(super) enum About {
     Endpoint(EndpointId),
     Recording(RecordingId),
     Conference(ConferenceId),
-}
-
-impl Server {
-    /// Whether a verb may wait for the next one: its endpoint is still to be allocated itself.
-    pub fn may_wait(&self, verb: &Verb) -> bool {
-        let Verb::HearTones { endpoint: of, .. } = verb else { return false };
-        let opens = |verb: &Verb| matches!(verb, Verb::Allocate { endpoint, .. } if *endpoint == Some(*of));
-        self.held.iter().any(|it| opens(&it.verb))
-    }
 }
 
 impl State {

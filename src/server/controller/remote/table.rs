@@ -152,12 +152,9 @@ impl Table {
             return Err(MediaError::Stopped);
         };
         server.waiting.insert(id, Waiting { reply: Some(reply), allocates });
-        let waits = server.may_wait(&verb);
         server.held.push(Numbered { id, verb });
-        if !waits {
-            // If the link has ended, it has answered all waiting requests.
-            let _ = server.queue.send(std::mem::take(&mut server.held));
-        }
+        // If the link has ended, it has answered all waiting requests.
+        let _ = server.queue.send(std::mem::take(&mut server.held));
         Ok(answer)
     }
 

@@ -147,7 +147,7 @@ impl State {
 
 /// The part of a policy that rtpengine supports as we use it: nothing is decoded.
 fn relayed(policy: PairPolicy) -> PairPolicy {
-    PairPolicy { transcode: false, tones: false, ..policy }
+    PairPolicy { transcode: false, ..policy }
 }
 
 impl RtpengineController {

@@ -55,11 +55,15 @@ fn tone_digits(lab: &mut Lab, party: &Party, count: usize) -> Vec<(char, bool)> 
     digits
 }
 
+fn hear_tones(lab: &Lab, party: &Party, on: bool) {
+    ready(lab.controller.request(Verb::HearTones { endpoint: party.id, on: Some(on) })).unwrap();
+}
+
 #[test]
 fn tones_of_one_party_become_events_for_the_other_and_nothing_of_them_is_heard() {
     let mut lab = Lab::new(22_600..=22_649);
     let (a, b) = (lab.party(), lab.party());
-    lab.controller.hear_tones(a.id, true);
+    hear_tones(&lab, &a, true);
     // The party does not support events.
     let offer = lab.pair_offer(&a, &b, a.session("8", "sendrecv")).unwrap();
     assert!(String::from_utf8_lossy(&offer).contains("telephone-event/8000"));
@@ -95,7 +99,7 @@ fn tones_of_one_party_become_events_for_the_other_and_nothing_of_them_is_heard()
 fn who_answers_may_be_the_one_with_the_tones() {
     let mut lab = Lab::new(22_750..=22_799);
     let (a, b) = (lab.party(), lab.party());
-    lab.controller.hear_tones(b.id, true);
+    hear_tones(&lab, &b, true);
     lab.pair_offer(&a, &b, with_events(&a)).unwrap();
     let answer = lab.pair_answer(&b, &a, b.session("8", "sendrecv")).unwrap();
     assert!(String::from_utf8_lossy(&answer).contains("101 telephone-event"));
@@ -116,7 +120,7 @@ fn without_somebody_who_takes_events_tones_pass_and_are_told_of() {
     lab.pair_offer(&a, &b, a.session("8", "sendrecv")).unwrap();
     lab.pair_answer(&b, &a, b.session("8", "sendrecv")).unwrap();
     assert!(lab.bridge(&a, &b).unwrap().is_relay());
-    lab.controller.hear_tones(a.id, true);
+    hear_tones(&lab, &a, true);
     lab.settle(&a);
     let said = packets("7");
     for (n, payload) in (0..).zip(&said) {
@@ -124,7 +128,7 @@ fn without_somebody_who_takes_events_tones_pass_and_are_told_of() {
         assert_eq!(b.receive().2, *payload, "as it was");
     }
     assert_eq!(tone_digits(&mut lab, &a, 1), [('7', false)]);
-    lab.controller.hear_tones(a.id, false);
+    hear_tones(&lab, &a, false);
     lab.settle(&a);
     for (n, payload) in (500..).zip(&said) {
         a.say(n, payload);
@@ -145,7 +149,7 @@ fn tones_reach_a_collection() {
     let lab = Lab::new(22_700..=22_749);
     let a = lab.party();
     ready(lab.controller.local_answer(a.id, a.session("8", "sendrecv"), &PairPolicy::default())).unwrap();
-    lab.controller.hear_tones(a.id, true);
+    hear_tones(&lab, &a, true);
     let collected = lab.controller.collect_dtmf(a.id, &DigitPlan::new(4));
     lab.settle(&a);
     for (n, payload) in (0..).zip(&packets("019#")) {

@@ -10,11 +10,7 @@ const EVENTS: &str = "sendrecv\r\na=rtpmap:101 telephone-event/8000";
 /// Two parties on different threads, with these descriptions.
 fn apart(ports: RangeInclusive<u16>, rules: [AudioRules; 2], said: [(&str, &str); 2]) -> (Lab, Party, Party) {
     let lab = Lab::with_threads(2, ports);
-    let [a, b] = rules.map(|rules| {
-        let party = lab.party_with(rules);
-        lab.controller.hear_tones(party.id, rules.digits.has_tones());
-        party
-    });
+    let [a, b] = rules.map(|rules| lab.party_with(rules));
     assert_ne!(a.id.0 >> 56, b.id.0 >> 56, "the emptiest thread takes the next");
     lab.pair_offer(&a, &b, a.session(said[0].0, said[0].1)).unwrap();
     lab.pair_answer(&b, &a, b.session(said[1].0, said[1].1)).unwrap();
