@@ -65,7 +65,8 @@ impl fmt::Debug for AppAnswer {
 }
 
 /// The answer is of another kind than was asked for: the application has mixed up the numbers of two wants.
-const OTHER: CallError = CallError::WrongState("the answer is of another kind than requested");
+pub(crate) const OTHER_KIND: CallError =
+    CallError::WrongState("the answer is of another kind than requested");
 
 impl AppAnswer {
     /// Whether the want succeeded, for every kind that reports success.
@@ -87,7 +88,7 @@ impl AppAnswer {
             | AppAnswer::Dialled(_)
             | AppAnswer::Started(_)
             | AppAnswer::Reached(_)
-            | AppAnswer::Own(_) => Err(OTHER),
+            | AppAnswer::Own(_) => Err(OTHER_KIND),
         }
     }
 
@@ -97,8 +98,8 @@ impl AppAnswer {
     /// The collection failed.
     pub fn collected(self) -> Result<Collected, CallError> {
         match self {
-            AppAnswer::Media(result) => result?.collected().ok_or(OTHER),
-            _ => Err(OTHER),
+            AppAnswer::Media(result) => result?.collected().ok_or(OTHER_KIND),
+            _ => Err(OTHER_KIND),
         }
     }
 
@@ -108,8 +109,8 @@ impl AppAnswer {
     /// It was not started.
     pub fn recording(self) -> Result<RecordingId, CallError> {
         match self {
-            AppAnswer::Media(result) => result?.recording().ok_or(OTHER),
-            _ => Err(OTHER),
+            AppAnswer::Media(result) => result?.recording().ok_or(OTHER_KIND),
+            _ => Err(OTHER_KIND),
         }
     }
 
@@ -119,8 +120,8 @@ impl AppAnswer {
     /// There is no file.
     pub fn recorded(self) -> Result<Recorded, CallError> {
         match self {
-            AppAnswer::Media(result) => result?.recorded().ok_or(OTHER),
-            _ => Err(OTHER),
+            AppAnswer::Media(result) => result?.recorded().ok_or(OTHER_KIND),
+            _ => Err(OTHER_KIND),
         }
     }
 
@@ -130,8 +131,8 @@ impl AppAnswer {
     /// It was not created.
     pub fn conference(self) -> Result<ConferenceId, CallError> {
         match self {
-            AppAnswer::Media(result) => result?.conference().ok_or(OTHER),
-            _ => Err(OTHER),
+            AppAnswer::Media(result) => result?.conference().ok_or(OTHER_KIND),
+            _ => Err(OTHER_KIND),
         }
     }
 
@@ -142,7 +143,7 @@ impl AppAnswer {
     pub fn stream(self) -> Result<AudioStream, CallError> {
         match self {
             AppAnswer::Stream(result) => result,
-            _ => Err(OTHER),
+            _ => Err(OTHER_KIND),
         }
     }
 
@@ -153,7 +154,7 @@ impl AppAnswer {
     pub fn variables(self) -> Result<Vec<(String, String)>, CallError> {
         match self {
             AppAnswer::Variables(result) => result,
-            _ => Err(OTHER),
+            _ => Err(OTHER_KIND),
         }
     }
 
@@ -164,7 +165,7 @@ impl AppAnswer {
     pub fn action(self) -> Result<HandlerAction, CallError> {
         match self {
             AppAnswer::Action(result) => result,
-            _ => Err(OTHER),
+            _ => Err(OTHER_KIND),
         }
     }
 
@@ -175,7 +176,7 @@ impl AppAnswer {
     pub fn dialled(self) -> Result<BridgeId, DialError> {
         match self {
             AppAnswer::Dialled(result) => result,
-            _ => Err(DialError::Invalid(OTHER.to_string())),
+            _ => Err(DialError::Invalid(OTHER_KIND.to_string())),
         }
     }
 

@@ -21,7 +21,7 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 
 pub use answer::AppAnswer;
-pub(crate) use answer::ToApplication;
+pub(crate) use answer::{OTHER_KIND, ToApplication};
 pub(crate) use wants::Want;
 pub use wants::Wants;
 

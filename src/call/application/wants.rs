@@ -16,7 +16,7 @@ use crate::handler::HandlerAction;
 use crate::leg_fsm::LegState;
 use crate::reason::Reason;
 use crate::service::command::{Command, Record, RecordLeg, Reply};
-use crate::service::{CallError, CallService, DialError, DialRequest, LegMedia, Place, Watched};
+use crate::service::{CallError, CallService, DialError, DialRequest, Place, Watched};
 use crate::{CallId, LegId};
 
 /// Work outside of calls, in progress.
@@ -26,12 +26,8 @@ pub(crate) type Work = Pin<Box<dyn Future<Output = Message> + Send>>;
 pub(crate) enum Want {
     /// A command, as programs send it.
     Command(Box<Command>),
-    /// A verb for the media of an answered leg: `verb` gets the leg's endpoint.
-    OfLeg { want: WantId, leg: LegId, verb: Box<Verb> },
-    /// A verb for the media controller, without a leg.
-    OfMedia { want: WantId, verb: Box<Verb> },
-    /// Opens a stream of a leg's audio.
-    Stream { want: WantId, leg: LegId, spec: StreamSpec },
+    /// A verb for media: of an answered leg, whose endpoint it gets, or of none.
+    Media { want: WantId, leg: Option<LegId>, verb: Box<Verb> },
     /// Runs work outside of calls.
     Run { want: WantId, work: Box<dyn FnOnce(CallService) -> Work + Send> },
     /// The answer to this want is no longer awaited.
@@ -55,8 +51,7 @@ pub struct Wants {
     end: Option<HandlerAction>,
 }
 
-/// A placeholder for the leg's endpoint.
-const OF_LEG: EndpointId = EndpointId(0);
+const OF_LEG: EndpointId = EndpointId::OF_LEG;
 
 impl Wants {
     pub(crate) fn new(app: AppId, last: u64, inbox: Inbox) -> Self {
@@ -85,18 +80,6 @@ impl Wants {
         let want = self.number();
         let reply = self.reply(want, read);
         self.wanted.push(Want::Command(Box::new(make(reply))));
-        want
-    }
-
-    fn of_leg(&mut self, leg: LegId, verb: Verb) -> WantId {
-        let want = self.number();
-        self.wanted.push(Want::OfLeg { want, leg, verb: Box::new(verb) });
-        want
-    }
-
-    fn of_media(&mut self, verb: Verb) -> WantId {
-        let want = self.number();
-        self.wanted.push(Want::OfMedia { want, verb: Box::new(verb) });
         want
     }
 
@@ -279,10 +262,8 @@ impl Wants {
 
     /// [`CallService::is_up`]: [`AppAnswer::Truth`].
     pub fn is_up(&mut self, leg: LegId) -> WantId {
-        let read = |told: Option<Result<LegMedia, CallError>>| {
-            Some(AppAnswer::Truth(told.is_some_and(|found| found.is_ok())))
-        };
-        self.command(read, |reply| Command::Media { leg, reply })
+        let read = |told: Option<bool>| Some(AppAnswer::Truth(told.unwrap_or_default()));
+        self.command(read, |reply| Command::IsUp { leg, reply })
     }
 
     /// [`CallService::locate`]: [`AppAnswer::Located`].
@@ -315,103 +296,109 @@ impl Wants {
         self.command(read, |reply| Command::AwaitState { leg, state, reply })
     }
 
+    /// [`CallService::media`]: [`AppAnswer::Media`].
+    pub fn media(&mut self, leg: impl Into<Option<LegId>>, verb: Verb) -> WantId {
+        let (want, leg) = (self.number(), leg.into());
+        self.wanted.push(Want::Media { want, leg, verb: Box::new(verb) });
+        want
+    }
+
     /// [`CallService::play`]: [`AppAnswer::Media`].
     pub fn play(&mut self, leg: LegId, prompt: &Prompt) -> WantId {
-        self.of_leg(leg, Verb::Play { endpoint: OF_LEG, prompt: prompt.clone() })
+        self.media(leg, Verb::Play { endpoint: OF_LEG, prompt: prompt.clone() })
     }
 
     /// [`CallService::stop_playing`]: [`AppAnswer::Media`].
     pub fn stop_playing(&mut self, leg: LegId) -> WantId {
-        self.of_leg(leg, Verb::StopPrompt { endpoint: OF_LEG })
+        self.media(leg, Verb::StopPrompt { endpoint: OF_LEG })
     }
 
     /// [`CallService::collect`]: [`AppAnswer::Media`].
     pub fn collect(&mut self, leg: LegId, plan: &DigitPlan) -> WantId {
-        self.of_leg(leg, Verb::Collect { endpoint: OF_LEG, prompt: None, plan: plan.clone() })
+        self.media(leg, Verb::Collect { endpoint: OF_LEG, prompt: None, plan: plan.clone() })
     }
 
     /// [`CallService::play_and_collect`]: [`AppAnswer::Media`].
     pub fn play_and_collect(&mut self, leg: LegId, prompt: &Prompt, plan: &DigitPlan) -> WantId {
         let prompt = Some(prompt.clone());
-        self.of_leg(leg, Verb::Collect { endpoint: OF_LEG, prompt, plan: plan.clone() })
+        self.media(leg, Verb::Collect { endpoint: OF_LEG, prompt, plan: plan.clone() })
     }
 
     /// [`CallService::stop_collecting`]: [`AppAnswer::Media`].
     pub fn stop_collecting(&mut self, leg: LegId) -> WantId {
-        self.of_leg(leg, Verb::StopCollecting { endpoint: OF_LEG })
+        self.media(leg, Verb::StopCollecting { endpoint: OF_LEG })
     }
 
     /// [`CallService::start_moh`]: [`AppAnswer::Media`].
     pub fn start_moh(&mut self, leg: LegId, class: &str) -> WantId {
         let class = Music::Named(class.to_owned());
-        self.of_leg(leg, Verb::StartMoh { endpoint: OF_LEG, class })
+        self.media(leg, Verb::StartMoh { endpoint: OF_LEG, class })
     }
 
     /// [`CallService::stop_moh`]: [`AppAnswer::Media`].
     pub fn stop_moh(&mut self, leg: LegId) -> WantId {
-        self.of_leg(leg, Verb::StopMoh { endpoint: OF_LEG })
+        self.media(leg, Verb::StopMoh { endpoint: OF_LEG })
     }
 
     /// [`CallService::echo`]: [`AppAnswer::Media`].
     pub fn echo(&mut self, leg: LegId, on: bool) -> WantId {
-        self.of_leg(leg, Verb::Echo { endpoint: OF_LEG, on })
+        self.media(leg, Verb::Echo { endpoint: OF_LEG, on })
     }
 
     /// [`CallService::hear_tones`]: [`AppAnswer::Media`].
     pub fn hear_tones_as_usual(&mut self, leg: LegId) -> WantId {
-        self.of_leg(leg, Verb::HearTones { endpoint: OF_LEG, on: None })
+        self.media(leg, Verb::HearTones { endpoint: OF_LEG, on: None })
     }
 
     /// [`CallService::stream`]: [`AppAnswer::Stream`].
     pub fn stream(&mut self, leg: LegId, spec: StreamSpec) -> WantId {
-        let want = self.number();
-        self.wanted.push(Want::Stream { want, leg, spec });
-        want
+        let read = |told: Option<_>| Some(AppAnswer::Stream(told.unwrap_or(Err(CallError::Stopping))));
+        self.command(read, |reply| Command::Stream { leg, spec, reply })
     }
 
     /// [`CallService::start_recording`]: [`AppAnswer::Media`].
     pub fn start_recording(&mut self, leg: LegId, spec: &RecordingSpec) -> WantId {
-        self.of_leg(leg, Verb::Record { recording: None, endpoint: OF_LEG, spec: spec.clone() })
+        self.media(leg, Verb::Record { recording: None, endpoint: OF_LEG, spec: spec.clone() })
     }
 
     /// [`CallService::stop_recording`]: [`AppAnswer::Media`].
     pub fn stop_recording(&mut self, recording: RecordingId) -> WantId {
-        self.of_media(Verb::StopRecording { recording })
+        self.media(None, Verb::StopRecording { recording })
     }
 
     /// [`CallService::wait_for_recording`]: [`AppAnswer::Media`].
     pub fn wait_for_recording(&mut self, recording: RecordingId) -> WantId {
-        self.of_media(Verb::WaitForRecording { recording })
+        self.media(None, Verb::WaitForRecording { recording })
     }
 
     /// [`CallService::create_conference`]: [`AppAnswer::Media`].
     pub fn create_conference(&mut self, spec: &ConferenceSpec) -> WantId {
-        self.of_media(Verb::CreateConference { conference: None, spec: *spec })
+        self.media(None, Verb::CreateConference { conference: None, spec: *spec })
     }
 
     /// [`CallService::end_conference`]: [`AppAnswer::Media`].
     pub fn end_conference(&mut self, conference: ConferenceId) -> WantId {
-        self.of_media(Verb::EndConference { conference })
+        self.media(None, Verb::EndConference { conference })
     }
 
     /// [`CallService::join_conference`]: [`AppAnswer::Media`].
     pub fn join_conference(&mut self, conference: ConferenceId, leg: LegId, member: Member) -> WantId {
-        self.of_leg(leg, Verb::AddToConference { conference, endpoint: OF_LEG, member })
+        self.media(leg, Verb::AddToConference { conference, endpoint: OF_LEG, member })
     }
 
     /// [`CallService::leave_conference`]: [`AppAnswer::Media`].
     pub fn leave_conference(&mut self, conference: ConferenceId, leg: LegId) -> WantId {
-        self.of_leg(leg, Verb::RemoveFromConference { conference, endpoint: OF_LEG })
+        self.media(leg, Verb::RemoveFromConference { conference, endpoint: OF_LEG })
     }
 
     /// [`CallService::announce`]: [`AppAnswer::Media`].
     pub fn announce(&mut self, conference: ConferenceId, prompt: &Prompt) -> WantId {
-        self.of_media(Verb::PlayToConference { conference, prompt: prompt.clone() })
+        self.media(None, Verb::PlayToConference { conference, prompt: prompt.clone() })
     }
 
     /// [`CallService::record_conference`]: [`AppAnswer::Media`].
     pub fn record_conference(&mut self, conference: ConferenceId, spec: &RecordingSpec) -> WantId {
-        self.of_media(Verb::RecordConference { recording: None, conference, spec: spec.clone() })
+        self.media(None, Verb::RecordConference { recording: None, conference, spec: spec.clone() })
     }
 }
 

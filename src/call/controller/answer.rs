@@ -109,7 +109,7 @@ impl Answer {
         if let Answer::Stats(it) = self { Some(*it) } else { None }
     }
 
-    pub(super) fn played(self) -> Option<Played> {
+    pub(crate) fn played(self) -> Option<Played> {
         if let Answer::Played(it) = self { Some(it) } else { None }
     }
 

@@ -373,6 +373,31 @@ impl Verb {
         }
     }
 
+    /// Whether it only ends or sets something, so that its answer says nothing new: it need not be awaited.
+    pub(crate) fn only_ends(&self) -> bool {
+        matches!(
+            self,
+            Verb::StopPrompt { .. }
+                | Verb::StopCollecting { .. }
+                | Verb::StopMoh { .. }
+                | Verb::SendDigit { .. }
+                | Verb::PauseRecording { .. }
+                | Verb::EndConference { .. }
+                | Verb::RemoveFromConference { .. }
+        )
+    }
+
+    /// Gives it the endpoint of the leg that it is for.
+    pub(crate) fn set_endpoint(&mut self, of_leg: EndpointId) {
+        for name in self.names_mut().into_iter().flatten() {
+            if let NameMut::Endpoint(endpoint) = name
+                && *endpoint == EndpointId::OF_LEG
+            {
+                *endpoint = of_leg;
+            }
+        }
+    }
+
     /// The prompt that it plays to a party.
     pub fn prompt(&self) -> Option<&Prompt> {
         match self {

@@ -21,6 +21,12 @@ pub use b2b_media::transport::protection::Suite as SrtpSuite;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct EndpointId(pub u64);
 
+impl EndpointId {
+    /// In a verb for a leg: its endpoint, which the calls' thread knows
+    /// ([`CallService::media`](crate::service::CallService::media)).
+    pub const OF_LEG: EndpointId = EndpointId(0);
+}
+
 /// IPv4 or IPv6.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -8,7 +8,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::application::{AppId, Application, Message, ToApplication};
 use crate::bridge_fsm::BridgeMode;
-use crate::controller::{Hold, MediaController, Recorded, RecordingSpec};
+use crate::controller::{Answer, AudioStream, Hold, Recorded, RecordingSpec, StreamSpec, Verb};
 use crate::event::Event;
 use crate::handler::HandlerAction;
 use crate::headers::HeaderRule;
@@ -16,8 +16,7 @@ use crate::leg_fsm::LegState;
 use crate::lookup::{LookupError, LookupResult};
 use crate::reason::Reason;
 use crate::service::{
-    CallEnd, CallError, DialError, DialRequest, LegMedia, Place, ReferError, ReferOutcome, ReferRequest,
-    Watched,
+    CallEnd, CallError, DialError, DialRequest, Place, ReferError, ReferOutcome, ReferRequest, Watched,
 };
 use crate::{BridgeId, CallId, LegId};
 use b2b_sip::endpoint::HeaderFields;
@@ -225,13 +224,9 @@ pub(crate) enum Command {
         #[serde(skip)]
         reply: Reply<Result<Vec<(String, String)>, CallError>>,
     },
-    /// As [`Command::Media`], for a collection of digits, which may be secret.
-    Collect {
-        leg: LegId,
-        secret: bool,
-        #[serde(skip)]
-        reply: Reply<Result<LegMedia, CallError>>,
-    },
+    /// Digits of the leg's party are collected, which may be secret: what a journal has of
+    /// [`Command::Media`].
+    Collect { leg: LegId, secret: bool },
     /// One more keeps secret what the leg's party enters, or one less.
     KeepSecret {
         leg: LegId,
@@ -239,17 +234,21 @@ pub(crate) enum Command {
         #[serde(skip)]
         reply: Reply<Result<(), CallError>>,
     },
-    /// The leg's endpoint, if the leg has been answered, and the media controller.
-    Media {
-        leg: LegId,
-        #[serde(skip)]
-        reply: Reply<Result<LegMedia, CallError>>,
-    },
+    /// A verb for media: of an answered leg, whose endpoint it gets, or of none.
     #[serde(skip)]
-    Controller {
-        #[serde(skip)]
-        reply: Reply<Arc<dyn MediaController>>,
+    Media {
+        of: Option<Watched>,
+        verb: Box<Verb>,
+        /// Told at once which call and leg it is.
+        found: Option<Reply<Result<(CallId, LegId), CallError>>>,
+        reply: Reply<Result<Answer, CallError>>,
     },
+    /// A stream of a leg's audio.
+    #[serde(skip)]
+    Stream { leg: LegId, spec: StreamSpec, reply: Reply<Result<AudioStream, CallError>> },
+    /// Whether the leg has been answered and is not about to end.
+    #[serde(skip)]
+    IsUp { leg: LegId, reply: Reply<bool> },
     Record {
         call: CallId,
         what: Record,

@@ -1,15 +1,15 @@
-//! The media operations of applications. Each one asks the calls' thread for the leg's endpoint and then
-//! works with the media controller: the calls' thread waits for nothing.
+//! The media operations of programs: verbs that the calls' thread passes on to the media controller, with the
+//! endpoint of the leg.
 
-use std::sync::Arc;
+use tokio::sync::oneshot;
 
-use super::{CallError, CallService, Prompted};
+use super::{CallError, CallService, Watched};
+use crate::application::OTHER_KIND;
 use crate::call_fsm::CallState;
 use crate::controller::{
-    AudioStream, Collected, ConferenceId, ConferenceSpec, DigitPlan, EndpointId, MediaController, MediaError,
-    Member, Played, Prompt, Recorded, RecordingId, RecordingSpec, StreamSpec, Verb,
+    Answer, AudioStream, Collected, ConferenceId, ConferenceSpec, DigitPlan, EndpointId, MediaError, Member,
+    Music, Played, Prompt, Recorded, RecordingId, RecordingSpec, StreamSpec, Verb,
 };
-use crate::event::{Event, RecordingNews};
 use crate::service::command::{Command, Record, RecordLeg};
 use crate::{CallId, LegId};
 
@@ -44,13 +44,6 @@ impl Place {
     }
 }
 
-/// A leg's media endpoint and its controller.
-pub(crate) struct LegMedia {
-    pub call: CallId,
-    pub controller: Arc<dyn MediaController>,
-    pub endpoint: EndpointId,
-}
-
 impl From<MediaError> for CallError {
     fn from(error: MediaError) -> Self {
         match error {
@@ -61,18 +54,49 @@ impl From<MediaError> for CallError {
     }
 }
 
+/// A verb on its way to media. A receiver is closed if the service stops.
+#[derive(Debug)]
+pub struct MediaRequest {
+    /// The call and the leg that it is for.
+    pub found: oneshot::Receiver<Result<(CallId, LegId), CallError>>,
+    /// The answer of media.
+    pub answer: oneshot::Receiver<Result<Answer, CallError>>,
+}
+
+const OF_LEG: EndpointId = EndpointId::OF_LEG;
+
+fn read<T>(answer: Result<Answer, CallError>, read: fn(Answer) -> Option<T>) -> Result<T, CallError> {
+    read(answer?).ok_or(OTHER_KIND)
+}
+
 impl CallService {
+    /// Carries out a verb for media: with [`EndpointId::OF_LEG`], for the endpoint of an answered leg. The other
+    /// methods for media are short for it. Dropping the future does not end what has begun.
+    ///
+    /// # Errors
+    /// The leg is not answered or has gone, or the media controller refuses.
+    pub async fn media(&self, leg: impl Into<Option<LegId>>, verb: Verb) -> Result<Answer, CallError> {
+        let (of, verb, found) = (leg.into().map(Watched::Leg), Box::new(verb), None);
+        let asked = self.ask(|reply| Command::Media { of, verb, found, reply }).await;
+        asked.unwrap_or(Err(CallError::Stopping))
+    }
+
+    /// As [`CallService::media`], for a leg or the first leg of a call or bridge; sent at once.
+    pub fn request_media(&self, of: impl Into<Watched>, verb: Verb) -> MediaRequest {
+        let (tell, found) = oneshot::channel();
+        let (of, verb, tell) = (Some(of.into()), Box::new(verb), Some(tell.into()));
+        let answer = self.ask(|reply| Command::Media { of, verb, found: tell, reply });
+        MediaRequest { found, answer }
+    }
+
     /// Plays a prompt to an answered leg, in place of anything else it hears; returns at the end of the
     /// prompt.
     ///
     /// # Errors
     /// The leg is not answered or has gone, or the prompt cannot be played.
     pub async fn play(&self, leg: LegId, prompt: &Prompt) -> Result<Played, CallError> {
-        let media = self.media(leg).await?;
-        let prompted = Prompted::begins(self, media.call, leg, prompt);
-        let played = media.controller.play_prompt(media.endpoint, prompt).await;
-        prompted.ends(Some(played == Ok(Played::Complete)));
-        Ok(played?)
+        let verb = Verb::Play { endpoint: OF_LEG, prompt: prompt.clone() };
+        read(self.media(leg, verb).await, Answer::played)
     }
 
     /// Ends the prompt of [`CallService::play`] or [`CallService::play_and_collect`].
@@ -80,9 +104,7 @@ impl CallService {
     /// # Errors
     /// The leg has gone.
     pub async fn stop_playing(&self, leg: LegId) -> Result<(), CallError> {
-        let media = self.media(leg).await?;
-        media.controller.stop_prompt(media.endpoint);
-        Ok(())
+        self.media(leg, Verb::StopPrompt { endpoint: OF_LEG }).await.map(drop)
     }
 
     /// Collects digits in any form.
@@ -90,8 +112,8 @@ impl CallService {
     /// # Errors
     /// The leg is not answered or has gone.
     pub async fn collect(&self, leg: LegId, plan: &DigitPlan) -> Result<Collected, CallError> {
-        let media = self.media_for_keys(leg, plan.secret).await?;
-        Ok(media.controller.collect_dtmf(media.endpoint, plan).await?)
+        let verb = Verb::Collect { endpoint: OF_LEG, prompt: None, plan: plan.clone() };
+        read(self.media(leg, verb).await, Answer::collected)
     }
 
     /// Ends the collection of [`CallService::collect`] or [`CallService::play_and_collect`].
@@ -99,9 +121,7 @@ impl CallService {
     /// # Errors
     /// The leg has gone.
     pub async fn stop_collecting(&self, leg: LegId) -> Result<(), CallError> {
-        let media = self.media(leg).await?;
-        media.controller.stop_collecting(media.endpoint);
-        Ok(())
+        self.media(leg, Verb::StopCollecting { endpoint: OF_LEG }).await.map(drop)
     }
 
     /// Plays a prompt, and collects digits from its beginning.
@@ -114,9 +134,9 @@ impl CallService {
         prompt: &Prompt,
         plan: &DigitPlan,
     ) -> Result<Collected, CallError> {
-        let media = self.media_for_keys(leg, plan.secret).await?;
-        let _prompted = Prompted::begins(self, media.call, leg, prompt);
-        Ok(media.controller.play_and_collect(media.endpoint, prompt, plan).await?)
+        let prompt = Some(prompt.clone());
+        let verb = Verb::Collect { endpoint: OF_LEG, prompt, plan: plan.clone() };
+        read(self.media(leg, verb).await, Answer::collected)
     }
 
     /// Sets whether DTMF tones in the party's audio count as digits; `None`: as configured.
@@ -124,8 +144,7 @@ impl CallService {
     /// # Errors
     /// The leg is not answered or has gone.
     pub async fn hear_tones(&self, leg: LegId, on: Option<bool>) -> Result<(), CallError> {
-        let media = self.media(leg).await?;
-        Ok(media.controller.request(Verb::HearTones { endpoint: media.endpoint, on }).await.map(drop)?)
+        self.media(leg, Verb::HearTones { endpoint: OF_LEG, on }).await.map(drop)
     }
 
     /// Records a leg until it is stopped or the leg ends.
@@ -133,21 +152,8 @@ impl CallService {
     /// # Errors
     /// The leg is not answered or has gone, or the file cannot be created.
     pub async fn start_recording(&self, leg: LegId, spec: &RecordingSpec) -> Result<RecordingId, CallError> {
-        let media = self.media(leg).await?;
-        let recording = media.controller.start_recording(media.endpoint, spec).await?;
-        let file = Some(spec.path.to_string_lossy().into_owned());
-        let (call, leg, id) = (media.call, Some(leg), Some(recording.0));
-        // Its end is told by the calls' thread, which knows of it by this.
-        self.tell(Event::Recording(RecordingNews {
-            call,
-            leg,
-            id,
-            on: true,
-            file,
-            seconds: None,
-            error: None,
-        }))?;
-        Ok(recording)
+        let verb = Verb::Record { recording: None, endpoint: OF_LEG, spec: spec.clone() };
+        read(self.media(leg, verb).await, Answer::recording)
     }
 
     /// Pauses a recording, or continues it.
@@ -155,8 +161,7 @@ impl CallService {
     /// # Errors
     /// The service is stopping.
     pub async fn pause_recording(&self, recording: RecordingId, paused: bool) -> Result<(), CallError> {
-        self.controller().await?.pause_recording(recording, paused);
-        Ok(())
+        self.media(None, Verb::PauseRecording { recording, paused }).await.map(drop)
     }
 
     /// Ends a recording; returns when its file is complete.
@@ -164,7 +169,7 @@ impl CallService {
     /// # Errors
     /// There is no such recording, or its file could not be finished.
     pub async fn stop_recording(&self, recording: RecordingId) -> Result<Recorded, CallError> {
-        Ok(self.controller().await?.stop_recording(recording).await?)
+        read(self.media(None, Verb::StopRecording { recording }).await, Answer::recorded)
     }
 
     /// Waits for the end of a recording for any reason: its limits, the leg's end, a full disk, a stop.
@@ -173,7 +178,7 @@ impl CallService {
     /// # Errors
     /// The recording never existed, or its file could not be finished.
     pub async fn wait_for_recording(&self, recording: RecordingId) -> Result<Recorded, CallError> {
-        Ok(self.controller().await?.wait_for_recording(recording).await?)
+        read(self.media(None, Verb::WaitForRecording { recording }).await, Answer::recorded)
     }
 
     /// Records a whole call, as its parties come and go: from now on, or from its first answer. Without a
@@ -242,8 +247,8 @@ impl CallService {
     /// # Errors
     /// The leg is not answered or has gone, or there is no such class.
     pub async fn start_moh(&self, leg: LegId, class: &str) -> Result<(), CallError> {
-        let media = self.media(leg).await?;
-        Ok(media.controller.start_moh(media.endpoint, class).await?)
+        let class = Music::Named(class.to_owned());
+        self.media(leg, Verb::StartMoh { endpoint: OF_LEG, class }).await.map(drop)
     }
 
     /// Ends the music.
@@ -251,9 +256,7 @@ impl CallService {
     /// # Errors
     /// The leg has gone.
     pub async fn stop_moh(&self, leg: LegId) -> Result<(), CallError> {
-        let media = self.media(leg).await?;
-        media.controller.stop_moh(media.endpoint);
-        Ok(())
+        self.media(leg, Verb::StopMoh { endpoint: OF_LEG }).await.map(drop)
     }
 
     /// Sets whether a leg's party hears itself, until it is joined with another one.
@@ -261,8 +264,7 @@ impl CallService {
     /// # Errors
     /// The leg is not answered or has gone, or the controller cannot do it.
     pub async fn echo(&self, leg: LegId, on: bool) -> Result<(), CallError> {
-        let media = self.media(leg).await?;
-        Ok(media.controller.echo(media.endpoint, on).await?)
+        self.media(leg, Verb::Echo { endpoint: OF_LEG, on }).await.map(drop)
     }
 
     /// A leg's audio in both directions: what its party says can be read, and it hears what is written. The
@@ -273,8 +275,7 @@ impl CallService {
     /// The leg is not answered or has gone, there are too many streams, or the controller cannot
     /// do it.
     pub async fn stream(&self, leg: LegId, spec: StreamSpec) -> Result<AudioStream, CallError> {
-        let media = self.media(leg).await?;
-        Ok(media.controller.open_stream(media.endpoint, spec).await?)
+        self.ask(|reply| Command::Stream { leg, spec, reply }).await.unwrap_or(Err(CallError::Stopping))
     }
 
     /// Creates a conference.
@@ -282,7 +283,8 @@ impl CallService {
     /// # Errors
     /// The controller does not support conferences.
     pub async fn create_conference(&self, spec: &ConferenceSpec) -> Result<ConferenceId, CallError> {
-        Ok(self.controller().await?.create_conference(spec).await?)
+        let verb = Verb::CreateConference { conference: None, spec: *spec };
+        read(self.media(None, verb).await, Answer::conference)
     }
 
     /// Ends a conference; its members' legs stay.
@@ -290,8 +292,7 @@ impl CallService {
     /// # Errors
     /// The service is stopping.
     pub async fn end_conference(&self, conference: ConferenceId) -> Result<(), CallError> {
-        self.controller().await?.end_conference(conference);
-        Ok(())
+        self.media(None, Verb::EndConference { conference }).await.map(drop)
     }
 
     /// Adds a leg to a conference, or changes its settings there.
@@ -304,8 +305,7 @@ impl CallService {
         leg: LegId,
         member: Member,
     ) -> Result<(), CallError> {
-        let media = self.media(leg).await?;
-        Ok(media.controller.add_to_conference(conference, media.endpoint, member).await?)
+        self.media(leg, Verb::AddToConference { conference, endpoint: OF_LEG, member }).await.map(drop)
     }
 
     /// Takes a leg out of a conference.
@@ -313,9 +313,7 @@ impl CallService {
     /// # Errors
     /// The leg has gone.
     pub async fn leave_conference(&self, conference: ConferenceId, leg: LegId) -> Result<(), CallError> {
-        let media = self.media(leg).await?;
-        media.controller.remove_from_conference(conference, media.endpoint);
-        Ok(())
+        self.media(leg, Verb::RemoveFromConference { conference, endpoint: OF_LEG }).await.map(drop)
     }
 
     /// Plays a prompt to all members of a conference.
@@ -323,7 +321,8 @@ impl CallService {
     /// # Errors
     /// The conference is over, or the prompt cannot be played.
     pub async fn announce(&self, conference: ConferenceId, prompt: &Prompt) -> Result<Played, CallError> {
-        Ok(self.controller().await?.play_to_conference(conference, prompt).await?)
+        let verb = Verb::PlayToConference { conference, prompt: prompt.clone() };
+        read(self.media(None, verb).await, Answer::played)
     }
 
     /// Records a conference.
@@ -335,7 +334,8 @@ impl CallService {
         conference: ConferenceId,
         spec: &RecordingSpec,
     ) -> Result<RecordingId, CallError> {
-        Ok(self.controller().await?.record_conference(conference, spec).await?)
+        let verb = Verb::RecordConference { recording: None, conference, spec: spec.clone() };
+        read(self.media(None, verb).await, Answer::recording)
     }
 
     /// Sets where a call is, which its state, its record and its events show.
@@ -346,10 +346,6 @@ impl CallService {
         self.command(|reply| Command::Enter { call, place, reply }).await
     }
 
-    pub(super) async fn media(&self, leg: LegId) -> Result<LegMedia, CallError> {
-        self.ask(|reply| Command::Media { leg, reply }).await.unwrap_or(Err(CallError::Stopping))
-    }
-
     /// Begins or ends to keep secret what a party enters: meanwhile its keys are in no event, account or trace, and
     /// its recording and that of its call pause. Each beginning counts, and needs its end; what others do to keys
     /// and recordings counts beside it.
@@ -358,13 +354,5 @@ impl CallService {
     /// The leg has gone.
     pub async fn keep_secret(&self, leg: LegId, on: bool) -> Result<(), CallError> {
         self.command(|reply| Command::KeepSecret { leg, on, reply }).await
-    }
-
-    async fn media_for_keys(&self, leg: LegId, secret: bool) -> Result<LegMedia, CallError> {
-        self.ask(|reply| Command::Collect { leg, secret, reply }).await.unwrap_or(Err(CallError::Stopping))
-    }
-
-    async fn controller(&self) -> Result<Arc<dyn MediaController>, CallError> {
-        self.ask(|reply| Command::Controller { reply }).await.ok_or(CallError::Stopping)
     }
 }

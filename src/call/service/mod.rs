@@ -28,8 +28,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 pub use ends::{CallEnd, Watched};
-pub(super) use media::LegMedia;
-pub use media::Place;
+pub use media::{MediaRequest, Place};
 pub(crate) use playback::Prompted;
 pub use refer::{ReferError, ReferOutcome, ReferRequest};
 
@@ -316,7 +315,7 @@ impl CallService {
     pub async fn lookup(&self, target: &str) -> Result<LookupResult, LookupError> {
         let target = target.to_owned();
         let answer = self.ask(|reply| Command::Lookup { target: target.clone(), reply }).await;
-        answer.unwrap_or_else(|| {
+        answer.unwrap_or_else(|_| {
             Err(LookupError::Unavailable { target, why: "the service is stopping".to_owned() })
         })
     }
@@ -447,10 +446,11 @@ impl CallService {
         self.ask(make).await.unwrap_or(Err(CallError::Stopping))
     }
 
-    /// `None`: the calls' thread has ended.
-    async fn ask<T>(&self, make: impl FnOnce(Reply<T>) -> Command) -> Option<T> {
+    /// Sends a command. No answer comes if the calls' thread has ended.
+    fn ask<T>(&self, make: impl FnOnce(Reply<T>) -> Command) -> oneshot::Receiver<T> {
         let (reply, answer) = oneshot::channel();
-        self.commands.send(make(reply.into())).ok()?;
-        answer.await.ok()
+        // The reply of a command that cannot be sent is dropped with it.
+        let _ = self.commands.send(make(reply.into()));
+        answer
     }
 }

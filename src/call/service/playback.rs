@@ -27,21 +27,6 @@ impl Prompted {
         (Prompted { service: service.clone(), end }, Event::Playback(begins))
     }
 
-    /// Tells the beginning of a prompt, outside the calls' thread.
-    pub fn begins(service: &CallService, call: CallId, leg: LegId, prompt: &Prompt) -> Self {
-        let (prompted, begins) = Self::new(service, call, leg, prompt);
-        // Without a service there are no receivers left.
-        let _ = service.tell(begins);
-        prompted
-    }
-
-    /// Ends the prompt with this result.
-    pub fn ends(mut self, complete: Option<bool>) {
-        if let Some(end) = &mut self.end {
-            end.complete = complete;
-        }
-    }
-
     /// The event of its end with this answer of media, which the caller tells.
     pub fn end<E>(mut self, answer: &Result<Answer, E>) -> Option<Event> {
         let complete = match answer {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{CallError, CallService, Watched};
 use crate::controller::Hold;
+use crate::controller::{EndpointId, Verb};
 use crate::service::command::Command;
 use crate::{CallId, LegId};
 
@@ -103,12 +104,12 @@ impl CallService {
     /// The service is stopping.
     pub async fn knows_application(&self, name: &str) -> Result<bool, CallError> {
         let name = name.to_owned();
-        self.ask(|reply| Command::Knows { name, reply }).await.ok_or(CallError::Stopping)
+        self.ask(|reply| Command::Knows { name, reply }).await.map_err(|_| CallError::Stopping)
     }
 
     /// Whether a leg is answered and not about to end.
     pub async fn is_up(&self, leg: LegId) -> bool {
-        self.media(leg).await.is_ok()
+        self.ask(|reply| Command::IsUp { leg, reply }).await.unwrap_or_default()
     }
 
     /// Whether a leg is in a bridge whose other party is up.
@@ -116,7 +117,7 @@ impl CallService {
     /// # Errors
     /// The service is stopping.
     pub async fn is_joined(&self, leg: LegId) -> Result<bool, CallError> {
-        self.ask(|reply| Command::Joined { leg, reply }).await.ok_or(CallError::Stopping)
+        self.ask(|reply| Command::Joined { leg, reply }).await.map_err(|_| CallError::Stopping)
     }
 
     /// Sends a digit to an answered leg as RFC 4733 events, if its party takes them. Returns when the next one may
@@ -125,8 +126,7 @@ impl CallService {
     /// # Errors
     /// The leg is not answered or has gone, or the service is stopping.
     pub async fn send_digit(&self, leg: LegId, digit: char, duration_ms: u32) -> Result<(), CallError> {
-        let media = self.media(leg).await?;
-        media.controller.send_digit(media.endpoint, digit, duration_ms);
+        self.media(leg, Verb::SendDigit { endpoint: EndpointId::OF_LEG, digit, duration_ms }).await?;
         self.sleep(Duration::from_millis(duration_ms.into()) + DIGIT_GAP).await.map(drop)
     }
 }

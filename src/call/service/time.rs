@@ -16,15 +16,16 @@ impl CallService {
     /// # Errors
     /// The service is stopping.
     pub async fn now(&self) -> Result<Instant, CallError> {
-        self.ask(|reply| Command::Sleep { until: Until::Now, reply }).await.ok_or(CallError::Stopping)
+        self.ask(|reply| Command::Sleep { until: Until::Now, reply }).await.map_err(|_| CallError::Stopping)
     }
 
-    /// Waits for this long, and returns the time then. Dropping the future ends the waiting.
+    /// Waits for this long from now, and returns the time then. Dropping the future ends the waiting.
     ///
     /// # Errors
     /// The service is stopping.
-    pub async fn sleep(&self, time: Duration) -> Result<Instant, CallError> {
-        self.ask(|reply| Command::Sleep { until: Until::In(time), reply }).await.ok_or(CallError::Stopping)
+    pub fn sleep(&self, time: Duration) -> impl Future<Output = Result<Instant, CallError>> + use<> {
+        let woken = self.ask(|reply| Command::Sleep { until: Until::In(time), reply });
+        async move { woken.await.map_err(|_| CallError::Stopping) }
     }
 
     /// As [`CallService::sleep`], until a time on the clock of [`CallService::now`].
@@ -32,7 +33,9 @@ impl CallService {
     /// # Errors
     /// The service is stopping.
     pub async fn sleep_until(&self, at: Instant) -> Result<Instant, CallError> {
-        self.ask(|reply| Command::Sleep { until: Until::At(at), reply }).await.ok_or(CallError::Stopping)
+        self.ask(|reply| Command::Sleep { until: Until::At(at), reply })
+            .await
+            .map_err(|_| CallError::Stopping)
     }
 
     /// The result of a future, or `None` if it takes longer than `time`, counted from now.
@@ -47,7 +50,7 @@ impl CallService {
         tokio::select! {
             biased;
             value = future => Ok(Some(value)),
-            woken = self.sleep(time) => woken.map(|_| None),
+            woken = async { self.sleep(time).await } => woken.map(|_| None),
         }
     }
 

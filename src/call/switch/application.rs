@@ -6,8 +6,8 @@ use super::recording::Subject;
 use super::table::{Hidden, Leg};
 use super::{Switch, Turn};
 use crate::call_fsm::{CallEvent, CallState};
-use crate::controller::StreamSpec;
-use crate::service::{CallError, LegMedia, Place};
+use crate::controller::{EndpointId, StreamSpec};
+use crate::service::{CallError, Place};
 use crate::{CallId, LegId};
 
 /// How long the last key of a collection may be on its way to us when the next collection begins: key events
@@ -16,27 +16,31 @@ const ON_ITS_WAY: Duration = Duration::from_secs(1);
 
 impl Switch {
     /// The endpoint of an answered leg.
-    pub(crate) fn leg_media(&self, leg: LegId) -> Result<LegMedia, CallError> {
+    pub(crate) fn leg_media(&self, leg: LegId) -> Result<EndpointId, CallError> {
         self.media_of(leg, Leg::is_up)
     }
 
     /// The endpoint for a stream: one that only listens hears early media, too.
-    pub(super) fn stream_media(&self, leg: LegId, spec: StreamSpec) -> Result<LegMedia, CallError> {
+    pub(super) fn stream_media(&self, leg: LegId, spec: StreamSpec) -> Result<EndpointId, CallError> {
         self.media_of(leg, |it| it.is_up() || !spec.speaks && it.has_early_media())
     }
 
-    fn media_of(&self, leg: LegId, is_ready: impl Fn(&Leg) -> bool) -> Result<LegMedia, CallError> {
+    fn media_of(&self, leg: LegId, is_ready: impl Fn(&Leg) -> bool) -> Result<EndpointId, CallError> {
         let it = self.calls.leg(leg).filter(|it| !it.life.is_ending()).ok_or(CallError::Gone)?;
         if !is_ready(it) {
             return Err(CallError::WrongState("the leg has to be answered first"));
         }
-        let endpoint = it.media.endpoint.ok_or(CallError::WrongState("the leg has no media"))?;
-        Ok(LegMedia { call: it.call, controller: self.parts.controller.clone(), endpoint })
+        it.media.endpoint.ok_or(CallError::WrongState("the leg has no media"))
     }
 
     /// The endpoint, for a collection of digits; the digits of a secret collection are not shown to others.
-    pub(super) fn collects(&mut self, t: &Turn<'_>, leg: LegId, secret: bool) -> Result<LegMedia, CallError> {
-        let media = self.leg_media(leg)?;
+    pub(super) fn collects(
+        &mut self,
+        t: &Turn<'_>,
+        leg: LegId,
+        secret: bool,
+    ) -> Result<EndpointId, CallError> {
+        let endpoint = self.leg_media(leg)?;
         if let Some(it) = self.calls.leg_mut(leg) {
             it.keys.hidden = match it.keys.hidden {
                 _ if secret => Hidden::Yes,
@@ -44,7 +48,7 @@ impl Switch {
                 hidden => hidden,
             };
         }
-        Ok(media)
+        Ok(endpoint)
     }
 
     /// One more keeps secret what a party enters, or one less.

@@ -1,16 +1,36 @@
-//! Carries out the requests of applications: commands within the turn, as those of programs; media requests
-//! and work outside calls as tasks, unless their results are ready at once.
+//! Carries out what applications want, and the media verbs of programs: commands within the turn; verbs and
+//! work outside calls as tasks, unless their results are ready at once.
 
 use tokio::sync::oneshot;
 
 use super::stepping::Timer;
-use super::tasks::{Answered, Came, Guarded, Panicked};
+use super::tasks::{Answered, Came, Guarded, MediaResult, Panicked};
 use super::{Done, Switch, Turn};
 use crate::application::{AppAnswer, AppEvent, AppId, Want, WantId};
-use crate::controller::{Answer, MediaFuture, NameMut, StreamSpec, Verb};
+use crate::controller::{Answer, AudioStream, EndpointId, MediaError, MediaFuture, StreamSpec, Verb};
+use crate::event::{Event, RecordingNews};
 use crate::service::command::{Command, Reply};
-use crate::service::{CallError, LegMedia, Prompted};
+use crate::service::{CallError, Prompted, Watched};
 use crate::{CallId, LegId};
+
+/// Who wants something of media.
+enum Requester {
+    Application(WantOf),
+    Program(Program),
+}
+
+/// A program that waits for media's answer.
+pub(super) struct Program {
+    reply: Reply<Result<Answer, CallError>>,
+    recorded: Option<Recorded>,
+}
+
+/// What a recording is of, and its file.
+struct Recorded {
+    call: CallId,
+    leg: LegId,
+    file: String,
+}
 
 /// A want, and the application that has it.
 #[derive(Debug, Clone, Copy)]
@@ -23,9 +43,9 @@ impl Switch {
     pub(super) fn carry_out_want(&mut self, t: &mut Turn<'_>, app: AppId, want: Want) {
         match want {
             Want::Command(command) => self.obey(t, *command),
-            Want::OfLeg { want, leg, verb } => self.ask_of_leg(t, WantOf { app, want }, leg, *verb),
-            Want::OfMedia { want, verb } => self.ask_of_media(WantOf { app, want }, *verb),
-            Want::Stream { want, leg, spec } => self.open_stream(WantOf { app, want }, leg, spec),
+            Want::Media { want, leg, verb } => {
+                self.request_media(t, Requester::Application(WantOf { app, want }), leg, *verb);
+            }
             Want::Run { want, work } => {
                 let work = work(self.service.clone());
                 let work = Guarded::new(Box::pin(async move { AppAnswer::Own(work.await).into() }));
@@ -47,99 +67,145 @@ impl Switch {
         self.applications.tell(of.app, AppEvent::Answered { want: of.want, answer });
     }
 
-    /// A media request for the endpoint of an answered leg.
-    fn ask_of_leg(&mut self, t: &mut Turn<'_>, of: WantOf, leg: LegId, mut verb: Verb) {
-        let media = match &verb {
-            // Whether keys are visible is part of the call's state.
-            Verb::Collect { plan, .. } => {
-                let secret = plan.secret;
-                self.journal_command(t, &Command::Collect { leg, secret, reply: Reply::default() });
-                self.collects(t, leg, secret)
-            }
-            _ => self.leg_media(leg),
+    /// Carries out a program's verb.
+    pub(super) fn obey_media(
+        &mut self,
+        t: &mut Turn<'_>,
+        of: Option<Watched>,
+        verb: Verb,
+        found: Option<Reply<Result<(CallId, LegId), CallError>>>,
+        reply: Reply<Result<Answer, CallError>>,
+    ) {
+        let located = of.map(|of| self.locate(of)).transpose();
+        if let (Some(found), Some(located)) = (found, located.clone().transpose()) {
+            // A receiver that has gone is no error.
+            let _ = found.send(located);
+        }
+        let recorded = match &verb {
+            Verb::Record { spec, .. } => Some(spec.path.to_string_lossy().into_owned()),
+            _ => None,
         };
-        match media {
-            Ok(LegMedia { call, endpoint: found, .. }) => {
-                if let [Some(NameMut::Endpoint(endpoint)), _] = verb.names_mut() {
-                    *endpoint = found;
-                }
-                match &verb {
-                    Verb::Play { .. } | Verb::Collect { prompt: Some(_), .. } => {
-                        self.prompt(t, of, call, leg, verb);
-                    }
-                    _ => self.ask_of_media(of, verb),
-                }
+        match located {
+            Ok(leg) => {
+                let recorded = leg.zip(recorded).map(|((call, leg), file)| Recorded { call, leg, file });
+                let leg = leg.map(|(_, leg)| leg);
+                self.request_media(t, Requester::Program(Program { reply, recorded }), leg, verb);
             }
-            Err(error) => self.answer_application(of, AppAnswer::Media(Err(error))),
+            Err(error) => drop(reply.send(Err(error))),
         }
     }
 
-    /// Plays a prompt to a leg, and reports its beginning and its end.
-    fn prompt(&mut self, t: &Turn<'_>, of: WantOf, call: CallId, leg: LegId, verb: Verb) {
-        let prompted = verb.prompt().map(|prompt| Prompted::new(&self.service, call, leg, prompt));
-        let Some((prompted, begins)) = prompted else { return self.ask_of_media(of, verb) };
-        let asked = self.parts.controller.request(verb).now();
-        // A prompt that cannot be played is not reported; the application is told the error.
-        if !matches!(asked, Ok(Err(_))) {
-            self.tell(t, begins);
+    /// Carries out a verb, with the endpoint of an answered leg or without a leg.
+    fn request_media(&mut self, t: &mut Turn<'_>, requester: Requester, leg: Option<LegId>, mut verb: Verb) {
+        if let Some(leg) = leg {
+            match self.endpoint_for(t, leg, &verb) {
+                Ok(endpoint) => verb.set_endpoint(endpoint),
+                Err(error) => return self.answer_requester(t, requester, Err(error)),
+            }
         }
+        let is_unread = verb.only_ends();
+        let call = leg.and_then(|leg| Some((self.calls.leg(leg)?.call, leg)));
+        let prompted = call.zip(verb.prompt());
+        let prompted = prompted.map(|((call, leg), prompt)| Prompted::new(&self.service, call, leg, prompt));
+        let asked = self.parts.controller.request(verb).now();
+        // Requests that end something are answered at once: the requester may not know whether it still runs.
+        if is_unread {
+            return self.answer_requester(t, requester, Ok(Answer::Done));
+        }
+        // A prompt that cannot be played is not reported; the requester is told the error.
+        let prompted = prompted.map(|(prompted, begins)| {
+            if !matches!(asked, Ok(Err(_))) {
+                self.tell(t, begins);
+            }
+            prompted
+        });
         match asked {
             Ok(result) => {
-                let end = prompted.end(&result).filter(|_| result.is_ok());
+                let end = prompted.and_then(|it| it.end(&result)).filter(|_| result.is_ok());
                 end.into_iter().for_each(|end| self.tell(t, end));
-                self.answer_application(of, AppAnswer::Media(result.map_err(CallError::from)));
+                self.answer_requester(t, requester, result.map_err(CallError::from));
             }
-            Err(later) => {
+            Err(later) => self.wait_for_media(requester, later, prompted),
+        }
+    }
+
+    /// The endpoint of an answered leg for a verb.
+    fn endpoint_for(&mut self, t: &Turn<'_>, leg: LegId, verb: &Verb) -> Result<EndpointId, CallError> {
+        let Verb::Collect { plan, .. } = verb else { return self.leg_media(leg) };
+        // Whether keys are visible is part of the call's state.
+        self.journal_command(t, &Command::Collect { leg, secret: plan.secret });
+        self.collects(t, leg, plan.secret)
+    }
+
+    fn answer_requester(&mut self, t: &Turn<'_>, requester: Requester, result: Result<Answer, CallError>) {
+        match requester {
+            Requester::Application(of) => self.answer_application(of, AppAnswer::Media(result)),
+            Requester::Program(program) => self.answer_program(t, program, result),
+        }
+    }
+
+    /// Answers a program, and tells of a recording that it has begun.
+    pub(super) fn answer_program(
+        &mut self,
+        t: &Turn<'_>,
+        program: Program,
+        result: Result<Answer, CallError>,
+    ) {
+        if let (Some(Recorded { call, leg, file }), Ok(Answer::Recording(id))) = (program.recorded, &result) {
+            self.recordings_ending.add(*id, call, Some(leg));
+            let (leg, id, file) = (Some(leg), Some(id.0), Some(file));
+            let news = RecordingNews { call, leg, id, on: true, file, seconds: None, error: None };
+            self.tell(t, Event::Recording(news));
+        }
+        // A receiver that has gone is no error.
+        let _ = program.reply.send(result);
+    }
+
+    /// Waits for an answer of media that comes later.
+    fn wait_for_media(
+        &mut self,
+        requester: Requester,
+        later: MediaFuture<Answer>,
+        prompted: Option<Prompted>,
+    ) {
+        let answered = async move {
+            let result = later.await;
+            let end = prompted.and_then(|it| it.end(&result));
+            (result.map_err(CallError::from), end)
+        };
+        match requester {
+            Requester::Application(of) => {
                 let answered = async move {
-                    let result = later.await;
-                    let end = prompted.end(&result);
-                    Answered { answer: AppAnswer::Media(result.map_err(CallError::from)), end }
+                    let (result, end) = answered.await;
+                    Answered { answer: AppAnswer::Media(result), end }
                 };
                 self.wait_for(of, Guarded::new(Box::pin(answered)));
             }
-        }
-    }
-
-    fn ask_of_media(&mut self, of: WantOf, verb: Verb) {
-        let is_unread = matches!(
-            verb,
-            Verb::StopPrompt { .. }
-                | Verb::StopCollecting { .. }
-                | Verb::StopMoh { .. }
-                | Verb::EndConference { .. }
-                | Verb::RemoveFromConference { .. }
-        );
-        let asked = self.parts.controller.request(verb);
-        match (asked.now(), is_unread) {
-            // Requests that stop something are answered at once: the application may not know whether it
-            // still runs.
-            (_, true) => self.answer_application(of, AppAnswer::Media(Ok(Answer::Done))),
-            (Ok(result), false) => {
-                self.answer_application(of, AppAnswer::Media(result.map_err(CallError::from)));
+            Requester::Program(program) => {
+                let result = async move {
+                    let (result, end) = answered.await;
+                    Done(Came::Program(Box::new(MediaResult { program, result, end })))
+                };
+                self.work.push(false, Box::pin(result));
             }
-            (Err(later), false) => self.wait_for_media(of, later, AppAnswer::Media),
         }
     }
 
-    fn open_stream(&mut self, of: WantOf, leg: LegId, spec: StreamSpec) {
-        let opened = match self.stream_media(leg, spec) {
-            Ok(media) => media.controller.open_stream(media.endpoint, spec),
-            Err(error) => return self.answer_application(of, AppAnswer::Stream(Err(error))),
-        };
-        match opened.now() {
-            Ok(result) => self.answer_application(of, AppAnswer::Stream(result.map_err(CallError::from))),
-            Err(later) => self.wait_for_media(of, later, AppAnswer::Stream),
-        }
-    }
-
-    fn wait_for_media<T: Send + Unpin + 'static>(
+    pub(super) fn open_stream(
         &mut self,
-        of: WantOf,
-        later: MediaFuture<T>,
-        read: fn(Result<T, CallError>) -> AppAnswer,
+        leg: LegId,
+        spec: StreamSpec,
+        reply: Reply<Result<AudioStream, CallError>>,
     ) {
-        let answered = async move { read(later.await.map_err(CallError::from)).into() };
-        self.wait_for(of, Guarded::new(Box::pin(answered)));
+        let opened = match self.stream_media(leg, spec) {
+            Ok(endpoint) => self.parts.controller.open_stream(endpoint, spec),
+            Err(error) => return drop(reply.send(Err(error))),
+        };
+        let answer = move |opened: Result<_, MediaError>| drop(reply.send(opened.map_err(CallError::from)));
+        match opened.now() {
+            Ok(opened) => answer(opened),
+            Err(later) => self.run_beside(Box::pin(async move { answer(later.await) })),
+        }
     }
 
     /// Waits for an answer that comes later; the application may cancel the request.

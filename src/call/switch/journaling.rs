@@ -387,7 +387,8 @@ impl Switch {
             | Command::Lookup { .. }
             | Command::Variables { .. }
             | Command::Media { .. }
-            | Command::Controller { .. }
+            | Command::Stream { .. }
+            | Command::IsUp { .. }
             | Command::Sleep { .. }
             | Command::Spawn { .. }
             | Command::Attend { .. }

@@ -8,8 +8,6 @@ use super::waiting::OnFound;
 use super::{Switch, Turn};
 use crate::bridge_fsm::BridgeMode;
 use crate::call_fsm::CallEvent;
-use crate::controller::RecordingId;
-use crate::event::{Event, RecordingNews};
 use crate::lookup::LookupRequest;
 use crate::service::command::Command;
 use crate::service::{CallError, DialError, Watched};
@@ -112,10 +110,11 @@ impl Switch {
                 });
             }
             Command::Variables { of, reply } => drop(reply.send(self.variables(of))),
-            Command::Collect { leg, secret, reply } => drop(reply.send(self.collects(t, leg, secret))),
+            Command::Collect { leg, secret } => drop(self.collects(t, leg, secret)),
             Command::KeepSecret { leg, on, reply } => drop(reply.send(self.keep_secret(t, leg, on))),
-            Command::Media { leg, reply } => drop(reply.send(self.leg_media(leg))),
-            Command::Controller { reply } => drop(reply.send(self.parts.controller.clone())),
+            Command::Media { of, verb, found, reply } => self.obey_media(t, of, *verb, found, reply),
+            Command::Stream { leg, spec, reply } => self.open_stream(leg, spec, reply),
+            Command::IsUp { leg, reply } => drop(reply.send(self.leg_media(leg).is_ok())),
             Command::Record { call, what, reply } => self.obey_record(t, call, what, reply),
             Command::Enter { call, place, reply } => drop(reply.send(self.enter(t, call, place))),
             Command::WhereTo { leg, target, named_by, reply } => {
@@ -126,9 +125,6 @@ impl Switch {
             Command::Attend { app, machine } => self.attend_beside(app, machine),
             Command::Inform { app, from, message } => self.inform(app, from, message),
             Command::Tell { event, told } => {
-                if let Event::Recording(RecordingNews { call, leg, id: Some(id), on: true, .. }) = *event {
-                    self.recordings_ending.add(RecordingId(id), call, leg);
-                }
                 self.tell(t, *event);
                 if let Some(told) = told {
                     told.send_replace(true);

@@ -182,7 +182,7 @@ impl Switch {
 
     /// Registers the recording of a leg; returns its endpoint.
     fn record_leg(&mut self, t: &Turn<'_>, leg: LegId, both: bool) -> Result<EndpointId, CallError> {
-        let endpoint = self.leg_media(leg)?.endpoint;
+        let endpoint = self.leg_media(leg)?;
         let it = self.calls.leg_mut(leg).ok_or(CallError::Gone)?;
         let (rules, call) = (self.config.recording.as_deref(), it.call);
         let spec = |nth| rules.map(|rules| rules.spec_of_leg(call, leg, nth, both, t.wall));

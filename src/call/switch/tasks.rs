@@ -8,13 +8,15 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use super::Switch;
+use super::effects::Program;
 use super::host_names::{HostName, HostNames};
 use super::slots::{Key, Slots};
 use super::waiting::{Answerer, Found, MediaAnswer, Waits};
 use crate::CallId;
 use crate::application::{AppAnswer, AppId, WantId};
-use crate::controller::MediaError;
+use crate::controller::{Answer, MediaError};
 use crate::event::Event;
+use crate::service::CallError;
 
 /// The result of a task: an input.
 pub struct Done(pub(super) Came);
@@ -29,10 +31,20 @@ pub(super) enum Came {
     Dropped(Key),
     /// The result of an application's request.
     Application(AppId, WantId, Box<Result<Answered, Panicked>>),
+    /// The result of a program's request for media.
+    Program(Box<MediaResult>),
     /// The address of a host name.
     Address(HostName, Option<IpAddr>),
     /// Work that belongs to no call has ended.
     Beside(Result<(), Panicked>),
+}
+
+/// A program's request for media that has its answer.
+pub(super) struct MediaResult {
+    pub program: Program,
+    pub result: Result<Answer, CallError>,
+    /// As for [`Answered`].
+    pub end: Option<Event>,
 }
 
 /// The answer to an application's request.

@@ -133,6 +133,6 @@ impl Switch {
 
     /// The media endpoint of an answered leg.
     pub fn endpoint_of(&self, leg: LegId) -> Option<EndpointId> {
-        self.leg_media(leg).ok().map(|media| media.endpoint)
+        self.leg_media(leg).ok()
     }
 }

@@ -21,7 +21,7 @@ use super::referral::AskedBy;
 use super::requests::InfoDigit;
 use super::slots::Key;
 use super::table::Purpose;
-use super::tasks::{Came, Guarded, Panicked, polled};
+use super::tasks::{Came, Guarded, MediaResult, Panicked, polled};
 use super::transfer::{Referrer, TransferLegs};
 use super::{Done, Switch, Task, Turn};
 use crate::bridge_fsm::BridgeMode;
@@ -447,6 +447,11 @@ impl Switch {
                 self.counters.late += 1;
             }
             Came::Application(app, want, answer) => self.application_answered(t, app, want, *answer),
+            Came::Program(result) => {
+                let MediaResult { program, result, end } = *result;
+                end.into_iter().for_each(|end| self.tell(t, end));
+                self.answer_program(t, program, result);
+            }
             Came::Address(name, address) => self.host_found(t, name, address),
             Came::Beside(Ok(())) => {}
             Came::Beside(Err(Panicked)) => {
