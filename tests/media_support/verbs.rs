@@ -2,6 +2,7 @@
 //! and by files.
 
 use super::*;
+use b2b::call::controller::Verb;
 
 /// A sample value above all silence and below every tone here.
 const LOUD: u16 = 1_500;

@@ -22,7 +22,7 @@ const RECORDING: RecordingId = RecordingId(3);
 const ROOM: ConferenceId = ConferenceId(4);
 
 const SPEC: &str = r#"{"family":"v4","near":null,"rtp_timeout":{"secs":60,"nanos":0},"srtp":"off","signalling":[null,null],"sources":{"networks":[],"answer":"source"},"bound":null}"#;
-const POLICY: &str = r#"{"codecs":[],"transcode":true,"additions":[],"ptime_ms":null,"telephone_event":true,"unknown_attributes":false,"extensions":[],"rtcp_mux":true,"tones":false,"hold":"no"}"#;
+const POLICY: &str = r#"{"codecs":[],"transcode":true,"additions":[],"ptime_ms":null,"telephone_event":true,"unknown_attributes":false,"extensions":[],"rtcp_mux":true,"hold":"no"}"#;
 const PROMPT: &str = r#"{"parts":[{"file":"/a.wav"},{"tone":{"hz":[440,0],"lasts":{"secs":1,"nanos":0},"dbm0":-16}},{"silence":{"secs":2,"nanos":0}}],"times":1}"#;
 const PLAN: &str = r##"{"max":3,"terminators":"#","first":{"secs":5,"nanos":0},"between":{"secs":3,"nanos":0},"total":{"secs":30,"nanos":0},"barge_in":true,"type_ahead":false}"##;
 const FILE: &str = r#"{"path":"/r.wav","stereo":true,"rate_hz":8000,"longest":null,"silence":null}"#;

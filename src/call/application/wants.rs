@@ -345,11 +345,6 @@ impl Wants {
         self.media(leg, Verb::Echo { endpoint: OF_LEG, on })
     }
 
-    /// [`CallService::hear_tones`]: [`AppAnswer::Media`].
-    pub fn hear_tones_as_usual(&mut self, leg: LegId) -> WantId {
-        self.media(leg, Verb::HearTones { endpoint: OF_LEG, on: None })
-    }
-
     /// [`CallService::stream`]: [`AppAnswer::Stream`].
     pub fn stream(&mut self, leg: LegId, spec: StreamSpec) -> WantId {
         let read = |told: Option<_>| Some(AppAnswer::Stream(told.unwrap_or(Err(CallError::Stopping))));

@@ -243,7 +243,7 @@ pub trait MediaController: MediaBackend {
     }
 
     /// Collects digits: RFC 4733 events, digits in the signalling, and tones where
-    /// they are digits ([`Verb::HearTones`]). A collection in progress is stopped.
+    /// they are digits. A collection in progress is stopped.
     ///
     /// # Errors
     /// `Unsupported`, `NoSuchEndpoint`.

@@ -2,32 +2,28 @@
 //! the program's part in the call. No I/O.
 
 use super::command::{Command, Whole};
+use super::media::Setting;
+use b2b_call::controller::Verb;
 
 /// Lasting effects in a call that a program has.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Left {
     /// The call is recorded; its leg is recorded by itself.
     pub recording: bool,
     pub leg_recording: bool,
     /// Its party is on hold.
     pub hold: bool,
-    /// Its party's audio is echoed.
-    pub echo: bool,
-    /// Tone detection differs from the configuration.
-    pub tones: bool,
+    /// The verbs that restore the changed settings of its party's media.
+    pub settings: Vec<Verb>,
 }
 
 /// Whether a command starts or ends a lasting effect.
 pub fn leaves(command: &Command) -> bool {
-    matches!(
+    let is_kept = matches!(
         command,
-        Command::Record { .. }
-            | Command::StopRecording { .. }
-            | Command::Echo { .. }
-            | Command::HearTones { .. }
-            | Command::Hold { .. }
-            | Command::Resume {}
-    )
+        Command::Record { .. } | Command::StopRecording { .. } | Command::Hold { .. } | Command::Resume {}
+    );
+    is_kept || command.setting().is_some()
 }
 
 impl Left {
@@ -40,39 +36,14 @@ impl Left {
             Command::StopRecording { .. } => self.leg_recording = false,
             Command::Hold { .. } => self.hold = true,
             Command::Resume {} => self.hold = false,
-            Command::Echo { on } => self.echo = *on,
-            Command::HearTones { .. } => self.tones = true,
             _ => {}
+        }
+        if let Some(Setting { usual, is_changed }) = command.setting() {
+            self.settings.retain(|it| *it != usual);
+            self.settings.extend(is_changed.then_some(usual));
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_begun_is_left_until_it_is_ended() {
-        let mut left = Left::default();
-        let (call, said) = (Whole::Call, Whole::Said);
-        let begins = [
-            Command::Record { what: call },
-            Command::Record { what: said },
-            Command::Hold { class: None },
-            Command::Echo { on: true },
-            Command::HearTones { on: true },
-        ];
-        for command in &begins {
-            assert!(leaves(command), "{command:?}");
-            left.note(command);
-        }
-        assert_eq!(left, Left { recording: true, leg_recording: true, hold: true, echo: true, tones: true });
-        left.note(&Command::StopRecording { what: call });
-        assert!(left.leg_recording && !left.recording);
-        left.note(&Command::StopRecording { what: Whole::Leg });
-        left.note(&Command::Resume {});
-        left.note(&Command::Echo { on: false });
-        assert_eq!(left, Left { tones: true, ..Left::default() }, "they may have been on by configuration");
-        assert!(!leaves(&Command::Answer { headers: Default::default() }));
-    }
-}
+mod tests;

@@ -1,7 +1,8 @@
 //! Call control by programs: everything that a call application can do, as values, independent of the
 //! transport.
 //!
-//! - `command`: the commands, as JSON; `sound`: what is played; `digits`: what is collected
+//! - `command`: the commands, as JSON; `sound`: what is played; `digits`: what is collected; `media`: the commands
+//!   that are verbs for media
 //! - `needs`: the requirements of a command: a scope, a call, time, consistent values
 //! - `memory`: present and past commands, each id once, without I/O
 //! - `remote`: calls that are given to a program; `left`: lasting effects that it has started in its call
@@ -18,6 +19,7 @@ mod digits;
 pub mod header_fields;
 mod hold;
 mod left;
+mod media;
 mod memory;
 mod needs;
 pub mod remote;

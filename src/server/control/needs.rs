@@ -1,14 +1,24 @@
 //! Requirements of a command: a token's scope, a call, time, consistent values.
 
-use super::command::{Command, is_id};
+use super::command::{Command, Order, is_id};
 use super::dial::Targets;
 use super::digits::MOST_DIGITS;
 use super::header_fields;
 use crate::config::tokens::Scope;
+use b2b_call::service::Watched;
+use b2b_call::{CallId, LegId};
 
 /// Whether the command of this name requires a call or a leg.
 pub fn is_of_a_call(word: &str) -> bool {
     !word.starts_with("room_") && !matches!(word, "originate" | "lookup" | "agent" | "cancel")
+}
+
+impl Order {
+    /// What it applies to: the leg, or the call's first one.
+    pub(super) fn of(&self) -> Option<Watched> {
+        let call = self.call.map(|call| Watched::Call(CallId(call)));
+        self.leg.map(|leg| Watched::Leg(LegId(leg))).or(call)
+    }
 }
 
 impl Command {

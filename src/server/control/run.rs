@@ -1,10 +1,8 @@
 //! Carries a command out, over `CallService`, and undoes it.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
-use super::command::{Command, Digits, Order, TransferBy, Whole};
+use super::command::{Command, Order, TransferBy, Whole};
 use super::dial::{Targets, looked_up, options};
 use super::header_fields;
 use super::memory::Failure;
@@ -12,11 +10,11 @@ use super::{Parts, Running, hold};
 use b2b_app::conference::{Conference, NotDone, Order as RoomOrder};
 use b2b_app::queue::Change;
 use b2b_call::bridge_fsm::BridgeMode;
-use b2b_call::controller::{CollectEnd, Collected, DigitPlan, Played, Recorded};
+use b2b_call::controller::{Answer, CollectEnd, Collected, Played, Recorded};
 use b2b_call::lookup::LookupError;
 use b2b_call::reason::Reason;
 use b2b_call::service::{
-    CallError, DialError, DialOptions, DialRequest, DialTo, Place, ReferRequest, RouteTaken, Watched,
+    CallError, DialError, DialOptions, DialRequest, DialTo, MediaRequest, Place, ReferRequest, RouteTaken,
 };
 use b2b_call::{CallId, LegId};
 
@@ -66,6 +64,10 @@ impl From<NotDone> for Failure {
 
 pub(super) type Done = Result<Value, Failure>;
 
+fn no_leg() -> Failure {
+    Failure::new("unknown", "set call or leg")
+}
+
 fn done() -> Done {
     Ok(json!({}))
 }
@@ -80,11 +82,7 @@ pub(super) struct Run<'a> {
 impl Run<'_> {
     /// The call and the leg that it applies to.
     async fn about(&self) -> Result<(CallId, LegId), Failure> {
-        let of = match (self.order.leg, self.order.call) {
-            (Some(leg), _) => Watched::Leg(LegId(leg)),
-            (None, Some(call)) => Watched::Call(CallId(call)),
-            (None, None) => return Err(Failure::new("unknown", "set call or leg")),
-        };
+        let of = self.order.of().ok_or_else(no_leg)?;
         let found = self.parts.service.locate(of).await?;
         self.running.is_about(found.0);
         Ok(found)
@@ -98,8 +96,9 @@ impl Run<'_> {
         Ok(self.about().await?.0)
     }
 
-    /// Carries it out. The match is exhaustive, so that every command is implemented.
-    pub async fn carry_out(&self) -> Done {
+    /// Carries it out. `media`: its verb, if it is one. The match is exhaustive, so that every command is
+    /// implemented.
+    pub async fn carry_out(&self, media: Option<MediaRequest>) -> Done {
         let service = &self.parts.service;
         match &self.order.command {
             Command::Originate { .. } => return self.originate().await,
@@ -159,26 +158,15 @@ impl Run<'_> {
                     ReferRequest { to: to.clone(), own: *own, headers: header_fields::pairs(headers) };
                 return self.refer(self.leg().await?, request, fallback.as_deref(), headers).await;
             }
-            Command::Play { sound, times } => {
-                let leg = self.leg().await?;
-                let prompt = sound.prompt(&self.parts.current.get().config.apps.prompts, *times);
-                let played = service.play(leg, &prompt).await?;
-                return self.played(leg, played).await;
-            }
-            Command::StopPlaying {} => service.stop_playing(self.leg().await?).await?,
-            Command::Collect { digits } => {
-                let leg = self.leg().await?;
-                let collected = service.collect(leg, &plan(digits, true)).await?;
-                return self.collected(leg, collected, digits.secret).await;
-            }
-            Command::PlayAndCollect { sound, times, barge_in, digits } => {
-                let leg = self.leg().await?;
-                let prompt = sound.prompt(&self.parts.current.get().config.apps.prompts, *times);
-                let collected = service.play_and_collect(leg, &prompt, &plan(digits, *barge_in)).await?;
-                return self.collected(leg, collected, digits.secret).await;
-            }
-            Command::StopCollecting {} => service.stop_collecting(self.leg().await?).await?,
-            Command::HearTones { on } => service.hear_tones(self.leg().await?, Some(*on)).await?,
+            Command::Play { .. }
+            | Command::StopPlaying {}
+            | Command::Collect { .. }
+            | Command::StopCollecting {}
+            | Command::PlayAndCollect { .. }
+            | Command::HearTones { .. }
+            | Command::Music { .. }
+            | Command::StopMusic {}
+            | Command::Echo { .. } => return self.media(media.ok_or_else(no_leg)?).await,
             Command::Record { what: Whole::Call } => service.record_call(self.call().await?, None).await?,
             Command::Record { what: what @ (Whole::Leg | Whole::Said) } => {
                 service.record_leg(self.leg().await?, *what == Whole::Leg).await?;
@@ -196,9 +184,6 @@ impl Run<'_> {
                 };
                 return Ok(recorded.map_or_else(|| json!({}), recording));
             }
-            Command::Music { class } => service.start_moh(self.leg().await?, class).await?,
-            Command::StopMusic {} => service.stop_moh(self.leg().await?).await?,
-            Command::Echo { on } => service.echo(self.leg().await?, *on).await?,
             Command::SendDigits { digits, ms } => {
                 let leg = self.leg().await?;
                 for digit in digits.chars() {
@@ -230,44 +215,27 @@ impl Run<'_> {
             Command::Record { what: Whole::Call } => service.stop_call_recording(call).await.map(drop),
             Command::Record { .. } => service.stop_leg_recording(leg).await.map(drop),
             Command::Hold { .. } => hold::resume(service, leg).await,
-            Command::Echo { on: true } => service.echo(leg, false).await,
-            Command::HearTones { .. } => service.hear_tones(leg, None).await,
-            Command::Play { .. } => service.stop_playing(leg).await,
-            Command::PlayAndCollect { .. } => {
-                let _ = service.stop_collecting(leg).await;
-                service.stop_playing(leg).await
-            }
-            Command::Collect { .. } => service.stop_collecting(leg).await,
             Command::Dial { .. } => service.stop_dialling(leg).await,
-            // Commands that take effect at once, that end something, or whose effect stays.
-            Command::Originate { .. }
-            | Command::Answer { .. }
-            | Command::Reject { .. }
-            | Command::Hangup { .. }
-            | Command::Bridge { .. }
-            | Command::Unbridge { .. }
-            | Command::Resume {}
-            | Command::Transfer { .. }
-            | Command::StopPlaying {}
-            | Command::StopCollecting {}
-            | Command::PauseRecording { .. }
-            | Command::StopRecording { .. }
-            | Command::Music { .. }
-            | Command::StopMusic {}
-            | Command::Echo { on: false }
-            | Command::SendDigits { .. }
-            | Command::SetVariable { .. }
-            | Command::Handle { .. }
-            | Command::Lookup { .. }
-            | Command::Agent { .. }
-            | Command::RoomMute { .. }
-            | Command::RoomVolume { .. }
-            | Command::RoomLock { .. }
-            | Command::RoomKick { .. }
-            | Command::RoomRecord { .. }
-            | Command::RoomPlay { .. }
-            | Command::Cancel { .. } => Ok(()),
+            // The others take effect at once, or end something, or their effect stays.
+            _ => {
+                for verb in self.order.command.undoing() {
+                    // There is nothing to undo once the leg is over.
+                    let _ = service.media(leg, verb).await;
+                }
+                Ok(())
+            }
         };
+    }
+
+    /// Waits for the answer to its verb.
+    async fn media(&self, MediaRequest { found, answer }: MediaRequest) -> Done {
+        let (call, leg) = found.await.unwrap_or(Err(CallError::Stopping))?;
+        self.running.is_about(call);
+        match answer.await.unwrap_or(Err(CallError::Stopping))? {
+            Answer::Played(played) => self.played(leg, played).await,
+            Answer::Collected(collected) => self.collected(leg, collected).await,
+            _ => done(),
+        }
     }
 
     async fn played(&self, leg: LegId, played: Played) -> Done {
@@ -278,7 +246,7 @@ impl Run<'_> {
         }
     }
 
-    async fn collected(&self, leg: LegId, collected: Collected, secret: bool) -> Done {
+    async fn collected(&self, leg: LegId, collected: Collected) -> Done {
         if collected.end == CollectEnd::Stopped && !self.parts.service.is_up(leg).await {
             return Err(CallError::Gone.into());
         }
@@ -290,7 +258,11 @@ impl Run<'_> {
             CollectEnd::TotalTime => "total_time",
             CollectEnd::Stopped => "stopped",
         };
-        Ok(match secret {
+        let is_secret = matches!(
+            &self.order.command,
+            Command::Collect { digits } | Command::PlayAndCollect { digits, .. } if digits.secret
+        );
+        Ok(match is_secret {
             true => json!({ "digits": collected.digits, "end": end, "secret": true }),
             false => json!({ "digits": collected.digits, "end": end }),
         })
@@ -430,19 +402,6 @@ impl Run<'_> {
 
     fn member(&self) -> Result<LegId, Failure> {
         self.order.leg.map(LegId).ok_or_else(|| Failure::new("unknown", "set the leg of the participant"))
-    }
-}
-
-fn plan(digits: &Digits, barge_in: bool) -> DigitPlan {
-    DigitPlan {
-        max: digits.max,
-        terminators: digits.terminators.clone(),
-        first: Duration::from_secs_f64(digits.first_s),
-        between: Duration::from_secs_f64(digits.between_s),
-        total: Duration::from_secs_f64(digits.total_s),
-        barge_in,
-        type_ahead: digits.type_ahead,
-        secret: digits.secret,
     }
 }
 

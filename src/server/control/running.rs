@@ -29,48 +29,54 @@ impl Running {
         Running { control: control.clone(), id: id.clone(), who, call: OnceLock::new() }
     }
 
-    /// Carries it out, to its end.
-    pub async fn run(self, order: Order, cancelled: oneshot::Receiver<Undo>) {
+    /// Carries it out, to its end. What it asks of media, and its deadline, are on their way to the calls' thread
+    /// already when this returns.
+    pub fn run(self, order: Order, cancelled: oneshot::Receiver<Undo>) -> impl Future<Output = ()> {
+        let parts = self.control.0.parts.clone();
         let usual = if order.command.lasts() { LASTING } else { QUICK };
         let deadline = order.deadline_s.map_or(usual, Duration::from_secs);
-        let parts = self.control.0.parts.clone();
-        let run = Run { parts: &parts, order: &order, running: &self };
-        // Commands with lasting effects are quick, and undone only once they are known to be done.
-        let leaves = left::leaves(&order.command);
-        let mut work = std::pin::pin!(run.carry_out());
-        let outcome = tokio::select! {
-            biased;
-            outcome = &mut work => {
-                if leaves
-                    && outcome.is_ok()
-                    && let Who::Holder(leg) = self.who
-                    && !self.control.note(&self.id, leg, &order.command)
-                {
-                    run.take_back().await;
-                }
-                outcome
-            }
-            undo = cancelled => {
-                let undoes = if leaves { work.await.is_ok() } else { undo == Ok(Undo::Yes) };
-                if undoes {
-                    run.take_back().await;
-                }
-                Err(undo.map_or_else(|_| stopping(), |_| Failure::new("cancelled", "it was taken back")))
-            }
-            woken = parts.service.sleep(deadline) => {
-                // The result of a hold is known only when its party responds, if ever.
-                if !leaves || matches!(order.command, Command::Hold { .. }) {
-                    run.take_back().await;
-                }
-                Err(match woken {
-                    Ok(_) => {
-                        Failure::new("deadline", format!("not completed within {} s", deadline.as_secs()))
+        let verb = order.command.verb(&parts.current.get().config.apps.prompts);
+        let media = order.of().zip(verb).map(|(of, verb)| parts.service.request_media(of, verb));
+        let woken = parts.service.sleep(deadline);
+        async move {
+            let run = Run { parts: &parts, order: &order, running: &self };
+            // Commands with lasting effects are quick, and undone only once they are known to be done.
+            let leaves = left::leaves(&order.command);
+            let mut work = std::pin::pin!(run.carry_out(media));
+            let outcome = tokio::select! {
+                biased;
+                outcome = &mut work => {
+                    if leaves
+                        && outcome.is_ok()
+                        && let Who::Holder(leg) = self.who
+                        && !self.control.note(&self.id, leg, &order.command)
+                    {
+                        run.take_back().await;
                     }
-                    Err(error) => error.into(),
-                })
-            }
-        };
-        self.control.end(&self.id, outcome);
+                    outcome
+                }
+                undo = cancelled => {
+                    let undoes = if leaves { work.await.is_ok() } else { undo == Ok(Undo::Yes) };
+                    if undoes {
+                        run.take_back().await;
+                    }
+                    Err(undo.map_or_else(|_| stopping(), |_| Failure::new("cancelled", "it was taken back")))
+                }
+                woken = woken => {
+                    // The result of a hold is known only when its party responds, if ever.
+                    if !leaves || matches!(order.command, Command::Hold { .. }) {
+                        run.take_back().await;
+                    }
+                    Err(match woken {
+                        Ok(_) => {
+                            Failure::new("deadline", format!("not completed within {} s", deadline.as_secs()))
+                        }
+                        Err(error) => error.into(),
+                    })
+                }
+            };
+            self.control.end(&self.id, outcome);
+        }
     }
 
     /// Sets the call that it applies to.

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
-use serde_json::{Value, json};
+
 use utoipa::openapi::content::ContentBuilder;
 use utoipa::openapi::example::{Example, ExampleBuilder};
 use utoipa::openapi::path::{OperationBuilder, ParameterBuilder, ParameterIn, PathItem, PathsBuilder};
@@ -24,49 +24,6 @@ use crate::control::remote::decision::Decision;
 use crate::control::remote::told::CallNews;
 use crate::control::{Command, is_of_a_call};
 use b2b_call::event::Published;
-
-/// Examples of `POST /commands`, one for each kind of command.
-pub fn examples() -> Vec<Value> {
-    vec![
-        json!({ "command": "originate", "from": "user/1001", "app": "ivr/main", "id": "call-back-17" }),
-        json!({ "command": "originate", "from": "user/1001", "to": "gateway/carrier/+442083661177", "ring_s": 30 }),
-        json!({ "command": "dial", "call": 7, "to": "user/1002" }),
-        json!({ "command": "answer", "call": 7 }),
-        json!({ "command": "reject", "call": 7, "status": 486 }),
-        json!({ "command": "hangup", "leg": 9 }),
-        json!({ "command": "bridge", "leg": 9, "with": 12 }),
-        json!({ "command": "unbridge", "leg": 9, "app": "queue/sales" }),
-        json!({ "command": "hold", "leg": 9, "class": "default" }),
-        json!({ "command": "resume", "leg": 9 }),
-        json!({ "command": "transfer", "leg": 9, "to": "user/1003" }),
-        json!({ "command": "play", "call": 7, "sound": "welcome.wav", "deadline_s": 60 }),
-        json!({ "command": "play", "leg": 9, "sound": [{ "tone": 440, "ms": 300 }, { "silence_ms": 200 }, { "digits": "42" }], "times": 2 }),
-        json!({ "command": "stop_playing", "leg": 9 }),
-        json!({ "command": "collect", "leg": 9, "max": 4, "first_s": 10 }),
-        json!({ "command": "stop_collecting", "leg": 9 }),
-        json!({ "command": "play_and_collect", "leg": 9, "sound": "pin.wav", "max": 6, "terminators": "#" }),
-        json!({ "command": "hear_tones", "leg": 9, "on": true }),
-        json!({ "command": "record", "call": 7 }),
-        json!({ "command": "record", "leg": 9, "what": "said" }),
-        json!({ "command": "pause_recording", "call": 7, "paused": true }),
-        json!({ "command": "stop_recording", "call": 7 }),
-        json!({ "command": "music", "leg": 9, "class": "default" }),
-        json!({ "command": "stop_music", "leg": 9 }),
-        json!({ "command": "echo", "leg": 9, "on": true }),
-        json!({ "command": "send_digits", "leg": 9, "digits": "123#" }),
-        json!({ "command": "set_variable", "call": 7, "name": "customer", "value": "4711" }),
-        json!({ "command": "handle", "leg": 9, "app": "queue/sales" }),
-        json!({ "command": "lookup", "target": "user/1001" }),
-        json!({ "command": "agent", "agent": "ann", "state": "paused" }),
-        json!({ "command": "room_mute", "room": "blue", "leg": 9, "muted": true }),
-        json!({ "command": "room_volume", "room": "blue", "leg": 9, "db": 3 }),
-        json!({ "command": "room_lock", "room": "blue", "locked": true }),
-        json!({ "command": "room_kick", "room": "blue", "leg": 9 }),
-        json!({ "command": "room_record", "room": "blue", "on": true }),
-        json!({ "command": "room_play", "room": "blue", "sound": "announcement.wav" }),
-        json!({ "command": "cancel", "of": "call-back-17" }),
-    ]
-}
 
 /// Answers with the document.
 pub async fn document() -> impl IntoResponse {
@@ -148,7 +105,7 @@ fn verbs(of_rooms: bool) -> BTreeSet<String> {
 /// Each example under the name of its command; further ones of the same command are numbered.
 fn named_examples() -> Vec<(String, Example)> {
     let mut named: Vec<(String, Example)> = Vec::new();
-    for value in examples() {
+    for value in Command::examples() {
         let word = value["command"].as_str().unwrap_or_default().to_owned();
         let name = match named.iter().filter(|(name, _)| name.split(' ').next() == Some(&word)).count() {
             0 => word,

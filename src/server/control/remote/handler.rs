@@ -343,11 +343,8 @@ impl Attends {
 
     fn is_quiet(&mut self, wants: &mut Wants) {
         let leg = self.call.leg;
-        if self.left.echo {
-            wants.echo(leg, false);
-        }
-        if self.left.tones {
-            wants.hear_tones_as_usual(leg);
+        for verb in std::mem::take(&mut self.left.settings) {
+            wants.media(leg, verb);
         }
         match std::mem::replace(&mut self.end, End::Fallback) {
             // A number is dialled as the caller could.

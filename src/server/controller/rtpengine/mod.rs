@@ -435,28 +435,7 @@ impl MediaBackend for RtpengineController {
             }
             // Ignored silently, as the trait specifies.
             Verb::HostFound { .. } | Verb::SendDigit { .. } | Verb::TakesInfo { .. } => Ok(Answer::Done),
-            Verb::DirectOffer { .. }
-            | Verb::ReturnOffer { .. }
-            | Verb::Play { .. }
-            | Verb::StopPrompt { .. }
-            | Verb::Collect { .. }
-            | Verb::StopCollecting { .. }
-            | Verb::FeedDigit { .. }
-            | Verb::HearTones { .. }
-            | Verb::Record { .. }
-            | Verb::PauseRecording { .. }
-            | Verb::FollowRecording { .. }
-            | Verb::StopRecording { .. }
-            | Verb::WaitForRecording { .. }
-            | Verb::CreateConference { .. }
-            | Verb::EndConference { .. }
-            | Verb::AddToConference { .. }
-            | Verb::RemoveFromConference { .. }
-            | Verb::PlayToConference { .. }
-            | Verb::RecordConference { .. }
-            | Verb::StartMoh { .. }
-            | Verb::StopMoh { .. }
-            | Verb::Echo { .. } => Err(MediaError::Unsupported(needed)),
+            _ => Err(MediaError::Unsupported(needed)),
         })
     }
 

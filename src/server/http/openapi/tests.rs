@@ -1,3 +1,5 @@
+use serde_json::{Value, json};
+
 use super::*;
 use crate::control::{Command, Order};
 
@@ -54,7 +56,7 @@ fn examples_are_commands_and_there_is_one_of_each_kind() {
     let documented =
         &document["paths"]["/commands"]["post"]["requestBody"]["content"]["application/json"]["examples"];
     let mut words = BTreeSet::new();
-    for example in examples() {
+    for example in Command::examples() {
         let order = Order::parse(example.clone()).unwrap_or_else(|error| panic!("{example}: {error}"));
         words.insert(order.command.word());
         assert!(documented[order.command.word()]["value"].is_object(), "{}", order.command.word());
@@ -74,7 +76,7 @@ fn every_operation_has_a_name_of_its_own_and_each_example_is_there() {
     assert!(names.contains("post_calls_id_verb") && names.contains("get_openapi_json"), "{names:?}");
     let of_commands = &document()["paths"]["/commands"]["post"];
     let shown = of_commands["requestBody"]["content"]["application/json"]["examples"].as_object();
-    assert_eq!(shown.map(serde_json::Map::len), Some(examples().len()));
+    assert_eq!(shown.map(serde_json::Map::len), Some(Command::examples().len()));
     for status in ["200", "202", "409"] {
         assert!(of_commands["responses"][status].is_object(), "{status}");
     }
