@@ -11,6 +11,7 @@ use std::fmt;
 
 use rand::rngs::ChaCha12Rng;
 use rand::{Rng, SeedableRng};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The branch prefix of RFC 3261 §8.1.1.7.
 pub const MAGIC_COOKIE: &str = "z9hG4bK";
@@ -61,6 +62,26 @@ macro_rules! token_text {
     };
 }
 
+macro_rules! token_value {
+    ($type:ident, $locate:path) => {
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                let ours = $locate(text.as_bytes()).and_then(|_| text.as_bytes().try_into().ok());
+                ours.map($type).ok_or_else(|| serde::de::Error::custom("not a token of ours"))
+            }
+        }
+    };
+}
+
+token_value!(Tag, locate_tag);
+token_value!(Branch, locate_branch);
 token_text!(Tag);
 token_text!(Branch);
 token_text!(CallIdToken);
@@ -180,6 +201,7 @@ impl Mint {
 /// It stores no generator, which would be several times as large: each draw makes one and
 /// positions it where the last draw ended. The algorithm is fixed because seeds are stored,
 /// and `StdRng` may change between versions.
+#[derive(Serialize, Deserialize)]
 pub struct Chance {
     seed: [u8; 32],
     /// Words of the stream used so far.

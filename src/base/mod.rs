@@ -1,6 +1,7 @@
 //! The lowest layer of b2b, used by all other crates: identifiers, audio frames, metrics, log
 //! lines, and small helpers. Internal: its API has no stability guarantee.
 //!
+//! - `ages`: times in written values
 //! - `ids`: tags, branches and Call-IDs
 //! - `codec`: the audio codecs
 //! - `end_cause`: how a call ended, for display
@@ -11,6 +12,7 @@
 //! - `logging`: log lines (feature `logging`)
 //! - `util`: exit codes, files, clocks, secrets
 
+pub mod ages;
 pub mod codec;
 pub mod end_cause;
 pub mod frame;

@@ -1,7 +1,7 @@
 //! Numbers of what an endpoint holds.
 
 /// An INVITE usage: one call leg from its INVITE to its terminal event. Ids are never reused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct UsageId {
     // First, so that ids sort in order of creation.
     pub(crate) generation: u32,
@@ -9,7 +9,7 @@ pub struct UsageId {
 }
 
 /// A request that waits for [`crate::endpoint::Endpoint::respond`]. Ids are never reused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct ServerTransactionId {
     // First, so that ids sort in order of creation.
     pub(crate) generation: u32,
@@ -17,6 +17,9 @@ pub struct ServerTransactionId {
 }
 
 impl ServerTransactionId {
+    /// The id of a request that is over.
+    pub(crate) const NOBODYS: Self = ServerTransactionId { generation: 0, slot: u32::MAX };
+
     /// An id that no endpoint has issued, for tests.
     #[doc(hidden)]
     pub fn of_nobody() -> Self {
@@ -25,11 +28,11 @@ impl ServerTransactionId {
 }
 
 /// A request of ours other than INVITE, BYE and UPDATE. Ids are never reused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct RequestId(pub(crate) u64);
 
 /// A REFER, sent or received. Ids are never reused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct ReferId(pub(crate) u64);
 
 /// Matches an [`Output::Connect`](crate::outbox::Output::Connect) with its answer.

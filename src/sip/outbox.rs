@@ -86,11 +86,11 @@ type Ours = (Option<Arc<str>>, Option<Arc<str>>);
 
 /// The index of such a pair, since there are few of them and many requests. The default
 /// stands for no special settings.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Way(u16);
 
 /// Where the responses to a request are sent (RFC 3261 §18.2.2, RFC 3581 §4).
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, serde::Serialize, serde::Deserialize)]
 pub struct ReplyPath {
     /// The connection of the request; for UDP, the socket and the address to respond to.
     pub flow: Flow,

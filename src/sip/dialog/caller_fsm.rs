@@ -3,7 +3,7 @@
 use Action::*;
 
 /// States.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum State {
     /// Resolving and connecting; nothing was sent yet.
     Connecting,

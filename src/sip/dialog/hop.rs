@@ -11,7 +11,7 @@ use crate::flow::Flow;
 use crate::msg::{Host, Scheme, Transport, Uri};
 
 /// The next hop of a URI.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Hop {
     /// An address; no lookup is needed.
     Address(Transport, SocketAddr),
@@ -36,6 +36,37 @@ pub enum HopRule {
     Flow(Option<Arc<dyn Whereabouts>>),
     /// To Route and Contact if the judge allows it; by the flow otherwise.
     Judged(Arc<dyn HopJudge>),
+}
+
+/// As it is written: who judges and who locates is not, and is to be set again. Until then requests keep to the
+/// flow that the peer used.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum WrittenRule {
+    Follow,
+    Kept,
+    Flow,
+}
+
+impl serde::Serialize for HopRule {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            HopRule::Follow => WrittenRule::Follow,
+            HopRule::Kept | HopRule::Judged(_) => WrittenRule::Kept,
+            HopRule::Flow(_) => WrittenRule::Flow,
+        }
+        .serialize(serializer)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for HopRule {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(match WrittenRule::deserialize(deserializer)? {
+            WrittenRule::Follow => HopRule::Follow,
+            WrittenRule::Kept => HopRule::Kept,
+            WrittenRule::Flow => HopRule::Flow(None),
+        })
+    }
 }
 
 /// The next hop of a request: the topmost Route or else the remote target, after its name was

@@ -2,7 +2,7 @@
 //! description in an INVITE, or in the 2xx to an INVITE without one, is the offer.
 
 /// The side whose offer is pending.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub enum OfferAnswer {
     /// No offer is pending: either side may make one.
     #[default]

@@ -6,7 +6,7 @@ pub mod notifier {
     use Action::*;
 
     /// States.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
     pub enum State {
         /// The user has not decided yet.
         Asked,
@@ -79,7 +79,7 @@ pub mod subscriber {
     use Action::*;
 
     /// States.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
     pub enum State {
         /// REFER sent.
         Sent,

@@ -4,7 +4,7 @@
 use Action::*;
 
 /// States.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum State {
     /// None is outstanding.
     Open,

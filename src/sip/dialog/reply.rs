@@ -4,7 +4,7 @@ use crate::msg::body::{ACCEPT, Body};
 use crate::msg::{HeaderFields, Method, Name, ResponseWriter};
 
 /// A response for `respond` or `reply`.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
 pub struct Reply {
     /// 200 to 699; for `reply` 101 to 699.
     pub status: u16,

@@ -17,7 +17,7 @@ use b2b_base::ids::Branch;
 pub const MAX_FORWARDS: u8 = 70;
 
 /// A request that waits for its flow, which determines Via and Contact.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct Draft {
     pub method: Method,
     pub cseq: u32,
@@ -39,7 +39,7 @@ pub struct Draft {
 }
 
 /// Contents of a Contact besides our URI; separate because few requests have them.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct DraftContact {
     /// Its parameters, from the first `;` on.
     pub params: Bytes,
@@ -50,7 +50,7 @@ pub struct DraftContact {
 }
 
 /// The session timer fields of a request (RFC 4028).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct SessionFields {
     pub expires: SessionExpires,
     /// Min-SE; 0 for none.

@@ -47,7 +47,7 @@ impl SessionRefresher {
 }
 
 /// Which side refreshes, by its role in the transaction that negotiates.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Refresher {
     Uac,
     Uas,
@@ -61,7 +61,7 @@ impl Refresher {
 }
 
 /// A Session-Expires value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct SessionExpires {
     pub seconds: u32,
     pub refresher: Option<Refresher>,
@@ -143,7 +143,7 @@ pub fn agree(
 }
 
 /// States of a call's session timer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum State {
     Running,
     /// A refresh of ours is under way.
@@ -185,7 +185,7 @@ pub fn step(state: State, event: Event) -> (State, &'static [Action]) {
 }
 
 /// The session timer of one call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct SessionTimer {
     pub state: State,
     pub seconds: u32,
@@ -196,7 +196,9 @@ pub struct SessionTimer {
     /// Whether the peer supports UPDATE.
     pub by_update: bool,
     /// `None` if the peer refreshes, or our refresh is under way.
+    #[serde(with = "b2b_base::ages::option")]
     pub refresh_at: Option<Instant>,
+    #[serde(with = "b2b_base::ages")]
     pub lapse_at: Instant,
 }
 

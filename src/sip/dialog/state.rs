@@ -46,7 +46,7 @@ pub enum NoDialog {
 }
 
 /// State of a dialog, or of one that our INVITE is about to create.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct Dialog {
     text: Box<[u8]>,
     ends: [u32; PARTS],

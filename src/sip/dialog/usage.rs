@@ -21,7 +21,7 @@ use crate::transaction::timer_queue::Queued;
 use b2b_base::ids::{Chance, Tag};
 
 /// The phase of a usage.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Phase {
     /// Our INVITE has no final response.
     Caller(caller_fsm::State),
@@ -36,7 +36,9 @@ pub enum Phase {
 }
 
 /// The state of a call leg.
+#[derive(serde::Serialize, serde::Deserialize)]
 pub struct Usage {
+    #[serde(skip)]
     pub generation: u32,
     pub phase: Phase,
     pub local_tag: Tag,
@@ -69,11 +71,12 @@ pub struct Usage {
     pub refers: Vec<Refer>,
     /// Limits the peer's requests in the call.
     pub requests: PerSecond,
+    #[serde(skip)]
     pub queued: Queued,
 }
 
 /// Data for the BYE or CANCEL by which we end a call.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct Parting {
     pub headers: HeaderFields,
     /// For the BYE alone.
@@ -81,27 +84,30 @@ pub struct Parting {
     /// The last BYE that the peer sent in an early dialog.
     pub bye: Option<Request>,
     /// If the BYE was challenged: deadline for the user's credentials.
+    #[serde(with = "b2b_base::ages::option")]
     pub challenged_until: Option<Instant>,
     pub challenges: u8,
     /// If the BYE was refused temporarily: when to resend it.
+    #[serde(with = "b2b_base::ages::option")]
     pub again_at: Option<Instant>,
     pub refusals: u8,
 }
 
 /// A REFER and its implicit subscription (RFC 3515).
-#[derive(Debug)]
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
 pub struct Refer {
     pub id: ReferId,
     /// CSeq number of the REFER, the `id` of its NOTIFYs.
     pub cseq: u32,
     pub role: ReferRole,
+    #[serde(with = "b2b_base::ages::option")]
     pub expires_at: Option<Instant>,
     /// How often its NOTIFYs were resent because a later request arrived first.
     pub overtaken: u8,
 }
 
 /// Our role in a REFER.
-#[derive(Debug)]
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
 pub enum ReferRole {
     /// The peer sent the REFER.
     Notifier {
@@ -118,8 +124,9 @@ pub enum ReferRole {
 }
 
 /// Counts occurrences per second.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, serde::Serialize, serde::Deserialize)]
 pub struct PerSecond {
+    #[serde(with = "b2b_base::ages::option")]
     since: Option<Instant>,
     count: u32,
 }
@@ -137,6 +144,7 @@ impl PerSecond {
 }
 
 /// An INVITE or re-INVITE of ours.
+#[derive(serde::Serialize, serde::Deserialize)]
 pub struct OurInvite {
     pub cseq: u32,
     pub transaction: Option<ClientTransactionId>,
@@ -157,6 +165,7 @@ pub struct OurInvite {
     pub superseded: bool,
     pub progress: Progress,
     /// Ring time-out, end of the wait after CANCEL, or retry after glare.
+    #[serde(with = "b2b_base::ages::option")]
     pub deadline: Option<Instant>,
     pub ring_timeout: Duration,
     /// The ACK for its 2xx, sent again for each retransmission.
@@ -166,6 +175,7 @@ pub struct OurInvite {
     /// Number of PRACKs sent.
     pub pracks: u8,
     /// When it turned to the present address, if that is not the first.
+    #[serde(with = "b2b_base::ages::option")]
     pub turned_at: Option<Instant>,
 }
 
@@ -195,7 +205,7 @@ impl OurInvite {
 }
 
 /// Data for resending an INVITE with other header fields.
-#[derive(Debug)]
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
 pub struct Again {
     pub headers: HeaderFields,
     pub body: Option<Body>,
@@ -218,7 +228,7 @@ const DISMISSAL_ACKS: u8 = 16;
 
 /// Remote tags of unwanted 2xx that got ACK and BYE, and of parties that sent BYE before their
 /// 2xx; and the numbers of ACKs.
-#[derive(Default)]
+#[derive(Default, serde::Serialize, serde::Deserialize)]
 pub struct Dismissed(Vec<(Bytes, u8)>);
 
 impl Dismissed {
@@ -254,7 +264,7 @@ impl Dismissed {
 }
 
 /// The progress of our INVITE.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Progress {
     /// No final response yet.
     Open,
@@ -269,14 +279,17 @@ pub enum Progress {
 }
 
 /// An INVITE or re-INVITE of the peer.
+#[derive(serde::Serialize, serde::Deserialize)]
 pub struct TheirInvite {
     pub transaction: ServerTransactionId,
     pub cseq: u32,
     /// Whether it is the initial one.
     pub initial: bool,
     /// Deadline for the user's decision.
+    #[serde(with = "b2b_base::ages::option")]
     pub answer_by: Option<Instant>,
     /// When the invitation expires (§13.3.1).
+    #[serde(with = "b2b_base::ages::option")]
     pub expires_at: Option<Instant>,
     /// What the peer was told last.
     pub told: Option<LastProvisional>,
@@ -303,13 +316,16 @@ impl TheirInvite {
 }
 
 /// A provisional response, which is repeated while the user has not decided (§13.3.1.1).
+#[derive(serde::Serialize, serde::Deserialize)]
 pub struct LastProvisional {
+    #[serde(with = "b2b_base::ages")]
     pub again_at: Instant,
     /// A reliable one: it is sent as another one.
     pub reliable: Option<Reply>,
 }
 
 /// Reliable provisional responses to one INVITE (RFC 3262).
+#[derive(serde::Serialize, serde::Deserialize)]
 pub struct Reliable {
     pub state: reliable_fsm::State,
     pub next_rseq: u32,
@@ -321,12 +337,15 @@ pub struct Reliable {
 }
 
 /// The outstanding reliable response.
+#[derive(serde::Serialize, serde::Deserialize)]
 pub struct Unacknowledged {
     pub rseq: u32,
     pub response: Bytes,
     pub has_session: bool,
+    #[serde(with = "b2b_base::ages")]
     pub resend_at: Instant,
     pub interval: Duration,
+    #[serde(with = "b2b_base::ages")]
     pub give_up_at: Instant,
 }
 
@@ -354,10 +373,13 @@ impl Reliable {
 }
 
 /// A 2xx until its ACK (§13.3.1.4).
+#[derive(serde::Serialize, serde::Deserialize)]
 pub struct Success {
     pub response: Bytes,
+    #[serde(with = "b2b_base::ages")]
     pub resend_at: Instant,
     pub interval: Duration,
+    #[serde(with = "b2b_base::ages")]
     pub give_up_at: Instant,
 }
 

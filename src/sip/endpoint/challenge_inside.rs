@@ -27,15 +27,28 @@ const TRIES: usize = 8;
 pub(super) struct Challengeable(HashMap<UsageId, Vec<Kept>>);
 
 /// One request that may have to be resent.
+#[derive(serde::Serialize, serde::Deserialize)]
 pub(super) struct Kept {
-    transaction: ClientTransactionId,
-    user: User,
+    pub transaction: ClientTransactionId,
+    pub user: User,
     draft: Draft,
     /// Set once it was challenged and waits for our user.
-    refusal: Option<(Outcome<User>, Response)>,
+    pub refusal: Option<(Outcome<User>, Response)>,
 }
 
 impl Challengeable {
+    /// The requests kept for a call.
+    pub fn of(&self, usage: UsageId) -> &[Kept] {
+        self.0.get(&usage).map_or(&[], Vec::as_slice)
+    }
+
+    /// Keeps these for a call.
+    pub fn take_in(&mut self, usage: UsageId, kept: Vec<Kept>) {
+        if !kept.is_empty() {
+            self.0.insert(usage, kept);
+        }
+    }
+
     fn push(&mut self, usage: UsageId, kept: Kept) {
         let all = self.0.entry(usage).or_default();
         if all.len() < KEPT {

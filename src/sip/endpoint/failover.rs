@@ -30,7 +30,7 @@ const MAX_FAILED: usize = 1024;
 /// Requests under way that have addresses left, and the addresses that failed lately.
 #[derive(Default)]
 pub(super) struct Failover {
-    under_way: HashMap<ClientTransactionId, Box<Waiting>>,
+    pub under_way: HashMap<ClientTransactionId, Box<Waiting>>,
     /// Failed addresses, each with the end of its avoidance.
     failed: HashMap<Target, Instant>,
     /// INVITEs at addresses that were left.

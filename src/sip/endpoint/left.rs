@@ -13,8 +13,9 @@ use crate::msg::Response;
 use crate::transaction::client::{ClientTransactionId, Outcome};
 
 /// An INVITE at an address that was left.
+#[derive(serde::Serialize, serde::Deserialize)]
 pub(super) struct Left {
-    usage: UsageId,
+    pub usage: UsageId,
     /// The dialog state of the INVITE, with the flow to this address.
     origin: Dialog,
     cseq: u32,

@@ -19,6 +19,7 @@
 //! - `reliable`: PRACK for reliable provisional responses to our INVITE
 //! - `stranger`: stateless responses, and requests dropped without one
 //! - `send`: transport selection, and sending requests; `udp_or_tcp`: large requests
+//! - `snapshot`: calls as values
 //! - `subscription`: SUBSCRIBE dialogs in which we are the notifier
 //! - `usages`: the slab of usages, their timers and their end
 //! - `vanish`: makes one side of a call go silent, for tests
@@ -49,6 +50,7 @@ mod reply;
 mod requests;
 mod send;
 mod session;
+mod snapshot;
 mod stranger;
 mod subscription;
 mod success;
@@ -78,6 +80,7 @@ pub use config::{EndpointConfig, EndpointLimits, Extensions};
 pub use event::{Challenge, Event, RequestFailure, Termination, UsageEvent};
 pub use onward::Onward;
 pub use requests::DialogFacts;
+pub use snapshot::{TakenIn, UsageSnapshot, UsageValue};
 pub use subscription::SubscriptionId;
 
 use crate::dialog::identity::Identity;

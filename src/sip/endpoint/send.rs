@@ -19,7 +19,7 @@ use crate::msg::{Method, Response};
 use crate::transaction::client::{Outcome, Outgoing};
 
 /// The recipient of the outcome of a client transaction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) enum User {
     /// The INVITE with this CSeq. For an ACK, the INVITE that it acknowledges.
     Invite(UsageId, u32),
@@ -41,8 +41,24 @@ pub(super) enum User {
 }
 
 impl User {
+    /// The same request of a call that has this id.
+    pub fn in_usage(self, id: UsageId) -> User {
+        match self {
+            User::Invite(_, cseq) => User::Invite(id, cseq),
+            User::Bye(_) => User::Bye(id),
+            User::Update(_, offers) => User::Update(id, offers),
+            User::Request(_, request) => User::Request(id, request),
+            User::Refresh(_) => User::Refresh(id),
+            User::Refer(_, refer) => User::Refer(id, refer),
+            User::Notify(_, refer) => User::Notify(id, refer),
+            User::Outside(request) => User::Outside(request),
+            User::Prack(_) => User::Prack(id),
+            User::Nobody(_) => User::Nobody(id),
+        }
+    }
+
     /// The call of the request, whether or not its outcome is reported.
-    fn usage(self) -> Option<UsageId> {
+    pub fn usage(self) -> Option<UsageId> {
         match self {
             User::Prack(usage) | User::Nobody(usage) => Some(usage),
             user => usage_of(user),
@@ -67,6 +83,7 @@ impl Failure {
 }
 
 /// A request that waits for its flow.
+#[derive(serde::Serialize, serde::Deserialize)]
 pub(super) struct Waiting {
     pub(super) dialog: Dialog,
     pub(super) draft: Draft,

@@ -46,17 +46,37 @@ impl Usages {
         self.slab.len()
     }
 
-    pub fn insert(&mut self, mut usage: Usage) -> UsageId {
-        self.generation = self.generation.wrapping_add(1);
-        usage.generation = self.generation;
+    pub fn insert(&mut self, usage: Usage) -> UsageId {
         // The seed was used for this usage.
         self.foreseen.pop_front();
+        self.take_in(usage)
+    }
+
+    /// All usages, in the order of their creation.
+    pub fn ids(&self) -> Vec<UsageId> {
+        let id = |(slot, usage): (usize, &Usage)| UsageId { slot: slot as u32, generation: usage.generation };
+        let mut ids: Vec<UsageId> = self.slab.iter().map(id).collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    /// The id of the next usage that is added.
+    pub fn reserve(&self) -> UsageId {
+        UsageId { slot: self.slab.vacant_key() as u32, generation: self.generation.wrapping_add(1) }
+    }
+
+    /// Adds a usage that was written, or is new.
+    pub fn take_in(&mut self, mut usage: Usage) -> UsageId {
+        self.generation = self.generation.wrapping_add(1);
+        usage.generation = self.generation;
         let tag = usage.local_tag;
         let slot = self.slab.insert(usage) as u32;
         if let Some(it) = locate_tag(tag.as_bytes()) {
             self.by_tag.insert(it.random, slot);
         }
-        UsageId { slot, generation: self.generation }
+        let id = UsageId { slot, generation: self.generation };
+        self.merge(id, self.slab[slot as usize].merge_key);
+        id
     }
 
     pub fn get(&self, id: UsageId) -> Option<&Usage> {
@@ -87,7 +107,7 @@ impl Usages {
 
     /// Notes that the INVITE with this key has been answered with 2xx.
     pub fn merge(&mut self, id: UsageId, key: u64) {
-        if let Some(usage) = self.get_mut(id) {
+        if let Some(usage) = self.get_mut(id).filter(|_| key != 0) {
             usage.merge_key = key;
             self.merged.insert(key, id.slot);
         }
@@ -138,6 +158,13 @@ impl Usages {
     /// Removes the usage if nothing can refer to it any more.
     pub fn settle(&mut self, id: UsageId) {
         if self.get(id).is_some_and(|usage| !usage.is_needed()) {
+            self.forget(id);
+        }
+    }
+
+    /// Removes the usage.
+    pub fn forget(&mut self, id: UsageId) {
+        if self.get(id).is_some() {
             let mut usage = self.slab.remove(id.slot as usize);
             self.timers.disarm(&mut usage.queued, id);
             if let Some(it) = locate_tag(usage.local_tag.as_bytes()) {

@@ -24,7 +24,7 @@ const DEPTH: u8 = 2;
 const SIZE: usize = 65_536;
 
 /// A message body. The endpoint only looks for a session in a multipart.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Body {
     /// The media type, for example `application/sdp`.
     pub content_type: Bytes,

@@ -7,7 +7,7 @@ use bytes::Bytes;
 macro_rules! methods {
     ($($variant:ident $text:literal)*) => {
         /// A method; names are case-sensitive (RFC 3261 §7.1).
-        #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
         #[allow(missing_docs)]
         pub enum Method {
             $($variant,)*

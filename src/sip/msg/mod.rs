@@ -11,6 +11,7 @@
 //! - `framing`: messages from a byte stream
 //! - `body`: the content of bodies, multiparts included
 //! - `chars`: character classes, quoting, folding, escapes
+//! - `written`: messages in written values
 //! - `contact_token`: a token that identifies calls returning from a registrar
 //! - `seconds`: times that a peer names, and their bounds
 //! - `veil`: messages with private parts removed
@@ -41,6 +42,7 @@ mod uri_compare;
 pub mod veil;
 mod via;
 mod writer;
+mod written;
 
 use std::net::SocketAddr;
 use std::ops::Deref;

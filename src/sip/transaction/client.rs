@@ -22,7 +22,7 @@ use b2b_base::ids::{Branch, locate_branch};
 
 /// A client transaction. Ids are never reused. Actions due at the same time are performed in
 /// the order of ids, which is the order of creation, whatever slots were free.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub struct ClientTransactionId {
     generation: u32,
     slot: u32,
@@ -38,7 +38,7 @@ pub struct Outgoing<'a> {
 }
 
 /// The result of a step for the transaction user.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Outcome<U> {
     /// `None` if no transaction was created.
     pub id: Option<ClientTransactionId>,
@@ -55,6 +55,7 @@ pub struct Outcome<U> {
     pub flow: Option<Flow>,
 }
 
+#[derive(Clone, Copy, serde::Serialize, serde::Deserialize)]
 enum Machine {
     Invite(invite_client::State),
     NonInvite(non_invite_client::State),
@@ -126,6 +127,20 @@ struct Client<U> {
     user: U,
 }
 
+/// A transaction as it is written.
+#[derive(serde::Serialize, serde::Deserialize)]
+pub struct WrittenClient<U> {
+    pub id: ClientTransactionId,
+    pub user: U,
+    branch: Branch,
+    is_cancel: bool,
+    machine: Machine,
+    timers: TimerTable,
+    flow: Flow,
+    request: Bytes,
+    ack: Option<Bytes>,
+}
+
 /// All client transactions of an endpoint; `U` identifies the transaction user.
 pub struct ClientTransactions<U> {
     slab: Slab<Client<U>>,
@@ -175,7 +190,7 @@ impl<U: Copy> ClientTransactions<U> {
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
         let is_cancel = *method == Method::Cancel;
-        let slot = self.slab.insert(Client {
+        let id = self.insert(Client {
             branch,
             generation,
             is_cancel,
@@ -186,14 +201,8 @@ impl<U: Copy> ClientTransactions<U> {
             request: data,
             ack: None,
             user,
-        }) as u32;
-        let tokens = if is_cancel { &mut self.cancels } else { &mut self.by_branch };
-        if let Some(it) = locate_branch(branch.as_bytes()) {
-            tokens.insert(it.random, slot);
-        }
-        let id = ClientTransactionId { slot, generation };
-        self.by_flow.insert((flow.id, flow.remote, id));
-        self.perform(now, out, slot, actions, None);
+        });
+        self.perform(now, out, id.slot, actions, None);
         id
     }
 
@@ -407,6 +416,58 @@ impl<U: Copy> ClientTransactions<U> {
             self.timers.arm(&mut client.queued, client.timers.next(), id);
         }
         outcome
+    }
+
+    /// The transactions of these users, as they are written.
+    pub fn written(&self, of: impl Fn(&U) -> bool) -> Vec<WrittenClient<U>> {
+        let those = self.slab.iter().filter(|(_, client)| of(&client.user));
+        let written = |(slot, client): (usize, &Client<U>)| WrittenClient {
+            id: ClientTransactionId { slot: slot as u32, generation: client.generation },
+            user: client.user,
+            branch: client.branch,
+            is_cancel: client.is_cancel,
+            machine: client.machine,
+            timers: client.timers,
+            flow: client.flow,
+            request: client.request.clone(),
+            ack: client.ack.clone(),
+        };
+        let mut all: Vec<_> = those.map(written).collect();
+        all.sort_unstable_by_key(|it| it.id);
+        all
+    }
+
+    /// Adds a transaction that was written, under a new id.
+    pub fn take_in(&mut self, written: WrittenClient<U>) -> ClientTransactionId {
+        let WrittenClient { id: _, user, branch, is_cancel, machine, timers, flow, request, ack } = written;
+        self.generation = self.generation.wrapping_add(1);
+        let generation = self.generation;
+        let queued = Queued::default();
+        let client =
+            Client { branch, generation, is_cancel, machine, timers, queued, flow, request, ack, user };
+        let id = self.insert(client);
+        let client = &mut self.slab[id.slot as usize];
+        self.timers.arm(&mut client.queued, client.timers.next(), id);
+        id
+    }
+
+    /// Removes the transactions of these users, which are told nothing.
+    pub fn forget(&mut self, of: impl Fn(&U) -> bool) {
+        let those = self.slab.iter().filter(|(_, client)| of(&client.user));
+        let slots: Vec<u32> = those.map(|(slot, _)| slot as u32).collect();
+        slots.into_iter().for_each(|slot| self.remove(slot));
+    }
+
+    fn insert(&mut self, client: Client<U>) -> ClientTransactionId {
+        let (branch, flow, generation) = (client.branch, client.flow, client.generation);
+        let tokens = if client.is_cancel { &mut self.cancels } else { &mut self.by_branch };
+        let slot = self.slab.insert(client) as u32;
+        if let Some(it) = locate_branch(branch.as_bytes()) {
+            tokens.insert(it.random, slot);
+        }
+        let id = ClientTransactionId { slot, generation };
+        self.by_flow.insert((flow.id, flow.remote, id));
+        id
     }
 
     fn remove(&mut self, slot: u32) {

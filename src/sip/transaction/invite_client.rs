@@ -5,7 +5,7 @@ use super::{Action, Timer};
 use Action::*;
 
 /// States.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum State {
     Calling,
     Proceeding,

@@ -19,6 +19,7 @@ use crate::known::KnownSources;
 use crate::msg::{Method, Request, ResponseWriter, Via};
 use crate::outbox::{Outbox, ReplyPath, Way};
 
+#[derive(Clone, Copy, serde::Serialize, serde::Deserialize)]
 enum Machine {
     Invite(invite_server::State),
     NonInvite(non_invite_server::State),
@@ -109,6 +110,20 @@ impl Server {
         let request = self.request.as_deref().map_or(0, |request| request.as_bytes().len());
         self.key.len() + request + self.response.len() + self.tag.as_ref().map_or(0, |tag| tag.len())
     }
+}
+
+/// A transaction as it is written.
+#[derive(serde::Serialize, serde::Deserialize)]
+pub struct WrittenServer {
+    pub id: ServerTransactionId,
+    machine: Machine,
+    timers: TimerTable,
+    key: Arc<[u8]>,
+    merge_key: Option<u64>,
+    path: ReplyPath,
+    request: Option<Box<Request>>,
+    response: Bytes,
+    tag: Option<Box<[u8]>>,
 }
 
 /// The kind of a request that matched a transaction.
@@ -223,12 +238,12 @@ impl ServerTransactions {
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
         let owner = self.shares.begin(now, path.flow.remote.ip(), user);
-        let slot = self.slab.insert(Server {
+        let slot = self.insert(Server {
             generation,
             machine,
             timers: TimerTable::default(),
             queued: Queued::default(),
-            key: key.clone(),
+            key,
             merge_key,
             path,
             request: Some(Box::new(request)),
@@ -237,13 +252,78 @@ impl ServerTransactions {
             weight: 0,
             owner,
             user,
-        }) as u32;
+        });
+        self.perform(now, out, slot, actions);
+        Some(ServerTransactionId { slot, generation })
+    }
+
+    fn insert(&mut self, server: Server) -> u32 {
+        let (key, merge_key) = (server.key.clone(), server.merge_key);
+        let slot = self.slab.insert(server) as u32;
         self.keys.insert(key, slot);
         if let Some(merge_key) = merge_key {
             self.merge_keys.insert(merge_key, slot);
         }
-        self.perform(now, out, slot, actions);
-        Some(ServerTransactionId { slot, generation })
+        slot
+    }
+
+    /// The transactions of a call, as they are written.
+    pub fn written(&self, of: UsageId) -> Vec<WrittenServer> {
+        let those = self.slab.iter().filter(|(_, server)| server.user == Some(of));
+        let written = |(slot, server): (usize, &Server)| WrittenServer {
+            id: ServerTransactionId { slot: slot as u32, generation: server.generation },
+            machine: server.machine,
+            timers: server.timers,
+            key: server.key.clone(),
+            merge_key: server.merge_key,
+            path: server.path,
+            request: server.request.clone(),
+            response: server.response.clone(),
+            tag: server.tag.clone(),
+        };
+        let mut all: Vec<_> = those.map(written).collect();
+        all.sort_unstable_by_key(|it| it.id);
+        all
+    }
+
+    /// Adds a transaction that was written to this call, under a new id.
+    pub fn take_in(&mut self, now: Instant, written: WrittenServer, user: UsageId) -> ServerTransactionId {
+        let WrittenServer { id: _, machine, timers, key, merge_key, path, request, response, tag } = written;
+        self.generation = self.generation.wrapping_add(1);
+        let (generation, user, queued) = (self.generation, Some(user), Queued::default());
+        let owner = self.shares.begin(now, path.flow.remote.ip(), user);
+        // The key of a request is of this endpoint's secret.
+        let merge_key =
+            request.as_deref().map_or(merge_key, |request| super::key::merge_key(request, self.secret));
+        let weight = 0;
+        let slot = self.insert(Server {
+            generation,
+            machine,
+            timers,
+            queued,
+            key,
+            merge_key,
+            path,
+            request,
+            response,
+            tag,
+            weight,
+            owner,
+            user,
+        });
+        let id = ServerTransactionId { slot, generation };
+        let server = &mut self.slab[slot as usize];
+        server.weight = server.weigh();
+        self.shares.weighs(&server.owner, weight, server.weight);
+        self.timers.arm(&mut server.queued, server.timers.next(), id);
+        id
+    }
+
+    /// Removes the transactions of a call.
+    pub fn forget_all(&mut self, of: UsageId) {
+        let those = self.slab.iter().filter(|(_, server)| server.user == Some(of));
+        let slots: Vec<u32> = those.map(|(slot, _)| slot as u32).collect();
+        slots.into_iter().for_each(|slot| self.remove(slot));
     }
 
     /// Sets the user of a transaction.

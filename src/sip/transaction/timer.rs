@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// A timer of a transaction's state machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Timer {
     /// INVITE request retransmission.
     A,
@@ -113,8 +113,9 @@ impl TimerLengths {
 }
 
 /// The running timers of one state machine.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, serde::Serialize, serde::Deserialize)]
 pub struct TimerTable {
+    #[serde(with = "running")]
     running: [Option<(Timer, Instant)>; 2],
     interval: Duration,
 }
@@ -159,5 +160,37 @@ impl TimerTable {
             }
         }
         None
+    }
+}
+
+/// The deadlines of timers in written values.
+mod running {
+    use std::time::Instant;
+
+    use b2b_base::ages::Age;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+
+    use super::Timer;
+
+    type Running<T> = [Option<(Timer, T)>; 2];
+
+    pub fn serialize<S: Serializer>(timers: &Running<Instant>, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut aged: Running<Age> = [None; 2];
+        for (aged, timer) in aged.iter_mut().zip(timers) {
+            if let Some((timer, at)) = *timer {
+                *aged = Some((timer, Age::try_from(at).map_err(ser::Error::custom)?));
+            }
+        }
+        aged.serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Running<Instant>, D::Error> {
+        let mut timers: Running<Instant> = [None; 2];
+        for (timer, aged) in timers.iter_mut().zip(Running::<Age>::deserialize(deserializer)?) {
+            if let Some((name, age)) = aged {
+                *timer = Some((name, age.try_into().map_err(de::Error::custom)?));
+            }
+        }
+        Ok(timers)
     }
 }

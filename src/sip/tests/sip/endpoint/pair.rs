@@ -7,8 +7,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use b2b_sip::endpoint::{
-    Body, Endpoint, EndpointConfig, Event, Flow, FlowId, Input, Invite, Output, Termination, Transport,
-    UsageEvent, UsageId,
+    Body, Endpoint, EndpointConfig, Event, Flow, FlowId, Input, Invite, Output, TakenIn, Termination,
+    Transport, UsageEvent, UsageId, UsageSnapshot,
 };
 use b2b_sip::msg::{Limits, Message};
 use bytes::Bytes;
@@ -65,6 +65,7 @@ struct Flight {
 }
 
 pub struct Pair {
+    configs: [EndpointConfig; 2],
     pub start: Instant,
     pub now: Instant,
     pub ends: [Endpoint; 2],
@@ -99,7 +100,8 @@ impl Pair {
         Pair {
             start: now,
             now,
-            ends: configs.map(Endpoint::new),
+            ends: configs.clone().map(Endpoint::new),
+            configs,
             addresses: addresses.map(|address| address.parse().unwrap()),
             events: Default::default(),
             wire: Vec::new(),
@@ -129,6 +131,30 @@ impl Pair {
     pub fn uri(&self, end: usize, transport: Transport) -> Bytes {
         let parameter = if transport == Transport::Tcp { ";transport=tcp" } else { "" };
         Bytes::from(format!("sip:callee@{}{parameter}", self.addresses[end]))
+    }
+
+    /// Writes all calls of an end, and reads them into the same endpoint or into a new one, which goes on in its
+    /// place. Returns their old ids, and the new ones.
+    pub fn move_calls(&mut self, end: usize, into_new: bool) -> Vec<(UsageId, TakenIn)> {
+        self.flush();
+        let now = self.now;
+        let endpoint = &mut self.ends[end];
+        let ids = endpoint.usage_ids();
+        let write = |id: &UsageId| serde_json::to_string(&endpoint.usage_value(now, *id).unwrap()).unwrap();
+        let texts: Vec<String> = ids.iter().map(write).collect();
+        if into_new {
+            let position = endpoint.position();
+            *endpoint = Endpoint::new(self.configs[end].clone());
+            endpoint.go_on_from(position);
+        }
+        ids.iter().for_each(|id| endpoint.give_out(*id));
+        let mut read = |text: &String| {
+            let snapshot = UsageSnapshot::read(now, &mut serde_json::Deserializer::from_str(text)).unwrap();
+            endpoint.take_in(now, snapshot)
+        };
+        let moved = ids.iter().copied().zip(texts.iter().map(&mut read)).collect();
+        self.flush();
+        moved
     }
 
     /// A calls B with an offer.
