@@ -1,10 +1,12 @@
-//! The slab of usages, their timers and their end.
+//! The slab of usages, their timers and their end; usages that come and go as values.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use slab::Slab;
 
+use super::send::{User, Waiting};
+use super::snapshot::{TakenIn, UsageSnapshot, UsageValue, VERSION, Written, new_name};
 use super::{Endpoint, Event, Output, Termination, UsageEvent, UsageId};
 use crate::dialog::state::Dialog;
 use crate::dialog::usage::{Phase, Progress, Usage};
@@ -190,6 +192,80 @@ impl Usages {
 }
 
 impl Endpoint {
+    /// All usages, in the order of their creation: also those that are over and wait for late messages.
+    pub fn usage_ids(&self) -> Vec<UsageId> {
+        self.usages.ids()
+    }
+
+    /// A call leg as a value to be written; `None`: there is no such usage.
+    pub fn usage_value(&self, now: Instant, id: UsageId) -> Option<UsageValue<'_>> {
+        let usage = self.usages.get(id)?;
+        let is_of = |waiting: &Waiting| waiting.user.usage() == Some(id);
+        let connecting = self.connecting.iter().map(|(id, waiting)| (id.0, &**waiting));
+        let resolving = self.resolving.iter().map(|(id, waiting)| (id.0, &**waiting));
+        let mut waiting: Vec<_> = connecting.chain(resolving).filter(|(_, it)| is_of(it)).collect();
+        waiting.sort_unstable_by_key(|(order, _)| *order);
+        let under_way = self.failover.under_way.iter().map(|(id, waiting)| (*id, &**waiting));
+        let left = self.failover.left.iter().map(|(id, left)| (*id, &**left));
+        let written = Written {
+            version: VERSION,
+            id,
+            last_request: self.last_request,
+            usage,
+            clients: self.clients.written(|user| user.usage() == Some(id)),
+            servers: self.servers.written(id),
+            waiting: waiting.into_iter().map(|(_, waiting)| waiting).collect(),
+            under_way: under_way.filter(|(_, it)| is_of(it)).collect(),
+            left: left.filter(|(_, left)| left.usage == id).collect(),
+            challengeable: self.challengeable.of(id),
+        };
+        Some(UsageValue { now, written })
+    }
+
+    /// Takes in a usage of another endpoint, or of an earlier process. Who judges its next hops or locates its peer
+    /// is to be set again ([`Endpoint::set_hops`]). Requests that waited for a connection or a name are sent anew.
+    pub fn take_in(&mut self, now: Instant, mut snapshot: UsageSnapshot) -> TakenIn {
+        self.last_request = self.last_request.max(snapshot.last_request);
+        let usage = self.usages.reserve();
+        let mut clients = Vec::with_capacity(snapshot.clients.len());
+        for mut client in std::mem::take(&mut snapshot.clients) {
+            let old = client.id;
+            client.user = client.user.in_usage(usage);
+            clients.push((old, self.clients.take_in(client)));
+        }
+        let mut requests = Vec::with_capacity(snapshot.servers.len());
+        for server in std::mem::take(&mut snapshot.servers) {
+            requests.push((server.id, self.servers.take_in(now, server, usage)));
+        }
+        snapshot.rename(usage, &clients, &requests);
+        let UsageSnapshot { usage: value, waiting, under_way, left, challengeable, .. } = snapshot;
+        self.usages.take_in(value);
+        self.challengeable.take_in(usage, challengeable);
+        let renamed = |old| new_name(&clients, old);
+        let under_way = under_way.into_iter().filter_map(|(old, it)| Some((renamed(old)?, Box::new(it))));
+        self.failover.under_way.extend(under_way);
+        let left = left.into_iter().filter_map(|(old, it)| Some((renamed(old)?, Box::new(it))));
+        self.failover.left.extend(left);
+        for Waiting { dialog, draft, user, .. } in waiting {
+            self.dispatch(now, dialog, draft, user);
+        }
+        self.usages.arm(now, usage);
+        TakenIn { usage, requests }
+    }
+
+    /// Removes a usage and its transactions: nothing is sent, and no event tells of it. Its call goes on elsewhere.
+    pub fn give_out(&mut self, id: UsageId) {
+        let is_of = |user: User| user.usage() == Some(id);
+        self.clients.forget(|user| is_of(*user));
+        self.servers.forget_all(id);
+        self.connecting.retain(|_, waiting| !is_of(waiting.user));
+        self.resolving.retain(|_, waiting| !is_of(waiting.user));
+        self.failover.under_way.retain(|_, waiting| !is_of(waiting.user));
+        self.failover.left.retain(|_, left| left.usage != id);
+        self.challengeable.forget(id);
+        self.usages.forget(id);
+    }
+
     /// The seed of a call's identifiers and random choices: its tag, Call-ID, branches, first
     /// CSeq and RSeq, and back-off after glare. It must stay secret: it allows forging
     /// requests in the call.

@@ -4,7 +4,7 @@
 //! - `parse`, `lines`, `error`: bytes to message; parse errors and the responses to them
 //! - `headers`, `list`, `offsets`, `name`, `method`: raw and typed header fields; `structural`: those that a dialog
 //!   needs
-//! - `via`, `name_addr`, `uri`, `uri_compare`, `params`: borrowed typed values
+//! - `via`, `name_addr`, `uri`, `params`: borrowed typed values
 //! - `number`: the number or name that a URI is for
 //! - `phrase`: reason phrases
 //! - `writer`, `reply`: requests and responses to bytes
@@ -38,7 +38,6 @@ mod structural;
 #[cfg(test)]
 mod tests;
 mod uri;
-mod uri_compare;
 pub mod veil;
 mod via;
 mod writer;

@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::params::Params;
-use super::uri::{Host, Scheme, Uri};
+use super::super::params::Params;
+use super::{Host, Scheme, Uri};
 
 /// Parameters that must be in both URIs or in neither. `transport` is missing in the
 /// section's list but included in its examples.

@@ -1,5 +1,6 @@
-//! SIP, SIPS and tel URIs (RFC 3261 §19.1, RFC 3966). Comparison is in
-//! `uri_compare`.
+//! SIP, SIPS and tel URIs (RFC 3261 §19.1, RFC 3966); `compare`: their comparison.
+
+mod compare;
 
 use bytes::Bytes;
 use std::borrow::Cow;
