@@ -23,8 +23,7 @@ const FULL_FOLDERS: &[(&str, usize)] = &[
     ("src/server", 46),
     ("src/server-config", 44),
     ("src/server/http", 37),
-    ("src/sip/endpoint", 33),
-    ("src/sip/msg", 25),
+    ("src/sip/msg", 24),
     ("src/sip/net", 30),
 ];
 

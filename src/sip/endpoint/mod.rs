@@ -5,56 +5,30 @@
 //! - `event`: events for the user
 //! - `command`: the parameters of commands, and their errors
 //! - `receive`, `refuse`: incoming messages, and those refused statelessly; `overload`: load shedding
-//! - `caller`: outgoing initial INVITEs; `callee`: incoming ones
-//! - `success`: 2xx to our INVITE, and the ACK
-//! - `challenge`: resends an INVITE or BYE with credentials; `challenge_inside`: other requests in a dialog
-//! - `requests`: our other requests, in and out of a dialog; `overtaken`: requests that arrive out of order
+//! - `invite`: the INVITE that begins a call, ours or the peer's; `in_dialog`: later requests, and ours outside one
+//! - `sending`: where requests go, and how
 //! - `outbound`: flows kept alive for registrations
 //! - `onward`: what one INVITE passes on to another; loop detection
-//! - `failover`: from one address of a host name to the next
-//! - `hops`: where the requests of a dialog may be sent
-//! - `refer`, `replace`: transfer; `refresh`: session timers
-//! - `reply`, `provisional`: our responses to an INVITE, and the PRACK for them
-//! - `session`: requests in a dialog; `reinvite`: re-INVITE and UPDATE
-//! - `reliable`: PRACK for reliable provisional responses to our INVITE
 //! - `stranger`: stateless responses, and requests dropped without one
-//! - `send`: transport selection, and sending requests; `udp_or_tcp`: large requests
 //! - `snapshot`: calls as values
 //! - `subscription`: SUBSCRIBE dialogs in which we are the notifier
 //! - `usages`: the slab of usages, their timers and their end
 //! - `vanish`: makes one side of a call go silent, for tests
 
-mod callee;
-mod caller;
-mod challenge;
-mod challenge_inside;
 pub mod command;
 pub mod config;
 pub mod event;
-mod failover;
-mod hops;
-mod left;
+mod in_dialog;
+mod invite;
 mod onward;
 mod outbound;
 mod overload;
-mod overtaken;
-mod provisional;
 mod receive;
-mod refer;
-mod refresh;
 mod refuse;
-mod reinvite;
-mod reliable;
-mod replace;
-mod reply;
-mod requests;
-mod send;
-mod session;
+mod sending;
 mod snapshot;
 mod stranger;
 mod subscription;
-mod success;
-mod udp_or_tcp;
 mod usages;
 mod vanish;
 
@@ -78,8 +52,8 @@ pub use crate::msg::body::Body;
 pub use command::{CommandError, InDialog, Invite, InviteError, OutOfDialog, RequestIdentity, check_headers};
 pub use config::{EndpointConfig, EndpointLimits, Extensions};
 pub use event::{Challenge, Event, RequestFailure, Termination, UsageEvent};
+pub use in_dialog::requests::DialogFacts;
 pub use onward::Onward;
-pub use requests::DialogFacts;
 pub use snapshot::{TakenIn, UsageSnapshot, UsageValue};
 pub use subscription::SubscriptionId;
 
@@ -89,12 +63,12 @@ use crate::outbox::Outbox;
 use crate::transaction::client::ClientTransactions;
 use crate::transaction::server::ServerTransactions;
 use b2b_base::ids::Mint;
-use challenge_inside::Challengeable;
-use failover::Failover;
+use in_dialog::challenge_inside::Challengeable;
 use refuse::Budget;
-use send::{User, Waiting};
+use sending::failover::Failover;
+use sending::send::{User, Waiting};
+pub use sending::udp_or_tcp::LargeRequests;
 use subscription::Subscriptions;
-pub use udp_or_tcp::LargeRequests;
 use usages::Usages;
 
 /// What a driver passes to [`Endpoint::handle_input`].

@@ -10,9 +10,9 @@ use std::time::Instant;
 use b2b_base::ages;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::challenge_inside::Kept;
-use super::left::Left;
-use super::send::{User, Waiting};
+use super::in_dialog::challenge_inside::Kept;
+use super::sending::left::Left;
+use super::sending::send::{User, Waiting};
 use super::{ServerTransactionId, UsageId};
 use crate::dialog::usage::{ReferRole, Usage};
 use crate::transaction::client::{ClientTransactionId, WrittenClient};

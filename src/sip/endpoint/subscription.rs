@@ -6,8 +6,8 @@ use std::time::Instant;
 use slab::Slab;
 
 use super::command::{CommandError, check_headers};
-use super::hops::flow_after;
-use super::send::User;
+use super::sending::hops::flow_after;
+use super::sending::send::User;
 use super::{Endpoint, Event, Flow, HopRule, RequestId, ServerTransactionId};
 use crate::dialog::nat;
 use crate::dialog::reply::Reply;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use slab::Slab;
 
-use super::send::{User, Waiting};
+use super::sending::send::{User, Waiting};
 use super::snapshot::{TakenIn, UsageSnapshot, UsageValue, VERSION, Written, new_name};
 use super::{Endpoint, Event, Output, Termination, UsageEvent, UsageId};
 use crate::dialog::state::Dialog;

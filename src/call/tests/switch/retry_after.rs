@@ -3,7 +3,7 @@
 //!
 //! Elsewhere: 401 and 407 are in `challenges`; 423 to b2b's REGISTER at a gateway is in `tests/server/admission/gateways.rs`, as are 401 and
 //! Retry-After to it; 503, after which the next address of a name is tried, in
-//! `src/sip/tests/sip/endpoint/failover.rs`; 422 on either leg between endpoints of ours in `timers`.
+//! `src/sip/tests/sip/endpoint/sending/failover.rs`; 422 on either leg between endpoints of ours in `timers`.
 
 use std::time::Duration;
 

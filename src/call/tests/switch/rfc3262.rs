@@ -3,7 +3,7 @@
 //!
 //! Elsewhere: offers and answers in these responses, and parties that do not support them, are in `reliable`;
 //! the table of §3 is in `src/sip/dialog/reliable_fsm.rs`, and that a second response waits for the PRACK of
-//! the first in `src/sip/tests/sip/endpoint/reliable.rs`.
+//! the first in `src/sip/tests/sip/endpoint/invite/reliable.rs`.
 
 use std::time::Duration;
 

@@ -3,7 +3,7 @@
 //! retransmissions of a 2xx, received and sent.
 //!
 //! Elsewhere: b2b's own branches that answer at once are in `dialling`, the endpoint's limits on forks in
-//! `src/sip/tests/sip/endpoint/caller.rs`.
+//! `src/sip/tests/sip/endpoint/invite/caller.rs`.
 
 use std::time::Duration;
 

@@ -171,7 +171,7 @@ fn play(seed: u64, game: Game) -> (Pair, Users) {
             0 => Extensions::default(),
             _ => Extensions { reliable: true, refer: true, replaces: true },
         },
-        session_timers: (seed % 3 == 0).then_some(SessionTimers { expires: 90, min_se: 90 }),
+        session_timers: seed.is_multiple_of(3).then_some(SessionTimers { expires: 90, min_se: 90 }),
         ..config(end)
     });
     let mut pair = Pair::with(network, configs, ["192.0.2.1:5060", "192.0.2.2:5060"]);
@@ -225,13 +225,13 @@ fn whatever_users_and_network_do_each_call_ends_once_and_nothing_is_left() {
 
 #[test]
 fn calls_that_are_written_and_read_at_any_time_end_once_and_leave_nothing() {
-    play_all(100..150, Game { calls: 3, tcp: true, moves: Some(false) });
+    play_all(100..130, Game { calls: 3, tcp: true, moves: Some(false) });
 }
 
 #[test]
 fn a_call_that_is_written_and_read_sends_the_same_octets_at_the_same_times() {
     let mut sent = 0;
-    for seed in 0..200 {
+    for seed in 0..60 {
         let game = Game { calls: 1, tcp: false, moves: None };
         let (undisturbed, _) = play(seed, game);
         for into_new in [false, true] {
@@ -245,7 +245,7 @@ fn a_call_that_is_written_and_read_sends_the_same_octets_at_the_same_times() {
         }
         sent += undisturbed.wire.len();
     }
-    assert!(sent > 3_000, "{sent} messages");
+    assert!(sent > 1_000, "{sent} messages");
 }
 
 #[test]

@@ -4,12 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::command::CommandError;
-use super::send::{User, Waiting};
-use super::{Endpoint, Flow, Transport, UsageEvent, UsageId};
 use crate::dialog::hop::{HopRule, HopVerdict, NextHop, PeerWay};
 use crate::dialog::nat;
 use crate::dialog::state::Dialog;
+use crate::endpoint::command::CommandError;
+use crate::endpoint::sending::send::{User, Waiting};
+use crate::endpoint::{Endpoint, Flow, Transport, UsageEvent, UsageId};
 use crate::msg::Request;
 
 impl Endpoint {
@@ -34,8 +34,8 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Sets the TLS settings, as for [`Invite::tls`](super::Invite::tls), and the listener,
-    /// as for [`Invite::listener`](super::Invite::listener), for the requests of this call.
+    /// Sets the TLS settings, as for [`Invite::tls`](crate::endpoint::Invite::tls), and the listener,
+    /// as for [`Invite::listener`](crate::endpoint::Invite::listener), for the requests of this call.
     /// For an incoming call, set them before the call is answered.
     ///
     /// # Errors
@@ -62,7 +62,12 @@ impl Endpoint {
 
     /// Whether a request may be sent to this address. The verdict is reported once for each
     /// target that the peer sets.
-    pub(super) fn may_go(&mut self, waiting: &Waiting, transport: Transport, address: SocketAddr) -> bool {
+    pub(in crate::endpoint) fn may_go(
+        &mut self,
+        waiting: &Waiting,
+        transport: Transport,
+        address: SocketAddr,
+    ) -> bool {
         let dialog = &waiting.dialog;
         let HopRule::Judged(judge) = &dialog.hops else { return true };
         if !dialog.bound {
@@ -89,7 +94,7 @@ impl Endpoint {
     /// The peer's flow is gone, and Route and Contact do not apply: sends the request to the
     /// peer's current location, else to the old address, where a connection that we opened
     /// can be reopened.
-    pub(super) fn flow_is_gone(&mut self, now: Instant, mut waiting: Waiting) {
+    pub(in crate::endpoint) fn flow_is_gone(&mut self, now: Instant, mut waiting: Waiting) {
         let dialog = &waiting.dialog;
         let (HopRule::Flow(whereabouts), Some(lost)) = (&dialog.hops, dialog.flow) else {
             return self.fall_back(now, waiting);
@@ -114,7 +119,13 @@ impl Endpoint {
 
 /// The flow that a dialog continues on after a request received on `flow`. `usable`: whether
 /// the dialog's previous flow still exists.
-pub(super) fn flow_after(now: Instant, dialog: &Dialog, request: &Request, flow: Flow, usable: bool) -> Flow {
+pub(in crate::endpoint) fn flow_after(
+    now: Instant,
+    dialog: &Dialog,
+    request: &Request,
+    flow: Flow,
+    usable: bool,
+) -> Flow {
     let Some(known) = dialog.flow else { return flow };
     let same_host = known.remote.ip().to_canonical() == flow.remote.ip().to_canonical();
     let same_way = known.transport == flow.transport;
@@ -145,7 +156,7 @@ pub(super) fn flow_after(now: Instant, dialog: &Dialog, request: &Request, flow:
 
 /// Whether the flow of a request of ours becomes the dialog's. Under [`HopRule::Judged`] a
 /// next hop never replaces the flow that the peer used.
-pub(super) fn keeps(dialog: &Dialog, flow: &Flow) -> bool {
+pub(in crate::endpoint) fn keeps(dialog: &Dialog, flow: &Flow) -> bool {
     let same_host = |known: Flow| known.remote.ip().to_canonical() == flow.remote.ip().to_canonical();
     match &dialog.hops {
         HopRule::Judged(_) if dialog.bound => dialog.flow.is_none_or(same_host),
@@ -154,7 +165,7 @@ pub(super) fn keeps(dialog: &Dialog, flow: &Flow) -> bool {
 }
 
 /// The call to which the outcome of a request is reported.
-pub(super) fn usage_of(user: User) -> Option<UsageId> {
+pub(in crate::endpoint) fn usage_of(user: User) -> Option<UsageId> {
     match user {
         User::Invite(id, _)
         | User::Bye(id)

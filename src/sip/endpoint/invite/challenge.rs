@@ -4,13 +4,13 @@
 
 use std::time::Instant;
 
-use super::command::{CommandError, check_headers};
-use super::send::User;
-use super::{Endpoint, Termination, UsageEvent, UsageId};
 use crate::dialog::caller_fsm::{Event, State};
 use crate::dialog::request::Draft;
 use crate::dialog::session_timer::min_se;
 use crate::dialog::usage::Phase;
+use crate::endpoint::command::{CommandError, check_headers};
+use crate::endpoint::sending::send::User;
+use crate::endpoint::{Endpoint, Termination, UsageEvent, UsageId};
 use crate::msg::{HeaderFields, Method, Name, Response};
 
 /// Maximum number of times that one INVITE or BYE is resent; a peer could challenge for ever.
@@ -54,7 +54,12 @@ impl Endpoint {
     }
 
     /// The event for a refusal of our INVITE: failure, or another attempt.
-    pub(super) fn refusal_event(&mut self, usage: UsageId, cseq: u32, response: &Response) -> Event {
+    pub(in crate::endpoint) fn refusal_event(
+        &mut self,
+        usage: UsageId,
+        cseq: u32,
+        response: &Response,
+    ) -> Event {
         let again =
             self.usages.get_mut(usage).and_then(|it| it.ours(cseq)).and_then(|it| it.again.as_deref());
         match (response.status(), again) {
@@ -69,7 +74,12 @@ impl Endpoint {
 
     /// Replaces the refused INVITE by the next one. The old transaction still acknowledges
     /// retransmissions of the refusal.
-    pub(super) fn renew_invite(&mut self, usage: UsageId, cseq: u32, response: Option<&Response>) {
+    pub(in crate::endpoint) fn renew_invite(
+        &mut self,
+        usage: UsageId,
+        cseq: u32,
+        response: Option<&Response>,
+    ) {
         let Some(it) = self.usages.get_mut(usage) else { return };
         it.dialogs.clear();
         let Some(ours) = it.ours(cseq) else { return };
@@ -86,7 +96,12 @@ impl Endpoint {
     }
 
     /// Prepares an INVITE with the session interval that a 422 requires.
-    pub(super) fn lengthen_session(&mut self, usage: UsageId, cseq: u32, response: Option<&Response>) {
+    pub(in crate::endpoint) fn lengthen_session(
+        &mut self,
+        usage: UsageId,
+        cseq: u32,
+        response: Option<&Response>,
+    ) {
         self.renew_invite(usage, cseq, response);
         let again = self.usages.get_mut(usage).and_then(|it| it.ours.first_mut()?.again.as_deref_mut());
         if let (Some(session), Some(response)) = (again.and_then(|again| again.session.as_mut()), response) {
@@ -96,7 +111,7 @@ impl Endpoint {
     }
 
     /// Reports the challenge and waits for the user's credentials.
-    pub(super) fn ask_credentials(
+    pub(in crate::endpoint) fn ask_credentials(
         &mut self,
         now: Instant,
         usage: UsageId,
@@ -115,7 +130,7 @@ impl Endpoint {
     }
 
     /// Sends the INVITE prepared by `renew_invite`.
-    pub(super) fn invite_again(&mut self, now: Instant, usage: UsageId) {
+    pub(in crate::endpoint) fn invite_again(&mut self, now: Instant, usage: UsageId) {
         let Some(ours) = self.usages.get_mut(usage).and_then(|it| it.ours.first_mut()) else { return };
         let (Some(origin), Some(again)) = (ours.origin.as_deref(), ours.again.as_deref()) else { return };
         ours.deadline = None;
@@ -138,7 +153,12 @@ impl Endpoint {
     }
 
     /// Handles the final response to our BYE. `true` if the BYE now waits for credentials.
-    pub(super) fn bye_challenged(&mut self, now: Instant, usage: UsageId, response: &Response) -> bool {
+    pub(in crate::endpoint) fn bye_challenged(
+        &mut self,
+        now: Instant,
+        usage: UsageId,
+        response: &Response,
+    ) -> bool {
         let until = now + self.config.timers.give_up();
         let Some(it) = self.usages.get_mut(usage) else { return false };
         if !it.authorizes || it.phase != Phase::Ending || !matches!(response.status(), 401 | 407) {
@@ -157,7 +177,7 @@ impl Endpoint {
 
     /// Ends the call if our user has not answered the challenge of a BYE in time. `false` if
     /// no deadline was due.
-    pub(super) fn bye_challenge_deadline(&mut self, now: Instant, usage: UsageId) -> bool {
+    pub(in crate::endpoint) fn bye_challenge_deadline(&mut self, now: Instant, usage: UsageId) -> bool {
         let until = self.usages.get(usage).and_then(|it| it.parting.as_deref()?.challenged_until);
         let due = until.is_some_and(|at| at <= now);
         if due {
@@ -168,10 +188,10 @@ impl Endpoint {
 }
 
 /// The header fields among these that carry credentials.
-pub(super) fn credentials(headers: &HeaderFields) -> HeaderFields {
+pub(in crate::endpoint) fn credentials(headers: &HeaderFields) -> HeaderFields {
     headers.iter().filter(|(name, _)| is_credentials(name)).cloned().collect()
 }
 
-pub(super) fn is_credentials(name: &[u8]) -> bool {
+pub(in crate::endpoint) fn is_credentials(name: &[u8]) -> bool {
     matches!(Name::parse(name), Name::Authorization | Name::ProxyAuthorization)
 }

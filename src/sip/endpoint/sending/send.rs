@@ -5,22 +5,22 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::failover::Target;
-use super::hops::{keeps, usage_of};
-use super::udp_or_tcp::is_too_large;
-use super::{
-    ConnectId, Endpoint, Event, Flow, HopRule, Output, ReferId, RequestId, ResolveId, Termination, Transport,
-    UsageEvent, UsageId,
-};
 use crate::dialog::hop::{Hop, is_one_host};
 use crate::dialog::request::{self, Draft};
 use crate::dialog::state::Dialog;
+use crate::endpoint::sending::failover::Target;
+use crate::endpoint::sending::hops::{keeps, usage_of};
+use crate::endpoint::sending::udp_or_tcp::is_too_large;
+use crate::endpoint::{
+    ConnectId, Endpoint, Event, Flow, HopRule, Output, ReferId, RequestId, ResolveId, Termination, Transport,
+    UsageEvent, UsageId,
+};
 use crate::msg::{Method, Response};
 use crate::transaction::client::{Outcome, Outgoing};
 
 /// The recipient of the outcome of a client transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub(super) enum User {
+pub(in crate::endpoint) enum User {
     /// The INVITE with this CSeq. For an ACK, the INVITE that it acknowledges.
     Invite(UsageId, u32),
     Bye(UsageId),
@@ -67,7 +67,7 @@ impl User {
 }
 
 /// Why our re-INVITE or UPDATE failed.
-pub(super) enum Failure {
+pub(in crate::endpoint) enum Failure {
     Response(Box<Response>),
     /// 408 for no response, 503 for a transport failure, 491 for an outdated offer.
     Status(u16),
@@ -84,18 +84,18 @@ impl Failure {
 
 /// A request that waits for its flow.
 #[derive(serde::Serialize, serde::Deserialize)]
-pub(super) struct Waiting {
-    pub(super) dialog: Dialog,
-    pub(super) draft: Draft,
-    pub(super) user: User,
+pub(in crate::endpoint) struct Waiting {
+    pub(in crate::endpoint) dialog: Dialog,
+    pub(in crate::endpoint) draft: Draft,
+    pub(in crate::endpoint) user: User,
     /// The host that was looked up.
-    pub(super) host: Option<Arc<str>>,
+    pub(in crate::endpoint) host: Option<Arc<str>>,
     /// Targets left to try, best first.
-    pub(super) targets: VecDeque<Target>,
+    pub(in crate::endpoint) targets: VecDeque<Target>,
     /// The target being tried.
-    pub(super) trying: Option<Target>,
+    pub(in crate::endpoint) trying: Option<Target>,
     /// The UDP flow for a large request if TCP fails.
-    pub(super) udp: Option<Flow>,
+    pub(in crate::endpoint) udp: Option<Flow>,
 }
 
 impl Waiting {
@@ -106,7 +106,7 @@ impl Waiting {
 
 impl Endpoint {
     /// Sends a request once there is a flow for it.
-    pub(super) fn dispatch(&mut self, now: Instant, dialog: Dialog, draft: Draft, user: User) {
+    pub(in crate::endpoint) fn dispatch(&mut self, now: Instant, dialog: Dialog, draft: Draft, user: User) {
         let flow = dialog.flow.filter(|flow| self.out.is_usable(flow));
         match (&dialog.hops, flow) {
             (HopRule::Kept | HopRule::Flow(_), Some(flow)) => {
@@ -155,7 +155,14 @@ impl Endpoint {
     /// Sends a request by a flow that leads to the peer. It stays on UDP however large it is.
     /// The only alternative is another port of the same host that the request's outbound
     /// proxy names; it is tried if the flow's remote port is closed.
-    pub(super) fn launch_on(&mut self, now: Instant, flow: Flow, dialog: Dialog, draft: Draft, user: User) {
+    pub(in crate::endpoint) fn launch_on(
+        &mut self,
+        now: Instant,
+        flow: Flow,
+        dialog: Dialog,
+        draft: Draft,
+        user: User,
+    ) {
         let by_udp = flow.transport == Transport::Udp;
         let other = match draft.outbound {
             Some(Hop::Address(Transport::Udp, at)) if by_udp && at.ip() == flow.remote.ip() => Some(at),
@@ -166,7 +173,7 @@ impl Endpoint {
         self.launch(now, flow, Waiting { udp, targets, ..Waiting::new(dialog, draft, user) });
     }
 
-    pub(super) fn next_target(&mut self, now: Instant, mut waiting: Box<Waiting>) {
+    pub(in crate::endpoint) fn next_target(&mut self, now: Instant, mut waiting: Box<Waiting>) {
         waiting.udp = None;
         if let User::Invite(usage, cseq) = waiting.user
             && waiting.trying.is_some()
@@ -188,14 +195,14 @@ impl Endpoint {
 
     /// In a dialog, falls back to the peer's flow: its Contact may not be reachable from
     /// here.
-    pub(super) fn fall_back(&mut self, now: Instant, waiting: Waiting) {
+    pub(in crate::endpoint) fn fall_back(&mut self, now: Instant, waiting: Waiting) {
         match waiting.dialog.flow.filter(|flow| self.out.is_usable(flow)) {
             Some(flow) => self.launch(now, flow, waiting),
             None => self.undeliverable(now, waiting.user, waiting.draft.method == Method::Ack),
         }
     }
 
-    pub(super) fn connected(&mut self, now: Instant, connect: ConnectId, flow: Flow) {
+    pub(in crate::endpoint) fn connected(&mut self, now: Instant, connect: ConnectId, flow: Flow) {
         if self.out.connected(connect, flow) {
             return;
         }
@@ -207,7 +214,7 @@ impl Endpoint {
         }
     }
 
-    pub(super) fn connect_failed(&mut self, now: Instant, connect: ConnectId) {
+    pub(in crate::endpoint) fn connect_failed(&mut self, now: Instant, connect: ConnectId) {
         if self.out.connect_failed(connect) {
             return;
         }
@@ -221,7 +228,7 @@ impl Endpoint {
         }
     }
 
-    pub(super) fn resolved(
+    pub(in crate::endpoint) fn resolved(
         &mut self,
         now: Instant,
         resolve: ResolveId,
@@ -244,7 +251,7 @@ impl Endpoint {
     }
 
     /// Writes the request for this flow and sends it.
-    pub(super) fn launch(&mut self, now: Instant, flow: Flow, mut waiting: Waiting) {
+    pub(in crate::endpoint) fn launch(&mut self, now: Instant, flow: Flow, mut waiting: Waiting) {
         if let User::Invite(usage, cseq) = waiting.user
             && waiting.draft.method == Method::Invite
             && !self.still_wants_invite(usage, cseq)
@@ -333,7 +340,7 @@ impl Endpoint {
     }
 
     /// Handles an outcome of a client transaction.
-    pub(super) fn client_outcome(
+    pub(in crate::endpoint) fn client_outcome(
         &mut self,
         now: Instant,
         mut outcome: Outcome<User>,
@@ -361,7 +368,12 @@ impl Endpoint {
     }
 
     /// Passes on an outcome after fail-over and authentication were considered.
-    pub(super) fn tell_outcome(&mut self, now: Instant, outcome: Outcome<User>, response: Option<Response>) {
+    pub(in crate::endpoint) fn tell_outcome(
+        &mut self,
+        now: Instant,
+        outcome: Outcome<User>,
+        response: Option<Response>,
+    ) {
         match outcome.user {
             User::Invite(usage, cseq) => {
                 if let Some(response) = response {
@@ -413,7 +425,7 @@ impl Endpoint {
     }
 
     /// Reports the failure of our offer, by its response or by a substitute status.
-    pub(super) fn reinvite_failed_event(&mut self, usage: UsageId, failure: Failure) {
+    pub(in crate::endpoint) fn reinvite_failed_event(&mut self, usage: UsageId, failure: Failure) {
         let event = match failure {
             Failure::Response(response) => UsageEvent::ReInviteFailed {
                 status: response.status(),

@@ -4,12 +4,12 @@
 
 use std::time::Instant;
 
-use super::command::CommandError;
-use super::send::User;
-use super::{Endpoint, UsageId};
 use crate::dialog::offer_answer::OfferAnswer;
 use crate::dialog::request::Draft;
 use crate::dialog::state::Dialog;
+use crate::endpoint::command::CommandError;
+use crate::endpoint::sending::send::User;
+use crate::endpoint::{Endpoint, UsageId};
 use crate::msg::body::Body;
 use crate::msg::{Method, Name, Response};
 
@@ -20,7 +20,7 @@ const PRACKS: u8 = 64;
 impl Endpoint {
     /// Sends the PRACK for a reliable provisional response, unless the user has to send it.
     /// `false` if the response is a retransmission or out of order and is to be ignored.
-    pub(super) fn acknowledge_provisional(
+    pub(in crate::endpoint) fn acknowledge_provisional(
         &mut self,
         now: Instant,
         usage: UsageId,
@@ -85,7 +85,7 @@ impl Endpoint {
     }
 
     /// Whether the user has to send the PRACK for this response.
-    pub(super) fn prack_wanted(&self, usage: UsageId, response: &Response) -> bool {
+    pub(in crate::endpoint) fn prack_wanted(&self, usage: UsageId, response: &Response) -> bool {
         let rseq = response.number::<u32>(Name::RSeq).ok().flatten();
         let tag = response.to_tag().unwrap_or_default();
         self.usages.get(usage).is_some_and(|it| {
@@ -110,7 +110,7 @@ impl Endpoint {
     }
 
     /// Resends the last PRACK, which had no body, with the next number.
-    pub(super) fn prack_again(&mut self, now: Instant, usage: UsageId, cseq: u32, tag: &[u8]) {
+    pub(in crate::endpoint) fn prack_again(&mut self, now: Instant, usage: UsageId, cseq: u32, tag: &[u8]) {
         let Some(it) = self.usages.get_mut(usage) else { return };
         if it.ours(cseq).is_some_and(|ours| ours.pracks < PRACKS) {
             self.send_prack(now, usage, cseq, tag, None);

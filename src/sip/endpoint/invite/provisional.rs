@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::command::CommandError;
-use super::session::Addressee;
-use super::{Endpoint, ServerTransactionId, UsageEvent, UsageId};
 use crate::dialog::callee_fsm;
 use crate::dialog::offer_answer::OfferAnswer;
 use crate::dialog::reliable_fsm::{self, Action, Event, State};
 use crate::dialog::reply::Reply;
 use crate::dialog::usage::{LastProvisional, Reliable, Unacknowledged};
+use crate::endpoint::command::CommandError;
+use crate::endpoint::in_dialog::session::Addressee;
+use crate::endpoint::{Endpoint, ServerTransactionId, UsageEvent, UsageId};
 use crate::msg::{Method, Name, Request, chars};
 use crate::outbox::ReplyPath;
 
@@ -26,7 +26,7 @@ const REPEATED: Duration = Duration::from_secs(60);
 impl Endpoint {
     /// Sends a provisional response; reliably if the user wants that and the peer supports
     /// it, or if the peer requires it.
-    pub(super) fn reply_provisional(
+    pub(in crate::endpoint) fn reply_provisional(
         &mut self,
         now: Instant,
         usage: UsageId,
@@ -62,7 +62,7 @@ impl Endpoint {
 
     /// Repeats what was told last: every proxy on the way expects that (§13.3.1.1). A reliable response gets a
     /// number of its own, without an offer.
-    pub(super) fn repeat_provisional(&mut self, now: Instant, usage: UsageId) {
+    pub(in crate::endpoint) fn repeat_provisional(&mut self, now: Instant, usage: UsageId) {
         let Some(theirs) = self.usages.get_mut(usage).and_then(|it| it.theirs.as_deref_mut()) else { return };
         let (transaction, told) = (theirs.transaction, theirs.told.as_mut());
         let Some(told) = told.filter(|told| told.again_at <= now) else { return };
@@ -114,7 +114,7 @@ impl Endpoint {
     }
 
     /// Whether the user has answered but the 2xx has to wait for a PRACK.
-    pub(super) fn answer_is_held(&self, usage: UsageId) -> bool {
+    pub(in crate::endpoint) fn answer_is_held(&self, usage: UsageId) -> bool {
         let theirs = self.usages.get(usage).and_then(|it| it.theirs.as_deref());
         let reliable = theirs.and_then(|theirs| theirs.reliable.as_deref());
         reliable.is_some_and(|reliable| reliable.state == State::AnswerHeld)
@@ -124,7 +124,7 @@ impl Endpoint {
         self.usages.get_mut(usage)?.theirs.as_deref_mut()?.reliable.as_deref_mut()
     }
 
-    pub(super) fn reliable_event(&mut self, now: Instant, usage: UsageId, event: Event) {
+    pub(in crate::endpoint) fn reliable_event(&mut self, now: Instant, usage: UsageId, event: Event) {
         let Some(reliable) = self.reliable_mut(usage) else { return };
         let (next, actions) = reliable_fsm::step(reliable.state, event);
         reliable.state = next;
@@ -205,7 +205,7 @@ impl Endpoint {
 
     /// Handles the time-out of a reliable response: retransmits it, or gives up. `false` if
     /// none was due.
-    pub(super) fn reliable_deadline(&mut self, now: Instant, usage: UsageId) -> bool {
+    pub(in crate::endpoint) fn reliable_deadline(&mut self, now: Instant, usage: UsageId) -> bool {
         let Some(reliable) = self.reliable_mut(usage).filter(|reliable| reliable.is_waiting()) else {
             return false;
         };
@@ -220,7 +220,7 @@ impl Endpoint {
     }
 
     /// Handles a PRACK in a call (§3): 481 unless it matches the outstanding response.
-    pub(super) fn prack_received(
+    pub(in crate::endpoint) fn prack_received(
         &mut self,
         now: Instant,
         path: ReplyPath,

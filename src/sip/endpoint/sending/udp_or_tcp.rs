@@ -7,9 +7,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::send::Waiting;
-use super::{Endpoint, Flow, Transport};
 use crate::dialog::hop::names_udp;
+use crate::endpoint::sending::send::Waiting;
+use crate::endpoint::{Endpoint, Flow, Transport};
 
 /// Largest request sent over UDP if there is an alternative, in octets.
 const LARGE: usize = 1_300;
@@ -32,7 +32,7 @@ pub enum LargeRequests {
 
 impl LargeRequests {
     /// Whether large requests to this URI stay on UDP.
-    pub(super) fn by_udp(self, uri: &[u8]) -> bool {
+    pub(in crate::endpoint) fn by_udp(self, uri: &[u8]) -> bool {
         match self {
             LargeRequests::AsNamed => names_udp(uri),
             LargeRequests::Udp => true,
@@ -42,13 +42,13 @@ impl LargeRequests {
 }
 
 /// Whether a request of this size is too large for this flow.
-pub(super) fn is_too_large(octets: usize, flow: &Flow) -> bool {
+pub(in crate::endpoint) fn is_too_large(octets: usize, flow: &Flow) -> bool {
     octets > LARGE && flow.transport == Transport::Udp
 }
 
 impl Endpoint {
     /// Makes the request wait for a TCP connection; if that fails, it is sent over UDP.
-    pub(super) fn connect_for_size(&mut self, now: Instant, mut waiting: Waiting, flow: Flow) {
+    pub(in crate::endpoint) fn connect_for_size(&mut self, now: Instant, mut waiting: Waiting, flow: Flow) {
         waiting.udp = Some(flow);
         if self.failover.avoids(now, (Transport::Tcp, flow.remote)) {
             return self.launch(now, flow, waiting);
@@ -59,7 +59,7 @@ impl Endpoint {
     }
 
     /// The TCP connection has failed: sends the request over UDP.
-    pub(super) fn no_tcp_for_size(&mut self, now: Instant, flow: Flow, waiting: Waiting) {
+    pub(in crate::endpoint) fn no_tcp_for_size(&mut self, now: Instant, flow: Flow, waiting: Waiting) {
         tracing::info!(
             "{} takes no TCP connection: requests of more than {LARGE} octets go there over UDP for {} s",
             flow.remote,

@@ -21,19 +21,19 @@
 
 use std::time::{Duration, Instant};
 
-use super::send::User;
-use super::{Endpoint, ReferId, UsageId};
 use crate::dialog::usage::Phase;
+use crate::endpoint::sending::send::User;
+use crate::endpoint::{Endpoint, ReferId, UsageId};
 use crate::msg::{Name, Response};
 
 /// Maximum number of times that one BYE, NOTIFY or re-INVITE is resent; a peer could refuse for ever.
-pub(super) const TRIES: u8 = 3;
+pub(in crate::endpoint) const TRIES: u8 = 3;
 /// The longest `Retry-After` that a BYE waits for: the maximum that §14.2 allows with a 500.
 const LONGEST: Duration = Duration::from_secs(10);
 
 impl Endpoint {
     /// Whether a refusal means that a later request of ours arrived first.
-    pub(super) fn is_overtaken(&mut self, usage: UsageId, response: &Response) -> bool {
+    pub(in crate::endpoint) fn is_overtaken(&mut self, usage: UsageId, response: &Response) -> bool {
         let Ok(cseq) = response.cseq() else { return false };
         let tag = response.to_tag().unwrap_or_default();
         let dialog = self.usages.get_mut(usage).and_then(|it| it.dialog(tag));
@@ -48,7 +48,12 @@ impl Endpoint {
     /// A 500 concerns only the transaction (RFC 5057 §5.1), and order may be its cause even
     /// if no later request is known. 491 is no valid response to a BYE (§14.1), but some
     /// peers refuse every request with it during a re-INVITE.
-    pub(super) fn bye_refused(&mut self, now: Instant, usage: UsageId, response: &Response) -> bool {
+    pub(in crate::endpoint) fn bye_refused(
+        &mut self,
+        now: Instant,
+        usage: UsageId,
+        response: &Response,
+    ) -> bool {
         let retry_after = response.header(Name::RetryAfter).is_some();
         let wait = match response.status() {
             500 if self.is_overtaken(usage, response) => Duration::ZERO,
@@ -77,7 +82,7 @@ impl Endpoint {
     }
 
     /// Resends a BYE whose refusal asked for a delay. `false` if none is due.
-    pub(super) fn refused_bye_deadline(&mut self, now: Instant, usage: UsageId) -> bool {
+    pub(in crate::endpoint) fn refused_bye_deadline(&mut self, now: Instant, usage: UsageId) -> bool {
         let parting = self.usages.get_mut(usage).and_then(|it| it.parting.as_deref_mut());
         let due = parting.and_then(|parting| parting.again_at.take_if(|at| *at <= now)).is_some();
         if due {
@@ -87,7 +92,7 @@ impl Endpoint {
     }
 
     /// Resends an overtaken NOTIFY. `false` if it was not overtaken, or too often.
-    pub(super) fn notify_again(
+    pub(in crate::endpoint) fn notify_again(
         &mut self,
         now: Instant,
         usage: UsageId,
@@ -107,7 +112,7 @@ impl Endpoint {
     }
 
     /// Handles the response to a PRACK without a body.
-    pub(super) fn pracked(&mut self, now: Instant, usage: UsageId, response: &Response) {
+    pub(in crate::endpoint) fn pracked(&mut self, now: Instant, usage: UsageId, response: &Response) {
         if !self.is_overtaken(usage, response) {
             return;
         }

@@ -5,15 +5,15 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::command::{
-    CommandError, InDialog, InviteError, OutOfDialog, RequestIdentity, check_headers, has_control,
-};
-use super::send::User;
-use super::{Endpoint, Event, Flow, HopRule, RequestFailure, RequestId, UsageEvent, UsageId};
 use crate::dialog::caller_fsm::State;
 use crate::dialog::request::{Draft, DraftContact, MAX_FORWARDS};
 use crate::dialog::state::{Dialog, Start};
 use crate::dialog::usage::Phase;
+use crate::endpoint::command::{
+    CommandError, InDialog, InviteError, OutOfDialog, RequestIdentity, check_headers, has_control,
+};
+use crate::endpoint::sending::send::User;
+use crate::endpoint::{Endpoint, Event, Flow, HopRule, RequestFailure, RequestId, UsageEvent, UsageId};
 use crate::msg::{HeaderFields, Method, NameAddr, Response, Uri};
 use crate::transaction::client::Outcome;
 
@@ -160,7 +160,7 @@ impl Endpoint {
     }
 
     /// Reports 401 and 407 to our BYE as [`UsageEvent::Challenged`], as
-    /// [`super::Invite::authorizes`] does for outgoing calls.
+    /// [`crate::endpoint::Invite::authorizes`] does for outgoing calls.
     ///
     /// # Errors
     /// There is no such call.
@@ -237,12 +237,12 @@ impl Endpoint {
         self.identity.uri(flow, user).to_string()
     }
 
-    pub(super) fn next_request(&mut self) -> RequestId {
+    pub(in crate::endpoint) fn next_request(&mut self) -> RequestId {
         self.last_request += 1;
         RequestId(self.last_request)
     }
 
-    pub(super) fn outside_outcome(
+    pub(in crate::endpoint) fn outside_outcome(
         &mut self,
         request: RequestId,
         outcome: &Outcome<User>,
@@ -253,7 +253,7 @@ impl Endpoint {
         }
     }
 
-    pub(super) fn request_outcome(
+    pub(in crate::endpoint) fn request_outcome(
         &mut self,
         now: Instant,
         usage: UsageId,
@@ -274,7 +274,7 @@ impl Endpoint {
     }
 
     /// Sets the header fields for the BYE or CANCEL that will end the call.
-    pub(super) fn part_with(&mut self, usage: UsageId, headers: HeaderFields) {
+    pub(in crate::endpoint) fn part_with(&mut self, usage: UsageId, headers: HeaderFields) {
         if let Some(it) = self.usages.get_mut(usage)
             && !headers.is_empty()
         {
@@ -284,7 +284,7 @@ impl Endpoint {
 }
 
 /// The final result of a client transaction; `None` if there is none yet.
-pub(super) fn result(
+pub(in crate::endpoint) fn result(
     outcome: &Outcome<User>,
     response: Option<Response>,
 ) -> Option<Result<Response, RequestFailure>> {

@@ -5,14 +5,14 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::command::{CommandError, check_headers};
-use super::refresh::write_agreement;
-use super::{Endpoint, ServerTransactionId, UsageId};
 use crate::dialog::callee_fsm;
 use crate::dialog::reliable_fsm;
 use crate::dialog::reply::Reply;
 use crate::dialog::state::answers_secure;
 use crate::dialog::usage::Success;
+use crate::endpoint::command::{CommandError, check_headers};
+use crate::endpoint::in_dialog::refresh::write_agreement;
+use crate::endpoint::{Endpoint, ServerTransactionId, UsageId};
 use crate::msg::body::Body;
 use crate::msg::{Method, Name, ResponseWriter, phrase};
 
@@ -127,7 +127,7 @@ impl Endpoint {
     }
 
     /// Sends the 2xx and retransmits it until its ACK (§13.3.1.4).
-    pub(super) fn succeed(
+    pub(in crate::endpoint) fn succeed(
         &mut self,
         now: Instant,
         usage: UsageId,
@@ -173,14 +173,17 @@ impl Endpoint {
     }
 
     /// The received INVITE that the user has not answered, and whether it is the initial one.
-    pub(super) fn undecided(&self, usage: UsageId) -> Result<(ServerTransactionId, bool), CommandError> {
+    pub(in crate::endpoint) fn undecided(
+        &self,
+        usage: UsageId,
+    ) -> Result<(ServerTransactionId, bool), CommandError> {
         let it = self.usages.get(usage).filter(|it| !it.is_over()).ok_or(CommandError::Gone)?;
         let theirs = it.theirs.as_deref().filter(|theirs| theirs.success.is_none());
         let theirs = theirs.ok_or(CommandError::WrongState("no INVITE is waiting for an answer"))?;
         Ok((theirs.transaction, theirs.initial))
     }
 
-    pub(super) fn dialog_response(
+    pub(in crate::endpoint) fn dialog_response(
         &self,
         transaction: ServerTransactionId,
         usage: UsageId,

@@ -5,14 +5,14 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
-use super::challenge::is_credentials;
-use super::command::{CommandError, check_headers};
-use super::event::Challenge;
-use super::send::{User, Waiting};
-use super::{Endpoint, UsageEvent, UsageId};
 use crate::dialog::request::Draft;
 use crate::dialog::state::Dialog;
 use crate::dialog::usage::{Phase, Usage};
+use crate::endpoint::command::{CommandError, check_headers};
+use crate::endpoint::event::Challenge;
+use crate::endpoint::invite::challenge::is_credentials;
+use crate::endpoint::sending::send::{User, Waiting};
+use crate::endpoint::{Endpoint, UsageEvent, UsageId};
 use crate::msg::{HeaderFields, Method, Response};
 use crate::transaction::client::{ClientTransactionId, Outcome};
 
@@ -24,11 +24,11 @@ const TRIES: usize = 8;
 
 /// Requests in dialogs that are under way and may have to be resent.
 #[derive(Default)]
-pub(super) struct Challengeable(HashMap<UsageId, Vec<Kept>>);
+pub(in crate::endpoint) struct Challengeable(HashMap<UsageId, Vec<Kept>>);
 
 /// One request that may have to be resent.
 #[derive(serde::Serialize, serde::Deserialize)]
-pub(super) struct Kept {
+pub(in crate::endpoint) struct Kept {
     pub transaction: ClientTransactionId,
     pub user: User,
     draft: Draft,
@@ -146,7 +146,11 @@ impl Endpoint {
     }
 
     /// Keeps what is needed to resend a request, if its user answers challenges.
-    pub(super) fn keep_for_challenge(&mut self, transaction: ClientTransactionId, waiting: &Waiting) {
+    pub(in crate::endpoint) fn keep_for_challenge(
+        &mut self,
+        transaction: ClientTransactionId,
+        waiting: &Waiting,
+    ) {
         let Some(usage) = waiting.user.inside() else { return };
         let Some(it) = self.usages.get(usage).filter(|it| it.authorizes_inside) else { return };
         // `challenge` handles the initial INVITE.
@@ -159,7 +163,7 @@ impl Endpoint {
     }
 
     /// Takes the kept request of a transaction that has its final outcome.
-    pub(super) fn kept_for_challenge(
+    pub(in crate::endpoint) fn kept_for_challenge(
         &mut self,
         outcome: &Outcome<User>,
         response: Option<&Response>,
@@ -173,7 +177,7 @@ impl Endpoint {
     }
 
     /// Reports the challenge if `response` is one. Otherwise returns the outcome.
-    pub(super) fn asks_for_credentials(
+    pub(in crate::endpoint) fn asks_for_credentials(
         &mut self,
         mut kept: Box<Kept>,
         outcome: Outcome<User>,

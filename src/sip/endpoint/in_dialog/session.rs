@@ -2,17 +2,17 @@
 
 use std::time::Instant;
 
-use super::command::{CommandError, check_headers};
-use super::hops::flow_after;
-use super::receive::abilities;
-use super::refresh::write_agreement;
-use super::send::User;
-use super::{Endpoint, Flow, ServerTransactionId, Termination, UsageEvent, UsageId};
 use crate::dialog::callee_fsm::State;
 use crate::dialog::offer_answer::OfferAnswer;
 use crate::dialog::reply::Reply;
 use crate::dialog::state::answers_secure;
 use crate::dialog::usage::{Phase, Progress};
+use crate::endpoint::command::{CommandError, check_headers};
+use crate::endpoint::in_dialog::refresh::write_agreement;
+use crate::endpoint::receive::abilities;
+use crate::endpoint::sending::hops::flow_after;
+use crate::endpoint::sending::send::User;
+use crate::endpoint::{Endpoint, Flow, ServerTransactionId, Termination, UsageEvent, UsageId};
 use crate::msg::body::Body;
 use crate::msg::{HeaderFields, Method, Name, Request, ResponseWriter, phrase};
 use crate::outbox::ReplyPath;
@@ -20,14 +20,14 @@ use b2b_base::ids::Tag;
 
 /// The addressee of a request: our tag for the response, and the usage if there is one.
 #[derive(Clone, Copy)]
-pub(super) struct Addressee {
+pub(in crate::endpoint) struct Addressee {
     pub tag: Tag,
     pub usage: Option<UsageId>,
 }
 
 impl Endpoint {
     /// Handles a request in a dialog of this usage that matches no transaction.
-    pub(super) fn in_dialog(
+    pub(in crate::endpoint) fn in_dialog(
         &mut self,
         now: Instant,
         mut path: ReplyPath,
@@ -118,7 +118,7 @@ impl Endpoint {
     }
 
     /// Starts a server transaction for a request and responds at once.
-    pub(super) fn answer_now(
+    pub(in crate::endpoint) fn answer_now(
         &mut self,
         now: Instant,
         path: ReplyPath,
@@ -212,12 +212,12 @@ impl Endpoint {
     }
 
     /// Sends BYE in an established session.
-    pub(super) fn hang_up(&mut self, now: Instant, id: UsageId) {
+    pub(in crate::endpoint) fn hang_up(&mut self, now: Instant, id: UsageId) {
         self.hang_up_for(now, id, User::Bye(id));
     }
 
     /// Like `hang_up`; `user` gets the outcome of the BYE.
-    pub(super) fn hang_up_for(&mut self, now: Instant, id: UsageId, user: User) {
+    pub(in crate::endpoint) fn hang_up_for(&mut self, now: Instant, id: UsageId, user: User) {
         self.refuse_pending(now, id, 487);
         let Some(usage) = self.usages.get_mut(id) else { return };
         usage.phase = Phase::Ending;

@@ -3,15 +3,17 @@
 
 use std::time::Instant;
 
-use super::send::User;
-use super::session::Addressee;
-use super::{Endpoint, Event, Flow, ServerTransactionId, SessionRefresher, Termination, UsageEvent, UsageId};
 use crate::dialog::callee_fsm::{self, Action, Cause};
 use crate::dialog::offer_answer::OfferAnswer;
 use crate::dialog::reply::Reply;
 use crate::dialog::request::Draft;
 use crate::dialog::state::{Dialog, NoDialog};
 use crate::dialog::usage::{Phase, TheirInvite, Usage};
+use crate::endpoint::in_dialog::session::Addressee;
+use crate::endpoint::sending::send::User;
+use crate::endpoint::{
+    Endpoint, Event, Flow, ServerTransactionId, SessionRefresher, Termination, UsageEvent, UsageId,
+};
 use crate::msg::{Method, Name, Request, phrase, seconds};
 use crate::outbox::ReplyPath;
 use b2b_base::ids::Beginning;
@@ -26,7 +28,13 @@ impl Endpoint {
     }
 
     /// Handles an initial INVITE (without a To tag) that has passed every check.
-    pub(super) fn incoming(&mut self, now: Instant, path: ReplyPath, flow: Flow, request: Request) {
+    pub(in crate::endpoint) fn incoming(
+        &mut self,
+        now: Instant,
+        path: ReplyPath,
+        flow: Flow,
+        request: Request,
+    ) {
         if self.usages.len() >= self.config.limits.usages {
             return self.overloaded(now, &path, &request);
         }
@@ -84,7 +92,7 @@ impl Endpoint {
     }
 
     /// Sends a final error response to the INVITE that our user has not answered yet.
-    pub(super) fn refuse_pending(&mut self, now: Instant, usage: UsageId, status: u16) {
+    pub(in crate::endpoint) fn refuse_pending(&mut self, now: Instant, usage: UsageId, status: u16) {
         let Ok((transaction, _)) = self.undecided(usage) else { return };
         if let Ok(response) = self.dialog_response(transaction, usage, &Reply::status(status)) {
             self.servers.respond(now, &mut self.out, transaction, status, response);
@@ -92,7 +100,7 @@ impl Endpoint {
         self.forget_their_offer(usage);
     }
 
-    pub(super) fn forget_their_offer(&mut self, usage: UsageId) {
+    pub(in crate::endpoint) fn forget_their_offer(&mut self, usage: UsageId) {
         let Some(it) = self.usages.get_mut(usage) else { return };
         if it.theirs.as_deref().is_some_and(|theirs| theirs.success.is_none()) {
             it.theirs = None;
@@ -104,7 +112,7 @@ impl Endpoint {
 
     /// Handles a CANCEL (§9.2): 200 if it matches an INVITE, even if it is too late to have
     /// an effect.
-    pub(super) fn cancel_received(
+    pub(in crate::endpoint) fn cancel_received(
         &mut self,
         now: Instant,
         path: ReplyPath,
@@ -134,7 +142,7 @@ impl Endpoint {
     }
 
     /// Handles an ACK in a dialog. `false` if it acknowledges no 2xx of ours.
-    pub(super) fn acknowledged(&mut self, now: Instant, id: UsageId, request: Request) -> bool {
+    pub(in crate::endpoint) fn acknowledged(&mut self, now: Instant, id: UsageId, request: Request) -> bool {
         let Some(usage) = self.usages.get_mut(id) else { return false };
         let Ok(cseq) = request.cseq() else { return false };
         let Some(theirs) = usage.theirs.as_deref() else { return false };
@@ -160,7 +168,12 @@ impl Endpoint {
 
     /// Handles a BYE received before the ACK for our answer. `false` if the call is in
     /// another state.
-    pub(super) fn bye_before_ack(&mut self, now: Instant, id: UsageId, request: &Request) -> bool {
+    pub(in crate::endpoint) fn bye_before_ack(
+        &mut self,
+        now: Instant,
+        id: UsageId,
+        request: &Request,
+    ) -> bool {
         let is_callee = self.usages.get(id).is_some_and(|it| matches!(it.phase, Phase::Callee(_)));
         if is_callee {
             self.callee_step(now, id, callee_fsm::Event::Bye, None, Some(request));
@@ -170,7 +183,7 @@ impl Endpoint {
 
     /// Hangs up before the ACK for our answer has arrived. `false` if the call is in another
     /// state.
-    pub(super) fn hang_up_before_ack(&mut self, now: Instant, id: UsageId) -> bool {
+    pub(in crate::endpoint) fn hang_up_before_ack(&mut self, now: Instant, id: UsageId) -> bool {
         let waiting = self.usages.get(id).is_some_and(|it| {
             matches!(
                 it.phase,
@@ -184,7 +197,7 @@ impl Endpoint {
     }
 
     /// A received INVITE has waited long enough for our user's answer or for the ACK.
-    pub(super) fn their_invite_deadline(&mut self, now: Instant, id: UsageId) {
+    pub(in crate::endpoint) fn their_invite_deadline(&mut self, now: Instant, id: UsageId) {
         if self.reliable_deadline(now, id) {
             return;
         }
@@ -227,7 +240,7 @@ impl Endpoint {
         }
     }
 
-    pub(super) fn callee_event(
+    pub(in crate::endpoint) fn callee_event(
         &mut self,
         now: Instant,
         id: UsageId,
@@ -289,7 +302,7 @@ impl Endpoint {
     }
 
     /// Sends a BYE in the confirmed dialog, with the header fields that the user gave.
-    pub(super) fn send_bye(&mut self, now: Instant, id: UsageId, user: User) {
+    pub(in crate::endpoint) fn send_bye(&mut self, now: Instant, id: UsageId, user: User) {
         let Some(usage) = self.usages.get_mut(id) else { return };
         let parting = usage.parting.as_deref().map(|it| (it.headers.clone(), it.body.clone()));
         let (headers, body) = parting.unwrap_or_default();

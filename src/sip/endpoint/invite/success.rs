@@ -3,13 +3,13 @@
 
 use std::time::Instant;
 
-use super::command::CommandError;
-use super::send::User;
-use super::{Endpoint, Termination, UsageEvent, UsageId};
 use crate::dialog::offer_answer::OfferAnswer;
 use crate::dialog::request::Draft;
 use crate::dialog::state::Dialog;
 use crate::dialog::usage::{Phase, Progress};
+use crate::endpoint::command::CommandError;
+use crate::endpoint::sending::send::User;
+use crate::endpoint::{Endpoint, Termination, UsageEvent, UsageId};
 use crate::msg::body::Body;
 use crate::msg::{HeaderFields, Method, Response};
 
@@ -37,7 +37,7 @@ impl Endpoint {
 
     /// Handles the first 2xx: its dialog becomes that of the call, and other early dialogs
     /// are dropped (§13.2.2.4).
-    pub(super) fn confirm(&mut self, now: Instant, id: UsageId, cseq: u32, response: Response) {
+    pub(in crate::endpoint) fn confirm(&mut self, now: Instant, id: UsageId, cseq: u32, response: Response) {
         let Some(usage) = self.usages.get_mut(id) else { return };
         let Some(ours) = usage.ours(cseq) else { return };
         ours.deadline = None;
@@ -79,7 +79,13 @@ impl Endpoint {
     }
 
     /// Handles a 2xx after the first: a retransmission, or the 2xx of another fork.
-    pub(super) fn late_success(&mut self, now: Instant, id: UsageId, cseq: u32, response: Response) {
+    pub(in crate::endpoint) fn late_success(
+        &mut self,
+        now: Instant,
+        id: UsageId,
+        cseq: u32,
+        response: Response,
+    ) {
         let Some(usage) = self.usages.get_mut(id) else { return };
         let tag = response.to_tag().unwrap_or_default();
         let confirmed = usage.dialogs.first().is_some_and(|dialog| dialog.remote_tag() == tag);
@@ -92,7 +98,7 @@ impl Endpoint {
     }
 
     /// Retransmits the ACK, if one was sent.
-    pub(super) fn repeat_ack(&mut self, id: UsageId, cseq: u32) {
+    pub(in crate::endpoint) fn repeat_ack(&mut self, id: UsageId, cseq: u32) {
         let Some(usage) = self.usages.get_mut(id) else { return };
         let peers = usage.dialogs.first().and_then(|dialog| dialog.flow);
         if let Some((flow, ack)) = usage.ours(cseq).and_then(|ours| ours.ack.clone()) {
@@ -103,7 +109,7 @@ impl Endpoint {
     }
 
     /// Sends ACK and BYE for an unwanted 2xx; only the ACK for its retransmissions.
-    pub(super) fn dismiss(&mut self, now: Instant, id: UsageId, cseq: u32, response: &Response) {
+    pub(in crate::endpoint) fn dismiss(&mut self, now: Instant, id: UsageId, cseq: u32, response: &Response) {
         let limit = self.config.limits.forks;
         let Some(usage) = self.usages.get_mut(id) else { return };
         // Requests in the early dialog have advanced the CSeq number (PRACK, UPDATE).
@@ -124,7 +130,7 @@ impl Endpoint {
 
     /// Sends an ACK with this CSeq number and these credentials in a dialog that is not
     /// wanted, and a BYE with these header fields.
-    pub(super) fn acknowledge_and_end(
+    pub(in crate::endpoint) fn acknowledge_and_end(
         &mut self,
         now: Instant,
         usage: UsageId,
@@ -142,7 +148,7 @@ impl Endpoint {
     }
 
     /// Sends the ACK for a 2xx (§13.2.2.4), with the credentials of its INVITE.
-    pub(super) fn send_ack(&mut self, now: Instant, id: UsageId, cseq: u32, body: Option<Body>) {
+    pub(in crate::endpoint) fn send_ack(&mut self, now: Instant, id: UsageId, cseq: u32, body: Option<Body>) {
         let Some(usage) = self.usages.get_mut(id) else { return };
         let headers = usage.ours(cseq).map(|ours| ours.credentials.clone()).unwrap_or_default();
         let Some(dialog) = usage.dialogs.first().cloned() else { return };

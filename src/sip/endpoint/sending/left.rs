@@ -4,17 +4,17 @@
 
 use std::time::Instant;
 
-use super::challenge::credentials;
-use super::send::User;
-use super::{Endpoint, HeaderFields, UsageId};
 use crate::dialog::state::Dialog;
 use crate::dialog::usage::Dismissed;
+use crate::endpoint::invite::challenge::credentials;
+use crate::endpoint::sending::send::User;
+use crate::endpoint::{Endpoint, HeaderFields, UsageId};
 use crate::msg::Response;
 use crate::transaction::client::{ClientTransactionId, Outcome};
 
 /// An INVITE at an address that was left.
 #[derive(serde::Serialize, serde::Deserialize)]
-pub(super) struct Left {
+pub(in crate::endpoint) struct Left {
     pub usage: UsageId,
     /// The dialog state of the INVITE, with the flow to this address.
     origin: Dialog,
@@ -25,7 +25,7 @@ pub(super) struct Left {
 
 impl Endpoint {
     /// Handles the outcome of an INVITE at an address that was left; `false` for others.
-    pub(super) fn left_outcome(
+    pub(in crate::endpoint) fn left_outcome(
         &mut self,
         now: Instant,
         outcome: &Outcome<User>,
@@ -53,7 +53,7 @@ impl Endpoint {
     }
 
     /// An INVITE leaves an address whose transaction goes on: for the call it has ended.
-    pub(super) fn leave(&mut self, id: ClientTransactionId, outcome: &mut Outcome<User>) {
+    pub(in crate::endpoint) fn leave(&mut self, id: ClientTransactionId, outcome: &mut Outcome<User>) {
         outcome.ended = true;
         let User::Invite(usage, cseq) = outcome.user else { return };
         let Some((dialog, headers)) = self.failover.sent_as(id) else { return };

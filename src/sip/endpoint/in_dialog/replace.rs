@@ -1,9 +1,9 @@
 //! Finds the call that a Replaces header field names (RFC 3891 §3).
 
-use super::{Endpoint, UsageId};
 use crate::dialog::replaces::Replaces;
 use crate::dialog::usage::Phase;
 use crate::dialog::{callee_fsm, caller_fsm};
+use crate::endpoint::{Endpoint, UsageId};
 use crate::msg::{Name, Request, chars};
 
 impl Endpoint {
@@ -44,7 +44,7 @@ impl Endpoint {
     }
 
     /// The call that an INVITE replaces, if it has a Replaces.
-    pub(super) fn replaced_by(&self, invite: &Request) -> Result<Option<UsageId>, u16> {
+    pub(in crate::endpoint) fn replaced_by(&self, invite: &Request) -> Result<Option<UsageId>, u16> {
         if !self.config.extensions.replaces {
             return Ok(None);
         }

@@ -4,15 +4,15 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::command::{CommandError, check_headers};
-use super::send::User;
-use super::session::Addressee;
-use super::{Endpoint, ReferId, Termination, UsageEvent, UsageId};
 use crate::dialog::refer_fsm::{notifier, subscriber};
 use crate::dialog::replaces::ReferTo;
 use crate::dialog::reply::Reply;
 use crate::dialog::request::Draft;
 use crate::dialog::usage::{Phase, Refer, ReferRole, Usage};
+use crate::endpoint::command::{CommandError, check_headers};
+use crate::endpoint::in_dialog::session::Addressee;
+use crate::endpoint::sending::send::User;
+use crate::endpoint::{Endpoint, ReferId, Termination, UsageEvent, UsageId};
 use crate::msg::body::Body;
 use crate::msg::{HeaderFields, Method, Name, Request, Response, chars, one_line, phrase};
 use crate::outbox::ReplyPath;
@@ -136,7 +136,7 @@ impl Endpoint {
     }
 
     /// Handles a REFER in a call.
-    pub(super) fn refer_received(
+    pub(in crate::endpoint) fn refer_received(
         &mut self,
         now: Instant,
         path: ReplyPath,
@@ -170,7 +170,7 @@ impl Endpoint {
     }
 
     /// Handles a NOTIFY in a call. `false` if it is not about a REFER of ours.
-    pub(super) fn refer_notified(
+    pub(in crate::endpoint) fn refer_notified(
         &mut self,
         now: Instant,
         path: ReplyPath,
@@ -209,7 +209,7 @@ impl Endpoint {
     }
 
     /// Handles the outcome of our REFER.
-    pub(super) fn refer_outcome(
+    pub(in crate::endpoint) fn refer_outcome(
         &mut self,
         now: Instant,
         usage: UsageId,
@@ -217,7 +217,7 @@ impl Endpoint {
         outcome: &Outcome<User>,
         response: Option<Response>,
     ) {
-        let Some(result) = super::requests::result(outcome, response) else { return };
+        let Some(result) = crate::endpoint::in_dialog::requests::result(outcome, response) else { return };
         let silently = |response: &Response| {
             response.header(Name::ReferSub).is_some_and(|it| it.eq_ignore_ascii_case(b"false"))
         };
@@ -231,7 +231,7 @@ impl Endpoint {
     }
 
     /// Handles the outcome of our NOTIFY.
-    pub(super) fn notify_outcome(
+    pub(in crate::endpoint) fn notify_outcome(
         &mut self,
         now: Instant,
         usage: UsageId,
@@ -239,7 +239,7 @@ impl Endpoint {
         outcome: &Outcome<User>,
         response: Option<Response>,
     ) {
-        let event = match super::requests::result(outcome, response) {
+        let event = match crate::endpoint::in_dialog::requests::result(outcome, response) {
             Some(Ok(response)) if response.status() < 300 => notifier::Event::Told,
             Some(Ok(response)) if self.notify_again(now, usage, refer, &response) => return,
             Some(_) => notifier::Event::Untold,
@@ -249,7 +249,7 @@ impl Endpoint {
     }
 
     /// Handles the expiry of a subscription. `false` if none was due.
-    pub(super) fn refer_deadline(&mut self, now: Instant, id: UsageId) -> bool {
+    pub(in crate::endpoint) fn refer_deadline(&mut self, now: Instant, id: UsageId) -> bool {
         let Some(usage) = self.usages.get_mut(id) else { return false };
         let due = |it: &&mut Refer| it.expires_at.is_some_and(|at| at <= now);
         let Some(refer) = usage.refers.iter_mut().find(due) else { return false };
@@ -274,7 +274,7 @@ impl Endpoint {
     /// The call is over: drops our REFERs. The peer is still notified of the outcome of its own.
     /// Those that the user has not answered are refused; after a BYE, which the peer may send
     /// right behind the REFER, only if the user does not answer soon.
-    pub(super) fn refers_after_end(&mut self, now: Instant, id: UsageId, cause: &Termination) {
+    pub(in crate::endpoint) fn refers_after_end(&mut self, now: Instant, id: UsageId, cause: &Termination) {
         let left = matches!(cause, Termination::RemoteBye { .. });
         let until = now + if left { self.config.timers.t2 } else { Duration::ZERO };
         let Some(usage) = self.usages.get_mut(id) else { return };
@@ -308,7 +308,7 @@ impl Endpoint {
     }
 
     /// Resends the current NOTIFY.
-    pub(super) fn repeat_notify(&mut self, now: Instant, id: UsageId, refer: ReferId) {
+    pub(in crate::endpoint) fn repeat_notify(&mut self, now: Instant, id: UsageId, refer: ReferId) {
         let known = self.usages.get_mut(id).and_then(|usage| usage.refer(refer));
         if let Some(Refer { role: ReferRole::Notifier { state, .. }, .. }) = known {
             let last = *state == notifier::State::Closing;
@@ -379,7 +379,7 @@ impl Endpoint {
 
 /// What is reported to the user with a step of the subscriber.
 enum Reported {
-    Answer(Box<Result<Response, super::RequestFailure>>),
+    Answer(Box<Result<Response, crate::endpoint::RequestFailure>>),
     Progress(Option<(u16, String)>, bool),
 }
 
@@ -394,7 +394,7 @@ fn sipfrag(body: &[u8]) -> Option<(u16, String)> {
 }
 
 impl Usage {
-    pub(super) fn refer(&mut self, id: ReferId) -> Option<&mut Refer> {
+    pub(in crate::endpoint) fn refer(&mut self, id: ReferId) -> Option<&mut Refer> {
         self.refers.iter_mut().find(|it| it.id == id)
     }
 }

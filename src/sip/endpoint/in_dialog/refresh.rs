@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::send::User;
-use super::{CommandError, Endpoint, SessionRefresher, Termination, UsageEvent, UsageId};
 use crate::dialog::request::{Draft, SessionFields};
 use crate::dialog::session_timer::{
     self, Action, Agreement, Event, Refresher, SessionExpires, SessionTimer, TooSmall,
 };
 use crate::dialog::usage::Phase;
+use crate::endpoint::sending::send::User;
+use crate::endpoint::{CommandError, Endpoint, SessionRefresher, Termination, UsageEvent, UsageId};
 use crate::msg::{Headers, Method, Name, Request, Response, ResponseWriter};
 use crate::transaction::client::Outcome;
 
@@ -20,7 +20,7 @@ const TRY_LATER: Duration = Duration::from_secs(10);
 
 impl Endpoint {
     /// The session timer fields for our initial INVITE.
-    pub(super) fn session_wanted(&self, refresher: SessionRefresher) -> Option<SessionFields> {
+    pub(in crate::endpoint) fn session_wanted(&self, refresher: SessionRefresher) -> Option<SessionFields> {
         let wanted = self.config.session_timers?;
         let refresher = refresher.is_us().map(|we_refresh| Refresher::of(we_refresh, true));
         let expires = SessionExpires { seconds: wanted.expires, refresher };
@@ -28,7 +28,7 @@ impl Endpoint {
     }
 
     /// The session timer fields for our re-INVITE or UPDATE, as agreed (§7.4).
-    pub(super) fn session_kept(&self, usage: UsageId) -> Option<SessionFields> {
+    pub(in crate::endpoint) fn session_kept(&self, usage: UsageId) -> Option<SessionFields> {
         let timer = self.usages.get(usage)?.timer.as_deref()?;
         let refresher = Some(Refresher::of(timer.we_refresh, true));
         let expires = SessionExpires { seconds: timer.seconds.max(timer.min_se), refresher };
@@ -36,7 +36,7 @@ impl Endpoint {
     }
 
     /// The agreement for our 2xx to an INVITE or UPDATE.
-    pub(super) fn session_agreed(
+    pub(in crate::endpoint) fn session_agreed(
         &self,
         usage: Option<UsageId>,
         request: &Request,
@@ -58,7 +58,7 @@ impl Endpoint {
     }
 
     /// Sets which side is to refresh the session if the peer does not say: the equivalent of
-    /// [`super::Invite::refresher`] for incoming calls.
+    /// [`crate::endpoint::Invite::refresher`] for incoming calls.
     ///
     /// # Errors
     /// There is no such call.
@@ -69,7 +69,11 @@ impl Endpoint {
     }
 
     /// Min-SE for a 422 if the interval of a request is too short for us.
-    pub(super) fn session_too_small(&self, usage: Option<UsageId>, request: &Request) -> Option<String> {
+    pub(in crate::endpoint) fn session_too_small(
+        &self,
+        usage: Option<UsageId>,
+        request: &Request,
+    ) -> Option<String> {
         self.session_agreed(usage, request).is_err().then(|| {
             let wanted = self.config.session_timers.unwrap_or_default();
             wanted.min_se.to_string()
@@ -78,7 +82,7 @@ impl Endpoint {
 
     /// The timer after our 2xx to this request; `Some(None)` ends it, `None` if session
     /// timers are off.
-    pub(super) fn session_confirmed(
+    pub(in crate::endpoint) fn session_confirmed(
         &self,
         now: Instant,
         usage: UsageId,
@@ -94,7 +98,12 @@ impl Endpoint {
     }
 
     /// Starts the timer that a 2xx to our request specifies.
-    pub(super) fn session_answered(&mut self, now: Instant, usage: UsageId, response: &Response) {
+    pub(in crate::endpoint) fn session_answered(
+        &mut self,
+        now: Instant,
+        usage: UsageId,
+        response: &Response,
+    ) {
         let refused =
             |usage| self.usages.get(usage).is_some_and(|it| it.refresher == SessionRefresher::Nobody);
         if self.config.session_timers.is_none() || refused(usage) {
@@ -114,7 +123,12 @@ impl Endpoint {
         }
     }
 
-    pub(super) fn set_timer(&mut self, now: Instant, usage: UsageId, timer: Option<SessionTimer>) {
+    pub(in crate::endpoint) fn set_timer(
+        &mut self,
+        now: Instant,
+        usage: UsageId,
+        timer: Option<SessionTimer>,
+    ) {
         let Some(it) = self.usages.get_mut(usage) else { return };
         match (timer, it.timer.as_deref_mut()) {
             (Some(timer), Some(known)) => *known = SessionTimer { min_se: known.min_se, ..timer },
@@ -124,7 +138,7 @@ impl Endpoint {
     }
 
     /// Handles a 422 that requires a longer interval. `false` if it gives none.
-    pub(super) fn session_longer(&mut self, usage: UsageId, response: &Response) -> bool {
+    pub(in crate::endpoint) fn session_longer(&mut self, usage: UsageId, response: &Response) -> bool {
         let least = session_timer::min_se(response);
         let timer = self.usages.get_mut(usage).and_then(|it| it.timer.as_deref_mut());
         match timer {
@@ -137,7 +151,7 @@ impl Endpoint {
     }
 
     /// Handles the timer's deadline. `false` if none was due.
-    pub(super) fn session_deadline(&mut self, now: Instant, usage: UsageId) -> bool {
+    pub(in crate::endpoint) fn session_deadline(&mut self, now: Instant, usage: UsageId) -> bool {
         let Some(it) = self.usages.get_mut(usage) else { return false };
         let Some(timer) =
             it.timer.as_deref_mut().filter(|timer| timer.deadline().is_some_and(|at| at <= now))
@@ -199,14 +213,14 @@ impl Endpoint {
     }
 
     /// Handles the outcome of our refresh (§10).
-    pub(super) fn refresh_outcome(
+    pub(in crate::endpoint) fn refresh_outcome(
         &mut self,
         now: Instant,
         usage: UsageId,
         outcome: &Outcome<User>,
         response: Option<Response>,
     ) {
-        let Some(result) = super::requests::result(outcome, response) else { return };
+        let Some(result) = crate::endpoint::in_dialog::requests::result(outcome, response) else { return };
         let event = match result {
             Ok(response) if response.status() < 300 => {
                 if let Some(dialog) = self.usages.get_mut(usage).and_then(|it| it.dialogs.first_mut()) {
@@ -233,7 +247,10 @@ impl Endpoint {
 }
 
 /// Adds Session-Expires to a 2xx, and Require if the peer supports session timers.
-pub(super) fn write_agreement(writer: ResponseWriter, agreement: Option<Agreement>) -> ResponseWriter {
+pub(in crate::endpoint) fn write_agreement(
+    writer: ResponseWriter,
+    agreement: Option<Agreement>,
+) -> ResponseWriter {
     let Some(Agreement { expires, require }) = agreement else { return writer };
     let writer = writer.header_fmt(Name::SessionExpires, format_args!("{expires}"));
     if require { writer.header(Name::Require, "timer") } else { writer }

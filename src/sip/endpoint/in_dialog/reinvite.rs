@@ -3,15 +3,15 @@
 
 use std::time::{Duration, Instant};
 
-use super::challenge::credentials;
-use super::command::{CommandError, check_headers};
-use super::overtaken::TRIES;
-use super::send::{Failure, User};
-use super::session::Addressee;
-use super::{Endpoint, UsageEvent, UsageId};
 use crate::dialog::offer_answer::OfferAnswer;
 use crate::dialog::request::Draft;
 use crate::dialog::usage::{OurInvite, Phase, Progress, TheirInvite};
+use crate::endpoint::command::{CommandError, check_headers};
+use crate::endpoint::in_dialog::overtaken::TRIES;
+use crate::endpoint::in_dialog::session::Addressee;
+use crate::endpoint::invite::challenge::credentials;
+use crate::endpoint::sending::send::{Failure, User};
+use crate::endpoint::{Endpoint, UsageEvent, UsageId};
 use crate::msg::body::Body;
 use crate::msg::{HeaderFields, Method, Name, NameAddr, Request, Response};
 use crate::outbox::ReplyPath;
@@ -123,7 +123,7 @@ impl Endpoint {
     }
 
     /// Handles a re-INVITE (§14.2).
-    pub(super) fn reinvite_received(
+    pub(in crate::endpoint) fn reinvite_received(
         &mut self,
         now: Instant,
         path: ReplyPath,
@@ -173,7 +173,7 @@ impl Endpoint {
     }
 
     /// Handles an UPDATE (RFC 3311 §5.2).
-    pub(super) fn update_received(
+    pub(in crate::endpoint) fn update_received(
         &mut self,
         now: Instant,
         path: ReplyPath,
@@ -213,7 +213,7 @@ impl Endpoint {
 
     /// Handles a request that the user did not answer in time. The offer of an UPDATE or
     /// PRACK is then no longer pending, so new offers are allowed.
-    pub(super) fn unanswered(&mut self, usage: Option<UsageId>, request: &Request) {
+    pub(in crate::endpoint) fn unanswered(&mut self, usage: Option<UsageId>, request: &Request) {
         if !matches!(request.method(), Method::Update | Method::Prack) {
             return;
         }
@@ -243,7 +243,13 @@ impl Endpoint {
     }
 
     /// Handles a response to a re-INVITE of ours.
-    pub(super) fn reinvite_response(&mut self, now: Instant, id: UsageId, cseq: u32, response: Response) {
+    pub(in crate::endpoint) fn reinvite_response(
+        &mut self,
+        now: Instant,
+        id: UsageId,
+        cseq: u32,
+        response: Response,
+    ) {
         let status = response.status();
         let Some(usage) = self.usages.get_mut(id) else { return };
         let phase = usage.phase;
@@ -330,7 +336,7 @@ impl Endpoint {
     }
 
     /// Retries a re-INVITE after glare.
-    pub(super) fn retry_reinvite(&mut self, now: Instant, id: UsageId, cseq: u32) {
+    pub(in crate::endpoint) fn retry_reinvite(&mut self, now: Instant, id: UsageId, cseq: u32) {
         let Some(usage) = self.usages.get_mut(id) else { return };
         let Some(index) = usage.ours.iter().position(|ours| ours.cseq == cseq) else { return };
         let ours = usage.ours.remove(index);
@@ -342,7 +348,13 @@ impl Endpoint {
     }
 
     /// Our re-INVITE got no final response or could not be sent.
-    pub(super) fn reinvite_unanswered(&mut self, now: Instant, id: UsageId, cseq: u32, status: u16) {
+    pub(in crate::endpoint) fn reinvite_unanswered(
+        &mut self,
+        now: Instant,
+        id: UsageId,
+        cseq: u32,
+        status: u16,
+    ) {
         let transaction = self.usages.get_mut(id).and_then(|it| it.ours(cseq)).and_then(|it| it.transaction);
         if let Some(transaction) = transaction {
             self.clients.abandon(now, &mut self.out, transaction);
@@ -362,13 +374,19 @@ impl Endpoint {
         self.usages.settle(id);
     }
 
-    pub(super) fn offer_is_over(&mut self, id: UsageId) {
+    pub(in crate::endpoint) fn offer_is_over(&mut self, id: UsageId) {
         if let Some(dialog) = self.usages.get_mut(id).and_then(|usage| usage.dialogs.first_mut()) {
             dialog.offer_answer = OfferAnswer::Idle;
         }
     }
 
-    pub(super) fn update_response(&mut self, now: Instant, id: UsageId, offered: bool, response: Response) {
+    pub(in crate::endpoint) fn update_response(
+        &mut self,
+        now: Instant,
+        id: UsageId,
+        offered: bool,
+        response: Response,
+    ) {
         if offered {
             self.offer_is_over(id);
         }
@@ -388,7 +406,13 @@ impl Endpoint {
 
     /// Handles the failure of our re-INVITE or UPDATE. 408 and 481 mean that the dialog is
     /// gone (§12.2.1.2), so the call ends.
-    pub(super) fn update_failed(&mut self, now: Instant, id: UsageId, offered: bool, failure: Failure) {
+    pub(in crate::endpoint) fn update_failed(
+        &mut self,
+        now: Instant,
+        id: UsageId,
+        offered: bool,
+        failure: Failure,
+    ) {
         let Some(phase) = self.usages.get(id).map(|usage| usage.phase) else { return };
         if phase == Phase::Ending {
             return;

@@ -5,15 +5,15 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::challenge::credentials;
-use super::command::{CommandError, Invite, InviteError, check_headers};
-use super::send::User;
-use super::{Endpoint, HopRule, Termination, UsageEvent, UsageId};
 use crate::dialog::caller_fsm::{self, Action, Cause, Event};
 use crate::dialog::offer_answer::OfferAnswer;
 use crate::dialog::request::{Draft, MAX_FORWARDS};
 use crate::dialog::state::{Dialog, Start};
 use crate::dialog::usage::{Again, OurInvite, Phase, Progress, Usage};
+use crate::endpoint::command::{CommandError, Invite, InviteError, check_headers};
+use crate::endpoint::invite::challenge::credentials;
+use crate::endpoint::sending::send::User;
+use crate::endpoint::{Endpoint, HopRule, Termination, UsageEvent, UsageId};
 use crate::msg::body::Body;
 use crate::msg::{HeaderFields, Method, Request, Response};
 use crate::transaction::ack_cancel;
@@ -146,14 +146,14 @@ impl Endpoint {
     }
 
     /// Whether an INVITE that waited for a flow is still to be sent.
-    pub(super) fn still_wants_invite(&mut self, usage: UsageId, cseq: u32) -> bool {
+    pub(in crate::endpoint) fn still_wants_invite(&mut self, usage: UsageId, cseq: u32) -> bool {
         self.usages
             .get_mut(usage)
             .is_some_and(|it| !matches!(it.phase, Phase::Ending | Phase::Over) && it.ours(cseq).is_some())
     }
 
     /// Notes that our INVITE was sent in this transaction.
-    pub(super) fn invite_sent(
+    pub(in crate::endpoint) fn invite_sent(
         &mut self,
         now: Instant,
         usage: UsageId,
@@ -169,7 +169,13 @@ impl Endpoint {
     }
 
     /// Handles a response to an INVITE of ours.
-    pub(super) fn invite_response(&mut self, now: Instant, usage: UsageId, cseq: u32, response: Response) {
+    pub(in crate::endpoint) fn invite_response(
+        &mut self,
+        now: Instant,
+        usage: UsageId,
+        cseq: u32,
+        response: Response,
+    ) {
         let Some(it) = self.usages.get_mut(usage) else { return };
         let phase = it.phase;
         let Some(ours) = it.ours(cseq) else { return };
@@ -204,7 +210,13 @@ impl Endpoint {
     }
 
     /// Our INVITE got no response (`timeout`) or could not be sent.
-    pub(super) fn invite_failed(&mut self, now: Instant, usage: UsageId, cseq: u32, timeout: bool) {
+    pub(in crate::endpoint) fn invite_failed(
+        &mut self,
+        now: Instant,
+        usage: UsageId,
+        cseq: u32,
+        timeout: bool,
+    ) {
         let Some(ours) = self.usages.get_mut(usage).and_then(|it| it.ours(cseq)) else { return };
         if ours.origin.is_none() {
             return self.reinvite_unanswered(now, usage, cseq, if timeout { 408 } else { 503 });
@@ -215,7 +227,12 @@ impl Endpoint {
 
     /// The INVITE transaction has ended, so no further 2xx can arrive through it. The same
     /// INVITE may be under way to another address.
-    pub(super) fn invite_ended(&mut self, usage: UsageId, cseq: u32, id: Option<ClientTransactionId>) {
+    pub(in crate::endpoint) fn invite_ended(
+        &mut self,
+        usage: UsageId,
+        cseq: u32,
+        id: Option<ClientTransactionId>,
+    ) {
         if let Some(it) = self.usages.get_mut(usage) {
             if id.is_some() && it.ours(cseq).is_some_and(|ours| ours.transaction != id) {
                 return;
@@ -233,7 +250,7 @@ impl Endpoint {
     }
 
     /// The ring time-out has fired, or the wait after CANCEL is over.
-    pub(super) fn invite_deadline(&mut self, now: Instant, usage: UsageId, cseq: u32) {
+    pub(in crate::endpoint) fn invite_deadline(&mut self, now: Instant, usage: UsageId, cseq: u32) {
         let Some(it) = self.usages.get_mut(usage) else { return };
         let phase = it.phase;
         let Some(ours) = it.ours(cseq) else { return };
@@ -248,7 +265,7 @@ impl Endpoint {
         self.caller_event(now, usage, event, None);
     }
 
-    pub(super) fn caller_event(
+    pub(in crate::endpoint) fn caller_event(
         &mut self,
         now: Instant,
         id: UsageId,
@@ -333,7 +350,7 @@ impl Endpoint {
 
     /// Handles a BYE in an early dialog of our INVITE, which a callee must not send (§15): their
     /// 2xx was lost, or is late. Other forks go on.
-    pub(super) fn early_bye(&mut self, now: Instant, id: UsageId, request: Request) {
+    pub(in crate::endpoint) fn early_bye(&mut self, now: Instant, id: UsageId, request: Request) {
         let Some(usage) = self.usages.get_mut(id) else { return };
         let tag = request.from_tag().unwrap_or_default();
         usage.dialogs.retain(|dialog| dialog.remote_tag() != tag);
@@ -355,7 +372,7 @@ impl Endpoint {
     }
 
     /// Sends CANCEL for an INVITE of ours, with these header fields.
-    pub(super) fn cancel_transaction(
+    pub(in crate::endpoint) fn cancel_transaction(
         &mut self,
         now: Instant,
         transaction: ClientTransactionId,

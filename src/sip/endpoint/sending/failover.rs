@@ -7,18 +7,18 @@ use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::left::Left;
-use super::send::{User, Waiting};
-use super::{Endpoint, Transport, UsageId};
 use crate::dialog::caller_fsm::{Event, State};
 use crate::dialog::state::Dialog;
 use crate::dialog::usage::Phase;
 use crate::endpoint::HeaderFields;
+use crate::endpoint::sending::left::Left;
+use crate::endpoint::sending::send::{User, Waiting};
+use crate::endpoint::{Endpoint, Transport, UsageId};
 use crate::msg::{Method, Name, Response, seconds};
 use crate::transaction::client::{ClientTransactionId, Outcome};
 
 /// A transport and address to try.
-pub(super) type Target = (Transport, SocketAddr);
+pub(in crate::endpoint) type Target = (Transport, SocketAddr);
 
 /// How long an address may send no response before the next one is tried.
 const PATIENCE: Duration = Duration::from_secs(4);
@@ -29,7 +29,7 @@ const MAX_FAILED: usize = 1024;
 
 /// Requests under way that have addresses left, and the addresses that failed lately.
 #[derive(Default)]
-pub(super) struct Failover {
+pub(in crate::endpoint) struct Failover {
     pub under_way: HashMap<ClientTransactionId, Box<Waiting>>,
     /// Failed addresses, each with the end of its avoidance.
     failed: HashMap<Target, Instant>,
@@ -98,7 +98,7 @@ impl Failover {
 impl Endpoint {
     /// Tries the next address after a failure. `true` if the request is under way again, so
     /// the outcome is not to be reported.
-    pub(super) fn goes_elsewhere(
+    pub(in crate::endpoint) fn goes_elsewhere(
         &mut self,
         now: Instant,
         outcome: &Outcome<User>,
@@ -186,7 +186,7 @@ impl Endpoint {
     }
 
     /// How long the address of this request may send no response; `None`: 64*T1.
-    pub(super) fn patience(&self, waiting: &Waiting) -> Option<Duration> {
+    pub(in crate::endpoint) fn patience(&self, waiting: &Waiting) -> Option<Duration> {
         let patience = match (&waiting.draft.method, waiting.targets.is_empty()) {
             (Method::Invite | Method::Options | Method::Register, false) => {
                 waiting.draft.patience.unwrap_or(PATIENCE)
@@ -199,7 +199,7 @@ impl Endpoint {
     }
 
     /// Marks an address from a lookup as failed because no connection could be made.
-    pub(super) fn could_not_connect(&mut self, now: Instant, waiting: &Waiting) {
+    pub(in crate::endpoint) fn could_not_connect(&mut self, now: Instant, waiting: &Waiting) {
         if let Some(target) = waiting.trying {
             self.failover.failed(now, target, AVOIDED);
         }
