@@ -34,7 +34,7 @@ pub mod cause {
 }
 
 /// Why a branch, or the whole dialling, failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct DialFailure {
     /// The status of the remote party's response, or 408 for silence and 503 for no route.
     pub status: u16,

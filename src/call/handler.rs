@@ -86,7 +86,7 @@ pub trait ApplicationHandler: Send + Sync {
 }
 
 /// A party's request to transfer the other party of its call.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct Referral {
     /// The call.
     pub call: CallId,
@@ -102,6 +102,7 @@ pub struct Referral {
     /// The application whose agent or program has named the target, in place of the party.
     pub named_by: Option<Arc<str>>,
     /// When the REFER was received.
+    #[serde(with = "b2b_base::ages")]
     pub at: Instant,
 }
 
@@ -125,7 +126,7 @@ pub struct Redirection {
 }
 
 /// What is known of the party of a leg.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Party {
     /// The user as whom it authenticated, or who was called.
     pub user: Option<String>,
@@ -207,7 +208,7 @@ impl HandlerAction {
 }
 
 /// An incoming call that is not decided on yet.
-#[derive(Clone)]
+#[derive(Clone, serde::Serialize, serde::Deserialize)]
 pub struct IncomingCall {
     /// The call of which this would be leg A.
     pub call: CallId,
@@ -218,6 +219,7 @@ pub struct IncomingCall {
     /// The source address of the INVITE.
     pub source: SocketAddr,
     /// When it was received.
+    #[serde(with = "b2b_base::ages")]
     pub at: Instant,
     /// The user as whom the caller authenticated; `None`: trusted by address, or not challenged.
     pub identity: Option<String>,

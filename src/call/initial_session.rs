@@ -15,7 +15,7 @@ use crate::LegId;
 use b2b_sip::msg::Response;
 
 /// An inbound leg: the session descriptions that its provisional responses have carried.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) enum CallerSession {
     /// No description that the caller may rely on.
     #[default]
@@ -63,7 +63,7 @@ impl CallerSession {
 }
 
 /// An outbound leg: what it has said before its answer.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
 pub(crate) struct CalleeSession {
     /// The callee's last description.
     pub said: Option<Bytes>,
@@ -74,7 +74,7 @@ pub(crate) struct CalleeSession {
 }
 
 /// The offer of a callee that was sent an INVITE without one.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
 pub(crate) enum LateOffer {
     /// There is no offer, or it could not be answered.
     #[default]

@@ -20,7 +20,7 @@ use crate::leg_fsm::{self, IllegalEvent, LegEvent, LegState};
 use b2b_sip::msg::Request;
 
 /// What the ACK for our 2xx carries, or triggers.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) enum OnAck {
     #[default]
     Nothing,
@@ -35,6 +35,7 @@ pub(crate) enum OnAck {
 }
 
 /// An inbound leg that is not answered.
+#[derive(serde::Serialize, serde::Deserialize)]
 pub(crate) struct Incoming {
     state: LegState,
     pub invite: Request,
@@ -43,13 +44,15 @@ pub(crate) struct Incoming {
 }
 
 /// A leg with a 2xx, sent or received.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Answered {
+    #[serde(with = "b2b_base::ages")]
     since: Instant,
     on_ack: OnAck,
 }
 
 /// A leg's state with its data; see the module documentation.
+#[derive(serde::Serialize, serde::Deserialize)]
 pub(crate) enum Life {
     Incoming(Box<Incoming>),
     Outgoing(LegState),

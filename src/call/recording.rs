@@ -40,9 +40,10 @@ pub(super) enum RecordingRequest {
 }
 
 /// The most recent digits of a party.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
 pub(super) struct Keys {
     pressed: String,
+    #[serde(with = "b2b_base::ages::option")]
     last: Option<Instant>,
 }
 

@@ -2,6 +2,7 @@
 
 /// An INVITE usage: one call leg from its INVITE to its terminal event. Ids are never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(from = "written::UsageId")]
 pub struct UsageId {
     // First, so that ids sort in order of creation.
     pub(crate) generation: u32,
@@ -10,6 +11,7 @@ pub struct UsageId {
 
 /// A request that waits for [`crate::endpoint::Endpoint::respond`]. Ids are never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(from = "written::ServerTransactionId")]
 pub struct ServerTransactionId {
     // First, so that ids sort in order of creation.
     pub(crate) generation: u32,
@@ -42,3 +44,59 @@ pub struct ConnectId(pub u64);
 /// Matches an [`Output::Resolve`](crate::outbox::Output::Resolve) with its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ResolveId(pub u64);
+
+/// Ids in written values. What refers to a usage that another endpoint has taken in is read within
+/// [`renamed`](written::renamed), which gives it the ids there.
+pub mod written {
+    use std::cell::RefCell;
+    use std::collections::HashMap;
+
+    use serde::Deserialize;
+
+    /// Old ids and new ones.
+    #[derive(Debug, Default)]
+    pub struct Names {
+        /// Of usages.
+        pub usages: HashMap<super::UsageId, super::UsageId>,
+        /// Of requests of their peers.
+        pub requests: HashMap<super::ServerTransactionId, super::ServerTransactionId>,
+    }
+
+    thread_local! {
+        static NAMES: RefCell<Names> = RefCell::default();
+    }
+
+    /// Reads values with these names.
+    pub fn renamed<T>(names: Names, read: impl FnOnce() -> T) -> T {
+        let before = NAMES.replace(names);
+        let done = read();
+        NAMES.set(before);
+        done
+    }
+
+    #[derive(Deserialize)]
+    pub(super) struct UsageId {
+        generation: u32,
+        slot: u32,
+    }
+
+    impl From<UsageId> for super::UsageId {
+        fn from(UsageId { generation, slot }: UsageId) -> Self {
+            let old = super::UsageId { generation, slot };
+            NAMES.with_borrow(|names| names.usages.get(&old).copied().unwrap_or(old))
+        }
+    }
+
+    #[derive(Deserialize)]
+    pub(super) struct ServerTransactionId {
+        generation: u32,
+        slot: u32,
+    }
+
+    impl From<ServerTransactionId> for super::ServerTransactionId {
+        fn from(ServerTransactionId { generation, slot }: ServerTransactionId) -> Self {
+            let old = super::ServerTransactionId { generation, slot };
+            NAMES.with_borrow(|names| names.requests.get(&old).copied().unwrap_or(old))
+        }
+    }
+}

@@ -1,14 +1,11 @@
-//! Restores calls from their snapshots, in another switch and another endpoint.
-
-use std::time::Duration;
+//! Calls that are written and read: in another switch and another endpoint, of this process or of another one.
 
 use tokio::sync::mpsc;
 
 use super::tasks::Tasks;
 use super::{Endpoint, EndpointConfig, Harness, Switch, Turn};
-use b2b_call::journal::Snapshot;
-use b2b_call::switch::NotWhole;
-use b2b_call::switch::restore::{Lost, TakenFrom};
+use b2b_call::CallId;
+use b2b_call::switch::restore::NotTakenIn;
 
 /// The schedule of restarts.
 #[derive(Debug, Clone, Copy)]
@@ -18,51 +15,28 @@ pub(super) struct Restarts {
 }
 
 impl Harness {
-    /// From now on, restores calls from their snapshots each time after this many steps.
+    /// From now on, writes all calls and reads them again each time after this many steps.
     pub fn restart_every(&mut self, steps: usize) {
         self.restarts = Some(Restarts { every: steps.max(1), steps: 0 });
     }
 
-    /// The snapshots of all calls, as octets.
-    ///
-    /// # Errors
-    /// A call cannot be exported.
+    /// All calls as octets.
     ///
     /// # Panics
-    /// A snapshot cannot be written.
-    pub fn snapshots(&self) -> Result<Vec<Vec<u8>>, NotWhole> {
-        let octets = |it: Snapshot| it.to_bytes().unwrap_or_else(|error| panic!("{error}"));
-        self.switch.export_all(self.now, self.wall).into_iter().map(|it| it.map(octets)).collect()
+    /// One cannot be written.
+    pub fn octets(&self) -> Vec<u8> {
+        self.switch.write_calls(self.now, &self.endpoint).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// Restores the calls from their snapshots, in another switch and another endpoint of this process.
+    /// Writes all calls, and reads them into another switch and another endpoint of this process.
     ///
     /// # Panics
-    /// A call cannot be restored.
+    /// They cannot be read.
     pub fn restart(&mut self) {
         while self.flush() {}
         self.restarted += 1;
-        let octets = self.snapshots().unwrap_or_else(|error| panic!("{error}"));
-        let lost = self.restore(&octets, TakenFrom::Here);
-        if let Some(first) = lost.first() {
-            let read = |octets: &Vec<u8>| Snapshot::from_bytes(octets).ok();
-            let it = octets.iter().filter_map(read).find(|it| it.calls() == first.calls);
-            let text = it.map(|it| it.text(self.now)).unwrap_or_default();
-            panic!("after {:?}: {lost:?}\n{text}", self.now - self.start);
-        }
-    }
-
-    /// Like [`Harness::restart`], with changes to the snapshots in between. Returns the calls that cannot be
-    /// restored.
-    ///
-    /// # Panics
-    /// A call cannot be exported, or its octets are no longer a snapshot.
-    pub fn restart_with(&mut self, change: impl FnOnce(&mut Vec<Vec<u8>>)) -> Vec<Lost> {
-        while self.flush() {}
-        self.restarted += 1;
-        let mut octets = self.snapshots().unwrap_or_else(|error| panic!("{error}"));
-        change(&mut octets);
-        self.restore(&octets, TakenFrom::Here)
+        let mut turn = Turn { now: self.now, wall: self.wall, sip: &mut self.endpoint };
+        self.switch.renew(&mut turn).unwrap_or_else(|error| panic!("{error}"));
     }
 
     /// The number of restarts.
@@ -70,23 +44,26 @@ impl Harness {
         self.restarted
     }
 
-    /// Restores the calls as in another process: running programs are lost, and new calls have identifiers
-    /// from another seed. Returns the calls that cannot be restored.
+    /// The calls go on in another process: running programs are lost, and new calls have identifiers from another
+    /// seed.
     ///
-    /// # Panics
-    /// A call cannot be exported.
-    pub fn move_to_another_process(&mut self) -> Vec<Lost> {
+    /// # Errors
+    /// They cannot be read: no call is left.
+    pub fn move_to_another_process(&mut self) -> Result<Vec<CallId>, NotTakenIn> {
         self.move_to_another_process_with(|_| {})
     }
 
-    /// Like [`Harness::move_to_another_process`], with changes to the snapshots in between.
+    /// Like [`Harness::move_to_another_process`], with changes to the octets in between.
     ///
-    /// # Panics
-    /// A call cannot be exported, or its octets are no longer a snapshot.
-    pub fn move_to_another_process_with(&mut self, change: impl FnOnce(&mut [Vec<u8>])) -> Vec<Lost> {
+    /// # Errors
+    /// They cannot be read: no call is left.
+    pub fn move_to_another_process_with(
+        &mut self,
+        change: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<Vec<CallId>, NotTakenIn> {
         while self.flush() {}
         self.restarted += 1;
-        let mut octets = self.snapshots().unwrap_or_else(|error| panic!("{error}"));
+        let mut octets = self.octets();
         change(&mut octets);
         let (sink, records) = mpsc::unbounded_channel();
         let parts = self.switch.parts_again(Box::new(move |record| drop(sink.send(record))));
@@ -95,18 +72,28 @@ impl Harness {
         self.endpoint = Endpoint::new(EndpointConfig { seed, ..self.endpoint.config().clone() });
         (self.switch, self.commands) = Switch::in_hand(config, parts);
         (self.tasks, self.beside, self.records) = (Tasks::default(), Tasks::default(), records);
-        self.restore(&octets, TakenFrom::Elsewhere)
+        let mut turn = Turn { now: self.now, wall: self.wall, sip: &mut self.endpoint };
+        self.switch.take_in(&mut turn, &octets)
     }
 
-    fn restore(&mut self, octets: &[Vec<u8>], taken: TakenFrom) -> Vec<Lost> {
-        let read = |octets: &Vec<u8>| Snapshot::from_bytes(octets).unwrap_or_else(|error| panic!("{error}"));
-        let snapshots: Vec<Snapshot> = octets.iter().map(read).collect();
+    /// Takes calls into the switch.
+    ///
+    /// # Errors
+    /// They cannot be read, or are here already.
+    pub fn take_in(&mut self, octets: &[u8]) -> Result<Vec<CallId>, NotTakenIn> {
         let mut turn = Turn { now: self.now, wall: self.wall, sip: &mut self.endpoint };
-        match taken {
-            // Timers in virtual time are never late.
-            TakenFrom::Here => self.switch.restore_within(&mut turn, &snapshots, taken, Duration::ZERO),
-            TakenFrom::Elsewhere => self.switch.restore(&mut turn, &snapshots, taken),
-        }
+        self.switch.take_in(&mut turn, octets)
+    }
+
+    /// Takes a call out of the switch, and into it again while the others go on.
+    ///
+    /// # Panics
+    /// There is no such call, or it cannot be taken in.
+    pub fn move_call(&mut self, call: CallId) {
+        while self.flush() {}
+        let mut turn = Turn { now: self.now, wall: self.wall, sip: &mut self.endpoint };
+        let octets = self.switch.give_out(&mut turn, call).expect("it is written").expect("a call");
+        assert!(self.switch.take_in(&mut turn, &octets).expect("it is taken in") == [call]);
     }
 
     /// Called after each step.

@@ -1,7 +1,5 @@
 //! The journals of calls: each is stored with the call that it began with.
 
-use std::time::{Duration, Instant};
-
 use super::CallHistory;
 use crate::CallId;
 use crate::journal::Pages;
@@ -65,37 +63,9 @@ impl CallHistory {
         Some((entry.journal.as_deref()?, entry.messages.first_packed()))
     }
 
-    /// These calls were restored from this journal, which is continued: the first call has it.
-    pub(crate) fn go_on(&mut self, calls: &[CallId], pages: Pages) {
-        // The program that wrote it may have counted further than this one.
-        self.turns = self.turns.max(pages.turns);
-        let known: Vec<CallId> = calls.iter().copied().filter(|call| self.is_known(*call)).collect();
-        for call in &known {
-            if let Some(entry) = self.entries.get_mut(call) {
-                (entry.journal, entry.journal_with) =
-                    (None, known.first().copied().filter(|first| first != call));
-            }
-        }
-        if let Some(first) = known.first() {
-            self.keep_journal(*first, pages);
-        }
-    }
-
-    /// A call could not be restored: its history is closed.
-    pub(crate) fn is_lost(&mut self, call: CallId, now: Instant) {
-        if self.entries.get(&call).is_some_and(|entry| entry.over.is_none()) {
-            self.call_over(call, now);
-        }
-    }
-
     /// Whether a call has a history.
     pub(crate) fn is_known(&self, call: CallId) -> bool {
         self.entries.contains_key(&call)
-    }
-
-    /// How long ago a call ended; `None` if it is up or not known.
-    pub(crate) fn ended_since(&self, call: CallId, now: Instant) -> Option<Duration> {
-        Some(now.saturating_duration_since(self.entries.get(&call)?.over?))
     }
 
     /// Every call with a history.

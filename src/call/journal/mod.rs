@@ -18,12 +18,10 @@
 //! line has a time and a sequence number as well, since a message that an endpoint timer sends belongs to no
 //! turn.
 //!
-//! - `pages`: a journal being written; `redaction`: a journal for third parties; `snapshot`: a journal to be
-//!   continued elsewhere
+//! - `pages`: a journal being written; `redaction`: a journal for third parties
 
 mod pages;
 pub mod redaction;
-mod snapshot;
 
 use std::collections::VecDeque;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -35,7 +33,6 @@ use serde_json::Value;
 use twox_hash::XxHash3_64;
 
 pub(super) use pages::Pages;
-pub use snapshot::{SNAPSHOT_VERSION, Snapshot, SnapshotError};
 
 use super::controller::json::octets;
 use super::recording::RecordingRules;
@@ -186,8 +183,6 @@ pub enum JournalError {
 pub(super) struct Recorded {
     /// The time since the call began.
     pub at: Duration,
-    /// Its sequence number among the turns of all calls of the program.
-    pub place: u64,
     pub input: Input,
     /// The external results used in it.
     pub facts: VecDeque<Value>,
@@ -217,11 +212,6 @@ impl Journal {
         Journal::of(text.lines().map(serde_json::from_str))
     }
 
-    /// Reads a journal that is still being written.
-    pub(super) fn of_pages(pages: &Pages) -> Result<Self, JournalError> {
-        Journal::of(pages.all(&[]).map(Ok))
-    }
-
     fn of(lines: impl Iterator<Item = serde_json::Result<Value>>) -> Result<Self, JournalError> {
         let (mut begin, mut sent, mut flows) = (None, Vec::new(), Vec::new());
         let mut turns = VecDeque::<Recorded>::new();
@@ -236,7 +226,8 @@ impl Journal {
             }
             let Value::Object(mut fields) = read else { return Err(bad("no object".to_owned())) };
             let at = fields.remove("at").and_then(|at| at.as_u64());
-            let place = fields.remove("n").and_then(|n| n.as_u64()).unwrap_or_default();
+            // The number of the turn among those of all calls.
+            fields.remove("n");
             let Some((kind, value)) = fields.into_iter().next() else {
                 return Err(bad("it says nothing".to_owned()));
             };
@@ -290,7 +281,7 @@ impl Journal {
             };
             let at = at.filter(|at| *at < LONGEST_US).ok_or_else(|| bad("it has no moment".to_owned()))?;
             let (at, facts, sent) = (Duration::from_micros(at), VecDeque::new(), sent.len());
-            turns.push_back(Recorded { at, place, input, facts, sent });
+            turns.push_back(Recorded { at, input, facts, sent });
         }
         let begin = begin.ok_or(JournalError::Begin)?;
         if begin.version != VERSION {

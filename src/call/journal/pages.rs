@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::redaction::has_secret;
@@ -38,16 +38,6 @@ pub(crate) struct Pages {
     records: Octets,
     flows: Vec<Flow>,
     full: bool,
-}
-
-/// The state of a journal that is to be continued elsewhere.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub(super) struct Standing {
-    /// The time of the last record since the journal began.
-    pub last: Duration,
-    turns: u64,
-    fresh: bool,
-    alone: bool,
 }
 
 /// The kind of a record: its first octet. Its length and its fields follow.
@@ -84,45 +74,6 @@ impl Pages {
             flows: Vec::new(),
             full: false,
         }
-    }
-
-    /// Its state, with its start conditions, flows and records.
-    pub(super) fn stand(&self, like: &[u8]) -> (Begin, Standing, Vec<Flow>, Vec<u8>) {
-        let last = self.last.saturating_duration_since(self.start);
-        let standing = Standing { last, turns: self.turns, fresh: self.fresh, alone: self.alone };
-        let wall_us = self.began_us();
-        (
-            Begin { wall_us, ..Begin::clone(&self.begin) },
-            standing,
-            self.flows.clone(),
-            self.records.all(like).into_owned(),
-        )
-    }
-
-    /// A journal with this state; `start`: its beginning on both clocks.
-    pub(super) fn standing(
-        begin: Begin,
-        Standing { last, turns, fresh, alone }: Standing,
-        flows: Vec<Flow>,
-        records: &[u8],
-        start: Instant,
-        wall: SystemTime,
-    ) -> Self {
-        let mut octets = Octets::default();
-        octets.with_room(records.len()).extend_from_slice(records);
-        let last = start.checked_add(last).unwrap_or(start);
-        let (begin, full) = (Arc::new(begin), false);
-        Pages { begin, start, wall, last, turns, fresh, alone, records: octets, flows, full }
-    }
-
-    /// The beginning of the journal.
-    pub fn start(&self) -> Instant {
-        self.start
-    }
-
-    /// Whether later records were left out.
-    pub fn is_full(&self) -> bool {
-        self.full
     }
 
     /// The beginning in microseconds since 1970.

@@ -39,6 +39,19 @@ impl<T> Default for Reply<T> {
     }
 }
 
+/// It is written that there is somebody who waits: whoever reads it cannot answer them.
+impl<T> serde::Serialize for Reply<T> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bool(true)
+    }
+}
+
+impl<'de, T> serde::Deserialize<'de> for Reply<T> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        bool::deserialize(deserializer).map(|_| Reply::default())
+    }
+}
+
 impl<T> From<oneshot::Sender<T>> for Reply<T> {
     fn from(sender: oneshot::Sender<T>) -> Self {
         Reply(Way::Waiter(sender))

@@ -13,7 +13,7 @@ use b2b_sip::endpoint::{Body, CommandError, Reply, ServerTransactionId};
 use b2b_sip::msg::Request;
 
 /// What a party that asked for another session gets from us.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) enum Described {
     /// An answer that changes nothing.
     Repeat,

@@ -13,7 +13,7 @@ use crate::{BridgeId, CallId, LegId};
 use b2b_sip::endpoint::UsageId;
 
 /// The legs of a call that are not over, branches included, in the order in which they were added.
-#[derive(Default)]
+#[derive(Default, serde::Serialize, serde::Deserialize)]
 pub(super) struct Legs(Vec<(LegId, Leg)>);
 
 impl Legs {
@@ -76,6 +76,51 @@ impl Calls {
     /// Gives calls numbers behind this one, and behind `more` calls that came after it.
     pub fn go_on_after(&mut self, last: CallId, more: usize) {
         self.calls.go_on_after(last.0, more);
+    }
+
+    /// The generations of the numbers of calls, legs and bridges.
+    pub fn generations(&self) -> [u32; 3] {
+        [self.calls.generation(), self.of_leg.generation(), self.of_bridge.generation()]
+    }
+
+    /// Gives later calls, legs and bridges numbers behind those of these generations.
+    pub fn go_on_behind(&mut self, [calls, legs, bridges]: [u32; 3]) {
+        self.calls.go_on_behind(calls);
+        self.of_leg.go_on_behind(legs);
+        self.of_bridge.go_on_behind(bridges);
+    }
+
+    /// Whether the numbers of this call, its legs and its bridge are free.
+    pub fn can_put(&self, call: CallId, it: &Call) -> bool {
+        let bridge = it.bridge.as_ref().is_none_or(|bridge| self.of_bridge.can_put(bridge.id.0));
+        self.calls.can_put(call.0) && it.legs.ids().all(|leg| self.of_leg.can_put(leg.0)) && bridge
+    }
+
+    /// Takes a call out, with its legs and its bridge.
+    pub fn give_out(&mut self, call: CallId) -> Option<Call> {
+        let it = self.calls.remove(call.0)?;
+        for (id, leg) in it.legs.iter() {
+            self.of_leg.remove(id.0);
+            leg.usage.map(|usage| self.of_usage.remove(&usage));
+            leg.media.endpoint.map(|endpoint| self.of_endpoint.remove(&endpoint));
+        }
+        if let Some(bridge) = &it.bridge {
+            self.of_bridge.remove(bridge.id.0);
+        }
+        Some(it)
+    }
+
+    /// Adds a call under the number that it had before, with its legs and its bridge.
+    pub fn put(&mut self, call: CallId, it: Call) {
+        for (id, leg) in it.legs.iter() {
+            self.of_leg.put(id.0, call);
+            self.of_usage.extend(leg.usage.map(|usage| (usage, id)));
+            self.of_endpoint.extend(leg.media.endpoint.map(|endpoint| (endpoint, id)));
+        }
+        if let Some(bridge) = &it.bridge {
+            self.of_bridge.put(bridge.id.0, call);
+        }
+        self.calls.put(call.0, it);
     }
 
     /// Gives the next call this number, as in the journal.

@@ -36,7 +36,7 @@ pub type BranchNo = u16;
 const MAX_BRANCHES: usize = 64;
 
 /// The limits of a dialling.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct DialLimits {
     /// Ringing time of a target without one of its own.
     pub ring: Duration,
@@ -50,7 +50,7 @@ pub struct DialLimits {
 }
 
 /// Why a branch is cancelled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum WhyCancelled {
     /// Another branch has answered.
     AnsweredElsewhere,
@@ -65,7 +65,7 @@ pub enum WhyCancelled {
 }
 
 /// An action that a dialling requests.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum DialOutput<T> {
     /// Send an INVITE with its own Call-ID.
     Start(BranchNo, T),
@@ -87,18 +87,20 @@ struct Closed {
 }
 
 /// A dialling.
-#[derive(Debug)]
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
 pub struct Dial<T> {
     stages: VecDeque<Stage<T>>,
     /// Of the current stage: the rounds to come, what leads to the next stage, when it ends, and the best
     /// failure response.
     rounds: VecDeque<Vec<DialTarget<T>>>,
     failover: Failover,
+    #[serde(with = "b2b_base::ages::option")]
     stage_ends: Option<Instant>,
     said: Option<DialFailure>,
     branches: Vec<Branch>,
     limits: DialLimits,
     redirects: u8,
+    #[serde(with = "b2b_base::ages")]
     ends: Instant,
     /// The branch whose early media the caller hears.
     early: Option<BranchNo>,

@@ -12,7 +12,7 @@ use super::redirect::of_reason;
 use super::referral::party_at;
 use super::reliable::is_reliable;
 use super::say::reason_value;
-use super::table::{Admitted, Dialling, Leg, LegRules, Purpose};
+use super::table::{Admitted, Dialling, Leaving, Leg, LegRules, Purpose};
 use super::waiting::{OnDescription, OnEndpoint, OnFound};
 use super::{Switch, Turn};
 use crate::controller::{AddressFamily, Hold, MediaError, PairPolicy};
@@ -198,7 +198,7 @@ impl Switch {
     pub(super) fn call_timeout(&mut self, t: &mut Turn<'_>, call: CallId) {
         let now = t.now;
         let Some(it) = self.calls.get_mut(call) else { return self.counters.impossible("call_timeout") };
-        let leaves = it.leaving.take_if(|(_, at)| *at <= now);
+        let leaves = it.leaving.take_if(|it| it.until <= now);
         let too_long = it.watch.ends_at.take_if(|at| *at <= now).is_some();
         if it.watch.counts_at.take_if(|at| *at <= now).is_some() {
             self.follows.push(Follow::CountPackets { call });
@@ -208,7 +208,7 @@ impl Switch {
         if path.is_some_and(|at| at <= now) {
             self.follows.push(Follow::Lead { call });
         }
-        if let Some((leg, _)) = leaves {
+        if let Some(Leaving { leg, .. }) = leaves {
             self.follows.push(Follow::HangUp { leg, status: 480 });
         }
         if dial.is_some_and(|at| at <= now) {

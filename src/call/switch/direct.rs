@@ -24,12 +24,15 @@ const SETTLE: Duration = Duration::from_secs(1);
 const AGAIN: Duration = Duration::from_secs(2);
 
 /// The state of a bridge with regard to direct media.
+#[derive(serde::Serialize, serde::Deserialize)]
 pub(super) struct Path {
     /// A party cannot or will not.
     refused: bool,
     /// No attempt before this time.
+    #[serde(with = "b2b_base::ages")]
     settled: Instant,
     /// When to check again.
+    #[serde(with = "b2b_base::ages::option")]
     pub look: Option<Instant>,
 }
 

@@ -18,11 +18,11 @@ use b2b_sip::endpoint::{Body, CommandError, HeaderFields, Reply, ServerTransacti
 use b2b_sip::msg::{Name, Response, one_line};
 
 /// Number of an exchange within its call; never reused.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) struct ExchangeNo(u32);
 
 /// The origin of an offer, which decides what becomes of its answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) enum Origin {
     /// A party's re-INVITE.
     ReInvite,
@@ -47,7 +47,7 @@ pub(super) enum Origin {
 }
 
 /// An offer under way.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, serde::Serialize, serde::Deserialize)]
 pub(super) struct Exchange {
     pub no: ExchangeNo,
     /// The leg that made the offer, or asked for one.
@@ -62,7 +62,7 @@ pub(super) struct Exchange {
 }
 
 /// An offer to `to`, with the media of `like`, that has to wait.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, serde::Serialize, serde::Deserialize)]
 pub(super) struct PendingOffer {
     /// `None`: of b2b itself, with which `to` is alone.
     pub like: Option<LegId>,
@@ -72,7 +72,7 @@ pub(super) struct PendingOffer {
 }
 
 /// The exchanges of a call.
-#[derive(Default)]
+#[derive(Default, serde::Serialize, serde::Deserialize)]
 pub(super) struct Exchanges {
     pub under_way: Option<Box<Exchange>>,
     last: ExchangeNo,

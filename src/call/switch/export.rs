@@ -1,118 +1,117 @@
-//! Calls as bytes: a call consists of nothing but the inputs it was given so far. `restore` rebuilds calls
-//! from them.
+//! Calls as octets: each as it is, with its dialogs, and what it waits for. `restore` reads them.
 
-use std::collections::BTreeMap;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Instant;
 
-use super::Switch;
-use crate::controller::EndpointId;
-use crate::journal::Snapshot;
+use b2b_base::ages;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::recording::Ending;
+use super::referring::Referred;
+use super::replacing::PassedRefer;
+use super::sleepers::DelayedBranch;
+use super::slots::Key;
+use super::table::Call;
+use super::waiting::Waits;
+use super::{PassedRequest, Switch, Turn};
 use crate::{CallId, LegId};
+use b2b_sip::endpoint::{Endpoint, ReferId, RequestId, UsageId};
 
-/// How long a call that is over is still exported: its messages may be retransmitted for 64 × T1 (RFC 3261
-/// §17), and what it sent last may be unacknowledged for as long.
-const LINGERS: Duration = Duration::from_secs(64);
+/// The version of written calls. A field that is new has a default and needs no new version.
+pub(super) const VERSION: u16 = 1;
 
-/// Why a call cannot be exported.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum NotWhole {
-    /// There is no such call.
-    #[error("call {} is not known", .0.0)]
-    Unknown(CallId),
-    /// The call has no journal.
-    #[error("call {} has no journal: log.call_journals is off, or was off when the call began", .0.0)]
-    NoJournal(CallId),
-    /// Its journal exceeded the size limit and is cut.
-    #[error("the journal of call {} is incomplete: it exceeded its size limit", .0.0)]
-    Cut(CallId),
+/// A call cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[error("a call cannot be written: {0}")]
+pub struct NotWritten(#[from] rmp_serde::encode::Error);
+
+/// Calls as they are written.
+#[derive(Serialize)]
+struct Written<'a> {
+    version: u16,
+    calls: Vec<(CallId, &'a Call)>,
+    /// Pending requests to media, resolvers and handlers, under their numbers.
+    waits: Vec<(Key, &'a (Option<CallId>, Waits))>,
+    /// Requests passed across a bridge.
+    passed: Vec<(RequestId, &'a PassedRequest)>,
+    /// REFERs whose outcome is not known, and those that were passed on.
+    referred: Vec<(ReferId, &'a Referred)>,
+    passed_refers: &'a [PassedRefer],
+    /// Ended recordings whose files are not complete.
+    recordings_ending: Ending,
+    delayed_branches: Vec<DelayedBranch>,
+    /// The generations of the numbers of calls, legs and bridges, and of requests.
+    generations: ([u32; 3], u32),
 }
 
-/// The media endpoint of a leg.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LegMediaPoint {
-    /// The call.
-    pub call: CallId,
-    /// The leg.
-    pub leg: LegId,
-    /// The identifier that the media backend has assigned.
-    pub endpoint: EndpointId,
-    /// The other leg that it is joined with.
-    pub joined: Option<LegId>,
-}
-
-impl NotWhole {
-    /// The call concerned.
-    pub fn call(&self) -> CallId {
-        match self {
-            NotWhole::Unknown(call) | NotWhole::NoJournal(call) | NotWhole::Cut(call) => *call,
-        }
-    }
+/// Octets of calls: their dialogs, what the endpoint has besides, and themselves.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Octets {
+    pub usages: Vec<Bytes>,
+    pub lingering: Option<Bytes>,
+    pub calls: Bytes,
 }
 
 impl Switch {
-    /// Exports a call between two turns, with the calls that share its journal.
+    /// All calls as they are now, between two turns, and the transactions of those that are over.
     ///
     /// # Errors
-    /// See [`NotWhole`].
-    pub fn export(&self, now: Instant, wall: SystemTime, call: CallId) -> Result<Snapshot, NotWhole> {
-        let owner = self.history.journal_of(call);
-        let calls = self.history.known().into_iter().filter(|it| self.history.journal_of(*it) == owner);
-        self.export_group(now, wall, call, calls.collect())
+    /// A value cannot be written.
+    pub fn write_calls(&self, now: Instant, sip: &Endpoint) -> Result<Vec<u8>, NotWritten> {
+        let lingering = ages::at(now, || rmp_serde::to_vec_named(&sip.lingering()))?;
+        let all = self.calls.ids();
+        self.write(now, sip, &all, sip.usage_ids(), Some(lingering.into()))
     }
 
-    /// Exports every call that is up, or whose messages may still be retransmitted: one snapshot for all
-    /// calls that share a journal.
-    pub fn export_all(&self, now: Instant, wall: SystemTime) -> Vec<Result<Snapshot, NotWhole>> {
-        let mut groups = BTreeMap::<CallId, Vec<CallId>>::new();
-        for call in self.history.known() {
-            groups.entry(self.history.journal_of(call)).or_default().push(call);
+    /// Writes a call between two turns, and removes it with its dialogs: nothing is sent, and no event or record
+    /// tells of it, because it goes on elsewhere. Its media endpoints stay. `None`: there is no such call.
+    ///
+    /// # Errors
+    /// The value cannot be written; the call stays.
+    pub fn give_out(&mut self, t: &mut Turn<'_>, call: CallId) -> Result<Option<Vec<u8>>, NotWritten> {
+        let Some(it) = self.calls.get(call) else { return Ok(None) };
+        let usages: Vec<UsageId> = it.legs.iter().filter_map(|(_, leg)| leg.usage).collect();
+        let legs: Vec<LegId> = it.legs.ids().collect();
+        let octets = self.write(t.now, t.sip, &[call], usages.clone(), None)?;
+        usages.into_iter().for_each(|usage| t.sip.give_out(usage));
+        self.passed.retain(|_, (from, to, _)| !legs.contains(from) && !legs.contains(to));
+        self.referrals.sent.retain(|_, it| !legs.contains(&it.leg));
+        self.recordings_ending.forget(call);
+        self.sleepers.forget(&legs);
+        self.work.forget(call);
+        if let Some(mut it) = self.calls.give_out(call) {
+            self.timers.disarm(&mut it.queued, call);
         }
-        // A call that is up but has lost its history cannot be exported.
-        let unknown = self.calls.ids().into_iter().filter(|call| !self.history.is_known(*call));
-        let lost: Vec<_> = unknown.map(|call| Err(NotWhole::NoJournal(call))).collect();
-        let lingers = |call: &CallId| {
-            self.calls.get(*call).is_some()
-                || self.history.ended_since(*call, now).is_some_and(|it| it < LINGERS)
-        };
-        let groups = groups.into_values().filter_map(|calls| {
-            let first = calls.iter().copied().find(lingers)?;
-            match self.export_group(now, wall, first, calls) {
-                // No call of the group is left to continue.
-                Err(_) if self.calls.get(first).is_none() => None,
-                exported => Some(exported),
-            }
-        });
-        groups.chain(lost).collect()
+        Ok(Some(octets))
     }
 
-    fn export_group(
+    fn write(
         &self,
         now: Instant,
-        wall: SystemTime,
-        call: CallId,
-        mut calls: Vec<CallId>,
-    ) -> Result<Snapshot, NotWhole> {
-        if !self.history.is_known(call) {
-            return Err(NotWhole::Unknown(call));
-        }
-        let (pages, like) = self.history.written(call).ok_or(NotWhole::NoJournal(call))?;
-        if pages.is_full() {
-            return Err(NotWhole::Cut(call));
-        }
-        // Calls that are up come first: those that are over are forgotten earlier.
-        calls.sort_by_key(|it| (self.calls.get(*it).is_none(), *it));
-        Ok(Snapshot::new(pages, &like, calls, now, wall))
-    }
-
-    /// The media endpoints of all legs: a media backend has to know them before another process continues the
-    /// calls.
-    pub fn media_points(&self) -> Vec<LegMediaPoint> {
-        let legs = self.calls.ids().into_iter().filter_map(|call| Some((call, self.calls.get(call)?)));
-        let points = legs.flat_map(|(call, it)| {
-            it.legs.iter().filter_map(move |(leg, it)| {
-                Some(LegMediaPoint { call, leg, endpoint: it.media.endpoint?, joined: it.media.joined })
-            })
-        });
-        points.collect()
+        sip: &Endpoint,
+        calls: &[CallId],
+        usages: Vec<UsageId>,
+        lingering: Option<Bytes>,
+    ) -> Result<Vec<u8>, NotWritten> {
+        let is_whole = lingering.is_some();
+        let is_of = |leg: LegId| self.calls.leg(leg).is_some_and(|it| calls.contains(&it.call));
+        let passed = self.passed.iter().filter(|(_, (from, to, _))| is_of(*from) || is_of(*to));
+        let referred = self.referrals.sent.iter().filter(|(_, it)| is_of(it.leg));
+        let written = Written {
+            version: VERSION,
+            calls: calls.iter().filter_map(|id| Some((*id, self.calls.get(*id)?))).collect(),
+            waits: self.work.waits(|call| call.map_or(is_whole, |call| calls.contains(&call))),
+            passed: passed.map(|(id, it)| (*id, it)).collect(),
+            referred: referred.map(|(id, it)| (*id, it)).collect(),
+            passed_refers: if is_whole { &self.referrals.passed } else { &[] },
+            recordings_ending: self.recordings_ending.only_of(|call| is_whole || calls.contains(&call)),
+            delayed_branches: self.sleepers.branches(is_of),
+            generations: (self.calls.generations(), self.work.generation()),
+        };
+        let calls = ages::at(now, || rmp_serde::to_vec_named(&written))?.into();
+        let usages = usages.into_iter().filter_map(|id| sip.usage_value(now, id));
+        let usages = usages.map(|value| rmp_serde::to_vec_named(&value).map(Bytes::from));
+        let usages = usages.collect::<Result<_, _>>()?;
+        Ok(rmp_serde::to_vec_named(&Octets { usages, lingering, calls })?)
     }
 }

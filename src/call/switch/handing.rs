@@ -20,7 +20,7 @@ use crate::{CallId, LegId};
 const HANDS: u16 = 100;
 
 /// A call on its way through its handlers.
-#[derive(Clone)]
+#[derive(Clone, serde::Serialize, serde::Deserialize)]
 pub(super) struct Handing {
     call: IncomingCall,
     /// Index of the handler to be asked next.

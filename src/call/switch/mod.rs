@@ -131,7 +131,7 @@ use b2b_sip::transaction::timer_queue::TimerQueue;
 use calls::Calls;
 pub use capturing::{CaptureError, Capturing};
 pub use counters::{SwitchCounters, SwitchHoldings};
-pub use export::NotWhole;
+pub use export::NotWritten;
 pub use history::Mirror;
 pub use history::{Inquiry, Measuring};
 pub use records::RecordSink;
@@ -216,6 +216,9 @@ enum TakesCalls {
     None,
 }
 
+/// The source leg and the target leg of a request passed across a bridge, and the transaction that waits.
+type PassedRequest = (LegId, LegId, ServerTransactionId);
+
 /// The calls of one thread.
 pub struct Switch {
     config: SwitchConfig,
@@ -225,7 +228,7 @@ pub struct Switch {
     calls: Calls,
     /// Requests passed across a bridge: the source leg, the target leg, and the transaction that waits for
     /// the answer.
-    passed: HashMap<RequestId, (LegId, LegId, ServerTransactionId)>,
+    passed: HashMap<RequestId, PassedRequest>,
     referrals: referring::Referrals,
     timers: TimerQueue<CallId>,
     work: tasks::Work,
@@ -344,19 +347,6 @@ impl Switch {
             Some((_, id)) => self.fire(t, id),
             None => self.counters.late(),
         }
-    }
-
-    /// Lets time pass in which, as the journals say, nothing was due: only the checks on the way are made.
-    fn look_on(&mut self, now: Instant) {
-        let mut looked_at = Vec::new();
-        while let Some((at, id)) = self.timers.pop_due(now) {
-            looked_at.extend(self.calls.get_mut(id).and_then(|call| call.queued.matches(at).then_some(id)));
-        }
-        for id in looked_at {
-            self.arm(now, id);
-        }
-        self.forget_branches(now);
-        self.history.timeout(now);
     }
 
     /// Sets new limits and lets admission control act on its new configuration. Calls that are up keep their

@@ -198,7 +198,7 @@ impl Switch {
     /// Whether a leg has been transferred away and has not ended yet.
     pub(super) fn is_leaving(&self, leg: LegId) -> bool {
         let call = self.calls.leg(leg).and_then(|it| self.calls.get(it.call));
-        call.and_then(|it| it.leaving).is_some_and(|(leaving, _)| leaving == leg)
+        call.and_then(|it| it.leaving).is_some_and(|leaving| leaving.leg == leg)
     }
 
     /// Moves a leg into another call; its own call ends if that was its last leg.

@@ -24,7 +24,7 @@ use crate::{CallId, LegId};
 pub(super) type Asks = Reply<Result<Option<Recorded>, CallError>>;
 
 /// The owner of a recording.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, serde::Serialize, serde::Deserialize)]
 pub(super) enum Subject {
     Call(CallId),
     Leg(LegId),
@@ -52,7 +52,7 @@ impl Subject {
 const ENDING: usize = 1_024;
 
 /// Ended recordings whose files are still being completed.
-#[derive(Default)]
+#[derive(Default, serde::Serialize, serde::Deserialize)]
 pub(super) struct Ending(VecDeque<(RecordingId, CallId, Option<LegId>)>);
 
 impl Ending {
@@ -63,6 +63,21 @@ impl Ending {
         self.0.push_back((id, call, leg));
     }
 
+    /// Drops those of a call.
+    pub fn forget(&mut self, call: CallId) {
+        self.0.retain(|(_, it, _)| *it != call);
+    }
+
+    /// Those of these calls.
+    pub fn only_of(&self, is_of: impl Fn(CallId) -> bool) -> Ending {
+        Ending(self.0.iter().filter(|(_, call, _)| is_of(*call)).copied().collect())
+    }
+
+    /// Adds those of other calls.
+    pub fn take_in(&mut self, others: Ending) {
+        self.0.extend(others.0);
+    }
+
     /// The owner of a recording; `None`: it is not among them.
     fn take(&mut self, id: RecordingId) -> Option<(CallId, Option<LegId>)> {
         let place = self.0.iter().position(|(it, ..)| *it == id)?;
@@ -71,7 +86,7 @@ impl Ending {
 }
 
 /// Why a recording pauses. It continues when there is no reason left.
-#[derive(Default)]
+#[derive(Default, serde::Serialize, serde::Deserialize)]
 struct Pauses {
     /// An operator or a party has paused it.
     by_request: bool,
@@ -86,6 +101,7 @@ impl Pauses {
 }
 
 /// A recording that is running or waiting to start.
+#[derive(serde::Serialize, serde::Deserialize)]
 pub(super) struct Recording {
     spec: RecordingSpec,
     /// The leg whose endpoint is recorded; `None`: no leg is answered yet.
@@ -105,7 +121,7 @@ impl Recording {
 }
 
 /// The recording of a call or leg, and the number of recordings begun so far.
-#[derive(Default)]
+#[derive(Default, serde::Serialize, serde::Deserialize)]
 pub(super) struct Recordings {
     pub running: Option<Box<Recording>>,
     begun: u32,

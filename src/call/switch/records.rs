@@ -15,9 +15,12 @@ use b2b_sip::msg::chars;
 pub type RecordSink = Box<dyn FnMut(Cdr) + Send>;
 
 /// What a record needs from the beginning of a leg.
+#[derive(serde::Serialize, serde::Deserialize)]
 pub(super) struct Beginning {
     start: SystemTime,
+    #[serde(with = "b2b_base::ages")]
     began: Instant,
+    #[serde(with = "b2b_base::ages::option")]
     rang: Option<Instant>,
     sip_call_id: String,
     pub caller: String,

@@ -48,6 +48,7 @@ pub(super) struct Named {
 }
 
 /// A branch that was redirected, while its targets are resolved.
+#[derive(serde::Serialize, serde::Deserialize)]
 pub(super) struct Redirected {
     call: CallId,
     leg: LegId,
@@ -56,7 +57,8 @@ pub(super) struct Redirected {
     /// The party of the branch.
     party: Party,
     /// Why it was redirected, in the words of Diversion.
-    reason: &'static str,
+    #[serde(deserialize_with = "diversion::known_word")]
+    reason: diversion::ReasonWord,
 }
 
 impl Switch {

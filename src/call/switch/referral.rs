@@ -19,6 +19,7 @@ use crate::{CallId, LegId};
 use b2b_sip::msg::{Uri, number};
 
 /// The requester of the decision on a target.
+#[derive(serde::Serialize, serde::Deserialize)]
 pub(super) enum AskedBy {
     /// A transfer by REFER.
     Transfer { replaces: Option<String> },

@@ -18,13 +18,15 @@ use b2b_sip::endpoint::{CommandError, ReferId, ReferTo, RequestFailure};
 use b2b_sip::msg::{Name, NameAddr, Request, Response, one_line};
 
 /// An outgoing REFER whose outcome is not known yet.
-struct Referred {
+#[derive(serde::Serialize, serde::Deserialize)]
+pub(super) struct Referred {
     /// The leg whose party was asked.
-    leg: LegId,
+    pub leg: LegId,
     told: Told,
 }
 
 /// The receiver of a REFER's progress.
+#[derive(serde::Serialize, serde::Deserialize)]
 enum Told {
     /// The party whose REFER was passed on.
     Party(PartyRefer),
@@ -33,6 +35,7 @@ enum Told {
 }
 
 /// A REFER by command.
+#[derive(serde::Serialize, serde::Deserialize)]
 struct Commanded {
     /// The leg of the command: the partner of the REFER's leg, or that leg itself.
     by: LegId,
@@ -41,7 +44,7 @@ struct Commanded {
 }
 
 /// The progress of a REFER by command. A NOTIFY may come before the 2xx (RFC 3515 §2.4.4).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 enum Progress {
     /// No response and no NOTIFY yet.
     Sent,
@@ -88,7 +91,7 @@ impl Progress {
 #[derive(Default)]
 pub(super) struct Referrals {
     /// The receiver for each REFER.
-    sent: HashMap<ReferId, Referred>,
+    pub sent: HashMap<ReferId, Referred>,
     /// REFERs passed on, to recognize an INVITE with Replaces that results; the latest last.
     pub passed: Vec<PassedRefer>,
 }

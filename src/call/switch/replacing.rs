@@ -19,7 +19,9 @@ const REFERRED: Duration = Duration::from_secs(32);
 const REMEMBERED: usize = 256;
 
 /// A REFER that was passed on.
+#[derive(serde::Serialize, serde::Deserialize)]
 pub(super) struct PassedRefer {
+    #[serde(with = "b2b_base::ages")]
     at: Instant,
     /// The referred party, and the referrer.
     to: Arc<Named>,

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::SwitchConfig;
-use super::run::{Mode, Run, SLACK};
+use super::run::Run;
 use crate::history::Report;
 use crate::journal::Journal;
 use b2b_sip::endpoint::Flow;
@@ -85,21 +85,17 @@ impl Replay {
             recording: begin.records.clone().map(Arc::new),
             ..SwitchConfig::default()
         };
-        let mut run = Run::new(config, begin.endpoint.clone(), start, Mode::Strict, SLACK);
-        run.add(journal, start, start);
-        Replay(run)
+        let endpoint = begin.endpoint.clone();
+        Replay(Run::new(config, endpoint, journal, start))
     }
 
     /// Replays the call to the end of its journal, or to the first difference.
     pub fn run(&mut self, sees: &mut dyn FnMut(Shown)) -> Replayed {
-        let has_left = |run: &Run| run.groups.iter().any(|it| it.differs.is_some());
-        while !has_left(&self.0) && self.0.step(sees) {}
+        while self.0.step(sees) {}
         let end = self.0.now + AFTER;
         self.0.pass_until(end, sees);
-        match self.0.groups.first_mut() {
-            Some(it) => Replayed { same: it.same, differs: it.differs.take(), unsent: it.missing.len() },
-            None => Replayed { same: 0, differs: None, unsent: 0 },
-        }
+        let Run { same, differs, missing, .. } = &mut self.0;
+        Replayed { same: *same, differs: differs.take(), unsent: missing.len() }
     }
 
     /// The histories of its calls as far as they have been replayed, in the order in which the calls began.

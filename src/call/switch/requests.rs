@@ -32,6 +32,7 @@ const PASSED_ON: [&str; 7] = [
 const INFOS: Rate = Rate { per_second: 10, burst: 40 };
 
 /// A digit by INFO of which it is not yet known whether it counts.
+#[derive(serde::Serialize, serde::Deserialize)]
 pub(super) struct InfoDigit {
     leg: LegId,
     digit: char,

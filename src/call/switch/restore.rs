@@ -1,123 +1,158 @@
-//! Restores calls from their snapshots: their journals are replayed in a switch and an endpoint of their own,
-//! whose outputs are discarded, since they were sent before; then the calls are connected to the real
-//! collaborators.
+//! Calls that were written go on: in a switch of another process, in one that has calls already, or anew in this
+//! process.
 
-use std::time::{Duration, Instant, SystemTime};
+use b2b_base::ages;
+use bytes::Bytes;
+use serde::Deserialize;
 
-use super::journaling::Journaling;
+use super::export::{NotWritten, Octets, VERSION};
 use super::nobody::nobody;
-use super::run::{Mode, Run, SLACK};
+use super::recording::Ending;
+use super::referring::Referred;
+use super::replacing::PassedRefer;
+use super::sleepers::DelayedBranch;
 use super::slots::Key;
+use super::table::Call;
 use super::tasks::Came;
 use super::waiting::{Answerer, Found, OnFound, Waits};
-use super::{Done, Switch, SwitchConfig, Turn};
+use super::{Done, PassedRequest, Switch, Turn};
 use crate::CallId;
 use crate::controller::MediaError;
 use crate::handler::HandlerAction;
-use crate::journal::{Journal, Pages, Snapshot};
 use crate::lookup::LookupError;
-use b2b_sip::endpoint::{Endpoint, EndpointConfig};
+use b2b_sip::endpoint::{Endpoint, Lingering, ReferId, RequestId, TakenIn, UsageSnapshot};
+use b2b_sip::ids::written::{self, Names};
 
-/// Where snapshots were taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TakenFrom {
-    /// In this process, of all calls of this switch: programs at work are not part of a snapshot and are
-    /// carried over.
-    Here,
-    /// In another process, which is gone: so are its programs, and pending requests will get no answer.
-    Elsewhere,
+/// Calls that were read.
+#[derive(Deserialize)]
+struct Read {
+    version: u16,
+    calls: Vec<(CallId, Call)>,
+    waits: Vec<(Key, (Option<CallId>, Waits))>,
+    passed: Vec<(RequestId, PassedRequest)>,
+    referred: Vec<(ReferId, Referred)>,
+    passed_refers: Vec<PassedRefer>,
+    recordings_ending: Ending,
+    delayed_branches: Vec<DelayedBranch>,
+    generations: ([u32; 3], u32),
 }
 
-/// Calls that cannot continue.
-#[derive(Debug)]
-pub struct Lost {
-    /// All calls that share the journal, ended ones included.
-    pub calls: Vec<CallId>,
-    /// The reason.
-    pub why: String,
-}
-
-/// The clocks and settings with which calls continue.
-struct Resumption {
-    config: SwitchConfig,
-    endpoint: EndpointConfig,
-    now: Instant,
-    wall: SystemTime,
-    /// Maximum lateness of the endpoint's timers.
-    slack: Duration,
+/// Why written calls are not taken in. Nothing has changed.
+#[derive(Debug, thiserror::Error)]
+pub enum NotTakenIn {
+    /// They are damaged, or no calls.
+    #[error("these are no calls: {0}")]
+    Unread(#[from] rmp_serde::decode::Error),
+    /// They are of another version.
+    #[error("calls of version {0}, and this program has version {VERSION}")]
+    Version(u16),
+    /// A call has the number of one that is here, or a leg or bridge of it has.
+    #[error("the number of call {} is taken here", .0.0)]
+    Taken(CallId),
+    /// They could not be written.
+    #[error(transparent)]
+    NotWritten(#[from] NotWritten),
 }
 
 impl Switch {
-    /// Restores calls from their snapshots. They replace the calls of the switch, which must be none or the
-    /// same ones; its endpoint (that of `t`) is replaced by another one with the same configuration, which
-    /// first has to send and report what was unfinished in the snapshots.
+    /// Takes in calls that another switch has written ([`Switch::write_calls`], [`Switch::give_out`]), under their
+    /// numbers. Their programs are in another process, and so is who would answer their pending requests: handlers
+    /// get their calls again, if they resume them, and the other requests fail. Their journals are not continued.
     ///
-    /// With the seed of the endpoint in which the snapshots were taken, new calls would get the identifiers
-    /// of old ones: [`TakenFrom::Elsewhere`] needs another seed.
+    /// With the seed of the endpoint that they come from, new calls would get the identifiers of old ones: this
+    /// endpoint needs another one.
     ///
-    /// Returns the calls that cannot continue, including those of the switch that are in no snapshot; only
-    /// their histories remain.
-    pub fn restore(&mut self, t: &mut Turn<'_>, snapshots: &[Snapshot], taken: TakenFrom) -> Vec<Lost> {
-        self.restore_within(t, snapshots, taken, SLACK)
+    /// # Errors
+    /// See [`NotTakenIn`].
+    pub fn take_in(&mut self, t: &mut Turn<'_>, octets: &[u8]) -> Result<Vec<CallId>, NotTakenIn> {
+        let (calls, requests) = self.read(t, octets)?;
+        for call in &calls {
+            if let Some(it) = self.calls.get(*call).filter(|_| !self.history.is_known(*call)) {
+                let wall = t.wall.checked_sub(t.now.saturating_duration_since(it.began)).unwrap_or(t.wall);
+                self.history.open(*call, it.began, wall);
+            }
+        }
+        self.answer_for_the_gone(t, requests);
+        Ok(calls)
     }
 
-    /// As [`Switch::restore`]; the endpoint's timers were late by no more than `slack`.
-    pub fn restore_within(
-        &mut self,
-        t: &mut Turn<'_>,
-        snapshots: &[Snapshot],
-        taken: TakenFrom,
-        slack: Duration,
-    ) -> Vec<Lost> {
-        if taken == TakenFrom::Elsewhere && !self.calls.is_empty() {
-            let why = "there are calls already: restore calls before others are taken".to_owned();
-            return snapshots
-                .iter()
-                .map(|it| Lost { calls: it.calls().to_vec(), why: why.clone() })
-                .collect();
-        }
-        let (config, endpoint) = (self.config.clone(), t.sip.config().clone());
-        let with = Resumption { config, endpoint, now: t.now, wall: t.wall, slack };
-        let (mut endpoint, mut switch, mut lost) = restored(snapshots, &with);
-        let is_named = |call: &CallId| snapshots.iter().any(|it| it.calls().contains(call));
-        lost.extend(
-            self.calls
-                .ids()
-                .into_iter()
-                .filter(|call| !is_named(call))
-                .map(|call| Lost { calls: vec![call], why: "it is in no snapshot".to_owned() }),
-        );
+    /// Writes all calls, and reads them into another endpoint and another state, within this process: programs at
+    /// work are carried over.
+    ///
+    /// # Errors
+    /// See [`NotTakenIn`].
+    pub fn renew(&mut self, t: &mut Turn<'_>) -> Result<(), NotTakenIn> {
+        let octets = self.write_calls(t.now, t.sip)?;
+        let mut endpoint = Endpoint::new(t.sip.config().clone());
         endpoint.set_advertised(t.sip.advertised().to_vec());
-        // Identifiers outside calls were taken here: the new endpoint continues behind them.
         endpoint.go_on_from(t.sip.position());
-        switch.parts = std::mem::replace(&mut self.parts, nobody());
-        switch.journaling = std::mem::take(&mut self.journaling);
-        switch.service = self.service.clone();
-        switch.config = with.config;
-        switch.carry_over(self, taken);
-        for call in lost.iter().flat_map(|it| &it.calls) {
-            switch.history.is_lost(*call, t.now);
-        }
+        let (mut switch, _) = Switch::new(self.config.clone(), nobody());
+        switch.read(&mut Turn { now: t.now, wall: t.wall, sip: &mut endpoint }, &octets)?;
+        switch.carry_over(self);
         (*self, *t.sip) = (switch, endpoint);
-        if taken == TakenFrom::Elsewhere {
-            self.answer_for_the_gone(t);
+        Ok(())
+    }
+
+    /// Reads calls; returns them, and their pending requests.
+    fn read(&mut self, t: &mut Turn<'_>, octets: &[u8]) -> Result<(Vec<CallId>, Vec<Key>), NotTakenIn> {
+        let Octets { usages, lingering, calls } = rmp_serde::from_slice(octets)?;
+        let read =
+            |names| written::renamed(names, || ages::at(t.now, || rmp_serde::from_slice::<Read>(&calls)));
+        // Once without the new names of dialogs, to see whether all can be taken in.
+        let seen = read(Names::default())?;
+        if seen.version != VERSION {
+            return Err(NotTakenIn::Version(seen.version));
         }
-        lost
+        if let Some((call, _)) = seen.calls.iter().find(|(id, call)| !self.calls.can_put(*id, call)) {
+            return Err(NotTakenIn::Taken(*call));
+        }
+        let usage =
+            |octets: &Bytes| UsageSnapshot::read(t.now, &mut rmp_serde::Deserializer::new(&octets[..]));
+        let usages = usages.iter().map(usage).collect::<Result<Vec<_>, _>>()?;
+        let lingering = lingering
+            .map(|octets| ages::at(t.now, || rmp_serde::from_slice::<Lingering>(&octets)))
+            .transpose()?;
+        let mut names = Names::default();
+        for usage in usages {
+            let old = usage.id();
+            let TakenIn { usage, requests } = t.sip.take_in(t.now, usage);
+            names.usages.insert(old, usage);
+            names.requests.extend(requests);
+        }
+        let lingering = lingering.map(|it| t.sip.take_in_lingering(t.now, it));
+        names.requests.extend(lingering.into_iter().flatten());
+        let read = read(names)?;
+        let taken: Vec<CallId> = read.calls.iter().map(|(id, _)| *id).collect();
+        for (id, call) in read.calls {
+            self.calls.put(id, call);
+            self.arm(t.now, id);
+        }
+        let mut requests = Vec::with_capacity(read.waits.len());
+        for (request, (call, waits)) in read.waits {
+            requests.push(self.work.put(request, call, waits));
+        }
+        self.passed.extend(read.passed);
+        self.referrals.sent.extend(read.referred);
+        self.referrals.passed.extend(read.passed_refers);
+        self.recordings_ending.take_in(read.recordings_ending);
+        self.sleepers.take_in(read.delayed_branches);
+        let (of_calls, of_requests) = read.generations;
+        self.calls.go_on_behind(of_calls);
+        self.work.go_on_behind(of_requests);
+        Ok((taken, requests))
     }
 
     /// Carries over what belongs to no call, and the programs at work on calls.
-    fn carry_over(&mut self, from: &mut Switch, taken: TakenFrom) {
-        (self.takes, self.mirror) = (from.takes, from.mirror.take());
+    fn carry_over(&mut self, from: &mut Switch) {
+        self.parts = std::mem::replace(&mut from.parts, nobody());
+        self.journaling = std::mem::take(&mut from.journaling);
+        self.service = from.service.clone();
+        (self.takes, self.mirror, self.counters) = (from.takes, from.mirror.take(), from.counters);
         std::mem::swap(&mut self.rows, &mut from.rows);
         self.applications = std::mem::take(&mut from.applications);
         self.parting = std::mem::take(&mut from.parting);
         self.watchers = std::mem::take(&mut from.watchers);
         self.sleepers.carry_over(&mut from.sleepers);
-        if taken == TakenFrom::Elsewhere {
-            return;
-        }
-        self.counters = from.counters;
-        // It has the counters of media, and incomplete records.
         std::mem::swap(&mut self.history, &mut from.history);
         for call in from.calls.ids() {
             let listeners = from.calls.get_mut(call).map(|it| std::mem::take(&mut it.listeners));
@@ -132,10 +167,9 @@ impl Switch {
         }
     }
 
-    /// After a restore in another process: hands calls to their handlers again, and fails all other pending
-    /// requests.
-    fn answer_for_the_gone(&mut self, t: &mut Turn<'_>) {
-        for (request, answerer) in self.work.asked() {
+    /// Hands calls to their handlers again, and fails all other requests of another process.
+    fn answer_for_the_gone(&mut self, t: &mut Turn<'_>, requests: Vec<Key>) {
+        for (request, answerer) in self.work.asked().into_iter().filter(|(it, _)| requests.contains(it)) {
             let done = match answerer {
                 Answerer::Handler => {
                     self.resume_handler(t, request);
@@ -168,78 +202,4 @@ impl Switch {
             _ => self.counters.impossible("resume_handler"),
         }
     }
-}
-
-/// The calls of the snapshots, connected to stand-ins.
-fn restored(snapshots: &[Snapshot], with: &Resumption) -> (Endpoint, Switch, Vec<Lost>) {
-    let mut lost: Vec<Option<String>> = snapshots.iter().map(|_| None).collect();
-    // A group whose replay differs must leave nothing behind: all is replayed again without it.
-    let (mut run, pages) = loop {
-        let (mut run, pages) = begun(snapshots, with, &mut lost);
-        while run.step(&mut |_| {}) {}
-        run.pass_until(run.groups.iter().map(|it| it.until).max().unwrap_or(with.now), &mut |_| {});
-        let mut is_sound = true;
-        for (group, (place, _)) in run.groups.iter().zip(&pages) {
-            let unsent = group.missing.len();
-            let why = match &group.differs {
-                Some(it) => Some(format!("{} ms after it began, {}", it.at.as_millis(), it.what)),
-                None if unsent > 0 => Some(format!("{unsent} messages that were sent were not sent again")),
-                None => None,
-            };
-            is_sound &= why.is_none();
-            if let (Some(place), Some(why)) = (lost.get_mut(*place), why) {
-                place.get_or_insert(why);
-            }
-        }
-        if is_sound {
-            break (run, pages);
-        }
-    };
-    let unfinished = run.unfinished();
-    let Run { mut endpoint, mut switch, now, .. } = run;
-    switch.look_on(now);
-    endpoint.give_again(unfinished);
-    switch.journaling = Journaling::Off;
-    // A journal that is not continued would be incomplete.
-    for (place, pages) in pages.into_iter().filter(|_| with.config.journal) {
-        if let Some(snapshot) = snapshots.get(place) {
-            switch.history.go_on(snapshot.calls(), pages);
-        }
-    }
-    let lost = snapshots.iter().zip(lost);
-    let lost = lost.filter_map(|(it, why)| Some(Lost { calls: it.calls().to_vec(), why: why? })).collect();
-    (endpoint, switch, lost)
-}
-
-/// A replay of the calls that are not lost, and the journals that they continue, by their indices.
-fn begun(
-    snapshots: &[Snapshot],
-    Resumption { config, endpoint, now, wall, slack }: &Resumption,
-    lost: &mut [Option<String>],
-) -> (Run, Vec<(usize, Pages)>) {
-    // They were accepted before, whatever the limit is now.
-    let config = SwitchConfig { max_calls: usize::MAX, ..config.clone() };
-    let mut pages = Vec::new();
-    for (place, (snapshot, lost)) in
-        snapshots.iter().zip(lost.iter_mut()).enumerate().filter(|(_, it)| it.1.is_none())
-    {
-        let read = snapshot.taken_at(*now, *wall).and_then(|taken| Some((taken, snapshot.pages(taken)?)));
-        let Some((taken, written)) = read else {
-            *lost = Some("this clock has no moment for its beginning".to_owned());
-            continue;
-        };
-        match Journal::of_pages(&written) {
-            Ok(journal) if !journal.is_cut => pages.push((place, taken, written, journal)),
-            Ok(_) => *lost = Some("its journal is cut".to_owned()),
-            Err(error) => *lost = Some(error.to_string()),
-        }
-    }
-    let first = pages.iter().map(|(_, _, it, _)| it.start()).min().unwrap_or(*now);
-    let mut run = Run::new(config, endpoint.clone(), first, Mode::Lenient, *slack);
-    let pages = pages.into_iter().map(|(place, taken, written, journal)| {
-        run.add(journal, written.start(), taken);
-        (place, written)
-    });
-    let pages = pages.collect();
-    (run, pages)
 }

@@ -24,6 +24,15 @@ pub(super) enum Sleeper {
     Branch { caller: Option<LegId>, leg: LegId },
 }
 
+/// A branch whose INVITE is delayed, as it is written.
+#[derive(serde::Serialize, serde::Deserialize)]
+pub(super) struct DelayedBranch {
+    #[serde(with = "b2b_base::ages")]
+    at: Instant,
+    caller: Option<LegId>,
+    leg: LegId,
+}
+
 impl Sleeper {
     /// Whether it still waits.
     fn waits(&self) -> bool {
@@ -55,6 +64,27 @@ impl Sleepers {
                 self.add(at, sleeper);
             }
         }
+    }
+
+    /// The delayed branches of these legs, in order.
+    pub fn branches(&self, is_of: impl Fn(LegId) -> bool) -> Vec<DelayedBranch> {
+        let branches = self.waiting.iter().filter_map(|((at, _), sleeper)| match sleeper {
+            Sleeper::Branch { caller, leg } => Some(DelayedBranch { at: *at, caller: *caller, leg: *leg }),
+            Sleeper::Application(_) => None,
+        });
+        branches.filter(|it| is_of(it.leg)).collect()
+    }
+
+    /// Adds delayed branches.
+    pub fn take_in(&mut self, branches: Vec<DelayedBranch>) {
+        for DelayedBranch { at, caller, leg } in branches {
+            self.add(at, Sleeper::Branch { caller, leg });
+        }
+    }
+
+    /// Drops the delayed branches of these legs.
+    pub fn forget(&mut self, legs: &[LegId]) {
+        self.waiting.retain(|_, it| !matches!(it, Sleeper::Branch { leg, .. } if legs.contains(leg)));
     }
 
     /// The number that still wait.
@@ -110,16 +140,6 @@ impl Switch {
             false => self.counters.late(),
         }
         is_wanted
-    }
-
-    /// Removes branches that are due and ending.
-    pub(super) fn forget_branches(&mut self, now: Instant) {
-        let calls = &self.calls;
-        let is_wanted = |leg| calls.leg(leg).is_some_and(|it| !it.life.is_ending());
-        self.sleepers.waiting.retain(|(at, _), sleeper| match sleeper {
-            Sleeper::Branch { leg, .. } => *at > now || is_wanted(*leg),
-            Sleeper::Application(_) => true,
-        });
     }
 
     /// Wakes the next branch of these calls that is due; `false`: there is none.

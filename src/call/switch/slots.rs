@@ -30,8 +30,7 @@ impl<T> Default for Slots<T> {
 impl<T> Slots<T> {
     /// Inserts what `make` returns for its key.
     pub fn insert(&mut self, make: impl FnOnce(Key) -> T) -> Key {
-        let is_free = |key: &Key| slot(*key) < FORESEEN && !self.slab.contains(slot(*key));
-        if let Some(key) = self.foreseen.take().filter(is_free) {
+        if let Some(key) = self.foreseen.take().filter(|key| self.can_put(*key)) {
             let value = (generation_of(key), make(key));
             // Its own keys are not reused either.
             self.generation = self.generation.max(generation_of(key));
@@ -55,6 +54,27 @@ impl<T> Slots<T> {
     /// Gives later insertions keys behind this one and `more` that came after it.
     pub fn go_on_after(&mut self, last: Key, more: usize) {
         self.generation = generation_of(last).saturating_add(u32::try_from(more).unwrap_or(u32::MAX));
+    }
+
+    /// Inserts a value under the key that it had before, or under a new one if its slot is taken; returns its key.
+    pub fn put(&mut self, key: Key, value: T) -> Key {
+        self.foresee(key);
+        self.insert(|_| value)
+    }
+
+    /// Whether the slot of a key is free.
+    pub fn can_put(&self, key: Key) -> bool {
+        slot(key) < FORESEEN && !self.slab.contains(slot(key))
+    }
+
+    /// The generation of the last insertion, for [`Slots::go_on_behind`].
+    pub fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    /// Gives later insertions keys behind those of this generation.
+    pub fn go_on_behind(&mut self, generation: u32) {
+        self.generation = self.generation.max(generation);
     }
 
     /// Gives the next insertion this key, as in a journal. Copies all values, unless the slot is the next one

@@ -40,6 +40,7 @@ use b2b_sip::net::budget::Bucket;
 use b2b_sip::transaction::timer_queue::Queued;
 
 /// A leg: one party's side of a call.
+#[derive(serde::Serialize, serde::Deserialize)]
 pub(super) struct Leg {
     /// Its call; set by [`Calls`](super::calls::Calls).
     pub call: CallId,
@@ -66,6 +67,7 @@ pub(super) struct Leg {
     /// For its call detail record.
     pub beginning: Option<Box<Beginning>>,
     /// The handler's hold on it.
+    #[serde(skip)]
     pub handled: Option<Handled>,
     pub keys: Pressed,
     /// Receives the result of answering while our 2xx, which made an offer, waits for its ACK.
@@ -73,6 +75,7 @@ pub(super) struct Leg {
 }
 
 /// The media endpoint of a leg, and what is known of its addresses.
+#[derive(serde::Serialize, serde::Deserialize)]
 pub(super) struct LegEndpoint {
     pub endpoint: Option<EndpointId>,
     pub family: AddressFamily,
@@ -87,7 +90,7 @@ pub(super) struct LegEndpoint {
 }
 
 /// Hold in either direction (RFC 6337 §5.3).
-#[derive(Default)]
+#[derive(Default, serde::Serialize, serde::Deserialize)]
 pub(super) struct LegHold {
     /// The party has put us on hold.
     pub wanted: bool,
@@ -97,7 +100,7 @@ pub(super) struct LegHold {
 }
 
 /// What may be sent within its dialog.
-#[derive(Default)]
+#[derive(Default, serde::Serialize, serde::Deserialize)]
 pub(super) struct Takes {
     /// Its Allow includes UPDATE.
     pub update: bool,
@@ -108,7 +111,7 @@ pub(super) struct Takes {
 }
 
 /// The identity of a leg's party, as we know it and as others see it.
-#[derive(Default)]
+#[derive(Default, serde::Serialize, serde::Deserialize)]
 pub(super) struct LegIdentity {
     /// The caller as known to admission control, with its address; or the callee and its address.
     pub party: Arc<Party>,
@@ -124,7 +127,7 @@ pub(super) struct LegIdentity {
 }
 
 /// What other legs pass on to it.
-#[derive(Default)]
+#[derive(Default, serde::Serialize, serde::Deserialize)]
 pub(super) struct Passing {
     /// Header rules for what it gets.
     pub rules: Option<Box<LegRules>>,
@@ -137,6 +140,7 @@ pub(super) struct Passing {
 }
 
 /// Header rules for the messages that a leg gets.
+#[derive(serde::Serialize, serde::Deserialize)]
 pub(super) struct LegRules {
     pub rules: Arc<[HeaderRule]>,
     /// The leg was called with them; otherwise it is the caller.
@@ -158,18 +162,20 @@ impl LegRules {
 }
 
 /// What admission control has assigned to it.
-#[derive(Default)]
+#[derive(Default, serde::Serialize, serde::Deserialize)]
 pub(super) struct Admitted {
     /// Channels held for as long as the leg exists.
+    #[serde(skip)]
     pub channels: Vec<Channel>,
     /// Its place among the calls that wait for a gateway.
+    #[serde(skip)]
     pub place: Option<Place>,
     /// The attempt at a gateway whose outcome is to be reported to admission control.
     pub attempt: Option<u64>,
 }
 
 /// Why we end a leg.
-#[derive(Default)]
+#[derive(Default, serde::Serialize, serde::Deserialize)]
 pub(super) struct Why {
     /// The cause, where the end of the dialog would not show it.
     pub cause: Option<TerminationCause>,
@@ -186,7 +192,7 @@ pub(super) struct Why {
 }
 
 /// The keys that a party presses.
-#[derive(Default)]
+#[derive(Default, serde::Serialize, serde::Deserialize)]
 pub(super) struct Pressed {
     /// The last keys, while feature codes are recognized.
     pub codes: Option<Box<Keys>>,
@@ -199,14 +205,14 @@ pub(super) struct Pressed {
 }
 
 /// Whether the keys that a party presses are hidden from others.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) enum Hidden {
     #[default]
     No,
     /// From the beginning of a secret collection until the next collection that is not secret.
     Yes,
     /// The next collection has begun: keys pressed before it may still be on their way to us.
-    Until(Instant),
+    Until(#[serde(with = "b2b_base::ages")] Instant),
 }
 
 impl Leg {
@@ -284,6 +290,7 @@ impl Leg {
 }
 
 /// The purpose of a dialling.
+#[derive(serde::Serialize, serde::Deserialize)]
 pub(super) enum Purpose {
     /// For a caller, answered or not, who is to be joined with the callee.
     Caller { caller: LegId, reply: Option<Reply<Result<BridgeId, DialError>>> },
@@ -305,9 +312,11 @@ impl Purpose {
 }
 
 /// A dialling in progress.
+#[derive(serde::Serialize, serde::Deserialize)]
 pub(super) struct Dialling {
     pub purpose: Purpose,
     pub options: DialOptions,
+    #[serde(with = "b2b_base::ages")]
     pub began: Instant,
     /// The pending request that looks its target up.
     pub lookup: Option<Key>,
@@ -318,6 +327,7 @@ pub(super) struct Dialling {
 }
 
 /// Two legs that are joined.
+#[derive(serde::Serialize, serde::Deserialize)]
 pub(super) struct Bridge {
     pub id: BridgeId,
     pub a: LegId,
@@ -327,6 +337,7 @@ pub(super) struct Bridge {
     pub auto_hangup: bool,
     /// `None`: its media has to stay with b2b.
     pub direct: Option<Path>,
+    #[serde(with = "b2b_base::ages::option")]
     pub started: Option<Instant>,
 }
 
@@ -341,6 +352,7 @@ impl Bridge {
 }
 
 /// Why a call ends.
+#[derive(serde::Serialize, serde::Deserialize)]
 pub(super) struct EndReason {
     pub cause: TerminationCause,
     /// The leg whose party has ended it; `None`: we have.
@@ -348,16 +360,28 @@ pub(super) struct EndReason {
 }
 
 /// What ends a call by itself.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
 pub(super) struct Watch {
     /// When the call reaches its maximum duration.
+    #[serde(with = "b2b_base::ages::option")]
     pub ends_at: Option<Instant>,
     /// When the packets of an emergency call are counted again, and how many they were.
+    #[serde(with = "b2b_base::ages::option")]
     pub counts_at: Option<Instant>,
     pub packets: Option<u64>,
 }
 
+/// A leg that has been transferred away, and has yet to get its NOTIFY (RFC 5589 §6.1).
+#[derive(Clone, Copy, serde::Serialize, serde::Deserialize)]
+pub(super) struct Leaving {
+    pub leg: LegId,
+    /// When we hang it up, if it has not done so itself.
+    #[serde(with = "b2b_base::ages")]
+    pub until: Instant,
+}
+
 /// A call.
+#[derive(serde::Serialize, serde::Deserialize)]
 pub(super) struct Call {
     pub state: CallState,
     /// The leg that began the call; 0: it was originated here.
@@ -368,14 +392,14 @@ pub(super) struct Call {
     pub has_dialled: bool,
     pub bridge: Option<Box<Bridge>>,
     pub exchanges: Exchanges,
-    /// A leg that has been transferred away, and when we hang it up if it has not done so itself: it has yet
-    /// to get its NOTIFY (RFC 5589 §6.1).
-    pub leaving: Option<(LegId, Instant)>,
+    /// A leg that has been transferred away.
+    pub leaving: Option<Leaving>,
     /// The call that it has become part of, if any.
     pub linked: Option<CallId>,
     /// The application that has the call by name.
     pub application: Option<Arc<str>>,
     /// The handlers that receive its events.
+    #[serde(skip)]
     pub listeners: Vec<Listener>,
     /// Variables set by handlers and operators.
     pub variables: Option<Box<Variables>>,
@@ -385,10 +409,13 @@ pub(super) struct Call {
     pub recordings: Recordings,
     /// A handler holds leg A: the leg is not refused when the handler returns.
     pub adopted: bool,
+    #[serde(with = "b2b_base::ages")]
     pub began: Instant,
+    #[serde(with = "b2b_base::ages::option")]
     pub answered_at: Option<Instant>,
     pub watch: Watch,
     pub end: Option<EndReason>,
+    #[serde(skip)]
     pub queued: Queued,
 }
 
@@ -426,7 +453,7 @@ impl Call {
     /// The next deadline of the call.
     pub fn next_timeout(&self) -> Option<Instant> {
         let dialling = self.dialling.as_ref().and_then(|it| it.dial.as_ref()?.next_timeout());
-        let leaving = self.leaving.map(|(_, at)| at);
+        let leaving = self.leaving.map(|it| it.until);
         let path = self.bridge.as_ref().and_then(|bridge| bridge.direct.as_ref()?.look);
         dialling
             .into_iter()

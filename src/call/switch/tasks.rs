@@ -103,6 +103,36 @@ impl Work {
         self.waiting.insert(|_| (call, then));
     }
 
+    /// The pending requests of these calls, and of none if there is none.
+    pub fn waits(&self, of: impl Fn(Option<CallId>) -> bool) -> Vec<(Key, &(Option<CallId>, Waits))> {
+        let all = self.waiting.keys().into_iter().filter_map(|key| Some((key, self.waiting.get(key)?)));
+        all.filter(|(_, (call, _))| of(*call)).collect()
+    }
+
+    /// Registers a request under the number that it had before, or a new one if that is taken; returns it.
+    pub fn put(&mut self, request: Key, call: Option<CallId>, waits: Waits) -> Key {
+        self.waiting.put(request, (call, waits))
+    }
+
+    /// Drops the pending requests of a call.
+    pub fn forget(&mut self, call: CallId) {
+        for key in self.waiting.keys() {
+            if self.waiting.get(key).is_some_and(|(of, _)| *of == Some(call)) {
+                self.waiting.remove(key);
+            }
+        }
+    }
+
+    /// The generation of the numbers of requests.
+    pub fn generation(&self) -> u32 {
+        self.waiting.generation()
+    }
+
+    /// Gives later requests numbers behind those of this generation.
+    pub fn go_on_behind(&mut self, generation: u32) {
+        self.waiting.go_on_behind(generation);
+    }
+
     /// The continuation of a request that has been answered, and its call; `None`: it is not awaited any
     /// more.
     pub fn answered(&mut self, request: Key) -> Option<(Option<CallId>, Waits)> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::exchange::Origin;
-use super::table::{Leg, Purpose};
+use super::table::{Leaving, Leg, Purpose};
 use super::waiting::{OnEndpoint, OnMedia};
 use super::{Switch, Turn};
 use crate::bridge_fsm::{BridgeEvent, BridgeMode};
@@ -26,7 +26,7 @@ use b2b_sip::msg::{Method, NameAddr, Request};
 const LEAVE: Duration = Duration::from_secs(2);
 
 /// A REFER that a party has sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) struct PartyRefer {
     pub usage: UsageId,
     pub refer: ReferId,
@@ -36,7 +36,7 @@ pub(super) struct PartyRefer {
 pub(super) type Referrer = Option<PartyRefer>;
 
 /// The legs of a bridge, of which one is transferred by the other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) struct TransferLegs {
     /// The referrer's.
     pub leaves: LegId,
@@ -242,7 +242,7 @@ impl Switch {
             return self.hang_up(t, leg);
         }
         if let Some(it) = self.calls.get_mut(call) {
-            it.leaving = Some((leg, t.now + LEAVE));
+            it.leaving = Some(Leaving { leg, until: t.now + LEAVE });
         }
         self.arm(t.now, call);
     }

@@ -36,6 +36,7 @@ use crate::{BridgeId, CallId, LegId};
 use b2b_sip::endpoint::{Reply as Response, ServerTransactionId};
 
 /// The continuation of a request.
+#[derive(serde::Serialize, serde::Deserialize)]
 pub(super) enum Waits {
     /// Of a request to media.
     Media(OnMedia),
@@ -90,6 +91,7 @@ pub(super) enum MediaAnswer {
 }
 
 /// The continuation of a request to media.
+#[derive(serde::Serialize, serde::Deserialize)]
 pub(super) enum OnMedia {
     /// Nothing: no answer is needed.
     Nothing,
@@ -114,6 +116,7 @@ pub(super) enum OnMedia {
 }
 
 /// The continuation once a leg has an endpoint, or could not get one.
+#[derive(serde::Serialize, serde::Deserialize)]
 pub(super) enum OnEndpoint {
     /// We answer the leg's offer.
     LocalAnswer { leg: LegId, offer: Bytes, then: OnDescription },
@@ -128,6 +131,7 @@ pub(super) enum OnEndpoint {
 }
 
 /// The use of a description for a party.
+#[derive(serde::Serialize, serde::Deserialize)]
 pub(super) enum OnDescription {
     /// For our own 2xx to a caller: the answer, or an offer if the caller made none.
     Answer { leg: LegId, offers: bool, reply: Reply<Result<(), CallError>> },
@@ -159,6 +163,7 @@ pub(super) enum OnDescription {
 }
 
 /// The continuation once a party's answer to an offer of ours has been applied, or cannot be used.
+#[derive(serde::Serialize, serde::Deserialize)]
 pub(super) enum OnApplied {
     /// Nothing.
     Nothing,
@@ -184,6 +189,7 @@ pub(super) enum OnApplied {
 
 /// A branch that has answered first, and its caller: what remains to be done once both have their
 /// descriptions.
+#[derive(serde::Serialize, serde::Deserialize)]
 pub(super) struct Won {
     pub call: CallId,
     pub caller: LegId,
@@ -216,6 +222,7 @@ pub(super) enum Found {
 }
 
 /// The continuation of a request to a resolver or a handler.
+#[derive(serde::Serialize, serde::Deserialize)]
 pub(super) enum OnFound {
     /// The target of a dialling is looked up.
     Dial { call: CallId },

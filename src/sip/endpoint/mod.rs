@@ -54,7 +54,7 @@ pub use config::{EndpointConfig, EndpointLimits, Extensions};
 pub use event::{Challenge, Event, RequestFailure, Termination, UsageEvent};
 pub use in_dialog::requests::DialogFacts;
 pub use onward::Onward;
-pub use snapshot::{TakenIn, UsageSnapshot, UsageValue};
+pub use snapshot::{Lingering, TakenIn, UsageSnapshot, UsageValue};
 pub use subscription::SubscriptionId;
 
 use crate::dialog::identity::Identity;

@@ -125,6 +125,15 @@ pub(super) fn new_name<T: Copy + PartialEq>(renamed: &Renamed<T>, old: T) -> Opt
     renamed.iter().find(|(it, _)| *it == old).map(|(_, new)| *new)
 }
 
+/// Transactions without a usage, see [`Endpoint::lingering`](super::Endpoint::lingering). They are written and read
+/// within [`ages::at`].
+#[derive(Serialize, Deserialize)]
+pub struct Lingering {
+    pub(super) clients: Vec<WrittenClient<User>>,
+    pub(super) servers: Vec<WrittenServer>,
+    pub(super) last_request: u64,
+}
+
 /// A usage that was taken in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TakenIn {

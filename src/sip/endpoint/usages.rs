@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use slab::Slab;
 
 use super::sending::send::{User, Waiting};
-use super::snapshot::{TakenIn, UsageSnapshot, UsageValue, VERSION, Written, new_name};
-use super::{Endpoint, Event, Output, Termination, UsageEvent, UsageId};
+use super::snapshot::{Lingering, TakenIn, UsageSnapshot, UsageValue, VERSION, Written, new_name};
+use super::{Endpoint, Event, Output, ServerTransactionId, Termination, UsageEvent, UsageId};
 use crate::dialog::state::Dialog;
 use crate::dialog::usage::{Phase, Progress, Usage};
 use crate::msg::Request;
@@ -213,7 +213,7 @@ impl Endpoint {
             last_request: self.last_request,
             usage,
             clients: self.clients.written(|user| user.usage() == Some(id)),
-            servers: self.servers.written(id),
+            servers: self.servers.written(|user| user == Some(id)),
             waiting: waiting.into_iter().map(|(_, waiting)| waiting).collect(),
             under_way: under_way.filter(|(_, it)| is_of(it)).collect(),
             left: left.filter(|(_, left)| left.usage == id).collect(),
@@ -235,7 +235,7 @@ impl Endpoint {
         }
         let mut requests = Vec::with_capacity(snapshot.servers.len());
         for server in std::mem::take(&mut snapshot.servers) {
-            requests.push((server.id, self.servers.take_in(now, server, usage)));
+            requests.push((server.id, self.servers.take_in(now, server, Some(usage))));
         }
         snapshot.rename(usage, &clients, &requests);
         let UsageSnapshot { usage: value, waiting, under_way, left, challengeable, .. } = snapshot;
@@ -251,6 +251,30 @@ impl Endpoint {
         }
         self.usages.arm(now, usage);
         TakenIn { usage, requests }
+    }
+
+    /// The transactions that belong to no usage, or to one that is gone: they answer what is sent to them again.
+    pub fn lingering(&self) -> Lingering {
+        let is_gone = |usage: Option<UsageId>| usage.is_none_or(|id| self.usages.get(id).is_none());
+        Lingering {
+            clients: self.clients.written(|user| is_gone(user.usage())),
+            servers: self.servers.written(is_gone),
+            last_request: self.last_request,
+        }
+    }
+
+    /// Takes in transactions that belong to no usage. Returns the old and the new ids of requests to us.
+    pub fn take_in_lingering(
+        &mut self,
+        now: Instant,
+        lingering: Lingering,
+    ) -> Vec<(ServerTransactionId, ServerTransactionId)> {
+        self.last_request = self.last_request.max(lingering.last_request);
+        for client in lingering.clients {
+            self.clients.take_in(client);
+        }
+        let servers = lingering.servers.into_iter();
+        servers.map(|server| (server.id, self.servers.take_in(now, server, None))).collect()
     }
 
     /// Removes a usage and its transactions: nothing is sent, and no event tells of it. Its call goes on elsewhere.

@@ -73,7 +73,7 @@ pub struct Content {
 }
 
 /// A part of a body that is not its session description, or a whole body of another type.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Part {
     /// The media type with its parameters; empty if there is none.
     pub content_type: Bytes,

@@ -30,8 +30,9 @@ impl Rate {
 }
 
 /// One token bucket.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, serde::Serialize, serde::Deserialize)]
 pub struct Bucket {
+    #[serde(with = "b2b_base::ages")]
     full_again_at: Instant,
 }
 

@@ -267,9 +267,9 @@ impl ServerTransactions {
         slot
     }
 
-    /// The transactions of a call, as they are written.
-    pub fn written(&self, of: UsageId) -> Vec<WrittenServer> {
-        let those = self.slab.iter().filter(|(_, server)| server.user == Some(of));
+    /// The transactions of these calls, or of none, as they are written.
+    pub fn written(&self, of: impl Fn(Option<UsageId>) -> bool) -> Vec<WrittenServer> {
+        let those = self.slab.iter().filter(|(_, server)| of(server.user));
         let written = |(slot, server): (usize, &Server)| WrittenServer {
             id: ServerTransactionId { slot: slot as u32, generation: server.generation },
             machine: server.machine,
@@ -286,11 +286,16 @@ impl ServerTransactions {
         all
     }
 
-    /// Adds a transaction that was written to this call, under a new id.
-    pub fn take_in(&mut self, now: Instant, written: WrittenServer, user: UsageId) -> ServerTransactionId {
+    /// Adds a transaction that was written to this call, or to none, under a new id.
+    pub fn take_in(
+        &mut self,
+        now: Instant,
+        written: WrittenServer,
+        user: Option<UsageId>,
+    ) -> ServerTransactionId {
         let WrittenServer { id: _, machine, timers, key, merge_key, path, request, response, tag } = written;
         self.generation = self.generation.wrapping_add(1);
-        let (generation, user, queued) = (self.generation, Some(user), Queued::default());
+        let (generation, queued) = (self.generation, Queued::default());
         let owner = self.shares.begin(now, path.flow.remote.ip(), user);
         // The key of a request is of this endpoint's secret.
         let merge_key =

@@ -13,14 +13,16 @@ pub enum Silence {
     FromTheStart,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub(super) enum Branch {
     Open {
         kin: Option<Arc<str>>,
         member: Option<Arc<str>>,
+        #[serde(with = "b2b_base::ages")]
         ends: Instant,
         /// Since when no response has come, and for how long none may; `None`: one has come, or there is no
         /// such limit.
+        #[serde(with = "b2b_base::ages")]
         silent_since: Instant,
         trying: Option<Duration>,
         /// A provisional response has come.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::failure::Failover;
 
 /// A target with its parameters for the state machine.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct DialTarget<T> {
     pub target: T,
     /// Its ringing time; `None`: as in `DialLimits`.
@@ -34,7 +34,7 @@ impl<T> DialTarget<T> {
 }
 
 /// The targets that are dialled before the next stage is tried.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Stage<T> {
     pub rounds: Vec<Vec<DialTarget<T>>>,
     /// Maximum duration of the stage; `None`: as long as its targets ring.
