@@ -35,7 +35,7 @@
 //!
 //! - `network`: datagrams in flight; `party`: a user agent of the test
 //! - `handlers`: handlers for tests, and a resolver; `passwords`: gateways that require one; `accounts`:
-//!   accounts and captures of calls; `replays`: replays of calls; `restarts`: calls restored from snapshots
+//!   accounts and captures of calls; `replays`: replays of calls; `restarts`: calls written and read
 //! - `tasks`: pending futures; `checks`: assertions at the end
 //! - `media`: a media controller without media; `stage`: its prompts, digits and rooms; `seen`: the test's
 //!   view of them; `keys`: key presses of parties

@@ -1,9 +1,13 @@
 //! Commands from outside to the calls' thread, with the return path of each answer.
 
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tokio::sync::{oneshot, watch};
 
 use crate::application::{AppId, Application, Message, ToApplication};
@@ -22,10 +26,14 @@ use crate::{BridgeId, CallId, LegId};
 use b2b_sip::endpoint::HeaderFields;
 
 /// The return path of an answer. A receiver that has gone is no error.
-#[derive(Debug)]
-pub(crate) struct Reply<T>(Way<T>);
+pub(crate) struct Reply<T>(Cell<Way<T>>);
 
-#[derive(Debug)]
+impl<T> fmt::Debug for Reply<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Reply")
+    }
+}
+
 enum Way<T> {
     /// The command was read from a journal.
     Nowhere,
@@ -35,32 +43,63 @@ enum Way<T> {
 
 impl<T> Default for Reply<T> {
     fn default() -> Self {
-        Reply(Way::Nowhere)
+        Reply(Cell::new(Way::Nowhere))
     }
 }
 
-/// It is written that there is somebody who waits: whoever reads it cannot answer them.
-impl<T> serde::Serialize for Reply<T> {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bool(true)
+thread_local! {
+    /// The ways of replies that are written and read within this process.
+    static MOVED: RefCell<Option<Vec<Box<dyn Any>>>> = const { RefCell::new(None) };
+}
+
+/// Moves replies out of what is written meanwhile, into what is read by [`read_replies`].
+pub(crate) fn write_replies<T>(write: impl FnOnce() -> T) -> (T, Vec<Box<dyn Any>>) {
+    MOVED.set(Some(Vec::new()));
+    let written = write();
+    (written, MOVED.take().unwrap_or_default())
+}
+
+/// Moves replies into what is read meanwhile.
+pub(crate) fn read_replies<T>(moved: Vec<Box<dyn Any>>, read: impl FnOnce() -> T) -> T {
+    MOVED.set(Some(moved));
+    let done = read();
+    MOVED.set(None);
+    done
+}
+
+/// A reply is written as its number among those that are moved, from 1. Another process cannot answer it.
+impl<T: 'static> Serialize for Reply<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let number = MOVED.with_borrow_mut(|moved| {
+            moved.as_mut().map_or(0, |moved| {
+                moved.push(Box::new(self.0.replace(Way::Nowhere)));
+                moved.len() as u64
+            })
+        });
+        serializer.serialize_u64(number)
     }
 }
 
-impl<'de, T> serde::Deserialize<'de> for Reply<T> {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        bool::deserialize(deserializer).map(|_| Reply::default())
+impl<'de, T: 'static> Deserialize<'de> for Reply<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let number = usize::try_from(u64::deserialize(deserializer)?).unwrap_or_default();
+        let way = MOVED.with_borrow_mut(|moved| {
+            let way = moved.as_mut()?.get_mut(number.checked_sub(1)?)?.downcast_mut::<Way<T>>()?;
+            Some(std::mem::replace(way, Way::Nowhere))
+        });
+        Ok(Reply(Cell::new(way.unwrap_or(Way::Nowhere))))
     }
 }
 
 impl<T> From<oneshot::Sender<T>> for Reply<T> {
     fn from(sender: oneshot::Sender<T>) -> Self {
-        Reply(Way::Waiter(sender))
+        Reply(Cell::new(Way::Waiter(sender)))
     }
 }
 
 impl<T> From<ToApplication<T>> for Reply<T> {
     fn from(way: ToApplication<T>) -> Self {
-        Reply(Way::Application(way))
+        Reply(Cell::new(Way::Application(way)))
     }
 }
 
@@ -70,7 +109,7 @@ impl<T> Reply<T> {
     /// # Errors
     /// The receiver has gone.
     pub fn send(self, answer: T) -> Result<(), T> {
-        match self.0 {
+        match self.0.into_inner() {
             Way::Nowhere => Err(answer),
             Way::Waiter(sender) => sender.send(answer),
             Way::Application(way) => {
@@ -82,11 +121,14 @@ impl<T> Reply<T> {
 
     /// Whether the receiver has gone.
     pub fn is_closed(&self) -> bool {
-        match &self.0 {
+        let way = self.0.replace(Way::Nowhere);
+        let is_closed = match &way {
             Way::Nowhere => true,
             Way::Waiter(sender) => sender.is_closed(),
             Way::Application(_) => false,
-        }
+        };
+        self.0.set(way);
+        is_closed
     }
 }
 

@@ -68,6 +68,14 @@ pub(super) struct Calls {
     of_endpoint: HashMap<EndpointId, LegId>,
 }
 
+/// The generations of the last numbers of calls, legs and bridges.
+#[derive(Debug, Clone, Copy, serde::Serialize, serde::Deserialize)]
+pub(super) struct Generations {
+    calls: u32,
+    legs: u32,
+    bridges: u32,
+}
+
 impl Calls {
     pub fn insert(&mut self, call: Call) -> CallId {
         CallId(self.calls.insert(|_| call))
@@ -79,12 +87,13 @@ impl Calls {
     }
 
     /// The generations of the numbers of calls, legs and bridges.
-    pub fn generations(&self) -> [u32; 3] {
-        [self.calls.generation(), self.of_leg.generation(), self.of_bridge.generation()]
+    pub fn generations(&self) -> Generations {
+        let (calls, legs) = (self.calls.generation(), self.of_leg.generation());
+        Generations { calls, legs, bridges: self.of_bridge.generation() }
     }
 
     /// Gives later calls, legs and bridges numbers behind those of these generations.
-    pub fn go_on_behind(&mut self, [calls, legs, bridges]: [u32; 3]) {
+    pub fn go_on_behind(&mut self, Generations { calls, legs, bridges }: Generations) {
         self.calls.go_on_behind(calls);
         self.of_leg.go_on_behind(legs);
         self.of_bridge.go_on_behind(bridges);

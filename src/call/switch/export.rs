@@ -6,6 +6,7 @@ use b2b_base::ages;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::calls::Generations;
 use super::recording::Ending;
 use super::referring::Referred;
 use super::replacing::PassedRefer;
@@ -40,8 +41,9 @@ struct Written<'a> {
     /// Ended recordings whose files are not complete.
     recordings_ending: Ending,
     delayed_branches: Vec<DelayedBranch>,
-    /// The generations of the numbers of calls, legs and bridges, and of requests.
-    generations: ([u32; 3], u32),
+    generations: Generations,
+    /// The generation of the numbers of requests.
+    requests: u32,
 }
 
 /// Octets of calls: their dialogs, what the endpoint has besides, and themselves.
@@ -106,7 +108,8 @@ impl Switch {
             passed_refers: if is_whole { &self.referrals.passed } else { &[] },
             recordings_ending: self.recordings_ending.only_of(|call| is_whole || calls.contains(&call)),
             delayed_branches: self.sleepers.branches(is_of),
-            generations: (self.calls.generations(), self.work.generation()),
+            generations: self.calls.generations(),
+            requests: self.work.generation(),
         };
         let calls = ages::at(now, || rmp_serde::to_vec_named(&written))?.into();
         let usages = usages.into_iter().filter_map(|id| sip.usage_value(now, id));

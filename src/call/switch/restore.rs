@@ -1,10 +1,13 @@
 //! Calls that were written go on: in a switch of another process, in one that has calls already, or anew in this
 //! process.
 
+use std::any::Any;
+
 use b2b_base::ages;
 use bytes::Bytes;
 use serde::Deserialize;
 
+use super::calls::Generations;
 use super::export::{NotWritten, Octets, VERSION};
 use super::nobody::nobody;
 use super::recording::Ending;
@@ -20,6 +23,7 @@ use crate::CallId;
 use crate::controller::MediaError;
 use crate::handler::HandlerAction;
 use crate::lookup::LookupError;
+use crate::service::command::{read_replies, write_replies};
 use b2b_sip::endpoint::{Endpoint, Lingering, ReferId, RequestId, TakenIn, UsageSnapshot};
 use b2b_sip::ids::written::{self, Names};
 
@@ -34,7 +38,8 @@ struct Read {
     passed_refers: Vec<PassedRefer>,
     recordings_ending: Ending,
     delayed_branches: Vec<DelayedBranch>,
-    generations: ([u32; 3], u32),
+    generations: Generations,
+    requests: u32,
 }
 
 /// Why written calls are not taken in. Nothing has changed.
@@ -65,7 +70,7 @@ impl Switch {
     /// # Errors
     /// See [`NotTakenIn`].
     pub fn take_in(&mut self, t: &mut Turn<'_>, octets: &[u8]) -> Result<Vec<CallId>, NotTakenIn> {
-        let (calls, requests) = self.read(t, octets)?;
+        let (calls, requests) = self.read(t, octets, Vec::new())?;
         for call in &calls {
             if let Some(it) = self.calls.get(*call).filter(|_| !self.history.is_known(*call)) {
                 let wall = t.wall.checked_sub(t.now.saturating_duration_since(it.began)).unwrap_or(t.wall);
@@ -82,19 +87,24 @@ impl Switch {
     /// # Errors
     /// See [`NotTakenIn`].
     pub fn renew(&mut self, t: &mut Turn<'_>) -> Result<(), NotTakenIn> {
-        let octets = self.write_calls(t.now, t.sip)?;
+        let (octets, replies) = write_replies(|| self.write_calls(t.now, t.sip));
         let mut endpoint = Endpoint::new(t.sip.config().clone());
         endpoint.set_advertised(t.sip.advertised().to_vec());
         endpoint.go_on_from(t.sip.position());
         let (mut switch, _) = Switch::new(self.config.clone(), nobody());
-        switch.read(&mut Turn { now: t.now, wall: t.wall, sip: &mut endpoint }, &octets)?;
+        switch.read(&mut Turn { now: t.now, wall: t.wall, sip: &mut endpoint }, &octets?, replies)?;
         switch.carry_over(self);
         (*self, *t.sip) = (switch, endpoint);
         Ok(())
     }
 
     /// Reads calls; returns them, and their pending requests.
-    fn read(&mut self, t: &mut Turn<'_>, octets: &[u8]) -> Result<(Vec<CallId>, Vec<Key>), NotTakenIn> {
+    fn read(
+        &mut self,
+        t: &mut Turn<'_>,
+        octets: &[u8],
+        replies: Vec<Box<dyn Any>>,
+    ) -> Result<(Vec<CallId>, Vec<Key>), NotTakenIn> {
         let Octets { usages, lingering, calls } = rmp_serde::from_slice(octets)?;
         let read =
             |names| written::renamed(names, || ages::at(t.now, || rmp_serde::from_slice::<Read>(&calls)));
@@ -121,7 +131,7 @@ impl Switch {
         }
         let lingering = lingering.map(|it| t.sip.take_in_lingering(t.now, it));
         names.requests.extend(lingering.into_iter().flatten());
-        let read = read(names)?;
+        let read = read_replies(replies, || read(names))?;
         let taken: Vec<CallId> = read.calls.iter().map(|(id, _)| *id).collect();
         for (id, call) in read.calls {
             self.calls.put(id, call);
@@ -136,9 +146,8 @@ impl Switch {
         self.referrals.passed.extend(read.passed_refers);
         self.recordings_ending.take_in(read.recordings_ending);
         self.sleepers.take_in(read.delayed_branches);
-        let (of_calls, of_requests) = read.generations;
-        self.calls.go_on_behind(of_calls);
-        self.work.go_on_behind(of_requests);
+        self.calls.go_on_behind(read.generations);
+        self.work.go_on_behind(read.requests);
         Ok((taken, requests))
     }
 

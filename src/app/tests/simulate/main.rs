@@ -23,7 +23,7 @@ use world::{Outcome, Which, calls, live};
 
 const USAGE: &str = "\
 usage: simulate [--seed N] [--calls N] [--minutes N] [--jobs N] [--mix NAME] [--replay]
-                [--world N] [--only 3,7] [--twice]
+                [--world N] [--only 3,7] [--twice] [--restart N]
 
 Runs worlds of 20 to 100 calls each in virtual time, from the first seed on, until so many calls
 are made or so many minutes are over; then says how often each field of the tables of states was
@@ -41,6 +41,8 @@ asked for. What fails is printed with its seed and the fewest calls that fail as
   --go-on       a failure is told in a line, and the next world follows
   --trace       every message is printed
   --twice       every world is run twice and has to send the same messages at the same moments
+  --restart N   the second time its calls are written, and read into another switch and endpoint, after every Nth step;
+                for worlds of one call, or of basic calls: programs and operators choose by the numbers of legs
 ";
 
 thread_local! {
@@ -58,6 +60,7 @@ struct Args {
     world: Option<usize>,
     only: Option<Vec<usize>>,
     twice: bool,
+    restarts: Option<usize>,
     goes_on: bool,
     traces: bool,
 }
@@ -74,6 +77,7 @@ fn args() -> Result<Args, ExitCode> {
         world: None,
         only: None,
         twice: false,
+        restarts: None,
         goes_on: false,
         traces: false,
     };
@@ -87,6 +91,7 @@ fn args() -> Result<Args, ExitCode> {
             "--replay" => args.replays = true,
             "--world" => args.world = Some(number(value()?)?),
             "--twice" => args.twice = true,
+            "--restart" => (args.restarts, args.twice) = (Some(number::<usize>(value()?)?.max(1)), true),
             "--trace" => args.traces = true,
             "--go-on" => args.goes_on = true,
             "--only" => {
@@ -201,6 +206,7 @@ fn main() -> ExitCode {
         only: args.only.clone(),
         replays: args.replays,
         traces: args.traces,
+        restarts: None,
     };
     let begun = Instant::now();
     let end = args.minutes.map(|minutes| begun + Duration::from_secs_f64(minutes * 60.0));
@@ -218,10 +224,12 @@ fn main() -> ExitCode {
         if args.twice
             && let Ok(one) = &outcome
         {
-            let again = fails(&which).map(|it| (it.digest, it.rows)).unwrap_or_default();
-            if again != (one.digest, one.rows.clone()) {
-                outcome = Err("it runs otherwise when it is run again".to_owned());
-            }
+            let again = fails(&Which { restarts: args.restarts, ..which.clone() });
+            outcome = match again.map(|it| (it.digest, it.rows)) {
+                Ok(again) if again == (one.digest, one.rows.clone()) => outcome,
+                Ok(_) => Err("it runs otherwise when it is run again".to_owned()),
+                Err(why) => Err(why),
+            };
         }
         match outcome {
             Ok(outcome) => {

@@ -39,6 +39,8 @@ pub struct Which {
     pub replays: bool,
     /// Whether every message is printed.
     pub traces: bool,
+    /// Calls are written, and read into another switch and endpoint, each time after this many steps.
+    pub restarts: Option<usize>,
 }
 
 /// The outcome of a world.
@@ -149,6 +151,9 @@ impl World {
         let uris = Arc::new(Uris { seed: which.seed, service: OnceLock::new() });
         let admission = Box::new(Passwords);
         let mut harness = Harness::with(start, handlers, uris.clone(), admission, config, network);
+        if let Some(steps) = which.restarts {
+            harness.restart_every(steps);
+        }
         let _ = uris.service.set(harness.service());
         let parties = (0..PARTIES).map(|n| {
             harness.party_with(&address(n), |config| match n % 4 {
