@@ -23,3 +23,17 @@ pub struct Flow {
     /// The connection, or our UDP socket.
     pub id: FlowId,
 }
+
+impl FlowId {
+    /// A connection that is gone.
+    pub(crate) const GONE: FlowId = FlowId(u64::MAX);
+}
+
+impl Flow {
+    /// The flow in another process: its connection is gone.
+    pub(crate) fn elsewhere(&mut self) {
+        if self.transport.is_reliable() {
+            self.id = FlowId::GONE;
+        }
+    }
+}

@@ -86,7 +86,7 @@ type Ours = (Option<Arc<str>>, Option<Arc<str>>);
 
 /// The index of such a pair, since there are few of them and many requests. The default
 /// stands for no special settings.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Way(u16);
 
 /// Where the responses to a request are sent (RFC 3261 §18.2.2, RFC 3581 §4).
@@ -98,6 +98,7 @@ pub struct ReplyPath {
     /// sent-by.
     pub reconnect: SocketAddr,
     /// The TLS settings and listener of the call.
+    #[serde(skip)]
     pub way: Way,
 }
 
@@ -162,11 +163,6 @@ impl<E> Outbox<E> {
         let connect = ConnectId(self.last_connect);
         self.queue.push_back(Output::Connect { connect, transport, remote, name, tls, listener, within });
         connect
-    }
-
-    /// Inserts outputs before those already queued.
-    pub fn give_again(&mut self, outputs: Vec<Output<E>>) {
-        outputs.into_iter().rev().for_each(|output| self.queue.push_front(output));
     }
 
     /// Notes an open connection and sends the response that waited for it. `false` if none

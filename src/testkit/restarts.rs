@@ -85,17 +85,6 @@ impl Harness {
         self.switch.take_in(&mut turn, octets)
     }
 
-    /// Takes a call out of the switch, and into it again while the others go on.
-    ///
-    /// # Panics
-    /// There is no such call, or it cannot be taken in.
-    pub fn move_call(&mut self, call: CallId) {
-        while self.flush() {}
-        let mut turn = Turn { now: self.now, wall: self.wall, sip: &mut self.endpoint };
-        let octets = self.switch.give_out(&mut turn, call).expect("it is written").expect("a call");
-        assert!(self.switch.take_in(&mut turn, &octets).expect("it is taken in") == [call]);
-    }
-
     /// Called after each step.
     pub(super) fn restart_at_times(&mut self) {
         let Some(it) = &mut self.restarts else { return };

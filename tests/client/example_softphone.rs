@@ -53,8 +53,13 @@ async fn it_calls_and_tells_of_the_end() {
     let mut phone = softphone(&[&bob.uri().expect("started")]);
     let ringing = tokio::time::timeout(PATIENCE, incoming.next()).await.expect("a call").expect("a client");
     let call = ringing.answer().await.expect("answered");
+    let mut out = BufReader::new(phone.0.stdout.take().expect("piped"));
+    let mut said = String::new();
+    while !said.contains("a packet") {
+        assert!(out.read_line(&mut said).expect("text") > 0, "it ended after {said}");
+    }
     call.hangup().await.expect("hung up");
-    let said = rest(&mut phone);
+    out.read_to_string(&mut said).expect("text");
     for wanted in
         ["no sound devices", "Answered", "opus, 20 ms a packet", "in all: MOS", "ended: the far end hung up"]
     {

@@ -348,7 +348,7 @@ impl Wants {
     /// [`CallService::stream`]: [`AppAnswer::Stream`].
     pub fn stream(&mut self, leg: LegId, spec: StreamSpec) -> WantId {
         let read = |told: Option<_>| Some(AppAnswer::Stream(told.unwrap_or(Err(CallError::Stopping))));
-        self.command(read, |reply| Command::Stream { leg, spec, reply })
+        self.command(read, |reply| Command::Stream { leg, spec, early: true, reply })
     }
 
     /// [`CallService::start_recording`]: [`AppAnswer::Media`].

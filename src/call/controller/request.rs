@@ -380,6 +380,7 @@ impl Verb {
             Verb::StopPrompt { .. }
                 | Verb::StopCollecting { .. }
                 | Verb::StopMoh { .. }
+                | Verb::HearTones { .. }
                 | Verb::SendDigit { .. }
                 | Verb::PauseRecording { .. }
                 | Verb::EndConference { .. }

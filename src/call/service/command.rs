@@ -298,9 +298,9 @@ pub(crate) enum Command {
         found: Option<Reply<Result<(CallId, LegId), CallError>>>,
         reply: Reply<Result<Answer, CallError>>,
     },
-    /// A stream of a leg's audio.
+    /// A stream of a leg's audio, which has been answered or, with `early`, sends media.
     #[serde(skip)]
-    Stream { leg: LegId, spec: StreamSpec, reply: Reply<Result<AudioStream, CallError>> },
+    Stream { leg: LegId, spec: StreamSpec, early: bool, reply: Reply<Result<AudioStream, CallError>> },
     /// Whether the leg has been answered and is not about to end.
     #[serde(skip)]
     IsUp { leg: LegId, reply: Reply<bool> },

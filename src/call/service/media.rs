@@ -275,7 +275,9 @@ impl CallService {
     /// The leg is not answered or has gone, there are too many streams, or the controller cannot
     /// do it.
     pub async fn stream(&self, leg: LegId, spec: StreamSpec) -> Result<AudioStream, CallError> {
-        self.ask(|reply| Command::Stream { leg, spec, reply }).await.unwrap_or(Err(CallError::Stopping))
+        self.ask(|reply| Command::Stream { leg, spec, early: false, reply })
+            .await
+            .unwrap_or(Err(CallError::Stopping))
     }
 
     /// Creates a conference.

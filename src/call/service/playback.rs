@@ -41,7 +41,7 @@ impl Prompted {
 impl Drop for Prompted {
     fn drop(&mut self) {
         if let Some(end) = self.end.take() {
-            // As in `begins`.
+            // Without a service there are no receivers left.
             let _ = self.service.tell(Event::Playback(end));
         }
     }

@@ -105,20 +105,6 @@ impl Calls {
         self.calls.can_put(call.0) && it.legs.ids().all(|leg| self.of_leg.can_put(leg.0)) && bridge
     }
 
-    /// Takes a call out, with its legs and its bridge.
-    pub fn give_out(&mut self, call: CallId) -> Option<Call> {
-        let it = self.calls.remove(call.0)?;
-        for (id, leg) in it.legs.iter() {
-            self.of_leg.remove(id.0);
-            leg.usage.map(|usage| self.of_usage.remove(&usage));
-            leg.media.endpoint.map(|endpoint| self.of_endpoint.remove(&endpoint));
-        }
-        if let Some(bridge) = &it.bridge {
-            self.of_bridge.remove(bridge.id.0);
-        }
-        Some(it)
-    }
-
     /// Adds a call under the number that it had before, with its legs and its bridge.
     pub fn put(&mut self, call: CallId, it: Call) {
         for (id, leg) in it.legs.iter() {

@@ -195,9 +195,11 @@ impl Switch {
         &mut self,
         leg: LegId,
         spec: StreamSpec,
+        early: bool,
         reply: Reply<Result<AudioStream, CallError>>,
     ) {
-        let opened = match self.stream_media(leg, spec) {
+        let found = if early { self.stream_media(leg, spec) } else { self.leg_media(leg) };
+        let opened = match found {
             Ok(endpoint) => self.parts.controller.open_stream(endpoint, spec),
             Err(error) => return drop(reply.send(Err(error))),
         };

@@ -113,7 +113,7 @@ impl Switch {
             Command::Collect { leg, secret } => drop(self.collects(t, leg, secret)),
             Command::KeepSecret { leg, on, reply } => drop(reply.send(self.keep_secret(t, leg, on))),
             Command::Media { of, verb, found, reply } => self.obey_media(t, of, *verb, found, reply),
-            Command::Stream { leg, spec, reply } => self.open_stream(leg, spec, reply),
+            Command::Stream { leg, spec, early, reply } => self.open_stream(leg, spec, early, reply),
             Command::IsUp { leg, reply } => drop(reply.send(self.leg_media(leg).is_ok())),
             Command::Record { call, what, reply } => self.obey_record(t, call, what, reply),
             Command::Enter { call, place, reply } => drop(reply.send(self.enter(t, call, place))),

@@ -63,21 +63,6 @@ impl Ending {
         self.0.push_back((id, call, leg));
     }
 
-    /// Drops those of a call.
-    pub fn forget(&mut self, call: CallId) {
-        self.0.retain(|(_, it, _)| *it != call);
-    }
-
-    /// Those of these calls.
-    pub fn only_of(&self, is_of: impl Fn(CallId) -> bool) -> Ending {
-        Ending(self.0.iter().filter(|(_, call, _)| is_of(*call)).copied().collect())
-    }
-
-    /// Adds those of other calls.
-    pub fn take_in(&mut self, others: Ending) {
-        self.0.extend(others.0);
-    }
-
     /// The owner of a recording; `None`: it is not among them.
     fn take(&mut self, id: RecordingId) -> Option<(CallId, Option<LegId>)> {
         let place = self.0.iter().position(|(it, ..)| *it == id)?;

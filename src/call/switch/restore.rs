@@ -1,5 +1,4 @@
-//! Calls that were written go on: in a switch of another process, in one that has calls already, or anew in this
-//! process.
+//! Calls that were written go on: in a switch of another process, or anew in this one.
 
 use std::any::Any;
 
@@ -7,7 +6,7 @@ use b2b_base::ages;
 use bytes::Bytes;
 use serde::Deserialize;
 
-use super::calls::Generations;
+use super::calls::{Calls, Generations};
 use super::export::{NotWritten, Octets, VERSION};
 use super::nobody::nobody;
 use super::recording::Ending;
@@ -51,17 +50,20 @@ pub enum NotTakenIn {
     /// They are of another version.
     #[error("calls of version {0}, and this program has version {VERSION}")]
     Version(u16),
-    /// A call has the number of one that is here, or a leg or bridge of it has.
-    #[error("the number of call {} is taken here", .0.0)]
-    Taken(CallId),
+    /// The switch has calls.
+    #[error("there are calls already; take written calls in before others")]
+    NotEmpty,
+    /// The number of a call, or of a leg or a bridge of it, comes twice, or is beyond what a switch takes in.
+    #[error("the number of call {}, or of a leg or bridge of it, comes twice or is too large", .0.0)]
+    Number(CallId),
     /// They could not be written.
     #[error(transparent)]
     NotWritten(#[from] NotWritten),
 }
 
 impl Switch {
-    /// Takes in calls that another switch has written ([`Switch::write_calls`], [`Switch::give_out`]), under their
-    /// numbers. Their programs are in another process, and so is who would answer their pending requests: handlers
+    /// Takes in the calls that another switch has written ([`Switch::write_calls`]), under their numbers, before this
+    /// one has calls and its endpoint has sent a request. Their programs are in another process, and so is who would answer their pending requests: handlers
     /// get their calls again, if they resume them, and the other requests fail. Their journals are not continued.
     ///
     /// With the seed of the endpoint that they come from, new calls would get the identifiers of old ones: this
@@ -113,15 +115,20 @@ impl Switch {
         if seen.version != VERSION {
             return Err(NotTakenIn::Version(seen.version));
         }
-        if let Some((call, _)) = seen.calls.iter().find(|(id, call)| !self.calls.can_put(*id, call)) {
-            return Err(NotTakenIn::Taken(*call));
+        if !self.calls.is_empty() {
+            return Err(NotTakenIn::NotEmpty);
+        }
+        let mut trial = Calls::default();
+        for (id, call) in seen.calls {
+            if !trial.can_put(id, &call) {
+                return Err(NotTakenIn::Number(id));
+            }
+            trial.put(id, call);
         }
         let usage =
             |octets: &Bytes| UsageSnapshot::read(t.now, &mut rmp_serde::Deserializer::new(&octets[..]));
         let usages = usages.iter().map(usage).collect::<Result<Vec<_>, _>>()?;
-        let lingering = lingering
-            .map(|octets| ages::at(t.now, || rmp_serde::from_slice::<Lingering>(&octets)))
-            .transpose()?;
+        let lingering = ages::at(t.now, || rmp_serde::from_slice::<Lingering>(&lingering))?;
         let mut names = Names::default();
         for usage in usages {
             let old = usage.id();
@@ -129,8 +136,7 @@ impl Switch {
             names.usages.insert(old, usage);
             names.requests.extend(requests);
         }
-        let lingering = lingering.map(|it| t.sip.take_in_lingering(t.now, it));
-        names.requests.extend(lingering.into_iter().flatten());
+        names.requests.extend(t.sip.take_in_lingering(t.now, lingering));
         let read = read_replies(replies, || read(names))?;
         let taken: Vec<CallId> = read.calls.iter().map(|(id, _)| *id).collect();
         for (id, call) in read.calls {
@@ -144,7 +150,7 @@ impl Switch {
         self.passed.extend(read.passed);
         self.referrals.sent.extend(read.referred);
         self.referrals.passed.extend(read.passed_refers);
-        self.recordings_ending.take_in(read.recordings_ending);
+        self.recordings_ending = read.recordings_ending;
         self.sleepers.take_in(read.delayed_branches);
         self.calls.go_on_behind(read.generations);
         self.work.go_on_behind(read.requests);

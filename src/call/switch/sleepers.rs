@@ -66,13 +66,13 @@ impl Sleepers {
         }
     }
 
-    /// The delayed branches of these legs, in order.
-    pub fn branches(&self, is_of: impl Fn(LegId) -> bool) -> Vec<DelayedBranch> {
+    /// The delayed branches, in order.
+    pub fn branches(&self) -> Vec<DelayedBranch> {
         let branches = self.waiting.iter().filter_map(|((at, _), sleeper)| match sleeper {
             Sleeper::Branch { caller, leg } => Some(DelayedBranch { at: *at, caller: *caller, leg: *leg }),
             Sleeper::Application(_) => None,
         });
-        branches.filter(|it| is_of(it.leg)).collect()
+        branches.collect()
     }
 
     /// Adds delayed branches.
@@ -80,11 +80,6 @@ impl Sleepers {
         for DelayedBranch { at, caller, leg } in branches {
             self.add(at, Sleeper::Branch { caller, leg });
         }
-    }
-
-    /// Drops the delayed branches of these legs.
-    pub fn forget(&mut self, legs: &[LegId]) {
-        self.waiting.retain(|_, it| !matches!(it, Sleeper::Branch { leg, .. } if legs.contains(leg)));
     }
 
     /// The number that still wait.

@@ -103,24 +103,14 @@ impl Work {
         self.waiting.insert(|_| (call, then));
     }
 
-    /// The pending requests of these calls, and of none if there is none.
-    pub fn waits(&self, of: impl Fn(Option<CallId>) -> bool) -> Vec<(Key, &(Option<CallId>, Waits))> {
-        let all = self.waiting.keys().into_iter().filter_map(|key| Some((key, self.waiting.get(key)?)));
-        all.filter(|(_, (call, _))| of(*call)).collect()
+    /// The pending requests.
+    pub fn waits(&self) -> Vec<(Key, &(Option<CallId>, Waits))> {
+        self.waiting.keys().into_iter().filter_map(|key| Some((key, self.waiting.get(key)?))).collect()
     }
 
     /// Registers a request under the number that it had before, or a new one if that is taken; returns it.
     pub fn put(&mut self, request: Key, call: Option<CallId>, waits: Waits) -> Key {
         self.waiting.put(request, (call, waits))
-    }
-
-    /// Drops the pending requests of a call.
-    pub fn forget(&mut self, call: CallId) {
-        for key in self.waiting.keys() {
-            if self.waiting.get(key).is_some_and(|(of, _)| *of == Some(call)) {
-                self.waiting.remove(key);
-            }
-        }
     }
 
     /// The generation of the numbers of requests.

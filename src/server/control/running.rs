@@ -29,16 +29,23 @@ impl Running {
         Running { control: control.clone(), id: id.clone(), who, call: OnceLock::new() }
     }
 
-    /// Carries it out, to its end. What it asks of media, and its deadline, are on their way to the calls' thread
-    /// already when this returns.
+    /// Carries it out, to its end. Its deadline, and what a program that may command every call asks of media, are on
+    /// their way to the calls' thread already when this returns; a holder may lose its leg until then.
     pub fn run(self, order: Order, cancelled: oneshot::Receiver<Undo>) -> impl Future<Output = ()> {
         let parts = self.control.0.parts.clone();
         let usual = if order.command.lasts() { LASTING } else { QUICK };
         let deadline = order.deadline_s.map_or(usual, Duration::from_secs);
         let verb = order.command.verb(&parts.current.get().config.apps.prompts);
-        let media = order.of().zip(verb).map(|(of, verb)| parts.service.request_media(of, verb));
+        let mut verb = order.of().zip(verb);
+        let of_program = if self.who == Who::Program { verb.take() } else { None };
+        let media = of_program.map(|(of, verb)| parts.service.request_media(of, verb));
         let woken = parts.service.sleep(deadline);
+        let mut cancelled = cancelled;
         async move {
+            if cancelled.try_recv().is_ok() {
+                return self.control.end(&self.id, Err(taken_back()));
+            }
+            let media = media.or_else(|| verb.map(|(of, verb)| parts.service.request_media(of, verb)));
             let run = Run { parts: &parts, order: &order, running: &self };
             // Commands with lasting effects are quick, and undone only once they are known to be done.
             let leaves = left::leaves(&order.command);
@@ -60,7 +67,7 @@ impl Running {
                     if undoes {
                         run.take_back().await;
                     }
-                    Err(undo.map_or_else(|_| stopping(), |_| Failure::new("cancelled", "it was taken back")))
+                    Err(undo.map_or_else(|_| stopping(), |_| taken_back()))
                 }
                 woken = woken => {
                     // The result of a hold is known only when its party responds, if ever.
@@ -100,6 +107,10 @@ impl Running {
     pub fn cancel(&self, id: &str) -> bool {
         self.control.cancel(id)
     }
+}
+
+fn taken_back() -> Failure {
+    Failure::new("cancelled", "it was taken back")
 }
 
 impl Drop for Running {

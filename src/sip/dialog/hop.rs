@@ -38,21 +38,33 @@ pub enum HopRule {
     Judged(Arc<dyn HopJudge>),
 }
 
-/// As it is written: who judges and who locates is not, and is to be set again. Until then requests keep to the
-/// flow that the peer used.
+/// As it is written: who judges and who locates is not, and is to be set again. Until then nothing that the peer
+/// claims is followed.
 #[derive(serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum WrittenRule {
     Follow,
     Kept,
     Flow,
+    Judged,
+}
+
+/// Stands for a judge that is to be set again.
+#[derive(Debug)]
+struct Unjudged;
+
+impl HopJudge for Unjudged {
+    fn judge(&self, _: NextHop<'_>) -> HopVerdict {
+        HopVerdict::Flow("nobody judges it since the call was read")
+    }
 }
 
 impl serde::Serialize for HopRule {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             HopRule::Follow => WrittenRule::Follow,
-            HopRule::Kept | HopRule::Judged(_) => WrittenRule::Kept,
+            HopRule::Kept => WrittenRule::Kept,
+            HopRule::Judged(_) => WrittenRule::Judged,
             HopRule::Flow(_) => WrittenRule::Flow,
         }
         .serialize(serializer)
@@ -65,6 +77,7 @@ impl<'de> serde::Deserialize<'de> for HopRule {
             WrittenRule::Follow => HopRule::Follow,
             WrittenRule::Kept => HopRule::Kept,
             WrittenRule::Flow => HopRule::Flow(None),
+            WrittenRule::Judged => HopRule::Judged(Arc::new(Unjudged)),
         })
     }
 }

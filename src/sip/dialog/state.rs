@@ -175,7 +175,8 @@ impl Dialog {
     fn get(&self, part: Part) -> &[u8] {
         let index = part as usize;
         let start = if index == 0 { 0 } else { self.ends[index - 1] as usize };
-        &self.text[start..self.ends[index] as usize]
+        // A dialog that was read may be damaged.
+        self.text.get(start..self.ends[index] as usize).unwrap_or_default()
     }
 
     pub fn call_id(&self) -> &[u8] {

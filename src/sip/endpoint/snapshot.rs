@@ -15,6 +15,8 @@ use super::sending::left::Left;
 use super::sending::send::{User, Waiting};
 use super::{ServerTransactionId, UsageId};
 use crate::dialog::usage::{ReferRole, Usage};
+use crate::flow::Flow;
+use crate::outbox::Way;
 use crate::transaction::client::{ClientTransactionId, WrittenClient};
 use crate::transaction::server::WrittenServer;
 
@@ -115,6 +117,27 @@ impl UsageSnapshot {
         let waiting = self.waiting.iter_mut().chain(self.under_way.iter_mut().map(|(_, waiting)| waiting));
         waiting.for_each(|waiting| waiting.user = waiting.user.in_usage(id));
         self.left.iter_mut().for_each(|(_, left)| left.usage = id);
+    }
+}
+
+impl UsageSnapshot {
+    /// Its connections are gone; requests go by those that the endpoint opens. Responses get the TLS settings and the
+    /// listener of the call again.
+    pub(super) fn leaves_connections(&mut self, way: Way) {
+        let origins = self.usage.ours.iter_mut().filter_map(|ours| ours.origin.as_deref_mut());
+        let waiting = self.waiting.iter_mut().chain(self.under_way.iter_mut().map(|(_, waiting)| waiting));
+        let dialogs = self.usage.dialogs.iter_mut().chain(origins).chain(waiting.map(|it| &mut it.dialog));
+        let dialogs = dialogs.chain(self.left.iter_mut().map(|(_, left)| &mut left.origin));
+        let flows = dialogs.filter_map(|dialog| dialog.flow.as_mut());
+        let clients = self.clients.iter_mut().map(|client| &mut client.flow);
+        flows.chain(clients).for_each(Flow::elsewhere);
+        for ours in &mut self.usage.ours {
+            ours.ack.iter_mut().for_each(|(flow, _)| flow.elsewhere());
+        }
+        for server in &mut self.servers {
+            server.path.flow.elsewhere();
+            server.path.way = way;
+        }
     }
 }
 

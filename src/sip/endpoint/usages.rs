@@ -7,11 +7,12 @@ use slab::Slab;
 
 use super::sending::send::{User, Waiting};
 use super::snapshot::{Lingering, TakenIn, UsageSnapshot, UsageValue, VERSION, Written, new_name};
-use super::{Endpoint, Event, Output, ServerTransactionId, Termination, UsageEvent, UsageId};
+use super::{Endpoint, Event, ServerTransactionId, Termination, UsageEvent, UsageId};
 use crate::dialog::state::Dialog;
 use crate::dialog::usage::{Phase, Progress, Usage};
 use crate::msg::Request;
 use crate::outbox::Outbox;
+use crate::transaction::server::WrittenServer;
 use crate::transaction::slots::give_back;
 use crate::transaction::timer_queue::TimerQueue;
 use crate::transaction::tokens::Tokens;
@@ -226,6 +227,9 @@ impl Endpoint {
     /// is to be set again ([`Endpoint::set_hops`]). Requests that waited for a connection or a name are sent anew.
     pub fn take_in(&mut self, now: Instant, mut snapshot: UsageSnapshot) -> TakenIn {
         self.last_request = self.last_request.max(snapshot.last_request);
+        let way =
+            snapshot.usage.dialogs.first().map(|it| self.out.way(it.tls.as_ref(), it.listener.as_ref()));
+        snapshot.leaves_connections(way.unwrap_or_default());
         let usage = self.usages.reserve();
         let mut clients = Vec::with_capacity(snapshot.clients.len());
         for mut client in std::mem::take(&mut snapshot.clients) {
@@ -253,12 +257,13 @@ impl Endpoint {
         TakenIn { usage, requests }
     }
 
-    /// The transactions that belong to no usage, or to one that is gone: they answer what is sent to them again.
+    /// The transactions of usages that are gone, and requests to us outside usages: they answer what is sent to them
+    /// again. Not our own requests outside usages.
     pub fn lingering(&self) -> Lingering {
-        let is_gone = |usage: Option<UsageId>| usage.is_none_or(|id| self.usages.get(id).is_none());
+        let is_gone = |id: UsageId| self.usages.get(id).is_none();
         Lingering {
-            clients: self.clients.written(|user| is_gone(user.usage())),
-            servers: self.servers.written(is_gone),
+            clients: self.clients.written(|user| user.usage().is_some_and(is_gone)),
+            servers: self.servers.written(|user| user.is_none_or(is_gone)),
             last_request: self.last_request,
         }
     }
@@ -270,11 +275,15 @@ impl Endpoint {
         lingering: Lingering,
     ) -> Vec<(ServerTransactionId, ServerTransactionId)> {
         self.last_request = self.last_request.max(lingering.last_request);
-        for client in lingering.clients {
+        for mut client in lingering.clients {
+            client.flow.elsewhere();
             self.clients.take_in(client);
         }
-        let servers = lingering.servers.into_iter();
-        servers.map(|server| (server.id, self.servers.take_in(now, server, None))).collect()
+        let take_in = |mut server: WrittenServer| {
+            server.path.flow.elsewhere();
+            (server.id, self.servers.take_in(now, server, None))
+        };
+        lingering.servers.into_iter().map(take_in).collect()
     }
 
     /// Removes a usage and its transactions: nothing is sent, and no event tells of it. Its call goes on elsewhere.
@@ -318,11 +327,6 @@ impl Endpoint {
     /// stateless responses are the same in both.
     pub fn go_on_from(&mut self, position: u64) {
         self.mint.skip_to(position);
-    }
-
-    /// Queues outputs again, before all others, because the driver could not carry them out.
-    pub fn give_again(&mut self, outputs: Vec<Output>) {
-        self.out.give_again(outputs);
     }
 
     /// A branch for a request of this usage; a branch of the endpoint if there is no usage.

@@ -132,11 +132,11 @@ struct Client<U> {
 pub struct WrittenClient<U> {
     pub id: ClientTransactionId,
     pub user: U,
+    pub flow: Flow,
     branch: Branch,
     is_cancel: bool,
     machine: Machine,
     timers: TimerTable,
-    flow: Flow,
     request: Bytes,
     ack: Option<Bytes>,
 }

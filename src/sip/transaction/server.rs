@@ -120,7 +120,7 @@ pub struct WrittenServer {
     timers: TimerTable,
     key: Arc<[u8]>,
     merge_key: Option<u64>,
-    path: ReplyPath,
+    pub path: ReplyPath,
     request: Option<Box<Request>>,
     response: Bytes,
     tag: Option<Box<[u8]>>,

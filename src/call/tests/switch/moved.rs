@@ -90,23 +90,6 @@ fn calls_that_talk_go_on_in_one_process_after_another() {
 }
 
 #[test]
-fn a_call_is_taken_out_of_a_switch_and_into_one_that_has_others() {
-    let mut harness = to_bob();
-    let ((ann, at_ann), (bob, at_bob)) = up(&mut harness);
-    let other = harness.call(ann, "bob", Some(SESSION));
-    let at_bob_too = harness.answer_next(bob, SESSION);
-    harness.run(Duration::from_secs(2));
-    let calls: Vec<_> = harness.snapshot().iter().map(|it| it.call).collect();
-    harness.move_call(calls[0]);
-    harness.hang_up(bob, at_bob_too);
-    assert!(harness.is_up(ann, at_ann) && !harness.is_up(ann, other));
-    harness.move_call(calls[0]);
-    harness.hang_up(ann, at_ann);
-    assert!(!harness.is_up(bob, at_bob));
-    harness.assert_nothing_left();
-}
-
-#[test]
 fn octets_that_are_no_calls_are_refused_and_change_nothing() {
     let mut harness = to_bob();
     up(&mut harness);
@@ -117,8 +100,8 @@ fn octets_that_are_no_calls_are_refused_and_change_nothing() {
         assert!(matches!(cut, Err(NotTakenIn::Unread(_))), "{length} octets");
         assert!(harness.is_idle());
     }
-    let taken = harness.take_in(&octets).expect_err("it is here");
-    assert!(matches!(taken, NotTakenIn::Taken(_)), "{taken}");
+    let refused = harness.take_in(&octets).expect_err("there is a call");
+    assert!(matches!(refused, NotTakenIn::NotEmpty), "{refused}");
 }
 
 #[test]

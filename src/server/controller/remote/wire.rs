@@ -18,7 +18,7 @@ use b2b_call::controller::{
 };
 
 /// The version of this schema.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 /// Maximum verbs of one request, and maximum events of one response.
 pub const MOST: usize = 256;
 

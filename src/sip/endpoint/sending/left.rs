@@ -17,7 +17,7 @@ use crate::transaction::client::{ClientTransactionId, Outcome};
 pub(in crate::endpoint) struct Left {
     pub usage: UsageId,
     /// The dialog state of the INVITE, with the flow to this address.
-    origin: Dialog,
+    pub origin: Dialog,
     cseq: u32,
     credentials: HeaderFields,
     dismissed: Dismissed,

@@ -262,3 +262,17 @@ fn a_written_call_is_read_by_builds_that_differ_in_a_field() {
     assert_eq!(refused, "version 2 of a call; this is 1");
     assert!(read(&serde_json::json!({})).is_err());
 }
+
+#[test]
+fn a_damaged_dialog_sends_no_more_than_nonsense() {
+    let mut pair = Pair::new(Network::QUIET);
+    let (a, _) = pair.connected(Transport::Udp);
+    let mut written = serde_json::to_value(pair.ends[A].usage_value(pair.now, a).unwrap()).unwrap();
+    written["usage"]["dialogs"][0]["ends"] = serde_json::json!([9, 5, 70_000, 1, 0, 8, 2, 3]);
+    pair.ends[A].give_out(a);
+    let snapshot = UsageSnapshot::read(pair.now, &written).unwrap();
+    let now = pair.now;
+    let usage = pair.ends[A].take_in(now, snapshot).usage;
+    let _ = pair.ends[A].bye(now, usage);
+    pair.run(Duration::from_secs(40));
+}
