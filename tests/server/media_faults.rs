@@ -253,11 +253,11 @@ fn welcoming(words: &'static str) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
 
 #[test]
 fn a_media_server_that_cannot_do_what_is_needed_or_is_of_another_version_gets_no_calls() {
-    const LOAD: &str = r#""load":{"version":3,"sessions":1,"endpoints":0,"most":9,"conferences":0,"recordings":0,"accepting":true}}"#;
+    const LOAD: &str = r#""load":{"version":4,"sessions":1,"endpoints":0,"most":9,"conferences":0,"recordings":0,"accepting":true}}"#;
     let some =
-        r#"{"version":3,"session":"k","lease_ms":6000,"capabilities":["endpoints","pairs","bridges"],"#;
+        r#"{"version":4,"session":"k","lease_ms":6000,"capabilities":["endpoints","pairs","bridges"],"#;
     let old = r#"{"version":1,"session":"k","lease_ms":6000,"capabilities":[],"#;
-    for (begin, said) in [(some, "it cannot do"), (old, "version 1, and ours is 3")] {
+    for (begin, said) in [(some, "it cannot do"), (old, "version 1, and ours is 4")] {
         let words: &'static str = Box::leak(format!("{begin}{LOAD}").into_boxed_str());
         let (at, asked) = welcoming(words);
         let bob = Phone::new("bob");

@@ -111,6 +111,7 @@ fn verbs() -> Vec<(Verb, &'static str)> {
         (Verb::StopCollecting { endpoint: A }, r#"{"stop_collecting":{"endpoint":1}}"#),
         (Verb::FeedDigit { endpoint: A, digit: '1' }, r#"{"feed_digit":{"endpoint":1,"digit":"1"}}"#),
         (Verb::HearTones { endpoint: A, on: Some(true) }, r#"{"hear_tones":{"endpoint":1,"on":true}}"#),
+        (Verb::HearTones { endpoint: A, on: None }, r#"{"hear_tones":{"endpoint":1,"on":null}}"#),
         (Verb::TakesInfo { endpoint: A }, r#"{"takes_info":{"endpoint":1}}"#),
         (
             Verb::Record { recording: Some(RECORDING), endpoint: A, spec: spec() },
@@ -211,7 +212,7 @@ fn name(json: &str) -> String {
 
 #[test]
 fn every_verb_is_written_and_read_as_it_always_was() {
-    assert_eq!(VERSION, 3);
+    assert_eq!(VERSION, 4);
     let verbs = verbs();
     for (verb, json) in &verbs {
         let json = written(json);
@@ -264,7 +265,7 @@ fn a_media_server_takes_every_verb_and_answers_each() {
         );
         exchange(media.at, request.as_bytes())
     };
-    let session = ask("/v1/sessions", "{\"version\":3}").json();
+    let session = ask("/v1/sessions", "{\"version\":4}").json();
     let session = session["session"].as_str().expect("a key").to_owned();
     let obey = |batch: u64, verbs: &[String]| {
         let numbered = verbs.iter().enumerate().map(|(n, verb)| format!("{{\"id\":{n},\"verb\":{verb}}}"));
