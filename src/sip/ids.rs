@@ -25,7 +25,7 @@ impl ServerTransactionId {
     /// An id that no endpoint has issued, for tests.
     #[doc(hidden)]
     pub fn of_nobody() -> Self {
-        ServerTransactionId { slot: 1, generation: 1 }
+        Self::NOBODYS
     }
 }
 

@@ -374,7 +374,7 @@ impl Verb {
     }
 
     /// Whether it only ends or sets something, so that its answer says nothing new: it need not be awaited.
-    pub(crate) fn only_ends(&self) -> bool {
+    pub(crate) fn needs_no_answer(&self) -> bool {
         matches!(
             self,
             Verb::StopPrompt { .. }

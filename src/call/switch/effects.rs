@@ -103,7 +103,7 @@ impl Switch {
                 Err(error) => return self.answer_requester(t, requester, Err(error)),
             }
         }
-        let is_unread = verb.only_ends();
+        let is_unread = verb.needs_no_answer();
         let call = leg.and_then(|leg| Some((self.calls.leg(leg)?.call, leg)));
         let prompted = call.zip(verb.prompt());
         let prompted = prompted.map(|((call, leg), prompt)| Prompted::new(&self.service, call, leg, prompt));

@@ -31,7 +31,7 @@ impl Running {
 
     /// Carries it out, to its end. Its deadline, and what a program that may command every call asks of media, are on
     /// their way to the calls' thread already when this returns; a holder may lose its leg until then.
-    pub fn run(self, order: Order, cancelled: oneshot::Receiver<Undo>) -> impl Future<Output = ()> {
+    pub fn run(self, order: Order, mut cancelled: oneshot::Receiver<Undo>) -> impl Future<Output = ()> {
         let parts = self.control.0.parts.clone();
         let usual = if order.command.lasts() { LASTING } else { QUICK };
         let deadline = order.deadline_s.map_or(usual, Duration::from_secs);
@@ -40,7 +40,6 @@ impl Running {
         let of_program = if self.who == Who::Program { verb.take() } else { None };
         let media = of_program.map(|(of, verb)| parts.service.request_media(of, verb));
         let woken = parts.service.sleep(deadline);
-        let mut cancelled = cancelled;
         async move {
             if cancelled.try_recv().is_ok() {
                 return self.control.end(&self.id, Err(taken_back()));

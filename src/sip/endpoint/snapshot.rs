@@ -118,9 +118,7 @@ impl UsageSnapshot {
         waiting.for_each(|waiting| waiting.user = waiting.user.in_usage(id));
         self.left.iter_mut().for_each(|(_, left)| left.usage = id);
     }
-}
 
-impl UsageSnapshot {
     /// Its connections are gone; requests go by those that the endpoint opens. Responses get the TLS settings and the
     /// listener of the call again.
     pub(super) fn leaves_connections(&mut self, way: Way) {

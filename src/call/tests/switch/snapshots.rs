@@ -1,5 +1,5 @@
-//! Calls that continue from their snapshots in another switch and another endpoint: the wire trace is the
-//! same, octet by octet, as without a restore.
+//! Calls that are written, and read into another switch and another endpoint: the wire trace is the same, octet by
+//! octet, as without that.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
