@@ -200,7 +200,7 @@ impl Wants {
     /// [`CallService::variables`]: [`AppAnswer::Variables`].
     pub fn variables(&mut self, of: impl Into<Watched>) -> WantId {
         let of = of.into();
-        let read = |told: Option<_>| Some(AppAnswer::Variables(told.unwrap_or(Err(CallError::Stopping))));
+        let read = |told: Option<_>| Some(AppAnswer::Variables(told.unwrap_or(Err(CallError::Gone))));
         self.command(read, |reply| Command::Variables { of, reply })
     }
 
@@ -217,19 +217,19 @@ impl Wants {
 
     fn decide_on(&mut self, leg: LegId, target: &str, named_by: Option<Arc<str>>) -> WantId {
         let target = target.to_owned();
-        let read = |told: Option<_>| Some(AppAnswer::Action(told.unwrap_or(Err(CallError::Stopping))));
+        let read = |told: Option<_>| Some(AppAnswer::Action(told.unwrap_or(Err(CallError::Gone))));
         self.command(read, |reply| Command::WhereTo { leg, target, named_by, reply })
     }
 
     /// [`CallService::create_bridge`]: [`AppAnswer::Bridged`].
     pub fn create_bridge(&mut self, a: LegId, b: LegId, mode: BridgeMode, auto_hangup: bool) -> WantId {
-        let read = |told: Option<_>| Some(AppAnswer::Bridged(told.unwrap_or(Err(CallError::Stopping))));
+        let read = |told: Option<_>| Some(AppAnswer::Bridged(told.unwrap_or(Err(CallError::Gone))));
         self.command(read, |reply| Command::Bridge { a, b, mode, auto_hangup, reply })
     }
 
     /// [`CallService::dial_and_bridge`]: [`AppAnswer::Dialled`].
     pub fn dial_and_bridge(&mut self, leg: LegId, request: DialRequest) -> WantId {
-        let read = |told: Option<_>| Some(AppAnswer::Dialled(told.unwrap_or(Err(DialError::Stopping))));
+        let read = |told: Option<_>| Some(AppAnswer::Dialled(told.unwrap_or(Err(DialError::CallerGone))));
         self.command(read, |reply| Command::DialAndBridge { leg, request: Box::new(request), reply })
     }
 
@@ -237,7 +237,7 @@ impl Wants {
     pub fn originate(&mut self, request: DialRequest) -> WantId {
         let want = self.number();
         let started = Some(self.reply(want, |told: Option<CallId>| told.map(AppAnswer::Started)));
-        let read = |told: Option<_>| Some(AppAnswer::Reached(told.unwrap_or(Err(DialError::Stopping))));
+        let read = |told: Option<_>| Some(AppAnswer::Reached(told.unwrap_or(Err(DialError::CallerGone))));
         let reply = self.reply(want, read);
         let dial = Command::Dial { request: Box::new(request), started, early: None, reply };
         self.wanted.push(Want::Command(Box::new(dial)));
@@ -269,7 +269,7 @@ impl Wants {
     /// [`CallService::locate`]: [`AppAnswer::Located`].
     pub fn locate(&mut self, of: impl Into<Watched>) -> WantId {
         let of = of.into();
-        let read = |told: Option<_>| Some(AppAnswer::Located(told.unwrap_or(Err(CallError::Stopping))));
+        let read = |told: Option<_>| Some(AppAnswer::Located(told.unwrap_or(Err(CallError::Gone))));
         self.command(read, |reply| Command::Locate { of, reply })
     }
 
@@ -347,7 +347,7 @@ impl Wants {
 
     /// [`CallService::stream`]: [`AppAnswer::Stream`].
     pub fn stream(&mut self, leg: LegId, spec: StreamSpec) -> WantId {
-        let read = |told: Option<_>| Some(AppAnswer::Stream(told.unwrap_or(Err(CallError::Stopping))));
+        let read = |told: Option<_>| Some(AppAnswer::Stream(told.unwrap_or(Err(CallError::Gone))));
         self.command(read, |reply| Command::Stream { leg, spec, early: true, reply })
     }
 
@@ -398,9 +398,9 @@ impl Wants {
 }
 
 fn done(told: Option<Result<(), CallError>>) -> Option<AppAnswer> {
-    Some(AppAnswer::Done(told.unwrap_or(Err(CallError::Stopping))))
+    Some(AppAnswer::Done(told.unwrap_or(Err(CallError::Gone))))
 }
 
 fn recorded(told: Option<Result<Option<Recorded>, CallError>>) -> Option<AppAnswer> {
-    Some(AppAnswer::Done(told.unwrap_or(Err(CallError::Stopping)).map(drop)))
+    Some(AppAnswer::Done(told.unwrap_or(Err(CallError::Gone)).map(drop)))
 }

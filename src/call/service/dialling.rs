@@ -37,7 +37,7 @@ impl CallService {
     pub async fn dial(&self, request: DialRequest) -> Result<LegId, DialError> {
         self.ask(|reply| Command::Dial { request: Box::new(request), started: None, early: None, reply })
             .await
-            .unwrap_or(Err(DialError::Stopping))
+            .unwrap_or_else(|_| Err(self.not_dialled()))
     }
 
     /// As [`CallService::dial`], in two steps: returns the call that begins now, and a future of the leg that
@@ -53,7 +53,8 @@ impl CallService {
         request: DialRequest,
     ) -> Result<(CallId, impl Future<Output = Result<LegId, DialError>> + Send + use<>), DialError> {
         let (call, _, answer) = self.begin(request).await?;
-        Ok((call, async move { answer.await.unwrap_or(Err(DialError::Stopping)) }))
+        let service = self.clone();
+        Ok((call, async move { answer.await.unwrap_or_else(|_| Err(service.not_dialled())) }))
     }
 
     /// As [`CallService::originate`], with early media if [`DialOptions::early_media`] says so: the future between them
@@ -74,7 +75,8 @@ impl CallService {
         DialError,
     > {
         let (call, early, answer) = self.begin(request).await?;
-        let answer = async move { answer.await.unwrap_or(Err(DialError::Stopping)) };
+        let service = self.clone();
+        let answer = async move { answer.await.unwrap_or_else(|_| Err(service.not_dialled())) };
         Ok((call, async move { early.await.ok() }, answer))
     }
 
@@ -102,7 +104,7 @@ impl CallService {
     pub async fn dial_and_bridge(&self, leg: LegId, request: DialRequest) -> Result<BridgeId, DialError> {
         self.ask(|reply| Command::DialAndBridge { leg, request: Box::new(request), reply })
             .await
-            .unwrap_or(Err(DialError::Stopping))
+            .unwrap_or_else(|_| Err(self.not_dialled()))
     }
 
     /// Several targets, looked up at once, for [`DialTo::Stages`]. With

@@ -78,7 +78,7 @@ impl CallService {
     pub async fn media(&self, leg: impl Into<Option<LegId>>, verb: Verb) -> Result<Answer, CallError> {
         let (of, verb, found) = (leg.into().map(Watched::Leg), Box::new(verb), None);
         let asked = self.ask(|reply| Command::Media { of, verb, found, reply }).await;
-        asked.unwrap_or(Err(CallError::Stopping))
+        asked.unwrap_or_else(|_| Err(self.unanswered()))
     }
 
     /// As [`CallService::media`], for a leg or the first leg of a call or bridge; sent at once.
@@ -234,12 +234,12 @@ impl CallService {
 
     async fn leg_recording(&self, leg: LegId, what: RecordLeg) -> Result<Option<Recorded>, CallError> {
         let asked = self.ask(|reply| Command::RecordLeg { leg, what, reply }).await;
-        asked.unwrap_or(Err(CallError::Stopping))
+        asked.unwrap_or_else(|_| Err(self.unanswered()))
     }
 
     async fn recording(&self, call: CallId, what: Record) -> Result<Option<Recorded>, CallError> {
         let asked = self.ask(|reply| Command::Record { call, what, reply }).await;
-        asked.unwrap_or(Err(CallError::Stopping))
+        asked.unwrap_or_else(|_| Err(self.unanswered()))
     }
 
     /// Plays music of a class to a leg until it is stopped.
@@ -277,7 +277,7 @@ impl CallService {
     pub async fn stream(&self, leg: LegId, spec: StreamSpec) -> Result<AudioStream, CallError> {
         self.ask(|reply| Command::Stream { leg, spec, early: false, reply })
             .await
-            .unwrap_or(Err(CallError::Stopping))
+            .unwrap_or_else(|_| Err(self.unanswered()))
     }
 
     /// Creates a conference.

@@ -340,7 +340,7 @@ impl CallService {
         let target = target.to_owned();
         self.ask(|reply| Command::WhereTo { leg, target, named_by: None, reply })
             .await
-            .unwrap_or(Err(CallError::Stopping))
+            .unwrap_or_else(|_| Err(self.unanswered()))
     }
 
     /// Answers a leg with media of our own, unless it has been answered. An INVITE without an offer gets
@@ -374,7 +374,7 @@ impl CallService {
     ) -> Result<BridgeId, CallError> {
         self.ask(|reply| Command::Bridge { a, b, mode, auto_hangup, reply })
             .await
-            .unwrap_or(Err(CallError::Stopping))
+            .unwrap_or_else(|_| Err(self.unanswered()))
     }
 
     /// Transfers the partner of a leg to another target, as if the leg's party had sent a REFER.
@@ -436,17 +436,27 @@ impl CallService {
     /// The call is over.
     pub async fn variables(&self, of: impl Into<Watched>) -> Result<Vec<(String, String)>, CallError> {
         let of = of.into();
-        self.ask(|reply| Command::Variables { of, reply }).await.unwrap_or(Err(CallError::Stopping))
+        self.ask(|reply| Command::Variables { of, reply }).await.unwrap_or_else(|_| Err(self.unanswered()))
     }
 
     async fn command(
         &self,
         make: impl FnOnce(Reply<Result<(), CallError>>) -> Command,
     ) -> Result<(), CallError> {
-        self.ask(make).await.unwrap_or(Err(CallError::Stopping))
+        self.ask(make).await.unwrap_or_else(|_| Err(self.unanswered()))
     }
 
-    /// Sends a command. No answer comes if the calls' thread has ended.
+    /// Why a command has no answer: its call is over, or the calls' thread has ended.
+    fn unanswered(&self) -> CallError {
+        if self.commands.is_closed() { CallError::Stopping } else { CallError::Gone }
+    }
+
+    /// As [`CallService::unanswered`], for a dialling.
+    fn not_dialled(&self) -> DialError {
+        if self.commands.is_closed() { DialError::Stopping } else { DialError::CallerGone }
+    }
+
+    /// Sends a command. No answer comes if its call is over, or if the calls' thread has ended.
     fn ask<T>(&self, make: impl FnOnce(Reply<T>) -> Command) -> oneshot::Receiver<T> {
         let (reply, answer) = oneshot::channel();
         // The reply of a command that cannot be sent is dropped with it.

@@ -88,7 +88,10 @@ impl CallService {
     /// # Errors
     /// The party has not gone to the target; the error says why.
     pub async fn refer(&self, leg: LegId, request: ReferRequest) -> Result<ReferOutcome, ReferError> {
-        self.ask(|reply| Command::Refer { leg, request, reply }).await.unwrap_or(Err(ReferError::Stopping))
+        let asked = self.ask(|reply| Command::Refer { leg, request, reply }).await;
+        asked.unwrap_or_else(|_| {
+            Err(if self.commands.is_closed() { ReferError::Stopping } else { ReferError::Gone })
+        })
     }
 
     /// Answers a caller with media of our own, as [`CallService::answer`] does, with these header fields in

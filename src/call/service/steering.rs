@@ -22,7 +22,7 @@ impl CallService {
     /// It is over.
     pub async fn locate(&self, of: impl Into<Watched>) -> Result<(CallId, LegId), CallError> {
         let of = of.into();
-        self.ask(|reply| Command::Locate { of, reply }).await.unwrap_or(Err(CallError::Stopping))
+        self.ask(|reply| Command::Locate { of, reply }).await.unwrap_or_else(|_| Err(self.unanswered()))
     }
 
     /// Ends the dialling of [`CallService::dial_and_bridge`] for this leg, which stays up.
@@ -70,7 +70,7 @@ impl CallService {
     /// The leg has gone or is in no bridge, a transfer is under way, or an offer is ([`CallError::Busy`]).
     pub async fn unbridge(&self, leg: LegId, kept: bool) -> Result<(CallId, LegId), CallError> {
         let asked = self.ask(|reply| Command::Unbridge { leg, kept, reply }).await;
-        asked.unwrap_or(Err(CallError::Stopping))
+        asked.unwrap_or_else(|_| Err(self.unanswered()))
     }
 
     /// Takes a leg from its owner, as [`CallService::let_go_of`] does, and gives it to the application of
