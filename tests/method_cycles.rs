@@ -1,8 +1,8 @@
-//! Limits the size of a set of methods of `Switch` that all reach each other, directly or by the consequences that they
-//! queue: who makes a `Follow::Dial` or an `OnMedia::Opened` reaches what is done at it.
+//! Limits the size of a set of methods of `Switch` and the types that it consists of which all reach each other, directly
+//! or by the consequences that they queue: who makes a `Follow::Dial` or an `OnMedia::Opened` reaches what is done at it.
 //!
-//! It reads the sources as text, without a compiler: a method calls another one by `self.name(…)` and
-//! `switch.name(…)`, by the name alone on another receiver if nothing else in the room has a method of that
+//! It reads the sources as text, without a compiler: a method calls another one by `self.name(…)`, on the receivers of
+//! [`RECEIVERS`], by the name alone on another receiver if nothing else in the room has a method of that
 //! name, by `Switch::name`, and through functions and closures in the room.
 
 mod rust_text;
@@ -15,6 +15,18 @@ use rust_text::tokens;
 
 /// Maximum number of methods and consequences that may all reach each other; to be lowered when the number falls.
 const MOST: usize = 12;
+
+/// The switch, a step of one of its calls, and what the calls share.
+const PARTS: &[&str] = &["Switch", "CallStep", "Common"];
+
+/// The type behind the words before a method's name: a variable, a field, or a method that returns one.
+const RECEIVERS: &[(&str, &str)] = &[
+    ("switch", "Switch"),
+    ("step", "CallStep"),
+    ("step_of", "CallStep"),
+    ("step_for", "CallStep"),
+    ("common", "Common"),
+];
 
 /// Number of the largest sets to print.
 const PRINTED: usize = 8;
@@ -34,7 +46,7 @@ struct Function {
 impl Function {
     fn shown(&self) -> String {
         match self.of.as_deref() {
-            Some("Switch") => self.name.clone(),
+            Some(of) if PARTS.contains(&of) => self.name.clone(),
             None => format!("::{}", self.name),
             Some(of) => format!("{of}::{}", self.name),
         }
@@ -76,7 +88,7 @@ fn circles_are_found_through_functions_and_closures() {
             fn d(&self) { self.leg.c(); other.a::<u8>(); }
             fn f(&mut self) { self.push(Follow::G { call: 1 }); }
             fn g(&mut self) { self.waits(OnMedia::H(OnEnd::I)); }
-            fn h(&mut self) { self.f(); }
+            fn h(&mut self) { self.step_of(leg(1)).k(); }
             fn follow(&mut self, next: Follow) {
                 match next {
                     Follow::G { call } if call > 0 => self.g(),
@@ -84,6 +96,8 @@ fn circles_are_found_through_functions_and_closures() {
                 }
             }
         }
+        impl CallStep<'_> { fn k(&mut self) { self.common.l(); } }
+        impl Common { fn l(&mut self) { self.follows.push(Follow::G { call: 1 }); } }
         fn free(switch: &mut Switch) { switch.c() }
         impl Other { fn e(&self) { self.e(); } }
         #[cfg(test)]
@@ -91,13 +105,13 @@ fn circles_are_found_through_functions_and_closures() {
     ";
     let mut functions = Vec::new();
     functions_in(&tokens(without_tests(text)), &mut functions);
-    assert_eq!(functions.len(), 14, "ten functions and four consequences");
+    assert_eq!(functions.len(), 16, "twelve functions and four consequences");
     let mut sets = connected_sets(&calls_among(&functions));
     sets.retain(|set| set.len() > 1);
     let mut names: Vec<String> = sets.concat().into_iter().map(|it| functions[it].shown()).collect();
     names.sort();
     assert_eq!(sets.len(), 2);
-    assert_eq!(names.join(" "), "::free Follow::G OnMedia::H a b c f g h");
+    assert_eq!(names.join(" "), "::free Follow::G OnMedia::H a b c g h k l");
 }
 
 // ---- the functions
@@ -156,8 +170,9 @@ fn functions_in(tokens: &[String], found: &mut Vec<Function>) {
                 let open = stop.unwrap_or(tokens.len());
                 let close =
                     if tokens.get(open).is_some_and(|it| it == "{") { behind(tokens, open) } else { open };
+                let is_part = |it: &str| PARTS.contains(&it);
                 let has_switch =
-                    of.as_deref() == Some("Switch") || tokens[at..open].iter().any(|it| it == "Switch");
+                    of.as_deref().is_some_and(is_part) || tokens[at..open].iter().any(|it| is_part(it));
                 let (body, consequences) = without_consequences(&tokens[open..close]);
                 let own = of.clone();
                 found.push(Function { of: of.clone(), name: tokens[at + 1].clone(), own, has_switch, body });
@@ -324,7 +339,9 @@ fn called_at(functions: &[Function], caller: &Function, at: usize, named: &[usiz
     let is_call = after(1) == "(" || after(1) == "::" && after(2) == "<";
     match before(1) {
         "." if is_call && before(2) == "self" && before(3) != "." => Some(of(caller.own.as_deref())),
-        "." if is_call && before(2) == "switch" && before(3) != "." => Some(of(Some("Switch"))),
+        "." if is_call && receiver(&caller.body[..at - 1]).is_some() => {
+            Some(of(receiver(&caller.body[..at - 1])))
+        }
         // Another receiver may be a switch if nothing else has a method of that name.
         "." if is_call && is_name(before(2)) && before(3) != "." => {
             let only = named.iter().all(|it| functions[*it].has_switch && functions[*it].of.is_some());
@@ -336,6 +353,21 @@ fn called_at(functions: &[Function], caller: &Function, at: usize, named: &[usiz
         // A function without a switch parameter calls no methods of it.
         _ => Some(named.iter().copied().filter(|it| is_given_one(&functions[*it])).collect()),
     }
+}
+
+/// The type of a receiver, from the words up to it.
+fn receiver(words: &[String]) -> Option<&'static str> {
+    let mut at = words.len().checked_sub(1)?;
+    if words[at] == ")" {
+        let mut depth = 0_usize;
+        at = (0..=at).rev().find(|it| {
+            depth += usize::from(words[*it] == ")");
+            depth -= usize::from(words[*it] == "(");
+            depth == 0
+        })?;
+        at = at.checked_sub(1)?;
+    }
+    RECEIVERS.iter().find(|(name, _)| *name == words[at]).map(|(_, of)| *of)
 }
 
 // ---- strongly connected sets (Tarjan)

@@ -3,14 +3,14 @@
 use bytes::Bytes;
 
 use super::waiting::{OnDescription, OnEndpoint};
-use super::{Switch, Turn};
+use super::{CallStep, Turn};
 use crate::LegId;
 use crate::controller::MediaError;
 use crate::leg_life::OnAck;
 use crate::service::CallError;
 use crate::service::command::Reply;
 
-impl Switch {
+impl CallStep<'_> {
     /// Answers a caller with media of our own.
     pub(super) fn answer_here_and_now(
         &mut self,
@@ -18,7 +18,7 @@ impl Switch {
         leg: LegId,
         reply: Reply<Result<(), CallError>>,
     ) {
-        let Some(it) = self.calls.leg(leg).filter(|it| !it.life.is_ending()) else {
+        let Some(it) = self.call.leg(leg).filter(|it| !it.life.is_ending()) else {
             return drop(reply.send(Err(CallError::Gone)));
         };
         // The previous owner of the caller has answered.
@@ -48,11 +48,11 @@ impl Switch {
         description: Result<Bytes, MediaError>,
         reply: Reply<Result<(), CallError>>,
     ) {
-        if let (Err(MediaError::Description(error)), Some(it)) = (&description, self.calls.leg_mut(leg)) {
+        if let (Err(MediaError::Description(error)), Some(it)) = (&description, self.call.leg_mut(leg)) {
             it.why.offer = Some(error.status());
         }
         let accepted = description.and_then(|it| self.accept(t, leg, Some(it)));
-        if let (true, Ok(()), Some(it)) = (offers, &accepted, self.calls.leg_mut(leg)) {
+        if let (true, Ok(()), Some(it)) = (offers, &accepted, self.call.leg_mut(leg)) {
             it.life.expect_on_ack(OnAck::Answer);
             it.answering = Some(reply);
             return;
@@ -63,7 +63,7 @@ impl Switch {
 
     /// Reports the outcome to the command that answered the leg.
     pub(super) fn tell_answering(&mut self, leg: LegId, result: Result<(), CallError>) {
-        if let Some(answering) = self.calls.leg_mut(leg).and_then(|it| it.answering.take()) {
+        if let Some(answering) = self.call.leg_mut(leg).and_then(|it| it.answering.take()) {
             // A closed receiver is no error.
             let _ = answering.send(result);
         }

@@ -3,18 +3,18 @@
 use std::time::Duration;
 
 use super::recording::Subject;
-use super::table::{Hidden, Leg};
-use super::{Switch, Turn};
+use super::table::{Call, Hidden, Leg};
+use super::{CallStep, Turn};
+use crate::LegId;
 use crate::call_fsm::{CallEvent, CallState};
 use crate::controller::{EndpointId, StreamSpec};
 use crate::service::{CallError, Place};
-use crate::{CallId, LegId};
 
 /// How long the last key of a collection may be on its way to us when the next collection begins: key events
 /// and the commands of applications arrive by different paths.
 const ON_ITS_WAY: Duration = Duration::from_secs(1);
 
-impl Switch {
+impl Call {
     /// The endpoint of an answered leg.
     pub(crate) fn leg_media(&self, leg: LegId) -> Result<EndpointId, CallError> {
         self.media_of(leg, Leg::is_up)
@@ -26,13 +26,15 @@ impl Switch {
     }
 
     fn media_of(&self, leg: LegId, is_ready: impl Fn(&Leg) -> bool) -> Result<EndpointId, CallError> {
-        let it = self.calls.leg(leg).filter(|it| !it.life.is_ending()).ok_or(CallError::Gone)?;
+        let it = self.leg(leg).filter(|it| !it.life.is_ending()).ok_or(CallError::Gone)?;
         if !is_ready(it) {
             return Err(CallError::WrongState("the leg has to be answered first"));
         }
         it.media.endpoint.ok_or(CallError::WrongState("the leg has no media"))
     }
+}
 
+impl CallStep<'_> {
     /// The endpoint, for a collection of digits; the digits of a secret collection are not shown to others.
     pub(super) fn collects(
         &mut self,
@@ -40,8 +42,8 @@ impl Switch {
         leg: LegId,
         secret: bool,
     ) -> Result<EndpointId, CallError> {
-        let endpoint = self.leg_media(leg)?;
-        if let Some(it) = self.calls.leg_mut(leg) {
+        let endpoint = self.call.leg_media(leg)?;
+        if let Some(it) = self.call.leg_mut(leg) {
             it.keys.hidden = match it.keys.hidden {
                 _ if secret => Hidden::Yes,
                 Hidden::Yes => Hidden::Until(t.now + ON_ITS_WAY),
@@ -53,7 +55,7 @@ impl Switch {
 
     /// One more keeps secret what a party enters, or one less.
     pub(super) fn keep_secret(&mut self, t: &Turn<'_>, leg: LegId, on: bool) -> Result<(), CallError> {
-        let it = self.calls.leg_mut(leg).ok_or(CallError::Gone)?;
+        let it = self.call.leg_mut(leg).ok_or(CallError::Gone)?;
         let (call, keys) = (it.call, &mut it.keys);
         keys.secrets = if on { keys.secrets.saturating_add(1) } else { keys.secrets.saturating_sub(1) };
         if !on && keys.hidden != Hidden::Yes {
@@ -71,7 +73,7 @@ impl Switch {
 
     /// Whether the keys that a party presses are hidden now.
     pub(super) fn hides_keys(&self, t: &Turn<'_>, leg: LegId) -> bool {
-        self.calls.leg(leg).is_some_and(|it| match it.keys.hidden {
+        self.call.leg(leg).is_some_and(|it| match it.keys.hidden {
             _ if it.keys.secrets > 0 => true,
             Hidden::No => false,
             Hidden::Yes => true,
@@ -80,16 +82,16 @@ impl Switch {
     }
 
     /// No program controls the call any more: it returns to the state it began in.
-    pub(super) fn command_over(&mut self, t: &Turn<'_>, call: CallId) {
-        if let Some(it) = self.calls.get(call).filter(|it| it.state == CallState::Commanded) {
-            let began = it.began_as();
-            self.advance_call(t, call, CallEvent::Release(began));
+    pub(super) fn command_over(&mut self, t: &Turn<'_>) {
+        if self.call.state == CallState::Commanded {
+            let began = self.call.began_as();
+            self.advance_call(t, CallEvent::Release(began));
         }
     }
 
     /// Moves a call to this place, where it may be already.
-    pub(super) fn enter(&mut self, t: &mut Turn<'_>, call: CallId, place: Place) -> Result<(), CallError> {
-        let it = self.calls.get(call).ok_or(CallError::Gone)?;
+    pub(super) fn enter(&mut self, t: &mut Turn<'_>, place: Place) -> Result<(), CallError> {
+        let it = &mut *self.call;
         let event = match place {
             Place::Ivr => CallEvent::EnterIvr,
             Place::Queue => CallEvent::EnterQueue,
@@ -98,7 +100,7 @@ impl Switch {
             Place::Parking => CallEvent::Park,
             Place::Handler => CallEvent::Release(it.began_as()),
         };
-        if place.state() == Some(it.state) || self.advance_if_legal(t, call, event) {
+        if place.state() == Some(it.state) || self.advance_if_legal(t, event) {
             return Ok(());
         }
         Err(CallError::WrongState("the call's state does not allow it"))

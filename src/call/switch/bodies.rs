@@ -1,6 +1,6 @@
 //! What of a message's body goes on to another party.
 
-use super::Switch;
+use super::{CallStep, Common};
 use crate::LegId;
 use crate::body::{self, PartKind};
 use crate::handler::Party;
@@ -8,7 +8,7 @@ use b2b_sip::endpoint::Body;
 use b2b_sip::msg::body::{Content, Part};
 use b2b_sip::msg::{Headers, Name, one_line};
 
-impl Switch {
+impl Common {
     /// The status and reason that refuse a request of this party because of its body.
     pub(super) fn refuses_body(&mut self, content: &Content, party: &Party) -> Option<(u16, &'static str)> {
         // Most have nothing but a session.
@@ -18,15 +18,20 @@ impl Switch {
         let isup = self.fact("takes ISUP", |it| it.parts.admission.takes_isup(party));
         body::refusal(content, isup)
     }
+}
 
+impl CallStep<'_> {
     /// Whether a part goes from one leg to another; `None`: nothing speaks against it.
     fn crosses_part(&mut self, from: LegId, to: LegId, part: &Part) -> Option<bool> {
         match PartKind::of(part) {
-            PartKind::Isup => Some(self.fact("takes ISUP", |it| {
-                [from, to].iter().all(|leg| it.parts.admission.takes_isup(&it.party(*leg)))
-            })),
+            PartKind::Isup => {
+                let parties = [self.call.party(from), self.call.party(to)];
+                Some(self.common.fact("takes ISUP", |common| {
+                    parties.iter().all(|party| common.parts.admission.takes_isup(party))
+                }))
+            }
             PartKind::Location => {
-                let contact = self.calls.leg(to).and_then(|it| it.contact.as_deref());
+                let contact = self.call.leg(to).and_then(|it| it.contact.as_deref());
                 Some(contact.is_some_and(|it| it.emergency.is_some()))
             }
             PartKind::Other => None,
@@ -42,12 +47,12 @@ impl Switch {
 
     /// What of a party's BYE goes to the other party with its BYE.
     pub(super) fn bye_across(&mut self, leg: LegId, request: &Headers) {
-        let Some((_, other, _)) = self.bridged(leg) else { return self.counters.ignored() };
+        let Some((other, _)) = self.call.bridged(leg) else { return self.common.counters.ignored() };
         if self.parts_across(leg, other, request).is_empty() {
             return;
         }
         let body = self.body_across(leg, other, request).map(Box::new);
-        if let Some(it) = self.calls.leg_mut(other) {
+        if let Some(it) = self.call.leg_mut(other) {
             it.why.body = body;
         }
     }

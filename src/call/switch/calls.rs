@@ -1,14 +1,18 @@
 //! Calls with their legs, and the look-up of a call or leg by leg, bridge, dialog or media endpoint.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use foldhash::HashMap;
 
+use super::CallStep;
 use super::slots::{Slots, key_of_time};
 use super::stepping::Handled;
 use super::table::{Call, Leg};
+use crate::bridge_fsm::BridgeMode;
 use crate::channels::Channel;
 use crate::controller::EndpointId;
+use crate::handler::Party;
 use crate::{BridgeId, CallId, LegId};
 use b2b_sip::endpoint::UsageId;
 
@@ -27,6 +31,10 @@ impl Legs {
 
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Leg> {
         self.0.iter_mut().map(|(_, leg)| leg)
+    }
+
+    pub fn each_mut(&mut self) -> impl Iterator<Item = (LegId, &mut Leg)> {
+        self.0.iter_mut().map(|(id, leg)| (*id, leg))
     }
 
     pub fn is_empty(&self) -> bool {
@@ -62,6 +70,12 @@ type Program = (Option<Handled>, Vec<Channel>);
 #[derive(Default)]
 pub(super) struct Calls {
     calls: Slots<Call>,
+    index: Index,
+}
+
+/// The call of each leg and bridge, and the leg of each dialog and media endpoint.
+#[derive(Default)]
+pub(super) struct Index {
     of_leg: Slots<CallId>,
     of_bridge: Slots<CallId>,
     of_usage: HashMap<UsageId, LegId>,
@@ -88,32 +102,32 @@ impl Calls {
 
     /// The generations of the numbers of calls, legs and bridges.
     pub fn generations(&self) -> Generations {
-        let (calls, legs) = (self.calls.generation(), self.of_leg.generation());
-        Generations { calls, legs, bridges: self.of_bridge.generation() }
+        let (calls, legs) = (self.calls.generation(), self.index.of_leg.generation());
+        Generations { calls, legs, bridges: self.index.of_bridge.generation() }
     }
 
     /// Gives later calls, legs and bridges numbers behind those of these generations.
     pub fn go_on_behind(&mut self, Generations { calls, legs, bridges }: Generations) {
         self.calls.go_on_behind(calls);
-        self.of_leg.go_on_behind(legs);
-        self.of_bridge.go_on_behind(bridges);
+        self.index.of_leg.go_on_behind(legs);
+        self.index.of_bridge.go_on_behind(bridges);
     }
 
     /// Whether the numbers of this call, its legs and its bridge are free.
     pub fn can_put(&self, call: CallId, it: &Call) -> bool {
-        let bridge = it.bridge.as_ref().is_none_or(|bridge| self.of_bridge.can_put(bridge.id.0));
-        self.calls.can_put(call.0) && it.legs.ids().all(|leg| self.of_leg.can_put(leg.0)) && bridge
+        let bridge = it.bridge.as_ref().is_none_or(|bridge| self.index.of_bridge.can_put(bridge.id.0));
+        self.calls.can_put(call.0) && it.legs.ids().all(|leg| self.index.of_leg.can_put(leg.0)) && bridge
     }
 
     /// Adds a call under the number that it had before, with its legs and its bridge.
     pub fn put(&mut self, call: CallId, it: Call) {
         for (id, leg) in it.legs.iter() {
-            self.of_leg.put(id.0, call);
-            self.of_usage.extend(leg.usage.map(|usage| (usage, id)));
-            self.of_endpoint.extend(leg.media.endpoint.map(|endpoint| (endpoint, id)));
+            self.index.of_leg.put(id.0, call);
+            self.index.of_usage.extend(leg.usage.map(|usage| (usage, id)));
+            self.index.of_endpoint.extend(leg.media.endpoint.map(|endpoint| (endpoint, id)));
         }
         if let Some(bridge) = &it.bridge {
-            self.of_bridge.put(bridge.id.0, call);
+            self.index.of_bridge.put(bridge.id.0, call);
         }
         self.calls.put(call.0, it);
     }
@@ -121,16 +135,6 @@ impl Calls {
     /// Gives the next call this number, as in the journal.
     pub fn foresee_call(&mut self, call: CallId) {
         self.calls.foresee(call.0);
-    }
-
-    /// Gives the next leg this number.
-    pub fn foresee_leg(&mut self, leg: LegId) {
-        self.of_leg.foresee(leg.0);
-    }
-
-    /// Gives the next bridge this number.
-    pub fn foresee_bridge(&mut self, bridge: BridgeId) {
-        self.of_bridge.foresee(bridge.0);
     }
 
     #[inline]
@@ -160,25 +164,42 @@ impl Calls {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.calls.is_empty() && self.of_leg.is_empty()
+        self.calls.is_empty() && self.index.of_leg.is_empty()
     }
 
     /// Number of legs of all calls.
     pub fn legs(&self) -> usize {
-        self.of_leg.len()
+        self.index.of_leg.len()
     }
 
     pub fn leg_ids(&self) -> Vec<LegId> {
-        self.of_leg.keys().into_iter().map(LegId).collect()
+        self.index.of_leg.keys().into_iter().map(LegId).collect()
     }
 
     #[inline]
     pub fn leg(&self, leg: LegId) -> Option<&Leg> {
-        self.calls.get(self.of_leg.get(leg.0)?.0)?.legs.get(leg)
+        self.calls.get(self.index.of_leg.get(leg.0)?.0)?.legs.get(leg)
     }
 
     pub fn leg_mut(&mut self, leg: LegId) -> Option<&mut Leg> {
-        self.calls.get_mut(self.of_leg.get(leg.0)?.0)?.legs.get_mut(leg)
+        self.calls.get_mut(self.index.of_leg.get(leg.0)?.0)?.legs.get_mut(leg)
+    }
+
+    /// The call that a leg is in.
+    pub fn of(&self, leg: LegId) -> Option<&Call> {
+        self.get(*self.index.of_leg.get(leg.0)?)
+    }
+
+    /// The party of a leg.
+    pub fn party(&self, leg: LegId) -> Arc<Party> {
+        self.leg(leg).map(|it| it.identity.party.clone()).unwrap_or_default()
+    }
+
+    /// The call, the other leg and the mode of a leg that is in a bridge.
+    pub fn bridged(&self, leg: LegId) -> Option<(CallId, LegId, BridgeMode)> {
+        let call = self.leg(leg)?.call;
+        let (other, mode) = self.of(leg)?.bridged(leg)?;
+        Some((call, other, mode))
     }
 
     /// Takes the running programs of its legs.
@@ -187,98 +208,139 @@ impl Calls {
         legs.map(|(id, it)| (*id, (it.handled.take(), std::mem::take(&mut it.admitted.channels)))).collect()
     }
 
-    /// Adds a leg to a call; `None`: there is no such call.
-    pub fn add_leg(&mut self, call: CallId, leg: Leg) -> Option<LegId> {
-        let it = self.calls.get_mut(call.0)?;
-        let id = LegId(self.of_leg.insert(|_| call));
-        if it.legs.0.is_empty() {
-            // Nearly every call has two legs: room for four would be a third of its memory.
-            it.legs.0.reserve_exact(2);
-        }
-        it.legs.0.push((id, Leg { call, ..leg }));
-        Some(id)
-    }
-
-    /// Removes a leg from its call; its dialog belongs to no leg then.
-    pub fn remove_leg(&mut self, leg: LegId) -> Option<Leg> {
-        let call = self.of_leg.remove(leg.0)?;
-        let removed = self.calls.get_mut(call.0)?.legs.remove(leg)?;
-        if let Some(usage) = removed.usage {
-            self.of_usage.remove(&usage);
-        }
-        Some(removed)
-    }
-
     /// The leg of this dialog.
     pub fn of_usage(&self, usage: UsageId) -> Option<LegId> {
-        self.of_usage.get(&usage).copied()
-    }
-
-    /// Sets the dialog of a leg.
-    pub fn set_usage(&mut self, leg: LegId, usage: UsageId) {
-        if let Some(it) = self.leg_mut(leg) {
-            it.usage = Some(usage);
-            self.of_usage.insert(usage, leg);
-        }
-    }
-
-    /// Number of legs with a media endpoint.
-    pub fn endpoints(&self) -> usize {
-        self.of_endpoint.len()
+        self.index.of_usage.get(&usage).copied()
     }
 
     /// The leg of this media endpoint.
     pub fn of_endpoint(&self, endpoint: EndpointId) -> Option<LegId> {
-        self.of_endpoint.get(&endpoint).copied()
-    }
-
-    /// Sets the media endpoint of a leg.
-    pub fn set_endpoint(&mut self, leg: LegId, endpoint: EndpointId) {
-        if let Some(it) = self.leg_mut(leg) {
-            it.media.endpoint = Some(endpoint);
-            self.of_endpoint.insert(endpoint, leg);
-        }
-    }
-
-    /// Takes the media endpoint of a leg.
-    pub fn take_endpoint(&mut self, leg: LegId) -> Option<EndpointId> {
-        let endpoint = self.leg_mut(leg)?.media.endpoint.take()?;
-        self.of_endpoint.remove(&endpoint);
-        Some(endpoint)
+        self.index.of_endpoint.get(&endpoint).copied()
     }
 
     /// The call of this bridge.
     pub fn of_bridge(&self, bridge: BridgeId) -> Option<CallId> {
-        self.of_bridge.get(bridge.0).copied()
-    }
-
-    /// A number for a bridge of this call.
-    pub fn add_bridge(&mut self, call: CallId) -> BridgeId {
-        BridgeId(self.of_bridge.insert(|_| call))
-    }
-
-    pub fn remove_bridge(&mut self, bridge: BridgeId) {
-        self.of_bridge.remove(bridge.0);
+        self.index.of_bridge.get(bridge.0).copied()
     }
 
     pub fn bridges(&self) -> usize {
-        self.of_bridge.len()
+        self.index.of_bridge.len()
     }
 
     /// Number of map entries for dialogs and media endpoints.
     pub fn map_entries(&self) -> usize {
-        self.of_usage.len() + self.of_endpoint.len()
+        self.index.of_usage.len() + self.index.of_endpoint.len()
     }
 
     /// Moves a leg from its call into another one, if both exist.
     pub fn move_leg(&mut self, leg: LegId, into: CallId) {
-        let of_leg = self.of_leg.get_mut(leg.0).filter(|_| self.calls.get(into.0).is_some());
+        let of_leg = self.index.of_leg.get_mut(leg.0).filter(|_| self.calls.get(into.0).is_some());
         let from = of_leg.map(|of_leg| std::mem::replace(of_leg, into));
         let moved = from.and_then(|from| self.calls.get_mut(from.0)?.legs.remove(leg));
         if let (Some(mut moved), Some(it)) = (moved, self.calls.get_mut(into.0)) {
             moved.call = into;
             it.legs.0.push((leg, moved));
         }
+    }
+
+    /// A call with the index of all of them, for a step of it.
+    pub fn one(&mut self, call: CallId) -> Option<(&mut Call, &mut Index)> {
+        Some((self.calls.get_mut(call.0)?, &mut self.index))
+    }
+}
+
+impl Call {
+    /// A leg of it.
+    #[inline]
+    pub fn leg(&self, leg: LegId) -> Option<&Leg> {
+        self.legs.get(leg)
+    }
+
+    /// As [`Call::leg`], mutable.
+    #[inline]
+    pub fn leg_mut(&mut self, leg: LegId) -> Option<&mut Leg> {
+        self.legs.get_mut(leg)
+    }
+}
+
+impl Index {
+    fn add_leg(&mut self, call: CallId, of: &mut Call, leg: Leg) -> LegId {
+        let id = LegId(self.of_leg.insert(|_| call));
+        if of.legs.is_empty() {
+            // Nearly every call has two legs: room for four would be a third of its memory.
+            of.legs.0.reserve_exact(2);
+        }
+        of.legs.0.push((id, Leg { call, ..leg }));
+        id
+    }
+
+    fn take_leg(&mut self, of: &mut Call, leg: LegId) -> Option<Leg> {
+        let removed = of.legs.remove(leg)?;
+        self.of_leg.remove(leg.0);
+        if let Some(usage) = removed.usage {
+            self.of_usage.remove(&usage);
+        }
+        Some(removed)
+    }
+}
+
+impl CallStep<'_> {
+    /// Adds a leg, in a replay under its number in the journal.
+    pub fn new_leg(&mut self, leg: Leg) -> LegId {
+        if let Some(LegId(id)) = self.common.reads("leg") {
+            self.index.of_leg.foresee(id);
+        }
+        let id = self.index.add_leg(self.id, self.call, leg);
+        self.common.writes("leg", &id);
+        id
+    }
+
+    /// Takes a leg out; its dialog belongs to no leg then.
+    pub fn take_leg(&mut self, leg: LegId) -> Option<Leg> {
+        self.index.take_leg(self.call, leg)
+    }
+
+    /// Sets the dialog of a leg.
+    pub fn set_usage(&mut self, leg: LegId, usage: UsageId) {
+        if let Some(it) = self.call.leg_mut(leg) {
+            it.usage = Some(usage);
+            self.index.of_usage.insert(usage, leg);
+        }
+    }
+
+    /// Number of legs with a media endpoint, of all calls.
+    pub fn endpoints_of_all(&self) -> usize {
+        self.index.of_endpoint.len()
+    }
+
+    /// Sets the media endpoint of a leg.
+    pub fn set_endpoint(&mut self, leg: LegId, endpoint: EndpointId) {
+        if let Some(it) = self.call.leg_mut(leg) {
+            it.media.endpoint = Some(endpoint);
+            self.index.of_endpoint.insert(endpoint, leg);
+        }
+    }
+
+    /// Takes the media endpoint of a leg.
+    pub fn take_endpoint(&mut self, leg: LegId) -> Option<EndpointId> {
+        let endpoint = self.call.leg_mut(leg)?.media.endpoint.take()?;
+        self.index.of_endpoint.remove(&endpoint);
+        Some(endpoint)
+    }
+
+    /// A number for a bridge of this call, in a replay that of the journal.
+    pub fn new_bridge(&mut self) -> BridgeId {
+        if let Some(BridgeId(id)) = self.common.reads("bridge") {
+            self.index.of_bridge.foresee(id);
+        }
+        let call = self.id;
+        let id = BridgeId(self.index.of_bridge.insert(|_| call));
+        self.common.writes("bridge", &id);
+        id
+    }
+
+    pub fn remove_bridge(&mut self, bridge: BridgeId) {
+        self.index.of_bridge.remove(bridge.0);
     }
 }
 
@@ -298,16 +360,23 @@ mod tests {
     fn a_leg_is_in_the_call_that_it_was_moved_to_and_in_no_other() {
         let (now, mut calls) = (Instant::now(), Calls::default());
         let [one, other] = [calls.insert(Call::new(now)), calls.insert(Call::new(now))];
-        let [a, b] = [calls.add_leg(one, leg()).unwrap(), calls.add_leg(one, leg()).unwrap()];
+        let add = |calls: &mut Calls, id| {
+            calls.one(id).map(|(call, index)| index.add_leg(id, call, leg())).unwrap()
+        };
+        let take = |calls: &mut Calls, id, leg| {
+            let (call, index) = calls.one(id).unwrap();
+            index.take_leg(call, leg)
+        };
+        let [a, b] = [add(&mut calls, one), add(&mut calls, one)];
         let of = |calls: &Calls, call| calls.get(call).unwrap().legs.ids().collect::<Vec<_>>();
         calls.move_leg(a, other);
         assert_eq!((of(&calls, one), of(&calls, other)), (vec![b], vec![a]));
         assert_eq!(calls.leg(a).map(|it| it.call), Some(other));
         calls.move_leg(b, CallId(77));
         assert_eq!((of(&calls, one), calls.legs()), (vec![b], 2), "there is no such call");
-        assert!(calls.remove_leg(a).is_some() && calls.remove_leg(a).is_none());
+        assert!(take(&mut calls, other, a).is_some() && take(&mut calls, other, a).is_none());
         assert!(calls.leg(a).is_none() && calls.get(other).unwrap().legs.is_empty());
-        assert!(calls.remove(other).is_some() && calls.add_leg(other, leg()).is_none());
+        assert!(calls.remove(other).is_some() && calls.one(other).is_none());
         assert_eq!((calls.len(), calls.legs()), (1, 1));
     }
 }

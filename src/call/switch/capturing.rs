@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Switch, Turn};
+use super::{Common, Switch, Turn};
 use crate::controller::{Capability, EndpointId, MediaFuture, PacketTrace, Snap};
 use crate::history::{CAPTURE_BYTES, CAPTURES, CaptureView};
 use crate::{CallId, LegId};
@@ -59,61 +59,62 @@ impl Switch {
         longest: Option<Duration>,
     ) -> Result<Capturing, CaptureError> {
         let Some(it) = self.calls.get(call) else {
-            return Err(if self.history.knows(call) {
+            return Err(if self.common.history.knows(call) {
                 CaptureError::Over(call)
             } else {
                 CaptureError::NoSuchCall(call)
             });
         };
-        if !self.parts.controller.capabilities().has(Capability::Capture) {
+        if !self.common.parts.controller.capabilities().has(Capability::Capture) {
             return Err(CaptureError::Unsupported);
         }
-        if self.history.trace(call, t.now).is_some() {
+        if self.common.history.trace(call, t.now).is_some() {
             return Err(CaptureError::Running(call));
         }
-        if self.history.captures(t.now) >= CAPTURES {
+        if self.common.history.captures(t.now) >= CAPTURES {
             return Err(CaptureError::TooMany);
         }
         let until = longest.map(|longest| t.now + longest);
         let trace = Arc::new(PacketTrace::new(t.now, until, snap, CAPTURE_BYTES));
         let view = CaptureView::new(&trace, true, t.now);
-        self.history.capture(call, t.now, trace);
-        let endpoints: Vec<_> =
-            it.legs.iter().filter_map(|(leg, it)| Some((leg, it.media.endpoint?))).collect();
-        let begun =
-            endpoints.into_iter().filter_map(|(leg, endpoint)| self.capture_endpoint(t, leg, endpoint));
+        self.common.history.capture(call, t.now, trace);
+        let endpoints = it.legs.iter().filter_map(|(_, leg)| leg.media.endpoint);
+        let begun = endpoints.filter_map(|endpoint| self.common.capture_endpoint(t, call, endpoint));
         Ok(Capturing { view, begun: begun.collect() })
     }
 
     /// Ends the capture; what was captured stays. Returns whether the call is up or in the history.
     pub fn end_capture(&mut self, t: &Turn<'_>, call: CallId) -> bool {
-        if let Some(trace) = self.history.trace(call, t.now) {
+        if let Some(trace) = self.common.history.trace(call, t.now) {
             trace.stop();
-            self.history.decided(call, t.now, None, "capture", "ends");
+            self.common.history.decided(call, t.now, None, "capture", "ends");
         }
-        self.history.knows(call)
+        self.common.history.knows(call)
     }
 
+    /// A leg has moved from one call to another; its packets move with it.
+    pub(super) fn move_capture(&mut self, t: &Turn<'_>, leg: LegId, from: CallId) {
+        if let Some(endpoint) = self.calls.leg(leg).and_then(|it| it.media.endpoint) {
+            // The futures need not be awaited: both take effect all the same.
+            if self.common.history.trace(from, t.now).is_some() {
+                drop(self.common.parts.controller.capture(endpoint, None));
+            }
+            if let Some(call) = self.calls.leg(leg).map(|leg| leg.call) {
+                drop(self.common.capture_endpoint(t, call, endpoint));
+            }
+        }
+    }
+}
+
+impl Common {
     /// A leg has an endpoint: its packets join the capture of its call, if there is one.
     pub(super) fn capture_endpoint(
         &self,
         t: &Turn<'_>,
-        leg: LegId,
+        call: CallId,
         endpoint: EndpointId,
     ) -> Option<MediaFuture<()>> {
-        let call = self.calls.leg(leg)?.call;
         let trace = self.history.trace(call, t.now)?;
         Some(self.parts.controller.capture(endpoint, Some(trace.clone())))
-    }
-
-    /// A leg has moved from one call to another; its packets move with it.
-    pub(super) fn move_capture(&self, t: &Turn<'_>, leg: LegId, from: CallId) {
-        if let Some(endpoint) = self.calls.leg(leg).and_then(|it| it.media.endpoint) {
-            // The futures need not be awaited: both take effect all the same.
-            if self.history.trace(from, t.now).is_some() {
-                drop(self.parts.controller.capture(endpoint, None));
-            }
-            drop(self.capture_endpoint(t, leg, endpoint));
-        }
     }
 }

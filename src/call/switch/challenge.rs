@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::follow::Follow;
-use super::{Switch, Turn};
+use super::{CallStep, Turn};
 use crate::LegId;
 use crate::handler::Party;
 use crate::leg_fsm::LegState;
@@ -18,11 +18,11 @@ use b2b_sip::msg::{Method, Response};
 #[derive(Serialize, Deserialize)]
 struct Credentials(#[serde(with = "crate::controller::json::fields")] HeaderFields);
 
-impl Switch {
+impl CallStep<'_> {
     /// The dialog of a leg exists: if its gateway has credentials, in-dialog challenges are reported here.
     pub(super) fn answers_challenges(&mut self, t: &mut Turn<'_>, leg: LegId, usage: UsageId) {
         if let Some(party) = self.known_gateway(leg)
-            && self.fact("has credentials", |it| it.parts.admission.has_credentials(&party))
+            && self.common.fact("has credentials", |common| common.parts.admission.has_credentials(&party))
             && let Err(error) = t.sip.authorizes_inside(usage)
         {
             tracing::debug!("leg {}: {error}", leg.0);
@@ -31,27 +31,27 @@ impl Switch {
 
     /// A 401 or 407 to our INVITE or BYE.
     pub(super) fn challenged(&mut self, t: &mut Turn<'_>, leg: LegId, response: &Response) {
-        let of_leg = self.calls.leg_mut(leg).and_then(|it| Some((it.usage?, it)));
-        let Some((usage, it)) = of_leg else { return self.counters.impossible("challenged") };
+        let of_leg = self.call.leg_mut(leg).and_then(|it| Some((it.usage?, it)));
+        let Some((usage, it)) = of_leg else { return self.common.counters.impossible("challenged") };
         let up = it.life.state() == LegState::Answered;
         let method = if up { Method::Bye } else { Method::Invite };
         it.challenges.push(response.clone());
         let challenges = it.challenges.clone();
         let uri = t.sip.dialog(usage).map(|dialog| dialog.remote_target.to_vec()).unwrap_or_default();
         let answer = self.answer_to(leg, &challenges, &method, &uri);
-        let Some(it) = self.calls.leg(leg) else { return self.counters.impossible("challenged") };
+        let Some(it) = self.call.leg(leg) else { return self.common.counters.impossible("challenged") };
         let sent = answer.is_some_and(|headers| t.sip.authorize(t.now, usage, headers).is_ok());
         // A BYE cannot be cancelled; it ends by itself.
         if !sent && !up && it.branch.is_some() {
             self.branch_refused(t, leg, response);
-            self.follows.push(Follow::HangUp { leg, status: 480 });
+            self.common.follows.push(Follow::HangUp { leg, status: 480 });
         }
     }
 
     /// A challenge to another in-dialog request of ours.
     pub(super) fn challenged_inside(&mut self, t: &mut Turn<'_>, leg: LegId, challenge: &Challenge) {
-        let usage = self.calls.leg(leg).and_then(|it| it.usage);
-        let Some(usage) = usage else { return self.counters.impossible("challenged_inside") };
+        let usage = self.call.leg(leg).and_then(|it| it.usage);
+        let Some(usage) = usage else { return self.common.counters.impossible("challenged_inside") };
         let done = match self.answer_to(leg, &challenge.responses, &challenge.method, &challenge.uri) {
             Some(headers) => t.sip.authorize_request(t.now, usage, challenge.cseq, headers),
             None => t.sip.leave_refused(t.now, usage, challenge.cseq),
@@ -70,7 +70,7 @@ impl Switch {
         uri: &[u8],
     ) -> Option<HeaderFields> {
         let party = self.known_gateway(leg)?;
-        let credentials = self.fact("credentials", |it| {
+        let credentials = self.common.fact("credentials", |it| {
             it.parts.admission.credentials(challenges, method, &party, uri).map(Credentials)
         });
         credentials.map(|Credentials(fields)| fields)
@@ -79,8 +79,8 @@ impl Switch {
     /// The party whose credentials may be sent on a leg. A callee may have a gateway's address without being
     /// the gateway: it counts only if it was called through one.
     fn known_gateway(&self, leg: LegId) -> Option<Arc<Party>> {
-        let party = self.party(leg);
-        let inbound = self.calls.leg(leg).is_some_and(|it| it.inbound);
+        let party = self.call.party(leg);
+        let inbound = self.call.leg(leg).is_some_and(|it| it.inbound);
         (inbound || party.gateway.is_some()).then_some(party)
     }
 }

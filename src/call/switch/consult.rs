@@ -2,7 +2,7 @@
 
 use super::table::Purpose;
 use super::transfer::{PartyRefer, TransferLegs};
-use super::{Switch, Turn};
+use super::{CallStep, Switch, Turn};
 use crate::call_fsm::CallEvent;
 use crate::event::{Event, TransferKind};
 use crate::leg_fsm::TerminationCause;
@@ -22,25 +22,28 @@ impl Switch {
         refer: PartyRefer,
     ) {
         let TransferLegs { leaves, stays } = legs;
-        let Some(second) = self.calls.leg(caller).map(|it| it.call) else {
-            self.counters.impossible("attended_early");
+        let consultation = self.calls.leg(caller).and_then(|leg| Some((leg, self.calls.get(leg.call)?)));
+        let Some((leg, of_leg)) = consultation else {
+            self.common.counters.impossible("attended_early");
             return t.answer_refer(refer, 603);
         };
-        let offers = self.calls.leg(caller).is_some_and(|it| it.life.open_offer().is_some());
+        let (second, offers) = (leg.call, leg.life.open_offer().is_some());
         let dials =
             |purpose: &Purpose| matches!(purpose, Purpose::Caller { caller: it, .. } if *it == caller);
-        let dialling = self.calls.get(second).and_then(|it| it.dialling.as_ref());
         // A dialling that is still looked up will ring in a moment. Without an offer in our INVITE, the
         // party that stays could not be described to the callee.
-        let ready = offers && dialling.is_some_and(|it| dials(&it.purpose) && it.dial.is_some());
+        let ready =
+            offers && of_leg.dialling.as_ref().is_some_and(|it| dials(&it.purpose) && it.dial.is_some());
         if !ready || second == call {
             return t.answer_refer(refer, 603);
         }
-        if self.is_busy(call) || !self.advance_if_legal(t, call, CallEvent::Transfer) {
+        let takes =
+            |mut step: CallStep<'_>| !step.call.is_busy() && step.advance_if_legal(t, CallEvent::Transfer);
+        if !self.step(call).is_some_and(takes) {
             return t.answer_refer(refer, 491);
         }
         let Some(mut dialling) = self.calls.get_mut(second).and_then(|it| it.dialling.take()) else {
-            self.counters.impossible("attended_early");
+            self.common.counters.impossible("attended_early");
             return t.answer_refer(refer, 603);
         };
         let target = format!("call {}", second.0);
@@ -61,11 +64,13 @@ impl Switch {
                 self.move_leg(t, branch, call);
             }
         }
-        self.arm(t.now, call);
-        if let Some(it) = self.calls.leg_mut(caller) {
-            it.why.cause = Some(TerminationCause::LocalHangup);
-        }
-        self.hang_up_with(t, caller, 487, "");
-        self.transfer_progress(t, call, 180);
+        self.in_call(call, |step| step.arm(t.now));
+        self.in_call_of(caller, |step| {
+            if let Some(it) = step.call.leg_mut(caller) {
+                it.why.cause = Some(TerminationCause::LocalHangup);
+            }
+            step.hang_up_with(t, caller, 487, "");
+        });
+        self.in_call(call, |step| step.transfer_progress(t, 180));
     }
 }

@@ -14,7 +14,8 @@ use super::reliable::is_reliable;
 use super::say::reason_value;
 use super::table::{Admitted, Dialling, Leaving, Leg, LegRules, Purpose};
 use super::waiting::{OnDescription, OnEndpoint, OnFound};
-use super::{Switch, Turn};
+use super::{CallStep, Turn};
+use crate::LegId;
 use crate::controller::{AddressFamily, Hold, MediaError, PairPolicy};
 use crate::failure::DialFailure;
 use crate::failure::cause;
@@ -26,53 +27,42 @@ use crate::leg_life::Life;
 use crate::lookup::{EarlyMedia, LookupRequest, ResolvedContact};
 use crate::reason::Reason;
 use crate::service::{DialError, DialOptions, DialRequest, DialStage, DialTo};
-use crate::{CallId, LegId};
 use b2b_sip::msg::{Host, Response, Uri};
 
-impl Switch {
+impl CallStep<'_> {
     /// Begins to dial, once the target is known.
-    pub(super) fn dial(&mut self, t: &mut Turn<'_>, call: CallId, request: DialRequest, purpose: Purpose) {
-        if self.begin_dial(t.now, call, request.options, purpose) {
-            self.dial_to(t, call, request.to);
+    pub(super) fn dial(&mut self, t: &mut Turn<'_>, request: DialRequest, purpose: Purpose) {
+        if self.begin_dial(t.now, request.options, purpose) {
+            self.dial_to(t, request.to);
         }
     }
 
     /// Registers a dialling with its purpose. `false`: it is refused.
-    pub(super) fn begin_dial(
-        &mut self,
-        now: Instant,
-        call: CallId,
-        options: DialOptions,
-        purpose: Purpose,
-    ) -> bool {
-        let Some(it) = self.calls.get(call) else {
-            self.counters.impossible("begin_dial");
-            return false;
-        };
-        if it.dialling.is_some() {
+    pub(super) fn begin_dial(&mut self, now: Instant, options: DialOptions, purpose: Purpose) -> bool {
+        if self.call.dialling.is_some() {
             refuse(purpose, DialError::Invalid("the call is dialling already".to_owned()));
             return false;
         }
         // The caller's bridge has ended, and the caller is about to be hung up or was transferred away; its
         // handler learns of it and asks for another party.
         if let Purpose::Caller { caller, .. } = &purpose
-            && (self.is_leaving(*caller) || self.calls.leg(*caller).is_none_or(|it| it.life.is_ending()))
+            && (self.call.is_leaving(*caller) || self.call.leg(*caller).is_none_or(|it| it.life.is_ending()))
         {
-            self.counters.late();
+            self.common.counters.late();
             refuse(purpose, DialError::CallerGone);
             return false;
         }
         // A transfer has bridged the caller meanwhile, or has bridged others and the caller is about to
         // leave; its handler asks for another party.
         if let Purpose::Caller { .. } = &purpose
-            && it.bridge.is_some()
+            && self.call.bridge.is_some()
         {
-            self.counters.late();
+            self.common.counters.late();
             refuse(purpose, DialError::Invalid("the call has a bridge".to_owned()));
             return false;
         }
         if let Purpose::Caller { caller, .. } = &purpose
-            && let Some(it) = self.calls.leg_mut(*caller)
+            && let Some(it) = self.call.leg_mut(*caller)
         {
             it.passing.policy = options.caller_policy.clone().or_else(|| it.passing.policy.take());
             it.passing.rules = LegRules::new(options.rules.clone(), false);
@@ -83,28 +73,27 @@ impl Switch {
         }
         let dialling =
             Dialling { purpose, options, began: now, lookup: None, dial: None, branches: Vec::new() };
-        if let Some(it) = self.calls.get_mut(call) {
-            it.dialling = Some(Box::new(dialling));
-        }
+        self.call.dialling = Some(Box::new(dialling));
         true
     }
 
     /// Looks the target up if necessary, and dials.
-    pub(super) fn dial_to(&mut self, t: &mut Turn<'_>, call: CallId, to: DialTo) {
-        let dialling = self.calls.get(call).and_then(|it| it.dialling.as_ref());
+    pub(super) fn dial_to(&mut self, t: &mut Turn<'_>, to: DialTo) {
+        let call = self.id;
+        let dialling = self.call.dialling.as_ref();
         if let Some(route) = dialling.and_then(|it| it.options.route.as_ref()) {
-            self.history.route(call, t.now, &route.name, &route.why);
+            self.common.history.route(call, t.now, &route.name, &route.why);
         }
         match to {
             DialTo::Contacts(contacts) => {
-                self.dial_stages(t, call, vec![DialStage { contacts, ..DialStage::default() }]);
+                self.dial_stages(t, vec![DialStage { contacts, ..DialStage::default() }]);
             }
-            DialTo::Stages(stages) => self.dial_stages(t, call, stages),
+            DialTo::Stages(stages) => self.dial_stages(t, stages),
             DialTo::Target(target) => {
-                let caller = self.caller_uri(call);
+                let caller = self.caller_uri();
                 let lookup = LookupRequest { caller, ..LookupRequest::new(target, t.now) };
-                let lookup = self.look_up(lookup, OnFound::Dial { call });
-                let dialling = self.calls.get_mut(call).and_then(|it| it.dialling.as_mut());
+                let lookup = self.common.look_up(lookup, OnFound::Dial { call });
+                let dialling = self.call.dialling.as_mut();
                 if let Some(dialling) = dialling.filter(|_| lookup.is_some()) {
                     dialling.lookup = lookup;
                 }
@@ -113,9 +102,9 @@ impl Switch {
     }
 
     /// The caller on whose behalf a call dials, as a URI.
-    pub(super) fn caller_uri(&self, call: CallId) -> Option<String> {
-        let caller = self.calls.get(call)?.dialling.as_ref()?.purpose.caller()?;
-        let it = self.calls.leg(caller)?;
+    pub(super) fn caller_uri(&self) -> Option<String> {
+        let caller = self.call.dialling.as_ref()?.purpose.caller()?;
+        let it = self.call.leg(caller)?;
         let from = it.life.invite()?.from().ok()?;
         match it.identity.who.as_deref().filter(|who| who.corrects(&from)) {
             Some(who) => Some(who.said.clone()),
@@ -123,10 +112,11 @@ impl Switch {
         }
     }
 
-    pub(super) fn dial_stages(&mut self, t: &mut Turn<'_>, call: CallId, stages: Vec<DialStage>) {
-        let dialling = self.calls.get_mut(call).and_then(|it| it.dialling.as_mut());
+    pub(super) fn dial_stages(&mut self, t: &mut Turn<'_>, stages: Vec<DialStage>) {
+        let call = self.id;
+        let dialling = self.call.dialling.as_mut();
         let Some(dialling) = dialling.filter(|it| it.dial.is_none()) else {
-            return self.counters.late();
+            return self.common.counters.late();
         };
         let options = &dialling.options;
         let stages = stages.into_iter().map(|stage| Stage {
@@ -143,92 +133,95 @@ impl Switch {
             redirects: options.max_redirects,
         };
         dialling.dial = Some(Dial::new(t.now, stages, limits));
-        self.follows.push(Follow::Dial { call });
+        self.common.follows.push(Follow::Dial { call });
     }
 
     /// Applies an action to the dial machine; its outputs follow.
-    pub(super) fn with_dial(&mut self, call: CallId, act: impl FnOnce(&mut Dial<ResolvedContact>)) {
-        let dialling = self.calls.get_mut(call).and_then(|it| it.dialling.as_mut());
-        let Some(dialling) = dialling else { return self.counters.late() };
+    pub(super) fn with_dial(&mut self, act: impl FnOnce(&mut Dial<ResolvedContact>)) {
+        let call = self.id;
+        let dialling = self.call.dialling.as_mut();
+        let Some(dialling) = dialling else { return self.common.counters.late() };
         match &mut dialling.dial {
             Some(dial) => {
                 act(dial);
-                self.counters.late += dial.take_late();
-                self.follows.push(Follow::Dial { call });
+                self.common.counters.late += dial.take_late();
+                self.common.follows.push(Follow::Dial { call });
             }
             // The lookup is not finished: the only possible event is that the caller has gone.
-            None => self.follows.push(Follow::DialOver { call, error: DialError::CallerGone }),
+            None => self.common.follows.push(Follow::DialOver { call, error: DialError::CallerGone }),
         }
     }
 
     /// Carries out the next output of a dial machine; the remaining ones follow.
-    pub(super) fn perform_dial(&mut self, t: &mut Turn<'_>, call: CallId) {
-        let dialling = self.calls.get_mut(call).and_then(|it| it.dialling.as_mut());
+    pub(super) fn perform_dial(&mut self, t: &mut Turn<'_>) {
+        let call = self.id;
+        let dialling = self.call.dialling.as_mut();
         let Some(output) = dialling.and_then(|it| it.dial.as_mut()?.poll()) else {
-            return self.arm(t.now, call);
+            return self.arm(t.now);
         };
         match output {
-            DialOutput::Start(branch, contact) => self.start_branch(t, call, branch, contact),
-            DialOutput::Cancel(branch, why) => match self.branch(call, branch) {
+            DialOutput::Start(branch, contact) => self.start_branch(t, branch, contact),
+            DialOutput::Cancel(branch, why) => match self.branch(branch) {
                 Some(leg) => self.give_up_branch(t, leg, why),
-                None => self.counters.impossible("perform_dial"),
+                None => self.common.counters.impossible("perform_dial"),
             },
             DialOutput::Progress { branch, status, early_media } => {
-                self.progress(t, call, branch, status, early_media);
+                self.progress(t, branch, status, early_media);
             }
-            DialOutput::Won(branch) => self.won(t, call, branch),
-            DialOutput::Failed(failure) => self.dial_over(t, call, DialError::Failed(failure)),
+            DialOutput::Won(branch) => self.won(t, branch),
+            DialOutput::Failed(failure) => self.dial_over(t, DialError::Failed(failure)),
         }
-        self.follows.push(Follow::Dial { call });
+        self.common.follows.push(Follow::Dial { call });
     }
 
     /// A branch has failed: informs the dial machine, then reports the refusal.
     pub(super) fn branch_failed(
         &mut self,
-        call: CallId,
         leg: LegId,
         failure: DialFailure,
         act: impl FnOnce(&mut Dial<ResolvedContact>, DialFailure),
     ) {
+        let call = self.id;
         let said = failure.clone();
-        self.with_dial(call, |dial| act(dial, failure));
-        self.follows.push(Follow::Refused { call, leg, failure: said });
+        self.with_dial(|dial| act(dial, failure));
+        self.common.follows.push(Follow::Refused { call, leg, failure: said });
     }
 
-    pub(super) fn call_timeout(&mut self, t: &mut Turn<'_>, call: CallId) {
+    pub(super) fn call_timeout(&mut self, t: &mut Turn<'_>) {
+        let call = self.id;
         let now = t.now;
-        let Some(it) = self.calls.get_mut(call) else { return self.counters.impossible("call_timeout") };
+        let it = &mut *self.call;
         let leaves = it.leaving.take_if(|it| it.until <= now);
         let too_long = it.watch.ends_at.take_if(|at| *at <= now).is_some();
         if it.watch.counts_at.take_if(|at| *at <= now).is_some() {
-            self.follows.push(Follow::CountPackets { call });
+            self.common.follows.push(Follow::CountPackets { call });
         }
         let dial = it.dialling.as_ref().and_then(|it| it.dial.as_ref()?.next_timeout());
         let path = it.bridge.as_ref().and_then(|bridge| bridge.direct.as_ref()?.look);
         if path.is_some_and(|at| at <= now) {
-            self.follows.push(Follow::Lead { call });
+            self.common.follows.push(Follow::Lead { call });
         }
         if let Some(Leaving { leg, .. }) = leaves {
-            self.follows.push(Follow::HangUp { leg, status: 480 });
+            self.common.follows.push(Follow::HangUp { leg, status: 480 });
         }
         if dial.is_some_and(|at| at <= now) {
-            let silent = self.silent_branches(t, call);
-            self.with_dial(call, |dial| {
+            let silent = self.silent_branches(t);
+            self.with_dial(|dial| {
                 silent.into_iter().for_each(|(branch, silence)| dial.silence(branch, silence));
                 dial.timeout(now);
             });
         }
         if too_long {
-            self.follows.push(Follow::TooLong { call });
+            self.common.follows.push(Follow::TooLong { call });
         }
     }
 
     /// Branches whose time for a response is over, and whether they really had none.
-    fn silent_branches(&self, t: &Turn<'_>, call: CallId) -> Vec<(BranchNo, Silence)> {
-        let dial = self.calls.get(call).and_then(|it| it.dialling.as_ref()?.dial.as_ref());
+    fn silent_branches(&self, t: &Turn<'_>) -> Vec<(BranchNo, Silence)> {
+        let dial = self.call.dialling.as_ref().and_then(|it| it.dial.as_ref());
         let due = dial.map(|dial| dial.silent_at(t.now)).unwrap_or_default();
         let silent = |branch: BranchNo| {
-            let usage = self.branch(call, branch).and_then(|leg| self.calls.leg(leg)?.usage);
+            let usage = self.branch(branch).and_then(|leg| self.call.leg(leg)?.usage);
             match usage.filter(|usage| t.sip.is_silent(*usage)) {
                 Some(usage) => t.sip.turned_at(t.now, usage).map_or(Silence::FromTheStart, Silence::Since),
                 None => Silence::Over,
@@ -238,46 +231,38 @@ impl Switch {
     }
 
     /// The leg of a branch.
-    pub(super) fn branch(&self, call: CallId, branch: BranchNo) -> Option<LegId> {
-        self.calls.get(call)?.dialling.as_ref()?.branches.get(usize::from(branch)).copied()
+    pub(super) fn branch(&self, branch: BranchNo) -> Option<LegId> {
+        self.call.dialling.as_ref()?.branches.get(usize::from(branch)).copied()
     }
 
-    fn start_branch(
-        &mut self,
-        t: &mut Turn<'_>,
-        call: CallId,
-        branch: BranchNo,
-        mut contact: ResolvedContact,
-    ) {
+    fn start_branch(&mut self, t: &mut Turn<'_>, branch: BranchNo, mut contact: ResolvedContact) {
         if contact.diverted.as_ref().is_some_and(|it| it.reason.is_empty()) {
-            let dial = self.calls.get(call).and_then(|it| it.dialling.as_ref()?.dial.as_ref());
+            let dial = self.call.dialling.as_ref().and_then(|it| it.dial.as_ref());
             contact = of_reason(contact, diversion::after(dial.and_then(Dial::failed_with)));
         }
-        let outgoing = self.admitted_outgoing(t, call, &contact);
-        self.counters.dialled += u64::from(outgoing.is_ok());
-        let caller = self.calls.get(call).and_then(|it| it.dialling.as_ref()?.purpose.caller());
+        let outgoing = self.admitted_outgoing(t, &contact);
+        self.common.counters.dialled += u64::from(outgoing.is_ok());
+        let caller = self.call.dialling.as_ref().and_then(|it| it.purpose.caller());
         if let Some(usage) =
-            caller.filter(|_| contact.emergency.is_some()).and_then(|leg| self.calls.leg(leg)?.usage)
+            caller.filter(|_| contact.emergency.is_some()).and_then(|leg| self.call.leg(leg)?.usage)
         {
             t.sip.keep_invitation(t.now, usage);
         }
         let family = family_of(&contact)
-            .or_else(|| caller.and_then(|leg| Some(self.calls.leg(leg)?.media.family)))
+            .or_else(|| caller.and_then(|leg| Some(self.call.leg(leg)?.media.family)))
             .unwrap_or(AddressFamily::V4);
         let mut it = Leg::new(Life::outgoing(), family);
         it.branch = Some(branch);
         it.passing.policy = contact.policy.clone();
         it.identity.party = Arc::new(party_at(&contact));
         it.contact = Some(Box::new(contact));
-        let Some(leg) = self.new_leg(call, it) else {
-            return self.counters.impossible("start_branch");
-        };
-        if let Some(dialling) = self.calls.get_mut(call).and_then(|it| it.dialling.as_mut()) {
+        let leg = self.new_leg(it);
+        if let Some(dialling) = self.call.dialling.as_mut() {
             dialling.branches.push(leg);
         }
         match outgoing {
             Ok(Outgoing { channels, wait, place, attempt }) => {
-                if let Some(it) = self.calls.leg_mut(leg) {
+                if let Some(it) = self.call.leg_mut(leg) {
                     it.admitted = Admitted { channels, place, attempt };
                 }
                 self.tell_leg(t, leg);
@@ -292,7 +277,7 @@ impl Switch {
 
     /// Prepares the media of a branch and the offer of its INVITE.
     pub(super) fn offer_to_branch(&mut self, t: &mut Turn<'_>, caller: Option<LegId>, leg: LegId) {
-        let waiting = caller.and_then(|it| self.calls.leg(it)).filter(|it| it.is_waiting());
+        let waiting = caller.and_then(|it| self.call.leg(it)).filter(|it| it.is_waiting());
         match (caller, waiting.map(|it| it.life.open_offer())) {
             // The caller's offer is passed on.
             (Some(caller), Some(Some(offer))) => {
@@ -304,11 +289,11 @@ impl Switch {
             (Some(_), Some(None)) => self.invite(t, leg, Ok(None)),
             // We make the offer: for a caller who is up, or on our own behalf.
             (caller, None) => {
-                let like = caller.and_then(|it| self.calls.leg(it)?.media.endpoint);
+                let like = caller.and_then(|it| self.call.leg(it)?.media.endpoint);
                 let then = OnDescription::Invite { branch: leg };
                 self.with_endpoint(t, leg, like, OnEndpoint::LocalOffer { leg, like, then });
             }
-            (None, Some(_)) => self.counters.impossible("offer_to_branch"),
+            (None, Some(_)) => self.common.counters.impossible("offer_to_branch"),
         }
     }
 
@@ -321,9 +306,9 @@ impl Switch {
 
     /// The policy for offers to a leg.
     pub(super) fn policy_towards(&self, leg: LegId) -> Cow<'_, PairPolicy> {
-        let it = self.calls.leg(leg);
-        let own = it.and_then(|it| it.passing.policy.as_deref()).unwrap_or(&self.config.policy);
-        let decodes = own.decodes || it.is_some_and(|it| self.is_recorded(it.call));
+        let it = self.call.leg(leg);
+        let own = it.and_then(|it| it.passing.policy.as_deref()).unwrap_or(&self.common.config.policy);
+        let decodes = own.decodes || it.is_some() && self.is_recorded();
         // A party that takes no later offers cannot be told of a resume.
         let told_once = it.is_some_and(|it| it.takes.no_reinvites);
         let usual = if told_once { Hold::Over } else { Hold::No };
@@ -334,21 +319,20 @@ impl Switch {
     }
 
     /// Whether a call is recorded, or will be once it is answered.
-    fn is_recorded(&self, call: CallId) -> bool {
-        self.calls.get(call).is_some_and(|it| {
-            it.recordings.running.is_some() || it.dialling.as_ref().is_some_and(|it| it.options.record)
-        })
+    fn is_recorded(&self) -> bool {
+        self.call.recordings.running.is_some()
+            || self.call.dialling.as_ref().is_some_and(|it| it.options.record)
     }
 
     /// Takes the header fields and parts from a branch's response that the caller's response gets.
-    pub(super) fn give_fields(&mut self, call: CallId, branch: LegId, response: &Response) {
-        let dialling = self.calls.get(call).and_then(|it| it.dialling.as_ref());
+    pub(super) fn give_fields(&mut self, branch: LegId, response: &Response) {
+        let dialling = self.call.dialling.as_ref();
         let caller = dialling.and_then(|it| it.purpose.caller());
         let parts = caller.map(|caller| self.parts_across(branch, caller, response));
-        if let (Some(it), Some(parts)) = (caller.and_then(|leg| self.calls.leg_mut(leg)), parts) {
+        if let (Some(it), Some(parts)) = (caller.and_then(|leg| self.call.leg_mut(leg)), parts) {
             it.passing.parts = parts;
         }
-        if let Some(it) = caller.and_then(|leg| self.calls.leg_mut(leg))
+        if let Some(it) = caller.and_then(|leg| self.call.leg_mut(leg))
             && let Some(LegRules { rules, .. }) = it.passing.rules.as_deref()
         {
             it.passing.given.clear();
@@ -358,11 +342,11 @@ impl Switch {
 
     /// A branch received a provisional response.
     pub(super) fn branch_provisional(&mut self, t: &mut Turn<'_>, leg: LegId, response: &Response) {
-        let Some(it) = self.calls.leg_mut(leg) else {
-            return self.counters.impossible("branch_provisional");
+        let Some(it) = self.call.leg_mut(leg) else {
+            return self.common.counters.impossible("branch_provisional");
         };
         // The branch has won already: its 2xx has overtaken this response.
-        let Some(branch) = it.branch else { return self.counters.ignored() };
+        let Some(branch) = it.branch else { return self.common.counters.ignored() };
         let said = response.session().filter(|_| !matches!(it.callee.offer, LateOffer::InAnswer));
         let mut session = said.is_some();
         it.callee.said = said.or(it.callee.said.take());
@@ -379,9 +363,8 @@ impl Switch {
                 && it.life.state() == LegState::EarlyMedia
                 && it.contact.as_ref().is_some_and(|contact| contact.drops_ringing);
         it.callee.reliable = is_reliable(response);
-        let call = it.call;
         self.takes_info(leg, response);
-        self.give_fields(call, leg, response);
+        self.give_fields(leg, response);
         let event = if session { LegEvent::EarlyMedia } else { LegEvent::Ring };
         if !self.advance_leg(t, leg, event, None) {
             return;
@@ -391,14 +374,14 @@ impl Switch {
             self.attempted(t, leg, Some(true));
         }
         if !ignored {
-            self.with_dial(call, |dial| dial.provisional(branch, status, session));
+            self.with_dial(|dial| dial.provisional(branch, status, session));
         }
     }
 
     /// A branch failed without a response from the remote party, before or after its INVITE was sent.
     pub(super) fn branch_over(&mut self, t: &mut Turn<'_>, leg: LegId, failure: DialFailure) {
-        let Some((call, branch, usage)) = self.calls.leg(leg).map(|it| (it.call, it.branch, it.usage)) else {
-            return self.counters.late();
+        let Some((branch, usage)) = self.call.leg(leg).map(|it| (it.branch, it.usage)) else {
+            return self.common.counters.late();
         };
         if usage.is_none() {
             let (status, reason) = (failure.status, failure.reason.clone());
@@ -406,13 +389,13 @@ impl Switch {
         }
         if let Some(branch) = branch {
             let now = t.now;
-            self.branch_failed(call, leg, failure, |dial, it| dial.silent(now, branch, it));
+            self.branch_failed(leg, failure, |dial, it| dial.silent(now, branch, it));
         }
     }
 
     /// The dial machine has cancelled this branch.
     fn give_up_branch(&mut self, t: &mut Turn<'_>, leg: LegId, why: WhyCancelled) {
-        let Some(it) = self.calls.leg_mut(leg) else { return self.counters.late() };
+        let Some(it) = self.call.leg_mut(leg) else { return self.common.counters.late() };
         match why {
             WhyCancelled::AnsweredElsewhere => {
                 it.why.reason = Some(reason_value(&Reason::completed_elsewhere()));
@@ -422,7 +405,7 @@ impl Switch {
         }
         if why == WhyCancelled::Silent {
             let call = it.call;
-            self.history.decided(call, t.now, Some(leg), "given up", "no response in time");
+            self.common.history.decided(call, t.now, Some(leg), "given up", "no response in time");
         }
         // The end of its transaction may take another 32 s.
         self.attempted(t, leg, (why == WhyCancelled::Silent).then_some(false));

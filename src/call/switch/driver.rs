@@ -273,8 +273,9 @@ fn forwarded(
 
 struct Driver {
     stack: SipStack,
-    switch: Switch,
+    /// Dropped before the switch: a dropped reply then says that the thread has ended, and not the call.
     commands: mpsc::UnboundedReceiver<Command>,
+    switch: Switch,
     jobs: mpsc::UnboundedReceiver<Job>,
     media_events: Option<mpsc::UnboundedReceiver<MediaEvent>>,
     done: mpsc::UnboundedSender<Done>,
@@ -310,14 +311,14 @@ impl Driver {
         self.switch.forget_follows();
         let legs = self.switch.legs();
         for leg in &legs {
-            self.attempt(|switch, t| switch.hang_up(t, *leg));
+            self.attempt(|switch, t| switch.in_call_of(*leg, |step| step.hang_up(t, *leg)));
         }
         // Messages are sent while waiting for the next event; the events themselves are dropped.
         let sends = async { while tokio::time::timeout(FAREWELL, self.stack.next_event()).await.is_ok() {} };
         let sends = Box::pin(async { drop(tokio::time::timeout(FAREWELL, sends).await) });
         let _ = Guarded::new(sends).await;
         for leg in self.switch.legs() {
-            self.attempt(|switch, t| switch.give_up(t, leg));
+            self.attempt(|switch, t| switch.in_call_of(leg, |step| step.give_up(t, leg)));
         }
     }
 
@@ -360,7 +361,7 @@ impl Driver {
         }
         let now = self.stack.now();
         let mut turn = Turn { now, wall: SystemTime::now(), sip: self.stack.endpoint() };
-        let controller = self.switch.parts.controller.clone();
+        let controller = self.switch.common.parts.controller.clone();
         let asked = Together::begin(&*controller);
         act(&mut self.switch, &mut turn);
         self.switch.carry_out(&mut turn);

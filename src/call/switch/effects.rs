@@ -47,24 +47,24 @@ impl Switch {
                 self.request_media(t, Requester::Application(WantOf { app, want }), leg, *verb);
             }
             Want::Run { want, work } => {
-                let work = work(self.service.clone());
+                let work = work(self.common.service.clone());
                 let work = Guarded::new(Box::pin(async move { AppAnswer::Own(work.await).into() }));
                 self.wait_for(WantOf { app, want }, work);
             }
             Want::Forget(want) => {
-                let running = self.applications.running.get_mut(&app);
+                let running = self.common.applications.running.get_mut(&app);
                 // Its task ends; the answer to a command arrives all the same.
                 drop(running.and_then(|it| it.waits.remove(&want)));
             }
-            Want::Timer(timer, at) => self.applications.set_timer(app, Timer::Own(timer), at),
+            Want::Timer(timer, at) => self.common.applications.set_timer(app, Timer::Own(timer), at),
             // Sent like a program's message, behind the messages it has sent: it may not have begun yet.
-            Want::Tell(other, message) => self.service.inform(other, Some(app), message),
-            Want::Attend(machine) => self.attend_beside(self.service.new_application(), machine),
+            Want::Tell(other, message) => self.common.service.inform(other, Some(app), message),
+            Want::Attend(machine) => self.attend_beside(self.common.service.new_application(), machine),
         }
     }
 
     fn answer_application(&self, of: WantOf, answer: AppAnswer) {
-        self.applications.tell(of.app, AppEvent::Answered { want: of.want, answer });
+        self.common.applications.tell(of.app, AppEvent::Answered { want: of.want, answer });
     }
 
     /// Carries out a program's verb.
@@ -106,8 +106,9 @@ impl Switch {
         let is_unread = verb.needs_no_answer();
         let call = leg.and_then(|leg| Some((self.calls.leg(leg)?.call, leg)));
         let prompted = call.zip(verb.prompt());
-        let prompted = prompted.map(|((call, leg), prompt)| Prompted::new(&self.service, call, leg, prompt));
-        let asked = self.parts.controller.request(verb).now();
+        let prompted =
+            prompted.map(|((call, leg), prompt)| Prompted::new(&self.common.service, call, leg, prompt));
+        let asked = self.common.parts.controller.request(verb).now();
         // Requests that end something are answered at once: the requester may not know whether it still runs.
         if is_unread {
             return self.answer_requester(t, requester, Ok(Answer::Done));
@@ -131,10 +132,12 @@ impl Switch {
 
     /// The endpoint of an answered leg for a verb.
     fn endpoint_for(&mut self, t: &Turn<'_>, leg: LegId, verb: &Verb) -> Result<EndpointId, CallError> {
-        let Verb::Collect { plan, .. } = verb else { return self.leg_media(leg) };
+        let Verb::Collect { plan, .. } = verb else {
+            return self.calls.of(leg).ok_or(CallError::Gone)?.leg_media(leg);
+        };
         // Whether keys are visible is part of the call's state.
         self.journal_command(t, &Command::Collect { leg, secret: plan.secret });
-        self.collects(t, leg, plan.secret)
+        self.step_of(leg).ok_or(CallError::Gone)?.collects(t, leg, plan.secret)
     }
 
     fn answer_requester(&mut self, t: &Turn<'_>, requester: Requester, result: Result<Answer, CallError>) {
@@ -152,7 +155,7 @@ impl Switch {
         result: Result<Answer, CallError>,
     ) {
         if let (Some(Recorded { call, leg, file }), Ok(Answer::Recording(id))) = (program.recorded, &result) {
-            self.recordings_ending.add(*id, call, Some(leg));
+            self.common.recordings_ending.add(*id, call, Some(leg));
             let (leg, id, file) = (Some(leg), Some(id.0), Some(file));
             let news = RecordingNews { call, leg, id, on: true, file, seconds: None, error: None };
             self.tell(t, Event::Recording(news));
@@ -186,7 +189,7 @@ impl Switch {
                     let (result, end) = answered.await;
                     Done(Came::Program(Box::new(MediaResult { program, result, end })))
                 };
-                self.work.push(false, Box::pin(result));
+                self.common.work.push(false, Box::pin(result));
             }
         }
     }
@@ -198,15 +201,16 @@ impl Switch {
         early: bool,
         reply: Reply<Result<AudioStream, CallError>>,
     ) {
-        let found = if early { self.stream_media(leg, spec) } else { self.leg_media(leg) };
+        let found = self.calls.of(leg).ok_or(CallError::Gone);
+        let found = found.and_then(|it| if early { it.stream_media(leg, spec) } else { it.leg_media(leg) });
         let opened = match found {
-            Ok(endpoint) => self.parts.controller.open_stream(endpoint, spec),
+            Ok(endpoint) => self.common.parts.controller.open_stream(endpoint, spec),
             Err(error) => return drop(reply.send(Err(error))),
         };
         let answer = move |opened: Result<_, MediaError>| drop(reply.send(opened.map_err(CallError::from)));
         match opened.now() {
             Ok(opened) => answer(opened),
-            Err(later) => self.run_beside(Box::pin(async move { answer(later.await) })),
+            Err(later) => self.common.run_beside(Box::pin(async move { answer(later.await) })),
         }
     }
 
@@ -214,7 +218,9 @@ impl Switch {
     fn wait_for(&mut self, of: WantOf, work: Guarded<'static, Answered>) {
         let WantOf { app, want } = of;
         let (ends, ended) = oneshot::channel();
-        let Some(it) = self.applications.running.get_mut(&app) else { return self.counters.late() };
+        let Some(it) = self.common.applications.running.get_mut(&app) else {
+            return self.common.counters.late();
+        };
         it.waits.insert(want, ends);
         let is_of_call = it.is_of_call();
         let task = Box::pin(async move {
@@ -224,7 +230,7 @@ impl Switch {
                 answer = work => came(app, want, answer),
             }
         });
-        self.work.push(is_of_call, task);
+        self.common.work.push(is_of_call, task);
     }
 }
 

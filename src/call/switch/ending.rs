@@ -12,7 +12,7 @@ use super::say::{q850_in, reason_field, reason_value};
 use super::table::{Dialling, EndReason, Leg, LegRules, Purpose};
 use super::transfer::TransferLegs;
 use super::waiting::OnMedia;
-use super::{Switch, TakesCalls, Turn};
+use super::{CallStep, Switch, TakesCalls, Turn};
 use crate::bridge_fsm::BridgeEvent;
 use crate::call_fsm::{CallDirection, CallEvent};
 use crate::cdr::{Ending, HangupBy};
@@ -35,6 +35,64 @@ struct Removed {
 }
 
 impl Switch {
+    fn call_over(&mut self, t: &mut Turn<'_>, id: CallId) {
+        self.in_call(id, |step| {
+            step.recording_over();
+            step.advance_call(t, CallEvent::End);
+        });
+        let Some(mut call) = self.calls.remove(id) else {
+            return self.common.counters.impossible("call_over");
+        };
+        self.common.timers.disarm(&mut call.queued, id);
+        self.common.counters.ended += 1;
+        self.common.history.call_over(id, t.now);
+        self.common.settle_history(t);
+        if let Some(dialling) = call.dialling {
+            refuse(dialling.purpose, DialError::CallerGone);
+        }
+        let cancelled = EndReason { cause: TerminationCause::Cancelled, by: None };
+        let EndReason { cause, by } = call.end.unwrap_or(cancelled);
+        let talked = talked(call.answered_at, t.now);
+        self.common.watchers.ended(Watched::Call(id), CallEnd { cause, by, talked, at: t.wall });
+        self.common.part_with(t, call.listeners);
+    }
+
+    /// Ends a call without legs, unless one is about to be dialled.
+    pub(super) fn drop_if_empty(&mut self, t: &mut Turn<'_>, id: CallId) {
+        if self.calls.get(id).is_some_and(|call| call.legs.is_empty() && call.dialling.is_none()) {
+            self.call_over(t, id);
+        }
+    }
+
+    /// Accepts no ordinary new calls from now on: 503 with Retry-After.
+    pub fn drain(&mut self) {
+        if self.common.takes == TakesCalls::All {
+            self.common.takes = TakesCalls::Urgent;
+        }
+        self.common.parts.admission.drain();
+    }
+
+    /// Ends every leg.
+    pub fn hang_up_all(&mut self, t: &mut Turn<'_>) {
+        self.drain();
+        self.common.takes = TakesCalls::None;
+        for leg in self.calls.leg_ids() {
+            self.journal_command(t, &Command::Hangup { leg, reason: None, reply: Default::default() });
+            self.in_call_of(leg, |step| step.hang_up(t, leg));
+            self.carry_out(t);
+        }
+    }
+
+    /// Waits no longer for any answer: every leg is ended and recorded.
+    pub fn give_up_all(&mut self, t: &mut Turn<'_>) {
+        for leg in self.calls.leg_ids() {
+            self.in_call_of(leg, |step| step.give_up(t, leg));
+            self.carry_out(t);
+        }
+    }
+}
+
+impl CallStep<'_> {
     /// Ends a leg with BYE, CANCEL or 480, as its state requires. A second call does nothing.
     pub(super) fn hang_up(&mut self, t: &mut Turn<'_>, leg: LegId) {
         self.hang_up_with(t, leg, 480, "");
@@ -44,19 +102,19 @@ impl Switch {
     /// answered.
     pub(super) fn will_say(&mut self, leg: LegId, reason: Option<&Reason>) -> u16 {
         let Some(reason) = reason else { return 480 };
-        if let Some(it) = self.calls.leg_mut(leg).filter(|it| !it.life.is_ending()) {
+        if let Some(it) = self.call.leg_mut(leg).filter(|it| !it.life.is_ending()) {
             it.why.reason = Some(reason_value(reason));
         }
         reason.status()
     }
 
-    /// As [`Switch::hang_up`], with another status for a caller who is not answered.
+    /// As [`CallStep::hang_up`], with another status for a caller who is not answered.
     pub(super) fn hang_up_with(&mut self, t: &mut Turn<'_>, leg: LegId, status: u16, reason: &str) {
-        let Some(it) = self.calls.leg(leg) else { return self.counters.late() };
+        let Some(it) = self.call.leg(leg) else { return self.common.counters.late() };
         if it.life.is_ending() {
-            return self.counters.ignored();
+            return self.common.counters.ignored();
         }
-        let Some(usage) = it.usage else { return self.follows.push(Follow::Unsent { leg }) };
+        let Some(usage) = it.usage else { return self.common.follows.push(Follow::Unsent { leg }) };
         if it.is_waiting() {
             return self.reject(t, leg, status, reason);
         }
@@ -77,17 +135,17 @@ impl Switch {
 
     /// Refuses a caller who is not answered.
     pub(super) fn reject(&mut self, t: &mut Turn<'_>, leg: LegId, status: u16, reason: &str) {
-        let waiting = self.calls.leg_mut(leg).filter(|it| it.is_waiting());
-        let Some(it) = waiting else { return self.counters.late() };
+        let waiting = self.call.leg_mut(leg).filter(|it| it.is_waiting());
+        let Some(it) = waiting else { return self.common.counters.late() };
         let unusable = it.why.offer.take().filter(|_| status == 488 && reason.is_empty());
         let (status, reason) = unusable.as_ref().map_or((status, reason), |(status, why)| (*status, &**why));
-        let Some(usage) = it.usage else { return self.counters.impossible("reject") };
+        let Some(usage) = it.usage else { return self.common.counters.impossible("reject") };
         let mut headers = reason_field(it.why.reason.clone());
         if let Some(LegRules { rules, .. }) = it.passing.rules.as_deref() {
             crate::headers::apply(rules, true, &mut headers, None);
         }
         if status == 503 {
-            headers.push(("Retry-After".into(), self.config.retry_after.to_string().into()));
+            headers.push(("Retry-After".into(), self.common.config.retry_after.to_string().into()));
         }
         let reply = Reply { reason: reason.to_owned(), headers, ..Reply::status(status) };
         if let Err(error) = t.refuse(usage, reply) {
@@ -98,7 +156,7 @@ impl Switch {
     }
 
     pub(super) fn is_ending(&mut self, leg: LegId) {
-        if let Some(it) = self.calls.leg_mut(leg) {
+        if let Some(it) = self.call.leg_mut(leg) {
             it.life.end();
         }
         self.release_media(leg);
@@ -107,35 +165,36 @@ impl Switch {
     pub(super) fn release_media(&mut self, leg: LegId) {
         self.recording_goes_over(leg);
         self.recording_ends_with(leg);
-        if let Some(endpoint) = self.calls.take_endpoint(leg) {
-            if let Some(call) = self.calls.leg(leg).map(|it| it.call) {
-                let described = self.parts.controller.descriptions(endpoint);
-                self.history.releasing(call, leg, endpoint, described);
+        if let Some(endpoint) = self.take_endpoint(leg) {
+            if let Some(call) = self.call.leg(leg).map(|it| it.call) {
+                let described = self.common.parts.controller.descriptions(endpoint);
+                self.common.history.releasing(call, leg, endpoint, described);
             }
-            self.parts.controller.release_endpoint(endpoint);
+            self.common.parts.controller.release_endpoint(endpoint);
         }
-        if let Some(call) = self.calls.leg(leg).map(|it| it.call) {
+        if let Some(call) = self.call.leg(leg).map(|it| it.call) {
             self.pause_for_secrets(Subject::Call(call));
         }
     }
 
     /// A dialling has ended without an answer.
-    pub(super) fn dial_over(&mut self, t: &mut Turn<'_>, call: CallId, error: DialError) {
-        let Some(dialling) = self.end_dialling(call) else { return self.counters.late() };
+    pub(super) fn dial_over(&mut self, t: &mut Turn<'_>, error: DialError) {
+        let call = self.id;
+        let Some(dialling) = self.end_dialling() else { return self.common.counters.late() };
         match dialling.purpose {
             Purpose::Transfer { leaves, stays, referrer } => {
-                self.transfer_failed(t, call, TransferLegs { leaves, stays }, referrer, &failure(&error));
+                self.transfer_failed(t, TransferLegs { leaves, stays }, referrer, &failure(&error));
             }
             purpose => self.caller_refused(t, purpose, error),
         }
-        self.drop_if_empty(t, call);
+        self.common.follows.push(Follow::CallEmpty { call });
     }
 
     /// Removes the dialling of a call; the result of its lookup must not reach a later one.
-    pub(super) fn end_dialling(&mut self, call: CallId) -> Option<Box<Dialling>> {
-        let dialling = self.calls.get_mut(call)?.dialling.take()?;
+    pub(super) fn end_dialling(&mut self) -> Option<Box<Dialling>> {
+        let dialling = self.call.dialling.take()?;
         if let Some(request) = dialling.lookup {
-            drop(self.work.answered(request));
+            drop(self.common.work.answered(request));
         }
         Some(dialling)
     }
@@ -147,7 +206,7 @@ impl Switch {
             return refuse(purpose, error);
         };
         let failure = failure(&error);
-        if let (Some(cause), Some(it)) = (failure.q850, self.calls.leg_mut(caller)) {
+        if let (Some(cause), Some(it)) = (failure.q850, self.call.leg_mut(caller)) {
             it.why.reason = Some(reason_value(&Reason::q850(cause)));
         }
         // A status that is passed on unchanged keeps its reason phrase. One of ours is meant for the caller: a
@@ -156,7 +215,7 @@ impl Switch {
         let own = status == failure.status && !failure.reason.is_empty();
         if !failure.ours
             && status != failure.status
-            && let Some(it) = self.calls.leg_mut(caller)
+            && let Some(it) = self.call.leg_mut(caller)
         {
             // Operators look for what the far end sent.
             let said = match &failure.reason[..] {
@@ -181,10 +240,10 @@ impl Switch {
         self.forget_referred(t, leg, &cause);
         let Some(Removed { leg: mut it, cause, by }) = self.remove_leg(t, leg, cause, reason.as_deref())
         else {
-            return self.counters.late();
+            return self.common.counters.late();
         };
         let id = it.call;
-        let Some(call) = self.calls.get_mut(id) else { return self.counters.impossible("forget_leg") };
+        let call = &mut *self.call;
         // An exchange with this leg alone, or whose asking party has gone, gets no answer any more.
         call.exchanges
             .under_way
@@ -196,22 +255,22 @@ impl Switch {
         // The Reason that we gave the leg also explains the end of the others.
         let reason = reason.or_else(|| it.why.reason.take());
         if caller == Some(leg) {
-            self.pass_reason(id, reason.as_ref(), by);
-            self.with_dial(id, super::dial::Dial::cancel);
+            self.pass_reason(reason.as_ref(), by);
+            self.with_dial(super::dial::Dial::cancel);
         }
-        self.follows.push(Follow::BridgeLeft { call: id, leg, cause, reason, by });
+        self.common.follows.push(Follow::BridgeLeft { call: id, leg, cause, reason, by });
         if let OnAck::AnswerTo(leg) = it.life.on_ack() {
-            self.follows.push(Follow::AnswerInstead { leg });
+            self.common.follows.push(Follow::AnswerInstead { leg });
         }
-        self.follows.push(Follow::CallEmpty { call: id });
+        self.common.follows.push(Follow::CallEmpty { call: id });
     }
 
     /// Removes a branch whose INVITE was not sent: its party has heard nothing of it, and it is in no bridge.
     pub(super) fn forget_unsent(&mut self, t: &mut Turn<'_>, leg: LegId) {
         self.release_media(leg);
         match self.remove_leg(t, leg, TerminationCause::Cancelled, None) {
-            Some(removed) => self.follows.push(Follow::CallEmpty { call: removed.leg.call }),
-            None => self.counters.late(),
+            Some(removed) => self.common.follows.push(Follow::CallEmpty { call: removed.leg.call }),
+            None => self.common.counters.late(),
         }
     }
 
@@ -223,15 +282,15 @@ impl Switch {
         cause: TerminationCause,
         reason: Option<&[u8]>,
     ) -> Option<Removed> {
-        let it = self.calls.leg_mut(leg)?;
+        let it = self.call.leg_mut(leg)?;
         let cause = it.why.cause.take().unwrap_or(cause);
         // Without an INVITE the failure is ours.
         let sent = it.usage.is_some();
         self.attempted(t, leg, effective(&cause).filter(|_| sent));
         // Its dialog is over, whatever its state was.
         let _ = self.advance_leg(t, leg, cause.event(), Some(cause.clone()));
-        let mut it = self.calls.remove_leg(leg)?;
-        self.part_with_handler(t, it.handled.take());
+        let mut it = self.take_leg(leg)?;
+        self.common.part_with_handler(t, it.handled.take());
         if let Some(answering) = it.answering.take() {
             // A closed receiver is no error.
             let _ = answering.send(Err(CallError::Gone));
@@ -243,7 +302,9 @@ impl Switch {
         self.record_end(t, leg, &mut it, &cause, said);
         let by = it.why.by.or_else(|| ended_by(leg, it.direction(), &cause));
         let talked = talked(it.life.answered_at(), t.now);
-        self.watchers.ended(Watched::Leg(leg), CallEnd { cause: cause.clone(), by, talked, at: t.wall });
+        self.common
+            .watchers
+            .ended(Watched::Leg(leg), CallEnd { cause: cause.clone(), by, talked, at: t.wall });
         Some(Removed { leg: it, cause, by })
     }
 
@@ -252,54 +313,52 @@ impl Switch {
     pub(super) fn leave_bridge(
         &mut self,
         t: &mut Turn<'_>,
-        call: CallId,
         leg: LegId,
         cause: &TerminationCause,
         reason: Option<Bytes>,
         by: Option<LegId>,
     ) {
-        let bridge = self.calls.get(call).and_then(|it| it.bridge.as_ref());
+        let bridge = self.call.bridge.as_ref();
         // Most legs that end are not in a bridge any more.
         let Some(other) = bridge.and_then(|bridge| bridge.other(leg)) else {
-            return self.counters.ignored();
+            return self.common.counters.ignored();
         };
         // A party that waits for the other side's answer is refused. Our own offer to the remaining party
         // continues.
-        let exchange = self.calls.get(call).and_then(|it| it.exchanges.under_way.as_ref());
+        let exchange = self.call.exchanges.under_way.as_ref();
         if exchange.is_some_and(|it| it.to == leg) {
-            self.exchange_refused(t, call, Reply::status(480));
+            self.exchange_refused(t, Reply::status(480));
         } else {
-            self.exchange_parted(t, call, 480);
+            self.exchange_parted(t, 480);
         }
-        self.advance_bridge(t, call, BridgeEvent::End);
-        let Some(bridge) = self.calls.get_mut(call).and_then(|it| it.bridge.take()) else {
-            return self.counters.impossible("leave_bridge");
+        self.advance_bridge(t, BridgeEvent::End);
+        let Some(bridge) = self.call.bridge.take() else {
+            return self.common.counters.impossible("leave_bridge");
         };
-        self.calls.remove_bridge(bridge.id);
+        self.remove_bridge(bridge.id);
         let talked = talked(bridge.started, t.now);
         let end = CallEnd { cause: cause.clone(), by, talked, at: t.wall };
-        self.watchers.ended(Watched::Bridge(bridge.id), end);
-        let is_replaced = self.is_being_replaced(call, leg);
-        if let Some(it) = self.calls.leg_mut(other) {
+        self.common.watchers.ended(Watched::Bridge(bridge.id), end);
+        let is_replaced = self.is_being_replaced(leg);
+        if let Some(it) = self.call.leg_mut(other) {
             it.media.joined = None;
         }
         if !is_replaced {
-            self.left_alone(t, call, other, bridge.auto_hangup, reason, by);
+            self.left_alone(t, other, bridge.auto_hangup, reason, by);
         }
         // After the other leg's fate is known: a leg that is released delivers its counters itself.
-        self.account_talk_over(t, call, bridge.id, [bridge.a, bridge.b], by);
+        self.account_talk_over(t, bridge.id, [bridge.a, bridge.b], by);
     }
 
     fn left_alone(
         &mut self,
         t: &mut Turn<'_>,
-        call: CallId,
         other: LegId,
         auto_hangup: bool,
         reason: Option<Bytes>,
         by: Option<LegId>,
     ) {
-        let Some(it) = self.calls.leg_mut(other) else { return self.counters.impossible("left_alone") };
+        let Some(it) = self.call.leg_mut(other) else { return self.common.counters.impossible("left_alone") };
         if auto_hangup {
             it.why.reason = reason.or_else(|| it.why.reason.take());
             it.why.by = it.why.by.or(by).filter(|_| !it.life.is_ending());
@@ -307,83 +366,55 @@ impl Switch {
         } else if !it.life.is_ending() {
             let direction = it.direction();
             let handled = it.handled.is_some();
-            let named = self.calls.get(call).is_some_and(|it| it.application.is_some());
+            let named = self.call.application.is_some();
             // A leg without a handler waits for a command.
             let event =
                 if handled || named { CallEvent::Release(direction) } else { CallEvent::EnterProgram };
             // A program may have put it there already.
-            self.advance_if_legal(t, call, event);
+            self.advance_if_legal(t, event);
         }
     }
 
     /// Passes the reason why the caller gave up to the legs that are being dialled.
-    fn pass_reason(&mut self, call: CallId, reason: Option<&Bytes>, by: Option<LegId>) {
-        let Some(call) = self.calls.get_mut(call) else { return self.counters.impossible("pass_reason") };
+    fn pass_reason(&mut self, reason: Option<&Bytes>, by: Option<LegId>) {
+        let call = &mut *self.call;
         for it in call.legs.iter_mut().filter(|it| it.branch.is_some()) {
             it.why.reason = reason.cloned();
             it.why.by = by;
         }
     }
 
-    fn call_over(&mut self, t: &mut Turn<'_>, id: CallId) {
-        self.recording_over(id);
-        self.advance_call(t, id, CallEvent::End);
-        let Some(mut call) = self.calls.remove(id) else { return self.counters.impossible("call_over") };
-        self.timers.disarm(&mut call.queued, id);
-        self.counters.ended += 1;
-        self.history.call_over(id, t.now);
-        self.settle_history(t);
-        if let Some(dialling) = call.dialling {
-            refuse(dialling.purpose, DialError::CallerGone);
-        }
-        let cancelled = EndReason { cause: TerminationCause::Cancelled, by: None };
-        let EndReason { cause, by } = call.end.unwrap_or(cancelled);
-        let talked = talked(call.answered_at, t.now);
-        self.watchers.ended(Watched::Call(id), CallEnd { cause, by, talked, at: t.wall });
-        self.part_with(t, call.listeners);
-    }
-
-    /// Accepts no ordinary new calls from now on: 503 with Retry-After.
-    pub fn drain(&mut self) {
-        if self.takes == TakesCalls::All {
-            self.takes = TakesCalls::Urgent;
-        }
-        self.parts.admission.drain();
-    }
-
     /// Starts the maximum duration of a call at its first answered leg.
-    pub(super) fn limit_call(&mut self, t: &Turn<'_>, call: CallId) {
-        let limit = self.config.max_duration.filter(|_| !self.is_emergency(call));
-        let it = self.calls.get_mut(call).filter(|it| it.watch.ends_at.is_none());
-        if let (Some(limit), Some(it)) = (limit, it) {
-            it.watch.ends_at = Some(t.now + limit);
-            self.arm(t.now, call);
+    pub(super) fn limit_call(&mut self, t: &Turn<'_>) {
+        let limit = self.common.config.max_duration.filter(|_| !self.is_emergency());
+        if let Some(limit) = limit.filter(|_| self.call.watch.ends_at.is_none()) {
+            self.call.watch.ends_at = Some(t.now + limit);
+            self.arm(t.now);
         }
     }
 
     /// Whether a call is connected with an emergency service, or about to be: only its parties end it.
-    pub(super) fn is_emergency(&self, call: CallId) -> bool {
-        let legs = self.calls.get(call).into_iter().flat_map(|it| it.legs.iter());
+    pub(super) fn is_emergency(&self) -> bool {
+        let legs = self.call.legs.iter();
         legs.into_iter()
             .any(|(_, leg)| leg.contact.as_deref().is_some_and(|contact| contact.emergency.is_some()))
     }
 
     /// Whether a call is the only emergency call of its caller, who has precedence.
-    pub(super) fn is_first_for_help(&self, call: CallId) -> bool {
-        let legs = self.calls.get(call).into_iter().flat_map(|it| it.legs.iter());
+    pub(super) fn is_first_for_help(&self) -> bool {
+        let legs = self.call.legs.iter();
         legs.flat_map(|(_, leg)| &leg.admitted.channels).any(Channel::is_first_for_help)
     }
 
     /// A party of an emergency call sends no RTP: the packets of all parties are counted, RTCP too, now and
-    /// each time after so long. See [`Switch::counted_again`].
-    pub(super) fn count_packets(&mut self, t: &mut Turn<'_>, call: CallId) {
-        let Some((it, every)) = self.calls.get_mut(call).zip(self.config.rtp_timeout) else {
-            return self.counters.late();
-        };
-        it.watch.counts_at = Some(t.now + every);
-        let endpoints = it.legs.iter().filter_map(|(_, leg)| leg.media.endpoint);
-        let counts: Vec<_> = endpoints.map(|it| self.parts.controller.stats(it)).collect();
-        self.arm(t.now, call);
+    /// each time after so long. See [`CallStep::counted_again`].
+    pub(super) fn count_packets(&mut self, t: &mut Turn<'_>) {
+        let call = self.id;
+        let Some(every) = self.common.config.rtp_timeout else { return self.common.counters.late() };
+        self.call.watch.counts_at = Some(t.now + every);
+        let endpoints = self.call.legs.iter().filter_map(|(_, leg)| leg.media.endpoint);
+        let counts: Vec<_> = endpoints.map(|it| self.common.parts.controller.stats(it)).collect();
+        self.arm(t.now);
         let packets = MediaFuture::pending(async move {
             let mut packets = 0;
             for count in counts {
@@ -397,85 +428,61 @@ impl Switch {
 
     /// The packets of an emergency call have been counted: if none has come since the last time, it ends as any
     /// call whose party is silent.
-    pub(super) fn counted_again(&mut self, t: &mut Turn<'_>, call: CallId, packets: Result<u64, MediaError>) {
-        let Some(it) = self.calls.get_mut(call) else { return self.counters.late() };
+    pub(super) fn counted_again(&mut self, t: &mut Turn<'_>, packets: Result<u64, MediaError>) {
+        let it = &mut *self.call;
         let before = std::mem::replace(&mut it.watch.packets, packets.ok());
         let silent = before.is_some() && before == it.watch.packets;
         let up = it.legs.iter().find(|(_, leg)| leg.is_up()).map(|(leg, _)| leg);
         if let Some(leg) = up.filter(|leg| silent && !self.is_past(*leg)) {
-            self.ends_by_silence(t, call, leg);
+            self.ends_by_silence(t, leg);
         }
     }
 
     /// A call has reached its maximum duration.
-    pub(super) fn call_too_long(&mut self, t: &mut Turn<'_>, call: CallId) {
-        let Some(it) = self.calls.get(call) else { return self.counters.late() };
+    pub(super) fn call_too_long(&mut self, t: &mut Turn<'_>) {
+        let call = self.id;
+        let it = &mut *self.call;
         tracing::info!("call {}: hung up after [limits] call_s", call.0);
-        self.counters.too_long += 1;
+        self.common.counters.too_long += 1;
         for leg in it.legs.ids().collect::<Vec<_>>() {
-            if let Some(it) = self.calls.leg_mut(leg) {
+            if let Some(it) = self.call.leg_mut(leg) {
                 it.why.reason = Some(reason_value(&Reason::q850(cause::RECOVERY_ON_TIMER_EXPIRY)));
             }
             self.hang_up(t, leg);
         }
     }
 
-    /// Ends every leg.
-    pub fn hang_up_all(&mut self, t: &mut Turn<'_>) {
-        self.drain();
-        self.takes = TakesCalls::None;
-        for leg in self.calls.leg_ids() {
-            self.journal_command(t, &Command::Hangup { leg, reason: None, reply: Default::default() });
-            self.hang_up(t, leg);
-            self.carry_out(t);
-        }
-    }
-
-    /// Waits no longer for any answer: every leg is ended and recorded.
-    pub fn give_up_all(&mut self, t: &mut Turn<'_>) {
-        for leg in self.calls.leg_ids() {
-            self.give_up(t, leg);
-            self.carry_out(t);
-        }
-    }
-
     /// As [`Switch::give_up_all`], for one leg.
     pub(super) fn give_up(&mut self, t: &mut Turn<'_>, leg: LegId) {
-        let answered = self.calls.leg(leg).is_some_and(|it| it.life.answered_at().is_some());
+        let answered = self.call.leg(leg).is_some_and(|it| it.life.answered_at().is_some());
         let cause = if answered { TerminationCause::ByeUnanswered } else { TerminationCause::Cancelled };
         self.forget_leg(t, leg, cause, None);
     }
 
     /// Reports the outcome of an attempt at a gateway, unless it was reported before.
     pub(super) fn attempted(&mut self, t: &Turn<'_>, leg: LegId, effective: Option<bool>) {
-        let Some(it) = self.calls.leg_mut(leg) else { return self.counters.impossible("attempted") };
+        let Some(it) = self.call.leg_mut(leg) else { return self.common.counters.impossible("attempted") };
         if let Some(attempt) = it.admitted.attempt.take()
             && let Some(gateway) = it.contact.as_deref().and_then(|contact| contact.gateway.as_ref())
         {
-            self.parts.admission.attempted(t.now, &gateway.name, attempt, effective);
+            self.common.parts.admission.attempted(t.now, &gateway.name, attempt, effective);
         }
     }
 
     /// The refresh of a leg's session timer was not answered, and the endpoint hangs up (RFC 4028 §10).
     pub(super) fn session_expired(&mut self, t: &mut Turn<'_>, leg: LegId) {
-        let Some(it) = self.calls.leg_mut(leg) else { return self.counters.impossible("session_expired") };
-        let call = it.call;
+        let Some(it) = self.call.leg_mut(leg) else {
+            return self.common.counters.impossible("session_expired");
+        };
         it.why.cause = Some(TerminationCause::SessionExpired);
         self.is_ending(leg);
         // The other side does not wait for that BYE to complete.
-        self.leave_bridge(t, call, leg, &TerminationCause::SessionExpired, Some(recovered()), None);
+        self.leave_bridge(t, leg, &TerminationCause::SessionExpired, Some(recovered()), None);
     }
 
     pub(super) fn has_expired(&self, leg: LegId, cause: &Termination) -> bool {
-        let said = self.calls.leg(leg).and_then(|it| it.why.cause.as_ref());
+        let said = self.call.leg(leg).and_then(|it| it.why.cause.as_ref());
         matches!(cause, Termination::SessionExpired) || said == Some(&TerminationCause::SessionExpired)
-    }
-
-    /// Ends a call without legs, unless one is about to be dialled.
-    pub(super) fn drop_if_empty(&mut self, t: &mut Turn<'_>, id: CallId) {
-        if self.calls.get(id).is_some_and(|call| call.legs.is_empty() && call.dialling.is_none()) {
-            self.call_over(t, id);
-        }
     }
 }
 

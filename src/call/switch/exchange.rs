@@ -8,12 +8,12 @@ use bytes::Bytes;
 
 use super::across::refusal;
 use super::waiting::{OnApplied, OnDescription};
-use super::{Switch, Turn};
+use super::{CallStep, Turn};
+use crate::LegId;
 use crate::controller::{Hold, MediaError, MediaFuture, PairPolicy};
 use crate::failure::inside;
 use crate::leg_life::OnAck;
 use crate::service::CallError;
-use crate::{CallId, LegId};
 use b2b_sip::endpoint::{Body, CommandError, HeaderFields, Reply, ServerTransactionId};
 use b2b_sip::msg::{Name, Response, one_line};
 
@@ -107,30 +107,19 @@ impl Exchanges {
     }
 }
 
-impl Switch {
-    /// Whether an offer is under way in a call.
-    pub(super) fn is_asked(&self, call: CallId) -> bool {
-        self.calls.get(call).is_none_or(|it| it.exchanges.under_way.is_some())
-    }
-
+impl CallStep<'_> {
     /// Ends an exchange of a call, if it is still under way.
-    pub(super) fn end_exchange(&mut self, call: CallId, no: ExchangeNo) -> Option<Exchange> {
-        let exchange = self.calls.get_mut(call)?.exchanges.under_way.take_if(|it| it.no == no)?;
+    pub(super) fn end_exchange(&mut self, no: ExchangeNo) -> Option<Exchange> {
+        let exchange = self.call.exchanges.under_way.take_if(|it| it.no == no)?;
         Some(*exchange)
     }
 
     /// Makes an offer of ours to `to`; `false`: another one is under way.
-    pub(super) fn offer(
-        &mut self,
-        t: &mut Turn<'_>,
-        call: CallId,
-        from: LegId,
-        to: LegId,
-        origin: Origin,
-    ) -> bool {
-        let begun = self.calls.get_mut(call).and_then(|it| it.exchanges.begin(from, to, origin));
+    pub(super) fn offer(&mut self, t: &mut Turn<'_>, from: LegId, to: LegId, origin: Origin) -> bool {
+        let call = self.id;
+        let begun = self.call.exchanges.begin(from, to, origin);
         let Some(exchange) = begun else { return false };
-        let description = self.description_of(call, from, to, origin);
+        let description = self.description_of(from, to, origin);
         self.describe(t, description, OnDescription::Offer { call, exchange });
         true
     }
@@ -138,26 +127,25 @@ impl Switch {
     /// The description for an offer of ours.
     fn description_of(
         &self,
-        call: CallId,
         from: LegId,
         to: LegId,
         origin: Origin,
     ) -> Result<MediaFuture<Bytes>, MediaError> {
         let (near, endpoint) = self.endpoints(from, to).ok_or(MediaError::Stopped)?;
-        let (media, policy) = (&self.parts.controller, self.policy_towards(to));
+        let (media, policy) = (&self.common.parts.controller, self.policy_towards(to));
         Ok(match origin {
             Origin::Refresh { .. } => media.local_offer(endpoint, Some(near), &policy),
             Origin::TalkToUs => media.local_offer(endpoint, None, &policy),
             Origin::Timer => media.repeat_offer(endpoint),
             Origin::Return => media.return_offer(endpoint, &policy),
             Origin::Direct => {
-                let heard = self.calls.leg(from).and_then(|it| it.media.heard);
+                let heard = self.call.leg(from).and_then(|it| it.media.heard);
                 media.direct_offer(near, endpoint, heard.ok_or(MediaError::Stopped)?, &policy)
             }
             Origin::Hold(hold) => {
-                let bridge = self.calls.get(call).and_then(|it| it.bridge.as_ref());
+                let bridge = self.call.bridge.as_ref();
                 let other = bridge.and_then(|bridge| Some((bridge.other(to)?, bridge.mode)));
-                let like = other.and_then(|(other, _)| self.calls.leg(other)?.media.endpoint);
+                let like = other.and_then(|(other, _)| self.call.leg(other)?.media.endpoint);
                 // Where offers are passed through, the other party's direction is known here, and remains
                 // valid.
                 let hold = match (hold, other) {
@@ -176,42 +164,30 @@ impl Switch {
     }
 
     /// Sends the description to the answering leg, whether ours or one passed across, or handles its failure.
-    pub(super) fn offered(
-        &mut self,
-        t: &mut Turn<'_>,
-        call: CallId,
-        no: ExchangeNo,
-        offer: Result<Bytes, MediaError>,
-    ) {
-        let exchange = self.calls.get_mut(call).and_then(|it| it.exchanges.of(no).copied());
-        let Some(Exchange { to, origin, .. }) = exchange else { return self.counters.late() };
+    pub(super) fn offered(&mut self, t: &mut Turn<'_>, no: ExchangeNo, offer: Result<Bytes, MediaError>) {
+        let exchange = self.call.exchanges.of(no).copied();
+        let Some(Exchange { to, origin, .. }) = exchange else { return self.common.counters.late() };
         match offer {
             // The offer was cancelled before it was sent.
-            _ if origin == Origin::Nobody => self.exchange_refused(t, call, Reply::status(487)),
-            Ok(offer) => self.send_offer(t, call, no, Some(offer)),
+            _ if origin == Origin::Nobody => self.exchange_refused(t, Reply::status(487)),
+            Ok(offer) => self.send_offer(t, no, Some(offer)),
             Err(error) => {
                 tracing::info!("leg {}: no offer is sent: {error}", to.0);
                 let reply = refusal(&error);
                 if let Origin::Hold(_) = origin {
                     self.tell_holding(to, Err(error.into()));
                 }
-                self.exchange_refused(t, call, reply);
+                self.exchange_refused(t, reply);
             }
         }
     }
 
     /// Sends a re-INVITE or an UPDATE to the answering leg; a failure to send counts as a refusal.
-    pub(super) fn send_offer(
-        &mut self,
-        t: &mut Turn<'_>,
-        call: CallId,
-        no: ExchangeNo,
-        offer: Option<Bytes>,
-    ) {
-        let exchange = self.calls.get_mut(call).and_then(|it| it.exchanges.of(no).copied());
-        let Some(Exchange { from, to, origin, .. }) = exchange else { return self.counters.late() };
-        let Some(it) = self.calls.leg_mut(to) else {
-            return self.exchange_refused(t, call, Reply::status(480));
+    pub(super) fn send_offer(&mut self, t: &mut Turn<'_>, no: ExchangeNo, offer: Option<Bytes>) {
+        let exchange = self.call.exchanges.of(no).copied();
+        let Some(Exchange { from, to, origin, .. }) = exchange else { return self.common.counters.late() };
+        let Some(it) = self.call.leg_mut(to) else {
+            return self.exchange_refused(t, Reply::status(480));
         };
         let takes_update = it.takes.update;
         match origin {
@@ -224,11 +200,11 @@ impl Switch {
         self.has_crossed(to);
         if let Err(error) = sent {
             tracing::debug!("leg {}: {error}", to.0);
-            return self.exchange_refused(t, call, Reply::status(491));
+            return self.exchange_refused(t, Reply::status(491));
         }
-        match self.calls.get_mut(call).and_then(|it| it.exchanges.of(no)) {
+        match self.call.exchanges.of(no) {
             Some(it) => it.sent = true,
-            None => self.counters.late(),
+            None => self.common.counters.late(),
         }
     }
 
@@ -240,7 +216,7 @@ impl Switch {
         offer: Option<Bytes>,
         by_update: bool,
     ) -> Result<(), CommandError> {
-        let it = self.calls.leg(leg).ok_or(CommandError::Gone)?;
+        let it = self.call.leg(leg).ok_or(CommandError::Gone)?;
         if it.takes.no_reinvites {
             return Err(CommandError::WrongState("the party takes no offer inside its call"));
         }
@@ -254,7 +230,7 @@ impl Switch {
 
     /// Identity header fields for a re-INVITE or an UPDATE of ours.
     pub(super) fn connected_fields(&self, leg: LegId) -> HeaderFields {
-        let connected = self.calls.leg(leg).and_then(|it| it.identity.connected.clone());
+        let connected = self.call.leg(leg).and_then(|it| it.identity.connected.clone());
         connected.map(|it| (Bytes::from_static(b"P-Asserted-Identity"), it)).into_iter().collect()
     }
 
@@ -266,17 +242,17 @@ impl Switch {
         response: &Response,
         ack_wanted: bool,
     ) {
-        let Some(call) = self.calls.leg(leg).map(|it| it.call) else {
-            return self.counters.impossible("offer_answered");
+        let Some(call) = self.call.leg(leg).map(|it| it.call) else {
+            return self.common.counters.impossible("offer_answered");
         };
         let body = response.session().unwrap_or_default();
         if !body.is_empty() {
             self.note_direction(t, leg, &body);
         }
-        let exchange = self.calls.get_mut(call).and_then(|it| it.exchanges.agree(leg));
+        let exchange = self.call.exchanges.agree(leg);
         let Some(exchange) = exchange else {
-            self.counters.late();
-            if ack_wanted && self.calls.leg(leg).is_some_and(|it| it.is_up()) {
+            self.common.counters.late();
+            if ack_wanted && self.call.leg(leg).is_some_and(|it| it.is_up()) {
                 self.answer_for_nobody(t, leg, body);
             }
             return;
@@ -285,22 +261,22 @@ impl Switch {
         match origin {
             Origin::ReInvite | Origin::Update(_) | Origin::Replacing(_) => {
                 self.crosses(exchange.from, response);
-                return self.agreed_across(t, call, exchange, body, ack_wanted);
+                return self.agreed_across(t, exchange, body, ack_wanted);
             }
             Origin::Nobody => {
-                self.counters.late();
+                self.common.counters.late();
                 // Without a 2xx of ours, no ACK from the asking party could bring an answer.
                 if ack_wanted {
-                    self.give_up_exchange(call, no);
+                    self.give_up_exchange(no);
                     return self.answer_for_nobody(t, leg, body);
                 }
             }
             Origin::Direct | Origin::Return => {
                 let is_past = origin == Origin::Direct;
-                if let Some(it) = self.calls.leg_mut(leg) {
+                if let Some(it) = self.call.leg_mut(leg) {
                     it.media.led_past = is_past;
                 }
-                self.history.path(call, t.now, leg, is_past);
+                self.common.history.path(call, t.now, leg, is_past);
             }
             Origin::Refresh { .. } | Origin::TalkToUs | Origin::Timer | Origin::Hold(_) => {}
         }
@@ -308,42 +284,38 @@ impl Switch {
     }
 
     /// The answer to an offer of ours has been applied, or cannot be used.
-    pub(super) fn offer_agreed(
-        &mut self,
-        t: &mut Turn<'_>,
-        call: CallId,
-        no: ExchangeNo,
-        taken: Result<(), MediaError>,
-    ) {
-        let Some(exchange) = self.end_exchange(call, no) else { return self.counters.late() };
+    pub(super) fn offer_agreed(&mut self, t: &mut Turn<'_>, no: ExchangeNo, taken: Result<(), MediaError>) {
+        let Some(exchange) = self.end_exchange(no) else { return self.common.counters.late() };
         let Exchange { from, to, origin, .. } = exchange;
         match &taken {
-            Ok(()) => self.changes(call),
+            Ok(()) => self.changes(),
             // Its session stays as it was.
             Err(error) => self.answer_of_no_use(to, error),
         }
         match origin {
             // One of them may be in another bridge by now.
-            Origin::Refresh { .. } if taken.is_ok() && !self.are_joined(from, to) => self.counters.late(),
+            Origin::Refresh { .. } if taken.is_ok() && !self.are_joined(from, to) => {
+                self.common.counters.late()
+            }
             Origin::Refresh { back } if taken.is_ok() => {
                 self.join_media(t, from, to);
                 if back {
-                    self.refresh(t, call, to, from, false);
+                    self.refresh(t, to, from, false);
                 }
-                self.led_here(t, call, &[to]);
+                self.led_here(t, &[to]);
             }
-            Origin::Hold(hold) => return self.is_held(t, call, to, hold, taken),
+            Origin::Hold(hold) => return self.is_held(t, to, hold, taken),
             Origin::Direct | Origin::Return => {
                 if taken.is_err() {
-                    self.never_direct(call);
+                    self.never_direct();
                 }
-                self.offer_pending(t, call);
-                return self.lead(t, call);
+                self.offer_pending(t);
+                return self.lead(t);
             }
-            Origin::Nobody => self.agreed_for_nobody(t, call, to),
+            Origin::Nobody => self.agreed_for_nobody(t, to),
             _ => {}
         }
-        self.offer_pending(t, call);
+        self.offer_pending(t);
     }
 
     /// A party's answer to an offer of ours cannot be used: its session stays as it was.
@@ -354,8 +326,8 @@ impl Switch {
 
     /// Withdraws the offers to and from this leg that wait for an answer.
     pub(super) fn withdraw_offer(&self, leg: LegId) {
-        if let Some(endpoint) = self.calls.leg(leg).and_then(|it| it.media.endpoint) {
-            self.parts.controller.withdraw_offer(endpoint);
+        if let Some(endpoint) = self.call.leg(leg).and_then(|it| it.media.endpoint) {
+            self.common.parts.controller.withdraw_offer(endpoint);
         }
     }
 
@@ -368,12 +340,12 @@ impl Switch {
         reason: String,
         response: Option<&Response>,
     ) {
-        let Some(call) = self.calls.leg(leg).map(|it| it.call) else {
-            return self.counters.impossible("offer_failed");
-        };
-        let exchange = self.calls.get(call).and_then(|it| it.exchanges.under_way.as_ref());
+        if self.call.leg(leg).is_none() {
+            return self.common.counters.impossible("offer_failed");
+        }
+        let exchange = self.call.exchanges.under_way.as_ref();
         let exchange = exchange.filter(|it| it.to == leg && it.sent && !it.agreed);
-        let Some(exchange) = exchange else { return self.counters.late() };
+        let Some(exchange) = exchange else { return self.common.counters.late() };
         tracing::info!("leg {}: the party refuses our offer: {status}", leg.0);
         // The remote party is gone, and the endpoint hangs up (RFC 4028 §10).
         let has_expired = exchange.origin == Origin::Timer && matches!(status, 408 | 481);
@@ -382,16 +354,16 @@ impl Switch {
         let wait = response.and_then(|it| it.header(Name::RetryAfter)).filter(|_| told >= 500);
         let headers = wait.map(|wait| (Bytes::from_static(b"Retry-After"), one_line(wait)));
         let headers = headers.into_iter().collect();
-        self.exchange_refused(t, call, Reply { reason, headers, ..Reply::status(told) });
+        self.exchange_refused(t, Reply { reason, headers, ..Reply::status(told) });
         if has_expired {
             self.session_expired(t, leg);
         }
     }
 
     /// The offer under way is refused; both sessions stay as they were.
-    pub(super) fn exchange_refused(&mut self, t: &mut Turn<'_>, call: CallId, reply: Reply) {
-        let exchange = self.calls.get_mut(call).and_then(|it| it.exchanges.under_way.take());
-        let Some(exchange) = exchange else { return self.counters.late() };
+    pub(super) fn exchange_refused(&mut self, t: &mut Turn<'_>, reply: Reply) {
+        let exchange = self.call.exchanges.under_way.take();
+        let Some(exchange) = exchange else { return self.common.counters.late() };
         let Exchange { from, to, origin, .. } = *exchange;
         self.withdraw_offer(from);
         self.withdraw_offer(to);
@@ -399,15 +371,15 @@ impl Switch {
         self.has_crossed(from);
         self.has_crossed(to);
         match origin {
-            Origin::Direct | Origin::Return => self.path_refused(t, call, to, origin, reply.status),
+            Origin::Direct | Origin::Return => self.path_refused(t, to, origin, reply.status),
             // Another transaction is under way in its dialog: the offer is made after that.
             Origin::TalkToUs if reply.status == 491 => {
-                return self.postpone_offer(call, PendingOffer { like: None, to, back: false });
+                return self.postpone_offer(PendingOffer { like: None, to, back: false });
             }
             Origin::Refresh { back } => {
-                self.never_direct(call);
+                self.never_direct();
                 if reply.status == 491 {
-                    return self.postpone_offer(call, PendingOffer { like: Some(from), to, back });
+                    return self.postpone_offer(PendingOffer { like: Some(from), to, back });
                 }
                 self.join_as_they_are(t, from, to);
             }
@@ -418,83 +390,81 @@ impl Switch {
             }
             _ => self.refuse_exchange(t, from, origin, reply),
         }
-        self.offer_pending(t, call);
+        self.offer_pending(t);
     }
 
     /// Postpones an offer to a party until it can be made.
-    pub(super) fn postpone_offer(&mut self, call: CallId, offer: PendingOffer) {
-        let Some(it) = self.calls.get_mut(call) else { return self.counters.late() };
+    pub(super) fn postpone_offer(&mut self, offer: PendingOffer) {
+        let it = &mut *self.call;
         it.exchanges.pending.retain(|it| it.to != offer.to);
         it.exchanges.pending.push(offer);
     }
 
     /// Makes the pending offers that are possible now that an exchange is over or its ACK has come.
-    pub(super) fn offer_pending(&mut self, t: &mut Turn<'_>, call: CallId) {
-        let pending = self.calls.get_mut(call).map(|it| std::mem::take(&mut it.exchanges.pending));
-        for offer in pending.into_iter().flatten() {
+    pub(super) fn offer_pending(&mut self, t: &mut Turn<'_>) {
+        let call = self.id;
+        for offer in std::mem::take(&mut self.call.exchanges.pending) {
             let PendingOffer { like, to, back } = offer;
             // The party has left, or its partner has.
-            let of_this_call = self.calls.leg(to).is_some_and(|it| it.is_up() && it.call == call);
-            if !of_this_call || self.bridged(to).map(|(_, like, _)| like) != like {
-                self.counters.ignored();
+            let of_this_call = self.call.leg(to).is_some_and(|it| it.is_up() && it.call == call);
+            if !of_this_call || self.call.bridged(to).map(|(like, _)| like) != like {
+                self.common.counters.ignored();
                 continue;
             }
-            let waits = self.calls.leg(to).is_none_or(|it| it.life.on_ack() != OnAck::Nothing);
+            let waits = self.call.leg(to).is_none_or(|it| it.life.on_ack() != OnAck::Nothing);
             match like {
-                _ if waits || self.is_asked(call) => self.postpone_offer(call, offer),
-                Some(like) => self.refresh(t, call, like, to, back),
+                _ if waits || self.call.is_asked() => self.postpone_offer(offer),
+                Some(like) => self.refresh(t, like, to, back),
                 None => self.talk_to_us(t, to),
             }
         }
-        self.tell_change(t, call);
+        self.tell_change(t);
     }
 
     /// Whether two legs are up and in the same bridge.
     pub(super) fn are_joined(&self, a: LegId, b: LegId) -> bool {
-        let is_up = self.calls.leg(a).is_some_and(|it| it.is_up());
-        is_up && self.bridged(a).is_some_and(|(_, other, _)| other == b)
+        let is_up = self.call.leg(a).is_some_and(|it| it.is_up());
+        is_up && self.call.bridged(a).is_some_and(|(other, _)| other == b)
     }
 
     /// Offers `to` the media of `like`: `to` may have been on hold, or use another codec. `back`: afterwards
     /// the same the other way round.
-    pub(super) fn refresh(&mut self, t: &mut Turn<'_>, call: CallId, like: LegId, to: LegId, back: bool) {
+    pub(super) fn refresh(&mut self, t: &mut Turn<'_>, like: LegId, to: LegId, back: bool) {
         if self.endpoints(like, to).is_none() {
-            return self.counters.late();
+            return self.common.counters.late();
         }
         if self.keeps_session(to) {
             self.join_media(t, like, to);
             if back {
-                self.refresh(t, call, to, like, false);
+                self.refresh(t, to, like, false);
             }
-        } else if !self.offer(t, call, like, to, Origin::Refresh { back }) {
-            self.postpone_offer(call, PendingOffer { like: Some(like), to, back });
+        } else if !self.offer(t, like, to, Origin::Refresh { back }) {
+            self.postpone_offer(PendingOffer { like: Some(like), to, back });
         }
     }
 
     /// Offers the party a session with us: it may have been on hold, or have sent its media elsewhere.
     pub(super) fn talk_to_us(&mut self, t: &mut Turn<'_>, leg: LegId) {
-        let it = self.calls.leg(leg).filter(|it| !it.takes.no_reinvites && it.media.endpoint.is_some());
-        if let Some(call) = it.map(|it| it.call)
-            && !self.offer(t, call, leg, leg, Origin::TalkToUs)
-        {
-            self.postpone_offer(call, PendingOffer { like: None, to: leg, back: false });
+        let it = self.call.leg(leg).filter(|it| !it.takes.no_reinvites && it.media.endpoint.is_some());
+        if it.is_some() && !self.offer(t, leg, leg, Origin::TalkToUs) {
+            self.postpone_offer(PendingOffer { like: None, to: leg, back: false });
         }
     }
 
     /// Refreshes the session timer of a leg that does not support UPDATE, by repeating the last offer (RFC
     /// 4028 §7.4). The endpoint asks again if that is impossible now.
     pub(super) fn refresh_session(&mut self, t: &mut Turn<'_>, leg: LegId) {
-        let it = self.calls.leg(leg).filter(|it| it.is_up() && !it.takes.no_reinvites);
-        let call = it.filter(|it| it.media.endpoint.is_some()).map(|it| it.call);
-        if !call.is_some_and(|call| self.offer(t, call, leg, leg, Origin::Timer)) {
-            self.counters.ignored();
+        let it = self.call.leg(leg).filter(|it| it.is_up() && !it.takes.no_reinvites);
+        let has_media = it.is_some_and(|it| it.media.endpoint.is_some());
+        if !(has_media && self.offer(t, leg, leg, Origin::Timer)) {
+            self.common.counters.ignored();
         }
     }
 
     /// `to` has refused the new description and keeps its session (RFC 3261 §14.1): the session is joined, if
     /// it waited for this offer.
     fn join_as_they_are(&mut self, t: &mut Turn<'_>, from: LegId, to: LegId) {
-        let waits = self.calls.leg(to).is_some_and(|it| it.media.joined != Some(from));
+        let waits = self.call.leg(to).is_some_and(|it| it.media.joined != Some(from));
         if waits && self.are_joined(from, to) {
             self.join_media(t, from, to);
         }

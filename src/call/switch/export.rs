@@ -64,14 +64,14 @@ impl Switch {
         let written = Written {
             version: VERSION,
             calls: calls.collect(),
-            waits: self.work.waits(),
-            passed: self.passed.iter().map(|(id, it)| (*id, it)).collect(),
-            referred: self.referrals.sent.iter().map(|(id, it)| (*id, it)).collect(),
-            passed_refers: &self.referrals.passed,
-            recordings_ending: &self.recordings_ending,
-            delayed_branches: self.sleepers.branches(),
+            waits: self.common.work.waits(),
+            passed: self.common.passed.iter().map(|(id, it)| (*id, it)).collect(),
+            referred: self.common.referrals.sent.iter().map(|(id, it)| (*id, it)).collect(),
+            passed_refers: &self.common.referrals.passed,
+            recordings_ending: &self.common.recordings_ending,
+            delayed_branches: self.common.sleepers.branches(),
             generations: self.calls.generations(),
-            requests: self.work.generation(),
+            requests: self.common.work.generation(),
         };
         let calls = ages::at(now, || rmp_serde::to_vec_named(&written))?.into();
         let lingering = ages::at(now, || rmp_serde::to_vec_named(&sip.lingering()))?.into();

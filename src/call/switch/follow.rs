@@ -10,11 +10,14 @@ use bytes::Bytes;
 use super::across::Crossing;
 use super::exchange::Origin;
 use super::handing::Handing;
+use super::history::OfBridge;
+use super::news::failed;
 use super::reliable::Provisional;
 use super::tasks::Panicked;
 use super::transfer::Arrival;
-use super::waiting::{Found, MediaAnswer, OnApplied, OnDescription, OnEndpoint, OnFound, OnMedia};
-use super::{Switch, Turn};
+use super::waiting::{Concerns, Found, MediaAnswer, OnApplied, OnDescription, OnEndpoint, OnFound, OnMedia};
+use super::{CallStep, Common, Switch, Turn};
+use crate::bridge_fsm::BridgeMode;
 use crate::controller::{EndpointId, MediaError};
 use crate::failure::DialFailure;
 use crate::handler::HandlerAction;
@@ -60,6 +63,10 @@ pub(super) enum Follow {
     Answered { leg: LegId, origin: Origin, answer: Result<Bytes, Reply> },
     /// The pending offers of a call whose exchange is over.
     PendingOffers { call: CallId },
+    /// Those to a leg, which may be in another call than the one that says so.
+    PendingOffersTo { leg: LegId },
+    /// A handler joins its caller with a leg, which may be in another call.
+    Bridge { leg: LegId, other: LegId },
 }
 
 /// The queue of a turn.
@@ -104,48 +111,119 @@ macro_rules! of_kind {
 impl Switch {
     /// Runs the queue until it is empty.
     pub(super) fn carry_out(&mut self, t: &mut Turn<'_>) {
-        while let Some(next) = self.follows.next() {
+        while let Some(next) = self.common.follows.next() {
             self.follow(t, next);
         }
     }
 
     /// Clears the queue after a panic: what a broken step left behind is of no use.
     pub(super) fn forget_follows(&mut self) {
-        self.follows = Follows::default();
+        self.common.follows = Follows::default();
+    }
+
+    /// A step of the call that an answer concerns; `None`: it is over.
+    fn step_for(&mut self, concerns: Concerns) -> Option<CallStep<'_>> {
+        let of_leg = concerns.leg.and_then(|leg| self.calls.leg(leg)).map(|leg| leg.call);
+        self.step(of_leg.or(concerns.call)?)
+    }
+
+    /// Media has answered a request.
+    pub(super) fn media_came(
+        &mut self,
+        t: &mut Turn<'_>,
+        then: OnMedia,
+        result: Result<MediaAnswer, MediaError>,
+    ) {
+        match self.step_for(then.concerns()) {
+            Some(mut step) => step.media_answered(t, then, result),
+            None => self.common.media_for_nobody(t, then, result),
+        }
     }
 
     fn follow(&mut self, t: &mut Turn<'_>, next: Follow) {
         match next {
-            Follow::Media { then, result } => self.resume(t, then, result),
-            Follow::Found { then, found } => self.answered_by(t, then, found),
-            Follow::Dial { call } => self.perform_dial(t, call),
-            Follow::DialOver { call, error } => self.dial_over(t, call, error),
-            Follow::Refused { call, leg, failure } => self.tell_refused(t, call, leg, failure),
-            Follow::Hand { call, asked, name } => {
-                drop(self.end_dialling(call));
-                self.hand_to(t, *asked, &name);
+            Follow::Media { then, result } => match self.step_for(then.concerns()) {
+                Some(mut step) => step.resume(t, then, result),
+                None => self.common.media_for_nobody(t, then, result),
+            },
+            Follow::Found { then, found } => {
+                self.common.counters.panics += u64::from(found.is_err());
+                match self.step_for(then.concerns()) {
+                    Some(mut step) => step.answered_by(t, then, found),
+                    None => self.common.found_for_nobody(t, then, found),
+                }
             }
-            Follow::HangUp { leg, status } => self.hang_up_with(t, leg, status, ""),
-            Follow::LegOver { leg, cause, reason } => self.forget_leg(t, leg, cause, reason),
-            Follow::Unsent { leg } => self.forget_unsent(t, leg),
+            Follow::Dial { call } => {
+                // A dialling often ends with its call.
+                if let Some(mut step) = self.step(call) {
+                    step.perform_dial(t);
+                }
+            }
+            Follow::DialOver { call, error } => self.in_call(call, |step| step.dial_over(t, error)),
+            Follow::Refused { call, leg, failure } => {
+                // A call of which it was the last branch is over by now.
+                match self.step(call) {
+                    Some(mut step) => step.tell_refused(t, leg, failure),
+                    None => self.common.publish(t, failed(call, leg, failure, false)),
+                }
+            }
+            Follow::Hand { call, asked, name } => self.in_call(call, |step| {
+                drop(step.end_dialling());
+                step.hand_to(t, *asked, &name);
+            }),
+            Follow::HangUp { leg, status } => {
+                self.in_call_of(leg, |step| step.hang_up_with(t, leg, status, ""))
+            }
+            Follow::LegOver { leg, cause, reason } => {
+                self.in_call_of(leg, |step| step.forget_leg(t, leg, cause, reason))
+            }
+            Follow::Unsent { leg } => self.in_call_of(leg, |step| step.forget_unsent(t, leg)),
             Follow::BridgeLeft { call, leg, cause, reason, by } => {
-                self.leave_bridge(t, call, leg, &cause, reason, by);
+                self.in_call(call, |step| step.leave_bridge(t, leg, &cause, reason, by));
             }
-            Follow::AnswerInstead { leg } => self.answer_instead(t, leg),
+            Follow::AnswerInstead { leg } => self.in_call_of(leg, |step| step.answer_instead(t, leg)),
             Follow::CallEmpty { call } => self.drop_if_empty(t, call),
-            Follow::TooLong { call } => self.call_too_long(t, call),
-            Follow::Lead { call } => self.lead(t, call),
-            Follow::CountPackets { call } => self.count_packets(t, call),
-            Follow::Answered { leg, origin, answer: Ok(session) } => {
-                self.answer_exchange(t, leg, origin, session);
+            Follow::TooLong { call } => self.in_call(call, |step| step.call_too_long(t)),
+            Follow::Lead { call } => self.in_call(call, |step| step.lead(t)),
+            Follow::CountPackets { call } => self.in_call(call, |step| step.count_packets(t)),
+            Follow::Answered { leg, origin, answer } => {
+                // Of a newcomer that has gone, the call of the old parties.
+                let concerns = match origin {
+                    Origin::Replacing(replaced) if self.calls.leg(leg).is_none() => replaced,
+                    _ => leg,
+                };
+                match (self.step_of(concerns), origin) {
+                    (Some(mut step), _) => match answer {
+                        Ok(session) => step.answer_exchange(t, leg, origin, session),
+                        Err(reply) => step.refuse_exchange(t, leg, origin, reply),
+                    },
+                    (None, Origin::Update(transaction)) => {
+                        t.respond(transaction, answer.err().unwrap_or(Reply::status(481)));
+                    }
+                    (None, _) => self.common.counters.late(),
+                }
             }
-            Follow::Answered { leg, origin, answer: Err(reply) } => {
-                self.refuse_exchange(t, leg, origin, reply)
+            Follow::Bridge { leg, other } => {
+                if let Err(error) = self.bridge_legs(t, leg, other, BridgeMode::default(), true) {
+                    tracing::info!("leg {}: cannot be joined with leg {}: {error}", leg.0, other.0);
+                    self.in_call_of(leg, |step| step.hang_up_with(t, leg, 480, ""));
+                }
             }
-            Follow::PendingOffers { call } => self.offer_pending(t, call),
+            Follow::PendingOffers { call } => {
+                if let Some(mut step) = self.step(call) {
+                    step.offer_pending(t);
+                }
+            }
+            Follow::PendingOffersTo { leg } => {
+                if let Some(mut step) = self.step_of(leg) {
+                    step.offer_pending(t);
+                }
+            }
         }
     }
+}
 
+impl CallStep<'_> {
     /// A media answer: what continues a procedure is queued, what is only noted is noted at once.
     pub(super) fn media_answered(
         &mut self,
@@ -159,18 +237,19 @@ impl Switch {
             | OnMedia::Applied(_)
             | OnMedia::Digit(_)
             | OnMedia::Packets { .. } => {
-                self.follows.push(Follow::Media { then, result });
+                self.common.follows.push(Follow::Media { then, result });
             }
             OnMedia::Nothing => {}
             OnMedia::Joined { a, b } => self.media_joined(t, a, b, &of_kind!(result, Joined)),
             OnMedia::Counted { call, bridge, leg } => {
-                self.counted(t, call, bridge, leg, of_kind!(result, Stats));
+                let goes_on_in = self.call.leg(leg).map(|it| it.call);
+                self.common.counted(t, OfBridge { call, bridge, leg }, goes_on_in, of_kind!(result, Stats));
             }
-            OnMedia::Recording { call, subject, reply } => {
-                self.recording_begun(t, call, subject, of_kind!(result, Recording), reply);
+            OnMedia::Recording { subject, reply, .. } => {
+                self.recording_begun(t, subject, of_kind!(result, Recording), reply);
             }
-            OnMedia::Recorded { call, id, reply } => {
-                self.recording_finished(t, call, id, of_kind!(result, Recorded), reply)
+            OnMedia::Recorded { id, reply, .. } => {
+                self.recording_finished(t, id, of_kind!(result, Recorded), reply)
             }
         }
     }
@@ -183,13 +262,13 @@ impl Switch {
             }
             OnMedia::Described(then) => self.described(t, then, of_kind!(result, Description)),
             OnMedia::Applied(then) => self.applied(t, then, result.map(|_| ())),
-            OnMedia::Packets { call } => self.counted_again(t, call, of_kind!(result, Packets)),
+            OnMedia::Packets { .. } => self.counted_again(t, of_kind!(result, Packets)),
             // Where media cannot tell, every digit counts.
             OnMedia::Digit(digit) => {
                 let counts = of_kind!(result, Counts).unwrap_or(true);
                 self.info_digit(t, *digit, counts);
             }
-            _ => self.counters.impossible("resume"),
+            _ => self.common.counters.impossible("resume"),
         }
     }
 
@@ -202,13 +281,14 @@ impl Switch {
     ) {
         match then {
             OnEndpoint::LocalAnswer { leg, offer, then } => {
-                let answer =
-                    result.map(|it| self.parts.controller.local_answer(it, offer, &self.policy_towards(leg)));
+                let answer = result.map(|it| {
+                    self.common.parts.controller.local_answer(it, offer, &self.policy_towards(leg))
+                });
                 self.describe(t, answer, then);
             }
             OnEndpoint::LocalOffer { leg, like, then } => {
-                let offer =
-                    result.map(|it| self.parts.controller.local_offer(it, like, &self.policy_towards(leg)));
+                let offer = result
+                    .map(|it| self.common.parts.controller.local_offer(it, like, &self.policy_towards(leg)));
                 self.describe(t, offer, then);
             }
             OnEndpoint::OfferFrom { from, to, offer, then } => match result {
@@ -222,16 +302,17 @@ impl Switch {
                 if result.is_ok() && then.is_invite() {
                     self.may_send_events(from);
                 }
-                let offer = result
-                    .map(|it| self.parts.controller.pair_offer(near, it, offer, &self.policy_towards(to)));
+                let offer = result.map(|it| {
+                    self.common.parts.controller.pair_offer(near, it, offer, &self.policy_towards(to))
+                });
                 self.describe(t, offer, then);
             }
-            OnEndpoint::Replace { call, leg, stays, replaced, offer } => match result {
+            OnEndpoint::Replace { leg, stays, replaced, offer, .. } => match result {
                 Ok(_) => {
                     let origin = Origin::Replacing(replaced);
-                    self.ask_across(t, call, Crossing { from: leg, to: stays }, origin, Some(offer), None);
+                    self.ask_across(t, Crossing { from: leg, to: stays }, origin, Some(offer), None);
                 }
-                Err(_) => self.not_replaced(t, call, leg),
+                Err(_) => self.not_replaced(t, leg),
             },
         }
     }
@@ -271,9 +352,11 @@ impl Switch {
             OnDescription::AnswerHere { leg, origin, what } => {
                 self.answered_here(t, leg, origin, what, result);
             }
-            OnDescription::Offer { call, exchange } => self.offered(t, call, exchange, result),
+            OnDescription::Offer { exchange, .. } => self.offered(t, exchange, result),
             OnDescription::AnswerAcross { call, exchange, to, offers } => {
-                self.answered_across(t, call, exchange, to, offers, result);
+                // A leg that has moved has left its exchange behind.
+                let exchange = Some(exchange).filter(|_| call == self.id);
+                self.answered_across(t, exchange, to, offers, result);
             }
         }
     }
@@ -292,18 +375,14 @@ impl Switch {
             },
             OnApplied::Won(won) => self.both_described(t, won, result),
             OnApplied::Originated { leg, reply } => self.originated(t, leg, result, reply),
-            OnApplied::Transferred { call, legs, referrer, arrived, direct } => match result {
-                Ok(()) => self.transfer_answered(
-                    t,
-                    call,
-                    legs,
-                    referrer,
-                    Arrival { leg: arrived, direct, back: false },
-                ),
+            OnApplied::Transferred { legs, referrer, arrived, direct, .. } => match result {
+                Ok(()) => {
+                    self.transfer_answered(t, legs, referrer, Arrival { leg: arrived, direct, back: false })
+                }
                 Err(error) => {
                     self.hang_up(t, arrived);
                     let failure = DialFailure::new(error.status_of_answer(), "");
-                    self.transfer_failed(t, call, legs, referrer, &failure);
+                    self.transfer_failed(t, legs, referrer, &failure);
                 }
             },
             OnApplied::Acknowledged { leg, other } => match result {
@@ -315,27 +394,26 @@ impl Switch {
                 }
                 Err(error) => self.ack_of_no_use(t, leg, other, &error),
             },
-            OnApplied::AcknowledgedApart { call, leg } => {
+            OnApplied::AcknowledgedApart { leg, .. } => {
                 if let Err(error) = result {
                     self.answer_of_no_use(leg, &error);
                 }
-                self.offer_pending(t, call);
+                self.offer_pending(t);
             }
-            OnApplied::Renewed { call, leg } => self.renewed(t, call, leg, result),
-            OnApplied::Agreed { call, exchange } => self.offer_agreed(t, call, exchange, result),
+            OnApplied::Renewed { leg, .. } => self.renewed(t, leg, result),
+            OnApplied::Agreed { exchange, .. } => self.offer_agreed(t, exchange, result),
         }
     }
 
     /// A resolver or a handler has answered, or has panicked.
     pub(super) fn answered_by(&mut self, t: &mut Turn<'_>, then: OnFound, result: Result<Found, Panicked>) {
-        self.counters.panics += u64::from(result.is_err());
         match then {
-            OnFound::Dial { call } => match result {
-                Ok(Found::Contacts(Ok(found))) => self.dial_stages(t, call, vec![found.into()]),
-                Ok(Found::Contacts(Err(error))) => self.dial_over(t, call, DialError::Lookup(error)),
+            OnFound::Dial { .. } => match result {
+                Ok(Found::Contacts(Ok(found))) => self.dial_stages(t, vec![found.into()]),
+                Ok(Found::Contacts(Err(error))) => self.dial_over(t, DialError::Lookup(error)),
                 _ => {
                     let error = DialError::Invalid("the resolver panicked".to_owned());
-                    self.dial_over(t, call, error);
+                    self.dial_over(t, error);
                 }
             },
             OnFound::Decide(asked) => self.decided(t, *asked, action(result)),
@@ -346,11 +424,48 @@ impl Switch {
                 let named = if let Ok(Found::Named(named)) = result { named } else { Vec::new() };
                 self.redirected(t, *redirected, named);
             }
-            OnFound::Listened { call } => {
+            OnFound::Listened { .. } => {
                 if result.is_err() {
-                    self.deaf(t, call);
+                    self.deaf(t);
                 }
             }
+            OnFound::LookUp { .. } | OnFound::Outside { .. } => {
+                self.common.counters.impossible("answered_by");
+            }
+        }
+    }
+}
+
+impl Common {
+    /// An answer of media for a call that is over.
+    fn media_for_nobody(&mut self, t: &mut Turn<'_>, then: OnMedia, result: Result<MediaAnswer, MediaError>) {
+        match then {
+            OnMedia::Nothing => {}
+            OnMedia::Endpoint { .. } => {
+                self.counters.late();
+                if let Ok(MediaAnswer::Endpoint(endpoint)) = result {
+                    self.parts.controller.release_endpoint(endpoint);
+                }
+            }
+            // Dropped replies say that it is over.
+            OnMedia::Described(_) | OnMedia::Applied(_) => {}
+            OnMedia::Counted { call, bridge, leg } => {
+                self.counted(t, OfBridge { call, bridge, leg }, None, of_kind!(result, Stats));
+            }
+            OnMedia::Recording { call, subject, reply } => {
+                self.recording_for_nobody(t, call, subject, of_kind!(result, Recording), reply);
+            }
+            OnMedia::Recorded { id, reply, .. } => {
+                self.recorded_for_nobody(t, id, of_kind!(result, Recorded), reply);
+            }
+            OnMedia::Digit(digit) => digit.tell_gone(t),
+            OnMedia::Joined { .. } | OnMedia::Packets { .. } => self.counters.late(),
+        }
+    }
+
+    /// An answer of a resolver or a handler for no call, or one that is over.
+    fn found_for_nobody(&mut self, t: &mut Turn<'_>, then: OnFound, result: Result<Found, Panicked>) {
+        match then {
             // the dropped reply tells the sender that there is no answer
             OnFound::LookUp { reply } => {
                 if let Ok(Found::Contacts(found)) = result {
@@ -359,8 +474,11 @@ impl Switch {
             }
             OnFound::Outside { transaction } => {
                 let reply = if let Ok(Found::Reply(reply)) = result { reply } else { Reply::status(500) };
-                self.respond(t, transaction, reply);
+                t.respond(transaction, reply);
             }
+            // The call has ended, and so has its listener.
+            OnFound::Listened { .. } if result.is_ok() => {}
+            _ => self.counters.late(),
         }
     }
 }

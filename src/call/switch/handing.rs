@@ -5,16 +5,16 @@
 
 use std::sync::Arc;
 
+use super::follow::Follow;
 use super::stepping::Handled;
 use super::tasks::Panicked;
 use super::waiting::OnFound;
-use super::{Switch, Turn};
-use crate::bridge_fsm::BridgeMode;
+use super::{CallStep, Common, Turn};
+use crate::LegId;
 use crate::event::Event;
 use crate::handler::{ApplicationHandler, HandlerAction, IncomingCall};
 use crate::service::DialRequest;
 use crate::switch::table::{Leg, Purpose};
-use crate::{CallId, LegId};
 
 /// How often a call may be handed on by name.
 const HANDS: u16 = 100;
@@ -37,40 +37,45 @@ impl Handing {
     pub fn new(call: IncomingCall) -> Self {
         Handing { call, next: 0, hands: 0, by_name: None, listens: false }
     }
+
+    /// The caller's leg.
+    pub fn leg(&self) -> LegId {
+        self.call.leg
+    }
 }
 
-impl Switch {
+impl CallStep<'_> {
     pub(super) fn ask_handlers(&mut self, t: &mut Turn<'_>, asked: Handing) {
-        let index = self.fact("handler", |it| {
+        let index = self.common.fact("handler", |it| {
             let mut others = it.parts.handlers.iter().enumerate().skip(asked.next);
             others.find(|(_, it)| it.can_handle(&asked.call)).map(|(index, _)| index)
         });
-        let Some((index, handler)) = index.and_then(|it| Some((it, self.next_of(it)?))) else {
+        let Some((index, handler)) = index.and_then(|it| Some((it, self.common.next_of(it)?))) else {
             return self.hang_up_with(t, asked.call.leg, 404, "");
         };
         self.ask(Handing { next: index + 1, ..asked }, &handler);
     }
 
     fn ask(&mut self, mut asked: Handing, handler: &Arc<dyn ApplicationHandler>) {
-        let (call, leg) = (asked.call.call, asked.call.leg);
-        asked.listens = self.listen(call, handler);
-        let answered = self.calls.leg(leg).is_some_and(Leg::is_up);
-        let early = self.calls.leg(leg).is_some_and(Leg::has_early_media);
+        let leg = asked.call.leg;
+        asked.listens = self.listen(handler);
+        let answered = self.call.leg(leg).is_some_and(Leg::is_up);
+        let early = self.call.leg(leg).is_some_and(Leg::has_early_media);
         let incoming = IncomingCall { answered, early, ..asked.call.clone() };
         let decides = OnFound::Decide(Box::new(asked));
-        let handled = match self.machine_of(handler, &incoming) {
-            Ok(Some(machine)) => Some(self.attend(machine, decides)),
+        let handled = match self.common.machine_of(handler, &incoming) {
+            Ok(Some(machine)) => Some(self.common.attend(machine, decides)),
             Ok(None) => {
                 // What it does before it returns a future belongs to the handler, too.
-                let (handler, service) = (handler.clone(), self.service.clone());
+                let (handler, service) = (handler.clone(), self.common.service.clone());
                 let future = Box::pin(async move { handler.handle_incoming_call(incoming, service).await });
-                self.run_until(future, decides).map(Handled::Future)
+                self.common.run_until(future, decides).map(Handled::Future)
             }
-            Err(Panicked) => return self.answered_at_once(decides, Err(Panicked)),
+            Err(Panicked) => return self.common.answered_at_once(decides, Err(Panicked)),
         };
-        if let (Some(handled), Some(it)) = (handled, self.calls.leg_mut(leg)) {
+        if let (Some(handled), Some(it)) = (handled, self.call.leg_mut(leg)) {
             let before = it.handled.replace(handled);
-            self.handled_no_more(before);
+            self.common.handled_no_more(before);
         }
     }
 
@@ -83,50 +88,39 @@ impl Switch {
         };
         let leg = handing.call.leg;
         let call = IncomingCall { resumed: true, ..handing.call.clone() };
-        let takes = self.fact("resumes", |_| handler.as_ref().is_some_and(|it| it.resumes(&call)));
+        let takes = self.common.fact("resumes", |_| handler.as_ref().is_some_and(|it| it.resumes(&call)));
         if let Some(handler) = handler.filter(|_| takes) {
             return self.ask(Handing { call, ..handing }, &handler);
         }
-        let of_leg = self.calls.leg(leg).and_then(|it| self.calls.get(it.call));
+        let of_leg = self.call.leg(leg).map(|_| &*self.call);
         // A call that is bridged or being dialled needs no handler.
         match of_leg.map(|it| it.dialling.is_some() || it.bridge.is_some()) {
-            Some(true) => self.counters.ignored(),
+            Some(true) => self.common.counters.ignored(),
             Some(false) => self.hang_up_with(t, leg, 503, ""),
-            None => self.counters.late(),
+            None => self.common.counters.late(),
         }
-    }
-
-    /// The handler at this index. In a replay the handlers' decisions come from the journal, and one handler
-    /// stands for all.
-    fn next_of(&self, index: usize) -> Option<Arc<dyn ApplicationHandler>> {
-        self.parts.handlers.get(if self.is_replay() { 0 } else { index }).cloned()
     }
 
     /// The handler at this index, for asking one after the other.
     pub(super) fn next_handler(&mut self, index: usize) -> Option<Arc<dyn ApplicationHandler>> {
-        let is_there = self.fact("handler", |it| it.parts.handlers.get(index).is_some());
-        self.next_of(index).filter(|_| is_there)
+        let is_there = self.common.fact("handler", |common| common.parts.handlers.get(index).is_some());
+        self.common.next_of(index).filter(|_| is_there)
     }
 
     /// The handler of this name, or the application that a handler knows by this name.
     pub(super) fn handler_named(&mut self, name: &str) -> Option<Arc<dyn ApplicationHandler>> {
-        let found = self.find_handler(name);
-        match self.fact("handler named", |_| found.is_some()) {
-            true => found.or_else(|| self.next_of(0)),
+        let found = self.common.find_handler(name);
+        match self.common.fact("handler named", |_| found.is_some()) {
+            true => found.or_else(|| self.common.next_of(0)),
             false => None,
         }
-    }
-
-    pub(super) fn find_handler(&self, name: &str) -> Option<Arc<dyn ApplicationHandler>> {
-        let own = self.parts.handlers.iter().find(|handler| handler.name() == name);
-        own.cloned().or_else(|| self.parts.handlers.iter().find_map(|handler| handler.application(name)))
     }
 
     /// Gives a call to the handler of this name.
     pub(super) fn hand_to(&mut self, t: &mut Turn<'_>, mut asked: Handing, name: &str) {
         let leg = asked.call.leg;
-        let Some(call) = self.calls.leg(leg).map(|it| it.call) else {
-            return self.counters.impossible("hand_to");
+        let Some(call) = self.call.leg(leg).map(|it| it.call) else {
+            return self.common.counters.impossible("hand_to");
         };
         self.let_go(t, &asked, "handle");
         let Some(handler) = self.handler_named(name) else {
@@ -138,35 +132,32 @@ impl Switch {
             tracing::warn!("call {}: its applications pass it round in a loop: the call ends", call.0);
             return self.hang_up_with(t, leg, 482, "");
         }
-        self.command_over(t, call);
-        asked.next = self.parts.handlers.len();
+        self.command_over(t);
+        asked.next = self.common.parts.handlers.len();
         let name: Arc<str> = name.into();
         asked.by_name = Some(name.clone());
         self.tell(t, Event::HandlerStarted { call, handler: name.to_string() });
-        if let Some(it) = self.calls.get_mut(call) {
-            it.application = Some(name);
-            // The program that had adopted it has given it away.
-            it.adopted = false;
-        }
+        self.call.application = Some(name);
+        // The program that had adopted it has given it away.
+        self.call.adopted = false;
         self.ask(asked, &handler);
     }
 
     /// The application that has a call by name has decided.
     fn let_go(&mut self, t: &Turn<'_>, asked: &Handing, action: &str) {
-        let call = self.calls.leg(asked.call.leg).map(|it| it.call);
+        let call = self.call.leg(asked.call.leg).map(|it| it.call);
         if let (Some(name), Some(call)) = (&asked.by_name, call) {
-            if let Some(it) = self.calls.get_mut(call) {
-                it.application = None;
-            }
-            self.command_over(t, call);
+            self.call.application = None;
+            self.command_over(t);
             let (handler, action) = (name.to_string(), action.to_owned());
             self.tell(t, Event::HandlerEnded { call, handler, action });
         }
     }
 
     /// The call has another owner from now on; the application that had it by name ends.
-    pub(super) fn application_taken(&mut self, t: &Turn<'_>, call: CallId) {
-        if let Some(handler) = self.calls.get_mut(call).and_then(|it| it.application.take()) {
+    pub(super) fn application_taken(&mut self, t: &Turn<'_>) {
+        let call = self.id;
+        if let Some(handler) = self.call.application.take() {
             let (handler, action) = (handler.to_string(), "taken".to_owned());
             self.tell(t, Event::HandlerEnded { call, handler, action });
         }
@@ -181,8 +172,8 @@ impl Switch {
     ) {
         let leg = asked.call.leg;
         // The leg may have moved to another call since.
-        let Some(call) = self.calls.leg(leg).map(|it| it.call) else {
-            return self.counters.late();
+        let Some(call) = self.call.leg(leg).map(|it| it.call) else {
+            return self.common.counters.late();
         };
         match &action {
             // These decisions lead to another one, or are reported separately.
@@ -192,15 +183,12 @@ impl Switch {
         match action {
             Ok(HandlerAction::Continue) => {
                 if asked.listens {
-                    self.listens_no_more(call);
+                    self.listens_no_more();
                 }
                 self.ask_handlers(t, asked);
             }
             Ok(HandlerAction::Complete) => {
-                let kept = self
-                    .calls
-                    .get(call)
-                    .is_some_and(|it| it.adopted || it.dialling.is_some() || it.bridge.is_some());
+                let kept = self.call.adopted || self.call.dialling.is_some() || self.call.bridge.is_some();
                 if !kept {
                     self.hang_up_with(t, leg, 480, "");
                 }
@@ -212,14 +200,11 @@ impl Switch {
             }
             Ok(HandlerAction::TransferTo(target)) => self.dial_for(t, leg, DialRequest::to(target)),
             Ok(HandlerAction::Bridge(other)) => {
-                if let Err(error) = self.bridge_legs(t, leg, other, BridgeMode::default(), true) {
-                    tracing::info!("leg {}: cannot be joined with leg {}: {error}", leg.0, other.0);
-                    self.hang_up_with(t, leg, 480, "");
-                }
+                self.common.follows.push(Follow::Bridge { leg, other });
             }
             Ok(HandlerAction::Reject { status, reason }) => {
                 let why = format!("{status} {reason}");
-                self.history.decided(call, t.now, Some(leg), "refused by its handler", &why);
+                self.common.history.decided(call, t.now, Some(leg), "refused by its handler", &why);
                 self.hang_up_with(t, leg, status, &reason);
             }
             // Only named targets can be declined so; a caller dials a number.
@@ -227,10 +212,10 @@ impl Switch {
             Ok(HandlerAction::Disconnect) => self.hang_up_with(t, leg, 603, ""),
             Ok(HandlerAction::Routed { route, why, action }) => {
                 match route {
-                    Some(route) => self.history.route(call, t.now, &route, &why),
-                    None => self.history.decided(call, t.now, None, "route", &why),
+                    Some(route) => self.common.history.route(call, t.now, &route, &why),
+                    None => self.common.history.decided(call, t.now, None, "route", &why),
                 }
-                if let (HandlerAction::Reject { .. }, Some(it)) = (&*action, self.calls.leg_mut(leg)) {
+                if let (HandlerAction::Reject { .. }, Some(it)) = (&*action, self.call.leg_mut(leg)) {
                     it.why.told = Some(why);
                 }
                 self.decided(t, asked, Ok(*action));
@@ -247,9 +232,22 @@ impl Switch {
     }
 
     fn dial_for(&mut self, t: &mut Turn<'_>, caller: LegId, request: DialRequest) {
-        let Some(call) = self.calls.leg(caller).map(|leg| leg.call) else {
-            return self.counters.impossible("dial_for");
-        };
-        self.dial(t, call, request, Purpose::Caller { caller, reply: None });
+        if self.call.leg(caller).is_none() {
+            return self.common.counters.impossible("dial_for");
+        }
+        self.dial(t, request, Purpose::Caller { caller, reply: None });
+    }
+}
+
+impl Common {
+    /// The handler at this index. In a replay the handlers' decisions come from the journal, and one handler
+    /// stands for all.
+    fn next_of(&self, index: usize) -> Option<Arc<dyn ApplicationHandler>> {
+        self.parts.handlers.get(if self.is_replay() { 0 } else { index }).cloned()
+    }
+
+    pub(super) fn find_handler(&self, name: &str) -> Option<Arc<dyn ApplicationHandler>> {
+        let own = self.parts.handlers.iter().find(|handler| handler.name() == name);
+        own.cloned().or_else(|| self.parts.handlers.iter().find_map(|handler| handler.application(name)))
     }
 }

@@ -1,7 +1,7 @@
 //! The histories of calls: what the switch writes to them, and what they produce.
 
 use super::waiting::OnMedia;
-use super::{Switch, Turn};
+use super::{CallStep, Common, Switch, Turn};
 use crate::controller::{Descriptions, EndpointStats, Joined, MediaError, MediaFuture, Route};
 use crate::event::Quality;
 use crate::history::{LegQuality, Outcome, Report, SipMessage, Unjudged};
@@ -46,6 +46,12 @@ impl Measuring {
 }
 
 impl Switch {
+    /// Completes every history without waiting for anything more.
+    pub fn finish_histories(&mut self, t: &Turn<'_>) {
+        self.common.history.finish(t.now);
+        self.common.settle_history(t);
+    }
+
     /// Records a message that has passed the sockets.
     pub fn observe(&mut self, seen: &Seen) {
         self.sees(seen);
@@ -53,19 +59,138 @@ impl Switch {
 
     /// As [`Switch::observe`]; returns the call of the message.
     pub(super) fn sees(&mut self, seen: &Seen) -> Option<CallId> {
-        let call = self.history.message(seen);
+        let call = self.common.history.message(seen);
         if let Some(call) = call {
-            self.journal_message(call, seen);
+            self.common.journal_message(call, seen);
         }
-        if let Some(mirror) = &mut self.mirror {
-            mirror(seen, call.is_some_and(|call| self.history.trace(call, seen.at).is_some()));
+        if let Some(mirror) = &mut self.common.mirror {
+            mirror(seen, call.is_some_and(|call| self.common.history.trace(call, seen.at).is_some()));
         }
         call
     }
 
     /// Passes every further message to `mirror` as well.
     pub fn mirror(&mut self, mirror: Mirror) {
-        self.mirror = Some(mirror);
+        self.common.mirror = Some(mirror);
+    }
+
+    /// The history of a call that is up or among the latest ended ones.
+    pub fn inquire(&self, t: &Turn<'_>, call: CallId) -> Option<Inquiry> {
+        let account = self.common.history.report(call, t.now)?;
+        let legs = self.calls.get(call).into_iter().flat_map(|it| it.legs.iter());
+        let counters = legs.filter_map(|(leg, it)| {
+            let endpoint = it.media.endpoint?;
+            Some((
+                leg,
+                self.common.parts.controller.stats(endpoint),
+                self.common.parts.controller.descriptions(endpoint),
+            ))
+        });
+        Some(Inquiry { account, counters: counters.collect() })
+    }
+
+    /// Requests the counters of a leg; `None`: it has no media.
+    pub fn measure(&self, leg: LegId) -> Option<Measuring> {
+        let it = self.calls.leg(leg)?;
+        let endpoint = it.media.endpoint?;
+        let (stats, described) = (
+            self.common.parts.controller.stats(endpoint),
+            self.common.parts.controller.descriptions(endpoint),
+        );
+        Some(Measuring { quality: self.common.history.quality(it.call, leg), stats, described })
+    }
+
+    /// The captured packets of a call, to be written as PCAP elsewhere.
+    pub fn capture(&self, call: CallId) -> Option<impl FnOnce() -> Vec<u8> + Send + use<>> {
+        self.common.history.pcap(call)
+    }
+
+    /// The SIP messages of a call, to be formatted elsewhere, and the number of those that are not stored.
+    pub fn messages(&self, call: CallId) -> Option<impl FnOnce() -> (Vec<SipMessage>, u64) + Send + use<>> {
+        self.common.history.messages(call)
+    }
+
+    /// Memory taken by a call's history, including its journal.
+    #[doc(hidden)]
+    pub fn history_bytes(&self, call: CallId) -> usize {
+        self.common.history.bytes(call)
+    }
+
+    /// The latest ended calls whose history is still available, latest first.
+    pub fn ended_calls(&self, limit: usize) -> Vec<CallId> {
+        self.common.history.ended(limit)
+    }
+}
+
+impl CallStep<'_> {
+    /// Records the start of a bridge.
+    pub(super) fn account_talk(&mut self, t: &Turn<'_>, bridge: BridgeId, legs: [LegId; 2]) {
+        let call = self.id;
+        self.common.history.talk(call, bridge, legs, t.now);
+    }
+
+    /// Records the end of a bridge, with the present counters of its legs that continue.
+    pub(super) fn account_talk_over(
+        &mut self,
+        t: &mut Turn<'_>,
+        bridge: BridgeId,
+        legs: [LegId; 2],
+        by: Option<LegId>,
+    ) {
+        let call = self.id;
+        self.common.history.talk_over(call, bridge, t.now, by);
+        for leg in legs {
+            let Some(endpoint) = self.call.leg(leg).and_then(|it| it.media.endpoint) else { continue };
+            let stats = self.common.parts.controller.stats(endpoint);
+            self.media(t, stats, OnMedia::Counted { call, bridge, leg });
+        }
+        self.common.settle_history(t);
+    }
+
+    /// The media of two legs has been joined, or joining has failed.
+    pub(super) fn account_joined(
+        &mut self,
+        t: &Turn<'_>,
+        a: LegId,
+        b: LegId,
+        joined: &Result<Joined, MediaError>,
+    ) {
+        let Some(call) = self.call.leg(a).map(|it| it.call) else { return self.common.counters.late() };
+        match joined {
+            Ok(Joined { forward, backward }) => {
+                let codec = |route: &Route| match route {
+                    Route::Relay { encoding } => encoding.clone(),
+                    Route::Transcode { from, .. } => from.clone(),
+                };
+                let transcoded = matches!(forward, Route::Transcode { .. });
+                let legs = [(a, &*codec(forward)), (b, &*codec(backward))];
+                self.common.history.joined(call, t.now, legs, transcoded);
+            }
+            Err(error) => self.common.history.decided(call, t.now, Some(a), "no media", &error.to_string()),
+        }
+    }
+}
+
+/// A leg of a bridge of a call.
+pub(super) struct OfBridge {
+    pub call: CallId,
+    pub bridge: BridgeId,
+    pub leg: LegId,
+}
+
+impl Common {
+    /// The counters of a leg at the end of its bridge. `goes_on_in`: the call that the leg is in now.
+    pub(super) fn counted(
+        &mut self,
+        t: &Turn<'_>,
+        OfBridge { call, bridge, leg }: OfBridge,
+        goes_on_in: Option<CallId>,
+        stats: Result<Box<EndpointStats>, MediaError>,
+    ) {
+        // The endpoint was released meanwhile: its final counters include this.
+        let Ok(stats) = stats else { return self.counters.late() };
+        self.history.counted(call, bridge, leg, goes_on_in, stats, t.now);
+        self.settle_history(t);
     }
 
     /// Delivers the records and events that the histories have produced.
@@ -84,114 +209,5 @@ impl Switch {
                 }
             }
         }
-    }
-
-    /// Completes every history without waiting for anything more.
-    pub fn finish_histories(&mut self, t: &Turn<'_>) {
-        self.history.finish(t.now);
-        self.settle_history(t);
-    }
-
-    /// Records the start of a bridge.
-    pub(super) fn account_talk(&mut self, t: &Turn<'_>, call: CallId, bridge: BridgeId, legs: [LegId; 2]) {
-        self.history.talk(call, bridge, legs, t.now);
-    }
-
-    /// Records the end of a bridge, with the present counters of its legs that continue.
-    pub(super) fn account_talk_over(
-        &mut self,
-        t: &mut Turn<'_>,
-        call: CallId,
-        bridge: BridgeId,
-        legs: [LegId; 2],
-        by: Option<LegId>,
-    ) {
-        self.history.talk_over(call, bridge, t.now, by);
-        for leg in legs {
-            let Some(endpoint) = self.calls.leg(leg).and_then(|it| it.media.endpoint) else { continue };
-            let stats = self.parts.controller.stats(endpoint);
-            self.media(t, stats, OnMedia::Counted { call, bridge, leg });
-        }
-        self.settle_history(t);
-    }
-
-    /// The counters of a leg at the end of its bridge.
-    pub(super) fn counted(
-        &mut self,
-        t: &mut Turn<'_>,
-        call: CallId,
-        bridge: BridgeId,
-        leg: LegId,
-        stats: Result<Box<EndpointStats>, MediaError>,
-    ) {
-        // The endpoint was released meanwhile: its final counters include this.
-        let Ok(stats) = stats else { return self.counters.late() };
-        let goes_on_in = self.calls.leg(leg).map(|it| it.call);
-        self.history.counted(call, bridge, leg, goes_on_in, stats, t.now);
-        self.settle_history(t);
-    }
-
-    /// The media of two legs has been joined, or joining has failed.
-    pub(super) fn account_joined(
-        &mut self,
-        t: &Turn<'_>,
-        a: LegId,
-        b: LegId,
-        joined: &Result<Joined, MediaError>,
-    ) {
-        let Some(call) = self.calls.leg(a).map(|it| it.call) else { return self.counters.late() };
-        match joined {
-            Ok(Joined { forward, backward }) => {
-                let codec = |route: &Route| match route {
-                    Route::Relay { encoding } => encoding.clone(),
-                    Route::Transcode { from, .. } => from.clone(),
-                };
-                let transcoded = matches!(forward, Route::Transcode { .. });
-                let legs = [(a, &*codec(forward)), (b, &*codec(backward))];
-                self.history.joined(call, t.now, legs, transcoded);
-            }
-            Err(error) => self.history.decided(call, t.now, Some(a), "no media", &error.to_string()),
-        }
-    }
-
-    /// The history of a call that is up or among the latest ended ones.
-    pub fn inquire(&self, t: &Turn<'_>, call: CallId) -> Option<Inquiry> {
-        let account = self.history.report(call, t.now)?;
-        let legs = self.calls.get(call).into_iter().flat_map(|it| it.legs.iter());
-        let counters = legs.filter_map(|(leg, it)| {
-            let endpoint = it.media.endpoint?;
-            Some((leg, self.parts.controller.stats(endpoint), self.parts.controller.descriptions(endpoint)))
-        });
-        Some(Inquiry { account, counters: counters.collect() })
-    }
-
-    /// Requests the counters of a leg; `None`: it has no media.
-    pub fn measure(&self, leg: LegId) -> Option<Measuring> {
-        let it = self.calls.leg(leg)?;
-        let endpoint = it.media.endpoint?;
-        let (stats, described) =
-            (self.parts.controller.stats(endpoint), self.parts.controller.descriptions(endpoint));
-        Some(Measuring { quality: self.history.quality(it.call, leg), stats, described })
-    }
-
-    /// The captured packets of a call, to be written as PCAP elsewhere.
-    pub fn capture(&self, call: CallId) -> Option<impl FnOnce() -> Vec<u8> + Send + use<>> {
-        self.history.pcap(call)
-    }
-
-    /// The SIP messages of a call, to be formatted elsewhere, and the number of those that are not stored.
-    pub fn messages(&self, call: CallId) -> Option<impl FnOnce() -> (Vec<SipMessage>, u64) + Send + use<>> {
-        self.history.messages(call)
-    }
-
-    /// Memory taken by a call's history, including its journal.
-    #[doc(hidden)]
-    pub fn history_bytes(&self, call: CallId) -> usize {
-        self.history.bytes(call)
-    }
-
-    /// The latest ended calls whose history is still available, latest first.
-    pub fn ended_calls(&self, limit: usize) -> Vec<CallId> {
-        self.history.ended(limit)
     }
 }

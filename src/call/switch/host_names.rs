@@ -53,15 +53,16 @@ impl HostNames {
 impl Switch {
     /// The next name to look up.
     pub(super) fn poll_host(&mut self) -> Option<HostName> {
-        self.work.host_names.waiting.pop_front()
+        self.common.work.host_names.waiting.pop_front()
     }
 
     pub(super) fn host_named(&mut self, t: &Turn<'_>, name: HostName) {
-        let Some(leg) = self.calls.of_endpoint(name.endpoint) else { return self.counters.late() };
-        let party = self.parts.admission.media_rules(t.now, &self.party(leg)).party;
+        let Some(leg) = self.calls.of_endpoint(name.endpoint) else { return self.common.counters.late() };
+        let party = self.calls.party(leg);
+        let party = self.common.parts.admission.media_rules(t.now, &party).party;
         let why = format!("{} is not looked up: {party} named {MOST} others in a second", name.host);
         let endpoint = name.endpoint;
-        if !self.work.host_names.add(t.now, &party, name) {
+        if !self.common.work.host_names.add(t.now, &party, name) {
             self.note_host(t, endpoint, &why);
         }
     }
@@ -72,14 +73,14 @@ impl Switch {
             return self.note_host(t, endpoint, &format!("{host} has no address, or none in time"));
         };
         self.note_host(t, endpoint, &format!("{host} is {address}"));
-        self.parts.controller.host_found(endpoint, host, address);
+        self.common.parts.controller.host_found(endpoint, host, address);
     }
 
     fn note_host(&mut self, t: &Turn<'_>, endpoint: EndpointId, why: &str) {
         let leg = self.calls.of_endpoint(endpoint);
         match leg.and_then(|leg| Some((leg, self.calls.leg(leg)?.call))) {
-            Some((leg, call)) => self.history.decided(call, t.now, Some(leg), "host name", why),
-            None => self.counters.late(),
+            Some((leg, call)) => self.common.history.decided(call, t.now, Some(leg), "host name", why),
+            None => self.common.counters.late(),
         }
     }
 }

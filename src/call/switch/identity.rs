@@ -6,18 +6,18 @@
 //! re-INVITE. A gateway is told nothing: which numbers it may be shown is up to its provider.
 
 use super::invite::{escaped_user, name_before};
-use super::{Switch, Turn};
+use super::{CallStep, Turn};
 use crate::LegId;
 use crate::identity::outward::ANONYMOUS;
 use b2b_sip::msg::{Headers, Name, NameAddr, Response, elements};
 
-impl Switch {
+impl CallStep<'_> {
     /// Reads a message of a leg that may assert a new identity of its party, and tells the other party.
     pub(super) fn identified(&mut self, t: &mut Turn<'_>, leg: LegId, message: &Headers) {
         if !self.takes_identity(leg, message) {
             return;
         }
-        let other = self.bridged(leg).map(|(_, other, _)| other);
+        let other = self.call.bridged(leg).map(|(other, _)| other);
         if let Some(other) = other {
             self.tell_connected(t, other, leg);
         }
@@ -29,15 +29,17 @@ impl Switch {
             return;
         }
         // An untrusted gateway asserts no names.
-        let party = self.party(leg);
-        if party.gateway.is_some() && !self.fact("believes", |it| it.parts.admission.believes(&party)) {
+        let party = self.call.party(leg);
+        if party.gateway.is_some()
+            && !self.common.fact("believes", |common| common.parts.admission.believes(&party))
+        {
             return;
         }
         // Phones put their display name into Contact.
         let contact = response.header(Name::Contact).and_then(NameAddr::parse);
         let name = contact.and_then(|it| it.display).map(|name| name_before(Some(name)));
         let number = &party.number;
-        if let Some(it) = self.calls.leg_mut(leg).filter(|it| it.identity.shown.is_none() && !it.inbound)
+        if let Some(it) = self.call.leg_mut(leg).filter(|it| it.identity.shown.is_none() && !it.inbound)
             && let Some(name) = name.filter(|name| !name.is_empty() && !number.is_empty())
         {
             it.identity.shown = Some(Box::new((name, number.clone())));
@@ -55,17 +57,19 @@ impl Switch {
         if self.is_unknown(leg) {
             return false;
         }
-        let party = self.party(leg);
+        let party = self.call.party(leg);
         let number = match &party.user {
             Some(_) => party.number.clone(),
-            None if !self.fact("believes", |it| it.parts.admission.believes(&party)) => return false,
-            None => asserted.uri.number(self.parts.admission.ours()).unwrap_or_default(),
+            None if !self.common.fact("believes", |common| common.parts.admission.believes(&party)) => {
+                return false;
+            }
+            None => asserted.uri.number(self.common.parts.admission.ours()).unwrap_or_default(),
         };
         let shown = (name_before(asserted.display), number);
         if shown.1.is_empty() || self.shown(leg).as_ref() == Some(&shown) {
             return false;
         }
-        if let Some(it) = self.calls.leg_mut(leg) {
+        if let Some(it) = self.call.leg_mut(leg) {
             it.identity.shown = Some(Box::new(shown));
         }
         true
@@ -75,21 +79,22 @@ impl Switch {
     pub(super) fn connects(&mut self, leg: LegId, with: LegId) {
         let is_unknown = self.is_unknown(with);
         let shown = self.shown(with);
+        let party = self.call.party(leg);
         let is_told =
-            shown.is_some() && self.fact("is told", |it| it.parts.admission.is_told(&it.party(leg)));
+            shown.is_some() && self.common.fact("is told", |common| common.parts.admission.is_told(&party));
         let shown = shown.filter(|_| is_told);
-        let Some(it) = self.calls.leg_mut(leg) else { return self.counters.late() };
+        let Some(it) = self.call.leg_mut(leg) else { return self.common.counters.late() };
         it.identity.connected = shown.map(|(name, number)| match is_unknown {
             true => ANONYMOUS.into(),
-            false => format!("{name}<sip:{}@{}>", escaped_user(&number), self.config.domain).into(),
+            false => format!("{name}<sip:{}@{}>", escaped_user(&number), self.common.config.domain).into(),
         });
     }
 
-    /// As [`Switch::connects`], and the leg is told at once if it supports UPDATE.
+    /// As [`CallStep::connects`], and the leg is told at once if it supports UPDATE.
     fn tell_connected(&mut self, t: &mut Turn<'_>, leg: LegId, with: LegId) {
         self.connects(leg, with);
         let fields = self.connected_fields(leg);
-        let usage = self.calls.leg(leg).filter(|it| it.is_up() && it.takes.update).and_then(|it| it.usage);
+        let usage = self.call.leg(leg).filter(|it| it.is_up() && it.takes.update).and_then(|it| it.usage);
         if let Some(usage) = usage.filter(|_| !fields.is_empty())
             && let Err(error) = t.sip.update_with(t.now, usage, fields, None)
         {

@@ -20,7 +20,7 @@ use super::handing::Handing;
 use super::journaling::Hops;
 use super::table::{Call, Leg};
 use super::waiting::{Found, OnFound};
-use super::{Switch, TakesCalls, Turn};
+use super::{Common, Switch, TakesCalls, Turn};
 use crate::service::command::Command;
 
 /// The facts about an admitted caller.
@@ -48,11 +48,14 @@ impl Switch {
         replaces: Option<UsageId>,
     ) {
         let closed = self.takes_no_call();
-        if closed && (self.takes == TakesCalls::None || !self.parts.admission.is_urgent(&request, &flow)) {
-            self.counters.incoming += 1;
-            self.counters.refused += 1;
-            let reply = self.busy();
-            self.parts.admission.refused(t.now, &request, &flow, &reply);
+        if closed
+            && (self.common.takes == TakesCalls::None
+                || !self.common.parts.admission.is_urgent(&request, &flow))
+        {
+            self.common.counters.incoming += 1;
+            self.common.counters.refused += 1;
+            let reply = self.common.busy();
+            self.common.parts.admission.refused(t.now, &request, &flow, &reply);
             return self.refuse_once(t, usage, reply);
         }
         if let Some(admitted) = self.admit(t, usage, &request, &flow, closed) {
@@ -85,27 +88,28 @@ impl Switch {
         (it.identity.who, it.identity.called) = (Some(who.clone()), Some(number::bare(&number).into()));
         // In a replay, nothing else is known of the dialog of another call.
         let named = replaces.and_then(|replaced| self.calls.of_usage(replaced));
-        self.about(named.and_then(|leg| Some(self.calls.leg(leg)?.call)));
+        self.common.about(named.and_then(|leg| Some(self.calls.leg(leg)?.call)));
         let call = self.new_call(Call::new(t.now));
         let seed = t.sip.seed_of(usage);
-        self.open_history(t, call, |pages| {
+        self.common.open_history(t, call, |pages| {
             pages.began(t.now, seed, &flow, request.as_bytes());
             pages.fact("admitted", &admitted);
         });
-        let Some(leg) = self.new_leg(call, it) else {
-            self.counters.impossible("incoming");
+        let Some(mut step) = self.step(call) else {
+            self.common.counters.impossible("incoming");
             return self.refuse(t, usage, Reply::status(500));
         };
-        self.calls.set_usage(leg, usage);
-        self.answers_challenges(t, leg, usage);
-        let session = self.fact("session timer", |it| it.parts.admission.session_rules(&it.party(leg)));
+        let leg = step.new_leg(it);
+        step.set_usage(leg, usage);
+        step.answers_challenges(t, leg, usage);
+        let party = step.call.party(leg);
+        let session =
+            step.common.fact("session timer", |common| common.parts.admission.session_rules(&party));
         if let Err(error) = t.sip.set_refresher(usage, session.refresher) {
             tracing::debug!("leg {}: {error}", leg.0);
         }
-        if let Some(it) = self.calls.get_mut(call) {
-            it.a = leg;
-        }
-        self.takes_info(leg, &request);
+        step.call.a = leg;
+        step.takes_info(leg, &request);
         let parts = request.content().parts;
         if !parts.is_empty() {
             let types: Vec<_> = parts
@@ -113,15 +117,15 @@ impl Switch {
                 .map(|it| String::from_utf8_lossy(&it.content_type[..it.content_type.len().min(40)]))
                 .collect();
             let why = format!("{} beside the session", types.join(", "));
-            self.history.decided(call, t.now, Some(leg), "not needed", &why);
+            step.common.history.decided(call, t.now, Some(leg), "not needed", &why);
         }
         if request.skipped() > 0 {
             let why = format!("{} lines of the INVITE are no header fields", request.skipped());
-            self.history.decided(call, t.now, Some(leg), "skipped", &why);
+            step.common.history.decided(call, t.now, Some(leg), "skipped", &why);
         }
-        self.record_incoming(t, leg, &request, source);
-        self.advance_call(t, call, CallEvent::Incoming);
-        self.tell_leg(t, leg);
+        step.record_incoming(t, leg, &request, source);
+        step.advance_call(t, CallEvent::Incoming);
+        step.tell_leg(t, leg);
         if let Some(replaced) = replaces {
             return self.replace(t, leg, replaced);
         }
@@ -142,7 +146,7 @@ impl Switch {
             early,
             resumed,
         };
-        self.ask_handlers(t, Handing::new(incoming));
+        self.in_call(call, |step| step.ask_handlers(t, Handing::new(incoming)));
     }
 
     /// Whether an INVITE becomes a call, with the facts about its caller. Otherwise it has been answered.
@@ -154,12 +158,12 @@ impl Switch {
         flow: &Flow,
         closed: bool,
     ) -> Option<Admits> {
-        if let Some(admitted) = self.reads::<Admitted>("admitted") {
+        if let Some(admitted) = self.common.reads::<Admitted>("admitted") {
             admitted.hops.set(t, usage);
             return Some((admitted, Vec::new(), None));
         }
-        let admission = self.parts.admission.invite(t.now, request, flow);
-        self.counters.incoming += u64::from(!admission.is_question());
+        let admission = self.common.parts.admission.invite(t.now, request, flow);
+        self.common.counters.incoming += u64::from(!admission.is_question());
         let caller = match admission {
             Admission::Accept(caller) => *caller,
             Admission::Refuse(_, reply) => {
@@ -177,19 +181,21 @@ impl Switch {
         };
         // It is addressed to an emergency number, but its channels do not exempt it from the limits.
         if closed && !caller.channels.iter().any(|it| matches!(it.holder(), Holder::Emergency(_))) {
-            self.counters.refused += 1;
-            let reply = self.busy();
-            self.parts.admission.refused(t.now, request, flow, &reply);
+            self.common.counters.refused += 1;
+            let reply = self.common.busy();
+            self.common.parts.admission.refused(t.now, request, flow, &reply);
             self.refuse_once(t, usage, reply);
             return None;
         }
         let party =
             Party { gateway: caller.gateway.clone(), address: Some(caller.source), ..Party::default() };
-        let refusal = self.refuses_body(&request.content(), &party);
+        let refusal = self.common.refuses_body(&request.content(), &party);
         // An emergency call is never refused for what b2b does not understand of it.
-        if let Some((status, reason)) = refusal.filter(|_| !self.parts.admission.is_urgent(request, flow)) {
+        if let Some((status, reason)) =
+            refusal.filter(|_| !self.common.parts.admission.is_urgent(request, flow))
+        {
             let reply = Reply { reason: reason.to_owned(), ..Reply::status(status) };
-            self.parts.admission.refused(t.now, request, flow, &reply);
+            self.common.parts.admission.refused(t.now, request, flow, &reply);
             self.refuse(t, usage, reply);
             return None;
         }
@@ -202,7 +208,7 @@ impl Switch {
         if let Err(error) = t.sip.set_hops(usage, hops).and_then(|()| t.sip.set_way(usage, tls, listener)) {
             tracing::debug!("a call that has ended: {error}");
         }
-        let reads = self.parts.admission.reads(identity.as_deref(), gateway.as_deref(), source);
+        let reads = self.common.parts.admission.reads(identity.as_deref(), gateway.as_deref(), source);
         let who = Arc::new(CallerIdentity::read(request, &reads));
         let number = identity::called_number(request, &reads).into();
         Some((Admitted { identity, source, hops: kept, gateway, who, number }, channels, policy))
@@ -217,7 +223,7 @@ impl Switch {
         for leg in legs {
             tracing::warn!("leg {}: its caller has dialled the emergency number again", leg.0);
             self.journal_command(t, &Command::Hangup { leg, reason: None, reply: Default::default() });
-            self.hang_up(t, leg);
+            self.in_call_of(leg, |step| step.hang_up(t, leg));
         }
     }
 
@@ -230,10 +236,10 @@ impl Switch {
         flow: &Flow,
     ) {
         if *request.method() == Method::Subscribe {
-            return self.parts.admission.subscribe(t, transaction, request, flow);
+            return self.common.parts.admission.subscribe(t, transaction, request, flow);
         }
-        match self.parts.admission.request(t, request, flow) {
-            Fate::Reply(_, reply) => self.respond(t, transaction, reply),
+        match self.common.parts.admission.request(t, request, flow) {
+            Fate::Reply(_, reply) => t.respond(transaction, reply),
             Fate::ReplyOnce(reply) => {
                 if let Err(error) = t.sip.respond_once(t.now, transaction, reply) {
                     tracing::debug!("a request outside calls: {error}");
@@ -241,23 +247,17 @@ impl Switch {
             }
             Fate::Ignore => t.sip.ignore_request(transaction),
             Fate::Later(_, future) => {
-                self.run(future, Found::Reply, OnFound::Outside { transaction });
+                self.common.run(future, Found::Reply, OnFound::Outside { transaction });
             }
         }
     }
 
     /// Whether ordinary calls are refused.
     pub(super) fn takes_no_call(&self) -> bool {
-        let most = self.config.max_calls;
+        let most = self.common.config.max_calls;
         // A limit of one call leaves no room to reserve.
-        let kept = self.parts.admission.kept_calls().min(most.saturating_sub(1));
-        self.is_draining() || self.calls.len() >= most - kept
-    }
-
-    /// A 503 with Retry-After.
-    fn busy(&self) -> Reply {
-        let wait = self.config.retry_after.to_string();
-        Reply { headers: vec![("Retry-After".into(), wait.into())], ..Reply::status(503) }
+        let kept = self.common.parts.admission.kept_calls().min(most.saturating_sub(1));
+        self.common.is_draining() || self.calls.len() >= most - kept
     }
 
     /// Refuses a call without keeping state.
@@ -275,5 +275,13 @@ impl Switch {
         if let Err(error) = t.refuse(usage, reply) {
             tracing::debug!("a call that is to be refused: {error}");
         }
+    }
+}
+
+impl Common {
+    /// A 503 with Retry-After.
+    fn busy(&self) -> Reply {
+        let wait = self.config.retry_after.to_string();
+        Reply { headers: vec![("Retry-After".into(), wait.into())], ..Reply::status(503) }
     }
 }

@@ -10,7 +10,7 @@ use super::admission::SessionRules;
 use super::journaling::Hops;
 use super::reliable::withhold;
 use super::table::{Leg, LegRules};
-use super::{Switch, Turn};
+use super::{CallStep, Turn};
 use crate::LegId;
 use crate::controller::MediaError;
 use crate::failure::DialFailure;
@@ -32,27 +32,27 @@ const GRACE: Duration = Duration::from_secs(10);
 #[derive(Serialize, Deserialize)]
 struct OnwardFields(#[serde(with = "crate::controller::json::fields")] HeaderFields);
 
-impl Switch {
+impl CallStep<'_> {
     /// Sends the INVITE of a branch.
     pub(super) fn invite(&mut self, t: &mut Turn<'_>, leg: LegId, offer: Result<Option<Bytes>, MediaError>) {
         let offer = match offer {
             Ok(offer) => offer,
             Err(error) => return self.no_media(t, leg, &error),
         };
-        let Some(it) = self.calls.leg(leg).filter(|it| !it.life.is_ending() && it.usage.is_none()) else {
-            return self.counters.late();
+        let Some(it) = self.call.leg(leg).filter(|it| !it.life.is_ending() && it.usage.is_none()) else {
+            return self.common.counters.late();
         };
-        let Some(dialling) = self.calls.get(it.call).and_then(|call| call.dialling.as_ref()) else {
+        let Some(dialling) = self.call.dialling.as_ref() else {
             // Nothing else would ever end the leg.
-            self.counters.impossible("invite");
+            self.common.counters.impossible("invite");
             return self.hang_up(t, leg);
         };
         let asks = dialling.purpose.caller();
-        let caller = asks.and_then(|leg| self.calls.leg(leg)?.life.invite());
+        let caller = asks.and_then(|leg| self.call.leg(leg)?.life.invite());
         // An application that dials by itself has no asking leg.
         let shown = dialling.options.caller.clone().filter(|_| asks.is_none());
         let behalf = dialling.options.behalf.as_ref().map(|it| &it.who);
-        let who = asks.and_then(|leg| self.calls.leg(leg)?.identity.who.as_deref()).or(behalf);
+        let who = asks.and_then(|leg| self.call.leg(leg)?.identity.who.as_deref()).or(behalf);
         let answered = || asks.filter(|_| caller.is_none()).and_then(|leg| self.shown(leg));
         let told = dialling.options.caller.clone().or_else(answered);
         let (mut invite, rules) = self.write_invite(it, caller, told.as_ref(), who, &dialling.options, offer);
@@ -67,11 +67,13 @@ impl Switch {
         if let Some(contact) = contact.as_deref() {
             invite.hops = self.hops_of_contact(contact);
         }
-        let mut session = self.fact("session timer", |it| it.parts.admission.session_rules(&it.party(leg)));
+        let party = self.call.party(leg);
+        let mut session =
+            self.common.fact("session timer", |common| common.parts.admission.session_rules(&party));
         if contact.as_deref().is_some_and(|it| it.emergency.is_some()) {
             // A refresh without an answer would end it while its parties talk.
             session = SessionRules { asks: false, refresher: SessionRefresher::Nobody };
-            let usage = asks.and_then(|leg| self.calls.leg(leg)?.usage);
+            let usage = asks.and_then(|leg| self.call.leg(leg)?.usage);
             if let Some(usage) = usage {
                 // A caller who has gone needs none.
                 let _ = t.sip.set_refresher(usage, SessionRefresher::Nobody);
@@ -80,15 +82,15 @@ impl Switch {
         withhold(t, caller.as_ref(), withheld, session, &mut invite);
         if let Some(onward) = onward {
             // Our loop mark is derived from a secret.
-            let told = self.fact("onward", |_| OnwardFields(onward.headers));
+            let told = self.common.fact("onward", |_| OnwardFields(onward.headers));
             Onward { headers: told.0, ..onward }.apply(&mut invite);
         }
-        self.foresee_seed(t);
+        self.common.foresee_seed(t);
         match t.sip.invite(t.now, invite) {
             Ok(usage) => {
-                self.write_seed(t, usage);
-                self.calls.set_usage(leg, usage);
-                if let Some(it) = self.calls.leg_mut(leg) {
+                self.common.write_seed(t, usage);
+                self.set_usage(leg, usage);
+                if let Some(it) = self.call.leg_mut(leg) {
                     it.passing.rules = LegRules::new(rules, true);
                 }
                 self.answers_challenges(t, leg, usage);
@@ -105,11 +107,11 @@ impl Switch {
 
     /// The hops that requests of a call to this contact may take.
     fn hops_of_contact(&mut self, contact: &ResolvedContact) -> HopRule {
-        if let Some(hops) = self.reads::<Hops>("hops") {
+        if let Some(hops) = self.common.reads::<Hops>("hops") {
             return hops.rule();
         }
-        let rule = self.parts.admission.hops_of_contact(contact);
-        self.writes("hops", &Hops::of(&rule));
+        let rule = self.common.parts.admission.hops_of_contact(contact);
+        self.common.writes("hops", &Hops::of(&rule));
         rule
     }
 
@@ -136,7 +138,7 @@ impl Switch {
             told: contact.and_then(|it| it.told.as_deref()),
             target: contact.map(|it| it.uri.as_str()).unwrap_or_default(),
             diverted: contact.and_then(|it| it.diverted.as_deref()),
-            domain: &self.config.domain,
+            domain: &self.common.config.domain,
         };
         let name = caller_name(caller, told, who);
         let from = options.from.clone().or_else(|| writing.anonymous_from()).map(Bytes::from);
@@ -203,7 +205,7 @@ impl Switch {
         told: Option<&(String, String)>,
         who: Option<&CallerIdentity>,
     ) -> Option<Bytes> {
-        let domain = self.config.domain.as_bytes();
+        let domain = self.common.config.domain.as_bytes();
         if let Some((name, number)) = told {
             let number = escaped_user(number);
             return Some([name.as_bytes(), b"<sip:", number.as_bytes(), b"@", domain, b">"].concat().into());

@@ -11,7 +11,7 @@ use super::reliable::Provisional;
 use super::table::{Bridge, Leg, Passing, Purpose};
 use super::transfer::TransferLegs;
 use super::waiting::{OnApplied, OnDescription, OnEndpoint, OnMedia, Won};
-use super::{Switch, Turn};
+use super::{CallStep, Turn};
 use crate::bridge_fsm::{BridgeEvent, BridgeMode, BridgeState};
 use crate::call_fsm::CallEvent;
 use crate::controller::{AddressFamily, EndpointId, EndpointSpec, Joined, MediaError, MediaFuture};
@@ -22,10 +22,10 @@ use crate::leg_life::OnAck;
 use crate::negotiate::pair;
 use crate::service::command::Reply;
 use crate::service::{CallError, DialError};
-use crate::{BridgeId, CallId, LegId};
+use crate::{BridgeId, LegId};
 use b2b_sip::endpoint::{Body, Reply as Response};
 
-impl Switch {
+impl CallStep<'_> {
     /// The media endpoint of a leg, opened if there is none; an error if the leg is gone.
     pub(super) fn with_endpoint(
         &mut self,
@@ -34,21 +34,21 @@ impl Switch {
         near: Option<EndpointId>,
         then: OnEndpoint,
     ) {
-        let Some(it) = self.calls.leg(leg) else {
+        let Some(it) = self.call.leg(leg) else {
             return self.with_opened(t, then, Err(MediaError::Stopped));
         };
         if let Some(endpoint) = it.media.endpoint {
             return self.with_opened(t, then, Ok(endpoint));
         }
-        let full = self.calls.endpoints() >= self.parts.admission.most_endpoints();
-        let full = full && !self.is_first_for_help(it.call);
-        let rtp_timeout = self.config.rtp_timeout;
-        let party = self.party(leg);
+        let full = self.endpoints_of_all() >= self.common.parts.admission.most_endpoints();
+        let full = full && !self.is_first_for_help();
+        let rtp_timeout = self.common.config.rtp_timeout;
+        let party = self.call.party(leg);
         let signalling = [party.address.map(|address| address.ip()), it.media.signalling];
         let MediaRules { sources, bound, inside, interface, srtp, no_reinvites, .. } =
-            self.parts.admission.media_rules(t.now, &party);
+            self.common.parts.admission.media_rules(t.now, &party);
         let routed = || it.contact.as_deref()?.srtp.as_deref().cloned();
-        let srtp = srtp.or_else(routed).unwrap_or_else(|| self.config.srtp.clone());
+        let srtp = srtp.or_else(routed).unwrap_or_else(|| self.common.config.srtp.clone());
         // Media may have another family than signalling (RFC 6157 §3.1).
         let ipv4 = it.media.family == AddressFamily::V4;
         let offer = it.life.open_offer().or_else(|| it.callee.said.clone());
@@ -69,10 +69,10 @@ impl Switch {
             interface,
             audio,
         };
-        let no_reinvites = self.fact("no re-INVITEs", |_| no_reinvites);
+        let no_reinvites = self.common.fact("no re-INVITEs", |_| no_reinvites);
         let opened = match full {
             true => MediaFuture::ready(Err(MediaError::NoPorts)),
-            false => self.parts.controller.open_endpoint(spec),
+            false => self.common.parts.controller.open_endpoint(spec),
         };
         self.media(t, opened, OnMedia::Endpoint { leg, no_reinvites, then });
     }
@@ -90,38 +90,31 @@ impl Switch {
             Ok(endpoint) => endpoint,
             Err(error) => return self.with_opened(t, then, Err(error)),
         };
-        match self.calls.leg_mut(leg) {
+        match self.call.leg_mut(leg) {
             Some(it) if it.media.endpoint.is_none() => {
                 it.takes.no_reinvites = no_reinvites;
-                self.calls.set_endpoint(leg, endpoint);
-                drop(self.capture_endpoint(t, leg, endpoint));
+                self.set_endpoint(leg, endpoint);
+                drop(self.common.capture_endpoint(t, self.id, endpoint));
                 self.with_opened(t, then, Ok(endpoint));
             }
             // The leg has ended, or has got another endpoint meanwhile: this one is not needed.
             other => {
                 let known = other.and_then(|it| it.media.endpoint).ok_or(MediaError::Stopped);
-                self.counters.late();
-                self.parts.controller.release_endpoint(endpoint);
+                self.common.counters.late();
+                self.common.parts.controller.release_endpoint(endpoint);
                 self.with_opened(t, then, known);
             }
         }
     }
 
     /// Reports a branch's provisional response to the caller.
-    pub(super) fn progress(
-        &mut self,
-        t: &mut Turn<'_>,
-        call: CallId,
-        branch: BranchNo,
-        status: u16,
-        early_media: bool,
-    ) {
-        let Some(dialling) = self.calls.get(call).and_then(|it| it.dialling.as_ref()) else {
-            return self.counters.impossible("progress");
+    pub(super) fn progress(&mut self, t: &mut Turn<'_>, branch: BranchNo, status: u16, early_media: bool) {
+        let Some(dialling) = self.call.dialling.as_ref() else {
+            return self.common.counters.impossible("progress");
         };
         let (purpose, heard) = (&dialling.purpose, dialling.options.early_media);
-        let Some(leg) = self.branch(call, branch) else { return self.counters.impossible("progress") };
-        let said = self.calls.leg(leg).map(|it| &it.callee);
+        let Some(leg) = self.branch(branch) else { return self.common.counters.impossible("progress") };
+        let said = self.call.leg(leg).map(|it| &it.callee);
         let reliable = said.is_some_and(|it| it.reliable);
         let answer = said.and_then(|it| it.said.clone()).filter(|_| early_media);
         let caller = match (purpose, answer.clone()) {
@@ -129,12 +122,12 @@ impl Switch {
             (Purpose::Originate { .. }, Some(answer)) if heard => {
                 return self.apply(t, leg, answer, OnApplied::EarlyMedia { leg });
             }
-            _ => return self.transfer_progress(t, call, status),
+            _ => return self.transfer_progress(t, status),
         };
         let Some(answer) = answer else {
             return self.ring(t, caller, Provisional { status, reliable }, None);
         };
-        if self.calls.leg(caller).is_some_and(|it| it.is_up()) {
+        if self.call.leg(caller).is_some_and(|it| it.is_up()) {
             // The caller has a description already, and the callee answers one of ours.
             return self.apply(t, leg, answer, OnApplied::EarlySession { caller, branch: leg });
         }
@@ -174,24 +167,24 @@ impl Switch {
         then: OnDescription,
     ) {
         let ends = self.endpoints(from, to).ok_or(MediaError::Stopped);
-        let answer = ends.map(|(from, to)| self.parts.controller.pair_answer(from, to, answer));
+        let answer = ends.map(|(from, to)| self.common.parts.controller.pair_answer(from, to, answer));
         self.describe(t, answer, then);
     }
 
     pub(super) fn endpoints(&self, a: LegId, b: LegId) -> Option<(EndpointId, EndpointId)> {
-        Some((self.calls.leg(a)?.media.endpoint?, self.calls.leg(b)?.media.endpoint?))
+        Some((self.call.leg(a)?.media.endpoint?, self.call.leg(b)?.media.endpoint?))
     }
 
     /// Connects the media of two legs.
     pub(super) fn join_media(&mut self, t: &mut Turn<'_>, a: LegId, b: LegId) {
-        let Some((from, to)) = self.endpoints(a, b) else { return self.counters.late() };
+        let Some((from, to)) = self.endpoints(a, b) else { return self.common.counters.late() };
         for leg in [a, b] {
             let other = if leg == a { b } else { a };
-            if let Some(it) = self.calls.leg_mut(leg) {
+            if let Some(it) = self.call.leg_mut(leg) {
                 it.media.joined = Some(other);
             }
         }
-        let joined = self.parts.controller.bridge(from, to);
+        let joined = self.common.parts.controller.bridge(from, to);
         self.media(t, joined, OnMedia::Joined { a, b });
     }
 
@@ -211,27 +204,28 @@ impl Switch {
     }
 
     /// A branch has answered first.
-    pub(super) fn won(&mut self, t: &mut Turn<'_>, call: CallId, branch: BranchNo) {
-        let leg = self.branch(call, branch).filter(|leg| self.calls.leg(*leg).is_some());
-        let dialling = self.calls.get_mut(call).and_then(|it| it.dialling.take());
-        let Some(dialling) = dialling else { return self.counters.impossible("won") };
+    pub(super) fn won(&mut self, t: &mut Turn<'_>, branch: BranchNo) {
+        let call = self.id;
+        let leg = self.branch(branch).filter(|leg| self.call.leg(*leg).is_some());
+        let dialling = self.call.dialling.take();
+        let Some(dialling) = dialling else { return self.common.counters.impossible("won") };
         let Some(leg) = leg else {
-            self.counters.impossible("won");
+            self.common.counters.impossible("won");
             let error = DialError::Failed(DialFailure::of_ours(500, ""));
             return self.caller_refused(t, dialling.purpose, error);
         };
         if dialling.branches.len() > 1 {
-            let cancelled = dialling.branches.iter().filter(|it| self.calls.leg(**it).is_some()).count() - 1;
+            let cancelled = dialling.branches.iter().filter(|it| self.call.leg(**it).is_some()).count() - 1;
             self.tell(t, Event::DialWon { call, leg, cancelled });
         }
         let (purpose, options) = (dialling.purpose, dialling.options);
-        let Some(winner) = self.calls.leg_mut(leg) else { return self.counters.impossible("won") };
+        let Some(winner) = self.call.leg_mut(leg) else { return self.common.counters.impossible("won") };
         winner.branch = None;
         let answer = winner.callee.said.take();
         let direct = options.direct;
         match purpose {
             Purpose::Caller { caller, reply } => {
-                let Some(it) = self.calls.leg(caller) else {
+                let Some(it) = self.call.leg(caller) else {
                     self.hang_up(t, leg);
                     return refuse(Purpose::Caller { caller, reply }, DialError::CallerGone);
                 };
@@ -267,7 +261,7 @@ impl Switch {
                 let Some(answer) = answer else {
                     self.hang_up(t, leg);
                     let failure = DialFailure::new(488, "");
-                    return self.transfer_failed(t, call, legs, referrer, &failure);
+                    return self.transfer_failed(t, legs, referrer, &failure);
                 };
                 let then = OnApplied::Transferred { call, legs, referrer, arrived: leg, direct };
                 self.apply(t, leg, answer, then);
@@ -289,12 +283,12 @@ impl Switch {
                     }
                 };
                 if won.record
-                    && let Err(error) = self.record_call(t, call, None)
+                    && let Err(error) = self.record_call(t, None)
                 {
                     tracing::warn!("call {}: {error}", call.0);
                 }
                 if won.direct {
-                    self.may_lead_past(t, call);
+                    self.may_lead_past(t);
                 }
                 if let Some(reply) = won.reply {
                     let _ = reply.send(Ok(bridge));
@@ -311,8 +305,10 @@ impl Switch {
 
     /// The early media of a callee called on our own behalf is heard from now on.
     pub(super) fn early_media_heard(&mut self, leg: LegId) {
-        let Some(call) = self.calls.leg(leg).map(|it| it.call) else { return self.counters.late() };
-        let dialling = self.calls.get_mut(call).and_then(|it| it.dialling.as_mut());
+        if self.call.leg(leg).is_none() {
+            return self.common.counters.late();
+        }
+        let dialling = self.call.dialling.as_mut();
         if let Some(Purpose::Originate { early, .. }) = dialling.map(|it| &mut it.purpose)
             && let Some(early) = early.take()
         {
@@ -334,17 +330,17 @@ impl Switch {
             DialError::Failed(DialFailure::new(error.status_of_answer(), ""))
         });
         // The receiver has gone: nothing else would ever end the leg.
-        if !self.fact("told", |_| reply.send(result).is_ok()) {
+        if !self.common.fact("told", |_| reply.send(result).is_ok()) {
             self.hang_up(t, leg);
         }
     }
 
     /// Applies the callee's answer to an offer of ours.
     pub(super) fn apply(&mut self, t: &mut Turn<'_>, leg: LegId, answer: Bytes, then: OnApplied) {
-        let Some(endpoint) = self.calls.leg(leg).and_then(|it| it.media.endpoint) else {
+        let Some(endpoint) = self.call.leg(leg).and_then(|it| it.media.endpoint) else {
             return self.applied(t, then, Err(MediaError::Stopped));
         };
-        let applied = self.parts.controller.apply_remote(endpoint, answer);
+        let applied = self.common.parts.controller.apply_remote(endpoint, answer);
         self.media(t, applied, OnMedia::Applied(then));
     }
 
@@ -352,11 +348,10 @@ impl Switch {
     /// branch fails, the caller hears nothing until another one sends media.
     pub(super) fn early_session_heard(&mut self, t: &mut Turn<'_>, caller: LegId, branch: LegId) {
         self.join_media(t, caller, branch);
-        let call = self.calls.leg(caller).and_then(|it| Some((it.media.endpoint?, self.calls.get(it.call)?)));
-        if let Some((endpoint, it)) = call
-            && it.dialling.as_ref().is_some_and(|it| it.options.early_over_prompt)
+        if let Some(endpoint) = self.call.leg(caller).and_then(|leg| leg.media.endpoint)
+            && self.call.dialling.as_ref().is_some_and(|it| it.options.early_over_prompt)
         {
-            self.parts.controller.stop_prompt(endpoint);
+            self.common.parts.controller.stop_prompt(endpoint);
         }
     }
 
@@ -367,7 +362,7 @@ impl Switch {
         leg: LegId,
         session: Option<Bytes>,
     ) -> Result<(), MediaError> {
-        let Some(it) = self.calls.leg_mut(leg).filter(|it| it.is_waiting()) else {
+        let Some(it) = self.call.leg_mut(leg).filter(|it| it.is_waiting()) else {
             return Err(MediaError::Stopped);
         };
         let Some(usage) = it.usage else { return Err(MediaError::Stopped) };
@@ -384,14 +379,11 @@ impl Switch {
             tracing::debug!("leg {}: {error}", leg.0);
             return Err(MediaError::Stopped);
         }
-        let call = it.call;
         if !self.advance_leg(t, leg, LegEvent::Answer, None) {
             return Err(MediaError::Stopped);
         }
-        if let Some(it) = self.calls.get_mut(call) {
-            it.answered_at.get_or_insert(t.now);
-        }
-        self.begin_recording(t, call);
+        self.call.answered_at.get_or_insert(t.now);
+        self.begin_recording(t);
         Ok(())
     }
 
@@ -399,7 +391,7 @@ impl Switch {
     pub(super) fn break_up(&mut self, t: &mut Turn<'_>, leg: LegId, other: Option<LegId>, why: &str) {
         self.tell_answering(leg, Err(CallError::Media(why.to_owned())));
         for leg in [leg].into_iter().chain(other) {
-            if let Some(it) = self.calls.leg_mut(leg) {
+            if let Some(it) = self.call.leg_mut(leg) {
                 it.why.cause = Some(TerminationCause::Protocol { message: why.to_owned() });
             }
             self.hang_up(t, leg);
@@ -415,18 +407,18 @@ impl Switch {
         mode: BridgeMode,
         auto_hangup: bool,
     ) -> Result<BridgeId, CallError> {
-        let legs = (self.calls.leg(a).ok_or(CallError::Gone)?, self.calls.leg(b).ok_or(CallError::Gone)?);
+        let legs = (self.call.leg(a).ok_or(CallError::Gone)?, self.call.leg(b).ok_or(CallError::Gone)?);
         // A leg that is ending has no media any more, and its far end may be gone for as long as its BYE takes.
         if !(legs.0.is_up() && legs.1.is_up()) {
             return Err(CallError::WrongState("both legs have to be answered"));
         }
         let call = legs.0.call;
         let described = |leg: &Leg| matches!(leg.life.on_ack(), OnAck::Nothing | OnAck::Refresh(_));
-        if self.calls.leg(a).is_none_or(described) {
+        if self.call.leg(a).is_none_or(described) {
             self.join_media(t, a, b);
         }
-        let id = self.new_bridge(call);
-        let Some(it) = self.calls.get_mut(call) else { return Err(CallError::Gone) };
+        let id = self.new_bridge();
+        let it = &mut *self.call;
         let bridge = Bridge {
             id,
             a,
@@ -439,33 +431,33 @@ impl Switch {
         };
         it.bridge = Some(Box::new(bridge));
         self.tell(t, Event::BridgeCreated { call, bridge: id, a, b, mode });
-        self.account_talk(t, call, id, [a, b]);
-        self.advance_bridge(t, call, BridgeEvent::Start);
-        self.advance_call(t, call, CallEvent::Bridge);
-        self.counters.bridged += 1;
-        self.begin_recording(t, call);
-        self.changes(call);
-        self.follows.push(Follow::PendingOffers { call });
+        self.account_talk(t, id, [a, b]);
+        self.advance_bridge(t, BridgeEvent::Start);
+        self.advance_call(t, CallEvent::Bridge);
+        self.common.counters.bridged += 1;
+        self.begin_recording(t);
+        self.changes();
+        self.common.follows.push(Follow::PendingOffers { call });
         Ok(id)
     }
 
     /// Notes whether a party's description puts the call on hold, and informs its bridge.
     pub(super) fn note_direction(&mut self, t: &Turn<'_>, leg: LegId, description: &[u8]) {
         if let Some(held) = holds(description)
-            && let Some(it) = self.calls.leg_mut(leg).filter(|it| it.hold.wanted != held)
+            && let Some(it) = self.call.leg_mut(leg).filter(|it| it.hold.wanted != held)
         {
             it.hold.wanted = held;
             let call = it.call;
             self.tell(t, Event::Hold { call, leg, held });
-            self.hold_bridge(t, call);
+            self.hold_bridge(t);
         }
     }
 
     /// Updates the state of the bridge after a change of hold.
-    pub(super) fn hold_bridge(&mut self, t: &Turn<'_>, call: CallId) {
-        let state = self.calls.get(call).and_then(|it| it.bridge.as_ref()).map(|bridge| bridge.state);
-        if let Some(event) = state.and_then(|state| self.held_by(call).event(state)) {
-            self.advance_bridge(t, call, event);
+    pub(super) fn hold_bridge(&mut self, t: &Turn<'_>) {
+        let state = self.call.bridge.as_ref().map(|bridge| bridge.state);
+        if let Some(event) = state.and_then(|state| self.held_by().event(state)) {
+            self.advance_bridge(t, event);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Writes the inputs of calls to a journal, or replaces them by those of a journal: see [`crate::journal`].
 //!
 //! A turn is about one call. Whatever it asks of components other than the call's own state goes through
-//! [`Switch::fact`]: asked and written down while a journal is written, and read while one is replayed. Calls
+//! [`CallStep::fact`]: asked and written down while a journal is written, and read while one is replayed. Calls
 //! that get connected share one journal.
 
 use std::collections::VecDeque;
@@ -12,12 +12,12 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Switch, SwitchConfig, Turn};
+use super::{CallStep, Common, Switch, SwitchConfig, Turn};
 use crate::controller::MediaEvent;
 use crate::journal::{Begin, Pages, VERSION};
 use crate::service::Watched;
 use crate::service::command::Command;
-use crate::{BridgeId, CallId, LegId};
+use crate::{CallId, LegId};
 use b2b_sip::endpoint::{EndpointConfig, HopRule, UsageId};
 use b2b_sip::msg::veil::hidden_fields;
 use b2b_sip::net::tap::{Direction, Seen};
@@ -104,6 +104,109 @@ impl Hops {
 }
 
 impl Switch {
+    /// The call that the turn is about refers to this leg of another one: from now on they share a journal.
+    pub(super) fn about_other(&mut self, named: LegId) {
+        let other = self.calls.leg(named).map(|it| it.call);
+        if let (Some(call), Some(other)) = (self.common.is_about(), other) {
+            self.common.history.join_journals(other, call);
+        }
+    }
+
+    /// Adds a call, in a replay under its number in the journal.
+    pub(super) fn new_call(&mut self, call: super::table::Call) -> CallId {
+        if let Some(id) = self.common.reads("call") {
+            self.calls.foresee_call(id);
+        }
+        self.calls.insert(call)
+    }
+
+    /// Writes down a command, which begins a turn.
+    pub(super) fn journal_command(&mut self, t: &Turn<'_>, command: &Command) {
+        if !self.common.is_journaled() {
+            return;
+        }
+        let call = self.concerned(command);
+        self.common.about(call);
+        if let Some(pages) = self.common.pages() {
+            pages.input(t.now, "command", command);
+        }
+    }
+
+    /// Writes down a media event, which begins a turn.
+    pub(super) fn journal_media(&mut self, t: &Turn<'_>, event: &MediaEvent) {
+        let endpoint = match event {
+            MediaEvent::Timeout { endpoint }
+            | MediaEvent::Failed { endpoint, .. }
+            | MediaEvent::Started { endpoint, .. }
+            | MediaEvent::SourceChanged { endpoint, .. }
+            | MediaEvent::Digit { endpoint, .. } => *endpoint,
+            // These are only reported, and change no call.
+            _ => return self.common.about(None),
+        };
+        let leg = self.calls.of_endpoint(endpoint);
+        self.common.about(leg.and_then(|leg| Some(self.calls.leg(leg)?.call)));
+        if let Some(pages) = self.common.pages() {
+            pages.input(t.now, "media", event);
+        }
+    }
+
+    /// The call that a command changes; `None`: it changes none, or creates one.
+    pub(super) fn concerned(&self, command: &Command) -> Option<CallId> {
+        let leg = match command {
+            Command::Adopt { leg, .. }
+            | Command::Answer { leg, .. }
+            | Command::Reject { leg, .. }
+            | Command::DialAndBridge { leg, .. }
+            | Command::Bridge { a: leg, .. }
+            | Command::Transfer { leg, .. }
+            | Command::Refer { leg, .. }
+            | Command::Hold { leg, .. }
+            | Command::Unbridge { leg, .. }
+            | Command::RecordLeg { leg, .. }
+            | Command::Hangup { leg, .. }
+            | Command::Collect { leg, .. }
+            | Command::KeepSecret { leg, .. }
+            | Command::WhereTo { leg, .. }
+            | Command::StopDialling { leg, .. }
+            | Command::LetGo { leg, .. }
+            | Command::Give { leg, .. } => *leg,
+            Command::HangupCall { call, .. }
+            | Command::Record { call, .. }
+            | Command::Enter { call, .. }
+            | Command::SetVariable { of: Watched::Call(call), .. } => return Some(*call),
+            Command::SetVariable { of: Watched::Leg(leg), .. } => *leg,
+            Command::SetVariable { of: Watched::Bridge(bridge), .. } => {
+                return self.calls.of_bridge(*bridge);
+            }
+            Command::Dial { .. }
+            | Command::Lookup { .. }
+            | Command::Variables { .. }
+            | Command::Media { .. }
+            | Command::Stream { .. }
+            | Command::IsUp { .. }
+            | Command::Sleep { .. }
+            | Command::Spawn { .. }
+            | Command::Attend { .. }
+            | Command::Inform { .. }
+            | Command::Tell { .. }
+            | Command::Locate { .. }
+            | Command::Joined { .. }
+            | Command::Knows { .. }
+            | Command::Watch { .. }
+            | Command::AwaitState { .. } => return None,
+        };
+        Some(self.calls.leg(leg)?.call)
+    }
+
+    /// The journal of a call that is up or among the latest ended ones; `None`: it has none.
+    pub fn journal(&self, call: CallId) -> Option<String> {
+        self.common.history.journal(call)
+    }
+}
+
+impl CallStep<'_> {}
+
+impl Common {
     /// An external fact: asked and written down, or read from the journal.
     pub(super) fn fact<T: Serialize + DeserializeOwned>(
         &mut self,
@@ -182,15 +285,7 @@ impl Switch {
         }
     }
 
-    /// The call that the turn is about refers to this leg of another one: from now on they share a journal.
-    pub(super) fn about_other(&mut self, named: LegId) {
-        let other = self.calls.leg(named).map(|it| it.call);
-        if let (Some(call), Some(other)) = (self.is_about(), other) {
-            self.history.join_journals(other, call);
-        }
-    }
-
-    /// As [`Switch::about`], for a turn begun by an event of the endpoint.
+    /// As [`Common::about`], for a turn begun by an event of the endpoint.
     pub(super) fn about_event(&mut self, now: Instant, call: Option<CallId>) {
         self.about(call);
         if let Some(pages) = self.pages() {
@@ -198,7 +293,7 @@ impl Switch {
         }
     }
 
-    /// As [`Switch::about`], for a turn begun by a timer of the calls.
+    /// As [`Common::about`], for a turn begun by a timer of the calls.
     pub(super) fn about_timer(&mut self, now: Instant, call: Option<CallId>) {
         self.about(call);
         if let Some(pages) = self.pages() {
@@ -239,35 +334,7 @@ impl Switch {
         self.writes("call", &call);
     }
 
-    /// Adds a call, in a replay under its number in the journal.
-    pub(super) fn new_call(&mut self, call: super::table::Call) -> CallId {
-        if let Some(id) = self.reads("call") {
-            self.calls.foresee_call(id);
-        }
-        self.calls.insert(call)
-    }
-
-    /// Adds a leg, in a replay under its number in the journal.
-    pub(super) fn new_leg(&mut self, call: CallId, leg: super::table::Leg) -> Option<LegId> {
-        if let Some(id) = self.reads("leg") {
-            self.calls.foresee_leg(id);
-        }
-        let id = self.calls.add_leg(call, leg)?;
-        self.writes("leg", &id);
-        Some(id)
-    }
-
-    /// Adds a bridge, in a replay under its number in the journal.
-    pub(super) fn new_bridge(&mut self, call: CallId) -> BridgeId {
-        if let Some(id) = self.reads("bridge") {
-            self.calls.foresee_bridge(id);
-        }
-        let id = self.calls.add_bridge(call);
-        self.writes("bridge", &id);
-        id
-    }
-
-    /// In a replay, gives the endpoint the seed of the identifiers of the next dialog; [`Switch::write_seed`]
+    /// In a replay, gives the endpoint the seed of the identifiers of the next dialog; [`Common::write_seed`]
     /// writes it.
     pub(super) fn foresee_seed(&mut self, t: &mut Turn<'_>) {
         if let Some(seed) = self.reads_next::<[u8; 32]>("seed") {
@@ -291,36 +358,6 @@ impl Switch {
                 Direction::Received => pages.received(seen.at, &seen.flow, &seen.data),
                 Direction::Sent => pages.sent(seen.at, &seen.flow, &seen.data),
             }
-        }
-    }
-
-    /// Writes down a command, which begins a turn.
-    pub(super) fn journal_command(&mut self, t: &Turn<'_>, command: &Command) {
-        if !self.is_journaled() {
-            return;
-        }
-        let call = self.concerned(command);
-        self.about(call);
-        if let Some(pages) = self.pages() {
-            pages.input(t.now, "command", command);
-        }
-    }
-
-    /// Writes down a media event, which begins a turn.
-    pub(super) fn journal_media(&mut self, t: &Turn<'_>, event: &MediaEvent) {
-        let endpoint = match event {
-            MediaEvent::Timeout { endpoint }
-            | MediaEvent::Failed { endpoint, .. }
-            | MediaEvent::Started { endpoint, .. }
-            | MediaEvent::SourceChanged { endpoint, .. }
-            | MediaEvent::Digit { endpoint, .. } => *endpoint,
-            // These are only reported, and change no call.
-            _ => return self.about(None),
-        };
-        let leg = self.calls.of_endpoint(endpoint);
-        self.about(leg.and_then(|leg| Some(self.calls.leg(leg)?.call)));
-        if let Some(pages) = self.pages() {
-            pages.input(t.now, "media", event);
         }
     }
 
@@ -353,59 +390,6 @@ impl Switch {
         if let Some(pages) = self.pages() {
             pages.input(t.now, "resumed", &request);
         }
-    }
-
-    /// The call that a command changes; `None`: it changes none, or creates one.
-    fn concerned(&self, command: &Command) -> Option<CallId> {
-        let leg = match command {
-            Command::Adopt { leg, .. }
-            | Command::Answer { leg, .. }
-            | Command::Reject { leg, .. }
-            | Command::DialAndBridge { leg, .. }
-            | Command::Bridge { a: leg, .. }
-            | Command::Transfer { leg, .. }
-            | Command::Refer { leg, .. }
-            | Command::Hold { leg, .. }
-            | Command::Unbridge { leg, .. }
-            | Command::RecordLeg { leg, .. }
-            | Command::Hangup { leg, .. }
-            | Command::Collect { leg, .. }
-            | Command::KeepSecret { leg, .. }
-            | Command::WhereTo { leg, .. }
-            | Command::StopDialling { leg, .. }
-            | Command::LetGo { leg, .. }
-            | Command::Give { leg, .. } => *leg,
-            Command::HangupCall { call, .. }
-            | Command::Record { call, .. }
-            | Command::Enter { call, .. }
-            | Command::SetVariable { of: Watched::Call(call), .. } => return Some(*call),
-            Command::SetVariable { of: Watched::Leg(leg), .. } => *leg,
-            Command::SetVariable { of: Watched::Bridge(bridge), .. } => {
-                return self.calls.of_bridge(*bridge);
-            }
-            Command::Dial { .. }
-            | Command::Lookup { .. }
-            | Command::Variables { .. }
-            | Command::Media { .. }
-            | Command::Stream { .. }
-            | Command::IsUp { .. }
-            | Command::Sleep { .. }
-            | Command::Spawn { .. }
-            | Command::Attend { .. }
-            | Command::Inform { .. }
-            | Command::Tell { .. }
-            | Command::Locate { .. }
-            | Command::Joined { .. }
-            | Command::Knows { .. }
-            | Command::Watch { .. }
-            | Command::AwaitState { .. } => return None,
-        };
-        Some(self.calls.leg(leg)?.call)
-    }
-
-    /// The journal of a call that is up or among the latest ended ones; `None`: it has none.
-    pub fn journal(&self, call: CallId) -> Option<String> {
-        self.history.journal(call)
     }
 }
 

@@ -7,8 +7,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use super::waiting::{Found, OnFound};
-use super::{Switch, Turn};
-use crate::CallId;
+use super::{CallStep, Common, Turn};
 use crate::event::Event;
 use crate::handler::ApplicationHandler;
 
@@ -28,18 +27,19 @@ pub(super) struct Listener {
     ends: Ends,
 }
 
-impl Switch {
+impl CallStep<'_> {
     /// This handler receives the events of the call from now on, beside those that passed it on to another one.
     /// Returns whether it is a new listener.
-    pub(super) fn listen(&mut self, call: CallId, handler: &Arc<dyn ApplicationHandler>) -> bool {
+    pub(super) fn listen(&mut self, handler: &Arc<dyn ApplicationHandler>) -> bool {
+        let call = self.id;
         let hears = |it: &Listener| Arc::ptr_eq(&it.handler, handler);
-        let hears = self.calls.get(call).is_some_and(|it| it.listeners.iter().any(hears));
-        if !self.fact("listens", |_| handler.wants_events() && !hears) {
+        let hears = self.call.listeners.iter().any(hears);
+        if !self.common.fact("listens", |_| handler.wants_events() && !hears) {
             return false;
         }
         let (events, mut queue) = mpsc::channel(QUEUE);
         let (ends, ended) = oneshot::channel();
-        let (handler, service) = (handler.clone(), self.service.clone());
+        let (handler, service) = (handler.clone(), self.common.service.clone());
         let hearing = handler.clone();
         let hears = async move {
             while let Some(event) = queue.recv().await {
@@ -53,24 +53,21 @@ impl Switch {
                 () = hears => {}
             }
         });
-        if let Some(it) = self.calls.get_mut(call) {
-            it.listeners.push(Listener { handler, events, ends });
-        }
-        self.run(listening, |()| Found::Over, OnFound::Listened { call });
+        self.call.listeners.push(Listener { handler, events, ends });
+        self.common.run(listening, |()| Found::Over, OnFound::Listened { call });
         true
     }
 
     /// The newest listener has declined the call, and does not hear of it any more.
-    pub(super) fn listens_no_more(&mut self, call: CallId) {
-        if let Some(it) = self.calls.get_mut(call) {
-            it.listeners.pop();
-        }
+    pub(super) fn listens_no_more(&mut self) {
+        self.call.listeners.pop();
     }
 
     /// A handler panicked on an event: its call ends, as with any other panic of a handler.
-    pub(super) fn deaf(&mut self, t: &mut Turn<'_>, call: CallId) {
+    pub(super) fn deaf(&mut self, t: &mut Turn<'_>) {
+        let call = self.id;
         tracing::error!("the handler of call {} panicked at an event: the call ends", call.0);
-        let Some(it) = self.calls.get_mut(call) else { return self.counters.late() };
+        let it = &mut *self.call;
         it.listeners.clear();
         for leg in it.legs.ids().collect::<Vec<_>>() {
             self.hang_up_with(t, leg, 500, "");
@@ -79,12 +76,13 @@ impl Switch {
 
     /// Delivers an event to the call's handlers.
     pub(super) fn tell_handlers(&mut self, event: &Event) {
-        let of_call = event.call().and_then(|call| self.calls.get(call));
-        let listeners = of_call.into_iter().flat_map(|it| &it.listeners);
-        let unheard = listeners.filter(|it| it.events.try_send(event.clone()).is_err()).count();
-        self.counters.unheard += unheard as u64;
+        let unheard =
+            self.call.listeners.iter().filter(|it| it.events.try_send(event.clone()).is_err()).count();
+        self.common.counters.unheard += unheard as u64;
     }
+}
 
+impl Common {
     /// The call is over: its handlers may still process the queued events.
     pub(super) fn part_with(&mut self, t: &Turn<'_>, listeners: Vec<Listener>) {
         self.parting.extend(listeners.into_iter().map(|it| (t.now + PARTING, it.ends)));

@@ -50,9 +50,11 @@ pub mod admission;
 mod answering;
 mod application;
 mod bodies;
+mod call_step;
 mod calls;
 mod capturing;
 mod challenge;
+mod common;
 mod consult;
 mod counters;
 pub mod dial;
@@ -125,11 +127,13 @@ use super::{CallId, LegId};
 use crate::service::command::Command;
 use admission::AdmissionControl;
 use b2b_base::rtp_timeout;
-use b2b_sip::endpoint::{Endpoint, Flow, RequestId, ServerTransactionId};
+use b2b_sip::endpoint::{Endpoint, Flow, ServerTransactionId};
 use b2b_sip::net::Ban;
 use b2b_sip::transaction::timer_queue::TimerQueue;
+use call_step::CallStep;
 use calls::Calls;
 pub use capturing::{CaptureError, Capturing};
+use common::Common;
 pub use counters::{SwitchCounters, SwitchHoldings};
 pub use export::NotWritten;
 pub use history::Mirror;
@@ -221,30 +225,8 @@ type PassedRequest = (LegId, LegId, ServerTransactionId);
 
 /// The calls of one thread.
 pub struct Switch {
-    config: SwitchConfig,
-    parts: SwitchParts,
-    mirror: Option<Mirror>,
-    service: CallService,
     calls: Calls,
-    /// Requests passed across a bridge: the source leg, the target leg, and the transaction that waits for
-    /// the answer.
-    passed: HashMap<RequestId, PassedRequest>,
-    referrals: referring::Referrals,
-    timers: TimerQueue<CallId>,
-    work: tasks::Work,
-    applications: stepping::Applications,
-    follows: follow::Follows,
-    sleepers: Sleepers,
-    history: CallHistory,
-    watchers: watchers::Watchers,
-    recordings_ending: recording::Ending,
-    /// Listeners of calls that are over, and how long they may continue.
-    parting: VecDeque<(Instant, listener::Ends)>,
-    takes: TakesCalls,
-    counters: SwitchCounters,
-    journaling: journaling::Journaling,
-    /// What `b2b-testkit` counts.
-    rows: Option<Box<testkit::Rows>>,
+    common: Common,
 }
 
 impl Switch {
@@ -259,12 +241,11 @@ impl Switch {
         if let Some(last) = config.last_call {
             calls.go_on_after(last, config.max_calls);
         }
-        let switch = Switch {
+        let common = Common {
             config,
             parts,
             mirror: None,
             service: CallService::new(commands),
-            calls,
             passed: HashMap::new(),
             referrals: referring::Referrals::default(),
             timers: TimerQueue::default(),
@@ -281,59 +262,71 @@ impl Switch {
             journaling,
             rows: None,
         };
-        (switch, receiver)
+        (Switch { calls, common }, receiver)
     }
 
     /// The handle for use from outside.
     pub fn service(&self) -> CallService {
-        self.service.clone()
+        self.common.service.clone()
+    }
+
+    /// Whether ordinary new calls are refused.
+    pub fn is_draining(&self) -> bool {
+        self.common.is_draining()
     }
 
     /// The configuration.
     pub fn config(&self) -> &SwitchConfig {
-        &self.config
+        &self.common.config
     }
 
     /// When to call [`Switch::timeout`].
     pub fn next_timeout(&self) -> Option<Instant> {
-        let own = [self.timers.next(), self.sleepers.next(), self.parting.front().map(|(at, _)| *at)];
-        let others =
-            [self.applications.next(), self.parts.admission.next_timeout(), self.history.next_timeout()];
+        let own = [
+            self.common.timers.next(),
+            self.common.sleepers.next(),
+            self.common.parting.front().map(|(at, _)| *at),
+        ];
+        let others = [
+            self.common.applications.next(),
+            self.common.parts.admission.next_timeout(),
+            self.common.history.next_timeout(),
+        ];
         own.into_iter().chain(others).flatten().min()
     }
 
     /// Handles the timers that are due.
     pub fn timeout(&mut self, t: &mut Turn<'_>) {
-        while self.parting.front().is_some_and(|(at, _)| *at <= t.now) {
-            self.parting.pop_front();
+        while self.common.parting.front().is_some_and(|(at, _)| *at <= t.now) {
+            self.common.parting.pop_front();
         }
         self.wake(t);
         self.wake_applications(t);
-        while let Some((at, id)) = self.timers.pop_due(t.now) {
+        while let Some((at, id)) = self.common.timers.pop_due(t.now) {
             let Some(call) = self.calls.get_mut(id) else { continue };
             if !call.queued.matches(at) {
                 continue;
             }
             // The entry may only be the check on the way.
             if call.next_timeout().is_some_and(|at| at <= t.now) {
-                self.about_timer(t.now, Some(id));
+                self.common.about_timer(t.now, Some(id));
             }
             self.fire(t, id);
         }
-        if self.history.next_timeout().is_some_and(|at| at <= t.now) {
-            self.history.timeout(t.now);
-            self.settle_history(t);
+        if self.common.history.next_timeout().is_some_and(|at| at <= t.now) {
+            self.common.history.timeout(t.now);
+            self.common.settle_history(t);
         }
-        if self.parts.admission.next_timeout().is_some_and(|at| at <= t.now) {
-            self.parts.admission.work(t);
+        if self.common.parts.admission.next_timeout().is_some_and(|at| at <= t.now) {
+            self.common.parts.admission.work(t);
         }
     }
 
     /// The timer of a call has fired.
     fn fire(&mut self, t: &mut Turn<'_>, id: CallId) {
-        self.call_timeout(t, id);
+        self.in_call(id, |step| step.call_timeout(t));
         self.carry_out(t);
-        self.arm(t.now, id);
+        self.in_call(id, |step| step.arm(t.now));
     }
 
     /// Fires the next timer of these calls, as their journal says: of a branch whose INVITE had to wait, or
@@ -345,46 +338,46 @@ impl Switch {
         let due = calls.iter().filter_map(|id| Some((self.calls.get(*id)?.next_timeout()?, *id)));
         match due.min().filter(|(at, _)| *at <= t.now) {
             Some((_, id)) => self.fire(t, id),
-            None => self.counters.late(),
+            None => self.common.counters.late(),
         }
     }
 
     /// Sets new limits and lets admission control act on its new configuration. Calls that are up keep their
     /// maximum duration.
     pub fn reconfigure(&mut self, t: &mut Turn<'_>, max_calls: usize, max_duration: Option<Duration>) {
-        self.config.max_calls = max_calls;
-        self.config.max_duration = max_duration;
-        self.parts.admission.work(t);
+        self.common.config.max_calls = max_calls;
+        self.common.config.max_duration = max_duration;
+        self.common.parts.admission.work(t);
     }
 
     /// Lets admission control act on a change.
     pub fn wake_admission(&mut self, t: &mut Turn<'_>) {
-        self.parts.admission.work(t);
+        self.common.parts.admission.work(t);
     }
 
     /// The next task that has to wait; its result comes back through [`Switch::done`].
     pub fn poll_task(&mut self) -> Option<Task> {
-        self.work.poll_task()
+        self.common.work.poll_task()
     }
 
     /// The next task that runs beside the calls, without a time limit; its result comes back in the same way.
     pub fn poll_beside(&mut self) -> Option<Task> {
-        self.work.poll_beside()
+        self.common.work.poll_beside()
     }
 
     /// The next source that admission control has banned or forgiven, for the sockets.
     pub fn poll_ban(&mut self) -> Option<Ban> {
-        self.parts.admission.poll_ban()
+        self.common.parts.admission.poll_ban()
     }
 
     /// The next flow whose peer admission control has recognized, for the sockets.
     pub fn poll_proven(&mut self) -> Option<Flow> {
-        self.parts.admission.poll_proven()
+        self.common.parts.admission.poll_proven()
     }
 
     /// Counters so far.
     pub fn counters(&self) -> SwitchCounters {
-        self.counters
+        self.common.counters
     }
 
     /// All legs.
@@ -399,35 +392,24 @@ impl Switch {
             legs: self.calls.legs(),
             bridges: self.calls.bridges(),
             map_entries: self.calls.map_entries()
-                + self.passed.len()
-                + self.referrals.len()
-                + self.watchers.len()
-                + self.applications.with_calls(),
-            timer_entries: self.timers.len() + self.sleepers.len() + self.applications.timers(),
-            tasks: self.work.tasks(),
-            accounts: self.history.open_histories(),
-            captures: self.history.captured_calls(),
+                + self.common.passed.len()
+                + self.common.referrals.len()
+                + self.common.watchers.len()
+                + self.common.applications.with_calls(),
+            timer_entries: self.common.timers.len()
+                + self.common.sleepers.len()
+                + self.common.applications.timers(),
+            tasks: self.common.work.tasks(),
+            accounts: self.common.history.open_histories(),
+            captures: self.common.history.captured_calls(),
         }
-    }
-
-    /// Whether ordinary new calls are refused.
-    pub fn is_draining(&self) -> bool {
-        self.takes != TakesCalls::All
     }
 
     /// Whether nothing is left of any call; an application may still be storing what its caller has left.
     pub fn is_idle(&self) -> bool {
         self.calls.is_empty()
-            && self.applications.with_calls() == 0
-            && self.history.open_histories() == 0
-            && (!self.is_draining() || self.parts.admission.is_idle())
-    }
-
-    /// Sets the call's timer to its earliest deadline, or to the horizon if that is sooner.
-    fn arm(&mut self, now: Instant, id: CallId) {
-        if let Some(call) = self.calls.get_mut(id) {
-            let deadline = call.next_timeout().map(|deadline| deadline.min(now + HORIZON));
-            self.timers.arm(&mut call.queued, deadline, id);
-        }
+            && self.common.applications.with_calls() == 0
+            && self.common.history.open_histories() == 0
+            && (!self.common.is_draining() || self.common.parts.admission.is_idle())
     }
 }

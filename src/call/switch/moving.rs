@@ -9,42 +9,42 @@ use bytes::Bytes;
 use super::handing::Handing;
 use super::invite::escaped_user;
 use super::table::Purpose;
-use super::{Switch, Turn};
+use super::{CallStep, Turn};
 use crate::LegId;
 use crate::event::Event;
 use crate::failure::DialFailure;
 use crate::handler::{IncomingCall, Party, Referral};
 use crate::identity::{CallerIdentity, Reads};
-use crate::service::{DialError, TRANSFERRED_BY, Watched};
+use crate::service::{DialError, TRANSFERRED_BY};
 use b2b_sip::msg::{Limits, Message, Request};
 
-impl Switch {
+impl CallStep<'_> {
     /// Gives the remaining party to the application of this name; for the referrer this completes the
     /// transfer.
     pub(super) fn refer_to_application(&mut self, t: &mut Turn<'_>, referral: &Referral, name: &str) {
         let call = referral.call;
-        let dialling = self.calls.get(call).and_then(|it| it.dialling.as_ref());
+        let dialling = self.call.dialling.as_ref();
         let Some(Purpose::Transfer { leaves, stays, referrer }) = dialling.map(|it| &it.purpose) else {
-            return self.counters.late();
+            return self.common.counters.late();
         };
         let (leaves, stays, referrer) = (*leaves, *stays, *referrer);
-        let up = self.calls.leg(stays).is_some_and(|it| it.is_up());
+        let up = self.call.leg(stays).is_some_and(|it| it.is_up());
         if !up || self.handler_named(name).is_none() {
-            return self.dial_over(t, call, DialError::Failed(DialFailure::new(404, "")));
+            return self.dial_over(t, DialError::Failed(DialFailure::new(404, "")));
         }
         let Some(moved) = self.moved(stays, &referral.target, t) else {
-            return self.dial_over(t, call, DialError::Failed(DialFailure::new(484, "")));
+            return self.dial_over(t, DialError::Failed(DialFailure::new(484, "")));
         };
-        drop(self.end_dialling(call));
+        drop(self.end_dialling());
         // The application may want to return the party.
-        let by = self.party(leaves);
+        let by = self.call.party(leaves);
         let by = match (&by.user, by.address) {
             (Some(user), _) => format!("user/{user}"),
             (None, Some(address)) => format!("sip:{}@{address}", escaped_user(&by.number)),
             (None, None) => by.number.clone(),
         };
-        let _ = self.set_variable(Watched::Call(call), TRANSFERRED_BY.to_owned(), by);
-        self.part(t, call);
+        let _ = self.call.set_variable(TRANSFERRED_BY.to_owned(), by);
+        self.part(t);
         t.tell_referrer(referrer, 200, "");
         self.tell(t, Event::TransferEnded { call, leg: leaves, status: 200 });
         self.leave(t, leaves, referrer.is_some());
@@ -54,14 +54,15 @@ impl Switch {
 
     /// A call from a connected party, as if it had just called this target.
     pub(super) fn moved(&self, leg: LegId, target: &str, t: &Turn<'_>) -> Option<IncomingCall> {
-        let (call, party) = (self.calls.leg(leg)?.call, self.party(leg));
+        let (call, party) = (self.call.leg(leg)?.call, self.call.party(leg));
         let (name, number) = self.shown(leg).unwrap_or_default();
         let request = as_invite(target, &name, &number)?;
         let source = party.address.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
         let who = self.who_moves(leg, &party, source, &request);
-        let number = request.uri().ok()?.dialled(self.parts.admission.ours()).unwrap_or_default().into();
+        let number =
+            request.uri().ok()?.dialled(self.common.parts.admission.ours()).unwrap_or_default().into();
         let (at, identity) = (t.now, party.user.clone());
-        let outbound = self.calls.leg(leg).is_some_and(|it| !it.inbound);
+        let outbound = self.call.leg(leg).is_some_and(|it| !it.inbound);
         // A called party is identified by its address only.
         let gateway = party.gateway.clone().filter(|_| !outbound);
         Some(IncomingCall {
@@ -89,12 +90,15 @@ impl Switch {
         source: SocketAddr,
         as_now: &Request,
     ) -> Arc<CallerIdentity> {
-        let before = self.calls.leg(leg).and_then(|it| it.identity.who.clone());
+        let before = self.call.leg(leg).and_then(|it| it.identity.who.clone());
         match before {
             Some(who) if who.private || party.user.is_some() => who,
             before => {
-                let reads =
-                    self.parts.admission.reads(party.user.as_deref(), party.gateway.as_deref(), source);
+                let reads = self.common.parts.admission.reads(
+                    party.user.as_deref(),
+                    party.gateway.as_deref(),
+                    source,
+                );
                 let reads = Reads { believed: reads.believed.of_ours(), ..reads };
                 let CallerIdentity { number, said, .. } = CallerIdentity::read(as_now, &reads);
                 let before = before.as_deref().cloned().unwrap_or_default();

@@ -1,7 +1,7 @@
 //! The steps of the state machines, and the events that report them.
 
 use super::table::Leg;
-use super::{Switch, Turn};
+use super::{CallStep, Common, Switch, Turn};
 use crate::bridge_fsm::Direction;
 use crate::bridge_fsm::{BridgeEvent, HeldBy};
 use crate::call_fsm::CallEvent;
@@ -13,18 +13,37 @@ use crate::{CallId, LegId, bridge_fsm, call_fsm};
 use b2b_sip::msg::phrase;
 
 impl Switch {
-    /// Records an event in the history of its call, delivers it to the call's handlers, and publishes it if
-    /// there is a bus.
+    /// Records and publishes an event of a call, or of none.
     pub(super) fn tell(&mut self, t: &Turn<'_>, event: Event) {
+        match event.call().and_then(|call| self.step(call)) {
+            Some(mut step) => step.tell(t, event),
+            None => self.common.publish(t, event),
+        }
+    }
+}
+
+impl Common {
+    /// Records an event in the history of its call, and publishes it if there is a bus.
+    pub(super) fn publish(&mut self, t: &Turn<'_>, event: Event) {
         self.history.note(t.now, &event);
-        self.tell_handlers(&event);
         if let Some(bus) = &self.parts.bus {
             bus.publish(t.wall, event);
         }
     }
+}
+
+impl CallStep<'_> {
+    /// Records an event in the history of its call, delivers it to the call's handlers, and publishes it if
+    /// there is a bus.
+    pub(super) fn tell(&mut self, t: &Turn<'_>, event: Event) {
+        if event.call() == Some(self.id) {
+            self.tell_handlers(&event);
+        }
+        self.common.publish(t, event);
+    }
 
     pub(super) fn illegal(&mut self, t: &Turn<'_>, call: Option<CallId>, what: &dyn std::fmt::Display) {
-        self.counters.illegal += 1;
+        self.common.counters.illegal += 1;
         self.tell(t, Event::IllegalEvent { call, what: what.to_string() });
     }
 
@@ -39,12 +58,12 @@ impl Switch {
         cause: Option<TerminationCause>,
     ) -> bool {
         self.record_step(t, leg, event);
-        let Some(it) = self.calls.leg_mut(leg) else {
-            self.counters.impossible("advance_leg");
+        let Some(it) = self.call.leg_mut(leg) else {
+            self.common.counters.impossible("advance_leg");
             return false;
         };
         let call = it.call;
-        if let Some(rows) = &mut self.rows {
+        if let Some(rows) = &mut self.common.rows {
             rows.leg(it.life.state(), event);
         }
         match it.life.advance(event, t.now) {
@@ -52,11 +71,11 @@ impl Switch {
                 if to == LegState::Answered {
                     it.may_talk();
                     it.challenges = Vec::new();
-                    self.limit_call(t, call);
+                    self.limit_call(t);
                     self.attempted(t, leg, Some(true));
                 }
                 if to != from {
-                    self.watchers.leg_is(leg, to);
+                    self.common.watchers.leg_is(leg, to);
                     self.tell(t, Event::LegState { call, leg, from, to, cause });
                 }
                 true
@@ -69,18 +88,15 @@ impl Switch {
     }
 
     /// Advances the state machine of a call. `false`: the event is illegal in its state.
-    pub(super) fn advance_call(&mut self, t: &Turn<'_>, call: CallId, event: CallEvent) -> bool {
-        let Some(it) = self.calls.get_mut(call) else {
-            self.counters.late();
-            return false;
-        };
-        let from = it.state;
-        if let Some(rows) = &mut self.rows {
+    pub(super) fn advance_call(&mut self, t: &Turn<'_>, event: CallEvent) -> bool {
+        let call = self.id;
+        let from = self.call.state;
+        if let Some(rows) = &mut self.common.rows {
             rows.call(from, event);
         }
         match call_fsm::next(from, event) {
             Ok(to) => {
-                it.state = to;
+                self.call.state = to;
                 self.tell(t, Event::CallState { call, from, to, event });
                 true
             }
@@ -93,18 +109,18 @@ impl Switch {
 
     /// Advances a call if the event is legal in its state. `false`: it is not, and this is not reported:
     /// parties and programs may request anything at any time; only steps of our own count as illegal events.
-    pub(super) fn advance_if_legal(&mut self, t: &Turn<'_>, call: CallId, event: CallEvent) -> bool {
-        let state = self.calls.get(call).map(|it| it.state);
-        state.is_some_and(|state| call_fsm::next(state, event).is_ok()) && self.advance_call(t, call, event)
+    pub(super) fn advance_if_legal(&mut self, t: &Turn<'_>, event: CallEvent) -> bool {
+        call_fsm::next(self.call.state, event).is_ok() && self.advance_call(t, event)
     }
 
     /// Advances the state machine of a call's bridge.
-    pub(super) fn advance_bridge(&mut self, t: &Turn<'_>, call: CallId, event: BridgeEvent) {
-        let held_by = self.held_by(call);
-        let bridge = self.calls.get_mut(call).and_then(|it| it.bridge.as_mut());
-        let Some(it) = bridge else { return self.counters.late() };
+    pub(super) fn advance_bridge(&mut self, t: &Turn<'_>, event: BridgeEvent) {
+        let call = self.id;
+        let held_by = self.held_by();
+        let bridge = self.call.bridge.as_mut();
+        let Some(it) = bridge else { return self.common.counters.late() };
         let (bridge, from) = (it.id, it.state);
-        if let Some(rows) = &mut self.rows {
+        if let Some(rows) = &mut self.common.rows {
             rows.bridge(from, event);
         }
         match bridge_fsm::next(from, event) {
@@ -117,13 +133,13 @@ impl Switch {
     }
 
     /// Which parties hold the bridge of a call.
-    pub(super) fn held_by(&self, call: CallId) -> HeldBy {
-        let bridge = self.calls.get(call).and_then(|it| it.bridge.as_ref());
+    pub(super) fn held_by(&self) -> HeldBy {
+        let bridge = self.call.bridge.as_ref();
         let Some(bridge) = bridge else { return HeldBy::Nobody };
         let direction = |leg: LegId| {
-            let holds = self.calls.leg(leg).is_some_and(|it| it.hold.wanted);
+            let holds = self.call.leg(leg).is_some_and(|it| it.hold.wanted);
             // A party that we have put on hold counts as held by its partner.
-            let other = bridge.other(leg).and_then(|other| self.calls.leg(other));
+            let other = bridge.other(leg).and_then(|other| self.call.leg(other));
             let for_it = other.is_some_and(|it| it.hold.ours != Hold::No);
             Direction { send: !holds && !for_it, receive: true }
         };
@@ -131,7 +147,7 @@ impl Switch {
     }
 
     pub(super) fn tell_leg(&mut self, t: &Turn<'_>, leg: LegId) {
-        let Some(it) = self.calls.leg(leg) else { return self.counters.impossible("tell_leg") };
+        let Some(it) = self.call.leg(leg) else { return self.common.counters.impossible("tell_leg") };
         let direction = it.direction();
         let contact = it.contact.as_deref();
         let peer = match (it.life.invite(), contact) {
@@ -151,7 +167,9 @@ impl Switch {
 
     /// Reports the refusal of a caller.
     pub(super) fn tell_rejected(&mut self, t: &Turn<'_>, leg: LegId, status: u16, reason: &str) {
-        let Some(it) = self.calls.leg_mut(leg) else { return self.counters.impossible("tell_rejected") };
+        let Some(it) = self.call.leg_mut(leg) else {
+            return self.common.counters.impossible("tell_rejected");
+        };
         let said = || if reason.is_empty() { phrase(status).to_owned() } else { reason.to_owned() };
         let why = it.why.told.take().unwrap_or_else(said);
         let party = &it.identity.party;
@@ -167,8 +185,8 @@ impl Switch {
 
     /// Reports an outgoing INVITE.
     pub(super) fn tell_dialling(&mut self, t: &Turn<'_>, leg: LegId) {
-        let of_leg = self.calls.leg(leg).and_then(|it| Some((it, it.contact.as_deref()?)));
-        let Some((it, contact)) = of_leg else { return self.counters.impossible("tell_dialling") };
+        let of_leg = self.call.leg(leg).and_then(|it| Some((it, it.contact.as_deref()?)));
+        let Some((it, contact)) = of_leg else { return self.common.counters.impossible("tell_dialling") };
         let gateway = contact.gateway.as_ref().map(|gateway| gateway.name.to_string());
         let (call, uri) = (it.call, contact.uri.clone());
         let emergency = contact.emergency.as_ref().map(|number| EmergencyCall {
@@ -192,11 +210,16 @@ impl Switch {
     }
 
     /// Reports the failure of a branch, and whether the dialling continues.
-    pub(super) fn tell_refused(&mut self, t: &Turn<'_>, call: CallId, leg: LegId, failure: DialFailure) {
-        let next = self.calls.get(call).is_some_and(|it| it.dialling.is_some());
-        let DialFailure { status, reason, .. } = failure;
-        self.tell(t, Event::DialFailed { call, leg, status, reason, next });
+    pub(super) fn tell_refused(&mut self, t: &Turn<'_>, leg: LegId, failure: DialFailure) {
+        let (call, next) = (self.id, self.call.dialling.is_some());
+        self.tell(t, failed(call, leg, failure, next));
     }
+}
+
+/// The event that a branch has failed; `next`: the dialling continues.
+pub(super) fn failed(call: CallId, leg: LegId, failure: DialFailure, next: bool) -> Event {
+    let DialFailure { status, reason, .. } = failure;
+    Event::DialFailed { call, leg, status, reason, next }
 }
 
 /// The number that the party of an inbound leg has called.

@@ -5,48 +5,44 @@ use std::time::Duration;
 use super::admission::{Dialled, Led, Outgoing};
 use super::sleepers::Sleeper;
 use super::table::Purpose;
-use super::{Switch, Turn};
+use super::{CallStep, Turn};
+use crate::LegId;
 use crate::channels::Channel;
 use crate::lookup::ResolvedContact;
-use crate::{CallId, LegId};
 
-impl Switch {
+impl CallStep<'_> {
     /// The terms on which a contact may be dialled.
     pub(super) fn admitted_outgoing(
         &mut self,
         t: &Turn<'_>,
-        call: CallId,
         contact: &ResolvedContact,
     ) -> Result<Outgoing, (u16, String)> {
-        let held = self.held_by_call(call);
-        let (led, leg) = self.led(call);
-        let by = leg.map(|leg| self.party(leg));
-        let dialling = self.calls.get(call).and_then(|it| it.dialling.as_ref());
+        let held = self.held_by_call();
+        let (led, leg) = self.led();
+        let by = leg.map(|leg| self.call.party(leg));
+        let dialling = self.call.dialling.as_ref();
         let token = dialling.and_then(|it| it.options.token.clone());
         let dialled = Dialled { contact, held: &held, by: by.as_deref(), token: token.as_deref(), led };
         let mut outgoing = Outgoing::default();
-        let wait = self.fact("outgoing", |it| match it.parts.admission.outgoing(t.now, dialled) {
+        let wait = self.common.fact("outgoing", |it| match it.parts.admission.outgoing(t.now, dialled) {
             Ok(admitted) => {
                 outgoing = admitted;
                 Ok(outgoing.wait)
             }
             Err((status, reason)) => Err((status, reason.to_owned())),
         });
-        if let Some(it) = self.calls.get_mut(call) {
-            it.has_dialled = true;
-        }
+        self.call.has_dialled = true;
         wait.map(|wait| Outgoing { wait, ..outgoing })
     }
 
     /// How a call comes to dial, and the leg of the party on whose behalf.
-    fn led(&self, call: CallId) -> (Led, Option<LegId>) {
-        let it = self.calls.get(call);
-        let dialling = it.and_then(|it| it.dialling.as_ref());
+    fn led(&self) -> (Led, Option<LegId>) {
+        let dialling = self.call.dialling.as_ref();
         let beside = dialling.is_some_and(|it| !it.branches.is_empty());
         let further = if beside { Led::Beside } else { Led::Again };
         match dialling.map(|it| &it.purpose) {
             Some(Purpose::Caller { caller, .. }) => {
-                let first = it.is_some_and(|it| !it.has_dialled);
+                let first = !self.call.has_dialled;
                 (if first { Led::Called } else { further }, Some(*caller))
             }
             Some(Purpose::Transfer { leaves, .. }) => (Led::Again, Some(*leaves)),
@@ -59,29 +55,29 @@ impl Switch {
     }
 
     /// The channels that the legs of a call hold.
-    fn held_by_call(&self, call: CallId) -> Vec<Channel> {
-        let legs = self.calls.get(call).into_iter().flat_map(|it| it.legs.iter());
+    fn held_by_call(&self) -> Vec<Channel> {
+        let legs = self.call.legs.iter();
         legs.flat_map(|(_, leg)| leg.admitted.channels.iter().cloned()).collect()
     }
 
     /// The INVITE of a branch goes out after this time.
     pub(super) fn branch_waits(&mut self, t: &Turn<'_>, caller: Option<LegId>, leg: LegId, wait: Duration) {
-        let Some((call, branch)) = self.calls.leg(leg).and_then(|it| Some((it.call, it.branch?))) else {
-            return self.counters.impossible("branch_waits");
+        let Some(branch) = self.call.leg(leg).and_then(|it| it.branch) else {
+            return self.common.counters.impossible("branch_waits");
         };
-        self.with_dial(call, |dial| dial.waits(branch, wait));
-        self.sleep_for(t, wait, Sleeper::Branch { caller, leg });
+        self.with_dial(|dial| dial.waits(branch, wait));
+        self.common.sleep_for(t, wait, Sleeper::Branch { caller, leg });
     }
 
     /// How long a branch has to wait further, because others have had their turn first.
     pub(super) fn waits_further(&mut self, t: &Turn<'_>, leg: LegId) -> Duration {
-        if let Some(told) = self.reads_next("turn") {
+        if let Some(told) = self.common.reads_next("turn") {
             return told;
         }
-        let place = self.calls.leg(leg).and_then(|it| it.admitted.place.as_ref());
+        let place = self.call.leg(leg).and_then(|it| it.admitted.place.as_ref());
         let wait = place.map_or(Duration::ZERO, |place| place.wait(t.now));
         if !wait.is_zero() {
-            self.writes("turn", &wait);
+            self.common.writes("turn", &wait);
         }
         wait
     }

@@ -10,14 +10,14 @@
 use std::collections::VecDeque;
 use std::path::Path;
 
-use super::table::Leg;
+use super::table::{Call, Leg};
 use super::waiting::OnMedia;
-use super::{Switch, Turn};
+use super::{CallStep, Common, Switch, Turn};
 use crate::controller::{EndpointId, MediaError, Recorded, RecordingId, RecordingSpec};
 use crate::event::{Event, RecordingNews};
 use crate::recording::RecordingRequest;
+use crate::service::CallError;
 use crate::service::command::{Record, RecordLeg, Reply};
-use crate::service::{CallError, Watched};
 use crate::{CallId, LegId};
 
 /// Where the outcome of a request to start or end a recording is sent.
@@ -131,13 +131,75 @@ impl Recordings {
     }
 }
 
+impl Call {
+    /// Takes the recording with this number out, and says whose it is: that of a leg, or the call's own.
+    fn recorded_by(&mut self, id: RecordingId) -> Option<Option<LegId>> {
+        let take = |it: &mut Recordings| it.running.take_if(|it| it.id == Some(id)).is_some();
+        if take(&mut self.recordings) {
+            return Some(None);
+        }
+        self.legs.each_mut().find_map(|(leg, it)| take(&mut it.recordings).then_some(Some(leg)))
+    }
+}
+
 impl Switch {
+    /// A recording has ended, for whatever reason.
+    pub(super) fn recorded(&mut self, t: &mut Turn<'_>, id: RecordingId, recorded: &Recorded) {
+        if let Some(error) = &recorded.error {
+            tracing::warn!("the recording {} ended: {error}", recorded.path.display());
+            self.tell(t, Event::Error { component: "recording".to_owned(), message: error.clone() });
+        }
+        let ended_here = self.calls.ids().into_iter().find_map(|call| {
+            let it = self.calls.get_mut(call)?;
+            let leg = it.recorded_by(id)?;
+            Some((call, leg))
+        });
+        // A recording ended on request, or with its call or leg, has no owner any more.
+        let Some((call, leg)) = ended_here.or_else(|| self.common.recordings_ending.take(id)) else {
+            return self.common.counters.late();
+        };
+        if let Some(error) = recorded.error.as_deref().filter(|_| ended_here.is_some()) {
+            self.in_call(call, |step| step.note_recording("recording_error", error));
+        }
+        let news = RecordingNews {
+            call,
+            leg,
+            id: Some(id.0),
+            on: false,
+            file: Some(recorded.path.to_string_lossy().into_owned()),
+            seconds: Some(recorded.lasts.as_secs_f64()),
+            error: recorded.error.clone(),
+        };
+        self.tell(t, Event::Recording(news));
+    }
+
+    /// A leg has moved from one call to another: its recording moves with it, unless that call has one.
+    pub(super) fn move_recording(&mut self, leg: LegId, from: CallId, into: CallId) {
+        let its = self.calls.get_mut(from);
+        let recording =
+            its.and_then(|it| it.recordings.running.take_if(|recording| recording.leg == Some(leg)));
+        let into = self.calls.get_mut(into).filter(|it| it.recordings.running.is_none());
+        match (recording, into) {
+            (Some(recording), Some(into)) => into.recordings.running = Some(recording),
+            (Some(recording), None) => {
+                if let Some(id) = recording.id {
+                    self.common.recordings_ending.add(id, from, None);
+                    drop(self.common.parts.controller.stop_recording(id));
+                }
+            }
+            (None, _) => {}
+        }
+    }
+}
+
+impl CallStep<'_> {
     /// Carries out a command for a call's recording.
-    pub(super) fn obey_record(&mut self, t: &mut Turn<'_>, call: CallId, what: Record, reply: Asks) {
+    pub(super) fn obey_record(&mut self, t: &mut Turn<'_>, what: Record, reply: Asks) {
+        let call = self.id;
         let subject = Subject::Call(call);
         // A closed receiver is no error.
         let done = match what {
-            Record::Begin(spec) => self.record_call(t, call, spec.map(|spec| *spec)),
+            Record::Begin(spec) => self.record_call(t, spec.map(|spec| *spec)),
             Record::Pause(paused) => self.pause_recording(subject, paused),
             Record::End => return self.stop_recording(t, subject, reply),
         };
@@ -161,8 +223,8 @@ impl Switch {
     /// The recordings of a subject, and the call it belongs to now.
     fn recordings(&mut self, subject: Subject) -> Option<(CallId, &mut Recordings)> {
         match subject {
-            Subject::Call(call) => Some((call, &mut self.calls.get_mut(call)?.recordings)),
-            Subject::Leg(leg) => self.calls.leg_mut(leg).map(|it| (it.call, &mut it.recordings)),
+            Subject::Call(call) => Some((call, &mut self.call.recordings)),
+            Subject::Leg(leg) => self.call.leg_mut(leg).map(|it| (it.call, &mut it.recordings)),
         }
     }
 
@@ -170,30 +232,31 @@ impl Switch {
     pub(super) fn record_call(
         &mut self,
         t: &mut Turn<'_>,
-        call: CallId,
         spec: Option<RecordingSpec>,
     ) -> Result<(), CallError> {
-        let it = self.calls.get_mut(call).ok_or(CallError::Gone)?;
-        let rules = self.config.recording.as_deref();
+        let call = self.id;
+        let it = &mut *self.call;
+        let rules = self.common.config.recording.as_deref();
         let usual = |nth| rules.map(|rules| rules.spec(call, nth, t.wall));
         it.recordings.begin(Subject::Call(call), |nth| spec.or_else(|| usual(nth)))?;
-        self.begin_recording(t, call);
+        self.begin_recording(t);
         Ok(())
     }
 
     /// Registers the recording of a leg; returns its endpoint.
     fn record_leg(&mut self, t: &Turn<'_>, leg: LegId, both: bool) -> Result<EndpointId, CallError> {
-        let endpoint = self.leg_media(leg)?;
-        let it = self.calls.leg_mut(leg).ok_or(CallError::Gone)?;
-        let (rules, call) = (self.config.recording.as_deref(), it.call);
+        let endpoint = self.call.leg_media(leg)?;
+        let it = self.call.leg_mut(leg).ok_or(CallError::Gone)?;
+        let (rules, call) = (self.common.config.recording.as_deref(), it.call);
         let spec = |nth| rules.map(|rules| rules.spec_of_leg(call, leg, nth, both, t.wall));
         it.recordings.begin(Subject::Leg(leg), spec)?;
         Ok(endpoint)
     }
 
     /// Starts a call's waiting recording once one of its legs is up.
-    pub(super) fn begin_recording(&mut self, t: &mut Turn<'_>, call: CallId) {
-        let Some(it) = self.calls.get(call) else { return self.counters.impossible("begin_recording") };
+    pub(super) fn begin_recording(&mut self, t: &mut Turn<'_>) {
+        let call = self.id;
+        let it = &*self.call;
         if it.recordings.running.as_ref().is_none_or(|recording| recording.leg.is_some()) {
             return;
         }
@@ -213,14 +276,14 @@ impl Switch {
     ) {
         let recordings = self.recordings(subject);
         let Some((call, Some(it))) = recordings.map(|(call, it)| (call, it.running.as_mut())) else {
-            return self.counters.impossible("start_recording");
+            return self.common.counters.impossible("start_recording");
         };
         it.leg = Some(leg);
         let spec = it.spec.clone();
         // Direct media cannot be recorded.
-        self.never_direct(call);
-        self.lead(t, call);
-        let begun = self.parts.controller.start_recording(endpoint, &spec);
+        self.never_direct();
+        self.lead(t);
+        let begun = self.common.parts.controller.start_recording(endpoint, &spec);
         self.media(t, begun, OnMedia::Recording { call, subject, reply });
     }
 
@@ -228,11 +291,11 @@ impl Switch {
     pub(super) fn recording_begun(
         &mut self,
         t: &mut Turn<'_>,
-        call: CallId,
         subject: Subject,
         begun: Result<RecordingId, MediaError>,
         reply: Asks,
     ) {
+        let call = self.id;
         let for_secret = self.keeps_secret(subject);
         let recordings = self.recordings(subject);
         let (call, recording) = recordings.map_or((call, None), |(call, it)| (call, it.running.as_mut()));
@@ -243,9 +306,9 @@ impl Switch {
                 it.pauses.for_secret = for_secret;
                 let (paused, path) = (it.pauses.any(), it.spec.path.to_string_lossy().into_owned());
                 if paused {
-                    self.parts.controller.pause_recording(id, true);
+                    self.common.parts.controller.pause_recording(id, true);
                 }
-                self.note_recording(call, "recording", &path);
+                self.note_recording("recording", &path);
                 let file = Some(path);
                 let id = Some(id.0);
                 let news = RecordingNews { call, leg, id, on: true, file, seconds: None, error: None };
@@ -254,8 +317,8 @@ impl Switch {
             }
             // The recording has been ended meanwhile.
             (None, Ok(id)) => {
-                self.counters.late();
-                drop(self.parts.controller.stop_recording(id));
+                self.common.counters.late();
+                drop(self.common.parts.controller.stop_recording(id));
                 Err(CallError::Gone)
             }
             (_, Err(error)) => {
@@ -263,10 +326,10 @@ impl Switch {
                 if let Some((_, it)) = self.recordings(subject) {
                     it.running = None;
                 }
-                self.note_recording(call, "recording_error", &error.to_string());
+                self.note_recording("recording_error", &error.to_string());
                 // For a leg the sender of the command gets the error.
                 if leg.is_none() {
-                    self.tell_not_recorded(t, call, leg, &error);
+                    self.tell(t, not_recorded(call, leg, &error));
                 }
                 Err(error.into())
             }
@@ -276,10 +339,11 @@ impl Switch {
 
     /// Notes the recording for the records of the call's legs. Several recordings are listed one after the
     /// other.
-    fn note_recording(&mut self, call: CallId, name: &str, text: &str) {
-        let known = self.variables_of(call).into_iter().find(|(known, _)| known == name);
+    fn note_recording(&mut self, name: &str, text: &str) {
+        let call = self.id;
+        let known = self.call.variables().into_iter().find(|(known, _)| known == name);
         let all = known.map_or_else(|| text.to_owned(), |(_, before)| format!("{before} {text}"));
-        if let Err(error) = self.set_variable(Watched::Call(call), name.to_owned(), all) {
+        if let Err(error) = self.call.set_variable(name.to_owned(), all) {
             tracing::warn!("call {}: variable {name} is missing in its call record: {error}", call.0);
         }
     }
@@ -302,7 +366,7 @@ impl Switch {
         change(&mut it.pauses);
         let paused = it.pauses.any();
         if let Some(id) = it.id.filter(|_| paused != before) {
-            self.parts.controller.pause_recording(id, paused);
+            self.common.parts.controller.pause_recording(id, paused);
         }
         Ok(())
     }
@@ -311,10 +375,8 @@ impl Switch {
     fn keeps_secret(&self, subject: Subject) -> bool {
         let keeps = |it: &Leg| it.keys.secrets > 0 && it.media.endpoint.is_some();
         match subject {
-            Subject::Call(call) => {
-                self.calls.get(call).is_some_and(|it| it.legs.iter().any(|(_, leg)| keeps(leg)))
-            }
-            Subject::Leg(leg) => self.calls.leg(leg).is_some_and(keeps),
+            Subject::Call(_) => self.call.legs.iter().any(|(_, leg)| keeps(leg)),
+            Subject::Leg(leg) => self.call.leg(leg).is_some_and(keeps),
         }
     }
 
@@ -327,99 +389,60 @@ impl Switch {
             return drop(reply.send(Err(subject.not_recorded())));
         };
         let Some(id) = recording.id else { return drop(reply.send(Ok(None))) };
-        self.recordings_ending.add(id, call, subject.leg());
-        let recorded = self.parts.controller.stop_recording(id);
+        self.common.recordings_ending.add(id, call, subject.leg());
+        let recorded = self.common.parts.controller.stop_recording(id);
         self.media(t, recorded, OnMedia::Recorded { call, id, reply });
-    }
-
-    /// Reports that there is no file.
-    fn tell_not_recorded(&mut self, t: &Turn<'_>, call: CallId, leg: Option<LegId>, error: &MediaError) {
-        let error = Some(error.to_string());
-        let news = RecordingNews { call, leg, id: None, on: false, file: None, seconds: None, error };
-        self.tell(t, Event::Recording(news));
     }
 
     /// The file of a recording is complete, or completing it has failed.
     pub(super) fn recording_finished(
         &mut self,
         t: &Turn<'_>,
-        call: CallId,
         id: RecordingId,
         recorded: Result<Recorded, MediaError>,
         reply: Asks,
     ) {
         if let Err(error) = &recorded
-            && let Some((call, leg)) = self.recordings_ending.take(id)
+            && let Some((call, leg)) = self.common.recordings_ending.take(id)
         {
-            self.tell_not_recorded(t, call, leg, error);
+            self.tell(t, not_recorded(call, leg, error));
         }
         if let Ok(Recorded { error: Some(error), .. }) = &recorded {
-            self.note_recording(call, "recording_error", error);
+            self.note_recording("recording_error", error);
         }
         // A closed receiver is no error.
         let _ = reply.send(recorded.map(Some).map_err(CallError::from));
     }
 
-    /// A recording has ended, for whatever reason.
-    pub(super) fn recorded(&mut self, t: &mut Turn<'_>, id: RecordingId, recorded: &Recorded) {
-        if let Some(error) = &recorded.error {
-            tracing::warn!("the recording {} ended: {error}", recorded.path.display());
-            self.tell(t, Event::Error { component: "recording".to_owned(), message: error.clone() });
-        }
-        let legs = self.calls.leg_ids().into_iter().map(Subject::Leg);
-        let mut all = self.calls.ids().into_iter().map(Subject::Call).chain(legs);
-        let its = all.find_map(|subject| {
-            let (call, it) = self.recordings(subject)?;
-            it.running.take_if(|it| it.id == Some(id)).map(|_| (call, subject))
-        });
-        let ended_here = its.map(|(call, subject)| (call, subject.leg()));
-        // A recording ended on request, or with its call or leg, has no owner any more.
-        let Some((call, leg)) = ended_here.or_else(|| self.recordings_ending.take(id)) else {
-            return self.counters.late();
-        };
-        if let Some(error) = recorded.error.as_deref().filter(|_| ended_here.is_some()) {
-            self.note_recording(call, "recording_error", error);
-        }
-        let news = RecordingNews {
-            call,
-            leg,
-            id: Some(id.0),
-            on: false,
-            file: Some(recorded.path.to_string_lossy().into_owned()),
-            seconds: Some(recorded.lasts.as_secs_f64()),
-            error: recorded.error.clone(),
-        };
-        self.tell(t, Event::Recording(news));
-    }
-
     /// Ends the recording of a call that is about to end; its file is completed later.
-    pub(super) fn recording_over(&mut self, call: CallId) {
-        let recording = self.calls.get_mut(call).and_then(|it| it.recordings.running.take());
+    pub(super) fn recording_over(&mut self) {
+        let call = self.id;
+        let recording = self.call.recordings.running.take();
         if let Some(id) = recording.and_then(|it| it.id) {
-            self.recordings_ending.add(id, call, None);
-            drop(self.parts.controller.stop_recording(id));
+            self.common.recordings_ending.add(id, call, None);
+            drop(self.common.parts.controller.stop_recording(id));
         }
     }
 
     /// The media of a leg is about to be released, which ends the leg's own recording.
     pub(super) fn recording_ends_with(&mut self, leg: LegId) {
-        let ends = self.calls.leg_mut(leg).and_then(|it| Some((it.call, it.recordings.running.take()?.id?)));
+        let ends = self.call.leg_mut(leg).and_then(|it| Some((it.call, it.recordings.running.take()?.id?)));
         if let Some((call, id)) = ends {
-            self.recordings_ending.add(id, call, Some(leg));
+            self.common.recordings_ending.add(id, call, Some(leg));
         }
     }
 
     fn up_endpoint(&self, leg: LegId) -> Option<EndpointId> {
-        self.calls.leg(leg).filter(|it| it.is_up())?.media.endpoint
+        self.call.leg(leg).filter(|it| it.is_up())?.media.endpoint
     }
 
     /// The media of a leg is about to be released: the call's recording continues with a remaining leg.
     pub(super) fn recording_goes_over(&mut self, leg: LegId) {
         if let Some((call, stays, endpoint)) = self.recorded_next(leg)
-            && let Some(it) = self.calls.get_mut(call).and_then(|it| it.recordings.running.as_mut())
+            && let Some(it) = self.call.recordings.running.as_mut()
             && let Some(id) = it.id
         {
-            match self.parts.controller.follow_recording(id, endpoint, !it.swapped) {
+            match self.common.parts.controller.follow_recording(id, endpoint, !it.swapped) {
                 Ok(()) => (it.leg, it.swapped) = (Some(stays), !it.swapped),
                 Err(error) => {
                     tracing::warn!(
@@ -434,8 +457,8 @@ impl Switch {
 
     /// The leg with which the recording of this leg continues, if it is recorded and another one stays.
     fn recorded_next(&self, leg: LegId) -> Option<(CallId, LegId, EndpointId)> {
-        let call = self.calls.leg(leg)?.call;
-        let it = self.calls.get(call)?;
+        let call = self.call.leg(leg)?.call;
+        let it = &*self.call;
         it.recordings
             .running
             .as_ref()
@@ -448,33 +471,16 @@ impl Switch {
         Some((call, stays, endpoint))
     }
 
-    /// A leg has moved from one call to another: its recording moves with it, unless that call has one.
-    pub(super) fn move_recording(&mut self, leg: LegId, from: CallId, into: CallId) {
-        let its = self.calls.get_mut(from);
-        let recording =
-            its.and_then(|it| it.recordings.running.take_if(|recording| recording.leg == Some(leg)));
-        let into = self.calls.get_mut(into).filter(|it| it.recordings.running.is_none());
-        match (recording, into) {
-            (Some(recording), Some(into)) => into.recordings.running = Some(recording),
-            (Some(recording), None) => {
-                if let Some(id) = recording.id {
-                    self.recordings_ending.add(id, from, None);
-                    drop(self.parts.controller.stop_recording(id));
-                }
-            }
-            (None, _) => {}
-        }
-    }
-
     /// Handles a digit of a bridged party as part of a feature code. Returns whether codes of this party are
     /// handled.
     pub(super) fn feature_digit(&mut self, t: &mut Turn<'_>, leg: LegId, digit: char) -> bool {
-        let Some(rules) = self.config.recording.clone() else { return false };
-        let Some((call, ..)) = self.bridged(leg).filter(|(_, _, mode)| mode.intercepts()) else {
+        let call = self.id;
+        let Some(rules) = self.common.config.recording.clone() else { return false };
+        if !self.call.bridged(leg).is_some_and(|(_, mode)| mode.intercepts()) {
             return false;
-        };
-        let Some(it) = self.calls.leg_mut(leg) else {
-            self.counters.impossible("feature_digit");
+        }
+        let Some(it) = self.call.leg_mut(leg) else {
+            self.common.counters.impossible("feature_digit");
             return false;
         };
         // Parties behind a gateway are not users of ours.
@@ -484,10 +490,10 @@ impl Switch {
         let Some(request) = rules.digit(it.keys.codes.get_or_insert_default(), digit, t.now) else {
             return true;
         };
-        let running = self.calls.get(call).and_then(|it| it.recordings.running.as_ref());
+        let running = self.call.recordings.running.as_ref();
         let running = running.map(|it| it.pauses.by_request);
         let done = match (request, running) {
-            (RecordingRequest::Toggle, None) => self.record_call(t, call, None),
+            (RecordingRequest::Toggle, None) => self.record_call(t, None),
             (RecordingRequest::Toggle, Some(_)) => {
                 self.stop_recording(t, Subject::Call(call), Reply::default());
                 Ok(())
@@ -500,4 +506,56 @@ impl Switch {
         }
         true
     }
+}
+
+impl Common {
+    /// The recording of a call or a leg that is over has begun, or starting has failed.
+    pub(super) fn recording_for_nobody(
+        &mut self,
+        t: &Turn<'_>,
+        call: CallId,
+        subject: Subject,
+        begun: Result<RecordingId, MediaError>,
+        reply: Asks,
+    ) {
+        self.counters.late();
+        let error = match begun {
+            Ok(id) => {
+                drop(self.parts.controller.stop_recording(id));
+                CallError::Gone
+            }
+            Err(error) => {
+                // For a leg the sender of the command gets the error.
+                if subject.leg().is_none() {
+                    self.publish(t, not_recorded(call, None, &error));
+                }
+                error.into()
+            }
+        };
+        // A closed receiver is no error.
+        let _ = reply.send(Err(error));
+    }
+
+    /// The file of a recording whose call is over is complete, or completing it has failed.
+    pub(super) fn recorded_for_nobody(
+        &mut self,
+        t: &Turn<'_>,
+        id: RecordingId,
+        recorded: Result<Recorded, MediaError>,
+        reply: Asks,
+    ) {
+        if let Err(error) = &recorded
+            && let Some((call, leg)) = self.recordings_ending.take(id)
+        {
+            self.publish(t, not_recorded(call, leg, error));
+        }
+        // A closed receiver is no error.
+        let _ = reply.send(recorded.map(Some).map_err(CallError::from));
+    }
+}
+
+/// The event that there is no file.
+fn not_recorded(call: CallId, leg: Option<LegId>, error: &MediaError) -> Event {
+    let error = Some(error.to_string());
+    Event::Recording(RecordingNews { call, leg, id: None, on: false, file: None, seconds: None, error })
 }

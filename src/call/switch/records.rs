@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Instant, SystemTime};
 
 use super::table::Leg;
-use super::{Switch, Turn};
+use super::{CallStep, Switch, Turn};
 use crate::cdr::{Cdr, Ending};
 use crate::leg_fsm::{LegEvent, TerminationCause};
 use crate::{CallId, LegId};
@@ -31,6 +31,16 @@ pub(super) struct Beginning {
 }
 
 impl Switch {
+    /// Links the records of a call to the call that it becomes part of.
+    pub(super) fn link(&mut self, from: CallId, into: CallId) {
+        let linked = self.calls.get(into).and_then(|call| call.linked).unwrap_or(into);
+        if let Some(call) = self.calls.get_mut(from) {
+            call.linked = Some(linked);
+        }
+    }
+}
+
+impl CallStep<'_> {
     /// Starts the record of a leg whose INVITE has come.
     pub(super) fn record_incoming(
         &mut self,
@@ -40,9 +50,9 @@ impl Switch {
         remote: SocketAddr,
     ) {
         let from = request.from().ok();
-        let (who, called) = match self.calls.leg(leg) {
+        let (who, called) = match self.call.leg(leg) {
             Some(it) => (it.identity.who.clone().unwrap_or_default(), it.identity.called.clone()),
-            None => return self.counters.impossible("record_incoming"),
+            None => return self.common.counters.impossible("record_incoming"),
         };
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let beginning = Beginning {
@@ -59,14 +69,16 @@ impl Switch {
             remote: Some(remote),
             verstat: who.verstat.clone(),
         };
-        let Some(it) = self.calls.leg_mut(leg) else { return self.counters.impossible("record_incoming") };
+        let Some(it) = self.call.leg_mut(leg) else {
+            return self.common.counters.impossible("record_incoming");
+        };
         it.beginning = Some(Box::new(beginning));
         let call = it.call;
         let name = it.identity.party.user.clone().unwrap_or_else(|| who.said.clone());
         let party = request.from().map(|from| text(from.uri.raw)).unwrap_or_default();
-        self.history.named(call, leg, &party);
-        self.history.leg(call, leg, request.call_id().unwrap_or_default(), None);
-        self.history.is_of(call, leg, &name);
+        self.common.history.named(call, leg, &party);
+        self.common.history.leg(call, leg, request.call_id().unwrap_or_default(), None);
+        self.common.history.is_of(call, leg, &name);
     }
 
     /// Starts the record of a leg whose INVITE is sent; `shown`: the caller's name and number if there is no
@@ -78,7 +90,7 @@ impl Switch {
         caller: Option<LegId>,
         shown: Option<(String, String)>,
     ) {
-        let caller = caller.and_then(|leg| self.calls.leg(leg)?.beginning.as_deref());
+        let caller = caller.and_then(|leg| self.call.leg(leg)?.beginning.as_deref());
         let of_shown = |(name, number): (String, String)| {
             let name = name.trim().trim_matches('"').to_owned();
             (number, Some(name).filter(|name| !name.is_empty()))
@@ -87,12 +99,14 @@ impl Switch {
             Some(it) => (it.caller.clone(), it.caller_name.clone()),
             None => shown.map(of_shown).unwrap_or_default(),
         };
-        let Some(it) = self.calls.leg_mut(leg) else { return self.counters.impossible("record_outgoing") };
+        let Some(it) = self.call.leg_mut(leg) else {
+            return self.common.counters.impossible("record_outgoing");
+        };
         let call_id = it.usage.and_then(|usage| Some(t.sip.dialog(usage)?.call_id.to_vec()));
         let call_id = call_id.unwrap_or_default();
         let name = it.shown_as();
-        self.history.leg(it.call, leg, &call_id, None);
-        self.history.is_of(it.call, leg, &name);
+        self.common.history.leg(it.call, leg, &call_id, None);
+        self.common.history.is_of(it.call, leg, &name);
         it.beginning = Some(Box::new(Beginning {
             start: t.wall,
             began: t.now,
@@ -108,7 +122,7 @@ impl Switch {
 
     /// Notes the time of the first 18x.
     pub(super) fn record_step(&mut self, t: &Turn<'_>, leg: LegId, event: LegEvent) {
-        let beginning = self.calls.leg_mut(leg).and_then(|it| it.beginning.as_mut());
+        let beginning = self.call.leg_mut(leg).and_then(|it| it.beginning.as_mut());
         if let (Some(beginning), LegEvent::Ring | LegEvent::EarlyMedia) = (beginning, event) {
             beginning.rang.get_or_insert(t.now);
         }
@@ -124,10 +138,10 @@ impl Switch {
         q850: Option<u8>,
     ) {
         // Its INVITE was never sent: there was no call.
-        let Some(beginning) = leg.beginning.take() else { return self.counters.ignored() };
+        let Some(beginning) = leg.beginning.take() else { return self.common.counters.ignored() };
         let direction = leg.direction();
         let since = |at: Instant| at.saturating_duration_since(beginning.began);
-        let linked = self.calls.get(leg.call).and_then(|call| call.linked).unwrap_or(leg.call);
+        let linked = self.call.linked.unwrap_or(leg.call);
         let diverted = leg.contact.as_ref().and_then(|contact| contact.diverted.as_deref());
         let record = Cdr {
             call: leg.call,
@@ -145,7 +159,7 @@ impl Switch {
             caller_name: beginning.caller_name,
             callee: beginning.callee,
             remote: beginning.remote,
-            variables: self.recorded_variables(leg.call, id),
+            variables: self.call.recorded_variables(id),
             codec: None,
             audio: None,
             quality: None,
@@ -154,17 +168,9 @@ impl Switch {
             verstat: beginning.verstat,
             diverted_by: diverted.map(|it| it.user.as_deref().unwrap_or(&it.number).to_owned()),
         };
-        self.history.by_gateway(leg.call, id, record.gateway.as_deref());
-        let record = self.parts.records.is_some().then(|| Box::new(record));
-        self.history.leg_over(leg.call, id, record, t.now);
-        self.settle_history(t);
-    }
-
-    /// Links the records of a call to the call that it becomes part of.
-    pub(super) fn link(&mut self, from: CallId, into: CallId) {
-        let linked = self.calls.get(into).and_then(|call| call.linked).unwrap_or(into);
-        if let Some(call) = self.calls.get_mut(from) {
-            call.linked = Some(linked);
-        }
+        self.common.history.by_gateway(leg.call, id, record.gateway.as_deref());
+        let record = self.common.parts.records.is_some().then(|| Box::new(record));
+        self.common.history.leg_over(leg.call, id, record, t.now);
+        self.common.settle_history(t);
     }
 }

@@ -10,7 +10,7 @@ use super::handing::Handing;
 use super::say::q850_of;
 use super::table::Purpose;
 use super::waiting::{Found, OnFound};
-use super::{Switch, Turn};
+use super::{CallStep, Turn};
 use crate::event::Event;
 use crate::failure::DialFailure;
 use crate::handler::{ApplicationHandler, HandlerAction, Party, Redirection};
@@ -50,7 +50,7 @@ pub(super) struct Named {
 /// A branch that was redirected, while its targets are resolved.
 #[derive(serde::Serialize, serde::Deserialize)]
 pub(super) struct Redirected {
-    call: CallId,
+    pub call: CallId,
     leg: LegId,
     branch: BranchNo,
     failure: DialFailure,
@@ -61,7 +61,7 @@ pub(super) struct Redirected {
     reason: diversion::ReasonWord,
 }
 
-impl Switch {
+impl CallStep<'_> {
     /// Handles a branch's final refusal. The targets of a 3xx are only a request of its sender: they are
     /// called if the handlers permit this party to redirect.
     pub(super) fn branch_refused(&mut self, t: &mut Turn<'_>, leg: LegId, response: &Response) {
@@ -71,8 +71,8 @@ impl Switch {
             q850: q850_of(response),
             ours: false,
         };
-        let of_branch = self.calls.leg(leg).and_then(|it| Some((it, it.branch?)));
-        let Some((it, branch)) = of_branch else { return self.counters.impossible("branch_refused") };
+        let of_branch = self.call.leg(leg).and_then(|it| Some((it, it.branch?)));
+        let Some((it, branch)) = of_branch else { return self.common.counters.impossible("branch_refused") };
         let (call, dialled) = (it.call, it.contact.as_deref().cloned());
         let reason =
             diverted_for(response, matches!(it.life.state(), LegState::Ringing | LegState::EarlyMedia));
@@ -81,19 +81,19 @@ impl Switch {
             _ => Vec::new(),
         };
         targets.truncate(CONTACTS);
-        let dialling = self.calls.get(call).and_then(|it| it.dialling.as_ref());
+        let dialling = self.call.dialling.as_ref();
         let follows = dialling.and_then(|it| it.dial.as_ref()).is_some_and(|dial| dial.follows_redirects());
         let caller = dialling.and_then(|it| it.purpose.caller());
         let caller = caller.and_then(|leg| self.caller_of(leg));
         let caller = caller.or_else(|| dialling?.options.caller.clone());
         let (Some(dialled), true) = (dialled, follows && !targets.is_empty()) else {
             let now = t.now;
-            return self.branch_failed(call, leg, failure, |dial, it| dial.failed(now, branch, it));
+            return self.branch_failed(leg, failure, |dial, it| dial.failed(now, branch, it));
         };
-        let (by, now) = (Party::clone(&self.party(leg)), t.now);
+        let (by, now) = (Party::clone(&self.call.party(leg)), t.now);
         let asked = Redirection { call, leg, by, dialled, target: String::new(), caller, at: now };
         let (handlers, resolver, caller) =
-            (self.parts.handlers.clone(), self.parts.resolver.clone(), self.caller_uri(call));
+            (self.common.parts.handlers.clone(), self.common.parts.resolver.clone(), self.caller_uri());
         let party = asked.by.clone();
         let found = Box::pin(async move {
             let mut answers = Vec::with_capacity(targets.len());
@@ -106,15 +106,15 @@ impl Switch {
             answers
         });
         let then = Redirected { call, leg, branch, failure, party, reason };
-        self.run(found, Found::Named, OnFound::Redirect(Box::new(then)));
+        self.common.run(found, Found::Named, OnFound::Redirect(Box::new(then)));
     }
 
     /// The targets of a 3xx are resolved: the first contacts replace the branch.
     pub(super) fn redirected(&mut self, t: &mut Turn<'_>, redirected: Redirected, answers: Vec<Named>) {
         let Redirected { call, leg, branch, failure, party, reason } = redirected;
         // Another dialling of this call has its own branches.
-        if self.branch(call, branch) != Some(leg) {
-            return self.counters.late();
+        if self.branch(branch) != Some(leg) {
+            return self.common.counters.late();
         }
         let mut called: Vec<(u16, usize, Vec<DialTarget<ResolvedContact>>)> = Vec::new();
         let mut room = CONTACTS;
@@ -123,7 +123,7 @@ impl Switch {
                 Whither::Call(rounds, why) => {
                     self.tell(t, Event::Redirected { call, leg, to });
                     if let Some(why) = why {
-                        self.history.decided(call, t.now, Some(leg), "route", &why);
+                        self.common.history.decided(call, t.now, Some(leg), "route", &why);
                     }
                     for (place, mut round) in rounds.into_iter().enumerate() {
                         round.truncate(room);
@@ -143,24 +143,26 @@ impl Switch {
                     }
                 }
                 Whither::Application(name, _) => {
-                    self.history.decided(call, t.now, Some(leg), "not followed", &name);
+                    self.common.history.decided(call, t.now, Some(leg), "not followed", &name);
                 }
                 Whither::NotFollowed { why, line } => {
                     let party = party_name(&party);
                     let way = "redirect".to_owned();
                     self.not_followed(t, Event::NotFollowed { call, leg, party, way, to, why, line });
                 }
-                Whither::Nobody(why) => self.history.decided(call, t.now, Some(leg), "not followed", &why),
+                Whither::Nobody(why) => {
+                    self.common.history.decided(call, t.now, Some(leg), "not followed", &why)
+                }
             }
         }
         called.retain(|(.., round)| !round.is_empty());
         called.sort_by_key(|(q, place, _)| (std::cmp::Reverse(*q), *place));
         let now = t.now;
         if called.is_empty() {
-            return self.branch_failed(call, leg, failure, |dial, it| dial.failed(now, branch, it));
+            return self.branch_failed(leg, failure, |dial, it| dial.failed(now, branch, it));
         }
         let rounds: Vec<_> = called.into_iter().map(|(.., round)| round).collect();
-        self.branch_failed(call, leg, failure, |dial, it| dial.redirected(now, branch, it, rounds));
+        self.branch_failed(leg, failure, |dial, it| dial.redirected(now, branch, it, rounds));
     }
 
     /// Gives the caller to an application and ends the dialling. `false`: the caller cannot be given away.
@@ -173,38 +175,44 @@ impl Switch {
         why: Option<&str>,
         failure: &DialFailure,
     ) -> bool {
-        let Some(call) = self.calls.leg(leg).map(|it| it.call) else {
-            self.counters.impossible("redirect_to_application");
+        let Some(call) = self.call.leg(leg).map(|it| it.call) else {
+            self.common.counters.impossible("redirect_to_application");
             return false;
         };
-        let dialling = self.calls.get(call).and_then(|it| it.dialling.as_ref());
+        let dialling = self.call.dialling.as_ref();
         // If a command waits for the dialling, its sender owns the call.
         let caller = match dialling.map(|it| &it.purpose) {
             Some(Purpose::Caller { caller, reply: None }) => *caller,
             _ => {
-                self.history.decided(call, t.now, Some(leg), "not followed", "an application has the call");
+                self.common.history.decided(
+                    call,
+                    t.now,
+                    Some(leg),
+                    "not followed",
+                    "an application has the call",
+                );
                 return false;
             }
         };
         let moved = self.handler_named(name).and_then(|_| self.moved(caller, to, t));
         let Some(moved) = moved else {
-            self.history.decided(call, t.now, Some(leg), "not followed", name);
+            self.common.history.decided(call, t.now, Some(leg), "not followed", name);
             return false;
         };
         self.tell(t, Event::Redirected { call, leg, to: to.to_owned() });
         if let Some(why) = why {
-            self.history.decided(call, t.now, Some(leg), "route", why);
+            self.common.history.decided(call, t.now, Some(leg), "route", why);
         }
-        self.tell_refused(t, call, leg, failure.clone());
-        self.with_dial(call, |dial| dial.given_away());
+        self.tell_refused(t, leg, failure.clone());
+        self.with_dial(|dial| dial.given_away());
         let asked = Box::new(Handing::new(moved));
-        self.follows.push(Follow::Hand { call, asked, name: name.to_owned() });
+        self.common.follows.push(Follow::Hand { call, asked, name: name.to_owned() });
         true
     }
 
     /// A party names a target that it may not lead us to: counts, reports and logs this.
     pub(super) fn not_followed(&mut self, t: &Turn<'_>, event: Event) {
-        self.counters.not_followed += 1;
+        self.common.counters.not_followed += 1;
         if let Event::NotFollowed { call, party, way, to, why, line, .. } = &event {
             let line = line.as_deref().map(|line| format!("; {line}")).unwrap_or_default();
             tracing::warn!("call {}: {way} of {party} to {to} is not followed: {why}{line}", call.0);

@@ -7,7 +7,8 @@ use super::table::Purpose;
 use super::tasks::Panicked;
 use super::transfer::{ReferTarget, Referrer, TransferLegs};
 use super::waiting::{Found, OnFound};
-use super::{Switch, Turn};
+use super::{CallStep, Turn};
+use crate::LegId;
 use crate::event::Event;
 use crate::failure::DialFailure;
 use crate::handler::{HandlerAction, Party, Referral};
@@ -15,7 +16,6 @@ use crate::identity::ANONYMOUS_USER;
 use crate::lookup::ResolvedContact;
 use crate::service::command::Reply;
 use crate::service::{CallError, DialError, DialOptions, DialRequest};
-use crate::{CallId, LegId};
 use b2b_sip::msg::{Uri, number};
 
 /// The requester of the decision on a target.
@@ -27,20 +27,20 @@ pub(super) enum AskedBy {
     Application(Reply<Result<HandlerAction, CallError>>),
 }
 
-impl Switch {
+impl CallStep<'_> {
     /// `leaves` transfers `stays` to a target by REFER.
     pub(super) fn referred_to(
         &mut self,
         t: &mut Turn<'_>,
-        call: CallId,
         TransferLegs { leaves, stays }: TransferLegs,
         referrer: Referrer,
         target: ReferTarget,
     ) {
+        let call = self.id;
         let ReferTarget { target, replaces, hosts } = target;
         let purpose = Purpose::Transfer { leaves, stays, referrer };
-        if self.begin_dial(t.now, call, DialOptions::default(), purpose) {
-            let by = Party::clone(&self.party(leaves));
+        if self.begin_dial(t.now, DialOptions::default(), purpose) {
+            let by = Party::clone(&self.call.party(leaves));
             let referral = Referral { call, leg: leaves, by, target, hosts, named_by: None, at: t.now };
             self.ask_where(t, referral, AskedBy::Transfer { replaces }, 0);
         }
@@ -57,7 +57,7 @@ impl Switch {
         };
         let future = handler.handle_referral(referral.clone());
         let then = OnFound::Referral { referral: Box::new(referral), asked_by, next };
-        self.run(future, Found::Action, then);
+        self.common.run(future, Found::Action, then);
     }
 
     /// A handler has decided on a target.
@@ -72,7 +72,7 @@ impl Switch {
         let action = match action {
             // The route of the call itself remains the one that it came by.
             Ok(HandlerAction::Routed { why, action, .. }) => {
-                self.history.decided(referral.call, t.now, Some(referral.leg), "route", &why);
+                self.common.history.decided(referral.call, t.now, Some(referral.leg), "route", &why);
                 Ok(*action)
             }
             action => action,
@@ -100,13 +100,12 @@ impl Switch {
         replaces: Option<String>,
         action: Result<HandlerAction, Panicked>,
     ) {
-        let call = referral.call;
         let refused = match action {
             Ok(HandlerAction::Dial(request)) => {
-                return self.dial_referred(t, call, *request, replaces);
+                return self.dial_referred(t, *request, replaces);
             }
             Ok(HandlerAction::TransferTo(target)) => {
-                return self.dial_referred(t, call, DialRequest::to(target), replaces);
+                return self.dial_referred(t, DialRequest::to(target), replaces);
             }
             Ok(HandlerAction::Handle(name)) => {
                 return self.refer_to_application(t, referral, &name);
@@ -125,7 +124,7 @@ impl Switch {
             ) => DialFailure::new(603, ""),
             Err(Panicked) => DialFailure::new(500, ""),
         };
-        self.dial_over(t, call, DialError::Failed(refused));
+        self.dial_over(t, DialError::Failed(refused));
     }
 
     fn referral_refused(&mut self, t: &Turn<'_>, referral: &Referral, why: String, line: Option<String>) {
@@ -148,7 +147,7 @@ impl Switch {
         named_by: Option<Arc<str>>,
         reply: Reply<Result<HandlerAction, CallError>>,
     ) {
-        let Some(it) = self.calls.leg(leg).filter(|it| !it.life.is_ending()) else {
+        let Some(it) = self.call.leg(leg).filter(|it| !it.life.is_ending()) else {
             return drop(reply.send(Err(CallError::Gone)));
         };
         let call = it.call;
@@ -159,30 +158,24 @@ impl Switch {
         if !number && named_by.is_none() {
             return drop(reply.send(Ok(HandlerAction::TransferTo(target))));
         }
-        let by = Party::clone(&self.party(leg));
+        let by = Party::clone(&self.call.party(leg));
         let referral = Referral { call, leg, by, target, hosts: Vec::new(), named_by, at: t.now };
         self.ask_where(t, referral, AskedBy::Application(reply), 0);
     }
 
-    fn dial_referred(
-        &mut self,
-        t: &mut Turn<'_>,
-        call: CallId,
-        request: DialRequest,
-        replaces: Option<String>,
-    ) {
-        let dialling = self.calls.get(call).and_then(|it| it.dialling.as_ref());
+    fn dial_referred(&mut self, t: &mut Turn<'_>, request: DialRequest, replaces: Option<String>) {
+        let dialling = self.call.dialling.as_ref();
         let stays = dialling.and_then(|it| it.purpose.caller());
         let shown = stays.and_then(|stays| self.shown(stays));
-        let dialling = self.calls.get_mut(call).and_then(|it| it.dialling.as_mut());
+        let dialling = self.call.dialling.as_mut();
         let Some(dialling) = dialling.filter(|it| it.dial.is_none()) else {
-            return self.counters.late();
+            return self.common.counters.late();
         };
         dialling.options = request.options;
         // The new party is shown whom it will talk to.
         dialling.options.caller = shown.or_else(|| dialling.options.caller.take());
         dialling.options.headers.extend(replaces.map(|replaces| ("Replaces".to_owned(), replaces)));
-        self.dial_to(t, call, request.to);
+        self.dial_to(t, request.to);
     }
 
     /// Name and number of the party of a leg, as others may see them.
@@ -195,23 +188,17 @@ impl Switch {
 
     /// Whether the party of a leg has called anonymously.
     pub(super) fn is_unknown(&self, leg: LegId) -> bool {
-        self.calls.leg(leg).and_then(|it| it.identity.who.as_deref()).is_some_and(|who| who.private)
+        self.call.leg(leg).and_then(|it| it.identity.who.as_deref()).is_some_and(|who| who.private)
     }
 
     /// Name and number of the party of a leg, regardless of privacy.
     pub(super) fn caller_of(&self, leg: LegId) -> Option<(String, String)> {
-        let it = self.calls.leg(leg)?;
+        let it = self.call.leg(leg)?;
         match &it.identity.shown {
             Some(shown) => Some((**shown).clone()),
-            None => {
-                Some((String::new(), self.party(leg).number.clone())).filter(|(_, number)| !number.is_empty())
-            }
+            None => Some((String::new(), self.call.party(leg).number.clone()))
+                .filter(|(_, number)| !number.is_empty()),
         }
-    }
-
-    /// The party of a leg.
-    pub(super) fn party(&self, leg: LegId) -> Arc<Party> {
-        self.calls.leg(leg).map(|it| it.identity.party.clone()).unwrap_or_default()
     }
 }
 

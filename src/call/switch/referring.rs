@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::invite::escaped_user;
 use super::replacing::PassedRefer;
 use super::transfer::PartyRefer;
-use super::{Switch, Turn};
+use super::{CallStep, Turn};
 use crate::LegId;
 use crate::event::{Event, TransferKind};
 use crate::leg_fsm::TerminationCause;
@@ -103,7 +103,7 @@ impl Referrals {
     }
 }
 
-impl Switch {
+impl CallStep<'_> {
     /// Passes a party's REFER on to the other party.
     pub(super) fn pass_refer_on(
         &mut self,
@@ -116,14 +116,14 @@ impl Switch {
     ) {
         let value = request.header(Name::ReferTo).map(one_line).unwrap_or_default();
         let value = without_headers(value, refer_to);
-        let Some(other) = self.calls.leg(to).and_then(|it| it.usage) else {
+        let Some(other) = self.call.leg(to).and_then(|it| it.usage) else {
             return t.answer_refer(refer, 480);
         };
         let by_whom = self.referred_by(by).map(|by| ("Referred-By".into(), by.into()));
         let fields = self.ruled(to, by_whom.into_iter().collect(), Some(request));
         match t.sip.refer(t.now, other, value, true, fields) {
             Ok(id) => {
-                self.referrals.sent.insert(id, Referred { leg: to, told: Told::Party(refer) });
+                self.common.referrals.sent.insert(id, Referred { leg: to, told: Told::Party(refer) });
                 self.remember_refer(t, by, to);
             }
             Err(error) => {
@@ -145,8 +145,11 @@ impl Switch {
         match self.begin_sending(t, by, request) {
             Ok((id, leg)) => {
                 let commanded = Commanded { by, progress: Progress::Sent, reply };
-                self.referrals.sent.insert(id, Referred { leg, told: Told::Command(Box::new(commanded)) });
-                if let Some(call) = self.calls.leg(leg).map(|it| it.call) {
+                self.common
+                    .referrals
+                    .sent
+                    .insert(id, Referred { leg, told: Told::Command(Box::new(commanded)) });
+                if let Some(call) = self.call.leg(leg).map(|it| it.call) {
                     self.tell(
                         t,
                         Event::TransferRequested { call, leg: by, kind: TransferKind::Blind, target },
@@ -163,7 +166,7 @@ impl Switch {
         by: LegId,
         request: ReferRequest,
     ) -> Result<(ReferId, LegId), ReferError> {
-        let partner = self.bridged(by).map(|(_, partner, _)| partner);
+        let partner = self.call.bridged(by).map(|(partner, _)| partner);
         // The request says which party it means: the partner may have hung up a moment ago.
         let leg = match (request.own, partner) {
             (false, Some(partner)) => partner,
@@ -173,8 +176,8 @@ impl Switch {
             }
             (true, Some(_)) => return Err(ReferError::WrongState("the leg is in a bridge; leave `own` out")),
         };
-        let it = self.calls.leg(leg).filter(|it| !it.life.is_ending()).ok_or(ReferError::Gone)?;
-        let busy = self.calls.get(it.call).is_none_or(|it| it.dialling.is_some());
+        let it = self.call.leg(leg).filter(|it| !it.life.is_ending()).ok_or(ReferError::Gone)?;
+        let busy = self.call.dialling.is_some();
         if busy || self.is_sent_away(leg) {
             return Err(ReferError::WrongState("a transfer is under way"));
         }
@@ -187,7 +190,7 @@ impl Switch {
         let said = request.headers.iter().any(|(name, _)| is_by(name));
         let by_whom = partner.filter(|_| !said && !self.is_unknown(by)).and_then(|_| self.shown(by));
         let by_whom = by_whom.map(|(_, number)| {
-            let value = format!("<sip:{}@{}>", escaped_user(&number), self.config.domain);
+            let value = format!("<sip:{}@{}>", escaped_user(&number), self.common.config.domain);
             ("Referred-By".into(), value.into())
         });
         let own = request.headers.into_iter().map(|(name, value)| (name.into(), value.into()));
@@ -203,7 +206,7 @@ impl Switch {
 
     /// Whether a command has asked the party of a leg to call a target by itself.
     pub(super) fn is_sent_away(&self, leg: LegId) -> bool {
-        self.referrals.sent.values().any(|it| it.leg == leg && matches!(it.told, Told::Command(_)))
+        self.common.referrals.sent.values().any(|it| it.leg == leg && matches!(it.told, Told::Command(_)))
     }
 
     /// The response to a REFER of ours.
@@ -213,7 +216,7 @@ impl Switch {
         id: ReferId,
         result: &Result<Response, RequestFailure>,
     ) {
-        let Some(it) = self.referrals.sent.get(&id) else { return self.counters.late() };
+        let Some(it) = self.common.referrals.sent.get(&id) else { return self.common.counters.late() };
         let Told::Party(refer) = it.told else {
             let status = result.as_ref().ok().map(|response| response.status());
             self.heard_of(t, id, Heard::Answer(status));
@@ -230,7 +233,7 @@ impl Switch {
             Err(RequestFailure::Unreachable) => 480,
         };
         if status >= 300 {
-            self.referrals.sent.remove(&id);
+            self.common.referrals.sent.remove(&id);
         }
         t.answer_refer(refer, status);
     }
@@ -243,7 +246,7 @@ impl Switch {
         status: Option<(u16, String)>,
         last: bool,
     ) {
-        let Some(it) = self.referrals.sent.get(&id) else { return self.counters.late() };
+        let Some(it) = self.common.referrals.sent.get(&id) else { return self.common.counters.late() };
         let Told::Party(refer) = it.told else {
             if let Some((status, _)) = status {
                 self.heard_of(t, id, Heard::Status(status));
@@ -254,7 +257,7 @@ impl Switch {
             return;
         };
         if last {
-            self.referrals.sent.remove(&id);
+            self.common.referrals.sent.remove(&id);
         }
         // The outcome is unknown: reported as a failure.
         let status = status.or_else(|| last.then(|| (503, String::new())));
@@ -265,18 +268,18 @@ impl Switch {
 
     /// The leg that a REFER was sent to has ended.
     pub(super) fn forget_referred(&mut self, t: &mut Turn<'_>, leg: LegId, cause: &TerminationCause) {
-        if self.referrals.sent.is_empty() {
+        if self.common.referrals.sent.is_empty() {
             return;
         }
         let mut waiting: Vec<_> =
-            self.referrals.sent.iter().filter(|(_, it)| it.leg == leg).map(|(id, _)| *id).collect();
+            self.common.referrals.sent.iter().filter(|(_, it)| it.leg == leg).map(|(id, _)| *id).collect();
         waiting.sort_unstable();
         for id in waiting {
-            let told = self.referrals.sent.get(&id).map(|it| &it.told);
+            let told = self.common.referrals.sent.get(&id).map(|it| &it.told);
             if let Some(Told::Party(refer)) = told {
                 // Its party has gone to the target, as far as can be seen from here.
                 t.tell_referrer(Some(*refer), 200, "");
-                self.referrals.sent.remove(&id);
+                self.common.referrals.sent.remove(&id);
             } else {
                 let heard = match cause {
                     TerminationCause::RemoteHangup => Heard::Left,
@@ -291,12 +294,12 @@ impl Switch {
     /// §6.1).
     fn heard_of(&mut self, t: &mut Turn<'_>, id: ReferId, heard: Heard) {
         // The outcome may arrive in two ways at once.
-        let Some(it) = self.referrals.sent.get_mut(&id) else { return self.counters.ignored() };
+        let Some(it) = self.common.referrals.sent.get_mut(&id) else { return self.common.counters.ignored() };
         let (leg, Told::Command(commanded)) = (it.leg, &mut it.told) else {
-            return self.counters.impossible("heard_of");
+            return self.common.counters.impossible("heard_of");
         };
         let by = commanded.by;
-        let call = self.calls.leg(leg).map(|it| it.call);
+        let call = self.call.leg(leg).map(|it| it.call);
         match commanded.progress.step(heard) {
             Ok(progress) => {
                 commanded.progress = progress;
@@ -305,9 +308,10 @@ impl Switch {
                 }
             }
             Err(result) => {
-                let Some(Referred { told: Told::Command(commanded), .. }) = self.referrals.sent.remove(&id)
+                let Some(Referred { told: Told::Command(commanded), .. }) =
+                    self.common.referrals.sent.remove(&id)
                 else {
-                    return self.counters.impossible("heard_of");
+                    return self.common.counters.impossible("heard_of");
                 };
                 if let Some(call) = call {
                     let status = result.as_ref().map_or_else(ReferError::status, |it| it.status);

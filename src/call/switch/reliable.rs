@@ -8,9 +8,10 @@ use bytes::Bytes;
 
 use super::admission::SessionRules;
 use super::exchange::{Origin, PendingOffer};
+use super::follow::Follow;
 use super::table::Purpose;
 use super::waiting::{OnApplied, OnDescription, OnEndpoint, Won};
-use super::{Switch, Turn};
+use super::{CallStep, Turn};
 use crate::LegId;
 use crate::controller::MediaError;
 use crate::initial_session::{Acceptance, CallerSession, LateOffer};
@@ -64,7 +65,7 @@ pub(super) struct Provisional {
     pub reliable: bool,
 }
 
-impl Switch {
+impl CallStep<'_> {
     /// Sends a provisional response to a caller, reliable if the callee's was.
     pub(super) fn ring(
         &mut self,
@@ -74,10 +75,10 @@ impl Switch {
         mut session: Option<Bytes>,
     ) {
         let Provisional { status, mut reliable } = said;
-        let Some(it) = self.calls.leg_mut(leg) else { return self.counters.late() };
+        let Some(it) = self.call.leg_mut(leg) else { return self.common.counters.late() };
         // A caller who has been answered gets no provisional response any more.
         let (Some(usage), Some(incoming)) = (it.usage, it.life.as_incoming_mut()) else {
-            return self.counters.ignored();
+            return self.common.counters.ignored();
         };
         let Incoming { invite, session: said, .. } = incoming;
         let required = invite.has_token(Name::Require, RELIABLE);
@@ -86,7 +87,7 @@ impl Switch {
             // The first reliable response would have to carry an offer (§5): without one, nothing can be sent
             // to a caller who requires reliability.
             if required {
-                return self.counters.ignored();
+                return self.common.counters.ignored();
             }
             reliable = false;
         }
@@ -111,26 +112,25 @@ impl Switch {
 
     /// A branch that was left to make the offer does so in a reliable provisional response.
     pub(super) fn early_offer(&mut self, t: &mut Turn<'_>, leg: LegId, response: Response) {
-        let it = self.calls.leg_mut(leg).filter(|it| !it.life.is_ending());
-        let Some(it) = it else { return self.counters.ignored() };
-        let call = it.call;
+        let it = self.call.leg_mut(leg).filter(|it| !it.life.is_ending());
+        let Some(it) = it else { return self.common.counters.ignored() };
         let (status, offer) = (response.status(), response.session().unwrap_or_default());
         it.callee.reliable = true;
         it.callee.offer = LateOffer::Early(Box::new(response));
-        let dialling = self.calls.get(call).and_then(|it| it.dialling.as_ref());
+        let dialling = self.call.dialling.as_ref();
         let caller = match dialling.map(|it| &it.purpose) {
             Some(Purpose::Caller { caller, .. }) => *caller,
             _ => return self.answer_early(t, leg),
         };
-        let takes = self.calls.leg(caller).and_then(|it| it.life.as_incoming());
+        let takes = self.call.leg(caller).and_then(|it| it.life.as_incoming());
         let takes = takes.is_some_and(|it| it.session.told().is_none() && takes_reliable(&it.invite));
         if !takes {
             // Another branch's offer went to the caller.
             self.answer_early(t, leg);
             let rings = self.advance_leg(t, leg, LegEvent::Ring, None);
-            let branch = self.calls.leg(leg).and_then(|it| it.branch);
+            let branch = self.call.leg(leg).and_then(|it| it.branch);
             if let Some(branch) = branch.filter(|_| rings) {
-                self.with_dial(call, |dial| dial.provisional(branch, status, false));
+                self.with_dial(|dial| dial.provisional(branch, status, false));
             }
             return;
         }
@@ -152,7 +152,7 @@ impl Switch {
     ) {
         match offer {
             Ok(offer) => {
-                if let Some(it) = self.calls.leg_mut(caller).and_then(|it| it.life.as_incoming_mut()) {
+                if let Some(it) = self.call.leg_mut(caller).and_then(|it| it.life.as_incoming_mut()) {
                     it.session = CallerSession::Offering(branch);
                 }
                 self.ring(t, caller, Provisional { status, reliable: true }, Some(offer));
@@ -179,8 +179,8 @@ impl Switch {
     /// Makes our own answer to an offer in a reliable provisional response, or in a 2xx, that is not passed
     /// to a caller.
     fn answer_early(&mut self, t: &mut Turn<'_>, leg: LegId) {
-        let offer = self.calls.leg(leg).and_then(|it| it.callee.early_offer());
-        let Some(offer) = offer else { return self.counters.late() };
+        let offer = self.call.leg(leg).and_then(|it| it.callee.early_offer());
+        let Some(offer) = offer else { return self.common.counters.late() };
         self.answer_alone(t, leg, offer, OnDescription::AnswerEarly { branch: leg });
     }
 
@@ -199,17 +199,19 @@ impl Switch {
     /// Makes our own answer to this leg's offer: the leg whose ACK was to carry it has gone. The remaining
     /// party is up, and retransmits its 2xx until it gets an ACK.
     pub(super) fn answer_instead(&mut self, t: &mut Turn<'_>, leg: LegId) {
-        let it = self.calls.leg_mut(leg).filter(|it| it.is_up());
+        let it = self.call.leg_mut(leg).filter(|it| it.is_up());
         match it.and_then(|it| it.callee.said.take()) {
             Some(offer) => self.answer_for_nobody(t, leg, offer),
-            None => self.counters.ignored(),
+            None => self.common.counters.ignored(),
         }
     }
 
     pub(super) fn prack(&mut self, t: &mut Turn<'_>, leg: LegId, answer: Option<Bytes>) {
-        let Some(it) = self.calls.leg_mut(leg) else { return self.counters.late() };
-        let Some(response) = it.callee.answer_early(answer.is_some()) else { return self.counters.late() };
-        let Some(usage) = it.usage else { return self.counters.impossible("prack") };
+        let Some(it) = self.call.leg_mut(leg) else { return self.common.counters.late() };
+        let Some(response) = it.callee.answer_early(answer.is_some()) else {
+            return self.common.counters.late();
+        };
+        let Some(usage) = it.usage else { return self.common.counters.impossible("prack") };
         if let Err(error) = t.sip.prack(t.now, usage, &response, answer.map(Body::sdp)) {
             tracing::debug!("leg {}: {error}", leg.0);
         }
@@ -227,14 +229,14 @@ impl Switch {
             // A new offer: the callee need not be asked before it has answered.
             return self.answer_here(t, leg, Origin::Update(transaction), prack.session());
         }
-        let it = self.calls.leg_mut(leg).and_then(|it| it.life.as_incoming_mut());
+        let it = self.call.leg_mut(leg).and_then(|it| it.life.as_incoming_mut());
         // PRACKs are only awaited where they carry the answer to an offer.
-        let Some(branch) = it.and_then(|it| it.session.settle()) else { return self.counters.ignored() };
+        let Some(branch) = it.and_then(|it| it.session.settle()) else {
+            return self.common.counters.ignored();
+        };
         let answer = prack.session().unwrap_or_default();
-        let there = self
-            .calls
-            .leg(branch)
-            .is_some_and(|it| !it.life.is_ending() && it.callee.early_offer().is_some());
+        let there =
+            self.call.leg(branch).is_some_and(|it| !it.life.is_ending() && it.callee.early_offer().is_some());
         match there {
             true if !answer.is_empty() => {
                 self.answer_across(t, leg, branch, answer, OnDescription::Prack { caller: leg, branch });
@@ -269,7 +271,7 @@ impl Switch {
     /// answer comes with the caller's ACK, unless both were exchanged before.
     pub(super) fn offer_late(&mut self, t: &mut Turn<'_>, won: Won, offer: Option<Bytes>) {
         let (caller, leg) = (won.caller, won.callee);
-        let (Some(here), Some(it)) = (self.calls.leg(caller), self.calls.leg(leg)) else {
+        let (Some(here), Some(it)) = (self.call.leg(caller), self.call.leg(leg)) else {
             return self.both_described(t, won, Err(MediaError::Stopped));
         };
         let Some(incoming) = here.life.as_incoming() else {
@@ -284,7 +286,7 @@ impl Switch {
             }
             Acceptance::OwnOffer => self.offer_own(t, won),
             Acceptance::Offer(offer) => {
-                if let Some(it) = self.calls.leg_mut(leg) {
+                if let Some(it) = self.call.leg_mut(leg) {
                     it.callee.said = Some(offer.clone());
                 }
                 let on_ack = OnAck::AnswerTo(leg);
@@ -305,7 +307,7 @@ impl Switch {
     ) {
         let result = session.and_then(|session| self.accept(t, won.caller, session));
         if result.is_ok()
-            && let Some(it) = self.calls.leg_mut(won.caller)
+            && let Some(it) = self.call.leg_mut(won.caller)
         {
             it.life.expect_on_ack(on_ack);
         }
@@ -314,7 +316,7 @@ impl Switch {
 
     /// We have answered the callee: the caller is offered the callee's media.
     fn offer_own(&mut self, t: &mut Turn<'_>, won: Won) {
-        let like = self.calls.leg(won.callee).and_then(|it| it.media.endpoint);
+        let like = self.call.leg(won.callee).and_then(|it| it.media.endpoint);
         let (leg, on_ack) = (won.caller, OnAck::Answer);
         let then = OnDescription::AcceptWithOffer { won, on_ack };
         self.with_endpoint(t, leg, like, OnEndpoint::LocalOffer { leg, like, then });
@@ -327,7 +329,7 @@ impl Switch {
         won: Won,
         answer: Result<Bytes, MediaError>,
     ) {
-        let told = self.calls.leg(won.caller).and_then(|it| it.life.told());
+        let told = self.call.leg(won.caller).and_then(|it| it.life.told());
         // A reliable response has carried another session before.
         let otherwise = told.is_some_and(|told| answer.as_ref().is_ok_and(|answer| told != answer));
         let on_ack = if otherwise { OnAck::Refresh(won.callee) } else { OnAck::Nothing };
@@ -335,10 +337,10 @@ impl Switch {
     }
 
     pub(super) fn ack(&mut self, t: &mut Turn<'_>, leg: LegId, answer: Bytes) {
-        if let Some(it) = self.calls.leg_mut(leg) {
+        if let Some(it) = self.call.leg_mut(leg) {
             it.callee.said = None;
         }
-        if let Some(usage) = self.calls.leg(leg).and_then(|it| it.usage)
+        if let Some(usage) = self.call.leg(leg).and_then(|it| it.usage)
             && let Err(error) = t.sip.ack(t.now, usage, Some(Body::sdp(answer)))
         {
             tracing::debug!("leg {}: {error}", leg.0);
@@ -347,27 +349,27 @@ impl Switch {
 
     /// The ACK to our 2xx.
     pub(super) fn acknowledged(&mut self, t: &mut Turn<'_>, leg: LegId, ack: &Request) {
-        let Some(it) = self.calls.leg_mut(leg) else { return self.counters.impossible("acknowledged") };
+        let Some(it) = self.call.leg_mut(leg) else { return self.common.counters.impossible("acknowledged") };
         let (what, answer, call, is_up) = (it.life.take_on_ack(), ack.session(), it.call, it.is_up());
         let other = match what {
-            OnAck::Nothing => return self.offer_pending(t, call),
+            OnAck::Nothing => return self.offer_pending(t),
             OnAck::Refresh(like) => {
                 if self.are_joined(leg, like) {
-                    self.postpone_offer(call, PendingOffer { like: Some(like), to: leg, back: false });
+                    self.postpone_offer(PendingOffer { like: Some(like), to: leg, back: false });
                 }
-                return self.offer_pending(t, call);
+                return self.offer_pending(t);
             }
             OnAck::Renewal => {
                 let Some(answer) = answer else {
                     tracing::info!("leg {}: its ACK has no answer to the offer: its session stays", leg.0);
                     self.withdraw_offer(leg);
-                    return self.offer_pending(t, call);
+                    return self.offer_pending(t);
                 };
                 self.note_direction(t, leg, &answer);
                 return self.apply(t, leg, answer, OnApplied::Renewed { call, leg });
             }
             OnAck::AnswerTo(other) => Some(other),
-            OnAck::Answer => self.bridged(leg).map(|(_, other, _)| other),
+            OnAck::Answer => self.call.bridged(leg).map(|(other, _)| other),
         };
         let Some(answer) = answer else {
             tracing::info!("leg {}: its ACK has no answer to the offer", leg.0);
@@ -400,11 +402,12 @@ impl Switch {
                 if self.are_joined(caller, callee) {
                     self.join_media(t, caller, callee);
                 } else {
-                    self.counters.late();
+                    self.common.counters.late();
                 }
                 for leg in [caller, callee] {
-                    if let Some(call) = self.calls.leg(leg).map(|it| it.call) {
-                        self.offer_pending(t, call);
+                    match self.call.leg(leg) {
+                        Some(_) => self.offer_pending(t),
+                        None => self.common.follows.push(Follow::PendingOffersTo { leg }),
                     }
                 }
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::redirect::party_name;
-use super::{Switch, Turn};
+use super::{CallStep, Common, Switch, Turn};
 use crate::LegId;
 use crate::event::Event;
 use crate::handler::Party as Named;
@@ -29,16 +29,6 @@ pub(super) struct PassedRefer {
 }
 
 impl Switch {
-    /// Remembers a REFER that was passed on: for a while, its recipient may replace the referrer in a dialog.
-    pub(super) fn remember_refer(&mut self, t: &Turn<'_>, by: LegId, to: LegId) {
-        let (by, to) = (self.party(by), self.party(to));
-        self.referrals.passed.retain(|it| t.now < it.at + REFERRED);
-        if self.referrals.passed.len() >= REMEMBERED {
-            self.referrals.passed.remove(0);
-        }
-        self.referrals.passed.push(PassedRefer { at: t.now, to, by });
-    }
-
     /// Whether the party of one leg may replace that of another; a refusal is reported. `invite`: the INVITE
     /// that asks; `None`: a REFER does.
     pub(super) fn may_replace(
@@ -48,11 +38,13 @@ impl Switch {
         replaced: LegId,
         invite: Option<&Request>,
     ) -> bool {
-        let (asker, of) = (self.party(asks), self.party(replaced));
-        let own = self.fact("is same", |it| it.parts.admission.is_same(&asker, &of));
+        let (asker, of) = (self.calls.party(asks), self.calls.party(replaced));
+        let own = self.common.fact("is same", |common| common.parts.admission.is_same(&asker, &of));
         let place = match invite.filter(|_| !own) {
             _ if own => Place::Own,
-            Some(invite) if self.fact("is referred", |it| it.is_referred(t, &asker, &of, invite)) => {
+            Some(invite)
+                if self.common.fact("is referred", |common| common.is_referred(t, &asker, &of, invite)) =>
+            {
                 Place::Referred
             }
             _ => Place::Elsewhere,
@@ -63,20 +55,48 @@ impl Switch {
         };
         let verdict = decide(Asker::new(party), Way::Replaces, place);
         let Some(call) = self.calls.leg(asks).map(|it| it.call) else {
-            self.counters.impossible("may_replace");
+            self.common.counters.impossible("may_replace");
             return false;
         };
         if verdict.decision == Decision::Follow {
-            self.history.decided(call, t.now, Some(asks), "replaces", verdict.why);
+            self.common.history.decided(call, t.now, Some(asks), "replaces", verdict.why);
             return true;
         }
         let to = format!("leg {} of {}", replaced.0, party_name(&of));
         let (way, why) = ("replaces".to_owned(), verdict.why.to_owned());
         let party = party_name(&asker);
-        self.not_followed(t, Event::NotFollowed { call, leg: asks, party, way, to, why, line: None });
+        self.in_call(call, |step| {
+            step.not_followed(t, Event::NotFollowed { call, leg: asks, party, way, to, why, line: None })
+        });
         false
     }
+}
 
+impl CallStep<'_> {
+    /// Remembers a REFER that was passed on: for a while, its recipient may replace the referrer in a dialog.
+    pub(super) fn remember_refer(&mut self, t: &Turn<'_>, by: LegId, to: LegId) {
+        let (by, to) = (self.call.party(by), self.call.party(to));
+        self.common.referrals.passed.retain(|it| t.now < it.at + REFERRED);
+        if self.common.referrals.passed.len() >= REMEMBERED {
+            self.common.referrals.passed.remove(0);
+        }
+        self.common.referrals.passed.push(PassedRefer { at: t.now, to, by });
+    }
+
+    /// The Referred-By for a REFER that is passed on (RFC 3892): the referrer's identity here, whatever it
+    /// claims. `None` for an anonymous party.
+    pub(super) fn referred_by(&self, leg: LegId) -> Option<String> {
+        if self.is_unknown(leg) {
+            return None;
+        }
+        let party = self.call.party(leg);
+        let user = party.user.as_ref().unwrap_or(&party.number);
+        let user = super::invite::escaped_user(user);
+        (!user.is_empty()).then(|| format!("<sip:{user}@{}>", self.common.config.domain))
+    }
+}
+
+impl Common {
     /// Whether the party to be replaced has referred this one here, by a REFER that was passed on and that
     /// the INVITE names (RFC 3892).
     fn is_referred(&self, t: &Turn<'_>, asker: &Named, of: &Named, invite: &Request) -> bool {
@@ -89,17 +109,5 @@ impl Switch {
                 && self.parts.admission.is_same(&it.to, asker)
                 && self.parts.admission.is_same(&it.by, of)
         })
-    }
-
-    /// The Referred-By for a REFER that is passed on (RFC 3892): the referrer's identity here, whatever it
-    /// claims. `None` for an anonymous party.
-    pub(super) fn referred_by(&self, leg: LegId) -> Option<String> {
-        if self.is_unknown(leg) {
-            return None;
-        }
-        let party = self.party(leg);
-        let user = party.user.as_ref().unwrap_or(&party.number);
-        let user = super::invite::escaped_user(user);
-        (!user.is_empty()).then(|| format!("<sip:{user}@{}>", self.config.domain))
     }
 }

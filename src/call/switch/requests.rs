@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::waiting::OnMedia;
-use super::{Switch, Turn};
+use super::{CallStep, Common, Turn};
 use crate::bridge_fsm::BridgeMode;
 use crate::call_fsm::CallState;
 use crate::controller::{DtmfMode, EndpointId};
@@ -34,7 +34,7 @@ const INFOS: Rate = Rate { per_second: 10, burst: 40 };
 /// A digit by INFO of which it is not yet known whether it counts.
 #[derive(serde::Serialize, serde::Deserialize)]
 pub(super) struct InfoDigit {
-    leg: LegId,
+    pub leg: LegId,
     digit: char,
     duration_ms: u32,
     /// Whether it may become an event.
@@ -43,7 +43,24 @@ pub(super) struct InfoDigit {
     request: Request,
 }
 
-impl Switch {
+impl InfoDigit {
+    /// Its call is over.
+    pub(super) fn tell_gone(self, t: &mut Turn<'_>) {
+        t.respond(self.transaction, Reply::status(481));
+    }
+}
+
+impl Common {
+    /// Whether an endpoint's party takes telephone events, as far as the controller knows.
+    fn takes_events(&self, endpoint: EndpointId) -> bool {
+        let described = self.parts.controller.descriptions(endpoint);
+        let agreed = described.and_then(|it| pair::agreed(&it.told, &it.said));
+        let is_event = |(_, name): &(u8, String)| name.eq_ignore_ascii_case("telephone-event");
+        agreed.is_none_or(|agreed| agreed.iter().any(is_event))
+    }
+}
+
+impl CallStep<'_> {
     /// A request that has to be answered.
     pub(super) fn request(
         &mut self,
@@ -52,7 +69,7 @@ impl Switch {
         transaction: ServerTransactionId,
         request: &Request,
     ) {
-        let bridge = self.calls.leg(leg).and_then(|it| self.calls.get(it.call)?.bridge.as_ref());
+        let bridge = self.call.bridge.as_ref();
         let mode = bridge.map(|it| it.mode);
         let other = bridge.and_then(|it| it.other(leg));
         let taken_here = mode.is_some_and(BridgeMode::intercepts);
@@ -65,7 +82,7 @@ impl Switch {
                 self.pass_on(t, leg, other, transaction, request);
             }
             (Method::Info, None) => self.info(t, leg, transaction, request),
-            _ => self.respond(t, transaction, Reply::status(405)),
+            _ => t.respond(transaction, Reply::status(405)),
         }
     }
 
@@ -78,23 +95,23 @@ impl Switch {
         if request.header(Name::parse(b"Info-Package")).is_some() {
             let headers = vec![("Recv-Info".into(), Bytes::new())];
             let reply = Reply { reason: "Bad Info Package".into(), headers, ..Reply::status(469) };
-            return self.respond(t, transaction, reply);
+            return t.respond(transaction, reply);
         }
         if request.content_type().is_none() || request.body().is_empty() {
-            return self.respond(t, transaction, Reply::status(200));
+            return t.respond(transaction, Reply::status(200));
         }
         if let Some((digit, duration_ms)) = digits::of_info(request) {
             let request = request.clone();
             let info = InfoDigit { leg, digit, duration_ms, is_told, transaction, request };
-            return match self.calls.leg(leg).and_then(|it| it.media.endpoint) {
+            return match self.call.leg(leg).and_then(|it| it.media.endpoint) {
                 Some(endpoint) => {
-                    let counts = self.parts.controller.feed_digit(endpoint, digit);
+                    let counts = self.common.parts.controller.feed_digit(endpoint, digit);
                     self.media(t, counts, OnMedia::Digit(Box::new(info)));
                 }
                 None => self.info_digit(t, info, true),
             };
         }
-        let call = self.calls.leg(leg).and_then(|it| self.calls.get(it.call));
+        let call = self.call.leg(leg).map(|_| &*self.call);
         let other = call.and_then(|it| it.bridge.as_ref()?.other(leg));
         if let Some(other) = other.filter(|other| !self.parts_across(leg, *other, request).is_empty()) {
             return self.pass_on(t, leg, other, transaction, request);
@@ -106,40 +123,40 @@ impl Switch {
             }
             () => digits::unsupported(),
         };
-        self.respond(t, transaction, reply);
+        t.respond(transaction, reply);
     }
 
     /// Handles a digit by INFO. One that counts is consumed or becomes a telephone event for the other party;
     /// if that party takes none, the INFO is passed on. One that does not count has come as an event as well.
     pub(super) fn info_digit(&mut self, t: &mut Turn<'_>, info: InfoDigit, counts: bool) {
         let InfoDigit { leg, digit, duration_ms, is_told, transaction, request } = info;
-        let Some(call) = self.calls.leg(leg).map(|it| it.call) else {
-            return self.respond(t, transaction, Reply::status(481));
+        let Some(call) = self.call.leg(leg).map(|it| it.call) else {
+            return t.respond(transaction, Reply::status(481));
         };
         if !counts {
-            return self.respond(t, transaction, Reply::status(200));
+            return t.respond(transaction, Reply::status(200));
         }
         let shown = self.shown_key(t, leg, digit);
         if is_told {
             self.tell(t, Event::Digit { call, leg, digit: shown, duration_ms, by: DigitBy::Info });
         }
         let is_awaited = self.feature_digit(t, leg, digit);
-        let bridge = self.calls.get(call).and_then(|it| it.bridge.as_ref());
+        let bridge = self.call.bridge.as_ref();
         if let Some(other) = bridge.and_then(|it| it.other(leg)) {
             let tones = self.policy_towards(other).audio.digits.has_tones();
-            let endpoint = self.calls.leg(other).and_then(|it| it.media.endpoint);
-            let takes =
-                endpoint.is_some_and(|it| self.fact("takes events", |me| tones || me.takes_events(it)));
-            let info = self.calls.leg(other).is_some_and(|it| it.takes.info);
+            let endpoint = self.call.leg(other).and_then(|it| it.media.endpoint);
+            let takes = endpoint
+                .is_some_and(|it| self.common.fact("takes events", |me| tones || me.takes_events(it)));
+            let info = self.call.leg(other).is_some_and(|it| it.takes.info);
             match endpoint.filter(|_| takes) {
-                Some(endpoint) => self.parts.controller.send_digit(endpoint, digit, duration_ms),
+                Some(endpoint) => self.common.parts.controller.send_digit(endpoint, digit, duration_ms),
                 // It may be part of a feature code; it is passed on only to a party that has declared INFO in
                 // Allow.
                 None if is_awaited && !info => {}
                 None => return self.pass_on(t, leg, other, transaction, &request),
             }
         }
-        self.respond(t, transaction, Reply::status(200));
+        t.respond(transaction, Reply::status(200));
     }
 
     /// Reports an INFO with a body that is not a digit. Returns whether the owner of the call receives it: a
@@ -155,7 +172,7 @@ impl Switch {
             |octets: &[u8]| String::from_utf8_lossy(&octets[..octets.len().min(INFO_FIELD)]).into_owned();
         let is_text =
             |body: &&str| !body.contains(|c: char| c.is_control() && !matches!(c, '\r' | '\n' | '\t'));
-        let Some(it) = self.calls.leg(leg) else { return false };
+        let Some(it) = self.call.leg(leg) else { return false };
         let call = it.call;
         // While a secret is being collected, no INFO body is shown.
         let is_secret = self.hides_keys(t, leg);
@@ -176,29 +193,21 @@ impl Switch {
 
     /// Whether another INFO of this leg may become an event: a party may send any number of them.
     fn may_tell_info(&mut self, t: &Turn<'_>, leg: LegId) -> bool {
-        let Some(it) = self.calls.leg_mut(leg) else { return false };
+        let Some(it) = self.call.leg_mut(leg) else { return false };
         let is_told = it.keys.infos.get_or_insert_with(|| Bucket::new(t.now)).take(t.now, INFOS).is_ok();
-        self.counters.infos_untold += u64::from(!is_told);
+        self.common.counters.infos_untold += u64::from(!is_told);
         is_told
     }
 
     /// Whether the owner of this leg's call receives its INFOs.
     fn hears_infos(&self, leg: LegId) -> bool {
-        let call = self.calls.leg(leg).and_then(|it| self.calls.get(it.call));
+        let call = self.call.leg(leg).map(|_| &*self.call);
         call.is_some_and(|it| !it.listeners.is_empty() || it.state == CallState::Commanded)
-    }
-
-    /// Whether an endpoint's party takes telephone events, as far as the controller knows.
-    fn takes_events(&self, endpoint: EndpointId) -> bool {
-        let described = self.parts.controller.descriptions(endpoint);
-        let agreed = described.and_then(|it| pair::agreed(&it.told, &it.said));
-        let is_event = |(_, name): &(u8, String)| name.eq_ignore_ascii_case("telephone-event");
-        agreed.is_none_or(|agreed| agreed.iter().any(is_event))
     }
 
     /// Reads the Allow header field of a party's message.
     pub(super) fn takes_info(&mut self, leg: LegId, message: &Headers) {
-        if let Some(it) = self.calls.leg_mut(leg).filter(|_| message.header(Name::Allow).is_some()) {
+        if let Some(it) = self.call.leg_mut(leg).filter(|_| message.header(Name::Allow).is_some()) {
             it.takes.info = message.has_token(Name::Allow, "INFO");
             self.may_send_events(leg);
         }
@@ -207,27 +216,28 @@ impl Switch {
     /// Called before the description of a party that takes digits by INFO is passed on: if its digits end
     /// here, the other party may send telephone events.
     pub(super) fn may_send_events(&mut self, leg: LegId) {
-        let it = self.calls.leg(leg).filter(|it| it.takes.info);
-        let call = it.and_then(|it| self.calls.get(it.call));
+        let it = self.call.leg(leg).filter(|it| it.takes.info);
+        let call = it.map(|_| &*self.call);
         let dialling = call.and_then(|it| it.dialling.as_ref()).map(|it| it.options.mode);
         let mode = dialling.or_else(|| call?.bridge.as_ref().map(|it| it.mode));
         let endpoint = it.and_then(|it| it.media.endpoint);
         if let Some(endpoint) = endpoint.filter(|_| mode.is_some_and(BridgeMode::intercepts)) {
-            self.parts.controller.takes_info(endpoint);
+            self.common.parts.controller.takes_info(endpoint);
         }
     }
 
     /// Sends a telephone event that did not reach the other party as INFO, if that party takes digits in no
     /// other form.
     pub(super) fn digit_as_info(&mut self, t: &mut Turn<'_>, leg: LegId, digit: char, duration_ms: u32) {
-        let Some((_, to, mode)) = self.bridged(leg) else { return self.counters.ignored() };
+        let Some((to, mode)) = self.call.bridged(leg) else { return self.common.counters.ignored() };
         // A party configured for INFO gets it, whatever else is passed on.
-        let always = self.fact("wants INFO", |it| it.policy_towards(to).audio.digits == DtmfMode::Info);
-        let other = self.calls.leg(to).filter(|it| always || mode.intercepts() && it.takes.info);
+        let by_info = self.policy_towards(to).audio.digits == DtmfMode::Info;
+        let always = self.common.fact("wants INFO", |_| by_info);
+        let other = self.call.leg(to).filter(|it| always || mode.intercepts() && it.takes.info);
         let Some((usage, endpoint)) = other.and_then(|it| it.usage.zip(it.media.endpoint)) else {
-            return self.counters.ignored();
+            return self.common.counters.ignored();
         };
-        if self.fact("takes events", |it| it.takes_events(endpoint)) {
+        if self.common.fact("takes events", |it| it.takes_events(endpoint)) {
             return;
         }
         let body =
@@ -248,34 +258,34 @@ impl Switch {
         transaction: ServerTransactionId,
         request: &Request,
     ) {
-        let Some(usage) = self.calls.leg(to).filter(|it| !it.life.is_ending()).and_then(|it| it.usage) else {
-            return self.respond(t, transaction, Reply::status(480));
+        let Some(usage) = self.call.leg(to).filter(|it| !it.life.is_ending()).and_then(|it| it.usage) else {
+            return t.respond(transaction, Reply::status(480));
         };
         let body = self.body_across(by, to, request);
         if body.is_none() && !request.body().is_empty() {
-            return self.respond(t, transaction, digits::unsupported());
+            return t.respond(transaction, digits::unsupported());
         }
         let headers = self.ruled(to, passed_on(request), Some(request));
         let passed = InDialog { method: request.method().clone(), headers, body };
         match t.sip.request(t.now, usage, passed) {
-            Ok(id) => drop(self.passed.insert(id, (by, to, transaction))),
+            Ok(id) => drop(self.common.passed.insert(id, (by, to, transaction))),
             Err(error) => {
                 tracing::debug!("leg {}: {error}", to.0);
-                self.respond(t, transaction, Reply::status(480));
+                t.respond(transaction, Reply::status(480));
             }
         }
     }
 
     /// The leg that a request was passed to has ended: there will be no response.
     pub(super) fn forget_passed(&mut self, t: &mut Turn<'_>, leg: LegId) {
-        if self.passed.is_empty() {
+        if self.common.passed.is_empty() {
             return;
         }
-        let mut waiting: Vec<_> = self.passed.extract_if(|_, (_, to, _)| *to == leg).collect();
+        let mut waiting: Vec<_> = self.common.passed.extract_if(|_, (_, to, _)| *to == leg).collect();
         // In the order of the requests, so that a replay does the same.
         waiting.sort_unstable_by_key(|(request, _)| *request);
         for (_, (.., transaction)) in waiting {
-            self.respond(t, transaction, Reply::status(480));
+            t.respond(transaction, Reply::status(480));
         }
     }
 
@@ -287,8 +297,8 @@ impl Switch {
         result: Result<Response, RequestFailure>,
     ) {
         // Our own requests, as the INFO for a digit, have no waiting transaction.
-        let Some((by, to, transaction)) = self.passed.remove(&request) else {
-            return self.counters.ignored();
+        let Some((by, to, transaction)) = self.common.passed.remove(&request) else {
+            return self.common.counters.ignored();
         };
         let reply = match result {
             Ok(response) => {
@@ -306,7 +316,7 @@ impl Switch {
             }
             Err(RequestFailure::NoResponse | RequestFailure::Unreachable) => Reply::status(504),
         };
-        self.respond(t, transaction, reply);
+        t.respond(transaction, reply);
     }
 }
 

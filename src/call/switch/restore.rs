@@ -74,9 +74,9 @@ impl Switch {
     pub fn take_in(&mut self, t: &mut Turn<'_>, octets: &[u8]) -> Result<Vec<CallId>, NotTakenIn> {
         let (calls, requests) = self.read(t, octets, Vec::new())?;
         for call in &calls {
-            if let Some(it) = self.calls.get(*call).filter(|_| !self.history.is_known(*call)) {
+            if let Some(it) = self.calls.get(*call).filter(|_| !self.common.history.is_known(*call)) {
                 let wall = t.wall.checked_sub(t.now.saturating_duration_since(it.began)).unwrap_or(t.wall);
-                self.history.open(*call, it.began, wall);
+                self.common.history.open(*call, it.began, wall);
             }
         }
         self.answer_for_the_gone(t, requests);
@@ -93,7 +93,7 @@ impl Switch {
         let mut endpoint = Endpoint::new(t.sip.config().clone());
         endpoint.set_advertised(t.sip.advertised().to_vec());
         endpoint.go_on_from(t.sip.position());
-        let (mut switch, _) = Switch::new(self.config.clone(), nobody());
+        let (mut switch, _) = Switch::new(self.common.config.clone(), nobody());
         switch.read(&mut Turn { now: t.now, wall: t.wall, sip: &mut endpoint }, &octets?, replies)?;
         switch.carry_over(self);
         (*self, *t.sip) = (switch, endpoint);
@@ -141,34 +141,35 @@ impl Switch {
         let taken: Vec<CallId> = read.calls.iter().map(|(id, _)| *id).collect();
         for (id, call) in read.calls {
             self.calls.put(id, call);
-            self.arm(t.now, id);
+            self.in_call(id, |step| step.arm(t.now));
         }
         let mut requests = Vec::with_capacity(read.waits.len());
         for (request, (call, waits)) in read.waits {
-            requests.push(self.work.put(request, call, waits));
+            requests.push(self.common.work.put(request, call, waits));
         }
-        self.passed.extend(read.passed);
-        self.referrals.sent.extend(read.referred);
-        self.referrals.passed.extend(read.passed_refers);
-        self.recordings_ending = read.recordings_ending;
-        self.sleepers.take_in(read.delayed_branches);
+        self.common.passed.extend(read.passed);
+        self.common.referrals.sent.extend(read.referred);
+        self.common.referrals.passed.extend(read.passed_refers);
+        self.common.recordings_ending = read.recordings_ending;
+        self.common.sleepers.take_in(read.delayed_branches);
         self.calls.go_on_behind(read.generations);
-        self.work.go_on_behind(read.requests);
+        self.common.work.go_on_behind(read.requests);
         Ok((taken, requests))
     }
 
     /// Carries over what belongs to no call, and the programs at work on calls.
     fn carry_over(&mut self, from: &mut Switch) {
-        self.parts = std::mem::replace(&mut from.parts, nobody());
-        self.journaling = std::mem::take(&mut from.journaling);
-        self.service = from.service.clone();
-        (self.takes, self.mirror, self.counters) = (from.takes, from.mirror.take(), from.counters);
-        std::mem::swap(&mut self.rows, &mut from.rows);
-        self.applications = std::mem::take(&mut from.applications);
-        self.parting = std::mem::take(&mut from.parting);
-        self.watchers = std::mem::take(&mut from.watchers);
-        self.sleepers.carry_over(&mut from.sleepers);
-        std::mem::swap(&mut self.history, &mut from.history);
+        self.common.parts = std::mem::replace(&mut from.common.parts, nobody());
+        self.common.journaling = std::mem::take(&mut from.common.journaling);
+        self.common.service = from.common.service.clone();
+        (self.common.takes, self.common.mirror, self.common.counters) =
+            (from.common.takes, from.common.mirror.take(), from.common.counters);
+        std::mem::swap(&mut self.common.rows, &mut from.common.rows);
+        self.common.applications = std::mem::take(&mut from.common.applications);
+        self.common.parting = std::mem::take(&mut from.common.parting);
+        self.common.watchers = std::mem::take(&mut from.common.watchers);
+        self.common.sleepers.carry_over(&mut from.common.sleepers);
+        std::mem::swap(&mut self.common.history, &mut from.common.history);
         for call in from.calls.ids() {
             let listeners = from.calls.get_mut(call).map(|it| std::mem::take(&mut it.listeners));
             for (leg, (handled, channels)) in from.calls.take_programs(call) {
@@ -184,7 +185,9 @@ impl Switch {
 
     /// Hands calls to their handlers again, and fails all other requests of another process.
     fn answer_for_the_gone(&mut self, t: &mut Turn<'_>, requests: Vec<Key>) {
-        for (request, answerer) in self.work.asked().into_iter().filter(|(it, _)| requests.contains(it)) {
+        for (request, answerer) in
+            self.common.work.asked().into_iter().filter(|(it, _)| requests.contains(it))
+        {
             let done = match answerer {
                 Answerer::Handler => {
                     self.resume_handler(t, request);
@@ -208,13 +211,13 @@ impl Switch {
     }
 
     fn resume_handler(&mut self, t: &mut Turn<'_>, request: Key) {
-        match self.work.answered(request) {
+        match self.common.work.answered(request) {
             Some((call, Waits::Found(OnFound::Decide(handing)))) => {
-                self.journal_resumed(t, call, request);
-                self.hand_again(t, *handing);
+                self.common.journal_resumed(t, call, request);
+                self.in_call_of(handing.leg(), |step| step.hand_again(t, *handing));
                 self.carry_out(t);
             }
-            _ => self.counters.impossible("resume_handler"),
+            _ => self.common.counters.impossible("resume_handler"),
         }
     }
 }

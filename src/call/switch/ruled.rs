@@ -4,14 +4,14 @@
 //! A rule for requests applies to all requests to the callee that was called with it, a rule for responses to
 //! all responses to the caller. Rules stay with the leg, whichever leg it is joined with.
 
-use super::Switch;
+use super::CallStep;
 use super::table::LegRules;
 use crate::LegId;
 use crate::headers;
 use b2b_sip::endpoint::HeaderFields;
 use b2b_sip::msg::Headers;
 
-impl Switch {
+impl CallStep<'_> {
     /// The header fields of a message to this leg. `original`: the message of another leg that causes it;
     /// without one, the message that was passed across last.
     pub(super) fn ruled(
@@ -20,7 +20,7 @@ impl Switch {
         mut fields: HeaderFields,
         original: Option<&Headers>,
     ) -> HeaderFields {
-        let rules = self.calls.leg(to).and_then(|it| it.passing.rules.as_deref());
+        let rules = self.call.leg(to).and_then(|it| it.passing.rules.as_deref());
         if let Some(LegRules { rules, is_callee, crossed }) = rules {
             match original {
                 Some(_) => headers::apply(rules, !is_callee, &mut fields, original),
@@ -34,13 +34,13 @@ impl Switch {
 
     /// Keeps the fields of another leg's message that will cause one to this leg a little later.
     pub(super) fn crosses(&mut self, to: LegId, original: &Headers) {
-        let rules = self.calls.leg_mut(to).and_then(|it| it.passing.rules.as_deref_mut());
+        let rules = self.call.leg_mut(to).and_then(|it| it.passing.rules.as_deref_mut());
         if let Some(LegRules { rules, is_callee, crossed }) = rules {
             *crossed = headers::passed(rules, !*is_callee, original);
         }
     }
 
-    /// As [`Switch::ruled`] without an original; the kept fields are then cleared.
+    /// As [`CallStep::ruled`] without an original; the kept fields are then cleared.
     pub(super) fn ruled_at_last(&mut self, to: LegId, fields: HeaderFields) -> HeaderFields {
         let fields = self.ruled(to, fields, None);
         self.has_crossed(to);
@@ -49,7 +49,7 @@ impl Switch {
 
     /// Clears the kept fields: they have been used.
     pub(super) fn has_crossed(&mut self, to: LegId) {
-        if let Some(rules) = self.calls.leg_mut(to).and_then(|it| it.passing.rules.as_deref_mut()) {
+        if let Some(rules) = self.call.leg_mut(to).and_then(|it| it.passing.rules.as_deref_mut()) {
             rules.crossed.clear();
         }
     }

@@ -54,7 +54,7 @@ impl Run {
     /// The calls of a journal, which began at `start`.
     pub fn new(config: SwitchConfig, endpoint: EndpointConfig, journal: Journal, start: Instant) -> Self {
         let (mut switch, _) = Switch::new(config, nobody());
-        switch.journaling = Journaling::Reads(Facts::default());
+        switch.common.journaling = Journaling::Reads(Facts::default());
         let facts = journal.turns.iter().flat_map(|turn| &turn.facts);
         Run {
             endpoint: Endpoint::new(endpoint),
@@ -120,7 +120,7 @@ impl Run {
     fn begins(&mut self, told: VecDeque<Value>) {
         self.in_turn = true;
         let call = self.calls.first().copied();
-        self.switch.journaling = Journaling::Reads(Facts { told, missed: None, call });
+        self.switch.common.journaling = Journaling::Reads(Facts { told, missed: None, call });
         if self.endpoint.advertised() != self.begin.endpoint.advertised {
             self.endpoint.set_advertised(self.begin.endpoint.advertised.clone());
         }
@@ -170,10 +170,12 @@ impl Run {
                 while self.held.is_empty() && self.seek_in_vain(sees) {}
                 self.come_up(sees);
             }
-            Input::Dropped(request) => drop(self.switch.work.answered(request)),
-            Input::Resumed(request) => match self.switch.work.answered(request) {
+            Input::Dropped(request) => drop(self.switch.common.work.answered(request)),
+            Input::Resumed(request) => match self.switch.common.work.answered(request) {
                 Some((_, Waits::Found(OnFound::Decide(handing)))) => {
-                    self.turn(|switch, t| switch.hand_again(t, *handing));
+                    self.turn(|switch, t| {
+                        switch.in_call_of(handing.leg(), |step| step.hand_again(t, *handing));
+                    });
                 }
                 _ => self.differ(format!("no handler has the call by {request}")),
             },
@@ -209,11 +211,11 @@ impl Run {
             }
             Input::Answered(request, told) => {
                 sees(Shown::Input { at, kind: "answered", told: told.clone() });
-                let answered = match self.switch.work.answered(request) {
+                let answered = match self.switch.common.work.answered(request) {
                     Some((_, Waits::Media(then))) => serde_json::from_value(told)
-                        .map(|result| self.turn(|switch, t| switch.media_answered(t, then, result))),
+                        .map(|result| self.turn(|switch, t| switch.media_came(t, then, result))),
                     Some((_, Waits::Found(then))) => serde_json::from_value(told).map(|found| {
-                        self.turn(|switch, _| switch.follows.push(Follow::Found { then, found }))
+                        self.turn(|switch, _| switch.common.follows.push(Follow::Found { then, found }))
                     }),
                     None => {
                         return self.differ(format!("the call does not wait for the answer {request}"));
@@ -229,7 +231,8 @@ impl Run {
 
     /// Ends the turn: all its facts must have been asked for.
     fn settle(&mut self) {
-        let facts = std::mem::replace(&mut self.switch.journaling, Journaling::Reads(Facts::default()));
+        let facts =
+            std::mem::replace(&mut self.switch.common.journaling, Journaling::Reads(Facts::default()));
         let Journaling::Reads(Facts { told, missed, .. }) = facts else {
             return self.differ("the call is run by no journal".to_owned());
         };
@@ -331,7 +334,7 @@ impl Run {
         self.sent += 1;
         self.same += usize::from(same == Some(true));
         // A missed fact explains the difference better than its consequence.
-        if let Journaling::Reads(facts) = &mut self.switch.journaling
+        if let Journaling::Reads(facts) = &mut self.switch.common.journaling
             && let Some(missed) = facts.missed.take()
         {
             self.differ(missed);

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::Turn;
 use crate::reason::Reason;
-use b2b_sip::endpoint::{CommandError, HeaderFields, Reply, UsageId};
+use b2b_sip::endpoint::{CommandError, HeaderFields, Reply, ServerTransactionId, UsageId};
 use b2b_sip::msg::{Headers, Name};
 
 impl Turn<'_> {
@@ -17,6 +17,16 @@ impl Turn<'_> {
         match self.sip.reply(self.now, usage, reply) {
             Err(CommandError::BadHeader { .. }) => self.sip.reply(self.now, usage, Reply::status(status)),
             other => other,
+        }
+    }
+
+    /// Answers a pending request.
+    pub(super) fn respond(&mut self, transaction: ServerTransactionId, reply: Reply) {
+        let status = reply.status;
+        if let Err(error) = self.sip.respond(self.now, transaction, reply) {
+            tracing::debug!("a request that waited: {error}");
+            // What cannot be passed on must not keep the party waiting.
+            _ = self.sip.respond(self.now, transaction, Reply::status(status));
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::{Switch, Turn};
+use super::{Common, Switch, Turn};
 use crate::service::command::{Reply, Until};
 use crate::{CallId, LegId};
 
@@ -89,6 +89,54 @@ impl Sleepers {
 }
 
 impl Switch {
+    pub(super) fn wake(&mut self, t: &mut Turn<'_>) {
+        while self.common.sleepers.next().is_some_and(|at| at <= t.now) {
+            let Some((_, sleeper)) = self.common.sleepers.waiting.pop_first() else { break };
+            match sleeper {
+                // A closed receiver is no error.
+                Sleeper::Application(reply) => drop(reply.send(t.now)),
+                Sleeper::Branch { caller, leg } => drop(self.branch_wakes(t, caller, leg)),
+            }
+        }
+    }
+
+    /// Sends a branch's INVITE if it is its turn; `false`: the branch is ending.
+    fn branch_wakes(&mut self, t: &mut Turn<'_>, caller: Option<LegId>, leg: LegId) -> bool {
+        if self.calls.leg(leg).is_none_or(|it| it.life.is_ending()) {
+            self.common.counters.late();
+            return false;
+        }
+        self.common.about_timer(t.now, self.calls.leg(leg).map(|it| it.call));
+        self.in_call_of(leg, |step| match step.waits_further(t, leg) {
+            Duration::ZERO => step.offer_to_branch(t, caller, leg),
+            wait => step.branch_waits(t, caller, leg, wait),
+        });
+        self.carry_out(t);
+        true
+    }
+
+    /// Wakes the next branch of these calls that is due; `false`: there is none.
+    pub(super) fn wake_branch(&mut self, t: &mut Turn<'_>, calls: &[CallId]) -> bool {
+        loop {
+            let due = self.common.sleepers.waiting.range(..=(t.now, u64::MAX));
+            let next = due.filter_map(|(key, sleeper)| match sleeper {
+                Sleeper::Branch { caller, leg } => Some((*key, *caller, *leg)),
+                Sleeper::Application(_) => None,
+            });
+            // A branch that is gone belongs to no call any more.
+            let is_of = |leg| self.calls.leg(leg).is_none_or(|it| calls.contains(&it.call));
+            let Some((key, caller, leg)) = next.into_iter().find(|(_, _, leg)| is_of(*leg)) else {
+                return false;
+            };
+            self.common.sleepers.waiting.remove(&key);
+            if self.branch_wakes(t, caller, leg) {
+                return true;
+            }
+        }
+    }
+}
+
+impl Common {
     pub(super) fn sleep(&mut self, t: &Turn<'_>, until: Until, reply: Reply<Instant>) {
         let at = match until {
             Until::Now => t.now,
@@ -107,54 +155,6 @@ impl Switch {
     /// Wakes this waiter after this time.
     pub(super) fn sleep_for(&mut self, t: &Turn<'_>, wait: Duration, sleeper: Sleeper) {
         self.sleepers.add(t.now.checked_add(wait).unwrap_or(t.now + FAR), sleeper);
-    }
-
-    pub(super) fn wake(&mut self, t: &mut Turn<'_>) {
-        while self.sleepers.next().is_some_and(|at| at <= t.now) {
-            let Some((_, sleeper)) = self.sleepers.waiting.pop_first() else { break };
-            match sleeper {
-                // A closed receiver is no error.
-                Sleeper::Application(reply) => drop(reply.send(t.now)),
-                Sleeper::Branch { caller, leg } => drop(self.branch_wakes(t, caller, leg)),
-            }
-        }
-    }
-
-    /// Sends a branch's INVITE if it is its turn; `false`: the branch is ending.
-    fn branch_wakes(&mut self, t: &mut Turn<'_>, caller: Option<LegId>, leg: LegId) -> bool {
-        let is_wanted = self.calls.leg(leg).is_some_and(|it| !it.life.is_ending());
-        match is_wanted {
-            true => {
-                self.about_timer(t.now, self.calls.leg(leg).map(|it| it.call));
-                match self.waits_further(t, leg) {
-                    Duration::ZERO => self.offer_to_branch(t, caller, leg),
-                    wait => self.branch_waits(t, caller, leg, wait),
-                }
-                self.carry_out(t);
-            }
-            false => self.counters.late(),
-        }
-        is_wanted
-    }
-
-    /// Wakes the next branch of these calls that is due; `false`: there is none.
-    pub(super) fn wake_branch(&mut self, t: &mut Turn<'_>, calls: &[CallId]) -> bool {
-        loop {
-            let due = self.sleepers.waiting.range(..=(t.now, u64::MAX));
-            let next = due.filter_map(|(key, sleeper)| match sleeper {
-                Sleeper::Branch { caller, leg } => Some((*key, *caller, *leg)),
-                Sleeper::Application(_) => None,
-            });
-            // A branch that is gone belongs to no call any more.
-            let is_of = |leg| self.calls.leg(leg).is_none_or(|it| calls.contains(&it.call));
-            let Some((key, caller, leg)) = next.into_iter().find(|(_, _, leg)| is_of(*leg)) else {
-                return false;
-            };
-            self.sleepers.waiting.remove(&key);
-            if self.branch_wakes(t, caller, leg) {
-                return true;
-            }
-        }
     }
 }
 

@@ -151,7 +151,7 @@ impl Switch {
             age: now.saturating_duration_since(it.began),
             talking: it.answered_at.map(|at| now.saturating_duration_since(at)),
             application: it.application.as_ref().map(ToString::to_string),
-            variables: self.variables_of(call),
+            variables: it.variables.as_deref().cloned().unwrap_or_default(),
             legs: it.legs.ids().filter_map(|leg| self.leg_snapshot(leg)).collect(),
             recording: RecordingSnapshot::of(&it.recordings),
             dialling: it.dialling.as_ref().map(|it| {
@@ -162,7 +162,7 @@ impl Switch {
                     age: now.saturating_duration_since(it.began),
                 }
             }),
-            route: self.history.route_of(call).map(str::to_owned),
+            route: self.common.history.route_of(call).map(str::to_owned),
             bridge: it.bridge.as_ref().map(|bridge| BridgeSnapshot {
                 bridge: bridge.id,
                 a: bridge.a,

@@ -15,7 +15,7 @@ use super::listener::Ends;
 use super::slots::Key;
 use super::tasks::{Answered, Came, Panicked};
 use super::waiting::{Found, OnFound, Waits};
-use super::{Done, Switch, Turn};
+use super::{CallStep, Common, Done, Switch, Turn};
 use crate::LegId;
 use crate::application::{AppEvent, AppId, Application, Inbox, Message, WantId, Wants};
 use crate::handler::{ApplicationHandler, IncomingCall};
@@ -144,6 +144,151 @@ impl Applications {
 }
 
 impl Switch {
+    /// Starts a machine that belongs to no call.
+    pub(super) fn attend_beside(&mut self, app: AppId, machine: Box<dyn Application>) {
+        self.common.applications.begin(app, machine, None);
+    }
+
+    /// Delivers a message to an application.
+    pub(super) fn inform(&mut self, app: AppId, from: Option<AppId>, message: Message) {
+        if self.common.applications.is_running(app) {
+            return self.common.applications.tell(app, AppEvent::Told(message));
+        }
+        self.common.counters.late();
+        if let Some(from) = from.filter(|from| self.common.applications.is_running(*from)) {
+            self.common.applications.tell(from, AppEvent::Lost(app));
+        }
+    }
+
+    /// Delivers the timers of applications that are due.
+    pub(super) fn wake_applications(&mut self, t: &Turn<'_>) {
+        while let Some((app, timer)) = self.common.applications.pop_due(t.now) {
+            match timer {
+                Timer::Own(timer) => self.common.applications.tell(app, AppEvent::Timer(timer)),
+                Timer::Parting => self.common.take_from_application(app),
+            }
+        }
+    }
+
+    /// A request of an application has its result.
+    pub(super) fn application_answered(
+        &mut self,
+        t: &mut Turn<'_>,
+        app: AppId,
+        want: WantId,
+        answered: Result<Answered, Panicked>,
+    ) {
+        let waited = self.common.applications.running.get_mut(&app).and_then(|it| it.waits.remove(&want));
+        // Before the application knows: it may begin the next prompt then.
+        let answer = answered.map(|Answered { answer, end }| {
+            end.into_iter().for_each(|end| self.tell(t, end));
+            answer
+        });
+        match (waited, answer) {
+            (None, _) => self.common.counters.late(),
+            (Some(_), Ok(answer)) => self.common.applications.tell(app, AppEvent::Answered { want, answer }),
+            (Some(_), Err(Panicked)) => self.application_breaks(t, app),
+        }
+    }
+
+    /// Delivers all queued events to applications and carries out their requests, until no event is left.
+    /// Must be called after each turn. `false`: there was none.
+    pub fn step_applications(&mut self, t: &mut Turn<'_>) -> bool {
+        let mut has_stepped = false;
+        while let Ok((app, event)) = self.common.applications.events.try_recv() {
+            has_stepped = true;
+            self.step_application(t, app, event);
+            self.carry_out(t);
+        }
+        has_stepped
+    }
+
+    fn step_application(&mut self, t: &mut Turn<'_>, app: AppId, event: AppEvent) {
+        let is_over = matches!(event, AppEvent::Over);
+        let inbox = self.common.applications.inbox.clone();
+        let running = self.common.applications.running.get_mut(&app).filter(|it| is_over || !it.is_taken);
+        let Some(it) = running else {
+            return match event {
+                // The application's last request needs no answer.
+                AppEvent::Answered { .. } => self.common.counters.ignored(),
+                _ => self.common.counters.late(),
+            };
+        };
+        let mut wants = Wants::new(app, it.last, inbox);
+        let stepped = catch_unwind(AssertUnwindSafe(|| it.machine.step(t.now, event, &mut wants)));
+        if stepped.is_err() {
+            return self.application_breaks(t, app);
+        }
+        let (wanted, last, decision) = wants.into_parts();
+        it.last = last;
+        for want in wanted {
+            self.carry_out_want(t, app, want);
+        }
+        let decision = if is_over { None } else { decision };
+        if decision.is_none() && !is_over {
+            return;
+        }
+        let Some(it) = self.common.applications.remove(app) else { return self.common.counters.late() };
+        let decides = it.decides;
+        self.drop_application(it);
+        match (decides, decision) {
+            (Some(request), Some(action)) => {
+                self.done(t, Done(Came::Found(request, Box::new(Ok(Found::Action(action))))));
+            }
+            (Some(request), None) => self.done(t, Done(Came::Dropped(request))),
+            (None, _) => {}
+        }
+    }
+
+    /// An application has panicked: it ends, and with it the call that it has. It may still release shared
+    /// resources, as far as it can.
+    fn application_breaks(&mut self, t: &mut Turn<'_>, app: AppId) {
+        let Some(mut it) = self.common.applications.remove(app) else { return self.common.counters.late() };
+        let (decides, is_taken) = (it.decides, it.is_taken);
+        let mut wants = Wants::new(app, it.last, self.common.applications.inbox.clone());
+        let gives_back = || it.machine.step(t.now, AppEvent::Over, &mut wants);
+        let wanted = match catch_unwind(AssertUnwindSafe(gives_back)) {
+            Ok(()) => wants.into_parts().0,
+            Err(_) => Vec::new(),
+        };
+        self.drop_application(it);
+        for want in wanted {
+            self.carry_out_want(t, app, want);
+        }
+        match decides {
+            Some(request) if is_taken => {
+                self.common.counters.panics += 1;
+                self.done(t, Done(Came::Dropped(request)));
+            }
+            Some(request) => self.done(t, Done(Came::Found(request, Box::new(Err(Panicked))))),
+            None => {
+                self.common.counters.panics += 1;
+                tracing::error!("an application without a call panicked and has ended");
+                let mut others: Vec<AppId> = self.common.applications.running.keys().copied().collect();
+                others.sort_unstable();
+                for other in others {
+                    self.common.applications.tell(other, AppEvent::Lost(app));
+                }
+            }
+        }
+    }
+
+    fn drop_application(&mut self, it: Running) {
+        if catch_unwind(AssertUnwindSafe(|| drop(it))).is_err() {
+            self.common.counters.panics += 1;
+        }
+    }
+}
+
+impl CallStep<'_> {
+    /// Takes a leg from its handler, which releases its resources.
+    pub(super) fn take_from_handler(&mut self, leg: LegId) {
+        let handled = self.call.leg_mut(leg).and_then(|it| it.handled.take());
+        self.common.handled_no_more(handled);
+    }
+}
+
+impl Common {
     /// The state machine by which a handler decides on a call; `None`: it uses a future.
     pub(super) fn machine_of(
         &self,
@@ -166,29 +311,7 @@ impl Switch {
         Handled::Machine(app)
     }
 
-    /// Starts a machine that belongs to no call.
-    pub(super) fn attend_beside(&mut self, app: AppId, machine: Box<dyn Application>) {
-        self.applications.begin(app, machine, None);
-    }
-
-    /// Delivers a message to an application.
-    pub(super) fn inform(&mut self, app: AppId, from: Option<AppId>, message: Message) {
-        if self.applications.is_running(app) {
-            return self.applications.tell(app, AppEvent::Told(message));
-        }
-        self.counters.late();
-        if let Some(from) = from.filter(|from| self.applications.is_running(*from)) {
-            self.applications.tell(from, AppEvent::Lost(app));
-        }
-    }
-
-    /// Takes a leg from its handler, which releases its resources.
-    pub(super) fn take_from_handler(&mut self, leg: LegId) {
-        let handled = self.calls.leg_mut(leg).and_then(|it| it.handled.take());
-        self.handled_no_more(handled);
-    }
-
-    /// As [`Switch::take_from_handler`], for a hold that has been taken from its leg.
+    /// As [`CallStep::take_from_handler`], for a hold that has been taken from its leg.
     pub(super) fn handled_no_more(&mut self, handled: Option<Handled>) {
         match handled {
             // The future is dropped, which releases its resources.
@@ -216,125 +339,6 @@ impl Switch {
             }
             // An application that has decided has nothing left to do.
             Some(Handled::Machine(_)) | None => {}
-        }
-    }
-
-    /// Delivers the timers of applications that are due.
-    pub(super) fn wake_applications(&mut self, t: &Turn<'_>) {
-        while let Some((app, timer)) = self.applications.pop_due(t.now) {
-            match timer {
-                Timer::Own(timer) => self.applications.tell(app, AppEvent::Timer(timer)),
-                Timer::Parting => self.take_from_application(app),
-            }
-        }
-    }
-
-    /// A request of an application has its result.
-    pub(super) fn application_answered(
-        &mut self,
-        t: &mut Turn<'_>,
-        app: AppId,
-        want: WantId,
-        answered: Result<Answered, Panicked>,
-    ) {
-        let waited = self.applications.running.get_mut(&app).and_then(|it| it.waits.remove(&want));
-        // Before the application knows: it may begin the next prompt then.
-        let answer = answered.map(|Answered { answer, end }| {
-            end.into_iter().for_each(|end| self.tell(t, end));
-            answer
-        });
-        match (waited, answer) {
-            (None, _) => self.counters.late(),
-            (Some(_), Ok(answer)) => self.applications.tell(app, AppEvent::Answered { want, answer }),
-            (Some(_), Err(Panicked)) => self.application_breaks(t, app),
-        }
-    }
-
-    /// Delivers all queued events to applications and carries out their requests, until no event is left.
-    /// Must be called after each turn. `false`: there was none.
-    pub fn step_applications(&mut self, t: &mut Turn<'_>) -> bool {
-        let mut has_stepped = false;
-        while let Ok((app, event)) = self.applications.events.try_recv() {
-            has_stepped = true;
-            self.step_application(t, app, event);
-            self.carry_out(t);
-        }
-        has_stepped
-    }
-
-    fn step_application(&mut self, t: &mut Turn<'_>, app: AppId, event: AppEvent) {
-        let is_over = matches!(event, AppEvent::Over);
-        let inbox = self.applications.inbox.clone();
-        let running = self.applications.running.get_mut(&app).filter(|it| is_over || !it.is_taken);
-        let Some(it) = running else {
-            return match event {
-                // The application's last request needs no answer.
-                AppEvent::Answered { .. } => self.counters.ignored(),
-                _ => self.counters.late(),
-            };
-        };
-        let mut wants = Wants::new(app, it.last, inbox);
-        let stepped = catch_unwind(AssertUnwindSafe(|| it.machine.step(t.now, event, &mut wants)));
-        if stepped.is_err() {
-            return self.application_breaks(t, app);
-        }
-        let (wanted, last, decision) = wants.into_parts();
-        it.last = last;
-        for want in wanted {
-            self.carry_out_want(t, app, want);
-        }
-        let decision = if is_over { None } else { decision };
-        if decision.is_none() && !is_over {
-            return;
-        }
-        let Some(it) = self.applications.remove(app) else { return self.counters.late() };
-        let decides = it.decides;
-        self.drop_application(it);
-        match (decides, decision) {
-            (Some(request), Some(action)) => {
-                self.done(t, Done(Came::Found(request, Box::new(Ok(Found::Action(action))))));
-            }
-            (Some(request), None) => self.done(t, Done(Came::Dropped(request))),
-            (None, _) => {}
-        }
-    }
-
-    /// An application has panicked: it ends, and with it the call that it has. It may still release shared
-    /// resources, as far as it can.
-    fn application_breaks(&mut self, t: &mut Turn<'_>, app: AppId) {
-        let Some(mut it) = self.applications.remove(app) else { return self.counters.late() };
-        let (decides, is_taken) = (it.decides, it.is_taken);
-        let mut wants = Wants::new(app, it.last, self.applications.inbox.clone());
-        let gives_back = || it.machine.step(t.now, AppEvent::Over, &mut wants);
-        let wanted = match catch_unwind(AssertUnwindSafe(gives_back)) {
-            Ok(()) => wants.into_parts().0,
-            Err(_) => Vec::new(),
-        };
-        self.drop_application(it);
-        for want in wanted {
-            self.carry_out_want(t, app, want);
-        }
-        match decides {
-            Some(request) if is_taken => {
-                self.counters.panics += 1;
-                self.done(t, Done(Came::Dropped(request)));
-            }
-            Some(request) => self.done(t, Done(Came::Found(request, Box::new(Err(Panicked))))),
-            None => {
-                self.counters.panics += 1;
-                tracing::error!("an application without a call panicked and has ended");
-                let mut others: Vec<AppId> = self.applications.running.keys().copied().collect();
-                others.sort_unstable();
-                for other in others {
-                    self.applications.tell(other, AppEvent::Lost(app));
-                }
-            }
-        }
-    }
-
-    fn drop_application(&mut self, it: Running) {
-        if catch_unwind(AssertUnwindSafe(|| drop(it))).is_err() {
-            self.counters.panics += 1;
         }
     }
 }

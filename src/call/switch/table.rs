@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::calls::Legs;
 use super::dial::{BranchNo, Dial};
 use super::direct::Path;
-use super::exchange::Exchanges;
+use super::exchange::{Exchanges, Origin};
 use super::listener::Listener;
 use super::recording::Recordings;
 use super::records::Beginning;
@@ -448,6 +448,46 @@ impl Call {
     /// The direction of the first of its remaining legs.
     pub fn began_as(&self) -> CallDirection {
         self.legs.iter().next().map_or(CallDirection::Inbound, |(_, leg)| leg.direction())
+    }
+
+    /// Whether an offer is under way.
+    pub fn is_asked(&self) -> bool {
+        self.exchanges.under_way.is_some()
+    }
+
+    /// Whether it is dialling, or an offer is under way.
+    pub fn is_busy(&self) -> bool {
+        self.dialling.is_some() || self.is_asked()
+    }
+
+    /// Whether it is dialling, or a newcomer is about to replace a party. A command may have changed its state since.
+    pub fn is_changing_parties(&self) -> bool {
+        let asked = self.exchanges.under_way.as_ref();
+        self.dialling.is_some() || asked.is_some_and(|it| matches!(it.origin, Origin::Replacing(_)))
+    }
+
+    /// Whether a leg has been transferred away and has not ended yet.
+    pub fn is_leaving(&self, leg: LegId) -> bool {
+        self.leaving.is_some_and(|leaving| leaving.leg == leg) && self.leg(leg).is_some()
+    }
+
+    /// The other leg, and the mode, of a leg that is in a bridge.
+    pub fn bridged(&self, leg: LegId) -> Option<(LegId, BridgeMode)> {
+        self.leg(leg)?;
+        let bridge = self.bridge.as_ref()?;
+        let other = bridge.other(leg)?;
+        self.leg(other).filter(|it| it.is_up())?;
+        Some((other, bridge.mode))
+    }
+
+    /// The party of a leg.
+    pub fn party(&self, leg: LegId) -> Arc<Party> {
+        self.leg(leg).map(|it| it.identity.party.clone()).unwrap_or_default()
+    }
+
+    /// Its variables.
+    pub fn variables(&self) -> Variables {
+        self.variables.as_deref().cloned().unwrap_or_default()
     }
 
     /// The next deadline of the call.

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use super::Switch;
+use super::Common;
 use super::effects::Program;
 use super::host_names::{HostName, HostNames};
 use super::slots::{Key, Slots};
@@ -164,7 +164,7 @@ impl From<Panicked> for () {
     fn from(_: Panicked) {}
 }
 
-impl Switch {
+impl Common {
     /// Runs work that belongs to no call; its result is not awaited.
     pub(super) fn run_beside(&mut self, work: Pin<Box<dyn Future<Output = ()> + Send>>) {
         let guarded = Guarded::new(work);

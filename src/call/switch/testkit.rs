@@ -108,19 +108,19 @@ fn list<S: Debug + Copy, E: Debug + Copy, X>(
 impl Switch {
     /// How often each cell of the state tables was used.
     pub fn rows(&self) -> Option<&Rows> {
-        self.rows.as_deref()
+        self.common.rows.as_deref()
     }
 
     /// A switch without calls, and the commands that its service will send.
     pub fn in_hand(config: SwitchConfig, parts: SwitchParts) -> (Self, Commands) {
         let (mut switch, commands) = Switch::new(config, parts);
-        switch.rows = Some(Box::default());
+        switch.common.rows = Some(Box::default());
         (switch, Commands(commands))
     }
 
     /// Its collaborators, for a switch that replaces it; records go to `records`.
     pub fn parts_again(&mut self, records: RecordSink) -> SwitchParts {
-        let parts = std::mem::replace(&mut self.parts, super::nobody::nobody());
+        let parts = std::mem::replace(&mut self.common.parts, super::nobody::nobody());
         SwitchParts { records: Some(records), ..parts }
     }
 
@@ -133,6 +133,6 @@ impl Switch {
 
     /// The media endpoint of an answered leg.
     pub fn endpoint_of(&self, leg: LegId) -> Option<EndpointId> {
-        self.leg_media(leg).ok()
+        self.calls.leg(leg).filter(|it| it.is_up())?.media.endpoint
     }
 }

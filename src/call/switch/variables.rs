@@ -2,6 +2,7 @@
 //! the records of its legs.
 
 use super::Switch;
+use super::table::Call;
 use crate::service::{CallError, Watched};
 use crate::{CallId, LegId};
 
@@ -22,13 +23,28 @@ impl Switch {
         self.calls.get(call).map(|_| call)
     }
 
+    /// Copies the variables of a call that becomes part of another one; the latter's own values take
+    /// precedence.
+    pub(super) fn hand_on_variables(&mut self, from: CallId, into: CallId) {
+        let variables = self.calls.get(from).map(Call::variables).unwrap_or_default();
+        let Some(step) = self.step(into) else { return self.common.counters.late() };
+        for (name, value) in variables {
+            let known = step.call.variables.as_ref();
+            if !known.is_some_and(|known| known.iter().any(|(it, _)| *it == name)) {
+                // Variables beyond the limit are dropped.
+                let _ = step.call.set_variable(name, value);
+            }
+        }
+    }
+}
+
+impl Call {
     /// Sets a variable; an empty value removes it. A final value set earlier is discarded.
-    pub(super) fn set_variable(&mut self, of: Watched, name: String, value: String) -> Result<(), CallError> {
-        let call = self.call_of(of).and_then(|call| self.calls.get_mut(call)).ok_or(CallError::Gone)?;
-        if let Some(last) = call.last_variables.as_deref_mut() {
+    pub(super) fn set_variable(&mut self, name: String, value: String) -> Result<(), CallError> {
+        if let Some(last) = self.last_variables.as_deref_mut() {
             last.retain(|(known, _)| *known != name);
         }
-        let variables = call.variables.get_or_insert_default();
+        let variables = self.variables.get_or_insert_default();
         let place = variables.iter().position(|(known, _)| *known == name);
         match place {
             Some(place) if value.is_empty() => drop(variables.remove(place)),
@@ -48,49 +64,24 @@ impl Switch {
     /// Sets a variable together with the value that it takes when the last leg of the call is over.
     pub(super) fn set_variable_until_the_end(
         &mut self,
-        of: Watched,
         name: String,
         value: String,
         last: String,
     ) -> Result<(), CallError> {
-        self.set_variable(of, name.clone(), value)?;
-        let call = self.call_of(of).and_then(|call| self.calls.get_mut(call)).ok_or(CallError::Gone)?;
-        call.last_variables.get_or_insert_default().push((name, last));
+        self.set_variable(name.clone(), value)?;
+        self.last_variables.get_or_insert_default().push((name, last));
         Ok(())
     }
 
     /// The variables for the record of this leg, which is over.
-    pub(super) fn recorded_variables(&self, call: CallId, leg: LegId) -> Variables {
-        let mut variables = self.variables_of(call);
-        let Some(call) = self.calls.get(call) else { return variables };
-        let is_last = call.legs.ids().all(|other| other == leg);
-        for (name, last) in call.last_variables.as_deref().filter(|_| is_last).into_iter().flatten() {
+    pub(super) fn recorded_variables(&self, leg: LegId) -> Variables {
+        let mut variables = self.variables();
+        let is_last = self.legs.ids().all(|other| other == leg);
+        for (name, last) in self.last_variables.as_deref().filter(|_| is_last).into_iter().flatten() {
             if let Some((_, value)) = variables.iter_mut().find(|(known, _)| known == name) {
                 value.clone_from(last);
             }
         }
         variables
-    }
-
-    pub(super) fn variables(&self, of: Watched) -> Result<Variables, CallError> {
-        let call = self.call_of(of).ok_or(CallError::Gone)?;
-        Ok(self.variables_of(call))
-    }
-
-    pub(super) fn variables_of(&self, call: CallId) -> Variables {
-        let variables = self.calls.get(call).and_then(|it| it.variables.as_deref());
-        variables.cloned().unwrap_or_default()
-    }
-
-    /// Copies the variables of a call that becomes part of another one; the latter's own values take
-    /// precedence.
-    pub(super) fn hand_on_variables(&mut self, from: CallId, into: CallId) {
-        for (name, value) in self.variables_of(from) {
-            let known = self.calls.get(into).and_then(|it| it.variables.as_ref());
-            if !known.is_some_and(|known| known.iter().any(|(it, _)| *it == name)) {
-                // Variables beyond the limit are dropped.
-                let _ = self.set_variable(Watched::Call(into), name, value);
-            }
-        }
     }
 }

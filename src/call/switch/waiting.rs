@@ -23,7 +23,7 @@ use super::slots::Key;
 use super::table::Purpose;
 use super::tasks::{Came, Guarded, MediaResult, Panicked, polled};
 use super::transfer::{Referrer, TransferLegs};
-use super::{Done, Switch, Task, Turn};
+use super::{CallStep, Common, Done, Switch, Task, Turn};
 use crate::bridge_fsm::BridgeMode;
 use crate::controller::json::octets;
 use crate::controller::{EndpointId, EndpointStats, Joined, MediaError, MediaFuture, Recorded, RecordingId};
@@ -240,7 +240,84 @@ pub(super) enum OnFound {
     Outside { transaction: ServerTransactionId },
 }
 
+/// The call that an answer concerns: that of a leg, wherever the leg is by now, or else this one.
+#[derive(Default)]
+pub(super) struct Concerns {
+    pub leg: Option<LegId>,
+    pub call: Option<CallId>,
+}
+
+impl Concerns {
+    fn leg(leg: LegId) -> Self {
+        Concerns { leg: Some(leg), call: None }
+    }
+
+    fn call(call: CallId) -> Self {
+        Concerns { leg: None, call: Some(call) }
+    }
+
+    fn leg_of(leg: LegId, call: CallId) -> Self {
+        Concerns { leg: Some(leg), call: Some(call) }
+    }
+}
+
+impl OnMedia {
+    pub fn concerns(&self) -> Concerns {
+        match self {
+            OnMedia::Nothing => Concerns::default(),
+            OnMedia::Endpoint { leg, then: OnEndpoint::Replace { call, .. }, .. } => {
+                Concerns::leg_of(*leg, *call)
+            }
+            OnMedia::Endpoint { leg, .. } | OnMedia::Joined { a: leg, .. } | OnMedia::Counted { leg, .. } => {
+                Concerns::leg(*leg)
+            }
+            OnMedia::Described(then) => then.concerns(),
+            OnMedia::Applied(then) => then.concerns(),
+            OnMedia::Recording { call, subject: Subject::Leg(leg), .. } => Concerns::leg_of(*leg, *call),
+            OnMedia::Recording { subject: Subject::Call(call), .. }
+            | OnMedia::Recorded { call, .. }
+            | OnMedia::Packets { call } => Concerns::call(*call),
+            OnMedia::Digit(digit) => Concerns::leg(digit.leg),
+        }
+    }
+}
+
+impl OnApplied {
+    fn concerns(&self) -> Concerns {
+        match self {
+            OnApplied::Nothing => Concerns::default(),
+            OnApplied::EarlySession { caller: leg, .. }
+            | OnApplied::EarlyMedia { leg }
+            | OnApplied::Originated { leg, .. }
+            | OnApplied::Acknowledged { leg, .. } => Concerns::leg(*leg),
+            OnApplied::Renewed { call, leg } => Concerns::leg_of(*leg, *call),
+            OnApplied::Won(Won { call, .. })
+            | OnApplied::Transferred { call, .. }
+            | OnApplied::AcknowledgedApart { call, .. }
+            | OnApplied::Agreed { call, .. } => Concerns::call(*call),
+        }
+    }
+}
+
 impl OnDescription {
+    fn concerns(&self) -> Concerns {
+        match self {
+            OnDescription::Answer { leg, .. }
+            | OnDescription::Invite { branch: leg }
+            | OnDescription::Progress { caller: leg, .. }
+            | OnDescription::EarlyOffer { caller: leg, .. }
+            | OnDescription::AnswerEarly { branch: leg }
+            | OnDescription::Prack { branch: leg, .. }
+            | OnDescription::Ack { callee: leg, .. }
+            | OnDescription::AnswerHere { leg, .. } => Concerns::leg(*leg),
+            OnDescription::Accept { won }
+            | OnDescription::AcceptWithOffer { won, .. }
+            | OnDescription::AckAndAccept { won } => Concerns::call(won.call),
+            OnDescription::Offer { call, .. } => Concerns::call(*call),
+            OnDescription::AnswerAcross { call, to, .. } => Concerns::leg_of(*to, *call),
+        }
+    }
+
     /// Whether it is the offer of a dialled leg's INVITE.
     pub fn is_invite(&self) -> bool {
         matches!(self, OnDescription::Invite { .. })
@@ -248,6 +325,16 @@ impl OnDescription {
 }
 
 impl OnFound {
+    pub fn concerns(&self) -> Concerns {
+        match self {
+            OnFound::Dial { call } | OnFound::Listened { call } => Concerns::call(*call),
+            OnFound::Decide(handing) => Concerns::leg(handing.leg()),
+            OnFound::Referral { referral, .. } => Concerns::call(referral.call),
+            OnFound::Redirect(redirected) => Concerns::call(redirected.call),
+            OnFound::LookUp { .. } | OnFound::Outside { .. } => Concerns::default(),
+        }
+    }
+
     /// Whether a call depends on the answer.
     fn is_fact(&self) -> bool {
         !matches!(self, OnFound::LookUp { .. } | OnFound::Outside { .. })
@@ -278,6 +365,47 @@ kinds! {
 }
 
 impl Switch {
+    /// Takes the result of a task.
+    pub fn done(&mut self, t: &mut Turn<'_>, done: Done) {
+        match done.0 {
+            Came::Media(request, result) => match self.common.work.answered(request) {
+                Some((call, Waits::Media(then))) => {
+                    self.common.journal_answer(t, call, request, &*result);
+                    self.media_came(t, then, *result);
+                }
+                _ => self.common.counters.late += 1,
+            },
+            Came::Found(request, result) => match self.common.work.answered(request) {
+                Some((call, Waits::Found(then))) => {
+                    self.common.journal_answer(t, call, request, &*result);
+                    self.common.follows.push(Follow::Found { then, found: *result });
+                }
+                _ => self.common.counters.late += 1,
+            },
+            Came::Dropped(request) => {
+                if let Some((call, _)) = self.common.work.answered(request) {
+                    self.common.journal_drop(t, call, request);
+                }
+                self.common.counters.late += 1;
+            }
+            Came::Application(app, want, answer) => self.application_answered(t, app, want, *answer),
+            Came::Program(result) => {
+                let MediaResult { program, result, end } = *result;
+                end.into_iter().for_each(|end| self.tell(t, end));
+                self.answer_program(t, program, result);
+            }
+            Came::Address(name, address) => self.host_found(t, name, address),
+            Came::Beside(Ok(())) => {}
+            Came::Beside(Err(Panicked)) => {
+                self.common.counters.panics += 1;
+                tracing::error!("a background task of an application panicked and has ended");
+            }
+        }
+        self.carry_out(t);
+    }
+}
+
+impl CallStep<'_> {
     /// Continues with `then` once media has answered.
     pub(super) fn media<T>(&mut self, t: &mut Turn<'_>, future: MediaFuture<T>, then: OnMedia)
     where
@@ -285,7 +413,7 @@ impl Switch {
     {
         // Counters change nothing in a call.
         let is_fact = !matches!(then, OnMedia::Counted { .. });
-        if self.is_replay() {
+        if self.common.is_replay() {
             return if is_fact {
                 self.media_told(t, then)
             };
@@ -294,19 +422,19 @@ impl Switch {
             Ok(result) => {
                 let result = result.map(Into::into);
                 if is_fact {
-                    self.writes("media", &result);
+                    self.common.writes("media", &result);
                 }
                 self.media_answered(t, then, result);
             }
             Err(future) => {
-                let call = self.is_about().filter(|_| is_fact);
-                let request = self.work.ask(call, Waits::Media(then), |request| {
+                let call = self.common.is_about().filter(|_| is_fact);
+                let request = self.common.work.ask(call, Waits::Media(then), |request| {
                     Box::pin(
                         async move { Done(Came::Media(request, Box::new(future.await.map(Into::into)))) },
                     )
                 });
                 if is_fact {
-                    self.writes("later", &request);
+                    self.common.writes("later", &request);
                 }
             }
         }
@@ -314,26 +442,15 @@ impl Switch {
 
     /// Takes media's answer from the journal, now or later.
     fn media_told(&mut self, t: &mut Turn<'_>, then: OnMedia) {
-        match self.reads_next("later") {
-            Some(request) => self.work.ask_journal(self.is_told_of(), request, Waits::Media(then)),
+        match self.common.reads_next("later") {
+            Some(request) => {
+                self.common.work.ask_journal(self.common.is_told_of(), request, Waits::Media(then))
+            }
             None => {
-                let result = self.reads("media").unwrap_or(Err(MediaError::Stopped));
+                let result = self.common.reads("media").unwrap_or(Err(MediaError::Stopped));
                 self.media_answered(t, then, result);
             }
         }
-    }
-
-    /// Takes the answer of a resolver or a handler from the journal.
-    fn found_told(&mut self, then: OnFound) -> Option<Key> {
-        let later = self.reads_next("later");
-        match later {
-            Some(request) => self.work.ask_journal(self.is_told_of(), request, Waits::Found(then)),
-            None => {
-                let found = self.reads("found").unwrap_or(Err(Panicked));
-                self.follows.push(Follow::Found { then, found });
-            }
-        }
-        later
     }
 
     /// Continues with `then` once a description for a party is ready; it may have failed already.
@@ -347,9 +464,24 @@ impl Switch {
             Ok(description) => self.media(t, description, OnMedia::Described(then)),
             Err(error) => {
                 let then = OnMedia::Described(then);
-                self.follows.push(Follow::Media { then, result: Err(error) });
+                self.common.follows.push(Follow::Media { then, result: Err(error) });
             }
         }
+    }
+}
+
+impl Common {
+    /// Takes the answer of a resolver or a handler from the journal.
+    fn found_told(&mut self, then: OnFound) -> Option<Key> {
+        let later = self.reads_next("later");
+        match later {
+            Some(request) => self.work.ask_journal(self.is_told_of(), request, Waits::Found(then)),
+            None => {
+                let found = self.reads("found").unwrap_or(Err(Panicked));
+                self.follows.push(Follow::Found { then, found });
+            }
+        }
+        later
     }
 
     /// Continues with `then` once a resolver or a handler has answered; the future is polled within the turn.
@@ -363,7 +495,7 @@ impl Switch {
         self.ask_for(future, found, then, |request, future| Box::pin(found_by(request, future, found)))
     }
 
-    /// As [`Switch::run`], but the future is dropped once the returned sender is. A decision that it makes at
+    /// As [`Common::run`], but the future is dropped once the returned sender is. A decision that it makes at
     /// that moment is ignored: it results from the loss of its call. `None`: it has been answered.
     pub(super) fn run_until(
         &mut self,
@@ -428,45 +560,6 @@ impl Switch {
             found.ok_or_else(|| LookupError::NoResolver { target: lookup.target, known: resolver.known() })
         });
         self.run(future, Found::Contacts, then)
-    }
-
-    /// Takes the result of a task.
-    pub fn done(&mut self, t: &mut Turn<'_>, done: Done) {
-        match done.0 {
-            Came::Media(request, result) => match self.work.answered(request) {
-                Some((call, Waits::Media(then))) => {
-                    self.journal_answer(t, call, request, &*result);
-                    self.media_answered(t, then, *result);
-                }
-                _ => self.counters.late += 1,
-            },
-            Came::Found(request, result) => match self.work.answered(request) {
-                Some((call, Waits::Found(then))) => {
-                    self.journal_answer(t, call, request, &*result);
-                    self.follows.push(Follow::Found { then, found: *result });
-                }
-                _ => self.counters.late += 1,
-            },
-            Came::Dropped(request) => {
-                if let Some((call, _)) = self.work.answered(request) {
-                    self.journal_drop(t, call, request);
-                }
-                self.counters.late += 1;
-            }
-            Came::Application(app, want, answer) => self.application_answered(t, app, want, *answer),
-            Came::Program(result) => {
-                let MediaResult { program, result, end } = *result;
-                end.into_iter().for_each(|end| self.tell(t, end));
-                self.answer_program(t, program, result);
-            }
-            Came::Address(name, address) => self.host_found(t, name, address),
-            Came::Beside(Ok(())) => {}
-            Came::Beside(Err(Panicked)) => {
-                self.counters.panics += 1;
-                tracing::error!("a background task of an application panicked and has ended");
-            }
-        }
-        self.carry_out(t);
     }
 }
 
