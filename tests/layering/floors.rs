@@ -45,6 +45,22 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
             &["switch"],
         ],
     ),
+    // A call as values and a step of one call stand where no switch is in sight.
+    (
+        "call::switch",
+        &[
+            &["counters", "dial"],
+            &["state", "work"],
+            &["turn"],
+            &["admission"],
+            &["calls", "common", "journal"],
+            &["step"],
+            &[
+                "Switch", "driver", "export", "history", "incoming", "input", "pair", "programs", "replay",
+                "restore", "snapshot", "testkit",
+            ],
+        ],
+    ),
 ];
 
 #[test]

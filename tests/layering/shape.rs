@@ -17,7 +17,6 @@ const MAX_LINES: usize = 1_000;
 const MAX_FILES: usize = 20;
 const FULL_FOLDERS: &[(&str, usize)] = &[
     ("src/call", 21),
-    ("src/call/switch", 62),
     ("src/lab/load", 31),
     ("src/media/relay", 21),
     ("src/server", 46),
@@ -29,8 +28,7 @@ const FULL_FOLDERS: &[(&str, usize)] = &[
 
 /// Files with an `impl` of one type, without those of traits.
 const MAX_PLACES: usize = 12;
-const SPREAD_TYPES: &[(&str, usize)] =
-    &[("call::AgentService", 16), ("call::Switch", 50), ("sip::Endpoint", 31)];
+const SPREAD_TYPES: &[(&str, usize)] = &[("call::AgentService", 16), ("sip::Endpoint", 31)];
 
 /// Parameters and fields whose own type is a tuple, by crate: a type has names.
 const TUPLES: &[(&str, usize)] = &[

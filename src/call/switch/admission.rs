@@ -6,13 +6,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Turn;
 use crate::channels::Channel;
 use crate::controller::{Bound, NamedSources, PairPolicy, SrtpRules};
 use crate::handler::Party;
 use crate::identity::Reads;
 use crate::lookup::ResolvedContact;
 use crate::pace::Place;
+use crate::switch::turn::Turn;
 use b2b_sip::endpoint::{
     Flow, HeaderFields, HopRule, Reply, RequestFailure, RequestId, ServerTransactionId, SessionRefresher,
     SubscriptionId, Transport,

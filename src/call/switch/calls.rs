@@ -5,55 +5,15 @@ use std::time::SystemTime;
 
 use foldhash::HashMap;
 
-use super::CallStep;
-use super::slots::{Slots, key_of_time};
-use super::stepping::Handled;
-use super::table::{Call, Leg};
 use crate::bridge_fsm::BridgeMode;
 use crate::channels::Channel;
 use crate::controller::EndpointId;
 use crate::handler::Party;
+use crate::switch::state::call::Call;
+use crate::switch::state::leg::{Handled, Leg};
+use crate::switch::work::slots::{Slots, key_of_time};
 use crate::{BridgeId, CallId, LegId};
 use b2b_sip::endpoint::UsageId;
-
-/// The legs of a call that are not over, branches included, in the order in which they were added.
-#[derive(Default, serde::Serialize, serde::Deserialize)]
-pub(super) struct Legs(Vec<(LegId, Leg)>);
-
-impl Legs {
-    pub fn ids(&self) -> impl Iterator<Item = LegId> {
-        self.0.iter().map(|(id, _)| *id)
-    }
-
-    pub fn iter(&self) -> impl Iterator<Item = (LegId, &Leg)> {
-        self.0.iter().map(|(id, leg)| (*id, leg))
-    }
-
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Leg> {
-        self.0.iter_mut().map(|(_, leg)| leg)
-    }
-
-    pub fn each_mut(&mut self) -> impl Iterator<Item = (LegId, &mut Leg)> {
-        self.0.iter_mut().map(|(id, leg)| (*id, leg))
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    pub fn get(&self, id: LegId) -> Option<&Leg> {
-        self.0.iter().find(|(one, _)| *one == id).map(|(_, leg)| leg)
-    }
-
-    fn get_mut(&mut self, id: LegId) -> Option<&mut Leg> {
-        self.0.iter_mut().find(|(one, _)| *one == id).map(|(_, leg)| leg)
-    }
-
-    fn remove(&mut self, id: LegId) -> Option<Leg> {
-        let place = self.0.iter().position(|(one, _)| *one == id)?;
-        Some(self.0.remove(place).1)
-    }
-}
 
 impl CallId {
     /// For [`SwitchConfig::last_call`](super::SwitchConfig::last_call) where no earlier number is known: an earlier process
@@ -64,27 +24,27 @@ impl CallId {
 }
 
 /// What a leg has of a running program: its handler, and the channels that it holds.
-type Program = (Option<Handled>, Vec<Channel>);
+pub(crate) type Program = (Option<Handled>, Vec<Channel>);
 
 /// All calls; see the module head.
 #[derive(Default)]
-pub(super) struct Calls {
+pub(crate) struct Calls {
     calls: Slots<Call>,
     index: Index,
 }
 
 /// The call of each leg and bridge, and the leg of each dialog and media endpoint.
 #[derive(Default)]
-pub(super) struct Index {
-    of_leg: Slots<CallId>,
-    of_bridge: Slots<CallId>,
-    of_usage: HashMap<UsageId, LegId>,
-    of_endpoint: HashMap<EndpointId, LegId>,
+pub(crate) struct Index {
+    pub of_leg: Slots<CallId>,
+    pub of_bridge: Slots<CallId>,
+    pub of_usage: HashMap<UsageId, LegId>,
+    pub of_endpoint: HashMap<EndpointId, LegId>,
 }
 
 /// The generations of the last numbers of calls, legs and bridges.
 #[derive(Debug, Clone, Copy, serde::Serialize, serde::Deserialize)]
-pub(super) struct Generations {
+pub(crate) struct Generations {
     calls: u32,
     legs: u32,
     bridges: u32,
@@ -249,22 +209,8 @@ impl Calls {
     }
 }
 
-impl Call {
-    /// A leg of it.
-    #[inline]
-    pub fn leg(&self, leg: LegId) -> Option<&Leg> {
-        self.legs.get(leg)
-    }
-
-    /// As [`Call::leg`], mutable.
-    #[inline]
-    pub fn leg_mut(&mut self, leg: LegId) -> Option<&mut Leg> {
-        self.legs.get_mut(leg)
-    }
-}
-
 impl Index {
-    fn add_leg(&mut self, call: CallId, of: &mut Call, leg: Leg) -> LegId {
+    pub(crate) fn add_leg(&mut self, call: CallId, of: &mut Call, leg: Leg) -> LegId {
         let id = LegId(self.of_leg.insert(|_| call));
         if of.legs.is_empty() {
             // Nearly every call has two legs: room for four would be a third of its memory.
@@ -274,73 +220,13 @@ impl Index {
         id
     }
 
-    fn take_leg(&mut self, of: &mut Call, leg: LegId) -> Option<Leg> {
+    pub(crate) fn take_leg(&mut self, of: &mut Call, leg: LegId) -> Option<Leg> {
         let removed = of.legs.remove(leg)?;
         self.of_leg.remove(leg.0);
         if let Some(usage) = removed.usage {
             self.of_usage.remove(&usage);
         }
         Some(removed)
-    }
-}
-
-impl CallStep<'_> {
-    /// Adds a leg, in a replay under its number in the journal.
-    pub fn new_leg(&mut self, leg: Leg) -> LegId {
-        if let Some(LegId(id)) = self.common.reads("leg") {
-            self.index.of_leg.foresee(id);
-        }
-        let id = self.index.add_leg(self.id, self.call, leg);
-        self.common.writes("leg", &id);
-        id
-    }
-
-    /// Takes a leg out; its dialog belongs to no leg then.
-    pub fn take_leg(&mut self, leg: LegId) -> Option<Leg> {
-        self.index.take_leg(self.call, leg)
-    }
-
-    /// Sets the dialog of a leg.
-    pub fn set_usage(&mut self, leg: LegId, usage: UsageId) {
-        if let Some(it) = self.call.leg_mut(leg) {
-            it.usage = Some(usage);
-            self.index.of_usage.insert(usage, leg);
-        }
-    }
-
-    /// Number of legs with a media endpoint, of all calls.
-    pub fn endpoints_of_all(&self) -> usize {
-        self.index.of_endpoint.len()
-    }
-
-    /// Sets the media endpoint of a leg.
-    pub fn set_endpoint(&mut self, leg: LegId, endpoint: EndpointId) {
-        if let Some(it) = self.call.leg_mut(leg) {
-            it.media.endpoint = Some(endpoint);
-            self.index.of_endpoint.insert(endpoint, leg);
-        }
-    }
-
-    /// Takes the media endpoint of a leg.
-    pub fn take_endpoint(&mut self, leg: LegId) -> Option<EndpointId> {
-        let endpoint = self.call.leg_mut(leg)?.media.endpoint.take()?;
-        self.index.of_endpoint.remove(&endpoint);
-        Some(endpoint)
-    }
-
-    /// A number for a bridge of this call, in a replay that of the journal.
-    pub fn new_bridge(&mut self) -> BridgeId {
-        if let Some(BridgeId(id)) = self.common.reads("bridge") {
-            self.index.of_bridge.foresee(id);
-        }
-        let call = self.id;
-        let id = BridgeId(self.index.of_bridge.insert(|_| call));
-        self.common.writes("bridge", &id);
-        id
-    }
-
-    pub fn remove_bridge(&mut self, bridge: BridgeId) {
-        self.index.of_bridge.remove(bridge.0);
     }
 }
 

@@ -1,5 +1,11 @@
 //! Counters of a switch, and the sizes of its collections.
 
+use std::fmt::Debug;
+
+use crate::bridge_fsm::{self, BridgeEvent, BridgeState};
+use crate::call_fsm::{self, CallEvent, CallState};
+use crate::leg_fsm::{self, LegEvent, LegState};
+
 /// Counters of a switch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SwitchCounters {
@@ -74,4 +80,93 @@ pub struct SwitchHoldings {
     pub accounts: usize,
     /// Calls that are up and whose media is or was captured.
     pub captures: usize,
+}
+
+/// How often each cell of the state tables was used. Only a switch [in hand](Switch::in_hand) counts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rows {
+    legs: [[u64; LegEvent::ALL.len()]; LegState::ALL.len()],
+    calls: [[u64; CallEvent::ALL.len()]; CallState::ALL.len()],
+    bridges: [[u64; BridgeEvent::ALL.len()]; BridgeState::ALL.len()],
+}
+
+/// One cell of a state table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// `leg`, `call` or `bridge`.
+    pub table: &'static str,
+    /// The state.
+    pub state: String,
+    /// The event.
+    pub event: String,
+    /// Whether the event is legal in the state.
+    pub is_legal: bool,
+    /// How often it occurred.
+    pub count: u64,
+}
+
+impl Rows {
+    pub(super) fn leg(&mut self, state: LegState, event: LegEvent) {
+        count(&mut self.legs, &LegState::ALL, &state, &LegEvent::ALL, &event);
+    }
+
+    pub(super) fn call(&mut self, state: CallState, event: CallEvent) {
+        count(&mut self.calls, &CallState::ALL, &state, &CallEvent::ALL, &event);
+    }
+
+    pub(super) fn bridge(&mut self, state: BridgeState, event: BridgeEvent) {
+        count(&mut self.bridges, &BridgeState::ALL, &state, &BridgeEvent::ALL, &event);
+    }
+
+    /// Adds the counts of another switch.
+    pub fn add(&mut self, other: &Rows) {
+        let pairs = |one: &mut [u64], other: &[u64]| {
+            one.iter_mut().zip(other).for_each(|(one, other)| *one += other);
+        };
+        pairs(self.legs.as_flattened_mut(), other.legs.as_flattened());
+        pairs(self.calls.as_flattened_mut(), other.calls.as_flattened());
+        pairs(self.bridges.as_flattened_mut(), other.bridges.as_flattened());
+    }
+
+    /// All cells of the tables.
+    pub fn all(&self) -> Vec<Row> {
+        let mut rows = Vec::new();
+        list(&mut rows, "leg", &LegState::ALL, &LegEvent::ALL, self.legs.as_flattened(), leg_fsm::next);
+        list(&mut rows, "call", &CallState::ALL, &CallEvent::ALL, self.calls.as_flattened(), call_fsm::next);
+        let (states, events) = (&BridgeState::ALL, &BridgeEvent::ALL);
+        list(&mut rows, "bridge", states, events, self.bridges.as_flattened(), bridge_fsm::next);
+        rows
+    }
+}
+
+fn count<S: PartialEq, E: PartialEq, const M: usize, const N: usize>(
+    table: &mut [[u64; M]; N],
+    states: &[S],
+    state: &S,
+    events: &[E],
+    event: &E,
+) {
+    let row = states.iter().position(|it| it == state).and_then(|at| table.get_mut(at));
+    let column = events.iter().position(|it| it == event);
+    if let Some(field) = row.zip(column).and_then(|(row, at)| row.get_mut(at)) {
+        *field += 1;
+    }
+}
+
+fn list<S: Debug + Copy, E: Debug + Copy, X>(
+    rows: &mut Vec<Row>,
+    table: &'static str,
+    states: &[S],
+    events: &[E],
+    counts: &[u64],
+    next: fn(S, E) -> Result<S, X>,
+) {
+    let fields = states.iter().flat_map(|state| events.iter().map(move |event| (*state, *event)));
+    rows.extend(fields.zip(counts).map(|((state, event), count)| Row {
+        table,
+        state: format!("{state:?}"),
+        event: format!("{event:?}"),
+        is_legal: next(state, event).is_ok(),
+        count: *count,
+    }));
 }

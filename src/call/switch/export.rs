@@ -6,16 +6,17 @@ use b2b_base::ages;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::calls::Generations;
-use super::recording::Ending;
-use super::referring::Referred;
-use super::replacing::PassedRefer;
-use super::sleepers::DelayedBranch;
-use super::slots::Key;
-use super::table::Call;
-use super::waiting::Waits;
-use super::{PassedRequest, Switch};
 use crate::CallId;
+use crate::switch::Switch;
+use crate::switch::calls::Generations;
+use crate::switch::common::PassedRequest;
+use crate::switch::state::call::Call;
+use crate::switch::state::recording::Ending;
+use crate::switch::state::transfer::PassedRefer;
+use crate::switch::state::transfer::Referred;
+use crate::switch::state::waits::Waits;
+use crate::switch::work::sleepers::DelayedBranch;
+use crate::switch::work::slots::Key;
 use b2b_sip::endpoint::{Endpoint, ReferId, RequestId};
 
 /// The version of written calls. A field that is new has a default and needs no new version.

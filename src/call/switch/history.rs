@@ -1,15 +1,16 @@
-//! The histories of calls: what the switch writes to them, and what they produce.
+//! The history of calls for readers, and the capture of their media on request.
 
-use super::waiting::OnMedia;
-use super::{CallStep, Common, Switch, Turn};
-use crate::controller::{Descriptions, EndpointStats, Joined, MediaError, MediaFuture, Route};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::controller::{Capability, Descriptions, EndpointStats, MediaFuture, PacketTrace, Snap};
 use crate::event::Quality;
-use crate::history::{LegQuality, Outcome, Report, SipMessage, Unjudged};
-use crate::{BridgeId, CallId, LegId};
+use crate::history::{CAPTURE_BYTES, CAPTURES, CaptureView, LegQuality, Report, SipMessage, Unjudged};
+use crate::switch::Switch;
+use crate::switch::common::Mirror;
+use crate::switch::turn::Turn;
+use crate::{CallId, LegId};
 use b2b_sip::net::tap::Seen;
-
-/// Called for each message that passes, with whether its call is captured; must not block.
-pub type Mirror = Box<dyn FnMut(&Seen, bool) + Send>;
 
 /// A call's history, with counters to come.
 pub struct Inquiry {
@@ -58,7 +59,7 @@ impl Switch {
     }
 
     /// As [`Switch::observe`]; returns the call of the message.
-    pub(super) fn sees(&mut self, seen: &Seen) -> Option<CallId> {
+    pub(crate) fn sees(&mut self, seen: &Seen) -> Option<CallId> {
         let call = self.common.history.message(seen);
         if let Some(call) = call {
             self.common.journal_message(call, seen);
@@ -122,92 +123,87 @@ impl Switch {
     }
 }
 
-impl CallStep<'_> {
-    /// Records the start of a bridge.
-    pub(super) fn account_talk(&mut self, t: &Turn<'_>, bridge: BridgeId, legs: [LegId; 2]) {
-        let call = self.id;
-        self.common.history.talk(call, bridge, legs, t.now);
-    }
+/// Why a capture cannot begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CaptureError {
+    /// The call is neither up nor in the history.
+    #[error("there is no call {}", .0.0)]
+    NoSuchCall(CallId),
+    /// The call is over; no more media will come.
+    #[error("call {} is over", .0.0)]
+    Over(CallId),
+    /// A capture of the call is running.
+    #[error("call {} is already being captured", .0.0)]
+    Running(CallId),
+    /// The maximum number of captures is running.
+    #[error("{CAPTURES} calls are being captured, which is the limit")]
+    TooMany,
+    /// [`Capability::Capture`] is missing.
+    #[error("the media engine does not support captures")]
+    Unsupported,
+}
 
-    /// Records the end of a bridge, with the present counters of its legs that continue.
-    pub(super) fn account_talk_over(
-        &mut self,
-        t: &mut Turn<'_>,
-        bridge: BridgeId,
-        legs: [LegId; 2],
-        by: Option<LegId>,
-    ) {
-        let call = self.id;
-        self.common.history.talk_over(call, bridge, t.now, by);
-        for leg in legs {
-            let Some(endpoint) = self.call.leg(leg).and_then(|it| it.media.endpoint) else { continue };
-            let stats = self.common.parts.controller.stats(endpoint);
-            self.media(t, stats, OnMedia::Counted { call, bridge, leg });
-        }
-        self.common.settle_history(t);
-    }
+/// A capture that is starting.
+pub struct Capturing {
+    view: CaptureView,
+    begun: Vec<MediaFuture<()>>,
+}
 
-    /// The media of two legs has been joined, or joining has failed.
-    pub(super) fn account_joined(
-        &mut self,
-        t: &Turn<'_>,
-        a: LegId,
-        b: LegId,
-        joined: &Result<Joined, MediaError>,
-    ) {
-        let Some(call) = self.call.leg(a).map(|it| it.call) else { return self.common.counters.late() };
-        match joined {
-            Ok(Joined { forward, backward }) => {
-                let codec = |route: &Route| match route {
-                    Route::Relay { encoding } => encoding.clone(),
-                    Route::Transcode { from, .. } => from.clone(),
-                };
-                let transcoded = matches!(forward, Route::Transcode { .. });
-                let legs = [(a, &*codec(forward)), (b, &*codec(backward))];
-                self.common.history.joined(call, t.now, legs, transcoded);
-            }
-            Err(error) => self.common.history.decided(call, t.now, Some(a), "no media", &error.to_string()),
+impl Capturing {
+    /// Waits until no packet can be missed any more.
+    pub async fn begun(self) -> CaptureView {
+        for begun in self.begun {
+            // An endpoint that has gone by now has no packets.
+            let _ = begun.await;
         }
+        self.view
     }
 }
 
-/// A leg of a bridge of a call.
-pub(super) struct OfBridge {
-    pub call: CallId,
-    pub bridge: BridgeId,
-    pub leg: LegId,
-}
-
-impl Common {
-    /// The counters of a leg at the end of its bridge. `goes_on_in`: the call that the leg is in now.
-    pub(super) fn counted(
+impl Switch {
+    /// Captures the media of a call's legs, later legs included, until the call ends or `longest` has passed.
+    /// An earlier capture of the call is lost.
+    ///
+    /// # Errors
+    /// See [`CaptureError`].
+    pub fn begin_capture(
         &mut self,
         t: &Turn<'_>,
-        OfBridge { call, bridge, leg }: OfBridge,
-        goes_on_in: Option<CallId>,
-        stats: Result<Box<EndpointStats>, MediaError>,
-    ) {
-        // The endpoint was released meanwhile: its final counters include this.
-        let Ok(stats) = stats else { return self.counters.late() };
-        self.history.counted(call, bridge, leg, goes_on_in, stats, t.now);
-        self.settle_history(t);
+        call: CallId,
+        snap: Snap,
+        longest: Option<Duration>,
+    ) -> Result<Capturing, CaptureError> {
+        let Some(it) = self.calls.get(call) else {
+            return Err(if self.common.history.knows(call) {
+                CaptureError::Over(call)
+            } else {
+                CaptureError::NoSuchCall(call)
+            });
+        };
+        if !self.common.parts.controller.capabilities().has(Capability::Capture) {
+            return Err(CaptureError::Unsupported);
+        }
+        if self.common.history.trace(call, t.now).is_some() {
+            return Err(CaptureError::Running(call));
+        }
+        if self.common.history.captures(t.now) >= CAPTURES {
+            return Err(CaptureError::TooMany);
+        }
+        let until = longest.map(|longest| t.now + longest);
+        let trace = Arc::new(PacketTrace::new(t.now, until, snap, CAPTURE_BYTES));
+        let view = CaptureView::new(&trace, true, t.now);
+        self.common.history.capture(call, t.now, trace);
+        let endpoints = it.legs.iter().filter_map(|(_, leg)| leg.media.endpoint);
+        let begun = endpoints.filter_map(|endpoint| self.common.capture_endpoint(t, call, endpoint));
+        Ok(Capturing { view, begun: begun.collect() })
     }
 
-    /// Delivers the records and events that the histories have produced.
-    pub(super) fn settle_history(&mut self, t: &Turn<'_>) {
-        while let Some(outcome) = self.history.poll() {
-            match outcome {
-                Outcome::Record(record) => {
-                    if let Some(sink) = &mut self.parts.records {
-                        sink(*record);
-                    }
-                }
-                Outcome::News(event) => {
-                    if let Some(bus) = &self.parts.bus {
-                        bus.publish(t.wall, event);
-                    }
-                }
-            }
+    /// Ends the capture; what was captured stays. Returns whether the call is up or in the history.
+    pub fn end_capture(&mut self, t: &Turn<'_>, call: CallId) -> bool {
+        if let Some(trace) = self.common.history.trace(call, t.now) {
+            trace.stop();
+            self.common.history.decided(call, t.now, None, "capture", "ends");
         }
+        self.common.history.knows(call)
     }
 }

@@ -12,16 +12,18 @@ use crate::controller::{AddressFamily, PairPolicy};
 use crate::handler::{IncomingCall, Party};
 use crate::identity::{self, CallerIdentity};
 use crate::leg_life::Life;
+use crate::service::command::Command;
+use crate::switch::Switch;
+use crate::switch::admission::{Admission, Caller, Fate};
+use crate::switch::common::TakesCalls;
+use crate::switch::journal::Hops;
+use crate::switch::state::call::Call;
+use crate::switch::state::handing::Handing;
+use crate::switch::state::leg::Leg;
+use crate::switch::state::waits::{Found, OnFound};
+use crate::switch::turn::Turn;
 use b2b_sip::endpoint::{Flow, Reply, ServerTransactionId, UsageId};
 use b2b_sip::msg::{Method, Name, Request, number};
-
-use super::admission::{Admission, Caller, Fate};
-use super::handing::Handing;
-use super::journaling::Hops;
-use super::table::{Call, Leg};
-use super::waiting::{Found, OnFound};
-use super::{Common, Switch, TakesCalls, Turn};
-use crate::service::command::Command;
 
 /// The facts about an admitted caller.
 #[derive(Clone, Serialize, Deserialize)]
@@ -39,7 +41,7 @@ type Admits = (Admitted, Vec<Channel>, Option<Arc<PairPolicy>>);
 
 impl Switch {
     /// An INVITE without a To tag.
-    pub(super) fn incoming(
+    pub(crate) fn incoming(
         &mut self,
         t: &mut Turn<'_>,
         usage: UsageId,
@@ -228,7 +230,7 @@ impl Switch {
     }
 
     /// A request outside any call.
-    pub(super) fn outside(
+    pub(crate) fn outside(
         &mut self,
         t: &mut Turn<'_>,
         transaction: ServerTransactionId,
@@ -253,7 +255,7 @@ impl Switch {
     }
 
     /// Whether ordinary calls are refused.
-    pub(super) fn takes_no_call(&self) -> bool {
+    pub(crate) fn takes_no_call(&self) -> bool {
         let most = self.common.config.max_calls;
         // A limit of one call leaves no room to reserve.
         let kept = self.common.parts.admission.kept_calls().min(most.saturating_sub(1));
@@ -275,13 +277,5 @@ impl Switch {
         if let Err(error) = t.refuse(usage, reply) {
             tracing::debug!("a call that is to be refused: {error}");
         }
-    }
-}
-
-impl Common {
-    /// A 503 with Retry-After.
-    fn busy(&self) -> Reply {
-        let wait = self.config.retry_after.to_string();
-        Reply { headers: vec![("Retry-After".into(), wait.into())], ..Reply::status(503) }
     }
 }

@@ -5,223 +5,70 @@
 //! endpoint to act on) and produces [`Task`]s, the work that has to wait; their results come back as inputs.
 //! `driver` runs it on a thread, `b2b-testkit` in virtual time (`testkit`: what it needs for that).
 //!
-//! - `table`: the state of legs, calls and bridges; `calls`: look-up of calls and legs by leg, bridge, dialog
-//!   or endpoint
-//! - `incoming`: INVITEs that start a call; `handing`: their handlers and the handlers' decisions
-//! - `dial`: dialling as a state machine; `dialling`: carries out its outputs; `outgoing`: on which terms
-//! - `invite`: the INVITE of a dialled leg
-//! - `redirect`: refusals of branches, and the targets of a 3xx
-//! - `events`: the events of a leg's dialog
-//! - `joining`: the first offer and answer across, and bridges
-//! - `exchange`: later offers, one at a time, from the request for one to its answer; `across`: those that a
-//!   party makes; `direct`: direct media, past b2b
-//! - `holding`: parties that we put on hold; `parting`: bridges that are taken down for good
-//! - `answering`: callers that we answer ourselves
-//! - `reliable`: reliable provisional responses (PRACK) and late offers
-//! - `requests`: other in-dialog requests; `transfer`: transfers; `referral`: their targets; `referring`:
-//!   outgoing REFERs; `replacing`: permission to replace a party
-//! - `moving`: a party that is given to an application
-//! - `identity`: the identity of a party, and the connected identity it is shown
-//! - `consult`: transfer to a call that still rings
-//! - `ending`: the end of legs, bridges and calls
-//! - `challenge`: credentials in answer to a challenge
-//! - `obey`: commands from outside; `command`: their types; `steering`: those that take a leg from its owner;
-//!   `application`: requests of applications other than dialling
-//! - `say`: responses and hang-ups on the endpoint
-//! - `listener`: the events of a call for its handler; `variables`: the variables of a call
-//! - `news`: steps of the state machines, and their events; `snapshot`: snapshots of calls
-//! - `recording`: recordings of calls and of single legs
-//! - `records`: call detail records; `history`: the history of a call for readers; `capturing`: the capture
-//!   of its media
-//! - `host_names`: host names that parties give for their media
-//! - `admission`: decides on requests before they become calls
-//! - `tasks`: work that has to wait; `waiting`: its continuations, as values
-//! - `follow`: runs them, and the follow-up steps of the same turn
-//! - `watchers`: waiters for the state of a leg or the end of a call, leg or bridge; `sleepers`: waiters for
-//!   a point in time
-//! - `stepping`: applications that are state machines; `effects`: carries out their requests
-//! - `slots`: slabs whose keys are never reused; `counters`: what was late, ignored or impossible
-//! - `journaling`: writes down the inputs of calls; `run`: a switch that is fed from a journal, with the
-//!   stand-ins of `nobody`; `replay`: replays one call for inspection
-//! - `export`: calls as bytes; `restore`: calls that continue from them
+//! By floors, the lowest first:
+//!
+//! - `dial`: dialling as a state machine; `state`: a call as values, with what it waits for; `work`: work that has to
+//!   wait, slabs whose keys are never reused, waiters; `counters`: what was late, ignored or impossible
+//! - `admission`: decides on requests before they become calls; `journal`: writes down the inputs of calls, and runs them
+//!   again; `programs`: applications that are state machines
+//! - `common`: what all calls share; `turn`: responses and hang-ups on the endpoint
+//! - `step`: a step of one call, which sees no other call
+//! - `calls`: the table of calls, with look-up by leg, bridge, dialog or media endpoint; `input`: the inputs, each of
+//!   which goes to its call; `incoming`: INVITEs that start a call; `pair`: what concerns two calls
+//! - `snapshot`, `history`: calls for readers; `export`: calls as bytes; `restore`: calls that continue from them
 
-mod across;
 pub mod admission;
-mod answering;
-mod application;
-mod bodies;
-mod call_step;
 mod calls;
-mod capturing;
-mod challenge;
 mod common;
-mod consult;
 mod counters;
 pub mod dial;
-mod dialling;
-mod direct;
 pub mod driver;
-mod effects;
-mod ending;
-mod events;
-mod exchange;
 mod export;
-mod follow;
-mod handing;
 mod history;
-mod holding;
-mod host_names;
-mod identity;
 mod incoming;
-mod invite;
-mod joining;
-mod journaling;
-mod listener;
-mod moving;
-mod news;
-mod nobody;
-mod obey;
-mod outgoing;
-mod parting;
-mod recording;
-mod records;
-mod redirect;
-mod referral;
-mod referring;
-mod reliable;
-mod replacing;
+mod input;
+mod journal;
+mod pair;
+mod programs;
 pub mod replay;
-mod requests;
 pub mod restore;
-mod ruled;
-mod run;
-mod say;
-mod sleepers;
-mod slots;
 mod snapshot;
-mod steering;
-mod stepping;
-mod table;
-mod tasks;
+mod state;
+mod step;
 #[doc(hidden)]
 pub mod testkit;
-mod transfer;
-mod variables;
-mod waiting;
-mod watchers;
+mod turn;
+mod work;
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use super::bus::EventBus;
-use super::controller::{MediaController, PairPolicy, SrtpRules};
-use super::handler::ApplicationHandler;
-use super::history::CallHistory;
-use super::lookup::Resolver;
-use super::recording::RecordingRules;
-use super::service::CallService;
-use super::{CallId, LegId};
+use crate::call_fsm::CallEvent;
+use crate::history::CallHistory;
+use crate::leg_fsm::TerminationCause;
 use crate::service::command::Command;
-use admission::AdmissionControl;
-use b2b_base::rtp_timeout;
-use b2b_sip::endpoint::{Endpoint, Flow, ServerTransactionId};
+use crate::service::{CallEnd, CallService, DialError, Watched};
+use crate::{CallId, LegId};
+use b2b_sip::endpoint::Flow;
 use b2b_sip::net::Ban;
 use b2b_sip::transaction::timer_queue::TimerQueue;
-use call_step::CallStep;
 use calls::Calls;
-pub use capturing::{CaptureError, Capturing};
-use common::Common;
+use common::{Common, TakesCalls};
+pub use common::{Mirror, RecordSink, SwitchConfig, SwitchParts};
 pub use counters::{SwitchCounters, SwitchHoldings};
 pub use export::NotWritten;
-pub use history::Mirror;
-pub use history::{Inquiry, Measuring};
-pub use records::RecordSink;
-use sleepers::Sleepers;
+pub use history::{CaptureError, Capturing, Inquiry, Measuring};
+use journal::Journaling;
 pub use snapshot::{BridgeSnapshot, CallSnapshot, DiallingSnapshot, LegSnapshot, RecordingSnapshot};
-pub use tasks::{Done, Task};
-
-/// A deadline further away than this is checked again on the way, so that the entries of calls that have been
-/// answered meanwhile do not pile up.
-const HORIZON: Duration = Duration::from_secs(16);
-
-/// The configuration of a switch.
-#[derive(Debug, Clone)]
-pub struct SwitchConfig {
-    /// Host part of the URIs in which we name callers: `b2b.example.com`, `192.0.2.1:5060`.
-    pub domain: String,
-    /// Maximum number of concurrent calls; further ones are refused with 503.
-    pub max_calls: usize,
-    /// Retry-After of a 503, in seconds.
-    pub retry_after: u32,
-    /// A call that expects RTP ends after this long without any; `None`: never.
-    pub rtp_timeout: Option<Duration>,
-    /// Maximum duration of a call after its answer; `None`: unlimited.
-    pub max_duration: Option<Duration>,
-    /// What session descriptions may carry from leg to leg.
-    pub policy: PairPolicy,
-    /// Whether media is encrypted, decided for each leg separately.
-    pub srtp: SrtpRules,
-    /// Where recordings without a file name of their own go; `None`: nothing is recorded.
-    pub recording: Option<Arc<RecordingRules>>,
-    /// Whether the inputs of calls are written to a journal: [`Switch::journal`].
-    pub journal: bool,
-    /// The highest number of the calls that ended in an earlier process: those of this one get none of its numbers,
-    /// nor those of `max_calls` that it may have had when it was lost. `None`: numbers begin anew.
-    pub last_call: Option<CallId>,
-}
-
-impl Default for SwitchConfig {
-    fn default() -> Self {
-        SwitchConfig {
-            domain: "b2b.invalid".to_owned(),
-            max_calls: 10_000,
-            retry_after: 10,
-            rtp_timeout: Some(rtp_timeout::SERVER),
-            max_duration: None,
-            policy: PairPolicy::default(),
-            srtp: SrtpRules::default(),
-            recording: None,
-            journal: false,
-            last_call: None,
-        }
-    }
-}
-
-/// The collaborators of a switch.
-pub struct SwitchParts {
-    pub controller: Arc<dyn MediaController>,
-    pub resolver: Arc<dyn Resolver>,
-    /// Asked in this order.
-    pub handlers: Vec<Arc<dyn ApplicationHandler>>,
-    pub admission: Box<dyn AdmissionControl>,
-    /// Receives the events; `None`: events are dropped.
-    pub bus: Option<EventBus>,
-    /// Receives call detail records; `None`: none are written.
-    pub records: Option<RecordSink>,
-}
-
-/// The context of one turn.
-pub struct Turn<'a> {
-    pub now: Instant,
-    /// The same moment as wall-clock time.
-    pub wall: SystemTime,
-    pub sip: &'a mut Endpoint,
-}
-
-/// Which new calls are accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum TakesCalls {
-    All,
-    /// Draining: only emergency calls and others that admission control calls urgent.
-    Urgent,
-    None,
-}
-
-/// The source leg and the target leg of a request passed across a bridge, and the transaction that waits.
-type PassedRequest = (LegId, LegId, ServerTransactionId);
+use state::call::EndReason;
+use step::CallStep;
+use step::dialling::refuse;
+use step::ending::talked;
+pub use turn::Turn;
+use work::sleepers::Sleepers;
+pub use work::tasks::{Done, Task};
 
 /// The calls of one thread.
 pub struct Switch {
@@ -234,8 +81,8 @@ impl Switch {
     pub(crate) fn new(config: SwitchConfig, parts: SwitchParts) -> (Self, mpsc::UnboundedReceiver<Command>) {
         let (commands, receiver) = mpsc::unbounded_channel();
         let journaling = match config.journal {
-            true => journaling::Journaling::Writes(None, None),
-            false => journaling::Journaling::Off,
+            true => Journaling::Writes(None, None),
+            false => Journaling::Off,
         };
         let mut calls = Calls::default();
         if let Some(last) = config.last_call {
@@ -247,15 +94,15 @@ impl Switch {
             mirror: None,
             service: CallService::new(commands),
             passed: HashMap::new(),
-            referrals: referring::Referrals::default(),
+            referrals: state::transfer::Referrals::default(),
             timers: TimerQueue::default(),
-            work: tasks::Work::default(),
-            applications: stepping::Applications::default(),
-            follows: follow::Follows::default(),
+            work: work::tasks::Work::default(),
+            applications: work::applications::Applications::default(),
+            follows: state::follow::Follows::default(),
             sleepers: Sleepers::default(),
             history: CallHistory::default(),
-            watchers: watchers::Watchers::default(),
-            recordings_ending: recording::Ending::default(),
+            watchers: work::watchers::Watchers::default(),
+            recordings_ending: state::recording::Ending::default(),
             parting: VecDeque::new(),
             takes: TakesCalls::All,
             counters: SwitchCounters::default(),
@@ -410,6 +257,90 @@ impl Switch {
         self.calls.is_empty()
             && self.common.applications.with_calls() == 0
             && self.common.history.open_histories() == 0
-            && (!self.common.is_draining() || self.common.parts.admission.is_idle())
+            && (!self.is_draining() || self.common.parts.admission.is_idle())
+    }
+
+    fn call_over(&mut self, t: &mut Turn<'_>, id: CallId) {
+        self.in_call(id, |step| {
+            step.recording_over();
+            step.advance_call(t, CallEvent::End);
+        });
+        let Some(mut call) = self.calls.remove(id) else {
+            return self.common.counters.impossible("call_over");
+        };
+        self.common.timers.disarm(&mut call.queued, id);
+        self.common.counters.ended += 1;
+        self.common.history.call_over(id, t.now);
+        self.common.settle_history(t);
+        if let Some(dialling) = call.dialling {
+            refuse(dialling.purpose, DialError::CallerGone);
+        }
+        let cancelled = EndReason { cause: TerminationCause::Cancelled, by: None };
+        let EndReason { cause, by } = call.end.unwrap_or(cancelled);
+        let talked = talked(call.answered_at, t.now);
+        self.common.watchers.ended(Watched::Call(id), CallEnd { cause, by, talked, at: t.wall });
+        self.common.part_with(t, call.listeners);
+    }
+
+    /// Ends a call without legs, unless one is about to be dialled.
+    pub(crate) fn drop_if_empty(&mut self, t: &mut Turn<'_>, id: CallId) {
+        if self.calls.get(id).is_some_and(|call| call.legs.is_empty() && call.dialling.is_none()) {
+            self.call_over(t, id);
+        }
+    }
+
+    /// Accepts no ordinary new calls from now on: 503 with Retry-After.
+    pub fn drain(&mut self) {
+        if self.common.takes == TakesCalls::All {
+            self.common.takes = TakesCalls::Urgent;
+        }
+        self.common.parts.admission.drain();
+    }
+
+    /// Ends every leg.
+    pub fn hang_up_all(&mut self, t: &mut Turn<'_>) {
+        self.drain();
+        self.common.takes = TakesCalls::None;
+        for leg in self.calls.leg_ids() {
+            self.journal_command(t, &Command::Hangup { leg, reason: None, reply: Default::default() });
+            self.in_call_of(leg, |step| step.hang_up(t, leg));
+            self.carry_out(t);
+        }
+    }
+
+    /// Waits no longer for any answer: every leg is ended and recorded.
+    pub fn give_up_all(&mut self, t: &mut Turn<'_>) {
+        for leg in self.calls.leg_ids() {
+            self.in_call_of(leg, |step| step.give_up(t, leg));
+            self.carry_out(t);
+        }
+    }
+
+    /// A step of this call; `None`: it is over.
+    pub(crate) fn step(&mut self, call: CallId) -> Option<CallStep<'_>> {
+        let (of_id, index) = self.calls.one(call)?;
+        Some(CallStep { id: call, call: of_id, index, common: &mut self.common })
+    }
+
+    /// A step of the call that a leg is in now; `None`: the leg is over.
+    pub(crate) fn step_of(&mut self, leg: LegId) -> Option<CallStep<'_>> {
+        let call = self.calls.leg(leg)?.call;
+        self.step(call)
+    }
+
+    /// Acts in a call; counted as late if the call is over.
+    pub(crate) fn in_call(&mut self, call: CallId, act: impl FnOnce(&mut CallStep<'_>)) {
+        match self.step(call) {
+            Some(mut step) => act(&mut step),
+            None => self.common.counters.late(),
+        }
+    }
+
+    /// Acts in the call that a leg is in now; counted as late if the leg is over.
+    pub(crate) fn in_call_of(&mut self, leg: LegId, act: impl FnOnce(&mut CallStep<'_>)) {
+        match self.step_of(leg) {
+            Some(mut step) => act(&mut step),
+            None => self.common.counters.late(),
+        }
     }
 }

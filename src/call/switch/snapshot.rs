@@ -4,14 +4,14 @@ use std::time::{Duration, Instant};
 
 use serde::{Serialize, Serializer};
 
-use super::Switch;
-use super::recording::Recordings;
-use super::table::Purpose;
 use crate::bridge_fsm::{BridgeMode, BridgeState};
 use crate::call_fsm::{CallDirection, CallState};
 use crate::controller::Hold;
 use crate::event::Quality;
 use crate::leg_fsm::LegState;
+use crate::switch::Switch;
+use crate::switch::state::call::Purpose;
+use crate::switch::state::recording::Recordings;
 use crate::{BridgeId, CallId, LegId};
 use b2b_base::util::seconds::{maybe_seconds, seconds};
 

@@ -1,0 +1,686 @@
+//! Inputs of a switch: each is one turn, and goes to the call that it belongs to.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use crate::bridge_fsm::BridgeMode;
+use crate::call_fsm::CallEvent;
+use crate::controller::{EndpointId, MediaError, MediaEvent, Recorded, RecordingId};
+use crate::event::{DigitBy, Event, MediaRefused, RecordingNews};
+use crate::lookup::LookupRequest;
+use crate::service::command::{Command, Reply};
+use crate::service::{CallError, DialError, DialRequest, Watched};
+use crate::switch::Switch;
+use crate::switch::state::call::{Call, Purpose};
+use crate::switch::state::exchange::Origin;
+use crate::switch::state::follow::{Follow, Follows};
+use crate::switch::state::transfer::PartyRefer;
+use crate::switch::state::waits::{Concerns, MediaAnswer, OnFound, OnMedia, Waits};
+use crate::switch::step::dialling::refuse;
+use crate::switch::step::{CallStep, failed};
+use crate::switch::turn::Turn;
+use crate::switch::work::host_names::{HostName, MOST};
+use crate::switch::work::sleepers::Sleeper;
+use crate::switch::work::tasks::{Came, Done, MediaResult, Panicked};
+use crate::verdict::media_from;
+use crate::{CallId, LegId};
+use b2b_sip::endpoint::{Event as SipEvent, Reply as SipReply, UsageEvent, UsageId};
+
+impl Switch {
+    /// Handles an event of the endpoint.
+    pub fn sip_event(&mut self, t: &mut Turn<'_>, event: SipEvent) {
+        self.common.about(None);
+        match event {
+            SipEvent::Incoming { usage, request, flow, replaces } => {
+                self.incoming(t, usage, request, flow, replaces);
+            }
+            SipEvent::Response { request, result, flow } => {
+                self.common.parts.admission.response(t, request, result, flow);
+                self.common.parts.admission.work(t);
+            }
+            SipEvent::FlowClosed { flow } => {
+                self.common.parts.admission.flow_closed(t.now, &flow);
+                self.common.parts.admission.work(t);
+            }
+            SipEvent::Located { host, targets } => self.common.parts.admission.located(&host, &targets),
+            SipEvent::Request { transaction, request, flow } => self.outside(t, transaction, &request, &flow),
+            SipEvent::Resubscribe { subscription, transaction, request } => {
+                self.common.parts.admission.resubscribe(t, subscription, transaction, &request);
+            }
+            SipEvent::Usage { usage, event } => match self.calls.of_usage(usage) {
+                Some(leg) => {
+                    self.common.about_event(t.now, self.calls.leg(leg).map(|it| it.call));
+                    self.in_call_of(leg, |step| step.signalled_from(leg, event.source()));
+                    match event {
+                        // It may name another call.
+                        UsageEvent::Refer { refer, request } => self.refer(t, leg, refer, &request),
+                        event => self.in_call_of(leg, |step| step.usage_event(t, leg, event)),
+                    }
+                }
+                None => self.stray(t, usage, event),
+            },
+        }
+        self.carry_out(t);
+    }
+
+    /// Handles an event of a call that was refused, or of a leg that is removed.
+    fn stray(&mut self, t: &mut Turn<'_>, usage: UsageId, event: UsageEvent) {
+        match event {
+            UsageEvent::Update { transaction, .. } | UsageEvent::Request { transaction, .. } => {
+                t.respond(transaction, SipReply::status(481));
+            }
+            UsageEvent::ReInvite { .. } => {
+                let _ = t.refuse(usage, SipReply::status(481));
+            }
+            UsageEvent::Answered { .. } => {
+                let _ = t.sip.bye(t.now, usage);
+            }
+            UsageEvent::RequestChallenged { challenge } => {
+                let _ = t.sip.leave_refused(t.now, usage, challenge.cseq);
+            }
+            UsageEvent::Refer { refer, .. } => t.answer_refer(PartyRefer { usage, refer }, 481),
+            // The usual end of a refused call.
+            UsageEvent::Terminated { .. } | UsageEvent::Acknowledged { .. } => self.common.counters.ignored(),
+            _ => self.common.counters.late(),
+        }
+    }
+
+    /// Handles an event of the media engine.
+    pub fn media_event(&mut self, t: &mut Turn<'_>, event: MediaEvent) {
+        self.journal_media(t, &event);
+        match event {
+            MediaEvent::Timeout { endpoint } => {
+                let Some(leg) = self.calls.of_endpoint(endpoint) else { return self.common.counters.late() };
+                self.in_call_of(leg, |step| step.silent(t, leg));
+            }
+            MediaEvent::Lost { reason } => {
+                tracing::error!("the media engine failed: {reason}; all calls end");
+                for leg in self.calls.leg_ids() {
+                    self.in_call_of(leg, |step| step.without_media(t, leg, &reason));
+                }
+            }
+            MediaEvent::Failed { endpoint, reason } => {
+                let Some(leg) = self.calls.of_endpoint(endpoint) else { return self.common.counters.late() };
+                self.in_call_of(leg, |step| step.without_media(t, leg, &reason));
+            }
+            MediaEvent::Started { endpoint, from } => {
+                self.tell_media(t, endpoint, |call, leg| Event::MediaStarted { call, leg, from });
+                self.heard_from(t, endpoint, from);
+            }
+            MediaEvent::SourceChanged { endpoint, from, to } => {
+                self.tell_media(t, endpoint, |call, leg| Event::MediaSourceChanged { call, leg, from, to });
+                self.heard_from(t, endpoint, to);
+            }
+            MediaEvent::SourceRefused { endpoint, from } => {
+                let leg = self.calls.of_endpoint(endpoint);
+                let party = leg.map(|leg| self.calls.party(leg));
+                let rules = party.map(|party| self.common.parts.admission.media_rules(t.now, &party));
+                let party = rules.map(|rules| rules.party).unwrap_or_default();
+                let line = media_from(from.ip());
+                self.tell_media(t, endpoint, |call, leg| {
+                    Event::MediaRefused(MediaRefused { call, leg, from, party, line })
+                });
+            }
+            MediaEvent::Withheld { endpoint, to } => {
+                self.tell_media(t, endpoint, |call, leg| Event::MediaWithheld { call, leg, to });
+            }
+            MediaEvent::Replayed { endpoint } => {
+                if let Some(leg) = self.calls.of_endpoint(endpoint) {
+                    tracing::warn!(
+                        "leg {}: its SRTP restarts its numbers under the same key and is dropped",
+                        leg.0
+                    );
+                }
+                self.tell_media(t, endpoint, |call, leg| Event::MediaReplayed { call, leg });
+            }
+            MediaEvent::HostNamed { endpoint, family, host } => {
+                self.host_named(t, HostName { endpoint, family, host });
+            }
+            MediaEvent::Digit { endpoint, digit, duration_ms, passed_on, by_tone } => {
+                let by = if by_tone { DigitBy::Tone } else { DigitBy::TelephoneEvent };
+                if let Some(leg) = self.calls.of_endpoint(endpoint) {
+                    let shown = self.step_of(leg).and_then(|step| step.shown_key(t, leg, digit));
+                    self.tell_media(t, endpoint, |call, leg| Event::Digit {
+                        call,
+                        leg,
+                        digit: shown,
+                        duration_ms,
+                        by,
+                    });
+                    self.in_call_of(leg, |step| {
+                        step.feature_digit(t, leg, digit);
+                        if !passed_on && !by_tone {
+                            step.digit_as_info(t, leg, digit, duration_ms);
+                        }
+                    });
+                } else {
+                    self.common.counters.late();
+                }
+            }
+            MediaEvent::Recorded { recording, recorded } => self.recorded(t, recording, &recorded),
+            MediaEvent::Speaking { .. } => {}
+            MediaEvent::Closed { endpoint, stats } => {
+                self.common.history.closed(endpoint, &stats, t.now);
+                self.common.settle_history(t);
+            }
+        }
+        self.carry_out(t);
+    }
+
+    /// The source of a party's RTP is known.
+    fn heard_from(&mut self, t: &mut Turn<'_>, endpoint: EndpointId, from: SocketAddr) {
+        // An endpoint without a leg is counted where the event is told.
+        if let Some(leg) = self.calls.of_endpoint(endpoint) {
+            self.in_call_of(leg, |step| step.heard_from(t, leg, from));
+        }
+    }
+
+    fn tell_media(&mut self, t: &Turn<'_>, endpoint: EndpointId, news: impl FnOnce(CallId, LegId) -> Event) {
+        let leg = self.calls.of_endpoint(endpoint);
+        if let Some((leg, it)) = leg.and_then(|leg| Some((leg, self.calls.leg(leg)?))) {
+            let call = it.call;
+            self.tell(t, news(call, leg));
+        } else {
+            self.common.counters.late();
+        }
+    }
+}
+
+impl Switch {
+    /// Carries out a command; its answer is sent when it is ready.
+    pub(crate) fn obey(&mut self, t: &mut Turn<'_>, command: Command) {
+        self.journal_command(t, &command);
+        // A closed receiver is no error.
+        match command {
+            Command::Lookup { target, reply } => {
+                self.common.look_up(LookupRequest::new(target, t.now), OnFound::LookUp { reply });
+            }
+            Command::Dial { request, started, early, reply } => {
+                self.originate(t, request, started, Purpose::Originate { early, reply });
+            }
+            Command::Bridge { a, b, mode, auto_hangup, reply } => {
+                let _ = reply.send(self.bridge_legs(t, a, b, mode, auto_hangup));
+            }
+            Command::Unbridge { leg, kept, reply } => drop(reply.send(self.unbridge(t, leg, kept))),
+            Command::Media { of, verb, found, reply } => self.obey_media(t, of, *verb, found, reply),
+            Command::Stream { leg, spec, early, reply } => self.open_stream(leg, spec, early, reply),
+            Command::Sleep { until, reply } => self.common.sleep(t, until, reply),
+            Command::Spawn { work } => self.common.run_beside(work),
+            Command::Attend { app, machine } => self.attend_beside(app, machine),
+            Command::Inform { app, from, message } => self.inform(app, from, message),
+            Command::Tell { event, told } => {
+                self.tell(t, *event);
+                if let Some(told) = told {
+                    told.send_replace(true);
+                }
+            }
+            Command::Locate { of, reply } => drop(reply.send(self.locate(of))),
+            Command::Knows { name, reply } => drop(reply.send(self.common.find_handler(&name).is_some())),
+            Command::Watch { what, reply } => {
+                let is_there = match what {
+                    Watched::Leg(leg) => self.calls.leg(leg).is_some(),
+                    Watched::Call(call) => self.calls.get(call).is_some(),
+                    Watched::Bridge(bridge) => self.calls.of_bridge(bridge).is_some(),
+                };
+                self.common.watchers.watch(what, is_there, reply);
+            }
+            Command::AwaitState { leg, state, reply } => {
+                let now = self.calls.leg(leg).map(|it| it.life.state());
+                self.common.watchers.await_state(leg, state, now, reply);
+            }
+            Command::Variables { of, reply } => {
+                let of_call = self.call_of(of).and_then(|call| self.calls.get(call));
+                let _ = reply.send(of_call.map(Call::variables).ok_or(CallError::Gone));
+            }
+            Command::IsUp { leg, reply } => {
+                let of_leg = self.calls.of(leg);
+                let _ = reply.send(of_leg.is_some_and(|it| it.leg_media(leg).is_ok()));
+            }
+            Command::Joined { leg, reply } => drop(reply.send(self.calls.bridged(leg).is_some())),
+            of_call => match self.concerned(&of_call).and_then(|call| self.step(call)) {
+                Some(mut step) => step.obey(t, of_call),
+                // Its dropped reply says that it is over.
+                None if matches!(of_call, Command::Hangup { .. }) => self.common.counters.late(),
+                None => {}
+            },
+        }
+        self.carry_out(t);
+    }
+
+    /// Begins a call of our own.
+    fn originate(
+        &mut self,
+        t: &mut Turn<'_>,
+        request: Box<DialRequest>,
+        started: Option<Reply<CallId>>,
+        purpose: Purpose,
+    ) {
+        if self.takes_no_call() {
+            let why = if self.common.is_draining() { DialError::Stopping } else { DialError::Full };
+            return refuse(purpose, why);
+        }
+        let is_journaled = self.common.is_journaled();
+        let told = is_journaled.then(|| serde_json::json!({ "dial": { "request": &*request } }));
+        let call = self.new_call(Call::new(t.now));
+        // Whoever asked for it has gone.
+        if started.is_some_and(|started| started.send(call).is_err()) {
+            return self.drop_if_empty(t, call);
+        }
+        self.common.open_history(t, call, |pages| pages.input(t.now, "command", &told));
+        self.in_call(call, |step| {
+            step.advance_call(t, CallEvent::Originate);
+            step.dial(t, *request, purpose);
+        });
+        self.drop_if_empty(t, call);
+    }
+}
+
+impl Switch {
+    /// Runs the queue until it is empty.
+    pub(crate) fn carry_out(&mut self, t: &mut Turn<'_>) {
+        while let Some(next) = self.common.follows.next() {
+            self.follow(t, next);
+        }
+    }
+
+    /// Clears the queue after a panic: what a broken step left behind is of no use.
+    pub(crate) fn forget_follows(&mut self) {
+        self.common.follows = Follows::default();
+    }
+
+    /// A step of the call that an answer concerns; `None`: it is over.
+    fn step_for(&mut self, concerns: Concerns) -> Option<CallStep<'_>> {
+        let of_leg = concerns.leg.and_then(|leg| self.calls.leg(leg)).map(|leg| leg.call);
+        self.step(of_leg.or(concerns.call)?)
+    }
+
+    /// Media has answered a request.
+    pub(crate) fn media_came(
+        &mut self,
+        t: &mut Turn<'_>,
+        then: OnMedia,
+        result: Result<MediaAnswer, MediaError>,
+    ) {
+        match self.step_for(then.concerns()) {
+            Some(mut step) => step.media_answered(t, then, result),
+            None => self.common.media_for_nobody(t, then, result),
+        }
+    }
+
+    fn follow(&mut self, t: &mut Turn<'_>, next: Follow) {
+        match next {
+            Follow::Media { then, result } => match self.step_for(then.concerns()) {
+                Some(mut step) => step.resume(t, then, result),
+                None => self.common.media_for_nobody(t, then, result),
+            },
+            Follow::Found { then, found } => {
+                self.common.counters.panics += u64::from(found.is_err());
+                match self.step_for(then.concerns()) {
+                    Some(mut step) => step.answered_by(t, then, found),
+                    None => self.common.found_for_nobody(t, then, found),
+                }
+            }
+            Follow::Dial { call } => {
+                // A dialling often ends with its call.
+                if let Some(mut step) = self.step(call) {
+                    step.perform_dial(t);
+                }
+            }
+            Follow::DialOver { call, error } => self.in_call(call, |step| step.dial_over(t, error)),
+            Follow::Refused { call, leg, failure } => {
+                // A call of which it was the last branch is over by now.
+                match self.step(call) {
+                    Some(mut step) => step.tell_refused(t, leg, failure),
+                    None => self.common.publish(t, failed(call, leg, failure, false)),
+                }
+            }
+            Follow::Hand { call, asked, name } => self.in_call(call, |step| {
+                drop(step.end_dialling());
+                step.hand_to(t, *asked, &name);
+            }),
+            Follow::HangUp { leg, status } => {
+                self.in_call_of(leg, |step| step.hang_up_with(t, leg, status, ""))
+            }
+            Follow::LegOver { leg, cause, reason } => {
+                self.in_call_of(leg, |step| step.forget_leg(t, leg, cause, reason))
+            }
+            Follow::Unsent { leg } => self.in_call_of(leg, |step| step.forget_unsent(t, leg)),
+            Follow::BridgeLeft { call, leg, cause, reason, by } => {
+                self.in_call(call, |step| step.leave_bridge(t, leg, &cause, reason, by));
+            }
+            Follow::AnswerInstead { leg } => self.in_call_of(leg, |step| step.answer_instead(t, leg)),
+            Follow::CallEmpty { call } => self.drop_if_empty(t, call),
+            Follow::TooLong { call } => self.in_call(call, |step| step.call_too_long(t)),
+            Follow::Lead { call } => self.in_call(call, |step| step.lead(t)),
+            Follow::CountPackets { call } => self.in_call(call, |step| step.count_packets(t)),
+            Follow::Answered { leg, origin, answer } => {
+                // Of a newcomer that has gone, the call of the old parties.
+                let concerns = match origin {
+                    Origin::Replacing(replaced) if self.calls.leg(leg).is_none() => replaced,
+                    _ => leg,
+                };
+                match (self.step_of(concerns), origin) {
+                    (Some(mut step), _) => match answer {
+                        Ok(session) => step.answer_exchange(t, leg, origin, session),
+                        Err(reply) => step.refuse_exchange(t, leg, origin, reply),
+                    },
+                    (None, Origin::Update(transaction)) => {
+                        t.respond(transaction, answer.err().unwrap_or(SipReply::status(481)));
+                    }
+                    (None, _) => self.common.counters.late(),
+                }
+            }
+            Follow::Bridge { leg, other } => {
+                if let Err(error) = self.bridge_legs(t, leg, other, BridgeMode::default(), true) {
+                    tracing::info!("leg {}: cannot be joined with leg {}: {error}", leg.0, other.0);
+                    self.in_call_of(leg, |step| step.hang_up_with(t, leg, 480, ""));
+                }
+            }
+            Follow::PendingOffers { call } => {
+                if let Some(mut step) = self.step(call) {
+                    step.offer_pending(t);
+                }
+            }
+            Follow::PendingOffersTo { leg } => {
+                if let Some(mut step) = self.step_of(leg) {
+                    step.offer_pending(t);
+                }
+            }
+        }
+    }
+}
+
+impl Switch {
+    /// Takes the result of a task.
+    pub fn done(&mut self, t: &mut Turn<'_>, done: Done) {
+        match done.0 {
+            Came::Media(request, result) => match self.common.work.answered(request) {
+                Some((call, Waits::Media(then))) => {
+                    self.common.journal_answer(t, call, request, &*result);
+                    self.media_came(t, then, *result);
+                }
+                _ => self.common.counters.late += 1,
+            },
+            Came::Found(request, result) => match self.common.work.answered(request) {
+                Some((call, Waits::Found(then))) => {
+                    self.common.journal_answer(t, call, request, &*result);
+                    self.common.follows.push(Follow::Found { then, found: *result });
+                }
+                _ => self.common.counters.late += 1,
+            },
+            Came::Dropped(request) => {
+                if let Some((call, _)) = self.common.work.answered(request) {
+                    self.common.journal_drop(t, call, request);
+                }
+                self.common.counters.late += 1;
+            }
+            Came::Application(app, want, answer) => self.application_answered(t, app, want, *answer),
+            Came::Program(result) => {
+                let MediaResult { program, result, end } = *result;
+                end.into_iter().for_each(|end| self.tell(t, end));
+                self.answer_program(t, program, result);
+            }
+            Came::Address(name, address) => self.host_found(t, name, address),
+            Came::Beside(Ok(())) => {}
+            Came::Beside(Err(Panicked)) => {
+                self.common.counters.panics += 1;
+                tracing::error!("a background task of an application panicked and has ended");
+            }
+        }
+        self.carry_out(t);
+    }
+}
+
+impl Switch {
+    /// Records and publishes an event of a call, or of none.
+    pub(crate) fn tell(&mut self, t: &Turn<'_>, event: Event) {
+        match event.call().and_then(|call| self.step(call)) {
+            Some(mut step) => step.tell(t, event),
+            None => self.common.publish(t, event),
+        }
+    }
+}
+
+impl Switch {
+    pub(crate) fn wake(&mut self, t: &mut Turn<'_>) {
+        while self.common.sleepers.next().is_some_and(|at| at <= t.now) {
+            let Some((_, sleeper)) = self.common.sleepers.waiting.pop_first() else { break };
+            match sleeper {
+                // A closed receiver is no error.
+                Sleeper::Application(reply) => drop(reply.send(t.now)),
+                Sleeper::Branch { caller, leg } => drop(self.branch_wakes(t, caller, leg)),
+            }
+        }
+    }
+
+    /// Sends a branch's INVITE if it is its turn; `false`: the branch is ending.
+    fn branch_wakes(&mut self, t: &mut Turn<'_>, caller: Option<LegId>, leg: LegId) -> bool {
+        if self.calls.leg(leg).is_none_or(|it| it.life.is_ending()) {
+            self.common.counters.late();
+            return false;
+        }
+        self.common.about_timer(t.now, self.calls.leg(leg).map(|it| it.call));
+        self.in_call_of(leg, |step| match step.waits_further(t, leg) {
+            Duration::ZERO => step.offer_to_branch(t, caller, leg),
+            wait => step.branch_waits(t, caller, leg, wait),
+        });
+        self.carry_out(t);
+        true
+    }
+
+    /// Wakes the next branch of these calls that is due; `false`: there is none.
+    pub(crate) fn wake_branch(&mut self, t: &mut Turn<'_>, calls: &[CallId]) -> bool {
+        loop {
+            let due = self.common.sleepers.waiting.range(..=(t.now, u64::MAX));
+            let next = due.filter_map(|(key, sleeper)| match sleeper {
+                Sleeper::Branch { caller, leg } => Some((*key, *caller, *leg)),
+                Sleeper::Application(_) => None,
+            });
+            // A branch that is gone belongs to no call any more.
+            let is_of = |leg| self.calls.leg(leg).is_none_or(|it| calls.contains(&it.call));
+            let Some((key, caller, leg)) = next.into_iter().find(|(_, _, leg)| is_of(*leg)) else {
+                return false;
+            };
+            self.common.sleepers.waiting.remove(&key);
+            if self.branch_wakes(t, caller, leg) {
+                return true;
+            }
+        }
+    }
+}
+
+impl Switch {
+    /// The next name to look up.
+    pub(crate) fn poll_host(&mut self) -> Option<HostName> {
+        self.common.work.host_names.waiting.pop_front()
+    }
+
+    pub(crate) fn host_named(&mut self, t: &Turn<'_>, name: HostName) {
+        let Some(leg) = self.calls.of_endpoint(name.endpoint) else { return self.common.counters.late() };
+        let party = self.calls.party(leg);
+        let party = self.common.parts.admission.media_rules(t.now, &party).party;
+        let why = format!("{} is not looked up: {party} named {MOST} others in a second", name.host);
+        let endpoint = name.endpoint;
+        if !self.common.work.host_names.add(t.now, &party, name) {
+            self.note_host(t, endpoint, &why);
+        }
+    }
+
+    pub(crate) fn host_found(&mut self, t: &Turn<'_>, name: HostName, address: Option<IpAddr>) {
+        let HostName { endpoint, host, .. } = name;
+        let Some(address) = address else {
+            return self.note_host(t, endpoint, &format!("{host} has no address, or none in time"));
+        };
+        self.note_host(t, endpoint, &format!("{host} is {address}"));
+        self.common.parts.controller.host_found(endpoint, host, address);
+    }
+
+    fn note_host(&mut self, t: &Turn<'_>, endpoint: EndpointId, why: &str) {
+        let leg = self.calls.of_endpoint(endpoint);
+        match leg.and_then(|leg| Some((leg, self.calls.leg(leg)?.call))) {
+            Some((leg, call)) => self.common.history.decided(call, t.now, Some(leg), "host name", why),
+            None => self.common.counters.late(),
+        }
+    }
+}
+
+impl Switch {
+    /// A recording has ended, for whatever reason.
+    pub(crate) fn recorded(&mut self, t: &mut Turn<'_>, id: RecordingId, recorded: &Recorded) {
+        if let Some(error) = &recorded.error {
+            tracing::warn!("the recording {} ended: {error}", recorded.path.display());
+            self.tell(t, Event::Error { component: "recording".to_owned(), message: error.clone() });
+        }
+        let ended_here = self.calls.ids().into_iter().find_map(|call| {
+            let it = self.calls.get_mut(call)?;
+            let leg = it.recorded_by(id)?;
+            Some((call, leg))
+        });
+        // A recording ended on request, or with its call or leg, has no owner any more.
+        let Some((call, leg)) = ended_here.or_else(|| self.common.recordings_ending.take(id)) else {
+            return self.common.counters.late();
+        };
+        if let Some(error) = recorded.error.as_deref().filter(|_| ended_here.is_some()) {
+            self.in_call(call, |step| step.note_recording("recording_error", error));
+        }
+        let news = RecordingNews {
+            call,
+            leg,
+            id: Some(id.0),
+            on: false,
+            file: Some(recorded.path.to_string_lossy().into_owned()),
+            seconds: Some(recorded.lasts.as_secs_f64()),
+            error: recorded.error.clone(),
+        };
+        self.tell(t, Event::Recording(news));
+    }
+}
+
+impl Switch {
+    /// The call that a leg or bridge belongs to, or the call itself.
+    pub(crate) fn call_of(&self, what: Watched) -> Option<CallId> {
+        let call = match what {
+            Watched::Leg(leg) => self.calls.leg(leg)?.call,
+            Watched::Bridge(bridge) => self.calls.of_bridge(bridge)?,
+            Watched::Call(call) => call,
+        };
+        self.calls.get(call).map(|_| call)
+    }
+}
+
+impl Switch {
+    /// The call and the leg; of a call or a bridge, its first leg.
+    pub(crate) fn locate(&self, of: Watched) -> Result<(CallId, LegId), CallError> {
+        let (call, leg) = match of {
+            Watched::Leg(leg) => (self.calls.leg(leg).map(|it| it.call), Some(leg)),
+            Watched::Call(call) => (Some(call), self.calls.get(call).and_then(|it| it.legs.ids().next())),
+            Watched::Bridge(bridge) => {
+                let call = self.calls.of_bridge(bridge);
+                let leg = call.and_then(|call| Some(self.calls.get(call)?.bridge.as_ref()?.a));
+                (call, leg)
+            }
+        };
+        call.zip(leg).ok_or(CallError::Gone)
+    }
+}
+
+impl Switch {
+    /// The call that the turn is about refers to this leg of another one: from now on they share a journal.
+    pub(crate) fn about_other(&mut self, named: LegId) {
+        let other = self.calls.leg(named).map(|it| it.call);
+        if let (Some(call), Some(other)) = (self.common.is_about(), other) {
+            self.common.history.join_journals(other, call);
+        }
+    }
+
+    /// Adds a call, in a replay under its number in the journal.
+    pub(crate) fn new_call(&mut self, call: crate::switch::state::call::Call) -> CallId {
+        if let Some(id) = self.common.reads("call") {
+            self.calls.foresee_call(id);
+        }
+        self.calls.insert(call)
+    }
+
+    /// Writes down a command, which begins a turn.
+    pub(crate) fn journal_command(&mut self, t: &Turn<'_>, command: &Command) {
+        if !self.common.is_journaled() {
+            return;
+        }
+        let call = self.concerned(command);
+        self.common.about(call);
+        if let Some(pages) = self.common.pages() {
+            pages.input(t.now, "command", command);
+        }
+    }
+
+    /// Writes down a media event, which begins a turn.
+    pub(crate) fn journal_media(&mut self, t: &Turn<'_>, event: &MediaEvent) {
+        let endpoint = match event {
+            MediaEvent::Timeout { endpoint }
+            | MediaEvent::Failed { endpoint, .. }
+            | MediaEvent::Started { endpoint, .. }
+            | MediaEvent::SourceChanged { endpoint, .. }
+            | MediaEvent::Digit { endpoint, .. } => *endpoint,
+            // These are only reported, and change no call.
+            _ => return self.common.about(None),
+        };
+        let leg = self.calls.of_endpoint(endpoint);
+        self.common.about(leg.and_then(|leg| Some(self.calls.leg(leg)?.call)));
+        if let Some(pages) = self.common.pages() {
+            pages.input(t.now, "media", event);
+        }
+    }
+
+    /// The call that a command changes; `None`: it changes none, or creates one.
+    pub(crate) fn concerned(&self, command: &Command) -> Option<CallId> {
+        let leg = match command {
+            Command::Adopt { leg, .. }
+            | Command::Answer { leg, .. }
+            | Command::Reject { leg, .. }
+            | Command::DialAndBridge { leg, .. }
+            | Command::Bridge { a: leg, .. }
+            | Command::Transfer { leg, .. }
+            | Command::Refer { leg, .. }
+            | Command::Hold { leg, .. }
+            | Command::Unbridge { leg, .. }
+            | Command::RecordLeg { leg, .. }
+            | Command::Hangup { leg, .. }
+            | Command::Collect { leg, .. }
+            | Command::KeepSecret { leg, .. }
+            | Command::WhereTo { leg, .. }
+            | Command::StopDialling { leg, .. }
+            | Command::LetGo { leg, .. }
+            | Command::Give { leg, .. } => *leg,
+            Command::HangupCall { call, .. }
+            | Command::Record { call, .. }
+            | Command::Enter { call, .. }
+            | Command::SetVariable { of: Watched::Call(call), .. } => return Some(*call),
+            Command::SetVariable { of: Watched::Leg(leg), .. } => *leg,
+            Command::SetVariable { of: Watched::Bridge(bridge), .. } => {
+                return self.calls.of_bridge(*bridge);
+            }
+            Command::Dial { .. }
+            | Command::Lookup { .. }
+            | Command::Variables { .. }
+            | Command::Media { .. }
+            | Command::Stream { .. }
+            | Command::IsUp { .. }
+            | Command::Sleep { .. }
+            | Command::Spawn { .. }
+            | Command::Attend { .. }
+            | Command::Inform { .. }
+            | Command::Tell { .. }
+            | Command::Locate { .. }
+            | Command::Joined { .. }
+            | Command::Knows { .. }
+            | Command::Watch { .. }
+            | Command::AwaitState { .. } => return None,
+        };
+        Some(self.calls.leg(leg)?.call)
+    }
+
+    /// The journal of a call that is up or among the latest ended ones; `None`: it has none.
+    pub fn journal(&self, call: CallId) -> Option<String> {
+        self.common.history.journal(call)
+    }
+}

@@ -1,0 +1,113 @@
+//! What follows from a step within the same turn, or from an awaited answer, as values: the modules of the
+//! switch do not call each other in circles; each step queues what is to be done next, and the turn runs the
+//! queue until it is empty.
+//!
+//! What a step queues runs before what was queued already, in the order of queuing, as if the step had called
+//! it at its end. So messages, events and records have the order of plain calls.
+
+use bytes::Bytes;
+
+use crate::controller::MediaError;
+use crate::failure::DialFailure;
+use crate::leg_fsm::TerminationCause;
+use crate::service::DialError;
+use crate::switch::state::exchange::Origin;
+use crate::switch::state::handing::Handing;
+use crate::switch::state::waits::{Found, MediaAnswer, OnFound, OnMedia};
+use crate::switch::work::tasks::Panicked;
+use crate::{CallId, LegId};
+use b2b_sip::endpoint::Reply;
+
+/// The next thing to do in this turn.
+pub(crate) enum Follow {
+    /// Media has answered.
+    Media { then: OnMedia, result: Result<MediaAnswer, MediaError> },
+    /// A resolver or a handler has answered.
+    Found { then: OnFound, found: Result<Found, Panicked> },
+    /// The dial machine of a call may have an output.
+    Dial { call: CallId },
+    /// A dialling has ended without an answer.
+    DialOver { call: CallId, error: DialError },
+    /// A branch has failed, and the dial machine has moved on.
+    Refused { call: CallId, leg: LegId, failure: DialFailure },
+    /// A call whose dialling is to end goes to the application of this name.
+    Hand { call: CallId, asked: Box<Handing>, name: String },
+    /// Hang up a leg; `status`: of the refusal, for a caller who is not answered.
+    HangUp { leg: LegId, status: u16 },
+    /// A leg's dialog is over.
+    LegOver { leg: LegId, cause: TerminationCause, reason: Option<Bytes> },
+    /// A branch whose INVITE was not sent is over.
+    Unsent { leg: LegId },
+    /// A leg is over and leaves its bridge.
+    BridgeLeft { call: CallId, leg: LegId, cause: TerminationCause, reason: Option<Bytes>, by: Option<LegId> },
+    /// The leg whose ACK was to answer the offer of this one has gone.
+    AnswerInstead { leg: LegId },
+    /// A leg has left a call, which may be empty now.
+    CallEmpty { call: CallId },
+    /// A call has reached its maximum duration.
+    TooLong { call: CallId },
+    /// A change after which the media of a bridge may go direct, or has to return.
+    Lead { call: CallId },
+    /// The packets of an emergency call are to be counted again.
+    CountPackets { call: CallId },
+    /// The answer for the party that asked for another session.
+    Answered { leg: LegId, origin: Origin, answer: Result<Bytes, Reply> },
+    /// The pending offers of a call whose exchange is over.
+    PendingOffers { call: CallId },
+    /// Those to a leg, which may be in another call than the one that says so.
+    PendingOffersTo { leg: LegId },
+    /// A handler joins its caller with a leg, which may be in another call.
+    Bridge { leg: LegId, other: LegId },
+}
+
+/// The queue of a turn.
+#[derive(Default)]
+pub(crate) struct Follows {
+    /// What the current step has queued, in order.
+    pub left: Vec<Follow>,
+    /// What was queued before it, next one last.
+    pub before: Vec<Follow>,
+}
+
+impl Follows {
+    /// Queues what is done next, after what the current step has queued already.
+    pub fn push(&mut self, next: Follow) {
+        self.left.push(next);
+    }
+
+    pub(crate) fn next(&mut self) -> Option<Follow> {
+        // Most steps queue one thing or none.
+        if self.left.len() > 1 {
+            self.before.extend(self.left.drain(..).rev());
+        }
+        self.left.pop().or_else(|| self.before.pop())
+    }
+
+    /// Whether the queue is empty, as it is between turns.
+    pub fn is_empty(&self) -> bool {
+        self.left.is_empty() && self.before.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_step_leaves_behind_comes_in_its_order_and_before_what_was_there() {
+        let call = |it: u64| Follow::Dial { call: CallId(it) };
+        let number = |it: Option<Follow>| match it {
+            Some(Follow::Dial { call }) => Some(call.0),
+            _ => None,
+        };
+        let mut follows = Follows::default();
+        [1, 2, 3].into_iter().for_each(|it| follows.push(call(it)));
+        assert_eq!(number(follows.next()), Some(1));
+        [11, 12].into_iter().for_each(|it| follows.push(call(it)));
+        assert_eq!(number(follows.next()), Some(11));
+        follows.push(call(111));
+        let rest: Vec<_> = std::iter::from_fn(|| number(follows.next())).collect();
+        assert_eq!(rest, [111, 12, 2, 3]);
+        assert!(follows.is_empty());
+    }
+}

@@ -1,0 +1,464 @@
+//! The end of legs, bridges and dialling.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use crate::LegId;
+use crate::bridge_fsm::BridgeEvent;
+use crate::call_fsm::{CallDirection, CallEvent};
+use crate::cdr::{Ending, HangupBy};
+use crate::channels::Channel;
+use crate::controller::{MediaError, MediaFuture};
+use crate::failure::{DialFailure, cause, for_caller};
+use crate::leg_fsm::{LegState, TerminationCause};
+use crate::leg_life::OnAck;
+use crate::reason::Reason;
+use crate::service::{CallEnd, CallError, DialError, Watched};
+use crate::switch::state::call::{Dialling, EndReason, Purpose};
+use crate::switch::state::exchange::Origin;
+use crate::switch::state::follow::Follow;
+use crate::switch::state::leg::{Leg, LegRules};
+use crate::switch::state::recording::Subject;
+use crate::switch::state::transfer::TransferLegs;
+use crate::switch::state::waits::OnMedia;
+use crate::switch::step::CallStep;
+use crate::switch::step::dialling::refuse;
+use crate::switch::turn::{Turn, q850_in, reason_field, reason_value};
+use b2b_sip::endpoint::{Reply, Termination};
+
+/// A leg that is over, why, and the leg whose party has ended it.
+struct Removed {
+    leg: Leg,
+    cause: TerminationCause,
+    by: Option<LegId>,
+}
+
+impl CallStep<'_> {
+    /// Ends a leg with BYE, CANCEL or 480, as its state requires. A second call does nothing.
+    pub(crate) fn hang_up(&mut self, t: &mut Turn<'_>, leg: LegId) {
+        self.hang_up_with(t, leg, 480, "");
+    }
+
+    /// Stores the Reason of a leg's BYE, CANCEL or refusal; returns the status for a caller who is not
+    /// answered.
+    pub(crate) fn will_say(&mut self, leg: LegId, reason: Option<&Reason>) -> u16 {
+        let Some(reason) = reason else { return 480 };
+        if let Some(it) = self.call.leg_mut(leg).filter(|it| !it.life.is_ending()) {
+            it.why.reason = Some(reason_value(reason));
+        }
+        reason.status()
+    }
+
+    /// As [`CallStep::hang_up`], with another status for a caller who is not answered.
+    pub(crate) fn hang_up_with(&mut self, t: &mut Turn<'_>, leg: LegId, status: u16, reason: &str) {
+        let Some(it) = self.call.leg(leg) else { return self.common.counters.late() };
+        if it.life.is_ending() {
+            return self.common.counters.ignored();
+        }
+        let Some(usage) = it.usage else { return self.common.follows.push(Follow::Unsent { leg }) };
+        if it.is_waiting() {
+            return self.reject(t, leg, status, reason);
+        }
+        let headers = reason_field(it.why.reason.clone());
+        let result = match it.life.state() {
+            LegState::Answered => {
+                let body = it.why.body.as_deref().cloned();
+                t.sip.bye_with(t.now, usage, self.ruled(leg, headers, None), body)
+            }
+            _ => t.sip.cancel_with(t.now, usage, headers),
+        };
+        if let Err(error) = result {
+            // The remote party was faster: the end of the dialog is on its way.
+            tracing::debug!("leg {}: {error}", leg.0);
+        }
+        self.is_ending(leg);
+    }
+
+    /// Refuses a caller who is not answered.
+    pub(crate) fn reject(&mut self, t: &mut Turn<'_>, leg: LegId, status: u16, reason: &str) {
+        let waiting = self.call.leg_mut(leg).filter(|it| it.is_waiting());
+        let Some(it) = waiting else { return self.common.counters.late() };
+        let unusable = it.why.offer.take().filter(|_| status == 488 && reason.is_empty());
+        let (status, reason) = unusable.as_ref().map_or((status, reason), |(status, why)| (*status, &**why));
+        let Some(usage) = it.usage else { return self.common.counters.impossible("reject") };
+        let mut headers = reason_field(it.why.reason.clone());
+        if let Some(LegRules { rules, .. }) = it.passing.rules.as_deref() {
+            crate::headers::apply(rules, true, &mut headers, None);
+        }
+        if status == 503 {
+            headers.push(("Retry-After".into(), self.common.config.retry_after.to_string().into()));
+        }
+        let reply = Reply { reason: reason.to_owned(), headers, ..Reply::status(status) };
+        if let Err(error) = t.refuse(usage, reply) {
+            tracing::debug!("leg {}: {error}", leg.0);
+        }
+        self.tell_rejected(t, leg, status, reason);
+        self.is_ending(leg);
+    }
+
+    pub(crate) fn is_ending(&mut self, leg: LegId) {
+        if let Some(it) = self.call.leg_mut(leg) {
+            it.life.end();
+        }
+        self.release_media(leg);
+    }
+
+    pub(crate) fn release_media(&mut self, leg: LegId) {
+        self.recording_goes_over(leg);
+        self.recording_ends_with(leg);
+        if let Some(endpoint) = self.take_endpoint(leg) {
+            if let Some(call) = self.call.leg(leg).map(|it| it.call) {
+                let described = self.common.parts.controller.descriptions(endpoint);
+                self.common.history.releasing(call, leg, endpoint, described);
+            }
+            self.common.parts.controller.release_endpoint(endpoint);
+        }
+        if let Some(call) = self.call.leg(leg).map(|it| it.call) {
+            self.pause_for_secrets(Subject::Call(call));
+        }
+    }
+
+    /// A dialling has ended without an answer.
+    pub(crate) fn dial_over(&mut self, t: &mut Turn<'_>, error: DialError) {
+        let call = self.id;
+        let Some(dialling) = self.end_dialling() else { return self.common.counters.late() };
+        match dialling.purpose {
+            Purpose::Transfer { leaves, stays, referrer } => {
+                self.transfer_failed(t, TransferLegs { leaves, stays }, referrer, &failure(&error));
+            }
+            purpose => self.caller_refused(t, purpose, error),
+        }
+        self.common.follows.push(Follow::CallEmpty { call });
+    }
+
+    /// Removes the dialling of a call; the result of its lookup must not reach a later one.
+    pub(crate) fn end_dialling(&mut self) -> Option<Box<Dialling>> {
+        let dialling = self.call.dialling.take()?;
+        if let Some(request) = dialling.lookup {
+            drop(self.common.work.answered(request));
+        }
+        Some(dialling)
+    }
+
+    /// No branch answered: reports it to the waiting command; a caller whom no program has adopted is
+    /// refused.
+    pub(crate) fn caller_refused(&mut self, t: &mut Turn<'_>, purpose: Purpose, error: DialError) {
+        let Purpose::Caller { caller, reply: None } = purpose else {
+            return refuse(purpose, error);
+        };
+        let failure = failure(&error);
+        if let (Some(cause), Some(it)) = (failure.q850, self.call.leg_mut(caller)) {
+            it.why.reason = Some(reason_value(&Reason::q850(cause)));
+        }
+        // A status that is passed on unchanged keeps its reason phrase. One of ours is meant for the caller: a
+        // fault of its offer, or a 503, as the next server may have what we lack.
+        let (status, phrase) = if failure.ours { (failure.status, "") } else { for_caller(failure.status) };
+        let own = status == failure.status && !failure.reason.is_empty();
+        if !failure.ours
+            && status != failure.status
+            && let Some(it) = self.call.leg_mut(caller)
+        {
+            // Operators look for what the far end sent.
+            let said = match &failure.reason[..] {
+                "" => b2b_sip::msg::phrase(failure.status),
+                said => said,
+            };
+            it.why.told = Some(format!("the callee answered {} {said}", failure.status));
+        }
+        self.hang_up_with(t, caller, status, if own { &failure.reason } else { phrase });
+    }
+
+    /// Removes a leg whose dialog is over, and reports its end.
+    pub(crate) fn forget_leg(
+        &mut self,
+        t: &mut Turn<'_>,
+        leg: LegId,
+        cause: TerminationCause,
+        reason: Option<Bytes>,
+    ) {
+        self.release_media(leg);
+        self.forget_passed(t, leg);
+        self.forget_referred(t, leg, &cause);
+        let Some(Removed { leg: mut it, cause, by }) = self.remove_leg(t, leg, cause, reason.as_deref())
+        else {
+            return self.common.counters.late();
+        };
+        let id = it.call;
+        let call = &mut *self.call;
+        // An exchange with this leg alone, or whose asking party has gone, gets no answer any more.
+        call.exchanges
+            .under_way
+            .take_if(|it| it.to == leg && (it.from == leg || it.origin == Origin::Nobody));
+        if call.end.is_none() && (call.a == leg || it.branch.is_none()) {
+            call.end = Some(EndReason { cause: cause.clone(), by });
+        }
+        let caller = call.dialling.as_ref().and_then(|dialling| dialling.purpose.caller());
+        // The Reason that we gave the leg also explains the end of the others.
+        let reason = reason.or_else(|| it.why.reason.take());
+        if caller == Some(leg) {
+            self.pass_reason(reason.as_ref(), by);
+            self.with_dial(crate::switch::dial::Dial::cancel);
+        }
+        self.common.follows.push(Follow::BridgeLeft { call: id, leg, cause, reason, by });
+        if let OnAck::AnswerTo(leg) = it.life.on_ack() {
+            self.common.follows.push(Follow::AnswerInstead { leg });
+        }
+        self.common.follows.push(Follow::CallEmpty { call: id });
+    }
+
+    /// Removes a branch whose INVITE was not sent: its party has heard nothing of it, and it is in no bridge.
+    pub(crate) fn forget_unsent(&mut self, t: &mut Turn<'_>, leg: LegId) {
+        self.release_media(leg);
+        match self.remove_leg(t, leg, TerminationCause::Cancelled, None) {
+            Some(removed) => self.common.follows.push(Follow::CallEmpty { call: removed.leg.call }),
+            None => self.common.counters.late(),
+        }
+    }
+
+    /// Removes a leg from its call, and reports its end to those who have waited for it.
+    fn remove_leg(
+        &mut self,
+        t: &mut Turn<'_>,
+        leg: LegId,
+        cause: TerminationCause,
+        reason: Option<&[u8]>,
+    ) -> Option<Removed> {
+        let it = self.call.leg_mut(leg)?;
+        let cause = it.why.cause.take().unwrap_or(cause);
+        // Without an INVITE the failure is ours.
+        let sent = it.usage.is_some();
+        self.attempted(t, leg, effective(&cause).filter(|_| sent));
+        // Its dialog is over, whatever its state was.
+        let _ = self.advance_leg(t, leg, cause.event(), Some(cause.clone()));
+        let mut it = self.take_leg(leg)?;
+        self.common.part_with_handler(t, it.handled.take());
+        if let Some(answering) = it.answering.take() {
+            // A closed receiver is no error.
+            let _ = answering.send(Err(CallError::Gone));
+        }
+        if let Some(holding) = it.hold.reply.take() {
+            let _ = holding.send(Err(CallError::Gone));
+        }
+        let said = reason.or(it.why.reason.as_deref()).and_then(q850_in);
+        self.record_end(t, leg, &mut it, &cause, said);
+        let by = it.why.by.or_else(|| ended_by(leg, it.direction(), &cause));
+        let talked = talked(it.life.answered_at(), t.now);
+        self.common
+            .watchers
+            .ended(Watched::Leg(leg), CallEnd { cause: cause.clone(), by, talked, at: t.wall });
+        Some(Removed { leg: it, cause, by })
+    }
+
+    /// Takes a leg out of its bridge; the other leg is hung up too, or returns to its handler. `by`: the leg
+    /// whose party ended the bridge.
+    pub(crate) fn leave_bridge(
+        &mut self,
+        t: &mut Turn<'_>,
+        leg: LegId,
+        cause: &TerminationCause,
+        reason: Option<Bytes>,
+        by: Option<LegId>,
+    ) {
+        let bridge = self.call.bridge.as_ref();
+        // Most legs that end are not in a bridge any more.
+        let Some(other) = bridge.and_then(|bridge| bridge.other(leg)) else {
+            return self.common.counters.ignored();
+        };
+        // A party that waits for the other side's answer is refused. Our own offer to the remaining party
+        // continues.
+        let exchange = self.call.exchanges.under_way.as_ref();
+        if exchange.is_some_and(|it| it.to == leg) {
+            self.exchange_refused(t, Reply::status(480));
+        } else {
+            self.exchange_parted(t, 480);
+        }
+        self.advance_bridge(t, BridgeEvent::End);
+        let Some(bridge) = self.call.bridge.take() else {
+            return self.common.counters.impossible("leave_bridge");
+        };
+        self.remove_bridge(bridge.id);
+        let talked = talked(bridge.started, t.now);
+        let end = CallEnd { cause: cause.clone(), by, talked, at: t.wall };
+        self.common.watchers.ended(Watched::Bridge(bridge.id), end);
+        let is_replaced = self.is_being_replaced(leg);
+        if let Some(it) = self.call.leg_mut(other) {
+            it.media.joined = None;
+        }
+        if !is_replaced {
+            self.left_alone(t, other, bridge.auto_hangup, reason, by);
+        }
+        // After the other leg's fate is known: a leg that is released delivers its counters itself.
+        self.account_talk_over(t, bridge.id, [bridge.a, bridge.b], by);
+    }
+
+    fn left_alone(
+        &mut self,
+        t: &mut Turn<'_>,
+        other: LegId,
+        auto_hangup: bool,
+        reason: Option<Bytes>,
+        by: Option<LegId>,
+    ) {
+        let Some(it) = self.call.leg_mut(other) else { return self.common.counters.impossible("left_alone") };
+        if auto_hangup {
+            it.why.reason = reason.or_else(|| it.why.reason.take());
+            it.why.by = it.why.by.or(by).filter(|_| !it.life.is_ending());
+            self.hang_up(t, other);
+        } else if !it.life.is_ending() {
+            let direction = it.direction();
+            let handled = it.handled.is_some();
+            let named = self.call.application.is_some();
+            // A leg without a handler waits for a command.
+            let event =
+                if handled || named { CallEvent::Release(direction) } else { CallEvent::EnterProgram };
+            // A program may have put it there already.
+            self.advance_if_legal(t, event);
+        }
+    }
+
+    /// Passes the reason why the caller gave up to the legs that are being dialled.
+    fn pass_reason(&mut self, reason: Option<&Bytes>, by: Option<LegId>) {
+        let call = &mut *self.call;
+        for it in call.legs.iter_mut().filter(|it| it.branch.is_some()) {
+            it.why.reason = reason.cloned();
+            it.why.by = by;
+        }
+    }
+
+    /// Starts the maximum duration of a call at its first answered leg.
+    pub(crate) fn limit_call(&mut self, t: &Turn<'_>) {
+        let limit = self.common.config.max_duration.filter(|_| !self.is_emergency());
+        if let Some(limit) = limit.filter(|_| self.call.watch.ends_at.is_none()) {
+            self.call.watch.ends_at = Some(t.now + limit);
+            self.arm(t.now);
+        }
+    }
+
+    /// Whether a call is connected with an emergency service, or about to be: only its parties end it.
+    pub(crate) fn is_emergency(&self) -> bool {
+        let legs = self.call.legs.iter();
+        legs.into_iter()
+            .any(|(_, leg)| leg.contact.as_deref().is_some_and(|contact| contact.emergency.is_some()))
+    }
+
+    /// Whether a call is the only emergency call of its caller, who has precedence.
+    pub(crate) fn is_first_for_help(&self) -> bool {
+        let legs = self.call.legs.iter();
+        legs.flat_map(|(_, leg)| &leg.admitted.channels).any(Channel::is_first_for_help)
+    }
+
+    /// A party of an emergency call sends no RTP: the packets of all parties are counted, RTCP too, now and
+    /// each time after so long. See [`CallStep::counted_again`].
+    pub(crate) fn count_packets(&mut self, t: &mut Turn<'_>) {
+        let call = self.id;
+        let Some(every) = self.common.config.rtp_timeout else { return self.common.counters.late() };
+        self.call.watch.counts_at = Some(t.now + every);
+        let endpoints = self.call.legs.iter().filter_map(|(_, leg)| leg.media.endpoint);
+        let counts: Vec<_> = endpoints.map(|it| self.common.parts.controller.stats(it)).collect();
+        self.arm(t.now);
+        let packets = MediaFuture::pending(async move {
+            let mut packets = 0;
+            for count in counts {
+                let count = count.await?;
+                packets += count.received.packets + u64::from(count.rtcp.received);
+            }
+            Ok(packets)
+        });
+        self.media(t, packets, OnMedia::Packets { call });
+    }
+
+    /// The packets of an emergency call have been counted: if none has come since the last time, it ends as any
+    /// call whose party is silent.
+    pub(crate) fn counted_again(&mut self, t: &mut Turn<'_>, packets: Result<u64, MediaError>) {
+        let it = &mut *self.call;
+        let before = std::mem::replace(&mut it.watch.packets, packets.ok());
+        let silent = before.is_some() && before == it.watch.packets;
+        let up = it.legs.iter().find(|(_, leg)| leg.is_up()).map(|(leg, _)| leg);
+        if let Some(leg) = up.filter(|leg| silent && !self.is_past(*leg)) {
+            self.ends_by_silence(t, leg);
+        }
+    }
+
+    /// A call has reached its maximum duration.
+    pub(crate) fn call_too_long(&mut self, t: &mut Turn<'_>) {
+        let call = self.id;
+        let it = &mut *self.call;
+        tracing::info!("call {}: hung up after [limits] call_s", call.0);
+        self.common.counters.too_long += 1;
+        for leg in it.legs.ids().collect::<Vec<_>>() {
+            if let Some(it) = self.call.leg_mut(leg) {
+                it.why.reason = Some(reason_value(&Reason::q850(cause::RECOVERY_ON_TIMER_EXPIRY)));
+            }
+            self.hang_up(t, leg);
+        }
+    }
+
+    /// As [`Switch::give_up_all`], for one leg.
+    pub(crate) fn give_up(&mut self, t: &mut Turn<'_>, leg: LegId) {
+        let answered = self.call.leg(leg).is_some_and(|it| it.life.answered_at().is_some());
+        let cause = if answered { TerminationCause::ByeUnanswered } else { TerminationCause::Cancelled };
+        self.forget_leg(t, leg, cause, None);
+    }
+
+    /// Reports the outcome of an attempt at a gateway, unless it was reported before.
+    pub(crate) fn attempted(&mut self, t: &Turn<'_>, leg: LegId, effective: Option<bool>) {
+        let Some(it) = self.call.leg_mut(leg) else { return self.common.counters.impossible("attempted") };
+        if let Some(attempt) = it.admitted.attempt.take()
+            && let Some(gateway) = it.contact.as_deref().and_then(|contact| contact.gateway.as_ref())
+        {
+            self.common.parts.admission.attempted(t.now, &gateway.name, attempt, effective);
+        }
+    }
+
+    /// The refresh of a leg's session timer was not answered, and the endpoint hangs up (RFC 4028 §10).
+    pub(crate) fn session_expired(&mut self, t: &mut Turn<'_>, leg: LegId) {
+        let Some(it) = self.call.leg_mut(leg) else {
+            return self.common.counters.impossible("session_expired");
+        };
+        it.why.cause = Some(TerminationCause::SessionExpired);
+        self.is_ending(leg);
+        // The other side does not wait for that BYE to complete.
+        self.leave_bridge(t, leg, &TerminationCause::SessionExpired, Some(recovered()), None);
+    }
+
+    pub(crate) fn has_expired(&self, leg: LegId, cause: &Termination) -> bool {
+        let said = self.call.leg(leg).and_then(|it| it.why.cause.as_ref());
+        matches!(cause, Termination::SessionExpired) || said == Some(&TerminationCause::SessionExpired)
+    }
+}
+
+/// Whether the network delivered a call that ended so without an answer (ITU-T E.425: busy, no answer and
+/// refusals count as answers); `None`: unknown. Challenges concern credentials only.
+fn effective(cause: &TerminationCause) -> Option<bool> {
+    match cause {
+        TerminationCause::Failed { status: 408 | 500 | 502 | 503 | 504, .. } => Some(false),
+        TerminationCause::Failed { status: 401 | 407, .. } => None,
+        TerminationCause::Failed { .. } => Some(true),
+        _ => None,
+    }
+}
+
+/// The leg whose party has ended it so; `None`: we have.
+fn ended_by(leg: LegId, direction: CallDirection, cause: &TerminationCause) -> Option<LegId> {
+    // As in its record; whether it was answered makes no difference.
+    let by = Ending::new(cause, true, direction, None).by;
+    (by == HangupBy::Remote).then_some(leg)
+}
+
+pub(crate) fn talked(from: Option<Instant>, now: Instant) -> Option<std::time::Duration> {
+    from.map(|from| now.saturating_duration_since(from))
+}
+
+fn failure(error: &DialError) -> DialFailure {
+    match error {
+        DialError::Failed(failure) => failure.clone(),
+        DialError::Lookup(error) => DialFailure::new(error.status().0, error.status().1),
+        other => DialFailure::new(other.status(), ""),
+    }
+}
+
+/// Reason of both legs' BYE when a timer has ended the call, or its media was lost.
+pub(crate) fn recovered() -> Bytes {
+    reason_value(&Reason::q850(cause::RECOVERY_ON_TIMER_EXPIRY))
+}

@@ -1,0 +1,660 @@
+//! What comes to a call: events of a leg's dialog, commands, consequences and late answers.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+
+use crate::LegId;
+use crate::controller::{EndpointId, MediaError, MediaFuture};
+use crate::event::{Event, NextHop};
+use crate::failure::DialFailure;
+use crate::handler::HandlerAction;
+use crate::leg_fsm::{LegEvent, TerminationCause};
+use crate::leg_life::OnAck;
+use crate::service::command::{Command, Reply};
+use crate::service::{CallError, DialError};
+use crate::switch::common::Common;
+use crate::switch::dial::Dial;
+use crate::switch::state::call::Purpose;
+use crate::switch::state::exchange::{Crossing, Origin};
+use crate::switch::state::follow::Follow;
+use crate::switch::state::leg::Leg;
+use crate::switch::state::transfer::Arrival;
+use crate::switch::state::waits::{
+    Found, MediaAnswer, OnApplied, OnDescription, OnEndpoint, OnFound, OnMedia, Waits,
+};
+use crate::switch::step::CallStep;
+use crate::switch::step::ending::recovered;
+use crate::switch::step::records::OfBridge;
+use crate::switch::step::reliable::Provisional;
+use crate::switch::turn::{Turn, reason_of};
+use crate::switch::work::tasks::{Came, Done, Panicked};
+use b2b_base::util::unheard;
+use b2b_sip::endpoint::{HeaderFields, Reply as SipReply, Termination, UsageEvent, check_headers};
+use b2b_sip::msg::{Name, Response};
+
+impl CallStep<'_> {
+    pub(crate) fn usage_event(&mut self, t: &mut Turn<'_>, leg: LegId, event: UsageEvent) {
+        match event {
+            UsageEvent::Provisional { response, prack_wanted: true } => self.early_offer(t, leg, response),
+            UsageEvent::Provisional { response, .. } => self.branch_provisional(t, leg, &response),
+            UsageEvent::Answered { response, ack_wanted } => self.answered(t, leg, &response, ack_wanted),
+            UsageEvent::Acknowledged { request } => self.acknowledged(t, leg, &request),
+            UsageEvent::ReInvite { request } => self.asked(t, leg, Origin::ReInvite, &request),
+            UsageEvent::Update { transaction, request } => {
+                self.asked(t, leg, Origin::Update(transaction), &request);
+            }
+            UsageEvent::ReInviteAnswered { response, ack_wanted } => {
+                self.offer_answered(t, leg, &response, ack_wanted);
+            }
+            UsageEvent::UpdateAnswered { response } => self.offer_answered(t, leg, &response, false),
+            UsageEvent::Identified { request } => self.identified(t, leg, &request),
+            UsageEvent::ReInviteFailed { status, reason, response } => {
+                self.offer_failed(t, leg, status, reason, response.as_deref());
+            }
+            UsageEvent::Response { request, result } => self.passed_on(t, request, result),
+            UsageEvent::Challenged { response } => self.challenged(t, leg, &response),
+            UsageEvent::RequestChallenged { challenge } => self.challenged_inside(t, leg, &challenge),
+            // The switch handles it.
+            UsageEvent::Refer { .. } => self.common.counters.impossible("usage_event"),
+            UsageEvent::ReferAnswered { refer, result } => self.refer_answered(t, refer, &result),
+            UsageEvent::ReferProgress { refer, status, last } => self.refer_progress(t, refer, status, last),
+            UsageEvent::ProvisionalAcknowledged { request, offer } => {
+                self.provisional_acknowledged(t, leg, &request, offer);
+            }
+            UsageEvent::RefreshWanted => self.refresh_session(t, leg),
+            UsageEvent::NextHop { address, followed, why } => {
+                let Some(call) = self.call.leg(leg).map(|it| it.call) else {
+                    return self.common.counters.impossible("usage_event");
+                };
+                let why = why.to_owned();
+                self.tell(t, Event::NextHop(NextHop { call, leg, address, followed, why }));
+            }
+            UsageEvent::ReInviteCancelled => self.asking_cancelled(leg),
+            UsageEvent::Request { transaction, request } => self.request(t, leg, transaction, &request),
+            UsageEvent::Terminated { cause } => self.terminated(t, leg, cause),
+        }
+    }
+
+    /// The source address of a leg's signalling, which may be that of its media too.
+    pub(crate) fn signalled_from(&mut self, leg: LegId, source: Option<SocketAddr>) {
+        if let (Some(it), Some(source)) = (self.call.leg_mut(leg), source)
+            && it.media.signalling.replace(source.ip()) != Some(source.ip())
+            && let Some(endpoint) = it.media.endpoint
+        {
+            self.common.parts.controller.signalled_from(endpoint, source.ip());
+        }
+    }
+
+    /// A 2xx to our INVITE.
+    fn answered(&mut self, t: &mut Turn<'_>, leg: LegId, response: &Response, ack_wanted: bool) {
+        let now = t.now;
+        let Some(it) = self.call.leg_mut(leg) else { return self.common.counters.impossible("answered") };
+        it.takes.update = response.has_token(Name::Allow, "UPDATE");
+        it.callee.answered(response.session(), ack_wanted);
+        let (branch, ending) = (it.branch, it.life.is_ending());
+        self.named_by(leg, response);
+        self.takes_info(leg, response);
+        // A call that begins here has no caller: it is answered with its first leg.
+        if self.call.a == LegId(0) {
+            self.call.answered_at.get_or_insert(now);
+        }
+        if branch.is_some() {
+            self.give_fields(leg, response);
+        }
+        let answers = self.advance_leg(t, leg, LegEvent::Answer, None);
+        match branch {
+            Some(branch) if answers && !ending => self.with_dial(|dial| dial.answered(branch)),
+            // The 2xx crossed our CANCEL.
+            _ => {
+                if let Some(usage) = self.call.leg(leg).and_then(|it| it.usage) {
+                    let _ = t.sip.bye(t.now, usage);
+                }
+            }
+        }
+    }
+
+    /// The end of a leg's dialog.
+    fn terminated(&mut self, t: &mut Turn<'_>, leg: LegId, cause: Termination) {
+        if let Some(it) = self.call.leg(leg).filter(|it| it.branch.is_some() && !it.life.is_ending()) {
+            let branch = it.branch;
+            let is_user = it.contact.as_deref().is_some_and(|it| it.user.is_some() && it.gateway.is_none());
+            if let Termination::Failed { response } = &cause {
+                self.branch_refused(t, leg, response);
+            } else if let Some(branch) = branch {
+                let failure = match &cause {
+                    Termination::NoResponse => DialFailure::new(408, unheard::SILENT),
+                    Termination::RingTimeout => DialFailure::new(408, unheard::RANG_OUT),
+                    // A registered phone that is not there; to a host that is not, there are others.
+                    Termination::Unreachable if is_user => DialFailure::new(480, unheard::UNREACHABLE),
+                    Termination::Unreachable => DialFailure::new(503, unheard::UNREACHABLE),
+                    Termination::RemoteBye { .. } => DialFailure::new(480, "The Far End Hung Up"),
+                    _ => DialFailure::new(502, "The Far End Broke the Protocol"),
+                };
+                let now = t.now;
+                self.branch_failed(leg, failure, |dial, it| dial.silent(now, branch, it));
+            }
+        }
+        if let Termination::RemoteBye { request } = &cause {
+            self.bye_across(leg, request);
+        }
+        let reason = match &cause {
+            Termination::RemoteBye { request } | Termination::RemoteCancel { request } => reason_of(request),
+            _ if self.has_expired(leg, &cause) => Some(recovered()),
+            _ => None,
+        };
+        self.common.follows.push(Follow::LegOver { leg, cause: cause.into(), reason });
+    }
+
+    /// The media of a leg is lost: the leg ends, answered or not.
+    pub(crate) fn without_media(&mut self, t: &mut Turn<'_>, leg: LegId, reason: &str) {
+        let Some(it) =
+            self.call.leg_mut(leg).filter(|it| !it.life.is_ending() && it.media.endpoint.is_some())
+        else {
+            // The leg is ending already, or has no media yet.
+            return self.common.counters.ignored();
+        };
+        tracing::warn!("leg {}: media lost: {reason}", leg.0);
+        it.why.cause = Some(TerminationCause::MediaLost);
+        let (call, up) = (it.call, it.is_up());
+        if up {
+            it.why.reason = Some(recovered());
+        }
+        self.common.history.decided(call, t.now, Some(leg), "media lost", reason);
+        self.hang_up_with(t, leg, 503, "No Media Resources");
+        if up {
+            self.leave_bridge(t, leg, &TerminationCause::MediaLost, Some(recovered()), None);
+        }
+    }
+
+    /// No RTP for too long from a party that should send: the party is considered dead.
+    pub(crate) fn silent(&mut self, t: &mut Turn<'_>, leg: LegId) {
+        if self.is_past(leg) {
+            return;
+        }
+        // Before the answer no RTP is required.
+        let up = self.call.leg(leg).filter(|it| it.is_up());
+        let Some(call) = up.map(|it| it.call) else { return self.common.counters.ignored() };
+        let silent_ms = self.common.config.rtp_timeout.unwrap_or_default().as_millis() as u64;
+        self.tell(t, Event::MediaTimeout { call, leg, silent_ms });
+        // An emergency caller who cannot speak may still hear, or be located, but may dial again.
+        if self.is_emergency() {
+            let channels = self.call.leg(leg).into_iter().flat_map(|it| &it.admitted.channels);
+            channels.for_each(|channel| channel.talks(false));
+            return self.count_packets(t);
+        }
+        self.ends_by_silence(t, leg);
+    }
+
+    /// A call ends since this party of it is silent.
+    pub(crate) fn ends_by_silence(&mut self, t: &mut Turn<'_>, leg: LegId) {
+        if let Some(it) = self.call.leg_mut(leg) {
+            it.why.cause = Some(TerminationCause::MediaTimeout);
+            it.why.reason = Some(recovered());
+        }
+        self.hang_up(t, leg);
+        self.leave_bridge(t, leg, &TerminationCause::MediaTimeout, Some(recovered()), None);
+    }
+}
+
+impl CallStep<'_> {
+    /// Carries out a command about this call.
+    pub(crate) fn obey(&mut self, t: &mut Turn<'_>, command: Command) {
+        // A closed receiver is no error.
+        match command {
+            Command::Adopt { leg, reply } => drop(reply.send(self.adopt(leg))),
+            Command::Answer { leg, headers, reply } => self.obey_answer(t, leg, headers, reply),
+            Command::Reject { leg, status, reason, reply } => {
+                let _ = reply.send(self.obey_reject(t, leg, status, &reason));
+            }
+            Command::DialAndBridge { leg, request, reply } => {
+                if self.call.leg(leg).is_none_or(|it| it.life.is_ending()) {
+                    return drop(reply.send(Err(DialError::CallerGone)));
+                }
+                self.call.adopted = true;
+                self.dial(t, *request, Purpose::Caller { caller: leg, reply: Some(reply) });
+            }
+            Command::Transfer { leg, target, rules, reply } => {
+                let _ = reply.send(self.transfer_to(t, leg, target, rules));
+            }
+            Command::Refer { leg, request, reply } => self.send_away(t, leg, request, reply),
+            Command::Hold { leg, hold, reply } => self.put_on_hold(t, leg, hold, reply),
+            Command::RecordLeg { leg, what, reply } => self.obey_record_leg(t, leg, what, reply),
+            Command::Hangup { leg, reason, reply } => {
+                let status = self.will_say(leg, reason.as_ref());
+                self.hang_up_with(t, leg, status, "");
+                let _ = reply.send(Ok(()));
+            }
+            Command::HangupCall { reason, reply, .. } => {
+                if self.call.dialling.as_ref().is_some_and(|it| it.purpose.caller().is_none()) {
+                    // Otherwise the next contact would be tried.
+                    self.with_dial(Dial::cancel);
+                }
+                for leg in self.call.legs.ids().collect::<Vec<_>>() {
+                    let status = self.will_say(leg, reason.as_ref());
+                    self.common.follows.push(Follow::HangUp { leg, status });
+                }
+                let _ = reply.send(Ok(()));
+            }
+            Command::SetVariable { name, value, last, reply, .. } => {
+                let _ = reply.send(match last {
+                    Some(last) => self.call.set_variable_until_the_end(name, value, last),
+                    None => self.call.set_variable(name, value),
+                });
+            }
+            Command::Collect { leg, secret } => drop(self.collects(t, leg, secret)),
+            Command::KeepSecret { leg, on, reply } => drop(reply.send(self.keep_secret(t, leg, on))),
+            Command::Record { what, reply, .. } => self.obey_record(t, what, reply),
+            Command::Enter { place, reply, .. } => drop(reply.send(self.enter(t, place))),
+            Command::WhereTo { leg, target, named_by, reply } => {
+                self.where_to(t, leg, target, named_by, reply);
+            }
+            Command::StopDialling { leg, reply } => drop(reply.send(self.stop_dialling(leg))),
+            Command::LetGo { leg, reply } => drop(reply.send(self.let_go_of(t, leg))),
+            Command::Give { leg, name, number, reply } => {
+                drop(reply.send(self.give(t, leg, &name, number.as_deref())));
+            }
+            _ => self.common.counters.impossible("obey"),
+        }
+    }
+
+    fn adopt(&mut self, leg: LegId) -> Result<(), CallError> {
+        self.call.leg(leg).filter(|it| !it.life.is_ending()).ok_or(CallError::Gone)?;
+        self.call.adopted = true;
+        Ok(())
+    }
+
+    fn obey_answer(
+        &mut self,
+        t: &mut Turn<'_>,
+        leg: LegId,
+        headers: HeaderFields,
+        reply: Reply<Result<(), CallError>>,
+    ) {
+        if check_headers(&headers).is_err() {
+            return drop(reply.send(Err(CallError::WrongState("a header field cannot be sent"))));
+        }
+        let waits = self.call.leg_mut(leg).filter(|it| it.is_waiting());
+        if let Some(it) = waits.filter(|_| !headers.is_empty()) {
+            it.passing.given = headers;
+        }
+        self.answer_here_and_now(t, leg, reply);
+    }
+
+    fn obey_reject(
+        &mut self,
+        t: &mut Turn<'_>,
+        leg: LegId,
+        status: u16,
+        reason: &str,
+    ) -> Result<(), CallError> {
+        match self.call.leg(leg).map(Leg::is_waiting) {
+            Some(true) if (300..700).contains(&status) => {
+                self.reject(t, leg, status, reason);
+                Ok(())
+            }
+            Some(true) => Err(CallError::WrongState("a refusal's status is 300 to 699")),
+            Some(false) => Err(CallError::WrongState("the leg does not wait for an answer")),
+            None => Err(CallError::Gone),
+        }
+    }
+}
+
+/// Extracts an answer of the expected kind. No controller of this version returns another kind.
+macro_rules! of_kind {
+    ($result:expr, $kind:ident) => {
+        $result.and_then(|answer| match answer {
+            MediaAnswer::$kind(it) => Ok(it),
+            _ => Err(MediaError::Stopped),
+        })
+    };
+}
+
+impl CallStep<'_> {
+    /// A media answer: what continues a procedure is queued, what is only noted is noted at once.
+    pub(crate) fn media_answered(
+        &mut self,
+        t: &mut Turn<'_>,
+        then: OnMedia,
+        result: Result<MediaAnswer, MediaError>,
+    ) {
+        match then {
+            OnMedia::Endpoint { .. }
+            | OnMedia::Described(_)
+            | OnMedia::Applied(_)
+            | OnMedia::Digit(_)
+            | OnMedia::Packets { .. } => {
+                self.common.follows.push(Follow::Media { then, result });
+            }
+            OnMedia::Nothing => {}
+            OnMedia::Joined { a, b } => self.media_joined(t, a, b, &of_kind!(result, Joined)),
+            OnMedia::Counted { call, bridge, leg } => {
+                let goes_on_in = self.call.leg(leg).map(|it| it.call);
+                self.common.counted(t, OfBridge { call, bridge, leg }, goes_on_in, of_kind!(result, Stats));
+            }
+            OnMedia::Recording { subject, reply, .. } => {
+                self.recording_begun(t, subject, of_kind!(result, Recording), reply);
+            }
+            OnMedia::Recorded { id, reply, .. } => {
+                self.recording_finished(t, id, of_kind!(result, Recorded), reply)
+            }
+        }
+    }
+
+    /// Continues a procedure that has waited for media.
+    pub(crate) fn resume(
+        &mut self,
+        t: &mut Turn<'_>,
+        then: OnMedia,
+        result: Result<MediaAnswer, MediaError>,
+    ) {
+        match then {
+            OnMedia::Endpoint { leg, no_reinvites, then } => {
+                self.endpoint_opened(t, leg, no_reinvites, then, of_kind!(result, Endpoint));
+            }
+            OnMedia::Described(then) => self.described(t, then, of_kind!(result, Description)),
+            OnMedia::Applied(then) => self.applied(t, then, result.map(|_| ())),
+            OnMedia::Packets { .. } => self.counted_again(t, of_kind!(result, Packets)),
+            // Where media cannot tell, every digit counts.
+            OnMedia::Digit(digit) => {
+                let counts = of_kind!(result, Counts).unwrap_or(true);
+                self.info_digit(t, *digit, counts);
+            }
+            _ => self.common.counters.impossible("resume"),
+        }
+    }
+
+    /// A leg has an endpoint, or could not get one.
+    pub(crate) fn with_opened(
+        &mut self,
+        t: &mut Turn<'_>,
+        then: OnEndpoint,
+        result: Result<EndpointId, MediaError>,
+    ) {
+        match then {
+            OnEndpoint::LocalAnswer { leg, offer, then } => {
+                let answer = result.map(|it| {
+                    self.common.parts.controller.local_answer(it, offer, &self.policy_towards(leg))
+                });
+                self.describe(t, answer, then);
+            }
+            OnEndpoint::LocalOffer { leg, like, then } => {
+                let offer = result
+                    .map(|it| self.common.parts.controller.local_offer(it, like, &self.policy_towards(leg)));
+                self.describe(t, offer, then);
+            }
+            OnEndpoint::OfferFrom { from, to, offer, then } => match result {
+                Ok(near) => {
+                    let then = OnEndpoint::OfferTo { near, from, to, offer, then };
+                    self.with_endpoint(t, to, Some(near), then);
+                }
+                Err(error) => self.describe(t, Err(error), then),
+            },
+            OnEndpoint::OfferTo { near, from, to, offer, then } => {
+                if result.is_ok() && then.is_invite() {
+                    self.may_send_events(from);
+                }
+                let offer = result.map(|it| {
+                    self.common.parts.controller.pair_offer(near, it, offer, &self.policy_towards(to))
+                });
+                self.describe(t, offer, then);
+            }
+            OnEndpoint::Replace { leg, stays, replaced, offer, .. } => match result {
+                Ok(_) => {
+                    let origin = Origin::Replacing(replaced);
+                    self.ask_across(t, Crossing { from: leg, to: stays }, origin, Some(offer), None);
+                }
+                Err(_) => self.not_replaced(t, leg),
+            },
+        }
+    }
+
+    /// A description for a party is ready, or has failed.
+    pub(crate) fn described(
+        &mut self,
+        t: &mut Turn<'_>,
+        then: OnDescription,
+        result: Result<Bytes, MediaError>,
+    ) {
+        match then {
+            OnDescription::Answer { leg, offers, reply } => {
+                self.answered_by_us(t, leg, offers, result, reply);
+            }
+            OnDescription::Invite { branch } => self.invite(t, branch, result.map(Some)),
+            OnDescription::Progress { caller, branch, status, reliable } => {
+                self.early_session(t, caller, branch, Provisional { status, reliable }, result);
+            }
+            OnDescription::EarlyOffer { caller, branch, status } => {
+                self.early_offer_across(t, caller, branch, status, result);
+            }
+            OnDescription::AnswerEarly { branch } => {
+                let answer = result.inspect_err(|error| tracing::info!("leg {}: {error}", branch.0));
+                self.prack(t, branch, answer.ok());
+            }
+            OnDescription::Prack { caller, branch } => self.prack_across(t, caller, branch, result),
+            OnDescription::Accept { won } => self.accept_with_answer(t, won, result),
+            OnDescription::AcceptWithOffer { won, on_ack } => {
+                self.accept_for(t, won, result.map(Some), on_ack);
+            }
+            OnDescription::AckAndAccept { won } => {
+                let (acked, callee) = (result.map(|answer| self.ack(t, won.callee, answer)), won.callee);
+                self.accept_for(t, won, acked.map(|()| None), OnAck::Refresh(callee));
+            }
+            OnDescription::Ack { caller, callee } => self.ack_across(t, caller, callee, result),
+            OnDescription::AnswerHere { leg, origin, what } => {
+                self.answered_here(t, leg, origin, what, result);
+            }
+            OnDescription::Offer { exchange, .. } => self.offered(t, exchange, result),
+            OnDescription::AnswerAcross { call, exchange, to, offers } => {
+                // A leg that has moved has left its exchange behind.
+                let exchange = Some(exchange).filter(|_| call == self.id);
+                self.answered_across(t, exchange, to, offers, result);
+            }
+        }
+    }
+
+    /// A party's answer to an offer of ours has been applied, or cannot be used.
+    pub(crate) fn applied(&mut self, t: &mut Turn<'_>, then: OnApplied, result: Result<(), MediaError>) {
+        match then {
+            OnApplied::Nothing => {}
+            OnApplied::EarlySession { caller, branch } => match result {
+                Ok(()) => self.early_session_heard(t, caller, branch),
+                Err(error) => tracing::info!("leg {}: early media cannot be used: {error}", branch.0),
+            },
+            OnApplied::EarlyMedia { leg } => match result {
+                Ok(()) => self.early_media_heard(leg),
+                Err(error) => tracing::info!("leg {}: early media cannot be used: {error}", leg.0),
+            },
+            OnApplied::Won(won) => self.both_described(t, won, result),
+            OnApplied::Originated { leg, reply } => self.originated(t, leg, result, reply),
+            OnApplied::Transferred { legs, referrer, arrived, direct, .. } => match result {
+                Ok(()) => {
+                    self.transfer_answered(t, legs, referrer, Arrival { leg: arrived, direct, back: false })
+                }
+                Err(error) => {
+                    self.hang_up(t, arrived);
+                    let failure = DialFailure::new(error.status_of_answer(), "");
+                    self.transfer_failed(t, legs, referrer, &failure);
+                }
+            },
+            OnApplied::Acknowledged { leg, other } => match result {
+                Ok(()) => {
+                    self.tell_answering(leg, Ok(()));
+                    if let Some(other) = other {
+                        self.join_media(t, leg, other);
+                    }
+                }
+                Err(error) => self.ack_of_no_use(t, leg, other, &error),
+            },
+            OnApplied::AcknowledgedApart { leg, .. } => {
+                if let Err(error) = result {
+                    self.answer_of_no_use(leg, &error);
+                }
+                self.offer_pending(t);
+            }
+            OnApplied::Renewed { leg, .. } => self.renewed(t, leg, result),
+            OnApplied::Agreed { exchange, .. } => self.offer_agreed(t, exchange, result),
+        }
+    }
+
+    /// A resolver or a handler has answered, or has panicked.
+    pub(crate) fn answered_by(&mut self, t: &mut Turn<'_>, then: OnFound, result: Result<Found, Panicked>) {
+        match then {
+            OnFound::Dial { .. } => match result {
+                Ok(Found::Contacts(Ok(found))) => self.dial_stages(t, vec![found.into()]),
+                Ok(Found::Contacts(Err(error))) => self.dial_over(t, DialError::Lookup(error)),
+                _ => {
+                    let error = DialError::Invalid("the resolver panicked".to_owned());
+                    self.dial_over(t, error);
+                }
+            },
+            OnFound::Decide(asked) => self.decided(t, *asked, action(result)),
+            OnFound::Referral { referral, asked_by, next } => {
+                self.led_by_handler(t, *referral, asked_by, next, action(result));
+            }
+            OnFound::Redirect(redirected) => {
+                let named = if let Ok(Found::Named(named)) = result { named } else { Vec::new() };
+                self.redirected(t, *redirected, named);
+            }
+            OnFound::Listened { .. } => {
+                if result.is_err() {
+                    self.deaf(t);
+                }
+            }
+            OnFound::LookUp { .. } | OnFound::Outside { .. } => {
+                self.common.counters.impossible("answered_by");
+            }
+        }
+    }
+}
+
+impl Common {
+    /// An answer of media for a call that is over.
+    pub(crate) fn media_for_nobody(
+        &mut self,
+        t: &mut Turn<'_>,
+        then: OnMedia,
+        result: Result<MediaAnswer, MediaError>,
+    ) {
+        match then {
+            OnMedia::Nothing => {}
+            OnMedia::Endpoint { .. } => {
+                self.counters.late();
+                if let Ok(MediaAnswer::Endpoint(endpoint)) = result {
+                    self.parts.controller.release_endpoint(endpoint);
+                }
+            }
+            // Dropped replies say that it is over.
+            OnMedia::Described(_) | OnMedia::Applied(_) => {}
+            OnMedia::Counted { call, bridge, leg } => {
+                self.counted(t, OfBridge { call, bridge, leg }, None, of_kind!(result, Stats));
+            }
+            OnMedia::Recording { call, subject, reply } => {
+                self.recording_for_nobody(t, call, subject, of_kind!(result, Recording), reply);
+            }
+            OnMedia::Recorded { id, reply, .. } => {
+                self.recorded_for_nobody(t, id, of_kind!(result, Recorded), reply);
+            }
+            OnMedia::Digit(digit) => t.respond(digit.transaction, SipReply::status(481)),
+            OnMedia::Joined { .. } | OnMedia::Packets { .. } => self.counters.late(),
+        }
+    }
+
+    /// An answer of a resolver or a handler for no call, or one that is over.
+    pub(crate) fn found_for_nobody(
+        &mut self,
+        t: &mut Turn<'_>,
+        then: OnFound,
+        result: Result<Found, Panicked>,
+    ) {
+        match then {
+            // the dropped reply tells the sender that there is no answer
+            OnFound::LookUp { reply } => {
+                if let Ok(Found::Contacts(found)) = result {
+                    let _ = reply.send(found);
+                }
+            }
+            OnFound::Outside { transaction } => {
+                let reply = if let Ok(Found::Reply(reply)) = result { reply } else { SipReply::status(500) };
+                t.respond(transaction, reply);
+            }
+            // The call has ended, and so has its listener.
+            OnFound::Listened { .. } if result.is_ok() => {}
+            _ => self.counters.late(),
+        }
+    }
+}
+
+/// The decision of a handler.
+fn action(result: Result<Found, Panicked>) -> Result<HandlerAction, Panicked> {
+    match result {
+        Ok(Found::Action(action)) => Ok(action),
+        // handlers return nothing else
+        _ => Err(Panicked),
+    }
+}
+
+impl CallStep<'_> {
+    /// Continues with `then` once media has answered.
+    pub(crate) fn media<T>(&mut self, t: &mut Turn<'_>, future: MediaFuture<T>, then: OnMedia)
+    where
+        T: Into<MediaAnswer> + Send + Unpin + 'static,
+    {
+        // Counters change nothing in a call.
+        let is_fact = !matches!(then, OnMedia::Counted { .. });
+        if self.common.is_replay() {
+            return if is_fact {
+                self.media_told(t, then)
+            };
+        }
+        match future.now() {
+            Ok(result) => {
+                let result = result.map(Into::into);
+                if is_fact {
+                    self.common.writes("media", &result);
+                }
+                self.media_answered(t, then, result);
+            }
+            Err(future) => {
+                let call = self.common.is_about().filter(|_| is_fact);
+                let request = self.common.work.ask(call, Waits::Media(then), |request| {
+                    Box::pin(
+                        async move { Done(Came::Media(request, Box::new(future.await.map(Into::into)))) },
+                    )
+                });
+                if is_fact {
+                    self.common.writes("later", &request);
+                }
+            }
+        }
+    }
+
+    /// Takes media's answer from the journal, now or later.
+    fn media_told(&mut self, t: &mut Turn<'_>, then: OnMedia) {
+        match self.common.reads_next("later") {
+            Some(request) => {
+                self.common.work.ask_journal(self.common.is_told_of(), request, Waits::Media(then))
+            }
+            None => {
+                let result = self.common.reads("media").unwrap_or(Err(MediaError::Stopped));
+                self.media_answered(t, then, result);
+            }
+        }
+    }
+
+    /// Continues with `then` once a description for a party is ready; it may have failed already.
+    pub(crate) fn describe(
+        &mut self,
+        t: &mut Turn<'_>,
+        description: Result<MediaFuture<Bytes>, MediaError>,
+        then: OnDescription,
+    ) {
+        match description {
+            Ok(description) => self.media(t, description, OnMedia::Described(then)),
+            Err(error) => {
+                let then = OnMedia::Described(then);
+                self.common.follows.push(Follow::Media { then, result: Err(error) });
+            }
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! A step of one call: what it may touch, and the events that it reports.
+
+mod application;
+mod bridge;
+pub(crate) mod dialling;
+pub(crate) mod ending;
+mod exchange;
+mod input;
+pub(crate) mod invite;
+pub(crate) mod records;
+pub(crate) mod reliable;
+mod requests;
+pub(crate) mod transfer;
+
+use std::time::Instant;
+
+use crate::bridge_fsm::{BridgeEvent, Direction, HeldBy};
+use crate::call_fsm::CallEvent;
+use crate::controller::{EndpointId, Hold};
+use crate::event::{CallRefused, EmergencyCall, Event};
+use crate::failure::DialFailure;
+use crate::leg_fsm::{LegEvent, LegState, TerminationCause};
+use crate::switch::calls::Index;
+use crate::switch::common::{Common, HORIZON};
+use crate::switch::state::call::Call;
+use crate::switch::state::leg::Leg;
+use crate::switch::turn::Turn;
+use crate::{BridgeId, CallId, LegId, bridge_fsm, call_fsm};
+use b2b_sip::endpoint::UsageId;
+use b2b_sip::msg::phrase;
+
+/// A step of one call. It sees that call and what all calls share, and no other call.
+pub(crate) struct CallStep<'a> {
+    pub id: CallId,
+    pub call: &'a mut Call,
+    /// Knows the call of each leg.
+    pub index: &'a mut Index,
+    pub common: &'a mut Common,
+}
+
+impl CallStep<'_> {
+    /// Sets the call's timer to its earliest deadline, or to the horizon if that is sooner.
+    pub(crate) fn arm(&mut self, now: Instant) {
+        let id = self.id;
+        let deadline = self.call.next_timeout().map(|deadline| deadline.min(now + HORIZON));
+        self.common.timers.arm(&mut self.call.queued, deadline, id);
+    }
+}
+
+impl CallStep<'_> {
+    /// Adds a leg, in a replay under its number in the journal.
+    pub fn new_leg(&mut self, leg: Leg) -> LegId {
+        if let Some(LegId(id)) = self.common.reads("leg") {
+            self.index.of_leg.foresee(id);
+        }
+        let id = self.index.add_leg(self.id, self.call, leg);
+        self.common.writes("leg", &id);
+        id
+    }
+
+    /// Takes a leg out; its dialog belongs to no leg then.
+    pub fn take_leg(&mut self, leg: LegId) -> Option<Leg> {
+        self.index.take_leg(self.call, leg)
+    }
+
+    /// Sets the dialog of a leg.
+    pub fn set_usage(&mut self, leg: LegId, usage: UsageId) {
+        if let Some(it) = self.call.leg_mut(leg) {
+            it.usage = Some(usage);
+            self.index.of_usage.insert(usage, leg);
+        }
+    }
+
+    /// Number of legs with a media endpoint, of all calls.
+    pub fn endpoints_of_all(&self) -> usize {
+        self.index.of_endpoint.len()
+    }
+
+    /// Sets the media endpoint of a leg.
+    pub fn set_endpoint(&mut self, leg: LegId, endpoint: EndpointId) {
+        if let Some(it) = self.call.leg_mut(leg) {
+            it.media.endpoint = Some(endpoint);
+            self.index.of_endpoint.insert(endpoint, leg);
+        }
+    }
+
+    /// Takes the media endpoint of a leg.
+    pub fn take_endpoint(&mut self, leg: LegId) -> Option<EndpointId> {
+        let endpoint = self.call.leg_mut(leg)?.media.endpoint.take()?;
+        self.index.of_endpoint.remove(&endpoint);
+        Some(endpoint)
+    }
+
+    /// A number for a bridge of this call, in a replay that of the journal.
+    pub fn new_bridge(&mut self) -> BridgeId {
+        if let Some(BridgeId(id)) = self.common.reads("bridge") {
+            self.index.of_bridge.foresee(id);
+        }
+        let call = self.id;
+        let id = BridgeId(self.index.of_bridge.insert(|_| call));
+        self.common.writes("bridge", &id);
+        id
+    }
+
+    pub fn remove_bridge(&mut self, bridge: BridgeId) {
+        self.index.of_bridge.remove(bridge.0);
+    }
+}
+
+impl Common {
+    /// Records an event in the history of its call, and publishes it if there is a bus.
+    pub(crate) fn publish(&mut self, t: &Turn<'_>, event: Event) {
+        self.history.note(t.now, &event);
+        if let Some(bus) = &self.parts.bus {
+            bus.publish(t.wall, event);
+        }
+    }
+}
+
+impl CallStep<'_> {
+    /// Records an event in the history of its call, delivers it to the call's handlers, and publishes it if
+    /// there is a bus.
+    pub(crate) fn tell(&mut self, t: &Turn<'_>, event: Event) {
+        if event.call() == Some(self.id) {
+            self.tell_handlers(&event);
+        }
+        self.common.publish(t, event);
+    }
+
+    pub(crate) fn illegal(&mut self, t: &Turn<'_>, call: Option<CallId>, what: &dyn std::fmt::Display) {
+        self.common.counters.illegal += 1;
+        self.tell(t, Event::IllegalEvent { call, what: what.to_string() });
+    }
+
+    /// Advances the state machine of a leg. `false`: the event is illegal in its state, and what it would lead to must not
+    /// happen.
+    #[must_use]
+    pub(crate) fn advance_leg(
+        &mut self,
+        t: &Turn<'_>,
+        leg: LegId,
+        event: LegEvent,
+        cause: Option<TerminationCause>,
+    ) -> bool {
+        self.record_step(t, leg, event);
+        let Some(it) = self.call.leg_mut(leg) else {
+            self.common.counters.impossible("advance_leg");
+            return false;
+        };
+        let call = it.call;
+        if let Some(rows) = &mut self.common.rows {
+            rows.leg(it.life.state(), event);
+        }
+        match it.life.advance(event, t.now) {
+            Ok((from, to)) => {
+                if to == LegState::Answered {
+                    it.may_talk();
+                    it.challenges = Vec::new();
+                    self.limit_call(t);
+                    self.attempted(t, leg, Some(true));
+                }
+                if to != from {
+                    self.common.watchers.leg_is(leg, to);
+                    self.tell(t, Event::LegState { call, leg, from, to, cause });
+                }
+                true
+            }
+            Err(error) => {
+                self.illegal(t, Some(call), &error);
+                false
+            }
+        }
+    }
+
+    /// Advances the state machine of a call. `false`: the event is illegal in its state.
+    pub(crate) fn advance_call(&mut self, t: &Turn<'_>, event: CallEvent) -> bool {
+        let call = self.id;
+        let from = self.call.state;
+        if let Some(rows) = &mut self.common.rows {
+            rows.call(from, event);
+        }
+        match call_fsm::next(from, event) {
+            Ok(to) => {
+                self.call.state = to;
+                self.tell(t, Event::CallState { call, from, to, event });
+                true
+            }
+            Err(error) => {
+                self.illegal(t, Some(call), &error);
+                false
+            }
+        }
+    }
+
+    /// Advances a call if the event is legal in its state. `false`: it is not, and this is not reported:
+    /// parties and programs may request anything at any time; only steps of our own count as illegal events.
+    pub(crate) fn advance_if_legal(&mut self, t: &Turn<'_>, event: CallEvent) -> bool {
+        call_fsm::next(self.call.state, event).is_ok() && self.advance_call(t, event)
+    }
+
+    /// Advances the state machine of a call's bridge.
+    pub(crate) fn advance_bridge(&mut self, t: &Turn<'_>, event: BridgeEvent) {
+        let call = self.id;
+        let held_by = self.held_by();
+        let bridge = self.call.bridge.as_mut();
+        let Some(it) = bridge else { return self.common.counters.late() };
+        let (bridge, from) = (it.id, it.state);
+        if let Some(rows) = &mut self.common.rows {
+            rows.bridge(from, event);
+        }
+        match bridge_fsm::next(from, event) {
+            Ok(to) => {
+                it.state = to;
+                self.tell(t, Event::BridgeState { call, bridge, from, to, held_by });
+            }
+            Err(error) => self.illegal(t, Some(call), &error),
+        }
+    }
+
+    /// Which parties hold the bridge of a call.
+    pub(crate) fn held_by(&self) -> HeldBy {
+        let bridge = self.call.bridge.as_ref();
+        let Some(bridge) = bridge else { return HeldBy::Nobody };
+        let direction = |leg: LegId| {
+            let holds = self.call.leg(leg).is_some_and(|it| it.hold.wanted);
+            // A party that we have put on hold counts as held by its partner.
+            let other = bridge.other(leg).and_then(|other| self.call.leg(other));
+            let for_it = other.is_some_and(|it| it.hold.ours != Hold::No);
+            Direction { send: !holds && !for_it, receive: true }
+        };
+        HeldBy::of(direction(bridge.a), direction(bridge.b))
+    }
+
+    pub(crate) fn tell_leg(&mut self, t: &Turn<'_>, leg: LegId) {
+        let Some(it) = self.call.leg(leg) else { return self.common.counters.impossible("tell_leg") };
+        let direction = it.direction();
+        let contact = it.contact.as_deref();
+        let peer = match (it.life.invite(), contact) {
+            (Some(invite), _) => {
+                let from = invite.from().map(|from| String::from_utf8_lossy(from.uri.raw).into_owned());
+                from.unwrap_or_default()
+            }
+            (None, contact) => contact.map(|contact| contact.uri.clone()).unwrap_or_default(),
+        };
+        let gateway = contact.and_then(|contact| contact.gateway.as_ref()).map(|it| it.name.to_string());
+        let user = it.identity.party.user.clone();
+        let call = it.call;
+        let source = it.identity.party.address.filter(|_| it.life.invite().is_some());
+        let called = called(it);
+        self.tell(t, Event::LegCreated { call, leg, direction, peer, gateway, user, source, called });
+    }
+
+    /// Reports the refusal of a caller.
+    pub(crate) fn tell_rejected(&mut self, t: &Turn<'_>, leg: LegId, status: u16, reason: &str) {
+        let Some(it) = self.call.leg_mut(leg) else {
+            return self.common.counters.impossible("tell_rejected");
+        };
+        let said = || if reason.is_empty() { phrase(status).to_owned() } else { reason.to_owned() };
+        let why = it.why.told.take().unwrap_or_else(said);
+        let party = &it.identity.party;
+        let caller = match (&party.user, &party.gateway) {
+            (Some(user), _) => format!("user/{user}"),
+            (None, Some(gateway)) => format!("gateway/{gateway}"),
+            (None, None) => party.number.clone(),
+        };
+        let (call, source) = (it.call, party.address);
+        let called = called(it);
+        self.tell(t, Event::CallRefused(CallRefused { call, leg, source, caller, called, status, why }));
+    }
+
+    /// Reports an outgoing INVITE.
+    pub(crate) fn tell_dialling(&mut self, t: &Turn<'_>, leg: LegId) {
+        let of_leg = self.call.leg(leg).and_then(|it| Some((it, it.contact.as_deref()?)));
+        let Some((it, contact)) = of_leg else { return self.common.counters.impossible("tell_dialling") };
+        let gateway = contact.gateway.as_ref().map(|gateway| gateway.name.to_string());
+        let (call, uri) = (it.call, contact.uri.clone());
+        let emergency = contact.emergency.as_ref().map(|number| EmergencyCall {
+            call,
+            leg,
+            caller: contact.told.as_ref().map(|told| told.number.clone()).unwrap_or_default(),
+            number: number.to_string(),
+            gateway: gateway.clone().unwrap_or_default(),
+        });
+        self.tell(t, Event::Dialling { call, leg, uri, gateway });
+        if let Some(it) = emergency {
+            tracing::warn!(
+                "call {}: {} calls {}, an emergency number, by {}",
+                call.0,
+                it.caller,
+                it.number,
+                it.gateway
+            );
+            self.tell(t, Event::EmergencyCall(it));
+        }
+    }
+
+    /// Reports the failure of a branch, and whether the dialling continues.
+    pub(crate) fn tell_refused(&mut self, t: &Turn<'_>, leg: LegId, failure: DialFailure) {
+        let (call, next) = (self.id, self.call.dialling.is_some());
+        self.tell(t, failed(call, leg, failure, next));
+    }
+}
+
+/// The event that a branch has failed; `next`: the dialling continues.
+pub(crate) fn failed(call: CallId, leg: LegId, failure: DialFailure, next: bool) -> Event {
+    let DialFailure { status, reason, .. } = failure;
+    Event::DialFailed { call, leg, status, reason, next }
+}
+
+/// The number that the party of an inbound leg has called.
+fn called(leg: &Leg) -> Option<String> {
+    leg.life.invite()?;
+    leg.identity.called.as_deref().map(str::to_owned)
+}

@@ -1,0 +1,629 @@
+//! What is kept of a call: recordings, call detail records, its history.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use crate::cdr::{Cdr, Ending};
+use crate::controller::{
+    EndpointId, EndpointStats, Joined, MediaError, MediaFuture, Recorded, RecordingId, RecordingSpec, Route,
+};
+use crate::event::{Event, RecordingNews};
+use crate::history::Outcome;
+use crate::leg_fsm::{LegEvent, TerminationCause};
+use crate::recording::RecordingRequest;
+use crate::service::CallError;
+use crate::service::command::{Record, RecordLeg, Reply};
+use crate::switch::common::Common;
+use crate::switch::state::leg::{Beginning, Leg};
+use crate::switch::state::recording::{Asks, Pauses, Recordings, Subject};
+use crate::switch::state::waits::OnMedia;
+use crate::switch::step::CallStep;
+use crate::switch::turn::Turn;
+use crate::{BridgeId, CallId, LegId};
+use b2b_sip::msg::{Request, chars};
+
+impl CallStep<'_> {
+    /// Carries out a command for a call's recording.
+    pub(crate) fn obey_record(&mut self, t: &mut Turn<'_>, what: Record, reply: Asks) {
+        let call = self.id;
+        let subject = Subject::Call(call);
+        // A closed receiver is no error.
+        let done = match what {
+            Record::Begin(spec) => self.record_call(t, spec.map(|spec| *spec)),
+            Record::Pause(paused) => self.pause_recording(subject, paused),
+            Record::End => return self.stop_recording(t, subject, reply),
+        };
+        let _ = reply.send(done.map(|()| None));
+    }
+
+    /// Carries out a command for a leg's recording.
+    pub(crate) fn obey_record_leg(&mut self, t: &mut Turn<'_>, leg: LegId, what: RecordLeg, reply: Asks) {
+        let subject = Subject::Leg(leg);
+        let done = match what {
+            RecordLeg::Begin { both } => match self.record_leg(t, leg, both) {
+                Ok(endpoint) => return self.start_recording(t, subject, leg, endpoint, reply),
+                Err(error) => Err(error),
+            },
+            RecordLeg::Pause(paused) => self.pause_recording(subject, paused),
+            RecordLeg::End => return self.stop_recording(t, subject, reply),
+        };
+        let _ = reply.send(done.map(|()| None));
+    }
+
+    /// The recordings of a subject, and the call it belongs to now.
+    fn recordings(&mut self, subject: Subject) -> Option<(CallId, &mut Recordings)> {
+        match subject {
+            Subject::Call(call) => Some((call, &mut self.call.recordings)),
+            Subject::Leg(leg) => self.call.leg_mut(leg).map(|it| (it.call, &mut it.recordings)),
+        }
+    }
+
+    /// Records a call from its first answer on; without a spec, as the switch is configured.
+    pub(crate) fn record_call(
+        &mut self,
+        t: &mut Turn<'_>,
+        spec: Option<RecordingSpec>,
+    ) -> Result<(), CallError> {
+        let call = self.id;
+        let it = &mut *self.call;
+        let rules = self.common.config.recording.as_deref();
+        let usual = |nth| rules.map(|rules| rules.spec(call, nth, t.wall));
+        it.recordings.begin(Subject::Call(call), |nth| spec.or_else(|| usual(nth)))?;
+        self.begin_recording(t);
+        Ok(())
+    }
+
+    /// Registers the recording of a leg; returns its endpoint.
+    fn record_leg(&mut self, t: &Turn<'_>, leg: LegId, both: bool) -> Result<EndpointId, CallError> {
+        let endpoint = self.call.leg_media(leg)?;
+        let it = self.call.leg_mut(leg).ok_or(CallError::Gone)?;
+        let (rules, call) = (self.common.config.recording.as_deref(), it.call);
+        let spec = |nth| rules.map(|rules| rules.spec_of_leg(call, leg, nth, both, t.wall));
+        it.recordings.begin(Subject::Leg(leg), spec)?;
+        Ok(endpoint)
+    }
+
+    /// Starts a call's waiting recording once one of its legs is up.
+    pub(crate) fn begin_recording(&mut self, t: &mut Turn<'_>) {
+        let call = self.id;
+        let it = &*self.call;
+        if it.recordings.running.as_ref().is_none_or(|recording| recording.leg.is_some()) {
+            return;
+        }
+        let up = |leg| Some((leg, self.up_endpoint(leg)?));
+        if let Some((leg, endpoint)) = up(it.a).or_else(|| it.legs.ids().find_map(up)) {
+            self.start_recording(t, Subject::Call(call), leg, endpoint, Reply::default());
+        }
+    }
+
+    fn start_recording(
+        &mut self,
+        t: &mut Turn<'_>,
+        subject: Subject,
+        leg: LegId,
+        endpoint: EndpointId,
+        reply: Asks,
+    ) {
+        let recordings = self.recordings(subject);
+        let Some((call, Some(it))) = recordings.map(|(call, it)| (call, it.running.as_mut())) else {
+            return self.common.counters.impossible("start_recording");
+        };
+        it.leg = Some(leg);
+        let spec = it.spec.clone();
+        // Direct media cannot be recorded.
+        self.never_direct();
+        self.lead(t);
+        let begun = self.common.parts.controller.start_recording(endpoint, &spec);
+        self.media(t, begun, OnMedia::Recording { call, subject, reply });
+    }
+
+    /// The recording has begun, or starting has failed. `call`: the call it belonged to when requested.
+    pub(crate) fn recording_begun(
+        &mut self,
+        t: &mut Turn<'_>,
+        subject: Subject,
+        begun: Result<RecordingId, MediaError>,
+        reply: Asks,
+    ) {
+        let call = self.id;
+        let for_secret = self.keeps_secret(subject);
+        let recordings = self.recordings(subject);
+        let (call, recording) = recordings.map_or((call, None), |(call, it)| (call, it.running.as_mut()));
+        let leg = subject.leg();
+        let done = match (recording, begun) {
+            (Some(it), Ok(id)) => {
+                it.id = Some(id);
+                it.pauses.for_secret = for_secret;
+                let (paused, path) = (it.pauses.any(), it.spec.path.to_string_lossy().into_owned());
+                if paused {
+                    self.common.parts.controller.pause_recording(id, true);
+                }
+                self.note_recording("recording", &path);
+                let file = Some(path);
+                let id = Some(id.0);
+                let news = RecordingNews { call, leg, id, on: true, file, seconds: None, error: None };
+                self.tell(t, Event::Recording(news));
+                Ok(None)
+            }
+            // The recording has been ended meanwhile.
+            (None, Ok(id)) => {
+                self.common.counters.late();
+                drop(self.common.parts.controller.stop_recording(id));
+                Err(CallError::Gone)
+            }
+            (_, Err(error)) => {
+                tracing::warn!("call {}: {error}", call.0);
+                if let Some((_, it)) = self.recordings(subject) {
+                    it.running = None;
+                }
+                self.note_recording("recording_error", &error.to_string());
+                // For a leg the sender of the command gets the error.
+                if leg.is_none() {
+                    self.tell(t, not_recorded(call, leg, &error));
+                }
+                Err(error.into())
+            }
+        };
+        let _ = reply.send(done);
+    }
+
+    /// Notes the recording for the records of the call's legs. Several recordings are listed one after the
+    /// other.
+    pub(crate) fn note_recording(&mut self, name: &str, text: &str) {
+        let call = self.id;
+        let known = self.call.variables().into_iter().find(|(known, _)| known == name);
+        let all = known.map_or_else(|| text.to_owned(), |(_, before)| format!("{before} {text}"));
+        if let Err(error) = self.call.set_variable(name.to_owned(), all) {
+            tracing::warn!("call {}: variable {name} is missing in its call record: {error}", call.0);
+        }
+    }
+
+    fn pause_recording(&mut self, subject: Subject, paused: bool) -> Result<(), CallError> {
+        self.change_pauses(subject, |pauses| pauses.by_request = paused)
+    }
+
+    /// A secret has begun or ended, or the leg that it is about has come or gone.
+    pub(crate) fn pause_for_secrets(&mut self, subject: Subject) {
+        let for_secret = self.keeps_secret(subject);
+        // What is not recorded needs no pause.
+        let _ = self.change_pauses(subject, |pauses| pauses.for_secret = for_secret);
+    }
+
+    fn change_pauses(&mut self, subject: Subject, change: impl FnOnce(&mut Pauses)) -> Result<(), CallError> {
+        let (_, it) = self.recordings(subject).ok_or(CallError::Gone)?;
+        let it = it.running.as_mut().ok_or(subject.not_recorded())?;
+        let before = it.pauses.any();
+        change(&mut it.pauses);
+        let paused = it.pauses.any();
+        if let Some(id) = it.id.filter(|_| paused != before) {
+            self.common.parts.controller.pause_recording(id, paused);
+        }
+        Ok(())
+    }
+
+    /// Whether something is kept secret that a recording would have.
+    fn keeps_secret(&self, subject: Subject) -> bool {
+        let keeps = |it: &Leg| it.keys.secrets > 0 && it.media.endpoint.is_some();
+        match subject {
+            Subject::Call(_) => self.call.legs.iter().any(|(_, leg)| keeps(leg)),
+            Subject::Leg(leg) => self.call.leg(leg).is_some_and(keeps),
+        }
+    }
+
+    /// Ends a recording, and answers with the outcome.
+    fn stop_recording(&mut self, t: &mut Turn<'_>, subject: Subject, reply: Asks) {
+        let Some((call, it)) = self.recordings(subject) else {
+            return drop(reply.send(Err(CallError::Gone)));
+        };
+        let Some(recording) = it.running.take() else {
+            return drop(reply.send(Err(subject.not_recorded())));
+        };
+        let Some(id) = recording.id else { return drop(reply.send(Ok(None))) };
+        self.common.recordings_ending.add(id, call, subject.leg());
+        let recorded = self.common.parts.controller.stop_recording(id);
+        self.media(t, recorded, OnMedia::Recorded { call, id, reply });
+    }
+
+    /// The file of a recording is complete, or completing it has failed.
+    pub(crate) fn recording_finished(
+        &mut self,
+        t: &Turn<'_>,
+        id: RecordingId,
+        recorded: Result<Recorded, MediaError>,
+        reply: Asks,
+    ) {
+        if let Err(error) = &recorded
+            && let Some((call, leg)) = self.common.recordings_ending.take(id)
+        {
+            self.tell(t, not_recorded(call, leg, error));
+        }
+        if let Ok(Recorded { error: Some(error), .. }) = &recorded {
+            self.note_recording("recording_error", error);
+        }
+        // A closed receiver is no error.
+        let _ = reply.send(recorded.map(Some).map_err(CallError::from));
+    }
+
+    /// Ends the recording of a call that is about to end; its file is completed later.
+    pub(crate) fn recording_over(&mut self) {
+        let call = self.id;
+        let recording = self.call.recordings.running.take();
+        if let Some(id) = recording.and_then(|it| it.id) {
+            self.common.recordings_ending.add(id, call, None);
+            drop(self.common.parts.controller.stop_recording(id));
+        }
+    }
+
+    /// The media of a leg is about to be released, which ends the leg's own recording.
+    pub(crate) fn recording_ends_with(&mut self, leg: LegId) {
+        let ends = self.call.leg_mut(leg).and_then(|it| Some((it.call, it.recordings.running.take()?.id?)));
+        if let Some((call, id)) = ends {
+            self.common.recordings_ending.add(id, call, Some(leg));
+        }
+    }
+
+    fn up_endpoint(&self, leg: LegId) -> Option<EndpointId> {
+        self.call.leg(leg).filter(|it| it.is_up())?.media.endpoint
+    }
+
+    /// The media of a leg is about to be released: the call's recording continues with a remaining leg.
+    pub(crate) fn recording_goes_over(&mut self, leg: LegId) {
+        if let Some((call, stays, endpoint)) = self.recorded_next(leg)
+            && let Some(it) = self.call.recordings.running.as_mut()
+            && let Some(id) = it.id
+        {
+            match self.common.parts.controller.follow_recording(id, endpoint, !it.swapped) {
+                Ok(()) => (it.leg, it.swapped) = (Some(stays), !it.swapped),
+                Err(error) => {
+                    tracing::warn!(
+                        "call {}: its recording ends together with leg {}: {error}",
+                        call.0,
+                        leg.0
+                    );
+                }
+            }
+        }
+    }
+
+    /// The leg with which the recording of this leg continues, if it is recorded and another one stays.
+    fn recorded_next(&self, leg: LegId) -> Option<(CallId, LegId, EndpointId)> {
+        let call = self.call.leg(leg)?.call;
+        let it = &*self.call;
+        it.recordings
+            .running
+            .as_ref()
+            .filter(|recording| recording.leg == Some(leg) && recording.id.is_some())?;
+        let bridge = it.bridge.as_ref();
+        // After a transfer leg `a` of the bridge is the one that stayed.
+        let other = bridge.map(|bridge| bridge.other(leg).unwrap_or(bridge.a));
+        let up = |other| Some((other, self.up_endpoint(other).filter(|_| other != leg)?));
+        let (stays, endpoint) = other.and_then(up).or_else(|| it.legs.ids().find_map(up))?;
+        Some((call, stays, endpoint))
+    }
+
+    /// Handles a digit of a bridged party as part of a feature code. Returns whether codes of this party are
+    /// handled.
+    pub(crate) fn feature_digit(&mut self, t: &mut Turn<'_>, leg: LegId, digit: char) -> bool {
+        let call = self.id;
+        let Some(rules) = self.common.config.recording.clone() else { return false };
+        if !self.call.bridged(leg).is_some_and(|(_, mode)| mode.intercepts()) {
+            return false;
+        }
+        let Some(it) = self.call.leg_mut(leg) else {
+            self.common.counters.impossible("feature_digit");
+            return false;
+        };
+        // Parties behind a gateway are not users of ours.
+        if it.identity.party.gateway.is_some() {
+            return false;
+        }
+        let Some(request) = rules.digit(it.keys.codes.get_or_insert_default(), digit, t.now) else {
+            return true;
+        };
+        let running = self.call.recordings.running.as_ref();
+        let running = running.map(|it| it.pauses.by_request);
+        let done = match (request, running) {
+            (RecordingRequest::Toggle, None) => self.record_call(t, None),
+            (RecordingRequest::Toggle, Some(_)) => {
+                self.stop_recording(t, Subject::Call(call), Reply::default());
+                Ok(())
+            }
+            (RecordingRequest::Pause, Some(paused)) => self.pause_recording(Subject::Call(call), !paused),
+            (RecordingRequest::Pause, None) => Ok(()),
+        };
+        if let Err(error) = done {
+            tracing::info!("call {}: {error}", call.0);
+        }
+        true
+    }
+}
+
+impl Common {
+    /// The recording of a call or a leg that is over has begun, or starting has failed.
+    pub(crate) fn recording_for_nobody(
+        &mut self,
+        t: &Turn<'_>,
+        call: CallId,
+        subject: Subject,
+        begun: Result<RecordingId, MediaError>,
+        reply: Asks,
+    ) {
+        self.counters.late();
+        let error = match begun {
+            Ok(id) => {
+                drop(self.parts.controller.stop_recording(id));
+                CallError::Gone
+            }
+            Err(error) => {
+                // For a leg the sender of the command gets the error.
+                if subject.leg().is_none() {
+                    self.publish(t, not_recorded(call, None, &error));
+                }
+                error.into()
+            }
+        };
+        // A closed receiver is no error.
+        let _ = reply.send(Err(error));
+    }
+
+    /// The file of a recording whose call is over is complete, or completing it has failed.
+    pub(crate) fn recorded_for_nobody(
+        &mut self,
+        t: &Turn<'_>,
+        id: RecordingId,
+        recorded: Result<Recorded, MediaError>,
+        reply: Asks,
+    ) {
+        if let Err(error) = &recorded
+            && let Some((call, leg)) = self.recordings_ending.take(id)
+        {
+            self.publish(t, not_recorded(call, leg, error));
+        }
+        // A closed receiver is no error.
+        let _ = reply.send(recorded.map(Some).map_err(CallError::from));
+    }
+}
+
+/// The event that there is no file.
+pub(crate) fn not_recorded(call: CallId, leg: Option<LegId>, error: &MediaError) -> Event {
+    let error = Some(error.to_string());
+    Event::Recording(RecordingNews { call, leg, id: None, on: false, file: None, seconds: None, error })
+}
+
+impl CallStep<'_> {
+    /// Starts the record of a leg whose INVITE has come.
+    pub(crate) fn record_incoming(
+        &mut self,
+        t: &Turn<'_>,
+        leg: LegId,
+        request: &Request,
+        remote: SocketAddr,
+    ) {
+        let from = request.from().ok();
+        let (who, called) = match self.call.leg(leg) {
+            Some(it) => (it.identity.who.clone().unwrap_or_default(), it.identity.called.clone()),
+            None => return self.common.counters.impossible("record_incoming"),
+        };
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let beginning = Beginning {
+            start: t.wall,
+            began: t.now,
+            rang: None,
+            sip_call_id: request.call_id().map(text).unwrap_or_default(),
+            caller: who.said.clone(),
+            caller_name: who
+                .name
+                .clone()
+                .or_else(|| from?.display.map(|name| text(&chars::shown(name)).trim_matches('"').to_owned())),
+            callee: called.as_deref().unwrap_or_default().to_owned(),
+            remote: Some(remote),
+            verstat: who.verstat.clone(),
+        };
+        let Some(it) = self.call.leg_mut(leg) else {
+            return self.common.counters.impossible("record_incoming");
+        };
+        it.beginning = Some(Box::new(beginning));
+        let call = it.call;
+        let name = it.identity.party.user.clone().unwrap_or_else(|| who.said.clone());
+        let party = request.from().map(|from| text(from.uri.raw)).unwrap_or_default();
+        self.common.history.named(call, leg, &party);
+        self.common.history.leg(call, leg, request.call_id().unwrap_or_default(), None);
+        self.common.history.is_of(call, leg, &name);
+    }
+
+    /// Starts the record of a leg whose INVITE is sent; `shown`: the caller's name and number if there is no
+    /// asking leg.
+    pub(crate) fn record_outgoing(
+        &mut self,
+        t: &Turn<'_>,
+        leg: LegId,
+        caller: Option<LegId>,
+        shown: Option<(String, String)>,
+    ) {
+        let caller = caller.and_then(|leg| self.call.leg(leg)?.beginning.as_deref());
+        let of_shown = |(name, number): (String, String)| {
+            let name = name.trim().trim_matches('"').to_owned();
+            (number, Some(name).filter(|name| !name.is_empty()))
+        };
+        let (caller, caller_name) = match caller {
+            Some(it) => (it.caller.clone(), it.caller_name.clone()),
+            None => shown.map(of_shown).unwrap_or_default(),
+        };
+        let Some(it) = self.call.leg_mut(leg) else {
+            return self.common.counters.impossible("record_outgoing");
+        };
+        let call_id = it.usage.and_then(|usage| Some(t.sip.dialog(usage)?.call_id.to_vec()));
+        let call_id = call_id.unwrap_or_default();
+        let name = it.shown_as();
+        self.common.history.leg(it.call, leg, &call_id, None);
+        self.common.history.is_of(it.call, leg, &name);
+        it.beginning = Some(Box::new(Beginning {
+            start: t.wall,
+            began: t.now,
+            rang: None,
+            sip_call_id: String::from_utf8_lossy(&call_id).into_owned(),
+            caller,
+            caller_name,
+            callee: it.contact.as_ref().map(|contact| contact.uri.clone()).unwrap_or_default(),
+            remote: it.contact.as_ref().and_then(|contact| Some(contact.flow?.remote)),
+            verstat: None,
+        }));
+    }
+
+    /// Notes the time of the first 18x.
+    pub(crate) fn record_step(&mut self, t: &Turn<'_>, leg: LegId, event: LegEvent) {
+        let beginning = self.call.leg_mut(leg).and_then(|it| it.beginning.as_mut());
+        if let (Some(beginning), LegEvent::Ring | LegEvent::EarlyMedia) = (beginning, event) {
+            beginning.rang.get_or_insert(t.now);
+        }
+    }
+
+    /// Writes the record of a leg that is over.
+    pub(crate) fn record_end(
+        &mut self,
+        t: &Turn<'_>,
+        id: LegId,
+        leg: &mut Leg,
+        cause: &TerminationCause,
+        q850: Option<u8>,
+    ) {
+        // Its INVITE was never sent: there was no call.
+        let Some(beginning) = leg.beginning.take() else { return self.common.counters.ignored() };
+        let direction = leg.direction();
+        let since = |at: Instant| at.saturating_duration_since(beginning.began);
+        let linked = self.call.linked.unwrap_or(leg.call);
+        let diverted = leg.contact.as_ref().and_then(|contact| contact.diverted.as_deref());
+        let record = Cdr {
+            call: leg.call,
+            linked,
+            leg: id,
+            direction,
+            gateway: leg.gateway().map(ToString::to_string),
+            start: beginning.start,
+            rang: beginning.rang.map(since),
+            answered: leg.life.answered_at().map(since),
+            ended: since(t.now),
+            ending: Ending::new(cause, leg.life.answered_at().is_some(), direction, q850),
+            sip_call_id: beginning.sip_call_id,
+            caller: beginning.caller,
+            caller_name: beginning.caller_name,
+            callee: beginning.callee,
+            remote: beginning.remote,
+            variables: self.call.recorded_variables(id),
+            codec: None,
+            audio: None,
+            quality: None,
+            voice_agent: None,
+            route: diverted.and_then(|it| it.route.clone()),
+            verstat: beginning.verstat,
+            diverted_by: diverted.map(|it| it.user.as_deref().unwrap_or(&it.number).to_owned()),
+        };
+        self.common.history.by_gateway(leg.call, id, record.gateway.as_deref());
+        let record = self.common.parts.records.is_some().then(|| Box::new(record));
+        self.common.history.leg_over(leg.call, id, record, t.now);
+        self.common.settle_history(t);
+    }
+}
+
+impl CallStep<'_> {
+    /// Records the start of a bridge.
+    pub(crate) fn account_talk(&mut self, t: &Turn<'_>, bridge: BridgeId, legs: [LegId; 2]) {
+        let call = self.id;
+        self.common.history.talk(call, bridge, legs, t.now);
+    }
+
+    /// Records the end of a bridge, with the present counters of its legs that continue.
+    pub(crate) fn account_talk_over(
+        &mut self,
+        t: &mut Turn<'_>,
+        bridge: BridgeId,
+        legs: [LegId; 2],
+        by: Option<LegId>,
+    ) {
+        let call = self.id;
+        self.common.history.talk_over(call, bridge, t.now, by);
+        for leg in legs {
+            let Some(endpoint) = self.call.leg(leg).and_then(|it| it.media.endpoint) else { continue };
+            let stats = self.common.parts.controller.stats(endpoint);
+            self.media(t, stats, OnMedia::Counted { call, bridge, leg });
+        }
+        self.common.settle_history(t);
+    }
+
+    /// The media of two legs has been joined, or joining has failed.
+    pub(crate) fn account_joined(
+        &mut self,
+        t: &Turn<'_>,
+        a: LegId,
+        b: LegId,
+        joined: &Result<Joined, MediaError>,
+    ) {
+        let Some(call) = self.call.leg(a).map(|it| it.call) else { return self.common.counters.late() };
+        match joined {
+            Ok(Joined { forward, backward }) => {
+                let codec = |route: &Route| match route {
+                    Route::Relay { encoding } => encoding.clone(),
+                    Route::Transcode { from, .. } => from.clone(),
+                };
+                let transcoded = matches!(forward, Route::Transcode { .. });
+                let legs = [(a, &*codec(forward)), (b, &*codec(backward))];
+                self.common.history.joined(call, t.now, legs, transcoded);
+            }
+            Err(error) => self.common.history.decided(call, t.now, Some(a), "no media", &error.to_string()),
+        }
+    }
+}
+
+/// A leg of a bridge of a call.
+pub(crate) struct OfBridge {
+    pub call: CallId,
+    pub bridge: BridgeId,
+    pub leg: LegId,
+}
+
+impl Common {
+    /// The counters of a leg at the end of its bridge. `goes_on_in`: the call that the leg is in now.
+    pub(crate) fn counted(
+        &mut self,
+        t: &Turn<'_>,
+        OfBridge { call, bridge, leg }: OfBridge,
+        goes_on_in: Option<CallId>,
+        stats: Result<Box<EndpointStats>, MediaError>,
+    ) {
+        // The endpoint was released meanwhile: its final counters include this.
+        let Ok(stats) = stats else { return self.counters.late() };
+        self.history.counted(call, bridge, leg, goes_on_in, stats, t.now);
+        self.settle_history(t);
+    }
+
+    /// Delivers the records and events that the histories have produced.
+    pub(crate) fn settle_history(&mut self, t: &Turn<'_>) {
+        while let Some(outcome) = self.history.poll() {
+            match outcome {
+                Outcome::Record(record) => {
+                    if let Some(sink) = &mut self.parts.records {
+                        sink(*record);
+                    }
+                }
+                Outcome::News(event) => {
+                    if let Some(bus) = &self.parts.bus {
+                        bus.publish(t.wall, event);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Common {
+    /// A leg has an endpoint: its packets join the capture of its call, if there is one.
+    pub(crate) fn capture_endpoint(
+        &self,
+        t: &Turn<'_>,
+        call: CallId,
+        endpoint: EndpointId,
+    ) -> Option<MediaFuture<()>> {
+        let trace = self.history.trace(call, t.now)?;
+        Some(self.parts.controller.capture(endpoint, Some(trace.clone())))
+    }
+}
