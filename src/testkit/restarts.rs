@@ -50,26 +50,28 @@ impl Harness {
     /// # Errors
     /// They cannot be read: no call is left.
     pub fn move_to_another_process(&mut self) -> Result<Vec<CallId>, NotTakenIn> {
-        self.move_to_another_process_with(|_| {})
+        self.move_to_another_process_with(|_, _| {})
     }
 
-    /// Like [`Harness::move_to_another_process`], with changes to the octets in between.
+    /// Like [`Harness::move_to_another_process`], with changes to the octets in between, and another configuration of
+    /// the endpoint.
     ///
     /// # Errors
     /// They cannot be read: no call is left.
     pub fn move_to_another_process_with(
         &mut self,
-        change: impl FnOnce(&mut Vec<u8>),
+        change: impl FnOnce(&mut Vec<u8>, &mut EndpointConfig),
     ) -> Result<Vec<CallId>, NotTakenIn> {
         while self.flush() {}
         self.restarted += 1;
         let mut octets = self.octets();
-        change(&mut octets);
+        let seed = [200_u8.wrapping_add(self.restarted as u8); 32];
+        let mut endpoint = EndpointConfig { seed, ..self.endpoint.config().clone() };
+        change(&mut octets, &mut endpoint);
         let (sink, records) = mpsc::unbounded_channel();
         let parts = self.switch.parts_again(Box::new(move |record| drop(sink.send(record))));
         let config = self.switch.config().clone();
-        let seed = [200_u8.wrapping_add(self.restarted as u8); 32];
-        self.endpoint = Endpoint::new(EndpointConfig { seed, ..self.endpoint.config().clone() });
+        self.endpoint = Endpoint::new(endpoint);
         (self.switch, self.commands) = Switch::in_hand(config, parts);
         (self.tasks, self.beside, self.records) = (Tasks::default(), Tasks::default(), records);
         let mut turn = Turn { now: self.now, wall: self.wall, sip: &mut self.endpoint };

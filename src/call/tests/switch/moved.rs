@@ -8,7 +8,10 @@ use b2b_call::service::{CallService, DialRequest};
 use b2b_call::switch::restore::NotTakenIn;
 use b2b_sip::endpoint::Body;
 use b2b_testkit::{Harness, PartyId, SESSION, UsageId};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
+use crate::hand::last;
 use crate::routed::{ANN, BOB, to_bob, uri};
 use crate::snapshots::{HOLD, up};
 
@@ -122,4 +125,51 @@ fn damaged_octets_are_refused_or_calls_and_no_panic() {
         }
     }
     assert!(refused > 200 && calls > 200, "{refused} refused, {calls} calls");
+}
+
+/// Written calls, as far as they are known here.
+#[derive(Serialize, Deserialize)]
+struct Octets {
+    usages: Vec<Bytes>,
+    lingering: Bytes,
+    calls: Bytes,
+}
+
+/// Calls as another build would have written them: each has a field that this one does not know, and lacks one that
+/// this one has.
+fn of_another_build(octets: &mut Vec<u8>) {
+    let mut read: Octets = rmp_serde::from_slice(octets).expect("octets of calls");
+    let mut calls = read.calls.to_vec();
+    // MessagePack: a text of fewer than 32 octets has its length in the low bits of 0xa0, nil is 0xc0.
+    let key = |name: &str| [&[0xa0 | name.len() as u8], name.as_bytes()].concat();
+    let lacked = [key("application"), vec![0xc0]].concat();
+    let found = calls.windows(lacked.len()).filter(|part| *part == &lacked[..]).count();
+    assert_eq!(found, 1, "the call has no application");
+    let at = calls.windows(lacked.len()).position(|part| part == &lacked[..]).expect("found");
+    calls.splice(at..at + lacked.len(), [key("of_a_later_build"), vec![0x2a]].concat());
+    read.calls = calls.into();
+    *octets = rmp_serde::to_vec_named(&read).expect("octets of calls");
+}
+
+#[test]
+fn a_build_with_other_fields_and_another_message_takes_a_call_over() {
+    let mut harness = to_bob();
+    let ((ann, at_ann), (bob, at_bob)) = up(&mut harness);
+    let taken = harness.move_to_another_process_with(|octets, endpoint| {
+        of_another_build(octets);
+        endpoint.user_agent = "b2b of tomorrow".to_owned();
+    });
+    assert_eq!(taken.expect("they are read").len(), 1);
+    harness.wire.clear();
+    let now = harness.now();
+    harness.endpoint(bob).reinvite(now, at_bob, Some(Body::sdp(HOLD))).unwrap();
+    harness.settle();
+    let reinvite = last(&harness, ANN, "INVITE");
+    assert_eq!(reinvite.field("User-Agent").as_deref(), Some("b2b of tomorrow"));
+    harness.answer(ann, at_ann, Some(SESSION));
+    harness.run(Duration::from_secs(20));
+    assert!(harness.is_up(ann, at_ann) && harness.is_up(bob, at_bob));
+    harness.hang_up(ann, at_ann);
+    assert!(!harness.is_up(bob, at_bob));
+    harness.assert_nothing_left();
 }
