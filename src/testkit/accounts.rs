@@ -18,12 +18,12 @@ impl Harness {
 
     /// A call's messages as a PCAP file.
     pub fn pcap(&self, call: CallId) -> Option<Vec<u8>> {
-        self.switch.capture(call).map(|write| write())
+        self.switch.history().pcap(call).map(|write| write())
     }
 
     /// Memory that a call's account takes, its journal included.
     pub fn history_bytes(&self, call: CallId) -> usize {
-        self.switch.history_bytes(call)
+        self.switch.history().bytes(call)
     }
 
     /// Starts to capture a call's media, for at most `longest`.
@@ -44,6 +44,6 @@ impl Harness {
 
     /// The ended calls, latest first.
     pub fn ended_calls(&self) -> Vec<CallId> {
-        self.switch.ended_calls(usize::MAX)
+        self.switch.history().ended(usize::MAX)
     }
 }

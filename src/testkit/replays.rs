@@ -24,7 +24,7 @@ impl Harness {
 
     /// The journal of this call.
     pub fn journal(&self, call: CallId) -> Option<String> {
-        self.switch.journal(call)
+        self.switch.history().journal(call)
     }
 
     /// Asserts that every active or recent call sends the same messages when its journal is replayed, both

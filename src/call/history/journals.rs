@@ -36,7 +36,7 @@ impl CallHistory {
     }
 
     /// The journal of a call as text.
-    pub(crate) fn journal(&self, call: CallId) -> Option<String> {
+    pub fn journal(&self, call: CallId) -> Option<String> {
         let (pages, like) = self.written(call)?;
         Some(pages.text(&like))
     }

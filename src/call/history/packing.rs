@@ -51,7 +51,7 @@ impl CallHistory {
     }
 
     /// The memory of a call's history, in bytes.
-    pub(crate) fn bytes(&self, call: CallId) -> usize {
+    pub fn bytes(&self, call: CallId) -> usize {
         self.entries.get(&call).map_or(0, |entry| entry.bytes())
     }
 

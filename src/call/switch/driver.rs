@@ -28,6 +28,7 @@ use crate::service::command::Command;
 use crate::switch::Switch;
 use crate::switch::admission::AdmitAll;
 use crate::switch::common::{SwitchConfig, SwitchParts};
+use crate::switch::state::follow::Follows;
 use crate::switch::turn::Turn;
 use crate::switch::work::host_names::HostName;
 use crate::switch::work::tasks::Done;
@@ -311,7 +312,8 @@ impl Driver {
     /// that the broken one does not keep the others from their end.
     async fn break_up(&mut self) {
         tracing::error!("the calls' thread panicked: all calls end");
-        self.switch.forget_follows();
+        // What a broken step left behind is of no use.
+        self.switch.common.follows = Follows::default();
         let legs = self.switch.legs();
         for leg in &legs {
             self.attempt(|switch, t| switch.in_call_of(*leg, |step| step.hang_up(t, *leg)));

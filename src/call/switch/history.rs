@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::controller::{Capability, Descriptions, EndpointStats, MediaFuture, PacketTrace, Snap};
 use crate::event::Quality;
-use crate::history::{CAPTURE_BYTES, CAPTURES, CaptureView, LegQuality, Report, SipMessage, Unjudged};
+use crate::history::{CAPTURE_BYTES, CAPTURES, CaptureView, LegQuality, Report, Unjudged};
 use crate::switch::Switch;
 use crate::switch::common::Mirror;
 use crate::switch::turn::Turn;
@@ -99,27 +99,6 @@ impl Switch {
             self.common.parts.controller.descriptions(endpoint),
         );
         Some(Measuring { quality: self.common.history.quality(it.call, leg), stats, described })
-    }
-
-    /// The captured packets of a call, to be written as PCAP elsewhere.
-    pub fn capture(&self, call: CallId) -> Option<impl FnOnce() -> Vec<u8> + Send + use<>> {
-        self.common.history.pcap(call)
-    }
-
-    /// The SIP messages of a call, to be formatted elsewhere, and the number of those that are not stored.
-    pub fn messages(&self, call: CallId) -> Option<impl FnOnce() -> (Vec<SipMessage>, u64) + Send + use<>> {
-        self.common.history.messages(call)
-    }
-
-    /// Memory taken by a call's history, including its journal.
-    #[doc(hidden)]
-    pub fn history_bytes(&self, call: CallId) -> usize {
-        self.common.history.bytes(call)
-    }
-
-    /// The latest ended calls whose history is still available, latest first.
-    pub fn ended_calls(&self, limit: usize) -> Vec<CallId> {
-        self.common.history.ended(limit)
     }
 }
 

@@ -13,7 +13,7 @@ use crate::service::{CallError, DialError, DialRequest, Watched};
 use crate::switch::Switch;
 use crate::switch::state::call::{Call, Purpose};
 use crate::switch::state::exchange::Origin;
-use crate::switch::state::follow::{Follow, Follows};
+use crate::switch::state::follow::Follow;
 use crate::switch::state::transfer::PartyRefer;
 use crate::switch::state::waits::{Concerns, MediaAnswer, OnFound, OnMedia, Waits};
 use crate::switch::step::dialling::refuse;
@@ -281,11 +281,6 @@ impl Switch {
         while let Some(next) = self.common.follows.next() {
             self.follow(t, next);
         }
-    }
-
-    /// Clears the queue after a panic: what a broken step left behind is of no use.
-    pub(crate) fn forget_follows(&mut self) {
-        self.common.follows = Follows::default();
     }
 
     /// A step of the call that an answer concerns; `None`: it is over.
@@ -677,10 +672,5 @@ impl Switch {
             | Command::AwaitState { .. } => return None,
         };
         Some(self.calls.leg(leg)?.call)
-    }
-
-    /// The journal of a call that is up or among the latest ended ones; `None`: it has none.
-    pub fn journal(&self, call: CallId) -> Option<String> {
-        self.common.history.journal(call)
     }
 }

@@ -127,6 +127,11 @@ impl Switch {
         &self.common.config
     }
 
+    /// What is kept of calls that are up and of the latest ended ones.
+    pub fn history(&self) -> &CallHistory {
+        &self.common.history
+    }
+
     /// When to call [`Switch::timeout`].
     pub fn next_timeout(&self) -> Option<Instant> {
         let own = [

@@ -62,7 +62,7 @@ pub async fn list(
     let (after, limit) = (CallId(asked.after.unwrap_or(0)), asked.limit.unwrap_or(USUAL).clamp(1, MOST));
     let (ended, measured) = (asked.ended, asked.quality);
     let seen = api.jobs.run(move |switch, t, _| {
-        let ended = ended.then(|| switch.ended_calls(limit));
+        let ended = ended.then(|| switch.history().ended(limit));
         let mut calls = switch.page(t.now, after, limit + 1);
         let more = calls.len() > limit;
         calls.truncate(limit);

@@ -122,7 +122,11 @@ pub struct Messages {
 /// `GET /calls/{id}/messages`
 pub async fn messages(State(api): State<Api>, Path(id): Path<String>) -> Result<Response, Problem> {
     let call = call_id(&id)?;
-    let seen = api.jobs.run(move |switch, _, _| switch.messages(call)).await.ok_or_else(Problem::stopping)?;
+    let seen = api
+        .jobs
+        .run(move |switch, _, _| switch.history().messages(call))
+        .await
+        .ok_or_else(Problem::stopping)?;
     let Some(shown) = seen else { return kept::serve(&api, call, Part::Messages).await };
     let read = tokio::task::spawn_blocking(shown).await;
     let (messages, messages_left_out) = read.map_err(|_| Problem::stopping())?;
@@ -132,7 +136,8 @@ pub async fn messages(State(api): State<Api>, Path(id): Path<String>) -> Result<
 /// `GET /calls/{id}/pcap`
 pub async fn file(State(api): State<Api>, Path(id): Path<String>) -> Result<Response, Problem> {
     let call = call_id(&id)?;
-    let seen = api.jobs.run(move |switch, _, _| switch.capture(call)).await.ok_or_else(Problem::stopping)?;
+    let seen =
+        api.jobs.run(move |switch, _, _| switch.history().pcap(call)).await.ok_or_else(Problem::stopping)?;
     let Some(write) = seen else { return kept::serve(&api, call, Part::Pcap).await };
     // Megabytes with media: off this thread, so that other requests are answered meanwhile.
     let file = tokio::task::spawn_blocking(write).await.map_err(|_| Problem::stopping())?;

@@ -42,7 +42,7 @@ pub async fn file(
         return Err(Problem::new(StatusCode::FORBIDDEN, "the token has no right to see keys", fix));
     }
     let look = move |switch: &mut Switch, t: &mut Turn<'_>, _| {
-        let journal = switch.journal(call);
+        let journal = switch.history().journal(call);
         let is_known = journal.is_some() || switch.inquire(t, call).is_some();
         (journal, is_known)
     };

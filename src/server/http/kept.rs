@@ -21,7 +21,7 @@ pub fn accounts(switch: &Switch, t: &Turn<'_>) -> Vec<impl FnOnce() -> Vec<Accou
     let account = |call: CallId| {
         // No leg of an ended call has counters to wait for.
         let report = switch.inquire(t, call)?.answer().now_or_never()?.without_keys();
-        let (messages, pcap) = (switch.messages(call)?, switch.capture(call)?);
+        let (messages, pcap) = (switch.history().messages(call)?, switch.history().pcap(call)?);
         Some(move || {
             let (messages, messages_left_out) = messages();
             let messages = Messages { call, messages, messages_left_out };
@@ -35,7 +35,7 @@ pub fn accounts(switch: &Switch, t: &Turn<'_>) -> Vec<impl FnOnce() -> Vec<Accou
             parts.filter_map(|(part, body)| Some(Account { call, part, body: body? })).collect()
         })
     };
-    switch.ended_calls(ENDED).into_iter().filter_map(account).collect()
+    switch.history().ended(ENDED).into_iter().filter_map(account).collect()
 }
 
 /// A part of the account of a call that this process does not know.

@@ -82,9 +82,9 @@ impl CallStep<'_> {
         let of_leg = self.call.leg(leg).map(|_| &*self.call);
         // A call that is bridged or being dialled needs no handler.
         match of_leg.map(|it| it.dialling.is_some() || it.bridge.is_some()) {
-            Some(true) => self.common.counters.ignored(),
+            Some(true) => self.ignored(),
             Some(false) => self.hang_up_with(t, leg, 503, ""),
-            None => self.common.counters.late(),
+            None => self.late(),
         }
     }
 
@@ -106,9 +106,7 @@ impl CallStep<'_> {
     /// Gives a call to the handler of this name.
     pub(crate) fn hand_to(&mut self, t: &mut Turn<'_>, mut asked: Handing, name: &str) {
         let leg = asked.call.leg;
-        let Some(call) = self.call.leg(leg).map(|it| it.call) else {
-            return self.common.counters.impossible("hand_to");
-        };
+        let Some(call) = self.call.leg(leg).map(|it| it.call) else { return self.impossible("hand_to") };
         self.let_go(t, &asked, "handle");
         let Some(handler) = self.handler_named(name) else {
             tracing::warn!("call {}: there is no application {name}: the call ends", call.0);
@@ -159,9 +157,7 @@ impl CallStep<'_> {
     ) {
         let leg = asked.call.leg;
         // The leg may have moved to another call since.
-        let Some(call) = self.call.leg(leg).map(|it| it.call) else {
-            return self.common.counters.late();
-        };
+        let Some(call) = self.call.leg(leg).map(|it| it.call) else { return self.late() };
         match &action {
             // These decisions lead to another one, or are reported separately.
             Ok(HandlerAction::Routed { .. } | HandlerAction::Handle(_)) | Err(Panicked) => {}
@@ -187,7 +183,7 @@ impl CallStep<'_> {
             }
             Ok(HandlerAction::TransferTo(target)) => self.dial_for(t, leg, DialRequest::to(target)),
             Ok(HandlerAction::Bridge(other)) => {
-                self.common.follows.push(Follow::Bridge { leg, other });
+                self.follow(Follow::Bridge { leg, other });
             }
             Ok(HandlerAction::Reject { status, reason }) => {
                 let why = format!("{status} {reason}");
@@ -219,9 +215,6 @@ impl CallStep<'_> {
     }
 
     fn dial_for(&mut self, t: &mut Turn<'_>, caller: LegId, request: DialRequest) {
-        if self.call.leg(caller).is_none() {
-            return self.common.counters.impossible("dial_for");
-        }
         self.dial(t, request, Purpose::Caller { caller, reply: None });
     }
 }
@@ -445,9 +438,8 @@ impl CallStep<'_> {
     pub(crate) fn deaf(&mut self, t: &mut Turn<'_>) {
         let call = self.id;
         tracing::error!("the handler of call {} panicked at an event: the call ends", call.0);
-        let it = &mut *self.call;
-        it.listeners.clear();
-        for leg in it.legs.ids().collect::<Vec<_>>() {
+        self.call.listeners.clear();
+        for leg in self.call.legs.ids().collect::<Vec<_>>() {
             self.hang_up_with(t, leg, 500, "");
         }
     }

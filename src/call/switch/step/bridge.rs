@@ -42,9 +42,7 @@ impl CallStep<'_> {
         near: Option<EndpointId>,
         then: OnEndpoint,
     ) {
-        let Some(it) = self.call.leg(leg) else {
-            return self.with_opened(t, then, Err(MediaError::Stopped));
-        };
+        let Some(it) = self.call.leg(leg) else { return self.with_opened(t, then, Err(MediaError::Stopped)) };
         if let Some(endpoint) = it.media.endpoint {
             return self.with_opened(t, then, Ok(endpoint));
         }
@@ -108,7 +106,7 @@ impl CallStep<'_> {
             // The leg has ended, or has got another endpoint meanwhile: this one is not needed.
             other => {
                 let known = other.and_then(|it| it.media.endpoint).ok_or(MediaError::Stopped);
-                self.common.counters.late();
+                self.late();
                 self.common.parts.controller.release_endpoint(endpoint);
                 self.with_opened(t, then, known);
             }
@@ -117,11 +115,9 @@ impl CallStep<'_> {
 
     /// Reports a branch's provisional response to the caller.
     pub(crate) fn progress(&mut self, t: &mut Turn<'_>, branch: BranchNo, status: u16, early_media: bool) {
-        let Some(dialling) = self.call.dialling.as_ref() else {
-            return self.common.counters.impossible("progress");
-        };
+        let Some(dialling) = self.call.dialling.as_ref() else { return self.impossible("progress") };
         let (purpose, heard) = (&dialling.purpose, dialling.options.early_media);
-        let Some(leg) = self.branch(branch) else { return self.common.counters.impossible("progress") };
+        let Some(leg) = self.branch(branch) else { return self.impossible("progress") };
         let said = self.call.leg(leg).map(|it| &it.callee);
         let reliable = said.is_some_and(|it| it.reliable);
         let answer = said.and_then(|it| it.said.clone()).filter(|_| early_media);
@@ -185,7 +181,7 @@ impl CallStep<'_> {
 
     /// Connects the media of two legs.
     pub(crate) fn join_media(&mut self, t: &mut Turn<'_>, a: LegId, b: LegId) {
-        let Some((from, to)) = self.endpoints(a, b) else { return self.common.counters.late() };
+        let Some((from, to)) = self.endpoints(a, b) else { return self.late() };
         for leg in [a, b] {
             let other = if leg == a { b } else { a };
             if let Some(it) = self.call.leg_mut(leg) {
@@ -216,9 +212,9 @@ impl CallStep<'_> {
         let call = self.id;
         let leg = self.branch(branch).filter(|leg| self.call.leg(*leg).is_some());
         let dialling = self.call.dialling.take();
-        let Some(dialling) = dialling else { return self.common.counters.impossible("won") };
+        let Some(dialling) = dialling else { return self.impossible("won") };
         let Some(leg) = leg else {
-            self.common.counters.impossible("won");
+            self.impossible("won");
             let error = DialError::Failed(DialFailure::of_ours(500, ""));
             return self.caller_refused(t, dialling.purpose, error);
         };
@@ -227,7 +223,7 @@ impl CallStep<'_> {
             self.tell(t, Event::DialWon { call, leg, cancelled });
         }
         let (purpose, options) = (dialling.purpose, dialling.options);
-        let Some(winner) = self.call.leg_mut(leg) else { return self.common.counters.impossible("won") };
+        let Some(winner) = self.call.leg_mut(leg) else { return self.impossible("won") };
         winner.branch = None;
         let answer = winner.callee.said.take();
         let direct = options.direct;
@@ -313,9 +309,6 @@ impl CallStep<'_> {
 
     /// The early media of a callee called on our own behalf is heard from now on.
     pub(crate) fn early_media_heard(&mut self, leg: LegId) {
-        if self.call.leg(leg).is_none() {
-            return self.common.counters.late();
-        }
         let dialling = self.call.dialling.as_mut();
         if let Some(Purpose::Originate { early, .. }) = dialling.map(|it| &mut it.purpose)
             && let Some(early) = early.take()
@@ -426,7 +419,6 @@ impl CallStep<'_> {
             self.join_media(t, a, b);
         }
         let id = self.new_bridge();
-        let it = &mut *self.call;
         let bridge = Bridge {
             id,
             a,
@@ -437,7 +429,7 @@ impl CallStep<'_> {
             direct: None,
             started: Some(t.now),
         };
-        it.bridge = Some(Box::new(bridge));
+        self.call.bridge = Some(Box::new(bridge));
         self.tell(t, Event::BridgeCreated { call, bridge: id, a, b, mode });
         self.account_talk(t, id, [a, b]);
         self.advance_bridge(t, BridgeEvent::Start);
@@ -445,7 +437,7 @@ impl CallStep<'_> {
         self.common.counters.bridged += 1;
         self.begin_recording(t);
         self.changes();
-        self.common.follows.push(Follow::PendingOffers { call });
+        self.follow(Follow::PendingOffers { call });
         Ok(id)
     }
 
@@ -507,7 +499,7 @@ impl CallStep<'_> {
             it.hold.reply = Some(reply);
         }
         if !self.offer(t, leg, leg, Origin::Hold(hold)) {
-            self.common.counters.impossible("put_on_hold");
+            self.impossible("put_on_hold");
             self.tell_holding(leg, Err(CallError::Busy));
         }
     }
@@ -528,7 +520,7 @@ impl CallStep<'_> {
         let asked = self.call.leg(leg).and_then(|it| it.hold.reply.as_ref());
         let unwanted = hold != Hold::No
             && self.common.fact("hold is unwanted", |_| asked.is_none_or(|it| it.is_closed()));
-        let Some(it) = self.call.leg_mut(leg) else { return self.common.counters.late() };
+        let Some(it) = self.call.leg_mut(leg) else { return self.late() };
         let changed = (it.hold.ours == Hold::No) != (hold == Hold::No);
         it.hold.ours = hold;
         let (call, joined) = (it.call, it.media.joined);
@@ -561,7 +553,7 @@ impl CallStep<'_> {
     /// Ends a leg's hold with its bridge; the next offer to the leg says so.
     pub(crate) fn hold_over(&mut self, t: &mut Turn<'_>, leg: LegId) {
         let call = self.id;
-        let Some(it) = self.call.leg_mut(leg) else { return self.common.counters.impossible("hold_over") };
+        let Some(it) = self.call.leg_mut(leg) else { return self.impossible("hold_over") };
         if std::mem::take(&mut it.hold.ours) == Hold::No {
             return;
         }
@@ -589,10 +581,10 @@ impl CallStep<'_> {
     pub(crate) fn lead(&mut self, t: &mut Turn<'_>) {
         let it = &mut *self.call;
         let free = it.exchanges.under_way.is_none() && it.dialling.is_none();
-        let Some(bridge) = it.bridge.as_mut() else { return self.common.counters.ignored() };
+        let Some(bridge) = it.bridge.as_mut() else { return self.ignored() };
         let (legs, active) = ((bridge.a, bridge.b), bridge.state == BridgeState::Active);
         // The bridge's media has to stay with b2b.
-        let Some(path) = bridge.direct.as_mut() else { return self.common.counters.ignored() };
+        let Some(path) = bridge.direct.as_mut() else { return self.ignored() };
         let settled = path.settled <= t.now;
         path.look = (!settled).then_some(path.settled);
         let refused = path.refused;
@@ -609,7 +601,7 @@ impl CallStep<'_> {
             };
             let (from, to) = if party == Party::A { (legs.1, legs.0) } else { legs };
             if !self.offer(t, from, to, origin) {
-                self.common.counters.impossible("lead");
+                self.impossible("lead");
             }
         }
         self.arm(t.now);
@@ -654,7 +646,7 @@ impl CallStep<'_> {
         let path = self.call.bridge.as_mut().and_then(|it| it.direct.as_mut());
         if let Some(path) = path {
             path.settled = t.now + SETTLE;
-            self.common.follows.push(Follow::Lead { call });
+            self.follow(Follow::Lead { call });
         }
     }
 

@@ -53,7 +53,7 @@ impl CallStep<'_> {
         if let Purpose::Caller { caller, .. } = &purpose
             && (self.call.is_leaving(*caller) || self.call.leg(*caller).is_none_or(|it| it.life.is_ending()))
         {
-            self.common.counters.late();
+            self.late();
             refuse(purpose, DialError::CallerGone);
             return false;
         }
@@ -62,7 +62,7 @@ impl CallStep<'_> {
         if let Purpose::Caller { .. } = &purpose
             && self.call.bridge.is_some()
         {
-            self.common.counters.late();
+            self.late();
             refuse(purpose, DialError::Invalid("the call has a bridge".to_owned()));
             return false;
         }
@@ -120,9 +120,7 @@ impl CallStep<'_> {
     pub(crate) fn dial_stages(&mut self, t: &mut Turn<'_>, stages: Vec<DialStage>) {
         let call = self.id;
         let dialling = self.call.dialling.as_mut();
-        let Some(dialling) = dialling.filter(|it| it.dial.is_none()) else {
-            return self.common.counters.late();
-        };
+        let Some(dialling) = dialling.filter(|it| it.dial.is_none()) else { return self.late() };
         let options = &dialling.options;
         let stages = stages.into_iter().map(|stage| Stage {
             rounds: rounds(stage.contacts),
@@ -138,22 +136,22 @@ impl CallStep<'_> {
             redirects: options.max_redirects,
         };
         dialling.dial = Some(Dial::new(t.now, stages, limits));
-        self.common.follows.push(Follow::Dial { call });
+        self.follow(Follow::Dial { call });
     }
 
     /// Applies an action to the dial machine; its outputs follow.
     pub(crate) fn with_dial(&mut self, act: impl FnOnce(&mut Dial<ResolvedContact>)) {
         let call = self.id;
         let dialling = self.call.dialling.as_mut();
-        let Some(dialling) = dialling else { return self.common.counters.late() };
+        let Some(dialling) = dialling else { return self.late() };
         match &mut dialling.dial {
             Some(dial) => {
                 act(dial);
                 self.common.counters.late += dial.take_late();
-                self.common.follows.push(Follow::Dial { call });
+                self.follow(Follow::Dial { call });
             }
             // The lookup is not finished: the only possible event is that the caller has gone.
-            None => self.common.follows.push(Follow::DialOver { call, error: DialError::CallerGone }),
+            None => self.follow(Follow::DialOver { call, error: DialError::CallerGone }),
         }
     }
 
@@ -161,14 +159,12 @@ impl CallStep<'_> {
     pub(crate) fn perform_dial(&mut self, t: &mut Turn<'_>) {
         let call = self.id;
         let dialling = self.call.dialling.as_mut();
-        let Some(output) = dialling.and_then(|it| it.dial.as_mut()?.poll()) else {
-            return self.arm(t.now);
-        };
+        let Some(output) = dialling.and_then(|it| it.dial.as_mut()?.poll()) else { return self.arm(t.now) };
         match output {
             DialOutput::Start(branch, contact) => self.start_branch(t, branch, contact),
             DialOutput::Cancel(branch, why) => match self.branch(branch) {
                 Some(leg) => self.give_up_branch(t, leg, why),
-                None => self.common.counters.impossible("perform_dial"),
+                None => self.impossible("perform_dial"),
             },
             DialOutput::Progress { branch, status, early_media } => {
                 self.progress(t, branch, status, early_media);
@@ -176,7 +172,7 @@ impl CallStep<'_> {
             DialOutput::Won(branch) => self.won(t, branch),
             DialOutput::Failed(failure) => self.dial_over(t, DialError::Failed(failure)),
         }
-        self.common.follows.push(Follow::Dial { call });
+        self.follow(Follow::Dial { call });
     }
 
     /// A branch has failed: informs the dial machine, then reports the refusal.
@@ -189,7 +185,7 @@ impl CallStep<'_> {
         let call = self.id;
         let said = failure.clone();
         self.with_dial(|dial| act(dial, failure));
-        self.common.follows.push(Follow::Refused { call, leg, failure: said });
+        self.follow(Follow::Refused { call, leg, failure: said });
     }
 
     pub(crate) fn call_timeout(&mut self, t: &mut Turn<'_>) {
@@ -204,10 +200,10 @@ impl CallStep<'_> {
         let dial = it.dialling.as_ref().and_then(|it| it.dial.as_ref()?.next_timeout());
         let path = it.bridge.as_ref().and_then(|bridge| bridge.direct.as_ref()?.look);
         if path.is_some_and(|at| at <= now) {
-            self.common.follows.push(Follow::Lead { call });
+            self.follow(Follow::Lead { call });
         }
         if let Some(Leaving { leg, .. }) = leaves {
-            self.common.follows.push(Follow::HangUp { leg, status: 480 });
+            self.follow(Follow::HangUp { leg, status: 480 });
         }
         if dial.is_some_and(|at| at <= now) {
             let silent = self.silent_branches(t);
@@ -217,7 +213,7 @@ impl CallStep<'_> {
             });
         }
         if too_long {
-            self.common.follows.push(Follow::TooLong { call });
+            self.follow(Follow::TooLong { call });
         }
     }
 
@@ -298,7 +294,7 @@ impl CallStep<'_> {
                 let then = OnDescription::Invite { branch: leg };
                 self.with_endpoint(t, leg, like, OnEndpoint::LocalOffer { leg, like, then });
             }
-            (None, Some(_)) => self.common.counters.impossible("offer_to_branch"),
+            (None, Some(_)) => self.impossible("offer_to_branch"),
         }
     }
 
@@ -347,11 +343,9 @@ impl CallStep<'_> {
 
     /// A branch received a provisional response.
     pub(crate) fn branch_provisional(&mut self, t: &mut Turn<'_>, leg: LegId, response: &Response) {
-        let Some(it) = self.call.leg_mut(leg) else {
-            return self.common.counters.impossible("branch_provisional");
-        };
+        let Some(it) = self.call.leg_mut(leg) else { return self.impossible("branch_provisional") };
         // The branch has won already: its 2xx has overtaken this response.
-        let Some(branch) = it.branch else { return self.common.counters.ignored() };
+        let Some(branch) = it.branch else { return self.ignored() };
         let said = response.session().filter(|_| !matches!(it.callee.offer, LateOffer::InAnswer));
         let mut session = said.is_some();
         it.callee.said = said.or(it.callee.said.take());
@@ -386,7 +380,7 @@ impl CallStep<'_> {
     /// A branch failed without a response from the remote party, before or after its INVITE was sent.
     pub(crate) fn branch_over(&mut self, t: &mut Turn<'_>, leg: LegId, failure: DialFailure) {
         let Some((branch, usage)) = self.call.leg(leg).map(|it| (it.branch, it.usage)) else {
-            return self.common.counters.late();
+            return self.late();
         };
         if usage.is_none() {
             let (status, reason) = (failure.status, failure.reason.clone());
@@ -400,7 +394,7 @@ impl CallStep<'_> {
 
     /// The dial machine has cancelled this branch.
     fn give_up_branch(&mut self, t: &mut Turn<'_>, leg: LegId, why: WhyCancelled) {
-        let Some(it) = self.call.leg_mut(leg) else { return self.common.counters.late() };
+        let Some(it) = self.call.leg_mut(leg) else { return self.late() };
         match why {
             WhyCancelled::AnsweredElsewhere => {
                 it.why.reason = Some(reason_value(&Reason::completed_elsewhere()));
@@ -518,7 +512,7 @@ impl CallStep<'_> {
     /// The INVITE of a branch goes out after this time.
     pub(crate) fn branch_waits(&mut self, t: &Turn<'_>, caller: Option<LegId>, leg: LegId, wait: Duration) {
         let Some(branch) = self.call.leg(leg).and_then(|it| it.branch) else {
-            return self.common.counters.impossible("branch_waits");
+            return self.impossible("branch_waits");
         };
         self.with_dial(|dial| dial.waits(branch, wait));
         self.common.sleep_for(t, wait, Sleeper::Branch { caller, leg });
@@ -553,7 +547,7 @@ impl CallStep<'_> {
             ours: false,
         };
         let of_branch = self.call.leg(leg).and_then(|it| Some((it, it.branch?)));
-        let Some((it, branch)) = of_branch else { return self.common.counters.impossible("branch_refused") };
+        let Some((it, branch)) = of_branch else { return self.impossible("branch_refused") };
         let (call, dialled) = (it.call, it.contact.as_deref().cloned());
         let reason =
             diverted_for(response, matches!(it.life.state(), LegState::Ringing | LegState::EarlyMedia));
@@ -595,7 +589,7 @@ impl CallStep<'_> {
         let Redirected { call, leg, branch, failure, party, reason } = redirected;
         // Another dialling of this call has its own branches.
         if self.branch(branch) != Some(leg) {
-            return self.common.counters.late();
+            return self.late();
         }
         let mut called: Vec<(u16, usize, Vec<DialTarget<ResolvedContact>>)> = Vec::new();
         let mut room = CONTACTS;
@@ -657,7 +651,7 @@ impl CallStep<'_> {
         failure: &DialFailure,
     ) -> bool {
         let Some(call) = self.call.leg(leg).map(|it| it.call) else {
-            self.common.counters.impossible("redirect_to_application");
+            self.impossible("redirect_to_application");
             return false;
         };
         let dialling = self.call.dialling.as_ref();
@@ -687,7 +681,7 @@ impl CallStep<'_> {
         self.tell_refused(t, leg, failure.clone());
         self.with_dial(|dial| dial.given_away());
         let asked = Box::new(Handing::new(moved));
-        self.common.follows.push(Follow::Hand { call, asked, name: name.to_owned() });
+        self.follow(Follow::Hand { call, asked, name: name.to_owned() });
         true
     }
 

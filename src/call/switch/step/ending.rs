@@ -52,11 +52,11 @@ impl CallStep<'_> {
 
     /// As [`CallStep::hang_up`], with another status for a caller who is not answered.
     pub(crate) fn hang_up_with(&mut self, t: &mut Turn<'_>, leg: LegId, status: u16, reason: &str) {
-        let Some(it) = self.call.leg(leg) else { return self.common.counters.late() };
+        let Some(it) = self.call.leg(leg) else { return self.late() };
         if it.life.is_ending() {
-            return self.common.counters.ignored();
+            return self.ignored();
         }
-        let Some(usage) = it.usage else { return self.common.follows.push(Follow::Unsent { leg }) };
+        let Some(usage) = it.usage else { return self.follow(Follow::Unsent { leg }) };
         if it.is_waiting() {
             return self.reject(t, leg, status, reason);
         }
@@ -78,10 +78,10 @@ impl CallStep<'_> {
     /// Refuses a caller who is not answered.
     pub(crate) fn reject(&mut self, t: &mut Turn<'_>, leg: LegId, status: u16, reason: &str) {
         let waiting = self.call.leg_mut(leg).filter(|it| it.is_waiting());
-        let Some(it) = waiting else { return self.common.counters.late() };
+        let Some(it) = waiting else { return self.late() };
         let unusable = it.why.offer.take().filter(|_| status == 488 && reason.is_empty());
         let (status, reason) = unusable.as_ref().map_or((status, reason), |(status, why)| (*status, &**why));
-        let Some(usage) = it.usage else { return self.common.counters.impossible("reject") };
+        let Some(usage) = it.usage else { return self.impossible("reject") };
         let mut headers = reason_field(it.why.reason.clone());
         if let Some(LegRules { rules, .. }) = it.passing.rules.as_deref() {
             crate::headers::apply(rules, true, &mut headers, None);
@@ -122,14 +122,14 @@ impl CallStep<'_> {
     /// A dialling has ended without an answer.
     pub(crate) fn dial_over(&mut self, t: &mut Turn<'_>, error: DialError) {
         let call = self.id;
-        let Some(dialling) = self.end_dialling() else { return self.common.counters.late() };
+        let Some(dialling) = self.end_dialling() else { return self.late() };
         match dialling.purpose {
             Purpose::Transfer { leaves, stays, referrer } => {
                 self.transfer_failed(t, TransferLegs { leaves, stays }, referrer, &failure(&error));
             }
             purpose => self.caller_refused(t, purpose, error),
         }
-        self.common.follows.push(Follow::CallEmpty { call });
+        self.follow(Follow::CallEmpty { call });
     }
 
     /// Removes the dialling of a call; the result of its lookup must not reach a later one.
@@ -144,9 +144,7 @@ impl CallStep<'_> {
     /// No branch answered: reports it to the waiting command; a caller whom no program has adopted is
     /// refused.
     pub(crate) fn caller_refused(&mut self, t: &mut Turn<'_>, purpose: Purpose, error: DialError) {
-        let Purpose::Caller { caller, reply: None } = purpose else {
-            return refuse(purpose, error);
-        };
+        let Purpose::Caller { caller, reply: None } = purpose else { return refuse(purpose, error) };
         let failure = failure(&error);
         if let (Some(cause), Some(it)) = (failure.q850, self.call.leg_mut(caller)) {
             it.why.reason = Some(reason_value(&Reason::q850(cause)));
@@ -182,7 +180,7 @@ impl CallStep<'_> {
         self.forget_referred(t, leg, &cause);
         let Some(Removed { leg: mut it, cause, by }) = self.remove_leg(t, leg, cause, reason.as_deref())
         else {
-            return self.common.counters.late();
+            return self.late();
         };
         let id = it.call;
         let call = &mut *self.call;
@@ -200,19 +198,19 @@ impl CallStep<'_> {
             self.pass_reason(reason.as_ref(), by);
             self.with_dial(crate::switch::dial::Dial::cancel);
         }
-        self.common.follows.push(Follow::BridgeLeft { call: id, leg, cause, reason, by });
+        self.follow(Follow::BridgeLeft { call: id, leg, cause, reason, by });
         if let OnAck::AnswerTo(leg) = it.life.on_ack() {
-            self.common.follows.push(Follow::AnswerInstead { leg });
+            self.follow(Follow::AnswerInstead { leg });
         }
-        self.common.follows.push(Follow::CallEmpty { call: id });
+        self.follow(Follow::CallEmpty { call: id });
     }
 
     /// Removes a branch whose INVITE was not sent: its party has heard nothing of it, and it is in no bridge.
     pub(crate) fn forget_unsent(&mut self, t: &mut Turn<'_>, leg: LegId) {
         self.release_media(leg);
         match self.remove_leg(t, leg, TerminationCause::Cancelled, None) {
-            Some(removed) => self.common.follows.push(Follow::CallEmpty { call: removed.leg.call }),
-            None => self.common.counters.late(),
+            Some(removed) => self.follow(Follow::CallEmpty { call: removed.leg.call }),
+            None => self.late(),
         }
     }
 
@@ -262,9 +260,7 @@ impl CallStep<'_> {
     ) {
         let bridge = self.call.bridge.as_ref();
         // Most legs that end are not in a bridge any more.
-        let Some(other) = bridge.and_then(|bridge| bridge.other(leg)) else {
-            return self.common.counters.ignored();
-        };
+        let Some(other) = bridge.and_then(|bridge| bridge.other(leg)) else { return self.ignored() };
         // A party that waits for the other side's answer is refused. Our own offer to the remaining party
         // continues.
         let exchange = self.call.exchanges.under_way.as_ref();
@@ -274,9 +270,7 @@ impl CallStep<'_> {
             self.exchange_parted(t, 480);
         }
         self.advance_bridge(t, BridgeEvent::End);
-        let Some(bridge) = self.call.bridge.take() else {
-            return self.common.counters.impossible("leave_bridge");
-        };
+        let Some(bridge) = self.call.bridge.take() else { return self.impossible("leave_bridge") };
         self.remove_bridge(bridge.id);
         let talked = talked(bridge.started, t.now);
         let end = CallEnd { cause: cause.clone(), by, talked, at: t.wall };
@@ -300,7 +294,7 @@ impl CallStep<'_> {
         reason: Option<Bytes>,
         by: Option<LegId>,
     ) {
-        let Some(it) = self.call.leg_mut(other) else { return self.common.counters.impossible("left_alone") };
+        let Some(it) = self.call.leg_mut(other) else { return self.impossible("left_alone") };
         if auto_hangup {
             it.why.reason = reason.or_else(|| it.why.reason.take());
             it.why.by = it.why.by.or(by).filter(|_| !it.life.is_ending());
@@ -319,8 +313,7 @@ impl CallStep<'_> {
 
     /// Passes the reason why the caller gave up to the legs that are being dialled.
     fn pass_reason(&mut self, reason: Option<&Bytes>, by: Option<LegId>) {
-        let call = &mut *self.call;
-        for it in call.legs.iter_mut().filter(|it| it.branch.is_some()) {
+        for it in self.call.legs.iter_mut().filter(|it| it.branch.is_some()) {
             it.why.reason = reason.cloned();
             it.why.by = by;
         }
@@ -352,7 +345,7 @@ impl CallStep<'_> {
     /// each time after so long. See [`CallStep::counted_again`].
     pub(crate) fn count_packets(&mut self, t: &mut Turn<'_>) {
         let call = self.id;
-        let Some(every) = self.common.config.rtp_timeout else { return self.common.counters.late() };
+        let Some(every) = self.common.config.rtp_timeout else { return self.late() };
         self.call.watch.counts_at = Some(t.now + every);
         let endpoints = self.call.legs.iter().filter_map(|(_, leg)| leg.media.endpoint);
         let counts: Vec<_> = endpoints.map(|it| self.common.parts.controller.stats(it)).collect();
@@ -371,10 +364,9 @@ impl CallStep<'_> {
     /// The packets of an emergency call have been counted: if none has come since the last time, it ends as any
     /// call whose party is silent.
     pub(crate) fn counted_again(&mut self, t: &mut Turn<'_>, packets: Result<u64, MediaError>) {
-        let it = &mut *self.call;
-        let before = std::mem::replace(&mut it.watch.packets, packets.ok());
-        let silent = before.is_some() && before == it.watch.packets;
-        let up = it.legs.iter().find(|(_, leg)| leg.is_up()).map(|(leg, _)| leg);
+        let before = std::mem::replace(&mut self.call.watch.packets, packets.ok());
+        let silent = before.is_some() && before == self.call.watch.packets;
+        let up = self.call.legs.iter().find(|(_, leg)| leg.is_up()).map(|(leg, _)| leg);
         if let Some(leg) = up.filter(|leg| silent && !self.is_past(*leg)) {
             self.ends_by_silence(t, leg);
         }
@@ -383,10 +375,9 @@ impl CallStep<'_> {
     /// A call has reached its maximum duration.
     pub(crate) fn call_too_long(&mut self, t: &mut Turn<'_>) {
         let call = self.id;
-        let it = &mut *self.call;
         tracing::info!("call {}: hung up after [limits] call_s", call.0);
         self.common.counters.too_long += 1;
-        for leg in it.legs.ids().collect::<Vec<_>>() {
+        for leg in self.call.legs.ids().collect::<Vec<_>>() {
             if let Some(it) = self.call.leg_mut(leg) {
                 it.why.reason = Some(reason_value(&Reason::q850(cause::RECOVERY_ON_TIMER_EXPIRY)));
             }
@@ -403,7 +394,7 @@ impl CallStep<'_> {
 
     /// Reports the outcome of an attempt at a gateway, unless it was reported before.
     pub(crate) fn attempted(&mut self, t: &Turn<'_>, leg: LegId, effective: Option<bool>) {
-        let Some(it) = self.call.leg_mut(leg) else { return self.common.counters.impossible("attempted") };
+        let Some(it) = self.call.leg_mut(leg) else { return self.impossible("attempted") };
         if let Some(attempt) = it.admitted.attempt.take()
             && let Some(gateway) = it.contact.as_deref().and_then(|contact| contact.gateway.as_ref())
         {
@@ -413,9 +404,7 @@ impl CallStep<'_> {
 
     /// The refresh of a leg's session timer was not answered, and the endpoint hangs up (RFC 4028 §10).
     pub(crate) fn session_expired(&mut self, t: &mut Turn<'_>, leg: LegId) {
-        let Some(it) = self.call.leg_mut(leg) else {
-            return self.common.counters.impossible("session_expired");
-        };
+        let Some(it) = self.call.leg_mut(leg) else { return self.impossible("session_expired") };
         it.why.cause = Some(TerminationCause::SessionExpired);
         self.is_ending(leg);
         // The other side does not wait for that BYE to complete.

@@ -74,7 +74,7 @@ impl CallStep<'_> {
     /// Sends the description to the answering leg, whether ours or one passed across, or handles its failure.
     pub(crate) fn offered(&mut self, t: &mut Turn<'_>, no: ExchangeNo, offer: Result<Bytes, MediaError>) {
         let exchange = self.call.exchanges.of(no).copied();
-        let Some(Exchange { to, origin, .. }) = exchange else { return self.common.counters.late() };
+        let Some(Exchange { to, origin, .. }) = exchange else { return self.late() };
         match offer {
             // The offer was cancelled before it was sent.
             _ if origin == Origin::Nobody => self.exchange_refused(t, Reply::status(487)),
@@ -93,10 +93,8 @@ impl CallStep<'_> {
     /// Sends a re-INVITE or an UPDATE to the answering leg; a failure to send counts as a refusal.
     pub(crate) fn send_offer(&mut self, t: &mut Turn<'_>, no: ExchangeNo, offer: Option<Bytes>) {
         let exchange = self.call.exchanges.of(no).copied();
-        let Some(Exchange { from, to, origin, .. }) = exchange else { return self.common.counters.late() };
-        let Some(it) = self.call.leg_mut(to) else {
-            return self.exchange_refused(t, Reply::status(480));
-        };
+        let Some(Exchange { from, to, origin, .. }) = exchange else { return self.late() };
+        let Some(it) = self.call.leg_mut(to) else { return self.exchange_refused(t, Reply::status(480)) };
         let takes_update = it.takes.update;
         match origin {
             Origin::Refresh { .. } | Origin::Replacing(_) => self.connects(to, from),
@@ -112,7 +110,7 @@ impl CallStep<'_> {
         }
         match self.call.exchanges.of(no) {
             Some(it) => it.sent = true,
-            None => self.common.counters.late(),
+            None => self.late(),
         }
     }
 
@@ -151,7 +149,7 @@ impl CallStep<'_> {
         ack_wanted: bool,
     ) {
         let Some(call) = self.call.leg(leg).map(|it| it.call) else {
-            return self.common.counters.impossible("offer_answered");
+            return self.impossible("offer_answered");
         };
         let body = response.session().unwrap_or_default();
         if !body.is_empty() {
@@ -159,7 +157,7 @@ impl CallStep<'_> {
         }
         let exchange = self.call.exchanges.agree(leg);
         let Some(exchange) = exchange else {
-            self.common.counters.late();
+            self.late();
             if ack_wanted && self.call.leg(leg).is_some_and(|it| it.is_up()) {
                 self.answer_for_nobody(t, leg, body);
             }
@@ -172,7 +170,7 @@ impl CallStep<'_> {
                 return self.agreed_across(t, exchange, body, ack_wanted);
             }
             Origin::Nobody => {
-                self.common.counters.late();
+                self.late();
                 // Without a 2xx of ours, no ACK from the asking party could bring an answer.
                 if ack_wanted {
                     self.give_up_exchange(no);
@@ -193,7 +191,7 @@ impl CallStep<'_> {
 
     /// The answer to an offer of ours has been applied, or cannot be used.
     pub(crate) fn offer_agreed(&mut self, t: &mut Turn<'_>, no: ExchangeNo, taken: Result<(), MediaError>) {
-        let Some(exchange) = self.end_exchange(no) else { return self.common.counters.late() };
+        let Some(exchange) = self.end_exchange(no) else { return self.late() };
         let Exchange { from, to, origin, .. } = exchange;
         match &taken {
             Ok(()) => self.changes(),
@@ -202,9 +200,7 @@ impl CallStep<'_> {
         }
         match origin {
             // One of them may be in another bridge by now.
-            Origin::Refresh { .. } if taken.is_ok() && !self.are_joined(from, to) => {
-                self.common.counters.late()
-            }
+            Origin::Refresh { .. } if taken.is_ok() && !self.are_joined(from, to) => self.late(),
             Origin::Refresh { back } if taken.is_ok() => {
                 self.join_media(t, from, to);
                 if back {
@@ -248,12 +244,9 @@ impl CallStep<'_> {
         reason: String,
         response: Option<&Response>,
     ) {
-        if self.call.leg(leg).is_none() {
-            return self.common.counters.impossible("offer_failed");
-        }
         let exchange = self.call.exchanges.under_way.as_ref();
         let exchange = exchange.filter(|it| it.to == leg && it.sent && !it.agreed);
-        let Some(exchange) = exchange else { return self.common.counters.late() };
+        let Some(exchange) = exchange else { return self.late() };
         tracing::info!("leg {}: the party refuses our offer: {status}", leg.0);
         // The remote party is gone, and the endpoint hangs up (RFC 4028 §10).
         let has_expired = exchange.origin == Origin::Timer && matches!(status, 408 | 481);
@@ -271,7 +264,7 @@ impl CallStep<'_> {
     /// The offer under way is refused; both sessions stay as they were.
     pub(crate) fn exchange_refused(&mut self, t: &mut Turn<'_>, reply: Reply) {
         let exchange = self.call.exchanges.under_way.take();
-        let Some(exchange) = exchange else { return self.common.counters.late() };
+        let Some(exchange) = exchange else { return self.late() };
         let Exchange { from, to, origin, .. } = *exchange;
         self.withdraw_offer(from);
         self.withdraw_offer(to);
@@ -303,9 +296,9 @@ impl CallStep<'_> {
 
     /// Postpones an offer to a party until it can be made.
     pub(crate) fn postpone_offer(&mut self, offer: PendingOffer) {
-        let it = &mut *self.call;
-        it.exchanges.pending.retain(|it| it.to != offer.to);
-        it.exchanges.pending.push(offer);
+        let pending = &mut self.call.exchanges.pending;
+        pending.retain(|it| it.to != offer.to);
+        pending.push(offer);
     }
 
     /// Makes the pending offers that are possible now that an exchange is over or its ACK has come.
@@ -316,7 +309,7 @@ impl CallStep<'_> {
             // The party has left, or its partner has.
             let of_this_call = self.call.leg(to).is_some_and(|it| it.is_up() && it.call == call);
             if !of_this_call || self.call.bridged(to).map(|(like, _)| like) != like {
-                self.common.counters.ignored();
+                self.ignored();
                 continue;
             }
             let waits = self.call.leg(to).is_none_or(|it| it.life.on_ack() != OnAck::Nothing);
@@ -339,7 +332,7 @@ impl CallStep<'_> {
     /// the same the other way round.
     pub(crate) fn refresh(&mut self, t: &mut Turn<'_>, like: LegId, to: LegId, back: bool) {
         if self.endpoints(like, to).is_none() {
-            return self.common.counters.late();
+            return self.late();
         }
         if self.keeps_session(to) {
             self.join_media(t, like, to);
@@ -365,7 +358,7 @@ impl CallStep<'_> {
         let it = self.call.leg(leg).filter(|it| it.is_up() && !it.takes.no_reinvites);
         let has_media = it.is_some_and(|it| it.media.endpoint.is_some());
         if !(has_media && self.offer(t, leg, leg, Origin::Timer)) {
-            self.common.counters.ignored();
+            self.ignored();
         }
     }
 
@@ -422,9 +415,7 @@ impl CallStep<'_> {
         {
             return self.answer_here(t, leg, origin, Some(offer.clone()));
         }
-        let Some(bridge) = self.call.bridge.as_ref() else {
-            return self.answer_here(t, leg, origin, offer);
-        };
+        let Some(bridge) = self.call.bridge.as_ref() else { return self.answer_here(t, leg, origin, offer) };
         let other = bridge.other(leg).filter(|other| self.call.leg(*other).is_some_and(|it| it.is_up()));
         match other {
             Some(other) if (!bridge.mode.intercepts() || offer.is_none()) && !self.keeps_session(other) => {
@@ -479,9 +470,9 @@ impl CallStep<'_> {
             self.changes();
         }
         let answer = answer.map_err(|error| refusal(&error));
-        self.common.follows.push(Follow::Answered { leg, origin, answer });
+        self.follow(Follow::Answered { leg, origin, answer });
         if let Some(call) = self.call.leg(leg).map(|it| it.call) {
-            self.common.follows.push(Follow::PendingOffers { call });
+            self.follow(Follow::PendingOffers { call });
         }
     }
 
@@ -544,8 +535,7 @@ impl CallStep<'_> {
         if under_way.is_some_and(|it| it.sent && !it.agreed && it.to == from) {
             self.exchange_refused(t, Reply::status(491));
         }
-        let it = &mut *self.call;
-        let Some(exchange) = it.exchanges.begin(from, to, origin) else {
+        let Some(exchange) = self.call.exchanges.begin(from, to, origin) else {
             // The other side's offer is under way (RFC 3261 §14.2).
             return self.refuse_exchange(t, from, origin, Reply::status(491));
         };
@@ -588,7 +578,7 @@ impl CallStep<'_> {
     pub(crate) fn give_up_exchange(&mut self, no: ExchangeNo) {
         let call = self.id;
         if self.end_exchange(no).is_some() {
-            self.common.follows.push(Follow::PendingOffers { call });
+            self.follow(Follow::PendingOffers { call });
         }
     }
 
@@ -602,7 +592,7 @@ impl CallStep<'_> {
         origin: Origin,
         offer: Option<Bytes>,
     ) {
-        self.common.counters.late();
+        self.late();
         if let Some(offer) = offer {
             return self.answer_for_nobody(t, to, offer);
         }
@@ -629,7 +619,7 @@ impl CallStep<'_> {
         let Some(Exchange { from, origin, .. }) = exchange.filter(|it| it.origin != Origin::Nobody) else {
             // The asking party was answered otherwise meanwhile; an offer in a 2xx needs its ACK all the
             // same.
-            self.common.counters.late();
+            self.late();
             match offers.filter(|_| self.call.leg(to).is_some_and(|it| it.is_up())) {
                 Some(offer) => self.answer_for_nobody(t, to, offer),
                 None => {
@@ -658,8 +648,8 @@ impl CallStep<'_> {
         if answer.is_err() {
             self.has_crossed(from);
         }
-        self.common.follows.push(Follow::Answered { leg: from, origin, answer });
-        self.common.follows.push(Follow::PendingOffers { call });
+        self.follow(Follow::Answered { leg: from, origin, answer });
+        self.follow(Follow::PendingOffers { call });
     }
 
     /// Answers the request that began an exchange.
@@ -668,7 +658,7 @@ impl CallStep<'_> {
             Origin::Replacing(replaced) => self.replaced(t, leg, replaced, session),
             Origin::ReInvite => {
                 let usage = self.call.leg(leg).and_then(|it| it.usage);
-                let Some(usage) = usage else { return self.common.counters.late() };
+                let Some(usage) = usage else { return self.late() };
                 let reply = self.reply_with(leg, session);
                 let answered = t.sip.reply(t.now, usage, reply);
                 self.is_replied(leg, answered);
@@ -693,7 +683,7 @@ impl CallStep<'_> {
             Origin::Replacing(_) => self.replacement_refused(t, leg, &reply),
             Origin::ReInvite => {
                 let usage = self.call.leg(leg).and_then(|it| it.usage);
-                let Some(usage) = usage else { return self.common.counters.late() };
+                let Some(usage) = usage else { return self.late() };
                 let refused = t.refuse(usage, reply);
                 self.is_replied(leg, refused);
             }
@@ -715,7 +705,7 @@ impl CallStep<'_> {
     pub(crate) fn exchange_parted(&mut self, t: &mut Turn<'_>, status: u16) {
         let exchange = self.call.exchanges.under_way.as_deref().copied();
         let Some(Exchange { from, origin, sent, agreed, .. }) = exchange.filter(|it| it.from != it.to) else {
-            return self.common.counters.ignored();
+            return self.ignored();
         };
         if !sent || agreed || matches!(origin, Origin::Replacing(_)) {
             return self.exchange_refused(t, Reply::status(status));
@@ -727,7 +717,7 @@ impl CallStep<'_> {
     /// No party waits for the answer to the offer under way any more.
     pub(crate) fn asked_by_nobody(&mut self) {
         let under_way = self.call.exchanges.under_way.as_mut();
-        let Some(exchange) = under_way else { return self.common.counters.impossible("asked_by_nobody") };
+        let Some(exchange) = under_way else { return self.impossible("asked_by_nobody") };
         exchange.origin = Origin::Nobody;
         let from = exchange.from;
         self.withdraw_offer(from);
@@ -735,16 +725,13 @@ impl CallStep<'_> {
 
     /// The remote party has cancelled its re-INVITE.
     pub(crate) fn asking_cancelled(&mut self, leg: LegId) {
-        if self.call.leg(leg).is_none() {
-            return self.common.counters.impossible("asking_cancelled");
-        }
         let exchange = self.call.exchanges.under_way.as_ref();
         if exchange.is_some_and(|it| it.from == leg && it.origin == Origin::ReInvite) {
             // The other side's answer is still to come, and there is no party to deliver it to.
             self.asked_by_nobody();
         } else {
             // The request is answered here, or has been answered.
-            self.common.counters.ignored();
+            self.ignored();
         }
     }
 

@@ -56,7 +56,7 @@ impl CallStep<'_> {
             UsageEvent::Challenged { response } => self.challenged(t, leg, &response),
             UsageEvent::RequestChallenged { challenge } => self.challenged_inside(t, leg, &challenge),
             // The switch handles it.
-            UsageEvent::Refer { .. } => self.common.counters.impossible("usage_event"),
+            UsageEvent::Refer { .. } => self.impossible("usage_event"),
             UsageEvent::ReferAnswered { refer, result } => self.refer_answered(t, refer, &result),
             UsageEvent::ReferProgress { refer, status, last } => self.refer_progress(t, refer, status, last),
             UsageEvent::ProvisionalAcknowledged { request, offer } => {
@@ -65,7 +65,7 @@ impl CallStep<'_> {
             UsageEvent::RefreshWanted => self.refresh_session(t, leg),
             UsageEvent::NextHop { address, followed, why } => {
                 let Some(call) = self.call.leg(leg).map(|it| it.call) else {
-                    return self.common.counters.impossible("usage_event");
+                    return self.impossible("usage_event");
                 };
                 let why = why.to_owned();
                 self.tell(t, Event::NextHop(NextHop { call, leg, address, followed, why }));
@@ -89,7 +89,7 @@ impl CallStep<'_> {
     /// A 2xx to our INVITE.
     fn answered(&mut self, t: &mut Turn<'_>, leg: LegId, response: &Response, ack_wanted: bool) {
         let now = t.now;
-        let Some(it) = self.call.leg_mut(leg) else { return self.common.counters.impossible("answered") };
+        let Some(it) = self.call.leg_mut(leg) else { return self.impossible("answered") };
         it.takes.update = response.has_token(Name::Allow, "UPDATE");
         it.callee.answered(response.session(), ack_wanted);
         let (branch, ending) = (it.branch, it.life.is_ending());
@@ -143,7 +143,7 @@ impl CallStep<'_> {
             _ if self.has_expired(leg, &cause) => Some(recovered()),
             _ => None,
         };
-        self.common.follows.push(Follow::LegOver { leg, cause: cause.into(), reason });
+        self.follow(Follow::LegOver { leg, cause: cause.into(), reason });
     }
 
     /// The media of a leg is lost: the leg ends, answered or not.
@@ -152,7 +152,7 @@ impl CallStep<'_> {
             self.call.leg_mut(leg).filter(|it| !it.life.is_ending() && it.media.endpoint.is_some())
         else {
             // The leg is ending already, or has no media yet.
-            return self.common.counters.ignored();
+            return self.ignored();
         };
         tracing::warn!("leg {}: media lost: {reason}", leg.0);
         it.why.cause = Some(TerminationCause::MediaLost);
@@ -174,7 +174,7 @@ impl CallStep<'_> {
         }
         // Before the answer no RTP is required.
         let up = self.call.leg(leg).filter(|it| it.is_up());
-        let Some(call) = up.map(|it| it.call) else { return self.common.counters.ignored() };
+        let Some(call) = up.map(|it| it.call) else { return self.ignored() };
         let silent_ms = self.common.config.rtp_timeout.unwrap_or_default().as_millis() as u64;
         self.tell(t, Event::MediaTimeout { call, leg, silent_ms });
         // An emergency caller who cannot speak may still hear, or be located, but may dial again.
@@ -232,7 +232,7 @@ impl CallStep<'_> {
                 }
                 for leg in self.call.legs.ids().collect::<Vec<_>>() {
                     let status = self.will_say(leg, reason.as_ref());
-                    self.common.follows.push(Follow::HangUp { leg, status });
+                    self.follow(Follow::HangUp { leg, status });
                 }
                 let _ = reply.send(Ok(()));
             }
@@ -254,7 +254,7 @@ impl CallStep<'_> {
             Command::Give { leg, name, number, reply } => {
                 drop(reply.send(self.give(t, leg, &name, number.as_deref())));
             }
-            _ => self.common.counters.impossible("obey"),
+            _ => self.impossible("obey"),
         }
     }
 
@@ -324,7 +324,7 @@ impl CallStep<'_> {
             | OnMedia::Applied(_)
             | OnMedia::Digit(_)
             | OnMedia::Packets { .. } => {
-                self.common.follows.push(Follow::Media { then, result });
+                self.follow(Follow::Media { then, result });
             }
             OnMedia::Nothing => {}
             OnMedia::Joined { a, b } => self.media_joined(t, a, b, &of_kind!(result, Joined)),
@@ -360,7 +360,7 @@ impl CallStep<'_> {
                 let counts = of_kind!(result, Counts).unwrap_or(true);
                 self.info_digit(t, *digit, counts);
             }
-            _ => self.common.counters.impossible("resume"),
+            _ => self.impossible("resume"),
         }
     }
 
@@ -522,7 +522,7 @@ impl CallStep<'_> {
                 }
             }
             OnFound::LookUp { .. } | OnFound::Outside { .. } => {
-                self.common.counters.impossible("answered_by");
+                self.impossible("answered_by");
             }
         }
     }
@@ -653,7 +653,7 @@ impl CallStep<'_> {
             Ok(description) => self.media(t, description, OnMedia::Described(then)),
             Err(error) => {
                 let then = OnMedia::Described(then);
-                self.common.follows.push(Follow::Media { then, result: Err(error) });
+                self.follow(Follow::Media { then, result: Err(error) });
             }
         }
     }

@@ -49,11 +49,11 @@ impl CallStep<'_> {
             Err(error) => return self.no_media(t, leg, &error),
         };
         let Some(it) = self.call.leg(leg).filter(|it| !it.life.is_ending() && it.usage.is_none()) else {
-            return self.common.counters.late();
+            return self.late();
         };
         let Some(dialling) = self.call.dialling.as_ref() else {
             // Nothing else would ever end the leg.
-            self.common.counters.impossible("invite");
+            self.impossible("invite");
             return self.hang_up(t, leg);
         };
         let asks = dialling.purpose.caller();
@@ -354,7 +354,7 @@ impl CallStep<'_> {
         let is_told =
             shown.is_some() && self.common.fact("is told", |common| common.parts.admission.is_told(&party));
         let shown = shown.filter(|_| is_told);
-        let Some(it) = self.call.leg_mut(leg) else { return self.common.counters.late() };
+        let Some(it) = self.call.leg_mut(leg) else { return self.late() };
         it.identity.connected = shown.map(|(name, number)| match is_unknown {
             true => ANONYMOUS.into(),
             false => format!("{name}<sip:{}@{}>", escaped_user(&number), self.common.config.domain).into(),
@@ -413,7 +413,7 @@ impl CallStep<'_> {
 
     /// What of a party's BYE goes to the other party with its BYE.
     pub(crate) fn bye_across(&mut self, leg: LegId, request: &Headers) {
-        let Some((other, _)) = self.call.bridged(leg) else { return self.common.counters.ignored() };
+        let Some((other, _)) = self.call.bridged(leg) else { return self.ignored() };
         if self.parts_across(leg, other, request).is_empty() {
             return;
         }
@@ -503,26 +503,26 @@ impl CallStep<'_> {
     /// A 401 or 407 to our INVITE or BYE.
     pub(crate) fn challenged(&mut self, t: &mut Turn<'_>, leg: LegId, response: &Response) {
         let of_leg = self.call.leg_mut(leg).and_then(|it| Some((it.usage?, it)));
-        let Some((usage, it)) = of_leg else { return self.common.counters.impossible("challenged") };
+        let Some((usage, it)) = of_leg else { return self.impossible("challenged") };
         let up = it.life.state() == LegState::Answered;
         let method = if up { Method::Bye } else { Method::Invite };
         it.challenges.push(response.clone());
         let challenges = it.challenges.clone();
         let uri = t.sip.dialog(usage).map(|dialog| dialog.remote_target.to_vec()).unwrap_or_default();
         let answer = self.answer_to(leg, &challenges, &method, &uri);
-        let Some(it) = self.call.leg(leg) else { return self.common.counters.impossible("challenged") };
+        let Some(it) = self.call.leg(leg) else { return self.impossible("challenged") };
         let sent = answer.is_some_and(|headers| t.sip.authorize(t.now, usage, headers).is_ok());
         // A BYE cannot be cancelled; it ends by itself.
         if !sent && !up && it.branch.is_some() {
             self.branch_refused(t, leg, response);
-            self.common.follows.push(Follow::HangUp { leg, status: 480 });
+            self.follow(Follow::HangUp { leg, status: 480 });
         }
     }
 
     /// A challenge to another in-dialog request of ours.
     pub(crate) fn challenged_inside(&mut self, t: &mut Turn<'_>, leg: LegId, challenge: &Challenge) {
         let usage = self.call.leg(leg).and_then(|it| it.usage);
-        let Some(usage) = usage else { return self.common.counters.impossible("challenged_inside") };
+        let Some(usage) = usage else { return self.impossible("challenged_inside") };
         let done = match self.answer_to(leg, &challenge.responses, &challenge.method, &challenge.uri) {
             Some(headers) => t.sip.authorize_request(t.now, usage, challenge.cseq, headers),
             None => t.sip.leave_refused(t.now, usage, challenge.cseq),

@@ -23,6 +23,7 @@ use crate::leg_fsm::{LegEvent, LegState, TerminationCause};
 use crate::switch::calls::Index;
 use crate::switch::common::{Common, HORIZON};
 use crate::switch::state::call::Call;
+use crate::switch::state::follow::Follow;
 use crate::switch::state::leg::Leg;
 use crate::switch::turn::Turn;
 use crate::{BridgeId, CallId, LegId, bridge_fsm, call_fsm};
@@ -39,6 +40,26 @@ pub(crate) struct CallStep<'a> {
 }
 
 impl CallStep<'_> {
+    /// What the input is about is over: counted.
+    pub(crate) fn late(&mut self) {
+        self.common.counters.late();
+    }
+
+    /// The input is legal, and needs no action here: counted.
+    pub(crate) fn ignored(&mut self) {
+        self.common.counters.ignored();
+    }
+
+    /// The input is excluded by our own invariants: counted, with the place.
+    pub(crate) fn impossible(&mut self, at: &'static str) {
+        self.common.counters.impossible(at);
+    }
+
+    /// Queues what is done next, after what this step has queued already.
+    pub(crate) fn follow(&mut self, next: Follow) {
+        self.common.follows.push(next);
+    }
+
     /// Sets the call's timer to its earliest deadline, or to the horizon if that is sooner.
     pub(crate) fn arm(&mut self, now: Instant) {
         let id = self.id;
@@ -144,7 +165,7 @@ impl CallStep<'_> {
     ) -> bool {
         self.record_step(t, leg, event);
         let Some(it) = self.call.leg_mut(leg) else {
-            self.common.counters.impossible("advance_leg");
+            self.impossible("advance_leg");
             return false;
         };
         let call = it.call;
@@ -203,7 +224,7 @@ impl CallStep<'_> {
         let call = self.id;
         let held_by = self.held_by();
         let bridge = self.call.bridge.as_mut();
-        let Some(it) = bridge else { return self.common.counters.late() };
+        let Some(it) = bridge else { return self.late() };
         let (bridge, from) = (it.id, it.state);
         if let Some(rows) = &mut self.common.rows {
             rows.bridge(from, event);
@@ -232,7 +253,7 @@ impl CallStep<'_> {
     }
 
     pub(crate) fn tell_leg(&mut self, t: &Turn<'_>, leg: LegId) {
-        let Some(it) = self.call.leg(leg) else { return self.common.counters.impossible("tell_leg") };
+        let Some(it) = self.call.leg(leg) else { return self.impossible("tell_leg") };
         let direction = it.direction();
         let contact = it.contact.as_deref();
         let peer = match (it.life.invite(), contact) {
@@ -252,9 +273,7 @@ impl CallStep<'_> {
 
     /// Reports the refusal of a caller.
     pub(crate) fn tell_rejected(&mut self, t: &Turn<'_>, leg: LegId, status: u16, reason: &str) {
-        let Some(it) = self.call.leg_mut(leg) else {
-            return self.common.counters.impossible("tell_rejected");
-        };
+        let Some(it) = self.call.leg_mut(leg) else { return self.impossible("tell_rejected") };
         let said = || if reason.is_empty() { phrase(status).to_owned() } else { reason.to_owned() };
         let why = it.why.told.take().unwrap_or_else(said);
         let party = &it.identity.party;
@@ -271,7 +290,7 @@ impl CallStep<'_> {
     /// Reports an outgoing INVITE.
     pub(crate) fn tell_dialling(&mut self, t: &Turn<'_>, leg: LegId) {
         let of_leg = self.call.leg(leg).and_then(|it| Some((it, it.contact.as_deref()?)));
-        let Some((it, contact)) = of_leg else { return self.common.counters.impossible("tell_dialling") };
+        let Some((it, contact)) = of_leg else { return self.impossible("tell_dialling") };
         let gateway = contact.gateway.as_ref().map(|gateway| gateway.name.to_string());
         let (call, uri) = (it.call, contact.uri.clone());
         let emergency = contact.emergency.as_ref().map(|number| EmergencyCall {

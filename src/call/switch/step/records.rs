@@ -65,10 +65,9 @@ impl CallStep<'_> {
         spec: Option<RecordingSpec>,
     ) -> Result<(), CallError> {
         let call = self.id;
-        let it = &mut *self.call;
         let rules = self.common.config.recording.as_deref();
         let usual = |nth| rules.map(|rules| rules.spec(call, nth, t.wall));
-        it.recordings.begin(Subject::Call(call), |nth| spec.or_else(|| usual(nth)))?;
+        self.call.recordings.begin(Subject::Call(call), |nth| spec.or_else(|| usual(nth)))?;
         self.begin_recording(t);
         Ok(())
     }
@@ -106,7 +105,7 @@ impl CallStep<'_> {
     ) {
         let recordings = self.recordings(subject);
         let Some((call, Some(it))) = recordings.map(|(call, it)| (call, it.running.as_mut())) else {
-            return self.common.counters.impossible("start_recording");
+            return self.impossible("start_recording");
         };
         it.leg = Some(leg);
         let spec = it.spec.clone();
@@ -147,7 +146,7 @@ impl CallStep<'_> {
             }
             // The recording has been ended meanwhile.
             (None, Ok(id)) => {
-                self.common.counters.late();
+                self.late();
                 drop(self.common.parts.controller.stop_recording(id));
                 Err(CallError::Gone)
             }
@@ -215,9 +214,7 @@ impl CallStep<'_> {
         let Some((call, it)) = self.recordings(subject) else {
             return drop(reply.send(Err(CallError::Gone)));
         };
-        let Some(recording) = it.running.take() else {
-            return drop(reply.send(Err(subject.not_recorded())));
-        };
+        let Some(recording) = it.running.take() else { return drop(reply.send(Err(subject.not_recorded()))) };
         let Some(id) = recording.id else { return drop(reply.send(Ok(None))) };
         self.common.recordings_ending.add(id, call, subject.leg());
         let recorded = self.common.parts.controller.stop_recording(id);
@@ -310,7 +307,7 @@ impl CallStep<'_> {
             return false;
         }
         let Some(it) = self.call.leg_mut(leg) else {
-            self.common.counters.impossible("feature_digit");
+            self.impossible("feature_digit");
             return false;
         };
         // Parties behind a gateway are not users of ours.
@@ -402,7 +399,7 @@ impl CallStep<'_> {
         let from = request.from().ok();
         let (who, called) = match self.call.leg(leg) {
             Some(it) => (it.identity.who.clone().unwrap_or_default(), it.identity.called.clone()),
-            None => return self.common.counters.impossible("record_incoming"),
+            None => return self.impossible("record_incoming"),
         };
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let beginning = Beginning {
@@ -419,9 +416,7 @@ impl CallStep<'_> {
             remote: Some(remote),
             verstat: who.verstat.clone(),
         };
-        let Some(it) = self.call.leg_mut(leg) else {
-            return self.common.counters.impossible("record_incoming");
-        };
+        let Some(it) = self.call.leg_mut(leg) else { return self.impossible("record_incoming") };
         it.beginning = Some(Box::new(beginning));
         let call = it.call;
         let name = it.identity.party.user.clone().unwrap_or_else(|| who.said.clone());
@@ -449,9 +444,7 @@ impl CallStep<'_> {
             Some(it) => (it.caller.clone(), it.caller_name.clone()),
             None => shown.map(of_shown).unwrap_or_default(),
         };
-        let Some(it) = self.call.leg_mut(leg) else {
-            return self.common.counters.impossible("record_outgoing");
-        };
+        let Some(it) = self.call.leg_mut(leg) else { return self.impossible("record_outgoing") };
         let call_id = it.usage.and_then(|usage| Some(t.sip.dialog(usage)?.call_id.to_vec()));
         let call_id = call_id.unwrap_or_default();
         let name = it.shown_as();
@@ -488,7 +481,7 @@ impl CallStep<'_> {
         q850: Option<u8>,
     ) {
         // Its INVITE was never sent: there was no call.
-        let Some(beginning) = leg.beginning.take() else { return self.common.counters.ignored() };
+        let Some(beginning) = leg.beginning.take() else { return self.ignored() };
         let direction = leg.direction();
         let since = |at: Instant| at.saturating_duration_since(beginning.began);
         let linked = self.call.linked.unwrap_or(leg.call);
@@ -558,7 +551,7 @@ impl CallStep<'_> {
         b: LegId,
         joined: &Result<Joined, MediaError>,
     ) {
-        let Some(call) = self.call.leg(a).map(|it| it.call) else { return self.common.counters.late() };
+        let Some(call) = self.call.leg(a).map(|it| it.call) else { return self.late() };
         match joined {
             Ok(Joined { forward, backward }) => {
                 let codec = |route: &Route| match route {

@@ -75,10 +75,10 @@ impl CallStep<'_> {
         mut session: Option<Bytes>,
     ) {
         let Provisional { status, mut reliable } = said;
-        let Some(it) = self.call.leg_mut(leg) else { return self.common.counters.late() };
+        let Some(it) = self.call.leg_mut(leg) else { return self.late() };
         // A caller who has been answered gets no provisional response any more.
         let (Some(usage), Some(incoming)) = (it.usage, it.life.as_incoming_mut()) else {
-            return self.common.counters.ignored();
+            return self.ignored();
         };
         let Incoming { invite, session: said, .. } = incoming;
         let required = invite.has_token(Name::Require, RELIABLE);
@@ -87,7 +87,7 @@ impl CallStep<'_> {
             // The first reliable response would have to carry an offer (§5): without one, nothing can be sent
             // to a caller who requires reliability.
             if required {
-                return self.common.counters.ignored();
+                return self.ignored();
             }
             reliable = false;
         }
@@ -114,7 +114,7 @@ impl CallStep<'_> {
     /// A branch that was left to make the offer does so in a reliable provisional response.
     pub(crate) fn early_offer(&mut self, t: &mut Turn<'_>, leg: LegId, response: Response) {
         let it = self.call.leg_mut(leg).filter(|it| !it.life.is_ending());
-        let Some(it) = it else { return self.common.counters.ignored() };
+        let Some(it) = it else { return self.ignored() };
         let (status, offer) = (response.status(), response.session().unwrap_or_default());
         it.callee.reliable = true;
         it.callee.offer = LateOffer::Early(Box::new(response));
@@ -181,7 +181,7 @@ impl CallStep<'_> {
     /// to a caller.
     fn answer_early(&mut self, t: &mut Turn<'_>, leg: LegId) {
         let offer = self.call.leg(leg).and_then(|it| it.callee.early_offer());
-        let Some(offer) = offer else { return self.common.counters.late() };
+        let Some(offer) = offer else { return self.late() };
         self.answer_alone(t, leg, offer, OnDescription::AnswerEarly { branch: leg });
     }
 
@@ -203,16 +203,14 @@ impl CallStep<'_> {
         let it = self.call.leg_mut(leg).filter(|it| it.is_up());
         match it.and_then(|it| it.callee.said.take()) {
             Some(offer) => self.answer_for_nobody(t, leg, offer),
-            None => self.common.counters.ignored(),
+            None => self.ignored(),
         }
     }
 
     pub(crate) fn prack(&mut self, t: &mut Turn<'_>, leg: LegId, answer: Option<Bytes>) {
-        let Some(it) = self.call.leg_mut(leg) else { return self.common.counters.late() };
-        let Some(response) = it.callee.answer_early(answer.is_some()) else {
-            return self.common.counters.late();
-        };
-        let Some(usage) = it.usage else { return self.common.counters.impossible("prack") };
+        let Some(it) = self.call.leg_mut(leg) else { return self.late() };
+        let Some(response) = it.callee.answer_early(answer.is_some()) else { return self.late() };
+        let Some(usage) = it.usage else { return self.impossible("prack") };
         if let Err(error) = t.sip.prack(t.now, usage, &response, answer.map(Body::sdp)) {
             tracing::debug!("leg {}: {error}", leg.0);
         }
@@ -232,9 +230,7 @@ impl CallStep<'_> {
         }
         let it = self.call.leg_mut(leg).and_then(|it| it.life.as_incoming_mut());
         // PRACKs are only awaited where they carry the answer to an offer.
-        let Some(branch) = it.and_then(|it| it.session.settle()) else {
-            return self.common.counters.ignored();
-        };
+        let Some(branch) = it.and_then(|it| it.session.settle()) else { return self.ignored() };
         let answer = prack.session().unwrap_or_default();
         let there =
             self.call.leg(branch).is_some_and(|it| !it.life.is_ending() && it.callee.early_offer().is_some());
@@ -350,7 +346,7 @@ impl CallStep<'_> {
 
     /// The ACK to our 2xx.
     pub(crate) fn acknowledged(&mut self, t: &mut Turn<'_>, leg: LegId, ack: &Request) {
-        let Some(it) = self.call.leg_mut(leg) else { return self.common.counters.impossible("acknowledged") };
+        let Some(it) = self.call.leg_mut(leg) else { return self.impossible("acknowledged") };
         let (what, answer, call, is_up) = (it.life.take_on_ack(), ack.session(), it.call, it.is_up());
         let other = match what {
             OnAck::Nothing => return self.offer_pending(t),
@@ -403,12 +399,12 @@ impl CallStep<'_> {
                 if self.are_joined(caller, callee) {
                     self.join_media(t, caller, callee);
                 } else {
-                    self.common.counters.late();
+                    self.late();
                 }
                 for leg in [caller, callee] {
                     match self.call.leg(leg) {
                         Some(_) => self.offer_pending(t),
-                        None => self.common.follows.push(Follow::PendingOffersTo { leg }),
+                        None => self.follow(Follow::PendingOffersTo { leg }),
                     }
                 }
             }

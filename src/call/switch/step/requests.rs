@@ -218,13 +218,13 @@ impl CallStep<'_> {
     /// Sends a telephone event that did not reach the other party as INFO, if that party takes digits in no
     /// other form.
     pub(crate) fn digit_as_info(&mut self, t: &mut Turn<'_>, leg: LegId, digit: char, duration_ms: u32) {
-        let Some((to, mode)) = self.call.bridged(leg) else { return self.common.counters.ignored() };
+        let Some((to, mode)) = self.call.bridged(leg) else { return self.ignored() };
         // A party configured for INFO gets it, whatever else is passed on.
         let by_info = self.policy_towards(to).audio.digits == DtmfMode::Info;
         let always = self.common.fact("wants INFO", |_| by_info);
         let other = self.call.leg(to).filter(|it| always || mode.intercepts() && it.takes.info);
         let Some((usage, endpoint)) = other.and_then(|it| it.usage.zip(it.media.endpoint)) else {
-            return self.common.counters.ignored();
+            return self.ignored();
         };
         if self.common.fact("takes events", |it| it.takes_events(endpoint)) {
             return;
@@ -286,9 +286,7 @@ impl CallStep<'_> {
         result: Result<Response, RequestFailure>,
     ) {
         // Our own requests, as the INFO for a digit, have no waiting transaction.
-        let Some((by, to, transaction)) = self.common.passed.remove(&request) else {
-            return self.common.counters.ignored();
-        };
+        let Some((by, to, transaction)) = self.common.passed.remove(&request) else { return self.ignored() };
         let reply = match result {
             Ok(response) => {
                 // A NOTIFY belongs to a subscription between the parties.
@@ -430,7 +428,7 @@ impl CallStep<'_> {
         id: ReferId,
         result: &Result<Response, RequestFailure>,
     ) {
-        let Some(it) = self.common.referrals.sent.get(&id) else { return self.common.counters.late() };
+        let Some(it) = self.common.referrals.sent.get(&id) else { return self.late() };
         let Told::Party(refer) = it.told else {
             let status = result.as_ref().ok().map(|response| response.status());
             self.heard_of(t, id, Heard::Answer(status));
@@ -460,7 +458,7 @@ impl CallStep<'_> {
         status: Option<(u16, String)>,
         last: bool,
     ) {
-        let Some(it) = self.common.referrals.sent.get(&id) else { return self.common.counters.late() };
+        let Some(it) = self.common.referrals.sent.get(&id) else { return self.late() };
         let Told::Party(refer) = it.told else {
             if let Some((status, _)) = status {
                 self.heard_of(t, id, Heard::Status(status));
@@ -508,9 +506,9 @@ impl CallStep<'_> {
     /// §6.1).
     fn heard_of(&mut self, t: &mut Turn<'_>, id: ReferId, heard: Heard) {
         // The outcome may arrive in two ways at once.
-        let Some(it) = self.common.referrals.sent.get_mut(&id) else { return self.common.counters.ignored() };
+        let Some(it) = self.common.referrals.sent.get_mut(&id) else { return self.ignored() };
         let (leg, Told::Command(commanded)) = (it.leg, &mut it.told) else {
-            return self.common.counters.impossible("heard_of");
+            return self.impossible("heard_of");
         };
         let by = commanded.by;
         let call = self.call.leg(leg).map(|it| it.call);
@@ -525,7 +523,7 @@ impl CallStep<'_> {
                 let Some(Referred { told: Told::Command(commanded), .. }) =
                     self.common.referrals.sent.remove(&id)
                 else {
-                    return self.common.counters.impossible("heard_of");
+                    return self.impossible("heard_of");
                 };
                 if let Some(call) = call {
                     let status = result.as_ref().map_or_else(ReferError::status, |it| it.status);

@@ -134,7 +134,7 @@ impl CallStep<'_> {
 
     /// Ends a leg that has been transferred away. `told`: it is to get its NOTIFY first.
     pub(crate) fn leave(&mut self, t: &mut Turn<'_>, leg: LegId, told: bool) {
-        let Some(it) = self.call.leg_mut(leg) else { return self.common.counters.late() };
+        let Some(it) = self.call.leg_mut(leg) else { return self.late() };
         it.why.cause = Some(TerminationCause::LocalHangup);
         let exchange = self.call.exchanges.under_way.as_ref();
         if exchange.is_some_and(|it| it.to == leg) {
@@ -181,7 +181,7 @@ impl CallStep<'_> {
         let dialling = self.call.dialling.as_ref();
         // A call that we originate has no caller to report to.
         let Some(Purpose::Transfer { leaves, referrer, .. }) = dialling.map(|it| &it.purpose) else {
-            return self.common.counters.ignored();
+            return self.ignored();
         };
         let (leg, referrer) = (*leaves, *referrer);
         t.tell_referrer(referrer, status, "");
@@ -408,9 +408,7 @@ impl CallStep<'_> {
         let stays = dialling.and_then(|it| it.purpose.caller());
         let shown = stays.and_then(|stays| self.shown(stays));
         let dialling = self.call.dialling.as_mut();
-        let Some(dialling) = dialling.filter(|it| it.dial.is_none()) else {
-            return self.common.counters.late();
-        };
+        let Some(dialling) = dialling.filter(|it| it.dial.is_none()) else { return self.late() };
         dialling.options = request.options;
         // The new party is shown whom it will talk to.
         dialling.options.caller = shown.or_else(|| dialling.options.caller.take());
@@ -463,7 +461,7 @@ impl CallStep<'_> {
         let call = referral.call;
         let dialling = self.call.dialling.as_ref();
         let Some(Purpose::Transfer { leaves, stays, referrer }) = dialling.map(|it| &it.purpose) else {
-            return self.common.counters.late();
+            return self.late();
         };
         let (leaves, stays, referrer) = (*leaves, *stays, *referrer);
         let up = self.call.leg(stays).is_some_and(|it| it.is_up());
