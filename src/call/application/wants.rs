@@ -237,7 +237,7 @@ impl Wants {
     pub fn originate(&mut self, request: DialRequest) -> WantId {
         let want = self.number();
         let started = Some(self.reply(want, |told: Option<CallId>| told.map(AppAnswer::Started)));
-        let read = |told: Option<_>| Some(AppAnswer::Reached(told.unwrap_or(Err(DialError::CallerGone))));
+        let read = |told: Option<_>| Some(AppAnswer::Reached(told.unwrap_or_else(|| Err(DialError::over()))));
         let reply = self.reply(want, read);
         let dial = Command::Dial { request: Box::new(request), started, early: None, reply };
         self.wanted.push(Want::Command(Box::new(dial)));

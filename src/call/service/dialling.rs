@@ -37,7 +37,7 @@ impl CallService {
     pub async fn dial(&self, request: DialRequest) -> Result<LegId, DialError> {
         self.ask(|reply| Command::Dial { request: Box::new(request), started: None, early: None, reply })
             .await
-            .unwrap_or_else(|_| Err(self.not_dialled()))
+            .unwrap_or_else(|_| Err(self.not_dialled(DialError::over())))
     }
 
     /// As [`CallService::dial`], in two steps: returns the call that begins now, and a future of the leg that
@@ -54,7 +54,10 @@ impl CallService {
     ) -> Result<(CallId, impl Future<Output = Result<LegId, DialError>> + Send + use<>), DialError> {
         let (call, _, answer) = self.begin(request).await?;
         let service = self.clone();
-        Ok((call, async move { answer.await.unwrap_or_else(|_| Err(service.not_dialled())) }))
+        Ok((
+            call,
+            async move { answer.await.unwrap_or_else(|_| Err(service.not_dialled(DialError::over()))) },
+        ))
     }
 
     /// As [`CallService::originate`], with early media if [`DialOptions::early_media`] says so: the future between them
@@ -76,7 +79,8 @@ impl CallService {
     > {
         let (call, early, answer) = self.begin(request).await?;
         let service = self.clone();
-        let answer = async move { answer.await.unwrap_or_else(|_| Err(service.not_dialled())) };
+        let answer =
+            async move { answer.await.unwrap_or_else(|_| Err(service.not_dialled(DialError::over()))) };
         Ok((call, async move { early.await.ok() }, answer))
     }
 
@@ -104,7 +108,7 @@ impl CallService {
     pub async fn dial_and_bridge(&self, leg: LegId, request: DialRequest) -> Result<BridgeId, DialError> {
         self.ask(|reply| Command::DialAndBridge { leg, request: Box::new(request), reply })
             .await
-            .unwrap_or_else(|_| Err(self.not_dialled()))
+            .unwrap_or_else(|_| Err(self.not_dialled(DialError::CallerGone)))
     }
 
     /// Several targets, looked up at once, for [`DialTo::Stages`]. With

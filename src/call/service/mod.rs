@@ -257,6 +257,11 @@ pub enum DialError {
 }
 
 impl DialError {
+    /// A call of our own is over before it was answered, and nothing else says why.
+    pub(crate) fn over() -> Self {
+        DialError::Failed(DialFailure::new(480, ""))
+    }
+
     /// The status with which a caller is refused.
     pub fn status(&self) -> u16 {
         match self {
@@ -451,9 +456,9 @@ impl CallService {
         if self.commands.is_closed() { CallError::Stopping } else { CallError::Gone }
     }
 
-    /// As [`CallService::unanswered`], for a dialling.
-    fn not_dialled(&self) -> DialError {
-        if self.commands.is_closed() { DialError::Stopping } else { DialError::CallerGone }
+    /// Why a dialling has no answer: this, or the calls' thread has ended.
+    fn not_dialled(&self, over: DialError) -> DialError {
+        if self.commands.is_closed() { DialError::Stopping } else { over }
     }
 
     /// Sends a command. No answer comes if its call is over, or if the calls' thread has ended.

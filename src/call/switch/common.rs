@@ -62,7 +62,7 @@ pub struct SwitchConfig {
     pub srtp: SrtpRules,
     /// Where recordings without a file name of their own go; `None`: nothing is recorded.
     pub recording: Option<Arc<RecordingRules>>,
-    /// Whether the inputs of calls are written to a journal: [`Switch::journal`].
+    /// Whether the inputs of calls are written to a journal: [`CallHistory::journal`].
     pub journal: bool,
     /// The highest number of the calls that ended in an earlier process: those of this one get none of its numbers,
     /// nor those of `max_calls` that it may have had when it was lost. `None`: numbers begin anew.
@@ -149,9 +149,7 @@ impl Common {
     pub fn is_draining(&self) -> bool {
         self.takes != TakesCalls::All
     }
-}
 
-impl Common {
     /// Takes the answer of a resolver or a handler from the journal.
     fn found_told(&mut self, then: OnFound) -> Option<Key> {
         let later = self.reads_next("later");
@@ -277,9 +275,7 @@ impl Common {
                 && self.parts.admission.is_same(&it.by, of)
         })
     }
-}
 
-impl Common {
     /// The state machine by which a handler decides on a call; `None`: it uses a future.
     pub(crate) fn machine_of(
         &self,
@@ -332,17 +328,13 @@ impl Common {
             Some(Handled::Machine(_)) | None => {}
         }
     }
-}
 
-impl Common {
     /// Runs work that belongs to no call; its result is not awaited.
     pub(crate) fn run_beside(&mut self, work: Pin<Box<dyn Future<Output = ()> + Send>>) {
         let guarded = Guarded::new(work);
         self.work.beside.push_back(Box::pin(async move { Done(Came::Beside(guarded.await)) }));
     }
-}
 
-impl Common {
     pub(crate) fn sleep(&mut self, t: &Turn<'_>, until: Until, reply: Reply<Instant>) {
         let at = match until {
             Until::Now => t.now,

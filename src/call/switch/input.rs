@@ -184,9 +184,7 @@ impl Switch {
             self.common.counters.late();
         }
     }
-}
 
-impl Switch {
     /// Carries out a command; its answer is sent when it is ready.
     pub(crate) fn obey(&mut self, t: &mut Turn<'_>, command: Command) {
         self.journal_command(t, &command);
@@ -273,9 +271,7 @@ impl Switch {
         });
         self.drop_if_empty(t, call);
     }
-}
 
-impl Switch {
     /// Runs the queue until it is empty.
     pub(crate) fn carry_out(&mut self, t: &mut Turn<'_>) {
         while let Some(next) = self.common.follows.next() {
@@ -285,8 +281,9 @@ impl Switch {
 
     /// A step of the call that an answer concerns; `None`: it is over.
     fn step_for(&mut self, concerns: Concerns) -> Option<CallStep<'_>> {
-        let of_leg = concerns.leg.and_then(|leg| self.calls.leg(leg)).map(|leg| leg.call);
-        self.step(of_leg.or(concerns.call)?)
+        let of_leg = |leg: &LegId| self.calls.leg(*leg).map(|leg| leg.call);
+        let call = concerns.legs.iter().flatten().find_map(of_leg).or(concerns.call)?;
+        self.step(call)
     }
 
     /// Media has answered a request.
@@ -343,7 +340,12 @@ impl Switch {
             Follow::BridgeLeft { call, leg, cause, reason, by } => {
                 self.in_call(call, |step| step.leave_bridge(t, leg, &cause, reason, by));
             }
-            Follow::AnswerInstead { leg } => self.in_call_of(leg, |step| step.answer_instead(t, leg)),
+            Follow::AnswerInstead { leg } => {
+                // Most often it is over.
+                if let Some(mut step) = self.step_of(leg) {
+                    step.answer_instead(t, leg);
+                }
+            }
             Follow::CallEmpty { call } => self.drop_if_empty(t, call),
             Follow::TooLong { call } => self.in_call(call, |step| step.call_too_long(t)),
             Follow::Lead { call } => self.in_call(call, |step| step.lead(t)),
@@ -383,9 +385,7 @@ impl Switch {
             }
         }
     }
-}
 
-impl Switch {
     /// Takes the result of a task.
     pub fn done(&mut self, t: &mut Turn<'_>, done: Done) {
         match done.0 {
@@ -424,9 +424,7 @@ impl Switch {
         }
         self.carry_out(t);
     }
-}
 
-impl Switch {
     /// Records and publishes an event of a call, or of none.
     pub(crate) fn tell(&mut self, t: &Turn<'_>, event: Event) {
         match event.call().and_then(|call| self.step(call)) {
@@ -434,9 +432,7 @@ impl Switch {
             None => self.common.publish(t, event),
         }
     }
-}
 
-impl Switch {
     pub(crate) fn wake(&mut self, t: &mut Turn<'_>) {
         while self.common.sleepers.next().is_some_and(|at| at <= t.now) {
             let Some((_, sleeper)) = self.common.sleepers.waiting.pop_first() else { break };
@@ -482,9 +478,7 @@ impl Switch {
             }
         }
     }
-}
 
-impl Switch {
     /// The next name to look up.
     pub(crate) fn poll_host(&mut self) -> Option<HostName> {
         self.common.work.host_names.waiting.pop_front()
@@ -517,9 +511,7 @@ impl Switch {
             None => self.common.counters.late(),
         }
     }
-}
 
-impl Switch {
     /// A recording has ended, for whatever reason.
     pub(crate) fn recorded(&mut self, t: &mut Turn<'_>, id: RecordingId, recorded: &Recorded) {
         if let Some(error) = &recorded.error {
@@ -549,9 +541,7 @@ impl Switch {
         };
         self.tell(t, Event::Recording(news));
     }
-}
 
-impl Switch {
     /// The call that a leg or bridge belongs to, or the call itself.
     pub(crate) fn call_of(&self, what: Watched) -> Option<CallId> {
         let call = match what {
@@ -561,9 +551,7 @@ impl Switch {
         };
         self.calls.get(call).map(|_| call)
     }
-}
 
-impl Switch {
     /// The call and the leg; of a call or a bridge, its first leg.
     pub(crate) fn locate(&self, of: Watched) -> Result<(CallId, LegId), CallError> {
         let (call, leg) = match of {
@@ -577,9 +565,7 @@ impl Switch {
         };
         call.zip(leg).ok_or(CallError::Gone)
     }
-}
 
-impl Switch {
     /// The call that the turn is about refers to this leg of another one: from now on they share a journal.
     pub(crate) fn about_other(&mut self, named: LegId) {
         let other = self.calls.leg(named).map(|it| it.call);
@@ -589,7 +575,7 @@ impl Switch {
     }
 
     /// Adds a call, in a replay under its number in the journal.
-    pub(crate) fn new_call(&mut self, call: crate::switch::state::call::Call) -> CallId {
+    pub(crate) fn new_call(&mut self, call: Call) -> CallId {
         if let Some(id) = self.common.reads("call") {
             self.calls.foresee_call(id);
         }

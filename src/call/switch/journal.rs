@@ -1,7 +1,7 @@
 //! Writes the inputs of calls to a journal, or replaces them by those of a journal: see [`crate::journal`].
 //!
 //! A turn is about one call. Whatever it asks of components other than the call's own state goes through
-//! [`CallStep::fact`]: asked and written down while a journal is written, and read while one is replayed. Calls
+//! [`Common::fact`]: asked and written down while a journal is written, and read while one is replayed. Calls
 //! that get connected share one journal.
 
 use std::collections::VecDeque;

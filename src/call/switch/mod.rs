@@ -11,7 +11,7 @@
 //!   wait, slabs whose keys are never reused, waiters; `counters`: what was late, ignored or impossible
 //! - `admission`: decides on requests before they become calls; `journal`: writes down the inputs of calls, and runs them
 //!   again; `programs`: applications that are state machines
-//! - `common`: what all calls share; `turn`: responses and hang-ups on the endpoint
+//! - `common`: what all calls share; `turn`: responses and NOTIFYs on the endpoint
 //! - `step`: a step of one call, which sees no other call
 //! - `calls`: the table of calls, with look-up by leg, bridge, dialog or media endpoint; `input`: the inputs, each of
 //!   which goes to its call; `incoming`: INVITEs that start a call; `pair`: what concerns two calls
@@ -178,7 +178,10 @@ impl Switch {
     fn fire(&mut self, t: &mut Turn<'_>, id: CallId) {
         self.in_call(id, |step| step.call_timeout(t));
         self.carry_out(t);
-        self.in_call(id, |step| step.arm(t.now));
+        // Its timer may have ended it.
+        if let Some(mut step) = self.step(id) {
+            step.arm(t.now);
+        }
     }
 
     /// Fires the next timer of these calls, as their journal says: of a branch whose INVITE had to wait, or

@@ -70,9 +70,7 @@ impl Switch {
         self.hand_on_variables(from, into);
         self.drop_if_empty(t, from);
     }
-}
 
-impl Switch {
     /// Takes the bridge of a leg down. The leg keeps its call, the other one gets a new call; returns that
     /// call and leg. Neither leg has an owner then, except that the owner of this leg keeps it if `kept`.
     pub(crate) fn unbridge(
@@ -116,9 +114,7 @@ impl Switch {
         self.in_call(own, |step| step.arm(t.now));
         own
     }
-}
 
-impl Switch {
     /// A REFER within a call.
     pub(crate) fn refer(&mut self, t: &mut Turn<'_>, leg: LegId, refer: ReferId, request: &Request) {
         let usage = self.calls.leg(leg).and_then(|it| it.usage);
@@ -199,9 +195,7 @@ impl Switch {
         let then = OnEndpoint::Replace { call, leg, stays, replaced, offer };
         self.in_call(call, |step| step.with_endpoint(t, leg, None, then));
     }
-}
 
-impl Switch {
     /// `caller` is the referrer's leg in the consultation call, and unanswered. Its dialling continues for
     /// the party that stays; the old parties keep talking until it is answered, and stay connected if it is
     /// not.
@@ -265,9 +259,7 @@ impl Switch {
         });
         self.in_call(call, |step| step.transfer_progress(t, 180));
     }
-}
 
-impl Switch {
     /// Whether the party of one leg may replace that of another; a refusal is reported. `invite`: the INVITE
     /// that asks; `None`: a REFER does.
     pub(crate) fn may_replace(
@@ -309,9 +301,7 @@ impl Switch {
         });
         false
     }
-}
 
-impl Switch {
     /// Copies the variables of a call that becomes part of another one; the latter's own values take
     /// precedence.
     pub(crate) fn hand_on_variables(&mut self, from: CallId, into: CallId) {
@@ -325,9 +315,7 @@ impl Switch {
             }
         }
     }
-}
 
-impl Switch {
     /// Links the records of a call to the call that it becomes part of.
     pub(crate) fn link(&mut self, from: CallId, into: CallId) {
         let linked = self.calls.get(into).and_then(|call| call.linked).unwrap_or(into);
@@ -335,9 +323,7 @@ impl Switch {
             call.linked = Some(linked);
         }
     }
-}
 
-impl Switch {
     /// A leg has moved from one call to another: its recording moves with it, unless that call has one.
     pub(crate) fn move_recording(&mut self, leg: LegId, from: CallId, into: CallId) {
         let its = self.calls.get_mut(from);
@@ -355,9 +341,7 @@ impl Switch {
             (None, _) => {}
         }
     }
-}
 
-impl Switch {
     /// A leg has moved from one call to another; its packets move with it.
     pub(crate) fn move_capture(&mut self, t: &Turn<'_>, leg: LegId, from: CallId) {
         if let Some(endpoint) = self.calls.leg(leg).and_then(|it| it.media.endpoint) {

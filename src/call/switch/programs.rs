@@ -165,9 +165,7 @@ impl Switch {
             self.common.counters.panics += 1;
         }
     }
-}
 
-impl Switch {
     pub(crate) fn carry_out_want(&mut self, t: &mut Turn<'_>, app: AppId, want: Want) {
         match want {
             Want::Command(command) => self.obey(t, *command),

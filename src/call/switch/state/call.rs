@@ -273,9 +273,7 @@ impl Call {
             .chain(self.watch.counts_at)
             .min()
     }
-}
 
-impl Call {
     /// The endpoint of an answered leg.
     pub(crate) fn leg_media(&self, leg: LegId) -> Result<EndpointId, CallError> {
         self.media_of(leg, Leg::is_up)
@@ -297,9 +295,7 @@ impl Call {
         }
         it.media.endpoint.ok_or(CallError::WrongState("the leg has no media"))
     }
-}
 
-impl Call {
     /// A leg of it.
     #[inline]
     pub fn leg(&self, leg: LegId) -> Option<&Leg> {
@@ -311,9 +307,7 @@ impl Call {
     pub fn leg_mut(&mut self, leg: LegId) -> Option<&mut Leg> {
         self.legs.get_mut(leg)
     }
-}
 
-impl Call {
     /// Takes the recording with this number out, and says whose it is: that of a leg, or the call's own.
     pub(crate) fn recorded_by(&mut self, id: RecordingId) -> Option<Option<LegId>> {
         let take = |it: &mut Recordings| it.running.take_if(|it| it.id == Some(id)).is_some();

@@ -34,7 +34,7 @@ use b2b_sip::net::budget::Bucket;
 /// A leg: one party's side of a call.
 #[derive(serde::Serialize, serde::Deserialize)]
 pub(crate) struct Leg {
-    /// Its call; set by [`Calls`](crate::switch::calls::Calls).
+    /// Its call; set by the table of calls.
     pub call: CallId,
     pub inbound: bool,
     pub life: Life,
@@ -208,7 +208,7 @@ pub(crate) enum Hidden {
 }
 
 impl Leg {
-    /// A leg without a call, which [`Calls`](crate::switch::calls::Calls) assigns.
+    /// A leg without a call, which the table of calls assigns.
     pub fn new(life: Life, family: AddressFamily) -> Self {
         let (endpoint, joined, heard, signalling, led_past) = (None, None, None, None, false);
         Leg {

@@ -2,7 +2,7 @@
 //!
 //! A request that is not answered within the turn gets a number, under which its continuation is kept until
 //! the answer comes as an input. A request that is answered at once takes the same way without the table. A
-//! continuation finds out itself that a leg or call has gone; it holds nothing but values.
+//! continuation says which call it concerns; it holds nothing but values.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -229,24 +229,25 @@ pub(crate) enum OnFound {
     Outside { transaction: ServerTransactionId },
 }
 
-/// The call that an answer concerns: that of a leg, wherever the leg is by now, or else this one.
+/// The call that an answer concerns: that of the first of these legs that is not over, wherever it is by now, or else this
+/// one.
 #[derive(Default)]
 pub(crate) struct Concerns {
-    pub leg: Option<LegId>,
+    pub legs: [Option<LegId>; 2],
     pub call: Option<CallId>,
 }
 
 impl Concerns {
-    pub(crate) fn leg(leg: LegId) -> Self {
-        Concerns { leg: Some(leg), call: None }
+    fn leg(leg: LegId) -> Self {
+        Concerns { legs: [Some(leg), None], call: None }
     }
 
-    pub(crate) fn call(call: CallId) -> Self {
-        Concerns { leg: None, call: Some(call) }
+    fn call(call: CallId) -> Self {
+        Concerns { legs: [None, None], call: Some(call) }
     }
 
-    pub(crate) fn leg_of(leg: LegId, call: CallId) -> Self {
-        Concerns { leg: Some(leg), call: Some(call) }
+    fn leg_of(leg: LegId, call: CallId) -> Self {
+        Concerns { legs: [Some(leg), None], call: Some(call) }
     }
 }
 
@@ -254,12 +255,12 @@ impl OnMedia {
     pub fn concerns(&self) -> Concerns {
         match self {
             OnMedia::Nothing => Concerns::default(),
-            OnMedia::Endpoint { leg, then: OnEndpoint::Replace { call, .. }, .. } => {
-                Concerns::leg_of(*leg, *call)
+            // Who waits for it may be another leg than the one whose endpoint it is.
+            OnMedia::Endpoint { leg, then, .. } => {
+                let Concerns { legs: [other, _], call } = then.concerns();
+                Concerns { legs: [Some(*leg), other], call }
             }
-            OnMedia::Endpoint { leg, .. } | OnMedia::Joined { a: leg, .. } | OnMedia::Counted { leg, .. } => {
-                Concerns::leg(*leg)
-            }
+            OnMedia::Joined { a: leg, .. } | OnMedia::Counted { leg, .. } => Concerns::leg(*leg),
             OnMedia::Described(then) => then.concerns(),
             OnMedia::Applied(then) => then.concerns(),
             OnMedia::Recording { call, subject: Subject::Leg(leg), .. } => Concerns::leg_of(*leg, *call),
@@ -267,6 +268,18 @@ impl OnMedia {
             | OnMedia::Recorded { call, .. }
             | OnMedia::Packets { call } => Concerns::call(*call),
             OnMedia::Digit(digit) => Concerns::leg(digit.leg),
+        }
+    }
+}
+
+impl OnEndpoint {
+    fn concerns(&self) -> Concerns {
+        match self {
+            OnEndpoint::LocalAnswer { then, .. }
+            | OnEndpoint::LocalOffer { then, .. }
+            | OnEndpoint::OfferFrom { then, .. }
+            | OnEndpoint::OfferTo { then, .. } => then.concerns(),
+            OnEndpoint::Replace { call, .. } => Concerns::call(*call),
         }
     }
 }
@@ -279,10 +292,11 @@ impl OnApplied {
             | OnApplied::EarlyMedia { leg }
             | OnApplied::Originated { leg, .. }
             | OnApplied::Acknowledged { leg, .. } => Concerns::leg(*leg),
-            OnApplied::Renewed { call, leg } => Concerns::leg_of(*leg, *call),
+            OnApplied::Renewed { call, leg } | OnApplied::AcknowledgedApart { call, leg } => {
+                Concerns::leg_of(*leg, *call)
+            }
             OnApplied::Won(Won { call, .. })
             | OnApplied::Transferred { call, .. }
-            | OnApplied::AcknowledgedApart { call, .. }
             | OnApplied::Agreed { call, .. } => Concerns::call(*call),
         }
     }
@@ -297,8 +311,10 @@ impl OnDescription {
             | OnDescription::EarlyOffer { caller: leg, .. }
             | OnDescription::AnswerEarly { branch: leg }
             | OnDescription::Prack { branch: leg, .. }
-            | OnDescription::Ack { callee: leg, .. }
             | OnDescription::AnswerHere { leg, .. } => Concerns::leg(*leg),
+            OnDescription::Ack { caller, callee } => {
+                Concerns { legs: [Some(*callee), Some(*caller)], call: None }
+            }
             OnDescription::Accept { won }
             | OnDescription::AcceptWithOffer { won, .. }
             | OnDescription::AckAndAccept { won } => Concerns::call(won.call),
@@ -318,6 +334,9 @@ impl OnFound {
         match self {
             OnFound::Dial { call } | OnFound::Listened { call } => Concerns::call(*call),
             OnFound::Decide(handing) => Concerns::leg(handing.leg()),
+            OnFound::Referral { referral, asked_by: AskedBy::Application(_), .. } => {
+                Concerns::leg_of(referral.leg, referral.call)
+            }
             OnFound::Referral { referral, .. } => Concerns::call(referral.call),
             OnFound::Redirect(redirected) => Concerns::call(redirected.call),
             OnFound::LookUp { .. } | OnFound::Outside { .. } => Concerns::default(),

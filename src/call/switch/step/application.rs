@@ -307,9 +307,7 @@ impl CallStep<'_> {
         }
         Err(CallError::WrongState("the call's state does not allow it"))
     }
-}
 
-impl CallStep<'_> {
     /// Ends the dialling for this leg, which stays up.
     pub(crate) fn stop_dialling(&mut self, leg: LegId) -> Result<(), CallError> {
         self.call.leg(leg).ok_or(CallError::Gone)?;

@@ -666,9 +666,7 @@ impl CallStep<'_> {
         let other = call.and_then(|it| it.bridge.as_ref()?.other(leg));
         past(leg) || other.is_some_and(past)
     }
-}
 
-impl CallStep<'_> {
     /// Takes the bridge of a leg down, before the other leg gets a call of its own; returns that leg.
     pub(crate) fn unbridge(&mut self, t: &mut Turn<'_>, leg: LegId, kept: bool) -> Result<LegId, CallError> {
         self.call.leg(leg).filter(|it| !it.life.is_ending()).ok_or(CallError::Gone)?;

@@ -15,6 +15,7 @@ use crate::leg_fsm::{LegState, TerminationCause};
 use crate::leg_life::OnAck;
 use crate::reason::Reason;
 use crate::service::{CallEnd, CallError, DialError, Watched};
+use crate::switch::dial::Dial;
 use crate::switch::state::call::{Dialling, EndReason, Purpose};
 use crate::switch::state::exchange::Origin;
 use crate::switch::state::follow::Follow;
@@ -52,7 +53,13 @@ impl CallStep<'_> {
 
     /// As [`CallStep::hang_up`], with another status for a caller who is not answered.
     pub(crate) fn hang_up_with(&mut self, t: &mut Turn<'_>, leg: LegId, status: u16, reason: &str) {
-        let Some(it) = self.call.leg(leg) else { return self.late() };
+        let Some(it) = self.call.leg(leg) else {
+            // It may be in another call by now.
+            return match self.index.of_leg.get(leg.0) {
+                Some(_) => self.follow(Follow::HangUp { leg, status }),
+                None => self.late(),
+            };
+        };
         if it.life.is_ending() {
             return self.ignored();
         }
@@ -196,7 +203,7 @@ impl CallStep<'_> {
         let reason = reason.or_else(|| it.why.reason.take());
         if caller == Some(leg) {
             self.pass_reason(reason.as_ref(), by);
-            self.with_dial(crate::switch::dial::Dial::cancel);
+            self.with_dial(Dial::cancel);
         }
         self.follow(Follow::BridgeLeft { call: id, leg, cause, reason, by });
         if let OnAck::AnswerTo(leg) = it.life.on_ack() {

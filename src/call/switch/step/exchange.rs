@@ -303,11 +303,10 @@ impl CallStep<'_> {
 
     /// Makes the pending offers that are possible now that an exchange is over or its ACK has come.
     pub(crate) fn offer_pending(&mut self, t: &mut Turn<'_>) {
-        let call = self.id;
         for offer in std::mem::take(&mut self.call.exchanges.pending) {
             let PendingOffer { like, to, back } = offer;
             // The party has left, or its partner has.
-            let of_this_call = self.call.leg(to).is_some_and(|it| it.is_up() && it.call == call);
+            let of_this_call = self.call.leg(to).is_some_and(|it| it.is_up());
             if !of_this_call || self.call.bridged(to).map(|(like, _)| like) != like {
                 self.ignored();
                 continue;
@@ -370,9 +369,7 @@ impl CallStep<'_> {
             self.join_media(t, from, to);
         }
     }
-}
 
-impl CallStep<'_> {
     /// The ACK of a party that asked for an offer has brought its answer, or none of use: then its session
     /// stays as it was.
     pub(crate) fn renewed(&mut self, t: &mut Turn<'_>, leg: LegId, taken: Result<(), MediaError>) {
@@ -680,7 +677,7 @@ impl CallStep<'_> {
     /// Refuses the request that began an exchange.
     pub(crate) fn refuse_exchange(&mut self, t: &mut Turn<'_>, leg: LegId, origin: Origin, reply: Reply) {
         match origin {
-            Origin::Replacing(_) => self.replacement_refused(t, leg, &reply),
+            Origin::Replacing(replaced) => self.replacement_refused(t, leg, replaced, &reply),
             Origin::ReInvite => {
                 let usage = self.call.leg(leg).and_then(|it| it.usage);
                 let Some(usage) = usage else { return self.late() };

@@ -195,9 +195,7 @@ impl CallStep<'_> {
         self.hang_up(t, leg);
         self.leave_bridge(t, leg, &TerminationCause::MediaTimeout, Some(recovered()), None);
     }
-}
 
-impl CallStep<'_> {
     /// Carries out a command about this call.
     pub(crate) fn obey(&mut self, t: &mut Turn<'_>, command: Command) {
         // A closed receiver is no error.
@@ -529,7 +527,7 @@ impl CallStep<'_> {
 }
 
 impl Common {
-    /// An answer of media for a call that is over.
+    /// An answer of media that concerns no call any more.
     pub(crate) fn media_for_nobody(
         &mut self,
         t: &mut Turn<'_>,
@@ -544,7 +542,18 @@ impl Common {
                     self.parts.controller.release_endpoint(endpoint);
                 }
             }
-            // Dropped replies say that it is over.
+            OnMedia::Described(OnDescription::AnswerHere { origin: Origin::Update(transaction), .. }) => {
+                t.respond(transaction, SipReply::status(481));
+            }
+            OnMedia::Applied(OnApplied::Originated { reply, .. }) => {
+                // A closed receiver is no error.
+                let _ = reply.send(Err(DialError::over()));
+            }
+            OnMedia::Applied(OnApplied::Transferred { call, legs, referrer, .. }) => {
+                t.tell_referrer(referrer, 503, "");
+                self.publish(t, Event::TransferEnded { call, leg: legs.leaves, status: 503 });
+            }
+            // Other dropped replies say that the call is over, and nobody else waits.
             OnMedia::Described(_) | OnMedia::Applied(_) => {}
             OnMedia::Counted { call, bridge, leg } => {
                 self.counted(t, OfBridge { call, bridge, leg }, None, of_kind!(result, Stats));

@@ -439,9 +439,7 @@ impl CallStep<'_> {
         let content_type = one_line(content_type);
         Some(Body { content_type, data: message.body() }).filter(|body| !body.data.is_empty())
     }
-}
 
-impl CallStep<'_> {
     /// The header fields of a message to this leg. `original`: the message of another leg that causes it;
     /// without one, the message that was passed across last.
     pub(crate) fn ruled(

@@ -66,9 +66,7 @@ impl CallStep<'_> {
         let deadline = self.call.next_timeout().map(|deadline| deadline.min(now + HORIZON));
         self.common.timers.arm(&mut self.call.queued, deadline, id);
     }
-}
 
-impl CallStep<'_> {
     /// Adds a leg, in a replay under its number in the journal.
     pub fn new_leg(&mut self, leg: Leg) -> LegId {
         if let Some(LegId(id)) = self.common.reads("leg") {

@@ -116,7 +116,7 @@ impl CallStep<'_> {
         self.media(t, begun, OnMedia::Recording { call, subject, reply });
     }
 
-    /// The recording has begun, or starting has failed. `call`: the call it belonged to when requested.
+    /// The recording has begun, or starting has failed.
     pub(crate) fn recording_begun(
         &mut self,
         t: &mut Turn<'_>,
@@ -516,9 +516,7 @@ impl CallStep<'_> {
         self.common.history.leg_over(leg.call, id, record, t.now);
         self.common.settle_history(t);
     }
-}
 
-impl CallStep<'_> {
     /// Records the start of a bridge.
     pub(crate) fn account_talk(&mut self, t: &Turn<'_>, bridge: BridgeId, legs: [LegId; 2]) {
         let call = self.id;
@@ -606,9 +604,7 @@ impl Common {
             }
         }
     }
-}
 
-impl Common {
     /// A leg has an endpoint: its packets join the capture of its call, if there is one.
     pub(crate) fn capture_endpoint(
         &self,

@@ -373,8 +373,9 @@ impl CallStep<'_> {
             return self.break_up(t, leg, other, "ACK without an answer to our offer");
         };
         match (what, other) {
-            // Another leg has replaced `other`, which has gone.
+            // Another leg has replaced `other`, which has gone, or is in another call and waits for its ACK.
             (OnAck::AnswerTo(other), _) if self.endpoints(leg, other).is_none() && is_up => {
+                self.follow(Follow::AnswerInstead { leg: other });
                 self.apply(t, leg, answer, OnApplied::AcknowledgedApart { call, leg });
             }
             (OnAck::AnswerTo(callee), _) => {
@@ -423,9 +424,7 @@ impl CallStep<'_> {
         tracing::info!("leg {}: {error}", leg.0);
         self.break_up(t, leg, other, "an answer that is of no use");
     }
-}
 
-impl CallStep<'_> {
     /// Answers a caller with media of our own.
     pub(crate) fn answer_here_and_now(
         &mut self,

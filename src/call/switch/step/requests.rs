@@ -288,6 +288,8 @@ impl CallStep<'_> {
         // Our own requests, as the INFO for a digit, have no waiting transaction.
         let Some((by, to, transaction)) = self.common.passed.remove(&request) else { return self.ignored() };
         let reply = match result {
+            // The party that has asked is not in this call any more: nothing of the other one is for it.
+            Ok(response) if self.call.leg(by).is_none() => SipReply::status(inside(response.status(), false)),
             Ok(response) => {
                 // A NOTIFY belongs to a subscription between the parties.
                 let notifies = response.cseq().is_ok_and(|cseq| cseq.method == Method::Notify);

@@ -245,7 +245,7 @@ impl CallStep<'_> {
         let stays = self.call.bridged(replaced).map(|(stays, _)| stays);
         let accepted = self.accept(t, leg, Some(session));
         let (Some(stays), Ok(())) = (stays, accepted) else {
-            return self.replacement_refused(t, leg, &SipReply::status(480));
+            return self.replacement_refused(t, leg, replaced, &SipReply::status(480));
         };
         let options = self.part(t);
         // The newcomer did not come by a route of ours.
@@ -255,7 +255,16 @@ impl CallStep<'_> {
     }
 
     /// The other side has refused the newcomer.
-    pub(crate) fn replacement_refused(&mut self, t: &mut Turn<'_>, leg: LegId, reply: &SipReply) {
+    pub(crate) fn replacement_refused(
+        &mut self,
+        t: &mut Turn<'_>,
+        leg: LegId,
+        replaced: LegId,
+        reply: &SipReply,
+    ) {
+        if [leg, replaced].iter().all(|leg| self.call.leg(*leg).is_none()) {
+            return self.late();
+        }
         self.talk_on(t);
         self.hang_up_with(t, leg, reply.status, &reply.reason);
     }

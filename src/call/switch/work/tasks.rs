@@ -1,5 +1,5 @@
 //! Work that has to wait. Every future is polled once within the turn; only one that is not ready then
-//! becomes a task. The continuations are in `waiting`.
+//! becomes a task. The continuations are in `state::waits`.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
