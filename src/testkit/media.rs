@@ -37,6 +37,8 @@ pub(super) struct State {
     faults: Option<(f64, StdRng)>,
     /// Descriptions held back until the test releases them, if enabled.
     gates: Option<Vec<oneshot::Sender<()>>>,
+    /// Of endpoints that are to be opened later.
+    endpoint_gates: Option<Vec<oneshot::Sender<()>>>,
     /// Counters set by the test.
     stats: HashMap<EndpointId, EndpointStats>,
     closed: VecDeque<(EndpointId, EndpointStats)>,
@@ -59,6 +61,7 @@ impl FakeMedia {
             refuse: false,
             faults: None,
             gates: None,
+            endpoint_gates: None,
             stats: HashMap::new(),
             closed: VecDeque::new(),
             silent: false,
@@ -162,6 +165,19 @@ impl FakeMedia {
     /// Releases the waiting descriptions; later ones are not held back.
     pub fn describe(&self) {
         self.state().gates.take().into_iter().flatten().for_each(|gate| {
+            // An error means that the receiver no longer waits.
+            let _ = gate.send(());
+        });
+    }
+
+    /// From now on, endpoints are opened at [`FakeMedia::open_endpoints`], as by a distant media server.
+    pub fn hold_endpoints(&self) {
+        self.state().endpoint_gates.get_or_insert_default();
+    }
+
+    /// Opens the waiting endpoints; later ones are opened at once.
+    pub fn open_endpoints(&self) {
+        self.state().endpoint_gates.take().into_iter().flatten().for_each(|gate| {
             // An error means that the receiver no longer waits.
             let _ = gate.send(());
         });
@@ -298,7 +314,18 @@ impl MediaBackend for FakeMedia {
             return MediaFuture::ready(Err(MediaError::Stopped));
         }
         match verb {
-            Verb::Allocate { spec, .. } => return MediaFuture::ready(self.open(&spec)),
+            Verb::Allocate { spec, .. } => {
+                let opened = self.open(&spec);
+                let (opens, gate) = oneshot::channel();
+                match &mut self.state().endpoint_gates {
+                    Some(gates) => gates.push(opens),
+                    None => return MediaFuture::ready(opened),
+                }
+                return MediaFuture::pending(async move {
+                    let _ = gate.await;
+                    opened
+                });
+            }
             // There are no packets, so their source does not matter.
             Verb::SignalledFrom { .. } | Verb::HostFound { .. } => {}
             Verb::Release { endpoint } => self.release(endpoint),

@@ -6,6 +6,7 @@ use b2b_sip::endpoint::{Body, Event, Invite, Reply, UsageEvent, UsageId};
 use b2b_sip::msg::Response;
 use b2b_testkit::{Harness, PartyId, SESSION, Sent};
 
+use crate::hand::asked;
 use crate::routed::{ANN, BOB, CAT, contacts, routed, to_bob};
 
 /// Every message of this method or status between b2b and an address.
@@ -273,5 +274,23 @@ fn a_callee_that_offers_unasked_is_answered_here_and_the_caller_offered_what_it_
     assert!(harness.is_up(ann, a) && harness.is_up(bob, b));
     assert_eq!(harness.media().bridges().len(), 1);
     harness.hang_up(ann, a);
+    harness.assert_nothing_left();
+}
+
+#[test]
+fn a_callee_is_hung_up_whose_caller_gives_up_before_it_has_an_endpoint() {
+    let mut harness = to_bob();
+    let (ann, bob) = (harness.party(ANN), harness.party(BOB));
+    harness.media().hold_endpoints();
+    let a = harness.call(ann, "bob", None);
+    // Bob's offer is for Ann: his endpoint is opened, then hers, which takes longer.
+    harness.answer_next(bob, SESSION);
+    harness.media().open_endpoints();
+    harness.media().hold_endpoints();
+    harness.settle();
+    harness.cancel(ann, a);
+    harness.media().open_endpoints();
+    harness.settle();
+    assert_eq!(asked(&harness, BOB), ["INVITE", "ACK", "BYE"]);
     harness.assert_nothing_left();
 }
