@@ -82,7 +82,7 @@ pub struct SwitchHoldings {
     pub captures: usize,
 }
 
-/// How often each cell of the state tables was used. Only a switch [in hand](Switch::in_hand) counts.
+/// How often each cell of the state tables was used. Only a switch [in hand](super::Switch::in_hand) counts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rows {
     legs: [[u64; LegEvent::ALL.len()]; LegState::ALL.len()],
