@@ -4,6 +4,8 @@
 //! It reads the sources as text, which is sufficient for `crate::`, `super::` and `b2b_room::` paths, and
 //! needs no compiler.
 
+#[path = "layering/circles.rs"]
+mod circles;
 #[path = "layering/floors.rs"]
 mod floors;
 mod rust_text;

@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use rust_text::connected_sets::connected_sets;
 use rust_text::tokens;
 
 /// Maximum number of methods and consequences that may all reach each other; to be lowered when the number falls.
@@ -368,54 +369,4 @@ fn receiver(words: &[String]) -> Option<&'static str> {
         at = at.checked_sub(1)?;
     }
     RECEIVERS.iter().find(|(name, _)| *name == words[at]).map(|(_, of)| *of)
-}
-
-// ---- strongly connected sets (Tarjan)
-
-struct Search<'a> {
-    calls: &'a [Vec<usize>],
-    /// When a node was visited, and the earliest node reachable from it.
-    met: Vec<Option<(usize, usize)>>,
-    open: Vec<usize>,
-    is_open: Vec<bool>,
-    next: usize,
-    sets: Vec<Vec<usize>>,
-}
-
-fn connected_sets(calls: &[Vec<usize>]) -> Vec<Vec<usize>> {
-    let (met, is_open) = (vec![None; calls.len()], vec![false; calls.len()]);
-    let mut search = Search { calls, met, open: Vec::new(), is_open, next: 0, sets: Vec::new() };
-    for node in 0..calls.len() {
-        if search.met[node].is_none() {
-            search.visit(node);
-        }
-    }
-    search.sets
-}
-
-impl Search<'_> {
-    /// Returns the earliest node reachable from this one.
-    fn visit(&mut self, node: usize) -> usize {
-        let own = self.next;
-        self.next += 1;
-        self.met[node] = Some((own, own));
-        self.open.push(node);
-        self.is_open[node] = true;
-        let mut earliest = own;
-        for &to in &self.calls[node] {
-            earliest = earliest.min(match self.met[to] {
-                None => self.visit(to),
-                Some((at, _)) if self.is_open[to] => at,
-                Some(_) => continue,
-            });
-        }
-        self.met[node] = Some((own, earliest));
-        if earliest == own {
-            let from = self.open.iter().position(|it| *it == node).unwrap_or_default();
-            let set = self.open.split_off(from);
-            set.iter().for_each(|it| self.is_open[*it] = false);
-            self.sets.push(set);
-        }
-        earliest
-    }
 }

@@ -1,5 +1,7 @@
 //! Rust source as text, tokenised without a compiler.
 
+pub mod connected_sets;
+
 /// Names and symbols of a source; comments, strings and characters are left out.
 pub fn tokens(text: &str) -> Vec<String> {
     let mut tokens = Vec::new();
