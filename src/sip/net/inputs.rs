@@ -355,7 +355,8 @@ impl SipStack {
             }
             TaskResult::Connected { connect, peer, opened } => {
                 self.connections.opened();
-                match opened {
+                let waiting = self.opening.remove(&peer).unwrap_or_default();
+                let result = match opened {
                     Ok((local, halves)) => {
                         self.counters.connections_opened += 1;
                         let local = self.reached_at(peer.transport, local, peer.listener.as_deref());
@@ -366,13 +367,19 @@ impl SipStack {
                             Opened::ByUs,
                             Acquaintance::Named,
                         );
-                        Input::Connected { connect, flow }
+                        Some(flow)
                     }
                     Err(error) => {
                         self.connect_failed(&peer, &error);
-                        Input::ConnectFailed { connect }
+                        None
                     }
-                }
+                };
+                let told = |connect| match result {
+                    Some(flow) => Input::Connected { connect, flow },
+                    None => Input::ConnectFailed { connect },
+                };
+                self.input(told(connect));
+                return waiting.into_iter().for_each(|connect| self.input(told(connect)));
             }
         };
         self.input(input);

@@ -157,7 +157,11 @@ impl SipStack {
         };
         match self.connections.to(&peer) {
             Some(flow) => self.input(Input::Connected { connect, flow }),
-            None => self.open(connect, peer, tls, within),
+            // Another request to it is a moment ahead. Whoever has less time opens a connection of its own.
+            None => match self.opening.get_mut(&peer).filter(|_| within.is_none()) {
+                Some(waiting) => waiting.push(connect),
+                None => self.open(connect, peer, tls, within),
+            },
         }
     }
 
@@ -171,6 +175,7 @@ impl SipStack {
             return self.input(Input::ConnectFailed { connect });
         };
         self.connections.opening();
+        self.opening.entry(peer.clone()).or_default();
         let results = self.results.sender.clone();
         let most = self.limits.connect_timeout;
         let limit = within.map_or(most, |within| within.min(most));

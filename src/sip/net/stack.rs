@@ -1,6 +1,7 @@
 //! The endpoint on the network: one struct that owns the sockets, the clock and the endpoint,
 //! and is polled for its next event.
 
+use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -133,6 +134,8 @@ pub struct SipStack {
     /// Set while accepting is paused.
     pub(super) accept_pause: Option<Pin<Box<Sleep>>>,
     pub(super) connections: Connections,
+    /// Connections that are being opened, and the other requests that wait for them.
+    pub(super) opening: HashMap<Peer, Vec<ConnectId>>,
     pub(super) connection_events: mpsc::Receiver<ConnectionEvent>,
     /// Results of connects and lookups, from their tasks.
     pub(super) results: Channel<TaskResult>,
@@ -265,6 +268,7 @@ impl SipStack {
             trace: config.trace_slot,
             tap: config.tap_all.then(Tap::of_everything),
             counters: NetCounters::default(),
+            opening: HashMap::new(),
             connect_error: None,
         })
     }

@@ -75,3 +75,31 @@ fn a_callee_that_is_slow_to_answer_keeps_the_connection_that_we_opened() {
         assert!(timeout(Duration::from_millis(10), stack.next_event()).await.is_err(), "nothing more");
     });
 }
+
+#[test]
+fn two_requests_to_one_peer_at_once_share_a_connection() {
+    in_runtime(async {
+        let (mut stack, listener) = dialling(NetLimits::default()).await;
+        let target = format!("sip:other@{};transport=tcp", listener.local_addr().expect("address"));
+        let now = stack.now();
+        let invite = Invite { target: target.into(), body: Some(Body::sdp("offer")), ..Invite::default() };
+        stack.endpoint().invite(now, invite).expect("dialled");
+        let callee = async {
+            let (mut stream, _) = listener.accept().await.expect("connection");
+            let (mut read, mut buffer) = (String::new(), vec![0; 4_096]);
+            while read.matches("INVITE sip:").count() < 2 {
+                let length = stream.read(&mut buffer).await.expect("INVITEs");
+                read.push_str(&String::from_utf8_lossy(&buffer[..length]));
+            }
+            assert!(read.contains("INVITE sip:far@") && read.contains("INVITE sip:other@"), "{read}");
+            assert!(
+                timeout(Duration::from_millis(100), listener.accept()).await.is_err(),
+                "another connection"
+            );
+        };
+        tokio::select! {
+            event = stack.next_event() => panic!("{event:?}"),
+            () = callee => {}
+        }
+    });
+}
