@@ -186,9 +186,7 @@ impl Switch {
         let (Some((replaced, (call, stays, _))), Some(offer)) = (bridged, offer) else {
             return self.in_call_of(leg, |step| step.reject(t, leg, 488, ""));
         };
-        let takes =
-            |mut step: CallStep<'_>| !step.call.is_busy() && step.advance_if_legal(t, CallEvent::Transfer);
-        if !self.step(call).is_some_and(takes) {
+        if !self.step(call).is_some_and(|mut step| step.takes_newcomer(t)) {
             return self.in_call_of(leg, |step| step.reject(t, leg, 491, ""));
         }
         self.move_leg(t, leg, call);
@@ -223,9 +221,7 @@ impl Switch {
         if !ready || second == call {
             return t.answer_refer(refer, 603);
         }
-        let takes =
-            |mut step: CallStep<'_>| !step.call.is_busy() && step.advance_if_legal(t, CallEvent::Transfer);
-        if !self.step(call).is_some_and(takes) {
+        if !self.step(call).is_some_and(|mut step| step.takes_newcomer(t)) {
             return t.answer_refer(refer, 491);
         }
         let Some(mut dialling) = self.calls.get_mut(second).and_then(|it| it.dialling.take()) else {

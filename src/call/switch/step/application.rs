@@ -79,9 +79,9 @@ impl CallStep<'_> {
         if let Some(handler) = handler.filter(|_| takes) {
             return self.ask(Handing { call, ..handing }, &handler);
         }
-        let of_leg = self.call.leg(leg).map(|_| &*self.call);
+        let has_partner = self.call.dialling.is_some() || self.call.bridge.is_some();
         // A call that is bridged or being dialled needs no handler.
-        match of_leg.map(|it| it.dialling.is_some() || it.bridge.is_some()) {
+        match self.call.leg(leg).map(|_| has_partner) {
             Some(true) => self.ignored(),
             Some(false) => self.hang_up_with(t, leg, 503, ""),
             None => self.late(),

@@ -662,8 +662,7 @@ impl CallStep<'_> {
     /// Whether no RTP is expected here because it goes past b2b, or is about to.
     pub(crate) fn is_past(&self, leg: LegId) -> bool {
         let past = |leg: LegId| self.call.leg(leg).is_some_and(|it| it.media.led_past);
-        let call = self.call.leg(leg).map(|_| &*self.call);
-        let other = call.and_then(|it| it.bridge.as_ref()?.other(leg));
+        let other = self.call.bridge.as_ref().and_then(|bridge| bridge.other(leg));
         past(leg) || other.is_some_and(past)
     }
 

@@ -50,11 +50,11 @@ impl CallStep<'_> {
         let _ = reply.send(done.map(|()| None));
     }
 
-    /// The recordings of a subject, and the call it belongs to now.
-    fn recordings(&mut self, subject: Subject) -> Option<(CallId, &mut Recordings)> {
+    /// The recordings of this call, or of a leg in it.
+    fn recordings(&mut self, subject: Subject) -> Option<&mut Recordings> {
         match subject {
-            Subject::Call(call) => Some((call, &mut self.call.recordings)),
-            Subject::Leg(leg) => self.call.leg_mut(leg).map(|it| (it.call, &mut it.recordings)),
+            Subject::Call(_) => Some(&mut self.call.recordings),
+            Subject::Leg(leg) => self.call.leg_mut(leg).map(|it| &mut it.recordings),
         }
     }
 
@@ -103,8 +103,8 @@ impl CallStep<'_> {
         endpoint: EndpointId,
         reply: Asks,
     ) {
-        let recordings = self.recordings(subject);
-        let Some((call, Some(it))) = recordings.map(|(call, it)| (call, it.running.as_mut())) else {
+        let call = self.id;
+        let Some(it) = self.recordings(subject).and_then(|it| it.running.as_mut()) else {
             return self.impossible("start_recording");
         };
         it.leg = Some(leg);
@@ -126,8 +126,7 @@ impl CallStep<'_> {
     ) {
         let call = self.id;
         let for_secret = self.keeps_secret(subject);
-        let recordings = self.recordings(subject);
-        let (call, recording) = recordings.map_or((call, None), |(call, it)| (call, it.running.as_mut()));
+        let recording = self.recordings(subject).and_then(|it| it.running.as_mut());
         let leg = subject.leg();
         let done = match (recording, begun) {
             (Some(it), Ok(id)) => {
@@ -152,7 +151,7 @@ impl CallStep<'_> {
             }
             (_, Err(error)) => {
                 tracing::warn!("call {}: {error}", call.0);
-                if let Some((_, it)) = self.recordings(subject) {
+                if let Some(it) = self.recordings(subject) {
                     it.running = None;
                 }
                 self.note_recording("recording_error", &error.to_string());
@@ -189,7 +188,7 @@ impl CallStep<'_> {
     }
 
     fn change_pauses(&mut self, subject: Subject, change: impl FnOnce(&mut Pauses)) -> Result<(), CallError> {
-        let (_, it) = self.recordings(subject).ok_or(CallError::Gone)?;
+        let it = self.recordings(subject).ok_or(CallError::Gone)?;
         let it = it.running.as_mut().ok_or(subject.not_recorded())?;
         let before = it.pauses.any();
         change(&mut it.pauses);
@@ -211,9 +210,8 @@ impl CallStep<'_> {
 
     /// Ends a recording, and answers with the outcome.
     fn stop_recording(&mut self, t: &mut Turn<'_>, subject: Subject, reply: Asks) {
-        let Some((call, it)) = self.recordings(subject) else {
-            return drop(reply.send(Err(CallError::Gone)));
-        };
+        let call = self.id;
+        let Some(it) = self.recordings(subject) else { return drop(reply.send(Err(CallError::Gone))) };
         let Some(recording) = it.running.take() else { return drop(reply.send(Err(subject.not_recorded()))) };
         let Some(id) = recording.id else { return drop(reply.send(Ok(None))) };
         self.common.recordings_ending.add(id, call, subject.leg());
@@ -265,7 +263,7 @@ impl CallStep<'_> {
 
     /// The media of a leg is about to be released: the call's recording continues with a remaining leg.
     pub(crate) fn recording_goes_over(&mut self, leg: LegId) {
-        if let Some((call, stays, endpoint)) = self.recorded_next(leg)
+        if let Some((stays, endpoint)) = self.recorded_next(leg)
             && let Some(it) = self.call.recordings.running.as_mut()
             && let Some(id) = it.id
         {
@@ -274,7 +272,7 @@ impl CallStep<'_> {
                 Err(error) => {
                     tracing::warn!(
                         "call {}: its recording ends together with leg {}: {error}",
-                        call.0,
+                        self.id.0,
                         leg.0
                     );
                 }
@@ -283,8 +281,7 @@ impl CallStep<'_> {
     }
 
     /// The leg with which the recording of this leg continues, if it is recorded and another one stays.
-    fn recorded_next(&self, leg: LegId) -> Option<(CallId, LegId, EndpointId)> {
-        let call = self.call.leg(leg)?.call;
+    fn recorded_next(&self, leg: LegId) -> Option<(LegId, EndpointId)> {
         let it = &*self.call;
         it.recordings
             .running
@@ -295,7 +292,7 @@ impl CallStep<'_> {
         let other = bridge.map(|bridge| bridge.other(leg).unwrap_or(bridge.a));
         let up = |other| Some((other, self.up_endpoint(other).filter(|_| other != leg)?));
         let (stays, endpoint) = other.and_then(up).or_else(|| it.legs.ids().find_map(up))?;
-        Some((call, stays, endpoint))
+        Some((stays, endpoint))
     }
 
     /// Handles a digit of a bridged party as part of a feature code. Returns whether codes of this party are

@@ -100,8 +100,7 @@ impl CallStep<'_> {
                 None => self.info_digit(t, info, true),
             };
         }
-        let call = self.call.leg(leg).map(|_| &*self.call);
-        let other = call.and_then(|it| it.bridge.as_ref()?.other(leg));
+        let other = self.call.bridge.as_ref().and_then(|bridge| bridge.other(leg));
         if let Some(other) = other.filter(|other| !self.parts_across(leg, *other, request).is_empty()) {
             return self.pass_on(t, leg, other, transaction, request);
         }
@@ -190,8 +189,8 @@ impl CallStep<'_> {
 
     /// Whether the owner of this leg's call receives its INFOs.
     fn hears_infos(&self, leg: LegId) -> bool {
-        let call = self.call.leg(leg).map(|_| &*self.call);
-        call.is_some_and(|it| !it.listeners.is_empty() || it.state == CallState::Commanded)
+        let is_heard = !self.call.listeners.is_empty() || self.call.state == CallState::Commanded;
+        is_heard && self.call.leg(leg).is_some()
     }
 
     /// Reads the Allow header field of a party's message.
@@ -206,9 +205,8 @@ impl CallStep<'_> {
     /// here, the other party may send telephone events.
     pub(crate) fn may_send_events(&mut self, leg: LegId) {
         let it = self.call.leg(leg).filter(|it| it.takes.info);
-        let call = it.map(|_| &*self.call);
-        let dialling = call.and_then(|it| it.dialling.as_ref()).map(|it| it.options.mode);
-        let mode = dialling.or_else(|| call?.bridge.as_ref().map(|it| it.mode));
+        let dialling = self.call.dialling.as_ref().map(|it| it.options.mode);
+        let mode = dialling.or_else(|| self.call.bridge.as_ref().map(|it| it.mode));
         let endpoint = it.and_then(|it| it.media.endpoint);
         if let Some(endpoint) = endpoint.filter(|_| mode.is_some_and(BridgeMode::intercepts)) {
             self.common.parts.controller.takes_info(endpoint);

@@ -40,6 +40,11 @@ use b2b_sip::msg::{Limits, Message, NameAddr, Request, Uri, number};
 const LEAVE: Duration = Duration::from_secs(2);
 
 impl CallStep<'_> {
+    /// Whether a newcomer may take the place of a party now; the call is transferring then.
+    pub(crate) fn takes_newcomer(&mut self, t: &Turn<'_>) -> bool {
+        !self.call.is_busy() && self.advance_if_legal(t, CallEvent::Transfer)
+    }
+
     /// A REFER that names no dialog of ours.
     pub(crate) fn referred(
         &mut self,
