@@ -26,7 +26,7 @@ use crate::switch::state::leg::{Ends, Handled};
 use crate::switch::state::recording::Ending;
 use crate::switch::state::transfer::Referrals;
 use crate::switch::state::waits::{Found, OnFound, Waits};
-use crate::switch::turn::Turn;
+use crate::switch::turn::Moment;
 use crate::switch::work::applications::{Applications, PARTING, Timer};
 use crate::switch::work::sleepers::{FAR, Sleeper, Sleepers};
 use crate::switch::work::slots::Key;
@@ -264,7 +264,7 @@ pub(crate) const REMEMBERED: usize = 256;
 impl Common {
     /// Whether the party to be replaced has referred this one here, by a REFER that was passed on and that
     /// the INVITE names (RFC 3892).
-    pub(crate) fn is_referred(&self, t: &Turn<'_>, asker: &Named, of: &Named, invite: &Request) -> bool {
+    pub(crate) fn is_referred(&self, t: Moment, asker: &Named, of: &Named, invite: &Request) -> bool {
         let Some(by) = invite.header(Name::ReferredBy).and_then(NameAddr::parse) else { return false };
         let Some(named) = by.uri.number(self.parts.admission.ours()) else { return false };
         let passed = self.referrals.passed.iter().filter(|it| t.now < it.at + REFERRED);
@@ -317,7 +317,7 @@ impl Common {
     }
 
     /// The leg is over: its handler may finish its work.
-    pub(crate) fn part_with_handler(&mut self, t: &Turn<'_>, handled: Option<Handled>) {
+    pub(crate) fn part_with_handler(&mut self, t: Moment, handled: Option<Handled>) {
         match handled {
             Some(Handled::Future(ends)) => self.parting.push_back((t.now + PARTING, ends)),
             Some(Handled::Machine(app)) if self.applications.is_running(app) => {
@@ -335,7 +335,7 @@ impl Common {
         self.work.beside.push_back(Box::pin(async move { Done(Came::Beside(guarded.await)) }));
     }
 
-    pub(crate) fn sleep(&mut self, t: &Turn<'_>, until: Until, reply: Reply<Instant>) {
+    pub(crate) fn sleep(&mut self, t: Moment, until: Until, reply: Reply<Instant>) {
         let at = match until {
             Until::Now => t.now,
             Until::At(at) => at,
@@ -351,7 +351,7 @@ impl Common {
     }
 
     /// Wakes this waiter after this time.
-    pub(crate) fn sleep_for(&mut self, t: &Turn<'_>, wait: Duration, sleeper: Sleeper) {
+    pub(crate) fn sleep_for(&mut self, t: Moment, wait: Duration, sleeper: Sleeper) {
         self.sleepers.add(t.now.checked_add(wait).unwrap_or(t.now + FAR), sleeper);
     }
 }

@@ -316,14 +316,14 @@ impl Driver {
         self.switch.common.follows = Follows::default();
         let legs = self.switch.legs();
         for leg in &legs {
-            self.attempt(|switch, t| switch.in_call_of(*leg, |step| step.hang_up(t, *leg)));
+            self.attempt(|switch, t| switch.in_call_of(*leg, |step| step.hang_up(t.at(), *leg)));
         }
         // Messages are sent while waiting for the next event; the events themselves are dropped.
         let sends = async { while tokio::time::timeout(FAREWELL, self.stack.next_event()).await.is_ok() {} };
         let sends = Box::pin(async { drop(tokio::time::timeout(FAREWELL, sends).await) });
         let _ = Guarded::new(sends).await;
         for leg in self.switch.legs() {
-            self.attempt(|switch, t| switch.in_call_of(leg, |step| step.give_up(t, leg)));
+            self.attempt(|switch, t| switch.in_call_of(leg, |step| step.give_up(t.at(), leg)));
         }
     }
 

@@ -50,7 +50,7 @@ impl Switch {
     /// Completes every history without waiting for anything more.
     pub fn finish_histories(&mut self, t: &Turn<'_>) {
         self.common.history.finish(t.now);
-        self.common.settle_history(t);
+        self.common.settle_history(t.at());
     }
 
     /// Records a message that has passed the sockets.
@@ -173,7 +173,7 @@ impl Switch {
         let view = CaptureView::new(&trace, true, t.now);
         self.common.history.capture(call, t.now, trace);
         let endpoints = it.legs.iter().filter_map(|(_, leg)| leg.media.endpoint);
-        let begun = endpoints.filter_map(|endpoint| self.common.capture_endpoint(t, call, endpoint));
+        let begun = endpoints.filter_map(|endpoint| self.common.capture_endpoint(t.at(), call, endpoint));
         Ok(Capturing { view, begun: begun.collect() })
     }
 

@@ -103,7 +103,7 @@ impl Switch {
         };
         let leg = step.new_leg(it);
         step.set_usage(leg, usage);
-        step.answers_challenges(t, leg, usage);
+        step.answers_challenges(leg, usage);
         let party = step.call.party(leg);
         let session =
             step.common.fact("session timer", |common| common.parts.admission.session_rules(&party));
@@ -125,9 +125,9 @@ impl Switch {
             let why = format!("{} lines of the INVITE are no header fields", request.skipped());
             step.common.history.decided(call, t.now, Some(leg), "skipped", &why);
         }
-        step.record_incoming(t, leg, &request, source);
-        step.advance_call(t, CallEvent::Incoming);
-        step.tell_leg(t, leg);
+        step.record_incoming(t.at(), leg, &request, source);
+        step.advance_call(t.at(), CallEvent::Incoming);
+        step.tell_leg(t.at(), leg);
         if let Some(replaced) = replaces {
             return self.replace(t, leg, replaced);
         }
@@ -148,7 +148,7 @@ impl Switch {
             early,
             resumed,
         };
-        self.in_call(call, |step| step.ask_handlers(t, Handing::new(incoming)));
+        self.in_call(call, |step| step.ask_handlers(t.at(), Handing::new(incoming)));
     }
 
     /// Whether an INVITE becomes a call, with the facts about its caller. Otherwise it has been answered.
@@ -225,7 +225,7 @@ impl Switch {
         for leg in legs {
             tracing::warn!("leg {}: its caller has dialled the emergency number again", leg.0);
             self.journal_command(t, &Command::Hangup { leg, reason: None, reply: Default::default() });
-            self.in_call_of(leg, |step| step.hang_up(t, leg));
+            self.in_call_of(leg, |step| step.hang_up(t.at(), leg));
         }
     }
 

@@ -54,7 +54,7 @@ impl Switch {
                     match event {
                         // It may name another call.
                         UsageEvent::Refer { refer, request } => self.refer(t, leg, refer, &request),
-                        event => self.in_call_of(leg, |step| step.usage_event(t, leg, event)),
+                        event => self.in_call_of(leg, |step| step.usage_event(t.at(), leg, event)),
                     }
                 }
                 None => self.stray(t, usage, event),
@@ -91,17 +91,17 @@ impl Switch {
         match event {
             MediaEvent::Timeout { endpoint } => {
                 let Some(leg) = self.calls.of_endpoint(endpoint) else { return self.common.counters.late() };
-                self.in_call_of(leg, |step| step.silent(t, leg));
+                self.in_call_of(leg, |step| step.silent(t.at(), leg));
             }
             MediaEvent::Lost { reason } => {
                 tracing::error!("the media engine failed: {reason}; all calls end");
                 for leg in self.calls.leg_ids() {
-                    self.in_call_of(leg, |step| step.without_media(t, leg, &reason));
+                    self.in_call_of(leg, |step| step.without_media(t.at(), leg, &reason));
                 }
             }
             MediaEvent::Failed { endpoint, reason } => {
                 let Some(leg) = self.calls.of_endpoint(endpoint) else { return self.common.counters.late() };
-                self.in_call_of(leg, |step| step.without_media(t, leg, &reason));
+                self.in_call_of(leg, |step| step.without_media(t.at(), leg, &reason));
             }
             MediaEvent::Started { endpoint, from } => {
                 self.tell_media(t, endpoint, |call, leg| Event::MediaStarted { call, leg, from });
@@ -139,7 +139,7 @@ impl Switch {
             MediaEvent::Digit { endpoint, digit, duration_ms, passed_on, by_tone } => {
                 let by = if by_tone { DigitBy::Tone } else { DigitBy::TelephoneEvent };
                 if let Some(leg) = self.calls.of_endpoint(endpoint) {
-                    let shown = self.step_of(leg).and_then(|step| step.shown_key(t, leg, digit));
+                    let shown = self.step_of(leg).and_then(|step| step.shown_key(t.at(), leg, digit));
                     self.tell_media(t, endpoint, |call, leg| Event::Digit {
                         call,
                         leg,
@@ -148,9 +148,9 @@ impl Switch {
                         by,
                     });
                     self.in_call_of(leg, |step| {
-                        step.feature_digit(t, leg, digit);
+                        step.feature_digit(t.at(), leg, digit);
                         if !passed_on && !by_tone {
-                            step.digit_as_info(t, leg, digit, duration_ms);
+                            step.digit_as_info(leg, digit, duration_ms);
                         }
                     });
                 } else {
@@ -161,7 +161,7 @@ impl Switch {
             MediaEvent::Speaking { .. } => {}
             MediaEvent::Closed { endpoint, stats } => {
                 self.common.history.closed(endpoint, &stats, t.now);
-                self.common.settle_history(t);
+                self.common.settle_history(t.at());
             }
         }
         self.carry_out(t);
@@ -171,7 +171,7 @@ impl Switch {
     fn heard_from(&mut self, t: &mut Turn<'_>, endpoint: EndpointId, from: SocketAddr) {
         // An endpoint without a leg is counted where the event is told.
         if let Some(leg) = self.calls.of_endpoint(endpoint) {
-            self.in_call_of(leg, |step| step.heard_from(t, leg, from));
+            self.in_call_of(leg, |step| step.heard_from(t.at(), leg, from));
         }
     }
 
@@ -202,7 +202,7 @@ impl Switch {
             Command::Unbridge { leg, kept, reply } => drop(reply.send(self.unbridge(t, leg, kept))),
             Command::Media { of, verb, found, reply } => self.obey_media(t, of, *verb, found, reply),
             Command::Stream { leg, spec, early, reply } => self.open_stream(leg, spec, early, reply),
-            Command::Sleep { until, reply } => self.common.sleep(t, until, reply),
+            Command::Sleep { until, reply } => self.common.sleep(t.at(), until, reply),
             Command::Spawn { work } => self.common.run_beside(work),
             Command::Attend { app, machine } => self.attend_beside(app, machine),
             Command::Inform { app, from, message } => self.inform(app, from, message),
@@ -236,7 +236,7 @@ impl Switch {
             }
             Command::Joined { leg, reply } => drop(reply.send(self.calls.bridged(leg).is_some())),
             of_call => match self.concerned(&of_call).and_then(|call| self.step(call)) {
-                Some(mut step) => step.obey(t, of_call),
+                Some(mut step) => step.obey(t.at(), of_call),
                 // Its dropped reply says that it is over.
                 None if matches!(of_call, Command::Hangup { .. }) => self.common.counters.late(),
                 None => {}
@@ -266,15 +266,17 @@ impl Switch {
         }
         self.common.open_history(t, call, |pages| pages.input(t.now, "command", &told));
         self.in_call(call, |step| {
-            step.advance_call(t, CallEvent::Originate);
-            step.dial(t, *request, purpose);
+            step.advance_call(t.at(), CallEvent::Originate);
+            step.dial(t.at(), *request, purpose);
         });
         self.drop_if_empty(t, call);
     }
 
     /// Runs the queue until it is empty.
     pub(crate) fn carry_out(&mut self, t: &mut Turn<'_>) {
-        while let Some(next) = self.common.follows.next() {
+        loop {
+            self.carry_out_effects(t);
+            let Some(next) = self.common.follows.next() else { return };
             self.follow(t, next);
         }
     }
@@ -294,62 +296,78 @@ impl Switch {
         result: Result<MediaAnswer, MediaError>,
     ) {
         match self.step_for(then.concerns()) {
-            Some(mut step) => step.media_answered(t, then, result),
-            None => self.common.media_for_nobody(t, then, result),
+            Some(mut step) => step.media_answered(t.at(), then, result),
+            None => self.common.media_for_nobody(t.at(), then, result),
         }
     }
 
     fn follow(&mut self, t: &mut Turn<'_>, next: Follow) {
         match next {
             Follow::Media { then, result } => match self.step_for(then.concerns()) {
-                Some(mut step) => step.resume(t, then, result),
-                None => self.common.media_for_nobody(t, then, result),
+                Some(mut step) => step.resume(t.at(), then, result),
+                None => self.common.media_for_nobody(t.at(), then, result),
             },
             Follow::Found { then, found } => {
                 self.common.counters.panics += u64::from(found.is_err());
                 match self.step_for(then.concerns()) {
-                    Some(mut step) => step.answered_by(t, then, found),
-                    None => self.common.found_for_nobody(t, then, found),
+                    Some(mut step) => step.answered_by(t.at(), then, found),
+                    None => self.common.found_for_nobody(then, found),
                 }
             }
+            Follow::Invited { leg, then, sent } => {
+                self.in_call_of(leg, |step| step.invited(t.at(), leg, then, sent));
+            }
+            Follow::Accepted { leg, then, sent } => {
+                // It was cancelled at this very moment: its end is on the way.
+                let sent = sent.map_err(|_| MediaError::Stopped);
+                self.in_call_of(leg, |step| step.accepted(t.at(), leg, then, sent));
+            }
+            Follow::ReferSent { referring, sent } => {
+                self.in_call_of(referring.leg, |step| step.refer_sent(t.at(), *referring, sent));
+            }
+            Follow::NotOffered { leg, exchange } => {
+                self.in_call_of(leg, |step| step.not_offered(t.at(), exchange));
+            }
+            Follow::NotReplied { leg } => self.in_call_of(leg, |step| step.not_replied(leg)),
+            Follow::NotAuthorized { leg } => self.in_call_of(leg, |step| step.not_authorized(t.at(), leg)),
             Follow::Dial { call } => {
                 // A dialling often ends with its call.
                 if let Some(mut step) = self.step(call) {
-                    step.perform_dial(t);
+                    step.perform_dial(t.at());
                 }
             }
-            Follow::DialOver { call, error } => self.in_call(call, |step| step.dial_over(t, error)),
+            Follow::DialOver { call, error } => self.in_call(call, |step| step.dial_over(t.at(), error)),
             Follow::Refused { call, leg, failure } => {
                 // A call of which it was the last branch is over by now.
                 match self.step(call) {
-                    Some(mut step) => step.tell_refused(t, leg, failure),
-                    None => self.common.publish(t, failed(call, leg, failure, false)),
+                    Some(mut step) => step.tell_refused(t.at(), leg, failure),
+                    None => self.common.publish(t.at(), failed(call, leg, failure, false)),
                 }
             }
             Follow::Hand { call, asked, name } => self.in_call(call, |step| {
                 drop(step.end_dialling());
-                step.hand_to(t, *asked, &name);
+                step.hand_to(t.at(), *asked, &name);
             }),
             Follow::HangUp { leg, status } => {
-                self.in_call_of(leg, |step| step.hang_up_with(t, leg, status, ""))
+                self.in_call_of(leg, |step| step.hang_up_with(t.at(), leg, status, ""))
             }
             Follow::LegOver { leg, cause, reason } => {
-                self.in_call_of(leg, |step| step.forget_leg(t, leg, cause, reason))
+                self.in_call_of(leg, |step| step.forget_leg(t.at(), leg, cause, reason))
             }
-            Follow::Unsent { leg } => self.in_call_of(leg, |step| step.forget_unsent(t, leg)),
+            Follow::Unsent { leg } => self.in_call_of(leg, |step| step.forget_unsent(t.at(), leg)),
             Follow::BridgeLeft { call, leg, cause, reason, by } => {
-                self.in_call(call, |step| step.leave_bridge(t, leg, &cause, reason, by));
+                self.in_call(call, |step| step.leave_bridge(t.at(), leg, &cause, reason, by));
             }
             Follow::AnswerInstead { leg } => {
                 // Most often it is over.
                 if let Some(mut step) = self.step_of(leg) {
-                    step.answer_instead(t, leg);
+                    step.answer_instead(t.at(), leg);
                 }
             }
             Follow::CallEmpty { call } => self.drop_if_empty(t, call),
-            Follow::TooLong { call } => self.in_call(call, |step| step.call_too_long(t)),
-            Follow::Lead { call } => self.in_call(call, |step| step.lead(t)),
-            Follow::CountPackets { call } => self.in_call(call, |step| step.count_packets(t)),
+            Follow::TooLong { call } => self.in_call(call, |step| step.call_too_long(t.at())),
+            Follow::Lead { call } => self.in_call(call, |step| step.lead(t.at())),
+            Follow::CountPackets { call } => self.in_call(call, |step| step.count_packets(t.at())),
             Follow::Answered { leg, origin, answer } => {
                 // Of a newcomer that has gone, the call of the old parties.
                 let concerns = match origin {
@@ -358,8 +376,8 @@ impl Switch {
                 };
                 match (self.step_of(concerns), origin) {
                     (Some(mut step), _) => match answer {
-                        Ok(session) => step.answer_exchange(t, leg, origin, session),
-                        Err(reply) => step.refuse_exchange(t, leg, origin, reply),
+                        Ok(session) => step.answer_exchange(t.at(), leg, origin, session),
+                        Err(reply) => step.refuse_exchange(t.at(), leg, origin, reply),
                     },
                     (None, Origin::Update(transaction)) => {
                         t.respond(transaction, answer.err().unwrap_or(SipReply::status(481)));
@@ -370,17 +388,17 @@ impl Switch {
             Follow::Bridge { leg, other } => {
                 if let Err(error) = self.bridge_legs(t, leg, other, BridgeMode::default(), true) {
                     tracing::info!("leg {}: cannot be joined with leg {}: {error}", leg.0, other.0);
-                    self.in_call_of(leg, |step| step.hang_up_with(t, leg, 480, ""));
+                    self.in_call_of(leg, |step| step.hang_up_with(t.at(), leg, 480, ""));
                 }
             }
             Follow::PendingOffers { call } => {
                 if let Some(mut step) = self.step(call) {
-                    step.offer_pending(t);
+                    step.offer_pending(t.at());
                 }
             }
             Follow::PendingOffersTo { leg } => {
                 if let Some(mut step) = self.step_of(leg) {
-                    step.offer_pending(t);
+                    step.offer_pending(t.at());
                 }
             }
         }
@@ -428,8 +446,8 @@ impl Switch {
     /// Records and publishes an event of a call, or of none.
     pub(crate) fn tell(&mut self, t: &Turn<'_>, event: Event) {
         match event.call().and_then(|call| self.step(call)) {
-            Some(mut step) => step.tell(t, event),
-            None => self.common.publish(t, event),
+            Some(mut step) => step.tell(t.at(), event),
+            None => self.common.publish(t.at(), event),
         }
     }
 
@@ -451,9 +469,9 @@ impl Switch {
             return false;
         }
         self.common.about_timer(t.now, self.calls.leg(leg).map(|it| it.call));
-        self.in_call_of(leg, |step| match step.waits_further(t, leg) {
-            Duration::ZERO => step.offer_to_branch(t, caller, leg),
-            wait => step.branch_waits(t, caller, leg, wait),
+        self.in_call_of(leg, |step| match step.waits_further(t.at(), leg) {
+            Duration::ZERO => step.offer_to_branch(t.at(), caller, leg),
+            wait => step.branch_waits(t.at(), caller, leg, wait),
         });
         self.carry_out(t);
         true

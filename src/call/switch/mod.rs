@@ -13,6 +13,7 @@
 //!   again; `programs`: applications that are state machines
 //! - `common`: what all calls share; `turn`: responses and NOTIFYs on the endpoint
 //! - `step`: a step of one call, which sees no other call
+//! - `effects`: carries out the effects of a step on the endpoint
 //! - `calls`: the table of calls, with look-up by leg, bridge, dialog or media endpoint; `input`: the inputs, each of
 //!   which goes to its call; `incoming`: INVITEs that start a call; `pair`: what concerns two calls
 //! - `snapshot`, `history`: calls for readers; `export`: calls as bytes; `restore`: calls that continue from them
@@ -23,6 +24,7 @@ mod common;
 mod counters;
 pub mod dial;
 pub mod driver;
+mod effects;
 mod export;
 mod history;
 mod incoming;
@@ -51,13 +53,14 @@ use crate::leg_fsm::TerminationCause;
 use crate::service::command::Command;
 use crate::service::{CallEnd, CallService, DialError, Watched};
 use crate::{CallId, LegId};
-use b2b_sip::endpoint::Flow;
+use b2b_sip::endpoint::{Flow, UsageId};
 use b2b_sip::net::Ban;
 use b2b_sip::transaction::timer_queue::TimerQueue;
 use calls::Calls;
 use common::{Common, TakesCalls};
 pub use common::{Mirror, RecordSink, SwitchConfig, SwitchParts};
 pub use counters::{SwitchCounters, SwitchHoldings};
+use dial::Silence;
 pub use export::NotWritten;
 pub use history::{CaptureError, Capturing, Inquiry, Measuring};
 use journal::Journaling;
@@ -167,7 +170,7 @@ impl Switch {
         }
         if self.common.history.next_timeout().is_some_and(|at| at <= t.now) {
             self.common.history.timeout(t.now);
-            self.common.settle_history(t);
+            self.common.settle_history(t.at());
         }
         if self.common.parts.admission.next_timeout().is_some_and(|at| at <= t.now) {
             self.common.parts.admission.work(t);
@@ -176,7 +179,13 @@ impl Switch {
 
     /// The timer of a call has fired.
     fn fire(&mut self, t: &mut Turn<'_>, id: CallId) {
-        self.in_call(id, |step| step.call_timeout(t));
+        let silent = self.calls.get(id).map(|call| call.silent_at(t.now)).unwrap_or_default();
+        let silence = |usage: Option<UsageId>| match usage.filter(|usage| t.sip.is_silent(*usage)) {
+            Some(usage) => t.sip.turned_at(t.now, usage).map_or(Silence::FromTheStart, Silence::Since),
+            None => Silence::Over,
+        };
+        let silent = silent.into_iter().map(|(branch, usage)| (branch, silence(usage))).collect();
+        self.in_call(id, |step| step.call_timeout(t.at(), silent));
         self.carry_out(t);
         // Its timer may have ended it.
         if let Some(mut step) = self.step(id) {
@@ -271,7 +280,7 @@ impl Switch {
     fn call_over(&mut self, t: &mut Turn<'_>, id: CallId) {
         self.in_call(id, |step| {
             step.recording_over();
-            step.advance_call(t, CallEvent::End);
+            step.advance_call(t.at(), CallEvent::End);
         });
         let Some(mut call) = self.calls.remove(id) else {
             return self.common.counters.impossible("call_over");
@@ -279,7 +288,7 @@ impl Switch {
         self.common.timers.disarm(&mut call.queued, id);
         self.common.counters.ended += 1;
         self.common.history.call_over(id, t.now);
-        self.common.settle_history(t);
+        self.common.settle_history(t.at());
         if let Some(dialling) = call.dialling {
             refuse(dialling.purpose, DialError::CallerGone);
         }
@@ -287,7 +296,7 @@ impl Switch {
         let EndReason { cause, by } = call.end.unwrap_or(cancelled);
         let talked = talked(call.answered_at, t.now);
         self.common.watchers.ended(Watched::Call(id), CallEnd { cause, by, talked, at: t.wall });
-        self.common.part_with(t, call.listeners);
+        self.common.part_with(t.at(), call.listeners);
     }
 
     /// Ends a call without legs, unless one is about to be dialled.
@@ -311,7 +320,7 @@ impl Switch {
         self.common.takes = TakesCalls::None;
         for leg in self.calls.leg_ids() {
             self.journal_command(t, &Command::Hangup { leg, reason: None, reply: Default::default() });
-            self.in_call_of(leg, |step| step.hang_up(t, leg));
+            self.in_call_of(leg, |step| step.hang_up(t.at(), leg));
             self.carry_out(t);
         }
     }
@@ -319,7 +328,7 @@ impl Switch {
     /// Waits no longer for any answer: every leg is ended and recorded.
     pub fn give_up_all(&mut self, t: &mut Turn<'_>) {
         for leg in self.calls.leg_ids() {
-            self.in_call_of(leg, |step| step.give_up(t, leg));
+            self.in_call_of(leg, |step| step.give_up(t.at(), leg));
             self.carry_out(t);
         }
     }

@@ -52,7 +52,7 @@ impl Switch {
             return Err(CallError::WrongState("both legs have to be answered"));
         }
         self.move_leg(t, b, into);
-        self.step(into).ok_or(CallError::Gone)?.make_bridge(t, a, b, mode, auto_hangup)
+        self.step(into).ok_or(CallError::Gone)?.make_bridge(t.at(), a, b, mode, auto_hangup)
     }
 
     /// Moves a leg into another call; its own call ends if that was its last leg.
@@ -81,13 +81,13 @@ impl Switch {
     ) -> Result<(CallId, LegId), CallError> {
         let mut step = self.step_of(leg).ok_or(CallError::Gone)?;
         let call = step.id;
-        let other = step.unbridge(t, leg, kept)?;
+        let other = step.unbridge(t.at(), leg, kept)?;
         let own = self.call_of_its_own(t, other, call);
         self.in_call(call, |step| {
             (step.call.a, step.call.adopted) = (leg, true);
-            step.talk_to_us(t, leg);
+            step.talk_to_us(t.at(), leg);
         });
-        self.in_call(own, |step| step.talk_to_us(t, other));
+        self.in_call(own, |step| step.talk_to_us(t.at(), other));
         Ok((own, other))
     }
 
@@ -100,8 +100,8 @@ impl Switch {
         let before = self.calls.get(from);
         let (linked, ends_at) = (before.and_then(|it| it.linked), before.and_then(|it| it.watch.ends_at));
         self.in_call(own, |step| {
-            step.advance_call(t, if inbound { CallEvent::Incoming } else { CallEvent::Originate });
-            step.advance_call(t, CallEvent::EnterProgram);
+            step.advance_call(t.at(), if inbound { CallEvent::Incoming } else { CallEvent::Originate });
+            step.advance_call(t.at(), CallEvent::EnterProgram);
             (step.call.a, step.call.adopted) = (leg, true);
             (step.call.answered_at, step.call.watch.ends_at) = (answered_at, ends_at);
             step.call.linked = Some(linked.unwrap_or(from));
@@ -128,7 +128,7 @@ impl Switch {
         let legs = TransferLegs { leaves: leg, stays };
         let named = to.replaces.as_ref().and_then(|replaces| t.sip.named(replaces));
         let Some(named) = named.and_then(|usage| self.calls.of_usage(usage)) else {
-            return self.in_call(call, |step| step.referred(t, legs, refer, &to, request));
+            return self.in_call(call, |step| step.referred(t.at(), legs, refer, &to, request));
         };
         self.about_other(named);
         if !self.may_replace(t, leg, named, None) {
@@ -154,7 +154,9 @@ impl Switch {
         let Some((second, arrives, _)) = other else { return t.answer_refer(refer, 603) };
         let busy = self.calls.get(second).is_none_or(Call::is_busy);
         let merges = |mut step: CallStep<'_>| {
-            !step.call.is_busy() && !step.is_sent_away(stays) && step.advance_if_legal(t, CallEvent::Merge)
+            !step.call.is_busy()
+                && !step.is_sent_away(stays)
+                && step.advance_if_legal(t.at(), CallEvent::Merge)
         };
         if busy || !self.step(call).is_some_and(merges) {
             return t.answer_refer(refer, 491);
@@ -162,13 +164,13 @@ impl Switch {
         let target = format!("leg {} of call {}", arrives.0, second.0);
         self.tell(t, Event::TransferRequested { call, leg: leaves, kind: TransferKind::Attended, target });
         t.answer_refer(refer, 202);
-        let direct = self.step(second).is_some_and(|mut step| step.part(t).direct);
+        let direct = self.step(second).is_some_and(|mut step| step.part(t.at()).direct);
         self.move_leg(t, arrives, call);
         // The arriving party was connected with another one, too.
         let back = true;
         let arrival = Arrival { leg: arrives, direct, back };
-        self.in_call(call, |step| step.transfer_answered(t, legs, Some(refer), arrival));
-        self.in_call_of(replaced, |step| step.leave(t, replaced, false));
+        self.in_call(call, |step| step.transfer_answered(t.at(), legs, Some(refer), arrival));
+        self.in_call_of(replaced, |step| step.leave(t.at(), replaced, false));
     }
 
     /// An INVITE that is to replace a leg in its bridge.
@@ -179,19 +181,19 @@ impl Switch {
         // The same response as for an unknown dialog: its existence is not revealed (RFC 3891 §3).
         let invite = self.calls.leg(leg).and_then(|it| it.life.invite()).cloned();
         if !replaced.is_some_and(|of| self.may_replace(t, leg, of, invite.as_ref())) {
-            return self.in_call_of(leg, |step| step.reject(t, leg, 481, ""));
+            return self.in_call_of(leg, |step| step.reject(t.at(), leg, 481, ""));
         }
         let keeps = |leg: &LegId| self.calls.leg(*leg).is_some_and(|it| it.takes.no_reinvites);
         let bridged = bridged.filter(|(_, (_, stays, _))| !keeps(stays));
         let (Some((replaced, (call, stays, _))), Some(offer)) = (bridged, offer) else {
-            return self.in_call_of(leg, |step| step.reject(t, leg, 488, ""));
+            return self.in_call_of(leg, |step| step.reject(t.at(), leg, 488, ""));
         };
-        if !self.step(call).is_some_and(|mut step| step.takes_newcomer(t)) {
-            return self.in_call_of(leg, |step| step.reject(t, leg, 491, ""));
+        if !self.step(call).is_some_and(|mut step| step.takes_newcomer(t.at())) {
+            return self.in_call_of(leg, |step| step.reject(t.at(), leg, 491, ""));
         }
         self.move_leg(t, leg, call);
         let then = OnEndpoint::Replace { call, leg, stays, replaced, offer };
-        self.in_call(call, |step| step.with_endpoint(t, leg, None, then));
+        self.in_call(call, |step| step.with_endpoint(t.at(), leg, None, then));
     }
 
     /// `caller` is the referrer's leg in the consultation call, and unanswered. Its dialling continues for
@@ -221,7 +223,7 @@ impl Switch {
         if !ready || second == call {
             return t.answer_refer(refer, 603);
         }
-        if !self.step(call).is_some_and(|mut step| step.takes_newcomer(t)) {
+        if !self.step(call).is_some_and(|mut step| step.takes_newcomer(t.at())) {
             return t.answer_refer(refer, 491);
         }
         let Some(mut dialling) = self.calls.get_mut(second).and_then(|it| it.dialling.take()) else {
@@ -251,9 +253,9 @@ impl Switch {
             if let Some(it) = step.call.leg_mut(caller) {
                 it.why.cause = Some(TerminationCause::LocalHangup);
             }
-            step.hang_up_with(t, caller, 487, "");
+            step.hang_up_with(t.at(), caller, 487, "");
         });
-        self.in_call(call, |step| step.transfer_progress(t, 180));
+        self.in_call(call, |step| step.transfer_progress(t.at(), 180));
     }
 
     /// Whether the party of one leg may replace that of another; a refusal is reported. `invite`: the INVITE
@@ -270,7 +272,9 @@ impl Switch {
         let place = match invite.filter(|_| !own) {
             _ if own => Place::Own,
             Some(invite)
-                if self.common.fact("is referred", |common| common.is_referred(t, &asker, &of, invite)) =>
+                if self
+                    .common
+                    .fact("is referred", |common| common.is_referred(t.at(), &asker, &of, invite)) =>
             {
                 Place::Referred
             }
@@ -293,7 +297,7 @@ impl Switch {
         let (way, why) = ("replaces".to_owned(), verdict.why.to_owned());
         let party = party_name(&asker);
         self.in_call(call, |step| {
-            step.not_followed(t, Event::NotFollowed { call, leg: asks, party, way, to, why, line: None })
+            step.not_followed(t.at(), Event::NotFollowed { call, leg: asks, party, way, to, why, line: None })
         });
         false
     }
@@ -346,7 +350,7 @@ impl Switch {
                 drop(self.common.parts.controller.capture(endpoint, None));
             }
             if let Some(call) = self.calls.leg(leg).map(|leg| leg.call) {
-                drop(self.common.capture_endpoint(t, call, endpoint));
+                drop(self.common.capture_endpoint(t.at(), call, endpoint));
             }
         }
     }

@@ -263,7 +263,7 @@ impl Switch {
         };
         // Whether keys are visible is part of the call's state.
         self.journal_command(t, &Command::Collect { leg, secret: plan.secret });
-        self.step_of(leg).ok_or(CallError::Gone)?.collects(t, leg, plan.secret)
+        self.step_of(leg).ok_or(CallError::Gone)?.collects(t.at(), leg, plan.secret)
     }
 
     fn answer_requester(&mut self, t: &Turn<'_>, requester: Requester, result: Result<Answer, CallError>) {

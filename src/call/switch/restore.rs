@@ -217,7 +217,7 @@ impl Switch {
         match self.common.work.answered(request) {
             Some((call, Waits::Found(OnFound::Decide(handing)))) => {
                 self.common.journal_resumed(t, call, request);
-                self.in_call_of(handing.leg(), |step| step.hand_again(t, *handing));
+                self.in_call_of(handing.leg(), |step| step.hand_again(t.at(), *handing));
                 self.carry_out(t);
             }
             _ => self.common.counters.impossible("resume_handler"),

@@ -17,7 +17,20 @@ pub struct Turn<'a> {
     pub sip: &'a mut Endpoint,
 }
 
+/// The time of a turn.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment {
+    pub now: Instant,
+    /// The same moment as wall-clock time.
+    pub wall: SystemTime,
+}
+
 impl Turn<'_> {
+    /// Its time.
+    pub(crate) fn at(&self) -> Moment {
+        Moment { now: self.now, wall: self.wall }
+    }
+
     /// Refuses an INVITE or re-INVITE. Header fields and a phrase that cannot be sent are left out.
     pub(crate) fn refuse(&mut self, usage: UsageId, mut reply: Reply) -> Result<(), CommandError> {
         let status = reply.status;

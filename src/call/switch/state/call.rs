@@ -11,13 +11,14 @@ use crate::leg_fsm::TerminationCause;
 use crate::lookup::ResolvedContact;
 use crate::service::command::Reply;
 use crate::service::{CallError, DialError, DialOptions};
-use crate::switch::dial::Dial;
+use crate::switch::dial::{BranchNo, Dial};
 use crate::switch::state::exchange::{Exchanges, Origin, Path};
 use crate::switch::state::leg::{Leg, Listener};
 use crate::switch::state::recording::Recordings;
 use crate::switch::state::transfer::Referrer;
 use crate::switch::work::slots::Key;
 use crate::{BridgeId, CallId, LegId};
+use b2b_sip::endpoint::UsageId;
 use b2b_sip::transaction::timer_queue::Queued;
 
 /// The legs of a call that are not over, branches included, in the order in which they were added.
@@ -94,6 +95,13 @@ pub(crate) struct Dialling {
     pub dial: Option<Dial<ResolvedContact>>,
     /// By branch number.
     pub branches: Vec<LegId>,
+}
+
+impl Dialling {
+    /// The leg of a branch.
+    pub fn leg(&self, branch: BranchNo) -> Option<LegId> {
+        self.branches.get(usize::from(branch)).copied()
+    }
 }
 
 /// Two legs that are joined.
@@ -258,6 +266,14 @@ impl Call {
     /// Its variables.
     pub fn variables(&self) -> Variables {
         self.variables.as_deref().cloned().unwrap_or_default()
+    }
+
+    /// The branches whose time for a response is over, with their dialogs.
+    pub fn silent_at(&self, now: Instant) -> Vec<(BranchNo, Option<UsageId>)> {
+        let Some(dialling) = &self.dialling else { return Vec::new() };
+        let due = dialling.dial.as_ref().map(|dial| dial.silent_at(now)).unwrap_or_default();
+        let usage = |branch| self.leg(dialling.leg(branch)?)?.usage;
+        due.into_iter().map(|branch| (branch, usage(branch))).collect()
     }
 
     /// The next deadline of the call.

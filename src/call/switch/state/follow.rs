@@ -11,12 +11,14 @@ use crate::controller::MediaError;
 use crate::failure::DialFailure;
 use crate::leg_fsm::TerminationCause;
 use crate::service::DialError;
+use crate::switch::state::effect::{Effect, OnInvited, Referring};
+use crate::switch::state::exchange::ExchangeNo;
 use crate::switch::state::exchange::Origin;
 use crate::switch::state::handing::Handing;
-use crate::switch::state::waits::{Found, MediaAnswer, OnFound, OnMedia};
+use crate::switch::state::waits::{Found, MediaAnswer, OnAccepted, OnFound, OnMedia};
 use crate::switch::work::tasks::Panicked;
 use crate::{CallId, LegId};
-use b2b_sip::endpoint::Reply;
+use b2b_sip::endpoint::{CommandError, InviteError, ReferId, Reply, UsageId};
 
 /// The next thing to do in this turn.
 pub(crate) enum Follow {
@@ -24,6 +26,18 @@ pub(crate) enum Follow {
     Media { then: OnMedia, result: Result<MediaAnswer, MediaError> },
     /// A resolver or a handler has answered.
     Found { then: OnFound, found: Result<Found, Panicked> },
+    /// The INVITE of a branch is sent, or could not be.
+    Invited { leg: LegId, then: OnInvited, sent: Result<Dialog, InviteError> },
+    /// The 2xx to a caller is sent, or could not be.
+    Accepted { leg: LegId, then: OnAccepted, sent: Result<(), CommandError> },
+    /// A REFER of ours is sent, or could not be.
+    ReferSent { referring: Box<Referring>, sent: Result<ReferId, CommandError> },
+    /// A re-INVITE or an UPDATE could not be sent.
+    NotOffered { leg: LegId, exchange: ExchangeNo },
+    /// A re-INVITE could not be answered.
+    NotReplied { leg: LegId },
+    /// A challenge to our INVITE or BYE could not be answered.
+    NotAuthorized { leg: LegId },
     /// The dial machine of a call may have an output.
     Dial { call: CallId },
     /// A dialling has ended without an answer.
@@ -60,9 +74,17 @@ pub(crate) enum Follow {
     Bridge { leg: LegId, other: LegId },
 }
 
+/// The dialog of an INVITE of ours.
+pub(crate) struct Dialog {
+    pub usage: UsageId,
+    pub call_id: Bytes,
+}
+
 /// The queue of a turn.
 #[derive(Default)]
 pub(crate) struct Follows {
+    /// The effects of the current step, which come first.
+    pub effects: Vec<Effect>,
     /// What the current step has queued, in order.
     pub left: Vec<Follow>,
     /// What was queued before it, next one last.
@@ -83,9 +105,14 @@ impl Follows {
         self.left.pop().or_else(|| self.before.pop())
     }
 
+    /// Queues what follows from the effects of the current step: before everything else, as if the step had waited for it.
+    pub fn push_first(&mut self, results: Vec<Follow>) {
+        self.left.splice(..0, results);
+    }
+
     /// Whether the queue is empty, as it is between turns.
     pub fn is_empty(&self) -> bool {
-        self.left.is_empty() && self.before.is_empty()
+        self.effects.is_empty() && self.left.is_empty() && self.before.is_empty()
     }
 }
 

@@ -66,7 +66,7 @@ pub(crate) enum AskedBy {
 }
 
 /// An outgoing REFER whose outcome is not known yet.
-#[derive(serde::Serialize, serde::Deserialize)]
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Referred {
     /// The leg whose party was asked.
     pub leg: LegId,
@@ -74,7 +74,7 @@ pub(crate) struct Referred {
 }
 
 /// The receiver of a REFER's progress.
-#[derive(serde::Serialize, serde::Deserialize)]
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
 pub(crate) enum Told {
     /// The party whose REFER was passed on.
     Party(PartyRefer),
@@ -83,7 +83,7 @@ pub(crate) enum Told {
 }
 
 /// A REFER by command.
-#[derive(serde::Serialize, serde::Deserialize)]
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Commanded {
     /// The leg of the command: the partner of the REFER's leg, or that leg itself.
     pub by: LegId,

@@ -176,9 +176,20 @@ pub(crate) enum OnApplied {
     Agreed { call: CallId, exchange: ExchangeNo },
 }
 
+/// The continuation once the 2xx to a caller is sent, or could not be.
+#[derive(Debug)]
+pub(crate) enum OnAccepted {
+    /// It carries what the callee has answered. `on_ack`: what to do on its ACK.
+    Won { won: Won, on_ack: OnAck },
+    /// It is our own. `offers`: its ACK brings the answer.
+    Ours { offers: bool, reply: Reply<Result<(), CallError>> },
+    /// The caller replaces this leg.
+    Replaced { replaced: LegId },
+}
+
 /// A branch that has answered first, and its caller: what remains to be done once both have their
 /// descriptions.
-#[derive(serde::Serialize, serde::Deserialize)]
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Won {
     pub call: CallId,
     pub caller: LegId,

@@ -25,14 +25,14 @@ use crate::switch::state::recording::Subject;
 use crate::switch::state::waits::{Found, OnFound, OnMedia};
 use crate::switch::step::CallStep;
 use crate::switch::step::invite::escaped_user;
-use crate::switch::turn::Turn;
+use crate::switch::turn::Moment;
 use crate::switch::work::tasks::Panicked;
 
 /// How often a call may be handed on by name.
 const HANDS: u16 = 100;
 
 impl CallStep<'_> {
-    pub(crate) fn ask_handlers(&mut self, t: &mut Turn<'_>, asked: Handing) {
+    pub(crate) fn ask_handlers(&mut self, t: Moment, asked: Handing) {
         let index = self.common.fact("handler", |it| {
             let mut others = it.parts.handlers.iter().enumerate().skip(asked.next);
             others.find(|(_, it)| it.can_handle(&asked.call)).map(|(index, _)| index)
@@ -68,7 +68,7 @@ impl CallStep<'_> {
 
     /// Hands a restored call to its handler again, which is not running any more, if the handler resumes
     /// calls.
-    pub(crate) fn hand_again(&mut self, t: &mut Turn<'_>, handing: Handing) {
+    pub(crate) fn hand_again(&mut self, t: Moment, handing: Handing) {
         let handler = match handing.by_name.clone() {
             Some(name) => self.handler_named(&name),
             None => handing.next.checked_sub(1).and_then(|index| self.next_handler(index)),
@@ -104,7 +104,7 @@ impl CallStep<'_> {
     }
 
     /// Gives a call to the handler of this name.
-    pub(crate) fn hand_to(&mut self, t: &mut Turn<'_>, mut asked: Handing, name: &str) {
+    pub(crate) fn hand_to(&mut self, t: Moment, mut asked: Handing, name: &str) {
         let leg = asked.call.leg;
         let Some(call) = self.call.leg(leg).map(|it| it.call) else { return self.impossible("hand_to") };
         self.let_go(t, &asked, "handle");
@@ -129,7 +129,7 @@ impl CallStep<'_> {
     }
 
     /// The application that has a call by name has decided.
-    fn let_go(&mut self, t: &Turn<'_>, asked: &Handing, action: &str) {
+    fn let_go(&mut self, t: Moment, asked: &Handing, action: &str) {
         let call = self.call.leg(asked.call.leg).map(|it| it.call);
         if let (Some(name), Some(call)) = (&asked.by_name, call) {
             self.call.application = None;
@@ -140,7 +140,7 @@ impl CallStep<'_> {
     }
 
     /// The call has another owner from now on; the application that had it by name ends.
-    pub(crate) fn application_taken(&mut self, t: &Turn<'_>) {
+    pub(crate) fn application_taken(&mut self, t: Moment) {
         let call = self.id;
         if let Some(handler) = self.call.application.take() {
             let (handler, action) = (handler.to_string(), "taken".to_owned());
@@ -149,12 +149,7 @@ impl CallStep<'_> {
     }
 
     /// A handler has decided on a call.
-    pub(crate) fn decided(
-        &mut self,
-        t: &mut Turn<'_>,
-        asked: Handing,
-        action: Result<HandlerAction, Panicked>,
-    ) {
+    pub(crate) fn decided(&mut self, t: Moment, asked: Handing, action: Result<HandlerAction, Panicked>) {
         let leg = asked.call.leg;
         // The leg may have moved to another call since.
         let Some(call) = self.call.leg(leg).map(|it| it.call) else { return self.late() };
@@ -214,7 +209,7 @@ impl CallStep<'_> {
         }
     }
 
-    fn dial_for(&mut self, t: &mut Turn<'_>, caller: LegId, request: DialRequest) {
+    fn dial_for(&mut self, t: Moment, caller: LegId, request: DialRequest) {
         self.dial(t, request, Purpose::Caller { caller, reply: None });
     }
 }
@@ -238,12 +233,7 @@ const ON_ITS_WAY: Duration = Duration::from_secs(1);
 
 impl CallStep<'_> {
     /// The endpoint, for a collection of digits; the digits of a secret collection are not shown to others.
-    pub(crate) fn collects(
-        &mut self,
-        t: &Turn<'_>,
-        leg: LegId,
-        secret: bool,
-    ) -> Result<EndpointId, CallError> {
+    pub(crate) fn collects(&mut self, t: Moment, leg: LegId, secret: bool) -> Result<EndpointId, CallError> {
         let endpoint = self.call.leg_media(leg)?;
         if let Some(it) = self.call.leg_mut(leg) {
             it.keys.hidden = match it.keys.hidden {
@@ -256,7 +246,7 @@ impl CallStep<'_> {
     }
 
     /// One more keeps secret what a party enters, or one less.
-    pub(crate) fn keep_secret(&mut self, t: &Turn<'_>, leg: LegId, on: bool) -> Result<(), CallError> {
+    pub(crate) fn keep_secret(&mut self, t: Moment, leg: LegId, on: bool) -> Result<(), CallError> {
         let it = self.call.leg_mut(leg).ok_or(CallError::Gone)?;
         let (call, keys) = (it.call, &mut it.keys);
         keys.secrets = if on { keys.secrets.saturating_add(1) } else { keys.secrets.saturating_sub(1) };
@@ -269,12 +259,12 @@ impl CallStep<'_> {
     }
 
     /// A key as it is shown to others; `None` while keys are hidden.
-    pub(crate) fn shown_key(&self, t: &Turn<'_>, leg: LegId, digit: char) -> Option<char> {
+    pub(crate) fn shown_key(&self, t: Moment, leg: LegId, digit: char) -> Option<char> {
         (!self.hides_keys(t, leg)).then_some(digit)
     }
 
     /// Whether the keys that a party presses are hidden now.
-    pub(crate) fn hides_keys(&self, t: &Turn<'_>, leg: LegId) -> bool {
+    pub(crate) fn hides_keys(&self, t: Moment, leg: LegId) -> bool {
         self.call.leg(leg).is_some_and(|it| match it.keys.hidden {
             _ if it.keys.secrets > 0 => true,
             Hidden::No => false,
@@ -284,7 +274,7 @@ impl CallStep<'_> {
     }
 
     /// No program controls the call any more: it returns to the state it began in.
-    pub(crate) fn command_over(&mut self, t: &Turn<'_>) {
+    pub(crate) fn command_over(&mut self, t: Moment) {
         if self.call.state == CallState::Commanded {
             let began = self.call.began_as();
             self.advance_call(t, CallEvent::Release(began));
@@ -292,7 +282,7 @@ impl CallStep<'_> {
     }
 
     /// Moves a call to this place, where it may be already.
-    pub(crate) fn enter(&mut self, t: &mut Turn<'_>, place: Place) -> Result<(), CallError> {
+    pub(crate) fn enter(&mut self, t: Moment, place: Place) -> Result<(), CallError> {
         let it = &mut *self.call;
         let event = match place {
             Place::Ivr => CallEvent::EnterIvr,
@@ -325,7 +315,7 @@ impl CallStep<'_> {
 
     /// Takes a leg from its handler, stops the dialling for it and takes it out of its bridge, whose other
     /// party is hung up. The leg has no owner then, and stays up.
-    pub(crate) fn let_go_of(&mut self, t: &mut Turn<'_>, leg: LegId) -> Result<(), CallError> {
+    pub(crate) fn let_go_of(&mut self, t: Moment, leg: LegId) -> Result<(), CallError> {
         let it = self.call.leg(leg).filter(|it| !it.life.is_ending()).ok_or(CallError::Gone)?;
         let direction = it.direction();
         if !it.is_up() && !it.is_waiting() {
@@ -364,7 +354,7 @@ impl CallStep<'_> {
     /// called `number`. Without a number it is the number that the leg called, or its own.
     pub(crate) fn give(
         &mut self,
-        t: &mut Turn<'_>,
+        t: Moment,
         leg: LegId,
         name: &str,
         number: Option<&str>,
@@ -433,7 +423,7 @@ impl CallStep<'_> {
     }
 
     /// A handler panicked on an event: its call ends, as with any other panic of a handler.
-    pub(crate) fn deaf(&mut self, t: &mut Turn<'_>) {
+    pub(crate) fn deaf(&mut self, t: Moment) {
         let call = self.id;
         tracing::error!("the handler of call {} panicked at an event: the call ends", call.0);
         self.call.listeners.clear();
@@ -452,7 +442,7 @@ impl CallStep<'_> {
 
 impl Common {
     /// The call is over: its handlers may still process the queued events.
-    pub(crate) fn part_with(&mut self, t: &Turn<'_>, listeners: Vec<Listener>) {
+    pub(crate) fn part_with(&mut self, t: Moment, listeners: Vec<Listener>) {
         self.parting.extend(listeners.into_iter().map(|it| (t.now + PARTING, it.ends)));
     }
 }

@@ -20,16 +20,18 @@ use crate::service::{CallError, DialError};
 use crate::switch::admission::MediaRules;
 use crate::switch::dial::BranchNo;
 use crate::switch::state::call::{Bridge, Purpose};
+use crate::switch::state::effect::Effect;
 use crate::switch::state::exchange::{Origin, Path, SETTLE};
 use crate::switch::state::follow::Follow;
 use crate::switch::state::leg::{Leg, Passing};
 use crate::switch::state::transfer::TransferLegs;
+use crate::switch::state::waits::OnAccepted;
 use crate::switch::state::waits::{OnApplied, OnDescription, OnEndpoint, OnMedia, Won};
 use crate::switch::step::CallStep;
 use crate::switch::step::dialling::refuse;
 use crate::switch::step::invite::shown_by;
 use crate::switch::step::reliable::Provisional;
-use crate::switch::turn::Turn;
+use crate::switch::turn::Moment;
 use crate::{BridgeId, LegId};
 use b2b_sip::endpoint::{Body, Reply as Response};
 
@@ -37,7 +39,7 @@ impl CallStep<'_> {
     /// The media endpoint of a leg, opened if there is none; an error if the leg is gone.
     pub(crate) fn with_endpoint(
         &mut self,
-        t: &mut Turn<'_>,
+        t: Moment,
         leg: LegId,
         near: Option<EndpointId>,
         then: OnEndpoint,
@@ -86,7 +88,7 @@ impl CallStep<'_> {
     /// An endpoint has been opened for a leg, or opening has failed.
     pub(crate) fn endpoint_opened(
         &mut self,
-        t: &mut Turn<'_>,
+        t: Moment,
         leg: LegId,
         no_reinvites: bool,
         then: OnEndpoint,
@@ -114,7 +116,7 @@ impl CallStep<'_> {
     }
 
     /// Reports a branch's provisional response to the caller.
-    pub(crate) fn progress(&mut self, t: &mut Turn<'_>, branch: BranchNo, status: u16, early_media: bool) {
+    pub(crate) fn progress(&mut self, t: Moment, branch: BranchNo, status: u16, early_media: bool) {
         let Some(dialling) = self.call.dialling.as_ref() else { return self.impossible("progress") };
         let (purpose, heard) = (&dialling.purpose, dialling.options.early_media);
         let Some(leg) = self.branch(branch) else { return self.impossible("progress") };
@@ -142,7 +144,7 @@ impl CallStep<'_> {
     /// Reports a branch's early session to the caller.
     pub(crate) fn early_session(
         &mut self,
-        t: &mut Turn<'_>,
+        t: Moment,
         caller: LegId,
         branch: LegId,
         said: Provisional,
@@ -164,7 +166,7 @@ impl CallStep<'_> {
     /// Passes the answer of `from` to the offer of `to` across.
     pub(crate) fn answer_across(
         &mut self,
-        t: &mut Turn<'_>,
+        t: Moment,
         from: LegId,
         to: LegId,
         answer: Bytes,
@@ -180,7 +182,7 @@ impl CallStep<'_> {
     }
 
     /// Connects the media of two legs.
-    pub(crate) fn join_media(&mut self, t: &mut Turn<'_>, a: LegId, b: LegId) {
+    pub(crate) fn join_media(&mut self, t: Moment, a: LegId, b: LegId) {
         let Some((from, to)) = self.endpoints(a, b) else { return self.late() };
         for leg in [a, b] {
             let other = if leg == a { b } else { a };
@@ -195,7 +197,7 @@ impl CallStep<'_> {
     /// The media of two legs has been joined, or joining has failed.
     pub(crate) fn media_joined(
         &mut self,
-        t: &Turn<'_>,
+        t: Moment,
         a: LegId,
         b: LegId,
         joined: &Result<Joined, MediaError>,
@@ -208,7 +210,7 @@ impl CallStep<'_> {
     }
 
     /// A branch has answered first.
-    pub(crate) fn won(&mut self, t: &mut Turn<'_>, branch: BranchNo) {
+    pub(crate) fn won(&mut self, t: Moment, branch: BranchNo) {
         let call = self.id;
         let leg = self.branch(branch).filter(|leg| self.call.leg(*leg).is_some());
         let dialling = self.call.dialling.take();
@@ -274,7 +276,7 @@ impl CallStep<'_> {
     }
 
     /// Caller and callee have each other's descriptions, or the exchange has failed.
-    pub(crate) fn both_described(&mut self, t: &mut Turn<'_>, won: Won, result: Result<(), MediaError>) {
+    pub(crate) fn both_described(&mut self, t: Moment, won: Won, result: Result<(), MediaError>) {
         let Won { call, caller, callee, .. } = won;
         match result {
             Ok(()) => {
@@ -321,7 +323,7 @@ impl CallStep<'_> {
     /// A callee called on our own behalf has our answer, or the answer has failed.
     pub(crate) fn originated(
         &mut self,
-        t: &mut Turn<'_>,
+        t: Moment,
         leg: LegId,
         result: Result<(), MediaError>,
         reply: Reply<Result<LegId, DialError>>,
@@ -337,7 +339,7 @@ impl CallStep<'_> {
     }
 
     /// Applies the callee's answer to an offer of ours.
-    pub(crate) fn apply(&mut self, t: &mut Turn<'_>, leg: LegId, answer: Bytes, then: OnApplied) {
+    pub(crate) fn apply(&mut self, t: Moment, leg: LegId, answer: Bytes, then: OnApplied) {
         let Some(endpoint) = self.call.leg(leg).and_then(|it| it.media.endpoint) else {
             return self.applied(t, then, Err(MediaError::Stopped));
         };
@@ -347,7 +349,7 @@ impl CallStep<'_> {
 
     /// Plays a branch's early media to a caller who is up, instead of a prompt if so configured. If the
     /// branch fails, the caller hears nothing until another one sends media.
-    pub(crate) fn early_session_heard(&mut self, t: &mut Turn<'_>, caller: LegId, branch: LegId) {
+    pub(crate) fn early_session_heard(&mut self, t: Moment, caller: LegId, branch: LegId) {
         self.join_media(t, caller, branch);
         if let Some(endpoint) = self.call.leg(caller).and_then(|leg| leg.media.endpoint)
             && self.call.dialling.as_ref().is_some_and(|it| it.options.early_over_prompt)
@@ -357,16 +359,11 @@ impl CallStep<'_> {
     }
 
     /// Sends our 2xx to a caller.
-    pub(crate) fn accept(
-        &mut self,
-        t: &mut Turn<'_>,
-        leg: LegId,
-        session: Option<Bytes>,
-    ) -> Result<(), MediaError> {
-        let Some(it) = self.call.leg_mut(leg).filter(|it| it.is_waiting()) else {
-            return Err(MediaError::Stopped);
+    pub(crate) fn accept(&mut self, t: Moment, leg: LegId, session: Option<Bytes>, then: OnAccepted) {
+        let waiting = self.call.leg_mut(leg).filter(|it| it.is_waiting());
+        let Some((usage, it)) = waiting.and_then(|it| Some((it.usage?, it))) else {
+            return self.accepted(t, leg, then, Err(MediaError::Stopped));
         };
-        let Some(usage) = it.usage else { return Err(MediaError::Stopped) };
         if it.identity.shown.is_none() {
             // The INVITE is dropped with the answer; an application may dial for the caller later.
             let shown = it.life.invite().and_then(|invite| shown_by(invite, it.identity.who.as_deref()));
@@ -375,11 +372,11 @@ impl CallStep<'_> {
         let Passing { given: headers, parts, .. } = &mut it.passing;
         let (headers, parts) = (std::mem::take(headers), std::mem::take(parts));
         let reply = Response { headers, body: Body::mixed(session, parts), ..Response::status(200) };
-        if let Err(error) = t.sip.reply(t.now, usage, reply) {
-            // It was cancelled at this very moment: its end is on the way.
-            tracing::debug!("leg {}: {error}", leg.0);
-            return Err(MediaError::Stopped);
-        }
+        self.effect(Effect::Accept { leg, usage, reply, then });
+    }
+
+    /// A caller has got its 2xx.
+    pub(crate) fn is_accepted(&mut self, t: Moment, leg: LegId) -> Result<(), MediaError> {
         if !self.advance_leg(t, leg, LegEvent::Answer, None) {
             return Err(MediaError::Stopped);
         }
@@ -389,7 +386,7 @@ impl CallStep<'_> {
     }
 
     /// Ends a leg, and the other one if there is one, for a protocol error.
-    pub(crate) fn break_up(&mut self, t: &mut Turn<'_>, leg: LegId, other: Option<LegId>, why: &str) {
+    pub(crate) fn break_up(&mut self, t: Moment, leg: LegId, other: Option<LegId>, why: &str) {
         self.tell_answering(leg, Err(CallError::Media(why.to_owned())));
         for leg in [leg].into_iter().chain(other) {
             if let Some(it) = self.call.leg_mut(leg) {
@@ -402,7 +399,7 @@ impl CallStep<'_> {
     /// Bridges two answered legs whose descriptions have been exchanged.
     pub(crate) fn make_bridge(
         &mut self,
-        t: &mut Turn<'_>,
+        t: Moment,
         a: LegId,
         b: LegId,
         mode: BridgeMode,
@@ -442,7 +439,7 @@ impl CallStep<'_> {
     }
 
     /// Notes whether a party's description puts the call on hold, and informs its bridge.
-    pub(crate) fn note_direction(&mut self, t: &Turn<'_>, leg: LegId, description: &[u8]) {
+    pub(crate) fn note_direction(&mut self, t: Moment, leg: LegId, description: &[u8]) {
         if let Some(held) = holds(description)
             && let Some(it) = self.call.leg_mut(leg).filter(|it| it.hold.wanted != held)
         {
@@ -454,7 +451,7 @@ impl CallStep<'_> {
     }
 
     /// Updates the state of the bridge after a change of hold.
-    pub(crate) fn hold_bridge(&mut self, t: &Turn<'_>) {
+    pub(crate) fn hold_bridge(&mut self, t: Moment) {
         let state = self.call.bridge.as_ref().map(|bridge| bridge.state);
         if let Some(event) = state.and_then(|state| self.held_by().event(state)) {
             self.advance_bridge(t, event);
@@ -472,7 +469,7 @@ impl CallStep<'_> {
     /// already as requested, the reply is immediate.
     pub(crate) fn put_on_hold(
         &mut self,
-        t: &mut Turn<'_>,
+        t: Moment,
         leg: LegId,
         hold: Hold,
         reply: Reply<Result<(), CallError>>,
@@ -505,13 +502,7 @@ impl CallStep<'_> {
     }
 
     /// The party's answer to a hold offer has been applied, or cannot be used.
-    pub(crate) fn is_held(
-        &mut self,
-        t: &mut Turn<'_>,
-        leg: LegId,
-        hold: Hold,
-        taken: Result<(), MediaError>,
-    ) {
+    pub(crate) fn is_held(&mut self, t: Moment, leg: LegId, hold: Hold, taken: Result<(), MediaError>) {
         if let Err(error) = taken {
             self.tell_holding(leg, Err(error.into()));
             return self.offer_pending(t);
@@ -551,7 +542,7 @@ impl CallStep<'_> {
     }
 
     /// Ends a leg's hold with its bridge; the next offer to the leg says so.
-    pub(crate) fn hold_over(&mut self, t: &mut Turn<'_>, leg: LegId) {
+    pub(crate) fn hold_over(&mut self, t: Moment, leg: LegId) {
         let call = self.id;
         let Some(it) = self.call.leg_mut(leg) else { return self.impossible("hold_over") };
         if std::mem::take(&mut it.hold.ours) == Hold::No {
@@ -569,7 +560,7 @@ const AGAIN: Duration = Duration::from_secs(2);
 
 impl CallStep<'_> {
     /// Allows the bridge of a call to go direct.
-    pub(crate) fn may_lead_past(&mut self, t: &mut Turn<'_>) {
+    pub(crate) fn may_lead_past(&mut self, t: Moment) {
         let open = self.call.recordings.running.is_none();
         if let Some(bridge) = self.call.bridge.as_mut().filter(|_| open) {
             bridge.direct = Some(Path::new(t.now));
@@ -578,7 +569,7 @@ impl CallStep<'_> {
     }
 
     /// Takes the next step to or from direct media after a change or a time-out.
-    pub(crate) fn lead(&mut self, t: &mut Turn<'_>) {
+    pub(crate) fn lead(&mut self, t: Moment) {
         let it = &mut *self.call;
         let free = it.exchanges.under_way.is_none() && it.dialling.is_none();
         let Some(bridge) = it.bridge.as_mut() else { return self.ignored() };
@@ -608,7 +599,7 @@ impl CallStep<'_> {
     }
 
     /// `to` does not agree: 491 is temporary, everything else final.
-    pub(crate) fn path_refused(&mut self, t: &mut Turn<'_>, to: LegId, origin: Origin, status: u16) {
+    pub(crate) fn path_refused(&mut self, t: Moment, to: LegId, origin: Origin, status: u16) {
         if status == 491 {
             let path = self.call.bridge.as_mut().and_then(|it| it.direct.as_mut());
             if let Some(path) = path {
@@ -635,7 +626,7 @@ impl CallStep<'_> {
 
     /// These legs have been sent our address in an offer or answer for another purpose: what the other legs
     /// know of their addresses is out of date.
-    pub(crate) fn led_here(&mut self, t: &mut Turn<'_>, legs: &[LegId]) {
+    pub(crate) fn led_here(&mut self, t: Moment, legs: &[LegId]) {
         let call = self.id;
         for leg in legs {
             let was_past = self.call.leg_mut(*leg).map(|it| std::mem::take(&mut it.media.led_past));
@@ -651,7 +642,7 @@ impl CallStep<'_> {
     }
 
     /// The source of a party's RTP is known.
-    pub(crate) fn heard_from(&mut self, t: &mut Turn<'_>, leg: LegId, from: SocketAddr) {
+    pub(crate) fn heard_from(&mut self, t: Moment, leg: LegId, from: SocketAddr) {
         if let Some(it) = self.call.leg_mut(leg) {
             it.media.heard = Some(from);
             it.may_talk();
@@ -667,7 +658,7 @@ impl CallStep<'_> {
     }
 
     /// Takes the bridge of a leg down, before the other leg gets a call of its own; returns that leg.
-    pub(crate) fn unbridge(&mut self, t: &mut Turn<'_>, leg: LegId, kept: bool) -> Result<LegId, CallError> {
+    pub(crate) fn unbridge(&mut self, t: Moment, leg: LegId, kept: bool) -> Result<LegId, CallError> {
         self.call.leg(leg).filter(|it| !it.life.is_ending()).ok_or(CallError::Gone)?;
         let (other, _) = self.call.bridged(leg).ok_or(CallError::WrongState("the leg is in no bridge"))?;
         let dialling = self.call.dialling.as_ref();

@@ -20,6 +20,7 @@ use crate::service::{DialError, DialOptions, DialRequest, DialStage, DialTo};
 use crate::switch::admission::{Dialled, Led, Outgoing};
 use crate::switch::dial::{BranchNo, Dial, DialLimits, DialOutput, DialTarget, Silence, Stage, WhyCancelled};
 use crate::switch::state::call::{Dialling, Leaving, Purpose};
+use crate::switch::state::effect::DialogCommand;
 use crate::switch::state::follow::Follow;
 use crate::switch::state::handing::{Handing, Named, Redirected, Whither};
 use crate::switch::state::leg::{Admitted, Leg, LegRules};
@@ -28,7 +29,7 @@ use crate::switch::step::CallStep;
 use crate::switch::step::invite::shown_by;
 use crate::switch::step::reliable::is_reliable;
 use crate::switch::step::transfer::party_at;
-use crate::switch::turn::{Turn, q850_of, reason_value};
+use crate::switch::turn::{Moment, q850_of, reason_value};
 use crate::switch::work::sleepers::Sleeper;
 use crate::{LegId, headers};
 use b2b_sip::endpoint::redirect_targets;
@@ -36,7 +37,7 @@ use b2b_sip::msg::{Host, Name, Response, Uri};
 
 impl CallStep<'_> {
     /// Begins to dial, once the target is known.
-    pub(crate) fn dial(&mut self, t: &mut Turn<'_>, request: DialRequest, purpose: Purpose) {
+    pub(crate) fn dial(&mut self, t: Moment, request: DialRequest, purpose: Purpose) {
         if self.begin_dial(t.now, request.options, purpose) {
             self.dial_to(t, request.to);
         }
@@ -83,7 +84,7 @@ impl CallStep<'_> {
     }
 
     /// Looks the target up if necessary, and dials.
-    pub(crate) fn dial_to(&mut self, t: &mut Turn<'_>, to: DialTo) {
+    pub(crate) fn dial_to(&mut self, t: Moment, to: DialTo) {
         let call = self.id;
         let dialling = self.call.dialling.as_ref();
         if let Some(route) = dialling.and_then(|it| it.options.route.as_ref()) {
@@ -117,7 +118,7 @@ impl CallStep<'_> {
         }
     }
 
-    pub(crate) fn dial_stages(&mut self, t: &mut Turn<'_>, stages: Vec<DialStage>) {
+    pub(crate) fn dial_stages(&mut self, t: Moment, stages: Vec<DialStage>) {
         let call = self.id;
         let dialling = self.call.dialling.as_mut();
         let Some(dialling) = dialling.filter(|it| it.dial.is_none()) else { return self.late() };
@@ -156,7 +157,7 @@ impl CallStep<'_> {
     }
 
     /// Carries out the next output of a dial machine; the remaining ones follow.
-    pub(crate) fn perform_dial(&mut self, t: &mut Turn<'_>) {
+    pub(crate) fn perform_dial(&mut self, t: Moment) {
         let call = self.id;
         let dialling = self.call.dialling.as_mut();
         let Some(output) = dialling.and_then(|it| it.dial.as_mut()?.poll()) else { return self.arm(t.now) };
@@ -188,7 +189,8 @@ impl CallStep<'_> {
         self.follow(Follow::Refused { call, leg, failure: said });
     }
 
-    pub(crate) fn call_timeout(&mut self, t: &mut Turn<'_>) {
+    /// The call's timer has fired. `silent`: the branches whose time for a response is over.
+    pub(crate) fn call_timeout(&mut self, t: Moment, silent: Vec<(BranchNo, Silence)>) {
         let call = self.id;
         let now = t.now;
         let it = &mut *self.call;
@@ -206,7 +208,6 @@ impl CallStep<'_> {
             self.follow(Follow::HangUp { leg, status: 480 });
         }
         if dial.is_some_and(|at| at <= now) {
-            let silent = self.silent_branches(t);
             self.with_dial(|dial| {
                 silent.into_iter().for_each(|(branch, silence)| dial.silence(branch, silence));
                 dial.timeout(now);
@@ -217,26 +218,12 @@ impl CallStep<'_> {
         }
     }
 
-    /// Branches whose time for a response is over, and whether they really had none.
-    fn silent_branches(&self, t: &Turn<'_>) -> Vec<(BranchNo, Silence)> {
-        let dial = self.call.dialling.as_ref().and_then(|it| it.dial.as_ref());
-        let due = dial.map(|dial| dial.silent_at(t.now)).unwrap_or_default();
-        let silent = |branch: BranchNo| {
-            let usage = self.branch(branch).and_then(|leg| self.call.leg(leg)?.usage);
-            match usage.filter(|usage| t.sip.is_silent(*usage)) {
-                Some(usage) => t.sip.turned_at(t.now, usage).map_or(Silence::FromTheStart, Silence::Since),
-                None => Silence::Over,
-            }
-        };
-        due.into_iter().map(|branch| (branch, silent(branch))).collect()
-    }
-
     /// The leg of a branch.
     pub(crate) fn branch(&self, branch: BranchNo) -> Option<LegId> {
-        self.call.dialling.as_ref()?.branches.get(usize::from(branch)).copied()
+        self.call.dialling.as_ref()?.leg(branch)
     }
 
-    fn start_branch(&mut self, t: &mut Turn<'_>, branch: BranchNo, mut contact: ResolvedContact) {
+    fn start_branch(&mut self, t: Moment, branch: BranchNo, mut contact: ResolvedContact) {
         if contact.diverted.as_ref().is_some_and(|it| it.reason.is_empty()) {
             let dial = self.call.dialling.as_ref().and_then(|it| it.dial.as_ref());
             contact = of_reason(contact, diversion::after(dial.and_then(Dial::failed_with)));
@@ -244,10 +231,9 @@ impl CallStep<'_> {
         let outgoing = self.admitted_outgoing(t, &contact);
         self.common.counters.dialled += u64::from(outgoing.is_ok());
         let caller = self.call.dialling.as_ref().and_then(|it| it.purpose.caller());
-        if let Some(usage) =
-            caller.filter(|_| contact.emergency.is_some()).and_then(|leg| self.call.leg(leg)?.usage)
-        {
-            t.sip.keep_invitation(t.now, usage);
+        let helps = caller.filter(|_| contact.emergency.is_some());
+        if let Some((asks, usage)) = helps.and_then(|leg| Some((leg, self.call.leg(leg)?.usage?))) {
+            self.command(asks, usage, DialogCommand::KeepInvitation);
         }
         let family = family_of(&contact)
             .or_else(|| caller.and_then(|leg| Some(self.call.leg(leg)?.media.family)))
@@ -277,7 +263,7 @@ impl CallStep<'_> {
     }
 
     /// Prepares the media of a branch and the offer of its INVITE.
-    pub(crate) fn offer_to_branch(&mut self, t: &mut Turn<'_>, caller: Option<LegId>, leg: LegId) {
+    pub(crate) fn offer_to_branch(&mut self, t: Moment, caller: Option<LegId>, leg: LegId) {
         let waiting = caller.and_then(|it| self.call.leg(it)).filter(|it| it.is_waiting());
         match (caller, waiting.map(|it| it.life.open_offer())) {
             // The caller's offer is passed on.
@@ -299,7 +285,7 @@ impl CallStep<'_> {
     }
 
     /// There is no media for a branch.
-    pub(crate) fn no_media(&mut self, t: &mut Turn<'_>, leg: LegId, error: &MediaError) {
+    pub(crate) fn no_media(&mut self, t: Moment, leg: LegId, error: &MediaError) {
         tracing::warn!("leg {}: {error}", leg.0);
         let (status, reason) = error.status();
         self.branch_over(t, leg, DialFailure::of_ours(status, &reason));
@@ -342,7 +328,7 @@ impl CallStep<'_> {
     }
 
     /// A branch received a provisional response.
-    pub(crate) fn branch_provisional(&mut self, t: &mut Turn<'_>, leg: LegId, response: &Response) {
+    pub(crate) fn branch_provisional(&mut self, t: Moment, leg: LegId, response: &Response) {
         let Some(it) = self.call.leg_mut(leg) else { return self.impossible("branch_provisional") };
         // The branch has won already: its 2xx has overtaken this response.
         let Some(branch) = it.branch else { return self.ignored() };
@@ -378,7 +364,7 @@ impl CallStep<'_> {
     }
 
     /// A branch failed without a response from the remote party, before or after its INVITE was sent.
-    pub(crate) fn branch_over(&mut self, t: &mut Turn<'_>, leg: LegId, failure: DialFailure) {
+    pub(crate) fn branch_over(&mut self, t: Moment, leg: LegId, failure: DialFailure) {
         let Some((branch, usage)) = self.call.leg(leg).map(|it| (it.branch, it.usage)) else {
             return self.late();
         };
@@ -393,7 +379,7 @@ impl CallStep<'_> {
     }
 
     /// The dial machine has cancelled this branch.
-    fn give_up_branch(&mut self, t: &mut Turn<'_>, leg: LegId, why: WhyCancelled) {
+    fn give_up_branch(&mut self, t: Moment, leg: LegId, why: WhyCancelled) {
         let Some(it) = self.call.leg_mut(leg) else { return self.late() };
         match why {
             WhyCancelled::AnsweredElsewhere => {
@@ -463,7 +449,7 @@ impl CallStep<'_> {
     /// The terms on which a contact may be dialled.
     pub(crate) fn admitted_outgoing(
         &mut self,
-        t: &Turn<'_>,
+        t: Moment,
         contact: &ResolvedContact,
     ) -> Result<Outgoing, (u16, String)> {
         let held = self.held_by_call();
@@ -510,7 +496,7 @@ impl CallStep<'_> {
     }
 
     /// The INVITE of a branch goes out after this time.
-    pub(crate) fn branch_waits(&mut self, t: &Turn<'_>, caller: Option<LegId>, leg: LegId, wait: Duration) {
+    pub(crate) fn branch_waits(&mut self, t: Moment, caller: Option<LegId>, leg: LegId, wait: Duration) {
         let Some(branch) = self.call.leg(leg).and_then(|it| it.branch) else {
             return self.impossible("branch_waits");
         };
@@ -519,7 +505,7 @@ impl CallStep<'_> {
     }
 
     /// How long a branch has to wait further, because others have had their turn first.
-    pub(crate) fn waits_further(&mut self, t: &Turn<'_>, leg: LegId) -> Duration {
+    pub(crate) fn waits_further(&mut self, t: Moment, leg: LegId) -> Duration {
         if let Some(told) = self.common.reads_next("turn") {
             return told;
         }
@@ -539,7 +525,7 @@ const CONTACTS: usize = 8;
 impl CallStep<'_> {
     /// Handles a branch's final refusal. The targets of a 3xx are only a request of its sender: they are
     /// called if the handlers permit this party to redirect.
-    pub(crate) fn branch_refused(&mut self, t: &mut Turn<'_>, leg: LegId, response: &Response) {
+    pub(crate) fn branch_refused(&mut self, t: Moment, leg: LegId, response: &Response) {
         let failure = DialFailure {
             status: response.status(),
             reason: String::from_utf8_lossy(response.reason()).into_owned(),
@@ -585,7 +571,7 @@ impl CallStep<'_> {
     }
 
     /// The targets of a 3xx are resolved: the first contacts replace the branch.
-    pub(crate) fn redirected(&mut self, t: &mut Turn<'_>, redirected: Redirected, answers: Vec<Named>) {
+    pub(crate) fn redirected(&mut self, t: Moment, redirected: Redirected, answers: Vec<Named>) {
         let Redirected { call, leg, branch, failure, party, reason } = redirected;
         // Another dialling of this call has its own branches.
         if self.branch(branch) != Some(leg) {
@@ -643,7 +629,7 @@ impl CallStep<'_> {
     /// Gives the caller to an application and ends the dialling. `false`: the caller cannot be given away.
     fn redirect_to_application(
         &mut self,
-        t: &mut Turn<'_>,
+        t: Moment,
         leg: LegId,
         name: &str,
         to: &str,
@@ -686,7 +672,7 @@ impl CallStep<'_> {
     }
 
     /// A party names a target that it may not lead us to: counts, reports and logs this.
-    pub(crate) fn not_followed(&mut self, t: &Turn<'_>, event: Event) {
+    pub(crate) fn not_followed(&mut self, t: Moment, event: Event) {
         self.common.counters.not_followed += 1;
         if let Event::NotFollowed { call, party, way, to, why, line, .. } = &event {
             let line = line.as_deref().map(|line| format!("; {line}")).unwrap_or_default();

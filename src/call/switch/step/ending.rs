@@ -17,6 +17,7 @@ use crate::reason::Reason;
 use crate::service::{CallEnd, CallError, DialError, Watched};
 use crate::switch::dial::Dial;
 use crate::switch::state::call::{Dialling, EndReason, Purpose};
+use crate::switch::state::effect::DialogCommand;
 use crate::switch::state::exchange::Origin;
 use crate::switch::state::follow::Follow;
 use crate::switch::state::leg::{Leg, LegRules};
@@ -25,7 +26,7 @@ use crate::switch::state::transfer::TransferLegs;
 use crate::switch::state::waits::OnMedia;
 use crate::switch::step::CallStep;
 use crate::switch::step::dialling::refuse;
-use crate::switch::turn::{Turn, q850_in, reason_field, reason_value};
+use crate::switch::turn::{Moment, q850_in, reason_field, reason_value};
 use b2b_sip::endpoint::{Reply, Termination};
 
 /// A leg that is over, why, and the leg whose party has ended it.
@@ -37,7 +38,7 @@ struct Removed {
 
 impl CallStep<'_> {
     /// Ends a leg with BYE, CANCEL or 480, as its state requires. A second call does nothing.
-    pub(crate) fn hang_up(&mut self, t: &mut Turn<'_>, leg: LegId) {
+    pub(crate) fn hang_up(&mut self, t: Moment, leg: LegId) {
         self.hang_up_with(t, leg, 480, "");
     }
 
@@ -52,7 +53,7 @@ impl CallStep<'_> {
     }
 
     /// As [`CallStep::hang_up`], with another status for a caller who is not answered.
-    pub(crate) fn hang_up_with(&mut self, t: &mut Turn<'_>, leg: LegId, status: u16, reason: &str) {
+    pub(crate) fn hang_up_with(&mut self, t: Moment, leg: LegId, status: u16, reason: &str) {
         let Some(it) = self.call.leg(leg) else {
             // It may be in another call by now.
             return match self.index.of_leg.get(leg.0) {
@@ -68,22 +69,19 @@ impl CallStep<'_> {
             return self.reject(t, leg, status, reason);
         }
         let headers = reason_field(it.why.reason.clone());
-        let result = match it.life.state() {
+        let command = match it.life.state() {
             LegState::Answered => {
                 let body = it.why.body.as_deref().cloned();
-                t.sip.bye_with(t.now, usage, self.ruled(leg, headers, None), body)
+                DialogCommand::Bye { headers: self.ruled(leg, headers, None), body }
             }
-            _ => t.sip.cancel_with(t.now, usage, headers),
+            _ => DialogCommand::Cancel { headers },
         };
-        if let Err(error) = result {
-            // The remote party was faster: the end of the dialog is on its way.
-            tracing::debug!("leg {}: {error}", leg.0);
-        }
+        self.command(leg, usage, command);
         self.is_ending(leg);
     }
 
     /// Refuses a caller who is not answered.
-    pub(crate) fn reject(&mut self, t: &mut Turn<'_>, leg: LegId, status: u16, reason: &str) {
+    pub(crate) fn reject(&mut self, t: Moment, leg: LegId, status: u16, reason: &str) {
         let waiting = self.call.leg_mut(leg).filter(|it| it.is_waiting());
         let Some(it) = waiting else { return self.late() };
         let unusable = it.why.offer.take().filter(|_| status == 488 && reason.is_empty());
@@ -97,9 +95,7 @@ impl CallStep<'_> {
             headers.push(("Retry-After".into(), self.common.config.retry_after.to_string().into()));
         }
         let reply = Reply { reason: reason.to_owned(), headers, ..Reply::status(status) };
-        if let Err(error) = t.refuse(usage, reply) {
-            tracing::debug!("leg {}: {error}", leg.0);
-        }
+        self.command(leg, usage, DialogCommand::Refuse(reply));
         self.tell_rejected(t, leg, status, reason);
         self.is_ending(leg);
     }
@@ -127,7 +123,7 @@ impl CallStep<'_> {
     }
 
     /// A dialling has ended without an answer.
-    pub(crate) fn dial_over(&mut self, t: &mut Turn<'_>, error: DialError) {
+    pub(crate) fn dial_over(&mut self, t: Moment, error: DialError) {
         let call = self.id;
         let Some(dialling) = self.end_dialling() else { return self.late() };
         match dialling.purpose {
@@ -150,7 +146,7 @@ impl CallStep<'_> {
 
     /// No branch answered: reports it to the waiting command; a caller whom no program has adopted is
     /// refused.
-    pub(crate) fn caller_refused(&mut self, t: &mut Turn<'_>, purpose: Purpose, error: DialError) {
+    pub(crate) fn caller_refused(&mut self, t: Moment, purpose: Purpose, error: DialError) {
         let Purpose::Caller { caller, reply: None } = purpose else { return refuse(purpose, error) };
         let failure = failure(&error);
         if let (Some(cause), Some(it)) = (failure.q850, self.call.leg_mut(caller)) {
@@ -177,13 +173,13 @@ impl CallStep<'_> {
     /// Removes a leg whose dialog is over, and reports its end.
     pub(crate) fn forget_leg(
         &mut self,
-        t: &mut Turn<'_>,
+        t: Moment,
         leg: LegId,
         cause: TerminationCause,
         reason: Option<Bytes>,
     ) {
         self.release_media(leg);
-        self.forget_passed(t, leg);
+        self.forget_passed(leg);
         self.forget_referred(t, leg, &cause);
         let Some(Removed { leg: mut it, cause, by }) = self.remove_leg(t, leg, cause, reason.as_deref())
         else {
@@ -213,7 +209,7 @@ impl CallStep<'_> {
     }
 
     /// Removes a branch whose INVITE was not sent: its party has heard nothing of it, and it is in no bridge.
-    pub(crate) fn forget_unsent(&mut self, t: &mut Turn<'_>, leg: LegId) {
+    pub(crate) fn forget_unsent(&mut self, t: Moment, leg: LegId) {
         self.release_media(leg);
         match self.remove_leg(t, leg, TerminationCause::Cancelled, None) {
             Some(removed) => self.follow(Follow::CallEmpty { call: removed.leg.call }),
@@ -224,7 +220,7 @@ impl CallStep<'_> {
     /// Removes a leg from its call, and reports its end to those who have waited for it.
     fn remove_leg(
         &mut self,
-        t: &mut Turn<'_>,
+        t: Moment,
         leg: LegId,
         cause: TerminationCause,
         reason: Option<&[u8]>,
@@ -259,7 +255,7 @@ impl CallStep<'_> {
     /// whose party ended the bridge.
     pub(crate) fn leave_bridge(
         &mut self,
-        t: &mut Turn<'_>,
+        t: Moment,
         leg: LegId,
         cause: &TerminationCause,
         reason: Option<Bytes>,
@@ -295,7 +291,7 @@ impl CallStep<'_> {
 
     fn left_alone(
         &mut self,
-        t: &mut Turn<'_>,
+        t: Moment,
         other: LegId,
         auto_hangup: bool,
         reason: Option<Bytes>,
@@ -327,7 +323,7 @@ impl CallStep<'_> {
     }
 
     /// Starts the maximum duration of a call at its first answered leg.
-    pub(crate) fn limit_call(&mut self, t: &Turn<'_>) {
+    pub(crate) fn limit_call(&mut self, t: Moment) {
         let limit = self.common.config.max_duration.filter(|_| !self.is_emergency());
         if let Some(limit) = limit.filter(|_| self.call.watch.ends_at.is_none()) {
             self.call.watch.ends_at = Some(t.now + limit);
@@ -350,7 +346,7 @@ impl CallStep<'_> {
 
     /// A party of an emergency call sends no RTP: the packets of all parties are counted, RTCP too, now and
     /// each time after so long. See [`CallStep::counted_again`].
-    pub(crate) fn count_packets(&mut self, t: &mut Turn<'_>) {
+    pub(crate) fn count_packets(&mut self, t: Moment) {
         let call = self.id;
         let Some(every) = self.common.config.rtp_timeout else { return self.late() };
         self.call.watch.counts_at = Some(t.now + every);
@@ -370,7 +366,7 @@ impl CallStep<'_> {
 
     /// The packets of an emergency call have been counted: if none has come since the last time, it ends as any
     /// call whose party is silent.
-    pub(crate) fn counted_again(&mut self, t: &mut Turn<'_>, packets: Result<u64, MediaError>) {
+    pub(crate) fn counted_again(&mut self, t: Moment, packets: Result<u64, MediaError>) {
         let before = std::mem::replace(&mut self.call.watch.packets, packets.ok());
         let silent = before.is_some() && before == self.call.watch.packets;
         let up = self.call.legs.iter().find(|(_, leg)| leg.is_up()).map(|(leg, _)| leg);
@@ -380,7 +376,7 @@ impl CallStep<'_> {
     }
 
     /// A call has reached its maximum duration.
-    pub(crate) fn call_too_long(&mut self, t: &mut Turn<'_>) {
+    pub(crate) fn call_too_long(&mut self, t: Moment) {
         let call = self.id;
         tracing::info!("call {}: hung up after [limits] call_s", call.0);
         self.common.counters.too_long += 1;
@@ -393,14 +389,14 @@ impl CallStep<'_> {
     }
 
     /// As [`Switch::give_up_all`], for one leg.
-    pub(crate) fn give_up(&mut self, t: &mut Turn<'_>, leg: LegId) {
+    pub(crate) fn give_up(&mut self, t: Moment, leg: LegId) {
         let answered = self.call.leg(leg).is_some_and(|it| it.life.answered_at().is_some());
         let cause = if answered { TerminationCause::ByeUnanswered } else { TerminationCause::Cancelled };
         self.forget_leg(t, leg, cause, None);
     }
 
     /// Reports the outcome of an attempt at a gateway, unless it was reported before.
-    pub(crate) fn attempted(&mut self, t: &Turn<'_>, leg: LegId, effective: Option<bool>) {
+    pub(crate) fn attempted(&mut self, t: Moment, leg: LegId, effective: Option<bool>) {
         let Some(it) = self.call.leg_mut(leg) else { return self.impossible("attempted") };
         if let Some(attempt) = it.admitted.attempt.take()
             && let Some(gateway) = it.contact.as_deref().and_then(|contact| contact.gateway.as_ref())
@@ -410,7 +406,7 @@ impl CallStep<'_> {
     }
 
     /// The refresh of a leg's session timer was not answered, and the endpoint hangs up (RFC 4028 §10).
-    pub(crate) fn session_expired(&mut self, t: &mut Turn<'_>, leg: LegId) {
+    pub(crate) fn session_expired(&mut self, t: Moment, leg: LegId) {
         let Some(it) = self.call.leg_mut(leg) else { return self.impossible("session_expired") };
         it.why.cause = Some(TerminationCause::SessionExpired);
         self.is_ending(leg);

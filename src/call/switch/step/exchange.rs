@@ -7,12 +7,13 @@ use crate::controller::{Hold, MediaError, MediaFuture, PairPolicy};
 use crate::failure::inside;
 use crate::leg_life::OnAck;
 use crate::service::CallError;
+use crate::switch::state::effect::DialogCommand;
 use crate::switch::state::exchange::{Crossing, Described, Exchange, ExchangeNo, Origin, PendingOffer};
 use crate::switch::state::follow::Follow;
 use crate::switch::state::waits::{OnApplied, OnDescription, OnMedia};
 use crate::switch::step::CallStep;
-use crate::switch::turn::Turn;
-use b2b_sip::endpoint::{Body, CommandError, HeaderFields, Reply};
+use crate::switch::turn::Moment;
+use b2b_sip::endpoint::{Body, HeaderFields, Reply};
 use b2b_sip::msg::{Name, Request, Response, one_line};
 
 impl CallStep<'_> {
@@ -23,7 +24,7 @@ impl CallStep<'_> {
     }
 
     /// Makes an offer of ours to `to`; `false`: another one is under way.
-    pub(crate) fn offer(&mut self, t: &mut Turn<'_>, from: LegId, to: LegId, origin: Origin) -> bool {
+    pub(crate) fn offer(&mut self, t: Moment, from: LegId, to: LegId, origin: Origin) -> bool {
         let call = self.id;
         let begun = self.call.exchanges.begin(from, to, origin);
         let Some(exchange) = begun else { return false };
@@ -72,7 +73,7 @@ impl CallStep<'_> {
     }
 
     /// Sends the description to the answering leg, whether ours or one passed across, or handles its failure.
-    pub(crate) fn offered(&mut self, t: &mut Turn<'_>, no: ExchangeNo, offer: Result<Bytes, MediaError>) {
+    pub(crate) fn offered(&mut self, t: Moment, no: ExchangeNo, offer: Result<Bytes, MediaError>) {
         let exchange = self.call.exchanges.of(no).copied();
         let Some(Exchange { to, origin, .. }) = exchange else { return self.late() };
         match offer {
@@ -91,7 +92,7 @@ impl CallStep<'_> {
     }
 
     /// Sends a re-INVITE or an UPDATE to the answering leg; a failure to send counts as a refusal.
-    pub(crate) fn send_offer(&mut self, t: &mut Turn<'_>, no: ExchangeNo, offer: Option<Bytes>) {
+    pub(crate) fn send_offer(&mut self, t: Moment, no: ExchangeNo, offer: Option<Bytes>) {
         let exchange = self.call.exchanges.of(no).copied();
         let Some(Exchange { from, to, origin, .. }) = exchange else { return self.late() };
         let Some(it) = self.call.leg_mut(to) else { return self.exchange_refused(t, Reply::status(480)) };
@@ -102,36 +103,23 @@ impl CallStep<'_> {
             _ => {}
         }
         let by_update = takes_update && matches!(origin, Origin::Update(_));
-        let sent = self.send_session(t, to, offer, by_update);
-        self.has_crossed(to);
-        if let Err(error) = sent {
-            tracing::debug!("leg {}: {error}", to.0);
-            return self.exchange_refused(t, Reply::status(491));
-        }
-        match self.call.exchanges.of(no) {
-            Some(it) => it.sent = true,
-            None => self.late(),
+        let usage = self.call.leg(to).filter(|it| !it.takes.no_reinvites).and_then(|it| it.usage);
+        let headers = self.ruled_at_last(to, self.connected_fields(to));
+        // The party may take no offer inside its call.
+        let Some(usage) = usage else { return self.exchange_refused(t, Reply::status(491)) };
+        let by_update = by_update && offer.is_some();
+        let offer = offer.map(Body::sdp);
+        self.command(to, usage, DialogCommand::Offer { exchange: no, headers, offer, by_update });
+        if let Some(it) = self.call.exchanges.of(no) {
+            it.sent = true;
         }
     }
 
-    /// Sends a re-INVITE or an UPDATE to a leg, with its connected identity.
-    fn send_session(
-        &self,
-        t: &mut Turn<'_>,
-        leg: LegId,
-        offer: Option<Bytes>,
-        by_update: bool,
-    ) -> Result<(), CommandError> {
-        let it = self.call.leg(leg).ok_or(CommandError::Gone)?;
-        if it.takes.no_reinvites {
-            return Err(CommandError::WrongState("the party takes no offer inside its call"));
-        }
-        let usage = it.usage.ok_or(CommandError::Gone)?;
-        let (fields, offer) = (self.ruled(leg, self.connected_fields(leg), None), offer.map(Body::sdp));
-        match by_update && offer.is_some() {
-            true => t.sip.update_with(t.now, usage, fields, offer),
-            false => t.sip.reinvite_with(t.now, usage, fields, offer),
-        }
+    /// The re-INVITE or UPDATE of an exchange could not be sent.
+    pub(crate) fn not_offered(&mut self, t: Moment, no: ExchangeNo) {
+        let Some(it) = self.call.exchanges.of(no) else { return self.late() };
+        it.sent = false;
+        self.exchange_refused(t, Reply::status(491));
     }
 
     /// Identity header fields for a re-INVITE or an UPDATE of ours.
@@ -141,13 +129,7 @@ impl CallStep<'_> {
     }
 
     /// A 2xx to our re-INVITE or UPDATE.
-    pub(crate) fn offer_answered(
-        &mut self,
-        t: &mut Turn<'_>,
-        leg: LegId,
-        response: &Response,
-        ack_wanted: bool,
-    ) {
+    pub(crate) fn offer_answered(&mut self, t: Moment, leg: LegId, response: &Response, ack_wanted: bool) {
         let Some(call) = self.call.leg(leg).map(|it| it.call) else {
             return self.impossible("offer_answered");
         };
@@ -190,7 +172,7 @@ impl CallStep<'_> {
     }
 
     /// The answer to an offer of ours has been applied, or cannot be used.
-    pub(crate) fn offer_agreed(&mut self, t: &mut Turn<'_>, no: ExchangeNo, taken: Result<(), MediaError>) {
+    pub(crate) fn offer_agreed(&mut self, t: Moment, no: ExchangeNo, taken: Result<(), MediaError>) {
         let Some(exchange) = self.end_exchange(no) else { return self.late() };
         let Exchange { from, to, origin, .. } = exchange;
         match &taken {
@@ -238,7 +220,7 @@ impl CallStep<'_> {
     /// Our re-INVITE or UPDATE has failed.
     pub(crate) fn offer_failed(
         &mut self,
-        t: &mut Turn<'_>,
+        t: Moment,
         leg: LegId,
         status: u16,
         reason: String,
@@ -262,7 +244,7 @@ impl CallStep<'_> {
     }
 
     /// The offer under way is refused; both sessions stay as they were.
-    pub(crate) fn exchange_refused(&mut self, t: &mut Turn<'_>, reply: Reply) {
+    pub(crate) fn exchange_refused(&mut self, t: Moment, reply: Reply) {
         let exchange = self.call.exchanges.under_way.take();
         let Some(exchange) = exchange else { return self.late() };
         let Exchange { from, to, origin, .. } = *exchange;
@@ -302,7 +284,7 @@ impl CallStep<'_> {
     }
 
     /// Makes the pending offers that are possible now that an exchange is over or its ACK has come.
-    pub(crate) fn offer_pending(&mut self, t: &mut Turn<'_>) {
+    pub(crate) fn offer_pending(&mut self, t: Moment) {
         for offer in std::mem::take(&mut self.call.exchanges.pending) {
             let PendingOffer { like, to, back } = offer;
             // The party has left, or its partner has.
@@ -329,7 +311,7 @@ impl CallStep<'_> {
 
     /// Offers `to` the media of `like`: `to` may have been on hold, or use another codec. `back`: afterwards
     /// the same the other way round.
-    pub(crate) fn refresh(&mut self, t: &mut Turn<'_>, like: LegId, to: LegId, back: bool) {
+    pub(crate) fn refresh(&mut self, t: Moment, like: LegId, to: LegId, back: bool) {
         if self.endpoints(like, to).is_none() {
             return self.late();
         }
@@ -344,7 +326,7 @@ impl CallStep<'_> {
     }
 
     /// Offers the party a session with us: it may have been on hold, or have sent its media elsewhere.
-    pub(crate) fn talk_to_us(&mut self, t: &mut Turn<'_>, leg: LegId) {
+    pub(crate) fn talk_to_us(&mut self, t: Moment, leg: LegId) {
         let it = self.call.leg(leg).filter(|it| !it.takes.no_reinvites && it.media.endpoint.is_some());
         if it.is_some() && !self.offer(t, leg, leg, Origin::TalkToUs) {
             self.postpone_offer(PendingOffer { like: None, to: leg, back: false });
@@ -353,7 +335,7 @@ impl CallStep<'_> {
 
     /// Refreshes the session timer of a leg that does not support UPDATE, by repeating the last offer (RFC
     /// 4028 §7.4). The endpoint asks again if that is impossible now.
-    pub(crate) fn refresh_session(&mut self, t: &mut Turn<'_>, leg: LegId) {
+    pub(crate) fn refresh_session(&mut self, t: Moment, leg: LegId) {
         let it = self.call.leg(leg).filter(|it| it.is_up() && !it.takes.no_reinvites);
         let has_media = it.is_some_and(|it| it.media.endpoint.is_some());
         if !(has_media && self.offer(t, leg, leg, Origin::Timer)) {
@@ -363,7 +345,7 @@ impl CallStep<'_> {
 
     /// `to` has refused the new description and keeps its session (RFC 3261 §14.1): the session is joined, if
     /// it waited for this offer.
-    fn join_as_they_are(&mut self, t: &mut Turn<'_>, from: LegId, to: LegId) {
+    fn join_as_they_are(&mut self, t: Moment, from: LegId, to: LegId) {
         let waits = self.call.leg(to).is_some_and(|it| it.media.joined != Some(from));
         if waits && self.are_joined(from, to) {
             self.join_media(t, from, to);
@@ -372,7 +354,7 @@ impl CallStep<'_> {
 
     /// The ACK of a party that asked for an offer has brought its answer, or none of use: then its session
     /// stays as it was.
-    pub(crate) fn renewed(&mut self, t: &mut Turn<'_>, leg: LegId, taken: Result<(), MediaError>) {
+    pub(crate) fn renewed(&mut self, t: Moment, leg: LegId, taken: Result<(), MediaError>) {
         match taken {
             Ok(()) => {
                 if let Some(other) = self.call.leg(leg).and_then(|it| it.media.joined) {
@@ -387,7 +369,7 @@ impl CallStep<'_> {
     }
 
     /// A re-INVITE or UPDATE of a party.
-    pub(crate) fn asked(&mut self, t: &mut Turn<'_>, leg: LegId, origin: Origin, request: &Request) {
+    pub(crate) fn asked(&mut self, t: Moment, leg: LegId, origin: Origin, request: &Request) {
         let content = request.content();
         let party = self.call.party(leg);
         if let Some((status, reason)) = self.common.refuses_body(&content, &party) {
@@ -395,10 +377,10 @@ impl CallStep<'_> {
             return self.refuse_exchange(t, leg, origin, reply);
         }
         let offer = content.session;
-        self.identified(t, leg, request);
+        self.identified(leg, request);
         // An UPDATE whose body is not needed.
         if let (Origin::Update(transaction), None) = (origin, &offer) {
-            return t.respond(transaction, Reply::status(200));
+            return self.respond(transaction, Reply::status(200));
         }
         if let Some(offer) = &offer {
             self.note_direction(t, leg, offer);
@@ -429,7 +411,7 @@ impl CallStep<'_> {
 
     /// Answers an offer that is not passed on. A re-INVITE without one gets ours, and its ACK has the answer
     /// (RFC 3261 §14.2).
-    pub(crate) fn answer_here(&mut self, t: &mut Turn<'_>, leg: LegId, origin: Origin, offer: Option<Bytes>) {
+    pub(crate) fn answer_here(&mut self, t: Moment, leg: LegId, origin: Origin, offer: Option<Bytes>) {
         let endpoint = self.call.leg(leg).and_then(|it| it.media.endpoint);
         let Some(endpoint) = endpoint.filter(|_| offer.is_some() || origin == Origin::ReInvite) else {
             return self.refuse_exchange(t, leg, origin, Reply::status(488));
@@ -453,7 +435,7 @@ impl CallStep<'_> {
     /// Sends our answer to an offer that is not passed on, or our offer to a party that asked for one.
     pub(crate) fn answered_here(
         &mut self,
-        t: &mut Turn<'_>,
+        t: Moment,
         leg: LegId,
         origin: Origin,
         what: Described,
@@ -481,7 +463,7 @@ impl CallStep<'_> {
     /// After a change: the party of a bridge that was told less than is true now gets another offer, as one
     /// that was dialled while the other one was on hold does after the resume. If it refuses, it is asked
     /// again after the next change only.
-    pub(crate) fn tell_change(&mut self, t: &mut Turn<'_>) {
+    pub(crate) fn tell_change(&mut self, t: Moment) {
         let waits = |leg: LegId| self.call.leg(leg).is_none_or(|it| it.life.on_ack() != OnAck::Nothing);
         let exchanges = &self.call.exchanges;
         let may_ask = exchanges.changed && exchanges.under_way.is_none();
@@ -520,7 +502,7 @@ impl CallStep<'_> {
     /// Passes a party's request, which came by this message of its dialog, on to the other party.
     pub(crate) fn ask_across(
         &mut self,
-        t: &mut Turn<'_>,
+        t: Moment,
         Crossing { from, to }: Crossing,
         origin: Origin,
         offer: Option<Bytes>,
@@ -549,13 +531,7 @@ impl CallStep<'_> {
     }
 
     /// `to` has agreed to what was passed across. `ack_wanted`: it was asked without an offer, and makes one.
-    pub(crate) fn agreed_across(
-        &mut self,
-        t: &mut Turn<'_>,
-        exchange: Exchange,
-        body: Bytes,
-        ack_wanted: bool,
-    ) {
+    pub(crate) fn agreed_across(&mut self, t: Moment, exchange: Exchange, body: Bytes, ack_wanted: bool) {
         let call = self.id;
         let Exchange { no, from, to, origin, .. } = exchange;
         let Some((a, b)) = self.endpoints(from, to) else {
@@ -581,14 +557,7 @@ impl CallStep<'_> {
 
     /// `to` has agreed, and the party that asked has gone meanwhile. `offer`: the offer of `to`, which waits
     /// for an answer.
-    fn agreed_in_vain(
-        &mut self,
-        t: &mut Turn<'_>,
-        from: LegId,
-        to: LegId,
-        origin: Origin,
-        offer: Option<Bytes>,
-    ) {
+    fn agreed_in_vain(&mut self, t: Moment, from: LegId, to: LegId, origin: Origin, offer: Option<Bytes>) {
         self.late();
         if let Some(offer) = offer {
             return self.answer_for_nobody(t, to, offer);
@@ -605,7 +574,7 @@ impl CallStep<'_> {
     /// and makes this one.
     pub(crate) fn answered_across(
         &mut self,
-        t: &mut Turn<'_>,
+        t: Moment,
         exchange: Option<ExchangeNo>,
         to: LegId,
         offers: Option<Bytes>,
@@ -650,19 +619,18 @@ impl CallStep<'_> {
     }
 
     /// Answers the request that began an exchange.
-    pub(crate) fn answer_exchange(&mut self, t: &mut Turn<'_>, leg: LegId, origin: Origin, session: Bytes) {
+    pub(crate) fn answer_exchange(&mut self, t: Moment, leg: LegId, origin: Origin, session: Bytes) {
         match origin {
             Origin::Replacing(replaced) => self.replaced(t, leg, replaced, session),
             Origin::ReInvite => {
                 let usage = self.call.leg(leg).and_then(|it| it.usage);
                 let Some(usage) = usage else { return self.late() };
                 let reply = self.reply_with(leg, session);
-                let answered = t.sip.reply(t.now, usage, reply);
-                self.is_replied(leg, answered);
+                self.command(leg, usage, DialogCommand::Reply(reply));
             }
             Origin::Update(transaction) => {
                 let reply = self.reply_with(leg, session);
-                t.respond(transaction, reply);
+                self.respond(transaction, reply);
             }
             // No request waits for the answer, or the request is ours.
             _ => {}
@@ -675,31 +643,27 @@ impl CallStep<'_> {
     }
 
     /// Refuses the request that began an exchange.
-    pub(crate) fn refuse_exchange(&mut self, t: &mut Turn<'_>, leg: LegId, origin: Origin, reply: Reply) {
+    pub(crate) fn refuse_exchange(&mut self, t: Moment, leg: LegId, origin: Origin, reply: Reply) {
         match origin {
             Origin::Replacing(replaced) => self.replacement_refused(t, leg, replaced, &reply),
             Origin::ReInvite => {
                 let usage = self.call.leg(leg).and_then(|it| it.usage);
                 let Some(usage) = usage else { return self.late() };
-                let refused = t.refuse(usage, reply);
-                self.is_replied(leg, refused);
+                self.command(leg, usage, DialogCommand::RefuseReInvite(reply));
             }
-            Origin::Update(transaction) => t.respond(transaction, reply),
+            Origin::Update(transaction) => self.respond(transaction, reply),
             _ => {}
         }
     }
 
-    fn is_replied(&mut self, leg: LegId, replied: Result<(), CommandError>) {
-        if let Err(error) = replied {
-            tracing::debug!("leg {}: {error}", leg.0);
-            // No ACK follows.
-            self.call.leg_mut(leg).map(|it| it.life.take_on_ack());
-        }
+    /// A re-INVITE could not be answered: no ACK follows.
+    pub(crate) fn not_replied(&mut self, leg: LegId) {
+        self.call.leg_mut(leg).map(|it| it.life.take_on_ack());
     }
 
     /// The bridge that an offer crosses has gone. The asking party is refused; the asked party may still
     /// answer, and can be sent no other offer before it does.
-    pub(crate) fn exchange_parted(&mut self, t: &mut Turn<'_>, status: u16) {
+    pub(crate) fn exchange_parted(&mut self, t: Moment, status: u16) {
         let exchange = self.call.exchanges.under_way.as_deref().copied();
         let Some(Exchange { from, origin, sent, agreed, .. }) = exchange.filter(|it| it.from != it.to) else {
             return self.ignored();
@@ -735,7 +699,7 @@ impl CallStep<'_> {
     /// `to` has agreed to an offer that no party waits for any more. That is its session now, while the
     /// asking party keeps the session from before (RFC 3261 §14.1, RFC 6141 §3): the session from before is
     /// offered to `to` again.
-    pub(crate) fn agreed_for_nobody(&mut self, t: &mut Turn<'_>, to: LegId) {
+    pub(crate) fn agreed_for_nobody(&mut self, t: Moment, to: LegId) {
         self.led_here(t, &[to]);
         let is_pending = self.call.exchanges.pending.iter().any(|it| it.to == to);
         if !is_pending {

@@ -16,6 +16,7 @@ use crate::service::{CallError, DialError};
 use crate::switch::common::Common;
 use crate::switch::dial::Dial;
 use crate::switch::state::call::Purpose;
+use crate::switch::state::effect::{DialogCommand, Effect};
 use crate::switch::state::exchange::{Crossing, Origin};
 use crate::switch::state::follow::Follow;
 use crate::switch::state::leg::Leg;
@@ -27,14 +28,14 @@ use crate::switch::step::CallStep;
 use crate::switch::step::ending::recovered;
 use crate::switch::step::records::OfBridge;
 use crate::switch::step::reliable::Provisional;
-use crate::switch::turn::{Turn, reason_of};
+use crate::switch::turn::{Moment, reason_of};
 use crate::switch::work::tasks::{Came, Done, Panicked};
 use b2b_base::util::unheard;
 use b2b_sip::endpoint::{HeaderFields, Reply as SipReply, Termination, UsageEvent, check_headers};
 use b2b_sip::msg::{Name, Response};
 
 impl CallStep<'_> {
-    pub(crate) fn usage_event(&mut self, t: &mut Turn<'_>, leg: LegId, event: UsageEvent) {
+    pub(crate) fn usage_event(&mut self, t: Moment, leg: LegId, event: UsageEvent) {
         match event {
             UsageEvent::Provisional { response, prack_wanted: true } => self.early_offer(t, leg, response),
             UsageEvent::Provisional { response, .. } => self.branch_provisional(t, leg, &response),
@@ -48,13 +49,13 @@ impl CallStep<'_> {
                 self.offer_answered(t, leg, &response, ack_wanted);
             }
             UsageEvent::UpdateAnswered { response } => self.offer_answered(t, leg, &response, false),
-            UsageEvent::Identified { request } => self.identified(t, leg, &request),
+            UsageEvent::Identified { request } => self.identified(leg, &request),
             UsageEvent::ReInviteFailed { status, reason, response } => {
                 self.offer_failed(t, leg, status, reason, response.as_deref());
             }
-            UsageEvent::Response { request, result } => self.passed_on(t, request, result),
-            UsageEvent::Challenged { response } => self.challenged(t, leg, &response),
-            UsageEvent::RequestChallenged { challenge } => self.challenged_inside(t, leg, &challenge),
+            UsageEvent::Response { request, result } => self.passed_on(request, result),
+            UsageEvent::Challenged { response } => self.challenged(leg, response),
+            UsageEvent::RequestChallenged { challenge } => self.challenged_inside(leg, challenge),
             // The switch handles it.
             UsageEvent::Refer { .. } => self.impossible("usage_event"),
             UsageEvent::ReferAnswered { refer, result } => self.refer_answered(t, refer, &result),
@@ -87,7 +88,7 @@ impl CallStep<'_> {
     }
 
     /// A 2xx to our INVITE.
-    fn answered(&mut self, t: &mut Turn<'_>, leg: LegId, response: &Response, ack_wanted: bool) {
+    fn answered(&mut self, t: Moment, leg: LegId, response: &Response, ack_wanted: bool) {
         let now = t.now;
         let Some(it) = self.call.leg_mut(leg) else { return self.impossible("answered") };
         it.takes.update = response.has_token(Name::Allow, "UPDATE");
@@ -108,14 +109,14 @@ impl CallStep<'_> {
             // The 2xx crossed our CANCEL.
             _ => {
                 if let Some(usage) = self.call.leg(leg).and_then(|it| it.usage) {
-                    let _ = t.sip.bye(t.now, usage);
+                    self.command(leg, usage, DialogCommand::Bye { headers: Vec::new(), body: None });
                 }
             }
         }
     }
 
     /// The end of a leg's dialog.
-    fn terminated(&mut self, t: &mut Turn<'_>, leg: LegId, cause: Termination) {
+    fn terminated(&mut self, t: Moment, leg: LegId, cause: Termination) {
         if let Some(it) = self.call.leg(leg).filter(|it| it.branch.is_some() && !it.life.is_ending()) {
             let branch = it.branch;
             let is_user = it.contact.as_deref().is_some_and(|it| it.user.is_some() && it.gateway.is_none());
@@ -147,7 +148,7 @@ impl CallStep<'_> {
     }
 
     /// The media of a leg is lost: the leg ends, answered or not.
-    pub(crate) fn without_media(&mut self, t: &mut Turn<'_>, leg: LegId, reason: &str) {
+    pub(crate) fn without_media(&mut self, t: Moment, leg: LegId, reason: &str) {
         let Some(it) =
             self.call.leg_mut(leg).filter(|it| !it.life.is_ending() && it.media.endpoint.is_some())
         else {
@@ -168,7 +169,7 @@ impl CallStep<'_> {
     }
 
     /// No RTP for too long from a party that should send: the party is considered dead.
-    pub(crate) fn silent(&mut self, t: &mut Turn<'_>, leg: LegId) {
+    pub(crate) fn silent(&mut self, t: Moment, leg: LegId) {
         if self.is_past(leg) {
             return;
         }
@@ -187,7 +188,7 @@ impl CallStep<'_> {
     }
 
     /// A call ends since this party of it is silent.
-    pub(crate) fn ends_by_silence(&mut self, t: &mut Turn<'_>, leg: LegId) {
+    pub(crate) fn ends_by_silence(&mut self, t: Moment, leg: LegId) {
         if let Some(it) = self.call.leg_mut(leg) {
             it.why.cause = Some(TerminationCause::MediaTimeout);
             it.why.reason = Some(recovered());
@@ -197,7 +198,7 @@ impl CallStep<'_> {
     }
 
     /// Carries out a command about this call.
-    pub(crate) fn obey(&mut self, t: &mut Turn<'_>, command: Command) {
+    pub(crate) fn obey(&mut self, t: Moment, command: Command) {
         // A closed receiver is no error.
         match command {
             Command::Adopt { leg, reply } => drop(reply.send(self.adopt(leg))),
@@ -215,7 +216,7 @@ impl CallStep<'_> {
             Command::Transfer { leg, target, rules, reply } => {
                 let _ = reply.send(self.transfer_to(t, leg, target, rules));
             }
-            Command::Refer { leg, request, reply } => self.send_away(t, leg, request, reply),
+            Command::Refer { leg, request, reply } => self.send_away(leg, request, reply),
             Command::Hold { leg, hold, reply } => self.put_on_hold(t, leg, hold, reply),
             Command::RecordLeg { leg, what, reply } => self.obey_record_leg(t, leg, what, reply),
             Command::Hangup { leg, reason, reply } => {
@@ -264,7 +265,7 @@ impl CallStep<'_> {
 
     fn obey_answer(
         &mut self,
-        t: &mut Turn<'_>,
+        t: Moment,
         leg: LegId,
         headers: HeaderFields,
         reply: Reply<Result<(), CallError>>,
@@ -279,13 +280,7 @@ impl CallStep<'_> {
         self.answer_here_and_now(t, leg, reply);
     }
 
-    fn obey_reject(
-        &mut self,
-        t: &mut Turn<'_>,
-        leg: LegId,
-        status: u16,
-        reason: &str,
-    ) -> Result<(), CallError> {
+    fn obey_reject(&mut self, t: Moment, leg: LegId, status: u16, reason: &str) -> Result<(), CallError> {
         match self.call.leg(leg).map(Leg::is_waiting) {
             Some(true) if (300..700).contains(&status) => {
                 self.reject(t, leg, status, reason);
@@ -312,7 +307,7 @@ impl CallStep<'_> {
     /// A media answer: what continues a procedure is queued, what is only noted is noted at once.
     pub(crate) fn media_answered(
         &mut self,
-        t: &mut Turn<'_>,
+        t: Moment,
         then: OnMedia,
         result: Result<MediaAnswer, MediaError>,
     ) {
@@ -340,12 +335,7 @@ impl CallStep<'_> {
     }
 
     /// Continues a procedure that has waited for media.
-    pub(crate) fn resume(
-        &mut self,
-        t: &mut Turn<'_>,
-        then: OnMedia,
-        result: Result<MediaAnswer, MediaError>,
-    ) {
+    pub(crate) fn resume(&mut self, t: Moment, then: OnMedia, result: Result<MediaAnswer, MediaError>) {
         match then {
             OnMedia::Endpoint { leg, no_reinvites, then } => {
                 self.endpoint_opened(t, leg, no_reinvites, then, of_kind!(result, Endpoint));
@@ -365,7 +355,7 @@ impl CallStep<'_> {
     /// A leg has an endpoint, or could not get one.
     pub(crate) fn with_opened(
         &mut self,
-        t: &mut Turn<'_>,
+        t: Moment,
         then: OnEndpoint,
         result: Result<EndpointId, MediaError>,
     ) {
@@ -408,12 +398,7 @@ impl CallStep<'_> {
     }
 
     /// A description for a party is ready, or has failed.
-    pub(crate) fn described(
-        &mut self,
-        t: &mut Turn<'_>,
-        then: OnDescription,
-        result: Result<Bytes, MediaError>,
-    ) {
+    pub(crate) fn described(&mut self, t: Moment, then: OnDescription, result: Result<Bytes, MediaError>) {
         match then {
             OnDescription::Answer { leg, offers, reply } => {
                 self.answered_by_us(t, leg, offers, result, reply);
@@ -427,7 +412,7 @@ impl CallStep<'_> {
             }
             OnDescription::AnswerEarly { branch } => {
                 let answer = result.inspect_err(|error| tracing::info!("leg {}: {error}", branch.0));
-                self.prack(t, branch, answer.ok());
+                self.prack(branch, answer.ok());
             }
             OnDescription::Prack { caller, branch } => self.prack_across(t, caller, branch, result),
             OnDescription::Accept { won } => self.accept_with_answer(t, won, result),
@@ -435,7 +420,7 @@ impl CallStep<'_> {
                 self.accept_for(t, won, result.map(Some), on_ack);
             }
             OnDescription::AckAndAccept { won } => {
-                let (acked, callee) = (result.map(|answer| self.ack(t, won.callee, answer)), won.callee);
+                let (acked, callee) = (result.map(|answer| self.ack(won.callee, answer)), won.callee);
                 self.accept_for(t, won, acked.map(|()| None), OnAck::Refresh(callee));
             }
             OnDescription::Ack { caller, callee } => self.ack_across(t, caller, callee, result),
@@ -452,7 +437,7 @@ impl CallStep<'_> {
     }
 
     /// A party's answer to an offer of ours has been applied, or cannot be used.
-    pub(crate) fn applied(&mut self, t: &mut Turn<'_>, then: OnApplied, result: Result<(), MediaError>) {
+    pub(crate) fn applied(&mut self, t: Moment, then: OnApplied, result: Result<(), MediaError>) {
         match then {
             OnApplied::Nothing => {}
             OnApplied::EarlySession { caller, branch } => match result {
@@ -496,7 +481,7 @@ impl CallStep<'_> {
     }
 
     /// A resolver or a handler has answered, or has panicked.
-    pub(crate) fn answered_by(&mut self, t: &mut Turn<'_>, then: OnFound, result: Result<Found, Panicked>) {
+    pub(crate) fn answered_by(&mut self, t: Moment, then: OnFound, result: Result<Found, Panicked>) {
         match then {
             OnFound::Dial { .. } => match result {
                 Ok(Found::Contacts(Ok(found))) => self.dial_stages(t, vec![found.into()]),
@@ -530,7 +515,7 @@ impl Common {
     /// An answer of media that concerns no call any more.
     pub(crate) fn media_for_nobody(
         &mut self,
-        t: &mut Turn<'_>,
+        t: Moment,
         then: OnMedia,
         result: Result<MediaAnswer, MediaError>,
     ) {
@@ -543,14 +528,17 @@ impl Common {
                 }
             }
             OnMedia::Described(OnDescription::AnswerHere { origin: Origin::Update(transaction), .. }) => {
-                t.respond(transaction, SipReply::status(481));
+                self.follows.effects.push(Effect::Respond { transaction, reply: SipReply::status(481) });
             }
             OnMedia::Applied(OnApplied::Originated { reply, .. }) => {
                 // A closed receiver is no error.
                 let _ = reply.send(Err(DialError::over()));
             }
             OnMedia::Applied(OnApplied::Transferred { call, legs, referrer, .. }) => {
-                t.tell_referrer(referrer, 503, "");
+                if let Some(refer) = referrer {
+                    let reason = String::new();
+                    self.follows.effects.push(Effect::NotifyRefer { refer, status: 503, reason });
+                }
                 self.publish(t, Event::TransferEnded { call, leg: legs.leaves, status: 503 });
             }
             // Other dropped replies say that the call is over, and nobody else waits.
@@ -564,18 +552,16 @@ impl Common {
             OnMedia::Recorded { id, reply, .. } => {
                 self.recorded_for_nobody(t, id, of_kind!(result, Recorded), reply);
             }
-            OnMedia::Digit(digit) => t.respond(digit.transaction, SipReply::status(481)),
+            OnMedia::Digit(digit) => {
+                let (transaction, reply) = (digit.transaction, SipReply::status(481));
+                self.follows.effects.push(Effect::Respond { transaction, reply });
+            }
             OnMedia::Joined { .. } | OnMedia::Packets { .. } => self.counters.late(),
         }
     }
 
     /// An answer of a resolver or a handler for no call, or one that is over.
-    pub(crate) fn found_for_nobody(
-        &mut self,
-        t: &mut Turn<'_>,
-        then: OnFound,
-        result: Result<Found, Panicked>,
-    ) {
+    pub(crate) fn found_for_nobody(&mut self, then: OnFound, result: Result<Found, Panicked>) {
         match then {
             // the dropped reply tells the sender that there is no answer
             OnFound::LookUp { reply } => {
@@ -585,7 +571,7 @@ impl Common {
             }
             OnFound::Outside { transaction } => {
                 let reply = if let Ok(Found::Reply(reply)) = result { reply } else { SipReply::status(500) };
-                t.respond(transaction, reply);
+                self.follows.effects.push(Effect::Respond { transaction, reply });
             }
             // The call has ended, and so has its listener.
             OnFound::Listened { .. } if result.is_ok() => {}
@@ -605,7 +591,7 @@ fn action(result: Result<Found, Panicked>) -> Result<HandlerAction, Panicked> {
 
 impl CallStep<'_> {
     /// Continues with `then` once media has answered.
-    pub(crate) fn media<T>(&mut self, t: &mut Turn<'_>, future: MediaFuture<T>, then: OnMedia)
+    pub(crate) fn media<T>(&mut self, t: Moment, future: MediaFuture<T>, then: OnMedia)
     where
         T: Into<MediaAnswer> + Send + Unpin + 'static,
     {
@@ -639,7 +625,7 @@ impl CallStep<'_> {
     }
 
     /// Takes media's answer from the journal, now or later.
-    fn media_told(&mut self, t: &mut Turn<'_>, then: OnMedia) {
+    fn media_told(&mut self, t: Moment, then: OnMedia) {
         match self.common.reads_next("later") {
             Some(request) => {
                 self.common.work.ask_journal(self.common.is_told_of(), request, Waits::Media(then))
@@ -654,7 +640,7 @@ impl CallStep<'_> {
     /// Continues with `then` once a description for a party is ready; it may have failed already.
     pub(crate) fn describe(
         &mut self,
-        t: &mut Turn<'_>,
+        t: Moment,
         description: Result<MediaFuture<Bytes>, MediaError>,
         then: OnDescription,
     ) {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 
 use crate::body::{self, PartKind};
 use crate::controller::MediaError;
@@ -19,14 +18,19 @@ use crate::service::DialOptions;
 use crate::switch::admission::SessionRules;
 use crate::switch::common::Common;
 use crate::switch::journal::Hops;
+use crate::switch::state::effect::Calling;
+use crate::switch::state::effect::DialogCommand;
+use crate::switch::state::effect::Effect;
+use crate::switch::state::effect::OnInvited;
+use crate::switch::state::follow::Dialog;
 use crate::switch::state::follow::Follow;
 use crate::switch::state::leg::{Leg, LegRules};
 use crate::switch::step::CallStep;
 use crate::switch::step::reliable::withhold;
-use crate::switch::turn::Turn;
+use crate::switch::turn::Moment;
 use crate::{LegId, headers};
 use b2b_sip::endpoint::{
-    Body, Challenge, HeaderFields, HopRule, Invite, InviteError, Onward, SessionRefresher, UsageId,
+    Body, Challenge, HeaderFields, HopRule, Invite, InviteError, SessionRefresher, UsageId,
 };
 use b2b_sip::msg::body::{Content, Part};
 use b2b_sip::msg::{Headers, Method, Name, NameAddr, Request, Response, chars, elements, one_line};
@@ -37,13 +41,9 @@ const PASSED_ON: [Name<'static>; 2] = [Name::Subject, Name::Priority];
 /// The endpoint gives up this much later than the dialling does.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// The header fields that an INVITE inherits.
-#[derive(Serialize, Deserialize)]
-struct OnwardFields(#[serde(with = "crate::controller::json::fields")] HeaderFields);
-
 impl CallStep<'_> {
     /// Sends the INVITE of a branch.
-    pub(crate) fn invite(&mut self, t: &mut Turn<'_>, leg: LegId, offer: Result<Option<Bytes>, MediaError>) {
+    pub(crate) fn invite(&mut self, t: Moment, leg: LegId, offer: Result<Option<Bytes>, MediaError>) {
         let offer = match offer {
             Ok(offer) => offer,
             Err(error) => return self.no_media(t, leg, &error),
@@ -66,7 +66,6 @@ impl CallStep<'_> {
         let told = dialling.options.caller.clone().or_else(answered);
         let (mut invite, rules) = self.write_invite(it, caller, told.as_ref(), who, &dialling.options, offer);
         let withheld = it.contact.as_deref().map(|contact| contact.withheld).unwrap_or_default();
-        let onward = caller.map(|caller| t.sip.onward(caller));
         let caller = caller.cloned();
         let contact = it.contact.clone();
         if let (Some(from), Some(caller)) = (asks, &caller) {
@@ -84,26 +83,30 @@ impl CallStep<'_> {
             session = SessionRules { asks: false, refresher: SessionRefresher::Nobody };
             let usage = asks.and_then(|leg| self.call.leg(leg)?.usage);
             if let Some(usage) = usage {
-                // A caller who has gone needs none.
-                let _ = t.sip.set_refresher(usage, SessionRefresher::Nobody);
+                self.command(leg, usage, DialogCommand::NoRefresh);
             }
         }
-        withhold(t, caller.as_ref(), withheld, session, &mut invite);
-        if let Some(onward) = onward {
-            // Our loop mark is derived from a secret.
-            let told = self.common.fact("onward", |_| OnwardFields(onward.headers));
-            Onward { headers: told.0, ..onward }.apply(&mut invite);
-        }
-        self.common.foresee_seed(t);
-        match t.sip.invite(t.now, invite) {
-            Ok(usage) => {
-                self.common.write_seed(t, usage);
+        let without = withhold(caller.as_ref(), withheld, session, &mut invite);
+        let then = OnInvited { asks, shown, rules };
+        self.effect(Effect::Invite(Box::new(Calling { leg, invite, from: caller, without, then })));
+    }
+
+    /// The INVITE of a branch is sent, or could not be.
+    pub(crate) fn invited(
+        &mut self,
+        t: Moment,
+        leg: LegId,
+        OnInvited { asks, shown, rules }: OnInvited,
+        sent: Result<Dialog, InviteError>,
+    ) {
+        match sent {
+            Ok(Dialog { usage, call_id }) => {
                 self.set_usage(leg, usage);
                 if let Some(it) = self.call.leg_mut(leg) {
                     it.passing.rules = LegRules::new(rules, true);
                 }
-                self.answers_challenges(t, leg, usage);
-                self.record_outgoing(t, leg, asks, shown);
+                self.answers_challenges(leg, usage);
+                self.record_outgoing(t, leg, &call_id, asks, shown);
                 self.tell_dialling(t, leg);
             }
             Err(error) => {
@@ -284,13 +287,13 @@ pub(crate) fn escaped_user(number: &str) -> String {
 
 impl CallStep<'_> {
     /// Reads a message of a leg that may assert a new identity of its party, and tells the other party.
-    pub(crate) fn identified(&mut self, t: &mut Turn<'_>, leg: LegId, message: &Headers) {
+    pub(crate) fn identified(&mut self, leg: LegId, message: &Headers) {
         if !self.takes_identity(leg, message) {
             return;
         }
         let other = self.call.bridged(leg).map(|(other, _)| other);
         if let Some(other) = other {
-            self.tell_connected(t, other, leg);
+            self.tell_connected(other, leg);
         }
     }
 
@@ -362,14 +365,12 @@ impl CallStep<'_> {
     }
 
     /// As [`CallStep::connects`], and the leg is told at once if it supports UPDATE.
-    fn tell_connected(&mut self, t: &mut Turn<'_>, leg: LegId, with: LegId) {
+    fn tell_connected(&mut self, leg: LegId, with: LegId) {
         self.connects(leg, with);
         let fields = self.connected_fields(leg);
         let usage = self.call.leg(leg).filter(|it| it.is_up() && it.takes.update).and_then(|it| it.usage);
-        if let Some(usage) = usage.filter(|_| !fields.is_empty())
-            && let Err(error) = t.sip.update_with(t.now, usage, fields, None)
-        {
-            tracing::debug!("leg {}: {error}", leg.0);
+        if let Some(usage) = usage.filter(|_| !fields.is_empty()) {
+            self.command(leg, usage, DialogCommand::Identity { headers: fields });
         }
     }
 }
@@ -483,66 +484,45 @@ impl CallStep<'_> {
     }
 }
 
-/// Header fields with credentials.
-#[derive(Serialize, Deserialize)]
-struct Credentials(#[serde(with = "crate::controller::json::fields")] HeaderFields);
-
 impl CallStep<'_> {
     /// The dialog of a leg exists: if its gateway has credentials, in-dialog challenges are reported here.
-    pub(crate) fn answers_challenges(&mut self, t: &mut Turn<'_>, leg: LegId, usage: UsageId) {
+    pub(crate) fn answers_challenges(&mut self, leg: LegId, usage: UsageId) {
         if let Some(party) = self.known_gateway(leg)
             && self.common.fact("has credentials", |common| common.parts.admission.has_credentials(&party))
-            && let Err(error) = t.sip.authorizes_inside(usage)
         {
-            tracing::debug!("leg {}: {error}", leg.0);
+            self.command(leg, usage, DialogCommand::AuthorizesInside);
         }
     }
 
     /// A 401 or 407 to our INVITE or BYE.
-    pub(crate) fn challenged(&mut self, t: &mut Turn<'_>, leg: LegId, response: &Response) {
+    pub(crate) fn challenged(&mut self, leg: LegId, response: Response) {
         let of_leg = self.call.leg_mut(leg).and_then(|it| Some((it.usage?, it)));
         let Some((usage, it)) = of_leg else { return self.impossible("challenged") };
-        let up = it.life.state() == LegState::Answered;
-        let method = if up { Method::Bye } else { Method::Invite };
-        it.challenges.push(response.clone());
+        let method = if it.life.state() == LegState::Answered { Method::Bye } else { Method::Invite };
+        it.challenges.push(response);
         let challenges = it.challenges.clone();
-        let uri = t.sip.dialog(usage).map(|dialog| dialog.remote_target.to_vec()).unwrap_or_default();
-        let answer = self.answer_to(leg, &challenges, &method, &uri);
-        let Some(it) = self.call.leg(leg) else { return self.impossible("challenged") };
-        let sent = answer.is_some_and(|headers| t.sip.authorize(t.now, usage, headers).is_ok());
-        // A BYE cannot be cancelled; it ends by itself.
-        if !sent && !up && it.branch.is_some() {
-            self.branch_refused(t, leg, response);
+        let party = self.known_gateway(leg);
+        self.command(leg, usage, DialogCommand::Authorize { challenges, method, party });
+    }
+
+    /// No credentials have been sent for a challenge to our INVITE or BYE. A BYE cannot be cancelled; it ends by itself.
+    pub(crate) fn not_authorized(&mut self, t: Moment, leg: LegId) {
+        let Some(it) = self.call.leg(leg) else { return self.impossible("not_authorized") };
+        if it.life.state() != LegState::Answered
+            && it.branch.is_some()
+            && let Some(response) = it.challenges.last().cloned()
+        {
+            self.branch_refused(t, leg, &response);
             self.follow(Follow::HangUp { leg, status: 480 });
         }
     }
 
     /// A challenge to another in-dialog request of ours.
-    pub(crate) fn challenged_inside(&mut self, t: &mut Turn<'_>, leg: LegId, challenge: &Challenge) {
+    pub(crate) fn challenged_inside(&mut self, leg: LegId, challenge: Box<Challenge>) {
         let usage = self.call.leg(leg).and_then(|it| it.usage);
         let Some(usage) = usage else { return self.impossible("challenged_inside") };
-        let done = match self.answer_to(leg, &challenge.responses, &challenge.method, &challenge.uri) {
-            Some(headers) => t.sip.authorize_request(t.now, usage, challenge.cseq, headers),
-            None => t.sip.leave_refused(t.now, usage, challenge.cseq),
-        };
-        if let Err(error) = done {
-            tracing::debug!("leg {}: {error}", leg.0);
-        }
-    }
-
-    /// Credentials for a challenged request, if its gateway has any that may be sent.
-    fn answer_to(
-        &mut self,
-        leg: LegId,
-        challenges: &[Response],
-        method: &Method,
-        uri: &[u8],
-    ) -> Option<HeaderFields> {
-        let party = self.known_gateway(leg)?;
-        let credentials = self.common.fact("credentials", |it| {
-            it.parts.admission.credentials(challenges, method, &party, uri).map(Credentials)
-        });
-        credentials.map(|Credentials(fields)| fields)
+        let party = self.known_gateway(leg);
+        self.command(leg, usage, DialogCommand::AuthorizeRequest { challenge, party });
     }
 
     /// The party whose credentials may be sent on a leg. A callee may have a gateway's address without being

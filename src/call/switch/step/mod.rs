@@ -23,11 +23,13 @@ use crate::leg_fsm::{LegEvent, LegState, TerminationCause};
 use crate::switch::calls::Index;
 use crate::switch::common::{Common, HORIZON};
 use crate::switch::state::call::Call;
+use crate::switch::state::effect::{DialogCommand, Effect};
 use crate::switch::state::follow::Follow;
 use crate::switch::state::leg::Leg;
-use crate::switch::turn::Turn;
+use crate::switch::state::transfer::{PartyRefer, Referrer};
+use crate::switch::turn::Moment;
 use crate::{BridgeId, CallId, LegId, bridge_fsm, call_fsm};
-use b2b_sip::endpoint::UsageId;
+use b2b_sip::endpoint::{Reply, ServerTransactionId, UsageId};
 use b2b_sip::msg::phrase;
 
 /// A step of one call. It sees that call and what all calls share, and no other call.
@@ -58,6 +60,33 @@ impl CallStep<'_> {
     /// Queues what is done next, after what this step has queued already.
     pub(crate) fn follow(&mut self, next: Follow) {
         self.common.follows.push(next);
+    }
+
+    /// Queues an effect, which is carried out when this step is over.
+    pub(crate) fn effect(&mut self, effect: Effect) {
+        self.common.follows.effects.push(effect);
+    }
+
+    /// Queues a command for the dialog of a leg.
+    pub(crate) fn command(&mut self, leg: LegId, usage: UsageId, command: DialogCommand) {
+        self.effect(Effect::Dialog { leg, usage, command });
+    }
+
+    /// Queues the answer to a pending request.
+    pub(crate) fn respond(&mut self, transaction: ServerTransactionId, reply: Reply) {
+        self.effect(Effect::Respond { transaction, reply });
+    }
+
+    /// Queues the answer to a party's REFER.
+    pub(crate) fn answer_refer(&mut self, refer: PartyRefer, status: u16) {
+        self.effect(Effect::AnswerRefer { refer, status });
+    }
+
+    /// Queues a NOTIFY about the progress of a transfer.
+    pub(crate) fn tell_referrer(&mut self, referrer: Referrer, status: u16, reason: &str) {
+        if let Some(refer) = referrer {
+            self.effect(Effect::NotifyRefer { refer, status, reason: reason.to_owned() });
+        }
     }
 
     /// Sets the call's timer to its earliest deadline, or to the horizon if that is sooner.
@@ -128,7 +157,7 @@ impl CallStep<'_> {
 
 impl Common {
     /// Records an event in the history of its call, and publishes it if there is a bus.
-    pub(crate) fn publish(&mut self, t: &Turn<'_>, event: Event) {
+    pub(crate) fn publish(&mut self, t: Moment, event: Event) {
         self.history.note(t.now, &event);
         if let Some(bus) = &self.parts.bus {
             bus.publish(t.wall, event);
@@ -139,14 +168,14 @@ impl Common {
 impl CallStep<'_> {
     /// Records an event in the history of its call, delivers it to the call's handlers, and publishes it if
     /// there is a bus.
-    pub(crate) fn tell(&mut self, t: &Turn<'_>, event: Event) {
+    pub(crate) fn tell(&mut self, t: Moment, event: Event) {
         if event.call() == Some(self.id) {
             self.tell_handlers(&event);
         }
         self.common.publish(t, event);
     }
 
-    pub(crate) fn illegal(&mut self, t: &Turn<'_>, call: Option<CallId>, what: &dyn std::fmt::Display) {
+    pub(crate) fn illegal(&mut self, t: Moment, call: Option<CallId>, what: &dyn std::fmt::Display) {
         self.common.counters.illegal += 1;
         self.tell(t, Event::IllegalEvent { call, what: what.to_string() });
     }
@@ -156,7 +185,7 @@ impl CallStep<'_> {
     #[must_use]
     pub(crate) fn advance_leg(
         &mut self,
-        t: &Turn<'_>,
+        t: Moment,
         leg: LegId,
         event: LegEvent,
         cause: Option<TerminationCause>,
@@ -192,7 +221,7 @@ impl CallStep<'_> {
     }
 
     /// Advances the state machine of a call. `false`: the event is illegal in its state.
-    pub(crate) fn advance_call(&mut self, t: &Turn<'_>, event: CallEvent) -> bool {
+    pub(crate) fn advance_call(&mut self, t: Moment, event: CallEvent) -> bool {
         let call = self.id;
         let from = self.call.state;
         if let Some(rows) = &mut self.common.rows {
@@ -213,12 +242,12 @@ impl CallStep<'_> {
 
     /// Advances a call if the event is legal in its state. `false`: it is not, and this is not reported:
     /// parties and programs may request anything at any time; only steps of our own count as illegal events.
-    pub(crate) fn advance_if_legal(&mut self, t: &Turn<'_>, event: CallEvent) -> bool {
+    pub(crate) fn advance_if_legal(&mut self, t: Moment, event: CallEvent) -> bool {
         call_fsm::next(self.call.state, event).is_ok() && self.advance_call(t, event)
     }
 
     /// Advances the state machine of a call's bridge.
-    pub(crate) fn advance_bridge(&mut self, t: &Turn<'_>, event: BridgeEvent) {
+    pub(crate) fn advance_bridge(&mut self, t: Moment, event: BridgeEvent) {
         let call = self.id;
         let held_by = self.held_by();
         let bridge = self.call.bridge.as_mut();
@@ -250,7 +279,7 @@ impl CallStep<'_> {
         HeldBy::of(direction(bridge.a), direction(bridge.b))
     }
 
-    pub(crate) fn tell_leg(&mut self, t: &Turn<'_>, leg: LegId) {
+    pub(crate) fn tell_leg(&mut self, t: Moment, leg: LegId) {
         let Some(it) = self.call.leg(leg) else { return self.impossible("tell_leg") };
         let direction = it.direction();
         let contact = it.contact.as_deref();
@@ -270,7 +299,7 @@ impl CallStep<'_> {
     }
 
     /// Reports the refusal of a caller.
-    pub(crate) fn tell_rejected(&mut self, t: &Turn<'_>, leg: LegId, status: u16, reason: &str) {
+    pub(crate) fn tell_rejected(&mut self, t: Moment, leg: LegId, status: u16, reason: &str) {
         let Some(it) = self.call.leg_mut(leg) else { return self.impossible("tell_rejected") };
         let said = || if reason.is_empty() { phrase(status).to_owned() } else { reason.to_owned() };
         let why = it.why.told.take().unwrap_or_else(said);
@@ -286,7 +315,7 @@ impl CallStep<'_> {
     }
 
     /// Reports an outgoing INVITE.
-    pub(crate) fn tell_dialling(&mut self, t: &Turn<'_>, leg: LegId) {
+    pub(crate) fn tell_dialling(&mut self, t: Moment, leg: LegId) {
         let of_leg = self.call.leg(leg).and_then(|it| Some((it, it.contact.as_deref()?)));
         let Some((it, contact)) = of_leg else { return self.impossible("tell_dialling") };
         let gateway = contact.gateway.as_ref().map(|gateway| gateway.name.to_string());
@@ -312,7 +341,7 @@ impl CallStep<'_> {
     }
 
     /// Reports the failure of a branch, and whether the dialling continues.
-    pub(crate) fn tell_refused(&mut self, t: &Turn<'_>, leg: LegId, failure: DialFailure) {
+    pub(crate) fn tell_refused(&mut self, t: Moment, leg: LegId, failure: DialFailure) {
         let (call, next) = (self.id, self.call.dialling.is_some());
         self.tell(t, failed(call, leg, failure, next));
     }

@@ -18,13 +18,13 @@ use crate::switch::state::leg::{Beginning, Leg};
 use crate::switch::state::recording::{Asks, Pauses, Recordings, Subject};
 use crate::switch::state::waits::OnMedia;
 use crate::switch::step::CallStep;
-use crate::switch::turn::Turn;
+use crate::switch::turn::Moment;
 use crate::{BridgeId, CallId, LegId};
 use b2b_sip::msg::{Request, chars};
 
 impl CallStep<'_> {
     /// Carries out a command for a call's recording.
-    pub(crate) fn obey_record(&mut self, t: &mut Turn<'_>, what: Record, reply: Asks) {
+    pub(crate) fn obey_record(&mut self, t: Moment, what: Record, reply: Asks) {
         let call = self.id;
         let subject = Subject::Call(call);
         // A closed receiver is no error.
@@ -37,7 +37,7 @@ impl CallStep<'_> {
     }
 
     /// Carries out a command for a leg's recording.
-    pub(crate) fn obey_record_leg(&mut self, t: &mut Turn<'_>, leg: LegId, what: RecordLeg, reply: Asks) {
+    pub(crate) fn obey_record_leg(&mut self, t: Moment, leg: LegId, what: RecordLeg, reply: Asks) {
         let subject = Subject::Leg(leg);
         let done = match what {
             RecordLeg::Begin { both } => match self.record_leg(t, leg, both) {
@@ -59,11 +59,7 @@ impl CallStep<'_> {
     }
 
     /// Records a call from its first answer on; without a spec, as the switch is configured.
-    pub(crate) fn record_call(
-        &mut self,
-        t: &mut Turn<'_>,
-        spec: Option<RecordingSpec>,
-    ) -> Result<(), CallError> {
+    pub(crate) fn record_call(&mut self, t: Moment, spec: Option<RecordingSpec>) -> Result<(), CallError> {
         let call = self.id;
         let rules = self.common.config.recording.as_deref();
         let usual = |nth| rules.map(|rules| rules.spec(call, nth, t.wall));
@@ -73,7 +69,7 @@ impl CallStep<'_> {
     }
 
     /// Registers the recording of a leg; returns its endpoint.
-    fn record_leg(&mut self, t: &Turn<'_>, leg: LegId, both: bool) -> Result<EndpointId, CallError> {
+    fn record_leg(&mut self, t: Moment, leg: LegId, both: bool) -> Result<EndpointId, CallError> {
         let endpoint = self.call.leg_media(leg)?;
         let it = self.call.leg_mut(leg).ok_or(CallError::Gone)?;
         let (rules, call) = (self.common.config.recording.as_deref(), it.call);
@@ -83,7 +79,7 @@ impl CallStep<'_> {
     }
 
     /// Starts a call's waiting recording once one of its legs is up.
-    pub(crate) fn begin_recording(&mut self, t: &mut Turn<'_>) {
+    pub(crate) fn begin_recording(&mut self, t: Moment) {
         let call = self.id;
         let it = &*self.call;
         if it.recordings.running.as_ref().is_none_or(|recording| recording.leg.is_some()) {
@@ -97,7 +93,7 @@ impl CallStep<'_> {
 
     fn start_recording(
         &mut self,
-        t: &mut Turn<'_>,
+        t: Moment,
         subject: Subject,
         leg: LegId,
         endpoint: EndpointId,
@@ -119,7 +115,7 @@ impl CallStep<'_> {
     /// The recording has begun, or starting has failed.
     pub(crate) fn recording_begun(
         &mut self,
-        t: &mut Turn<'_>,
+        t: Moment,
         subject: Subject,
         begun: Result<RecordingId, MediaError>,
         reply: Asks,
@@ -209,7 +205,7 @@ impl CallStep<'_> {
     }
 
     /// Ends a recording, and answers with the outcome.
-    fn stop_recording(&mut self, t: &mut Turn<'_>, subject: Subject, reply: Asks) {
+    fn stop_recording(&mut self, t: Moment, subject: Subject, reply: Asks) {
         let call = self.id;
         let Some(it) = self.recordings(subject) else { return drop(reply.send(Err(CallError::Gone))) };
         let Some(recording) = it.running.take() else { return drop(reply.send(Err(subject.not_recorded()))) };
@@ -222,7 +218,7 @@ impl CallStep<'_> {
     /// The file of a recording is complete, or completing it has failed.
     pub(crate) fn recording_finished(
         &mut self,
-        t: &Turn<'_>,
+        t: Moment,
         id: RecordingId,
         recorded: Result<Recorded, MediaError>,
         reply: Asks,
@@ -297,7 +293,7 @@ impl CallStep<'_> {
 
     /// Handles a digit of a bridged party as part of a feature code. Returns whether codes of this party are
     /// handled.
-    pub(crate) fn feature_digit(&mut self, t: &mut Turn<'_>, leg: LegId, digit: char) -> bool {
+    pub(crate) fn feature_digit(&mut self, t: Moment, leg: LegId, digit: char) -> bool {
         let call = self.id;
         let Some(rules) = self.common.config.recording.clone() else { return false };
         if !self.call.bridged(leg).is_some_and(|(_, mode)| mode.intercepts()) {
@@ -336,7 +332,7 @@ impl Common {
     /// The recording of a call or a leg that is over has begun, or starting has failed.
     pub(crate) fn recording_for_nobody(
         &mut self,
-        t: &Turn<'_>,
+        t: Moment,
         call: CallId,
         subject: Subject,
         begun: Result<RecordingId, MediaError>,
@@ -363,7 +359,7 @@ impl Common {
     /// The file of a recording whose call is over is complete, or completing it has failed.
     pub(crate) fn recorded_for_nobody(
         &mut self,
-        t: &Turn<'_>,
+        t: Moment,
         id: RecordingId,
         recorded: Result<Recorded, MediaError>,
         reply: Asks,
@@ -386,13 +382,7 @@ pub(crate) fn not_recorded(call: CallId, leg: Option<LegId>, error: &MediaError)
 
 impl CallStep<'_> {
     /// Starts the record of a leg whose INVITE has come.
-    pub(crate) fn record_incoming(
-        &mut self,
-        t: &Turn<'_>,
-        leg: LegId,
-        request: &Request,
-        remote: SocketAddr,
-    ) {
+    pub(crate) fn record_incoming(&mut self, t: Moment, leg: LegId, request: &Request, remote: SocketAddr) {
         let from = request.from().ok();
         let (who, called) = match self.call.leg(leg) {
             Some(it) => (it.identity.who.clone().unwrap_or_default(), it.identity.called.clone()),
@@ -427,8 +417,9 @@ impl CallStep<'_> {
     /// asking leg.
     pub(crate) fn record_outgoing(
         &mut self,
-        t: &Turn<'_>,
+        t: Moment,
         leg: LegId,
+        call_id: &[u8],
         caller: Option<LegId>,
         shown: Option<(String, String)>,
     ) {
@@ -442,16 +433,14 @@ impl CallStep<'_> {
             None => shown.map(of_shown).unwrap_or_default(),
         };
         let Some(it) = self.call.leg_mut(leg) else { return self.impossible("record_outgoing") };
-        let call_id = it.usage.and_then(|usage| Some(t.sip.dialog(usage)?.call_id.to_vec()));
-        let call_id = call_id.unwrap_or_default();
         let name = it.shown_as();
-        self.common.history.leg(it.call, leg, &call_id, None);
+        self.common.history.leg(it.call, leg, call_id, None);
         self.common.history.is_of(it.call, leg, &name);
         it.beginning = Some(Box::new(Beginning {
             start: t.wall,
             began: t.now,
             rang: None,
-            sip_call_id: String::from_utf8_lossy(&call_id).into_owned(),
+            sip_call_id: String::from_utf8_lossy(call_id).into_owned(),
             caller,
             caller_name,
             callee: it.contact.as_ref().map(|contact| contact.uri.clone()).unwrap_or_default(),
@@ -461,7 +450,7 @@ impl CallStep<'_> {
     }
 
     /// Notes the time of the first 18x.
-    pub(crate) fn record_step(&mut self, t: &Turn<'_>, leg: LegId, event: LegEvent) {
+    pub(crate) fn record_step(&mut self, t: Moment, leg: LegId, event: LegEvent) {
         let beginning = self.call.leg_mut(leg).and_then(|it| it.beginning.as_mut());
         if let (Some(beginning), LegEvent::Ring | LegEvent::EarlyMedia) = (beginning, event) {
             beginning.rang.get_or_insert(t.now);
@@ -471,7 +460,7 @@ impl CallStep<'_> {
     /// Writes the record of a leg that is over.
     pub(crate) fn record_end(
         &mut self,
-        t: &Turn<'_>,
+        t: Moment,
         id: LegId,
         leg: &mut Leg,
         cause: &TerminationCause,
@@ -515,7 +504,7 @@ impl CallStep<'_> {
     }
 
     /// Records the start of a bridge.
-    pub(crate) fn account_talk(&mut self, t: &Turn<'_>, bridge: BridgeId, legs: [LegId; 2]) {
+    pub(crate) fn account_talk(&mut self, t: Moment, bridge: BridgeId, legs: [LegId; 2]) {
         let call = self.id;
         self.common.history.talk(call, bridge, legs, t.now);
     }
@@ -523,7 +512,7 @@ impl CallStep<'_> {
     /// Records the end of a bridge, with the present counters of its legs that continue.
     pub(crate) fn account_talk_over(
         &mut self,
-        t: &mut Turn<'_>,
+        t: Moment,
         bridge: BridgeId,
         legs: [LegId; 2],
         by: Option<LegId>,
@@ -541,7 +530,7 @@ impl CallStep<'_> {
     /// The media of two legs has been joined, or joining has failed.
     pub(crate) fn account_joined(
         &mut self,
-        t: &Turn<'_>,
+        t: Moment,
         a: LegId,
         b: LegId,
         joined: &Result<Joined, MediaError>,
@@ -573,7 +562,7 @@ impl Common {
     /// The counters of a leg at the end of its bridge. `goes_on_in`: the call that the leg is in now.
     pub(crate) fn counted(
         &mut self,
-        t: &Turn<'_>,
+        t: Moment,
         OfBridge { call, bridge, leg }: OfBridge,
         goes_on_in: Option<CallId>,
         stats: Result<Box<EndpointStats>, MediaError>,
@@ -585,7 +574,7 @@ impl Common {
     }
 
     /// Delivers the records and events that the histories have produced.
-    pub(crate) fn settle_history(&mut self, t: &Turn<'_>) {
+    pub(crate) fn settle_history(&mut self, t: Moment) {
         while let Some(outcome) = self.history.poll() {
             match outcome {
                 Outcome::Record(record) => {
@@ -605,7 +594,7 @@ impl Common {
     /// A leg has an endpoint: its packets join the capture of its call, if there is one.
     pub(crate) fn capture_endpoint(
         &self,
-        t: &Turn<'_>,
+        t: Moment,
         call: CallId,
         endpoint: EndpointId,
     ) -> Option<MediaFuture<()>> {

@@ -12,11 +12,13 @@ use crate::service::CallError;
 use crate::service::command::Reply;
 use crate::switch::admission::SessionRules;
 use crate::switch::state::call::Purpose;
+use crate::switch::state::effect::DialogCommand;
 use crate::switch::state::exchange::{Origin, PendingOffer};
 use crate::switch::state::follow::Follow;
+use crate::switch::state::waits::OnAccepted;
 use crate::switch::state::waits::{OnApplied, OnDescription, OnEndpoint, Won};
 use crate::switch::step::CallStep;
-use crate::switch::turn::Turn;
+use crate::switch::turn::Moment;
 use b2b_sip::endpoint::{Body, Invite, Reply as SipReply, ServerTransactionId};
 use b2b_sip::msg::{Headers, Name, Request, Response};
 
@@ -36,25 +38,18 @@ pub(crate) fn is_reliable(response: &Headers) -> bool {
     response.has_token(Name::Require, RELIABLE)
 }
 
-/// Removes option tags from Supported in the INVITE to a callee: those that its gateway's configuration
+/// The option tags that Supported in the INVITE to a callee does not have: those that its gateway's configuration
 /// withholds, and 100rel if an offer in a reliable response could not be passed on to the caller.
 pub(crate) fn withhold(
-    t: &Turn<'_>,
     caller: Option<&Request>,
     withheld: Withheld,
     session: SessionRules,
     invite: &mut Invite,
-) {
+) -> Vec<&'static str> {
     let late = invite.body.is_none() && !caller.is_some_and(|invite| takes_reliable(invite));
-    let tags: Vec<&str> = [(withheld.reliable || late, RELIABLE), (!session.asks, TIMER)]
-        .into_iter()
-        .filter_map(|(is, tag)| is.then_some(tag))
-        .collect();
     (invite.no_session_timer, invite.refresher) = (!session.asks, session.refresher);
-    if !tags.is_empty() {
-        let supported = t.sip.supported_without(&tags);
-        invite.headers.push((Bytes::from_static(b"Supported"), supported.into()));
-    }
+    let tags = [(withheld.reliable || late, RELIABLE), (!session.asks, TIMER)];
+    tags.into_iter().filter_map(|(is, tag)| is.then_some(tag)).collect()
 }
 
 /// A provisional response of a callee.
@@ -67,13 +62,7 @@ pub(crate) struct Provisional {
 
 impl CallStep<'_> {
     /// Sends a provisional response to a caller, reliable if the callee's was.
-    pub(crate) fn ring(
-        &mut self,
-        t: &mut Turn<'_>,
-        leg: LegId,
-        said: Provisional,
-        mut session: Option<Bytes>,
-    ) {
+    pub(crate) fn ring(&mut self, t: Moment, leg: LegId, said: Provisional, mut session: Option<Bytes>) {
         let Provisional { status, mut reliable } = said;
         let Some(it) = self.call.leg_mut(leg) else { return self.late() };
         // A caller who has been answered gets no provisional response any more.
@@ -106,13 +95,11 @@ impl CallStep<'_> {
         }
         let reply =
             SipReply { headers, body: Body::mixed(session, parts), reliable, ..SipReply::status(status) };
-        if let Err(error) = t.sip.reply(t.now, usage, reply) {
-            tracing::debug!("leg {}: {error}", leg.0);
-        }
+        self.command(leg, usage, DialogCommand::Ring(reply));
     }
 
     /// A branch that was left to make the offer does so in a reliable provisional response.
-    pub(crate) fn early_offer(&mut self, t: &mut Turn<'_>, leg: LegId, response: Response) {
+    pub(crate) fn early_offer(&mut self, t: Moment, leg: LegId, response: Response) {
         let it = self.call.leg_mut(leg).filter(|it| !it.life.is_ending());
         let Some(it) = it else { return self.ignored() };
         let (status, offer) = (response.status(), response.session().unwrap_or_default());
@@ -145,7 +132,7 @@ impl CallStep<'_> {
     /// Passes a branch's early offer to the caller.
     pub(crate) fn early_offer_across(
         &mut self,
-        t: &mut Turn<'_>,
+        t: Moment,
         caller: LegId,
         branch: LegId,
         status: u16,
@@ -166,40 +153,33 @@ impl CallStep<'_> {
     }
 
     /// Describes the callee's offer for a caller; both legs get an endpoint.
-    fn offer_across(
-        &mut self,
-        t: &mut Turn<'_>,
-        from: LegId,
-        caller: LegId,
-        offer: Bytes,
-        then: OnDescription,
-    ) {
+    fn offer_across(&mut self, t: Moment, from: LegId, caller: LegId, offer: Bytes, then: OnDescription) {
         self.with_endpoint(t, from, None, OnEndpoint::OfferFrom { from, to: caller, offer, then });
     }
 
     /// Makes our own answer to an offer in a reliable provisional response, or in a 2xx, that is not passed
     /// to a caller.
-    fn answer_early(&mut self, t: &mut Turn<'_>, leg: LegId) {
+    fn answer_early(&mut self, t: Moment, leg: LegId) {
         let offer = self.call.leg(leg).and_then(|it| it.callee.early_offer());
         let Some(offer) = offer else { return self.late() };
         self.answer_alone(t, leg, offer, OnDescription::AnswerEarly { branch: leg });
     }
 
     /// Our own answer to a callee's offer.
-    fn answer_alone(&mut self, t: &mut Turn<'_>, leg: LegId, offer: Bytes, then: OnDescription) {
+    fn answer_alone(&mut self, t: Moment, leg: LegId, offer: Bytes, then: OnDescription) {
         self.with_endpoint(t, leg, None, OnEndpoint::LocalAnswer { leg, offer, then });
     }
 
     /// Makes our own answer to the offer in a 2xx, which the ACK has to carry (RFC 3261 §13.2.1): the party
     /// that asked for the offer is gone.
-    pub(crate) fn answer_for_nobody(&mut self, t: &mut Turn<'_>, leg: LegId, offer: Bytes) {
+    pub(crate) fn answer_for_nobody(&mut self, t: Moment, leg: LegId, offer: Bytes) {
         let then = OnDescription::Ack { caller: LegId(0), callee: leg };
         self.answer_alone(t, leg, offer, then);
     }
 
     /// Makes our own answer to this leg's offer: the leg whose ACK was to carry it has gone. The remaining
     /// party is up, and retransmits its 2xx until it gets an ACK.
-    pub(crate) fn answer_instead(&mut self, t: &mut Turn<'_>, leg: LegId) {
+    pub(crate) fn answer_instead(&mut self, t: Moment, leg: LegId) {
         let it = self.call.leg_mut(leg).filter(|it| it.is_up());
         match it.and_then(|it| it.callee.said.take()) {
             Some(offer) => self.answer_for_nobody(t, leg, offer),
@@ -207,19 +187,18 @@ impl CallStep<'_> {
         }
     }
 
-    pub(crate) fn prack(&mut self, t: &mut Turn<'_>, leg: LegId, answer: Option<Bytes>) {
+    pub(crate) fn prack(&mut self, leg: LegId, answer: Option<Bytes>) {
         let Some(it) = self.call.leg_mut(leg) else { return self.late() };
         let Some(response) = it.callee.answer_early(answer.is_some()) else { return self.late() };
         let Some(usage) = it.usage else { return self.impossible("prack") };
-        if let Err(error) = t.sip.prack(t.now, usage, &response, answer.map(Body::sdp)) {
-            tracing::debug!("leg {}: {error}", leg.0);
-        }
+        let answer = answer.map(Body::sdp);
+        self.command(leg, usage, DialogCommand::Prack { response, answer });
     }
 
     /// A PRACK to a reliable provisional response of ours.
     pub(crate) fn provisional_acknowledged(
         &mut self,
-        t: &mut Turn<'_>,
+        t: Moment,
         leg: LegId,
         prack: &Request,
         offer: Option<ServerTransactionId>,
@@ -247,14 +226,14 @@ impl CallStep<'_> {
     /// Passes the caller's answer to a branch's early offer on to the branch.
     pub(crate) fn prack_across(
         &mut self,
-        t: &mut Turn<'_>,
+        t: Moment,
         caller: LegId,
         branch: LegId,
         answer: Result<Bytes, MediaError>,
     ) {
         match answer {
             Ok(answer) => {
-                self.prack(t, branch, Some(answer));
+                self.prack(branch, Some(answer));
                 self.join_media(t, caller, branch);
             }
             Err(error) => {
@@ -266,7 +245,7 @@ impl CallStep<'_> {
 
     /// The callee has answered a caller who made no offer. The callee's offer goes into our 2xx and the
     /// answer comes with the caller's ACK, unless both were exchanged before.
-    pub(crate) fn offer_late(&mut self, t: &mut Turn<'_>, won: Won, offer: Option<Bytes>) {
+    pub(crate) fn offer_late(&mut self, t: Moment, won: Won, offer: Option<Bytes>) {
         let (caller, leg) = (won.caller, won.callee);
         let (Some(here), Some(it)) = (self.call.leg(caller), self.call.leg(leg)) else {
             return self.both_described(t, won, Err(MediaError::Stopped));
@@ -297,22 +276,19 @@ impl CallStep<'_> {
     /// its ACK.
     pub(crate) fn accept_for(
         &mut self,
-        t: &mut Turn<'_>,
+        t: Moment,
         won: Won,
         session: Result<Option<Bytes>, MediaError>,
         on_ack: OnAck,
     ) {
-        let result = session.and_then(|session| self.accept(t, won.caller, session));
-        if result.is_ok()
-            && let Some(it) = self.call.leg_mut(won.caller)
-        {
-            it.life.expect_on_ack(on_ack);
+        match session {
+            Ok(session) => self.accept(t, won.caller, session, OnAccepted::Won { won, on_ack }),
+            Err(error) => self.both_described(t, won, Err(error)),
         }
-        self.both_described(t, won, result);
     }
 
     /// We have answered the callee: the caller is offered the callee's media.
-    fn offer_own(&mut self, t: &mut Turn<'_>, won: Won) {
+    fn offer_own(&mut self, t: Moment, won: Won) {
         let like = self.call.leg(won.callee).and_then(|it| it.media.endpoint);
         let (leg, on_ack) = (won.caller, OnAck::Answer);
         let then = OnDescription::AcceptWithOffer { won, on_ack };
@@ -320,12 +296,7 @@ impl CallStep<'_> {
     }
 
     /// Sends the callee's answer in the caller's 2xx.
-    pub(crate) fn accept_with_answer(
-        &mut self,
-        t: &mut Turn<'_>,
-        won: Won,
-        answer: Result<Bytes, MediaError>,
-    ) {
+    pub(crate) fn accept_with_answer(&mut self, t: Moment, won: Won, answer: Result<Bytes, MediaError>) {
         let told = self.call.leg(won.caller).and_then(|it| it.life.told());
         // A reliable response has carried another session before.
         let otherwise = told.is_some_and(|told| answer.as_ref().is_ok_and(|answer| told != answer));
@@ -333,19 +304,18 @@ impl CallStep<'_> {
         self.accept_for(t, won, answer.map(Some), on_ack);
     }
 
-    pub(crate) fn ack(&mut self, t: &mut Turn<'_>, leg: LegId, answer: Bytes) {
-        if let Some(it) = self.call.leg_mut(leg) {
+    pub(crate) fn ack(&mut self, leg: LegId, answer: Bytes) {
+        let usage = self.call.leg_mut(leg).and_then(|it| {
             it.callee.said = None;
-        }
-        if let Some(usage) = self.call.leg(leg).and_then(|it| it.usage)
-            && let Err(error) = t.sip.ack(t.now, usage, Some(Body::sdp(answer)))
-        {
-            tracing::debug!("leg {}: {error}", leg.0);
+            it.usage
+        });
+        if let Some(usage) = usage {
+            self.command(leg, usage, DialogCommand::Ack { answer: Body::sdp(answer) });
         }
     }
 
     /// The ACK to our 2xx.
-    pub(crate) fn acknowledged(&mut self, t: &mut Turn<'_>, leg: LegId, ack: &Request) {
+    pub(crate) fn acknowledged(&mut self, t: Moment, leg: LegId, ack: &Request) {
         let Some(it) = self.call.leg_mut(leg) else { return self.impossible("acknowledged") };
         let (what, answer, call, is_up) = (it.life.take_on_ack(), ack.session(), it.call, it.is_up());
         let other = match what {
@@ -388,14 +358,14 @@ impl CallStep<'_> {
     /// Passes the caller's answer to the callee's late offer on, in the ACK.
     pub(crate) fn ack_across(
         &mut self,
-        t: &mut Turn<'_>,
+        t: Moment,
         caller: LegId,
         callee: LegId,
         answer: Result<Bytes, MediaError>,
     ) {
         match answer {
             Ok(answer) => {
-                self.ack(t, callee, answer);
+                self.ack(callee, answer);
                 // Either may have been joined with another leg meanwhile, which is offered to it next.
                 if self.are_joined(caller, callee) {
                     self.join_media(t, caller, callee);
@@ -414,24 +384,13 @@ impl CallStep<'_> {
     }
 
     /// The answer in an ACK cannot be used.
-    pub(crate) fn ack_of_no_use(
-        &mut self,
-        t: &mut Turn<'_>,
-        leg: LegId,
-        other: Option<LegId>,
-        error: &MediaError,
-    ) {
+    pub(crate) fn ack_of_no_use(&mut self, t: Moment, leg: LegId, other: Option<LegId>, error: &MediaError) {
         tracing::info!("leg {}: {error}", leg.0);
         self.break_up(t, leg, other, "an answer that is of no use");
     }
 
     /// Answers a caller with media of our own.
-    pub(crate) fn answer_here_and_now(
-        &mut self,
-        t: &mut Turn<'_>,
-        leg: LegId,
-        reply: Reply<Result<(), CallError>>,
-    ) {
+    pub(crate) fn answer_here_and_now(&mut self, t: Moment, leg: LegId, reply: Reply<Result<(), CallError>>) {
         let Some(it) = self.call.leg(leg).filter(|it| !it.life.is_ending()) else {
             return drop(reply.send(Err(CallError::Gone)));
         };
@@ -456,7 +415,7 @@ impl CallStep<'_> {
     /// The description for our 2xx is ready, or has failed. `offers`: its ACK brings the answer.
     pub(crate) fn answered_by_us(
         &mut self,
-        t: &mut Turn<'_>,
+        t: Moment,
         leg: LegId,
         offers: bool,
         description: Result<Bytes, MediaError>,
@@ -465,14 +424,34 @@ impl CallStep<'_> {
         if let (Err(MediaError::Description(error)), Some(it)) = (&description, self.call.leg_mut(leg)) {
             it.why.offer = Some(error.status());
         }
-        let accepted = description.and_then(|it| self.accept(t, leg, Some(it)));
-        if let (true, Ok(()), Some(it)) = (offers, &accepted, self.call.leg_mut(leg)) {
-            it.life.expect_on_ack(OnAck::Answer);
-            it.answering = Some(reply);
-            return;
+        match description {
+            Ok(session) => self.accept(t, leg, Some(session), OnAccepted::Ours { offers, reply }),
+            // A closed receiver is no error.
+            Err(error) => drop(reply.send(Err(CallError::Media(error.to_string())))),
         }
-        // A closed receiver is no error.
-        let _ = reply.send(accepted.map_err(|error| CallError::Media(error.to_string())));
+    }
+
+    /// The 2xx to a caller is sent, or could not be.
+    pub(crate) fn accepted(&mut self, t: Moment, leg: LegId, then: OnAccepted, sent: Result<(), MediaError>) {
+        let accepted = sent.and_then(|()| self.is_accepted(t, leg));
+        match then {
+            OnAccepted::Won { won, on_ack } => {
+                if let (Ok(()), Some(it)) = (&accepted, self.call.leg_mut(leg)) {
+                    it.life.expect_on_ack(on_ack);
+                }
+                self.both_described(t, won, accepted);
+            }
+            OnAccepted::Ours { offers, reply } => {
+                if let (true, Ok(()), Some(it)) = (offers, &accepted, self.call.leg_mut(leg)) {
+                    it.life.expect_on_ack(OnAck::Answer);
+                    it.answering = Some(reply);
+                    return;
+                }
+                // A closed receiver is no error.
+                let _ = reply.send(accepted.map_err(|error| CallError::Media(error.to_string())));
+            }
+            OnAccepted::Replaced { replaced } => self.has_replaced(t, leg, replaced, accepted.is_ok()),
+        }
     }
 
     /// Reports the outcome to the command that answered the leg.

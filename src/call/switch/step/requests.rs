@@ -12,12 +12,16 @@ use crate::negotiate::pair;
 use crate::service::command::Reply;
 use crate::service::{ReferError, ReferOutcome, ReferRequest};
 use crate::switch::common::Common;
+use crate::switch::state::effect::DialogCommand;
+use crate::switch::state::effect::Effect;
+use crate::switch::state::effect::Referring;
 use crate::switch::state::transfer::{Commanded, Heard, PartyRefer, Progress, Referred, Told};
 use crate::switch::state::waits::{InfoDigit, OnMedia};
 use crate::switch::step::CallStep;
 use crate::switch::step::invite::escaped_user;
-use crate::switch::turn::Turn;
+use crate::switch::turn::Moment;
 use crate::{LegId, digits};
+use b2b_sip::endpoint::UsageId;
 use b2b_sip::endpoint::{
     Body, CommandError, HeaderFields, InDialog, ReferId, ReferTo, Reply as SipReply, RequestFailure,
     RequestId, ServerTransactionId,
@@ -53,7 +57,7 @@ impl CallStep<'_> {
     /// A request that has to be answered.
     pub(crate) fn request(
         &mut self,
-        t: &mut Turn<'_>,
+        t: Moment,
         leg: LegId,
         transaction: ServerTransactionId,
         request: &Request,
@@ -68,26 +72,26 @@ impl CallStep<'_> {
                 if *request.method() == Method::Info && self.may_tell_info(t, leg) {
                     self.tell_info(t, leg, request, true);
                 }
-                self.pass_on(t, leg, other, transaction, request);
+                self.pass_on(leg, other, transaction, request);
             }
             (Method::Info, None) => self.info(t, leg, transaction, request),
-            _ => t.respond(transaction, SipReply::status(405)),
+            _ => self.respond(transaction, SipReply::status(405)),
         }
     }
 
     /// Handles an INFO that ends here: media decides whether its digit counts, and signalling of the telephone
     /// network is passed on where the other party may get it. An INFO that is discarded is
     /// refused (RFC 6086 §4.2.2), never answered with 200.
-    fn info(&mut self, t: &mut Turn<'_>, leg: LegId, transaction: ServerTransactionId, request: &Request) {
+    fn info(&mut self, t: Moment, leg: LegId, transaction: ServerTransactionId, request: &Request) {
         let is_told = self.may_tell_info(t, leg);
         let is_heard = is_told && self.tell_info(t, leg, request, false);
         if request.header(Name::parse(b"Info-Package")).is_some() {
             let headers = vec![("Recv-Info".into(), Bytes::new())];
             let reply = SipReply { reason: "Bad Info Package".into(), headers, ..SipReply::status(469) };
-            return t.respond(transaction, reply);
+            return self.respond(transaction, reply);
         }
         if request.content_type().is_none() || request.body().is_empty() {
-            return t.respond(transaction, SipReply::status(200));
+            return self.respond(transaction, SipReply::status(200));
         }
         if let Some((digit, duration_ms)) = digits::of_info(request) {
             let request = request.clone();
@@ -102,7 +106,7 @@ impl CallStep<'_> {
         }
         let other = self.call.bridge.as_ref().and_then(|bridge| bridge.other(leg));
         if let Some(other) = other.filter(|other| !self.parts_across(leg, *other, request).is_empty()) {
-            return self.pass_on(t, leg, other, transaction, request);
+            return self.pass_on(leg, other, transaction, request);
         }
         let reply = match () {
             () if is_heard => SipReply::status(200),
@@ -111,18 +115,18 @@ impl CallStep<'_> {
             }
             () => digits::unsupported(),
         };
-        t.respond(transaction, reply);
+        self.respond(transaction, reply);
     }
 
     /// Handles a digit by INFO. One that counts is consumed or becomes a telephone event for the other party;
     /// if that party takes none, the INFO is passed on. One that does not count has come as an event as well.
-    pub(crate) fn info_digit(&mut self, t: &mut Turn<'_>, info: InfoDigit, counts: bool) {
+    pub(crate) fn info_digit(&mut self, t: Moment, info: InfoDigit, counts: bool) {
         let InfoDigit { leg, digit, duration_ms, is_told, transaction, request } = info;
         let Some(call) = self.call.leg(leg).map(|it| it.call) else {
-            return t.respond(transaction, SipReply::status(481));
+            return self.respond(transaction, SipReply::status(481));
         };
         if !counts {
-            return t.respond(transaction, SipReply::status(200));
+            return self.respond(transaction, SipReply::status(200));
         }
         let shown = self.shown_key(t, leg, digit);
         if is_told {
@@ -141,15 +145,15 @@ impl CallStep<'_> {
                 // It may be part of a feature code; it is passed on only to a party that has declared INFO in
                 // Allow.
                 None if is_awaited && !info => {}
-                None => return self.pass_on(t, leg, other, transaction, &request),
+                None => return self.pass_on(leg, other, transaction, &request),
             }
         }
-        t.respond(transaction, SipReply::status(200));
+        self.respond(transaction, SipReply::status(200));
     }
 
     /// Reports an INFO with a body that is not a digit. Returns whether the owner of the call receives it: a
     /// handler that wants events, or a program.
-    fn tell_info(&mut self, t: &Turn<'_>, leg: LegId, request: &Request, passed_on: bool) -> bool {
+    fn tell_info(&mut self, t: Moment, leg: LegId, request: &Request, passed_on: bool) -> bool {
         let body = request.body();
         let content_type = request.content_type().filter(|_| !body.is_empty());
         let Some(content_type) = content_type.filter(|_| digits::of_info(request).is_none()) else {
@@ -180,7 +184,7 @@ impl CallStep<'_> {
     }
 
     /// Whether another INFO of this leg may become an event: a party may send any number of them.
-    fn may_tell_info(&mut self, t: &Turn<'_>, leg: LegId) -> bool {
+    fn may_tell_info(&mut self, t: Moment, leg: LegId) -> bool {
         let Some(it) = self.call.leg_mut(leg) else { return false };
         let is_told = it.keys.infos.get_or_insert_with(|| Bucket::new(t.now)).take(t.now, INFOS).is_ok();
         self.common.counters.infos_untold += u64::from(!is_told);
@@ -215,7 +219,7 @@ impl CallStep<'_> {
 
     /// Sends a telephone event that did not reach the other party as INFO, if that party takes digits in no
     /// other form.
-    pub(crate) fn digit_as_info(&mut self, t: &mut Turn<'_>, leg: LegId, digit: char, duration_ms: u32) {
+    pub(crate) fn digit_as_info(&mut self, leg: LegId, digit: char, duration_ms: u32) {
         let Some((to, mode)) = self.call.bridged(leg) else { return self.ignored() };
         // A party configured for INFO gets it, whatever else is passed on.
         let by_info = self.policy_towards(to).audio.digits == DtmfMode::Info;
@@ -232,39 +236,24 @@ impl CallStep<'_> {
         let headers = self.ruled(to, Vec::new(), None);
         let info = InDialog { method: Method::Info, headers, body: Some(body) };
         // A refusal is ignored: the party has declared INFO in Allow, and there is no other way.
-        if let Err(error) = t.sip.request(t.now, usage, info) {
-            tracing::debug!("leg {}: {error}", leg.0);
-        }
+        self.command(leg, usage, DialogCommand::Info(info));
     }
 
-    fn pass_on(
-        &mut self,
-        t: &mut Turn<'_>,
-        by: LegId,
-        to: LegId,
-        transaction: ServerTransactionId,
-        request: &Request,
-    ) {
+    fn pass_on(&mut self, by: LegId, to: LegId, transaction: ServerTransactionId, request: &Request) {
         let Some(usage) = self.call.leg(to).filter(|it| !it.life.is_ending()).and_then(|it| it.usage) else {
-            return t.respond(transaction, SipReply::status(480));
+            return self.respond(transaction, SipReply::status(480));
         };
         let body = self.body_across(by, to, request);
         if body.is_none() && !request.body().is_empty() {
-            return t.respond(transaction, digits::unsupported());
+            return self.respond(transaction, digits::unsupported());
         }
         let headers = self.ruled(to, passed_on(request), Some(request));
-        let passed = InDialog { method: request.method().clone(), headers, body };
-        match t.sip.request(t.now, usage, passed) {
-            Ok(id) => drop(self.common.passed.insert(id, (by, to, transaction))),
-            Err(error) => {
-                tracing::debug!("leg {}: {error}", to.0);
-                t.respond(transaction, SipReply::status(480));
-            }
-        }
+        let request = InDialog { method: request.method().clone(), headers, body };
+        self.effect(Effect::Pass { usage, request, passed: (by, to, transaction) });
     }
 
     /// The leg that a request was passed to has ended: there will be no response.
-    pub(crate) fn forget_passed(&mut self, t: &mut Turn<'_>, leg: LegId) {
+    pub(crate) fn forget_passed(&mut self, leg: LegId) {
         if self.common.passed.is_empty() {
             return;
         }
@@ -272,17 +261,12 @@ impl CallStep<'_> {
         // In the order of the requests, so that a replay does the same.
         waiting.sort_unstable_by_key(|(request, _)| *request);
         for (_, (.., transaction)) in waiting {
-            t.respond(transaction, SipReply::status(480));
+            self.respond(transaction, SipReply::status(480));
         }
     }
 
     /// The outcome of a request that was passed on.
-    pub(crate) fn passed_on(
-        &mut self,
-        t: &mut Turn<'_>,
-        request: RequestId,
-        result: Result<Response, RequestFailure>,
-    ) {
+    pub(crate) fn passed_on(&mut self, request: RequestId, result: Result<Response, RequestFailure>) {
         // Our own requests, as the INFO for a digit, have no waiting transaction.
         let Some((by, to, transaction)) = self.common.passed.remove(&request) else { return self.ignored() };
         let reply = match result {
@@ -303,7 +287,7 @@ impl CallStep<'_> {
             }
             Err(RequestFailure::NoResponse | RequestFailure::Unreachable) => SipReply::status(504),
         };
-        t.respond(transaction, reply);
+        self.respond(transaction, reply);
     }
 }
 
@@ -319,7 +303,6 @@ impl CallStep<'_> {
     /// Passes a party's REFER on to the other party.
     pub(crate) fn pass_refer_on(
         &mut self,
-        t: &mut Turn<'_>,
         by: LegId,
         to: LegId,
         refer_to: &ReferTo,
@@ -329,18 +312,48 @@ impl CallStep<'_> {
         let value = request.header(Name::ReferTo).map(one_line).unwrap_or_default();
         let value = without_headers(value, refer_to);
         let Some(other) = self.call.leg(to).and_then(|it| it.usage) else {
-            return t.answer_refer(refer, 480);
+            return self.answer_refer(refer, 480);
         };
         let by_whom = self.referred_by(by).map(|by| ("Referred-By".into(), by.into()));
         let fields = self.ruled(to, by_whom.into_iter().collect(), Some(request));
-        match t.sip.refer(t.now, other, value, true, fields) {
-            Ok(id) => {
-                self.common.referrals.sent.insert(id, Referred { leg: to, told: Told::Party(refer) });
-                self.remember_refer(t, by, to);
+        let referring = Referring { leg: to, by, target: String::new(), told: Told::Party(refer) };
+        self.refer(other, value, fields, referring);
+    }
+
+    fn refer(&mut self, usage: UsageId, refer_to: Bytes, headers: HeaderFields, referring: Referring) {
+        self.effect(Effect::Refer { usage, refer_to, headers, referring: Box::new(referring) });
+    }
+
+    /// A REFER of ours is sent, or could not be.
+    pub(crate) fn refer_sent(
+        &mut self,
+        t: Moment,
+        referring: Referring,
+        sent: Result<ReferId, CommandError>,
+    ) {
+        let Referring { leg, by, target, told } = referring;
+        match (sent, told) {
+            (Ok(id), told) => {
+                let is_command = matches!(told, Told::Command(_));
+                self.common.referrals.sent.insert(id, Referred { leg, told });
+                if !is_command {
+                    return self.remember_refer(t, by, leg);
+                }
+                let (call, kind) = (self.id, TransferKind::Blind);
+                self.tell(t, Event::TransferRequested { call, leg: by, kind, target });
             }
-            Err(error) => {
-                tracing::debug!("leg {}: {error}", to.0);
-                t.answer_refer(refer, 480);
+            (Err(error), Told::Party(refer)) => {
+                tracing::debug!("leg {}: {error}", leg.0);
+                self.answer_refer(refer, 480);
+            }
+            (Err(error), Told::Command(commanded)) => {
+                let error = match error {
+                    CommandError::WrongState(why) => ReferError::WrongState(why),
+                    CommandError::BadHeader { name } => ReferError::BadHeader(name),
+                    _ => ReferError::Gone,
+                };
+                // A closed receiver is no error.
+                let _ = commanded.reply.send(Err(error));
             }
         }
     }
@@ -348,36 +361,28 @@ impl CallStep<'_> {
     /// Asks the partner of a leg, or its own party, to call a target by itself.
     pub(crate) fn send_away(
         &mut self,
-        t: &mut Turn<'_>,
         by: LegId,
         request: ReferRequest,
         reply: Reply<Result<ReferOutcome, ReferError>>,
     ) {
         let target = request.to.clone();
-        match self.begin_sending(t, by, request) {
-            Ok((id, leg)) => {
+        match self.referral_to(by, request) {
+            Ok((leg, usage, headers)) => {
+                let value = format!("<{target}>").into();
                 let commanded = Commanded { by, progress: Progress::Sent, reply };
-                self.common
-                    .referrals
-                    .sent
-                    .insert(id, Referred { leg, told: Told::Command(Box::new(commanded)) });
-                if let Some(call) = self.call.leg(leg).map(|it| it.call) {
-                    self.tell(
-                        t,
-                        Event::TransferRequested { call, leg: by, kind: TransferKind::Blind, target },
-                    );
-                }
+                let told = Told::Command(Box::new(commanded));
+                self.refer(usage, value, headers, Referring { leg, by, target, told });
             }
             Err(error) => drop(reply.send(Err(error))),
         }
     }
 
-    fn begin_sending(
-        &mut self,
-        t: &mut Turn<'_>,
+    /// The leg whose party gets the REFER, its dialog, and the header fields.
+    fn referral_to(
+        &self,
         by: LegId,
         request: ReferRequest,
-    ) -> Result<(ReferId, LegId), ReferError> {
+    ) -> Result<(LegId, UsageId, HeaderFields), ReferError> {
         let partner = self.call.bridged(by).map(|(partner, _)| partner);
         // The request says which party it means: the partner may have hung up a moment ago.
         let leg = match (request.own, partner) {
@@ -406,14 +411,7 @@ impl CallStep<'_> {
             ("Referred-By".into(), value.into())
         });
         let own = request.headers.into_iter().map(|(name, value)| (name.into(), value.into()));
-        let headers = by_whom.into_iter().chain(own).collect();
-        let value = format!("<{}>", request.to);
-        let sent = t.sip.refer(t.now, usage, value.into(), true, headers).map_err(|error| match error {
-            CommandError::WrongState(why) => ReferError::WrongState(why),
-            CommandError::BadHeader { name } => ReferError::BadHeader(name),
-            _ => ReferError::Gone,
-        })?;
-        Ok((sent, leg))
+        Ok((leg, usage, by_whom.into_iter().chain(own).collect()))
     }
 
     /// Whether a command has asked the party of a leg to call a target by itself.
@@ -424,7 +422,7 @@ impl CallStep<'_> {
     /// The response to a REFER of ours.
     pub(crate) fn refer_answered(
         &mut self,
-        t: &mut Turn<'_>,
+        t: Moment,
         id: ReferId,
         result: &Result<Response, RequestFailure>,
     ) {
@@ -447,13 +445,13 @@ impl CallStep<'_> {
         if status >= 300 {
             self.common.referrals.sent.remove(&id);
         }
-        t.answer_refer(refer, status);
+        self.answer_refer(refer, status);
     }
 
     /// A NOTIFY for a REFER of ours.
     pub(crate) fn refer_progress(
         &mut self,
-        t: &mut Turn<'_>,
+        t: Moment,
         id: ReferId,
         status: Option<(u16, String)>,
         last: bool,
@@ -474,12 +472,12 @@ impl CallStep<'_> {
         // The outcome is unknown: reported as a failure.
         let status = status.or_else(|| last.then(|| (503, String::new())));
         if let Some((status, reason)) = status {
-            t.tell_referrer(Some(refer), status, &reason);
+            self.tell_referrer(Some(refer), status, &reason);
         }
     }
 
     /// The leg that a REFER was sent to has ended.
-    pub(crate) fn forget_referred(&mut self, t: &mut Turn<'_>, leg: LegId, cause: &TerminationCause) {
+    pub(crate) fn forget_referred(&mut self, t: Moment, leg: LegId, cause: &TerminationCause) {
         if self.common.referrals.sent.is_empty() {
             return;
         }
@@ -490,7 +488,7 @@ impl CallStep<'_> {
             let told = self.common.referrals.sent.get(&id).map(|it| &it.told);
             if let Some(Told::Party(refer)) = told {
                 // Its party has gone to the target, as far as can be seen from here.
-                t.tell_referrer(Some(*refer), 200, "");
+                self.tell_referrer(Some(*refer), 200, "");
                 self.common.referrals.sent.remove(&id);
             } else {
                 let heard = match cause {
@@ -504,7 +502,7 @@ impl CallStep<'_> {
 
     /// Advances or completes a REFER by command. A party that has reached the target is hung up (RFC 5589
     /// §6.1).
-    fn heard_of(&mut self, t: &mut Turn<'_>, id: ReferId, heard: Heard) {
+    fn heard_of(&mut self, t: Moment, id: ReferId, heard: Heard) {
         // The outcome may arrive in two ways at once.
         let Some(it) = self.common.referrals.sent.get_mut(&id) else { return self.ignored() };
         let (leg, Told::Command(commanded)) = (it.leg, &mut it.told) else {

@@ -26,11 +26,12 @@ use crate::switch::state::handing::Handing;
 use crate::switch::state::transfer::{
     Arrival, AskedBy, BridgeOptions, PartyRefer, PassedRefer, ReferTarget, Referrer, TransferLegs,
 };
+use crate::switch::state::waits::OnAccepted;
 use crate::switch::state::waits::{Found, OnFound, OnMedia};
 use crate::switch::step::CallStep;
 use crate::switch::step::dialling::party_name;
 use crate::switch::step::invite::escaped_user;
-use crate::switch::turn::Turn;
+use crate::switch::turn::Moment;
 use crate::switch::work::tasks::Panicked;
 use crate::{BridgeId, LegId};
 use b2b_sip::endpoint::{ReferTo, Reply as SipReply};
@@ -41,14 +42,14 @@ const LEAVE: Duration = Duration::from_secs(2);
 
 impl CallStep<'_> {
     /// Whether a newcomer may take the place of a party now; the call is transferring then.
-    pub(crate) fn takes_newcomer(&mut self, t: &Turn<'_>) -> bool {
+    pub(crate) fn takes_newcomer(&mut self, t: Moment) -> bool {
         !self.call.is_busy() && self.advance_if_legal(t, CallEvent::Transfer)
     }
 
     /// A REFER that names no dialog of ours.
     pub(crate) fn referred(
         &mut self,
-        t: &mut Turn<'_>,
+        t: Moment,
         legs: TransferLegs,
         refer: PartyRefer,
         to: &ReferTo,
@@ -63,19 +64,19 @@ impl CallStep<'_> {
             self.common.history.decided(call, t.now, Some(leg), "not followed", &why);
         }
         if self.call.bridge.as_ref().is_some_and(|bridge| !bridge.mode.intercepts()) {
-            return self.pass_refer_on(t, leg, stays, to, request, refer);
+            return self.pass_refer_on(leg, stays, to, request, refer);
         }
         let target = String::from_utf8_lossy(&to.uri).into_owned();
         let busy = self.call.is_changing_parties();
         // A party that a command has sent away may leave at any moment.
         if busy || self.is_sent_away(stays) || !self.advance_if_legal(t, CallEvent::Transfer) {
-            return t.answer_refer(refer, 491);
+            return self.answer_refer(refer, 491);
         }
         self.tell(
             t,
             Event::TransferRequested { call, leg, kind: TransferKind::Blind, target: target.clone() },
         );
-        t.answer_refer(refer, 202);
+        self.answer_refer(refer, 202);
         let replaces = to.replaces.as_ref().map(ToString::to_string);
         let target = ReferTarget { target, replaces, hosts: dialog_hosts(request) };
         self.referred_to(t, legs, Some(refer), target);
@@ -83,12 +84,12 @@ impl CallStep<'_> {
 
     /// A transfer has failed: the old parties stay connected. A program may have put the call elsewhere
     /// meanwhile.
-    fn talk_on(&mut self, t: &Turn<'_>) {
+    fn talk_on(&mut self, t: Moment) {
         self.advance_if_legal(t, CallEvent::TransferFailed);
     }
 
     /// Takes a call's bridge down without ending its legs; returns its options.
-    pub(crate) fn part(&mut self, t: &mut Turn<'_>) -> BridgeOptions {
+    pub(crate) fn part(&mut self, t: Moment) -> BridgeOptions {
         self.exchange_parted(t, 491);
         self.advance_bridge(t, BridgeEvent::End);
         let Some(old) = self.call.bridge.take() else {
@@ -115,7 +116,7 @@ impl CallStep<'_> {
     /// previous one might and `direct` permits it for the arriving leg.
     fn join_again(
         &mut self,
-        t: &mut Turn<'_>,
+        t: Moment,
         stays: LegId,
         arrives: LegId,
         options: &BridgeOptions,
@@ -130,7 +131,7 @@ impl CallStep<'_> {
 
     /// Ends two legs that could not be joined since one of them is ending or gone: nothing else would ever
     /// end the other one.
-    fn end_if_apart(&mut self, t: &mut Turn<'_>, joined: Result<BridgeId, CallError>, legs: [LegId; 2]) {
+    fn end_if_apart(&mut self, t: Moment, joined: Result<BridgeId, CallError>, legs: [LegId; 2]) {
         if let Err(error) = joined {
             tracing::info!("legs {} and {} are not joined: {error}", legs[0].0, legs[1].0);
             legs.into_iter().for_each(|leg| self.hang_up(t, leg));
@@ -138,7 +139,7 @@ impl CallStep<'_> {
     }
 
     /// Ends a leg that has been transferred away. `told`: it is to get its NOTIFY first.
-    pub(crate) fn leave(&mut self, t: &mut Turn<'_>, leg: LegId, told: bool) {
+    pub(crate) fn leave(&mut self, t: Moment, leg: LegId, told: bool) {
         let Some(it) = self.call.leg_mut(leg) else { return self.late() };
         it.why.cause = Some(TerminationCause::LocalHangup);
         let exchange = self.call.exchanges.under_way.as_ref();
@@ -156,7 +157,7 @@ impl CallStep<'_> {
     /// `leg` leaves its bridge, and its partner is sent to `target`.
     pub(crate) fn transfer_to(
         &mut self,
-        t: &mut Turn<'_>,
+        t: Moment,
         leg: LegId,
         target: String,
         rules: Arc<[HeaderRule]>,
@@ -181,7 +182,7 @@ impl CallStep<'_> {
     }
 
     /// The target of a transfer has sent a provisional response.
-    pub(crate) fn transfer_progress(&mut self, t: &mut Turn<'_>, status: u16) {
+    pub(crate) fn transfer_progress(&mut self, t: Moment, status: u16) {
         let call = self.id;
         let dialling = self.call.dialling.as_ref();
         // A call that we originate has no caller to report to.
@@ -189,21 +190,21 @@ impl CallStep<'_> {
             return self.ignored();
         };
         let (leg, referrer) = (*leaves, *referrer);
-        t.tell_referrer(referrer, status, "");
+        self.tell_referrer(referrer, status, "");
         self.tell(t, Event::TransferProgress { call, leg, status });
     }
 
     /// No branch answered: the old parties stay connected, if both are still there.
     pub(crate) fn transfer_failed(
         &mut self,
-        t: &mut Turn<'_>,
+        t: Moment,
         TransferLegs { leaves, stays }: TransferLegs,
         referrer: Referrer,
         failure: &DialFailure,
     ) {
         let call = self.id;
         let status = failure.status;
-        t.tell_referrer(referrer, status, &failure.reason);
+        self.tell_referrer(referrer, status, &failure.reason);
         self.tell(t, Event::TransferEnded { call, leg: leaves, status });
         if self.call.bridge.is_some() {
             self.talk_on(t);
@@ -216,7 +217,7 @@ impl CallStep<'_> {
     /// The target has answered: it replaces the leg that leaves.
     pub(crate) fn transfer_answered(
         &mut self,
-        t: &mut Turn<'_>,
+        t: Moment,
         TransferLegs { leaves, stays }: TransferLegs,
         referrer: Referrer,
         arrival: Arrival,
@@ -226,7 +227,7 @@ impl CallStep<'_> {
         let options = self.part(t);
         let joined = self.join_again(t, stays, arrived, &options, direct);
         let status = if joined.is_ok() { 200 } else { 503 };
-        t.tell_referrer(referrer, status, "");
+        self.tell_referrer(referrer, status, "");
         self.tell(t, Event::TransferEnded { call, leg: leaves, status });
         self.end_if_apart(t, joined, [stays, arrived]);
         self.leave(t, leaves, referrer.is_some());
@@ -240,16 +241,20 @@ impl CallStep<'_> {
     }
 
     /// There is no media for the newcomer.
-    pub(crate) fn not_replaced(&mut self, t: &mut Turn<'_>, leg: LegId) {
+    pub(crate) fn not_replaced(&mut self, t: Moment, leg: LegId) {
         self.talk_on(t);
         self.reject(t, leg, 500, "");
     }
 
     /// The other side has agreed to the newcomer.
-    pub(crate) fn replaced(&mut self, t: &mut Turn<'_>, leg: LegId, replaced: LegId, session: Bytes) {
+    pub(crate) fn replaced(&mut self, t: Moment, leg: LegId, replaced: LegId, session: Bytes) {
+        self.accept(t, leg, Some(session), OnAccepted::Replaced { replaced });
+    }
+
+    /// The newcomer has its 2xx, or it could not be sent.
+    pub(crate) fn has_replaced(&mut self, t: Moment, leg: LegId, replaced: LegId, is_accepted: bool) {
         let stays = self.call.bridged(replaced).map(|(stays, _)| stays);
-        let accepted = self.accept(t, leg, Some(session));
-        let (Some(stays), Ok(())) = (stays, accepted) else {
+        let Some(stays) = stays.filter(|_| is_accepted) else {
             return self.replacement_refused(t, leg, replaced, &SipReply::status(480));
         };
         let options = self.part(t);
@@ -260,13 +265,7 @@ impl CallStep<'_> {
     }
 
     /// The other side has refused the newcomer.
-    pub(crate) fn replacement_refused(
-        &mut self,
-        t: &mut Turn<'_>,
-        leg: LegId,
-        replaced: LegId,
-        reply: &SipReply,
-    ) {
+    pub(crate) fn replacement_refused(&mut self, t: Moment, leg: LegId, replaced: LegId, reply: &SipReply) {
         if [leg, replaced].iter().all(|leg| self.call.leg(*leg).is_none()) {
             return self.late();
         }
@@ -285,7 +284,7 @@ impl CallStep<'_> {
     /// `leaves` transfers `stays` to a target by REFER.
     pub(crate) fn referred_to(
         &mut self,
-        t: &mut Turn<'_>,
+        t: Moment,
         TransferLegs { leaves, stays }: TransferLegs,
         referrer: Referrer,
         target: ReferTarget,
@@ -300,7 +299,7 @@ impl CallStep<'_> {
         }
     }
 
-    fn ask_where(&mut self, t: &mut Turn<'_>, referral: Referral, asked_by: AskedBy, next: usize) {
+    fn ask_where(&mut self, t: Moment, referral: Referral, asked_by: AskedBy, next: usize) {
         let Some(handler) = self.next_handler(next) else {
             let why = "no policy allows it".to_owned();
             let action = match referral.named_by {
@@ -317,7 +316,7 @@ impl CallStep<'_> {
     /// A handler has decided on a target.
     pub(crate) fn led_by_handler(
         &mut self,
-        t: &mut Turn<'_>,
+        t: Moment,
         referral: Referral,
         asked_by: AskedBy,
         next: usize,
@@ -349,7 +348,7 @@ impl CallStep<'_> {
 
     fn led_by_refer(
         &mut self,
-        t: &mut Turn<'_>,
+        t: Moment,
         referral: &Referral,
         replaces: Option<String>,
         action: Result<HandlerAction, Panicked>,
@@ -381,7 +380,7 @@ impl CallStep<'_> {
         self.dial_over(t, DialError::Failed(refused));
     }
 
-    fn referral_refused(&mut self, t: &Turn<'_>, referral: &Referral, why: String, line: Option<String>) {
+    fn referral_refused(&mut self, t: Moment, referral: &Referral, why: String, line: Option<String>) {
         let Referral { call, leg, .. } = *referral;
         let (party, way) = match &referral.named_by {
             Some(name) => (name.to_string(), "transfer"),
@@ -395,7 +394,7 @@ impl CallStep<'_> {
     /// handlers are asked. So they are about every target but applications that an agent or a program has named.
     pub(crate) fn where_to(
         &mut self,
-        t: &mut Turn<'_>,
+        t: Moment,
         leg: LegId,
         target: String,
         named_by: Option<Arc<str>>,
@@ -417,7 +416,7 @@ impl CallStep<'_> {
         self.ask_where(t, referral, AskedBy::Application(reply), 0);
     }
 
-    fn dial_referred(&mut self, t: &mut Turn<'_>, request: DialRequest, replaces: Option<String>) {
+    fn dial_referred(&mut self, t: Moment, request: DialRequest, replaces: Option<String>) {
         let dialling = self.call.dialling.as_ref();
         let stays = dialling.and_then(|it| it.purpose.caller());
         let shown = stays.and_then(|stays| self.shown(stays));
@@ -471,7 +470,7 @@ pub(crate) fn party_at(contact: &ResolvedContact) -> Party {
 impl CallStep<'_> {
     /// Gives the remaining party to the application of this name; for the referrer this completes the
     /// transfer.
-    pub(crate) fn refer_to_application(&mut self, t: &mut Turn<'_>, referral: &Referral, name: &str) {
+    pub(crate) fn refer_to_application(&mut self, t: Moment, referral: &Referral, name: &str) {
         let call = referral.call;
         let dialling = self.call.dialling.as_ref();
         let Some(Purpose::Transfer { leaves, stays, referrer }) = dialling.map(|it| &it.purpose) else {
@@ -495,7 +494,7 @@ impl CallStep<'_> {
         };
         let _ = self.call.set_variable(TRANSFERRED_BY.to_owned(), by);
         self.part(t);
-        t.tell_referrer(referrer, 200, "");
+        self.tell_referrer(referrer, 200, "");
         self.tell(t, Event::TransferEnded { call, leg: leaves, status: 200 });
         self.leave(t, leaves, referrer.is_some());
         self.talk_to_us(t, stays);
@@ -503,7 +502,7 @@ impl CallStep<'_> {
     }
 
     /// A call from a connected party, as if it had just called this target.
-    pub(crate) fn moved(&self, leg: LegId, target: &str, t: &Turn<'_>) -> Option<IncomingCall> {
+    pub(crate) fn moved(&self, leg: LegId, target: &str, t: Moment) -> Option<IncomingCall> {
         let (call, party) = (self.call.leg(leg)?.call, self.call.party(leg));
         let (name, number) = self.shown(leg).unwrap_or_default();
         let request = as_invite(target, &name, &number)?;
@@ -574,7 +573,7 @@ fn as_invite(target: &str, name: &str, number: &str) -> Option<Request> {
 
 impl CallStep<'_> {
     /// Remembers a REFER that was passed on: for a while, its recipient may replace the referrer in a dialog.
-    pub(crate) fn remember_refer(&mut self, t: &Turn<'_>, by: LegId, to: LegId) {
+    pub(crate) fn remember_refer(&mut self, t: Moment, by: LegId, to: LegId) {
         let (by, to) = (self.call.party(by), self.call.party(to));
         self.common.referrals.passed.retain(|it| t.now < it.at + REFERRED);
         if self.common.referrals.passed.len() >= REMEMBERED {

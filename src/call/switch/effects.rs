@@ -1,0 +1,168 @@
+//! Carries out the effects of steps on the endpoint.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::LegId;
+use crate::handler::Party;
+use crate::switch::Switch;
+use crate::switch::common::Common;
+use crate::switch::state::effect::{Calling, DialogCommand, Effect};
+use crate::switch::state::follow::{Dialog, Follow};
+use crate::switch::turn::Turn;
+use b2b_sip::endpoint::{CommandError, HeaderFields, Onward, Reply, SessionRefresher, UsageId};
+use b2b_sip::msg::{Method, Response};
+
+/// The header fields that an INVITE inherits.
+#[derive(Serialize, Deserialize)]
+struct OnwardFields(#[serde(with = "crate::controller::json::fields")] HeaderFields);
+
+/// Header fields with credentials.
+#[derive(Serialize, Deserialize)]
+struct Credentials(#[serde(with = "crate::controller::json::fields")] HeaderFields);
+
+impl Switch {
+    /// Carries out the effects of the last step; what follows from them comes before what follows from the step.
+    pub(super) fn carry_out_effects(&mut self, t: &mut Turn<'_>) {
+        if self.common.follows.effects.is_empty() {
+            return;
+        }
+        let mut effects = std::mem::take(&mut self.common.follows.effects);
+        let results = effects.drain(..).filter_map(|effect| self.common.carry_out(t, effect)).collect();
+        self.common.follows.effects = effects;
+        self.common.follows.push_first(results);
+    }
+}
+
+impl Common {
+    fn carry_out(&mut self, t: &mut Turn<'_>, effect: Effect) -> Option<Follow> {
+        match effect {
+            Effect::Respond { transaction, reply } => t.respond(transaction, reply),
+            Effect::AnswerRefer { refer, status } => t.answer_refer(refer, status),
+            Effect::NotifyRefer { refer, status, reason } => t.tell_referrer(Some(refer), status, &reason),
+            Effect::Invite(calling) => return Some(self.call_branch(t, *calling)),
+            Effect::Accept { leg, usage, reply, then } => {
+                let sent = t.sip.reply(t.now, usage, reply);
+                return Some(Follow::Accepted { leg, then, sent });
+            }
+            Effect::Pass { usage, request, passed } => match t.sip.request(t.now, usage, request) {
+                Ok(id) => drop(self.passed.insert(id, passed)),
+                Err(error) => {
+                    let (_, to, transaction) = passed;
+                    not_sent(to, &error);
+                    t.respond(transaction, Reply::status(480));
+                }
+            },
+            Effect::Refer { usage, refer_to, headers, referring } => {
+                let sent = t.sip.refer(t.now, usage, refer_to, true, headers);
+                return Some(Follow::ReferSent { referring, sent });
+            }
+            Effect::Dialog { leg, usage, command } => return self.command(t, leg, usage, command),
+        }
+        None
+    }
+
+    /// Sends the INVITE of a branch.
+    fn call_branch(&mut self, t: &mut Turn<'_>, calling: Calling) -> Follow {
+        let Calling { leg, mut invite, from, without, then } = calling;
+        if !without.is_empty() {
+            let supported = t.sip.supported_without(&without);
+            invite.headers.push((Bytes::from_static(b"Supported"), supported.into()));
+        }
+        if let Some(from) = from {
+            let onward = t.sip.onward(&from);
+            // Our loop mark is derived from a secret.
+            let told = self.fact("onward", |_| OnwardFields(onward.headers));
+            Onward { headers: told.0, ..onward }.apply(&mut invite);
+        }
+        self.foresee_seed(t);
+        let sent = t.sip.invite(t.now, invite).map(|usage| {
+            self.write_seed(t, usage);
+            let call_id = t.sip.dialog(usage).map(|dialog| Bytes::copy_from_slice(dialog.call_id));
+            Dialog { usage, call_id: call_id.unwrap_or_default() }
+        });
+        Follow::Invited { leg, then, sent }
+    }
+
+    /// Gives a command to a dialog.
+    fn command(
+        &mut self,
+        t: &mut Turn<'_>,
+        leg: LegId,
+        usage: UsageId,
+        command: DialogCommand,
+    ) -> Option<Follow> {
+        let now = t.now;
+        let (done, otherwise) = match command {
+            DialogCommand::Ring(reply) => (t.sip.reply(now, usage, reply), None),
+            DialogCommand::Refuse(reply) => (t.refuse(usage, reply), None),
+            DialogCommand::Reply(reply) => (t.sip.reply(now, usage, reply), Some(Follow::NotReplied { leg })),
+            DialogCommand::RefuseReInvite(reply) => {
+                (t.refuse(usage, reply), Some(Follow::NotReplied { leg }))
+            }
+            DialogCommand::Bye { headers, body } => (t.sip.bye_with(now, usage, headers, body), None),
+            DialogCommand::Cancel { headers } => (t.sip.cancel_with(now, usage, headers), None),
+            DialogCommand::Prack { response, answer } => (t.sip.prack(now, usage, &response, answer), None),
+            DialogCommand::Ack { answer } => (t.sip.ack(now, usage, Some(answer)), None),
+            DialogCommand::Offer { exchange, headers, offer, by_update } => {
+                let sent = match by_update {
+                    true => t.sip.update_with(now, usage, headers, offer),
+                    false => t.sip.reinvite_with(now, usage, headers, offer),
+                };
+                (sent, Some(Follow::NotOffered { leg, exchange }))
+            }
+            DialogCommand::Identity { headers } => (t.sip.update_with(now, usage, headers, None), None),
+            DialogCommand::Info(info) => (t.sip.request(now, usage, info).map(drop), None),
+            DialogCommand::NoRefresh => (t.sip.set_refresher(usage, SessionRefresher::Nobody), None),
+            DialogCommand::KeepInvitation => {
+                t.sip.keep_invitation(now, usage);
+                return None;
+            }
+            DialogCommand::AuthorizesInside => (t.sip.authorizes_inside(usage), None),
+            DialogCommand::Authorize { challenges, method, party } => {
+                let uri = t.sip.dialog(usage).map(|dialog| dialog.remote_target.to_vec()).unwrap_or_default();
+                let answer = self.credentials(&challenges, &method, party.as_deref(), &uri);
+                let done = answer.map(|headers| t.sip.authorize(now, usage, headers));
+                (done.unwrap_or(Err(NO_CREDENTIALS)), Some(Follow::NotAuthorized { leg }))
+            }
+            DialogCommand::AuthorizeRequest { challenge, party } => {
+                let (cseq, responses) = (challenge.cseq, &challenge.responses);
+                let done =
+                    match self.credentials(responses, &challenge.method, party.as_deref(), &challenge.uri) {
+                        Some(headers) => t.sip.authorize_request(now, usage, cseq, headers),
+                        None => t.sip.leave_refused(now, usage, cseq),
+                    };
+                (done, None)
+            }
+        };
+        match done {
+            Ok(()) => None,
+            Err(error) => {
+                not_sent(leg, &error);
+                otherwise
+            }
+        }
+    }
+
+    /// Credentials for a challenged request, if its gateway has any that may be sent.
+    fn credentials(
+        &mut self,
+        challenges: &[Response],
+        method: &Method,
+        party: Option<&Party>,
+        uri: &[u8],
+    ) -> Option<HeaderFields> {
+        let party = party?;
+        let credentials = self.fact("credentials", |it| {
+            it.parts.admission.credentials(challenges, method, party, uri).map(Credentials)
+        });
+        credentials.map(|Credentials(fields)| fields)
+    }
+}
+
+const NO_CREDENTIALS: CommandError = CommandError::WrongState("there are no credentials for the challenge");
+
+/// The remote party was faster: the end of its dialog is on its way.
+fn not_sent(leg: LegId, error: &CommandError) {
+    tracing::debug!("leg {}: {error}", leg.0);
+}
