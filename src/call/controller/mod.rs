@@ -75,6 +75,11 @@ pub use verbs::{
 ///   needs a transcoder that a new offer to A could avoid: `local_offer(A, Some(C))` in a
 ///   re-INVITE, `apply_remote(A)`, `bridge(A, C)` again.
 pub trait MediaController: MediaBackend {
+    /// Starts a verb whose answer is of no interest; a refusal is logged.
+    fn tell(&self, verb: Verb) {
+        self.request(verb).unread();
+    }
+
     /// Allocates an endpoint, where one party's media will arrive.
     ///
     /// # Errors

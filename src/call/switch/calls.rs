@@ -60,6 +60,11 @@ impl Calls {
         self.calls.go_on_after(last.0, more);
     }
 
+    /// Number of legs with a media endpoint.
+    pub fn endpoints(&self) -> usize {
+        self.index.of_endpoint.len()
+    }
+
     /// The generations of the numbers of calls, legs and bridges.
     pub fn generations(&self) -> Generations {
         let (calls, legs) = (self.calls.generation(), self.index.of_leg.generation());

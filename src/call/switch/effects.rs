@@ -4,12 +4,15 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::LegId;
+use crate::controller::{MediaController, MediaError, MediaFuture};
 use crate::handler::Party;
 use crate::switch::Switch;
 use crate::switch::common::Common;
 use crate::switch::state::effect::{Calling, DialogCommand, Effect};
 use crate::switch::state::follow::{Dialog, Follow};
+use crate::switch::state::waits::{MediaAnswer, OnMedia, Waits};
 use crate::switch::turn::Turn;
+use crate::switch::work::tasks::{Came, Done};
 use b2b_sip::endpoint::{CommandError, HeaderFields, Onward, Reply, SessionRefresher, UsageId};
 use b2b_sip::msg::{Method, Response};
 
@@ -28,9 +31,25 @@ impl Switch {
             return;
         }
         let mut effects = std::mem::take(&mut self.common.follows.effects);
-        let results = effects.drain(..).filter_map(|effect| self.common.carry_out(t, effect)).collect();
+        let mut more = 0;
+        for (place, effect) in effects.drain(..) {
+            let result = match effect {
+                Effect::OpenEndpoint { spec, first_for_help, then } => {
+                    let full = self.calls.endpoints() >= self.common.parts.admission.most_endpoints();
+                    let full = full && !first_for_help;
+                    self.common.ask_media(then, |media| match full {
+                        true => MediaFuture::ready(Err(MediaError::NoPorts)),
+                        false => media.open_endpoint(*spec).map(MediaAnswer::Endpoint),
+                    })
+                }
+                effect => self.common.carry_out(t, effect),
+            };
+            if let Some(result) = result {
+                self.common.follows.insert(place + more, result);
+                more += 1;
+            }
+        }
         self.common.follows.effects = effects;
-        self.common.follows.push_first(results);
     }
 }
 
@@ -57,9 +76,76 @@ impl Common {
                 let sent = t.sip.refer(t.now, usage, refer_to, true, headers);
                 return Some(Follow::ReferSent { referring, sent });
             }
+            Effect::TellMedia(verb) => self.parts.controller.tell(verb),
+            Effect::Media { verb, then } => {
+                return self.ask_media(then, |media| media.request(verb).map(MediaAnswer::from));
+            }
+            // The switch, which knows how many there are.
+            Effect::OpenEndpoint { .. } => self.counters.impossible("open_endpoint"),
+            Effect::Release { call, leg, endpoint } => {
+                let described = self.parts.controller.descriptions(endpoint);
+                self.history.releasing(call, leg, endpoint, described);
+                self.parts.controller.release_endpoint(endpoint);
+            }
+            // The future need not be awaited: it takes effect all the same.
+            Effect::Capture { call, endpoint } => drop(self.capture_endpoint(t.at(), call, endpoint)),
+            Effect::CountPackets { call, endpoints } => {
+                return self.ask_media(OnMedia::Packets { call }, |media| {
+                    let counts: Vec<_> = endpoints.into_iter().map(|it| media.stats(it)).collect();
+                    MediaFuture::pending(async move {
+                        let mut packets = 0;
+                        for count in counts {
+                            let count = count.await?;
+                            packets += count.received.packets + u64::from(count.rtcp.received);
+                        }
+                        Ok(MediaAnswer::Packets(packets))
+                    })
+                });
+            }
             Effect::Dialog { leg, usage, command } => return self.command(t, leg, usage, command),
         }
         None
+    }
+
+    /// Sends a request to media: its answer follows now or later.
+    fn ask_media(
+        &mut self,
+        then: OnMedia,
+        ask: impl FnOnce(&dyn MediaController) -> MediaFuture<MediaAnswer>,
+    ) -> Option<Follow> {
+        // Counters change nothing in a call.
+        let is_fact = !matches!(then, OnMedia::Counted { .. });
+        if self.is_replay() {
+            return is_fact.then(|| self.media_told(then)).flatten();
+        }
+        match ask(&*self.parts.controller).now() {
+            Ok(result) => {
+                if is_fact {
+                    self.writes("media", &result);
+                }
+                Some(Follow::Media { then, result })
+            }
+            Err(future) => {
+                let call = self.is_about().filter(|_| is_fact);
+                let request = self.work.ask(call, Waits::Media(then), |request| {
+                    Box::pin(async move { Done(Came::Media(request, Box::new(future.await))) })
+                });
+                if is_fact {
+                    self.writes("later", &request);
+                }
+                None
+            }
+        }
+    }
+
+    /// Takes media's answer from the journal, now or later.
+    fn media_told(&mut self, then: OnMedia) -> Option<Follow> {
+        if let Some(request) = self.reads_next("later") {
+            self.work.ask_journal(self.is_told_of(), request, Waits::Media(then));
+            return None;
+        }
+        let result = self.reads("media").unwrap_or(Err(MediaError::Stopped));
+        Some(Follow::Media { then, result })
     }
 
     /// Sends the INVITE of a branch.

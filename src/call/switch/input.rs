@@ -276,7 +276,7 @@ impl Switch {
     pub(crate) fn carry_out(&mut self, t: &mut Turn<'_>) {
         loop {
             self.carry_out_effects(t);
-            let Some(next) = self.common.follows.next() else { return };
+            let Some(next) = self.common.follows.next() else { break };
             self.follow(t, next);
         }
     }
@@ -303,10 +303,7 @@ impl Switch {
 
     fn follow(&mut self, t: &mut Turn<'_>, next: Follow) {
         match next {
-            Follow::Media { then, result } => match self.step_for(then.concerns()) {
-                Some(mut step) => step.resume(t.at(), then, result),
-                None => self.common.media_for_nobody(t.at(), then, result),
-            },
+            Follow::Media { then, result } => self.media_came(t, then, result),
             Follow::Found { then, found } => {
                 self.common.counters.panics += u64::from(found.is_err());
                 match self.step_for(then.concerns()) {

@@ -85,9 +85,9 @@ impl Switch {
         let own = self.call_of_its_own(t, other, call);
         self.in_call(call, |step| {
             (step.call.a, step.call.adopted) = (leg, true);
-            step.talk_to_us(t.at(), leg);
+            step.talk_to_us(leg);
         });
-        self.in_call(own, |step| step.talk_to_us(t.at(), other));
+        self.in_call(own, |step| step.talk_to_us(other));
         Ok((own, other))
     }
 

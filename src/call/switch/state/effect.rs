@@ -1,23 +1,24 @@
-//! What a step asks of the dialogs of its call, as values: the switch carries it out when the step is over, in order, and
+//! What a step asks of the dialogs and the media of its call, as values: the switch carries it out when the step is over, in order, and
 //! before what follows from the step.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::LegId;
+use crate::controller::{EndpointId, EndpointSpec, Verb};
 use crate::handler::Party;
 use crate::headers::HeaderRule;
 use crate::switch::common::PassedRequest;
 use crate::switch::state::exchange::ExchangeNo;
 use crate::switch::state::transfer::{PartyRefer, Told};
-use crate::switch::state::waits::OnAccepted;
+use crate::switch::state::waits::{OnAccepted, OnMedia};
+use crate::{CallId, LegId};
 use b2b_sip::endpoint::{
     Body, Challenge, HeaderFields, InDialog, Invite, Reply, ServerTransactionId, UsageId,
 };
 use b2b_sip::msg::{Method, Request, Response};
 
-/// An effect on the dialogs of a call.
+/// An effect of a step.
 #[derive(Debug)]
 pub(crate) enum Effect {
     /// Answers a pending request.
@@ -34,6 +35,18 @@ pub(crate) enum Effect {
     Pass { usage: UsageId, request: InDialog, passed: PassedRequest },
     /// Asks a party to call a target by itself: [`Follow::ReferSent`](super::follow::Follow::ReferSent) follows.
     Refer { usage: UsageId, refer_to: Bytes, headers: HeaderFields, referring: Box<Referring> },
+    /// A request to media whose answer is of no interest.
+    TellMedia(Verb),
+    /// A request to media.
+    Media { verb: Verb, then: OnMedia },
+    /// Opens an endpoint. `first_for_help`: for an emergency call that the limit of endpoints does not hold up.
+    OpenEndpoint { spec: Box<EndpointSpec>, first_for_help: bool, then: OnMedia },
+    /// Releases the endpoint of a leg, with its descriptions for the history of its call.
+    Release { call: CallId, leg: LegId, endpoint: EndpointId },
+    /// Puts the packets of an endpoint into the capture of its call, if there is one.
+    Capture { call: CallId, endpoint: EndpointId },
+    /// Adds up the packets of these endpoints.
+    CountPackets { call: CallId, endpoints: Vec<EndpointId> },
     /// Any other command for the dialog of a leg.
     Dialog { leg: LegId, usage: UsageId, command: DialogCommand },
 }

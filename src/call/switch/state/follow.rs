@@ -83,8 +83,8 @@ pub(crate) struct Dialog {
 /// The queue of a turn.
 #[derive(Default)]
 pub(crate) struct Follows {
-    /// The effects of the current step, which come first.
-    pub effects: Vec<Effect>,
+    /// The effects of the current step, each with the number of consequences that it had queued before.
+    pub effects: Vec<(usize, Effect)>,
     /// What the current step has queued, in order.
     pub left: Vec<Follow>,
     /// What was queued before it, next one last.
@@ -105,9 +105,14 @@ impl Follows {
         self.left.pop().or_else(|| self.before.pop())
     }
 
-    /// Queues what follows from the effects of the current step: before everything else, as if the step had waited for it.
-    pub fn push_first(&mut self, results: Vec<Follow>) {
-        self.left.splice(..0, results);
+    /// Queues an effect of the current step.
+    pub fn effect(&mut self, effect: Effect) {
+        self.effects.push((self.left.len(), effect));
+    }
+
+    /// Queues what follows from an effect of the current step at the place at which the effect was queued.
+    pub fn insert(&mut self, place: usize, result: Follow) {
+        self.left.insert(place.min(self.left.len()), result);
     }
 
     /// Whether the queue is empty, as it is between turns.

@@ -10,7 +10,7 @@ use crate::switch::dial::BranchNo;
 use crate::{CallId, LegId};
 
 /// A call on its way through its handlers.
-#[derive(Clone, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Handing {
     pub call: IncomingCall,
     /// Index of the handler to be asked next.
@@ -35,7 +35,7 @@ impl Handing {
 }
 
 /// The decision on one contact of a 3xx.
-#[derive(serde::Serialize, serde::Deserialize)]
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
 pub(crate) enum Whither {
     /// Calls these contacts, in rounds.
     Call(Vec<Vec<ResolvedContact>>, Option<String>),
@@ -48,7 +48,7 @@ pub(crate) enum Whither {
 }
 
 /// A contact, its q-value, and the decision on it.
-#[derive(serde::Serialize, serde::Deserialize)]
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Named {
     pub q: u16,
     pub to: String,
@@ -56,7 +56,7 @@ pub(crate) struct Named {
 }
 
 /// A branch that was redirected, while its targets are resolved.
-#[derive(serde::Serialize, serde::Deserialize)]
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Redirected {
     pub call: CallId,
     pub leg: LegId,

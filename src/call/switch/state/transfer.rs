@@ -57,7 +57,7 @@ pub(crate) struct BridgeOptions {
 }
 
 /// The requester of the decision on a target.
-#[derive(serde::Serialize, serde::Deserialize)]
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
 pub(crate) enum AskedBy {
     /// A transfer by REFER.
     Transfer { replaces: Option<String> },
@@ -152,7 +152,7 @@ impl Referrals {
 }
 
 /// A REFER that was passed on.
-#[derive(serde::Serialize, serde::Deserialize)]
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
 pub(crate) struct PassedRefer {
     #[serde(with = "b2b_base::ages")]
     pub at: Instant,

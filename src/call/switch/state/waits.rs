@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bridge_fsm::BridgeMode;
 use crate::controller::json::octets;
-use crate::controller::{EndpointId, EndpointStats, Joined, Recorded, RecordingId};
+use crate::controller::{Answer, EndpointId, EndpointStats, Joined, Recorded, RecordingId};
 use crate::handler::{HandlerAction, Referral};
 use crate::leg_life::OnAck;
 use crate::lookup::{LookupError, LookupResult};
@@ -25,7 +25,7 @@ use b2b_sip::endpoint::{Reply as Response, ServerTransactionId};
 use b2b_sip::msg::Request;
 
 /// The continuation of a request.
-#[derive(serde::Serialize, serde::Deserialize)]
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
 pub(crate) enum Waits {
     /// Of a request to media.
     Media(OnMedia),
@@ -64,7 +64,7 @@ impl Waits {
 }
 
 /// An answer of media.
-#[derive(Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum MediaAnswer {
     Done,
@@ -80,7 +80,7 @@ pub(crate) enum MediaAnswer {
 }
 
 /// The continuation of a request to media.
-#[derive(serde::Serialize, serde::Deserialize)]
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
 pub(crate) enum OnMedia {
     /// Nothing: no answer is needed.
     Nothing,
@@ -105,7 +105,7 @@ pub(crate) enum OnMedia {
 }
 
 /// The continuation once a leg has an endpoint, or could not get one.
-#[derive(serde::Serialize, serde::Deserialize)]
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
 pub(crate) enum OnEndpoint {
     /// We answer the leg's offer.
     LocalAnswer { leg: LegId, offer: Bytes, then: OnDescription },
@@ -120,7 +120,7 @@ pub(crate) enum OnEndpoint {
 }
 
 /// The use of a description for a party.
-#[derive(serde::Serialize, serde::Deserialize)]
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
 pub(crate) enum OnDescription {
     /// For our own 2xx to a caller: the answer, or an offer if the caller made none.
     Answer { leg: LegId, offers: bool, reply: Reply<Result<(), CallError>> },
@@ -152,7 +152,7 @@ pub(crate) enum OnDescription {
 }
 
 /// The continuation once a party's answer to an offer of ours has been applied, or cannot be used.
-#[derive(serde::Serialize, serde::Deserialize)]
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
 pub(crate) enum OnApplied {
     /// Nothing.
     Nothing,
@@ -209,7 +209,7 @@ impl Won {
 }
 
 /// An answer of a resolver or a handler.
-#[derive(Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Found {
     Action(HandlerAction),
@@ -222,7 +222,7 @@ pub(crate) enum Found {
 }
 
 /// The continuation of a request to a resolver or a handler.
-#[derive(serde::Serialize, serde::Deserialize)]
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
 pub(crate) enum OnFound {
     /// The target of a dialling is looked up.
     Dial { call: CallId },
@@ -360,31 +360,24 @@ impl OnFound {
     }
 }
 
-/// Conversions of results to answers of media.
-macro_rules! kinds {
-    ($($from:ty, $it:pat => $answer:expr;)*) => {
-        $(impl From<$from> for MediaAnswer {
-            fn from($it: $from) -> Self {
-                $answer
-            }
-        })*
-    };
-}
-
-kinds! {
-    (), () => MediaAnswer::Done;
-    EndpointId, it => MediaAnswer::Endpoint(it);
-    Bytes, it => MediaAnswer::Description(it);
-    bool, it => MediaAnswer::Counts(it);
-    u64, it => MediaAnswer::Packets(it);
-    Joined, it => MediaAnswer::Joined(it);
-    EndpointStats, it => MediaAnswer::Stats(Box::new(it));
-    RecordingId, it => MediaAnswer::Recording(it);
-    Recorded, it => MediaAnswer::Recorded(it);
+impl From<Answer> for MediaAnswer {
+    fn from(answer: Answer) -> Self {
+        match answer {
+            Answer::Allocated { endpoint: Some(endpoint), .. } => MediaAnswer::Endpoint(endpoint),
+            Answer::Description(description) => MediaAnswer::Description(description),
+            Answer::Joined(joined) => MediaAnswer::Joined(joined),
+            Answer::Stats(stats) => MediaAnswer::Stats(stats),
+            Answer::Recording(recording) => MediaAnswer::Recording(recording),
+            Answer::Recorded(recorded) => MediaAnswer::Recorded(recorded),
+            Answer::Repeated => MediaAnswer::Counts(false),
+            // A step asks for nothing else.
+            _ => MediaAnswer::Done,
+        }
+    }
 }
 
 /// A digit by INFO of which it is not yet known whether it counts.
-#[derive(serde::Serialize, serde::Deserialize)]
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
 pub(crate) struct InfoDigit {
     pub leg: LegId,
     pub digit: char,

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::LegId;
 use crate::call_fsm::{CallEvent, CallState};
-use crate::controller::{EndpointId, Hold};
+use crate::controller::{EndpointId, Hold, Verb};
 use crate::event::Event;
 use crate::handler::{ApplicationHandler, HandlerAction, IncomingCall};
 use crate::service::{CallError, DialRequest, Place};
@@ -335,17 +335,16 @@ impl CallStep<'_> {
             self.part(t);
             self.advance_if_legal(t, CallEvent::Release(direction));
             self.leave(t, other, false);
-            self.talk_to_us(t, leg);
+            self.talk_to_us(leg);
         } else if held {
             self.hold_over(t, leg);
-            self.talk_to_us(t, leg);
+            self.talk_to_us(leg);
         }
         if let Some(endpoint) = self.call.leg(leg).filter(|it| it.is_up()).and_then(|it| it.media.endpoint) {
-            self.common.parts.controller.stop_prompt(endpoint);
-            self.common.parts.controller.stop_collecting(endpoint);
-            self.common.parts.controller.stop_moh(endpoint);
-            let silent = self.common.parts.controller.echo(endpoint, false);
-            self.media(t, silent, OnMedia::Nothing);
+            self.tell_media(Verb::StopPrompt { endpoint });
+            self.tell_media(Verb::StopCollecting { endpoint });
+            self.tell_media(Verb::StopMoh { endpoint });
+            self.media(Verb::Echo { endpoint, on: false }, OnMedia::Nothing);
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::bridge_fsm::{BridgeEvent, BridgeMode, BridgeState};
 use crate::call_fsm::CallEvent;
-use crate::controller::{AddressFamily, EndpointId, EndpointSpec, Hold, Joined, MediaError, MediaFuture};
+use crate::controller::{AddressFamily, EndpointId, EndpointSpec, Hold, Joined, MediaError, Verb};
 use crate::direct::{Party, Step, step};
 use crate::event::Event;
 use crate::failure::DialFailure;
@@ -48,8 +48,6 @@ impl CallStep<'_> {
         if let Some(endpoint) = it.media.endpoint {
             return self.with_opened(t, then, Ok(endpoint));
         }
-        let full = self.endpoints_of_all() >= self.common.parts.admission.most_endpoints();
-        let full = full && !self.is_first_for_help();
         let rtp_timeout = self.common.config.rtp_timeout;
         let party = self.call.party(leg);
         let signalling = [party.address.map(|address| address.ip()), it.media.signalling];
@@ -78,11 +76,9 @@ impl CallStep<'_> {
             audio,
         };
         let no_reinvites = self.common.fact("no re-INVITEs", |_| no_reinvites);
-        let opened = match full {
-            true => MediaFuture::ready(Err(MediaError::NoPorts)),
-            false => self.common.parts.controller.open_endpoint(spec),
-        };
-        self.media(t, opened, OnMedia::Endpoint { leg, no_reinvites, then });
+        let then = OnMedia::Endpoint { leg, no_reinvites, then };
+        let (spec, first_for_help) = (Box::new(spec), self.is_first_for_help());
+        self.effect(Effect::OpenEndpoint { spec, first_for_help, then });
     }
 
     /// An endpoint has been opened for a leg, or opening has failed.
@@ -102,14 +98,14 @@ impl CallStep<'_> {
             Some(it) if it.media.endpoint.is_none() => {
                 it.takes.no_reinvites = no_reinvites;
                 self.set_endpoint(leg, endpoint);
-                drop(self.common.capture_endpoint(t, self.id, endpoint));
+                self.effect(Effect::Capture { call: self.id, endpoint });
                 self.with_opened(t, then, Ok(endpoint));
             }
             // The leg has ended, or has got another endpoint meanwhile: this one is not needed.
             other => {
                 let known = other.and_then(|it| it.media.endpoint).ok_or(MediaError::Stopped);
                 self.late();
-                self.common.parts.controller.release_endpoint(endpoint);
+                self.tell_media(Verb::Release { endpoint });
                 self.with_opened(t, then, known);
             }
         }
@@ -138,7 +134,7 @@ impl CallStep<'_> {
             return self.apply(t, leg, answer, OnApplied::EarlySession { caller, branch: leg });
         }
         let then = OnDescription::Progress { caller, branch: leg, status, reliable };
-        self.answer_across(t, leg, caller, answer, then);
+        self.answer_across(leg, caller, answer, then);
     }
 
     /// Reports a branch's early session to the caller.
@@ -152,7 +148,7 @@ impl CallStep<'_> {
     ) {
         match answer {
             Ok(answer) => {
-                self.join_media(t, caller, branch);
+                self.join_media(caller, branch);
                 self.ring(t, caller, said, Some(answer));
             }
             Err(error) => {
@@ -164,17 +160,10 @@ impl CallStep<'_> {
     }
 
     /// Passes the answer of `from` to the offer of `to` across.
-    pub(crate) fn answer_across(
-        &mut self,
-        t: Moment,
-        from: LegId,
-        to: LegId,
-        answer: Bytes,
-        then: OnDescription,
-    ) {
+    pub(crate) fn answer_across(&mut self, from: LegId, to: LegId, answer: Bytes, then: OnDescription) {
         let ends = self.endpoints(from, to).ok_or(MediaError::Stopped);
-        let answer = ends.map(|(from, to)| self.common.parts.controller.pair_answer(from, to, answer));
-        self.describe(t, answer, then);
+        let answer = ends.map(|(from, to)| Verb::PairAnswer { from, to, answer });
+        self.describe(answer, then);
     }
 
     pub(crate) fn endpoints(&self, a: LegId, b: LegId) -> Option<(EndpointId, EndpointId)> {
@@ -182,7 +171,7 @@ impl CallStep<'_> {
     }
 
     /// Connects the media of two legs.
-    pub(crate) fn join_media(&mut self, t: Moment, a: LegId, b: LegId) {
+    pub(crate) fn join_media(&mut self, a: LegId, b: LegId) {
         let Some((from, to)) = self.endpoints(a, b) else { return self.late() };
         for leg in [a, b] {
             let other = if leg == a { b } else { a };
@@ -190,8 +179,7 @@ impl CallStep<'_> {
                 it.media.joined = Some(other);
             }
         }
-        let joined = self.common.parts.controller.bridge(from, to);
-        self.media(t, joined, OnMedia::Joined { a, b });
+        self.media(Verb::Bridge { a: from, b: to }, OnMedia::Joined { a, b });
     }
 
     /// The media of two legs has been joined, or joining has failed.
@@ -250,7 +238,7 @@ impl CallStep<'_> {
                     (Some(false), offer) => self.offer_late(t, won, offer),
                     (_, None) => self.both_described(t, won, Err(MediaError::NoOffer)),
                     (Some(true), Some(answer)) => {
-                        self.answer_across(t, leg, caller, answer, OnDescription::Accept { won });
+                        self.answer_across(leg, caller, answer, OnDescription::Accept { won });
                     }
                     (None, Some(answer)) => self.apply(t, leg, answer, OnApplied::Won(won)),
                 }
@@ -343,18 +331,17 @@ impl CallStep<'_> {
         let Some(endpoint) = self.call.leg(leg).and_then(|it| it.media.endpoint) else {
             return self.applied(t, then, Err(MediaError::Stopped));
         };
-        let applied = self.common.parts.controller.apply_remote(endpoint, answer);
-        self.media(t, applied, OnMedia::Applied(then));
+        self.media(Verb::ApplyRemote { endpoint, answer }, OnMedia::Applied(then));
     }
 
     /// Plays a branch's early media to a caller who is up, instead of a prompt if so configured. If the
     /// branch fails, the caller hears nothing until another one sends media.
-    pub(crate) fn early_session_heard(&mut self, t: Moment, caller: LegId, branch: LegId) {
-        self.join_media(t, caller, branch);
+    pub(crate) fn early_session_heard(&mut self, caller: LegId, branch: LegId) {
+        self.join_media(caller, branch);
         if let Some(endpoint) = self.call.leg(caller).and_then(|leg| leg.media.endpoint)
             && self.call.dialling.as_ref().is_some_and(|it| it.options.early_over_prompt)
         {
-            self.common.parts.controller.stop_prompt(endpoint);
+            self.tell_media(Verb::StopPrompt { endpoint });
         }
     }
 
@@ -413,7 +400,7 @@ impl CallStep<'_> {
         let call = legs.0.call;
         let described = |leg: &Leg| matches!(leg.life.on_ack(), OnAck::Nothing | OnAck::Refresh(_));
         if self.call.leg(a).is_none_or(described) {
-            self.join_media(t, a, b);
+            self.join_media(a, b);
         }
         let id = self.new_bridge();
         let bridge = Bridge {
@@ -467,13 +454,7 @@ fn holds(description: &[u8]) -> Option<bool> {
 impl CallStep<'_> {
     /// Puts a party on hold, or takes it off hold; the reply follows the party's answer. If the state is
     /// already as requested, the reply is immediate.
-    pub(crate) fn put_on_hold(
-        &mut self,
-        t: Moment,
-        leg: LegId,
-        hold: Hold,
-        reply: Reply<Result<(), CallError>>,
-    ) {
+    pub(crate) fn put_on_hold(&mut self, leg: LegId, hold: Hold, reply: Reply<Result<(), CallError>>) {
         // A closed receiver is no error.
         let Some(it) = self.call.leg(leg).filter(|it| !it.life.is_ending()) else {
             return drop(reply.send(Err(CallError::Gone)));
@@ -495,7 +476,7 @@ impl CallStep<'_> {
         if let Some(it) = self.call.leg_mut(leg) {
             it.hold.reply = Some(reply);
         }
-        if !self.offer(t, leg, leg, Origin::Hold(hold)) {
+        if !self.offer(leg, leg, Origin::Hold(hold)) {
             self.impossible("put_on_hold");
             self.tell_holding(leg, Err(CallError::Busy));
         }
@@ -516,20 +497,20 @@ impl CallStep<'_> {
         it.hold.ours = hold;
         let (call, joined) = (it.call, it.media.joined);
         if let Some(endpoint) = it.media.endpoint.filter(|_| hold == Hold::No) {
-            self.common.parts.controller.stop_moh(endpoint);
+            self.tell_media(Verb::StopMoh { endpoint });
         }
         if changed {
             self.tell(t, Event::OnHold { call, leg, on: hold != Hold::No });
             self.hold_bridge(t);
         }
         if let Some(other) = joined {
-            self.join_media(t, leg, other);
+            self.join_media(leg, other);
         }
         self.led_here(t, &[leg]);
         self.tell_holding(leg, Ok(()));
         self.offer_pending(t);
         if unwanted {
-            self.put_on_hold(t, leg, Hold::No, crate::service::command::Reply::default());
+            self.put_on_hold(leg, Hold::No, crate::service::command::Reply::default());
         }
     }
 
@@ -549,7 +530,7 @@ impl CallStep<'_> {
             return;
         }
         if let Some(endpoint) = it.media.endpoint {
-            self.common.parts.controller.stop_moh(endpoint);
+            self.tell_media(Verb::StopMoh { endpoint });
         }
         self.tell(t, Event::OnHold { call, leg, on: false });
     }
@@ -591,7 +572,7 @@ impl CallStep<'_> {
                 Step::TakeBack(party) => (party, Origin::Return),
             };
             let (from, to) = if party == Party::A { (legs.1, legs.0) } else { legs };
-            if !self.offer(t, from, to, origin) {
+            if !self.offer(from, to, origin) {
                 self.impossible("lead");
             }
         }

@@ -9,7 +9,7 @@ use crate::bridge_fsm::BridgeEvent;
 use crate::call_fsm::{CallDirection, CallEvent};
 use crate::cdr::{Ending, HangupBy};
 use crate::channels::Channel;
-use crate::controller::{MediaError, MediaFuture};
+use crate::controller::MediaError;
 use crate::failure::{DialFailure, cause, for_caller};
 use crate::leg_fsm::{LegState, TerminationCause};
 use crate::leg_life::OnAck;
@@ -17,13 +17,12 @@ use crate::reason::Reason;
 use crate::service::{CallEnd, CallError, DialError, Watched};
 use crate::switch::dial::Dial;
 use crate::switch::state::call::{Dialling, EndReason, Purpose};
-use crate::switch::state::effect::DialogCommand;
+use crate::switch::state::effect::{DialogCommand, Effect};
 use crate::switch::state::exchange::Origin;
 use crate::switch::state::follow::Follow;
 use crate::switch::state::leg::{Leg, LegRules};
 use crate::switch::state::recording::Subject;
 use crate::switch::state::transfer::TransferLegs;
-use crate::switch::state::waits::OnMedia;
 use crate::switch::step::CallStep;
 use crate::switch::step::dialling::refuse;
 use crate::switch::turn::{Moment, q850_in, reason_field, reason_value};
@@ -111,11 +110,7 @@ impl CallStep<'_> {
         self.recording_goes_over(leg);
         self.recording_ends_with(leg);
         if let Some(endpoint) = self.take_endpoint(leg) {
-            if let Some(call) = self.call.leg(leg).map(|it| it.call) {
-                let described = self.common.parts.controller.descriptions(endpoint);
-                self.common.history.releasing(call, leg, endpoint, described);
-            }
-            self.common.parts.controller.release_endpoint(endpoint);
+            self.effect(Effect::Release { call: self.id, leg, endpoint });
         }
         if let Some(call) = self.call.leg(leg).map(|it| it.call) {
             self.pause_for_secrets(Subject::Call(call));
@@ -350,18 +345,9 @@ impl CallStep<'_> {
         let call = self.id;
         let Some(every) = self.common.config.rtp_timeout else { return self.late() };
         self.call.watch.counts_at = Some(t.now + every);
-        let endpoints = self.call.legs.iter().filter_map(|(_, leg)| leg.media.endpoint);
-        let counts: Vec<_> = endpoints.map(|it| self.common.parts.controller.stats(it)).collect();
         self.arm(t.now);
-        let packets = MediaFuture::pending(async move {
-            let mut packets = 0;
-            for count in counts {
-                let count = count.await?;
-                packets += count.received.packets + u64::from(count.rtcp.received);
-            }
-            Ok(packets)
-        });
-        self.media(t, packets, OnMedia::Packets { call });
+        let endpoints = self.call.legs.iter().filter_map(|(_, leg)| leg.media.endpoint).collect();
+        self.effect(Effect::CountPackets { call, endpoints });
     }
 
     /// The packets of an emergency call have been counted: if none has come since the last time, it ends as any

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::LegId;
-use crate::controller::{Hold, MediaError, MediaFuture, PairPolicy};
+use crate::controller::{Hold, MediaError, PairPolicy, Verb};
 use crate::failure::inside;
 use crate::leg_life::OnAck;
 use crate::service::CallError;
@@ -24,32 +24,28 @@ impl CallStep<'_> {
     }
 
     /// Makes an offer of ours to `to`; `false`: another one is under way.
-    pub(crate) fn offer(&mut self, t: Moment, from: LegId, to: LegId, origin: Origin) -> bool {
+    pub(crate) fn offer(&mut self, from: LegId, to: LegId, origin: Origin) -> bool {
         let call = self.id;
         let begun = self.call.exchanges.begin(from, to, origin);
         let Some(exchange) = begun else { return false };
         let description = self.description_of(from, to, origin);
-        self.describe(t, description, OnDescription::Offer { call, exchange });
+        self.describe(description, OnDescription::Offer { call, exchange });
         true
     }
 
     /// The description for an offer of ours.
-    fn description_of(
-        &self,
-        from: LegId,
-        to: LegId,
-        origin: Origin,
-    ) -> Result<MediaFuture<Bytes>, MediaError> {
+    fn description_of(&self, from: LegId, to: LegId, origin: Origin) -> Result<Verb, MediaError> {
         let (near, endpoint) = self.endpoints(from, to).ok_or(MediaError::Stopped)?;
-        let (media, policy) = (&self.common.parts.controller, self.policy_towards(to));
+        let policy = self.policy_towards(to).into_owned();
         Ok(match origin {
-            Origin::Refresh { .. } => media.local_offer(endpoint, Some(near), &policy),
-            Origin::TalkToUs => media.local_offer(endpoint, None, &policy),
-            Origin::Timer => media.repeat_offer(endpoint),
-            Origin::Return => media.return_offer(endpoint, &policy),
+            Origin::Refresh { .. } => Verb::LocalOffer { endpoint, like: Some(near), policy },
+            Origin::TalkToUs => Verb::LocalOffer { endpoint, like: None, policy },
+            Origin::Timer => Verb::RepeatOffer { endpoint },
+            Origin::Return => Verb::ReturnOffer { endpoint, policy },
             Origin::Direct => {
                 let heard = self.call.leg(from).and_then(|it| it.media.heard);
-                media.direct_offer(near, endpoint, heard.ok_or(MediaError::Stopped)?, &policy)
+                let heard = heard.ok_or(MediaError::Stopped)?;
+                Verb::DirectOffer { from: near, to: endpoint, heard, policy }
             }
             Origin::Hold(hold) => {
                 let bridge = self.call.bridge.as_ref();
@@ -62,8 +58,7 @@ impl CallStep<'_> {
                     (Hold::No, _) => Hold::Over,
                     (hold, _) => hold,
                 };
-                let policy = PairPolicy { hold, ..policy.into_owned() };
-                media.local_offer(endpoint, like, &policy)
+                Verb::LocalOffer { endpoint, like, policy: PairPolicy { hold, ..policy } }
             }
             // These offers are passed across.
             Origin::ReInvite | Origin::Update(_) | Origin::Replacing(_) | Origin::Nobody => {
@@ -184,7 +179,7 @@ impl CallStep<'_> {
             // One of them may be in another bridge by now.
             Origin::Refresh { .. } if taken.is_ok() && !self.are_joined(from, to) => self.late(),
             Origin::Refresh { back } if taken.is_ok() => {
-                self.join_media(t, from, to);
+                self.join_media(from, to);
                 if back {
                     self.refresh(t, to, from, false);
                 }
@@ -211,9 +206,9 @@ impl CallStep<'_> {
     }
 
     /// Withdraws the offers to and from this leg that wait for an answer.
-    pub(crate) fn withdraw_offer(&self, leg: LegId) {
+    pub(crate) fn withdraw_offer(&mut self, leg: LegId) {
         if let Some(endpoint) = self.call.leg(leg).and_then(|it| it.media.endpoint) {
-            self.common.parts.controller.withdraw_offer(endpoint);
+            self.tell_media(Verb::WithdrawOffer { endpoint });
         }
     }
 
@@ -264,7 +259,7 @@ impl CallStep<'_> {
                 if reply.status == 491 {
                     return self.postpone_offer(PendingOffer { like: Some(from), to, back });
                 }
-                self.join_as_they_are(t, from, to);
+                self.join_as_they_are(from, to);
             }
             Origin::Hold(_) => {
                 let busy = reply.status == 491;
@@ -297,7 +292,7 @@ impl CallStep<'_> {
             match like {
                 _ if waits || self.call.is_asked() => self.postpone_offer(offer),
                 Some(like) => self.refresh(t, like, to, back),
-                None => self.talk_to_us(t, to),
+                None => self.talk_to_us(to),
             }
         }
         self.tell_change(t);
@@ -316,39 +311,39 @@ impl CallStep<'_> {
             return self.late();
         }
         if self.keeps_session(to) {
-            self.join_media(t, like, to);
+            self.join_media(like, to);
             if back {
                 self.refresh(t, to, like, false);
             }
-        } else if !self.offer(t, like, to, Origin::Refresh { back }) {
+        } else if !self.offer(like, to, Origin::Refresh { back }) {
             self.postpone_offer(PendingOffer { like: Some(like), to, back });
         }
     }
 
     /// Offers the party a session with us: it may have been on hold, or have sent its media elsewhere.
-    pub(crate) fn talk_to_us(&mut self, t: Moment, leg: LegId) {
+    pub(crate) fn talk_to_us(&mut self, leg: LegId) {
         let it = self.call.leg(leg).filter(|it| !it.takes.no_reinvites && it.media.endpoint.is_some());
-        if it.is_some() && !self.offer(t, leg, leg, Origin::TalkToUs) {
+        if it.is_some() && !self.offer(leg, leg, Origin::TalkToUs) {
             self.postpone_offer(PendingOffer { like: None, to: leg, back: false });
         }
     }
 
     /// Refreshes the session timer of a leg that does not support UPDATE, by repeating the last offer (RFC
     /// 4028 §7.4). The endpoint asks again if that is impossible now.
-    pub(crate) fn refresh_session(&mut self, t: Moment, leg: LegId) {
+    pub(crate) fn refresh_session(&mut self, leg: LegId) {
         let it = self.call.leg(leg).filter(|it| it.is_up() && !it.takes.no_reinvites);
         let has_media = it.is_some_and(|it| it.media.endpoint.is_some());
-        if !(has_media && self.offer(t, leg, leg, Origin::Timer)) {
+        if !(has_media && self.offer(leg, leg, Origin::Timer)) {
             self.ignored();
         }
     }
 
     /// `to` has refused the new description and keeps its session (RFC 3261 §14.1): the session is joined, if
     /// it waited for this offer.
-    fn join_as_they_are(&mut self, t: Moment, from: LegId, to: LegId) {
+    fn join_as_they_are(&mut self, from: LegId, to: LegId) {
         let waits = self.call.leg(to).is_some_and(|it| it.media.joined != Some(from));
         if waits && self.are_joined(from, to) {
-            self.join_media(t, from, to);
+            self.join_media(from, to);
         }
     }
 
@@ -358,7 +353,7 @@ impl CallStep<'_> {
         match taken {
             Ok(()) => {
                 if let Some(other) = self.call.leg(leg).and_then(|it| it.media.joined) {
-                    self.join_media(t, leg, other);
+                    self.join_media(leg, other);
                 }
                 self.led_here(t, &[leg]);
                 self.changes();
@@ -416,20 +411,21 @@ impl CallStep<'_> {
         let Some(endpoint) = endpoint.filter(|_| offer.is_some() || origin == Origin::ReInvite) else {
             return self.refuse_exchange(t, leg, origin, Reply::status(488));
         };
-        let media = self.common.parts.controller.clone();
-        let (described, what) = match offer {
+        let policy = self.policy_towards(leg).into_owned();
+        let (verb, what) = match offer {
             Some(offer) => {
-                let repeats = self.common.fact("repeats", |_| media.repeats(endpoint, &offer));
+                let repeats =
+                    self.common.fact("repeats", |common| common.parts.controller.repeats(endpoint, &offer));
                 let what = if repeats { Described::Repeat } else { Described::Answer };
-                (media.local_answer(endpoint, offer, &self.policy_towards(leg)), what)
+                (Verb::LocalAnswer { endpoint, offer, policy }, what)
             }
             None => {
                 let other = self.call.bridged(leg).map(|(other, _)| other);
                 let like = other.and_then(|other| self.call.leg(other)?.media.endpoint);
-                (media.local_offer(endpoint, like, &self.policy_towards(leg)), Described::Offer)
+                (Verb::LocalOffer { endpoint, like, policy }, Described::Offer)
             }
         };
-        self.media(t, described, OnMedia::Described(OnDescription::AnswerHere { leg, origin, what }));
+        self.media(verb, OnMedia::Described(OnDescription::AnswerHere { leg, origin, what }));
     }
 
     /// Sends our answer to an offer that is not passed on, or our offer to a party that asked for one.
@@ -526,8 +522,9 @@ impl CallStep<'_> {
         let Some((a, b)) = self.endpoints(from, to) else {
             return self.exchange_refused(t, Reply::status(500));
         };
-        let offer = self.common.parts.controller.pair_offer(a, b, offer, &self.policy_towards(to));
-        self.media(t, offer, OnMedia::Described(OnDescription::Offer { call, exchange }));
+        let policy = self.policy_towards(to).into_owned();
+        let offer = Verb::PairOffer { from: a, to: b, offer, policy };
+        self.media(offer, OnMedia::Described(OnDescription::Offer { call, exchange }));
     }
 
     /// `to` has agreed to what was passed across. `ack_wanted`: it was asked without an offer, and makes one.
@@ -540,11 +537,14 @@ impl CallStep<'_> {
         };
         let offers = ack_wanted.then(|| body.clone());
         let session = match ack_wanted {
-            true => self.common.parts.controller.pair_offer(b, a, body, &self.policy_towards(from)),
-            false => self.common.parts.controller.pair_answer(b, a, body),
+            true => {
+                let policy = self.policy_towards(from).into_owned();
+                Verb::PairOffer { from: b, to: a, offer: body, policy }
+            }
+            false => Verb::PairAnswer { from: b, to: a, answer: body },
         };
         let then = OnDescription::AnswerAcross { call, exchange: no, to, offers };
-        self.media(t, session, OnMedia::Described(then));
+        self.media(session, OnMedia::Described(then));
     }
 
     /// Ends an exchange without a result; offers that waited for its end follow.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 
 use crate::LegId;
-use crate::controller::{EndpointId, MediaError, MediaFuture};
+use crate::controller::{EndpointId, MediaError, Verb};
 use crate::event::{Event, NextHop};
 use crate::failure::DialFailure;
 use crate::handler::HandlerAction;
@@ -22,14 +22,14 @@ use crate::switch::state::follow::Follow;
 use crate::switch::state::leg::Leg;
 use crate::switch::state::transfer::Arrival;
 use crate::switch::state::waits::{
-    Found, MediaAnswer, OnApplied, OnDescription, OnEndpoint, OnFound, OnMedia, Waits,
+    Found, MediaAnswer, OnApplied, OnDescription, OnEndpoint, OnFound, OnMedia,
 };
 use crate::switch::step::CallStep;
 use crate::switch::step::ending::recovered;
 use crate::switch::step::records::OfBridge;
 use crate::switch::step::reliable::Provisional;
 use crate::switch::turn::{Moment, reason_of};
-use crate::switch::work::tasks::{Came, Done, Panicked};
+use crate::switch::work::tasks::Panicked;
 use b2b_base::util::unheard;
 use b2b_sip::endpoint::{HeaderFields, Reply as SipReply, Termination, UsageEvent, check_headers};
 use b2b_sip::msg::{Name, Response};
@@ -63,7 +63,7 @@ impl CallStep<'_> {
             UsageEvent::ProvisionalAcknowledged { request, offer } => {
                 self.provisional_acknowledged(t, leg, &request, offer);
             }
-            UsageEvent::RefreshWanted => self.refresh_session(t, leg),
+            UsageEvent::RefreshWanted => self.refresh_session(leg),
             UsageEvent::NextHop { address, followed, why } => {
                 let Some(call) = self.call.leg(leg).map(|it| it.call) else {
                     return self.impossible("usage_event");
@@ -83,7 +83,7 @@ impl CallStep<'_> {
             && it.media.signalling.replace(source.ip()) != Some(source.ip())
             && let Some(endpoint) = it.media.endpoint
         {
-            self.common.parts.controller.signalled_from(endpoint, source.ip());
+            self.tell_media(Verb::SignalledFrom { endpoint, host: source.ip() });
         }
     }
 
@@ -217,7 +217,7 @@ impl CallStep<'_> {
                 let _ = reply.send(self.transfer_to(t, leg, target, rules));
             }
             Command::Refer { leg, request, reply } => self.send_away(leg, request, reply),
-            Command::Hold { leg, hold, reply } => self.put_on_hold(t, leg, hold, reply),
+            Command::Hold { leg, hold, reply } => self.put_on_hold(leg, hold, reply),
             Command::RecordLeg { leg, what, reply } => self.obey_record_leg(t, leg, what, reply),
             Command::Hangup { leg, reason, reply } => {
                 let status = self.will_say(leg, reason.as_ref());
@@ -304,7 +304,7 @@ macro_rules! of_kind {
 }
 
 impl CallStep<'_> {
-    /// A media answer: what continues a procedure is queued, what is only noted is noted at once.
+    /// Media has answered.
     pub(crate) fn media_answered(
         &mut self,
         t: Moment,
@@ -312,12 +312,16 @@ impl CallStep<'_> {
         result: Result<MediaAnswer, MediaError>,
     ) {
         match then {
-            OnMedia::Endpoint { .. }
-            | OnMedia::Described(_)
-            | OnMedia::Applied(_)
-            | OnMedia::Digit(_)
-            | OnMedia::Packets { .. } => {
-                self.follow(Follow::Media { then, result });
+            OnMedia::Endpoint { leg, no_reinvites, then } => {
+                self.endpoint_opened(t, leg, no_reinvites, then, of_kind!(result, Endpoint));
+            }
+            OnMedia::Described(then) => self.described(t, then, of_kind!(result, Description)),
+            OnMedia::Applied(then) => self.applied(t, then, result.map(|_| ())),
+            OnMedia::Packets { .. } => self.counted_again(t, of_kind!(result, Packets)),
+            // Where media cannot tell, every digit counts.
+            OnMedia::Digit(digit) => {
+                let counts = !matches!(result, Ok(MediaAnswer::Counts(false)));
+                self.info_digit(t, *digit, counts);
             }
             OnMedia::Nothing => {}
             OnMedia::Joined { a, b } => self.media_joined(t, a, b, &of_kind!(result, Joined)),
@@ -334,24 +338,6 @@ impl CallStep<'_> {
         }
     }
 
-    /// Continues a procedure that has waited for media.
-    pub(crate) fn resume(&mut self, t: Moment, then: OnMedia, result: Result<MediaAnswer, MediaError>) {
-        match then {
-            OnMedia::Endpoint { leg, no_reinvites, then } => {
-                self.endpoint_opened(t, leg, no_reinvites, then, of_kind!(result, Endpoint));
-            }
-            OnMedia::Described(then) => self.described(t, then, of_kind!(result, Description)),
-            OnMedia::Applied(then) => self.applied(t, then, result.map(|_| ())),
-            OnMedia::Packets { .. } => self.counted_again(t, of_kind!(result, Packets)),
-            // Where media cannot tell, every digit counts.
-            OnMedia::Digit(digit) => {
-                let counts = of_kind!(result, Counts).unwrap_or(true);
-                self.info_digit(t, *digit, counts);
-            }
-            _ => self.impossible("resume"),
-        }
-    }
-
     /// A leg has an endpoint, or could not get one.
     pub(crate) fn with_opened(
         &mut self,
@@ -361,31 +347,29 @@ impl CallStep<'_> {
     ) {
         match then {
             OnEndpoint::LocalAnswer { leg, offer, then } => {
-                let answer = result.map(|it| {
-                    self.common.parts.controller.local_answer(it, offer, &self.policy_towards(leg))
-                });
-                self.describe(t, answer, then);
+                let policy = self.policy_towards(leg).into_owned();
+                let answer = result.map(|endpoint| Verb::LocalAnswer { endpoint, offer, policy });
+                self.describe(answer, then);
             }
             OnEndpoint::LocalOffer { leg, like, then } => {
-                let offer = result
-                    .map(|it| self.common.parts.controller.local_offer(it, like, &self.policy_towards(leg)));
-                self.describe(t, offer, then);
+                let policy = self.policy_towards(leg).into_owned();
+                let offer = result.map(|endpoint| Verb::LocalOffer { endpoint, like, policy });
+                self.describe(offer, then);
             }
             OnEndpoint::OfferFrom { from, to, offer, then } => match result {
                 Ok(near) => {
                     let then = OnEndpoint::OfferTo { near, from, to, offer, then };
                     self.with_endpoint(t, to, Some(near), then);
                 }
-                Err(error) => self.describe(t, Err(error), then),
+                Err(error) => self.describe(Err(error), then),
             },
             OnEndpoint::OfferTo { near, from, to, offer, then } => {
                 if result.is_ok() && then.is_invite() {
                     self.may_send_events(from);
                 }
-                let offer = result.map(|it| {
-                    self.common.parts.controller.pair_offer(near, it, offer, &self.policy_towards(to))
-                });
-                self.describe(t, offer, then);
+                let policy = self.policy_towards(to).into_owned();
+                let offer = result.map(|to| Verb::PairOffer { from: near, to, offer, policy });
+                self.describe(offer, then);
             }
             OnEndpoint::Replace { leg, stays, replaced, offer, .. } => match result {
                 Ok(_) => {
@@ -441,7 +425,7 @@ impl CallStep<'_> {
         match then {
             OnApplied::Nothing => {}
             OnApplied::EarlySession { caller, branch } => match result {
-                Ok(()) => self.early_session_heard(t, caller, branch),
+                Ok(()) => self.early_session_heard(caller, branch),
                 Err(error) => tracing::info!("leg {}: early media cannot be used: {error}", branch.0),
             },
             OnApplied::EarlyMedia { leg } => match result {
@@ -464,7 +448,7 @@ impl CallStep<'_> {
                 Ok(()) => {
                     self.tell_answering(leg, Ok(()));
                     if let Some(other) = other {
-                        self.join_media(t, leg, other);
+                        self.join_media(leg, other);
                     }
                 }
                 Err(error) => self.ack_of_no_use(t, leg, other, &error),
@@ -524,11 +508,11 @@ impl Common {
             OnMedia::Endpoint { .. } => {
                 self.counters.late();
                 if let Ok(MediaAnswer::Endpoint(endpoint)) = result {
-                    self.parts.controller.release_endpoint(endpoint);
+                    self.follows.effect(Effect::TellMedia(Verb::Release { endpoint }));
                 }
             }
             OnMedia::Described(OnDescription::AnswerHere { origin: Origin::Update(transaction), .. }) => {
-                self.follows.effects.push(Effect::Respond { transaction, reply: SipReply::status(481) });
+                self.follows.effect(Effect::Respond { transaction, reply: SipReply::status(481) });
             }
             OnMedia::Applied(OnApplied::Originated { reply, .. }) => {
                 // A closed receiver is no error.
@@ -537,7 +521,7 @@ impl Common {
             OnMedia::Applied(OnApplied::Transferred { call, legs, referrer, .. }) => {
                 if let Some(refer) = referrer {
                     let reason = String::new();
-                    self.follows.effects.push(Effect::NotifyRefer { refer, status: 503, reason });
+                    self.follows.effect(Effect::NotifyRefer { refer, status: 503, reason });
                 }
                 self.publish(t, Event::TransferEnded { call, leg: legs.leaves, status: 503 });
             }
@@ -554,7 +538,7 @@ impl Common {
             }
             OnMedia::Digit(digit) => {
                 let (transaction, reply) = (digit.transaction, SipReply::status(481));
-                self.follows.effects.push(Effect::Respond { transaction, reply });
+                self.follows.effect(Effect::Respond { transaction, reply });
             }
             OnMedia::Joined { .. } | OnMedia::Packets { .. } => self.counters.late(),
         }
@@ -571,7 +555,7 @@ impl Common {
             }
             OnFound::Outside { transaction } => {
                 let reply = if let Ok(Found::Reply(reply)) = result { reply } else { SipReply::status(500) };
-                self.follows.effects.push(Effect::Respond { transaction, reply });
+                self.follows.effect(Effect::Respond { transaction, reply });
             }
             // The call has ended, and so has its listener.
             OnFound::Listened { .. } if result.is_ok() => {}
@@ -586,70 +570,5 @@ fn action(result: Result<Found, Panicked>) -> Result<HandlerAction, Panicked> {
         Ok(Found::Action(action)) => Ok(action),
         // handlers return nothing else
         _ => Err(Panicked),
-    }
-}
-
-impl CallStep<'_> {
-    /// Continues with `then` once media has answered.
-    pub(crate) fn media<T>(&mut self, t: Moment, future: MediaFuture<T>, then: OnMedia)
-    where
-        T: Into<MediaAnswer> + Send + Unpin + 'static,
-    {
-        // Counters change nothing in a call.
-        let is_fact = !matches!(then, OnMedia::Counted { .. });
-        if self.common.is_replay() {
-            return if is_fact {
-                self.media_told(t, then)
-            };
-        }
-        match future.now() {
-            Ok(result) => {
-                let result = result.map(Into::into);
-                if is_fact {
-                    self.common.writes("media", &result);
-                }
-                self.media_answered(t, then, result);
-            }
-            Err(future) => {
-                let call = self.common.is_about().filter(|_| is_fact);
-                let request = self.common.work.ask(call, Waits::Media(then), |request| {
-                    Box::pin(
-                        async move { Done(Came::Media(request, Box::new(future.await.map(Into::into)))) },
-                    )
-                });
-                if is_fact {
-                    self.common.writes("later", &request);
-                }
-            }
-        }
-    }
-
-    /// Takes media's answer from the journal, now or later.
-    fn media_told(&mut self, t: Moment, then: OnMedia) {
-        match self.common.reads_next("later") {
-            Some(request) => {
-                self.common.work.ask_journal(self.common.is_told_of(), request, Waits::Media(then))
-            }
-            None => {
-                let result = self.common.reads("media").unwrap_or(Err(MediaError::Stopped));
-                self.media_answered(t, then, result);
-            }
-        }
-    }
-
-    /// Continues with `then` once a description for a party is ready; it may have failed already.
-    pub(crate) fn describe(
-        &mut self,
-        t: Moment,
-        description: Result<MediaFuture<Bytes>, MediaError>,
-        then: OnDescription,
-    ) {
-        match description {
-            Ok(description) => self.media(t, description, OnMedia::Described(then)),
-            Err(error) => {
-                let then = OnMedia::Described(then);
-                self.follow(Follow::Media { then, result: Err(error) });
-            }
-        }
     }
 }

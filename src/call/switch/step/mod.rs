@@ -16,7 +16,7 @@ use std::time::Instant;
 
 use crate::bridge_fsm::{BridgeEvent, Direction, HeldBy};
 use crate::call_fsm::CallEvent;
-use crate::controller::{EndpointId, Hold};
+use crate::controller::{EndpointId, Hold, MediaError, Verb};
 use crate::event::{CallRefused, EmergencyCall, Event};
 use crate::failure::DialFailure;
 use crate::leg_fsm::{LegEvent, LegState, TerminationCause};
@@ -27,6 +27,7 @@ use crate::switch::state::effect::{DialogCommand, Effect};
 use crate::switch::state::follow::Follow;
 use crate::switch::state::leg::Leg;
 use crate::switch::state::transfer::{PartyRefer, Referrer};
+use crate::switch::state::waits::{OnDescription, OnMedia};
 use crate::switch::turn::Moment;
 use crate::{BridgeId, CallId, LegId, bridge_fsm, call_fsm};
 use b2b_sip::endpoint::{Reply, ServerTransactionId, UsageId};
@@ -64,7 +65,26 @@ impl CallStep<'_> {
 
     /// Queues an effect, which is carried out when this step is over.
     pub(crate) fn effect(&mut self, effect: Effect) {
-        self.common.follows.effects.push(effect);
+        self.common.follows.effect(effect);
+    }
+
+    /// Queues a request to media whose answer is of no interest.
+    pub(crate) fn tell_media(&mut self, verb: Verb) {
+        self.effect(Effect::TellMedia(verb));
+    }
+
+    /// Queues a request to media; `then` follows from its answer.
+    pub(crate) fn media(&mut self, verb: Verb, then: OnMedia) {
+        self.effect(Effect::Media { verb, then });
+    }
+
+    /// Queues a request for the description for a party; it may have failed already.
+    pub(crate) fn describe(&mut self, description: Result<Verb, MediaError>, then: OnDescription) {
+        let then = OnMedia::Described(then);
+        match description {
+            Ok(verb) => self.media(verb, then),
+            Err(error) => self.follow(Follow::Media { then, result: Err(error) }),
+        }
     }
 
     /// Queues a command for the dialog of a leg.
@@ -117,11 +137,6 @@ impl CallStep<'_> {
             it.usage = Some(usage);
             self.index.of_usage.insert(usage, leg);
         }
-    }
-
-    /// Number of legs with a media endpoint, of all calls.
-    pub fn endpoints_of_all(&self) -> usize {
-        self.index.of_endpoint.len()
     }
 
     /// Sets the media endpoint of a leg.

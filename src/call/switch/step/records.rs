@@ -6,6 +6,7 @@ use std::time::Instant;
 use crate::cdr::{Cdr, Ending};
 use crate::controller::{
     EndpointId, EndpointStats, Joined, MediaError, MediaFuture, Recorded, RecordingId, RecordingSpec, Route,
+    Verb,
 };
 use crate::event::{Event, RecordingNews};
 use crate::history::Outcome;
@@ -14,6 +15,7 @@ use crate::recording::RecordingRequest;
 use crate::service::CallError;
 use crate::service::command::{Record, RecordLeg, Reply};
 use crate::switch::common::Common;
+use crate::switch::state::effect::Effect;
 use crate::switch::state::leg::{Beginning, Leg};
 use crate::switch::state::recording::{Asks, Pauses, Recordings, Subject};
 use crate::switch::state::waits::OnMedia;
@@ -31,7 +33,7 @@ impl CallStep<'_> {
         let done = match what {
             Record::Begin(spec) => self.record_call(t, spec.map(|spec| *spec)),
             Record::Pause(paused) => self.pause_recording(subject, paused),
-            Record::End => return self.stop_recording(t, subject, reply),
+            Record::End => return self.stop_recording(subject, reply),
         };
         let _ = reply.send(done.map(|()| None));
     }
@@ -45,7 +47,7 @@ impl CallStep<'_> {
                 Err(error) => Err(error),
             },
             RecordLeg::Pause(paused) => self.pause_recording(subject, paused),
-            RecordLeg::End => return self.stop_recording(t, subject, reply),
+            RecordLeg::End => return self.stop_recording(subject, reply),
         };
         let _ = reply.send(done.map(|()| None));
     }
@@ -108,8 +110,8 @@ impl CallStep<'_> {
         // Direct media cannot be recorded.
         self.never_direct();
         self.lead(t);
-        let begun = self.common.parts.controller.start_recording(endpoint, &spec);
-        self.media(t, begun, OnMedia::Recording { call, subject, reply });
+        let record = Verb::Record { recording: None, endpoint, spec };
+        self.media(record, OnMedia::Recording { call, subject, reply });
     }
 
     /// The recording has begun, or starting has failed.
@@ -130,7 +132,7 @@ impl CallStep<'_> {
                 it.pauses.for_secret = for_secret;
                 let (paused, path) = (it.pauses.any(), it.spec.path.to_string_lossy().into_owned());
                 if paused {
-                    self.common.parts.controller.pause_recording(id, true);
+                    self.tell_media(Verb::PauseRecording { recording: id, paused: true });
                 }
                 self.note_recording("recording", &path);
                 let file = Some(path);
@@ -142,7 +144,7 @@ impl CallStep<'_> {
             // The recording has been ended meanwhile.
             (None, Ok(id)) => {
                 self.late();
-                drop(self.common.parts.controller.stop_recording(id));
+                self.tell_media(Verb::StopRecording { recording: id });
                 Err(CallError::Gone)
             }
             (_, Err(error)) => {
@@ -190,7 +192,7 @@ impl CallStep<'_> {
         change(&mut it.pauses);
         let paused = it.pauses.any();
         if let Some(id) = it.id.filter(|_| paused != before) {
-            self.common.parts.controller.pause_recording(id, paused);
+            self.tell_media(Verb::PauseRecording { recording: id, paused });
         }
         Ok(())
     }
@@ -205,14 +207,13 @@ impl CallStep<'_> {
     }
 
     /// Ends a recording, and answers with the outcome.
-    fn stop_recording(&mut self, t: Moment, subject: Subject, reply: Asks) {
+    fn stop_recording(&mut self, subject: Subject, reply: Asks) {
         let call = self.id;
         let Some(it) = self.recordings(subject) else { return drop(reply.send(Err(CallError::Gone))) };
         let Some(recording) = it.running.take() else { return drop(reply.send(Err(subject.not_recorded()))) };
         let Some(id) = recording.id else { return drop(reply.send(Ok(None))) };
         self.common.recordings_ending.add(id, call, subject.leg());
-        let recorded = self.common.parts.controller.stop_recording(id);
-        self.media(t, recorded, OnMedia::Recorded { call, id, reply });
+        self.media(Verb::StopRecording { recording: id }, OnMedia::Recorded { call, id, reply });
     }
 
     /// The file of a recording is complete, or completing it has failed.
@@ -241,7 +242,7 @@ impl CallStep<'_> {
         let recording = self.call.recordings.running.take();
         if let Some(id) = recording.and_then(|it| it.id) {
             self.common.recordings_ending.add(id, call, None);
-            drop(self.common.parts.controller.stop_recording(id));
+            self.tell_media(Verb::StopRecording { recording: id });
         }
     }
 
@@ -263,16 +264,9 @@ impl CallStep<'_> {
             && let Some(it) = self.call.recordings.running.as_mut()
             && let Some(id) = it.id
         {
-            match self.common.parts.controller.follow_recording(id, endpoint, !it.swapped) {
-                Ok(()) => (it.leg, it.swapped) = (Some(stays), !it.swapped),
-                Err(error) => {
-                    tracing::warn!(
-                        "call {}: its recording ends together with leg {}: {error}",
-                        self.id.0,
-                        leg.0
-                    );
-                }
-            }
+            let other_side = !it.swapped;
+            (it.leg, it.swapped) = (Some(stays), other_side);
+            self.tell_media(Verb::FollowRecording { recording: id, endpoint, other_side });
         }
     }
 
@@ -315,7 +309,7 @@ impl CallStep<'_> {
         let done = match (request, running) {
             (RecordingRequest::Toggle, None) => self.record_call(t, None),
             (RecordingRequest::Toggle, Some(_)) => {
-                self.stop_recording(t, Subject::Call(call), Reply::default());
+                self.stop_recording(Subject::Call(call), Reply::default());
                 Ok(())
             }
             (RecordingRequest::Pause, Some(paused)) => self.pause_recording(Subject::Call(call), !paused),
@@ -341,7 +335,7 @@ impl Common {
         self.counters.late();
         let error = match begun {
             Ok(id) => {
-                drop(self.parts.controller.stop_recording(id));
+                self.follows.effect(Effect::TellMedia(Verb::StopRecording { recording: id }));
                 CallError::Gone
             }
             Err(error) => {
@@ -521,8 +515,7 @@ impl CallStep<'_> {
         self.common.history.talk_over(call, bridge, t.now, by);
         for leg in legs {
             let Some(endpoint) = self.call.leg(leg).and_then(|it| it.media.endpoint) else { continue };
-            let stats = self.common.parts.controller.stats(endpoint);
-            self.media(t, stats, OnMedia::Counted { call, bridge, leg });
+            self.media(Verb::Stats { endpoint }, OnMedia::Counted { call, bridge, leg });
         }
         self.common.settle_history(t);
     }

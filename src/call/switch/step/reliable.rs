@@ -215,7 +215,7 @@ impl CallStep<'_> {
             self.call.leg(branch).is_some_and(|it| !it.life.is_ending() && it.callee.early_offer().is_some());
         match there {
             true if !answer.is_empty() => {
-                self.answer_across(t, leg, branch, answer, OnDescription::Prack { caller: leg, branch });
+                self.answer_across(leg, branch, answer, OnDescription::Prack { caller: leg, branch });
             }
             true => self.answer_early(t, branch),
             // The branch has failed meanwhile.
@@ -234,7 +234,7 @@ impl CallStep<'_> {
         match answer {
             Ok(answer) => {
                 self.prack(branch, Some(answer));
-                self.join_media(t, caller, branch);
+                self.join_media(caller, branch);
             }
             Err(error) => {
                 tracing::info!("leg {}: {error}", caller.0);
@@ -349,7 +349,7 @@ impl CallStep<'_> {
                 self.apply(t, leg, answer, OnApplied::AcknowledgedApart { call, leg });
             }
             (OnAck::AnswerTo(callee), _) => {
-                self.answer_across(t, leg, callee, answer, OnDescription::Ack { caller: leg, callee });
+                self.answer_across(leg, callee, answer, OnDescription::Ack { caller: leg, callee });
             }
             _ => self.apply(t, leg, answer, OnApplied::Acknowledged { leg, other }),
         }
@@ -368,7 +368,7 @@ impl CallStep<'_> {
                 self.ack(callee, answer);
                 // Either may have been joined with another leg meanwhile, which is offered to it next.
                 if self.are_joined(caller, callee) {
-                    self.join_media(t, caller, callee);
+                    self.join_media(caller, callee);
                 } else {
                     self.late();
                 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::bridge_fsm::BridgeMode;
 use crate::call_fsm::CallState;
-use crate::controller::{DtmfMode, EndpointId};
+use crate::controller::{DtmfMode, EndpointId, Verb};
 use crate::event::{DigitBy, Event, INFO_BODY, INFO_FIELD, InfoSaid, TransferKind};
 use crate::failure::inside;
 use crate::leg_fsm::TerminationCause;
@@ -98,8 +98,7 @@ impl CallStep<'_> {
             let info = InfoDigit { leg, digit, duration_ms, is_told, transaction, request };
             return match self.call.leg(leg).and_then(|it| it.media.endpoint) {
                 Some(endpoint) => {
-                    let counts = self.common.parts.controller.feed_digit(endpoint, digit);
-                    self.media(t, counts, OnMedia::Digit(Box::new(info)));
+                    self.media(Verb::FeedDigit { endpoint, digit }, OnMedia::Digit(Box::new(info)));
                 }
                 None => self.info_digit(t, info, true),
             };
@@ -141,7 +140,7 @@ impl CallStep<'_> {
                 .is_some_and(|it| self.common.fact("takes events", |me| tones || me.takes_events(it)));
             let info = self.call.leg(other).is_some_and(|it| it.takes.info);
             match endpoint.filter(|_| takes) {
-                Some(endpoint) => self.common.parts.controller.send_digit(endpoint, digit, duration_ms),
+                Some(endpoint) => self.tell_media(Verb::SendDigit { endpoint, digit, duration_ms }),
                 // It may be part of a feature code; it is passed on only to a party that has declared INFO in
                 // Allow.
                 None if is_awaited && !info => {}
@@ -213,7 +212,7 @@ impl CallStep<'_> {
         let mode = dialling.or_else(|| self.call.bridge.as_ref().map(|it| it.mode));
         let endpoint = it.and_then(|it| it.media.endpoint);
         if let Some(endpoint) = endpoint.filter(|_| mode.is_some_and(BridgeMode::intercepts)) {
-            self.common.parts.controller.takes_info(endpoint);
+            self.tell_media(Verb::TakesInfo { endpoint });
         }
     }
 

@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use crate::bridge_fsm::{BridgeEvent, BridgeMode};
 use crate::call_fsm::CallEvent;
+use crate::controller::Verb;
 use crate::event::{Event, TransferKind};
 use crate::failure::DialFailure;
 use crate::handler::{HandlerAction, IncomingCall, Party, Referral};
@@ -105,8 +106,7 @@ impl CallStep<'_> {
             }
         }
         if let Some((a, b)) = self.endpoints(old.a, old.b) {
-            let parted = self.common.parts.controller.unbridge(a, b);
-            self.media(t, parted, OnMedia::Nothing);
+            self.media(Verb::Unbridge { a, b }, OnMedia::Nothing);
         }
         self.account_talk_over(t, old.id, [old.a, old.b], None);
         BridgeOptions { mode: old.mode, auto_hangup: old.auto_hangup, direct: old.direct.is_some() }
@@ -497,7 +497,7 @@ impl CallStep<'_> {
         self.tell_referrer(referrer, 200, "");
         self.tell(t, Event::TransferEnded { call, leg: leaves, status: 200 });
         self.leave(t, leaves, referrer.is_some());
-        self.talk_to_us(t, stays);
+        self.talk_to_us(stays);
         self.hand_to(t, Handing::new(moved), name);
     }
 
