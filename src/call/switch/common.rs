@@ -19,9 +19,8 @@ use crate::recording::RecordingRules;
 use crate::service::CallService;
 use crate::service::command::{Reply, Until};
 use crate::switch::admission::AdmissionControl;
-use crate::switch::counters::{Rows, SwitchCounters};
 use crate::switch::journal::Journaling;
-use crate::switch::state::follow::{Follow, Follows};
+use crate::switch::state::follow::{Follow, Outcome};
 use crate::switch::state::leg::{Ends, Handled};
 use crate::switch::state::recording::Ending;
 use crate::switch::state::transfer::Referrals;
@@ -130,7 +129,7 @@ pub(crate) struct Common {
     pub timers: TimerQueue<CallId>,
     pub work: Work,
     pub applications: Applications,
-    pub follows: Follows,
+    pub out: Outcome,
     pub sleepers: Sleepers,
     pub history: CallHistory,
     pub watchers: Watchers,
@@ -138,10 +137,7 @@ pub(crate) struct Common {
     /// Listeners of calls that are over, and how long they may continue.
     pub parting: VecDeque<(Instant, Ends)>,
     pub takes: TakesCalls,
-    pub counters: SwitchCounters,
     pub journaling: Journaling,
-    /// What `b2b-testkit` counts.
-    pub rows: Option<Box<Rows>>,
 }
 
 impl Common {
@@ -157,7 +153,7 @@ impl Common {
             Some(request) => self.work.ask_journal(self.is_told_of(), request, Waits::Found(then)),
             None => {
                 let found = self.reads("found").unwrap_or(Err(Panicked));
-                self.follows.push(Follow::Found { then, found });
+                self.out.push(Follow::Found { then, found });
             }
         }
         later
@@ -211,7 +207,7 @@ impl Common {
                 if is_fact {
                     self.writes("found", &found);
                 }
-                self.follows.push(Follow::Found { then, found });
+                self.out.push(Follow::Found { then, found });
                 None
             }
             Err(future) => {
@@ -228,7 +224,7 @@ impl Common {
     /// The request was answered before there was a future.
     pub(crate) fn answered_at_once(&mut self, then: OnFound, found: Result<Found, Panicked>) {
         self.writes("found", &found);
-        self.follows.push(Follow::Found { then, found });
+        self.out.push(Follow::Found { then, found });
     }
 
     /// Looks up a target. Returns the number of the request; `None`: it has been answered.

@@ -28,7 +28,6 @@ use crate::service::command::Command;
 use crate::switch::Switch;
 use crate::switch::admission::AdmitAll;
 use crate::switch::common::{SwitchConfig, SwitchParts};
-use crate::switch::state::follow::Follows;
 use crate::switch::turn::Turn;
 use crate::switch::work::host_names::HostName;
 use crate::switch::work::tasks::Done;
@@ -313,10 +312,10 @@ impl Driver {
     async fn break_up(&mut self) {
         tracing::error!("the calls' thread panicked: all calls end");
         // What a broken step left behind is of no use.
-        self.switch.common.follows = Follows::default();
+        self.switch.common.out.forget();
         let legs = self.switch.legs();
         for leg in &legs {
-            self.attempt(|switch, t| switch.in_call_of(*leg, |step| step.hang_up(t.at(), *leg)));
+            self.attempt(|switch, _| switch.in_call_of(*leg, |step| step.hang_up(*leg)));
         }
         // Messages are sent while waiting for the next event; the events themselves are dropped.
         let sends = async { while tokio::time::timeout(FAREWELL, self.stack.next_event()).await.is_ok() {} };

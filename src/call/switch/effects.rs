@@ -3,16 +3,17 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::LegId;
-use crate::controller::{MediaController, MediaError, MediaFuture};
+use crate::controller::{EndpointId, MediaController, MediaError, MediaFuture};
 use crate::handler::Party;
 use crate::switch::Switch;
 use crate::switch::common::Common;
-use crate::switch::state::effect::{Calling, DialogCommand, Effect};
+use crate::switch::state::effect::{Calling, DialogCommand, Effect, Note};
 use crate::switch::state::follow::{Dialog, Follow};
 use crate::switch::state::waits::{MediaAnswer, OnMedia, Waits};
-use crate::switch::turn::Turn;
+use crate::switch::turn::{Moment, Turn};
+use crate::switch::work::sleepers::Sleeper;
 use crate::switch::work::tasks::{Came, Done};
+use crate::{CallId, LegId};
 use b2b_sip::endpoint::{CommandError, HeaderFields, Onward, Reply, SessionRefresher, UsageId};
 use b2b_sip::msg::{Method, Response};
 
@@ -27,45 +28,33 @@ struct Credentials(#[serde(with = "crate::controller::json::fields")] HeaderFiel
 impl Switch {
     /// Carries out the effects of the last step; what follows from them comes before what follows from the step.
     pub(super) fn carry_out_effects(&mut self, t: &mut Turn<'_>) {
-        if self.common.follows.effects.is_empty() {
+        if self.common.out.effects.is_empty() {
             return;
         }
-        let mut effects = std::mem::take(&mut self.common.follows.effects);
+        let mut effects = std::mem::take(&mut self.common.out.effects);
         let mut more = 0;
         for (place, effect) in effects.drain(..) {
-            let result = match effect {
-                Effect::OpenEndpoint { spec, first_for_help, then } => {
-                    let full = self.calls.endpoints() >= self.common.parts.admission.most_endpoints();
-                    let full = full && !first_for_help;
-                    self.common.ask_media(then, |media| match full {
-                        true => MediaFuture::ready(Err(MediaError::NoPorts)),
-                        false => media.open_endpoint(*spec).map(MediaAnswer::Endpoint),
-                    })
-                }
-                effect => self.common.carry_out(t, effect),
-            };
-            if let Some(result) = result {
-                self.common.follows.insert(place + more, result);
+            if let Some(result) = self.carry_out_effect(t, effect) {
+                self.common.out.insert(place + more, result);
                 more += 1;
             }
         }
-        self.common.follows.effects = effects;
+        self.common.out.effects = effects;
     }
-}
 
-impl Common {
-    fn carry_out(&mut self, t: &mut Turn<'_>, effect: Effect) -> Option<Follow> {
+    fn carry_out_effect(&mut self, t: &mut Turn<'_>, effect: Effect) -> Option<Follow> {
+        let (now, common) = (t.now, &mut self.common);
         match effect {
             Effect::Respond { transaction, reply } => t.respond(transaction, reply),
             Effect::AnswerRefer { refer, status } => t.answer_refer(refer, status),
             Effect::NotifyRefer { refer, status, reason } => t.tell_referrer(Some(refer), status, &reason),
-            Effect::Invite(calling) => return Some(self.call_branch(t, *calling)),
+            Effect::Invite(calling) => return Some(common.call_branch(t, *calling)),
             Effect::Accept { leg, usage, reply, then } => {
-                let sent = t.sip.reply(t.now, usage, reply);
+                let sent = t.sip.reply(now, usage, reply);
                 return Some(Follow::Accepted { leg, then, sent });
             }
-            Effect::Pass { usage, request, passed } => match t.sip.request(t.now, usage, request) {
-                Ok(id) => drop(self.passed.insert(id, passed)),
+            Effect::Pass { usage, request, passed } => match t.sip.request(now, usage, request) {
+                Ok(id) => drop(common.passed.insert(id, passed)),
                 Err(error) => {
                     let (_, to, transaction) = passed;
                     not_sent(to, &error);
@@ -73,38 +62,101 @@ impl Common {
                 }
             },
             Effect::Refer { usage, refer_to, headers, referring } => {
-                let sent = t.sip.refer(t.now, usage, refer_to, true, headers);
+                let sent = t.sip.refer(now, usage, refer_to, true, headers);
                 return Some(Follow::ReferSent { referring, sent });
             }
-            Effect::TellMedia(verb) => self.parts.controller.tell(verb),
+            Effect::Dialog { leg, usage, command } => return common.command(t, leg, usage, command),
+            Effect::TellMedia(verb) => common.parts.controller.tell(verb),
             Effect::Media { verb, then } => {
-                return self.ask_media(then, |media| media.request(verb).map(MediaAnswer::from));
+                return common.ask_media(then, |media| media.request(verb).map(MediaAnswer::from));
             }
-            // The switch, which knows how many there are.
-            Effect::OpenEndpoint { .. } => self.counters.impossible("open_endpoint"),
-            Effect::Release { call, leg, endpoint } => {
-                let described = self.parts.controller.descriptions(endpoint);
-                self.history.releasing(call, leg, endpoint, described);
-                self.parts.controller.release_endpoint(endpoint);
-            }
-            // The future need not be awaited: it takes effect all the same.
-            Effect::Capture { call, endpoint } => drop(self.capture_endpoint(t.at(), call, endpoint)),
-            Effect::CountPackets { call, endpoints } => {
-                return self.ask_media(OnMedia::Packets { call }, |media| {
-                    let counts: Vec<_> = endpoints.into_iter().map(|it| media.stats(it)).collect();
-                    MediaFuture::pending(async move {
-                        let mut packets = 0;
-                        for count in counts {
-                            let count = count.await?;
-                            packets += count.received.packets + u64::from(count.rtcp.received);
-                        }
-                        Ok(MediaAnswer::Packets(packets))
-                    })
+            Effect::OpenEndpoint { spec, first_for_help, then } => {
+                let full = self.calls.endpoints() >= common.parts.admission.most_endpoints();
+                return common.ask_media(then, |media| match full && !first_for_help {
+                    true => MediaFuture::ready(Err(MediaError::NoPorts)),
+                    false => media.open_endpoint(*spec).map(MediaAnswer::Endpoint),
                 });
             }
-            Effect::Dialog { leg, usage, command } => return self.command(t, leg, usage, command),
+            Effect::Release { call, leg, endpoint } => {
+                let described = common.parts.controller.descriptions(endpoint);
+                common.history.releasing(call, leg, endpoint, described);
+                common.parts.controller.release_endpoint(endpoint);
+            }
+            // The future need not be awaited: it takes effect all the same.
+            Effect::Capture { call, endpoint } => drop(common.capture_endpoint(t.at(), call, endpoint)),
+            Effect::CountPackets { call, endpoints } => {
+                return common.ask_media(OnMedia::Packets { call }, |media| packets(media, &endpoints));
+            }
+            Effect::Tell(event) => {
+                if let Some(call) = event.call().and_then(|call| self.calls.get_mut(call)) {
+                    common.out.counters.unheard += call.tell_handlers(&event);
+                }
+                common.history.note(now, &event);
+                if let Some(bus) = &common.parts.bus {
+                    bus.publish(t.wall, event);
+                }
+            }
+            Effect::Note { call, note } => common.note(t.at(), call, note),
+            Effect::Counted { talk, goes_on_in, stats } => common.counted(t.at(), talk, goes_on_in, stats),
+            Effect::LegIs { leg, state } => common.watchers.leg_is(leg, state),
+            Effect::Ended { what, end } => common.watchers.ended(what, end),
+            Effect::Replaced(what) => common.watchers.replaced(what),
+            Effect::Arm { call } => self.arm(now, call),
+            Effect::Delay { caller, leg, wait } => {
+                common.sleep_for(t.at(), wait, Sleeper::Branch { caller, leg });
+            }
+            Effect::Attempted { gateway, attempt, effective } => {
+                common.parts.admission.attempted(now, &gateway, attempt, effective);
+            }
+            Effect::Forget(request) => drop(common.work.answered(request)),
         }
         None
+    }
+}
+
+/// Adds up the packets of endpoints.
+fn packets(media: &dyn MediaController, endpoints: &[EndpointId]) -> MediaFuture<MediaAnswer> {
+    let counts: Vec<_> = endpoints.iter().map(|endpoint| media.stats(*endpoint)).collect();
+    MediaFuture::pending(async move {
+        let mut packets = 0;
+        for count in counts {
+            let count = count.await?;
+            packets += count.received.packets + u64::from(count.rtcp.received);
+        }
+        Ok(MediaAnswer::Packets(packets))
+    })
+}
+
+impl Common {
+    /// Makes an entry in the history of a call.
+    fn note(&mut self, t: Moment, call: CallId, note: Note) {
+        let history = &mut self.history;
+        match note {
+            Note::Decided { leg, what, why } => history.decided(call, t.now, leg, what, &why),
+            Note::Route { name, why } => history.route(call, t.now, &name, &why),
+            Note::Leg { leg, call_id, name, party } => {
+                if let Some(party) = party {
+                    history.named(call, leg, &party);
+                }
+                history.leg(call, leg, &call_id, None);
+                history.is_of(call, leg, &name);
+            }
+            Note::LegOver { leg, record } => {
+                history.by_gateway(call, leg, record.gateway.as_deref());
+                let record = self.parts.records.is_some().then_some(record);
+                history.leg_over(call, leg, record, t.now);
+                self.settle_history(t);
+            }
+            Note::Talk { bridge, legs } => history.talk(call, bridge, legs, t.now),
+            Note::TalkOver { bridge, by } => {
+                history.talk_over(call, bridge, t.now, by);
+                self.settle_history(t);
+            }
+            Note::Joined { legs: [(a, of_a), (b, of_b)], transcoded } => {
+                history.joined(call, t.now, [(a, &of_a), (b, &of_b)], transcoded);
+            }
+            Note::Path { leg, direct } => history.path(call, t.now, leg, direct),
+        }
     }
 
     /// Sends a request to media: its answer follows now or later.

@@ -54,8 +54,8 @@ impl Switch {
             && (self.common.takes == TakesCalls::None
                 || !self.common.parts.admission.is_urgent(&request, &flow))
         {
-            self.common.counters.incoming += 1;
-            self.common.counters.refused += 1;
+            self.common.out.counters.incoming += 1;
+            self.common.out.counters.refused += 1;
             let reply = self.common.busy();
             self.common.parts.admission.refused(t.now, &request, &flow, &reply);
             return self.refuse_once(t, usage, reply);
@@ -98,7 +98,7 @@ impl Switch {
             pages.fact("admitted", &admitted);
         });
         let Some(mut step) = self.step(call) else {
-            self.common.counters.impossible("incoming");
+            self.common.out.counters.impossible("incoming");
             return self.refuse(t, usage, Reply::status(500));
         };
         let leg = step.new_leg(it);
@@ -119,15 +119,15 @@ impl Switch {
                 .map(|it| String::from_utf8_lossy(&it.content_type[..it.content_type.len().min(40)]))
                 .collect();
             let why = format!("{} beside the session", types.join(", "));
-            step.common.history.decided(call, t.now, Some(leg), "not needed", &why);
+            step.note_decision(Some(leg), "not needed", why);
         }
         if request.skipped() > 0 {
             let why = format!("{} lines of the INVITE are no header fields", request.skipped());
-            step.common.history.decided(call, t.now, Some(leg), "skipped", &why);
+            step.note_decision(Some(leg), "skipped", why);
         }
         step.record_incoming(t.at(), leg, &request, source);
-        step.advance_call(t.at(), CallEvent::Incoming);
-        step.tell_leg(t.at(), leg);
+        step.advance_call(CallEvent::Incoming);
+        step.tell_leg(leg);
         if let Some(replaced) = replaces {
             return self.replace(t, leg, replaced);
         }
@@ -148,7 +148,9 @@ impl Switch {
             early,
             resumed,
         };
-        self.in_call(call, |step| step.ask_handlers(t.at(), Handing::new(incoming)));
+        // A handler hears of the call from now on.
+        self.carry_out_effects(t);
+        self.in_call(call, |step| step.ask_handlers(Handing::new(incoming)));
     }
 
     /// Whether an INVITE becomes a call, with the facts about its caller. Otherwise it has been answered.
@@ -165,7 +167,7 @@ impl Switch {
             return Some((admitted, Vec::new(), None));
         }
         let admission = self.common.parts.admission.invite(t.now, request, flow);
-        self.common.counters.incoming += u64::from(!admission.is_question());
+        self.common.out.counters.incoming += u64::from(!admission.is_question());
         let caller = match admission {
             Admission::Accept(caller) => *caller,
             Admission::Refuse(_, reply) => {
@@ -183,7 +185,7 @@ impl Switch {
         };
         // It is addressed to an emergency number, but its channels do not exempt it from the limits.
         if closed && !caller.channels.iter().any(|it| matches!(it.holder(), Holder::Emergency(_))) {
-            self.common.counters.refused += 1;
+            self.common.out.counters.refused += 1;
             let reply = self.common.busy();
             self.common.parts.admission.refused(t.now, request, flow, &reply);
             self.refuse_once(t, usage, reply);
@@ -225,7 +227,7 @@ impl Switch {
         for leg in legs {
             tracing::warn!("leg {}: its caller has dialled the emergency number again", leg.0);
             self.journal_command(t, &Command::Hangup { leg, reason: None, reply: Default::default() });
-            self.in_call_of(leg, |step| step.hang_up(t.at(), leg));
+            self.in_call_of(leg, |step| step.hang_up(leg));
         }
     }
 

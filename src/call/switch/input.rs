@@ -80,8 +80,10 @@ impl Switch {
             }
             UsageEvent::Refer { refer, .. } => t.answer_refer(PartyRefer { usage, refer }, 481),
             // The usual end of a refused call.
-            UsageEvent::Terminated { .. } | UsageEvent::Acknowledged { .. } => self.common.counters.ignored(),
-            _ => self.common.counters.late(),
+            UsageEvent::Terminated { .. } | UsageEvent::Acknowledged { .. } => {
+                self.common.out.counters.ignored()
+            }
+            _ => self.common.out.counters.late(),
         }
     }
 
@@ -90,7 +92,9 @@ impl Switch {
         self.journal_media(t, &event);
         match event {
             MediaEvent::Timeout { endpoint } => {
-                let Some(leg) = self.calls.of_endpoint(endpoint) else { return self.common.counters.late() };
+                let Some(leg) = self.calls.of_endpoint(endpoint) else {
+                    return self.common.out.counters.late();
+                };
                 self.in_call_of(leg, |step| step.silent(t.at(), leg));
             }
             MediaEvent::Lost { reason } => {
@@ -100,15 +104,17 @@ impl Switch {
                 }
             }
             MediaEvent::Failed { endpoint, reason } => {
-                let Some(leg) = self.calls.of_endpoint(endpoint) else { return self.common.counters.late() };
+                let Some(leg) = self.calls.of_endpoint(endpoint) else {
+                    return self.common.out.counters.late();
+                };
                 self.in_call_of(leg, |step| step.without_media(t.at(), leg, &reason));
             }
             MediaEvent::Started { endpoint, from } => {
-                self.tell_media(t, endpoint, |call, leg| Event::MediaStarted { call, leg, from });
+                self.tell_media(endpoint, |call, leg| Event::MediaStarted { call, leg, from });
                 self.heard_from(t, endpoint, from);
             }
             MediaEvent::SourceChanged { endpoint, from, to } => {
-                self.tell_media(t, endpoint, |call, leg| Event::MediaSourceChanged { call, leg, from, to });
+                self.tell_media(endpoint, |call, leg| Event::MediaSourceChanged { call, leg, from, to });
                 self.heard_from(t, endpoint, to);
             }
             MediaEvent::SourceRefused { endpoint, from } => {
@@ -117,12 +123,12 @@ impl Switch {
                 let rules = party.map(|party| self.common.parts.admission.media_rules(t.now, &party));
                 let party = rules.map(|rules| rules.party).unwrap_or_default();
                 let line = media_from(from.ip());
-                self.tell_media(t, endpoint, |call, leg| {
+                self.tell_media(endpoint, |call, leg| {
                     Event::MediaRefused(MediaRefused { call, leg, from, party, line })
                 });
             }
             MediaEvent::Withheld { endpoint, to } => {
-                self.tell_media(t, endpoint, |call, leg| Event::MediaWithheld { call, leg, to });
+                self.tell_media(endpoint, |call, leg| Event::MediaWithheld { call, leg, to });
             }
             MediaEvent::Replayed { endpoint } => {
                 if let Some(leg) = self.calls.of_endpoint(endpoint) {
@@ -131,7 +137,7 @@ impl Switch {
                         leg.0
                     );
                 }
-                self.tell_media(t, endpoint, |call, leg| Event::MediaReplayed { call, leg });
+                self.tell_media(endpoint, |call, leg| Event::MediaReplayed { call, leg });
             }
             MediaEvent::HostNamed { endpoint, family, host } => {
                 self.host_named(t, HostName { endpoint, family, host });
@@ -140,7 +146,7 @@ impl Switch {
                 let by = if by_tone { DigitBy::Tone } else { DigitBy::TelephoneEvent };
                 if let Some(leg) = self.calls.of_endpoint(endpoint) {
                     let shown = self.step_of(leg).and_then(|step| step.shown_key(t.at(), leg, digit));
-                    self.tell_media(t, endpoint, |call, leg| Event::Digit {
+                    self.tell_media(endpoint, |call, leg| Event::Digit {
                         call,
                         leg,
                         digit: shown,
@@ -154,10 +160,10 @@ impl Switch {
                         }
                     });
                 } else {
-                    self.common.counters.late();
+                    self.common.out.counters.late();
                 }
             }
-            MediaEvent::Recorded { recording, recorded } => self.recorded(t, recording, &recorded),
+            MediaEvent::Recorded { recording, recorded } => self.recorded(recording, &recorded),
             MediaEvent::Speaking { .. } => {}
             MediaEvent::Closed { endpoint, stats } => {
                 self.common.history.closed(endpoint, &stats, t.now);
@@ -175,13 +181,13 @@ impl Switch {
         }
     }
 
-    fn tell_media(&mut self, t: &Turn<'_>, endpoint: EndpointId, news: impl FnOnce(CallId, LegId) -> Event) {
+    fn tell_media(&mut self, endpoint: EndpointId, news: impl FnOnce(CallId, LegId) -> Event) {
         let leg = self.calls.of_endpoint(endpoint);
         if let Some((leg, it)) = leg.and_then(|leg| Some((leg, self.calls.leg(leg)?))) {
             let call = it.call;
-            self.tell(t, news(call, leg));
+            self.tell(news(call, leg));
         } else {
-            self.common.counters.late();
+            self.common.out.counters.late();
         }
     }
 
@@ -207,7 +213,8 @@ impl Switch {
             Command::Attend { app, machine } => self.attend_beside(app, machine),
             Command::Inform { app, from, message } => self.inform(app, from, message),
             Command::Tell { event, told } => {
-                self.tell(t, *event);
+                self.tell(*event);
+                self.carry_out_effects(t);
                 if let Some(told) = told {
                     told.send_replace(true);
                 }
@@ -238,7 +245,7 @@ impl Switch {
             of_call => match self.concerned(&of_call).and_then(|call| self.step(call)) {
                 Some(mut step) => step.obey(t.at(), of_call),
                 // Its dropped reply says that it is over.
-                None if matches!(of_call, Command::Hangup { .. }) => self.common.counters.late(),
+                None if matches!(of_call, Command::Hangup { .. }) => self.common.out.counters.late(),
                 None => {}
             },
         }
@@ -266,7 +273,7 @@ impl Switch {
         }
         self.common.open_history(t, call, |pages| pages.input(t.now, "command", &told));
         self.in_call(call, |step| {
-            step.advance_call(t.at(), CallEvent::Originate);
+            step.advance_call(CallEvent::Originate);
             step.dial(t.at(), *request, purpose);
         });
         self.drop_if_empty(t, call);
@@ -276,7 +283,7 @@ impl Switch {
     pub(crate) fn carry_out(&mut self, t: &mut Turn<'_>) {
         loop {
             self.carry_out_effects(t);
-            let Some(next) = self.common.follows.next() else { break };
+            let Some(next) = self.common.out.next() else { break };
             self.follow(t, next);
         }
     }
@@ -297,7 +304,7 @@ impl Switch {
     ) {
         match self.step_for(then.concerns()) {
             Some(mut step) => step.media_answered(t.at(), then, result),
-            None => self.common.media_for_nobody(t.at(), then, result),
+            None => self.common.media_for_nobody(then, result),
         }
     }
 
@@ -305,7 +312,7 @@ impl Switch {
         match next {
             Follow::Media { then, result } => self.media_came(t, then, result),
             Follow::Found { then, found } => {
-                self.common.counters.panics += u64::from(found.is_err());
+                self.common.out.counters.panics += u64::from(found.is_err());
                 match self.step_for(then.concerns()) {
                     Some(mut step) => step.answered_by(t.at(), then, found),
                     None => self.common.found_for_nobody(then, found),
@@ -333,21 +340,19 @@ impl Switch {
                     step.perform_dial(t.at());
                 }
             }
-            Follow::DialOver { call, error } => self.in_call(call, |step| step.dial_over(t.at(), error)),
+            Follow::DialOver { call, error } => self.in_call(call, |step| step.dial_over(error)),
             Follow::Refused { call, leg, failure } => {
                 // A call of which it was the last branch is over by now.
                 match self.step(call) {
-                    Some(mut step) => step.tell_refused(t.at(), leg, failure),
-                    None => self.common.publish(t.at(), failed(call, leg, failure, false)),
+                    Some(mut step) => step.tell_refused(leg, failure),
+                    None => self.common.out.tell(failed(call, leg, failure, false)),
                 }
             }
             Follow::Hand { call, asked, name } => self.in_call(call, |step| {
                 drop(step.end_dialling());
-                step.hand_to(t.at(), *asked, &name);
+                step.hand_to(*asked, &name);
             }),
-            Follow::HangUp { leg, status } => {
-                self.in_call_of(leg, |step| step.hang_up_with(t.at(), leg, status, ""))
-            }
+            Follow::HangUp { leg, status } => self.in_call_of(leg, |step| step.hang_up_with(leg, status, "")),
             Follow::LegOver { leg, cause, reason } => {
                 self.in_call_of(leg, |step| step.forget_leg(t.at(), leg, cause, reason))
             }
@@ -362,7 +367,7 @@ impl Switch {
                 }
             }
             Follow::CallEmpty { call } => self.drop_if_empty(t, call),
-            Follow::TooLong { call } => self.in_call(call, |step| step.call_too_long(t.at())),
+            Follow::TooLong { call } => self.in_call(call, |step| step.call_too_long()),
             Follow::Lead { call } => self.in_call(call, |step| step.lead(t.at())),
             Follow::CountPackets { call } => self.in_call(call, |step| step.count_packets(t.at())),
             Follow::Answered { leg, origin, answer } => {
@@ -374,18 +379,18 @@ impl Switch {
                 match (self.step_of(concerns), origin) {
                     (Some(mut step), _) => match answer {
                         Ok(session) => step.answer_exchange(t.at(), leg, origin, session),
-                        Err(reply) => step.refuse_exchange(t.at(), leg, origin, reply),
+                        Err(reply) => step.refuse_exchange(leg, origin, reply),
                     },
                     (None, Origin::Update(transaction)) => {
                         t.respond(transaction, answer.err().unwrap_or(SipReply::status(481)));
                     }
-                    (None, _) => self.common.counters.late(),
+                    (None, _) => self.common.out.counters.late(),
                 }
             }
             Follow::Bridge { leg, other } => {
                 if let Err(error) = self.bridge_legs(t, leg, other, BridgeMode::default(), true) {
                     tracing::info!("leg {}: cannot be joined with leg {}: {error}", leg.0, other.0);
-                    self.in_call_of(leg, |step| step.hang_up_with(t.at(), leg, 480, ""));
+                    self.in_call_of(leg, |step| step.hang_up_with(leg, 480, ""));
                 }
             }
             Follow::PendingOffers { call } => {
@@ -409,43 +414,40 @@ impl Switch {
                     self.common.journal_answer(t, call, request, &*result);
                     self.media_came(t, then, *result);
                 }
-                _ => self.common.counters.late += 1,
+                _ => self.common.out.counters.late += 1,
             },
             Came::Found(request, result) => match self.common.work.answered(request) {
                 Some((call, Waits::Found(then))) => {
                     self.common.journal_answer(t, call, request, &*result);
-                    self.common.follows.push(Follow::Found { then, found: *result });
+                    self.common.out.push(Follow::Found { then, found: *result });
                 }
-                _ => self.common.counters.late += 1,
+                _ => self.common.out.counters.late += 1,
             },
             Came::Dropped(request) => {
                 if let Some((call, _)) = self.common.work.answered(request) {
                     self.common.journal_drop(t, call, request);
                 }
-                self.common.counters.late += 1;
+                self.common.out.counters.late += 1;
             }
             Came::Application(app, want, answer) => self.application_answered(t, app, want, *answer),
             Came::Program(result) => {
                 let MediaResult { program, result, end } = *result;
-                end.into_iter().for_each(|end| self.tell(t, end));
-                self.answer_program(t, program, result);
+                end.into_iter().for_each(|end| self.tell(end));
+                self.answer_program(program, result);
             }
             Came::Address(name, address) => self.host_found(t, name, address),
             Came::Beside(Ok(())) => {}
             Came::Beside(Err(Panicked)) => {
-                self.common.counters.panics += 1;
+                self.common.out.counters.panics += 1;
                 tracing::error!("a background task of an application panicked and has ended");
             }
         }
         self.carry_out(t);
     }
 
-    /// Records and publishes an event of a call, or of none.
-    pub(crate) fn tell(&mut self, t: &Turn<'_>, event: Event) {
-        match event.call().and_then(|call| self.step(call)) {
-            Some(mut step) => step.tell(t.at(), event),
-            None => self.common.publish(t.at(), event),
-        }
+    /// Records and publishes an event of a call, or of none, in its turn among the effects.
+    pub(crate) fn tell(&mut self, event: Event) {
+        self.common.out.tell(event);
     }
 
     pub(crate) fn wake(&mut self, t: &mut Turn<'_>) {
@@ -462,13 +464,13 @@ impl Switch {
     /// Sends a branch's INVITE if it is its turn; `false`: the branch is ending.
     fn branch_wakes(&mut self, t: &mut Turn<'_>, caller: Option<LegId>, leg: LegId) -> bool {
         if self.calls.leg(leg).is_none_or(|it| it.life.is_ending()) {
-            self.common.counters.late();
+            self.common.out.counters.late();
             return false;
         }
         self.common.about_timer(t.now, self.calls.leg(leg).map(|it| it.call));
         self.in_call_of(leg, |step| match step.waits_further(t.at(), leg) {
             Duration::ZERO => step.offer_to_branch(t.at(), caller, leg),
-            wait => step.branch_waits(t.at(), caller, leg, wait),
+            wait => step.branch_waits(caller, leg, wait),
         });
         self.carry_out(t);
         true
@@ -500,7 +502,7 @@ impl Switch {
     }
 
     pub(crate) fn host_named(&mut self, t: &Turn<'_>, name: HostName) {
-        let Some(leg) = self.calls.of_endpoint(name.endpoint) else { return self.common.counters.late() };
+        let Some(leg) = self.calls.of_endpoint(name.endpoint) else { return self.common.out.counters.late() };
         let party = self.calls.party(leg);
         let party = self.common.parts.admission.media_rules(t.now, &party).party;
         let why = format!("{} is not looked up: {party} named {MOST} others in a second", name.host);
@@ -523,15 +525,15 @@ impl Switch {
         let leg = self.calls.of_endpoint(endpoint);
         match leg.and_then(|leg| Some((leg, self.calls.leg(leg)?.call))) {
             Some((leg, call)) => self.common.history.decided(call, t.now, Some(leg), "host name", why),
-            None => self.common.counters.late(),
+            None => self.common.out.counters.late(),
         }
     }
 
     /// A recording has ended, for whatever reason.
-    pub(crate) fn recorded(&mut self, t: &mut Turn<'_>, id: RecordingId, recorded: &Recorded) {
+    pub(crate) fn recorded(&mut self, id: RecordingId, recorded: &Recorded) {
         if let Some(error) = &recorded.error {
             tracing::warn!("the recording {} ended: {error}", recorded.path.display());
-            self.tell(t, Event::Error { component: "recording".to_owned(), message: error.clone() });
+            self.tell(Event::Error { component: "recording".to_owned(), message: error.clone() });
         }
         let ended_here = self.calls.ids().into_iter().find_map(|call| {
             let it = self.calls.get_mut(call)?;
@@ -540,7 +542,7 @@ impl Switch {
         });
         // A recording ended on request, or with its call or leg, has no owner any more.
         let Some((call, leg)) = ended_here.or_else(|| self.common.recordings_ending.take(id)) else {
-            return self.common.counters.late();
+            return self.common.out.counters.late();
         };
         if let Some(error) = recorded.error.as_deref().filter(|_| ended_here.is_some()) {
             self.in_call(call, |step| step.note_recording("recording_error", error));
@@ -554,7 +556,7 @@ impl Switch {
             seconds: Some(recorded.lasts.as_secs_f64()),
             error: recorded.error.clone(),
         };
-        self.tell(t, Event::Recording(news));
+        self.tell(Event::Recording(news));
     }
 
     /// The call that a leg or bridge belongs to, or the call itself.

@@ -164,8 +164,8 @@ impl Common {
 
     /// The turn is about this call from here on; the work for the previous one must be done.
     pub(crate) fn about(&mut self, call: Option<CallId>) {
-        if !self.follows.is_empty() {
-            self.counters.impossible("about");
+        if !self.out.is_empty() {
+            self.out.counters.impossible("about");
         }
         if let Journaling::Writes(about, _) = &mut self.journaling {
             *about = call;

@@ -57,7 +57,7 @@ use b2b_sip::endpoint::{Flow, UsageId};
 use b2b_sip::net::Ban;
 use b2b_sip::transaction::timer_queue::TimerQueue;
 use calls::Calls;
-use common::{Common, TakesCalls};
+use common::{Common, HORIZON, TakesCalls};
 pub use common::{Mirror, RecordSink, SwitchConfig, SwitchParts};
 pub use counters::{SwitchCounters, SwitchHoldings};
 use dial::Silence;
@@ -101,16 +101,14 @@ impl Switch {
             timers: TimerQueue::default(),
             work: work::tasks::Work::default(),
             applications: work::applications::Applications::default(),
-            follows: state::follow::Follows::default(),
+            out: state::follow::Outcome::default(),
             sleepers: Sleepers::default(),
             history: CallHistory::default(),
             watchers: work::watchers::Watchers::default(),
             recordings_ending: state::recording::Ending::default(),
             parting: VecDeque::new(),
             takes: TakesCalls::All,
-            counters: SwitchCounters::default(),
             journaling,
-            rows: None,
         };
         (Switch { calls, common }, receiver)
     }
@@ -187,9 +185,14 @@ impl Switch {
         let silent = silent.into_iter().map(|(branch, usage)| (branch, silence(usage))).collect();
         self.in_call(id, |step| step.call_timeout(t.at(), silent));
         self.carry_out(t);
-        // Its timer may have ended it.
-        if let Some(mut step) = self.step(id) {
-            step.arm(t.now);
+        self.arm(t.now, id);
+    }
+
+    /// Sets the timer of a call, if it is not over, to its earliest deadline, or to the horizon if that is sooner.
+    pub(crate) fn arm(&mut self, now: Instant, id: CallId) {
+        if let Some(call) = self.calls.get_mut(id) {
+            let deadline = call.next_timeout().map(|deadline| deadline.min(now + HORIZON));
+            self.common.timers.arm(&mut call.queued, deadline, id);
         }
     }
 
@@ -202,7 +205,7 @@ impl Switch {
         let due = calls.iter().filter_map(|id| Some((self.calls.get(*id)?.next_timeout()?, *id)));
         match due.min().filter(|(at, _)| *at <= t.now) {
             Some((_, id)) => self.fire(t, id),
-            None => self.common.counters.late(),
+            None => self.common.out.counters.late(),
         }
     }
 
@@ -241,7 +244,7 @@ impl Switch {
 
     /// Counters so far.
     pub fn counters(&self) -> SwitchCounters {
-        self.common.counters
+        self.common.out.counters
     }
 
     /// All legs.
@@ -280,13 +283,14 @@ impl Switch {
     fn call_over(&mut self, t: &mut Turn<'_>, id: CallId) {
         self.in_call(id, |step| {
             step.recording_over();
-            step.advance_call(t.at(), CallEvent::End);
+            step.advance_call(CallEvent::End);
         });
+        self.carry_out_effects(t);
         let Some(mut call) = self.calls.remove(id) else {
-            return self.common.counters.impossible("call_over");
+            return self.common.out.counters.impossible("call_over");
         };
         self.common.timers.disarm(&mut call.queued, id);
-        self.common.counters.ended += 1;
+        self.common.out.counters.ended += 1;
         self.common.history.call_over(id, t.now);
         self.common.settle_history(t.at());
         if let Some(dialling) = call.dialling {
@@ -320,7 +324,7 @@ impl Switch {
         self.common.takes = TakesCalls::None;
         for leg in self.calls.leg_ids() {
             self.journal_command(t, &Command::Hangup { leg, reason: None, reply: Default::default() });
-            self.in_call_of(leg, |step| step.hang_up(t.at(), leg));
+            self.in_call_of(leg, |step| step.hang_up(leg));
             self.carry_out(t);
         }
     }
@@ -349,7 +353,7 @@ impl Switch {
     pub(crate) fn in_call(&mut self, call: CallId, act: impl FnOnce(&mut CallStep<'_>)) {
         match self.step(call) {
             Some(mut step) => act(&mut step),
-            None => self.common.counters.late(),
+            None => self.common.out.counters.late(),
         }
     }
 
@@ -357,7 +361,7 @@ impl Switch {
     pub(crate) fn in_call_of(&mut self, leg: LegId, act: impl FnOnce(&mut CallStep<'_>)) {
         match self.step_of(leg) {
             Some(mut step) => act(&mut step),
-            None => self.common.counters.late(),
+            None => self.common.out.counters.late(),
         }
     }
 }

@@ -58,7 +58,8 @@ impl Switch {
     /// Moves a leg into another call; its own call ends if that was its last leg.
     pub(crate) fn move_leg(&mut self, t: &mut Turn<'_>, leg: LegId, into: CallId) {
         let from = self.calls.leg(leg).map(|it| it.call).filter(|from| *from != into);
-        let Some(from) = from else { return self.common.counters.ignored() };
+        let Some(from) = from else { return self.common.out.counters.ignored() };
+        self.carry_out_effects(t);
         self.calls.move_leg(leg, into);
         self.link(from, into);
         self.common.history.move_leg(leg, from, into);
@@ -100,25 +101,26 @@ impl Switch {
         let before = self.calls.get(from);
         let (linked, ends_at) = (before.and_then(|it| it.linked), before.and_then(|it| it.watch.ends_at));
         self.in_call(own, |step| {
-            step.advance_call(t.at(), if inbound { CallEvent::Incoming } else { CallEvent::Originate });
-            step.advance_call(t.at(), CallEvent::EnterProgram);
+            step.advance_call(if inbound { CallEvent::Incoming } else { CallEvent::Originate });
+            step.advance_call(CallEvent::EnterProgram);
             (step.call.a, step.call.adopted) = (leg, true);
             (step.call.answered_at, step.call.watch.ends_at) = (answered_at, ends_at);
             step.call.linked = Some(linked.unwrap_or(from));
         });
+        self.carry_out_effects(t);
         self.calls.move_leg(leg, own);
         self.in_call(from, |step| step.pause_for_secrets(Subject::Call(from)));
         self.common.history.move_leg(leg, from, own);
         self.move_capture(t, leg, from);
         self.hand_on_variables(from, own);
-        self.in_call(own, |step| step.arm(t.now));
+        self.arm(t.now, own);
         own
     }
 
     /// A REFER within a call.
     pub(crate) fn refer(&mut self, t: &mut Turn<'_>, leg: LegId, refer: ReferId, request: &Request) {
         let usage = self.calls.leg(leg).and_then(|it| it.usage);
-        let Some(usage) = usage else { return self.common.counters.impossible("refer") };
+        let Some(usage) = usage else { return self.common.out.counters.impossible("refer") };
         let refer = PartyRefer { usage, refer };
         let to = match ReferTo::of(request) {
             Some(to) if to.method == Method::Invite => to,
@@ -154,15 +156,13 @@ impl Switch {
         let Some((second, arrives, _)) = other else { return t.answer_refer(refer, 603) };
         let busy = self.calls.get(second).is_none_or(Call::is_busy);
         let merges = |mut step: CallStep<'_>| {
-            !step.call.is_busy()
-                && !step.is_sent_away(stays)
-                && step.advance_if_legal(t.at(), CallEvent::Merge)
+            !step.call.is_busy() && !step.is_sent_away(stays) && step.advance_if_legal(CallEvent::Merge)
         };
         if busy || !self.step(call).is_some_and(merges) {
             return t.answer_refer(refer, 491);
         }
         let target = format!("leg {} of call {}", arrives.0, second.0);
-        self.tell(t, Event::TransferRequested { call, leg: leaves, kind: TransferKind::Attended, target });
+        self.tell(Event::TransferRequested { call, leg: leaves, kind: TransferKind::Attended, target });
         t.answer_refer(refer, 202);
         let direct = self.step(second).is_some_and(|mut step| step.part(t.at()).direct);
         self.move_leg(t, arrives, call);
@@ -181,15 +181,15 @@ impl Switch {
         // The same response as for an unknown dialog: its existence is not revealed (RFC 3891 §3).
         let invite = self.calls.leg(leg).and_then(|it| it.life.invite()).cloned();
         if !replaced.is_some_and(|of| self.may_replace(t, leg, of, invite.as_ref())) {
-            return self.in_call_of(leg, |step| step.reject(t.at(), leg, 481, ""));
+            return self.in_call_of(leg, |step| step.reject(leg, 481, ""));
         }
         let keeps = |leg: &LegId| self.calls.leg(*leg).is_some_and(|it| it.takes.no_reinvites);
         let bridged = bridged.filter(|(_, (_, stays, _))| !keeps(stays));
         let (Some((replaced, (call, stays, _))), Some(offer)) = (bridged, offer) else {
-            return self.in_call_of(leg, |step| step.reject(t.at(), leg, 488, ""));
+            return self.in_call_of(leg, |step| step.reject(leg, 488, ""));
         };
-        if !self.step(call).is_some_and(|mut step| step.takes_newcomer(t.at())) {
-            return self.in_call_of(leg, |step| step.reject(t.at(), leg, 491, ""));
+        if !self.step(call).is_some_and(|mut step| step.takes_newcomer()) {
+            return self.in_call_of(leg, |step| step.reject(leg, 491, ""));
         }
         self.move_leg(t, leg, call);
         let then = OnEndpoint::Replace { call, leg, stays, replaced, offer };
@@ -210,7 +210,7 @@ impl Switch {
         let TransferLegs { leaves, stays } = legs;
         let consultation = self.calls.leg(caller).and_then(|leg| Some((leg, self.calls.get(leg.call)?)));
         let Some((leg, of_leg)) = consultation else {
-            self.common.counters.impossible("attended_early");
+            self.common.out.counters.impossible("attended_early");
             return t.answer_refer(refer, 603);
         };
         let (second, offers) = (leg.call, leg.life.open_offer().is_some());
@@ -223,15 +223,15 @@ impl Switch {
         if !ready || second == call {
             return t.answer_refer(refer, 603);
         }
-        if !self.step(call).is_some_and(|mut step| step.takes_newcomer(t.at())) {
+        if !self.step(call).is_some_and(|mut step| step.takes_newcomer()) {
             return t.answer_refer(refer, 491);
         }
         let Some(mut dialling) = self.calls.get_mut(second).and_then(|it| it.dialling.take()) else {
-            self.common.counters.impossible("attended_early");
+            self.common.out.counters.impossible("attended_early");
             return t.answer_refer(refer, 603);
         };
         let target = format!("call {}", second.0);
-        self.tell(t, Event::TransferRequested { call, leg: leaves, kind: TransferKind::Attended, target });
+        self.tell(Event::TransferRequested { call, leg: leaves, kind: TransferKind::Attended, target });
         t.answer_refer(refer, 202);
         let purpose = Purpose::Transfer { leaves, stays, referrer: Some(refer) };
         if let Purpose::Caller { reply: Some(reply), .. } = std::mem::replace(&mut dialling.purpose, purpose)
@@ -248,14 +248,14 @@ impl Switch {
                 self.move_leg(t, branch, call);
             }
         }
-        self.in_call(call, |step| step.arm(t.now));
+        self.arm(t.now, call);
         self.in_call_of(caller, |step| {
             if let Some(it) = step.call.leg_mut(caller) {
                 it.why.cause = Some(TerminationCause::LocalHangup);
             }
-            step.hang_up_with(t.at(), caller, 487, "");
+            step.hang_up_with(caller, 487, "");
         });
-        self.in_call(call, |step| step.transfer_progress(t.at(), 180));
+        self.in_call(call, |step| step.transfer_progress(180));
     }
 
     /// Whether the party of one leg may replace that of another; a refusal is reported. `invite`: the INVITE
@@ -286,7 +286,7 @@ impl Switch {
         };
         let verdict = decide(Asker::new(party), Way::Replaces, place);
         let Some(call) = self.calls.leg(asks).map(|it| it.call) else {
-            self.common.counters.impossible("may_replace");
+            self.common.out.counters.impossible("may_replace");
             return false;
         };
         if verdict.decision == Decision::Follow {
@@ -297,7 +297,7 @@ impl Switch {
         let (way, why) = ("replaces".to_owned(), verdict.why.to_owned());
         let party = party_name(&asker);
         self.in_call(call, |step| {
-            step.not_followed(t.at(), Event::NotFollowed { call, leg: asks, party, way, to, why, line: None })
+            step.not_followed(Event::NotFollowed { call, leg: asks, party, way, to, why, line: None })
         });
         false
     }
@@ -306,7 +306,7 @@ impl Switch {
     /// precedence.
     pub(crate) fn hand_on_variables(&mut self, from: CallId, into: CallId) {
         let variables = self.calls.get(from).map(Call::variables).unwrap_or_default();
-        let Some(step) = self.step(into) else { return self.common.counters.late() };
+        let Some(step) = self.step(into) else { return self.common.out.counters.late() };
         for (name, value) in variables {
             let known = step.call.variables.as_ref();
             if !known.is_some_and(|known| known.iter().any(|(it, _)| *it == name)) {

@@ -41,7 +41,7 @@ impl Switch {
         if self.common.applications.is_running(app) {
             return self.common.applications.tell(app, AppEvent::Told(message));
         }
-        self.common.counters.late();
+        self.common.out.counters.late();
         if let Some(from) = from.filter(|from| self.common.applications.is_running(*from)) {
             self.common.applications.tell(from, AppEvent::Lost(app));
         }
@@ -68,11 +68,11 @@ impl Switch {
         let waited = self.common.applications.running.get_mut(&app).and_then(|it| it.waits.remove(&want));
         // Before the application knows: it may begin the next prompt then.
         let answer = answered.map(|Answered { answer, end }| {
-            end.into_iter().for_each(|end| self.tell(t, end));
+            end.into_iter().for_each(|end| self.tell(end));
             answer
         });
         match (waited, answer) {
-            (None, _) => self.common.counters.late(),
+            (None, _) => self.common.out.counters.late(),
             (Some(_), Ok(answer)) => self.common.applications.tell(app, AppEvent::Answered { want, answer }),
             (Some(_), Err(Panicked)) => self.application_breaks(t, app),
         }
@@ -97,8 +97,8 @@ impl Switch {
         let Some(it) = running else {
             return match event {
                 // The application's last request needs no answer.
-                AppEvent::Answered { .. } => self.common.counters.ignored(),
-                _ => self.common.counters.late(),
+                AppEvent::Answered { .. } => self.common.out.counters.ignored(),
+                _ => self.common.out.counters.late(),
             };
         };
         let mut wants = Wants::new(app, it.last, inbox);
@@ -115,7 +115,7 @@ impl Switch {
         if decision.is_none() && !is_over {
             return;
         }
-        let Some(it) = self.common.applications.remove(app) else { return self.common.counters.late() };
+        let Some(it) = self.common.applications.remove(app) else { return self.common.out.counters.late() };
         let decides = it.decides;
         self.drop_application(it);
         match (decides, decision) {
@@ -130,7 +130,9 @@ impl Switch {
     /// An application has panicked: it ends, and with it the call that it has. It may still release shared
     /// resources, as far as it can.
     fn application_breaks(&mut self, t: &mut Turn<'_>, app: AppId) {
-        let Some(mut it) = self.common.applications.remove(app) else { return self.common.counters.late() };
+        let Some(mut it) = self.common.applications.remove(app) else {
+            return self.common.out.counters.late();
+        };
         let (decides, is_taken) = (it.decides, it.is_taken);
         let mut wants = Wants::new(app, it.last, self.common.applications.inbox.clone());
         let gives_back = || it.machine.step(t.now, AppEvent::Over, &mut wants);
@@ -144,12 +146,12 @@ impl Switch {
         }
         match decides {
             Some(request) if is_taken => {
-                self.common.counters.panics += 1;
+                self.common.out.counters.panics += 1;
                 self.done(t, Done(Came::Dropped(request)));
             }
             Some(request) => self.done(t, Done(Came::Found(request, Box::new(Err(Panicked))))),
             None => {
-                self.common.counters.panics += 1;
+                self.common.out.counters.panics += 1;
                 tracing::error!("an application without a call panicked and has ended");
                 let mut others: Vec<AppId> = self.common.applications.running.keys().copied().collect();
                 others.sort_unstable();
@@ -162,7 +164,7 @@ impl Switch {
 
     fn drop_application(&mut self, it: Running) {
         if catch_unwind(AssertUnwindSafe(|| drop(it))).is_err() {
-            self.common.counters.panics += 1;
+            self.common.out.counters.panics += 1;
         }
     }
 
@@ -171,6 +173,7 @@ impl Switch {
             Want::Command(command) => self.obey(t, *command),
             Want::Media { want, leg, verb } => {
                 self.request_media(t, Requester::Application(WantOf { app, want }), leg, *verb);
+                self.carry_out_effects(t);
             }
             Want::Run { want, work } => {
                 let work = work(self.common.service.clone());
@@ -226,7 +229,7 @@ impl Switch {
         if let Some(leg) = leg {
             match self.endpoint_for(t, leg, &verb) {
                 Ok(endpoint) => verb.set_endpoint(endpoint),
-                Err(error) => return self.answer_requester(t, requester, Err(error)),
+                Err(error) => return self.answer_requester(requester, Err(error)),
             }
         }
         let is_unread = verb.needs_no_answer();
@@ -237,20 +240,20 @@ impl Switch {
         let asked = self.common.parts.controller.request(verb).now();
         // Requests that end something are answered at once: the requester may not know whether it still runs.
         if is_unread {
-            return self.answer_requester(t, requester, Ok(Answer::Done));
+            return self.answer_requester(requester, Ok(Answer::Done));
         }
         // A prompt that cannot be played is not reported; the requester is told the error.
         let prompted = prompted.map(|(prompted, begins)| {
             if !matches!(asked, Ok(Err(_))) {
-                self.tell(t, begins);
+                self.tell(begins);
             }
             prompted
         });
         match asked {
             Ok(result) => {
                 let end = prompted.and_then(|it| it.end(&result)).filter(|_| result.is_ok());
-                end.into_iter().for_each(|end| self.tell(t, end));
-                self.answer_requester(t, requester, result.map_err(CallError::from));
+                end.into_iter().for_each(|end| self.tell(end));
+                self.answer_requester(requester, result.map_err(CallError::from));
             }
             Err(later) => self.wait_for_media(requester, later, prompted),
         }
@@ -266,25 +269,20 @@ impl Switch {
         self.step_of(leg).ok_or(CallError::Gone)?.collects(t.at(), leg, plan.secret)
     }
 
-    fn answer_requester(&mut self, t: &Turn<'_>, requester: Requester, result: Result<Answer, CallError>) {
+    fn answer_requester(&mut self, requester: Requester, result: Result<Answer, CallError>) {
         match requester {
             Requester::Application(of) => self.answer_application(of, AppAnswer::Media(result)),
-            Requester::Program(program) => self.answer_program(t, program, result),
+            Requester::Program(program) => self.answer_program(program, result),
         }
     }
 
     /// Answers a program, and tells of a recording that it has begun.
-    pub(crate) fn answer_program(
-        &mut self,
-        t: &Turn<'_>,
-        program: Program,
-        result: Result<Answer, CallError>,
-    ) {
+    pub(crate) fn answer_program(&mut self, program: Program, result: Result<Answer, CallError>) {
         if let (Some(Recorded { call, leg, file }), Ok(Answer::Recording(id))) = (program.recorded, &result) {
             self.common.recordings_ending.add(*id, call, Some(leg));
             let (leg, id, file) = (Some(leg), Some(id.0), Some(file));
             let news = RecordingNews { call, leg, id, on: true, file, seconds: None, error: None };
-            self.tell(t, Event::Recording(news));
+            self.tell(Event::Recording(news));
         }
         // A receiver that has gone is no error.
         let _ = program.reply.send(result);
@@ -345,7 +343,7 @@ impl Switch {
         let WantOf { app, want } = of;
         let (ends, ended) = oneshot::channel();
         let Some(it) = self.common.applications.running.get_mut(&app) else {
-            return self.common.counters.late();
+            return self.common.out.counters.late();
         };
         it.waits.insert(want, ends);
         let is_of_call = it.is_of_call();

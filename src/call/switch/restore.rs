@@ -144,7 +144,7 @@ impl Switch {
         let taken: Vec<CallId> = read.calls.iter().map(|(id, _)| *id).collect();
         for (id, call) in read.calls {
             self.calls.put(id, call);
-            self.in_call(id, |step| step.arm(t.now));
+            self.arm(t.now, id);
         }
         let mut requests = Vec::with_capacity(read.waits.len());
         for (request, (call, waits)) in read.waits {
@@ -165,9 +165,9 @@ impl Switch {
         self.common.parts = std::mem::replace(&mut from.common.parts, nobody());
         self.common.journaling = std::mem::take(&mut from.common.journaling);
         self.common.service = from.common.service.clone();
-        (self.common.takes, self.common.mirror, self.common.counters) =
-            (from.common.takes, from.common.mirror.take(), from.common.counters);
-        std::mem::swap(&mut self.common.rows, &mut from.common.rows);
+        (self.common.takes, self.common.mirror, self.common.out.counters) =
+            (from.common.takes, from.common.mirror.take(), from.common.out.counters);
+        std::mem::swap(&mut self.common.out.rows, &mut from.common.out.rows);
         self.common.applications = std::mem::take(&mut from.common.applications);
         self.common.parting = std::mem::take(&mut from.common.parting);
         self.common.watchers = std::mem::take(&mut from.common.watchers);
@@ -217,10 +217,10 @@ impl Switch {
         match self.common.work.answered(request) {
             Some((call, Waits::Found(OnFound::Decide(handing)))) => {
                 self.common.journal_resumed(t, call, request);
-                self.in_call_of(handing.leg(), |step| step.hand_again(t.at(), *handing));
+                self.in_call_of(handing.leg(), |step| step.hand_again(*handing));
                 self.carry_out(t);
             }
-            _ => self.common.counters.impossible("resume_handler"),
+            _ => self.common.out.counters.impossible("resume_handler"),
         }
     }
 }

@@ -18,13 +18,13 @@ pub struct Commands(mpsc::UnboundedReceiver<Command>);
 impl Switch {
     /// How often each cell of the state tables was used.
     pub fn rows(&self) -> Option<&Rows> {
-        self.common.rows.as_deref()
+        self.common.out.rows.as_deref()
     }
 
     /// A switch without calls, and the commands that its service will send.
     pub fn in_hand(config: SwitchConfig, parts: SwitchParts) -> (Self, Commands) {
         let (mut switch, commands) = Switch::new(config, parts);
-        switch.common.rows = Some(Box::default());
+        switch.common.out.rows = Some(Box::default());
         (switch, Commands(commands))
     }
 

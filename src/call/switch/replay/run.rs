@@ -175,8 +175,8 @@ impl Run {
             Input::Dropped(request) => drop(self.switch.common.work.answered(request)),
             Input::Resumed(request) => match self.switch.common.work.answered(request) {
                 Some((_, Waits::Found(OnFound::Decide(handing)))) => {
-                    self.turn(|switch, t| {
-                        switch.in_call_of(handing.leg(), |step| step.hand_again(t.at(), *handing));
+                    self.turn(|switch, _| {
+                        switch.in_call_of(handing.leg(), |step| step.hand_again(*handing));
                     });
                 }
                 _ => self.differ(format!("no handler has the call by {request}")),
@@ -217,7 +217,7 @@ impl Run {
                     Some((_, Waits::Media(then))) => serde_json::from_value(told)
                         .map(|result| self.turn(|switch, t| switch.media_came(t, then, result))),
                     Some((_, Waits::Found(then))) => serde_json::from_value(told).map(|found| {
-                        self.turn(|switch, _| switch.common.follows.push(Follow::Found { then, found }))
+                        self.turn(|switch, _| switch.common.out.push(Follow::Found { then, found }))
                     }),
                     None => {
                         return self.differ(format!("the call does not wait for the answer {request}"));

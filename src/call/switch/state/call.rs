@@ -6,6 +6,7 @@ use std::time::Instant;
 use crate::bridge_fsm::{BridgeMode, BridgeState};
 use crate::call_fsm::{CallDirection, CallState};
 use crate::controller::{EndpointId, RecordingId, StreamSpec};
+use crate::event::Event;
 use crate::handler::Party;
 use crate::leg_fsm::TerminationCause;
 use crate::lookup::ResolvedContact;
@@ -266,6 +267,11 @@ impl Call {
     /// Its variables.
     pub fn variables(&self) -> Variables {
         self.variables.as_deref().cloned().unwrap_or_default()
+    }
+
+    /// Delivers an event to the call's handlers; returns how many were too slow for it.
+    pub fn tell_handlers(&self, event: &Event) -> u64 {
+        self.listeners.iter().filter(|it| it.events.try_send(event.clone()).is_err()).count() as u64
     }
 
     /// The branches whose time for a response is over, with their dialogs.

@@ -2,17 +2,23 @@
 //! before what follows from the step.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::controller::{EndpointId, EndpointSpec, Verb};
+use crate::cdr::Cdr;
+use crate::controller::{EndpointId, EndpointSpec, EndpointStats, MediaError, Verb};
+use crate::event::Event;
 use crate::handler::Party;
 use crate::headers::HeaderRule;
+use crate::leg_fsm::LegState;
+use crate::service::{CallEnd, Watched};
 use crate::switch::common::PassedRequest;
 use crate::switch::state::exchange::ExchangeNo;
 use crate::switch::state::transfer::{PartyRefer, Told};
 use crate::switch::state::waits::{OnAccepted, OnMedia};
-use crate::{CallId, LegId};
+use crate::switch::work::slots::Key;
+use crate::{BridgeId, CallId, LegId};
 use b2b_sip::endpoint::{
     Body, Challenge, HeaderFields, InDialog, Invite, Reply, ServerTransactionId, UsageId,
 };
@@ -47,6 +53,26 @@ pub(crate) enum Effect {
     Capture { call: CallId, endpoint: EndpointId },
     /// Adds up the packets of these endpoints.
     CountPackets { call: CallId, endpoints: Vec<EndpointId> },
+    /// An event, for the history of its call, the call's handlers and the bus.
+    Tell(Event),
+    /// An entry for the history of a call.
+    Note { call: CallId, note: Note },
+    /// The counters of a leg at the end of its bridge, for the history of that call and of the one that it is in now.
+    Counted { talk: OfBridge, goes_on_in: Option<CallId>, stats: Result<Box<EndpointStats>, MediaError> },
+    /// A leg has reached this state.
+    LegIs { leg: LegId, state: LegState },
+    /// A leg, a bridge or a call is over.
+    Ended { what: Watched, end: CallEnd },
+    /// It has been replaced, and so has no end.
+    Replaced(Watched),
+    /// Sets the timer of a call to its next deadline.
+    Arm { call: CallId },
+    /// A branch's INVITE waits this long.
+    Delay { caller: Option<LegId>, leg: LegId, wait: Duration },
+    /// The outcome of an attempt at a gateway.
+    Attempted { gateway: Arc<str>, attempt: u64, effective: Option<bool> },
+    /// The answer to a request is of no interest any more.
+    Forget(Key),
     /// Any other command for the dialog of a leg.
     Dialog { leg: LegId, usage: UsageId, command: DialogCommand },
 }
@@ -106,6 +132,35 @@ pub(crate) enum DialogCommand {
         challenge: Box<Challenge>,
         party: Option<Arc<Party>>,
     },
+}
+
+/// An entry for the history of a call.
+#[derive(Debug)]
+pub(crate) enum Note {
+    /// A decision that is no event.
+    Decided { leg: Option<LegId>, what: &'static str, why: String },
+    /// The route by which a call is dialled.
+    Route { name: String, why: String },
+    /// A leg. `name`: its party as people call it; `party`: its URI, where it has called.
+    Leg { leg: LegId, call_id: Bytes, name: String, party: Option<String> },
+    /// The record of a leg that is over.
+    LegOver { leg: LegId, record: Box<Cdr> },
+    /// A bridge begins.
+    Talk { bridge: BridgeId, legs: [LegId; 2] },
+    /// A bridge is over, by the party of this leg.
+    TalkOver { bridge: BridgeId, by: Option<LegId> },
+    /// Two legs are joined, with these codecs.
+    Joined { legs: [(LegId, String); 2], transcoded: bool },
+    /// A leg's media goes past us, or through us again.
+    Path { leg: LegId, direct: bool },
+}
+
+/// A leg of a bridge of a call.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OfBridge {
+    pub call: CallId,
+    pub bridge: BridgeId,
+    pub leg: LegId,
 }
 
 /// The INVITE of a branch.

@@ -8,9 +8,11 @@
 use bytes::Bytes;
 
 use crate::controller::MediaError;
+use crate::event::Event;
 use crate::failure::DialFailure;
 use crate::leg_fsm::TerminationCause;
 use crate::service::DialError;
+use crate::switch::counters::{Rows, SwitchCounters};
 use crate::switch::state::effect::{Effect, OnInvited, Referring};
 use crate::switch::state::exchange::ExchangeNo;
 use crate::switch::state::exchange::Origin;
@@ -80,9 +82,12 @@ pub(crate) struct Dialog {
     pub call_id: Bytes,
 }
 
-/// The queue of a turn.
+/// What the steps of a turn leave behind: effects, what is to be done next, and counts.
 #[derive(Default)]
-pub(crate) struct Follows {
+pub(crate) struct Outcome {
+    pub counters: SwitchCounters,
+    /// What `b2b-testkit` counts.
+    pub rows: Option<Box<Rows>>,
     /// The effects of the current step, each with the number of consequences that it had queued before.
     pub effects: Vec<(usize, Effect)>,
     /// What the current step has queued, in order.
@@ -91,7 +96,7 @@ pub(crate) struct Follows {
     pub before: Vec<Follow>,
 }
 
-impl Follows {
+impl Outcome {
     /// Queues what is done next, after what the current step has queued already.
     pub fn push(&mut self, next: Follow) {
         self.left.push(next);
@@ -115,6 +120,16 @@ impl Follows {
         self.left.insert(place.min(self.left.len()), result);
     }
 
+    /// Queues an event of a call, or of none.
+    pub fn tell(&mut self, event: Event) {
+        self.effect(Effect::Tell(event));
+    }
+
+    /// Forgets what a broken step has left behind.
+    pub fn forget(&mut self) {
+        (self.effects, self.left, self.before) = (Vec::new(), Vec::new(), Vec::new());
+    }
+
     /// Whether the queue is empty, as it is between turns.
     pub fn is_empty(&self) -> bool {
         self.effects.is_empty() && self.left.is_empty() && self.before.is_empty()
@@ -132,14 +147,14 @@ mod tests {
             Some(Follow::Dial { call }) => Some(call.0),
             _ => None,
         };
-        let mut follows = Follows::default();
-        [1, 2, 3].into_iter().for_each(|it| follows.push(call(it)));
-        assert_eq!(number(follows.next()), Some(1));
-        [11, 12].into_iter().for_each(|it| follows.push(call(it)));
-        assert_eq!(number(follows.next()), Some(11));
-        follows.push(call(111));
-        let rest: Vec<_> = std::iter::from_fn(|| number(follows.next())).collect();
+        let mut outcome = Outcome::default();
+        [1, 2, 3].into_iter().for_each(|it| outcome.push(call(it)));
+        assert_eq!(number(outcome.next()), Some(1));
+        [11, 12].into_iter().for_each(|it| outcome.push(call(it)));
+        assert_eq!(number(outcome.next()), Some(11));
+        outcome.push(call(111));
+        let rest: Vec<_> = std::iter::from_fn(|| number(outcome.next())).collect();
         assert_eq!(rest, [111, 12, 2, 3]);
-        assert!(follows.is_empty());
+        assert!(outcome.is_empty());
     }
 }

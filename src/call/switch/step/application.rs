@@ -4,6 +4,7 @@
 //! A handler's state machine or future is bound to the caller's leg: some time after the leg's end the rest
 //! of it is dropped, so that a handler that hangs does not hold resources for long.
 
+use crate::switch::state::effect::Note;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,13 +33,13 @@ use crate::switch::work::tasks::Panicked;
 const HANDS: u16 = 100;
 
 impl CallStep<'_> {
-    pub(crate) fn ask_handlers(&mut self, t: Moment, asked: Handing) {
+    pub(crate) fn ask_handlers(&mut self, asked: Handing) {
         let index = self.common.fact("handler", |it| {
             let mut others = it.parts.handlers.iter().enumerate().skip(asked.next);
             others.find(|(_, it)| it.can_handle(&asked.call)).map(|(index, _)| index)
         });
         let Some((index, handler)) = index.and_then(|it| Some((it, self.common.next_of(it)?))) else {
-            return self.hang_up_with(t, asked.call.leg, 404, "");
+            return self.hang_up_with(asked.call.leg, 404, "");
         };
         self.ask(Handing { next: index + 1, ..asked }, &handler);
     }
@@ -68,7 +69,7 @@ impl CallStep<'_> {
 
     /// Hands a restored call to its handler again, which is not running any more, if the handler resumes
     /// calls.
-    pub(crate) fn hand_again(&mut self, t: Moment, handing: Handing) {
+    pub(crate) fn hand_again(&mut self, handing: Handing) {
         let handler = match handing.by_name.clone() {
             Some(name) => self.handler_named(&name),
             None => handing.next.checked_sub(1).and_then(|index| self.next_handler(index)),
@@ -83,7 +84,7 @@ impl CallStep<'_> {
         // A call that is bridged or being dialled needs no handler.
         match self.call.leg(leg).map(|_| has_partner) {
             Some(true) => self.ignored(),
-            Some(false) => self.hang_up_with(t, leg, 503, ""),
+            Some(false) => self.hang_up_with(leg, 503, ""),
             None => self.late(),
         }
     }
@@ -104,24 +105,24 @@ impl CallStep<'_> {
     }
 
     /// Gives a call to the handler of this name.
-    pub(crate) fn hand_to(&mut self, t: Moment, mut asked: Handing, name: &str) {
+    pub(crate) fn hand_to(&mut self, mut asked: Handing, name: &str) {
         let leg = asked.call.leg;
         let Some(call) = self.call.leg(leg).map(|it| it.call) else { return self.impossible("hand_to") };
-        self.let_go(t, &asked, "handle");
+        self.let_go(&asked, "handle");
         let Some(handler) = self.handler_named(name) else {
             tracing::warn!("call {}: there is no application {name}: the call ends", call.0);
-            return self.hang_up_with(t, leg, 404, "");
+            return self.hang_up_with(leg, 404, "");
         };
         asked.hands += 1;
         if asked.hands > HANDS {
             tracing::warn!("call {}: its applications pass it round in a loop: the call ends", call.0);
-            return self.hang_up_with(t, leg, 482, "");
+            return self.hang_up_with(leg, 482, "");
         }
-        self.command_over(t);
+        self.command_over();
         asked.next = self.common.parts.handlers.len();
         let name: Arc<str> = name.into();
         asked.by_name = Some(name.clone());
-        self.tell(t, Event::HandlerStarted { call, handler: name.to_string() });
+        self.tell(Event::HandlerStarted { call, handler: name.to_string() });
         self.call.application = Some(name);
         // The program that had adopted it has given it away.
         self.call.adopted = false;
@@ -129,22 +130,22 @@ impl CallStep<'_> {
     }
 
     /// The application that has a call by name has decided.
-    fn let_go(&mut self, t: Moment, asked: &Handing, action: &str) {
+    fn let_go(&mut self, asked: &Handing, action: &str) {
         let call = self.call.leg(asked.call.leg).map(|it| it.call);
         if let (Some(name), Some(call)) = (&asked.by_name, call) {
             self.call.application = None;
-            self.command_over(t);
+            self.command_over();
             let (handler, action) = (name.to_string(), action.to_owned());
-            self.tell(t, Event::HandlerEnded { call, handler, action });
+            self.tell(Event::HandlerEnded { call, handler, action });
         }
     }
 
     /// The call has another owner from now on; the application that had it by name ends.
-    pub(crate) fn application_taken(&mut self, t: Moment) {
+    pub(crate) fn application_taken(&mut self) {
         let call = self.id;
         if let Some(handler) = self.call.application.take() {
             let (handler, action) = (handler.to_string(), "taken".to_owned());
-            self.tell(t, Event::HandlerEnded { call, handler, action });
+            self.tell(Event::HandlerEnded { call, handler, action });
         }
     }
 
@@ -156,25 +157,25 @@ impl CallStep<'_> {
         match &action {
             // These decisions lead to another one, or are reported separately.
             Ok(HandlerAction::Routed { .. } | HandlerAction::Handle(_)) | Err(Panicked) => {}
-            Ok(action) => self.let_go(t, &asked, action.word()),
+            Ok(action) => self.let_go(&asked, action.word()),
         }
         match action {
             Ok(HandlerAction::Continue) => {
                 if asked.listens {
                     self.listens_no_more();
                 }
-                self.ask_handlers(t, asked);
+                self.ask_handlers(asked);
             }
             Ok(HandlerAction::Complete) => {
                 let kept = self.call.adopted || self.call.dialling.is_some() || self.call.bridge.is_some();
                 if !kept {
-                    self.hang_up_with(t, leg, 480, "");
+                    self.hang_up_with(leg, 480, "");
                 }
             }
-            Ok(HandlerAction::Handle(name)) => self.hand_to(t, asked, &name),
+            Ok(HandlerAction::Handle(name)) => self.hand_to(asked, &name),
             Ok(HandlerAction::Dial(request)) => self.dial_for(t, leg, *request),
             Ok(HandlerAction::TransferTo(target)) if self.handler_named(&target).is_some() => {
-                self.hand_to(t, asked, &target);
+                self.hand_to(asked, &target);
             }
             Ok(HandlerAction::TransferTo(target)) => self.dial_for(t, leg, DialRequest::to(target)),
             Ok(HandlerAction::Bridge(other)) => {
@@ -182,16 +183,16 @@ impl CallStep<'_> {
             }
             Ok(HandlerAction::Reject { status, reason }) => {
                 let why = format!("{status} {reason}");
-                self.common.history.decided(call, t.now, Some(leg), "refused by its handler", &why);
-                self.hang_up_with(t, leg, status, &reason);
+                self.note_decision(Some(leg), "refused by its handler", why);
+                self.hang_up_with(leg, status, &reason);
             }
             // Only named targets can be declined so; a caller dials a number.
-            Ok(HandlerAction::NotFollowed { .. }) => self.hang_up_with(t, leg, 403, ""),
-            Ok(HandlerAction::Disconnect) => self.hang_up_with(t, leg, 603, ""),
+            Ok(HandlerAction::NotFollowed { .. }) => self.hang_up_with(leg, 403, ""),
+            Ok(HandlerAction::Disconnect) => self.hang_up_with(leg, 603, ""),
             Ok(HandlerAction::Routed { route, why, action }) => {
                 match route {
-                    Some(route) => self.common.history.route(call, t.now, &route, &why),
-                    None => self.common.history.decided(call, t.now, None, "route", &why),
+                    Some(name) => self.note(Note::Route { name, why: why.clone() }),
+                    None => self.note_decision(None, "route", &*why),
                 }
                 if let (HandlerAction::Reject { .. }, Some(it)) = (&*action, self.call.leg_mut(leg)) {
                     it.why.told = Some(why);
@@ -202,9 +203,9 @@ impl CallStep<'_> {
                 tracing::error!("the handler of call {} panicked: the call ends", call.0);
                 if let Some(handler) = asked.by_name {
                     let (handler, error) = (handler.to_string(), "it panicked".to_owned());
-                    self.tell(t, Event::HandlerFailed { call, handler, error });
+                    self.tell(Event::HandlerFailed { call, handler, error });
                 }
-                self.hang_up_with(t, leg, 500, "");
+                self.hang_up_with(leg, 500, "");
             }
         }
     }
@@ -274,15 +275,15 @@ impl CallStep<'_> {
     }
 
     /// No program controls the call any more: it returns to the state it began in.
-    pub(crate) fn command_over(&mut self, t: Moment) {
+    pub(crate) fn command_over(&mut self) {
         if self.call.state == CallState::Commanded {
             let began = self.call.began_as();
-            self.advance_call(t, CallEvent::Release(began));
+            self.advance_call(CallEvent::Release(began));
         }
     }
 
     /// Moves a call to this place, where it may be already.
-    pub(crate) fn enter(&mut self, t: Moment, place: Place) -> Result<(), CallError> {
+    pub(crate) fn enter(&mut self, place: Place) -> Result<(), CallError> {
         let it = &mut *self.call;
         let event = match place {
             Place::Ivr => CallEvent::EnterIvr,
@@ -292,7 +293,7 @@ impl CallStep<'_> {
             Place::Parking => CallEvent::Park,
             Place::Handler => CallEvent::Release(it.began_as()),
         };
-        if place.state() == Some(it.state) || self.advance_if_legal(t, event) {
+        if place.state() == Some(it.state) || self.advance_if_legal(event) {
             return Ok(());
         }
         Err(CallError::WrongState("the call's state does not allow it"))
@@ -327,17 +328,17 @@ impl CallStep<'_> {
         }
         self.call.adopted = true;
         self.take_from_handler(leg);
-        self.application_taken(t);
+        self.application_taken();
         // It is no error if nothing is being dialled for the leg.
         let _ = self.stop_dialling(leg);
         let held = self.call.leg(leg).is_some_and(|it| it.hold.ours != Hold::No);
         if let Some((other, _)) = self.call.bridged(leg) {
             self.part(t);
-            self.advance_if_legal(t, CallEvent::Release(direction));
+            self.advance_if_legal(CallEvent::Release(direction));
             self.leave(t, other, false);
             self.talk_to_us(leg);
         } else if held {
-            self.hold_over(t, leg);
+            self.hold_over(leg);
             self.talk_to_us(leg);
         }
         if let Some(endpoint) = self.call.leg(leg).filter(|it| it.is_up()).and_then(|it| it.media.endpoint) {
@@ -374,7 +375,7 @@ impl CallStep<'_> {
         let called = it_called.filter(|_| as_it_came.is_some()).unwrap_or_else(|| moved.number.clone());
         let request = as_it_came.unwrap_or_else(|| moved.request.clone());
         let moved = IncomingCall { request, number: called, ..moved };
-        self.hand_to(t, Handing::new(moved), name);
+        self.hand_to(Handing::new(moved), name);
         Ok(())
     }
 }
@@ -422,20 +423,13 @@ impl CallStep<'_> {
     }
 
     /// A handler panicked on an event: its call ends, as with any other panic of a handler.
-    pub(crate) fn deaf(&mut self, t: Moment) {
+    pub(crate) fn deaf(&mut self) {
         let call = self.id;
         tracing::error!("the handler of call {} panicked at an event: the call ends", call.0);
         self.call.listeners.clear();
         for leg in self.call.legs.ids().collect::<Vec<_>>() {
-            self.hang_up_with(t, leg, 500, "");
+            self.hang_up_with(leg, 500, "");
         }
-    }
-
-    /// Delivers an event to the call's handlers.
-    pub(crate) fn tell_handlers(&mut self, event: &Event) {
-        let unheard =
-            self.call.listeners.iter().filter(|it| it.events.try_send(event.clone()).is_err()).count();
-        self.common.counters.unheard += unheard as u64;
     }
 }
 

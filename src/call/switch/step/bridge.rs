@@ -1,6 +1,7 @@
 //! The first offer and answer across two legs, early media, the answer, and the bridge that results; parties that are
 //! put on hold; media past b2b; bridges that are taken down for good.
 
+use crate::switch::state::effect::Note;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -124,7 +125,7 @@ impl CallStep<'_> {
             (Purpose::Originate { .. }, Some(answer)) if heard => {
                 return self.apply(t, leg, answer, OnApplied::EarlyMedia { leg });
             }
-            _ => return self.transfer_progress(t, status),
+            _ => return self.transfer_progress(status),
         };
         let Some(answer) = answer else {
             return self.ring(t, caller, Provisional { status, reliable }, None);
@@ -183,14 +184,8 @@ impl CallStep<'_> {
     }
 
     /// The media of two legs has been joined, or joining has failed.
-    pub(crate) fn media_joined(
-        &mut self,
-        t: Moment,
-        a: LegId,
-        b: LegId,
-        joined: &Result<Joined, MediaError>,
-    ) {
-        self.account_joined(t, a, b, joined);
+    pub(crate) fn media_joined(&mut self, a: LegId, b: LegId, joined: &Result<Joined, MediaError>) {
+        self.account_joined(a, b, joined);
         match joined {
             Ok(joined) => tracing::debug!("legs {} and {}: {joined}", a.0, b.0),
             Err(error) => tracing::warn!("legs {} and {} have no audio: {error}", a.0, b.0),
@@ -206,11 +201,11 @@ impl CallStep<'_> {
         let Some(leg) = leg else {
             self.impossible("won");
             let error = DialError::Failed(DialFailure::of_ours(500, ""));
-            return self.caller_refused(t, dialling.purpose, error);
+            return self.caller_refused(dialling.purpose, error);
         };
         if dialling.branches.len() > 1 {
             let cancelled = dialling.branches.iter().filter(|it| self.call.leg(**it).is_some()).count() - 1;
-            self.tell(t, Event::DialWon { call, leg, cancelled });
+            self.tell(Event::DialWon { call, leg, cancelled });
         }
         let (purpose, options) = (dialling.purpose, dialling.options);
         let Some(winner) = self.call.leg_mut(leg) else { return self.impossible("won") };
@@ -220,7 +215,7 @@ impl CallStep<'_> {
         match purpose {
             Purpose::Caller { caller, reply } => {
                 let Some(it) = self.call.leg(caller) else {
-                    self.hang_up(t, leg);
+                    self.hang_up(leg);
                     return refuse(Purpose::Caller { caller, reply }, DialError::CallerGone);
                 };
                 let won = Won {
@@ -246,16 +241,16 @@ impl CallStep<'_> {
             Purpose::Originate { reply, .. } => match answer {
                 Some(answer) => self.apply(t, leg, answer, OnApplied::Originated { leg, reply }),
                 None => {
-                    self.hang_up(t, leg);
+                    self.hang_up(leg);
                     let _ = reply.send(Err(DialError::Failed(DialFailure::new(488, ""))));
                 }
             },
             Purpose::Transfer { leaves, stays, referrer } => {
                 let legs = TransferLegs { leaves, stays };
                 let Some(answer) = answer else {
-                    self.hang_up(t, leg);
+                    self.hang_up(leg);
                     let failure = DialFailure::new(488, "");
-                    return self.transfer_failed(t, legs, referrer, &failure);
+                    return self.transfer_failed(legs, referrer, &failure);
                 };
                 let then = OnApplied::Transferred { call, legs, referrer, arrived: leg, direct };
                 self.apply(t, leg, answer, then);
@@ -272,7 +267,7 @@ impl CallStep<'_> {
                     Ok(bridge) => bridge,
                     Err(error) => {
                         tracing::info!("legs {} and {} are not joined: {error}", caller.0, callee.0);
-                        self.hang_up(t, callee);
+                        self.hang_up(callee);
                         return refuse(won.purpose(), DialError::CallerGone);
                     }
                 };
@@ -290,9 +285,9 @@ impl CallStep<'_> {
             }
             Err(error) => {
                 tracing::info!("legs {} and {}: {error}", caller.0, callee.0);
-                self.hang_up(t, callee);
+                self.hang_up(callee);
                 let error = DialError::Failed(DialFailure::new(error.status_of_answer(), ""));
-                self.caller_refused(t, won.purpose(), error);
+                self.caller_refused(won.purpose(), error);
             }
         }
     }
@@ -311,18 +306,17 @@ impl CallStep<'_> {
     /// A callee called on our own behalf has our answer, or the answer has failed.
     pub(crate) fn originated(
         &mut self,
-        t: Moment,
         leg: LegId,
         result: Result<(), MediaError>,
         reply: Reply<Result<LegId, DialError>>,
     ) {
         let result = result.map(|()| leg).map_err(|error| {
-            self.hang_up(t, leg);
+            self.hang_up(leg);
             DialError::Failed(DialFailure::new(error.status_of_answer(), ""))
         });
         // The receiver has gone: nothing else would ever end the leg.
         if !self.common.fact("told", |_| reply.send(result).is_ok()) {
-            self.hang_up(t, leg);
+            self.hang_up(leg);
         }
     }
 
@@ -373,13 +367,13 @@ impl CallStep<'_> {
     }
 
     /// Ends a leg, and the other one if there is one, for a protocol error.
-    pub(crate) fn break_up(&mut self, t: Moment, leg: LegId, other: Option<LegId>, why: &str) {
+    pub(crate) fn break_up(&mut self, leg: LegId, other: Option<LegId>, why: &str) {
         self.tell_answering(leg, Err(CallError::Media(why.to_owned())));
         for leg in [leg].into_iter().chain(other) {
             if let Some(it) = self.call.leg_mut(leg) {
                 it.why.cause = Some(TerminationCause::Protocol { message: why.to_owned() });
             }
-            self.hang_up(t, leg);
+            self.hang_up(leg);
         }
     }
 
@@ -414,11 +408,11 @@ impl CallStep<'_> {
             started: Some(t.now),
         };
         self.call.bridge = Some(Box::new(bridge));
-        self.tell(t, Event::BridgeCreated { call, bridge: id, a, b, mode });
-        self.account_talk(t, id, [a, b]);
-        self.advance_bridge(t, BridgeEvent::Start);
-        self.advance_call(t, CallEvent::Bridge);
-        self.common.counters.bridged += 1;
+        self.tell(Event::BridgeCreated { call, bridge: id, a, b, mode });
+        self.account_talk(id, [a, b]);
+        self.advance_bridge(BridgeEvent::Start);
+        self.advance_call(CallEvent::Bridge);
+        self.common.out.counters.bridged += 1;
         self.begin_recording(t);
         self.changes();
         self.follow(Follow::PendingOffers { call });
@@ -426,22 +420,22 @@ impl CallStep<'_> {
     }
 
     /// Notes whether a party's description puts the call on hold, and informs its bridge.
-    pub(crate) fn note_direction(&mut self, t: Moment, leg: LegId, description: &[u8]) {
+    pub(crate) fn note_direction(&mut self, leg: LegId, description: &[u8]) {
         if let Some(held) = holds(description)
             && let Some(it) = self.call.leg_mut(leg).filter(|it| it.hold.wanted != held)
         {
             it.hold.wanted = held;
             let call = it.call;
-            self.tell(t, Event::Hold { call, leg, held });
-            self.hold_bridge(t);
+            self.tell(Event::Hold { call, leg, held });
+            self.hold_bridge();
         }
     }
 
     /// Updates the state of the bridge after a change of hold.
-    pub(crate) fn hold_bridge(&mut self, t: Moment) {
+    pub(crate) fn hold_bridge(&mut self) {
         let state = self.call.bridge.as_ref().map(|bridge| bridge.state);
         if let Some(event) = state.and_then(|state| self.held_by().event(state)) {
-            self.advance_bridge(t, event);
+            self.advance_bridge(event);
         }
     }
 }
@@ -500,8 +494,8 @@ impl CallStep<'_> {
             self.tell_media(Verb::StopMoh { endpoint });
         }
         if changed {
-            self.tell(t, Event::OnHold { call, leg, on: hold != Hold::No });
-            self.hold_bridge(t);
+            self.tell(Event::OnHold { call, leg, on: hold != Hold::No });
+            self.hold_bridge();
         }
         if let Some(other) = joined {
             self.join_media(leg, other);
@@ -523,7 +517,7 @@ impl CallStep<'_> {
     }
 
     /// Ends a leg's hold with its bridge; the next offer to the leg says so.
-    pub(crate) fn hold_over(&mut self, t: Moment, leg: LegId) {
+    pub(crate) fn hold_over(&mut self, leg: LegId) {
         let call = self.id;
         let Some(it) = self.call.leg_mut(leg) else { return self.impossible("hold_over") };
         if std::mem::take(&mut it.hold.ours) == Hold::No {
@@ -532,7 +526,7 @@ impl CallStep<'_> {
         if let Some(endpoint) = it.media.endpoint {
             self.tell_media(Verb::StopMoh { endpoint });
         }
-        self.tell(t, Event::OnHold { call, leg, on: false });
+        self.tell(Event::OnHold { call, leg, on: false });
     }
 }
 
@@ -545,7 +539,7 @@ impl CallStep<'_> {
         let open = self.call.recordings.running.is_none();
         if let Some(bridge) = self.call.bridge.as_mut().filter(|_| open) {
             bridge.direct = Some(Path::new(t.now));
-            self.arm(t.now);
+            self.arm();
         }
     }
 
@@ -567,7 +561,7 @@ impl CallStep<'_> {
             let wanted =
                 active && settled && !refused && heard && !a.takes.no_reinvites && !b.takes.no_reinvites;
             let (party, origin) = match step([a.media.led_past, b.media.led_past], wanted) {
-                Step::Nothing => return self.arm(t.now),
+                Step::Nothing => return self.arm(),
                 Step::Tell(party) => (party, Origin::Direct),
                 Step::TakeBack(party) => (party, Origin::Return),
             };
@@ -576,7 +570,7 @@ impl CallStep<'_> {
                 self.impossible("lead");
             }
         }
-        self.arm(t.now);
+        self.arm();
     }
 
     /// `to` does not agree: 491 is temporary, everything else final.
@@ -586,7 +580,7 @@ impl CallStep<'_> {
             if let Some(path) = path {
                 path.look = Some(t.now + AGAIN);
             }
-            return self.arm(t.now);
+            return self.arm();
         }
         self.never_direct();
         if origin == Origin::Return
@@ -612,7 +606,7 @@ impl CallStep<'_> {
         for leg in legs {
             let was_past = self.call.leg_mut(*leg).map(|it| std::mem::take(&mut it.media.led_past));
             if was_past == Some(true) {
-                self.common.history.path(call, t.now, *leg, false);
+                self.note(Note::Path { leg: *leg, direct: false });
             }
         }
         let path = self.call.bridge.as_mut().and_then(|it| it.direct.as_mut());
@@ -653,13 +647,13 @@ impl CallStep<'_> {
             self.take_from_handler(taken);
         }
         if !kept {
-            self.application_taken(t);
+            self.application_taken();
         }
         // The recording continues with the leg that keeps the call.
         self.recording_goes_over(other);
         self.part(t);
         // A program may have put it there already.
-        self.advance_if_legal(t, CallEvent::EnterProgram);
+        self.advance_if_legal(CallEvent::EnterProgram);
         Ok(other)
     }
 }

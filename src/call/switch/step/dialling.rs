@@ -1,6 +1,8 @@
 //! Dialling: carries out the actions of the dial machine, whose branches are legs; on which terms a contact is
 //! dialled; refusals of branches, and the contacts of a 3xx (RFC 3261 §8.1.3.4), on which the handlers decide.
 
+use crate::switch::state::effect::Effect;
+use crate::switch::state::effect::Note;
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -30,7 +32,6 @@ use crate::switch::step::invite::shown_by;
 use crate::switch::step::reliable::is_reliable;
 use crate::switch::step::transfer::party_at;
 use crate::switch::turn::{Moment, q850_of, reason_value};
-use crate::switch::work::sleepers::Sleeper;
 use crate::{LegId, headers};
 use b2b_sip::endpoint::redirect_targets;
 use b2b_sip::msg::{Host, Name, Response, Uri};
@@ -88,7 +89,7 @@ impl CallStep<'_> {
         let call = self.id;
         let dialling = self.call.dialling.as_ref();
         if let Some(route) = dialling.and_then(|it| it.options.route.as_ref()) {
-            self.common.history.route(call, t.now, &route.name, &route.why);
+            self.note(Note::Route { name: route.name.clone(), why: route.why.clone() });
         }
         match to {
             DialTo::Contacts(contacts) => {
@@ -148,7 +149,7 @@ impl CallStep<'_> {
         match &mut dialling.dial {
             Some(dial) => {
                 act(dial);
-                self.common.counters.late += dial.take_late();
+                self.common.out.counters.late += dial.take_late();
                 self.follow(Follow::Dial { call });
             }
             // The lookup is not finished: the only possible event is that the caller has gone.
@@ -160,18 +161,18 @@ impl CallStep<'_> {
     pub(crate) fn perform_dial(&mut self, t: Moment) {
         let call = self.id;
         let dialling = self.call.dialling.as_mut();
-        let Some(output) = dialling.and_then(|it| it.dial.as_mut()?.poll()) else { return self.arm(t.now) };
+        let Some(output) = dialling.and_then(|it| it.dial.as_mut()?.poll()) else { return self.arm() };
         match output {
             DialOutput::Start(branch, contact) => self.start_branch(t, branch, contact),
             DialOutput::Cancel(branch, why) => match self.branch(branch) {
-                Some(leg) => self.give_up_branch(t, leg, why),
+                Some(leg) => self.give_up_branch(leg, why),
                 None => self.impossible("perform_dial"),
             },
             DialOutput::Progress { branch, status, early_media } => {
                 self.progress(t, branch, status, early_media);
             }
             DialOutput::Won(branch) => self.won(t, branch),
-            DialOutput::Failed(failure) => self.dial_over(t, DialError::Failed(failure)),
+            DialOutput::Failed(failure) => self.dial_over(DialError::Failed(failure)),
         }
         self.follow(Follow::Dial { call });
     }
@@ -197,7 +198,7 @@ impl CallStep<'_> {
         let leaves = it.leaving.take_if(|it| it.until <= now);
         let too_long = it.watch.ends_at.take_if(|at| *at <= now).is_some();
         if it.watch.counts_at.take_if(|at| *at <= now).is_some() {
-            self.common.follows.push(Follow::CountPackets { call });
+            self.common.out.push(Follow::CountPackets { call });
         }
         let dial = it.dialling.as_ref().and_then(|it| it.dial.as_ref()?.next_timeout());
         let path = it.bridge.as_ref().and_then(|bridge| bridge.direct.as_ref()?.look);
@@ -229,7 +230,7 @@ impl CallStep<'_> {
             contact = of_reason(contact, diversion::after(dial.and_then(Dial::failed_with)));
         }
         let outgoing = self.admitted_outgoing(t, &contact);
-        self.common.counters.dialled += u64::from(outgoing.is_ok());
+        self.common.out.counters.dialled += u64::from(outgoing.is_ok());
         let caller = self.call.dialling.as_ref().and_then(|it| it.purpose.caller());
         let helps = caller.filter(|_| contact.emergency.is_some());
         if let Some((asks, usage)) = helps.and_then(|leg| Some((leg, self.call.leg(leg)?.usage?))) {
@@ -252,11 +253,11 @@ impl CallStep<'_> {
                 if let Some(it) = self.call.leg_mut(leg) {
                     it.admitted = Admitted { channels, place, attempt };
                 }
-                self.tell_leg(t, leg);
+                self.tell_leg(leg);
                 if wait.is_zero() {
                     return self.offer_to_branch(t, caller, leg);
                 }
-                self.branch_waits(t, caller, leg, wait);
+                self.branch_waits(caller, leg, wait);
             }
             Err((status, reason)) => self.branch_over(t, leg, DialFailure::new(status, &reason)),
         }
@@ -356,7 +357,7 @@ impl CallStep<'_> {
         }
         // A 183 may be an announcement that the callee cannot be reached.
         if response.status() == 180 {
-            self.attempted(t, leg, Some(true));
+            self.attempted(leg, Some(true));
         }
         if !ignored {
             self.with_dial(|dial| dial.provisional(branch, status, session));
@@ -379,7 +380,7 @@ impl CallStep<'_> {
     }
 
     /// The dial machine has cancelled this branch.
-    fn give_up_branch(&mut self, t: Moment, leg: LegId, why: WhyCancelled) {
+    fn give_up_branch(&mut self, leg: LegId, why: WhyCancelled) {
         let Some(it) = self.call.leg_mut(leg) else { return self.late() };
         match why {
             WhyCancelled::AnsweredElsewhere => {
@@ -389,12 +390,11 @@ impl CallStep<'_> {
             WhyCancelled::Declined | WhyCancelled::CallerGone | WhyCancelled::Silent => {}
         }
         if why == WhyCancelled::Silent {
-            let call = it.call;
-            self.common.history.decided(call, t.now, Some(leg), "given up", "no response in time");
+            self.note_decision(Some(leg), "given up", "no response in time");
         }
         // The end of its transaction may take another 32 s.
-        self.attempted(t, leg, (why == WhyCancelled::Silent).then_some(false));
-        self.hang_up(t, leg);
+        self.attempted(leg, (why == WhyCancelled::Silent).then_some(false));
+        self.hang_up(leg);
     }
 }
 
@@ -496,12 +496,12 @@ impl CallStep<'_> {
     }
 
     /// The INVITE of a branch goes out after this time.
-    pub(crate) fn branch_waits(&mut self, t: Moment, caller: Option<LegId>, leg: LegId, wait: Duration) {
+    pub(crate) fn branch_waits(&mut self, caller: Option<LegId>, leg: LegId, wait: Duration) {
         let Some(branch) = self.call.leg(leg).and_then(|it| it.branch) else {
             return self.impossible("branch_waits");
         };
         self.with_dial(|dial| dial.waits(branch, wait));
-        self.common.sleep_for(t, wait, Sleeper::Branch { caller, leg });
+        self.effect(Effect::Delay { caller, leg, wait });
     }
 
     /// How long a branch has to wait further, because others have had their turn first.
@@ -582,9 +582,9 @@ impl CallStep<'_> {
         for Named { q, to, whither } in answers {
             match whither {
                 Whither::Call(rounds, why) => {
-                    self.tell(t, Event::Redirected { call, leg, to });
+                    self.tell(Event::Redirected { call, leg, to });
                     if let Some(why) = why {
-                        self.common.history.decided(call, t.now, Some(leg), "route", &why);
+                        self.note_decision(Some(leg), "route", why);
                     }
                     for (place, mut round) in rounds.into_iter().enumerate() {
                         round.truncate(room);
@@ -604,16 +604,14 @@ impl CallStep<'_> {
                     }
                 }
                 Whither::Application(name, _) => {
-                    self.common.history.decided(call, t.now, Some(leg), "not followed", &name);
+                    self.note_decision(Some(leg), "not followed", name);
                 }
                 Whither::NotFollowed { why, line } => {
                     let party = party_name(&party);
                     let way = "redirect".to_owned();
-                    self.not_followed(t, Event::NotFollowed { call, leg, party, way, to, why, line });
+                    self.not_followed(Event::NotFollowed { call, leg, party, way, to, why, line });
                 }
-                Whither::Nobody(why) => {
-                    self.common.history.decided(call, t.now, Some(leg), "not followed", &why)
-                }
+                Whither::Nobody(why) => self.note_decision(Some(leg), "not followed", why),
             }
         }
         called.retain(|(.., round)| !round.is_empty());
@@ -645,26 +643,20 @@ impl CallStep<'_> {
         let caller = match dialling.map(|it| &it.purpose) {
             Some(Purpose::Caller { caller, reply: None }) => *caller,
             _ => {
-                self.common.history.decided(
-                    call,
-                    t.now,
-                    Some(leg),
-                    "not followed",
-                    "an application has the call",
-                );
+                self.note_decision(Some(leg), "not followed", "an application has the call");
                 return false;
             }
         };
         let moved = self.handler_named(name).and_then(|_| self.moved(caller, to, t));
         let Some(moved) = moved else {
-            self.common.history.decided(call, t.now, Some(leg), "not followed", name);
+            self.note_decision(Some(leg), "not followed", name);
             return false;
         };
-        self.tell(t, Event::Redirected { call, leg, to: to.to_owned() });
+        self.tell(Event::Redirected { call, leg, to: to.to_owned() });
         if let Some(why) = why {
-            self.common.history.decided(call, t.now, Some(leg), "route", why);
+            self.note_decision(Some(leg), "route", why);
         }
-        self.tell_refused(t, leg, failure.clone());
+        self.tell_refused(leg, failure.clone());
         self.with_dial(|dial| dial.given_away());
         let asked = Box::new(Handing::new(moved));
         self.follow(Follow::Hand { call, asked, name: name.to_owned() });
@@ -672,13 +664,13 @@ impl CallStep<'_> {
     }
 
     /// A party names a target that it may not lead us to: counts, reports and logs this.
-    pub(crate) fn not_followed(&mut self, t: Moment, event: Event) {
-        self.common.counters.not_followed += 1;
+    pub(crate) fn not_followed(&mut self, event: Event) {
+        self.common.out.counters.not_followed += 1;
         if let Event::NotFollowed { call, party, way, to, why, line, .. } = &event {
             let line = line.as_deref().map(|line| format!("; {line}")).unwrap_or_default();
             tracing::warn!("call {}: {way} of {party} to {to} is not followed: {why}{line}", call.0);
         }
-        self.tell(t, event);
+        self.tell(event);
     }
 }
 

@@ -37,8 +37,8 @@ struct Removed {
 
 impl CallStep<'_> {
     /// Ends a leg with BYE, CANCEL or 480, as its state requires. A second call does nothing.
-    pub(crate) fn hang_up(&mut self, t: Moment, leg: LegId) {
-        self.hang_up_with(t, leg, 480, "");
+    pub(crate) fn hang_up(&mut self, leg: LegId) {
+        self.hang_up_with(leg, 480, "");
     }
 
     /// Stores the Reason of a leg's BYE, CANCEL or refusal; returns the status for a caller who is not
@@ -52,7 +52,7 @@ impl CallStep<'_> {
     }
 
     /// As [`CallStep::hang_up`], with another status for a caller who is not answered.
-    pub(crate) fn hang_up_with(&mut self, t: Moment, leg: LegId, status: u16, reason: &str) {
+    pub(crate) fn hang_up_with(&mut self, leg: LegId, status: u16, reason: &str) {
         let Some(it) = self.call.leg(leg) else {
             // It may be in another call by now.
             return match self.index.of_leg.get(leg.0) {
@@ -65,7 +65,7 @@ impl CallStep<'_> {
         }
         let Some(usage) = it.usage else { return self.follow(Follow::Unsent { leg }) };
         if it.is_waiting() {
-            return self.reject(t, leg, status, reason);
+            return self.reject(leg, status, reason);
         }
         let headers = reason_field(it.why.reason.clone());
         let command = match it.life.state() {
@@ -80,7 +80,7 @@ impl CallStep<'_> {
     }
 
     /// Refuses a caller who is not answered.
-    pub(crate) fn reject(&mut self, t: Moment, leg: LegId, status: u16, reason: &str) {
+    pub(crate) fn reject(&mut self, leg: LegId, status: u16, reason: &str) {
         let waiting = self.call.leg_mut(leg).filter(|it| it.is_waiting());
         let Some(it) = waiting else { return self.late() };
         let unusable = it.why.offer.take().filter(|_| status == 488 && reason.is_empty());
@@ -95,7 +95,7 @@ impl CallStep<'_> {
         }
         let reply = Reply { reason: reason.to_owned(), headers, ..Reply::status(status) };
         self.command(leg, usage, DialogCommand::Refuse(reply));
-        self.tell_rejected(t, leg, status, reason);
+        self.tell_rejected(leg, status, reason);
         self.is_ending(leg);
     }
 
@@ -118,14 +118,14 @@ impl CallStep<'_> {
     }
 
     /// A dialling has ended without an answer.
-    pub(crate) fn dial_over(&mut self, t: Moment, error: DialError) {
+    pub(crate) fn dial_over(&mut self, error: DialError) {
         let call = self.id;
         let Some(dialling) = self.end_dialling() else { return self.late() };
         match dialling.purpose {
             Purpose::Transfer { leaves, stays, referrer } => {
-                self.transfer_failed(t, TransferLegs { leaves, stays }, referrer, &failure(&error));
+                self.transfer_failed(TransferLegs { leaves, stays }, referrer, &failure(&error));
             }
-            purpose => self.caller_refused(t, purpose, error),
+            purpose => self.caller_refused(purpose, error),
         }
         self.follow(Follow::CallEmpty { call });
     }
@@ -134,14 +134,14 @@ impl CallStep<'_> {
     pub(crate) fn end_dialling(&mut self) -> Option<Box<Dialling>> {
         let dialling = self.call.dialling.take()?;
         if let Some(request) = dialling.lookup {
-            drop(self.common.work.answered(request));
+            self.effect(Effect::Forget(request));
         }
         Some(dialling)
     }
 
     /// No branch answered: reports it to the waiting command; a caller whom no program has adopted is
     /// refused.
-    pub(crate) fn caller_refused(&mut self, t: Moment, purpose: Purpose, error: DialError) {
+    pub(crate) fn caller_refused(&mut self, purpose: Purpose, error: DialError) {
         let Purpose::Caller { caller, reply: None } = purpose else { return refuse(purpose, error) };
         let failure = failure(&error);
         if let (Some(cause), Some(it)) = (failure.q850, self.call.leg_mut(caller)) {
@@ -162,7 +162,7 @@ impl CallStep<'_> {
             };
             it.why.told = Some(format!("the callee answered {} {said}", failure.status));
         }
-        self.hang_up_with(t, caller, status, if own { &failure.reason } else { phrase });
+        self.hang_up_with(caller, status, if own { &failure.reason } else { phrase });
     }
 
     /// Removes a leg whose dialog is over, and reports its end.
@@ -224,7 +224,7 @@ impl CallStep<'_> {
         let cause = it.why.cause.take().unwrap_or(cause);
         // Without an INVITE the failure is ours.
         let sent = it.usage.is_some();
-        self.attempted(t, leg, effective(&cause).filter(|_| sent));
+        self.attempted(leg, effective(&cause).filter(|_| sent));
         // Its dialog is over, whatever its state was.
         let _ = self.advance_leg(t, leg, cause.event(), Some(cause.clone()));
         let mut it = self.take_leg(leg)?;
@@ -240,9 +240,8 @@ impl CallStep<'_> {
         self.record_end(t, leg, &mut it, &cause, said);
         let by = it.why.by.or_else(|| ended_by(leg, it.direction(), &cause));
         let talked = talked(it.life.answered_at(), t.now);
-        self.common
-            .watchers
-            .ended(Watched::Leg(leg), CallEnd { cause: cause.clone(), by, talked, at: t.wall });
+        let end = CallEnd { cause: cause.clone(), by, talked, at: t.wall };
+        self.effect(Effect::Ended { what: Watched::Leg(leg), end });
         Some(Removed { leg: it, cause, by })
     }
 
@@ -267,36 +266,29 @@ impl CallStep<'_> {
         } else {
             self.exchange_parted(t, 480);
         }
-        self.advance_bridge(t, BridgeEvent::End);
+        self.advance_bridge(BridgeEvent::End);
         let Some(bridge) = self.call.bridge.take() else { return self.impossible("leave_bridge") };
         self.remove_bridge(bridge.id);
         let talked = talked(bridge.started, t.now);
         let end = CallEnd { cause: cause.clone(), by, talked, at: t.wall };
-        self.common.watchers.ended(Watched::Bridge(bridge.id), end);
+        self.effect(Effect::Ended { what: Watched::Bridge(bridge.id), end });
         let is_replaced = self.is_being_replaced(leg);
         if let Some(it) = self.call.leg_mut(other) {
             it.media.joined = None;
         }
         if !is_replaced {
-            self.left_alone(t, other, bridge.auto_hangup, reason, by);
+            self.left_alone(other, bridge.auto_hangup, reason, by);
         }
         // After the other leg's fate is known: a leg that is released delivers its counters itself.
-        self.account_talk_over(t, bridge.id, [bridge.a, bridge.b], by);
+        self.account_talk_over(bridge.id, [bridge.a, bridge.b], by);
     }
 
-    fn left_alone(
-        &mut self,
-        t: Moment,
-        other: LegId,
-        auto_hangup: bool,
-        reason: Option<Bytes>,
-        by: Option<LegId>,
-    ) {
+    fn left_alone(&mut self, other: LegId, auto_hangup: bool, reason: Option<Bytes>, by: Option<LegId>) {
         let Some(it) = self.call.leg_mut(other) else { return self.impossible("left_alone") };
         if auto_hangup {
             it.why.reason = reason.or_else(|| it.why.reason.take());
             it.why.by = it.why.by.or(by).filter(|_| !it.life.is_ending());
-            self.hang_up(t, other);
+            self.hang_up(other);
         } else if !it.life.is_ending() {
             let direction = it.direction();
             let handled = it.handled.is_some();
@@ -305,7 +297,7 @@ impl CallStep<'_> {
             let event =
                 if handled || named { CallEvent::Release(direction) } else { CallEvent::EnterProgram };
             // A program may have put it there already.
-            self.advance_if_legal(t, event);
+            self.advance_if_legal(event);
         }
     }
 
@@ -322,7 +314,7 @@ impl CallStep<'_> {
         let limit = self.common.config.max_duration.filter(|_| !self.is_emergency());
         if let Some(limit) = limit.filter(|_| self.call.watch.ends_at.is_none()) {
             self.call.watch.ends_at = Some(t.now + limit);
-            self.arm(t.now);
+            self.arm();
         }
     }
 
@@ -345,7 +337,7 @@ impl CallStep<'_> {
         let call = self.id;
         let Some(every) = self.common.config.rtp_timeout else { return self.late() };
         self.call.watch.counts_at = Some(t.now + every);
-        self.arm(t.now);
+        self.arm();
         let endpoints = self.call.legs.iter().filter_map(|(_, leg)| leg.media.endpoint).collect();
         self.effect(Effect::CountPackets { call, endpoints });
     }
@@ -362,15 +354,15 @@ impl CallStep<'_> {
     }
 
     /// A call has reached its maximum duration.
-    pub(crate) fn call_too_long(&mut self, t: Moment) {
+    pub(crate) fn call_too_long(&mut self) {
         let call = self.id;
         tracing::info!("call {}: hung up after [limits] call_s", call.0);
-        self.common.counters.too_long += 1;
+        self.common.out.counters.too_long += 1;
         for leg in self.call.legs.ids().collect::<Vec<_>>() {
             if let Some(it) = self.call.leg_mut(leg) {
                 it.why.reason = Some(reason_value(&Reason::q850(cause::RECOVERY_ON_TIMER_EXPIRY)));
             }
-            self.hang_up(t, leg);
+            self.hang_up(leg);
         }
     }
 
@@ -382,12 +374,13 @@ impl CallStep<'_> {
     }
 
     /// Reports the outcome of an attempt at a gateway, unless it was reported before.
-    pub(crate) fn attempted(&mut self, t: Moment, leg: LegId, effective: Option<bool>) {
+    pub(crate) fn attempted(&mut self, leg: LegId, effective: Option<bool>) {
         let Some(it) = self.call.leg_mut(leg) else { return self.impossible("attempted") };
         if let Some(attempt) = it.admitted.attempt.take()
             && let Some(gateway) = it.contact.as_deref().and_then(|contact| contact.gateway.as_ref())
         {
-            self.common.parts.admission.attempted(t.now, &gateway.name, attempt, effective);
+            let gateway = gateway.name.clone();
+            self.effect(Effect::Attempted { gateway, attempt, effective });
         }
     }
 

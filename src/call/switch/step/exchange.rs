@@ -1,5 +1,6 @@
 //! Later offers and answers, one at a time, from the request for one to its answer; those of parties and our own.
 
+use crate::switch::state::effect::Note;
 use bytes::Bytes;
 
 use crate::LegId;
@@ -130,7 +131,7 @@ impl CallStep<'_> {
         };
         let body = response.session().unwrap_or_default();
         if !body.is_empty() {
-            self.note_direction(t, leg, &body);
+            self.note_direction(leg, &body);
         }
         let exchange = self.call.exchanges.agree(leg);
         let Some(exchange) = exchange else {
@@ -159,7 +160,7 @@ impl CallStep<'_> {
                 if let Some(it) = self.call.leg_mut(leg) {
                     it.media.led_past = is_past;
                 }
-                self.common.history.path(call, t.now, leg, is_past);
+                self.note(Note::Path { leg: leg, direct: is_past });
             }
             Origin::Refresh { .. } | Origin::TalkToUs | Origin::Timer | Origin::Hold(_) => {}
         }
@@ -266,7 +267,7 @@ impl CallStep<'_> {
                 let error = if busy { CallError::Busy } else { CallError::Refused(reply.status) };
                 self.tell_holding(to, Err(error));
             }
-            _ => self.refuse_exchange(t, from, origin, reply),
+            _ => self.refuse_exchange(from, origin, reply),
         }
         self.offer_pending(t);
     }
@@ -369,7 +370,7 @@ impl CallStep<'_> {
         let party = self.call.party(leg);
         if let Some((status, reason)) = self.common.refuses_body(&content, &party) {
             let reply = Reply { reason: reason.to_owned(), ..Reply::status(status) };
-            return self.refuse_exchange(t, leg, origin, reply);
+            return self.refuse_exchange(leg, origin, reply);
         }
         let offer = content.session;
         self.identified(leg, request);
@@ -378,24 +379,24 @@ impl CallStep<'_> {
             return self.respond(transaction, Reply::status(200));
         }
         if let Some(offer) = &offer {
-            self.note_direction(t, leg, offer);
+            self.note_direction(leg, offer);
         }
         let Some(it) = self.call.leg(leg).filter(|it| !it.life.is_ending()) else {
-            return self.refuse_exchange(t, leg, origin, Reply::status(481));
+            return self.refuse_exchange(leg, origin, Reply::status(481));
         };
         // A session refresh of this party does not concern the other one.
         if let (Some(endpoint), Some(offer)) = (it.media.endpoint, &offer)
             && self.common.fact("repeats", |common| common.parts.controller.repeats(endpoint, offer))
         {
-            return self.answer_here(t, leg, origin, Some(offer.clone()));
+            return self.answer_here(leg, origin, Some(offer.clone()));
         }
-        let Some(bridge) = self.call.bridge.as_ref() else { return self.answer_here(t, leg, origin, offer) };
+        let Some(bridge) = self.call.bridge.as_ref() else { return self.answer_here(leg, origin, offer) };
         let other = bridge.other(leg).filter(|other| self.call.leg(*other).is_some_and(|it| it.is_up()));
         match other {
             Some(other) if (!bridge.mode.intercepts() || offer.is_none()) && !self.keeps_session(other) => {
                 self.ask_across(t, Crossing { from: leg, to: other }, origin, offer, Some(request));
             }
-            _ => self.answer_here(t, leg, origin, offer),
+            _ => self.answer_here(leg, origin, offer),
         }
     }
 
@@ -406,10 +407,10 @@ impl CallStep<'_> {
 
     /// Answers an offer that is not passed on. A re-INVITE without one gets ours, and its ACK has the answer
     /// (RFC 3261 §14.2).
-    pub(crate) fn answer_here(&mut self, t: Moment, leg: LegId, origin: Origin, offer: Option<Bytes>) {
+    pub(crate) fn answer_here(&mut self, leg: LegId, origin: Origin, offer: Option<Bytes>) {
         let endpoint = self.call.leg(leg).and_then(|it| it.media.endpoint);
         let Some(endpoint) = endpoint.filter(|_| offer.is_some() || origin == Origin::ReInvite) else {
-            return self.refuse_exchange(t, leg, origin, Reply::status(488));
+            return self.refuse_exchange(leg, origin, Reply::status(488));
         };
         let policy = self.policy_towards(leg).into_owned();
         let (verb, what) = match offer {
@@ -512,7 +513,7 @@ impl CallStep<'_> {
         }
         let Some(exchange) = self.call.exchanges.begin(from, to, origin) else {
             // The other side's offer is under way (RFC 3261 §14.2).
-            return self.refuse_exchange(t, from, origin, Reply::status(491));
+            return self.refuse_exchange(from, origin, Reply::status(491));
         };
         // A request that is refused here sends no message to the other side.
         if let Some(original) = original {
@@ -563,7 +564,7 @@ impl CallStep<'_> {
             return self.answer_for_nobody(t, to, offer);
         }
         self.withdraw_offer(to);
-        self.refuse_exchange(t, from, origin, Reply::status(480));
+        self.refuse_exchange(from, origin, Reply::status(480));
         if let Origin::Replacing(replaced) = origin {
             // `to` was told of the newcomer, and continues to talk to the present party.
             self.refresh(t, replaced, to, false);
@@ -602,8 +603,8 @@ impl CallStep<'_> {
         }
         let offers = offers.is_some();
         if offers && session.is_err() {
-            self.refuse_exchange(t, from, origin, Reply::status(488));
-            return self.break_up(t, from, Some(to), "a 2xx whose offer cannot be used");
+            self.refuse_exchange(from, origin, Reply::status(488));
+            return self.break_up(from, Some(to), "a 2xx whose offer cannot be used");
         }
         if offers && let Some(it) = self.call.leg_mut(from) {
             it.life.expect_on_ack(OnAck::AnswerTo(to));
@@ -643,9 +644,9 @@ impl CallStep<'_> {
     }
 
     /// Refuses the request that began an exchange.
-    pub(crate) fn refuse_exchange(&mut self, t: Moment, leg: LegId, origin: Origin, reply: Reply) {
+    pub(crate) fn refuse_exchange(&mut self, leg: LegId, origin: Origin, reply: Reply) {
         match origin {
-            Origin::Replacing(replaced) => self.replacement_refused(t, leg, replaced, &reply),
+            Origin::Replacing(replaced) => self.replacement_refused(leg, replaced, &reply),
             Origin::ReInvite => {
                 let usage = self.call.leg(leg).and_then(|it| it.usage);
                 let Some(usage) = usage else { return self.late() };
@@ -672,7 +673,7 @@ impl CallStep<'_> {
             return self.exchange_refused(t, Reply::status(status));
         }
         self.asked_by_nobody();
-        self.refuse_exchange(t, from, origin, Reply::status(status));
+        self.refuse_exchange(from, origin, Reply::status(status));
     }
 
     /// No party waits for the answer to the offer under way any more.

@@ -16,7 +16,7 @@ use crate::service::{CallError, DialError};
 use crate::switch::common::Common;
 use crate::switch::dial::Dial;
 use crate::switch::state::call::Purpose;
-use crate::switch::state::effect::{DialogCommand, Effect};
+use crate::switch::state::effect::{DialogCommand, Effect, OfBridge};
 use crate::switch::state::exchange::{Crossing, Origin};
 use crate::switch::state::follow::Follow;
 use crate::switch::state::leg::Leg;
@@ -26,7 +26,6 @@ use crate::switch::state::waits::{
 };
 use crate::switch::step::CallStep;
 use crate::switch::step::ending::recovered;
-use crate::switch::step::records::OfBridge;
 use crate::switch::step::reliable::Provisional;
 use crate::switch::turn::{Moment, reason_of};
 use crate::switch::work::tasks::Panicked;
@@ -69,7 +68,7 @@ impl CallStep<'_> {
                     return self.impossible("usage_event");
                 };
                 let why = why.to_owned();
-                self.tell(t, Event::NextHop(NextHop { call, leg, address, followed, why }));
+                self.tell(Event::NextHop(NextHop { call, leg, address, followed, why }));
             }
             UsageEvent::ReInviteCancelled => self.asking_cancelled(leg),
             UsageEvent::Request { transaction, request } => self.request(t, leg, transaction, &request),
@@ -157,12 +156,12 @@ impl CallStep<'_> {
         };
         tracing::warn!("leg {}: media lost: {reason}", leg.0);
         it.why.cause = Some(TerminationCause::MediaLost);
-        let (call, up) = (it.call, it.is_up());
+        let up = it.is_up();
         if up {
             it.why.reason = Some(recovered());
         }
-        self.common.history.decided(call, t.now, Some(leg), "media lost", reason);
-        self.hang_up_with(t, leg, 503, "No Media Resources");
+        self.note_decision(Some(leg), "media lost", reason);
+        self.hang_up_with(leg, 503, "No Media Resources");
         if up {
             self.leave_bridge(t, leg, &TerminationCause::MediaLost, Some(recovered()), None);
         }
@@ -177,7 +176,7 @@ impl CallStep<'_> {
         let up = self.call.leg(leg).filter(|it| it.is_up());
         let Some(call) = up.map(|it| it.call) else { return self.ignored() };
         let silent_ms = self.common.config.rtp_timeout.unwrap_or_default().as_millis() as u64;
-        self.tell(t, Event::MediaTimeout { call, leg, silent_ms });
+        self.tell(Event::MediaTimeout { call, leg, silent_ms });
         // An emergency caller who cannot speak may still hear, or be located, but may dial again.
         if self.is_emergency() {
             let channels = self.call.leg(leg).into_iter().flat_map(|it| &it.admitted.channels);
@@ -193,7 +192,7 @@ impl CallStep<'_> {
             it.why.cause = Some(TerminationCause::MediaTimeout);
             it.why.reason = Some(recovered());
         }
-        self.hang_up(t, leg);
+        self.hang_up(leg);
         self.leave_bridge(t, leg, &TerminationCause::MediaTimeout, Some(recovered()), None);
     }
 
@@ -204,7 +203,7 @@ impl CallStep<'_> {
             Command::Adopt { leg, reply } => drop(reply.send(self.adopt(leg))),
             Command::Answer { leg, headers, reply } => self.obey_answer(t, leg, headers, reply),
             Command::Reject { leg, status, reason, reply } => {
-                let _ = reply.send(self.obey_reject(t, leg, status, &reason));
+                let _ = reply.send(self.obey_reject(leg, status, &reason));
             }
             Command::DialAndBridge { leg, request, reply } => {
                 if self.call.leg(leg).is_none_or(|it| it.life.is_ending()) {
@@ -221,7 +220,7 @@ impl CallStep<'_> {
             Command::RecordLeg { leg, what, reply } => self.obey_record_leg(t, leg, what, reply),
             Command::Hangup { leg, reason, reply } => {
                 let status = self.will_say(leg, reason.as_ref());
-                self.hang_up_with(t, leg, status, "");
+                self.hang_up_with(leg, status, "");
                 let _ = reply.send(Ok(()));
             }
             Command::HangupCall { reason, reply, .. } => {
@@ -244,7 +243,7 @@ impl CallStep<'_> {
             Command::Collect { leg, secret } => drop(self.collects(t, leg, secret)),
             Command::KeepSecret { leg, on, reply } => drop(reply.send(self.keep_secret(t, leg, on))),
             Command::Record { what, reply, .. } => self.obey_record(t, what, reply),
-            Command::Enter { place, reply, .. } => drop(reply.send(self.enter(t, place))),
+            Command::Enter { place, reply, .. } => drop(reply.send(self.enter(place))),
             Command::WhereTo { leg, target, named_by, reply } => {
                 self.where_to(t, leg, target, named_by, reply);
             }
@@ -280,10 +279,10 @@ impl CallStep<'_> {
         self.answer_here_and_now(t, leg, reply);
     }
 
-    fn obey_reject(&mut self, t: Moment, leg: LegId, status: u16, reason: &str) -> Result<(), CallError> {
+    fn obey_reject(&mut self, leg: LegId, status: u16, reason: &str) -> Result<(), CallError> {
         match self.call.leg(leg).map(Leg::is_waiting) {
             Some(true) if (300..700).contains(&status) => {
-                self.reject(t, leg, status, reason);
+                self.reject(leg, status, reason);
                 Ok(())
             }
             Some(true) => Err(CallError::WrongState("a refusal's status is 300 to 699")),
@@ -324,16 +323,17 @@ impl CallStep<'_> {
                 self.info_digit(t, *digit, counts);
             }
             OnMedia::Nothing => {}
-            OnMedia::Joined { a, b } => self.media_joined(t, a, b, &of_kind!(result, Joined)),
+            OnMedia::Joined { a, b } => self.media_joined(a, b, &of_kind!(result, Joined)),
             OnMedia::Counted { call, bridge, leg } => {
                 let goes_on_in = self.call.leg(leg).map(|it| it.call);
-                self.common.counted(t, OfBridge { call, bridge, leg }, goes_on_in, of_kind!(result, Stats));
+                let (talk, stats) = (OfBridge { call, bridge, leg }, of_kind!(result, Stats));
+                self.effect(Effect::Counted { talk, goes_on_in, stats });
             }
             OnMedia::Recording { subject, reply, .. } => {
-                self.recording_begun(t, subject, of_kind!(result, Recording), reply);
+                self.recording_begun(subject, of_kind!(result, Recording), reply);
             }
             OnMedia::Recorded { id, reply, .. } => {
-                self.recording_finished(t, id, of_kind!(result, Recorded), reply)
+                self.recording_finished(id, of_kind!(result, Recorded), reply)
             }
         }
     }
@@ -376,7 +376,7 @@ impl CallStep<'_> {
                     let origin = Origin::Replacing(replaced);
                     self.ask_across(t, Crossing { from: leg, to: stays }, origin, Some(offer), None);
                 }
-                Err(_) => self.not_replaced(t, leg),
+                Err(_) => self.not_replaced(leg),
             },
         }
     }
@@ -433,15 +433,15 @@ impl CallStep<'_> {
                 Err(error) => tracing::info!("leg {}: early media cannot be used: {error}", leg.0),
             },
             OnApplied::Won(won) => self.both_described(t, won, result),
-            OnApplied::Originated { leg, reply } => self.originated(t, leg, result, reply),
+            OnApplied::Originated { leg, reply } => self.originated(leg, result, reply),
             OnApplied::Transferred { legs, referrer, arrived, direct, .. } => match result {
                 Ok(()) => {
                     self.transfer_answered(t, legs, referrer, Arrival { leg: arrived, direct, back: false })
                 }
                 Err(error) => {
-                    self.hang_up(t, arrived);
+                    self.hang_up(arrived);
                     let failure = DialFailure::new(error.status_of_answer(), "");
-                    self.transfer_failed(t, legs, referrer, &failure);
+                    self.transfer_failed(legs, referrer, &failure);
                 }
             },
             OnApplied::Acknowledged { leg, other } => match result {
@@ -451,7 +451,7 @@ impl CallStep<'_> {
                         self.join_media(leg, other);
                     }
                 }
-                Err(error) => self.ack_of_no_use(t, leg, other, &error),
+                Err(error) => self.ack_of_no_use(leg, other, &error),
             },
             OnApplied::AcknowledgedApart { leg, .. } => {
                 if let Err(error) = result {
@@ -469,10 +469,10 @@ impl CallStep<'_> {
         match then {
             OnFound::Dial { .. } => match result {
                 Ok(Found::Contacts(Ok(found))) => self.dial_stages(t, vec![found.into()]),
-                Ok(Found::Contacts(Err(error))) => self.dial_over(t, DialError::Lookup(error)),
+                Ok(Found::Contacts(Err(error))) => self.dial_over(DialError::Lookup(error)),
                 _ => {
                     let error = DialError::Invalid("the resolver panicked".to_owned());
-                    self.dial_over(t, error);
+                    self.dial_over(error);
                 }
             },
             OnFound::Decide(asked) => self.decided(t, *asked, action(result)),
@@ -485,7 +485,7 @@ impl CallStep<'_> {
             }
             OnFound::Listened { .. } => {
                 if result.is_err() {
-                    self.deaf(t);
+                    self.deaf();
                 }
             }
             OnFound::LookUp { .. } | OnFound::Outside { .. } => {
@@ -497,22 +497,17 @@ impl CallStep<'_> {
 
 impl Common {
     /// An answer of media that concerns no call any more.
-    pub(crate) fn media_for_nobody(
-        &mut self,
-        t: Moment,
-        then: OnMedia,
-        result: Result<MediaAnswer, MediaError>,
-    ) {
+    pub(crate) fn media_for_nobody(&mut self, then: OnMedia, result: Result<MediaAnswer, MediaError>) {
         match then {
             OnMedia::Nothing => {}
             OnMedia::Endpoint { .. } => {
-                self.counters.late();
+                self.out.counters.late();
                 if let Ok(MediaAnswer::Endpoint(endpoint)) = result {
-                    self.follows.effect(Effect::TellMedia(Verb::Release { endpoint }));
+                    self.out.effect(Effect::TellMedia(Verb::Release { endpoint }));
                 }
             }
             OnMedia::Described(OnDescription::AnswerHere { origin: Origin::Update(transaction), .. }) => {
-                self.follows.effect(Effect::Respond { transaction, reply: SipReply::status(481) });
+                self.out.effect(Effect::Respond { transaction, reply: SipReply::status(481) });
             }
             OnMedia::Applied(OnApplied::Originated { reply, .. }) => {
                 // A closed receiver is no error.
@@ -521,26 +516,27 @@ impl Common {
             OnMedia::Applied(OnApplied::Transferred { call, legs, referrer, .. }) => {
                 if let Some(refer) = referrer {
                     let reason = String::new();
-                    self.follows.effect(Effect::NotifyRefer { refer, status: 503, reason });
+                    self.out.effect(Effect::NotifyRefer { refer, status: 503, reason });
                 }
-                self.publish(t, Event::TransferEnded { call, leg: legs.leaves, status: 503 });
+                self.out.tell(Event::TransferEnded { call, leg: legs.leaves, status: 503 });
             }
             // Other dropped replies say that the call is over, and nobody else waits.
             OnMedia::Described(_) | OnMedia::Applied(_) => {}
             OnMedia::Counted { call, bridge, leg } => {
-                self.counted(t, OfBridge { call, bridge, leg }, None, of_kind!(result, Stats));
+                let (talk, stats) = (OfBridge { call, bridge, leg }, of_kind!(result, Stats));
+                self.out.effect(Effect::Counted { talk, goes_on_in: None, stats });
             }
             OnMedia::Recording { call, subject, reply } => {
-                self.recording_for_nobody(t, call, subject, of_kind!(result, Recording), reply);
+                self.recording_for_nobody(call, subject, of_kind!(result, Recording), reply);
             }
             OnMedia::Recorded { id, reply, .. } => {
-                self.recorded_for_nobody(t, id, of_kind!(result, Recorded), reply);
+                self.recorded_for_nobody(id, of_kind!(result, Recorded), reply);
             }
             OnMedia::Digit(digit) => {
                 let (transaction, reply) = (digit.transaction, SipReply::status(481));
-                self.follows.effect(Effect::Respond { transaction, reply });
+                self.out.effect(Effect::Respond { transaction, reply });
             }
-            OnMedia::Joined { .. } | OnMedia::Packets { .. } => self.counters.late(),
+            OnMedia::Joined { .. } | OnMedia::Packets { .. } => self.out.counters.late(),
         }
     }
 
@@ -555,11 +551,11 @@ impl Common {
             }
             OnFound::Outside { transaction } => {
                 let reply = if let Ok(Found::Reply(reply)) = result { reply } else { SipReply::status(500) };
-                self.follows.effect(Effect::Respond { transaction, reply });
+                self.out.effect(Effect::Respond { transaction, reply });
             }
             // The call has ended, and so has its listener.
             OnFound::Listened { .. } if result.is_ok() => {}
-            _ => self.counters.late(),
+            _ => self.out.counters.late(),
         }
     }
 }

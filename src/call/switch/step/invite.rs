@@ -54,7 +54,7 @@ impl CallStep<'_> {
         let Some(dialling) = self.call.dialling.as_ref() else {
             // Nothing else would ever end the leg.
             self.impossible("invite");
-            return self.hang_up(t, leg);
+            return self.hang_up(leg);
         };
         let asks = dialling.purpose.caller();
         let caller = asks.and_then(|leg| self.call.leg(leg)?.life.invite());
@@ -106,8 +106,8 @@ impl CallStep<'_> {
                     it.passing.rules = LegRules::new(rules, true);
                 }
                 self.answers_challenges(leg, usage);
-                self.record_outgoing(t, leg, &call_id, asks, shown);
-                self.tell_dialling(t, leg);
+                self.record_outgoing(t, leg, call_id, asks, shown);
+                self.tell_dialling(leg);
             }
             Err(error) => {
                 tracing::warn!("leg {}: {error}", leg.0);

@@ -12,8 +12,6 @@ pub(crate) mod reliable;
 mod requests;
 pub(crate) mod transfer;
 
-use std::time::Instant;
-
 use crate::bridge_fsm::{BridgeEvent, Direction, HeldBy};
 use crate::call_fsm::CallEvent;
 use crate::controller::{EndpointId, Hold, MediaError, Verb};
@@ -21,9 +19,9 @@ use crate::event::{CallRefused, EmergencyCall, Event};
 use crate::failure::DialFailure;
 use crate::leg_fsm::{LegEvent, LegState, TerminationCause};
 use crate::switch::calls::Index;
-use crate::switch::common::{Common, HORIZON};
+use crate::switch::common::Common;
 use crate::switch::state::call::Call;
-use crate::switch::state::effect::{DialogCommand, Effect};
+use crate::switch::state::effect::{DialogCommand, Effect, Note};
 use crate::switch::state::follow::Follow;
 use crate::switch::state::leg::Leg;
 use crate::switch::state::transfer::{PartyRefer, Referrer};
@@ -45,27 +43,27 @@ pub(crate) struct CallStep<'a> {
 impl CallStep<'_> {
     /// What the input is about is over: counted.
     pub(crate) fn late(&mut self) {
-        self.common.counters.late();
+        self.common.out.counters.late();
     }
 
     /// The input is legal, and needs no action here: counted.
     pub(crate) fn ignored(&mut self) {
-        self.common.counters.ignored();
+        self.common.out.counters.ignored();
     }
 
     /// The input is excluded by our own invariants: counted, with the place.
     pub(crate) fn impossible(&mut self, at: &'static str) {
-        self.common.counters.impossible(at);
+        self.common.out.counters.impossible(at);
     }
 
     /// Queues what is done next, after what this step has queued already.
     pub(crate) fn follow(&mut self, next: Follow) {
-        self.common.follows.push(next);
+        self.common.out.push(next);
     }
 
     /// Queues an effect, which is carried out when this step is over.
     pub(crate) fn effect(&mut self, effect: Effect) {
-        self.common.follows.effect(effect);
+        self.common.out.effect(effect);
     }
 
     /// Queues a request to media whose answer is of no interest.
@@ -109,11 +107,19 @@ impl CallStep<'_> {
         }
     }
 
-    /// Sets the call's timer to its earliest deadline, or to the horizon if that is sooner.
-    pub(crate) fn arm(&mut self, now: Instant) {
-        let id = self.id;
-        let deadline = self.call.next_timeout().map(|deadline| deadline.min(now + HORIZON));
-        self.common.timers.arm(&mut self.call.queued, deadline, id);
+    /// Has the call's timer set to its next deadline when this step is over.
+    pub(crate) fn arm(&mut self) {
+        self.effect(Effect::Arm { call: self.id });
+    }
+
+    /// Queues an entry for the history of the call.
+    pub(crate) fn note(&mut self, note: Note) {
+        self.effect(Effect::Note { call: self.id, note });
+    }
+
+    /// Queues a decision for the history of the call.
+    pub(crate) fn note_decision(&mut self, leg: Option<LegId>, what: &'static str, why: impl Into<String>) {
+        self.note(Note::Decided { leg, what, why: why.into() });
     }
 
     /// Adds a leg, in a replay under its number in the journal.
@@ -170,29 +176,15 @@ impl CallStep<'_> {
     }
 }
 
-impl Common {
-    /// Records an event in the history of its call, and publishes it if there is a bus.
-    pub(crate) fn publish(&mut self, t: Moment, event: Event) {
-        self.history.note(t.now, &event);
-        if let Some(bus) = &self.parts.bus {
-            bus.publish(t.wall, event);
-        }
-    }
-}
-
 impl CallStep<'_> {
-    /// Records an event in the history of its call, delivers it to the call's handlers, and publishes it if
-    /// there is a bus.
-    pub(crate) fn tell(&mut self, t: Moment, event: Event) {
-        if event.call() == Some(self.id) {
-            self.tell_handlers(&event);
-        }
-        self.common.publish(t, event);
+    /// Queues an event for the history of its call, the call's handlers and the bus.
+    pub(crate) fn tell(&mut self, event: Event) {
+        self.common.out.tell(event);
     }
 
-    pub(crate) fn illegal(&mut self, t: Moment, call: Option<CallId>, what: &dyn std::fmt::Display) {
-        self.common.counters.illegal += 1;
-        self.tell(t, Event::IllegalEvent { call, what: what.to_string() });
+    pub(crate) fn illegal(&mut self, call: Option<CallId>, what: &dyn std::fmt::Display) {
+        self.common.out.counters.illegal += 1;
+        self.tell(Event::IllegalEvent { call, what: what.to_string() });
     }
 
     /// Advances the state machine of a leg. `false`: the event is illegal in its state, and what it would lead to must not
@@ -211,7 +203,7 @@ impl CallStep<'_> {
             return false;
         };
         let call = it.call;
-        if let Some(rows) = &mut self.common.rows {
+        if let Some(rows) = &mut self.common.out.rows {
             rows.leg(it.life.state(), event);
         }
         match it.life.advance(event, t.now) {
@@ -220,36 +212,36 @@ impl CallStep<'_> {
                     it.may_talk();
                     it.challenges = Vec::new();
                     self.limit_call(t);
-                    self.attempted(t, leg, Some(true));
+                    self.attempted(leg, Some(true));
                 }
                 if to != from {
-                    self.common.watchers.leg_is(leg, to);
-                    self.tell(t, Event::LegState { call, leg, from, to, cause });
+                    self.effect(Effect::LegIs { leg, state: to });
+                    self.tell(Event::LegState { call, leg, from, to, cause });
                 }
                 true
             }
             Err(error) => {
-                self.illegal(t, Some(call), &error);
+                self.illegal(Some(call), &error);
                 false
             }
         }
     }
 
     /// Advances the state machine of a call. `false`: the event is illegal in its state.
-    pub(crate) fn advance_call(&mut self, t: Moment, event: CallEvent) -> bool {
+    pub(crate) fn advance_call(&mut self, event: CallEvent) -> bool {
         let call = self.id;
         let from = self.call.state;
-        if let Some(rows) = &mut self.common.rows {
+        if let Some(rows) = &mut self.common.out.rows {
             rows.call(from, event);
         }
         match call_fsm::next(from, event) {
             Ok(to) => {
                 self.call.state = to;
-                self.tell(t, Event::CallState { call, from, to, event });
+                self.tell(Event::CallState { call, from, to, event });
                 true
             }
             Err(error) => {
-                self.illegal(t, Some(call), &error);
+                self.illegal(Some(call), &error);
                 false
             }
         }
@@ -257,26 +249,26 @@ impl CallStep<'_> {
 
     /// Advances a call if the event is legal in its state. `false`: it is not, and this is not reported:
     /// parties and programs may request anything at any time; only steps of our own count as illegal events.
-    pub(crate) fn advance_if_legal(&mut self, t: Moment, event: CallEvent) -> bool {
-        call_fsm::next(self.call.state, event).is_ok() && self.advance_call(t, event)
+    pub(crate) fn advance_if_legal(&mut self, event: CallEvent) -> bool {
+        call_fsm::next(self.call.state, event).is_ok() && self.advance_call(event)
     }
 
     /// Advances the state machine of a call's bridge.
-    pub(crate) fn advance_bridge(&mut self, t: Moment, event: BridgeEvent) {
+    pub(crate) fn advance_bridge(&mut self, event: BridgeEvent) {
         let call = self.id;
         let held_by = self.held_by();
         let bridge = self.call.bridge.as_mut();
         let Some(it) = bridge else { return self.late() };
         let (bridge, from) = (it.id, it.state);
-        if let Some(rows) = &mut self.common.rows {
+        if let Some(rows) = &mut self.common.out.rows {
             rows.bridge(from, event);
         }
         match bridge_fsm::next(from, event) {
             Ok(to) => {
                 it.state = to;
-                self.tell(t, Event::BridgeState { call, bridge, from, to, held_by });
+                self.tell(Event::BridgeState { call, bridge, from, to, held_by });
             }
-            Err(error) => self.illegal(t, Some(call), &error),
+            Err(error) => self.illegal(Some(call), &error),
         }
     }
 
@@ -294,7 +286,7 @@ impl CallStep<'_> {
         HeldBy::of(direction(bridge.a), direction(bridge.b))
     }
 
-    pub(crate) fn tell_leg(&mut self, t: Moment, leg: LegId) {
+    pub(crate) fn tell_leg(&mut self, leg: LegId) {
         let Some(it) = self.call.leg(leg) else { return self.impossible("tell_leg") };
         let direction = it.direction();
         let contact = it.contact.as_deref();
@@ -310,11 +302,11 @@ impl CallStep<'_> {
         let call = it.call;
         let source = it.identity.party.address.filter(|_| it.life.invite().is_some());
         let called = called(it);
-        self.tell(t, Event::LegCreated { call, leg, direction, peer, gateway, user, source, called });
+        self.tell(Event::LegCreated { call, leg, direction, peer, gateway, user, source, called });
     }
 
     /// Reports the refusal of a caller.
-    pub(crate) fn tell_rejected(&mut self, t: Moment, leg: LegId, status: u16, reason: &str) {
+    pub(crate) fn tell_rejected(&mut self, leg: LegId, status: u16, reason: &str) {
         let Some(it) = self.call.leg_mut(leg) else { return self.impossible("tell_rejected") };
         let said = || if reason.is_empty() { phrase(status).to_owned() } else { reason.to_owned() };
         let why = it.why.told.take().unwrap_or_else(said);
@@ -326,11 +318,11 @@ impl CallStep<'_> {
         };
         let (call, source) = (it.call, party.address);
         let called = called(it);
-        self.tell(t, Event::CallRefused(CallRefused { call, leg, source, caller, called, status, why }));
+        self.tell(Event::CallRefused(CallRefused { call, leg, source, caller, called, status, why }));
     }
 
     /// Reports an outgoing INVITE.
-    pub(crate) fn tell_dialling(&mut self, t: Moment, leg: LegId) {
+    pub(crate) fn tell_dialling(&mut self, leg: LegId) {
         let of_leg = self.call.leg(leg).and_then(|it| Some((it, it.contact.as_deref()?)));
         let Some((it, contact)) = of_leg else { return self.impossible("tell_dialling") };
         let gateway = contact.gateway.as_ref().map(|gateway| gateway.name.to_string());
@@ -342,7 +334,7 @@ impl CallStep<'_> {
             number: number.to_string(),
             gateway: gateway.clone().unwrap_or_default(),
         });
-        self.tell(t, Event::Dialling { call, leg, uri, gateway });
+        self.tell(Event::Dialling { call, leg, uri, gateway });
         if let Some(it) = emergency {
             tracing::warn!(
                 "call {}: {} calls {}, an emergency number, by {}",
@@ -351,14 +343,14 @@ impl CallStep<'_> {
                 it.number,
                 it.gateway
             );
-            self.tell(t, Event::EmergencyCall(it));
+            self.tell(Event::EmergencyCall(it));
         }
     }
 
     /// Reports the failure of a branch, and whether the dialling continues.
-    pub(crate) fn tell_refused(&mut self, t: Moment, leg: LegId, failure: DialFailure) {
+    pub(crate) fn tell_refused(&mut self, leg: LegId, failure: DialFailure) {
         let (call, next) = (self.id, self.call.dialling.is_some());
-        self.tell(t, failed(call, leg, failure, next));
+        self.tell(failed(call, leg, failure, next));
     }
 }
 

@@ -1,5 +1,8 @@
 //! What is kept of a call: recordings, call detail records, its history.
 
+use crate::switch::state::effect::Note;
+use crate::switch::state::effect::OfBridge;
+use bytes::Bytes;
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -117,7 +120,6 @@ impl CallStep<'_> {
     /// The recording has begun, or starting has failed.
     pub(crate) fn recording_begun(
         &mut self,
-        t: Moment,
         subject: Subject,
         begun: Result<RecordingId, MediaError>,
         reply: Asks,
@@ -138,7 +140,7 @@ impl CallStep<'_> {
                 let file = Some(path);
                 let id = Some(id.0);
                 let news = RecordingNews { call, leg, id, on: true, file, seconds: None, error: None };
-                self.tell(t, Event::Recording(news));
+                self.tell(Event::Recording(news));
                 Ok(None)
             }
             // The recording has been ended meanwhile.
@@ -155,7 +157,7 @@ impl CallStep<'_> {
                 self.note_recording("recording_error", &error.to_string());
                 // For a leg the sender of the command gets the error.
                 if leg.is_none() {
-                    self.tell(t, not_recorded(call, leg, &error));
+                    self.tell(not_recorded(call, leg, &error));
                 }
                 Err(error.into())
             }
@@ -219,7 +221,6 @@ impl CallStep<'_> {
     /// The file of a recording is complete, or completing it has failed.
     pub(crate) fn recording_finished(
         &mut self,
-        t: Moment,
         id: RecordingId,
         recorded: Result<Recorded, MediaError>,
         reply: Asks,
@@ -227,7 +228,7 @@ impl CallStep<'_> {
         if let Err(error) = &recorded
             && let Some((call, leg)) = self.common.recordings_ending.take(id)
         {
-            self.tell(t, not_recorded(call, leg, error));
+            self.tell(not_recorded(call, leg, error));
         }
         if let Ok(Recorded { error: Some(error), .. }) = &recorded {
             self.note_recording("recording_error", error);
@@ -326,22 +327,21 @@ impl Common {
     /// The recording of a call or a leg that is over has begun, or starting has failed.
     pub(crate) fn recording_for_nobody(
         &mut self,
-        t: Moment,
         call: CallId,
         subject: Subject,
         begun: Result<RecordingId, MediaError>,
         reply: Asks,
     ) {
-        self.counters.late();
+        self.out.counters.late();
         let error = match begun {
             Ok(id) => {
-                self.follows.effect(Effect::TellMedia(Verb::StopRecording { recording: id }));
+                self.out.effect(Effect::TellMedia(Verb::StopRecording { recording: id }));
                 CallError::Gone
             }
             Err(error) => {
                 // For a leg the sender of the command gets the error.
                 if subject.leg().is_none() {
-                    self.publish(t, not_recorded(call, None, &error));
+                    self.out.tell(not_recorded(call, None, &error));
                 }
                 error.into()
             }
@@ -353,7 +353,6 @@ impl Common {
     /// The file of a recording whose call is over is complete, or completing it has failed.
     pub(crate) fn recorded_for_nobody(
         &mut self,
-        t: Moment,
         id: RecordingId,
         recorded: Result<Recorded, MediaError>,
         reply: Asks,
@@ -361,7 +360,7 @@ impl Common {
         if let Err(error) = &recorded
             && let Some((call, leg)) = self.recordings_ending.take(id)
         {
-            self.publish(t, not_recorded(call, leg, error));
+            self.out.tell(not_recorded(call, leg, error));
         }
         // A closed receiver is no error.
         let _ = reply.send(recorded.map(Some).map_err(CallError::from));
@@ -399,12 +398,10 @@ impl CallStep<'_> {
         };
         let Some(it) = self.call.leg_mut(leg) else { return self.impossible("record_incoming") };
         it.beginning = Some(Box::new(beginning));
-        let call = it.call;
         let name = it.identity.party.user.clone().unwrap_or_else(|| who.said.clone());
         let party = request.from().map(|from| text(from.uri.raw)).unwrap_or_default();
-        self.common.history.named(call, leg, &party);
-        self.common.history.leg(call, leg, request.call_id().unwrap_or_default(), None);
-        self.common.history.is_of(call, leg, &name);
+        let call_id = Bytes::copy_from_slice(request.call_id().unwrap_or_default());
+        self.note(Note::Leg { leg, call_id, name, party: Some(party) });
     }
 
     /// Starts the record of a leg whose INVITE is sent; `shown`: the caller's name and number if there is no
@@ -413,7 +410,7 @@ impl CallStep<'_> {
         &mut self,
         t: Moment,
         leg: LegId,
-        call_id: &[u8],
+        call_id: Bytes,
         caller: Option<LegId>,
         shown: Option<(String, String)>,
     ) {
@@ -428,19 +425,18 @@ impl CallStep<'_> {
         };
         let Some(it) = self.call.leg_mut(leg) else { return self.impossible("record_outgoing") };
         let name = it.shown_as();
-        self.common.history.leg(it.call, leg, call_id, None);
-        self.common.history.is_of(it.call, leg, &name);
         it.beginning = Some(Box::new(Beginning {
             start: t.wall,
             began: t.now,
             rang: None,
-            sip_call_id: String::from_utf8_lossy(call_id).into_owned(),
+            sip_call_id: String::from_utf8_lossy(&call_id).into_owned(),
             caller,
             caller_name,
             callee: it.contact.as_ref().map(|contact| contact.uri.clone()).unwrap_or_default(),
             remote: it.contact.as_ref().and_then(|contact| Some(contact.flow?.remote)),
             verstat: None,
         }));
+        self.note(Note::Leg { leg, call_id, name, party: None });
     }
 
     /// Notes the time of the first 18x.
@@ -491,44 +487,29 @@ impl CallStep<'_> {
             verstat: beginning.verstat,
             diverted_by: diverted.map(|it| it.user.as_deref().unwrap_or(&it.number).to_owned()),
         };
-        self.common.history.by_gateway(leg.call, id, record.gateway.as_deref());
-        let record = self.common.parts.records.is_some().then(|| Box::new(record));
-        self.common.history.leg_over(leg.call, id, record, t.now);
-        self.common.settle_history(t);
+        self.note(Note::LegOver { leg: id, record: Box::new(record) });
     }
 
     /// Records the start of a bridge.
-    pub(crate) fn account_talk(&mut self, t: Moment, bridge: BridgeId, legs: [LegId; 2]) {
-        let call = self.id;
-        self.common.history.talk(call, bridge, legs, t.now);
+    pub(crate) fn account_talk(&mut self, bridge: BridgeId, legs: [LegId; 2]) {
+        self.note(Note::Talk { bridge, legs });
     }
 
     /// Records the end of a bridge, with the present counters of its legs that continue.
-    pub(crate) fn account_talk_over(
-        &mut self,
-        t: Moment,
-        bridge: BridgeId,
-        legs: [LegId; 2],
-        by: Option<LegId>,
-    ) {
+    pub(crate) fn account_talk_over(&mut self, bridge: BridgeId, legs: [LegId; 2], by: Option<LegId>) {
         let call = self.id;
-        self.common.history.talk_over(call, bridge, t.now, by);
+        self.note(Note::TalkOver { bridge, by });
         for leg in legs {
             let Some(endpoint) = self.call.leg(leg).and_then(|it| it.media.endpoint) else { continue };
             self.media(Verb::Stats { endpoint }, OnMedia::Counted { call, bridge, leg });
         }
-        self.common.settle_history(t);
     }
 
     /// The media of two legs has been joined, or joining has failed.
-    pub(crate) fn account_joined(
-        &mut self,
-        t: Moment,
-        a: LegId,
-        b: LegId,
-        joined: &Result<Joined, MediaError>,
-    ) {
-        let Some(call) = self.call.leg(a).map(|it| it.call) else { return self.late() };
+    pub(crate) fn account_joined(&mut self, a: LegId, b: LegId, joined: &Result<Joined, MediaError>) {
+        if self.call.leg(a).is_none() {
+            return self.late();
+        }
         match joined {
             Ok(Joined { forward, backward }) => {
                 let codec = |route: &Route| match route {
@@ -536,19 +517,12 @@ impl CallStep<'_> {
                     Route::Transcode { from, .. } => from.clone(),
                 };
                 let transcoded = matches!(forward, Route::Transcode { .. });
-                let legs = [(a, &*codec(forward)), (b, &*codec(backward))];
-                self.common.history.joined(call, t.now, legs, transcoded);
+                let legs = [(a, codec(forward)), (b, codec(backward))];
+                self.note(Note::Joined { legs, transcoded });
             }
-            Err(error) => self.common.history.decided(call, t.now, Some(a), "no media", &error.to_string()),
+            Err(error) => self.note_decision(Some(a), "no media", error.to_string()),
         }
     }
-}
-
-/// A leg of a bridge of a call.
-pub(crate) struct OfBridge {
-    pub call: CallId,
-    pub bridge: BridgeId,
-    pub leg: LegId,
 }
 
 impl Common {
@@ -561,7 +535,7 @@ impl Common {
         stats: Result<Box<EndpointStats>, MediaError>,
     ) {
         // The endpoint was released meanwhile: its final counters include this.
-        let Ok(stats) = stats else { return self.counters.late() };
+        let Ok(stats) = stats else { return self.out.counters.late() };
         self.history.counted(call, bridge, leg, goes_on_in, stats, t.now);
         self.settle_history(t);
     }

@@ -205,7 +205,7 @@ impl CallStep<'_> {
     ) {
         if let Some(transaction) = offer {
             // A new offer: the callee need not be asked before it has answered.
-            return self.answer_here(t, leg, Origin::Update(transaction), prack.session());
+            return self.answer_here(leg, Origin::Update(transaction), prack.session());
         }
         let it = self.call.leg_mut(leg).and_then(|it| it.life.as_incoming_mut());
         // PRACKs are only awaited where they carry the answer to an offer.
@@ -332,7 +332,7 @@ impl CallStep<'_> {
                     self.withdraw_offer(leg);
                     return self.offer_pending(t);
                 };
-                self.note_direction(t, leg, &answer);
+                self.note_direction(leg, &answer);
                 return self.apply(t, leg, answer, OnApplied::Renewed { call, leg });
             }
             OnAck::AnswerTo(other) => Some(other),
@@ -340,7 +340,7 @@ impl CallStep<'_> {
         };
         let Some(answer) = answer else {
             tracing::info!("leg {}: its ACK has no answer to the offer", leg.0);
-            return self.break_up(t, leg, other, "ACK without an answer to our offer");
+            return self.break_up(leg, other, "ACK without an answer to our offer");
         };
         match (what, other) {
             // Another leg has replaced `other`, which has gone, or is in another call and waits for its ACK.
@@ -379,14 +379,14 @@ impl CallStep<'_> {
                     }
                 }
             }
-            Err(error) => self.ack_of_no_use(t, caller, Some(callee), &error),
+            Err(error) => self.ack_of_no_use(caller, Some(callee), &error),
         }
     }
 
     /// The answer in an ACK cannot be used.
-    pub(crate) fn ack_of_no_use(&mut self, t: Moment, leg: LegId, other: Option<LegId>, error: &MediaError) {
+    pub(crate) fn ack_of_no_use(&mut self, leg: LegId, other: Option<LegId>, error: &MediaError) {
         tracing::info!("leg {}: {error}", leg.0);
-        self.break_up(t, leg, other, "an answer that is of no use");
+        self.break_up(leg, other, "an answer that is of no use");
     }
 
     /// Answers a caller with media of our own.

@@ -129,7 +129,7 @@ impl CallStep<'_> {
         }
         let shown = self.shown_key(t, leg, digit);
         if is_told {
-            self.tell(t, Event::Digit { call, leg, digit: shown, duration_ms, by: DigitBy::Info });
+            self.tell(Event::Digit { call, leg, digit: shown, duration_ms, by: DigitBy::Info });
         }
         let is_awaited = self.feature_digit(t, leg, digit);
         let bridge = self.call.bridge.as_ref();
@@ -178,7 +178,7 @@ impl CallStep<'_> {
             body: said.map(str::to_owned),
             passed_on,
         };
-        self.tell(t, Event::Info(news));
+        self.tell(Event::Info(news));
         self.hears_infos(leg)
     }
 
@@ -186,7 +186,7 @@ impl CallStep<'_> {
     fn may_tell_info(&mut self, t: Moment, leg: LegId) -> bool {
         let Some(it) = self.call.leg_mut(leg) else { return false };
         let is_told = it.keys.infos.get_or_insert_with(|| Bucket::new(t.now)).take(t.now, INFOS).is_ok();
-        self.common.counters.infos_untold += u64::from(!is_told);
+        self.common.out.counters.infos_untold += u64::from(!is_told);
         is_told
     }
 
@@ -339,7 +339,7 @@ impl CallStep<'_> {
                     return self.remember_refer(t, by, leg);
                 }
                 let (call, kind) = (self.id, TransferKind::Blind);
-                self.tell(t, Event::TransferRequested { call, leg: by, kind, target });
+                self.tell(Event::TransferRequested { call, leg: by, kind, target });
             }
             (Err(error), Told::Party(refer)) => {
                 tracing::debug!("leg {}: {error}", leg.0);
@@ -513,7 +513,7 @@ impl CallStep<'_> {
             Ok(progress) => {
                 commanded.progress = progress;
                 if let (Progress::Taken(status @ ..200), Some(call)) = (progress, call) {
-                    self.tell(t, Event::TransferProgress { call, leg: by, status });
+                    self.tell(Event::TransferProgress { call, leg: by, status });
                 }
             }
             Err(result) => {
@@ -524,7 +524,7 @@ impl CallStep<'_> {
                 };
                 if let Some(call) = call {
                     let status = result.as_ref().map_or_else(ReferError::status, |it| it.status);
-                    self.tell(t, Event::TransferEnded { call, leg: by, status });
+                    self.tell(Event::TransferEnded { call, leg: by, status });
                 }
                 // A party that has hung up is on its way out.
                 let gone_over = result.is_ok() && heard != Heard::Left;

@@ -1,6 +1,7 @@
 //! Transfers: their targets, on which the handlers decide, parties that leave and arrive, and parties that are given
 //! to an application.
 
+use crate::switch::state::effect::Effect;
 use std::borrow::Cow;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -43,8 +44,8 @@ const LEAVE: Duration = Duration::from_secs(2);
 
 impl CallStep<'_> {
     /// Whether a newcomer may take the place of a party now; the call is transferring then.
-    pub(crate) fn takes_newcomer(&mut self, t: Moment) -> bool {
-        !self.call.is_busy() && self.advance_if_legal(t, CallEvent::Transfer)
+    pub(crate) fn takes_newcomer(&mut self) -> bool {
+        !self.call.is_busy() && self.advance_if_legal(CallEvent::Transfer)
     }
 
     /// A REFER that names no dialog of ours.
@@ -62,7 +63,7 @@ impl CallStep<'_> {
             // A URI must not set header fields of our requests (RFC 3261 §19.1.5).
             let verdict = decide(Asker::new(PolicyParty::Stranger), Way::UriHeaders, Place::Elsewhere);
             let why = format!("{} in Refer-To: {}", beside.join(", "), verdict.why);
-            self.common.history.decided(call, t.now, Some(leg), "not followed", &why);
+            self.note_decision(Some(leg), "not followed", why);
         }
         if self.call.bridge.as_ref().is_some_and(|bridge| !bridge.mode.intercepts()) {
             return self.pass_refer_on(leg, stays, to, request, refer);
@@ -70,13 +71,10 @@ impl CallStep<'_> {
         let target = String::from_utf8_lossy(&to.uri).into_owned();
         let busy = self.call.is_changing_parties();
         // A party that a command has sent away may leave at any moment.
-        if busy || self.is_sent_away(stays) || !self.advance_if_legal(t, CallEvent::Transfer) {
+        if busy || self.is_sent_away(stays) || !self.advance_if_legal(CallEvent::Transfer) {
             return self.answer_refer(refer, 491);
         }
-        self.tell(
-            t,
-            Event::TransferRequested { call, leg, kind: TransferKind::Blind, target: target.clone() },
-        );
+        self.tell(Event::TransferRequested { call, leg, kind: TransferKind::Blind, target: target.clone() });
         self.answer_refer(refer, 202);
         let replaces = to.replaces.as_ref().map(ToString::to_string);
         let target = ReferTarget { target, replaces, hosts: dialog_hosts(request) };
@@ -85,21 +83,21 @@ impl CallStep<'_> {
 
     /// A transfer has failed: the old parties stay connected. A program may have put the call elsewhere
     /// meanwhile.
-    fn talk_on(&mut self, t: Moment) {
-        self.advance_if_legal(t, CallEvent::TransferFailed);
+    fn talk_on(&mut self) {
+        self.advance_if_legal(CallEvent::TransferFailed);
     }
 
     /// Takes a call's bridge down without ending its legs; returns its options.
     pub(crate) fn part(&mut self, t: Moment) -> BridgeOptions {
         self.exchange_parted(t, 491);
-        self.advance_bridge(t, BridgeEvent::End);
+        self.advance_bridge(BridgeEvent::End);
         let Some(old) = self.call.bridge.take() else {
             return BridgeOptions { mode: BridgeMode::default(), auto_hangup: true, direct: false };
         };
         self.remove_bridge(old.id);
-        self.common.watchers.replaced(Watched::Bridge(old.id));
+        self.effect(Effect::Replaced(Watched::Bridge(old.id)));
         for leg in [old.a, old.b] {
-            self.hold_over(t, leg);
+            self.hold_over(leg);
             if let Some(it) = self.call.leg_mut(leg) {
                 it.media.joined = None;
                 it.media.led_past = false;
@@ -108,7 +106,7 @@ impl CallStep<'_> {
         if let Some((a, b)) = self.endpoints(old.a, old.b) {
             self.media(Verb::Unbridge { a, b }, OnMedia::Nothing);
         }
-        self.account_talk_over(t, old.id, [old.a, old.b], None);
+        self.account_talk_over(old.id, [old.a, old.b], None);
         BridgeOptions { mode: old.mode, auto_hangup: old.auto_hangup, direct: old.direct.is_some() }
     }
 
@@ -131,10 +129,10 @@ impl CallStep<'_> {
 
     /// Ends two legs that could not be joined since one of them is ending or gone: nothing else would ever
     /// end the other one.
-    fn end_if_apart(&mut self, t: Moment, joined: Result<BridgeId, CallError>, legs: [LegId; 2]) {
+    fn end_if_apart(&mut self, joined: Result<BridgeId, CallError>, legs: [LegId; 2]) {
         if let Err(error) = joined {
             tracing::info!("legs {} and {} are not joined: {error}", legs[0].0, legs[1].0);
-            legs.into_iter().for_each(|leg| self.hang_up(t, leg));
+            legs.into_iter().for_each(|leg| self.hang_up(leg));
         }
     }
 
@@ -148,10 +146,10 @@ impl CallStep<'_> {
             self.exchange_refused(t, SipReply::status(491));
         }
         if !told {
-            return self.hang_up(t, leg);
+            return self.hang_up(leg);
         }
         self.call.leaving = Some(Leaving { leg, until: t.now + LEAVE });
-        self.arm(t.now);
+        self.arm();
     }
 
     /// `leg` leaves its bridge, and its partner is sent to `target`.
@@ -167,13 +165,10 @@ impl CallStep<'_> {
         let call = self.id;
         let (stays, _) = self.call.bridged(leg).ok_or(ALONE)?;
         let busy = self.call.is_changing_parties();
-        if busy || self.is_sent_away(stays) || !self.advance_if_legal(t, CallEvent::Transfer) {
+        if busy || self.is_sent_away(stays) || !self.advance_if_legal(CallEvent::Transfer) {
             return Err(CallError::WrongState("a transfer is under way"));
         }
-        self.tell(
-            t,
-            Event::TransferRequested { call, leg, kind: TransferKind::Blind, target: target.clone() },
-        );
+        self.tell(Event::TransferRequested { call, leg, kind: TransferKind::Blind, target: target.clone() });
         let mut request = DialRequest::to(target);
         request.options.caller = self.shown(stays);
         request.options.rules = rules;
@@ -182,7 +177,7 @@ impl CallStep<'_> {
     }
 
     /// The target of a transfer has sent a provisional response.
-    pub(crate) fn transfer_progress(&mut self, t: Moment, status: u16) {
+    pub(crate) fn transfer_progress(&mut self, status: u16) {
         let call = self.id;
         let dialling = self.call.dialling.as_ref();
         // A call that we originate has no caller to report to.
@@ -191,13 +186,12 @@ impl CallStep<'_> {
         };
         let (leg, referrer) = (*leaves, *referrer);
         self.tell_referrer(referrer, status, "");
-        self.tell(t, Event::TransferProgress { call, leg, status });
+        self.tell(Event::TransferProgress { call, leg, status });
     }
 
     /// No branch answered: the old parties stay connected, if both are still there.
     pub(crate) fn transfer_failed(
         &mut self,
-        t: Moment,
         TransferLegs { leaves, stays }: TransferLegs,
         referrer: Referrer,
         failure: &DialFailure,
@@ -205,12 +199,12 @@ impl CallStep<'_> {
         let call = self.id;
         let status = failure.status;
         self.tell_referrer(referrer, status, &failure.reason);
-        self.tell(t, Event::TransferEnded { call, leg: leaves, status });
+        self.tell(Event::TransferEnded { call, leg: leaves, status });
         if self.call.bridge.is_some() {
-            self.talk_on(t);
+            self.talk_on();
         } else {
             // The referrer has hung up meanwhile.
-            self.hang_up(t, stays);
+            self.hang_up(stays);
         }
     }
 
@@ -228,8 +222,8 @@ impl CallStep<'_> {
         let joined = self.join_again(t, stays, arrived, &options, direct);
         let status = if joined.is_ok() { 200 } else { 503 };
         self.tell_referrer(referrer, status, "");
-        self.tell(t, Event::TransferEnded { call, leg: leaves, status });
-        self.end_if_apart(t, joined, [stays, arrived]);
+        self.tell(Event::TransferEnded { call, leg: leaves, status });
+        self.end_if_apart(joined, [stays, arrived]);
         self.leave(t, leaves, referrer.is_some());
         self.refresh(t, arrived, stays, back);
     }
@@ -241,9 +235,9 @@ impl CallStep<'_> {
     }
 
     /// There is no media for the newcomer.
-    pub(crate) fn not_replaced(&mut self, t: Moment, leg: LegId) {
-        self.talk_on(t);
-        self.reject(t, leg, 500, "");
+    pub(crate) fn not_replaced(&mut self, leg: LegId) {
+        self.talk_on();
+        self.reject(leg, 500, "");
     }
 
     /// The other side has agreed to the newcomer.
@@ -255,22 +249,22 @@ impl CallStep<'_> {
     pub(crate) fn has_replaced(&mut self, t: Moment, leg: LegId, replaced: LegId, is_accepted: bool) {
         let stays = self.call.bridged(replaced).map(|(stays, _)| stays);
         let Some(stays) = stays.filter(|_| is_accepted) else {
-            return self.replacement_refused(t, leg, replaced, &SipReply::status(480));
+            return self.replacement_refused(leg, replaced, &SipReply::status(480));
         };
         let options = self.part(t);
         // The newcomer did not come by a route of ours.
         let joined = self.join_again(t, stays, leg, &options, false);
-        self.end_if_apart(t, joined, [stays, leg]);
+        self.end_if_apart(joined, [stays, leg]);
         self.leave(t, replaced, false);
     }
 
     /// The other side has refused the newcomer.
-    pub(crate) fn replacement_refused(&mut self, t: Moment, leg: LegId, replaced: LegId, reply: &SipReply) {
+    pub(crate) fn replacement_refused(&mut self, leg: LegId, replaced: LegId, reply: &SipReply) {
         if [leg, replaced].iter().all(|leg| self.call.leg(*leg).is_none()) {
             return self.late();
         }
-        self.talk_on(t);
-        self.hang_up_with(t, leg, reply.status, &reply.reason);
+        self.talk_on();
+        self.hang_up_with(leg, reply.status, &reply.reason);
     }
 }
 
@@ -325,7 +319,7 @@ impl CallStep<'_> {
         let action = match action {
             // The route of the call itself remains the one that it came by.
             Ok(HandlerAction::Routed { why, action, .. }) => {
-                self.common.history.decided(referral.call, t.now, Some(referral.leg), "route", &why);
+                self.note_decision(Some(referral.leg), "route", why);
                 Ok(*action)
             }
             action => action,
@@ -335,7 +329,7 @@ impl CallStep<'_> {
             (AskedBy::Transfer { replaces }, action) => self.led_by_refer(t, &referral, replaces, action),
             (AskedBy::Application(reply), Ok(action)) => {
                 if let HandlerAction::NotFollowed { why, line } = &action {
-                    self.referral_refused(t, &referral, why.clone(), line.clone());
+                    self.referral_refused(&referral, why.clone(), line.clone());
                 }
                 drop(reply.send(Ok(action)));
             }
@@ -365,7 +359,7 @@ impl CallStep<'_> {
             }
             Ok(HandlerAction::Reject { status, reason }) => DialFailure::new(status, &reason),
             Ok(HandlerAction::NotFollowed { why, line }) => {
-                self.referral_refused(t, referral, why, line);
+                self.referral_refused(referral, why, line);
                 DialFailure::new(403, "")
             }
             Ok(
@@ -377,17 +371,17 @@ impl CallStep<'_> {
             ) => DialFailure::new(603, ""),
             Err(Panicked) => DialFailure::new(500, ""),
         };
-        self.dial_over(t, DialError::Failed(refused));
+        self.dial_over(DialError::Failed(refused));
     }
 
-    fn referral_refused(&mut self, t: Moment, referral: &Referral, why: String, line: Option<String>) {
+    fn referral_refused(&mut self, referral: &Referral, why: String, line: Option<String>) {
         let Referral { call, leg, .. } = *referral;
         let (party, way) = match &referral.named_by {
             Some(name) => (name.to_string(), "transfer"),
             None => (party_name(&referral.by), "refer"),
         };
         let (way, to) = (way.to_owned(), referral.target.clone());
-        self.not_followed(t, Event::NotFollowed { call, leg, party, way, to, why, line });
+        self.not_followed(Event::NotFollowed { call, leg, party, way, to, why, line });
     }
 
     /// Decides on an application's target for a leg. A number is treated as the party's own request: the
@@ -479,10 +473,10 @@ impl CallStep<'_> {
         let (leaves, stays, referrer) = (*leaves, *stays, *referrer);
         let up = self.call.leg(stays).is_some_and(|it| it.is_up());
         if !up || self.handler_named(name).is_none() {
-            return self.dial_over(t, DialError::Failed(DialFailure::new(404, "")));
+            return self.dial_over(DialError::Failed(DialFailure::new(404, "")));
         }
         let Some(moved) = self.moved(stays, &referral.target, t) else {
-            return self.dial_over(t, DialError::Failed(DialFailure::new(484, "")));
+            return self.dial_over(DialError::Failed(DialFailure::new(484, "")));
         };
         drop(self.end_dialling());
         // The application may want to return the party.
@@ -495,10 +489,10 @@ impl CallStep<'_> {
         let _ = self.call.set_variable(TRANSFERRED_BY.to_owned(), by);
         self.part(t);
         self.tell_referrer(referrer, 200, "");
-        self.tell(t, Event::TransferEnded { call, leg: leaves, status: 200 });
+        self.tell(Event::TransferEnded { call, leg: leaves, status: 200 });
         self.leave(t, leaves, referrer.is_some());
         self.talk_to_us(stays);
-        self.hand_to(t, Handing::new(moved), name);
+        self.hand_to(Handing::new(moved), name);
     }
 
     /// A call from a connected party, as if it had just called this target.
