@@ -1,6 +1,6 @@
 //! What the calls of a switch share.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use crate::CallId;
 use crate::application::{AppEvent, AppId, Application};
 use crate::bus::EventBus;
 use crate::cdr::Cdr;
@@ -23,7 +24,7 @@ use crate::switch::journal::Journaling;
 use crate::switch::state::follow::{Follow, Outcome};
 use crate::switch::state::leg::{Ends, Handled};
 use crate::switch::state::recording::Ending;
-use crate::switch::state::transfer::Referrals;
+use crate::switch::state::transfer::PassedRefer;
 use crate::switch::state::waits::{Found, OnFound, Waits};
 use crate::switch::turn::Moment;
 use crate::switch::work::applications::{Applications, PARTING, Timer};
@@ -31,9 +32,8 @@ use crate::switch::work::sleepers::{FAR, Sleeper, Sleepers};
 use crate::switch::work::slots::Key;
 use crate::switch::work::tasks::{Came, Done, Guarded, Panicked, Task, Work, polled};
 use crate::switch::work::watchers::Watchers;
-use crate::{CallId, LegId};
 use b2b_base::rtp_timeout;
-use b2b_sip::endpoint::{Reply as SipReply, RequestId, ServerTransactionId};
+use b2b_sip::endpoint::Reply as SipReply;
 use b2b_sip::msg::{Name, NameAddr, Request};
 use b2b_sip::net::tap::Seen;
 use b2b_sip::transaction::timer_queue::TimerQueue;
@@ -107,9 +107,6 @@ pub(crate) enum TakesCalls {
     None,
 }
 
-/// The source leg and the target leg of a request passed across a bridge, and the transaction that waits.
-pub(crate) type PassedRequest = (LegId, LegId, ServerTransactionId);
-
 /// Called for each message that passes, with whether its call is captured; must not block.
 pub type Mirror = Box<dyn FnMut(&Seen, bool) + Send>;
 
@@ -122,10 +119,8 @@ pub(crate) struct Common {
     pub parts: SwitchParts,
     pub mirror: Option<Mirror>,
     pub service: CallService,
-    /// Requests passed across a bridge: the source leg, the target leg, and the transaction that waits for
-    /// the answer.
-    pub passed: HashMap<RequestId, PassedRequest>,
-    pub referrals: Referrals,
+    /// REFERs passed on, to recognize an INVITE with Replaces that results; the latest last.
+    pub passed_refers: Vec<PassedRefer>,
     pub timers: TimerQueue<CallId>,
     pub work: Work,
     pub applications: Applications,
@@ -258,12 +253,21 @@ pub(crate) const REFERRED: Duration = Duration::from_secs(32);
 pub(crate) const REMEMBERED: usize = 256;
 
 impl Common {
+    /// Remembers a REFER that was passed on.
+    pub(crate) fn remember(&mut self, refer: PassedRefer) {
+        self.passed_refers.retain(|it| refer.at < it.at + REFERRED);
+        if self.passed_refers.len() >= REMEMBERED {
+            self.passed_refers.remove(0);
+        }
+        self.passed_refers.push(refer);
+    }
+
     /// Whether the party to be replaced has referred this one here, by a REFER that was passed on and that
     /// the INVITE names (RFC 3892).
     pub(crate) fn is_referred(&self, t: Moment, asker: &Named, of: &Named, invite: &Request) -> bool {
         let Some(by) = invite.header(Name::ReferredBy).and_then(NameAddr::parse) else { return false };
         let Some(named) = by.uri.number(self.parts.admission.ours()) else { return false };
-        let passed = self.referrals.passed.iter().filter(|it| t.now < it.at + REFERRED);
+        let passed = self.passed_refers.iter().filter(|it| t.now < it.at + REFERRED);
         passed.into_iter().any(|it| {
             let is_named = it.by.user.as_ref() == Some(&named) || it.by.number == named;
             is_named

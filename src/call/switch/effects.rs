@@ -9,7 +9,9 @@ use crate::switch::Switch;
 use crate::switch::common::Common;
 use crate::switch::state::effect::{Calling, DialogCommand, Effect, Note};
 use crate::switch::state::follow::{Dialog, Follow};
+use crate::switch::state::leg::Passed;
 use crate::switch::state::waits::{MediaAnswer, OnMedia, Waits};
+use crate::switch::step::records::not_recorded;
 use crate::switch::turn::{Moment, Turn};
 use crate::switch::work::sleepers::Sleeper;
 use crate::switch::work::tasks::{Came, Done};
@@ -53,14 +55,18 @@ impl Switch {
                 let sent = t.sip.reply(now, usage, reply);
                 return Some(Follow::Accepted { leg, then, sent });
             }
-            Effect::Pass { usage, request, passed } => match t.sip.request(now, usage, request) {
-                Ok(id) => drop(common.passed.insert(id, passed)),
-                Err(error) => {
-                    let (_, to, transaction) = passed;
-                    not_sent(to, &error);
-                    t.respond(transaction, Reply::status(480));
+            Effect::Pass { usage, to, request, by, transaction } => {
+                match t.sip.request(now, usage, request) {
+                    Ok(request) => {
+                        let passed = Passed { request, by, transaction };
+                        return Some(Follow::Passed { to, passed });
+                    }
+                    Err(error) => {
+                        not_sent(to, &error);
+                        t.respond(transaction, Reply::status(480));
+                    }
                 }
-            },
+            }
             Effect::Refer { usage, refer_to, headers, referring } => {
                 let sent = t.sip.refer(now, usage, refer_to, true, headers);
                 return Some(Follow::ReferSent { referring, sent });
@@ -107,6 +113,13 @@ impl Switch {
             }
             Effect::Attempted { gateway, attempt, effective } => {
                 common.parts.admission.attempted(now, &gateway, attempt, effective);
+            }
+            Effect::Remember(refer) => common.remember(refer),
+            Effect::RecordingEnds { id, call, leg } => common.recordings_ending.add(id, call, leg),
+            Effect::NotRecorded { id, error } => {
+                if let Some((call, leg)) = common.recordings_ending.take(id) {
+                    common.out.tell(not_recorded(call, leg, &error));
+                }
             }
             Effect::Forget(request) => drop(common.work.answered(request)),
         }

@@ -9,15 +9,13 @@ use serde::{Deserialize, Serialize};
 use crate::CallId;
 use crate::switch::Switch;
 use crate::switch::calls::Generations;
-use crate::switch::common::PassedRequest;
 use crate::switch::state::call::Call;
 use crate::switch::state::recording::Ending;
 use crate::switch::state::transfer::PassedRefer;
-use crate::switch::state::transfer::Referred;
 use crate::switch::state::waits::Waits;
 use crate::switch::work::sleepers::DelayedBranch;
 use crate::switch::work::slots::Key;
-use b2b_sip::endpoint::{Endpoint, ReferId, RequestId};
+use b2b_sip::endpoint::Endpoint;
 
 /// The version of written calls. A field that is new has a default and needs no new version.
 pub(super) const VERSION: u16 = 1;
@@ -34,10 +32,7 @@ struct Written<'a> {
     calls: Vec<(CallId, &'a Call)>,
     /// Pending requests to media, resolvers and handlers, under their numbers.
     waits: Vec<(Key, &'a (Option<CallId>, Waits))>,
-    /// Requests passed across a bridge.
-    passed: Vec<(RequestId, &'a PassedRequest)>,
-    /// REFERs whose outcome is not known, and those that were passed on.
-    referred: Vec<(ReferId, &'a Referred)>,
+    /// REFERs that were passed on.
     passed_refers: &'a [PassedRefer],
     /// Ended recordings whose files are not complete.
     recordings_ending: &'a Ending,
@@ -66,9 +61,7 @@ impl Switch {
             version: VERSION,
             calls: calls.collect(),
             waits: self.common.work.waits(),
-            passed: self.common.passed.iter().map(|(id, it)| (*id, it)).collect(),
-            referred: self.common.referrals.sent.iter().map(|(id, it)| (*id, it)).collect(),
-            passed_refers: &self.common.referrals.passed,
+            passed_refers: &self.common.passed_refers,
             recordings_ending: &self.common.recordings_ending,
             delayed_branches: self.common.sleepers.branches(),
             generations: self.calls.generations(),

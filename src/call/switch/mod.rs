@@ -42,7 +42,7 @@ pub mod testkit;
 mod turn;
 mod work;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
@@ -96,8 +96,7 @@ impl Switch {
             parts,
             mirror: None,
             service: CallService::new(commands),
-            passed: HashMap::new(),
-            referrals: state::transfer::Referrals::default(),
+            passed_refers: Vec::new(),
             timers: TimerQueue::default(),
             work: work::tasks::Work::default(),
             applications: work::applications::Applications::default(),
@@ -259,8 +258,6 @@ impl Switch {
             legs: self.calls.legs(),
             bridges: self.calls.bridges(),
             map_entries: self.calls.map_entries()
-                + self.common.passed.len()
-                + self.common.referrals.len()
                 + self.common.watchers.len()
                 + self.common.applications.with_calls(),
             timer_entries: self.common.timers.len()

@@ -13,20 +13,18 @@ use crate::lookup::LookupError;
 use crate::service::command::{read_replies, write_replies};
 use crate::switch::Switch;
 use crate::switch::calls::{Calls, Generations};
-use crate::switch::common::PassedRequest;
 use crate::switch::export::{NotWritten, Octets, VERSION};
 use crate::switch::replay::nobody::nobody;
 use crate::switch::state::call::Call;
 use crate::switch::state::recording::Ending;
 use crate::switch::state::transfer::PassedRefer;
-use crate::switch::state::transfer::Referred;
 use crate::switch::state::waits::{Answerer, Found, OnFound, Waits};
 use crate::switch::turn::Turn;
 use crate::switch::work::sleepers::DelayedBranch;
 use crate::switch::work::slots::Key;
 use crate::switch::work::tasks::Came;
 use crate::switch::work::tasks::Done;
-use b2b_sip::endpoint::{Endpoint, Lingering, ReferId, RequestId, TakenIn, UsageSnapshot};
+use b2b_sip::endpoint::{Endpoint, Lingering, TakenIn, UsageSnapshot};
 use b2b_sip::ids::written::{self, Names};
 
 /// Calls that were read.
@@ -35,8 +33,6 @@ struct Read {
     version: u16,
     calls: Vec<(CallId, Call)>,
     waits: Vec<(Key, (Option<CallId>, Waits))>,
-    passed: Vec<(RequestId, PassedRequest)>,
-    referred: Vec<(ReferId, Referred)>,
     passed_refers: Vec<PassedRefer>,
     recordings_ending: Ending,
     delayed_branches: Vec<DelayedBranch>,
@@ -150,9 +146,7 @@ impl Switch {
         for (request, (call, waits)) in read.waits {
             requests.push(self.common.work.put(request, call, waits));
         }
-        self.common.passed.extend(read.passed);
-        self.common.referrals.sent.extend(read.referred);
-        self.common.referrals.passed.extend(read.passed_refers);
+        self.common.passed_refers.extend(read.passed_refers);
         self.common.recordings_ending = read.recordings_ending;
         self.common.sleepers.take_in(read.delayed_branches);
         self.calls.go_on_behind(read.generations);

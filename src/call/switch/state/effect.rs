@@ -7,15 +7,14 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::cdr::Cdr;
-use crate::controller::{EndpointId, EndpointSpec, EndpointStats, MediaError, Verb};
+use crate::controller::{EndpointId, EndpointSpec, EndpointStats, MediaError, RecordingId, Verb};
 use crate::event::Event;
 use crate::handler::Party;
 use crate::headers::HeaderRule;
 use crate::leg_fsm::LegState;
 use crate::service::{CallEnd, Watched};
-use crate::switch::common::PassedRequest;
 use crate::switch::state::exchange::ExchangeNo;
-use crate::switch::state::transfer::{PartyRefer, Told};
+use crate::switch::state::transfer::{PartyRefer, PassedRefer, Told};
 use crate::switch::state::waits::{OnAccepted, OnMedia};
 use crate::switch::work::slots::Key;
 use crate::{BridgeId, CallId, LegId};
@@ -38,7 +37,7 @@ pub(crate) enum Effect {
     /// Sends the 2xx to a caller: [`Follow::Accepted`](super::follow::Follow::Accepted) follows.
     Accept { leg: LegId, usage: UsageId, reply: Reply, then: OnAccepted },
     /// Passes a request on; if that cannot be done, the waiting transaction is refused.
-    Pass { usage: UsageId, request: InDialog, passed: PassedRequest },
+    Pass { usage: UsageId, to: LegId, request: InDialog, by: LegId, transaction: ServerTransactionId },
     /// Asks a party to call a target by itself: [`Follow::ReferSent`](super::follow::Follow::ReferSent) follows.
     Refer { usage: UsageId, refer_to: Bytes, headers: HeaderFields, referring: Box<Referring> },
     /// A request to media whose answer is of no interest.
@@ -73,6 +72,12 @@ pub(crate) enum Effect {
     Attempted { gateway: Arc<str>, attempt: u64, effective: Option<bool> },
     /// The answer to a request is of no interest any more.
     Forget(Key),
+    /// Remembers a REFER that was passed on: its recipient may replace the referrer in a dialog for a while.
+    Remember(PassedRefer),
+    /// A recording of this call, or of a leg in it, ends; its file is completed later.
+    RecordingEnds { id: RecordingId, call: CallId, leg: Option<LegId> },
+    /// Its file could not be completed.
+    NotRecorded { id: RecordingId, error: MediaError },
     /// Any other command for the dialog of a leg.
     Dialog { leg: LegId, usage: UsageId, command: DialogCommand },
 }

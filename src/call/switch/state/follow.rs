@@ -17,6 +17,7 @@ use crate::switch::state::effect::{Effect, OnInvited, Referring};
 use crate::switch::state::exchange::ExchangeNo;
 use crate::switch::state::exchange::Origin;
 use crate::switch::state::handing::Handing;
+use crate::switch::state::leg::Passed;
 use crate::switch::state::waits::{Found, MediaAnswer, OnAccepted, OnFound, OnMedia};
 use crate::switch::work::tasks::Panicked;
 use crate::{CallId, LegId};
@@ -32,6 +33,8 @@ pub(crate) enum Follow {
     Invited { leg: LegId, then: OnInvited, sent: Result<Dialog, InviteError> },
     /// The 2xx to a caller is sent, or could not be.
     Accepted { leg: LegId, then: OnAccepted, sent: Result<(), CommandError> },
+    /// A request was passed on to a leg.
+    Passed { to: LegId, passed: Passed },
     /// A REFER of ours is sent, or could not be.
     ReferSent { referring: Box<Referring>, sent: Result<ReferId, CommandError> },
     /// A re-INVITE or an UPDATE could not be sent.

@@ -25,8 +25,9 @@ use crate::service::CallError;
 use crate::service::command::Reply;
 use crate::switch::dial::BranchNo;
 use crate::switch::state::recording::Recordings;
+use crate::switch::state::transfer::Told;
 use crate::{CallId, LegId};
-use b2b_sip::endpoint::{Body, HeaderFields, UsageId};
+use b2b_sip::endpoint::{Body, HeaderFields, ReferId, RequestId, ServerTransactionId, UsageId};
 use b2b_sip::msg::body::Part;
 use b2b_sip::msg::{Response, Uri};
 use b2b_sip::net::budget::Bucket;
@@ -62,6 +63,12 @@ pub(crate) struct Leg {
     #[serde(skip)]
     pub handled: Option<Handled>,
     pub keys: Pressed,
+    /// Requests passed on to its party.
+    #[serde(default)]
+    pub passed: Vec<Passed>,
+    /// REFERs to its party whose outcome is not known.
+    #[serde(default)]
+    pub refers: Vec<(ReferId, Told)>,
     /// Receives the result of answering while our 2xx, which made an offer, waits for its ACK.
     pub answering: Option<Reply<Result<(), CallError>>>,
 }
@@ -116,6 +123,14 @@ pub(crate) struct LegIdentity {
     pub shown: Option<Box<(String, String)>>,
     /// Its connected identity now, as P-Asserted-Identity; `None`: the identity in its INVITE.
     pub connected: Option<Bytes>,
+}
+
+/// A request that was passed on to a leg, and the leg and the transaction that wait for the answer.
+#[derive(Debug, Clone, Copy, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Passed {
+    pub request: RequestId,
+    pub by: LegId,
+    pub transaction: ServerTransactionId,
 }
 
 /// What other legs pass on to it.
@@ -231,6 +246,8 @@ impl Leg {
             beginning: None,
             handled: None,
             keys: Pressed::default(),
+            passed: Vec::new(),
+            refers: Vec::new(),
             answering: None,
         }
     }

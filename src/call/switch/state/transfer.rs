@@ -1,6 +1,5 @@
 //! Transfers and REFERs under way, as values.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -65,14 +64,6 @@ pub(crate) enum AskedBy {
     Application(Reply<Result<HandlerAction, CallError>>),
 }
 
-/// An outgoing REFER whose outcome is not known yet.
-#[derive(Debug, serde::Serialize, serde::Deserialize)]
-pub(crate) struct Referred {
-    /// The leg whose party was asked.
-    pub leg: LegId,
-    pub told: Told,
-}
-
 /// The receiver of a REFER's progress.
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
 pub(crate) enum Told {
@@ -132,22 +123,6 @@ impl Progress {
             (Progress::Taken(status), Heard::Left) => Err(Ok(ReferOutcome { status, confirmed: false })),
             (Progress::Sent, Heard::Left) | (_, Heard::Ended) => Err(Err(ReferError::Gone)),
         }
-    }
-}
-
-/// Outgoing REFERs.
-#[derive(Default)]
-pub(crate) struct Referrals {
-    /// The receiver for each REFER.
-    pub sent: HashMap<ReferId, Referred>,
-    /// REFERs passed on, to recognize an INVITE with Replaces that results; the latest last.
-    pub passed: Vec<PassedRefer>,
-}
-
-impl Referrals {
-    /// The number of REFERs whose outcome is not known.
-    pub fn len(&self) -> usize {
-        self.sent.len()
     }
 }
 

@@ -52,13 +52,15 @@ impl CallStep<'_> {
             UsageEvent::ReInviteFailed { status, reason, response } => {
                 self.offer_failed(t, leg, status, reason, response.as_deref());
             }
-            UsageEvent::Response { request, result } => self.passed_on(request, result),
+            UsageEvent::Response { request, result } => self.passed_on(leg, request, result),
             UsageEvent::Challenged { response } => self.challenged(leg, response),
             UsageEvent::RequestChallenged { challenge } => self.challenged_inside(leg, challenge),
             // The switch handles it.
             UsageEvent::Refer { .. } => self.impossible("usage_event"),
-            UsageEvent::ReferAnswered { refer, result } => self.refer_answered(t, refer, &result),
-            UsageEvent::ReferProgress { refer, status, last } => self.refer_progress(t, refer, status, last),
+            UsageEvent::ReferAnswered { refer, result } => self.refer_answered(t, leg, refer, &result),
+            UsageEvent::ReferProgress { refer, status, last } => {
+                self.refer_progress(t, leg, refer, status, last)
+            }
             UsageEvent::ProvisionalAcknowledged { request, offer } => {
                 self.provisional_acknowledged(t, leg, &request, offer);
             }

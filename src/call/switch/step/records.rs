@@ -214,7 +214,7 @@ impl CallStep<'_> {
         let Some(it) = self.recordings(subject) else { return drop(reply.send(Err(CallError::Gone))) };
         let Some(recording) = it.running.take() else { return drop(reply.send(Err(subject.not_recorded()))) };
         let Some(id) = recording.id else { return drop(reply.send(Ok(None))) };
-        self.common.recordings_ending.add(id, call, subject.leg());
+        self.effect(Effect::RecordingEnds { id, call, leg: subject.leg() });
         self.media(Verb::StopRecording { recording: id }, OnMedia::Recorded { call, id, reply });
     }
 
@@ -225,10 +225,8 @@ impl CallStep<'_> {
         recorded: Result<Recorded, MediaError>,
         reply: Asks,
     ) {
-        if let Err(error) = &recorded
-            && let Some((call, leg)) = self.common.recordings_ending.take(id)
-        {
-            self.tell(not_recorded(call, leg, error));
+        if let Err(error) = &recorded {
+            self.effect(Effect::NotRecorded { id, error: error.clone() });
         }
         if let Ok(Recorded { error: Some(error), .. }) = &recorded {
             self.note_recording("recording_error", error);
@@ -242,7 +240,7 @@ impl CallStep<'_> {
         let call = self.id;
         let recording = self.call.recordings.running.take();
         if let Some(id) = recording.and_then(|it| it.id) {
-            self.common.recordings_ending.add(id, call, None);
+            self.effect(Effect::RecordingEnds { id, call, leg: None });
             self.tell_media(Verb::StopRecording { recording: id });
         }
     }
@@ -251,7 +249,7 @@ impl CallStep<'_> {
     pub(crate) fn recording_ends_with(&mut self, leg: LegId) {
         let ends = self.call.leg_mut(leg).and_then(|it| Some((it.call, it.recordings.running.take()?.id?)));
         if let Some((call, id)) = ends {
-            self.common.recordings_ending.add(id, call, Some(leg));
+            self.effect(Effect::RecordingEnds { id, call, leg: Some(leg) });
         }
     }
 
@@ -357,10 +355,8 @@ impl Common {
         recorded: Result<Recorded, MediaError>,
         reply: Asks,
     ) {
-        if let Err(error) = &recorded
-            && let Some((call, leg)) = self.recordings_ending.take(id)
-        {
-            self.out.tell(not_recorded(call, leg, error));
+        if let Err(error) = &recorded {
+            self.out.effect(Effect::NotRecorded { id, error: error.clone() });
         }
         // A closed receiver is no error.
         let _ = reply.send(recorded.map(Some).map_err(CallError::from));

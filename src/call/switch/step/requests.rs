@@ -15,7 +15,8 @@ use crate::switch::common::Common;
 use crate::switch::state::effect::DialogCommand;
 use crate::switch::state::effect::Effect;
 use crate::switch::state::effect::Referring;
-use crate::switch::state::transfer::{Commanded, Heard, PartyRefer, Progress, Referred, Told};
+use crate::switch::state::leg::Passed;
+use crate::switch::state::transfer::{Commanded, Heard, PartyRefer, Progress, Told};
 use crate::switch::state::waits::{InfoDigit, OnMedia};
 use crate::switch::step::CallStep;
 use crate::switch::step::invite::escaped_user;
@@ -248,26 +249,38 @@ impl CallStep<'_> {
         }
         let headers = self.ruled(to, passed_on(request), Some(request));
         let request = InDialog { method: request.method().clone(), headers, body };
-        self.effect(Effect::Pass { usage, request, passed: (by, to, transaction) });
+        self.effect(Effect::Pass { usage, to, request, by, transaction });
     }
 
-    /// The leg that a request was passed to has ended: there will be no response.
-    pub(crate) fn forget_passed(&mut self, leg: LegId) {
-        if self.common.passed.is_empty() {
-            return;
+    /// A request was passed on to this leg.
+    pub(crate) fn passes(&mut self, to: LegId, passed: Passed) {
+        match self.call.leg_mut(to) {
+            Some(it) => it.passed.push(passed),
+            None => self.late(),
         }
-        let mut waiting: Vec<_> = self.common.passed.extract_if(|_, (_, to, _)| *to == leg).collect();
-        // In the order of the requests, so that a replay does the same.
-        waiting.sort_unstable_by_key(|(request, _)| *request);
-        for (_, (.., transaction)) in waiting {
+    }
+
+    /// The leg that requests were passed to has ended: there will be no response.
+    pub(crate) fn forget_passed(&mut self, leg: LegId) {
+        let waiting = self.call.leg_mut(leg).map(|it| std::mem::take(&mut it.passed));
+        for Passed { transaction, .. } in waiting.unwrap_or_default() {
             self.respond(transaction, SipReply::status(480));
         }
     }
 
     /// The outcome of a request that was passed on.
-    pub(crate) fn passed_on(&mut self, request: RequestId, result: Result<Response, RequestFailure>) {
+    pub(crate) fn passed_on(
+        &mut self,
+        to: LegId,
+        request: RequestId,
+        result: Result<Response, RequestFailure>,
+    ) {
+        let passed = self.call.leg_mut(to).and_then(|it| {
+            let place = it.passed.iter().position(|passed| passed.request == request)?;
+            Some(it.passed.remove(place))
+        });
         // Our own requests, as the INFO for a digit, have no waiting transaction.
-        let Some((by, to, transaction)) = self.common.passed.remove(&request) else { return self.ignored() };
+        let Some(Passed { by, transaction, .. }) = passed else { return self.ignored() };
         let reply = match result {
             // The party that has asked is not in this call any more: nothing of the other one is for it.
             Ok(response) if self.call.leg(by).is_none() => SipReply::status(inside(response.status(), false)),
@@ -334,7 +347,9 @@ impl CallStep<'_> {
         match (sent, told) {
             (Ok(id), told) => {
                 let is_command = matches!(told, Told::Command(_));
-                self.common.referrals.sent.insert(id, Referred { leg, told });
+                if let Some(it) = self.call.leg_mut(leg) {
+                    it.refers.push((id, told));
+                }
                 if !is_command {
                     return self.remember_refer(t, by, leg);
                 }
@@ -415,24 +430,39 @@ impl CallStep<'_> {
 
     /// Whether a command has asked the party of a leg to call a target by itself.
     pub(crate) fn is_sent_away(&self, leg: LegId) -> bool {
-        self.common.referrals.sent.values().any(|it| it.leg == leg && matches!(it.told, Told::Command(_)))
+        let refers = self.call.leg(leg).map(|it| &it.refers);
+        refers.is_some_and(|refers| refers.iter().any(|(_, told)| matches!(told, Told::Command(_))))
+    }
+
+    /// The receiver of the progress of a REFER of ours.
+    fn told_of(&mut self, leg: LegId, id: ReferId) -> Option<&mut Told> {
+        let refers = self.call.leg_mut(leg)?.refers.iter_mut();
+        refers.into_iter().find(|(it, _)| *it == id).map(|(_, told)| told)
+    }
+
+    /// Its outcome is known.
+    fn end_refer(&mut self, leg: LegId, id: ReferId) -> Option<Told> {
+        let refers = &mut self.call.leg_mut(leg)?.refers;
+        let place = refers.iter().position(|(it, _)| *it == id)?;
+        Some(refers.remove(place).1)
     }
 
     /// The response to a REFER of ours.
     pub(crate) fn refer_answered(
         &mut self,
         t: Moment,
+        leg: LegId,
         id: ReferId,
         result: &Result<Response, RequestFailure>,
     ) {
-        let Some(it) = self.common.referrals.sent.get(&id) else { return self.late() };
-        let Told::Party(refer) = it.told else {
+        let Some(told) = self.told_of(leg, id) else { return self.late() };
+        let Told::Party(refer) = *told else {
             let status = result.as_ref().ok().map(|response| response.status());
-            self.heard_of(t, id, Heard::Answer(status));
+            self.heard_of(t, leg, id, Heard::Answer(status));
             // No NOTIFY will come (RFC 4488 §4).
             let is_false = |value: &[u8]| value.eq_ignore_ascii_case(b"false");
             if result.as_ref().is_ok_and(|it| it.header(Name::ReferSub).is_some_and(is_false)) {
-                self.heard_of(t, id, Heard::NoMore);
+                self.heard_of(t, leg, id, Heard::NoMore);
             }
             return;
         };
@@ -442,7 +472,7 @@ impl CallStep<'_> {
             Err(RequestFailure::Unreachable) => 480,
         };
         if status >= 300 {
-            self.common.referrals.sent.remove(&id);
+            self.end_refer(leg, id);
         }
         self.answer_refer(refer, status);
     }
@@ -451,22 +481,23 @@ impl CallStep<'_> {
     pub(crate) fn refer_progress(
         &mut self,
         t: Moment,
+        leg: LegId,
         id: ReferId,
         status: Option<(u16, String)>,
         last: bool,
     ) {
-        let Some(it) = self.common.referrals.sent.get(&id) else { return self.late() };
-        let Told::Party(refer) = it.told else {
+        let Some(told) = self.told_of(leg, id) else { return self.late() };
+        let Told::Party(refer) = *told else {
             if let Some((status, _)) = status {
-                self.heard_of(t, id, Heard::Status(status));
+                self.heard_of(t, leg, id, Heard::Status(status));
             }
             if last {
-                self.heard_of(t, id, Heard::NoMore);
+                self.heard_of(t, leg, id, Heard::NoMore);
             }
             return;
         };
         if last {
-            self.common.referrals.sent.remove(&id);
+            self.end_refer(leg, id);
         }
         // The outcome is unknown: reported as a failure.
         let status = status.or_else(|| last.then(|| (503, String::new())));
@@ -477,55 +508,43 @@ impl CallStep<'_> {
 
     /// The leg that a REFER was sent to has ended.
     pub(crate) fn forget_referred(&mut self, t: Moment, leg: LegId, cause: &TerminationCause) {
-        if self.common.referrals.sent.is_empty() {
-            return;
-        }
-        let mut waiting: Vec<_> =
-            self.common.referrals.sent.iter().filter(|(_, it)| it.leg == leg).map(|(id, _)| *id).collect();
-        waiting.sort_unstable();
-        for id in waiting {
-            let told = self.common.referrals.sent.get(&id).map(|it| &it.told);
-            if let Some(Told::Party(refer)) = told {
+        let refers = self.call.leg(leg).map(|it| it.refers.iter().map(|(id, _)| *id).collect::<Vec<_>>());
+        for id in refers.unwrap_or_default() {
+            if let Some(&mut Told::Party(refer)) = self.told_of(leg, id) {
                 // Its party has gone to the target, as far as can be seen from here.
-                self.tell_referrer(Some(*refer), 200, "");
-                self.common.referrals.sent.remove(&id);
+                self.tell_referrer(Some(refer), 200, "");
+                self.end_refer(leg, id);
             } else {
                 let heard = match cause {
                     TerminationCause::RemoteHangup => Heard::Left,
                     _ => Heard::Ended,
                 };
-                self.heard_of(t, id, heard);
+                self.heard_of(t, leg, id, heard);
             }
         }
     }
 
     /// Advances or completes a REFER by command. A party that has reached the target is hung up (RFC 5589
     /// §6.1).
-    fn heard_of(&mut self, t: Moment, id: ReferId, heard: Heard) {
+    fn heard_of(&mut self, t: Moment, leg: LegId, id: ReferId, heard: Heard) {
+        let call = self.id;
         // The outcome may arrive in two ways at once.
-        let Some(it) = self.common.referrals.sent.get_mut(&id) else { return self.ignored() };
-        let (leg, Told::Command(commanded)) = (it.leg, &mut it.told) else {
-            return self.impossible("heard_of");
-        };
+        let Some(told) = self.told_of(leg, id) else { return self.ignored() };
+        let Told::Command(commanded) = told else { return self.impossible("heard_of") };
         let by = commanded.by;
-        let call = self.call.leg(leg).map(|it| it.call);
         match commanded.progress.step(heard) {
             Ok(progress) => {
                 commanded.progress = progress;
-                if let (Progress::Taken(status @ ..200), Some(call)) = (progress, call) {
+                if let Progress::Taken(status @ ..200) = progress {
                     self.tell(Event::TransferProgress { call, leg: by, status });
                 }
             }
             Err(result) => {
-                let Some(Referred { told: Told::Command(commanded), .. }) =
-                    self.common.referrals.sent.remove(&id)
-                else {
+                let Some(Told::Command(commanded)) = self.end_refer(leg, id) else {
                     return self.impossible("heard_of");
                 };
-                if let Some(call) = call {
-                    let status = result.as_ref().map_or_else(ReferError::status, |it| it.status);
-                    self.tell(Event::TransferEnded { call, leg: by, status });
-                }
+                let status = result.as_ref().map_or_else(ReferError::status, |it| it.status);
+                self.tell(Event::TransferEnded { call, leg: by, status });
                 // A party that has hung up is on its way out.
                 let gone_over = result.is_ok() && heard != Heard::Left;
                 // A closed receiver is no error.

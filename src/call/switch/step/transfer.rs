@@ -22,7 +22,6 @@ use crate::lookup::ResolvedContact;
 use crate::policy::{Asker, Party as PolicyParty, Place, Way, decide};
 use crate::service::command::Reply;
 use crate::service::{CallError, DialError, DialOptions, DialRequest, TRANSFERRED_BY, Watched};
-use crate::switch::common::{REFERRED, REMEMBERED};
 use crate::switch::state::call::{Leaving, Purpose};
 use crate::switch::state::handing::Handing;
 use crate::switch::state::transfer::{
@@ -569,11 +568,7 @@ impl CallStep<'_> {
     /// Remembers a REFER that was passed on: for a while, its recipient may replace the referrer in a dialog.
     pub(crate) fn remember_refer(&mut self, t: Moment, by: LegId, to: LegId) {
         let (by, to) = (self.call.party(by), self.call.party(to));
-        self.common.referrals.passed.retain(|it| t.now < it.at + REFERRED);
-        if self.common.referrals.passed.len() >= REMEMBERED {
-            self.common.referrals.passed.remove(0);
-        }
-        self.common.referrals.passed.push(PassedRefer { at: t.now, to, by });
+        self.effect(Effect::Remember(PassedRefer { at: t.now, to, by }));
     }
 
     /// The Referred-By for a REFER that is passed on (RFC 3892): the referrer's identity here, whatever it
