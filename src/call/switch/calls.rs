@@ -10,7 +10,7 @@ use crate::channels::Channel;
 use crate::controller::EndpointId;
 use crate::handler::Party;
 use crate::switch::state::call::Call;
-use crate::switch::state::leg::{Handled, Leg};
+use crate::switch::state::leg::Leg;
 use crate::switch::work::slots::{Slots, key_of_time};
 use crate::{BridgeId, CallId, LegId};
 use b2b_sip::endpoint::UsageId;
@@ -22,9 +22,6 @@ impl CallId {
         CallId(key_of_time(wall))
     }
 }
-
-/// What a leg has of a running program: its handler, and the channels that it holds.
-pub(crate) type Program = (Option<Handled>, Vec<Channel>);
 
 /// All calls; see the module head.
 #[derive(Default)]
@@ -167,10 +164,14 @@ impl Calls {
         Some((call, other, mode))
     }
 
-    /// Takes the running programs of its legs.
-    pub fn take_programs(&mut self, call: CallId) -> Vec<(LegId, Program)> {
-        let legs = self.calls.get_mut(call.0).into_iter().flat_map(|it| &mut it.legs.0);
-        legs.map(|(id, it)| (*id, (it.handled.take(), std::mem::take(&mut it.admitted.channels)))).collect()
+    /// Takes the channels of all legs.
+    pub fn take_channels(&mut self) -> Vec<(LegId, Vec<Channel>)> {
+        let mut taken = Vec::new();
+        for call in self.ids() {
+            let legs = self.calls.get_mut(call.0).into_iter().flat_map(|it| &mut it.legs.0);
+            taken.extend(legs.map(|(id, it)| (*id, std::mem::take(&mut it.admitted.channels))));
+        }
+        taken
     }
 
     /// The leg of this dialog.

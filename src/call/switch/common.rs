@@ -1,42 +1,41 @@
 //! What the calls of a switch share.
 
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use crate::CallId;
-use crate::application::{AppEvent, AppId, Application};
 use crate::bus::EventBus;
 use crate::cdr::Cdr;
 use crate::controller::{MediaController, PairPolicy, SrtpRules};
-use crate::handler::{ApplicationHandler, HandlerAction, IncomingCall, Party as Named};
+use crate::handler::{ApplicationHandler, HandlerAction, Party as Named};
 use crate::history::CallHistory;
 use crate::lookup::{LookupError, LookupRequest, Resolver};
 use crate::recording::RecordingRules;
 use crate::service::CallService;
 use crate::service::command::{Reply, Until};
 use crate::switch::admission::AdmissionControl;
+use crate::switch::handlers::{Ends, Handled, Listener};
 use crate::switch::journal::Journaling;
 use crate::switch::state::follow::{Follow, Outcome};
-use crate::switch::state::leg::{Ends, Handled};
 use crate::switch::state::recording::Ending;
 use crate::switch::state::transfer::PassedRefer;
 use crate::switch::state::waits::{Found, OnFound, Waits};
 use crate::switch::turn::Moment;
-use crate::switch::work::applications::{Applications, PARTING, Timer};
+use crate::switch::work::applications::Applications;
 use crate::switch::work::sleepers::{FAR, Sleeper, Sleepers};
 use crate::switch::work::slots::Key;
 use crate::switch::work::tasks::{Came, Done, Guarded, Panicked, Task, Work, polled};
 use crate::switch::work::watchers::Watchers;
+use crate::{CallId, LegId};
 use b2b_base::rtp_timeout;
 use b2b_sip::endpoint::Reply as SipReply;
 use b2b_sip::msg::{Name, NameAddr, Request};
 use b2b_sip::net::tap::Seen;
 use b2b_sip::transaction::timer_queue::TimerQueue;
+use foldhash::HashMap;
 
 /// A deadline further away than this is checked again on the way, so that the entries of calls that have been
 /// answered meanwhile do not pile up.
@@ -129,6 +128,10 @@ pub(crate) struct Common {
     pub history: CallHistory,
     pub watchers: Watchers,
     pub recordings_ending: Ending,
+    /// The handlers' holds on legs.
+    pub handled: HashMap<LegId, Handled>,
+    /// The handlers that hear of a call, the newest last.
+    pub listeners: HashMap<CallId, Vec<Listener>>,
     /// Listeners of calls that are over, and how long they may continue.
     pub parting: VecDeque<(Instant, Ends)>,
     pub takes: TakesCalls,
@@ -216,12 +219,6 @@ impl Common {
         }
     }
 
-    /// The request was answered before there was a future.
-    pub(crate) fn answered_at_once(&mut self, then: OnFound, found: Result<Found, Panicked>) {
-        self.writes("found", &found);
-        self.out.push(Follow::Found { then, found });
-    }
-
     /// Looks up a target. Returns the number of the request; `None`: it has been answered.
     pub(crate) fn look_up(&mut self, lookup: LookupRequest, then: OnFound) -> Option<Key> {
         let resolver = self.parts.resolver.clone();
@@ -274,59 +271,6 @@ impl Common {
                 && self.parts.admission.is_same(&it.to, asker)
                 && self.parts.admission.is_same(&it.by, of)
         })
-    }
-
-    /// The state machine by which a handler decides on a call; `None`: it uses a future.
-    pub(crate) fn machine_of(
-        &self,
-        handler: &Arc<dyn ApplicationHandler>,
-        call: &IncomingCall,
-    ) -> Result<Option<Box<dyn Application>>, Panicked> {
-        // Its decision is in the journal.
-        if self.is_replay() {
-            return Ok(None);
-        }
-        catch_unwind(AssertUnwindSafe(|| handler.begin(call, &self.service))).map_err(|_| Panicked)
-    }
-
-    /// Starts a machine with a caller.
-    pub(crate) fn attend(&mut self, machine: Box<dyn Application>, decides: OnFound) -> Handled {
-        let request = self.work.wait(self.is_about(), Waits::Found(decides));
-        self.writes("later", &request);
-        let app = self.service.new_application();
-        self.applications.begin(app, machine, Some(request));
-        Handled::Machine(app)
-    }
-
-    /// As [`CallStep::take_from_handler`], for a hold that has been taken from its leg.
-    pub(crate) fn handled_no_more(&mut self, handled: Option<Handled>) {
-        match handled {
-            // The future is dropped, which releases its resources.
-            Some(Handled::Future(ends)) => drop(ends),
-            Some(Handled::Machine(app)) => self.take_from_application(app),
-            None => {}
-        }
-    }
-
-    pub(crate) fn take_from_application(&mut self, app: AppId) {
-        // An application that has decided is not running any more.
-        if let Some(it) = self.applications.running.get_mut(&app) {
-            it.is_taken = true;
-            self.applications.tell(app, AppEvent::Over);
-        }
-    }
-
-    /// The leg is over: its handler may finish its work.
-    pub(crate) fn part_with_handler(&mut self, t: Moment, handled: Option<Handled>) {
-        match handled {
-            Some(Handled::Future(ends)) => self.parting.push_back((t.now + PARTING, ends)),
-            Some(Handled::Machine(app)) if self.applications.is_running(app) => {
-                self.applications.tell(app, AppEvent::Gone);
-                self.applications.set_timer(app, Timer::Parting, Some(t.now + PARTING));
-            }
-            // An application that has decided has nothing left to do.
-            Some(Handled::Machine(_)) | None => {}
-        }
     }
 
     /// Runs work that belongs to no call; its result is not awaited.

@@ -10,7 +10,7 @@ use crate::switch::common::Common;
 use crate::switch::state::effect::{Calling, DialogCommand, Effect, Note};
 use crate::switch::state::follow::{Dialog, Follow};
 use crate::switch::state::leg::Passed;
-use crate::switch::state::waits::{MediaAnswer, OnMedia, Waits};
+use crate::switch::state::waits::{MediaAnswer, OnFound, OnMedia, Waits};
 use crate::switch::step::records::not_recorded;
 use crate::switch::turn::{Moment, Turn};
 use crate::switch::work::sleepers::Sleeper;
@@ -28,38 +28,41 @@ struct OnwardFields(#[serde(with = "crate::controller::json::fields")] HeaderFie
 struct Credentials(#[serde(with = "crate::controller::json::fields")] HeaderFields);
 
 impl Switch {
-    /// Carries out the effects of the last step; what follows from them comes before what follows from the step.
+    /// Carries out the effects of the last step, in order. What follows from one comes at its place among what follows
+    /// from the step.
     pub(super) fn carry_out_effects(&mut self, t: &mut Turn<'_>) {
-        if self.common.out.effects.is_empty() {
-            return;
-        }
-        let mut effects = std::mem::take(&mut self.common.out.effects);
         let mut more = 0;
-        for (place, effect) in effects.drain(..) {
-            if let Some(result) = self.carry_out_effect(t, effect) {
-                self.common.out.insert(place + more, result);
-                more += 1;
+        while !self.common.out.effects.is_empty() {
+            let mut effects = std::mem::take(&mut self.common.out.effects);
+            for (place, effect) in effects.drain(..) {
+                let end = self.common.out.left.len();
+                self.carry_out_effect(t, effect);
+                more += self.common.out.put_back(end, place + more);
+            }
+            // Most effects have none themselves: the memory is used again.
+            if self.common.out.effects.is_empty() {
+                self.common.out.effects = effects;
+                return;
             }
         }
-        self.common.out.effects = effects;
     }
 
-    fn carry_out_effect(&mut self, t: &mut Turn<'_>, effect: Effect) -> Option<Follow> {
+    fn carry_out_effect(&mut self, t: &mut Turn<'_>, effect: Effect) {
         let (now, common) = (t.now, &mut self.common);
         match effect {
             Effect::Respond { transaction, reply } => t.respond(transaction, reply),
             Effect::AnswerRefer { refer, status } => t.answer_refer(refer, status),
             Effect::NotifyRefer { refer, status, reason } => t.tell_referrer(Some(refer), status, &reason),
-            Effect::Invite(calling) => return Some(common.call_branch(t, *calling)),
+            Effect::Invite(calling) => common.call_branch(t, *calling),
             Effect::Accept { leg, usage, reply, then } => {
                 let sent = t.sip.reply(now, usage, reply);
-                return Some(Follow::Accepted { leg, then, sent });
+                common.out.push(Follow::Accepted { leg, then, sent });
             }
             Effect::Pass { usage, to, request, by, transaction } => {
                 match t.sip.request(now, usage, request) {
                     Ok(request) => {
                         let passed = Passed { request, by, transaction };
-                        return Some(Follow::Passed { to, passed });
+                        common.out.push(Follow::Passed { to, passed });
                     }
                     Err(error) => {
                         not_sent(to, &error);
@@ -69,16 +72,16 @@ impl Switch {
             }
             Effect::Refer { usage, refer_to, headers, referring } => {
                 let sent = t.sip.refer(now, usage, refer_to, true, headers);
-                return Some(Follow::ReferSent { referring, sent });
+                common.out.push(Follow::ReferSent { referring, sent });
             }
-            Effect::Dialog { leg, usage, command } => return common.command(t, leg, usage, command),
+            Effect::Dialog { leg, usage, command } => common.command(t, leg, usage, command),
             Effect::TellMedia(verb) => common.parts.controller.tell(verb),
             Effect::Media { verb, then } => {
-                return common.ask_media(then, |media| media.request(verb).map(MediaAnswer::from));
+                common.ask_media(then, |media| media.request(verb).map(MediaAnswer::from));
             }
             Effect::OpenEndpoint { spec, first_for_help, then } => {
                 let full = self.calls.endpoints() >= common.parts.admission.most_endpoints();
-                return common.ask_media(then, |media| match full && !first_for_help {
+                common.ask_media(then, |media| match full && !first_for_help {
                     true => MediaFuture::ready(Err(MediaError::NoPorts)),
                     false => media.open_endpoint(*spec).map(MediaAnswer::Endpoint),
                 });
@@ -91,12 +94,10 @@ impl Switch {
             // The future need not be awaited: it takes effect all the same.
             Effect::Capture { call, endpoint } => drop(common.capture_endpoint(t.at(), call, endpoint)),
             Effect::CountPackets { call, endpoints } => {
-                return common.ask_media(OnMedia::Packets { call }, |media| packets(media, &endpoints));
+                common.ask_media(OnMedia::Packets { call }, |media| packets(media, &endpoints));
             }
             Effect::Tell(event) => {
-                if let Some(call) = event.call().and_then(|call| self.calls.get_mut(call)) {
-                    common.out.counters.unheard += call.tell_handlers(&event);
-                }
+                common.tell_handlers(&event);
                 common.history.note(now, &event);
                 if let Some(bus) = &common.parts.bus {
                     bus.publish(t.wall, event);
@@ -122,8 +123,24 @@ impl Switch {
                 }
             }
             Effect::Forget(request) => drop(common.work.answered(request)),
+            Effect::AskHandlers(asked) => self.ask_handlers(*asked),
+            Effect::HandTo(asked) => self.hand_to(*asked),
+            Effect::AskWhere { referral, asked_by, next } => common.ask_where(*referral, asked_by, next),
+            Effect::AskRedirect { redirection, targets, caller, then } => {
+                common.ask_redirect(*redirection, targets, caller, then);
+            }
+            Effect::LookUp { call, request } => {
+                if let Some(request) = common.look_up(request, OnFound::Dial { call }) {
+                    common.out.push(Follow::LookingUp { call, request });
+                }
+            }
+            Effect::TakeFromHandler { leg } => common.take_from_handler(leg),
+            Effect::PartWithHandler { leg } => common.part_with_handler(t.at(), leg),
+            Effect::ListensNoMore { call } => {
+                common.listeners.get_mut(&call).and_then(Vec::pop);
+            }
+            Effect::Deaf { call } => drop(common.listeners.remove(&call)),
         }
-        None
     }
 }
 
@@ -177,18 +194,20 @@ impl Common {
         &mut self,
         then: OnMedia,
         ask: impl FnOnce(&dyn MediaController) -> MediaFuture<MediaAnswer>,
-    ) -> Option<Follow> {
+    ) {
         // Counters change nothing in a call.
         let is_fact = !matches!(then, OnMedia::Counted { .. });
         if self.is_replay() {
-            return is_fact.then(|| self.media_told(then)).flatten();
+            return if is_fact {
+                self.media_told(then)
+            };
         }
         match ask(&*self.parts.controller).now() {
             Ok(result) => {
                 if is_fact {
                     self.writes("media", &result);
                 }
-                Some(Follow::Media { then, result })
+                self.out.push(Follow::Media { then, result });
             }
             Err(future) => {
                 let call = self.is_about().filter(|_| is_fact);
@@ -198,23 +217,21 @@ impl Common {
                 if is_fact {
                     self.writes("later", &request);
                 }
-                None
             }
         }
     }
 
     /// Takes media's answer from the journal, now or later.
-    fn media_told(&mut self, then: OnMedia) -> Option<Follow> {
+    fn media_told(&mut self, then: OnMedia) {
         if let Some(request) = self.reads_next("later") {
-            self.work.ask_journal(self.is_told_of(), request, Waits::Media(then));
-            return None;
+            return self.work.ask_journal(self.is_told_of(), request, Waits::Media(then));
         }
         let result = self.reads("media").unwrap_or(Err(MediaError::Stopped));
-        Some(Follow::Media { then, result })
+        self.out.push(Follow::Media { then, result });
     }
 
     /// Sends the INVITE of a branch.
-    fn call_branch(&mut self, t: &mut Turn<'_>, calling: Calling) -> Follow {
+    fn call_branch(&mut self, t: &mut Turn<'_>, calling: Calling) {
         let Calling { leg, mut invite, from, without, then } = calling;
         if !without.is_empty() {
             let supported = t.sip.supported_without(&without);
@@ -232,17 +249,11 @@ impl Common {
             let call_id = t.sip.dialog(usage).map(|dialog| Bytes::copy_from_slice(dialog.call_id));
             Dialog { usage, call_id: call_id.unwrap_or_default() }
         });
-        Follow::Invited { leg, then, sent }
+        self.out.push(Follow::Invited { leg, then, sent });
     }
 
     /// Gives a command to a dialog.
-    fn command(
-        &mut self,
-        t: &mut Turn<'_>,
-        leg: LegId,
-        usage: UsageId,
-        command: DialogCommand,
-    ) -> Option<Follow> {
+    fn command(&mut self, t: &mut Turn<'_>, leg: LegId, usage: UsageId, command: DialogCommand) {
         let now = t.now;
         let (done, otherwise) = match command {
             DialogCommand::Ring(reply) => (t.sip.reply(now, usage, reply), None),
@@ -266,8 +277,7 @@ impl Common {
             DialogCommand::Info(info) => (t.sip.request(now, usage, info).map(drop), None),
             DialogCommand::NoRefresh => (t.sip.set_refresher(usage, SessionRefresher::Nobody), None),
             DialogCommand::KeepInvitation => {
-                t.sip.keep_invitation(now, usage);
-                return None;
+                return t.sip.keep_invitation(now, usage);
             }
             DialogCommand::AuthorizesInside => (t.sip.authorizes_inside(usage), None),
             DialogCommand::Authorize { challenges, method, party } => {
@@ -286,12 +296,9 @@ impl Common {
                 (done, None)
             }
         };
-        match done {
-            Ok(()) => None,
-            Err(error) => {
-                not_sent(leg, &error);
-                otherwise
-            }
+        if let Err(error) = done {
+            not_sent(leg, &error);
+            self.out.left.extend(otherwise);
         }
     }
 

@@ -1,5 +1,6 @@
 //! INVITEs that start a call: admission, leg and call.
 
+use crate::switch::state::effect::Effect;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -148,9 +149,7 @@ impl Switch {
             early,
             resumed,
         };
-        // A handler hears of the call from now on.
-        self.carry_out_effects(t);
-        self.in_call(call, |step| step.ask_handlers(Handing::new(incoming)));
+        self.common.out.effect(Effect::AskHandlers(Box::new(Handing::new(incoming))));
     }
 
     /// Whether an INVITE becomes a call, with the facts about its caller. Otherwise it has been answered.

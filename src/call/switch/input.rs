@@ -326,6 +326,7 @@ impl Switch {
                 let sent = sent.map_err(|_| MediaError::Stopped);
                 self.in_call_of(leg, |step| step.accepted(t.at(), leg, then, sent));
             }
+            Follow::LookingUp { call, request } => self.in_call(call, |step| step.looks_up(request)),
             Follow::Passed { to, passed } => self.in_call_of(to, |step| step.passes(to, passed)),
             Follow::ReferSent { referring, sent } => {
                 self.in_call_of(referring.leg, |step| step.refer_sent(t.at(), *referring, sent));

@@ -14,6 +14,7 @@
 //! - `common`: what all calls share; `turn`: responses and NOTIFYs on the endpoint
 //! - `step`: a step of one call, which sees no other call
 //! - `effects`: carries out the effects of a step on the endpoint
+//! - `handlers`: asks the handlers of calls
 //! - `calls`: the table of calls, with look-up by leg, bridge, dialog or media endpoint; `input`: the inputs, each of
 //!   which goes to its call; `incoming`: INVITEs that start a call; `pair`: what concerns two calls
 //! - `snapshot`, `history`: calls for readers; `export`: calls as bytes; `restore`: calls that continue from them
@@ -26,6 +27,7 @@ pub mod dial;
 pub mod driver;
 mod effects;
 mod export;
+mod handlers;
 mod history;
 mod incoming;
 mod input;
@@ -45,6 +47,7 @@ mod work;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use foldhash::HashMap;
 use tokio::sync::mpsc;
 
 use crate::call_fsm::CallEvent;
@@ -105,6 +108,8 @@ impl Switch {
             history: CallHistory::default(),
             watchers: work::watchers::Watchers::default(),
             recordings_ending: state::recording::Ending::default(),
+            handled: HashMap::default(),
+            listeners: HashMap::default(),
             parting: VecDeque::new(),
             takes: TakesCalls::All,
             journaling,
@@ -259,6 +264,8 @@ impl Switch {
             bridges: self.calls.bridges(),
             map_entries: self.calls.map_entries()
                 + self.common.watchers.len()
+                + self.common.handled.len()
+                + self.common.listeners.len()
                 + self.common.applications.with_calls(),
             timer_entries: self.common.timers.len()
                 + self.common.sleepers.len()
@@ -297,7 +304,7 @@ impl Switch {
         let EndReason { cause, by } = call.end.unwrap_or(cancelled);
         let talked = talked(call.answered_at, t.now);
         self.common.watchers.ended(Watched::Call(id), CallEnd { cause, by, talked, at: t.wall });
-        self.common.part_with(t.at(), call.listeners);
+        self.common.part_with_listeners(t.at(), id);
     }
 
     /// Ends a call without legs, unless one is about to be dialled.

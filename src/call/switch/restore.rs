@@ -167,15 +167,11 @@ impl Switch {
         self.common.watchers = std::mem::take(&mut from.common.watchers);
         self.common.sleepers.carry_over(&mut from.common.sleepers);
         std::mem::swap(&mut self.common.history, &mut from.common.history);
-        for call in from.calls.ids() {
-            let listeners = from.calls.get_mut(call).map(|it| std::mem::take(&mut it.listeners));
-            for (leg, (handled, channels)) in from.calls.take_programs(call) {
-                if let Some(it) = self.calls.leg_mut(leg) {
-                    (it.handled, it.admitted.channels) = (handled, channels);
-                }
-            }
-            if let Some(it) = self.calls.get_mut(call) {
-                it.listeners = listeners.unwrap_or_default();
+        self.common.handled = std::mem::take(&mut from.common.handled);
+        self.common.listeners = std::mem::take(&mut from.common.listeners);
+        for (leg, channels) in from.calls.take_channels() {
+            if let Some(it) = self.calls.leg_mut(leg) {
+                it.admitted.channels = channels;
             }
         }
     }
@@ -211,7 +207,7 @@ impl Switch {
         match self.common.work.answered(request) {
             Some((call, Waits::Found(OnFound::Decide(handing)))) => {
                 self.common.journal_resumed(t, call, request);
-                self.in_call_of(handing.leg(), |step| step.hand_again(*handing));
+                self.hand_again(*handing);
                 self.carry_out(t);
             }
             _ => self.common.out.counters.impossible("resume_handler"),

@@ -176,7 +176,7 @@ impl Run {
             Input::Resumed(request) => match self.switch.common.work.answered(request) {
                 Some((_, Waits::Found(OnFound::Decide(handing)))) => {
                     self.turn(|switch, _| {
-                        switch.in_call_of(handing.leg(), |step| step.hand_again(*handing));
+                        switch.hand_again(*handing);
                     });
                 }
                 _ => self.differ(format!("no handler has the call by {request}")),

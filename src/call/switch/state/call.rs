@@ -6,7 +6,6 @@ use std::time::Instant;
 use crate::bridge_fsm::{BridgeMode, BridgeState};
 use crate::call_fsm::{CallDirection, CallState};
 use crate::controller::{EndpointId, RecordingId, StreamSpec};
-use crate::event::Event;
 use crate::handler::Party;
 use crate::leg_fsm::TerminationCause;
 use crate::lookup::ResolvedContact;
@@ -14,7 +13,7 @@ use crate::service::command::Reply;
 use crate::service::{CallError, DialError, DialOptions};
 use crate::switch::dial::{BranchNo, Dial};
 use crate::switch::state::exchange::{Exchanges, Origin, Path};
-use crate::switch::state::leg::{Leg, Listener};
+use crate::switch::state::leg::Leg;
 use crate::switch::state::recording::Recordings;
 use crate::switch::state::transfer::Referrer;
 use crate::switch::work::slots::Key;
@@ -177,9 +176,6 @@ pub(crate) struct Call {
     pub linked: Option<CallId>,
     /// The application that has the call by name.
     pub application: Option<Arc<str>>,
-    /// The handlers that receive its events.
-    #[serde(skip)]
-    pub listeners: Vec<Listener>,
     /// Variables set by handlers and operators.
     pub variables: Option<Box<Variables>>,
     /// Final values of some variables, for the end of the last leg.
@@ -211,7 +207,6 @@ impl Call {
             leaving: None,
             linked: None,
             application: None,
-            listeners: Vec::new(),
             variables: None,
             last_variables: None,
             recordings: Recordings::default(),
@@ -267,11 +262,6 @@ impl Call {
     /// Its variables.
     pub fn variables(&self) -> Variables {
         self.variables.as_deref().cloned().unwrap_or_default()
-    }
-
-    /// Delivers an event to the call's handlers; returns how many were too slow for it.
-    pub fn tell_handlers(&self, event: &Event) -> u64 {
-        self.listeners.iter().filter(|it| it.events.try_send(event.clone()).is_err()).count() as u64
     }
 
     /// The branches whose time for a response is over, with their dialogs.

@@ -9,12 +9,14 @@ use bytes::Bytes;
 use crate::cdr::Cdr;
 use crate::controller::{EndpointId, EndpointSpec, EndpointStats, MediaError, RecordingId, Verb};
 use crate::event::Event;
-use crate::handler::Party;
+use crate::handler::{Party, Redirection, Referral};
 use crate::headers::HeaderRule;
 use crate::leg_fsm::LegState;
+use crate::lookup::LookupRequest;
 use crate::service::{CallEnd, Watched};
 use crate::switch::state::exchange::ExchangeNo;
-use crate::switch::state::transfer::{PartyRefer, PassedRefer, Told};
+use crate::switch::state::handing::{Handing, Redirected, Target};
+use crate::switch::state::transfer::{AskedBy, PartyRefer, PassedRefer, Told};
 use crate::switch::state::waits::{OnAccepted, OnMedia};
 use crate::switch::work::slots::Key;
 use crate::{BridgeId, CallId, LegId};
@@ -78,6 +80,29 @@ pub(crate) enum Effect {
     RecordingEnds { id: RecordingId, call: CallId, leg: Option<LegId> },
     /// Its file could not be completed.
     NotRecorded { id: RecordingId, error: MediaError },
+    /// Asks the handlers for their decision on a call, one after the other.
+    AskHandlers(Box<Handing>),
+    /// Gives a call to the application of this name.
+    HandTo(Box<Handing>),
+    /// Asks the handlers for their decision on a target, one after the other.
+    AskWhere { referral: Box<Referral>, asked_by: AskedBy, next: usize },
+    /// Asks the handlers for their decisions on the targets of a redirection. `caller`: on whose behalf they are called.
+    AskRedirect {
+        redirection: Box<Redirection>,
+        targets: Vec<Target>,
+        caller: Option<String>,
+        then: Box<Redirected>,
+    },
+    /// Looks up the target of a dialling: [`Follow::LookingUp`](super::follow::Follow::LookingUp) follows, or the answer.
+    LookUp { call: CallId, request: LookupRequest },
+    /// Takes a leg from its handler, which releases its resources.
+    TakeFromHandler { leg: LegId },
+    /// The leg is over: its handler may finish its work.
+    PartWithHandler { leg: LegId },
+    /// The newest listener of a call has declined it, and does not hear of it any more.
+    ListensNoMore { call: CallId },
+    /// No handler hears of a call any more.
+    Deaf { call: CallId },
     /// Any other command for the dialog of a leg.
     Dialog { leg: LegId, usage: UsageId, command: DialogCommand },
 }

@@ -19,6 +19,7 @@ use crate::switch::state::exchange::Origin;
 use crate::switch::state::handing::Handing;
 use crate::switch::state::leg::Passed;
 use crate::switch::state::waits::{Found, MediaAnswer, OnAccepted, OnFound, OnMedia};
+use crate::switch::work::slots::Key;
 use crate::switch::work::tasks::Panicked;
 use crate::{CallId, LegId};
 use b2b_sip::endpoint::{CommandError, InviteError, ReferId, Reply, UsageId};
@@ -33,6 +34,8 @@ pub(crate) enum Follow {
     Invited { leg: LegId, then: OnInvited, sent: Result<Dialog, InviteError> },
     /// The 2xx to a caller is sent, or could not be.
     Accepted { leg: LegId, then: OnAccepted, sent: Result<(), CommandError> },
+    /// The target of a call's dialling is being looked up.
+    LookingUp { call: CallId, request: Key },
     /// A request was passed on to a leg.
     Passed { to: LegId, passed: Passed },
     /// A REFER of ours is sent, or could not be.
@@ -118,9 +121,14 @@ impl Outcome {
         self.effects.push((self.left.len(), effect));
     }
 
-    /// Queues what follows from an effect of the current step at the place at which the effect was queued.
-    pub fn insert(&mut self, place: usize, result: Follow) {
-        self.left.insert(place.min(self.left.len()), result);
+    /// Moves what was queued last, from `end` on, to the place of the effect that it follows from; returns how much that
+    /// is.
+    pub fn put_back(&mut self, end: usize, place: usize) -> usize {
+        let results = self.left.len().saturating_sub(end);
+        if let Some(behind) = self.left.get_mut(place..) {
+            behind.rotate_right(results);
+        }
+        results
     }
 
     /// Queues an event of a call, or of none.

@@ -47,6 +47,13 @@ pub(crate) enum Whither {
     Nobody(String),
 }
 
+/// A contact of a 3xx.
+#[derive(Debug)]
+pub(crate) struct Target {
+    pub q: u16,
+    pub to: String,
+}
+
 /// A contact, its q-value, and the decision on it.
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Named {

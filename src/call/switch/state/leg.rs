@@ -5,14 +5,11 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot};
 
-use crate::application::AppId;
 use crate::call_fsm::CallDirection;
 use crate::channels::{Channel, Holder};
 use crate::controller::{AddressFamily, EndpointId, Hold, PairPolicy};
-use crate::event::Event;
-use crate::handler::{ApplicationHandler, Party};
+use crate::handler::Party;
 use crate::headers::{HeaderRule, RuledMessage};
 use crate::identity::CallerIdentity;
 use crate::initial_session::CalleeSession;
@@ -59,9 +56,6 @@ pub(crate) struct Leg {
     pub recordings: Recordings,
     /// For its call detail record.
     pub beginning: Option<Box<Beginning>>,
-    /// The handler's hold on it.
-    #[serde(skip)]
-    pub handled: Option<Handled>,
     pub keys: Pressed,
     /// Requests passed on to its party.
     #[serde(default)]
@@ -244,7 +238,6 @@ impl Leg {
             contact: None,
             recordings: Recordings::default(),
             beginning: None,
-            handled: None,
             keys: Pressed::default(),
             passed: Vec::new(),
             refers: Vec::new(),
@@ -312,21 +305,4 @@ pub(crate) struct Beginning {
     pub callee: String,
     pub remote: Option<SocketAddr>,
     pub verstat: Option<String>,
-}
-
-/// A handler's hold on a leg.
-pub(crate) enum Handled {
-    /// Ends the handler's future when dropped.
-    Future(Ends),
-    Machine(AppId),
-}
-
-/// Ends the listening when dropped.
-pub(crate) type Ends = oneshot::Sender<()>;
-
-/// The call's end of a handler's queue.
-pub(crate) struct Listener {
-    pub handler: Arc<dyn ApplicationHandler>,
-    pub events: mpsc::Sender<Event>,
-    pub ends: Ends,
 }

@@ -4,26 +4,24 @@
 //! A handler's state machine or future is bound to the caller's leg: some time after the leg's end the rest
 //! of it is dropped, so that a handler that hangs does not hold resources for long.
 
+use crate::switch::state::effect::Effect;
 use crate::switch::state::effect::Note;
 use std::sync::Arc;
 use std::time::Duration;
-
-use tokio::sync::{mpsc, oneshot};
 
 use crate::LegId;
 use crate::call_fsm::{CallEvent, CallState};
 use crate::controller::{EndpointId, Hold, Verb};
 use crate::event::Event;
-use crate::handler::{ApplicationHandler, HandlerAction, IncomingCall};
+use crate::handler::{HandlerAction, IncomingCall};
 use crate::service::{CallError, DialRequest, Place};
-use crate::switch::common::Common;
 use crate::switch::dial::Dial;
 use crate::switch::state::call::Purpose;
 use crate::switch::state::follow::Follow;
 use crate::switch::state::handing::Handing;
-use crate::switch::state::leg::{Handled, Hidden, Leg, Listener};
+use crate::switch::state::leg::Hidden;
 use crate::switch::state::recording::Subject;
-use crate::switch::state::waits::{Found, OnFound, OnMedia};
+use crate::switch::state::waits::OnMedia;
 use crate::switch::step::CallStep;
 use crate::switch::step::invite::escaped_user;
 use crate::switch::turn::Moment;
@@ -33,74 +31,13 @@ use crate::switch::work::tasks::Panicked;
 const HANDS: u16 = 100;
 
 impl CallStep<'_> {
-    pub(crate) fn ask_handlers(&mut self, asked: Handing) {
-        let index = self.common.fact("handler", |it| {
-            let mut others = it.parts.handlers.iter().enumerate().skip(asked.next);
-            others.find(|(_, it)| it.can_handle(&asked.call)).map(|(index, _)| index)
-        });
-        let Some((index, handler)) = index.and_then(|it| Some((it, self.common.next_of(it)?))) else {
-            return self.hang_up_with(asked.call.leg, 404, "");
-        };
-        self.ask(Handing { next: index + 1, ..asked }, &handler);
-    }
-
-    fn ask(&mut self, mut asked: Handing, handler: &Arc<dyn ApplicationHandler>) {
-        let leg = asked.call.leg;
-        asked.listens = self.listen(handler);
-        let answered = self.call.leg(leg).is_some_and(Leg::is_up);
-        let early = self.call.leg(leg).is_some_and(Leg::has_early_media);
-        let incoming = IncomingCall { answered, early, ..asked.call.clone() };
-        let decides = OnFound::Decide(Box::new(asked));
-        let handled = match self.common.machine_of(handler, &incoming) {
-            Ok(Some(machine)) => Some(self.common.attend(machine, decides)),
-            Ok(None) => {
-                // What it does before it returns a future belongs to the handler, too.
-                let (handler, service) = (handler.clone(), self.common.service.clone());
-                let future = Box::pin(async move { handler.handle_incoming_call(incoming, service).await });
-                self.common.run_until(future, decides).map(Handled::Future)
-            }
-            Err(Panicked) => return self.common.answered_at_once(decides, Err(Panicked)),
-        };
-        if let (Some(handled), Some(it)) = (handled, self.call.leg_mut(leg)) {
-            let before = it.handled.replace(handled);
-            self.common.handled_no_more(before);
-        }
-    }
-
-    /// Hands a restored call to its handler again, which is not running any more, if the handler resumes
-    /// calls.
-    pub(crate) fn hand_again(&mut self, handing: Handing) {
-        let handler = match handing.by_name.clone() {
-            Some(name) => self.handler_named(&name),
-            None => handing.next.checked_sub(1).and_then(|index| self.next_handler(index)),
-        };
-        let leg = handing.call.leg;
-        let call = IncomingCall { resumed: true, ..handing.call.clone() };
-        let takes = self.common.fact("resumes", |_| handler.as_ref().is_some_and(|it| it.resumes(&call)));
-        if let Some(handler) = handler.filter(|_| takes) {
-            return self.ask(Handing { call, ..handing }, &handler);
-        }
+    /// A restored call whose handler does not take it again: one that is bridged or being dialled needs none.
+    pub(crate) fn not_resumed(&mut self, leg: LegId) {
         let has_partner = self.call.dialling.is_some() || self.call.bridge.is_some();
-        // A call that is bridged or being dialled needs no handler.
         match self.call.leg(leg).map(|_| has_partner) {
             Some(true) => self.ignored(),
             Some(false) => self.hang_up_with(leg, 503, ""),
             None => self.late(),
-        }
-    }
-
-    /// The handler at this index, for asking one after the other.
-    pub(crate) fn next_handler(&mut self, index: usize) -> Option<Arc<dyn ApplicationHandler>> {
-        let is_there = self.common.fact("handler", |common| common.parts.handlers.get(index).is_some());
-        self.common.next_of(index).filter(|_| is_there)
-    }
-
-    /// The handler of this name, or the application that a handler knows by this name.
-    pub(crate) fn handler_named(&mut self, name: &str) -> Option<Arc<dyn ApplicationHandler>> {
-        let found = self.common.find_handler(name);
-        match self.common.fact("handler named", |_| found.is_some()) {
-            true => found.or_else(|| self.common.next_of(0)),
-            false => None,
         }
     }
 
@@ -109,24 +46,23 @@ impl CallStep<'_> {
         let leg = asked.call.leg;
         let Some(call) = self.call.leg(leg).map(|it| it.call) else { return self.impossible("hand_to") };
         self.let_go(&asked, "handle");
-        let Some(handler) = self.handler_named(name) else {
+        if !self.knows_application(name) {
             tracing::warn!("call {}: there is no application {name}: the call ends", call.0);
             return self.hang_up_with(leg, 404, "");
-        };
+        }
         asked.hands += 1;
         if asked.hands > HANDS {
             tracing::warn!("call {}: its applications pass it round in a loop: the call ends", call.0);
             return self.hang_up_with(leg, 482, "");
         }
         self.command_over();
-        asked.next = self.common.parts.handlers.len();
         let name: Arc<str> = name.into();
         asked.by_name = Some(name.clone());
         self.tell(Event::HandlerStarted { call, handler: name.to_string() });
         self.call.application = Some(name);
         // The program that had adopted it has given it away.
         self.call.adopted = false;
-        self.ask(asked, &handler);
+        self.effect(Effect::HandTo(Box::new(asked)));
     }
 
     /// The application that has a call by name has decided.
@@ -162,9 +98,9 @@ impl CallStep<'_> {
         match action {
             Ok(HandlerAction::Continue) => {
                 if asked.listens {
-                    self.listens_no_more();
+                    self.effect(Effect::ListensNoMore { call });
                 }
-                self.ask_handlers(asked);
+                self.effect(Effect::AskHandlers(Box::new(asked)));
             }
             Ok(HandlerAction::Complete) => {
                 let kept = self.call.adopted || self.call.dialling.is_some() || self.call.bridge.is_some();
@@ -174,7 +110,7 @@ impl CallStep<'_> {
             }
             Ok(HandlerAction::Handle(name)) => self.hand_to(asked, &name),
             Ok(HandlerAction::Dial(request)) => self.dial_for(t, leg, *request),
-            Ok(HandlerAction::TransferTo(target)) if self.handler_named(&target).is_some() => {
+            Ok(HandlerAction::TransferTo(target)) if self.knows_application(&target) => {
                 self.hand_to(asked, &target);
             }
             Ok(HandlerAction::TransferTo(target)) => self.dial_for(t, leg, DialRequest::to(target)),
@@ -212,19 +148,6 @@ impl CallStep<'_> {
 
     fn dial_for(&mut self, t: Moment, caller: LegId, request: DialRequest) {
         self.dial(t, request, Purpose::Caller { caller, reply: None });
-    }
-}
-
-impl Common {
-    /// The handler at this index. In a replay the handlers' decisions come from the journal, and one handler
-    /// stands for all.
-    fn next_of(&self, index: usize) -> Option<Arc<dyn ApplicationHandler>> {
-        self.parts.handlers.get(if self.is_replay() { 0 } else { index }).cloned()
-    }
-
-    pub(crate) fn find_handler(&self, name: &str) -> Option<Arc<dyn ApplicationHandler>> {
-        let own = self.parts.handlers.iter().find(|handler| handler.name() == name);
-        own.cloned().or_else(|| self.parts.handlers.iter().find_map(|handler| handler.application(name)))
     }
 }
 
@@ -327,7 +250,7 @@ impl CallStep<'_> {
             return Err(CallError::WrongState("a transfer is under way"));
         }
         self.call.adopted = true;
-        self.take_from_handler(leg);
+        self.effect(Effect::TakeFromHandler { leg });
         self.application_taken();
         // It is no error if nothing is being dialled for the leg.
         let _ = self.stop_dialling(leg);
@@ -363,7 +286,7 @@ impl CallStep<'_> {
         if !it.is_up() && !it.is_waiting() && !it.has_early_media() {
             return Err(CallError::WrongState("the leg is not answered yet"));
         }
-        if self.handler_named(name).is_none() {
+        if !self.knows_application(name) {
             return Err(CallError::WrongState("there is no application of this name"));
         }
         let it = self.call.leg(leg).ok_or(CallError::Gone)?;
@@ -380,70 +303,14 @@ impl CallStep<'_> {
     }
 }
 
-/// Maximum number of queued events; further ones are dropped and counted.
-const QUEUE: usize = 256;
-
-/// Time for a handler to process the remaining events when its call is over.
-const PARTING: Duration = Duration::from_secs(32);
-
 impl CallStep<'_> {
-    /// This handler receives the events of the call from now on, beside those that passed it on to another one.
-    /// Returns whether it is a new listener.
-    pub(crate) fn listen(&mut self, handler: &Arc<dyn ApplicationHandler>) -> bool {
-        let call = self.id;
-        let hears = |it: &Listener| Arc::ptr_eq(&it.handler, handler);
-        let hears = self.call.listeners.iter().any(hears);
-        if !self.common.fact("listens", |_| handler.wants_events() && !hears) {
-            return false;
-        }
-        let (events, mut queue) = mpsc::channel(QUEUE);
-        let (ends, ended) = oneshot::channel();
-        let (handler, service) = (handler.clone(), self.common.service.clone());
-        let hearing = handler.clone();
-        let hears = async move {
-            while let Some(event) = queue.recv().await {
-                hearing.handle_event(call, event, service.clone()).await;
-            }
-        };
-        let listening = Box::pin(async move {
-            tokio::select! {
-                biased;
-                _ = ended => {}
-                () = hears => {}
-            }
-        });
-        self.call.listeners.push(Listener { handler, events, ends });
-        self.common.run(listening, |()| Found::Over, OnFound::Listened { call });
-        true
-    }
-
-    /// The newest listener has declined the call, and does not hear of it any more.
-    pub(crate) fn listens_no_more(&mut self) {
-        self.call.listeners.pop();
-    }
-
     /// A handler panicked on an event: its call ends, as with any other panic of a handler.
     pub(crate) fn deaf(&mut self) {
         let call = self.id;
         tracing::error!("the handler of call {} panicked at an event: the call ends", call.0);
-        self.call.listeners.clear();
+        self.effect(Effect::Deaf { call });
         for leg in self.call.legs.ids().collect::<Vec<_>>() {
             self.hang_up_with(leg, 500, "");
         }
-    }
-}
-
-impl Common {
-    /// The call is over: its handlers may still process the queued events.
-    pub(crate) fn part_with(&mut self, t: Moment, listeners: Vec<Listener>) {
-        self.parting.extend(listeners.into_iter().map(|it| (t.now + PARTING, it.ends)));
-    }
-}
-
-impl CallStep<'_> {
-    /// Takes a leg from its handler, which releases its resources.
-    pub(crate) fn take_from_handler(&mut self, leg: LegId) {
-        let handled = self.call.leg_mut(leg).and_then(|it| it.handled.take());
-        self.common.handled_no_more(handled);
     }
 }

@@ -644,7 +644,7 @@ impl CallStep<'_> {
             return Err(CallError::Busy);
         }
         for taken in [leg, other].into_iter().filter(|it| !(kept && *it == leg)) {
-            self.take_from_handler(taken);
+            self.effect(Effect::TakeFromHandler { leg: taken });
         }
         if !kept {
             self.application_taken();

@@ -11,12 +11,12 @@ use crate::channels::Channel;
 use crate::controller::{AddressFamily, Hold, MediaError, PairPolicy};
 use crate::event::Event;
 use crate::failure::{DialFailure, cause};
-use crate::handler::{ApplicationHandler, HandlerAction, Party, Redirection};
+use crate::handler::{Party, Redirection};
 use crate::identity::diversion;
 use crate::initial_session::LateOffer;
 use crate::leg_fsm::{LegEvent, LegState, TerminationCause};
 use crate::leg_life::Life;
-use crate::lookup::{EarlyMedia, LookupRequest, ResolvedContact, Resolver};
+use crate::lookup::{EarlyMedia, LookupRequest, ResolvedContact};
 use crate::reason::Reason;
 use crate::service::{DialError, DialOptions, DialRequest, DialStage, DialTo};
 use crate::switch::admission::{Dialled, Led, Outgoing};
@@ -24,14 +24,15 @@ use crate::switch::dial::{BranchNo, Dial, DialLimits, DialOutput, DialTarget, Si
 use crate::switch::state::call::{Dialling, Leaving, Purpose};
 use crate::switch::state::effect::DialogCommand;
 use crate::switch::state::follow::Follow;
-use crate::switch::state::handing::{Handing, Named, Redirected, Whither};
+use crate::switch::state::handing::{Handing, Named, Redirected, Target, Whither};
 use crate::switch::state::leg::{Admitted, Leg, LegRules};
-use crate::switch::state::waits::{Found, OnDescription, OnEndpoint, OnFound};
+use crate::switch::state::waits::{OnDescription, OnEndpoint};
 use crate::switch::step::CallStep;
 use crate::switch::step::invite::shown_by;
 use crate::switch::step::reliable::is_reliable;
 use crate::switch::step::transfer::party_at;
 use crate::switch::turn::{Moment, q850_of, reason_value};
+use crate::switch::work::slots::Key;
 use crate::{LegId, headers};
 use b2b_sip::endpoint::redirect_targets;
 use b2b_sip::msg::{Host, Name, Response, Uri};
@@ -99,12 +100,16 @@ impl CallStep<'_> {
             DialTo::Target(target) => {
                 let caller = self.caller_uri();
                 let lookup = LookupRequest { caller, ..LookupRequest::new(target, t.now) };
-                let lookup = self.common.look_up(lookup, OnFound::Dial { call });
-                let dialling = self.call.dialling.as_mut();
-                if let Some(dialling) = dialling.filter(|_| lookup.is_some()) {
-                    dialling.lookup = lookup;
-                }
+                self.effect(Effect::LookUp { call, request: lookup });
             }
+        }
+    }
+
+    /// The target is being looked up.
+    pub(crate) fn looks_up(&mut self, request: Key) {
+        match self.call.dialling.as_mut() {
+            Some(dialling) => dialling.lookup = Some(request),
+            None => self.effect(Effect::Forget(request)),
         }
     }
 
@@ -553,21 +558,13 @@ impl CallStep<'_> {
         };
         let (by, now) = (Party::clone(&self.call.party(leg)), t.now);
         let asked = Redirection { call, leg, by, dialled, target: String::new(), caller, at: now };
-        let (handlers, resolver, caller) =
-            (self.common.parts.handlers.clone(), self.common.parts.resolver.clone(), self.caller_uri());
         let party = asked.by.clone();
-        let found = Box::pin(async move {
-            let mut answers = Vec::with_capacity(targets.len());
-            for target in targets {
-                let Ok(to) = String::from_utf8(target.uri.to_vec()) else { continue };
-                let redirection = Redirection { target: to.clone(), ..asked.clone() };
-                let whither = whither(&handlers, &*resolver, caller.clone(), redirection).await;
-                answers.push(Named { q: target.q, to, whither });
-            }
-            answers
+        let targets = targets.into_iter().filter_map(|target| {
+            Some(Target { q: target.q, to: String::from_utf8(target.uri.to_vec()).ok()? })
         });
-        let then = Redirected { call, leg, branch, failure, party, reason };
-        self.common.run(found, Found::Named, OnFound::Redirect(Box::new(then)));
+        let (redirection, targets, caller) = (Box::new(asked), targets.collect(), self.caller_uri());
+        let then = Box::new(Redirected { call, leg, branch, failure, party, reason });
+        self.effect(Effect::AskRedirect { redirection, targets, caller, then });
     }
 
     /// The targets of a 3xx are resolved: the first contacts replace the branch.
@@ -647,7 +644,7 @@ impl CallStep<'_> {
                 return false;
             }
         };
-        let moved = self.handler_named(name).and_then(|_| self.moved(caller, to, t));
+        let moved = self.knows_application(name).then(|| self.moved(caller, to, t)).flatten();
         let Some(moved) = moved else {
             self.note_decision(Some(leg), "not followed", name);
             return false;
@@ -682,51 +679,6 @@ pub(crate) fn party_name(party: &Party) -> String {
         Party { address: Some(address), .. } => address.ip().to_string(),
         Party { number, .. } => number.clone(),
     }
-}
-
-/// Asks one handler after the other.
-pub(crate) async fn whither(
-    handlers: &[Arc<dyn ApplicationHandler>],
-    resolver: &dyn Resolver,
-    caller: Option<String>,
-    redirection: Redirection,
-) -> Whither {
-    let at = redirection.at;
-    for handler in handlers {
-        let (action, why) = match handler.handle_redirect(redirection.clone()).await {
-            HandlerAction::Continue => continue,
-            HandlerAction::Routed { why, action, .. } => (*action, Some(why)),
-            action => (action, None),
-        };
-        let (to, why) = match action {
-            HandlerAction::Dial(request) => {
-                (request.to, why.or(request.options.route.map(|route| route.why)))
-            }
-            HandlerAction::TransferTo(target) => (DialTo::Target(target), why),
-            HandlerAction::Handle(name) => return Whither::Application(name, why),
-            HandlerAction::NotFollowed { why, line } => return Whither::NotFollowed { why, line },
-            HandlerAction::Reject { status, reason } => {
-                return Whither::Nobody(why.unwrap_or_else(|| format!("{status} {reason}")));
-            }
-            other => return Whither::Nobody(other.word().to_owned()),
-        };
-        let stages = match to {
-            DialTo::Contacts(contacts) => vec![contacts],
-            DialTo::Stages(stages) => stages.into_iter().map(|stage| stage.contacts).collect(),
-            DialTo::Target(target) => {
-                let request = LookupRequest { caller, ..LookupRequest::new(target, at) };
-                match resolver.lookup(&request).await {
-                    Ok(Some(found)) => vec![found.contacts],
-                    Ok(None) => return Whither::Nobody("it is of no kind that is known here".to_owned()),
-                    Err(error) => return Whither::Nobody(error.to_string()),
-                }
-            }
-        };
-        let plain = |round: Vec<DialTarget<ResolvedContact>>| round.into_iter().map(|it| it.target).collect();
-        let rounds = stages.into_iter().flat_map(rounds).map(plain);
-        return Whither::Call(rounds.collect(), why);
-    }
-    Whither::NotFollowed { why: "no policy allows its destination".to_owned(), line: None }
 }
 
 /// Sets the diversion reason of a diverted contact that has none yet.

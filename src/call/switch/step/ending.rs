@@ -228,7 +228,7 @@ impl CallStep<'_> {
         // Its dialog is over, whatever its state was.
         let _ = self.advance_leg(t, leg, cause.event(), Some(cause.clone()));
         let mut it = self.take_leg(leg)?;
-        self.common.part_with_handler(t, it.handled.take());
+        self.effect(Effect::PartWithHandler { leg });
         if let Some(answering) = it.answering.take() {
             // A closed receiver is no error.
             let _ = answering.send(Err(CallError::Gone));
@@ -291,7 +291,7 @@ impl CallStep<'_> {
             self.hang_up(other);
         } else if !it.life.is_ending() {
             let direction = it.direction();
-            let handled = it.handled.is_some();
+            let handled = self.common.handled.contains_key(&other);
             let named = self.call.application.is_some();
             // A leg without a handler waits for a command.
             let event =

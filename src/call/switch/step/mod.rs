@@ -122,6 +122,11 @@ impl CallStep<'_> {
         self.note(Note::Decided { leg, what, why: why.into() });
     }
 
+    /// Whether a handler has this name, or knows an application by it.
+    pub(crate) fn knows_application(&mut self, name: &str) -> bool {
+        self.common.fact("handler named", |common| common.find_handler(name).is_some())
+    }
+
     /// Adds a leg, in a replay under its number in the journal.
     pub fn new_leg(&mut self, leg: Leg) -> LegId {
         if let Some(LegId(id)) = self.common.reads("leg") {

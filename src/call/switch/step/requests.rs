@@ -193,7 +193,8 @@ impl CallStep<'_> {
 
     /// Whether the owner of this leg's call receives its INFOs.
     fn hears_infos(&self, leg: LegId) -> bool {
-        let is_heard = !self.call.listeners.is_empty() || self.call.state == CallState::Commanded;
+        let is_heard =
+            self.common.listeners.contains_key(&self.id) || self.call.state == CallState::Commanded;
         is_heard && self.call.leg(leg).is_some()
     }
 

@@ -28,7 +28,7 @@ use crate::switch::state::transfer::{
     Arrival, AskedBy, BridgeOptions, PartyRefer, PassedRefer, ReferTarget, Referrer, TransferLegs,
 };
 use crate::switch::state::waits::OnAccepted;
-use crate::switch::state::waits::{Found, OnFound, OnMedia};
+use crate::switch::state::waits::OnMedia;
 use crate::switch::step::CallStep;
 use crate::switch::step::dialling::party_name;
 use crate::switch::step::invite::escaped_user;
@@ -288,22 +288,12 @@ impl CallStep<'_> {
         if self.begin_dial(t.now, DialOptions::default(), purpose) {
             let by = Party::clone(&self.call.party(leaves));
             let referral = Referral { call, leg: leaves, by, target, hosts, named_by: None, at: t.now };
-            self.ask_where(t, referral, AskedBy::Transfer { replaces }, 0);
+            self.ask_where(referral, AskedBy::Transfer { replaces }, 0);
         }
     }
 
-    fn ask_where(&mut self, t: Moment, referral: Referral, asked_by: AskedBy, next: usize) {
-        let Some(handler) = self.next_handler(next) else {
-            let why = "no policy allows it".to_owned();
-            let action = match referral.named_by {
-                None => HandlerAction::TransferTo(referral.target.clone()),
-                Some(_) => HandlerAction::NotFollowed { why, line: None },
-            };
-            return self.led_by_handler(t, referral, asked_by, next, Ok(action));
-        };
-        let future = handler.handle_referral(referral.clone());
-        let then = OnFound::Referral { referral: Box::new(referral), asked_by, next };
-        self.common.run(future, Found::Action, then);
+    fn ask_where(&mut self, referral: Referral, asked_by: AskedBy, next: usize) {
+        self.effect(Effect::AskWhere { referral: Box::new(referral), asked_by, next });
     }
 
     /// A handler has decided on a target.
@@ -324,7 +314,7 @@ impl CallStep<'_> {
             action => action,
         };
         match (asked_by, action) {
-            (asked_by, Ok(HandlerAction::Continue)) => self.ask_where(t, referral, asked_by, next + 1),
+            (asked_by, Ok(HandlerAction::Continue)) => self.ask_where(referral, asked_by, next + 1),
             (AskedBy::Transfer { replaces }, action) => self.led_by_refer(t, &referral, replaces, action),
             (AskedBy::Application(reply), Ok(action)) => {
                 if let HandlerAction::NotFollowed { why, line } = &action {
@@ -398,7 +388,7 @@ impl CallStep<'_> {
         };
         let call = it.call;
         let number = number::is_pressed(&target);
-        if !number && self.handler_named(&target).is_some() {
+        if !number && self.knows_application(&target) {
             return drop(reply.send(Ok(HandlerAction::Handle(target))));
         }
         if !number && named_by.is_none() {
@@ -406,7 +396,7 @@ impl CallStep<'_> {
         }
         let by = Party::clone(&self.call.party(leg));
         let referral = Referral { call, leg, by, target, hosts: Vec::new(), named_by, at: t.now };
-        self.ask_where(t, referral, AskedBy::Application(reply), 0);
+        self.ask_where(referral, AskedBy::Application(reply), 0);
     }
 
     fn dial_referred(&mut self, t: Moment, request: DialRequest, replaces: Option<String>) {
@@ -471,7 +461,7 @@ impl CallStep<'_> {
         };
         let (leaves, stays, referrer) = (*leaves, *stays, *referrer);
         let up = self.call.leg(stays).is_some_and(|it| it.is_up());
-        if !up || self.handler_named(name).is_none() {
+        if !up || !self.knows_application(name) {
             return self.dial_over(DialError::Failed(DialFailure::new(404, "")));
         }
         let Some(moved) = self.moved(stays, &referral.target, t) else {

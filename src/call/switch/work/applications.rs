@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use crate::application::{AppEvent, AppId, Application, Inbox, WantId};
-use crate::switch::state::leg::Ends;
+use crate::switch::handlers::Ends;
 use crate::switch::work::slots::Key;
 
 /// How long a handler may continue after its caller's end.
