@@ -112,10 +112,21 @@ pub type Mirror = Box<dyn FnMut(&Seen, bool) + Send>;
 /// The destination of records.
 pub type RecordSink = Box<dyn FnMut(Cdr) + Send>;
 
+/// What surrounds the calls, and answers the questions of their steps.
+pub(crate) struct World {
+    pub parts: SwitchParts,
+    pub history: CallHistory,
+    pub journaling: Journaling,
+    /// The handlers' holds on legs.
+    pub handled: HashMap<LegId, Handled>,
+    /// The handlers that hear of a call, the newest last.
+    pub listeners: HashMap<CallId, Vec<Listener>>,
+}
+
 /// What the calls of a switch share.
 pub(crate) struct Common {
     pub config: SwitchConfig,
-    pub parts: SwitchParts,
+    pub world: World,
     pub mirror: Option<Mirror>,
     pub service: CallService,
     /// REFERs passed on, to recognize an INVITE with Replaces that results; the latest last.
@@ -125,17 +136,11 @@ pub(crate) struct Common {
     pub applications: Applications,
     pub out: Outcome,
     pub sleepers: Sleepers,
-    pub history: CallHistory,
     pub watchers: Watchers,
     pub recordings_ending: Ending,
-    /// The handlers' holds on legs.
-    pub handled: HashMap<LegId, Handled>,
-    /// The handlers that hear of a call, the newest last.
-    pub listeners: HashMap<CallId, Vec<Listener>>,
     /// Listeners of calls that are over, and how long they may continue.
     pub parting: VecDeque<(Instant, Ends)>,
     pub takes: TakesCalls,
-    pub journaling: Journaling,
 }
 
 impl Common {
@@ -146,11 +151,11 @@ impl Common {
 
     /// Takes the answer of a resolver or a handler from the journal.
     fn found_told(&mut self, then: OnFound) -> Option<Key> {
-        let later = self.reads_next("later");
+        let later = self.world.reads_next("later");
         match later {
-            Some(request) => self.work.ask_journal(self.is_told_of(), request, Waits::Found(then)),
+            Some(request) => self.work.ask_journal(self.world.is_told_of(), request, Waits::Found(then)),
             None => {
-                let found = self.reads("found").unwrap_or(Err(Panicked));
+                let found = self.world.reads("found").unwrap_or(Err(Panicked));
                 self.out.push(Follow::Found { then, found });
             }
         }
@@ -185,7 +190,7 @@ impl Common {
                 }
             })
         });
-        asked.filter(|_| !self.is_replay()).map(|_| ends)
+        asked.filter(|_| !self.world.is_replay()).map(|_| ends)
     }
 
     fn ask_for<T: Send + 'static>(
@@ -196,23 +201,23 @@ impl Common {
         task: impl FnOnce(Key, Guarded<'static, T>) -> Task,
     ) -> Option<Key> {
         let is_fact = then.is_fact();
-        if self.is_replay() {
+        if self.world.is_replay() {
             return is_fact.then(|| self.found_told(then)).flatten();
         }
         match polled(future) {
             Ok(result) => {
                 let found = result.map(found);
                 if is_fact {
-                    self.writes("found", &found);
+                    self.world.writes("found", &found);
                 }
                 self.out.push(Follow::Found { then, found });
                 None
             }
             Err(future) => {
-                let call = self.is_about().filter(|_| is_fact);
+                let call = self.world.is_about().filter(|_| is_fact);
                 let request = self.work.ask(call, Waits::Found(then), |request| task(request, future));
                 if is_fact {
-                    self.writes("later", &request);
+                    self.world.writes("later", &request);
                 }
                 Some(request)
             }
@@ -221,7 +226,7 @@ impl Common {
 
     /// Looks up a target. Returns the number of the request; `None`: it has been answered.
     pub(crate) fn look_up(&mut self, lookup: LookupRequest, then: OnFound) -> Option<Key> {
-        let resolver = self.parts.resolver.clone();
+        let resolver = self.world.parts.resolver.clone();
         let future = Box::pin(async move {
             let found = resolver.lookup(&lookup).await?;
             found.ok_or_else(|| LookupError::NoResolver { target: lookup.target, known: resolver.known() })
@@ -261,15 +266,20 @@ impl Common {
 
     /// Whether the party to be replaced has referred this one here, by a REFER that was passed on and that
     /// the INVITE names (RFC 3892).
-    pub(crate) fn is_referred(&self, t: Moment, asker: &Named, of: &Named, invite: &Request) -> bool {
+    pub(crate) fn has_referred(&mut self, t: Moment, asker: &Named, of: &Named, invite: &Request) -> bool {
+        let referred = self.is_referred(t, asker, of, invite);
+        self.world.fact("is referred", |_| referred)
+    }
+
+    fn is_referred(&self, t: Moment, asker: &Named, of: &Named, invite: &Request) -> bool {
         let Some(by) = invite.header(Name::ReferredBy).and_then(NameAddr::parse) else { return false };
-        let Some(named) = by.uri.number(self.parts.admission.ours()) else { return false };
+        let Some(named) = by.uri.number(self.world.parts.admission.ours()) else { return false };
         let passed = self.passed_refers.iter().filter(|it| t.now < it.at + REFERRED);
         passed.into_iter().any(|it| {
             let is_named = it.by.user.as_ref() == Some(&named) || it.by.number == named;
             is_named
-                && self.parts.admission.is_same(&it.to, asker)
-                && self.parts.admission.is_same(&it.by, of)
+                && self.world.parts.admission.is_same(&it.to, asker)
+                && self.world.parts.admission.is_same(&it.by, of)
         })
     }
 

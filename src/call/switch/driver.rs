@@ -365,7 +365,7 @@ impl Driver {
         }
         let now = self.stack.now();
         let mut turn = Turn { now, wall: SystemTime::now(), sip: self.stack.endpoint() };
-        let controller = self.switch.common.parts.controller.clone();
+        let controller = self.switch.common.world.parts.controller.clone();
         let asked = Together::begin(&*controller);
         act(&mut self.switch, &mut turn);
         self.switch.carry_out(&mut turn);

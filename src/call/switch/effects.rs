@@ -75,21 +75,21 @@ impl Switch {
                 common.out.push(Follow::ReferSent { referring, sent });
             }
             Effect::Dialog { leg, usage, command } => common.command(t, leg, usage, command),
-            Effect::TellMedia(verb) => common.parts.controller.tell(verb),
+            Effect::TellMedia(verb) => common.world.parts.controller.tell(verb),
             Effect::Media { verb, then } => {
                 common.ask_media(then, |media| media.request(verb).map(MediaAnswer::from));
             }
             Effect::OpenEndpoint { spec, first_for_help, then } => {
-                let full = self.calls.endpoints() >= common.parts.admission.most_endpoints();
+                let full = self.calls.endpoints() >= common.world.parts.admission.most_endpoints();
                 common.ask_media(then, |media| match full && !first_for_help {
                     true => MediaFuture::ready(Err(MediaError::NoPorts)),
                     false => media.open_endpoint(*spec).map(MediaAnswer::Endpoint),
                 });
             }
             Effect::Release { call, leg, endpoint } => {
-                let described = common.parts.controller.descriptions(endpoint);
-                common.history.releasing(call, leg, endpoint, described);
-                common.parts.controller.release_endpoint(endpoint);
+                let described = common.world.parts.controller.descriptions(endpoint);
+                common.world.history.releasing(call, leg, endpoint, described);
+                common.world.parts.controller.release_endpoint(endpoint);
             }
             // The future need not be awaited: it takes effect all the same.
             Effect::Capture { call, endpoint } => drop(common.capture_endpoint(t.at(), call, endpoint)),
@@ -98,8 +98,8 @@ impl Switch {
             }
             Effect::Tell(event) => {
                 common.tell_handlers(&event);
-                common.history.note(now, &event);
-                if let Some(bus) = &common.parts.bus {
+                common.world.history.note(now, &event);
+                if let Some(bus) = &common.world.parts.bus {
                     bus.publish(t.wall, event);
                 }
             }
@@ -113,7 +113,7 @@ impl Switch {
                 common.sleep_for(t.at(), wait, Sleeper::Branch { caller, leg });
             }
             Effect::Attempted { gateway, attempt, effective } => {
-                common.parts.admission.attempted(now, &gateway, attempt, effective);
+                common.world.parts.admission.attempted(now, &gateway, attempt, effective);
             }
             Effect::Remember(refer) => common.remember(refer),
             Effect::RecordingEnds { id, call, leg } => common.recordings_ending.add(id, call, leg),
@@ -137,9 +137,9 @@ impl Switch {
             Effect::TakeFromHandler { leg } => common.take_from_handler(leg),
             Effect::PartWithHandler { leg } => common.part_with_handler(t.at(), leg),
             Effect::ListensNoMore { call } => {
-                common.listeners.get_mut(&call).and_then(Vec::pop);
+                common.world.listeners.get_mut(&call).and_then(Vec::pop);
             }
-            Effect::Deaf { call } => drop(common.listeners.remove(&call)),
+            Effect::Deaf { call } => drop(common.world.listeners.remove(&call)),
         }
     }
 }
@@ -160,7 +160,7 @@ fn packets(media: &dyn MediaController, endpoints: &[EndpointId]) -> MediaFuture
 impl Common {
     /// Makes an entry in the history of a call.
     fn note(&mut self, t: Moment, call: CallId, note: Note) {
-        let history = &mut self.history;
+        let history = &mut self.world.history;
         match note {
             Note::Decided { leg, what, why } => history.decided(call, t.now, leg, what, &why),
             Note::Route { name, why } => history.route(call, t.now, &name, &why),
@@ -173,7 +173,7 @@ impl Common {
             }
             Note::LegOver { leg, record } => {
                 history.by_gateway(call, leg, record.gateway.as_deref());
-                let record = self.parts.records.is_some().then_some(record);
+                let record = self.world.parts.records.is_some().then_some(record);
                 history.leg_over(call, leg, record, t.now);
                 self.settle_history(t);
             }
@@ -197,25 +197,25 @@ impl Common {
     ) {
         // Counters change nothing in a call.
         let is_fact = !matches!(then, OnMedia::Counted { .. });
-        if self.is_replay() {
+        if self.world.is_replay() {
             return if is_fact {
                 self.media_told(then)
             };
         }
-        match ask(&*self.parts.controller).now() {
+        match ask(&*self.world.parts.controller).now() {
             Ok(result) => {
                 if is_fact {
-                    self.writes("media", &result);
+                    self.world.writes("media", &result);
                 }
                 self.out.push(Follow::Media { then, result });
             }
             Err(future) => {
-                let call = self.is_about().filter(|_| is_fact);
+                let call = self.world.is_about().filter(|_| is_fact);
                 let request = self.work.ask(call, Waits::Media(then), |request| {
                     Box::pin(async move { Done(Came::Media(request, Box::new(future.await))) })
                 });
                 if is_fact {
-                    self.writes("later", &request);
+                    self.world.writes("later", &request);
                 }
             }
         }
@@ -223,10 +223,10 @@ impl Common {
 
     /// Takes media's answer from the journal, now or later.
     fn media_told(&mut self, then: OnMedia) {
-        if let Some(request) = self.reads_next("later") {
-            return self.work.ask_journal(self.is_told_of(), request, Waits::Media(then));
+        if let Some(request) = self.world.reads_next("later") {
+            return self.work.ask_journal(self.world.is_told_of(), request, Waits::Media(then));
         }
-        let result = self.reads("media").unwrap_or(Err(MediaError::Stopped));
+        let result = self.world.reads("media").unwrap_or(Err(MediaError::Stopped));
         self.out.push(Follow::Media { then, result });
     }
 
@@ -240,7 +240,7 @@ impl Common {
         if let Some(from) = from {
             let onward = t.sip.onward(&from);
             // Our loop mark is derived from a secret.
-            let told = self.fact("onward", |_| OnwardFields(onward.headers));
+            let told = self.world.fact("onward", |_| OnwardFields(onward.headers));
             Onward { headers: told.0, ..onward }.apply(&mut invite);
         }
         self.foresee_seed(t);
@@ -311,7 +311,7 @@ impl Common {
         uri: &[u8],
     ) -> Option<HeaderFields> {
         let party = party?;
-        let credentials = self.fact("credentials", |it| {
+        let credentials = self.world.fact("credentials", |it| {
             it.parts.admission.credentials(challenges, method, party, uri).map(Credentials)
         });
         credentials.map(|Credentials(fields)| fields)

@@ -15,7 +15,7 @@ use crate::handler::{ApplicationHandler, HandlerAction, IncomingCall, Redirectio
 use crate::lookup::{LookupRequest, ResolvedContact, Resolver};
 use crate::service::DialTo;
 use crate::switch::Switch;
-use crate::switch::common::Common;
+use crate::switch::common::{Common, World};
 use crate::switch::dial::DialTarget;
 use crate::switch::state::follow::Follow;
 use crate::switch::state::handing::{Handing, Named, Redirected, Target, Whither};
@@ -55,11 +55,11 @@ impl Switch {
     /// Asks the next handler that takes the call.
     pub(crate) fn ask_handlers(&mut self, asked: Handing) {
         let common = &mut self.common;
-        let index = common.fact("handler", |it| {
+        let index = common.world.fact("handler", |it| {
             let mut others = it.parts.handlers.iter().enumerate().skip(asked.next);
             others.find(|(_, it)| it.can_handle(&asked.call)).map(|(index, _)| index)
         });
-        match index.and_then(|it| Some((it, common.next_of(it)?))) {
+        match index.and_then(|it| Some((it, common.world.next_of(it)?))) {
             Some((index, handler)) => self.ask_handler(Handing { next: index + 1, ..asked }, &handler),
             None => common.out.push(Follow::HangUp { leg: asked.call.leg, status: 404 }),
         }
@@ -67,9 +67,9 @@ impl Switch {
 
     /// Gives a call to the application by whose name it is handed on.
     pub(crate) fn hand_to(&mut self, mut asked: Handing) {
-        let found = asked.by_name.as_deref().and_then(|name| self.common.find_handler(name));
-        asked.next = self.common.parts.handlers.len();
-        match found.or_else(|| self.common.next_of(0)) {
+        let found = asked.by_name.as_deref().and_then(|name| self.common.world.find_handler(name));
+        asked.next = self.common.world.parts.handlers.len();
+        match found.or_else(|| self.common.world.next_of(0)) {
             Some(handler) => self.ask_handler(asked, &handler),
             None => self.common.out.counters.impossible("hand_to"),
         }
@@ -94,12 +94,12 @@ impl Switch {
             }
             Err(Panicked) => {
                 let found = Err(Panicked);
-                common.writes("found", &found);
+                common.world.writes("found", &found);
                 return common.out.push(Follow::Found { then: decides, found });
             }
         };
         if let Some(handled) = handled {
-            let before = common.handled.insert(leg, handled);
+            let before = common.world.handled.insert(leg, handled);
             common.handled_no_more(before);
         }
     }
@@ -110,15 +110,15 @@ impl Switch {
         let common = &mut self.common;
         let handler = match handing.by_name.clone() {
             Some(name) => {
-                let found = common.find_handler(&name);
-                let is_there = common.fact("handler named", |_| found.is_some());
-                found.or_else(|| common.next_of(0)).filter(|_| is_there)
+                let found = common.world.find_handler(&name);
+                let is_there = common.world.fact("handler named", |_| found.is_some());
+                found.or_else(|| common.world.next_of(0)).filter(|_| is_there)
             }
-            None => handing.next.checked_sub(1).and_then(|index| common.next_handler(index)),
+            None => handing.next.checked_sub(1).and_then(|index| common.world.next_handler(index)),
         };
         let leg = handing.call.leg;
         let call = IncomingCall { resumed: true, ..handing.call.clone() };
-        let takes = common.fact("resumes", |_| handler.as_ref().is_some_and(|it| it.resumes(&call)));
+        let takes = common.world.fact("resumes", |_| handler.as_ref().is_some_and(|it| it.resumes(&call)));
         match handler.filter(|_| takes) {
             Some(handler) => self.ask_handler(Handing { call, ..handing }, &handler),
             None => self.in_call_of(leg, |step| step.not_resumed(leg)),
@@ -126,7 +126,7 @@ impl Switch {
     }
 }
 
-impl Common {
+impl World {
     /// The handler at this index. In a replay the handlers' decisions come from the journal, and one handler
     /// stands for all.
     fn next_of(&self, index: usize) -> Option<Arc<dyn ApplicationHandler>> {
@@ -135,7 +135,7 @@ impl Common {
 
     /// The handler at this index, for asking one after the other.
     fn next_handler(&mut self, index: usize) -> Option<Arc<dyn ApplicationHandler>> {
-        let is_there = self.fact("handler", |common| common.parts.handlers.get(index).is_some());
+        let is_there = self.fact("handler", |world| world.parts.handlers.get(index).is_some());
         self.next_of(index).filter(|_| is_there)
     }
 
@@ -144,7 +144,9 @@ impl Common {
         let own = self.parts.handlers.iter().find(|handler| handler.name() == name);
         own.cloned().or_else(|| self.parts.handlers.iter().find_map(|handler| handler.application(name)))
     }
+}
 
+impl Common {
     /// The state machine by which a handler decides on a call; `None`: it uses a future.
     fn machine_of(
         &self,
@@ -152,7 +154,7 @@ impl Common {
         call: &IncomingCall,
     ) -> Result<Option<Box<dyn Application>>, Panicked> {
         // Its decision is in the journal.
-        if self.is_replay() {
+        if self.world.is_replay() {
             return Ok(None);
         }
         catch_unwind(AssertUnwindSafe(|| handler.begin(call, &self.service))).map_err(|_| Panicked)
@@ -160,8 +162,8 @@ impl Common {
 
     /// Starts a machine with a caller.
     fn attend(&mut self, machine: Box<dyn Application>, decides: OnFound) -> Handled {
-        let request = self.work.wait(self.is_about(), Waits::Found(decides));
-        self.writes("later", &request);
+        let request = self.work.wait(self.world.is_about(), Waits::Found(decides));
+        self.world.writes("later", &request);
         let app = self.service.new_application();
         self.applications.begin(app, machine, Some(request));
         Handled::Machine(app)
@@ -169,7 +171,7 @@ impl Common {
 
     /// Takes a leg from its handler, which releases its resources.
     pub(crate) fn take_from_handler(&mut self, leg: LegId) {
-        let handled = self.handled.remove(&leg);
+        let handled = self.world.handled.remove(&leg);
         self.handled_no_more(handled);
     }
 
@@ -192,7 +194,7 @@ impl Common {
 
     /// The leg is over: its handler may finish its work.
     pub(crate) fn part_with_handler(&mut self, t: Moment, leg: LegId) {
-        match self.handled.remove(&leg) {
+        match self.world.handled.remove(&leg) {
             Some(Handled::Future(ends)) => self.parting.push_back((t.now + PARTING, ends)),
             Some(Handled::Machine(app)) if self.applications.is_running(app) => {
                 self.applications.tell(app, AppEvent::Gone);
@@ -207,8 +209,8 @@ impl Common {
     /// Returns whether it is a new listener.
     fn listen(&mut self, call: CallId, handler: &Arc<dyn ApplicationHandler>) -> bool {
         let hears = |it: &Listener| Arc::ptr_eq(&it.handler, handler);
-        let hears = self.listeners.get(&call).is_some_and(|it| it.iter().any(hears));
-        if !self.fact("listens", |_| handler.wants_events() && !hears) {
+        let hears = self.world.listeners.get(&call).is_some_and(|it| it.iter().any(hears));
+        if !self.world.fact("listens", |_| handler.wants_events() && !hears) {
             return false;
         }
         let (events, mut queue) = mpsc::channel(QUEUE);
@@ -227,27 +229,27 @@ impl Common {
                 () = hears => {}
             }
         });
-        self.listeners.entry(call).or_default().push(Listener { handler, events, ends });
+        self.world.listeners.entry(call).or_default().push(Listener { handler, events, ends });
         self.run(listening, |()| Found::Over, OnFound::Listened { call });
         true
     }
 
     /// Delivers an event to the handlers of its call.
     pub(crate) fn tell_handlers(&mut self, event: &Event) {
-        let listeners = event.call().and_then(|call| self.listeners.get(&call));
+        let listeners = event.call().and_then(|call| self.world.listeners.get(&call));
         let unheard = listeners.into_iter().flatten().filter(|it| it.events.try_send(event.clone()).is_err());
         self.out.counters.unheard += unheard.count() as u64;
     }
 
     /// The call is over: its handlers may still process the queued events.
     pub(crate) fn part_with_listeners(&mut self, t: Moment, call: CallId) {
-        let listeners = self.listeners.remove(&call).unwrap_or_default();
+        let listeners = self.world.listeners.remove(&call).unwrap_or_default();
         self.parting.extend(listeners.into_iter().map(|it| (t.now + HEARS_ON, it.ends)));
     }
 
     /// Asks the next handler where a target leads.
     pub(crate) fn ask_where(&mut self, referral: Referral, asked_by: AskedBy, next: usize) {
-        let handler = self.next_handler(next);
+        let handler = self.world.next_handler(next);
         let then = |referral| OnFound::Referral { referral: Box::new(referral), asked_by, next };
         let Some(handler) = handler else {
             let why = "no policy allows it".to_owned();
@@ -270,7 +272,7 @@ impl Common {
         caller: Option<String>,
         then: Box<Redirected>,
     ) {
-        let (handlers, resolver) = (self.parts.handlers.clone(), self.parts.resolver.clone());
+        let (handlers, resolver) = (self.world.parts.handlers.clone(), self.world.parts.resolver.clone());
         let found = Box::pin(async move {
             let mut answers = Vec::with_capacity(targets.len());
             for Target { q, to } in targets {

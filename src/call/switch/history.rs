@@ -49,7 +49,7 @@ impl Measuring {
 impl Switch {
     /// Completes every history without waiting for anything more.
     pub fn finish_histories(&mut self, t: &Turn<'_>) {
-        self.common.history.finish(t.now);
+        self.common.world.history.finish(t.now);
         self.common.settle_history(t.at());
     }
 
@@ -60,12 +60,12 @@ impl Switch {
 
     /// As [`Switch::observe`]; returns the call of the message.
     pub(crate) fn sees(&mut self, seen: &Seen) -> Option<CallId> {
-        let call = self.common.history.message(seen);
+        let call = self.common.world.history.message(seen);
         if let Some(call) = call {
             self.common.journal_message(call, seen);
         }
         if let Some(mirror) = &mut self.common.mirror {
-            mirror(seen, call.is_some_and(|call| self.common.history.trace(call, seen.at).is_some()));
+            mirror(seen, call.is_some_and(|call| self.common.world.history.trace(call, seen.at).is_some()));
         }
         call
     }
@@ -77,14 +77,14 @@ impl Switch {
 
     /// The history of a call that is up or among the latest ended ones.
     pub fn inquire(&self, t: &Turn<'_>, call: CallId) -> Option<Inquiry> {
-        let account = self.common.history.report(call, t.now)?;
+        let account = self.common.world.history.report(call, t.now)?;
         let legs = self.calls.get(call).into_iter().flat_map(|it| it.legs.iter());
         let counters = legs.filter_map(|(leg, it)| {
             let endpoint = it.media.endpoint?;
             Some((
                 leg,
-                self.common.parts.controller.stats(endpoint),
-                self.common.parts.controller.descriptions(endpoint),
+                self.common.world.parts.controller.stats(endpoint),
+                self.common.world.parts.controller.descriptions(endpoint),
             ))
         });
         Some(Inquiry { account, counters: counters.collect() })
@@ -95,10 +95,10 @@ impl Switch {
         let it = self.calls.leg(leg)?;
         let endpoint = it.media.endpoint?;
         let (stats, described) = (
-            self.common.parts.controller.stats(endpoint),
-            self.common.parts.controller.descriptions(endpoint),
+            self.common.world.parts.controller.stats(endpoint),
+            self.common.world.parts.controller.descriptions(endpoint),
         );
-        Some(Measuring { quality: self.common.history.quality(it.call, leg), stats, described })
+        Some(Measuring { quality: self.common.world.history.quality(it.call, leg), stats, described })
     }
 }
 
@@ -153,25 +153,25 @@ impl Switch {
         longest: Option<Duration>,
     ) -> Result<Capturing, CaptureError> {
         let Some(it) = self.calls.get(call) else {
-            return Err(if self.common.history.knows(call) {
+            return Err(if self.common.world.history.knows(call) {
                 CaptureError::Over(call)
             } else {
                 CaptureError::NoSuchCall(call)
             });
         };
-        if !self.common.parts.controller.capabilities().has(Capability::Capture) {
+        if !self.common.world.parts.controller.capabilities().has(Capability::Capture) {
             return Err(CaptureError::Unsupported);
         }
-        if self.common.history.trace(call, t.now).is_some() {
+        if self.common.world.history.trace(call, t.now).is_some() {
             return Err(CaptureError::Running(call));
         }
-        if self.common.history.captures(t.now) >= CAPTURES {
+        if self.common.world.history.captures(t.now) >= CAPTURES {
             return Err(CaptureError::TooMany);
         }
         let until = longest.map(|longest| t.now + longest);
         let trace = Arc::new(PacketTrace::new(t.now, until, snap, CAPTURE_BYTES));
         let view = CaptureView::new(&trace, true, t.now);
-        self.common.history.capture(call, t.now, trace);
+        self.common.world.history.capture(call, t.now, trace);
         let endpoints = it.legs.iter().filter_map(|(_, leg)| leg.media.endpoint);
         let begun = endpoints.filter_map(|endpoint| self.common.capture_endpoint(t.at(), call, endpoint));
         Ok(Capturing { view, begun: begun.collect() })
@@ -179,10 +179,10 @@ impl Switch {
 
     /// Ends the capture; what was captured stays. Returns whether the call is up or in the history.
     pub fn end_capture(&mut self, t: &Turn<'_>, call: CallId) -> bool {
-        if let Some(trace) = self.common.history.trace(call, t.now) {
+        if let Some(trace) = self.common.world.history.trace(call, t.now) {
             trace.stop();
-            self.common.history.decided(call, t.now, None, "capture", "ends");
+            self.common.world.history.decided(call, t.now, None, "capture", "ends");
         }
-        self.common.history.knows(call)
+        self.common.world.history.knows(call)
     }
 }

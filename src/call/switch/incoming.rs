@@ -22,6 +22,7 @@ use crate::switch::state::call::Call;
 use crate::switch::state::handing::Handing;
 use crate::switch::state::leg::Leg;
 use crate::switch::state::waits::{Found, OnFound};
+use crate::switch::step::invite::refuses_body;
 use crate::switch::turn::Turn;
 use b2b_sip::endpoint::{Flow, Reply, ServerTransactionId, UsageId};
 use b2b_sip::msg::{Method, Name, Request, number};
@@ -53,12 +54,12 @@ impl Switch {
         let closed = self.takes_no_call();
         if closed
             && (self.common.takes == TakesCalls::None
-                || !self.common.parts.admission.is_urgent(&request, &flow))
+                || !self.common.world.parts.admission.is_urgent(&request, &flow))
         {
             self.common.out.counters.incoming += 1;
             self.common.out.counters.refused += 1;
             let reply = self.common.busy();
-            self.common.parts.admission.refused(t.now, &request, &flow, &reply);
+            self.common.world.parts.admission.refused(t.now, &request, &flow, &reply);
             return self.refuse_once(t, usage, reply);
         }
         if let Some(admitted) = self.admit(t, usage, &request, &flow, closed) {
@@ -106,8 +107,7 @@ impl Switch {
         step.set_usage(leg, usage);
         step.answers_challenges(leg, usage);
         let party = step.call.party(leg);
-        let session =
-            step.common.fact("session timer", |common| common.parts.admission.session_rules(&party));
+        let session = step.asks.session_rules(&party);
         if let Err(error) = t.sip.set_refresher(usage, session.refresher) {
             tracing::debug!("leg {}: {error}", leg.0);
         }
@@ -161,11 +161,11 @@ impl Switch {
         flow: &Flow,
         closed: bool,
     ) -> Option<Admits> {
-        if let Some(admitted) = self.common.reads::<Admitted>("admitted") {
+        if let Some(admitted) = self.common.world.reads::<Admitted>("admitted") {
             admitted.hops.set(t, usage);
             return Some((admitted, Vec::new(), None));
         }
-        let admission = self.common.parts.admission.invite(t.now, request, flow);
+        let admission = self.common.world.parts.admission.invite(t.now, request, flow);
         self.common.out.counters.incoming += u64::from(!admission.is_question());
         let caller = match admission {
             Admission::Accept(caller) => *caller,
@@ -186,19 +186,19 @@ impl Switch {
         if closed && !caller.channels.iter().any(|it| matches!(it.holder(), Holder::Emergency(_))) {
             self.common.out.counters.refused += 1;
             let reply = self.common.busy();
-            self.common.parts.admission.refused(t.now, request, flow, &reply);
+            self.common.world.parts.admission.refused(t.now, request, flow, &reply);
             self.refuse_once(t, usage, reply);
             return None;
         }
         let party =
             Party { gateway: caller.gateway.clone(), address: Some(caller.source), ..Party::default() };
-        let refusal = self.common.refuses_body(&request.content(), &party);
+        let refusal = refuses_body(&mut self.common.world, &request.content(), &party);
         // An emergency call is never refused for what b2b does not understand of it.
         if let Some((status, reason)) =
-            refusal.filter(|_| !self.common.parts.admission.is_urgent(request, flow))
+            refusal.filter(|_| !self.common.world.parts.admission.is_urgent(request, flow))
         {
             let reply = Reply { reason: reason.to_owned(), ..Reply::status(status) };
-            self.common.parts.admission.refused(t.now, request, flow, &reply);
+            self.common.world.parts.admission.refused(t.now, request, flow, &reply);
             self.refuse(t, usage, reply);
             return None;
         }
@@ -211,7 +211,7 @@ impl Switch {
         if let Err(error) = t.sip.set_hops(usage, hops).and_then(|()| t.sip.set_way(usage, tls, listener)) {
             tracing::debug!("a call that has ended: {error}");
         }
-        let reads = self.common.parts.admission.reads(identity.as_deref(), gateway.as_deref(), source);
+        let reads = self.common.world.parts.admission.reads(identity.as_deref(), gateway.as_deref(), source);
         let who = Arc::new(CallerIdentity::read(request, &reads));
         let number = identity::called_number(request, &reads).into();
         Some((Admitted { identity, source, hops: kept, gateway, who, number }, channels, policy))
@@ -239,9 +239,9 @@ impl Switch {
         flow: &Flow,
     ) {
         if *request.method() == Method::Subscribe {
-            return self.common.parts.admission.subscribe(t, transaction, request, flow);
+            return self.common.world.parts.admission.subscribe(t, transaction, request, flow);
         }
-        match self.common.parts.admission.request(t, request, flow) {
+        match self.common.world.parts.admission.request(t, request, flow) {
             Fate::Reply(_, reply) => t.respond(transaction, reply),
             Fate::ReplyOnce(reply) => {
                 if let Err(error) = t.sip.respond_once(t.now, transaction, reply) {
@@ -259,7 +259,7 @@ impl Switch {
     pub(crate) fn takes_no_call(&self) -> bool {
         let most = self.common.config.max_calls;
         // A limit of one call leaves no room to reserve.
-        let kept = self.common.parts.admission.kept_calls().min(most.saturating_sub(1));
+        let kept = self.common.world.parts.admission.kept_calls().min(most.saturating_sub(1));
         self.common.is_draining() || self.calls.len() >= most - kept
     }
 

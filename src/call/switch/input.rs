@@ -35,17 +35,17 @@ impl Switch {
                 self.incoming(t, usage, request, flow, replaces);
             }
             SipEvent::Response { request, result, flow } => {
-                self.common.parts.admission.response(t, request, result, flow);
-                self.common.parts.admission.work(t);
+                self.common.world.parts.admission.response(t, request, result, flow);
+                self.common.world.parts.admission.work(t);
             }
             SipEvent::FlowClosed { flow } => {
-                self.common.parts.admission.flow_closed(t.now, &flow);
-                self.common.parts.admission.work(t);
+                self.common.world.parts.admission.flow_closed(t.now, &flow);
+                self.common.world.parts.admission.work(t);
             }
-            SipEvent::Located { host, targets } => self.common.parts.admission.located(&host, &targets),
+            SipEvent::Located { host, targets } => self.common.world.parts.admission.located(&host, &targets),
             SipEvent::Request { transaction, request, flow } => self.outside(t, transaction, &request, &flow),
             SipEvent::Resubscribe { subscription, transaction, request } => {
-                self.common.parts.admission.resubscribe(t, subscription, transaction, &request);
+                self.common.world.parts.admission.resubscribe(t, subscription, transaction, &request);
             }
             SipEvent::Usage { usage, event } => match self.calls.of_usage(usage) {
                 Some(leg) => {
@@ -120,7 +120,7 @@ impl Switch {
             MediaEvent::SourceRefused { endpoint, from } => {
                 let leg = self.calls.of_endpoint(endpoint);
                 let party = leg.map(|leg| self.calls.party(leg));
-                let rules = party.map(|party| self.common.parts.admission.media_rules(t.now, &party));
+                let rules = party.map(|party| self.common.world.parts.admission.media_rules(t.now, &party));
                 let party = rules.map(|rules| rules.party).unwrap_or_default();
                 let line = media_from(from.ip());
                 self.tell_media(endpoint, |call, leg| {
@@ -166,7 +166,7 @@ impl Switch {
             MediaEvent::Recorded { recording, recorded } => self.recorded(recording, &recorded),
             MediaEvent::Speaking { .. } => {}
             MediaEvent::Closed { endpoint, stats } => {
-                self.common.history.closed(endpoint, &stats, t.now);
+                self.common.world.history.closed(endpoint, &stats, t.now);
                 self.common.settle_history(t.at());
             }
         }
@@ -220,7 +220,9 @@ impl Switch {
                 }
             }
             Command::Locate { of, reply } => drop(reply.send(self.locate(of))),
-            Command::Knows { name, reply } => drop(reply.send(self.common.find_handler(&name).is_some())),
+            Command::Knows { name, reply } => {
+                let _ = reply.send(self.common.world.find_handler(&name).is_some());
+            }
             Command::Watch { what, reply } => {
                 let is_there = match what {
                     Watched::Leg(leg) => self.calls.leg(leg).is_some(),
@@ -264,7 +266,7 @@ impl Switch {
             let why = if self.common.is_draining() { DialError::Stopping } else { DialError::Full };
             return refuse(purpose, why);
         }
-        let is_journaled = self.common.is_journaled();
+        let is_journaled = self.common.world.is_journaled();
         let told = is_journaled.then(|| serde_json::json!({ "dial": { "request": &*request } }));
         let call = self.new_call(Call::new(t.now));
         // Whoever asked for it has gone.
@@ -506,7 +508,7 @@ impl Switch {
     pub(crate) fn host_named(&mut self, t: &Turn<'_>, name: HostName) {
         let Some(leg) = self.calls.of_endpoint(name.endpoint) else { return self.common.out.counters.late() };
         let party = self.calls.party(leg);
-        let party = self.common.parts.admission.media_rules(t.now, &party).party;
+        let party = self.common.world.parts.admission.media_rules(t.now, &party).party;
         let why = format!("{} is not looked up: {party} named {MOST} others in a second", name.host);
         let endpoint = name.endpoint;
         if !self.common.work.host_names.add(t.now, &party, name) {
@@ -520,13 +522,13 @@ impl Switch {
             return self.note_host(t, endpoint, &format!("{host} has no address, or none in time"));
         };
         self.note_host(t, endpoint, &format!("{host} is {address}"));
-        self.common.parts.controller.host_found(endpoint, host, address);
+        self.common.world.parts.controller.host_found(endpoint, host, address);
     }
 
     fn note_host(&mut self, t: &Turn<'_>, endpoint: EndpointId, why: &str) {
         let leg = self.calls.of_endpoint(endpoint);
         match leg.and_then(|leg| Some((leg, self.calls.leg(leg)?.call))) {
-            Some((leg, call)) => self.common.history.decided(call, t.now, Some(leg), "host name", why),
+            Some((leg, call)) => self.common.world.history.decided(call, t.now, Some(leg), "host name", why),
             None => self.common.out.counters.late(),
         }
     }
@@ -588,14 +590,14 @@ impl Switch {
     /// The call that the turn is about refers to this leg of another one: from now on they share a journal.
     pub(crate) fn about_other(&mut self, named: LegId) {
         let other = self.calls.leg(named).map(|it| it.call);
-        if let (Some(call), Some(other)) = (self.common.is_about(), other) {
-            self.common.history.join_journals(other, call);
+        if let (Some(call), Some(other)) = (self.common.world.is_about(), other) {
+            self.common.world.history.join_journals(other, call);
         }
     }
 
     /// Adds a call, in a replay under its number in the journal.
     pub(crate) fn new_call(&mut self, call: Call) -> CallId {
-        if let Some(id) = self.common.reads("call") {
+        if let Some(id) = self.common.world.reads("call") {
             self.calls.foresee_call(id);
         }
         self.calls.insert(call)
@@ -603,12 +605,12 @@ impl Switch {
 
     /// Writes down a command, which begins a turn.
     pub(crate) fn journal_command(&mut self, t: &Turn<'_>, command: &Command) {
-        if !self.common.is_journaled() {
+        if !self.common.world.is_journaled() {
             return;
         }
         let call = self.concerned(command);
         self.common.about(call);
-        if let Some(pages) = self.common.pages() {
+        if let Some(pages) = self.common.world.pages() {
             pages.input(t.now, "command", command);
         }
     }
@@ -626,7 +628,7 @@ impl Switch {
         };
         let leg = self.calls.of_endpoint(endpoint);
         self.common.about(leg.and_then(|leg| Some(self.calls.leg(leg)?.call)));
-        if let Some(pages) = self.common.pages() {
+        if let Some(pages) = self.common.world.pages() {
             pages.input(t.now, "media", event);
         }
     }

@@ -1,7 +1,7 @@
 //! Writes the inputs of calls to a journal, or replaces them by those of a journal: see [`crate::journal`].
 //!
 //! A turn is about one call. Whatever it asks of components other than the call's own state goes through
-//! [`Common::fact`]: asked and written down while a journal is written, and read while one is replayed. Calls
+//! [`World::fact`]: asked and written down while a journal is written, and read while one is replayed. Calls
 //! that get connected share one journal.
 
 use std::collections::VecDeque;
@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::CallId;
 use crate::journal::{Begin, Pages, VERSION};
-use crate::switch::common::{Common, SwitchConfig};
+use crate::switch::common::{Common, SwitchConfig, World};
 use crate::switch::turn::Turn;
 use b2b_sip::endpoint::{EndpointConfig, HopRule, UsageId};
 use b2b_sip::msg::veil::hidden_fields;
@@ -101,7 +101,7 @@ impl Hops {
     }
 }
 
-impl Common {
+impl World {
     /// An external fact: asked and written down, or read from the journal.
     pub(crate) fn fact<T: Serialize + DeserializeOwned>(
         &mut self,
@@ -162,16 +162,6 @@ impl Common {
         self.history.pages(*call)
     }
 
-    /// The turn is about this call from here on; the work for the previous one must be done.
-    pub(crate) fn about(&mut self, call: Option<CallId>) {
-        if !self.out.is_empty() {
-            self.out.counters.impossible("about");
-        }
-        if let Journaling::Writes(about, _) = &mut self.journaling {
-            *about = call;
-        }
-    }
-
     /// The call that the turn is about.
     pub(crate) fn is_about(&self) -> Option<CallId> {
         match self.journaling {
@@ -179,11 +169,23 @@ impl Common {
             _ => None,
         }
     }
+}
+
+impl Common {
+    /// The turn is about this call from here on; the work for the previous one must be done.
+    pub(crate) fn about(&mut self, call: Option<CallId>) {
+        if !self.out.is_empty() {
+            self.out.counters.impossible("about");
+        }
+        if let Journaling::Writes(about, _) = &mut self.world.journaling {
+            *about = call;
+        }
+    }
 
     /// As [`Common::about`], for a turn begun by an event of the endpoint.
     pub(crate) fn about_event(&mut self, now: Instant, call: Option<CallId>) {
         self.about(call);
-        if let Some(pages) = self.pages() {
+        if let Some(pages) = self.world.pages() {
             pages.event(now);
         }
     }
@@ -191,7 +193,7 @@ impl Common {
     /// As [`Common::about`], for a turn begun by a timer of the calls.
     pub(crate) fn about_timer(&mut self, now: Instant, call: Option<CallId>) {
         self.about(call);
-        if let Some(pages) = self.pages() {
+        if let Some(pages) = self.world.pages() {
             pages.tick(now);
         }
     }
@@ -199,11 +201,11 @@ impl Common {
     /// Opens the history of a new call, and its journal: a new one, or that of the call that the turn is
     /// about. `first` writes how the call began.
     pub(crate) fn open_history(&mut self, t: &Turn<'_>, call: CallId, first: impl FnOnce(&mut Pages)) {
-        self.history.open(call, t.now, t.wall);
-        match &mut self.journaling {
+        self.world.history.open(call, t.now, t.wall);
+        match &mut self.world.journaling {
             Journaling::Writes(Some(with), _) => {
-                self.history.share_journal(call, *with);
-                if let Some(pages) = self.pages() {
+                self.world.history.share_journal(call, *with);
+                if let Some(pages) = self.world.pages() {
                     first(pages);
                 }
             }
@@ -220,35 +222,35 @@ impl Common {
                     Arc::new(first_line(endpoint, &self.config))
                 });
                 let mut pages = Pages::new(t.now, t.wall, begin.clone());
-                pages.turns = self.history.next_turn();
+                pages.turns = self.world.history.next_turn();
                 first(&mut pages);
-                self.history.keep_journal(call, pages);
+                self.world.history.keep_journal(call, pages);
             }
             Journaling::Off | Journaling::Reads(_) => {}
         }
-        self.writes("call", &call);
+        self.world.writes("call", &call);
     }
 
     /// In a replay, gives the endpoint the seed of the identifiers of the next dialog; [`Common::write_seed`]
     /// writes it.
     pub(crate) fn foresee_seed(&mut self, t: &mut Turn<'_>) {
-        if let Some(seed) = self.reads_next::<[u8; 32]>("seed") {
+        if let Some(seed) = self.world.reads_next::<[u8; 32]>("seed") {
             t.sip.foresee(seed);
         }
     }
 
     pub(crate) fn write_seed(&mut self, t: &Turn<'_>, usage: UsageId) {
         if let Some(seed) = t.sip.seed_of(usage) {
-            self.writes("seed", &seed);
+            self.world.writes("seed", &seed);
         }
     }
 
     /// Writes down a message of a call.
     pub(crate) fn journal_message(&mut self, call: CallId, seen: &Seen) {
-        if !self.is_journaled() {
+        if !self.world.is_journaled() {
             return;
         }
-        if let Some(pages) = self.history.pages(call) {
+        if let Some(pages) = self.world.history.pages(call) {
             match seen.direction {
                 Direction::Received => pages.received(seen.at, &seen.flow, &seen.data),
                 Direction::Sent => pages.sent(seen.at, &seen.flow, &seen.data),
@@ -265,7 +267,7 @@ impl Common {
         answer: &impl Serialize,
     ) {
         self.about(call);
-        if let Some(pages) = self.pages() {
+        if let Some(pages) = self.world.pages() {
             pages.answered(t.now, request, answer);
         }
     }
@@ -273,7 +275,7 @@ impl Common {
     /// Writes down that a task is not waited for any more: its number is free.
     pub(crate) fn journal_drop(&mut self, t: &Turn<'_>, call: Option<CallId>, request: u64) {
         self.about(call);
-        if let Some(pages) = self.pages() {
+        if let Some(pages) = self.world.pages() {
             pages.input(t.now, "dropped", &request);
         }
     }
@@ -282,7 +284,7 @@ impl Common {
     /// a turn.
     pub(crate) fn journal_resumed(&mut self, t: &Turn<'_>, call: Option<CallId>, request: u64) {
         self.about(call);
-        if let Some(pages) = self.pages() {
+        if let Some(pages) = self.world.pages() {
             pages.input(t.now, "resumed", &request);
         }
     }

@@ -43,6 +43,7 @@ mod step;
 pub mod testkit;
 mod turn;
 mod work;
+mod world;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -60,7 +61,7 @@ use b2b_sip::endpoint::{Flow, UsageId};
 use b2b_sip::net::Ban;
 use b2b_sip::transaction::timer_queue::TimerQueue;
 use calls::Calls;
-use common::{Common, HORIZON, TakesCalls};
+use common::{Common, HORIZON, TakesCalls, World};
 pub use common::{Mirror, RecordSink, SwitchConfig, SwitchParts};
 pub use counters::{SwitchCounters, SwitchHoldings};
 use dial::Silence;
@@ -96,7 +97,13 @@ impl Switch {
         }
         let common = Common {
             config,
-            parts,
+            world: World {
+                parts,
+                history: CallHistory::default(),
+                journaling,
+                handled: HashMap::default(),
+                listeners: HashMap::default(),
+            },
             mirror: None,
             service: CallService::new(commands),
             passed_refers: Vec::new(),
@@ -105,14 +112,10 @@ impl Switch {
             applications: work::applications::Applications::default(),
             out: state::follow::Outcome::default(),
             sleepers: Sleepers::default(),
-            history: CallHistory::default(),
             watchers: work::watchers::Watchers::default(),
             recordings_ending: state::recording::Ending::default(),
-            handled: HashMap::default(),
-            listeners: HashMap::default(),
             parting: VecDeque::new(),
             takes: TakesCalls::All,
-            journaling,
         };
         (Switch { calls, common }, receiver)
     }
@@ -134,7 +137,7 @@ impl Switch {
 
     /// What is kept of calls that are up and of the latest ended ones.
     pub fn history(&self) -> &CallHistory {
-        &self.common.history
+        &self.common.world.history
     }
 
     /// When to call [`Switch::timeout`].
@@ -146,8 +149,8 @@ impl Switch {
         ];
         let others = [
             self.common.applications.next(),
-            self.common.parts.admission.next_timeout(),
-            self.common.history.next_timeout(),
+            self.common.world.parts.admission.next_timeout(),
+            self.common.world.history.next_timeout(),
         ];
         own.into_iter().chain(others).flatten().min()
     }
@@ -170,12 +173,12 @@ impl Switch {
             }
             self.fire(t, id);
         }
-        if self.common.history.next_timeout().is_some_and(|at| at <= t.now) {
-            self.common.history.timeout(t.now);
+        if self.common.world.history.next_timeout().is_some_and(|at| at <= t.now) {
+            self.common.world.history.timeout(t.now);
             self.common.settle_history(t.at());
         }
-        if self.common.parts.admission.next_timeout().is_some_and(|at| at <= t.now) {
-            self.common.parts.admission.work(t);
+        if self.common.world.parts.admission.next_timeout().is_some_and(|at| at <= t.now) {
+            self.common.world.parts.admission.work(t);
         }
     }
 
@@ -218,12 +221,12 @@ impl Switch {
     pub fn reconfigure(&mut self, t: &mut Turn<'_>, max_calls: usize, max_duration: Option<Duration>) {
         self.common.config.max_calls = max_calls;
         self.common.config.max_duration = max_duration;
-        self.common.parts.admission.work(t);
+        self.common.world.parts.admission.work(t);
     }
 
     /// Lets admission control act on a change.
     pub fn wake_admission(&mut self, t: &mut Turn<'_>) {
-        self.common.parts.admission.work(t);
+        self.common.world.parts.admission.work(t);
     }
 
     /// The next task that has to wait; its result comes back through [`Switch::done`].
@@ -238,12 +241,12 @@ impl Switch {
 
     /// The next source that admission control has banned or forgiven, for the sockets.
     pub fn poll_ban(&mut self) -> Option<Ban> {
-        self.common.parts.admission.poll_ban()
+        self.common.world.parts.admission.poll_ban()
     }
 
     /// The next flow whose peer admission control has recognized, for the sockets.
     pub fn poll_proven(&mut self) -> Option<Flow> {
-        self.common.parts.admission.poll_proven()
+        self.common.world.parts.admission.poll_proven()
     }
 
     /// Counters so far.
@@ -264,15 +267,15 @@ impl Switch {
             bridges: self.calls.bridges(),
             map_entries: self.calls.map_entries()
                 + self.common.watchers.len()
-                + self.common.handled.len()
-                + self.common.listeners.len()
+                + self.common.world.handled.len()
+                + self.common.world.listeners.len()
                 + self.common.applications.with_calls(),
             timer_entries: self.common.timers.len()
                 + self.common.sleepers.len()
                 + self.common.applications.timers(),
             tasks: self.common.work.tasks(),
-            accounts: self.common.history.open_histories(),
-            captures: self.common.history.captured_calls(),
+            accounts: self.common.world.history.open_histories(),
+            captures: self.common.world.history.captured_calls(),
         }
     }
 
@@ -280,8 +283,8 @@ impl Switch {
     pub fn is_idle(&self) -> bool {
         self.calls.is_empty()
             && self.common.applications.with_calls() == 0
-            && self.common.history.open_histories() == 0
-            && (!self.is_draining() || self.common.parts.admission.is_idle())
+            && self.common.world.history.open_histories() == 0
+            && (!self.is_draining() || self.common.world.parts.admission.is_idle())
     }
 
     fn call_over(&mut self, t: &mut Turn<'_>, id: CallId) {
@@ -295,7 +298,7 @@ impl Switch {
         };
         self.common.timers.disarm(&mut call.queued, id);
         self.common.out.counters.ended += 1;
-        self.common.history.call_over(id, t.now);
+        self.common.world.history.call_over(id, t.now);
         self.common.settle_history(t.at());
         if let Some(dialling) = call.dialling {
             refuse(dialling.purpose, DialError::CallerGone);
@@ -319,7 +322,7 @@ impl Switch {
         if self.common.takes == TakesCalls::All {
             self.common.takes = TakesCalls::Urgent;
         }
-        self.common.parts.admission.drain();
+        self.common.world.parts.admission.drain();
     }
 
     /// Ends every leg.
@@ -344,7 +347,8 @@ impl Switch {
     /// A step of this call; `None`: it is over.
     pub(crate) fn step(&mut self, call: CallId) -> Option<CallStep<'_>> {
         let (of_id, index) = self.calls.one(call)?;
-        Some(CallStep { id: call, call: of_id, index, common: &mut self.common })
+        let Common { config, world, out, .. } = &mut self.common;
+        Some(CallStep { id: call, call: of_id, index, config, asks: world, out })
     }
 
     /// A step of the call that a leg is in now; `None`: the leg is over.

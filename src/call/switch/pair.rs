@@ -62,8 +62,8 @@ impl Switch {
         self.carry_out_effects(t);
         self.calls.move_leg(leg, into);
         self.link(from, into);
-        self.common.history.move_leg(leg, from, into);
-        self.common.history.join_journals(from, into);
+        self.common.world.history.move_leg(leg, from, into);
+        self.common.world.history.join_journals(from, into);
         self.move_capture(t, leg, from);
         self.move_recording(leg, from, into);
         self.in_call(from, |step| step.pause_for_secrets(Subject::Call(from)));
@@ -110,7 +110,7 @@ impl Switch {
         self.carry_out_effects(t);
         self.calls.move_leg(leg, own);
         self.in_call(from, |step| step.pause_for_secrets(Subject::Call(from)));
-        self.common.history.move_leg(leg, from, own);
+        self.common.world.history.move_leg(leg, from, own);
         self.move_capture(t, leg, from);
         self.hand_on_variables(from, own);
         self.arm(t.now, own);
@@ -268,16 +268,10 @@ impl Switch {
         invite: Option<&Request>,
     ) -> bool {
         let (asker, of) = (self.calls.party(asks), self.calls.party(replaced));
-        let own = self.common.fact("is same", |common| common.parts.admission.is_same(&asker, &of));
+        let own = self.common.world.fact("is same", |world| world.parts.admission.is_same(&asker, &of));
         let place = match invite.filter(|_| !own) {
             _ if own => Place::Own,
-            Some(invite)
-                if self
-                    .common
-                    .fact("is referred", |common| common.is_referred(t.at(), &asker, &of, invite)) =>
-            {
-                Place::Referred
-            }
+            Some(invite) if self.common.has_referred(t.at(), &asker, &of, invite) => Place::Referred,
             _ => Place::Elsewhere,
         };
         let party = match &asker.user {
@@ -290,7 +284,7 @@ impl Switch {
             return false;
         };
         if verdict.decision == Decision::Follow {
-            self.common.history.decided(call, t.now, Some(asks), "replaces", verdict.why);
+            self.common.world.history.decided(call, t.now, Some(asks), "replaces", verdict.why);
             return true;
         }
         let to = format!("leg {} of {}", replaced.0, party_name(&of));
@@ -335,7 +329,7 @@ impl Switch {
             (Some(recording), None) => {
                 if let Some(id) = recording.id {
                     self.common.recordings_ending.add(id, from, None);
-                    drop(self.common.parts.controller.stop_recording(id));
+                    drop(self.common.world.parts.controller.stop_recording(id));
                 }
             }
             (None, _) => {}
@@ -346,8 +340,8 @@ impl Switch {
     pub(crate) fn move_capture(&mut self, t: &Turn<'_>, leg: LegId, from: CallId) {
         if let Some(endpoint) = self.calls.leg(leg).and_then(|it| it.media.endpoint) {
             // The futures need not be awaited: both take effect all the same.
-            if self.common.history.trace(from, t.now).is_some() {
-                drop(self.common.parts.controller.capture(endpoint, None));
+            if self.common.world.history.trace(from, t.now).is_some() {
+                drop(self.common.world.parts.controller.capture(endpoint, None));
             }
             if let Some(call) = self.calls.leg(leg).map(|leg| leg.call) {
                 drop(self.common.capture_endpoint(t.at(), call, endpoint));

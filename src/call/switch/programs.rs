@@ -237,7 +237,7 @@ impl Switch {
         let prompted = call.zip(verb.prompt());
         let prompted =
             prompted.map(|((call, leg), prompt)| Prompted::new(&self.common.service, call, leg, prompt));
-        let asked = self.common.parts.controller.request(verb).now();
+        let asked = self.common.world.parts.controller.request(verb).now();
         // Requests that end something are answered at once: the requester may not know whether it still runs.
         if is_unread {
             return self.answer_requester(requester, Ok(Answer::Done));
@@ -328,7 +328,7 @@ impl Switch {
         let found = self.calls.of(leg).ok_or(CallError::Gone);
         let found = found.and_then(|it| if early { it.stream_media(leg, spec) } else { it.leg_media(leg) });
         let opened = match found {
-            Ok(endpoint) => self.common.parts.controller.open_stream(endpoint, spec),
+            Ok(endpoint) => self.common.world.parts.controller.open_stream(endpoint, spec),
             Err(error) => return drop(reply.send(Err(error))),
         };
         let answer = move |opened: Result<_, MediaError>| drop(reply.send(opened.map_err(CallError::from)));

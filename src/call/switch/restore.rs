@@ -73,9 +73,9 @@ impl Switch {
     pub fn take_in(&mut self, t: &mut Turn<'_>, octets: &[u8]) -> Result<Vec<CallId>, NotTakenIn> {
         let (calls, requests) = self.read(t, octets, Vec::new())?;
         for call in &calls {
-            if let Some(it) = self.calls.get(*call).filter(|_| !self.common.history.is_known(*call)) {
+            if let Some(it) = self.calls.get(*call).filter(|_| !self.common.world.history.is_known(*call)) {
                 let wall = t.wall.checked_sub(t.now.saturating_duration_since(it.began)).unwrap_or(t.wall);
-                self.common.history.open(*call, it.began, wall);
+                self.common.world.history.open(*call, it.began, wall);
             }
         }
         self.answer_for_the_gone(t, requests);
@@ -156,8 +156,8 @@ impl Switch {
 
     /// Carries over what belongs to no call, and the programs at work on calls.
     fn carry_over(&mut self, from: &mut Switch) {
-        self.common.parts = std::mem::replace(&mut from.common.parts, nobody());
-        self.common.journaling = std::mem::take(&mut from.common.journaling);
+        self.common.world.parts = std::mem::replace(&mut from.common.world.parts, nobody());
+        self.common.world.journaling = std::mem::take(&mut from.common.world.journaling);
         self.common.service = from.common.service.clone();
         (self.common.takes, self.common.mirror, self.common.out.counters) =
             (from.common.takes, from.common.mirror.take(), from.common.out.counters);
@@ -166,9 +166,9 @@ impl Switch {
         self.common.parting = std::mem::take(&mut from.common.parting);
         self.common.watchers = std::mem::take(&mut from.common.watchers);
         self.common.sleepers.carry_over(&mut from.common.sleepers);
-        std::mem::swap(&mut self.common.history, &mut from.common.history);
-        self.common.handled = std::mem::take(&mut from.common.handled);
-        self.common.listeners = std::mem::take(&mut from.common.listeners);
+        std::mem::swap(&mut self.common.world.history, &mut from.common.world.history);
+        self.common.world.handled = std::mem::take(&mut from.common.world.handled);
+        self.common.world.listeners = std::mem::take(&mut from.common.world.listeners);
         for (leg, channels) in from.calls.take_channels() {
             if let Some(it) = self.calls.leg_mut(leg) {
                 it.admitted.channels = channels;

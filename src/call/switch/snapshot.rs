@@ -162,7 +162,7 @@ impl Switch {
                     age: now.saturating_duration_since(it.began),
                 }
             }),
-            route: self.common.history.route_of(call).map(str::to_owned),
+            route: self.common.world.history.route_of(call).map(str::to_owned),
             bridge: it.bridge.as_ref().map(|bridge| BridgeSnapshot {
                 bridge: bridge.id,
                 a: bridge.a,

@@ -30,7 +30,7 @@ impl Switch {
 
     /// Its collaborators, for a switch that replaces it; records go to `records`.
     pub fn parts_again(&mut self, records: RecordSink) -> SwitchParts {
-        let parts = std::mem::replace(&mut self.common.parts, crate::switch::replay::nobody::nobody());
+        let parts = std::mem::replace(&mut self.common.world.parts, crate::switch::replay::nobody::nobody());
         SwitchParts { records: Some(records), ..parts }
     }
 

@@ -104,7 +104,7 @@ impl Replay {
     /// The histories of its calls as far as they have been replayed, in the order in which the calls began.
     /// They contain no media and no quality ratings.
     pub fn reports(&self) -> Vec<Report> {
-        let history = &self.0.switch.common.history;
+        let history = &self.0.switch.common.world.history;
         let calls = history.known().into_iter();
         let mut reports: Vec<Report> =
             calls.filter_map(|call| Some(history.report(call, self.0.now)?.without_media())).collect();

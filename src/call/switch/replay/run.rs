@@ -56,7 +56,7 @@ impl Run {
     /// The calls of a journal, which began at `start`.
     pub fn new(config: SwitchConfig, endpoint: EndpointConfig, journal: Journal, start: Instant) -> Self {
         let (mut switch, _) = Switch::new(config, nobody());
-        switch.common.journaling = Journaling::Reads(Facts::default());
+        switch.common.world.journaling = Journaling::Reads(Facts::default());
         let facts = journal.turns.iter().flat_map(|turn| &turn.facts);
         Run {
             endpoint: Endpoint::new(endpoint),
@@ -122,7 +122,7 @@ impl Run {
     fn begins(&mut self, told: VecDeque<Value>) {
         self.in_turn = true;
         let call = self.calls.first().copied();
-        self.switch.common.journaling = Journaling::Reads(Facts { told, missed: None, call });
+        self.switch.common.world.journaling = Journaling::Reads(Facts { told, missed: None, call });
         if self.endpoint.advertised() != self.begin.endpoint.advertised {
             self.endpoint.set_advertised(self.begin.endpoint.advertised.clone());
         }
@@ -234,7 +234,7 @@ impl Run {
     /// Ends the turn: all its facts must have been asked for.
     fn settle(&mut self) {
         let facts =
-            std::mem::replace(&mut self.switch.common.journaling, Journaling::Reads(Facts::default()));
+            std::mem::replace(&mut self.switch.common.world.journaling, Journaling::Reads(Facts::default()));
         let Journaling::Reads(Facts { told, missed, .. }) = facts else {
             return self.differ("the call is run by no journal".to_owned());
         };
@@ -336,7 +336,7 @@ impl Run {
         self.sent += 1;
         self.same += usize::from(same == Some(true));
         // A missed fact explains the difference better than its consequence.
-        if let Journaling::Reads(facts) = &mut self.switch.common.journaling
+        if let Journaling::Reads(facts) = &mut self.switch.common.world.journaling
             && let Some(missed) = facts.missed.take()
         {
             self.differ(missed);

@@ -293,7 +293,7 @@ impl CallStep<'_> {
         let as_it_came = it.life.invite().filter(|_| number.is_none()).cloned();
         let it_called = it.identity.called.clone();
         let own = &self.call.party(leg).number;
-        let target = format!("sip:{}@{}", escaped_user(number.unwrap_or(own)), self.common.config.domain);
+        let target = format!("sip:{}@{}", escaped_user(number.unwrap_or(own)), self.config.domain);
         let moved = self.moved(leg, &target, t).ok_or(CallError::WrongState("it is not a number"))?;
         let called = it_called.filter(|_| as_it_came.is_some()).unwrap_or_else(|| moved.number.clone());
         let request = as_it_came.unwrap_or_else(|| moved.request.clone());

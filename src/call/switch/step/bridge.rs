@@ -49,13 +49,13 @@ impl CallStep<'_> {
         if let Some(endpoint) = it.media.endpoint {
             return self.with_opened(t, then, Ok(endpoint));
         }
-        let rtp_timeout = self.common.config.rtp_timeout;
+        let rtp_timeout = self.config.rtp_timeout;
         let party = self.call.party(leg);
         let signalling = [party.address.map(|address| address.ip()), it.media.signalling];
         let MediaRules { sources, bound, inside, interface, srtp, no_reinvites, .. } =
-            self.common.parts.admission.media_rules(t.now, &party);
+            self.asks.media_rules(t.now, &party);
         let routed = || it.contact.as_deref()?.srtp.as_deref().cloned();
-        let srtp = srtp.or_else(routed).unwrap_or_else(|| self.common.config.srtp.clone());
+        let srtp = srtp.or_else(routed).unwrap_or_else(|| self.config.srtp.clone());
         // Media may have another family than signalling (RFC 6157 §3.1).
         let ipv4 = it.media.family == AddressFamily::V4;
         let offer = it.life.open_offer().or_else(|| it.callee.said.clone());
@@ -76,7 +76,6 @@ impl CallStep<'_> {
             interface,
             audio,
         };
-        let no_reinvites = self.common.fact("no re-INVITEs", |_| no_reinvites);
         let then = OnMedia::Endpoint { leg, no_reinvites, then };
         let (spec, first_for_help) = (Box::new(spec), self.is_first_for_help());
         self.effect(Effect::OpenEndpoint { spec, first_for_help, then });
@@ -315,7 +314,7 @@ impl CallStep<'_> {
             DialError::Failed(DialFailure::new(error.status_of_answer(), ""))
         });
         // The receiver has gone: nothing else would ever end the leg.
-        if !self.common.fact("told", |_| reply.send(result).is_ok()) {
+        if !self.asks.reaches(reply, result) {
             self.hang_up(leg);
         }
     }
@@ -412,7 +411,7 @@ impl CallStep<'_> {
         self.account_talk(id, [a, b]);
         self.advance_bridge(BridgeEvent::Start);
         self.advance_call(CallEvent::Bridge);
-        self.common.out.counters.bridged += 1;
+        self.out.counters.bridged += 1;
         self.begin_recording(t);
         self.changes();
         self.follow(Follow::PendingOffers { call });
@@ -484,8 +483,7 @@ impl CallStep<'_> {
         }
         // The sender of the command has given up waiting.
         let asked = self.call.leg(leg).and_then(|it| it.hold.reply.as_ref());
-        let unwanted = hold != Hold::No
-            && self.common.fact("hold is unwanted", |_| asked.is_none_or(|it| it.is_closed()));
+        let unwanted = hold != Hold::No && self.asks.is_unwanted(asked);
         let Some(it) = self.call.leg_mut(leg) else { return self.late() };
         let changed = (it.hold.ours == Hold::No) != (hold == Hold::No);
         it.hold.ours = hold;

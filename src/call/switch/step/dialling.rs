@@ -154,7 +154,7 @@ impl CallStep<'_> {
         match &mut dialling.dial {
             Some(dial) => {
                 act(dial);
-                self.common.out.counters.late += dial.take_late();
+                self.out.counters.late += dial.take_late();
                 self.follow(Follow::Dial { call });
             }
             // The lookup is not finished: the only possible event is that the caller has gone.
@@ -203,7 +203,7 @@ impl CallStep<'_> {
         let leaves = it.leaving.take_if(|it| it.until <= now);
         let too_long = it.watch.ends_at.take_if(|at| *at <= now).is_some();
         if it.watch.counts_at.take_if(|at| *at <= now).is_some() {
-            self.common.out.push(Follow::CountPackets { call });
+            self.out.push(Follow::CountPackets { call });
         }
         let dial = it.dialling.as_ref().and_then(|it| it.dial.as_ref()?.next_timeout());
         let path = it.bridge.as_ref().and_then(|bridge| bridge.direct.as_ref()?.look);
@@ -235,7 +235,7 @@ impl CallStep<'_> {
             contact = of_reason(contact, diversion::after(dial.and_then(Dial::failed_with)));
         }
         let outgoing = self.admitted_outgoing(t, &contact);
-        self.common.out.counters.dialled += u64::from(outgoing.is_ok());
+        self.out.counters.dialled += u64::from(outgoing.is_ok());
         let caller = self.call.dialling.as_ref().and_then(|it| it.purpose.caller());
         let helps = caller.filter(|_| contact.emergency.is_some());
         if let Some((asks, usage)) = helps.and_then(|leg| Some((leg, self.call.leg(leg)?.usage?))) {
@@ -300,7 +300,7 @@ impl CallStep<'_> {
     /// The policy for offers to a leg.
     pub(crate) fn policy_towards(&self, leg: LegId) -> Cow<'_, PairPolicy> {
         let it = self.call.leg(leg);
-        let own = it.and_then(|it| it.passing.policy.as_deref()).unwrap_or(&self.common.config.policy);
+        let own = it.and_then(|it| it.passing.policy.as_deref()).unwrap_or(&self.config.policy);
         let decodes = own.decodes || it.is_some() && self.is_recorded();
         // A party that takes no later offers cannot be told of a resume.
         let told_once = it.is_some_and(|it| it.takes.no_reinvites);
@@ -463,16 +463,9 @@ impl CallStep<'_> {
         let dialling = self.call.dialling.as_ref();
         let token = dialling.and_then(|it| it.options.token.clone());
         let dialled = Dialled { contact, held: &held, by: by.as_deref(), token: token.as_deref(), led };
-        let mut outgoing = Outgoing::default();
-        let wait = self.common.fact("outgoing", |it| match it.parts.admission.outgoing(t.now, dialled) {
-            Ok(admitted) => {
-                outgoing = admitted;
-                Ok(outgoing.wait)
-            }
-            Err((status, reason)) => Err((status, reason.to_owned())),
-        });
+        let outgoing = self.asks.outgoing(t.now, dialled);
         self.call.has_dialled = true;
-        wait.map(|wait| Outgoing { wait, ..outgoing })
+        outgoing
     }
 
     /// How a call comes to dial, and the leg of the party on whose behalf.
@@ -511,15 +504,8 @@ impl CallStep<'_> {
 
     /// How long a branch has to wait further, because others have had their turn first.
     pub(crate) fn waits_further(&mut self, t: Moment, leg: LegId) -> Duration {
-        if let Some(told) = self.common.reads_next("turn") {
-            return told;
-        }
         let place = self.call.leg(leg).and_then(|it| it.admitted.place.as_ref());
-        let wait = place.map_or(Duration::ZERO, |place| place.wait(t.now));
-        if !wait.is_zero() {
-            self.common.writes("turn", &wait);
-        }
-        wait
+        self.asks.waits(t.now, place)
     }
 }
 
@@ -662,7 +648,7 @@ impl CallStep<'_> {
 
     /// A party names a target that it may not lead us to: counts, reports and logs this.
     pub(crate) fn not_followed(&mut self, event: Event) {
-        self.common.out.counters.not_followed += 1;
+        self.out.counters.not_followed += 1;
         if let Event::NotFollowed { call, party, way, to, why, line, .. } = &event {
             let line = line.as_deref().map(|line| format!("; {line}")).unwrap_or_default();
             tracing::warn!("call {}: {way} of {party} to {to} is not followed: {why}{line}", call.0);

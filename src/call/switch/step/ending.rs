@@ -91,7 +91,7 @@ impl CallStep<'_> {
             crate::headers::apply(rules, true, &mut headers, None);
         }
         if status == 503 {
-            headers.push(("Retry-After".into(), self.common.config.retry_after.to_string().into()));
+            headers.push(("Retry-After".into(), self.config.retry_after.to_string().into()));
         }
         let reply = Reply { reason: reason.to_owned(), headers, ..Reply::status(status) };
         self.command(leg, usage, DialogCommand::Refuse(reply));
@@ -291,7 +291,7 @@ impl CallStep<'_> {
             self.hang_up(other);
         } else if !it.life.is_ending() {
             let direction = it.direction();
-            let handled = self.common.handled.contains_key(&other);
+            let handled = self.asks.is_handled(other);
             let named = self.call.application.is_some();
             // A leg without a handler waits for a command.
             let event =
@@ -311,7 +311,7 @@ impl CallStep<'_> {
 
     /// Starts the maximum duration of a call at its first answered leg.
     pub(crate) fn limit_call(&mut self, t: Moment) {
-        let limit = self.common.config.max_duration.filter(|_| !self.is_emergency());
+        let limit = self.config.max_duration.filter(|_| !self.is_emergency());
         if let Some(limit) = limit.filter(|_| self.call.watch.ends_at.is_none()) {
             self.call.watch.ends_at = Some(t.now + limit);
             self.arm();
@@ -335,7 +335,7 @@ impl CallStep<'_> {
     /// each time after so long. See [`CallStep::counted_again`].
     pub(crate) fn count_packets(&mut self, t: Moment) {
         let call = self.id;
-        let Some(every) = self.common.config.rtp_timeout else { return self.late() };
+        let Some(every) = self.config.rtp_timeout else { return self.late() };
         self.call.watch.counts_at = Some(t.now + every);
         self.arm();
         let endpoints = self.call.legs.iter().filter_map(|(_, leg)| leg.media.endpoint).collect();
@@ -357,7 +357,7 @@ impl CallStep<'_> {
     pub(crate) fn call_too_long(&mut self) {
         let call = self.id;
         tracing::info!("call {}: hung up after [limits] call_s", call.0);
-        self.common.out.counters.too_long += 1;
+        self.out.counters.too_long += 1;
         for leg in self.call.legs.ids().collect::<Vec<_>>() {
             if let Some(it) = self.call.leg_mut(leg) {
                 it.why.reason = Some(reason_value(&Reason::q850(cause::RECOVERY_ON_TIMER_EXPIRY)));

@@ -13,6 +13,7 @@ use crate::switch::state::exchange::{Crossing, Described, Exchange, ExchangeNo, 
 use crate::switch::state::follow::Follow;
 use crate::switch::state::waits::{OnApplied, OnDescription, OnMedia};
 use crate::switch::step::CallStep;
+use crate::switch::step::invite::refuses_body;
 use crate::switch::turn::Moment;
 use b2b_sip::endpoint::{Body, HeaderFields, Reply};
 use b2b_sip::msg::{Name, Request, Response, one_line};
@@ -368,7 +369,7 @@ impl CallStep<'_> {
     pub(crate) fn asked(&mut self, t: Moment, leg: LegId, origin: Origin, request: &Request) {
         let content = request.content();
         let party = self.call.party(leg);
-        if let Some((status, reason)) = self.common.refuses_body(&content, &party) {
+        if let Some((status, reason)) = refuses_body(self.asks, &content, &party) {
             let reply = Reply { reason: reason.to_owned(), ..Reply::status(status) };
             return self.refuse_exchange(leg, origin, reply);
         }
@@ -386,7 +387,7 @@ impl CallStep<'_> {
         };
         // A session refresh of this party does not concern the other one.
         if let (Some(endpoint), Some(offer)) = (it.media.endpoint, &offer)
-            && self.common.fact("repeats", |common| common.parts.controller.repeats(endpoint, offer))
+            && self.asks.repeats(endpoint, offer)
         {
             return self.answer_here(leg, origin, Some(offer.clone()));
         }
@@ -415,8 +416,7 @@ impl CallStep<'_> {
         let policy = self.policy_towards(leg).into_owned();
         let (verb, what) = match offer {
             Some(offer) => {
-                let repeats =
-                    self.common.fact("repeats", |common| common.parts.controller.repeats(endpoint, &offer));
+                let repeats = self.asks.repeats(endpoint, &offer);
                 let what = if repeats { Described::Repeat } else { Described::Answer };
                 (Verb::LocalAnswer { endpoint, offer, policy }, what)
             }
@@ -475,24 +475,14 @@ impl CallStep<'_> {
 
     /// Of two joined parties the one that was told less than both want, as the second.
     fn behind(&mut self, a: LegId, b: LegId) -> Option<(LegId, LegId)> {
-        let to = if self.common.is_replay() {
-            self.common.reads_next("behind")?
-        } else {
-            let (near, far) = self.endpoints(a, b)?;
-            let media = &self.common.parts.controller;
-            // Who is on hold here was told so on purpose.
-            let asked = |leg| {
-                self.call
-                    .leg(leg)
-                    .is_some_and(|it| it.hold.ours == Hold::No && it.is_up() && !it.takes.no_reinvites)
-            };
-            let of = [(a, near, far), (b, far, near)]
-                .into_iter()
-                .find(|(leg, it, other)| asked(*leg) && media.is_behind(*it, *other));
-            let (to, ..) = of?;
-            self.common.writes("behind", &to);
-            to
+        let (near, far) = self.endpoints(a, b)?;
+        // Who is on hold here was told so on purpose.
+        let asked = |leg: &LegId| {
+            let of_leg = self.call.leg(*leg);
+            of_leg.is_some_and(|it| it.hold.ours == Hold::No && it.is_up() && !it.takes.no_reinvites)
         };
+        let legs = [(a, near, far), (b, far, near)].into_iter().filter(|(leg, ..)| asked(leg));
+        let to = self.asks.behind(&legs.collect::<Vec<_>>())?;
         Some(if to == a { (b, a) } else { (a, b) })
     }
 

@@ -177,7 +177,7 @@ impl CallStep<'_> {
         // Before the answer no RTP is required.
         let up = self.call.leg(leg).filter(|it| it.is_up());
         let Some(call) = up.map(|it| it.call) else { return self.ignored() };
-        let silent_ms = self.common.config.rtp_timeout.unwrap_or_default().as_millis() as u64;
+        let silent_ms = self.config.rtp_timeout.unwrap_or_default().as_millis() as u64;
         self.tell(Event::MediaTimeout { call, leg, silent_ms });
         // An emergency caller who cannot speak may still hear, or be located, but may dial again.
         if self.is_emergency() {

@@ -13,11 +13,8 @@ use crate::headers::HeaderRule;
 use crate::identity::CallerIdentity;
 use crate::identity::outward::{ANONYMOUS, Writing, quoted};
 use crate::leg_fsm::LegState;
-use crate::lookup::ResolvedContact;
 use crate::service::DialOptions;
 use crate::switch::admission::SessionRules;
-use crate::switch::common::Common;
-use crate::switch::journal::Hops;
 use crate::switch::state::effect::Calling;
 use crate::switch::state::effect::DialogCommand;
 use crate::switch::state::effect::Effect;
@@ -25,13 +22,12 @@ use crate::switch::state::effect::OnInvited;
 use crate::switch::state::follow::Dialog;
 use crate::switch::state::follow::Follow;
 use crate::switch::state::leg::{Leg, LegRules};
+use crate::switch::state::questions::Questions;
 use crate::switch::step::CallStep;
 use crate::switch::step::reliable::withhold;
 use crate::switch::turn::Moment;
 use crate::{LegId, headers};
-use b2b_sip::endpoint::{
-    Body, Challenge, HeaderFields, HopRule, Invite, InviteError, SessionRefresher, UsageId,
-};
+use b2b_sip::endpoint::{Body, Challenge, HeaderFields, Invite, InviteError, SessionRefresher, UsageId};
 use b2b_sip::msg::body::{Content, Part};
 use b2b_sip::msg::{Headers, Method, Name, NameAddr, Request, Response, chars, elements, one_line};
 
@@ -73,11 +69,10 @@ impl CallStep<'_> {
             invite.body = Body::mixed(invite.body.map(|body| body.data), parts);
         }
         if let Some(contact) = contact.as_deref() {
-            invite.hops = self.hops_of_contact(contact);
+            invite.hops = self.asks.hops_of(contact);
         }
         let party = self.call.party(leg);
-        let mut session =
-            self.common.fact("session timer", |common| common.parts.admission.session_rules(&party));
+        let mut session = self.asks.session_rules(&party);
         if contact.as_deref().is_some_and(|it| it.emergency.is_some()) {
             // A refresh without an answer would end it while its parties talk.
             session = SessionRules { asks: false, refresher: SessionRefresher::Nobody };
@@ -117,16 +112,6 @@ impl CallStep<'_> {
         }
     }
 
-    /// The hops that requests of a call to this contact may take.
-    fn hops_of_contact(&mut self, contact: &ResolvedContact) -> HopRule {
-        if let Some(hops) = self.common.reads::<Hops>("hops") {
-            return hops.rule();
-        }
-        let rule = self.common.parts.admission.hops_of_contact(contact);
-        self.common.writes("hops", &Hops::of(&rule));
-        rule
-    }
-
     /// The INVITE of a branch, for a caller or on our own behalf, and the header rules for everything sent to
     /// it. `told`: the name and number to show in place of those in the caller's INVITE, which is gone once the
     /// caller is answered.
@@ -150,7 +135,7 @@ impl CallStep<'_> {
             told: contact.and_then(|it| it.told.as_deref()),
             target: contact.map(|it| it.uri.as_str()).unwrap_or_default(),
             diverted: contact.and_then(|it| it.diverted.as_deref()),
-            domain: &self.common.config.domain,
+            domain: &self.config.domain,
         };
         let name = caller_name(caller, told, who);
         let from = options.from.clone().or_else(|| writing.anonymous_from()).map(Bytes::from);
@@ -217,7 +202,7 @@ impl CallStep<'_> {
         told: Option<&(String, String)>,
         who: Option<&CallerIdentity>,
     ) -> Option<Bytes> {
-        let domain = self.common.config.domain.as_bytes();
+        let domain = self.config.domain.as_bytes();
         if let Some((name, number)) = told {
             let number = escaped_user(number);
             return Some([name.as_bytes(), b"<sip:", number.as_bytes(), b"@", domain, b">"].concat().into());
@@ -304,9 +289,7 @@ impl CallStep<'_> {
         }
         // An untrusted gateway asserts no names.
         let party = self.call.party(leg);
-        if party.gateway.is_some()
-            && !self.common.fact("believes", |common| common.parts.admission.believes(&party))
-        {
+        if party.gateway.is_some() && !self.asks.believes(&party) {
             return;
         }
         // Phones put their display name into Contact.
@@ -334,10 +317,10 @@ impl CallStep<'_> {
         let party = self.call.party(leg);
         let number = match &party.user {
             Some(_) => party.number.clone(),
-            None if !self.common.fact("believes", |common| common.parts.admission.believes(&party)) => {
+            None if !self.asks.believes(&party) => {
                 return false;
             }
-            None => asserted.uri.number(self.common.parts.admission.ours()).unwrap_or_default(),
+            None => asserted.uri.number(self.asks.ours()).unwrap_or_default(),
         };
         let shown = (name_before(asserted.display), number);
         if shown.1.is_empty() || self.shown(leg).as_ref() == Some(&shown) {
@@ -354,13 +337,12 @@ impl CallStep<'_> {
         let is_unknown = self.is_unknown(with);
         let shown = self.shown(with);
         let party = self.call.party(leg);
-        let is_told =
-            shown.is_some() && self.common.fact("is told", |common| common.parts.admission.is_told(&party));
+        let is_told = shown.is_some() && self.asks.is_told(&party);
         let shown = shown.filter(|_| is_told);
         let Some(it) = self.call.leg_mut(leg) else { return self.late() };
         it.identity.connected = shown.map(|(name, number)| match is_unknown {
             true => ANONYMOUS.into(),
-            false => format!("{name}<sip:{}@{}>", escaped_user(&number), self.common.config.domain).into(),
+            false => format!("{name}<sip:{}@{}>", escaped_user(&number), self.config.domain).into(),
         });
     }
 
@@ -375,16 +357,18 @@ impl CallStep<'_> {
     }
 }
 
-impl Common {
-    /// The status and reason that refuse a request of this party because of its body.
-    pub(crate) fn refuses_body(&mut self, content: &Content, party: &Party) -> Option<(u16, &'static str)> {
-        // Most have nothing but a session.
-        if content.fault.is_none() && content.parts.is_empty() {
-            return None;
-        }
-        let isup = self.fact("takes ISUP", |it| it.parts.admission.takes_isup(party));
-        body::refusal(content, isup)
+/// The status and reason that refuse a request of this party because of its body.
+pub(crate) fn refuses_body(
+    asks: &mut dyn Questions,
+    content: &Content,
+    party: &Party,
+) -> Option<(u16, &'static str)> {
+    // Most have nothing but a session.
+    if content.fault.is_none() && content.parts.is_empty() {
+        return None;
     }
+    let isup = asks.take_isup(&[party]);
+    body::refusal(content, isup)
 }
 
 impl CallStep<'_> {
@@ -393,9 +377,7 @@ impl CallStep<'_> {
         match PartKind::of(part) {
             PartKind::Isup => {
                 let parties = [self.call.party(from), self.call.party(to)];
-                Some(self.common.fact("takes ISUP", |common| {
-                    parties.iter().all(|party| common.parts.admission.takes_isup(party))
-                }))
+                Some(self.asks.take_isup(&parties.each_ref().map(|it| &**it)))
             }
             PartKind::Location => {
                 let contact = self.call.leg(to).and_then(|it| it.contact.as_deref());
@@ -488,7 +470,7 @@ impl CallStep<'_> {
     /// The dialog of a leg exists: if its gateway has credentials, in-dialog challenges are reported here.
     pub(crate) fn answers_challenges(&mut self, leg: LegId, usage: UsageId) {
         if let Some(party) = self.known_gateway(leg)
-            && self.common.fact("has credentials", |common| common.parts.admission.has_credentials(&party))
+            && self.asks.has_credentials(&party)
         {
             self.command(leg, usage, DialogCommand::AuthorizesInside);
         }

@@ -19,11 +19,12 @@ use crate::event::{CallRefused, EmergencyCall, Event};
 use crate::failure::DialFailure;
 use crate::leg_fsm::{LegEvent, LegState, TerminationCause};
 use crate::switch::calls::Index;
-use crate::switch::common::Common;
+use crate::switch::common::SwitchConfig;
 use crate::switch::state::call::Call;
 use crate::switch::state::effect::{DialogCommand, Effect, Note};
-use crate::switch::state::follow::Follow;
+use crate::switch::state::follow::{Follow, Outcome};
 use crate::switch::state::leg::Leg;
+use crate::switch::state::questions::Questions;
 use crate::switch::state::transfer::{PartyRefer, Referrer};
 use crate::switch::state::waits::{OnDescription, OnMedia};
 use crate::switch::turn::Moment;
@@ -37,33 +38,35 @@ pub(crate) struct CallStep<'a> {
     pub call: &'a mut Call,
     /// Knows the call of each leg.
     pub index: &'a mut Index,
-    pub common: &'a mut Common,
+    pub config: &'a SwitchConfig,
+    pub asks: &'a mut dyn Questions,
+    pub out: &'a mut Outcome,
 }
 
 impl CallStep<'_> {
     /// What the input is about is over: counted.
     pub(crate) fn late(&mut self) {
-        self.common.out.counters.late();
+        self.out.counters.late();
     }
 
     /// The input is legal, and needs no action here: counted.
     pub(crate) fn ignored(&mut self) {
-        self.common.out.counters.ignored();
+        self.out.counters.ignored();
     }
 
     /// The input is excluded by our own invariants: counted, with the place.
     pub(crate) fn impossible(&mut self, at: &'static str) {
-        self.common.out.counters.impossible(at);
+        self.out.counters.impossible(at);
     }
 
     /// Queues what is done next, after what this step has queued already.
     pub(crate) fn follow(&mut self, next: Follow) {
-        self.common.out.push(next);
+        self.out.push(next);
     }
 
     /// Queues an effect, which is carried out when this step is over.
     pub(crate) fn effect(&mut self, effect: Effect) {
-        self.common.out.effect(effect);
+        self.out.effect(effect);
     }
 
     /// Queues a request to media whose answer is of no interest.
@@ -124,16 +127,16 @@ impl CallStep<'_> {
 
     /// Whether a handler has this name, or knows an application by it.
     pub(crate) fn knows_application(&mut self, name: &str) -> bool {
-        self.common.fact("handler named", |common| common.find_handler(name).is_some())
+        self.asks.knows_application(name)
     }
 
     /// Adds a leg, in a replay under its number in the journal.
     pub fn new_leg(&mut self, leg: Leg) -> LegId {
-        if let Some(LegId(id)) = self.common.reads("leg") {
+        if let Some(LegId(id)) = self.asks.next_leg() {
             self.index.of_leg.foresee(id);
         }
         let id = self.index.add_leg(self.id, self.call, leg);
-        self.common.writes("leg", &id);
+        self.asks.is_leg(id);
         id
     }
 
@@ -167,12 +170,12 @@ impl CallStep<'_> {
 
     /// A number for a bridge of this call, in a replay that of the journal.
     pub fn new_bridge(&mut self) -> BridgeId {
-        if let Some(BridgeId(id)) = self.common.reads("bridge") {
+        if let Some(BridgeId(id)) = self.asks.next_bridge() {
             self.index.of_bridge.foresee(id);
         }
         let call = self.id;
         let id = BridgeId(self.index.of_bridge.insert(|_| call));
-        self.common.writes("bridge", &id);
+        self.asks.is_bridge(id);
         id
     }
 
@@ -184,11 +187,11 @@ impl CallStep<'_> {
 impl CallStep<'_> {
     /// Queues an event for the history of its call, the call's handlers and the bus.
     pub(crate) fn tell(&mut self, event: Event) {
-        self.common.out.tell(event);
+        self.out.tell(event);
     }
 
     pub(crate) fn illegal(&mut self, call: Option<CallId>, what: &dyn std::fmt::Display) {
-        self.common.out.counters.illegal += 1;
+        self.out.counters.illegal += 1;
         self.tell(Event::IllegalEvent { call, what: what.to_string() });
     }
 
@@ -208,7 +211,7 @@ impl CallStep<'_> {
             return false;
         };
         let call = it.call;
-        if let Some(rows) = &mut self.common.out.rows {
+        if let Some(rows) = &mut self.out.rows {
             rows.leg(it.life.state(), event);
         }
         match it.life.advance(event, t.now) {
@@ -236,7 +239,7 @@ impl CallStep<'_> {
     pub(crate) fn advance_call(&mut self, event: CallEvent) -> bool {
         let call = self.id;
         let from = self.call.state;
-        if let Some(rows) = &mut self.common.out.rows {
+        if let Some(rows) = &mut self.out.rows {
             rows.call(from, event);
         }
         match call_fsm::next(from, event) {
@@ -265,7 +268,7 @@ impl CallStep<'_> {
         let bridge = self.call.bridge.as_mut();
         let Some(it) = bridge else { return self.late() };
         let (bridge, from) = (it.id, it.state);
-        if let Some(rows) = &mut self.common.out.rows {
+        if let Some(rows) = &mut self.out.rows {
             rows.bridge(from, event);
         }
         match bridge_fsm::next(from, event) {

@@ -66,7 +66,7 @@ impl CallStep<'_> {
     /// Records a call from its first answer on; without a spec, as the switch is configured.
     pub(crate) fn record_call(&mut self, t: Moment, spec: Option<RecordingSpec>) -> Result<(), CallError> {
         let call = self.id;
-        let rules = self.common.config.recording.as_deref();
+        let rules = self.config.recording.as_deref();
         let usual = |nth| rules.map(|rules| rules.spec(call, nth, t.wall));
         self.call.recordings.begin(Subject::Call(call), |nth| spec.or_else(|| usual(nth)))?;
         self.begin_recording(t);
@@ -77,7 +77,7 @@ impl CallStep<'_> {
     fn record_leg(&mut self, t: Moment, leg: LegId, both: bool) -> Result<EndpointId, CallError> {
         let endpoint = self.call.leg_media(leg)?;
         let it = self.call.leg_mut(leg).ok_or(CallError::Gone)?;
-        let (rules, call) = (self.common.config.recording.as_deref(), it.call);
+        let (rules, call) = (self.config.recording.as_deref(), it.call);
         let spec = |nth| rules.map(|rules| rules.spec_of_leg(call, leg, nth, both, t.wall));
         it.recordings.begin(Subject::Leg(leg), spec)?;
         Ok(endpoint)
@@ -288,7 +288,7 @@ impl CallStep<'_> {
     /// handled.
     pub(crate) fn feature_digit(&mut self, t: Moment, leg: LegId, digit: char) -> bool {
         let call = self.id;
-        let Some(rules) = self.common.config.recording.clone() else { return false };
+        let Some(rules) = self.config.recording.clone() else { return false };
         if !self.call.bridged(leg).is_some_and(|(_, mode)| mode.intercepts()) {
             return false;
         }
@@ -532,21 +532,21 @@ impl Common {
     ) {
         // The endpoint was released meanwhile: its final counters include this.
         let Ok(stats) = stats else { return self.out.counters.late() };
-        self.history.counted(call, bridge, leg, goes_on_in, stats, t.now);
+        self.world.history.counted(call, bridge, leg, goes_on_in, stats, t.now);
         self.settle_history(t);
     }
 
     /// Delivers the records and events that the histories have produced.
     pub(crate) fn settle_history(&mut self, t: Moment) {
-        while let Some(outcome) = self.history.poll() {
+        while let Some(outcome) = self.world.history.poll() {
             match outcome {
                 Outcome::Record(record) => {
-                    if let Some(sink) = &mut self.parts.records {
+                    if let Some(sink) = &mut self.world.parts.records {
                         sink(*record);
                     }
                 }
                 Outcome::News(event) => {
-                    if let Some(bus) = &self.parts.bus {
+                    if let Some(bus) = &self.world.parts.bus {
                         bus.publish(t.wall, event);
                     }
                 }
@@ -561,7 +561,7 @@ impl Common {
         call: CallId,
         endpoint: EndpointId,
     ) -> Option<MediaFuture<()>> {
-        let trace = self.history.trace(call, t.now)?;
-        Some(self.parts.controller.capture(endpoint, Some(trace.clone())))
+        let trace = self.world.history.trace(call, t.now)?;
+        Some(self.world.parts.controller.capture(endpoint, Some(trace.clone())))
     }
 }

@@ -4,14 +4,12 @@ use bytes::Bytes;
 
 use crate::bridge_fsm::BridgeMode;
 use crate::call_fsm::CallState;
-use crate::controller::{DtmfMode, EndpointId, Verb};
+use crate::controller::{DtmfMode, Verb};
 use crate::event::{DigitBy, Event, INFO_BODY, INFO_FIELD, InfoSaid, TransferKind};
 use crate::failure::inside;
 use crate::leg_fsm::TerminationCause;
-use crate::negotiate::pair;
 use crate::service::command::Reply;
 use crate::service::{ReferError, ReferOutcome, ReferRequest};
-use crate::switch::common::Common;
 use crate::switch::state::effect::DialogCommand;
 use crate::switch::state::effect::Effect;
 use crate::switch::state::effect::Referring;
@@ -43,16 +41,6 @@ const PASSED_ON: [&str; 7] = [
 
 /// How many INFOs of a leg become events: more than a person presses keys, but no flood for subscribers.
 const INFOS: Rate = Rate { per_second: 10, burst: 40 };
-
-impl Common {
-    /// Whether an endpoint's party takes telephone events, as far as the controller knows.
-    fn takes_events(&self, endpoint: EndpointId) -> bool {
-        let described = self.parts.controller.descriptions(endpoint);
-        let agreed = described.and_then(|it| pair::agreed(&it.told, &it.said));
-        let is_event = |(_, name): &(u8, String)| name.eq_ignore_ascii_case("telephone-event");
-        agreed.is_none_or(|agreed| agreed.iter().any(is_event))
-    }
-}
 
 impl CallStep<'_> {
     /// A request that has to be answered.
@@ -137,8 +125,7 @@ impl CallStep<'_> {
         if let Some(other) = bridge.and_then(|it| it.other(leg)) {
             let tones = self.policy_towards(other).audio.digits.has_tones();
             let endpoint = self.call.leg(other).and_then(|it| it.media.endpoint);
-            let takes = endpoint
-                .is_some_and(|it| self.common.fact("takes events", |me| tones || me.takes_events(it)));
+            let takes = endpoint.is_some_and(|it| self.asks.takes_events(it, tones));
             let info = self.call.leg(other).is_some_and(|it| it.takes.info);
             match endpoint.filter(|_| takes) {
                 Some(endpoint) => self.tell_media(Verb::SendDigit { endpoint, digit, duration_ms }),
@@ -187,14 +174,13 @@ impl CallStep<'_> {
     fn may_tell_info(&mut self, t: Moment, leg: LegId) -> bool {
         let Some(it) = self.call.leg_mut(leg) else { return false };
         let is_told = it.keys.infos.get_or_insert_with(|| Bucket::new(t.now)).take(t.now, INFOS).is_ok();
-        self.common.out.counters.infos_untold += u64::from(!is_told);
+        self.out.counters.infos_untold += u64::from(!is_told);
         is_told
     }
 
     /// Whether the owner of this leg's call receives its INFOs.
     fn hears_infos(&self, leg: LegId) -> bool {
-        let is_heard =
-            self.common.listeners.contains_key(&self.id) || self.call.state == CallState::Commanded;
+        let is_heard = self.asks.is_heard(self.id) || self.call.state == CallState::Commanded;
         is_heard && self.call.leg(leg).is_some()
     }
 
@@ -224,12 +210,12 @@ impl CallStep<'_> {
         let Some((to, mode)) = self.call.bridged(leg) else { return self.ignored() };
         // A party configured for INFO gets it, whatever else is passed on.
         let by_info = self.policy_towards(to).audio.digits == DtmfMode::Info;
-        let always = self.common.fact("wants INFO", |_| by_info);
+        let always = self.asks.wants_info(by_info);
         let other = self.call.leg(to).filter(|it| always || mode.intercepts() && it.takes.info);
         let Some((usage, endpoint)) = other.and_then(|it| it.usage.zip(it.media.endpoint)) else {
             return self.ignored();
         };
-        if self.common.fact("takes events", |it| it.takes_events(endpoint)) {
+        if self.asks.takes_events(endpoint, false) {
             return;
         }
         let body =
@@ -422,7 +408,7 @@ impl CallStep<'_> {
         let said = request.headers.iter().any(|(name, _)| is_by(name));
         let by_whom = partner.filter(|_| !said && !self.is_unknown(by)).and_then(|_| self.shown(by));
         let by_whom = by_whom.map(|(_, number)| {
-            let value = format!("<sip:{}@{}>", escaped_user(&number), self.common.config.domain);
+            let value = format!("<sip:{}@{}>", escaped_user(&number), self.config.domain);
             ("Referred-By".into(), value.into())
         });
         let own = request.headers.into_iter().map(|(name, value)| (name.into(), value.into()));

@@ -491,8 +491,7 @@ impl CallStep<'_> {
         let request = as_invite(target, &name, &number)?;
         let source = party.address.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
         let who = self.who_moves(leg, &party, source, &request);
-        let number =
-            request.uri().ok()?.dialled(self.common.parts.admission.ours()).unwrap_or_default().into();
+        let number = request.uri().ok()?.dialled(self.asks.ours()).unwrap_or_default().into();
         let (at, identity) = (t.now, party.user.clone());
         let outbound = self.call.leg(leg).is_some_and(|it| !it.inbound);
         // A called party is identified by its address only.
@@ -526,11 +525,7 @@ impl CallStep<'_> {
         match before {
             Some(who) if who.private || party.user.is_some() => who,
             before => {
-                let reads = self.common.parts.admission.reads(
-                    party.user.as_deref(),
-                    party.gateway.as_deref(),
-                    source,
-                );
+                let reads = self.asks.reads(party.user.as_deref(), party.gateway.as_deref(), source);
                 let reads = Reads { believed: reads.believed.of_ours(), ..reads };
                 let CallerIdentity { number, said, .. } = CallerIdentity::read(as_now, &reads);
                 let before = before.as_deref().cloned().unwrap_or_default();
@@ -570,7 +565,7 @@ impl CallStep<'_> {
         let party = self.call.party(leg);
         let user = party.user.as_ref().unwrap_or(&party.number);
         let user = crate::switch::step::invite::escaped_user(user);
-        (!user.is_empty()).then(|| format!("<sip:{user}@{}>", self.common.config.domain))
+        (!user.is_empty()).then(|| format!("<sip:{user}@{}>", self.config.domain))
     }
 }
 
