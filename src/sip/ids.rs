@@ -9,6 +9,11 @@ pub struct UsageId {
     pub(crate) slot: u32,
 }
 
+impl UsageId {
+    /// The id of a usage that is over.
+    pub(crate) const NOBODYS: Self = UsageId { generation: 0, slot: u32::MAX };
+}
+
 /// A request that waits for [`crate::endpoint::Endpoint::respond`]. Ids are never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(from = "written::ServerTransactionId")]
@@ -29,11 +34,11 @@ impl ServerTransactionId {
     }
 }
 
-/// A request of ours other than INVITE, BYE and UPDATE. Ids are never reused.
+/// A request of ours other than INVITE, BYE and UPDATE. Ids are never reused, nor given by two endpoints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct RequestId(pub(crate) u64);
 
-/// A REFER, sent or received. Ids are never reused.
+/// A REFER, sent or received. Ids are never reused, nor given by two endpoints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct ReferId(pub(crate) u64);
 
@@ -46,7 +51,7 @@ pub struct ConnectId(pub u64);
 pub struct ResolveId(pub u64);
 
 /// Ids in written values. What refers to a usage that another endpoint has taken in is read within
-/// [`renamed`](written::renamed), which gives it the ids there.
+/// [`renamed`](written::renamed), which gives it the ids there, or that of nobody if it is over.
 pub mod written {
     use std::cell::RefCell;
     use std::collections::HashMap;
@@ -63,12 +68,12 @@ pub mod written {
     }
 
     thread_local! {
-        static NAMES: RefCell<Names> = RefCell::default();
+        static NAMES: RefCell<Option<Names>> = const { RefCell::new(None) };
     }
 
     /// Reads values with these names.
     pub fn renamed<T>(names: Names, read: impl FnOnce() -> T) -> T {
-        let before = NAMES.replace(names);
+        let before = NAMES.replace(Some(names));
         let done = read();
         NAMES.set(before);
         done
@@ -83,7 +88,8 @@ pub mod written {
     impl From<UsageId> for super::UsageId {
         fn from(UsageId { generation, slot }: UsageId) -> Self {
             let old = super::UsageId { generation, slot };
-            NAMES.with_borrow(|names| names.usages.get(&old).copied().unwrap_or(old))
+            let new = |names: &Names| names.usages.get(&old).copied().unwrap_or(super::UsageId::NOBODYS);
+            NAMES.with_borrow(|names| names.as_ref().map_or(old, new))
         }
     }
 
@@ -96,7 +102,9 @@ pub mod written {
     impl From<ServerTransactionId> for super::ServerTransactionId {
         fn from(ServerTransactionId { generation, slot }: ServerTransactionId) -> Self {
             let old = super::ServerTransactionId { generation, slot };
-            NAMES.with_borrow(|names| names.requests.get(&old).copied().unwrap_or(old))
+            let nobodys = super::ServerTransactionId::NOBODYS;
+            let new = |names: &Names| names.requests.get(&old).copied().unwrap_or(nobodys);
+            NAMES.with_borrow(|names| names.as_ref().map_or(old, new))
         }
     }
 }

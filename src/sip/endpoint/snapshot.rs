@@ -148,7 +148,7 @@ pub(super) fn new_name<T: Copy + PartialEq>(renamed: &Renamed<T>, old: T) -> Opt
 
 /// Transactions without a usage, see [`Endpoint::lingering`](super::Endpoint::lingering). They are written and read
 /// within [`ages::at`].
-#[derive(Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 pub struct Lingering {
     pub(super) clients: Vec<WrittenClient<User>>,
     pub(super) servers: Vec<WrittenServer>,

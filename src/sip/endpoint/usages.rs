@@ -223,6 +223,11 @@ impl Endpoint {
         Some(UsageValue { now, written })
     }
 
+    /// Whether the dialog of a written usage is here.
+    pub fn has(&self, snapshot: &UsageSnapshot) -> bool {
+        self.usages.has_tag(snapshot.usage.local_tag.as_bytes())
+    }
+
     /// Takes in a usage of another endpoint, or of an earlier process. Who judges its next hops or locates its peer
     /// is to be set again ([`Endpoint::set_hops`]). Requests that waited for a connection or a name are sent anew.
     pub fn take_in(&mut self, now: Instant, mut snapshot: UsageSnapshot) -> TakenIn {
@@ -276,6 +281,7 @@ impl Endpoint {
     ) -> Vec<(ServerTransactionId, ServerTransactionId)> {
         self.last_request = self.last_request.max(lingering.last_request);
         for mut client in lingering.clients {
+            client.user = client.user.in_usage(UsageId::NOBODYS);
             client.flow.elsewhere();
             self.clients.take_in(client);
         }

@@ -237,9 +237,10 @@ impl Endpoint {
         self.identity.uri(flow, user).to_string()
     }
 
+    /// Ids are in order, and half of each is random: no other endpoint gives it.
     pub(in crate::endpoint) fn next_request(&mut self) -> RequestId {
         self.last_request += 1;
-        RequestId(self.last_request)
+        RequestId(self.last_request << 32 | self.mint.random() >> 32)
     }
 
     pub(in crate::endpoint) fn outside_outcome(
