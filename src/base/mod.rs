@@ -1,7 +1,7 @@
 //! The lowest layer of b2b, used by all other crates: identifiers, audio frames, metrics, log
 //! lines, and small helpers. Internal: its API has no stability guarantee.
 //!
-//! - `ages`: times in written values
+//! - `ages`, `numbers`: times and numbers in written values
 //! - `ids`: tags, branches and Call-IDs
 //! - `codec`: the audio codecs
 //! - `end_cause`: how a call ended, for display
@@ -21,5 +21,6 @@ pub mod impairment;
 #[cfg(feature = "logging")]
 pub mod logging;
 pub mod metrics;
+pub mod numbers;
 pub mod rtp_timeout;
 pub mod util;

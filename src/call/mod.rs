@@ -34,6 +34,7 @@
 // not in [workspace.lints]: the other crates are internal and not a stable API
 #![warn(missing_docs)]
 
+use b2b_base::numbers;
 use serde::{Deserialize, Serialize};
 
 #[doc(hidden)]
@@ -89,21 +90,26 @@ pub mod verdict;
 
 pub use switch::driver::{StartError, SwitchThread};
 
+/// The kinds of numbers in written calls.
+pub(crate) const CALL: u8 = 0;
+pub(crate) const LEG: u8 = 1;
+pub(crate) const BRIDGE: u8 = 2;
+
 /// One party's side of a call. Unique within a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-pub struct LegId(pub u64);
+pub struct LegId(#[serde(deserialize_with = "numbers::read::<LEG, _>")] pub u64);
 
 /// A whole conversation: the first leg and every leg it was joined to. Unique within a process, and beyond it as far as
 /// [`SwitchConfig::last_call`](switch::SwitchConfig::last_call) knows earlier ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-pub struct CallId(pub u64);
+pub struct CallId(#[serde(deserialize_with = "numbers::read::<CALL, _>")] pub u64);
 
 /// Two joined legs. Unique within a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-pub struct BridgeId(pub u64);
+pub struct BridgeId(#[serde(deserialize_with = "numbers::read::<BRIDGE, _>")] pub u64);
 
 // compiles the README's example
 #[cfg(doctest)]

@@ -1,23 +1,59 @@
-//! Calls that are written and read: in another switch and another endpoint, of this process or of another one.
+//! Calls that are written and read: in another switch and another endpoint, of this process or of another one, which
+//! may have calls of its own.
+
+use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::mpsc;
 
 use super::tasks::Tasks;
 use super::{Endpoint, EndpointConfig, Harness, Switch, Turn};
 use b2b_call::CallId;
+use b2b_call::switch::SwitchParts;
 use b2b_call::switch::restore::NotTakenIn;
 
 /// The schedule of restarts.
-#[derive(Debug, Clone, Copy)]
 pub(super) struct Restarts {
-    pub every: usize,
-    pub steps: usize,
+    every: usize,
+    steps: usize,
+    /// Who takes the calls in; `None`: another switch and endpoint of this process.
+    other: Option<Box<Harness>>,
+    /// Calls that stay in their process: in this one, and in the other one.
+    stay: [Vec<CallId>; 2],
+    changed: Instant,
 }
 
 impl Harness {
     /// From now on, writes all calls and reads them again each time after this many steps.
     pub fn restart_every(&mut self, steps: usize) {
-        self.restarts = Some(Restarts { every: steps.max(1), steps: 0 });
+        let (other, stay) = (None, Default::default());
+        self.restarts = Some(Restarts { every: steps.max(1), steps: 0, other, stay, changed: self.now });
+    }
+
+    /// From now on, gives all calls of the process at work to the other one each time after this many steps, and has
+    /// that one at work. Calls that are in `other` already stay there.
+    pub fn change_process_every(&mut self, steps: usize, other: Harness) {
+        let there = other.switch.snapshot(self.now).into_iter().map(|it| it.call);
+        let stay = [Vec::new(), there.collect()];
+        self.restarts = Some(Restarts {
+            every: steps.max(1),
+            steps: 0,
+            other: Some(Box::new(other)),
+            stay,
+            changed: self.now,
+        });
+    }
+
+    /// Ends what [`Harness::change_process_every`] has begun, with the process at work that had calls from the
+    /// beginning; returns the other one.
+    pub fn change_process_no_more(&mut self) -> Option<Harness> {
+        let Restarts { other, stay: [here, _], .. } = self.restarts.take()?;
+        let mut other = *other?;
+        if here.is_empty() {
+            let calls = self.snapshot().into_iter().map(|it| it.call).collect::<Vec<_>>();
+            self.give(&calls, &mut other);
+        }
+        Some(other)
     }
 
     /// All calls as octets.
@@ -68,14 +104,55 @@ impl Harness {
         let seed = [200_u8.wrapping_add(self.restarted as u8); 32];
         let mut endpoint = EndpointConfig { seed, ..self.endpoint.config().clone() };
         change(&mut octets, &mut endpoint);
+        self.begin_anew(endpoint);
+        self.take_in(&octets)
+    }
+
+    fn begin_anew(&mut self, endpoint: EndpointConfig) {
         let (sink, records) = mpsc::unbounded_channel();
         let parts = self.switch.parts_again(Box::new(move |record| drop(sink.send(record))));
-        let config = self.switch.config().clone();
+        let (controller, config) = (self.media.clone(), self.switch.config().clone());
         self.endpoint = Endpoint::new(endpoint);
-        (self.switch, self.commands) = Switch::in_hand(config, parts);
+        (self.switch, self.commands) = Switch::in_hand(config, SwitchParts { controller, ..parts });
         (self.tasks, self.beside, self.records) = (Tasks::default(), Tasks::default(), records);
+    }
+
+    /// Makes of `other`, which is new, a process beside this one: with the same media, and without parties. It has
+    /// the network's messages and the time while it is [at work](Harness::change_process).
+    pub fn beside(&self, mut other: Harness) -> Harness {
+        other.media = Arc::clone(&self.media);
+        let endpoint = EndpointConfig { seed: [99; 32], ..other.endpoint.config().clone() };
+        other.begin_anew(endpoint);
+        other
+    }
+
+    /// The process of `other` is at work, and this one rests there.
+    pub fn change_process(&mut self, other: &mut Harness) {
+        while self.flush() {}
+        std::mem::swap(&mut self.switch, &mut other.switch);
+        std::mem::swap(&mut self.endpoint, &mut other.endpoint);
+        std::mem::swap(&mut self.commands, &mut other.commands);
+        std::mem::swap(&mut self.tasks, &mut other.tasks);
+        std::mem::swap(&mut self.beside, &mut other.beside);
+        std::mem::swap(&mut self.records, &mut other.records);
+    }
+
+    /// Gives these calls to the process of `other`, which is at work then. Returns their numbers there.
+    ///
+    /// # Panics
+    /// One cannot be written or read.
+    pub fn give(&mut self, calls: &[CallId], other: &mut Harness) -> Vec<CallId> {
+        while self.flush() {}
+        let write = |call: &CallId| self.switch.write_call(self.now, &self.endpoint, *call);
+        let octets: Vec<_> = calls.iter().map(write).collect();
         let mut turn = Turn { now: self.now, wall: self.wall, sip: &mut self.endpoint };
-        self.switch.take_in(&mut turn, &octets)
+        calls.iter().for_each(|call| self.switch.give_out_call(&mut turn, *call));
+        self.change_process(other);
+        let read = octets.into_iter().flat_map(|octets| {
+            let octets = octets.unwrap_or_else(|error| panic!("{error}"));
+            self.take_in(&octets).unwrap_or_else(|error| panic!("{error}"))
+        });
+        read.collect()
     }
 
     /// Takes calls into the switch.
@@ -89,10 +166,22 @@ impl Harness {
 
     /// Called after each step.
     pub(super) fn restart_at_times(&mut self) {
-        let Some(it) = &mut self.restarts else { return };
+        let Some(mut it) = self.restarts.take() else { return };
         it.steps += 1;
         if it.steps.is_multiple_of(it.every) {
-            self.restart();
+            match &mut it.other {
+                None => self.restart(),
+                // A call that has just been taken in may have work at once, which is no reason to give it back.
+                Some(_) if it.changed == self.now => {}
+                Some(other) => {
+                    (self.restarted, it.changed) = (self.restarted + 1, self.now);
+                    let calls = self.snapshot().into_iter().map(|it| it.call);
+                    let calls: Vec<_> = calls.filter(|call| !it.stay[0].contains(call)).collect();
+                    self.give(&calls, other);
+                    it.stay.reverse();
+                }
+            }
         }
+        self.restarts = Some(it);
     }
 }

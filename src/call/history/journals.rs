@@ -63,11 +63,6 @@ impl CallHistory {
         Some((entry.journal.as_deref()?, entry.messages.first_packed()))
     }
 
-    /// Whether a call has a history.
-    pub(crate) fn is_known(&self, call: CallId) -> bool {
-        self.entries.contains_key(&call)
-    }
-
     /// Every call with a history.
     pub(crate) fn known(&self) -> Vec<CallId> {
         self.entries.keys().copied().collect()

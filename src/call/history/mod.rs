@@ -93,9 +93,12 @@ pub struct CallHistory {
 }
 
 impl CallHistory {
-    /// A call begins.
+    /// A call begins, or comes back.
     pub fn open(&mut self, call: CallId, now: Instant, wall: SystemTime) {
-        self.entries.insert(call, Box::new(Entry::new(call, now, wall)));
+        if self.entries.insert(call, Box::new(Entry::new(call, now, wall))).is_some() {
+            let had = self.ended.iter().position(|(it, _)| *it == call).and_then(|at| self.ended.remove(at));
+            self.ended_bytes -= had.map_or(0, |(_, bytes)| bytes);
+        }
         self.will_be_quiet(call, now);
     }
 
@@ -322,6 +325,14 @@ impl CallHistory {
         if self.entries.get(&call).is_some_and(|entry| entry.waits()) {
             self.waiting.push_back((now + PATIENCE, call));
         }
+    }
+
+    /// A call goes on elsewhere. If it comes back, its messages are not of this history.
+    pub fn given_out(&mut self, call: CallId, now: Instant) {
+        for leg in self.entries.get(&call).iter().flat_map(|entry| &entry.legs) {
+            self.of_call_id.remove(&leg.call_id);
+        }
+        self.call_over(call, now);
     }
 
     /// A call has ended.

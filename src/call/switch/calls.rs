@@ -6,13 +6,13 @@ use std::time::SystemTime;
 use foldhash::HashMap;
 
 use crate::bridge_fsm::BridgeMode;
-use crate::channels::Channel;
 use crate::controller::EndpointId;
 use crate::handler::Party;
 use crate::switch::state::call::Call;
-use crate::switch::state::leg::Leg;
+use crate::switch::state::leg::{Admitted, Leg};
 use crate::switch::work::slots::{Slots, key_of_time};
-use crate::{BridgeId, CallId, LegId};
+use crate::{BridgeId, CALL, CallId, LEG, LegId};
+use b2b_base::numbers::Numbers;
 use b2b_sip::endpoint::UsageId;
 
 impl CallId {
@@ -75,10 +75,15 @@ impl Calls {
         self.index.of_bridge.go_on_behind(bridges);
     }
 
-    /// Whether the numbers of this call, its legs and its bridge are free.
-    pub fn can_put(&self, call: CallId, it: &Call) -> bool {
-        let bridge = it.bridge.as_ref().is_none_or(|bridge| self.index.of_bridge.can_put(bridge.id.0));
-        self.calls.can_put(call.0) && it.legs.ids().all(|leg| self.index.of_leg.can_put(leg.0)) && bridge
+    /// Gives those of these numbers that calls, legs and bridges have here new ones.
+    pub fn renumber(&mut self, numbers: &mut Numbers) {
+        for ((kind, _), number) in numbers {
+            *number = match *kind {
+                CALL => self.calls.free(*number),
+                LEG => self.index.of_leg.free(*number),
+                _ => self.index.of_bridge.free(*number),
+            };
+        }
     }
 
     /// Adds a call under the number that it had before, with its legs and its bridge.
@@ -108,9 +113,16 @@ impl Calls {
         self.calls.get_mut(call.0)
     }
 
-    /// Removes a call that has no legs any more.
+    /// Removes a call, with its legs and its bridge.
     pub fn remove(&mut self, call: CallId) -> Option<Call> {
-        self.calls.remove(call.0)
+        let it = self.calls.remove(call.0)?;
+        for (id, leg) in it.legs.iter() {
+            self.index.of_leg.remove(id.0);
+            leg.usage.map(|usage| self.index.of_usage.remove(&usage));
+            leg.media.endpoint.map(|endpoint| self.index.of_endpoint.remove(&endpoint));
+        }
+        it.bridge.as_ref().map(|bridge| self.index.of_bridge.remove(bridge.id.0));
+        Some(it)
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Call> {
@@ -164,12 +176,12 @@ impl Calls {
         Some((call, other, mode))
     }
 
-    /// Takes the channels of all legs.
-    pub fn take_channels(&mut self) -> Vec<(LegId, Vec<Channel>)> {
+    /// Takes what admission control has assigned to the legs.
+    pub fn take_admitted(&mut self) -> Vec<(LegId, Admitted)> {
         let mut taken = Vec::new();
         for call in self.ids() {
             let legs = self.calls.get_mut(call.0).into_iter().flat_map(|it| &mut it.legs.0);
-            taken.extend(legs.map(|(id, it)| (*id, std::mem::take(&mut it.admitted.channels))));
+            taken.extend(legs.map(|(id, it)| (*id, std::mem::take(&mut it.admitted))));
         }
         taken
     }

@@ -1,4 +1,5 @@
-//! Calls as octets: each as it is, with its dialogs, and what it waits for. `restore` reads them.
+//! Calls as octets: each as it is, with its dialogs, and what it waits for. `restore` reads them, here or in a switch
+//! that has calls of its own.
 
 use std::time::Instant;
 
@@ -6,16 +7,20 @@ use b2b_base::ages;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::CallId;
+use crate::handler::Party;
+use crate::service::Watched;
 use crate::switch::Switch;
 use crate::switch::calls::Generations;
 use crate::switch::state::call::Call;
-use crate::switch::state::recording::Ending;
+use crate::switch::state::effect::Effect;
+use crate::switch::state::recording::Ended;
 use crate::switch::state::transfer::PassedRefer;
 use crate::switch::state::waits::Waits;
-use crate::switch::work::sleepers::DelayedBranch;
+use crate::switch::turn::Turn;
+use crate::switch::work::sleepers::{DelayedBranch, Sleeper};
 use crate::switch::work::slots::Key;
-use b2b_sip::endpoint::Endpoint;
+use crate::{CallId, LegId};
+use b2b_sip::endpoint::{Endpoint, Lingering, UsageId};
 
 /// The version of written calls. A field that is new has a default and needs no new version.
 pub(super) const VERSION: u16 = 1;
@@ -33,9 +38,9 @@ struct Written<'a> {
     /// Pending requests to media, resolvers and handlers, under their numbers.
     waits: Vec<(Key, &'a (Option<CallId>, Waits))>,
     /// REFERs that were passed on.
-    passed_refers: &'a [PassedRefer],
+    passed_refers: Vec<&'a PassedRefer>,
     /// Ended recordings whose files are not complete.
-    recordings_ending: &'a Ending,
+    recordings_ending: Vec<&'a Ended>,
     delayed_branches: Vec<DelayedBranch>,
     generations: Generations,
     /// The generation of the numbers of requests.
@@ -56,22 +61,82 @@ impl Switch {
     /// # Errors
     /// A value cannot be written.
     pub fn write_calls(&self, now: Instant, sip: &Endpoint) -> Result<Vec<u8>, NotWritten> {
-        let calls = self.calls.ids().into_iter().filter_map(|id| Some((id, self.calls.get(id)?)));
-        let written = Written {
-            version: VERSION,
-            calls: calls.collect(),
-            waits: self.common.work.waits(),
-            passed_refers: &self.common.passed_refers,
-            recordings_ending: &self.common.recordings_ending,
-            delayed_branches: self.common.sleepers.branches(),
-            generations: self.calls.generations(),
-            requests: self.common.work.generation(),
+        self.write(now, sip, sip.usage_ids(), &sip.lingering(), |_| true)
+    }
+
+    /// A call as it is now, between two turns; no call, if it is over. When another switch has taken it in,
+    /// [`Switch::give_out_call`] removes it here.
+    ///
+    /// # Errors
+    /// A value cannot be written.
+    pub fn write_call(&self, now: Instant, sip: &Endpoint, call: CallId) -> Result<Vec<u8>, NotWritten> {
+        let legs = self.calls.get(call).into_iter().flat_map(|it| it.legs.iter());
+        let usages = legs.filter_map(|(_, leg)| leg.usage).collect();
+        self.write(now, sip, usages, &Lingering::default(), |it| it == Some(call))
+    }
+
+    /// The calls, and what belongs to those that are `written`; to no call: `None`.
+    fn write(
+        &self,
+        now: Instant,
+        sip: &Endpoint,
+        usages: Vec<UsageId>,
+        lingering: &Lingering,
+        written: impl Fn(Option<CallId>) -> bool,
+    ) -> Result<Vec<u8>, NotWritten> {
+        let common = &self.common;
+        let calls = self.calls.ids().into_iter().filter(|id| written(Some(*id)));
+        let calls: Vec<_> = calls.filter_map(|id| Some((id, self.calls.get(id)?))).collect();
+        let of = |leg: LegId| written(self.calls.leg(leg).map(|it| it.call));
+        let is_here = |party: &Party| {
+            let mut legs = calls.iter().flat_map(|(_, it)| it.legs.iter());
+            written(None) || legs.any(|(_, leg)| *leg.identity.party == *party)
         };
-        let calls = ages::at(now, || rmp_serde::to_vec_named(&written))?.into();
-        let lingering = ages::at(now, || rmp_serde::to_vec_named(&sip.lingering()))?.into();
-        let usages = sip.usage_ids().into_iter().filter_map(|id| sip.usage_value(now, id));
+        let waits = common.work.waits().into_iter();
+        let ending = common.recordings_ending.0.iter();
+        let octets = Written {
+            version: VERSION,
+            waits: waits.filter(|(_, (_, it))| written(self.concerned_by(it.concerns()))).collect(),
+            passed_refers: common.passed_refers.iter().filter(|it| is_here(&it.by)).collect(),
+            recordings_ending: ending.filter(|(_, call, _)| written(Some(*call))).collect(),
+            delayed_branches: common.sleepers.branches().into_iter().filter(|it| of(it.leg)).collect(),
+            generations: self.calls.generations(),
+            requests: common.work.generation(),
+            calls,
+        };
+        let calls = ages::at(now, || rmp_serde::to_vec_named(&octets))?.into();
+        let lingering = ages::at(now, || rmp_serde::to_vec_named(lingering))?.into();
+        let usages = usages.into_iter().filter_map(|id| sip.usage_value(now, id));
         let usages = usages.map(|value| rmp_serde::to_vec_named(&value).map(Bytes::from));
         let usages = usages.collect::<Result<_, _>>()?;
         Ok(rmp_serde::to_vec_named(&Octets { usages, lingering, calls })?)
+    }
+
+    /// Removes a call that another switch has taken in: its parties and media hear nothing, its programs are told
+    /// that it is gone. Answers that it waits for come too late here.
+    pub fn give_out_call(&mut self, t: &mut Turn<'_>, call: CallId) {
+        let Some(mut step) = self.step(call) else { return self.common.out.counters.late() };
+        for leg in step.call.legs.ids().collect::<Vec<_>>() {
+            step.attempted(leg, None);
+            step.effect(Effect::TakeFromHandler { leg });
+        }
+        self.carry_out_effects(t);
+        let Some(mut it) = self.calls.remove(call) else {
+            return self.common.out.counters.impossible("give_out_call");
+        };
+        let common = &mut self.common;
+        for (id, leg) in it.legs.iter() {
+            leg.usage.into_iter().for_each(|usage| t.sip.give_out(usage));
+            common.watchers.replaced(Watched::Leg(id));
+        }
+        it.bridge.iter().for_each(|bridge| common.watchers.replaced(Watched::Bridge(bridge.id)));
+        common.watchers.replaced(Watched::Call(call));
+        common.timers.disarm(&mut it.queued, call);
+        let stays = |leg: &LegId| it.legs.get(*leg).is_none();
+        common.recordings_ending.0.retain(|(_, of, _)| *of != call);
+        common.sleepers.waiting.retain(|_, it| !matches!(it, Sleeper::Branch { leg, .. } if !stays(leg)));
+        common.world.history.given_out(call, t.now);
+        common.settle_history(t.at());
+        common.part_with_listeners(t.at(), call);
     }
 }

@@ -290,11 +290,15 @@ impl Switch {
         }
     }
 
+    /// The call that an answer concerns; `None`: it is over.
+    pub(crate) fn concerned_by(&self, concerns: Concerns) -> Option<CallId> {
+        let of_leg = |leg: &LegId| self.calls.leg(*leg).map(|leg| leg.call);
+        concerns.legs.iter().flatten().find_map(of_leg).or(concerns.call)
+    }
+
     /// A step of the call that an answer concerns; `None`: it is over.
     fn step_for(&mut self, concerns: Concerns) -> Option<CallStep<'_>> {
-        let of_leg = |leg: &LegId| self.calls.leg(*leg).map(|leg| leg.call);
-        let call = concerns.legs.iter().flatten().find_map(of_leg).or(concerns.call)?;
-        self.step(call)
+        self.step(self.concerned_by(concerns)?)
     }
 
     /// Media has answered a request.

@@ -1,8 +1,10 @@
-//! Calls that were written go on: in a switch of another process, or anew in this one.
+//! Calls that were written go on: in another switch, which may have calls of its own, or anew in this one.
 
 use std::any::Any;
+use std::collections::HashSet;
 
 use b2b_base::ages;
+use b2b_base::numbers::{self, Numbers};
 use bytes::Bytes;
 use serde::Deserialize;
 
@@ -10,13 +12,14 @@ use crate::CallId;
 use crate::controller::MediaError;
 use crate::handler::HandlerAction;
 use crate::lookup::LookupError;
+use crate::service::Watched;
 use crate::service::command::{read_replies, write_replies};
 use crate::switch::Switch;
-use crate::switch::calls::{Calls, Generations};
+use crate::switch::calls::Generations;
 use crate::switch::export::{NotWritten, Octets, VERSION};
 use crate::switch::replay::nobody::nobody;
 use crate::switch::state::call::Call;
-use crate::switch::state::recording::Ending;
+use crate::switch::state::recording::Ended;
 use crate::switch::state::transfer::PassedRefer;
 use crate::switch::state::waits::{Answerer, Found, OnFound, Waits};
 use crate::switch::turn::Turn;
@@ -34,7 +37,7 @@ struct Read {
     calls: Vec<(CallId, Call)>,
     waits: Vec<(Key, (Option<CallId>, Waits))>,
     passed_refers: Vec<PassedRefer>,
-    recordings_ending: Ending,
+    recordings_ending: Vec<Ended>,
     delayed_branches: Vec<DelayedBranch>,
     generations: Generations,
     requests: u32,
@@ -49,11 +52,13 @@ pub enum NotTakenIn {
     /// They are of another version.
     #[error("calls of version {0}, and this program has version {VERSION}")]
     Version(u16),
-    /// The switch has calls.
-    #[error("there are calls already; take written calls in before others")]
-    NotEmpty,
-    /// The number of a call, or of a leg or a bridge of it, comes twice, or is beyond what a switch takes in.
-    #[error("the number of call {}, or of a leg or bridge of it, comes twice or is too large", .0.0)]
+    /// They are here, or calls that have their dialogs or media endpoints.
+    #[error(
+        "the calls, or others with their dialogs or media endpoints, are here already; write and take in each once, and only within one media backend"
+    )]
+    Here,
+    /// The number of a call, or of a leg or a bridge of it, comes twice.
+    #[error("the number of call {}, or of a leg or bridge of it, comes twice; write the calls again", .0.0)]
     Number(CallId),
     /// They could not be written.
     #[error(transparent)]
@@ -61,9 +66,10 @@ pub enum NotTakenIn {
 }
 
 impl Switch {
-    /// Takes in the calls that another switch has written ([`Switch::write_calls`]), under their numbers, before this
-    /// one has calls and its endpoint has sent a request. Their programs are in another process, and so is who would answer their pending requests: handlers
-    /// get their calls again, if they resume them, and the other requests fail. Their journals are not continued.
+    /// Takes in calls that another switch has written ([`Switch::write_calls`], [`Switch::write_call`]); returns their
+    /// numbers. A number that is free here is kept, for calls, legs and bridges alike; another one is new. Their
+    /// programs are in another process, and so is who would answer their pending requests: handlers get their calls
+    /// again, if they resume them, and the other requests fail. Their journals are not continued.
     ///
     /// With the seed of the endpoint that they come from, new calls would get the identifiers of old ones: this
     /// endpoint needs another one.
@@ -73,7 +79,7 @@ impl Switch {
     pub fn take_in(&mut self, t: &mut Turn<'_>, octets: &[u8]) -> Result<Vec<CallId>, NotTakenIn> {
         let (calls, requests) = self.read(t, octets, Vec::new())?;
         for call in &calls {
-            if let Some(it) = self.calls.get(*call).filter(|_| !self.common.world.history.is_known(*call)) {
+            if let Some(it) = self.calls.get(*call) {
                 let wall = t.wall.checked_sub(t.now.saturating_duration_since(it.began)).unwrap_or(t.wall);
                 self.common.world.history.open(*call, it.began, wall);
             }
@@ -107,27 +113,30 @@ impl Switch {
         replies: Vec<Box<dyn Any>>,
     ) -> Result<(Vec<CallId>, Vec<Key>), NotTakenIn> {
         let Octets { usages, lingering, calls } = rmp_serde::from_slice(octets)?;
-        let read =
-            |names| written::renamed(names, || ages::at(t.now, || rmp_serde::from_slice::<Read>(&calls)));
-        // Once without the new names of dialogs, to see whether all can be taken in.
-        let seen = read(Names::default())?;
+        let read = || ages::at(t.now, || rmp_serde::from_slice::<Read>(&calls));
+        // Once as they are, to see whether all can be taken in, and which numbers they have.
+        let (seen, mut numbers) = numbers::renumbered(Numbers::default(), read);
+        let seen = seen?;
         if seen.version != VERSION {
             return Err(NotTakenIn::Version(seen.version));
-        }
-        if !self.calls.is_empty() {
-            return Err(NotTakenIn::NotEmpty);
-        }
-        let mut trial = Calls::default();
-        for (id, call) in seen.calls {
-            if !trial.can_put(id, &call) {
-                return Err(NotTakenIn::Number(id));
-            }
-            trial.put(id, call);
         }
         let usage =
             |octets: &Bytes| UsageSnapshot::read(t.now, &mut rmp_serde::Deserializer::new(&octets[..]));
         let usages = usages.iter().map(usage).collect::<Result<Vec<_>, _>>()?;
         let lingering = ages::at(t.now, || rmp_serde::from_slice::<Lingering>(&lingering))?;
+        let mut known = HashSet::new();
+        for (id, call) in &seen.calls {
+            let legs = call.legs.ids().map(Watched::Leg);
+            let bridge = call.bridge.iter().map(|it| Watched::Bridge(it.id));
+            if !legs.chain(bridge).chain([Watched::Call(*id)]).all(|it| known.insert(it)) {
+                return Err(NotTakenIn::Number(*id));
+            }
+        }
+        let mut endpoints =
+            seen.calls.iter().flat_map(|(_, it)| it.legs.iter()).filter_map(|(_, it)| it.media.endpoint);
+        if endpoints.any(|it| self.calls.of_endpoint(it).is_some()) || usages.iter().any(|it| t.sip.has(it)) {
+            return Err(NotTakenIn::Here);
+        }
         let mut names = Names::default();
         for usage in usages {
             let old = usage.id();
@@ -136,21 +145,33 @@ impl Switch {
             names.requests.extend(requests);
         }
         names.requests.extend(t.sip.take_in_lingering(t.now, lingering));
-        let read = read_replies(replies, || read(names))?;
+        self.calls.go_on_behind(seen.generations);
+        self.calls.renumber(&mut numbers);
+        let read = || written::renamed(names, || read_replies(replies, read));
+        let read = numbers::renumbered(numbers, read).0?;
         let taken: Vec<CallId> = read.calls.iter().map(|(id, _)| *id).collect();
         for (id, call) in read.calls {
             self.calls.put(id, call);
             self.arm(t.now, id);
         }
+        self.common.work.go_on_behind(read.requests);
         let mut requests = Vec::with_capacity(read.waits.len());
         for (request, (call, waits)) in read.waits {
-            requests.push(self.common.work.put(request, call, waits));
+            let dials = match waits {
+                Waits::Found(OnFound::Dial { call }) => self.calls.get_mut(call),
+                _ => None,
+            };
+            let request = self.common.work.put(request, call, waits);
+            if let Some(dialling) = dials.and_then(|it| it.dialling.as_mut()) {
+                dialling.lookup = Some(request);
+            }
+            requests.push(request);
         }
         self.common.passed_refers.extend(read.passed_refers);
-        self.common.recordings_ending = read.recordings_ending;
+        for (id, call, leg) in read.recordings_ending {
+            self.common.recordings_ending.add(id, call, leg);
+        }
         self.common.sleepers.take_in(read.delayed_branches);
-        self.calls.go_on_behind(read.generations);
-        self.common.work.go_on_behind(read.requests);
         Ok((taken, requests))
     }
 
@@ -169,9 +190,9 @@ impl Switch {
         std::mem::swap(&mut self.common.world.history, &mut from.common.world.history);
         self.common.world.handled = std::mem::take(&mut from.common.world.handled);
         self.common.world.listeners = std::mem::take(&mut from.common.world.listeners);
-        for (leg, channels) in from.calls.take_channels() {
+        for (leg, admitted) in from.calls.take_admitted() {
             if let Some(it) = self.calls.leg_mut(leg) {
-                it.admitted.channels = channels;
+                it.admitted = admitted;
             }
         }
     }

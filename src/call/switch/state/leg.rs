@@ -49,6 +49,7 @@ pub(crate) struct Leg {
     pub takes: Takes,
     pub identity: LegIdentity,
     pub passing: Passing,
+    #[serde(skip)]
     pub admitted: Admitted,
     pub why: Why,
     /// The contact that we call.
@@ -163,13 +164,11 @@ impl LegRules {
 }
 
 /// What admission control has assigned to it.
-#[derive(Default, serde::Serialize, serde::Deserialize)]
+#[derive(Default)]
 pub(crate) struct Admitted {
     /// Channels held for as long as the leg exists.
-    #[serde(skip)]
     pub channels: Vec<Channel>,
     /// Its place among the calls that wait for a gateway.
-    #[serde(skip)]
     pub place: Option<Place>,
     /// The attempt at a gateway whose outcome is to be reported to admission control.
     pub attempt: Option<u64>,

@@ -46,9 +46,12 @@ impl Subject {
 /// each, but none once it is gone.
 pub(crate) const ENDING: usize = 1_024;
 
+/// An ended recording, and its owner.
+pub(crate) type Ended = (RecordingId, CallId, Option<LegId>);
+
 /// Ended recordings whose files are still being completed.
-#[derive(Default, serde::Serialize, serde::Deserialize)]
-pub(crate) struct Ending(pub VecDeque<(RecordingId, CallId, Option<LegId>)>);
+#[derive(Default)]
+pub(crate) struct Ending(pub VecDeque<Ended>);
 
 impl Ending {
     pub fn add(&mut self, id: RecordingId, call: CallId, leg: Option<LegId>) {

@@ -48,6 +48,14 @@ pub(crate) enum Answerer {
 }
 
 impl Waits {
+    /// See [`Concerns`].
+    pub fn concerns(&self) -> Concerns {
+        match self {
+            Waits::Media(then) => then.concerns(),
+            Waits::Found(then) => then.concerns(),
+        }
+    }
+
     /// The component that answers it.
     pub fn answerer(&self) -> Answerer {
         match self {

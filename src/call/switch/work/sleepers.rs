@@ -29,7 +29,7 @@ pub(crate) struct DelayedBranch {
     #[serde(with = "b2b_base::ages")]
     at: Instant,
     caller: Option<LegId>,
-    leg: LegId,
+    pub leg: LegId,
 }
 
 impl Sleeper {

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use foldhash::HashMap;
 use slab::Slab;
 
 /// A slot and its generation: `generation << 22 | slot`. Below 2^53, so that JSON readers keep every digit.
@@ -10,45 +11,44 @@ pub(crate) type Key = u64;
 const SLOT_BITS: u32 = 22;
 const GENERATIONS: u32 = (1 << 31) - 1;
 
-/// Bound of the slots that a foreseen key may name: the slab allocates all slots below it.
-const FORESEEN: usize = 65_536;
-
 pub(crate) struct Slots<T> {
-    slab: Slab<(u32, T)>,
+    slab: Slab<(Key, T)>,
     generation: u32,
     removals: usize,
     /// The key for the next insertion.
     foreseen: Option<Key>,
+    /// The slots of the keys that name another one, which was taken.
+    elsewhere: HashMap<Key, usize>,
 }
 
 impl<T> Default for Slots<T> {
     fn default() -> Self {
-        Slots { slab: Slab::new(), generation: 0, removals: 0, foreseen: None }
+        let elsewhere = HashMap::default();
+        Slots { slab: Slab::new(), generation: 0, removals: 0, foreseen: None, elsewhere }
     }
 }
 
 impl<T> Slots<T> {
     /// Inserts what `make` returns for its key.
     pub fn insert(&mut self, make: impl FnOnce(Key) -> T) -> Key {
-        if let Some(key) = self.foreseen.take().filter(|key| self.can_put(*key)) {
-            let value = (generation_of(key), make(key));
-            // Its own keys are not reused either.
-            self.generation = self.generation.max(generation_of(key));
-            if self.slab.vacant_key() == slot(key) {
-                self.slab.insert(value);
-            } else {
-                let others = std::mem::take(&mut self.slab).into_iter();
-                self.slab = others.chain([(slot(key), value)]).collect();
-            }
-            return key;
+        let place = self.slab.vacant_key();
+        let key = match self.foreseen.take().filter(|key| self.get(*key).is_none()) {
+            Some(key) => key,
+            None => self.new_key(place),
+        };
+        // A generation is not given again, whoever gave it.
+        self.generation = self.generation.max(generation_of(key));
+        if slot(key) != place {
+            self.elsewhere.insert(key, place);
         }
+        self.slab.insert((key, make(key)));
+        key
+    }
+
+    fn new_key(&mut self, place: usize) -> Key {
         // There is no generation 0, so that a key is never 0.
         self.generation = self.generation % GENERATIONS + 1;
-        let generation = self.generation;
-        let entry = self.slab.vacant_entry();
-        let key = key_of(generation, entry.key());
-        entry.insert((generation, make(key)));
-        key
+        key_of(self.generation, place)
     }
 
     /// Gives later insertions keys behind this one and `more` that came after it.
@@ -56,15 +56,16 @@ impl<T> Slots<T> {
         self.generation = generation_of(last).saturating_add(u32::try_from(more).unwrap_or(u32::MAX));
     }
 
-    /// Inserts a value under the key that it had before, or under a new one if its slot is taken; returns its key.
+    /// Inserts a value under the key that it had before, or under a new one if there is a value under that; returns
+    /// its key.
     pub fn put(&mut self, key: Key, value: T) -> Key {
         self.foresee(key);
         self.insert(|_| value)
     }
 
-    /// Whether the slot of a key is free.
-    pub fn can_put(&self, key: Key) -> bool {
-        slot(key) < FORESEEN && !self.slab.contains(slot(key))
+    /// This key, or a new one if there is a value under it.
+    pub fn free(&mut self, key: Key) -> Key {
+        if self.get(key).is_none() { key } else { self.new_key(0) }
     }
 
     /// The generation of the last insertion, for [`Slots::go_on_behind`].
@@ -77,25 +78,29 @@ impl<T> Slots<T> {
         self.generation = self.generation.max(generation);
     }
 
-    /// Gives the next insertion this key, as in a journal. Copies all values, unless the slot is the next one
-    /// anyway.
+    /// Gives the next insertion this key, as in a journal.
     pub fn foresee(&mut self, key: Key) {
         self.foreseen = Some(key);
     }
 
+    fn place(&self, key: Key) -> usize {
+        self.elsewhere.get(&key).copied().unwrap_or(slot(key))
+    }
+
     pub fn get(&self, key: Key) -> Option<&T> {
-        let (generation, value) = self.slab.get(slot(key))?;
-        (*generation == generation_of(key)).then_some(value)
+        let (it, value) = self.slab.get(self.place(key))?;
+        (*it == key).then_some(value)
     }
 
     pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
-        let (generation, value) = self.slab.get_mut(slot(key))?;
-        (*generation == generation_of(key)).then_some(value)
+        let (it, value) = self.slab.get_mut(self.place(key))?;
+        (*it == key).then_some(value)
     }
 
     pub fn remove(&mut self, key: Key) -> Option<T> {
         self.get(key)?;
-        let (_, value) = self.slab.try_remove(slot(key))?;
+        let (_, value) = self.slab.try_remove(self.place(key))?;
+        self.elsewhere.remove(&key);
         // The memory of a load peak is freed once most of it is unused.
         self.removals += 1;
         if self.removals > self.slab.capacity() && self.slab.len() < self.slab.capacity() / 8 {
@@ -118,7 +123,7 @@ impl<T> Slots<T> {
     }
 
     pub fn keys(&self) -> Vec<Key> {
-        self.slab.iter().map(|(slot, (generation, _))| key_of(*generation, slot)).collect()
+        self.slab.iter().map(|(_, (key, _))| *key).collect()
     }
 }
 
@@ -166,6 +171,22 @@ mod tests {
         slots.remove(key_of(7, 3));
         let later: Vec<Key> = (0..5).map(|_| slots.insert(|_| "later")).collect();
         assert!(later.iter().all(|key| generation_of(*key) > 7), "{later:?}");
+    }
+
+    #[test]
+    fn a_key_is_kept_where_another_value_has_its_slot() {
+        let mut slots = Slots::default();
+        let [own, kept, again] = [slots.insert(|_| "own"), key_of(9, 0), key_of(1, 0)];
+        assert_eq!((slots.free(kept), slots.put(kept, "kept")), (kept, kept));
+        let new = slots.free(again);
+        assert!(new != again && slots.put(again, "again") != again);
+        let found = |slots: &Slots<_>| [own, kept].map(|key| slots.get(key).copied());
+        assert_eq!(found(&slots), [Some("own"), Some("kept")]);
+        assert_eq!(slots.remove(own), Some("own"));
+        let later = slots.insert(|_| "later");
+        assert!(generation_of(later) > 9 && slots.keys().contains(&kept));
+        assert_eq!((found(&slots), slots.remove(kept)), ([None, Some("kept")], Some("kept")));
+        assert_eq!((slots.get(kept), slots.get(later), slots.len()), (None, Some(&"later"), 2));
     }
 
     #[test]

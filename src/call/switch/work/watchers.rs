@@ -87,8 +87,11 @@ impl Watchers {
         self.ended.push_back((what, end));
     }
 
-    /// Fails the watchers of something that has been replaced and so has no end.
+    /// Fails the watchers of something that has been replaced, or goes on elsewhere, and so has no end.
     pub fn replaced(&mut self, what: Watched) {
+        if let Watched::Leg(leg) = what {
+            self.states.remove(&leg);
+        }
         for watcher in self.waiting.remove(&what).into_iter().flatten() {
             let _ = watcher.send(Err(CallError::Gone));
         }

@@ -1,18 +1,21 @@
-//! Calls that go on in another process, and octets that are no calls.
+//! Calls that go on in another process, which may have calls of its own, and octets that are no calls.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use b2b_call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall};
 use b2b_call::service::{CallService, DialRequest};
+use b2b_call::switch::CallSnapshot;
 use b2b_call::switch::restore::NotTakenIn;
-use b2b_sip::endpoint::Body;
+use b2b_call::{BridgeId, CallId, LegId};
+use b2b_sip::endpoint::{Body, Event, InDialog, Reply, ServerTransactionId, UsageEvent};
+use b2b_sip::msg::Method;
 use b2b_testkit::{Harness, PartyId, SESSION, UsageId};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::hand::last;
-use crate::routed::{ANN, BOB, to_bob, uri};
+use crate::routed::{ANN, BOB, CAT, to_bob, uri};
 use crate::snapshots::{HOLD, up};
 
 /// Answers, and waits for ever.
@@ -92,6 +95,136 @@ fn calls_that_talk_go_on_in_one_process_after_another() {
     harness.assert_nothing_left();
 }
 
+/// Each call, its legs and its bridge.
+fn numbers(harness: &Harness) -> Vec<(CallId, Vec<LegId>, Option<BridgeId>)> {
+    let legs = |it: &CallSnapshot| it.legs.iter().map(|leg| leg.leg).collect();
+    let calls = harness.snapshot().into_iter();
+    calls.map(|it| (it.call, legs(&it), it.bridge.map(|bridge| bridge.bridge))).collect()
+}
+
+/// A MESSAGE of `from`, which `to` has yet to answer.
+fn asked(harness: &mut Harness, from: (PartyId, UsageId), to: PartyId) -> ServerTransactionId {
+    let now = harness.now();
+    let request = InDialog { method: Method::Message, headers: Vec::new(), body: None };
+    harness.endpoint(from.0).request(now, from.1, request).unwrap();
+    harness.settle();
+    let transaction = |event| match event {
+        Event::Usage { event: UsageEvent::Request { transaction, .. }, .. } => Some(transaction),
+        _ => None,
+    };
+    harness.take(to).into_iter().find_map(transaction).expect("a MESSAGE")
+}
+
+#[test]
+fn a_call_goes_on_in_a_switch_whose_own_calls_have_its_numbers() {
+    let mut harness = to_bob();
+    let ((ann, at_ann), (bob, at_bob)) = up(&mut harness);
+    let (stays, _) = (harness.call(ann, "bob", Some(SESSION)), harness.answer_next(bob, SESSION));
+    let here = numbers(&harness);
+    let of_bob = asked(&mut harness, (bob, at_bob), ann);
+    let mut other = harness.beside(to_bob());
+    harness.change_process(&mut other);
+    let cat = harness.party(CAT);
+    let (at_cat, own) = (harness.call(cat, "bob", Some(SESSION)), harness.answer_next(bob, SESSION));
+    let there = numbers(&harness);
+    assert_eq!(there, here[..1]);
+    let of_cat = asked(&mut harness, (cat, at_cat), bob);
+    harness.change_process(&mut other);
+    let given = harness.give(&[here[0].0], &mut other);
+    let both = numbers(&harness);
+    assert_eq!((both.len(), &both[0], both[1].0), (2, &there[0], given[0]));
+    let ((call, legs, bridge), (other_call, other_legs, other_bridge)) = (&both[0], &both[1]);
+    assert!(call != other_call && bridge != other_bridge && other_legs.len() == 2);
+    assert!(legs.iter().all(|leg| !other_legs.contains(leg)), "{both:?}");
+
+    let now = harness.now();
+    harness.endpoint(ann).respond(now, of_bob, Reply::status(202)).unwrap();
+    harness.endpoint(bob).respond(now, of_cat, Reply::status(415)).unwrap();
+    harness.settle();
+    for (asker, status) in [(bob, 202), (cat, 415)] {
+        let told = harness.take(asker).into_iter().find_map(|event| match event {
+            Event::Usage { event: UsageEvent::Response { result: Ok(response), .. }, .. } => {
+                Some(response.status())
+            }
+            _ => None,
+        });
+        assert_eq!(told, Some(status));
+    }
+    let offers =
+        [((bob, at_bob), (ann, at_ann)), ((cat, at_cat), (bob, own)), ((ann, at_ann), (bob, at_bob))];
+    for ((from, usage), (to, at_to)) in offers {
+        let now = harness.now();
+        harness.endpoint(from).reinvite(now, usage, Some(Body::sdp(HOLD))).unwrap();
+        harness.settle();
+        harness.answer(to, at_to, Some(SESSION));
+        harness.run(Duration::from_secs(20));
+    }
+    harness.hang_up(bob, at_bob);
+    assert!(!harness.is_up(ann, at_ann) && harness.is_up(cat, at_cat) && harness.is_up(bob, own));
+    harness.hang_up(cat, at_cat);
+    assert!(!harness.is_up(bob, own) && harness.is_up(ann, stays));
+    harness.change_process(&mut other);
+    harness.hang_up(ann, stays);
+    for records in [2, 4] {
+        harness.assert_nothing_left();
+        assert_eq!(harness.records().len(), records);
+        harness.change_process(&mut other);
+    }
+}
+
+#[test]
+fn a_call_keeps_its_numbers_where_they_are_free_and_comes_back_with_them() {
+    let mut harness = to_bob();
+    let ((ann, at_ann), (bob, at_bob)) = up(&mut harness);
+    let here = numbers(&harness);
+    let mut other = harness.beside(to_bob());
+    harness.change_process(&mut other);
+    let cat = harness.party(CAT);
+    let before = harness.call(cat, "bob", Some(SESSION));
+    harness.answer_next(bob, SESSION);
+    harness.hang_up(cat, before);
+    // In the slots of the given call, and under other numbers.
+    let (at_cat, own) = (harness.call(cat, "bob", Some(SESSION)), harness.answer_next(bob, SESSION));
+    harness.change_process(&mut other);
+    for _ in 0..2 {
+        let given = harness.give(&[here[0].0], &mut other);
+        assert_eq!(given, [here[0].0]);
+        assert!(numbers(&harness).contains(&here[0]), "{:?}", numbers(&harness));
+        harness.run(Duration::from_secs(40));
+    }
+    assert_eq!(numbers(&harness), here);
+    harness.hang_up(bob, at_bob);
+    harness.change_process(&mut other);
+    harness.hang_up(bob, own);
+    assert!(!harness.is_up(ann, at_ann) && !harness.is_up(cat, at_cat));
+    harness.assert_nothing_left();
+    harness.change_process(&mut other);
+    harness.assert_nothing_left();
+}
+
+#[test]
+fn a_handler_with_a_call_is_given_another_one_and_keeps_its_own() {
+    let (mut harness, ann, at_ann) = with_a_handler(false);
+    let mut other = harness.beside(Harness::new(harness.now(), vec![Arc::new(Waits { resumes: true })]));
+    harness.change_process(&mut other);
+    let (bob, cat) = (harness.party(BOB), harness.party(CAT));
+    let at_cat = harness.call(cat, "anybody", Some(SESSION));
+    harness.run(Duration::from_secs(2));
+    harness.change_process(&mut other);
+    let call = harness.snapshot()[0].call;
+    harness.give(&[call], &mut other);
+    harness.run(Duration::from_secs(1));
+    let at_bob = harness.answer_next(bob, SESSION);
+    harness.run(Duration::from_secs(1));
+    assert!(harness.is_up(ann, at_ann) && harness.is_up(bob, at_bob) && harness.is_up(cat, at_cat));
+    harness.hang_up(ann, at_ann);
+    assert!(!harness.is_up(bob, at_bob) && harness.is_up(cat, at_cat));
+    harness.hang_up(cat, at_cat);
+    harness.assert_nothing_left();
+    harness.change_process(&mut other);
+    harness.assert_nothing_left();
+}
+
 #[test]
 fn octets_that_are_no_calls_are_refused_and_change_nothing() {
     let mut harness = to_bob();
@@ -104,7 +237,8 @@ fn octets_that_are_no_calls_are_refused_and_change_nothing() {
         assert!(harness.is_idle());
     }
     let refused = harness.take_in(&octets).expect_err("there is a call");
-    assert!(matches!(refused, NotTakenIn::NotEmpty), "{refused}");
+    assert!(matches!(refused, NotTakenIn::Here), "{refused}");
+    assert_eq!(harness.snapshot().len(), 1);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Calls that are written, and read into another switch and another endpoint: the wire trace is the same, octet by
 //! octet, as without that.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,9 +18,22 @@ use crate::routed::{ANN, BOB, CAT, Route, contacts, routed, to_bob, uri};
 pub const HOLD: &str = "v=0\r\no=party 1 2 IN IP4 198.51.100.7\r\ns=-\r\nc=IN IP4 198.51.100.7\r\nt=0 0\r\n\
                     m=audio 4000 RTP/AVP 8 0 101\r\na=rtpmap:101 telephone-event/8000\r\na=sendonly\r\n";
 
-/// Runs a world unchanged, and with its calls restored after every or every few steps: the messages and their
-/// times are equal.
+/// Runs a world unchanged, with its calls restored after every or every few steps, and with its calls given to another
+/// process and back as often: the messages and their times are equal.
 fn same_on_the_wire(world: impl Fn(&mut Harness), new: impl Fn() -> Harness) {
+    let plain = same_if_restored(&world, &new);
+    for every in [1, 3, 7] {
+        let moved = beside_another_call(&world, &new, every);
+        for (index, (plain, moved)) in plain.iter().zip(&moved).enumerate() {
+            assert_eq!(plain, moved, "message {index}, in another process after every {every}th step");
+        }
+        assert_eq!(plain.len(), moved.len(), "in another process after every {every}th step");
+    }
+}
+
+/// The same without another process, for worlds with programs, or with messages that come again when their call is
+/// over.
+fn same_if_restored(world: impl Fn(&mut Harness), new: impl Fn() -> Harness) -> Vec<Said> {
     let run = |every: Option<usize>| {
         let mut harness = new();
         if let Some(every) = every {
@@ -27,18 +41,72 @@ fn same_on_the_wire(world: impl Fn(&mut Harness), new: impl Fn() -> Harness) {
         }
         world(&mut harness);
         harness.assert_nothing_left();
-        (harness.restarts(), harness.wire.iter().map(|it| (it.at, it.to, it.text())).collect::<Vec<_>>())
+        let wire = harness.wire.iter().map(|it| (it.at, it.to, it.text())).collect::<Vec<_>>();
+        (harness.restarts(), wire, said(&harness))
     };
-    let (none, plain) = run(None);
+    let (none, plain, said) = run(None);
     assert!(none == 0 && plain.len() > 5, "{plain:?}");
     for every in [1, 3, 7] {
-        let (restarts, restored) = run(Some(every));
+        let (restarts, restored, _) = run(Some(every));
         assert!(restarts > 2, "{restarts} restarts");
         for (index, (plain, restored)) in plain.iter().zip(&restored).enumerate() {
             assert_eq!(plain, restored, "message {index}, restored after every {every}th step");
         }
         assert_eq!(plain.len(), restored.len(), "restored after every {every}th step");
     }
+    said
+}
+
+/// Runs a world whose calls go to and fro between two processes, one of which has a call of its own, with the numbers
+/// of the first of them.
+fn beside_another_call(world: impl Fn(&mut Harness), new: impl Fn() -> Harness, every: usize) -> Vec<Said> {
+    let mut harness = new();
+    let mut other = harness.beside(new());
+    harness.change_process(&mut other);
+    let own = alone_together(&mut harness, ["192.0.2.21:5060", "192.0.2.22:5060"]);
+    harness.change_process(&mut other);
+    harness.wire.clear();
+    harness.change_process_every(every, other);
+    world(&mut harness);
+    assert!(harness.restarts() > 2, "{} changes", harness.restarts());
+    let mut other = harness.change_process_no_more().expect("another process");
+    harness.run(Duration::from_secs(400));
+    let said = said(&harness);
+    assert!(own.iter().all(|(party, usage)| harness.is_up(*party, *usage)));
+    harness.hang_up(own[0].0, own[0].1);
+    assert!(!harness.is_up(own[1].0, own[1].1));
+    harness.assert_nothing_left();
+    harness.change_process(&mut other);
+    harness.assert_nothing_left();
+    said
+}
+
+/// When, after the first message, to whom, and a method or a status.
+type Said = (Duration, SocketAddr, String);
+
+fn said(harness: &Harness) -> Vec<Said> {
+    let first = harness.wire.first().map(|it| it.at).unwrap_or_default();
+    let kind =
+        |line: String| line.trim_start_matches("SIP/2.0 ").split(' ').next().unwrap_or_default().to_owned();
+    harness.wire.iter().map(|it| (it.at - first, it.to, kind(it.line()))).collect()
+}
+
+/// Calls both parties and joins them.
+pub fn alone_together(harness: &mut Harness, addresses: [&str; 2]) -> [(PartyId, UsageId); 2] {
+    const PATIENCE: Duration = Duration::from_secs(1);
+    let service = harness.service();
+    let joined = addresses.map(|address| {
+        let party = harness.party(address);
+        let to = contacts(&[(address, 0)], DialOptions::default());
+        let (_, answer) = harness.wait(PATIENCE, service.originate(to)).expect("a call begins");
+        harness.settle();
+        let usage = harness.answer_next(party, SESSION);
+        (party, usage, harness.wait(PATIENCE, answer).expect("an answer"))
+    });
+    let [(_, _, a), (_, _, b)] = joined;
+    harness.wait(PATIENCE, service.create_bridge(a, b, BridgeMode::Intercepting, true)).expect("a bridge");
+    harness.settle();
+    joined.map(|(party, usage, _)| (party, usage))
 }
 
 pub fn up(harness: &mut Harness) -> ((PartyId, UsageId), (PartyId, UsageId)) {
@@ -66,7 +134,7 @@ fn a_call_that_is_up_goes_on_from_its_snapshot() {
 
 #[test]
 fn calls_one_after_the_other_ring_and_are_answered_cancelled_and_refused() {
-    same_on_the_wire(
+    same_if_restored(
         |harness| {
             let (ann, bob) = (harness.party(ANN), harness.party(BOB));
             for ends in 0..4 {
@@ -220,7 +288,7 @@ fn an_attended_transfer_makes_one_group_of_two_calls() {
 #[test]
 fn calls_on_a_network_that_loses_and_doubles_send_the_same_again() {
     for seed in 1..=2 {
-        same_on_the_wire(
+        same_if_restored(
             |harness| {
                 let (ann, bob) = (harness.party(ANN), harness.party(BOB));
                 for n in 0..4_u64 {
@@ -286,7 +354,7 @@ fn a_program_of_ours_goes_on_in_the_same_process() {
         });
         Harness::new(Instant::now(), vec![Arc::new(handler)])
     };
-    same_on_the_wire(
+    same_if_restored(
         |harness| {
             let (ann, bob) = (harness.party(ANN), harness.party(BOB));
             let at_ann = harness.call(ann, "bob", Some(SESSION));
