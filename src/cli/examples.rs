@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn every_role_has_an_example_of_its_own() {
         for role in RoleName::ALL {
-            let text = after_help(Some(role));
+            let text = after_help(Some(*role));
             assert!(text.contains(&format!("b2b {role} ")), "{text}");
         }
         assert!(!after_help(Some(Phone)).contains("b2b b2bua"));

@@ -48,7 +48,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<(RoleName, Fla
     if let Some(word) =
         words.get(1).filter(|word| named.is_none() && !word.to_string_lossy().starts_with('-'))
     {
-        let roles = RoleName::ALL.map(RoleName::as_str).join(", ");
+        let roles = RoleName::names();
         let message = format!("there is no role {}; choose one of {roles}", word.display());
         return Err(command.error(ErrorKind::InvalidSubcommand, message));
     }

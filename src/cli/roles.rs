@@ -75,7 +75,7 @@ pub(super) fn whole(others: impl IntoIterator<Item = Command>) -> Command {
         let after = command.get_after_help().cloned().unwrap_or_default();
         Command::new(role.as_str()).about(about(role)).after_help(after).args(kept.collect::<Vec<_>>())
     };
-    let roles = RoleName::ALL.into_iter().map(role);
+    let roles = RoleName::ALL.iter().copied().map(role);
     flags::command().subcommands(roles.chain(others))
 }
 
@@ -99,14 +99,14 @@ mod tests {
     #[test]
     fn help_of_a_role_has_its_flags_and_no_others() {
         for role in RoleName::ALL {
-            let help = command(role).render_long_help().to_string();
+            let help = command(*role).render_long_help().to_string();
             assert!(help.contains(&format!("Usage: b2b {role} [OPTIONS]")), "{help}");
             for key in keys::ALL.all() {
                 let shown = help.lines().any(|line| {
                     let line = line.trim_start();
                     line == key.flag() || line.starts_with(&format!("{} <", key.flag()))
                 });
-                assert_eq!(shown, key.roles.contains(&role), "{} in {help}", key.flag());
+                assert_eq!(shown, key.roles.contains(role), "{} in {help}", key.flag());
             }
         }
     }

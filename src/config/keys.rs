@@ -179,7 +179,7 @@ pub const fn plain(name: &'static str) -> &'static str {
     }
 }
 
-const ALL: &[RoleName] = &RoleName::ALL;
+const ALL: &[RoleName] = RoleName::ALL;
 const RECORDING: &[RoleName] = &[Source, Mixer, Sink, Phone];
 const SIP: &[RoleName] = &[Source, Mixer, Sink, B2bua, Phone, Load];
 

@@ -3,8 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
+use strum::{IntoStaticStr, VariantArray};
+
 /// A role, as given to `--role`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case", const_into_str)]
 pub enum RoleName {
     /// Starts the other roles from a plan.
     Orchestrator,
@@ -26,31 +29,18 @@ pub enum RoleName {
 
 impl RoleName {
     /// Every role.
-    pub const ALL: [RoleName; 8] = [
-        RoleName::Orchestrator,
-        RoleName::Source,
-        RoleName::Mixer,
-        RoleName::Sink,
-        RoleName::B2bua,
-        RoleName::Phone,
-        RoleName::Media,
-        RoleName::Load,
-    ];
+    pub const ALL: &[RoleName] = RoleName::VARIANTS;
     /// The roles that a plan starts, in call order.
     pub const CHAIN: [RoleName; 4] = [RoleName::Source, RoleName::Mixer, RoleName::B2bua, RoleName::Sink];
 
+    /// The names of all, as text: `orchestrator, source, …`.
+    pub fn names() -> String {
+        RoleName::ALL.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(", ")
+    }
+
     /// The name in `--role`, in plans, and in READY and metrics lines.
     pub const fn as_str(self) -> &'static str {
-        match self {
-            RoleName::Orchestrator => "orchestrator",
-            RoleName::Source => "source",
-            RoleName::Mixer => "mixer",
-            RoleName::Sink => "sink",
-            RoleName::B2bua => "b2bua",
-            RoleName::Phone => "phone",
-            RoleName::Media => "media",
-            RoleName::Load => "load",
-        }
+        self.into_str()
     }
 }
 
@@ -62,13 +52,13 @@ impl fmt::Display for RoleName {
 
 /// The name is not in [`RoleName::ALL`].
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("no such role; choose one of {}", RoleName::ALL.map(RoleName::as_str).join(", "))]
+#[error("no such role; choose one of {}", RoleName::names())]
 pub struct UnknownRole;
 
 impl FromStr for RoleName {
     type Err = UnknownRole;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        RoleName::ALL.into_iter().find(|role| role.as_str() == text).ok_or(UnknownRole)
+        RoleName::ALL.iter().copied().find(|role| role.as_str() == text).ok_or(UnknownRole)
     }
 }

@@ -32,7 +32,7 @@ struct House {
 fn house(change: impl FnOnce(&mut RoomConfig)) -> House {
     let mut config = RoomConfig::new("blue");
     for word in Word::ALL {
-        config.words.set(word, format!("{}.wav", word.as_str()));
+        config.words.set(*word, format!("{}.wav", word.as_str()));
     }
     change(&mut config);
     let rooms = Rooms::new("start", WrongPins::default());

@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use strum::{IntoStaticStr, VariantArray};
+
 use b2b_call::controller::{Part, Prompt};
 
 /// An occasion for a prompt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case", const_into_str)]
 pub enum Word {
     /// The caller is asked for the PIN.
     AskPin,
@@ -38,45 +41,11 @@ pub enum Word {
 
 impl Word {
     /// Every occasion.
-    pub const ALL: [Word; 16] = [
-        Word::AskPin,
-        Word::WrongPin,
-        Word::Goodbye,
-        Word::Full,
-        Word::Locked,
-        Word::Alone,
-        Word::NoModerator,
-        Word::Joined,
-        Word::Gone,
-        Word::Muted,
-        Word::Unmuted,
-        Word::RoomLocked,
-        Word::RoomUnlocked,
-        Word::Recording,
-        Word::RecordingEnds,
-        Word::Refused,
-    ];
+    pub const ALL: &[Word] = Word::VARIANTS;
 
     /// The name in the configuration.
     pub const fn as_str(self) -> &'static str {
-        match self {
-            Word::AskPin => "ask_pin",
-            Word::WrongPin => "wrong_pin",
-            Word::Goodbye => "goodbye",
-            Word::Full => "full",
-            Word::Locked => "locked",
-            Word::Alone => "alone",
-            Word::NoModerator => "no_moderator",
-            Word::Joined => "joined",
-            Word::Gone => "gone",
-            Word::Muted => "muted",
-            Word::Unmuted => "unmuted",
-            Word::RoomLocked => "room_locked",
-            Word::RoomUnlocked => "room_unlocked",
-            Word::Recording => "recording",
-            Word::RecordingEnds => "recording_ends",
-            Word::Refused => "refused",
-        }
+        self.into_str()
     }
 
     /// The tones: rising for success, falling for failure.

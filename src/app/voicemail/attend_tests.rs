@@ -71,7 +71,7 @@ struct Test {
 fn test(messages: &[(&str, Age)], change: impl FnOnce(&mut VoicemailConfig)) -> Test {
     let mut config = VoicemailConfig::new("/vm");
     for word in Word::ALL {
-        config.words.set(word, format!("{}.wav", word.as_str()));
+        config.words.set(*word, format!("{}.wav", word.as_str()));
     }
     config.mailboxes.push(MailboxConfig::new("1001", SecretText::new("4711")));
     change(&mut config);

@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use strum::{IntoStaticStr, VariantArray};
+
 use super::boxes::Age;
 use crate::queue::Numbers;
 use b2b_call::controller::{Part, Prompt};
 
 /// An occasion for a prompt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case", const_into_str)]
 pub enum Word {
     /// Asks callers to leave a message, if the mailbox has no greeting of its own.
     Greeting,
@@ -46,51 +49,11 @@ pub enum Word {
 
 impl Word {
     /// Every occasion.
-    pub const ALL: [Word; 19] = [
-        Word::Greeting,
-        Word::Beep,
-        Word::Kept,
-        Word::NotKept,
-        Word::Cut,
-        Word::NotRecorded,
-        Word::Full,
-        Word::AskMailbox,
-        Word::AskPin,
-        Word::Wrong,
-        Word::NoMessages,
-        Word::YouHave,
-        Word::NewMessages,
-        Word::OldMessages,
-        Word::Choices,
-        Word::Deleted,
-        Word::NotDone,
-        Word::NoMore,
-        Word::Goodbye,
-    ];
+    pub const ALL: &[Word] = Word::VARIANTS;
 
     /// The name in the configuration.
     pub const fn as_str(self) -> &'static str {
-        match self {
-            Word::Greeting => "greeting",
-            Word::Beep => "beep",
-            Word::Kept => "kept",
-            Word::NotKept => "not_kept",
-            Word::Cut => "cut",
-            Word::NotRecorded => "not_recorded",
-            Word::Full => "full",
-            Word::AskMailbox => "ask_mailbox",
-            Word::AskPin => "ask_pin",
-            Word::Wrong => "wrong",
-            Word::NoMessages => "no_messages",
-            Word::YouHave => "you_have",
-            Word::NewMessages => "new_messages",
-            Word::OldMessages => "old_messages",
-            Word::Choices => "choices",
-            Word::Deleted => "deleted",
-            Word::NotDone => "not_done",
-            Word::NoMore => "no_more",
-            Word::Goodbye => "goodbye",
-        }
+        self.into_str()
     }
 
     /// The tones: rising for success, falling for failure.

@@ -65,7 +65,7 @@ pub(super) fn conference(
     let missing = then.as_ref().and_then(|name| names.no_such(What::App, section.full("then"), name));
     section.refer(section.place("then"), missing);
     let mut words = Words::default();
-    for (word, path) in spoken(section, &Word::ALL.map(|word| (word.as_str(), word)), prompts, outside)? {
+    for (word, path) in spoken(section, Word::ALL, prompts, outside)? {
         words.set(word, &*path);
     }
     let config = RoomConfig {

@@ -197,22 +197,23 @@ fn file(
 }
 
 /// The key `prompts`: files to play at these occasions instead of the default ones.
-fn spoken<W: Copy>(
+fn spoken<W: Copy + Into<&'static str>>(
     section: &Section<'_>,
-    known: &[(&str, W)],
+    known: &[W],
     prompts: &Prompts,
     outside: &dyn Outside,
 ) -> Result<Vec<(W, Arc<Path>)>, ConfigError> {
+    let name_of = |word: &W| -> &'static str { (*word).into() };
     let mut spoken = Vec::new();
     for (occasion, file) in section.pairs("prompts")? {
         let bad = |reason: String| section.lines.report(section.bad("prompts", file.at, &file.text, reason));
         let path = prompts.path(&file.text);
-        match known.iter().find(|(name, _)| *name == occasion) {
+        match known.iter().find(|word| name_of(word) == occasion) {
             None => {
-                let all: Vec<_> = known.iter().map(|(name, _)| *name).collect();
+                let all: Vec<_> = known.iter().map(name_of).collect();
                 bad(format!("there is no occasion {occasion}; choose one of {}", all.join(", ")));
             }
-            Some((_, word)) => match outside.sound(&path) {
+            Some(word) => match outside.sound(&path) {
                 Ok(()) => spoken.push((*word, path)),
                 Err(reason) => bad(reason),
             },

@@ -114,10 +114,10 @@ fn words(section: &Section<'_>, prompts: &Prompts, outside: &dyn Outside) -> Res
     for word in Word::ALL {
         let path = prompts.path(&format!("voicemail/{}.{}", word.as_str(), prompts.ending));
         if exists(&path) {
-            words.set(word, &*path);
+            words.set(*word, &*path);
         }
     }
-    for (word, path) in spoken(section, &Word::ALL.map(|word| (word.as_str(), word)), prompts, outside)? {
+    for (word, path) in spoken(section, Word::ALL, prompts, outside)? {
         words.set(word, &*path);
     }
     let number = |number: usize| Some((number, prompts.path(&format!("digits/{number}.{}", prompts.ending))));

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use strum::IntoStaticStr;
 use utoipa::ToSchema;
 
 use super::dial::{RingOrder, Targets};
@@ -38,8 +39,9 @@ pub struct Order {
 }
 
 /// The command. Unless stated otherwise, it applies to the party of `call` or `leg`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema, IntoStaticStr)]
 #[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
+#[strum(serialize_all = "snake_case", const_into_str)]
 pub enum Command {
     /// Calls a party; completes when the party answers. The party is then joined with `to`, or given to
     /// `app`, or waits for commands. Result: `call`, `leg`, and `bridge` with `to`.
@@ -359,42 +361,7 @@ pub fn is_id(text: &str) -> bool {
 impl Command {
     /// The name of the command in JSON.
     pub fn word(&self) -> &'static str {
-        match self {
-            Command::Originate { .. } => "originate",
-            Command::Dial { .. } => "dial",
-            Command::Answer { .. } => "answer",
-            Command::Reject { .. } => "reject",
-            Command::Hangup { .. } => "hangup",
-            Command::Bridge { .. } => "bridge",
-            Command::Unbridge { .. } => "unbridge",
-            Command::Hold { .. } => "hold",
-            Command::Resume {} => "resume",
-            Command::Transfer { .. } => "transfer",
-            Command::Play { .. } => "play",
-            Command::StopPlaying {} => "stop_playing",
-            Command::Collect { .. } => "collect",
-            Command::StopCollecting {} => "stop_collecting",
-            Command::PlayAndCollect { .. } => "play_and_collect",
-            Command::HearTones { .. } => "hear_tones",
-            Command::Record { .. } => "record",
-            Command::PauseRecording { .. } => "pause_recording",
-            Command::StopRecording { .. } => "stop_recording",
-            Command::Music { .. } => "music",
-            Command::StopMusic {} => "stop_music",
-            Command::Echo { .. } => "echo",
-            Command::SendDigits { .. } => "send_digits",
-            Command::SetVariable { .. } => "set_variable",
-            Command::Handle { .. } => "handle",
-            Command::Lookup { .. } => "lookup",
-            Command::Agent { .. } => "agent",
-            Command::RoomMute { .. } => "room_mute",
-            Command::RoomVolume { .. } => "room_volume",
-            Command::RoomLock { .. } => "room_lock",
-            Command::RoomKick { .. } => "room_kick",
-            Command::RoomRecord { .. } => "room_record",
-            Command::RoomPlay { .. } => "room_play",
-            Command::Cancel { .. } => "cancel",
-        }
+        self.into_str()
     }
 
     /// Examples in JSON, one for each kind of command.

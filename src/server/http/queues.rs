@@ -116,8 +116,8 @@ pub async fn metrics(page: &mut Page, desk: &QueueDesk) {
         let values = queues.iter().map(|queue| (&queue.name, of(&queue.counters)));
         page.each(name, "queue", Kind::Counter, help, values);
     }
-    let states = AgentState::ALL.map(|state| {
-        let in_it = agents.iter().filter(|agent| agent.state == state).count();
+    let states = AgentState::ALL.iter().map(|state| {
+        let in_it = agents.iter().filter(|agent| agent.state == *state).count();
         (state.as_str(), in_it)
     });
     page.each("b2b_agents", "state", Kind::Gauge, "Agents, by state.", states);

@@ -3,8 +3,11 @@
 
 use std::fmt::Write as _;
 
+use strum::IntoStaticStr;
+
 /// The state of a dialog, as in RFC 4235 §3.7.1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, IntoStaticStr)]
+#[strum(serialize_all = "snake_case", const_into_str)]
 pub enum DialogState {
     Trying,
     Early,
@@ -15,12 +18,7 @@ pub enum DialogState {
 impl DialogState {
     /// The state as written in a document.
     pub fn as_str(self) -> &'static str {
-        match self {
-            DialogState::Trying => "trying",
-            DialogState::Early => "early",
-            DialogState::Confirmed => "confirmed",
-            DialogState::Terminated => "terminated",
-        }
+        self.into_str()
     }
 }
 

@@ -154,17 +154,17 @@ impl VoiceDesk {
 
     /// Numbers of ended talks, by word.
     pub fn ends(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let words = Outcome::WORDS.into_iter().chain(Fault::WORDS);
+        let words = Outcome::WORDS.iter().chain(Fault::WORDS).copied();
         words.zip(&self.0.ends).map(|(word, count)| (word, count.load(Ordering::Relaxed)))
     }
 
     /// Numbers of clients' mistakes, by word.
     pub fn mistakes(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        Mistake::WORDS.into_iter().zip(&self.0.mistakes).map(|(word, n)| (word, n.load(Ordering::Relaxed)))
+        Mistake::WORDS.iter().zip(&self.0.mistakes).map(|(word, n)| (*word, n.load(Ordering::Relaxed)))
     }
 
     fn count_end(&self, word: &str) {
-        let place = Outcome::WORDS.into_iter().chain(Fault::WORDS).position(|known| known == word);
+        let place = Outcome::WORDS.iter().chain(Fault::WORDS).copied().position(|known| known == word);
         if let Some(count) = place.and_then(|place| self.0.ends.get(place)) {
             count.fetch_add(1, Ordering::Relaxed);
         }
@@ -206,7 +206,7 @@ impl Mistakes {
     /// The message for the client, if it is the first mistake of its kind.
     fn note(&mut self, mistake: &Mistake) -> Option<Told> {
         let reason = mistake.word();
-        let kind = Mistake::WORDS.into_iter().position(|word| word == reason)?;
+        let kind = Mistake::WORDS.iter().position(|word| *word == reason)?;
         self.desk.0.mistakes[kind].fetch_add(1, Ordering::Relaxed);
         if std::mem::replace(&mut self.known[kind], true) {
             return None;

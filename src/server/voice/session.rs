@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use serde_json::Value;
+use strum::{IntoStaticStr, VariantNames};
 
 use super::coding::SoundReader;
 use super::headers;
@@ -36,7 +37,8 @@ pub const ALL: Budget = Budget::of(1_000.0, 6_000.0);
 pub const TEXTS: Budget = Budget::of(50.0, 300.0);
 
 /// Why a client's connection is closed, or its stream ended.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "snake_case", const_into_str)]
 pub enum Fault {
     #[error("a message is longer than {} octets", MESSAGE)]
     TooLong,
@@ -52,17 +54,11 @@ pub enum Fault {
 
 impl Fault {
     /// Every word of [`Fault::word`].
-    pub const WORDS: [&'static str; 5] = ["too_long", "flood", "stalled", "broken", "utf8"];
+    pub const WORDS: &[&'static str] = Fault::VARIANTS;
 
     /// The word in counters.
     pub fn word(&self) -> &'static str {
-        match self {
-            Fault::TooLong => "too_long",
-            Fault::Flood => "flood",
-            Fault::Stalled => "stalled",
-            Fault::Broken(_) => "broken",
-            Fault::Utf8 => "utf8",
-        }
+        self.into_str()
     }
 
     /// The status code of the close frame (RFC 6455 §7.4.1).
@@ -77,7 +73,8 @@ impl Fault {
 }
 
 /// A client's mistake, which costs at most its message.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "snake_case", const_into_str)]
 pub enum Mistake {
     #[error("a message with an odd number of octets; the last one waits a second for the next message")]
     Odd,
@@ -100,21 +97,11 @@ pub enum Mistake {
 
 impl Mistake {
     /// Every word of [`Mistake::word`].
-    pub const WORDS: [&'static str; 8] =
-        ["odd", "long_text", "junk", "field", "marks", "digits", "full", "stream"];
+    pub const WORDS: &[&'static str] = Mistake::VARIANTS;
 
     /// The word in counters and messages.
     pub fn word(&self) -> &'static str {
-        match self {
-            Mistake::Odd => "odd",
-            Mistake::LongText(_) => "long_text",
-            Mistake::Junk(_) => "junk",
-            Mistake::Field(_) => "field",
-            Mistake::Marks(_) => "marks",
-            Mistake::Digits => "digits",
-            Mistake::Full => "full",
-            Mistake::Stream(_) => "stream",
-        }
+        self.into_str()
     }
 }
 

@@ -13,6 +13,7 @@
 //! call is known to be over, and an answer that crosses the withdrawal changes nothing.
 
 use serde::Serialize;
+use strum::{IntoStaticStr, VariantArray};
 
 /// The state of an agent's phone, seen from the queues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -65,9 +66,22 @@ pub const fn next(work: Work, event: WorkEvent) -> Option<Work> {
 }
 
 /// The duty chosen by an agent.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, serde::Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    serde::Deserialize,
+    IntoStaticStr,
+    VariantArray,
+)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case", const_into_str)]
 pub enum Duty {
     /// Takes calls.
     #[default]
@@ -80,27 +94,24 @@ pub enum Duty {
 
 impl Duty {
     /// Every duty.
-    pub const ALL: [Duty; 3] = [Duty::Available, Duty::Paused, Duty::LoggedOut];
+    pub const ALL: &[Duty] = Duty::VARIANTS;
 
     /// The name in JSON and the configuration.
     pub const fn as_str(self) -> &'static str {
-        match self {
-            Duty::Available => "available",
-            Duty::Paused => "paused",
-            Duty::LoggedOut => "logged_out",
-        }
+        self.into_str()
     }
 
     /// The duty of this name, if there is one.
     pub fn parse(word: &str) -> Option<Duty> {
-        Duty::ALL.into_iter().find(|duty| duty.as_str() == word)
+        Duty::ALL.iter().copied().find(|duty| duty.as_str() == word)
     }
 }
 
 /// The visible state of an agent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, IntoStaticStr, VariantArray)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case", const_into_str)]
 pub enum AgentState {
     LoggedOut,
     Paused,
@@ -113,25 +124,11 @@ pub enum AgentState {
 
 impl AgentState {
     /// Every state.
-    pub const ALL: [AgentState; 6] = [
-        AgentState::LoggedOut,
-        AgentState::Paused,
-        AgentState::Available,
-        AgentState::Ringing,
-        AgentState::Busy,
-        AgentState::WrapUp,
-    ];
+    pub const ALL: &[AgentState] = AgentState::VARIANTS;
 
     /// The name in JSON.
     pub const fn as_str(self) -> &'static str {
-        match self {
-            AgentState::LoggedOut => "logged_out",
-            AgentState::Paused => "paused",
-            AgentState::Available => "available",
-            AgentState::Ringing => "ringing",
-            AgentState::Busy => "busy",
-            AgentState::WrapUp => "wrap_up",
-        }
+        self.into_str()
     }
 
     /// A call in progress takes precedence; an agent who is off duty or paused is not shown in wrap-up.
@@ -184,7 +181,7 @@ mod tests {
     fn a_duty_reads_as_json_has_it() {
         for duty in Duty::ALL {
             assert_eq!(serde_json::to_value(duty).unwrap(), duty.as_str());
-            assert_eq!(Duty::parse(duty.as_str()), Some(duty));
+            assert_eq!(Duty::parse(duty.as_str()), Some(*duty));
         }
         assert_eq!(Duty::parse("asleep"), None);
     }

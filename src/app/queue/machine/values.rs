@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 
 use super::agent::{AgentState, Duty};
 
@@ -113,9 +114,10 @@ impl QueuePlan {
 }
 
 /// The strategy that selects an agent.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case", const_into_str)]
 pub enum Strategy {
     /// The agent who has been free for longest.
     #[default]
@@ -132,12 +134,7 @@ pub enum Strategy {
 impl Strategy {
     /// The name in the configuration.
     pub const fn as_str(self) -> &'static str {
-        match self {
-            Strategy::LongestIdle => "longest_idle",
-            Strategy::RoundRobin => "round_robin",
-            Strategy::RingAll => "ring_all",
-            Strategy::SkillsThenPriority => "skills_then_priority",
-        }
+        self.into_str()
     }
 }
 
@@ -221,8 +218,9 @@ pub enum Withdrawn {
 }
 
 /// How a caller's wait ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case", const_into_str)]
 pub enum Left {
     /// Joined with this agent.
     Answered(#[serde(skip)] AgentNo),
@@ -243,15 +241,7 @@ pub enum Left {
 impl Left {
     /// The name in JSON.
     pub const fn as_str(self) -> &'static str {
-        match self {
-            Left::Answered(_) => "answered",
-            Left::Abandoned => "abandoned",
-            Left::Timeout => "timeout",
-            Left::Full => "full",
-            Left::NoAgents => "no_agents",
-            Left::Closed => "closed",
-            Left::Digit(_) => "digit",
-        }
+        self.into_str()
     }
 }
 

@@ -320,7 +320,7 @@ fn menu(desk: &Desk) -> Ivr {
 fn room(name: &str, pin: Option<&str>, rooms: &Rooms) -> Arc<dyn ApplicationHandler> {
     let mut config = RoomConfig::new(name);
     for word in conference::Word::ALL {
-        config.words.set(word, format!("{}.wav", word.as_str()));
+        config.words.set(*word, format!("{}.wav", word.as_str()));
     }
     config.pin = pin.map(SecretText::new);
     config.moderator_pin = pin.map(|_| SecretText::new("9"));
@@ -342,7 +342,7 @@ pub fn handlers(desk: &Desk, now: Instant) -> (Vec<Arc<dyn ApplicationHandler>>,
     };
     let mut boxes = VoicemailConfig::new("/vm");
     for word in voicemail::Word::ALL {
-        boxes.words.set(word, format!("{}.wav", word.as_str()));
+        boxes.words.set(*word, format!("{}.wav", word.as_str()));
     }
     boxes.mailboxes.push(MailboxConfig::new("1001", SecretText::new("4711")));
     let mailboxes = Mailboxes::default();

@@ -1,6 +1,7 @@
 //! A program's decision on a call that it has, as a `HandlerAction`.
 
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 use utoipa::ToSchema;
 
 use std::collections::BTreeMap;
@@ -14,8 +15,9 @@ use b2b_call::handler::HandlerAction;
 use b2b_call::service::{CallService, DialOptions, DialRequest};
 
 /// `{"decision": "handle", "leg": 9, "app": "queue/sales"}`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema, IntoStaticStr)]
 #[serde(tag = "decision", rename_all = "snake_case", deny_unknown_fields)]
+#[strum(serialize_all = "snake_case", const_into_str)]
 pub enum Decision {
     /// The program's part is done. A caller who is not in a conversation is refused or hung up.
     Complete {},
@@ -64,16 +66,7 @@ fn busy() -> u16 {
 impl Decision {
     /// The name of the decision in JSON.
     pub const fn word(&self) -> &'static str {
-        match self {
-            Decision::Complete {} => "complete",
-            Decision::Dial { .. } => "dial",
-            Decision::Handle { .. } => "handle",
-            Decision::TransferTo { .. } => "transfer_to",
-            Decision::Bridge { .. } => "bridge",
-            Decision::Reject { .. } => "reject",
-            Decision::Disconnect {} => "disconnect",
-            Decision::Fallback {} => "fallback",
-        }
+        self.into_str()
     }
 
     /// The targets that it leads the caller to.

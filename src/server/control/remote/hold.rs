@@ -9,6 +9,8 @@
 
 use std::time::{Duration, Instant};
 
+use strum::{IntoStaticStr, VariantArray};
+
 /// Time limits of a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -21,7 +23,8 @@ pub struct Limits {
 }
 
 /// Why a call is taken back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case", const_into_str)]
 pub enum Back {
     NotConnected,
     Disconnected,
@@ -32,18 +35,11 @@ pub enum Back {
 
 impl Back {
     /// Every reason.
-    pub const ALL: [Back; 5] =
-        [Back::NotConnected, Back::Disconnected, Back::NoAnswer, Back::Stalled, Back::TooLong];
+    pub const ALL: &[Back] = Back::VARIANTS;
 
     /// The word in events and metrics.
     pub const fn as_str(self) -> &'static str {
-        match self {
-            Back::NotConnected => "not_connected",
-            Back::Disconnected => "disconnected",
-            Back::NoAnswer => "no_answer",
-            Back::Stalled => "stalled",
-            Back::TooLong => "too_long",
-        }
+        self.into_str()
     }
 }
 

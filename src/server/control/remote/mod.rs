@@ -173,7 +173,7 @@ impl Remotes {
     pub fn counters(&self) -> Vec<(&'static str, u64)> {
         let counters = &self.0.counters;
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        let back = Back::ALL.into_iter().zip(&counters.back);
+        let back = Back::ALL.iter().zip(&counters.back);
         [
             ("offered", read(&counters.offered)),
             ("decided", read(&counters.decided)),

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use strum::{IntoStaticStr, VariantArray};
+
 /// Severity of an alarm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -13,7 +15,8 @@ pub enum Severity {
 }
 
 /// The cause of an alarm.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case", const_into_str)]
 pub enum Kind {
     EmergencyCall,
     NoMedia,
@@ -55,7 +58,6 @@ pub enum Ends {
 
 /// The properties of a kind.
 struct Row {
-    name: &'static str,
     severity: Severity,
     ends: Ends,
     fix: &'static str,
@@ -67,129 +69,88 @@ const HOUR: Duration = Duration::from_secs(3_600);
 
 impl Kind {
     /// Every kind, the worst first.
-    pub const ALL: [Kind; 25] = [
-        Kind::EmergencyCall,
-        Kind::NoMedia,
-        Kind::MediaServerDown,
-        Kind::GatewayDown,
-        Kind::Draining,
-        Kind::DiskLow,
-        Kind::RecordingFailed,
-        Kind::RecordsLost,
-        Kind::CertificateExpires,
-        Kind::CertificateRefused,
-        Kind::PortsShort,
-        Kind::CallsRefused,
-        Kind::LateTicks,
-        Kind::QueueOverGoal,
-        Kind::MediaRefused,
-        Kind::BadAudio,
-        Kind::Banned,
-        Kind::RealmRefused,
-        Kind::ProxyNotNamed,
-        Kind::NotFollowed,
-        Kind::WrongPin,
-        Kind::ReloadRefused,
-        Kind::HandlerFailed,
-        Kind::SoundUnplayable,
-        Kind::Bug,
-    ];
+    pub const ALL: &[Kind] = Kind::VARIANTS;
 
     const fn row(self) -> Row {
         use Severity::{Critical, Warning};
         match self {
             Kind::EmergencyCall => Row {
-                name: "emergency_call",
                 severity: Critical,
                 ends: Ends::After(HOUR),
                 fix: "check who called and from where, and let the emergency services in",
             },
             Kind::NoMedia => Row {
-                name: "no_media",
                 severity: Critical,
                 ends: Ends::NotSo,
                 fix: "start the media servers of media.controller or rtpengine, or raise the limits of one \
                       (--max-endpoints, --rtp-ports): new calls get 503 until one accepts them",
             },
             Kind::MediaServerDown => Row {
-                name: "media_server_down",
                 severity: Critical,
                 ends: Ends::NotSo,
                 fix: "start it again, or correct the problem in the text: its calls have ended; new calls \
                       use the next one of media.controller",
             },
             Kind::GatewayDown => Row {
-                name: "gateway_down",
                 severity: Critical,
                 ends: Ends::NotSo,
                 fix: "check whether the provider responds; `GET /gateways` and the log have the reason. \
                       Until it is back, calls use the next gateway of their route",
             },
             Kind::Draining => Row {
-                name: "draining",
                 severity: Warning,
                 ends: Ends::NotSo,
                 fix: "nothing, if intended: the server takes no new calls and exits after the last one; a \
                       second SIGTERM stops it at once",
             },
             Kind::DiskLow => Row {
-                name: "disk_low",
                 severity: Critical,
                 ends: Ends::NotSo,
                 fix: "free disk space in recording.folder, or set recording.keep_days or recording.keep_gb: \
                       no recording starts until then",
             },
             Kind::RecordingFailed => Row {
-                name: "recording_failed",
                 severity: Critical,
                 ends: Ends::After(HOUR),
                 fix: "check the disk and the permissions of recording.folder; the file has the audio until the failure",
             },
             Kind::RecordsLost => Row {
-                name: "records_lost",
                 severity: Critical,
                 ends: Ends::After(HOUR),
                 fix: "check the disk of server.cdr: it is full, unavailable or too slow",
             },
             Kind::CertificateExpires => Row {
-                name: "certificate_expires",
                 severity: Critical,
                 ends: Ends::NotSo,
                 fix: "replace the file with a new certificate and send SIGHUP; existing calls are not affected",
             },
             Kind::CertificateRefused => Row {
-                name: "certificate_refused",
                 severity: Critical,
                 ends: Ends::NotSo,
                 fix: "correct the file; the old certificate stays in use until it expires",
             },
             Kind::PortsShort => Row {
-                name: "ports_short",
                 severity: Critical,
                 ends: Ends::NotSo,
                 fix: "widen media.ports: a leg needs two ports, and they are not reused immediately after a call",
             },
             Kind::CallsRefused => Row {
-                name: "calls_refused",
                 severity: Critical,
                 ends: Ends::After(TEN_MINUTES),
                 fix: "raise limits.calls if the machine has spare CPU, otherwise add a second server",
             },
             Kind::LateTicks => Row {
-                name: "late_ticks",
                 severity: Warning,
                 ends: Ends::After(MINUTE),
                 fix: "the machine has too little CPU for its media: stop other programs, or lower \
                       limits.calls",
             },
             Kind::QueueOverGoal => Row {
-                name: "queue_over_goal",
                 severity: Warning,
                 ends: Ends::NotSo,
                 fix: "log in more agents, or end their pauses: see `GET /agents`",
             },
             Kind::MediaRefused => Row {
-                name: "media_refused",
                 severity: Warning,
                 ends: Ends::After(HOUR),
                 fix: "if the address belongs to the party, add the line to its [[gateway]] or [[user]], or \
@@ -197,27 +158,23 @@ impl Kind {
                       audio",
             },
             Kind::BadAudio => Row {
-                name: "bad_audio",
                 severity: Warning,
                 ends: Ends::After(HOUR),
                 fix: "see the call in the text: its verdict names the leg and the remedy; `audio=fault` in the \
                       list of ended calls finds all such calls",
             },
             Kind::Banned => Row {
-                name: "banned",
                 severity: Warning,
                 ends: Ends::After(HOUR),
                 fix: "a source is guessing passwords; if it is your phone, correct its password: its ban expires by itself",
             },
             Kind::RealmRefused => Row {
-                name: "realm_refused",
                 severity: Warning,
                 ends: Ends::After(HOUR),
                 fix: "if the realm belongs to the provider, add the line to its [[gateway]] and send SIGHUP; \
                       if not, a third party requested your password and did not get it",
             },
             Kind::ProxyNotNamed => Row {
-                name: "proxy_not_named",
                 severity: Warning,
                 ends: Ends::After(HOUR),
                 fix: "if it is your proxy, add the line in the text and send SIGHUP: until then its phones \
@@ -225,39 +182,33 @@ impl Kind {
                       headers are forged",
             },
             Kind::NotFollowed => Row {
-                name: "not_followed",
                 severity: Warning,
                 ends: Ends::After(HOUR),
                 fix: "no call was made to that destination; to allow it, add the line at the end of the text",
             },
             Kind::WrongPin => Row {
-                name: "wrong_pin",
                 severity: Warning,
                 ends: Ends::After(HOUR),
                 fix: "a caller is guessing a PIN: each attempt waits longer, across all calls; use a longer \
                       PIN, and see `GET /events` for the calls",
             },
             Kind::ReloadRefused => Row {
-                name: "reload_refused",
                 severity: Warning,
                 ends: Ends::Said,
                 fix: "correct the file and send SIGHUP again: the old configuration is still in force",
             },
             Kind::HandlerFailed => Row {
-                name: "handler_failed",
                 severity: Warning,
                 ends: Ends::After(HOUR),
                 fix: "check the log for the application's error: the caller was hung up, or sent to its fallback",
             },
             Kind::SoundUnplayable => Row {
-                name: "sound_unplayable",
                 severity: Warning,
                 ends: Ends::NotSo,
                 fix: "replace the file, or correct the key that names it, and send SIGHUP; callers hear a tone for \
                       music, and an application goes on as if a prompt had failed",
             },
             Kind::Bug => Row {
-                name: "bug",
                 severity: Warning,
                 ends: Ends::After(HOUR),
                 fix: "please report it with the surrounding log lines",
@@ -266,7 +217,7 @@ impl Kind {
     }
 
     pub const fn name(self) -> &'static str {
-        self.row().name
+        self.into_str()
     }
 
     pub const fn severity(self) -> Severity {

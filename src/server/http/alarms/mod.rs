@@ -74,6 +74,6 @@ pub async fn acknowledge(
 /// Number of active alarms, in `/metrics`.
 pub fn metrics(page: &mut Page, alarms: &Alarms) {
     let board = alarms.board();
-    let standing = Kind::ALL.map(|kind| (kind.name(), board.count(kind)));
+    let standing = Kind::ALL.iter().map(|kind| (kind.name(), board.count(*kind)));
     page.each("b2b_alarms", "alarm", Series::Gauge, "Active alarms, as GET /alarms returns them.", standing);
 }
