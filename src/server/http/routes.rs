@@ -1,7 +1,8 @@
 //! Every path with its access rule and its description: the router and the OpenAPI document are made from
 //! this table.
 
-use axum::routing::{MethodRouter, delete, get, patch, post, put};
+use axum::handler::Handler;
+use axum::routing::{self, MethodRouter};
 use utoipa::ToSchema;
 use utoipa::openapi::HttpMethod;
 use utoipa::openapi::RefOr;
@@ -16,6 +17,9 @@ use crate::config::tokens::Scope;
 use crate::control::{Order, Status};
 use crate::ended_calls::Found;
 use b2b_app::queue::machine::view::{AgentView, QueueView};
+
+/// Text of the program.
+type Text = &'static str;
 
 /// The schemas of a type and of the types in it.
 pub type Schemas = Vec<(String, RefOr<Schema>)>;
@@ -60,9 +64,9 @@ pub struct Route {
 impl Route {
     fn new(
         method: HttpMethod,
-        path: &'static str,
+        path: Text,
         scope: Option<Scope>,
-        says: &'static str,
+        says: Text,
         handler: MethodRouter<Api>,
     ) -> Route {
         let (query, takes, gives) = (&[][..], None, None);
@@ -96,222 +100,173 @@ impl Route {
     }
 }
 
+fn get<T: 'static>(path: Text, scope: Option<Scope>, says: Text, handler: impl Handler<T, Api>) -> Route {
+    Route::new(HttpMethod::Get, path, scope, says, routing::get(handler))
+}
+
+fn post<T: 'static>(path: Text, scope: Option<Scope>, says: Text, handler: impl Handler<T, Api>) -> Route {
+    Route::new(HttpMethod::Post, path, scope, says, routing::post(handler))
+}
+
+fn put<T: 'static>(path: Text, scope: Option<Scope>, says: Text, handler: impl Handler<T, Api>) -> Route {
+    Route::new(HttpMethod::Put, path, scope, says, routing::put(handler))
+}
+
+fn patch<T: 'static>(path: Text, scope: Option<Scope>, says: Text, handler: impl Handler<T, Api>) -> Route {
+    Route::new(HttpMethod::Patch, path, scope, says, routing::patch(handler))
+}
+
+fn delete<T: 'static>(path: Text, scope: Option<Scope>, says: Text, handler: impl Handler<T, Api>) -> Route {
+    Route::new(HttpMethod::Delete, path, scope, says, routing::delete(handler))
+}
+
 const AUDIO: &str = "A party's audio, in both directions, as a WebSocket.";
 
 /// All routes.
 pub fn routes() -> Vec<Route> {
-    use HttpMethod::{Delete, Get, Patch, Post, Put};
     let (read, record, audio) = (Some(Scope::Read), Some(Scope::Record), Some(Scope::Audio));
     let command = Some(Scope::Calls);
     vec![
-        Route::new(Get, "/calls", read, "Active calls, oldest first.", get(calls::list))
+        get("/calls", read, "Active calls, oldest first.", calls::list)
             .asks(&["limit", "after", "ended", "quality"])
             .gives::<calls::Calls>(),
-        Route::new(
-            Post,
-            "/calls",
-            command,
-            "Calls a party, and joins it with another one.",
-            post(originate::begin),
-        )
-        .takes::<originate::OriginateRequest>()
-        .status(201)
-        .gives::<originate::Begun>(),
-        Route::new(Get, "/calls/ended", read, "Ended calls, latest first.", get(ended_calls::list))
+        post("/calls", command, "Calls a party, and joins it with another one.", originate::begin)
+            .takes::<originate::OriginateRequest>()
+            .status(201)
+            .gives::<originate::Begun>(),
+        get("/calls/ended", read, "Ended calls, latest first.", ended_calls::list)
             .asks(&ended_calls::QUERY)
             .gives::<Found>(),
-        Route::new(Get, "/calls/{id}", read, "The timeline, legs and verdicts of a call.", get(calls::one))
+        get("/calls/{id}", read, "The timeline, legs and verdicts of a call.", calls::one)
             .asks(&["format"])
             .gives::<calls::One>(),
-        Route::new(Delete, "/calls/{id}", command, "Ends a call.", delete(calls::end)).status(204),
-        Route::new(
-            Post,
+        delete("/calls/{id}", command, "Ends a call.", calls::end).status(204),
+        post(
             "/calls/{id}/{verb}",
             None,
             "A command for this call: POST /commands with the call and the command in the path.",
-            post(commands::of_call),
+            commands::of_call,
         )
         .asks(&["wait"])
         .status(202)
         .gives::<Status>()
         .lasts(),
-        Route::new(
-            Post,
-            "/calls/{id}/capture",
-            record,
-            "Starts a media capture of the call.",
-            post(capture::begin),
-        )
-        .may_take::<capture::CaptureRequest>()
-        .status(202)
-        .gives::<capture::Begun>(),
-        Route::new(Delete, "/calls/{id}/capture", record, "Stops the capture.", delete(capture::end))
+        post("/calls/{id}/capture", record, "Starts a media capture of the call.", capture::begin)
+            .may_take::<capture::CaptureRequest>()
+            .status(202)
+            .gives::<capture::Begun>(),
+        delete("/calls/{id}/capture", record, "Stops the capture.", capture::end).status(204),
+        post("/calls/{id}/recording", record, "Starts a recording of the call.", recording::begin)
+            .status(202),
+        patch("/calls/{id}/recording", record, "Pauses or resumes the recording.", recording::pause)
+            .takes::<recording::RecordingRequest>()
             .status(204),
-        Route::new(
-            Post,
-            "/calls/{id}/recording",
-            record,
-            "Starts a recording of the call.",
-            post(recording::begin),
-        )
-        .status(202),
-        Route::new(
-            Patch,
-            "/calls/{id}/recording",
-            record,
-            "Pauses or resumes the recording.",
-            patch(recording::pause),
-        )
-        .takes::<recording::RecordingRequest>()
-        .status(204),
-        Route::new(Delete, "/calls/{id}/recording", record, "Stops the recording.", delete(recording::end))
+        delete("/calls/{id}/recording", record, "Stops the recording.", recording::end)
             .gives::<recording::Over>(),
-        Route::new(Get, "/calls/{id}/messages", record, "Its SIP messages, as text.", get(capture::messages))
+        get("/calls/{id}/messages", record, "Its SIP messages, as text.", capture::messages)
             .gives::<capture::Messages>(),
-        Route::new(Get, "/calls/{id}/pcap", record, "Its packets, as a PCAP file.", get(capture::file)),
-        Route::new(
-            Get,
-            "/calls/{id}/journal",
-            record,
-            "Its journal, for `b2b replay`: JSON lines.",
-            get(journal::file),
-        )
-        .asks(&["secrets"]),
-        Route::new(Get, "/calls/{id}/audio", audio, AUDIO, get(super::audio::of_call))
+        get("/calls/{id}/pcap", record, "Its packets, as a PCAP file.", capture::file),
+        get("/calls/{id}/journal", record, "Its journal, for `b2b replay`: JSON lines.", journal::file)
+            .asks(&["secrets"]),
+        get("/calls/{id}/audio", audio, AUDIO, super::audio::of_call)
             .asks(&["rate", "frame_ms", "listen"])
             .status(101),
-        Route::new(Get, "/legs/{leg}/audio", audio, AUDIO, get(super::audio::of_leg))
+        get("/legs/{leg}/audio", audio, AUDIO, super::audio::of_leg)
             .asks(&["rate", "frame_ms", "listen"])
             .status(101),
-        Route::new(
-            Get,
+        get(
             "/media/{id}",
             audio,
             "The program that a caller waits for, as a WebSocket.",
-            get(super::media::of_awaited),
+            super::media::of_awaited,
         )
         .status(101),
-        Route::new(Post, "/commands", None, "Runs a command.", post(commands::begin))
+        post("/commands", None, "Runs a command.", commands::begin)
             .asks(&["wait"])
             .takes::<Order>()
             .status(202)
             .gives::<Status>()
             .lasts(),
-        Route::new(Get, "/commands/{id}", read, "The result of a command.", get(commands::one))
+        get("/commands/{id}", read, "The result of a command.", commands::one)
             .asks(&["wait"])
             .gives::<Status>()
             .lasts(),
-        Route::new(Delete, "/commands/{id}", None, "Cancels a command.", delete(commands::cancel))
-            .status(204),
-        Route::new(Get, "/control", read, "Commands and events, as a WebSocket.", get(control::stream))
+        delete("/commands/{id}", None, "Cancels a command.", commands::cancel).status(204),
+        get("/control", read, "Commands and events, as a WebSocket.", control::stream)
             .asks(&["after", "call", "type", "plane", "only"])
             .status(101),
-        Route::new(Get, "/queues", read, "Queues and their waiting callers.", get(queues::list))
-            .gives::<queues::Queues>(),
-        Route::new(Get, "/queues/{name}", read, "A queue.", get(queues::one)).gives::<QueueView>(),
-        Route::new(Get, "/agents", read, "Agents.", get(queues::agents)).gives::<queues::Agents>(),
-        Route::new(Get, "/agents/{name}", read, "An agent.", get(queues::agent)).gives::<AgentView>(),
-        Route::new(
-            Put,
-            "/agents/{name}/state",
-            Some(Scope::Agents),
-            "Changes the agent's state.",
-            put(queues::set_state),
-        )
-        .takes::<queues::AgentRequest>()
-        .gives::<AgentView>(),
-        Route::new(Get, "/rooms", read, "Rooms and their participants.", get(places::list))
-            .gives::<places::Rooms>(),
-        Route::new(Get, "/rooms/{name}", read, "A room.", get(places::one)).gives::<places::Room>(),
-        Route::new(
-            Post,
+        get("/queues", read, "Queues and their waiting callers.", queues::list).gives::<queues::Queues>(),
+        get("/queues/{name}", read, "A queue.", queues::one).gives::<QueueView>(),
+        get("/agents", read, "Agents.", queues::agents).gives::<queues::Agents>(),
+        get("/agents/{name}", read, "An agent.", queues::agent).gives::<AgentView>(),
+        put("/agents/{name}/state", Some(Scope::Agents), "Changes the agent's state.", queues::set_state)
+            .takes::<queues::AgentRequest>()
+            .gives::<AgentView>(),
+        get("/rooms", read, "Rooms and their participants.", places::list).gives::<places::Rooms>(),
+        get("/rooms/{name}", read, "A room.", places::one).gives::<places::Room>(),
+        post(
             "/rooms/{name}/{verb}",
             None,
             "A command for this room: mute, volume, lock, kick, record, play.",
-            post(commands::of_room),
+            commands::of_room,
         )
         .asks(&["wait"])
         .status(202)
         .gives::<Status>()
         .lasts(),
-        Route::new(Get, "/slots", read, "Parking slots and parked callers.", get(places::slots))
-            .gives::<places::Lots>(),
-        Route::new(Get, "/gateways", read, "Gateways.", get(gateways::list)).gives::<gateways::Gateways>(),
-        Route::new(
-            Post,
-            "/gateways/{name}/register",
-            command,
-            "Registers at a gateway immediately.",
-            post(gateways::register),
-        )
-        .status(202),
-        Route::new(Get, "/routes", read, "Routes, in their order.", get(call_routes::list))
-            .gives::<call_routes::CallRoutes>(),
-        Route::new(
-            Get,
-            "/routes/explain",
-            read,
-            "The route that a call would take, and the reason.",
-            get(call_routes::ask),
-        )
-        .asks(&["called", "from", "source"])
-        .gives::<call_routes::Explained>(),
-        Route::new(Get, "/token", None, "What the token of this request may do.", get(call_routes::token))
+        get("/slots", read, "Parking slots and parked callers.", places::slots).gives::<places::Lots>(),
+        get("/gateways", read, "Gateways.", gateways::list).gives::<gateways::Gateways>(),
+        post("/gateways/{name}/register", command, "Registers at a gateway immediately.", gateways::register)
+            .status(202),
+        get("/routes", read, "Routes, in their order.", call_routes::list).gives::<call_routes::CallRoutes>(),
+        get("/routes/explain", read, "The route that a call would take, and the reason.", call_routes::ask)
+            .asks(&["called", "from", "source"])
+            .gives::<call_routes::Explained>(),
+        get("/token", None, "What the token of this request may do.", call_routes::token)
             .gives::<call_routes::TokenScopes>(),
-        Route::new(Get, "/events", read, "Events, as a WebSocket.", get(events::stream))
+        get("/events", read, "Events, as a WebSocket.", events::stream)
             .asks(&["after", "call", "type", "plane"])
             .status(101),
-        Route::new(Get, "/remotes", read, "Remote applications.", get(remote::list))
-            .gives::<remote::RemoteApps>(),
-        Route::new(
-            Get,
+        get("/remotes", read, "Remote applications.", remote::list).gives::<remote::RemoteApps>(),
+        get(
             "/remote/{name}",
             Some(Scope::Remote),
             "Connects a program to a remote application, as a WebSocket.",
-            get(remote::stream),
+            remote::stream,
         )
         .status(101),
-        Route::new(Get, "/registrations", read, "Registrations.", get(registrations::list))
+        get("/registrations", read, "Registrations.", registrations::list)
             .asks(&["user", "after", "limit"])
             .gives::<registrations::Registrations>(),
-        Route::new(
-            Get,
-            "/users",
-            read,
-            "Users of the configuration, and whether they are registered.",
-            get(users::list),
-        )
-        .asks(&["registered", "after", "limit"])
-        .gives::<users::Users>(),
-        Route::new(Get, "/recordings", record, "Complete recordings, latest first.", get(recordings::list))
+        get("/users", read, "Users of the configuration, and whether they are registered.", users::list)
+            .asks(&["registered", "after", "limit"])
+            .gives::<users::Users>(),
+        get("/recordings", record, "Complete recordings, latest first.", recordings::list)
             .asks(&["day", "after", "limit"])
             .gives::<recordings::Recordings>(),
-        Route::new(
-            Get,
+        get(
             "/recordings/{day}/{name}",
             record,
             "A recording: a WAV file, or a part of it.",
-            get(recordings::file),
+            recordings::file,
         ),
-        Route::new(Get, "/alarms", read, "Active alarms.", get(alarms::list)).gives::<alarms::Standing>(),
-        Route::new(
-            Post,
+        get("/alarms", read, "Active alarms.", alarms::list).gives::<alarms::Standing>(),
+        post(
             "/alarms/{name}/acknowledge",
             command,
             "Somebody has seen an alarm: one about what happened ends, another one stays, acknowledged.",
-            post(alarms::acknowledge),
+            alarms::acknowledge,
         )
         .asks(&["subject"])
         .status(204),
-        Route::new(Get, "/metrics", read, "Metrics, for Prometheus.", get(metrics::scrape)),
-        Route::new(Get, "/openapi.json", read, "This document.", get(openapi::document)),
-        Route::new(
-            Get,
+        get("/metrics", read, "Metrics, for Prometheus.", metrics::scrape),
+        get("/openapi.json", read, "This document.", openapi::document),
+        get(
             "/asyncapi.json",
             read,
             "Messages on WebSockets: events, commands, decisions (AsyncAPI 3.0).",
-            get(asyncapi::document),
+            asyncapi::document,
         ),
-        Route::new(Get, "/healthz", None, "Whether the server accepts calls; 503 if not.", get(health)),
+        get("/healthz", None, "Whether the server accepts calls; 503 if not.", health),
     ]
 }
