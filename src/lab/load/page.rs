@@ -9,7 +9,7 @@ use super::figures::{Figures, Side, Times};
 use super::results::Late;
 use super::timeline::Timeline;
 use super::ways::BEYOND_MS;
-use crate::results::charts::{BAD, BOTTOM, LEFT, RECEIVED, RIGHT, SENT, WARN, svg, time_mesh};
+use crate::results::charts::{BAD, BOTTOM, RECEIVED, SENT, WARN, svg, time_chart, time_mesh};
 use crate::results::page::{self, figure, ms, one, tile};
 
 mod calls;
@@ -136,12 +136,7 @@ fn chart(name: &str, end_s: f64, lines: &[(&[(f64, f64)], RGBColor)]) -> Option<
     let top =
         lines.iter().flat_map(|(line, _)| line.iter()).map(|(_, value)| *value).fold(1.0, f64::max) * 1.1;
     svg(200, |area| {
-        let mut chart = ChartBuilder::on(area)
-            .margin_top(8)
-            .margin_right(RIGHT)
-            .set_label_area_size(LabelAreaPosition::Left, LEFT)
-            .set_label_area_size(LabelAreaPosition::Bottom, BOTTOM)
-            .build_cartesian_2d(0.0..end_s.max(1.0), 0.0..top)?;
+        let mut chart = time_chart(area, 8, BOTTOM, 0.0..end_s.max(1.0), 0.0..top)?;
         let decimals = usize::from(top < 5.0);
         time_mesh(&mut chart, name, 5, |value| format!("{value:.decimals$}"), true)?;
         for (line, colour) in lines {

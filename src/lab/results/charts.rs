@@ -1,7 +1,10 @@
 //! Common parts of SVG charts for a page. They take their colours from the page's style sheet, so that they
 //! follow its light and dark themes.
 
+use std::ops::Range;
+
 use plotters::coord::Shift;
+use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 
 /// Width of every chart; all share the left edge of their time axes.
@@ -35,7 +38,9 @@ const VARIABLES: [(&str, &str); 6] = [
 const TIME_LABELS: usize = 12;
 
 pub type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-pub type DrawResult = Result<(), Box<dyn std::error::Error>>;
+pub type DrawResult<T = ()> = Result<T, Box<dyn std::error::Error>>;
+/// A chart over time.
+pub type TimeChart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
 
 /// A time span, seconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -91,13 +96,27 @@ fn decimals(length_s: f64) -> usize {
     (0..3).find(|decimals| step >= 10f64.powi(-(*decimals as i32))).unwrap_or(3)
 }
 
+/// A chart over this time, seconds, with the common margins. `top`: its margin; `bottom`: the room for the
+/// labels of the time.
+pub fn time_chart<'a, 'b>(
+    area: &'a Area<'b>,
+    top: u32,
+    bottom: u32,
+    time: Range<f64>,
+    values: Range<f64>,
+) -> DrawResult<TimeChart<'a, 'b>> {
+    let chart = ChartBuilder::on(area)
+        .margin_top(top)
+        .margin_right(RIGHT)
+        .set_label_area_size(LabelAreaPosition::Left, LEFT)
+        .set_label_area_size(LabelAreaPosition::Bottom, bottom)
+        .build_cartesian_2d(time, values)?;
+    Ok(chart)
+}
+
 /// The common grid: seconds to the right.
 pub fn time_mesh<'a, 'b: 'a>(
-    chart: &mut ChartContext<
-        'a,
-        SVGBackend<'b>,
-        Cartesian2d<plotters::coord::types::RangedCoordf64, plotters::coord::types::RangedCoordf64>,
-    >,
+    chart: &mut TimeChart<'a, 'b>,
     name: &str,
     lines: usize,
     label: impl Fn(&f64) -> String,

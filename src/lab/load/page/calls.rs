@@ -6,7 +6,7 @@ use plotters::prelude::*;
 use crate::load::course::{Step, Told};
 use crate::load::messages;
 use crate::load::worst::Call;
-use crate::results::charts::{BAD, BOTTOM, LEFT, RECEIVED, RIGHT, SENT, WARN, svg, time_mesh};
+use crate::results::charts::{BAD, BOTTOM, RECEIVED, SENT, WARN, svg, time_chart, time_mesh};
 use crate::results::ladder;
 use crate::results::page::{self, ms, one};
 
@@ -75,12 +75,7 @@ fn sound(told: &Told) -> Option<String> {
     let end_s = told.steps.len() as f64 * told.step_s;
     let colours = colours(&told.steps);
     svg(110, |area| {
-        let mut chart = ChartBuilder::on(area)
-            .margin_top(4)
-            .margin_right(RIGHT)
-            .set_label_area_size(LabelAreaPosition::Left, LEFT)
-            .set_label_area_size(LabelAreaPosition::Bottom, BOTTOM)
-            .build_cartesian_2d(0.0..end_s, -peak..peak)?;
+        let mut chart = time_chart(area, 4, BOTTOM, 0.0..end_s, -peak..peak)?;
         time_mesh(&mut chart, "heard", 1, |_| String::new(), true)?;
         chart.draw_series(told.steps.iter().zip(colours).enumerate().map(|(at, (step, colour))| {
             let from = at as f64 * told.step_s;

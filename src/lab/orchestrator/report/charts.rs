@@ -5,7 +5,7 @@ use plotters::prelude::*;
 use super::compare::{Fault, State};
 use super::packets::PacketStory;
 use crate::results::charts::{
-    BAD, BOTTOM, COLUMNS, INK, LEFT, RECEIVED, RIGHT, SENT, Span, WARN, columns, svg, time_mesh,
+    BAD, BOTTOM, COLUMNS, INK, RECEIVED, SENT, Span, WARN, columns, svg, time_chart, time_mesh,
 };
 
 /// Maximum marks over a picture.
@@ -40,12 +40,7 @@ pub fn waveforms(
         for (area, series, colour, name, bottom) in
             [(upper, sent, SENT, "sent", 0), (lower, received, RECEIVED, "arrived", BOTTOM)]
         {
-            let mut chart = ChartBuilder::on(&area)
-                .margin_top(4)
-                .margin_right(RIGHT)
-                .set_label_area_size(LabelAreaPosition::Left, LEFT)
-                .set_label_area_size(LabelAreaPosition::Bottom, bottom)
-                .build_cartesian_2d(span.from_s..span.to_s, -peak..peak)?;
+            let mut chart = time_chart(&area, 4, bottom, span.from_s..span.to_s, -peak..peak)?;
             time_mesh(&mut chart, name, 1, |_| String::new(), bottom > 0)?;
             let least = (span.to_s - span.from_s) / 250.0;
             chart.draw_series(faults.iter().map(|fault| {
@@ -66,12 +61,7 @@ pub fn waveforms(
 pub fn picture(name: &str, png_uri: &str, top_hz: f64, span: Span, marks: &[(f64, char)]) -> Option<String> {
     let mut place = (0..0, 0..0);
     let svg = svg(190, |area| {
-        let mut chart = ChartBuilder::on(area)
-            .margin_top(18)
-            .margin_right(RIGHT)
-            .set_label_area_size(LabelAreaPosition::Left, LEFT)
-            .set_label_area_size(LabelAreaPosition::Bottom, BOTTOM)
-            .build_cartesian_2d(span.from_s..span.to_s, 0.0..top_hz)?;
+        let mut chart = time_chart(area, 18, BOTTOM, span.from_s..span.to_s, 0.0..top_hz)?;
         time_mesh(&mut chart, name, 4, |hz| format!("{:.0} kHz", hz / 1e3), true)?;
         place = chart.plotting_area().get_pixel_range();
         let room = marks.len() <= MARKS;
@@ -101,12 +91,7 @@ pub fn packets(story: &PacketStory) -> Option<String> {
     let jitter: Vec<(f64, f64)> =
         columns(&story.jitter, span).iter().map(|(at, _, high)| (*at, *high)).collect();
     svg(240, |area| {
-        let mut chart = ChartBuilder::on(area)
-            .margin_top(8)
-            .margin_right(RIGHT)
-            .set_label_area_size(LabelAreaPosition::Left, LEFT)
-            .set_label_area_size(LabelAreaPosition::Bottom, BOTTOM)
-            .build_cartesian_2d(span.from_s..span.to_s, 0.0..top)?;
+        let mut chart = time_chart(area, 8, BOTTOM, span.from_s..span.to_s, 0.0..top)?;
         time_mesh(&mut chart, "ms", 5, |ms| format!("{ms:.0}"), true)?;
         chart.draw_series(
             story.losses.iter().map(|at| PathElement::new([(*at, 0.0), (*at, top)], BAD.stroke_width(2))),
