@@ -13,9 +13,10 @@ use std::time::Duration;
 use crate::config::files::{self, LoadError};
 use crate::config::keys::{self, LabFlags, Together};
 use crate::engine;
-use crate::orchestrator::OrchestratorConfig;
+use crate::orchestrator::loads::Load;
 #[cfg(all(feature = "phone", feature = "server"))]
 use crate::orchestrator::scene::SceneConfig;
+use crate::orchestrator::{OrchestratorConfig, RunConfig};
 use crate::role::mixer::MixerConfig;
 use crate::role::sink::{Output, SinkConfig};
 use crate::role::source::SourceConfig;
@@ -125,18 +126,22 @@ impl Flags {
         }
         let server = loaded.plan.role(RoleName::B2bua).is_some();
         let loads = loads(&loaded.plan.loads, path, server)?;
-        Ok(OrchestratorConfig {
-            plan: loaded,
+        Ok(OrchestratorConfig { plan: loaded, run: flags.run(loads) })
+    }
+
+    /// The settings of an orchestrator beside what it runs.
+    fn run(self, loads: Vec<Load>) -> RunConfig {
+        RunConfig {
             loads,
-            grace: Duration::from_millis(flags.lab.grace_ms),
-            kill: Duration::from_millis(flags.lab.kill_ms),
-            ready: Duration::from_millis(flags.lab.ready_ms),
-            dry_run: flags.shared.dry_run,
-            report: flags.lab.report,
-            format: flags.shared.log_format,
-            color: flags.shared.color,
-            level: flags.shared.log_level,
-        })
+            grace: Duration::from_millis(self.lab.grace_ms),
+            kill: Duration::from_millis(self.lab.kill_ms.max(self.lab.grace_ms)),
+            ready: Duration::from_millis(self.lab.ready_ms),
+            dry_run: self.shared.dry_run,
+            report: self.lab.report,
+            format: self.shared.log_format,
+            color: self.shared.color,
+            level: self.shared.log_level,
+        }
     }
 
     /// The configuration of a scene's orchestrator; `None` if the plan is of another kind.
@@ -152,18 +157,7 @@ impl Flags {
             return Err(usage("--engine does not apply to a scene; remove it"));
         }
         let loads = loads(&scene.loads, path, true)?;
-        Ok(Some(SceneConfig {
-            scene,
-            loads,
-            report: self.lab.report.clone(),
-            grace: Duration::from_millis(self.lab.grace_ms),
-            kill: Duration::from_millis(self.lab.kill_ms.max(self.lab.grace_ms)),
-            ready: Duration::from_millis(self.lab.ready_ms),
-            dry_run: self.shared.dry_run,
-            format: self.shared.log_format,
-            color: self.shared.color,
-            level: self.shared.log_level,
-        }))
+        Ok(Some(SceneConfig { scene, run: self.clone().run(loads) }))
     }
 
     fn required_target(&self) -> Result<String, Failure> {

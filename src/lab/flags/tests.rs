@@ -47,7 +47,7 @@ fn given_flags_win_over_the_plan() {
                 [orchestrator]\ngrace_ms = 111\nready_ms = 222\n";
     std::fs::write(&plan, text).unwrap();
     let config = flags(&format!("--plan {} --ready-ms 333", plan.display())).orchestrator().unwrap();
-    assert_eq!((config.grace.as_millis(), config.ready.as_millis()), (111, 333));
+    assert_eq!((config.run.grace.as_millis(), config.run.ready.as_millis()), (111, 333));
     let flags = flags(&format!("--plan {} --kill-ms 100", plan.display()));
     assert!(flags.orchestrator().unwrap_err().message.contains("below --grace-ms"));
 }

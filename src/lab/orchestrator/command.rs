@@ -117,7 +117,7 @@ pub fn dry_run(program: &Path, config: &OrchestratorConfig) -> Vec<String> {
         }
         let mut words = arguments(plan, &slot.plan, &common, None);
         if name == RoleName::B2bua {
-            let routed = config.loads.iter().filter(|load| load.start() == Start::Before);
+            let routed = config.run.loads.iter().filter(|load| load.start() == Start::Before);
             for load in routed {
                 let name = &load.part.name;
                 lines.push(format!(
@@ -138,6 +138,7 @@ mod tests {
     use super::*;
     use crate::config::files::LoadedPlan;
     use crate::config::plan::parse;
+    use crate::orchestrator::RunConfig;
     use b2b_base::logging::Color;
 
     fn common() -> Common {
@@ -195,15 +196,17 @@ mod tests {
     fn a_dry_run_is_quoted_and_in_start_order() {
         let config = OrchestratorConfig {
             plan: LoadedPlan { path: "p.toml".into(), text: String::new(), plan: parse(PLAN).unwrap() },
-            loads: Vec::new(),
-            grace: Duration::ZERO,
-            kill: Duration::ZERO,
-            ready: Duration::ZERO,
-            dry_run: true,
-            report: None,
-            format: Format::Text,
-            color: Color::Never,
-            level: tracing::Level::INFO,
+            run: RunConfig {
+                loads: Vec::new(),
+                grace: Duration::ZERO,
+                kill: Duration::ZERO,
+                ready: Duration::ZERO,
+                dry_run: true,
+                report: None,
+                format: Format::Text,
+                color: Color::Never,
+                level: tracing::Level::INFO,
+            },
         };
         let lines = dry_run(Path::new("/opt/b 2/b2b"), &config);
         let roles: Vec<_> = lines.iter().filter(|line| !line.starts_with('#')).collect();

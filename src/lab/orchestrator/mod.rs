@@ -59,9 +59,16 @@ use surroundings::Surroundings;
 pub struct OrchestratorConfig {
     /// The plan to run.
     pub plan: LoadedPlan,
+    /// How to run it.
+    pub run: RunConfig,
+}
+
+/// The settings of a run, of a plan or of a scene.
+#[derive(Debug, Clone)]
+pub struct RunConfig {
     /// Its loads.
     pub loads: Vec<Load>,
-    /// How long to wait for roles to exit by themselves.
+    /// How long to wait for roles to exit by themselves; after SIGTERM, time to a report of those that still run.
     pub grace: Duration,
     /// Time from SIGTERM to SIGKILL.
     pub kill: Duration,
@@ -79,10 +86,20 @@ pub struct OrchestratorConfig {
     pub level: tracing::Level,
 }
 
+impl RunConfig {
+    /// A last line in the format of the run.
+    fn last_line(&self, line: String) -> String {
+        match self.format {
+            Format::Text => line,
+            Format::Json => logging::plain_line(self.format, tracing::Level::INFO, "orchestrator", &line),
+        }
+    }
+}
+
 impl OrchestratorConfig {
     /// The folder of the recordings.
     pub fn recordings(&self) -> Option<PathBuf> {
-        let report = self.report.as_ref().map(|folder| folder.join("recordings"));
+        let report = self.run.report.as_ref().map(|folder| folder.join("recordings"));
         report.or_else(|| self.passing_recordings())
     }
 
@@ -91,17 +108,17 @@ impl OrchestratorConfig {
     fn passing_recordings(&self) -> Option<PathBuf> {
         let (plan, expect) = (&self.plan.plan, &self.plan.plan.expect);
         let by_sound = expect.max_latency_ms.is_some() && !command::carries_stamps(plan);
-        let wanted = self.report.is_none() && (expect.min_intact_pct.is_some() || by_sound);
+        let wanted = self.run.report.is_none() && (expect.min_intact_pct.is_some() || by_sound);
         wanted.then(|| passing("recordings"))
     }
 
     /// The folder of the loads' reports, one subfolder per load.
     fn load_reports(&self) -> PathBuf {
-        folder::reports(self.report.as_deref())
+        folder::reports(self.run.report.as_deref())
     }
 
     fn common(&self) -> Common {
-        Common { format: self.format, level: self.level, recordings: self.recordings() }
+        Common { format: self.run.format, level: self.run.level, recordings: self.recordings() }
     }
 }
 
@@ -134,29 +151,29 @@ impl Orchestrator {
             Some(program) => program,
             None => surroundings::this_program()?,
         };
-        if config.dry_run {
-            let lines = command::dry_run(&program, config);
-            // a closed pipe is not an error
-            let _ = std::io::stdout().write_all((lines.join("\n") + "\n").as_bytes());
-            return Ok(Exit::Ok as u8);
+        if config.run.dry_run {
+            return Ok(print(&command::dry_run(&program, config)));
         }
         let passing = config.passing_recordings().map(Passing::make).transpose()?;
         if let Some(folder) = config.recordings().filter(|_| passing.is_none()) {
             prepare(&folder)?;
         }
-        let _passing = Passing::of_loads(config.report.as_deref(), &config.loads)?;
-        let surroundings = Surroundings::of_this_process(program, config.color)?;
+        let _passing = Passing::of_loads(config.run.report.as_deref(), &config.run.loads)?;
+        let surroundings = Surroundings::of_this_process(program, config.run.color)?;
         log_to(&surroundings.console, config, surroundings.color);
         let mut run = run::run(config, &surroundings);
-        let report = config.report.as_deref().map(|folder| write_report(folder, &mut run));
-        let report = report.map(|line| match config.format {
-            Format::Text => line,
-            Format::Json => logging::plain_line(config.format, tracing::Level::INFO, "orchestrator", &line),
-        });
-        let heard = heard(config).filter(|_| config.format == Format::Text);
-        surroundings.finish(last_lines(config.format, &run).into_iter().chain(heard).chain(report));
+        let report = config.run.report.as_deref().map(|folder| write_report(folder, &mut run));
+        let report = report.map(|line| config.run.last_line(line));
+        let heard = heard(config).filter(|_| config.run.format == Format::Text);
+        surroundings.finish(last_lines(config.run.format, &run).into_iter().chain(heard).chain(report));
         Ok(run.verdict.exit_code)
     }
+}
+
+/// Prints the command lines of a dry run; returns the exit code. A closed pipe is not an error.
+fn print(lines: &[String]) -> u8 {
+    let _ = std::io::stdout().write_all((lines.join("\n") + "\n").as_bytes());
+    Exit::Ok as u8
 }
 
 /// The path of a temporary folder of this run.
@@ -219,7 +236,7 @@ fn prepare(folder: &Path) -> Result<(), Failure> {
 
 /// Routes log events of libraries to the console.
 fn log_to(console: &Console, config: &OrchestratorConfig, color: bool) {
-    let (console, format) = (console.clone(), config.format);
+    let (console, format) = (console.clone(), config.run.format);
     let tag = tag::tag(RoleName::Orchestrator, color);
     let emit = move |line: String| {
         console.line(match format {
@@ -227,7 +244,7 @@ fn log_to(console: &Console, config: &OrchestratorConfig, color: bool) {
             Format::Json => line,
         });
     };
-    logging::init_with(RoleName::Orchestrator.as_str(), config.level, format, false, Box::new(emit));
+    logging::init_with(RoleName::Orchestrator.as_str(), config.run.level, format, false, Box::new(emit));
 }
 
 /// Writes the report. If it cannot be written, a successful run fails.

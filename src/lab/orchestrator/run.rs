@@ -38,14 +38,14 @@ pub fn run(config: &OrchestratorConfig, surroundings: &Surroundings) -> RunRecor
         surroundings,
         common: config.common(),
         slots: slot::in_order(config),
-        journal: Journal::new(console, config.format, config.level, surroundings.color, now),
+        journal: Journal::new(console, config.run.format, config.run.level, surroundings.color, now),
         timeline: Timeline::default(),
         ending: Ending::default(),
         next_rollup: now + ROLLUP_EVERY + ROLLUP_LAG,
         complete_since: None,
         over_since: None,
     };
-    Driver::new(surroundings, now, config.grace, config.kill).run(&mut roles);
+    Driver::new(surroundings, now, config.run.grace, config.run.kill).run(&mut roles);
     roles.record(started)
 }
 
@@ -107,7 +107,7 @@ impl Children for Roles<'_> {
     }
 
     fn status(&self, elapsed: Duration) -> Option<String> {
-        let shown = self.surroundings.console.has_status() && self.config.format == Format::Text;
+        let shown = self.surroundings.console.has_status() && self.config.run.format == Format::Text;
         let tag = tag::plain(RoleName::Orchestrator);
         shown.then(|| format!("{tag} {}", rollup::line(elapsed, &self.standings())))
     }
@@ -141,12 +141,12 @@ impl Roles<'_> {
             let (name, reason) = (slot.name().to_owned(), format!("the {} never was READY", slot.title()));
             self.failed(Instant::now(), Some(&name), Exit::Timeout as u8, reason);
         }
-        let (reports, kept) = (self.config.load_reports(), self.config.report.is_some());
+        let (reports, kept) = (self.config.load_reports(), self.config.run.report.is_some());
         let of = |load: &Load| {
             let slot = self.slots.iter().find(|slot| slot.load.as_ref() == Some(load));
             slot.map(|slot| slot.load_record(&folder::of(&reports, load), kept))
         };
-        let loads: Vec<LoadRecord> = self.config.loads.iter().filter_map(of).collect();
+        let loads: Vec<LoadRecord> = self.config.run.loads.iter().filter_map(of).collect();
         let unread = loads.iter().find(|load| load.figures.is_none()).map(|load| load.name.clone());
         if let Some(name) = unread.filter(|_| self.ending == Ending::default()) {
             let reason = format!("the load {name} has ended, and its load.json cannot be read");
@@ -210,8 +210,7 @@ impl Roles<'_> {
         let (role, title, name) = (slot.role(), slot.title(), slot.name().to_owned());
         let words = self.words(slot);
         let command = command::quoted(&self.surroundings.program, &words);
-        let wake = self.surroundings.wake.0.clone();
-        let child = Child::spawn(role, &self.surroundings.program, &words, wake);
+        let child = self.surroundings.spawn(role, &words);
         if let Some(slot) = self.slots.get_mut(index) {
             slot.command.clone_from(&command);
             match child {
@@ -289,7 +288,7 @@ impl Roles<'_> {
         }
         let late = self.slots.iter().find(|slot| {
             let started = slot.child.as_ref().map(|child| child.started);
-            slot.ready.is_none() && started.is_some_and(|started| now >= started + self.config.ready)
+            slot.ready.is_none() && started.is_some_and(|started| now >= started + self.config.run.ready)
         });
         if let Some((title, name)) = late.map(|slot| (slot.title(), slot.name().to_owned())) {
             let waiting = self.slots.iter().filter(|slot| slot.child.is_none()).map(Slot::name);
@@ -298,7 +297,7 @@ impl Roles<'_> {
                 [] => String::new(),
                 names => format!(" (and so {} was not started)", names.join(" and ")),
             };
-            let ms = self.config.ready.as_millis();
+            let ms = self.config.run.ready.as_millis();
             let reason =
                 format!("the {title} was not READY within {ms} ms{rest}; --ready-ms gives it longer");
             self.fail(now, driver, Some(&name), Exit::Timeout as u8, reason);

@@ -53,7 +53,7 @@ pub fn in_order(config: &OrchestratorConfig) -> Vec<Slot> {
         names.iter().filter_map(|name| config.plan.plan.role(*name)).cloned().map(Slot::new)
     };
     let loads = |start: Start| {
-        config.loads.iter().filter(move |load| load.start() == start).cloned().map(Slot::of_load)
+        config.run.loads.iter().filter(move |load| load.start() == start).cloned().map(Slot::of_load)
     };
     loads(Start::Before)
         .chain(roles(&[RoleName::Sink, RoleName::B2bua, RoleName::Mixer]))

@@ -21,27 +21,12 @@ pub fn lines(run: &RunRecord) -> Vec<String> {
             role.role
         ));
     }
-    for role in run.roles.iter().filter(|role| role.lines_dropped > 0) {
-        lines.push(format!(
-            "dropped   {}: {} lines came faster than they could be shown",
-            role.role, role.lines_dropped
-        ));
+    let of_roles = run.roles.iter().map(|role| (&role.role, role.lines_dropped));
+    let of_loads = run.loads.iter().map(|load| (&load.name, load.lines_dropped));
+    for (name, dropped) in of_roles.chain(of_loads).filter(|(_, dropped)| *dropped > 0) {
+        lines.push(format!("dropped   {name}: {dropped} lines came faster than they could be shown"));
     }
-    for load in run.loads.iter().filter(|load| load.lines_dropped > 0) {
-        let lines_dropped = load.lines_dropped;
-        lines.push(format!(
-            "dropped   {}: {lines_dropped} lines came faster than they could be shown",
-            load.name
-        ));
-    }
-    for expectation in &run.expectations {
-        let word = match expectation {
-            met if met.pass => "met ",
-            missed if missed.missed() => "NOT MET ",
-            _ => "",
-        };
-        lines.push(format!("expected  {word}{}", expectation.line()));
-    }
+    lines.extend(run.expectations.iter().map(Expectation::told));
     lines.extend(all_met(&run.expectations));
     for reason in &run.verdict.reasons {
         lines.push(format!("reason    {reason}"));

@@ -6,9 +6,11 @@ use std::path::PathBuf;
 use anyhow::Context;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use super::child::Child;
 use super::signals::Interrupts;
 use crate::results::console::Console;
 use b2b_base::logging::Color;
+use b2b_config::RoleName;
 
 /// The environment of a run.
 #[derive(Debug)]
@@ -45,6 +47,14 @@ impl Surroundings {
         let wake = bounded(1);
         let interrupts = Interrupts::catch(wake.0.clone())?;
         Ok(Surroundings { program, interrupts, console, color, wake })
+    }
+
+    /// Starts a role with these arguments; see [`Child::spawn`].
+    ///
+    /// # Errors
+    /// The process or a thread cannot be started.
+    pub fn spawn(&self, role: RoleName, arguments: &[String]) -> std::io::Result<Child> {
+        Child::spawn(role, &self.program, arguments, self.wake.0.clone())
     }
 
     /// Writes the last lines, unless another signal arrives.

@@ -156,7 +156,7 @@ pub fn record(
         impairments,
         events,
         timeline,
-        recordings: config.report.as_ref().and(config.recordings()),
+        recordings: config.run.report.as_ref().and(config.recordings()),
     }
 }
 

@@ -54,6 +54,16 @@ impl Expectation {
         self.judged && !self.pass
     }
 
+    /// The line with whether it was met: `expected  NOT MET max_loss_pct: …`
+    pub fn told(&self) -> String {
+        let word = match self {
+            met if met.pass => "met ",
+            missed if missed.missed() => "NOT MET ",
+            _ => "",
+        };
+        format!("expected  {word}{}", self.line())
+    }
+
     /// `max_loss_pct: expected at most 0 %, measured 0.42 %`
     pub fn line(&self) -> String {
         let bound = self.bound.words();

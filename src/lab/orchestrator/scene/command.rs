@@ -42,7 +42,7 @@ impl Passwords {
 }
 
 fn common(config: &SceneConfig, role: &str) -> Vec<String> {
-    let level = config.level.as_str().to_ascii_lowercase();
+    let level = config.run.level.as_str().to_ascii_lowercase();
     ["--role", role, "--log-format", "text", "--log-level", &level, "--color", "never"]
         .map(str::to_owned)
         .into()
@@ -78,19 +78,20 @@ pub fn dry_run(program: &Path, config: &SceneConfig) -> Vec<String> {
         .iter()
         .map(|prompt| format!("# {}: a tone of {} Hz, {} ms", prompt.path.display(), prompt.hz, prompt.ms))
         .collect();
-    let reports = folder::reports(config.report.as_deref());
+    let reports = folder::reports(config.run.report.as_deref());
     let of = |start: Start, server: Option<SocketAddr>| {
-        let loads = config.loads.iter().filter(move |load| load.start() == start);
+        let loads = config.run.loads.iter().filter(move |load| load.start() == start);
         let reports = reports.clone();
         loads.flat_map(move |load| {
-            let words = load.arguments((config.format, config.level), &folder::of(&reports, load), server);
+            let words =
+                load.arguments((config.run.format, config.run.level), &folder::of(&reports, load), server);
             [format!("# {}", load.when()), quoted(program, &words)]
         })
     };
     lines.extend(of(Start::Before, None));
     let mut words = server(config);
     let unknown = SocketAddr::from(([127, 0, 0, 1], 0));
-    for load in config.loads.iter().filter(|load| load.start() == Start::Before) {
+    for load in config.run.loads.iter().filter(|load| load.start() == Start::Before) {
         let name = &load.part.name;
         lines.push(format!("# port 0 of the route becomes the port of the READY line of the load {name}"));
         words.extend(load.route(unknown));

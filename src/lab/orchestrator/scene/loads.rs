@@ -38,9 +38,9 @@ impl<'a> Loads<'a> {
         Loads {
             config,
             surroundings,
-            slots: config.loads.iter().cloned().map(Slot::of_load).collect(),
-            due: vec![None; config.loads.len()],
-            journal: Journal::new(console, config.format, config.level, surroundings.color, now),
+            slots: config.run.loads.iter().cloned().map(Slot::of_load).collect(),
+            due: vec![None; config.run.loads.len()],
+            journal: Journal::new(console, config.run.format, config.run.level, surroundings.color, now),
             timeline: Timeline::default(),
         }
     }
@@ -116,12 +116,13 @@ impl<'a> Loads<'a> {
             return Ok(());
         };
         let Some(load) = &slot.load else { return Ok(()) };
-        let report = folder::of(&folder::reports(self.config.report.as_deref()), load);
-        let words = load.arguments((self.config.format, self.config.level), &report, server);
+        let report = folder::of(&folder::reports(self.config.run.report.as_deref()), load);
+        let words = load.arguments((self.config.run.format, self.config.run.level), &report, server);
         slot.command = quoted(&self.surroundings.program, &words);
         let (role, title) = (slot.role(), slot.title());
-        let wake = self.surroundings.wake.0.clone();
-        let child = Child::spawn(role, &self.surroundings.program, &words, wake)
+        let child = self
+            .surroundings
+            .spawn(role, &words)
             .map_err(|error| (Exit::Timeout as u8, format!("cannot start the {title}: {error}")))?;
         let text = format!("started the {title} (pid {}): {}", child.pid(), slot.command);
         slot.child = Some(child);
@@ -131,8 +132,8 @@ impl<'a> Loads<'a> {
 
     fn check_ready(&self, index: usize, now: Instant) -> Result<(), Broke> {
         let Some(slot) = self.slots.get(index).filter(|slot| slot.ready.is_none()) else { return Ok(()) };
-        let late = slot.child.as_ref().is_some_and(|child| now >= child.started + self.config.ready);
-        let (ms, title) = (self.config.ready.as_millis(), slot.title());
+        let late = slot.child.as_ref().is_some_and(|child| now >= child.started + self.config.run.ready);
+        let (ms, title) = (self.config.run.ready.as_millis(), slot.title());
         let reason = || format!("the {title} was not READY within {ms} ms; --ready-ms gives it longer");
         if late { Err((Exit::Timeout as u8, reason())) } else { Ok(()) }
     }
@@ -193,7 +194,8 @@ impl<'a> Loads<'a> {
 
     /// Their records.
     pub fn records(&self) -> Vec<LoadRecord> {
-        let (report, kept) = (folder::reports(self.config.report.as_deref()), self.config.report.is_some());
+        let (report, kept) =
+            (folder::reports(self.config.run.report.as_deref()), self.config.run.report.is_some());
         let of = |slot: &Slot| Some(slot.load_record(&folder::of(&report, slot.load.as_ref()?), kept));
         self.slots.iter().filter_map(of).collect()
     }

@@ -73,7 +73,7 @@ pub fn run(config: &SceneConfig, passwords: &Passwords, surroundings: &Surroundi
         broken: None,
         quiet_since: None,
     };
-    let driver = Driver::new(surroundings, now, config.grace, config.kill);
+    let driver = Driver::new(surroundings, now, config.run.grace, config.run.kill);
     parties.loads.begin(now, Start::Before);
     driver.run(&mut parties);
     let records = cdr.map(|path| Records::read(&path, before)).unwrap_or_default();
@@ -189,12 +189,7 @@ impl Parties<'_> {
         let mut words = command::server(self.config);
         words.extend(self.loads.routes());
         let line = quoted(&self.surroundings.program, &words);
-        match Child::spawn(
-            RoleName::B2bua,
-            &self.surroundings.program,
-            &words,
-            self.surroundings.wake.0.clone(),
-        ) {
+        match self.surroundings.spawn(RoleName::B2bua, &words) {
             Ok(child) => {
                 self.tell(Level::INFO, &format!("started the b2bua (pid {}): {line}", child.pid()));
                 self.server = Some(child);
@@ -281,12 +276,7 @@ impl Parties<'_> {
         let password = self.passwords.of(&party.phone);
         let words = command::phone(self.config, &party.phone, &password, server);
         let line = quoted(&self.surroundings.program, &words);
-        match Child::spawn(
-            RoleName::Phone,
-            &self.surroundings.program,
-            &words,
-            self.surroundings.wake.0.clone(),
-        ) {
+        match self.surroundings.spawn(RoleName::Phone, &words) {
             Ok(child) => {
                 let text = format!("started {name} (pid {}): {line}", child.pid());
                 party.child = Some(child);
@@ -334,8 +324,8 @@ impl Parties<'_> {
             party.end = Some(end);
         }
         for (level, text) in shown {
-            if level <= self.config.level {
-                let line = logging::plain_line(self.config.format, level, "phone", &text);
+            if level <= self.config.run.level {
+                let line = logging::plain_line(self.config.run.format, level, "phone", &text);
                 self.show(RoleName::Phone, &name, pid, &line);
             }
         }
@@ -358,8 +348,8 @@ impl Parties<'_> {
         }
         if self.ready.is_none() {
             let started = self.server.as_ref().map(|child| child.started);
-            if started.is_some_and(|started| now >= started + self.config.ready) {
-                let ms = self.config.ready.as_millis();
+            if started.is_some_and(|started| now >= started + self.config.run.ready) {
+                let ms = self.config.run.ready.as_millis();
                 let text = format!("the b2bua was not READY within {ms} ms; --ready-ms gives it longer");
                 self.fail(now, driver, Exit::Timeout as u8, text);
             }
@@ -396,15 +386,16 @@ impl Parties<'_> {
 
     /// Logs a line of the orchestrator.
     fn tell(&self, level: Level, text: &str) {
-        if level <= self.config.level {
-            let line = logging::plain_line(self.config.format, level, RoleName::Orchestrator.as_str(), text);
+        if level <= self.config.run.level {
+            let line =
+                logging::plain_line(self.config.run.format, level, RoleName::Orchestrator.as_str(), text);
             self.show(RoleName::Orchestrator, "orchestrator", std::process::id(), &line);
         }
     }
 
     /// Prints a line of a process.
     fn show(&self, role: RoleName, name: &str, pid: u32, line: &str) {
-        self.surroundings.console.line(match self.config.format {
+        self.surroundings.console.line(match self.config.run.format {
             Format::Text => format!("{} {line}", tag::tag(role, self.surroundings.color)),
             Format::Json => verdict::as_json(line, role.as_str(), name, pid),
         });

@@ -47,7 +47,7 @@ pub fn judge(
             });
         }
     }
-    for (load, record) in config.loads.iter().zip(loads).filter(|(_, record)| record.figures.is_none()) {
+    for (load, record) in config.run.loads.iter().zip(loads).filter(|(_, record)| record.figures.is_none()) {
         let name = &record.name;
         reasons.push(match &load.part.on {
             Some((cue, _)) if record.pid.is_none() => {
@@ -139,7 +139,7 @@ pub const COLUMNS: [&str; 12] = [
 /// The table, the expectations and the verdict; one line in JSON format.
 pub fn lines(config: &SceneConfig, outcome: &Outcome) -> Vec<String> {
     let Outcome { loads, verdict, .. } = outcome;
-    if config.format == Format::Json {
+    if config.run.format == Format::Json {
         let ts = logging::timestamp(std::time::SystemTime::now());
         let mut line = json!({ "ts": ts, "level": "info", "role": "orchestrator", "msg": "summary" });
         if let (Value::Object(line), Value::Object(figures)) = (&mut line, figures(outcome)) {
@@ -151,14 +151,7 @@ pub fn lines(config: &SceneConfig, outcome: &Outcome) -> Vec<String> {
     lines.extend(aligned(&rows(outcome)));
     lines.push(String::new());
     lines.extend(loads.iter().map(|load| format!("load      {}", load.line())));
-    for expectation in &verdict.expectations {
-        let word = match expectation {
-            met if met.pass => "met ",
-            missed if missed.missed() => "NOT MET ",
-            _ => "",
-        };
-        lines.push(format!("expected  {word}{}", expectation.line()));
-    }
+    lines.extend(verdict.expectations.iter().map(Expectation::told));
     lines.extend(verdict.reasons.iter().map(|reason| format!("reason    {reason}")));
     let word = if verdict.code == 0 { "OK" } else { "FAILED" };
     lines.push(format!("verdict   {word} (exit {}): {}", verdict.code, verdict.headline));
