@@ -29,9 +29,14 @@ impl Problem {
         Problem::new(StatusCode::BAD_REQUEST, error, fix)
     }
 
+    /// What is asked for is not there.
+    pub fn missing(error: impl Into<String>, fix: impl Into<String>) -> Self {
+        Problem::new(StatusCode::NOT_FOUND, error, fix)
+    }
+
     pub fn no_such_path() -> Self {
         let fix = "ask for / (the page), /calls, /commands, /control, /queues, /agents, /rooms, /slots, /registrations, /gateways, /events, /openapi.json, /metrics or /healthz; docs/http.md lists them";
-        Problem::new(StatusCode::NOT_FOUND, "there is nothing at this path", fix)
+        Problem::missing("there is nothing at this path", fix)
     }
 
     pub fn wrong_method() -> Self {
@@ -56,7 +61,7 @@ impl Problem {
 
     pub fn no_such_call(call: CallId) -> Self {
         let fix = "GET /calls lists active calls; only the most recent ended ones are kept";
-        Problem::new(StatusCode::NOT_FOUND, format!("there is no call {}", call.0), fix)
+        Problem::missing(format!("there is no call {}", call.0), fix)
     }
 }
 

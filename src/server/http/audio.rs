@@ -183,8 +183,7 @@ async fn start(api: &Api, call: CallId, leg: LegId, spec: StreamSpec) -> Result<
 fn refused(error: &CallError) -> Problem {
     match error {
         CallError::Gone => {
-            let fix = "GET /calls lists calls with their legs";
-            Problem::new(StatusCode::NOT_FOUND, "there is no such leg or call", fix)
+            Problem::missing("there is no such leg or call", "GET /calls lists calls with their legs")
         }
         CallError::Stopping => Problem::stopping(),
         error => {

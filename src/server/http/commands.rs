@@ -89,8 +89,7 @@ fn shown(status: Status) -> Response {
 }
 
 fn unknown(id: &str) -> Problem {
-    let fix = "only the most recent finished commands are kept";
-    Problem::new(StatusCode::NOT_FOUND, format!("there is no command {id:?}"), fix)
+    Problem::missing(format!("there is no command {id:?}"), "only the most recent finished commands are kept")
 }
 
 /// The fields of a command beside those in its path.
@@ -184,8 +183,7 @@ pub async fn cancel(
     may_cancel(&api, &granted, &id)?;
     match api.control.cancel(&id) {
         true => Ok(StatusCode::NO_CONTENT),
-        false => Err(Problem::new(
-            StatusCode::NOT_FOUND,
+        false => Err(Problem::missing(
             format!("no command {id:?} is running"),
             "GET /commands/{id} has its result",
         )),

@@ -57,7 +57,7 @@ pub async fn list(
     let wanted = wanted(asked)?;
     let Some(store) = &api.ended_calls else {
         let fix = "set calls = 10000 in [ended_calls] and restart; server.cdr has every call, too";
-        return Err(Problem::new(StatusCode::NOT_FOUND, "ended calls are not kept", fix));
+        return Err(Problem::missing("ended calls are not kept", fix));
     };
     Ok(Json(store.find(wanted).await?))
 }

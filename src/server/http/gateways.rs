@@ -113,7 +113,7 @@ pub async fn register(State(api): State<Api>, Path(name): Path<String>) -> Resul
     let settings = api.admission.current.get();
     let Some(gateway) = settings.config.gateway(&name) else {
         let fix = "GET /gateways lists them; see [[gateway]]";
-        return Err(Problem::new(StatusCode::NOT_FOUND, format!("there is no gateway {name:?}"), fix));
+        return Err(Problem::missing(format!("there is no gateway {name:?}"), fix));
     };
     if gateway.register.is_none() {
         let fix = "set register = true with its username and password";

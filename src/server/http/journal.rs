@@ -52,15 +52,11 @@ pub async fn file(
         None if !is_known => return Err(Problem::no_such_call(call)),
         None if api.journals => {
             let error = format!("the journal of call {} was removed with the call that shared it", call.0);
-            return Err(Problem::new(
-                StatusCode::NOT_FOUND,
-                error,
-                "fetch journals sooner after their calls",
-            ));
+            return Err(Problem::missing(error, "fetch journals sooner after their calls"));
         }
         None => {
             let fix = "set call_journals = true in [log] and restart: later calls have a journal";
-            return Err(Problem::new(StatusCode::NOT_FOUND, "journals are off", fix));
+            return Err(Problem::missing("journals are off", fix));
         }
     };
     let journal = match whole {

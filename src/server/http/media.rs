@@ -3,7 +3,7 @@
 
 use axum::extract::{Extension, Path, Request, State};
 use axum::http::header::SEC_WEBSOCKET_PROTOCOL;
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
 
 use super::Api;
@@ -29,7 +29,7 @@ pub async fn of_awaited(
     let waiting = id.parse().ok().and_then(|leg| api.voices.awaited().take(LegId(leg)));
     let waiting = waiting.ok_or_else(|| {
         let error = format!("no caller waits for the connection {id:?}");
-        Problem::new(StatusCode::NOT_FOUND, error, "use the connection_id of the event `awaits`, once")
+        Problem::missing(error, "use the connection_id of the event `awaits`, once")
     })?;
     tokio::spawn(async move {
         if let Some(socket) = socket(upgrade, &waiting.handle).await {

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -130,8 +129,7 @@ pub async fn list(State(api): State<Api>) -> Result<Json<Rooms>, Problem> {
 pub async fn one(State(api): State<Api>, Path(name): Path<String>) -> Result<Json<Room>, Problem> {
     let found = rooms(&api).await?.into_iter().find(|room| room.name == name);
     let none = || {
-        let fix = "GET /rooms lists them; see [[conference]]";
-        Problem::new(StatusCode::NOT_FOUND, format!("there is no room {name:?}"), fix)
+        Problem::missing(format!("there is no room {name:?}"), "GET /rooms lists them; see [[conference]]")
     };
     found.map(Json).ok_or_else(none)
 }

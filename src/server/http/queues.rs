@@ -2,7 +2,6 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -35,7 +34,7 @@ pub struct AgentRequest {
 }
 
 fn none(what: &str, name: &str, fix: &str) -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, format!("there is no {what} {name:?}"), fix)
+    Problem::missing(format!("there is no {what} {name:?}"), fix)
 }
 
 fn no_agent(name: &str) -> Problem {

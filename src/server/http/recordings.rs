@@ -111,11 +111,7 @@ pub async fn file(
     let folder = folder(&api)?;
     let path = tokio::task::spawn_blocking(move || within(&folder, &day, &name));
     let path = path.await.map_err(|_| Problem::stopping())?.ok_or_else(|| {
-        Problem::new(
-            StatusCode::NOT_FOUND,
-            "there is no such recording",
-            "GET /recordings lists the complete ones",
-        )
+        Problem::missing("there is no such recording", "GET /recordings lists the complete ones")
     })?;
     // It turns failures into a status of its own.
     let mime = mime(&path);
@@ -142,8 +138,7 @@ fn within(folder: &FilePath, day: &str, name: &str) -> Option<PathBuf> {
 fn folder(api: &Api) -> Result<PathBuf, Problem> {
     let settings = api.admission.current.get();
     settings.config.recording.folder.clone().ok_or_else(|| {
-        let fix = "set a folder in [recording] and restart";
-        Problem::new(StatusCode::NOT_FOUND, "this server records nothing", fix)
+        Problem::missing("this server records nothing", "set a folder in [recording] and restart")
     })
 }
 

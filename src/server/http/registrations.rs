@@ -72,8 +72,7 @@ pub async fn list(
         Some(name) => match settings.directory.user(name).and_then(|user| settings.directory.aor(user)) {
             Some(aor) => Some(aor),
             None => {
-                let error = format!("there is no user {name:?}");
-                return Err(Problem::new(axum::http::StatusCode::NOT_FOUND, error, "see [[user]]"));
+                return Err(Problem::missing(format!("there is no user {name:?}"), "see [[user]]"));
             }
         },
         None => None,

@@ -74,8 +74,7 @@ pub async fn stream(
     let settings = api.admission.current.get();
     let config = settings.config.apps.remotes.iter().find(|config| config.name == name).cloned();
     let Some(config) = config else {
-        let error = format!("there is no remote application {name:?}");
-        return Err(Problem::new(StatusCode::NOT_FOUND, error, "see [[remote]]"));
+        return Err(Problem::missing(format!("there is no remote application {name:?}"), "see [[remote]]"));
     };
     let fix = "connect as a WebSocket, like `websocat ws://127.0.0.1:8080/remote/agent`";
     let upgrade = upgrade.map_err(|error| Problem::new(error.status(), error.body_text(), fix))?;
@@ -259,7 +258,7 @@ impl Talk {
         };
         found.ok_or_else(|| {
             let fix = "use a call that was offered to you and is not over";
-            No::Late(Problem::new(StatusCode::NOT_FOUND, "you have no such call", fix))
+            No::Late(Problem::missing("you have no such call", fix))
         })
     }
 

@@ -66,7 +66,7 @@ pub async fn acknowledge(
         true => Ok(StatusCode::NO_CONTENT),
         false => {
             let error = format!("there is no alarm {name:?} of {:?}", whose.subject);
-            Err(Problem::new(StatusCode::NOT_FOUND, error, "GET /alarms has its name and its subject"))
+            Err(Problem::missing(error, "GET /alarms has its name and its subject"))
         }
     }
 }
