@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde::de::value::MapAccessDeserializer;
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::expect::Expect;
@@ -255,14 +255,8 @@ struct CalleeTable {
 }
 
 /// One table, or several of one name.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Tables<T>(Vec<T>);
-
-impl<T> Default for Tables<T> {
-    fn default() -> Self {
-        Tables(Vec::new())
-    }
-}
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Tables<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -278,12 +272,8 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Tables<T> {
                 T::deserialize(MapAccessDeserializer::new(map)).map(|one| vec![one])
             }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut tables: A) -> Result<Vec<T>, A::Error> {
-                let mut all = Vec::new();
-                while let Some(one) = tables.next_element()? {
-                    all.push(one);
-                }
-                Ok(all)
+            fn visit_seq<A: SeqAccess<'de>>(self, tables: A) -> Result<Vec<T>, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(tables))
             }
         }
         deserializer.deserialize_any(Several(PhantomData)).map(Tables)
