@@ -30,18 +30,12 @@ pub enum Hears {
 }
 
 /// Which legs evaluate marks, and which marks they expect.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Ears {
     /// The expected marks.
     pub hears: Hears,
     /// The share of evaluated calls; callers select them, and indicate it in their mark. `None`: all.
     pub sample: Option<f64>,
-}
-
-impl Default for Ears {
-    fn default() -> Self {
-        Ears { hears: Hears::Mark, sample: None }
-    }
 }
 
 impl std::str::FromStr for Ears {
