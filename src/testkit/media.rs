@@ -36,9 +36,9 @@ pub(super) struct State {
     /// The share of failing requests, and its random generator.
     faults: Option<(f64, StdRng)>,
     /// Descriptions held back until the test releases them, if enabled.
-    gates: Option<Vec<oneshot::Sender<()>>>,
+    gates: Option<Gates>,
     /// Of endpoints that are to be opened later.
-    endpoint_gates: Option<Vec<oneshot::Sender<()>>>,
+    endpoint_gates: Option<Gates>,
     /// Counters set by the test.
     stats: HashMap<EndpointId, EndpointStats>,
     closed: VecDeque<(EndpointId, EndpointStats)>,
@@ -48,6 +48,27 @@ pub(super) struct State {
     /// Starts the thread that wakes readers, once a stream is requested.
     streaming: Option<Streams>,
     streams: BTreeMap<EndpointId, Inside>,
+}
+
+/// Each lets one answer go.
+type Gates = Vec<oneshot::Sender<()>>;
+
+/// The answer: at once, or when the test opens the gates. At the end of a test all are open.
+fn gated(gates: &mut Option<Gates>, answer: Result<Answer, MediaError>) -> MediaFuture<Answer> {
+    let Some(gates) = gates else { return MediaFuture::ready(answer) };
+    let (opens, gate) = oneshot::channel();
+    gates.push(opens);
+    MediaFuture::pending(async move {
+        let _ = gate.await;
+        answer
+    })
+}
+
+fn open_all(gates: Option<Gates>) {
+    for gate in gates.into_iter().flatten() {
+        // An error means that the receiver no longer waits.
+        let _ = gate.send(());
+    }
 }
 
 impl FakeMedia {
@@ -164,10 +185,7 @@ impl FakeMedia {
 
     /// Releases the waiting descriptions; later ones are not held back.
     pub fn describe(&self) {
-        self.state().gates.take().into_iter().flatten().for_each(|gate| {
-            // An error means that the receiver no longer waits.
-            let _ = gate.send(());
-        });
+        open_all(self.state().gates.take());
     }
 
     /// From now on, endpoints are opened at [`FakeMedia::open_endpoints`], as by a distant media server.
@@ -177,10 +195,7 @@ impl FakeMedia {
 
     /// Opens the waiting endpoints; later ones are opened at once.
     pub fn open_endpoints(&self) {
-        self.state().endpoint_gates.take().into_iter().flatten().for_each(|gate| {
-            // An error means that the receiver no longer waits.
-            let _ = gate.send(());
-        });
+        open_all(self.state().endpoint_gates.take());
     }
 
     /// Whether this request fails.
@@ -222,20 +237,7 @@ impl FakeMedia {
             second => with(&mut taken, second.and_then(|(_, side)| side)).map_err(Into::into),
         };
         state.held.insert(one, taken);
-        let gate = state.gates.as_mut().map(|gates| {
-            let (opens, gate) = oneshot::channel();
-            gates.push(opens);
-            gate
-        });
-        let answer = result.map(|octets| Answer::Description(octets.into()));
-        match gate {
-            // At the end of a test all descriptions are released.
-            Some(gate) => MediaFuture::pending(async move {
-                let _ = gate.await;
-                answer
-            }),
-            None => MediaFuture::ready(answer),
-        }
+        gated(&mut state.gates, result.map(|octets| Answer::Description(octets.into())))
     }
 
     fn between<T: Into<Bytes>, E: Into<MediaError> + From<NegotiateError>>(
@@ -316,15 +318,7 @@ impl MediaBackend for FakeMedia {
         match verb {
             Verb::Allocate { spec, .. } => {
                 let opened = self.open(&spec);
-                let (opens, gate) = oneshot::channel();
-                match &mut self.state().endpoint_gates {
-                    Some(gates) => gates.push(opens),
-                    None => return MediaFuture::ready(opened),
-                }
-                return MediaFuture::pending(async move {
-                    let _ = gate.await;
-                    opened
-                });
+                return gated(&mut self.state().endpoint_gates, opened);
             }
             // There are no packets, so their source does not matter.
             Verb::SignalledFrom { .. } | Verb::HostFound { .. } => {}
