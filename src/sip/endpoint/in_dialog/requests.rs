@@ -1,6 +1,7 @@
 //! Our requests other than INVITE, UPDATE and BYE: in a call (RFC 3261 §12.2.1) and outside
 //! any dialog (§8.1).
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -237,10 +238,12 @@ impl Endpoint {
         self.identity.uri(flow, user).to_string()
     }
 
-    /// Ids are in order, and half of each is random: no other endpoint gives it.
+    /// Ids are in order, and half of each follows from our secret: no other endpoint gives it.
     pub(in crate::endpoint) fn next_request(&mut self) -> RequestId {
         self.last_request += 1;
-        RequestId(self.last_request << 32 | self.mint.random() >> 32)
+        let mut hasher = DefaultHasher::new();
+        ("request", self.budget.secret()).hash(&mut hasher);
+        RequestId(self.last_request << 32 | hasher.finish() >> 32)
     }
 
     pub(in crate::endpoint) fn outside_outcome(
