@@ -18,7 +18,7 @@ use rust_text::tokens;
 const MOST: usize = 12;
 
 /// The switch, a step of one of its calls, and what the calls share.
-const PARTS: &[&str] = &["Switch", "CallStep", "Common"];
+const PARTS: &[&str] = &["Switch", "CallStep", "Common", "World"];
 
 /// The type behind the words before a method's name: a variable, a field, or a method that returns one.
 const RECEIVERS: &[(&str, &str)] = &[
@@ -194,7 +194,7 @@ fn functions_in(tokens: &[String], found: &mut Vec<Function>) {
 /// Whether an enum holds what is done later in the turn, or at an answer.
 fn is_of_consequences(name: &str) -> bool {
     let is_on = name.strip_prefix("On").is_some_and(|rest| rest.starts_with(char::is_uppercase));
-    name == "Follow" || is_on
+    matches!(name, "Follow" | "Effect" | "DialogCommand") || is_on
 }
 
 /// The arm of a `match` that carries out one consequence.

@@ -184,6 +184,11 @@ impl Life {
         self.answered().map_or(OnAck::Nothing, |it| it.on_ack)
     }
 
+    /// Whether something is to be done when the ACK comes.
+    pub fn awaits_ack(&self) -> bool {
+        self.on_ack() != OnAck::Nothing
+    }
+
     /// Sets what the ACK is to carry; without a 2xx there is no ACK.
     pub fn expect_on_ack(&mut self, what: OnAck) {
         if let Some(answered) = self.answered_mut() {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::controller::{EndpointId, MediaController, MediaError, MediaFuture};
 use crate::handler::Party;
+use crate::service::Watched;
 use crate::switch::Switch;
 use crate::switch::common::Common;
 use crate::switch::state::effect::{Calling, DialogCommand, Effect, Note};
@@ -107,6 +108,22 @@ impl Switch {
             Effect::Counted { talk, goes_on_in, stats } => common.counted(t.at(), talk, goes_on_in, stats),
             Effect::LegIs { leg, state } => common.watchers.leg_is(leg, state),
             Effect::Ended { what, end } => common.watchers.ended(what, end),
+            Effect::CallOver { call, end } => {
+                common.world.history.call_over(call, now);
+                common.settle_history(t.at());
+                common.watchers.ended(Watched::Call(call), end);
+                common.part_with_listeners(t.at(), call);
+            }
+            Effect::LegMoved { leg, endpoint, from, into } => {
+                common.world.history.move_leg(leg, from, into);
+                if let Some(endpoint) = endpoint {
+                    // The futures need not be awaited: both take effect all the same.
+                    if common.world.history.trace(from, now).is_some() {
+                        drop(common.world.parts.controller.capture(endpoint, None));
+                    }
+                    drop(common.capture_endpoint(t.at(), into, endpoint));
+                }
+            }
             Effect::Replaced(what) => common.watchers.replaced(what),
             Effect::Arm { call } => self.arm(now, call),
             Effect::Delay { caller, leg, wait } => {

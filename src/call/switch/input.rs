@@ -338,7 +338,10 @@ impl Switch {
                 self.in_call_of(referring.leg, |step| step.refer_sent(t.at(), *referring, sent));
             }
             Follow::NotOffered { leg, exchange } => {
-                self.in_call_of(leg, |step| step.not_offered(t.at(), exchange));
+                self.in_call_of(leg, |step| match step.call.exchanges.of(exchange) {
+                    Some(_) => step.exchange_refused(t.at(), SipReply::status(491)),
+                    None => step.late(),
+                });
             }
             Follow::NotReplied { leg } => self.in_call_of(leg, |step| step.not_replied(leg)),
             Follow::NotAuthorized { leg } => self.in_call_of(leg, |step| step.not_authorized(t.at(), leg)),

@@ -45,6 +45,7 @@ mod turn;
 mod work;
 mod world;
 
+use crate::switch::state::effect::Effect;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -55,7 +56,7 @@ use crate::call_fsm::CallEvent;
 use crate::history::CallHistory;
 use crate::leg_fsm::TerminationCause;
 use crate::service::command::Command;
-use crate::service::{CallEnd, CallService, DialError, Watched};
+use crate::service::{CallEnd, CallService, DialError};
 use crate::{CallId, LegId};
 use b2b_sip::endpoint::{Flow, UsageId};
 use b2b_sip::net::Ban;
@@ -292,22 +293,19 @@ impl Switch {
             step.recording_over();
             step.advance_call(CallEvent::End);
         });
-        self.carry_out_effects(t);
         let Some(mut call) = self.calls.remove(id) else {
             return self.common.out.counters.impossible("call_over");
         };
         self.common.timers.disarm(&mut call.queued, id);
         self.common.out.counters.ended += 1;
-        self.common.world.history.call_over(id, t.now);
-        self.common.settle_history(t.at());
         if let Some(dialling) = call.dialling {
             refuse(dialling.purpose, DialError::CallerGone);
         }
         let cancelled = EndReason { cause: TerminationCause::Cancelled, by: None };
         let EndReason { cause, by } = call.end.unwrap_or(cancelled);
         let talked = talked(call.answered_at, t.now);
-        self.common.watchers.ended(Watched::Call(id), CallEnd { cause, by, talked, at: t.wall });
-        self.common.part_with_listeners(t.at(), id);
+        let end = CallEnd { cause, by, talked, at: t.wall };
+        self.common.out.effect(Effect::CallOver { call: id, end });
     }
 
     /// Ends a call without legs, unless one is about to be dialled.

@@ -3,12 +3,14 @@
 
 use crate::bridge_fsm::BridgeMode;
 use crate::call_fsm::CallEvent;
+use crate::controller::Verb;
 use crate::event::{Event, TransferKind};
 use crate::leg_fsm::TerminationCause;
 use crate::policy::{Asker, Decision, Party, Place, Trunk, Way, decide};
 use crate::service::{CallError, DialError};
 use crate::switch::Switch;
 use crate::switch::state::call::{Call, Purpose};
+use crate::switch::state::effect::Effect;
 use crate::switch::state::leg::Leg;
 use crate::switch::state::recording::Subject;
 use crate::switch::state::transfer::{Arrival, PartyRefer, TransferLegs};
@@ -59,12 +61,9 @@ impl Switch {
     pub(crate) fn move_leg(&mut self, t: &mut Turn<'_>, leg: LegId, into: CallId) {
         let from = self.calls.leg(leg).map(|it| it.call).filter(|from| *from != into);
         let Some(from) = from else { return self.common.out.counters.ignored() };
-        self.carry_out_effects(t);
-        self.calls.move_leg(leg, into);
+        self.change_call(leg, from, into);
         self.link(from, into);
-        self.common.world.history.move_leg(leg, from, into);
         self.common.world.history.join_journals(from, into);
-        self.move_capture(t, leg, from);
         self.move_recording(leg, from, into);
         self.in_call(from, |step| step.pause_for_secrets(Subject::Call(from)));
         self.in_call(into, |step| step.pause_for_secrets(Subject::Call(into)));
@@ -107,11 +106,8 @@ impl Switch {
             (step.call.answered_at, step.call.watch.ends_at) = (answered_at, ends_at);
             step.call.linked = Some(linked.unwrap_or(from));
         });
-        self.carry_out_effects(t);
-        self.calls.move_leg(leg, own);
+        self.change_call(leg, from, own);
         self.in_call(from, |step| step.pause_for_secrets(Subject::Call(from)));
-        self.common.world.history.move_leg(leg, from, own);
-        self.move_capture(t, leg, from);
         self.hand_on_variables(from, own);
         self.arm(t.now, own);
         own
@@ -328,24 +324,18 @@ impl Switch {
             (Some(recording), Some(into)) => into.recordings.running = Some(recording),
             (Some(recording), None) => {
                 if let Some(id) = recording.id {
-                    self.common.recordings_ending.add(id, from, None);
-                    drop(self.common.world.parts.controller.stop_recording(id));
+                    self.common.out.effect(Effect::RecordingEnds { id, call: from, leg: None });
+                    self.common.out.effect(Effect::TellMedia(Verb::StopRecording { recording: id }));
                 }
             }
             (None, _) => {}
         }
     }
 
-    /// A leg has moved from one call to another; its packets move with it.
-    pub(crate) fn move_capture(&mut self, t: &Turn<'_>, leg: LegId, from: CallId) {
-        if let Some(endpoint) = self.calls.leg(leg).and_then(|it| it.media.endpoint) {
-            // The futures need not be awaited: both take effect all the same.
-            if self.common.world.history.trace(from, t.now).is_some() {
-                drop(self.common.world.parts.controller.capture(endpoint, None));
-            }
-            if let Some(call) = self.calls.leg(leg).map(|leg| leg.call) {
-                drop(self.common.capture_endpoint(t.at(), call, endpoint));
-            }
-        }
+    /// A leg changes to another call, with its history and its packets.
+    fn change_call(&mut self, leg: LegId, from: CallId, into: CallId) {
+        let endpoint = self.calls.leg(leg).and_then(|it| it.media.endpoint);
+        self.calls.move_leg(leg, into);
+        self.common.out.effect(Effect::LegMoved { leg, endpoint, from, into });
     }
 }

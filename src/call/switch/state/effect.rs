@@ -62,8 +62,12 @@ pub(crate) enum Effect {
     Counted { talk: OfBridge, goes_on_in: Option<CallId>, stats: Result<Box<EndpointStats>, MediaError> },
     /// A leg has reached this state.
     LegIs { leg: LegId, state: LegState },
-    /// A leg, a bridge or a call is over.
+    /// A leg or a bridge is over.
     Ended { what: Watched, end: CallEnd },
+    /// A call is over.
+    CallOver { call: CallId, end: CallEnd },
+    /// A leg has moved to another call, with its history and its packets.
+    LegMoved { leg: LegId, endpoint: Option<EndpointId>, from: CallId, into: CallId },
     /// It has been replaced, and so has no end.
     Replaced(Watched),
     /// Sets the timer of a call to its next deadline.

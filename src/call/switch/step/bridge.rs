@@ -459,7 +459,7 @@ impl CallStep<'_> {
             let why = "its gateway takes no re-INVITE (reinvites = false)";
             return drop(reply.send(Err(CallError::WrongState(why))));
         }
-        let busy = it.hold.reply.is_some() || it.life.on_ack() != OnAck::Nothing || self.call.is_asked();
+        let busy = it.hold.reply.is_some() || it.life.awaits_ack() || self.call.is_asked();
         if busy {
             return drop(reply.send(Err(CallError::Busy)));
         }
@@ -552,8 +552,7 @@ impl CallStep<'_> {
         let settled = path.settled <= t.now;
         path.look = (!settled).then_some(path.settled);
         let refused = path.refused;
-        let leg =
-            |leg: LegId| self.call.leg(leg).filter(|it| it.is_up() && it.life.on_ack() == OnAck::Nothing);
+        let leg = |leg: LegId| self.call.leg(leg).filter(|it| it.is_up() && !it.life.awaits_ack());
         if let (true, Some(a), Some(b)) = (free, leg(legs.0), leg(legs.1)) {
             let heard = a.media.heard.is_some() && b.media.heard.is_some();
             let wanted =

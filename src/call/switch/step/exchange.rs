@@ -112,13 +112,6 @@ impl CallStep<'_> {
         }
     }
 
-    /// The re-INVITE or UPDATE of an exchange could not be sent.
-    pub(crate) fn not_offered(&mut self, t: Moment, no: ExchangeNo) {
-        let Some(it) = self.call.exchanges.of(no) else { return self.late() };
-        it.sent = false;
-        self.exchange_refused(t, Reply::status(491));
-    }
-
     /// Identity header fields for a re-INVITE or an UPDATE of ours.
     pub(crate) fn connected_fields(&self, leg: LegId) -> HeaderFields {
         let connected = self.call.leg(leg).and_then(|it| it.identity.connected.clone());
@@ -290,14 +283,29 @@ impl CallStep<'_> {
                 self.ignored();
                 continue;
             }
-            let waits = self.call.leg(to).is_none_or(|it| it.life.on_ack() != OnAck::Nothing);
             match like {
-                _ if waits || self.call.is_asked() => self.postpone_offer(offer),
+                _ if self.awaits_ack(to) || self.call.is_asked() => self.postpone_offer(offer),
                 Some(like) => self.refresh(t, like, to, back),
                 None => self.talk_to_us(to),
             }
         }
-        self.tell_change(t);
+        // After a change: the party of a bridge that was told less than is true now gets another offer, as one that
+        // was dialled while the other one was on hold does after the resume. If it refuses, it is asked again after
+        // the next change only.
+        let exchanges = &self.call.exchanges;
+        let may_ask = exchanges.changed && exchanges.under_way.is_none();
+        let legs = self.call.bridge.as_ref().filter(|_| may_ask).map(|bridge| (bridge.a, bridge.b));
+        if let Some((a, b)) = legs.filter(|(a, b)| !self.awaits_ack(*a) && !self.awaits_ack(*b)) {
+            self.call.exchanges.changed = false;
+            if let Some((like, to)) = self.behind(a, b) {
+                self.refresh(t, like, to, false);
+            }
+        }
+    }
+
+    /// Whether a leg is over, or what is to be done on an ACK of its party.
+    fn awaits_ack(&self, leg: LegId) -> bool {
+        self.call.leg(leg).is_none_or(|it| it.life.awaits_ack())
     }
 
     /// Whether two legs are up and in the same bridge.
@@ -455,22 +463,6 @@ impl CallStep<'_> {
     /// What the parties of a call want may have changed.
     pub(crate) fn changes(&mut self) {
         self.call.exchanges.changed = true;
-    }
-
-    /// After a change: the party of a bridge that was told less than is true now gets another offer, as one
-    /// that was dialled while the other one was on hold does after the resume. If it refuses, it is asked
-    /// again after the next change only.
-    pub(crate) fn tell_change(&mut self, t: Moment) {
-        let waits = |leg: LegId| self.call.leg(leg).is_none_or(|it| it.life.on_ack() != OnAck::Nothing);
-        let exchanges = &self.call.exchanges;
-        let may_ask = exchanges.changed && exchanges.under_way.is_none();
-        let legs = self.call.bridge.as_ref().filter(|_| may_ask).map(|bridge| (bridge.a, bridge.b));
-        if let Some((a, b)) = legs.filter(|(a, b)| !waits(*a) && !waits(*b)) {
-            self.call.exchanges.changed = false;
-            if let Some((like, to)) = self.behind(a, b) {
-                self.refresh(t, like, to, false);
-            }
-        }
     }
 
     /// Of two joined parties the one that was told less than both want, as the second.
