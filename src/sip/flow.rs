@@ -24,6 +24,10 @@ pub struct Flow {
     pub id: FlowId,
 }
 
+/// Chooses the UDP socket of ours for a remote address, from the listener of this name if given: the flow by it;
+/// `None` if there is no socket for it.
+pub(crate) type UdpFlow = Box<dyn FnMut(SocketAddr, Option<&str>) -> Option<Flow> + Send>;
+
 impl FlowId {
     /// A connection that is gone.
     pub(crate) const GONE: FlowId = FlowId(u64::MAX);

@@ -31,13 +31,13 @@ pub enum Output<E> {
         /// Maximum silence on the flow; `None` stops the keep-alives.
         every: Option<Duration>,
     },
-    /// Find or open a flow to `remote`. An open connection is to be reused. `name` is the
-    /// host as written in the URI, which a TLS peer's certificate must match; without one the
-    /// certificate must match the address.
+    /// Open a connection to `remote`, or reuse an open one. `name` is the host as written in
+    /// the URI, which a TLS peer's certificate must match; without one the certificate must
+    /// match the address.
     Connect {
         /// The id for the answer.
         connect: ConnectId,
-        /// TCP, TLS, or UDP for a socket that can send to `remote`.
+        /// TCP or TLS.
         transport: Transport,
         /// Address and port of the peer.
         remote: SocketAddr,

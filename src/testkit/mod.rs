@@ -174,16 +174,18 @@ impl Harness {
             extensions: Extensions { reliable: true, refer: true, replaces: true },
             ..EndpointConfig::new([200; 32])
         };
+        let (mut endpoint, address) = (Endpoint::new(endpoint), SocketAddr::from(([192, 0, 2, 1], 5060)));
+        endpoint.set_udp(move |remote, _| Some(flow(address, remote)));
         Harness {
             now: start,
             start,
             wall: SystemTime::UNIX_EPOCH,
-            endpoint: Endpoint::new(endpoint),
+            endpoint,
             switch,
             commands,
             tasks: Tasks::default(),
             beside: Tasks::default(),
-            address: SocketAddr::from(([192, 0, 2, 1], 5060)),
+            address,
             media,
             bus,
             records,
@@ -442,9 +444,6 @@ impl Harness {
                 None
             }
             // Large requests cannot use TCP here.
-            Output::Connect { connect, transport: Transport::Udp, remote, .. } => {
-                Some(Input::Connected { connect, flow: flow(from, remote) })
-            }
             Output::Connect { connect, .. } => Some(Input::ConnectFailed { connect }),
             Output::Resolve { resolve, .. } => Some(Input::ResolveFailed { resolve }),
             Output::Event(_) | Output::KeepAlive { .. } => None,

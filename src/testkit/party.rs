@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 
-use super::{B2B, Harness};
+use super::{B2B, Harness, flow};
 use b2b_sip::endpoint::{
     Body, Endpoint, EndpointConfig, Event, Extensions, Invite, Replaces, Termination, UsageEvent, UsageId,
 };
@@ -62,7 +62,8 @@ impl Harness {
         };
         set_up(&mut config);
         let address = address.parse().unwrap_or_else(|_| panic!("{address} is no address"));
-        let endpoint = Endpoint::new(config);
+        let mut endpoint = Endpoint::new(config);
+        endpoint.set_udp(move |remote, _| Some(flow(address, remote)));
         self.parties.push(Party {
             endpoint,
             address,
@@ -98,6 +99,7 @@ impl Harness {
         let it = self.at(party);
         let before = std::mem::replace(&mut it.address, address);
         it.before.push(before);
+        it.endpoint.set_udp(move |remote, _| Some(flow(address, remote)));
         it.endpoint.forget_flow(usage);
     }
 

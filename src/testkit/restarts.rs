@@ -7,7 +7,7 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 
 use super::tasks::Tasks;
-use super::{Endpoint, EndpointConfig, Harness, Switch, Turn};
+use super::{Endpoint, EndpointConfig, Harness, Switch, Turn, flow};
 use b2b_call::CallId;
 use b2b_call::switch::SwitchParts;
 use b2b_call::switch::restore::NotTakenIn;
@@ -113,6 +113,8 @@ impl Harness {
         let parts = self.switch.parts_again(Box::new(move |record| drop(sink.send(record))));
         let (controller, config) = (self.media.clone(), self.switch.config().clone());
         self.endpoint = Endpoint::new(endpoint);
+        let address = self.address;
+        self.endpoint.set_udp(move |remote, _| Some(flow(address, remote)));
         (self.switch, self.commands) = Switch::in_hand(config, SwitchParts { controller, ..parts });
         (self.tasks, self.beside, self.records) = (Tasks::default(), Tasks::default(), records);
     }

@@ -95,11 +95,12 @@ impl Switch {
     /// See [`NotTakenIn`].
     pub fn renew(&mut self, t: &mut Turn<'_>) -> Result<(), NotTakenIn> {
         let (octets, replies) = write_replies(|| self.write_calls(t.now, t.sip));
-        let mut endpoint = Endpoint::new(t.sip.config().clone());
+        let (octets, mut endpoint) = (octets?, Endpoint::new(t.sip.config().clone()));
         endpoint.set_advertised(t.sip.advertised().to_vec());
-        endpoint.go_on_from(t.sip.position());
+        endpoint.go_on_from(t.sip);
         let (mut switch, _) = Switch::new(self.common.config.clone(), nobody());
-        switch.read(&mut Turn { now: t.now, wall: t.wall, sip: &mut endpoint }, &octets?, replies)?;
+        let read = switch.read(&mut Turn { now: t.now, wall: t.wall, sip: &mut endpoint }, &octets, replies);
+        read.inspect_err(|_| t.sip.go_on_from(&mut endpoint))?;
         switch.carry_over(self);
         (*self, *t.sip) = (switch, endpoint);
         Ok(())

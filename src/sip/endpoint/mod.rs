@@ -58,6 +58,7 @@ pub use snapshot::{Lingering, TakenIn, UsageSnapshot, UsageValue};
 pub use subscription::SubscriptionId;
 
 use crate::dialog::identity::Identity;
+use crate::flow::UdpFlow;
 use crate::msg::{Message, ParseError};
 use crate::outbox::Outbox;
 use crate::transaction::client::ClientTransactions;
@@ -166,6 +167,7 @@ pub struct Endpoint {
     /// For everything outside a usage, and for seeding usages.
     mint: Mint,
     out: Outbox<Event>,
+    udp: UdpFlow,
     clients: ClientTransactions<User>,
     servers: ServerTransactions,
     usages: Usages,
@@ -181,7 +183,7 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// A new endpoint without calls.
+    /// A new endpoint without calls. It sends requests over UDP once it has [`Endpoint::set_udp`].
     pub fn new(config: EndpointConfig) -> Self {
         let mut mint = Mint::new(config.seed, config.shard);
         let secret = [mint.random(), mint.random()];
@@ -196,6 +198,7 @@ impl Endpoint {
             },
             mint,
             out: Outbox::default(),
+            udp: Box::new(|_, _| None),
             clients: ClientTransactions::new(config.timers),
             servers: ServerTransactions::new(config.timers, secret, config.known.clone()),
             usages: Usages::default(),
@@ -221,6 +224,12 @@ impl Endpoint {
     /// on.
     pub fn set_advertised(&mut self, advertised: Vec<Advertised>) {
         self.identity.advertised = advertised;
+    }
+
+    /// Sets the function that it asks, while a command or an input is handled, for the flow of each UDP request that
+    /// has none yet.
+    pub fn set_udp(&mut self, udp: impl FnMut(SocketAddr, Option<&str>) -> Option<Flow> + Send + 'static) {
+        self.udp = Box::new(udp);
     }
 
     /// Sets the session timers of new calls; no effect if they were off from the start.

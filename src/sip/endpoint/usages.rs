@@ -323,16 +323,12 @@ impl Endpoint {
         self.usages.foreseen.push_back(seed);
     }
 
-    /// Position in the endpoint's random stream, for [`Endpoint::go_on_from`].
-    pub fn position(&self) -> u64 {
-        self.mint.position()
-    }
-
-    /// Skips to the position where another endpoint with the same seed stopped
-    /// ([`Endpoint::position`]), so that no identifier repeats. The keys for loop marks and
-    /// stateless responses are the same in both.
-    pub fn go_on_from(&mut self, position: u64) {
-        self.mint.skip_to(position);
+    /// Goes on from another endpoint with the same seed: skips to its position in the random
+    /// stream, so that no identifier repeats, and takes its UDP sockets. The keys for loop
+    /// marks and stateless responses are the same in both.
+    pub fn go_on_from(&mut self, other: &mut Endpoint) {
+        self.mint.skip_to(other.mint.position());
+        std::mem::swap(&mut self.udp, &mut other.udp);
     }
 
     /// A branch for a request of this usage; a branch of the endpoint if there is no usage.

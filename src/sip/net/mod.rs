@@ -12,7 +12,7 @@
 //! - `budget`: messages per source, before parsing; `limits`: limits, counters
 //! - `bans`: banned sources
 //! - `listeners`: named listeners
-//! - `local_addr`: the concrete local address of a flow; `unbound`: flows without sockets
+//! - `local_addr`: the concrete local address of a flow; `local_flows`: flows from listening sockets
 //! - `resolve`: host names to addresses; `locate`: RFC 3263; `dns`: the DNS queries for it
 //! - `held`: flows kept alive; `keep_alive`: the keep-alive timers of one flow
 //! - `stun`: our public addresses by STUN
@@ -37,6 +37,8 @@ mod keep_alive;
 pub mod limits;
 mod listeners;
 pub mod local_addr;
+#[doc(hidden)]
+pub mod local_flows;
 #[cfg(feature = "dns")]
 mod locate;
 mod outputs;
@@ -53,8 +55,6 @@ mod tls;
 mod tls_files;
 pub mod trace;
 mod udp;
-#[doc(hidden)]
-pub mod unbound;
 #[cfg(feature = "tls")]
 mod unverified;
 

@@ -16,7 +16,7 @@ use super::trace::Direction;
 use super::udp::UdpPort;
 use crate::endpoint::{ConnectId, Event, Flow, FlowId, Input, Output, Transport};
 
-/// A flow that the endpoint asks for.
+/// A connection that the endpoint asks for.
 struct Opening {
     connect: ConnectId,
     remote: SocketAddr,
@@ -116,20 +116,8 @@ impl SipStack {
         name: Option<Arc<str>>,
         settings: Option<&str>,
     ) {
-        let Opening { connect, remote, ref listener, .. } = opening;
+        let Opening { connect, remote, .. } = opening;
         match transport {
-            Transport::Udp => {
-                let of = |port: &UdpPort| listener.is_none() || port.name == *listener;
-                let ports = self.udp.iter().enumerate().filter(|(_, port)| of(port));
-                let ports: Vec<(usize, IpAddr)> = ports.map(|(it, port)| (it, port.bound.ip())).collect();
-                let port = self.locals.nearest(ports.iter().map(|(_, ip)| *ip), remote);
-                let port = port.and_then(|place| ports.get(place));
-                let flow = port.and_then(|(index, _)| self.udp_flow(*index, remote).ok());
-                self.input(match flow {
-                    Some(flow) => Input::Connected { connect, flow },
-                    None => Input::ConnectFailed { connect },
-                });
-            }
             Transport::Tcp => self.reuse_or_open(opening, None),
             Transport::Tls => match self.tls.as_ref().and_then(|tls| tls.outward(settings)) {
                 Some(tls) => self.reuse_or_open(opening, Some((tls, name))),

@@ -22,6 +22,7 @@ use super::held::Held;
 use super::limits::{NetCounters, NetLimits};
 use super::listeners::{Listening, NamedListener};
 use super::local_addr::{self, LocalAddresses};
+use super::local_flows::LocalFlows;
 use super::resolve::{NameService, Resolver};
 use super::sockets::{self, Listener};
 use super::stun::{Stun, StunConfig};
@@ -211,7 +212,7 @@ impl SipStack {
     ///
     /// # Errors
     /// See [`NetError`].
-    pub fn bind(config: NetConfig, endpoint: Endpoint) -> Result<Self, NetError> {
+    pub fn bind(config: NetConfig, mut endpoint: Endpoint) -> Result<Self, NetError> {
         let mut udp = Vec::new();
         let mut listeners = Vec::new();
         let unnamed = (None, config.bind, config.bind_tls);
@@ -242,6 +243,7 @@ impl SipStack {
             let listening = listening(&udp, &listeners).collect();
             Box::new(Stun::new(config.stun, listening, &endpoint))
         });
+        endpoint.set_udp(LocalFlows::new(listening(&udp, &listeners)).udp());
         Ok(SipStack {
             stun: asked,
             held: Held::default(),
@@ -359,6 +361,7 @@ impl SipStack {
     /// cached local addresses.
     pub fn lost_address(&mut self, gone: IpAddr) {
         self.locals = LocalAddresses::default();
+        self.endpoint.set_udp(LocalFlows::new(self.listening()).udp());
         for flow in self.connections.from(gone) {
             self.connections.remove(flow.id.0);
             self.input(Input::FlowClosed { flow });

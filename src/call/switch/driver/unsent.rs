@@ -13,7 +13,7 @@ use crate::service::command::Command;
 use b2b_sip::endpoint::{Endpoint, EndpointConfig, Flow, Input, Output, Transport};
 use b2b_sip::msg::{Limits, Message};
 use b2b_sip::net::NetConfig;
-use b2b_sip::net::unbound::Unbound;
+use b2b_sip::net::local_flows::LocalFlows;
 
 /// Maximum real time for a task before virtual time advances without it: media engines answer within
 /// milliseconds.
@@ -51,7 +51,7 @@ pub struct DryRun {
     results: mpsc::UnboundedReceiver<Done>,
     /// Number of tasks that have not ended.
     waiting: usize,
-    ways: Unbound,
+    ways: LocalFlows,
     names: Vec<String>,
     now: Instant,
     wall: SystemTime,
@@ -71,7 +71,8 @@ impl DryRun {
         let (now, wall) = (Instant::now(), SystemTime::now());
         let (switch, commands) = Switch::new(config, parts(now, wall)?);
         let (done, results) = mpsc::unbounded_channel();
-        let (endpoint, ways) = (Endpoint::new(endpoint), Unbound::new(net));
+        let (mut endpoint, ways) = (Endpoint::new(endpoint), LocalFlows::unbound(net));
+        endpoint.set_udp(LocalFlows::unbound(net).udp());
         let (waiting, names) = (0, Vec::new());
         Ok(DryRun { endpoint, switch, commands, done, results, waiting, ways, names, now, wall })
     }
@@ -146,7 +147,7 @@ impl DryRun {
                     }
                 }
                 Output::Connect { connect, transport, remote, listener, .. } => {
-                    let input = match self.ways.flow_to(transport, remote, listener) {
+                    let input = match self.ways.flow_to(transport, remote, listener.as_deref()) {
                         Some(flow) => Input::Connected { connect, flow },
                         None => Input::ConnectFailed { connect },
                     };

@@ -58,7 +58,7 @@ impl Run {
         let (mut switch, _) = Switch::new(config, nobody());
         switch.common.world.journaling = Journaling::Reads(Facts::default());
         let facts = journal.turns.iter().flat_map(|turn| &turn.facts);
-        Run {
+        let mut run = Run {
             endpoint: Endpoint::new(endpoint),
             switch,
             calls: facts.filter_map(|it| it.get("call")?.as_u64().map(CallId)).collect(),
@@ -74,7 +74,9 @@ impl Run {
             in_turn: false,
             held: VecDeque::new(),
             sought: VecDeque::new(),
-        }
+        };
+        run.tell_flows();
+        run
     }
 
     /// Runs one turn; `false`: there is none left, or the run differs from the journal.
@@ -293,6 +295,13 @@ impl Run {
         }
     }
 
+    /// Gives the endpoint the flows of the UDP messages that are left in the journal.
+    fn tell_flows(&mut self) {
+        let is_udp = |flow: &Flow| flow.transport == Transport::Udp;
+        let flows: Vec<Flow> = self.missing.iter().map(|sent| sent.flow).filter(is_udp).collect();
+        self.endpoint.set_udp(move |remote, _| flows.iter().find(|flow| flow.remote == remote).copied());
+    }
+
     /// The flow of the next such message in the journal.
     fn went(&self, is_such: impl Fn(&Flow) -> bool) -> Option<Flow> {
         self.missing.iter().map(|sent| sent.flow).find(is_such)
@@ -328,6 +337,7 @@ impl Run {
         // Timers of two legs that are due at the same time have no order.
         let expected = self.missing.iter().position(|sent| sent.flow == flow);
         let expected = expected.and_then(|next| self.missing.remove(next));
+        self.tell_flows();
         let same = match expected {
             Some(sent) => Some(sent.digest == digest),
             None if self.missing.is_empty() => None,

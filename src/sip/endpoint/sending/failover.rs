@@ -173,7 +173,7 @@ impl Endpoint {
             None if wanted && anew => {
                 self.dispatch(now, waiting.dialog, waiting.draft, waiting.user);
             }
-            None if wanted => self.next_target(now, waiting),
+            None if wanted => self.next_target(now, *waiting),
             _ => {}
         }
         wanted
@@ -198,11 +198,12 @@ impl Endpoint {
         Some(patience).filter(|patience| initial && *patience < self.config.timers.give_up())
     }
 
-    /// Marks an address from a lookup as failed because no connection could be made.
-    pub(in crate::endpoint) fn could_not_connect(&mut self, now: Instant, waiting: &Waiting) {
+    /// Marks the address as failed because no flow leads there, and tries the next one.
+    pub(in crate::endpoint) fn could_not_connect(&mut self, now: Instant, waiting: Waiting) {
         if let Some(target) = waiting.trying {
             self.failover.failed(now, target, AVOIDED);
         }
+        self.next_target(now, waiting);
     }
 
     /// Whether an INVITE may be sent anew. Drops its early dialogs, which belong to the

@@ -107,11 +107,11 @@ impl Endpoint {
             }
             Some(PeerWay::Address(transport, remote)) => {
                 waiting.targets.push_back((transport, remote));
-                self.next_target(now, Box::new(waiting));
+                self.next_target(now, waiting);
             }
             Some(PeerWay::Flow(_)) | None => {
                 waiting.targets.push_back((lost.transport, lost.remote));
-                self.next_target(now, Box::new(waiting));
+                self.next_target(now, waiting);
             }
         }
     }

@@ -82,7 +82,7 @@ impl Failure {
     }
 }
 
-/// A request that waits for its flow.
+/// A request that waits for its connection or for the addresses of its host.
 #[derive(serde::Serialize, serde::Deserialize)]
 pub(in crate::endpoint) struct Waiting {
     pub(in crate::endpoint) dialog: Dialog,
@@ -138,7 +138,7 @@ impl Endpoint {
                 }
                 _ => {
                     waiting.targets.push_back((transport, remote));
-                    self.next_target(now, Box::new(waiting));
+                    self.next_target(now, waiting);
                 }
             },
             Hop::Name { host, port, transport } => {
@@ -173,7 +173,7 @@ impl Endpoint {
         self.launch(now, flow, Waiting { udp, targets, ..Waiting::new(dialog, draft, user) });
     }
 
-    pub(in crate::endpoint) fn next_target(&mut self, now: Instant, mut waiting: Box<Waiting>) {
+    pub(in crate::endpoint) fn next_target(&mut self, now: Instant, mut waiting: Waiting) {
         waiting.udp = None;
         if let User::Invite(usage, cseq) = waiting.user
             && waiting.trying.is_some()
@@ -183,13 +183,17 @@ impl Endpoint {
         }
         waiting.trying = waiting.targets.pop_front();
         match waiting.trying {
+            Some((Transport::Udp, remote)) => match (self.udp)(remote, waiting.dialog.listener.as_deref()) {
+                Some(flow) => self.launch(now, flow, waiting),
+                None => self.could_not_connect(now, waiting),
+            },
             Some((transport, remote)) => {
                 let ours = (waiting.dialog.tls.clone(), waiting.dialog.listener.clone());
                 let within = self.patience(&waiting).filter(|_| !waiting.targets.is_empty());
                 let connect = self.out.connect(transport, remote, waiting.host.clone(), ours, within);
-                self.connecting.insert(connect, waiting);
+                self.connecting.insert(connect, Box::new(waiting));
             }
-            None => self.fall_back(now, *waiting),
+            None => self.fall_back(now, waiting),
         }
     }
 
@@ -221,10 +225,7 @@ impl Endpoint {
         let Some(waiting) = self.connecting.remove(&connect) else { return };
         match waiting.udp {
             Some(flow) => self.no_tcp_for_size(now, flow, *waiting),
-            None => {
-                self.could_not_connect(now, &waiting);
-                self.next_target(now, waiting);
-            }
+            None => self.could_not_connect(now, *waiting),
         }
     }
 
@@ -246,7 +247,7 @@ impl Endpoint {
                 .filter(|(transport, address)| self.may_go(&waiting, *transport, *address));
             waiting.targets = allowed.copied().collect();
             self.failover.arrange(now, &mut waiting.targets);
-            self.next_target(now, waiting);
+            self.next_target(now, *waiting);
         }
     }
 

@@ -22,8 +22,6 @@ pub struct One {
     /// Destinations and messages.
     pub sent: Vec<(SocketAddr, String)>,
     pub events: Vec<Event>,
-    /// Addresses at which connections fail.
-    pub closed: Vec<SocketAddr>,
     /// The flow of the last message.
     pub by: Option<Flow>,
 }
@@ -31,14 +29,15 @@ pub struct One {
 impl One {
     pub fn new() -> Self {
         let endpoint = Endpoint::new(EndpointConfig::new([3; 32]));
-        One {
-            endpoint,
-            now: Instant::now(),
-            sent: Vec::new(),
-            events: Vec::new(),
-            closed: Vec::new(),
-            by: None,
-        }
+        let mut one = One { endpoint, now: Instant::now(), sent: Vec::new(), events: Vec::new(), by: None };
+        one.reaches_all_but(&[]);
+        one
+    }
+
+    /// No socket leads to these addresses.
+    pub fn reaches_all_but(&mut self, closed: &[&str]) {
+        let closed: Vec<SocketAddr> = closed.iter().map(|it| it.parse().unwrap()).collect();
+        self.endpoint.set_udp(move |remote, _| (!closed.contains(&remote)).then(|| One::flow(remote)));
     }
 
     pub fn flow(remote: SocketAddr) -> Flow {
@@ -62,9 +61,6 @@ impl One {
                 Output::Transmit { flow, data } => {
                     self.by = Some(flow);
                     self.sent.push((flow.remote, String::from_utf8_lossy(&data).into_owned()));
-                }
-                Output::Connect { connect, remote, .. } if self.closed.contains(&remote) => {
-                    self.endpoint.handle_input(self.now, Input::ConnectFailed { connect });
                 }
                 Output::Connect { connect, remote, transport, .. } => {
                     let flow = One::flow_by(transport, remote);
@@ -202,7 +198,7 @@ fn when_all_addresses_fail_the_last_failure_is_told() {
         one.answer(&invite, "503 Service Unavailable", "");
     }
     assert!(matches!(one.ended(), Some(Termination::Failed { response }) if response.status() == 503));
-    one.closed = vec![FIRST.parse().unwrap(), SECOND.parse().unwrap()];
+    one.reaches_all_but(&[FIRST, SECOND]);
     one.dial();
     assert!(matches!(one.ended(), Some(Termination::Unreachable)));
     one.assert_nothing_is_held();
@@ -211,7 +207,7 @@ fn when_all_addresses_fail_the_last_failure_is_told() {
 #[test]
 fn an_address_that_cannot_be_connected_to_is_passed_over() {
     let mut one = One::new();
-    one.closed = vec![FIRST.parse().unwrap()];
+    one.reaches_all_but(&[FIRST]);
     one.dial();
     assert_eq!(one.last("INVITE").0, SECOND);
 }
@@ -236,7 +232,7 @@ fn requests_outside_of_calls_go_to_the_next_address_too() {
 #[test]
 fn icmp_ends_the_request_that_it_quotes_and_no_other() {
     let mut one = One::new();
-    one.closed = vec![SECOND.parse().unwrap()];
+    one.reaches_all_but(&[SECOND]);
     one.dial();
     let (to, invite) = one.last("INVITE");
     let to: SocketAddr = to.parse().unwrap();

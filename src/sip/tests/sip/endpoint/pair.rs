@@ -97,12 +97,18 @@ impl Pair {
 
     pub fn with(network: Network, configs: [EndpointConfig; 2], addresses: [&str; 2]) -> Self {
         let now = Instant::now();
+        let (mut ends, addresses) =
+            (configs.clone().map(Endpoint::new), addresses.map(|it| it.parse().unwrap()));
+        for (end, local) in ends.iter_mut().zip(addresses) {
+            let flow = move |remote| Flow { transport: Transport::Udp, local, remote, id: FlowId(1) };
+            end.set_udp(move |remote, _| Some(flow(remote)));
+        }
         Pair {
             start: now,
             now,
-            ends: configs.clone().map(Endpoint::new),
+            ends,
             configs,
-            addresses: addresses.map(|address| address.parse().unwrap()),
+            addresses,
             events: Default::default(),
             wire: Vec::new(),
             mute: [false; 2],
@@ -143,9 +149,8 @@ impl Pair {
         let write = |id: &UsageId| serde_json::to_string(&endpoint.usage_value(now, *id).unwrap()).unwrap();
         let texts: Vec<String> = ids.iter().map(write).collect();
         if into_new {
-            let position = endpoint.position();
-            *endpoint = Endpoint::new(self.configs[end].clone());
-            endpoint.go_on_from(position);
+            let mut old = std::mem::replace(endpoint, Endpoint::new(self.configs[end].clone()));
+            endpoint.go_on_from(&mut old);
         }
         ids.iter().for_each(|id| endpoint.give_out(*id));
         let mut read = |text: &String| {
