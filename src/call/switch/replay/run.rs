@@ -48,8 +48,6 @@ pub(crate) struct Run {
     in_turn: bool,
     /// Events of the endpoint that are not handled yet.
     held: VecDeque<Event>,
-    /// Connects and resolves of the endpoint that are pending.
-    sought: VecDeque<Output>,
 }
 
 impl Run {
@@ -73,7 +71,6 @@ impl Run {
             now: start,
             in_turn: false,
             held: VecDeque::new(),
-            sought: VecDeque::new(),
         };
         run.tell_flows();
         run
@@ -93,8 +90,6 @@ impl Run {
         {
             self.pass(due, sees);
         }
-        // A pending connect or resolve has failed, and the call has moved on.
-        while self.sent < sent && self.seek_in_vain(sees) {}
         if self.differs.is_some() {
             return false;
         }
@@ -137,19 +132,6 @@ impl Run {
         self.drain(sees);
     }
 
-    /// Fails the oldest pending connect or resolve; `false`: there is none.
-    fn seek_in_vain(&mut self, sees: &mut dyn FnMut(Shown)) -> bool {
-        let input = match self.sought.pop_front() {
-            Some(Output::Connect { connect, .. }) => SipInput::ConnectFailed { connect },
-            Some(Output::Resolve { resolve, .. }) => SipInput::ResolveFailed { resolve },
-            Some(_) => return true,
-            None => return false,
-        };
-        self.endpoint.handle_input(self.now, input);
-        self.drain(sees);
-        true
-    }
-
     /// Handles the next event of the endpoint.
     fn come_up(&mut self, sees: &mut dyn FnMut(Shown)) {
         if let Some(event) = self.held.pop_front() {
@@ -171,7 +153,6 @@ impl Run {
                     self.endpoint.handle_input(self.now, SipInput::Timeout);
                     self.drain(sees);
                 }
-                while self.held.is_empty() && self.seek_in_vain(sees) {}
                 self.come_up(sees);
             }
             Input::Dropped(request) => drop(self.switch.common.work.answered(request)),
@@ -275,20 +256,19 @@ impl Run {
             match output {
                 Output::Transmit { flow, data } => self.sends(flow, data, sees),
                 Output::Connect { connect, transport, remote, .. } => {
-                    match self.went(|it| it.transport == transport && it.remote == remote) {
-                        Some(flow) => {
-                            self.endpoint.handle_input(self.now, SipInput::Connected { connect, flow })
-                        }
-                        None => self.seeks(output),
-                    }
+                    let input = match self.went(|it| it.transport == transport && it.remote == remote) {
+                        Some(flow) => SipInput::Connected { connect, flow },
+                        None => SipInput::ConnectFailed { connect },
+                    };
+                    self.endpoint.handle_input(self.now, input);
                 }
-                Output::Resolve { resolve, .. } => match self.went(|_| true) {
-                    Some(flow) => {
-                        let targets = vec![(flow.transport, flow.remote)];
-                        self.endpoint.handle_input(self.now, SipInput::Resolved { resolve, targets });
-                    }
-                    None => self.seeks(output),
-                },
+                Output::Resolve { resolve, .. } => {
+                    let input = match self.went(|_| true).map(|flow| vec![(flow.transport, flow.remote)]) {
+                        Some(targets) => SipInput::Resolved { resolve, targets },
+                        None => SipInput::ResolveFailed { resolve },
+                    };
+                    self.endpoint.handle_input(self.now, input);
+                }
                 Output::KeepAlive { .. } => {}
                 Output::Event(event) => self.has_told(event),
             }
@@ -305,12 +285,6 @@ impl Run {
     /// The flow of the next such message in the journal.
     fn went(&self, is_such: impl Fn(&Flow) -> bool) -> Option<Flow> {
         self.missing.iter().map(|sent| sent.flow).find(is_such)
-    }
-
-    /// The journal has no message on such a flow.
-    fn seeks(&mut self, output: Output) {
-        self.sought.push_back(output);
-        self.seek_in_vain(&mut |_| {});
     }
 
     /// An event of the endpoint. An event without a leg has no line in the journal: it is handled at once.
