@@ -1,6 +1,5 @@
 //! An audio line with all its attributes.
 
-use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use sdp_types::{Attribute, Direction, ExtMap, Media, Session};
@@ -226,12 +225,12 @@ impl AudioMedia {
         let with_value =
             |name: &str, value: String| Attribute { attribute: name.to_owned(), value: Some(value) };
         for format in &self.formats {
-            let payload_type = format.payload_type;
-            // Writing to a String cannot fail.
-            let _ = write!(types, "{}{payload_type}", if types.is_empty() { "" } else { " " });
+            let payload_type = format.payload_type.to_string();
+            types.push_str(if types.is_empty() { "" } else { " " });
+            types.push_str(&payload_type);
             attributes.push(with_value("rtpmap", format.rtpmap()));
             if let Some(fmtp) = &format.fmtp {
-                attributes.push(with_value("fmtp", format!("{payload_type} {fmtp}")));
+                attributes.push(with_value("fmtp", [&payload_type, " ", fmtp].concat()));
             }
         }
         attributes.extend(self.ptime_ms.map(|ms| Attribute::with_value("ptime", ms)));

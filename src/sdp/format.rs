@@ -97,10 +97,11 @@ impl Format {
 
     /// The `a=rtpmap` value.
     pub(super) fn rtpmap(&self) -> String {
-        let Format { payload_type, encoding, clock_rate, channels, .. } = self;
-        match channels {
-            1 => format!("{payload_type} {encoding}/{clock_rate}"),
-            _ => format!("{payload_type} {encoding}/{clock_rate}/{channels}"),
+        let (payload_type, clock_rate) = (self.payload_type.to_string(), self.clock_rate.to_string());
+        let mono = [&payload_type, " ", &self.encoding, "/", &clock_rate].concat();
+        match self.channels {
+            1 => mono,
+            channels => format!("{mono}/{channels}"),
         }
     }
 

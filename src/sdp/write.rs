@@ -1,8 +1,6 @@
 //! Serialises descriptions. `Session::write` of `sdp-types` formats character by character, and would take
 //! most of the time of an offer.
 
-use std::io::Write as _;
-
 use sdp_types::{Attribute, Connection, Session};
 
 /// Capacity for most descriptions.
@@ -14,20 +12,19 @@ pub(super) fn to_bytes(session: &Session) -> Vec<u8> {
     let origin = &session.origin;
     out.extend_from_slice(b"v=0\r\n");
     let user = origin.username.as_deref().filter(|name| !name.is_empty()).unwrap_or("-");
-    texts(&mut out, &["o=", user, " ", &origin.sess_id]);
-    // Writing to a Vec cannot fail.
-    let _ = write!(out, " {} ", origin.sess_version);
+    texts(&mut out, &["o=", user, " ", &origin.sess_id, " ", &origin.sess_version.to_string(), " "]);
     texts(&mut out, &[origin.nettype.as_str(), " ", origin.addrtype.as_str(), " ", &origin.unicast_address]);
     line(&mut out, &["s=", &session.session_name]);
     session.connection.iter().for_each(|it| connection(&mut out, it));
     for time in &session.times {
-        let _ = write!(out, "\r\nt={} {}", time.start_time, time.stop_time);
+        line(&mut out, &["t=", &time.start_time.to_string(), " ", &time.stop_time.to_string()]);
     }
     session.attributes.iter().for_each(|it| attribute(&mut out, it));
     for media in &session.medias {
-        line(&mut out, &["m=", &media.media]);
-        let _ = write!(out, " {}", media.port);
-        texts(&mut out, &[" ", &media.proto, " ", &media.fmt]);
+        line(
+            &mut out,
+            &["m=", &media.media, " ", &media.port.to_string(), " ", &media.proto, " ", &media.fmt],
+        );
         media.connections.iter().for_each(|it| connection(&mut out, it));
         media.attributes.iter().for_each(|it| attribute(&mut out, it));
     }
