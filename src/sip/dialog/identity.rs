@@ -90,16 +90,20 @@ pub struct SentBy<'a> {
 
 impl fmt::Display for SentBy<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.advertised {
-            Some(it) if !it.host.is_empty() => {
-                write!(f, "{}:{}", it.host, it.port.unwrap_or(self.local.port()))
+        let mut port = self.local.port();
+        match self.advertised.filter(|it| !it.host.is_empty()) {
+            Some(it) => {
+                port = it.port.unwrap_or(port);
+                f.write_str(&it.host)?;
             }
             // Without the IPv6 scope, which has no meaning elsewhere.
-            _ => match self.local.ip() {
-                IpAddr::V4(_) => write!(f, "{}:{}", Host(self.local.ip()), self.local.port()),
-                IpAddr::V6(ip) => write!(f, "[{ip}]:{}", self.local.port()),
+            None => match self.local.ip() {
+                IpAddr::V6(ip) => write!(f, "[{ip}]")?,
+                ip => Host(ip).fmt(f)?,
             },
         }
+        f.write_str(":")?;
+        port.fmt(f)
     }
 }
 

@@ -87,7 +87,7 @@ pub fn write(
     let (transport, sent_by) = (flow.transport.as_str(), identity.sent_by(flow));
     let mut writer = RequestWriter::new(&draft.method, uri)
         .header_fmt(Name::Via, format_args!("SIP/2.0/{transport} {sent_by};branch={branch};rport"))
-        .header_fmt(Name::MaxForwards, format_args!("{}", draft.max_forwards));
+        .header(Name::MaxForwards, draft.max_forwards.to_string());
     for route in &routes {
         writer = writer.header(Name::Route, route);
     }
@@ -95,7 +95,7 @@ pub fn write(
         .header(Name::From, dialog.local())
         .header(Name::To, dialog.remote())
         .header(Name::CallId, dialog.call_id())
-        .header_fmt(Name::CSeq, format_args!("{} {}", draft.cseq, draft.method));
+        .header(Name::CSeq, [draft.cseq.to_string().as_bytes(), b" ", draft.method.as_bytes()].concat());
     // Target refresh requests (§12.2, RFC 3311 §5.1), and requests that create dialogs.
     let refreshes = matches!(draft.method, Method::Invite | Method::Update);
     if refreshes || draft.contact.is_some() || matches!(draft.method, Method::Refer | Method::Notify) {

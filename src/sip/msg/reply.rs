@@ -100,7 +100,8 @@ fn via_with_source(out: &mut Vec<u8>, via: &Via<'_>, source: SocketAddr) {
         out.push(b';');
         echo(out, param.name);
         if param.is("rport") && via.rport == Rport::Requested {
-            let _ = write!(out, "={}", source.port());
+            out.push(b'=');
+            out.extend_from_slice(source.port().to_string().as_bytes());
         } else if let Some(value) = param.value {
             out.push(b'=');
             echo(out, value);

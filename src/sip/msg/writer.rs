@@ -1,7 +1,6 @@
 //! Writes messages into one buffer, rejecting control characters in values.
 
 use std::fmt;
-use std::io::Write as _;
 
 use bytes::Bytes;
 
@@ -67,8 +66,9 @@ impl Buffer {
         if !(100..700).contains(&status) {
             buffer.fail(WriteError::Status(status));
         }
-        // Writing to a Vec cannot fail.
-        let _ = write!(buffer.bytes, "SIP/2.0 {status} ");
+        buffer.bytes.extend_from_slice(b"SIP/2.0 ");
+        buffer.bytes.extend_from_slice(status.to_string().as_bytes());
+        buffer.bytes.push(b' ');
         echo(&mut buffer.bytes, reason);
         buffer.bytes.extend_from_slice(b"\r\n");
         buffer
@@ -117,8 +117,9 @@ impl Buffer {
             return Err(error);
         }
         let body = self.body.unwrap_or_default();
-        let _ = write!(self.bytes, "Content-Length: {}\r\n\r\n", body.len());
-        self.bytes.extend_from_slice(&body);
+        for part in [b"Content-Length: ", body.len().to_string().as_bytes(), b"\r\n\r\n", &body] {
+            self.bytes.extend_from_slice(part);
+        }
         Ok(Bytes::from(self.bytes))
     }
 }
