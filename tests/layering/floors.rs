@@ -56,7 +56,7 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
             &["calls", "common", "journal"],
             &["step"],
             &[
-                "Switch", "driver", "export", "history", "incoming", "input", "pair", "programs", "replay",
+                "Switch", "driver", "export", "history", "incoming", "input", "outside", "pair", "replay",
                 "restore", "snapshot", "testkit",
             ],
         ],

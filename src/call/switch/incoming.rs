@@ -16,6 +16,7 @@ use crate::leg_life::Life;
 use crate::service::command::Command;
 use crate::switch::Switch;
 use crate::switch::admission::{Admission, Caller, Fate};
+use crate::switch::common::Common;
 use crate::switch::common::TakesCalls;
 use crate::switch::journal::Hops;
 use crate::switch::state::call::Call;
@@ -60,7 +61,7 @@ impl Switch {
             self.common.out.counters.refused += 1;
             let reply = self.common.busy();
             self.common.world.parts.admission.refused(t.now, &request, &flow, &reply);
-            return self.refuse_once(t, usage, reply);
+            return refuse_once(t, usage, reply);
         }
         if let Some(admitted) = self.admit(t, usage, &request, &flow, closed) {
             self.begin_call(t, usage, request, flow, replaces, admitted);
@@ -101,7 +102,7 @@ impl Switch {
         });
         let Some(mut step) = self.step(call) else {
             self.common.out.counters.impossible("incoming");
-            return self.refuse(t, usage, Reply::status(500));
+            return refuse(t, usage, Reply::status(500));
         };
         let leg = step.new_leg(it);
         step.set_usage(leg, usage);
@@ -170,11 +171,11 @@ impl Switch {
         let caller = match admission {
             Admission::Accept(caller) => *caller,
             Admission::Refuse(_, reply) => {
-                self.refuse(t, usage, reply);
+                refuse(t, usage, reply);
                 return None;
             }
             Admission::RefuseOnce(reply) => {
-                self.refuse_once(t, usage, reply);
+                refuse_once(t, usage, reply);
                 return None;
             }
             Admission::Ignore => {
@@ -187,7 +188,7 @@ impl Switch {
             self.common.out.counters.refused += 1;
             let reply = self.common.busy();
             self.common.world.parts.admission.refused(t.now, request, flow, &reply);
-            self.refuse_once(t, usage, reply);
+            refuse_once(t, usage, reply);
             return None;
         }
         let party =
@@ -199,7 +200,7 @@ impl Switch {
         {
             let reply = Reply { reason: reason.to_owned(), ..Reply::status(status) };
             self.common.world.parts.admission.refused(t.now, request, flow, &reply);
-            self.refuse(t, usage, reply);
+            refuse(t, usage, reply);
             return None;
         }
         let Caller { identity, gateway, source, channels, redials, policy, hops, tls, listener } = caller;
@@ -230,6 +231,16 @@ impl Switch {
         }
     }
 
+    /// Whether ordinary calls are refused.
+    pub(crate) fn takes_no_call(&self) -> bool {
+        let most = self.common.config.max_calls;
+        // A limit of one call leaves no room to reserve.
+        let kept = self.common.world.parts.admission.kept_calls().min(most.saturating_sub(1));
+        self.common.is_draining() || self.calls.len() >= most - kept
+    }
+}
+
+impl Common {
     /// A request outside any call.
     pub(crate) fn outside(
         &mut self,
@@ -239,9 +250,9 @@ impl Switch {
         flow: &Flow,
     ) {
         if *request.method() == Method::Subscribe {
-            return self.common.world.parts.admission.subscribe(t, transaction, request, flow);
+            return self.world.parts.admission.subscribe(t, transaction, request, flow);
         }
-        match self.common.world.parts.admission.request(t, request, flow) {
+        match self.world.parts.admission.request(t, request, flow) {
             Fate::Reply(_, reply) => t.respond(transaction, reply),
             Fate::ReplyOnce(reply) => {
                 if let Err(error) = t.sip.respond_once(t.now, transaction, reply) {
@@ -250,33 +261,25 @@ impl Switch {
             }
             Fate::Ignore => t.sip.ignore_request(transaction),
             Fate::Later(_, future) => {
-                self.common.run(future, Found::Reply, OnFound::Outside { transaction });
+                self.run(future, Found::Reply, OnFound::Outside { transaction });
             }
         }
     }
+}
 
-    /// Whether ordinary calls are refused.
-    pub(crate) fn takes_no_call(&self) -> bool {
-        let most = self.common.config.max_calls;
-        // A limit of one call leaves no room to reserve.
-        let kept = self.common.world.parts.admission.kept_calls().min(most.saturating_sub(1));
-        self.common.is_draining() || self.calls.len() >= most - kept
+/// Refuses a call without keeping state.
+fn refuse_once(t: &mut Turn<'_>, usage: UsageId, mut reply: Reply) {
+    if reply.reason.is_empty() {
+        reply.reason = b2b_sip::msg::phrase(reply.status).to_owned();
     }
-
-    /// Refuses a call without keeping state.
-    fn refuse_once(&mut self, t: &mut Turn<'_>, usage: UsageId, mut reply: Reply) {
-        if reply.reason.is_empty() {
-            reply.reason = b2b_sip::msg::phrase(reply.status).to_owned();
-        }
-        if let Err(error) = t.sip.refuse_once(t.now, usage, reply) {
-            tracing::debug!("a call that is to be refused: {error}");
-        }
+    if let Err(error) = t.sip.refuse_once(t.now, usage, reply) {
+        tracing::debug!("a call that is to be refused: {error}");
     }
+}
 
-    /// Refuses an INVITE that has not become a call.
-    fn refuse(&mut self, t: &mut Turn<'_>, usage: UsageId, reply: Reply) {
-        if let Err(error) = t.refuse(usage, reply) {
-            tracing::debug!("a call that is to be refused: {error}");
-        }
+/// Refuses an INVITE that has not become a call.
+fn refuse(t: &mut Turn<'_>, usage: UsageId, reply: Reply) {
+    if let Err(error) = t.refuse(usage, reply) {
+        tracing::debug!("a call that is to be refused: {error}");
     }
 }

@@ -11,6 +11,7 @@ use crate::lookup::LookupRequest;
 use crate::service::command::{Command, Reply};
 use crate::service::{CallError, DialError, DialRequest, Watched};
 use crate::switch::Switch;
+use crate::switch::common::Common;
 use crate::switch::state::call::{Call, Purpose};
 use crate::switch::state::exchange::Origin;
 use crate::switch::state::follow::Follow;
@@ -43,7 +44,9 @@ impl Switch {
                 self.common.world.parts.admission.work(t);
             }
             SipEvent::Located { host, targets } => self.common.world.parts.admission.located(&host, &targets),
-            SipEvent::Request { transaction, request, flow } => self.outside(t, transaction, &request, &flow),
+            SipEvent::Request { transaction, request, flow } => {
+                self.common.outside(t, transaction, &request, &flow)
+            }
             SipEvent::Resubscribe { subscription, transaction, request } => {
                 self.common.world.parts.admission.resubscribe(t, subscription, transaction, &request);
             }
@@ -57,34 +60,10 @@ impl Switch {
                         event => self.in_call_of(leg, |step| step.usage_event(t.at(), leg, event)),
                     }
                 }
-                None => self.stray(t, usage, event),
+                None => self.common.stray(t, usage, event),
             },
         }
         self.carry_out(t);
-    }
-
-    /// Handles an event of a call that was refused, or of a leg that is removed.
-    fn stray(&mut self, t: &mut Turn<'_>, usage: UsageId, event: UsageEvent) {
-        match event {
-            UsageEvent::Update { transaction, .. } | UsageEvent::Request { transaction, .. } => {
-                t.respond(transaction, SipReply::status(481));
-            }
-            UsageEvent::ReInvite { .. } => {
-                let _ = t.refuse(usage, SipReply::status(481));
-            }
-            UsageEvent::Answered { .. } => {
-                let _ = t.sip.bye(t.now, usage);
-            }
-            UsageEvent::RequestChallenged { challenge } => {
-                let _ = t.sip.leave_refused(t.now, usage, challenge.cseq);
-            }
-            UsageEvent::Refer { refer, .. } => t.answer_refer(PartyRefer { usage, refer }, 481),
-            // The usual end of a refused call.
-            UsageEvent::Terminated { .. } | UsageEvent::Acknowledged { .. } => {
-                self.common.out.counters.ignored()
-            }
-            _ => self.common.out.counters.late(),
-        }
     }
 
     /// Handles an event of the media engine.
@@ -185,7 +164,7 @@ impl Switch {
         let leg = self.calls.of_endpoint(endpoint);
         if let Some((leg, it)) = leg.and_then(|leg| Some((leg, self.calls.leg(leg)?))) {
             let call = it.call;
-            self.tell(news(call, leg));
+            self.common.out.tell(news(call, leg));
         } else {
             self.common.out.counters.late();
         }
@@ -210,10 +189,10 @@ impl Switch {
             Command::Stream { leg, spec, early, reply } => self.open_stream(leg, spec, early, reply),
             Command::Sleep { until, reply } => self.common.sleep(t.at(), until, reply),
             Command::Spawn { work } => self.common.run_beside(work),
-            Command::Attend { app, machine } => self.attend_beside(app, machine),
-            Command::Inform { app, from, message } => self.inform(app, from, message),
+            Command::Attend { app, machine } => self.common.attend_beside(app, machine),
+            Command::Inform { app, from, message } => self.common.inform(app, from, message),
             Command::Tell { event, told } => {
-                self.tell(*event);
+                self.common.out.tell(*event);
                 self.carry_out_effects(t);
                 if let Some(told) = told {
                     told.send_replace(true);
@@ -443,7 +422,7 @@ impl Switch {
             Came::Application(app, want, answer) => self.application_answered(t, app, want, *answer),
             Came::Program(result) => {
                 let MediaResult { program, result, end } = *result;
-                end.into_iter().for_each(|end| self.tell(end));
+                end.into_iter().for_each(|end| self.common.out.tell(end));
                 self.answer_program(program, result);
             }
             Came::Address(name, address) => self.host_found(t, name, address),
@@ -454,11 +433,6 @@ impl Switch {
             }
         }
         self.carry_out(t);
-    }
-
-    /// Records and publishes an event of a call, or of none, in its turn among the effects.
-    pub(crate) fn tell(&mut self, event: Event) {
-        self.common.out.tell(event);
     }
 
     pub(crate) fn wake(&mut self, t: &mut Turn<'_>) {
@@ -544,7 +518,7 @@ impl Switch {
     pub(crate) fn recorded(&mut self, id: RecordingId, recorded: &Recorded) {
         if let Some(error) = &recorded.error {
             tracing::warn!("the recording {} ended: {error}", recorded.path.display());
-            self.tell(Event::Error { component: "recording".to_owned(), message: error.clone() });
+            self.common.out.tell(Event::Error { component: "recording".to_owned(), message: error.clone() });
         }
         let ended_here = self.calls.ids().into_iter().find_map(|call| {
             let it = self.calls.get_mut(call)?;
@@ -567,7 +541,7 @@ impl Switch {
             seconds: Some(recorded.lasts.as_secs_f64()),
             error: recorded.error.clone(),
         };
-        self.tell(Event::Recording(news));
+        self.common.out.tell(Event::Recording(news));
     }
 
     /// The call that a leg or bridge belongs to, or the call itself.
@@ -686,5 +660,29 @@ impl Switch {
             | Command::AwaitState { .. } => return None,
         };
         Some(self.calls.leg(leg)?.call)
+    }
+}
+
+impl Common {
+    /// Handles an event of a call that was refused, or of a leg that is removed.
+    fn stray(&mut self, t: &mut Turn<'_>, usage: UsageId, event: UsageEvent) {
+        match event {
+            UsageEvent::Update { transaction, .. } | UsageEvent::Request { transaction, .. } => {
+                t.respond(transaction, SipReply::status(481));
+            }
+            UsageEvent::ReInvite { .. } => {
+                let _ = t.refuse(usage, SipReply::status(481));
+            }
+            UsageEvent::Answered { .. } => {
+                let _ = t.sip.bye(t.now, usage);
+            }
+            UsageEvent::RequestChallenged { challenge } => {
+                let _ = t.sip.leave_refused(t.now, usage, challenge.cseq);
+            }
+            UsageEvent::Refer { refer, .. } => t.answer_refer(PartyRefer { usage, refer }, 481),
+            // The usual end of a refused call.
+            UsageEvent::Terminated { .. } | UsageEvent::Acknowledged { .. } => self.out.counters.ignored(),
+            _ => self.out.counters.late(),
+        }
     }
 }

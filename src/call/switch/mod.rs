@@ -10,13 +10,12 @@
 //! - `dial`: dialling as a state machine; `state`: a call as values, with what it waits for; `work`: work that has to
 //!   wait, slabs whose keys are never reused, waiters; `counters`: what was late, ignored or impossible
 //! - `admission`: decides on requests before they become calls; `journal`: writes down the inputs of calls, and runs them
-//!   again; `programs`: applications that are state machines
-//! - `common`: what all calls share; `turn`: responses and NOTIFYs on the endpoint
-//! - `step`: a step of one call, which sees no other call
-//! - `effects`: carries out the effects of a step on the endpoint
-//! - `handlers`: asks the handlers of calls
+//!   again
+//! - `common`: what all calls share; `turn`: its time, and responses and NOTIFYs on the endpoint
+//! - `step`: a step of one call, which sees that call, what it may ask, and the outcome that it leaves
 //! - `calls`: the table of calls, with look-up by leg, bridge, dialog or media endpoint; `input`: the inputs, each of
-//!   which goes to its call; `incoming`: INVITEs that start a call; `pair`: what concerns two calls
+//!   which goes to its call; `outside`: carries out the effects of steps, and answers their questions; `incoming`:
+//!   INVITEs that start a call; `pair`: what concerns two calls
 //! - `snapshot`, `history`: calls for readers; `export`: calls as bytes; `restore`: calls that continue from them
 
 pub mod admission;
@@ -25,15 +24,13 @@ mod common;
 mod counters;
 pub mod dial;
 pub mod driver;
-mod effects;
 mod export;
-mod handlers;
 mod history;
 mod incoming;
 mod input;
 mod journal;
+mod outside;
 mod pair;
-mod programs;
 pub mod replay;
 pub mod restore;
 mod snapshot;
@@ -43,7 +40,6 @@ mod step;
 pub mod testkit;
 mod turn;
 mod work;
-mod world;
 
 use crate::switch::state::effect::Effect;
 use std::collections::VecDeque;
@@ -162,7 +158,7 @@ impl Switch {
             self.common.parting.pop_front();
         }
         self.wake(t);
-        self.wake_applications(t);
+        self.common.wake_applications(t);
         while let Some((at, id)) = self.common.timers.pop_due(t.now) {
             let Some(call) = self.calls.get_mut(id) else { continue };
             if !call.queued.matches(at) {

@@ -158,7 +158,12 @@ impl Switch {
             return t.answer_refer(refer, 491);
         }
         let target = format!("leg {} of call {}", arrives.0, second.0);
-        self.tell(Event::TransferRequested { call, leg: leaves, kind: TransferKind::Attended, target });
+        self.common.out.tell(Event::TransferRequested {
+            call,
+            leg: leaves,
+            kind: TransferKind::Attended,
+            target,
+        });
         t.answer_refer(refer, 202);
         let direct = self.step(second).is_some_and(|mut step| step.part(t.at()).direct);
         self.move_leg(t, arrives, call);
@@ -227,7 +232,12 @@ impl Switch {
             return t.answer_refer(refer, 603);
         };
         let target = format!("call {}", second.0);
-        self.tell(Event::TransferRequested { call, leg: leaves, kind: TransferKind::Attended, target });
+        self.common.out.tell(Event::TransferRequested {
+            call,
+            leg: leaves,
+            kind: TransferKind::Attended,
+            target,
+        });
         t.answer_refer(refer, 202);
         let purpose = Purpose::Transfer { leaves, stays, referrer: Some(refer) };
         if let Purpose::Caller { reply: Some(reply), .. } = std::mem::replace(&mut dialling.purpose, purpose)

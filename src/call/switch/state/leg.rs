@@ -58,12 +58,8 @@ pub(crate) struct Leg {
     /// For its call detail record.
     pub beginning: Option<Box<Beginning>>,
     pub keys: Pressed,
-    /// Requests passed on to its party.
     #[serde(default)]
-    pub passed: Vec<Passed>,
-    /// REFERs to its party whose outcome is not known.
-    #[serde(default)]
-    pub refers: Vec<(ReferId, Told)>,
+    pub asked: Asked,
     /// Receives the result of answering while our 2xx, which made an offer, waits for its ACK.
     pub answering: Option<Reply<Result<(), CallError>>>,
 }
@@ -118,6 +114,15 @@ pub(crate) struct LegIdentity {
     pub shown: Option<Box<(String, String)>>,
     /// Its connected identity now, as P-Asserted-Identity; `None`: the identity in its INVITE.
     pub connected: Option<Bytes>,
+}
+
+/// What its party was asked, and has not answered.
+#[derive(Default, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Asked {
+    /// Requests passed on to it.
+    pub passed: Vec<Passed>,
+    /// REFERs whose outcome is not known.
+    pub refers: Vec<(ReferId, Told)>,
 }
 
 /// A request that was passed on to a leg, and the leg and the transaction that wait for the answer.
@@ -238,8 +243,7 @@ impl Leg {
             recordings: Recordings::default(),
             beginning: None,
             keys: Pressed::default(),
-            passed: Vec::new(),
-            refers: Vec::new(),
+            asked: Asked::default(),
             answering: None,
         }
     }

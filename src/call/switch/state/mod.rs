@@ -6,7 +6,6 @@ pub(crate) mod exchange;
 pub(crate) mod follow;
 pub(crate) mod handing;
 pub(crate) mod leg;
-pub(crate) mod questions;
 pub(crate) mod recording;
 pub(crate) mod transfer;
 pub(crate) mod waits;

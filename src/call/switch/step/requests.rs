@@ -242,14 +242,14 @@ impl CallStep<'_> {
     /// A request was passed on to this leg.
     pub(crate) fn passes(&mut self, to: LegId, passed: Passed) {
         match self.call.leg_mut(to) {
-            Some(it) => it.passed.push(passed),
+            Some(it) => it.asked.passed.push(passed),
             None => self.late(),
         }
     }
 
     /// The leg that requests were passed to has ended: there will be no response.
     pub(crate) fn forget_passed(&mut self, leg: LegId) {
-        let waiting = self.call.leg_mut(leg).map(|it| std::mem::take(&mut it.passed));
+        let waiting = self.call.leg_mut(leg).map(|it| std::mem::take(&mut it.asked.passed));
         for Passed { transaction, .. } in waiting.unwrap_or_default() {
             self.respond(transaction, SipReply::status(480));
         }
@@ -263,8 +263,8 @@ impl CallStep<'_> {
         result: Result<Response, RequestFailure>,
     ) {
         let passed = self.call.leg_mut(to).and_then(|it| {
-            let place = it.passed.iter().position(|passed| passed.request == request)?;
-            Some(it.passed.remove(place))
+            let place = it.asked.passed.iter().position(|passed| passed.request == request)?;
+            Some(it.asked.passed.remove(place))
         });
         // Our own requests, as the INFO for a digit, have no waiting transaction.
         let Some(Passed { by, transaction, .. }) = passed else { return self.ignored() };
@@ -335,7 +335,7 @@ impl CallStep<'_> {
             (Ok(id), told) => {
                 let is_command = matches!(told, Told::Command(_));
                 if let Some(it) = self.call.leg_mut(leg) {
-                    it.refers.push((id, told));
+                    it.asked.refers.push((id, told));
                 }
                 if !is_command {
                     return self.remember_refer(t, by, leg);
@@ -417,19 +417,19 @@ impl CallStep<'_> {
 
     /// Whether a command has asked the party of a leg to call a target by itself.
     pub(crate) fn is_sent_away(&self, leg: LegId) -> bool {
-        let refers = self.call.leg(leg).map(|it| &it.refers);
+        let refers = self.call.leg(leg).map(|it| &it.asked.refers);
         refers.is_some_and(|refers| refers.iter().any(|(_, told)| matches!(told, Told::Command(_))))
     }
 
     /// The receiver of the progress of a REFER of ours.
     fn told_of(&mut self, leg: LegId, id: ReferId) -> Option<&mut Told> {
-        let refers = self.call.leg_mut(leg)?.refers.iter_mut();
+        let refers = self.call.leg_mut(leg)?.asked.refers.iter_mut();
         refers.into_iter().find(|(it, _)| *it == id).map(|(_, told)| told)
     }
 
     /// Its outcome is known.
     fn end_refer(&mut self, leg: LegId, id: ReferId) -> Option<Told> {
-        let refers = &mut self.call.leg_mut(leg)?.refers;
+        let refers = &mut self.call.leg_mut(leg)?.asked.refers;
         let place = refers.iter().position(|(it, _)| *it == id)?;
         Some(refers.remove(place).1)
     }
@@ -495,7 +495,8 @@ impl CallStep<'_> {
 
     /// The leg that a REFER was sent to has ended.
     pub(crate) fn forget_referred(&mut self, t: Moment, leg: LegId, cause: &TerminationCause) {
-        let refers = self.call.leg(leg).map(|it| it.refers.iter().map(|(id, _)| *id).collect::<Vec<_>>());
+        let refers =
+            self.call.leg(leg).map(|it| it.asked.refers.iter().map(|(id, _)| *id).collect::<Vec<_>>());
         for id in refers.unwrap_or_default() {
             if let Some(&mut Told::Party(refer)) = self.told_of(leg, id) {
                 // Its party has gone to the target, as far as can be seen from here.

@@ -1,13 +1,32 @@
 //! Applications that are at work: their machines, timers, and what they wait for.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::application::{AppEvent, AppId, Application, Inbox, WantId};
-use crate::switch::handlers::Ends;
+use crate::event::Event;
+use crate::handler::ApplicationHandler;
 use crate::switch::work::slots::Key;
+
+/// A handler's hold on a leg.
+pub(crate) enum Handled {
+    /// Ends the handler's future when dropped.
+    Future(Ends),
+    Machine(AppId),
+}
+
+/// Ends the listening when dropped.
+pub(crate) type Ends = oneshot::Sender<()>;
+
+/// The call's end of a handler's queue.
+pub(crate) struct Listener {
+    pub handler: Arc<dyn ApplicationHandler>,
+    pub events: mpsc::Sender<Event>,
+    pub ends: Ends,
+}
 
 /// How long a handler may continue after its caller's end.
 pub(crate) const PARTING: Duration = Duration::from_secs(32);

@@ -14,7 +14,7 @@ use crate::service::{CallError, DialError};
 use crate::switch::admission::{Dialled, MediaRules, Outgoing, SessionRules};
 use crate::switch::common::World;
 use crate::switch::journal::Hops;
-use crate::switch::state::questions::Questions;
+use crate::switch::step::questions::Questions;
 use crate::{BridgeId, CallId, LegId};
 use b2b_sip::endpoint::HopRule;
 use b2b_sip::msg::number::Ours;

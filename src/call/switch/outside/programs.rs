@@ -11,6 +11,7 @@ use crate::event::{Event, RecordingNews};
 use crate::service::command::{Command, Reply};
 use crate::service::{CallError, Prompted, Watched};
 use crate::switch::Switch;
+use crate::switch::common::Common;
 use crate::switch::state::waits::Found;
 use crate::switch::turn::Turn;
 use crate::switch::work::applications::{Running, Timer};
@@ -31,32 +32,6 @@ pub(crate) struct WantOf {
 }
 
 impl Switch {
-    /// Starts a machine that belongs to no call.
-    pub(crate) fn attend_beside(&mut self, app: AppId, machine: Box<dyn Application>) {
-        self.common.applications.begin(app, machine, None);
-    }
-
-    /// Delivers a message to an application.
-    pub(crate) fn inform(&mut self, app: AppId, from: Option<AppId>, message: Message) {
-        if self.common.applications.is_running(app) {
-            return self.common.applications.tell(app, AppEvent::Told(message));
-        }
-        self.common.out.counters.late();
-        if let Some(from) = from.filter(|from| self.common.applications.is_running(*from)) {
-            self.common.applications.tell(from, AppEvent::Lost(app));
-        }
-    }
-
-    /// Delivers the timers of applications that are due.
-    pub(crate) fn wake_applications(&mut self, t: &Turn<'_>) {
-        while let Some((app, timer)) = self.common.applications.pop_due(t.now) {
-            match timer {
-                Timer::Own(timer) => self.common.applications.tell(app, AppEvent::Timer(timer)),
-                Timer::Parting => self.common.take_from_application(app),
-            }
-        }
-    }
-
     /// A request of an application has its result.
     pub(crate) fn application_answered(
         &mut self,
@@ -68,7 +43,7 @@ impl Switch {
         let waited = self.common.applications.running.get_mut(&app).and_then(|it| it.waits.remove(&want));
         // Before the application knows: it may begin the next prompt then.
         let answer = answered.map(|Answered { answer, end }| {
-            end.into_iter().for_each(|end| self.tell(end));
+            end.into_iter().for_each(|end| self.common.out.tell(end));
             answer
         });
         match (waited, answer) {
@@ -117,7 +92,7 @@ impl Switch {
         }
         let Some(it) = self.common.applications.remove(app) else { return self.common.out.counters.late() };
         let decides = it.decides;
-        self.drop_application(it);
+        self.common.drop_application(it);
         match (decides, decision) {
             (Some(request), Some(action)) => {
                 self.done(t, Done(Came::Found(request, Box::new(Ok(Found::Action(action))))));
@@ -140,7 +115,7 @@ impl Switch {
             Ok(()) => wants.into_parts().0,
             Err(_) => Vec::new(),
         };
-        self.drop_application(it);
+        self.common.drop_application(it);
         for want in wanted {
             self.carry_out_want(t, app, want);
         }
@@ -162,12 +137,6 @@ impl Switch {
         }
     }
 
-    fn drop_application(&mut self, it: Running) {
-        if catch_unwind(AssertUnwindSafe(|| drop(it))).is_err() {
-            self.common.out.counters.panics += 1;
-        }
-    }
-
     pub(crate) fn carry_out_want(&mut self, t: &mut Turn<'_>, app: AppId, want: Want) {
         match want {
             Want::Command(command) => self.obey(t, *command),
@@ -178,7 +147,7 @@ impl Switch {
             Want::Run { want, work } => {
                 let work = work(self.common.service.clone());
                 let work = Guarded::new(Box::pin(async move { AppAnswer::Own(work.await).into() }));
-                self.wait_for(WantOf { app, want }, work);
+                self.common.wait_for(WantOf { app, want }, work);
             }
             Want::Forget(want) => {
                 let running = self.common.applications.running.get_mut(&app);
@@ -188,12 +157,10 @@ impl Switch {
             Want::Timer(timer, at) => self.common.applications.set_timer(app, Timer::Own(timer), at),
             // Sent like a program's message, behind the messages it has sent: it may not have begun yet.
             Want::Tell(other, message) => self.common.service.inform(other, Some(app), message),
-            Want::Attend(machine) => self.attend_beside(self.common.service.new_application(), machine),
+            Want::Attend(machine) => {
+                self.common.attend_beside(self.common.service.new_application(), machine)
+            }
         }
-    }
-
-    fn answer_application(&self, of: WantOf, answer: AppAnswer) {
-        self.common.applications.tell(of.app, AppEvent::Answered { want: of.want, answer });
     }
 
     /// Carries out a program's verb.
@@ -245,14 +212,14 @@ impl Switch {
         // A prompt that cannot be played is not reported; the requester is told the error.
         let prompted = prompted.map(|(prompted, begins)| {
             if !matches!(asked, Ok(Err(_))) {
-                self.tell(begins);
+                self.common.out.tell(begins);
             }
             prompted
         });
         match asked {
             Ok(result) => {
                 let end = prompted.and_then(|it| it.end(&result)).filter(|_| result.is_ok());
-                end.into_iter().for_each(|end| self.tell(end));
+                end.into_iter().for_each(|end| self.common.out.tell(end));
                 self.answer_requester(requester, result.map_err(CallError::from));
             }
             Err(later) => self.wait_for_media(requester, later, prompted),
@@ -271,7 +238,7 @@ impl Switch {
 
     fn answer_requester(&mut self, requester: Requester, result: Result<Answer, CallError>) {
         match requester {
-            Requester::Application(of) => self.answer_application(of, AppAnswer::Media(result)),
+            Requester::Application(of) => self.common.answer_application(of, AppAnswer::Media(result)),
             Requester::Program(program) => self.answer_program(program, result),
         }
     }
@@ -282,7 +249,7 @@ impl Switch {
             self.common.recordings_ending.add(*id, call, Some(leg));
             let (leg, id, file) = (Some(leg), Some(id.0), Some(file));
             let news = RecordingNews { call, leg, id, on: true, file, seconds: None, error: None };
-            self.tell(Event::Recording(news));
+            self.common.out.tell(Event::Recording(news));
         }
         // A receiver that has gone is no error.
         let _ = program.reply.send(result);
@@ -306,7 +273,7 @@ impl Switch {
                     let (result, end) = answered.await;
                     Answered { answer: AppAnswer::Media(result), end }
                 };
-                self.wait_for(of, Guarded::new(Box::pin(answered)));
+                self.common.wait_for(of, Guarded::new(Box::pin(answered)));
             }
             Requester::Program(program) => {
                 let result = async move {
@@ -337,13 +304,51 @@ impl Switch {
             Err(later) => self.common.run_beside(Box::pin(async move { answer(later.await) })),
         }
     }
+}
+
+impl Common {
+    /// Starts a machine that belongs to no call.
+    pub(crate) fn attend_beside(&mut self, app: AppId, machine: Box<dyn Application>) {
+        self.applications.begin(app, machine, None);
+    }
+
+    /// Delivers a message to an application.
+    pub(crate) fn inform(&mut self, app: AppId, from: Option<AppId>, message: Message) {
+        if self.applications.is_running(app) {
+            return self.applications.tell(app, AppEvent::Told(message));
+        }
+        self.out.counters.late();
+        if let Some(from) = from.filter(|from| self.applications.is_running(*from)) {
+            self.applications.tell(from, AppEvent::Lost(app));
+        }
+    }
+
+    /// Delivers the timers of applications that are due.
+    pub(crate) fn wake_applications(&mut self, t: &Turn<'_>) {
+        while let Some((app, timer)) = self.applications.pop_due(t.now) {
+            match timer {
+                Timer::Own(timer) => self.applications.tell(app, AppEvent::Timer(timer)),
+                Timer::Parting => self.take_from_application(app),
+            }
+        }
+    }
+
+    fn drop_application(&mut self, it: Running) {
+        if catch_unwind(AssertUnwindSafe(|| drop(it))).is_err() {
+            self.out.counters.panics += 1;
+        }
+    }
+
+    fn answer_application(&self, of: WantOf, answer: AppAnswer) {
+        self.applications.tell(of.app, AppEvent::Answered { want: of.want, answer });
+    }
 
     /// Waits for an answer that comes later; the application may cancel the request.
     fn wait_for(&mut self, of: WantOf, work: Guarded<'static, Answered>) {
         let WantOf { app, want } = of;
         let (ends, ended) = oneshot::channel();
-        let Some(it) = self.common.applications.running.get_mut(&app) else {
-            return self.common.out.counters.late();
+        let Some(it) = self.applications.running.get_mut(&app) else {
+            return self.out.counters.late();
         };
         it.waits.insert(want, ends);
         let is_of_call = it.is_of_call();
@@ -354,7 +359,7 @@ impl Switch {
                 answer = work => came(app, want, answer),
             }
         });
-        self.common.work.push(is_of_call, task);
+        self.work.push(is_of_call, task);
     }
 }
 

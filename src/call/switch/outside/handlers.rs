@@ -24,26 +24,9 @@ use crate::switch::state::transfer::AskedBy;
 use crate::switch::state::waits::{Found, OnFound, Waits};
 use crate::switch::step::dialling::rounds;
 use crate::switch::turn::Moment;
-use crate::switch::work::applications::{PARTING, Timer};
+use crate::switch::work::applications::{Handled, Listener, PARTING, Timer};
 use crate::switch::work::tasks::Panicked;
 use crate::{CallId, LegId};
-
-/// A handler's hold on a leg.
-pub(crate) enum Handled {
-    /// Ends the handler's future when dropped.
-    Future(Ends),
-    Machine(AppId),
-}
-
-/// Ends the listening when dropped.
-pub(crate) type Ends = oneshot::Sender<()>;
-
-/// The call's end of a handler's queue.
-pub(crate) struct Listener {
-    handler: Arc<dyn ApplicationHandler>,
-    events: mpsc::Sender<Event>,
-    ends: Ends,
-}
 
 /// Maximum number of queued events; further ones are dropped and counted.
 const QUEUE: usize = 256;

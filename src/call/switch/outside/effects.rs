@@ -31,7 +31,7 @@ struct Credentials(#[serde(with = "crate::controller::json::fields")] HeaderFiel
 impl Switch {
     /// Carries out the effects of the last step, in order. What follows from one comes at its place among what follows
     /// from the step.
-    pub(super) fn carry_out_effects(&mut self, t: &mut Turn<'_>) {
+    pub(crate) fn carry_out_effects(&mut self, t: &mut Turn<'_>) {
         let mut more = 0;
         while !self.common.out.effects.is_empty() {
             let mut effects = std::mem::take(&mut self.common.out.effects);
