@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::bridge_fsm::BridgeMode;
 use crate::call_fsm::CallEvent;
-use crate::controller::{EndpointId, MediaError, MediaEvent, Recorded, RecordingId};
+use crate::controller::{EndpointId, MediaEvent, Recorded, RecordingId};
 use crate::event::{DigitBy, Event, MediaRefused, RecordingNews};
 use crate::lookup::LookupRequest;
 use crate::service::command::{Command, Reply};
@@ -13,12 +13,11 @@ use crate::service::{CallError, DialError, DialRequest, Watched};
 use crate::switch::Switch;
 use crate::switch::common::Common;
 use crate::switch::state::call::{Call, Purpose};
-use crate::switch::state::exchange::Origin;
 use crate::switch::state::follow::Follow;
 use crate::switch::state::transfer::PartyRefer;
-use crate::switch::state::waits::{Concerns, MediaAnswer, OnFound, OnMedia, Waits};
+use crate::switch::state::waits::{Concerns, OnFound, Waits};
+use crate::switch::step::CallStep;
 use crate::switch::step::dialling::refuse;
-use crate::switch::step::{CallStep, failed};
 use crate::switch::turn::Turn;
 use crate::switch::work::host_names::{HostName, MOST};
 use crate::switch::work::sleepers::Sleeper;
@@ -280,119 +279,19 @@ impl Switch {
         self.step(self.concerned_by(concerns)?)
     }
 
-    /// Media has answered a request.
-    pub(crate) fn media_came(
-        &mut self,
-        t: &mut Turn<'_>,
-        then: OnMedia,
-        result: Result<MediaAnswer, MediaError>,
-    ) {
-        match self.step_for(then.concerns()) {
-            Some(mut step) => step.media_answered(t.at(), then, result),
-            None => self.common.media_for_nobody(then, result),
-        }
-    }
-
-    fn follow(&mut self, t: &mut Turn<'_>, next: Follow) {
+    pub(crate) fn follow(&mut self, t: &mut Turn<'_>, next: Follow) {
         match next {
-            Follow::Media { then, result } => self.media_came(t, then, result),
-            Follow::Found { then, found } => {
-                self.common.out.counters.panics += u64::from(found.is_err());
-                match self.step_for(then.concerns()) {
-                    Some(mut step) => step.answered_by(t.at(), then, found),
-                    None => self.common.found_for_nobody(then, found),
-                }
-            }
-            Follow::Invited { leg, then, sent } => {
-                self.in_call_of(leg, |step| step.invited(t.at(), leg, then, sent));
-            }
-            Follow::Accepted { leg, then, sent } => {
-                // It was cancelled at this very moment: its end is on the way.
-                let sent = sent.map_err(|_| MediaError::Stopped);
-                self.in_call_of(leg, |step| step.accepted(t.at(), leg, then, sent));
-            }
-            Follow::LookingUp { call, request } => self.in_call(call, |step| step.looks_up(request)),
-            Follow::Passed { to, passed } => self.in_call_of(to, |step| step.passes(to, passed)),
-            Follow::ReferSent { referring, sent } => {
-                self.in_call_of(referring.leg, |step| step.refer_sent(t.at(), *referring, sent));
-            }
-            Follow::NotOffered { leg, exchange } => {
-                self.in_call_of(leg, |step| match step.call.exchanges.of(exchange) {
-                    Some(_) => step.exchange_refused(t.at(), SipReply::status(491)),
-                    None => step.late(),
-                });
-            }
-            Follow::NotReplied { leg } => self.in_call_of(leg, |step| step.not_replied(leg)),
-            Follow::NotAuthorized { leg } => self.in_call_of(leg, |step| step.not_authorized(t.at(), leg)),
-            Follow::Dial { call } => {
-                // A dialling often ends with its call.
-                if let Some(mut step) = self.step(call) {
-                    step.perform_dial(t.at());
-                }
-            }
-            Follow::DialOver { call, error } => self.in_call(call, |step| step.dial_over(error)),
-            Follow::Refused { call, leg, failure } => {
-                // A call of which it was the last branch is over by now.
-                match self.step(call) {
-                    Some(mut step) => step.tell_refused(leg, failure),
-                    None => self.common.out.tell(failed(call, leg, failure, false)),
-                }
-            }
-            Follow::Hand { call, asked, name } => self.in_call(call, |step| {
-                drop(step.end_dialling());
-                step.hand_to(*asked, &name);
-            }),
-            Follow::HangUp { leg, status } => self.in_call_of(leg, |step| step.hang_up_with(leg, status, "")),
-            Follow::LegOver { leg, cause, reason } => {
-                self.in_call_of(leg, |step| step.forget_leg(t.at(), leg, cause, reason))
-            }
-            Follow::Unsent { leg } => self.in_call_of(leg, |step| step.forget_unsent(t.at(), leg)),
-            Follow::BridgeLeft { call, leg, cause, reason, by } => {
-                self.in_call(call, |step| step.leave_bridge(t.at(), leg, &cause, reason, by));
-            }
-            Follow::AnswerInstead { leg } => {
-                // Most often it is over.
-                if let Some(mut step) = self.step_of(leg) {
-                    step.answer_instead(t.at(), leg);
-                }
-            }
             Follow::CallEmpty { call } => self.drop_if_empty(t, call),
-            Follow::TooLong { call } => self.in_call(call, |step| step.call_too_long()),
-            Follow::Lead { call } => self.in_call(call, |step| step.lead(t.at())),
-            Follow::CountPackets { call } => self.in_call(call, |step| step.count_packets(t.at())),
-            Follow::Answered { leg, origin, answer } => {
-                // Of a newcomer that has gone, the call of the old parties.
-                let concerns = match origin {
-                    Origin::Replacing(replaced) if self.calls.leg(leg).is_none() => replaced,
-                    _ => leg,
-                };
-                match (self.step_of(concerns), origin) {
-                    (Some(mut step), _) => match answer {
-                        Ok(session) => step.answer_exchange(t.at(), leg, origin, session),
-                        Err(reply) => step.refuse_exchange(leg, origin, reply),
-                    },
-                    (None, Origin::Update(transaction)) => {
-                        t.respond(transaction, answer.err().unwrap_or(SipReply::status(481)));
-                    }
-                    (None, _) => self.common.out.counters.late(),
-                }
-            }
             Follow::Bridge { leg, other } => {
                 if let Err(error) = self.bridge_legs(t, leg, other, BridgeMode::default(), true) {
                     tracing::info!("leg {}: cannot be joined with leg {}: {error}", leg.0, other.0);
                     self.in_call_of(leg, |step| step.hang_up_with(leg, 480, ""));
                 }
             }
-            Follow::PendingOffers { call } => {
-                if let Some(mut step) = self.step(call) {
-                    step.offer_pending(t.at());
-                }
-            }
-            Follow::PendingOffersTo { leg } => {
-                if let Some(mut step) = self.step_of(leg) {
-                    step.offer_pending(t.at());
-                }
-            }
+            next => match self.step_for(next.concerns()) {
+                Some(mut step) => step.follow_up(t.at(), next),
+                None => self.common.out.follows_nobody(next),
+            },
         }
     }
 
@@ -402,7 +301,7 @@ impl Switch {
             Came::Media(request, result) => match self.common.work.answered(request) {
                 Some((call, Waits::Media(then))) => {
                     self.common.journal_answer(t, call, request, &*result);
-                    self.media_came(t, then, *result);
+                    self.follow(t, Follow::Media { then, result: *result });
                 }
                 _ => self.common.out.counters.late += 1,
             },

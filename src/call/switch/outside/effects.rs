@@ -3,12 +3,13 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::controller::{EndpointId, MediaController, MediaError, MediaFuture};
+use crate::controller::{EndpointId, EndpointStats, MediaController, MediaError, MediaFuture};
 use crate::handler::Party;
+use crate::history::Outcome as Settled;
 use crate::service::Watched;
 use crate::switch::Switch;
 use crate::switch::common::Common;
-use crate::switch::state::effect::{Calling, DialogCommand, Effect, Note};
+use crate::switch::state::effect::{Calling, DialogCommand, Effect, Note, OfBridge};
 use crate::switch::state::follow::{Dialog, Follow};
 use crate::switch::state::leg::Passed;
 use crate::switch::state::waits::{MediaAnswer, OnFound, OnMedia, Waits};
@@ -340,4 +341,49 @@ const NO_CREDENTIALS: CommandError = CommandError::WrongState("there are no cred
 /// The remote party was faster: the end of its dialog is on its way.
 fn not_sent(leg: LegId, error: &CommandError) {
     tracing::debug!("leg {}: {error}", leg.0);
+}
+
+impl Common {
+    /// The counters of a leg at the end of its bridge. `goes_on_in`: the call that the leg is in now.
+    pub(crate) fn counted(
+        &mut self,
+        t: Moment,
+        OfBridge { call, bridge, leg }: OfBridge,
+        goes_on_in: Option<CallId>,
+        stats: Result<Box<EndpointStats>, MediaError>,
+    ) {
+        // The endpoint was released meanwhile: its final counters include this.
+        let Ok(stats) = stats else { return self.out.counters.late() };
+        self.world.history.counted(call, bridge, leg, goes_on_in, stats, t.now);
+        self.settle_history(t);
+    }
+
+    /// Delivers the records and events that the histories have produced.
+    pub(crate) fn settle_history(&mut self, t: Moment) {
+        while let Some(outcome) = self.world.history.poll() {
+            match outcome {
+                Settled::Record(record) => {
+                    if let Some(sink) = &mut self.world.parts.records {
+                        sink(*record);
+                    }
+                }
+                Settled::News(event) => {
+                    if let Some(bus) = &self.world.parts.bus {
+                        bus.publish(t.wall, event);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A leg has an endpoint: its packets join the capture of its call, if there is one.
+    pub(crate) fn capture_endpoint(
+        &self,
+        t: Moment,
+        call: CallId,
+        endpoint: EndpointId,
+    ) -> Option<MediaFuture<()>> {
+        let trace = self.world.history.trace(call, t.now)?;
+        Some(self.world.parts.controller.capture(endpoint, Some(trace.clone())))
+    }
 }

@@ -197,8 +197,9 @@ impl Run {
             Input::Answered(request, told) => {
                 sees(Shown::Input { at, kind: "answered", told: told.clone() });
                 let answered = match self.switch.common.work.answered(request) {
-                    Some((_, Waits::Media(then))) => serde_json::from_value(told)
-                        .map(|result| self.turn(|switch, t| switch.media_came(t, then, result))),
+                    Some((_, Waits::Media(then))) => serde_json::from_value(told).map(|result| {
+                        self.turn(|switch, t| switch.follow(t, Follow::Media { then, result }))
+                    }),
                     Some((_, Waits::Found(then))) => serde_json::from_value(told).map(|found| {
                         self.turn(|switch, _| switch.common.out.push(Follow::Found { then, found }))
                     }),

@@ -18,7 +18,7 @@ use crate::switch::state::exchange::ExchangeNo;
 use crate::switch::state::exchange::Origin;
 use crate::switch::state::handing::Handing;
 use crate::switch::state::leg::Passed;
-use crate::switch::state::waits::{Found, MediaAnswer, OnAccepted, OnFound, OnMedia};
+use crate::switch::state::waits::{Concerns, Found, MediaAnswer, OnAccepted, OnFound, OnMedia};
 use crate::switch::work::slots::Key;
 use crate::switch::work::tasks::Panicked;
 use crate::{CallId, LegId};
@@ -80,6 +80,45 @@ pub(crate) enum Follow {
     PendingOffersTo { leg: LegId },
     /// A handler joins its caller with a leg, which may be in another call.
     Bridge { leg: LegId, other: LegId },
+}
+
+impl Follow {
+    /// The call that it concerns.
+    pub fn concerns(&self) -> Concerns {
+        match self {
+            Follow::Media { then, .. } => then.concerns(),
+            Follow::Found { then, .. } => then.concerns(),
+            Follow::ReferSent { referring, .. } => Concerns::leg(referring.leg),
+            // Of a newcomer that has gone, the call of the old parties.
+            Follow::Answered { leg, origin: Origin::Replacing(replaced), .. } => {
+                Concerns { legs: [Some(*leg), Some(*replaced)], call: None }
+            }
+            Follow::Invited { leg, .. }
+            | Follow::Accepted { leg, .. }
+            | Follow::Passed { to: leg, .. }
+            | Follow::NotOffered { leg, .. }
+            | Follow::NotReplied { leg }
+            | Follow::NotAuthorized { leg }
+            | Follow::HangUp { leg, .. }
+            | Follow::LegOver { leg, .. }
+            | Follow::Unsent { leg }
+            | Follow::AnswerInstead { leg }
+            | Follow::Answered { leg, .. }
+            | Follow::PendingOffersTo { leg }
+            | Follow::Bridge { leg, .. } => Concerns::leg(*leg),
+            Follow::LookingUp { call, .. }
+            | Follow::Dial { call }
+            | Follow::DialOver { call, .. }
+            | Follow::Refused { call, .. }
+            | Follow::Hand { call, .. }
+            | Follow::BridgeLeft { call, .. }
+            | Follow::CallEmpty { call }
+            | Follow::TooLong { call }
+            | Follow::Lead { call }
+            | Follow::CountPackets { call }
+            | Follow::PendingOffers { call } => Concerns::call(*call),
+        }
+    }
 }
 
 /// The dialog of an INVITE of ours.

@@ -257,11 +257,11 @@ pub(crate) struct Concerns {
 }
 
 impl Concerns {
-    fn leg(leg: LegId) -> Self {
+    pub(crate) fn leg(leg: LegId) -> Self {
         Concerns { legs: [Some(leg), None], call: None }
     }
 
-    fn call(call: CallId) -> Self {
+    pub(crate) fn call(call: CallId) -> Self {
         Concerns { legs: [None, None], call: Some(call) }
     }
 

@@ -13,20 +13,19 @@ use crate::leg_fsm::{LegEvent, TerminationCause};
 use crate::leg_life::OnAck;
 use crate::service::command::{Command, Reply};
 use crate::service::{CallError, DialError};
-use crate::switch::common::Common;
 use crate::switch::dial::Dial;
 use crate::switch::state::call::Purpose;
 use crate::switch::state::effect::{DialogCommand, Effect, OfBridge};
 use crate::switch::state::exchange::{Crossing, Origin};
-use crate::switch::state::follow::Follow;
+use crate::switch::state::follow::{Follow, Outcome};
 use crate::switch::state::leg::Leg;
 use crate::switch::state::transfer::Arrival;
 use crate::switch::state::waits::{
     Found, MediaAnswer, OnApplied, OnDescription, OnEndpoint, OnFound, OnMedia,
 };
-use crate::switch::step::CallStep;
 use crate::switch::step::ending::recovered;
 use crate::switch::step::reliable::Provisional;
+use crate::switch::step::{CallStep, failed};
 use crate::switch::turn::{Moment, reason_of};
 use crate::switch::work::tasks::Panicked;
 use b2b_base::util::unheard;
@@ -305,6 +304,52 @@ macro_rules! of_kind {
 }
 
 impl CallStep<'_> {
+    /// What follows from an earlier step of this turn, or from an effect.
+    pub(crate) fn follow_up(&mut self, t: Moment, next: Follow) {
+        match next {
+            Follow::Media { then, result } => self.media_answered(t, then, result),
+            Follow::Found { then, found } => self.answered_by(t, then, found),
+            Follow::Invited { leg, then, sent } => self.invited(t, leg, then, sent),
+            Follow::Accepted { leg, then, sent } => {
+                // It was cancelled at this very moment: its end is on the way.
+                self.accepted(t, leg, then, sent.map_err(|_| MediaError::Stopped));
+            }
+            Follow::LookingUp { request, .. } => self.looks_up(request),
+            Follow::Passed { to, passed } => self.passes(to, passed),
+            Follow::ReferSent { referring, sent } => self.refer_sent(t, *referring, sent),
+            Follow::NotOffered { exchange, .. } => match self.call.exchanges.of(exchange) {
+                Some(_) => self.exchange_refused(t, SipReply::status(491)),
+                None => self.late(),
+            },
+            Follow::NotReplied { leg } => self.not_replied(leg),
+            Follow::NotAuthorized { leg } => self.not_authorized(t, leg),
+            Follow::Dial { .. } => self.perform_dial(t),
+            Follow::DialOver { error, .. } => self.dial_over(error),
+            Follow::Refused { leg, failure, .. } => self.tell_refused(leg, failure),
+            Follow::Hand { asked, name, .. } => {
+                drop(self.end_dialling());
+                self.hand_to(*asked, &name);
+            }
+            Follow::HangUp { leg, status } => self.hang_up_with(leg, status, ""),
+            Follow::LegOver { leg, cause, reason } => self.forget_leg(t, leg, cause, reason),
+            Follow::Unsent { leg } => self.forget_unsent(t, leg),
+            Follow::BridgeLeft { leg, cause, reason, by, .. } => {
+                self.leave_bridge(t, leg, &cause, reason, by)
+            }
+            Follow::AnswerInstead { leg } => self.answer_instead(t, leg),
+            Follow::TooLong { .. } => self.call_too_long(),
+            Follow::Lead { .. } => self.lead(t),
+            Follow::CountPackets { .. } => self.count_packets(t),
+            Follow::Answered { leg, origin, answer } => match answer {
+                Ok(session) => self.answer_exchange(t, leg, origin, session),
+                Err(reply) => self.refuse_exchange(leg, origin, reply),
+            },
+            Follow::PendingOffers { .. } | Follow::PendingOffersTo { .. } => self.offer_pending(t),
+            // The switch does it.
+            Follow::CallEmpty { .. } | Follow::Bridge { .. } => self.impossible("follow_up"),
+        }
+    }
+
     /// Media has answered.
     pub(crate) fn media_answered(
         &mut self,
@@ -468,6 +513,7 @@ impl CallStep<'_> {
 
     /// A resolver or a handler has answered, or has panicked.
     pub(crate) fn answered_by(&mut self, t: Moment, then: OnFound, result: Result<Found, Panicked>) {
+        self.out.counters.panics += u64::from(result.is_err());
         match then {
             OnFound::Dial { .. } => match result {
                 Ok(Found::Contacts(Ok(found))) => self.dial_stages(t, vec![found.into()]),
@@ -497,19 +543,39 @@ impl CallStep<'_> {
     }
 }
 
-impl Common {
+impl Outcome {
+    /// What follows would concern a call that is over.
+    pub(crate) fn follows_nobody(&mut self, next: Follow) {
+        match next {
+            Follow::Media { then, result } => self.media_for_nobody(then, result),
+            Follow::Found { then, found } => self.found_for_nobody(then, found),
+            // A call of which it was the last branch is over by now.
+            Follow::Refused { call, leg, failure } => self.tell(failed(call, leg, failure, false)),
+            Follow::Answered { origin: Origin::Update(transaction), answer, .. } => {
+                let reply = answer.err().unwrap_or(SipReply::status(481));
+                self.effect(Effect::Respond { transaction, reply });
+            }
+            // They often end with their call or leg.
+            Follow::Dial { .. }
+            | Follow::AnswerInstead { .. }
+            | Follow::PendingOffers { .. }
+            | Follow::PendingOffersTo { .. } => {}
+            _ => self.counters.late(),
+        }
+    }
+
     /// An answer of media that concerns no call any more.
-    pub(crate) fn media_for_nobody(&mut self, then: OnMedia, result: Result<MediaAnswer, MediaError>) {
+    fn media_for_nobody(&mut self, then: OnMedia, result: Result<MediaAnswer, MediaError>) {
         match then {
             OnMedia::Nothing => {}
             OnMedia::Endpoint { .. } => {
-                self.out.counters.late();
+                self.counters.late();
                 if let Ok(MediaAnswer::Endpoint(endpoint)) = result {
-                    self.out.effect(Effect::TellMedia(Verb::Release { endpoint }));
+                    self.effect(Effect::TellMedia(Verb::Release { endpoint }));
                 }
             }
             OnMedia::Described(OnDescription::AnswerHere { origin: Origin::Update(transaction), .. }) => {
-                self.out.effect(Effect::Respond { transaction, reply: SipReply::status(481) });
+                self.effect(Effect::Respond { transaction, reply: SipReply::status(481) });
             }
             OnMedia::Applied(OnApplied::Originated { reply, .. }) => {
                 // A closed receiver is no error.
@@ -518,15 +584,15 @@ impl Common {
             OnMedia::Applied(OnApplied::Transferred { call, legs, referrer, .. }) => {
                 if let Some(refer) = referrer {
                     let reason = String::new();
-                    self.out.effect(Effect::NotifyRefer { refer, status: 503, reason });
+                    self.effect(Effect::NotifyRefer { refer, status: 503, reason });
                 }
-                self.out.tell(Event::TransferEnded { call, leg: legs.leaves, status: 503 });
+                self.tell(Event::TransferEnded { call, leg: legs.leaves, status: 503 });
             }
             // Other dropped replies say that the call is over, and nobody else waits.
             OnMedia::Described(_) | OnMedia::Applied(_) => {}
             OnMedia::Counted { call, bridge, leg } => {
                 let (talk, stats) = (OfBridge { call, bridge, leg }, of_kind!(result, Stats));
-                self.out.effect(Effect::Counted { talk, goes_on_in: None, stats });
+                self.effect(Effect::Counted { talk, goes_on_in: None, stats });
             }
             OnMedia::Recording { call, subject, reply } => {
                 self.recording_for_nobody(call, subject, of_kind!(result, Recording), reply);
@@ -536,14 +602,15 @@ impl Common {
             }
             OnMedia::Digit(digit) => {
                 let (transaction, reply) = (digit.transaction, SipReply::status(481));
-                self.out.effect(Effect::Respond { transaction, reply });
+                self.effect(Effect::Respond { transaction, reply });
             }
-            OnMedia::Joined { .. } | OnMedia::Packets { .. } => self.out.counters.late(),
+            OnMedia::Joined { .. } | OnMedia::Packets { .. } => self.counters.late(),
         }
     }
 
     /// An answer of a resolver or a handler for no call, or one that is over.
-    pub(crate) fn found_for_nobody(&mut self, then: OnFound, result: Result<Found, Panicked>) {
+    fn found_for_nobody(&mut self, then: OnFound, result: Result<Found, Panicked>) {
+        self.counters.panics += u64::from(result.is_err());
         match then {
             // the dropped reply tells the sender that there is no answer
             OnFound::LookUp { reply } => {
@@ -553,11 +620,11 @@ impl Common {
             }
             OnFound::Outside { transaction } => {
                 let reply = if let Ok(Found::Reply(reply)) = result { reply } else { SipReply::status(500) };
-                self.out.effect(Effect::Respond { transaction, reply });
+                self.effect(Effect::Respond { transaction, reply });
             }
             // The call has ended, and so has its listener.
             OnFound::Listened { .. } if result.is_ok() => {}
-            _ => self.out.counters.late(),
+            _ => self.counters.late(),
         }
     }
 }

@@ -1,24 +1,19 @@
 //! What is kept of a call: recordings, call detail records, its history.
 
 use crate::switch::state::effect::Note;
-use crate::switch::state::effect::OfBridge;
 use bytes::Bytes;
 use std::net::SocketAddr;
 use std::time::Instant;
 
 use crate::cdr::{Cdr, Ending};
-use crate::controller::{
-    EndpointId, EndpointStats, Joined, MediaError, MediaFuture, Recorded, RecordingId, RecordingSpec, Route,
-    Verb,
-};
+use crate::controller::{EndpointId, Joined, MediaError, Recorded, RecordingId, RecordingSpec, Route, Verb};
 use crate::event::{Event, RecordingNews};
-use crate::history::Outcome;
 use crate::leg_fsm::{LegEvent, TerminationCause};
 use crate::recording::RecordingRequest;
 use crate::service::CallError;
 use crate::service::command::{Record, RecordLeg, Reply};
-use crate::switch::common::Common;
 use crate::switch::state::effect::Effect;
+use crate::switch::state::follow::Outcome;
 use crate::switch::state::leg::{Beginning, Leg};
 use crate::switch::state::recording::{Asks, Pauses, Recordings, Subject};
 use crate::switch::state::waits::OnMedia;
@@ -321,7 +316,7 @@ impl CallStep<'_> {
     }
 }
 
-impl Common {
+impl Outcome {
     /// The recording of a call or a leg that is over has begun, or starting has failed.
     pub(crate) fn recording_for_nobody(
         &mut self,
@@ -330,16 +325,16 @@ impl Common {
         begun: Result<RecordingId, MediaError>,
         reply: Asks,
     ) {
-        self.out.counters.late();
+        self.counters.late();
         let error = match begun {
             Ok(id) => {
-                self.out.effect(Effect::TellMedia(Verb::StopRecording { recording: id }));
+                self.effect(Effect::TellMedia(Verb::StopRecording { recording: id }));
                 CallError::Gone
             }
             Err(error) => {
                 // For a leg the sender of the command gets the error.
                 if subject.leg().is_none() {
-                    self.out.tell(not_recorded(call, None, &error));
+                    self.tell(not_recorded(call, None, &error));
                 }
                 error.into()
             }
@@ -356,7 +351,7 @@ impl Common {
         reply: Asks,
     ) {
         if let Err(error) = &recorded {
-            self.out.effect(Effect::NotRecorded { id, error: error.clone() });
+            self.effect(Effect::NotRecorded { id, error: error.clone() });
         }
         // A closed receiver is no error.
         let _ = reply.send(recorded.map(Some).map_err(CallError::from));
@@ -518,50 +513,5 @@ impl CallStep<'_> {
             }
             Err(error) => self.note_decision(Some(a), "no media", error.to_string()),
         }
-    }
-}
-
-impl Common {
-    /// The counters of a leg at the end of its bridge. `goes_on_in`: the call that the leg is in now.
-    pub(crate) fn counted(
-        &mut self,
-        t: Moment,
-        OfBridge { call, bridge, leg }: OfBridge,
-        goes_on_in: Option<CallId>,
-        stats: Result<Box<EndpointStats>, MediaError>,
-    ) {
-        // The endpoint was released meanwhile: its final counters include this.
-        let Ok(stats) = stats else { return self.out.counters.late() };
-        self.world.history.counted(call, bridge, leg, goes_on_in, stats, t.now);
-        self.settle_history(t);
-    }
-
-    /// Delivers the records and events that the histories have produced.
-    pub(crate) fn settle_history(&mut self, t: Moment) {
-        while let Some(outcome) = self.world.history.poll() {
-            match outcome {
-                Outcome::Record(record) => {
-                    if let Some(sink) = &mut self.world.parts.records {
-                        sink(*record);
-                    }
-                }
-                Outcome::News(event) => {
-                    if let Some(bus) = &self.world.parts.bus {
-                        bus.publish(t.wall, event);
-                    }
-                }
-            }
-        }
-    }
-
-    /// A leg has an endpoint: its packets join the capture of its call, if there is one.
-    pub(crate) fn capture_endpoint(
-        &self,
-        t: Moment,
-        call: CallId,
-        endpoint: EndpointId,
-    ) -> Option<MediaFuture<()>> {
-        let trace = self.world.history.trace(call, t.now)?;
-        Some(self.world.parts.controller.capture(endpoint, Some(trace.clone())))
     }
 }
