@@ -90,6 +90,42 @@ fn modules_import_from_their_own_floor_or_below() {
     report(faults);
 }
 
+/// What a step of a call must not see: it is given events, asks `Questions`, and leaves effects.
+const MACHINES: &[&str] = &[
+    "tokio",
+    "MediaController",
+    "MediaBackend",
+    "AdmissionControl",
+    "ApplicationHandler",
+    "Resolver",
+    "CallService",
+    "CallHistory",
+    "EventBus",
+    "Switch",
+    "World",
+    "Common",
+    "Turn",
+    "Endpoint",
+];
+
+#[test]
+fn a_call_and_its_steps_see_no_machine() {
+    let rooms = ["call::switch::state", "call::switch::step"];
+    let sources = crate_sources();
+    let files: Vec<&Source> = sources
+        .iter()
+        .filter(|source| rooms.iter().any(|room| within(&source.module, room)) && !source.test)
+        .collect();
+    assert!(files.len() > 15, "the sources of steps were not found");
+    let mut faults = Vec::new();
+    for file in files {
+        let paths = imported(file);
+        let names = |machine: &&&str| paths.iter().any(|path| path.split("::").any(|word| word == **machine));
+        faults.extend(MACHINES.iter().filter(names).map(|it| format!("{}: it sees {it}", file.path.display())));
+    }
+    report(faults);
+}
+
 /// The number of the floor that this path stands on; `None` for the room's root.
 fn floor_of(room: &str, floors: &[&[&str]], path: &str) -> Option<usize> {
     let module = path.strip_prefix(room)?.strip_prefix("::")?.split("::").next()?;

@@ -374,3 +374,6 @@ fn called(leg: &Leg) -> Option<String> {
     leg.life.invite()?;
     leg.identity.called.as_deref().map(str::to_owned)
 }
+
+#[cfg(test)]
+mod tests;
