@@ -121,7 +121,8 @@ fn a_call_and_its_steps_see_no_machine() {
     for file in files {
         let paths = imported(file);
         let names = |machine: &&&str| paths.iter().any(|path| path.split("::").any(|word| word == **machine));
-        faults.extend(MACHINES.iter().filter(names).map(|it| format!("{}: it sees {it}", file.path.display())));
+        faults
+            .extend(MACHINES.iter().filter(names).map(|it| format!("{}: it sees {it}", file.path.display())));
     }
     report(faults);
 }

@@ -39,8 +39,12 @@ use super::recording::RecordingRules;
 use b2b_sip::endpoint::{EndpointConfig, Flow};
 use b2b_sip::msg::veil::without_secrets;
 
-/// The version of the format; other versions are not read.
-pub const VERSION: u32 = 2;
+/// The version of the format. Of earlier ones that [`BEFORE`] is read.
+pub const VERSION: u32 = 3;
+
+/// The version in which a turn's facts are not in the order in which they are asked for: answers of media stand within
+/// the step that had asked for them. It is read for one release.
+pub const BEFORE: u32 = 2;
 
 /// The longest duration of a call, a month, in microseconds.
 const LONGEST_US: u64 = 30 * 86_400 * 1_000_000;
@@ -284,7 +288,7 @@ impl Journal {
             turns.push_back(Recorded { at, input, facts, sent });
         }
         let begin = begin.ok_or(JournalError::Begin)?;
-        if begin.version != VERSION {
+        if ![VERSION, BEFORE].contains(&begin.version) {
             return Err(JournalError::Version(begin.version, begin.program));
         }
         Ok(Journal { begin, turns, sent, is_cut })

@@ -151,7 +151,7 @@ impl Common {
 
     /// Takes the answer of a resolver or a handler from the journal.
     fn found_told(&mut self, then: OnFound) -> Option<Key> {
-        let later = self.world.reads_next("later");
+        let later = self.world.reads_unless("later", &["found"]);
         match later {
             Some(request) => self.work.ask_journal(self.world.is_told_of(), request, Waits::Found(then)),
             None => {

@@ -311,8 +311,6 @@ impl Driver {
     /// that the broken one does not keep the others from their end.
     async fn break_up(&mut self) {
         tracing::error!("the calls' thread panicked: all calls end");
-        // What a broken step left behind is of no use.
-        self.switch.common.out.forget();
         let legs = self.switch.legs();
         for leg in &legs {
             self.attempt(|switch, _| switch.in_call_of(*leg, |step| step.hang_up(*leg)));
@@ -328,6 +326,8 @@ impl Driver {
 
     /// Runs a turn and catches its panic.
     fn attempt(&mut self, act: impl FnOnce(&mut Switch, &mut Turn<'_>)) {
+        // What a broken step has left is of no use.
+        self.switch.common.out.forget();
         // State that it leaves half changed was so before, or is only seen by another such attempt.
         let _ = catch_unwind(AssertUnwindSafe(|| self.turn(act)));
     }

@@ -23,7 +23,7 @@ use crate::{CallId, LegId};
 use b2b_sip::endpoint::{Endpoint, Lingering, UsageId};
 
 /// The version of written calls. A field that is new has a default and needs no new version.
-pub(super) const VERSION: u16 = 1;
+pub(super) const VERSION: u16 = 2;
 
 /// A call cannot be written.
 #[derive(Debug, thiserror::Error)]

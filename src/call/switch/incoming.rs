@@ -228,6 +228,7 @@ impl Switch {
             tracing::warn!("leg {}: its caller has dialled the emergency number again", leg.0);
             self.journal_command(t, &Command::Hangup { leg, reason: None, reply: Default::default() });
             self.in_call_of(leg, |step| step.hang_up(leg));
+            self.carry_out(t);
         }
     }
 

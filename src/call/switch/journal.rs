@@ -37,6 +37,8 @@ pub(crate) enum Journaling {
 #[derive(Debug, Default)]
 pub(crate) struct Facts {
     pub told: VecDeque<Value>,
+    /// The facts are not in order ([`BEFORE`](crate::journal::BEFORE)): each is found by its name.
+    pub by_name: bool,
     /// Set when the turn asked for something other than what the journal has.
     pub missed: Option<String>,
     /// One of the calls of the journal.
@@ -45,7 +47,10 @@ pub(crate) struct Facts {
 
 impl Facts {
     fn next<T: DeserializeOwned>(&mut self, what: &'static str) -> Option<T> {
-        let found = self.told.pop_front();
+        let found = match self.by_name {
+            true => self.place(&[what]).and_then(|place| self.told.remove(place)),
+            false => self.told.pop_front(),
+        };
         let is = match &found {
             Some(Value::Object(fields)) => fields.keys().next().map_or("nothing", String::as_str),
             _ => "nothing",
@@ -62,8 +67,18 @@ impl Facts {
         value
     }
 
-    fn has(&self, what: &str) -> bool {
-        matches!(self.told.front(), Some(Value::Object(fields)) if fields.contains_key(what))
+    /// Whether the next fact is this one, and not one of `others`.
+    fn has(&self, what: &str, others: &[&str]) -> bool {
+        let is = |told: &Value| told.get(what).is_some();
+        match self.by_name {
+            true => self.place(&[&[what], others].concat()).and_then(|at| self.told.get(at)).is_some_and(is),
+            false => self.told.front().is_some_and(is),
+        }
+    }
+
+    /// The place of the first fact that has one of these names.
+    fn place(&self, names: &[&str]) -> Option<usize> {
+        self.told.iter().position(|told| names.iter().any(|name| told.get(name).is_some()))
     }
 }
 
@@ -126,8 +141,17 @@ impl World {
 
     /// The fact in a replay, if it is the next one.
     pub(crate) fn reads_next<T: DeserializeOwned>(&mut self, what: &'static str) -> Option<T> {
+        self.reads_unless(what, &[])
+    }
+
+    /// The fact in a replay, if it is the next one, and not one of `others`.
+    pub(crate) fn reads_unless<T: DeserializeOwned>(
+        &mut self,
+        what: &'static str,
+        others: &[&str],
+    ) -> Option<T> {
         match &mut self.journaling {
-            Journaling::Reads(facts) if facts.has(what) => facts.next(what),
+            Journaling::Reads(facts) if facts.has(what, others) => facts.next(what),
             _ => None,
         }
     }

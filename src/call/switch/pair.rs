@@ -290,7 +290,7 @@ impl Switch {
             return false;
         };
         if verdict.decision == Decision::Follow {
-            self.common.world.history.decided(call, t.now, Some(asks), "replaces", verdict.why);
+            self.in_call(call, |step| step.note_decision(Some(asks), "replaces", verdict.why));
             return true;
         }
         let to = format!("leg {} of {}", replaced.0, party_name(&of));

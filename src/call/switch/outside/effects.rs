@@ -1,9 +1,9 @@
-//! Carries out the effects of steps on the endpoint.
+//! Carries out the effects of steps.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::controller::{EndpointId, EndpointStats, MediaController, MediaError, MediaFuture};
+use crate::controller::{EndpointId, EndpointStats, MediaController, MediaError, MediaFuture, Verb};
 use crate::handler::Party;
 use crate::history::Outcome as Settled;
 use crate::service::Watched;
@@ -33,8 +33,8 @@ impl Switch {
     /// Carries out the effects of the last step, in order. What follows from one comes at its place among what follows
     /// from the step.
     pub(crate) fn carry_out_effects(&mut self, t: &mut Turn<'_>) {
-        let mut more = 0;
         while !self.common.out.effects.is_empty() {
+            let mut more = 0;
             let mut effects = std::mem::take(&mut self.common.out.effects);
             for (place, effect) in effects.drain(..) {
                 let end = self.common.out.left.len();
@@ -58,6 +58,9 @@ impl Switch {
             Effect::Invite(calling) => common.call_branch(t, *calling),
             Effect::Accept { leg, usage, reply, then } => {
                 let sent = t.sip.reply(now, usage, reply);
+                if let Err(error) = &sent {
+                    not_sent(leg, error);
+                }
                 common.out.push(Follow::Accepted { leg, then, sent });
             }
             Effect::Pass { usage, to, request, by, transaction } => {
@@ -77,6 +80,13 @@ impl Switch {
                 common.out.push(Follow::ReferSent { referring, sent });
             }
             Effect::Dialog { leg, usage, command } => common.command(t, leg, usage, command),
+            Effect::TellMedia(Verb::FollowRecording { recording, endpoint, other_side }) => {
+                let followed =
+                    common.world.parts.controller.follow_recording(recording, endpoint, other_side);
+                if let Err(error) = followed {
+                    tracing::warn!("recording {} ends with the leg that it is of: {error}", recording.0);
+                }
+            }
             Effect::TellMedia(verb) => common.world.parts.controller.tell(verb),
             Effect::Media { verb, then } => {
                 common.ask_media(then, |media| media.request(verb).map(MediaAnswer::from));
@@ -241,7 +251,7 @@ impl Common {
 
     /// Takes media's answer from the journal, now or later.
     fn media_told(&mut self, then: OnMedia) {
-        if let Some(request) = self.world.reads_next("later") {
+        if let Some(request) = self.world.reads_unless("later", &["media"]) {
             return self.work.ask_journal(self.world.is_told_of(), request, Waits::Media(then));
         }
         let result = self.world.reads("media").unwrap_or(Err(MediaError::Stopped));

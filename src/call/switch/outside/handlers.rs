@@ -19,7 +19,6 @@ use crate::switch::common::{Common, World};
 use crate::switch::dial::DialTarget;
 use crate::switch::state::follow::Follow;
 use crate::switch::state::handing::{Handing, Named, Redirected, Target, Whither};
-use crate::switch::state::leg::Leg;
 use crate::switch::state::transfer::AskedBy;
 use crate::switch::state::waits::{Found, OnFound, Waits};
 use crate::switch::step::dialling::rounds;
@@ -59,10 +58,9 @@ impl Switch {
     }
 
     fn ask_handler(&mut self, mut asked: Handing, handler: &Arc<dyn ApplicationHandler>) {
-        let (call, leg) = (asked.call.call, asked.call.leg);
-        let of_leg = self.calls.leg(leg);
-        let call = of_leg.map_or(call, |it| it.call);
-        let (answered, early) = (of_leg.is_some_and(Leg::is_up), of_leg.is_some_and(Leg::has_early_media));
+        let leg = asked.leg();
+        let Some(of_leg) = self.calls.leg(leg) else { return self.common.out.counters.late() };
+        let (call, answered, early) = (of_leg.call, of_leg.is_up(), of_leg.has_early_media());
         let common = &mut self.common;
         asked.listens = common.listen(call, handler);
         let incoming = IncomingCall { answered, early, ..asked.call.clone() };
@@ -90,6 +88,9 @@ impl Switch {
     /// Hands a restored call to its handler again, which is not running any more, if the handler resumes
     /// calls.
     pub(crate) fn hand_again(&mut self, handing: Handing) {
+        if self.calls.leg(handing.leg()).is_none() {
+            return self.common.out.counters.late();
+        }
         let common = &mut self.common;
         let handler = match handing.by_name.clone() {
             Some(name) => {

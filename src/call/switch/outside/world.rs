@@ -122,7 +122,7 @@ impl Questions for World {
     }
 
     fn is_heard(&self, call: CallId) -> bool {
-        self.listeners.contains_key(&call)
+        self.listeners.get(&call).is_some_and(|it| !it.is_empty())
     }
 
     fn reaches(&mut self, reply: Reply<Result<LegId, DialError>>, result: Result<LegId, DialError>) -> bool {

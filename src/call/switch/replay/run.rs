@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::CallId;
 use crate::controller::MediaEvent;
-use crate::journal::{self, Begin, Input, Journal, Recorded, Sent};
+use crate::journal::{self, BEFORE, Begin, Input, Journal, Recorded, Sent};
 use crate::service::command::Command;
 use crate::switch::Switch;
 use crate::switch::common::SwitchConfig;
@@ -119,7 +119,8 @@ impl Run {
     fn begins(&mut self, told: VecDeque<Value>) {
         self.in_turn = true;
         let call = self.calls.first().copied();
-        self.switch.common.world.journaling = Journaling::Reads(Facts { told, missed: None, call });
+        self.switch.common.world.journaling =
+            Journaling::Reads(Facts { told, by_name: self.begin.version == BEFORE, missed: None, call });
         if self.endpoint.advertised() != self.begin.endpoint.advertised {
             self.endpoint.set_advertised(self.begin.endpoint.advertised.clone());
         }

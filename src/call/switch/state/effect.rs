@@ -1,4 +1,4 @@
-//! What a step asks of the dialogs and the media of its call, as values: the switch carries it out when the step is over, in order, and
+//! What a step wants done outside its call, as values: the switch carries it out when the step is over, in order, and
 //! before what follows from the step.
 
 use std::sync::Arc;

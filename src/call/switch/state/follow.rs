@@ -160,8 +160,8 @@ impl Outcome {
         self.effects.push((self.left.len(), effect));
     }
 
-    /// Moves what was queued last, from `end` on, to the place of the effect that it follows from; returns how much that
-    /// is.
+    /// Moves what was queued last, from `end` on, to the place of the effect that it follows from; returns its number.
+    /// `place` counts what was put back before it.
     pub fn put_back(&mut self, end: usize, place: usize) -> usize {
         let results = self.left.len().saturating_sub(end);
         if let Some(behind) = self.left.get_mut(place..) {

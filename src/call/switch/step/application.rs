@@ -1,8 +1,5 @@
 //! A call and its applications: which handler is asked, its decision, what programs ask of a call besides dialling
 //! and joining.
-//!
-//! A handler's state machine or future is bound to the caller's leg: some time after the leg's end the rest
-//! of it is dropped, so that a handler that hangs does not hold resources for long.
 
 use crate::switch::state::effect::Effect;
 use crate::switch::state::effect::Note;

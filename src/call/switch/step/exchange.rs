@@ -154,7 +154,7 @@ impl CallStep<'_> {
                 if let Some(it) = self.call.leg_mut(leg) {
                     it.media.led_past = is_past;
                 }
-                self.note(Note::Path { leg: leg, direct: is_past });
+                self.note(Note::Path { leg, direct: is_past });
             }
             Origin::Refresh { .. } | Origin::TalkToUs | Origin::Timer | Origin::Hold(_) => {}
         }

@@ -1,4 +1,4 @@
-//! A step of one call: what it may touch, and the events that it reports.
+//! A step of one call: what it sees, the effects that it leaves, and the state machines that it advances.
 
 mod application;
 mod bridge;
@@ -33,7 +33,7 @@ use crate::{BridgeId, CallId, LegId, bridge_fsm, call_fsm};
 use b2b_sip::endpoint::{Reply, ServerTransactionId, UsageId};
 use b2b_sip::msg::phrase;
 
-/// A step of one call. It sees that call and what all calls share, and no other call.
+/// A step of one call. It sees that call, what it may ask, and the outcome that it writes to; no other call.
 pub(crate) struct CallStep<'a> {
     pub id: CallId,
     pub call: &'a mut Call,

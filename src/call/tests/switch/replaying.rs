@@ -100,8 +100,29 @@ fn what_is_no_journal_is_refused_with_its_line() {
     assert_eq!(Some(line(&text.replace("\"received\":{\"by\":0", "\"received\":{\"by\":77"))), first);
     let rest = text.lines().skip(1).collect::<Vec<_>>().join("\n");
     assert!(matches!(Journal::parse(&rest), Err(JournalError::Begin)));
-    let newer = text.replace("\"version\":2", "\"version\":3");
-    assert!(matches!(Journal::parse(&newer), Err(JournalError::Version(3, _))));
+    let newer = text.replace("\"version\":3", "\"version\":4");
+    assert!(matches!(Journal::parse(&newer), Err(JournalError::Version(4, _))));
+}
+
+/// Until version 2 a step had the answers of media while it was taken, before its later questions.
+#[test]
+fn a_journal_of_the_version_before_is_replayed() {
+    let is = |line: &str, kind: &str| line.starts_with(&format!("{{\"fact\":{{\"{kind}\":"));
+    let text = journal();
+    let mut lines: Vec<&str> = Vec::new();
+    for line in text.lines() {
+        // Behind the input of its turn and the answers of media before it.
+        let behind = lines.iter().rposition(|it| is(it, "media") || !it.starts_with("{\"fact\":"));
+        match behind.filter(|_| is(line, "media")) {
+            Some(place) => lines.insert(place + 1, line),
+            None => lines.push(line),
+        }
+    }
+    let before = lines.join("\n").replace("\"version\":3", "\"version\":2");
+    assert_ne!(before.replace("\"version\":2", "\"version\":3"), text.trim_end(), "some stand elsewhere");
+    assert_eq!(difference(&before), "");
+    let in_order = before.replace("\"version\":2", "\"version\":3");
+    assert!(difference(&in_order).contains("'media'"), "{}", difference(&in_order));
 }
 
 /// Seconds with which no time could be calculated, in place of every number of seconds of the journal.
