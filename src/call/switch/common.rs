@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use foldhash::HashMap;
 use tokio::sync::oneshot;
 
 use crate::bus::EventBus;
@@ -23,8 +24,7 @@ use crate::switch::state::recording::Ending;
 use crate::switch::state::transfer::PassedRefer;
 use crate::switch::state::waits::{Found, OnFound, Waits};
 use crate::switch::turn::Moment;
-use crate::switch::work::applications::Applications;
-use crate::switch::work::applications::{Ends, Handled, Listener};
+use crate::switch::work::applications::{Applications, Ends, Handled, Listener};
 use crate::switch::work::sleepers::{FAR, Sleeper, Sleepers};
 use crate::switch::work::slots::Key;
 use crate::switch::work::tasks::{Came, Done, Guarded, Panicked, Task, Work, polled};
@@ -35,7 +35,6 @@ use b2b_sip::endpoint::Reply as SipReply;
 use b2b_sip::msg::{Name, NameAddr, Request};
 use b2b_sip::net::tap::Seen;
 use b2b_sip::transaction::timer_queue::TimerQueue;
-use foldhash::HashMap;
 
 /// A deadline further away than this is checked again on the way, so that the entries of calls that have been
 /// answered meanwhile do not pile up.

@@ -3,7 +3,6 @@
 
 use std::time::Instant;
 
-use b2b_base::ages;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +19,7 @@ use crate::switch::turn::Turn;
 use crate::switch::work::sleepers::{DelayedBranch, Sleeper};
 use crate::switch::work::slots::Key;
 use crate::{CallId, LegId};
+use b2b_base::ages;
 use b2b_sip::endpoint::{Endpoint, Lingering, UsageId};
 
 /// The version of written calls. A field that is new has a default and needs no new version.

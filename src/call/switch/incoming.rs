@@ -1,6 +1,5 @@
 //! INVITEs that start a call: admission, leg and call.
 
-use crate::switch::state::effect::Effect;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -16,10 +15,10 @@ use crate::leg_life::Life;
 use crate::service::command::Command;
 use crate::switch::Switch;
 use crate::switch::admission::{Admission, Caller, Fate};
-use crate::switch::common::Common;
-use crate::switch::common::TakesCalls;
+use crate::switch::common::{Common, TakesCalls};
 use crate::switch::journal::Hops;
 use crate::switch::state::call::Call;
+use crate::switch::state::effect::Effect;
 use crate::switch::state::handing::Handing;
 use crate::switch::state::leg::Leg;
 use crate::switch::state::waits::{Found, OnFound};

@@ -41,10 +41,11 @@ pub mod testkit;
 mod turn;
 mod work;
 
-use crate::switch::state::effect::Effect;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use calls::Calls;
+use common::{Common, HORIZON, TakesCalls, World};
 use foldhash::HashMap;
 use tokio::sync::mpsc;
 
@@ -53,12 +54,11 @@ use crate::history::CallHistory;
 use crate::leg_fsm::TerminationCause;
 use crate::service::command::Command;
 use crate::service::{CallEnd, CallService, DialError};
+use crate::switch::state::effect::Effect;
 use crate::{CallId, LegId};
 use b2b_sip::endpoint::{Flow, UsageId};
 use b2b_sip::net::Ban;
 use b2b_sip::transaction::timer_queue::TimerQueue;
-use calls::Calls;
-use common::{Common, HORIZON, TakesCalls, World};
 pub use common::{Mirror, RecordSink, SwitchConfig, SwitchParts};
 pub use counters::{SwitchCounters, SwitchHoldings};
 use dial::Silence;

@@ -3,8 +3,6 @@
 use std::any::Any;
 use std::collections::HashSet;
 
-use b2b_base::ages;
-use b2b_base::numbers::{self, Numbers};
 use bytes::Bytes;
 use serde::Deserialize;
 
@@ -25,8 +23,9 @@ use crate::switch::state::waits::{Answerer, Found, OnFound, Waits};
 use crate::switch::turn::Turn;
 use crate::switch::work::sleepers::DelayedBranch;
 use crate::switch::work::slots::Key;
-use crate::switch::work::tasks::Came;
-use crate::switch::work::tasks::Done;
+use crate::switch::work::tasks::{Came, Done};
+use b2b_base::ages;
+use b2b_base::numbers::{self, Numbers};
 use b2b_sip::endpoint::{Endpoint, Lingering, TakenIn, UsageSnapshot};
 use b2b_sip::ids::written::{self, Names};
 

@@ -1,8 +1,6 @@
 //! A call and its applications: which handler is asked, its decision, what programs ask of a call besides dialling
 //! and joining.
 
-use crate::switch::state::effect::Effect;
-use crate::switch::state::effect::Note;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +12,7 @@ use crate::handler::{HandlerAction, IncomingCall};
 use crate::service::{CallError, DialRequest, Place};
 use crate::switch::dial::Dial;
 use crate::switch::state::call::Purpose;
+use crate::switch::state::effect::{Effect, Note};
 use crate::switch::state::follow::Follow;
 use crate::switch::state::handing::Handing;
 use crate::switch::state::leg::Hidden;

@@ -1,7 +1,6 @@
 //! The first offer and answer across two legs, early media, the answer, and the bridge that results; parties that are
 //! put on hold; media past b2b; bridges that are taken down for good.
 
-use crate::switch::state::effect::Note;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -21,13 +20,12 @@ use crate::service::{CallError, DialError};
 use crate::switch::admission::MediaRules;
 use crate::switch::dial::BranchNo;
 use crate::switch::state::call::{Bridge, Purpose};
-use crate::switch::state::effect::Effect;
+use crate::switch::state::effect::{Effect, Note};
 use crate::switch::state::exchange::{Origin, Path, SETTLE};
 use crate::switch::state::follow::Follow;
 use crate::switch::state::leg::{Leg, Passing};
 use crate::switch::state::transfer::TransferLegs;
-use crate::switch::state::waits::OnAccepted;
-use crate::switch::state::waits::{OnApplied, OnDescription, OnEndpoint, OnMedia, Won};
+use crate::switch::state::waits::{OnAccepted, OnApplied, OnDescription, OnEndpoint, OnMedia, Won};
 use crate::switch::step::CallStep;
 use crate::switch::step::dialling::refuse;
 use crate::switch::step::invite::shown_by;
@@ -479,7 +477,7 @@ impl CallStep<'_> {
     pub(crate) fn is_held(&mut self, t: Moment, leg: LegId, hold: Hold, taken: Result<(), MediaError>) {
         if let Err(error) = taken {
             self.tell_holding(leg, Err(error.into()));
-            return self.offer_pending(t);
+            return self.offer_pending();
         }
         // The sender of the command has given up waiting.
         let asked = self.call.leg(leg).and_then(|it| it.hold.reply.as_ref());
@@ -500,7 +498,7 @@ impl CallStep<'_> {
         }
         self.led_here(t, &[leg]);
         self.tell_holding(leg, Ok(()));
-        self.offer_pending(t);
+        self.offer_pending();
         if unwanted {
             self.put_on_hold(leg, Hold::No, crate::service::command::Reply::default());
         }

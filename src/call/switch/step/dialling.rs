@@ -1,8 +1,6 @@
 //! Dialling: carries out the actions of the dial machine, whose branches are legs; on which terms a contact is
 //! dialled; refusals of branches, and the contacts of a 3xx (RFC 3261 §8.1.3.4), on which the handlers decide.
 
-use crate::switch::state::effect::Effect;
-use crate::switch::state::effect::Note;
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,7 +20,7 @@ use crate::service::{DialError, DialOptions, DialRequest, DialStage, DialTo};
 use crate::switch::admission::{Dialled, Led, Outgoing};
 use crate::switch::dial::{BranchNo, Dial, DialLimits, DialOutput, DialTarget, Silence, Stage, WhyCancelled};
 use crate::switch::state::call::{Dialling, Leaving, Purpose};
-use crate::switch::state::effect::DialogCommand;
+use crate::switch::state::effect::{DialogCommand, Effect, Note};
 use crate::switch::state::follow::Follow;
 use crate::switch::state::handing::{Handing, Named, Redirected, Target, Whither};
 use crate::switch::state::leg::{Admitted, Leg, LegRules};

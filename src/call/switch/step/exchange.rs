@@ -1,6 +1,5 @@
 //! Later offers and answers, one at a time, from the request for one to its answer; those of parties and our own.
 
-use crate::switch::state::effect::Note;
 use bytes::Bytes;
 
 use crate::LegId;
@@ -8,7 +7,7 @@ use crate::controller::{Hold, MediaError, PairPolicy, Verb};
 use crate::failure::inside;
 use crate::leg_life::OnAck;
 use crate::service::CallError;
-use crate::switch::state::effect::DialogCommand;
+use crate::switch::state::effect::{DialogCommand, Note};
 use crate::switch::state::exchange::{Crossing, Described, Exchange, ExchangeNo, Origin, PendingOffer};
 use crate::switch::state::follow::Follow;
 use crate::switch::state::waits::{OnApplied, OnDescription, OnMedia};
@@ -176,7 +175,7 @@ impl CallStep<'_> {
             Origin::Refresh { back } if taken.is_ok() => {
                 self.join_media(from, to);
                 if back {
-                    self.refresh(t, to, from, false);
+                    self.refresh(to, from, false);
                 }
                 self.led_here(t, &[to]);
             }
@@ -185,13 +184,13 @@ impl CallStep<'_> {
                 if taken.is_err() {
                     self.never_direct();
                 }
-                self.offer_pending(t);
+                self.offer_pending();
                 return self.lead(t);
             }
             Origin::Nobody => self.agreed_for_nobody(t, to),
             _ => {}
         }
-        self.offer_pending(t);
+        self.offer_pending();
     }
 
     /// A party's answer to an offer of ours cannot be used: its session stays as it was.
@@ -263,7 +262,7 @@ impl CallStep<'_> {
             }
             _ => self.refuse_exchange(from, origin, reply),
         }
-        self.offer_pending(t);
+        self.offer_pending();
     }
 
     /// Postpones an offer to a party until it can be made.
@@ -274,7 +273,7 @@ impl CallStep<'_> {
     }
 
     /// Makes the pending offers that are possible now that an exchange is over or its ACK has come.
-    pub(crate) fn offer_pending(&mut self, t: Moment) {
+    pub(crate) fn offer_pending(&mut self) {
         for offer in std::mem::take(&mut self.call.exchanges.pending) {
             let PendingOffer { like, to, back } = offer;
             // The party has left, or its partner has.
@@ -285,7 +284,7 @@ impl CallStep<'_> {
             }
             match like {
                 _ if self.awaits_ack(to) || self.call.is_asked() => self.postpone_offer(offer),
-                Some(like) => self.refresh(t, like, to, back),
+                Some(like) => self.refresh(like, to, back),
                 None => self.talk_to_us(to),
             }
         }
@@ -298,7 +297,7 @@ impl CallStep<'_> {
         if let Some((a, b)) = legs.filter(|(a, b)| !self.awaits_ack(*a) && !self.awaits_ack(*b)) {
             self.call.exchanges.changed = false;
             if let Some((like, to)) = self.behind(a, b) {
-                self.refresh(t, like, to, false);
+                self.refresh(like, to, false);
             }
         }
     }
@@ -316,14 +315,14 @@ impl CallStep<'_> {
 
     /// Offers `to` the media of `like`: `to` may have been on hold, or use another codec. `back`: afterwards
     /// the same the other way round.
-    pub(crate) fn refresh(&mut self, t: Moment, like: LegId, to: LegId, back: bool) {
+    pub(crate) fn refresh(&mut self, like: LegId, to: LegId, back: bool) {
         if self.endpoints(like, to).is_none() {
             return self.late();
         }
         if self.keeps_session(to) {
             self.join_media(like, to);
             if back {
-                self.refresh(t, to, like, false);
+                self.refresh(to, like, false);
             }
         } else if !self.offer(like, to, Origin::Refresh { back }) {
             self.postpone_offer(PendingOffer { like: Some(like), to, back });
@@ -370,7 +369,7 @@ impl CallStep<'_> {
             }
             Err(error) => self.answer_of_no_use(leg, &error),
         }
-        self.offer_pending(t);
+        self.offer_pending();
     }
 
     /// A re-INVITE or UPDATE of a party.
@@ -549,7 +548,7 @@ impl CallStep<'_> {
         self.refuse_exchange(from, origin, Reply::status(480));
         if let Origin::Replacing(replaced) = origin {
             // `to` was told of the newcomer, and continues to talk to the present party.
-            self.refresh(t, replaced, to, false);
+            self.refresh(replaced, to, false);
         }
     }
 
@@ -574,7 +573,7 @@ impl CallStep<'_> {
                 None => {
                     if let Some(Exchange { to, .. }) = exchange {
                         self.agreed_for_nobody(t, to);
-                        self.offer_pending(t);
+                        self.offer_pending();
                     }
                 }
             }

@@ -344,7 +344,7 @@ impl CallStep<'_> {
                 Ok(session) => self.answer_exchange(t, leg, origin, session),
                 Err(reply) => self.refuse_exchange(leg, origin, reply),
             },
-            Follow::PendingOffers { .. } | Follow::PendingOffersTo { .. } => self.offer_pending(t),
+            Follow::PendingOffers { .. } | Follow::PendingOffersTo { .. } => self.offer_pending(),
             // The switch does it.
             Follow::CallEmpty { .. } | Follow::Bridge { .. } => self.impossible("follow_up"),
         }
@@ -454,7 +454,7 @@ impl CallStep<'_> {
                 let (acked, callee) = (result.map(|answer| self.ack(won.callee, answer)), won.callee);
                 self.accept_for(t, won, acked.map(|()| None), OnAck::Refresh(callee));
             }
-            OnDescription::Ack { caller, callee } => self.ack_across(t, caller, callee, result),
+            OnDescription::Ack { caller, callee } => self.ack_across(caller, callee, result),
             OnDescription::AnswerHere { leg, origin, what } => {
                 self.answered_here(t, leg, origin, what, result);
             }
@@ -504,7 +504,7 @@ impl CallStep<'_> {
                 if let Err(error) = result {
                     self.answer_of_no_use(leg, &error);
                 }
-                self.offer_pending(t);
+                self.offer_pending();
             }
             OnApplied::Renewed { leg, .. } => self.renewed(t, leg, result),
             OnApplied::Agreed { exchange, .. } => self.offer_agreed(t, exchange, result),

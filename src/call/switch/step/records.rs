@@ -1,9 +1,9 @@
 //! What is kept of a call: recordings, call detail records, its history.
 
-use crate::switch::state::effect::Note;
-use bytes::Bytes;
 use std::net::SocketAddr;
 use std::time::Instant;
+
+use bytes::Bytes;
 
 use crate::cdr::{Cdr, Ending};
 use crate::controller::{EndpointId, Joined, MediaError, Recorded, RecordingId, RecordingSpec, Route, Verb};
@@ -12,7 +12,7 @@ use crate::leg_fsm::{LegEvent, TerminationCause};
 use crate::recording::RecordingRequest;
 use crate::service::CallError;
 use crate::service::command::{Record, RecordLeg, Reply};
-use crate::switch::state::effect::Effect;
+use crate::switch::state::effect::{Effect, Note};
 use crate::switch::state::follow::Outcome;
 use crate::switch::state::leg::{Beginning, Leg};
 use crate::switch::state::recording::{Asks, Pauses, Recordings, Subject};

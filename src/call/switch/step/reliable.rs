@@ -15,8 +15,7 @@ use crate::switch::state::call::Purpose;
 use crate::switch::state::effect::DialogCommand;
 use crate::switch::state::exchange::{Origin, PendingOffer};
 use crate::switch::state::follow::Follow;
-use crate::switch::state::waits::OnAccepted;
-use crate::switch::state::waits::{OnApplied, OnDescription, OnEndpoint, Won};
+use crate::switch::state::waits::{OnAccepted, OnApplied, OnDescription, OnEndpoint, Won};
 use crate::switch::step::CallStep;
 use crate::switch::turn::Moment;
 use b2b_sip::endpoint::{Body, Invite, Reply as SipReply, ServerTransactionId};
@@ -319,18 +318,18 @@ impl CallStep<'_> {
         let Some(it) = self.call.leg_mut(leg) else { return self.impossible("acknowledged") };
         let (what, answer, call, is_up) = (it.life.take_on_ack(), ack.session(), it.call, it.is_up());
         let other = match what {
-            OnAck::Nothing => return self.offer_pending(t),
+            OnAck::Nothing => return self.offer_pending(),
             OnAck::Refresh(like) => {
                 if self.are_joined(leg, like) {
                     self.postpone_offer(PendingOffer { like: Some(like), to: leg, back: false });
                 }
-                return self.offer_pending(t);
+                return self.offer_pending();
             }
             OnAck::Renewal => {
                 let Some(answer) = answer else {
                     tracing::info!("leg {}: its ACK has no answer to the offer: its session stays", leg.0);
                     self.withdraw_offer(leg);
-                    return self.offer_pending(t);
+                    return self.offer_pending();
                 };
                 self.note_direction(leg, &answer);
                 return self.apply(t, leg, answer, OnApplied::Renewed { call, leg });
@@ -356,13 +355,7 @@ impl CallStep<'_> {
     }
 
     /// Passes the caller's answer to the callee's late offer on, in the ACK.
-    pub(crate) fn ack_across(
-        &mut self,
-        t: Moment,
-        caller: LegId,
-        callee: LegId,
-        answer: Result<Bytes, MediaError>,
-    ) {
+    pub(crate) fn ack_across(&mut self, caller: LegId, callee: LegId, answer: Result<Bytes, MediaError>) {
         match answer {
             Ok(answer) => {
                 self.ack(callee, answer);
@@ -374,7 +367,7 @@ impl CallStep<'_> {
                 }
                 for leg in [caller, callee] {
                     match self.call.leg(leg) {
-                        Some(_) => self.offer_pending(t),
+                        Some(_) => self.offer_pending(),
                         None => self.follow(Follow::PendingOffersTo { leg }),
                     }
                 }

@@ -10,9 +10,7 @@ use crate::failure::inside;
 use crate::leg_fsm::TerminationCause;
 use crate::service::command::Reply;
 use crate::service::{ReferError, ReferOutcome, ReferRequest};
-use crate::switch::state::effect::DialogCommand;
-use crate::switch::state::effect::Effect;
-use crate::switch::state::effect::Referring;
+use crate::switch::state::effect::{DialogCommand, Effect, Referring};
 use crate::switch::state::leg::Passed;
 use crate::switch::state::transfer::{Commanded, Heard, PartyRefer, Progress, Told};
 use crate::switch::state::waits::{InfoDigit, OnMedia};
@@ -20,10 +18,9 @@ use crate::switch::step::CallStep;
 use crate::switch::step::invite::escaped_user;
 use crate::switch::turn::Moment;
 use crate::{LegId, digits};
-use b2b_sip::endpoint::UsageId;
 use b2b_sip::endpoint::{
     Body, CommandError, HeaderFields, InDialog, ReferId, ReferTo, Reply as SipReply, RequestFailure,
-    RequestId, ServerTransactionId,
+    RequestId, ServerTransactionId, UsageId,
 };
 use b2b_sip::msg::{Headers, Method, Name, NameAddr, Request, Response, one_line};
 use b2b_sip::net::budget::{Bucket, Rate};

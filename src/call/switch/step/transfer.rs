@@ -1,7 +1,6 @@
 //! Transfers: their targets, on which the handlers decide, parties that leave and arrive, and parties that are given
 //! to an application.
 
-use crate::switch::state::effect::Effect;
 use std::borrow::Cow;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -23,12 +22,12 @@ use crate::policy::{Asker, Party as PolicyParty, Place, Way, decide};
 use crate::service::command::Reply;
 use crate::service::{CallError, DialError, DialOptions, DialRequest, TRANSFERRED_BY, Watched};
 use crate::switch::state::call::{Leaving, Purpose};
+use crate::switch::state::effect::Effect;
 use crate::switch::state::handing::Handing;
 use crate::switch::state::transfer::{
     Arrival, AskedBy, BridgeOptions, PartyRefer, PassedRefer, ReferTarget, Referrer, TransferLegs,
 };
-use crate::switch::state::waits::OnAccepted;
-use crate::switch::state::waits::OnMedia;
+use crate::switch::state::waits::{OnAccepted, OnMedia};
 use crate::switch::step::CallStep;
 use crate::switch::step::dialling::party_name;
 use crate::switch::step::invite::escaped_user;
@@ -224,7 +223,7 @@ impl CallStep<'_> {
         self.tell(Event::TransferEnded { call, leg: leaves, status });
         self.end_if_apart(joined, [stays, arrived]);
         self.leave(t, leaves, referrer.is_some());
-        self.refresh(t, arrived, stays, back);
+        self.refresh(arrived, stays, back);
     }
 
     /// Whether this leg may end without ending the call: its partner is being transferred.
