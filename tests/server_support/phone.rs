@@ -1,7 +1,7 @@
 //! A minimal phone: its messages are written out, received ones are text.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use super::child::PATIENCE;
@@ -21,6 +21,8 @@ impl Drop for CallsOff<'_> {
 
 pub struct Phone {
     name: &'static str,
+    /// Tells its calls from those of a phone of the same name that had its port before.
+    nth: u32,
     sip: UdpSocket,
     rtp: UdpSocket,
     /// The address in its descriptions.
@@ -46,6 +48,8 @@ pub struct Dialog {
     peer: SocketAddr,
 }
 
+static PHONES: AtomicU32 = AtomicU32::new(0);
+
 impl Phone {
     pub fn new(name: &'static str) -> Phone {
         Phone::at(name, [Ipv4Addr::LOCALHOST; 3])
@@ -61,6 +65,7 @@ impl Phone {
         };
         Phone {
             name,
+            nth: PHONES.fetch_add(1, Ordering::Relaxed),
             sip: socket(sip),
             rtp: socket(rtp),
             told,
@@ -161,11 +166,7 @@ impl Phone {
 
     /// The same with further header fields.
     pub fn ask_with(&self, server: SocketAddr, number: &str, more: &str) -> (String, String) {
-        self.ask_in(server, number, &format!("{}-{}", self.name, self.port()), more)
-    }
-
-    fn port(&self) -> u16 {
-        self.sip.local_addr().expect("an address").port()
+        self.ask_in(server, number, &format!("{}-{}", self.name, self.nth), more)
     }
 
     fn ask_in(&self, server: SocketAddr, number: &str, call_id: &str, more: &str) -> (String, String) {

@@ -10,7 +10,7 @@ use super::Phone;
 impl Phone {
     /// Sends an INVITE as the user of its name, with credentials for the challenge to a first INVITE.
     pub fn ask_as_user(&self, server: SocketAddr, number: &str, password: &str) -> (String, String) {
-        let first = format!("{}-{}-first", self.name, self.port());
+        let first = format!("{}-{}-first", self.name, self.nth);
         self.ask_in(server, number, &first, "");
         let (challenge, _) = self.hear("SIP/2.0 407");
         let credentials =
