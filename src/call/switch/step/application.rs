@@ -42,7 +42,7 @@ impl CallStep<'_> {
         let leg = asked.call.leg;
         let Some(call) = self.call.leg(leg).map(|it| it.call) else { return self.impossible("hand_to") };
         self.let_go(&asked, "handle");
-        if !self.knows_application(name) {
+        if !self.asks.knows_application(name) {
             tracing::warn!("call {}: there is no application {name}: the call ends", call.0);
             return self.hang_up_with(leg, 404, "");
         }
@@ -106,7 +106,7 @@ impl CallStep<'_> {
             }
             Ok(HandlerAction::Handle(name)) => self.hand_to(asked, &name),
             Ok(HandlerAction::Dial(request)) => self.dial_for(t, leg, *request),
-            Ok(HandlerAction::TransferTo(target)) if self.knows_application(&target) => {
+            Ok(HandlerAction::TransferTo(target)) if self.asks.knows_application(&target) => {
                 self.hand_to(asked, &target);
             }
             Ok(HandlerAction::TransferTo(target)) => self.dial_for(t, leg, DialRequest::to(target)),
@@ -282,7 +282,7 @@ impl CallStep<'_> {
         if !it.is_up() && !it.is_waiting() && !it.has_early_media() {
             return Err(CallError::WrongState("the leg is not answered yet"));
         }
-        if !self.knows_application(name) {
+        if !self.asks.knows_application(name) {
             return Err(CallError::WrongState("there is no application of this name"));
         }
         let it = self.call.leg(leg).ok_or(CallError::Gone)?;

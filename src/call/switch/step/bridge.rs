@@ -406,7 +406,7 @@ impl CallStep<'_> {
         };
         self.call.bridge = Some(Box::new(bridge));
         self.tell(Event::BridgeCreated { call, bridge: id, a, b, mode });
-        self.account_talk(id, [a, b]);
+        self.note(Note::Talk { bridge: id, legs: [a, b] });
         self.advance_bridge(BridgeEvent::Start);
         self.advance_call(CallEvent::Bridge);
         self.out.counters.bridged += 1;

@@ -628,7 +628,7 @@ impl CallStep<'_> {
                 return false;
             }
         };
-        let moved = self.knows_application(name).then(|| self.moved(caller, to, t)).flatten();
+        let moved = self.asks.knows_application(name).then(|| self.moved(caller, to, t)).flatten();
         let Some(moved) = moved else {
             self.note_decision(Some(leg), "not followed", name);
             return false;

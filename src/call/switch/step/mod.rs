@@ -126,11 +126,6 @@ impl CallStep<'_> {
         self.note(Note::Decided { leg, what, why: why.into() });
     }
 
-    /// Whether a handler has this name, or knows an application by it.
-    pub(crate) fn knows_application(&mut self, name: &str) -> bool {
-        self.asks.knows_application(name)
-    }
-
     /// Adds a leg, in a replay under its number in the journal.
     pub fn new_leg(&mut self, leg: Leg) -> LegId {
         if let Some(LegId(id)) = self.asks.next_leg() {

@@ -481,11 +481,6 @@ impl CallStep<'_> {
         self.note(Note::LegOver { leg: id, record: Box::new(record) });
     }
 
-    /// Records the start of a bridge.
-    pub(crate) fn account_talk(&mut self, bridge: BridgeId, legs: [LegId; 2]) {
-        self.note(Note::Talk { bridge, legs });
-    }
-
     /// Records the end of a bridge, with the present counters of its legs that continue.
     pub(crate) fn account_talk_over(&mut self, bridge: BridgeId, legs: [LegId; 2], by: Option<LegId>) {
         let call = self.id;

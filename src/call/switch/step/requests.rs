@@ -12,7 +12,7 @@ use crate::service::command::Reply;
 use crate::service::{ReferError, ReferOutcome, ReferRequest};
 use crate::switch::state::effect::{DialogCommand, Effect, Referring};
 use crate::switch::state::leg::Passed;
-use crate::switch::state::transfer::{Commanded, Heard, PartyRefer, Progress, Told};
+use crate::switch::state::transfer::{Commanded, Heard, PartyRefer, PassedRefer, Progress, Told};
 use crate::switch::state::waits::{InfoDigit, OnMedia};
 use crate::switch::step::CallStep;
 use crate::switch::step::invite::escaped_user;
@@ -335,7 +335,8 @@ impl CallStep<'_> {
                     it.asked.refers.push((id, told));
                 }
                 if !is_command {
-                    return self.remember_refer(t, by, leg);
+                    let (by, to) = (self.call.party(by), self.call.party(leg));
+                    return self.effect(Effect::Remember(PassedRefer { at: t.now, to, by }));
                 }
                 let (call, kind) = (self.id, TransferKind::Blind);
                 self.tell(Event::TransferRequested { call, leg: by, kind, target });

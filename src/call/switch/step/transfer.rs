@@ -25,7 +25,7 @@ use crate::switch::state::call::{Leaving, Purpose};
 use crate::switch::state::effect::Effect;
 use crate::switch::state::handing::Handing;
 use crate::switch::state::transfer::{
-    Arrival, AskedBy, BridgeOptions, PartyRefer, PassedRefer, ReferTarget, Referrer, TransferLegs,
+    Arrival, AskedBy, BridgeOptions, PartyRefer, ReferTarget, Referrer, TransferLegs,
 };
 use crate::switch::state::waits::{OnAccepted, OnMedia};
 use crate::switch::step::CallStep;
@@ -387,7 +387,7 @@ impl CallStep<'_> {
         };
         let call = it.call;
         let number = number::is_pressed(&target);
-        if !number && self.knows_application(&target) {
+        if !number && self.asks.knows_application(&target) {
             return drop(reply.send(Ok(HandlerAction::Handle(target))));
         }
         if !number && named_by.is_none() {
@@ -460,7 +460,7 @@ impl CallStep<'_> {
         };
         let (leaves, stays, referrer) = (*leaves, *stays, *referrer);
         let up = self.call.leg(stays).is_some_and(|it| it.is_up());
-        if !up || !self.knows_application(name) {
+        if !up || !self.asks.knows_application(name) {
             return self.dial_over(DialError::Failed(DialFailure::new(404, "")));
         }
         let Some(moved) = self.moved(stays, &referral.target, t) else {
@@ -549,12 +549,6 @@ fn as_invite(target: &str, name: &str, number: &str) -> Option<Request> {
 }
 
 impl CallStep<'_> {
-    /// Remembers a REFER that was passed on: for a while, its recipient may replace the referrer in a dialog.
-    pub(crate) fn remember_refer(&mut self, t: Moment, by: LegId, to: LegId) {
-        let (by, to) = (self.call.party(by), self.call.party(to));
-        self.effect(Effect::Remember(PassedRefer { at: t.now, to, by }));
-    }
-
     /// The Referred-By for a REFER that is passed on (RFC 3892): the referrer's identity here, whatever it
     /// claims. `None` for an anonymous party.
     pub(crate) fn referred_by(&self, leg: LegId) -> Option<String> {
