@@ -1,6 +1,8 @@
 //! The header fields of a message: raw values in order, and typed access to those that every
 //! layer needs.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::chars::{self, CALL_ID, TOKEN};
@@ -16,11 +18,17 @@ use super::via::Via;
 /// Header fields in order, each name and value.
 pub type HeaderFields = Vec<(Bytes, Bytes)>;
 
-/// Header fields as spans into their message.
+/// Header fields as spans into their message. A copy shares them.
 #[derive(Debug, Clone)]
 pub struct Headers {
     pub(super) raw: Bytes,
-    pub(super) spans: Spans,
+    parsed: Arc<Parsed>,
+}
+
+/// What is known of the header fields.
+#[derive(Debug, Clone)]
+struct Parsed {
+    spans: Spans,
     /// Where the body begins.
     body: usize,
     /// The results of `check`; `None` for a malformed message.
@@ -157,12 +165,12 @@ pub struct CSeq {
 
 impl Headers {
     pub(super) fn new(raw: Bytes, spans: Spans, body: usize) -> Headers {
-        Headers { raw, spans, body, checked: None, contact: None }
+        Headers { raw, parsed: Arc::new(Parsed { spans, body, checked: None, contact: None }) }
     }
 
     /// The body of the message; it may be empty. Not copied, only reference-counted.
     pub fn body(&self) -> Bytes {
-        self.raw.slice(self.body..)
+        self.raw.slice(self.parsed.body..)
     }
 
     /// Checks the fields that identify transaction and dialog (§8.1.1), in requests and
@@ -174,7 +182,7 @@ impl Headers {
         let to_tag = self.to()?.tag().map(|tag| Part::of(&self.raw, tag));
         self.call_id()?;
         let cseq = self.cseq()?;
-        self.checked = Some(Checked { via, from, to_tag, cseq });
+        Arc::make_mut(&mut self.parsed).checked = Some(Checked { via, from, to_tag, cseq });
         Ok(())
     }
 
@@ -183,7 +191,7 @@ impl Headers {
         let differs = |name: &Name<'static>| {
             self.is_repeated(*name) && self.field_values(*name).any(|it| Some(it) != self.header(*name))
         };
-        let names = if self.spans.repeated == 0 { &[] } else { names };
+        let names = if self.parsed.spans.repeated == 0 { &[] } else { names };
         names.iter().copied().find(differs).map_or(Ok(()), |name| Err(HeaderError::Repeated(name)))
     }
 
@@ -201,24 +209,24 @@ impl Headers {
 
     /// Number of lines that are no header fields, and were skipped.
     pub fn skipped(&self) -> u32 {
-        self.spans.skipped
+        self.parsed.spans.skipped
     }
 
     /// Every field in order: the name as written, and the value without surrounding white
     /// space but with folds.
     pub fn fields(&self) -> impl Iterator<Item = (Name<'_>, &[u8])> {
-        self.spans.all.iter().map(|span| (Name::parse(self.span_name(span)), self.span_value(span)))
+        self.parsed.spans.all.iter().map(|span| (Name::parse(self.span_name(span)), self.span_value(span)))
     }
 
     /// Every field in order as received: name, colon, value and line end.
     pub fn lines(&self) -> impl Iterator<Item = &[u8]> {
-        self.spans.all.iter().map(|span| &self.raw[span.start as usize..span.end as usize])
+        self.parsed.spans.all.iter().map(|span| &self.raw[span.start as usize..span.end as usize])
     }
 
     /// The values of the fields with this name, one per field, in order.
     pub fn field_values<'a>(&'a self, name: Name<'a>) -> impl Iterator<Item = &'a [u8]> {
         let id = name.id();
-        let spans = self.spans.of(id).iter();
+        let spans = self.parsed.spans.of(id).iter();
         spans.filter(move |span| self.id_matches(span, name, id)).map(|span| self.span_value(span))
     }
 
@@ -226,10 +234,10 @@ impl Headers {
     #[inline(always)]
     pub fn header<'a>(&'a self, name: Name<'a>) -> Option<&'a [u8]> {
         let id = usize::from(name.id());
-        match self.spans.first.get(id) {
+        match self.parsed.spans.first.get(id) {
             Some(&first) if id != 0 => {
                 let index = first.checked_sub(1)?;
-                Some(self.span_value(self.spans.all.get(index as usize)?))
+                Some(self.span_value(self.parsed.spans.all.get(index as usize)?))
             }
             _ => self.field_values(name).next(),
         }
@@ -244,12 +252,12 @@ impl Headers {
 
     /// Whether there is a field with a known name.
     pub(super) fn has(&self, name: Name<'static>) -> bool {
-        self.spans.seen >> name.id() & 1 == 1
+        self.parsed.spans.seen >> name.id() & 1 == 1
     }
 
     /// Whether a field with a known name is repeated.
     pub(super) fn is_repeated(&self, name: Name<'static>) -> bool {
-        self.spans.repeated >> name.id() & 1 == 1
+        self.parsed.spans.repeated >> name.id() & 1 == 1
     }
 
     fn required(&self, name: Name<'static>) -> Result<&[u8], HeaderError> {
@@ -258,7 +266,7 @@ impl Headers {
 
     /// The top Via.
     pub fn top_via(&self) -> Result<Via<'_>, HeaderError> {
-        if let Some(checked) = &self.checked {
+        if let Some(checked) = &self.parsed.checked {
             return Ok(checked.via.get(&self.raw));
         }
         let value = self.required(Name::Via)?;
@@ -273,7 +281,7 @@ impl Headers {
 
     /// The From.
     pub fn from(&self) -> Result<NameAddr<'_>, HeaderError> {
-        if let Some(checked) = &self.checked {
+        if let Some(checked) = &self.parsed.checked {
             return Ok(checked.from.get(&self.raw));
         }
         NameAddr::parse(self.required(Name::From)?).ok_or(HeaderError::Invalid(Name::From))
@@ -286,7 +294,7 @@ impl Headers {
 
     /// The From tag; missing only from RFC 2543 clients.
     pub fn from_tag(&self) -> Option<&[u8]> {
-        match &self.checked {
+        match &self.parsed.checked {
             Some(checked) => checked.from.tag(&self.raw),
             None => self.from().ok()?.tag(),
         }
@@ -294,7 +302,7 @@ impl Headers {
 
     /// The To tag.
     pub fn to_tag(&self) -> Option<&[u8]> {
-        match &self.checked {
+        match &self.parsed.checked {
             Some(checked) => checked.to_tag.map(|tag| tag.get(&self.raw)),
             None => self.to().ok()?.tag(),
         }
@@ -302,14 +310,14 @@ impl Headers {
 
     /// Whether the To is valid.
     pub(super) fn has_to(&self) -> bool {
-        self.checked.is_some() || self.to().is_ok()
+        self.parsed.checked.is_some() || self.to().is_ok()
     }
 
     /// The Call-ID.
     pub fn call_id(&self) -> Result<&[u8], HeaderError> {
         let value = self.required(Name::CallId)?;
         let is_valid = || value.len() <= CALL_ID_LENGTH && chars::all(value, CALL_ID);
-        match self.checked.is_some() || is_valid() {
+        match self.parsed.checked.is_some() || is_valid() {
             true => Ok(value),
             false => Err(HeaderError::Invalid(Name::CallId)),
         }
@@ -317,7 +325,7 @@ impl Headers {
 
     /// The CSeq.
     pub fn cseq(&self) -> Result<CSeq, HeaderError> {
-        if let Some(checked) = &self.checked {
+        if let Some(checked) = &self.parsed.checked {
             return Ok(checked.cseq.clone());
         }
         let value = self.required(Name::CSeq)?;
@@ -335,7 +343,7 @@ impl Headers {
 
     /// The method in CSeq, if the message has passed `check`.
     pub(super) fn cseq_method(&self) -> Option<&Method> {
-        self.checked.as_ref().map(|checked| &checked.cseq.method)
+        self.parsed.checked.as_ref().map(|checked| &checked.cseq.method)
     }
 
     /// Max-Forwards, 0 to 255 (§20.22).
@@ -371,7 +379,7 @@ impl Headers {
 
     /// The first Contact. `Ok(None)` if it is missing or `*`.
     pub fn contact(&self) -> Result<Option<NameAddr<'_>>, HeaderError> {
-        match &self.contact {
+        match &self.parsed.contact {
             Some(contact) => Ok(Some(contact.get(&self.raw))),
             None => self.first_contacts().next().transpose(),
         }
@@ -396,12 +404,13 @@ impl Headers {
             self.contacts().try_for_each(|contact| contact.map(drop))?;
         }
         let first = self.first_contacts().next();
-        self.contact = match first.transpose() {
+        let contact = match first.transpose() {
             Ok(contact) => contact.map(|contact| NameAddrAt::of(&self.raw, &contact)),
             // A later request of a dialog leaves the peer's target as it is.
             Err(error) if begins_dialog || *method == Method::Register => return Err(error),
             Err(_) => None,
         };
+        Arc::make_mut(&mut self.parsed).contact = contact;
         Ok(())
     }
 
