@@ -9,8 +9,8 @@ use super::headers::Headers;
 use super::method::Method;
 use super::name::Name;
 
-/// Capacity for a typical message with SDP.
-const USUAL_SIZE: usize = 1_400;
+/// Capacity for a typical message with SDP. Allocators have larger blocks less ready.
+const USUAL_SIZE: usize = 1_024;
 
 /// Why a message cannot be written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
