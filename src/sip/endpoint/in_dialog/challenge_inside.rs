@@ -2,7 +2,7 @@
 //! §22.3): re-INVITE, UPDATE, REFER, INFO … Only the last outcome is reported, so the code
 //! that sent the request need not handle challenges.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use crate::dialog::request::Draft;
@@ -24,7 +24,7 @@ const TRIES: usize = 8;
 
 /// Requests in dialogs that are under way and may have to be resent.
 #[derive(Default)]
-pub(in crate::endpoint) struct Challengeable(HashMap<UsageId, Vec<Kept>>);
+pub(in crate::endpoint) struct Challengeable(BTreeMap<UsageId, Vec<Kept>>);
 
 /// One request that may have to be resent.
 #[derive(serde::Serialize, serde::Deserialize)]
@@ -73,9 +73,6 @@ impl Challengeable {
     /// Drops the requests of a call that is over.
     pub fn forget(&mut self, usage: UsageId) {
         self.0.remove(&usage);
-        if self.0.is_empty() {
-            self.0.shrink_to(64);
-        }
     }
 
     /// Number of requests kept.
