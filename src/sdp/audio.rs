@@ -228,7 +228,7 @@ impl AudioMedia {
             let payload_type = format.payload_type.to_string();
             types.push_str(if types.is_empty() { "" } else { " " });
             types.push_str(&payload_type);
-            attributes.push(with_value("rtpmap", format.rtpmap()));
+            attributes.push(with_value("rtpmap", format.rtpmap(&payload_type)));
             if let Some(fmtp) = &format.fmtp {
                 attributes.push(with_value("fmtp", [&payload_type, " ", fmtp].concat()));
             }

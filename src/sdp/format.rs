@@ -95,13 +95,12 @@ impl Format {
         Some(Format { channels, ..Format::new(payload_type, encoding, clock_rate) })
     }
 
-    /// The `a=rtpmap` value.
-    pub(super) fn rtpmap(&self) -> String {
-        let (payload_type, clock_rate) = (self.payload_type.to_string(), self.clock_rate.to_string());
-        let mono = [&payload_type, " ", &self.encoding, "/", &clock_rate].concat();
+    /// The `a=rtpmap` value; `payload_type`: its own, as text.
+    pub(super) fn rtpmap(&self, payload_type: &str) -> String {
+        let mono = [payload_type, " ", &self.encoding, "/", &self.clock_rate.to_string()].concat();
         match self.channels {
             1 => mono,
-            channels => format!("{mono}/{channels}"),
+            channels => [mono.as_str(), "/", &channels.to_string()].concat(),
         }
     }
 

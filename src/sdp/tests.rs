@@ -39,7 +39,11 @@ fn an_rtpmap_explains_dynamic_types_and_wins_over_the_static_table() {
 fn of_several_maps_of_a_type_the_one_that_can_be_meant_counts() {
     let read = |types: &str, maps: &[&str]| {
         let maps: String = maps.iter().map(|map| format!("a=rtpmap:{map}\r\n")).collect();
-        audio(&format!("{HEAD}m=audio 4000 RTP/AVP {types}\r\n{maps}")).formats.last().unwrap().rtpmap()
+        audio(&format!("{HEAD}m=audio 4000 RTP/AVP {types}\r\n{maps}"))
+            .formats
+            .last()
+            .unwrap()
+            .rtpmap(types.split(" ").last().unwrap())
     };
     let events = ["96 telephone-event/48000", "96 telephone-event/8000"];
     assert_eq!(read("8 96", &[events[0], "8 PCMA/8000", events[1]]), events[1]);
