@@ -3,10 +3,11 @@
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
+use memchr::memmem::Finder;
 use serde::{Serialize, Serializer};
 
 use super::super::capture::Capture;
@@ -283,10 +284,9 @@ pub(super) fn heading(data: &Bytes) -> Option<Heading<'_>> {
         None => std::str::from_utf8(&first[..memchr::memchr(b' ', first)?]).ok(),
     };
     let (mut call_id, mut session) = (None, false);
-    for line in &mut lines {
-        if line.is_empty() {
-            break;
-        }
+    let bare =
+        data.ends_with(BLANK_LINE) && BLANK_LINE_FINDER.find(data) == Some(data.len() - BLANK_LINE.len());
+    while let Some(line) = lines.next().filter(|line| !line.is_empty()) {
         // Call-ID, CSeq, Content-Type, and the compact forms of the first and the last (RFC 3261 §7.3.3).
         match line {
             [b'c' | b'C', b'a' | b'A' | b's' | b'S' | b':' | b' ' | b'\t', ..] => {}
@@ -306,10 +306,18 @@ pub(super) fn heading(data: &Bytes) -> Option<Heading<'_>> {
             let plain = value.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
             session = plain.eq_ignore_ascii_case(b2b_sdp::CONTENT_TYPE.as_bytes());
         }
+        // Most messages have no body: nothing behind these two is of interest.
+        if bare && call_id.is_some() && method.is_some() {
+            lines.0 = &[];
+        }
     }
     let body = lines.0;
     Some(Heading { call_id: call_id?, method: method?, status, session: session && !body.is_empty(), body })
 }
+
+/// The end of the header fields.
+const BLANK_LINE: &[u8] = b"\r\n\r\n";
+static BLANK_LINE_FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(BLANK_LINE));
 
 /// The lines of a message, without line endings.
 struct Lines<'a>(&'a [u8]);
