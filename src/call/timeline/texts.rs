@@ -6,50 +6,58 @@ use std::fmt::{self, Write};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TextId(u16);
 
-/// Strings that most calls use; they are not stored per call.
-const COMMON: &[&str] = &[
+/// Strings that most calls use, the shorter ones first; they are not stored per call.
+const COMMON: [&str; 32] = [
     "",
-    "INVITE",
     "ACK",
     "BYE",
-    "CANCEL",
-    "PRACK",
-    "UPDATE",
     "INFO",
+    "held",
+    "idle",
+    "dial",
+    "PRACK",
     "REFER",
+    "route",
+    "INVITE",
+    "CANCEL",
+    "UPDATE",
     "NOTIFY",
-    "OPTIONS",
-    "MESSAGE",
-    "SUBSCRIBE",
-    "created",
-    "ringing",
-    "early media",
-    "answered",
-    "destroyed",
     "failed",
     "active",
-    "held",
-    "terminated",
+    "bridge",
+    "OPTIONS",
+    "MESSAGE",
+    "created",
+    "ringing",
     "bridged",
-    "idle",
+    "hang up",
+    "silence",
+    "answered",
+    "SUBSCRIBE",
+    "destroyed",
+    "terminated",
+    "early media",
+    "first packet",
     "incoming call",
     "outgoing call",
-    "route",
-    "dial",
-    "bridge",
-    "hang up",
-    "first packet",
-    "silence",
 ];
 
 /// The length of the longest of them in bytes.
-const LONGEST_COMMON: usize = {
-    let (mut longest, mut n) = (0, 0);
-    while n < COMMON.len() {
-        longest = if COMMON[n].len() > longest { COMMON[n].len() } else { longest };
-        n += 1;
+const LONGEST_COMMON: usize = COMMON[COMMON.len() - 1].len();
+
+/// By length: how many of them are shorter.
+const SHORTER: [usize; LONGEST_COMMON + 2] = {
+    let (mut shorter, mut length) = ([0; LONGEST_COMMON + 2], 0);
+    while length < shorter.len() {
+        while shorter[length] < COMMON.len() && COMMON[shorter[length]].len() < length {
+            assert!(
+                shorter[length] == 0 || COMMON[shorter[length] - 1].len() <= COMMON[shorter[length]].len()
+            );
+            shorter[length] += 1;
+        }
+        length += 1;
     }
-    longest
+    shorter
 };
 
 /// Maximum length of a string in bytes; longer ones are truncated.
@@ -163,8 +171,10 @@ impl Texts {
     }
 
     fn find(&self, text: &str, limit: usize) -> Option<TextId> {
-        let common =
-            if text.len() <= LONGEST_COMMON { COMMON.iter().position(|it| *it == text) } else { None };
+        let alike = SHORTER.get(text.len()).zip(SHORTER.get(text.len() + 1));
+        let common = alike.and_then(|(&from, &to)| {
+            COMMON[from..to].iter().position(|it| *it == text).map(|place| place + from)
+        });
         let own = || {
             let mut start = 0;
             self.ends.iter().position(|end| {
