@@ -9,7 +9,7 @@ use crate::service::command::Command;
 use crate::{BridgeId, CallId, LegId};
 
 /// The object of [`CallService::wait_for_termination`] and other commands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Watched {
     /// A leg.
     Leg(LegId),

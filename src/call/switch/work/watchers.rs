@@ -1,7 +1,7 @@
 //! Waiting for a state of a leg, or for the end of a leg, a bridge or a call; past ends are kept for watchers
 //! that come a little later.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::LegId;
 use crate::leg_fsm::LegState;
@@ -17,8 +17,8 @@ type Awaited = (LegState, Reply<Result<LegState, CallError>>);
 /// See the module head.
 #[derive(Default)]
 pub(crate) struct Watchers {
-    waiting: HashMap<Watched, Vec<Reply<Result<CallEnd, CallError>>>>,
-    states: HashMap<LegId, Vec<Awaited>>,
+    waiting: BTreeMap<Watched, Vec<Reply<Result<CallEnd, CallError>>>>,
+    states: BTreeMap<LegId, Vec<Awaited>>,
     /// The ends that are kept, latest last.
     ended: VecDeque<(Watched, CallEnd)>,
 }
