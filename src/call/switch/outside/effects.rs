@@ -89,7 +89,7 @@ impl Switch {
             }
             Effect::TellMedia(verb) => common.world.parts.controller.tell(verb),
             Effect::Media { verb, then } => {
-                common.ask_media(then, |media| media.request(verb).map(MediaAnswer::from));
+                common.ask_media(then, |media| media.request(*verb).map(MediaAnswer::from));
             }
             Effect::OpenEndpoint { spec, first_for_help, then } => {
                 let full = self.calls.endpoints() >= common.world.parts.admission.most_endpoints();

@@ -37,7 +37,7 @@ pub(crate) enum Effect {
     /// Calls a branch: [`Follow::Invited`](super::follow::Follow::Invited) follows.
     Invite(Box<Calling>),
     /// Sends the 2xx to a caller: [`Follow::Accepted`](super::follow::Follow::Accepted) follows.
-    Accept { leg: LegId, usage: UsageId, reply: Reply, then: OnAccepted },
+    Accept { leg: LegId, usage: UsageId, reply: Reply, then: Box<OnAccepted> },
     /// Passes a request on; if that cannot be done, the waiting transaction is refused.
     Pass { usage: UsageId, to: LegId, request: InDialog, by: LegId, transaction: ServerTransactionId },
     /// Asks a party to call a target by itself: [`Follow::ReferSent`](super::follow::Follow::ReferSent) follows.
@@ -45,7 +45,7 @@ pub(crate) enum Effect {
     /// A request to media whose answer is of no interest.
     TellMedia(Verb),
     /// A request to media.
-    Media { verb: Verb, then: OnMedia },
+    Media { verb: Box<Verb>, then: OnMedia },
     /// Opens an endpoint. `first_for_help`: for an emergency call that the limit of endpoints does not hold up.
     OpenEndpoint { spec: Box<EndpointSpec>, first_for_help: bool, then: OnMedia },
     /// Releases the endpoint of a leg, with its descriptions for the history of its call.

@@ -32,7 +32,7 @@ pub(crate) enum Follow {
     /// The INVITE of a branch is sent, or could not be.
     Invited { leg: LegId, then: OnInvited, sent: Result<Dialog, InviteError> },
     /// The 2xx to a caller is sent, or could not be.
-    Accepted { leg: LegId, then: OnAccepted, sent: Result<(), CommandError> },
+    Accepted { leg: LegId, then: Box<OnAccepted>, sent: Result<(), CommandError> },
     /// The target of a call's dialling is being looked up.
     LookingUp { call: CallId, request: Key },
     /// A request was passed on to a leg.

@@ -93,7 +93,7 @@ pub(crate) enum OnMedia {
     /// Nothing: no answer is needed.
     Nothing,
     /// A leg's endpoint is opened.
-    Endpoint { leg: LegId, no_reinvites: bool, then: OnEndpoint },
+    Endpoint { leg: LegId, no_reinvites: bool, then: Box<OnEndpoint> },
     /// A description for a party is made.
     Described(OnDescription),
     /// A party's answer to an offer of ours is applied.

@@ -74,7 +74,7 @@ impl CallStep<'_> {
             interface,
             audio,
         };
-        let then = OnMedia::Endpoint { leg, no_reinvites, then };
+        let then = OnMedia::Endpoint { leg, no_reinvites, then: Box::new(then) };
         let (spec, first_for_help) = (Box::new(spec), self.is_first_for_help());
         self.effect(Effect::OpenEndpoint { spec, first_for_help, then });
     }
@@ -350,7 +350,7 @@ impl CallStep<'_> {
         let Passing { given: headers, parts, .. } = &mut it.passing;
         let (headers, parts) = (std::mem::take(headers), std::mem::take(parts));
         let reply = Response { headers, body: Body::mixed(session, parts), ..Response::status(200) };
-        self.effect(Effect::Accept { leg, usage, reply, then });
+        self.effect(Effect::Accept { leg, usage, reply, then: Box::new(then) });
     }
 
     /// A caller has got its 2xx.

@@ -312,7 +312,7 @@ impl CallStep<'_> {
             Follow::Invited { leg, then, sent } => self.invited(t, leg, then, sent),
             Follow::Accepted { leg, then, sent } => {
                 // It was cancelled at this very moment: its end is on the way.
-                self.accepted(t, leg, then, sent.map_err(|_| MediaError::Stopped));
+                self.accepted(t, leg, *then, sent.map_err(|_| MediaError::Stopped));
             }
             Follow::LookingUp { request, .. } => self.looks_up(request),
             Follow::Passed { to, passed } => self.passes(to, passed),
@@ -359,7 +359,7 @@ impl CallStep<'_> {
     ) {
         match then {
             OnMedia::Endpoint { leg, no_reinvites, then } => {
-                self.endpoint_opened(t, leg, no_reinvites, then, of_kind!(result, Endpoint));
+                self.endpoint_opened(t, leg, no_reinvites, *then, of_kind!(result, Endpoint));
             }
             OnMedia::Described(then) => self.described(t, then, of_kind!(result, Description)),
             OnMedia::Applied(then) => self.applied(t, then, result.map(|_| ())),

@@ -77,7 +77,7 @@ impl CallStep<'_> {
 
     /// Queues a request to media; `then` follows from its answer.
     pub(crate) fn media(&mut self, verb: Verb, then: OnMedia) {
-        self.effect(Effect::Media { verb, then });
+        self.effect(Effect::Media { verb: Box::new(verb), then });
     }
 
     /// Queues a request for the description for a party; it may have failed already.

@@ -188,7 +188,7 @@ impl Alone {
             Effect::Media { verb, then } => {
                 let name = format!("{verb:?}").split([' ', '{']).next().unwrap_or_default().to_owned();
                 let relays = || Route::Relay { encoding: "PCMA".to_owned() };
-                let answer = match &verb {
+                let answer = match &*verb {
                     Verb::Bridge { .. } => {
                         MediaAnswer::Joined(Joined { forward: relays(), backward: relays() })
                     }
