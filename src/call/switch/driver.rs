@@ -28,6 +28,7 @@ use crate::service::command::Command;
 use crate::switch::Switch;
 use crate::switch::admission::AdmitAll;
 use crate::switch::common::{SwitchConfig, SwitchParts};
+use crate::switch::state::input::CallInput;
 use crate::switch::turn::Turn;
 use crate::switch::work::host_names::HostName;
 use crate::switch::work::tasks::{Done, Guarded, Panicked};
@@ -312,14 +313,14 @@ impl Driver {
         tracing::error!("the calls' thread panicked: all calls end");
         let legs = self.switch.legs();
         for leg in &legs {
-            self.attempt(|switch, _| switch.in_call_of(*leg, |step| step.hang_up(*leg)));
+            self.attempt(|switch, t| switch.input(t, *leg, CallInput::HangUp { leg: *leg }));
         }
         // Messages are sent while waiting for the next event; the events themselves are dropped.
         let sends = async { while tokio::time::timeout(FAREWELL, self.stack.next_event()).await.is_ok() {} };
         let sends = Box::pin(async { drop(tokio::time::timeout(FAREWELL, sends).await) });
         let _ = Guarded::new(sends).await;
         for leg in self.switch.legs() {
-            self.attempt(|switch, t| switch.in_call_of(leg, |step| step.give_up(t.at(), leg)));
+            self.attempt(|switch, t| switch.input(t, leg, CallInput::GiveUp { leg }));
         }
     }
 

@@ -20,6 +20,7 @@ use crate::switch::journal::Hops;
 use crate::switch::state::call::Call;
 use crate::switch::state::effect::Effect;
 use crate::switch::state::handing::Handing;
+use crate::switch::state::input::CallInput;
 use crate::switch::state::leg::Leg;
 use crate::switch::state::waits::{Found, OnFound};
 use crate::switch::step::invite::refuses_body;
@@ -226,7 +227,7 @@ impl Switch {
         for leg in legs {
             tracing::warn!("leg {}: its caller has dialled the emergency number again", leg.0);
             self.journal_command(t, &Command::Hangup { leg, reason: None, reply: Default::default() });
-            self.in_call_of(leg, |step| step.hang_up(leg));
+            self.input(t, leg, CallInput::HangUp { leg });
             self.carry_out(t);
         }
     }

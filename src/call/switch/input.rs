@@ -1,7 +1,6 @@
 //! Inputs of a switch: each is one turn, and goes to the call that it belongs to.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
 
 use crate::bridge_fsm::BridgeMode;
 use crate::call_fsm::CallEvent;
@@ -14,6 +13,7 @@ use crate::switch::Switch;
 use crate::switch::common::Common;
 use crate::switch::state::call::{Call, Purpose};
 use crate::switch::state::follow::Follow;
+use crate::switch::state::input::CallInput;
 use crate::switch::state::transfer::PartyRefer;
 use crate::switch::state::waits::{Concerns, OnFound, Waits};
 use crate::switch::step::CallStep;
@@ -52,11 +52,10 @@ impl Switch {
             SipEvent::Usage { usage, event } => match self.calls.of_usage(usage) {
                 Some(leg) => {
                     self.common.about_event(t.now, self.calls.leg(leg).map(|it| it.call));
-                    self.in_call_of(leg, |step| step.signalled_from(leg, event.source()));
                     match event {
                         // It may name another call.
                         UsageEvent::Refer { refer, request } => self.refer(t, leg, refer, &request),
-                        event => self.in_call_of(leg, |step| step.usage_event(t.at(), leg, event)),
+                        event => self.input(t, leg, CallInput::Signalled { leg, event }),
                     }
                 }
                 None => self.common.stray(t, usage, event),
@@ -73,19 +72,19 @@ impl Switch {
                 let Some(leg) = self.calls.of_endpoint(endpoint) else {
                     return self.common.out.counters.late();
                 };
-                self.in_call_of(leg, |step| step.silent(t.at(), leg));
+                self.input(t, leg, CallInput::Silent { leg });
             }
             MediaEvent::Lost { reason } => {
                 tracing::error!("the media engine failed: {reason}; all calls end");
                 for leg in self.calls.leg_ids() {
-                    self.in_call_of(leg, |step| step.without_media(t.at(), leg, &reason));
+                    self.input(t, leg, CallInput::MediaLost { leg, reason: reason.clone() });
                 }
             }
             MediaEvent::Failed { endpoint, reason } => {
                 let Some(leg) = self.calls.of_endpoint(endpoint) else {
                     return self.common.out.counters.late();
                 };
-                self.in_call_of(leg, |step| step.without_media(t.at(), leg, &reason));
+                self.input(t, leg, CallInput::MediaLost { leg, reason });
             }
             MediaEvent::Started { endpoint, from } => {
                 self.tell_media(endpoint, |call, leg| Event::MediaStarted { call, leg, from });
@@ -122,26 +121,12 @@ impl Switch {
             }
             MediaEvent::Digit { endpoint, digit, duration_ms, passed_on, by_tone } => {
                 let by = if by_tone { DigitBy::Tone } else { DigitBy::TelephoneEvent };
-                if let Some(leg) = self.calls.of_endpoint(endpoint) {
-                    let shown = self.step_of(leg).and_then(|step| step.shown_key(t.at(), leg, digit));
-                    self.tell_media(endpoint, |call, leg| Event::Digit {
-                        call,
-                        leg,
-                        digit: shown,
-                        duration_ms,
-                        by,
-                    });
-                    self.in_call_of(leg, |step| {
-                        step.feature_digit(t.at(), leg, digit);
-                        if !passed_on && !by_tone {
-                            step.digit_as_info(leg, digit, duration_ms);
-                        }
-                    });
-                } else {
-                    self.common.out.counters.late();
-                }
+                let Some(leg) = self.calls.of_endpoint(endpoint) else {
+                    return self.common.out.counters.late();
+                };
+                self.input(t, leg, CallInput::Digit { leg, digit, duration_ms, by, passed_on });
             }
-            MediaEvent::Recorded { recording, recorded } => self.recorded(recording, &recorded),
+            MediaEvent::Recorded { recording, recorded } => self.recorded(t, recording, &recorded),
             MediaEvent::Speaking { .. } => {}
             MediaEvent::Closed { endpoint, stats } => {
                 self.common.world.history.closed(endpoint, &stats, t.now);
@@ -155,7 +140,7 @@ impl Switch {
     fn heard_from(&mut self, t: &mut Turn<'_>, endpoint: EndpointId, from: SocketAddr) {
         // An endpoint without a leg is counted where the event is told.
         if let Some(leg) = self.calls.of_endpoint(endpoint) {
-            self.in_call_of(leg, |step| step.heard_from(t.at(), leg, from));
+            self.input(t, leg, CallInput::HeardFrom { leg, from });
         }
     }
 
@@ -223,7 +208,7 @@ impl Switch {
             }
             Command::Joined { leg, reply } => drop(reply.send(self.calls.bridged(leg).is_some())),
             of_call => match self.concerned(&of_call).and_then(|call| self.step(call)) {
-                Some(mut step) => step.obey(t.at(), of_call),
+                Some(mut step) => step.step(t.at(), CallInput::Command(of_call)),
                 // Its dropped reply says that it is over.
                 None if matches!(of_call, Command::Hangup { .. }) => self.common.out.counters.late(),
                 None => {}
@@ -289,7 +274,7 @@ impl Switch {
                 }
             }
             next => match self.step_for(next.concerns()) {
-                Some(mut step) => step.follow_up(t.at(), next),
+                Some(mut step) => step.step(t.at(), CallInput::Follow(next)),
                 None => self.common.out.follows_nobody(next),
             },
         }
@@ -352,10 +337,7 @@ impl Switch {
             return false;
         }
         self.common.about_timer(t.now, self.calls.leg(leg).map(|it| it.call));
-        self.in_call_of(leg, |step| match step.waits_further(t.at(), leg) {
-            Duration::ZERO => step.offer_to_branch(t.at(), caller, leg),
-            wait => step.branch_waits(caller, leg, wait),
-        });
+        self.input(t, leg, CallInput::BranchWakes { caller, leg });
         self.carry_out(t);
         true
     }
@@ -414,7 +396,7 @@ impl Switch {
     }
 
     /// A recording has ended, for whatever reason.
-    pub(crate) fn recorded(&mut self, id: RecordingId, recorded: &Recorded) {
+    pub(crate) fn recorded(&mut self, t: &Turn<'_>, id: RecordingId, recorded: &Recorded) {
         if let Some(error) = &recorded.error {
             tracing::warn!("the recording {} ended: {error}", recorded.path.display());
             self.common.out.tell(Event::Error { component: "recording".to_owned(), message: error.clone() });
@@ -428,8 +410,8 @@ impl Switch {
         let Some((call, leg)) = ended_here.or_else(|| self.common.recordings_ending.take(id)) else {
             return self.common.out.counters.late();
         };
-        if let Some(error) = recorded.error.as_deref().filter(|_| ended_here.is_some()) {
-            self.in_call(call, |step| step.note_recording("recording_error", error));
+        if let Some(error) = recorded.error.clone().filter(|_| ended_here.is_some()) {
+            self.in_call(call, |step| step.step(t.at(), CallInput::RecordingFailed { error }));
         }
         let news = RecordingNews {
             call,

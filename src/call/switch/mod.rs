@@ -55,6 +55,7 @@ use crate::leg_fsm::TerminationCause;
 use crate::service::command::Command;
 use crate::service::{CallEnd, CallService, DialError};
 use crate::switch::state::effect::Effect;
+use crate::switch::state::input::CallInput;
 use crate::{CallId, LegId};
 use b2b_sip::endpoint::{Flow, UsageId};
 use b2b_sip::net::Ban;
@@ -187,7 +188,7 @@ impl Switch {
             None => Silence::Over,
         };
         let silent = silent.into_iter().map(|(branch, usage)| (branch, silence(usage))).collect();
-        self.in_call(id, |step| step.call_timeout(t.at(), silent));
+        self.in_call(id, |step| step.step(t.at(), CallInput::Timeout { silent }));
         self.carry_out(t);
         self.arm(t.now, id);
     }
@@ -325,7 +326,7 @@ impl Switch {
         self.common.takes = TakesCalls::None;
         for leg in self.calls.leg_ids() {
             self.journal_command(t, &Command::Hangup { leg, reason: None, reply: Default::default() });
-            self.in_call_of(leg, |step| step.hang_up(leg));
+            self.input(t, leg, CallInput::HangUp { leg });
             self.carry_out(t);
         }
     }
@@ -333,7 +334,7 @@ impl Switch {
     /// Waits no longer for any answer: every leg is ended and recorded.
     pub fn give_up_all(&mut self, t: &mut Turn<'_>) {
         for leg in self.calls.leg_ids() {
-            self.in_call_of(leg, |step| step.give_up(t.at(), leg));
+            self.input(t, leg, CallInput::GiveUp { leg });
             self.carry_out(t);
         }
     }
@@ -349,6 +350,11 @@ impl Switch {
     pub(crate) fn step_of(&mut self, leg: LegId) -> Option<CallStep<'_>> {
         let call = self.calls.leg(leg)?.call;
         self.step(call)
+    }
+
+    /// Gives an input to the call that a leg is in now; counted as late if the leg is over.
+    pub(crate) fn input(&mut self, t: &Turn<'_>, leg: LegId, input: CallInput) {
+        self.in_call_of(leg, |step| step.step(t.at(), input));
     }
 
     /// Acts in a call; counted as late if the call is over.

@@ -228,7 +228,7 @@ impl Switch {
         match self.common.work.answered(request) {
             Some((call, Waits::Found(OnFound::Decide(handing)))) => {
                 self.common.journal_resumed(t, call, request);
-                self.hand_again(*handing);
+                self.hand_again(t, *handing);
                 self.carry_out(t);
             }
             _ => self.common.out.counters.impossible("resume_handler"),

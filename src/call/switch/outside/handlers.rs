@@ -19,10 +19,12 @@ use crate::switch::common::{Common, World};
 use crate::switch::dial::DialTarget;
 use crate::switch::state::follow::Follow;
 use crate::switch::state::handing::{Handing, Named, Redirected, Target, Whither};
+use crate::switch::state::input::CallInput;
 use crate::switch::state::transfer::AskedBy;
 use crate::switch::state::waits::{Found, OnFound, Waits};
 use crate::switch::step::dialling::rounds;
 use crate::switch::turn::Moment;
+use crate::switch::turn::Turn;
 use crate::switch::work::applications::{Handled, Listener, PARTING, Timer};
 use crate::switch::work::tasks::Panicked;
 use crate::{CallId, LegId};
@@ -87,7 +89,7 @@ impl Switch {
 
     /// Hands a restored call to its handler again, which is not running any more, if the handler resumes
     /// calls.
-    pub(crate) fn hand_again(&mut self, handing: Handing) {
+    pub(crate) fn hand_again(&mut self, t: &Turn<'_>, handing: Handing) {
         if self.calls.leg(handing.leg()).is_none() {
             return self.common.out.counters.late();
         }
@@ -105,7 +107,7 @@ impl Switch {
         let takes = common.world.fact("resumes", |_| handler.as_ref().is_some_and(|it| it.resumes(&call)));
         match handler.filter(|_| takes) {
             Some(handler) => self.ask_handler(Handing { call, ..handing }, &handler),
-            None => self.in_call_of(leg, |step| step.not_resumed(leg)),
+            None => self.input(t, leg, CallInput::NotResumed { leg }),
         }
     }
 }

@@ -159,8 +159,8 @@ impl Run {
             Input::Dropped(request) => drop(self.switch.common.work.answered(request)),
             Input::Resumed(request) => match self.switch.common.work.answered(request) {
                 Some((_, Waits::Found(OnFound::Decide(handing)))) => {
-                    self.turn(|switch, _| {
-                        switch.hand_again(*handing);
+                    self.turn(|switch, t| {
+                        switch.hand_again(t, *handing);
                     });
                 }
                 _ => self.differ(format!("no handler has the call by {request}")),

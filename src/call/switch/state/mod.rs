@@ -5,6 +5,7 @@ pub(crate) mod effect;
 pub(crate) mod exchange;
 pub(crate) mod follow;
 pub(crate) mod handing;
+pub(crate) mod input;
 pub(crate) mod leg;
 pub(crate) mod recording;
 pub(crate) mod transfer;

@@ -28,7 +28,7 @@ const HANDS: u16 = 100;
 
 impl CallStep<'_> {
     /// A restored call whose handler does not take it again: one that is bridged or being dialled needs none.
-    pub(crate) fn not_resumed(&mut self, leg: LegId) {
+    pub(super) fn not_resumed(&mut self, leg: LegId) {
         let has_partner = self.call.dialling.is_some() || self.call.bridge.is_some();
         match self.call.leg(leg).map(|_| has_partner) {
             Some(true) => self.ignored(),
@@ -179,7 +179,7 @@ impl CallStep<'_> {
     }
 
     /// A key as it is shown to others; `None` while keys are hidden.
-    pub(crate) fn shown_key(&self, t: Moment, leg: LegId, digit: char) -> Option<char> {
+    pub(super) fn shown_key(&self, t: Moment, leg: LegId, digit: char) -> Option<char> {
         (!self.hides_keys(t, leg)).then_some(digit)
     }
 

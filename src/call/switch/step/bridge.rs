@@ -612,7 +612,7 @@ impl CallStep<'_> {
     }
 
     /// The source of a party's RTP is known.
-    pub(crate) fn heard_from(&mut self, t: Moment, leg: LegId, from: SocketAddr) {
+    pub(super) fn heard_from(&mut self, t: Moment, leg: LegId, from: SocketAddr) {
         if let Some(it) = self.call.leg_mut(leg) {
             it.media.heard = Some(from);
             it.may_talk();

@@ -194,7 +194,7 @@ impl CallStep<'_> {
     }
 
     /// The call's timer has fired. `silent`: the branches whose time for a response is over.
-    pub(crate) fn call_timeout(&mut self, t: Moment, silent: Vec<(BranchNo, Silence)>) {
+    pub(super) fn call_timeout(&mut self, t: Moment, silent: Vec<(BranchNo, Silence)>) {
         let call = self.id;
         let now = t.now;
         let it = &mut *self.call;
@@ -492,7 +492,7 @@ impl CallStep<'_> {
     }
 
     /// The INVITE of a branch goes out after this time.
-    pub(crate) fn branch_waits(&mut self, caller: Option<LegId>, leg: LegId, wait: Duration) {
+    pub(super) fn branch_waits(&mut self, caller: Option<LegId>, leg: LegId, wait: Duration) {
         let Some(branch) = self.call.leg(leg).and_then(|it| it.branch) else {
             return self.impossible("branch_waits");
         };
@@ -501,7 +501,7 @@ impl CallStep<'_> {
     }
 
     /// How long a branch has to wait further, because others have had their turn first.
-    pub(crate) fn waits_further(&mut self, t: Moment, leg: LegId) -> Duration {
+    pub(super) fn waits_further(&mut self, t: Moment, leg: LegId) -> Duration {
         let place = self.call.leg(leg).and_then(|it| it.admitted.place.as_ref());
         self.asks.waits(t.now, place)
     }

@@ -37,7 +37,7 @@ struct Removed {
 
 impl CallStep<'_> {
     /// Ends a leg with BYE, CANCEL or 480, as its state requires. A second call does nothing.
-    pub(crate) fn hang_up(&mut self, leg: LegId) {
+    pub(super) fn hang_up(&mut self, leg: LegId) {
         self.hang_up_with(leg, 480, "");
     }
 
@@ -367,7 +367,7 @@ impl CallStep<'_> {
     }
 
     /// As [`Switch::give_up_all`], for one leg.
-    pub(crate) fn give_up(&mut self, t: Moment, leg: LegId) {
+    pub(super) fn give_up(&mut self, t: Moment, leg: LegId) {
         let answered = self.call.leg(leg).is_some_and(|it| it.life.answered_at().is_some());
         let cause = if answered { TerminationCause::ByeUnanswered } else { TerminationCause::Cancelled };
         self.forget_leg(t, leg, cause, None);

@@ -1,12 +1,13 @@
 //! What comes to a call: events of a leg's dialog, commands, consequences and late answers.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::LegId;
 use crate::controller::{EndpointId, MediaError, Verb};
-use crate::event::{Event, NextHop};
+use crate::event::{DigitBy, Event, NextHop};
 use crate::failure::DialFailure;
 use crate::handler::HandlerAction;
 use crate::leg_fsm::{LegEvent, TerminationCause};
@@ -18,6 +19,7 @@ use crate::switch::state::call::Purpose;
 use crate::switch::state::effect::{DialogCommand, Effect, OfBridge};
 use crate::switch::state::exchange::{Crossing, Origin};
 use crate::switch::state::follow::{Follow, Outcome};
+use crate::switch::state::input::CallInput;
 use crate::switch::state::leg::Leg;
 use crate::switch::state::transfer::Arrival;
 use crate::switch::state::waits::{
@@ -33,7 +35,39 @@ use b2b_sip::endpoint::{HeaderFields, Reply as SipReply, Termination, UsageEvent
 use b2b_sip::msg::{Name, Response};
 
 impl CallStep<'_> {
-    pub(crate) fn usage_event(&mut self, t: Moment, leg: LegId, event: UsageEvent) {
+    /// The way in which a call changes; what concerns two calls, and how a call begins, apart.
+    pub(crate) fn step(&mut self, t: Moment, input: CallInput) {
+        match input {
+            CallInput::Signalled { leg, event } => {
+                self.signalled_from(leg, event.source());
+                self.usage_event(t, leg, event);
+            }
+            CallInput::Command(command) => self.obey(t, command),
+            CallInput::Follow(next) => self.follow_up(t, next),
+            CallInput::Timeout { silent } => self.call_timeout(t, silent),
+            CallInput::BranchWakes { caller, leg } => match self.waits_further(t, leg) {
+                Duration::ZERO => self.offer_to_branch(t, caller, leg),
+                wait => self.branch_waits(caller, leg, wait),
+            },
+            CallInput::HeardFrom { leg, from } => self.heard_from(t, leg, from),
+            CallInput::Silent { leg } => self.silent(t, leg),
+            CallInput::MediaLost { leg, reason } => self.without_media(t, leg, &reason),
+            CallInput::Digit { leg, digit, duration_ms, by, passed_on } => {
+                let shown = self.shown_key(t, leg, digit);
+                self.tell(Event::Digit { call: self.id, leg, digit: shown, duration_ms, by });
+                self.feature_digit(t, leg, digit);
+                if !passed_on && by == DigitBy::TelephoneEvent {
+                    self.digit_as_info(leg, digit, duration_ms);
+                }
+            }
+            CallInput::RecordingFailed { error } => self.note_recording("recording_error", &error),
+            CallInput::HangUp { leg } => self.hang_up(leg),
+            CallInput::GiveUp { leg } => self.give_up(t, leg),
+            CallInput::NotResumed { leg } => self.not_resumed(leg),
+        }
+    }
+
+    fn usage_event(&mut self, t: Moment, leg: LegId, event: UsageEvent) {
         match event {
             UsageEvent::Provisional { response, prack_wanted: true } => self.early_offer(t, leg, response),
             UsageEvent::Provisional { response, .. } => self.branch_provisional(t, leg, &response),
@@ -78,7 +112,7 @@ impl CallStep<'_> {
     }
 
     /// The source address of a leg's signalling, which may be that of its media too.
-    pub(crate) fn signalled_from(&mut self, leg: LegId, source: Option<SocketAddr>) {
+    fn signalled_from(&mut self, leg: LegId, source: Option<SocketAddr>) {
         if let (Some(it), Some(source)) = (self.call.leg_mut(leg), source)
             && it.media.signalling.replace(source.ip()) != Some(source.ip())
             && let Some(endpoint) = it.media.endpoint
@@ -148,7 +182,7 @@ impl CallStep<'_> {
     }
 
     /// The media of a leg is lost: the leg ends, answered or not.
-    pub(crate) fn without_media(&mut self, t: Moment, leg: LegId, reason: &str) {
+    fn without_media(&mut self, t: Moment, leg: LegId, reason: &str) {
         let Some(it) =
             self.call.leg_mut(leg).filter(|it| !it.life.is_ending() && it.media.endpoint.is_some())
         else {
@@ -169,7 +203,7 @@ impl CallStep<'_> {
     }
 
     /// No RTP for too long from a party that should send: the party is considered dead.
-    pub(crate) fn silent(&mut self, t: Moment, leg: LegId) {
+    fn silent(&mut self, t: Moment, leg: LegId) {
         if self.is_past(leg) {
             return;
         }
@@ -198,7 +232,7 @@ impl CallStep<'_> {
     }
 
     /// Carries out a command about this call.
-    pub(crate) fn obey(&mut self, t: Moment, command: Command) {
+    fn obey(&mut self, t: Moment, command: Command) {
         // A closed receiver is no error.
         match command {
             Command::Adopt { leg, reply } => drop(reply.send(self.adopt(leg))),
@@ -305,7 +339,7 @@ macro_rules! of_kind {
 
 impl CallStep<'_> {
     /// What follows from an earlier step of this turn, or from an effect.
-    pub(crate) fn follow_up(&mut self, t: Moment, next: Follow) {
+    fn follow_up(&mut self, t: Moment, next: Follow) {
         match next {
             Follow::Media { then, result } => self.media_answered(t, then, result),
             Follow::Found { then, found } => self.answered_by(t, then, found),

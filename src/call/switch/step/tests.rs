@@ -21,6 +21,7 @@ use crate::service::{CallError, DialError, DialRequest};
 use crate::switch::admission::{Dialled, MediaRules, Outgoing, SessionRules};
 use crate::switch::state::follow::Dialog;
 use crate::switch::state::handing::Handing;
+use crate::switch::state::input::CallInput;
 use crate::switch::state::transfer::TransferLegs;
 use crate::switch::state::waits::{Found, MediaAnswer, OnFound};
 use b2b_sip::endpoint::{HopRule, ReferId, ReferTo, Termination, UsageEvent};
@@ -146,7 +147,7 @@ impl Alone {
             }
             match self.out.next() {
                 Some(Follow::CallEmpty { .. }) => self.is_empty = self.call.legs.is_empty(),
-                Some(next) => self.one(|step| step.follow_up(t, next)),
+                Some(next) => self.one(|step| step.step(t, CallInput::Follow(next))),
                 None => break,
             }
         }
@@ -249,7 +250,7 @@ impl Alone {
 
     /// An event of the dialog of a leg, and the effects that it leads to.
     fn hear(&mut self, leg: LegId, event: UsageEvent) -> Vec<String> {
-        self.step(|step, t| step.usage_event(t, leg, event));
+        self.step(|step, t| step.step(t, CallInput::Signalled { leg, event }));
         std::mem::take(&mut self.seen)
     }
 
@@ -363,7 +364,9 @@ fn a_call_is_dialled_held_transferred_given_to_an_application_and_ends() {
     // A program takes Ann from Carol, and gives her to an application.
     let agreed = UsageEvent::ReInviteAnswered { response: response("200 OK", SESSION), ack_wanted: false };
     alone.hear(ann, agreed);
-    alone.step(|step, t| step.obey(t, Command::LetGo { leg: ann, reply: Answering::default() }));
+    alone.step(|step, t| {
+        step.step(t, CallInput::Command(Command::LetGo { leg: ann, reply: Answering::default() }))
+    });
     let sent = std::mem::take(&mut alone.seen).join(", ");
     assert!(sent.contains(&format!("Bye to {}", carol.0)), "{sent}");
     let give = Command::Give {
@@ -372,7 +375,7 @@ fn a_call_is_dialled_held_transferred_given_to_an_application_and_ends() {
         number: Some("700".to_owned()),
         reply: Answering::default(),
     };
-    alone.step(|step, t| step.obey(t, give));
+    alone.step(|step, t| step.step(t, CallInput::Command(give)));
     assert_eq!(std::mem::take(&mut alone.seen), ["hands to menu"]);
     assert_eq!(alone.call.application.as_deref(), Some("menu"));
 
