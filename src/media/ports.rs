@@ -64,6 +64,14 @@ impl PortPool {
         (self.free.len(), self.resting.len())
     }
 
+    /// Takes this port; `false` if it is taken, or none of the pool.
+    pub fn claim(&mut self, port: u16) -> bool {
+        let all = self.free.len() + self.resting.len();
+        self.free.retain(|free| *free != port);
+        self.resting.retain(|(_, resting)| *resting != port);
+        self.free.len() + self.resting.len() < all
+    }
+
     /// Gives back a port that carried a call.
     pub fn give_back(&mut self, now: Instant, port: u16) {
         self.resting.push_back((now, port));
@@ -121,6 +129,16 @@ mod tests {
         assert_eq!(pool.take(now), Some(20_002));
         assert_eq!(pool.take(now), Some(20_004));
         assert_eq!(pool.take(now), None, "20006 has no neighbour in the range");
+    }
+
+    #[test]
+    fn a_port_is_claimed_once_and_only_if_it_is_free() {
+        let mut pool = PortPool::new(20_000..=20_005, 0);
+        let now = Instant::now();
+        assert!(pool.claim(20_002) && !pool.claim(20_002) && !pool.claim(20_008));
+        pool.give_back(now, 20_002);
+        assert!(pool.claim(20_002), "it rests");
+        assert_eq!([pool.take(now), pool.take(now), pool.take(now)].iter().flatten().count(), 2);
     }
 
     #[test]

@@ -225,7 +225,14 @@ impl RelayHandle {
                 }
             };
             let join = thread.spawn(run);
-            handle.threads.push(Thread { shared, commands, wanted, ready, ahead: config.ahead });
+            handle.threads.push(Thread {
+                shared,
+                commands,
+                wanted,
+                ready,
+                ahead: config.ahead,
+                ports: range,
+            });
             handle.joins().push(join.map_err(SpawnError::System)?);
         }
         drop(told_table);
@@ -254,6 +261,18 @@ impl RelayHandle {
         };
         let near = near.and_then(|near| self.threads.get(usize::from(near.thread)));
         opening::open(&self.threads, near, (address, config), &self.answers)
+    }
+
+    /// Opens an endpoint at this address and port, to restore one that had them. It fails if another endpoint or
+    /// another program has them now.
+    pub fn reopen(&self, local: SocketAddr, config: EndpointConfig) -> Opening {
+        let address = self.addresses.iter().position(|ip| *ip == local.ip());
+        let thread = self.threads.iter().find(|thread| thread.ports.contains(&local.port()));
+        match (address, thread) {
+            (None, _) => Opening::Done(Err(OpenError::Family)),
+            (_, None) => Opening::Done(Err(OpenError::Ports)),
+            (Some(address), Some(thread)) => thread.ask(address, Some(local.port()), config, &self.answers),
+        }
     }
 
     /// Opens an endpoint on the thread of `near`, for a caller that cannot proceed without: some

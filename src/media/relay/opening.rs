@@ -2,6 +2,7 @@
 //! request. The caller never blocks for it, as the thread that commands media also runs the calls.
 
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -72,9 +73,10 @@ impl Opening {
     }
 }
 
-/// A request to a thread to bind an endpoint, as none bound ahead is left.
+/// A request to a thread to bind an endpoint, as none bound ahead is left, or one of a certain port is wanted.
 pub(super) struct Wanted {
     pub address: usize,
+    pub port: Option<u16>,
     pub config: EndpointConfig,
     pub reply: Reply<Opened>,
 }
@@ -87,6 +89,8 @@ pub(super) struct Thread {
     /// Endpoints bound ahead, per address, and the target number of them.
     pub ready: Vec<Receiver<Ready>>,
     pub ahead: usize,
+    /// The ports that it may bind.
+    pub ports: RangeInclusive<u16>,
 }
 
 impl Thread {
@@ -148,10 +152,16 @@ impl Thread {
         self.shared.exhausted.load(Ordering::Acquire)
     }
 
-    /// Asks the thread to bind one.
-    fn ask(&self, address: usize, config: EndpointConfig, answers: &Sender<Answer>) -> Opening {
+    /// Asks the thread to bind one, at this port.
+    pub fn ask(
+        &self,
+        address: usize,
+        port: Option<u16>,
+        config: EndpointConfig,
+        answers: &Sender<Answer>,
+    ) -> Opening {
         let (to, answer) = oneshot::channel();
-        let _ = self.wanted.send(Wanted { address, config, reply: Reply::new(to, answers.clone()) });
+        let _ = self.wanted.send(Wanted { address, port, config, reply: Reply::new(to, answers.clone()) });
         self.shared.wake();
         Opening::Soon(answer)
     }
@@ -177,7 +187,7 @@ pub(super) fn open(
         able = threads.iter().filter(|thread| !thread.is_exhausted()).min_by_key(|thread| thread.open());
     }
     match able.filter(|thread| !thread.is_exhausted()) {
-        Some(thread) => thread.ask(address, config, answers),
+        Some(thread) => thread.ask(address, None, config, answers),
         None => Opening::Done(Err(OpenError::Ports)),
     }
 }
@@ -192,7 +202,7 @@ mod tests {
         let (wanted, asked) = crossbeam_channel::unbounded();
         let (bound, ready) = crossbeam_channel::unbounded();
         let shared = Arc::new(Shared::new(Arc::default()).unwrap());
-        let thread = Thread { shared, commands, wanted, ready: vec![ready], ahead: 64 };
+        let thread = Thread { shared, commands, wanted, ready: vec![ready], ahead: 64, ports: 2..=3 };
         let bind = |count: u16| {
             for n in 0..count {
                 let id = RelayId { thread: 0, slot: n.into(), generation: 1 };

@@ -165,10 +165,14 @@ impl<E: TryFrom<RelayEvent>> Driver<E> {
                     self.close_all(&mut machine, &mut sockets, now);
                     return Ok(());
                 }
-                while let Ok(Wanted { address, config, reply }) = self.wanted.try_recv() {
-                    let bound = self.bind_one(&epoll, &mut sockets, &mut generations, now.at, address);
-                    // The last free endpoints may be among those bound ahead.
-                    let bound = bound.or_else(|| self.addresses.get(address)?.ready.1.try_recv().ok());
+                while let Ok(Wanted { address, port, config, reply }) = self.wanted.try_recv() {
+                    let bound = match port {
+                        Some(port) => self.bind_at(&epoll, &mut sockets, &mut generations, address, port),
+                        // The last free endpoints may be among those bound ahead.
+                        None => self
+                            .bind_one(&epoll, &mut sockets, &mut generations, now.at, address)
+                            .or_else(|| self.addresses.get(address)?.ready.1.try_recv().ok()),
+                    };
                     reply.give(bound.ok_or(OpenError::Ports).map(|Ready { id, local }| {
                         self.shared.open.fetch_add(1, Ordering::Relaxed);
                         machine.command(now, Command::Open { id, config }, &mut sockets);
@@ -385,37 +389,68 @@ impl<E: TryFrom<RelayEvent>> Driver<E> {
         now: Instant,
         address: usize,
     ) -> Option<Ready> {
-        let Address { ip, ports, .. } = self.addresses.get_mut(address)?;
         for _ in 0..TRIES {
-            let port = ports.take(now)?;
-            let local = SocketAddr::new(*ip, port);
-            let rtp = match bind(local) {
-                Ok(rtp) => rtp,
-                Err(error) => {
-                    ports.refused(port);
-                    match error.kind() {
-                        io::ErrorKind::AddrInUse => continue,
-                        _ => return None,
-                    }
-                }
-            };
-            let slot = sockets.free.pop().unwrap_or(sockets.places.len() as u32);
-            if slot as usize == sockets.places.len() {
-                sockets.places.push(None);
-                generations.push(0);
+            let port = self.addresses.get_mut(address)?.ports.take(now)?;
+            match self.bind_port(epoll, sockets, generations, address, port) {
+                Ok(ready) => return Some(ready),
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+                Err(_) => return None,
             }
-            let generation = &mut generations[slot as usize];
-            *generation += 1;
-            let id = RelayId { thread: self.index, slot, generation: *generation };
-            if epoll.add(&rtp, EpollEvent::new(EpollFlags::EPOLLIN, token(slot, Channel::Rtp))).is_err() {
-                ports.refused(port);
-                sockets.free.push(slot);
-                return None;
-            }
-            sockets.places[slot as usize] = Some(Place::new(id, rtp, address, local));
-            return Some(Ready { id, local });
         }
         None
+    }
+
+    /// Binds an endpoint at this port; `None` if another endpoint or another program has it.
+    fn bind_at(
+        &mut self,
+        epoll: &Epoll,
+        sockets: &mut Sockets,
+        generations: &mut Vec<u32>,
+        address: usize,
+        port: u16,
+    ) -> Option<Ready> {
+        let Address { ready: (queue, ahead), ports, .. } = self.addresses.get_mut(address)?;
+        if ports.claim(port) {
+            return self.bind_port(epoll, sockets, generations, address, port).ok();
+        }
+        // It may be bound ahead.
+        let (wanted, others): (Vec<_>, Vec<_>) = ahead.try_iter().partition(|it| it.local.port() == port);
+        for other in others {
+            let _ = queue.send(other);
+        }
+        wanted.into_iter().next()
+    }
+
+    /// Binds an endpoint at this port, which it has taken; otherwise it is given back.
+    fn bind_port(
+        &mut self,
+        epoll: &Epoll,
+        sockets: &mut Sockets,
+        generations: &mut Vec<u32>,
+        address: usize,
+        port: u16,
+    ) -> io::Result<Ready> {
+        let Some(Address { ip, ports, .. }) = self.addresses.get_mut(address) else {
+            return Err(io::ErrorKind::AddrNotAvailable.into());
+        };
+        let local = SocketAddr::new(*ip, port);
+        let rtp = bind(local).inspect_err(|_| ports.refused(port))?;
+        let slot = sockets.free.pop().unwrap_or(sockets.places.len() as u32);
+        if slot as usize == sockets.places.len() {
+            sockets.places.push(None);
+            generations.push(0);
+        }
+        let generation = &mut generations[slot as usize];
+        *generation += 1;
+        let id = RelayId { thread: self.index, slot, generation: *generation };
+        let event = EpollEvent::new(EpollFlags::EPOLLIN, token(slot, Channel::Rtp));
+        if let Err(error) = epoll.add(&rtp, event) {
+            ports.refused(port);
+            sockets.free.push(slot);
+            return Err(error.into());
+        }
+        sockets.places[slot as usize] = Some(Place::new(id, rtp, address, local));
+        Ok(Ready { id, local })
     }
 
     /// Opens an RTCP socket on the port above for a far end that does not multiplex RTCP; one that

@@ -189,6 +189,21 @@ fn a_far_end_that_does_not_multiplex_finds_rtcp_on_the_port_above() {
 }
 
 #[test]
+fn an_endpoint_is_opened_at_a_port_of_before_unless_others_have_it() {
+    let ip = own_address();
+    let (relay, _events) = relay(ip, 25_000..=25_999);
+    let at = |port| relay.reopen(SocketAddr::new(ip, port), EndpointConfig::default()).wait();
+    let refused = |port| at(port).err();
+    // Bound ahead or not, all of them are found.
+    let opened: Vec<SocketAddr> = (25_000..25_998).step_by(2).map(|port| at(port).unwrap().1).collect();
+    assert_eq!((opened.len(), relay.open_endpoints()), (499, 499));
+    assert_eq!([25_000, 25_001, 26_000].map(refused), [Some(OpenError::Ports); 3], "taken, odd, elsewhere");
+    let other = SocketAddr::from(([127, 0, 0, 1], 25_998));
+    let elsewhere = relay.reopen(other, EndpointConfig::default()).wait();
+    assert_eq!(elsewhere.err(), Some(OpenError::Family));
+}
+
+#[test]
 fn an_address_that_is_not_ours_is_refused_at_the_start() {
     let elsewhere = IpAddr::from([192, 0, 2, 1]);
     let refused = RelayHandle::spawn::<RelayEvent>(RelayConfig::new(vec![elsewhere], 22_200..=22_299, 1));
@@ -290,14 +305,15 @@ fn a_call_goes_on_in_another_relay_under_the_same_keys() {
     let last = hears(&a, &b, 2).1;
     before.shutdown();
 
-    let (after, _events) = relay(ip, 46_400..=46_499);
+    let (after, _events) = relay(ip, 46_300..=46_399);
     for (party, octets) in [&mut a, &mut b].into_iter().zip(&octets) {
         let snapshot: EndpointSnapshot = serde_json::from_slice(octets).unwrap();
         assert!(snapshot.remote().is_some());
-        let (id, local) = after.open(false, None, snapshot.config()).wait().unwrap();
+        let (id, local) = after.reopen(party.relay, snapshot.config()).wait().unwrap();
+        assert_eq!(local, party.relay);
         assert_eq!(after.restore(id, snapshot.clone()).blocking_recv(), Ok(Ok(())));
         assert_eq!(after.restore(id, snapshot).blocking_recv(), Ok(Err(RestoreError::Used)));
-        (party.id, party.relay) = (id, local);
+        party.id = id;
     }
     assert!(after.join(a.id, b.id, way(), way()));
     after.stats(b.id).blocking_recv().unwrap();
