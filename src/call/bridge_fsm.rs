@@ -34,7 +34,7 @@ impl BridgeState {
 }
 
 /// The directions in which media flows with a party, seen from b2b (RFC 3264 §5.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Direction {
     /// b2b sends media to the party.
     pub send: bool,

@@ -66,6 +66,7 @@ impl State {
     }
 }
 
+#[derive(serde::Serialize, serde::Deserialize)]
 pub(super) struct Entry {
     pub side: Side,
     /// Where it receives, as bound.
@@ -143,7 +144,7 @@ impl EmbeddedController {
     }
 
     /// Updates the relay with the descriptions of an endpoint.
-    fn describe(&self, state: &mut State, id: EndpointId) -> Result<(), MediaError> {
+    pub(super) fn describe(&self, state: &mut State, id: EndpointId) -> Result<(), MediaError> {
         let State { endpoints, receiving, .. } = state;
         let entry = endpoints.get_mut(&id).ok_or(MediaError::NoSuchEndpoint(id))?;
         self.recordings.described(id, &entry.side);

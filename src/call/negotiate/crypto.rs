@@ -117,14 +117,19 @@ impl From<SrtpRules> for Written {
 }
 
 /// Our keys for one leg.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct LocalCrypto {
     rules: SrtpRules,
     /// One key for each suite; empty if nothing is encrypted.
     keys: Vec<MasterKey>,
     in_use: Option<Suite>,
-    /// The seed of later keys.
+    /// The seed of later keys; another one after a restore.
+    #[serde(skip, default = "random_seed")]
     seed: Option<Secret>,
+}
+
+fn random_seed() -> Option<Secret> {
+    Some(Secret::new(&rand::random::<[u8; 32]>()))
 }
 
 /// A crypto line of the remote offer that we accept.

@@ -298,3 +298,4 @@ mod rooms;
 mod sounding;
 mod tones;
 mod trunks;
+mod written;

@@ -9,7 +9,7 @@ use b2b_sdp::{AudioMedia, Format};
 pub(super) type EventNumbers = [Option<(u8, u32)>; MOST_EVENTS];
 
 /// The payload types of events sent to a leg, in order of their first use.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, serde::Serialize, serde::Deserialize)]
 pub(super) struct ToldEvents(EventNumbers);
 
 impl ToldEvents {

@@ -116,7 +116,7 @@ impl Default for PairPolicy {
 
 /// One leg's state of offer and answer: what was settled last, and what is pending. Kept as bytes: parsed
 /// descriptions take ten times the memory, and a call may last for hours.
-#[derive(Debug)]
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
 pub struct Side {
     rtp: SocketAddr,
     session_id: u64,
@@ -136,7 +136,8 @@ pub struct Side {
     /// The party takes digits by INFO.
     takes_info: bool,
     audio: AudioRules,
-    /// Set if its audio begins and ends here.
+    /// Set if its audio begins and ends here. Not written: its program would be in another process.
+    #[serde(skip)]
     own: Option<Box<OwnAudio>>,
     /// The party is on hold; and the value that the pending offer would set.
     on_hold: bool,

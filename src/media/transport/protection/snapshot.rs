@@ -16,8 +16,8 @@ const RTCP_BITS: u32 = ENCRYPTED.trailing_zeros();
 /// A [`Protection`]. Its octets contain the keys and are as secret.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct ProtectionSnapshot {
-    local: KeySnapshot,
-    remote: KeySnapshot,
+    local: MasterKey,
+    remote: MasterKey,
     sent: Vec<StreamSnapshot>,
     sent_rtcp: Vec<StreamSnapshot>,
     received: Vec<StreamSnapshot>,
@@ -26,31 +26,26 @@ pub(crate) struct ProtectionSnapshot {
     received_before: Option<Vec<StreamSnapshot>>,
 }
 
-/// A key that is serialized with its octets, and printed without.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
-#[serde(into = "KeyOctets", try_from = "KeyOctets")]
-struct KeySnapshot(MasterKey);
-
-/// Not `Debug`, which would show the key.
+/// A key that is serialized with its octets, and printed without. Not `Debug`, which would show it.
 #[derive(serde::Serialize, serde::Deserialize)]
-struct KeyOctets {
+pub(super) struct KeyOctets {
     suite: Suite,
     key_salt: Vec<u8>,
     mki: u8,
 }
 
-impl From<KeySnapshot> for KeyOctets {
-    fn from(KeySnapshot(key): KeySnapshot) -> Self {
+impl From<MasterKey> for KeyOctets {
+    fn from(key: MasterKey) -> Self {
         KeyOctets { suite: key.suite(), key_salt: key.key_salt().expose().to_vec(), mki: key.mki_len() as u8 }
     }
 }
 
-impl TryFrom<KeyOctets> for KeySnapshot {
+impl TryFrom<KeyOctets> for MasterKey {
     type Error = RestoreError;
 
     fn try_from(octets: KeyOctets) -> Result<Self, RestoreError> {
         let key = MasterKey::new(octets.suite, &octets.key_salt).ok_or(RestoreError::Key)?;
-        Ok(KeySnapshot(key.with_mki(octets.mki)))
+        Ok(key.with_mki(octets.mki))
     }
 }
 
@@ -59,8 +54,8 @@ impl ProtectionSnapshot {
     pub fn new(protection: &Protection) -> Self {
         let Protection { keys, outbound, inbound } = protection;
         ProtectionSnapshot {
-            local: KeySnapshot(keys.local.clone()),
-            remote: KeySnapshot(keys.remote.clone()),
+            local: keys.local.clone(),
+            remote: keys.remote.clone(),
             sent: outbound.rtp_streams.snapshot(),
             sent_rtcp: outbound.rtcp_streams.snapshot(),
             received: inbound.rtp_streams.snapshot(),
@@ -75,7 +70,7 @@ impl ProtectionSnapshot {
     /// # Errors
     /// The state is not one that was written here.
     pub fn restored(&self, (ssrc, sequence): (u32, u16)) -> Result<Protection, RestoreError> {
-        let keys = Keys { local: self.local.0.clone(), remote: self.remote.0.clone() };
+        let keys = Keys { local: self.local.clone(), remote: self.remote.clone() };
         let mut outbound = Outbound::new(&keys.local);
         outbound.rtp_streams = Streams::restored(&self.sent, RTP_BITS)?;
         outbound.rtcp_streams = Streams::restored(&self.sent_rtcp, RTCP_BITS)?;

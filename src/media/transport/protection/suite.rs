@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::snapshot::KeyOctets;
 use b2b_base::util::secret::Secret;
 
 /// Cipher, authentication and their lengths, by the suite's name in SDP.
@@ -112,8 +113,9 @@ impl FromStr for Suite {
     }
 }
 
-/// A master key with its salt, with the lengths of its suite.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A master key with its salt, with the lengths of its suite. Written with its octets.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(into = "KeyOctets", try_from = "KeyOctets")]
 pub struct MasterKey {
     suite: Suite,
     key_salt: Secret,

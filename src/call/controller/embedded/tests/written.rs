@@ -1,0 +1,88 @@
+//! Endpoints that were written, in another controller.
+
+use super::*;
+use crate::controller::{EndpointNotRestored, EndpointNotWritten, WrittenEndpoint};
+
+fn written(lab: &Lab, party: &Party) -> WrittenEndpoint {
+    let octets = pollster::block_on(lab.controller.write_endpoint(party.id)).unwrap();
+    WrittenEndpoint { endpoint: party.id, octets: octets.into() }
+}
+
+#[test]
+fn a_joined_pair_goes_on_in_another_controller_at_its_ports() {
+    let lab = Lab::new(46_600..=46_699);
+    let (mut a, mut b) = (lab.party(), lab.party());
+    lab.pair_offer(&a, &b, a.session("0 8", "sendrecv")).unwrap();
+    let answer = lab.pair_answer(&b, &a, b.session("8", "sendrecv")).unwrap();
+    lab.bridge(&a, &b).unwrap();
+    lab.settle(&a);
+    a.send(8, 1, b"before");
+    assert_eq!(b.receive().2, b"before");
+    b.send(8, 1, b"before");
+    let (_, ssrc, _) = a.receive();
+    let all = [&a, &b].map(|party| written(&lab, party)).to_vec();
+    lab.controller.release_endpoint(b.id);
+    let gone = pollster::block_on(lab.controller.write_endpoint(b.id));
+    assert!(matches!(gone, Err(EndpointNotWritten::Gone(id)) if id == b.id));
+    lab.controller.shutdown();
+    drop(lab);
+
+    let lab = Lab::new(46_600..=46_699);
+    let restored = pollster::block_on(lab.controller.restore_endpoints(all.clone()));
+    let [Ok(to_a), Ok(to_b)] = restored[..] else { panic!("{restored:?}") };
+    (a.id, b.id) = (to_a, to_b);
+    let other = lab.party();
+    assert!(![a.local, b.local].contains(&other.local));
+    lab.settle(&a);
+    lab.settle(&b);
+    a.send(8, 2, b"after");
+    assert_eq!(b.receive().2, b"after");
+    b.send(8, 2, b"after");
+    let (payload_type, same, payload) = a.receive();
+    assert_eq!((payload_type, same, payload), (8, ssrc, b"after".to_vec()));
+    // What was said is known: a repeated offer gets the next version of the same session.
+    lab.pair_offer(&a, &b, a.session("0 8", "sendonly")).unwrap();
+    let again = lab.pair_answer(&b, &a, b.session("8", "recvonly")).unwrap();
+    let origin = |session: &Bytes| {
+        let text = String::from_utf8_lossy(session).into_owned();
+        let line = text.lines().find(|line| line.starts_with("o=")).map(str::to_owned).unwrap();
+        let words: Vec<_> = line.split(' ').map(str::to_owned).collect();
+        (words[1].clone(), words[2].parse::<u64>().unwrap())
+    };
+    let (before, after) = (origin(&answer), origin(&again));
+    assert!(before.0 == after.0 && before.1 < after.1, "{before:?}, {after:?}");
+
+    let twice = pollster::block_on(lab.controller.restore_endpoints(all));
+    assert!(matches!(twice[..], [Err(EndpointNotRestored::Port(_)), Err(EndpointNotRestored::Port(_))]));
+    let octets = Bytes::from_static(b"\x93\x01\x02\x03");
+    let unread = vec![WrittenEndpoint { endpoint: a.id, octets }];
+    let unread = pollster::block_on(lab.controller.restore_endpoints(unread));
+    assert!(matches!(unread[..], [Err(EndpointNotRestored::Unread(_))]));
+    assert_eq!(lab.controller.endpoints(), 3);
+}
+
+#[test]
+fn a_party_with_srtp_is_heard_under_its_keys_in_another_controller() {
+    let lab = Lab::new(46_700..=46_799);
+    let socket = UdpSocket::bind((LOCALHOST, 0)).unwrap();
+    let srtp = crate::controller::SrtpPolicy::Offered.into();
+    let spec = EndpointSpec { srtp, ..EndpointSpec::new(AddressFamily::V4) };
+    let (id, LocalDescription { rtp }) = lab.controller.allocate_endpoint(spec).wait().unwrap();
+    let mut party = Party { socket, id, local: rtp };
+    let key = "BwcH".repeat(10);
+    let line = format!("sendrecv\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{key}");
+    let offer = party.session("0", &line);
+    ready(lab.controller.local_answer(party.id, offer, &PairPolicy::default())).unwrap();
+    let keys = |lab: &Lab, party: &Party| lab.controller.state().get(party.id).unwrap().side.keys();
+    let before = keys(&lab, &party);
+    assert!(before.is_some());
+    let all = vec![written(&lab, &party)];
+    assert!(!format!("{:?}", lab.controller.state().get(party.id).unwrap().side).contains("7, 7, 7"));
+    lab.controller.shutdown();
+    drop(lab);
+    let lab = Lab::new(46_700..=46_799);
+    let restored = pollster::block_on(lab.controller.restore_endpoints(all));
+    let [Ok(id)] = restored[..] else { panic!("{restored:?}") };
+    party.id = id;
+    assert_eq!(keys(&lab, &party), before);
+}

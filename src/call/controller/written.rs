@@ -1,0 +1,133 @@
+//! Endpoints as octets: what was exchanged with their parties, and the state of their media. For a process that takes
+//! over the calls of one that has ended.
+
+use std::collections::HashMap;
+use std::future::Future;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::convert::{endpoint_id, refused, relay_id};
+use super::embedded::EmbeddedController;
+use super::joining::Entry;
+use super::json::octets;
+use super::{AddressFamily, Bound, EndpointId, MediaError};
+use b2b_media::relay::{EndpointSnapshot, RelayId, RestoreError};
+
+/// An endpoint as it is written. It has the keys of SRTP.
+#[derive(Serialize, Deserialize)]
+struct Written {
+    #[serde(with = "octets")]
+    entry: Bytes,
+    media: EndpointSnapshot,
+}
+
+/// An endpoint cannot be written.
+#[derive(Debug, thiserror::Error)]
+pub enum EndpointNotWritten {
+    /// It is released.
+    #[error("endpoint {} is released", .0.0)]
+    Gone(EndpointId),
+    /// A value of it cannot be written.
+    #[error("an endpoint cannot be written: {0}")]
+    Value(#[from] rmp_serde::encode::Error),
+}
+
+/// Why an endpoint is not opened as it was written.
+#[derive(Debug, thiserror::Error)]
+pub enum EndpointNotRestored {
+    /// The octets are damaged, or no endpoint.
+    #[error("this is no endpoint: {0}")]
+    Unread(#[from] rmp_serde::decode::Error),
+    /// Its port has gone: its party needs another description.
+    #[error("its port cannot be bound: {0}")]
+    Port(MediaError),
+    /// The state of its media is of no use any more.
+    #[error("its media does not go on: {0}")]
+    Media(#[from] RestoreError),
+}
+
+/// An endpoint that was written, and its number then.
+#[derive(Debug, Clone)]
+pub struct WrittenEndpoint {
+    /// The number.
+    pub endpoint: EndpointId,
+    /// What [`EmbeddedController::write_endpoint`] gave.
+    pub octets: Bytes,
+}
+
+impl EmbeddedController {
+    /// Writes an endpoint as it is now. The octets are as secret as its keys, and good for one restore: see
+    /// [`EndpointSnapshot`].
+    ///
+    /// # Errors
+    /// See [`EndpointNotWritten`].
+    pub fn write_endpoint(
+        &self,
+        endpoint: EndpointId,
+    ) -> impl Future<Output = Result<Vec<u8>, EndpointNotWritten>> + Send + use<> {
+        let entry = self.state().endpoints.get(&endpoint).map(rmp_serde::to_vec_named);
+        let media = self.relay.snapshot(relay_id(endpoint));
+        async move {
+            let gone = EndpointNotWritten::Gone(endpoint);
+            let (Some(entry), Ok(media)) = (entry, media.await) else { return Err(gone) };
+            Ok(rmp_serde::to_vec_named(&Written { entry: entry?.into(), media: *media })?)
+        }
+    }
+
+    /// Opens endpoints as they were written, at the same ports, and joins those again that were joined; returns the
+    /// number of each here. What was played, recorded or mixed with others is for whoever began it.
+    pub async fn restore_endpoints(
+        &self,
+        written: Vec<WrittenEndpoint>,
+    ) -> Vec<Result<EndpointId, EndpointNotRestored>> {
+        let (mut opened, mut now) = (Vec::with_capacity(written.len()), HashMap::new());
+        for WrittenEndpoint { endpoint, octets } in written {
+            let here = self.reopen(&octets).await;
+            now.extend(here.as_ref().ok().map(|here| (endpoint, *here)));
+            opened.push(here);
+        }
+        let mut state = self.state();
+        for here in now.values() {
+            let Ok(entry) = state.get(*here) else { continue };
+            entry.joined = entry.joined.and_then(|other| now.get(&other).copied());
+            // The limit for an unproven address is not in the state of its media.
+            entry.bound_to = None;
+        }
+        let here = || opened.iter().flatten().copied();
+        // Each join once, when both ends are described.
+        let joins: Vec<_> = here()
+            .filter(|id| state.get(*id).is_ok_and(|entry| entry.joined.is_some_and(|other| other < *id)))
+            .collect();
+        let described = here().try_for_each(|id| self.describe(&mut state, id));
+        let joined =
+            described.and_then(|()| joins.into_iter().try_for_each(|id| self.rejoin(&mut state, id)));
+        // It was joined with the same descriptions.
+        if let Err(error) = joined {
+            tracing::error!("restored endpoints are not joined: {error}");
+        }
+        drop(state);
+        opened
+    }
+
+    /// Opens an endpoint as it was written, joined with nothing yet.
+    async fn reopen(&self, octets: &[u8]) -> Result<EndpointId, EndpointNotRestored> {
+        let Written { entry, media } = rmp_serde::from_slice(octets)?;
+        let entry: Entry = rmp_serde::from_slice(&entry)?;
+        let family = AddressFamily::of(entry.local);
+        let opened = self.relay.reopen(entry.local, media.config()).done().await;
+        let (relay, _) = opened.map_err(|error| EndpointNotRestored::Port(refused(error, family)))?;
+        let restored = self.relay.restore(relay, media).await;
+        restored.unwrap_or(Err(RestoreError::Gone)).inspect_err(|_| self.relay.close(relay))?;
+        Ok(self.put_back(relay, entry))
+    }
+
+    fn put_back(&self, relay: RelayId, entry: Entry) -> EndpointId {
+        let mut state = self.state();
+        let gateway = entry.bound.as_ref().and_then(Bound::gateway);
+        state.receiving.extend([(entry.local, gateway.clone()), (entry.side.rtp(), gateway)]);
+        let id = endpoint_id(relay);
+        state.endpoints.insert(id, Box::new(entry));
+        id
+    }
+}
