@@ -94,6 +94,7 @@ pub use switch::driver::{StartError, SwitchThread};
 pub(crate) const CALL: u8 = 0;
 pub(crate) const LEG: u8 = 1;
 pub(crate) const BRIDGE: u8 = 2;
+pub(crate) const ENDPOINT: u8 = 3;
 
 /// One party's side of a call. Unique within a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -1,6 +1,7 @@
 //! Calls that are written and read: in another switch and another endpoint, of this process or of another one, which
 //! may have calls of its own.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -163,7 +164,7 @@ impl Harness {
     /// They cannot be read, or are here already.
     pub fn take_in(&mut self, octets: &[u8]) -> Result<Vec<CallId>, NotTakenIn> {
         let mut turn = Turn { now: self.now, wall: self.wall, sip: &mut self.endpoint };
-        self.switch.take_in(&mut turn, octets)
+        self.switch.take_in(&mut turn, octets, &HashMap::new())
     }
 
     /// Called after each step.

@@ -7,19 +7,21 @@ use std::time::Duration;
 use super::EndpointStats;
 use super::json::octets;
 use super::verbs::{ConferenceId, Recorded, RecordingId};
+use crate::ENDPOINT;
 use crate::bridge_fsm::Direction;
 use crate::negotiate::NegotiateError;
 pub use crate::negotiate::crypto::{SrtpOffer, SrtpPolicy, SrtpRules};
 use crate::negotiate::pair::{self, Side};
 pub use crate::negotiate::pair::{AudioRules, DtmfMode, Hold, OpusRules, PairPolicy, Wishes};
 pub use crate::policy::media::{Bound, OwnHosts};
+use b2b_base::numbers;
 use b2b_media::codec::Codec;
 pub use b2b_media::transport::lock::{Answering, NamedSources, Signalling};
 pub use b2b_media::transport::protection::Suite as SrtpSuite;
 
 /// A media endpoint; unique within its controller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
-pub struct EndpointId(pub u64);
+pub struct EndpointId(#[serde(deserialize_with = "numbers::read::<ENDPOINT, _>")] pub u64);
 
 impl EndpointId {
     /// In a verb for a leg: its endpoint, which the calls' thread knows

@@ -11,7 +11,7 @@ use crate::handler::Party;
 use crate::switch::state::call::Call;
 use crate::switch::state::leg::{Admitted, Leg};
 use crate::switch::work::slots::{Slots, key_of_time};
-use crate::{BridgeId, CALL, CallId, LEG, LegId};
+use crate::{BRIDGE, BridgeId, CALL, CallId, LEG, LegId};
 use b2b_base::numbers::Numbers;
 use b2b_sip::endpoint::UsageId;
 
@@ -81,7 +81,9 @@ impl Calls {
             *number = match *kind {
                 CALL => self.calls.free(*number),
                 LEG => self.index.of_leg.free(*number),
-                _ => self.index.of_bridge.free(*number),
+                BRIDGE => self.index.of_bridge.free(*number),
+                // Media has its own.
+                _ => *number,
             };
         }
     }

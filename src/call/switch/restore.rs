@@ -1,13 +1,12 @@
 //! Calls that were written go on: in another switch, which may have calls of its own, or anew in this one.
 
 use std::any::Any;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 use serde::Deserialize;
 
-use crate::CallId;
-use crate::controller::MediaError;
+use crate::controller::{EndpointId, MediaError};
 use crate::handler::HandlerAction;
 use crate::lookup::LookupError;
 use crate::service::Watched;
@@ -24,6 +23,7 @@ use crate::switch::turn::Turn;
 use crate::switch::work::sleepers::DelayedBranch;
 use crate::switch::work::slots::Key;
 use crate::switch::work::tasks::{Came, Done};
+use crate::{CallId, ENDPOINT};
 use b2b_base::ages;
 use b2b_base::numbers::{self, Numbers};
 use b2b_sip::endpoint::{Endpoint, Lingering, TakenIn, UsageSnapshot};
@@ -73,10 +73,18 @@ impl Switch {
     /// With the seed of the endpoint that they come from, new calls would get the identifiers of old ones: this
     /// endpoint needs another one.
     ///
+    /// `endpoints`: those that media has opened again, by their former numbers; all others are as before.
+    ///
     /// # Errors
     /// See [`NotTakenIn`].
-    pub fn take_in(&mut self, t: &mut Turn<'_>, octets: &[u8]) -> Result<Vec<CallId>, NotTakenIn> {
-        let (calls, requests) = self.read(t, octets, Vec::new())?;
+    pub fn take_in(
+        &mut self,
+        t: &mut Turn<'_>,
+        octets: &[u8],
+        endpoints: &HashMap<EndpointId, EndpointId>,
+    ) -> Result<Vec<CallId>, NotTakenIn> {
+        let endpoints = endpoints.iter().map(|(before, now)| ((ENDPOINT, before.0), now.0)).collect();
+        let (calls, requests) = self.read(t, octets, endpoints, Vec::new())?;
         for call in &calls {
             if let Some(it) = self.calls.get(*call) {
                 let wall = t.wall.checked_sub(t.now.saturating_duration_since(it.began)).unwrap_or(t.wall);
@@ -98,7 +106,12 @@ impl Switch {
         endpoint.set_advertised(t.sip.advertised().to_vec());
         endpoint.go_on_from(t.sip);
         let (mut switch, _) = Switch::new(self.common.config.clone(), nobody());
-        let read = switch.read(&mut Turn { now: t.now, wall: t.wall, sip: &mut endpoint }, &octets, replies);
+        let read = switch.read(
+            &mut Turn { now: t.now, wall: t.wall, sip: &mut endpoint },
+            &octets,
+            Numbers::new(),
+            replies,
+        );
         read.inspect_err(|_| t.sip.go_on_from(&mut endpoint))?;
         switch.carry_over(self);
         (*self, *t.sip) = (switch, endpoint);
@@ -110,12 +123,13 @@ impl Switch {
         &mut self,
         t: &mut Turn<'_>,
         octets: &[u8],
+        endpoints: Numbers,
         replies: Vec<Box<dyn Any>>,
     ) -> Result<(Vec<CallId>, Vec<Key>), NotTakenIn> {
         let Octets { usages, lingering, calls } = rmp_serde::from_slice(octets)?;
         let read = || ages::at(t.now, || rmp_serde::from_slice::<Read>(&calls));
         // Once as they are, to see whether all can be taken in, and which numbers they have.
-        let (seen, mut numbers) = numbers::renumbered(Numbers::default(), read);
+        let (seen, mut numbers) = numbers::renumbered(endpoints, read);
         let seen = seen?;
         if seen.version != VERSION {
             return Err(NotTakenIn::Version(seen.version));
