@@ -1,9 +1,10 @@
-//! System calls of the media threads.
+//! System calls of the media threads, and the memory that outlives the process.
 //!
 //! - `udp`: batched receiving with kernel timestamps
 //! - `wake`: sleeping until a given time or a wake-up
 //! - `relay`: a relay endpoint's socket: one packet at a time, no kernel timestamps
 //! - `descriptors`: a separate descriptor table for a thread
+//! - `mapping`: a file in memory, for what outlives the process
 //!
 //! A thread with sources and sinks does not wait on its RTP sockets. Playout only happens on ticks,
 //! and the kernel tells when a packet arrived, so it suffices to empty the sockets at each tick:
@@ -17,6 +18,7 @@ compile_error!(
 );
 
 pub mod descriptors;
+pub mod mapping;
 pub mod relay;
 pub mod udp;
 pub mod wake;
