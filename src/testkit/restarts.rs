@@ -1,7 +1,6 @@
 //! Calls that are written and read: in another switch and another endpoint, of this process or of another one, which
 //! may have calls of its own.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,7 +10,7 @@ use super::tasks::Tasks;
 use super::{Endpoint, EndpointConfig, Harness, Switch, Turn, flow};
 use b2b_call::CallId;
 use b2b_call::switch::SwitchParts;
-use b2b_call::switch::restore::NotTakenIn;
+use b2b_call::switch::restore::{Moved, NotTakenIn};
 
 /// The schedule of restarts.
 pub(super) struct Restarts {
@@ -164,7 +163,7 @@ impl Harness {
     /// They cannot be read, or are here already.
     pub fn take_in(&mut self, octets: &[u8]) -> Result<Vec<CallId>, NotTakenIn> {
         let mut turn = Turn { now: self.now, wall: self.wall, sip: &mut self.endpoint };
-        self.switch.take_in(&mut turn, octets, &HashMap::new())
+        self.switch.take_in(&mut turn, octets, &Moved::default())
     }
 
     /// Called after each step.

@@ -58,7 +58,7 @@ pub use verbs::{
     Member, Mono, Part, Played, Prompt, Recorded, RecordingId, RecordingSpec, StreamCounters, StreamEnd,
     StreamEvent, StreamSpec, Turn,
 };
-pub use written::{EndpointNotRestored, EndpointNotWritten, WrittenEndpoint};
+pub use written::{EndpointNotRestored, EndpointNotWritten};
 
 /// The requests to a media backend: each sends a [`Verb`] by [`MediaBackend::request`] and reads its answer.
 /// Every [`MediaBackend`] implements this trait.

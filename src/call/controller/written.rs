@@ -12,7 +12,7 @@ use super::embedded::EmbeddedController;
 use super::joining::Entry;
 use super::json::octets;
 use super::{AddressFamily, Bound, EndpointId, MediaError};
-use b2b_media::relay::{EndpointSnapshot, RelayId, RestoreError};
+use b2b_media::relay::{EndpointSnapshot, RestoreError};
 
 /// An endpoint as it is written. It has the keys of SRTP.
 #[derive(Serialize, Deserialize)]
@@ -47,15 +47,6 @@ pub enum EndpointNotRestored {
     Media(#[from] RestoreError),
 }
 
-/// An endpoint that was written, and its number then.
-#[derive(Debug, Clone)]
-pub struct WrittenEndpoint {
-    /// The number.
-    pub endpoint: EndpointId,
-    /// What [`EmbeddedController::write_endpoint`] gave.
-    pub octets: Bytes,
-}
-
 impl EmbeddedController {
     /// Writes an endpoint as it is now. The octets are as secret as its keys, and good for one restore: see
     /// [`EndpointSnapshot`].
@@ -75,43 +66,12 @@ impl EmbeddedController {
         }
     }
 
-    /// Opens endpoints as they were written, at the same ports, and joins those again that were joined; returns the
-    /// number of each here. What was played, recorded or mixed with others is for whoever began it.
-    pub async fn restore_endpoints(
-        &self,
-        written: Vec<WrittenEndpoint>,
-    ) -> Vec<Result<EndpointId, EndpointNotRestored>> {
-        let (mut opened, mut now) = (Vec::with_capacity(written.len()), HashMap::new());
-        for WrittenEndpoint { endpoint, octets } in written {
-            let here = self.reopen(&octets).await;
-            now.extend(here.as_ref().ok().map(|here| (endpoint, *here)));
-            opened.push(here);
-        }
-        let mut state = self.state();
-        for here in now.values() {
-            let Ok(entry) = state.get(*here) else { continue };
-            entry.joined = entry.joined.and_then(|other| now.get(&other).copied());
-            // The limit for an unproven address is not in the state of its media.
-            entry.bound_to = None;
-        }
-        let here = || opened.iter().flatten().copied();
-        // Each join once, when both ends are described.
-        let joins: Vec<_> = here()
-            .filter(|id| state.get(*id).is_ok_and(|entry| entry.joined.is_some_and(|other| other < *id)))
-            .collect();
-        let described = here().try_for_each(|id| self.describe(&mut state, id));
-        let joined =
-            described.and_then(|()| joins.into_iter().try_for_each(|id| self.rejoin(&mut state, id)));
-        // It was joined with the same descriptions.
-        if let Err(error) = joined {
-            tracing::error!("restored endpoints are not joined: {error}");
-        }
-        drop(state);
-        opened
-    }
-
-    /// Opens an endpoint as it was written, joined with nothing yet.
-    async fn reopen(&self, octets: &[u8]) -> Result<EndpointId, EndpointNotRestored> {
+    /// Opens an endpoint as it was written, at its port. Nothing is sent until it is [started](Self::start_restored): it
+    /// has to be written anew before.
+    ///
+    /// # Errors
+    /// See [`EndpointNotRestored`].
+    pub async fn restore_endpoint(&self, octets: &[u8]) -> Result<EndpointId, EndpointNotRestored> {
         let Written { entry, media } = rmp_serde::from_slice(octets)?;
         let entry: Entry = rmp_serde::from_slice(&entry)?;
         let family = AddressFamily::of(entry.local);
@@ -119,15 +79,32 @@ impl EmbeddedController {
         let (relay, _) = opened.map_err(|error| EndpointNotRestored::Port(refused(error, family)))?;
         let restored = self.relay.restore(relay, media).await;
         restored.unwrap_or(Err(RestoreError::Gone)).inspect_err(|_| self.relay.close(relay))?;
-        Ok(self.put_back(relay, entry))
-    }
-
-    fn put_back(&self, relay: RelayId, entry: Entry) -> EndpointId {
         let mut state = self.state();
         let gateway = entry.bound.as_ref().and_then(Bound::gateway);
         state.receiving.extend([(entry.local, gateway.clone()), (entry.side.rtp(), gateway)]);
-        let id = endpoint_id(relay);
-        state.endpoints.insert(id, Box::new(entry));
-        id
+        state.endpoints.insert(endpoint_id(relay), Box::new(entry));
+        Ok(endpoint_id(relay))
+    }
+
+    /// Describes restored endpoints to the relay, and joins those again that were joined. What was played, recorded or
+    /// mixed with others is for whoever began it. `restored`: their numbers, by those of before.
+    pub fn start_restored(&self, restored: &HashMap<EndpointId, EndpointId>) {
+        let mut state = self.state();
+        let mut joins = Vec::new();
+        for id in restored.values() {
+            let Ok(entry) = state.get(*id) else { continue };
+            entry.joined = entry.joined.and_then(|other| restored.get(&other).copied());
+            // The limit for an unproven address is not in the state of its media.
+            entry.bound_to = None;
+            // Once for both.
+            joins.extend(entry.joined.filter(|other| other < id).map(|_| *id));
+        }
+        let described = restored.values().try_for_each(|id| self.describe(&mut state, *id));
+        let joined =
+            described.and_then(|()| joins.into_iter().try_for_each(|id| self.rejoin(&mut state, id)));
+        // It was joined with the same descriptions.
+        if let Err(error) = joined {
+            tracing::error!("restored endpoints are not joined: {error}");
+        }
     }
 }

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use foldhash::HashMap;
 use tokio::sync::oneshot;
 
+use tokio::sync::mpsc;
+
 use crate::bus::EventBus;
 use crate::cdr::Cdr;
 use crate::controller::{MediaController, PairPolicy, SrtpRules};
@@ -127,6 +129,8 @@ pub(crate) struct Common {
     pub config: SwitchConfig,
     pub world: World,
     pub mirror: Option<Mirror>,
+    /// Is told of each call that has sent or received a message.
+    pub changed: Option<mpsc::UnboundedSender<CallId>>,
     pub service: CallService,
     /// REFERs passed on, to recognize an INVITE with Replaces that results; the latest last.
     pub passed_refers: Vec<PassedRefer>,

@@ -28,6 +28,7 @@ use crate::service::command::Command;
 use crate::switch::Switch;
 use crate::switch::admission::AdmitAll;
 use crate::switch::common::{SwitchConfig, SwitchParts};
+use crate::switch::restore::Surviving;
 use crate::switch::state::input::CallInput;
 use crate::switch::turn::Turn;
 use crate::switch::work::host_names::HostName;
@@ -82,7 +83,7 @@ pub enum StartError {
 }
 
 impl SwitchThread {
-    /// Binds the sockets and accepts calls from now on.
+    /// Binds the sockets and accepts calls from now on. `surviving`: calls of a process that has ended.
     ///
     /// # Errors
     /// See [`StartError`].
@@ -92,6 +93,7 @@ impl SwitchThread {
         config: SwitchConfig,
         parts: SwitchParts,
         media_events: mpsc::UnboundedReceiver<MediaEvent>,
+        surviving: Surviving,
     ) -> Result<Self, StartError> {
         let media_events = forwarded(media_events)?;
         let bus = parts.bus.clone();
@@ -115,7 +117,7 @@ impl SwitchThread {
                 stack.watch();
                 let _ = ready.send(Ok((stack.locals().collect(), stack.listening().collect())));
                 let (done, results) = mpsc::unbounded_channel();
-                let driver = Driver {
+                let mut driver = Driver {
                     stack,
                     switch,
                     commands,
@@ -126,6 +128,9 @@ impl SwitchThread {
                     timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
                     armed_for: None,
                 };
+                driver.turn(|switch, t| {
+                    switch.take_up(t, surviving);
+                });
                 // A spawned task: what wakes the future of `block_on` itself goes through the kernel, with a
                 // write and one more wait for each datagram. After a panic the switch is gone, and requests
                 // to it fail.
@@ -168,7 +173,7 @@ impl SwitchThread {
             ..EndpointConfig::new(rand::random())
         };
         let config = SwitchConfig { domain: bind.ip().to_string(), ..SwitchConfig::default() };
-        SwitchThread::start(NetConfig::new(bind), endpoint, config, parts, media_events)
+        SwitchThread::start(NetConfig::new(bind), endpoint, config, parts, media_events, Surviving::default())
     }
 
     /// The handle for calls.

@@ -103,6 +103,7 @@ impl Switch {
                 listeners: HashMap::default(),
             },
             mirror: None,
+            changed: None,
             service: CallService::new(commands),
             passed_refers: Vec::new(),
             timers: TimerQueue::default(),

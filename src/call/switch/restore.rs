@@ -2,9 +2,11 @@
 
 use std::any::Any;
 use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use serde::Deserialize;
+use tokio::sync::mpsc;
 
 use crate::controller::{EndpointId, MediaError};
 use crate::handler::HandlerAction;
@@ -16,6 +18,7 @@ use crate::switch::calls::Generations;
 use crate::switch::export::{NotWritten, Octets, VERSION};
 use crate::switch::replay::nobody::nobody;
 use crate::switch::state::call::Call;
+use crate::switch::state::input::CallInput;
 use crate::switch::state::recording::Ended;
 use crate::switch::state::transfer::PassedRefer;
 use crate::switch::state::waits::{Answerer, Found, OnFound, Waits};
@@ -25,7 +28,7 @@ use crate::switch::work::slots::Key;
 use crate::switch::work::tasks::{Came, Done};
 use crate::{CallId, ENDPOINT};
 use b2b_base::ages;
-use b2b_base::numbers::{self, Numbers};
+use b2b_base::numbers;
 use b2b_sip::endpoint::{Endpoint, Lingering, TakenIn, UsageSnapshot};
 use b2b_sip::ids::written::{self, Names};
 
@@ -64,7 +67,80 @@ pub enum NotTakenIn {
     NotWritten(#[from] NotWritten),
 }
 
+/// What is different here from where calls were written.
+#[derive(Debug, Default)]
+pub struct Moved {
+    /// Endpoints that media has opened again, by their former numbers; all others are as before.
+    pub endpoints: HashMap<EndpointId, EndpointId>,
+    /// The time since.
+    pub away: Duration,
+}
+
+/// A call of a process that has ended.
+#[derive(Debug)]
+pub struct Survivor {
+    /// What [`Switch::write_call`] gave.
+    pub octets: Bytes,
+    /// What has changed since.
+    pub moved: Moved,
+    /// Why it ends at once; `None`: it goes on.
+    pub ends: Option<String>,
+}
+
+/// Calls of a process that has ended, and who hears of the calls of this one.
+#[derive(Debug, Default)]
+pub struct Surviving {
+    /// The calls, which are taken in before any message is read.
+    pub calls: Vec<Survivor>,
+    /// Is told of each call that has sent or received a message.
+    pub changed: Option<mpsc::UnboundedSender<CallId>>,
+}
+
 impl Switch {
+    /// Takes in the calls of a process that has ended, each by itself. Returns how many go on.
+    pub fn take_up(&mut self, t: &mut Turn<'_>, surviving: Surviving) -> usize {
+        let Surviving { calls, changed } = surviving;
+        let mut go_on = 0;
+        for Survivor { octets, moved, ends } in calls {
+            match (self.take_in(t, &octets, &moved), ends) {
+                (Ok(calls), None) => go_on += calls.len(),
+                (Ok(calls), Some(why)) => {
+                    let of_calls = calls.iter().filter_map(|call| self.calls.get(*call));
+                    let legs: Vec<_> = of_calls.flat_map(|it| it.legs.ids()).collect();
+                    for leg in legs {
+                        self.input(t, leg, CallInput::MediaLost { leg, reason: why.clone() });
+                        self.carry_out(t);
+                    }
+                }
+                (Err(error), _) => tracing::error!("a call of the process before does not go on: {error}"),
+            }
+        }
+        self.common.changed = changed;
+        go_on
+    }
+
+    /// A call that can go on in another process, as octets, and the media endpoints that it needs there; `None`: it is
+    /// over, or something of it would be lost. Those are calls of two answered parties that are joined here.
+    ///
+    /// # Errors
+    /// A value cannot be written.
+    pub fn write_survivor(
+        &self,
+        now: Instant,
+        sip: &Endpoint,
+        call: CallId,
+    ) -> Result<Option<(Vec<u8>, Vec<EndpointId>)>, NotWritten> {
+        let Some(it) = self.calls.get(call) else { return Ok(None) };
+        let joined = it.bridge.as_ref().is_some_and(|bridge| bridge.direct.is_none());
+        let settled = it.legs.iter().all(|(_, leg)| leg.is_up());
+        let programs = it.dialling.is_some() || it.application.is_some() || it.recordings.running.is_some();
+        if !joined || !settled || programs {
+            return Ok(None);
+        }
+        let endpoints = it.legs.iter().filter_map(|(_, leg)| leg.media.endpoint).collect();
+        Ok(Some((self.write_call(now, sip, call)?, endpoints)))
+    }
+
     /// Takes in calls that another switch has written ([`Switch::write_calls`], [`Switch::write_call`]); returns their
     /// numbers. A number that is free here is kept, for calls, legs and bridges alike; another one is new. Their
     /// programs are in another process, and so is who would answer their pending requests: handlers get their calls
@@ -73,18 +149,15 @@ impl Switch {
     /// With the seed of the endpoint that they come from, new calls would get the identifiers of old ones: this
     /// endpoint needs another one.
     ///
-    /// `endpoints`: those that media has opened again, by their former numbers; all others are as before.
-    ///
     /// # Errors
     /// See [`NotTakenIn`].
     pub fn take_in(
         &mut self,
         t: &mut Turn<'_>,
         octets: &[u8],
-        endpoints: &HashMap<EndpointId, EndpointId>,
+        moved: &Moved,
     ) -> Result<Vec<CallId>, NotTakenIn> {
-        let endpoints = endpoints.iter().map(|(before, now)| ((ENDPOINT, before.0), now.0)).collect();
-        let (calls, requests) = self.read(t, octets, endpoints, Vec::new())?;
+        let (calls, requests) = self.read(t, octets, moved, Vec::new())?;
         for call in &calls {
             if let Some(it) = self.calls.get(*call) {
                 let wall = t.wall.checked_sub(t.now.saturating_duration_since(it.began)).unwrap_or(t.wall);
@@ -109,7 +182,7 @@ impl Switch {
         let read = switch.read(
             &mut Turn { now: t.now, wall: t.wall, sip: &mut endpoint },
             &octets,
-            Numbers::new(),
+            &Moved::default(),
             replies,
         );
         read.inspect_err(|_| t.sip.go_on_from(&mut endpoint))?;
@@ -123,11 +196,13 @@ impl Switch {
         &mut self,
         t: &mut Turn<'_>,
         octets: &[u8],
-        endpoints: Numbers,
+        moved: &Moved,
         replies: Vec<Box<dyn Any>>,
     ) -> Result<(Vec<CallId>, Vec<Key>), NotTakenIn> {
         let Octets { usages, lingering, calls } = rmp_serde::from_slice(octets)?;
-        let read = || ages::at(t.now, || rmp_serde::from_slice::<Read>(&calls));
+        let written = t.now.checked_sub(moved.away).unwrap_or(t.now);
+        let read = || ages::at(written, || rmp_serde::from_slice::<Read>(&calls));
+        let endpoints = moved.endpoints.iter().map(|(before, now)| ((ENDPOINT, before.0), now.0)).collect();
         // Once as they are, to see whether all can be taken in, and which numbers they have.
         let (seen, mut numbers) = numbers::renumbered(endpoints, read);
         let seen = seen?;
@@ -135,9 +210,9 @@ impl Switch {
             return Err(NotTakenIn::Version(seen.version));
         }
         let usage =
-            |octets: &Bytes| UsageSnapshot::read(t.now, &mut rmp_serde::Deserializer::new(&octets[..]));
+            |octets: &Bytes| UsageSnapshot::read(written, &mut rmp_serde::Deserializer::new(&octets[..]));
         let usages = usages.iter().map(usage).collect::<Result<Vec<_>, _>>()?;
-        let lingering = ages::at(t.now, || rmp_serde::from_slice::<Lingering>(&lingering))?;
+        let lingering = ages::at(written, || rmp_serde::from_slice::<Lingering>(&lingering))?;
         let mut known = HashSet::new();
         for (id, call) in &seen.calls {
             let legs = call.legs.ids().map(Watched::Leg);

@@ -1,11 +1,14 @@
 //! Endpoints that were written, in another controller.
 
 use super::*;
-use crate::controller::{EndpointNotRestored, EndpointNotWritten, WrittenEndpoint};
+use crate::controller::{EndpointNotRestored, EndpointNotWritten};
 
-fn written(lab: &Lab, party: &Party) -> WrittenEndpoint {
-    let octets = pollster::block_on(lab.controller.write_endpoint(party.id)).unwrap();
-    WrittenEndpoint { endpoint: party.id, octets: octets.into() }
+fn written(lab: &Lab, party: &Party) -> Vec<u8> {
+    pollster::block_on(lab.controller.write_endpoint(party.id)).unwrap()
+}
+
+fn restored(lab: &Lab, octets: &[u8]) -> Result<EndpointId, EndpointNotRestored> {
+    pollster::block_on(lab.controller.restore_endpoint(octets))
 }
 
 #[test]
@@ -20,7 +23,7 @@ fn a_joined_pair_goes_on_in_another_controller_at_its_ports() {
     assert_eq!(b.receive().2, b"before");
     b.send(8, 1, b"before");
     let (_, ssrc, _) = a.receive();
-    let all = [&a, &b].map(|party| written(&lab, party)).to_vec();
+    let all = [&a, &b].map(|party| written(&lab, party));
     lab.controller.release_endpoint(b.id);
     let gone = pollster::block_on(lab.controller.write_endpoint(b.id));
     assert!(matches!(gone, Err(EndpointNotWritten::Gone(id)) if id == b.id));
@@ -28,9 +31,9 @@ fn a_joined_pair_goes_on_in_another_controller_at_its_ports() {
     drop(lab);
 
     let lab = Lab::new(46_600..=46_699);
-    let restored = pollster::block_on(lab.controller.restore_endpoints(all.clone()));
-    let [Ok(to_a), Ok(to_b)] = restored[..] else { panic!("{restored:?}") };
-    (a.id, b.id) = (to_a, to_b);
+    let before = [a.id, b.id];
+    (a.id, b.id) = (restored(&lab, &all[0]).unwrap(), restored(&lab, &all[1]).unwrap());
+    lab.controller.start_restored(&before.into_iter().zip([a.id, b.id]).collect());
     let other = lab.party();
     assert!(![a.local, b.local].contains(&other.local));
     lab.settle(&a);
@@ -52,12 +55,10 @@ fn a_joined_pair_goes_on_in_another_controller_at_its_ports() {
     let (before, after) = (origin(&answer), origin(&again));
     assert!(before.0 == after.0 && before.1 < after.1, "{before:?}, {after:?}");
 
-    let twice = pollster::block_on(lab.controller.restore_endpoints(all));
-    assert!(matches!(twice[..], [Err(EndpointNotRestored::Port(_)), Err(EndpointNotRestored::Port(_))]));
-    let octets = Bytes::from_static(b"\x93\x01\x02\x03");
-    let unread = vec![WrittenEndpoint { endpoint: a.id, octets }];
-    let unread = pollster::block_on(lab.controller.restore_endpoints(unread));
-    assert!(matches!(unread[..], [Err(EndpointNotRestored::Unread(_))]));
+    let again = all.map(|octets| restored(&lab, &octets));
+    assert!(matches!(again, [Err(EndpointNotRestored::Port(_)), Err(EndpointNotRestored::Port(_))]));
+    let unread = restored(&lab, b"\x93\x01\x02\x03");
+    assert!(matches!(unread, Err(EndpointNotRestored::Unread(_))));
     assert_eq!(lab.controller.endpoints(), 3);
 }
 
@@ -76,13 +77,12 @@ fn a_party_with_srtp_is_heard_under_its_keys_in_another_controller() {
     let keys = |lab: &Lab, party: &Party| lab.controller.state().get(party.id).unwrap().side.keys();
     let before = keys(&lab, &party);
     assert!(before.is_some());
-    let all = vec![written(&lab, &party)];
+    let octets = written(&lab, &party);
     assert!(!format!("{:?}", lab.controller.state().get(party.id).unwrap().side).contains("7, 7, 7"));
     lab.controller.shutdown();
     drop(lab);
     let lab = Lab::new(46_700..=46_799);
-    let restored = pollster::block_on(lab.controller.restore_endpoints(all));
-    let [Ok(id)] = restored[..] else { panic!("{restored:?}") };
-    party.id = id;
+    let before_id = std::mem::replace(&mut party.id, restored(&lab, &octets).unwrap());
+    lab.controller.start_restored(&[(before_id, party.id)].into());
     assert_eq!(keys(&lab, &party), before);
 }
