@@ -120,6 +120,7 @@ const FIELDS: &[Field] = fields! {
     "listener": listeners;
     "recording": recording;
     "ended_calls": ended_calls;
+    "survive": survive;
     "hep": hep;
     "music": apps.music;
     "voicemail.folder": apps.voicemail.folder;

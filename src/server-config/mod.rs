@@ -10,8 +10,8 @@
 //! - `listener`: separate networks
 //! - `profile`: names of profiles; `profiles`: providers' requirements, with sources; `profile_pages`: the
 //!   same as `docs/providers.md`
-//! - `codecs`: codecs to offer; `sound`: a party's audio; `recording`: recordings; `ended_calls`: ended
-//!   calls; `tokens`: access to the control interface; `hep`: copies of messages
+//! - `codecs`: codecs to offer; `sound`: a party's audio; `recording`: recordings; `kept`: ended calls,
+//!   and those that outlive the process; `tokens`: access to the control interface; `hep`: copies of messages
 //! - `overrides`: settings that flags change
 //! - `root`: the file's tables, sorted
 //! - `parse`, `parse_parties`, `parse_route`: from text to types; `names`: what refers to what; `outside`: what
@@ -31,10 +31,10 @@ mod codecs;
 pub mod command_line;
 pub mod diff;
 pub mod emergency;
-pub mod ended_calls;
 pub mod flags;
 pub mod hep;
 pub mod identity;
+pub mod kept;
 pub mod keys;
 pub mod listener;
 pub mod load;
@@ -89,9 +89,10 @@ pub use b2b_config::lines::Asked;
 pub use b2b_config::problem::{ConfigError, ConfigErrors, ConfigProblem};
 pub use carrier::{Carrier, MediaServer};
 pub use emergency::Emergency;
-pub use ended_calls::EndedCalls;
 pub use hep::{Hep, HepCalls};
 pub use identity::{CalledFrom, GatewayIdentity, IdentityField, NumberFormat};
+pub use kept::ended_calls::EndedCalls;
+pub use kept::survive::Survive;
 pub use listener::ListenerConfig;
 pub use load::{LoadError, load, load_checked, load_with};
 pub use names::TRUSTED_CLASS;
@@ -142,6 +143,8 @@ pub struct ServerConfig {
     pub recording: Recording,
     /// `[ended_calls]`.
     pub ended_calls: EndedCalls,
+    /// `[survive]`; `None`: calls end with the process.
+    pub survive: Option<Survive>,
     /// `[hep]`; `None`: there is no collector.
     pub hep: Option<Hep>,
     /// `[log]`.

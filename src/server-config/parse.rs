@@ -22,8 +22,7 @@ use super::{
     MinAlgorithm, Registrar, Server, ServerConfig, Store,
 };
 use super::{
-    apps, codecs, emergency, ended_calls, hep, keys, listener, parse_parties, parse_route, profiles,
-    recording, tls,
+    apps, codecs, emergency, hep, kept, keys, listener, parse_parties, parse_route, profiles, recording, tls,
 };
 use b2b_config::lines::Lines;
 use b2b_config::section::Section;
@@ -68,7 +67,8 @@ fn read(root: &Root<'_>, outside: &dyn Outside) -> Result<ServerConfig, ConfigEr
     let limits = root.one(&keys::LIMITS, limits);
     let recording = root.one(&recording::RECORDING, |section| recording::recording(section, outside));
     let ended_calls =
-        root.one(&ended_calls::ENDED_CALLS, |section| ended_calls::ended_calls(section, outside));
+        root.one(&kept::ended_calls::ENDED_CALLS, |section| kept::ended_calls::ended_calls(section, outside));
+    let survive = root.one(&kept::survive::SURVIVE, |section| kept::survive::survive(section, outside));
     let hep = root.one(&hep::HEP, |section| hep::hep(section, outside));
     let log = root.one(&keys::LOG, |section| log(section, outside));
     let users = root.each(&USER, |section| parse_parties::user(section, outside, &mut names));
@@ -97,6 +97,7 @@ fn read(root: &Root<'_>, outside: &dyn Outside) -> Result<ServerConfig, ConfigEr
         emergency: emergency?,
         recording: recording?,
         ended_calls: ended_calls?,
+        survive: survive?,
         hep: hep?,
         log: log?,
         users,

@@ -5,8 +5,9 @@ use b2b_config::table::Table;
 
 use super::apps::{self, ivr};
 use super::emergency::EMERGENCY;
-use super::ended_calls::ENDED_CALLS;
 use super::hep::HEP;
+use super::kept::ended_calls::ENDED_CALLS;
+use super::kept::survive::SURVIVE;
 use super::keys::{HTTP, LIMITS, LOG, MEDIA, REGISTRAR, SERVER};
 use super::listener::LISTENER;
 use super::ner;
@@ -17,7 +18,7 @@ use super::tls::{CERTIFICATE, TLS};
 use super::tokens::TOKENS;
 
 /// Every table, in the order of the documentation.
-pub const SECTIONS: [&Table; 36] = [
+pub const SECTIONS: [&Table; 37] = [
     &SERVER,
     &LISTENER,
     &TLS,
@@ -30,6 +31,7 @@ pub const SECTIONS: [&Table; 36] = [
     &EMERGENCY,
     &RECORDING,
     &ENDED_CALLS,
+    &SURVIVE,
     &HEP,
     &LOG,
     &USER,

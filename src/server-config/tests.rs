@@ -112,6 +112,7 @@ fn keys_become_what_they_say() {
         emergency,
         recording,
         ended_calls,
+        survive,
         hep,
         log,
         users,
@@ -138,6 +139,8 @@ fn keys_become_what_they_say() {
     let kept = Store::Sqlite("/etc/b2b/calls.sqlite".into());
     let age = Some(Duration::from_secs(90 * 86_400));
     assert_eq!(ended_calls, EndedCalls { store: kept, calls: 7, age });
+    let max_age = Duration::from_secs(20);
+    assert_eq!(survive, Some(Survive { file: "/etc/b2b/calls".into(), size: 8 << 20, max_age }));
     let [trunks] = listeners.as_slice() else { panic!("{listeners:?}") };
     assert_eq!((trunks.name.as_str(), trunks.listen.len(), trunks.media.len()), ("trunks", 2, 2));
     assert_eq!(trunks.stun, Some(("stun.carrier.example".to_owned(), 3479)));

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::outside::Outside;
-use super::texts::store;
-use super::{ConfigError, Store};
+use crate::outside::Outside;
+use crate::texts::store;
+use crate::{ConfigError, Store};
 use b2b_config::section::Section;
 use b2b_config::table::Table;
 use b2b_config::table::Takes::Whole;
