@@ -67,7 +67,7 @@ const BORDERS: &[(&str, &[&str])] = &[
     ("server::routing", &["server::config", "server::origin", "sip::msg"]),
     ("server::origin", &["server::config"]),
     ("server::reload", &["server", "base::util"]),
-    ("server", &["app", "base", "call", "sdp", "server-config", "sip"]),
+    ("server", &["app", "base", "call", "sdp", "server-config", "sip", "sys"]),
     ("config", &["base"]),
     ("cli", &["base", "config", "lab", "phone", "server-config"]),
 ];

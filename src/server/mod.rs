@@ -97,6 +97,7 @@ pub mod server;
 pub mod settings;
 mod signalling;
 mod sound_check;
+mod survive;
 pub mod transports;
 pub mod voice;
 mod web;

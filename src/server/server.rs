@@ -38,7 +38,7 @@ use super::recordings::Keeper;
 use super::records;
 use super::voice::client::WebSocketAgents;
 use super::voice::{VoiceDesk, VoiceThreads};
-use super::{certificates, console, queues, seen, settings, signalling, transports};
+use super::{certificates, console, queues, seen, settings, signalling, survive, transports};
 use crate::config::capacity::Capacity;
 use crate::config::parties::Credentials;
 use crate::config::{ServerConfig, Store, User};
@@ -52,6 +52,7 @@ use b2b_call::event::Event;
 use b2b_call::handler::ApplicationHandler;
 use b2b_call::service::CallService;
 use b2b_call::switch::driver::{Jobs, SwitchThread};
+use b2b_call::switch::restore::Surviving;
 use b2b_call::switch::{Switch, SwitchParts, Turn};
 use b2b_sip::endpoint::Transport;
 use b2b_sip::known::KnownSources;
@@ -186,14 +187,26 @@ impl Server {
         let sources = (admission.known.clone(), admission.certified.clone());
         let (seen, seen_as) = std::sync::mpsc::channel();
         let net = transports::net(&config, tls.clone(), sources, &log.trace, seen);
+        let (call_keeper, surviving) = match &config.survive {
+            Some(settings) => {
+                let begun = survive::begin(settings, &media, SystemTime::now());
+                let (keeper, surviving) = begun.map_err(|error| usage(error.to_string()))?;
+                (Some(keeper), surviving)
+            }
+            None => (None, Surviving::default()),
+        };
         let switch = SwitchThread::start(
             net,
             signalling::endpoint(&config, &admission.known),
             signalling::switch(&config, last_call),
             parts,
             media_events,
+            surviving,
         )
         .map_err(|error| sip(error.to_string()))?;
+        if let Some(keeper) = call_keeper {
+            keeper.follow(switch.jobs()).map_err(thread)?;
+        }
         current.listens(switch.sockets().to_vec());
         for (transport, address) in switch.listening() {
             let transport = transport.as_str().to_ascii_lowercase();

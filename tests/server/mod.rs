@@ -57,6 +57,7 @@ mod sent_away;
 mod sigkill;
 mod strangers;
 mod stun;
+mod survive;
 mod tls_gateways;
 mod tls_identities;
 mod transports;

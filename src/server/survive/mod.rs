@@ -1,0 +1,194 @@
+//! Calls that outlive this process: a thread writes them to memory that the next process finds, and that one takes them
+//! up before it reads any message.
+//!
+//! - `store`: the records
+
+mod store;
+
+use std::collections::{BTreeSet, HashMap};
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::media::Media;
+use crate::config::Survive;
+use b2b_call::CallId;
+use b2b_call::controller::{EmbeddedController, EndpointId};
+use b2b_call::switch::driver::Jobs;
+use b2b_call::switch::restore::{Moved, Surviving, Survivor};
+use store::{Boot, Store, StoreError};
+
+/// How often every call is written again, whatever happens in it: its packets go on.
+const REFRESH: Duration = Duration::from_secs(5);
+
+/// A call as it is kept.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    /// When it was written, in milliseconds since 1970.
+    written_ms: u64,
+    call: Vec<u8>,
+    /// What it has of media, under the numbers in `call`.
+    endpoints: Vec<(EndpointId, Vec<u8>)>,
+}
+
+/// Why calls cannot outlive this process.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SurviveError {
+    /// There is no memory for them.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Another program has the media.
+    #[error("survive.file needs media.controller = \"embedded\"")]
+    Media,
+    /// The system does not say which start of it this is.
+    #[error("/proc/sys/kernel/random/boot_id: {0}")]
+    Boot(io::Error),
+}
+
+/// Writes calls while they change.
+pub(super) struct CallKeeper {
+    store: Store,
+    media: Arc<EmbeddedController>,
+    changed: mpsc::UnboundedReceiver<CallId>,
+}
+
+/// The start of the system.
+fn boot() -> io::Result<Boot> {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+    let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
+    let number = u128::from_str_radix(&digits, 16).map_err(io::Error::other)?;
+    Ok(number.to_be_bytes())
+}
+
+fn since_1970(now: SystemTime) -> u64 {
+    let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Opens the memory, and the media of the calls in it at their ports. What is returned beside the keeper goes to the
+/// switch.
+///
+/// # Errors
+/// See [`SurviveError`].
+pub(super) fn begin(
+    settings: &Survive,
+    media: &Media,
+    now: SystemTime,
+) -> Result<(CallKeeper, Surviving), SurviveError> {
+    let Media::Embedded(media) = media else { return Err(SurviveError::Media) };
+    let (mut store, kept) = Store::open(&settings.file, settings.size, boot().map_err(SurviveError::Boot)?)?;
+    let (mut calls, mut restored) = (Vec::new(), HashMap::new());
+    for (key, octets) in kept {
+        let mut kept: Kept = match rmp_serde::from_slice(&octets) {
+            Ok(kept) => kept,
+            Err(error) => {
+                tracing::error!("call {key} of the process before cannot be read: {error}");
+                store.remove(key);
+                continue;
+            }
+        };
+        let age = Duration::from_millis(since_1970(now).saturating_sub(kept.written_ms));
+        let mut moved = Moved { away: age, ..Moved::default() };
+        let goes_on = match age > settings.max_age {
+            true => Err(format!("the server was away for {} s", age.as_secs())),
+            false => reopen(media, &mut kept, &mut moved.endpoints)
+                .and_then(|()| rmp_serde::to_vec_named(&kept).map_err(|error| error.to_string()))
+                .and_then(|octets| store.put(key, &octets).map_err(|error| error.to_string())),
+        };
+        let ends = goes_on.err();
+        match &ends {
+            None => tracing::info!(
+                "call {key} of the process before goes on, {} ms after it was written",
+                age.as_millis()
+            ),
+            Some(why) => tracing::warn!("call {key} of the process before ends: {why}"),
+        }
+        restored.extend(&moved.endpoints);
+        calls.push(Survivor { octets: kept.call.into(), moved, ends });
+    }
+    media.start_restored(&restored);
+    let (told, changed) = mpsc::unbounded_channel();
+    Ok((CallKeeper { store, media: media.clone(), changed }, Surviving { calls, changed: Some(told) }))
+}
+
+/// Opens the endpoints of a call, and writes them anew before anything is sent: no number of a packet is used twice,
+/// whenever this process ends.
+fn reopen(
+    media: &EmbeddedController,
+    kept: &mut Kept,
+    endpoints: &mut HashMap<EndpointId, EndpointId>,
+) -> Result<(), String> {
+    for (before, octets) in &mut kept.endpoints {
+        let restored = media.restore_endpoint(octets);
+        let restored = pollster::block_on(restored).map_err(|error| error.to_string())?;
+        endpoints.insert(*before, restored);
+        let written = media.write_endpoint(restored);
+        *octets = pollster::block_on(written).map_err(|error| error.to_string())?;
+    }
+    Ok(())
+}
+
+impl CallKeeper {
+    /// Writes calls until the calls' thread ends by itself; there is none left then.
+    ///
+    /// # Errors
+    /// The system refuses a thread.
+    pub fn follow(mut self, jobs: Jobs) -> io::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        let run = move || {
+            runtime.block_on(self.run(&jobs));
+            self.store.clear();
+        };
+        std::thread::Builder::new().name("survive".into()).spawn(run).map(drop)
+    }
+
+    async fn run(&mut self, jobs: &Jobs) {
+        let mut refresh = interval(REFRESH);
+        refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let mut calls = BTreeSet::new();
+            tokio::select! {
+                call = self.changed.recv() => match call {
+                    Some(call) => calls.insert(call),
+                    None => return,
+                },
+                _ = refresh.tick() => {
+                    calls.extend(self.store.keys().map(CallId));
+                    true
+                }
+            };
+            calls.extend(std::iter::from_fn(|| self.changed.try_recv().ok()));
+            for call in calls {
+                if let Err(why) = self.keep(jobs, call).await {
+                    tracing::warn!("call {} would not outlive this process: {why}", call.0);
+                    self.store.remove(call.0);
+                }
+            }
+        }
+    }
+
+    /// Writes a call as it is now.
+    async fn keep(&mut self, jobs: &Jobs, call: CallId) -> Result<(), String> {
+        let written = jobs.run(move |switch, t, _| switch.write_survivor(t.now, t.sip, call)).await;
+        let Some(written) = written else { return Ok(()) };
+        let Some((octets, endpoints)) = written.map_err(|error| error.to_string())? else {
+            self.store.remove(call.0);
+            return Ok(());
+        };
+        let mut kept = Kept {
+            written_ms: since_1970(SystemTime::now()),
+            call: octets,
+            endpoints: Vec::with_capacity(endpoints.len()),
+        };
+        for endpoint in endpoints {
+            let media = self.media.write_endpoint(endpoint).await.map_err(|error| error.to_string())?;
+            kept.endpoints.push((endpoint, media));
+        }
+        let octets = rmp_serde::to_vec_named(&kept).map_err(|error| error.to_string())?;
+        self.store.put(call.0, &octets).map_err(|error| error.to_string())
+    }
+}

@@ -1,0 +1,134 @@
+//! A call goes on in the next process: both parties hear each other again, and one of them ends it.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use nix::sys::signal::Signal;
+
+use crate::server_support::phone::{Dialog, Phone, rtp_of};
+use crate::server_support::{Server, configured, start, until};
+
+/// A server with an address that no other test has, so that the next one finds its ports free.
+fn folder(ip: &str, bob: &Phone, survive: &str) -> tempfile::TempDir {
+    let folder = configured(&format!(
+        "[survive]\nfile = \"calls\"\nsize_mb = 1\n{survive}[media]\nports = \"20000-29999\"\n\
+         [[route]]\nname = \"to bob\"\ncalled = '2.*'\nto = \"{}\"\n",
+        bob.uri()
+    ));
+    let path = folder.path().join("b2bua.toml");
+    let text = fs::read_to_string(&path).expect("a configuration");
+    let text = text.replace("udp:127.0.0.1:0", &format!("udp:{ip}:5060"));
+    fs::write(path, text).expect("a configuration");
+    folder
+}
+
+/// A call of ann's to bob.
+struct Talk {
+    of_ann: Dialog,
+    /// Where each sends its sound.
+    rtp: [SocketAddr; 2],
+}
+
+fn talk(server: &Server, ann: &Phone, bob: &Phone) -> Talk {
+    let asked = ann.ask_for(server.sip, "200");
+    let (invite, peer) = bob.hear("INVITE");
+    let answer = std::thread::scope(|scope| {
+        scope.spawn(|| bob.answer_to(&invite, peer));
+        let answer = ann.hear("SIP/2.0 200").0;
+        (ann.confirmed(&answer, asked, server.sip), answer)
+    });
+    let (of_ann, answer) = answer;
+    Talk { of_ann, rtp: [rtp_of(&answer), rtp_of(&invite)] }
+}
+
+fn hear_each_other(ann: &Phone, bob: &Phone, talk: &Talk) {
+    for (from, to, rtp) in [(ann, bob, talk.rtp[0]), (bob, ann, talk.rtp[1])] {
+        to.packets_by_now();
+        from.speak(rtp, 10);
+        assert!(to.listen(5).iter().all(|packet| packet.ends_with(&[0xd5; 160])));
+    }
+}
+
+/// Waits until the call is written, and no later state of it is on its way.
+fn written(folder: &Path) {
+    let read = || fs::read(folder.join("calls")).expect("the memory for calls");
+    until("the call in memory", || read().get(64..72).filter(|mark| **mark != [0; 8]).map(drop));
+    until("its last state", || {
+        let before = read();
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        (read() == before).then_some(())
+    });
+}
+
+fn killed(server: Server) -> tempfile::TempDir {
+    let Server { mut process, folder, .. } = server;
+    process.signal(Signal::SIGKILL);
+    process.wait();
+    folder
+}
+
+fn records(server: &Server) -> Vec<serde_json::Value> {
+    let text = fs::read_to_string(server.folder.path().join("cdr.jsonl")).unwrap_or_default();
+    text.lines().map(|line| serde_json::from_str(line).expect("a record")).collect()
+}
+
+#[test]
+fn a_bridged_call_goes_on_after_a_kill_and_has_one_record_a_leg() {
+    let [ann, bob] = ["ann", "bob"].map(Phone::new);
+    let server = start(folder("127.0.79.1", &bob, ""));
+    let talk = talk(&server, &ann, &bob);
+    hear_each_other(&ann, &bob, &talk);
+    written(server.folder.path());
+
+    let server = start(killed(server));
+    assert!(!ann.has_heard("BYE") && !bob.has_heard("BYE"));
+    hear_each_other(&ann, &bob, &talk);
+    let calls = server.get("/calls").json();
+    assert_eq!(calls["calls"].as_array().map(Vec::len), Some(1), "{calls}");
+    // And once more: it is written anew.
+    written(server.folder.path());
+    let server = start(killed(server));
+    hear_each_other(&ann, &bob, &talk);
+    std::thread::scope(|scope| {
+        scope.spawn(|| bob.let_go());
+        ann.hang_up(&talk.of_ann);
+    });
+    let records = until("the records", || Some(records(&server)).filter(|all| all.len() == 2));
+    assert!(records.iter().all(|record| record["disposition"] == "ANSWERED"), "{records:?}");
+    // It has lasted through both restarts.
+    assert!(records.iter().all(|record| record["duration_ms"].as_u64() > Some(1_000)), "{records:?}");
+    // What is over stays over.
+    until("no call", || server.get("/calls").json()["calls"].as_array().filter(|it| it.is_empty()).map(drop));
+    written(server.folder.path());
+    let server = start(killed(server));
+    assert_eq!(server.get("/calls").json()["calls"].as_array().map(Vec::len), Some(0));
+}
+
+#[test]
+fn a_call_that_is_too_old_or_whose_port_has_gone_ends_with_bye_to_both() {
+    let [ann, bob] = ["ann", "bob"].map(Phone::new);
+    let server = start(folder("127.0.79.2", &bob, "max_age_s = 1\n"));
+    let _talk = talk(&server, &ann, &bob);
+    written(server.folder.path());
+    let folder = killed(server);
+    std::thread::sleep(std::time::Duration::from_millis(1_500));
+    let server = start(folder);
+    ann.let_go();
+    bob.let_go();
+    until("the records", || Some(records(&server)).filter(|all| all.len() == 2));
+
+    let text = fs::read_to_string(server.folder.path().join("b2bua.toml")).expect("a configuration");
+    let text = text.replace("max_age_s = 1\n", "");
+    fs::write(server.folder.path().join("b2bua.toml"), text).expect("a configuration");
+    let server = start(killed(server));
+    let talk = talk(&server, &ann, &bob);
+    hear_each_other(&ann, &bob, &talk);
+    written(server.folder.path());
+    let folder = killed(server);
+    let taken = std::net::UdpSocket::bind(talk.rtp[0]).expect("the port of the call");
+    let _server = start(folder);
+    ann.let_go();
+    bob.let_go();
+    drop(taken);
+}
