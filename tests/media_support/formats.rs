@@ -70,12 +70,12 @@ impl Carried<'_> {
         let policy = PairPolicy { transcode: true, ..PairPolicy::default() };
         let (a, _) = self.endpoint(None).await;
         let (b, _) = self.endpoint(Some(a)).await;
-        let offer = good("an offer", self.media.pair_offer(a, b, ann.says(1, "sendrecv"), &policy)).await;
+        let offer = good("an offer", self.pair_offer(a, b, ann.says(1, "sendrecv"), &policy)).await;
         let to_b = address(&offer);
         let answer = bob.says_like("RTP/AVP", "8", "");
-        let answer = good("an answer", self.media.pair_answer(b, a, answer)).await;
+        let answer = good("an answer", self.pair_answer(b, a, answer)).await;
         let to_a = address(&answer);
-        let joined = good("a bridge", self.media.bridge(a, b)).await;
+        let joined = good("a bridge", self.bridge(a, b)).await;
         assert!(!joined.is_relay(), "{joined:?}");
         let (start, mut heard) = (Instant::now(), (false, false));
         while heard != (true, true) {
@@ -97,7 +97,7 @@ impl Carried<'_> {
         let (mut ann, mut bob, policy) = (Party::new(), Party::new(), PairPolicy::default());
         let (a, _) = self.endpoint(None).await;
         let (b, _) = good("an endpoint", self.media.allocate_endpoint(spec)).await;
-        let offer = good("an offer", self.media.pair_offer(a, b, ann.says(1, "sendrecv"), &policy)).await;
+        let offer = good("an offer", self.pair_offer(a, b, ann.says(1, "sendrecv"), &policy)).await;
         let to_b = address(&offer);
         let text = String::from_utf8_lossy(&offer).into_owned();
         assert!(text.contains("RTP/SAVP"), "{text}");
@@ -107,9 +107,9 @@ impl Carried<'_> {
         let ours = [9; 30];
         let mut outbound = Outbound::new(&MasterKey::new(SUITE, &ours).expect("a key"));
         let crypto = format!("a=crypto:1 {SUITE} inline:{}\r\n", STANDARD.encode(ours));
-        let answer = good("an answer", self.media.pair_answer(b, a, bob.says_like("RTP/SAVP", "0", &crypto)));
+        let answer = good("an answer", self.pair_answer(b, a, bob.says_like("RTP/SAVP", "0", &crypto)));
         let to_a = address(&answer.await);
-        good("a bridge", self.media.bridge(a, b)).await;
+        good("a bridge", self.bridge(a, b)).await;
 
         // Unencrypted audio is not forwarded.
         for _ in 0..10 {

@@ -8,9 +8,9 @@ use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use b2b::call::controller::{
-    AddressFamily, Capability, CollectEnd, ConferenceSpec, DigitPlan, EndpointId, EndpointSpec,
-    MediaController, MediaError, MediaEvent, MediaFuture, Member, PairPolicy, Part, Played, Prompt,
-    RecordingSpec, StreamSpec,
+    AddressFamily, Answer, Capability, CollectEnd, Collected, ConferenceId, ConferenceSpec, DigitPlan,
+    EndpointId, EndpointSpec, Joined, MediaController, MediaError, MediaEvent, MediaFuture, Member, Music,
+    PairPolicy, Part, Played, Prompt, Recorded, RecordingId, RecordingSpec, StreamSpec, Verb,
 };
 use b2b::media::codec::g711::{ulaw_decode, ulaw_encode};
 use bytes::Bytes;
@@ -161,6 +161,70 @@ impl<'a> Carried<'a> {
         }
     }
 
+    /// Starts a verb that is answered by a description.
+    fn describe(&self, verb: Verb) -> MediaFuture<Bytes> {
+        self.media.request(verb).read(Answer::description)
+    }
+
+    fn pair_offer(
+        &self,
+        from: EndpointId,
+        to: EndpointId,
+        offer: Bytes,
+        policy: &PairPolicy,
+    ) -> MediaFuture<Bytes> {
+        self.describe(Verb::PairOffer { from, to, offer, policy: policy.clone() })
+    }
+
+    fn pair_answer(&self, from: EndpointId, to: EndpointId, answer: Bytes) -> MediaFuture<Bytes> {
+        self.describe(Verb::PairAnswer { from, to, answer })
+    }
+
+    fn local_answer(&self, endpoint: EndpointId, offer: Bytes) -> MediaFuture<Bytes> {
+        self.describe(Verb::LocalAnswer { endpoint, offer, policy: PairPolicy::default() })
+    }
+
+    fn bridge(&self, a: EndpointId, b: EndpointId) -> MediaFuture<Joined> {
+        let joined = |answer| if let Answer::Joined(joined) = answer { Some(joined) } else { None };
+        self.media.request(Verb::Bridge { a, b }).read(joined)
+    }
+
+    fn play(&self, endpoint: EndpointId, prompt: &Prompt) -> MediaFuture<Played> {
+        self.media.request(Verb::Play { endpoint, prompt: prompt.clone() }).read(Answer::played)
+    }
+
+    fn collect(
+        &self,
+        endpoint: EndpointId,
+        prompt: Option<Prompt>,
+        plan: DigitPlan,
+    ) -> MediaFuture<Collected> {
+        self.media.request(Verb::Collect { endpoint, prompt, plan }).read(Answer::collected)
+    }
+
+    fn record(&self, endpoint: EndpointId, spec: &RecordingSpec) -> MediaFuture<RecordingId> {
+        let verb = Verb::Record { recording: None, endpoint, spec: spec.clone() };
+        self.media.request(verb).read(Answer::recording)
+    }
+
+    fn stop_recording(&self, recording: RecordingId) -> MediaFuture<Recorded> {
+        self.media.request(Verb::StopRecording { recording }).read(Answer::recorded)
+    }
+
+    fn start_moh(&self, endpoint: EndpointId, class: &str) -> MediaFuture<Answer> {
+        self.media.request(Verb::StartMoh { endpoint, class: Music::Named(class.to_owned()) })
+    }
+
+    /// A room for two.
+    fn create_conference(&self) -> MediaFuture<ConferenceId> {
+        let spec = ConferenceSpec { rate_hz: 8_000, most: 2 };
+        self.media.request(Verb::CreateConference { conference: None, spec }).read(Answer::conference)
+    }
+
+    fn add_to_conference(&self, conference: ConferenceId, endpoint: EndpointId) -> MediaFuture<Answer> {
+        self.media.request(Verb::AddToConference { conference, endpoint, member: Member::default() })
+    }
+
     fn has(&self, capability: Capability) -> bool {
         self.media.capabilities().has(capability)
     }
@@ -182,13 +246,13 @@ impl<'a> Carried<'a> {
         let (a, _) = self.endpoint(None).await;
         let (b, _) = self.endpoint(Some(a)).await;
         assert_ne!(a, b);
-        let offer = good("an offer", self.media.pair_offer(a, b, ann.says(1, "sendrecv"), &policy)).await;
+        let offer = good("an offer", self.pair_offer(a, b, ann.says(1, "sendrecv"), &policy)).await;
         let to_b = address(&offer);
         assert!(!self.media.repeats(a, &ann.says(1, "sendrecv")), "nothing is agreed on");
-        let answer = good("an answer", self.media.pair_answer(b, a, bob.says(1, "sendrecv"))).await;
+        let answer = good("an answer", self.pair_answer(b, a, bob.says(1, "sendrecv"))).await;
         let to_a = address(&answer);
         assert_ne!(to_a, to_b);
-        let joined = good("a bridge", self.media.bridge(a, b)).await;
+        let joined = good("a bridge", self.bridge(a, b)).await;
         assert!(joined.is_relay(), "{joined:?}");
         both_hear((&mut ann, to_a), (&mut bob, to_b), "joined");
         let started =
@@ -201,16 +265,16 @@ impl<'a> Carried<'a> {
         let described = self.media.descriptions(b).expect("described");
         assert_eq!(&*described.said, &bob.says(1, "sendrecv")[..]);
         assert_eq!(&*described.told, &offer[..]);
-        let refresh = good("a refresh", self.media.repeat_offer(b)).await;
+        let refresh = good("a refresh", self.describe(Verb::RepeatOffer { endpoint: b })).await;
         assert_eq!(address(&refresh), to_b);
-        self.media.withdraw_offer(b);
+        self.media.tell(Verb::WithdrawOffer { endpoint: b });
 
         // Hold answered by b2b, and resume.
-        let held = good("hold", self.media.local_answer(a, ann.says(2, "sendonly"), &policy)).await;
+        let held = good("hold", self.local_answer(a, ann.says(2, "sendonly"))).await;
         assert!(String::from_utf8_lossy(&held).contains("a=recvonly"), "{held:?}");
         ann.forget();
         falls_silent(&mut bob, to_b, &ann, "a holds");
-        let back = good("resume", self.media.local_answer(a, ann.says(3, "sendrecv"), &policy)).await;
+        let back = good("resume", self.local_answer(a, ann.says(3, "sendrecv"))).await;
         assert_eq!(address(&back), to_a, "the address stays");
         both_hear((&mut ann, to_a), (&mut bob, to_b), "resumed");
 
@@ -222,18 +286,20 @@ impl<'a> Carried<'a> {
             }
             assert!(start.elapsed() < PATIENCE, "{counted:?}");
         }
-        good("the bridge's end", self.media.unbridge(a, b)).await;
+        good("the bridge's end", self.media.request(Verb::Unbridge { a, b })).await;
         bob.forget();
         falls_silent(&mut ann, to_a, &bob, "parted");
-        good("a bridge", self.media.bridge(a, b)).await;
+        good("a bridge", self.bridge(a, b)).await;
         both_hear((&mut ann, to_a), (&mut bob, to_b), "joined again");
 
         // An offer from b2b, as in a transfer.
         let (mut eve, (c, _)) = (Party::new(), self.endpoint(Some(a)).await);
-        let offer = good("our offer", self.media.local_offer(c, Some(a), &policy)).await;
+        let verb = Verb::LocalOffer { endpoint: c, like: Some(a), policy };
+        let offer = good("our offer", self.describe(verb)).await;
         let to_c = address(&offer);
-        good("its answer", self.media.apply_remote(c, eve.says(1, "sendrecv"))).await;
-        good("a bridge", self.media.bridge(a, c)).await;
+        let verb = Verb::ApplyRemote { endpoint: c, answer: eve.says(1, "sendrecv") };
+        good("its answer", self.media.request(verb)).await;
+        good("a bridge", self.bridge(a, c)).await;
         both_hear((&mut ann, to_a), (&mut eve, to_c), "transferred");
 
         for id in [a, b, c] {
@@ -254,15 +320,14 @@ impl<'a> Carried<'a> {
         let (ann, policy) = (Party::new(), PairPolicy::default());
         let (a, _) = self.endpoint(None).await;
         let (b, _) = self.endpoint(Some(a)).await;
-        let nonsense =
-            soon("nonsense", self.media.pair_offer(a, b, Bytes::from_static(b"v=1"), &policy)).await;
+        let nonsense = soon("nonsense", self.pair_offer(a, b, Bytes::from_static(b"v=1"), &policy)).await;
         assert_eq!(nonsense.expect_err("refused").status().0, 400);
-        let early = soon("an answer to nothing", self.media.pair_answer(b, a, ann.says(1, "sendrecv"))).await;
+        let early = soon("an answer to nothing", self.pair_answer(b, a, ann.says(1, "sendrecv"))).await;
         assert_eq!(early, Err(MediaError::NoOffer));
-        let early = soon("a bridge of nothing", self.media.bridge(a, b)).await;
+        let early = soon("a bridge of nothing", self.bridge(a, b)).await;
         assert!(matches!(early, Err(MediaError::Undescribed)), "{early:?}");
         self.media.release_endpoint(b);
-        let gone = soon("a bridge of what is gone", self.media.bridge(a, b)).await;
+        let gone = soon("a bridge of what is gone", self.bridge(a, b)).await;
         assert!(matches!(gone, Err(MediaError::NoSuchEndpoint(_))), "{gone:?}");
         let gone = soon("counters of what is gone", self.media.stats(b)).await;
         assert!(matches!(gone, Err(MediaError::NoSuchEndpoint(_))), "{gone:?}");
@@ -276,40 +341,40 @@ impl<'a> Carried<'a> {
 
     /// Prompts, digits, recordings, music, or the error that they are not supported.
     async fn applications(&mut self) {
-        let (mut ann, policy) = (Party::new(), PairPolicy::default());
+        let mut ann = Party::new();
         let (a, _) = self.endpoint(None).await;
-        let told = good("an answer", self.media.local_answer(a, ann.says(1, "sendrecv"), &policy)).await;
+        let told = good("an answer", self.local_answer(a, ann.says(1, "sendrecv"))).await;
         let to_a = address(&told);
         let tone = Prompt::new(vec![Part::tone(440, Duration::from_millis(200))]);
         if !self.has(Capability::Prompts) {
-            let refused = soon("a prompt", self.media.play_prompt(a, &tone)).await;
+            let refused = soon("a prompt", self.play(a, &tone)).await;
             assert_eq!(refused, Err(MediaError::Unsupported(Capability::Prompts)));
-            let refused = soon("digits", self.media.collect_dtmf(a, &DigitPlan::new(1))).await;
+            let refused = soon("digits", self.collect(a, None, DigitPlan::new(1))).await;
             assert_eq!(refused.map(drop), Err(MediaError::Unsupported(Capability::DigitCollection)));
             self.media.release_endpoint(a);
             return;
         }
-        assert_eq!(good("a prompt", self.media.play_prompt(a, &tone)).await, Played::Complete);
+        assert_eq!(good("a prompt", self.play(a, &tone)).await, Played::Complete);
         assert!(ann.hears(), "a tone");
-        let missing = soon("a file", self.media.play_prompt(a, &Prompt::file("/nowhere/at.wav"))).await;
+        let missing = soon("a file", self.play(a, &Prompt::file("/nowhere/at.wav"))).await;
         assert!(matches!(missing, Err(MediaError::Prompt(_))), "{missing:?}");
-        let endless = self.media.play_prompt(a, &tone.clone().forever());
-        self.media.stop_prompt(a);
+        let endless = self.play(a, &tone.clone().forever());
+        self.media.tell(Verb::StopPrompt { endpoint: a });
         assert_eq!(good("a prompt's end", endless).await, Played::Stopped);
 
-        let collecting = self.media.play_and_collect(a, &tone, &DigitPlan::new(3));
-        "12#".chars().for_each(|digit| drop(self.media.feed_digit(a, digit)));
+        let collecting = self.collect(a, Some(tone), DigitPlan::new(3));
+        "12#".chars().for_each(|digit| self.media.tell(Verb::FeedDigit { endpoint: a, digit }));
         let collected = good("digits", collecting).await;
         assert_eq!((collected.digits.as_str(), collected.end), ("12", CollectEnd::Terminator('#')));
 
         let spec = RecordingSpec::new(self.folder.join("suite.wav"));
-        let recording = good("a recording", self.media.start_recording(a, &spec)).await;
+        let recording = good("a recording", self.record(a, &spec)).await;
         for _ in 0..20 {
             ann.speak(to_a);
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        let over = self.media.wait_for_recording(recording);
-        let recorded = good("its end", self.media.stop_recording(recording)).await;
+        let over = self.media.request(Verb::WaitForRecording { recording }).read(Answer::recorded);
+        let recorded = good("its end", self.stop_recording(recording)).await;
         assert_eq!(recorded.path, spec.path);
         assert!(spec.path.is_file());
         assert_eq!(good("its end", over).await.path, spec.path);
@@ -317,14 +382,14 @@ impl<'a> Carried<'a> {
             |it: &MediaEvent| matches!(it, MediaEvent::Recorded { recording: it, .. } if *it == recording);
         self.event("word of the recording", said).await;
 
-        good("music", self.media.start_moh(a, "default")).await;
+        good("music", self.start_moh(a, "default")).await;
         ann.forget();
         let start = Instant::now();
         while !ann.hears() {
             assert!(start.elapsed() < PATIENCE, "music");
         }
-        self.media.stop_moh(a);
-        let none = soon("music", self.media.start_moh(a, "no such class")).await;
+        self.media.tell(Verb::StopMoh { endpoint: a });
+        let none = soon("music", self.start_moh(a, "no such class")).await;
         assert!(matches!(none, Err(MediaError::Prompt(_))), "{none:?}");
         self.media.release_endpoint(a);
     }
@@ -332,30 +397,26 @@ impl<'a> Carried<'a> {
     /// A conference of two.
     async fn rooms(&mut self) {
         if !self.has(Capability::Conferences) {
-            let spec = ConferenceSpec { rate_hz: 8_000, most: 2 };
-            let refused = soon("a room", self.media.create_conference(&spec)).await;
+            let refused = soon("a room", self.create_conference()).await;
             assert_eq!(refused, Err(MediaError::Unsupported(Capability::Conferences)));
             return;
         }
-        let room =
-            good("a room", self.media.create_conference(&ConferenceSpec { rate_hz: 8_000, most: 2 })).await;
-        let policy = PairPolicy::default();
+        let room = good("a room", self.create_conference()).await;
         let (mut ann, mut bob) = (Party::new(), Party::new());
         let mut there = Vec::new();
         for party in [&ann, &bob] {
             let (id, _) = self.endpoint(None).await;
-            let told =
-                good("an answer", self.media.local_answer(id, party.says(1, "sendrecv"), &policy)).await;
-            good("a place", self.media.add_to_conference(room, id, Member::default())).await;
+            let told = good("an answer", self.local_answer(id, party.says(1, "sendrecv"))).await;
+            good("a place", self.add_to_conference(room, id)).await;
             there.push((id, address(&told)));
         }
         both_hear((&mut ann, there[0].1), (&mut bob, there[1].1), "in a room");
         let (third, _) = self.endpoint(None).await;
-        let full = soon("a third place", self.media.add_to_conference(room, third, Member::default())).await;
+        let full = soon("a third place", self.add_to_conference(room, third)).await;
         assert_eq!(full, Err(MediaError::Conference));
         self.media.release_endpoint(third);
-        self.media.end_conference(room);
-        let gone = soon("a place", self.media.add_to_conference(room, there[0].0, Member::default())).await;
+        self.media.tell(Verb::EndConference { conference: room });
+        let gone = soon("a place", self.add_to_conference(room, there[0].0)).await;
         assert_eq!(gone, Err(MediaError::Conference));
         there.iter().for_each(|(id, _)| self.media.release_endpoint(*id));
     }

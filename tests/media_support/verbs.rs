@@ -2,7 +2,6 @@
 //! and by files.
 
 use super::*;
-use b2b::call::controller::Verb;
 
 /// A sample value above all silence and below every tone here.
 const LOUD: u16 = 1_500;
@@ -102,9 +101,9 @@ fn loudest(path: &std::path::Path) -> u16 {
 impl Carried<'_> {
     /// A described party, and its address at the controller.
     async fn described(&self) -> (Party, EndpointId, SocketAddr) {
-        let (party, policy) = (Party::new(), PairPolicy::default());
+        let party = Party::new();
         let (id, _) = self.endpoint(None).await;
-        let told = good("an answer", self.media.local_answer(id, party.says_with_events(1), &policy)).await;
+        let told = good("an answer", self.local_answer(id, party.says_with_events(1))).await;
         let to = address(&told);
         (party, id, to)
     }
@@ -121,9 +120,9 @@ impl Carried<'_> {
 
     /// An endpoint opened with its first description.
     async fn opening(&mut self) {
-        let (mut ann, policy) = (Party::new(), PairPolicy::default());
+        let mut ann = Party::new();
         let id = good("an endpoint", self.media.open_endpoint(EndpointSpec::new(AddressFamily::V4))).await;
-        let told = good("an answer", self.media.local_answer(id, ann.says(1, "sendrecv"), &policy)).await;
+        let told = good("an answer", self.local_answer(id, ann.says(1, "sendrecv"))).await;
         let start = Instant::now();
         while good("counters", self.media.stats(id)).await.received.packets == 0 {
             assert!(start.elapsed() < PATIENCE, "nothing received");
@@ -139,21 +138,21 @@ impl Carried<'_> {
         // A controller that does not detect digits does not send them, either.
         if self.has(Capability::DigitEvents) {
             says_until((&mut ann, to_a), NOTHING, "an event", |ann| {
-                self.media.send_digit(a, '5', 100);
+                self.media.tell(Verb::SendDigit { endpoint: a, digit: '5', duration_ms: 100 });
                 ann.listen().events.contains(&5)
             })
             .await;
         }
         if self.has(Capability::DigitCollection) {
-            let collecting = tokio::spawn(self.media.collect_dtmf(a, &DigitPlan::new(3)));
-            drop(self.media.feed_digit(a, '7'));
+            let collecting = tokio::spawn(self.collect(a, None, DigitPlan::new(3)));
+            self.media.tell(Verb::FeedDigit { endpoint: a, digit: '7' });
             good("counters", self.media.stats(a)).await;
-            self.media.stop_collecting(a);
+            self.media.tell(Verb::StopCollecting { endpoint: a });
             let collected = collecting.await.expect("no panic").expect("collected");
             assert_eq!((collected.digits.as_str(), collected.end), ("7", CollectEnd::Stopped));
 
             drop(self.media.request(Verb::HearTones { endpoint: a, on: Some(true) }));
-            let collecting = tokio::spawn(self.media.collect_dtmf(a, &DigitPlan::new(1)));
+            let collecting = tokio::spawn(self.collect(a, None, DigitPlan::new(1)));
             let mut turn = 0;
             while !collecting.is_finished() {
                 assert!(turn < 1_500, "no digit of the tones");
@@ -172,12 +171,12 @@ impl Carried<'_> {
     async fn echo(&mut self) {
         let (mut ann, a, to_a) = self.described().await;
         if !self.has(Capability::Echo) {
-            let refused = soon("an echo", self.media.echo(a, true)).await;
+            let refused = soon("an echo", self.media.request(Verb::Echo { endpoint: a, on: true })).await;
             assert_eq!(refused, Err(MediaError::Unsupported(Capability::Echo)));
         } else {
-            good("an echo", self.media.echo(a, true)).await;
+            good("an echo", self.media.request(Verb::Echo { endpoint: a, on: true })).await;
             says_until((&mut ann, to_a), A_TONE, "an echo", |ann| ann.listen().loudest > LOUD).await;
-            good("no echo", self.media.echo(a, false)).await;
+            good("no echo", self.media.request(Verb::Echo { endpoint: a, on: false })).await;
             is_not_heard((&mut ann, to_a), None, "the echo's end").await;
         }
         self.media.release_endpoint(a);
@@ -191,8 +190,8 @@ impl Carried<'_> {
         let (mut ann, a, to_a) = self.described().await;
         let (mut eve, c, to_c) = self.described().await;
         let spec = RecordingSpec::new(self.folder.join("paused.wav"));
-        let recording = good("a recording", self.media.start_recording(a, &spec)).await;
-        self.media.pause_recording(recording, true);
+        let recording = good("a recording", self.record(a, &spec)).await;
+        self.media.tell(Verb::PauseRecording { recording, paused: true });
         good("counters", self.media.stats(a)).await;
         for saying in [A_TONE, NOTHING] {
             for _ in 0..25 {
@@ -200,12 +199,12 @@ impl Carried<'_> {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         }
-        self.media.pause_recording(recording, false);
-        good("its end", self.media.stop_recording(recording)).await;
+        self.media.tell(Verb::PauseRecording { recording, paused: false });
+        good("its end", self.stop_recording(recording)).await;
         assert!(loudest(&spec.path) < LOUD, "what was said in the pause");
 
         let spec = RecordingSpec::new(self.folder.join("followed.wav"));
-        let recording = good("a recording", self.media.start_recording(a, &spec)).await;
+        let recording = good("a recording", self.record(a, &spec)).await;
         self.media.follow_recording(recording, c, false).expect("followed");
         self.media.release_endpoint(a);
         good("counters", self.media.stats(c)).await;
@@ -213,7 +212,7 @@ impl Carried<'_> {
             eve.say(to_c, A_TONE);
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        good("its end", self.media.stop_recording(recording)).await;
+        good("its end", self.stop_recording(recording)).await;
         assert!(loudest(&spec.path) > LOUD, "what the other party said");
         self.media.release_endpoint(c);
     }
@@ -223,15 +222,15 @@ impl Carried<'_> {
         if !self.has(Capability::Conferences) {
             return;
         }
-        let spec = ConferenceSpec { rate_hz: 8_000, most: 2 };
-        let room = good("a room", self.media.create_conference(&spec)).await;
+        let room = good("a room", self.create_conference()).await;
         let (mut ann, a, to_a) = self.described().await;
         let (bob, b, _) = self.described().await;
         for id in [a, b] {
-            good("a place", self.media.add_to_conference(room, id, Member::default())).await;
+            good("a place", self.add_to_conference(room, id)).await;
         }
         let tone = Prompt::new(vec![Part::tone(440, Duration::from_secs(2))]);
-        let playing = tokio::spawn(self.media.play_to_conference(room, &tone));
+        let play = Verb::PlayToConference { conference: room, prompt: tone };
+        let playing = tokio::spawn(self.media.request(play).read(Answer::played));
         let mut heard = (false, false);
         says_until((&mut ann, to_a), NOTHING, "a prompt for both", |ann| {
             heard = (heard.0 || ann.listen().loudest > LOUD, heard.1 || bob.listen().loudest > LOUD);
@@ -241,19 +240,20 @@ impl Carried<'_> {
         assert_eq!(playing.await.expect("no panic"), Ok(Played::Complete));
 
         let spec = RecordingSpec::new(self.folder.join("room.wav"));
-        let recording = good("a recording", self.media.record_conference(room, &spec)).await;
+        let verb = Verb::RecordConference { recording: None, conference: room, spec: spec.clone() };
+        let recording = good("a recording", self.media.request(verb).read(Answer::recording)).await;
         let mut turns = 0;
         says_until((&mut ann, to_a), A_TONE, "a tone in the room", |_| {
             turns += usize::from(bob.listen().loudest > LOUD);
             turns >= 25
         })
         .await;
-        good("its end", self.media.stop_recording(recording)).await;
+        good("its end", self.stop_recording(recording)).await;
         assert!(loudest(&spec.path) > LOUD, "what was said in the room");
 
-        self.media.remove_from_conference(room, b);
+        self.media.tell(Verb::RemoveFromConference { conference: room, endpoint: b });
         is_not_heard((&mut ann, to_a), Some(&bob), "bob is out").await;
-        self.media.end_conference(room);
+        self.media.tell(Verb::EndConference { conference: room });
         [a, b].into_iter().for_each(|id| self.media.release_endpoint(id));
     }
 
@@ -262,17 +262,26 @@ impl Carried<'_> {
         let (ann, bob, policy) = (Party::new(), Party::new(), PairPolicy::default());
         let (a, _) = self.endpoint(None).await;
         let (b, _) = self.endpoint(Some(a)).await;
-        let offer = good("an offer", self.media.pair_offer(a, b, ann.says(1, "sendrecv"), &policy)).await;
-        good("an answer", self.media.pair_answer(b, a, bob.says(1, "sendrecv"))).await;
-        good("a bridge", self.media.bridge(a, b)).await;
+        let offer = good("an offer", self.pair_offer(a, b, ann.says(1, "sendrecv"), &policy)).await;
+        good("an answer", self.pair_answer(b, a, bob.says(1, "sendrecv"))).await;
+        good("a bridge", self.bridge(a, b)).await;
         let there = ann.rtp.local_addr().expect("bound");
-        let direct = soon("a direct offer", self.media.direct_offer(a, b, there, &policy)).await;
+        let verb = Verb::DirectOffer { from: a, to: b, heard: there, policy: policy.clone() };
+        let direct = soon("a direct offer", self.describe(verb)).await;
         if self.has(Capability::DirectMedia) {
             assert_eq!(address(&direct.expect("an offer")), there);
-            good("its answer", self.media.apply_remote(b, bob.says(2, "sendrecv"))).await;
-            let back = good("an offer back", self.media.return_offer(b, &policy)).await;
+            good(
+                "its answer",
+                self.media.request(Verb::ApplyRemote { endpoint: b, answer: bob.says(2, "sendrecv") }),
+            )
+            .await;
+            let back = good("an offer back", self.describe(Verb::ReturnOffer { endpoint: b, policy })).await;
             assert_eq!(address(&back), address(&offer));
-            good("its answer", self.media.apply_remote(b, bob.says(3, "sendrecv"))).await;
+            good(
+                "its answer",
+                self.media.request(Verb::ApplyRemote { endpoint: b, answer: bob.says(3, "sendrecv") }),
+            )
+            .await;
         } else {
             assert_eq!(direct, Err(MediaError::Unsupported(Capability::DirectMedia)));
         }

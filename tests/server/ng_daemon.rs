@@ -6,7 +6,9 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use b2b::call::controller::{AddressFamily, EndpointSpec, MediaController, MediaEvent, PairPolicy};
+use b2b::call::controller::{
+    AddressFamily, Answer, EndpointSpec, MediaBackend, MediaController, MediaEvent, PairPolicy, Verb,
+};
 use b2b::server::controller::rtpengine::{Interfaces, RtpengineConfig, RtpengineController};
 
 use crate::server::media_faults::alarmed;
@@ -100,10 +102,11 @@ async fn commands_whose_datagrams_are_lost_or_answered_twice_or_by_strangers_are
     let ((a, at_a), (b, at_b)) = (one.expect("an endpoint"), other.expect("an endpoint"));
     let given: HashSet<u16> = heard.lock().expect("a lock").ports.values().copied().collect();
     assert_eq!(HashSet::from([at_a.rtp.port(), at_b.rtp.port()]), given, "no port of a stranger's reply");
-    let to_b = media.pair_offer(a, b, offer(9_000), &PairPolicy::default()).await.expect("an offer");
+    let verb = Verb::PairOffer { from: a, to: b, offer: offer(9_000), policy: PairPolicy::default() };
+    let to_b = media.request(verb).read(Answer::description).await.expect("an offer");
     assert!(String::from_utf8_lossy(&to_b).contains(&format!("m=audio {}", at_b.rtp.port())));
-    media.pair_answer(b, a, offer(9_002)).await.expect("an answer");
-    media.bridge(a, b).await.expect("a bridge");
+    media.request(Verb::PairAnswer { from: b, to: a, answer: offer(9_002) }).await.expect("an answer");
+    media.request(Verb::Bridge { a, b }).await.expect("a bridge");
     media.stats(a).await.expect("counters");
     media.release_endpoint(a);
     media.release_endpoint(b);

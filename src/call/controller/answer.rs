@@ -69,10 +69,6 @@ impl<S> Answer<S> {
 
 /// Accessors: each returns the contents if the answer is of that kind.
 impl Answer {
-    pub(super) fn done(self) -> Option<()> {
-        if let Answer::Done = self { Some(()) } else { None }
-    }
-
     pub(super) fn allocated(self) -> Option<(EndpointId, LocalDescription)> {
         if let Answer::Allocated { endpoint, rtp } = self {
             Some((endpoint?, LocalDescription { rtp }))
@@ -81,43 +77,37 @@ impl Answer {
         }
     }
 
-    pub(crate) fn recording(self) -> Option<RecordingId> {
+    /// The recording that was started.
+    pub fn recording(self) -> Option<RecordingId> {
         if let Answer::Recording(it) = self { Some(it) } else { None }
     }
 
-    pub(crate) fn conference(self) -> Option<ConferenceId> {
+    /// The room that was created.
+    pub fn conference(self) -> Option<ConferenceId> {
         if let Answer::Conference(it) = self { Some(it) } else { None }
     }
 
-    pub(super) fn description(self) -> Option<Bytes> {
+    /// The session description for a party.
+    pub fn description(self) -> Option<Bytes> {
         if let Answer::Description(it) = self { Some(it) } else { None }
-    }
-
-    pub(super) fn joined(self) -> Option<Joined> {
-        if let Answer::Joined(it) = self { Some(it) } else { None }
-    }
-
-    pub(super) fn counts(self) -> Option<bool> {
-        match self {
-            Answer::Done => Some(true),
-            Answer::Repeated => Some(false),
-            _ => None,
-        }
     }
 
     pub(super) fn stats(self) -> Option<EndpointStats> {
         if let Answer::Stats(it) = self { Some(*it) } else { None }
     }
 
-    pub(crate) fn played(self) -> Option<Played> {
+    /// How a prompt ended.
+    pub fn played(self) -> Option<Played> {
         if let Answer::Played(it) = self { Some(it) } else { None }
     }
 
-    pub(crate) fn collected(self) -> Option<Collected> {
+    /// The digits.
+    pub fn collected(self) -> Option<Collected> {
         if let Answer::Collected(it) = self { Some(it) } else { None }
     }
 
-    pub(crate) fn recorded(self) -> Option<Recorded> {
+    /// The finished recording.
+    pub fn recorded(self) -> Option<Recorded> {
         if let Answer::Recorded(it) = self { Some(it) } else { None }
     }
 }

@@ -21,7 +21,7 @@ pub trait MediaBackend: Send + Sync {
     /// Starts a verb. A verb that is not supported is refused with [`Verb::capability`].
     ///
     /// # Errors
-    /// Those of the corresponding method of [`MediaController`](super::MediaController).
+    /// Those that the verb names.
     fn request(&self, verb: Verb) -> MediaFuture<Answer>;
 
     /// Requests until [`MediaBackend::end_turn`] form a batch: their execution may be deferred until then.
@@ -35,7 +35,7 @@ pub trait MediaBackend: Send + Sync {
     /// reason if the allocation fails.
     ///
     /// # Errors
-    /// Those of `allocate_endpoint`.
+    /// Those of [`Verb::Allocate`].
     fn open_endpoint(&self, spec: EndpointSpec) -> MediaFuture<EndpointId> {
         let name = |answer: Answer| answer.allocated().map(|(endpoint, _)| endpoint);
         self.request(Verb::Allocate { endpoint: None, spec: Box::new(spec) }).read(name)
@@ -81,9 +81,7 @@ mod tests {
     use std::sync::{Mutex, PoisonError};
 
     use super::*;
-    use crate::controller::{
-        MediaController, MediaError, Music, PairPolicy, Played, Prompt, RecordingId, RecordingSpec,
-    };
+    use crate::controller::{MediaController, MediaError, Played, Prompt, RecordingId};
 
     /// Answers every request with this.
     struct Same(Answer, Mutex<Vec<Verb>>);
@@ -125,31 +123,26 @@ mod tests {
 
     #[test]
     fn methods_ask_by_their_verb_and_read_its_answer_and_no_other() {
-        let (done, played) = (Same::new(Answer::Done), Same::new(Answer::Played(Played::Complete)));
-        let played: &dyn MediaController = &played;
-        assert_eq!(now(played.play_prompt(A, &Prompt::default())), Ok(Played::Complete));
-        assert_eq!(now(played.unbridge(A, A)), Err(MediaError::Stopped), "another answer");
-        assert_eq!(now(done.play_prompt(A, &Prompt::default())), Err(MediaError::Stopped));
-        assert_eq!(now(done.start_moh(A, "jazz")), Ok(()));
+        let done = Same::new(Answer::Done);
         assert_eq!(done.follow_recording(RecordingId(3), A, true), Ok(()));
-        done.stop_moh(A);
+        done.release_endpoint(A);
+        assert_eq!(now(done.stats(A)), Err(MediaError::Stopped), "another answer");
         let asked = [
-            Verb::Play { endpoint: A, prompt: Prompt::default() },
-            Verb::StartMoh { endpoint: A, class: Music::Named("jazz".to_owned()) },
             Verb::FollowRecording { recording: RecordingId(3), endpoint: A, other_side: true },
-            Verb::StopMoh { endpoint: A },
+            Verb::Release { endpoint: A },
+            Verb::Stats { endpoint: A },
         ];
         assert_eq!(done.asked(), asked);
-        let offered = now(done.pair_offer(A, EndpointId(2), "v=0".into(), &PairPolicy::default()));
-        assert_eq!(offered, Err(MediaError::Stopped));
-        assert!(matches!(done.asked()[..], [Verb::PairOffer { from: A, to: EndpointId(2), .. }]));
+        let played = Same::new(Answer::Played(Played::Complete));
+        let request = |media: &Same| {
+            now(media.request(Verb::Play { endpoint: A, prompt: Prompt::default() }).read(Answer::played))
+        };
+        assert_eq!(request(&played), Ok(Played::Complete));
+        assert_eq!(request(&done), Err(MediaError::Stopped));
     }
 
     #[test]
     fn who_carries_media_says_the_name_of_what_is_made() {
-        let begun = Same::new(Answer::Recording(RecordingId(7)));
-        assert_eq!(now(begun.start_recording(A, &RecordingSpec::new("/r.wav"))), Ok(RecordingId(7)));
-        assert!(matches!(begun.asked()[..], [Verb::Record { recording: None, .. }]));
         let rtp = ([192, 0, 2, 1], 4_000).into();
         let made = Same::new(Answer::Allocated { endpoint: Some(A), rtp });
         let spec = || EndpointSpec::new(crate::controller::AddressFamily::V4);

@@ -73,7 +73,7 @@ impl<T> MediaFuture<T> {
 impl MediaFuture<Answer> {
     /// Reads the answer to a verb. An answer of another kind can only come from a controller of another
     /// version.
-    pub(super) fn read<T>(self, read: impl FnOnce(Answer) -> Option<T> + Send + 'static) -> MediaFuture<T> {
+    pub fn read<T>(self, read: impl FnOnce(Answer) -> Option<T> + Send + 'static) -> MediaFuture<T> {
         let read = move |answer| read(answer).ok_or(MediaError::Stopped);
         match self.0 {
             State::Ready(result) => MediaFuture(State::Ready(result.map(|result| result.and_then(read)))),

@@ -112,12 +112,12 @@ impl Recordings {
         self.of().remove(&endpoint);
     }
 
-    /// See `MediaController::pause_recording`.
+    /// See `Verb::PauseRecording`.
     pub fn pause(&self, RecordingId(recording): RecordingId, paused: bool) {
         self.recorder.pause(recording, paused);
     }
 
-    /// See `MediaController::stop_recording`.
+    /// See `Verb::StopRecording`.
     pub fn stop(&self, RecordingId(recording): RecordingId) -> MediaFuture<Recorded> {
         let finished = self.recorder.stop(recording);
         MediaFuture::pending(async move {
@@ -126,7 +126,7 @@ impl Recordings {
         })
     }
 
-    /// See `MediaController::wait_for_recording`.
+    /// See `Verb::WaitForRecording`.
     pub fn wait(&self, RecordingId(recording): RecordingId) -> MediaFuture<Recorded> {
         let finished = self.recorder.wait(recording);
         MediaFuture::pending(async move {

@@ -7,19 +7,23 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::json::{named, octets};
+#[cfg(doc)]
+use super::{Answer, MediaError, MediaEvent};
 use super::{
     Capability, ConferenceId, ConferenceSpec, DigitPlan, EndpointId, EndpointSpec, Member, MusicClass,
     MusicSource, PairPolicy, Part, Prompt, RecordingId, RecordingSpec,
 };
 
-/// A request; see [`MediaController`](super::MediaController) for the meaning of each.
+/// A request. Without a word on its answer it is [`Answer::Done`].
 ///
 /// An object that a verb creates (an endpoint, a recording, a room) gets the id in the verb, if there is one,
 /// as on the way to a media server. Otherwise the answer contains the id.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verb {
-    /// [`allocate_endpoint`](super::MediaController::allocate_endpoint).
+    /// Allocates an endpoint, where one party's media will arrive: [`Answer::Allocated`].
+    ///
+    /// Refused with `NoPorts`, `Family`, `Stopped`.
     Allocate {
         /// The id to use; `None`: the answer contains one.
         #[serde(deserialize_with = "named")]
@@ -27,28 +31,34 @@ pub enum Verb {
         /// The parameters of the endpoint.
         spec: Box<EndpointSpec>,
     },
-    /// [`signalled_from`](super::MediaController::signalled_from).
+    /// The party's last message came from this host: its next description may name it as a source of media.
+    /// The host in [`EndpointSpec::signalling`] stays allowed.
     SignalledFrom {
         /// The endpoint of the party.
         endpoint: EndpointId,
         /// The source of the party's last message.
         host: IpAddr,
     },
-    /// [`host_found`](super::MediaController::host_found).
+    /// The address of a host name that the party has given ([`MediaEvent::HostNamed`]). It counts for the name
+    /// in all descriptions of the endpoint, and is judged as any address.
     HostFound {
         /// The endpoint of the party.
         endpoint: EndpointId,
-        /// The name, as in [`MediaEvent::HostNamed`](super::MediaEvent::HostNamed).
+        /// The name, as in [`MediaEvent::HostNamed`].
         host: String,
         /// Its address.
         address: IpAddr,
     },
-    /// [`release_endpoint`](super::MediaController::release_endpoint).
+    /// Releases an endpoint and removes it from its bridge. [`MediaEvent::Closed`] follows, with the final
+    /// counters. A second time it has no effect.
     Release {
         /// The endpoint.
         endpoint: EndpointId,
     },
-    /// [`pair_offer`](super::MediaController::pair_offer).
+    /// Processes the offer of `from`'s party: [`Answer::Description`], the offer for `to`'s party. The media does
+    /// not change yet.
+    ///
+    /// Refused with `Description`: refuse `from`'s offer with [`MediaError::status`].
     PairOffer {
         /// The endpoint whose party made the offer.
         from: EndpointId,
@@ -60,7 +70,12 @@ pub enum Verb {
         /// What may be offered to `to`'s party.
         policy: PairPolicy,
     },
-    /// [`pair_answer`](super::MediaController::pair_answer).
+    /// Processes the answer of `from`'s party to the last offer that [`Verb::PairOffer`] made for it:
+    /// [`Answer::Description`], the answer to `to`'s party. May be sent again with a later answer (183, then 200)
+    /// and with answers of other branches: as long as they lead to the same result, `to` is answered with the
+    /// same octets. Bridged endpoints follow at once.
+    ///
+    /// Refused with `Description`: end `from`'s leg.
     PairAnswer {
         /// The endpoint whose party answers.
         from: EndpointId,
@@ -70,7 +85,10 @@ pub enum Verb {
         #[serde(with = "octets")]
         answer: Bytes,
     },
-    /// [`local_offer`](super::MediaController::local_offer).
+    /// Creates our own offer to this party: with the codecs of `like`'s party, where one is given and has
+    /// described itself, otherwise with every codec that we have and `policy` allows: [`Answer::Description`].
+    ///
+    /// Refused with `Description`: `policy` leaves nothing to offer.
     LocalOffer {
         /// The endpoint.
         endpoint: EndpointId,
@@ -79,7 +97,9 @@ pub enum Verb {
         /// What may be offered to this party.
         policy: PairPolicy,
     },
-    /// [`apply_remote`](super::MediaController::apply_remote).
+    /// Processes the party's answer to an offer of our own.
+    ///
+    /// Refused with `Description`: end the leg.
     ApplyRemote {
         /// The endpoint.
         endpoint: EndpointId,
@@ -87,7 +107,10 @@ pub enum Verb {
         #[serde(with = "octets")]
         answer: Bytes,
     },
-    /// [`local_answer`](super::MediaController::local_answer).
+    /// Creates our own answer to the party's offer, as the party it is or was last joined with would give it,
+    /// for hold and resume that are not passed on: [`Answer::Description`].
+    ///
+    /// Refused with `Description`: refuse the offer with [`MediaError::status`].
     LocalAnswer {
         /// The endpoint.
         endpoint: EndpointId,
@@ -97,12 +120,19 @@ pub enum Verb {
         /// What may be offered to this party.
         policy: PairPolicy,
     },
-    /// [`repeat_offer`](super::MediaController::repeat_offer).
+    /// Repeats the last description sent to the party as an offer that changes nothing, a refresh (RFC 4028
+    /// §7.4, RFC 3264 §8): [`Answer::Description`]. Its answer goes to [`Verb::ApplyRemote`].
+    ///
+    /// Refused with `Undescribed`.
     RepeatOffer {
         /// The endpoint.
         endpoint: EndpointId,
     },
-    /// [`direct_offer`](super::MediaController::direct_offer).
+    /// Creates an offer to `to`'s party to exchange media directly with `from`'s party, the last description of
+    /// `from`'s party with its address: [`Answer::Description`]. The answer goes to [`Verb::ApplyRemote`]; the
+    /// endpoints stay joined, for packets that still arrive here.
+    ///
+    /// Refused with `NotDirect`, `Unsupported`.
     DirectOffer {
         /// The endpoint whose party's address is offered.
         from: EndpointId,
@@ -113,14 +143,18 @@ pub enum Verb {
         /// What may be offered to `to`'s party.
         policy: PairPolicy,
     },
-    /// [`return_offer`](super::MediaController::return_offer).
+    /// Creates an offer that moves the party's media back to its endpoint: [`Answer::Description`]. The answer
+    /// goes to [`Verb::ApplyRemote`].
+    ///
+    /// Refused with `Undescribed`, `Unsupported`.
     ReturnOffer {
         /// The endpoint.
         endpoint: EndpointId,
         /// What may be offered to this party.
         policy: PairPolicy,
     },
-    /// [`send_digit`](super::MediaController::send_digit).
+    /// Sends a digit to the party as RFC 4733 events, interleaved with its current media, if the party accepts
+    /// them; otherwise, or while the party is on hold, the digit is silently dropped.
     SendDigit {
         /// The endpoint.
         endpoint: EndpointId,
@@ -129,44 +163,56 @@ pub enum Verb {
         /// The duration in ms.
         duration_ms: u32,
     },
-    /// [`withdraw_offer`](super::MediaController::withdraw_offer).
+    /// The pending offer to this party, or by it, was refused: the previous session stays in effect. Has no
+    /// effect without a pending offer.
     WithdrawOffer {
         /// The endpoint.
         endpoint: EndpointId,
     },
-    /// [`bridge`](super::MediaController::bridge).
+    /// Joins two endpoints, media received from one goes to the other: [`Answer::Joined`]. Both must have
+    /// described themselves; earlier joins of either are removed. Sent again for the same two, it renegotiates
+    /// how they are joined.
+    ///
+    /// Refused with `NoCommonCodec`, `Undescribed`.
     Bridge {
         /// One endpoint.
         a: EndpointId,
         /// The other endpoint.
         b: EndpointId,
     },
-    /// [`unbridge`](super::MediaController::unbridge).
+    /// Separates two endpoints; what they receive is dropped. Has no effect if they are not joined.
     Unbridge {
         /// One endpoint.
         a: EndpointId,
         /// The other endpoint.
         b: EndpointId,
     },
-    /// [`stats`](super::MediaController::stats).
+    /// The current counters of an endpoint: [`Answer::Stats`].
+    ///
+    /// Refused with `NoSuchEndpoint`: the final counters are in its [`MediaEvent::Closed`].
     Stats {
         /// The endpoint.
         endpoint: EndpointId,
     },
-    /// [`play_prompt`](super::MediaController::play_prompt).
+    /// Plays a prompt to the party instead of its other media, joined or not: [`Answer::Played`] when it ends. A
+    /// prompt in progress is stopped.
+    ///
+    /// Refused with `Unsupported`, `NoSuchEndpoint`, `Prompt`.
     Play {
         /// The endpoint.
         endpoint: EndpointId,
         /// The prompt.
         prompt: Prompt,
     },
-    /// [`stop_prompt`](super::MediaController::stop_prompt).
+    /// Stops the prompt of [`Verb::Play`] or [`Verb::Collect`].
     StopPrompt {
         /// The endpoint.
         endpoint: EndpointId,
     },
-    /// [`collect_dtmf`](super::MediaController::collect_dtmf),
-    /// [`play_and_collect`](super::MediaController::play_and_collect).
+    /// Collects digits, from the start of the prompt if there is one: RFC 4733 events, digits in the signalling,
+    /// and tones where they are digits: [`Answer::Collected`]. A collection in progress is stopped.
+    ///
+    /// Refused with `Unsupported`, `NoSuchEndpoint`, `Prompt`.
     Collect {
         /// The endpoint.
         endpoint: EndpointId,
@@ -175,12 +221,15 @@ pub enum Verb {
         /// When the collection is complete.
         plan: DigitPlan,
     },
-    /// [`stop_collecting`](super::MediaController::stop_collecting).
+    /// Stops a collection.
     StopCollecting {
         /// The endpoint.
         endpoint: EndpointId,
     },
-    /// [`feed_digit`](super::MediaController::feed_digit).
+    /// Adds a digit of the party from the signalling (INFO) to its collection: [`Answer::Done`] if it counts, else
+    /// [`Answer::Repeated`]. A digit that comes as an event or a tone, too, counts once.
+    ///
+    /// Refused with `Unsupported`, `NoSuchEndpoint`.
     FeedDigit {
         /// The endpoint.
         endpoint: EndpointId,
@@ -194,12 +243,16 @@ pub enum Verb {
         /// Whether tones are detected as digits; `None`: as [`EndpointSpec::audio`] says.
         on: Option<bool>,
     },
-    /// [`takes_info`](super::MediaController::takes_info).
+    /// The party accepts digits by INFO, and is sent those that arrive: the party joined with it may send
+    /// telephone events although this one accepts none. To be sent before its description is passed on.
     TakesInfo {
         /// The endpoint.
         endpoint: EndpointId,
     },
-    /// [`start_recording`](super::MediaController::start_recording).
+    /// Records a party, whatever it is joined to or hears, until the recording is stopped or the endpoint
+    /// released: [`Answer::Recording`]. [`MediaEvent::Recorded`] follows in any case.
+    ///
+    /// Refused with `Unsupported`, `NoSuchEndpoint`, `File`.
     Record {
         /// The id to use; `None`: the answer contains one.
         #[serde(deserialize_with = "named")]
@@ -209,14 +262,18 @@ pub enum Verb {
         /// The parameters of the recording.
         spec: RecordingSpec,
     },
-    /// [`pause_recording`](super::MediaController::pause_recording).
+    /// Pauses or resumes a recording; a pause leaves no gap in the file.
     PauseRecording {
         /// The recording.
         recording: RecordingId,
         /// True to pause, false to resume.
         paused: bool,
     },
-    /// [`follow_recording`](super::MediaController::follow_recording).
+    /// Continues a recording with another endpoint, in the same file: the endpoint of the party that replaces the
+    /// recorded one, or, with `other_side`, that of the party on the other side, whose audio stays on the right
+    /// channel. To be sent before the old endpoint is released.
+    ///
+    /// Refused with `Unsupported`, `NoSuchEndpoint`.
     FollowRecording {
         /// The recording.
         recording: RecordingId,
@@ -225,17 +282,24 @@ pub enum Verb {
         /// Whether that is the party on the other side of the recorded one.
         other_side: bool,
     },
-    /// [`stop_recording`](super::MediaController::stop_recording).
+    /// Stops a recording: [`Answer::Recorded`] when its file is complete.
+    ///
+    /// Refused with `Unsupported`, `File`.
     StopRecording {
         /// The recording.
         recording: RecordingId,
     },
-    /// [`wait_for_recording`](super::MediaController::wait_for_recording).
+    /// Waits for the end of a recording, however it ends (a limit, the end of the endpoint, an error, a stop):
+    /// [`Answer::Recorded`] when its file is complete, at once if it has ended already.
+    ///
+    /// Refused with `Unsupported`, `File`.
     WaitForRecording {
         /// The recording.
         recording: RecordingId,
     },
-    /// [`create_conference`](super::MediaController::create_conference).
+    /// Creates a conference room: [`Answer::Conference`].
+    ///
+    /// Refused with `Unsupported`.
     CreateConference {
         /// The id to use; `None`: the answer contains one.
         #[serde(deserialize_with = "named")]
@@ -243,12 +307,14 @@ pub enum Verb {
         /// The parameters of the room.
         spec: ConferenceSpec,
     },
-    /// [`end_conference`](super::MediaController::end_conference).
+    /// Ends a room; its members stay up without it.
     EndConference {
         /// The room.
         conference: ConferenceId,
     },
-    /// [`add_to_conference`](super::MediaController::add_to_conference).
+    /// Adds a party to a room, or changes its membership.
+    ///
+    /// Refused with `Unsupported`, `NoSuchEndpoint`, `Conference`.
     AddToConference {
         /// The room.
         conference: ConferenceId,
@@ -257,21 +323,25 @@ pub enum Verb {
         /// The kind of membership.
         member: Member,
     },
-    /// [`remove_from_conference`](super::MediaController::remove_from_conference).
+    /// Removes a party from a room.
     RemoveFromConference {
         /// The room.
         conference: ConferenceId,
         /// The endpoint.
         endpoint: EndpointId,
     },
-    /// [`play_to_conference`](super::MediaController::play_to_conference).
+    /// Plays a prompt to all members of a room, mixed with their audio: [`Answer::Played`] when it ends.
+    ///
+    /// Refused with `Unsupported`, `Prompt`, `Conference`.
     PlayToConference {
         /// The room.
         conference: ConferenceId,
         /// The prompt.
         prompt: Prompt,
     },
-    /// [`record_conference`](super::MediaController::record_conference).
+    /// Records the mix of a room, as one channel: [`Answer::Recording`].
+    ///
+    /// Refused with `Unsupported`, `File`, `Conference`.
     RecordConference {
         /// The id to use; `None`: the answer contains one.
         #[serde(deserialize_with = "named")]
@@ -281,19 +351,24 @@ pub enum Verb {
         /// The parameters of the recording.
         spec: RecordingSpec,
     },
-    /// [`start_moh`](super::MediaController::start_moh).
+    /// Plays a class of music on hold to a party until it is stopped, instead of the media of its bridge.
+    ///
+    /// Refused with `Unsupported`, `NoSuchEndpoint`, `Prompt`: the class does not exist.
     StartMoh {
         /// The endpoint.
         endpoint: EndpointId,
         /// The class of music.
         class: Music,
     },
-    /// [`stop_moh`](super::MediaController::stop_moh).
+    /// Stops the music on hold.
     StopMoh {
         /// The endpoint.
         endpoint: EndpointId,
     },
-    /// [`echo`](super::MediaController::echo).
+    /// Turns echo on or off: the party hears itself until it is joined with another party; a prompt or music takes
+    /// precedence.
+    ///
+    /// Refused with `Unsupported`, `NoSuchEndpoint`.
     Echo {
         /// The endpoint.
         endpoint: EndpointId,

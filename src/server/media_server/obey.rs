@@ -78,7 +78,7 @@ impl Sessions {
                 }
                 None => {
                     drop(state);
-                    drop(sessions.controller.stop_recording(there));
+                    drop(sessions.controller.request(Verb::StopRecording { recording: there }));
                 }
             }
             Answer::Done
@@ -119,11 +119,12 @@ impl Sessions {
                 done()
             }
             Verb::Record { recording: Some(recording), endpoint, spec } => {
-                let begun = media.start_recording(at(endpoint)?, &spec);
-                self.begun(key, recording, begun)
+                let verb = Verb::Record { recording: None, endpoint: at(endpoint)?, spec };
+                self.begun(key, recording, media.request(verb).read(Answer::recording))
             }
             Verb::CreateConference { conference: Some(conference), spec } => {
-                let there = media.create_conference(&spec).now().unwrap_or(Err(MediaError::Stopped))?;
+                let created = media.request(Verb::CreateConference { conference: None, spec });
+                let there = created.read(Answer::conference).now().unwrap_or(Err(MediaError::Stopped))?;
                 let mut state = self.state();
                 if let Some(session) = state.session(key) {
                     session.conferences.insert(conference, there);
@@ -133,7 +134,7 @@ impl Sessions {
             }
             Verb::EndConference { conference } => {
                 let there = room(conference)?;
-                media.end_conference(there);
+                media.tell(Verb::EndConference { conference: there });
                 let mut state = self.state();
                 state.conferences.remove(&there);
                 if let Some(session) = state.session(key) {
@@ -142,8 +143,8 @@ impl Sessions {
                 done()
             }
             Verb::RecordConference { recording: Some(recording), conference, spec } => {
-                let begun = media.record_conference(room(conference)?, &spec);
-                self.begun(key, recording, begun)
+                let verb = Verb::RecordConference { recording: None, conference: room(conference)?, spec };
+                self.begun(key, recording, media.request(verb).read(Answer::recording))
             }
             // The controlling server assigns the names here.
             Verb::Allocate { endpoint: None, .. }

@@ -11,7 +11,8 @@ use crate::controller::remote::wire::{
     Answered, Asked, Event, Happening, Happenings, Load, MOST, Stats, VERSION, Welcome, name_of,
 };
 use b2b_call::controller::{
-    Capability, ConferenceId, EmbeddedController, EndpointId, MediaController, MediaEvent, RecordingId,
+    Capability, ConferenceId, EmbeddedController, EndpointId, MediaBackend, MediaController, MediaEvent,
+    RecordingId, Verb,
 };
 
 /// Time without a request after which a session ends.
@@ -275,9 +276,11 @@ impl Sessions {
         let Some(session) = state.sessions.remove(key) else { return };
         tracing::info!("a session has ended: {} endpoints released", session.endpoints.len());
         for recording in session.recordings.values() {
-            drop(self.controller.stop_recording(*recording));
+            drop(self.controller.request(Verb::StopRecording { recording: *recording }));
         }
-        session.conferences.values().for_each(|room| self.controller.end_conference(*room));
+        for conference in session.conferences.values() {
+            self.controller.tell(Verb::EndConference { conference: *conference });
+        }
         session.endpoints.values().for_each(|endpoint| self.controller.release_endpoint(*endpoint));
         state.endpoints.retain(|_, (of, _)| of != key);
         state.recordings.retain(|_, (of, _)| of != key);

@@ -65,16 +65,43 @@ impl Lab {
         self.controller.stats(party.id).wait().unwrap()
     }
 
+    /// Starts a verb whose answer is ready within the turn.
+    fn ask(&self, verb: Verb) -> Result<Answer, MediaError> {
+        ready(self.controller.request(verb))
+    }
+
+    /// Starts a verb that is answered by a description.
+    fn describe(&self, verb: Verb) -> Result<Bytes, MediaError> {
+        ready(self.controller.request(verb).read(Answer::description))
+    }
+
     fn pair_offer(&self, from: &Party, to: &Party, offer: Bytes) -> Result<Bytes, MediaError> {
-        ready(self.controller.pair_offer(from.id, to.id, offer, &PairPolicy::default()))
+        let (from, to) = (from.id, to.id);
+        self.describe(Verb::PairOffer { from, to, offer, policy: PairPolicy::default() })
     }
 
     fn pair_answer(&self, from: &Party, to: &Party, answer: Bytes) -> Result<Bytes, MediaError> {
-        ready(self.controller.pair_answer(from.id, to.id, answer))
+        self.describe(Verb::PairAnswer { from: from.id, to: to.id, answer })
+    }
+
+    fn local_offer(&self, to: &Party, like: &Party) -> Result<Bytes, MediaError> {
+        let (endpoint, like) = (to.id, Some(like.id));
+        self.describe(Verb::LocalOffer { endpoint, like, policy: PairPolicy::default() })
+    }
+
+    fn local_answer(&self, to: &Party, offer: Bytes) -> Result<Bytes, MediaError> {
+        self.describe(Verb::LocalAnswer { endpoint: to.id, offer, policy: PairPolicy::default() })
+    }
+
+    fn apply_remote(&self, from: &Party, answer: Bytes) -> Result<Answer, MediaError> {
+        self.ask(Verb::ApplyRemote { endpoint: from.id, answer })
     }
 
     fn bridge(&self, a: &Party, b: &Party) -> Result<Joined, MediaError> {
-        ready(self.controller.bridge(a.id, b.id))
+        self.ask(Verb::Bridge { a: a.id, b: b.id }).map(|answer| match answer {
+            Answer::Joined(joined) => joined,
+            other => panic!("{other:?}"),
+        })
     }
 }
 
@@ -164,10 +191,10 @@ fn a_call_is_paired_bridged_held_transferred_and_over() {
     let c = lab.party();
     lab.pair_offer(&a, &b, a.session("0", "sendrecv")).unwrap();
     lab.pair_answer(&b, &a, b.session("0", "sendrecv")).unwrap();
-    let offer = ready(lab.controller.local_offer(c.id, Some(a.id), &PairPolicy::default())).unwrap();
+    let offer = lab.local_offer(&c, &a).unwrap();
     assert!(String::from_utf8_lossy(&offer).contains("RTP/AVP 0 111 9 8"));
-    ready(lab.controller.apply_remote(c.id, c.session("8", "sendrecv"))).unwrap();
-    ready(lab.controller.unbridge(a.id, b.id)).unwrap();
+    lab.apply_remote(&c, c.session("8", "sendrecv")).unwrap();
+    lab.ask(Verb::Unbridge { a: a.id, b: b.id }).unwrap();
     let joined = lab.bridge(&a, &c).unwrap();
     assert_eq!(joined.forward, Route::Transcode { from: "PCMU".into(), to: "PCMA".into() });
     lab.settle(&a);
@@ -231,8 +258,8 @@ fn legs_on_different_threads_are_joined_over_a_trunk() {
         assert_eq!(a.receive().0, 0);
     }
     // Joined with another leg: the trunk is no longer needed.
-    ready(lab.controller.local_offer(c.id, Some(a.id), &PairPolicy::default())).unwrap();
-    ready(lab.controller.apply_remote(c.id, c.session("0", "sendrecv"))).unwrap();
+    lab.local_offer(&c, &a).unwrap();
+    lab.apply_remote(&c, c.session("0", "sendrecv")).unwrap();
     let near = c.id.0 >> 56 == a.id.0 >> 56;
     lab.bridge(&a, &c).unwrap();
     assert_eq!(lab.controller.trunks(), usize::from(!near));
@@ -252,7 +279,7 @@ fn what_cannot_be_done_is_said() {
     lab.pair_offer(&a, &b, a.session("9", "sendrecv")).unwrap();
     assert_eq!(lab.pair_answer(&b, &a, b.session("18", "sendrecv")), Err(MediaError::NoCommonCodec));
     assert_eq!(lab.bridge(&a, &a), Err(MediaError::NoSuchEndpoint(a.id)));
-    let Err(MediaError::Prompt(what)) = ready(lab.controller.start_moh(a.id, "default")) else { panic!() };
+    let Err(MediaError::Prompt(what)) = lab.start_moh(&a, "default") else { panic!() };
     assert!(what.contains("default"), "{what}");
 }
 
@@ -263,7 +290,8 @@ fn far_ends_are_told_the_advertised_address() {
     let (controller, _events) = EmbeddedController::start(config).unwrap();
     let (id, local) = controller.allocate_endpoint(EndpointSpec::new(AddressFamily::V4)).wait().unwrap();
     assert_eq!(local.rtp.ip(), told);
-    let offer = ready(controller.local_offer(id, None, &PairPolicy::default())).unwrap();
+    let verb = Verb::LocalOffer { endpoint: id, like: None, policy: PairPolicy::default() };
+    let offer = ready(controller.request(verb).read(Answer::description)).unwrap();
     let offer = String::from_utf8_lossy(&offer);
     assert!(offer.contains("203.0.113.9") && !offer.contains("127.0.0.1"), "{offer}");
 }
@@ -281,7 +309,7 @@ fn digits_reach_the_other_party_under_its_own_payload_type_relayed_or_ours() {
     let (_, ssrc, _) = b.receive();
     a.send(101, 2, &[5, 0x8A, 3, 32]);
     assert_eq!(b.receive(), (110, ssrc, vec![5, 0x8A, 3, 32]), "as it came, under b's number");
-    lab.controller.send_digit(b.id, '#', 100);
+    lab.controller.tell(Verb::SendDigit { endpoint: b.id, digit: '#', duration_ms: 100 });
     for duration in [160u16, 320, 480, 640] {
         let [high, low] = duration.to_be_bytes();
         assert_eq!(b.receive(), (110, ssrc, vec![11, 0x0A, high, low]), "one stream");

@@ -8,7 +8,8 @@ use bytes::Bytes;
 
 use super::*;
 use crate::controller::{
-    AddressFamily, EmbeddedConfig, EmbeddedController, EndpointSpec, MediaController, PairPolicy,
+    AddressFamily, Answer, EmbeddedConfig, EmbeddedController, EndpointSpec, MediaBackend, MediaController,
+    PairPolicy, Verb,
 };
 use b2b_media::codec::g711::alaw_encode;
 use b2b_media::dtmf::goertzel;
@@ -73,12 +74,26 @@ impl Call {
         let (controller, events) = EmbeddedController::start(config).unwrap();
         let parties = [Party::new(&controller, 440.0), Party::new(&controller, 700.0)];
         let [a, b] = &parties;
-        let policy = PairPolicy::default();
-        wait(controller.pair_offer(a.id, b.id, a.session(), &policy)).unwrap();
-        wait(controller.pair_answer(b.id, a.id, b.session())).unwrap();
-        wait(controller.bridge(a.id, b.id)).unwrap();
+        let (from, to, policy) = (a.id, b.id, PairPolicy::default());
+        for verb in [
+            Verb::PairOffer { from, to, offer: a.session(), policy },
+            Verb::PairAnswer { from: to, to: from, answer: b.session() },
+            Verb::Bridge { a: from, b: to },
+        ] {
+            wait(controller.request(verb)).unwrap();
+        }
         wait(controller.stats(a.id)).unwrap();
         Call { controller, events, parties }
+    }
+
+    /// Starts to record the first party.
+    fn record(&self, spec: &RecordingSpec) -> Result<RecordingId, MediaError> {
+        let verb = Verb::Record { recording: None, endpoint: self.parties[0].id, spec: spec.clone() };
+        wait(self.controller.request(verb).read(Answer::recording))
+    }
+
+    fn stop(&self, recording: RecordingId) -> Result<Recorded, MediaError> {
+        wait(self.controller.request(Verb::StopRecording { recording }).read(Answer::recorded))
     }
 
     /// Both send this many packets.
@@ -124,12 +139,11 @@ fn a_bridged_call_is_recorded_with_what_the_party_says_left_and_hears_right() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("call.wav");
     let mut call = Call::new(22_900..=22_949);
-    let recording =
-        wait(call.controller.start_recording(call.parties[0].id, &RecordingSpec::new(&path))).unwrap();
+    let recording = call.record(&RecordingSpec::new(&path)).unwrap();
     // More than is checked: a machine that stalls loses the packets that it did not send.
     call.speak(150);
     assert!(!path.exists(), "it is not complete");
-    let recorded = wait(call.controller.stop_recording(recording)).unwrap();
+    let recorded = call.stop(recording).unwrap();
     assert_eq!((recorded.path.as_path(), &recorded.error), (path.as_path(), &None));
     assert_eq!(call.recorded(), recorded, "everybody is told the same");
     let (left, right) = channels(&path);
@@ -137,8 +151,8 @@ fn a_bridged_call_is_recorded_with_what_the_party_says_left_and_hears_right() {
     let (said, heard) = (tones(&left), tones(&right));
     assert!(said.0 > 80 && said.1 == 0, "left: {said:?}");
     assert!(heard.1 > 80 && heard.0 == 0, "right: {heard:?}");
-    assert_eq!(wait(call.controller.stop_recording(recording)).unwrap(), recorded, "it is known for a while");
-    let none = wait(call.controller.stop_recording(RecordingId(99)));
+    assert_eq!(call.stop(recording).unwrap(), recorded, "it is known for a while");
+    let none = call.stop(RecordingId(99));
     assert!(matches!(none, Err(MediaError::File(_))));
 }
 
@@ -149,16 +163,12 @@ fn a_recording_ends_with_its_endpoint_and_a_second_one_needs_another_name() {
     let mut call = Call::new(22_950..=22_999);
     let id = call.parties[0].id;
     let spec = RecordingSpec::new(&path);
-    wait(call.controller.start_recording(id, &spec)).unwrap();
-    let second = wait(call.controller.start_recording(id, &spec));
+    call.record(&spec).unwrap();
+    let second = call.record(&spec);
     assert!(matches!(second, Err(MediaError::File(_))), "{second:?}");
     call.speak(50);
     call.controller.release_endpoint(id);
     assert_eq!(call.recorded().error, None);
     assert!(tones(&channels(&path).0).0 > 5);
-    assert_eq!(
-        wait(call.controller.start_recording(id, &spec)),
-        Err(MediaError::NoSuchEndpoint(id)),
-        "it is gone"
-    );
+    assert_eq!(call.record(&spec), Err(MediaError::NoSuchEndpoint(id)), "it is gone");
 }

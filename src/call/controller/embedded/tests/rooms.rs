@@ -5,10 +5,36 @@ use std::time::Instant;
 
 use super::sounding::{chirp, found, wait, wav};
 use super::*;
-use crate::controller::{ConferenceSpec, Member, RecordingSpec};
+use crate::controller::{ConferenceId, ConferenceSpec, Member, Played, RecordingId, RecordingSpec};
 use b2b_media::codec::{Codec, Decoder, Encoder, OpusTuning};
 
 const RATE: u32 = 16_000;
+
+impl Lab {
+    fn create_conference(&self, rate_hz: u32, most: usize) -> ConferenceId {
+        let spec = ConferenceSpec { rate_hz, most };
+        let created = self.controller.request(Verb::CreateConference { conference: None, spec });
+        ready(created.read(Answer::conference)).unwrap()
+    }
+
+    fn end_conference(&self, conference: ConferenceId) {
+        self.controller.tell(Verb::EndConference { conference });
+    }
+
+    fn add(&self, conference: ConferenceId, party: &Party, member: Member) -> Result<Answer, MediaError> {
+        self.ask(Verb::AddToConference { conference, endpoint: party.id, member })
+    }
+
+    fn play_to_all(&self, conference: ConferenceId, prompt: &Prompt) -> Result<Played, MediaError> {
+        let verb = Verb::PlayToConference { conference, prompt: prompt.clone() };
+        wait(self.controller.request(verb).read(Answer::played))
+    }
+
+    fn record_all(&self, conference: ConferenceId, spec: &RecordingSpec) -> Result<RecordingId, MediaError> {
+        let verb = Verb::RecordConference { recording: None, conference, spec: spec.clone() };
+        wait(self.controller.request(verb).read(Answer::recording))
+    }
+}
 
 /// A party that sends a tone and stores what it hears.
 struct Talker {
@@ -111,18 +137,17 @@ fn three_hear_each_other_on_one_thread_and_on_two() {
         };
         let (controller, events) = EmbeddedController::start(config).unwrap();
         let mut lab = Lab { controller, events };
-        let spec = ConferenceSpec { rate_hz: 16_000, most: 3 };
-        let room = ready(lab.controller.create_conference(&spec)).unwrap();
+        let room = lab.create_conference(16_000, 3);
         let mut parties = [
             Talker::new(&lab, Codec::Pcmu, 500.0),
             Talker::new(&lab, Codec::Opus, 700.0),
             Talker::new(&lab, Codec::G722, 900.0),
         ];
         for talker in &parties {
-            ready(lab.controller.add_to_conference(room, talker.party.id, Member::default())).unwrap();
+            lab.add(room, &talker.party, Member::default()).unwrap();
         }
         let fourth = lab.caller(Codec::Pcmu);
-        let full = ready(lab.controller.add_to_conference(room, fourth.id, Member::default()));
+        let full = lab.add(room, &fourth, Member::default());
         assert_eq!(full, Err(MediaError::Conference));
         talk_until(&mut parties, all_but_himself);
         let spoke: Vec<EndpointId> = std::iter::from_fn(|| lab.events.try_recv().ok())
@@ -137,18 +162,18 @@ fn three_hear_each_other_on_one_thread_and_on_two() {
 
         // Muting and unmuting a member.
         let mute = Member { muted: true, ..Member::default() };
-        ready(lab.controller.add_to_conference(room, parties[1].party.id, mute)).unwrap();
+        lab.add(room, &parties[1].party, mute).unwrap();
         talk_until(&mut parties, |parties| {
             parties[0].strength(700.0) < 300.0
                 && parties[0].strength(900.0) > 2_000.0
                 && parties[1].strength(500.0) > 2_000.0
         });
-        lab.controller.remove_from_conference(room, parties[2].party.id);
+        lab.ask(Verb::RemoveFromConference { conference: room, endpoint: parties[2].party.id }).unwrap();
         lab.settle(&parties[2].party);
         talk_until(&mut parties, |parties| parties[0].strength(900.0) < 300.0);
-        lab.controller.end_conference(room);
+        lab.end_conference(room);
         assert_eq!(lab.controller.conferences(), 0);
-        let over = ready(lab.controller.add_to_conference(room, fourth.id, Member::default()));
+        let over = lab.add(room, &fourth, Member::default());
         assert_eq!(over, Err(MediaError::Conference));
         for id in parties.iter().map(|talker| talker.party.id).chain([fourth.id]) {
             lab.controller.release_endpoint(id);
@@ -170,27 +195,24 @@ fn a_file_is_played_to_all_in_a_room() {
     let folder = tempfile::tempdir().unwrap();
     let path = wav(folder.path(), "prompt.wav", 48_000, &chirp(48_000, 500));
     let lab = Lab::new(25_100..=25_199);
-    let room = ready(lab.controller.create_conference(&ConferenceSpec { rate_hz: 8_000, most: 9 })).unwrap();
-    let empty = lab.controller.play_to_conference(room, &crate::controller::Prompt::default());
-    assert_eq!(wait(empty), Ok(crate::controller::Played::Complete), "nobody is there to hear it");
+    let room = lab.create_conference(8_000, 9);
+    let empty = lab.play_to_all(room, &Prompt::default());
+    assert_eq!(empty, Ok(Played::Complete), "nobody is there to hear it");
     let parties = [Codec::Pcma, Codec::G722].map(|codec| (lab.caller(codec), codec));
     for (party, _) in &parties {
-        ready(lab.controller.add_to_conference(room, party.id, Member::default())).unwrap();
+        lab.add(room, party, Member::default()).unwrap();
     }
-    let prompt = crate::controller::Prompt::file(&path);
-    assert_eq!(
-        wait(lab.controller.play_to_conference(room, &prompt)),
-        Ok(crate::controller::Played::Complete)
-    );
+    let prompt = Prompt::file(&path);
+    assert_eq!(lab.play_to_all(room, &prompt), Ok(Played::Complete));
     for (party, codec) in &parties {
         let heard = party.hear(*codec, 8_000, 40);
         let (alike, _) = found(&chirp(8_000, 500)[400..3_200], &heard);
         assert!(alike > 0.9, "{codec}: {alike}");
     }
-    let missing = crate::controller::Prompt::file(folder.path().join("missing.wav"));
-    assert!(matches!(wait(lab.controller.play_to_conference(room, &missing)), Err(MediaError::Prompt(_))));
-    lab.controller.end_conference(room);
-    assert_eq!(wait(lab.controller.play_to_conference(room, &prompt)), Err(MediaError::Conference));
+    let missing = Prompt::file(folder.path().join("missing.wav"));
+    assert!(matches!(lab.play_to_all(room, &missing), Err(MediaError::Prompt(_))));
+    lab.end_conference(room);
+    assert_eq!(lab.play_to_all(room, &prompt), Err(MediaError::Conference));
 }
 
 #[test]
@@ -204,19 +226,20 @@ fn a_room_is_recorded_as_one_channel_by_nobody_who_is_heard() {
         };
         let (controller, events) = EmbeddedController::start(config).unwrap();
         let mut lab = Lab { controller, events };
-        let room = ready(lab.controller.create_conference(&ConferenceSpec { rate_hz, most: 2 })).unwrap();
+        let room = lab.create_conference(rate_hz, 2);
         let mut parties = [Talker::new(&lab, Codec::Pcmu, 500.0), Talker::new(&lab, Codec::G722, 700.0)];
         for talker in &parties {
-            ready(lab.controller.add_to_conference(room, talker.party.id, Member::default())).unwrap();
+            lab.add(room, &talker.party, Member::default()).unwrap();
         }
         let path = folder.path().join(format!("{rate_hz}.wav"));
         let spec = RecordingSpec { rate_hz: 16_000, ..RecordingSpec::new(&path) };
-        let recording = wait(lab.controller.record_conference(room, &spec)).unwrap();
+        let recording = lab.record_all(room, &spec).unwrap();
         let begun = Instant::now();
         talk_until(&mut parties, |parties| {
             all_but_himself(parties) && begun.elapsed() > Duration::from_millis(1_500)
         });
-        let recorded = wait(lab.controller.stop_recording(recording)).unwrap();
+        let recorded =
+            wait(lab.controller.request(Verb::StopRecording { recording }).read(Answer::recorded)).unwrap();
         assert_eq!((recorded.path, recorded.error), (path.clone(), None));
         let mut file = hound::WavReader::open(&path).unwrap();
         assert_eq!((file.spec().channels, file.spec().sample_rate), (1, 16_000));
@@ -228,12 +251,12 @@ fn a_room_is_recorded_as_one_channel_by_nobody_who_is_heard() {
             parties[0].strength(500.0) > 2_000.0 && parties[0].strength(700.0) > 2_000.0
         });
         assert!(both, "{threads}: {} samples", samples.len());
-        let missing = wait(lab.controller.record_conference(room, &RecordingSpec::new(path.join("x.wav"))));
+        let missing = lab.record_all(room, &RecordingSpec::new(path.join("x.wav")));
         assert!(matches!(missing, Err(MediaError::File(_))), "{missing:?}");
         let second = folder.path().join(format!("second-{rate_hz}.wav"));
-        wait(lab.controller.record_conference(room, &RecordingSpec::new(&second))).unwrap();
-        lab.controller.end_conference(room);
-        let over = ready(lab.controller.record_conference(room, &spec));
+        lab.record_all(room, &RecordingSpec::new(&second)).unwrap();
+        lab.end_conference(room);
+        let over = lab.record_all(room, &spec);
         assert_eq!(over, Err(MediaError::Conference));
         parties.iter().for_each(|talker| lab.controller.release_endpoint(talker.party.id));
         assert_eq!((lab.controller.endpoints(), lab.controller.relay.open_endpoints()), (0, 0));

@@ -65,8 +65,28 @@ impl Lab {
             "sendrecv\r\na=rtpmap:{payload_type} {name}/{clock}{channels}\r\na=rtpmap:101 telephone-event/{clock}"
         );
         let offer = party.session(&format!("{payload_type} 101"), &lines);
-        ready(self.controller.local_answer(party.id, offer, &PairPolicy::default())).unwrap();
+        self.local_answer(&party, offer).unwrap();
         party
+    }
+
+    fn play(&self, party: &Party, prompt: Prompt) -> MediaFuture<Played> {
+        self.controller.request(Verb::Play { endpoint: party.id, prompt }).read(Answer::played)
+    }
+
+    pub(super) fn start_moh(&self, party: &Party, class: &str) -> Result<Answer, MediaError> {
+        let class = crate::controller::Music::Named(class.to_owned());
+        wait(self.controller.request(Verb::StartMoh { endpoint: party.id, class }))
+    }
+
+    /// Collects digits, after a prompt if there is one.
+    pub(super) fn collect(
+        &self,
+        party: &Party,
+        prompt: Option<Prompt>,
+        plan: DigitPlan,
+    ) -> MediaFuture<Collected> {
+        let verb = Verb::Collect { endpoint: party.id, prompt, plan };
+        self.controller.request(verb).read(Answer::collected)
     }
 }
 
@@ -103,7 +123,7 @@ fn a_prompt_is_heard_in_each_codec() {
     let lab = Lab::new(24_000..=24_199);
     for codec in [Codec::Pcmu, Codec::Pcma, Codec::G722, Codec::Opus] {
         let party = lab.caller(codec);
-        let playing = lab.controller.play_prompt(party.id, &Prompt::file(&path));
+        let playing = lab.play(&party, Prompt::file(&path));
         assert_eq!(wait(playing), Ok(Played::Complete));
         let rate_hz = codec.native_rate_hz();
         let heard = party.hear(codec, rate_hz, 45);
@@ -130,15 +150,15 @@ fn what_cannot_be_played_is_an_error_at_once_and_says_what_to_do() {
     for (path, why) in [(folder.path().join("missing.wav"), "No such file"), (text, "text.wav")] {
         assert!(check_sound(&path).is_err());
         for error in [
-            wait(lab.controller.play_prompt(party.id, &Prompt::file(&path))).err(),
-            wait(lab.controller.play_and_collect(party.id, &Prompt::file(&path), &DigitPlan::new(1))).err(),
+            wait(lab.play(&party, Prompt::file(&path))).err(),
+            wait(lab.collect(&party, Some(Prompt::file(&path)), DigitPlan::new(1))).err(),
         ] {
             let said = error.unwrap().to_string();
             assert!(said.contains(why) && said.contains("cannot be played; correct the file"), "{said}");
         }
     }
     lab.controller.release_endpoint(party.id);
-    let gone = wait(lab.controller.play_prompt(party.id, &Prompt::default()));
+    let gone = wait(lab.play(&party, Prompt::default()));
     assert_eq!(gone, Err(MediaError::NoSuchEndpoint(party.id)));
     assert_eq!(party.waiting(), 0);
 }
@@ -148,7 +168,7 @@ fn a_key_stops_the_prompt_within_a_packet_and_is_collected() {
     let mut lab = Lab::new(24_300..=24_399);
     let party = lab.caller(Codec::Pcma);
     let prompt = Prompt::new(vec![Part::tone(425, Duration::from_secs(30))]);
-    let collected = lab.controller.play_and_collect(party.id, &prompt, &DigitPlan::new(2));
+    let collected = lab.collect(&party, Some(prompt), DigitPlan::new(2));
     assert!(Energy::of(&party.hear(Codec::Pcma, 8_000, 10)).rms() > 1_000.0);
     party.send(101, 1, &[4, 0x0A, 0, 160]);
     lab.settle(&party);
@@ -157,7 +177,7 @@ fn a_key_stops_the_prompt_within_a_packet_and_is_collected() {
     assert_eq!(party.waiting(), 0, "silence while the key is still down");
     party.send(101, 2, &[4, 0x8A, 1, 64]);
     lab.settle(&party);
-    drop(lab.controller.feed_digit(party.id, '#'));
+    lab.controller.tell(Verb::FeedDigit { endpoint: party.id, digit: '#' });
     let expected = Collected { digits: "4".into(), end: CollectEnd::Terminator('#') };
     assert_eq!(wait(collected), Ok(expected));
     let digits = std::iter::from_fn(|| lab.events.try_recv().ok())
@@ -178,7 +198,7 @@ fn a_prompt_is_played_into_a_bridge_and_the_other_party_comes_back() {
     a.send(0, 1, b"before");
     let (_, ssrc, payload) = b.receive();
     assert_eq!(payload, b"before");
-    let playing = lab.controller.play_prompt(b.id, &Prompt::file(&path));
+    let playing = lab.play(&b, Prompt::file(&path));
     let (_, same, first) = b.receive();
     assert_eq!((same, first.len()), (ssrc, 160), "one stream");
     a.send(0, 2, b"not heard");
@@ -215,9 +235,9 @@ fn music_of_a_folder_is_heard_and_two_hear_the_same_moment() {
     let (controller, events) = EmbeddedController::start(config).unwrap();
     let lab = Lab { controller, events };
     let (a, b) = (lab.caller(Codec::Pcmu), lab.caller(Codec::Pcmu));
-    assert_eq!(wait(lab.controller.start_moh(a.id, "radio")), Ok(()));
+    assert_eq!(lab.start_moh(&a, "radio"), Ok(Answer::Done));
     let early = a.hear(Codec::Pcmu, 8_000, 20);
-    assert_eq!(wait(lab.controller.start_moh(b.id, "radio")), Ok(()));
+    assert_eq!(lab.start_moh(&b, "radio"), Ok(Answer::Done));
     let late = b.hear(Codec::Pcmu, 8_000, 15);
     let both = [early, a.hear(Codec::Pcmu, 8_000, 20)].concat();
     let (alike, at) = found(&late[..1_600], &both);
@@ -225,18 +245,18 @@ fn music_of_a_folder_is_heard_and_two_hear_the_same_moment() {
     let round = [&whole[..], &whole[..]].concat();
     assert!(found(&late[..1_600], &round).0 > 0.99);
 
-    assert_eq!(wait(lab.controller.start_moh(b.id, "own")), Ok(()));
-    lab.controller.stop_moh(a.id);
+    assert_eq!(lab.start_moh(&b, "own"), Ok(Answer::Done));
+    lab.controller.tell(Verb::StopMoh { endpoint: a.id });
     lab.settle(&a);
     a.waiting();
     b.waiting();
     assert!(Energy::of(&b.hear(Codec::Pcmu, 8_000, 5)).rms() > 1_000.0);
     assert_eq!(a.waiting(), 0);
-    assert_eq!(wait(lab.controller.start_moh(a.id, "tone")), Ok(()));
+    assert_eq!(lab.start_moh(&a, "tone"), Ok(Answer::Done));
     assert!(Energy::of(&a.hear(Codec::Pcmu, 8_000, 5)).rms() > 1_000.0);
     // Of a folder that is not there, a tone of 440 Hz is heard.
-    lab.controller.stop_moh(a.id);
-    assert_eq!(wait(lab.controller.start_moh(a.id, "empty")), Ok(()));
+    lab.controller.tell(Verb::StopMoh { endpoint: a.id });
+    assert_eq!(lab.start_moh(&a, "empty"), Ok(Answer::Done));
     a.waiting();
     let heard = a.hear(Codec::Pcmu, 8_000, 10);
     let (tone, all) = (goertzel(&heard, 440.0, 8_000), Energy::of(&heard).rms().powi(2));

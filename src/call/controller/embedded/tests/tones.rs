@@ -56,7 +56,7 @@ fn tone_digits(lab: &mut Lab, party: &Party, count: usize) -> Vec<(char, bool)> 
 }
 
 fn hear_tones(lab: &Lab, party: &Party, on: bool) {
-    ready(lab.controller.request(Verb::HearTones { endpoint: party.id, on: Some(on) })).unwrap();
+    lab.ask(Verb::HearTones { endpoint: party.id, on: Some(on) }).unwrap();
 }
 
 #[test]
@@ -148,9 +148,9 @@ fn without_somebody_who_takes_events_tones_pass_and_are_told_of() {
 fn tones_reach_a_collection() {
     let lab = Lab::new(22_700..=22_749);
     let a = lab.party();
-    ready(lab.controller.local_answer(a.id, a.session("8", "sendrecv"), &PairPolicy::default())).unwrap();
+    lab.local_answer(&a, a.session("8", "sendrecv")).unwrap();
     hear_tones(&lab, &a, true);
-    let collected = lab.controller.collect_dtmf(a.id, &DigitPlan::new(4));
+    let collected = lab.collect(&a, None, DigitPlan::new(4));
     lab.settle(&a);
     for (n, payload) in (0..).zip(&packets("019#")) {
         a.say(n, payload);
