@@ -14,7 +14,7 @@ use b2b::app::Prompts;
 use b2b::call::SwitchThread;
 use b2b::call::controller::{DigitPlan, Prompt};
 use b2b::call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall};
-use b2b::call::service::{CallError, CallService};
+use b2b::call::service::{CallError, CallService, MediaVerbs};
 
 // application: begin
 /// Asks for an extension.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use b2b_call::application::{AppAnswer, AppEvent, Application, WantId, Wants};
 use b2b_call::controller::{CollectEnd, DigitPlan, Part, Prompt};
 use b2b_call::handler::{ApplicationHandler, HandlerAction, IncomingCall};
-use b2b_call::service::{CallError, CallService, Place};
+use b2b_call::service::{CallError, CallService, MediaVerbs, Place};
 
 /// Longer than any call.
 const ALWAYS: Duration = Duration::from_secs(7 * 86_400);

@@ -25,7 +25,7 @@ use crate::wrong_pins::{Attempt, WrongPins};
 use b2b_call::application::{AppAnswer, AppEvent, Application, WantId, Wants};
 use b2b_call::controller::{CollectEnd, Collected, DigitPlan};
 use b2b_call::handler::{ApplicationHandler, HandlerAction, IncomingCall};
-use b2b_call::service::{CallError, CallService, Place};
+use b2b_call::service::{CallError, CallService, MediaVerbs, Place};
 
 /// Maximum number of attempts for the PIN.
 const TRIES: usize = 3;

@@ -11,7 +11,7 @@ use b2b_call::LegId;
 use b2b_call::application::{AppAnswer, AppEvent, Application, WantId, Wants};
 use b2b_call::controller::{ConferenceId, ConferenceSpec, Prompt, RecordingId, RecordingSpec};
 use b2b_call::handler::HandlerAction;
-use b2b_call::service::CallError;
+use b2b_call::service::{CallError, MediaVerbs};
 
 /// Carries out deeds in order. A failure for one member does not affect the others: a member who has left
 /// meanwhile is handled by the end of their own leg.

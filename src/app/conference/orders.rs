@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 use super::deeds::ByItself;
 use super::{Conference, Order, lock};
 use b2b_call::controller::{Played, Prompt};
-use b2b_call::service::{CallError, CallService};
+use b2b_call::service::{CallError, CallService, MediaVerbs};
 
 /// The reason why a command to a room was not carried out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

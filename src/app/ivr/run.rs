@@ -14,7 +14,7 @@ use b2b_call::application::{AppAnswer, AppEvent, Application, WantId, Wants};
 use b2b_call::bridge_fsm::BridgeMode;
 use b2b_call::controller::{CollectEnd, Collected, Part, Prompt};
 use b2b_call::handler::{ApplicationHandler, HandlerAction, IncomingCall};
-use b2b_call::service::{CallError, CallService, DialError, DialOptions, DialRequest, Place};
+use b2b_call::service::{CallError, CallService, DialError, DialOptions, DialRequest, MediaVerbs, Place};
 use b2b_call::{BridgeId, LegId};
 
 /// The timer of a URL's answer.

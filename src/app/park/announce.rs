@@ -10,7 +10,7 @@ use b2b_call::application::{AppAnswer, AppEvent, Application, WantId, Wants};
 use b2b_call::bridge_fsm::BridgeMode;
 use b2b_call::controller::{Part, Prompt};
 use b2b_call::handler::HandlerAction;
-use b2b_call::service::DialRequest;
+use b2b_call::service::{DialRequest, MediaVerbs};
 
 /// The pause between the repetitions.
 const PAUSE: Duration = Duration::from_millis(700);

@@ -28,7 +28,7 @@ use b2b_call::LegId;
 use b2b_call::application::{AppAnswer, AppEvent, Application, WantId, Wants};
 use b2b_call::bridge_fsm::BridgeMode;
 use b2b_call::handler::{ApplicationHandler, HandlerAction, IncomingCall};
-use b2b_call::service::{CallError, CallService, DialRequest, Place, TRANSFERRED_BY};
+use b2b_call::service::{CallError, CallService, DialRequest, MediaVerbs, Place, TRANSFERRED_BY};
 
 /// How often a caller is parked before they are hung up.
 const ROUNDS: usize = 3;

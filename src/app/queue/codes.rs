@@ -9,7 +9,7 @@ use super::machine::view::AgentView;
 use b2b_call::application::{AppAnswer, AppEvent, Application, WantId, Wants};
 use b2b_call::controller::{Part, Prompt};
 use b2b_call::handler::{ApplicationHandler, HandlerAction, IncomingCall};
-use b2b_call::service::{CallService, Place};
+use b2b_call::service::{CallService, MediaVerbs, Place};
 
 /// Takes calls to [`Codes`](super::Codes) from users who are agents; other calls go on to the routes. Only an
 /// authenticated user can change their own state.

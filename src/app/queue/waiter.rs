@@ -12,7 +12,7 @@ use b2b_call::application::{AppAnswer, AppEvent, AppId, Application, WantId, Wan
 use b2b_call::bridge_fsm::BridgeMode;
 use b2b_call::controller::{CollectEnd, DigitPlan, Prompt};
 use b2b_call::handler::{ApplicationHandler, HandlerAction, IncomingCall};
-use b2b_call::service::{CallError, CallService, Place};
+use b2b_call::service::{CallError, CallService, MediaVerbs, Place};
 use b2b_call::{CallId, LegId};
 
 /// The duration of one digit collection.

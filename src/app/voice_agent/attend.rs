@@ -37,7 +37,7 @@ use b2b_call::application::{AppAnswer, AppEvent, AppHandle, Application, WantId,
 use b2b_call::controller::{AudioStream, StreamEnd, StreamSpec};
 use b2b_call::handler::{ApplicationHandler, HandlerAction, IncomingCall};
 use b2b_call::leg_fsm::LegState;
-use b2b_call::service::{CallError, CallService, Place};
+use b2b_call::service::{CallError, CallService, MediaVerbs, Place};
 
 /// Additional time before an agent that neither connects nor fails is given up.
 const GRACE: Duration = Duration::from_secs(1);

@@ -22,7 +22,7 @@ use b2b_call::application::{AppAnswer, AppHandle, WantId, Wants};
 use b2b_call::controller::{AudioStream, StreamEnd, StreamSpec};
 use b2b_call::handler::HandlerAction;
 use b2b_call::identity::CallerIdentity;
-use b2b_call::service::{Behalf, CallError, CallService, DialRequest};
+use b2b_call::service::{Behalf, CallError, CallService, DialRequest, MediaVerbs};
 use b2b_call::{CallId, LegId};
 
 /// Maximum number of consultations of one caller: an agent that has been talked into them calls no more people.

@@ -13,7 +13,7 @@ use super::{House, MailboxConfig, VOICEMAIL};
 use b2b_call::application::{AppAnswer, AppEvent, Application, WantId, Wants};
 use b2b_call::controller::{CollectEnd, DigitPlan, Prompt, Recorded, RecordingId, RecordingSpec};
 use b2b_call::handler::{ApplicationHandler, HandlerAction, IncomingCall};
-use b2b_call::service::{CallError, CallService, Place};
+use b2b_call::service::{CallError, CallService, MediaVerbs, Place};
 
 /// Longer than any message.
 const ALWAYS: Duration = Duration::from_secs(7 * 86_400);

@@ -11,7 +11,7 @@ use super::{House, VOICEMAIL, Word};
 use b2b_call::application::{AppAnswer, WantId, Wants};
 use b2b_call::controller::{CollectEnd, Collected, DigitPlan, Part, Prompt};
 use b2b_call::handler::{HandlerAction, IncomingCall};
-use b2b_call::service::CallError;
+use b2b_call::service::{CallError, MediaVerbs};
 
 /// The call variable with the mailbox.
 pub(super) const MAILBOX: &str = "voicemail";

@@ -92,15 +92,19 @@ impl AppAnswer {
         }
     }
 
+    fn media<T>(self, read: fn(Answer) -> Option<T>) -> Result<T, CallError> {
+        match self {
+            AppAnswer::Media(result) => read(result?).ok_or(OTHER_KIND),
+            _ => Err(OTHER_KIND),
+        }
+    }
+
     /// The digits of a collection.
     ///
     /// # Errors
     /// The collection failed.
     pub fn collected(self) -> Result<Collected, CallError> {
-        match self {
-            AppAnswer::Media(result) => result?.collected().ok_or(OTHER_KIND),
-            _ => Err(OTHER_KIND),
-        }
+        self.media(Answer::collected)
     }
 
     /// The recording that was started.
@@ -108,10 +112,7 @@ impl AppAnswer {
     /// # Errors
     /// It was not started.
     pub fn recording(self) -> Result<RecordingId, CallError> {
-        match self {
-            AppAnswer::Media(result) => result?.recording().ok_or(OTHER_KIND),
-            _ => Err(OTHER_KIND),
-        }
+        self.media(Answer::recording)
     }
 
     /// The recorded file, complete.
@@ -119,10 +120,7 @@ impl AppAnswer {
     /// # Errors
     /// There is no file.
     pub fn recorded(self) -> Result<Recorded, CallError> {
-        match self {
-            AppAnswer::Media(result) => result?.recorded().ok_or(OTHER_KIND),
-            _ => Err(OTHER_KIND),
-        }
+        self.media(Answer::recorded)
     }
 
     /// The conference that was created.
@@ -130,10 +128,7 @@ impl AppAnswer {
     /// # Errors
     /// It was not created.
     pub fn conference(self) -> Result<ConferenceId, CallError> {
-        match self {
-            AppAnswer::Media(result) => result?.conference().ok_or(OTHER_KIND),
-            _ => Err(OTHER_KIND),
-        }
+        self.media(Answer::conference)
     }
 
     /// The stream of a leg's audio.

@@ -7,16 +7,13 @@ use std::time::Instant;
 
 use super::{AppAnswer, AppId, Application, Inbox, Message, ToApplication, WantId};
 use crate::bridge_fsm::BridgeMode;
-use crate::controller::{
-    ConferenceId, ConferenceSpec, DigitPlan, EndpointId, Hold, Member, Music, Prompt, Recorded, RecordingId,
-    RecordingSpec, StreamSpec, Verb,
-};
+use crate::controller::{Answer, Hold, Recorded, StreamSpec, Verb};
 use crate::event::Event;
 use crate::handler::HandlerAction;
 use crate::leg_fsm::LegState;
 use crate::reason::Reason;
 use crate::service::command::{Command, Record, RecordLeg, Reply};
-use crate::service::{CallError, CallService, DialError, DialRequest, Place, Watched};
+use crate::service::{CallError, CallService, DialError, DialRequest, MediaVerbs, Place, Watched};
 use crate::{CallId, LegId};
 
 /// Work outside of calls, in progress.
@@ -40,9 +37,9 @@ pub(crate) enum Want {
     Attend(Box<dyn Application>),
 }
 
-/// Collects the wants of an application. The methods correspond to those of [`CallService`]. Each returns a
-/// number, under which the answer comes ([`AppEvent::Answered`](super::AppEvent::Answered)), once per number;
-/// the application may ignore it.
+/// Collects the wants of an application. The methods correspond to those of [`CallService`]; those for media are in
+/// [`MediaVerbs`]. Each returns a number, under which the answer comes
+/// ([`AppEvent::Answered`](super::AppEvent::Answered)), once per number; the application may ignore it.
 pub struct Wants {
     app: AppId,
     inbox: Inbox,
@@ -50,8 +47,6 @@ pub struct Wants {
     wanted: Vec<Want>,
     end: Option<HandlerAction>,
 }
-
-const OF_LEG: EndpointId = EndpointId::OF_LEG;
 
 impl Wants {
     pub(crate) fn new(app: AppId, last: u64, inbox: Inbox) -> Self {
@@ -296,53 +291,11 @@ impl Wants {
         self.command(read, |reply| Command::AwaitState { leg, state, reply })
     }
 
-    /// [`CallService::media`]: [`AppAnswer::Media`].
+    /// [`CallService::media`]: [`AppAnswer::Media`]. [`MediaVerbs`] has a method for each.
     pub fn media(&mut self, leg: impl Into<Option<LegId>>, verb: Verb) -> WantId {
         let (want, leg) = (self.number(), leg.into());
         self.wanted.push(Want::Media { want, leg, verb: Box::new(verb) });
         want
-    }
-
-    /// [`CallService::play`]: [`AppAnswer::Media`].
-    pub fn play(&mut self, leg: LegId, prompt: &Prompt) -> WantId {
-        self.media(leg, Verb::Play { endpoint: OF_LEG, prompt: prompt.clone() })
-    }
-
-    /// [`CallService::stop_playing`]: [`AppAnswer::Media`].
-    pub fn stop_playing(&mut self, leg: LegId) -> WantId {
-        self.media(leg, Verb::StopPrompt { endpoint: OF_LEG })
-    }
-
-    /// [`CallService::collect`]: [`AppAnswer::Media`].
-    pub fn collect(&mut self, leg: LegId, plan: &DigitPlan) -> WantId {
-        self.media(leg, Verb::Collect { endpoint: OF_LEG, prompt: None, plan: plan.clone() })
-    }
-
-    /// [`CallService::play_and_collect`]: [`AppAnswer::Media`].
-    pub fn play_and_collect(&mut self, leg: LegId, prompt: &Prompt, plan: &DigitPlan) -> WantId {
-        let prompt = Some(prompt.clone());
-        self.media(leg, Verb::Collect { endpoint: OF_LEG, prompt, plan: plan.clone() })
-    }
-
-    /// [`CallService::stop_collecting`]: [`AppAnswer::Media`].
-    pub fn stop_collecting(&mut self, leg: LegId) -> WantId {
-        self.media(leg, Verb::StopCollecting { endpoint: OF_LEG })
-    }
-
-    /// [`CallService::start_moh`]: [`AppAnswer::Media`].
-    pub fn start_moh(&mut self, leg: LegId, class: &str) -> WantId {
-        let class = Music::Named(class.to_owned());
-        self.media(leg, Verb::StartMoh { endpoint: OF_LEG, class })
-    }
-
-    /// [`CallService::stop_moh`]: [`AppAnswer::Media`].
-    pub fn stop_moh(&mut self, leg: LegId) -> WantId {
-        self.media(leg, Verb::StopMoh { endpoint: OF_LEG })
-    }
-
-    /// [`CallService::echo`]: [`AppAnswer::Media`].
-    pub fn echo(&mut self, leg: LegId, on: bool) -> WantId {
-        self.media(leg, Verb::Echo { endpoint: OF_LEG, on })
     }
 
     /// [`CallService::stream`]: [`AppAnswer::Stream`].
@@ -350,50 +303,14 @@ impl Wants {
         let read = |told: Option<_>| Some(AppAnswer::Stream(told.unwrap_or(Err(CallError::Gone))));
         self.command(read, |reply| Command::Stream { leg, spec, early: true, reply })
     }
+}
 
-    /// [`CallService::start_recording`]: [`AppAnswer::Media`].
-    pub fn start_recording(&mut self, leg: LegId, spec: &RecordingSpec) -> WantId {
-        self.media(leg, Verb::Record { recording: None, endpoint: OF_LEG, spec: spec.clone() })
-    }
+/// Each is answered by [`AppAnswer::Media`].
+impl MediaVerbs for &mut Wants {
+    type Asked<T: 'static> = WantId;
 
-    /// [`CallService::stop_recording`]: [`AppAnswer::Media`].
-    pub fn stop_recording(&mut self, recording: RecordingId) -> WantId {
-        self.media(None, Verb::StopRecording { recording })
-    }
-
-    /// [`CallService::wait_for_recording`]: [`AppAnswer::Media`].
-    pub fn wait_for_recording(&mut self, recording: RecordingId) -> WantId {
-        self.media(None, Verb::WaitForRecording { recording })
-    }
-
-    /// [`CallService::create_conference`]: [`AppAnswer::Media`].
-    pub fn create_conference(&mut self, spec: &ConferenceSpec) -> WantId {
-        self.media(None, Verb::CreateConference { conference: None, spec: *spec })
-    }
-
-    /// [`CallService::end_conference`]: [`AppAnswer::Media`].
-    pub fn end_conference(&mut self, conference: ConferenceId) -> WantId {
-        self.media(None, Verb::EndConference { conference })
-    }
-
-    /// [`CallService::join_conference`]: [`AppAnswer::Media`].
-    pub fn join_conference(&mut self, conference: ConferenceId, leg: LegId, member: Member) -> WantId {
-        self.media(leg, Verb::AddToConference { conference, endpoint: OF_LEG, member })
-    }
-
-    /// [`CallService::leave_conference`]: [`AppAnswer::Media`].
-    pub fn leave_conference(&mut self, conference: ConferenceId, leg: LegId) -> WantId {
-        self.media(leg, Verb::RemoveFromConference { conference, endpoint: OF_LEG })
-    }
-
-    /// [`CallService::announce`]: [`AppAnswer::Media`].
-    pub fn announce(&mut self, conference: ConferenceId, prompt: &Prompt) -> WantId {
-        self.media(None, Verb::PlayToConference { conference, prompt: prompt.clone() })
-    }
-
-    /// [`CallService::record_conference`]: [`AppAnswer::Media`].
-    pub fn record_conference(&mut self, conference: ConferenceId, spec: &RecordingSpec) -> WantId {
-        self.media(None, Verb::RecordConference { recording: None, conference, spec: spec.clone() })
+    fn ask_media<T: 'static>(self, leg: Option<LegId>, verb: Verb, _: fn(Answer) -> Option<T>) -> WantId {
+        self.media(leg, verb)
     }
 }
 

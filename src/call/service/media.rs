@@ -1,6 +1,8 @@
 //! The media operations of programs: verbs that the calls' thread passes on to the media controller, with the
 //! endpoint of the leg.
 
+use std::pin::Pin;
+
 use tokio::sync::oneshot;
 
 use super::{CallError, CallService, Watched};
@@ -65,13 +67,149 @@ pub struct MediaRequest {
 
 const OF_LEG: EndpointId = EndpointId::OF_LEG;
 
-fn read<T>(answer: Result<Answer, CallError>, read: fn(Answer) -> Option<T>) -> Result<T, CallError> {
-    read(answer?).ok_or(OTHER_KIND)
+/// The verbs for media of applications, each as a method: a handler awaits what they return ([`CallService`]), and a
+/// machine gets the answer as an event ([`Wants`](crate::application::Wants)). Dropping what they return does not end
+/// what has begun.
+///
+/// A verb for a leg fails if the leg is not answered or has gone, and each if the media controller refuses.
+pub trait MediaVerbs: Sized {
+    /// What stands for an answer of this kind.
+    type Asked<T: 'static>;
+
+    /// Asks for a verb: with [`EndpointId::OF_LEG`], for the endpoint of the leg. The other methods are short for it.
+    fn ask_media<T: 'static>(
+        self,
+        leg: Option<LegId>,
+        verb: Verb,
+        read: fn(Answer) -> Option<T>,
+    ) -> Self::Asked<T>;
+
+    /// Plays a prompt to a leg, in place of anything else it hears; answered at the end of the prompt.
+    fn play(self, leg: LegId, prompt: &Prompt) -> Self::Asked<Played> {
+        let verb = Verb::Play { endpoint: OF_LEG, prompt: prompt.clone() };
+        self.ask_media(Some(leg), verb, Answer::played)
+    }
+
+    /// Ends the prompt of [`MediaVerbs::play`] or [`MediaVerbs::play_and_collect`].
+    fn stop_playing(self, leg: LegId) -> Self::Asked<()> {
+        self.ask_media(Some(leg), Verb::StopPrompt { endpoint: OF_LEG }, done)
+    }
+
+    /// Collects digits in any form.
+    fn collect(self, leg: LegId, plan: &DigitPlan) -> Self::Asked<Collected> {
+        let verb = Verb::Collect { endpoint: OF_LEG, prompt: None, plan: plan.clone() };
+        self.ask_media(Some(leg), verb, Answer::collected)
+    }
+
+    /// Plays a prompt, and collects digits from its beginning.
+    fn play_and_collect(self, leg: LegId, prompt: &Prompt, plan: &DigitPlan) -> Self::Asked<Collected> {
+        let verb = Verb::Collect { endpoint: OF_LEG, prompt: Some(prompt.clone()), plan: plan.clone() };
+        self.ask_media(Some(leg), verb, Answer::collected)
+    }
+
+    /// Ends the collection of [`MediaVerbs::collect`] or [`MediaVerbs::play_and_collect`].
+    fn stop_collecting(self, leg: LegId) -> Self::Asked<()> {
+        self.ask_media(Some(leg), Verb::StopCollecting { endpoint: OF_LEG }, done)
+    }
+
+    /// Sets whether DTMF tones in the party's audio count as digits; `None`: as configured.
+    fn hear_tones(self, leg: LegId, on: Option<bool>) -> Self::Asked<()> {
+        self.ask_media(Some(leg), Verb::HearTones { endpoint: OF_LEG, on }, done)
+    }
+
+    /// Records a leg until it is stopped or the leg ends; fails if the file cannot be created.
+    fn start_recording(self, leg: LegId, spec: &RecordingSpec) -> Self::Asked<RecordingId> {
+        let verb = Verb::Record { recording: None, endpoint: OF_LEG, spec: spec.clone() };
+        self.ask_media(Some(leg), verb, Answer::recording)
+    }
+
+    /// Pauses a recording, or continues it.
+    fn pause_recording(self, recording: RecordingId, paused: bool) -> Self::Asked<()> {
+        self.ask_media(None, Verb::PauseRecording { recording, paused }, done)
+    }
+
+    /// Ends a recording; answered when its file is complete. Fails if there is no such recording, or its file could
+    /// not be finished.
+    fn stop_recording(self, recording: RecordingId) -> Self::Asked<Recorded> {
+        self.ask_media(None, Verb::StopRecording { recording }, Answer::recorded)
+    }
+
+    /// Waits for the end of a recording for any reason: its limits, the leg's end, a full disk, a stop. Answered when
+    /// its file is complete. Fails if the recording never existed, or its file could not be finished.
+    fn wait_for_recording(self, recording: RecordingId) -> Self::Asked<Recorded> {
+        self.ask_media(None, Verb::WaitForRecording { recording }, Answer::recorded)
+    }
+
+    /// Plays music of a class to a leg until it is stopped; fails if there is no such class.
+    fn start_moh(self, leg: LegId, class: &str) -> Self::Asked<()> {
+        let class = Music::Named(class.to_owned());
+        self.ask_media(Some(leg), Verb::StartMoh { endpoint: OF_LEG, class }, done)
+    }
+
+    /// Ends the music.
+    fn stop_moh(self, leg: LegId) -> Self::Asked<()> {
+        self.ask_media(Some(leg), Verb::StopMoh { endpoint: OF_LEG }, done)
+    }
+
+    /// Sets whether a leg's party hears itself, until it is joined with another one.
+    fn echo(self, leg: LegId, on: bool) -> Self::Asked<()> {
+        self.ask_media(Some(leg), Verb::Echo { endpoint: OF_LEG, on }, done)
+    }
+
+    /// Creates a conference; fails if the controller does not support conferences.
+    fn create_conference(self, spec: &ConferenceSpec) -> Self::Asked<ConferenceId> {
+        let verb = Verb::CreateConference { conference: None, spec: *spec };
+        self.ask_media(None, verb, Answer::conference)
+    }
+
+    /// Ends a conference; its members' legs stay.
+    fn end_conference(self, conference: ConferenceId) -> Self::Asked<()> {
+        self.ask_media(None, Verb::EndConference { conference }, done)
+    }
+
+    /// Adds a leg to a conference, or changes its settings there; fails if the conference is full or over.
+    fn join_conference(self, conference: ConferenceId, leg: LegId, member: Member) -> Self::Asked<()> {
+        self.ask_media(Some(leg), Verb::AddToConference { conference, endpoint: OF_LEG, member }, done)
+    }
+
+    /// Takes a leg out of a conference.
+    fn leave_conference(self, conference: ConferenceId, leg: LegId) -> Self::Asked<()> {
+        self.ask_media(Some(leg), Verb::RemoveFromConference { conference, endpoint: OF_LEG }, done)
+    }
+
+    /// Plays a prompt to all members of a conference; fails if the conference is over, or the prompt cannot be played.
+    fn announce(self, conference: ConferenceId, prompt: &Prompt) -> Self::Asked<Played> {
+        let verb = Verb::PlayToConference { conference, prompt: prompt.clone() };
+        self.ask_media(None, verb, Answer::played)
+    }
+
+    /// Records a conference; fails if the conference is over, or the file cannot be created.
+    fn record_conference(self, conference: ConferenceId, spec: &RecordingSpec) -> Self::Asked<RecordingId> {
+        let verb = Verb::RecordConference { recording: None, conference, spec: spec.clone() };
+        self.ask_media(None, verb, Answer::recording)
+    }
+}
+
+fn done(_: Answer) -> Option<()> {
+    Some(())
+}
+
+impl<'a> MediaVerbs for &'a CallService {
+    type Asked<T: 'static> = Pin<Box<dyn Future<Output = Result<T, CallError>> + Send + 'a>>;
+
+    fn ask_media<T: 'static>(
+        self,
+        leg: Option<LegId>,
+        verb: Verb,
+        read: fn(Answer) -> Option<T>,
+    ) -> Self::Asked<T> {
+        Box::pin(async move { read(self.media(leg, verb).await?).ok_or(OTHER_KIND) })
+    }
 }
 
 impl CallService {
-    /// Carries out a verb for media: with [`EndpointId::OF_LEG`], for the endpoint of an answered leg. The other
-    /// methods for media are short for it. Dropping the future does not end what has begun.
+    /// Carries out a verb for media: with [`EndpointId::OF_LEG`], for the endpoint of an answered leg.
+    /// [`MediaVerbs`] has a method for each. Dropping the future does not end what has begun.
     ///
     /// # Errors
     /// The leg is not answered or has gone, or the media controller refuses.
@@ -87,98 +225,6 @@ impl CallService {
         let (of, verb, tell) = (Some(of.into()), Box::new(verb), Some(tell.into()));
         let answer = self.ask(|reply| Command::Media { of, verb, found: tell, reply });
         MediaRequest { found, answer }
-    }
-
-    /// Plays a prompt to an answered leg, in place of anything else it hears; returns at the end of the
-    /// prompt.
-    ///
-    /// # Errors
-    /// The leg is not answered or has gone, or the prompt cannot be played.
-    pub async fn play(&self, leg: LegId, prompt: &Prompt) -> Result<Played, CallError> {
-        let verb = Verb::Play { endpoint: OF_LEG, prompt: prompt.clone() };
-        read(self.media(leg, verb).await, Answer::played)
-    }
-
-    /// Ends the prompt of [`CallService::play`] or [`CallService::play_and_collect`].
-    ///
-    /// # Errors
-    /// The leg has gone.
-    pub async fn stop_playing(&self, leg: LegId) -> Result<(), CallError> {
-        self.media(leg, Verb::StopPrompt { endpoint: OF_LEG }).await.map(drop)
-    }
-
-    /// Collects digits in any form.
-    ///
-    /// # Errors
-    /// The leg is not answered or has gone.
-    pub async fn collect(&self, leg: LegId, plan: &DigitPlan) -> Result<Collected, CallError> {
-        let verb = Verb::Collect { endpoint: OF_LEG, prompt: None, plan: plan.clone() };
-        read(self.media(leg, verb).await, Answer::collected)
-    }
-
-    /// Ends the collection of [`CallService::collect`] or [`CallService::play_and_collect`].
-    ///
-    /// # Errors
-    /// The leg has gone.
-    pub async fn stop_collecting(&self, leg: LegId) -> Result<(), CallError> {
-        self.media(leg, Verb::StopCollecting { endpoint: OF_LEG }).await.map(drop)
-    }
-
-    /// Plays a prompt, and collects digits from its beginning.
-    ///
-    /// # Errors
-    /// As for [`CallService::play`] and [`CallService::collect`].
-    pub async fn play_and_collect(
-        &self,
-        leg: LegId,
-        prompt: &Prompt,
-        plan: &DigitPlan,
-    ) -> Result<Collected, CallError> {
-        let prompt = Some(prompt.clone());
-        let verb = Verb::Collect { endpoint: OF_LEG, prompt, plan: plan.clone() };
-        read(self.media(leg, verb).await, Answer::collected)
-    }
-
-    /// Sets whether DTMF tones in the party's audio count as digits; `None`: as configured.
-    ///
-    /// # Errors
-    /// The leg is not answered or has gone.
-    pub async fn hear_tones(&self, leg: LegId, on: Option<bool>) -> Result<(), CallError> {
-        self.media(leg, Verb::HearTones { endpoint: OF_LEG, on }).await.map(drop)
-    }
-
-    /// Records a leg until it is stopped or the leg ends.
-    ///
-    /// # Errors
-    /// The leg is not answered or has gone, or the file cannot be created.
-    pub async fn start_recording(&self, leg: LegId, spec: &RecordingSpec) -> Result<RecordingId, CallError> {
-        let verb = Verb::Record { recording: None, endpoint: OF_LEG, spec: spec.clone() };
-        read(self.media(leg, verb).await, Answer::recording)
-    }
-
-    /// Pauses a recording, or continues it.
-    ///
-    /// # Errors
-    /// The service is stopping.
-    pub async fn pause_recording(&self, recording: RecordingId, paused: bool) -> Result<(), CallError> {
-        self.media(None, Verb::PauseRecording { recording, paused }).await.map(drop)
-    }
-
-    /// Ends a recording; returns when its file is complete.
-    ///
-    /// # Errors
-    /// There is no such recording, or its file could not be finished.
-    pub async fn stop_recording(&self, recording: RecordingId) -> Result<Recorded, CallError> {
-        read(self.media(None, Verb::StopRecording { recording }).await, Answer::recorded)
-    }
-
-    /// Waits for the end of a recording for any reason: its limits, the leg's end, a full disk, a stop.
-    /// Returns when its file is complete.
-    ///
-    /// # Errors
-    /// The recording never existed, or its file could not be finished.
-    pub async fn wait_for_recording(&self, recording: RecordingId) -> Result<Recorded, CallError> {
-        read(self.media(None, Verb::WaitForRecording { recording }).await, Answer::recorded)
     }
 
     /// Records a whole call, as its parties come and go: from now on, or from its first answer. Without a
@@ -242,31 +288,6 @@ impl CallService {
         asked.unwrap_or_else(|_| Err(self.unanswered()))
     }
 
-    /// Plays music of a class to a leg until it is stopped.
-    ///
-    /// # Errors
-    /// The leg is not answered or has gone, or there is no such class.
-    pub async fn start_moh(&self, leg: LegId, class: &str) -> Result<(), CallError> {
-        let class = Music::Named(class.to_owned());
-        self.media(leg, Verb::StartMoh { endpoint: OF_LEG, class }).await.map(drop)
-    }
-
-    /// Ends the music.
-    ///
-    /// # Errors
-    /// The leg has gone.
-    pub async fn stop_moh(&self, leg: LegId) -> Result<(), CallError> {
-        self.media(leg, Verb::StopMoh { endpoint: OF_LEG }).await.map(drop)
-    }
-
-    /// Sets whether a leg's party hears itself, until it is joined with another one.
-    ///
-    /// # Errors
-    /// The leg is not answered or has gone, or the controller cannot do it.
-    pub async fn echo(&self, leg: LegId, on: bool) -> Result<(), CallError> {
-        self.media(leg, Verb::Echo { endpoint: OF_LEG, on }).await.map(drop)
-    }
-
     /// A leg's audio in both directions: what its party says can be read, and it hears what is written. The
     /// stream ends when it is dropped, with the leg, when another stream replaces it and, if it is written
     /// to, when the leg is joined with another one.
@@ -278,66 +299,6 @@ impl CallService {
         self.ask(|reply| Command::Stream { leg, spec, early: false, reply })
             .await
             .unwrap_or_else(|_| Err(self.unanswered()))
-    }
-
-    /// Creates a conference.
-    ///
-    /// # Errors
-    /// The controller does not support conferences.
-    pub async fn create_conference(&self, spec: &ConferenceSpec) -> Result<ConferenceId, CallError> {
-        let verb = Verb::CreateConference { conference: None, spec: *spec };
-        read(self.media(None, verb).await, Answer::conference)
-    }
-
-    /// Ends a conference; its members' legs stay.
-    ///
-    /// # Errors
-    /// The service is stopping.
-    pub async fn end_conference(&self, conference: ConferenceId) -> Result<(), CallError> {
-        self.media(None, Verb::EndConference { conference }).await.map(drop)
-    }
-
-    /// Adds a leg to a conference, or changes its settings there.
-    ///
-    /// # Errors
-    /// The leg is not answered or has gone, or the conference is full or over.
-    pub async fn join_conference(
-        &self,
-        conference: ConferenceId,
-        leg: LegId,
-        member: Member,
-    ) -> Result<(), CallError> {
-        self.media(leg, Verb::AddToConference { conference, endpoint: OF_LEG, member }).await.map(drop)
-    }
-
-    /// Takes a leg out of a conference.
-    ///
-    /// # Errors
-    /// The leg has gone.
-    pub async fn leave_conference(&self, conference: ConferenceId, leg: LegId) -> Result<(), CallError> {
-        self.media(leg, Verb::RemoveFromConference { conference, endpoint: OF_LEG }).await.map(drop)
-    }
-
-    /// Plays a prompt to all members of a conference.
-    ///
-    /// # Errors
-    /// The conference is over, or the prompt cannot be played.
-    pub async fn announce(&self, conference: ConferenceId, prompt: &Prompt) -> Result<Played, CallError> {
-        let verb = Verb::PlayToConference { conference, prompt: prompt.clone() };
-        read(self.media(None, verb).await, Answer::played)
-    }
-
-    /// Records a conference.
-    ///
-    /// # Errors
-    /// The conference is over, or the file cannot be created.
-    pub async fn record_conference(
-        &self,
-        conference: ConferenceId,
-        spec: &RecordingSpec,
-    ) -> Result<RecordingId, CallError> {
-        let verb = Verb::RecordConference { recording: None, conference, spec: spec.clone() };
-        read(self.media(None, verb).await, Answer::recording)
     }
 
     /// Sets where a call is, which its state, its record and its events show.

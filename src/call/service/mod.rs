@@ -28,7 +28,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 pub use ends::{CallEnd, Watched};
-pub use media::{MediaRequest, Place};
+pub use media::{MediaRequest, MediaVerbs, Place};
 pub(crate) use playback::Prompted;
 pub use refer::{ReferError, ReferOutcome, ReferRequest};
 

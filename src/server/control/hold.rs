@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use b2b_call::LegId;
-use b2b_call::service::{CallError, CallService};
+use b2b_call::service::{CallError, CallService, MediaVerbs};
 
 /// How often a pending offer makes us retry, and the interval: RFC 3261 §14.1 has 2.1 to 4 s for the owner of
 /// the Call-ID, by which time the other offer is over.

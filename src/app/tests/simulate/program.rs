@@ -8,7 +8,7 @@ use rand::rngs::StdRng;
 use b2b_call::bridge_fsm::BridgeMode;
 use b2b_call::controller::{ConferenceId, ConferenceSpec, DigitPlan, Member, Prompt, RecordingSpec};
 use b2b_call::handler::HandlerAction;
-use b2b_call::service::{CallService, DialRequest, Place};
+use b2b_call::service::{CallService, DialRequest, MediaVerbs, Place};
 use b2b_call::{CallId, LegId};
 
 use crate::plan::APPS;

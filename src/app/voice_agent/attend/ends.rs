@@ -11,6 +11,7 @@ use b2b_call::bridge_fsm::BridgeMode;
 use b2b_call::controller::{Part, Prompt, StreamEnd};
 use b2b_call::handler::HandlerAction;
 use b2b_call::reason::Reason;
+use b2b_call::service::MediaVerbs;
 
 /// Maximum bytes of the call's variable with the reason of a failure.
 const WHY: usize = 512;

@@ -9,7 +9,7 @@ use b2b_call::call_fsm::CallState;
 use b2b_call::controller::{CollectEnd, Collected, DigitPlan, MediaBackend, Played, Prompt};
 use b2b_call::event::Event;
 use b2b_call::handler::{ApplicationHandler, HandlerAction, HandlerFuture, IncomingCall, Referral};
-use b2b_call::service::{CallError, CallService, DialOptions, DialRequest, Place};
+use b2b_call::service::{CallError, CallService, DialOptions, DialRequest, MediaVerbs, Place};
 use b2b_sip::endpoint::{Body, Event as SipEvent, Termination, UsageEvent};
 use b2b_testkit::{Handler, Harness, PartyId, SESSION};
 

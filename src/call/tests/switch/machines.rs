@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use b2b_call::application::{AppAnswer, AppEvent, AppHandle, Application, WantId, Wants};
 use b2b_call::controller::{DigitPlan, Part, Prompt};
 use b2b_call::handler::{ApplicationHandler, HandlerAction, IncomingCall};
-use b2b_call::service::{CallService, Place};
+use b2b_call::service::{CallService, MediaVerbs, Place};
 use b2b_sip::endpoint::Termination;
 use b2b_testkit::{Harness, PartyId, SESSION, UsageId};
 

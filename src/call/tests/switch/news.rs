@@ -10,7 +10,7 @@ use b2b_call::bus::{Received, Subscriber};
 use b2b_call::controller::{DigitPlan, Part, Prompt, RecordingSpec};
 use b2b_call::event::{Event, EventFilter, INFO_BODY, InfoSaid};
 use b2b_call::handler::{ApplicationHandler, EventFuture, HandlerAction, HandlerFuture, IncomingCall};
-use b2b_call::service::{CallService, DialOptions, DialRequest};
+use b2b_call::service::{CallService, DialOptions, DialRequest, MediaVerbs};
 use b2b_call::{CallId, LegId};
 use b2b_sip::endpoint::{Body, Event as SipEvent, InDialog, UsageEvent};
 use b2b_sip::msg::Method;

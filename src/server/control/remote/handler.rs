@@ -20,7 +20,7 @@ use super::{Chosen, News, Offer, Remotes, Word};
 use crate::control::{Control, left::Left};
 use b2b_call::application::{AppAnswer, AppEvent, AppHandle, Application, WantId, Wants};
 use b2b_call::handler::{ApplicationHandler, HandlerAction, IncomingCall};
-use b2b_call::service::{CallError, CallService, Place};
+use b2b_call::service::{CallError, CallService, MediaVerbs, Place};
 use b2b_call::{CallId, LegId};
 
 /// Maximum octets of header fields that a program is sent.
