@@ -188,13 +188,20 @@ impl AppAnswer {
 #[derive(Debug)]
 pub(crate) struct ToApplication<T> {
     way: Option<(Inbox, AppId, WantId)>,
-    read: fn(Option<T>) -> Option<AppAnswer>,
+    read: fn(T) -> AppAnswer,
+    otherwise: Option<T>,
 }
 
 impl<T> ToApplication<T> {
-    /// `read` converts the answer for the application, also when there is none.
-    pub fn new(inbox: Inbox, app: AppId, want: WantId, read: fn(Option<T>) -> Option<AppAnswer>) -> Self {
-        ToApplication { way: Some((inbox, app, want)), read }
+    /// `read` converts the answer for the application, which is told `otherwise` if there is none.
+    pub fn new(
+        inbox: Inbox,
+        app: AppId,
+        want: WantId,
+        read: fn(T) -> AppAnswer,
+        otherwise: Option<T>,
+    ) -> Self {
+        ToApplication { way: Some((inbox, app, want)), read, otherwise }
     }
 
     /// Gives the answer.
@@ -204,8 +211,9 @@ impl<T> ToApplication<T> {
 
     fn tell(&mut self, answer: Option<T>) {
         if let Some((inbox, app, want)) = self.way.take()
-            && let Some(answer) = (self.read)(answer)
+            && let Some(answer) = answer
         {
+            let answer = (self.read)(answer);
             // The switch has ended, and the application with it.
             let _ = inbox.send((app, AppEvent::Answered { want, answer }));
         }
@@ -214,6 +222,7 @@ impl<T> ToApplication<T> {
 
 impl<T> Drop for ToApplication<T> {
     fn drop(&mut self) {
-        self.tell(None);
+        let otherwise = self.otherwise.take();
+        self.tell(otherwise);
     }
 }

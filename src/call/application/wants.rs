@@ -63,19 +63,29 @@ impl Wants {
         WantId(self.last)
     }
 
-    fn reply<T>(&self, want: WantId, read: fn(Option<T>) -> Option<AppAnswer>) -> Reply<T> {
-        ToApplication::new(self.inbox.clone(), self.app, want, read).into()
+    fn reply<T>(&self, want: WantId, read: fn(T) -> AppAnswer, otherwise: Option<T>) -> Reply<T> {
+        ToApplication::new(self.inbox.clone(), self.app, want, read, otherwise).into()
+    }
+
+    /// Wants a command whose answer is read so, or is `otherwise` if none comes.
+    fn ask<T>(
+        &mut self,
+        read: fn(T) -> AppAnswer,
+        otherwise: T,
+        make: impl FnOnce(Reply<T>) -> Command,
+    ) -> WantId {
+        let want = self.number();
+        let reply = self.reply(want, read, Some(otherwise));
+        self.wanted.push(Want::Command(Box::new(make(reply))));
+        want
     }
 
     fn command<T>(
         &mut self,
-        read: fn(Option<T>) -> Option<AppAnswer>,
-        make: impl FnOnce(Reply<T>) -> Command,
+        read: fn(Result<T, CallError>) -> AppAnswer,
+        make: impl FnOnce(Reply<Result<T, CallError>>) -> Command,
     ) -> WantId {
-        let want = self.number();
-        let reply = self.reply(want, read);
-        self.wanted.push(Want::Command(Box::new(make(reply))));
-        want
+        self.ask(read, Err(CallError::Gone), make)
     }
 
     /// The id of this application.
@@ -141,43 +151,43 @@ impl Wants {
 
     /// [`CallService::adopt_inbound_leg`]: [`AppAnswer::Done`].
     pub fn adopt(&mut self, leg: LegId) -> WantId {
-        self.command(done, |reply| Command::Adopt { leg, reply })
+        self.command(AppAnswer::Done, |reply| Command::Adopt { leg, reply })
     }
 
     /// [`CallService::answer`]: [`AppAnswer::Done`].
     pub fn answer(&mut self, leg: LegId) -> WantId {
-        self.command(done, |reply| Command::Answer { leg, headers: Vec::new(), reply })
+        self.command(AppAnswer::Done, |reply| Command::Answer { leg, headers: Vec::new(), reply })
     }
 
     /// [`CallService::enter`]: [`AppAnswer::Done`].
     pub fn enter(&mut self, call: CallId, place: Place) -> WantId {
-        self.command(done, |reply| Command::Enter { call, place, reply })
+        self.command(AppAnswer::Done, |reply| Command::Enter { call, place, reply })
     }
 
     /// [`CallService::hangup`]: [`AppAnswer::Done`].
     pub fn hangup(&mut self, leg: LegId) -> WantId {
-        self.command(done, |reply| Command::Hangup { leg, reason: None, reply })
+        self.command(AppAnswer::Done, |reply| Command::Hangup { leg, reason: None, reply })
     }
 
     /// [`CallService::hangup_call`]: [`AppAnswer::Done`].
     pub fn hangup_call(&mut self, call: CallId) -> WantId {
-        self.command(done, |reply| Command::HangupCall { call, reason: None, reply })
+        self.command(AppAnswer::Done, |reply| Command::HangupCall { call, reason: None, reply })
     }
 
     /// [`CallService::hangup_with`]: [`AppAnswer::Done`].
     pub fn hangup_with(&mut self, leg: LegId, reason: Reason) -> WantId {
-        self.command(done, |reply| Command::Hangup { leg, reason: Some(reason), reply })
+        self.command(AppAnswer::Done, |reply| Command::Hangup { leg, reason: Some(reason), reply })
     }
 
     /// [`CallService::hangup_call_with`]: [`AppAnswer::Done`].
     pub fn hangup_call_with(&mut self, call: CallId, reason: Reason) -> WantId {
-        self.command(done, |reply| Command::HangupCall { call, reason: Some(reason), reply })
+        self.command(AppAnswer::Done, |reply| Command::HangupCall { call, reason: Some(reason), reply })
     }
 
     /// [`CallService::set_variable`]: [`AppAnswer::Done`].
     pub fn set_variable(&mut self, of: impl Into<Watched>, name: &str, value: &str) -> WantId {
         let (of, name, value, last) = (of.into(), name.to_owned(), value.to_owned(), None);
-        self.command(done, |reply| Command::SetVariable { of, name, value, last, reply })
+        self.command(AppAnswer::Done, |reply| Command::SetVariable { of, name, value, last, reply })
     }
 
     /// [`CallService::set_variable_until_the_end`]: [`AppAnswer::Done`].
@@ -189,14 +199,13 @@ impl Wants {
         last: &str,
     ) -> WantId {
         let (of, name, value, last) = (of.into(), name.to_owned(), value.to_owned(), Some(last.to_owned()));
-        self.command(done, |reply| Command::SetVariable { of, name, value, last, reply })
+        self.command(AppAnswer::Done, |reply| Command::SetVariable { of, name, value, last, reply })
     }
 
     /// [`CallService::variables`]: [`AppAnswer::Variables`].
     pub fn variables(&mut self, of: impl Into<Watched>) -> WantId {
         let of = of.into();
-        let read = |told: Option<_>| Some(AppAnswer::Variables(told.unwrap_or(Err(CallError::Gone))));
-        self.command(read, |reply| Command::Variables { of, reply })
+        self.command(AppAnswer::Variables, |reply| Command::Variables { of, reply })
     }
 
     /// [`CallService::where_to`]: [`AppAnswer::Action`].
@@ -212,28 +221,26 @@ impl Wants {
 
     fn decide_on(&mut self, leg: LegId, target: &str, named_by: Option<Arc<str>>) -> WantId {
         let target = target.to_owned();
-        let read = |told: Option<_>| Some(AppAnswer::Action(told.unwrap_or(Err(CallError::Gone))));
-        self.command(read, |reply| Command::WhereTo { leg, target, named_by, reply })
+        self.command(AppAnswer::Action, |reply| Command::WhereTo { leg, target, named_by, reply })
     }
 
     /// [`CallService::create_bridge`]: [`AppAnswer::Bridged`].
     pub fn create_bridge(&mut self, a: LegId, b: LegId, mode: BridgeMode, auto_hangup: bool) -> WantId {
-        let read = |told: Option<_>| Some(AppAnswer::Bridged(told.unwrap_or(Err(CallError::Gone))));
-        self.command(read, |reply| Command::Bridge { a, b, mode, auto_hangup, reply })
+        self.command(AppAnswer::Bridged, |reply| Command::Bridge { a, b, mode, auto_hangup, reply })
     }
 
     /// [`CallService::dial_and_bridge`]: [`AppAnswer::Dialled`].
     pub fn dial_and_bridge(&mut self, leg: LegId, request: DialRequest) -> WantId {
-        let read = |told: Option<_>| Some(AppAnswer::Dialled(told.unwrap_or(Err(DialError::CallerGone))));
-        self.command(read, |reply| Command::DialAndBridge { leg, request: Box::new(request), reply })
+        let request = Box::new(request);
+        let make = |reply| Command::DialAndBridge { leg, request, reply };
+        self.ask(AppAnswer::Dialled, Err(DialError::CallerGone), make)
     }
 
     /// [`CallService::originate`]: [`AppAnswer::Started`], unless no call begins, and [`AppAnswer::Reached`].
     pub fn originate(&mut self, request: DialRequest) -> WantId {
         let want = self.number();
-        let started = Some(self.reply(want, |told: Option<CallId>| told.map(AppAnswer::Started)));
-        let read = |told: Option<_>| Some(AppAnswer::Reached(told.unwrap_or_else(|| Err(DialError::over()))));
-        let reply = self.reply(want, read);
+        let started = Some(self.reply(want, AppAnswer::Started, None));
+        let reply = self.reply(want, AppAnswer::Reached, Some(Err(DialError::over())));
         let dial = Command::Dial { request: Box::new(request), started, early: None, reply };
         self.wanted.push(Want::Command(Box::new(dial)));
         want
@@ -241,31 +248,28 @@ impl Wants {
 
     /// [`CallService::stop_dialling`]: [`AppAnswer::Done`].
     pub fn stop_dialling(&mut self, leg: LegId) -> WantId {
-        self.command(done, |reply| Command::StopDialling { leg, reply })
+        self.command(AppAnswer::Done, |reply| Command::StopDialling { leg, reply })
     }
 
     /// [`CallService::resume`]: [`AppAnswer::Done`].
     pub fn resume(&mut self, leg: LegId) -> WantId {
-        self.command(done, |reply| Command::Hold { leg, hold: Hold::No, reply })
+        self.command(AppAnswer::Done, |reply| Command::Hold { leg, hold: Hold::No, reply })
     }
 
     /// [`CallService::is_joined`]: [`AppAnswer::Truth`].
     pub fn is_joined(&mut self, leg: LegId) -> WantId {
-        let read = |told: Option<bool>| Some(AppAnswer::Truth(told.unwrap_or_default()));
-        self.command(read, |reply| Command::Joined { leg, reply })
+        self.ask(AppAnswer::Truth, false, |reply| Command::Joined { leg, reply })
     }
 
     /// [`CallService::is_up`]: [`AppAnswer::Truth`].
     pub fn is_up(&mut self, leg: LegId) -> WantId {
-        let read = |told: Option<bool>| Some(AppAnswer::Truth(told.unwrap_or_default()));
-        self.command(read, |reply| Command::IsUp { leg, reply })
+        self.ask(AppAnswer::Truth, false, |reply| Command::IsUp { leg, reply })
     }
 
     /// [`CallService::locate`]: [`AppAnswer::Located`].
     pub fn locate(&mut self, of: impl Into<Watched>) -> WantId {
         let of = of.into();
-        let read = |told: Option<_>| Some(AppAnswer::Located(told.unwrap_or(Err(CallError::Gone))));
-        self.command(read, |reply| Command::Locate { of, reply })
+        self.command(AppAnswer::Located, |reply| Command::Locate { of, reply })
     }
 
     /// [`CallService::stop_call_recording`]: [`AppAnswer::Done`].
@@ -281,14 +285,12 @@ impl Wants {
     /// [`CallService::wait_for_termination`]: [`AppAnswer::Ended`].
     pub fn wait_for_termination(&mut self, what: impl Into<Watched>) -> WantId {
         let what = what.into();
-        let read = |told: Option<_>| Some(AppAnswer::Ended(told.unwrap_or(Err(CallError::Gone))));
-        self.command(read, |reply| Command::Watch { what, reply })
+        self.command(AppAnswer::Ended, |reply| Command::Watch { what, reply })
     }
 
     /// [`CallService::wait_for_state`]: [`AppAnswer::LegIs`].
     pub fn wait_for_state(&mut self, leg: LegId, state: LegState) -> WantId {
-        let read = |told: Option<_>| Some(AppAnswer::LegIs(told.unwrap_or(Err(CallError::Gone))));
-        self.command(read, |reply| Command::AwaitState { leg, state, reply })
+        self.command(AppAnswer::LegIs, |reply| Command::AwaitState { leg, state, reply })
     }
 
     /// [`CallService::media`]: [`AppAnswer::Media`]. [`MediaVerbs`] has a method for each.
@@ -300,8 +302,7 @@ impl Wants {
 
     /// [`CallService::stream`]: [`AppAnswer::Stream`].
     pub fn stream(&mut self, leg: LegId, spec: StreamSpec) -> WantId {
-        let read = |told: Option<_>| Some(AppAnswer::Stream(told.unwrap_or(Err(CallError::Gone))));
-        self.command(read, |reply| Command::Stream { leg, spec, early: true, reply })
+        self.command(AppAnswer::Stream, |reply| Command::Stream { leg, spec, early: true, reply })
     }
 }
 
@@ -314,10 +315,6 @@ impl MediaVerbs for &mut Wants {
     }
 }
 
-fn done(told: Option<Result<(), CallError>>) -> Option<AppAnswer> {
-    Some(AppAnswer::Done(told.unwrap_or(Err(CallError::Gone))))
-}
-
-fn recorded(told: Option<Result<Option<Recorded>, CallError>>) -> Option<AppAnswer> {
-    Some(AppAnswer::Done(told.unwrap_or(Err(CallError::Gone)).map(drop)))
+fn recorded(told: Result<Option<Recorded>, CallError>) -> AppAnswer {
+    AppAnswer::Done(told.map(drop))
 }

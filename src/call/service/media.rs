@@ -215,8 +215,7 @@ impl CallService {
     /// The leg is not answered or has gone, or the media controller refuses.
     pub async fn media(&self, leg: impl Into<Option<LegId>>, verb: Verb) -> Result<Answer, CallError> {
         let (of, verb, found) = (leg.into().map(Watched::Leg), Box::new(verb), None);
-        let asked = self.ask(|reply| Command::Media { of, verb, found, reply }).await;
-        asked.unwrap_or_else(|_| Err(self.unanswered()))
+        self.command(|reply| Command::Media { of, verb, found, reply }).await
     }
 
     /// As [`CallService::media`], for a leg or the first leg of a call or bridge; sent at once.
@@ -279,13 +278,11 @@ impl CallService {
     }
 
     async fn leg_recording(&self, leg: LegId, what: RecordLeg) -> Result<Option<Recorded>, CallError> {
-        let asked = self.ask(|reply| Command::RecordLeg { leg, what, reply }).await;
-        asked.unwrap_or_else(|_| Err(self.unanswered()))
+        self.command(|reply| Command::RecordLeg { leg, what, reply }).await
     }
 
     async fn recording(&self, call: CallId, what: Record) -> Result<Option<Recorded>, CallError> {
-        let asked = self.ask(|reply| Command::Record { call, what, reply }).await;
-        asked.unwrap_or_else(|_| Err(self.unanswered()))
+        self.command(|reply| Command::Record { call, what, reply }).await
     }
 
     /// A leg's audio in both directions: what its party says can be read, and it hears what is written. The
@@ -296,9 +293,7 @@ impl CallService {
     /// The leg is not answered or has gone, there are too many streams, or the controller cannot
     /// do it.
     pub async fn stream(&self, leg: LegId, spec: StreamSpec) -> Result<AudioStream, CallError> {
-        self.ask(|reply| Command::Stream { leg, spec, early: false, reply })
-            .await
-            .unwrap_or_else(|_| Err(self.unanswered()))
+        self.command(|reply| Command::Stream { leg, spec, early: false, reply }).await
     }
 
     /// Sets where a call is, which its state, its record and its events show.

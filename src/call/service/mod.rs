@@ -343,9 +343,7 @@ impl CallService {
     /// The leg has gone.
     pub async fn where_to(&self, leg: LegId, target: &str) -> Result<HandlerAction, CallError> {
         let target = target.to_owned();
-        self.ask(|reply| Command::WhereTo { leg, target, named_by: None, reply })
-            .await
-            .unwrap_or_else(|_| Err(self.unanswered()))
+        self.command(|reply| Command::WhereTo { leg, target, named_by: None, reply }).await
     }
 
     /// Answers a leg with media of our own, unless it has been answered. An INVITE without an offer gets
@@ -377,9 +375,7 @@ impl CallService {
         mode: BridgeMode,
         auto_hangup: bool,
     ) -> Result<BridgeId, CallError> {
-        self.ask(|reply| Command::Bridge { a, b, mode, auto_hangup, reply })
-            .await
-            .unwrap_or_else(|_| Err(self.unanswered()))
+        self.command(|reply| Command::Bridge { a, b, mode, auto_hangup, reply }).await
     }
 
     /// Transfers the partner of a leg to another target, as if the leg's party had sent a REFER.
@@ -441,13 +437,13 @@ impl CallService {
     /// The call is over.
     pub async fn variables(&self, of: impl Into<Watched>) -> Result<Vec<(String, String)>, CallError> {
         let of = of.into();
-        self.ask(|reply| Command::Variables { of, reply }).await.unwrap_or_else(|_| Err(self.unanswered()))
+        self.command(|reply| Command::Variables { of, reply }).await
     }
 
-    async fn command(
+    async fn command<T>(
         &self,
-        make: impl FnOnce(Reply<Result<(), CallError>>) -> Command,
-    ) -> Result<(), CallError> {
+        make: impl FnOnce(Reply<Result<T, CallError>>) -> Command,
+    ) -> Result<T, CallError> {
         self.ask(make).await.unwrap_or_else(|_| Err(self.unanswered()))
     }
 

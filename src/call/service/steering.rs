@@ -22,7 +22,7 @@ impl CallService {
     /// It is over.
     pub async fn locate(&self, of: impl Into<Watched>) -> Result<(CallId, LegId), CallError> {
         let of = of.into();
-        self.ask(|reply| Command::Locate { of, reply }).await.unwrap_or_else(|_| Err(self.unanswered()))
+        self.command(|reply| Command::Locate { of, reply }).await
     }
 
     /// Ends the dialling of [`CallService::dial_and_bridge`] for this leg, which stays up.
@@ -69,8 +69,7 @@ impl CallService {
     /// # Errors
     /// The leg has gone or is in no bridge, a transfer is under way, or an offer is ([`CallError::Busy`]).
     pub async fn unbridge(&self, leg: LegId, kept: bool) -> Result<(CallId, LegId), CallError> {
-        let asked = self.ask(|reply| Command::Unbridge { leg, kept, reply }).await;
-        asked.unwrap_or_else(|_| Err(self.unanswered()))
+        self.command(|reply| Command::Unbridge { leg, kept, reply }).await
     }
 
     /// Takes a leg from its owner, as [`CallService::let_go_of`] does, and gives it to the application of
