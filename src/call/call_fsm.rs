@@ -17,11 +17,13 @@
 //! nor fail. Recording is a flag beside the state.
 
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 
 /// The state of a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, IntoStaticStr)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum CallState {
     /// The call has no leg: it has not begun, or is over.
     Idle,
@@ -64,20 +66,8 @@ impl CallState {
     ];
 
     /// The value in JSON.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            CallState::Idle => "idle",
-            CallState::IncomingCall => "incoming_call",
-            CallState::OutgoingCall => "outgoing_call",
-            CallState::Bridged => "bridged",
-            CallState::InIvr => "in_ivr",
-            CallState::InQueue => "in_queue",
-            CallState::Commanded => "commanded",
-            CallState::InConference => "in_conference",
-            CallState::Transferring => "transferring",
-            CallState::Parking => "parking",
-            CallState::Merging => "merging",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 

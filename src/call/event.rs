@@ -18,6 +18,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 
 use super::bridge_fsm::{BridgeMode, BridgeState, HeldBy};
 use super::call_fsm::{CallDirection, CallEvent, CallState};
@@ -87,9 +88,10 @@ impl Published {
 }
 
 /// The origin of an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, IntoStaticStr)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Plane {
     /// SIP: calls, legs, bridges, dialling, transfers, registrations.
     Sip,
@@ -150,12 +152,7 @@ impl Plane {
 
     /// The name in JSON.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Plane::Sip => "sip",
-            Plane::Media => "media",
-            Plane::Application => "application",
-            Plane::System => "system",
-        }
+        self.into()
     }
 }
 

@@ -144,7 +144,8 @@ pub struct Party {
 pub type EventFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A handler's decision on an incoming call.
-#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum HandlerAction {
     /// The handler declines: the next one is asked. Without a next one: 404.
     Continue,
@@ -193,16 +194,8 @@ impl HandlerAction {
     /// The name of the action in events: `complete`, `transfer_to`.
     pub fn word(&self) -> &'static str {
         match self {
-            HandlerAction::Continue => "continue",
-            HandlerAction::Complete => "complete",
-            HandlerAction::Dial(_) => "dial",
-            HandlerAction::Handle(_) => "handle",
-            HandlerAction::TransferTo(_) => "transfer_to",
-            HandlerAction::Bridge(_) => "bridge",
-            HandlerAction::Reject { .. } => "reject",
-            HandlerAction::NotFollowed { .. } => "not_followed",
-            HandlerAction::Disconnect => "disconnect",
             HandlerAction::Routed { action, .. } => action.word(),
+            action => action.into(),
         }
     }
 }

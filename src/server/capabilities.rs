@@ -102,7 +102,7 @@ mod tests {
             ))
             .unwrap()
         };
-        let all = Capabilities::of(&Capability::ALL);
+        let all = Capabilities::of(Capability::ALL);
         for (keys, words) in [
             ("record = true", "recording (record = true)"),
             ("media = \"direct\"", "media without a relay (media = \"direct\")"),

@@ -308,7 +308,7 @@ fn port(endpoint: EndpointId) -> u16 {
 
 impl MediaBackend for FakeMedia {
     fn capabilities(&self) -> Capabilities {
-        Capabilities::of(&Capability::ALL)
+        Capabilities::of(Capability::ALL)
     }
 
     fn request(&self, verb: Verb) -> MediaFuture<Answer> {

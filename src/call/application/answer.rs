@@ -10,6 +10,7 @@ use crate::service::{CallEnd, CallError, DialError};
 use crate::{BridgeId, CallId, LegId};
 
 /// The answer to a want; each method of [`Wants`](super::Wants) documents its kind.
+#[derive(strum::IntoStaticStr)]
 #[non_exhaustive]
 pub enum AppAnswer {
     /// It is done.
@@ -45,22 +46,7 @@ pub enum AppAnswer {
 /// Omits the contents, which may include a PIN.
 impl fmt::Debug for AppAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            AppAnswer::Done(_) => "Done",
-            AppAnswer::Media(_) => "Media",
-            AppAnswer::Stream(_) => "Stream",
-            AppAnswer::Variables(_) => "Variables",
-            AppAnswer::Action(_) => "Action",
-            AppAnswer::Bridged(_) => "Bridged",
-            AppAnswer::Dialled(_) => "Dialled",
-            AppAnswer::Started(_) => "Started",
-            AppAnswer::Reached(_) => "Reached",
-            AppAnswer::Truth(_) => "Truth",
-            AppAnswer::Located(_) => "Located",
-            AppAnswer::LegIs(_) => "LegIs",
-            AppAnswer::Ended(_) => "Ended",
-            AppAnswer::Own(_) => "Own",
-        })
+        f.write_str(self.into())
     }
 }
 

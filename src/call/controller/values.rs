@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use strum::VariantArray;
+
 use super::EndpointStats;
 use super::json::octets;
 use super::verbs::{ConferenceId, Recorded, RecordingId};
@@ -327,14 +329,14 @@ pub enum MediaEvent {
 }
 
 /// A capability of a controller.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, VariantArray)]
 #[serde(rename_all = "snake_case")]
 pub enum Capability {
-    /// Endpoints of their own: `local_offer`, `apply_remote`, `local_answer`.
+    /// Endpoints of their own: [`Verb::LocalOffer`](super::Verb::LocalOffer), `ApplyRemote`, `LocalAnswer`.
     Endpoints,
-    /// `pair_offer` and `pair_answer`.
+    /// [`Verb::PairOffer`](super::Verb::PairOffer) and `PairAnswer`.
     Pairs,
-    /// `bridge` of any two endpoints.
+    /// [`Verb::Bridge`](super::Verb::Bridge) of any two endpoints.
     Bridges,
     /// Bridges between different codecs.
     Transcoding,
@@ -342,23 +344,23 @@ pub enum Capability {
     DigitEvents,
     /// `Timeout` events.
     Timeouts,
-    /// `stats` while a call is up.
+    /// [`Verb::Stats`](super::Verb::Stats) while a call is up.
     Statistics,
-    /// `play_prompt`.
+    /// [`Verb::Play`](super::Verb::Play).
     Prompts,
-    /// `collect_dtmf`, `play_and_collect`.
+    /// [`Verb::Collect`](super::Verb::Collect).
     DigitCollection,
-    /// `start_recording`.
+    /// [`Verb::Record`](super::Verb::Record).
     Recording,
-    /// `create_conference`.
+    /// [`Verb::CreateConference`](super::Verb::CreateConference).
     Conferences,
-    /// `start_moh`.
+    /// [`Verb::StartMoh`](super::Verb::StartMoh).
     MusicOnHold,
-    /// `direct_offer`, `return_offer`.
+    /// [`Verb::DirectOffer`](super::Verb::DirectOffer) and `ReturnOffer`.
     DirectMedia,
     /// `capture`.
     Capture,
-    /// `echo`.
+    /// [`Verb::Echo`](super::Verb::Echo).
     Echo,
     /// `open_stream`.
     Streams,
@@ -368,25 +370,7 @@ pub enum Capability {
 
 impl Capability {
     /// Every capability.
-    pub const ALL: [Capability; 17] = [
-        Capability::Endpoints,
-        Capability::Pairs,
-        Capability::Bridges,
-        Capability::Transcoding,
-        Capability::DigitEvents,
-        Capability::Timeouts,
-        Capability::Statistics,
-        Capability::Prompts,
-        Capability::DigitCollection,
-        Capability::Recording,
-        Capability::Conferences,
-        Capability::MusicOnHold,
-        Capability::DirectMedia,
-        Capability::Capture,
-        Capability::Echo,
-        Capability::Streams,
-        Capability::Encryption,
-    ];
+    pub const ALL: &[Capability] = Capability::VARIANTS;
 }
 
 /// The capabilities of a controller, as a set. A configuration that needs more is refused when it is loaded,
@@ -417,7 +401,7 @@ impl Capabilities {
 
     /// The capabilities in `needed` that are missing here.
     pub fn missing(self, needed: Capabilities) -> impl Iterator<Item = Capability> {
-        Capability::ALL.into_iter().filter(move |one| needed.has(*one) && !self.has(*one))
+        Capability::ALL.iter().copied().filter(move |one| needed.has(*one) && !self.has(*one))
     }
 }
 
@@ -480,6 +464,6 @@ mod tests {
         let missing: Vec<_> = has.missing(needs).collect();
         assert_eq!(missing, [Capability::Recording, Capability::MusicOnHold]);
         assert_eq!(needs.missing(needs).next(), None);
-        assert!(Capability::ALL.iter().all(|one| Capabilities::of(&Capability::ALL).has(*one)));
+        assert!(Capability::ALL.iter().all(|one| Capabilities::of(Capability::ALL).has(*one)));
     }
 }

@@ -3,12 +3,14 @@
 use std::fmt;
 
 use serde::Serialize;
+use strum::{IntoStaticStr, VariantArray};
 
 /// A cause of bad audio. The names are few and fixed: they can be labels of counters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, IntoStaticStr, VariantArray)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[cfg_attr(feature = "schema", schema(as = FindingCause))]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Cause {
     /// No packet was received from the party.
     NeverReceived,
@@ -56,55 +58,11 @@ pub enum Cause {
 
 impl Cause {
     /// Every cause.
-    pub const ALL: [Cause; 21] = [
-        Cause::NeverReceived,
-        Cause::BehindNat,
-        Cause::OtherAddress,
-        Cause::AddressDiffers,
-        Cause::SentToPrivate,
-        Cause::Unreachable,
-        Cause::CodecMismatch,
-        Cause::Undecodable,
-        Cause::OtherProtocol,
-        Cause::Unauthenticated,
-        Cause::Replayed,
-        Cause::NotRtp,
-        Cause::StreamRefused,
-        Cause::HoldLeftOn,
-        Cause::SendsNothing,
-        Cause::NoDestination,
-        Cause::SendFailed,
-        Cause::Stopped,
-        Cause::LostOnTheWay,
-        Cause::ReportsNothing,
-        Cause::Lossy,
-    ];
+    pub const ALL: &[Cause] = Cause::VARIANTS;
 
     /// The name in counter labels and events.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Cause::NeverReceived => "never_received",
-            Cause::BehindNat => "behind_nat",
-            Cause::OtherAddress => "other_address",
-            Cause::AddressDiffers => "address_differs",
-            Cause::SentToPrivate => "sent_to_private",
-            Cause::Unreachable => "unreachable",
-            Cause::CodecMismatch => "codec_mismatch",
-            Cause::Undecodable => "undecodable",
-            Cause::OtherProtocol => "other_protocol",
-            Cause::Unauthenticated => "unauthenticated",
-            Cause::Replayed => "replayed",
-            Cause::NotRtp => "not_rtp",
-            Cause::StreamRefused => "stream_refused",
-            Cause::HoldLeftOn => "hold_left_on",
-            Cause::SendsNothing => "sends_nothing",
-            Cause::NoDestination => "no_destination",
-            Cause::SendFailed => "send_failed",
-            Cause::Stopped => "stopped",
-            Cause::LostOnTheWay => "lost_on_the_way",
-            Cause::ReportsNothing => "reports_nothing",
-            Cause::Lossy => "lossy",
-        }
+        self.into()
     }
 
     /// The advice for the cause.

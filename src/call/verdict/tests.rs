@@ -341,8 +341,8 @@ fn every_case_has_its_cause_and_its_evidence() {
 fn the_table_has_every_cause() {
     let seen: HashSet<Cause> =
         cases().iter().flat_map(|case| judge(&case.facts).findings).map(|finding| finding.cause).collect();
-    let missing: Vec<_> = Cause::ALL.into_iter().filter(|cause| !seen.contains(cause)).collect();
-    assert_eq!(missing, []);
+    let missing: Vec<_> = Cause::ALL.iter().filter(|cause| !seen.contains(cause)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
 }
 
 #[test]
@@ -369,7 +369,7 @@ fn either_side_is_judged_alike() {
 
 #[test]
 fn names_are_those_of_the_json_and_every_cause_says_what_to_do() {
-    for cause in Cause::ALL {
+    for cause in Cause::ALL.iter().copied() {
         assert_eq!(serde_json::to_value(cause).unwrap(), cause.as_str());
         assert!(cause.advice().ends_with('.') && !cause.to_string().is_empty());
     }

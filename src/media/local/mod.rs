@@ -61,6 +61,7 @@ const CATCH_UP: Duration = Duration::from_secs(1);
 const STALE: Duration = Duration::from_millis(40);
 
 /// Commands for a local source and sink during a call, besides what offer and answer settle.
+#[derive(strum::IntoStaticStr)]
 pub enum LocalAct {
     /// Joins the endpoint with this.
     Begin(Box<Local>),
@@ -105,17 +106,7 @@ pub enum LocalAct {
 
 impl fmt::Debug for LocalAct {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            LocalAct::Begin(_) => "Begin",
-            LocalAct::CaptureTime(_) => "CaptureTime",
-            LocalAct::Attach(..) => "Attach",
-            LocalAct::Digit { .. } => "Digit",
-            LocalAct::Info { .. } => "Info",
-            LocalAct::Mute(_) => "Mute",
-            LocalAct::Volume { .. } => "Volume",
-            LocalAct::Participant(_) => "Participant",
-            LocalAct::Adapt(_) => "Adapt",
-        })
+        f.write_str(self.into())
     }
 }
 

@@ -1,12 +1,12 @@
 //! The record of each received RTP packet, for the packet log.
 
-use std::fmt;
 use std::time::Instant;
 
 use crate::rtp::RtpPacket;
 
 /// How a packet was handled. The names are those of the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Verdict {
     /// Decoded in time.
     Played,
@@ -34,26 +34,6 @@ pub enum Verdict {
     Unexpected,
     /// Not an RTP packet.
     Malformed,
-}
-
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Verdict::Played => "played",
-            Verdict::Probation => "probation",
-            Verdict::Event => "event",
-            Verdict::ComfortNoise => "comfort-noise",
-            Verdict::Late => "late",
-            Verdict::Duplicate => "duplicate",
-            Verdict::Injected => "injected",
-            Verdict::Unauthenticated => "unauthenticated",
-            Verdict::ImpairedLost => "impaired-lost",
-            Verdict::UnknownPayload => "unknown-payload",
-            Verdict::Implausible => "implausible",
-            Verdict::Unexpected => "unexpected",
-            Verdict::Malformed => "malformed",
-        })
-    }
 }
 
 /// One received RTP packet.

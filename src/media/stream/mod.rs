@@ -65,7 +65,8 @@ impl StreamSpec {
 }
 
 /// Why a stream has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 #[repr(u8)]
 pub enum StreamEnd {
     /// The outside finished it, and everything written was played.
@@ -81,12 +82,7 @@ pub enum StreamEnd {
 impl StreamEnd {
     /// The name: `finished`, `closed`, `joined`, `replaced`.
     pub fn as_str(self) -> &'static str {
-        match self {
-            StreamEnd::Finished => "finished",
-            StreamEnd::Closed => "closed",
-            StreamEnd::Joined => "joined",
-            StreamEnd::Replaced => "replaced",
-        }
+        self.into()
     }
 
     fn of(number: u8) -> Option<StreamEnd> {

@@ -109,7 +109,7 @@ impl Sessions {
         state.sessions.insert(key.clone(), session);
         tracing::info!("a session starts: {} in total", state.sessions.len());
         let has = RemoteController::CAPABILITIES;
-        let capabilities = Capability::ALL.into_iter().filter(|one| has.has(*one)).map(name_of).collect();
+        let capabilities = Capability::ALL.iter().copied().filter(|one| has.has(*one)).map(name_of).collect();
         let lease_ms = LEASE.as_millis().try_into().unwrap_or(u64::MAX);
         let load = self.load_of(&state);
         Some(Welcome { version: VERSION, session: key, lease_ms, capabilities, load })

@@ -62,7 +62,7 @@ pub fn name_of(capability: Capability) -> String {
 
 /// The capabilities of a server, as far as we know them.
 pub fn capabilities(names: &[String]) -> Capabilities {
-    let known = Capability::ALL.into_iter().filter(|one| names.contains(&name_of(*one)));
+    let known = Capability::ALL.iter().copied().filter(|one| names.contains(&name_of(*one)));
     Capabilities::of(&known.collect::<Vec<_>>())
 }
 
