@@ -202,7 +202,7 @@ fn locked(state: &Mutex<State>) -> MutexGuard<'_, State> {
 }
 
 impl EmbeddedController {
-    fn open(&self, mut spec: EndpointSpec) -> MediaFuture<Answer> {
+    fn open(&self, mut spec: EndpointSpec) -> Result<MediaFuture<Answer>, MediaError> {
         let near = spec.near.map(relay_id);
         let config =
             EndpointConfig { rtp_timeout: spec.rtp_timeout, sources: std::mem::take(&mut spec.sources) };
@@ -217,10 +217,8 @@ impl EmbeddedController {
             Some(name) => self.networks().named.get(name).and_then(|all| of_family(all)),
             None => of_family(&self.networks().usual),
         };
-        let Some((bind, (told, other_family))) = found else {
-            return MediaFuture::ready(Err(MediaError::Family(spec.family)));
-        };
-        match self.relay.open_at(bind, near, config) {
+        let (bind, (told, other_family)) = found.ok_or(MediaError::Family(spec.family))?;
+        Ok(match self.relay.open_at(bind, near, config) {
             Opening::Done(opened) => {
                 MediaFuture::ready(self.state().opened(opened, told, other_family, spec))
             }
@@ -231,7 +229,7 @@ impl EmbeddedController {
                     locked(&state).opened(opened, told, other_family, spec)
                 })
             }
-        }
+        })
     }
 
     fn close(&self, endpoint: EndpointId) {
@@ -254,8 +252,8 @@ impl EmbeddedController {
         &self,
         settled: &[EndpointId],
         make: impl FnOnce(&mut State) -> Result<Box<[u8]>, MediaError>,
-    ) -> MediaFuture<Answer> {
-        at_once(self.settled(settled, make), |octets| Answer::Description(octets.into_vec().into()))
+    ) -> Result<MediaFuture<Answer>, MediaError> {
+        at_once(Answer::Description(self.settled(settled, make)?.into_vec().into()))
     }
 
     /// Runs `act` on an endpoint, unless it is released.
@@ -280,35 +278,16 @@ impl EmbeddedController {
         })
     }
 
-    fn counted(&self, endpoint: EndpointId) -> MediaFuture<Answer> {
-        if let Err(error) = self.state().get(endpoint) {
-            return MediaFuture::ready(Err(error));
-        }
+    fn counted(&self, endpoint: EndpointId) -> Result<MediaFuture<Answer>, MediaError> {
+        self.state().get(endpoint)?;
         let stats = self.relay.stats(relay_id(endpoint));
-        MediaFuture::pending(async move {
+        Ok(MediaFuture::pending(async move {
             stats.await.map(Answer::Stats).map_err(|_| MediaError::NoSuchEndpoint(endpoint))
-        })
-    }
-}
-
-fn at_once<T>(result: Result<T, MediaError>, answer: impl FnOnce(T) -> Answer) -> MediaFuture<Answer> {
-    MediaFuture::ready(result.map(answer))
-}
-
-impl MediaBackend for EmbeddedController {
-    fn capabilities(&self) -> Capabilities {
-        EmbeddedController::CAPABILITIES
+        }))
     }
 
-    fn begin_turn(&self) {
-        self.relay.begin_turn();
-    }
-
-    fn end_turn(&self) {
-        self.relay.end_turn();
-    }
-
-    fn request(&self, verb: Verb) -> MediaFuture<Answer> {
+    /// The answer of a verb that is carried out, now or later.
+    fn start_verb(&self, verb: Verb) -> Result<MediaFuture<Answer>, MediaError> {
         match verb {
             Verb::Allocate { endpoint: _, spec } => return self.open(*spec),
             Verb::SignalledFrom { endpoint, host } => {
@@ -319,7 +298,7 @@ impl MediaBackend for EmbeddedController {
                     state.get(endpoint)?.side.host_found(&host, address);
                     Ok(())
                 };
-                return at_once(self.settled(&[endpoint], found), |()| Answer::Done);
+                self.settled(&[endpoint], found)?;
             }
             Verb::Release { endpoint } => self.close(endpoint),
             Verb::PairOffer { from, to, offer, policy } => {
@@ -345,7 +324,7 @@ impl MediaBackend for EmbeddedController {
             }
             Verb::ApplyRemote { endpoint, answer } => {
                 let take = |state: &mut State| Ok(pair::apply(&mut state.get(endpoint)?.side, &answer)?);
-                return at_once(self.settled(&[endpoint], take), |()| Answer::Done);
+                self.settled(&[endpoint], take)?;
             }
             Verb::LocalAnswer { endpoint, offer, policy } => {
                 return self.describes(&[endpoint], |state| {
@@ -371,60 +350,80 @@ impl MediaBackend for EmbeddedController {
                 self.insert_digit(endpoint, digit, duration_ms);
             }
             Verb::WithdrawOffer { endpoint } => self.with(endpoint, |entry| entry.side.withdraw()),
-            Verb::Bridge { a, b } => return at_once(self.put_together(a, b), Answer::Joined),
+            Verb::Bridge { a, b } => return at_once(Answer::Joined(self.put_together(a, b)?)),
             Verb::Unbridge { a, b } => self.part(&mut self.state(), a, b),
             Verb::Stats { endpoint } => return self.counted(endpoint),
-            Verb::Play { endpoint, prompt } => return self.play(endpoint, &prompt).map(Answer::Played),
+            Verb::Play { endpoint, prompt } => return Ok(self.play(endpoint, &prompt)?.map(Answer::Played)),
             Verb::StopPrompt { endpoint } => self.stop_playing(endpoint),
             Verb::Collect { endpoint, prompt, plan } => {
-                return self.collect(endpoint, prompt.as_ref(), plan).map(Answer::Collected);
+                return Ok(self.collect(endpoint, prompt.as_ref(), plan)?.map(Answer::Collected));
             }
             Verb::StopCollecting { endpoint } => self.stage(endpoint, Act::StopCollecting),
-            Verb::FeedDigit { endpoint, digit } => return self.feed(endpoint, digit),
+            Verb::FeedDigit { endpoint, digit } => return Ok(self.feed(endpoint, digit)),
             Verb::HearTones { endpoint, on } => self.listen_for_tones(endpoint, on),
             Verb::TakesInfo { endpoint } => self.with(endpoint, |entry| entry.side.takes_info()),
             Verb::Record { recording: _, endpoint, spec } => {
-                return self.record(endpoint, &spec).map(Answer::Recording);
+                return Ok(self.record(endpoint, &spec)?.map(Answer::Recording));
             }
             Verb::PauseRecording { recording, paused } => self.recordings.pause(recording, paused),
             Verb::FollowRecording { recording, endpoint, other_side } => {
-                return at_once(self.record_on(recording, endpoint, other_side), |()| Answer::Done);
+                self.record_on(recording, endpoint, other_side)?;
             }
             Verb::StopRecording { recording } => {
-                return self.recordings.stop(recording).map(Answer::Recorded);
+                return Ok(self.recordings.stop(recording).map(Answer::Recorded));
             }
             Verb::WaitForRecording { recording } => {
-                return self.recordings.wait(recording).map(Answer::Recorded);
+                return Ok(self.recordings.wait(recording).map(Answer::Recorded));
             }
             Verb::CreateConference { conference: _, spec } => {
-                return at_once(Ok(self.open_room(&spec)), Answer::Conference);
+                return at_once(Answer::Conference(self.open_room(&spec)));
             }
             Verb::EndConference { conference } => self.end_room(conference),
             Verb::AddToConference { conference, endpoint, member } => {
-                return at_once(self.enter_room(conference, endpoint, member), |()| Answer::Done);
+                self.enter_room(conference, endpoint, member)?;
             }
             Verb::RemoveFromConference { conference, endpoint } => self.leave_room(conference, endpoint),
             Verb::PlayToConference { conference, prompt } => {
-                return self.play_to_room(conference, &prompt).map(Answer::Played);
+                return Ok(self.play_to_room(conference, &prompt)?.map(Answer::Played));
             }
             Verb::RecordConference { recording: _, conference, spec } => {
-                return self.record_room(conference, &spec).map(Answer::Recording);
+                return Ok(self.record_room(conference, &spec)?.map(Answer::Recording));
             }
             Verb::StartMoh { endpoint, class: Music::Named(name) } => {
-                return self.start_music(endpoint, &name).map(|()| Answer::Done);
+                return Ok(self.start_music(endpoint, &name)?.map(|()| Answer::Done));
             }
             Verb::StartMoh { endpoint, class: Music::Class(class) } => {
-                return self.start_music_of(endpoint, &class).map(|()| Answer::Done);
+                return Ok(self.start_music_of(endpoint, &class)?.map(|()| Answer::Done));
             }
             Verb::StopMoh { endpoint } => self.stop_music(endpoint),
             Verb::Echo { endpoint, on } => {
-                if let Err(error) = self.state().get(endpoint) {
-                    return MediaFuture::ready(Err(error));
-                }
+                self.state().get(endpoint)?;
                 self.stage(endpoint, Act::Echo { on });
             }
         }
-        MediaFuture::ready(Ok(Answer::Done))
+        at_once(Answer::Done)
+    }
+}
+
+fn at_once(answer: Answer) -> Result<MediaFuture<Answer>, MediaError> {
+    Ok(MediaFuture::ready(Ok(answer)))
+}
+
+impl MediaBackend for EmbeddedController {
+    fn capabilities(&self) -> Capabilities {
+        EmbeddedController::CAPABILITIES
+    }
+
+    fn begin_turn(&self) {
+        self.relay.begin_turn();
+    }
+
+    fn end_turn(&self) {
+        self.relay.end_turn();
+    }
+
+    fn request(&self, verb: Verb) -> MediaFuture<Answer> {
+        self.start_verb(verb).unwrap_or_else(|error| MediaFuture::ready(Err(error)))
     }
 
     fn repeats(&self, endpoint: EndpointId, description: &[u8]) -> bool {
@@ -441,12 +440,13 @@ impl MediaBackend for EmbeddedController {
     }
 
     fn capture(&self, endpoint: EndpointId, trace: Option<Arc<PacketTrace>>) -> MediaFuture<()> {
-        if let Err(error) = self.state().get(endpoint) {
-            return MediaFuture::ready(Err(error));
-        }
-        self.relay.trace(relay_id(endpoint), trace);
-        // Commands are executed in order: once the counters are answered, the trace is in effect.
-        self.counted(endpoint).map(drop)
+        let known = self.state().get(endpoint).map(drop);
+        let counted = known.and_then(|()| {
+            self.relay.trace(relay_id(endpoint), trace);
+            // Commands are executed in order: once the counters are answered, the trace is in effect.
+            self.counted(endpoint)
+        });
+        counted.map_or_else(|error| MediaFuture::ready(Err(error)), |counted| counted.map(drop))
     }
 
     fn open_stream(&self, endpoint: EndpointId, spec: StreamSpec) -> MediaFuture<AudioStream> {

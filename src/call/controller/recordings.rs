@@ -142,16 +142,15 @@ impl Recordings {
 }
 
 impl EmbeddedController {
-    pub(super) fn record(&self, endpoint: EndpointId, spec: &RecordingSpec) -> MediaFuture<RecordingId> {
+    pub(super) fn record(
+        &self,
+        endpoint: EndpointId,
+        spec: &RecordingSpec,
+    ) -> Result<MediaFuture<RecordingId>, MediaError> {
         let mut state = self.state();
-        match state.get(endpoint) {
-            Err(error) => MediaFuture::ready(Err(error)),
-            Ok(entry) => {
-                let (tap, begun) = self.recordings.begin(endpoint, &entry.side, spec);
-                self.relay.record(relay_id(endpoint), tap);
-                begun
-            }
-        }
+        let (tap, begun) = self.recordings.begin(endpoint, &state.get(endpoint)?.side, spec);
+        self.relay.record(relay_id(endpoint), tap);
+        Ok(begun)
     }
 
     /// Continues a recording with this endpoint.

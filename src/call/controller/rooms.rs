@@ -198,26 +198,25 @@ impl EmbeddedController {
         &self,
         conference: ConferenceId,
         spec: &RecordingSpec,
-    ) -> MediaFuture<RecordingId> {
+    ) -> Result<MediaFuture<RecordingId>, MediaError> {
         let mut state = self.state();
-        let Some(room) = state.rooms.open.get_mut(&conference) else {
-            return MediaFuture::ready(Err(MediaError::Conference));
-        };
+        let room = state.rooms.open.get_mut(&conference).ok_or(MediaError::Conference)?;
         let thread = room.thread(&self.relay, conference.0, 0);
         let (tap, begun) = self.recordings.begin_room(spec);
         self.relay.room(thread, conference.0, RoomAct::Record { tap: Box::new(tap) });
-        begun
+        Ok(begun)
     }
 
-    pub(super) fn play_to_room(&self, conference: ConferenceId, prompt: &Prompt) -> MediaFuture<Played> {
+    pub(super) fn play_to_room(
+        &self,
+        conference: ConferenceId,
+        prompt: &Prompt,
+    ) -> Result<MediaFuture<Played>, MediaError> {
         let mut state = self.state();
-        let Some(room) = state.rooms.open.get_mut(&conference) else {
-            return MediaFuture::ready(Err(MediaError::Conference));
-        };
+        let room = state.rooms.open.get_mut(&conference).ok_or(MediaError::Conference)?;
         let rate_hz = if room.spec.rate_hz > 8_000 { 16_000 } else { 8_000 };
-        let Some(roomer) = self.relay.roomer(room.thread(&self.relay, conference.0, 0), conference.0) else {
-            return MediaFuture::ready(Err(MediaError::Conference));
-        };
+        let thread = room.thread(&self.relay, conference.0, 0);
+        let roomer = self.relay.roomer(thread, conference.0).ok_or(MediaError::Conference)?;
         drop(state);
         let (reply, answer) = self.relay.reply();
         let times = prompt.times;
@@ -228,7 +227,7 @@ impl EmbeddedController {
             }
             Err(error) => reply.give(Err(error)),
         });
-        MediaFuture::pending(async move { Ok(answer.await.map_err(|_| MediaError::Conference)??) })
+        Ok(MediaFuture::pending(async move { Ok(answer.await.map_err(|_| MediaError::Conference)??) }))
     }
 }
 

@@ -13,6 +13,7 @@ use super::convert::relay_id;
 use super::embedded::EmbeddedController;
 use super::joining::Entry;
 use super::{Collected, DigitPlan, EndpointId, MediaError, MediaFuture, Part, Played, Prompt};
+use b2b_media::relay::Stager;
 use b2b_media::sounds::{self, Fetched, Limits, Listener, SoundError, SoundStore, StoreStats, Want};
 use b2b_media::stage::{Act, Music, Program, Segment, Sound, Ticket};
 
@@ -101,6 +102,10 @@ impl EmbeddedController {
         }
     }
 
+    fn stager(&self, endpoint: EndpointId) -> Result<Stager, MediaError> {
+        self.relay.stager(relay_id(endpoint)).ok_or(MediaError::NoSuchEndpoint(endpoint))
+    }
+
     /// Turns the detection of tones in a party's audio on or off, or as its rules say.
     pub(super) fn listen_for_tones(&self, endpoint: EndpointId, on: Option<bool>) {
         let mut state = self.state();
@@ -132,14 +137,12 @@ impl EmbeddedController {
         self.sounding.store.fetch(wants(prompt, listener.rate_hz), listener, then);
     }
 
-    pub(super) fn play(&self, endpoint: EndpointId, prompt: &Prompt) -> MediaFuture<Played> {
-        let listener = match self.listener(endpoint) {
-            Ok(listener) => listener,
-            Err(error) => return MediaFuture::ready(Err(error)),
-        };
-        let Some(stager) = self.relay.stager(relay_id(endpoint)) else {
-            return MediaFuture::ready(Err(MediaError::NoSuchEndpoint(endpoint)));
-        };
+    pub(super) fn play(
+        &self,
+        endpoint: EndpointId,
+        prompt: &Prompt,
+    ) -> Result<MediaFuture<Played>, MediaError> {
+        let (listener, stager) = (self.listener(endpoint)?, self.stager(endpoint)?);
         let (reply, answer) = self.relay.reply();
         let (ticket, times) = (self.sounding.ticket(), prompt.times);
         self.fetch(prompt, listener, move |fetched| match fetched {
@@ -149,7 +152,7 @@ impl EmbeddedController {
             }
             Err(error) => reply.give(Err(error)),
         });
-        answered(endpoint, answer)
+        Ok(answered(endpoint, answer))
     }
 
     pub(super) fn stop_playing(&self, endpoint: EndpointId) {
@@ -162,14 +165,8 @@ impl EmbeddedController {
         endpoint: EndpointId,
         prompt: Option<&Prompt>,
         plan: DigitPlan,
-    ) -> MediaFuture<Collected> {
-        let listener = match self.listener(endpoint) {
-            Ok(listener) => listener,
-            Err(error) => return MediaFuture::ready(Err(error)),
-        };
-        let Some(stager) = self.relay.stager(relay_id(endpoint)) else {
-            return MediaFuture::ready(Err(MediaError::NoSuchEndpoint(endpoint)));
-        };
+    ) -> Result<MediaFuture<Collected>, MediaError> {
+        let (listener, stager) = (self.listener(endpoint)?, self.stager(endpoint)?);
         let (reply, answer) = self.relay.reply();
         let ticket = self.sounding.ticket();
         let awaited = prompt.map(|_| ticket);
@@ -186,29 +183,26 @@ impl EmbeddedController {
                 });
             });
         }
-        answered(endpoint, answer)
+        Ok(answered(endpoint, answer))
     }
 
-    pub(super) fn start_music(&self, endpoint: EndpointId, class: &str) -> MediaFuture<()> {
-        match self.sounding.music.get(class) {
-            Some(class) => self.start_music_of(endpoint, class),
-            None => {
-                let what = format!("music class {class:?} (there is none of that name)");
-                MediaFuture::ready(Err(MediaError::Prompt(what)))
-            }
-        }
+    pub(super) fn start_music(
+        &self,
+        endpoint: EndpointId,
+        class: &str,
+    ) -> Result<MediaFuture<()>, MediaError> {
+        let none = || MediaError::Prompt(format!("music class {class:?} (there is none of that name)"));
+        self.start_music_of(endpoint, self.sounding.music.get(class).ok_or_else(none)?)
     }
 
     /// As `start_music`, with a class that the controller need not have been started with.
-    pub(super) fn start_music_of(&self, endpoint: EndpointId, class: &MusicClass) -> MediaFuture<()> {
+    pub(super) fn start_music_of(
+        &self,
+        endpoint: EndpointId,
+        class: &MusicClass,
+    ) -> Result<MediaFuture<()>, MediaError> {
         let MusicClass { name, source, shared } = class;
-        let listener = match self.listener(endpoint) {
-            Ok(listener) => listener,
-            Err(error) => return MediaFuture::ready(Err(error)),
-        };
-        let Some(stager) = self.relay.stager(relay_id(endpoint)) else {
-            return MediaFuture::ready(Err(MediaError::NoSuchEndpoint(endpoint)));
-        };
+        let (listener, stager) = (self.listener(endpoint)?, self.stager(endpoint)?);
         let (reply, answer) = self.relay.reply();
         let (ticket, shared, name) = (self.sounding.ticket(), *shared, name.clone());
         let rate_hz = listener.rate_hz;
@@ -229,7 +223,7 @@ impl EmbeddedController {
                 Err(error) => reply.give(Err(error)),
             }
         });
-        answered(endpoint, answer)
+        Ok(answered(endpoint, answer))
     }
 
     pub(super) fn stop_music(&self, endpoint: EndpointId) {
