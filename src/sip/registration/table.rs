@@ -17,8 +17,10 @@
 //! A new REGISTER must wait for the response to the previous one (§10.2): a registration
 //! stopped in the meantime is `Unwanted`.
 
+use strum::VariantArray;
+
 /// The state of a registration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, VariantArray)]
 pub enum State {
     /// Not started.
     Off,
@@ -44,18 +46,7 @@ pub enum State {
 
 impl State {
     /// Every state.
-    pub const ALL: [State; 10] = [
-        State::Off,
-        State::Asking,
-        State::Registered,
-        State::Refreshing,
-        State::Waiting,
-        State::Holding,
-        State::AskingUnwanted,
-        State::RefreshingUnwanted,
-        State::Leaving,
-        State::Gone,
-    ];
+    pub const ALL: &[State] = State::VARIANTS;
 
     /// Whether the registrar sends calls to us.
     pub fn is_in_force(self) -> bool {
@@ -69,7 +60,7 @@ impl State {
 }
 
 /// Events.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, VariantArray)]
 pub enum Event {
     /// The registration is wanted.
     Start,
@@ -91,16 +82,7 @@ pub enum Event {
 
 impl Event {
     /// Every event.
-    pub const ALL: [Event; 8] = [
-        Event::Start,
-        Event::Accepted,
-        Event::Again,
-        Event::Failed,
-        Event::Refused,
-        Event::Due,
-        Event::Lapsed,
-        Event::Stop,
-    ];
+    pub const ALL: &[Event] = Event::VARIANTS;
 }
 
 /// Actions.
@@ -210,7 +192,7 @@ mod tests {
         ];
         assert_eq!(table.map(|row| row.0), State::ALL);
         for (state, row) in table {
-            for (event, expected) in Event::ALL.into_iter().zip(row) {
+            for (event, expected) in Event::ALL.iter().copied().zip(row) {
                 let got = next(state, event);
                 assert_eq!(got.ok(), expected, "{state:?} + {event:?}");
                 assert_eq!(got.err(), expected.is_none().then_some(IllegalEvent { state, event }));
@@ -220,7 +202,7 @@ mod tests {
 
     #[test]
     fn whoever_is_stopped_is_gone_after_the_answers_that_are_still_to_come() {
-        for state in State::ALL.into_iter().filter(|state| next(*state, Event::Stop).is_ok()) {
+        for state in State::ALL.iter().copied().filter(|state| next(*state, Event::Stop).is_ok()) {
             for answers in [[Event::Accepted; 2], [Event::Failed; 2], [Event::Refused; 2]] {
                 let mut at = next(state, Event::Stop).map(|(state, _)| state).unwrap();
                 for answer in answers {

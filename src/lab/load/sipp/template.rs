@@ -38,13 +38,16 @@ pub enum Piece {
 }
 
 /// A keyword.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, strum::EnumString)]
+#[strum(serialize_all = "snake_case")]
 #[allow(missing_docs, reason = "they are SIPp's own names")]
 pub enum Keyword {
     CallId,
     CallNumber,
     /// Of the message this many steps before.
+    #[strum(disabled)]
     Branch(usize),
+    #[strum(serialize = "local_ip", serialize = "server_ip")]
     LocalIp,
     LocalIpType,
     LocalPort,
@@ -56,26 +59,34 @@ pub enum Keyword {
     Pid,
     ClockTick,
     MsgIndex,
+    #[strum(serialize = "cseq")]
     CSeq,
     Len,
     MediaIp,
     MediaIpType,
     MediaPort,
+    #[strum(serialize = "auto_media_port", serialize = "rtpstream_audio_port")]
     OwnMediaPort,
     PeerTagParam,
     Routes,
     NextUrl,
     /// A header field of the last message, or all of that name.
+    #[strum(disabled)]
     Last(String),
+    #[strum(serialize = "last_cseq_number")]
     LastCSeqNumber,
+    #[strum(serialize = "last_Request_URI")]
     LastRequestUri,
     LastMessage,
+    #[strum(disabled)]
     Variable(Variable),
     /// Of the call's line of the file with this index.
+    #[strum(disabled)]
     Field {
         file: usize,
         number: usize,
     },
+    #[strum(disabled)]
     Authentication {
         user: Option<String>,
         password: Option<String>,
@@ -225,46 +236,25 @@ fn keyword(inside: &str, names: &mut Names<'_>) -> Result<Piece, String> {
         },
     };
     let known = match name {
-        "call_id" => Keyword::CallId,
-        "call_number" => Keyword::CallNumber,
         "branch" => Keyword::Branch(usize::try_from(-offset).map_err(|_| {
             format!(
                 "[{inside}] is of a message that is to come; write [branch-1] for that of the message before"
             )
         })?),
-        "local_ip" => Keyword::LocalIp,
-        "local_ip_type" => Keyword::LocalIpType,
-        "local_port" => Keyword::LocalPort,
-        "remote_ip" => Keyword::RemoteIp,
-        "remote_host" => Keyword::RemoteHost,
-        "remote_port" => Keyword::RemotePort,
-        "transport" => Keyword::Transport,
-        "service" => Keyword::Service,
-        "pid" => Keyword::Pid,
-        "clock_tick" => Keyword::ClockTick,
-        "msg_index" => Keyword::MsgIndex,
-        "server_ip" => Keyword::LocalIp,
         "sipp_version" => return Ok(Piece::Text(concat!("b2b ", env!("CARGO_PKG_VERSION")).to_owned())),
-        "cseq" => Keyword::CSeq,
-        "len" => Keyword::Len,
-        "media_ip" => Keyword::MediaIp,
-        "media_ip_type" => Keyword::MediaIpType,
-        "media_port" => Keyword::MediaPort,
-        "auto_media_port" | "rtpstream_audio_port" => Keyword::OwnMediaPort,
-        "peer_tag_param" => Keyword::PeerTagParam,
-        "routes" => Keyword::Routes,
-        "next_url" => Keyword::NextUrl,
-        "last_cseq_number" => Keyword::LastCSeqNumber,
-        "last_Request_URI" => Keyword::LastRequestUri,
-        "last_message" => Keyword::LastMessage,
-        _ => {
-            if let Some(name) = inside.strip_prefix("last_").filter(|_| !names.keys.contains_key(inside)) {
-                return Ok(Piece::Keyword(Keyword::Last(name.trim_end_matches(':').to_owned()), 0));
+        name => match name.parse() {
+            Ok(known) => known,
+            Err(_) => {
+                if let Some(name) = inside.strip_prefix("last_").filter(|_| !names.keys.contains_key(inside))
+                {
+                    return Ok(Piece::Keyword(Keyword::Last(name.trim_end_matches(':').to_owned()), 0));
+                }
+                // line breaks in a user's value become those of SIP
+                let value = names.keys.get(inside);
+                let value = value.map(|value| value.replace("\r\n", "\n").replace('\n', "\r\n"));
+                return value.map(Piece::Text).ok_or_else(|| refusal(inside));
             }
-            // line breaks in a user's value become those of SIP
-            let value = names.keys.get(inside).map(|value| value.replace("\r\n", "\n").replace('\n', "\r\n"));
-            return value.map(Piece::Text).ok_or_else(|| refusal(inside));
-        }
+        },
     };
     Ok(Piece::Keyword(known, offset))
 }
