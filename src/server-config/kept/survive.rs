@@ -25,7 +25,7 @@ pub struct Survive {
 pub const SURVIVE: Table = Table {
     name: "survive",
     written: "[survive]",
-    about: "Calls that go on when the server has been killed or has crashed, and is started again. See `docs/operations.md` for what is covered.",
+    about: "Calls that go on when the server has been killed or has crashed, and is started again. See `docs/high-availability.md` for what is covered.",
     keys: rows! {
         file: PATH, at_restart(),
             "A file in a folder that is memory, such as `/run/b2b/calls`: answered calls are written to it. It is made with mode 0600, has the keys of calls in it, and belongs to one server. Without it: all calls end with the process.";

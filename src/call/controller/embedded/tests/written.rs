@@ -73,7 +73,7 @@ fn a_party_with_srtp_is_heard_under_its_keys_in_another_controller() {
     let key = "BwcH".repeat(10);
     let line = format!("sendrecv\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{key}");
     let offer = party.session("0", &line);
-    ready(lab.controller.local_answer(party.id, offer, &PairPolicy::default())).unwrap();
+    lab.local_answer(&party, offer).unwrap();
     let keys = |lab: &Lab, party: &Party| lab.controller.state().get(party.id).unwrap().side.keys();
     let before = keys(&lab, &party);
     assert!(before.is_some());
