@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use b2b::app::Prompts;
 use b2b::app::conference::{Conference, RoomConfig, Rooms};
-use b2b::app::ivr::{BuildError, Ivr, IvrFlow};
+use b2b::app::ivr::{Ask, DigitPlan, Does, Ivr, IvrFlow, Node, Say, Template, check, menu};
 use b2b::app::queue::machine::values::Strategy;
 use b2b::app::queue::{DeskSettings, QueueDesk, QueueHandler};
 use b2b::app::wrong_pins::WrongPins;
@@ -32,12 +32,17 @@ const QUEUE: &str = "own-sales";
 const ROOM: &str = "own-team";
 
 /// The menu: 1 leads to the queue, 2 to the room.
-fn menu(prompts: &Prompts) -> Result<Ivr, BuildError> {
-    let flow = IvrFlow::builder("own")
-        .menu("hello", "sales-or-room.wav", &[("1", "sales"), ("2", "room")])
-        .queue("sales", QUEUE)
-        .conference("room", ROOM)
-        .build_unchecked(prompts)?;
+fn tree(prompts: &Prompts) -> anyhow::Result<Ivr> {
+    let ask = Ask::new(vec![Say::Part(prompts.file("sales-or-room.wav"))], DigitPlan::new(1));
+    let choices = [("1", "sales"), ("2", "room")].map(|(key, to)| (key.to_owned(), to.to_owned()));
+    let nodes = [
+        ("hello", menu(ask, choices.into())),
+        ("sales", Does::Hand { app: Template::new(&format!("queue/{QUEUE}"))? }),
+        ("room", Does::Hand { app: Template::new(&format!("conference/{ROOM}"))? }),
+    ];
+    let nodes = nodes.map(|(name, does)| Node { name: name.to_owned(), does }).into();
+    let flow = IvrFlow { name: "own".to_owned(), start: "hello".to_owned(), nodes };
+    check(&flow, prompts, &|_| Ok(()))?;
     Ok(Ivr::new(flow, prompts.clone()))
 }
 
@@ -52,10 +57,10 @@ fn queue(agents: &[&str], prompts: &Prompts) -> QueueDesk {
 }
 
 /// All applications that routes may name.
-fn applications(agents: &[&str], prompts: &Prompts) -> Result<Vec<Arc<dyn ApplicationHandler>>, BuildError> {
+fn applications(agents: &[&str], prompts: &Prompts) -> anyhow::Result<Vec<Arc<dyn ApplicationHandler>>> {
     let rooms = Rooms::new("own", WrongPins::default());
     let room = Conference::new(RoomConfig { announced: false, ..RoomConfig::new(ROOM) }, &rooms);
-    let mut all: Vec<Arc<dyn ApplicationHandler>> = vec![Arc::new(Recorded), Arc::new(menu(prompts)?)];
+    let mut all: Vec<Arc<dyn ApplicationHandler>> = vec![Arc::new(Recorded), Arc::new(tree(prompts)?)];
     all.extend(QueueHandler::all(&queue(agents, prompts)));
     all.push(Arc::new(room));
     Ok(all)

@@ -1,17 +1,22 @@
-//! A flow as data: named nodes, and which node follows which. It is read from the configuration or created by
-//! [`IvrFlow::builder`].
+//! A flow as data: named nodes, and which node follows which.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::ask_url::UrlFields;
-use super::builder::FlowBuilder;
-use super::template::Template;
+use super::template::{Template, TemplateError};
+use crate::prompts::Prompts;
 use b2b_call::controller::{DigitPlan, Part};
 
-/// A menu tree: what a caller hears and presses, and where that leads. `FlowBuilder::build` and the
-/// configuration only return flows that pass [`super::check::check`].
+/// How long the target of a transfer rings if nothing says otherwise.
+pub const RING: Duration = Duration::from_secs(30);
+
+/// The default timeout of a URL.
+pub const ANSWER: Duration = Duration::from_secs(5);
+
+/// A menu tree: what a caller hears and presses, and where that leads. The configuration only returns flows that
+/// pass [`super::check::check`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct IvrFlow {
     /// The name; the application is `ivr/` and this name.
@@ -116,6 +121,15 @@ impl Ask {
     }
 }
 
+/// A menu collects as many keys as its longest choice has; `#` ends the input unless it is part of a choice.
+pub fn menu(mut ask: Ask, choices: Vec<(String, String)>) -> Does {
+    ask.plan.max = choices.iter().map(|(keys, _)| keys.chars().count()).max().unwrap_or(1);
+    if ask.plan.max == 1 || choices.iter().any(|(keys, _)| keys.contains('#')) {
+        ask.plan.terminators.clear();
+    }
+    Does::Menu { ask, choices }
+}
+
 /// A part of a prompt in a flow.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Say {
@@ -123,6 +137,30 @@ pub enum Say {
     Part(Part),
     /// A value, digit by digit.
     Digits(Template),
+}
+
+/// The syntax of a part of a prompt, for error messages.
+pub const SAY: &str =
+    "write a file's name, digits:${variable}, tone:440:500 (Hz, ms), tone:350+440:500 or silence:500 (ms)";
+
+/// Parses a part of a prompt. `None` if it is malformed.
+pub fn say(text: &str, prompts: &Prompts) -> Option<Result<Say, TemplateError>> {
+    let ms = |text: &str| text.parse::<u32>().ok().map(|ms| Duration::from_millis(ms.into()));
+    let hz = |text: &str| text.parse::<u16>().ok().filter(|hz| (20..=4_000).contains(hz));
+    match text.split_once(':') {
+        Some(("digits", of)) => Some(Template::new(of).map(Say::Digits)),
+        Some(("silence", lasts)) => Some(Ok(Say::Part(Part::Silence(ms(lasts)?)))),
+        Some(("tone", rest)) => {
+            let (pitch, lasts) = rest.split_once(':')?;
+            let hz = match pitch.split_once('+') {
+                Some((one, other)) => [hz(one)?, hz(other)?],
+                None => [hz(pitch)?, 0],
+            };
+            Some(Ok(Say::Part(Part::Tone { hz, lasts: ms(lasts)?, dbm0: Part::TONE_DBM0 })))
+        }
+        _ if text.trim().is_empty() => None,
+        _ => Some(Ok(Say::Part(prompts.file(text)))),
+    }
 }
 
 /// A pattern for a value.
@@ -174,11 +212,6 @@ pub enum Way<'a> {
 }
 
 impl IvrFlow {
-    /// A builder for a flow of this name.
-    pub fn builder(name: impl Into<String>) -> FlowBuilder {
-        FlowBuilder::new(name.into())
-    }
-
     /// The name of its application.
     pub fn application(&self) -> String {
         format!("ivr/{}", self.name)

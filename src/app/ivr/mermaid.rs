@@ -90,7 +90,6 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::prompts::Prompts;
 
     #[test]
     fn every_node_and_way_is_in_the_graph() {
@@ -99,7 +98,7 @@ mod tests {
             .branch("a", "${caller}", &[("+44*", "b")], None)
             .transfer("b", "user/1001", Some("bye"))
             .hangup("bye")
-            .build_unchecked(&Prompts::default())
+            .build()
             .unwrap();
         let graph = flow.mermaid();
         for line in [

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::ask_url::{AskUrl, JSON, UrlQuestion, answer, question};
-use super::builder::RING;
 use super::flow::IvrFlow;
+use super::flow::RING;
 use super::machine::{Came, Choice, Do, Machine};
 use super::template::Variables;
 use crate::prompts::Prompts;

@@ -1,16 +1,13 @@
 //! The errors of flows, each with a flow that has it.
 
 use super::*;
-use crate::ivr::builder::{AskFor, BuildError};
+use crate::ivr::builder::{self, FlowBuilder, prompts};
+use crate::ivr::flow::Ask;
 use b2b_call::controller::DigitPlan;
 
-fn prompts() -> Prompts {
-    Prompts::new("/p")
-}
-
-fn problem(flow: super::super::builder::FlowBuilder) -> (Option<String>, FlowProblem) {
-    match flow.build_unchecked(&prompts()) {
-        Err(BuildError::Flow(FlowError { node, problem })) => (node, problem),
+fn problem(flow: FlowBuilder) -> (Option<String>, FlowProblem) {
+    match flow.build() {
+        Err(FlowError { node, problem }) => (node, problem),
         other => panic!("{other:?}"),
     }
 }
@@ -19,8 +16,8 @@ fn at(node: &str, problem: FlowProblem) -> (Option<String>, FlowProblem) {
     (Some(node.to_owned()), problem)
 }
 
-fn ask() -> AskFor {
-    AskFor::new("a.wav", DigitPlan::new(4))
+fn ask() -> Ask {
+    builder::ask("a.wav", DigitPlan::new(4))
 }
 
 #[test]
@@ -49,19 +46,19 @@ fn every_node_is_reached_and_left() {
     assert_eq!(problem(trapped), at("b", FlowProblem::NoEnd));
     // The answer of a URL may name any node.
     let named = IvrFlow::builder("x").http("a", "http://h/", None, None).hangup("b");
-    assert!(named.build_unchecked(&prompts()).is_ok());
+    assert!(named.build().is_ok());
 }
 
 #[test]
 fn a_caller_who_presses_nothing_comes_to_an_end() {
     let round = |no_input: Option<&str>| {
-        let asks = AskFor { no_input: no_input.map(str::to_owned), ..ask() };
+        let asks = Ask { no_input: no_input.map(str::to_owned), ..ask() };
         IvrFlow::builder("x")
             .play_prompt("hello", &["a.wav"], Some("menu"))
             .menu_with("menu", asks, &[("1", "hello"), ("2", "bye")])
             .hangup("bye")
     };
-    assert!(round(None).build_unchecked(&prompts()).is_ok(), "who presses 1 may go round");
+    assert!(round(None).build().is_ok(), "who presses 1 may go round");
     let circle = FlowProblem::Circle("hello -> menu -> hello".to_owned());
     assert_eq!(problem(round(Some("hello"))), at("hello", circle));
     let dials = IvrFlow::builder("x").transfer("a", "user/1", Some("a"));
@@ -77,7 +74,7 @@ fn a_caller_who_presses_nothing_comes_to_an_end() {
 fn prompts_can_be_played() {
     let flow =
         IvrFlow::builder("x").play_prompt("a", &["hello.wav", "tone:440:100", "digits:${caller}"], None);
-    let flow = flow.build_unchecked(&prompts()).unwrap();
+    let flow = flow.build().unwrap();
     let with = |missing: &str| {
         let missing = missing.to_owned();
         let can_play = move |path: &Path| match path == Path::new(&missing) {
@@ -105,13 +102,13 @@ fn choices_can_be_pressed_and_targets_are_the_operators() {
     }
     for fine in ["user/${digits}", "gateway/carrier/+44${digits}", "1${digits}", "${digits}", "sip:a@b"] {
         let flow = IvrFlow::builder("x").transfer("a", fine, None);
-        assert_eq!(flow.build_unchecked(&prompts()).err(), None, "{fine}");
+        assert_eq!(flow.build().err(), None, "{fine}");
     }
 }
 
 #[test]
 fn numbers_that_make_no_sense_are_refused() {
-    let collect = |change: fn(&mut AskFor), variable: &str, least| {
+    let collect = |change: fn(&mut Ask), variable: &str, least| {
         let mut asks = ask();
         change(&mut asks);
         problem(IvrFlow::builder("x").collect_input("a", asks, variable, least, None)).1

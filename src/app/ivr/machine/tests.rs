@@ -3,14 +3,11 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::ivr::builder::{AskFor, FlowBuilder};
-
-fn prompts() -> Prompts {
-    Prompts::new("/p")
-}
+use crate::ivr::builder::{FlowBuilder, ask, prompts, says};
+use crate::ivr::flow::Ask;
 
 fn begin(flow: FlowBuilder) -> (Machine, Do) {
-    let flow = flow.build_unchecked(&prompts()).unwrap_or_else(|error| panic!("{error}"));
+    let flow = flow.build().unwrap_or_else(|error| panic!("{error}"));
     let variables = [("caller".to_owned(), "+4477".to_owned())].into();
     Machine::begin(Arc::new(flow), prompts(), variables)
 }
@@ -42,12 +39,12 @@ fn asks(act: &Do) -> Vec<String> {
 }
 
 fn menu() -> FlowBuilder {
-    let ask = AskFor {
-        no_input_prompt: vec!["still-there.wav".into()],
-        invalid_prompt: vec!["wrong.wav".into()],
+    let ask = Ask {
+        no_input_prompt: says(&["still-there.wav"]),
+        invalid_prompt: says(&["wrong.wav"]),
         no_input: Some("bye".into()),
         invalid: Some("operator".into()),
-        ..AskFor::new("menu.wav", DigitPlan::new(1))
+        ..ask("menu.wav", DigitPlan::new(1))
     };
     IvrFlow::builder("x")
         .play_prompt("hello", &["hello.wav"], Some("menu"))
@@ -93,7 +90,7 @@ fn no_input_and_wrong_input_have_three_tries_and_ways_of_their_own() {
 #[test]
 fn digits_become_a_variable_for_later_nodes() {
     let flow = IvrFlow::builder("x")
-        .collect_input("pin", AskFor::new("pin.wav", DigitPlan::new(4)), "pin", 2, Some("say"))
+        .collect_input("pin", ask("pin.wav", DigitPlan::new(4)), "pin", 2, Some("say"))
         .play_prompt("say", &["you-said.wav", "digits:${pin}"], Some("set"))
         .set("set", &[("a", "<${pin}>"), ("b", "${a}${caller}")], Some("go"))
         .transfer("go", "user/${pin}", None);
@@ -130,7 +127,7 @@ fn a_value_chooses_a_case() {
             .queue("known", "vip")
             .queue("british", "uk")
             .queue("other", "rest")
-            .build_unchecked(&prompts())
+            .build()
             .unwrap()
     };
     for (caller, queue) in
@@ -198,11 +195,11 @@ fn node(flow: FlowBuilder, index: usize, nodes: usize, (kind, to): (u8, [u8; 3])
     let next = |to: u8| Some(usize::from(to) % (nodes + 1)).filter(|to| *to < nodes).map(name);
     let some = |to: u8| name(usize::from(to) % nodes);
     let own = name(index);
-    let ask = AskFor {
+    let ask = Ask {
         no_input: next(to[0]),
         invalid: next(to[1]),
         tries: u32::from(to[2] % 3) + 1,
-        ..AskFor::new("a.wav", DigitPlan::new(2))
+        ..ask("a.wav", DigitPlan::new(2))
     };
     let (one, other) = (some(to[1]), some(to[2]));
     match kind % 8 {
@@ -230,7 +227,7 @@ proptest! {
         let flow = nodes.into_iter().enumerate().fold(IvrFlow::builder("x"), |flow, (index, it)| {
             node(flow, index, count, it)
         });
-        let Ok(flow) = flow.build_unchecked(&prompts()) else { return Err(TestCaseError::reject("not valid")) };
+        let Ok(flow) = flow.build() else { return Err(TestCaseError::reject("not valid")) };
         let flow = Arc::new(flow);
         for silent in [true, false] {
             let (mut machine, mut act) = Machine::begin(flow.clone(), prompts(), Variables::new());

@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::Prompts;
+use crate::ivr::builder::{FlowBuilder, ask, says};
 use crate::ivr::flow::Does;
-use crate::ivr::{AskFor, AskUrl, FlowBuilder, Ivr, IvrFlow, UrlAnswer, UrlQuestion};
+use crate::ivr::{Ask, AskUrl, Ivr, IvrFlow, UrlAnswer, UrlQuestion};
 use b2b_call::bus::{Received, Subscriber};
 use b2b_call::call_fsm::CallState;
 use b2b_call::controller::{DigitPlan, EndpointId};
@@ -77,7 +78,7 @@ fn tree() -> FlowBuilder {
 
 fn harness_with(flow: FlowBuilder, url: Option<Url>) -> Harness {
     let prompts = Prompts::new("/p");
-    let flow = flow.build_unchecked(&prompts).unwrap_or_else(|error| panic!("{error}"));
+    let flow = flow.build().unwrap_or_else(|error| panic!("{error}"));
     let mut ivr = Ivr::new(flow, prompts);
     if let Some(url) = url {
         ivr = ivr.with_urls(Arc::new(url));
@@ -107,12 +108,12 @@ fn variable(harness: &Harness, name: &str) -> Option<String> {
 }
 
 fn menu() -> FlowBuilder {
-    let ask = AskFor {
-        no_input_prompt: vec!["still-there.wav".into()],
-        invalid_prompt: vec!["wrong.wav".into()],
+    let ask = Ask {
+        no_input_prompt: says(&["still-there.wav"]),
+        invalid_prompt: says(&["wrong.wav"]),
         no_input: Some("bye".into()),
         invalid: Some("operator".into()),
-        ..AskFor::new("menu.wav", DigitPlan::new(1))
+        ..ask("menu.wav", DigitPlan::new(1))
     };
     tree()
         .play_prompt("hello", &["hello.wav"], Some("menu"))
@@ -157,7 +158,7 @@ fn told(bus: &mut Subscriber) -> Vec<String> {
 
 #[test]
 fn each_node_and_each_choice_is_told_and_no_secret() {
-    let secret = AskFor::new("pin.wav", DigitPlan { secret: true, ..DigitPlan::new(4) });
+    let secret = ask("pin.wav", DigitPlan { secret: true, ..DigitPlan::new(4) });
     let flow = tree()
         .menu("menu", "menu.wav", &[("1", "ask")])
         .collect_input("ask", secret, "pin", 4, Some("bye"))
@@ -251,7 +252,7 @@ fn what_a_target_sends_before_it_answers_takes_the_place_of_the_ringing_unless_t
     for wanted in [true, false] {
         let flow = tree().transfer("dial", TO_BOB, None);
         let prompts = Prompts::new("/p");
-        let mut flow = flow.build_unchecked(&prompts).unwrap_or_else(|error| panic!("{error}"));
+        let mut flow = flow.build().unwrap_or_else(|error| panic!("{error}"));
         for node in &mut flow.nodes {
             if let Does::Transfer { early_media, .. } = &mut node.does {
                 *early_media = wanted;
@@ -283,7 +284,7 @@ fn what_a_target_sends_before_it_answers_takes_the_place_of_the_ringing_unless_t
 fn digits_are_said_again_and_dialled() {
     let (mut harness, _, endpoint) = called(
         tree()
-            .collect_input("ext", AskFor::new("extension.wav", DigitPlan::new(4)), "ext", 2, Some("say"))
+            .collect_input("ext", ask("extension.wav", DigitPlan::new(4)), "ext", 2, Some("say"))
             .play_prompt("say", &["you-want.wav", "digits:${ext}"], Some("dial"))
             .transfer("dial", "sip:1001@192.0.2.12", None),
     );
@@ -441,7 +442,7 @@ fn variables_are_noted_on_the_call_and_later_nodes_have_them() {
 
 #[test]
 fn who_is_led_to_an_application_that_is_not_there_is_hung_up() {
-    let mut harness = harness_with(tree().conference("room", "none"), None);
+    let mut harness = harness_with(tree().application("room", "conference/none"), None);
     let ann = harness.party(ANN);
     harness.call(ann, "x", Some(SESSION));
     harness.run(seconds(1));
@@ -473,7 +474,7 @@ fn a_number_is_dialled_as_the_caller_could() {
     for (number, state) in [("1", CallState::Bridged), ("2", CallState::InQueue), ("3", CallState::InIvr)] {
         let flow = tree().transfer("dial", number, Some("no")).play_prompt("no", &["no.wav"], None);
         let prompts = Prompts::new("/p");
-        let ivr = Ivr::new(flow.build_unchecked(&prompts).unwrap(), prompts);
+        let ivr = Ivr::new(flow.build().unwrap(), prompts);
         let handlers: Vec<Arc<dyn ApplicationHandler>> =
             vec![Arc::new(Dialplan), Arc::new(ivr), Arc::new(Queue)];
         let mut harness = Harness::new(Instant::now(), handlers);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use b2b_app::Prompts;
 use b2b_app::conference::{self, Conference, RoomConfig, Rooms};
-use b2b_app::ivr::{AskFor, DigitPlan, Ivr, IvrFlow};
+use b2b_app::ivr::{self, DigitPlan, Does, Ivr, IvrFlow, Node, Say, Template};
 use b2b_app::park::{LotConfig, Lots, Parking};
 use b2b_app::queue::machine::values::{AgentNo, AgentPlan, QueuePlan};
 use b2b_app::queue::sounds::QueueSounds;
@@ -285,13 +285,12 @@ fn queue() -> QueueDesk {
     })
 }
 
-fn menu(desk: &Desk) -> Ivr {
+fn tree(desk: &Desk) -> Ivr {
     let prompts = Prompts::new("/p");
-    let ask = AskFor {
-        no_input: Some("bye".into()),
-        invalid: Some("bye".into()),
-        ..AskFor::new("menu.wav", DigitPlan::new(1))
-    };
+    let says = |file: &str| vec![Say::Part(prompts.file(file))];
+    let bye = || Some("bye".to_owned());
+    let ask =
+        ivr::Ask { no_input: bye(), invalid: bye(), ..ivr::Ask::new(says("menu.wav"), DigitPlan::new(1)) };
     let choices = [
         ("1", "queue"),
         ("2", "operator"),
@@ -302,18 +301,23 @@ fn menu(desk: &Desk) -> Ivr {
         ("7", "agent"),
         ("8", "bye"),
     ];
-    let flow = IvrFlow::builder("main")
-        .play_prompt("hello", &["hello.wav"], Some("menu"))
-        .menu_with("menu", ask, &choices)
-        .queue("queue", "sales")
-        .transfer("operator", &uri(&desk.plans, 0, 0), Some("bye"))
-        .voicemail("box", "1001")
-        .conference("room", "blue")
-        .application("park", "park/lot")
-        .application("program", "program/any")
-        .application("agent", "voice_agent/ada")
-        .play_prompt("bye", &["bye.wav"], None);
-    let flow = flow.build_unchecked(&prompts).unwrap_or_else(|error| panic!("{error}"));
+    let template = |text: &str| Template::new(text).unwrap_or_else(|error| panic!("{error}"));
+    let to = template(&uri(&desk.plans, 0, 0));
+    let nodes = [
+        ("hello", Does::PlayPrompt { prompt: says("hello.wav"), next: Some("menu".to_owned()) }),
+        ("menu", ivr::menu(ask, choices.map(|(key, to)| (key.to_owned(), to.to_owned())).into())),
+        ("queue", Does::Hand { app: template("queue/sales") }),
+        ("operator", Does::Transfer { to, ring: None, early_media: true, failed: bye() }),
+        ("box", Does::Hand { app: template("voicemail/1001") }),
+        ("room", Does::Hand { app: template("conference/blue") }),
+        ("park", Does::Hand { app: template("park/lot") }),
+        ("program", Does::Hand { app: template("program/any") }),
+        ("agent", Does::Hand { app: template("voice_agent/ada") }),
+        ("bye", Does::PlayPrompt { prompt: says("bye.wav"), next: None }),
+    ];
+    let nodes = nodes.map(|(name, does)| Node { name: name.to_owned(), does }).into();
+    let flow = IvrFlow { name: "main".to_owned(), start: "hello".to_owned(), nodes };
+    ivr::check(&flow, &prompts, &|_| Ok(())).unwrap_or_else(|error| panic!("{error}"));
     Ivr::new(flow, prompts)
 }
 
@@ -357,7 +361,7 @@ pub fn handlers(desk: &Desk, now: Instant) -> (Vec<Arc<dyn ApplicationHandler>>,
     let mut all: Vec<Arc<dyn ApplicationHandler>> = vec![
         Arc::new(desk.clone()),
         Arc::new(Program(desk.clone())),
-        Arc::new(menu(desk)),
+        Arc::new(tree(desk)),
         room("blue", None, &rooms),
         room("pin", Some("1"), &rooms),
         Arc::new(Parking::new(lot, &Lots::new())),
