@@ -5,11 +5,10 @@
 //! - `parties`: users, gateways, groups; `route`: routes and their actions
 //! - `apps`: applications, a file each
 //! - `pattern`: patterns on numbers, and templates that use their groups
-//! - `keys`, `party_keys`: the table of every key; `sections`: all tables; `markdown`: the same for
-//!   `docs/server.md`; `schema`: the same for editors
+//! - `keys`, `party_keys`: the table of every key; `sections`: all tables; `schema`: the same for
+//!   editors
 //! - `listener`: separate networks
-//! - `profile`: names of profiles; `profiles`: providers' requirements, with sources; `profile_pages`: the
-//!   same as `docs/providers.md`
+//! - `profile`: names of profiles; `profiles`: providers' requirements, with sources
 //! - `codecs`: codecs to offer; `sound`: a party's audio; `recording`: recordings; `kept`: ended calls,
 //!   and those that outlive the process; `tokens`: access to the control interface; `hep`: copies of messages
 //! - `overrides`: settings that flags change
@@ -38,7 +37,6 @@ pub mod kept;
 pub mod keys;
 pub mod listener;
 pub mod load;
-pub mod markdown;
 mod names;
 mod ner;
 mod outside;
@@ -51,7 +49,6 @@ mod party_keys;
 mod passwords;
 pub mod pattern;
 pub mod profile;
-pub mod profile_pages;
 pub mod profiles;
 pub mod questions;
 pub mod recording;

@@ -1,5 +1,5 @@
 //! Every table of the configuration: the reader refuses all others and takes ranges and defaults from them;
-//! `docs/server.md` and the schema are printed from it.
+//! `docs/server.md` and the schema are written from it.
 
 use b2b_config::table::Table;
 

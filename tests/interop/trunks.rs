@@ -386,7 +386,7 @@ fn interop_trunks_leave_what_they_must_and_nothing_that_they_must_not() {
 #[test]
 #[ignore = "with the one above"]
 fn interop_trunks_has_a_row_for_each_profile() {
-    let page = b2b::server::config::profile_pages::markdown();
+    let page = include_str!("../../docs/providers.md");
     let named: Vec<_> =
         page.lines().filter_map(|line| line.strip_prefix("`profile = \"")?.split('"').next()).collect();
     assert_eq!(named, ROWS.iter().map(|row| row.profile).collect::<Vec<_>>());

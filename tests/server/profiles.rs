@@ -1,16 +1,16 @@
 //! Profiles of providers: their page, and their explanation by `--explain-gateway`.
 
+mod page;
+
 use std::path::Path;
 use std::process::Command;
-
-use b2b::server::config::profile_pages;
 
 /// docs/providers.md is generated from the data of the profiles. With `B2B_WRITE_DOCS` set, this test writes
 /// it.
 #[test]
 fn the_page_of_providers_is_that_of_the_profiles() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/providers.md");
-    let wanted = profile_pages::markdown();
+    let wanted = page::markdown();
     if std::env::var_os("B2B_WRITE_DOCS").is_some() {
         std::fs::write(&path, wanted).expect("write");
         return;

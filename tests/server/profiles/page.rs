@@ -2,10 +2,8 @@
 
 use std::fmt::Write as _;
 
-use toml::Spanned;
-use toml::de::{DeTable, DeValue};
-
-use super::profiles::{TEXT, string, tables};
+use b2b::server::config::profiles::TEXT;
+use toml::{Table, Value};
 
 /// The text before the sections.
 const HEAD: &str = "# Providers
@@ -36,30 +34,29 @@ No profile sets `listener`, `ptime`, `dtmf` or `early_media`, or decides about R
 /// The page.
 pub fn markdown() -> String {
     let mut page = HEAD.to_string();
-    let text = DeTable::parse(TEXT).map(Spanned::into_inner).unwrap_or_default();
+    let text: Table = TEXT.parse().expect("profiles");
     for profile in tables(&text, "profile") {
         section(&mut page, profile);
     }
     page
 }
 
-fn section(page: &mut String, profile: &DeTable<'_>) {
-    let of = |key: &str| string(profile, key).unwrap_or_default();
+fn section(page: &mut String, profile: &Table) {
+    let of = |key: &str| string(profile, key);
     let _ = write!(page, "\n## {}\n\n`profile = \"{}\"`. {}\n", of("title"), of("name"), of("about"));
     let _ = write!(page, "\n```toml\n{}```\n\nRequirements:\n\n", of("example"));
     list(page, profile, "wants");
     page.push_str("\nWhat b2b sends:\n\n");
-    let _ = writeln!(page, "- always: {}", joined(profile, "must"));
-    let _ = writeln!(page, "- never: {}", joined(profile, "never"));
+    let _ = writeln!(page, "- always: {}", texts(profile, "must").join("; "));
+    let _ = writeln!(page, "- never: {}", texts(profile, "never").join("; "));
     page.push_str("\n| key | value | reason | source |\n|---|---|---|---|\n");
     for key in tables(profile, "key") {
-        let of = |name: &str| string(key, name).unwrap_or_default();
-        let value = key.get("value").map(|value| written(value.get_ref())).unwrap_or_default();
-        let source = match of("source") {
+        let source = match string(key, "source") {
             page if page.starts_with("https://") => format!("<{page}>"),
             mark => format!("*{mark}*"),
         };
-        let _ = writeln!(page, "| `{}` | `{value}` | {} | {source} |", of("key"), of("why"));
+        let (name, why) = (string(key, "key"), string(key, "why"));
+        let _ = writeln!(page, "| `{name}` | `{}` | {why} | {source} |", written(&key["value"]));
     }
     if !texts(profile, "missing").is_empty() {
         page.push_str("\nNot supported, or left to you:\n\n");
@@ -67,41 +64,41 @@ fn section(page: &mut String, profile: &DeTable<'_>) {
     }
 }
 
-fn texts<'t>(of: &'t DeTable<'_>, key: &str) -> Vec<&'t str> {
-    match of.get(key).map(Spanned::get_ref) {
-        Some(DeValue::Array(items)) => items.iter().filter_map(|item| item.get_ref().as_str()).collect(),
-        _ => Vec::new(),
-    }
+fn array<'t>(of: &'t Table, key: &str) -> &'t [Value] {
+    of.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
-fn joined(of: &DeTable<'_>, key: &str) -> String {
-    texts(of, key).join("; ")
+fn tables<'t>(of: &'t Table, key: &str) -> impl Iterator<Item = &'t Table> {
+    array(of, key).iter().filter_map(Value::as_table)
 }
 
-fn list(page: &mut String, of: &DeTable<'_>, key: &str) {
+fn texts<'t>(of: &'t Table, key: &str) -> Vec<&'t str> {
+    array(of, key).iter().filter_map(Value::as_str).collect()
+}
+
+fn string<'t>(of: &'t Table, key: &str) -> &'t str {
+    of.get(key).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn list(page: &mut String, of: &Table, key: &str) {
     for text in texts(of, key) {
         let _ = writeln!(page, "- {text}");
     }
 }
 
 /// A value as TOML.
-fn written(value: &DeValue<'_>) -> String {
+fn written(value: &Value) -> String {
     match value {
-        DeValue::String(text) => format!("{text:?}"),
-        DeValue::Integer(number) => number.to_string(),
-        DeValue::Boolean(switch) => switch.to_string(),
-        DeValue::Array(items) => {
-            let items: Vec<String> = items.iter().map(|item| written(item.get_ref())).collect();
+        Value::String(text) => format!("{text:?}"),
+        Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(written).collect();
             format!("[{}]", items.join(", "))
         }
-        DeValue::Table(table) => {
-            let pair = |(key, value): (&Spanned<_>, &Spanned<DeValue<'_>>)| {
-                format!("{} = {}", key.get_ref(), written(value.get_ref()))
-            };
-            let pairs: Vec<String> = table.iter().map(pair).collect();
+        Value::Table(table) => {
+            let pairs: Vec<String> =
+                table.iter().map(|(key, value)| format!("{key} = {}", written(value))).collect();
             format!("{{ {} }}", pairs.join(", "))
         }
-        DeValue::Float(number) => number.to_string(),
-        DeValue::Datetime(time) => time.to_string(),
+        plain => plain.to_string(),
     }
 }
