@@ -8,15 +8,18 @@ use axum::extract::Request as Asking;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::middleware::Next;
-use axum::response::Response as Answer;
+use axum::response::{IntoResponse, Response as Answer};
+use axum::routing::any;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
+use prost::Message;
+use tonic::server::Grpc;
 use tonic::{Request, Response, Status, Streaming};
+use tonic_prost::ProstCodec;
+use tower::service_fn;
 
 use super::sessions::Sessions;
-use crate::controller::remote::grpc::schema::media_sessions_server::{
-    MediaSessions, MediaSessionsServer, SERVICE_NAME,
-};
+use crate::controller::remote::grpc::paths;
 use crate::controller::remote::grpc::schema::{
     self, Asked, Ended, Happenings, Hello, LoadReply, LoadRequest, Session, Since, Welcome,
 };
@@ -25,11 +28,50 @@ use crate::controller::remote::wire::{self, MOST, VERSION};
 /// Maximum octets of a request.
 const BODY: usize = 4 * 1_024 * 1_024;
 
-struct Door(Arc<Sessions>);
-
 pub(super) fn router(sessions: Arc<Sessions>) -> Router {
-    let service = MediaSessionsServer::new(Door(sessions)).max_decoding_message_size(BODY);
-    Router::new().route_service(&format!("/{SERVICE_NAME}/{{*call}}"), service)
+    let answer = move |asked| answer(sessions.clone(), asked);
+    Router::new().route(&format!("{}{{*call}}", paths::SERVICE), any(answer))
+}
+
+async fn answer(sessions: Arc<Sessions>, asked: Asking) -> Answer {
+    let answer = match asked.uri().path() {
+        paths::BEGIN => unary(sessions, asked, begin).await,
+        paths::OBEY => {
+            let obey = service_fn(|asked| std::future::ready(Ok(obey(sessions.clone(), asked))));
+            grpc().streaming(obey, asked).await
+        }
+        paths::EVENTS => unary(sessions, asked, events).await,
+        paths::END => unary(sessions, asked, end).await,
+        paths::LOAD => unary(sessions, asked, load).await,
+        _ => Status::unimplemented("").into_http(),
+    };
+    answer.into_response()
+}
+
+/// Answers a request of one message with one message.
+async fn unary<Q, A, F>(
+    sessions: Arc<Sessions>,
+    asked: Asking,
+    answer: fn(Arc<Sessions>, Q) -> F,
+) -> axum::http::Response<tonic::body::Body>
+where
+    Q: Message + Default + 'static,
+    A: Message + 'static,
+    F: Future<Output = Result<A, Status>> + Send,
+{
+    let service = service_fn(|asked: Request<Q>| {
+        let answer = answer(sessions.clone(), asked.into_inner());
+        async { answer.await.map(Response::new) }
+    });
+    grpc().unary(service, asked).await
+}
+
+fn grpc<A, Q>() -> Grpc<ProstCodec<A, Q>>
+where
+    A: Message + 'static,
+    Q: Message + Default + 'static,
+{
+    Grpc::new(ProstCodec::default()).apply_max_message_size_config(Some(BODY), None)
 }
 
 /// Turns a refused token into a gRPC status: gRPC clients do not understand the HTTP response.
@@ -43,47 +85,43 @@ pub(super) async fn refusals(request: Asking, next: Next) -> Answer {
     answer
 }
 
-#[tonic::async_trait]
-impl MediaSessions for Door {
-    async fn begin(&self, hello: Request<Hello>) -> Result<Response<Welcome>, Status> {
-        if hello.into_inner().version != VERSION {
-            let why = format!("this media server has version {VERSION}; run the same b2b on both sides");
-            return Err(Status::failed_precondition(why));
-        }
-        let begun = self.0.begin(Instant::now());
-        let welcome = begun.ok_or_else(|| Status::resource_exhausted("too many sessions"))?;
-        Ok(Response::new(Welcome {
-            version: welcome.version,
-            session: welcome.session,
-            lease_ms: welcome.lease_ms,
-            capabilities: welcome.capabilities,
-            load: Some(load(&welcome.load)),
-        }))
+async fn begin(sessions: Arc<Sessions>, hello: Hello) -> Result<Welcome, Status> {
+    if hello.version != VERSION {
+        let why = format!("this media server has version {VERSION}; run the same b2b on both sides");
+        return Err(Status::failed_precondition(why));
     }
+    let begun = sessions.begin(Instant::now());
+    let welcome = begun.ok_or_else(|| Status::resource_exhausted("too many sessions"))?;
+    Ok(Welcome {
+        version: welcome.version,
+        session: welcome.session,
+        lease_ms: welcome.lease_ms,
+        capabilities: welcome.capabilities,
+        load: Some(load_reply(&welcome.load)),
+    })
+}
 
-    type ObeyStream = BoxStream<'static, Result<Happenings, Status>>;
+fn obey(
+    sessions: Arc<Sessions>,
+    asked: Request<Streaming<Asked>>,
+) -> Response<BoxStream<'static, Result<Happenings, Status>>> {
+    let answers = asked.into_inner().map(move |asked| obeyed(&sessions, asked?));
+    Response::new(answers.boxed())
+}
 
-    async fn obey(&self, asked: Request<Streaming<Asked>>) -> Result<Response<Self::ObeyStream>, Status> {
-        let sessions = self.0.clone();
-        let answers = asked.into_inner().map(move |asked| obeyed(&sessions, asked?));
-        Ok(Response::new(answers.boxed()))
+async fn events(sessions: Arc<Sessions>, Since { session, from }: Since) -> Result<Happenings, Status> {
+    happenings(sessions.events(&session, from, Instant::now).await)
+}
+
+async fn end(sessions: Arc<Sessions>, session: Session) -> Result<Ended, Status> {
+    match sessions.end(&session.session) {
+        true => Ok(Ended {}),
+        false => Err(no_session()),
     }
+}
 
-    async fn events(&self, since: Request<Since>) -> Result<Response<Happenings>, Status> {
-        let Since { session, from } = since.into_inner();
-        happenings(self.0.events(&session, from, Instant::now).await).map(Response::new)
-    }
-
-    async fn end(&self, session: Request<Session>) -> Result<Response<Ended>, Status> {
-        match self.0.end(&session.into_inner().session) {
-            true => Ok(Response::new(Ended {})),
-            false => Err(no_session()),
-        }
-    }
-
-    async fn load(&self, _: Request<LoadRequest>) -> Result<Response<LoadReply>, Status> {
-        Ok(Response::new(load(&self.0.load())))
-    }
+async fn load(sessions: Arc<Sessions>, _: LoadRequest) -> Result<LoadReply, Status> {
+    Ok(load_reply(&sessions.load()))
 }
 
 fn no_session() -> Status {
@@ -109,11 +147,11 @@ fn happenings(said: Option<wire::Happenings>) -> Result<Happenings, Status> {
     Ok(Happenings {
         first: said.first,
         happened: written.map_err(|error| Status::internal(error.to_string()))?,
-        load: said.load.as_ref().map(load),
+        load: said.load.as_ref().map(load_reply),
     })
 }
 
-fn load(load: &wire::Load) -> LoadReply {
+fn load_reply(load: &wire::Load) -> LoadReply {
     LoadReply {
         version: load.version,
         sessions: load.sessions as u64,
