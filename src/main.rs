@@ -10,7 +10,7 @@ use b2b::lab::flags::Flags as LabFlags;
 #[cfg(feature = "lab")]
 use b2b::lab::orchestrator::Orchestrator;
 #[cfg(feature = "lab")]
-use b2b::lab::role::{Role, mixer::Mixer, sink::Sink, source::Source};
+use b2b::lab::role::Role;
 use b2b::logging;
 #[cfg(feature = "phone")]
 use b2b::phone::PhoneConfig;
@@ -34,11 +34,11 @@ const ROLES: &[(RoleName, Run)] = &[
     #[cfg(feature = "lab")]
     (RoleName::Orchestrator, direct),
     #[cfg(feature = "lab")]
-    (RoleName::Source, |flags| call_role(flags, |lab| Ok(Source::new(lab.source()?)))),
+    (RoleName::Source, |flags| call_role(flags, LabFlags::source)),
     #[cfg(feature = "lab")]
-    (RoleName::Mixer, |flags| call_role(flags, |lab| Ok(Mixer::new(lab.mixer()?)))),
+    (RoleName::Mixer, |flags| call_role(flags, LabFlags::mixer)),
     #[cfg(feature = "lab")]
-    (RoleName::Sink, |flags| call_role(flags, |lab| Ok(Sink::new(lab.sink()?)))),
+    (RoleName::Sink, |flags| call_role(flags, LabFlags::sink)),
     #[cfg(feature = "lab")]
     (RoleName::Load, |flags| {
         let config = LabFlags::read(&flags.line)?.load()?;

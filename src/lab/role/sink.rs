@@ -33,7 +33,7 @@ pub enum Output {
     Null,
 }
 
-/// The settings of the sink.
+/// The sink role: its settings, with which it runs.
 #[derive(Debug, Clone)]
 pub struct SinkConfig {
     /// SIP and RTP.
@@ -48,25 +48,14 @@ pub struct SinkConfig {
     pub calls: u32,
 }
 
-/// The sink role.
-#[derive(Debug)]
-pub struct Sink {
-    config: SinkConfig,
-}
-
-impl Sink {
-    /// A sink that has not started.
-    pub fn new(config: SinkConfig) -> Self {
-        Sink { config }
-    }
-
+impl SinkConfig {
     /// The role, after the start of the process.
     pub(super) fn live(
         self,
         mut life: Life,
         open_ua: impl FnOnce(&UaOptions) -> anyhow::Result<Box<dyn Ua>>,
     ) -> anyhow::Result<()> {
-        let config = self.config;
+        let config = self;
         let (outputs, taps) = Outputs::open(&config)?;
         let ua = match open_ua(&config.ua) {
             Ok(ua) => ua,
@@ -104,9 +93,9 @@ impl Sink {
     }
 }
 
-impl Role for Sink {
+impl Role for SinkConfig {
     fn run(self) -> anyhow::Result<()> {
-        let life = Life::begin("sink", &self.config.ua)?;
+        let life = Life::begin("sink", &self.ua)?;
         self.live(life, super::open_ua)
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use super::fake_ua::{Asked, Stage, exit_of};
-use super::sink::{Output, Sink, SinkConfig};
+use super::sink::{Output, SinkConfig};
 use super::{RecordDir, UaOptions};
 use b2b_base::metrics::MetricsLine;
 use b2b_base::util::exit::Exit;
@@ -24,7 +24,7 @@ fn config() -> SinkConfig {
 
 fn start(config: SinkConfig) -> Stage {
     let options = config.ua.clone();
-    Stage::start("sink", &options, move |life, ua| Sink::new(config).live(life, ua))
+    Stage::start("sink", &options, move |life, ua| config.live(life, ua))
 }
 
 fn play(audio: &mut Audio, value: i16, frames: usize) {

@@ -21,7 +21,7 @@ const LEAST_PREBUFFER: Duration = Duration::from_millis(1_000);
 /// Time from the last packet to the BYE: jitter buffers on the path still hold audio.
 const DRAIN: Duration = Duration::from_millis(500);
 
-/// The settings of the source.
+/// The source role: its settings, with which it runs.
 #[derive(Debug, Clone)]
 pub struct SourceConfig {
     /// SIP and RTP.
@@ -40,25 +40,14 @@ pub struct SourceConfig {
     pub duration: Option<Duration>,
 }
 
-/// The source role.
-#[derive(Debug)]
-pub struct Source {
-    config: SourceConfig,
-}
-
-impl Source {
-    /// A source that has not started.
-    pub fn new(config: SourceConfig) -> Self {
-        Source { config }
-    }
-
+impl SourceConfig {
     /// The role, after the start of the process.
     pub(super) fn live(
         self,
         mut life: Life,
         open_ua: impl FnOnce(&UaOptions) -> anyhow::Result<Box<dyn Ua>>,
     ) -> anyhow::Result<()> {
-        let config = self.config;
+        let config = self;
         let options = StreamOptions {
             resampler: config.resampler,
             repeat: config.repeat,
@@ -109,9 +98,9 @@ impl Source {
     }
 }
 
-impl Role for Source {
+impl Role for SourceConfig {
     fn run(self) -> anyhow::Result<()> {
-        let life = Life::begin("source", &self.config.ua)?;
+        let life = Life::begin("source", &self.ua)?;
         self.live(life, super::open_ua)
     }
 }

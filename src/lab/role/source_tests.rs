@@ -3,7 +3,7 @@
 use nix::sys::signal::Signal;
 
 use super::fake_ua::{Asked, Stage, exit_of};
-use super::source::{Source, SourceConfig};
+use super::source::SourceConfig;
 use super::{RecordDir, UaOptions};
 use b2b_base::metrics::MetricsLine;
 use b2b_base::util::exit::Exit;
@@ -30,7 +30,7 @@ fn config() -> SourceConfig {
 
 fn start(config: SourceConfig) -> Stage {
     let options = config.ua.clone();
-    Stage::start("source", &options, move |life, ua| Source::new(config).live(life, ua))
+    Stage::start("source", &options, move |life, ua| config.live(life, ua))
 }
 
 /// Takes frames until the source ends, at most `limit` of them; waits when it is late.

@@ -20,7 +20,7 @@ use b2b_media::dtmf::{Generator, Sequence};
 use b2b_ua::{Audio, CallId, EndCause, Ua, UaEvent, UaStats};
 use mixing::{Gains, Loudness, crossing};
 
-/// The settings of the mixer.
+/// The mixer role: its settings, with which it runs.
 #[derive(Debug, Clone)]
 pub struct MixerConfig {
     /// SIP and RTP of both legs.
@@ -37,25 +37,14 @@ pub struct MixerConfig {
     pub gain_dtmf: f32,
 }
 
-/// The mixer role.
-#[derive(Debug)]
-pub struct Mixer {
-    config: MixerConfig,
-}
-
-impl Mixer {
-    /// A mixer that has not started.
-    pub fn new(config: MixerConfig) -> Self {
-        Mixer { config }
-    }
-
+impl MixerConfig {
     /// The role, after the start of the process.
     pub(super) fn live(
         self,
         mut life: Life,
         open_ua: impl FnOnce(&UaOptions) -> anyhow::Result<Box<dyn Ua>>,
     ) -> anyhow::Result<()> {
-        let config = self.config;
+        let config = self;
         if let Some(sequence) = &config.dtmf_seq
             && !sequence.skipped().is_empty()
         {
@@ -83,9 +72,9 @@ impl Mixer {
     }
 }
 
-impl Role for Mixer {
+impl Role for MixerConfig {
     fn run(self) -> anyhow::Result<()> {
-        let life = Life::begin("mixer", &self.config.ua)?;
+        let life = Life::begin("mixer", &self.ua)?;
         self.live(life, super::open_ua)
     }
 }

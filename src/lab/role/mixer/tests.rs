@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::{Mixer, MixerConfig};
+use super::MixerConfig;
 use crate::role::UaOptions;
 use crate::role::fake_ua::{Asked, Stage, exit_of};
 use b2b_base::metrics::MetricsLine;
@@ -25,7 +25,7 @@ fn config() -> MixerConfig {
 
 fn start(config: MixerConfig) -> Stage {
     let options = config.ua.clone();
-    Stage::start("mixer", &options, move |life, ua| Mixer::new(config).live(life, ua))
+    Stage::start("mixer", &options, move |life, ua| config.live(life, ua))
 }
 
 /// A call arrives; the mixer dials and answers.
