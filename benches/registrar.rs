@@ -2,13 +2,16 @@
 //! registrar, response, and the thread that writes to SQLite; without sockets. Also the memory per stored
 //! registration. `--quick` shortens the run.
 
+#[path = "../tests/server/pending.rs"]
+mod pending;
+
 use std::net::{IpAddr, SocketAddr};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use b2b::server::registrar::{
-    Aor, AorPolicy, Durability, LocationStore, MemoryStore, Outcome, PendingReplies, Registrar,
-    RegistrarConfig, Sender, SqliteStore,
+    Aor, AorPolicy, Durability, LocationStore, MemoryStore, Outcome, Registrar, RegistrarConfig, Sender,
+    SqliteStore,
 };
 use b2b::sip::auth::server::Asked;
 use b2b::sip::auth::{Algorithm, Credentials, DigestConfig, DigestServer, Secret, Side, Verdict};
@@ -18,6 +21,8 @@ use b2b::sip::endpoint::{
 use b2b::sip::msg::Method;
 use bytes::Bytes;
 use nix::time::{ClockId, clock_gettime};
+
+use pending::PendingReplies;
 
 const REALM: &str = "b2b.example";
 

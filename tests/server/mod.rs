@@ -43,6 +43,7 @@ mod numbers;
 mod openapi;
 mod operations;
 mod page;
+mod pending;
 mod policy_matrix;
 mod policy_matrix_replaces;
 mod profiles;

@@ -7,8 +7,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::server::pending::PendingReplies;
 use b2b::server::registrar::{
-    Aor, AorPolicy, Durability, Outcome, PendingReplies, Registrar, RegistrarConfig, Sender, SqliteStore,
+    Aor, AorPolicy, Durability, Outcome, Registrar, RegistrarConfig, Sender, SqliteStore,
 };
 use b2b::sip::endpoint::{Flow, FlowId, Transport};
 use b2b::sip::msg::{Limits, Message, Request};

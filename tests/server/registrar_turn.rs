@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use crate::server::pending::PendingReplies;
 use b2b::server::registrar::{
-    Aor, AorPolicy, Durability, LocationStore, MemoryStore, Outcome, PendingReplies, Registrar,
-    RegistrarConfig, Sender, SqliteStore,
+    Aor, AorPolicy, Durability, LocationStore, MemoryStore, Outcome, Registrar, RegistrarConfig, Sender,
+    SqliteStore,
 };
 use b2b::sip::auth::server::Asked;
 use b2b::sip::auth::{

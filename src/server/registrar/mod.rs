@@ -10,7 +10,6 @@
 //! - `service`: the machine around them: `handle`, `lookup`, expiry, keep-alive
 //! - `config`, `event`: inputs and outputs
 //! - `deadlines`: when to look at a binding again
-//! - `pending`: replies that wait until their binding would survive a crash
 
 pub mod aor;
 pub mod binding;
@@ -18,7 +17,6 @@ pub mod config;
 mod deadlines;
 pub mod event;
 mod operation;
-pub mod pending;
 pub mod reach;
 pub mod reply;
 mod rules;
@@ -33,7 +31,6 @@ pub use aor::Aor;
 pub use binding::{Binding, BindingFlow, BindingId};
 pub use config::{AorPolicy, KeepAliveKind, RegistrarConfig};
 pub use event::{KeepAlive, RegistrarCounters, RegistrarEvent, Removal};
-pub use pending::PendingReplies;
 pub use reach::{NextHop, Trusted};
 pub use reply::RegistrarReply;
 pub use service::{Registrar, Sender};

@@ -16,8 +16,8 @@ use b2b_sip::msg::{Name, Request};
 pub struct RegistrarReply {
     /// To be sent with `Endpoint::respond`.
     pub reply: Reply,
-    /// The response must wait until this write is kept ([`super::Registrar::store`],
-    /// [`super::PendingReplies`]): otherwise a crash could undo what it says.
+    /// The response must wait until this write is kept ([`super::Registrar::store`]):
+    /// otherwise a crash could undo what it says.
     pub commit: Commit,
     /// There is an unlisted proxy between the phone and us, whose Path or further Via is ignored.
     pub unnamed_proxy: bool,

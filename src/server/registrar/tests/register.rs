@@ -393,8 +393,4 @@ fn replies_of_a_store_in_memory_wait_for_nothing() {
     let mut bench = Bench::new();
     let reply = bench.send(&Register::new(1).contact(A));
     assert_eq!(bench.registrar.store().outcome(reply.commit), Outcome::Kept);
-    let mut pending = PendingReplies::default();
-    pending.push(reply.commit, "reply");
-    assert_eq!(pending.pop(bench.registrar.store()), Some((Outcome::Kept, "reply")));
-    assert_eq!(pending.pop(bench.registrar.store()), None);
 }

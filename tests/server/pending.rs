@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::store::{Commit, LocationStore, Outcome};
+use b2b::server::registrar::{Commit, LocationStore, Outcome};
 
 /// Items that wait for commits, in order. `T` is what a server needs to send the reply: transaction and reply.
 #[derive(Debug)]
