@@ -4,8 +4,6 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::watch;
-
 use crate::wrong_pins::WrongPins;
 
 /// The numbers of messages in a mailbox.
@@ -44,15 +42,14 @@ pub struct Message {
 
 /// The mailboxes of a server; they survive a configuration reload. Clones share them.
 ///
-/// Changes are reported by [`Mailboxes::watch`] for one mailbox, by [`Mailboxes::changes`] for all, and on
-/// the bus by an application event `mailbox_changed` of [`super::VOICEMAIL`] with `mailbox`, `new` and `old`.
+/// Changes are reported on the bus by an application event `mailbox_changed` of [`super::VOICEMAIL`] with
+/// `mailbox`, `new` and `old`.
 #[derive(Debug, Clone, Default)]
 pub struct Mailboxes(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
     boxes: Mutex<BTreeMap<String, Held>>,
-    changes: watch::Sender<u64>,
     wrong_pins: WrongPins,
 }
 
@@ -61,15 +58,14 @@ struct Held {
     messages: BTreeMap<String, Age>,
     /// The number of messages being recorded.
     coming: usize,
-    told: watch::Sender<Counts>,
 }
 
 impl Held {
     fn new(messages: Vec<Message>) -> Self {
-        let messages: BTreeMap<_, _> = messages.into_iter().map(|it| (it.file, it.age)).collect();
-        let held = Held { messages, coming: 0, told: watch::Sender::default() };
-        held.told.send_replace(held.counts());
-        held
+        Held {
+            messages: messages.into_iter().map(|message| (message.file, message.age)).collect(),
+            coming: 0,
+        }
     }
 
     fn counts(&self) -> Counts {
@@ -94,21 +90,6 @@ impl Mailboxes {
         self.lock().get(mailbox).map(Held::counts)
     }
 
-    /// The counts of a mailbox, now and on each change; the channel closes when the mailbox is removed.
-    pub fn watch(&self, mailbox: &str) -> Option<watch::Receiver<Counts>> {
-        self.lock().get(mailbox).map(|held| held.told.subscribe())
-    }
-
-    /// A number that increases with each change of any mailbox, and when mailboxes are added or removed.
-    pub fn changes(&self) -> watch::Receiver<u64> {
-        self.0.changes.subscribe()
-    }
-
-    /// The names of all mailboxes, sorted.
-    pub fn names(&self) -> Vec<String> {
-        self.lock().keys().cloned().collect()
-    }
-
     /// The messages of a mailbox: new ones, then old ones, oldest first.
     pub fn messages(&self, mailbox: &str) -> Vec<Message> {
         let boxes = self.lock();
@@ -130,8 +111,6 @@ impl Mailboxes {
             let held = before.remove(name).unwrap_or_else(|| Held::new(load(name)));
             boxes.insert(name.to_owned(), held);
         }
-        drop(boxes);
-        self.changed();
     }
 
     /// Reserves a place for a message, if fewer than `most` exist or are reserved.
@@ -159,18 +138,7 @@ impl Mailboxes {
     ) -> Option<Counts> {
         let mut boxes = self.lock();
         let held = boxes.get_mut(mailbox)?;
-        if !change(&mut held.messages) {
-            return None;
-        }
-        let counts = held.counts();
-        held.told.send_replace(counts);
-        drop(boxes);
-        self.changed();
-        Some(counts)
-    }
-
-    fn changed(&self) {
-        self.0.changes.send_modify(|changes| *changes += 1);
+        change(&mut held.messages).then(|| held.counts())
     }
 
     /// Held briefly, and never across a wait.
@@ -208,29 +176,23 @@ mod tests {
     }
 
     #[test]
-    fn counts_follow_the_messages_and_who_watches_is_told() {
+    fn counts_follow_the_messages() {
         let boxes = Mailboxes::default();
         boxes.set(["a", "b"], |name| match name {
             "a" => vec![message("1.wav", Age::Old), message("3.wav", Age::New)],
             _ => Vec::new(),
         });
-        let (mut a, all) = (boxes.watch("a").unwrap(), boxes.changes());
-        let before = *all.borrow();
         assert_eq!(
             (boxes.counts("a"), boxes.counts("b"), boxes.counts("c")),
             (counts(1, 1), counts(0, 0), None)
         );
-        assert_eq!(*a.borrow_and_update(), Counts { new: 1, old: 1 });
         assert_eq!(boxes.put("a", message("2.wav", Age::New)), counts(2, 1));
-        assert!(a.has_changed().unwrap());
-        assert_eq!(*a.borrow_and_update(), Counts { new: 2, old: 1 });
         let files: Vec<String> = boxes.messages("a").into_iter().map(|it| it.file).collect();
         assert_eq!(files, ["2.wav", "3.wav", "1.wav"], "new ones first, the oldest of them first");
         assert_eq!(boxes.put("a", message("2.wav", Age::Old)), counts(1, 2));
         assert_eq!(boxes.put("a", message("2.wav", Age::Old)), None, "nothing new");
         assert_eq!(boxes.remove("a", "2.wav"), counts(1, 1));
         assert_eq!((boxes.remove("a", "2.wav"), boxes.remove("c", "2.wav")), (None, None));
-        assert_eq!(*all.borrow(), before + 3);
     }
 
     #[test]
@@ -238,15 +200,13 @@ mod tests {
         let boxes = Mailboxes::default();
         boxes.set(["a", "b"], |_| vec![message("1.wav", Age::New)]);
         boxes.put("a", message("2.wav", Age::New));
-        let (a, b) = (boxes.watch("a").unwrap(), boxes.watch("b").unwrap());
         boxes.set(["a", "c"], |name| {
             assert_eq!(name, "c", "what is there is not read again");
             Vec::new()
         });
-        assert_eq!(boxes.names(), ["a", "c"]);
         assert_eq!(
-            (boxes.counts("a"), a.has_changed().is_ok(), b.has_changed().is_err()),
-            (counts(2, 0), true, true)
+            (boxes.counts("a"), boxes.counts("b"), boxes.counts("c")),
+            (counts(2, 0), None, counts(0, 0))
         );
     }
 
