@@ -137,7 +137,7 @@ impl fmt::Display for Target {
 }
 
 /// Settings for a call that a route sends to targets.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Policy {
     /// How several targets are tried.
     pub strategy: Strategy,
@@ -169,33 +169,13 @@ pub struct Policy {
     pub srtp: Option<Srtp>,
 }
 
-impl Default for Policy {
-    fn default() -> Self {
-        Policy {
-            strategy: Strategy::Serial,
-            declines_for_all: false,
-            set_called: None,
-            set_caller: None,
-            set_caller_name: None,
-            mode: BridgeMode::Intercepting,
-            media: MediaPath::Relay,
-            record: false,
-            timeout: None,
-            failover: Failover::default(),
-            unanswered: None,
-            headers: Vec::new(),
-            codecs: Vec::new(),
-            srtp: None,
-        }
-    }
-}
-
 /// What a bridge passes through and what it handles itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum BridgeMode {
     /// Everything that the far end can understand passes end to end.
     Transparent,
     /// b2b handles REFER, INFO digits and hold.
+    #[default]
     Intercepting,
     /// Either, with header rules and transcoding.
     Translating,
@@ -219,9 +199,10 @@ impl BridgeMode {
 }
 
 /// The path of RTP.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum MediaPath {
     /// Through b2b.
+    #[default]
     Relay,
     /// Directly between the parties, where both support it.
     Direct,
@@ -322,9 +303,10 @@ impl HeaderOn {
 }
 
 /// How several targets are tried.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Strategy {
     /// One after the other, until one answers.
+    #[default]
     Serial,
     /// All at once; the first that answers wins.
     Parallel,

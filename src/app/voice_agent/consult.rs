@@ -15,6 +15,7 @@
 use std::sync::Arc;
 
 use serde_json::json;
+use strum::IntoStaticStr;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::{MUSIC, Target};
@@ -64,13 +65,15 @@ pub enum News {
 }
 
 /// How far a consultation has got.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "lowercase", const_into_str)]
 pub enum Stage {
     /// Whoever is consulted is called, and the caller hears music.
     Calling,
     /// They have answered.
     Answered,
     /// The agent's own party has answered, whose early media it has heard.
+    #[strum(serialize = "answered")]
     CallerAnswered,
     /// They may not be called.
     Refused,
@@ -85,14 +88,7 @@ pub enum Stage {
 impl Stage {
     /// The word in messages.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Stage::Calling => "calling",
-            Stage::Answered | Stage::CallerAnswered => "answered",
-            Stage::Refused => "refused",
-            Stage::Failed => "failed",
-            Stage::Ended => "ended",
-            Stage::Returned => "returned",
-        }
+        self.into_str()
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use strum::IntoStaticStr;
+
 use b2b_base::util::secret::SecretText;
 use b2b_call::controller::Codec;
 
@@ -43,7 +45,8 @@ pub enum ControlMessages {
 }
 
 /// How audio is coded on the wire.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, IntoStaticStr)]
+#[strum(serialize_all = "UPPERCASE", const_into_str)]
 pub enum Encoding {
     /// Samples of 16 bits, little-endian.
     #[default]
@@ -53,18 +56,14 @@ pub enum Encoding {
     /// G.711 A-law at 8 kHz.
     Pcma,
     /// Opus: each message is a packet (RFC 6716 §3).
+    #[strum(serialize = "opus")]
     Opus,
 }
 
 impl Encoding {
     /// The name, as in an `rtpmap` attribute.
     pub fn name(self) -> &'static str {
-        match self {
-            Encoding::L16 => "L16",
-            Encoding::Pcmu => "PCMU",
-            Encoding::Pcma => "PCMA",
-            Encoding::Opus => "opus",
-        }
+        self.into_str()
     }
 
     /// Octets of a sample; 0: they vary.

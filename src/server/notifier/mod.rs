@@ -22,6 +22,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use strum::IntoStaticStr;
 
 use super::in_force::Settings;
 use b2b_call::switch::Turn;
@@ -40,7 +41,8 @@ use subscription_fsm::{Action, Event, State, step};
 const PACE: Duration = Duration::from_millis(100);
 
 /// Why a subscription ends (RFC 6665 §4.1.3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "lowercase", const_into_str)]
 enum Reason {
     /// The subscriber unsubscribed, or the subscription expired.
     Timeout,
@@ -48,16 +50,6 @@ enum Reason {
     Deactivated,
     /// The watched resource no longer exists.
     NoResource,
-}
-
-impl Reason {
-    fn as_str(self) -> &'static str {
-        match self {
-            Reason::Timeout => "timeout",
-            Reason::Deactivated => "deactivated",
-            Reason::NoResource => "noresource",
-        }
-    }
 }
 
 struct Subscription {
@@ -372,7 +364,7 @@ impl Notifier {
                 let left = it.expires_at.saturating_duration_since(t.now);
                 format!("active;expires={}", left.as_millis().div_ceil(1_000))
             }
-            Action::NotifyLast => format!("terminated;reason={}", it.reason.as_str()),
+            Action::NotifyLast => format!("terminated;reason={}", it.reason.into_str()),
         };
         let headers = vec![
             (Bytes::from_static(b"Event"), it.event.clone()),
