@@ -10,8 +10,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use b2b::server::registrar::{
-    Aor, AorPolicy, Durability, LocationStore, MemoryStore, Outcome, Registrar, RegistrarConfig, Sender,
-    SqliteStore,
+    Aor, AorPolicy, LocationStore, MemoryStore, Outcome, Registrar, RegistrarConfig, Sender, SqliteStore,
 };
 use b2b::sip::auth::server::Asked;
 use b2b::sip::auth::{Algorithm, Credentials, DigestConfig, DigestServer, Secret, Side, Verdict};
@@ -238,7 +237,7 @@ fn main() {
     match arguments.iter().find_map(|argument| argument.strip_prefix("--store=")) {
         Some("sqlite") => {
             let path = path.expect("where to put the database");
-            let open = || SqliteStore::open(&path, Durability::Process).expect("a database");
+            let open = || SqliteStore::open(&path).expect("a database");
             measure("sqlite", Box::new(open()), users, paced);
             let begun = Instant::now();
             let (served, after) = (open().len(), begun.elapsed().as_secs_f64());

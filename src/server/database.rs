@@ -19,17 +19,6 @@ pub struct Kind {
     pub upgrades: &'static [&'static str],
 }
 
-/// How much data a crash may lose.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Durability {
-    /// Nothing when the process ends, in whatever way; the last seconds when the machine loses power
-    /// (SQLite's `synchronous=NORMAL`).
-    #[default]
-    Process,
-    /// Nothing in either case (`synchronous=FULL`): each group of writes waits for the disk.
-    Power,
-}
-
 /// Why a file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
@@ -47,22 +36,18 @@ pub enum DatabaseError {
 ///
 /// # Errors
 /// If it cannot be opened, is in use, or is not of this kind.
-pub fn open(path: &Path, kind: &Kind, durability: Durability) -> Result<Connection, DatabaseError> {
+pub fn open(path: &Path, kind: &Kind) -> Result<Connection, DatabaseError> {
     file::is_no_link(path).map_err(|source| DatabaseError::Link { path: path.to_owned(), source })?;
     let failed = |source| DatabaseError::Open { path: path.to_owned(), source };
     let connection = Connection::open(path).map_err(failed)?;
-    match prepare(&connection, kind, durability).map_err(failed)? {
+    match prepare(&connection, kind).map_err(failed)? {
         None => Ok(connection),
         Some(found) => Err(DatabaseError::Foreign { path: path.to_owned(), found }),
     }
 }
 
 /// Prepares the database. `Some`: it is not of this kind, with what was found.
-pub fn prepare(
-    connection: &Connection,
-    kind: &Kind,
-    durability: Durability,
-) -> rusqlite::Result<Option<String>> {
+pub fn prepare(connection: &Connection, kind: &Kind) -> rusqlite::Result<Option<String>> {
     let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
     connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
     let (application, version) = (pragma("application_id")?, pragma("user_version")?);
@@ -72,11 +57,8 @@ pub fn prepare(
         return Ok(Some(format!("application {application:#x}, version {version}, {tables} tables")));
     }
     connection.pragma_update(None, "journal_mode", "WAL")?;
-    let synchronous = match durability {
-        Durability::Process => "NORMAL",
-        Durability::Power => "FULL",
-    };
-    connection.pragma_update(None, "synchronous", synchronous)?;
+    // Nothing is lost when the process ends, in whatever way; the last seconds when the machine loses power.
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
     if new || version < kind.version {
         // All or nothing: it is rolled back when the connection is closed.
         connection.execute_batch("BEGIN IMMEDIATE")?;

@@ -42,7 +42,7 @@ use super::{certificates, console, queues, seen, settings, signalling, survive, 
 use crate::config::capacity::Capacity;
 use crate::config::parties::Credentials;
 use crate::config::{ServerConfig, Store, User};
-use crate::registrar::{Aor, Durability, LocationStore, MemoryStore, Registrar, SavedAgents, SqliteStore};
+use crate::registrar::{Aor, LocationStore, MemoryStore, Registrar, SavedAgents, SqliteStore};
 use b2b_app::queue::{AgentCodes, QueueDesk};
 use b2b_app::voice_agent::Reach;
 use b2b_base::util::exit::{Exit, Failure};
@@ -115,7 +115,7 @@ impl Server {
         let (store, saved_agents, pins): (Box<dyn LocationStore>, _, _) = match &config.server.store {
             Store::Memory => (Box::new(MemoryStore::new()), SavedAgents::default(), None),
             Store::Sqlite(path) => {
-                let store = SqliteStore::open(path, Durability::default());
+                let store = SqliteStore::open(path);
                 let store = store.map_err(|error| usage(error.to_string()))?;
                 let (agents, pins) = (store.agents(), store.pins());
                 (Box::new(store), agents, Some(pins))

@@ -8,9 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::server::pending::PendingReplies;
-use b2b::server::registrar::{
-    Aor, AorPolicy, Durability, Outcome, Registrar, RegistrarConfig, Sender, SqliteStore,
-};
+use b2b::server::registrar::{Aor, AorPolicy, Outcome, Registrar, RegistrarConfig, Sender, SqliteStore};
 use b2b::sip::endpoint::{Flow, FlowId, Transport};
 use b2b::sip::msg::{Limits, Message, Request};
 use bytes::Bytes;
@@ -59,7 +57,7 @@ fn flow() -> Flow {
 }
 
 fn open(path: &Path) -> Registrar {
-    let store = SqliteStore::open(path, Durability::Process).expect("the database opens");
+    let store = SqliteStore::open(path).expect("the database opens");
     Registrar::new(RegistrarConfig::default(), Box::new(store), Instant::now())
 }
 

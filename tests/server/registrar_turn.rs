@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::server::pending::PendingReplies;
 use b2b::server::registrar::{
-    Aor, AorPolicy, Durability, LocationStore, MemoryStore, Outcome, Registrar, RegistrarConfig, Sender,
-    SqliteStore,
+    Aor, AorPolicy, LocationStore, MemoryStore, Outcome, Registrar, RegistrarConfig, Sender, SqliteStore,
 };
 use b2b::sip::auth::server::Asked;
 use b2b::sip::auth::{
@@ -217,7 +216,7 @@ impl Phone {
 fn a_phone_registers_refreshes_with_one_request_and_is_found_on_its_flow() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("registrations.db");
-    let open = || Box::new(SqliteStore::open(&path, Durability::Process).expect("a database"));
+    let open = || Box::new(SqliteStore::open(&path).expect("a database"));
     let mut server = Server::new(open());
     let mut phone = Phone::new("1001", "secret", "198.51.100.7:40123");
     assert_eq!(phone.register(&mut server), (200, 2));

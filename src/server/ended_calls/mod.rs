@@ -25,7 +25,7 @@ use std::time::{Duration, SystemTime};
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 
 use crate::config::{EndedCalls, Store};
-use crate::database::{self, DatabaseError, Durability};
+use crate::database::{self, DatabaseError};
 pub use accounts::{Account, Part};
 use b2b_call::CallId;
 use b2b_call::cdr::Cdr;
@@ -106,7 +106,7 @@ impl EndedCallStore {
     pub fn open(keeping: EndedCalls, now: SystemTime) -> Result<EndedCallStore, EndedCallsError> {
         let connection = match &keeping.store {
             Store::Memory => table::in_memory()?,
-            Store::Sqlite(path) => database::open(path, &table::KIND, Durability::Process)?,
+            Store::Sqlite(path) => database::open(path, &table::KIND)?,
         };
         let last_call = match &keeping.store {
             Store::Memory => None,

@@ -34,7 +34,7 @@ pub use event::{KeepAlive, RegistrarCounters, RegistrarEvent, Removal};
 pub use reach::{NextHop, Trusted};
 pub use reply::RegistrarReply;
 pub use service::{Registrar, Sender};
-pub use sqlite::{Durability, SavedAgent, SavedAgents, SavedPin, SavedPins, SqliteStore, StoreError};
+pub use sqlite::{SavedAgent, SavedAgents, SavedPin, SavedPins, SqliteStore, StoreError};
 pub use store::{Change, Commit, LocationStore, MemoryStore, Outcome, Visitor};
 
 pub use b2b_sip::sent_by::SentBy;

@@ -6,8 +6,7 @@
 //! - `rows`: bindings as rows; `agents`, `pins`: states that queue agents have set, and who has got in with a
 //!   PIN, in tables of their own
 //!
-//! Writes that [`LocationStore::outcome`] reports as kept survive any end of the process; with
-//! [`Durability::Power`] also a power loss.
+//! Writes that [`LocationStore::outcome`] reports as kept survive any end of the process.
 
 mod agents;
 mod pins;
@@ -30,7 +29,6 @@ use tokio::sync::watch;
 use super::aor::Aor;
 use super::binding::Binding;
 use super::store::{Change, Commit, LocationStore, MemoryStore, Outcome, Visitor};
-pub use crate::database::Durability;
 use crate::database::{self, DatabaseError};
 pub use agents::{SavedAgent, SavedAgents};
 pub use pins::{SavedPin, SavedPins};
@@ -108,8 +106,8 @@ impl SqliteStore {
     ///
     /// # Errors
     /// [`StoreError`]: it cannot be opened, is in use, or is not ours.
-    pub fn open(path: &Path, durability: Durability) -> Result<SqliteStore, StoreError> {
-        let connection = database::open(path, &rows::KIND, durability)?;
+    pub fn open(path: &Path) -> Result<SqliteStore, StoreError> {
+        let connection = database::open(path, &rows::KIND)?;
         let mut memory = MemoryStore::new();
         let clocks = Clocks::read();
         let failed = |source| DatabaseError::Open { path: path.to_owned(), source };

@@ -52,7 +52,7 @@ impl Folder {
     }
 
     fn open(&self) -> SqliteStore {
-        SqliteStore::open(&self.path, Durability::Process).unwrap()
+        SqliteStore::open(&self.path).unwrap()
     }
 }
 
@@ -142,7 +142,7 @@ fn two_servers_cannot_have_one_file() {
     let _store = folder.open();
     let connection = Connection::open(&folder.path).unwrap();
     connection.busy_timeout(Duration::ZERO).unwrap();
-    assert!(database::prepare(&connection, &rows::KIND, Durability::Process).is_err());
+    assert!(database::prepare(&connection, &rows::KIND).is_err());
 }
 
 #[test]
@@ -151,20 +151,17 @@ fn files_of_others_are_refused_and_left_alone() {
     let other = Connection::open(&folder.path).unwrap();
     other.execute_batch("CREATE TABLE binding (x); INSERT INTO binding VALUES (1)").unwrap();
     drop(other);
-    let error = SqliteStore::open(&folder.path, Durability::Process).unwrap_err();
+    let error = SqliteStore::open(&folder.path).unwrap_err();
     assert!(matches!(error, StoreError::Database(DatabaseError::Foreign { .. })), "{error}");
     std::fs::write(
         &folder.path,
         "no database at all, and longer than a header of one hundred bytes ".repeat(9),
     )
     .unwrap();
-    let error = SqliteStore::open(&folder.path, Durability::Process).unwrap_err();
+    let error = SqliteStore::open(&folder.path).unwrap_err();
     assert!(matches!(error, StoreError::Database(DatabaseError::Open { .. })), "{error}");
     let nowhere = folder.path.join("no").join("such.db");
-    assert!(matches!(
-        SqliteStore::open(&nowhere, Durability::Process),
-        Err(StoreError::Database(DatabaseError::Open { .. }))
-    ));
+    assert!(matches!(SqliteStore::open(&nowhere), Err(StoreError::Database(DatabaseError::Open { .. }))));
 }
 
 #[test]
@@ -232,13 +229,11 @@ fn a_disk_that_does_not_keep_up_is_told_before_the_memory_is_full() {
 }
 
 #[test]
-fn power_durability_waits_for_the_disk() {
+fn a_transaction_does_not_wait_for_the_disk() {
     let folder = Folder::new();
-    for (durability, level) in [(Durability::Power, 2), (Durability::Process, 1)] {
-        let connection = database::open(&folder.path, &rows::KIND, durability).unwrap();
-        let found = connection.pragma_query_value(None, "synchronous", |row| row.get::<_, i32>(0));
-        assert_eq!(found.unwrap(), level);
-    }
+    let connection = database::open(&folder.path, &rows::KIND).unwrap();
+    let level = connection.pragma_query_value(None, "synchronous", |row| row.get::<_, i32>(0));
+    assert_eq!(level.unwrap(), 1, "NORMAL");
 }
 
 #[test]
