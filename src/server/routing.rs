@@ -3,6 +3,7 @@
 //! Routes are tried in the order of the configuration; the first one all of whose conditions match decides.
 //! Cost: no allocation for a route that does not match, and one for the list of misses before the match.
 
+use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -10,8 +11,7 @@ use regex::Captures;
 
 use super::origin::Origin;
 use crate::config::{
-    Action, HeaderChange, HeaderRule, Policy, Route, ServerConfig, SourceMatch, Strategy, Target, Template,
-    Verstat,
+    Action, HeaderChange, HeaderRule, Policy, Route, ServerConfig, SourceMatch, Target, Template, Verstat,
 };
 use b2b_sip::msg::Method;
 use b2b_sip::msg::number::CONTEXT;
@@ -269,23 +269,12 @@ pub(super) fn escaped(text: &str) -> String {
 /// Escapes text as the user part of a URI (RFC 3261 §25.1 user): a dialled number must not add another host
 /// or a parameter.
 fn push_escaped(filled: &mut String, text: &str) {
-    const HEX: &[u8; 16] = b"0123456789ABCDEF";
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,".contains(&byte) {
             filled.push(char::from(byte));
         } else {
-            filled.push('%');
-            for nibble in [byte >> 4, byte & 15] {
-                filled.push(char::from(HEX.get(usize::from(nibble)).copied().unwrap_or(b'0')));
-            }
+            let _ = write!(filled, "%{byte:02X}");
         }
-    }
-}
-
-impl Dial {
-    /// The order in which targets are tried.
-    pub fn strategy(&self) -> Strategy {
-        self.policy.strategy
     }
 }
 

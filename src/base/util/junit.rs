@@ -1,5 +1,7 @@
 //! JUnit XML, the format in which CI services (Jenkins, GitLab) read test results.
 
+use super::xml::escaped;
+
 /// A test case.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Case {
@@ -63,33 +65,4 @@ pub fn suite(of: &str, cases: &[Case], began: &str, took_s: f64) -> String {
     }
     xml.push_str("  </testsuite>\n</testsuites>\n");
     xml
-}
-
-/// Escapes text and attributes for XML 1.0, which excludes most control characters in any form (§2.2).
-fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&apos;"),
-            '\n' => escaped.push_str("&#10;"),
-            '\t' => escaped.push_str("&#9;"),
-            '\0'..='\x1f' | '\u{fffe}' | '\u{ffff}' => escaped.push('\u{fffd}'),
-            c => escaped.push(c),
-        }
-    }
-    escaped
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_character_leaves_its_place_in_the_file() {
-        assert_eq!(escaped("a<b & \"c\"\u{1}\n'"), "a&lt;b &amp; &quot;c&quot;\u{fffd}&#10;&apos;");
-    }
 }

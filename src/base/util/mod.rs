@@ -15,6 +15,7 @@
 //! - `unheard`: failures that stand for a missing response
 //! - `vital`: threads that must not end
 //! - `wall`: wall-clock time of steady-clock instants
+//! - `xml`: text in XML
 
 pub mod exit;
 pub mod file;
@@ -31,3 +32,4 @@ pub mod signal;
 pub mod unheard;
 pub mod vital;
 pub mod wall;
+pub mod xml;

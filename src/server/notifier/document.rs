@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 
+use b2b_base::util::xml;
 use strum::IntoStaticStr;
 
 /// The state of a dialog, as in RFC 4235 §3.7.1.
@@ -72,22 +73,9 @@ pub fn message_summary(account: &str, counts: MessageCounts) -> String {
     )
 }
 
-/// Escapes text for XML attributes and content; characters that XML cannot contain become U+FFFD.
+/// Escapes text for XML, in one line; characters that XML cannot contain become U+FFFD.
 fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&apos;"),
-            '\t' | '\n' | '\r' => out.push(' '),
-            '\u{0}'..='\u{1f}' | '\u{fffe}' | '\u{ffff}' => out.push('\u{fffd}'),
-            c => out.push(c),
-        }
-    }
-    out
+    xml::escaped(&text.replace(['\t', '\n', '\r'], " "))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Which route takes which call.
 
 use super::*;
-use crate::config::parse_alone;
+use crate::config::{Strategy, parse_alone};
 
 const CONFIG: &str = r#"
 [[user]]
