@@ -1,13 +1,12 @@
 //! The roles of the program, by name.
 
-use std::fmt;
-use std::str::FromStr;
-
-use strum::{IntoStaticStr, VariantArray};
+use strum::{Display, EnumString, IntoStaticStr, VariantArray};
 
 /// A role, as given to `--role`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, IntoStaticStr, VariantArray)]
-#[strum(serialize_all = "snake_case", const_into_str)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Display, EnumString, IntoStaticStr, VariantArray,
+)]
+#[strum(serialize_all = "snake_case", const_into_str, parse_err_ty = UnknownRole, parse_err_fn = unknown)]
 pub enum RoleName {
     /// Starts the other roles from a plan.
     Orchestrator,
@@ -44,21 +43,11 @@ impl RoleName {
     }
 }
 
-impl fmt::Display for RoleName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
 /// The name is not in [`RoleName::ALL`].
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("no such role; choose one of {}", RoleName::names())]
 pub struct UnknownRole;
 
-impl FromStr for RoleName {
-    type Err = UnknownRole;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        RoleName::ALL.iter().copied().find(|role| role.as_str() == text).ok_or(UnknownRole)
-    }
+fn unknown(_: &str) -> UnknownRole {
+    UnknownRole
 }

@@ -1,13 +1,12 @@
 //! The interface of the lab's roles to an engine: listen, dial, call events, and one audio
 //! source and sink per call. Roles do not depend on the engine in use.
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
+use strum::{Display, EnumString};
 
 pub use b2b_base::codec::Codec;
 pub use b2b_base::end_cause::EndCause;
@@ -132,7 +131,8 @@ pub trait Ua: Send {
 }
 
 /// The engines behind [`Ua`], by their names in `--engine`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Display, EnumString)]
+#[strum(serialize_all = "snake_case", parse_err_ty = UnknownEngine, parse_err_fn = unknown)]
 pub enum Engine {
     /// b2b's own SIP and media engine.
     #[default]
@@ -149,28 +149,11 @@ impl Engine {
     }
 }
 
-impl fmt::Display for Engine {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Engine::Native => "native",
-            Engine::Baresip => "baresip",
-        })
-    }
-}
-
 /// Why an engine name was refused.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("unknown engine {0:?}; use native or baresip")]
 pub struct UnknownEngine(pub String);
 
-impl FromStr for Engine {
-    type Err = UnknownEngine;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "native" => Ok(Engine::Native),
-            "baresip" => Ok(Engine::Baresip),
-            other => Err(UnknownEngine(other.to_owned())),
-        }
-    }
+fn unknown(name: &str) -> UnknownEngine {
+    UnknownEngine(name.to_owned())
 }
