@@ -23,19 +23,8 @@ impl Applications {
         self.0.write().unwrap_or_else(PoisonError::into_inner).insert(name, handler);
     }
 
-    /// Replaces all applications.
-    pub fn set(&self, handlers: impl IntoIterator<Item = Arc<dyn ApplicationHandler>>) {
-        let handlers = handlers.into_iter().map(|handler| (handler.name().to_owned(), handler)).collect();
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = handlers;
-    }
-
     /// The application of this name.
     pub fn get(&self, name: &str) -> Option<Arc<dyn ApplicationHandler>> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
-    }
-
-    /// Every name, sorted.
-    pub fn names(&self) -> Vec<String> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
     }
 }

@@ -235,18 +235,6 @@ pub enum Failover {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StatusRange(pub u16, pub u16);
 
-impl Failover {
-    /// Whether the next target is tried after this final status.
-    pub fn is_on(&self, status: u16) -> bool {
-        match self {
-            Failover::Never => false,
-            Failover::On(ranges) => {
-                status < 600 && ranges.iter().any(|range| (range.0..=range.1).contains(&status))
-            }
-        }
-    }
-}
-
 impl Default for Failover {
     /// 408, 480 and every 5xx: the target did not ring, or did not answer.
     fn default() -> Self {
@@ -295,11 +283,6 @@ impl HeaderOn {
         refusal: "no such messages; choose",
         values: &[("request", HeaderOn::Request), ("response", HeaderOn::Response), ("both", HeaderOn::Both)],
     };
-
-    /// The name in the configuration.
-    pub fn as_str(self) -> &'static str {
-        Self::NAMED.name(&self)
-    }
 }
 
 /// How several targets are tried.

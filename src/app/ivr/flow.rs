@@ -1,7 +1,5 @@
 //! A flow as data: named nodes, and which node follows which.
 
-use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::ask_url::UrlFields;
@@ -290,12 +288,5 @@ impl Node {
             Does::Branch { .. } => "branch",
             Does::Http { .. } => "http",
         }
-    }
-}
-
-impl Say {
-    /// A file.
-    pub fn file(path: impl AsRef<Path>) -> Self {
-        Say::Part(Part::File(Arc::from(path.as_ref())))
     }
 }

@@ -72,12 +72,6 @@ impl QueueSounds {
         }
         (!parts.is_empty()).then(|| Prompt::new(parts))
     }
-
-    /// Every file that may be played.
-    pub fn files(&self) -> impl Iterator<Item = &Arc<Path>> {
-        let single = [&self.welcome, &self.position, &self.wait, &self.minutes, &self.soon];
-        single.into_iter().flatten().chain(self.numbers.0.values())
-    }
 }
 
 #[cfg(test)]

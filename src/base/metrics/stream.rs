@@ -49,11 +49,6 @@ impl StreamStats {
         self.ticks_hz = ticks_hz;
     }
 
-    /// The RTP clock rate in Hz.
-    pub fn ticks_hz(&self) -> u32 {
-        self.ticks_hz
-    }
-
     fn ticks_per_ms(&self) -> f64 {
         f64::from(self.ticks_hz) / 1_000.0
     }
@@ -105,11 +100,6 @@ impl StreamStats {
     pub fn pause(&mut self) {
         self.last_arrival = None;
         self.forget_times();
-    }
-
-    /// The jitter estimate in ticks, as in a report block.
-    pub fn jitter_ticks(&self) -> u32 {
-        self.jitter as u32
     }
 
     /// The current jitter estimate, ms.
@@ -223,7 +213,7 @@ mod tests {
                 stats.media(n as u64, origin.wrapping_add(n as u32 * 160), at(epoch, ms));
                 assert!((stats.jitter - jitter).abs() < 1e-3, "{n}: {} {jitter}", stats.jitter);
             }
-            assert_eq!(stats.jitter_ticks(), 11);
+            assert_eq!(stats.jitter as u32, 11);
             assert!((stats.jitter_ms(100.0) - 11.757 / 8.0).abs() < 0.1);
             assert!((stats.arrival_gap_ms() - 35.0).abs() < 1e-6);
             assert_eq!(stats.rtp_gap_ms(), 20.0);
@@ -265,7 +255,7 @@ mod tests {
         run(&mut stats, 160, 4.0);
         assert!((stats.jitter - 32.0).abs() < 0.1, "{}", stats.jitter);
         stats.clock(48_000);
-        assert!((stats.jitter_ticks()).abs_diff(192) <= 1);
+        assert!((stats.jitter as u32).abs_diff(192) <= 1);
         run(&mut stats, 960, 4.0);
         assert!((stats.jitter - 192.0).abs() < 0.5, "{}", stats.jitter);
         assert!((stats.jitter_ms(50.0) - 4.0).abs() < 0.3, "{}", stats.jitter_ms(50.0));
