@@ -92,6 +92,7 @@ const CLOCK: &[&str] = &[
     "server::recordings",
     "server::registrar::sqlite",
     "server::server",
+    "server::survive",
     "server::voice::many::connection",
     "server::voice::talk",
     "call::switch::driver",

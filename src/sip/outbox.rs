@@ -13,7 +13,6 @@ use crate::ids::{ConnectId, ResolveId};
 
 /// An output of an endpoint whose user takes events `E`.
 #[derive(Debug)]
-#[allow(clippy::large_enum_variant, reason = "moved once or twice: cheaper than an allocation")]
 pub enum Output<E> {
     /// Send these bytes on this flow. If the flow is closed, drop them (the endpoint has been
     /// or will be told by [`Input::FlowClosed`](crate::endpoint::Input::FlowClosed)).

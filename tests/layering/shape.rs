@@ -20,7 +20,7 @@ const FULL_FOLDERS: &[(&str, usize)] = &[
     ("src/lab/load", 31),
     ("src/media/relay", 21),
     ("src/server", 46),
-    ("src/server-config", 42),
+    ("src/server-config", 41),
     ("src/server/http", 37),
     ("src/sip/msg", 24),
     ("src/sip/net", 30),

@@ -128,9 +128,7 @@ impl SwitchThread {
                     timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
                     armed_for: None,
                 };
-                driver.turn(|switch, t| {
-                    switch.take_up(t, surviving);
-                });
+                driver.turn(|switch, t| surviving.go_on(switch, t));
                 // A spawned task: what wakes the future of `block_on` itself goes through the kernel, with a
                 // write and one more wait for each datagram. After a panic the switch is gone, and requests
                 // to it fail.

@@ -19,6 +19,7 @@ use crate::switch::export::{NotWritten, Octets, VERSION};
 use crate::switch::replay::nobody::nobody;
 use crate::switch::state::call::Call;
 use crate::switch::state::input::CallInput;
+use crate::switch::state::leg::Leg;
 use crate::switch::state::recording::Ended;
 use crate::switch::state::transfer::PassedRefer;
 use crate::switch::state::waits::{Answerer, Found, OnFound, Waits};
@@ -96,51 +97,63 @@ pub struct Surviving {
     pub changed: Option<mpsc::UnboundedSender<CallId>>,
 }
 
-impl Switch {
-    /// Takes in the calls of a process that has ended, each by itself. Returns how many go on.
-    pub fn take_up(&mut self, t: &mut Turn<'_>, surviving: Surviving) -> usize {
-        let Surviving { calls, changed } = surviving;
-        let mut go_on = 0;
+impl Surviving {
+    /// Has the calls go on in this switch, each by itself.
+    pub fn go_on(self, switch: &mut Switch, t: &mut Turn<'_>) {
+        let Surviving { calls, changed } = self;
         for Survivor { octets, moved, ends } in calls {
-            match (self.take_in(t, &octets, &moved), ends) {
-                (Ok(calls), None) => go_on += calls.len(),
+            match (switch.take_in(t, &octets, &moved), ends) {
+                (Ok(_), None) => {}
                 (Ok(calls), Some(why)) => {
-                    let of_calls = calls.iter().filter_map(|call| self.calls.get(*call));
+                    let of_calls = calls.iter().filter_map(|call| switch.calls.get(*call));
                     let legs: Vec<_> = of_calls.flat_map(|it| it.legs.ids()).collect();
                     for leg in legs {
-                        self.input(t, leg, CallInput::MediaLost { leg, reason: why.clone() });
-                        self.carry_out(t);
+                        switch.input(t, leg, CallInput::MediaLost { leg, reason: why.clone() });
+                        switch.carry_out(t);
                     }
                 }
                 (Err(error), _) => tracing::error!("a call of the process before does not go on: {error}"),
             }
         }
-        self.common.changed = changed;
-        go_on
+        switch.common.changed = changed;
     }
+}
 
-    /// A call that can go on in another process, as octets, and the media endpoints that it needs there; `None`: it is
-    /// over, or something of it would be lost. Those are calls of two answered parties that are joined here.
+/// A call that can go on in another process.
+#[derive(Debug)]
+pub struct WrittenCall {
+    /// As of [`Switch::write_call`].
+    pub octets: Vec<u8>,
+    /// The media endpoints that it needs there.
+    pub endpoints: Vec<EndpointId>,
+}
+
+impl WrittenCall {
+    /// A call as it is now; `None`: it is over, or something of it would be lost. Calls of two answered parties that are
+    /// joined here lose nothing.
     ///
     /// # Errors
     /// A value cannot be written.
-    pub fn write_survivor(
-        &self,
+    pub fn of(
+        switch: &Switch,
         now: Instant,
         sip: &Endpoint,
         call: CallId,
-    ) -> Result<Option<(Vec<u8>, Vec<EndpointId>)>, NotWritten> {
-        let Some(it) = self.calls.get(call) else { return Ok(None) };
+    ) -> Result<Option<WrittenCall>, NotWritten> {
+        let Some(it) = switch.calls.get(call) else { return Ok(None) };
         let joined = it.bridge.as_ref().is_some_and(|bridge| bridge.direct.is_none());
-        let settled = it.legs.iter().all(|(_, leg)| leg.is_up());
+        let is_settled = |leg: &Leg| leg.is_up() && leg.recordings.running.is_none();
+        let settled = it.legs.iter().all(|(_, leg)| is_settled(leg));
         let programs = it.dialling.is_some() || it.application.is_some() || it.recordings.running.is_some();
         if !joined || !settled || programs {
             return Ok(None);
         }
         let endpoints = it.legs.iter().filter_map(|(_, leg)| leg.media.endpoint).collect();
-        Ok(Some((self.write_call(now, sip, call)?, endpoints)))
+        Ok(Some(WrittenCall { octets: switch.write_call(now, sip, call)?, endpoints }))
     }
+}
 
+impl Switch {
     /// Takes in calls that another switch has written ([`Switch::write_calls`], [`Switch::write_call`]); returns their
     /// numbers. A number that is free here is kept, for calls, legs and bridges alike; another one is new. Their
     /// programs are in another process, and so is who would answer their pending requests: handlers get their calls

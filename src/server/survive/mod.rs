@@ -19,7 +19,7 @@ use crate::config::Survive;
 use b2b_call::CallId;
 use b2b_call::controller::{EmbeddedController, EndpointId};
 use b2b_call::switch::driver::Jobs;
-use b2b_call::switch::restore::{Moved, Surviving, Survivor};
+use b2b_call::switch::restore::{Moved, Surviving, Survivor, WrittenCall};
 use store::{Boot, Store, StoreError};
 
 /// How often every call is written again, whatever happens in it: its packets go on.
@@ -173,9 +173,9 @@ impl CallKeeper {
 
     /// Writes a call as it is now.
     async fn keep(&mut self, jobs: &Jobs, call: CallId) -> Result<(), String> {
-        let written = jobs.run(move |switch, t, _| switch.write_survivor(t.now, t.sip, call)).await;
+        let written = jobs.run(move |switch, t, _| WrittenCall::of(switch, t.now, t.sip, call)).await;
         let Some(written) = written else { return Ok(()) };
-        let Some((octets, endpoints)) = written.map_err(|error| error.to_string())? else {
+        let Some(WrittenCall { octets, endpoints }) = written.map_err(|error| error.to_string())? else {
             self.store.remove(call.0);
             return Ok(());
         };

@@ -74,7 +74,6 @@ use usages::Usages;
 
 /// What a driver passes to [`Endpoint::handle_input`].
 #[derive(Debug)]
-#[allow(clippy::large_enum_variant, reason = "moved once or twice: cheaper than an allocation")]
 pub enum Input {
     /// One datagram as received.
     Datagram {

@@ -10,7 +10,6 @@ use super::{Limits, Message};
 
 /// An item of a stream.
 #[derive(Debug, Clone)]
-#[allow(clippy::large_enum_variant, reason = "moved once or twice: cheaper than an allocation")]
 pub enum StreamItem {
     /// A message.
     Message(Message),

@@ -20,7 +20,6 @@ use crate::msg::{Limits, Message, ParseError};
 
 /// What a connection task reports to the stack.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "nearly all are messages; a box would cost each an allocation")]
 pub(super) enum ConnectionEvent {
     /// The peer presented a verified certificate with these names. Comes before any message.
     Certified { id: u64, names: Vec<String> },
