@@ -84,6 +84,8 @@ pub struct Server {
     ended_calls: Option<EndedCallStore>,
     log: Log,
     console: JoinHandle<()>,
+    /// Writes the calls that outlive the process.
+    call_keeper: Option<JoinHandle<()>>,
     /// Dropped after the switch, whose messages it sends.
     _exporter: Option<Exporter>,
     /// Dropped after everything that may record.
@@ -189,7 +191,7 @@ impl Server {
         let net = transports::net(&config, tls.clone(), sources, &log.trace, seen);
         let (call_keeper, surviving) = match &config.survive {
             Some(settings) => {
-                let begun = survive::begin(settings, &media, SystemTime::now());
+                let begun = survive::begin(settings, &media);
                 let (keeper, surviving) = begun.map_err(|error| usage(error.to_string()))?;
                 (Some(keeper), surviving)
             }
@@ -204,9 +206,6 @@ impl Server {
             surviving,
         )
         .map_err(|error| sip(error.to_string()))?;
-        if let Some(keeper) = call_keeper {
-            keeper.follow(switch.jobs()).map_err(thread)?;
-        }
         current.listens(switch.sockets().to_vec());
         for (transport, address) in switch.listening() {
             let transport = transport.as_str().to_ascii_lowercase();
@@ -261,7 +260,11 @@ impl Server {
         };
         // After the media threads, so that its descriptors are not in their tables.
         let http = config.http.as_ref().map(|http| HttpServer::start(http, api)).transpose().map_err(sip)?;
+        // Last: where the start fails, the calls stay for another one.
+        let call_keeper =
+            call_keeper.map(|keeper| keeper.follow(switch.jobs())).transpose().map_err(thread)?;
         Ok(Server {
+            call_keeper,
             http,
             own,
             switch,
@@ -406,6 +409,8 @@ impl Server {
         jobs.run_blocking(|_, _, _| {});
         drop(self.http);
         self.switch.stop();
+        // No call is left: none may be taken up again.
+        let _ = self.call_keeper.map(JoinHandle::join);
         self.media.shutdown();
         self.cdr_file.finish(PARTING);
         if let Some((store, accounts)) = store.zip(accounts) {

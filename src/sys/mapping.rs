@@ -55,7 +55,11 @@ impl Mapping {
         }
         // SAFETY: the descriptor is open.
         if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } != 0 {
-            return Err(MappingError::Taken);
+            let error = io::Error::last_os_error();
+            return Err(match error.kind() {
+                io::ErrorKind::WouldBlock => MappingError::Taken,
+                _ => error.into(),
+            });
         }
         let size = libc::off_t::try_from(len.max(1)).map_err(io::Error::other)?;
         // SAFETY: the descriptor is open.

@@ -106,7 +106,7 @@ fn a_bridged_call_goes_on_after_a_kill_and_has_one_record_a_leg() {
 }
 
 #[test]
-fn a_call_that_is_too_old_or_whose_port_has_gone_ends_with_bye_to_both() {
+fn a_call_that_is_too_old_or_whose_port_has_gone_ends_and_others_go_on() {
     let [ann, bob] = ["ann", "bob"].map(Phone::new);
     let server = start(folder("127.0.79.2", &bob, "max_age_s = 1\n"));
     let _talk = talk(&server, &ann, &bob);
@@ -122,13 +122,25 @@ fn a_call_that_is_too_old_or_whose_port_has_gone_ends_with_bye_to_both() {
     let text = text.replace("max_age_s = 1\n", "");
     fs::write(server.folder.path().join("b2bua.toml"), text).expect("a configuration");
     let server = start(killed(server));
-    let talk = talk(&server, &ann, &bob);
-    hear_each_other(&ann, &bob, &talk);
+    let (cat, gone) = (Phone::new("cat"), talk(&server, &ann, &bob));
+    // Bob has a second line.
+    let stays = talk(&server, &cat, &bob);
+    hear_each_other(&ann, &bob, &gone);
     written(server.folder.path());
     let folder = killed(server);
-    let taken = std::net::UdpSocket::bind(talk.rtp[0]).expect("the port of the call");
-    let _server = start(folder);
+    let taken = std::net::UdpSocket::bind(gone.rtp[1]).expect("the port of the call");
+    let server = start(folder);
     ann.let_go();
     bob.let_go();
     drop(taken);
+    hear_each_other(&cat, &bob, &stays);
+
+    // A server that is told to stop ends its calls.
+    let Server { mut process, folder, .. } = server;
+    process.signal(Signal::SIGTERM);
+    cat.let_go();
+    bob.let_go();
+    process.wait();
+    let server = start(folder);
+    assert_eq!(server.get("/calls").json()["calls"].as_array().map(Vec::len), Some(0));
 }

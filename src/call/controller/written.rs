@@ -57,8 +57,11 @@ impl EmbeddedController {
         &self,
         endpoint: EndpointId,
     ) -> impl Future<Output = Result<Vec<u8>, EndpointNotWritten>> + Send + use<> {
-        let entry = self.state().endpoints.get(&endpoint).map(rmp_serde::to_vec_named);
+        // Both at one time: keys must not change in between.
+        let state = self.state();
+        let entry = state.endpoints.get(&endpoint).map(rmp_serde::to_vec_named);
         let media = self.relay.snapshot(relay_id(endpoint));
+        drop(state);
         async move {
             let gone = EndpointNotWritten::Gone(endpoint);
             let (Some(entry), Ok(media)) = (entry, media.await) else { return Err(gone) };
@@ -73,7 +76,8 @@ impl EmbeddedController {
     /// See [`EndpointNotRestored`].
     pub async fn restore_endpoint(&self, octets: &[u8]) -> Result<EndpointId, EndpointNotRestored> {
         let Written { entry, media } = rmp_serde::from_slice(octets)?;
-        let entry: Entry = rmp_serde::from_slice(&entry)?;
+        let mut entry: Entry = rmp_serde::from_slice(&entry)?;
+        entry.side.renew_unused_keys();
         let family = AddressFamily::of(entry.local);
         let opened = self.relay.reopen(entry.local, media.config()).done().await;
         let (relay, _) = opened.map_err(|error| EndpointNotRestored::Port(refused(error, family)))?;
@@ -86,25 +90,23 @@ impl EmbeddedController {
         Ok(endpoint_id(relay))
     }
 
-    /// Describes restored endpoints to the relay, and joins those again that were joined. What was played, recorded or
-    /// mixed with others is for whoever began it. `restored`: their numbers, by those of before.
-    pub fn start_restored(&self, restored: &HashMap<EndpointId, EndpointId>) {
+    /// Describes the restored endpoints of a call to the relay, and joins those again that were joined. What was played,
+    /// recorded or mixed with others is for whoever began it. `restored`: their numbers, by those of before.
+    ///
+    /// # Errors
+    /// They cannot be joined.
+    pub fn start_restored(&self, restored: &HashMap<EndpointId, EndpointId>) -> Result<(), MediaError> {
         let mut state = self.state();
         let mut joins = Vec::new();
         for id in restored.values() {
-            let Ok(entry) = state.get(*id) else { continue };
+            let entry = state.get(*id)?;
             entry.joined = entry.joined.and_then(|other| restored.get(&other).copied());
             // The limit for an unproven address is not in the state of its media.
             entry.bound_to = None;
             // Once for both.
             joins.extend(entry.joined.filter(|other| other < id).map(|_| *id));
         }
-        let described = restored.values().try_for_each(|id| self.describe(&mut state, *id));
-        let joined =
-            described.and_then(|()| joins.into_iter().try_for_each(|id| self.rejoin(&mut state, id)));
-        // It was joined with the same descriptions.
-        if let Err(error) = joined {
-            tracing::error!("restored endpoints are not joined: {error}");
-        }
+        restored.values().try_for_each(|id| self.describe(&mut state, *id))?;
+        joins.into_iter().try_for_each(|id| self.rejoin(&mut state, id))
     }
 }

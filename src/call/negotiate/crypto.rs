@@ -172,6 +172,18 @@ impl LocalCrypto {
         Some(key)
     }
 
+    /// Makes new keys of those that are not in use: they may have been, since they were written.
+    pub fn renew_unused(&mut self) {
+        for place in 0..self.keys.len() {
+            let suite = self.keys[place].suite();
+            if self.in_use != Some(suite)
+                && let Some(key) = self.fresh(suite)
+            {
+                self.keys[place] = key;
+            }
+        }
+    }
+
     /// Offer and answer have settled on these keys. A key is kept while it is in use, and never used again
     /// afterwards: its packet indices are used up.
     pub fn settled(&mut self, keys: Option<&Keys>) {

@@ -117,7 +117,7 @@ impl SwitchThread {
                 stack.watch();
                 let _ = ready.send(Ok((stack.locals().collect(), stack.listening().collect())));
                 let (done, results) = mpsc::unbounded_channel();
-                let mut driver = Driver {
+                let driver = Driver {
                     stack,
                     switch,
                     commands,
@@ -128,11 +128,10 @@ impl SwitchThread {
                     timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
                     armed_for: None,
                 };
-                driver.turn(|switch, t| surviving.go_on(switch, t));
                 // A spawned task: what wakes the future of `block_on` itself goes through the kernel, with a
                 // write and one more wait for each datagram. After a panic the switch is gone, and requests
                 // to it fail.
-                if !matches!(tokio::spawn(driver.run(stopped)).await, Ok(Ok(()))) {
+                if !matches!(tokio::spawn(driver.run(stopped, surviving)).await, Ok(Ok(()))) {
                     broken.has_panicked("calls");
                 }
             });
@@ -300,8 +299,8 @@ enum Step {
 }
 
 impl Driver {
-    async fn run(mut self, mut stopped: oneshot::Receiver<()>) -> Result<(), Panicked> {
-        let worked = Guarded::new(Box::pin(self.work(&mut stopped))).await;
+    async fn run(mut self, mut stopped: oneshot::Receiver<()>, surviving: Surviving) -> Result<(), Panicked> {
+        let worked = Guarded::new(Box::pin(self.work(&mut stopped, surviving))).await;
         if worked.is_err() {
             self.break_up().await;
         }
@@ -335,7 +334,8 @@ impl Driver {
         let _ = catch_unwind(AssertUnwindSafe(|| self.turn(act)));
     }
 
-    async fn work(&mut self, stopped: &mut oneshot::Receiver<()>) {
+    async fn work(&mut self, stopped: &mut oneshot::Receiver<()>, surviving: Surviving) {
+        self.turn(|switch, t| surviving.go_on(switch, t));
         loop {
             while let Some(task) = self.switch.poll_task().or_else(|| self.switch.poll_beside()) {
                 let done = self.done.clone();

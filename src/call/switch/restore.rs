@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use tokio::sync::mpsc;
 
-use crate::controller::{EndpointId, MediaError};
+use crate::controller::{EndpointId, Hold, MediaError};
 use crate::handler::HandlerAction;
 use crate::lookup::LookupError;
 use crate::service::Watched;
@@ -77,8 +77,7 @@ pub struct Moved {
     pub away: Duration,
 }
 
-/// A call of a process that has ended.
-#[derive(Debug)]
+/// A call of a process that has ended. Not `Debug`: it has the keys of its media.
 pub struct Survivor {
     /// What [`Switch::write_call`] gave.
     pub octets: Bytes,
@@ -89,7 +88,7 @@ pub struct Survivor {
 }
 
 /// Calls of a process that has ended, and who hears of the calls of this one.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Surviving {
     /// The calls, which are taken in before any message is read.
     pub calls: Vec<Survivor>,
@@ -112,7 +111,12 @@ impl Surviving {
                         switch.carry_out(t);
                     }
                 }
-                (Err(error), _) => tracing::error!("a call of the process before does not go on: {error}"),
+                (Err(error), _) => {
+                    tracing::error!("a call of the process before does not go on: {error}");
+                    for endpoint in moved.endpoints.values() {
+                        switch.common.world.parts.controller.release_endpoint(*endpoint);
+                    }
+                }
             }
         }
         switch.common.changed = changed;
@@ -120,7 +124,6 @@ impl Surviving {
 }
 
 /// A call that can go on in another process.
-#[derive(Debug)]
 pub struct WrittenCall {
     /// As of [`Switch::write_call`].
     pub octets: Vec<u8>,
@@ -142,9 +145,14 @@ impl WrittenCall {
     ) -> Result<Option<WrittenCall>, NotWritten> {
         let Some(it) = switch.calls.get(call) else { return Ok(None) };
         let joined = it.bridge.as_ref().is_some_and(|bridge| bridge.direct.is_none());
-        let is_settled = |leg: &Leg| leg.is_up() && leg.recordings.running.is_none();
-        let settled = it.legs.iter().all(|(_, leg)| is_settled(leg));
-        let programs = it.dialling.is_some() || it.application.is_some() || it.recordings.running.is_some();
+        let is_settled =
+            |leg: &Leg| leg.is_up() && leg.recordings.running.is_none() && leg.hold.ours == Hold::No;
+        let settled = it.legs.iter().all(|(_, leg)| is_settled(leg)) && !it.is_asked();
+        let programs = it.dialling.is_some()
+            || it.application.is_some()
+            || it.recordings.running.is_some()
+            || it.leaving.is_some()
+            || it.linked.is_some();
         if !joined || !settled || programs {
             return Ok(None);
         }
@@ -174,7 +182,17 @@ impl Switch {
         for call in &calls {
             if let Some(it) = self.calls.get(*call) {
                 let wall = t.wall.checked_sub(t.now.saturating_duration_since(it.began)).unwrap_or(t.wall);
-                self.common.world.history.open(*call, it.began, wall);
+                let history = &mut self.common.world.history;
+                history.open(*call, it.began, wall);
+                for (leg, usage) in it.legs.iter().filter_map(|(leg, it)| Some((leg, it.usage?))) {
+                    t.sip
+                        .dialog(usage)
+                        .iter()
+                        .for_each(|dialog| history.leg(*call, leg, dialog.call_id, None));
+                }
+                if let Some(bridge) = &it.bridge {
+                    history.talk(*call, bridge.id, [bridge.a, bridge.b], t.now);
+                }
             }
         }
         self.answer_for_the_gone(t, requests);
@@ -284,6 +302,7 @@ impl Switch {
         self.common.service = from.common.service.clone();
         (self.common.takes, self.common.mirror, self.common.out.counters) =
             (from.common.takes, from.common.mirror.take(), from.common.out.counters);
+        self.common.changed = from.common.changed.take();
         std::mem::swap(&mut self.common.out.rows, &mut from.common.out.rows);
         self.common.applications = std::mem::take(&mut from.common.applications);
         self.common.parting = std::mem::take(&mut from.common.parting);

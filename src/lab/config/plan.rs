@@ -145,7 +145,7 @@ pub fn parse(text: &str) -> Result<Plan, ConfigErrors> {
 }
 
 /// Tables of the server's configuration: in place of a plan they show that the wrong file was named.
-pub const OF_THE_SERVER: [&str; 28] = [
+pub const OF_THE_SERVER: [&str; 29] = [
     "server",
     "listener",
     "tls",
@@ -155,6 +155,7 @@ pub const OF_THE_SERVER: [&str; 28] = [
     "limits",
     "emergency",
     "ended_calls",
+    "survive",
     "recording",
     "hep",
     "log",

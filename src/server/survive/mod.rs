@@ -5,19 +5,21 @@
 
 mod store;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
+use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TryRecvError};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::media::Media;
 use crate::config::Survive;
 use b2b_call::CallId;
-use b2b_call::controller::{EmbeddedController, EndpointId};
+use b2b_call::controller::{EmbeddedController, EndpointId, MediaController};
 use b2b_call::switch::driver::Jobs;
 use b2b_call::switch::restore::{Moved, Surviving, Survivor, WrittenCall};
 use store::{Boot, Store, StoreError};
@@ -28,7 +30,7 @@ const REFRESH: Duration = Duration::from_secs(5);
 /// A call as it is kept.
 #[derive(Serialize, Deserialize)]
 struct Kept {
-    /// When it was written, in milliseconds since 1970.
+    /// When it was written, in milliseconds since the start of the system.
     written_ms: u64,
     call: Vec<u8>,
     /// What it has of media, under the numbers in `call`.
@@ -64,9 +66,10 @@ fn boot() -> io::Result<Boot> {
     Ok(number.to_be_bytes())
 }
 
-fn since_1970(now: SystemTime) -> u64 {
-    let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+/// Milliseconds since the start of the system, with those in which it slept.
+fn now_ms() -> u64 {
+    let now = clock_gettime(ClockId::CLOCK_BOOTTIME).map(Duration::from).unwrap_or_default();
+    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Opens the memory, and the media of the calls in it at their ports. What is returned beside the keeper goes to the
@@ -74,14 +77,10 @@ fn since_1970(now: SystemTime) -> u64 {
 ///
 /// # Errors
 /// See [`SurviveError`].
-pub(super) fn begin(
-    settings: &Survive,
-    media: &Media,
-    now: SystemTime,
-) -> Result<(CallKeeper, Surviving), SurviveError> {
+pub(super) fn begin(settings: &Survive, media: &Media) -> Result<(CallKeeper, Surviving), SurviveError> {
     let Media::Embedded(media) = media else { return Err(SurviveError::Media) };
     let (mut store, kept) = Store::open(&settings.file, settings.size, boot().map_err(SurviveError::Boot)?)?;
-    let (mut calls, mut restored) = (Vec::new(), HashMap::new());
+    let mut calls = Vec::new();
     for (key, octets) in kept {
         let mut kept: Kept = match rmp_serde::from_slice(&octets) {
             Ok(kept) => kept,
@@ -91,7 +90,7 @@ pub(super) fn begin(
                 continue;
             }
         };
-        let age = Duration::from_millis(since_1970(now).saturating_sub(kept.written_ms));
+        let age = Duration::from_millis(now_ms().saturating_sub(kept.written_ms));
         let mut moved = Moved { away: age, ..Moved::default() };
         let goes_on = match age > settings.max_age {
             true => Err(format!("the server was away for {} s", age.as_secs())),
@@ -99,18 +98,27 @@ pub(super) fn begin(
                 .and_then(|()| rmp_serde::to_vec_named(&kept).map_err(|error| error.to_string()))
                 .and_then(|octets| store.put(key, &octets).map_err(|error| error.to_string())),
         };
-        let ends = goes_on.err();
+        let ends = goes_on
+            .and_then(|()| media.start_restored(&moved.endpoints).map_err(|error| error.to_string()))
+            .err();
         match &ends {
             None => tracing::info!(
                 "call {key} of the process before goes on, {} ms after it was written",
                 age.as_millis()
             ),
-            Some(why) => tracing::warn!("call {key} of the process before ends: {why}"),
+            Some(why) => {
+                tracing::warn!("call {key} of the process before ends: {why}");
+                store.remove(key);
+                for (_, restored) in moved.endpoints.drain() {
+                    media.release_endpoint(restored);
+                }
+                // Here the numbers of before may be those of other calls.
+                let nobodys = |before: EndpointId| EndpointId(before.0 | 1 << 63);
+                moved.endpoints.extend(kept.endpoints.iter().map(|(before, _)| (*before, nobodys(*before))));
+            }
         }
-        restored.extend(&moved.endpoints);
         calls.push(Survivor { octets: kept.call.into(), moved, ends });
     }
-    media.start_restored(&restored);
     let (told, changed) = mpsc::unbounded_channel();
     Ok((CallKeeper { store, media: media.clone(), changed }, Surviving { calls, changed: Some(told) }))
 }
@@ -133,40 +141,48 @@ fn reopen(
 }
 
 impl CallKeeper {
-    /// Writes calls until the calls' thread ends by itself; there is none left then.
+    /// Writes calls until the calls' thread has ended, which has ended every call: none is left to be taken up.
     ///
     /// # Errors
     /// The system refuses a thread.
-    pub fn follow(mut self, jobs: Jobs) -> io::Result<()> {
+    pub fn follow(mut self, jobs: Jobs) -> io::Result<JoinHandle<()>> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let run = move || {
             runtime.block_on(self.run(&jobs));
             self.store.clear();
         };
-        std::thread::Builder::new().name("survive".into()).spawn(run).map(drop)
+        std::thread::Builder::new().name("survive".into()).spawn(run)
     }
 
     async fn run(&mut self, jobs: &Jobs) {
         let mut refresh = interval(REFRESH);
         refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut changed, mut due) = (BTreeSet::new(), VecDeque::new());
         loop {
-            let mut calls = BTreeSet::new();
+            // What has changed comes before what is only older.
+            let next = changed.pop_first().or_else(|| due.pop_front());
+            if let Some(call) = next
+                && let Err(why) = self.keep(jobs, call).await
+            {
+                tracing::warn!("call {} would not outlive this process: {why}", call.0);
+                self.store.remove(call.0);
+            }
+            loop {
+                match self.changed.try_recv() {
+                    Ok(call) => drop(changed.insert(call)),
+                    Err(TryRecvError::Disconnected) => return,
+                    Err(TryRecvError::Empty) => break,
+                }
+            }
+            if !changed.is_empty() || !due.is_empty() {
+                continue;
+            }
             tokio::select! {
                 call = self.changed.recv() => match call {
-                    Some(call) => calls.insert(call),
+                    Some(call) => drop(changed.insert(call)),
                     None => return,
                 },
-                _ = refresh.tick() => {
-                    calls.extend(self.store.keys().map(CallId));
-                    true
-                }
-            };
-            calls.extend(std::iter::from_fn(|| self.changed.try_recv().ok()));
-            for call in calls {
-                if let Err(why) = self.keep(jobs, call).await {
-                    tracing::warn!("call {} would not outlive this process: {why}", call.0);
-                    self.store.remove(call.0);
-                }
+                _ = refresh.tick() => due.extend(self.store.keys().map(CallId)),
             }
         }
     }
@@ -179,11 +195,8 @@ impl CallKeeper {
             self.store.remove(call.0);
             return Ok(());
         };
-        let mut kept = Kept {
-            written_ms: since_1970(SystemTime::now()),
-            call: octets,
-            endpoints: Vec::with_capacity(endpoints.len()),
-        };
+        let mut kept =
+            Kept { written_ms: now_ms(), call: octets, endpoints: Vec::with_capacity(endpoints.len()) };
         for endpoint in endpoints {
             let media = self.media.write_endpoint(endpoint).await.map_err(|error| error.to_string())?;
             kept.endpoints.push((endpoint, media));

@@ -5,7 +5,7 @@
 //! at a multiple of [`ALIGN`]: what is torn or damaged is passed over, up to the next whole one.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{Ordering, compiler_fence};
 
@@ -16,7 +16,7 @@ use b2b_sys::mapping::{Mapping, MappingError};
 
 /// The beginning of each record and each half.
 const ALIGN: usize = 64;
-/// The head of a half: magic, version, boot, epoch, checksum.
+/// The head of a half: magic, version, boot, epoch, size, checksum.
 const MAGIC: &[u8; 8] = b"b2bcalls";
 const VERSION: u32 = 1;
 /// The marks of a record, at its beginning and its end.
@@ -32,7 +32,7 @@ pub(super) type Boot = [u8; 16];
 
 /// Why there is no store.
 #[derive(Debug, thiserror::Error)]
-#[error("no memory for calls at {}: {why}; set survive.file to a path in a folder of this user's, or survive.size to less, or remove [survive]", path.display())]
+#[error("no memory for calls at {}: {why}; set survive.file to a path in a folder of this user's, or survive.size_mb to less, or remove [survive]", path.display())]
 pub struct StoreError {
     path: PathBuf,
     why: MappingError,
@@ -40,7 +40,7 @@ pub struct StoreError {
 
 /// A record does not fit in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the memory for calls is full; raise survive.size")]
+#[error("the memory for calls is full; raise survive.size_mb")]
 pub struct Full;
 
 /// Where a record is in the current half.
@@ -121,22 +121,23 @@ fn write(half: &mut [u8], at: usize, key: u64, octets: Option<&[u8]>) {
     head[..8].copy_from_slice(&BEGIN.to_le_bytes());
 }
 
-/// The octets that a half of this boot and epoch begins with.
-fn head(boot: &Boot, epoch: u64) -> [u8; ALIGN] {
+/// The octets that a half of this boot, epoch and size begins with.
+fn head(boot: &Boot, epoch: u64, size: usize) -> [u8; ALIGN] {
     let mut head = [0; ALIGN];
     head[..8].copy_from_slice(MAGIC);
     head[8..12].copy_from_slice(&VERSION.to_le_bytes());
     head[12..28].copy_from_slice(boot);
     head[28..36].copy_from_slice(&epoch.to_le_bytes());
-    let sum = XxHash3_64::oneshot(&head[..36]);
-    head[36..44].copy_from_slice(&sum.to_le_bytes());
+    head[36..44].copy_from_slice(&(size as u64).to_le_bytes());
+    let sum = XxHash3_64::oneshot(&head[..44]);
+    head[44..52].copy_from_slice(&sum.to_le_bytes());
     head
 }
 
 /// The epoch of a half; `None`: it is not of this boot, or none.
 fn epoch(half: &[u8], boot: &Boot) -> Option<u64> {
-    let epoch = number_64(half, 28)?;
-    (half.get(..ALIGN)? == head(boot, epoch)).then_some(epoch)
+    let epoch = number_64(half, 28).filter(|epoch| (1..u64::MAX).contains(epoch))?;
+    (half.get(..ALIGN)? == head(boot, epoch, half.len())).then_some(epoch)
 }
 
 impl Store {
@@ -146,6 +147,16 @@ impl Store {
     /// See [`StoreError`].
     pub fn open(path: &Path, size: usize, boot: Boot) -> Result<(Store, Vec<(u64, Bytes)>), StoreError> {
         let size = size.next_multiple_of(2 * ALIGN).max(64 * ALIGN);
+        let begin = std::fs::File::open(path).and_then(|mut file| {
+            let mut begin = [0; MAGIC.len()];
+            let length = file.read(&mut begin)?;
+            Ok((begin, length))
+        });
+        // Whatever else it is, it is worth more than calls.
+        if begin.is_ok_and(|(begin, length)| length > 0 && begin != [0; 8] && begin != *MAGIC) {
+            let why = io::Error::new(io::ErrorKind::AlreadyExists, "it is another file, and stays as it is");
+            return Err(StoreError { path: path.to_owned(), why: why.into() });
+        }
         let mapping = Mapping::open(path, size).map_err(|why| {
             let system = |error: io::Error| match error.kind() {
                 io::ErrorKind::StorageFull => {
@@ -165,7 +176,10 @@ impl Store {
             .max_by_key(|it| it.1)
         {
             Some((half, epoch)) => (store.half, store.epoch) = (half, epoch),
-            None => store.begin(0, 1),
+            None => {
+                store.mapping.octets_mut().fill(0);
+                store.begin(0, 1);
+            }
         }
         store.read_all();
         let half = store.half(store.half);
@@ -181,11 +195,11 @@ impl Store {
         self.latest.keys().copied()
     }
 
-    /// Removes all records.
-    pub fn clear(&mut self) {
-        self.latest.clear();
-        self.end = ALIGN;
-        self.begin(0, 1);
+    /// Removes all records, at once.
+    pub fn clear(mut self) {
+        for half in [0, 1] {
+            self.half_mut(half)[..ALIGN].fill(0);
+        }
     }
 
     /// Writes a record in the place of an earlier one of this number.
@@ -248,10 +262,7 @@ impl Store {
 
     /// Makes a half the current one.
     fn begin(&mut self, half: usize, epoch: u64) {
-        let head = head(&self.boot, epoch);
-        if epoch == 1 {
-            self.mapping.octets_mut().fill(0);
-        }
+        let head = head(&self.boot, epoch, self.half(half).len());
         compiler_fence(Ordering::SeqCst);
         self.half_mut(half)[..ALIGN].copy_from_slice(&head);
         (self.half, self.epoch) = (half, epoch);
@@ -343,12 +354,14 @@ mod tests {
         // What does not fit in leaves everything as it is.
         assert_eq!(store.put(5, &[1; 40_000]), Err(Full));
         drop(store);
-        let (mut store, again) = open(&path);
+        let (store, again) = open(&path);
         assert_eq!(again, kept);
+        let other_size = || Store::open(&path, 32 * 1_024, BOOT).unwrap().1.len();
         store.clear();
-        store.put(1, b"new").unwrap();
-        drop(store);
-        assert_eq!(open(&path).1, [(1, Bytes::from_static(b"new"))]);
+        assert_eq!(open(&path).1, []);
+        open(&path).0.put(1, b"new").unwrap();
+        assert_eq!(open(&path).1.len(), 1);
+        assert_eq!(other_size(), 0, "another size, another store");
     }
 
     #[test]
@@ -400,5 +413,10 @@ mod tests {
         drop(first);
         let nowhere = Store::open(&folder.path().join("no/calls"), 64 * 1_024, BOOT).unwrap_err();
         assert!(nowhere.to_string().contains("No such file"), "{nowhere}");
+        let other = folder.path().join("key.pem");
+        std::fs::write(&other, "-----BEGIN").unwrap();
+        let error = Store::open(&other, 64 * 1_024, BOOT).unwrap_err();
+        assert!(error.to_string().contains("another file"), "{error}");
+        assert_eq!(std::fs::read(&other).unwrap(), b"-----BEGIN");
     }
 }

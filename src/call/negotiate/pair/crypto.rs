@@ -10,6 +10,11 @@ use b2b_media::transport::protection::Keys;
 use b2b_sdp::AudioMedia;
 
 impl Side {
+    /// See [`LocalCrypto::renew_unused`].
+    pub fn renew_unused_keys(&mut self) {
+        self.crypto.renew_unused();
+    }
+
     /// Sets the encryption policy and these keys.
     pub fn with_crypto(mut self, crypto: LocalCrypto) -> Self {
         self.crypto = crypto;
