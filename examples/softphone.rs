@@ -1,10 +1,9 @@
-//! A phone in a terminal: calls, or answers, with the devices of this machine, and prints events. A line of
-//! digits sends them as DTMF, an empty line hangs up.
+//! A phone in a terminal: calls, or answers, with the devices of this machine, and prints events. A line of digits
+//! sends them as DTMF, an empty line hangs up.
 //!
-//! `cargo run --example softphone` waits for a call;
-//! `cargo run --example softphone -- sip:bob@127.0.0.1:5070` makes one; with an account,
-//! `cargo run --example softphone -- 1001 PASSWORD 127.0.0.1 [1002]`, it registers first. Other users of this
-//! machine can see arguments: beyond a trial, a program should read its password from a file. Without
+//! `cargo run --example softphone` waits for a call; `cargo run --example softphone -- sip:bob@127.0.0.1:5070` makes
+//! one; with an account, `cargo run --example softphone -- 1001 PASSWORD 127.0.0.1 [1002]`, it registers first. Other
+//! users of this machine can see arguments: beyond a trial, a program should read its password from a file. Without
 //! `arecord` and `aplay` (or the feature `devices`) the call is silent on this side.
 
 use b2b::client::{CallState, ClientEvent, Devices, RecoveryStep, SipClient};
@@ -59,7 +58,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
     });
 
-    println!("{:?}", call.state());
+    // What was agreed before is no event.
+    let agreed = call.agreed().map(|agreed| format!("{}, {} ms a packet", agreed.codec, agreed.ptime_ms));
+    println!("{:?} {}", call.state(), agreed.unwrap_or_default());
     while let Some(event) = events.next().await {
         match event {
             ClientEvent::State { state: CallState::Ended(cause), .. } => println!("ended: {cause}"),
