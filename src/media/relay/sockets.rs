@@ -113,6 +113,8 @@ impl Layers {
 pub(super) struct Sockets {
     pub places: Vec<Option<Place>>,
     pub free: Vec<u32>,
+    /// How often each slot was given.
+    pub generations: Vec<u32>,
     /// Buffer for protected packets.
     pub room: Box<Room>,
     /// Endpoints to whose party nothing more may be sent, to be reported.

@@ -112,8 +112,13 @@ impl<E: TryFrom<RelayEvent>> Driver<E> {
         let start = Instant::now();
         let mut machine = Machine::new(start.checked_sub(REMEMBERED).unwrap_or(start), self.seed);
         let room = Box::new([0; SIZE + RTCP_OVERHEAD]);
-        let mut sockets = Sockets { places: Vec::new(), free: Vec::new(), room, withheld: Vec::new() };
-        let mut generations: Vec<u32> = Vec::new();
+        let mut sockets = Sockets {
+            places: Vec::new(),
+            free: Vec::new(),
+            room,
+            withheld: Vec::new(),
+            generations: Vec::new(),
+        };
         let mut ready = [EpollEvent::empty(); READY];
         let (mut buffer, mut copy) = ([0; SIZE], [0; SIZE]);
         let (mut again, mut look) = (None, None);
@@ -167,10 +172,10 @@ impl<E: TryFrom<RelayEvent>> Driver<E> {
                 }
                 while let Ok(Wanted { address, port, config, reply }) = self.wanted.try_recv() {
                     let bound = match port {
-                        Some(port) => self.bind_at(&epoll, &mut sockets, &mut generations, address, port),
+                        Some(port) => self.bind_at(&epoll, &mut sockets, address, port),
                         // The last free endpoints may be among those bound ahead.
                         None => self
-                            .bind_one(&epoll, &mut sockets, &mut generations, now.at, address)
+                            .bind_one(&epoll, &mut sockets, now.at, address)
                             .or_else(|| self.addresses.get(address)?.ready.1.try_recv().ok()),
                     };
                     reply.give(bound.ok_or(OpenError::Ports).map(|Ready { id, local }| {
@@ -181,7 +186,7 @@ impl<E: TryFrom<RelayEvent>> Driver<E> {
                 }
             }
             if woken || again.is_some_and(|again| again <= now.at) {
-                let enough = self.bind_ahead(&epoll, &mut sockets, &mut generations, now.at);
+                let enough = self.bind_ahead(&epoll, &mut sockets, now.at);
                 self.shared.exhausted.store(!enough, Ordering::Release);
                 again = (!enough).then(|| now.at + AGAIN);
             }
@@ -360,17 +365,11 @@ impl<E: TryFrom<RelayEvent>> Driver<E> {
     }
 
     /// Binds endpoints ahead up to the target; returns whether it was reached.
-    fn bind_ahead(
-        &mut self,
-        epoll: &Epoll,
-        sockets: &mut Sockets,
-        generations: &mut Vec<u32>,
-        now: Instant,
-    ) -> bool {
+    fn bind_ahead(&mut self, epoll: &Epoll, sockets: &mut Sockets, now: Instant) -> bool {
         let mut enough = true;
         for address in 0..self.addresses.len() {
             while self.addresses[address].ready.0.len() < self.ahead {
-                let Some(ready) = self.bind_one(epoll, sockets, generations, now, address) else {
+                let Some(ready) = self.bind_one(epoll, sockets, now, address) else {
                     enough = false;
                     break;
                 };
@@ -385,13 +384,12 @@ impl<E: TryFrom<RelayEvent>> Driver<E> {
         &mut self,
         epoll: &Epoll,
         sockets: &mut Sockets,
-        generations: &mut Vec<u32>,
         now: Instant,
         address: usize,
     ) -> Option<Ready> {
         for _ in 0..TRIES {
             let port = self.addresses.get_mut(address)?.ports.take(now)?;
-            match self.bind_port(epoll, sockets, generations, address, port) {
+            match self.bind_port(epoll, sockets, address, port) {
                 Ok(ready) => return Some(ready),
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
                 Err(_) => return None,
@@ -401,17 +399,10 @@ impl<E: TryFrom<RelayEvent>> Driver<E> {
     }
 
     /// Binds an endpoint at this port; `None` if another endpoint or another program has it.
-    fn bind_at(
-        &mut self,
-        epoll: &Epoll,
-        sockets: &mut Sockets,
-        generations: &mut Vec<u32>,
-        address: usize,
-        port: u16,
-    ) -> Option<Ready> {
+    fn bind_at(&mut self, epoll: &Epoll, sockets: &mut Sockets, address: usize, port: u16) -> Option<Ready> {
         let Address { ready: (queue, ahead), ports, .. } = self.addresses.get_mut(address)?;
         if ports.claim(port) {
-            return self.bind_port(epoll, sockets, generations, address, port).ok();
+            return self.bind_port(epoll, sockets, address, port).ok();
         }
         // It may be bound ahead.
         let (wanted, others): (Vec<_>, Vec<_>) = ahead.try_iter().partition(|it| it.local.port() == port);
@@ -426,7 +417,6 @@ impl<E: TryFrom<RelayEvent>> Driver<E> {
         &mut self,
         epoll: &Epoll,
         sockets: &mut Sockets,
-        generations: &mut Vec<u32>,
         address: usize,
         port: u16,
     ) -> io::Result<Ready> {
@@ -438,9 +428,9 @@ impl<E: TryFrom<RelayEvent>> Driver<E> {
         let slot = sockets.free.pop().unwrap_or(sockets.places.len() as u32);
         if slot as usize == sockets.places.len() {
             sockets.places.push(None);
-            generations.push(0);
+            sockets.generations.push(0);
         }
-        let generation = &mut generations[slot as usize];
+        let generation = &mut sockets.generations[slot as usize];
         *generation += 1;
         let id = RelayId { thread: self.index, slot, generation: *generation };
         let event = EpollEvent::new(EpollFlags::EPOLLIN, token(slot, Channel::Rtp));

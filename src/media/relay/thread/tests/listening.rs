@@ -40,7 +40,8 @@ fn a_flooded_endpoint_is_to_be_read_again_soon_until_the_flood_is_over() {
     let id = RelayId { thread: 0, slot: 0, generation: 1 };
     let places = vec![Some(Place::new(id, rtp, 0, local))];
     let room = Box::new([0; SIZE + RTCP_OVERHEAD]);
-    let mut sockets = Sockets { places, free: Vec::new(), room, withheld: Vec::new() };
+    let mut sockets =
+        Sockets { places, free: Vec::new(), room, withheld: Vec::new(), generations: Vec::new() };
     let party = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
     let begun = Box::new(Local::new(&LocalConfig::default(), now.at, Arc::<Published>::default()));
     for command in [
