@@ -57,7 +57,7 @@ pub enum NotTakenIn {
     Version(u16),
     /// They are here, or calls that have their dialogs or media endpoints.
     #[error(
-        "the calls, or others with their dialogs or media endpoints, are here already; write and take in each once, and only within one media backend"
+        "the calls, or others with their dialogs or media endpoints, are here already; write and take in each once; where media is another, say which endpoints it has opened again"
     )]
     Here,
     /// The number of a call, or of a leg or a bridge of it, comes twice.

@@ -58,7 +58,6 @@ const LONGEST_PACKET: u32 = 1_000;
 /// - *Quality over time*: its samples start anew.
 /// - *What was received and sent between the snapshot and the end of the former process*: no counter includes
 ///   it. Packets missing before the first sound packet are not network loss, and are not counted as such.
-///   was missing until the first packet of sound is no loss of the network's, and is not counted as one.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct EndpointSnapshot {
     version: u16,
