@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::collections::{HashMap, HashSet};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use serde::Deserialize;
@@ -73,8 +73,8 @@ pub enum NotTakenIn {
 pub struct Moved {
     /// Endpoints that media has opened again, by their former numbers; all others are as before.
     pub endpoints: HashMap<EndpointId, EndpointId>,
-    /// The time since.
-    pub away: Duration,
+    /// When they were written; `None`: now.
+    pub written: Option<Instant>,
 }
 
 /// A call of a process that has ended. Not `Debug`: it has the keys of its media.
@@ -231,7 +231,7 @@ impl Switch {
         replies: Vec<Box<dyn Any>>,
     ) -> Result<(Vec<CallId>, Vec<Key>), NotTakenIn> {
         let Octets { usages, lingering, calls } = rmp_serde::from_slice(octets)?;
-        let written = t.now.checked_sub(moved.away).unwrap_or(t.now);
+        let written = moved.written.unwrap_or(t.now);
         let read = || ages::at(written, || rmp_serde::from_slice::<Read>(&calls));
         let endpoints = moved.endpoints.iter().map(|(before, now)| ((ENDPOINT, before.0), now.0)).collect();
         // Once as they are, to see whether all can be taken in, and which numbers they have.

@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
@@ -91,7 +91,7 @@ pub(super) fn begin(settings: &Survive, media: &Media) -> Result<(CallKeeper, Su
             }
         };
         let age = Duration::from_millis(now_ms().saturating_sub(kept.written_ms));
-        let mut moved = Moved { away: age, ..Moved::default() };
+        let mut moved = Moved { written: Instant::now().checked_sub(age), ..Moved::default() };
         let goes_on = match age > settings.max_age {
             true => Err(format!("the server was away for {} s", age.as_secs())),
             false => reopen(media, &mut kept, &mut moved.endpoints)
@@ -189,14 +189,13 @@ impl CallKeeper {
 
     /// Writes a call as it is now.
     async fn keep(&mut self, jobs: &Jobs, call: CallId) -> Result<(), String> {
-        let written = jobs.run(move |switch, t, _| WrittenCall::of(switch, t.now, t.sip, call)).await;
-        let Some(written) = written else { return Ok(()) };
+        let write = jobs.run(move |switch, t, _| (now_ms(), WrittenCall::of(switch, t.now, t.sip, call)));
+        let Some((written_ms, written)) = write.await else { return Ok(()) };
         let Some(WrittenCall { octets, endpoints }) = written.map_err(|error| error.to_string())? else {
             self.store.remove(call.0);
             return Ok(());
         };
-        let mut kept =
-            Kept { written_ms: now_ms(), call: octets, endpoints: Vec::with_capacity(endpoints.len()) };
+        let mut kept = Kept { written_ms, call: octets, endpoints: Vec::with_capacity(endpoints.len()) };
         for endpoint in endpoints {
             let media = self.media.write_endpoint(endpoint).await.map_err(|error| error.to_string())?;
             kept.endpoints.push((endpoint, media));
