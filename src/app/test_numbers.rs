@@ -104,7 +104,8 @@ impl Application for Line {
                 self.ended(answer.done(), wants);
             }
             AppEvent::Gone => wants.end(HandlerAction::Complete),
-            AppEvent::Answered { .. }
+            AppEvent::Resumed
+            | AppEvent::Answered { .. }
             | AppEvent::Timer(_)
             | AppEvent::Told(_)
             | AppEvent::Lost(_)

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::application::Application;
+use super::application::{Application, Saved};
 use super::event::Event;
 use super::identity::CallerIdentity;
 use super::lookup::ResolvedContact;
@@ -41,6 +41,12 @@ pub trait ApplicationHandler: Send + Sync {
     /// Creates a machine that decides on the call instead of [`ApplicationHandler::handle_incoming_call`],
     /// which is then not called.
     fn begin(&self, _call: &IncomingCall, _service: &CallService) -> Option<Box<dyn Application>> {
+        None
+    }
+
+    /// The machine that goes on where another process has saved it ([`Application::save`]), with
+    /// [`IncomingCall::resumed`] set. `None`: it does not, and [`ApplicationHandler::resumes`] decides.
+    fn load(&self, _call: &IncomingCall, _saved: &Saved) -> Option<Box<dyn Application>> {
         None
     }
 

@@ -119,6 +119,11 @@ impl FakeMedia {
         self.state().bridges.clone()
     }
 
+    /// Its process ends, and its endpoints are opened again in the next one.
+    pub(super) fn dies(&self) {
+        self.state().stage.dies();
+    }
+
     /// Digits requested to be sent since the last query: endpoint, digit, length in ms.
     pub fn digits(&self) -> Vec<(EndpointId, char, u32)> {
         std::mem::take(&mut self.state().digits)

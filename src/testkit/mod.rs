@@ -195,6 +195,7 @@ impl Harness {
             replays: true,
             restarts: None,
             restarted: 0,
+
             wire: Vec::new(),
         }
     }

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use super::tasks::Tasks;
 use super::{Endpoint, EndpointConfig, Harness, Switch, Turn, flow};
 use b2b_call::CallId;
+use b2b_call::handler::ApplicationHandler;
 use b2b_call::switch::SwitchParts;
 use b2b_call::switch::restore::{Moved, NotTakenIn};
 
@@ -98,24 +99,42 @@ impl Harness {
         &mut self,
         change: impl FnOnce(&mut Vec<u8>, &mut EndpointConfig),
     ) -> Result<Vec<CallId>, NotTakenIn> {
-        while self.flush() {}
-        self.restarted += 1;
-        let mut octets = self.octets();
-        let seed = [200_u8.wrapping_add(self.restarted as u8); 32];
-        let mut endpoint = EndpointConfig { seed, ..self.endpoint.config().clone() };
+        let (mut octets, mut endpoint) = self.written();
         change(&mut octets, &mut endpoint);
-        self.begin_anew(endpoint);
+        self.begin_anew(endpoint, None);
         self.take_in(&octets)
     }
 
-    fn begin_anew(&mut self, endpoint: EndpointConfig) {
+    /// All calls, and the configuration of the endpoint that takes them in.
+    fn written(&mut self) -> (Vec<u8>, EndpointConfig) {
+        while self.flush() {}
+        self.restarted += 1;
+        let seed = [200_u8.wrapping_add(self.restarted as u8); 32];
+        (self.octets(), EndpointConfig { seed, ..self.endpoint.config().clone() })
+    }
+
+    /// Its process ends without a farewell, and all its calls go on in another one, which has these handlers.
+    ///
+    /// # Panics
+    /// They cannot be read.
+    pub fn dies(&mut self, handlers: Vec<Arc<dyn ApplicationHandler>>) {
+        let (octets, endpoint) = self.written();
+        self.media.dies();
+        self.begin_anew(endpoint, Some(handlers));
+        self.take_in(&octets).unwrap_or_else(|error| panic!("{error}"));
+        self.settle();
+    }
+
+    /// `handlers`: others than so far.
+    fn begin_anew(&mut self, endpoint: EndpointConfig, handlers: Option<Vec<Arc<dyn ApplicationHandler>>>) {
         let (sink, records) = mpsc::unbounded_channel();
         let parts = self.switch.parts_again(Box::new(move |record| drop(sink.send(record))));
         let (controller, config) = (self.media.clone(), self.switch.config().clone());
+        let handlers = handlers.unwrap_or(parts.handlers);
         self.endpoint = Endpoint::new(endpoint);
         let address = self.address;
         self.endpoint.set_udp(move |remote, _| Some(flow(address, remote)));
-        (self.switch, self.commands) = Switch::in_hand(config, SwitchParts { controller, ..parts });
+        (self.switch, self.commands) = Switch::in_hand(config, SwitchParts { controller, handlers, ..parts });
         (self.tasks, self.beside, self.records) = (Tasks::default(), Tasks::default(), records);
     }
 
@@ -124,7 +143,7 @@ impl Harness {
     pub fn beside(&self, mut other: Harness) -> Harness {
         other.media = Arc::clone(&self.media);
         let endpoint = EndpointConfig { seed: [99; 32], ..other.endpoint.config().clone() };
-        other.begin_anew(endpoint);
+        other.begin_anew(endpoint, None);
         other
     }
 

@@ -151,6 +151,7 @@ impl Application for Attends {
                 Ok(())
             }
             AppEvent::Gone => Err(CallError::Gone),
+            AppEvent::Resumed => Ok(()),
             AppEvent::Over => {
                 self.leaves(wants);
                 Ok(())

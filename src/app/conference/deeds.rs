@@ -282,7 +282,8 @@ impl Application for ByItself {
                 self.goes_on(wants);
             }
             AppEvent::Answered { want, .. } if Some(want) == self.waits => self.goes_on(wants),
-            AppEvent::Answered { .. }
+            AppEvent::Resumed
+            | AppEvent::Answered { .. }
             | AppEvent::Timer(_)
             | AppEvent::Told(_)
             | AppEvent::Lost(_)

@@ -82,7 +82,7 @@ impl Application for Queues {
                 it.handle(now, Input::Tick, wants);
             }
             AppEvent::Answered { want, answer } => it.answered(now, want, answer, wants),
-            AppEvent::Begin | AppEvent::Lost(_) | AppEvent::Gone | AppEvent::Over => {}
+            AppEvent::Begin | AppEvent::Resumed | AppEvent::Lost(_) | AppEvent::Gone | AppEvent::Over => {}
         }
         it.wait(wants);
     }

@@ -99,7 +99,7 @@ impl Application for Changes {
             // The queues have ended.
             AppEvent::Lost(_) => wants.end(HandlerAction::Disconnect),
             AppEvent::Gone => wants.end(HandlerAction::Complete),
-            AppEvent::Answered { .. } | AppEvent::Timer(_) | AppEvent::Over => {}
+            AppEvent::Resumed | AppEvent::Answered { .. } | AppEvent::Timer(_) | AppEvent::Over => {}
         }
     }
 }

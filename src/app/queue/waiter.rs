@@ -138,7 +138,7 @@ impl Application for Waiter {
             AppEvent::Lost(app) if app == self.queues => return self.ends(HandlerAction::Disconnect, wants),
             AppEvent::Gone => return self.ends(HandlerAction::Complete, wants),
             AppEvent::Over => return self.leaves(wants),
-            AppEvent::Answered { .. } | AppEvent::Timer(_) | AppEvent::Lost(_) => {}
+            AppEvent::Resumed | AppEvent::Answered { .. } | AppEvent::Timer(_) | AppEvent::Lost(_) => {}
         }
         while self.at == At::Idle
             && let Some(order) = self.orders.pop_front()

@@ -192,6 +192,7 @@ impl Application for Attends {
                 Ok(())
             }
             AppEvent::Gone => Err(CallError::Gone),
+            AppEvent::Resumed => Ok(()),
             AppEvent::Over => {
                 self.consultation.lost(StreamEnd::Joined, wants);
                 Ok(())

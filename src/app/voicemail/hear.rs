@@ -86,7 +86,7 @@ impl Application for Hears {
             // The result of a file operation in progress is still reported.
             AppEvent::Gone if matches!(self.at, At::Ageing(..) | At::Deleting(..)) => Ok(()),
             AppEvent::Gone => Err(CallError::Gone),
-            AppEvent::Told(_) | AppEvent::Lost(_) | AppEvent::Over => Ok(()),
+            AppEvent::Resumed | AppEvent::Told(_) | AppEvent::Lost(_) | AppEvent::Over => Ok(()),
         };
         if let Err(error) = went_on {
             self.visit.ended(Err(error), wants);

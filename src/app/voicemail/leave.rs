@@ -114,6 +114,7 @@ impl Application for Leaves {
                     _ => Err(CallError::Gone),
                 }
             }
+            AppEvent::Resumed => Ok(()),
             AppEvent::Over => {
                 if let At::Recording(recording) = &mut self.at {
                     recording.stop(wants);

@@ -7,11 +7,13 @@
 //!
 //! - `wants`: what a machine can want, as values
 //! - `answer`: the answers to wants
+//! - `saved`: a machine that goes on in another process
 //!
 //! [`ApplicationHandler::begin`]: crate::handler::ApplicationHandler::begin
 //! [`CallService::attend`]: crate::service::CallService::attend
 
 mod answer;
+mod saved;
 mod wants;
 
 use std::any::Any;
@@ -22,6 +24,7 @@ use tokio::sync::mpsc;
 
 pub use answer::AppAnswer;
 pub(crate) use answer::{OTHER_KIND, ToApplication};
+pub use saved::Saved;
 pub(crate) use wants::Want;
 pub use wants::Wants;
 
@@ -30,13 +33,24 @@ pub trait Application: Send {
     /// Processes an event without blocking. The wants are carried out in the order of `wants` after it
     /// returns. A panic ends the application and its call.
     fn step(&mut self, now: Instant, event: AppEvent, wants: &mut Wants);
+
+    /// What [`ApplicationHandler::load`] makes a machine of, in the process after this one, if this one ends without
+    /// a farewell: see [`Saved::of`]. `None`: it cannot go on elsewhere, and its caller is hung up there.
+    ///
+    /// [`ApplicationHandler::load`]: crate::handler::ApplicationHandler::load
+    fn save(&self) -> Option<Saved> {
+        None
+    }
 }
 
 /// An event of an application.
 #[derive(Debug)]
 pub enum AppEvent {
-    /// The application begins; always the first event.
+    /// The application begins; the first event, but for `Resumed`.
     Begin,
+    /// It goes on where it was saved in another process; the first event in place of `Begin`. What it wanted there has
+    /// no answer any more, nothing is played or awaited, and no timer is set.
+    Resumed,
     /// The answer to a want.
     Answered {
         /// The number of the want.

@@ -236,6 +236,13 @@ impl Wants {
         self.ask(AppAnswer::Dialled, Err(DialError::CallerGone), make)
     }
 
+    /// Waits for what was being dialled for this caller when the application [resumed](super::AppEvent::Resumed), as
+    /// [`Wants::dial_and_bridge`]: [`AppAnswer::Dialled`].
+    pub fn await_dialled(&mut self, leg: LegId) -> WantId {
+        let make = |reply| Command::AwaitDialled { leg, reply };
+        self.ask(AppAnswer::Dialled, Err(DialError::CallerGone), make)
+    }
+
     /// [`CallService::originate`]: [`AppAnswer::Started`], unless no call begins, and [`AppAnswer::Reached`].
     pub fn originate(&mut self, request: DialRequest) -> WantId {
         let want = self.number();

@@ -206,6 +206,12 @@ pub(crate) enum Command {
         #[serde(skip)]
         reply: Reply<Result<BridgeId, DialError>>,
     },
+    /// Takes over the wait for what an earlier `DialAndBridge` dials.
+    AwaitDialled {
+        leg: LegId,
+        #[serde(skip)]
+        reply: Reply<Result<BridgeId, DialError>>,
+    },
     Bridge {
         a: LegId,
         b: LegId,

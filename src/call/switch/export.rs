@@ -1,6 +1,7 @@
 //! Calls as octets: each as it is, with its dialogs, and what it waits for. `restore` reads them, here or in a switch
 //! that has calls of its own.
 
+use std::collections::HashSet;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -42,6 +43,8 @@ struct Written<'a> {
     /// Ended recordings whose files are not complete.
     recordings_ending: Vec<&'a Ended>,
     delayed_branches: Vec<DelayedBranch>,
+    /// The applications that can go on, by the requests that they decide.
+    programs: Vec<(Key, Bytes)>,
     generations: Generations,
     /// The generation of the numbers of requests.
     requests: u32,
@@ -93,10 +96,14 @@ impl Switch {
             written(None) || legs.any(|(_, leg)| *leg.identity.party == *party)
         };
         let waits = common.work.waits().into_iter();
+        let waits =
+            waits.filter(|(_, (_, it))| written(self.concerned_by(it.concerns()))).collect::<Vec<_>>();
+        let asked: HashSet<Key> = waits.iter().map(|(request, _)| *request).collect();
         let ending = common.recordings_ending.0.iter();
         let octets = Written {
             version: VERSION,
-            waits: waits.filter(|(_, (_, it))| written(self.concerned_by(it.concerns()))).collect(),
+            programs: ages::at(now, || common.applications.saved(|request| asked.contains(&request))),
+            waits,
             passed_refers: common.passed_refers.iter().filter(|it| is_here(&it.by)).collect(),
             recordings_ending: ending.filter(|(_, call, _)| written(Some(*call))).collect(),
             delayed_branches: common.sleepers.branches().into_iter().filter(|it| of(it.leg)).collect(),

@@ -502,6 +502,7 @@ impl Switch {
             | Command::Answer { leg, .. }
             | Command::Reject { leg, .. }
             | Command::DialAndBridge { leg, .. }
+            | Command::AwaitDialled { leg, .. }
             | Command::Bridge { a: leg, .. }
             | Command::Transfer { leg, .. }
             | Command::Refer { leg, .. }

@@ -8,7 +8,8 @@ use bytes::Bytes;
 use serde::Deserialize;
 use tokio::sync::mpsc;
 
-use crate::controller::{EndpointId, Hold, MediaError};
+use crate::application::Saved;
+use crate::controller::{EndpointId, MediaError};
 use crate::handler::HandlerAction;
 use crate::lookup::LookupError;
 use crate::service::Watched;
@@ -19,7 +20,6 @@ use crate::switch::export::{NotWritten, Octets, VERSION};
 use crate::switch::replay::nobody::nobody;
 use crate::switch::state::call::Call;
 use crate::switch::state::input::CallInput;
-use crate::switch::state::leg::Leg;
 use crate::switch::state::recording::Ended;
 use crate::switch::state::transfer::PassedRefer;
 use crate::switch::state::waits::{Answerer, Found, OnFound, Waits};
@@ -42,8 +42,16 @@ struct Read {
     passed_refers: Vec<PassedRefer>,
     recordings_ending: Vec<Ended>,
     delayed_branches: Vec<DelayedBranch>,
+    #[serde(default)]
+    programs: Vec<(Key, Bytes)>,
     generations: Generations,
     requests: u32,
+}
+
+/// A request that was not answered, and the machine that was to answer it.
+struct Pending {
+    request: Key,
+    saved: Option<Saved>,
 }
 
 /// Why written calls are not taken in. Nothing has changed.
@@ -132,8 +140,7 @@ pub struct WrittenCall {
 }
 
 impl WrittenCall {
-    /// A call as it is now; `None`: it is over, or something of it would be lost. Calls of two answered parties that are
-    /// joined here lose nothing.
+    /// A call as it is now; `None`: it is over.
     ///
     /// # Errors
     /// A value cannot be written.
@@ -144,18 +151,6 @@ impl WrittenCall {
         call: CallId,
     ) -> Result<Option<WrittenCall>, NotWritten> {
         let Some(it) = switch.calls.get(call) else { return Ok(None) };
-        let joined = it.bridge.as_ref().is_some_and(|bridge| bridge.direct.is_none());
-        let is_settled =
-            |leg: &Leg| leg.is_up() && leg.recordings.running.is_none() && leg.hold.ours == Hold::No;
-        let settled = it.legs.iter().all(|(_, leg)| is_settled(leg)) && !it.is_asked();
-        let programs = it.dialling.is_some()
-            || it.application.is_some()
-            || it.recordings.running.is_some()
-            || it.leaving.is_some()
-            || it.linked.is_some();
-        if !joined || !settled || programs {
-            return Ok(None);
-        }
         let endpoints = it.legs.iter().filter_map(|(_, leg)| leg.media.endpoint).collect();
         Ok(Some(WrittenCall { octets: switch.write_call(now, sip, call)?, endpoints }))
     }
@@ -229,7 +224,7 @@ impl Switch {
         octets: &[u8],
         moved: &Moved,
         replies: Vec<Box<dyn Any>>,
-    ) -> Result<(Vec<CallId>, Vec<Key>), NotTakenIn> {
+    ) -> Result<(Vec<CallId>, Vec<Pending>), NotTakenIn> {
         let Octets { usages, lingering, calls } = rmp_serde::from_slice(octets)?;
         let written = moved.written.unwrap_or(t.now);
         let read = || ages::at(written, || rmp_serde::from_slice::<Read>(&calls));
@@ -268,7 +263,9 @@ impl Switch {
         self.calls.go_on_behind(seen.generations);
         self.calls.renumber(&mut numbers);
         let read = || written::renamed(names, || read_replies(replies, read));
-        let read = numbers::renumbered(numbers, read).0?;
+        let (read, numbers) = numbers::renumbered(numbers, read);
+        let read = read?;
+        let mut programs: HashMap<Key, Bytes> = read.programs.into_iter().collect();
         let taken: Vec<CallId> = read.calls.iter().map(|(id, _)| *id).collect();
         for (id, call) in read.calls {
             self.calls.put(id, call);
@@ -277,6 +274,8 @@ impl Switch {
         self.common.work.go_on_behind(read.requests);
         let mut requests = Vec::with_capacity(read.waits.len());
         for (request, (call, waits)) in read.waits {
+            let saved = programs.remove(&request);
+            let saved = saved.map(|octets| Saved::elsewhere(octets, written, numbers.clone()));
             let dials = match waits {
                 Waits::Found(OnFound::Dial { call }) => self.calls.get_mut(call),
                 _ => None,
@@ -285,7 +284,7 @@ impl Switch {
             if let Some(dialling) = dials.and_then(|it| it.dialling.as_mut()) {
                 dialling.lookup = Some(request);
             }
-            requests.push(request);
+            requests.push(Pending { request, saved });
         }
         self.common.passed_refers.extend(read.passed_refers);
         for (id, call, leg) in read.recordings_ending {
@@ -319,13 +318,12 @@ impl Switch {
     }
 
     /// Hands calls to their handlers again, and fails all other requests of another process.
-    fn answer_for_the_gone(&mut self, t: &mut Turn<'_>, requests: Vec<Key>) {
-        for (request, answerer) in
-            self.common.work.asked().into_iter().filter(|(it, _)| requests.contains(it))
-        {
+    fn answer_for_the_gone(&mut self, t: &mut Turn<'_>, requests: Vec<Pending>) {
+        for Pending { request, saved } in requests {
+            let Some(answerer) = self.common.work.answerer(request) else { continue };
             let done = match answerer {
                 Answerer::Handler => {
-                    self.resume_handler(t, request);
+                    self.resume_handler(t, request, saved.as_ref());
                     continue;
                 }
                 Answerer::Media => Came::Media(request, Box::new(Err(MediaError::Stopped))),
@@ -345,11 +343,11 @@ impl Switch {
         }
     }
 
-    fn resume_handler(&mut self, t: &mut Turn<'_>, request: Key) {
+    fn resume_handler(&mut self, t: &mut Turn<'_>, request: Key, saved: Option<&Saved>) {
         match self.common.work.answered(request) {
             Some((call, Waits::Found(OnFound::Decide(handing)))) => {
                 self.common.journal_resumed(t, call, request);
-                self.hand_again(t, *handing);
+                self.hand_again(t, *handing, saved);
                 self.carry_out(t);
             }
             _ => self.common.out.counters.impossible("resume_handler"),

@@ -153,6 +153,14 @@ impl Stage {
         }
     }
 
+    /// Its process ends: what was played, collected or mixed goes with it.
+    pub fn dies(&mut self) {
+        let (now, last, recordings) = (self.now, self.last, std::mem::take(&mut self.recordings));
+        let (heard, lengths) = (std::mem::take(&mut self.heard), std::mem::take(&mut self.lengths));
+        let missing = std::mem::take(&mut self.missing);
+        *self = Stage { last, recordings, heard, lengths, missing, ..Stage::new(now) };
+    }
+
     // ---- what the test sees and does
 
     pub fn take_heard(&mut self) -> Vec<Heard> {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::application::{AppEvent, AppId, Application};
+use crate::application::{AppEvent, AppId, Application, Saved};
 use crate::event::Event;
 use crate::handler::{ApplicationHandler, HandlerAction, IncomingCall, Redirection, Referral};
 use crate::lookup::{LookupRequest, ResolvedContact, Resolver};
@@ -44,7 +44,7 @@ impl Switch {
             others.find(|(_, it)| it.can_handle(&asked.call)).map(|(index, _)| index)
         });
         match index.and_then(|it| Some((it, common.world.next_of(it)?))) {
-            Some((index, handler)) => self.ask_handler(Handing { next: index + 1, ..asked }, &handler),
+            Some((index, handler)) => self.ask_handler(Handing { next: index + 1, ..asked }, &handler, None),
             None => common.out.push(Follow::HangUp { leg: asked.call.leg, status: 404 }),
         }
     }
@@ -54,12 +54,18 @@ impl Switch {
         let found = asked.by_name.as_deref().and_then(|name| self.common.world.find_handler(name));
         asked.next = self.common.world.parts.handlers.len();
         match found.or_else(|| self.common.world.next_of(0)) {
-            Some(handler) => self.ask_handler(asked, &handler),
+            Some(handler) => self.ask_handler(asked, &handler, None),
             None => self.common.out.counters.impossible("hand_to"),
         }
     }
 
-    fn ask_handler(&mut self, mut asked: Handing, handler: &Arc<dyn ApplicationHandler>) {
+    /// `loaded`: the machine that it has made of a saved one.
+    fn ask_handler(
+        &mut self,
+        mut asked: Handing,
+        handler: &Arc<dyn ApplicationHandler>,
+        loaded: Option<Box<dyn Application>>,
+    ) {
         let leg = asked.leg();
         let Some(of_leg) = self.calls.leg(leg) else { return self.common.out.counters.late() };
         let (call, answered, early) = (of_leg.call, of_leg.is_up(), of_leg.has_early_media());
@@ -67,8 +73,12 @@ impl Switch {
         asked.listens = common.listen(call, handler);
         let incoming = IncomingCall { answered, early, ..asked.call.clone() };
         let decides = OnFound::Decide(Box::new(asked));
-        let handled = match common.machine_of(handler, &incoming) {
-            Ok(Some(machine)) => Some(common.attend(machine, decides)),
+        let machine = match loaded {
+            Some(machine) => Ok(Some((machine, AppEvent::Resumed))),
+            None => common.machine_of(handler, &incoming).map(|it| Some((it?, AppEvent::Begin))),
+        };
+        let handled = match machine {
+            Ok(Some((machine, first))) => Some(common.attend(machine, decides, first)),
             Ok(None) => {
                 // What it does before it returns a future belongs to the handler, too.
                 let (handler, service) = (handler.clone(), common.service.clone());
@@ -87,12 +97,11 @@ impl Switch {
         }
     }
 
-    /// Hands a restored call to its handler again, which is not running any more, if the handler resumes
+    /// Hands a restored call to its handler again, which is not running any more, if the handler has `saved` it or resumes
     /// calls.
-    pub(crate) fn hand_again(&mut self, t: &Turn<'_>, handing: Handing) {
-        if self.calls.leg(handing.leg()).is_none() {
-            return self.common.out.counters.late();
-        }
+    pub(crate) fn hand_again(&mut self, t: &Turn<'_>, handing: Handing, saved: Option<&Saved>) {
+        let Some(of_leg) = self.calls.leg(handing.leg()) else { return self.common.out.counters.late() };
+        let answered = of_leg.is_up();
         let common = &mut self.common;
         let handler = match handing.by_name.clone() {
             Some(name) => {
@@ -103,10 +112,13 @@ impl Switch {
             None => handing.next.checked_sub(1).and_then(|index| common.world.next_handler(index)),
         };
         let leg = handing.call.leg;
-        let call = IncomingCall { resumed: true, ..handing.call.clone() };
-        let takes = common.world.fact("resumes", |_| handler.as_ref().is_some_and(|it| it.resumes(&call)));
+        let call = IncomingCall { resumed: true, answered, ..handing.call.clone() };
+        let load = || handler.as_ref()?.load(&call, saved?);
+        let loaded = catch_unwind(AssertUnwindSafe(load)).unwrap_or_default();
+        let resumes = || loaded.is_some() || handler.as_ref().is_some_and(|it| it.resumes(&call));
+        let takes = common.world.fact("resumes", |_| resumes());
         match handler.filter(|_| takes) {
-            Some(handler) => self.ask_handler(Handing { call, ..handing }, &handler),
+            Some(handler) => self.ask_handler(Handing { call, ..handing }, &handler, loaded),
             None => self.input(t, leg, CallInput::NotResumed { leg }),
         }
     }
@@ -147,11 +159,11 @@ impl Common {
     }
 
     /// Starts a machine with a caller.
-    fn attend(&mut self, machine: Box<dyn Application>, decides: OnFound) -> Handled {
+    fn attend(&mut self, machine: Box<dyn Application>, decides: OnFound, first: AppEvent) -> Handled {
         let request = self.work.wait(self.world.is_about(), Waits::Found(decides));
         self.world.writes("later", &request);
         let app = self.service.new_application();
-        self.applications.begin(app, machine, Some(request));
+        self.applications.begin(app, machine, Some(request), first);
         Handled::Machine(app)
     }
 

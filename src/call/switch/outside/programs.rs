@@ -15,6 +15,7 @@ use crate::switch::common::Common;
 use crate::switch::state::waits::Found;
 use crate::switch::turn::Turn;
 use crate::switch::work::applications::{Running, Timer};
+use crate::switch::work::slots::Key;
 use crate::switch::work::tasks::{Answered, Came, Done, Guarded, MediaResult, Panicked, Program, Recorded};
 use crate::{CallId, LegId};
 
@@ -83,6 +84,9 @@ impl Switch {
         }
         let (wanted, last, decision) = wants.into_parts();
         it.last = last;
+        if let Some(request) = it.decides {
+            self.common.has_changed(request);
+        }
         for want in wanted {
             self.carry_out_want(t, app, want);
         }
@@ -309,7 +313,7 @@ impl Switch {
 impl Common {
     /// Starts a machine that belongs to no call.
     pub(crate) fn attend_beside(&mut self, app: AppId, machine: Box<dyn Application>) {
-        self.applications.begin(app, machine, None);
+        self.applications.begin(app, machine, None, AppEvent::Begin);
     }
 
     /// Delivers a message to an application.
@@ -330,6 +334,15 @@ impl Common {
                 Timer::Own(timer) => self.applications.tell(app, AppEvent::Timer(timer)),
                 Timer::Parting => self.take_from_application(app),
             }
+        }
+    }
+
+    /// The application that decides this request has changed.
+    fn has_changed(&self, request: Key) {
+        let Some(changed) = &self.changed else { return };
+        if let Some(call) = self.work.call_of(request) {
+            // A closed receiver is no error.
+            let _ = changed.send(call);
         }
     }
 

@@ -160,7 +160,7 @@ impl Run {
             Input::Resumed(request) => match self.switch.common.work.answered(request) {
                 Some((_, Waits::Found(OnFound::Decide(handing)))) => {
                     self.turn(|switch, t| {
-                        switch.hand_again(t, *handing);
+                        switch.hand_again(t, *handing, None);
                     });
                 }
                 _ => self.differ(format!("no handler has the call by {request}")),

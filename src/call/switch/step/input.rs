@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::LegId;
 use crate::controller::{EndpointId, MediaError, Verb};
 use crate::event::{DigitBy, Event, NextHop};
 use crate::failure::DialFailure;
@@ -30,6 +29,7 @@ use crate::switch::step::reliable::Provisional;
 use crate::switch::step::{CallStep, failed};
 use crate::switch::turn::{Moment, reason_of};
 use crate::switch::work::tasks::Panicked;
+use crate::{BridgeId, LegId};
 use b2b_base::util::unheard;
 use b2b_sip::endpoint::{HeaderFields, Reply as SipReply, Termination, UsageEvent, check_headers};
 use b2b_sip::msg::{Name, Response};
@@ -247,6 +247,7 @@ impl CallStep<'_> {
                 self.call.adopted = true;
                 self.dial(t, *request, Purpose::Caller { caller: leg, reply: Some(reply) });
             }
+            Command::AwaitDialled { leg, reply } => self.await_dialled(leg, reply),
             Command::Transfer { leg, target, rules, reply } => {
                 let _ = reply.send(self.transfer_to(t, leg, target, rules));
             }
@@ -288,6 +289,20 @@ impl CallStep<'_> {
                 drop(reply.send(self.give(t, leg, &name, number.as_deref())));
             }
             _ => self.impossible("obey"),
+        }
+    }
+
+    /// An application that goes on in this process waits for what is being dialled for its caller.
+    fn await_dialled(&mut self, leg: LegId, reply: Reply<Result<BridgeId, DialError>>) {
+        match self.call.dialling.as_deref_mut().map(|it| &mut it.purpose) {
+            Some(Purpose::Caller { caller, reply: awaits @ Some(_) }) if *caller == leg => {
+                *awaits = Some(reply);
+            }
+            _ => {
+                let joined = self.call.bridge.as_ref().filter(|bridge| bridge.other(leg).is_some());
+                // A receiver that has gone is no error.
+                let _ = reply.send(joined.map(|bridge| bridge.id).ok_or_else(DialError::over));
+            }
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::application::{AppEvent, AppId, Application, Inbox, WantId};
@@ -102,11 +103,25 @@ impl Applications {
         let _ = self.inbox.send((app, event));
     }
 
-    pub(crate) fn begin(&mut self, app: AppId, machine: Box<dyn Application>, decides: Option<Key>) {
+    /// Starts a machine with this first event.
+    pub(crate) fn begin(
+        &mut self,
+        app: AppId,
+        machine: Box<dyn Application>,
+        decides: Option<Key>,
+        first: AppEvent,
+    ) {
         let (timers, waits) = (HashMap::new(), HashMap::new());
         let running = Running { machine, decides, last: 0, timers, waits, is_taken: false };
         self.running.insert(app, running);
-        self.tell(app, AppEvent::Begin);
+        self.tell(app, first);
+    }
+
+    /// The machines that can go on in another process, by the requests that their decisions answer.
+    pub fn saved(&self, written: impl Fn(Key) -> bool) -> Vec<(Key, Bytes)> {
+        let of_calls =
+            self.running.values().filter_map(|it| Some((it.decides.filter(|key| written(*key))?, it)));
+        of_calls.filter_map(|(request, it)| Some((request, it.machine.save()?.into_octets()))).collect()
     }
 
     /// Sets a timer, replacing its earlier setting; `None` clears it.

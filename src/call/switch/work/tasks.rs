@@ -141,10 +141,14 @@ impl Work {
         self.waiting.remove(request)
     }
 
-    /// The requests that are not answered.
-    pub fn asked(&self) -> Vec<(Key, Answerer)> {
-        let keys = self.waiting.keys().into_iter();
-        keys.filter_map(|key| Some((key, self.waiting.get(key)?.1.answerer()))).collect()
+    /// The call in which a request was made.
+    pub fn call_of(&self, request: Key) -> Option<CallId> {
+        self.waiting.get(request)?.0
+    }
+
+    /// Who answers a request; `None`: it is answered.
+    pub fn answerer(&self, request: Key) -> Option<Answerer> {
+        Some(self.waiting.get(request)?.1.answerer())
     }
 
     pub fn poll_task(&mut self) -> Option<Task> {
