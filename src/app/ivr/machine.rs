@@ -102,6 +102,15 @@ pub struct Machine {
     choice: Option<Choice>,
 }
 
+/// A call in a flow, for the process that goes on with it.
+#[derive(serde::Serialize, serde::Deserialize)]
+pub(super) struct Written {
+    at: String,
+    asked: u32,
+    nodes: u32,
+    variables: Variables,
+}
+
 /// A valid input of a caller at a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Choice {
@@ -119,6 +128,30 @@ impl Machine {
         let first = machine.flow.start.clone();
         let act = machine.go(Some(first));
         (machine, act)
+    }
+
+    /// A call that was in this flow in another process.
+    pub(super) fn read(flow: Arc<IvrFlow>, prompts: Prompts, written: Written) -> Self {
+        let Written { at, asked, nodes, variables } = written;
+        Machine { flow, prompts, at, asked, nodes, variables, changed: Vec::new(), choice: None }
+    }
+
+    /// The action of its node again. A node that the flow does not have any more ends the call.
+    pub(super) fn again(&mut self) -> Do {
+        // Who is asked again has not used up a try.
+        self.asked = self.asked.saturating_sub(1);
+        let flow = self.flow.clone();
+        match flow.node(&self.at).map(|node| self.enter(node)) {
+            Some(Entered::Does(act)) => act,
+            Some(Entered::Leads(next)) => self.go(next),
+            None => Do::HangUp,
+        }
+    }
+
+    /// For [`Machine::read`].
+    pub(super) fn written(&self) -> Written {
+        let Machine { at, asked, nodes, variables, .. } = self;
+        Written { at: at.clone(), asked: *asked, nodes: *nodes, variables: variables.clone() }
     }
 
     /// The current node.
@@ -161,7 +194,7 @@ impl Machine {
                         }
                         self.go(next.clone())
                     }
-                    other => self.again(ask, &other),
+                    other => self.asks_again(ask, &other),
                 }
             }
             (Does::Menu { ask, choices }, Came::Digits(collected)) => {
@@ -173,7 +206,7 @@ impl Machine {
                         self.set("digits", collected.digits);
                         self.go(Some(to.clone()))
                     }
-                    other => self.again(ask, &other),
+                    other => self.asks_again(ask, &other),
                 }
             }
             // The prompt is missing: a caller cannot know what to enter.
@@ -211,7 +244,7 @@ impl Machine {
     }
 
     /// Asks the caller again, or gives up after the last try.
-    fn again<T>(&mut self, ask: &Ask, input: &Input<T>) -> Do {
+    fn asks_again<T>(&mut self, ask: &Ask, input: &Input<T>) -> Do {
         let (before, after) = match input {
             Input::None => (&ask.no_input_prompt, &ask.no_input),
             _ => (&ask.invalid_prompt, &ask.invalid),

@@ -4,13 +4,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use super::ask_url::{AskUrl, JSON, UrlQuestion, answer, question};
 use super::flow::IvrFlow;
 use super::flow::RING;
-use super::machine::{Came, Choice, Do, Machine};
+use super::machine::{self, Came, Choice, Do, Machine};
 use super::template::Variables;
 use crate::prompts::Prompts;
-use b2b_call::application::{AppAnswer, AppEvent, Application, WantId, Wants};
+use b2b_call::application::{AppAnswer, AppEvent, Application, Saved, WantId, Wants};
 use b2b_call::bridge_fsm::BridgeMode;
 use b2b_call::controller::{CollectEnd, Collected, Part, Prompt};
 use b2b_call::handler::{ApplicationHandler, HandlerAction, IncomingCall};
@@ -51,6 +53,13 @@ impl ApplicationHandler for Ivr {
         let (ivr, call, leg) = (self.clone(), call.clone(), call.leg);
         Some(Box::new(Running { ivr, leg, call, at: At::Answering, waits: None, machine: None }))
     }
+
+    fn load(&self, call: &IncomingCall, saved: &Saved) -> Option<Box<dyn Application>> {
+        let Written { at, machine } = saved.read()?;
+        let machine = machine.map(|it| Machine::read(self.flow.clone(), self.prompts.clone(), it));
+        let (ivr, call, leg) = (self.clone(), call.clone(), call.leg);
+        Some(Box::new(Running { ivr, leg, call, at, waits: None, machine }))
+    }
 }
 
 /// The ringing tone for the caller while a target is dialled: ITU-T E.182, as in most of Europe.
@@ -70,8 +79,15 @@ struct Running {
     machine: Option<Machine>,
 }
 
+/// A caller in the flow, for the process that goes on with it.
+#[derive(Serialize, Deserialize)]
+struct Written {
+    at: At,
+    machine: Option<machine::Written>,
+}
+
 /// The action in progress.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum At {
     Answering,
     Entering,
@@ -92,6 +108,7 @@ impl Application for Running {
     fn step(&mut self, now: Instant, event: AppEvent, wants: &mut Wants) {
         match event {
             AppEvent::Begin => self.waits = Some(wants.answer(self.leg)),
+            AppEvent::Resumed => self.resumes(now, wants),
             AppEvent::Answered { want, answer } if Some(want) == self.waits => {
                 self.waits = None;
                 if let Err(error) = self.came(now, answer, wants) {
@@ -103,9 +120,33 @@ impl Application for Running {
             AppEvent::Answered { .. } | AppEvent::Told(_) | AppEvent::Lost(_) | AppEvent::Over => {}
         }
     }
+
+    fn save(&self) -> Option<Saved> {
+        Saved::of(&Written { at: self.at, machine: self.machine.as_ref().map(Machine::written) })
+    }
 }
 
 impl Running {
+    /// The process that had the call has ended.
+    fn resumes(&mut self, now: Instant, wants: &mut Wants) {
+        let again = self.machine.as_mut().map(Machine::again);
+        match (self.at, again) {
+            (_, None) if !self.call.answered => self.waits = Some(wants.answer(self.leg)),
+            (_, None) => {
+                (self.at, self.waits) = (At::Entering, Some(wants.enter(self.call.call, Place::Ivr)))
+            }
+            (At::Dialling, _) => {
+                self.waits = Some(wants.await_dialled(self.leg));
+                wants.play(self.leg, &ringing());
+            }
+            // The URL may have done what it was asked.
+            (At::Fetching(_), _) => {
+                self.told(now, Err("the process ended before it had answered".to_owned()), wants);
+            }
+            (_, Some(act)) => self.acts(now, act, wants),
+        }
+    }
+
     fn came(&mut self, now: Instant, answer: AppAnswer, wants: &mut Wants) -> Result<(), CallError> {
         let next;
         (self.at, next) = match self.at {
@@ -199,6 +240,10 @@ impl Running {
             wants.set_variable(self.leg, &name, &value);
         }
         self.tell_way(&act, wants);
+        self.acts(now, act, wants);
+    }
+
+    fn acts(&mut self, now: Instant, act: Do, wants: &mut Wants) {
         let next;
         (self.at, next) = match act {
             Do::Play(prompt) => (At::Playing, wants.play(self.leg, &prompt)),

@@ -60,7 +60,8 @@ impl Application for Announces {
                 // No answer: the slot is in the events.
                 (None, _) => wants.end(HandlerAction::Complete),
             },
-            AppEvent::Answered { .. }
+            AppEvent::Resumed
+            | AppEvent::Answered { .. }
             | AppEvent::Timer(_)
             | AppEvent::Told(_)
             | AppEvent::Lost(_)

@@ -19,13 +19,14 @@
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::announce::{Announces, number};
 use super::{Lot, LotConfig, Lots, NoSlot, Parked, lock};
 use crate::caller::Caller;
 use b2b_call::LegId;
-use b2b_call::application::{AppAnswer, AppEvent, Application, WantId, Wants};
+use b2b_call::application::{AppAnswer, AppEvent, Application, Saved, WantId, Wants};
 use b2b_call::bridge_fsm::BridgeMode;
 use b2b_call::handler::{ApplicationHandler, HandlerAction, IncomingCall};
 use b2b_call::service::{CallError, CallService, DialRequest, MediaVerbs, Place, TRANSFERRED_BY};
@@ -70,10 +71,15 @@ impl ApplicationHandler for Parking {
                 Box::new(PicksUp { parking, call, slot, at: Picking::Adopting, waits: None, parked: None })
             }
             (_, wanted) => {
-                let (at, by, slot) = (At::Answering, None, None);
-                Box::new(Parks { parking, call, wanted, at, waits: None, by, slot, rounds: 0 })
+                let stay = Stay { wanted, at: At::Answering, by: None, slot: None, until: None, rounds: 0 };
+                Box::new(Parks { parking, call, stay, waits: None })
             }
         })
+    }
+
+    fn load(&self, call: &IncomingCall, saved: &Saved) -> Option<Box<dyn Application>> {
+        let (parking, call, stay) = (self.clone(), call.clone(), saved.read()?);
+        Some(Box::new(Parks { parking, call, stay, waits: None }))
     }
 }
 
@@ -113,7 +119,8 @@ impl Application for PicksUp {
                 }
             }
             AppEvent::Gone => wants.end(HandlerAction::Complete),
-            AppEvent::Answered { .. }
+            AppEvent::Resumed
+            | AppEvent::Answered { .. }
             | AppEvent::Timer(_)
             | AppEvent::Told(_)
             | AppEvent::Lost(_)
@@ -164,18 +171,27 @@ impl PicksUp {
 struct Parks {
     parking: Parking,
     call: IncomingCall,
+    waits: Option<WantId>,
+    stay: Stay,
+}
+
+/// What goes on in another process.
+#[derive(Serialize, Deserialize)]
+struct Stay {
     wanted: Option<u32>,
     at: At,
-    waits: Option<WantId>,
     /// The party that parked the caller.
     by: Option<String>,
     /// The occupied slot, until the caller leaves it or is picked up.
     slot: Option<u32>,
+    /// When the caller has waited long enough.
+    #[serde(with = "b2b_base::ages::option")]
+    until: Option<Instant>,
     /// How often the caller has been parked.
     rounds: usize,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum At {
     Answering,
     Asking,
@@ -192,6 +208,7 @@ impl Application for Parks {
         match event {
             AppEvent::Begin if self.call.answered => self.asks(wants),
             AppEvent::Begin => self.waits = Some(wants.answer(self.call.leg)),
+            AppEvent::Resumed => self.resumes(now, wants),
             AppEvent::Answered { want, answer } if Some(want) == self.waits => {
                 if self.came(now, answer, wants).is_err() {
                     self.leaves(wants);
@@ -208,11 +225,48 @@ impl Application for Parks {
             AppEvent::Answered { .. } | AppEvent::Told(_) | AppEvent::Lost(_) => {}
         }
     }
+
+    fn save(&self) -> Option<Saved> {
+        Saved::of(&self.stay)
+    }
 }
 
 impl Parks {
+    /// The process in which the caller was parked has ended. They are in the same slot, for as long as it was.
+    fn resumes(&mut self, now: Instant, wants: &mut Wants) {
+        match (self.stay.at, self.stay.slot.take()) {
+            (At::Answering, _) if !self.call.answered => self.waits = Some(wants.answer(self.call.leg)),
+            (At::Answering | At::Asking, _) => self.asks(wants),
+            (At::GoingBack | At::Quieting, _) => {
+                let dialled = wants.await_dialled(self.call.leg);
+                self.goes(At::GoingBack, dialled);
+                if let Some(music) = &self.parking.config.music {
+                    wants.start_moh(self.call.leg, music);
+                }
+            }
+            (_, slot) => {
+                let until = self.stay.until.unwrap_or(now + self.parking.config.timeout);
+                self.stay.slot = self.takes(slot).ok();
+                match self.stay.slot {
+                    Some(_) => {
+                        wants.set_timer(PATIENCE, until);
+                        self.waits(wants);
+                    }
+                    None => wants.end(HandlerAction::Disconnect),
+                }
+            }
+        }
+    }
+
+    /// Puts the caller into a slot.
+    fn takes(&self, wanted: Option<u32>) -> Result<u32, NoSlot> {
+        let (call, leg, by) = (self.call.call, self.call.leg, self.stay.by.clone());
+        let who = by.as_deref().map_or_else(|| Caller::of(&self.call), Caller::named);
+        lock(&self.parking.lot).park(&self.parking.config.slots, wanted, Parked { call, leg, by, who })
+    }
+
     fn goes(&mut self, at: At, waits: WantId) {
-        (self.at, self.waits) = (at, Some(waits));
+        (self.stay.at, self.waits) = (at, Some(waits));
     }
 
     fn asks(&mut self, wants: &mut Wants) {
@@ -222,28 +276,30 @@ impl Parks {
 
     fn came(&mut self, now: Instant, answer: AppAnswer, wants: &mut Wants) -> Result<(), CallError> {
         let (call, leg) = (self.call.call, self.call.leg);
-        match self.at {
+        match self.stay.at {
             At::Answering => {
                 answer.done()?;
                 self.asks(wants);
             }
             At::Asking => {
                 let noted = answer.variables()?.into_iter();
-                self.by = noted.into_iter().find(|(name, _)| name == TRANSFERRED_BY).map(|(_, by)| by);
+                self.stay.by = noted.into_iter().find(|(name, _)| name == TRANSFERRED_BY).map(|(_, by)| by);
                 self.parks(wants);
             }
             At::Entering => {
                 answer.done()?;
-                let slot = self.slot.unwrap_or_default().to_string();
+                let slot = self.stay.slot.unwrap_or_default().to_string();
                 let noted = wants.set_variable(call, "parked", &slot);
                 self.goes(At::Noting, noted);
             }
             At::Noting => {
                 answer.done()?;
-                if let Some(slot) = self.slot {
+                if let Some(slot) = self.stay.slot {
                     self.parking.tell(wants, &self.call, "parked", slot);
                 }
-                wants.set_timer(PATIENCE, now + self.parking.config.timeout);
+                let until = now + self.parking.config.timeout;
+                self.stay.until = Some(until);
+                wants.set_timer(PATIENCE, until);
                 match self.announces(wants) {
                     Some(hears) => self.goes(At::Hearing, hears),
                     None => self.waits(wants),
@@ -269,7 +325,7 @@ impl Parks {
     }
 
     fn waits(&mut self, wants: &mut Wants) {
-        self.at = At::Waiting;
+        self.stay.at = At::Waiting;
         let music = self.parking.config.music.as_ref();
         self.waits = music.map(|music| wants.start_moh(self.call.leg, music));
     }
@@ -278,9 +334,10 @@ impl Parks {
     /// in progress if the callers have parked themselves.
     fn announces(&self, wants: &mut Wants) -> Option<WantId> {
         let config = &self.parking.config;
-        let prompts = config.announce.as_ref().filter(|_| self.rounds == 1 && self.wanted.is_none())?;
-        let slot = self.slot?;
-        match &self.by {
+        let prompts =
+            config.announce.as_ref().filter(|_| self.stay.rounds == 1 && self.stay.wanted.is_none())?;
+        let slot = self.stay.slot?;
+        match &self.stay.by {
             Some(by) => {
                 wants.attend(Box::new(Announces::new(config, prompts, slot, by)));
                 None
@@ -291,18 +348,15 @@ impl Parks {
 
     /// Parks the caller, possibly again.
     fn parks(&mut self, wants: &mut Wants) {
-        let (call, leg, by) = (self.call.call, self.call.leg, self.by.clone());
-        let who = by.as_deref().map_or_else(|| Caller::of(&self.call), Caller::named);
-        let parked = Parked { call, leg, by, who };
-        let slot = match self.rounds {
+        let slot = match self.stay.rounds {
             ROUNDS => Err(NoSlot::Taken),
-            _ => lock(&self.parking.lot).park(&self.parking.config.slots, self.wanted, parked),
+            _ => self.takes(self.stay.wanted),
         };
-        self.rounds += 1;
+        self.stay.rounds += 1;
         match slot {
             Ok(slot) => {
-                self.slot = Some(slot);
-                let entered = wants.enter(call, Place::Parking);
+                self.stay.slot = Some(slot);
+                let entered = wants.enter(self.call.call, Place::Parking);
                 self.goes(At::Entering, entered);
             }
             // No party takes the caller: hanging up is better than keeping them.
@@ -312,14 +366,14 @@ impl Parks {
 
     /// The timeout has expired: calls the parking party.
     fn has_waited(&mut self, wants: &mut Wants) {
-        let Some(slot) = self.slot.take() else { return };
+        let Some(slot) = self.stay.slot.take() else { return };
         if !lock(&self.parking.lot).leave(slot, self.call.leg) {
             // The caller is being picked up.
             return wants.end(HandlerAction::Complete);
         }
         self.parking.tell(wants, &self.call, "timed_out", slot);
         let back = self.parking.config.back_to.clone();
-        let Some(target) = back.or_else(|| self.by.clone()) else { return self.parks(wants) };
+        let Some(target) = back.or_else(|| self.stay.by.clone()) else { return self.parks(wants) };
         let mut request = DialRequest::to(target);
         request.options.ring_timeout = self.parking.config.ring;
         request.options.target_timeout = Some(self.parking.config.ring);
@@ -330,7 +384,7 @@ impl Parks {
 
     /// Frees the slot, if the caller still occupies it.
     fn leaves(&mut self, wants: &mut Wants) {
-        if let Some(slot) = self.slot.take()
+        if let Some(slot) = self.stay.slot.take()
             && lock(&self.parking.lot).leave(slot, self.call.leg)
         {
             self.parking.tell(wants, &self.call, "left", slot);

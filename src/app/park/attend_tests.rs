@@ -45,6 +45,7 @@ impl ApplicationHandler for Desk {
 
 struct House {
     harness: Harness,
+    config: LotConfig,
     lots: Lots,
     ann: (PartyId, UsageId),
     bob: (PartyId, UsageId),
@@ -55,14 +56,18 @@ fn house(change: impl FnOnce(&mut LotConfig)) -> House {
     let music = Some("jazz".to_owned());
     let mut config = LotConfig { slots: 701..=702, music, ..LotConfig::new("lot") };
     change(&mut config);
-    let lots = Lots::new();
-    let handlers: Vec<Arc<dyn ApplicationHandler>> =
-        vec![Arc::new(Desk), Arc::new(Parking::new(config, &lots))];
+    let (lots, handlers) = program(&config);
     let mut harness = Harness::new(Instant::now(), handlers);
     let (ann, bob) = (harness.party(ANN), harness.party(BOB));
     let a = harness.call(ann, "bob", Some(SESSION));
     let b = harness.answer_next(bob, SESSION);
-    House { harness, lots, ann: (ann, a), bob: (bob, b) }
+    House { harness, config, lots, ann: (ann, a), bob: (bob, b) }
+}
+
+fn program(config: &LotConfig) -> (Lots, Vec<Arc<dyn ApplicationHandler>>) {
+    let lots = Lots::new();
+    let parking = Parking::new(config.clone(), &lots);
+    (lots, vec![Arc::new(Desk), Arc::new(parking)])
 }
 
 impl House {
@@ -74,6 +79,13 @@ impl House {
         self.harness.settle();
         self.harness.answer(self.ann.0, self.ann.1, Some(SESSION));
         self.runs(3);
+    }
+
+    /// The server dies, and the next one goes on.
+    fn dies(&mut self) {
+        let (lots, handlers) = program(&self.config);
+        self.lots = lots;
+        self.harness.dies(handlers);
     }
 
     fn runs(&mut self, seconds: u64) {
@@ -202,5 +214,43 @@ fn a_full_lot_takes_nobody_more() {
     assert!(!house.harness.is_up(cat, c));
     assert_eq!(house.taken(), [701]);
     house.harness.hang_up(house.ann.0, house.ann.1);
+    house.ends();
+}
+
+#[test]
+fn who_is_parked_keeps_slot_music_and_time_when_the_server_dies() {
+    let mut house = house(|config| config.timeout = Duration::from_secs(10));
+    house.parks("702");
+    house.dies();
+    assert_eq!((house.taken(), house.harness.media().music().len()), (vec![702], 1));
+    assert_eq!(house.harness.snapshot().remove(0).state, CallState::Parking);
+    // The ten seconds are those since the caller was parked.
+    house.runs(6);
+    assert!(house.harness.incoming(house.bob.0).is_empty(), "it is not time yet");
+    house.runs(1);
+    let bob = house.bob.0;
+    let again = house.harness.next_call(bob);
+    // And while the party that parked the caller is called.
+    house.dies();
+    assert_eq!((house.taken(), house.harness.media().music().len()), (vec![], 1));
+    house.harness.answer(bob, again, Some(SESSION));
+    house.runs(1);
+    assert!(house.harness.is_up(bob, again) && house.harness.is_up(house.ann.0, house.ann.1));
+    assert_eq!((house.harness.media().music().len(), house.harness.media().bridges().len()), (0, 1));
+    house.harness.hang_up(bob, again);
+    house.ends();
+}
+
+#[test]
+fn who_dials_the_slot_gets_the_caller_of_the_server_before() {
+    let mut house = house(|_| {});
+    house.parks("700");
+    house.dies();
+    let cat = house.harness.party(CAT);
+    let c = house.harness.call(cat, "701", Some(SESSION));
+    house.runs(1);
+    assert!(house.harness.is_up(cat, c) && house.harness.is_up(house.ann.0, house.ann.1));
+    assert_eq!((house.harness.media().music().len(), house.harness.media().bridges().len()), (0, 1));
+    house.harness.hang_up(cat, c);
     house.ends();
 }

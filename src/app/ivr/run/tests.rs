@@ -77,6 +77,10 @@ fn tree() -> FlowBuilder {
 }
 
 fn harness_with(flow: FlowBuilder, url: Option<Url>) -> Harness {
+    Harness::new(Instant::now(), program(flow, url))
+}
+
+fn program(flow: FlowBuilder, url: Option<Url>) -> Vec<Arc<dyn ApplicationHandler>> {
     let prompts = Prompts::new("/p");
     let flow = flow.build().unwrap_or_else(|error| panic!("{error}"));
     let mut ivr = Ivr::new(flow, prompts);
@@ -84,8 +88,7 @@ fn harness_with(flow: FlowBuilder, url: Option<Url>) -> Harness {
         ivr = ivr.with_urls(Arc::new(url));
     }
     // The tree is only selected by name.
-    let handlers: Vec<Arc<dyn ApplicationHandler>> = vec![Arc::new(First), Arc::new(ivr), Arc::new(Queue)];
-    Harness::new(Instant::now(), handlers)
+    vec![Arc::new(First), Arc::new(ivr), Arc::new(Queue)]
 }
 
 /// Ann calls a tree whose files are one second long each.
@@ -488,4 +491,52 @@ fn a_number_is_dialled_as_the_caller_could() {
         harness.hang_up_all();
         harness.assert_nothing_left();
     }
+}
+
+#[test]
+fn a_caller_is_at_the_same_node_with_the_same_tries_when_the_server_dies() {
+    let (mut harness, _, endpoint) = called(menu());
+    harness.run(seconds(1));
+    let mut bus = harness.bus().subscribe();
+    // Two wrong keys; the third one, after two deaths, leads to the operator.
+    for _ in 0..2 {
+        harness.press(endpoint, "9");
+        harness.dies(program(menu(), None));
+        assert_eq!(harness.media().heard_words().last().map(String::as_str), Some("menu.wav"));
+        assert!(harness.media().is_collecting(endpoint));
+    }
+    assert_eq!(told(&mut bus), ["node menu asks"; 2], "a node that goes on is not told again");
+    let bob = harness.party(BOB);
+    harness.press(endpoint, "9");
+    let to_bob = harness.next_call(bob);
+    harness.dies(program(menu(), None));
+    assert!(harness.media().is_playing(endpoint), "it rings");
+    harness.answer(bob, to_bob, Some(SESSION));
+    assert!(!harness.media().is_playing(endpoint));
+    let call = harness.snapshot().remove(0);
+    assert_eq!((call.state, call.application), (CallState::Bridged, None));
+    assert_eq!(variable(&harness, "ivr").as_deref(), Some("x"));
+    harness.hang_up_all();
+    harness.assert_nothing_left();
+}
+
+#[test]
+fn a_url_that_had_not_answered_when_the_server_died_has_failed_and_is_not_asked_again() {
+    let flow = || {
+        tree()
+            .http("ask", "https://127.0.0.1/next", Some("bye"), Some("sorry"))
+            .play_prompt("bye", &["bye.wav"], None)
+            .play_prompt("sorry", &["sorry.wav"], None)
+    };
+    let mut harness = harness_with(flow(), Some(Url::default()));
+    let ann = harness.party(ANN);
+    harness.call(ann, "x", Some(SESSION));
+    let next = Url { answers: Some(Ok("{}".to_owned())), ..Url::default() };
+    let asked = next.asked.clone();
+    harness.dies(program(flow(), Some(next)));
+    assert_eq!(harness.media().heard_words(), ["sorry.wav"]);
+    assert!(asked.lock().unwrap().is_empty());
+    harness.run(seconds(2));
+    assert!(harness.snapshot().is_empty());
+    harness.assert_nothing_left();
 }
