@@ -1,13 +1,16 @@
 //! Channels in use by calls, counted per holder: a source address, a user, a gateway. A channel is released
 //! when its last clone is dropped; a holder without calls leaves no entry.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 /// The holder whose calls are counted.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Holder {
     /// The source address of inbound calls.
     Source(IpAddr),
@@ -76,21 +79,39 @@ impl Channels {
     /// # Errors
     /// [`Full`].
     pub fn take(&self, holder: Holder, limit: Option<usize>) -> Result<Channel, Full> {
-        let mut counts = self.counts();
+        let counts = self.counts();
         let taken = counts.taken.get(&holder).copied().unwrap_or(0);
         if let Some(limit) = limit.filter(|limit| taken >= *limit) {
             return Err(Full { limit });
         }
-        counts.taken.insert(holder.clone(), taken + 1);
+        Ok(self.taken_by(counts, holder, taken == 0, ATTEMPT))
+    }
+
+    fn taken_by(
+        &self,
+        mut counts: MutexGuard<'_, Counts>,
+        holder: Holder,
+        is_first: bool,
+        use_of_it: u8,
+    ) -> Channel {
+        *counts.taken.entry(holder.clone()).or_default() += 1;
         let is_urgent = matches!(holder, Holder::Emergency(_));
-        let (channels, use_of_it) = (self.clone(), AtomicU8::new(ATTEMPT));
-        let channel = Arc::new(Taken { holder, channels, is_first: taken == 0, use_of_it });
+        let (channels, use_of_it) = (self.clone(), AtomicU8::new(use_of_it));
+        let channel = Arc::new(Taken { holder, channels, is_first, use_of_it });
         if is_urgent {
             counts.urgent.retain(|it| it.strong_count() > 0);
             counts.urgent.push(Arc::downgrade(&channel));
         }
         drop(counts);
-        Ok(Channel(channel))
+        Channel(channel)
+    }
+
+    /// Takes the channels that are read meanwhile, whatever the limits are: their calls have them.
+    pub(crate) fn taking<T>(self, read: impl FnOnce() -> T) -> T {
+        READ.set(Some((self, HashMap::new())));
+        let done = read();
+        READ.set(None);
+        done
     }
 
     /// Gives up the holder's oldest emergency call that is unanswered or has no media: its channel no longer
@@ -170,6 +191,40 @@ impl Channel {
     }
 }
 
+thread_local! {
+    /// Where channels are taken that are read, and those read so far by their written numbers.
+    static READ: RefCell<Option<(Channels, HashMap<u64, Channel>)>> = const { RefCell::new(None) };
+}
+
+/// A channel as it is written. Clones have one number.
+#[derive(Serialize, Deserialize)]
+struct Written {
+    number: u64,
+    holder: Holder,
+    is_first: bool,
+    use_of_it: u8,
+}
+
+impl Serialize for Channel {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Taken { holder, is_first, use_of_it, .. } = &*self.0;
+        let (number, use_of_it) = (Arc::as_ptr(&self.0) as usize as u64, use_of_it.load(Ordering::Acquire));
+        Written { number, holder: holder.clone(), is_first: *is_first, use_of_it }.serialize(serializer)
+    }
+}
+
+/// Outside of [`Channels::taking`] it counts nowhere.
+impl<'de> Deserialize<'de> for Channel {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Written { number, holder, is_first, use_of_it } = Written::deserialize(deserializer)?;
+        let take = |channels: &Channels| channels.taken_by(channels.counts(), holder, is_first, use_of_it);
+        Ok(READ.with_borrow_mut(|read| match read {
+            Some((channels, known)) => known.entry(number).or_insert_with(|| take(channels)).clone(),
+            None => take(&Channels::default()),
+        }))
+    }
+}
+
 impl Drop for Taken {
     fn drop(&mut self) {
         if self.use_of_it.load(Ordering::Acquire) != GIVEN_UP {
@@ -234,5 +289,18 @@ mod tests {
         let channels = Channels::default();
         let held: Vec<_> = (0..1_000).map(|_| channels.take(gateway("a"), None).unwrap()).collect();
         assert_eq!(channels.taken(&gateway("a")), held.len());
+    }
+
+    #[test]
+    fn channels_that_are_written_count_for_their_holders_where_they_are_read() {
+        let there = Channels::default();
+        let (one, other) = (there.take(gateway("a"), None).unwrap(), there.take(gateway("a"), None).unwrap());
+        let octets = rmp_serde::to_vec_named(&[&one, &one, &other]).unwrap();
+        let here = Channels::default();
+        let read = here.clone().taking(|| rmp_serde::from_slice::<Vec<Channel>>(&octets)).unwrap();
+        assert_eq!((read.len(), here.taken(&gateway("a"))), (3, 2), "clones are one channel");
+        assert_eq!(here.take(gateway("a"), Some(2)).unwrap_err(), Full { limit: 2 });
+        drop(read);
+        assert_eq!(here.all(), []);
     }
 }

@@ -32,6 +32,7 @@ use super::refusals::Refusals;
 use super::settings;
 use b2b_base::util::wall::WallClock;
 use b2b_call::bus::EventBus;
+use b2b_call::channels::Channels;
 use b2b_call::event::Event;
 use b2b_call::handler::Party;
 use b2b_call::identity::Reads;
@@ -251,6 +252,10 @@ fn retry_after(status: u16, reason: &str, wait: Duration) -> Reply {
 }
 
 impl AdmissionControl for ServerAdmission {
+    fn channels(&self) -> Option<Channels> {
+        Some(self.channel_limits.channels())
+    }
+
     fn invite(&mut self, now: Instant, request: &Request, flow: &Flow) -> Admission {
         self.follow(now);
         match self.caller(now, request, flow) {

@@ -90,6 +90,11 @@ impl ChannelLimits {
         }
     }
 
+    /// The channels in use.
+    pub fn channels(&self) -> Channels {
+        self.channels.clone()
+    }
+
     /// Applies changed limits.
     pub fn reconfigure(&mut self, limits: &Limits) {
         let Rates { calls, users, sources, strangers } = rates(limits);

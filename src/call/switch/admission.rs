@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::channels::Channel;
+use crate::channels::{Channel, Channels};
 use crate::controller::{Bound, NamedSources, PairPolicy, SrtpRules};
 use crate::handler::Party;
 use crate::identity::Reads;
@@ -201,6 +201,11 @@ pub trait AdmissionControl: Send {
     /// other such gateways (ISUP, QSIG: RFC 3204).
     fn takes_isup(&self, _party: &Party) -> bool {
         false
+    }
+
+    /// Where the channels of calls count that another process has admitted; `None`: nowhere.
+    fn channels(&self) -> Option<Channels> {
+        None
     }
 
     /// Number of calls for which room is kept beside the ordinary ones.

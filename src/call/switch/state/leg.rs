@@ -49,7 +49,7 @@ pub(crate) struct Leg {
     pub takes: Takes,
     pub identity: LegIdentity,
     pub passing: Passing,
-    #[serde(skip)]
+    #[serde(default)]
     pub admitted: Admitted,
     pub why: Why,
     /// The contact that we call.
@@ -169,13 +169,15 @@ impl LegRules {
 }
 
 /// What admission control has assigned to it.
-#[derive(Default)]
+#[derive(Default, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Admitted {
     /// Channels held for as long as the leg exists.
     pub channels: Vec<Channel>,
     /// Its place among the calls that wait for a gateway.
+    #[serde(skip)]
     pub place: Option<Place>,
     /// The attempt at a gateway whose outcome is to be reported to admission control.
+    #[serde(skip)]
     pub attempt: Option<u64>,
 }
 
